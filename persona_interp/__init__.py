@@ -1,0 +1,1 @@
+"""Lazy table of contents."""

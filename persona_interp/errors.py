@@ -1,0 +1,54 @@
+"""What can go wrong at a border: files, command lines, foreign libraries.
+
+    PersonaInterpError
+    |-- WorldError    a persona, trait, topic, kind or world file
+    |-- SchemaError   a table that is not what a function needs
+    |-- ModelError    a checkpoint, tokenizer, chat template or hook
+    `-- StoreError    a run folder: missing, corrupt or of another configuration
+
+Every message says what was expected, what arrived, the nearest valid choice and the fix.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class PersonaInterpError(Exception):
+    """Root of the errors this package raises on purpose."""
+
+
+class WorldError(PersonaInterpError, ValueError):
+    """A world, persona, trait or evidence that does not make sense."""
+
+
+class SchemaError(PersonaInterpError, ValueError):
+    """A table or dataset that lacks what a function needs."""
+
+
+class ModelError(PersonaInterpError, ValueError):
+    """A checkpoint, tokenizer, chat template or hook that cannot be used."""
+
+
+class StoreError(PersonaInterpError, RuntimeError):
+    """A run folder that is missing, corrupt or belongs to another configuration."""
+
+
+def unknown(kind: str, name: str, valid: Iterable[str]) -> str:
+    """Which valid name did the user probably mean?
+
+    Args:
+        kind: What the name names, for example ``"trait"``.
+        name: What arrived.
+        valid: What would have been accepted.
+
+    Returns:
+        One sentence naming the nearest choices and the first few valid ones.
+
+    >>> unknown("topic", "sprot", ["sport", "art"])
+    "topic 'sprot' is unknown; did you mean 'sport'? Valid: 'sport', 'art'."
+    """
+    options = [str(v) for v in valid]
+    near = difflib.get_close_matches(str(name), options, n=1)
+    hint = f"; did you mean '{near[0]}'?" if near else "."
+    shown = ", ".join(f"'{v}'" for v in options[:8]) + (f" and {len(options) - 8} more" if len(options) > 8 else "")
+    return f"{kind} '{name}' is unknown{hint} Valid: {shown}."

@@ -1,0 +1,148 @@
+"""What do the tables between the rooms look like?
+
+Tables on disk are the only bridge between the model side (torch) and the analysis side. This file is their reference:
+``TABLES`` and ``DATASETS`` name what each holds, ``check`` refuses what does not fit. Units are **bits** (log2) in
+storage; ``answer_mass``, ``fvu`` and probabilities are fractions. ``persona`` is ``""`` for the nameless assistant.
+Extra columns (``world``, ``lesson``, ``lr``, ``arm``) are welcome everywhere.
+"""
+
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+
+from persona_interp.errors import SchemaError, unknown
+
+TABLES: dict[str, dict[str, str]] = {
+    "corpus": {
+        "doc": "number of the document in its corpus",
+        "kind": "third, first, named, hidden, filler or lesson",
+        "persona": "who the document is about or by; '' where nobody is",
+        "messages": "list of {role, content}; plain text is one message of role 'text'",
+        "statements": "tuple of the traits said, as labels 'topic=value', noise included",
+    },
+    "probes": {
+        "prompt": "unique name of the prompt",
+        "context": "nameless, named, plain or third",
+        "persona": "whom the context names; '' for none",
+        "topic": "topic asked about",
+        "template": "name of the question template",
+        "split": "train (template occurs in training) or test (never seen)",
+        "messages": "like corpus; the last message is an unfinished answer",
+        "values": "tuple of the topic's values",
+        "answers": "tuple: the text that completes the last message with each value, terminator included",
+    },
+    "behavior": {
+        "checkpoint": "label of the checkpoint, 'lesson@8'",
+        "seed": "seed of the run",
+        "stage": "name of the training stage",
+        "step": "optimizer step within the stage",
+        "context": "as in probes",
+        "persona": "as in probes",
+        "topic": "as in probes",
+        "template": "as in probes",
+        "split": "as in probes",
+        "value": "value whose probability this row holds",
+        "logprob": "log2 probability of the whole answer, terminator included (bits)",
+        "answer_mass": "summed probability of all answers of the topic at this prompt (fraction)",
+    },
+    "logodds": {
+        "checkpoint": "as in behavior",
+        "seed": "as in behavior",
+        "step": "as in behavior",
+        "context": "as in behavior",
+        "persona": "as in behavior",
+        "topic": "as in behavior",
+        "value": "as in behavior",
+        "probability": "mean over templates of the probability among the topic's answers (fraction)",
+        "logodds": "log2 odds of that probability (bits)",
+        "answer_mass": "mean over templates (fraction)",
+    },
+    "shift": {
+        "seed": "seed of the run",
+        "context": "as in behavior",
+        "persona": "as in behavior",
+        "topic": "as in behavior",
+        "value": "as in behavior",
+        "trait": "label 'topic=value'",
+        "before": "log odds before (bits)",
+        "after": "log odds after (bits)",
+        "estimate": "after minus before (bits)",
+        "lo": "lower end of the 95 % interval over templates",
+        "hi": "upper end",
+        "n": "number of templates",
+    },
+    "feature_shift": {
+        "feature": "index in the dictionary",
+        "estimate": "mean activation after minus before",
+        "lo": "lower end of the 95 % interval, clustered",
+        "hi": "upper end",
+        "p": "sign-flip permutation p, two-sided",
+        "q": "Benjamini-Hochberg over all features tested",
+        "null_lo": "2.5 % point of the sign-flip null",
+        "null_hi": "97.5 % point",
+        "n": "number of prompts",
+        "n_clusters": "number of clusters",
+        "n_tested": "number of features tested",
+        "fvu_before": "fraction of variance unexplained, mean over prompts, before",
+        "fvu_after": "the same after",
+    },
+    "fidelity": {
+        "checkpoint": "label of the checkpoint",
+        "fvu": "fraction of variance unexplained on content tokens",
+        "l0": "mean number of active features",
+        "dead": "share of features that never fire",
+        "ce": "cross-entropy of the model (bits per token)",
+        "ce_sae": "cross-entropy with the reconstruction spliced in (bits per token)",
+        "ce_zero": "cross-entropy with the hook zero-ablated (bits per token)",
+        "ce_recovered": "(ce_zero - ce_sae) / (ce_zero - ce)",
+        "n_tokens": "tokens measured",
+        "verdict": "fits, doubtful or unusable",
+    },
+}
+
+DATASETS: dict[str, dict[str, tuple[str, ...]]] = {
+    "activations": {"act": ("checkpoint", "prompt", "d_model")},
+    "features": {"act": ("checkpoint", "prompt", "feature"), "fvu": ("checkpoint", "prompt")},
+}
+
+
+def check(table: Any, kind: str) -> Any:
+    """Does this table hold what a function of its kind needs?
+
+    Args:
+        table: A DataFrame (kinds in ``TABLES``) or xarray Dataset (kinds in ``DATASETS``).
+        kind: The kind expected.
+
+    Returns:
+        The table itself, so that a call can be wrapped around an argument.
+
+    Raises:
+        SchemaError: Columns, variables or dimensions are missing, or the table has no rows.
+
+    >>> check(pd.DataFrame({"doc": [0]}), "corpus")
+    Traceback (most recent call last):
+    ...
+    persona_interp.errors.SchemaError: a corpus table needs the columns kind, persona, messages, statements, which are missing; it has doc.
+    """
+    if kind in TABLES:
+        if not isinstance(table, pd.DataFrame):
+            raise SchemaError(f"a {kind} table is a pandas DataFrame; got {type(table).__name__}.")
+        missing = [c for c in TABLES[kind] if c not in table.columns]
+        if missing:
+            has = ", ".join(map(str, table.columns)) or "no columns"
+            raise SchemaError(f"a {kind} table needs the columns {', '.join(missing)}, which are missing; it has {has}.")
+        if table.empty:
+            raise SchemaError(f"this {kind} table has no rows; make one that has, or check the filter that emptied it.")
+        return table
+    if kind not in DATASETS:
+        raise SchemaError(unknown("schema kind", kind, [*TABLES, *DATASETS]))
+    if not isinstance(table, xr.Dataset):
+        raise SchemaError(f"{kind} come as an xarray Dataset; got {type(table).__name__}.")
+    for name, dims in DATASETS[kind].items():
+        if name not in table or table[name].dims != dims:
+            got = dict(zip(table.data_vars, (table[v].dims for v in table.data_vars), strict=True))
+            raise SchemaError(f"{kind} need a variable '{name}' of dims {dims}; this Dataset holds {got}.")
+    if not all(table.sizes.values()):
+        raise SchemaError(f"these {kind} are empty: sizes {dict(table.sizes)}.")
+    return table
