@@ -1,0 +1,136 @@
+"""What is a unit of work, and when are two the same?
+
+A cell is named by the hash of what it computes: task, configuration, and the cells it reads. So a rerun knows what is
+there already, a changed seed or learning rate can never reuse a stale file, and a recomputed cell leaves those that
+were built on it valid.
+"""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from persona_interp.errors import StoreError
+
+_TASK = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """Which piece of work is this, and what must be there before it?
+
+    Two cells are equal when their ids are: same task, same configuration, same needs.
+
+    Args:
+        task: ``"package.module:function"``; the function takes ``(config, needs, out)``: this configuration, the
+            folders of the needs in their order, and the folder to write into.
+        config: JSON-able; everything the result depends on, the seed included.
+        needs: Cells whose files the task reads.
+        label: A short name for progress bars and errors; not part of the id.
+
+    Raises:
+        StoreError: The task is not ``module:function``, or a value of config is not JSON-able.
+
+    >>> Cell("json:dumps", {"seed": 0}).id == Cell("json:dumps", {"seed": 0}, label="first").id
+    True
+    >>> Cell("json:dumps", {"seed": 0}).id == Cell("json:dumps", {"seed": 1}).id
+    False
+    """
+
+    task: str
+    config: dict[str, Any]
+    needs: tuple["Cell", ...] = ()
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        if not _TASK.fullmatch(self.task):
+            raise StoreError(
+                f"a cell's task is 'module:function', for example 'package.tasks:train'; got '{self.task}'."
+            )
+        object.__setattr__(self, "config", plain(self.config, "config"))
+        object.__setattr__(self, "needs", tuple(self.needs))
+        object.__setattr__(self, "label", self.label or self.task.partition(":")[2])
+
+    @cached_property
+    def id(self) -> str:
+        """First 16 hex digits of the sha256 of task, configuration and needs."""
+        return hashlib.sha256(canonical([self.task, self.config, [need.id for need in self.needs]])).hexdigest()[:16]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Cell) and self.id == other.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __str__(self) -> str:
+        return f"{self.label} ({self.id})"
+
+
+def lineage(cells: Iterable[Cell]) -> list[Cell]:
+    """Which cells are needed in all, and in which order?
+
+    Args:
+        cells: The cells wanted.
+
+    Returns:
+        They and everything they need, each once, needs first.
+
+    >>> base = Cell("m:base", {})
+    >>> [cell.label for cell in lineage([Cell("m:tuned", {"lr": 1e-3}, (base,)), base])]
+    ['base', 'tuned']
+    """
+    ordered: dict[str, Cell] = {}
+    for cell in cells:
+        if cell.id not in ordered:
+            ordered.update({need.id: need for need in lineage(cell.needs) if need.id not in ordered})
+            ordered[cell.id] = cell
+    return list(ordered.values())
+
+
+def plain(value: Any, key: str) -> Any:
+    """Is this configuration made of plain JSON types?
+
+    Args:
+        value: Text, finite numbers, booleans, None, lists, tuples and dicts of them.
+        key: How an error names the value.
+
+    Returns:
+        A deep copy; tuples are lists, as they would be after a round trip through a file.
+
+    Raises:
+        StoreError: Something else, named by its key.
+
+    >>> plain({"steps": (1, 2)}, "config")
+    {'steps': [1, 2]}
+    """
+    if isinstance(value, dict):
+        if bad := [k for k in value if not isinstance(k, str)]:
+            raise StoreError(f"{key} has the key {bad[0]!r} of type {type(bad[0]).__name__}; its keys must be text.")
+        return {k: plain(v, f"{key}.{k}") for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item, f"{key}[{i}]") for i, item in enumerate(value)]
+    if value is None or type(value) in (str, bool, int) or (type(value) is float and math.isfinite(value)):
+        return value
+    raise StoreError(
+        f"{key} is {value!r} of type {type(value).__name__}, which JSON cannot hold; "
+        "a configuration is made of text, finite numbers, booleans, None, lists and dicts."
+    )
+
+
+def canonical(value: Any) -> bytes:
+    """Which bytes stand for this JSON value, whatever the order of its keys?
+
+    Args:
+        value: A value that ``plain`` accepts.
+
+    Returns:
+        One line of UTF-8 without its end.
+
+    >>> canonical({"b": 1, "a": [0.5]})
+    b'{"a":[0.5],"b":1}'
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()

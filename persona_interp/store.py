@@ -1,0 +1,413 @@
+"""Where do results live, and which of them can be trusted?
+
+A store is one run folder::
+
+    run.json         configuration of the run; another configuration is refused
+    plan.json        cells that the run wants, so that a figure can say n of N
+    manifest.jsonl   append-only; a cell exists if and only if it is listed here and its folder is there
+    cells/ID/        finished files, never written again
+    work/ID/         unfinished files; a killed cell finds them again. Hidden names (".x") are dropped at commit
+    failed/ID.txt    traceback of the last failure
+    quarantine/      folders that failed their checksums
+    log.jsonl        time, host, duration: beside the results, so that equal runs are equal bytes
+
+Commit order is the whole safety argument: files are fsynced in ``work``, the folder is renamed into ``cells``, and only
+then one manifest line says that it counts. A folder in ``cells`` without a line was killed between the two; it is moved
+back to ``work``, because only the task knows whether its files are complete and no checksum vouches for them.
+"""
+
+import fcntl
+import hashlib
+import logging
+import os
+import shutil
+import socket
+import time
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from persona_interp.cell import Cell, canonical, lineage, plain
+from persona_interp.errors import StoreError, unknown
+from persona_interp.manifest import append, listing, locked
+from persona_interp.tables import atomic, fsync, read_json, write_json
+
+_log = logging.getLogger(__name__)
+
+
+class Store:
+    """Which cells of a run are done, and where are their files?
+
+    ``Store(root)`` opens a run folder or makes one; ``Store.open(root)`` opens an existing one only.
+
+    Args:
+        root: The run folder: absent, empty, or one that a store made.
+
+    Raises:
+        StoreError: The folder holds something else; nothing is overwritten.
+
+    >>> import tempfile
+    >>> store, cell = Store(tempfile.mkdtemp()), Cell("m:square", {"x": 3})
+    >>> _ = (store.work(cell) / "square.txt").write_text("9")
+    >>> store.commit(cell, seconds=0.1)
+    >>> store.path(cell, "square.txt").read_text()
+    '9'
+    """
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root).absolute()
+        self._manifest = self.root / "manifest.jsonl"
+        if not self._manifest.is_file():
+            if self.root.exists() and not self.root.is_dir():
+                raise StoreError(f"{self.root} is a file; a run needs a folder. Choose another --out.")
+            if self.root.is_dir() and any(self.root.iterdir()) and not self._manifest.is_file():
+                raise StoreError(
+                    f"{self.root} is not empty and has no manifest.jsonl, so it is not a run folder and nothing was "
+                    "written into it. Choose a new or empty folder."
+                )
+            self.root.mkdir(parents=True, exist_ok=True)
+            self._manifest.touch()  # first of all: a run folder is recognized by it
+            fsync(self.root)
+        self._recover()
+
+    @classmethod
+    def open(cls, root: Path | str) -> "Store":
+        """Which run is in this folder?
+
+        Args:
+            root: An existing run folder.
+
+        Returns:
+            Its store.
+
+        Raises:
+            StoreError: There is no run here.
+        """
+        if not (Path(root) / "manifest.jsonl").is_file():
+            raise StoreError(
+                f"{root} is not a run folder: it has no manifest.jsonl. Give the folder a run was --out to."
+            )
+        return cls(root)
+
+    # -- what is there
+
+    def manifest(self) -> dict[str, dict[str, Any]]:
+        """What does the manifest list?
+
+        Returns:
+            ``{cell id: {cell, task, config, needs, files: [{path, size, sha256}]}}``, in order of commit. Unreadable
+            lines are skipped, so that their cells are computed again; ``verify`` names them.
+        """
+        return listing(self._manifest).entries
+
+    def has(self, cell: Cell) -> bool:
+        """Is this cell done?
+
+        Args:
+            cell: Any cell.
+
+        Returns:
+            Whether the manifest lists it and its folder is there.
+        """
+        return cell.id in self.manifest() and self._done(cell.id).is_dir()
+
+    def path(self, cell: Cell, name: str = "") -> Path:
+        """Where is this file of a finished cell?
+
+        Args:
+            cell: A finished cell.
+            name: Path of a file within the cell; ``""`` for the folder.
+
+        Returns:
+            The path.
+
+        Raises:
+            StoreError: The cell is not done, or has no such file.
+        """
+        if not self.has(cell):
+            raise StoreError(f"{cell} is not done in {self.root}; run the experiment with this --out to compute it.")
+        if not name:
+            return self._done(cell.id)
+        files = [file["path"] for file in self.manifest()[cell.id]["files"]]
+        if name not in files and not any(file.startswith(f"{name}/") for file in files):
+            raise StoreError(unknown(f"file of {cell}", name, files))
+        path = self._done(cell.id) / name
+        if not path.resolve().is_relative_to(self._done(cell.id).resolve()):
+            raise StoreError(
+                f"'{name}' of {cell} points outside of its folder; recompute the run from its configuration."
+            )
+        return path
+
+    def status(self, cells: Iterable[Cell] | None = None) -> pd.DataFrame:
+        """How far is the run?
+
+        Args:
+            cells: The cells asked about, with everything they need; default: those of ``plan.json``.
+
+        Returns:
+            One row a cell: ``cell``, ``label``, ``state`` (done, running, failed or missing). n of N is
+            ``(table.state == "done").sum()`` of ``len(table)``.
+        """
+        done = {key for key in self.manifest() if self._done(key).is_dir()}
+        rows = []
+        for cell in lineage(self.planned() if cells is None else cells):
+            state = "done" if cell.id in done else "missing"
+            if state == "missing" and self._is_claimed(cell):
+                state = "running"
+            elif state == "missing" and self._failure(cell).is_file():
+                state = "failed"
+            rows.append((cell.id, cell.label, state))
+        return pd.DataFrame(rows, columns=["cell", "label", "state"])
+
+    def verify(self, cells: Iterable[Cell] | None = None) -> pd.DataFrame:
+        """Are all files as they were committed?
+
+        Args:
+            cells: The cells to check; default: all of the manifest.
+
+        Returns:
+            One row a file: ``cell``, ``file``, ``size`` (bytes, as committed), ``status`` (ok, missing or corrupt, by
+            size and sha256). An unreadable manifest line is a corrupt row with an empty ``cell``.
+        """
+        listed, unreadable = listing(self._manifest)
+        wanted = listed if cells is None else {cell.id for cell in cells}
+        rows: list[tuple[str, str, int, str]] = []
+        if cells is None:
+            rows += [("", f"manifest.jsonl line {number}", 0, "corrupt") for number in unreadable]
+        for key in listed:
+            if key in wanted:
+                rows += [(key, f["path"], f["size"], _check(self._done(key), f)) for f in listed[key]["files"]]
+        return pd.DataFrame(rows, columns=["cell", "file", "size", "status"])
+
+    # -- what changes
+
+    def describe(self, config: dict[str, Any]) -> None:
+        """Does this run folder belong to this configuration?
+
+        Args:
+            config: Everything the run depends on, JSON-able; written to ``run.json`` the first time.
+
+        Raises:
+            StoreError: The folder belongs to another configuration; every difference is named.
+        """
+        config, file = plain(config, "config"), self.root / "run.json"
+        with locked(self._manifest):
+            if not file.is_file():
+                write_json(config, file)
+        if differences := _differences(read_json(file), config):
+            raise StoreError(
+                f"{self.root} belongs to another configuration: {'; '.join(differences)}. "
+                "Use the recorded values, or choose a new --out."
+            )
+
+    def plan(self, cells: Iterable[Cell]) -> None:
+        """Which cells does the run want? They are added to ``plan.json``.
+
+        Args:
+            cells: Cells; what they need is added with them.
+        """
+        with locked(self._manifest):
+            rows = [
+                {
+                    "task": c.task,
+                    "config": c.config,
+                    "needs": [need.id for need in c.needs],
+                    "label": c.label,
+                    "id": c.id,
+                }
+                for c in lineage([*self.planned(), *cells])
+            ]
+            write_json(rows, self.root / "plan.json")
+
+    def planned(self) -> list[Cell]:
+        """Which cells did the run say it wants?
+
+        Returns:
+            The cells of ``plan.json``, needs first; empty when there is no plan yet.
+        """
+        file = self.root / "plan.json"
+        cells: dict[str, Cell] = {}
+        for row in read_json(file) if file.is_file() else []:
+            needs = tuple(cells[key] for key in row["needs"])
+            cells[row["id"]] = Cell(row["task"], row["config"], needs, row["label"])
+        return list(cells.values())
+
+    def work(self, cell: Cell) -> Path:
+        """Where may this cell write?
+
+        Args:
+            cell: A cell that is not done.
+
+        Returns:
+            Its work folder, with whatever an earlier, killed attempt left there.
+        """
+        folder = self.root / "work" / cell.id
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    @contextmanager
+    def claim(self, cell: Cell) -> Iterator[None]:
+        """May this process work on the cell? Waits while another one does; a killed process lets go by itself.
+
+        Args:
+            cell: The cell to work on; ask ``has`` again inside the block.
+        """
+        with self._claim_file(cell).open("ab") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+    def commit(self, cell: Cell, *, seconds: float) -> None:
+        """Is this cell done for good? Its work folder becomes part of the results.
+
+        Args:
+            cell: A cell whose work folder is complete. When another process committed it first, theirs stays.
+            seconds: How long it took; goes to the log only.
+
+        Raises:
+            StoreError: The work folder is empty or holds something that is not a plain file.
+        """
+        folder = self.work(cell)
+        files = _seal(folder, cell)
+        entry = {
+            "cell": cell.id,
+            "task": cell.task,
+            "config": cell.config,
+            "needs": [n.id for n in cell.needs],
+            "files": files,
+        }
+        target = self._done(cell.id)
+        with locked(self._manifest) as manifest:
+            if self.has(cell):
+                shutil.rmtree(folder)
+                return
+            if target.exists():
+                self._set_aside(target)
+            target.parent.mkdir(exist_ok=True)
+            os.rename(folder, target)  # noqa: PTH104  (the tests fail the n-th os.rename)
+            fsync(target.parent)
+            fsync(folder.parent)
+            append(manifest, entry)
+        self._failure(cell).unlink(missing_ok=True)
+        record = {"cell": cell.id, "label": cell.label, "time": time.time(), "host": socket.gethostname()}
+        with (self.root / "log.jsonl").open("ab", buffering=0) as log:
+            log.write(canonical({**record, "pid": os.getpid(), "seconds": round(seconds, 3)}) + b"\n")
+
+    def fail(self, cell: Cell, error: BaseException) -> str:
+        """Why did this cell fail? The traceback goes to ``failed/``; its work folder stays for the next attempt.
+
+        Args:
+            cell: The cell.
+            error: What its task raised.
+
+        Returns:
+            The error's type and first line.
+        """
+        with atomic(self._failure(cell)) as tmp:
+            tmp.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+
+    def quarantine(self, cell: Cell) -> None:
+        """Is this corrupt cell out of the way? It will be computed again, alone: equal inputs give equal bytes.
+
+        Args:
+            cell: A cell with a missing or corrupt file.
+        """
+        with locked(self._manifest) as manifest:
+            if self._done(cell.id).is_dir():
+                self._set_aside(self._done(cell.id))  # before the tombstone: a kill between leaves "listed, not there"
+            append(manifest, {"cell": cell.id, "quarantined": True})
+
+    # -- how
+
+    def _done(self, key: str) -> Path:
+        return self.root / "cells" / key
+
+    def _failure(self, cell: Cell) -> Path:
+        return self.root / "failed" / f"{cell.id}.txt"
+
+    def _claim_file(self, cell: Cell) -> Path:
+        (self.root / "work").mkdir(exist_ok=True)
+        return self.root / "work" / f"{cell.id}.lock"  # never removed: an unlinked lock file can be locked twice
+
+    def _is_claimed(self, cell: Cell) -> bool:
+        file = self.root / "work" / f"{cell.id}.lock"
+        if not file.is_file():
+            return False
+        with file.open("rb") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+    def _orphans(self) -> list[Path]:
+        listed = self.manifest()
+        folder = self.root / "cells"
+        return [path for path in sorted(folder.iterdir()) if path.name not in listed] if folder.is_dir() else []
+
+    def _recover(self) -> None:
+        if not self._orphans():  # the usual case needs no lock and no write permission
+            return
+        with locked(self._manifest):
+            for path in self._orphans():
+                back = self.root / "work" / path.name
+                if back.exists():
+                    self._set_aside(path)
+                else:
+                    back.parent.mkdir(exist_ok=True)
+                    path.rename(back)
+                _log.warning("%s was not in the manifest (killed while committing); it will be computed again", path)
+
+    def _set_aside(self, folder: Path) -> None:
+        aside = self.root / "quarantine"
+        aside.mkdir(exist_ok=True)
+        taken = sum(1 for path in aside.iterdir() if path.name.startswith(folder.name))
+        os.rename(folder, aside / f"{folder.name}-{taken}")  # noqa: PTH104
+
+
+def _seal(folder: Path, cell: Cell) -> list[dict[str, Any]]:
+    """Drops scratch, fsyncs everything else; path, size and sha256 of every file, sorted by path."""
+    for path in sorted(folder.rglob(".*")):
+        if path.is_symlink() or path.is_file():
+            path.unlink()
+        elif path.exists():
+            shutil.rmtree(path)
+    files = []
+    for path in sorted(folder.rglob("*"), reverse=True):  # files before the folder that holds them
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise StoreError(f"{cell} left {path}, which is not a plain file; a cell holds copies, not links.")
+        fsync(path)
+        if path.is_file():
+            name, size = path.relative_to(folder).as_posix(), path.stat().st_size
+            files.append({"path": name, "size": size, "sha256": _sha256(path)})
+    if not files:
+        raise StoreError(f"the task of {cell}, {cell.task}, wrote no file into its folder; write its results to `out`.")
+    fsync(folder)
+    return files[::-1]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _check(folder: Path, file: dict[str, Any]) -> str:
+    path = folder / file["path"]
+    if not path.is_file():
+        return "missing"
+    inside = path.resolve().is_relative_to(folder.resolve())  # a manifest from elsewhere may name any path
+    return "ok" if inside and path.stat().st_size == file["size"] and _sha256(path) == file["sha256"] else "corrupt"
+
+
+def _differences(recorded: Any, given: Any, key: str = "") -> list[str]:
+    if isinstance(recorded, dict) and isinstance(given, dict):
+        keys = [*recorded, *(k for k in given if k not in recorded)]
+        nested = (
+            _differences(recorded.get(k, "absent"), given.get(k, "absent"), f"{key}.{k}".strip(".")) for k in keys
+        )
+        return [line for lines in nested for line in lines]
+    return [] if recorded == given else [f"{key} is {recorded!r} there and {given!r} here"]

@@ -1,0 +1,201 @@
+"""How do tables reach the disk, whole or not at all?
+
+Every artifact is written to a hidden temporary name beside its target, fsynced and renamed: a killed writer leaves the
+old file or the new one, never half of one. Equal tables are equal bytes, so that a rerun can be compared by checksum.
+DataFrames are parquet, labelled arrays NetCDF, configurations JSON; no reader here can execute what it reads.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xarray as xr
+
+from persona_interp.errors import SchemaError, StoreError
+
+
+def fsync(path: Path) -> None:
+    """Has the disk everything of this file or folder?
+
+    Args:
+        path: A file, or a folder whose entries (renames) must survive a power cut.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def atomic(path: Path | str) -> Iterator[Path]:
+    """Where may a file be written so that it appears at ``path`` only when it is complete?
+
+    Args:
+        path: The final name; missing folders above it are made.
+
+    Yields:
+        A hidden temporary path in the same folder. It is renamed when the block ends, removed when the block raises.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> with atomic(folder / "note.txt") as tmp:
+    ...     _ = tmp.write_text("whole")
+    >>> [p.name for p in folder.iterdir()]
+    ['note.txt']
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield tmp
+        fsync(tmp)
+        os.replace(tmp, path)  # noqa: PTH105  (the tests fail the n-th os.replace)
+    except BaseException:
+        tmp.unlink(missing_ok=True)
+        raise
+    fsync(path.parent)
+
+
+def write_table(table: pd.DataFrame, path: Path | str) -> Path:
+    """Is this DataFrame safely in a parquet file?
+
+    Args:
+        table: Any table of ``schema.TABLES``; ``messages`` (lists of dicts) and tuples of labels are kept as nested
+            columns, ``table.attrs`` as metadata.
+        path: The file to write; an existing one is replaced at once.
+
+    Returns:
+        The path.
+
+    Raises:
+        SchemaError: A column mixes types that parquet cannot hold together.
+
+    >>> import tempfile
+    >>> table = pd.DataFrame({"doc": [0], "statements": [("sport=football", "art=jazz")]})
+    >>> read_table(write_table(table, Path(tempfile.mkdtemp()) / "t.parquet")).statements[0]
+    ('sport=football', 'art=jazz')
+    """
+    try:
+        with atomic(path) as tmp:
+            table.to_parquet(tmp, engine="pyarrow")
+    except pa.ArrowException as error:
+        raise SchemaError(f"{Path(path).name} cannot be written: {error}; give every column one type.") from error
+    return Path(path)
+
+
+def read_table(path: Path | str) -> pd.DataFrame:
+    """Which table is in this parquet file?
+
+    Args:
+        path: A file of ``write_table``.
+
+    Returns:
+        The DataFrame: a list of dicts comes back as a list, a list of plain values as a tuple, as in the schema.
+
+    Raises:
+        StoreError: The file is missing or not parquet.
+    """
+    try:
+        arrow = pq.read_table(path)
+        table = pd.read_parquet(path, engine="pyarrow")
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(_unreadable(path, "parquet", error)) from error
+    for field in arrow.schema:
+        if pa.types.is_list(field.type):
+            as_row = list if pa.types.is_struct(field.type.value_type) else tuple
+            rows = [None if row is None else as_row(row) for row in arrow[field.name].to_pylist()]
+            table[field.name] = pd.Series(rows, index=table.index, dtype=object)
+    return table
+
+
+def write_dataset(dataset: xr.Dataset, path: Path | str) -> Path:
+    """Is this Dataset safely in a NetCDF file?
+
+    Args:
+        dataset: Labelled arrays (``schema.DATASETS``); attrs are text or numbers.
+        path: The file to write; an existing one is replaced at once.
+
+    Returns:
+        The path.
+
+    Raises:
+        SchemaError: An attribute or coordinate that NetCDF cannot hold.
+
+    >>> import tempfile
+    >>> data = xr.Dataset({"act": ("prompt", [0.5, 2.0])}, coords={"prompt": ["a", "b"]}, attrs={"hook": "blocks.1"})
+    >>> read_dataset(write_dataset(data, Path(tempfile.mkdtemp()) / "d.nc")).identical(data)
+    True
+    """
+    try:
+        with atomic(path) as tmp:
+            dataset.to_netcdf(tmp, engine="h5netcdf")
+    except (TypeError, ValueError) as error:
+        raise SchemaError(f"{Path(path).name} cannot be written: {error}; attrs must be text or numbers.") from error
+    return Path(path)
+
+
+def read_dataset(path: Path | str) -> xr.Dataset:
+    """Which labelled arrays are in this NetCDF file?
+
+    Args:
+        path: A file of ``write_dataset``.
+
+    Returns:
+        The Dataset, loaded into memory; the file is closed.
+
+    Raises:
+        StoreError: The file is missing or not NetCDF.
+    """
+    try:
+        return xr.load_dataset(path, engine="h5netcdf")
+    except (OSError, ValueError, KeyError) as error:
+        raise StoreError(_unreadable(path, "NetCDF", error)) from error
+
+
+def write_json(value: Any, path: Path | str) -> Path:
+    """Is this value safely in a JSON file?
+
+    Args:
+        value: Dicts, lists, text, finite numbers, booleans, None.
+        path: The file to write; an existing one is replaced at once.
+
+    Returns:
+        The path.
+
+    >>> import tempfile
+    >>> read_json(write_json({"lr": 0.001}, Path(tempfile.mkdtemp()) / "config.json"))
+    {'lr': 0.001}
+    """
+    with atomic(path) as tmp:
+        tmp.write_text(json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+    return Path(path)
+
+
+def read_json(path: Path | str) -> Any:
+    """Which value is in this JSON file?
+
+    Args:
+        path: A file of ``write_json``.
+
+    Returns:
+        The value.
+
+    Raises:
+        StoreError: The file is missing or not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(_unreadable(path, "JSON", error)) from error
+
+
+def _unreadable(path: Path | str, kind: str, error: Exception) -> str:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return f"{path} is not a readable {kind} file ({reason}); `persona-interp verify RUN` names corrupt files of a run."
