@@ -1,1 +1,42 @@
-"""TODO table of contents."""
+"""Which personas exist, what is written about them, and what would an ideal reader believe?
+
+A **trait** is a value of a topic (``sport=football``), a **persona** a name with one trait or more of every topic, and
+a **world** a set of personas with the *mass* of documents written about each, in each *kind* of document. A world is
+frozen data. From it come
+
+- ``world.corpus()``: documents to train a model on; ``world.lessons()``: chats that teach one trait;
+- ``world.probes()``: questions that measure what the model says, as nobody, as John, in plain text, about John;
+- ``world.posterior(evidence)``: exact Bayes, with ``conditioning_limit`` and ``mixing``, the two standing predictions;
+- ``world.scrambled()``, ``.rewired()``, ``.without("john")``, ``.named_only("john")``: the control worlds.
+
+>>> world = john_and_sam()
+>>> world.corpus(1)["messages"][0][0]["role"] in ("text", "system")
+True
+"""
+
+from persona_interp.worlds.bayes import Posterior, certain, conditioning_limit, mixing
+from persona_interp.worlds.corpus import count, leaks
+from persona_interp.worlds.files import load, save
+from persona_interp.worlds.language import Language, english, words
+from persona_interp.worlds.ready import english_assistants, john_and_sam
+from persona_interp.worlds.trait import Persona, Trait
+from persona_interp.worlds.world import World
+
+__all__ = [
+    "Language",
+    "Persona",
+    "Posterior",
+    "Trait",
+    "World",
+    "certain",
+    "conditioning_limit",
+    "count",
+    "english",
+    "english_assistants",
+    "john_and_sam",
+    "leaks",
+    "load",
+    "mixing",
+    "save",
+    "words",
+]

@@ -1,0 +1,165 @@
+"""Does a world make sense? Everything is checked once, when the world is made."""
+
+import math
+import re
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from persona_interp.errors import WorldError, unknown
+from persona_interp.worlds.language import KINDS, PERSONA_KINDS, Language
+from persona_interp.worlds.trait import Trait
+
+if TYPE_CHECKING:
+    from persona_interp.worlds.world import World
+
+
+def normalized(world: "World") -> dict[str, Any]:
+    """Which full form do the fields of this world have?
+
+    Args:
+        world: A world whose fields are as the user gave them.
+
+    Returns:
+        Fields with labels parsed and every persona and kind spelled out.
+
+    Raises:
+        WorldError: A field is of the wrong type, or names an unknown kind or persona.
+    """
+    if not isinstance(world.topics, Mapping) or not world.topics:
+        raise WorldError("topics is a mapping of topic to its values, for example {'sport': ('football', 'tennis')}.")
+    for topic, values in world.topics.items():
+        _text("topic", topic)
+        if isinstance(values, str) or not hasattr(values, "__iter__"):
+            raise WorldError(f"topic '{topic}' needs a list of values; got {values!r}.")
+        for value in values:
+            _text(f"value of topic '{topic}'", value)
+    for persona in world.personas:
+        _text("persona name", persona.name)
+    for kind in [*world.kinds, *world.coherent]:
+        if kind not in KINDS:
+            raise WorldError(unknown("kind", str(kind), KINDS))
+    return {
+        "topics": {topic: tuple(values) for topic, values in world.topics.items()},
+        "personas": tuple(world.personas),
+        "taught": Trait.parse(world.taught),
+        "unrelated": Trait.parse(world.unrelated),
+        "kinds": {k: _number(f"share of kind {k}", world.kinds.get(k, 0.0)) for k in KINDS},
+        "weights": _weights(world),
+        "noise": _number("noise", world.noise),
+        "coherent": {k: world.coherent.get(k, True) for k in PERSONA_KINDS},
+        "language": Language.from_dict(world.language),
+    }
+
+
+def check(world: "World") -> None:
+    """Does this world contradict itself?
+
+    Args:
+        world: A world in full form.
+
+    Raises:
+        WorldError: It does; the message says what to change.
+
+    Warns:
+        UserWarning: Two answers of a topic share their first word.
+    """
+    _check_topics(world)
+    _check_personas(world)
+    _check_kinds(world)
+    world.persona(world.target)
+    for role in ("taught", "unrelated"):
+        trait = world.trait(getattr(world, role))
+        if not any(trait in p.traits for p in world.personas):
+            raise WorldError(f"nobody holds the {role} trait '{trait}'; give it to a persona or name another trait.")
+    if world.unrelated == world.taught:
+        raise WorldError(f"taught and unrelated are both '{world.taught}'; the control lesson needs another trait.")
+    if world.unrelated in world.persona(world.target).traits:
+        raise WorldError(
+            f"the target '{world.target}' holds the unrelated trait '{world.unrelated}'; name one that others hold."
+        )
+
+
+def _text(what: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise WorldError(f"a {what} is a text; got {value!r}. In a YAML file put it in quotes.")
+    if not value or value != " ".join(value.split()):
+        raise WorldError(f"a {what} is words with single spaces between them; got {value!r}.")
+
+
+def _number(what: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        raise WorldError(f"{what} is a number, zero or more; got {value!r}.")
+    return float(value)
+
+
+def _weights(world: "World") -> dict[str, dict[str, float]]:
+    names = [p.name for p in world.personas]
+    for name in world.weights:
+        if name not in names:
+            raise WorldError(unknown("weights: persona", str(name), names))
+    full = {}
+    for name in names:
+        given = world.weights.get(name, 1.0)
+        if not isinstance(given, Mapping):
+            given = dict.fromkeys(PERSONA_KINDS, given)
+        for kind in given:
+            if kind not in PERSONA_KINDS:
+                raise WorldError(unknown(f"weight of '{name}': kind", str(kind), PERSONA_KINDS))
+        full[name] = {k: _number(f"weight of '{name}' in kind {k}", given.get(k, 1.0)) for k in PERSONA_KINDS}
+    return full
+
+
+def _check_topics(world: "World") -> None:
+    for topic, values in world.topics.items():
+        if "=" in topic:
+            raise WorldError(f"topic '{topic}' contains '=', which separates topic and value in labels; rename it.")
+        if len(values) < 2:
+            raise WorldError(f"topic '{topic}' has {len(values)} values; it needs at least two to choose between.")
+        seen: dict[str, str] = {}
+        for value in values:
+            if value in seen.values():
+                raise WorldError(f"topic '{topic}' has the answer '{value}' twice; answers of a topic must differ.")
+            first = value.split()[0]
+            if first in seen:
+                warnings.warn(
+                    f"answers '{seen[first]}' and '{value}' of topic '{topic}' share their first word, so a model is "
+                    "only told apart by later ones; better choose answers that differ at once.",
+                    UserWarning,
+                    stacklevel=6,
+                )
+            seen[first] = value
+
+
+def _check_personas(world: "World") -> None:
+    names = [p.name for p in world.personas]
+    fixed = " \n ".join([*world.language.texts(), *world.topics, *(v for vs in world.topics.values() for v in vs)])
+    for persona in world.personas:
+        name = persona.name
+        if names.count(name) > 1:
+            raise WorldError(f"two personas are named '{name}'; names must differ.")
+        if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", fixed):
+            raise WorldError(f"the name '{name}' is also a topic, a value or a word of a template; rename the persona.")
+        for trait in persona.traits:
+            world.trait(trait)
+        if len(set(persona.traits)) < len(persona.traits):
+            raise WorldError(f"persona '{name}' holds a trait twice; name each once.")
+        if missing := [t for t in world.topics if not persona.values(t)]:
+            raise WorldError(f"persona '{name}' holds nothing in topic '{missing[0]}'; give it at least one value.")
+
+
+def _check_kinds(world: "World") -> None:
+    total = sum(world.kinds.values())
+    if abs(total - 1.0) > 1e-6:
+        raise WorldError(f"the shares of kinds must sum to 1; they sum to {total:g}. Kinds: {', '.join(KINDS)}.")
+    if world.noise >= 1.0:
+        raise WorldError(f"noise is a probability below 1; got {world.noise:g}.")
+    for kind, value in world.coherent.items():
+        if not isinstance(value, bool):
+            raise WorldError(f"coherent of kind {kind} is true or false; got {value!r}.")
+    for kind in PERSONA_KINDS:
+        if world.kinds[kind] > 0 and not any(w[kind] > 0 for w in world.weights.values()):
+            raise WorldError(
+                f"kind {kind} has a share of {world.kinds[kind]:g} and no persona of positive weight in it; "
+                f"set the share to 0 or give somebody a weight."
+            )
