@@ -1,1 +1,30 @@
-"""TODO table of contents."""
+"""Which features are a model's residuals made of, and does that description still hold?
+
+A dictionary writes a residual as a sparse sum of directions, its features. Whatever has the members of ``Dictionary``
+is one. ``fit`` trains one with SAELens on residuals of one or several checkpoints (a BatchTopK SAE), and
+``save_dictionary`` / ``open_dictionary`` keep it as a SAELens folder with its provenance beside it.
+
+A dictionary trained on one checkpoint can silently stop describing the next. So every reading of features carries an
+fvu, and ``fidelity`` is the gate: on each checkpoint, how much of the variance is unexplained, how many features are
+active or dead, and how much of the model's predictive power survives when the reconstruction replaces the residual.
+"""
+
+from persona_interp.dictionaries.dictionary import (
+    Dictionary,
+    SparseDictionary,
+    hash_dictionary,
+    open_dictionary,
+    save_dictionary,
+)
+from persona_interp.dictionaries.fidelity import fidelity
+from persona_interp.dictionaries.saelens import fit
+
+__all__ = [
+    "Dictionary",
+    "SparseDictionary",
+    "fidelity",
+    "fit",
+    "hash_dictionary",
+    "open_dictionary",
+    "save_dictionary",
+]

@@ -1,0 +1,186 @@
+"""What is a dictionary of features, and where does it come from?
+
+A dictionary turns a residual into a sparse list of feature activations (``encode``) and back (``decode``). Anything
+with the members of ``Dictionary`` is one; the rest of the package asks for nothing else, so that a planted dictionary
+of ten lines, an SAE trained here and an SAE of somebody else are the same thing to it.
+
+``SparseDictionary`` is the one kept on disk: the folder holds the SAE exactly as SAELens writes it, and beside it
+``dictionary.json`` with what SAELens does not know: the mean and variance of the residuals it was trained on, the
+hook, and which weights and tokens they came from.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from persona_interp.errors import ModelError
+
+CARD = "dictionary.json"
+
+
+@runtime_checkable
+class Dictionary(Protocol):
+    """What must a thing know to be used as a dictionary?
+
+    Attributes:
+        name: What tables and reports call it.
+        hook: Canonical hook whose residuals it reads, ``"blocks.1.hook_out"``.
+        d_in: Width of the residual.
+        d_sae: Number of features.
+        W_dec: Decoder, dims (d_sae, d_in).
+        mean: Mean residual of the tokens it was trained on, dims (d_in,); the origin that ``fvu`` is measured from.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def hook(self) -> str: ...  # noqa: D102
+    @property
+    def d_in(self) -> int: ...  # noqa: D102
+    @property
+    def d_sae(self) -> int: ...  # noqa: D102
+    @property
+    def W_dec(self) -> Tensor: ...  # noqa: D102
+    @property
+    def mean(self) -> Tensor: ...  # noqa: D102
+
+    def encode(self, acts: Tensor) -> Tensor:
+        """Which features are active? Dims (..., d_in) to (..., d_sae)."""
+        ...
+
+    def decode(self, feats: Tensor) -> Tensor:
+        """Which residual do these features stand for? Dims (..., d_sae) to (..., d_in)."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class SparseDictionary:
+    """An SAE of SAELens with its provenance; satisfies ``Dictionary``.
+
+    Attributes:
+        sae: The SAELens inference module.
+        name: What tables and reports call it.
+        hook: Canonical hook whose residuals it reads.
+        mean: Mean training residual, dims (d_in,).
+        variance: Mean squared distance of the training residuals from ``mean``.
+        provenance: Checkpoints, hashes, token counts and training settings; JSON values only.
+    """
+
+    sae: Any
+    name: str
+    hook: str
+    mean: Tensor
+    variance: float
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def d_in(self) -> int:
+        """Width of the residual."""
+        return int(self.W_dec.shape[1])
+
+    @property
+    def d_sae(self) -> int:
+        """Number of features."""
+        return int(self.W_dec.shape[0])
+
+    @property
+    def W_dec(self) -> Tensor:
+        """Decoder, dims (d_sae, d_in)."""
+        return self.sae.W_dec.detach()
+
+    @torch.no_grad()
+    def encode(self, acts: Tensor) -> Tensor:
+        """Which features are active? Dims (..., d_in) to (..., d_sae)."""
+        return self.sae.encode(acts)
+
+    @torch.no_grad()
+    def decode(self, feats: Tensor) -> Tensor:
+        """Which residual do these features stand for? Dims (..., d_sae) to (..., d_in)."""
+        return self.sae.decode(feats)
+
+
+def hash_dictionary(dictionary: Dictionary) -> str:
+    """Is this the same dictionary as that one?
+
+    Args:
+        dictionary: Any dictionary.
+
+    Returns:
+        Sixteen hexadecimal digits of the SHA-256 over hook, mean and weights (of a dictionary that is no
+        ``SparseDictionary`` only the decoder is known).
+    """
+    weights = dictionary.sae.state_dict() if isinstance(dictionary, SparseDictionary) else {"W_dec": dictionary.W_dec}
+    digest = hashlib.sha256(dictionary.hook.encode())
+    for name, tensor in sorted({**weights, "mean": dictionary.mean}.items()):
+        digest.update(name.encode() + tensor.detach().cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def save_dictionary(dictionary: SparseDictionary, folder: str | Path) -> Path:
+    """How is a trained dictionary kept?
+
+    Args:
+        dictionary: What ``fit`` or ``open_dictionary`` returned.
+        folder: Where to; made when missing.
+
+    Returns:
+        The folder: ``cfg.json`` and ``sae_weights.safetensors`` of SAELens, and ``dictionary.json``.
+
+    Raises:
+        ModelError: Another dictionary is there already.
+    """
+    folder = Path(folder)
+    card = {
+        "name": dictionary.name,
+        "hook": dictionary.hook,
+        "d_in": dictionary.d_in,
+        "d_sae": dictionary.d_sae,
+        "mean": dictionary.mean.tolist(),
+        "variance": dictionary.variance,
+        "hash": hash_dictionary(dictionary),
+        "provenance": dict(dictionary.provenance),
+    }
+    if (folder / CARD).exists():
+        kept = json.loads((folder / CARD).read_text())
+        if kept["hash"] != card["hash"]:
+            raise ModelError(
+                f"{folder} holds another dictionary ({kept['name']}, {kept['hash']}); choose an empty folder."
+            )
+    dictionary.sae.save_model(folder)
+    (folder / CARD).write_text(json.dumps(card, indent=1, sort_keys=True) + "\n")
+    return folder
+
+
+def open_dictionary(folder: str | Path) -> SparseDictionary:
+    """Which dictionary is kept here?
+
+    Args:
+        folder: What ``save_dictionary`` or ``fit(..., out=folder)`` wrote.
+
+    Returns:
+        The dictionary, equal to the one saved.
+
+    Raises:
+        ModelError: The folder holds no dictionary, or one whose weights are not those its card names.
+    """
+    from persona_interp.dictionaries.saelens import load_sae  # SAELens takes seconds to import
+
+    folder = Path(folder)
+    if not (folder / CARD).is_file():
+        raise ModelError(
+            f"expected a folder with {CARD} and SAELens weights; {folder} has none. Make one with fit(...)."
+        )
+    card = json.loads((folder / CARD).read_text())
+    dictionary = SparseDictionary(
+        load_sae(folder), card["name"], card["hook"], torch.tensor(card["mean"]), card["variance"], card["provenance"]
+    )
+    found = hash_dictionary(dictionary)
+    if found != card["hash"]:
+        raise ModelError(f"the weights in {folder} hash to {found}, its {CARD} says {card['hash']}: fit it again.")
+    return dictionary

@@ -1,0 +1,119 @@
+"""Which residuals is a dictionary trained on and judged by?
+
+Content tokens only: no padding and no special token such as BOS. Attention sinks, whose residuals are 100 times
+longer than all others, are left out too (longer than 10 times the median) and counted.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from persona_interp import schema
+from persona_interp.errors import SchemaError
+from persona_interp.models import Checkpoint, boot, encode, hash_tokens, hash_weights, residuals
+
+SINK = 10.0  # times the median norm
+BATCH = 32  # documents
+
+
+class Harvest(NamedTuple):
+    """Residuals of content tokens and where they come from.
+
+    Attributes:
+        acts: Residuals, dims (token, d_model).
+        provenance: Checkpoints, hashes, documents, tokens kept and tokens left out.
+    """
+
+    acts: Tensor
+    provenance: dict[str, Any]
+
+
+def content(tokens: Any) -> list[np.ndarray]:
+    """Which tokens of every row carry content? One boolean array a row; special tokens (BOS, end of text) do not."""
+    return [np.asarray(roles) != "special" for roles in tokens.roles]
+
+
+def ordinary(norms: Tensor, among: Tensor | None = None) -> Tensor:
+    """Which residuals are no attention sinks? True where the norm is at most 10 times the median.
+
+    Args:
+        norms: Residual norms, any dims.
+        among: Which of them the median is taken over (default: all); same dims.
+
+    Returns:
+        Booleans, same dims.
+
+    >>> ordinary(torch.tensor([1.0, 2.0, 3.0, 25.0]))
+    tensor([ True,  True,  True, False])
+    """
+    counted = norms if among is None else norms[among]
+    return norms <= SINK * counted.median() if counted.numel() else torch.zeros_like(norms, dtype=torch.bool)
+
+
+def some_tokens(tokenizer: Any, corpus: pd.DataFrame, *, n_tokens: int, seed: int) -> Any:
+    """Which documents hold about this many content tokens? Drawn without replacement; all when there are fewer.
+
+    Args:
+        tokenizer: Tokenizer of the checkpoint.
+        corpus: A corpus table.
+        n_tokens: Content tokens wanted.
+        seed: Seed of the draw.
+
+    Returns:
+        Tokens of the documents drawn.
+
+    Raises:
+        SchemaError: No document has a content token.
+    """
+    documents = list(corpus["messages"].sample(frac=1, random_state=seed))
+    trial = encode(tokenizer, documents[:200])
+    per_document = float(np.mean([marks.sum() for marks in content(trial)]))
+    if not per_document:
+        raise SchemaError("this corpus has no content tokens: its documents are empty or hold special tokens only.")
+    needed = int(np.ceil(1.1 * n_tokens / per_document))
+    return encode(tokenizer, documents[:needed])
+
+
+def harvest(checkpoints: Sequence[Checkpoint], corpus: pd.DataFrame, *, hook: str, n_tokens: int, seed: int) -> Harvest:
+    """Which residuals do these documents leave at the hook?
+
+    Args:
+        checkpoints: Where the residuals come from; each gives an equal share of the tokens, from documents of its own.
+        corpus: A corpus table.
+        hook: Canonical hook name.
+        n_tokens: Content tokens wanted in all.
+        seed: Seed of the draw of documents.
+
+    Returns:
+        The residuals, at most ``n_tokens``, with their provenance.
+
+    Raises:
+        ModelError: The hook does not exist.
+    """
+    schema.check(corpus, "corpus")
+    share, parts, hashes, sinks = -(-n_tokens // len(checkpoints)), [], [], 0
+    for i, checkpoint in enumerate(tqdm(checkpoints, desc="harvest", delay=2)):
+        bridge = boot(checkpoint, hooks=(hook,))
+        tokens = some_tokens(bridge.tokenizer, corpus, n_tokens=share, seed=seed + i)
+        marks = content(tokens)
+        rows = [acts[torch.as_tensor(marks[row])] for row, acts in residuals(bridge, tokens, hook=hook, batch=BATCH)]
+        acts = torch.cat(rows).float()
+        kept = ordinary(acts.norm(dim=-1))
+        sinks += int((~kept).sum())
+        acts = acts[kept]  # rows come sorted by length: cut a random rest, not the longest documents
+        parts.append(acts[torch.randperm(len(acts), generator=torch.Generator().manual_seed(seed + i))[:share]])
+        hashes.append(hash_tokens(tokens))
+    acts = torch.cat(parts)[:n_tokens]
+    provenance = {
+        "checkpoints": [c.label for c in checkpoints],
+        "weights": [hash_weights(c) for c in checkpoints],
+        "token_ids": hashes,
+        "n_tokens": len(acts),
+        "n_excluded_sinks": sinks,
+    }
+    return Harvest(acts, provenance)

@@ -1,0 +1,152 @@
+"""How is a dictionary trained? The one file that talks to SAELens.
+
+A BatchTopK SAE (Bussmann, Leask and Nanda 2024): over a batch of n residuals the n*k largest feature activations are
+kept. SAELens' own ``SAETrainer`` does the work on a matrix of residuals in memory; after training a threshold replaces
+the ranking, so that a feature no longer depends on what else is in the batch.
+
+SAELens takes seconds to import: every import of it is inside a function.
+"""
+
+import contextlib
+import io
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from persona_interp.dictionaries.dictionary import SparseDictionary, save_dictionary
+from persona_interp.dictionaries.harvest import harvest
+from persona_interp.errors import ModelError
+from persona_interp.models import Checkpoint
+
+SETTLING = 5.0  # the threshold is a moving average from 0: it must forget its start within the training
+
+
+def fit(
+    checkpoints: Checkpoint | Iterable[Checkpoint],
+    corpus: pd.DataFrame,
+    *,
+    hook: str,
+    d_sae: int = 512,
+    k: int = 8,
+    steps: int = 1500,
+    batch: int = 1024,
+    lr: float = 2e-3,
+    n_tokens: int = 120_000,
+    seed: int = 0,
+    out: str | Path | None = None,
+) -> SparseDictionary:
+    """Which sparse features make up the residuals of these checkpoints?
+
+    Args:
+        checkpoints: A checkpoint, a trajectory or any iterable of checkpoints; each gives an equal share of the tokens.
+        corpus: A corpus table, the documents read.
+        hook: Canonical hook name, ``"blocks.1.hook_out"``.
+        d_sae: Number of features.
+        k: Features active per token, on average.
+        steps: Training steps.
+        batch: Residuals a step.
+        lr: Learning rate of Adam, falling to a tenth along a cosine.
+        n_tokens: Content tokens harvested (no BOS, no padding, no attention sinks).
+        seed: Seed of the documents drawn, the initial weights and the batches. Same seed, same dictionary.
+        out: Folder to keep it in; None keeps it in memory.
+
+    Returns:
+        The dictionary: unit decoder rows, activations in units of the residual.
+
+    Raises:
+        ModelError: The hook does not exist, or there is less than one batch of tokens.
+    """
+    listed = [checkpoints] if isinstance(checkpoints, Checkpoint) else list(checkpoints)
+    acts, provenance = harvest(listed, corpus, hook=hook, n_tokens=n_tokens, seed=seed)
+    if len(acts) < batch:
+        raise ModelError(f"the corpus gives {len(acts)} tokens, less than one batch of {batch}; give more documents.")
+    sae = _train(acts, hook=hook, d_sae=d_sae, k=k, steps=steps, batch=batch, lr=lr, seed=seed)
+    mean = acts.mean(0)
+    settings = {"d_sae": d_sae, "k": k, "steps": steps, "batch": batch, "lr": lr, "seed": seed}
+    dictionary = SparseDictionary(
+        sae=sae,
+        name=f"batchtopk-{d_sae}-k{k}-seed{seed}",
+        hook=hook,
+        mean=mean,
+        variance=float((acts - mean).double().pow(2).sum(-1).mean()),
+        provenance={**provenance, **settings},
+    )
+    if out is not None:
+        save_dictionary(dictionary, out)
+    return dictionary
+
+
+def _train(residuals: Tensor, *, hook: str, d_sae: int, k: int, steps: int, batch: int, lr: float, seed: int) -> Any:
+    """Which SAE reconstructs these residuals, dims (token, d_in), best?
+
+    Training sees (x - mean) / scale, mean squared norm d_in: a mean that is large against the spread, as in every
+    real residual stream, else kills most features. Both are folded into the weights afterwards, so that the SAE
+    returned takes raw residuals, its decoder rows have unit norm and an activation is a length in residual units.
+
+    Returns:
+        The SAELens inference module.
+    """
+    mean = residuals.mean(0)
+    scale = (residuals - mean).pow(2).mean().sqrt()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what SAELens' dependencies deprecate is no concern of the caller
+        from sae_lens import BatchTopKTrainingSAE, BatchTopKTrainingSAEConfig, SAETrainer
+        from sae_lens.config import LoggingConfig, SAETrainerConfig
+        from sae_lens.saes.sae import SAEMetadata
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        sae = BatchTopKTrainingSAE(
+            BatchTopKTrainingSAEConfig(
+                d_in=residuals.shape[1],
+                d_sae=d_sae,
+                k=k,
+                topk_threshold_lr=max(0.01, SETTLING / steps),
+                metadata=SAEMetadata(hook_name=hook),
+            )
+        )
+        config = SAETrainerConfig(
+            total_training_samples=batch * steps,
+            train_batch_size_samples=batch,
+            lr=lr,
+            lr_end=lr / 10,
+            lr_scheduler_name="cosineannealing",
+            logger=LoggingConfig(log_to_wandb=False),
+        )
+        bar = tqdm(total=steps, desc="fit dictionary", file=sys.stderr, delay=2)
+        with bar, contextlib.redirect_stderr(io.StringIO()):  # SAELens' own bar; ours keeps the real stream
+            SAETrainer(config, sae, _batches((residuals - mean) / scale, batch=batch, seed=seed, bar=bar)).fit()
+    with tempfile.TemporaryDirectory() as folder:
+        sae.save_inference_model(folder)
+        trained = load_sae(Path(folder))
+    identity = torch.eye(residuals.shape[1])
+    trained.fold_activation_whitening(mean=mean, whitening_matrix=identity / scale, unwhitening_matrix=identity * scale)
+    trained.fold_W_dec_norm()
+    return trained
+
+
+def _batches(residuals: Tensor, *, batch: int, seed: int, bar: tqdm) -> Iterator[Tensor]:
+    """Endless batches, each epoch a new order: SAELens wants an infinite iterator of equally sized 2-D tensors."""
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.empty(0, dtype=torch.long)
+    while True:
+        while len(order) < batch:
+            order = torch.cat([order, torch.randperm(len(residuals), generator=generator)])
+        rows, order = order[:batch], order[batch:]
+        bar.update()
+        yield residuals[rows]
+
+
+def load_sae(folder: Path) -> Any:
+    """Which SAE did SAELens write into this folder? Returns its inference module, in eval mode, without gradients."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from sae_lens import SAE
+    return SAE.load_from_disk(folder).eval().requires_grad_(requires_grad=False)

@@ -1,0 +1,40 @@
+"""What does the residual look like at each prompt?"""
+
+from collections.abc import Iterable
+
+import pandas as pd
+import xarray as xr
+
+from persona_interp.models import Checkpoint
+from persona_interp.record.pooling import recorded
+
+
+def activations(
+    checkpoints: Checkpoint | Iterable[Checkpoint], prompts: pd.DataFrame, *, hook: str, position: str = "last"
+) -> xr.Dataset:
+    """What is the residual at each prompt, in each checkpoint?
+
+    Args:
+        checkpoints: A checkpoint, a trajectory or any iterable of checkpoints with distinct labels.
+        prompts: A probes table (named by ``prompt``) or a corpus table (named by ``doc``).
+        hook: Canonical hook name, ``"blocks.1.hook_out"``.
+        position: "last" = last token of the prompt; "mean" = mean over its content tokens, those of the assistant
+            or of plain text without BOS and without attention sinks (longer than 10 times the prompt's median).
+
+    Returns:
+        Dataset with ``act``, dims (checkpoint, prompt, d_model), float32, in units of the residual. Coordinates:
+        stage, step, seed and weights (hash) along checkpoint; context, persona, topic, template, split, kind along
+        prompt where the table has them. Attributes: kind, schema_version, hook, token_ids (hash), position, dtype.
+
+    Raises:
+        SchemaError: An empty table, repeated names or labels, an unknown position, a prompt without content tokens.
+        ModelError: The hook does not exist, or the checkpoints do not share a tokenizer.
+    """
+    return recorded(
+        checkpoints,
+        prompts,
+        kind="activations",
+        hook=hook,
+        position=position,
+        reduce=lambda acts: {"act": acts.mean(0)},
+    )

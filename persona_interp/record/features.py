@@ -1,0 +1,50 @@
+"""Which features are active at each prompt, and can the dictionary be believed there?"""
+
+from collections.abc import Iterable
+
+import pandas as pd
+import xarray as xr
+from torch import Tensor
+
+from persona_interp.dictionaries.dictionary import Dictionary, hash_dictionary
+from persona_interp.models import Checkpoint
+from persona_interp.record.pooling import recorded
+
+
+def features(
+    checkpoints: Checkpoint | Iterable[Checkpoint],
+    prompts: pd.DataFrame,
+    *,
+    dictionary: Dictionary,
+    position: str = "last",
+) -> xr.Dataset:
+    """Which features does each prompt activate, in each checkpoint?
+
+    The dictionary is the same for every checkpoint; whether it still describes a finetuned one is what ``fvu`` says.
+
+    Args:
+        checkpoints: A checkpoint, a trajectory or any iterable of checkpoints with distinct labels.
+        prompts: A probes table (named by ``prompt``) or a corpus table (named by ``doc``).
+        dictionary: Its ``hook`` says where residuals are read.
+        position: "last" = last token of the prompt; "mean" = mean of the features over its content tokens, as in
+            ``activations``.
+
+    Returns:
+        Dataset with ``act``, dims (checkpoint, prompt, feature), float32, in the units of the dictionary, and
+        ``fvu``, dims (checkpoint, prompt), a fraction: squared reconstruction error at the positions read over their
+        squared distance from ``dictionary.mean``, the mean residual the dictionary was trained on. That origin is the
+        same for every checkpoint; fvu is 0 for a perfect dictionary and 1 for one that always answers the mean.
+        Coordinates and attributes as in ``activations``, and the attributes dictionary, dictionary_hash.
+
+    Raises:
+        SchemaError: An empty table, repeated names or labels, an unknown position, a prompt without content tokens.
+        ModelError: The hook does not exist, or the checkpoints do not share a tokenizer.
+    """
+
+    def reduce(acts: Tensor) -> dict[str, Tensor]:
+        feats = dictionary.encode(acts)
+        error = (acts - dictionary.decode(feats)).pow(2).sum()
+        return {"act": feats.mean(0), "fvu": error / (acts - dictionary.mean).pow(2).sum()}
+
+    data = recorded(checkpoints, prompts, kind="features", hook=dictionary.hook, position=position, reduce=reduce)
+    return data.assign_attrs(dictionary=dictionary.name, dictionary_hash=hash_dictionary(dictionary))
