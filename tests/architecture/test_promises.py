@@ -15,7 +15,7 @@ UNSAFE_KEYWORDS = {"trust_remote_code", "allow_pickle", "shell"}
 # Written so that no pattern matches itself.
 MACHINE = re.compile(r"(?<![\w.\-])/(?:work|tmp|root|home|Users|mnt)/\w")
 HOST = re.compile(
-    r"(?i)pypi\.org|pythonhosted\.org|download\.pytorch\.org|registry\.npmjs|(?:extra-)?index-url|find-links"
+    r"(?i)pypi\.org|pythonhosted\.org|download\.pytorch\.org|registry\.npmjs|index[-]url|find[-]links"
     r"|https?://(?:localhost|\d{1,3}\.\d)"
 )
 PICTURES = {".png", ".pdf", ".gguf", ".safetensors", ".parquet", ".nc"}
