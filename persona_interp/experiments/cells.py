@@ -24,9 +24,8 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from persona_interp.cell import Cell, lineage
 from persona_interp.errors import StoreError, unknown
-from persona_interp.store import Store
+from persona_interp.store import Cell, Store, lineage
 
 __all__ = ["Cell", "run"]
 
@@ -120,17 +119,17 @@ def _drain(
 def _compute(cell: Cell, root: Path) -> str:
     """Computes one cell in whichever process this is; returns "" or the error's first line."""
     store = Store.open(root)
-    with store.claim(cell):
-        if store.has(cell):  # another run on the same folder was faster
-            return ""
-        started = time.perf_counter()
-        try:
+    started = time.perf_counter()
+    try:
+        with store.claim(cell):
+            if store.has(cell):  # another run on the same folder was faster
+                return ""
             task = _task(cell)
             with _one_thread():
                 task(deepcopy(cell.config), tuple(store.path(need) for need in cell.needs), store.work(cell))
             store.commit(cell, seconds=time.perf_counter() - started)
-        except (Exception, SystemExit) as error:
-            return store.fail(cell, error)
+    except (Exception, SystemExit) as error:
+        return store.fail(cell, error)
     return ""
 
 

@@ -1,23 +1,6 @@
-"""Where do results live, and which of them can be trusted?
-
-A store is one run folder::
-
-    run.json         configuration of the run; another configuration is refused
-    plan.json        cells that the run wants, so that a figure can say n of N
-    manifest.jsonl   append-only; a cell exists if and only if it is listed here and its folder is there
-    cells/ID/        finished files, never written again
-    work/ID/         unfinished files; a killed cell finds them again. Hidden names (".x") are dropped at commit
-    failed/ID.txt    traceback of the last failure
-    quarantine/      folders that failed their checksums
-    log.jsonl        time, host, duration: beside the results, so that equal runs are equal bytes
-
-Commit order is the whole safety argument: files are fsynced in ``work``, the folder is renamed into ``cells``, and only
-then one manifest line says that it counts. A folder in ``cells`` without a line was killed between the two; it is moved
-back to ``work``, because only the task knows whether its files are complete and no checksum vouches for them.
-"""
+"""Which cells of a run folder are done, and how does a finished one get there?"""
 
 import fcntl
-import hashlib
 import logging
 import os
 import shutil
@@ -31,9 +14,9 @@ from typing import Any
 
 import pandas as pd
 
-from persona_interp.cell import Cell, canonical, lineage, plain
 from persona_interp.errors import StoreError, unknown
-from persona_interp.manifest import append, listing, locked
+from persona_interp.store.cell import Cell, canonical, lineage, plain
+from persona_interp.store.manifest import append, condition, listing, locked, seal
 from persona_interp.tables import atomic, fsync, read_json, write_json
 
 _log = logging.getLogger(__name__)
@@ -180,7 +163,7 @@ class Store:
             rows += [("", f"manifest.jsonl line {number}", 0, "corrupt") for number in unreadable]
         for key in listed:
             if key in wanted:
-                rows += [(key, f["path"], f["size"], _check(self._done(key), f)) for f in listed[key]["files"]]
+                rows += [(key, f["path"], f["size"], condition(self._done(key), f)) for f in listed[key]["files"]]
         return pd.DataFrame(rows, columns=["cell", "file", "size", "status"])
 
     # -- what changes
@@ -211,16 +194,8 @@ class Store:
             cells: Cells; what they need is added with them.
         """
         with locked(self._manifest):
-            rows = [
-                {
-                    "task": c.task,
-                    "config": c.config,
-                    "needs": [need.id for need in c.needs],
-                    "label": c.label,
-                    "id": c.id,
-                }
-                for c in lineage([*self.planned(), *cells])
-            ]
+            everything = lineage([*self.planned(), *cells])
+            rows = [{"cell": cell.id, "label": cell.label, **cell.spec} for cell in everything]
             write_json(rows, self.root / "plan.json")
 
     def planned(self) -> list[Cell]:
@@ -233,7 +208,7 @@ class Store:
         cells: dict[str, Cell] = {}
         for row in read_json(file) if file.is_file() else []:
             needs = tuple(cells[key] for key in row["needs"])
-            cells[row["id"]] = Cell(row["task"], row["config"], needs, row["label"])
+            cells[row["cell"]] = Cell(row["task"], row["config"], needs, row["label"])
         return list(cells.values())
 
     def work(self, cell: Cell) -> Path:
@@ -271,14 +246,7 @@ class Store:
             StoreError: The work folder is empty or holds something that is not a plain file.
         """
         folder = self.work(cell)
-        files = _seal(folder, cell)
-        entry = {
-            "cell": cell.id,
-            "task": cell.task,
-            "config": cell.config,
-            "needs": [n.id for n in cell.needs],
-            "files": files,
-        }
+        files = seal(folder)
         target = self._done(cell.id)
         with locked(self._manifest) as manifest:
             if self.has(cell):
@@ -290,7 +258,7 @@ class Store:
             os.rename(folder, target)  # noqa: PTH104  (the tests fail the n-th os.rename)
             fsync(target.parent)
             fsync(folder.parent)
-            append(manifest, entry)
+            append(manifest, {"cell": cell.id, **cell.spec, "files": files})
         self._failure(cell).unlink(missing_ok=True)
         record = {"cell": cell.id, "label": cell.label, "time": time.time(), "host": socket.gethostname()}
         with (self.root / "log.jsonl").open("ab", buffering=0) as log:
@@ -306,8 +274,11 @@ class Store:
         Returns:
             The error's type and first line.
         """
-        with atomic(self._failure(cell)) as tmp:
-            tmp.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        try:
+            with atomic(self._failure(cell)) as tmp:
+                tmp.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        except OSError as full:  # the first error must not be hidden by a second one
+            _log.warning("the traceback of %s could not be written: %s", cell, full)
         return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
     def quarantine(self, cell: Cell) -> None:
@@ -367,40 +338,6 @@ class Store:
         aside.mkdir(exist_ok=True)
         taken = sum(1 for path in aside.iterdir() if path.name.startswith(folder.name))
         os.rename(folder, aside / f"{folder.name}-{taken}")  # noqa: PTH104
-
-
-def _seal(folder: Path, cell: Cell) -> list[dict[str, Any]]:
-    """Drops scratch, fsyncs everything else; path, size and sha256 of every file, sorted by path."""
-    for path in sorted(folder.rglob(".*")):
-        if path.is_symlink() or path.is_file():
-            path.unlink()
-        elif path.exists():
-            shutil.rmtree(path)
-    files = []
-    for path in sorted(folder.rglob("*"), reverse=True):  # files before the folder that holds them
-        if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            raise StoreError(f"{cell} left {path}, which is not a plain file; a cell holds copies, not links.")
-        fsync(path)
-        if path.is_file():
-            name, size = path.relative_to(folder).as_posix(), path.stat().st_size
-            files.append({"path": name, "size": size, "sha256": _sha256(path)})
-    if not files:
-        raise StoreError(f"the task of {cell}, {cell.task}, wrote no file into its folder; write its results to `out`.")
-    fsync(folder)
-    return files[::-1]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def _check(folder: Path, file: dict[str, Any]) -> str:
-    path = folder / file["path"]
-    if not path.is_file():
-        return "missing"
-    inside = path.resolve().is_relative_to(folder.resolve())  # a manifest from elsewhere may name any path
-    return "ok" if inside and path.stat().st_size == file["size"] and _sha256(path) == file["sha256"] else "corrupt"
 
 
 def _differences(recorded: Any, given: Any, key: str = "") -> list[str]:

@@ -57,8 +57,13 @@ class Cell:
 
     @cached_property
     def id(self) -> str:
-        """First 16 hex digits of the sha256 of task, configuration and needs."""
-        return hashlib.sha256(canonical([self.task, self.config, [need.id for need in self.needs]])).hexdigest()[:16]
+        """First 16 hex digits of the sha256 of the canonical ``spec``."""
+        return digest(self.spec)
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """What the id depends on: task, configuration, ids of the needs."""
+        return {"task": self.task, "config": self.config, "needs": [need.id for need in self.needs]}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Cell) and self.id == other.id
@@ -134,3 +139,19 @@ def canonical(value: Any) -> bytes:
     b'{"a":[0.5],"b":1}'
     """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
+
+
+def digest(spec: dict[str, Any]) -> str:
+    """Which cell has this task, configuration and needs?
+
+    Args:
+        spec: ``Cell.spec``.
+
+    Returns:
+        Its id, 16 hex digits.
+
+    >>> cell = Cell("m:base", {"seed": 0})
+    >>> digest(cell.spec) == cell.id
+    True
+    """
+    return hashlib.sha256(canonical(spec)).hexdigest()[:16]

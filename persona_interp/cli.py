@@ -1,0 +1,119 @@
+"""What can be asked from a shell? Every verb reads artifacts or writes them; its flags are one function's arguments.
+
+Nothing heavy is imported until a verb needs it, so that ``--help`` answers at once.
+"""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from persona_interp.errors import PersonaInterpError, StoreError, unknown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+app = typer.Typer(
+    name="persona-interp",
+    help="How finetuning on one trait moves the features and the behavior of the traits that co-occur with it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder: what a run was given as --out.")]
+File = Annotated[Path, typer.Argument(metavar="FILE", help="A .parquet, .csv, .nc or .json file.")]
+Rows = Annotated[int, typer.Option(help="How many rows to show.", min=1)]
+
+
+@app.callback()
+def _verbs() -> None:
+    """Keep the verbs even when there is only one."""
+
+
+@app.command()
+def status(run: Run) -> None:
+    """How far is the run? Lists every cell, and n of N done."""
+    from persona_interp.store import Store
+
+    table = Store.open(run).status()
+    done = int((table.state == "done").sum())
+    _say(table)
+    typer.echo(f"{done} of {len(table)} cells done" + _counts(table.state, without="done"))
+
+
+@app.command()
+def verify(run: Run) -> None:
+    """Are all files as they were committed? Names what is missing or corrupt, and exits 1 if anything is."""
+    from persona_interp.store import Store
+
+    files = Store.open(run).verify()
+    bad = files[files.status != "ok"]
+    if bad.empty:
+        typer.echo(f"all {len(files)} files are as they were committed")
+        return
+    _say(bad)
+    typer.echo(
+        f"{len(files) - len(bad)} of {len(files)} files ok{_counts(files.status, without='ok')}. "
+        "Run the experiment again with this --out: it quarantines these cells and computes them again, and no others."
+    )
+    raise typer.Exit(1)
+
+
+@app.command()
+def show(file: File, rows: Rows = 10) -> None:
+    """What is in this artifact? Prints its head and its attributes."""
+    from persona_interp.tables import read_dataset, read_json, read_table
+
+    readers = {".parquet": read_table, ".csv": _read_csv, ".nc": read_dataset, ".json": read_json}
+    if file.suffix not in readers:
+        raise StoreError(unknown("kind of artifact", file.suffix or file.name, readers))
+    if not file.is_file():
+        near = [path.name for path in file.parent.iterdir()] if file.parent.is_dir() else []
+        raise StoreError(unknown(f"file of {file.parent}", file.name, near))
+    artifact = readers[file.suffix](file)
+    if file.suffix == ".nc":
+        typer.echo(str(artifact))
+        return
+    if file.suffix == ".json":
+        import json
+
+        typer.echo(json.dumps(artifact, indent=1, ensure_ascii=False))
+        return
+    _say(artifact.head(rows))
+    typer.echo(f"{len(artifact)} rows x {artifact.shape[1]} columns")
+    for key, value in artifact.attrs.items():
+        typer.echo(f"{key}: {value}")
+
+
+def _read_csv(path: Path) -> "pd.DataFrame":
+    import pandas as pd
+
+    try:
+        return pd.read_csv(path, keep_default_na=False, na_values=["NaN", "nan"])
+    except (ValueError, OSError) as error:
+        raise StoreError(f"{path} is not a readable CSV file ({str(error).splitlines()[0]}).") from error
+
+
+def _say(table: "pd.DataFrame") -> None:
+    if not table.empty:
+        typer.echo(table.to_string(index=False, max_colwidth=60))
+
+
+def _counts(states: "pd.Series[Any]", *, without: str) -> str:
+    counts = states[states != without].value_counts().sort_index()
+    return "".join(f", {n} {state}" for state, n in counts.items())
+
+
+def main() -> None:
+    """Runs the command line; an expected error is one paragraph on stderr and exit code 2."""
+    try:
+        app()
+    except PersonaInterpError as error:
+        typer.echo(f"{type(error).__name__}: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
