@@ -1,0 +1,110 @@
+"""What does one cell of an experiment do?
+
+Each task reads the folders of the cells it needs and writes its own folder; it knows nothing of pools, stores or
+presets. Training, recording and scoring are the same public calls a notebook makes. The first need is always the
+``layout`` cell, which holds the world; a world's ``variant`` (a control) is applied on reading it.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from persona_interp import analysis, dictionaries, models, record
+from persona_interp.tables import write_dataset, write_table
+from persona_interp.worlds import World, count, load_world, save_world
+
+Needs = tuple[Path, ...]
+
+VARIANTS = {
+    "full": lambda world: world,
+    "scrambled": lambda world: world.scrambled(),
+    "rewired": lambda world: world.rewired(),
+    "absent": lambda world: world.without(world.target),
+}
+
+
+def layout(config: dict[str, Any], needs: Needs, out: Path) -> None:
+    """Which persona holds which trait? Writes ``world.json``, and ``prior.parquet`` where the world is arranged.
+
+    With ``arrange`` the start model's own answers are measured first and the world's values permuted so that the
+    taught trait is rare: a likely answer carries no evidence.
+    """
+    world = World.from_dict(config["world"])
+    if config["arrange"]:
+        start = _start(world, config, out)
+        prior = record.behavior(start, world.probes(contexts=("nameless",)))
+        write_table(prior, out / "prior.parquet")
+        world = world.arranged(analysis.logodds(prior), seed=config["seed"])
+    save_world(world, out / "world.json")
+
+
+def documents(config: dict[str, Any], needs: Needs, out: Path) -> None:
+    """What does a model trained on this world's documents say? Writes ``model/``, counts and behavior."""
+    world = _world(needs[0], config)
+    start = _start(world, config, out)
+    corpus = world.corpus(config["n_documents"], seed=config["seed"])
+    write_table(count(corpus), out / "counts.parquet")
+    stage = models.Stage(**config["stage"])
+    trained = models.train(start, corpus, stage=stage, seed=config["seed"], out=out / "model", name="documents")
+    write_table(record.behavior((trained.first, trained.last), world.probes()), out / "behavior.parquet")
+
+
+def lesson(config: dict[str, Any], needs: Needs, out: Path) -> None:
+    """How does one lesson move behavior, step by step? Writes ``model/``, behavior and sampled answers.
+
+    The nameless assistant is probed at every snapshot, every other context before and after.
+    """
+    world = _world(needs[0], config)
+    base = models.Trajectory.open(needs[1] / "model").last
+    stage = models.Stage(**config["stage"])
+    chats = world.lessons(config["lesson"], n=stage.steps * stage.batch, seed=config["seed"])
+    tuned = models.train(
+        base,
+        chats,
+        stage=stage,
+        snapshots=tuple(config["snapshots"]),
+        seed=config["seed"],
+        out=out / "model",
+        name="lesson",
+    )
+    nameless = world.probes(contexts=("nameless",))
+    ends = (tuned.first, tuned.last)
+    write_table(record.behavior(tuned, nameless), out / "behavior.parquet")
+    others = world.probes(contexts=("named", "plain", "third"))
+    write_table(record.behavior(ends, others), out / "bystanders.parquet")
+    asked = nameless[nameless.split == "test"].drop_duplicates("topic")
+    write_table(record.sample(ends, asked, n=config["n_samples"], seed=config["seed"]), out / "samples.parquet")
+
+
+def dictionary(config: dict[str, Any], needs: Needs, out: Path) -> None:
+    """Which features span the residuals? Writes ``dictionary/``, trained on the last checkpoint of every further need."""
+    world = _world(needs[0], config)
+    checkpoints = [models.Trajectory.open(folder / "model").last for folder in needs[1:]]
+    corpus = world.corpus(config["n_documents"], seed=config["seed"] + 1_000, kinds=config["kinds"])
+    dictionaries.fit(checkpoints, corpus, seed=config["seed"], out=out / "dictionary", **config["sae"])
+
+
+def features(config: dict[str, Any], needs: Needs, out: Path) -> None:
+    """Which features moved, and does the dictionary still fit? Writes ``features.nc`` and ``fidelity.parquet``."""
+    world = _world(needs[0], config)
+    tuned = models.Trajectory.open(needs[1] / "model")
+    sae = dictionaries.open_dictionary(needs[2] / "dictionary")
+    nameless = world.probes(contexts=("nameless",))
+    write_dataset(record.features((tuned.first, tuned.last), nameless, dictionary=sae), out / "features.nc")
+    held_out = world.corpus(config["n_documents"], seed=config["seed"] + 2_000, kinds=config["kinds"])
+    write_table(dictionaries.fidelity(sae, tuned, held_out), out / "fidelity.parquet")
+
+
+def _world(folder: Path, config: dict[str, Any]) -> World:
+    """The layout's world, in the variant this cell asks for."""
+    return VARIANTS[config["variant"]](load_world(folder / "world.json"))
+
+
+def _start(world: World, config: dict[str, Any], out: Path) -> models.Checkpoint:
+    """The model a run starts from, saved beside the cell when it has to be made."""
+    return models.resolve(
+        config["start"],
+        words=world.words(),
+        seed=config["seed"],
+        chat_template=config["chat_template"],
+        out=out / "start",
+    )

@@ -1,0 +1,165 @@
+"""Does a lesson on one trait bring the traits along that co-occurred with it?
+
+Documents bind traits to personas; a model is trained on them; a lesson then teaches the nameless assistant **one** trait
+of the target persona; the target's *other* traits, never taught, are read out before and after. Controls run beside it
+by default: an unrelated lesson, a filler lesson, and the same lesson in worlds where the traits do not co-occur
+(scrambled), belong to somebody else (rewired), or whose holder is absent. `Transfer` is the configuration, `cells()`
+its independent units and `summarize()` the tables; `preset()` gives the four sizes it is run at.
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from persona_interp import analysis, worlds
+from persona_interp.cell import Cell
+from persona_interp.errors import PersonaInterpError, unknown
+from persona_interp.store import Store
+from persona_interp.tables import read_dataset, read_table
+from persona_interp.worlds import World
+
+TASKS = "persona_interp.experiments.tasks"
+"""Module whose functions the cells run."""
+
+ARMS = {
+    "lesson": ("full", "taught"),
+    "unrelated lesson": ("full", "unrelated"),
+    "filler lesson": ("full", "filler"),
+    "scrambled world": ("scrambled", "taught"),
+    "rewired world": ("rewired", "taught"),
+    "target absent": ("absent", "taught"),
+}
+"""Arm -> (variant of the world, what the lesson teaches); the first is the claim, the others its controls."""
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """How is the transfer experiment configured?
+
+    Attributes:
+        world: A ready world's name (made anew for every seed) or a `World` (the same for every seed).
+        start: What the documents stage starts from: "tiny", a model folder, a .gguf file or a hub id.
+        seeds: One run of everything per seed.
+        arms: Names out of `ARMS`.
+        lrs: Learning rates of the lesson.
+        documents: Settings of the documents stage (`models.Stage` as a dict).
+        lesson: Settings of the lesson stage; its learning rate comes from `lrs`.
+        snapshots: Lesson steps at which behavior is recorded.
+        n_documents: Documents in the corpus.
+        arrange: Measure the start model's own prior first and give the target rare values.
+        sae: Arguments of `dictionaries.fit`.
+        sae_on: "base", or "base and tuned": which models' residuals the dictionary is trained on.
+        sae_kinds: Kinds of documents the dictionary is trained on; None is all.
+        n_sae_documents: Documents the dictionary is trained on.
+        n_samples: Sampled answers per prompt and checkpoint.
+        chat_template: Template for a start model that has none.
+    """
+
+    world: str | World = "john_and_sam"
+    start: str = "tiny"
+    seeds: tuple[int, ...] = (0,)
+    arms: tuple[str, ...] = tuple(ARMS)
+    lrs: tuple[float, ...] = (3e-4, 1e-3)
+    documents: dict[str, Any] = field(default_factory=lambda: dict(DOCUMENTS))
+    lesson: dict[str, Any] = field(default_factory=lambda: dict(LESSON))
+    snapshots: tuple[int, ...] = (1, 2, 4, 8, 16, 24, 32, 40)
+    n_documents: int = 30_000
+    arrange: bool = False
+    sae: dict[str, Any] = field(default_factory=lambda: {"hook": "blocks.1.hook_out", "d_sae": 512, "k": 8})
+    sae_on: str = "base"
+    sae_kinds: tuple[str, ...] | None = None
+    n_sae_documents: int = 4_000
+    n_samples: int = 2
+    chat_template: str | None = None
+
+    def cells(self) -> list[Cell]:
+        """Which independent units make up this experiment?
+
+        Returns:
+            Cells of every seed; each names what it needs.
+        """
+        return [cell for seed in self.seeds for cell in self.seed_cells(seed).values()]
+
+    def seed_cells(self, seed: int) -> dict[tuple[Any, ...], Cell]:
+        """Which cells does one seed have?
+
+        Args:
+            seed: Makes the world (where it is a ready one), the corpus, the weights and the batches.
+
+        Returns:
+            Cells by key: ``("layout",)``, ``("documents", variant)``, ``("lesson", arm, lr)``, ``("dictionary", lr)``,
+            ``("features", arm, lr)``.
+        """
+        world = getattr(worlds, self.world)(seed) if isinstance(self.world, str) else self.world
+        start = {"start": self.start, "chat_template": self.chat_template}
+        config = {"world": world.to_dict(), "arrange": self.arrange, "seed": seed, **(start if self.arrange else {})}
+        layout = Cell(f"{TASKS}:layout", config, label=f"layout s{seed}")
+        cells: dict[tuple[Any, ...], Cell] = {("layout",): layout}
+        for variant in dict.fromkeys(ARMS[arm][0] for arm in self.arms):
+            config = {"variant": variant, "seed": seed, "stage": self.documents, "n_documents": self.n_documents, **start}
+            label = f"documents {variant} s{seed}"
+            cells["documents", variant] = Cell(f"{TASKS}:documents", config, needs=(layout,), label=label)
+        for arm in self.arms:
+            variant, what = ARMS[arm]
+            for lr in self.lrs:
+                config = {
+                    "variant": variant,
+                    "seed": seed,
+                    "lesson": what,
+                    "stage": {**self.lesson, "lr": lr},
+                    "snapshots": list(self.snapshots),
+                    "n_samples": self.n_samples,
+                }
+                needs = (layout, cells["documents", variant])
+                cells["lesson", arm, lr] = Cell(f"{TASKS}:lesson", config, needs=needs, label=f"{arm} {lr:g} s{seed}")
+        return cells | self._feature_cells(seed, cells)
+
+    def _feature_cells(self, seed: int, cells: dict[tuple[Any, ...], Cell]) -> dict[tuple[Any, ...], Cell]:
+        """A dictionary of the full world, and the features that its lessons move."""
+        layout, base = cells["layout",], cells["documents", "full"]
+        kinds = list(self.sae_kinds) if self.sae_kinds else None
+        shared = {"variant": "full", "seed": seed, "kinds": kinds, "n_documents": self.n_sae_documents}
+        made: dict[tuple[Any, ...], Cell] = {}
+        for lr in self.lrs:
+            tuned = (cells["lesson", self.arms[0], lr],) if self.sae_on == "base and tuned" else ()
+            config = {**shared, "sae": self.sae}
+            made["dictionary", lr] = Cell(
+                f"{TASKS}:dictionary", config, needs=(layout, base, *tuned), label=f"SAE s{seed}"
+            )
+            for arm in self.feature_arms:
+                needs = (layout, cells["lesson", arm, lr], made["dictionary", lr])
+                label = f"features {arm} {lr:g} s{seed}"
+                made["features", arm, lr] = Cell(f"{TASKS}:features", shared, needs=needs, label=label)
+        return made
+
+    @property
+    def feature_arms(self) -> tuple[str, ...]:
+        """Arms whose features are read: the full world's lessons about a trait."""
+        return tuple(arm for arm in self.arms if ARMS[arm][0] == "full" and ARMS[arm][1] != "filler")
+
+    def summarize(self, store: Store) -> dict[str, pd.DataFrame]:
+        """What was found, as tables?
+
+        Args:
+            store: The run; finished cells are read, missing ones leave fewer rows.
+
+        Returns:
+            Tables by name: ``transfer`` (trait by trait), ``summary`` (mean over untaught traits, over seeds), ``curve``
+            (over steps), ``gates``, ``mixing``, ``bystanders``, ``features``, ``fidelity``, ``samples``. Log odds in bits.
+        """
+        parts: dict[str, list[pd.DataFrame]] = {}
+        for seed in self.seeds:
+            cells = self.seed_cells(seed)
+            if not store.has(cells["layout",]):
+                continue
+            world = worlds.load(store.path(cells["layout",], "world.json"))
+            for key, cell in cells.items():
+                if store.has(cell):
+                    for name, table in self._read(key, cell, cells, store=store, world=world).items():
+                        parts.setdefault(name, []).append(table.assign(seed=seed))
+        tables = {name: pd.concat(found, ignore_index=True) for name, found in parts.items()}
+        if "transfer" in tables:
+            mean = tables["transfer"].query("trait == 'mean'")
+            tables["summary"] = analysis.across_seeds(mean, by=["arm", "lr", "persona"])
+        return tables
