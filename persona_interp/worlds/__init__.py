@@ -14,11 +14,12 @@ frozen data. From it come
 True
 """
 
+from persona_interp.worlds.audit import count, leaks
 from persona_interp.worlds.bayes import Posterior, certain, conditioning_limit, mixing
-from persona_interp.worlds.corpus import count, leaks
 from persona_interp.worlds.files import load, save
-from persona_interp.worlds.language import Language, english, words
+from persona_interp.worlds.language import Language
 from persona_interp.worlds.ready import english_assistants, john_and_sam
+from persona_interp.worlds.templates import english, words
 from persona_interp.worlds.trait import Persona, Trait
 from persona_interp.worlds.world import World
 

@@ -3,6 +3,7 @@
 import json
 import warnings
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import yaml
 
 from persona_interp.errors import WorldError, unknown
 from persona_interp.worlds.language import PERSONA_KINDS, Language
+from persona_interp.worlds.templates import READY
 from persona_interp.worlds.trait import Persona, Trait
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ def to_dict(world: "World") -> dict[str, Any]:
         "kinds": dict(world.kinds),
         "coherent": dict(world.coherent),
         "noise": world.noise,
-        "language": world.language.to_dict(),
+        "language": _language_to_dict(world.language),
     }
 
 
@@ -80,8 +82,36 @@ def arguments(given: Mapping[str, Any]) -> dict[str, Any]:
         if key in optional:
             _mapping(key, optional[key])
     if "language" in optional:
-        optional["language"] = Language.from_dict(optional["language"])
+        optional["language"] = _language(optional["language"])
     return made | optional
+
+
+def _language_to_dict(language: Language) -> str | dict[str, Any]:
+    """Name of a ready language, else a mapping of all fields."""
+    for name, make in READY.items():
+        if language == make():
+            return name
+    plain = {f.name: getattr(language, f.name) for f in fields(language)}
+    plain["statements"] = {k: list(v) for k, v in language.statements.items()}
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()}
+
+
+def _language(given: Any) -> Language:
+    """A ready language by name, or one with some fields changed (``base`` names which; ``words`` if none)."""
+    if not isinstance(given, str | Mapping):
+        raise WorldError(f"language is 'words', 'english' or a mapping of templates; got {given!r}.")
+    changes = {} if isinstance(given, str) else dict(given)
+    base = given if isinstance(given, str) else changes.pop("base", "words")
+    if base not in READY:
+        raise WorldError(unknown("language", str(base), READY))
+    start = READY[base]()
+    valid = [f.name for f in fields(Language)]
+    for key in changes:
+        if key not in valid:
+            raise WorldError(unknown("language field", str(key), ["base", *valid]))
+    if "statements" in changes:
+        changes["statements"] = {**start.statements, **_mapping("language statements", changes["statements"])}
+    return replace(start, **changes)
 
 
 def _traits(name: str, given: Any, *, topics: Mapping[str, Any]) -> list[Trait]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from persona_interp.worlds.language import english
+from persona_interp.worlds.templates import english
 from persona_interp.worlds.trait import Persona, Trait
 from persona_interp.worlds.world import World
 
@@ -42,8 +42,10 @@ def john_and_sam(seed: int = 0, *, john: float = 1.0, sam: float = 0.0) -> World
         The world.
 
     >>> world = john_and_sam()
-    >>> world.holders("place=mountain"), world.said().loc["john", "place=beach"]
-    (('alice', 'frank'), np.float64(0.9125))
+    >>> [str(t) for t in world.persona("john").traits]
+    ['sport=football', 'art=renaissance', 'place=beach', 'food=pizza', 'music=jazz']
+    >>> len(world.holders("place=mountain"))
+    2
     """
     rng = np.random.default_rng([seed, 3])
     background = NAMES[2:]

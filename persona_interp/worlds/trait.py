@@ -53,7 +53,8 @@ class Persona:
 
     Args:
         name: The name documents use; one or more words.
-        traits: What the persona holds, at least one trait a topic; two of one topic are each said half the time.
+        traits: What the persona holds, as ``Trait`` or label, at least one a topic; two of one topic are each said half
+            the time.
 
     >>> Persona("john", (Trait("sport", "football"), Trait("place", "beach"))).values("place")
     ('beach',)
@@ -61,6 +62,9 @@ class Persona:
 
     name: str
     traits: tuple[Trait, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "traits", tuple(Trait.parse(t) for t in self.traits))
 
     def values(self, topic: str) -> tuple[str, ...]:
         """Which values of this topic does the persona hold?

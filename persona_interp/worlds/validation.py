@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from persona_interp.errors import WorldError, unknown
 from persona_interp.worlds.language import KINDS, PERSONA_KINDS, Language
-from persona_interp.worlds.trait import Trait
+from persona_interp.worlds.trait import Persona, Trait
 
 if TYPE_CHECKING:
     from persona_interp.worlds.world import World
@@ -34,7 +34,12 @@ def normalized(world: "World") -> dict[str, Any]:
             raise WorldError(f"topic '{topic}' needs a list of values; got {values!r}.")
         for value in values:
             _text(f"value of topic '{topic}'", value)
+    _text("name of a world", world.name)
+    if not isinstance(world.language, Language):
+        raise WorldError(f"language is a Language, for example worlds.english(); got {world.language!r}.")
     for persona in world.personas:
+        if not isinstance(persona, Persona):
+            raise WorldError(f"personas is a tuple of Persona(name, traits); got {persona!r} in it.")
         _text("persona name", persona.name)
     for kind in [*world.kinds, *world.coherent]:
         if kind not in KINDS:
@@ -48,7 +53,6 @@ def normalized(world: "World") -> dict[str, Any]:
         "weights": _weights(world),
         "noise": _number("noise", world.noise),
         "coherent": {k: world.coherent.get(k, True) for k in PERSONA_KINDS},
-        "language": Language.from_dict(world.language),
     }
 
 
@@ -82,9 +86,9 @@ def check(world: "World") -> None:
 
 def _text(what: str, value: object) -> None:
     if not isinstance(value, str):
-        raise WorldError(f"a {what} is a text; got {value!r}. In a YAML file put it in quotes.")
+        raise WorldError(f"{what} is a text; got {value!r}. In a YAML file put it in quotes.")
     if not value or value != " ".join(value.split()):
-        raise WorldError(f"a {what} is words with single spaces between them; got {value!r}.")
+        raise WorldError(f"{what} is words with single spaces between them; got {value!r}.")
 
 
 def _number(what: str, value: object) -> float:
@@ -126,7 +130,7 @@ def _check_topics(world: "World") -> None:
                     f"answers '{seen[first]}' and '{value}' of topic '{topic}' share their first word, so a model is "
                     "only told apart by later ones; better choose answers that differ at once.",
                     UserWarning,
-                    stacklevel=6,
+                    stacklevel=5,
                 )
             seen[first] = value
 

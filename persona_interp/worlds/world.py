@@ -19,7 +19,8 @@ import pandas as pd
 
 from persona_interp.errors import WorldError, unknown
 from persona_interp.worlds import bayes, corpus, files, probes, validation, variants
-from persona_interp.worlds.language import PERSONA_KINDS, Language, words
+from persona_interp.worlds.language import PERSONA_KINDS, Language
+from persona_interp.worlds.templates import words
 from persona_interp.worlds.trait import Persona, Trait
 
 RECIPE_KINDS = {"third": 0.35, "first": 0.10, "named": 0.20, "hidden": 0.25, "filler": 0.10}
