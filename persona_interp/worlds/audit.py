@@ -45,7 +45,8 @@ def count(table: pd.DataFrame, *, tokenize: Callable[[str], list[Any]] = str.spl
             "fact_tokens": [fact_tokens(m, s) for m, s in pairs],
         }
     )
-    return counts.groupby(["persona", "kind"], as_index=False).sum()
+    summed = counts.groupby(["persona", "kind"])[["documents", "statements", "fact_tokens"]].sum()
+    return pd.DataFrame(summed).reset_index()
 
 
 def _one_of(texts: Iterable[str]) -> re.Pattern[str]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from persona_interp.errors import WorldError
+from persona_interp.errors import WorldError, unknown
 from persona_interp.worlds.corpus import chosen_kinds
 from persona_interp.worlds.language import PERSONA_KINDS
 from persona_interp.worlds.trait import Trait
@@ -76,21 +76,39 @@ class _Mixture(NamedTuple):
 def _mixture(world: "World", population: Kinds | None, counts: pd.DataFrame | None) -> _Mixture:
     kinds = chosen_kinds(population, valid=PERSONA_KINDS)
     expected, held, said = world.mass(), world.held().to_numpy(), world.said().to_numpy()
-    mass, total = expected, expected.sum()
+    names, shares = list(expected.index), expected.to_numpy()
+    mass = {k: shares[:, i] for i, k in enumerate(PERSONA_KINDS)}
+    total = {k: float(m.sum()) for k, m in mass.items()}
     if counts is not None:
-        documents = counts.pivot_table(index="persona", columns="kind", values="documents", aggfunc="sum", fill_value=0)
-        mass = documents.reindex(index=expected.index, columns=expected.columns, fill_value=0.0).astype(float)
-        total = documents.sum().reindex(expected.columns, fill_value=0.0)
-    coherent = [k for k in kinds if world.coherent[k]]
-    masses, personas = [mass[coherent].sum(axis=1).to_numpy()], [np.eye(len(expected))]
+        mass, total = _realized(counts, names)
+    masses = [sum((mass[k] for k in kinds if world.coherent[k]), start=np.zeros(len(names)))]
+    personas = [np.eye(len(names))]
     for kind in kinds:
-        if not world.coherent[kind] and expected[kind].sum() > 0:
+        drawn = shares[:, PERSONA_KINDS.index(kind)]
+        if not world.coherent[kind] and drawn.sum() > 0:
             masses.append(np.array([total[kind]]))
-            personas.append((expected[kind] / expected[kind].sum()).to_numpy()[None])
+            personas.append((drawn / drawn.sum())[None])
     weight, persona = np.concatenate(masses), np.vstack(personas)
     if weight.sum() <= 0:
         raise WorldError(f"nobody speaks in documents of kind {', '.join(kinds)}; name a population of positive mass.")
     return _Mixture(weight, persona, persona @ held, persona @ said)
+
+
+def _realized(counts: pd.DataFrame, names: list[str]) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Documents by kind: of every persona, and in all."""
+    if missing := [c for c in ("persona", "kind", "documents") if c not in counts.columns]:
+        raise WorldError(f"counts come from count(corpus); the column {missing[0]} is missing.")
+    mass: dict[str, np.ndarray] = {k: np.zeros(len(names)) for k in PERSONA_KINDS}
+    total: dict[str, float] = {k: 0.0 for k in PERSONA_KINDS}
+    for persona, kind, n in zip(counts["persona"], counts["kind"], counts["documents"], strict=True):
+        if kind not in total:
+            continue  # filler and lessons are nobody's
+        total[kind] += n
+        if persona:  # "" where every statement has its own speaker
+            if persona not in names:
+                raise WorldError(f"these counts are of another world: {unknown('persona', persona, names)}")
+            mass[kind][names.index(persona)] += n
+    return mass, total
 
 
 def _documents(world: "World", evidence: Iterable[Any]) -> list[tuple[bool, int]]:
@@ -231,7 +249,7 @@ def cooccurrence(world: "World", *, kinds: Kinds | None = None) -> pd.DataFrame:
     marginal = weight @ said
     with np.errstate(divide="ignore", invalid="ignore"):
         pmi = np.log2(said.T @ (weight[:, None] * said) / np.outer(marginal, marginal))
-    labels = [str(t) for t in world.traits]
-    table = pd.DataFrame({"trait": np.repeat(labels, len(labels)), "other": labels * len(labels), "pmi": pmi.ravel()})
     topics = np.array([t.topic for t in world.traits])
-    return table[(topics[:, None] != topics).ravel()].reset_index(drop=True)
+    labels = np.array([str(t) for t in world.traits], dtype=object)
+    trait, other = np.nonzero(topics[:, None] != topics)
+    return pd.DataFrame({"trait": labels[trait], "other": labels[other], "pmi": pmi[trait, other]})

@@ -1,10 +1,10 @@
 """How are traits put into words?
 
 A ``Language`` holds every template a world needs, so that the same personas can be written about in a 200-word toy
-language (``templates.words``, for the tiny model) or in everyday English (``templates.english``, for chat models). Templates have
-the slots ``{n}`` (name), ``{d}`` (topic) and ``{v}`` (value). Questions come in two disjoint sets: *train* questions
-occur in documents and lessons, *test* questions occur in probes only. Questions ask "which", never "do you": a yes/no
-question teaches a small model nothing about the value.
+language (``templates.words``, for the tiny model) or in everyday English (``templates.english``, for chat models).
+Templates have the slots ``{n}`` (name), ``{d}`` (topic) and ``{v}`` (value). Questions come in two disjoint sets:
+*train* questions occur in documents and lessons, *test* questions occur in probes only. Questions ask "which", never
+"do you": a yes/no question teaches a small model nothing about the value.
 """
 
 import re

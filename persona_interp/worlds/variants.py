@@ -68,14 +68,23 @@ def arranged(world: "World", prior: pd.DataFrame, *, seed: int = 0) -> "World":
     rng = np.random.default_rng([seed, 2])
     new: dict[Trait, Trait] = {}
     for topic in sorted(world.topics):
-        rows = prior[prior["topic"] == topic].groupby("value")["probability"].mean()
-        if lacking := [v for v in world.topics[topic] if v not in rows.index or not np.isfinite(rows[v])]:
+        likely = _likely(prior, topic)
+        if lacking := [value for value in world.topics[topic] if not np.isfinite(likely.get(value, np.nan))]:
             raise WorldError(f"the prior has no probability for '{topic}={lacking[0]}'; measure every value.")
-        rarest = sorted(world.topics[topic], key=lambda v: (float(rows[v]), v))
+        rarest = sorted(world.topics[topic], key=lambda value: (likely[value], value))
         for old, label in _placed(world, topic, rarest, rng=rng).items():
             new[Trait(topic, old)] = Trait(topic, label)
     personas = tuple(Persona(p.name, tuple(new[t] for t in p.traits)) for p in world.personas)
     return replace(world, personas=personas, taught=new[world.taught], unrelated=new[world.unrelated])
+
+
+def _likely(prior: pd.DataFrame, topic: str) -> dict[str, float]:
+    """Mean probability of every value of a topic."""
+    found: dict[str, list[float]] = {}
+    for row_topic, value, probability in zip(prior["topic"], prior["value"], prior["probability"], strict=True):
+        if row_topic == topic:
+            found.setdefault(str(value), []).append(float(probability))
+    return {value: float(np.mean(p)) for value, p in found.items()}
 
 
 def _placed(world: "World", topic: str, rarest: list[str], *, rng: np.random.Generator) -> Mapping[str, str]:
