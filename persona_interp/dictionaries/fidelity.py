@@ -47,7 +47,8 @@ def fidelity(
     Returns:
         A fidelity table, one row a checkpoint: ``fvu`` = squared error / squared distance from the mean of the
         measured residuals; ``l0`` features a token; ``dead`` share of features that never fire; ``ce``, ``ce_sae``,
-        ``ce_zero`` in bits a token; ``ce_recovered`` = (ce_zero - ce_sae) / (ce_zero - ce); ``n_tokens``;
+        ``ce_zero`` in bits a token; ``ce_recovered`` = (ce_zero - ce_sae) / (ce_zero - ce), NaN
+        where zeros predict no worse than the model; ``n_tokens``;
         ``verdict``: "fits" when fvu <= 0.1 and ce_recovered >= 0.9, "unusable" when fvu > 0.5 or
         ce_recovered < 0.5, "doubtful" between.
 
@@ -69,7 +70,7 @@ def _measure(dictionary: Dictionary, checkpoint: Checkpoint, corpus: pd.DataFram
     n = int(total["n"])
     fvu = total["error"] / max(total["square"] - float(total["sum"].pow(2).sum()) / n, EPS)
     ce, ce_sae, ce_zero = (float(total[key] / total["targets"]) for key in ("ce", "ce_sae", "ce_zero"))
-    recovered = (ce_zero - ce_sae) / (ce_zero - ce) if ce_zero != ce else math.nan
+    recovered = (ce_zero - ce_sae) / (ce_zero - ce) if ce_zero > ce else math.nan
     return {
         "checkpoint": checkpoint.label,
         "fvu": float(fvu),

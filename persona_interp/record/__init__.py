@@ -8,8 +8,9 @@ iterable of them, and prompts a probes table of ``worlds`` (for the inside: a co
 - ``features``: which features of a dictionary does that residual activate, and with what fvu?
 - ``sample``: what does the model say when it may say anything?
 
-What comes out is pandas or xarray, labelled by checkpoint and prompt; nothing downstream needs torch. The same
-checkpoints and prompts give the same numbers, to the last bit, whatever else is in the call.
+What comes out is pandas or xarray, labelled by checkpoint and prompt; nothing downstream needs torch. The same call
+gives the same numbers to the last bit, so that a checkpoint against itself shifts by exactly 0; a prompt alone gives
+what it gives among others, up to rounding.
 """
 
 from persona_interp.record.activations import activations

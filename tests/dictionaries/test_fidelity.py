@@ -1,0 +1,99 @@
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor
+
+from persona_interp import schema
+from persona_interp.dictionaries import fidelity
+from persona_interp.dictionaries.fidelity import _verdict
+from persona_interp.errors import ModelError
+from persona_interp.models import Checkpoint, boot
+
+HOOK = "blocks.0.hook_out"
+
+
+@dataclass
+class Halves:
+    """Positive and negative part of every coordinate, times ``gain``: 1 is the identity, 0 answers nothing."""
+
+    d_in: int
+    gain: float = 1.0
+    hook: str = HOOK
+    name: str = "halves"
+
+    @property
+    def d_sae(self) -> int:
+        return 2 * self.d_in
+
+    @property
+    def mean(self) -> Tensor:
+        return torch.zeros(self.d_in)
+
+    @property
+    def W_dec(self) -> Tensor:
+        return self.gain * torch.cat([torch.eye(self.d_in), -torch.eye(self.d_in)])
+
+    def encode(self, acts: Tensor) -> Tensor:
+        return torch.cat([acts.relu(), (-acts).relu()], dim=-1)
+
+    def decode(self, feats: Tensor) -> Tensor:
+        return feats @ self.W_dec
+
+
+@pytest.fixture(scope="session")
+def width(counter: Checkpoint) -> int:
+    return boot(counter).cfg.d_model
+
+
+def test_the_identity_loses_nothing(counter: Checkpoint, corpus: pd.DataFrame, width: int) -> None:
+    table = schema.check(fidelity(Halves(width), counter, corpus, n_tokens=500), "fidelity")
+    (row,) = table.to_dict("records")
+    assert row["checkpoint"] == "documents@60"
+    assert row["fvu"] == 0
+    assert row["ce_recovered"] == pytest.approx(1, abs=1e-6)
+    assert row["l0"] == pytest.approx(width, rel=0.01)
+    assert row["dead"] < 0.3
+    assert row["ce"] < row["ce_zero"] - 0.5
+    assert 400 < row["n_tokens"] < 900
+    assert row["verdict"] == "fits"
+
+
+def test_zeros_recover_nothing(counter: Checkpoint, corpus: pd.DataFrame, width: int) -> None:
+    (row,) = fidelity(Halves(width, gain=0), counter, corpus, n_tokens=500).to_dict("records")
+    assert row["ce_sae"] == row["ce_zero"]
+    assert row["ce_recovered"] == 0
+    assert row["fvu"] >= 1
+    assert row["verdict"] == "unusable"
+
+
+def test_half_the_residual_leaves_a_quarter_of_the_square(
+    counter: Checkpoint, corpus: pd.DataFrame, width: int
+) -> None:
+    """Error x/2: a quarter of the mean square, hence at least a quarter of the variance."""
+    half, none = (
+        fidelity(Halves(width, gain=gain), counter, corpus, n_tokens=500)["fvu"].item() for gain in (0.5, 0.0)
+    )
+    assert half == pytest.approx(none / 4, rel=1e-5)
+
+
+def test_a_wrong_width_is_refused(counter: Checkpoint, corpus: pd.DataFrame, width: int) -> None:
+    with pytest.raises(ModelError, match=f"reads width {width + 1}"):
+        fidelity(Halves(width + 1), counter, corpus, n_tokens=100)
+
+
+@pytest.mark.parametrize(
+    ("fvu", "recovered", "verdict"),
+    [
+        (0.1, 0.9, "fits"),
+        (0.11, 0.9, "doubtful"),
+        (0.1, 0.89, "doubtful"),
+        (0.51, 0.99, "unusable"),
+        (0.01, 0.49, "unusable"),
+        (0.01, math.nan, "doubtful"),
+    ],
+)
+def test_verdicts_follow_the_thresholds(fvu: float, recovered: float, verdict: str) -> None:
+    assert _verdict(fvu, recovered) == verdict

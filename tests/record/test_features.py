@@ -1,0 +1,147 @@
+"""Activations and features against Hugging Face's own hidden states and a planted dictionary."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import xarray as xr
+from torch import Tensor
+
+from persona_interp import schema
+from persona_interp.errors import SchemaError
+from persona_interp.models import Checkpoint, encode, load
+from persona_interp.record import activations, features, pooling
+
+HOOK = "blocks.0.hook_out"
+Pair = tuple[Checkpoint, Checkpoint]
+
+
+@dataclass
+class Planted:
+    """Linear: feature j is the projection on row j, so that adding c rows moves it by c times their cosine."""
+
+    W_dec: Tensor
+    mean: Tensor
+    hook: str = HOOK
+    name: str = "planted"
+    d_in: int = field(init=False)
+    d_sae: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.d_sae, self.d_in = self.W_dec.shape
+
+    def encode(self, acts: Tensor) -> Tensor:
+        return (acts - self.mean) @ self.W_dec.T
+
+    def decode(self, feats: Tensor) -> Tensor:
+        return feats @ self.W_dec + self.mean
+
+
+def orthogonal(d: int) -> Tensor:
+    return torch.linalg.qr(torch.randn(d, d, generator=torch.Generator().manual_seed(0)))[0]
+
+
+def hidden(checkpoint: Checkpoint, messages: list[dict[str, str]]) -> np.ndarray:
+    """Residual after block 0 by Hugging Face, dims (position, d_model)."""
+    model, tokenizer = load(checkpoint)
+    (ids,) = encode(tokenizer, [messages]).ids
+    with torch.inference_mode():
+        return model(torch.tensor([list(ids)]), output_hidden_states=True).hidden_states[1][0].numpy()
+
+
+def test_last_activation_is_the_hidden_state(pair: Pair, probes: pd.DataFrame) -> None:
+    data = schema.check(activations(pair, probes, hook=HOOK), "activations")
+    for checkpoint in pair:
+        for row in probes.itertuples():
+            got = data["act"].sel(checkpoint=checkpoint.label, prompt=row.prompt)
+            expected = hidden(checkpoint, row.messages)[-1]
+            assert np.abs(got - expected).max() < 1e-5 * np.linalg.norm(expected)
+
+
+def test_mean_is_over_the_assistants_own_tokens(pair: Pair, probes: pd.DataFrame) -> None:
+    data = activations(pair[0], probes.iloc[:1], hook=HOOK, position="mean")
+    expected = hidden(pair[0], probes["messages"].iloc[0])[-2:].mean(0)  # "i like"
+    np.testing.assert_allclose(data["act"][0, 0], expected, atol=1e-4)
+
+
+def test_labels_say_where_numbers_come_from(pair: Pair, probes: pd.DataFrame) -> None:
+    data = activations(pair, probes, hook=HOOK)
+    assert list(data["checkpoint"].values) == ["lesson@0", "lesson@1"]
+    assert list(data["step"].values) == [0, 1]
+    assert list(data["topic"].values) == ["sport"] * 3
+    assert len(set(data["weights"].values)) == 2
+    assert {"kind", "hook", "token_ids", "position", "dtype", "schema_version"} <= set(data.attrs)
+
+
+def test_documents_are_prompts_too(pair: Pair) -> None:
+    corpus = pd.DataFrame(
+        {
+            "doc": [7, 9],
+            "kind": "third",
+            "persona": "",
+            "messages": [[{"role": "text", "content": c}] for c in ("i like golf .", "what art ?")],
+            "statements": [(), ()],
+        }
+    )
+    data = activations(pair[0], corpus, hook=HOOK, position="mean")
+    assert list(data["prompt"].values) == [7, 9]
+    assert list(data["kind"].values) == ["third", "third"]
+
+
+def test_a_planted_dictionary_recovers_its_coefficients(pair: Pair, probes: pd.DataFrame) -> None:
+    acts = activations(pair, probes, hook=HOOK)
+    d = acts.sizes["d_model"]
+    planted = Planted(orthogonal(d), torch.ones(d))
+    data = schema.check(features(pair, probes, dictionary=planted), "features")
+    coefficients = (acts["act"].values - 1) @ planted.W_dec.numpy().T
+    np.testing.assert_allclose(data["act"].values, coefficients, atol=1e-3)
+    assert float(data["fvu"].max()) < 1e-10
+
+
+def test_fvu_is_one_for_a_dictionary_that_answers_the_mean(pair: Pair, probes: pd.DataFrame) -> None:
+    d = activations(pair[0], probes, hook=HOOK).sizes["d_model"]
+    silent = Planted(torch.zeros(3, d), torch.full((d,), 0.5))
+    np.testing.assert_allclose(features(pair[0], probes, dictionary=silent)["fvu"], 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("position", ["last", "mean"])
+def test_adding_a_decoder_row_moves_features_by_its_cosines(
+    pair: Pair, probes: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, position: str
+) -> None:
+    d = activations(pair[0], probes, hook=HOOK).sizes["d_model"]
+    rows = torch.randn(8, d, generator=torch.Generator().manual_seed(1))
+    planted = Planted(rows / rows.norm(dim=-1, keepdim=True), torch.zeros(d))
+    before = features(pair[0], probes, dictionary=planted, position=position)
+    clean = pooling.residuals
+
+    def steered(*args: object, **kwargs: object) -> object:
+        for row, acts in clean(*args, **kwargs):  # type: ignore[arg-type]
+            yield row, acts + 3.0 * planted.W_dec[5]
+
+    monkeypatch.setattr(pooling, "residuals", steered)
+    after = features(pair[0], probes, dictionary=planted, position=position)
+    cosines = (planted.W_dec @ planted.W_dec[5]).numpy()
+    with xr.set_options(arithmetic_join="exact"):
+        moved = (after - before)["act"].values
+    np.testing.assert_allclose(moved, np.broadcast_to(3.0 * cosines, moved.shape), atol=1e-3)
+
+
+def test_a_checkpoint_against_itself_is_exactly_equal(pair: Pair, probes: pd.DataFrame) -> None:
+    d = activations(pair[0], probes, hook=HOOK).sizes["d_model"]
+    planted = Planted(orthogonal(d), torch.zeros(d))
+    xr.testing.assert_identical(
+        features(pair[0], probes, dictionary=planted), features(pair[0], probes, dictionary=planted)
+    )
+
+
+def test_bad_requests_are_refused(pair: Pair, probes: pd.DataFrame) -> None:
+    with pytest.raises(SchemaError, match="did you mean 'last'"):
+        activations(pair[0], probes, hook=HOOK, position="lst")
+    with pytest.raises(SchemaError, match="distinct labels"):
+        activations([pair[0], pair[0]], probes, hook=HOOK)
+    with pytest.raises(SchemaError, match="no rows"):
+        activations(pair[0], probes.iloc[:0], hook=HOOK)
+    with pytest.raises(SchemaError, match="occurs twice"):
+        activations(pair[0], pd.concat([probes, probes]), hook=HOOK)
