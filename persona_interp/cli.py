@@ -4,8 +4,10 @@ Nothing heavy is imported until a verb needs it, so that ``--help`` answers at o
 """
 
 import sys
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,11 +29,6 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="A .parquet, .csv, .n
 Rows = Annotated[int, typer.Option(help="How many rows to show.", min=1)]
 
 
-@app.callback()
-def _verbs() -> None:
-    """Keep the verbs even when there is only one."""
-
-
 @app.command()
 def status(run: Run) -> None:
     """How far is the run? Lists every cell, and n of N done."""
@@ -49,7 +46,7 @@ def verify(run: Run) -> None:
     from persona_interp.store import Store
 
     files = Store.open(run).verify()
-    bad = files[files.status != "ok"]
+    bad = files.query("status != 'ok'")
     if bad.empty:
         typer.echo(f"all {len(files)} files are as they were committed")
         return
@@ -101,9 +98,9 @@ def _say(table: "pd.DataFrame") -> None:
         typer.echo(table.to_string(index=False, max_colwidth=60))
 
 
-def _counts(states: "pd.Series[Any]", *, without: str) -> str:
-    counts = states[states != without].value_counts().sort_index()
-    return "".join(f", {n} {state}" for state, n in counts.items())
+def _counts(states: Iterable[str], *, without: str) -> str:
+    counts = Counter(states)
+    return "".join(f", {n} {state}" for state, n in sorted(counts.items()) if state != without)
 
 
 def main() -> None:

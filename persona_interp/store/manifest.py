@@ -1,7 +1,8 @@
 """Which cells count? The manifest says so, one line a cell.
 
 The file only grows, one write and one fsync a line, under a lock that several processes share. A line without its end
-was cut off by a kill: readers ignore it, the next writer drops it. A later line of a cell replaces an earlier one.
+was cut off by a kill, and a line whose cell is not the hash of its content is corrupt: readers ignore both, the next
+writer removes them. A later line of a cell replaces an earlier one.
 """
 
 import fcntl
@@ -51,7 +52,7 @@ def listing(manifest: Path) -> Listing:
     for number, line in enumerate(manifest.read_bytes().split(b"\n")[:-1], start=1):
         entry = _parse(line)
         if entry is None:
-            unreadable.append(number)
+            unreadable += [number] if line.strip() else []
         elif entry.get("quarantined"):
             entries.pop(entry["cell"], None)
         else:
@@ -64,17 +65,23 @@ def locked(manifest: Path) -> Iterator[int]:
     """May this process change the run folder? Waits while another one does.
 
     Args:
-        manifest: The file; a last line that a killed writer left unfinished is dropped.
+        manifest: The file; a last line that a killed writer left unfinished is cut off, corrupt lines are blanked.
 
     Yields:
         A descriptor at the end of the file, for ``append``.
     """
     with manifest.open("r+b", buffering=0) as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        content = handle.read()
-        if not content.endswith(b"\n"):
-            handle.truncate(content.rfind(b"\n") + 1)
-        handle.seek(0, os.SEEK_END)
+        *lines, unfinished = handle.read().split(b"\n")
+        start = 0
+        for line in lines:
+            if line.strip() and _parse(line) is None:
+                handle.seek(start)
+                handle.write(b" " * len(line))
+            start += len(line) + 1
+        if unfinished:
+            handle.truncate(start)
+        handle.seek(start)
         yield handle.fileno()
 
 

@@ -1,0 +1,96 @@
+"""The command line says what is there; an expected error is one paragraph and exit code 2."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import xarray as xr
+
+from persona_interp.cli import main
+from persona_interp.store import Cell, Store
+from persona_interp.tables import write_dataset, write_json, write_table
+
+
+def cli(capsys: pytest.CaptureFixture[str], *args: object) -> tuple[int, str, str]:
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stop:
+        patch.setattr(sys, "argv", ["persona-interp", *map(str, args)])
+        main()
+    out, err = capsys.readouterr()
+    return int(stop.value.code or 0), out, err
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "run")
+    base = Cell("m:base", {}, label="base")
+    store.plan([Cell("m:tuned", {"lr": 0.1}, (base,), label="tuned")])
+    write_table(pd.DataFrame({"x": range(20)}), store.work(base) / "t.parquet")
+    store.commit(base, seconds=1)
+    return store
+
+
+def test_status_says_n_of_n(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = cli(capsys, "status", store.root)
+    assert (code, err) == (0, "")
+    assert "1 of 2 cells done, 1 missing" in out
+    assert "tuned" in out
+
+
+def test_verify_names_a_corrupt_file_and_exits_1(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli(capsys, "verify", store.root) == (0, "all 1 files are as they were committed\n", "")
+    (file,) = (store.root / "cells").rglob("t.parquet")
+    file.write_bytes(file.read_bytes()[:-1])
+    code, out, _ = cli(capsys, "verify", store.root)
+    assert code == 1
+    assert "t.parquet" in out
+    assert "0 of 1 files ok, 1 corrupt. Run the experiment again" in out
+
+
+def test_show_prints_the_head_and_the_attributes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = pd.DataFrame({"trait": [f"sport={i}" for i in range(20)], "estimate": 0.5})
+    table.attrs = {"hook": "blocks.1.hook_out"}
+    code, out, _ = cli(capsys, "show", write_table(table, tmp_path / "t.parquet"), "--rows", 3)
+    assert code == 0
+    assert "sport=2" in out
+    assert "sport=3" not in out
+    assert "20 rows x 2 columns\nhook: blocks.1.hook_out" in out
+    table.to_csv(tmp_path / "t.csv", index=False)
+    assert "20 rows x 2 columns" in cli(capsys, "show", tmp_path / "t.csv")[1]
+    write_dataset(xr.Dataset({"act": ("prompt", [1.0])}, attrs={"hook": "blocks.1"}), tmp_path / "d.nc")
+    assert "blocks.1" in cli(capsys, "show", tmp_path / "d.nc")[1]
+    assert cli(capsys, "show", write_json({"lr": 0.1}, tmp_path / "r.json"))[1] == '{\n "lr": 0.1\n}\n'
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("status", "nowhere"), "not a run folder"),
+        (("verify", "nowhere"), "not a run folder"),
+        (("show", "t.parquet"), "did you mean 't2.parquet'?"),
+        (("show", "t2.parqet"), "did you mean '.parquet'?"),
+        (("show", "t2.parquet"), "is not a readable parquet file"),
+    ],
+)
+def test_expected_errors_are_one_paragraph(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    args: tuple[str, str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t2.parquet").write_text("no parquet")
+    code, out, err = cli(capsys, *args)
+    assert (code, out) == (2, "")
+    assert err.startswith("StoreError: ")
+    assert message in err
+    assert err.count("\n") == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["t2.parquet"]
+
+
+def test_help_loads_neither_torch_nor_pandas() -> None:
+    code = "import sys, persona_interp.cli; print(sorted({'torch', 'pandas', 'numpy', 'xarray'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "[]\n"
