@@ -114,6 +114,11 @@ def hash_dictionary(dictionary: Dictionary) -> str:
     Returns:
         Sixteen hexadecimal digits of the SHA-256 over hook, mean and weights (of a dictionary that is no
         ``SparseDictionary`` only the decoder is known).
+
+    >>> from types import SimpleNamespace
+    >>> one = SimpleNamespace(hook="blocks.0.hook_out", W_dec=torch.eye(2), mean=torch.zeros(2))
+    >>> hash_dictionary(one)
+    '755dcde2c3fd3f08'
     """
     weights = dictionary.sae.state_dict() if isinstance(dictionary, SparseDictionary) else {"W_dec": dictionary.W_dec}
     digest = hashlib.sha256(dictionary.hook.encode())

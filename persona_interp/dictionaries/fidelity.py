@@ -101,12 +101,14 @@ def _batch(dictionary: Dictionary, bridge: Any, ids: Tensor, mask: Tensor, keep:
     if acts.shape[-1] != dictionary.d_in:
         raise ModelError(f"{dictionary.name} reads width {dictionary.d_in}; {dictionary.hook} has {acts.shape[-1]}.")
     keep = keep & ordinary(acts.norm(dim=-1), keep)
-    kept = acts[keep]
+    kept = acts[keep].float()
     feats = dictionary.encode(kept)
     rebuilt = dictionary.decode(feats)
 
     def spliced(new: Tensor) -> Tensor:
-        return _forward(bridge, dictionary.hook, ids, mask, lambda acts: acts.masked_scatter(keep[..., None], new))
+        return _forward(
+            bridge, dictionary.hook, ids, mask, lambda acts: acts.masked_scatter(keep[..., None], new.to(acts.dtype))
+        )
 
     targets = keep[:, :-1] & mask[:, 1:].bool()
     return {

@@ -53,7 +53,8 @@ def behavior(checkpoints: Checkpoint | Iterable[Checkpoint], probes: pd.DataFram
     schema.check(probes, "probes")
     _check_answers(probes)
     prompts = np.repeat(np.arange(len(probes)), [len(a) for a in probes["answers"]])
-    messages = [probes["messages"].iloc[i] for i in prompts]
+    asked = list(probes["messages"])
+    messages = [asked[i] for i in prompts]
     answers = [answer for row in probes["answers"] for answer in row]
     keys = probes.drop(columns=["messages", "answers"]).explode("values", ignore_index=True)
     keys = keys.rename(columns={"values": "value"}).astype({"value": "str"})

@@ -115,12 +115,12 @@ def _reduced(bridge: Any, tokens: Any, *, hook: str, position: str, reduce: Redu
     """Each variable of one checkpoint, dims (prompt, ...), float32."""
     rows: dict[int, dict[str, np.ndarray]] = {}
     for row, acts in residuals(bridge, tokens, hook=hook, batch=BATCH):
-        picked = acts[-1:] if position == "last" else acts[_content(tokens, row)]
+        picked = (acts[-1:] if position == "last" else acts[_content(tokens, row)]).float()
         if not len(picked):
             raise SchemaError(f"prompt {row} has no assistant or text token to average over; use position='last'.")
         if position == "mean":
             picked = picked[ordinary(picked.norm(dim=-1))]
-        rows[row] = {name: value.float().cpu().numpy() for name, value in reduce(picked).items()}
+        rows[row] = {name: value.cpu().numpy() for name, value in reduce(picked).items()}
     return {name: np.stack([rows[i][name] for i in range(len(rows))]) for name in rows[0]}
 
 
