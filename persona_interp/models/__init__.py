@@ -1,1 +1,42 @@
-"""TODO table of contents."""
+"""Where are weights, how are they trained, and how does one look inside?
+
+A ``Checkpoint`` says where weights are, never holds them; a ``Trajectory`` is one stage of training as checkpoints in
+order of step. ``resolve`` turns a name ("tiny", a folder, a GGUF file, a hub id) into a checkpoint; ``train`` turns a
+checkpoint and a corpus into a trajectory; ``load`` gives the plain Hugging Face model and ``boot`` the same model in
+TransformerLens, checked against it. ``encode`` is the only way from conversations to tokens, so that training,
+behavior and activations read the same ids, and knows whose every token is.
+
+Models are exchanged as saved folders: a stage starts from any checkpoint, a finetune is the next stage, and adapters
+are merged before they are saved. The tiny model is a folder like any other::
+
+    base = train("tiny", world.corpus())                                          # documents
+    tuned = train(base.last, world.lessons(), stage=LESSON, snapshots=(1, 2, 4, 8), name="lesson")
+    for row, acts in residuals(boot(tuned.last), encode(load(tuned.last).tokenizer, chats), hook="blocks.1.hook_out"):
+        ...
+"""
+
+from persona_interp.models.boot import boot, residuals
+from persona_interp.models.checkpoint import Checkpoint, Trajectory
+from persona_interp.models.load import Loaded, check_tokenizers, hash_weights, load, resolve
+from persona_interp.models.tokens import PLAIN_TEMPLATE, Tokens, encode, hash_tokens
+from persona_interp.models.train import DOCUMENTS, LESSON, Stage, train
+
+__all__ = [
+    "DOCUMENTS",
+    "LESSON",
+    "PLAIN_TEMPLATE",
+    "Checkpoint",
+    "Loaded",
+    "Stage",
+    "Tokens",
+    "Trajectory",
+    "boot",
+    "check_tokenizers",
+    "encode",
+    "hash_tokens",
+    "hash_weights",
+    "load",
+    "residuals",
+    "resolve",
+    "train",
+]

@@ -1,0 +1,161 @@
+"""Where are the weights of a model, and of the same model later in its training?"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from persona_interp.errors import ModelError
+
+INDEX = "trajectory.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where are these weights, and when in which training were they made?
+
+    Args:
+        path: A saved Hugging Face folder: config, safetensors and tokenizer.
+        stage: Name of the training stage that made it; "" for a start.
+        step: Optimizer step within the stage; 0 = before it.
+        seed: Seed of the run.
+
+    >>> Checkpoint(Path("model"), stage="lesson", step=8).label
+    'lesson@8'
+    """
+
+    path: Path
+    stage: str = ""
+    step: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))
+
+    @property
+    def label(self) -> str:
+        """What tables and figures call it."""
+        return f"{self.stage or self.path.name}@{self.step}"
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """How did one model change over one stage of training?
+
+    Args:
+        checkpoints: In order of step, distinct labels; the first is the state before the stage.
+
+    Raises:
+        ModelError: No checkpoint, steps that do not rise, or several stages or seeds.
+
+    >>> run = Trajectory((Checkpoint(Path("a"), "lesson", 0), Checkpoint(Path("b"), "lesson", 8)))
+    >>> [c.label for c in run], run.last.step
+    (['lesson@0', 'lesson@8'], 8)
+    """
+
+    checkpoints: tuple[Checkpoint, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "checkpoints", tuple(self.checkpoints))
+        steps = [c.step for c in self.checkpoints]
+        if not steps or steps != sorted(set(steps)):
+            raise ModelError(f"a trajectory holds checkpoints in rising order of step; got the steps {steps}.")
+        if len({(c.stage, c.seed) for c in self.checkpoints}) > 1:
+            names = sorted({f"stage '{c.stage}', seed {c.seed}" for c in self.checkpoints})
+            raise ModelError(f"a trajectory is one stage of one run; got {'; '.join(names)}. Make one for each.")
+
+    def __iter__(self) -> Iterator[Checkpoint]:
+        return iter(self.checkpoints)
+
+    def __len__(self) -> int:
+        return len(self.checkpoints)
+
+    def __getitem__(self, index: int) -> Checkpoint:
+        return self.checkpoints[index]
+
+    @property
+    def first(self) -> Checkpoint:
+        """The state before the stage."""
+        return self.checkpoints[0]
+
+    @property
+    def last(self) -> Checkpoint:
+        """The state after the stage."""
+        return self.checkpoints[-1]
+
+    def save(self, folder: Path | str, *, config: str = "") -> Path:
+        """Where is the index that ``open`` reads?
+
+        Args:
+            folder: Folder to write ``trajectory.json`` into; paths in it are relative to this folder.
+            config: Hash of the configuration that made the trajectory.
+
+        Returns:
+            The index file.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = [
+            {
+                "path": os.path.relpath(c.path.absolute(), folder.absolute()),
+                "stage": c.stage,
+                "step": c.step,
+                "seed": c.seed,
+            }
+            for c in self.checkpoints
+        ]
+        index, tmp = folder / INDEX, folder / f".{INDEX}.tmp"
+        tmp.write_text(json.dumps({"config": config, "checkpoints": rows}, indent=1) + "\n", encoding="utf-8")
+        return tmp.replace(index)
+
+    @classmethod
+    def open(cls, folder: Path | str) -> "Trajectory":
+        """Which trajectory was saved here?
+
+        Args:
+            folder: A folder that ``save`` or ``train`` wrote.
+
+        Returns:
+            The trajectory.
+
+        Raises:
+            ModelError: There is none, it cannot be read, or a checkpoint of it is gone.
+        """
+        index = read_index(folder)
+        if index is None:
+            raise ModelError(f"{folder} holds no {INDEX}: the training did not finish. Train again with this out.")
+        checkpoints = [
+            Checkpoint(Path(os.path.normpath(Path(folder) / row["path"])), row["stage"], row["step"], row["seed"])
+            for row in index["checkpoints"]
+        ]
+        for checkpoint in checkpoints:
+            if not (checkpoint.path / "config.json").is_file():
+                raise ModelError(
+                    f"checkpoint {checkpoint.label} of {folder} is gone: {checkpoint.path} holds no config.json. "
+                    "Move a run together with the start it was trained from, or train again into a new folder."
+                )
+        return cls(tuple(checkpoints))
+
+
+def read_index(folder: Path | str) -> dict[str, Any] | None:
+    """What does the index of a trained folder say?
+
+    Args:
+        folder: Any folder.
+
+    Returns:
+        ``config`` (hash) and ``checkpoints``; None when there is no index.
+
+    Raises:
+        ModelError: The index cannot be read.
+    """
+    index = Path(folder) / INDEX
+    if not index.is_file():
+        return None
+    try:
+        found = json.loads(index.read_text(encoding="utf-8"))
+        return {"config": found["config"], "checkpoints": found["checkpoints"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{index} is corrupt ({error}); remove the folder and train again.") from error
