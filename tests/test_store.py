@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import os
+import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ import pytest
 
 from persona_interp.errors import StoreError
 from persona_interp.store import Cell, Store, lineage
+from persona_interp.store.manifest import locked
 
 
 def cell(seed: int = 0, *needs: Cell) -> Cell:
@@ -94,12 +98,41 @@ def test_only_a_committed_file_has_a_path(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"draw 0 \(.*\) is not done"):
         store.path(done)
     file = commit(store, done)
+    assert store.has(done)
     assert file.read_text() == "9"
     assert store.path(done) == file.parent
     with pytest.raises(StoreError, match=r"did you mean 'x\.txt'"):
         store.path(done, "x.tx")
     with pytest.raises(StoreError, match="unknown"):
         store.path(done, "../../manifest.jsonl")
+    shutil.rmtree(file.parent)
+    assert not store.has(done)
+
+
+def test_files_reach_the_disk_before_their_folder_and_the_folder_before_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, done = Store(tmp_path), cell()
+    (store.work(done) / "deep").mkdir()
+    (store.work(done) / "deep" / "y.txt").write_text("81")
+    events: list[str] = []
+    real_fsync, real_rename = os.fsync, os.rename
+
+    def fsync(handle: int) -> None:
+        real_fsync(handle)
+        inode = os.fstat(handle).st_ino
+        events.append(next(p.name for p in [tmp_path, *tmp_path.rglob("*")] if p.stat().st_ino == inode))
+
+    def rename(source: Path, target: Path) -> None:
+        real_rename(source, target)
+        events.append("rename")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "rename", rename)
+    commit(store, done)
+    files, folders = events[: events.index("rename")], events[events.index("rename") + 1 :]
+    assert sorted(files) == sorted(["x.txt", "deep", "y.txt", done.id])
+    assert folders == ["cells", "work", "manifest.jsonl"]
 
 
 def test_the_first_of_two_commits_stays(tmp_path: Path) -> None:
@@ -203,14 +236,29 @@ def test_status_counts_what_was_planned(tmp_path: Path) -> None:
     assert store.planned() == lineage([top])
 
 
-def commit_many(root: str, start: int) -> None:
+def commit_many(root: str, start: str) -> None:
     store = Store(root)
-    for seed in range(start, start + 40):
-        commit(store, cell(seed))
+    for seed in range(int(start), int(start) + 40):
+        with store.claim(cell(seed)):
+            if not store.has(cell(seed)):
+                commit(store, cell(seed))
+
+
+def test_a_commit_waits_for_the_manifest(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    commit(store, cell(0))
+    waiting = threading.Thread(target=commit, args=(store, cell(1)))
+    with locked(tmp_path / "manifest.jsonl"):
+        waiting.start()
+        waiting.join(timeout=0.3)
+        assert waiting.is_alive()
+        assert not store.has(cell(1))
+    waiting.join(timeout=60)
+    assert store.has(cell(1))
 
 
 def test_two_writers_lose_no_line(tmp_path: Path) -> None:
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import test_store as t; t.commit_many(sys.argv[2], int(sys.argv[3]))"
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import test_store; test_store.commit_many(*sys.argv[2:])"
     args = [sys.executable, "-c", code, str(Path(__file__).parent), str(tmp_path / "run")]
     writers = [subprocess.Popen([*args, str(start)]) for start in (0, 20)]
     assert [writer.wait(timeout=120) for writer in writers] == [0, 0]
