@@ -18,7 +18,8 @@ from persona_interp import schema
 from persona_interp.dictionaries.dictionary import Dictionary
 from persona_interp.dictionaries.harvest import content, ordinary, some_tokens
 from persona_interp.errors import ModelError
-from persona_interp.models import Checkpoint, boot
+from persona_interp.models import Checkpoint, Tokens, boot
+from persona_interp.models.boot import canonical
 
 FITS_FVU, FITS_RECOVERED = 0.1, 0.9
 UNUSABLE_FVU, UNUSABLE_RECOVERED = 0.5, 0.5
@@ -63,9 +64,10 @@ def fidelity(
 
 @torch.inference_mode()
 def _measure(dictionary: Dictionary, checkpoint: Checkpoint, corpus: pd.DataFrame, n_tokens: int) -> dict[str, Any]:
-    bridge = boot(checkpoint, hooks=(dictionary.hook,))
+    bridge = boot(checkpoint)
+    hook = canonical(bridge, dictionary.hook)
     tokens = some_tokens(bridge.tokenizer, corpus, n_tokens=n_tokens, seed=0)
-    sums = [_batch(dictionary, bridge, *padded) for padded in _padded(tokens)]
+    sums = [_batch(dictionary, bridge, hook, *padded) for padded in _padded(tokens)]
     total = {key: sum(part[key] for part in sums) for key in sums[0]}
     n = int(total["n"])
     fvu = total["error"] / max(total["square"] - float(total["sum"].pow(2).sum()) / n, EPS)
@@ -93,10 +95,10 @@ def _verdict(fvu: float, recovered: float) -> str:
     return "doubtful"
 
 
-def _batch(dictionary: Dictionary, bridge: Any, ids: Tensor, mask: Tensor, keep: Tensor) -> dict[str, Any]:
+def _batch(dictionary: Dictionary, bridge: Any, hook: str, ids: Tensor, mask: Tensor, keep: Tensor) -> dict[str, Any]:
     """Sums over the content tokens of one padded batch, dims (document, position)."""
     seen: list[Tensor] = []
-    logits = _forward(bridge, dictionary.hook, ids, mask, lambda acts: seen.append(acts.clone()) or acts)
+    logits = _forward(bridge, hook, ids, mask, lambda acts: seen.append(acts.clone()) or acts)
     (acts,) = seen
     if acts.shape[-1] != dictionary.d_in:
         raise ModelError(f"{dictionary.name} reads width {dictionary.d_in}; {dictionary.hook} has {acts.shape[-1]}.")
@@ -106,9 +108,7 @@ def _batch(dictionary: Dictionary, bridge: Any, ids: Tensor, mask: Tensor, keep:
     rebuilt = dictionary.decode(feats)
 
     def spliced(new: Tensor) -> Tensor:
-        return _forward(
-            bridge, dictionary.hook, ids, mask, lambda acts: acts.masked_scatter(keep[..., None], new.to(acts.dtype))
-        )
+        return _forward(bridge, hook, ids, mask, lambda acts: acts.masked_scatter(keep[..., None], new.to(acts.dtype)))
 
     targets = keep[:, :-1] & mask[:, 1:].bool()
     return {
@@ -147,15 +147,12 @@ def _bits(logits: Tensor, ids: Tensor, targets: Tensor) -> float:
     return float(torch.nn.functional.cross_entropy(picked, wanted, reduction="sum").double()) / math.log(2)
 
 
-def _padded(tokens: Any) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def _padded(tokens: Tokens) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Right-padded batches sorted by length: ids, attention mask, content mask, dims (document, position)."""
-    order = sorted(range(len(tokens.ids)), key=lambda i: len(tokens.ids[i]))
+    order = sorted(range(len(tokens)), key=lambda row: len(tokens.ids[row]))
     marks = content(tokens)
-    for i in range(0, len(order), BATCH):
-        rows = order[i : i + BATCH]
-        shape = (len(rows), len(tokens.ids[rows[-1]]))
-        ids, mask, keep = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long), torch.zeros(shape)
-        for at, row in enumerate(rows):
-            n = len(tokens.ids[row])
-            ids[at, :n], mask[at, :n], keep[at, :n] = torch.as_tensor(tokens.ids[row]), 1, torch.as_tensor(marks[row])
-        yield ids, mask, keep.bool()
+    for at in range(0, len(order), BATCH):
+        rows = order[at : at + BATCH]
+        ids, mask = tokens.pad(rows=rows)
+        keep = torch.nn.utils.rnn.pad_sequence([torch.as_tensor(marks[row]) for row in rows], batch_first=True)
+        yield ids, mask, keep

@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError
-from persona_interp.models import Checkpoint, boot, encode, hash_tokens, hash_weights, residuals
+from persona_interp.models import Checkpoint, Tokens, boot, encode, hash_tokens, hash_weights, residuals
+from persona_interp.models.boot import canonical
 
 SINK = 10.0  # times the median norm
 BATCH = 32  # documents
@@ -26,14 +27,16 @@ class Harvest(NamedTuple):
 
     Attributes:
         acts: Residuals, dims (token, d_model).
+        hook: Canonical name of the hook.
         provenance: Checkpoints, hashes, documents, tokens kept and tokens left out.
     """
 
     acts: Tensor
+    hook: str
     provenance: dict[str, Any]
 
 
-def content(tokens: Any) -> list[np.ndarray]:
+def content(tokens: Tokens) -> list[np.ndarray]:
     """Which tokens of every row carry content? One boolean array a row; special tokens (BOS, end of text) do not."""
     return [np.asarray(roles) != "special" for roles in tokens.roles]
 
@@ -55,7 +58,7 @@ def ordinary(norms: Tensor, among: Tensor | None = None) -> Tensor:
     return norms <= SINK * counted.median() if counted.numel() else torch.zeros_like(norms, dtype=torch.bool)
 
 
-def some_tokens(tokenizer: Any, corpus: pd.DataFrame, *, n_tokens: int, seed: int) -> Any:
+def some_tokens(tokenizer: Any, corpus: pd.DataFrame, *, n_tokens: int, seed: int) -> Tokens:
     """Which documents hold about this many content tokens? Drawn without replacement; all when there are fewer.
 
     Args:
@@ -71,12 +74,12 @@ def some_tokens(tokenizer: Any, corpus: pd.DataFrame, *, n_tokens: int, seed: in
         SchemaError: No document has a content token.
     """
     documents = list(corpus["messages"].sample(frac=1, random_state=seed))
-    trial = encode(tokenizer, documents[:200])
+    trial = encode(tokenizer, documents[:200], complete=True)
     per_document = float(np.mean([marks.sum() for marks in content(trial)]))
     if not per_document:
         raise SchemaError("this corpus has no content tokens: its documents are empty or hold special tokens only.")
     needed = int(np.ceil(1.1 * n_tokens / per_document))
-    return encode(tokenizer, documents[:needed])
+    return encode(tokenizer, documents[:needed], complete=True)
 
 
 def harvest(checkpoints: Sequence[Checkpoint], corpus: pd.DataFrame, *, hook: str, n_tokens: int, seed: int) -> Harvest:
@@ -85,7 +88,7 @@ def harvest(checkpoints: Sequence[Checkpoint], corpus: pd.DataFrame, *, hook: st
     Args:
         checkpoints: Where the residuals come from; each gives an equal share of the tokens, from documents of its own.
         corpus: A corpus table.
-        hook: Canonical hook name.
+        hook: Hook name.
         n_tokens: Content tokens wanted in all.
         seed: Seed of the draw of documents.
 
@@ -98,7 +101,8 @@ def harvest(checkpoints: Sequence[Checkpoint], corpus: pd.DataFrame, *, hook: st
     schema.check(corpus, "corpus")
     share, parts, hashes, sinks = -(-n_tokens // len(checkpoints)), [], [], 0
     for i, checkpoint in enumerate(tqdm(checkpoints, desc="harvest", delay=2)):
-        bridge = boot(checkpoint, hooks=(hook,))
+        bridge = boot(checkpoint)
+        hook = canonical(bridge, hook)
         tokens = some_tokens(bridge.tokenizer, corpus, n_tokens=share, seed=seed + i)
         marks = content(tokens)
         rows = [acts[torch.as_tensor(marks[row])] for row, acts in residuals(bridge, tokens, hook=hook, batch=BATCH)]
@@ -116,4 +120,4 @@ def harvest(checkpoints: Sequence[Checkpoint], corpus: pd.DataFrame, *, hook: st
         "n_tokens": len(acts),
         "n_excluded_sinks": sinks,
     }
-    return Harvest(acts, provenance)
+    return Harvest(acts, hook, provenance)

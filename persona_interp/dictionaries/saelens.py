@@ -65,7 +65,7 @@ def fit(
         ModelError: The hook does not exist, or there is less than one batch of tokens.
     """
     listed = [checkpoints] if isinstance(checkpoints, Checkpoint) else list(checkpoints)
-    acts, provenance = harvest(listed, corpus, hook=hook, n_tokens=n_tokens, seed=seed)
+    acts, hook, provenance = harvest(listed, corpus, hook=hook, n_tokens=n_tokens, seed=seed)
     if len(acts) < batch:
         raise ModelError(f"the corpus gives {len(acts)} tokens, less than one batch of {batch}; give more documents.")
     sae = _train(acts, hook=hook, d_sae=d_sae, k=k, steps=steps, batch=batch, lr=lr, seed=seed)

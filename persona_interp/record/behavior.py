@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError
-from persona_interp.models import Checkpoint, encode, load
+from persona_interp.models import Checkpoint, Tokens, encode, load
 
 
 class _Batch(NamedTuple):
@@ -89,7 +89,7 @@ def _same_tokenizer(one: Any, other: Any) -> bool:
     return same_template and one.backend_tokenizer.to_str() == other.backend_tokenizer.to_str()
 
 
-def _warn_shared_start(tokens: Any, prompts: np.ndarray) -> None:
+def _warn_shared_start(tokens: Tokens, prompts: np.ndarray) -> None:
     starts = pd.DataFrame({"prompt": prompts, "token": [row[s] for row, (s, _) in _rows(tokens)]})
     shared = int(starts.duplicated().groupby(starts["prompt"]).any().sum())
     if shared:
@@ -100,12 +100,12 @@ def _warn_shared_start(tokens: Any, prompts: np.ndarray) -> None:
         )
 
 
-def _rows(tokens: Any) -> list[tuple[list[int], tuple[int, int]]]:
+def _rows(tokens: Tokens) -> list[tuple[list[int], tuple[int, int]]]:
     """Token ids of every row without padding, and where its answer begins and ends."""
-    return [(list(ids), (int(a), int(b))) for ids, (a, b) in zip(tokens.ids, tokens.spans, strict=True)]
+    return list(zip(tokens.ids, tokens.spans, strict=True))
 
 
-def _plan(tokens: Any, *, batch: int) -> list[_Batch]:
+def _plan(tokens: Tokens, *, batch: int) -> list[_Batch]:
     """Which answers run together? Those with equally long prompts, at most ``batch`` of them."""
     rows = _rows(tokens)
     if any(start < 1 for _, (start, _) in rows):

@@ -17,7 +17,8 @@ from tqdm import tqdm
 from persona_interp import schema
 from persona_interp.dictionaries.harvest import ordinary
 from persona_interp.errors import ModelError, SchemaError, unknown
-from persona_interp.models import Checkpoint, boot, encode, hash_tokens, hash_weights, residuals
+from persona_interp.models import Checkpoint, Tokens, boot, encode, hash_tokens, hash_weights, residuals
+from persona_interp.models.boot import canonical
 
 SCHEMA_VERSION = 1
 CONTENT = ("assistant", "text")
@@ -60,7 +61,8 @@ def recorded(
         raise SchemaError(unknown("position", position, POSITIONS))
     per_checkpoint, hashes, dtypes = [], [], []
     for checkpoint in tqdm(listed, desc=kind, delay=2, disable=len(listed) < 2):
-        bridge = boot(checkpoint, hooks=(hook,))
+        bridge = boot(checkpoint)
+        hook = canonical(bridge, hook)
         tokens = encode(bridge.tokenizer, list(prompts["messages"]))
         hashes.append(hash_tokens(tokens))
         dtypes.append(str(bridge.cfg.dtype).removeprefix("torch."))
@@ -111,7 +113,7 @@ def _checkpoint_coords(listed: list[Checkpoint]) -> dict[str, Any]:
 
 
 @torch.inference_mode()
-def _reduced(bridge: Any, tokens: Any, *, hook: str, position: str, reduce: Reduce) -> dict[str, np.ndarray]:
+def _reduced(bridge: Any, tokens: Tokens, *, hook: str, position: str, reduce: Reduce) -> dict[str, np.ndarray]:
     """Each variable of one checkpoint, dims (prompt, ...), float32."""
     rows: dict[int, dict[str, np.ndarray]] = {}
     for row, acts in residuals(bridge, tokens, hook=hook, batch=BATCH):
@@ -124,5 +126,5 @@ def _reduced(bridge: Any, tokens: Any, *, hook: str, position: str, reduce: Redu
     return {name: np.stack([rows[i][name] for i in range(len(rows))]) for name in rows[0]}
 
 
-def _content(tokens: Any, row: int) -> Tensor:
+def _content(tokens: Tokens, row: int) -> Tensor:
     return torch.as_tensor(np.isin(np.asarray(tokens.roles[row]), CONTENT))

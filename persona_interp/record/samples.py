@@ -8,7 +8,7 @@ import torch
 from tqdm import tqdm
 
 from persona_interp import schema
-from persona_interp.models import Checkpoint, encode, load
+from persona_interp.models import Checkpoint, Tokens, encode, load
 
 BATCH = 64  # prompts
 
@@ -49,19 +49,15 @@ def sample(
         with torch.random.fork_rng(devices=[]), torch.inference_mode():
             torch.manual_seed(seed)
             for i in tqdm(range(0, len(prompts), BATCH), desc=checkpoint.label, delay=2, leave=False):
-                texts += _continue(model, tokenizer, tokens.ids[i : i + BATCH], n=n, max_new_tokens=max_new_tokens)
+                rows = range(i, min(i + BATCH, len(tokens)))
+                texts += _continue(model, tokenizer, tokens, rows=rows, n=n, max_new_tokens=max_new_tokens)
         tables.append(pd.DataFrame({"checkpoint": checkpoint.label, "prompt": names, "text": texts}))
     return pd.concat(tables, ignore_index=True)
 
 
-def _continue(model: Any, tokenizer: Any, rows: Any, *, n: int, max_new_tokens: int) -> list[str]:
+def _continue(model: Any, tokenizer: Any, tokens: Tokens, *, rows: range, n: int, max_new_tokens: int) -> list[str]:
     """Continuations of a left-padded batch, ``n`` after each other for every row."""
-    width = max(len(row) for row in rows)
-    ids = torch.zeros(len(rows), width, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for i, row in enumerate(rows):
-        ids[i, width - len(row) :], mask[i, width - len(row) :] = torch.as_tensor(row), 1
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    ids, mask = tokens.pad(side="left", rows=rows)
     out = model.generate(
         input_ids=ids.to(model.device),
         attention_mask=mask.to(model.device),
@@ -71,6 +67,6 @@ def _continue(model: Any, tokenizer: Any, rows: Any, *, n: int, max_new_tokens: 
         top_p=1.0,
         num_return_sequences=n,
         max_new_tokens=max_new_tokens,
-        pad_token_id=pad,
+        pad_token_id=tokens.pad_id,
     )
-    return tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)
+    return tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)

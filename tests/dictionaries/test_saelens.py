@@ -11,7 +11,7 @@ from persona_interp.errors import ModelError
 from persona_interp.models import Checkpoint
 
 HOOK = "blocks.0.hook_out"
-SMALL = {"hook": HOOK, "d_sae": 64, "k": 4, "steps": 100, "batch": 256, "n_tokens": 600}
+SMALL = {"hook": "blocks.0.hook_resid_post", "d_sae": 64, "k": 4, "steps": 100, "batch": 256, "n_tokens": 600}
 
 
 def test_planted_sparse_features_are_found() -> None:
