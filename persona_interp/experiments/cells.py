@@ -41,7 +41,7 @@ def run(cells: Iterable[Cell], store: Store, *, workers: int | None = None, prog
     Args:
         cells: The cells wanted.
         store: Where results go; a run that was killed resumes.
-        workers: Processes, one core each; None = as many as cores; 0 or 1 = this process.
+        workers: Processes, one core each; None = as many as cores it may use; 0 or 1 = this process.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -61,10 +61,10 @@ def run(cells: Iterable[Cell], store: Store, *, workers: int | None = None, prog
     _heal(ordered, store)
     done = set(store.manifest())
     todo = [cell for cell in ordered if cell.id not in done]
-    width = max(1, min(workers if workers is not None else os.cpu_count() or 1, len(todo)))
+    workers = _cores() if workers is None else workers
     with tqdm(total=len(ordered), initial=len(ordered) - len(todo), desc="cells", disable=not progress) as bar:
-        with _pool(width) as pool:
-            errors = _drain(todo, pool, done, store=store, width=width, bar=bar)
+        with _pool(workers) as pool:
+            errors = _drain(todo, pool, done, store=store, width=max(1, workers), bar=bar)
     if errors:
         waiting = [cell for cell in todo if cell not in errors and not store.has(cell)]
         lines = "; ".join(f"{cell}: {error}" for cell, error in errors.items())
@@ -74,6 +74,11 @@ def run(cells: Iterable[Cell], store: Store, *, workers: int | None = None, prog
             "finished cells are kept, so fix the cause and run again."
         )
     return store
+
+
+def _cores() -> int:
+    """Cores that this process may use, which on a shared machine are fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _heal(cells: list[Cell], store: Store) -> None:
@@ -165,13 +170,13 @@ class _Here(Executor):
 
 
 @contextmanager
-def _pool(width: int) -> Iterator[Executor]:
+def _pool(workers: int) -> Iterator[Executor]:
     """Processes with one thread each; they end at once when this process ends, however it does."""
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, "1"))
     context = get_context("spawn")
     watched, alive = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(width, context, _start_worker, (watched,)) if width > 1 else _Here()
+    pool = ProcessPoolExecutor(workers, context, _start_worker, (watched,)) if workers > 1 else _Here()
     try:
         yield pool
         pool.shutdown()

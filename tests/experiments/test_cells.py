@@ -166,9 +166,8 @@ def test_a_damaged_file_is_named_and_recomputed_alone(
     assert (store.root / "quarantine").exists() == (damage != "folder deleted")
 
 
-def test_an_error_at_every_write_fsync_and_rename_is_survived(
-    tmp_path: Path, straight: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_error_at_every_write_fsync_and_rename_is_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    straight = run(toy_tasks.cells(1), Store(tmp_path / "straight"), workers=0, progress=False)
     left = 0
 
     def armed(real: Callable) -> Callable:
@@ -189,12 +188,12 @@ def test_an_error_at_every_write_fsync_and_rename_is_survived(
             for name in ("write", "fsync", "rename", "replace"):
                 patch.setattr(os, name, armed(getattr(os, name)))
             try:
-                run(toy_tasks.cells(2), Store(root), workers=0, progress=False)
+                run(toy_tasks.cells(1), Store(root), workers=0, progress=False)
             except (OSError, StoreError) as error:
                 assert "no space left" in str(error)
             survived = left > 0
-        assert content(run(toy_tasks.cells(2), Store(root), workers=0, progress=False)) == content(straight)
-    assert n > 30
+        assert content(run(toy_tasks.cells(1), Store(root), workers=0, progress=False)) == content(straight)
+    assert n > 20
 
 
 def test_death_at_every_write_fsync_and_rename_is_survived(tmp_path: Path) -> None:
@@ -237,6 +236,18 @@ def test_workers_leave_with_a_killed_parent(tmp_path: Path) -> None:
     while Store(tmp_path).status().state.eq("running").any():  # their locks go when they do
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_an_interrupted_pool_stops_at_once(tmp_path: Path) -> None:
+    process = start("toy_tasks.py", tmp_path, 2, 2, 60)
+    deadline = time.monotonic() + 50
+    while Store(tmp_path).status().state.eq("running").sum() < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert errors.splitlines()[-1] == "KeyboardInterrupt"
+    assert set(Store(tmp_path).status().state) == {"missing"}
 
 
 @pytest.mark.slow
