@@ -68,7 +68,7 @@ def _measure(dictionary: Dictionary, checkpoint: Checkpoint, corpus: pd.DataFram
     hook = canonical(bridge, dictionary.hook)
     tokens = some_tokens(bridge.tokenizer, corpus, n_tokens=n_tokens, seed=0)
     sums = [_batch(dictionary, bridge, hook, *padded) for padded in _padded(tokens)]
-    total = {key: sum(part[key] for part in sums) for key in sums[0]}
+    total: dict[str, Any] = {key: sum(part[key] for part in sums) for key in sums[0]}
     n = int(total["n"])
     fvu = total["error"] / max(total["square"] - float(total["sum"].pow(2).sum()) / n, EPS)
     ce, ce_sae, ce_zero = (float(total[key] / total["targets"]) for key in ("ce", "ce_sae", "ce_zero"))

@@ -96,9 +96,9 @@ def _listed(checkpoints: Checkpoint | Iterable[Checkpoint]) -> list[Checkpoint]:
 def _names(prompts: pd.DataFrame) -> np.ndarray:
     column = "prompt" if "prompt" in prompts else "doc"
     schema.check(prompts, "probes" if column == "prompt" else "corpus")
-    twice = prompts[column][prompts[column].duplicated()]
-    if len(twice):
-        raise SchemaError(f"every prompt needs a name of its own; {column} {twice.iloc[0]!r} occurs twice.")
+    twice = list(prompts[column][prompts[column].duplicated()])
+    if twice:
+        raise SchemaError(f"every prompt needs a name of its own; {column} {twice[0]!r} occurs twice.")
     return prompts[column].to_numpy()
 
 
