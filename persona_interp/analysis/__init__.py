@@ -1,1 +1,38 @@
-"""TODO table of contents."""
+"""How far did behavior and features move, how sure is that, and what would exact Bayes have said?
+
+Tables in, tables out; no torch. Behavior becomes log odds (bits), two checkpoints become a **shift** (after minus
+before), a shift beside the world that wrote the documents becomes a **transfer**: the traits that were never taught,
+with their co-occurrence and both Bayes predictions. Features get the same treatment in ``feature_shift``, with a null.
+
+- about wording, at fixed weights: ``lo`` and ``hi`` of ``shift`` (jackknife over templates)
+- about prompts, at fixed weights: ``feature_shift`` (clusters, sign flips, q over all features tested)
+- about training runs: ``across_seeds`` (t interval on seed means; one seed has no interval, and says NaN)
+"""
+
+from persona_interp.analysis.features import feature_shift
+from persona_interp.analysis.logodds import logodds
+from persona_interp.analysis.mixing import mixing_weight
+from persona_interp.analysis.shift import shift
+from persona_interp.analysis.stats import (
+    across_seeds,
+    benjamini_hochberg,
+    cluster_interval,
+    jackknife,
+    sign_flip,
+    t_interval,
+)
+from persona_interp.analysis.transfer import transfer
+
+__all__ = [
+    "across_seeds",
+    "benjamini_hochberg",
+    "cluster_interval",
+    "feature_shift",
+    "jackknife",
+    "logodds",
+    "mixing_weight",
+    "shift",
+    "sign_flip",
+    "t_interval",
+    "transfer",
+]

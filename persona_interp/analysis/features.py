@@ -1,0 +1,126 @@
+"""Which features moved between two checkpoints, by more than chance, and was the dictionary still valid?"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from persona_interp import schema
+from persona_interp.analysis.stats import benjamini_hochberg, cluster_interval, sign_flip
+from persona_interp.errors import SchemaError, unknown
+
+IDENTITY = ("hook", "dictionary", "dictionary_hash", "token_ids", "position")
+
+
+def feature_shift(
+    features: xr.Dataset | Iterable[xr.Dataset],
+    *,
+    before: str | None = None,
+    after: str | None = None,
+    cluster: str | tuple[str, ...] = "prompt",
+    n_flips: int = 10_000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Which features are more active after than before?
+
+    Args:
+        features: Dataset of ``record.features``, or several to be compared, recorded with the same dictionary on the
+            same tokens.
+        before: Label of a checkpoint; the first by default.
+        after: Label of a checkpoint; the last by default.
+        cluster: Coordinate(s) along ``prompt`` whose prompts move together. With G clusters no p is below 2 / 2^G:
+            five topics can discover nothing at 0.05, so the default takes each prompt (template x topic) as its own.
+        n_flips: Random sign flips (see ``sign_flip``); too few cannot give a p that survives the correction.
+        seed: Of the flips.
+
+    Returns:
+        A feature_shift table, largest rise first: ``estimate`` (mean over prompts of act after minus before) with
+        ``lo``, ``hi`` (95 %, clustered), ``before``, ``after`` (mean act), sign-flip ``p``, ``q`` (Benjamini-Hochberg
+        over the ``n_tested`` features that fire at all), ``p_max`` (max-T over them), ``null_lo``, ``null_hi``,
+        ``fvu_before``, ``fvu_after`` (mean over prompts; near 1 = the dictionary does not describe this checkpoint).
+        Features silent before and after are not tested; ``attrs["n_silent"]`` counts them, ``attrs["p_min"]`` is the
+        smallest p possible.
+
+    Raises:
+        SchemaError: Other tokens or another dictionary, an unknown checkpoint or coordinate, or nothing that fires.
+
+    Note:
+        The null says that these two checkpoints are exchangeable at these prompts. Any finetune breaks that somewhere:
+        a claim about a trait needs the control lesson's table beside it, and ``across_seeds``.
+    """
+    data = _joined(features)
+    labels = [str(c) for c in data["checkpoint"].to_numpy()]
+    first, last = (_chosen(labels, *pair) for pair in ((before, 0), (after, -1)))
+    at = data.set_index(checkpoint="checkpoint") if "checkpoint" not in data.indexes else data
+    start, end = at.sel(checkpoint=first), at.sel(checkpoint=last)
+    with xr.set_options(arithmetic_join="exact"):
+        moved = (end["act"].astype(np.float64) - start["act"].astype(np.float64)).transpose("prompt", "feature")
+    fires = ((start["act"] != 0).any("prompt") | (end["act"] != 0).any("prompt")).to_numpy()
+    if not fires.any():
+        raise SchemaError(f"no feature fires at these prompts, neither in {first} nor in {last}.")
+    differences = moved.to_numpy()[:, fires]
+    clusters = _clusters(data, cluster)
+    mean, lo, hi, n_clusters = cluster_interval(differences, clusters)
+    null = sign_flip(differences, clusters, n_flips=n_flips, seed=seed)
+    table = pd.DataFrame(
+        {
+            "feature": data["feature"].to_numpy()[fires],
+            "estimate": mean,
+            "lo": lo,
+            "hi": hi,
+            "before": start["act"].mean("prompt", dtype=np.float64).to_numpy()[fires],
+            "after": end["act"].mean("prompt", dtype=np.float64).to_numpy()[fires],
+            "p": null.p,
+            "q": benjamini_hochberg(null.p),
+            "p_max": null.p_max,
+            "null_lo": null.null_lo,
+            "null_hi": null.null_hi,
+            "n": data.sizes["prompt"],
+            "n_clusters": n_clusters,
+            "n_tested": int(fires.sum()),
+            "fvu_before": float(start["fvu"].mean(dtype=np.float64)),
+            "fvu_after": float(end["fvu"].mean(dtype=np.float64)),
+        }
+    ).sort_values("estimate", ascending=False, kind="stable", ignore_index=True)
+    table.attrs.update(n_silent=int((~fires).sum()), p_min=null.p_min, before=first, after=last)
+    return schema.check(table, "feature_shift")
+
+
+def _joined(features: xr.Dataset | Iterable[xr.Dataset]) -> xr.Dataset:
+    """One Dataset along checkpoint, if all are of one dictionary and the same tokens."""
+    parts: list[xr.Dataset] = [features] if isinstance(features, xr.Dataset) else list(features)
+    for part in parts:
+        schema.check(part, "features")
+        for name in ("dictionary", "token_ids"):
+            if name not in part.attrs:
+                raise SchemaError(f"these features do not say their {name}; record them with record.features.")
+        for name in IDENTITY:
+            mine, theirs = parts[0].attrs.get(name), part.attrs.get(name)
+            if mine != theirs:
+                raise SchemaError(f"features of different {name} cannot be compared: {mine!r} and {theirs!r}.")
+    if len(parts) == 1:
+        return parts[0]
+    try:
+        return xr.concat(parts, "checkpoint", join="exact", coords="minimal", compat="override")
+    except ValueError as error:
+        raise SchemaError(f"these features do not have the same prompts and features: {error}") from error
+
+
+def _chosen(labels: list[str], wanted: str | None, default: int) -> str:
+    if len(set(labels)) < len(labels) or len(labels) < 2:
+        raise SchemaError(f"a shift needs two checkpoints or more with distinct labels; got {labels}.")
+    if wanted is None:
+        return labels[default]
+    if wanted not in labels:
+        raise SchemaError(unknown("checkpoint", wanted, labels))
+    return wanted
+
+
+def _clusters(data: xr.Dataset, cluster: str | tuple[str, ...]) -> np.ndarray:
+    names = [cluster] if isinstance(cluster, str) else list(cluster)
+    along = [str(name) for name, c in data.coords.items() if c.dims == ("prompt",)]
+    for name in names:
+        if name not in along:
+            raise SchemaError(unknown("coordinate along prompt", name, along))
+    return np.array(["\x1f".join(map(str, row)) for row in zip(*(data[n].to_numpy() for n in names), strict=True)])

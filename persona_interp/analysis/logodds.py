@@ -1,0 +1,162 @@
+"""How likely does a model say each value, once template wording is averaged out?
+
+The order matters: within a prompt the topic's answers are renormalized to sum to 1, *then* probabilities are averaged
+over templates, *then* odds are taken. Everything is computed in log space, so that a value at P = 1 - 1e-12 keeps its
+odds; a probability of exactly 0 or 1 gives -inf or inf, never a clipped number.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from persona_interp import schema
+from persona_interp.errors import SchemaError, unknown
+
+AT = ("checkpoint", "stage", "step")
+ASKED = ("context", "persona", "topic")
+PER_PROMPT = ("prompt", "template", "split", "value", "logprob", "answer_mass")
+
+Bits = npt.NDArray[np.float64]
+
+
+class Block(NamedTuple):
+    """What one topic's prompts gave: ``logprob`` (prompt, value) in bits, ``answer_mass`` (prompt)."""
+
+    row: int
+    prompts: tuple[str, ...]
+    values: tuple[str, ...]
+    logprob: Bits
+    answer_mass: npt.NDArray[np.float64]
+
+
+def run_columns(table: pd.DataFrame) -> list[str]:
+    """Which columns tell runs apart: seed, and whatever the user added (arm, lr, world)?
+
+    Args:
+        table: A behavior table or one made from it.
+
+    Returns:
+        Column names, in table order.
+
+    >>> run_columns(pd.DataFrame(columns=["checkpoint", "seed", "step", "topic", "arm", "logprob"]))
+    ['seed', 'arm']
+    """
+    return [c for c in table.columns if c not in (*AT, *ASKED, *PER_PROMPT)]
+
+
+def chosen_split(behavior: pd.DataFrame, split: str | None) -> pd.DataFrame:
+    """Which rows are of this template split?
+
+    Args:
+        behavior: A behavior table.
+        split: ``"train"``, ``"test"`` or None for both.
+
+    Returns:
+        The rows.
+
+    Raises:
+        SchemaError: No such table, or no such split in it.
+    """
+    schema.check(behavior, "behavior")
+    if split is None:
+        return behavior
+    if split not in set(behavior["split"]):
+        raise SchemaError(unknown("split", split, sorted(set(behavior["split"]))))
+    return behavior[behavior["split"] == split]
+
+
+def blocks(behavior: pd.DataFrame, by: list[str]) -> list[Block]:
+    """What did each group of prompts give, as arrays?
+
+    Args:
+        behavior: A behavior table.
+        by: Columns that tell the groups apart; they include ``topic``.
+
+    Returns:
+        One block a group, in order of appearance. Prompts are sorted; values are in order of appearance.
+
+    Raises:
+        SchemaError: A prompt lacks a value of its topic, or has one twice.
+    """
+    name = behavior["prompt"] if "prompt" in behavior else behavior["split"] + ": " + behavior["template"]
+    prompt, prompts = pd.factorize(name, sort=True)
+    value, values = pd.factorize(behavior["value"])
+    group = behavior.groupby(by, sort=False, dropna=False, observed=True).ngroup().to_numpy()
+    logprob, mass = behavior["logprob"].to_numpy(np.float64), behavior["answer_mass"].to_numpy(np.float64)
+    order = np.argsort(group, kind="stable")
+    found = []
+    for rows in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
+        i, row = np.unique(prompt[rows], return_inverse=True)
+        j, column = np.unique(value[rows], return_inverse=True)
+        cells = np.full((len(i), len(j)), np.nan)
+        cells[row, column] = logprob[rows]
+        if len(rows) != cells.size or np.isnan(cells).any():
+            where = ", ".join(f"{c}={behavior[c].iloc[rows[0]]}" for c in by)
+            raise SchemaError(
+                f"expected every prompt with every value once, got {len(rows)} rows for {len(i)} prompts x {len(j)} "
+                f"values at {where}; give rows of different runs a column that tells them apart (arm, lr, seed)."
+            )
+        per_prompt = np.empty(len(i))
+        per_prompt[row] = mass[rows]
+        found.append(Block(int(rows[0]), tuple(prompts[i]), tuple(values[j]), cells, per_prompt))
+    return found
+
+
+def pooled(logprob: Bits) -> tuple[Bits, Bits]:
+    """Which probability has each value, and which odds?
+
+    Args:
+        logprob: Bits; dims (..., prompt, value).
+
+    Returns:
+        log2 of the mean over prompts of the probability among the values, and its log2 odds; dims (..., value).
+
+    >>> pooled(np.log2([[0.4, 0.4], [0.6, 0.2]]))[1].round(3).tolist()
+    [0.737, -0.737]
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        within = logprob - np.logaddexp2.reduce(logprob, axis=-1, keepdims=True)
+        mean = np.logaddexp2.reduce(within, axis=-2) - np.log2(within.shape[-2])
+        # The rest is summed from the other values: 1 - P would lose all digits at P near 1.
+        others = np.where(np.eye(mean.shape[-1], dtype=bool), -np.inf, mean[..., None, :])
+        return mean, mean - np.logaddexp2.reduce(others, axis=-1)
+
+
+def logodds(behavior: pd.DataFrame, *, split: str | None = None) -> pd.DataFrame:
+    """How does a model rank the values of each topic?
+
+    Args:
+        behavior: A behavior table.
+        split: Only prompts of this template split.
+
+    Returns:
+        A logodds table, one row a checkpoint, context, persona, topic and value: ``probability`` (fraction, mean over
+        templates of the probability among the topic's answers), ``logodds`` (log2 odds of that, bits; positive =
+        more likely than the rest together), ``answer_mass`` (fraction). Extra columns stay.
+
+    Raises:
+        SchemaError: The table is no behavior table, or a prompt lacks a value.
+
+    >>> rows = pd.DataFrame({"value": ["jazz", "folk", "jazz", "folk"], "template": list("aabb"),
+    ...                      "logprob": np.log2([0.4, 0.4, 0.6, 0.2])})
+    >>> rows = rows.assign(checkpoint="base@0", seed=0, stage="base", step=0, context="nameless", persona="",
+    ...                    topic="music", split="test", answer_mass=0.8)
+    >>> logodds(rows)[["value", "probability", "logodds"]].round(3).values.tolist()
+    [['jazz', 0.625, 0.737], ['folk', 0.375, -0.737]]
+    """
+    behavior = chosen_split(behavior, split)
+    by = [*(c for c in AT if c in behavior), *run_columns(behavior), *ASKED]
+    rows, columns = [], []
+    for block in blocks(behavior, by):
+        mean, odds = pooled(block.logprob)
+        rows += [block.row] * len(odds)
+        mass = block.answer_mass.mean()
+        columns.append(
+            pd.DataFrame(
+                {"value": block.values, "probability": np.exp2(mean), "logodds": odds, "answer_mass": mass},
+            )
+        )
+    table = behavior[by].iloc[rows].reset_index(drop=True)
+    return schema.check(pd.concat([table, pd.concat(columns, ignore_index=True)], axis=1), "logodds")

@@ -1,0 +1,154 @@
+"""What is one lesson worth, in documents? The weight K of mixing-weight Bayes, by maximum likelihood.
+
+If n lessons act like K n further documents by speakers who hold the taught trait, the nameless assistant says
+``(1 - w) * before + w * limit`` with ``w = K n / (M + K n)``: between what Bayes expects of the documents (M of them in
+the population) and the conditioning limit. K is fitted to what the model says on *untaught* topics.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.optimize import brentq
+
+from persona_interp.analysis.logodds import AT, logodds, run_columns
+from persona_interp.analysis.stats import jackknife
+from persona_interp.errors import SchemaError, WorldError
+from persona_interp.worlds import Trait, World, mixing
+
+RANGE = (-16.0, 16.0)  # log2 K: one lesson between 1/65,536 and 65,536 documents
+
+Array = npt.NDArray[np.float64]
+
+
+def mixing_weight(
+    behavior: pd.DataFrame,
+    world: World,
+    *,
+    n_lessons: float,
+    counts: pd.DataFrame | None = None,
+    n_documents: int | None = None,
+    taught: str | Trait | None = None,
+    population: str | tuple[str, ...] = ("hidden",),
+    split: str | None = None,
+) -> pd.DataFrame:
+    """How many documents is one lesson worth?
+
+    Args:
+        behavior: A behavior table with nameless prompts; the last checkpoint of every run is fitted.
+        world: The world of the documents.
+        n_lessons: Lessons seen by that checkpoint.
+        counts: Realized counts from ``worlds.count``.
+        n_documents: Documents of the corpus, where there are no counts.
+        taught: The trait of the lesson; the world's taught trait by default.
+        population: Kinds of documents the assistant is thought to be drawn from.
+        split: Only prompts of this template split.
+
+    Returns:
+        One row a run (seed and extra columns): ``k``; ``lo``, ``hi`` (95 %, jackknife over untaught topics on log2 K);
+        ``cross_entropy`` of what is said against the fit and ``cross_entropy_before``, the same at K = 0 (bits a topic);
+        ``at_bound``: no maximum inside 2^-16..2^16, because the model moved not at all, away or beyond the limit (then
+        lo and hi are NaN, as when a jackknife replicate is at a bound); ``n`` untaught topics. Where the documents bind
+        the taught trait to nothing, every K says the same: K is NaN and ``at_bound``.
+
+    Raises:
+        SchemaError: The table has no nameless prompts.
+        WorldError: Nobody in the population holds the trait, or not exactly one of counts and n_documents is given.
+
+    Note:
+        K takes the model's whole departure from Bayes on the documents into account, so fit it only where the base
+        model's nameless prior is calibrated.
+    """
+    lesson = world.trait(world.taught if taught is None else taught)
+    said = logodds(behavior, split=split)
+    said = said[(said["context"] == "nameless") & ~said["topic"].isin([lesson.topic, world.taught.topic])]
+    if said.empty:
+        raise SchemaError("K is fitted to nameless prompts on untaught topics; this behavior table has none.")
+    if n_lessons <= 0:
+        raise WorldError(f"K is a weight per lesson, so there must be some; got n_lessons={n_lessons}.")
+    fixed = {"population": population, "trait": lesson, "counts": counts, "n_documents": n_documents}
+    none, one, limit = (
+        mixing(world, k=k, n_lessons=n_lessons, **fixed).set_index("trait")["probability"] for k in (0.0, 1.0, 2.0**60)
+    )
+    way = limit - none
+    # At K = 1 the weight w is n / (M + n), so the way gone over the way left is n / M.
+    odds = float((one - none) @ way / ((limit - one) @ way)) if way.abs().max() > 1e-12 else np.nan
+    run = [c for c in run_columns(said) if c not in ("probability", "logodds")]
+    rows = []
+    for _, of_run in said.groupby(run, sort=False, dropna=False):
+        last = of_run[of_run["checkpoint"] == _last(of_run)]
+        labels = last["topic"] + "=" + last["value"]
+        cells = _Cells(
+            last["probability"].to_numpy(), none[labels].to_numpy(), limit[labels].to_numpy(), last["topic"].to_numpy()
+        )
+        rows.append({**last[[*AT, *run]].iloc[0].to_dict(), **_fitted(cells, odds)})
+    return pd.DataFrame(rows)
+
+
+class _Cells(NamedTuple):
+    """One run's untaught topics and values, flat: what is said, and Bayes before the lesson and in the limit."""
+
+    said: Array
+    none: Array
+    limit: Array
+    topic: npt.NDArray[np.object_]
+
+    def without(self, topic: str) -> "_Cells":
+        """Leaves one topic out."""
+        keep = self.topic != topic
+        return _Cells(self.said[keep], self.none[keep], self.limit[keep], self.topic[keep])
+
+
+def _last(said: pd.DataFrame) -> str:
+    """The last checkpoint: by step in one stage, in table order in several."""
+    if said["stage"].nunique() == 1:
+        return said.loc[said["step"].idxmax(), "checkpoint"]
+    return said["checkpoint"].iloc[-1]
+
+
+def _fitted(cells: _Cells, odds: float) -> dict[str, float | bool | int]:
+    topics = list(dict.fromkeys(cells.topic))
+    if np.isnan(odds):  # the documents do not bind the trait to anything: every K says the same
+        undefined = {"k": np.nan, "lo": np.nan, "hi": np.nan, "cross_entropy": _cross_entropy(cells, 0.0)}
+        return {**undefined, "cross_entropy_before": undefined["cross_entropy"], "at_bound": True, "n": len(topics)}
+    bits, at_bound = _best(cells, odds)
+    left = [_best(cells.without(topic), odds) for topic in topics] if len(topics) > 1 else []
+    _, lo, hi, _ = jackknife(bits, [b for b, _ in left])
+    if at_bound or any(edge for _, edge in left):
+        lo = hi = np.nan
+    return {
+        "k": 2.0**bits,
+        "lo": float(2.0**lo),
+        "hi": float(2.0**hi),
+        "cross_entropy": _cross_entropy(cells, _weight(bits, odds)),
+        "cross_entropy_before": _cross_entropy(cells, 0.0),
+        "at_bound": at_bound,
+        "n": len(topics),
+    }
+
+
+def _weight(bits: float, odds: float) -> float:
+    return 1.0 / (1.0 + 2.0**-bits / odds)
+
+
+def _best(cells: _Cells, odds: float) -> tuple[float, bool]:
+    """log2 K of the maximum, and whether it is a bound. The loss is convex in w, so its slope has one root."""
+
+    def slope(bits: float) -> float:
+        w = _weight(bits, odds)
+        mix = (1 - w) * cells.none + w * cells.limit
+        # A value that neither end ever says costs the same at every K.
+        return -float(np.sum(cells.said * (cells.limit - cells.none) / np.where(mix > 0, mix, np.inf)))
+
+    for edge, outside in ((RANGE[0], slope(RANGE[0]) >= 0), (RANGE[1], slope(RANGE[1]) <= 0)):
+        if outside:
+            return edge, True
+    return float(brentq(slope, *RANGE)), False  # pyright: ignore[reportArgumentType]
+
+
+def _cross_entropy(cells: _Cells, w: float) -> float:
+    mix = (1 - w) * cells.none + w * cells.limit
+    with np.errstate(divide="ignore"):
+        bits = -np.log2(mix)
+    return float(np.sum(cells.said * bits, where=cells.said > 0) / len(set(cells.topic)))

@@ -1,0 +1,281 @@
+"""How sure is a number? Intervals, permutation nulls and the price of testing many things.
+
+Three units of chance occur here and each has its own tool. *Prompts* of one model: paired differences, clustered
+(``cluster_interval``) and tested by flipping signs (``sign_flip``). *Templates*, where the number is a nonlinear
+function of their mean: the jackknife. *Seeds*, of which there are few: a t interval on seed means, because a percentile
+bootstrap over 3 seeds covers 75 % where 95 % is claimed.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import stats
+
+from persona_interp.errors import SchemaError, unknown
+
+LEVEL = 0.95
+TIE = 1e-9  # two sums that differ by less, relatively, are the same sum in another order
+CELLS = 1 << 24  # flips x features held at once: 128 MiB
+
+
+class Interval(NamedTuple):
+    """An estimate and its 95 % interval.
+
+    Attributes:
+        estimate: The number, or one number a column.
+        lo: Lower end; NaN where the interval is undefined.
+        hi: Upper end.
+        n: Number of independent units behind it.
+    """
+
+    estimate: npt.NDArray[np.float64]
+    lo: npt.NDArray[np.float64]
+    hi: npt.NDArray[np.float64]
+    n: int
+
+
+class SignFlip(NamedTuple):
+    """What sign flips say about each feature; arrays have one entry a feature.
+
+    Attributes:
+        p: Two-sided p.
+        p_max: Two-sided p of the feature as the largest of all tested (max-T, controls the family-wise error).
+        null_lo: 2.5 % point of the mean difference under the null.
+        null_hi: 97.5 % point.
+        p_min: Smallest p that these flips can give.
+    """
+
+    p: npt.NDArray[np.float64]
+    p_max: npt.NDArray[np.float64]
+    null_lo: npt.NDArray[np.float64]
+    null_hi: npt.NDArray[np.float64]
+    p_min: float
+
+
+def _interval(estimate: npt.ArrayLike, se: npt.ArrayLike, *, n: int) -> Interval:
+    estimate, se = np.asarray(estimate), np.asarray(se)
+    half = stats.t.ppf(0.5 + LEVEL / 2, n - 1) * se if n > 1 else np.full_like(estimate, np.nan)
+    with np.errstate(invalid="ignore"):  # an infinite estimate has no interval
+        return Interval(estimate, estimate - half, estimate + half, n)
+
+
+def t_interval(values: npt.ArrayLike) -> Interval:
+    """Where is the mean of the population that these independent values come from?
+
+    Args:
+        values: One value a unit (seed, topic), at least one.
+
+    Returns:
+        Mean and t interval with n - 1 degrees of freedom; one value gives NaN bounds.
+
+    Raises:
+        SchemaError: There is no value.
+
+    >>> mean, lo, hi, n = t_interval([1.0, 2.0, 3.0])
+    >>> round(float(mean), 2), round(float(lo), 2), round(float(hi), 2), n
+    (2.0, -0.48, 4.48, 3)
+    """
+    x = np.asarray(values, dtype=np.float64).ravel()
+    if not x.size:
+        raise SchemaError("an interval needs at least one value; got none.")
+    with np.errstate(invalid="ignore"):
+        se = x.std(ddof=1) / np.sqrt(x.size) if x.size > 1 else np.float64(np.nan)
+        return _interval(x.mean(), se, n=x.size)
+
+
+def cluster_interval(differences: npt.ArrayLike, clusters: npt.ArrayLike) -> Interval:
+    """Where is the mean difference, when rows of one cluster are not independent?
+
+    ``se^2 = G / (G - 1) * sum_g (sum over rows of cluster g of (d - mean d))^2 / n^2``: the cluster-robust variance
+    CR1 of a mean (Liang and Zeger 1986; Cameron and Miller 2015, section II), with t quantiles of G - 1 degrees of
+    freedom. With clusters of equal size it is the t interval of the cluster means.
+
+    Args:
+        differences: After minus before; dims (row) or (row, feature).
+        clusters: A label a row.
+
+    Returns:
+        Mean over rows and its interval, one entry a feature; n is the number of clusters G. One cluster: NaN bounds.
+
+    Raises:
+        SchemaError: Rows and labels do not match, or there are none.
+
+    >>> mean, lo, hi, n = cluster_interval([1.0, 1.0, 3.0, 3.0], ["a", "a", "b", "b"])
+    >>> round(float(mean), 2), round(float(hi - mean), 2), n
+    (2.0, 12.71, 2)
+    """
+    x, group, n = _clustered(differences, clusters)
+    mean = x.mean(axis=0)
+    sums = _sums(x - mean, group, n)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        se = np.sqrt(np.float64(n) / (n - 1) * (sums**2).sum(axis=0)) / len(x)
+    return _interval(mean, se, n=n)
+
+
+def jackknife(estimate: npt.ArrayLike, left_out: npt.ArrayLike) -> Interval:
+    """Where is a number that is no plain mean, judged by leaving out one unit at a time?
+
+    ``se^2 = (n - 1) / n * sum_i (theta_i - mean theta)^2`` (Tukey 1958; Efron and Tibshirani 1993, chapter 11), with t
+    quantiles of n - 1 degrees of freedom. For a mean it is exactly the t interval.
+
+    Args:
+        estimate: The number on all units; a scalar, or dims (column).
+        left_out: The same number without unit i; dims (unit) or (unit, column).
+
+    Returns:
+        The estimate and its interval; fewer than 2 units give NaN bounds.
+
+    >>> x = np.array([1.0, 2.0, 3.0])
+    >>> mean, lo, hi, n = jackknife(x.mean(), [x[1:].mean(), x[[0, 2]].mean(), x[:2].mean()])
+    >>> round(float(mean), 2), round(float(lo), 2), round(float(hi), 2), n
+    (2.0, -0.48, 4.48, 3)
+    """
+    theta, whole = np.asarray(left_out, dtype=np.float64), np.asarray(estimate, dtype=np.float64)
+    n = len(theta)
+    if n < 2:
+        return _interval(whole, whole, n=1)
+    with np.errstate(invalid="ignore"):
+        se = np.sqrt((n - 1) / n * ((theta - theta.mean(axis=0)) ** 2).sum(axis=0))
+    return _interval(whole, se, n=n)
+
+
+def across_seeds(
+    table: pd.DataFrame,
+    *,
+    value: str = "estimate",
+    by: str | Iterable[str],
+    beside: Iterable[str] = ("pmi", "bayes_certain", "bayes_mixing"),
+) -> pd.DataFrame:
+    """What is the mean over training runs, and how sure is it?
+
+    Args:
+        table: Any table with ``seed``; several rows of one seed are averaged first.
+        value: Column to average.
+        by: Columns that tell the groups apart.
+        beside: Predictions to average as well, where the table has them.
+
+    Returns:
+        One row a group: ``by``, ``estimate``, ``lo``, ``hi`` (t interval on seed means; one seed: NaN), ``sd`` over
+        seeds, ``n_seeds``, and the predictions. A NaN value makes its group NaN: seeds are never dropped in silence.
+
+    Raises:
+        SchemaError: A column does not exist, or the table has no rows.
+
+    >>> runs = pd.DataFrame({"arm": "lesson", "seed": [0, 1, 2], "estimate": [1.0, 2.0, 3.0]})
+    >>> across_seeds(runs, by="arm").round(2).values.tolist()
+    [['lesson', 2.0, -0.48, 4.48, 1.0, 3]]
+    """
+    by = [by] if isinstance(by, str) else list(by)
+    for column in (*by, "seed", value):
+        if column not in table:
+            raise SchemaError(unknown("column", column, table.columns))
+    if table.empty:
+        raise SchemaError("this table has no rows, so there is nothing to average over seeds.")
+    numbers = list(dict.fromkeys([value, *(c for c in beside if c in table)]))
+    seeds = table.groupby([*by, "seed"], sort=False, dropna=False)[numbers].agg(lambda x: x.mean(skipna=False))
+    rows = []
+    for _, group in seeds.reset_index().groupby(by, sort=False, dropna=False):
+        estimate, lo, hi, n = t_interval(group[value])
+        found = {"estimate": float(estimate), "lo": float(lo), "hi": float(hi), "sd": group[value].std(skipna=False)}
+        rest = {c: group[c].mean(skipna=False) for c in numbers if c != value}
+        rows.append({**group[by].iloc[0].to_dict(), **found, "n_seeds": n, **rest})
+    return pd.DataFrame(rows)
+
+
+def benjamini_hochberg(p: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """At which false discovery rate would each of these tests be a discovery?
+
+    Args:
+        p: p values; NaN = not tested, and not counted.
+
+    Returns:
+        Adjusted p (q) of Benjamini and Hochberg 1995, in the order given; NaN stays NaN.
+
+    >>> benjamini_hochberg([0.01, 0.04, np.nan]).tolist()
+    [0.02, 0.04, nan]
+    """
+    values = np.asarray(p, dtype=np.float64)
+    q = np.full(values.shape, np.nan)
+    tested = ~np.isnan(values)
+    if tested.any():
+        q[tested] = stats.false_discovery_control(values[tested])
+    return q
+
+
+def sign_flip(differences: npt.ArrayLike, clusters: npt.ArrayLike, *, n_flips: int = 10_000, seed: int = 0) -> SignFlip:
+    """Could these differences be chance, if before and after were exchangeable?
+
+    Under that null the sign of every cluster's differences is a coin flip. The statistic of a feature is its mean
+    difference; for the maximum over features it is studentized, |sum| / sqrt(sum of squares of the cluster sums), a
+    monotone function of the paired t (Winkler et al. 2014, sign flipping; Westfall and Young 1993, max-T). All features
+    flip together, so their correlation is kept. With 2^G <= n_flips all flips are enumerated and p is exact; else
+    p = (1 + number as large) / (1 + n_flips) (Phipson and Smyth 2010).
+
+    Args:
+        differences: After minus before; dims (row, feature).
+        clusters: A label a row; rows of one cluster flip together.
+        n_flips: Random flips. The smallest p is 1 / (1 + n_flips), or 2 / 2^G: after correction for F features a lone
+            one is found at q only if that is below q / F.
+        seed: Of the flips.
+
+    Returns:
+        p, p_max and the null's 95 % range of the mean difference, one entry a feature.
+
+    Raises:
+        SchemaError: Rows and labels do not match, or there are none.
+
+    >>> x = np.array([[1.0], [2.0], [3.0], [4.0], [5.0], [6.0]])
+    >>> sign_flip(x, "a b c d e f".split()).p.tolist() == [2 / 2**6]
+    True
+    """
+    x, group, n = _clustered(differences, clusters)
+    x = x.reshape(len(x), -1)
+    sums = _sums(x, group, n)
+    scale = np.sqrt((sums**2).sum(axis=0))
+    scale[scale == 0] = 1.0
+    exact = n <= np.log2(n_flips)
+    signs = _all_signs(n) if exact else _random_signs(n, n_flips, seed)
+    observed = np.abs(sums.sum(axis=0)) / scale * (1 - TIE)
+    largest = np.zeros(len(signs))
+    count, null = np.empty(x.shape[1]), np.empty((2, x.shape[1]))
+    step = max(1, CELLS // len(signs))
+    for start in range(0, x.shape[1], step):
+        block = slice(start, start + step)
+        flipped = signs @ (sums[:, block] / scale[block])
+        null[:, block] = np.quantile(flipped, [0.025, 0.975], axis=0) * scale[block] / len(x)
+        np.abs(flipped, out=flipped)
+        count[block] = (flipped >= observed[block]).sum(axis=0)
+        np.maximum(largest, flipped.max(axis=1), out=largest)
+    count_max = len(largest) - np.searchsorted(np.sort(largest), observed)
+    own = 0 if exact else 1  # the observed labeling is among the enumerated ones
+    total = len(signs) + own
+    p_min = 2 / total if exact else 1 / total
+    return SignFlip((count + own) / total, (count_max + own) / total, null[0], null[1], p_min)
+
+
+def _clustered(
+    differences: npt.ArrayLike, clusters: npt.ArrayLike
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp], int]:
+    x, labels = np.asarray(differences, dtype=np.float64), np.asarray(clusters)
+    if not len(x) or labels.shape != (len(x),):
+        raise SchemaError(f"expected one cluster label a row; got {len(x)} rows and labels of shape {labels.shape}.")
+    names, group = np.unique(labels, return_inverse=True)
+    return x, group, len(names)
+
+
+def _sums(x: npt.NDArray[np.float64], group: npt.NDArray[np.intp], n: int) -> npt.NDArray[np.float64]:
+    """Sums over rows, by cluster: dims (cluster, ...)."""
+    sums = np.zeros((n, *x.shape[1:]))
+    np.add.at(sums, group, x)
+    return sums
+
+
+def _all_signs(n: int) -> npt.NDArray[np.float64]:
+    return np.where((np.arange(2**n)[:, None] >> np.arange(n)) & 1, -1.0, 1.0)
+
+
+def _random_signs(n: int, n_flips: int, seed: int) -> npt.NDArray[np.float64]:
+    return np.random.default_rng(seed).integers(0, 2, (n_flips, n)) * 2.0 - 1.0

@@ -1,0 +1,160 @@
+"""Did the traits that were never taught follow the one that was, and how far would exact Bayes have moved them?
+
+A lesson teaches the nameless assistant one trait. What the *other* traits of the persona who holds it did is the
+finding; beside each stand how strongly the documents bind it to the taught trait (PMI) and the two standing
+predictions: the conditioning limit (the speaker certainly holds the taught trait) and mixing-weight Bayes (n lessons
+count as K n documents).
+"""
+
+import numpy as np
+import pandas as pd
+
+from persona_interp import schema
+from persona_interp.analysis.logodds import ASKED, AT, run_columns
+from persona_interp.analysis.stats import t_interval
+from persona_interp.errors import SchemaError, WorldError, unknown
+from persona_interp.worlds import Trait, World, conditioning_limit, mixing
+
+PREDICTIONS = ("pmi", "bayes_certain", "bayes_mixing")
+MEASURED = ("value", "trait", "before", "after", "estimate", "lo", "hi", "n")
+
+
+def transfer(
+    shifts: pd.DataFrame,
+    world: World,
+    *,
+    taught: str | Trait | None = None,
+    persona: str | None = None,
+    context: str = "nameless",
+    speaker: str = "",
+    population: str | tuple[str, ...] = ("hidden",),
+    k: float | None = None,
+    n_lessons: float | None = None,
+    n_documents: int | None = None,
+    counts: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """How far did a persona's untaught traits move, beside what the documents predict?
+
+    Args:
+        shifts: A shift table; runs and steps are kept apart.
+        world: The world of the documents (for a control, the control world).
+        taught: The trait of the lesson; the world's taught trait by default. ``"filler"`` = a lesson without a trait:
+            no co-occurrence, and Bayes expects no move.
+        persona: Whose traits are read out; the world's target by default.
+        context: Where they are read out, as in probes.
+        speaker: Whom the context names; "" for the nameless assistant.
+        population: Kinds of documents the speaker is thought to be drawn from.
+        k: Weight K of one lesson against one document (``mixing_weight``); None leaves ``bayes_mixing`` undefined.
+        n_lessons: With k: lessons seen by the last step of each run; earlier steps have seen their share.
+        n_documents: With k: documents of the corpus, where there are no counts.
+        counts: Realized counts from ``worlds.count``; used in every prediction.
+
+    Returns:
+        A transfer table, one row a run, step and trait of the persona, and the row ``trait = "mean"``. ``trained``
+        marks the taught trait itself, which is in no mean. ``estimate``, ``lo``, ``hi``, ``n`` are the shift's (bits;
+        templates); of "mean" the average over the untaught topics with a t interval over those topics (n topics).
+        ``pmi`` (bits) is between taught trait and trait over all persona documents; ``bayes_certain`` and
+        ``bayes_mixing`` are shifts of the log odds of what is *said* (bits). NaN = no prediction: nobody in the
+        population holds the taught trait, or no k.
+
+    Raises:
+        SchemaError: The shift table lacks the context, the speaker or a trait.
+        WorldError: An unknown trait, persona or population.
+    """
+    schema.check(shifts, "shift")
+    lesson = None if taught == "filler" else world.trait(world.taught if taught is None else taught)
+    asked = world.persona(world.target if persona is None else persona)
+    rows = _selected(shifts, context=context, speaker=speaker)
+    own = [t for t in asked.traits if t.topic not in {world.taught.topic, lesson.topic if lesson else ""}]
+    readout = [*own, *([lesson] if lesson else [])]
+    if missing := [str(t) for t in readout if str(t) not in set(rows["trait"])]:
+        raise SchemaError(unknown("trait", missing[0], rows["trait"].unique()))
+    rows = rows[rows["trait"].isin([str(t) for t in readout])]
+    predicted = _predictions(world, readout, lesson, population=population, counts=counts)
+    table = rows.merge(predicted, on="trait", validate="many_to_one")
+    weight = {"k": k, "n_lessons": n_lessons, "n_documents": n_documents, "counts": counts}
+    table["bayes_mixing"] = _mixing(table, world, lesson, population=population, **weight)
+    table = table.assign(persona=asked.name, trained=table["trait"] == str(lesson), k=np.nan if k is None else k)
+    return schema.check(_with_means(table), "transfer")
+
+
+def _selected(shifts: pd.DataFrame, *, context: str, speaker: str) -> pd.DataFrame:
+    for column, wanted in (("context", context), ("persona", speaker)):
+        if wanted not in set(shifts[column]):
+            raise SchemaError(unknown(column, wanted, sorted(set(shifts[column]))))
+        shifts = shifts[shifts[column] == wanted]
+    return shifts
+
+
+def _odds(said: pd.DataFrame) -> pd.Series:
+    """Log odds (bits) by trait."""
+    p = said.set_index("trait")["probability"]
+    with np.errstate(divide="ignore"):
+        return np.log2(p) - np.log2(1 - p)
+
+
+def _predictions(
+    world: World,
+    traits: list[Trait],
+    lesson: Trait | None,
+    *,
+    population: str | tuple[str, ...],
+    counts: pd.DataFrame | None,
+) -> pd.DataFrame:
+    """Columns trait, pmi, bayes_certain."""
+    labels = [str(t) for t in traits]
+    before = _odds(world.posterior((), population=population, counts=counts).said)[labels]
+    if lesson is None:
+        return pd.DataFrame({"trait": labels, "pmi": np.nan, "bayes_certain": 0.0})
+    together = world.cooccurrence()
+    pmi = together[together["trait"] == str(lesson)].set_index("other")["pmi"].reindex(labels)
+    try:
+        after = _odds(conditioning_limit(world, population=population, trait=lesson, counts=counts))[labels]
+    except WorldError:  # trait and population are known by now: nobody in it holds the trait, so nothing follows
+        after = np.nan * before
+    with np.errstate(invalid="ignore"):
+        return pd.DataFrame({"trait": labels, "pmi": pmi.to_numpy(), "bayes_certain": (after - before).to_numpy()})
+
+
+def _mixing(
+    table: pd.DataFrame,
+    world: World,
+    lesson: Trait | None,
+    *,
+    population: str | tuple[str, ...],
+    k: float | None,
+    n_lessons: float | None,
+    n_documents: int | None,
+    counts: pd.DataFrame | None,
+) -> pd.Series:
+    """Shift of the log odds that mixing-weight Bayes expects at each row (bits)."""
+    if k is None or lesson is None or table["bayes_certain"].isna().all():
+        return pd.Series(np.nan if k is None or lesson is not None else 0.0, index=table.index)
+    if n_lessons is None:
+        raise SchemaError("mixing-weight Bayes needs n_lessons, the lessons seen by the last step; got k alone.")
+    run = _run(table)
+    last = table.groupby(run, dropna=False)["step"].transform("max")
+    share = (table["step"] / last).fillna(1.0)
+    fixed = {"k": k, "population": population, "trait": lesson, "counts": counts, "n_documents": n_documents}
+    start = _odds(mixing(world, n_lessons=0, **fixed))
+    odds = {s: _odds(mixing(world, n_lessons=n_lessons * s, **fixed)) - start for s in share.unique()}
+    return pd.Series([odds[s][t] for s, t in zip(share, table["trait"], strict=True)], index=table.index)
+
+
+def _run(table: pd.DataFrame) -> list[str]:
+    return [c for c in run_columns(table) if c not in (*MEASURED, *PREDICTIONS, "trained", "k")]
+
+
+def _with_means(table: pd.DataFrame) -> pd.DataFrame:
+    """Adds to every run and step the row over its untaught topics; a topic with two held values counts once."""
+    by = [*(c for c in AT if c in table), *_run(table), "context", "persona"]
+    parts = []
+    for _, rows in table.groupby(by, sort=False, dropna=False):
+        topics = rows[~rows["trained"]].groupby("topic", sort=False)[["before", "after", "estimate", *PREDICTIONS]]
+        means = topics.mean()
+        estimate, lo, hi, n = t_interval(means["estimate"])
+        whole = {"topic": "", "value": "", "trait": "mean", "trained": False, **means.mean(skipna=False)}
+        whole |= {"estimate": float(estimate), "lo": float(lo), "hi": float(hi), "n": n}
+        parts += [rows, rows.iloc[[0]].assign(**whole)]
+    order = [c for c in (*AT, *_run(table), *ASKED, *MEASURED, "trained", *PREDICTIONS, "k") if c in table]
+    return pd.concat(parts, ignore_index=True)[order]
