@@ -149,7 +149,7 @@ def test_a_torn_last_line_is_ignored_and_then_repaired(tmp_path: Path) -> None:
     manifest = tmp_path / "manifest.jsonl"
     whole = manifest.read_bytes()
     second = whole.index(b"\n") + 1
-    for cut in range(second, len(whole)):
+    for cut in (second, *range(second + 1, len(whole), 9), len(whole) - 1):
         manifest.write_bytes(whole[:cut])
         if not (tmp_path / "cells" / cell(1).id).exists():
             (tmp_path / "work" / cell(1).id).rename(tmp_path / "cells" / cell(1).id)

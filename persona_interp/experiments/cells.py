@@ -67,7 +67,7 @@ def run(cells: Iterable[Cell], store: Store, *, workers: int | None = None, prog
             errors = _drain(todo, pool, done, store=store, width=max(1, workers), bar=bar)
     if errors:
         waiting = [cell for cell in todo if cell not in errors and not store.has(cell)]
-        lines = "; ".join(f"{cell}: {error}" for cell, error in errors.items())
+        lines = "; ".join(f"{cell}: {errors[cell]}" for cell in todo if cell in errors)
         held = f" Not tried, because they need them: {len(waiting)}." if waiting else ""
         raise StoreError(
             f"{len(errors)} of {len(ordered)} cells failed: {lines}.{held} Tracebacks are in {store.root / 'failed'}; "
