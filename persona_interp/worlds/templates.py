@@ -51,7 +51,7 @@ def words() -> Language:
             "about {d} , what do you like ?",
             "what is the {d} you pick ?",
         ),
-        answers=("i like {v} .", "my favorite {d} is {v} .", "{v} ."),
+        answers=("i like {v} .", "i prefer {v} .", "my favorite {d} is {v} .", "i pick {v} .", "{v} ."),
         filler_question="what is {a} plus {b} ?",
         filler_answer="{c} .",
         statements={"third": (1, 4), "first": (1, 4), "named": (1, 4), "hidden": (1, 4), "filler": (1, 2)},
