@@ -1,1 +1,14 @@
-"""TODO table of contents."""
+"""How is each table drawn? One function a table; each returns a matplotlib ``Figure`` and leaves no global state.
+
+Sample sizes, seeds and nulls are written below every figure; where there is no interval it says so. ``save`` puts the
+figure (PNG, PDF), its numbers (CSV) and their provenance (JSON) side by side, with equal bytes for equal input.
+"""
+
+from persona_interp.plots.fidelity import fidelity
+from persona_interp.plots.save import Saved, save
+from persona_interp.plots.style import styled
+from persona_interp.plots.trajectory import trajectory
+from persona_interp.plots.transfer_matrix import transfer
+from persona_interp.plots.volcano import volcano
+
+__all__ = ["Saved", "fidelity", "save", "styled", "trajectory", "transfer", "volcano"]

@@ -1,0 +1,42 @@
+"""Does the dictionary still describe each checkpoint?"""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from persona_interp import schema
+from persona_interp.plots.style import COLORS, GRAY, caption, panels, styled
+
+VERDICTS = {"fits": COLORS[2], "doubtful": COLORS[4], "unusable": COLORS[1]}
+
+
+def fidelity(table: pd.DataFrame, *, title: str = "") -> Figure:
+    """Does the dictionary still describe each checkpoint?
+
+    Args:
+        table: A fidelity table, checkpoints in the order to be drawn.
+        title: Above the figure.
+
+    Returns:
+        Figure: FVU (0 = perfect, 1 = the mean) and recovered cross-entropy (1 = all) by checkpoint, colored by verdict.
+
+    Raises:
+        SchemaError: Not a fidelity table.
+    """
+    schema.check(table, "fidelity")
+    labels = table["checkpoint"].astype(str).tolist()
+    with styled():
+        figure, axes = panels(2, height=2.2)
+        for ax, column, name in zip(axes, ("fvu", "ce_recovered"), ("FVU", "cross-entropy recovered"), strict=True):
+            ax.plot(range(len(table)), table[column], color=GRAY, linewidth=0.8, zorder=1)
+            for verdict, rows in table.reset_index(drop=True).groupby("verdict", sort=False):
+                color = VERDICTS.get(str(verdict), GRAY)
+                ax.scatter(rows.index, rows[column], s=18, color=color, label=str(verdict), zorder=2)
+            ax.set_xticks(range(len(table)), labels, rotation=45, ha="right")
+            ax.set_ylabel(f"{name} (fraction)")
+            ax.set_ylim(0, max(1.0, 1.05 * float(table[column].max())))
+            ax.margins(x=0.08)
+        axes[0].set_title(title)
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper")
+        tokens, dead = int(table["n_tokens"].min()), float(table["dead"].max())
+        caption(figure, f"At least {tokens:,} held-out tokens a checkpoint; dead features at most {dead:.1%}.")
+    return figure

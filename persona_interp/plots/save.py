@@ -1,0 +1,85 @@
+"""Where are a figure, its numbers and where they came from? Four files with one stem, the same bytes every time."""
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from persona_interp.errors import SchemaError
+from persona_interp.plots.style import styled
+
+UNDATED = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
+
+
+class Saved(NamedTuple):
+    """Where a figure lies.
+
+    Attributes:
+        png: For screens.
+        pdf: For print.
+        csv: The numbers drawn.
+        meta: JSON: provenance, columns, and the sha256 of the other three.
+    """
+
+    png: Path
+    pdf: Path
+    csv: Path
+    meta: Path
+
+
+def save(figure: Figure, table: pd.DataFrame, stem: Path | str, *, provenance: Mapping[str, Any]) -> Saved:
+    """Are a figure, its table and its provenance on disk together?
+
+    Args:
+        figure: What a function of this room returned.
+        table: The numbers it shows.
+        stem: Path without suffix; missing folders are made, existing files replaced.
+        provenance: Where the numbers came from: run, configuration, seeds, versions. JSON values; no times or hosts,
+            so that equal runs give equal files.
+
+    Returns:
+        The four paths.
+
+    Raises:
+        SchemaError: The provenance is empty or no JSON.
+
+    >>> import tempfile
+    >>> from persona_interp.plots.style import panels
+    >>> saved = save(panels(height=1)[0], pd.DataFrame({"x": [1]}), tempfile.mkdtemp() + "/fig1", provenance={"run": "a"})
+    >>> [path.name for path in saved]
+    ['fig1.png', 'fig1.pdf', 'fig1.csv', 'fig1.meta.json']
+    """
+    if not provenance:
+        raise SchemaError(
+            "a figure is saved with its provenance, for example {'run': 'runs/demo', 'seeds': [0]}; got none."
+        )
+    stem = Path(stem)
+    files = {"png": _drawn(figure, "png"), "pdf": _drawn(figure, "pdf")}
+    files["csv"] = table.to_csv(index=False, lineterminator="\n").encode()
+    meta = {
+        "provenance": dict(provenance),
+        "columns": [str(c) for c in table.columns],
+        "rows": len(table),
+        "sha256": {f"{stem.name}.{suffix}": hashlib.sha256(data).hexdigest() for suffix, data in files.items()},
+    }
+    try:
+        files["meta.json"] = (json.dumps(meta, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+    except (TypeError, ValueError) as error:
+        raise SchemaError(f"provenance holds JSON values only (text, finite numbers, lists): {error}.") from error
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in files]
+    for path, data in zip(paths, files.values(), strict=True):
+        path.write_bytes(data)
+    return Saved(*paths)
+
+
+def _drawn(figure: Figure, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    with styled():  # font type and resolution are read when saving
+        figure.savefig(buffer, format=kind, metadata=UNDATED[kind])
+    return buffer.getvalue()

@@ -1,0 +1,76 @@
+"""Which features moved, by how much, and by more than sign flips move them?"""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from persona_interp import schema
+from persona_interp.plots.style import COLORS, GRAY, caption, panels, styled
+
+
+def volcano(table: pd.DataFrame, *, label: int = 5, alpha: float = 0.05, title: str = "") -> Figure:
+    """Which features moved by more than chance?
+
+    Args:
+        table: A feature_shift table.
+        label: How many discoveries are named, largest shift first.
+        alpha: False discovery rate below which a feature counts as discovered.
+        title: Above the figure.
+
+    Returns:
+        Figure: shift of each feature against -log10 p; colored where q <= alpha; behind each point the 95 % range of
+        its own sign-flip null.
+
+    Raises:
+        SchemaError: Not a feature_shift table.
+    """
+    schema.check(table, "feature_shift")
+    y = -np.log10(table["p"].to_numpy())
+    found = (table["q"] <= alpha).to_numpy()
+    x = table["estimate"].to_numpy()
+    with styled():
+        figure, (axes,) = panels(height=3.0)
+        axes.hlines(y, table["null_lo"], table["null_hi"], color="#D9D9D9", linewidth=1.2, label="null, 95 %")
+        axes.axvline(0, color="black", linewidth=0.6)
+        axes.scatter(x[~found], y[~found], s=8, color=GRAY, label=f"q > {alpha:g}")
+        axes.scatter(x[found], y[found], s=12, color=COLORS[1], label=f"q ≤ {alpha:g}")
+        axes.axhline(y.max(), color=GRAY, linewidth=0.6, linestyle=":")
+        axes.set_xlabel("shift of mean activation (after minus before)")
+        axes.set_ylabel("$-\\log_{10} p$ (sign flips)")
+        axes.margins(x=0.08)
+        axes.set_ylim(0, y.max() * (1.35 if found.any() else 1.1) + 0.1)
+        _names(axes, table, found, y, n=label)
+        axes.set_title(title)
+        figure.legend(loc="outside right upper")
+        caption(figure, _caption(table, int(found.sum()), alpha))
+    return figure
+
+
+def _names(axes: Axes, table: pd.DataFrame, found: np.ndarray, y: np.ndarray, *, n: int) -> None:
+    """Names the largest discoveries; those close to each other get names at different heights."""
+    top = table[found].reindex(table[found]["estimate"].abs().sort_values(ascending=False).index[:n])
+    span = float(np.ptp(table["estimate"])) or 1.0
+    placed: list[tuple[float, int]] = []
+    for index, row in top.sort_values("estimate").iterrows():
+        taken = {level for x, level in placed if abs(x - row["estimate"]) < 0.12 * span}
+        level = next(i for i in range(len(placed) + 1) if i not in taken)
+        placed.append((row["estimate"], level))
+        axes.annotate(
+            f"{int(row['feature'])}",
+            (row["estimate"], y[table.index.get_loc(index)]),
+            xytext=(0, 6 + 9 * level),
+            textcoords="offset points",
+            ha="center",
+            fontsize=7,
+            arrowprops={"arrowstyle": "-", "color": GRAY, "linewidth": 0.5},
+        )
+
+
+def _caption(table: pd.DataFrame, n_found: int, alpha: float) -> str:
+    one = table.iloc[0]
+    return (
+        f"{n_found} of {int(one['n_tested'])} features tested at q ≤ {alpha:g} (Benjamini-Hochberg); {int(one['n'])} "
+        f"prompts in {int(one['n_clusters'])} clusters, before and after flipped by cluster. FVU before "
+        f"{one['fvu_before']:.3f}, after {one['fvu_after']:.3f}."
+    )
