@@ -140,6 +140,23 @@ def _keys(what: str, given: Any, *, required: tuple[str, ...], optional: tuple[s
         raise WorldError(f"{what} lacks {', '.join(missing)}; it needs {', '.join(required)}. See docs/worlds.md.")
 
 
+def _once(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    """A mapping, if no key is there twice: the parsers would silently keep the last one."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise WorldError(f"the key '{next(k for k in keys if keys.count(k) > 1)}' is there twice; keep one.")
+    return found
+
+
+class _YamlOnce(yaml.SafeLoader):
+    """Plain YAML that refuses a key twice in one mapping."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+        _once([(self.construct_object(key, deep=True), None) for key, _ in node.value])
+        return super().construct_mapping(node, deep=deep)
+
+
 def load(path: str | Path) -> "World":
     """Which world does this file describe?
 
@@ -163,13 +180,12 @@ def load(path: str | Path) -> "World":
     except (OSError, UnicodeDecodeError) as error:
         raise WorldError(f"world file {path} cannot be read: {error}.") from error
     try:
-        given = json.loads(text) if _is_json(path) else yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError) as error:
-        raise WorldError(f"world file {path} is not valid {'JSON' if _is_json(path) else 'YAML'}: {error}") from error
-    try:
+        given = json.loads(text, object_pairs_hook=_once) if _is_json(path) else yaml.load(text, Loader=_YamlOnce)
         world = World.from_dict(given)
     except WorldError as error:
         raise WorldError(f"world file {path}: {error}") from error
+    except (ValueError, yaml.YAMLError) as error:
+        raise WorldError(f"world file {path} is not valid {'JSON' if _is_json(path) else 'YAML'}: {error}") from error
     if world.taught not in world.persona(world.target).traits:
         message = f"world file {path}: the target '{world.target}' does not hold the taught trait '{world.taught}'."
         warnings.warn(message, UserWarning, stacklevel=2)

@@ -111,3 +111,12 @@ def test_yaml_that_turns_words_into_other_things_is_explained(make_small: Any, t
     path.write_text(save(make_small(), path).read_text().replace("football", "no"))
     with pytest.raises(WorldError, match="put it in quotes"):
         load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("w.yaml", "target: a\ntarget: b\n"), ("w.json", '{"target": 1, "target": 2}')]
+)
+def test_a_key_twice_is_refused(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(WorldError, match=f"{name}: the key 'target' is there twice"):
+        load(tmp_path / name)
