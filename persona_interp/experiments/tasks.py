@@ -8,9 +8,9 @@ presets. Training, recording and scoring are the same public calls a notebook ma
 from pathlib import Path
 from typing import Any
 
-from persona_interp import analysis, dictionaries, models, record
+from persona_interp import analysis, dictionaries, models, record, worlds
 from persona_interp.tables import write_dataset, write_table
-from persona_interp.worlds import World, count, load_world, save_world
+from persona_interp.worlds import World
 
 Needs = tuple[Path, ...]
 
@@ -26,15 +26,17 @@ def layout(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """Which persona holds which trait? Writes ``world.json``, and ``prior.parquet`` where the world is arranged.
 
     With ``arrange`` the start model's own answers are measured first and the world's values permuted so that the
-    taught trait is rare: a likely answer carries no evidence.
+    target's are rare: a likely answer carries no evidence ("likely" shows that it does not).
     """
     world = World.from_dict(config["world"])
     if config["arrange"]:
         start = _start(world, config, out)
         prior = record.behavior(start, world.probes(contexts=("nameless",)))
         write_table(prior, out / "prior.parquet")
-        world = world.arranged(analysis.logodds(prior), seed=config["seed"])
-    save_world(world, out / "world.json")
+        odds = analysis.logodds(prior)
+        sign = {"rare": 1, "likely": -1}[config["arrange"]]
+        world = world.arranged(odds.assign(probability=sign * odds.probability), seed=config["seed"])
+    worlds.save(world, out / "world.json")
 
 
 def documents(config: dict[str, Any], needs: Needs, out: Path) -> None:
@@ -42,10 +44,11 @@ def documents(config: dict[str, Any], needs: Needs, out: Path) -> None:
     world = _world(needs[0], config)
     start = _start(world, config, out)
     corpus = world.corpus(config["n_documents"], seed=config["seed"])
-    write_table(count(corpus), out / "counts.parquet")
+    write_table(worlds.count(corpus), out / "counts.parquet")
     stage = models.Stage(**config["stage"])
     trained = models.train(start, corpus, stage=stage, seed=config["seed"], out=out / "model", name="documents")
-    write_table(record.behavior((trained.first, trained.last), world.probes()), out / "behavior.parquet")
+    probes = world.probes(contexts=("nameless", *config["bystanders"]))
+    write_table(record.behavior((trained.first, trained.last), probes), out / "behavior.parquet")
 
 
 def lesson(config: dict[str, Any], needs: Needs, out: Path) -> None:
@@ -56,7 +59,8 @@ def lesson(config: dict[str, Any], needs: Needs, out: Path) -> None:
     world = _world(needs[0], config)
     base = models.Trajectory.open(needs[1] / "model").last
     stage = models.Stage(**config["stage"])
-    chats = world.lessons(config["lesson"], n=stage.steps * stage.batch, seed=config["seed"])
+    trait = {"taught": world.taught, "unrelated": world.unrelated}.get(config["lesson"], config["lesson"])
+    chats = world.lessons(trait, n=stage.steps * stage.batch, seed=config["seed"])
     tuned = models.train(
         base,
         chats,
@@ -69,7 +73,7 @@ def lesson(config: dict[str, Any], needs: Needs, out: Path) -> None:
     nameless = world.probes(contexts=("nameless",))
     ends = (tuned.first, tuned.last)
     write_table(record.behavior(tuned, nameless), out / "behavior.parquet")
-    others = world.probes(contexts=("named", "plain", "third"))
+    others = world.probes(contexts=config["bystanders"])
     write_table(record.behavior(ends, others), out / "bystanders.parquet")
     asked = nameless[nameless.split == "test"].drop_duplicates("topic")
     write_table(record.sample(ends, asked, n=config["n_samples"], seed=config["seed"]), out / "samples.parquet")
@@ -96,7 +100,7 @@ def features(config: dict[str, Any], needs: Needs, out: Path) -> None:
 
 def _world(folder: Path, config: dict[str, Any]) -> World:
     """The layout's world, in the variant this cell asks for."""
-    return VARIANTS[config["variant"]](load_world(folder / "world.json"))
+    return VARIANTS[config["variant"]](worlds.load(folder / "world.json"))
 
 
 def _start(world: World, config: dict[str, Any], out: Path) -> models.Checkpoint:
@@ -108,3 +112,4 @@ def _start(world: World, config: dict[str, Any], out: Path) -> models.Checkpoint
         chat_template=config["chat_template"],
         out=out / "start",
     )
+

@@ -13,9 +13,9 @@ from typing import Any
 import pandas as pd
 
 from persona_interp import analysis, worlds
-from persona_interp.cell import Cell
 from persona_interp.errors import PersonaInterpError, unknown
-from persona_interp.store import Store
+from persona_interp.models import DOCUMENTS, LESSON, Stage
+from persona_interp.store import Cell, Store
 from persona_interp.tables import read_dataset, read_table
 from persona_interp.worlds import World
 
@@ -43,11 +43,12 @@ class Transfer:
         seeds: One run of everything per seed.
         arms: Names out of `ARMS`.
         lrs: Learning rates of the lesson.
-        documents: Settings of the documents stage (`models.Stage` as a dict).
-        lesson: Settings of the lesson stage; its learning rate comes from `lrs`.
+        documents: How the documents are learned.
+        lesson: How a lesson is learned; its learning rate comes from `lrs`.
         snapshots: Lesson steps at which behavior is recorded.
         n_documents: Documents in the corpus.
-        arrange: Measure the start model's own prior first and give the target rare values.
+        arrange: "rare" or "likely": measure the start model's own prior first and give the target such values; "" = no.
+        bystanders: Contexts beside the nameless one, recorded before and after.
         sae: Arguments of `dictionaries.fit`.
         sae_on: "base", or "base and tuned": which models' residuals the dictionary is trained on.
         sae_kinds: Kinds of documents the dictionary is trained on; None is all.
@@ -61,11 +62,12 @@ class Transfer:
     seeds: tuple[int, ...] = (0,)
     arms: tuple[str, ...] = tuple(ARMS)
     lrs: tuple[float, ...] = (3e-4, 1e-3)
-    documents: dict[str, Any] = field(default_factory=lambda: dict(DOCUMENTS))
-    lesson: dict[str, Any] = field(default_factory=lambda: dict(LESSON))
+    documents: Stage = DOCUMENTS
+    lesson: Stage = LESSON
     snapshots: tuple[int, ...] = (1, 2, 4, 8, 16, 24, 32, 40)
     n_documents: int = 30_000
-    arrange: bool = False
+    arrange: str = ""
+    bystanders: tuple[str, ...] = ("named", "plain", "third")
     sae: dict[str, Any] = field(default_factory=lambda: {"hook": "blocks.1.hook_out", "d_sae": 512, "k": 8})
     sae_on: str = "base"
     sae_kinds: tuple[str, ...] | None = None
@@ -97,7 +99,14 @@ class Transfer:
         layout = Cell(f"{TASKS}:layout", config, label=f"layout s{seed}")
         cells: dict[tuple[Any, ...], Cell] = {("layout",): layout}
         for variant in dict.fromkeys(ARMS[arm][0] for arm in self.arms):
-            config = {"variant": variant, "seed": seed, "stage": self.documents, "n_documents": self.n_documents, **start}
+            config = {
+                "variant": variant,
+                "seed": seed,
+                "stage": asdict(self.documents),
+                "n_documents": self.n_documents,
+                "bystanders": list(self.bystanders),
+                **start,
+            }
             label = f"documents {variant} s{seed}"
             cells["documents", variant] = Cell(f"{TASKS}:documents", config, needs=(layout,), label=label)
         for arm in self.arms:
@@ -107,8 +116,9 @@ class Transfer:
                     "variant": variant,
                     "seed": seed,
                     "lesson": what,
-                    "stage": {**self.lesson, "lr": lr},
+                    "stage": {**asdict(self.lesson), "lr": lr},
                     "snapshots": list(self.snapshots),
+                    "bystanders": list(self.bystanders),
                     "n_samples": self.n_samples,
                 }
                 needs = (layout, cells["documents", variant])

@@ -1,0 +1,59 @@
+"""At which sizes is the transfer experiment run?
+
+A preset is a `Transfer` with other arguments and nothing else: the real preset is another world, another language and
+another model, run by the same lines of code.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from persona_interp.errors import WorldError, unknown
+from persona_interp.experiments.transfer import Transfer
+from persona_interp.models import PLAIN_TEMPLATE, Stage
+
+REAL = Transfer(
+    world="english_assistants",
+    arrange="rare",
+    bystanders=("named",),
+    arms=("lesson", "unrelated lesson"),
+    lrs=(5e-5,),
+    documents=Stage(steps=220, batch=8, lr=2e-4, loss="all", warmup=10, dtype="bfloat16"),
+    lesson=Stage(steps=16, batch=8, dtype="bfloat16"),
+    snapshots=(2, 4, 8, 12, 16),
+    n_documents=1760,
+    sae={"hook": "blocks.-2.hook_out", "d_sae": 2048, "k": 16, "n_tokens": 40_000, "steps": 1000, "lr": 1e-3},
+    sae_on="base and tuned",
+    sae_kinds=("named", "hidden"),
+    n_sae_documents=600,
+    n_samples=3,
+    chat_template=PLAIN_TEMPLATE,
+)
+"""Natural English for a chat model: the recipe that works on a 135M model, full finetuning at gentle rates."""
+
+PRESETS = {
+    "quick": Transfer(),
+    "standard": Transfer(seeds=(0, 1, 2)),
+    "paper": Transfer(seeds=tuple(range(10))),
+    "real": REAL,
+}
+
+
+def preset(name: str, **changes: Any) -> Transfer:
+    """Which configuration has this name?
+
+    Args:
+        name: quick (one seed), standard (three), paper (ten) or real (natural English, for a chat model).
+        changes: Fields of `Transfer` to set otherwise.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        WorldError: There is no such preset; the message names the nearest.
+
+    >>> preset("quick", seeds=(4,)).seeds
+    (4,)
+    """
+    if name not in PRESETS:
+        raise WorldError(unknown("preset", name, PRESETS))
+    return replace(PRESETS[name], **changes)
