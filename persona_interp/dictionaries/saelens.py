@@ -26,6 +26,7 @@ from persona_interp.dictionaries.harvest import harvest
 from persona_interp.errors import ModelError
 from persona_interp.models import Checkpoint
 
+DEAD_AFTER = 50  # batches without firing until a feature learns from what the others leave; 1000 lets most die
 SETTLING = 5.0  # the threshold is a moving average from 0: it must forget its start within the training
 
 
@@ -109,6 +110,7 @@ def _train(residuals: Tensor, *, hook: str, d_sae: int, k: int, steps: int, batc
                 d_sae=d_sae,
                 k=k,
                 topk_threshold_lr=max(0.01, SETTLING / steps),
+                decoder_init_norm=1.0,  # SAELens' 0.1 leaves twice as many features dead
                 metadata=SAEMetadata(hook_name=hook),
             )
         )
@@ -117,6 +119,7 @@ def _train(residuals: Tensor, *, hook: str, d_sae: int, k: int, steps: int, batc
             train_batch_size_samples=batch,
             lr=lr,
             lr_end=lr / 10,
+            dead_feature_window=DEAD_AFTER,
             lr_scheduler_name="cosineannealing",
             logger=LoggingConfig(log_to_wandb=False),
         )

@@ -29,6 +29,15 @@ def activations(
     Raises:
         SchemaError: An empty table, repeated names or labels, an unknown position, a prompt without content tokens.
         ModelError: The hook does not exist, or the checkpoints do not share a tokenizer.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from persona_interp import models, worlds
+    >>> world = worlds.john_and_sam()
+    >>> with TemporaryDirectory() as folder:
+    ...     start = models.resolve("tiny", words=world.words(), out=folder)
+    ...     data = activations(start, world.probes(contexts=("nameless",)), hook="blocks.0.hook_out")
+    >>> dict(data.sizes)
+    {'checkpoint': 1, 'prompt': 50, 'd_model': 64}
     """
     return recorded(
         checkpoints,

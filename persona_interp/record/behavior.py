@@ -49,6 +49,15 @@ def behavior(checkpoints: Checkpoint | Iterable[Checkpoint], probes: pd.DataFram
 
     Note:
         Answers that share their first token are compared on what follows it; that is warned about.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from persona_interp import models, worlds
+    >>> world = worlds.john_and_sam()
+    >>> with TemporaryDirectory() as folder:
+    ...     start = models.resolve("tiny", words=world.words(), out=folder)
+    ...     table = behavior(start, world.probes(contexts=("nameless",)).head(1))
+    >>> list(table["value"][:3]), bool(table["answer_mass"][0] < 0.01)  # nothing is learned yet
+    (['football', 'basketball', 'tennis'], True)
     """
     schema.check(probes, "probes")
     _check_answers(probes)

@@ -39,6 +39,19 @@ def features(
     Raises:
         SchemaError: An empty table, repeated names or labels, an unknown position, a prompt without content tokens.
         ModelError: The hook does not exist, or the checkpoints do not share a tokenizer.
+
+    >>> import torch
+    >>> from tempfile import TemporaryDirectory
+    >>> from types import SimpleNamespace
+    >>> from persona_interp import models, worlds
+    >>> world = worlds.john_and_sam()
+    >>> eye = SimpleNamespace(name="eye", hook="blocks.0.hook_out", W_dec=torch.eye(64), mean=torch.zeros(64))
+    >>> eye.encode = eye.decode = lambda acts: acts  # every coordinate a feature: nothing is unexplained
+    >>> with TemporaryDirectory() as folder:
+    ...     start = models.resolve("tiny", words=world.words(), out=folder)
+    ...     data = features(start, world.probes(contexts=("nameless",)), dictionary=eye)
+    >>> dict(data.sizes), float(data["fvu"].max())
+    ({'checkpoint': 1, 'prompt': 50, 'feature': 64}, 0.0)
     """
 
     def reduce(acts: Tensor) -> dict[str, Tensor]:

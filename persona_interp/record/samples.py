@@ -37,6 +37,15 @@ def sample(
 
     Raises:
         SchemaError: The prompts are no probes table or are empty.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from persona_interp import models, worlds
+    >>> world = worlds.john_and_sam()
+    >>> with TemporaryDirectory() as folder:
+    ...     start = models.resolve("tiny", words=world.words(), out=folder)
+    ...     table = sample(start, world.probes().head(2), n=3)
+    >>> list(table.columns), len(table)
+    (['checkpoint', 'prompt', 'text'], 6)
     """
     schema.check(prompts, "probes")
     listed = [checkpoints] if isinstance(checkpoints, Checkpoint) else list(checkpoints)
