@@ -16,9 +16,10 @@ are merged before they are saved. The tiny model is a folder like any other::
 """
 
 from persona_interp.models.boot import boot, residuals
+from persona_interp.models.chats import PLAIN_TEMPLATE
 from persona_interp.models.checkpoint import Checkpoint, Trajectory
 from persona_interp.models.load import Loaded, check_tokenizers, hash_weights, load, resolve
-from persona_interp.models.tokens import PLAIN_TEMPLATE, Tokens, encode, hash_tokens
+from persona_interp.models.tokens import Tokens, encode, hash_tokens
 from persona_interp.models.train import DOCUMENTS, LESSON, Stage, train
 
 __all__ = [

@@ -15,19 +15,9 @@ from torch import Tensor
 
 from persona_interp.errors import ModelError, unknown
 from persona_interp.models.checkpoint import Checkpoint
-from persona_interp.models.load import Loaded, load
+from persona_interp.models.load import load
 from persona_interp.models.tokens import Tokens, added_bos
 
-ALIASES = {
-    "hook_resid_pre": "hook_in",
-    "hook_resid_post": "hook_out",
-    "hook_resid_mid": "ln2.hook_in",
-    "hook_mlp_out": "mlp.hook_out",
-    "hook_attn_out": "attn.hook_out",
-    "mlp.hook_post": "mlp.out.hook_in",
-    "attn.hook_z": "attn.o.hook_in",
-    "hook_embed": "embed.hook_out",
-}
 TOLERANCE = 1e-5  # relative, float32 and eager attention
 PROBE_LENGTH = 8  # tokens of the random input that checks a booted model
 
@@ -81,13 +71,10 @@ def canonical(bridge: Any, hook: str) -> str:
     Raises:
         ModelError: There is none; the message names the nearest.
     """
-    block = re.match(r"blocks\.\d+\.|", hook)
-    prefix = block[0] if block else ""
-    name = hook.removeprefix(prefix)
-    known = prefix + ALIASES.get(name, name)
-    if known not in bridge.hook_dict:
-        raise ModelError(unknown("hook", hook, bridge.hook_dict))
-    return known
+    if hook not in bridge.hook_dict:
+        valid = [name for name, point in bridge.hook_dict.items() if name == point.name]
+        raise ModelError(unknown("hook", hook, valid))
+    return bridge.hook_dict[hook].name
 
 
 def residuals(bridge: Any, tokens: Tokens, *, hook: str, batch: int = 64) -> Iterator[tuple[int, Tensor]]:

@@ -41,9 +41,9 @@ def write_tiny(folder: Path, words: Iterable[str], *, seed: int) -> None:
         num_attention_heads=4,
         max_position_embeddings=256,
         tie_word_embeddings=False,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=SPECIAL.index("<bos>"),
+        eos_token_id=SPECIAL.index("<eos>"),
+        pad_token_id=SPECIAL.index("<pad>"),
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -13,21 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jinja2 import TemplateError
 from torch import Tensor
 
 from persona_interp.errors import ModelError
-
-Conversation = Sequence[dict[str, str]]
-
-PLAIN_TEMPLATE = (
-    "{% for message in messages %}"
-    "{{ message['role'].capitalize() }}: {{ message['content'] }}"
-    "{% if message['role'] == 'assistant' and eos_token is defined %}{{ eos_token }}{% endif %}{{ '\\n' }}"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}Assistant: {% endif %}"
-)
-"""A plain-text chat template for models that have none."""
+from persona_interp.models.chats import Conversation, Stretch, stretches
 
 
 @dataclass(frozen=True)
@@ -77,13 +66,19 @@ class Tokens:
         return ids, mask
 
 
-class _Piece(NamedTuple):
-    """A stretch of rendered text: template text, or (``text`` None) the content of message ``number``."""
+class _Marks(NamedTuple):
+    """Special token ids of a tokenizer; ``bos`` only where plain text gets one."""
 
-    role: str
-    learn: bool
-    text: str | None = None
-    number: int = -1
+    bos: int | None
+    eos: int | None
+    special: frozenset[int]
+
+
+class _Row(NamedTuple):
+    ids: list[int]
+    roles: list[str]
+    learn: list[bool]
+    answer_start: int
 
 
 def encode(
@@ -98,7 +93,7 @@ def encode(
     Args:
         tokenizer: A fast tokenizer.
         conversations: Lists of messages; plain text is one message of role "text".
-        answers: What follows each conversation, one text each; its tokens begin at ``answer_start``.
+        answers: What follows each unfinished conversation, one text each; its tokens begin at ``answer_start``.
         complete: Whether conversations end here, so that an end-of-turn or end-of-text follows. Else the last
             assistant message is unfinished, and after any other message it is the assistant's turn.
 
@@ -115,20 +110,32 @@ def encode(
     >>> row.roles[0][:3], row.roles[0][-2:], row.spans
     (['special', 'special', 'user'], ['assistant', 'assistant'], [(8, 10)])
     """
-    chats = [list(conversation) for conversation in conversations]
-    after = [""] * len(chats) if answers is None else list(answers)
-    if len(after) != len(chats):
-        raise ModelError(f"{len(chats)} conversations need as many answers; got {len(after)}.")
-    shapes: dict[tuple[str, ...], list[_Piece]] = {}
-    layouts = []
-    for chat in chats:
-        roles = tuple(message["role"] for message in chat)
-        if roles not in shapes:
-            shapes[roles] = _pieces(tokenizer, roles, complete=complete)
-        layouts.append(shapes[roles])
-    texts = [_fill(pieces, chat) for pieces, chat in zip(layouts, chats, strict=True)]
-    _check_rendering(tokenizer, chats, texts, complete=complete)
-    return _tokens(tokenizer, layouts, chats, texts=texts, answers=after, complete=complete)
+    listed = list(conversations)
+    after = [""] * len(listed) if answers is None else list(answers)
+    if len(after) != len(listed) or (complete and answers is not None):
+        raise ModelError(f"{len(listed)} unfinished conversations take as many answers; got {len(after)}.")
+    parts = stretches(tokenizer, listed, complete=complete)
+    texts = ["".join(part.text for part in row) for row in parts]
+    whole = [text + answer for text, answer in zip(texts, after, strict=True)]
+    coded = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True) if whole else {}
+    marks = _Marks(added_bos(tokenizer), tokenizer.eos_token_id, frozenset(tokenizer.all_special_ids))
+    rows = []
+    for i, ids in enumerate(coded.get("input_ids", [])):
+        offsets = coded["offset_mapping"][i]
+        if tokenizer.unk_token_id in ids:
+            unknown = [whole[i][slice(*o)] for o, t in zip(offsets, ids, strict=True) if t == tokenizer.unk_token_id]
+            _refuse(set(unknown) - {tokenizer.unk_token}, whole[i])
+        owners = _owners(parts[i], whole[i], offsets)
+        n_prompt = sum(stop <= len(texts[i]) for _, stop in offsets) if after[i] else len(ids)
+        rows.append(_row(ids, owners, marks, n_prompt=n_prompt, ends=complete and parts[i][-1].role == "text"))
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
+    return Tokens(
+        tuple(row.ids for row in rows),
+        tuple(row.roles for row in rows),
+        tuple(row.learn for row in rows),
+        tuple(row.answer_start for row in rows),
+        pad,
+    )
 
 
 def hash_tokens(tokens: Tokens) -> str:
@@ -145,135 +152,50 @@ def hash_tokens(tokens: Tokens) -> str:
     return hashlib.sha256(lengths.tobytes() + flat.tobytes()).hexdigest()
 
 
-def _render(tokenizer: Any, chats: list[Any], *, prompt: bool) -> list[str]:
-    if tokenizer.chat_template is None:
-        raise ModelError(
-            "this model has no chat template and cannot read chats; resolve the start with "
-            "chat_template=persona_interp.models.PLAIN_TEMPLATE, or with a template of its own."
-        )
-    try:
-        return tokenizer.apply_chat_template(chats, tokenize=False, add_generation_prompt=prompt)
-    except TemplateError as error:
-        roles = sorted({message["role"] for chat in chats for message in chat})
-        raise ModelError(
-            f"the chat template refuses messages of the roles {', '.join(roles)} in this order: {error}. "
-            "Use roles it knows, or resolve the start with another chat_template."
-        ) from error
-
-
-def _pieces(tokenizer: Any, roles: tuple[str, ...], *, complete: bool) -> list[_Piece]:
-    """What does the template put around the contents of messages of these roles?
-
-    Contents are replaced by marks of their own, so that each is found again wherever the template puts it; that the
-    real contents come out in the same places is checked by ``_check_rendering``.
-    """
-    if roles == ("text",):
-        return [_Piece("text", learn=True, number=0)]
-    marks = [f"\ue000{i}\ue001" for i in range(len(roles))]
-    chat = [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)]
-    open_end = not complete and roles[-1] == "assistant"
-    whole = _render(tokenizer, [chat[:-1] if open_end else chat], prompt=not complete)[0] + marks[-1] * open_end
-    pieces, rest = [], whole
-    for i, (role, mark) in enumerate(zip(roles, marks, strict=True)):
-        before, found, rest = rest.partition(mark)
-        if not found:
-            raise ModelError(f"the chat template drops the {role} message of a chat of roles {', '.join(roles)}.")
-        end = 0
-        if i and roles[i - 1] == "assistant":
-            end = len(_after(tokenizer, chat[:i], whole))
-        pieces += [
-            _Piece("template", learn=True, text=before[:end]),
-            _Piece("template", learn=False, text=before[end:]),
-        ]
-        if role == "assistant" and not whole.startswith(_render(tokenizer, [chat[:i]], prompt=True)[0] + mark):
-            raise ModelError("the chat template opens an answer in training otherwise than in generation; use another.")
-        pieces.append(_Piece(role, learn=role == "assistant", number=i))
-    end = len(_after(tokenizer, chat, whole)) if complete and roles[-1] == "assistant" else 0
-    pieces += [_Piece("template", learn=True, text=rest[:end]), _Piece("template", learn=False, text=rest[end:])]
-    return [piece for piece in pieces if piece.text != ""]
-
-
-def _after(tokenizer: Any, chat: list[dict[str, str]], whole: str) -> str:
-    """What ends the assistant's turn that ends this chat?"""
-    turn = _render(tokenizer, [chat], prompt=False)[0]
-    if not whole.startswith(turn):
-        raise ModelError("the chat template ends an answer otherwise when more messages follow; use another template.")
-    return turn.partition(chat[-1]["content"])[2]
-
-
-def _fill(pieces: list[_Piece], chat: Conversation) -> str:
-    return "".join(chat[p.number]["content"] if p.text is None else p.text for p in pieces)
-
-
-def _check_rendering(tokenizer: Any, chats: list[Any], texts: list[str], *, complete: bool) -> None:
-    """Does the template itself make the same texts?"""
-    where = [i for i, chat in enumerate(chats) if [m["role"] for m in chat] != ["text"]]
-    if not where:
-        return
-    open_end = {i: not complete and chats[i][-1]["role"] == "assistant" for i in where}
-    shown = [chats[i][:-1] if open_end[i] else chats[i] for i in where]
-    for i, text in zip(where, _render(tokenizer, shown, prompt=not complete), strict=True):
-        if text + chats[i][-1]["content"] * open_end[i] != texts[i]:
-            raise ModelError(
-                f"the chat template alters the contents of {chats[i]!r}; strip the spaces around them, "
-                "or use a template that leaves contents as they are."
-            )
-
-
-def _tokens(
-    tokenizer: Any,
-    layouts: list[list[_Piece]],
-    chats: list[Conversation],
-    *,
-    texts: list[str],
-    answers: list[str],
-    complete: bool,
-) -> Tokens:
-    whole = [text + answer for text, answer in zip(texts, answers, strict=True)]
-    coded = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True) if whole else {"input_ids": []}
-    special, unk = set(tokenizer.all_special_ids), tokenizer.unk_token_id
-    bos = added_bos(tokenizer)
-    rows: list[tuple[list[int], list[str], list[bool], int]] = []
-    for i, ids in enumerate(coded["input_ids"]):
-        offsets, text = coded["offset_mapping"][i], whole[i]
-        if unk in ids:
-            _refuse_unknown(text, [o for o, t in zip(offsets, ids, strict=True) if t == unk], tokenizer.unk_token)
-        by_char = [
-            p for p in layouts[i] for _ in range(len(chats[i][p.number]["content"] if p.text is None else p.text))
-        ]
-        by_char += [layouts[i][-1]] * len(answers[i])
-        owners = [by_char[_first_visible(text, *offset)] for offset in offsets]
-        roles = ["special" if t in special else p.role for t, p in zip(ids, owners, strict=True)]
-        learn = [p.learn for p in owners]
-        start = sum(stop <= len(texts[i]) for _, stop in offsets) if answers[i] else len(ids)
-        if bos is not None and not text.startswith(tokenizer.bos_token):
-            ids, roles, learn, start = [bos, *ids], ["special", *roles], [False, *learn], start + 1
-        if complete and layouts[i][-1].role == "text" and tokenizer.eos_token_id is not None:
-            ids, roles, learn = [*ids, tokenizer.eos_token_id], [*roles, "special"], [*learn, True]
-            start += not answers[i]
-        rows.append((ids, roles, learn, start))
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
-    ids, roles, learn, starts = (tuple(part) for part in zip(*rows, strict=True)) if rows else ((), (), (), ())
-    return Tokens(ids, roles, learn, starts, pad)
-
-
-def _first_visible(text: str, start: int, stop: int) -> int:
-    """Which character decides whose a token is? Its first that is no space; spaces belong to what follows."""
-    return next((at for at in range(start, stop) if not text[at].isspace()), min(start, len(text) - 1))
-
-
 def added_bos(tokenizer: Any) -> int | None:
-    """Which BOS does this tokenizer put before plain text? Returns its id, None where it puts none."""
-    ids = tokenizer("a")["input_ids"]
+    """Which BOS does this tokenizer put before plain text?
+
+    Args:
+        tokenizer: A tokenizer.
+
+    Returns:
+        Its id; None where it puts none.
+    """
     bos = tokenizer.bos_token_id
-    return bos if bos is not None and ids[:1] == [bos] else None
+    return bos if bos is not None and tokenizer("a")["input_ids"][:1] == [bos] else None
 
 
-def _refuse_unknown(text: str, offsets: list[tuple[int, int]], unk: str) -> None:
-    words = [text[start:stop] for start, stop in offsets]
-    strange = [word for word in dict.fromkeys(words) if word != unk]
-    if strange:
+def _owners(parts: list[Stretch], text: str, offsets: list[tuple[int, int]]) -> list[Stretch]:
+    """Which stretch does every token belong to? That of its first character that is no space: " I" is the answer's.
+
+    What follows the last stretch (an answer) belongs to it.
+    """
+    by_char = [part for part in parts for _ in part.text]
+    by_char += [parts[-1]] * (len(text) - len(by_char))
+    owners = []
+    for start, stop in offsets:
+        at = start
+        while at < stop and text[at].isspace():
+            at += 1
+        owners.append(by_char[at if at < stop else start])
+    return owners
+
+
+def _row(ids: list[int], owners: list[Stretch], marks: _Marks, *, n_prompt: int, ends: bool) -> _Row:
+    """One row with its BOS, where plain text has one, and its end of text, where it ``ends``."""
+    roles = ["special" if t in marks.special else part.role for t, part in zip(ids, owners, strict=True)]
+    learn = [part.learn for part in owners]
+    has_answer = n_prompt < len(ids)
+    if marks.bos is not None and ids[:1] != [marks.bos]:
+        ids, roles, learn, n_prompt = [marks.bos, *ids], ["special", *roles], [False, *learn], n_prompt + 1
+    if ends and marks.eos is not None:
+        ids, roles, learn = [*ids, marks.eos], [*roles, "special"], [*learn, True]
+    return _Row(ids, roles, learn, n_prompt if has_answer else len(ids))
+
+
+def _refuse(words: set[str], text: str) -> None:
+    if words:
         raise ModelError(
-            f"the tokenizer does not know {', '.join(map(repr, strange[:5]))} in {text!r}; make the start model with "
-            "all words of the world (words=world.words()), or use words it knows."
+            f"the tokenizer does not know {', '.join(map(repr, sorted(words)[:5]))} in {text!r}; make the start model "
+            "with all words of the world (words=world.words()), or use words it knows."
         )

@@ -9,7 +9,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -105,7 +105,7 @@ def train(
         stage: How to train.
         snapshots: Steps to keep besides the start (step 0, not copied) and the last step.
         seed: Seed of the order of documents and of all random weights.
-        out: Folder for the snapshots; a finished one is reopened, an interrupted one resumed. A cache folder by default.
+        out: Folder for the snapshots, by default in the cache; a finished one is reopened, an interrupted one resumed.
         name: Name of the stage in labels and tables.
         progress: Whether to show a progress bar.
 
