@@ -180,7 +180,7 @@ def load(path: str | Path) -> "World":
     except (OSError, UnicodeDecodeError) as error:
         raise WorldError(f"world file {path} cannot be read: {error}.") from error
     try:
-        given = json.loads(text, object_pairs_hook=_once) if _is_json(path) else yaml.load(text, Loader=_YamlOnce)
+        given = json.loads(text, object_pairs_hook=_once) if _is_json(path) else _YamlOnce(text).get_single_data()
         world = World.from_dict(given)
     except WorldError as error:
         raise WorldError(f"world file {path}: {error}") from error
