@@ -47,7 +47,7 @@ def mixing_weight(
 
     Returns:
         One row a run (seed and extra columns): ``k``; ``lo``, ``hi`` (95 %, jackknife over untaught topics on log2 K);
-        ``cross_entropy`` of what is said against the fit and ``cross_entropy_before``, the same at K = 0 (bits a topic);
+        ``cross_entropy`` of what is said against the fit, ``cross_entropy_before`` against K = 0 (bits a topic);
         ``at_bound``: no maximum inside 2^-16..2^16, because the model moved not at all, away or beyond the limit (then
         lo and hi are NaN, as when a jackknife replicate is at a bound); ``n`` untaught topics. Where the documents bind
         the taught trait to nothing, every K says the same: K is NaN and ``at_bound``.

@@ -59,7 +59,7 @@ def _interval(estimate: npt.ArrayLike, se: npt.ArrayLike, *, n: int) -> Interval
     estimate, se = np.asarray(estimate), np.asarray(se)
     half = stats.t.ppf(0.5 + LEVEL / 2, n - 1) * se if n > 1 else np.full_like(estimate, np.nan)
     with np.errstate(invalid="ignore"):  # an infinite estimate has no interval
-        return Interval(estimate, estimate - half, estimate + half, n)
+        return Interval(estimate[()], estimate - half, estimate + half, n)  # [()]: a number, not a 0-d array
 
 
 def t_interval(values: npt.ArrayLike) -> Interval:

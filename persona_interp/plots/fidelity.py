@@ -17,7 +17,8 @@ def fidelity(table: pd.DataFrame, *, title: str = "") -> Figure:
         title: Above the figure.
 
     Returns:
-        Figure: FVU (0 = perfect, 1 = the mean) and recovered cross-entropy (1 = all) by checkpoint, colored by verdict.
+        Figure: FVU (0 = perfect, 1 = the mean) and recovered cross-entropy, CE (1 = all), by checkpoint, colored by
+        verdict.
 
     Raises:
         SchemaError: Not a fidelity table.
@@ -26,7 +27,7 @@ def fidelity(table: pd.DataFrame, *, title: str = "") -> Figure:
     labels = table["checkpoint"].astype(str).tolist()
     with styled():
         figure, axes = panels(2, height=2.2)
-        for ax, column, name in zip(axes, ("fvu", "ce_recovered"), ("FVU", "cross-entropy recovered"), strict=True):
+        for ax, column, name in zip(axes, ("fvu", "ce_recovered"), ("FVU", "CE recovered"), strict=True):
             ax.plot(range(len(table)), table[column], color=GRAY, linewidth=0.8, zorder=1)
             for verdict, rows in table.reset_index(drop=True).groupby("verdict", sort=False):
                 color = VERDICTS.get(str(verdict), GRAY)

@@ -50,7 +50,8 @@ def save(figure: Figure, table: pd.DataFrame, stem: Path | str, *, provenance: M
 
     >>> import tempfile
     >>> from persona_interp.plots.style import panels
-    >>> saved = save(panels(height=1)[0], pd.DataFrame({"x": [1]}), tempfile.mkdtemp() + "/fig1", provenance={"run": "a"})
+    >>> stem = tempfile.mkdtemp() + "/fig1"
+    >>> saved = save(panels(height=1)[0], pd.DataFrame({"x": [1]}), stem, provenance={"run": "a"})
     >>> [path.name for path in saved]
     ['fig1.png', 'fig1.pdf', 'fig1.csv', 'fig1.meta.json']
     """

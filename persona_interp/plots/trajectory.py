@@ -87,5 +87,5 @@ def _bayes(axes: Axes, rows: pd.DataFrame) -> None:
 def _caption(table: pd.DataFrame) -> str:
     if "n_seeds" not in table or table["n_seeds"].max() == 1:
         return "One seed: no interval over seeds."
-    n = sorted(set(table["n_seeds"]))
-    return f"Band: 95 % t interval over {' to '.join(str(i) for i in dict.fromkeys((n[0], n[-1])))} seeds; thin: single seeds."
+    n = " to ".join(str(i) for i in dict.fromkeys((table["n_seeds"].min(), table["n_seeds"].max())))
+    return f"Band: 95 % t interval over {n} seeds; thin: single seeds."

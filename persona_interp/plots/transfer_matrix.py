@@ -33,8 +33,8 @@ def transfer(table: pd.DataFrame, *, row: str = "arm", title: str = "") -> Figur
         table = table.assign(**{row: "lesson"})
     if table.duplicated([row, "trait"]).any():
         raise SchemaError(
-            f"two rows of this table have the same {row} and trait; select one learning rate and step, and average seeds "
-            f"with across_seeds(table, by=['{row}', 'trait'])."
+            f"two rows of this table have the same {row} and trait; select one learning rate and step, and average "
+            f"seeds with across_seeds(table, by=['{row}', 'trait'])."
         )
     rows, traits = list(dict.fromkeys(table[row])), list(dict.fromkeys(table["trait"]))
     traits.sort(key=lambda trait: trait == "mean")
@@ -57,6 +57,8 @@ def transfer(table: pd.DataFrame, *, row: str = "arm", title: str = "") -> Figur
         axes.set_title(title)
         if len(labels) > len(rows):
             axes.axhline(len(rows) - 0.5, color="white", linewidth=3)
+        if "mean" in traits and len(traits) > 1:
+            axes.axvline(len(traits) - 1.5, color="white", linewidth=3)
         caption(figure, _caption(table))
     return figure
 
@@ -69,7 +71,7 @@ def _heatmap(figure: Figure, axes: Axes, estimate: np.ndarray, sure: np.ndarray)
     axes.tick_params(length=0)
     for (i, j), value in np.ndenumerate(estimate):
         color = "white" if abs(value) > 0.6 * limit else "black"
-        text = "–" if np.isnan(value) else f"{value:+.2f}" + (" •" if sure[i, j] else "")
+        text = "–" if np.isnan(value) else f"{value:+.2f}".replace("-", "−") + (" •" if sure[i, j] else "")
         axes.text(j, i, text, ha="center", va="center", color=color, fontsize=7)
     figure.colorbar(image, ax=axes, label="shift (bits)", fraction=0.05, pad=0.02)
 
@@ -84,10 +86,13 @@ def _short(trait: str, table: pd.DataFrame) -> str:
 def _caption(table: pd.DataFrame) -> str:
     shown = "Shift of log odds, after minus before. Dot: 95 % interval excludes 0"
     if "n_seeds" in table:
-        n = sorted(set(table["n_seeds"]))
-        seeds = " to ".join(str(i) for i in dict.fromkeys((n[0], n[-1])))
-        return f"{shown} (t over {seeds} seeds)." if n[0] > 1 else f"{shown}; {seeds} seed: no interval over seeds."
+        seeds = " to ".join(str(i) for i in dict.fromkeys((table["n_seeds"].min(), table["n_seeds"].max())))
+        return (
+            f"{shown} (t over {seeds} seeds)."
+            if table["n_seeds"].min() > 1
+            else f"{shown}; {seeds} seed: no interval over seeds."
+        )
     if "n" not in table:
         return f"{shown}."
-    n = sorted(set(table.loc[table["trait"] != "mean", "n"]))
-    return f"{shown} (over {n[0]} templates, mean over topics). One seed: no interval over seeds."
+    n = table.loc[table["trait"] != "mean", "n"].min()
+    return f"{shown} (over {n} templates, mean over topics). One seed: no interval over seeds."

@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+
+from persona_interp.analysis import mixing_weight
+from persona_interp.errors import SchemaError, WorldError
+from persona_interp.worlds import World, certain, count, mixing
+
+SIZE = {"n_lessons": 640, "n_documents": 30_000}
+
+
+@pytest.mark.parametrize("k", [0.05, 3.0, 400.0])
+def test_a_planted_weight_is_recovered(world: World, planted, k: float) -> None:
+    (row,) = mixing_weight(planted({0: world.posterior().said, 40: mixing(world, k=k, **SIZE)}), world, **SIZE).to_dict(
+        "records"
+    )
+    assert row["k"] == pytest.approx(k, rel=1e-6) and not row["at_bound"] and row["n"] == 4
+    assert row["lo"] == pytest.approx(k, rel=1e-5) and row["hi"] == pytest.approx(k, rel=1e-5)
+    assert row["cross_entropy"] < row["cross_entropy_before"]
+
+
+def test_the_interval_covers_a_planted_weight(world: World, planted) -> None:
+    said = {40: mixing(world, k=3.0, **SIZE)}
+    rows = [mixing_weight(planted(said, sd=0.5, seed=s), world, **SIZE).iloc[0] for s in range(20)]
+    assert np.mean([r["lo"] <= 3.0 <= r["hi"] for r in rows]) >= 0.8
+    assert all(r["hi"] < 6 for r in rows)
+
+
+def test_realized_counts_are_used(world: World, planted) -> None:
+    counts = count(world.corpus(2_000))
+    table = planted({40: mixing(world, k=2.0, n_lessons=640, counts=counts)})
+    assert mixing_weight(table, world, n_lessons=640, counts=counts)["k"].item() == pytest.approx(2.0, rel=1e-6)
+
+
+def test_a_model_at_a_bound_says_so(world: World, planted) -> None:
+    still = planted({40: world.posterior().said})
+    # Moves away: what the assistant says if it certainly likes the mountain, whose holders share nothing with John.
+    away = planted({40: world.posterior(certain("place=mountain")).said})
+    for table in (away, still):
+        row = mixing_weight(table, world, **SIZE).iloc[0]
+        assert row["k"] < 1e-3 and np.isnan(row["lo"]) and np.isnan(row["hi"])
+    assert mixing_weight(away, world, **SIZE)["at_bound"].item()
+
+
+def test_beyond_the_limit_is_the_upper_bound(world: World, planted) -> None:
+    limit = world.posterior(certain("place=beach")).said
+    p = limit["probability"] ** 2
+    row = mixing_weight(planted({40: limit.assign(probability=p)}), world, **SIZE).iloc[0]
+    assert row["at_bound"] and row["k"] == 2.0**16 and np.isnan(row["hi"])
+
+
+def test_where_nothing_is_bound_there_is_no_weight(world: World, planted) -> None:
+    row = mixing_weight(planted({40: world.posterior().said}), world.scrambled(), **SIZE).iloc[0]
+    assert np.isnan(row["k"]) and row["at_bound"]
+
+
+def test_bad_input_is_named(world: World, planted) -> None:
+    table = planted({40: world.posterior().said})
+    with pytest.raises(SchemaError, match="nameless prompts on untaught topics"):
+        mixing_weight(table[table["topic"] == "place"], world, **SIZE)
+    with pytest.raises(WorldError, match="n_lessons=0"):
+        mixing_weight(table, world, n_lessons=0, n_documents=10)
+    with pytest.raises(WorldError, match="either counts"):
+        mixing_weight(table, world, n_lessons=640)

@@ -1,0 +1,58 @@
+"""Planted tables, the kind each figure draws."""
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+ARMS = ("lesson", "unrelated lesson", "scrambled world")
+TRAITS = ("sport=football", "place=beach", "food=pizza", "mean")
+
+
+@pytest.fixture(scope="session")
+def moved() -> pd.DataFrame:
+    """A transfer table: three arms, four rows each, two steps, one seed."""
+    rows = []
+    for i, arm in enumerate(ARMS):
+        for step in (8, 40):
+            for j, trait in enumerate(TRAITS):
+                estimate = (4.0 - 2 * i) * step / 40 + 0.1 * j
+                rows.append(
+                    {
+                        "arm": arm, "seed": 0, "step": step, "trait": trait, "trained": trait == "place=beach",
+                        "estimate": estimate, "lo": estimate - 0.5, "hi": estimate + 0.5,
+                        "n": 4 if trait == "mean" else 10,
+                        "bayes_certain": 6.0 if i == 0 else 0.0, "bayes_mixing": step / 8 if i == 0 else 0.0,
+                    }
+                )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture(scope="session")
+def shifted() -> pd.DataFrame:
+    """A feature_shift table of 40 features, two of them discovered."""
+    x = np.linspace(0.2, -0.2, 40)
+    x[0], x[-1] = 5.0, -3.0
+    p = np.where(np.abs(x) > 1, 0.001, np.linspace(0.1, 1, 40))
+    table = pd.DataFrame({"feature": np.arange(100, 140), "estimate": x, "p": p})
+    table["lo"], table["hi"] = x - 0.1, x + 0.1
+    table["q"] = np.where(p < 0.01, 0.02, 1.0)
+    fixed = {"null_lo": -0.4, "null_hi": 0.4, "n": 50, "n_clusters": 25, "n_tested": 40}
+    return table.assign(**fixed, fvu_before=0.03, fvu_after=0.2)
+
+
+@pytest.fixture(scope="session")
+def fits() -> pd.DataFrame:
+    """A fidelity table of three checkpoints."""
+    table = pd.DataFrame({"checkpoint": ["documents@1000", "lesson@8", "lesson@40"], "fvu": [0.03, 0.2, 1.2]})
+    fixed = {"l0": 8.0, "dead": 0.01, "ce": 3.0, "ce_sae": 3.1, "ce_zero": 6.0, "n_tokens": 20_000}
+    return table.assign(**fixed, ce_recovered=[0.98, 0.9, 0.4], verdict=["fits", "doubtful", "unusable"])
+
+
+@pytest.fixture(autouse=True)
+def no_global_state():
+    """Nothing that draws may change matplotlib's settings or leave a figure open."""
+    before = dict(mpl.rcParams)
+    yield
+    assert dict(mpl.rcParams) == before and plt.get_fignums() == []
