@@ -6,6 +6,7 @@ a model is handed out only after its hooks are known and its residuals equal tho
 """
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from typing import Any
@@ -49,8 +50,9 @@ def boot(checkpoint: Checkpoint, *, hooks: Iterable[str] = ()) -> Any:
         )
     except (ValueError, NotImplementedError, KeyError) as error:
         raise ModelError(f"TransformerLens cannot boot {checkpoint.path}: {error}") from error
-    bridge.tokenizer = tokenizer  # TransformerLens changes the one it is given
-    bridge.cfg.default_prepend_bos = added_bos(tokenizer) is not None
+    # TransformerLens makes its tokenizer add a BOS, and its setter would do so again
+    bridge._tokenizer = tokenizer
+    bridge.cfg.tokenizer_prepends_bos = bridge.cfg.default_prepend_bos = added_bos(tokenizer) is not None
     bridge.eval()
     for hook in hooks:
         canonical(bridge, hook)
@@ -100,7 +102,8 @@ def residuals(bridge: Any, tokens: Tokens, *, hook: str, batch: int = 64) -> Ite
     for at in range(0, len(order), batch):
         rows = order[at : at + batch]
         ids, mask = (t.to(device) for t in tokens.pad(rows=rows))
-        with torch.inference_mode():
+        with torch.inference_mode(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "run_with_cache: skipped", UserWarning)  # an error below
             _, held = bridge.run_with_cache(ids, attention_mask=mask, names_filter=hook, **stop)
         if hook not in held:
             raise ModelError(

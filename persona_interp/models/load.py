@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
@@ -112,7 +113,7 @@ def load(checkpoint: Checkpoint, *, attention: str = "sdpa") -> Loaded:
                 checkpoint.path, dtype=torch.float32, attn_implementation=attention, local_files_only=True
             )
             tokenizer = AutoTokenizer.from_pretrained(checkpoint.path, local_files_only=True)
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
+        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
             first = (str(error).splitlines() or [type(error).__name__])[0]
             raise ModelError(f"{checkpoint.path} is not a loadable causal language model: {first}") from error
     return Loaded(model.eval(), tokenizer)
@@ -236,7 +237,7 @@ def _dequantized(path: Path) -> Path:
             try:
                 tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
                 model: Any = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
-            except (OSError, ValueError, RuntimeError, KeyError) as error:
+            except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
                 raise ModelError(f"{path} is not a GGUF language model that transformers can read: {error}") from error
             # transformers refuses to save what it believes to be quantized still
             del model.config.quantization_config
