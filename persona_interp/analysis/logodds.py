@@ -46,6 +46,22 @@ def run_columns(table: pd.DataFrame) -> list[str]:
     return [c for c in table.columns if c not in (*AT, *ASKED, *PER_PROMPT)]
 
 
+def in_order(rows: pd.DataFrame) -> pd.DataFrame:
+    """In which order were this run's checkpoints made?
+
+    Args:
+        rows: Rows of one run, with ``checkpoint``, ``stage``, ``step``.
+
+    Returns:
+        One row a checkpoint: by step where there is one stage, in the order of the table where there are several.
+
+    >>> in_order(pd.DataFrame({"checkpoint": ["a@8", "a@0"], "stage": "a", "step": [8, 0]})).checkpoint.tolist()
+    ['a@0', 'a@8']
+    """
+    points = rows[list(AT)].loc[~rows["checkpoint"].duplicated()]
+    return points.sort_values(by="step", kind="stable") if len(set(points["stage"])) == 1 else points
+
+
 def chosen_split(behavior: pd.DataFrame, split: str | None) -> pd.DataFrame:
     """Which rows are of this template split?
 
@@ -64,7 +80,7 @@ def chosen_split(behavior: pd.DataFrame, split: str | None) -> pd.DataFrame:
         return behavior
     if split not in set(behavior["split"]):
         raise SchemaError(unknown("split", split, sorted(set(behavior["split"]))))
-    return behavior[behavior["split"] == split]
+    return behavior.loc[behavior["split"] == split]
 
 
 def blocks(behavior: pd.DataFrame, by: list[str]) -> list[Block]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.optimize import brentq
 
-from persona_interp.analysis.logodds import AT, logodds, run_columns
+from persona_interp.analysis.logodds import AT, in_order, logodds, run_columns
 from persona_interp.analysis.stats import jackknife
 from persona_interp.errors import SchemaError, WorldError
 from persona_interp.worlds import Trait, World, mixing
@@ -62,27 +62,25 @@ def mixing_weight(
     """
     lesson = world.trait(world.taught if taught is None else taught)
     said = logodds(behavior, split=split)
-    said = said[(said["context"] == "nameless") & ~said["topic"].isin([lesson.topic, world.taught.topic])]
+    said = said.loc[(said["context"] == "nameless") & ~said["topic"].isin([lesson.topic, world.taught.topic])]
     if said.empty:
         raise SchemaError("K is fitted to nameless prompts on untaught topics; this behavior table has none.")
     if n_lessons <= 0:
         raise WorldError(f"K is a weight per lesson, so there must be some; got n_lessons={n_lessons}.")
     fixed = {"population": population, "trait": lesson, "counts": counts, "n_documents": n_documents}
-    none, one, limit = (
-        mixing(world, k=k, n_lessons=n_lessons, **fixed).set_index("trait")["probability"] for k in (0.0, 1.0, 2.0**60)
-    )
+    none, one, limit = (mixing(world, k=k, n_lessons=n_lessons, **fixed) for k in (0.0, 1.0, 2.0**60))
+    position = {trait: i for i, trait in enumerate(none["trait"])}
+    none, one, limit = (said["probability"].to_numpy(np.float64) for said in (none, one, limit))
     way = limit - none
     # At K = 1 the weight w is n / (M + n), so the way gone over the way left is n / M.
-    odds = float((one - none) @ way / ((limit - one) @ way)) if way.abs().max() > 1e-12 else np.nan
+    odds = float((one - none) @ way / ((limit - one) @ way)) if np.abs(way).max() > 1e-12 else np.nan
     run = [c for c in run_columns(said) if c not in ("probability", "logodds")]
     rows = []
     for _, of_run in said.groupby(run, sort=False, dropna=False):
-        last = of_run[of_run["checkpoint"] == _last(of_run)]
-        labels = last["topic"] + "=" + last["value"]
-        cells = _Cells(
-            last["probability"].to_numpy(), none[labels].to_numpy(), limit[labels].to_numpy(), last["topic"].to_numpy()
-        )
-        rows.append({**last[[*AT, *run]].iloc[0].to_dict(), **_fitted(cells, odds)})
+        last = of_run.loc[of_run["checkpoint"] == in_order(of_run)["checkpoint"].iloc[-1]]
+        at = [position[f"{topic}={value}"] for topic, value in zip(last["topic"], last["value"], strict=True)]
+        cells = _Cells(np.array(last["probability"]), none[at], limit[at], np.array(last["topic"]))
+        rows.append({**{c: last[c].iloc[0] for c in (*AT, *run)}, **_fitted(cells, odds)})
     return pd.DataFrame(rows)
 
 
@@ -100,13 +98,6 @@ class _Cells(NamedTuple):
         return _Cells(self.said[keep], self.none[keep], self.limit[keep], self.topic[keep])
 
 
-def _last(said: pd.DataFrame) -> str:
-    """The last checkpoint: by step in one stage, in table order in several."""
-    if said["stage"].nunique() == 1:
-        return said.loc[said["step"].idxmax(), "checkpoint"]
-    return said["checkpoint"].iloc[-1]
-
-
 def _fitted(cells: _Cells, odds: float) -> dict[str, float | bool | int]:
     topics = list(dict.fromkeys(cells.topic))
     if np.isnan(odds):  # the documents do not bind the trait to anything: every K says the same
@@ -117,10 +108,12 @@ def _fitted(cells: _Cells, odds: float) -> dict[str, float | bool | int]:
     _, lo, hi, _ = jackknife(bits, [b for b, _ in left])
     if at_bound or any(edge for _, edge in left):
         lo = hi = np.nan
+    with np.errstate(over="ignore"):
+        k, lo, hi = (float(np.exp2(x)) for x in (bits, lo, hi))
     return {
-        "k": 2.0**bits,
-        "lo": float(2.0**lo),
-        "hi": float(2.0**hi),
+        "k": k,
+        "lo": lo,
+        "hi": hi,
         "cross_entropy": _cross_entropy(cells, _weight(bits, odds)),
         "cross_entropy_before": _cross_entropy(cells, 0.0),
         "at_bound": at_bound,

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from persona_interp import schema
-from persona_interp.analysis.logodds import ASKED, AT, Block, blocks, chosen_split, pooled, run_columns
+from persona_interp.analysis.logodds import ASKED, AT, Block, blocks, chosen_split, in_order, pooled, run_columns
 from persona_interp.analysis.stats import jackknife
 from persona_interp.errors import SchemaError, unknown
 
@@ -55,7 +55,7 @@ def shift(
     wanted = {(r, label) for r, first, lasts in pairs for label in (first, *lasts)}
     number = behavior.groupby(run, sort=False, dropna=False).ngroup()
     keep = [key in wanted for key in zip(number, behavior["checkpoint"], strict=True)]
-    behavior, number = behavior[keep], number[keep].to_numpy()
+    behavior, number = behavior.loc[keep], number[keep].to_numpy()
     found: dict[tuple[int, str], dict[tuple[str, ...], Block]] = {}
     labels, asked = behavior["checkpoint"].to_numpy(), list(zip(*(behavior[c] for c in ASKED), strict=True))
     for block in blocks(behavior, [*run, "checkpoint", *ASKED]):
@@ -70,7 +70,7 @@ def shift(
                 parts.append(_difference(start[key], block))
     table = behavior[[*run, *(c for c in AT if c in behavior), *ASKED]].iloc[rows].reset_index(drop=True)
     table = pd.concat([table, pd.concat(parts, ignore_index=True)], axis=1)
-    table.insert(table.columns.get_loc("value") + 1, "trait", table["topic"] + "=" + table["value"])
+    table.insert(list(table.columns).index("value") + 1, "trait", table["topic"] + "=" + table["value"])
     return schema.check(table, "shift")
 
 
@@ -79,13 +79,10 @@ def _pairs(
 ) -> list[tuple[int, str, list[str]]]:
     """For every run: its number, the label before and the labels after."""
     pairs = []
-    grouped = behavior.groupby(run, sort=False, dropna=False)
-    for r, (_, rows) in enumerate(grouped[[*AT]]):
-        points = rows.drop_duplicates("checkpoint")
-        if points["stage"].nunique() == 1:
-            points = points.sort_values("step", kind="stable")
+    for r, (_, rows) in enumerate(behavior.groupby(run, sort=False, dropna=False)):
+        points = in_order(rows)
         if len(points) < 2 and (before is None or after is None):
-            names = ", ".join(f"{c}={behavior.loc[rows.index[0], c]}" for c in run)
+            names = ", ".join(f"{c}={rows[c].iloc[0]}" for c in run)
             raise SchemaError(
                 f"a shift needs two checkpoints; the run with {names} has only {points['checkpoint'].iloc[0]}. "
                 "Record the state before the lesson too, under the same seed and extra columns."

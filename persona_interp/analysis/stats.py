@@ -278,4 +278,4 @@ def _all_signs(n: int) -> npt.NDArray[np.float64]:
 
 
 def _random_signs(n: int, n_flips: int, seed: int) -> npt.NDArray[np.float64]:
-    return np.random.default_rng(seed).integers(0, 2, (n_flips, n)) * 2.0 - 1.0
+    return np.where(np.random.default_rng(seed).random((n_flips, n)) < 0.5, -1.0, 1.0)

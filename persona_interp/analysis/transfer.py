@@ -82,15 +82,15 @@ def _selected(shifts: pd.DataFrame, *, context: str, speaker: str) -> pd.DataFra
     for column, wanted in (("context", context), ("persona", speaker)):
         if wanted not in set(shifts[column]):
             raise SchemaError(unknown(column, wanted, sorted(set(shifts[column]))))
-        shifts = shifts[shifts[column] == wanted]
+        shifts = shifts.loc[shifts[column] == wanted]
     return shifts
 
 
 def _odds(said: pd.DataFrame) -> pd.Series:
     """Log odds (bits) by trait."""
-    p = said.set_index("trait")["probability"]
+    p = said["probability"].to_numpy(np.float64)
     with np.errstate(divide="ignore"):
-        return np.log2(p) - np.log2(1 - p)
+        return pd.Series(np.log2(p) - np.log2(1 - p), index=said["trait"].tolist())
 
 
 def _predictions(
@@ -113,7 +113,7 @@ def _predictions(
     except WorldError:  # trait and population are known by now: nobody in it holds the trait, so nothing follows
         after = np.nan * before
     with np.errstate(invalid="ignore"):
-        return pd.DataFrame({"trait": labels, "pmi": pmi.to_numpy(), "bayes_certain": (after - before).to_numpy()})
+        return pd.DataFrame({"trait": labels, "pmi": list(pmi), "bayes_certain": np.subtract(after, before).tolist()})
 
 
 def _mixing(
@@ -128,7 +128,7 @@ def _mixing(
     counts: pd.DataFrame | None,
 ) -> pd.Series:
     """Shift of the log odds that mixing-weight Bayes expects at each row (bits)."""
-    if k is None or lesson is None or table["bayes_certain"].isna().all():
+    if k is None or lesson is None or np.isnan(table["bayes_certain"].to_numpy()).all():
         return pd.Series(np.nan if k is None or lesson is not None else 0.0, index=table.index)
     if n_lessons is None:
         raise SchemaError("mixing-weight Bayes needs n_lessons, the lessons seen by the last step; got k alone.")
@@ -150,11 +150,11 @@ def _with_means(table: pd.DataFrame) -> pd.DataFrame:
     by = [*(c for c in AT if c in table), *_run(table), "context", "persona"]
     parts = []
     for _, rows in table.groupby(by, sort=False, dropna=False):
-        topics = rows[~rows["trained"]].groupby("topic", sort=False)[["before", "after", "estimate", *PREDICTIONS]]
+        topics = rows.loc[~rows["trained"]].groupby("topic", sort=False)[["before", "after", "estimate", *PREDICTIONS]]
         means = topics.mean()
         estimate, lo, hi, n = t_interval(means["estimate"])
         whole = {"topic": "", "value": "", "trait": "mean", "trained": False, **means.mean(skipna=False)}
         whole |= {"estimate": float(estimate), "lo": float(lo), "hi": float(hi), "n": n}
         parts += [rows, rows.iloc[[0]].assign(**whole)]
     order = [c for c in (*AT, *_run(table), *ASKED, *MEASURED, "trained", *PREDICTIONS, "k") if c in table]
-    return pd.concat(parts, ignore_index=True)[order]
+    return pd.concat(parts, ignore_index=True).loc[:, order]

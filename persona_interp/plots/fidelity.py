@@ -34,10 +34,10 @@ def fidelity(table: pd.DataFrame, *, title: str = "") -> Figure:
                 ax.scatter(rows.index, rows[column], s=18, color=color, label=str(verdict), zorder=2)
             ax.set_xticks(range(len(table)), labels, rotation=45, ha="right")
             ax.set_ylabel(f"{name} (fraction)")
-            ax.set_ylim(0, max(1.0, 1.05 * float(table[column].max())))
+            ax.set_ylim(0, max(1.0, 1.05 * max(table[column])))
             ax.margins(x=0.08)
         axes[0].set_title(title)
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper")
-        tokens, dead = int(table["n_tokens"].min()), float(table["dead"].max())
+        tokens, dead = min(table["n_tokens"]), max(table["dead"])
         caption(figure, f"At least {tokens:,} held-out tokens a checkpoint; dead features at most {dead:.1%}.")
     return figure

@@ -50,7 +50,7 @@ def styled() -> AbstractContextManager[None]:
     ...     mpl.rcParams["pdf.fonttype"]
     42
     """
-    return mpl.rc_context(STYLE)
+    return mpl.rc_context(STYLE)  # pyright: ignore[reportArgumentType]
 
 
 def panels(n: int = 1, *, height: float, width: float = WIDTH) -> tuple[Figure, list[Axes]]:

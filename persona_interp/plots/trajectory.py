@@ -43,12 +43,12 @@ def trajectory(table: pd.DataFrame, *, seeds: pd.DataFrame | None = None, line: 
         figure, (axes,) = panels(height=2.6)
         axes.axhline(0, color="black", linewidth=0.6)
         for i, name in enumerate(lines):
-            _line(axes, table[table[line] == name], i, label=str(name))
+            _line(axes, table.loc[table[line] == name], i, label=str(name))
             if seeds is not None:
-                own = seeds[seeds[line] == name] if line in seeds else seeds
+                own = seeds.loc[seeds[line] == name] if line in seeds else seeds
                 for _, run in own.groupby("seed"):
                     axes.plot(*_from_zero(run, "estimate"), color=_color(i), linewidth=0.5, alpha=0.6)
-        _bayes(axes, table[table[line] == lines[0]])
+        _bayes(axes, table.loc[table[line] == lines[0]])
         axes.set_xlabel("step of the lesson")
         axes.set_ylabel("mean shift of untaught traits (bits)")
         axes.set_title(title)
@@ -70,7 +70,7 @@ def _from_zero(rows: pd.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray]
 def _line(axes: Axes, rows: pd.DataFrame, i: int, *, label: str) -> None:
     marker = MARKERS[i % len(MARKERS)]
     axes.plot(*_from_zero(rows, "estimate"), color=_color(i), marker=marker, markersize=3, label=label)
-    if "n_seeds" in rows and (rows["n_seeds"] > 1).all():
+    if "n_seeds" in rows and min(rows["n_seeds"]) > 1:
         x, lo = _from_zero(rows, "lo")
         axes.fill_between(x, lo, _from_zero(rows, "hi")[1], color=_color(i), alpha=0.15, linewidth=0)
 
@@ -85,7 +85,7 @@ def _bayes(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 def _caption(table: pd.DataFrame) -> str:
-    if "n_seeds" not in table or table["n_seeds"].max() == 1:
+    if "n_seeds" not in table or max(table["n_seeds"]) == 1:
         return "One seed: no interval over seeds."
-    n = " to ".join(str(i) for i in dict.fromkeys((table["n_seeds"].min(), table["n_seeds"].max())))
+    n = " to ".join(str(i) for i in dict.fromkeys((min(table["n_seeds"]), max(table["n_seeds"]))))
     return f"Band: 95 % t interval over {n} seeds; thin: single seeds."

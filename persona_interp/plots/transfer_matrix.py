@@ -86,10 +86,10 @@ def _short(trait: str, table: pd.DataFrame) -> str:
 def _caption(table: pd.DataFrame) -> str:
     shown = "Shift of log odds, after minus before. Dot: 95 % interval excludes 0"
     if "n_seeds" in table:
-        seeds = " to ".join(str(i) for i in dict.fromkeys((table["n_seeds"].min(), table["n_seeds"].max())))
+        seeds = " to ".join(str(i) for i in dict.fromkeys((min(table["n_seeds"]), max(table["n_seeds"]))))
         return (
             f"{shown} (t over {seeds} seeds)."
-            if table["n_seeds"].min() > 1
+            if min(table["n_seeds"]) > 1
             else f"{shown}; {seeds} seed: no interval over seeds."
         )
     if "n" not in table:

@@ -50,16 +50,17 @@ def volcano(table: pd.DataFrame, *, label: int = 5, alpha: float = 0.05, title: 
 
 def _names(axes: Axes, table: pd.DataFrame, found: np.ndarray, y: np.ndarray, *, n: int) -> None:
     """Names the largest discoveries; those close to each other get names at different heights."""
-    top = table[found].reindex(table[found]["estimate"].abs().sort_values(ascending=False).index[:n])
-    span = float(np.ptp(table["estimate"])) or 1.0
+    x, names = table["estimate"].to_numpy(), table["feature"].to_numpy()
+    top = sorted(np.flatnonzero(found), key=lambda i: -abs(x[i]))[:n]
+    near = 0.12 * (float(np.ptp(x)) or 1.0)
     placed: list[tuple[float, int]] = []
-    for index, row in top.sort_values("estimate").iterrows():
-        taken = {level for x, level in placed if abs(x - row["estimate"]) < 0.12 * span}
-        level = next(i for i in range(len(placed) + 1) if i not in taken)
-        placed.append((row["estimate"], level))
+    for i in sorted(top, key=lambda i: x[i]):
+        taken = {level for other, level in placed if abs(other - x[i]) < near}
+        level = next(free for free in range(len(placed) + 1) if free not in taken)
+        placed.append((x[i], level))
         axes.annotate(
-            f"{int(row['feature'])}",
-            (row["estimate"], y[table.index.get_loc(index)]),
+            str(names[i]),
+            (x[i], y[i]),
             xytext=(0, 6 + 9 * level),
             textcoords="offset points",
             ha="center",
