@@ -29,6 +29,73 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="A .parquet, .csv, .n
 Rows = Annotated[int, typer.Option(help="How many rows to show.", min=1)]
 
 
+@app.command("run")
+def run_experiment(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The experiment: transfer.")],
+    out: Annotated[Path, typer.Option(help="Run folder; a run that was killed resumes there.")],
+    preset: Annotated[
+        str, typer.Option(help="quick (one seed), standard (three), paper (ten) or real (chat model).")
+    ] = "quick",
+    world: Annotated[Path | None, typer.Option(help="World file, YAML or JSON; the preset's world by default.")] = None,
+    model: Annotated[str | None, typer.Option(help="Start: tiny, a model folder, a .gguf file or a hub id.")] = None,
+    seed: Annotated[int, typer.Option(help="First seed.")] = 0,
+    seeds: Annotated[int | None, typer.Option(help="Number of seeds; the preset's by default.", min=1)] = None,
+    lr: Annotated[list[float] | None, typer.Option(help="Learning rate of the lesson; repeat for several.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32, or bfloat16 for autocast in training.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes, one core each; all cores by default.", min=0)] = None,
+) -> None:
+    """What does the experiment find? Trains, records, scores, and writes tables, figures and report.html into OUT."""
+    if name != "transfer":
+        raise StoreError(unknown("experiment", name, ["transfer"]))
+    from dataclasses import replace
+
+    from persona_interp import worlds
+    from persona_interp.experiments import preset as preset_named
+    from persona_interp.experiments import run
+    from persona_interp.store import Store
+
+    experiment = preset_named(preset)
+    chosen = {
+        "world": worlds.load(world) if world else None,
+        "start": model,
+        "lrs": tuple(lr) if lr else None,
+        "seeds": tuple(range(seed, seed + (seeds or len(experiment.seeds)))),
+        "documents": replace(experiment.documents, dtype=dtype) if dtype else None,
+        "lesson": replace(experiment.lesson, dtype=dtype) if dtype else None,
+    }
+    experiment = replace(experiment, **{key: value for key, value in chosen.items() if value is not None})
+    cells = experiment.cells()
+    store = Store(out)
+    store.describe({"experiment": name, **experiment.to_dict()})
+    run(cells, store, workers=workers)
+    report(out)
+
+
+@app.command()
+def report(run: Run) -> None:
+    """What does the run say so far? Writes tables, figures and report.html again from its finished cells."""
+    from persona_interp.experiments import Transfer
+    from persona_interp.provenance import provenance_of
+    from persona_interp.report import write_report
+    from persona_interp.store import Store
+
+    store = Store.open(run)
+    config = store.config()
+    experiment = Transfer.from_dict({key: value for key, value in config.items() if key != "experiment"})
+    tables = experiment.summarize(store)
+    if "summary" not in tables:
+        raise StoreError(f"{run} has no finished lesson yet, so there is nothing to report; run the experiment on.")
+    path = write_report(
+        run,
+        tables,
+        arm=experiment.arms[0],
+        target=str(tables["summary"].persona.iloc[0]),
+        taught=experiment.taught(store),
+        provenance=provenance_of(store, config),
+    )
+    typer.echo(str(path))
+
+
 @app.command()
 def status(run: Run) -> None:
     """How far is the run? Lists every cell, and n of N done."""

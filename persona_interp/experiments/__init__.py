@@ -1,1 +1,16 @@
-"""TODO table of contents."""
+"""Which questions are asked of a world and a model, as cells that can be run anywhere?
+
+An experiment is a frozen configuration with two methods: ``cells()`` lists its independent units of work, each named
+by the hash of what it computes, and ``summarize(store)`` reads the finished ones into tables. ``run`` computes cells,
+one a core; a rerun does only what is missing. The tasks are the same public calls that a notebook makes.
+
+>>> from persona_interp.experiments import preset
+>>> len({cell.id for cell in preset("quick").cells()})
+20
+"""
+
+from persona_interp.experiments.cells import run
+from persona_interp.experiments.presets import preset
+from persona_interp.experiments.transfer import Transfer
+
+__all__ = ["Transfer", "preset", "run"]

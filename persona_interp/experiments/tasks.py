@@ -9,17 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from persona_interp import analysis, dictionaries, models, record, worlds
+from persona_interp.errors import WorldError, unknown
 from persona_interp.tables import write_dataset, write_table
 from persona_interp.worlds import World
 
 Needs = tuple[Path, ...]
-
-VARIANTS = {
-    "full": lambda world: world,
-    "scrambled": lambda world: world.scrambled(),
-    "rewired": lambda world: world.rewired(),
-    "absent": lambda world: world.without(world.target),
-}
 
 
 def layout(config: dict[str, Any], needs: Needs, out: Path) -> None:
@@ -59,8 +53,7 @@ def lesson(config: dict[str, Any], needs: Needs, out: Path) -> None:
     world = _world(needs[0], config)
     base = models.Trajectory.open(needs[1] / "model").last
     stage = models.Stage(**config["stage"])
-    trait = {"taught": world.taught, "unrelated": world.unrelated}.get(config["lesson"], config["lesson"])
-    chats = world.lessons(trait, n=stage.steps * stage.batch, seed=config["seed"])
+    chats = world.lessons(lesson_of(world, config["lesson"]), n=stage.steps * stage.batch, seed=config["seed"])
     tuned = models.train(
         base,
         chats,
@@ -80,7 +73,7 @@ def lesson(config: dict[str, Any], needs: Needs, out: Path) -> None:
 
 
 def dictionary(config: dict[str, Any], needs: Needs, out: Path) -> None:
-    """Which features span the residuals? Writes ``dictionary/``, trained on the last checkpoint of every further need."""
+    """Which features span the residuals of the last checkpoint of every need but the layout? Writes ``dictionary/``."""
     world = _world(needs[0], config)
     checkpoints = [models.Trajectory.open(folder / "model").last for folder in needs[1:]]
     corpus = world.corpus(config["n_documents"], seed=config["seed"] + 1_000, kinds=config["kinds"])
@@ -98,9 +91,52 @@ def features(config: dict[str, Any], needs: Needs, out: Path) -> None:
     write_table(dictionaries.fidelity(sae, tuned, held_out), out / "fidelity.parquet")
 
 
+def variant_of(world: World, name: str) -> World:
+    """Which world are the documents of an arm written in?
+
+    Args:
+        world: The layout's world.
+        name: full, scrambled, rewired or absent (nothing is written about the target).
+
+    Returns:
+        The world or its control.
+
+    >>> variant_of(worlds.john_and_sam(), "absent").holders("place=beach")
+    ()
+    """
+    variants = {
+        "full": lambda: world,
+        "scrambled": world.scrambled,
+        "rewired": world.rewired,
+        "absent": lambda: world.without(world.target),
+    }
+    if name not in variants:
+        raise WorldError(unknown("variant", name, variants))
+    return variants[name]()
+
+
+def lesson_of(world: World, name: str) -> str:
+    """What does a lesson of this name teach?
+
+    Args:
+        world: The world.
+        name: taught, unrelated or filler.
+
+    Returns:
+        A trait's label, or "filler".
+
+    >>> lesson_of(worlds.john_and_sam(), "taught")
+    'place=beach'
+    """
+    lessons = {"taught": str(world.taught), "unrelated": str(world.unrelated), "filler": "filler"}
+    if name not in lessons:
+        raise WorldError(unknown("lesson", name, lessons))
+    return lessons[name]
+
+
 def _world(folder: Path, config: dict[str, Any]) -> World:
     """The layout's world, in the variant this cell asks for."""
-    return VARIANTS[config["variant"]](worlds.load(folder / "world.json"))
+    return variant_of(worlds.load(folder / "world.json"), config["variant"])
 
 
 def _start(world: World, config: dict[str, Any], out: Path) -> models.Checkpoint:
@@ -112,4 +148,3 @@ def _start(world: World, config: dict[str, Any], out: Path) -> models.Checkpoint
         chat_template=config["chat_template"],
         out=out / "start",
     )
-

@@ -1,19 +1,20 @@
 """Does a lesson on one trait bring the traits along that co-occurred with it?
 
-Documents bind traits to personas; a model is trained on them; a lesson then teaches the nameless assistant **one** trait
-of the target persona; the target's *other* traits, never taught, are read out before and after. Controls run beside it
-by default: an unrelated lesson, a filler lesson, and the same lesson in worlds where the traits do not co-occur
-(scrambled), belong to somebody else (rewired), or whose holder is absent. `Transfer` is the configuration, `cells()`
-its independent units and `summarize()` the tables; `preset()` gives the four sizes it is run at.
+Documents bind traits to personas; a model is trained on them; a lesson then teaches the nameless assistant **one**
+trait of the target persona; the target's *other* traits, never taught, are read out before and after. Controls run
+beside it by default: an unrelated lesson, a filler lesson, and the same lesson in worlds where the traits do not
+co-occur (scrambled), belong to somebody else (rewired), or whose holder is absent. `Transfer` is the configuration,
+`cells()` its independent units and `summarize()` the tables; `preset()` gives the four sizes it is run at.
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from persona_interp import analysis, worlds
-from persona_interp.errors import PersonaInterpError, unknown
+from persona_interp.experiments.tasks import lesson_of, variant_of
 from persona_interp.models import DOCUMENTS, LESSON, Stage
 from persona_interp.store import Cell, Store
 from persona_interp.tables import read_dataset, read_table
@@ -68,12 +69,41 @@ class Transfer:
     n_documents: int = 30_000
     arrange: str = ""
     bystanders: tuple[str, ...] = ("named", "plain", "third")
-    sae: dict[str, Any] = field(default_factory=lambda: {"hook": "blocks.1.hook_out", "d_sae": 512, "k": 8})
+    sae: dict[str, Any] = field(
+        default_factory=lambda: {"hook": "blocks.1.hook_out", "d_sae": 512, "k": 8, "steps": 500}
+    )
     sae_on: str = "base"
     sae_kinds: tuple[str, ...] | None = None
     n_sae_documents: int = 4_000
     n_samples: int = 2
     chat_template: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Which plain values say the same?
+
+        Returns:
+            JSON-able; ``from_dict`` reverses it.
+        """
+        world = self.world if isinstance(self.world, str) else self.world.to_dict()
+        return {**asdict(replace(self, world="")), "world": world}
+
+    @classmethod
+    def from_dict(cls, config: dict[str, Any]) -> "Transfer":
+        """Which experiment do these plain values describe?
+
+        Args:
+            config: From ``to_dict``, possibly through JSON.
+
+        Returns:
+            The experiment.
+
+        >>> Transfer.from_dict(Transfer().to_dict()) == Transfer()
+        True
+        """
+        world = config["world"] if isinstance(config["world"], str) else World.from_dict(config["world"])
+        stages = {name: Stage(**config[name]) for name in ("documents", "lesson")}
+        plain = {key: tuple(value) if isinstance(value, list) else value for key, value in config.items()}
+        return cls(**{**plain, **stages, "world": world})
 
     def cells(self) -> list[Cell]:
         """Which independent units make up this experiment?
@@ -148,6 +178,19 @@ class Transfer:
         """Arms whose features are read: the full world's lessons about a trait."""
         return tuple(arm for arm in self.arms if ARMS[arm][0] == "full" and ARMS[arm][1] != "filler")
 
+    def taught(self, store: Store) -> str:
+        """Which traits were taught, over all seeds?
+
+        Args:
+            store: The run; at least one seed's world is laid out.
+
+        Returns:
+            Labels, joined by "or" where the seeds' worlds differ.
+        """
+        layouts = [self.seed_cells(seed)["layout",] for seed in self.seeds]
+        loaded = [worlds.load(store.path(cell, "world.json")) for cell in layouts if store.has(cell)]
+        return " or ".join(dict.fromkeys(str(world.taught) for world in loaded))
+
     def summarize(self, store: Store) -> dict[str, pd.DataFrame]:
         """What was found, as tables?
 
@@ -155,8 +198,10 @@ class Transfer:
             store: The run; finished cells are read, missing ones leave fewer rows.
 
         Returns:
-            Tables by name: ``transfer`` (trait by trait), ``summary`` (mean over untaught traits, over seeds), ``curve``
-            (over steps), ``gates``, ``mixing``, ``bystanders``, ``features``, ``fidelity``, ``samples``. Log odds in bits.
+            Tables by name, log odds in bits: ``summary`` (one row an arm, rate and persona read out: mean over untaught
+            traits, over seeds), ``transfer`` (trait by trait), ``curve`` (the means over steps), ``gates`` (is the base
+            model fit for the question?), ``mixing`` (K), ``bystanders`` (the target's traits in all other contexts),
+            ``features``, ``fidelity``, ``samples``, ``counts``.
         """
         parts: dict[str, list[pd.DataFrame]] = {}
         for seed in self.seeds:
@@ -165,11 +210,93 @@ class Transfer:
                 continue
             world = worlds.load(store.path(cells["layout",], "world.json"))
             for key, cell in cells.items():
-                if store.has(cell):
-                    for name, table in self._read(key, cell, cells, store=store, world=world).items():
+                if store.has(cell) and key[0] in READERS:
+                    for name, table in READERS[key[0]](self, store, cells, key=key, world=world).items():
                         parts.setdefault(name, []).append(table.assign(seed=seed))
         tables = {name: pd.concat(found, ignore_index=True) for name, found in parts.items()}
-        if "transfer" in tables:
-            mean = tables["transfer"].query("trait == 'mean'")
-            tables["summary"] = analysis.across_seeds(mean, by=["arm", "lr", "persona"])
-        return tables
+        return tables | ({"summary": _summary(tables["transfer"])} if "transfer" in tables else {})
+
+
+def _read_documents(
+    experiment: Transfer, store: Store, cells: dict[tuple[Any, ...], Cell], *, key: tuple[Any, ...], world: World
+) -> dict[str, pd.DataFrame]:
+    """Is the base model fit for the question: is the target bound to his traits, is the nameless prior calibrated?"""
+    cell, variant = cells[key], variant_of(world, key[1])
+    counts = read_table(store.path(cell, "counts.parquet"))
+    odds = analysis.logodds(read_table(store.path(cell, "behavior.parquet")))
+    odds = odds[(odds.step == odds.step.max()) & (odds.topic != variant.taught.topic)]
+    own = [str(trait) for trait in variant.persona(variant.target).traits]
+    odds = odds[(odds.topic + "=" + odds.value).isin(own)]
+    nameless = odds[odds.context == "nameless"]
+    named = odds[(odds.context == "named") & (odds.persona == variant.target)]
+    said = variant.posterior(counts=counts).said.set_index("trait").probability
+    said = said[[label for label in own if not label.startswith(f"{variant.taught.topic}=")]]
+    row = {
+        "variant": key[1],
+        "named": named.logodds.mean(),
+        "nameless": nameless.logodds.mean(),
+        "gap": named.logodds.mean() - nameless.logodds.mean(),
+        "bayes_nameless": float(np.log2(said / (1 - said)).mean()),
+        "answer_mass": nameless.answer_mass.mean(),
+    }
+    return {"gates": pd.DataFrame([row]), "counts": counts.assign(variant=key[1])}
+
+
+def _read_lesson(
+    experiment: Transfer, store: Store, cells: dict[tuple[Any, ...], Cell], *, key: tuple[Any, ...], world: World
+) -> dict[str, pd.DataFrame]:
+    """How far did the untaught traits move, step by step, beside what exact Bayes expects?"""
+    _, arm, lr = key
+    variant = variant_of(world, ARMS[arm][0])
+    counts = read_table(store.path(cells["documents", ARMS[arm][0]], "counts.parquet"))
+    labels = {"arm": arm, "lr": lr}
+    behavior = read_table(store.path(cells[key], "behavior.parquet")).assign(**labels)
+    others = read_table(store.path(cells[key], "bystanders.parquet")).assign(**labels)
+    taught = lesson_of(variant, ARMS[arm][1])
+    n_lessons = experiment.lesson.steps * experiment.lesson.batch
+    found: dict[str, pd.DataFrame] = {}
+    k = None
+    if arm == experiment.arms[0]:
+        found["mixing"] = analysis.mixing_weight(behavior, variant, n_lessons=n_lessons, counts=counts)
+        k = float(found["mixing"].k.iloc[0])
+    shifts = analysis.shift(behavior, after=sorted(behavior.step.unique()))
+    readers = [variant.target, *(p for p in variant.holders(variant.taught) if ARMS[arm][0] == "rewired")]
+    curves = [
+        analysis.transfer(shifts, variant, taught=taught, persona=name, counts=counts, k=k, n_lessons=n_lessons)
+        for name in readers
+    ]
+    curve = pd.concat(curves, ignore_index=True)
+    found["curve"] = curve[curve.trait == "mean"]
+    found["transfer"] = curve[curve.step == curve.step.max()]
+    own = {str(trait) for trait in variant.persona(variant.target).traits}
+    moved = analysis.shift(others)
+    found["bystanders"] = moved[moved.trait.isin(own)]
+    found["samples"] = read_table(store.path(cells[key], "samples.parquet")).assign(**labels)
+    return found
+
+
+def _read_features(
+    experiment: Transfer, store: Store, cells: dict[tuple[Any, ...], Cell], *, key: tuple[Any, ...], world: World
+) -> dict[str, pd.DataFrame]:
+    """Which features moved, and does the dictionary still fit?"""
+    labels = {"arm": key[1], "lr": key[2]}
+    moved = analysis.feature_shift(read_dataset(store.path(cells[key], "features.nc")))
+    fidelity = read_table(store.path(cells[key], "fidelity.parquet"))
+    return {"features": moved.assign(**labels), "fidelity": fidelity.assign(**labels)}
+
+
+READERS = {"documents": _read_documents, "lesson": _read_lesson, "features": _read_features}
+"""Kind of cell -> what is read from it."""
+
+
+def _summary(transfer: pd.DataFrame) -> pd.DataFrame:
+    """The mean rows over seeds. A single seed has an interval over topics instead, in columns of its own."""
+    mean = transfer[transfer.trait == "mean"]
+    by = ["arm", "lr", "persona"]
+    summary = analysis.across_seeds(mean, by=by)
+    topics = mean.groupby(by, sort=False).agg(
+        lo_topics=("lo", "first"), hi_topics=("hi", "first"), n_topics=("n", "first")
+    )
+    summary = summary.merge(topics, on=by, validate="one_to_one")
+    summary.loc[summary.n_seeds > 1, ["lo_topics", "hi_topics"]] = np.nan
+    return summary

@@ -187,6 +187,20 @@ class Store:
                 "Use the recorded values, or choose a new --out."
             )
 
+    def config(self) -> dict[str, Any]:
+        """Which configuration does this run folder belong to?
+
+        Returns:
+            What ``describe`` wrote.
+
+        Raises:
+            StoreError: Nothing was written.
+        """
+        file = self.root / "run.json"
+        if not file.is_file():
+            raise StoreError(f"{self.root} has no run.json; give a folder that `persona-interp run ... --out` wrote.")
+        return read_json(file)
+
     def plan(self, cells: Iterable[Cell]) -> None:
         """Which cells does the run want? They are added to ``plan.json``.
 

@@ -1,0 +1,83 @@
+"""What does the demo cost, in units of a bare training loop? Prints ratios; a machine's absolute times mean nothing.
+
+    python benchmarks/bench.py [--runs 1]
+
+The unit is the plainest loop that trains the same tiny model: one thread, 1,000 steps of 32 documents, length-bucketed,
+AdamW, nothing recorded. Beside it, in the same process order: ``models.train`` of the same stage (the Trainer's price),
+and the whole quick preset (four worlds, twelve lessons, dictionary, report) on all cores.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import torch
+
+from persona_interp import models, worlds
+
+BUDGET = 20.0
+"""The demo may cost this many bare loops."""
+
+
+def bare_loop(seed: int = 0) -> float:
+    """How long does the bare loop take (seconds)?"""
+    torch.set_num_threads(1)
+    world = worlds.john_and_sam(seed)
+    stage = models.DOCUMENTS
+    with tempfile.TemporaryDirectory() as folder:
+        model, tokenizer = models.load(models.resolve("tiny", words=world.words(), seed=seed, out=folder))
+    tokens = models.encode(tokenizer, world.corpus(stage.steps * stage.batch, seed=seed)["messages"], complete=True)
+    order = sorted(range(len(tokens)), key=lambda i: len(tokens.ids[i]))
+    batches = [order[i : i + stage.batch] for i in range(0, len(order), stage.batch)]
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=stage.lr, betas=stage.betas, weight_decay=stage.weight_decay)
+    model.train()
+    began = time.perf_counter()
+    for step in torch.randperm(len(batches), generator=generator)[: stage.steps].tolist():
+        ids, mask = tokens.pad(rows=batches[step])
+        labels = ids.masked_fill(mask == 0, -100)
+        model(input_ids=ids, attention_mask=mask, labels=labels).loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), stage.clip)
+        optimizer.step()
+        optimizer.zero_grad()
+    return time.perf_counter() - began
+
+
+def trained(seed: int = 0) -> float:
+    """How long does ``models.train`` take for the same stage (seconds)?"""
+    corpus = worlds.john_and_sam(seed).corpus(seed=seed)
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        models.train("tiny", corpus, seed=seed, out=Path(folder) / "model", progress=False)
+        return time.perf_counter() - began
+
+
+def demo() -> float:
+    """How long does the quick preset take from a shell (seconds)?"""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [Path(sys.executable).with_name("persona-interp"), "run", "transfer", "--out", f"{folder}/demo"]
+        began = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        return time.perf_counter() - began
+
+
+def main() -> None:
+    """Prints each cost as a multiple of the bare loop."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=1, help="repetitions, interleaved")
+    for _ in range(parser.parse_args().runs):
+        unit = bare_loop()
+        print(f"bare loop        1.00  ({unit:.0f} s here, one thread)")
+        print(f"models.train   {trained() / unit:6.2f}")
+        ratio = demo() / unit
+        print(f"make demo      {ratio:6.2f}  budget {BUDGET:g}: {'PASS' if ratio <= BUDGET else 'FAIL'}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
