@@ -101,6 +101,8 @@ TABLES: dict[str, dict[str, str]] = {
         "n": "number of prompts",
         "n_clusters": "number of clusters",
         "n_tested": "number of features tested",
+        "n_silent": "number of features that never fire here, not tested",
+        "p_min": "smallest p these flips can give",
         "fvu_before": "fraction of variance unexplained, mean over prompts, before",
         "fvu_after": "the same after",
     },

@@ -39,8 +39,7 @@ def feature_shift(
         ``lo``, ``hi`` (95 %, clustered), ``before``, ``after`` (mean act), sign-flip ``p``, ``q`` (Benjamini-Hochberg
         over the ``n_tested`` features that fire at all), ``p_max`` (max-T over them), ``null_lo``, ``null_hi``,
         ``fvu_before``, ``fvu_after`` (mean over prompts; near 1 = the dictionary does not describe this checkpoint).
-        Features silent before and after are not tested; ``attrs["n_silent"]`` counts them, ``attrs["p_min"]`` is the
-        smallest p possible.
+        Features silent before and after are not tested; ``n_silent`` counts them. ``p_min`` is the smallest p possible.
 
     Raises:
         SchemaError: Other tokens or another dictionary, an unknown checkpoint or coordinate, or nothing that fires.
@@ -52,8 +51,7 @@ def feature_shift(
     data = _joined(features)
     labels = [str(c) for c in data["checkpoint"].to_numpy()]
     first, last = (_chosen(labels, *pair) for pair in ((before, 0), (after, -1)))
-    at = data.set_index(checkpoint="checkpoint") if "checkpoint" not in data.indexes else data
-    start, end = at.sel(checkpoint=first), at.sel(checkpoint=last)
+    start, end = data.sel(checkpoint=first), data.sel(checkpoint=last)
     with xr.set_options(arithmetic_join="exact"):
         moved = (end["act"].astype(np.float64) - start["act"].astype(np.float64)).transpose("prompt", "feature")
     fires = ((start["act"] != 0).any("prompt") | (end["act"] != 0).any("prompt")).to_numpy()
@@ -79,11 +77,13 @@ def feature_shift(
             "n": data.sizes["prompt"],
             "n_clusters": n_clusters,
             "n_tested": int(fires.sum()),
+            "n_silent": int((~fires).sum()),
+            "p_min": null.p_min,
             "fvu_before": float(start["fvu"].mean(dtype=np.float64)),
             "fvu_after": float(end["fvu"].mean(dtype=np.float64)),
         }
     ).sort_values("estimate", ascending=False, kind="stable", ignore_index=True)
-    table.attrs.update(n_silent=int((~fires).sum()), p_min=null.p_min, before=first, after=last)
+    table.attrs.update(before=first, after=last)
     return schema.check(table, "feature_shift")
 
 

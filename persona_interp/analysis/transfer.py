@@ -39,7 +39,7 @@ def transfer(
         shifts: A shift table; runs and steps are kept apart.
         world: The world of the documents (for a control, the control world).
         taught: The trait of the lesson; the world's taught trait by default. ``"filler"`` = a lesson without a trait:
-            no co-occurrence, and Bayes expects no move.
+            no co-occurrence, and Bayes expects no move, whatever K.
         persona: Whose traits are read out; the world's target by default.
         context: Where they are read out, as in probes.
         speaker: Whom the context names; "" for the nameless assistant.
@@ -129,7 +129,7 @@ def _mixing(
 ) -> pd.Series:
     """Shift of the log odds that mixing-weight Bayes expects at each row (bits)."""
     if k is None or lesson is None or np.isnan(table["bayes_certain"].to_numpy()).all():
-        return pd.Series(np.nan if k is None or lesson is not None else 0.0, index=table.index)
+        return pd.Series(0.0 if lesson is None else np.nan, index=table.index)
     if n_lessons is None:
         raise SchemaError("mixing-weight Bayes needs n_lessons, the lessons seen by the last step; got k alone.")
     run = _run(table)

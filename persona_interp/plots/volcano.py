@@ -29,7 +29,7 @@ def volcano(table: pd.DataFrame, *, label: int = 5, alpha: float = 0.05, title: 
     y = -np.log10(table["p"].to_numpy())
     found = (table["q"] <= alpha).to_numpy()
     x = table["estimate"].to_numpy()
-    floor = -np.log10(table.attrs.get("p_min", table["p"].min()))
+    floor = -np.log10(table["p_min"].iloc[0])
     with styled():
         figure, (axes,) = panels(height=3.0)
         axes.hlines(y, table["null_lo"], table["null_hi"], color="#C8C8C8", linewidth=0.5, zorder=0, label="null, 95 %")
@@ -72,7 +72,7 @@ def _names(axes: Axes, table: pd.DataFrame, found: np.ndarray, y: np.ndarray, *,
 def _caption(table: pd.DataFrame, n_found: int, alpha: float) -> str:
     one = table.iloc[0]
     return (
-        f"{n_found} of {int(one['n_tested'])} features tested at q ≤ {alpha:g} (Benjamini-Hochberg); {int(one['n'])} "
-        f"prompts in {int(one['n_clusters'])} clusters, before and after flipped by cluster. FVU before "
-        f"{one['fvu_before']:.3f}, after {one['fvu_after']:.3f}."
+        f"{n_found} of {int(one['n_tested'])} features tested ({int(one['n_silent'])} silent) at q ≤ {alpha:g} "
+        f"(Benjamini-Hochberg); {int(one['n'])} prompts in {int(one['n_clusters'])} clusters, before and after flipped "
+        f"by cluster. FVU before {one['fvu_before']:.3f}, after {one['fvu_after']:.3f}."
     )

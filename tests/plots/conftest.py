@@ -38,7 +38,15 @@ def shifted() -> pd.DataFrame:
     table = pd.DataFrame({"feature": np.arange(100, 140), "estimate": x, "p": p})
     table["lo"], table["hi"] = x - 0.1, x + 0.1
     table["q"] = np.where(p < 0.01, 0.02, 1.0)
-    fixed = {"null_lo": -0.4, "null_hi": 0.4, "n": 50, "n_clusters": 25, "n_tested": 40}
+    fixed = {
+        "null_lo": -0.4,
+        "null_hi": 0.4,
+        "n": 50,
+        "n_clusters": 25,
+        "n_tested": 40,
+        "n_silent": 472,
+        "p_min": 0.001,
+    }
     return table.assign(**fixed, fvu_before=0.03, fvu_after=0.2)
 
 

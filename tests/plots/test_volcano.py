@@ -18,7 +18,7 @@ def test_discoveries_are_colored_and_named(shifted: pd.DataFrame) -> None:
 
 def test_the_caption_says_what_was_tested(shifted: pd.DataFrame) -> None:
     text = volcano(shifted)._supxlabel.get_text()
-    assert "2 of 40 features tested" in text and "50 prompts in 25 clusters" in text
+    assert "2 of 40 features tested (472 silent)" in text and "50 prompts in 25 clusters" in text
     assert "FVU before 0.030, after 0.200" in text
 
 
