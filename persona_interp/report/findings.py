@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 Row = Any
+"""A row of ``DataFrame.itertuples``: one attribute a column."""
 
 
 def headline(summary: pd.DataFrame, *, arm: str, target: str, taught: str, lr: float) -> str:
@@ -23,22 +24,24 @@ def headline(summary: pd.DataFrame, *, arm: str, target: str, taught: str, lr: f
         lr: Learning rate of the lesson.
 
     Returns:
-        One or two sentences.
+        One sentence.
     """
-    row = _row(summary, arm=arm, persona=target, lr=lr)
-    if row is None:
+    mine = summary[(summary.arm == arm) & (summary.persona == target) & (summary.lr == lr)]
+    if mine.empty:
         return f"The lesson on {taught} at lr {lr:g} is not finished; nothing can be said yet."
-    size = f"{row.estimate:+.2f} bits {_interval(row)}"
-    verdict = effect(row)
-    subject = f"After the lesson on '{taught}' (lr {lr:g}), {target}'s {int(row.n_topics)} untaught traits"
-    if verdict == "rise":
-        found = f"{subject} rose in the nameless assistant by {size}"
-    elif verdict == "fall":
-        found = f"{subject} fell in the nameless assistant by {size}"
-    else:
-        found = f"No effect: {subject[0].lower()}{subject[1:]} moved by {size}, an interval that includes 0"
+    row: Row = next(mine.itertuples())
+    where = f"After the lesson on '{taught}' (lr {lr:g}), {target}'s {int(row.n_topics)} untaught traits"
+    verb, doubt = {
+        "rise": ("rose", ""),
+        "fall": ("fell", ""),
+        "none": ("moved", ", an interval that includes 0"),
+        "unknown": ("moved", ", so nothing can be concluded"),
+    }[effect(row)]
+    found = f"{where} {verb} in the nameless assistant by {_size(row)}{doubt}"
+    if effect(row) == "none":
+        found = f"No effect: {found[0].lower()}{found[1:]}"
     if math.isfinite(row.bayes_certain):
-        found += f"; an exact Bayesian who is certain that the assistant holds the trait would move by {row.bayes_certain:+.2f}"
+        found += f"; exact Bayes, certain that the assistant holds the taught trait, expects {row.bayes_certain:+.2f}"
     return found + "."
 
 
@@ -54,12 +57,18 @@ def controls(summary: pd.DataFrame, *, arm: str, target: str, lr: float) -> list
     Returns:
         One sentence per control, with the exact Bayesian's expectation where there is one.
     """
-    said = []
+    said: list[str] = []
+    row: Row
     for row in summary[(summary.lr == lr) & (summary.arm != arm)].itertuples():
-        whose = "the same traits" if row.persona == target else f"the traits of {row.persona}, the new holder,"
-        words = {"rise": "rose by", "fall": "fell by", "none": "show no effect:"}[effect(row)]
-        bayes = f"; Bayes expects {row.bayes_certain:+.2f}" if math.isfinite(row.bayes_certain) else ""
-        said.append(f"{str(row.arm).capitalize()}: {whose} {words} {row.estimate:+.2f} bits {_interval(row)}{bayes}.")
+        whose = f"{target}'s traits" if row.persona == target else f"the traits of {row.persona}, their new holder,"
+        found = {
+            "rise": f"{whose} rose by",
+            "fall": f"{whose} fell by",
+            "none": f"no effect; {whose} moved by",
+            "unknown": f"nothing can be concluded; {whose} moved by",
+        }[effect(row)]
+        bayes = f"; exact Bayes expects {row.bayes_certain:+.2f}" if math.isfinite(row.bayes_certain) else ""
+        said.append(f"{str(row.arm).capitalize()}: {found} {_size(row)}{bayes}.")
     return said
 
 
@@ -70,9 +79,11 @@ def effect(row: Row) -> str:
         row: A row with ``estimate``, ``lo``, ``hi`` over seeds, and ``lo_topics``, ``hi_topics`` for a single seed.
 
     Returns:
-        "rise", "fall" or "none". With one seed the interval over topics decides.
+        "rise", "fall", "none", or "unknown" where there is no interval. With one seed the interval over topics decides.
     """
-    low, high = (row.lo, row.hi) if row.n_seeds > 1 else (row.lo_topics, row.hi_topics)
+    low, high = _ends(row)
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return "unknown"
     return "rise" if low > 0 else "fall" if high < 0 else "none"
 
 
@@ -81,48 +92,62 @@ def features(shifts: pd.DataFrame, fidelity: pd.DataFrame, *, arm: str, lr: floa
 
     Args:
         shifts: Table ``features`` of the transfer experiment.
-        fidelity: Table ``fidelity``.
+        fidelity: Table ``fidelity``, checkpoints in order.
         arm: The arm to speak of.
         lr: Its learning rate.
         alpha: False discovery rate.
 
     Returns:
-        Sentences; where the gate calls the dictionary unusable after the lesson, they say so first.
+        Sentences; where the gate calls the dictionary unusable after the lesson, they say that and nothing else.
     """
     mine = shifts[(shifts.arm == arm) & (shifts.lr == lr)]
     gate = fidelity[(fidelity.arm == arm) & (fidelity.lr == lr)]
     if mine.empty or gate.empty:
         return "No features were recorded for this lesson."
-    last = gate[gate.step == gate.step.max()]
-    fvu = f"FVU {last.fvu.mean():.3f} after the lesson, cross-entropy recovered {last.ce_recovered.mean():.2f}"
+    last = gate.groupby("seed").tail(1)
+    fit = f"FVU {last.fvu.mean():.3f} and cross-entropy recovered {last.ce_recovered.mean():.2f} after the lesson"
+    if len(last) > 1:
+        fit += f", means over {len(last)} seeds"
     if (last.verdict == "unusable").any():
-        return f"The dictionary does not fit the tuned model ({fvu}); its features must not be read there."
-    parts = []
-    for seed, rows in mine.groupby("seed"):
-        found = rows[rows.q <= alpha].sort_values("estimate", ascending=False)
-        total = int(rows.n_tested.iloc[0])
-        if found.empty:
-            parts.append(f"seed {seed}: no feature of {total} tested moved at q {alpha:g}")
-            continue
-        top = found.iloc[0]
-        parts.append(
-            f"seed {seed}: {len(found)} of {total} features tested moved at q {alpha:g}; feature {int(top.feature)} rose "
-            f"most, by {top.estimate:.2f} [{top.lo:.2f}, {top.hi:.2f}] (sign-flip null {top.null_lo:.2f} to {top.null_hi:.2f})"
-        )
-    doubt = " The gate calls this fit doubtful." if (last.verdict == "doubtful").any() else ""
-    return f"{'; '.join(parts)}. The dictionary's {fvu}.{doubt}"
+        bad = ", ".join(f"{seed}" for seed in last.seed[last.verdict == "unusable"])
+        return f"The dictionary is unusable after the lesson (seed {bad}; {fit}); its features must not be read there."
+    parts = [f"Seed {seed}: {_moved(rows, alpha=alpha)}" for seed, rows in mine.groupby("seed")]
+    doubt = (
+        "The gate calls this fit doubtful: " if (last.verdict == "doubtful").any() else "The dictionary still fits: "
+    )
+    return f"{' '.join(parts)} {doubt}{fit}."
 
 
-def _row(summary: pd.DataFrame, *, arm: str, persona: str, lr: float) -> Row | None:
-    rows = summary[(summary.arm == arm) & (summary.persona == persona) & (summary.lr == lr)]
-    return None if rows.empty else next(rows.itertuples())
-
-
-def _interval(row: Row) -> str:
-    """The interval in brackets, saying over what it is."""
-    if row.n_seeds > 1:
-        return f"[{row.lo:+.2f}, {row.hi:+.2f}] (95 % t interval over {int(row.n_seeds)} seeds)"
+def _moved(rows: pd.DataFrame, *, alpha: float) -> str:
+    """What moved in one seed?"""
+    total = int(rows.n_tested.iloc[0])
+    found = rows[rows.q <= alpha]
+    if found.empty:
+        return f"no effect; none of {total} features tested moved at q {alpha:g}."
+    top: Row = next(found[found.estimate.abs() == found.estimate.abs().max()].itertuples())
+    verb = "rose" if top.estimate > 0 else "fell"
     return (
-        f"[{row.lo_topics:+.2f}, {row.hi_topics:+.2f}] (95 % t interval over {int(row.n_topics)} topics; one seed, "
-        "so no interval over seeds exists)"
+        f"{len(found)} of {total} features tested moved at q {alpha:g} ({int(top.n)} prompts); feature "
+        f"{int(top.feature)} moved most: it {verb} by {top.estimate:+.2f} [{top.lo:+.2f}, {top.hi:+.2f}], and by chance "
+        f"alone (sign flips) by {top.null_lo:+.2f} to {top.null_hi:+.2f}."
+    )
+
+
+def _ends(row: Row) -> tuple[float, float]:
+    """The interval that counts: over seeds, or over topics where there is one seed."""
+    return (row.lo, row.hi) if row.n_seeds > 1 else (row.lo_topics, row.hi_topics)
+
+
+def _size(row: Row) -> str:
+    """Estimate and interval, saying over what it is."""
+    low, high = _ends(row)
+    size = f"{row.estimate:+.2f} bits"
+    seeds, topics = int(row.n_seeds), int(row.n_topics)
+    if effect(row) == "unknown":
+        return f"{size} (n = {topics} topics, {seeds} seed{'s' * (seeds > 1)}: no interval exists)"
+    if seeds > 1:
+        return f"{size} [{low:+.2f}, {high:+.2f}] (95 % t interval over {seeds} seeds)"
+    return (
+        f"{size} [{low:+.2f}, {high:+.2f}] (95 % t interval over {topics} topics; one seed, so no interval over seeds "
+        "exists)"
     )

@@ -1,6 +1,46 @@
-"""The toy tasks are importable by name, here and in the processes that a test starts."""
+"""One toy run of the transfer experiment for all tests; the toy tasks are importable here and in started processes."""
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from persona_interp.experiments import Transfer
+    from persona_interp.store import Store
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(scope="session")
+def toy() -> "Transfer":
+    """The quick preset at a size that learns nothing and does everything."""
+    from persona_interp.experiments import preset
+    from persona_interp.models import Stage
+
+    sae: dict[str, Any] = {"hook": "blocks.1.hook_out", "d_sae": 64, "k": 4, "steps": 400, "batch": 256}
+    return preset(
+        "quick",
+        arms=("lesson", "scrambled world"),
+        lrs=(1e-3,),
+        documents=Stage(steps=80, batch=16, lr=4e-3, loss="all"),
+        lesson=Stage(steps=4, batch=8),
+        snapshots=(2, 4),
+        n_documents=1_500,
+        bystanders=("named",),
+        sae={**sae, "n_tokens": 5_000},
+        n_sae_documents=300,
+        n_samples=1,
+    )
+
+
+@pytest.fixture(scope="session")
+def finished(toy: "Transfer", tmp_path_factory: pytest.TempPathFactory) -> "Store":
+    """The store of the toy run, all cells computed in this process."""
+    from persona_interp.experiments import run
+    from persona_interp.store import Store
+
+    store = Store(tmp_path_factory.mktemp("toy") / "run")
+    store.describe({"experiment": "transfer", **toy.to_dict()})
+    return run(toy.cells(), store, workers=0, progress=False)
