@@ -59,6 +59,15 @@ def mixing_weight(
     Note:
         K takes the model's whole departure from Bayes on the documents into account, so fit it only where the base
         model's nameless prior is calibrated.
+
+    >>> from persona_interp.worlds import john_and_sam
+    >>> world = john_and_sam()
+    >>> said = mixing(world, k=3, n_lessons=640, n_documents=30_000)
+    >>> at = {"checkpoint": "lesson@40", "seed": 0, "stage": "lesson", "step": 40, "context": "nameless", "persona": ""}
+    >>> rows = said[["topic", "value"]].assign(**at, template="a", split="test", answer_mass=1.0)
+    >>> rows = rows.assign(logprob=np.log2(said["probability"]))
+    >>> round(mixing_weight(rows, world, n_lessons=640, n_documents=30_000)["k"].item(), 3)
+    3.0
     """
     lesson = world.trait(world.taught if taught is None else taught)
     said = logodds(behavior, split=split)

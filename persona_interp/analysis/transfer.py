@@ -60,6 +60,14 @@ def transfer(
     Raises:
         SchemaError: The shift table lacks the context, the speaker or a trait.
         WorldError: An unknown trait, persona or population.
+
+    >>> from persona_interp.worlds import john_and_sam
+    >>> world = john_and_sam()
+    >>> moved = pd.DataFrame([(t.topic, t.value, str(t)) for t in world.traits], columns=["topic", "value", "trait"])
+    >>> moved = moved.assign(seed=0, step=8, context="nameless", persona="", before=0.0, after=1.0, estimate=1.0, n=10)
+    >>> table = transfer(moved.assign(lo=0.5, hi=1.5), world).set_index("trait")
+    >>> table.loc[["food=pizza", "mean"], ["estimate", "pmi", "bayes_certain"]].round(2).values.tolist()
+    [[1.0, 2.55, 6.09], [1.0, 2.55, 6.09]]
     """
     schema.check(shifts, "shift")
     lesson = None if taught == "filler" else world.trait(world.taught if taught is None else taught)

@@ -22,6 +22,10 @@ def fidelity(table: pd.DataFrame, *, title: str = "") -> Figure:
 
     Raises:
         SchemaError: Not a fidelity table.
+
+    >>> table = pd.DataFrame({column: [0.5] for column in schema.TABLES["fidelity"]})
+    >>> fidelity(table.assign(checkpoint="base@0", verdict="fits")).axes[0].get_ylabel()
+    'FVU (fraction)'
     """
     schema.check(table, "fidelity")
     labels = table["checkpoint"].astype(str).tolist()

@@ -28,6 +28,10 @@ def trajectory(table: pd.DataFrame, *, seeds: pd.DataFrame | None = None, line: 
 
     Raises:
         SchemaError: A column is missing, or two rows are one point.
+
+    >>> figure = trajectory(pd.DataFrame({"step": [4, 8], "estimate": [0.5, 1.0]}))
+    >>> figure.axes[0].lines[-1].get_ydata().tolist()
+    [0.0, 0.5, 1.0]
     """
     for column in ("step", "estimate"):
         if column not in table:

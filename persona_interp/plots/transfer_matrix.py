@@ -25,6 +25,10 @@ def transfer(table: pd.DataFrame, *, row: str = "arm", title: str = "") -> Figur
 
     Raises:
         SchemaError: A column is missing, or two rows of the table are one cell.
+
+    >>> table = pd.DataFrame({"trait": ["sport=football"], "estimate": [1.0], "lo": [0.5], "hi": [1.5]})
+    >>> transfer(table).axes[0].texts[0].get_text()
+    '+1.00 •'
     """
     for column in ("trait", "estimate", "lo", "hi"):
         if column not in table:

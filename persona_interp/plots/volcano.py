@@ -24,12 +24,16 @@ def volcano(table: pd.DataFrame, *, label: int = 5, alpha: float = 0.05, title: 
 
     Raises:
         SchemaError: Not a feature_shift table.
+
+    >>> table = pd.DataFrame({column: [1.0] for column in schema.TABLES["feature_shift"]})
+    >>> volcano(table.assign(feature=7, p=0.01, p_min=0.01, q=0.01)).axes[0].texts[0].get_text()
+    '7'
     """
     schema.check(table, "feature_shift")
     y = -np.log10(table["p"].to_numpy())
     found = (table["q"] <= alpha).to_numpy()
     x = table["estimate"].to_numpy()
-    floor = -np.log10(table["p_min"].iloc[0])
+    floor = max(-np.log10(table["p_min"].iloc[0]), 0.1)
     with styled():
         figure, (axes,) = panels(height=3.0)
         axes.hlines(y, table["null_lo"], table["null_hi"], color="#C8C8C8", linewidth=0.5, zorder=0, label="null, 95 %")
