@@ -51,7 +51,8 @@ def feature_shift(
     >>> act = np.zeros((2, 8, 2))
     >>> act[1, :, 1] = np.arange(8) + 1.0
     >>> data = xr.Dataset({"act": (("checkpoint", "prompt", "feature"), act)})
-    >>> data = data.assign_attrs(dictionary="d", token_ids="x").assign(fvu=(("checkpoint", "prompt"), np.full((2, 8), 0.1)))
+    >>> data = data.assign_attrs(dictionary="d", token_ids="x")
+    >>> data = data.assign(fvu=(("checkpoint", "prompt"), np.full((2, 8), 0.1)))
     >>> data = data.assign_coords(checkpoint=["base@0", "lesson@8"], prompt=list("abcdefgh"), feature=[0, 1])
     >>> feature_shift(data)[["feature", "estimate", "p", "n_tested", "n_silent"]].values.tolist()
     [[1.0, 4.5, 0.0078125, 1.0, 1.0]]
