@@ -65,7 +65,7 @@ def canonical(bridge: Any, hook: str) -> str:
 
     Args:
         bridge: A booted model.
-        hook: A canonical name or one of the older aliases.
+        hook: A canonical name or one of the older aliases; a negative block counts from the end ("blocks.-1.hook_out").
 
     Returns:
         The canonical name.
@@ -73,6 +73,8 @@ def canonical(bridge: Any, hook: str) -> str:
     Raises:
         ModelError: There is none; the message names the nearest.
     """
+    if last := re.match(r"blocks\.(-\d+)\.", hook):
+        hook = hook.replace(last[1], str(bridge.cfg.n_layers + int(last[1])), 1)
     if hook not in bridge.hook_dict:
         valid = [name for name, point in bridge.hook_dict.items() if name == point.name]
         raise ModelError(unknown("hook", hook, valid))

@@ -8,6 +8,7 @@ import torch
 
 from persona_interp.errors import ModelError
 from persona_interp.models import PLAIN_TEMPLATE, Tokens, boot, encode, load, residuals
+from persona_interp.models.boot import canonical
 
 HOOK = "blocks.0.hook_out"
 
@@ -76,3 +77,9 @@ def test_a_model_that_transformer_lens_gets_wrong_is_refused(tiny: Any, monkeypa
     monkeypatch.setattr(TransformerBridge, "boot_transformers", wrong)
     with pytest.raises(ModelError, match="disagree on this model"):
         boot(tiny)
+
+
+def test_a_negative_block_counts_from_the_end(tiny: Any) -> None:
+    assert canonical(boot(tiny), "blocks.-1.hook_resid_post") == "blocks.1.hook_out"
+    with pytest.raises(ModelError, match=r"hook 'blocks\.-1\.hook_out' is unknown"):
+        canonical(boot(tiny), "blocks.-3.hook_out")
