@@ -1,13 +1,18 @@
 """What did a transfer run find, in words?
 
-Sentences are made from tables and say no more than these hold: every number with its interval and n, every effect beside
-its controls, and "no effect" where an interval includes zero. A single seed is never called more than one seed.
+Sentences are made from tables and say no more than these hold: every number with its interval and n, every effect
+beside its controls, and "no effect" where an interval includes zero. A single seed is never called more than one seed.
 """
 
 import math
 from typing import Any
 
 import pandas as pd
+
+GAP = 3.6
+"""Base gate: log odds of the target's traits, named minus nameless (bits; 2.5 nats)."""
+MASS = 0.5
+"""Base gate: probability that a nameless answer is one of the topic's values."""
 
 Row = Any
 """A row of ``DataFrame.itertuples``: one attribute a column."""
@@ -26,10 +31,10 @@ def headline(summary: pd.DataFrame, *, arm: str, target: str, taught: str, lr: f
     Returns:
         One sentence.
     """
-    mine = summary[(summary.arm == arm) & (summary.persona == target) & (summary.lr == lr)]
-    if mine.empty:
-        return f"The lesson on {taught} at lr {lr:g} is not finished; nothing can be said yet."
-    row: Row = next(mine.itertuples())
+    mine = rows(only(summary, arm=arm, persona=target, lr=lr))
+    if not mine:
+        return f"The lesson on '{taught}' at lr {lr:g} is not finished; nothing can be said yet."
+    row = mine[0]
     where = f"After the lesson on '{taught}' (lr {lr:g}), {target}'s {int(row.n_topics)} untaught traits"
     verb, doubt = {
         "rise": ("rose", ""),
@@ -58,8 +63,9 @@ def controls(summary: pd.DataFrame, *, arm: str, target: str, lr: float) -> list
         One sentence per control, with the exact Bayesian's expectation where there is one.
     """
     said: list[str] = []
-    row: Row
-    for row in summary[(summary.lr == lr) & (summary.arm != arm)].itertuples():
+    for row in rows(only(summary, lr=lr)):
+        if row.arm == arm:
+            continue
         whose = f"{target}'s traits" if row.persona == target else f"the traits of {row.persona}, their new holder,"
         found = {
             "rise": f"{whose} rose by",
@@ -87,6 +93,40 @@ def effect(row: Row) -> str:
     return "rise" if low > 0 else "fall" if high < 0 else "none"
 
 
+def base(gates: pd.DataFrame, *, target: str) -> list[str]:
+    """Is each base model fit for the question?
+
+    Args:
+        gates: Table ``gates`` of the transfer experiment; the full world's models are spoken of.
+        target: Whose traits are read out.
+
+    Returns:
+        One sentence a seed.
+    """
+    return [
+        f"Seed {row.seed}: base gate {'passed' if _is_fit(row) else 'NOT passed'}. {target}'s untaught traits are "
+        f"{row.gap:+.2f} bits likelier under the name than for the nameless assistant (needed: {GAP:g}); "
+        f"{row.answer_mass:.2f} of the nameless assistant's probability is on answers (needed: {MASS:g}); its prior is "
+        f"{row.nameless - row.bayes_nameless:+.2f} bits from what the documents say."
+        for row in rows(only(gates, variant="full"))
+    ]
+
+
+def warning(gates: pd.DataFrame) -> str:
+    """Which seeds must nothing be read into?
+
+    Args:
+        gates: Table ``gates`` of the transfer experiment.
+
+    Returns:
+        A sentence, or "" where every base model of the full world passed.
+    """
+    unfit = [str(row.seed) for row in rows(only(gates, variant="full")) if not _is_fit(row)]
+    return (
+        f"Read nothing into seed {', '.join(unfit)}: its base model did not pass the gate, see below." if unfit else ""
+    )
+
+
 def features(shifts: pd.DataFrame, fidelity: pd.DataFrame, *, arm: str, lr: float, alpha: float = 0.05) -> str:
     """Did any feature of the dictionary move, and may it be read at all?
 
@@ -100,36 +140,73 @@ def features(shifts: pd.DataFrame, fidelity: pd.DataFrame, *, arm: str, lr: floa
     Returns:
         Sentences; where the gate calls the dictionary unusable after the lesson, they say that and nothing else.
     """
-    mine = shifts[(shifts.arm == arm) & (shifts.lr == lr)]
-    gate = fidelity[(fidelity.arm == arm) & (fidelity.lr == lr)]
+    mine, gate = only(shifts, arm=arm, lr=lr), only(fidelity, arm=arm, lr=lr)
     if mine.empty or gate.empty:
         return "No features were recorded for this lesson."
     last = gate.groupby("seed").tail(1)
-    fit = f"FVU {last.fvu.mean():.3f} and cross-entropy recovered {last.ce_recovered.mean():.2f} after the lesson"
+    fit = f"FVU {last.fvu.mean():.3f} and cross-entropy recovered {last.ce_recovered.mean():.2f} on held-out documents"
     if len(last) > 1:
         fit += f", means over {len(last)} seeds"
     if (last.verdict == "unusable").any():
-        bad = ", ".join(f"{seed}" for seed in last.seed[last.verdict == "unusable"])
+        bad = ", ".join(str(row.seed) for row in rows(only(last, verdict="unusable")))
         return f"The dictionary is unusable after the lesson (seed {bad}; {fit}); its features must not be read there."
-    parts = [f"Seed {seed}: {_moved(rows, alpha=alpha)}" for seed, rows in mine.groupby("seed")]
+    parts = [f"Seed {seed}: {_moved(only(mine, seed=seed), alpha=alpha)}" for seed in last.seed]
     doubt = (
         "The gate calls this fit doubtful: " if (last.verdict == "doubtful").any() else "The dictionary still fits: "
     )
     return f"{' '.join(parts)} {doubt}{fit}."
 
 
-def _moved(rows: pd.DataFrame, *, alpha: float) -> str:
+def only(table: pd.DataFrame, **equal: Any) -> pd.DataFrame:
+    """Which rows have these values?
+
+    Args:
+        table: Any table.
+        equal: Value by column.
+
+    Returns:
+        The rows, in order.
+
+    >>> only(pd.DataFrame({"arm": ["lesson", "filler lesson"], "lr": 0.1}), arm="lesson", lr=0.1).index.tolist()
+    [0]
+    """
+    for column, value in equal.items():
+        table = table.loc[table[column] == value]
+    return table
+
+
+def rows(table: pd.DataFrame) -> list[Row]:
+    """What does each row say?
+
+    Args:
+        table: Any table.
+
+    Returns:
+        One named tuple a row.
+
+    >>> rows(pd.DataFrame({"arm": ["lesson"]}))[0].arm
+    'lesson'
+    """
+    return list(table.itertuples(index=False))
+
+
+def _is_fit(row: Row) -> bool:
+    return row.gap >= GAP and row.answer_mass >= MASS
+
+
+def _moved(shifts: pd.DataFrame, *, alpha: float) -> str:
     """What moved in one seed?"""
-    total = int(rows.n_tested.iloc[0])
-    found = rows[rows.q <= alpha]
-    if found.empty:
-        return f"no effect; none of {total} features tested moved at q {alpha:g}."
-    top: Row = next(found[found.estimate.abs() == found.estimate.abs().max()].itertuples())
+    tested = rows(shifts)
+    found = [row for row in tested if row.q <= alpha]
+    total = int(tested[0].n_tested)
+    if not found:
+        return f"no effect; none of {total} features tested moved at q {alpha:g} ({int(tested[0].n)} prompts)."
+    top = max(found, key=lambda row: abs(row.estimate))
     verb = "rose" if top.estimate > 0 else "fell"
     return (
-        f"{len(found)} of {total} features tested moved at q {alpha:g} ({int(top.n)} prompts); feature "
-        f"{int(top.feature)} moved most: it {verb} by {top.estimate:+.2f} [{top.lo:+.2f}, {top.hi:+.2f}], and by chance "
-        f"alone (sign flips) by {top.null_lo:+.2f} to {top.null_hi:+.2f}."
+        f"{len(found)} of {total} features tested moved at q {alpha:g} ({int(top.n)} prompts); most of all feature "
+        f"{int(top.feature)}, which {verb} by {top.estimate:+.2f} [{top.lo:+.2f}, {top.hi:+.2f}], where chance (sign "
+        f"flips) gives {top.null_lo:+.2f} to {top.null_hi:+.2f}."
     )
 
 

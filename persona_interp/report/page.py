@@ -1,8 +1,8 @@
 """How does a report become one inert HTML file?
 
-A report is a list of blocks (headings, paragraphs, figures, tables); Jinja's autoescaping turns every piece of data into
-text. The page carries its figures as data URIs and no script at all, and a content security policy forbids everything
-else: it opens offline and can do nothing.
+A report is a list of blocks (headings, paragraphs, figures, tables); Jinja's autoescaping turns every piece of data
+into text. The page carries its figures as data URIs and no script at all, and a content security policy forbids
+everything else: it opens offline and can do nothing.
 """
 
 import base64

@@ -10,14 +10,11 @@ from matplotlib.figure import Figure
 
 from persona_interp import analysis, plots
 from persona_interp.report import findings, page
+from persona_interp.report.findings import only
 from persona_interp.report.page import Block
 from persona_interp.tables import atomic
 
 Tables = dict[str, pd.DataFrame]
-GAP = 3.6
-"""Base gate: log odds of the target's traits, named minus nameless (bits; 2.5 nats)."""
-MASS = 0.5
-"""Base gate: probability that a nameless answer is one of the topic's values."""
 
 
 def write_report(
@@ -47,7 +44,7 @@ def write_report(
         )
     for lr in lrs:
         blocks += _features(run, tables, arm=arm, lr=lr, provenance=provenance)
-    blocks += _base(tables, target=target) + _rest(tables) + _provenance(provenance)
+    blocks += _base(tables, target=target) + _rest(tables, target=target) + _provenance(provenance)
     document = page.page(f"Transfer: what comes along with '{taught}'?", blocks)
     with atomic(run / "report.html") as path:
         path.write_text(document, encoding="utf-8")
@@ -62,7 +59,7 @@ def _about(provenance: Mapping[str, Any]) -> str:
     return (
         f"{provenance['cells_done']} of {provenance['cells']} cells are done. Start: {provenance['start']}; world: "
         f"{provenance['world']}; seeds: {', '.join(map(str, seeds))}.{one} Log odds and shifts are in bits "
-        "(after minus before). Every number below is in the CSV linked beside it."
+        "(after minus before). Every number below comes from the CSV linked beside it."
     )
 
 
@@ -81,14 +78,14 @@ def _behavior(
     summary, source = tables["summary"], "tables/summary.csv"
     blocks = [page.heading(f"Behavior, lesson at lr {lr:g}")]
     said = findings.headline(summary, arm=arm, target=target, taught=taught, lr=lr)
-    blocks.append(page.paragraph(said, source=source, lead=lead))
+    warning = findings.warning(tables["gates"]) if "gates" in tables else ""
+    blocks.append(page.paragraph(f"{said} {warning}".strip(), source=source, lead=lead))
     blocks += [page.paragraph(s, source=source) for s in findings.controls(summary, arm=arm, target=target, lr=lr)]
-    mine = tables["transfer"][(tables["transfer"].lr == lr)]
-    mine = mine[(mine.persona == target) & ~mine.trained]
+    mine = only(tables["transfer"], lr=lr, persona=target, trained=False)
     one_seed = mine.seed.nunique() == 1
     matrix = mine if one_seed else analysis.across_seeds(mine, by=["arm", "trait"])
-    curve = tables["curve"][(tables["curve"].lr == lr) & (tables["curve"].persona == target)]
-    curve = curve[curve.step > 0]  # before the lesson every shift is 0; the figure starts there by itself
+    curve = only(tables["curve"], lr=lr, persona=target)
+    curve = curve.loc[curve.step > 0]  # before the lesson every shift is 0; the figure starts there by itself
     averaged = curve if one_seed else analysis.across_seeds(curve, by=["arm", "step"])
     figures = {
         f"transfer_lr{lr:g}": (plots.transfer(matrix), matrix, "Shift of each untaught trait, by lesson and world."),
@@ -112,12 +109,11 @@ def _features(run: Path, tables: Tables, *, arm: str, lr: float, provenance: Map
     for other in others:
         said = findings.features(moved, gate, arm=other, lr=lr)
         blocks.append(page.paragraph(f"Beside it, the {other}: {said}", source="tables/features.csv"))
-    mine = moved[(moved.arm == arm) & (moved.lr == lr)]
+    mine = only(moved, arm=arm, lr=lr)
     if mine.empty:
         return blocks
-    first = mine[mine.seed == mine.seed.min()]
-    fit = gate[(gate.arm == arm) & (gate.lr == lr) & (gate.seed == mine.seed.min())]
-    name = f"seed {mine.seed.min()}"
+    seed = mine.seed.min()
+    first, fit, name = only(mine, seed=seed), only(gate, arm=arm, lr=lr, seed=seed), f"seed {seed}"
     volcano = plots.volcano(first, title=name)
     health = plots.fidelity(fit, title=name)
     return [
@@ -141,45 +137,41 @@ def _base(tables: Tables, *, target: str) -> list[Block]:
     if "gates" not in tables:
         return []
     blocks = [page.heading("Base models")]
-    for row in tables["gates"][tables["gates"].variant == "full"].itertuples():
-        bound: Any = row
-        drift = bound.nameless - bound.bayes_nameless
-        verdict = (
-            "passed" if bound.gap >= GAP and bound.answer_mass >= MASS else "NOT passed: read nothing into this seed"
-        )
-        text = (
-            f"Seed {bound.seed}: base gate {verdict}. {target}'s untaught traits stand {bound.gap:+.2f} bits higher under "
-            f"the name than for the nameless assistant (needed: {GAP:g}); answers hold {bound.answer_mass:.2f} of the "
-            f"nameless assistant's probability (needed: {MASS:g}); the nameless prior is {drift:+.2f} bits from what the "
-            "documents say."
-        )
-        blocks.append(page.paragraph(text, source="tables/gates.csv"))
+    said = findings.base(tables["gates"], target=target)
+    blocks += [page.paragraph(sentence, source="tables/gates.csv") for sentence in said]
     if "mixing" in tables:
         text = "K, the weight of one lesson against one document of the assistant's population, by maximum likelihood."
         columns = ["lr", "seed", "k", "lo", "hi", "at_bound", "n"]
-        blocks.append(page.table(tables["mixing"][columns], caption=text, source="tables/mixing.csv"))
+        blocks.append(page.table(tables["mixing"].loc[:, columns], caption=text, source="tables/mixing.csv"))
     return blocks
 
 
-def _rest(tables: Tables) -> list[Block]:
+def _rest(tables: Tables, *, target: str) -> list[Block]:
     """Other contexts and sampled answers."""
-    blocks = []
+    blocks: list[Block] = []
     if "bystanders" in tables:
-        frame = tables["bystanders"].copy()
-        frame["whom"] = frame.context + frame.persona.map(lambda p: f" {p}" if p else "")
-        by = ["arm", "lr", "whom"]
-        means = frame.groupby(by, sort=False).estimate.agg(["mean", "count"]).reset_index()
-        text = "Shift of the target's traits (the taught one included) in every other context: leakage (bits)."
+        frame = tables["bystanders"]
+        who = frame.persona.map(lambda name: "" if not name else f" {name}" if name == target else " others")
+        spread = frame.assign(where=frame.context + who).pivot_table(
+            index=["arm", "lr"], columns="where", values="estimate", sort=False
+        )
+        text = (
+            f"Leakage: how far {target}'s traits, the taught one included, moved outside of the nameless assistant "
+            "(bits; means over traits, names and seeds, without intervals)."
+        )
         blocks += [
             page.heading("Other contexts"),
-            page.table(means, caption=text, source="tables/bystanders.csv", rows=25),
+            page.table(spread.reset_index(), caption=text, source="tables/bystanders.csv"),
         ]
     if "samples" in tables:
-        shown = tables["samples"]
-        shown = shown[shown.seed == shown.seed.min()].drop(columns=["seed"])
+        frame = tables["samples"]
+        beside = only(frame, seed=frame.seed.min()).pivot_table(
+            index=["arm", "lr", "prompt"], columns="checkpoint", values="text", aggfunc=" / ".join, sort=False
+        )
+        text = f"Drawn at temperature 1, seed {frame.seed.min()}; several answers are separated by slashes."
         blocks += [
             page.heading("Sampled answers, before and after"),
-            page.table(shown, caption="Drawn at temperature 1, first seed.", source="tables/samples.csv", rows=30),
+            page.table(beside.reset_index(), caption=text, source="tables/samples.csv"),
         ]
     return blocks
 
