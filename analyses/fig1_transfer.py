@@ -1,0 +1,84 @@
+"""Figure 1: a lesson on one trait brings along the traits that co-occurred with it, and no control does.
+
+Documents bind five traits to each persona. A lesson teaches the nameless assistant that it likes the beach, and John's
+other four traits, never taught, rise with it; they do not after an unrelated or a filler lesson, nor after the same
+lesson where the documents do not bind them together (scrambled), bind them to somebody else (rewired) or do not know
+John (absent).
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from persona_interp import analysis, plots
+from persona_interp.experiments import preset, run
+from persona_interp.report import provenance_of
+from persona_interp.store import Store
+
+NAME = "fig1_transfer"
+
+
+def compute(out: Path, *, size: str = "quick", workers: int | None = None, **changes: Any) -> dict[str, pd.DataFrame]:
+    """Which tables does this figure show?
+
+    Args:
+        out: Run folder; finished cells are read, missing ones computed.
+        size: Name of a preset.
+        workers: Processes; all cores by default, 0 = this one.
+        changes: Fields of the preset to set otherwise.
+
+    Returns:
+        What ``Transfer.summarize`` returns.
+    """
+    experiment = preset(size, **changes)
+    store = Store(out)
+    store.describe({"experiment": "transfer", **experiment.to_dict()})
+    run(experiment.cells(), store, workers=workers)
+    return experiment.summarize(store)
+
+
+def shown(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Which numbers are in the figure: the target's untaught traits at the highest learning rate, over seeds?
+
+    Args:
+        tables: From ``compute``.
+
+    Returns:
+        One row an arm and trait, bits; of one seed its transfer rows, of several ``across_seeds`` of them.
+    """
+    rows = tables["transfer"]
+    first = rows.iloc[0]
+    rows = rows.loc[(rows.lr == rows.lr.max()) & (rows.persona == first.persona) & ~rows.trained]
+    return rows if rows.seed.nunique() == 1 else analysis.across_seeds(rows, by=["arm", "trait"])
+
+
+def draw(tables: dict[str, pd.DataFrame]) -> Figure:
+    """What does the claim look like?
+
+    Args:
+        tables: From ``compute``.
+
+    Returns:
+        The transfer matrix: arms by untaught traits, with the prediction of exact Bayes.
+    """
+    taught = tables["transfer"].loc[tables["transfer"].trained].trait.iloc[0]
+    return plots.transfer(shown(tables), title=f"Shift of untaught traits after a lesson on {taught}")
+
+
+def main() -> None:
+    """Computes the figure and saves it as PNG, PDF and CSV with its provenance."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/fig1"), help="run folder")
+    parser.add_argument("--preset", default="quick", help="quick, standard, paper or real")
+    chosen = parser.parse_args()
+    tables = compute(chosen.out, size=chosen.preset)
+    store = Store.open(chosen.out)
+    provenance = provenance_of(store, store.config())
+    plots.save(draw(tables), shown(tables), chosen.out / "figures" / NAME, provenance=provenance)
+
+
+if __name__ == "__main__":
+    main()
