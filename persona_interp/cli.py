@@ -75,8 +75,7 @@ def run_experiment(
 def report(run: Run) -> None:
     """What does the run say so far? Writes tables, figures and report.html again from its finished cells."""
     from persona_interp.experiments import Transfer
-    from persona_interp.provenance import provenance_of
-    from persona_interp.report import write_report
+    from persona_interp.report import provenance_of, write_report
     from persona_interp.store import Store
 
     store = Store.open(run)

@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "worlds": BASE,
     "analysis": BASE | {"worlds"},
     "plots": BASE,
-    "report": BASE | {"plots", "store", "tables"},
+    "report": BASE | {"analysis", "plots", "store", "tables"},
     "models": BASE,
     "dictionaries": BASE | {"models"},
     "record": BASE | {"models", "dictionaries"},
