@@ -1,0 +1,62 @@
+"""A real browser without a network shows the report, and has nothing to complain about."""
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from persona_interp.report import write_report
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+FLAGS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync", "--enable-logging=stderr", "--v=0"),
+    "--host-resolver-rules=MAP * ~NOTFOUND",  # the network is off: no name resolves
+)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> str:
+    for path in filter(None, map(shutil.which, NAMES)):
+        return path
+    pytest.skip(f"none of {', '.join(NAMES)} is installed; the report was not shown in a browser")
+
+
+def dump(chromium: str, path: Path, profile: Path) -> tuple[str, list[str]]:
+    """What the page looks like to the browser, and what its console says."""
+    command = [chromium, *FLAGS, f"--user-data-dir={profile}", "--dump-dom", path.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
+    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+@pytest.mark.browser
+def test_the_report_opens_offline(
+    chromium: str,
+    planted: Callable[..., dict[str, pd.DataFrame]],
+    provenance: dict[str, Any],
+    tmp_path: Path,
+) -> None:
+    hostile = "<img src=x onerror=console.error('ran')><script>console.error('ran')</script>"
+    tables = planted()
+    tables["samples"]["text"] = hostile
+    path = write_report(tmp_path / "run", tables, arm="lesson", target="john", taught=hostile, provenance=provenance)
+    shown, console = dump(chromium, path, tmp_path / "profile")
+    assert console == []
+    assert "john's 4 untaught traits rose in the nameless assistant by +2.50 bits" in shown
+    assert shown.count("<img") == 4
+
+
+@pytest.mark.browser
+def test_the_policy_stops_what_escaping_would_miss(chromium: str, tmp_path: Path) -> None:
+    from persona_interp.report import page
+
+    script = "<script>document.title = 'ran'</script></body>"
+    path = tmp_path / "report.html"
+    path.write_text(page.page("still", []).replace("</body>", script), encoding="utf-8")
+    shown, console = dump(chromium, path, tmp_path / "profile")
+    assert "<title>still</title>" in shown
+    assert len(console) == 1 and "Content Security Policy" in console[0]

@@ -1,0 +1,92 @@
+"""The report of planted tables: figures with all their files, numbers that are in a CSV, links that lead somewhere."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from persona_interp.report import write_report
+
+CLAIM: dict[str, Any] = {"arm": "lesson", "target": "john", "taught": "place=beach"}
+Tables = Callable[..., dict[str, pd.DataFrame]]
+FIGURES = ["curve_lr0.001", "fidelity_lr0.001", "transfer_lr0.001", "volcano_lr0.001"]
+
+
+@pytest.fixture(scope="module")
+def report(planted: Tables, provenance: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(tmp_path_factory.mktemp("run"), planted(), provenance=provenance, **CLAIM)
+
+
+def test_every_figure_has_its_numbers_and_its_provenance(report: Path, provenance: dict[str, Any]) -> None:
+    files = sorted(p.name for p in (report.parent / "figures").iterdir())
+    assert files == [f"{name}.{suffix}" for name in FIGURES for suffix in ("csv", "meta.json", "pdf", "png")]
+    for name in FIGURES:
+        meta = json.loads((report.parent / "figures" / f"{name}.meta.json").read_text())
+        assert meta["provenance"] == provenance
+        assert len(pd.read_csv(report.parent / "figures" / f"{name}.csv")) == meta["rows"] > 0
+
+
+def test_every_table_is_a_csv(report: Path, planted: Tables) -> None:
+    for name, table in planted().items():
+        pd.testing.assert_frame_equal(pd.read_csv(report.parent / "tables" / f"{name}.csv"), table, check_dtype=False)
+
+
+def test_every_number_of_the_summary_is_in_its_csv(report: Path) -> None:
+    html = report.read_text(encoding="utf-8")
+    table = pd.read_csv(report.parent / "tables" / "summary.csv")
+    known = {f"{x:+.2f}" for column in ("estimate", "lo_topics", "hi_topics", "bayes_certain") for x in table[column]}
+    sentences = [p for p in re.findall(r"<p.*?</p>", html) if "tables/summary.csv" in p]
+    assert len(sentences) == 3
+    said = {number for p in sentences for number in re.findall(r"[+-]\d+\.\d\d", p)}
+    assert said == known
+
+
+def test_every_link_leads_to_a_file(report: Path) -> None:
+    links = set(re.findall(r'href="([^"]*)"', report.read_text(encoding="utf-8"))) - {"data:,", "run.json"}
+    assert len(links) > 10
+    assert [link for link in links if not (report.parent / link).is_file()] == []
+
+
+def test_one_seed_is_never_called_more(report: Path) -> None:
+    html = report.read_text(encoding="utf-8")
+    assert "With one seed no interval over seeds exists" in html
+    assert "8 of 9 cells are done" in html
+    assert "interval over 1 seeds" not in html
+
+
+def test_two_seeds_are_averaged(planted: Tables, provenance: dict[str, Any], tmp_path: Path) -> None:
+    path = write_report(tmp_path, planted(seeds=(0, 1)), provenance=provenance | {"seeds": [0, 1]}, **CLAIM)
+    html = path.read_text(encoding="utf-8")
+    assert "interval over 2 seeds" in html
+    assert "no interval over seeds" not in html
+    matrix = pd.read_csv(tmp_path / "figures" / "transfer_lr0.001.csv")
+    assert set(matrix.n_seeds) == {2}
+    assert "place=beach" not in set(matrix.trait), "the taught trait is in no figure of untaught ones"
+
+
+def test_a_failed_gate_is_said_in_the_headline(planted: Tables, provenance: dict[str, Any], tmp_path: Path) -> None:
+    tables = {name: planted()[name] for name in ("summary", "transfer", "curve", "gates")}
+    tables["gates"]["gap"] = 0.0
+    html = write_report(tmp_path, tables, provenance=provenance, **CLAIM).read_text(encoding="utf-8")
+    assert re.search(r'class="lead">.*Read nothing into seed 0', html)
+
+
+def test_an_unfinished_run_is_reported_as_far_as_it_is(
+    planted: Tables, provenance: dict[str, Any], tmp_path: Path
+) -> None:
+    tables = {name: planted()[name] for name in ("summary", "transfer", "curve")}
+    html = write_report(tmp_path, tables, provenance=provenance, **CLAIM).read_text(encoding="utf-8")
+    assert "Base models" not in html and "Features" not in html
+
+
+def test_equal_tables_are_equal_files(
+    report: Path, planted: Tables, provenance: dict[str, Any], tmp_path: Path
+) -> None:
+    write_report(tmp_path, planted(), provenance=provenance, **CLAIM)
+    files = sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*.*"))
+    assert len(files) == 9 + 16 + 1
+    assert [f for f in files if (tmp_path / f).read_bytes() != (report.parent / f).read_bytes()] == []
