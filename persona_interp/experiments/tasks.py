@@ -88,7 +88,7 @@ def features(config: dict[str, Any], needs: Needs, out: Path) -> None:
     nameless = world.probes(contexts=("nameless",))
     write_dataset(record.features((tuned.first, tuned.last), nameless, dictionary=sae), out / "features.nc")
     held_out = world.corpus(config["n_documents"], seed=config["seed"] + 2_000, kinds=config["kinds"])
-    write_table(dictionaries.fidelity(sae, tuned, held_out), out / "fidelity.parquet")
+    write_table(dictionaries.fidelity(sae, tuned, held_out, n_tokens=config["n_gate_tokens"]), out / "fidelity.parquet")
 
 
 def variant_of(world: World, name: str) -> World:

@@ -54,6 +54,7 @@ class Transfer:
         sae_on: "base", or "base and tuned": which models' residuals the dictionary is trained on.
         sae_kinds: Kinds of documents the dictionary is trained on; None is all.
         n_sae_documents: Documents the dictionary is trained on.
+        n_gate_tokens: Tokens of held-out text that the fidelity gate reads at every checkpoint.
         n_samples: Sampled answers per prompt and checkpoint.
         chat_template: Template for a start model that has none.
     """
@@ -75,6 +76,7 @@ class Transfer:
     sae_on: str = "base"
     sae_kinds: tuple[str, ...] | None = None
     n_sae_documents: int = 4_000
+    n_gate_tokens: int = 5_000
     n_samples: int = 2
     chat_template: str | None = None
 
@@ -167,10 +169,11 @@ class Transfer:
             made["dictionary", lr] = Cell(
                 f"{TASKS}:dictionary", config, needs=(layout, base, *tuned), label=f"SAE s{seed}"
             )
+            reading = {**shared, "n_gate_tokens": self.n_gate_tokens}
             for arm in self.feature_arms:
                 needs = (layout, cells["lesson", arm, lr], made["dictionary", lr])
                 label = f"features {arm} {lr:g} s{seed}"
-                made["features", arm, lr] = Cell(f"{TASKS}:features", shared, needs=needs, label=label)
+                made["features", arm, lr] = Cell(f"{TASKS}:features", reading, needs=needs, label=label)
         return made
 
     @property
