@@ -14,6 +14,9 @@ GAP = 3.6
 MASS = 0.5
 """Base gate: probability that a nameless answer is one of the topic's values."""
 
+VERDICTS = {"rise": "a rise", "fall": "a fall", "none": "no effect", "unknown": "nothing can be concluded"}
+"""What `effect` returns, in words."""
+
 Row = Any
 """A row of ``DataFrame.itertuples``: one attribute a column."""
 
@@ -37,12 +40,12 @@ def headline(summary: pd.DataFrame, *, arm: str, target: str, taught: str, lr: f
     row = mine[0]
     where = f"After the lesson on '{taught}' (lr {lr:g}), {target}'s {int(row.n_topics)} untaught traits"
     verb, doubt = {
-        "rise": ("rose", ""),
-        "fall": ("fell", ""),
-        "none": ("moved", ", an interval that includes 0"),
-        "unknown": ("moved", ", so nothing can be concluded"),
+        "rise": ("rose in the nameless assistant:", ""),
+        "fall": ("fell in the nameless assistant:", ""),
+        "none": ("moved in the nameless assistant by", ", an interval that includes 0"),
+        "unknown": ("moved in the nameless assistant by", ", so nothing can be concluded"),
     }[effect(row)]
-    found = f"{where} {verb} in the nameless assistant by {_size(row)}{doubt}"
+    found = f"{where} {verb} {_size(row)}{doubt}"
     if effect(row) == "none":
         found = f"No effect: {found[0].lower()}{found[1:]}"
     if math.isfinite(row.bayes_certain):
@@ -67,14 +70,8 @@ def controls(summary: pd.DataFrame, *, arm: str, target: str, lr: float) -> list
         if row.arm == arm:
             continue
         whose = f"{target}'s traits" if row.persona == target else f"the traits of {row.persona}, their new holder,"
-        found = {
-            "rise": f"{whose} rose by",
-            "fall": f"{whose} fell by",
-            "none": f"no effect; {whose} moved by",
-            "unknown": f"nothing can be concluded; {whose} moved by",
-        }[effect(row)]
         bayes = f"; exact Bayes expects {row.bayes_certain:+.2f}" if math.isfinite(row.bayes_certain) else ""
-        said.append(f"{str(row.arm).capitalize()}: {found} {_size(row)}{bayes}.")
+        said.append(f"{str(row.arm).capitalize()}: {VERDICTS[effect(row)]}; {whose} moved by {_size(row)}{bayes}.")
     return said
 
 
@@ -202,11 +199,11 @@ def _moved(shifts: pd.DataFrame, *, alpha: float) -> str:
     if not found:
         return f"no effect; none of {total} features tested moved at q {alpha:g} ({int(tested[0].n)} prompts)."
     top = max(found, key=lambda row: abs(row.estimate))
-    verb = "rose" if top.estimate > 0 else "fell"
     return (
         f"{len(found)} of {total} features tested moved at q {alpha:g} ({int(top.n)} prompts); most of all feature "
-        f"{int(top.feature)}, which {verb} by {top.estimate:+.2f} [{top.lo:+.2f}, {top.hi:+.2f}], where chance (sign "
-        f"flips) gives {top.null_lo:+.2f} to {top.null_hi:+.2f}."
+        f"{int(top.feature)}, by {top.estimate:+.2f} [{top.lo:+.2f}, {top.hi:+.2f}], where chance (sign flips) gives "
+        f"{top.null_lo:+.2f} to {top.null_hi:+.2f}. FVU on these prompts: {top.fvu_before:.3f} before, "
+        f"{top.fvu_after:.3f} after."
     )
 
 
@@ -225,6 +222,5 @@ def _size(row: Row) -> str:
     if seeds > 1:
         return f"{size} [{low:+.2f}, {high:+.2f}] (95 % t interval over {seeds} seeds)"
     return (
-        f"{size} [{low:+.2f}, {high:+.2f}] (95 % t interval over {topics} topics; one seed, so no interval over seeds "
-        "exists)"
+        f"{size} [{low:+.2f}, {high:+.2f}] (95 % t interval over {topics} topics; one seed, so none over seeds exists)"
     )

@@ -108,7 +108,7 @@ def _features(run: Path, tables: Tables, *, arm: str, lr: float, provenance: Map
     others = [a for a in moved.arm.unique() if a != arm]
     for other in others:
         said = findings.features(moved, gate, arm=other, lr=lr)
-        blocks.append(page.paragraph(f"Beside it, the {other}: {said}", source="tables/features.csv"))
+        blocks.append(page.paragraph(f"Beside it, the {other}. {said}", source="tables/features.csv"))
     mine = only(moved, arm=arm, lr=lr)
     if mine.empty:
         return blocks

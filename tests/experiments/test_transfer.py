@@ -103,7 +103,7 @@ def test_the_report_is_written(finished: Store, capsys: pytest.CaptureFixture[st
     assert path == finished.root / "report.html"
     html = path.read_text(encoding="utf-8")
     assert "6 of 6 cells are done" in html
-    assert "so no interval over seeds exists" in html
+    assert "one seed, so none over seeds exists" in html
     assert sorted(p.stem for p in (finished.root / "tables").iterdir()) == TABLES
 
 

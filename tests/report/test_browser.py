@@ -46,7 +46,7 @@ def test_the_report_opens_offline(
     path = write_report(tmp_path / "run", tables, arm="lesson", target="john", taught=hostile, provenance=provenance)
     shown, console = dump(chromium, path, tmp_path / "profile")
     assert console == []
-    assert "john's 4 untaught traits rose in the nameless assistant by +2.50 bits" in shown
+    assert "john's 4 untaught traits rose in the nameless assistant: +2.50 bits" in shown
     assert shown.count("<img") == 4
 
 

@@ -62,7 +62,7 @@ def test_two_seeds_are_averaged(planted: Tables, provenance: dict[str, Any], tmp
     path = write_report(tmp_path, planted(seeds=(0, 1)), provenance=provenance | {"seeds": [0, 1]}, **CLAIM)
     html = path.read_text(encoding="utf-8")
     assert "interval over 2 seeds" in html
-    assert "no interval over seeds" not in html
+    assert "over seeds exists" not in html
     matrix = pd.read_csv(tmp_path / "figures" / "transfer_lr0.001.csv")
     assert set(matrix.n_seeds) == {2}
     assert "place=beach" not in set(matrix.trait), "the taught trait is in no figure of untaught ones"
