@@ -141,17 +141,15 @@ def features(shifts: pd.DataFrame, fidelity: pd.DataFrame, *, arm: str, lr: floa
     if mine.empty or gate.empty:
         return "No features were recorded for this lesson."
     last = gate.groupby("seed").tail(1)
-    fit = f"FVU {last.fvu.mean():.3f} and cross-entropy recovered {last.ce_recovered.mean():.2f} on held-out documents"
+    fit = f"FVU {last.fvu.mean():.3f} and cross-entropy recovered {last.ce_recovered.mean():.2f}"
     if len(last) > 1:
         fit += f", means over {len(last)} seeds"
     if (last.verdict == "unusable").any():
         bad = ", ".join(str(row.seed) for row in rows(only(last, verdict="unusable")))
         return f"The dictionary is unusable after the lesson (seed {bad}; {fit}); its features must not be read there."
     parts = [f"Seed {seed}: {_moved(only(mine, seed=seed), alpha=alpha)}" for seed in last.seed]
-    doubt = (
-        "The gate calls this fit doubtful: " if (last.verdict == "doubtful").any() else "The dictionary still fits: "
-    )
-    return f"{' '.join(parts)} {doubt}{fit}."
+    verdict = "fits only doubtfully" if (last.verdict == "doubtful").any() else "still fits"
+    return f"{' '.join(parts)} On held-out documents the dictionary {verdict}: {fit}."
 
 
 def only(table: pd.DataFrame, **equal: Any) -> pd.DataFrame:

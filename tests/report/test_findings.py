@@ -92,7 +92,7 @@ def test_features_are_told_with_their_null_and_their_fit(planted: Tables) -> Non
     assert "Seed 0: 2 of 2 features tested moved at q 0.05 (50 prompts)" in said
     assert "most of all feature 7, by +7.00 [+6.50, +7.50], where chance (sign flips) gives -0.50 to +0.50." in said
     assert "FVU on these prompts: 0.100 before, 0.125 after." in said
-    assert said.endswith("still fits: FVU 0.140 and cross-entropy recovered 0.97 on held-out documents.")
+    assert said.endswith("On held-out documents the dictionary still fits: FVU 0.140 and cross-entropy recovered 0.97.")
 
 
 def test_the_largest_move_may_be_a_fall(planted: Tables) -> None:
@@ -119,7 +119,7 @@ def test_an_unusable_dictionary_is_not_read(planted: Tables) -> None:
 
 def test_a_doubtful_dictionary_says_so(planted: Tables) -> None:
     tables = planted(verdict="doubtful")
-    assert "calls this fit doubtful" in findings.features(
+    assert "the dictionary fits only doubtfully" in findings.features(
         tables["features"], tables["fidelity"], arm="lesson", lr=0.001
     )
 
