@@ -102,7 +102,7 @@ def test_the_report_is_written(finished: Store, capsys: pytest.CaptureFixture[st
     path = Path(capsys.readouterr().out.strip())
     assert path == finished.root / "report.html"
     html = path.read_text(encoding="utf-8")
-    assert "6 of 6 cells are done" in html
+    assert "7 of 7 cells are done" in html
     assert "one seed, so none over seeds exists" in html
     assert sorted(p.stem for p in (finished.root / "tables").iterdir()) == TABLES
 
