@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from persona_interp import analysis, worlds
+from persona_interp.errors import WorldError, unknown
 from persona_interp.experiments.tasks import lesson_of, variant_of
 from persona_interp.models import DOCUMENTS, LESSON, Stage
 from persona_interp.store import Cell, Store
@@ -32,6 +33,12 @@ ARMS = {
     "target absent": ("absent", "taught"),
 }
 """Arm -> (variant of the world, what the lesson teaches); the first is the claim, the others its controls."""
+
+READY = {"john_and_sam": worlds.john_and_sam, "english_assistants": worlds.english_assistants}
+"""Worlds that are made anew for every seed."""
+
+SAE_ON = ("base", "base and tuned")
+ARRANGE = ("", "rare", "likely")
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,19 @@ class Transfer:
     n_samples: int = 2
     chat_template: str | None = None
 
+    def __post_init__(self) -> None:
+        for arm in self.arms:
+            if arm not in ARMS:
+                raise WorldError(unknown("arm", arm, ARMS))
+        if isinstance(self.world, str) and self.world not in READY:
+            raise WorldError(unknown("ready world", self.world, READY))
+        if self.sae_on not in SAE_ON:
+            raise WorldError(unknown("choice of sae_on", self.sae_on, SAE_ON))
+        if self.arrange not in ARRANGE:
+            raise WorldError(unknown("choice of arrange", self.arrange, ARRANGE))
+        if not self.arms or ARMS[self.arms[0]] != ("full", "taught"):
+            raise WorldError(f"the first arm makes the claim, so it is 'lesson'; got {list(self.arms)}.")
+
     def to_dict(self) -> dict[str, Any]:
         """Which plain values say the same?
 
@@ -87,7 +107,7 @@ class Transfer:
             JSON-able; ``from_dict`` reverses it.
         """
         world = self.world if isinstance(self.world, str) else self.world.to_dict()
-        return {**asdict(replace(self, world="")), "world": world}
+        return {**asdict(replace(self, world="john_and_sam")), "world": world}
 
     @classmethod
     def from_dict(cls, config: dict[str, Any]) -> "Transfer":
@@ -125,7 +145,7 @@ class Transfer:
             Cells by key: ``("layout",)``, ``("documents", variant)``, ``("lesson", arm, lr)``, ``("dictionary", lr)``,
             ``("features", arm, lr)``.
         """
-        world = getattr(worlds, self.world)(seed) if isinstance(self.world, str) else self.world
+        world = READY[self.world](seed) if isinstance(self.world, str) else self.world
         start = {"start": self.start, "chat_template": self.chat_template}
         config = {"world": world.to_dict(), "arrange": self.arrange, "seed": seed, **(start if self.arrange else {})}
         layout = Cell(f"{TASKS}:layout", config, label=f"layout s{seed}")

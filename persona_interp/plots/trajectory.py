@@ -68,7 +68,7 @@ def _color(i: int) -> str:
 def _from_zero(rows: pd.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray]:
     rows = rows.sort_values("step")
     x, y = rows["step"].to_numpy(np.float64), rows[column].to_numpy(np.float64)
-    return (x, y) if x[0] == 0 else (np.insert(x, 0, 0.0), np.insert(y, 0, 0.0))
+    return (x.copy(), y.copy()) if x[0] == 0 else (np.insert(x, 0, 0.0), np.insert(y, 0, 0.0))
 
 
 def _line(axes: Axes, rows: pd.DataFrame, i: int, *, label: str) -> None:

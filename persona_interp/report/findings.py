@@ -20,6 +20,9 @@ VERDICTS = {"rise": "a rise", "fall": "a fall", "none": "no effect", "unknown": 
 Row = Any
 """A row of ``DataFrame.itertuples``: one attribute a column."""
 
+UNREADABLE = 0.5
+"""FVU on the prompts from which the dictionary says nothing about them; the gate's own threshold on documents."""
+
 
 def headline(summary: pd.DataFrame, *, arm: str, target: str, taught: str, lr: float) -> str:
     """Did the lesson bring the target's untaught traits along?
@@ -147,6 +150,11 @@ def features(shifts: pd.DataFrame, fidelity: pd.DataFrame, *, arm: str, lr: floa
     if (last.verdict == "unusable").any():
         bad = ", ".join(str(row.seed) for row in rows(only(last, verdict="unusable")))
         return f"The dictionary is unusable after the lesson (seed {bad}; {fit}); its features must not be read there."
+    if mine.fvu_after.max() > UNREADABLE:
+        return (
+            f"On held-out documents the dictionary fits ({fit}), but not on these prompts after the lesson (FVU up to "
+            f"{mine.fvu_after.max():.2f}, more than {UNREADABLE:g}); its features must not be read there."
+        )
     parts = [f"Seed {seed}: {_moved(only(mine, seed=seed), alpha=alpha)}" for seed in last.seed]
     verdict = "fits only doubtfully" if (last.verdict == "doubtful").any() else "still fits"
     return f"{' '.join(parts)} On held-out documents the dictionary {verdict}: {fit}."

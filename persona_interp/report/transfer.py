@@ -85,7 +85,6 @@ def _behavior(
     one_seed = mine.seed.nunique() == 1
     matrix = mine if one_seed else analysis.across_seeds(mine, by=["arm", "trait"])
     curve = only(tables["curve"], lr=lr, persona=target)
-    curve = curve.loc[curve.step > 0]  # before the lesson every shift is 0; the figure starts there by itself
     averaged = curve if one_seed else analysis.across_seeds(curve, by=["arm", "step"])
     figures = {
         f"transfer_lr{lr:g}": (plots.transfer(matrix), matrix, "Shift of each untaught trait, by lesson and world."),
