@@ -127,7 +127,7 @@ def test_every_document_once_before_any_again(tiny: Any, corpus: pd.DataFrame, m
     assert len(batches) == 12 and all(len(b["input_ids"]) == 4 for b in batches)
     seen = np.concatenate([b["input_ids"][:, 0].numpy() for b in batches])
     assert sorted(seen) == sorted([*range(24)] * 2)
-    monkeypatch.setattr(training, "POOL", 1)
+    monkeypatch.setattr(training, "PADDING", 1.0)
     unsorted = training._batches(numbered, stage=replace(QUICK, steps=12), seed=0)
     cells = [sum(b["input_ids"].numel() for b in made) for made in (batches, unsorted)]
     assert cells[0] < 0.9 * cells[1], "a batch holds documents of about one length"
