@@ -83,7 +83,7 @@ class Stage:
 
 
 LESSON = Stage()
-DOCUMENTS = Stage(steps=1000, batch=32, lr=4e-3, loss="all", schedule="cosine", warmup=50, weight_decay=0.01)
+DOCUMENTS = Stage(steps=1000, batch=32, lr=4e-3, loss="all", schedule="cosine", warmup=50, weight_decay=0.7)
 
 
 def train(
