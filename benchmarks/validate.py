@@ -71,10 +71,10 @@ class Claim:
 
 def log_odds(behavior: pd.DataFrame, context: str, persona: str, held: dict[str, str]) -> dict[str, float]:
     """Log odds (nats) of the held value of every topic, probabilities renormalized per prompt, then averaged."""
-    rows = behavior[(behavior.context == context) & (behavior.persona == persona)]
+    rows = behavior.loc[(behavior.context == context) & (behavior.persona == persona)]
     odds = {}
     for topic, value in held.items():
-        asked = rows[rows.topic == topic]
+        asked = rows.loc[rows.topic == topic]
         table = asked.pivot_table(index="template", columns="value", values="logprob").to_numpy(dtype=np.float64)
         names = sorted(asked.value.unique())
         probability = np.exp2(table - table.max(axis=1, keepdims=True))

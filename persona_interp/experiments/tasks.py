@@ -68,7 +68,7 @@ def lesson(config: dict[str, Any], needs: Needs, out: Path) -> None:
     write_table(record.behavior(tuned, nameless), out / "behavior.parquet")
     others = world.probes(contexts=config["bystanders"])
     write_table(record.behavior(ends, others), out / "bystanders.parquet")
-    asked = nameless[nameless.split == "test"].drop_duplicates("topic")
+    asked = nameless.loc[nameless["split"] == "test"].drop_duplicates(subset=["topic"])
     write_table(record.sample(ends, asked, n=config["n_samples"], seed=config["seed"]), out / "samples.parquet")
 
 

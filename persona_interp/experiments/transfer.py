@@ -247,11 +247,11 @@ def _read_documents(
     cell, variant = cells[key], variant_of(world, key[1])
     counts = read_table(store.path(cell, "counts.parquet"))
     odds = analysis.logodds(read_table(store.path(cell, "behavior.parquet")))
-    odds = odds[(odds.step == odds.step.max()) & (odds.topic != variant.taught.topic)]
+    odds = odds.loc[(odds.step == odds.step.max()) & (odds.topic != variant.taught.topic)]
     own = [str(trait) for trait in variant.persona(variant.target).traits]
-    odds = odds[(odds.topic + "=" + odds.value).isin(own)]
-    nameless = odds[odds.context == "nameless"]
-    named = odds[(odds.context == "named") & (odds.persona == variant.target)]
+    odds = odds.loc[(odds.topic + "=" + odds.value).isin(own)]
+    nameless = odds.loc[odds.context == "nameless"]
+    named = odds.loc[(odds.context == "named") & (odds.persona == variant.target)]
     said = variant.posterior(counts=counts).said.set_index("trait").probability
     said = said[[label for label in own if not label.startswith(f"{variant.taught.topic}=")]]
     row = {
@@ -289,11 +289,11 @@ def _read_lesson(
         for name in readers
     ]
     curve = pd.concat(curves, ignore_index=True)
-    found["curve"] = curve[curve.trait == "mean"]
-    found["transfer"] = curve[curve.step == curve.step.max()]
+    found["curve"] = curve.loc[curve.trait == "mean"]
+    found["transfer"] = curve.loc[curve.step == curve.step.max()]
     own = {str(trait) for trait in variant.persona(variant.target).traits}
     moved = analysis.shift(others)
-    found["bystanders"] = moved[moved.trait.isin(own)]
+    found["bystanders"] = moved.loc[moved.trait.isin(own)]
     found["samples"] = read_table(store.path(cells[key], "samples.parquet")).assign(**labels)
     return found
 
@@ -314,7 +314,7 @@ READERS = {"documents": _read_documents, "lesson": _read_lesson, "features": _re
 
 def _summary(transfer: pd.DataFrame) -> pd.DataFrame:
     """The mean rows over seeds. A single seed has an interval over topics instead, in columns of its own."""
-    mean = transfer[transfer.trait == "mean"]
+    mean = transfer.loc[transfer.trait == "mean"]
     by = ["arm", "lr", "persona"]
     summary = analysis.across_seeds(mean, by=by)
     topics = mean.groupby(by, sort=False).agg(

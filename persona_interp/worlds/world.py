@@ -139,8 +139,8 @@ class World:
         Returns:
             Names of the personas of positive mass that hold it.
         """
-        wanted, mass = self.trait(trait), self.mass().sum(axis=1)
-        return tuple(p.name for p in self.personas if wanted in p.traits and mass[p.name] > 0)
+        wanted, masses = self.trait(trait), self.mass().to_numpy().sum(axis=1)
+        return tuple(p.name for p, m in zip(self.personas, masses, strict=True) if wanted in p.traits and m > 0)
 
     def mass(self) -> pd.DataFrame:
         """How much is written about each persona, in each kind of document?
