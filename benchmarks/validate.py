@@ -259,7 +259,7 @@ def feature_claims(runs: list[dict[str, Any]]) -> Iterator[Claim]:
             null = analysis.feature_shift(features.assign(act=(features.act.dims, both)), n_flips=2_000, seed=flip)
             hits += bool((null.q <= 0.05).any())
         false.append(float(hits))
-        fvu.append(float(one["fidelity"].sort_values("step").fvu.iloc[0]))
+        fvu.append(float(one["fidelity"].fvu.iloc[0]))
     yield Claim(
         "features and behavior of a checkpoint against itself", tuple(still), at_most=0.0, absolute=True, unit="bits"
     )
