@@ -6,11 +6,24 @@ one a core; a rerun does only what is missing. The tasks are the same public cal
 
 >>> from persona_interp.experiments import preset
 >>> len({cell.id for cell in preset("quick").cells()})
-20
+22
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from persona_interp.experiments.cells import run
-from persona_interp.experiments.presets import preset
-from persona_interp.experiments.transfer import Transfer
+
+if TYPE_CHECKING:
+    from persona_interp.experiments.presets import preset
+    from persona_interp.experiments.transfer import Transfer
 
 __all__ = ["Transfer", "preset", "run"]
+
+_LAZY = {"Transfer": "transfer", "preset": "presets"}  # these load torch, which a worker must not do before its cell
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
