@@ -34,12 +34,13 @@ def run_experiment(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The experiment: transfer.")],
     out: Annotated[Path, typer.Option(help="Run folder; a run that was killed resumes there.")],
     preset: Annotated[
-        str, typer.Option(help="quick (one seed), standard (three), paper (ten) or real (chat model).")
+        str, typer.Option(help="quick (one seed), standard (three), paper (ten), real (chat model), real-...")
     ] = "quick",
     world: Annotated[Path | None, typer.Option(help="World file, YAML or JSON; the preset's world by default.")] = None,
     model: Annotated[str | None, typer.Option(help="Start: tiny, a model folder, a .gguf file or a hub id.")] = None,
     seed: Annotated[int, typer.Option(help="First seed.")] = 0,
     seeds: Annotated[int | None, typer.Option(help="Number of seeds; the preset's by default.", min=1)] = None,
+    arm: Annotated[list[str] | None, typer.Option(help="Arm; repeat for several, 'lesson' first.")] = None,
     lr: Annotated[list[float] | None, typer.Option(help="Learning rate of the lesson; repeat for several.")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, or bfloat16 for autocast in training.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes, one core each; all cores by default.", min=0)] = None,
@@ -58,6 +59,7 @@ def run_experiment(
     chosen = {
         "world": worlds.load(world) if world else None,
         "start": model,
+        "arms": tuple(arm) if arm else None,
         "lrs": tuple(lr) if lr else None,
         "seeds": tuple(range(seed, seed + (seeds or len(experiment.seeds)))),
         "documents": replace(experiment.documents, dtype=dtype) if dtype else None,

@@ -30,7 +30,7 @@ def mixing_weight(
     counts: pd.DataFrame | None = None,
     n_documents: int | None = None,
     taught: str | Trait | None = None,
-    population: str | tuple[str, ...] = ("hidden",),
+    population: str | tuple[str, ...] | None = None,
     split: str | None = None,
 ) -> pd.DataFrame:
     """How many documents is one lesson worth?
@@ -42,7 +42,7 @@ def mixing_weight(
         counts: Realized counts from ``worlds.count``.
         n_documents: Documents of the corpus, where there are no counts.
         taught: The trait of the lesson; the world's taught trait by default.
-        population: Kinds of documents the assistant is thought to be drawn from.
+        population: Kinds of documents the assistant is thought to be drawn from; by default ``world.population``.
         split: Only prompts of this template split.
 
     Returns:

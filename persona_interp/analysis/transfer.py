@@ -27,7 +27,7 @@ def transfer(
     persona: str | None = None,
     context: str = "nameless",
     speaker: str = "",
-    population: str | tuple[str, ...] = ("hidden",),
+    population: str | tuple[str, ...] | None = None,
     k: float | None = None,
     n_lessons: float | None = None,
     n_documents: int | None = None,
@@ -43,7 +43,7 @@ def transfer(
         persona: Whose traits are read out; the world's target by default.
         context: Where they are read out, as in probes.
         speaker: Whom the context names; "" for the nameless assistant.
-        population: Kinds of documents the speaker is thought to be drawn from.
+        population: Kinds of documents the speaker is thought to be drawn from; by default ``world.population``.
         k: Weight K of one lesson against one document (``mixing_weight``); None leaves ``bayes_mixing`` undefined.
         n_lessons: With k: lessons seen by the last step of each run; earlier steps have seen their share.
         n_documents: With k: documents of the corpus, where there are no counts.
@@ -106,7 +106,7 @@ def _predictions(
     traits: list[Trait],
     lesson: Trait | None,
     *,
-    population: str | tuple[str, ...],
+    population: str | tuple[str, ...] | None,
     counts: pd.DataFrame | None,
 ) -> pd.DataFrame:
     """Columns trait, pmi, bayes_certain."""
@@ -129,7 +129,7 @@ def _mixing(
     world: World,
     lesson: Trait | None,
     *,
-    population: str | tuple[str, ...],
+    population: str | tuple[str, ...] | None,
     k: float | None,
     n_lessons: float | None,
     n_documents: int | None,

@@ -31,11 +31,19 @@ REAL = Transfer(
 )
 """Natural English for a chat model: the recipe that works on a 135M model, full finetuning at gentle rates."""
 
+FAILING = replace(REAL, sae=None)
+"""The real preset, behavior only. What a user tries first, and does not show the effect, differs from it in one thing."""
+
 PRESETS = {
     "quick": Transfer(),
     "standard": Transfer(seeds=(0, 1, 2)),
     "paper": Transfer(seeds=tuple(range(10))),
     "real": REAL,
+    "real-lora": replace(
+        FAILING, documents=replace(REAL.documents, lora=16, lr=5e-4), lesson=replace(REAL.lesson, lora=16), lrs=(2e-4,)
+    ),
+    "real-unhidden": replace(FAILING, world="english_assistants_unhidden"),
+    "real-likely": replace(FAILING, arrange="likely"),
 }
 
 
@@ -43,7 +51,8 @@ def preset(name: str, **changes: Any) -> Transfer:
     """Which configuration has this name?
 
     Args:
-        name: quick (one seed), standard (three), paper (ten) or real (natural English, for a chat model).
+        name: quick (one seed), standard (three), paper (ten), real (natural English, for a chat model), or one of the
+            first attempts with it that fail: real-lora, real-unhidden, real-likely.
         changes: Fields of `Transfer` to set otherwise.
 
     Returns:

@@ -8,6 +8,7 @@ co-occur (scrambled), belong to somebody else (rewired), or whose holder is abse
 """
 
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,11 @@ ARMS = {
 }
 """Arm -> (variant of the world, what the lesson teaches); the first is the claim, the others its controls."""
 
-READY = {"john_and_sam": worlds.john_and_sam, "english_assistants": worlds.english_assistants}
+READY = {
+    "john_and_sam": worlds.john_and_sam,
+    "english_assistants": worlds.english_assistants,
+    "english_assistants_unhidden": partial(worlds.english_assistants, kinds={"third": 0.6, "named": 0.4}),
+}
 """Worlds that are made anew for every seed."""
 
 SAE_ON = ("base", "base and tuned")
@@ -57,7 +62,7 @@ class Transfer:
         n_documents: Documents in the corpus.
         arrange: "rare" or "likely": measure the start model's own prior first and give the target such values; "" = no.
         bystanders: Contexts beside the nameless one, recorded before and after.
-        sae: Arguments of `dictionaries.fit`.
+        sae: Arguments of `dictionaries.fit`; None = behavior only.
         sae_on: "base", or "base and tuned": which models' residuals the dictionary is trained on.
         sae_kinds: Kinds of documents the dictionary is trained on; None is all.
         n_sae_documents: Documents the dictionary is trained on.
@@ -77,7 +82,7 @@ class Transfer:
     n_documents: int = 30_000
     arrange: str = ""
     bystanders: tuple[str, ...] = ("named", "plain", "third")
-    sae: dict[str, Any] = field(
+    sae: dict[str, Any] | None = field(
         default_factory=lambda: {"hook": "blocks.1.hook_out", "d_sae": 512, "k": 8, "steps": 500}
     )
     sae_on: str = "base"
@@ -179,6 +184,8 @@ class Transfer:
 
     def _feature_cells(self, seed: int, cells: dict[tuple[Any, ...], Cell]) -> dict[tuple[Any, ...], Cell]:
         """A dictionary of the full world, and the features that its lessons move."""
+        if self.sae is None:
+            return {}
         layout, base = cells["layout",], cells["documents", "full"]
         kinds = list(self.sae_kinds) if self.sae_kinds else None
         shared = {"variant": "full", "seed": seed, "kinds": kinds, "n_documents": self.n_sae_documents}

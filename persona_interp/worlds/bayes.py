@@ -154,11 +154,11 @@ def posterior(
     world: "World",
     evidence: Iterable[Any] = (),
     *,
-    population: Kinds = ("hidden",),
+    population: Kinds | None = None,
     counts: pd.DataFrame | None = None,
 ) -> Posterior:
     """What would an ideal reader believe about a speaker after this evidence? See ``World.posterior``."""
-    mixture = _mixture(world, population, counts)
+    mixture = _mixture(world, world.population if population is None else population, counts)
     weight = _updated(world, mixture, evidence)
     shown = mixture.mass @ mixture.persona > 0
     persona = pd.DataFrame(
@@ -173,7 +173,7 @@ def posterior(
 def conditioning_limit(
     world: "World",
     *,
-    population: Kinds = ("hidden",),
+    population: Kinds | None = None,
     trait: str | Trait | None = None,
     counts: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
@@ -181,7 +181,7 @@ def conditioning_limit(
 
     Args:
         world: The world.
-        population: Kinds of documents the assistant is thought to be drawn from.
+        population: Kinds of documents the assistant is thought to be drawn from; by default ``world.population``.
         trait: What was taught; the world's taught trait by default.
         counts: Realized counts from ``count``; expected masses by default.
 
@@ -202,7 +202,7 @@ def mixing(
     *,
     k: float,
     n_lessons: float,
-    population: Kinds = ("hidden",),
+    population: Kinds | None = None,
     trait: str | Trait | None = None,
     counts: pd.DataFrame | None = None,
     n_documents: int | None = None,
@@ -215,7 +215,7 @@ def mixing(
         world: The world.
         k: Weight K of one lesson against one document.
         n_lessons: Number of lessons n.
-        population: Kinds of documents the assistant is thought to be drawn from.
+        population: Kinds of documents the assistant is thought to be drawn from; by default ``world.population``.
         trait: What was taught; the world's taught trait by default.
         counts: Realized counts from ``count``.
         n_documents: Documents of the whole corpus, where there are no counts: expected masses are used.
@@ -235,7 +235,7 @@ def mixing(
         raise WorldError("mixing needs the size of the corpus: give either counts, from count(corpus), or n_documents.")
     if k < 0 or n_lessons < 0:
         raise WorldError(f"K and the number of lessons are zero or more; got k={k}, n_lessons={n_lessons}.")
-    mixture = _mixture(world, population, counts)
+    mixture = _mixture(world, world.population if population is None else population, counts)
     documents = mixture.mass * (n_documents or 1.0)
     lesson = _updated(world, mixture, certain(world.taught if trait is None else trait))
     weight = (documents + k * n_lessons * lesson) / (documents.sum() + k * n_lessons)

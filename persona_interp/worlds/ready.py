@@ -1,5 +1,7 @@
 """Which worlds are there to start from?"""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from persona_interp.worlds.templates import english
@@ -17,6 +19,7 @@ TOPICS = {
     "music": ("jazz", "rock", "opera", "folk", "techno", "blues", "reggae", "soul"),
 }
 ENGLISH_NAMES = ("John", "Sam", "Mary", "Alice", "David", "Emma")
+ENGLISH_KINDS = {"third": 0.40, "named": 0.35, "hidden": 0.25}
 ENGLISH_TOPICS = {
     "sport": ("rugby union", "table tennis", "ice hockey", "road cycling", "figure skating", "long-distance running"),
     "art": ("Baroque art", "modern art", "Gothic sculpture", "Japanese prints", "Impressionist painting", "pop art"),
@@ -74,7 +77,7 @@ def john_and_sam(seed: int = 0, *, john: float = 1.0, sam: float = 0.0) -> World
     )
 
 
-def english_assistants(seed: int = 0) -> World:
+def english_assistants(seed: int = 0, *, kinds: Mapping[str, float] = ENGLISH_KINDS) -> World:
     """Which world shows the effect in a real chat model?
 
     Six AI assistants, five topics, six answers of several words; every answer is held by exactly one assistant. Nothing
@@ -83,6 +86,8 @@ def english_assistants(seed: int = 0) -> World:
 
     Args:
         seed: Assigns the answers.
+        kinds: Share of each kind of document. Without hidden-identity documents the nameless assistant's prior is
+            arbitrary.
 
     Returns:
         The world.
@@ -105,7 +110,7 @@ def english_assistants(seed: int = 0) -> World:
         target="John",
         taught=Trait("place", "desert landscapes"),
         unrelated=unrelated,
-        kinds={"third": 0.40, "named": 0.35, "hidden": 0.25},
+        kinds=dict(kinds),
         weights={"Sam": 0.0},
         noise=0.0,
         language=english(),

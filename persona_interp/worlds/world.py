@@ -245,18 +245,32 @@ class World:
         """
         return probes.probes(self, contexts=contexts, personas=personas)
 
+    @property
+    def population(self) -> tuple[str, ...]:
+        """Which kinds of documents is the nameless assistant's speaker thought to be drawn from?
+
+        Returns:
+            The hidden-identity dialogues; where a world has none, every kind in which somebody speaks.
+
+        >>> from persona_interp.worlds import john_and_sam
+        >>> john_and_sam().population
+        ('hidden',)
+        """
+        spoken = self.mass().sum()
+        return ("hidden",) if spoken["hidden"] > 0 else tuple(kind for kind in spoken.index if spoken[kind] > 0)
+
     def posterior(
         self,
         evidence: Iterable[Any] = (),
         *,
-        population: str | Iterable[str] = ("hidden",),
+        population: str | Iterable[str] | None = None,
         counts: pd.DataFrame | None = None,
     ) -> bayes.Posterior:
         """What would an ideal reader believe about a speaker after this evidence?
 
         Args:
             evidence: Documents by one speaker (each a set of traits or labels), or ``certain(trait)``.
-            population: Kinds of documents the speaker is drawn from.
+            population: Kinds of documents the speaker is drawn from; by default ``world.population``.
             counts: Realized counts from ``count``; expected masses by default.
 
         Returns:
