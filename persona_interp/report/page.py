@@ -1,19 +1,29 @@
 """How does a report become one inert HTML file?
 
-A report is a list of blocks (headings, paragraphs, figures, tables); Jinja's autoescaping turns every piece of data
-into text. The page carries its figures as data URIs and no script at all, and a content security policy forbids
-everything else: it opens offline and can do nothing.
+A report is a list of blocks (headings, paragraphs, figures, tables, token views); Jinja's autoescaping turns every
+piece of data into text, and characters that nobody would see are spelled out. The page carries its figures as data URIs,
+and a content security policy forbids everything else: it opens offline and can do nothing. Only a block that needs
+scripts (a token view) brings them: constants of this package, embedded once, allowed by their hash. Data never sits in
+them.
 """
 
 import base64
 import hashlib
+import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import pandas as pd
+from markupsafe import Markup
+
+from persona_interp.report.characters import visible
 
 Block = dict[str, Any]
+
+LIMIT = 10_000
+"""Characters shown of one text; of a longer one the number cut is said."""
 
 
 def page(title: str, blocks: list[Block]) -> str:
@@ -24,17 +34,26 @@ def page(title: str, blocks: list[Block]) -> str:
         blocks: What `heading`, `paragraph`, `figure` and `table` return, in order.
 
     Returns:
-        HTML that loads nothing and runs nothing.
+        HTML that loads nothing and runs nothing but the scripts that its blocks bring.
 
     >>> "<b>" in page("a", [heading("<b>")])
     False
     """
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-    style = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    folder = Path(__file__).parent
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=lambda value: visible(value, limit=LIMIT) if type(value) is str else value,
+    )
+    environment.filters["json"] = _json
+    style = (folder / "page.css").read_text(encoding="utf-8")
+    scripts = list(dict.fromkeys(_scripts(blocks)))
+    policy = f"default-src 'none'; img-src data:; style-src {_hash(style)}"
+    if scripts:
+        policy += f"; script-src {' '.join(map(_hash, scripts))}"
     template = environment.get_template("page.html")
-    return template.render(title=title, blocks=blocks, style=style, style_hash=f"sha256-{digest}")
+    return template.render(title=title, blocks=blocks, style=style, policy=policy, scripts=scripts)
 
 
 def heading(text: str) -> Block:
@@ -102,6 +121,41 @@ def table(frame: pd.DataFrame, *, caption: str, source: str, rows: int = 40) -> 
     ]
     hidden = max(len(frame) - rows, 0)
     return {"kind": "table", "columns": columns, "rows": shown, "caption": caption, "source": source, "hidden": hidden}
+
+
+def details(summary: str, blocks: Sequence[Block], *, opened: bool = False) -> Block:
+    """Blocks that a reader unfolds: the page of a feature.
+
+    Args:
+        summary: Plain text, shown while folded.
+        blocks: What is inside, in order.
+        opened: Unfolded from the start.
+
+    Returns:
+        A block.
+
+    >>> details("Feature 7", [heading("Examples")])["blocks"][0]["text"]
+    'Examples'
+    """
+    return {"kind": "details", "summary": summary, "blocks": list(blocks), "open": opened}
+
+
+def _scripts(blocks: Sequence[Block]) -> Iterator[str]:
+    """Which scripts do these blocks need, those inside of others included?"""
+    for block in blocks:
+        yield from block.get("scripts", ())
+        yield from _scripts(block.get("blocks", ()))
+
+
+def _hash(text: str) -> str:
+    """An inline style or script as the policy names it."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _json(value: object) -> Markup:
+    """Data as JSON in which no tag and no entity can begin; ASCII, so that no script ends its lines anywhere else."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
 def _shown(value: object) -> str:
