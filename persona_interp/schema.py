@@ -32,6 +32,14 @@ TABLES: dict[str, dict[str, str]] = {
         "values": "tuple of the topic's values",
         "answers": "tuple: the text that completes the last message with each value, terminator included",
     },
+    "prompts": {
+        "prompt": "unique name of the prompt",
+        "context": "nameless, named, plain or third",
+        "persona": "who speaks or is spoken of, as far as the table knows; '' for nobody",
+        "topic": "topic of the value that comes next",
+        "split": "train or test: two halves, one to choose on and one to report",
+        "messages": "like corpus; the last message is unfinished",
+    },
     "behavior": {
         "checkpoint": "label of the checkpoint, 'lesson@8'",
         "seed": "seed of the run",
@@ -149,7 +157,7 @@ TABLES: dict[str, dict[str, str]] = {
     "contexts": {
         "seed": "seed of the run",
         "context": "as in probes",
-        "persona": "whom the context names; '' for none; 'average' and 'worst' over the personas that are not the target",
+        "persona": "whom the context names; '' for none; 'average', 'worst' over all but the target",
         "quantity": "leak (the target's untaught traits), own (the persona's own), taught (the taught trait itself)",
         "estimate": "mean shift of the log odds, after minus before (bits)",
         "lo": "lower end of the 95 % interval over templates; of 'average' over personas",

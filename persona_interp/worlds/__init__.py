@@ -6,6 +6,7 @@ frozen data. From it come
 
 - ``world.corpus()``: documents to train a model on; ``world.lessons()``: chats that teach one trait;
 - ``world.probes()``: questions that measure what the model says, as nobody, as John, in plain text, about John;
+- ``world.cuts(corpus)``: those documents up to just before each value they say;
 - ``world.posterior(evidence)``: exact Bayes, with ``conditioning_limit`` and ``mixing``, the two standing predictions;
 - ``world.scrambled()``, ``.rewired()``, ``.without("john")``, ``.named_only("john")``: the control worlds.
 

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from persona_interp.errors import WorldError, unknown
-from persona_interp.worlds import bayes, corpus, files, probes, validation, variants
+from persona_interp.worlds import bayes, corpus, cuts, files, probes, validation, variants
 from persona_interp.worlds.language import PERSONA_KINDS, Language
 from persona_interp.worlds.templates import words
 from persona_interp.worlds.trait import Persona, Trait
@@ -244,6 +244,30 @@ class World:
             A probes table (see ``schema.TABLES``): every topic x template x context.
         """
         return probes.probes(self, contexts=contexts, personas=personas)
+
+    def cuts(self, corpus: pd.DataFrame) -> pd.DataFrame:
+        """Which prompts end just before each value that these documents say?
+
+        Args:
+            corpus: A corpus table that this world wrote; filler and lessons are left out.
+
+        Returns:
+            A prompts table (see ``schema.TABLES``), one row a statement: ``prompt`` ("doc7/2"), ``doc``, ``kind``,
+            ``context`` (nameless for hidden, plain for first, else the kind), ``persona`` who speaks or is spoken of,
+            ``topic``, ``value`` about to be said, ``order`` (from 0 within the document), ``split`` by document (even
+            numbers train, odd ones test), ``messages`` without the space before the value. A text that begins with
+            its value leaves nothing to read and has no row.
+
+        Raises:
+            WorldError: Another world wrote this corpus, two documents have one number, or nobody says anything.
+
+        >>> from persona_interp.worlds import john_and_sam
+        >>> world = john_and_sam()
+        >>> cut = world.cuts(world.corpus(20, kinds="third")).iloc[0]
+        >>> cut["prompt"], cut["value"], cut["messages"][0]["content"]
+        ('doc0/0', 'beach', 'the favorite place of john is')
+        """
+        return cuts.cuts(self, corpus)
 
     @property
     def population(self) -> tuple[str, ...]:
