@@ -97,6 +97,17 @@ TABLES: dict[str, dict[str, str]] = {
         "bayes_mixing": "shift expected if n lessons counted as K n documents (bits)",
         "k": "K, documents a lesson",
     },
+    "tokens": {
+        "prompt": "unique name of the prompt",
+        "pos": "position of the token in its prompt",
+        "piece": "text of the token",
+        "role": "system, user, assistant, text, template or special",
+        "turn": "number of the message that the token belongs to; -1 for none",
+        "checkpoint": "label of the checkpoint",
+        "feature": "index in the dictionary",
+        "act": "activation (residual units)",
+        "counted": "is the token in the statistics: of a role asked for, and no outlier",
+    },
     "feature_shift": {
         "feature": "index in the dictionary",
         "estimate": "mean activation after minus before",
