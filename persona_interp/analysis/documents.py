@@ -1,0 +1,99 @@
+"""What does each document say on average? The unit that labels belong to, and that chance acts on."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from persona_interp import schema
+from persona_interp.errors import SchemaError, unknown
+
+
+class Documents(NamedTuple):
+    """Readings of documents, averaged over the prompts of each.
+
+    Attributes:
+        values: Mean reading, dims (document, reading), float64.
+        readings: What each column is: index of a feature, or name of a readout; dims (reading).
+        personas: Whose document it is, dims (document).
+        train: Is the document in the half that features are chosen on? Dims (document).
+        fvu: Mean over prompts of the fraction of variance unexplained; NaN for readouts.
+        checkpoint: Label of the checkpoint that was read; "" when there is none.
+    """
+
+    values: npt.NDArray[np.float64]
+    readings: npt.NDArray
+    personas: npt.NDArray[np.str_]
+    train: npt.NDArray[np.bool_]
+    fvu: float
+    checkpoint: str
+
+
+def documents(data: xr.Dataset | xr.DataArray, *, checkpoint: str | None = None, cluster: str = "doc") -> Documents:
+    """What does each document read on average, whose is it, and in which half?
+
+    Args:
+        data: Features (a Dataset) or readouts (a DataArray with dims name, prompt and maybe checkpoint), recorded on
+            prompts of documents (``world.cuts``); coordinates persona, split and ``cluster`` along prompt.
+        checkpoint: Label; the first by default.
+        cluster: Coordinate that names the document of a prompt.
+
+    Returns:
+        The documents that somebody speaks in or that are about somebody, sorted by name.
+
+    Raises:
+        SchemaError: A coordinate or checkpoint is missing, a reading is not finite, or the prompts of one document
+            differ in persona or split.
+
+    >>> prompts = {"persona": ("prompt", ["john"] * 3), "split": ("prompt", ["test"] * 3), "doc": ("prompt", [0, 0, 1])}
+    >>> data = xr.DataArray([[1.0, 3.0, 5.0]], dims=("name", "prompt"), coords={"name": ["john"], **prompts})
+    >>> documents(data).values.tolist()
+    [[2.0], [5.0]]
+    """
+    column = "feature" if isinstance(data, xr.Dataset) else "name"
+    act = schema.check(data, "features")["act"] if isinstance(data, xr.Dataset) else data
+    if set(act.dims) - {"checkpoint"} != {column, "prompt"}:
+        raise SchemaError(f"readouts have dims (name, checkpoint, prompt) or (name, prompt); got {act.dims}.")
+    chosen = _checkpoint(act, checkpoint)
+    if chosen:
+        act = act.sel(checkpoint=chosen)
+    along = [str(name) for name, c in act.coords.items() if c.dims == ("prompt",)]
+    for name in ("persona", "split", cluster):
+        if name not in along:
+            raise SchemaError(f"{unknown('coordinate along prompt', name, along)} Record prompts of world.cuts(...).")
+    of_prompt = pd.DataFrame({name: act[name].to_numpy() for name in ("persona", "split", cluster)})
+    spoken = (of_prompt["persona"] != "").to_numpy()
+    if not spoken.any():
+        raise SchemaError("no prompt names a persona, so there is nothing to score; use documents that do.")
+    of_prompt = of_prompt[spoken]
+    values = act.transpose("prompt", column).to_numpy().astype(np.float64)[spoken]
+    if not np.isfinite(values).all():
+        raise SchemaError("expected finite readings; got NaN or infinity. Record these prompts again.")
+    names, group = np.unique(of_prompt[cluster].to_numpy(), return_inverse=True)
+    if len(of_prompt[["persona", "split", cluster]].drop_duplicates()) > len(names):
+        raise SchemaError(f"the prompts of one {cluster} differ in persona or split; cluster by the document.")
+    sums = np.zeros((len(names), values.shape[1]))
+    np.add.at(sums, group, values)
+    first = of_prompt.groupby(group).first()
+    fvu = float(_fvu(data, chosen)[spoken].mean())
+    means = sums / np.bincount(group)[:, None]
+    personas = first["persona"].to_numpy().astype(str)
+    return Documents(means, act[column].to_numpy(), personas, (first["split"] == "train").to_numpy(), fvu, chosen)
+
+
+def _checkpoint(act: xr.DataArray, wanted: str | None) -> str:
+    """Label of the checkpoint to read; "" where there is no such dim."""
+    labels = [str(c) for c in act["checkpoint"].to_numpy()] if "checkpoint" in act.dims else []
+    if wanted is None:
+        return labels[0] if labels else ""
+    if wanted not in labels:
+        raise SchemaError(unknown("checkpoint", wanted, labels))
+    return wanted
+
+
+def _fvu(data: xr.Dataset | xr.DataArray, checkpoint: str) -> npt.NDArray[np.float64]:
+    if isinstance(data, xr.DataArray):
+        return np.full(data.sizes["prompt"], np.nan)
+    return data["fvu"].sel(checkpoint=checkpoint).to_numpy().astype(np.float64)
