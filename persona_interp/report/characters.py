@@ -28,7 +28,7 @@ _SHOWN = _Shown()
 
 
 def visible(text: str, *, limit: int) -> str:
-    """How is this text shown so that every character of it can be seen?
+    r"""How is this text shown so that every character of it can be seen?
 
     Two texts of at most ``limit`` characters are shown alike only if they are equal: the bracket that opens a code
     point is itself shown as one.
@@ -40,7 +40,7 @@ def visible(text: str, *, limit: int) -> str:
     Returns:
         Printable text that UTF-8 can hold.
 
-    >>> visible("a\\u202eb\\n", limit=10), visible("football", limit=4)
+    >>> visible("a\u202eb\n", limit=10), visible("football", limit=4)
     ('a⟨U+202E⟩b⟨U+000A⟩', 'foot⟨4 more characters⟩')
     """
     cut = f"⟨{len(text) - limit:,} more characters⟩" if len(text) > limit else ""

@@ -1,10 +1,10 @@
 """How does a report become one inert HTML file?
 
 A report is a list of blocks (headings, paragraphs, figures, tables, token views); Jinja's autoescaping turns every
-piece of data into text, and characters that nobody would see are spelled out. The page carries its figures as data URIs,
-and a content security policy forbids everything else: it opens offline and can do nothing. Only a block that needs
-scripts (a token view) brings them: constants of this package, embedded once, allowed by their hash. Data never sits in
-them.
+piece of data into text, and characters that nobody would see are spelled out. The page carries its figures as data
+URIs, and a content security policy forbids everything else: it opens offline and can do nothing. Only a block that
+needs scripts (a token view) brings them: constants of this package, embedded once, allowed by their hash. Data never
+sits in them.
 """
 
 import base64
