@@ -19,13 +19,14 @@ from persona_interp.models.boot import boot, residuals
 from persona_interp.models.chats import PLAIN_TEMPLATE
 from persona_interp.models.checkpoint import Checkpoint, Trajectory
 from persona_interp.models.load import Loaded, check_tokenizers, hash_weights, load, resolve
-from persona_interp.models.tokens import Tokens, encode, hash_tokens
+from persona_interp.models.tokens import ROLES, Tokens, encode, hash_tokens
 from persona_interp.models.train import DOCUMENTS, LESSON, Stage, train
 
 __all__ = [
     "DOCUMENTS",
     "LESSON",
     "PLAIN_TEMPLATE",
+    "ROLES",
     "Checkpoint",
     "Loaded",
     "Stage",

@@ -31,11 +31,13 @@ class Stretch(NamedTuple):
         text: The text.
         role: system, user, assistant or text for content, template for what stands around it.
         learn: Whether the model says it: an answer, the end of its turn, or plain text.
+        turn: Index of the message whose content it is; -1 for what stands around contents.
     """
 
     text: str
     role: str
     learn: bool
+    turn: int
 
 
 class _Slot(NamedTuple):
@@ -69,7 +71,10 @@ def stretches(tokenizer: Any, conversations: Iterable[Conversation], *, complete
             shapes[roles] = _slots(tokenizer, roles, complete=complete)
         slots = shapes[roles]
         found.append(
-            [Stretch(messages[s.number]["content"] if s.text is None else s.text, s.role, s.learn) for s in slots]
+            [
+                Stretch(messages[s.number]["content"] if s.text is None else s.text, s.role, s.learn, s.number)
+                for s in slots
+            ]
         )
         if roles != ("text",):
             chats.append((list(messages), "".join(stretch.text for stretch in found[-1])))

@@ -15,8 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from persona_interp.errors import ModelError
+from persona_interp.errors import ModelError, SchemaError, unknown
 from persona_interp.models.chats import Conversation, Stretch, stretches
+
+ROLES = ("system", "user", "assistant", "text", "template", "special")
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Tokens:
         roles: Role of each token: system, user, assistant, text, template or special.
         learn: Whether a token is said by the model, dims as ids: an assistant's answer with its end-of-turn, or
             plain text with its end.
+        turns: Index of the message whose content each token belongs to, dims as ids; -1 for none.
         answer_start: Position of the first token of each row's answer; the row's length where it has none.
         pad_id: Id that padding is filled with; never read, because the attention mask is 0 there.
     """
@@ -35,6 +38,7 @@ class Tokens:
     ids: tuple[list[int], ...]
     roles: tuple[list[str], ...]
     learn: tuple[list[bool], ...]
+    turns: tuple[list[int], ...]
     answer_start: tuple[int, ...]
     pad_id: int = 0
 
@@ -45,6 +49,39 @@ class Tokens:
     def spans(self) -> list[tuple[int, int]]:
         """Where the answer of each row begins and ends (positions)."""
         return [(start, len(row)) for start, row in zip(self.answer_start, self.ids, strict=True)]
+
+    @property
+    def places(self) -> tuple[list[int], ...]:
+        """Position of each token within its message, from 0; -1 outside messages."""
+        rows = []
+        for turns in self.turns:
+            seen: dict[int, int] = {}
+            places = []
+            for turn in turns:
+                places.append(seen.get(turn, 0) if turn >= 0 else -1)
+                seen[turn] = seen.get(turn, 0) + 1
+            rows.append(places)
+        return tuple(rows)
+
+    def marks(self, where: Iterable[str]) -> list[np.ndarray]:
+        """Which tokens have one of these roles?
+
+        Args:
+            where: Roles, see ``ROLES``.
+
+        Returns:
+            Booleans of every row.
+
+        Raises:
+            SchemaError: A role that does not exist, or none at all.
+        """
+        wanted = (where,) if isinstance(where, str) else tuple(where)
+        for role in wanted:
+            if role not in ROLES:
+                raise SchemaError(unknown("role", str(role), ROLES))
+        if not wanted:
+            raise SchemaError(f"where names no role; name some of {', '.join(ROLES)}.")
+        return [np.isin(np.asarray(roles, dtype=str), wanted) for roles in self.roles]
 
     def pad(self, *, side: str = "right", rows: Iterable[int] | None = None) -> tuple[Tensor, Tensor]:
         """What does a model take?
@@ -78,6 +115,7 @@ class _Row(NamedTuple):
     ids: list[int]
     roles: list[str]
     learn: list[bool]
+    turns: list[int]
     answer_start: int
 
 
@@ -133,6 +171,7 @@ def encode(
         tuple(row.ids for row in rows),
         tuple(row.roles for row in rows),
         tuple(row.learn for row in rows),
+        tuple(row.turns for row in rows),
         tuple(row.answer_start for row in rows),
         pad,
     )
@@ -184,13 +223,14 @@ def _owners(parts: list[Stretch], text: str, offsets: list[tuple[int, int]]) -> 
 def _row(ids: list[int], owners: list[Stretch], marks: _Marks, *, n_prompt: int, ends: bool) -> _Row:
     """One row with its BOS, where plain text has one, and its end of text, where it ``ends``."""
     roles = ["special" if t in marks.special else part.role for t, part in zip(ids, owners, strict=True)]
-    learn = [part.learn for part in owners]
+    learn, turns = [part.learn for part in owners], [part.turn for part in owners]
     has_answer = n_prompt < len(ids)
     if marks.bos is not None and ids[:1] != [marks.bos]:
-        ids, roles, learn, n_prompt = [marks.bos, *ids], ["special", *roles], [False, *learn], n_prompt + 1
+        ids, roles, learn, turns = [marks.bos, *ids], ["special", *roles], [False, *learn], [-1, *turns]
+        n_prompt += 1
     if ends and marks.eos is not None:
-        ids, roles, learn = [*ids, marks.eos], [*roles, "special"], [*learn, True]
-    return _Row(ids, roles, learn, n_prompt if has_answer else len(ids))
+        ids, roles, learn, turns = [*ids, marks.eos], [*roles, "special"], [*learn, True], [*turns, -1]
+    return _Row(ids, roles, learn, turns, n_prompt if has_answer else len(ids))
 
 
 def _refuse(words: set[str], text: str) -> None:

@@ -53,7 +53,7 @@ def test_an_unknown_hook_is_refused(tiny: Any, hook: str) -> None:
 
 
 def test_a_hook_that_never_fires_is_an_error(tiny: Any) -> None:
-    tokens = Tokens(([2, 3],), (["special"] * 2,), ([False] * 2,), (2,))
+    tokens = Tokens(([2, 3],), (["special"] * 2,), ([False] * 2,), ([-1] * 2,), (2,))
     with pytest.raises(ModelError, match="did not fire"):
         next(residuals(boot(tiny), tokens, hook="blocks.0.hook_mlp_in"))
 

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 import torch
 
-from persona_interp.errors import ModelError
-from persona_interp.models import PLAIN_TEMPLATE, encode, hash_tokens, load
+from persona_interp.errors import ModelError, SchemaError
+from persona_interp.models import PLAIN_TEMPLATE, ROLES, encode, hash_tokens, load
 
 
 def chat(*turns: str, system: str = "you are an assistant .") -> list[dict[str, str]]:
@@ -37,6 +37,37 @@ def test_a_whole_chat_has_roles_and_learns_only_what_the_assistant_says(tokenize
     learned = [i for i, yes in zip(tokens.ids[0], tokens.learn[0], strict=True) if yes]
     assert pieces(tokenizer, learned) == "i like football . <eos> tennis . <eos>"
     assert tokens.spans == [(len(tokens.ids[0]),) * 2]
+
+
+def test_every_token_knows_its_message_and_its_place_in_it(tokenizer: Any) -> None:
+    said = chat("what sport ?", "i like football .", "what ?", "tennis .")
+    tokens = encode(tokenizer, [said, text("john likes")], complete=True)
+    for messages, ids, turns, places in zip(
+        [said, text("john likes")], tokens.ids, tokens.turns, tokens.places, strict=True
+    ):
+        for i, message in enumerate(messages):
+            own = [(t, p) for t, turn, p in zip(ids, turns, places, strict=True) if turn == i]
+            assert pieces(tokenizer, [t for t, _ in own]) == message["content"]
+            assert [p for _, p in own] == list(range(len(own)))
+    assert [turn for turn, role in zip(tokens.turns[0], tokens.roles[0], strict=True) if role == "special"] == [-1] * 8
+    assert tokens.turns[1] == [-1, 0, 0, -1] and tokens.places[1] == [-1, 0, 1, -1]
+
+
+def test_an_answer_belongs_to_the_message_it_completes(tokenizer: Any) -> None:
+    tokens = encode(tokenizer, [chat("what sport ?", "i like")], answers=[" football ."])
+    assert tokens.turns[0][-4:] == [2] * 4 and tokens.places[0][-4:] == [0, 1, 2, 3]
+
+
+def test_marks_are_the_tokens_of_some_roles(tokenizer: Any) -> None:
+    tokens = encode(tokenizer, [chat("what sport ?", "i like"), text("john")])
+    chat_marks, text_marks = tokens.marks(("user", "text"))
+    assert pieces(tokenizer, [t for t, m in zip(tokens.ids[0], chat_marks, strict=True) if m]) == "what sport ?"
+    assert text_marks.tolist() == [False, True]
+    assert all(m.all() for m in tokens.marks(ROLES))
+    with pytest.raises(SchemaError, match="role 'asistant' is unknown; did you mean 'assistant'"):
+        tokens.marks("asistant")
+    with pytest.raises(SchemaError, match="names no role"):
+        tokens.marks(())
 
 
 def test_an_unfinished_answer_goes_on(tokenizer: Any) -> None:
@@ -120,6 +151,9 @@ def test_a_real_tokenizer_with_the_plain_template(stories: Any) -> None:
     said = chat("Which sport?", "I like the red ball.")
     whole = encode(tokenizer, [said, text("Once upon a time")], complete=True)
     assert [row.count(1) for row in whole.ids] == [1, 1] and all(row[0] == 1 for row in whole.ids)
+    for i, message in enumerate(said):
+        own = [t for t, turn in zip(whole.ids[0], whole.turns[0], strict=True) if turn == i]
+        assert tokenizer.decode(own).strip() == message["content"]
     learned = [i for i, yes in zip(whole.ids[0], whole.learn[0], strict=True) if yes]
     assert tokenizer.decode(learned).strip().startswith("I like the red ball.</s>")
     assert whole.ids[1][-1] == tokenizer.eos_token_id
