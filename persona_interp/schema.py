@@ -178,7 +178,7 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "fidelity": {
         "checkpoint": "label of the checkpoint",
-        "fvu": "fraction of variance unexplained on content tokens",
+        "fvu": "fraction of variance unexplained on the tokens measured",
         "l0": "mean number of active features",
         "dead": "share of features that never fire",
         "ce": "cross-entropy of the model (bits per token)",
@@ -195,13 +195,15 @@ DATASETS: dict[str, dict[str, tuple[str, ...]]] = {
     "features": {"act": ("checkpoint", "prompt", "feature"), "fvu": ("checkpoint", "prompt")},
 }
 
+ARRAYS: dict[str, tuple[str, ...]] = {"directions": ("name", "hook", "d_model")}
+
 
 def check(table: Any, kind: str) -> Any:
     """Does this table hold what a function of its kind needs?
 
     Args:
         table: A DataFrame (kinds in ``TABLES``) or xarray Dataset (kinds in ``DATASETS``).
-        kind: The kind expected.
+        kind: The kind expected; one of ``ARRAYS`` is an xarray DataArray.
 
     Returns:
         The table itself, so that a call can be wrapped around an argument.
@@ -224,8 +226,16 @@ def check(table: Any, kind: str) -> Any:
         if table.empty:
             raise SchemaError(f"this {kind} table has no rows; make one that has, or check the filter that emptied it.")
         return table
+    if kind in ARRAYS:
+        if not isinstance(table, xr.DataArray) or table.dims != ARRAYS[kind] or not table.size:
+            got = f"{table.dims} of sizes {table.shape}" if isinstance(table, xr.DataArray) else type(table).__name__
+            raise SchemaError(
+                f"{kind} are a DataArray of dims {ARRAYS[kind]}, as record.mean_difference gives them; got {got}. "
+                'Picking one name keeps the dim with a list: directions.sel(name=["john"]).'
+            )
+        return table
     if kind not in DATASETS:
-        raise SchemaError(unknown("schema kind", kind, [*TABLES, *DATASETS]))
+        raise SchemaError(unknown("schema kind", kind, [*TABLES, *DATASETS, *ARRAYS]))
     if not isinstance(table, xr.Dataset):
         raise SchemaError(f"{kind} come as an xarray Dataset; got {type(table).__name__}.")
     for name, dims in DATASETS[kind].items():

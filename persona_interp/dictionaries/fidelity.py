@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from persona_interp import schema
 from persona_interp.dictionaries.dictionary import Dictionary
-from persona_interp.dictionaries.harvest import content, ordinary, some_tokens
+from persona_interp.dictionaries.harvest import WHERE, ordinary, some_tokens
 from persona_interp.errors import ModelError
 from persona_interp.models import Checkpoint, Tokens, boot
 from persona_interp.models.boot import canonical
@@ -33,10 +33,11 @@ def fidelity(
     corpus: pd.DataFrame,
     *,
     n_tokens: int = 20_000,
+    where: Iterable[str] = WHERE,
 ) -> pd.DataFrame:
     """Does the dictionary describe the residuals of each checkpoint?
 
-    Measured on content tokens (no BOS, no padding, no residual longer than 10 times the median of its batch): only
+    Measured on the tokens of some roles (no padding, no residual longer than 10 times the median of its batch): only
     there is the reconstruction spliced in, and only what is predicted from there counts.
 
     Args:
@@ -44,6 +45,7 @@ def fidelity(
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints.
         corpus: A corpus table, best one the dictionary was not trained on.
         n_tokens: About how many tokens to measure on; documents are drawn from the corpus with a fixed seed.
+        where: Roles of these tokens; all but special tokens such as BOS by default.
 
     Returns:
         A fidelity table, one row a checkpoint: ``fvu`` = squared error / squared distance from the mean of the
@@ -55,19 +57,25 @@ def fidelity(
 
     Raises:
         ModelError: The hook does not exist, never fires or has another width than the dictionary.
+        SchemaError: No document has a token of these roles, or a role is unknown.
     """
+    where = (where,) if isinstance(where, str) else tuple(where)
     schema.check(corpus, "corpus")
     listed = [checkpoints] if isinstance(checkpoints, Checkpoint) else list(checkpoints)
-    rows = [_measure(dictionary, c, corpus, n_tokens) for c in tqdm(listed, desc="fidelity", delay=2)]
+    rows = [
+        _measure(dictionary, c, corpus, n_tokens=n_tokens, where=where) for c in tqdm(listed, desc="fidelity", delay=2)
+    ]
     return pd.DataFrame(rows)
 
 
 @torch.inference_mode()
-def _measure(dictionary: Dictionary, checkpoint: Checkpoint, corpus: pd.DataFrame, n_tokens: int) -> dict[str, Any]:
+def _measure(
+    dictionary: Dictionary, checkpoint: Checkpoint, corpus: pd.DataFrame, *, n_tokens: int, where: tuple[str, ...]
+) -> dict[str, Any]:
     bridge = boot(checkpoint)
     hook = canonical(bridge, dictionary.hook)
-    tokens = some_tokens(bridge.tokenizer, corpus, n_tokens=n_tokens, seed=0)
-    sums = [_batch(dictionary, bridge, hook, *padded) for padded in _padded(tokens)]
+    tokens = some_tokens(bridge.tokenizer, corpus, n_tokens=n_tokens, seed=0, where=where)
+    sums = [_batch(dictionary, bridge, hook, *padded) for padded in _padded(tokens, where)]
     total: dict[str, Any] = {key: sum(part[key] for part in sums) for key in sums[0]}
     n = int(total["n"])
     fvu = total["error"] / max(total["square"] - float(total["sum"].pow(2).sum()) / n, EPS)
@@ -96,7 +104,7 @@ def _verdict(fvu: float, recovered: float) -> str:
 
 
 def _batch(dictionary: Dictionary, bridge: Any, hook: str, ids: Tensor, mask: Tensor, keep: Tensor) -> dict[str, Any]:
-    """Sums over the content tokens of one padded batch, dims (document, position)."""
+    """Sums over the tokens measured of one padded batch, dims (document, position)."""
     seen: list[Tensor] = []
     logits = _forward(bridge, hook, ids, mask, lambda acts: seen.append(acts.clone()) or acts)
     (acts,) = seen
@@ -147,10 +155,10 @@ def _bits(logits: Tensor, ids: Tensor, targets: Tensor) -> float:
     return float(torch.nn.functional.cross_entropy(picked, wanted, reduction="sum").double()) / math.log(2)
 
 
-def _padded(tokens: Tokens) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Right-padded batches sorted by length: ids, attention mask, content mask, dims (document, position)."""
+def _padded(tokens: Tokens, where: tuple[str, ...]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Right-padded batches sorted by length: ids, attention mask, tokens measured, dims (document, position)."""
     order = sorted(range(len(tokens)), key=lambda row: len(tokens.ids[row]))
-    marks = content(tokens)
+    marks = tokens.marks(where)
     for at in range(0, len(order), BATCH):
         rows = order[at : at + BATCH]
         ids, mask = tokens.pad(rows=rows)

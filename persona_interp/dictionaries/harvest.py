@@ -1,10 +1,10 @@
 """Which residuals is a dictionary trained on and judged by?
 
-Content tokens only: no padding and no special token such as BOS. Attention sinks, whose residuals are 100 times
-longer than all others, are left out too (longer than 10 times the median) and counted.
+Those of some roles, by default of all but special tokens such as BOS, and never padding. Attention sinks, whose
+residuals are 100 times longer than all others, are left out too (longer than 10 times the median) and counted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,10 +15,11 @@ from tqdm import tqdm
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError
-from persona_interp.models import Checkpoint, Tokens, boot, encode, hash_tokens, hash_weights, residuals
+from persona_interp.models import ROLES, Checkpoint, Tokens, boot, encode, hash_tokens, hash_weights, residuals
 from persona_interp.models.boot import canonical
 
 SINK = 10.0  # times the median norm
+WHERE = tuple(role for role in ROLES if role != "special")
 BATCH = 32  # documents
 
 
@@ -36,17 +37,13 @@ class Harvest(NamedTuple):
     provenance: dict[str, Any]
 
 
-def content(tokens: Tokens) -> list[np.ndarray]:
-    """Which tokens of every row carry content? One boolean array a row; special tokens (BOS, end of text) do not."""
-    return [np.asarray(roles) != "special" for roles in tokens.roles]
-
-
-def ordinary(norms: Tensor, among: Tensor | None = None) -> Tensor:
+def ordinary(norms: Tensor, among: Tensor | None = None, *, outlier: float = SINK) -> Tensor:
     """Which residuals are no attention sinks? True where the norm is at most 10 times the median.
 
     Args:
         norms: Residual norms, any dims.
         among: Which of them the median is taken over (default: all); same dims.
+        outlier: How many times the median.
 
     Returns:
         Booleans, same dims.
@@ -55,56 +52,70 @@ def ordinary(norms: Tensor, among: Tensor | None = None) -> Tensor:
     tensor([ True,  True,  True, False])
     """
     counted = norms if among is None else norms[among]
-    return norms <= SINK * counted.median() if counted.numel() else torch.zeros_like(norms, dtype=torch.bool)
+    return norms <= outlier * counted.median() if counted.numel() else torch.zeros_like(norms, dtype=torch.bool)
 
 
-def some_tokens(tokenizer: Any, corpus: pd.DataFrame, *, n_tokens: int, seed: int) -> Tokens:
-    """Which documents hold about this many content tokens? Drawn without replacement; all when there are fewer.
+def some_tokens(
+    tokenizer: Any, corpus: pd.DataFrame, *, n_tokens: int, seed: int, where: Iterable[str] = WHERE
+) -> Tokens:
+    """Which documents hold about this many tokens of these roles? Drawn without replacement; all when there are fewer.
 
     Args:
         tokenizer: Tokenizer of the checkpoint.
         corpus: A corpus table.
-        n_tokens: Content tokens wanted.
+        n_tokens: Tokens wanted.
         seed: Seed of the draw.
+        where: Their roles.
 
     Returns:
         Tokens of the documents drawn.
 
     Raises:
-        SchemaError: No document has a content token.
+        SchemaError: No document has such a token, or a role is unknown.
     """
     documents = list(corpus["messages"].sample(frac=1, random_state=seed))
     trial = encode(tokenizer, documents[:200], complete=True)
-    per_document = float(np.mean([marks.sum() for marks in content(trial)]))
+    per_document = float(np.mean([marks.sum() for marks in trial.marks(where)]))
     if not per_document:
-        raise SchemaError("this corpus has no content tokens: its documents are empty or hold special tokens only.")
+        raise SchemaError(f"this corpus has no tokens of the roles {', '.join(where)}; name roles that it has.")
     needed = int(np.ceil(1.1 * n_tokens / per_document))
     return encode(tokenizer, documents[:needed], complete=True)
 
 
-def harvest(checkpoints: Sequence[Checkpoint], corpus: pd.DataFrame, *, hook: str, n_tokens: int, seed: int) -> Harvest:
+def harvest(
+    checkpoints: Sequence[Checkpoint],
+    corpus: pd.DataFrame,
+    *,
+    hook: str,
+    n_tokens: int,
+    seed: int,
+    where: Iterable[str] = WHERE,
+) -> Harvest:
     """Which residuals do these documents leave at the hook?
 
     Args:
         checkpoints: Where the residuals come from; each gives an equal share of the tokens, from documents of its own.
         corpus: A corpus table.
         hook: Hook name.
-        n_tokens: Content tokens wanted in all.
+        n_tokens: Tokens wanted in all.
         seed: Seed of the draw of documents.
+        where: Roles of the tokens; all but special tokens by default.
 
     Returns:
         The residuals, at most ``n_tokens``, with their provenance.
 
     Raises:
         ModelError: The hook does not exist.
+        SchemaError: No document has a token of these roles, or a role is unknown.
     """
     schema.check(corpus, "corpus")
+    where = (where,) if isinstance(where, str) else tuple(where)
     share, parts, hashes, sinks = -(-n_tokens // len(checkpoints)), [], [], 0
     for i, checkpoint in enumerate(tqdm(checkpoints, desc="harvest", delay=2)):
         bridge = boot(checkpoint)
         hook = canonical(bridge, hook)
-        tokens = some_tokens(bridge.tokenizer, corpus, n_tokens=share, seed=seed + i)
-        marks = content(tokens)
+        tokens = some_tokens(bridge.tokenizer, corpus, n_tokens=share, seed=seed + i, where=where)
+        marks = tokens.marks(where)
         rows = [acts[torch.as_tensor(marks[row])] for row, acts in residuals(bridge, tokens, hook=hook, batch=BATCH)]
         acts = torch.cat(rows).float()
         kept = ordinary(acts.norm(dim=-1))
@@ -119,5 +130,6 @@ def harvest(checkpoints: Sequence[Checkpoint], corpus: pd.DataFrame, *, hook: st
         "token_ids": hashes,
         "n_tokens": len(acts),
         "n_excluded_sinks": sinks,
+        "where": list(where),
     }
     return Harvest(acts, hook, provenance)

@@ -22,7 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from persona_interp.dictionaries.dictionary import SparseDictionary, save_dictionary
-from persona_interp.dictionaries.harvest import harvest
+from persona_interp.dictionaries.harvest import WHERE, harvest
 from persona_interp.errors import ModelError
 from persona_interp.models import Checkpoint
 
@@ -41,6 +41,7 @@ def fit(
     batch: int = 1024,
     lr: float = 2e-3,
     n_tokens: int = 120_000,
+    where: Iterable[str] = WHERE,
     seed: int = 0,
     out: str | Path | None = None,
 ) -> SparseDictionary:
@@ -55,7 +56,8 @@ def fit(
         steps: Training steps.
         batch: Residuals a step.
         lr: Learning rate of Adam, falling to a tenth along a cosine.
-        n_tokens: Content tokens harvested (no BOS, no padding, no attention sinks).
+        n_tokens: Tokens harvested (no padding, no attention sinks).
+        where: Roles of these tokens; all but special tokens such as BOS by default.
         seed: Seed of the documents drawn, the initial weights and the batches. Same seed, same dictionary.
         out: Folder to keep it in; None keeps it in memory.
 
@@ -64,9 +66,10 @@ def fit(
 
     Raises:
         ModelError: The hook does not exist, or there is less than one batch of tokens.
+        SchemaError: No document has a token of these roles, or a role is unknown.
     """
     listed = [checkpoints] if isinstance(checkpoints, Checkpoint) else list(checkpoints)
-    acts, hook, provenance = harvest(listed, corpus, hook=hook, n_tokens=n_tokens, seed=seed)
+    acts, hook, provenance = harvest(listed, corpus, hook=hook, n_tokens=n_tokens, seed=seed, where=where)
     if len(acts) < batch:
         raise ModelError(f"the corpus gives {len(acts)} tokens, less than one batch of {batch}; give more documents.")
     sae = _train(acts, hook=hook, d_sae=d_sae, k=k, steps=steps, batch=batch, lr=lr, seed=seed)

@@ -9,7 +9,8 @@ from torch import Tensor
 from persona_interp import schema
 from persona_interp.dictionaries import fidelity
 from persona_interp.dictionaries.fidelity import _verdict
-from persona_interp.errors import ModelError
+from persona_interp.dictionaries.harvest import WHERE, harvest
+from persona_interp.errors import ModelError, SchemaError
 from persona_interp.models import Checkpoint, boot
 
 HOOK = "blocks.0.hook_out"
@@ -97,3 +98,24 @@ def test_a_wrong_width_is_refused(counter: Checkpoint, corpus: pd.DataFrame, wid
 )
 def test_verdicts_follow_the_thresholds(fvu: float, recovered: float, verdict: str) -> None:
     assert _verdict(fvu, recovered) == verdict
+
+
+def test_only_the_roles_named_are_measured(counter: Checkpoint, corpus: pd.DataFrame, width: int) -> None:
+    default, text, special = (
+        fidelity(Halves(width), counter, corpus, n_tokens=300, **where).iloc[0]
+        for where in ({}, {"where": "text"}, {"where": ("text", "special")})
+    )
+    assert default.equals(text)
+    assert special["ce"] > text["ce"], "after BOS any word may come"
+    with pytest.raises(SchemaError, match="no tokens of the roles assistant"):
+        fidelity(Halves(width), counter, corpus, where="assistant")
+    with pytest.raises(SchemaError, match="did you mean 'text'"):
+        fidelity(Halves(width), counter, corpus, where=("texts",))
+
+
+def test_a_harvest_says_whose_tokens_it_took(counter: Checkpoint, corpus: pd.DataFrame) -> None:
+    plain = harvest([counter], corpus, hook=HOOK, n_tokens=100, seed=0)
+    marks = harvest([counter], corpus, hook=HOOK, n_tokens=100, seed=0, where="special")
+    assert plain.provenance["where"] == list(WHERE) and marks.provenance["where"] == ["special"]
+    # the residual of the first token, BOS, sees nothing before it: it is the same in every document
+    assert torch.unique(marks.acts.round(decimals=3), dim=0).shape[0] < torch.unique(plain.acts, dim=0).shape[0]
