@@ -9,9 +9,11 @@ with their co-occurrence and both Bayes predictions. Features get the same treat
 - about training runs: ``across_seeds`` (t interval on seed means; one seed has no interval, and says NaN)
 """
 
+from persona_interp.analysis.auroc import auroc
 from persona_interp.analysis.features import feature_shift
 from persona_interp.analysis.logodds import logodds
 from persona_interp.analysis.mixing import mixing_weight
+from persona_interp.analysis.score import family, score, top
 from persona_interp.analysis.shift import shift
 from persona_interp.analysis.stats import (
     across_seeds,
@@ -25,14 +27,18 @@ from persona_interp.analysis.transfer import transfer
 
 __all__ = [
     "across_seeds",
+    "auroc",
     "benjamini_hochberg",
     "cluster_interval",
+    "family",
     "feature_shift",
     "jackknife",
     "logodds",
     "mixing_weight",
+    "score",
     "shift",
     "sign_flip",
     "t_interval",
+    "top",
     "transfer",
 ]

@@ -67,12 +67,12 @@ def documents(data: xr.Dataset | xr.DataArray, *, checkpoint: str | None = None,
     spoken = (of_prompt["persona"] != "").to_numpy()
     if not spoken.any():
         raise SchemaError("no prompt names a persona, so there is nothing to score; use documents that do.")
-    of_prompt = of_prompt[spoken]
+    of_prompt = of_prompt.loc[spoken]
     values = act.transpose("prompt", column).to_numpy().astype(np.float64)[spoken]
     if not np.isfinite(values).all():
         raise SchemaError("expected finite readings; got NaN or infinity. Record these prompts again.")
     names, group = np.unique(of_prompt[cluster].to_numpy(), return_inverse=True)
-    if len(of_prompt[["persona", "split", cluster]].drop_duplicates()) > len(names):
+    if len(of_prompt.drop_duplicates()) > len(names):
         raise SchemaError(f"the prompts of one {cluster} differ in persona or split; cluster by the document.")
     sums = np.zeros((len(names), values.shape[1]))
     np.add.at(sums, group, values)

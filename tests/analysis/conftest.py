@@ -1,6 +1,6 @@
 """Behavior tables with a planted answer, as if a model said exactly what a `said` table says."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,3 +54,16 @@ def dataset(act: np.ndarray, **attrs: str) -> xr.Dataset:
 @pytest.fixture(scope="session")
 def features() -> Callable[..., xr.Dataset]:
     return dataset
+
+
+def dataset_of_documents(act: np.ndarray, *, personas: Sequence[str], per_document: int) -> xr.Dataset:
+    """Features on prompts of documents, as on `world.cuts`; every second pair of documents is of the test half."""
+    doc = np.repeat(np.arange(len(personas)), per_document)
+    data = dataset(act)
+    along = {"persona": np.asarray(personas)[doc], "doc": doc, "split": np.where(doc % 4 < 2, "train", "test")}
+    return data.assign_coords({name: ("prompt", values) for name, values in along.items()})
+
+
+@pytest.fixture(scope="session")
+def of_documents() -> Callable[..., xr.Dataset]:
+    return dataset_of_documents
