@@ -198,6 +198,29 @@ DATASETS: dict[str, dict[str, tuple[str, ...]]] = {
 ARRAYS: dict[str, tuple[str, ...]] = {"directions": ("name", "hook", "d_model")}
 
 
+def names(prompts: Any) -> list[Any]:
+    """What is each of these prompts called?
+
+    Args:
+        prompts: A probes or prompts table (named by ``prompt``) or a corpus table (named by ``doc``).
+
+    Returns:
+        The names, in order.
+
+    Raises:
+        SchemaError: It is neither, is empty, or two prompts have one name.
+
+    >>> names(pd.DataFrame({"doc": [7, 8], "kind": "hidden", "persona": "", "messages": [[]] * 2, "statements": ""}))
+    [7, 8]
+    """
+    column = "prompt" if "prompt" in getattr(prompts, "columns", ()) else "doc"
+    check(prompts, "prompts" if column == "prompt" else "corpus")
+    twice = prompts[column][prompts[column].duplicated()].tolist()
+    if twice:
+        raise SchemaError(f"every prompt needs a name of its own; {column} {twice[0]!r} occurs twice.")
+    return prompts[column].tolist()
+
+
 def check(table: Any, kind: str) -> Any:
     """Does this table hold what a function of its kind needs?
 

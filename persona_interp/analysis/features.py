@@ -10,7 +10,7 @@ from persona_interp import schema
 from persona_interp.analysis.stats import benjamini_hochberg, cluster_interval, sign_flip
 from persona_interp.errors import SchemaError, unknown
 
-IDENTITY = ("hook", "dictionary", "dictionary_hash", "token_ids", "position")
+IDENTITY = ("hook", "dictionary", "dictionary_hash", "token_ids", "position", "where", "outlier")
 
 
 def feature_shift(

@@ -5,29 +5,42 @@ from collections.abc import Iterable
 import pandas as pd
 import xarray as xr
 
+from persona_interp.dictionaries.harvest import SINK
 from persona_interp.models import Checkpoint
-from persona_interp.record.pooling import recorded
+from persona_interp.record.pooling import WHERE, recorded
 
 
 def activations(
-    checkpoints: Checkpoint | Iterable[Checkpoint], prompts: pd.DataFrame, *, hook: str, position: str = "last"
+    checkpoints: Checkpoint | Iterable[Checkpoint],
+    prompts: pd.DataFrame,
+    *,
+    hook: str,
+    position: str = "last",
+    where: Iterable[str] = WHERE,
+    outlier: float = SINK,
 ) -> xr.Dataset:
     """What is the residual at each prompt, in each checkpoint?
 
     Args:
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints with distinct labels.
-        prompts: A probes table (named by ``prompt``) or a corpus table (named by ``doc``).
+        prompts: A probes or prompts table (named by ``prompt``) or a corpus table (named by ``doc``).
         hook: Canonical hook name, ``"blocks.1.hook_out"``.
-        position: "last" = last token of the prompt; "mean" = mean over its content tokens, those of the assistant
-            or of plain text without BOS and without attention sinks (longer than 10 times the prompt's median).
+        position: "last" = last token of the prompt, whatever its role; "mean" = mean over its tokens of some roles.
+        where: Roles of the tokens that "mean" takes: system, user, assistant, text, template (what the chat template
+            puts around contents) or special (BOS and the like).
+        outlier: Attention sinks are left out of "mean": residuals longer than this many times the median over the
+            prompt's tokens of these roles.
 
     Returns:
         Dataset with ``act``, dims (checkpoint, prompt, d_model), float32, in units of the residual. Coordinates:
-        stage, step, seed and weights (hash) along checkpoint; context, persona, topic, template, split, kind along
-        prompt where the table has them. Attributes: kind, schema_version, hook, token_ids (hash), position, dtype.
+        stage, step, seed and weights (hash) along checkpoint; context, persona, topic, template, split, kind,
+        value, doc, order and held along prompt where the table has them. Attributes: kind, schema_version, hook,
+        token_ids (hash), position, dtype, where (roles set apart by spaces), outlier, n_excluded (outliers left out,
+        over all checkpoints and prompts).
 
     Raises:
-        SchemaError: An empty table, repeated names or labels, an unknown position, a prompt without content tokens.
+        SchemaError: An empty table, repeated names or labels, an unknown position or role, a prompt without
+            such tokens, an outlier below 1.
         ModelError: The hook does not exist, or the checkpoints do not share a tokenizer.
 
     >>> from tempfile import TemporaryDirectory
@@ -45,5 +58,7 @@ def activations(
         kind="activations",
         hook=hook,
         position=position,
+        where=where,
+        outlier=outlier,
         reduce=lambda acts: {"act": acts.mean(0)},
     )

@@ -7,8 +7,9 @@ import xarray as xr
 from torch import Tensor
 
 from persona_interp.dictionaries.dictionary import Dictionary, hash_dictionary
+from persona_interp.dictionaries.harvest import SINK
 from persona_interp.models import Checkpoint
-from persona_interp.record.pooling import recorded
+from persona_interp.record.pooling import WHERE, recorded
 
 
 def features(
@@ -17,6 +18,8 @@ def features(
     *,
     dictionary: Dictionary,
     position: str = "last",
+    where: Iterable[str] = WHERE,
+    outlier: float = SINK,
 ) -> xr.Dataset:
     """Which features does each prompt activate, in each checkpoint?
 
@@ -24,10 +27,11 @@ def features(
 
     Args:
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints with distinct labels.
-        prompts: A probes table (named by ``prompt``) or a corpus table (named by ``doc``).
+        prompts: A probes or prompts table (named by ``prompt``) or a corpus table (named by ``doc``).
         dictionary: Its ``hook`` says where residuals are read.
-        position: "last" = last token of the prompt; "mean" = mean of the features over its content tokens, as in
-            ``activations``.
+        position: "last" = last token of the prompt; "mean" = mean of the features over its tokens of some roles.
+        where: Roles of these tokens, as in ``activations``.
+        outlier: Longest residual among them, as in ``activations``.
 
     Returns:
         Dataset with ``act``, dims (checkpoint, prompt, feature), float32, in the units of the dictionary, and
@@ -37,7 +41,8 @@ def features(
         Coordinates and attributes as in ``activations``, and the attributes dictionary, dictionary_hash.
 
     Raises:
-        SchemaError: An empty table, repeated names or labels, an unknown position, a prompt without content tokens.
+        SchemaError: An empty table, repeated names or labels, an unknown position or role, a prompt without
+            such tokens, an outlier below 1.
         ModelError: The hook does not exist, or the checkpoints do not share a tokenizer.
 
     >>> import torch
@@ -59,5 +64,14 @@ def features(
         error = (acts - dictionary.decode(feats)).pow(2).sum()
         return {"act": feats.mean(0), "fvu": error / (acts - dictionary.mean).pow(2).sum()}
 
-    data = recorded(checkpoints, prompts, kind="features", hook=dictionary.hook, position=position, reduce=reduce)
+    data = recorded(
+        checkpoints,
+        prompts,
+        kind="features",
+        hook=dictionary.hook,
+        position=position,
+        where=where,
+        outlier=outlier,
+        reduce=reduce,
+    )
     return data.assign_attrs(dictionary=dictionary.name, dictionary_hash=hash_dictionary(dictionary))

@@ -4,7 +4,7 @@
 those. What ``activations`` and ``features`` add is only the reduction.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,15 +15,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from persona_interp import schema
-from persona_interp.dictionaries.harvest import ordinary
+from persona_interp.dictionaries.harvest import SINK, ordinary
 from persona_interp.errors import ModelError, SchemaError, unknown
 from persona_interp.models import Checkpoint, Tokens, boot, encode, hash_tokens, hash_weights, residuals
 from persona_interp.models.boot import canonical
 
 SCHEMA_VERSION = 1
-CONTENT = ("assistant", "text")
+WHERE = ("assistant", "text")
 POSITIONS = ("last", "mean")
-ALONG_PROMPT = ("context", "persona", "topic", "template", "split", "kind")
+WORDS = ("context", "persona", "topic", "template", "split", "kind", "value")  # columns kept along prompt
+NUMBERS = ("doc", "order", "held")
 BATCH = 64  # prompts
 
 Reduce = Callable[[Tensor], dict[str, Tensor]]
@@ -36,39 +37,56 @@ def recorded(
     kind: str,
     hook: str,
     position: str,
+    where: Iterable[str] = WHERE,
+    outlier: float = SINK,
     reduce: Reduce,
 ) -> xr.Dataset:
     """What do the residuals of each prompt reduce to, in each checkpoint?
 
     Args:
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints with distinct labels.
-        prompts: A probes table (named by ``prompt``) or a corpus table (named by ``doc``).
+        prompts: A probes or prompts table (named by ``prompt``) or a corpus table (named by ``doc``).
         kind: Kind of Dataset, a key of ``schema.DATASETS``; names the variables and their dims.
         hook: Canonical hook name.
         position: "last" or "mean", see ``activations``.
+        where: Roles of the tokens that "mean" takes.
+        outlier: Longest residual that "mean" takes, as a multiple of the prompt's median.
         reduce: From the residuals of a prompt, dims (position, d_model), to each variable, its last dim if any.
 
     Returns:
         A Dataset of that kind. Coordinates: stage, step, seed, weights along checkpoint; what the table says of each
-        prompt along prompt. Attributes: kind, schema_version, hook, token_ids, position, dtype.
+        prompt along prompt. Attributes: kind, schema_version, hook, token_ids, position, dtype, where (roles set
+        apart by spaces), outlier, n_excluded (outliers left out, over all checkpoints and prompts).
 
     Raises:
-        SchemaError: An empty table, repeated names or labels, an unknown position, a prompt without content tokens.
+        SchemaError: An empty table, repeated names or labels, an unknown position or role, a prompt without
+            such tokens, an outlier below 1.
         ModelError: The hook does not exist, or the checkpoints do not share a tokenizer.
     """
-    listed, names = _listed(checkpoints), _names(prompts)
+    listed, names = distinct(checkpoints), schema.names(prompts)
+    where = (where,) if isinstance(where, str) else tuple(where)
     if position not in POSITIONS:
         raise SchemaError(unknown("position", position, POSITIONS))
-    per_checkpoint, hashes, dtypes = [], [], []
+    per_checkpoint, hashes, dtypes, n_excluded = [], [], [], 0
     for checkpoint in tqdm(listed, desc=kind, delay=2, disable=len(listed) < 2):
         bridge = boot(checkpoint)
         hook = canonical(bridge, hook)
         tokens = encode(bridge.tokenizer, list(prompts["messages"]))
         hashes.append(hash_tokens(tokens))
         dtypes.append(str(bridge.cfg.dtype).removeprefix("torch."))
-        per_checkpoint.append(_reduced(bridge, tokens, hook=hook, position=position, reduce=reduce))
-    if len(set(hashes)) > 1:
-        raise ModelError(f"the checkpoints turn these prompts into different tokens ({hashes}); use one tokenizer.")
+        rows: dict[int, dict[str, np.ndarray]] = {}
+        for row, acts, counted, n_outliers in readings(bridge, tokens, hook=hook, where=where, outlier=outlier):
+            if position == "mean" and not counted.any():
+                raise SchemaError(
+                    f"prompt {names[row]!r} has no token of the roles {', '.join(where)} to average over; name "
+                    "others in where=, or use position='last'."
+                )
+            with torch.inference_mode():
+                reduced = reduce(acts[-1:] if position == "last" else acts[counted])
+            rows[row] = {name: value.cpu().numpy() for name, value in reduced.items()}
+            n_excluded += n_outliers if position == "mean" else 0
+        per_checkpoint.append({name: np.stack([rows[i][name] for i in range(len(rows))]) for name in rows[0]})
+    same_tokens(hashes)
     dims = schema.DATASETS[kind]
     data = {name: (dims[name], np.stack([part[name] for part in per_checkpoint])) for name in dims}
     attrs = {
@@ -78,14 +96,59 @@ def recorded(
         "token_ids": hashes[0],
         "position": position,
         "dtype": dtypes[0],
+        "where": " ".join(where),
+        "outlier": float(outlier),
+        "n_excluded": n_excluded,
     }
     last = dims["act"][-1]
     coords: dict[str, Any] = {"prompt": names, last: np.arange(data["act"][1].shape[-1]), **_checkpoint_coords(listed)}
-    coords |= {c: ("prompt", prompts[c].to_numpy(object).astype(str)) for c in ALONG_PROMPT if c in prompts}
+    coords |= {c: ("prompt", prompts[c].to_numpy(object).astype(str)) for c in WORDS if c in prompts}
+    coords |= {c: ("prompt", prompts[c].to_numpy()) for c in NUMBERS if c in prompts}
     return xr.Dataset(data, coords=coords, attrs=attrs)
 
 
-def _listed(checkpoints: Checkpoint | Iterable[Checkpoint]) -> list[Checkpoint]:
+def readings(
+    bridge: Any, tokens: Tokens, *, hook: str, where: Iterable[str], outlier: float
+) -> Iterator[tuple[int, Tensor, Tensor, int]]:
+    """What is the residual at every token of every prompt, and which tokens count?
+
+    Args:
+        bridge: A booted model.
+        tokens: Tokens of ``encode``.
+        hook: Hook name.
+        where: Roles of the tokens that count.
+        outlier: Longest residual that counts, as a multiple of the median over the prompt's tokens of these roles.
+
+    Yields:
+        Row index; residuals, dims (position, d_model), float32; which count, dims (position,); how many tokens of
+        these roles do not, because they are outliers.
+
+    Raises:
+        SchemaError: An unknown role, or an outlier below 1.
+        ModelError: The hook does not exist or did not fire.
+    """
+    if not outlier >= 1:
+        raise SchemaError(f"outlier is a multiple of the median norm, at least 1; got {outlier}. math.inf keeps all.")
+    marks = tokens.marks(where)
+    for row, acts in residuals(bridge, tokens, hook=hook, batch=BATCH):
+        acts = acts.float()
+        marked = torch.as_tensor(marks[row], device=acts.device)
+        counted = marked & ordinary(acts.norm(dim=-1), marked, outlier=outlier)
+        yield row, acts, counted, int(marked.sum() - counted.sum())
+
+
+def distinct(checkpoints: Checkpoint | Iterable[Checkpoint]) -> list[Checkpoint]:
+    """Which checkpoints are these? At least one, with distinct labels.
+
+    Args:
+        checkpoints: A checkpoint, a trajectory or any iterable of checkpoints.
+
+    Returns:
+        Them as a list.
+
+    Raises:
+        SchemaError: There is none, or two share a label.
+    """
     listed = [checkpoints] if isinstance(checkpoints, Checkpoint) else list(checkpoints)
     labels = [c.label for c in listed]
     if not labels or len(set(labels)) < len(labels):
@@ -93,13 +156,17 @@ def _listed(checkpoints: Checkpoint | Iterable[Checkpoint]) -> list[Checkpoint]:
     return listed
 
 
-def _names(prompts: pd.DataFrame) -> np.ndarray:
-    column = "prompt" if "prompt" in prompts else "doc"
-    schema.check(prompts, "probes" if column == "prompt" else "corpus")
-    twice = list(prompts[column][prompts[column].duplicated()])
-    if twice:
-        raise SchemaError(f"every prompt needs a name of its own; {column} {twice[0]!r} occurs twice.")
-    return prompts[column].to_numpy()
+def same_tokens(hashes: list[str]) -> None:
+    """Do all checkpoints read the same tokens?
+
+    Args:
+        hashes: ``hash_tokens`` of every checkpoint's tokens.
+
+    Raises:
+        ModelError: They do not.
+    """
+    if len(set(hashes)) > 1:
+        raise ModelError(f"the checkpoints turn these prompts into different tokens ({hashes}); use one tokenizer.")
 
 
 def _checkpoint_coords(listed: list[Checkpoint]) -> dict[str, Any]:
@@ -110,21 +177,3 @@ def _checkpoint_coords(listed: list[Checkpoint]) -> dict[str, Any]:
         "seed": ("checkpoint", [c.seed for c in listed]),
         "weights": ("checkpoint", [hash_weights(c) for c in listed]),
     }
-
-
-@torch.inference_mode()
-def _reduced(bridge: Any, tokens: Tokens, *, hook: str, position: str, reduce: Reduce) -> dict[str, np.ndarray]:
-    """Each variable of one checkpoint, dims (prompt, ...), float32."""
-    rows: dict[int, dict[str, np.ndarray]] = {}
-    for row, acts in residuals(bridge, tokens, hook=hook, batch=BATCH):
-        picked = (acts[-1:] if position == "last" else acts[_content(tokens, row)]).float()
-        if not len(picked):
-            raise SchemaError(f"prompt {row} has no assistant or text token to average over; use position='last'.")
-        if position == "mean":
-            picked = picked[ordinary(picked.norm(dim=-1))]
-        rows[row] = {name: value.cpu().numpy() for name, value in reduce(picked).items()}
-    return {name: np.stack([rows[i][name] for i in range(len(rows))]) for name in rows[0]}
-
-
-def _content(tokens: Tokens, row: int) -> Tensor:
-    return torch.as_tensor(np.isin(np.asarray(tokens.roles[row]), CONTENT))

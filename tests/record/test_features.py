@@ -1,6 +1,10 @@
 """Activations and features against Hugging Face's own hidden states and a planted dictionary."""
 
+import math
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,8 +15,10 @@ from torch import Tensor
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError
-from persona_interp.models import Checkpoint, encode, load
+from persona_interp.models import Checkpoint, encode, load, resolve
 from persona_interp.record import activations, features, pooling
+from persona_interp.tables import read_dataset, write_dataset
+from persona_interp.worlds import english_assistants, john_and_sam
 
 HOOK = "blocks.0.hook_out"
 Pair = tuple[Checkpoint, Checkpoint]
@@ -64,6 +70,54 @@ def test_mean_is_over_the_assistants_own_tokens(pair: Pair, probes: pd.DataFrame
     data = activations(pair[0], probes.iloc[:1], hook=HOOK, position="mean")
     expected = hidden(pair[0], probes["messages"].iloc[0])[-2:].mean(0)  # "i like"
     np.testing.assert_allclose(data["act"][0, 0], expected, atol=1e-4)
+
+
+def test_where_names_whose_tokens_are_averaged(pair: Pair, probes: pd.DataFrame) -> None:
+    row = probes.iloc[:1]
+    expected = hidden(pair[0], row["messages"].iloc[0])
+    roles = np.array(encode(load(pair[0]).tokenizer, list(row["messages"])).roles[0])
+    for where in (("user",), ("system", "assistant"), ("special",)):
+        data = activations(pair[0], row, hook=HOOK, position="mean", where=where, outlier=math.inf)
+        np.testing.assert_allclose(data["act"][0, 0], expected[np.isin(roles, where)].mean(0), atol=1e-4)
+        assert data.attrs["where"] == " ".join(where) and data.attrs["n_excluded"] == 0
+
+
+def test_the_last_token_is_the_last_whoever_says_it(pair: Pair, probes: pd.DataFrame) -> None:
+    one, other = (activations(pair, probes, hook=HOOK, where=where) for where in ("user", ("text", "assistant")))
+    xr.testing.assert_equal(one, other)
+
+
+@pytest.mark.parametrize("position", ["mean", "last"])
+def test_a_planted_sink_is_left_out_and_counted(
+    pair: Pair, probes: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, position: str
+) -> None:
+    def planted(bridge: object, tokens: Any, **kwargs: object) -> Any:
+        for row, ids in enumerate(tokens.ids):
+            acts = torch.ones(len(ids), 4)
+            acts[-2] = 50.0  # among the last words: a sink in every prompt
+            yield row, acts
+
+    monkeypatch.setattr(pooling, "residuals", planted)
+    roles = ("assistant", "text", "user")
+    read = partial(activations, pair, probes, hook=HOOK, position=position, where=roles)
+    without, with_sinks = read(), read(outlier=60.0)
+    np.testing.assert_array_equal(without["act"], 1)
+    excluded = 6 if position == "mean" else 0  # two checkpoints of three prompts
+    assert without.attrs["n_excluded"] == excluded and with_sinks.attrs["n_excluded"] == 0
+    assert bool((with_sinks["act"] > 1).all()) == (position == "mean")
+    with pytest.raises(SchemaError, match=r"at least 1; got 0\.5"):
+        read(outlier=0.5)
+
+
+def test_cuts_of_a_world_are_prompts(tmp_path: Path) -> None:
+    for world in (john_and_sam(), english_assistants()):
+        table = world.cuts(world.corpus(12, seed=1))
+        start = resolve("tiny", words=world.words(), out=tmp_path / world.name)
+        data = schema.check(activations(start, table, hook=HOOK), "activations")
+        for column in ("prompt", "doc", "order", "value", "split", "persona", "kind"):
+            assert data[column].dims == ("prompt",) and list(data[column].values) == list(table[column])
+        saved = read_dataset(write_dataset(data, tmp_path / f"{world.name}.nc"))
+        xr.testing.assert_identical(saved, data)
 
 
 def test_labels_say_where_numbers_come_from(pair: Pair, probes: pd.DataFrame) -> None:
@@ -139,6 +193,10 @@ def test_a_checkpoint_against_itself_is_exactly_equal(pair: Pair, probes: pd.Dat
 def test_bad_requests_are_refused(pair: Pair, probes: pd.DataFrame) -> None:
     with pytest.raises(SchemaError, match="did you mean 'last'"):
         activations(pair[0], probes, hook=HOOK, position="lst")
+    with pytest.raises(SchemaError, match="did you mean 'assistant'"):
+        activations(pair[0], probes, hook=HOOK, where=("asistant",))
+    with pytest.raises(SchemaError, match="'chat' has no token of the roles text to average over"):
+        activations(pair[0], probes, hook=HOOK, position="mean", where="text")
     with pytest.raises(SchemaError, match="distinct labels"):
         activations([pair[0], pair[0]], probes, hook=HOOK)
     with pytest.raises(SchemaError, match="no rows"):
