@@ -4,11 +4,29 @@ Sample sizes, seeds and nulls are written below every figure; where there is no 
 figure (PNG, PDF), its numbers (CSV) and their provenance (JSON) side by side, with equal bytes for equal input.
 """
 
+from persona_interp.plots.baselines import baselines
+from persona_interp.plots.causes import causes
+from persona_interp.plots.cosines import cosines
+from persona_interp.plots.features import feature_page
 from persona_interp.plots.fidelity import fidelity
+from persona_interp.plots.heatmap import heatmap
 from persona_interp.plots.save import Saved, save
 from persona_interp.plots.style import styled
 from persona_interp.plots.trajectory import trajectory
 from persona_interp.plots.transfer_matrix import transfer
 from persona_interp.plots.volcano import volcano
 
-__all__ = ["Saved", "fidelity", "save", "styled", "trajectory", "transfer", "volcano"]
+__all__ = [
+    "Saved",
+    "baselines",
+    "causes",
+    "cosines",
+    "feature_page",
+    "fidelity",
+    "heatmap",
+    "save",
+    "styled",
+    "trajectory",
+    "transfer",
+    "volcano",
+]

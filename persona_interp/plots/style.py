@@ -35,6 +35,7 @@ STYLE: dict[str, Any] = {
     "pdf.fonttype": 42,
     "ps.fonttype": 42,
     "savefig.dpi": 200,
+    "text.parse_math": False,  # a dollar in a name is a dollar
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
 }

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError, unknown
+from persona_interp.plots.heatmap import cells
 from persona_interp.plots.style import caption, panels, styled
 
 BAYES = "exact Bayes, taught trait certain"
@@ -42,11 +42,11 @@ def transfer(table: pd.DataFrame, *, row: str = "arm", title: str = "") -> Figur
         )
     rows, traits = list(dict.fromkeys(table[row])), list(dict.fromkeys(table["trait"]))
     traits.sort(key=lambda trait: trait == "mean")
-    cells = {
+    at = {
         c: table.pivot(index=row, columns="trait", values=c).loc[rows, traits].to_numpy()
         for c in ("estimate", "lo", "hi")
     }
-    estimate, sure = cells["estimate"], (cells["lo"] > 0) | (cells["hi"] < 0)
+    estimate, sure = at["estimate"], (at["lo"] > 0) | (at["hi"] < 0)
     labels = [str(r) for r in rows]
     if "bayes_certain" in table:
         first = table[table[row] == rows[0]].set_index("trait")["bayes_certain"].reindex(traits).to_numpy()
@@ -55,7 +55,9 @@ def transfer(table: pd.DataFrame, *, row: str = "arm", title: str = "") -> Figur
             labels.append(BAYES)
     with styled():
         figure, (axes,) = panels(height=0.9 + 0.32 * len(labels))
-        _heatmap(figure, axes, estimate, sure)
+        finite = np.abs(estimate[np.isfinite(estimate)])
+        image = cells(axes, estimate, limit=max(float(finite.max(initial=0.0)), 1.0), sure=sure)
+        figure.colorbar(image, ax=axes, label="shift (bits)", fraction=0.05, pad=0.02)
         axes.set_yticks(range(len(labels)), labels)
         axes.set_xticks(range(len(traits)), [_short(t, table) for t in traits])
         axes.set_title(title)
@@ -65,19 +67,6 @@ def transfer(table: pd.DataFrame, *, row: str = "arm", title: str = "") -> Figur
             axes.axvline(len(traits) - 1.5, color="white", linewidth=3)
         caption(figure, _caption(table))
     return figure
-
-
-def _heatmap(figure: Figure, axes: Axes, estimate: np.ndarray, sure: np.ndarray) -> None:
-    finite = np.abs(estimate[np.isfinite(estimate)])
-    limit = max(float(finite.max(initial=0.0)), 1.0)
-    image = axes.imshow(estimate, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0)
-    for (i, j), value in np.ndenumerate(estimate):
-        color = "white" if abs(value) > 0.6 * limit else "black"
-        text = "–" if np.isnan(value) else f"{value:+.2f}".replace("-", "−") + (" •" if sure[i, j] else "")
-        axes.text(j, i, text, ha="center", va="center", color=color, fontsize=7)
-    figure.colorbar(image, ax=axes, label="shift (bits)", fraction=0.05, pad=0.02)
 
 
 def _short(trait: str, table: pd.DataFrame) -> str:

@@ -42,7 +42,7 @@ def volcano(table: pd.DataFrame, *, label: int = 5, alpha: float = 0.05, title: 
         axes.scatter(x[found], y[found], s=12, color=COLORS[1], label=f"q ≤ {alpha:g}")
         axes.axhline(floor, color=GRAY, linewidth=0.6, linestyle=":", label="smallest p possible")
         axes.set_xlabel("shift of mean activation (after minus before)")
-        axes.set_ylabel("$-\\log_{10} p$ (sign flips)")
+        axes.set_ylabel("−log₁₀ p (sign flips)")
         axes.margins(x=0.08)
         axes.set_ylim(0, floor * (1.3 if found.any() else 1.1))
         _names(axes, table, found, y, n=label)

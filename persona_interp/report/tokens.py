@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from markupsafe import escape
 
 from persona_interp import schema
 from persona_interp.errors import PersonaInterpError, SchemaError, unknown
@@ -216,7 +217,7 @@ def _view(part: pd.DataFrame) -> dict[str, Any]:
 
 def _run(run: pd.DataFrame) -> dict[str, Any]:
     role = str(run["role"].iloc[0])
-    tokens = [{"piece": piece(p), "learn": bool(y)} for p, y in zip(run["piece"], run["learn"], strict=True)]
+    tokens = [{"piece": escape(piece(p)), "learn": bool(y)} for p, y in zip(run["piece"], run["learn"], strict=True)]
     return {"role": role, "style": role if role in ROLES else "other", "tokens": tokens}
 
 
@@ -233,6 +234,9 @@ def _spans(view: dict[str, Any]) -> str:
 
 
 def _labelled(run: dict[str, Any]) -> str:
-    pieces = [(html.escape(token["piece"]), token["learn"]) for token in run["tokens"]]
-    said = "".join(f"<u>{text}</u>" if learn else f"<span>{text}</span>" for text, learn in pieces)
-    return f'<small><b>{html.escape(run["role"])}</b></small> <span style="border-left:3px solid #7f7f7f">{said}</span>'
+    style = "border-right:1px solid #bbb;white-space:pre-wrap"
+    said = [f"<u>{token['piece']}</u>" if token["learn"] else token["piece"] for token in run["tokens"]]
+    spans = "".join(f'<span style="{style}">{piece}</span>' for piece in said)
+    return (
+        f'<small><b>{html.escape(run["role"])}</b></small> <span style="border-left:3px solid #7f7f7f">{spans}</span>'
+    )

@@ -1,0 +1,56 @@
+"""Which directions point the same way?"""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from persona_interp.errors import SchemaError, unknown
+from persona_interp.plots.heatmap import cells
+from persona_interp.plots.style import WIDTH, caption, panels, styled
+
+NUMBERED = 16
+"""Names up to which the numbers fit into the cells."""
+
+
+def cosines(table: pd.DataFrame, *, title: str = "") -> Figure:
+    """Which directions point the same way?
+
+    Args:
+        table: ``analysis.cosine_map``: ``name``, ``other``, ``cosine``; one row an ordered pair, or an unordered one.
+        title: Above the figure.
+
+    Returns:
+        Figure: names by names in the table's order, blue to red for -1 to 1, white at 0; the diagonal is left out.
+
+    Raises:
+        SchemaError: A column is missing, or two rows are one pair.
+
+    >>> table = pd.DataFrame({"name": ["john"], "other": ["mary"], "cosine": [0.5]})
+    >>> [text.get_text() for text in cosines(table).axes[0].texts]
+    ['–', '+.50', '+.50', '–']
+    """
+    for column in ("name", "other", "cosine"):
+        if column not in table:
+            raise SchemaError(unknown("column", column, table.columns))
+    if table.duplicated(["name", "other"]).any():
+        raise SchemaError("two rows of these cosines are the same pair; select one hook and one checkpoint.")
+    names = list(dict.fromkeys([*table["name"], *table["other"]]))
+    index = {name: i for i, name in enumerate(names)}
+    values = np.full((len(names), len(names)), np.nan)
+    for name, other, cosine in zip(table["name"], table["other"], table["cosine"], strict=True):
+        values[index[other], index[name]] = cosine
+    values = np.where(np.isnan(values), values.T, values)
+    np.fill_diagonal(values, np.nan)
+    numbered = len(names) <= NUMBERED
+    with styled():
+        figure, (axes,) = panels(height=min(max(1.0 + 0.25 * len(names), 1.8), WIDTH))
+        image = cells(axes, values, limit=1.0, form="+.2f" if numbered else "", fontsize=7 if len(names) <= 8 else 5)
+        axes.set_yticks(range(len(names)), [str(name) for name in names])
+        axes.set_xticks(range(len(names)), [str(name) for name in names], rotation=45, ha="right")
+        axes.set_title(title)
+        figure.colorbar(image, ax=axes, label="cosine", fraction=0.05, pad=0.02)
+        signs = "" if numbered else " Minus: the cosine is negative."
+        caption(figure, f"{len(names)} directions, {len(table):,} pairs.{signs}")
+    for text in axes.texts:
+        text.set_text(text.get_text().replace("0.", "."))
+    return figure
