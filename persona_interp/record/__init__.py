@@ -8,6 +8,10 @@ iterable of them, and prompts a probes table of ``worlds`` (for the inside: a co
 - ``features``: which features of a dictionary does that residual activate, and with what fvu?
 - ``sample``: what does the model say when it may say anything?
 
+Activations become **directions** (name, hook, d_model): ``mean_difference``, ``minimal_pairs``, ``logistic``, ``pca``,
+``pca_of_difference``, and ``random_directions`` as their control. **Edits** change the inside of a model while
+``behavior(..., edits=)`` asks it: ``add``, ``project_out``, ``clamp``, ``ablate``, ``patch``.
+
 What comes out is pandas or xarray, labelled by checkpoint and prompt; nothing downstream needs torch. The same call
 gives the same numbers to the last bit, so that a checkpoint against itself shifts by exactly 0; a prompt alone gives
 what it gives among others, up to rounding.
@@ -15,7 +19,27 @@ what it gives among others, up to rounding.
 
 from persona_interp.record.activations import activations
 from persona_interp.record.behavior import behavior
+from persona_interp.record.components import pca, pca_of_difference
+from persona_interp.record.directions import logistic, mean_difference, minimal_pairs, random_directions
 from persona_interp.record.features import features
+from persona_interp.record.interventions import Edit, ablate, add, clamp, patch, project_out
 from persona_interp.record.samples import sample
 
-__all__ = ["activations", "behavior", "features", "sample"]
+__all__ = [
+    "Edit",
+    "ablate",
+    "activations",
+    "add",
+    "behavior",
+    "clamp",
+    "features",
+    "logistic",
+    "mean_difference",
+    "minimal_pairs",
+    "patch",
+    "pca",
+    "pca_of_difference",
+    "project_out",
+    "random_directions",
+    "sample",
+]

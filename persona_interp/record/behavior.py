@@ -3,11 +3,12 @@
 The probability of an answer is that of its whole text, terminator included, by the chain rule. All answers of a prompt
 share the prompt, so that is run once and its key-value cache handed to every answer. Prompts of equal length run
 together: nothing is padded before an answer, no mask is needed, and a prompt alone gives what it gives in a batch.
+Edits take the same path through the plain model inside a TransformerLens bridge, whose modules run through its hooks.
 """
 
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,11 @@ from tqdm import tqdm
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError
-from persona_interp.models import Checkpoint, Tokens, encode, load
+from persona_interp.models import Checkpoint, Tokens, boot, encode, load
+from persona_interp.record.edited import run_edited
+from persona_interp.record.interventions import Edit
+
+UNEDITED = "none"
 
 
 class _Batch(NamedTuple):
@@ -31,21 +36,30 @@ class _Batch(NamedTuple):
     target: Tensor  # (answer, position): the answer; -1 where padded
 
 
-def behavior(checkpoints: Checkpoint | Iterable[Checkpoint], probes: pd.DataFrame, *, batch: int = 256) -> pd.DataFrame:
+def behavior(
+    checkpoints: Checkpoint | Iterable[Checkpoint],
+    probes: pd.DataFrame,
+    *,
+    edits: Sequence[Edit] = (),
+    batch: int = 256,
+) -> pd.DataFrame:
     """How probable does each checkpoint find every answer to every probe?
 
     Args:
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints.
         probes: A probes table; ``values`` and ``answers`` of a row belong together.
+        edits: Changes of the inside (``record.add``, ``project_out``, ...), each tried alone on every checkpoint.
         batch: Answers run together; bounds the memory, changes nothing else.
 
     Returns:
         A behavior table, checkpoints x probes x values in the order given. ``logprob`` is log2 of the probability of
         the whole answer, terminator included (bits); ``answer_mass`` the summed probability of all answers of the
-        row's prompt (fraction). Other columns of the probes are kept, but for ``messages`` and ``answers``.
+        row's prompt (fraction). Other columns of the probes are kept, but for ``messages`` and ``answers``. With edits
+        it is checkpoints x edits x probes x values, and the column ``edit`` names them; "none" = no edit, comes first.
 
     Raises:
-        SchemaError: The probes are no probes table, are empty, or a probe has two equal answers.
+        SchemaError: The probes are no probes table, are empty, a probe has two equal answers, or edits share a name.
+        ModelError: An edit's hook does not exist, has another width, or did not fire exactly once on every token.
 
     Note:
         Answers that share their first token are compared on what follows it; that is warned about.
@@ -61,6 +75,7 @@ def behavior(checkpoints: Checkpoint | Iterable[Checkpoint], probes: pd.DataFram
     """
     schema.check(probes, "probes")
     _check_answers(probes)
+    changes = _changes(edits)
     prompts = np.repeat(np.arange(len(probes)), [len(a) for a in probes["answers"]])
     asked = list(probes["messages"])
     messages = [asked[i] for i in prompts]
@@ -70,19 +85,30 @@ def behavior(checkpoints: Checkpoint | Iterable[Checkpoint], probes: pd.DataFram
     listed = [checkpoints] if isinstance(checkpoints, Checkpoint) else list(checkpoints)
     tables, plan, known = [], [], None
     for checkpoint in tqdm(listed, desc="behavior", delay=2, disable=len(listed) < 2):
-        model, tokenizer = load(checkpoint)
+        bridge = boot(checkpoint) if edits else None  # eager attention: "none" and the edits differ by the edit alone
+        model, tokenizer = (bridge.original_model, bridge.tokenizer) if bridge is not None else load(checkpoint)
         if known is None or not _same_tokenizer(tokenizer, known):
             tokens = encode(tokenizer, messages, answers=answers)
             _warn_shared_start(tokens, prompts)
             plan, known = _plan(tokens, batch=batch), tokenizer
-        logprob = np.empty(len(prompts))
-        for part in tqdm(plan, desc=checkpoint.label, delay=2, leave=False):
-            logprob[part.rows] = _score(model, part)
-        mass = np.bincount(prompts, weights=np.exp2(logprob))[prompts]
-        where = {"checkpoint": checkpoint.label, "seed": checkpoint.seed, "stage": checkpoint.stage}
-        head = pd.DataFrame({**where, "step": checkpoint.step}, index=keys.index)
-        tables.append(pd.concat([head, keys.assign(logprob=logprob, answer_mass=mass)], axis=1))
+        for edit in tqdm(changes, desc=f"edits of {checkpoint.label}", delay=2, leave=False, disable=not edits):
+            logprob, score = np.empty(len(prompts)), _scorer(model, bridge, edit)
+            for part in tqdm(plan, desc=checkpoint.label, delay=2, leave=False):
+                logprob[part.rows] = score(part)
+            mass = np.bincount(prompts, weights=np.exp2(logprob))[prompts]
+            where = {"checkpoint": checkpoint.label, "seed": checkpoint.seed, "stage": checkpoint.stage}
+            where |= {"step": checkpoint.step} | ({"edit": edit.name if edit else UNEDITED} if edits else {})
+            head = pd.DataFrame(where, index=keys.index)
+            tables.append(pd.concat([head, keys.assign(logprob=logprob, answer_mass=mass)], axis=1))
     return pd.concat(tables, ignore_index=True)
+
+
+def _changes(edits: Sequence[Edit]) -> list[Edit | None]:
+    """No edit first, then each."""
+    names = [UNEDITED, *(edit.name for edit in edits)]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise SchemaError(f"edits need distinct names other than '{UNEDITED}'; {twice[0]!r} is taken. Give name=.")
+    return [None, *edits]
 
 
 def _check_answers(probes: pd.DataFrame) -> None:
@@ -136,6 +162,19 @@ def _pack(rows: Sequence[tuple[list[int], tuple[int, int]]], numbers: list[int],
         tail[i, : stop - start] = torch.tensor(ids[start - 1 : stop - 1])
         target[i, : stop - start] = torch.tensor(ids[start:stop])
     return _Batch(numbers, torch.tensor(list(prefixes), dtype=torch.long), torch.tensor(owner), tail, target)
+
+
+def _scorer(model: Any, bridge: Any, edit: Edit | None) -> Callable[[_Batch], np.ndarray]:
+    """What gives the log2 probabilities of a batch, with the edit on?"""
+    if edit is None:
+        return lambda part: _score(model, part)
+    source = None if edit.source is None else boot(edit.source)
+
+    def score(part: _Batch) -> np.ndarray:
+        passes = [tuple(ids.shape) for ids in (part.prefix, part.tail) if ids.shape[1]]
+        return run_edited(bridge, edit, lambda inner: _score(inner, part), passes=passes, source=source)
+
+    return score
 
 
 @torch.inference_mode()
