@@ -23,9 +23,10 @@ from tqdm import tqdm
 
 from persona_interp.dictionaries.dictionary import SparseDictionary, save_dictionary
 from persona_interp.dictionaries.harvest import WHERE, harvest
-from persona_interp.errors import ModelError
+from persona_interp.errors import ModelError, unknown
 from persona_interp.models import Checkpoint
 
+DECODERS = ("trained", "random")
 DEAD_AFTER = 50  # batches without firing until a feature learns from what the others leave; 1000 lets most die
 SETTLING = 5.0  # the threshold is a moving average from 0: it must forget its start within the training
 
@@ -43,6 +44,7 @@ def fit(
     n_tokens: int = 120_000,
     where: Iterable[str] = WHERE,
     seed: int = 0,
+    decoder: str = "trained",
     out: str | Path | None = None,
 ) -> SparseDictionary:
     """Which sparse features make up the residuals of these checkpoints?
@@ -59,25 +61,31 @@ def fit(
         n_tokens: Tokens harvested (no padding, no attention sinks).
         where: Roles of these tokens; all but special tokens such as BOS by default.
         seed: Seed of the documents drawn, the initial weights and the batches. Same seed, same dictionary.
+        decoder: "trained", or "random": unit rows drawn at random and frozen, everything else trained the same way (the
+            Frozen Decoder SAE of Korznikov et al. 2026, arXiv 2602.14111). Whatever such a dictionary shows as well
+            does not speak for the trained directions.
         out: Folder to keep it in; None keeps it in memory.
 
     Returns:
         The dictionary: unit decoder rows, activations in units of the residual.
 
     Raises:
-        ModelError: The hook does not exist, or there is less than one batch of tokens.
+        ModelError: The hook does not exist, an unknown decoder, or there is less than one batch of tokens.
         SchemaError: No document has a token of these roles, or a role is unknown.
     """
+    if decoder not in DECODERS:
+        raise ModelError(unknown("decoder", decoder, DECODERS))
     listed = [checkpoints] if isinstance(checkpoints, Checkpoint) else list(checkpoints)
     acts, hook, provenance = harvest(listed, corpus, hook=hook, n_tokens=n_tokens, seed=seed, where=where)
     if len(acts) < batch:
         raise ModelError(f"the corpus gives {len(acts)} tokens, less than one batch of {batch}; give more documents.")
-    sae = _train(acts, hook=hook, d_sae=d_sae, k=k, steps=steps, batch=batch, lr=lr, seed=seed)
+    frozen = decoder == "random"
+    sae = _train(acts, hook=hook, d_sae=d_sae, k=k, steps=steps, batch=batch, lr=lr, seed=seed, frozen=frozen)
     mean = acts.mean(0)
-    settings = {"d_sae": d_sae, "k": k, "steps": steps, "batch": batch, "lr": lr, "seed": seed}
+    settings = {"d_sae": d_sae, "k": k, "steps": steps, "batch": batch, "lr": lr, "seed": seed, "decoder": decoder}
     dictionary = SparseDictionary(
         sae=sae,
-        name=f"batchtopk-{d_sae}-k{k}-seed{seed}",
+        name=f"batchtopk-{d_sae}-k{k}-seed{seed}{'-random-decoder' if frozen else ''}",
         hook=hook,
         mean=mean,
         variance=float((acts - mean).double().pow(2).sum(-1).mean()),
@@ -88,7 +96,18 @@ def fit(
     return dictionary
 
 
-def _train(residuals: Tensor, *, hook: str, d_sae: int, k: int, steps: int, batch: int, lr: float, seed: int) -> Any:
+def _train(
+    residuals: Tensor,
+    *,
+    hook: str,
+    d_sae: int,
+    k: int,
+    steps: int,
+    batch: int,
+    lr: float,
+    seed: int,
+    frozen: bool = False,
+) -> Any:
     """Which SAE reconstructs these residuals, dims (token, d_in), best?
 
     Training sees (x - mean) / scale, mean squared norm d_in: a mean that is large against the spread, as in every
@@ -117,6 +136,7 @@ def _train(residuals: Tensor, *, hook: str, d_sae: int, k: int, steps: int, batc
                 metadata=SAEMetadata(hook_name=hook),
             )
         )
+        sae.W_dec.requires_grad_(not frozen)  # drawn by SAELens, unit rows, and the encoder starts as its transpose
         config = SAETrainerConfig(
             total_training_samples=batch * steps,
             train_batch_size_samples=batch,

@@ -67,3 +67,34 @@ def test_checkpoints_share_the_tokens(counter: Checkpoint, corpus: pd.DataFrame)
     assert len(found.acts) == 300
     assert found.provenance["checkpoints"] == ["documents@60", "again@1"]
     assert found.provenance["n_excluded_sinks"] == 0
+
+
+def test_a_random_decoder_stays_where_it_was_drawn() -> None:
+    """Same data, steps and seed: the rows of the frozen decoder are the initial ones, and the rest has learned."""
+    generator = torch.Generator().manual_seed(0)
+    directions = torch.randn(40, 32, generator=generator)
+    directions /= directions.norm(dim=1, keepdim=True)
+    acts = (torch.rand(20_000, 40, generator=generator) < 0.05).float() @ directions
+    same = {"hook": HOOK, "d_sae": 64, "k": 3, "batch": 512, "lr": 2e-3, "seed": 0}
+    drawn, frozen, trained = (
+        _train(acts, steps=steps, frozen=frozen, **same) for steps, frozen in ((1, True), (300, True), (300, False))
+    )
+    assert torch.allclose(frozen.W_dec, drawn.W_dec, atol=1e-6) and not torch.allclose(
+        trained.W_dec, drawn.W_dec, atol=0.1
+    )
+    assert torch.allclose(frozen.W_dec.norm(dim=1), torch.ones(64), atol=1e-5)
+    assert not torch.allclose(frozen.W_enc, drawn.W_enc, atol=0.1)
+    fvu = [
+        float((acts - sae.decode(sae.encode(acts))).pow(2).sum() / (acts - acts.mean(0)).pow(2).sum())
+        for sae in (trained, frozen, drawn)
+    ]
+    assert fvu[0] < fvu[1] < fvu[2]
+    near = [(sae.W_dec @ directions.T).max(0).values.median() for sae in (trained, frozen)]
+    assert near[0] > 0.9 and near[1] < 0.7
+
+
+def test_the_decoder_is_in_the_provenance(counter: Checkpoint, corpus: pd.DataFrame, tmp_path: Path) -> None:
+    random = fit(counter, corpus, decoder="random", out=tmp_path, **{**SMALL, "steps": 10})
+    assert open_dictionary(tmp_path).provenance["decoder"] == "random" and random.name.endswith("-random-decoder")
+    with pytest.raises(ModelError, match="decoder 'randm' is unknown; did you mean 'random'"):
+        fit(counter, corpus, decoder="randm", **SMALL)
