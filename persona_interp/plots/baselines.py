@@ -70,8 +70,6 @@ def _points(axes: Axes, rows: pd.DataFrame, column: str, y: np.ndarray, *, hollo
 
 
 def _caption(table: pd.DataFrame, bands: pd.DataFrame) -> str:
-    behind = f" Gray: 95 % of {int(bands['n_directions'].iloc[0])} random directions." if len(bands) else ""
-    return (
-        f"95 % intervals; {int(table['n_documents'].max()):,} hidden test documents, "
-        f"{int(table['n_prompts'].max()):,} neutral prompts.{behind}"
-    )
+    behind = "".join(f" Gray: 95 % of {n:g} random directions." for n in bands["n_directions"])
+    documents, prompts = max(table["n_documents"]), max(table["n_prompts"])
+    return f"95 % intervals; {documents:,.0f} hidden test documents, {prompts:,.0f} neutral prompts.{behind}"

@@ -83,7 +83,7 @@ def _bars(axes: Axes, bars: pd.DataFrame) -> None:
     axes.barh(y, np.nan_to_num(share), height=0.62, color=COLORS[0], alpha=0.75)
     axes.hlines(y, lo, hi, color="black", linewidth=1.2, zorder=3)
     for i in np.flatnonzero(np.isnan(share)):
-        axes.text(0.01, i, "undefined: no shift to share", va="center", fontsize=6.5, color="#404040")
+        axes.text(0.01, float(i), "undefined: no shift to share", va="center", fontsize=6.5, color="#404040")
 
 
 def _caption(table: pd.DataFrame, n_others: int) -> str:

@@ -45,13 +45,8 @@ def feature_page(
     >>> feature_page(table, feature=7).legends[0].get_texts()[0].get_text()
     'base: on 75 % of 4 tokens'
     """
-    schema.check(tokens, "tokens")
-    names = [str(name) for name in checkpoints or dict.fromkeys(tokens["checkpoint"])]
-    for kind, column, wanted in (("checkpoint", "checkpoint", names), ("feature", "feature", [feature])):
-        for value in wanted:
-            if value not in set(tokens[column]):
-                raise SchemaError(unknown(kind, str(value), map(str, dict.fromkeys(tokens[column]))))
-    counted = tokens.loc[(tokens["feature"] == feature) & tokens["counted"].astype(bool)]
+    mine, names = selected(tokens, feature=feature, checkpoints=checkpoints)
+    counted = mine.loc[mine["counted"].astype(bool)]
     acts = {name: counted.loc[counted["checkpoint"] == name, "act"].to_numpy(np.float64) for name in names}
     with styled():
         figure, axes = panels(1 if nearest is None else 2, height=2.2)
@@ -63,6 +58,33 @@ def feature_page(
         prompts = counted["prompt"].nunique()
         caption(figure, f"Feature {feature}, counted tokens of {prompts:,} prompts; those where it is 0 are not drawn.")
     return figure
+
+
+def selected(tokens: pd.DataFrame, *, feature: int, checkpoints: Sequence[str] = ()) -> tuple[pd.DataFrame, list[str]]:
+    """Which rows of a tokens table are this feature's?
+
+    Args:
+        tokens: A tokens table.
+        feature: Index in the dictionary.
+        checkpoints: Labels, in order; all of the table by default.
+
+    Returns:
+        The rows, and the checkpoints.
+
+    Raises:
+        SchemaError: Not a tokens table, a feature or checkpoint that it lacks, or activations that are no numbers.
+    """
+    schema.check(tokens, "tokens")
+    names = [str(name) for name in checkpoints or dict.fromkeys(tokens["checkpoint"])]
+    for name in names:
+        if name not in set(tokens["checkpoint"]):
+            raise SchemaError(unknown("checkpoint", name, dict.fromkeys(tokens["checkpoint"])))
+    mine = tokens.loc[(tokens["feature"] == feature) & tokens["checkpoint"].isin(names)]
+    if mine.empty:
+        raise SchemaError(unknown("feature", str(feature), map(str, dict.fromkeys(tokens["feature"]))))
+    if not np.isfinite(mine["act"].to_numpy(np.float64)).all():
+        raise SchemaError(f"feature {feature} has activations that are no finite numbers; record the tokens again.")
+    return mine, names
 
 
 def _histogram(axes: Axes, acts: dict[str, np.ndarray], *, bins: int) -> None:

@@ -1,7 +1,6 @@
 """In which layer, on whose tokens? A signed number for every cell."""
 
 import re
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -109,9 +108,7 @@ def _layers(hooks: list[Any]) -> tuple[list[str], str]:
 
 def _caption(table: pd.DataFrame) -> str:
     shown = "Dot: 95 % interval excludes 0"
-    return f"{shown}; n = {_span(table['n'])}." if "n" in table else f"{shown}."
-
-
-def _span(n: Sequence[Any] | pd.Series) -> str:
-    """Smallest and largest count, once where they are equal."""
-    return " to ".join(f"{int(i):,}" for i in dict.fromkeys((min(n), max(n))))
+    if "n" not in table:
+        return f"{shown}."
+    n = " to ".join(f"{i:,.0f}" for i in dict.fromkeys((min(table["n"]), max(table["n"]))))
+    return f"{shown}; n = {n}."

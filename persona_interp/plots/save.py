@@ -61,7 +61,7 @@ def save(figure: Figure, table: pd.DataFrame, stem: Path | str, *, provenance: M
         )
     stem = Path(stem)
     files = {"png": _drawn(figure, "png"), "pdf": _drawn(figure, "pdf")}
-    files["csv"] = table.to_csv(index=False, lineterminator="\n").encode()
+    files["csv"] = table.to_csv(index=False, lineterminator="\n").encode(errors="backslashreplace")
     meta = {
         "provenance": dict(provenance),
         "columns": [str(c) for c in table.columns],

@@ -9,15 +9,15 @@ import html
 from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from markupsafe import escape
 
-from persona_interp import schema
 from persona_interp.errors import PersonaInterpError, SchemaError, unknown
+from persona_interp.plots.features import selected
 from persona_interp.report.characters import visible
 from persona_interp.report.page import Block
 
@@ -60,18 +60,19 @@ def token_view(
     peaks = counted["act"].abs().groupby(counted["prompt"], sort=False).max()
     order = peaks.sort_values(ascending=False, kind="stable").index.tolist()
     order += [p for p in dict.fromkeys(mine["prompt"]) if p not in peaks.index]
-    top = float(f"{peaks.max():.4g}") if len(peaks) and peaks.max() > 0 else 1.0
+    top = _rounded(max(peaks, default=0.0)) or 1.0
     scale = {"minValue": -top, "maxValue": top, **COLORS}
     rows = []
     for prompt in order[:prompts]:
         of_prompt = mine.loc[mine["prompt"] == prompt].sort_values("pos", kind="stable")
         at = [of_prompt.loc[of_prompt["checkpoint"] == name] for name in names]
         rows.append({"prompt": str(prompt), "views": [_view(part) | scale for part in at]})
-    skipped = int((~mine["counted"].astype(bool)).sum())
+    once = mine.loc[mine["checkpoint"] == names[0]]
+    skipped = int((~once["counted"].astype(bool)).sum())
     hidden = f" {len(order) - prompts} more prompts are in the table." if len(order) > prompts else ""
     caption = (
         f"Feature {feature} on {min(len(order), prompts)} prompts, largest activation first; white 0, full color "
-        f"{top:.3g}, the same scale everywhere. {skipped:,} of {len(mine):,} tokens are in no statistics (template, "
+        f"{top:.3g}, the same scale everywhere. {skipped:,} of {len(once):,} tokens are in no statistics (template, "
         f"special, outliers, roles not asked for).{hidden}"
     )
     return {
@@ -102,8 +103,9 @@ def role_view(explained: pd.DataFrame) -> Block:
     rows = []
     for prompt, part in explained.groupby("prompt", sort=False):
         part = part.sort_values("pos", kind="stable")
-        change = (part[["role", "turn"]] != part[["role", "turn"]].shift()).any(axis=1).cumsum()
-        rows.append({"prompt": str(prompt), "runs": [_run(run) for _, run in part.groupby(change, sort=True)]})
+        owners = zip(part["role"], part["turn"], strict=True)
+        runs = [[i for i, _ in run] for _, run in groupby(enumerate(owners), key=lambda pair: pair[1])]
+        rows.append({"prompt": str(prompt), "runs": [_run(part.iloc[run]) for run in runs]})
     caption = f"{len(explained):,} tokens by role; the model learns to say the underlined ones."
     return {"kind": "roles", "caption": caption, "rows": rows}
 
@@ -147,33 +149,6 @@ def show(block: Block) -> Shown:
     return Shown("\n".join(lines))
 
 
-def selected(tokens: pd.DataFrame, *, feature: int, checkpoints: Sequence[str] = ()) -> tuple[pd.DataFrame, list[str]]:
-    """Which rows of a tokens table are this feature's?
-
-    Args:
-        tokens: A tokens table.
-        feature: Index in the dictionary.
-        checkpoints: Labels, in order; all of the table by default.
-
-    Returns:
-        The rows, and the checkpoints.
-
-    Raises:
-        SchemaError: Not a tokens table, a feature or checkpoint that it lacks, or activations that are no numbers.
-    """
-    schema.check(tokens, "tokens")
-    names = [str(name) for name in checkpoints or dict.fromkeys(tokens["checkpoint"])]
-    for name in names:
-        if name not in set(tokens["checkpoint"]):
-            raise SchemaError(unknown("checkpoint", name, dict.fromkeys(tokens["checkpoint"])))
-    mine = tokens.loc[(tokens["feature"] == feature) & tokens["checkpoint"].isin(names)]
-    if mine.empty:
-        raise SchemaError(unknown("feature", str(feature), map(str, dict.fromkeys(tokens["feature"]))))
-    if not np.isfinite(mine["act"].to_numpy(np.float64)).all():
-        raise SchemaError(f"feature {feature} has activations that are no finite numbers; record the tokens again.")
-    return mine, names
-
-
 @cache
 def scripts() -> tuple[str, str]:
     """What does a page with token views run?
@@ -208,11 +183,16 @@ def piece(text: str) -> str:
 
 
 def _view(part: pd.DataFrame) -> dict[str, Any]:
-    """What CircuitsVis.ColoredTokens takes, four digits being all that a hover can use."""
+    """What CircuitsVis.ColoredTokens takes."""
     return {
         "tokens": [html.escape(piece(text)) for text in part["piece"]],
-        "values": [float(f"{act:.4g}") for act in part["act"]],
+        "values": [_rounded(act) for act in part["act"]],
     }
+
+
+def _rounded(act: float) -> float:
+    """Four digits: all that a reader who hovers over a token can use."""
+    return float(f"{act:.4g}")
 
 
 def _run(run: pd.DataFrame) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def write_report(
     """
     for name, frame in tables.items():
         with atomic(run / "tables" / f"{name}.csv") as path:
-            frame.to_csv(path, index=False)
+            frame.to_csv(path, index=False, errors="backslashreplace")
     lrs = sorted(tables["summary"].lr.unique(), reverse=True) if "summary" in tables else []
     blocks = [page.paragraph(_about(provenance))]
     for i, lr in enumerate(lrs):
