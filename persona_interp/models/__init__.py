@@ -4,7 +4,8 @@ A ``Checkpoint`` says where weights are, never holds them; a ``Trajectory`` is o
 order of step. ``resolve`` turns a name ("tiny", a folder, a GGUF file, a hub id) into a checkpoint; ``train`` turns a
 checkpoint and a corpus into a trajectory; ``load`` gives the plain Hugging Face model and ``boot`` the same model in
 TransformerLens, checked against it. ``encode`` is the only way from conversations to tokens, so that training,
-behavior and activations read the same ids, and knows whose every token is.
+behavior and activations read the same ids, and knows whose every token is; ``print(show_tokens(explain_tokens(...)))``
+shows it.
 
 Models are exchanged as saved folders: a stage starts from any checkpoint, a finetune is the next stage, and adapters
 are merged before they are saved. The tiny model is a folder like any other::
@@ -18,6 +19,7 @@ are merged before they are saved. The tiny model is a folder like any other::
 from persona_interp.models.boot import boot, residuals
 from persona_interp.models.chats import PLAIN_TEMPLATE
 from persona_interp.models.checkpoint import Checkpoint, Trajectory
+from persona_interp.models.explain import explain_tokens, show_tokens
 from persona_interp.models.load import Loaded, check_tokenizers, hash_weights, load, resolve
 from persona_interp.models.tokens import ROLES, Tokens, encode, hash_tokens
 from persona_interp.models.train import DOCUMENTS, LESSON, Stage, train
@@ -35,10 +37,12 @@ __all__ = [
     "boot",
     "check_tokenizers",
     "encode",
+    "explain_tokens",
     "hash_tokens",
     "hash_weights",
     "load",
     "residuals",
     "resolve",
+    "show_tokens",
     "train",
 ]

@@ -112,11 +112,31 @@ def load(checkpoint: Checkpoint, *, attention: str = "sdpa") -> Loaded:
             model = AutoModelForCausalLM.from_pretrained(
                 checkpoint.path, dtype=torch.float32, attn_implementation=attention, local_files_only=True
             )
-            tokenizer = AutoTokenizer.from_pretrained(checkpoint.path, local_files_only=True)
         except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
             first = (str(error).splitlines() or [type(error).__name__])[0]
             raise ModelError(f"{checkpoint.path} is not a loadable causal language model: {first}") from error
-    return Loaded(model.eval(), tokenizer)
+    return Loaded(model.eval(), load_tokenizer(checkpoint))
+
+
+def load_tokenizer(checkpoint: Checkpoint) -> Any:
+    """How does this checkpoint read text?
+
+    Args:
+        checkpoint: Where the weights are; they are not loaded.
+
+    Returns:
+        Its fast tokenizer.
+
+    Raises:
+        ModelError: A file is missing or cannot be read.
+    """
+    _check_folder(checkpoint.path)
+    with quiet():
+        try:
+            return AutoTokenizer.from_pretrained(checkpoint.path, local_files_only=True)
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            first = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ModelError(f"{checkpoint.path} has no loadable tokenizer: {first}") from error
 
 
 def hash_weights(checkpoint: Checkpoint) -> str:
