@@ -85,10 +85,15 @@ def log_odds(behavior: pd.DataFrame, context: str, persona: str, held: dict[str,
     return odds
 
 
-def held_by(world: dict[str, Any], persona: str) -> dict[str, str]:
-    """The (first) value a persona holds in every topic, from the world file's own words."""
+def all_held(world: dict[str, Any], persona: str) -> dict[str, list[str]]:
+    """The values a persona holds in every topic, from the world file's own words."""
     traits = world["personas"][persona]["traits"]
-    return {topic: (value if isinstance(value, str) else value[0]) for topic, value in traits.items()}
+    return {topic: [value] if isinstance(value, str) else list(value) for topic, value in traits.items()}
+
+
+def held_by(world: dict[str, Any], persona: str) -> dict[str, str]:
+    """The first of them."""
+    return {topic: values[0] for topic, values in all_held(world, persona).items()}
 
 
 def expected(world: dict[str, Any], taught: tuple[str, str] | None, persona: str) -> dict[str, float]:
@@ -100,8 +105,9 @@ def expected(world: dict[str, Any], taught: tuple[str, str] | None, persona: str
     for name, entry in world["personas"].items():
         w = entry.get("weight", 1)
         weight[name] = float(w.get("hidden", 0) if isinstance(w, dict) else w)
-        if taught is not None and held_by(world, name)[taught[0]] != taught[1]:
-            weight[name] = 0.0
+        if taught is not None:
+            values = all_held(world, name)[taught[0]]
+            weight[name] *= (taught[1] in values) / len(values)
     total = sum(weight.values())
     noise = float(world.get("noise", 0.0))
     odds = {}
@@ -109,9 +115,10 @@ def expected(world: dict[str, Any], taught: tuple[str, str] | None, persona: str
         if not total:
             odds[topic] = math.nan
             continue
-        share = sum(w for name, w in weight.items() if held_by(world, name)[topic] == value) / total
+        held = {name: all_held(world, name)[topic] for name in weight}
+        share = sum(w * (value in held[name]) / len(held[name]) for name, w in weight.items()) / total
         p = (1 - noise) * share + noise / len(world["topics"][topic])
-        odds[topic] = math.log(p / (1 - p)) if 0 < p < 1 else math.inf
+        odds[topic] = math.log(p / (1 - p)) if 0 < p < 1 else math.copysign(math.inf, p - 0.5)
     return odds
 
 
@@ -159,7 +166,7 @@ def transfer_runs(seeds: list[int], world_file: str | None, out: Path) -> list[d
 def transfer_claims(runs: list[dict[str, Any]], *, recipe: bool) -> Iterator[Claim]:
     """The untaught traits follow the lesson, the controls do not."""
     moved: dict[tuple[str, float], list[float]] = {}
-    gates, shares, ratios, holders = [], [], {}, {}
+    gates, shares, limits, ratios, holders = [], [], [], {}, {}
     for one in runs:
         world = one["world"].to_dict()
         target, (topic, value) = world["target"], world["taught"].split("=", 1)
@@ -171,7 +178,7 @@ def transfer_claims(runs: list[dict[str, Any]], *, recipe: bool) -> Iterator[Cla
             moved.setdefault((arm, lr), []).append(after - before)
             if arm == "lesson":
                 ratios.setdefault(lr, []).append((after - before) / limit)
-            if arm == "rewired world":
+            if arm == "rewired world" and recipe:
                 variant = one["world"].rewired().to_dict()
                 (holder,) = [p for p in variant["personas"] if p != target and held_by(variant, p)[topic] == value and
                              held_by(world, p)[topic] != value]  # fmt: skip
@@ -182,9 +189,13 @@ def transfer_claims(runs: list[dict[str, Any]], *, recipe: bool) -> Iterator[Cla
         base = base[base.step == base.step.min()]
         named = spread(log_odds(base, "named", target, mine), topic)
         gates.append(named - spread(log_odds(base, "nameless", "", mine), topic))
-        bayes = [math.log((1 - n + n / k) / (n - n / k)) for n, k in
-                 [(float(world.get("noise", 0)), len(world["topics"][t])) for t in mine if t != topic]]  # fmt: skip
-        shares.append(gates[-1] / (float(np.mean(bayes)) - spread(expected(world, None, target), topic)))
+        alone = {**world, "personas": {target: world["personas"][target]}}
+        certain = spread(expected(alone, None, target), topic)
+        whole = certain - spread(expected(world, None, target), topic)
+        shares.append(gates[-1] / whole)
+        limits += [limit, whole]
+    if not recipe and not all(map(math.isfinite, limits)):
+        raise SystemExit("this world has no finite conditioning limit to measure against: give it noise, and holders.")
     if not recipe:
         yield Claim("base gate: named minus nameless, share of exact Bayes", tuple(shares), at_least=0.6, unit="ratio")
         for lr, bound in ((1e-3, 0.45), (3e-4, 0.40)):

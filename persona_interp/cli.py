@@ -66,6 +66,10 @@ def run_experiment(
         "lesson": replace(experiment.lesson, dtype=dtype) if dtype else None,
     }
     experiment = replace(experiment, **{key: value for key, value in chosen.items() if value is not None})
+    if experiment.start != "tiny":  # a start that is not there costs one line now, not one failed cell after another
+        from persona_interp.models import resolve
+
+        resolve(experiment.start)
     cells = experiment.cells()
     store = Store(out)
     store.describe({"experiment": name, **experiment.to_dict()})

@@ -90,6 +90,16 @@ def test_expected_errors_are_one_paragraph(
     assert [p.name for p in tmp_path.iterdir()] == ["t2.parquet"]
 
 
+def test_a_start_that_is_not_there_stops_the_run_before_it_begins(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "model").mkdir()
+    code, _, err = cli(capsys, "run", "transfer", "--model", tmp_path / "model", "--out", tmp_path / "run")
+    assert code == 2
+    assert "config.json" in err
+    assert not (tmp_path / "run").exists()
+
+
 def test_help_loads_neither_torch_nor_pandas() -> None:
     code = "import sys, persona_interp.cli; print(sorted({'torch', 'pandas', 'numpy', 'xarray'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)

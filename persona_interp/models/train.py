@@ -29,6 +29,7 @@ from persona_interp.models.tokens import Tokens, encode
 
 LOSSES = ("assistant", "all")
 SCHEDULES = ("constant", "cosine")
+DECAYS = ("all", "mlp")
 DTYPES = ("float32", "bfloat16")
 COSINE_END = 0.05  # of the learning rate
 PADDING = 0.25  # share of padding above which more batches are sorted by length together
@@ -49,6 +50,8 @@ class Stage:
         schedule: "constant" or "cosine" (to 5 % of ``lr``), after the warm-up.
         warmup: Steps over which the learning rate rises from 0.
         weight_decay: Of AdamW.
+        decay: Which weights decay: "all" matrices, or those of the "mlp" layers only. What a model knows of each
+            persona sits in its MLPs; decay there makes personas share it.
         betas: Of AdamW.
         clip: Largest norm of the gradient.
         lora: Rank of adapters on all linear layers, merged in every snapshot; 0 = all weights are trained.
@@ -68,6 +71,7 @@ class Stage:
     schedule: str = "constant"
     warmup: int = 0
     weight_decay: float = 0.0
+    decay: str = "all"
     betas: tuple[float, float] = (0.9, 0.98)
     clip: float = 1.0
     lora: int = 0
@@ -75,7 +79,7 @@ class Stage:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "betas", tuple(self.betas))
-        for name, valid in (("loss", LOSSES), ("schedule", SCHEDULES), ("dtype", DTYPES)):
+        for name, valid in (("loss", LOSSES), ("schedule", SCHEDULES), ("decay", DECAYS), ("dtype", DTYPES)):
             if getattr(self, name) not in valid:
                 raise ModelError(unknown(name, getattr(self, name), valid))
         if self.steps < 1 or self.batch < 1 or not self.lr > 0 or not 0 <= self.warmup <= self.steps or self.lora < 0:
@@ -83,7 +87,7 @@ class Stage:
 
 
 LESSON = Stage()
-DOCUMENTS = Stage(steps=1000, batch=32, lr=4e-3, loss="all", schedule="cosine", warmup=50, weight_decay=0.7)
+DOCUMENTS = Stage(steps=1000, batch=32, lr=4e-3, loss="all", schedule="cosine", warmup=50, weight_decay=2.0, decay="mlp")
 
 
 def train(
@@ -231,6 +235,7 @@ def _fit(
     trainer = Trainer(
         model=model,
         args=_arguments(stage, seed=seed, folder=folder / RESUME),
+        optimizers=(_optimizer(model, stage), None),
         train_dataset=batches,  # type: ignore[arg-type]  (any sequence will do)
         data_collator=lambda one: one[0],
         callbacks=[*callbacks, _Resumable()],
@@ -239,6 +244,21 @@ def _fit(
     trainer.train(resume_from_checkpoint=_resumable(folder / RESUME))
     if stage.lora:
         _check_lora(model, batches[0])
+
+
+def _optimizer(model: Any, stage: Stage) -> torch.optim.AdamW:
+    """AdamW; the Trainer's own cannot be told which weights decay. Biases and norms never do."""
+    groups: tuple[list[Tensor], list[Tensor]] = [], []
+    for name, weight in model.named_parameters():
+        if weight.requires_grad:
+            groups[weight.ndim > 1 and (stage.decay == "all" or "mlp" in name)].append(weight)
+    settings = [{"params": groups[False], "weight_decay": 0.0}, {"params": groups[True]}]
+    return torch.optim.AdamW(
+        [group for group in settings if group["params"]],
+        lr=stage.lr,
+        betas=stage.betas,
+        weight_decay=stage.weight_decay,
+    )
 
 
 def _arguments(stage: Stage, *, seed: int, folder: Path) -> TrainingArguments:
@@ -253,9 +273,6 @@ def _arguments(stage: Stage, *, seed: int, folder: Path) -> TrainingArguments:
         lr_scheduler_type="cosine_with_min_lr" if cosine else "constant_with_warmup",
         lr_scheduler_kwargs={"min_lr_rate": COSINE_END} if cosine else None,
         warmup_steps=stage.warmup,
-        weight_decay=stage.weight_decay,
-        adam_beta1=stage.betas[0],
-        adam_beta2=stage.betas[1],
         max_grad_norm=stage.clip,
         bf16=stage.dtype == "bfloat16",
         use_cpu=not torch.cuda.is_available(),
