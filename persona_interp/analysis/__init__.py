@@ -2,7 +2,8 @@
 
 Tables in, tables out; no torch. Behavior becomes log odds (bits), two checkpoints become a **shift** (after minus
 before), a shift beside the world that wrote the documents becomes a **transfer**: the traits that were never taught,
-with their co-occurrence and both Bayes predictions. Features get the same treatment in ``feature_shift``, with a null.
+with their co-occurrence and both Bayes predictions. Features get the same treatment in ``feature_shift``, with a null;
+directions in ``direction_shift``, ``cosine_map`` and ``refit``; edits in ``removed_share`` and ``added_share``.
 
 - about wording, at fixed weights: ``lo`` and ``hi`` of ``shift`` (jackknife over templates)
 - about prompts, at fixed weights: ``feature_shift`` (clusters, sign flips, q over all features tested)
@@ -10,6 +11,10 @@ with their co-occurrence and both Bayes predictions. Features get the same treat
 """
 
 from persona_interp.analysis.auroc import auroc
+from persona_interp.analysis.causes import added_share, removed_share
+from persona_interp.analysis.contexts import contexts
+from persona_interp.analysis.cosines import cosine_against_cooccurrence, cosine_map
+from persona_interp.analysis.directions import direction_shift, refit
 from persona_interp.analysis.features import feature_shift
 from persona_interp.analysis.logodds import logodds
 from persona_interp.analysis.mixing import mixing_weight
@@ -27,14 +32,21 @@ from persona_interp.analysis.transfer import transfer
 
 __all__ = [
     "across_seeds",
+    "added_share",
     "auroc",
     "benjamini_hochberg",
     "cluster_interval",
+    "contexts",
+    "cosine_against_cooccurrence",
+    "cosine_map",
+    "direction_shift",
     "family",
     "feature_shift",
     "jackknife",
     "logodds",
     "mixing_weight",
+    "refit",
+    "removed_share",
     "score",
     "shift",
     "sign_flip",

@@ -9,6 +9,7 @@ import xarray as xr
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
+from persona_interp.worlds import World
 
 
 class Documents(NamedTuple):
@@ -81,6 +82,30 @@ def documents(data: xr.Dataset | xr.DataArray, *, checkpoint: str | None = None,
     means = sums / np.bincount(group)[:, None]
     personas = first["persona"].to_numpy().astype(str)
     return Documents(means, act[column].to_numpy(), personas, (first["split"] == "train").to_numpy(), fvu, chosen)
+
+
+def labelled(personas: npt.NDArray[np.str_], world: World | None) -> list[tuple[str, str, npt.NDArray[np.bool_]]]:
+    """Which documents carry which label?
+
+    Args:
+        personas: Whose document it is, dims (document).
+        world: Says who holds which trait; None = no traits.
+
+    Returns:
+        Kind ("persona" or "trait"), name and booleans, dims (document); personas first.
+
+    Raises:
+        WorldError: A persona is not of this world.
+    """
+    names = sorted(set(personas.tolist()))
+    found = [("persona", name, personas == name) for name in names]
+    if world is None:
+        return found
+    held = {name: set(world.persona(name).traits) for name in names}
+    for trait in world.traits:
+        holders = [name for name in names if trait in held[name]]
+        found.append(("trait", str(trait), np.isin(personas, holders)))
+    return found
 
 
 def _checkpoint(act: xr.DataArray, wanted: str | None) -> str:

@@ -10,7 +10,7 @@ from scipy import stats
 
 from persona_interp import schema
 from persona_interp.analysis.auroc import auroc, delong
-from persona_interp.analysis.documents import documents
+from persona_interp.analysis.documents import documents, labelled
 from persona_interp.analysis.stats import TIE, benjamini_hochberg
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.worlds import World
@@ -73,7 +73,7 @@ def score(
         raise SchemaError(f"p needs shuffled labels to compare with; got n_permutations={n_permutations}.")
     found = documents(data, checkpoint=checkpoint, cluster=cluster)
     train, test = found.train, ~found.train
-    labels = _labels(found.personas, world)
+    labels = labelled(found.personas, world)
     labels = [(kind, name, held) for kind, name, held in labels if all(_both(held[half]) for half in (train, test))]
     varies = (found.values != found.values[:1]).any(axis=0)
     if not labels or not varies.any():
@@ -166,10 +166,18 @@ def family(
 
     Raises:
         SchemaError: An unknown name, or no feature speaks for it.
+
+    >>> who = np.array(["john", "mary", "emma"] * 20)
+    >>> prompts = {"persona": who, "doc": np.arange(60), "split": np.repeat(["train", "test"], 30)}
+    >>> act = [(who == "john") & (np.arange(60) % 2 == i) for i in range(2)]  # each fires in every second document
+    >>> coords = {"name": ["even", "odd"], **{c: ("prompt", x) for c, x in prompts.items()}}
+    >>> data = xr.DataArray(np.array(act, dtype=float), dims=("name", "prompt"), coords=coords)
+    >>> family(data, score(data), name="john")[["k", "auroc"]].values.tolist()
+    [[1.0, 0.75], [2.0, 1.0]]
     """
     ranked = top(scores, name=name, k=len(scores))["feature"].tolist()
     found = documents(data, checkpoint=scores.attrs.get("checkpoint") or None, cluster=cluster)
-    marks = {label: held for _, label, held in _labels(found.personas, world)}
+    marks = {label: held for _, label, held in labelled(found.personas, world)}
     if name not in marks:
         raise SchemaError(unknown("name", name, marks))
     column = {reading: i for i, reading in enumerate(found.readings.tolist())}
@@ -180,19 +188,6 @@ def family(
         chosen = float(auroc(total[train], held[train]).estimate)
         rows.append((name, k, tuple(ranked[:k]), chosen, *map(float, area[:3]), held[test].sum(), (~held[test]).sum()))
     return pd.DataFrame(rows, columns=["name", "k", "features", "auroc_chosen", "auroc", "lo", "hi", "n_pos", "n_neg"])
-
-
-def _labels(personas: npt.NDArray[np.str_], world: World | None) -> list[tuple[str, str, npt.NDArray[np.bool_]]]:
-    """Kind, name and who of the documents carries it, dims (document); personas first."""
-    names = sorted(set(personas.tolist()))
-    found = [("persona", name, personas == name) for name in names]
-    if world is None:
-        return found
-    held = {name: set(world.persona(name).traits) for name in names}
-    for trait in world.traits:
-        holders = [name for name in names if trait in held[name]]
-        found.append(("trait", str(trait), np.isin(personas, holders)))
-    return found
 
 
 def _both(held: npt.NDArray[np.bool_]) -> bool:

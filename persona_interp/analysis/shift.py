@@ -51,7 +51,7 @@ def shift(
     """
     behavior = chosen_split(behavior, split)
     run = run_columns(behavior)
-    pairs = _pairs(behavior, run, before=before, after=after)
+    pairs = compared(behavior, run, before=before, after=after)
     wanted = {(r, label) for r, first, lasts in pairs for label in (first, *lasts)}
     number = behavior.groupby(run, sort=False, dropna=False).ngroup()
     keep = [key in wanted for key in zip(number, behavior["checkpoint"], strict=True)]
@@ -64,7 +64,7 @@ def shift(
     for r, first, lasts in pairs:
         for last in lasts:
             start, end = found[r, first], found[r, last]
-            _check_same(start, end, first=first, last=last)
+            check_same(start, end, first=first, last=last)
             for key, block in end.items():
                 rows += [block.row] * len(block.values)
                 parts.append(_difference(start[key], block))
@@ -74,10 +74,10 @@ def shift(
     return schema.check(table, "shift")
 
 
-def _pairs(
+def compared(
     behavior: pd.DataFrame, run: list[str], *, before: Step | None, after: Step | Iterable[Step] | None
 ) -> list[tuple[int, str, list[str]]]:
-    """For every run: its number, the label before and the labels after."""
+    """Which checkpoints are compared? For every run: its number, the label before and the labels after."""
     pairs = []
     for r, (_, rows) in enumerate(behavior.groupby(run, sort=False, dropna=False)):
         points = in_order(rows)
@@ -107,7 +107,7 @@ def _label(points: pd.DataFrame, wanted: Step | None, *, default: int) -> str:
     return at.iloc[0]
 
 
-def _check_same(
+def check_same(
     start: dict[tuple[str, ...], Block], end: dict[tuple[str, ...], Block], *, first: str, last: str
 ) -> None:
     """Exact join: the same questions, templates and values on both sides."""
