@@ -1,11 +1,12 @@
 """What does a checkpoint do, and what goes on inside it? From models to labelled tables.
 
-Four questions, all asked with ``(checkpoints, prompts)``, where checkpoints is one checkpoint, a trajectory or any
+Five questions, all asked with ``(checkpoints, prompts)``, where checkpoints is one checkpoint, a trajectory or any
 iterable of them, and prompts a probes table of ``worlds`` (for the inside: a corpus table too).
 
 - ``behavior``: how probable is every answer? Log2 probabilities of whole answers, one row each.
 - ``activations``: what is the residual at a hook?
 - ``features``: which features of a dictionary does that residual activate, and with what fvu?
+- ``tokens``: how active are a few features at every single token?
 - ``sample``: what does the model say when it may say anything?
 
 Activations become **directions** (name, hook, d_model): ``mean_difference``, ``minimal_pairs``, ``logistic``, ``pca``,
@@ -23,7 +24,9 @@ from persona_interp.record.components import pca, pca_of_difference
 from persona_interp.record.directions import logistic, mean_difference, minimal_pairs, random_directions
 from persona_interp.record.features import features
 from persona_interp.record.interventions import Edit, ablate, add, clamp, patch, project_out
+from persona_interp.record.lens import lens
 from persona_interp.record.samples import sample
+from persona_interp.record.tokens import tokens
 
 __all__ = [
     "Edit",
@@ -33,6 +36,7 @@ __all__ = [
     "behavior",
     "clamp",
     "features",
+    "lens",
     "logistic",
     "mean_difference",
     "minimal_pairs",
@@ -42,4 +46,5 @@ __all__ = [
     "project_out",
     "random_directions",
     "sample",
+    "tokens",
 ]

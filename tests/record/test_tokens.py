@@ -1,0 +1,93 @@
+"""One row a token and feature: planted activations come back, pooled they are what ``features`` says."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from persona_interp import schema
+from persona_interp.errors import SchemaError
+from persona_interp.models import Checkpoint, explain_tokens
+from persona_interp.record import features, tokens
+
+HOOK = "blocks.0.hook_out"
+Pair = tuple[Checkpoint, Checkpoint]
+
+
+class Positive:
+    """Positive parts of the first coordinates; a dictionary that leaves much unexplained."""
+
+    name, hook, d_sae, d_in = "positive", HOOK, 5, 64
+    W_dec, mean = torch.eye(64)[:5], torch.zeros(64)
+
+    def encode(self, acts: torch.Tensor) -> torch.Tensor:
+        return acts[..., :5].relu()
+
+    def decode(self, feats: torch.Tensor) -> torch.Tensor:
+        return feats @ self.W_dec
+
+
+def test_counted_tokens_average_to_the_features_dataset(pair: Pair, probes: pd.DataFrame) -> None:
+    for where in (("assistant", "text"), ("user", "text"), ("special", "text")):
+        table = schema.check(tokens(pair, probes, dictionary=Positive(), features=[3, 1], where=where), "tokens")
+        data = features(pair, probes, dictionary=Positive(), position="mean", where=where)
+        means = table.query("counted").groupby(["checkpoint", "prompt", "feature"])["act"].mean()
+        for (checkpoint, prompt, feature), mean in means.items():
+            expected = data["act"].sel(checkpoint=checkpoint, prompt=prompt, feature=feature)
+            assert mean == pytest.approx(float(expected), rel=1e-5)
+        assert len(means) == 2 * 3 * 2
+
+
+def test_the_last_row_is_the_last_position(pair: Pair, probes: pd.DataFrame) -> None:
+    table = tokens(pair[0], probes, dictionary=Positive(), features=range(5))
+    data = features(pair[0], probes, dictionary=Positive(), position="last")
+    last = table.groupby(["prompt", "feature"]).tail(1).pivot(index="prompt", columns="feature", values="act")
+    np.testing.assert_allclose(last.loc[probes["prompt"]], data["act"][0], rtol=1e-6)
+    fvu = table.groupby("prompt")["fvu"].last().loc[probes["prompt"]]
+    np.testing.assert_allclose(fvu, data["fvu"][0], rtol=1e-5)
+
+
+def test_every_token_of_every_prompt_has_a_row(pair: Pair, probes: pd.DataFrame) -> None:
+    table = tokens(pair, probes, dictionary=Positive(), features=[0, 4])
+    explained = explain_tokens(pair[0], probes)
+    for _, part in table.groupby(["checkpoint", "feature"]):
+        for column in ("prompt", "pos", "piece", "role", "turn"):
+            assert part[column].tolist() == explained[column].tolist()
+    assert set(table.query("counted")["role"]) == {"assistant", "text"}
+    assert (table.query("role == 'special'")["counted"] == False).all()  # noqa: E712
+    assert list(table["checkpoint"].unique()) == ["lesson@0", "lesson@1"] and list(table["feature"].unique()) == [0, 4]
+
+
+def test_top_keeps_the_prompts_that_fire_most_where_it_counts(pair: Pair, probes: pd.DataFrame) -> None:
+    whole = tokens(pair, probes, dictionary=Positive(), features=[0, 2])
+    best = tokens(pair, probes, dictionary=Positive(), features=[0, 2], top=2)
+    for (checkpoint, feature), part in best.groupby(["checkpoint", "feature"]):
+        mine = whole[(whole["checkpoint"] == checkpoint) & (whole["feature"] == feature)]
+        peaks = mine[mine["counted"]].groupby("prompt", sort=False)["act"].max()
+        order = peaks.sort_values(ascending=False, kind="stable").index[:2]
+        assert list(part["prompt"].unique()) == list(order)
+        for prompt in order:
+            one, other = (t[t["prompt"] == prompt].reset_index(drop=True) for t in (part, mine))
+            pd.testing.assert_frame_equal(one, other)
+
+
+def test_a_prompt_without_counted_tokens_is_shown_but_never_on_top(pair: Pair, probes: pd.DataFrame) -> None:
+    read: dict[str, Any] = {"dictionary": Positive(), "features": [0], "where": "text"}
+    assert tokens(pair[0], probes, **read)["prompt"].nunique() == 3
+    assert set(tokens(pair[0], probes, **read, top=3)["prompt"]) == {"text"}
+    with pytest.raises(SchemaError, match="no prompt has a token of these roles"):
+        tokens(pair[0], probes.iloc[:2], **read, top=3)
+
+
+def test_bad_requests_are_refused(pair: Pair, probes: pd.DataFrame) -> None:
+    for chosen, message in (
+        ([5], "feature 5 does not exist; this dictionary has 0 to 4"),
+        ([1, 1], "distinct"),
+        ([], "at least one"),
+    ):
+        with pytest.raises(SchemaError, match=message):
+            tokens(pair[0], probes, dictionary=Positive(), features=chosen)
+    with pytest.raises(SchemaError, match="at least 1; got 0"):
+        tokens(pair[0], probes, dictionary=Positive(), features=[0], top=0)
