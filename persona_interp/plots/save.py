@@ -1,5 +1,6 @@
 """Where are a figure, its numbers and where they came from? Four files with one stem, the same bytes every time."""
 
+import csv
 import hashlib
 import io
 import json
@@ -61,7 +62,7 @@ def save(figure: Figure, table: pd.DataFrame, stem: Path | str, *, provenance: M
         )
     stem = Path(stem)
     files = {"png": _drawn(figure, "png"), "pdf": _drawn(figure, "pdf")}
-    files["csv"] = table.to_csv(index=False, lineterminator="\n").encode(errors="backslashreplace")
+    files["csv"] = as_csv(table)
     meta = {
         "provenance": dict(provenance),
         "columns": [str(c) for c in table.columns],
@@ -77,6 +78,25 @@ def save(figure: Figure, table: pd.DataFrame, stem: Path | str, *, provenance: M
     for path, data in zip(paths, files.values(), strict=True):
         path.write_bytes(data)
     return Saved(*paths)
+
+
+def as_csv(table: pd.DataFrame) -> bytes:
+    """Which CSV gives this table back?
+
+    Args:
+        table: Any table.
+
+    Returns:
+        UTF-8. Text is quoted where it must be; all of it where a cell holds a carriage return, which Python before 3.13
+        leaves bare and readers take for the end of a row.
+
+    >>> as_csv(pd.DataFrame({"piece": ["a", "b,c"], "act": [0.5, 1.0]})).decode().splitlines()
+    ['piece,act', 'a,0.5', '"b,c",1.0']
+    """
+    text = table.to_csv(index=False, lineterminator="\n")
+    if "\r" in text:
+        text = table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    return text.encode()
 
 
 def _drawn(figure: Figure, kind: str) -> bytes:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from persona_interp import plots
 from persona_interp.plots.features import selected
+from persona_interp.plots.save import as_csv
 from persona_interp.report import page
 from persona_interp.report.page import Block
 from persona_interp.report.tokens import token_view
@@ -118,5 +119,5 @@ def examples(tokens: pd.DataFrame, *, feature: int, checkpoints: Sequence[str] =
 
 def _table(run: Path, name: str, frame: pd.DataFrame, *, caption: str) -> Block:
     with atomic(run / "tables" / f"{name}.csv") as path:
-        frame.to_csv(path, index=False, errors="backslashreplace")
+        path.write_bytes(as_csv(frame))
     return page.table(frame, caption=caption, source=f"tables/{name}.csv")

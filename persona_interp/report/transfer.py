@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from persona_interp import analysis, plots
+from persona_interp.plots.save import as_csv
 from persona_interp.report import findings, page
 from persona_interp.report.findings import only
 from persona_interp.report.page import Block
@@ -35,7 +36,7 @@ def write_report(
     """
     for name, frame in tables.items():
         with atomic(run / "tables" / f"{name}.csv") as path:
-            frame.to_csv(path, index=False, errors="backslashreplace")
+            path.write_bytes(as_csv(frame))
     lrs = sorted(tables["summary"].lr.unique(), reverse=True) if "summary" in tables else []
     blocks = [page.paragraph(_about(provenance))]
     for i, lr in enumerate(lrs):

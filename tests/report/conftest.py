@@ -1,6 +1,8 @@
-"""Planted tables of a finished transfer experiment: numbers chosen by hand, no model behind them."""
+"""Planted tables of a finished transfer experiment: numbers chosen by hand, no model behind them; a strict parser."""
 
+import random
 from collections.abc import Callable
+from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,67 @@ import pytest
 TRAITS = ("sport=football", "art=renaissance")
 EFFECTS = {"lesson": (2.5, 6.0), "unrelated lesson": (-0.5, -0.25), "scrambled world": (0.125, 0.0)}
 """Arm -> (shift, what exact Bayes expects), bits."""
+
+
+KNOWN = set(
+    "html head meta title link style body h1 h2 p small a figure img figcaption div table thead tbody tr th td "
+    "details summary span b script".split()
+)
+VOID = {"meta", "link", "img"}
+
+
+class Strict(HTMLParser):
+    """Every tag known, opened and closed in order."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.nodes: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.scripts: list[str] = []  # those that run
+        self.data: list[str] = []  # JSON
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag in KNOWN, f"<{tag}> in a report"
+        self.nodes.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "script":
+            kind = dict(attrs).get("type")
+            assert kind in (None, "application/json") and len(attrs) == (kind is not None)
+            (self.scripts if kind is None else self.data).append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> closes something else"
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] != ["script"]:
+            self.text += data
+        elif self.nodes[-1][1]:
+            self.data[-1] += data
+        else:
+            self.scripts[-1] += data
+
+
+def parse_strictly(document: str) -> Strict:
+    parser = Strict()
+    parser.feed(document)
+    parser.close()
+    assert parser.open == []
+    return parser
+
+
+def make_tokens(texts: list[str], *, checkpoints: tuple[str, ...] = ("base", "tuned"), width: int = 50) -> pd.DataFrame:
+    """A tokens table of feature 7 that holds these texts in order, ``width`` a prompt; the first of each is a BOS."""
+    rows = []
+    for i, text in enumerate(texts):
+        at = {"prompt": f"doc{i // width}", "pos": i % width, "piece": text, "feature": 7, "turn": 0}
+        at |= {"role": "assistant" if i % width else "special", "counted": bool(i % width)}
+        rows += [
+            {**at, "checkpoint": c, "act": (j + 1) * (i % 5) + 90.0 * (not i % width)}
+            for j, c in enumerate(checkpoints)
+        ]
+    return pd.DataFrame(rows)
 
 
 def make_summary_row(
@@ -92,3 +155,47 @@ def planted() -> Callable[..., dict[str, pd.DataFrame]]:
 @pytest.fixture(scope="session")
 def provenance() -> dict[str, Any]:
     return {"seeds": [0], "start": "tiny", "world": "john_and_sam-0", "cells": 9, "cells_done": 8, "git": "abc1234"}
+
+
+@pytest.fixture(scope="session")
+def parse() -> Callable[[str], Strict]:
+    return parse_strictly
+
+
+@pytest.fixture(scope="session")
+def tokens_of() -> Callable[..., pd.DataFrame]:
+    return make_tokens
+
+
+ATTACKS = (
+    "", " ", "\n", "\r\n", "\r", "\t", "\x00", "\ufeff", "\u200b", "\u202e", "\u2066", "\u00ad", "\u2028", "\u2029",
+    "\ue000", "\uffff", "\U000e0041", "\ufe0f", "\u3164", "\u2800", "⟨U+202E⟩", "⟨empty⟩", "NA", "nan", "null",
+    "&lt;b&gt;", "&amp;", "&#60;", "</script>", "</SCRIPT >", "<!--<script>", "]]>", "{{ 7 * 7 }}", "{% raw %}",
+    "<script>console.error('ran')</script>", "<img src=x onerror=console.error('ran')>", "<b>" * 40_000,
+    "<svg/onload=console.error('ran')>", "' onmouseover='x", '" style="x', "<style>*{display:none}</style>",
+    "`${x}`", "</td></table>", "</div>", "javascript:x", "\\u003cb\\u003e", "=cmd|'/C calc'!A0", "a,b", 'a"b',
+    "<|im_start|>", "é", "e\u0301", "👩\u200d💻", "😀", "日本語", "שלום", "x" * 100_000,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def hostile_texts() -> list[str]:
+    """2,000 texts: known attacks, and random mixtures of them with random code points, surrogates left out: pandas
+    refuses them."""
+    rng = random.Random(0)
+    short = [text for text in ATTACKS if len(text) < 100]
+    ranges = [
+        (0, 0x20),
+        (0x20, 0x7F),
+        (0x7F, 0x250),
+        (0x2000, 0x2070),
+        (0xE000, 0xE100),
+        (0x1F300, 0x1F700),
+        (0, 0x110000),
+    ]
+    texts = list(ATTACKS)
+    while len(texts) < 2_000:
+        parts = [rng.choice(short), *(chr(rng.randrange(*rng.choice(ranges))) for _ in range(rng.randrange(6)))]
+        rng.shuffle(parts)
+        texts.append("".join(parts).encode(errors="ignore").decode())
+    return texts

@@ -1,5 +1,7 @@
 """A real browser without a network shows the report, and has nothing to complain about."""
 
+import html
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -9,13 +11,15 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from persona_interp.report import write_report
+from persona_interp.report import page, role_view, token_view, write_report
+from persona_interp.report.tokens import piece
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync", "--enable-logging=stderr", "--v=0"),
     "--host-resolver-rules=MAP * ~NOTFOUND",  # the network is off: no name resolves
+    "--virtual-time-budget=10000",  # the clock stands while anything is still drawn
 )
 
 
@@ -52,11 +56,43 @@ def test_the_report_opens_offline(
 
 @pytest.mark.browser
 def test_the_policy_stops_what_escaping_would_miss(chromium: str, tmp_path: Path) -> None:
-    from persona_interp.report import page
-
     script = "<script>document.title = 'ran'</script></body>"
     path = tmp_path / "report.html"
     path.write_text(page.page("still", []).replace("</body>", script), encoding="utf-8")
     shown, console = dump(chromium, path, tmp_path / "profile")
     assert "<title>still</title>" in shown
     assert len(console) == 1 and "Content Security Policy" in console[0]
+
+
+@pytest.mark.browser
+def test_hostile_tokens_are_drawn_and_stay_text(
+    chromium: str, hostile_texts: list[str], tokens_of: Callable[..., pd.DataFrame], tmp_path: Path
+) -> None:
+    texts = hostile_texts[:60]  # all known attacks
+    table = tokens_of(texts, width=20)
+    explained = table.loc[table["checkpoint"] == "base"].assign(learn=True)
+    inside = page.details("folded", [token_view(table, feature=7)])
+    path = tmp_path / "report.html"
+    path.write_text(page.page("still", [token_view(table, feature=7), inside, role_view(explained)]), encoding="utf-8")
+    shown, console = dump(chromium, path, tmp_path / "profile")
+    assert console == [], "the strictest policy under which CircuitsVis draws: scripts by hash, no inline style"
+    assert "<title>still</title>" in shown
+    views = re.findall(r'<div class="colored-tokens"[^>]*>(.*?)</div>', shown)
+    assert len(views) == 2 * 2 * 3, "base and tuned, open and folded, three prompts"
+    for i, prompt in enumerate([texts[:20], texts[20:40], texts[40:]]):
+        drawn = [re.findall(r"<span><span style=[^>]*>(.*?)</span></span>", view) for view in views]
+        wanted = [piece(text).replace(" ", "\xa0") for text in prompt]
+        assert sum([html.unescape(token) for token in view] == wanted for view in drawn) == 4, f"prompt {i}"
+
+
+@pytest.mark.browser
+def test_the_policy_lets_only_the_two_scripts_run(
+    chromium: str, tokens_of: Callable[..., pd.DataFrame], tmp_path: Path
+) -> None:
+    document = page.page("still", [token_view(tokens_of(["a", "b"]), feature=7)])
+    more = "<script>document.title = 'ran'</script><img src=x onerror=\"document.title = 'ran'\"></body>"
+    path = tmp_path / "report.html"
+    path.write_text(document.replace("</body>", more), encoding="utf-8")
+    shown, console = dump(chromium, path, tmp_path / "profile")
+    assert "<title>still</title>" in shown and "colored-tokens" in shown
+    assert console and all("Content Security Policy" in line for line in console)

@@ -1,49 +1,17 @@
 """Whatever a table holds, the page is inert: text stays text, nothing is loaded, nothing runs."""
 
 import re
-from html.parser import HTMLParser
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from persona_interp.report import page
 
+Parse = Callable[[str], Any]
 HOSTILE = "</script><img src=x onerror=alert(1)><script>alert(2)</script>\" onmouseover='alert(3)' {{ 7 * 7 }}"
-KNOWN = set(
-    "html head meta title link style body h1 h2 p small a figure img figcaption div table thead tbody tr th td".split()
-)
-VOID = {"meta", "link", "img"}
-
-
-class Strict(HTMLParser):
-    """Every tag known, opened and closed in order."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.open: list[str] = []
-        self.nodes: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert tag in KNOWN, f"<{tag}> in a report"
-        self.nodes.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag, f"</{tag}> closes something else"
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
-def parse(document: str) -> Strict:
-    parser = Strict()
-    parser.feed(document)
-    parser.close()
-    assert parser.open == []
-    return parser
 
 
 @pytest.fixture
@@ -59,19 +27,20 @@ def hostile(tmp_path: Path) -> str:
         page.paragraph("no source"),
         page.figure(png, caption=HOSTILE),
         page.table(frame, caption=HOSTILE, source="tables/a.csv"),
+        page.details(HOSTILE, [page.paragraph(HOSTILE)]),
     ]
     return page.page(HOSTILE, blocks)
 
 
-def test_hostile_text_stays_text(hostile: str) -> None:
+def test_hostile_text_stays_text(hostile: str, parse: Parse) -> None:
     found = parse(hostile)
     assert "script" not in {tag for tag, _ in found.nodes}
     assert [name for _, attrs in found.nodes for name in attrs if name.startswith("on")] == []
-    # title, h1, heading, paragraph, figure; of the table its caption, a column and a cell
-    assert found.text.count(HOSTILE) == 8
+    # title, h1, heading, paragraph, figure; of the table its caption, a column and a cell; of the details two
+    assert found.text.count(HOSTILE) == 10
 
 
-def test_nothing_is_loaded(hostile: str) -> None:
+def test_nothing_is_loaded(hostile: str, parse: Parse) -> None:
     nodes = parse(hostile).nodes
     addresses = [attrs[name] or "" for _, attrs in nodes for name in ("src", "href") if name in attrs]
     assert all(re.match(r"data:(image/png;base64,|,)|(tables|figures)/[\w.]+$", a) for a in addresses), addresses
@@ -79,7 +48,7 @@ def test_nothing_is_loaded(hostile: str) -> None:
     assert "url(" not in hostile and "@import" not in hostile
 
 
-def test_the_policy_allows_its_own_style_and_no_script(hostile: str) -> None:
+def test_the_policy_allows_its_own_style_and_no_script(hostile: str, parse: Parse) -> None:
     policies = [attrs["content"] or "" for tag, attrs in parse(hostile).nodes if "http-equiv" in attrs]
     (policy,) = policies
     assert policy.startswith("default-src 'none'; img-src data:; style-src 'sha256-")
@@ -90,15 +59,43 @@ def test_equal_blocks_are_equal_bytes() -> None:
     assert page.page("a", [page.heading("b")]) == page.page("a", [page.heading("b")])
 
 
-def test_a_long_table_says_what_it_hides() -> None:
+def test_a_long_table_says_what_it_hides(parse: Parse) -> None:
     frame = pd.DataFrame({"x": range(50), "y": "text"})
     found = parse(page.page("a", [page.table(frame, caption="c", source="tables/t.csv", rows=3)]))
     assert sum(tag == "tr" for tag, _ in found.nodes) == 1 + 3
     assert "47 more rows there" in found.text
 
 
-def test_what_does_not_exist_is_a_dash() -> None:
+def test_what_does_not_exist_is_a_dash(parse: Parse) -> None:
     frame = pd.DataFrame({"x": [float("nan"), 1234.5, 1e-9]})
     found = parse(page.page("a", [page.table(frame, caption="c", source="t.csv")]))
     assert "—" in found.text and "nan" not in found.text
     assert "1.23e+03" in found.text and "1e-09" in found.text
+
+
+def test_details_hold_blocks(parse: Parse) -> None:
+    inside = [page.paragraph("inside"), page.details("deeper", [page.heading("deepest")])]
+    found = parse(page.page("a", [page.details("outer", inside, opened=True)]))
+    assert [attrs for tag, attrs in found.nodes if tag == "details"] == [{"open": None}, {}]
+    assert all(word in found.text for word in ("outer", "inside", "deeper", "deepest"))
+
+
+def test_scripts_come_with_blocks_once_and_are_allowed_by_hash(parse: Parse) -> None:
+    block = page.paragraph("x") | {"scripts": ("let a = 1 < 2;", "let b;")}
+    nested = page.details("d", [block, page.details("e", [block])])
+    document = page.page("a", [block, nested])
+    found = parse(document)
+    assert found.scripts == ["let a = 1 < 2;", "let b;"]
+    (policy,) = [attrs["content"] for tag, attrs in found.nodes if "http-equiv" in attrs]
+    assert len(re.findall(r"script-src 'sha256-\S{44}' 'sha256-\S{44}'$", policy)) == 1 and "unsafe" not in policy
+
+
+def test_what_nobody_sees_is_spelled_out() -> None:
+    document = page.page("a", [page.paragraph("left\u202eright\x00\ud800")])
+    assert "left⟨U+202E⟩right⟨U+0000⟩⟨U+D800⟩" in document and document.encode()
+
+
+def test_a_very_long_text_says_how_much_is_cut() -> None:
+    frame = pd.DataFrame({"text": ["x" * 100_000]})
+    document = page.page("a", [page.table(frame, caption="c", source="t.csv")])
+    assert "⟨90,000 more characters⟩" in document and len(document) < 20_000
