@@ -59,7 +59,7 @@ def feature_shift(
     """
     data = _joined(features)
     labels = [str(c) for c in data["checkpoint"].to_numpy()]
-    first, last = (_chosen(labels, *pair) for pair in ((before, 0), (after, -1)))
+    first, last = (chosen_checkpoint(labels, *pair) for pair in ((before, 0), (after, -1)))
     start, end = data.sel(checkpoint=first), data.sel(checkpoint=last)
     with xr.set_options(arithmetic_join="exact"):
         moved = (end["act"].astype(np.float64) - start["act"].astype(np.float64)).transpose("prompt", "feature")
@@ -67,7 +67,7 @@ def feature_shift(
     if not fires.any():
         raise SchemaError(f"no feature fires at these prompts, neither in {first} nor in {last}.")
     differences = moved.to_numpy()[:, fires]
-    clusters = _clusters(data, cluster)
+    clusters = prompt_clusters(data, cluster)
     mean, lo, hi, n_clusters = cluster_interval(differences, clusters)
     null = sign_flip(differences, clusters, n_flips=n_flips, seed=seed)
     table = pd.DataFrame(
@@ -116,7 +116,20 @@ def _joined(features: xr.Dataset | Iterable[xr.Dataset]) -> xr.Dataset:
         raise SchemaError(f"these features do not have the same prompts and features: {error}") from error
 
 
-def _chosen(labels: list[str], wanted: str | None, default: int) -> str:
+def chosen_checkpoint(labels: list[str], wanted: str | None, default: int) -> str:
+    """Which of these checkpoints is meant?
+
+    Args:
+        labels: Labels, in order.
+        wanted: One of them, or None.
+        default: Index of the one meant by None.
+
+    Returns:
+        Its label.
+
+    Raises:
+        SchemaError: Fewer than two labels, one twice, or an unknown one.
+    """
     if len(set(labels)) < len(labels) or len(labels) < 2:
         raise SchemaError(f"a shift needs two checkpoints or more with distinct labels; got {labels}.")
     if wanted is None:
@@ -126,7 +139,19 @@ def _chosen(labels: list[str], wanted: str | None, default: int) -> str:
     return wanted
 
 
-def _clusters(data: xr.Dataset, cluster: str | tuple[str, ...]) -> np.ndarray:
+def prompt_clusters(data: xr.Dataset, cluster: str | tuple[str, ...]) -> np.ndarray:
+    """Which prompts move together?
+
+    Args:
+        data: Features or activations.
+        cluster: Coordinate(s) along ``prompt``; prompts that are equal in all of them are a cluster.
+
+    Returns:
+        A label a prompt.
+
+    Raises:
+        SchemaError: There is no such coordinate.
+    """
     names = [cluster] if isinstance(cluster, str) else list(cluster)
     along = [str(name) for name, c in data.coords.items() if c.dims == ("prompt",)]
     for name in names:

@@ -1,0 +1,128 @@
+"""Which directions point the same way, and is it those whose names go together in the documents?"""
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+from scipy import stats
+
+from persona_interp import schema
+from persona_interp.analysis.directions import cosine
+from persona_interp.errors import SchemaError
+from persona_interp.worlds import World
+
+COOCCURRENCES = ("overlap", "pmi")
+
+Array = npt.NDArray[np.float64]
+
+
+def cosine_map(directions: xr.DataArray, world: World | None = None) -> pd.DataFrame:
+    """Which directions point the same way, and which of their names go together in the documents?
+
+    Args:
+        directions: Of ``record``, dims (name, hook, d_model).
+        world: The world of the documents; then the names are its personas, or labels of its traits.
+
+    Returns:
+        One row a hook and ordered pair, the pair of a name with itself included: ``hook``, ``name``, ``other``,
+        ``cosine``. With a world of personas ``overlap``: share of the topics on which both hold a value where they hold
+        a common one. Of traits ``pmi`` (bits, ``World.cooccurrence``); NaN within a topic.
+
+    Raises:
+        SchemaError: No directions.
+        WorldError: Names that are neither personas nor traits.
+
+    >>> two = xr.DataArray([[[1.0, 0]], [[1, 1]]], dims=("name", "hook", "d_model"))
+    >>> cosine_map(two.assign_coords(name=["john", "sam"], hook=["h"])).round(2).values.tolist()[1]
+    ['h', 'john', 'sam', 0.71]
+    """
+    schema.check(directions, "directions")
+    names = [str(name) for name in directions["name"].to_numpy()]
+    tables = []
+    for hook in directions["hook"].to_numpy():
+        v = directions.sel(hook=hook).to_numpy().astype(np.float64)
+        pairs = {"name": np.repeat(names, len(names)), "other": names * len(names)}
+        tables.append(pd.DataFrame({"hook": hook, **pairs, "cosine": cosine(v, v).ravel()}))
+    table = pd.concat(tables, ignore_index=True)
+    if world is None:
+        return table
+    if all("=" in name for name in names):
+        for name in names:
+            world.trait(name)
+        together = world.cooccurrence().set_index(["trait", "other"])["pmi"]
+        keys = pd.MultiIndex.from_arrays([table["name"], table["other"]])
+        return table.assign(pmi=together.reindex(keys).to_numpy())
+    pairs = zip(table["name"], table["other"], strict=True)
+    return table.assign(overlap=[_overlap(world, name, other) for name, other in pairs])
+
+
+def _overlap(world: World, name: str, other: str) -> float:
+    """Share of the topics that both have a value on, where they have a common one."""
+    one, two = world.persona(name), world.persona(other)
+    held = [(set(one.values(t)), set(two.values(t))) for t in world.topics]
+    both = [(a, b) for a, b in held if a and b]
+    return sum(bool(a & b) for a, b in both) / len(both) if both else float("nan")
+
+
+def cosine_against_cooccurrence(cosines: pd.DataFrame, *, n_permutations: int = 10_000, seed: int = 0) -> pd.DataFrame:
+    """Do directions lie closer, the more often their names go together in the documents?
+
+    Spearman's rho between cosine and overlap (or pmi) over pairs of distinct names, against the Mantel null (Mantel
+    1967): names are permuted, so that pairs that share a name stay dependent. Traits are permuted within their topic.
+
+    Args:
+        cosines: Of ``cosine_map`` with a world.
+        n_permutations: Random permutations; the smallest p is 1 / (1 + n).
+        seed: Of the permutations.
+
+    Returns:
+        One row a hook: ``hook``, ``against`` (overlap or pmi), ``rho``, ``p`` (two-sided), ``null_lo``, ``null_hi``
+        (95 % of the null), ``n`` pairs.
+
+    Raises:
+        SchemaError: A column is missing, or there are fewer than 3 names.
+
+    >>> rows = [("h", a, b, -abs(i - j), -abs(i - j)) for i, a in enumerate("abcdef") for j, b in enumerate("abcdef")]
+    >>> table = pd.DataFrame(rows, columns=["hook", "name", "other", "cosine", "overlap"])
+    >>> cosine_against_cooccurrence(table, n_permutations=99)[["rho", "n"]].values.round(3).tolist()
+    [[1.0, 15.0]]
+    """
+    against = next((c for c in COOCCURRENCES if c in cosines), None)
+    if against is None or not {"hook", "name", "other", "cosine"} <= set(cosines.columns):
+        raise SchemaError("this needs a table of cosine_map(directions, world), with the column overlap or pmi.")
+    rows = []
+    for hook, table in cosines.groupby("hook", sort=False):
+        names = list(dict.fromkeys(table["name"]))
+        if len(names) < 3:
+            raise SchemaError(f"a correlation over pairs needs three names or more; got {names}.")
+        c, m = (table.pivot(index="name", columns="other", values=x).loc[names, names] for x in ("cosine", against))
+        mask = np.triu(np.ones((len(names),) * 2, bool), 1) & ~np.isnan(m.to_numpy())
+        strata = [name.partition("=")[0] if against == "pmi" else "" for name in names]
+        found = _mantel(c.to_numpy(), m.to_numpy()[mask], mask, strata=strata, n=n_permutations, seed=seed)
+        rows.append({"hook": hook, "against": against, **found, "n": int(mask.sum())})
+    return pd.DataFrame(rows)
+
+
+def _mantel(
+    c: Array, m: Array, mask: npt.NDArray[np.bool_], *, strata: list[str], n: int, seed: int
+) -> dict[str, float]:
+    """A permutation of the names maps the pairs of the mask onto each other, so ranks are taken once."""
+    ranks = np.zeros(c.shape)
+    ranks[mask] = stats.rankdata(c[mask])
+    ranks += ranks.T
+    wanted = stats.zscore(stats.rankdata(m))
+
+    def rho(order: npt.NDArray[np.intp]) -> float:
+        return float(stats.zscore(ranks[np.ix_(order, order)][mask]) @ wanted / len(m))
+
+    rng, groups = np.random.default_rng(seed), np.unique(strata, return_inverse=True)[1]
+    home = np.argsort(groups, kind="stable")
+    null = np.empty(n)
+    for i in range(n):
+        order = np.empty(len(groups), int)
+        order[home] = np.lexsort((rng.random(len(groups)), groups))
+        null[i] = rho(order)
+    observed = rho(np.arange(len(groups)))
+    p = (1 + (np.abs(null) >= abs(observed) * (1 - 1e-9)).sum()) / (1 + n)
+    lo, hi = np.quantile(null, [0.025, 0.975])
+    return {"rho": observed, "p": float(p), "null_lo": float(lo), "null_hi": float(hi)}

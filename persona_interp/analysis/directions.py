@@ -1,0 +1,158 @@
+"""Which persona's direction did a finetune move along, and is it still that persona's afterwards?"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+from scipy import stats
+
+from persona_interp import schema
+from persona_interp.analysis.features import chosen_checkpoint, prompt_clusters
+from persona_interp.analysis.stats import Interval, cluster_interval, jackknife
+from persona_interp.errors import SchemaError, unknown
+
+Array = npt.NDArray[np.float64]
+
+
+def direction_shift(
+    acts: xr.Dataset | Iterable[xr.Dataset],
+    directions: xr.DataArray,
+    *,
+    before: str | None = None,
+    after: str | None = None,
+    cluster: str | tuple[str, ...] = ("topic", "template"),
+) -> pd.DataFrame:
+    """Which of these directions did the residuals of the same prompts move along?
+
+    Args:
+        acts: Dataset of ``record.activations``, or several at distinct hooks.
+        directions: Of ``record``, dims (name, hook, d_model), with the hooks of the activations.
+        before: Label of a checkpoint; the first by default.
+        after: Label of a checkpoint; the last by default.
+        cluster: Coordinate(s) along ``prompt`` whose prompts move together.
+
+    Returns:
+        One row a hook and name, by rank. ``cosine`` of the mean shift s (after minus before, over prompts) with the
+        vector v, with ``lo``, ``hi`` (95 %, jackknife over clusters; wide ones may leave -1..1). ``projection`` =
+        <s, v> / <v, v>: 0 = stayed, 1 = moved as far as v is long; ``projection_lo``, ``projection_hi`` (95 %,
+        clustered). ``rank`` by cosine among the names (1 = largest), ``best_other`` the largest cosine of another name,
+        ``n`` prompts, ``n_clusters``. Without any shift the cosine is NaN.
+
+    Raises:
+        SchemaError: No activations or directions, an unknown checkpoint, hook or coordinate, or widths that differ.
+
+    >>> act = np.array([[[0.0, 0], [1, 1]], [[3, 1], [4, 0]]])
+    >>> data = xr.Dataset({"act": (("checkpoint", "prompt", "d_model"), act)}, attrs={"hook": "h"})
+    >>> data = data.assign_coords(checkpoint=["base@0", "lesson@8"], prompt=list("ab"))
+    >>> names = xr.DataArray(np.eye(2)[:, None] * 2, dims=("name", "hook", "d_model"))
+    >>> table = direction_shift(data, names.assign_coords(name=["john", "sam"], hook=["h"]), cluster="prompt")
+    >>> table[["name", "rank", "cosine", "projection", "best_other"]].values.tolist()
+    [['john', 1, 1.0, 1.5, 0.0], ['sam', 2, 0.0, 0.0, 1.0]]
+    """
+    schema.check(directions, "directions")
+    parts = [acts] if isinstance(acts, xr.Dataset) else list(acts)
+    tables = [_at_hook(part, directions, before=before, after=after, cluster=cluster) for part in parts]
+    if not tables:
+        raise SchemaError("a shift needs activations; got none.")
+    return pd.concat(tables, ignore_index=True)
+
+
+def _at_hook(
+    acts: xr.Dataset,
+    directions: xr.DataArray,
+    *,
+    before: str | None,
+    after: str | None,
+    cluster: str | tuple[str, ...],
+) -> pd.DataFrame:
+    hook = str(schema.check(acts, "activations").attrs.get("hook", ""))
+    if hook not in directions["hook"]:
+        raise SchemaError(unknown("hook of the directions", hook, directions["hook"].to_numpy()))
+    labels = [str(c) for c in acts["checkpoint"].to_numpy()]
+    first, last = chosen_checkpoint(labels, before, 0), chosen_checkpoint(labels, after, -1)
+    start, end = (acts["act"].sel(checkpoint=c).to_numpy().astype(np.float64) for c in (first, last))
+    v = directions.sel(hook=hook).to_numpy().astype(np.float64)
+    if v.shape[1] != start.shape[1]:
+        raise SchemaError(f"the directions are {v.shape[1]} wide, the activations {start.shape[1]}; use one model.")
+    moved, clusters = end - start, prompt_clusters(acts, cluster)
+    turned = _mean_cosine(moved, v, clusters)
+    along = cluster_interval(moved @ v.T / (v**2).sum(1), clusters)
+    rank = stats.rankdata(-turned.estimate, method="min")
+    rank = np.where(np.isnan(turned.estimate), len(v), rank).astype(int)
+    others = np.where(np.eye(len(v), dtype=bool), -np.inf, turned.estimate)
+    table = pd.DataFrame(
+        {
+            "hook": hook,
+            "name": directions["name"].to_numpy(),
+            "rank": rank,
+            "cosine": turned.estimate,
+            "lo": turned.lo,
+            "hi": turned.hi,
+            "projection": along.estimate,
+            "projection_lo": along.lo,
+            "projection_hi": along.hi,
+            "best_other": others.max(1) if len(v) > 1 else np.nan,
+            "n": len(moved),
+            "n_clusters": along.n,
+        }
+    )
+    return table.sort_values("rank", kind="stable", ignore_index=True)
+
+
+def _mean_cosine(moved: Array, v: Array, clusters: npt.NDArray[np.str_]) -> Interval:
+    """Cosine of the mean row with each vector; the jackknife leaves out one cluster."""
+    _, group, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
+    sums = np.zeros((len(sizes), moved.shape[1]))
+    np.add.at(sums, group, moved)
+    left = (sums.sum(0) - sums) / np.maximum(len(moved) - sizes, 1)[:, None]
+    return jackknife(cosine(moved.mean(0)[None], v)[0], cosine(left, v) if len(sizes) > 1 else [])
+
+
+def cosine(one: Array, other: Array) -> Array:
+    """Which cosine has every row with every other row?
+
+    Args:
+        one: Dims (row, d_model).
+        other: Dims (other row, d_model).
+
+    Returns:
+        Dims (row, other row); NaN with a row of zeros.
+
+    >>> cosine(np.array([[2.0, 0]]), np.array([[1.0, 0], [-3, 0]])).tolist()
+    [[1.0, -1.0]]
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (one, other))
+        return a @ b.T
+
+
+def refit(base: xr.DataArray, tuned: xr.DataArray) -> pd.DataFrame:
+    """Is a name's direction still the same direction when it is found anew in the tuned model?
+
+    Args:
+        base: Directions of ``record`` from one checkpoint, dims (name, hook, d_model).
+        tuned: The same names and hooks from another.
+
+    Returns:
+        One row a hook and name: ``hook``, ``name``, ``cosine`` between both, ``norm_ratio`` (tuned over base).
+
+    Raises:
+        SchemaError: No directions, or other names, hooks or widths.
+
+    >>> two = xr.DataArray([[[1.0, 0]], [[1, 1]]], dims=("name", "hook", "d_model"))
+    >>> two = two.assign_coords(name=["john", "sam"], hook=["h"])
+    >>> refit(two, 2 * two)[["name", "cosine", "norm_ratio"]].round(3).values.tolist()
+    [['john', 1.0, 2.0], ['sam', 1.0, 2.0]]
+    """
+    one, other = (schema.check(d, "directions") for d in (base, tuned))
+    if set(one["name"].values) != set(other["name"].values) or set(one["hook"].values) != set(other["hook"].values):
+        raise SchemaError("directions are compared name by name and hook by hook; these have different ones.")
+    rows = []
+    for hook in one["hook"].to_numpy():
+        for name in one["name"].to_numpy():
+            a, b = (d.sel(name=name, hook=hook).to_numpy().astype(np.float64) for d in (one, other))
+            ratio = float(np.linalg.norm(b) / np.linalg.norm(a))
+            rows.append({"hook": hook, "name": name, "cosine": cosine(a[None], b[None]).item(), "norm_ratio": ratio})
+    return pd.DataFrame(rows)

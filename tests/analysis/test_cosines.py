@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+import xarray as xr
+
+from persona_interp.analysis import cosine_against_cooccurrence, cosine_map
+from persona_interp.errors import SchemaError, WorldError
+from persona_interp.worlds import World
+
+D = 200
+
+
+def directions(world: World, *, names: list[str], noise: float, seed: int = 0) -> xr.DataArray:
+    """A random vector a trait; a persona is the sum of its traits, a trait the sum of its holders, plus noise."""
+    rng = np.random.default_rng(seed)
+    own = {str(t): rng.standard_normal(D) for t in world.traits}
+    held = {p.name: [str(t) for t in p.traits] for p in world.personas}
+    vectors = {p: sum(own[t] for t in traits) for p, traits in held.items()}
+    vectors |= {t: sum(vectors[p] for p, traits in held.items() if t in traits) for t in own}
+    v = np.array([vectors[n] + noise * rng.standard_normal(D) for n in names])[:, None]
+    coords = {"name": names, "hook": ["h"]}
+    return xr.DataArray(v.astype(np.float32), dims=("name", "hook", "d_model"), coords=coords)
+
+
+def test_a_map_is_symmetric_with_ones_on_the_diagonal(world: World) -> None:
+    names = [p.name for p in world.personas]
+    table = cosine_map(directions(world, names=names, noise=0.0), world)
+    assert len(table) == len(names) ** 2
+    square = table.pivot(index="name", columns="other", values="cosine")
+    np.testing.assert_allclose(square, square.T)
+    np.testing.assert_allclose(np.diag(square), 1, atol=1e-12)
+    assert (table.loc[table["name"] == table["other"], "overlap"] == 1).all()
+
+
+def test_overlap_is_the_share_of_common_topics(world: World) -> None:
+    table = cosine_map(directions(world, names=["john", "sam"], noise=0.0), world).set_index(["name", "other"])
+    john, sam = ({str(t) for t in world.persona(n).traits} for n in ("john", "sam"))
+    assert table.loc[("john", "sam"), "overlap"] == pytest.approx(len(john & sam) / len(world.topics))
+
+
+def test_traits_get_their_pmi(world: World) -> None:
+    names = [str(t) for t in world.traits]
+    table = cosine_map(directions(world, names=names, noise=0.0), world).set_index(["name", "other"])
+    together = world.cooccurrence().set_index(["trait", "other"])["pmi"]
+    assert table.loc[("sport=football", "food=pizza"), "pmi"] == together["sport=football", "food=pizza"]
+    assert np.isnan(table.loc[("sport=football", "sport=golf"), "pmi"])
+
+
+@pytest.mark.parametrize("kind", ["overlap", "pmi"])
+def test_planted_cooccurrence_is_found_and_noise_is_not(world: World, kind: str) -> None:
+    names = [p.name for p in world.personas] if kind == "overlap" else [str(t) for t in world.traits]
+    table = cosine_map(directions(world, names=names, noise=0.5), world)
+    (row,) = cosine_against_cooccurrence(table, n_permutations=500).to_dict("records")
+    assert row["against"] == kind and row["rho"] > 0.3 and row["p"] == pytest.approx(1 / 501)
+    assert row["null_lo"] < 0 < row["null_hi"] < row["rho"]
+    p = []
+    for seed in range(40):
+        noise = cosine_map(directions(world, names=names, noise=1e4, seed=seed)).assign(**{kind: table[kind]})
+        p.append(cosine_against_cooccurrence(noise, n_permutations=100)["p"].item())
+    assert np.mean(np.array(p) <= 0.05) < 0.18 and np.mean(p) > 0.35
+
+
+def test_bad_input_is_named(world: World) -> None:
+    v = directions(world, names=["john", "sam"], noise=0.0)
+    with pytest.raises(WorldError, match="pc1"):
+        cosine_map(v.assign_coords(name=["pc1", "pc2"]), world)
+    with pytest.raises(SchemaError, match=r"cosine_map\(directions, world\)"):
+        cosine_against_cooccurrence(cosine_map(v))
+    with pytest.raises(SchemaError, match="three names or more"):
+        cosine_against_cooccurrence(cosine_map(v, world))
