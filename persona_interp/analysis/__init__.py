@@ -4,6 +4,8 @@ Tables in, tables out; no torch. Behavior becomes log odds (bits), two checkpoin
 before), a shift beside the world that wrote the documents becomes a **transfer**: the traits that were never taught,
 with their co-occurrence and both Bayes predictions. Features get the same treatment in ``feature_shift``, with a null;
 directions in ``direction_shift``, ``cosine_map`` and ``refit``; edits in ``removed_share`` and ``added_share``.
+``score`` says which features know a persona (``top``, ``family``), ``baselines`` whether simpler ``readouts`` know as
+much, ``contexts`` how far a lesson spreads.
 
 - about wording, at fixed weights: ``lo`` and ``hi`` of ``shift`` (jackknife over templates)
 - about prompts, at fixed weights: ``feature_shift`` (clusters, sign flips, q over all features tested)
@@ -11,6 +13,7 @@ directions in ``direction_shift``, ``cosine_map`` and ``refit``; edits in ``remo
 """
 
 from persona_interp.analysis.auroc import auroc
+from persona_interp.analysis.baselines import baselines
 from persona_interp.analysis.causes import added_share, removed_share
 from persona_interp.analysis.contexts import contexts
 from persona_interp.analysis.cosines import cosine_against_cooccurrence, cosine_map
@@ -18,6 +21,7 @@ from persona_interp.analysis.directions import direction_shift, refit
 from persona_interp.analysis.features import feature_shift
 from persona_interp.analysis.logodds import logodds
 from persona_interp.analysis.mixing import mixing_weight
+from persona_interp.analysis.readouts import readouts
 from persona_interp.analysis.score import family, score, top
 from persona_interp.analysis.shift import shift
 from persona_interp.analysis.stats import (
@@ -34,6 +38,7 @@ __all__ = [
     "across_seeds",
     "added_share",
     "auroc",
+    "baselines",
     "benjamini_hochberg",
     "cluster_interval",
     "contexts",
@@ -45,6 +50,7 @@ __all__ = [
     "jackknife",
     "logodds",
     "mixing_weight",
+    "readouts",
     "refit",
     "removed_share",
     "score",

@@ -1,0 +1,107 @@
+"""What do directions and sets of features read at each prompt? The form in which they can be compared."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import xarray as xr
+
+from persona_interp import schema
+from persona_interp.errors import SchemaError, unknown
+
+
+def readouts(
+    acts: xr.Dataset | None = None,
+    feats: xr.Dataset | None = None,
+    *,
+    directions: xr.DataArray | None = None,
+    sets: Mapping[str, Sequence[int]] | None = None,
+) -> xr.DataArray:
+    """How far is each prompt along each direction, and how active is each set of features there?
+
+    Args:
+        acts: Activations at one hook; with ``directions``.
+        feats: Features on the same prompts; with ``sets``.
+        directions: Dims (name, hook, d_model), residual units. The readout is ``<h - m, v> / <v, v>``, m the mean
+            residual over the prompts of the first checkpoint: 0 = an average prompt of the base, 1 = a whole vector
+            further.
+        sets: Name -> features; the readout is the sum of their activations. A list of one is a single feature.
+
+    Returns:
+        Readouts, dims (name, checkpoint, prompt), float64, with the coordinates of the prompts and checkpoints;
+        directions first. Attributes: hook, position, token_ids. For dictionaries of several kinds call it again and
+        ``xr.concat`` along name.
+
+    Raises:
+        SchemaError: Activations without directions or features without sets (or the other way around), another hook,
+            width, prompts or tokens, an unknown feature, a direction of length 0, or a name twice.
+
+    >>> acts = xr.Dataset({"act": (("checkpoint", "prompt", "d_model"), [[[1.0, 0.0], [3.0, 0.0]]])})
+    >>> acts = acts.assign_coords(checkpoint=["base@0"], prompt=["a", "b"]).assign_attrs(hook="blocks.0.hook_out")
+    >>> coords = {"name": ["john"], "hook": ["blocks.0.hook_out"]}
+    >>> john = xr.DataArray([[[2.0, 0.0]]], dims=("name", "hook", "d_model"), coords=coords)
+    >>> readouts(acts, directions=john).values.tolist()
+    [[[-0.5, 0.5]]]
+    """
+    for given, wanted, what in ((acts, directions, "directions"), (feats, sets, "sets")):
+        if (given is None) != (wanted is None):
+            raise SchemaError(f"{what} and what they read come together: acts with directions, feats with sets.")
+    parts = [_projections(acts, directions)] if acts is not None and directions is not None else []
+    parts += [_sums(feats, sets)] if feats is not None and sets is not None else []
+    if not parts:
+        raise SchemaError("nothing to read out; give acts and directions, or feats and sets, or all four.")
+    if len(parts) == 2:
+        parts = _alike(*parts)
+    found = xr.concat(parts, "name", coords="minimal", compat="override", join="exact", combine_attrs="drop_conflicts")
+    names = [str(n) for n in found["name"].to_numpy()]
+    if len(set(names)) < len(names):
+        raise SchemaError(f"every readout needs a name of its own; got {', '.join(names)}.")
+    return found.transpose("name", "checkpoint", "prompt")
+
+
+def _kept(data: xr.Dataset, values: np.ndarray, names: Sequence[str]) -> xr.DataArray:
+    """Readouts, dims (name, checkpoint, prompt), with the coordinates along checkpoint and prompt."""
+    coords = {name: c for name, c in data.coords.items() if c.dims in (("prompt",), ("checkpoint",))}
+    attrs = {name: data.attrs[name] for name in ("hook", "position", "token_ids") if name in data.attrs}
+    found = xr.DataArray(values, dims=("name", "checkpoint", "prompt"), coords=coords, attrs=attrs)
+    return found.assign_coords(name=list(names))
+
+
+def _projections(acts: xr.Dataset, directions: xr.DataArray) -> xr.DataArray:
+    schema.check(acts, "activations")
+    if set(directions.dims) != {"name", "hook", "d_model"}:
+        raise SchemaError(f"directions have dims (name, hook, d_model); got {directions.dims}.")
+    hook, hooks = acts.attrs.get("hook"), [str(h) for h in directions["hook"].to_numpy()]
+    if hook not in hooks:
+        raise SchemaError(f"{unknown('hook', str(hook), hooks)} Record activations where the directions were found.")
+    vectors = directions.sel(hook=hook).transpose("name", "d_model").to_numpy().astype(np.float64)
+    if vectors.shape[1] != acts.sizes["d_model"]:
+        raise SchemaError(f"directions of width {vectors.shape[1]} cannot read width {acts.sizes['d_model']}.")
+    names, squares = [str(n) for n in directions["name"].to_numpy()], (vectors**2).sum(axis=1)
+    if not squares.all():
+        raise SchemaError(f"direction {names[int(np.argmin(squares))]!r} has length 0; it reads nothing.")
+    act = acts["act"].to_numpy().astype(np.float64)
+    along = (act - act[0].mean(axis=0)) @ (vectors / squares[:, None]).T
+    return _kept(acts, np.moveaxis(along, -1, 0), names)
+
+
+def _sums(feats: xr.Dataset, sets: Mapping[str, Sequence[int]]) -> xr.DataArray:
+    schema.check(feats, "features")
+    known = feats["feature"].to_numpy().tolist()
+    for features in sets.values():
+        for feature in features:
+            if feature not in known:
+                raise SchemaError(f"feature {feature} is unknown; this dictionary has {len(known)}: 0 to {known[-1]}.")
+    if not sets or not all(len(features) for features in sets.values()):
+        raise SchemaError(f"every set needs at least one feature; got {dict(sets)}.")
+    act = feats["act"].to_numpy().astype(np.float64)
+    sums = [act[..., [known.index(f) for f in features]].sum(axis=-1) for features in sets.values()]
+    return _kept(feats, np.stack(sums), list(sets))
+
+
+def _alike(one: xr.DataArray, other: xr.DataArray) -> list[xr.DataArray]:
+    for dim in ("checkpoint", "prompt"):
+        if not np.array_equal(one[dim].to_numpy(), other[dim].to_numpy()):
+            raise SchemaError(f"activations and features are not of the same {dim}s in the same order; record alike.")
+    if one.attrs.get("token_ids") != other.attrs.get("token_ids"):
+        raise SchemaError("activations and features are of different token_ids; record both on the same prompts.")
+    return [one, other]
