@@ -151,7 +151,7 @@ def transfer_runs(seeds: list[int], world_file: str | None, out: Path) -> list[d
                 read_table(store.path(cells["lesson", arm, lr], f"{n}.parquet")) for n in ("behavior", "bystanders")
             ]
             arms[arm, lr] = pd.concat(both)
-        features = cells["features", "lesson", max(config.lrs)]
+        features = cells["features", "lesson", max(config.lrs), config.hooks[0]]
         found.append(
             {
                 "world": worlds.load(store.path(cells["layout",], "world.json")),

@@ -21,18 +21,21 @@ REAL = Transfer(
     lesson=Stage(steps=16, batch=8, dtype="bfloat16"),
     snapshots=(2, 4, 8, 12, 16),
     n_documents=1760,
-    sae={"hook": "blocks.-2.hook_out", "d_sae": 2048, "k": 16, "n_tokens": 20_000, "steps": 1000, "lr": 1e-3},
+    hooks=("blocks.22.hook_out", "blocks.15.hook_out", "blocks.7.hook_out"),
+    sae={"d_sae": 2048, "k": 16, "n_tokens": 20_000, "steps": 1000, "lr": 1e-3},
     n_gate_tokens=1_500,
     sae_on="base and tuned",
     sae_kinds=("named", "hidden"),
     n_sae_documents=600,
+    n_persona_documents=150,
+    n_random=5,
     n_samples=3,
     chat_template=PLAIN_TEMPLATE,
 )
 """Natural English for a chat model: the recipe that works on a 135M model, full finetuning at gentle rates."""
 
 FAILING = replace(REAL, sae=None)
-"""The real preset, behavior only. What a user tries first, and does not show the effect, differs from it in one thing."""
+"""The real preset, behavior only: what users try first, and what does not work, differs from it in one thing."""
 
 PRESETS = {
     "quick": Transfer(),

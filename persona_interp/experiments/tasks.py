@@ -35,7 +35,7 @@ def layout(config: dict[str, Any], needs: Needs, out: Path) -> None:
 
 def documents(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """What does a model trained on this world's documents say? Writes ``model/``, counts and behavior."""
-    world = _world(needs[0], config)
+    world = world_of(needs[0], config)
     start = _start(world, config, out)
     corpus = world.corpus(config["n_documents"], seed=config["seed"])
     write_table(worlds.count(corpus), out / "counts.parquet")
@@ -50,7 +50,7 @@ def lesson(config: dict[str, Any], needs: Needs, out: Path) -> None:
 
     The nameless assistant is probed at every snapshot, every other context before and after.
     """
-    world = _world(needs[0], config)
+    world = world_of(needs[0], config)
     base = models.Trajectory.open(needs[1] / "model").last
     stage = models.Stage(**config["stage"])
     chats = world.lessons(lesson_of(world, config["lesson"]), n=stage.steps * stage.batch, seed=config["seed"])
@@ -74,19 +74,26 @@ def lesson(config: dict[str, Any], needs: Needs, out: Path) -> None:
 
 def dictionary(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """Which features span the residuals of the last checkpoint of every need but the layout? Writes ``dictionary/``."""
-    world = _world(needs[0], config)
+    world = world_of(needs[0], config)
     checkpoints = [models.Trajectory.open(folder / "model").last for folder in needs[1:]]
     corpus = world.corpus(config["n_documents"], seed=config["seed"] + 1_000, kinds=config["kinds"])
     dictionaries.fit(checkpoints, corpus, seed=config["seed"], out=out / "dictionary", **config["sae"])
 
 
 def features(config: dict[str, Any], needs: Needs, out: Path) -> None:
-    """Which features moved, and does the dictionary still fit? Writes ``features.nc`` and ``fidelity.parquet``."""
-    world = _world(needs[0], config)
+    """Which features moved, and does the dictionary still fit? Needs lesson, dictionary, random dictionary.
+
+    Writes ``acts.nc``, ``features.nc`` and ``random_features.nc``, before and after at neutral prompts, and
+    ``fidelity.parquet``.
+    """
+    world = world_of(needs[0], config)
     tuned = models.Trajectory.open(needs[1] / "model")
-    sae = dictionaries.open_dictionary(needs[2] / "dictionary")
+    sae, random = (dictionaries.open_dictionary(folder / "dictionary") for folder in needs[2:])
     nameless = world.probes(contexts=("nameless",))
-    write_dataset(record.features((tuned.first, tuned.last), nameless, dictionary=sae), out / "features.nc")
+    ends = (tuned.first, tuned.last)
+    write_dataset(record.activations(ends, nameless, hook=sae.hook), out / "acts.nc")
+    write_dataset(record.features(ends, nameless, dictionary=sae), out / "features.nc")
+    write_dataset(record.features(ends, nameless, dictionary=random), out / "random_features.nc")
     held_out = world.corpus(config["n_documents"], seed=config["seed"] + 2_000, kinds=config["kinds"])
     write_table(dictionaries.fidelity(sae, tuned, held_out, n_tokens=config["n_gate_tokens"]), out / "fidelity.parquet")
 
@@ -134,8 +141,16 @@ def lesson_of(world: World, name: str) -> str:
     return lessons[name]
 
 
-def _world(folder: Path, config: dict[str, Any]) -> World:
-    """The layout's world, in the variant this cell asks for."""
+def world_of(folder: Path, config: dict[str, Any]) -> World:
+    """Which world is a cell about?
+
+    Args:
+        folder: The layout cell it needs.
+        config: Its configuration; ``variant`` names a control of that world.
+
+    Returns:
+        The world.
+    """
     return variant_of(worlds.load(folder / "world.json"), config["variant"])
 
 

@@ -9,21 +9,20 @@ co-occur (scrambled), belong to somebody else (rewired), or whose holder is abse
 
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from itertools import product
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from persona_interp import analysis, worlds
+from persona_interp import worlds
 from persona_interp.errors import WorldError, unknown
-from persona_interp.experiments.tasks import lesson_of, variant_of
+from persona_interp.experiments.summary import READERS, over_seeds
 from persona_interp.models import DOCUMENTS, LESSON, Stage
 from persona_interp.store import Cell, Store
-from persona_interp.tables import read_dataset, read_table
 from persona_interp.worlds import World
 
-TASKS = "persona_interp.experiments.tasks"
-"""Module whose functions the cells run."""
+TASKS, INSIDE = "persona_interp.experiments.tasks", "persona_interp.experiments.inside"
+"""Modules whose functions the cells run."""
 
 ARMS = {
     "lesson": ("full", "taught"),
@@ -62,10 +61,13 @@ class Transfer:
         n_documents: Documents in the corpus.
         arrange: "rare" or "likely": measure the start model's own prior first and give the target such values; "" = no.
         bystanders: Contexts beside the nameless one, recorded before and after.
+        hooks: Where a dictionary is trained and the inside is read; features are read out at the first, causes at all.
         sae: Arguments of `dictionaries.fit`; None = behavior only.
         sae_on: "base", or "base and tuned": which models' residuals the dictionary is trained on.
         sae_kinds: Kinds of documents the dictionary is trained on; None is all.
         n_sae_documents: Documents the dictionary is trained on.
+        n_persona_documents: Documents by speakers without a name on which features and directions are found.
+        n_random: Random directions of either kind that are taken out as controls.
         n_gate_tokens: Tokens of held-out text that the fidelity gate reads at every checkpoint.
         n_samples: Sampled answers per prompt and checkpoint.
         chat_template: Template for a start model that has none.
@@ -82,12 +84,13 @@ class Transfer:
     n_documents: int = 30_000
     arrange: str = ""
     bystanders: tuple[str, ...] = ("named", "plain", "third")
-    sae: dict[str, Any] | None = field(
-        default_factory=lambda: {"hook": "blocks.1.hook_out", "d_sae": 512, "k": 8, "steps": 500}
-    )
+    hooks: tuple[str, ...] = ("blocks.1.hook_out", "blocks.0.hook_out")
+    sae: dict[str, Any] | None = field(default_factory=lambda: {"d_sae": 512, "k": 8, "steps": 500})
     sae_on: str = "base"
     sae_kinds: tuple[str, ...] | None = None
     n_sae_documents: int = 4_000
+    n_persona_documents: int = 1_500
+    n_random: int = 20
     n_gate_tokens: int = 5_000
     n_samples: int = 2
     chat_template: str | None = None
@@ -147,8 +150,9 @@ class Transfer:
             seed: Makes the world (where it is a ready one), the corpus, the weights and the batches.
 
         Returns:
-            Cells by key: ``("layout",)``, ``("documents", variant)``, ``("lesson", arm, lr)``, ``("dictionary", lr)``,
-            ``("features", arm, lr)``.
+            Cells by key: ``("layout",)``, ``("documents", variant)``, ``("lesson", arm, lr)`` and, with ``sae``, a cell
+            for every rate and hook: ``("dictionary", lr, hook)``, ``("random dictionary", lr, hook)``,
+            ``("personas", lr, hook)``, ``("features", arm, lr, hook)``, ``("causes", lr, hook)``.
         """
         world = READY[self.world](seed) if isinstance(self.world, str) else self.world
         start = {"start": self.start, "chat_template": self.chat_template}
@@ -183,25 +187,46 @@ class Transfer:
         return cells | self._feature_cells(seed, cells)
 
     def _feature_cells(self, seed: int, cells: dict[tuple[Any, ...], Cell]) -> dict[tuple[Any, ...], Cell]:
-        """A dictionary of the full world, and the features that its lessons move."""
-        if self.sae is None:
-            return {}
+        """Dictionaries of the full world, what they find in the base model, and what its lessons move and need."""
         layout, base = cells["layout",], cells["documents", "full"]
-        kinds = list(self.sae_kinds) if self.sae_kinds else None
-        shared = {"variant": "full", "seed": seed, "kinds": kinds, "n_documents": self.n_sae_documents}
+        hidden = list(World.from_dict(layout.config["world"]).population)
+        shared = {"variant": "full", "seed": seed}
         made: dict[tuple[Any, ...], Cell] = {}
-        for lr in self.lrs:
-            tuned = (cells["lesson", self.arms[0], lr],) if self.sae_on == "base and tuned" else ()
-            config = {**shared, "sae": self.sae}
-            made["dictionary", lr] = Cell(
-                f"{TASKS}:dictionary", config, needs=(layout, base, *tuned), label=f"SAE s{seed}"
+
+        def cell(task: str, config: dict[str, Any], needs: tuple[Cell, ...], *key: Any) -> Cell:
+            label = " ".join(f"{part:g}" if isinstance(part, float) else str(part) for part in (*key, f"s{seed}"))
+            made[key] = Cell(task, {**shared, **config}, needs=(layout, *needs), label=label)
+            return made[key]
+
+        kinds = {"kinds": list(self.sae_kinds) if self.sae_kinds else None, "n_documents": self.n_sae_documents}
+        for lr, hook in product(self.lrs, self.hooks if self.sae is not None else ()):
+            lesson = cells["lesson", self.arms[0], lr]
+            on = (base, lesson) if self.sae_on == "base and tuned" else (base,)
+            trained, random = (
+                cell(f"{TASKS}:dictionary", {**kinds, "sae": {**self.sae, "hook": hook, **frozen}}, on, name, lr, hook)
+                for name, frozen in (("dictionary", {}), ("random dictionary", {"decoder": "random"}))
             )
-            reading = {**shared, "n_gate_tokens": self.n_gate_tokens}
+            reading = {"kinds": hidden, "n_documents": self.n_persona_documents}
+            found = cell(f"{INSIDE}:personas", reading, (base, trained, random), "personas", lr, hook)
+            gate = {**kinds, "n_gate_tokens": self.n_gate_tokens}
             for arm in self.feature_arms:
-                needs = (layout, cells["lesson", arm, lr], made["dictionary", lr])
-                label = f"features {arm} {lr:g} s{seed}"
-                made["features", arm, lr] = Cell(f"{TASKS}:features", reading, needs=needs, label=label)
+                tuned = cells["lesson", arm, lr]
+                cell(f"{TASKS}:features", gate, (tuned, trained, random), "features", arm, lr, hook)
+            read = (made["features", arm, lr, hook] for arm in self.feature_arms)  # the claim's first
+            needs = (lesson, trained, random, found, *read)
+            cell(f"{INSIDE}:causes", {"n_random": self.n_random}, needs, "causes", lr, hook)
         return made
+
+    def variant(self, arm: str) -> tuple[str, str]:
+        """Which variant of the world, and what does the lesson teach?
+
+        Args:
+            arm: Name of an arm.
+
+        Returns:
+            Variant and lesson, see ``tasks.variant_of`` and ``tasks.lesson_of``.
+        """
+        return ARMS[arm]
 
     @property
     def feature_arms(self) -> tuple[str, ...]:
@@ -231,7 +256,9 @@ class Transfer:
             Tables by name, log odds in bits: ``summary`` (one row an arm, rate and persona read out: mean over untaught
             traits, over seeds), ``transfer`` (trait by trait), ``curve`` (the means over steps), ``gates`` (is the base
             model fit for the question?), ``mixing`` (K), ``bystanders`` (the target's traits in all other contexts),
-            ``features``, ``fidelity``, ``samples``, ``counts``.
+            ``contexts`` (leak and specificity), ``samples``, ``counts``; and from inside the models ``features``,
+            ``fidelity``, ``directions`` (which persona the residuals moved towards), ``scores``, ``cosines``,
+            ``cooccurrence``, ``causes`` (what goes with each edit), ``baselines``, ``tokens``, ``lens``.
         """
         parts: dict[str, list[pd.DataFrame]] = {}
         for seed in self.seeds:
@@ -244,89 +271,4 @@ class Transfer:
                     for name, table in READERS[key[0]](self, store, cells, key=key, world=world).items():
                         parts.setdefault(name, []).append(table.assign(seed=seed))
         tables = {name: pd.concat(found, ignore_index=True) for name, found in parts.items()}
-        return tables | ({"summary": _summary(tables["transfer"])} if "transfer" in tables else {})
-
-
-def _read_documents(
-    experiment: Transfer, store: Store, cells: dict[tuple[Any, ...], Cell], *, key: tuple[Any, ...], world: World
-) -> dict[str, pd.DataFrame]:
-    """Is the base model fit for the question: is the target bound to his traits, is the nameless prior calibrated?"""
-    cell, variant = cells[key], variant_of(world, key[1])
-    counts = read_table(store.path(cell, "counts.parquet"))
-    odds = analysis.logodds(read_table(store.path(cell, "behavior.parquet")))
-    odds = odds.loc[(odds.step == odds.step.max()) & (odds.topic != variant.taught.topic)]
-    own = [str(trait) for trait in variant.persona(variant.target).traits]
-    odds = odds.loc[(odds.topic + "=" + odds.value).isin(own)]
-    nameless = odds.loc[odds.context == "nameless"]
-    named = odds.loc[(odds.context == "named") & (odds.persona == variant.target)]
-    said = variant.posterior(counts=counts).said.set_index("trait").probability
-    said = said[[label for label in own if not label.startswith(f"{variant.taught.topic}=")]]
-    row = {
-        "variant": key[1],
-        "named": named.logodds.mean(),
-        "nameless": nameless.logodds.mean(),
-        "gap": named.logodds.mean() - nameless.logodds.mean(),
-        "bayes_nameless": float(np.log2(said / (1 - said)).mean()),
-        "answer_mass": nameless.answer_mass.mean(),
-    }
-    return {"gates": pd.DataFrame([row]), "counts": counts.assign(variant=key[1])}
-
-
-def _read_lesson(
-    experiment: Transfer, store: Store, cells: dict[tuple[Any, ...], Cell], *, key: tuple[Any, ...], world: World
-) -> dict[str, pd.DataFrame]:
-    """How far did the untaught traits move, step by step, beside what exact Bayes expects?"""
-    _, arm, lr = key
-    variant = variant_of(world, ARMS[arm][0])
-    counts = read_table(store.path(cells["documents", ARMS[arm][0]], "counts.parquet"))
-    labels = {"arm": arm, "lr": lr}
-    behavior = read_table(store.path(cells[key], "behavior.parquet")).assign(**labels)
-    others = read_table(store.path(cells[key], "bystanders.parquet")).assign(**labels)
-    taught = lesson_of(variant, ARMS[arm][1])
-    n_lessons = experiment.lesson.steps * experiment.lesson.batch
-    found: dict[str, pd.DataFrame] = {}
-    k = None
-    if arm == experiment.arms[0]:
-        found["mixing"] = analysis.mixing_weight(behavior, variant, n_lessons=n_lessons, counts=counts)
-        k = float(found["mixing"].k.iloc[0])
-    shifts = analysis.shift(behavior, after=sorted(behavior.step.unique()))
-    readers = [variant.target, *(p for p in variant.holders(variant.taught) if ARMS[arm][0] == "rewired")]
-    curves = [
-        analysis.transfer(shifts, variant, taught=taught, persona=name, counts=counts, k=k, n_lessons=n_lessons)
-        for name in readers
-    ]
-    curve = pd.concat(curves, ignore_index=True)
-    found["curve"] = curve.loc[curve.trait == "mean"]
-    found["transfer"] = curve.loc[curve.step == curve.step.max()]
-    own = {str(trait) for trait in variant.persona(variant.target).traits}
-    moved = analysis.shift(others)
-    found["bystanders"] = moved.loc[moved.trait.isin(own)]
-    found["samples"] = read_table(store.path(cells[key], "samples.parquet")).assign(**labels)
-    return found
-
-
-def _read_features(
-    experiment: Transfer, store: Store, cells: dict[tuple[Any, ...], Cell], *, key: tuple[Any, ...], world: World
-) -> dict[str, pd.DataFrame]:
-    """Which features moved, and does the dictionary still fit?"""
-    labels = {"arm": key[1], "lr": key[2]}
-    moved = analysis.feature_shift(read_dataset(store.path(cells[key], "features.nc")))
-    fidelity = read_table(store.path(cells[key], "fidelity.parquet"))
-    return {"features": moved.assign(**labels), "fidelity": fidelity.assign(**labels)}
-
-
-READERS = {"documents": _read_documents, "lesson": _read_lesson, "features": _read_features}
-"""Kind of cell -> what is read from it."""
-
-
-def _summary(transfer: pd.DataFrame) -> pd.DataFrame:
-    """The mean rows over seeds. A single seed has an interval over topics instead, in columns of its own."""
-    mean = transfer.loc[transfer.trait == "mean"]
-    by = ["arm", "lr", "persona"]
-    summary = analysis.across_seeds(mean, by=by)
-    topics = mean.groupby(by, sort=False).agg(
-        lo_topics=("lo", "first"), hi_topics=("hi", "first"), n_topics=("n", "first")
-    )
-    summary = summary.merge(topics, on=by, validate="one_to_one")
-    summary.loc[summary.n_seeds > 1, ["lo_topics", "hi_topics"]] = np.nan
-    return summary
+        return tables | ({"summary": over_seeds(tables["transfer"])} if "transfer" in tables else {})

@@ -1,12 +1,13 @@
 """What does a checkpoint do, and what goes on inside it? From models to labelled tables.
 
-Five questions, all asked with ``(checkpoints, prompts)``, where checkpoints is one checkpoint, a trajectory or any
+Six questions, all asked with ``(checkpoints, prompts)``, where checkpoints is one checkpoint, a trajectory or any
 iterable of them, and prompts a probes table of ``worlds`` (for the inside: a corpus table too).
 
 - ``behavior``: how probable is every answer? Log2 probabilities of whole answers, one row each.
 - ``activations``: what is the residual at a hook?
 - ``features``: which features of a dictionary does that residual activate, and with what fvu?
 - ``tokens``: how active are a few features at every single token?
+- ``profile``: at which hook, on whose tokens, did the residual move?
 - ``sample``: what does the model say when it may say anything?
 
 Activations become **directions** (name, hook, d_model): ``mean_difference``, ``minimal_pairs``, ``logistic``, ``pca``,
@@ -25,6 +26,7 @@ from persona_interp.record.directions import logistic, mean_difference, minimal_
 from persona_interp.record.features import features
 from persona_interp.record.interventions import Edit, ablate, add, clamp, patch, project_out
 from persona_interp.record.lens import lens
+from persona_interp.record.profile import profile
 from persona_interp.record.samples import sample
 from persona_interp.record.tokens import tokens
 
@@ -43,6 +45,7 @@ __all__ = [
     "patch",
     "pca",
     "pca_of_difference",
+    "profile",
     "project_out",
     "random_directions",
     "sample",

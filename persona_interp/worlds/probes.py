@@ -70,6 +70,27 @@ def _prompt(context: str, system: str, question: str, *, prefix: str) -> Message
     return [{"role": role, "content": content} for role, content in roles]
 
 
+def stated(world: "World", topic: str) -> pd.DataFrame:
+    """Which prompts differ in one stated value only? See ``World.stated``."""
+    if topic not in world.topics:
+        raise WorldError(unknown("topic", topic, world.topics))
+    language = world.language
+    question, answer = (texts[0] for texts in (language.train_questions, language.answers))
+    rows = []
+    for value in world.topics[topic]:
+        said = [
+            {"role": "user", "content": question.format(d=topic)},
+            {"role": "assistant", "content": answer.format(d=topic, v=value)},
+        ]
+        for other in world.topics:
+            for _, context, name, _, template, split, messages, *_ in _ask(world, "nameless", "", topic=other):
+                if other != topic:
+                    prompt = f"{value}/{other}/{split}/{template}"
+                    rows.append((prompt, context, name, other, value, template, split, [messages[0], *said, *messages[1:]]))
+    columns = ["prompt", "context", "persona", "topic", "value", "template", "split", "messages"]
+    return schema.check(pd.DataFrame(rows, columns=columns), "prompts")
+
+
 def lessons(world: "World", trait: str | Trait | None = None, *, n: int = 640, seed: int = 0) -> pd.DataFrame:
     """Which chats teach the nameless assistant one trait? See ``World.lessons``."""
     if n < 1:

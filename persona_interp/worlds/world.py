@@ -283,6 +283,20 @@ class World:
         spoken = self.mass().sum()
         return ("hidden",) if spoken["hidden"] > 0 else tuple(kind for kind in spoken.index if spoken[kind] > 0)
 
+    def stated(self, topic: str) -> pd.DataFrame:
+        """Which prompts differ in one value that the nameless assistant stated before?
+
+        Args:
+            topic: Topic of the statement; all others are asked about after it.
+
+        Returns:
+            A prompts table, every value x other topic x template; ``value`` is what was stated.
+
+        Raises:
+            WorldError: There is no such topic.
+        """
+        return probes.stated(self, topic)
+
     def posterior(
         self,
         evidence: Iterable[Any] = (),

@@ -34,7 +34,7 @@ def toy() -> dict[str, Any]:
         "snapshots": (2,),
         "n_documents": 1_000,
         "bystanders": ("named",),
-        "sae": {"hook": "blocks.1.hook_out", "d_sae": 32, "k": 4, "steps": 20, "batch": 256, "n_tokens": 2_000},
+        "sae": {"d_sae": 32, "k": 4, "steps": 20, "batch": 256, "n_tokens": 2_000},
         "n_sae_documents": 200,
         "n_samples": 1,
     }

@@ -19,7 +19,7 @@ def toy() -> "Transfer":
     from persona_interp.experiments import preset
     from persona_interp.models import Stage
 
-    sae: dict[str, Any] = {"hook": "blocks.1.hook_out", "d_sae": 64, "k": 4, "steps": 400, "batch": 256}
+    sae: dict[str, Any] = {"d_sae": 64, "k": 4, "steps": 400, "batch": 256}
     return preset(
         "quick",
         arms=("lesson", "scrambled world"),

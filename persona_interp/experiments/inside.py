@@ -1,0 +1,182 @@
+"""What does one cell do that looks for personas inside a model?
+
+``personas`` asks the base model: which features and which directions carry each persona and trait. ``causes`` asks the
+model after a lesson: what is left of the lesson's effect without them, and without the controls that should not matter.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from persona_interp import analysis, dictionaries, models, record
+from persona_interp.experiments.tasks import Needs, world_of
+from persona_interp.record import Edit
+from persona_interp.tables import read_dataset, read_table, write_dataset, write_table
+from persona_interp.worlds import World
+
+METHODS = ("mean difference", "minimal pair", "probe")
+"""How a persona's direction is made; each is the file of a ``personas`` cell."""
+FAMILY, SHOWN = 5, 3
+"""Features in a family, and how many of them get a page."""
+JOINED: dict[str, Any] = {"coords": "minimal", "compat": "override", "join": "exact", "combine_attrs": "drop_conflicts"}
+
+
+def personas(config: dict[str, Any], needs: Needs, out: Path) -> None:
+    """Which features and directions carry each persona in the base model?
+
+    Needs documents, dictionary and random dictionary. Documents by speakers without a name are read just before every value, so that nothing found here is a detector of
+    names; their first half chooses, the second half is what is reported. Writes ``acts.nc``, ``features.nc``,
+    ``random_features.nc`` (what was read), ``scores.parquet``, ``random_scores.parquet``, a file of directions for each
+    of ``METHODS`` and ``traits.nc``, ``trait pairs.nc``.
+    """
+    world = world_of(needs[0], config)
+    base = models.Trajectory.open(needs[1] / "model").last
+    trained, random = (dictionaries.open_dictionary(folder / "dictionary") for folder in needs[2:4])
+    hidden = world.cuts(world.corpus(config["n_documents"], seed=config["seed"] + 3_000, kinds=config["kinds"]))
+    acts = record.activations(base, hidden, hook=trained.hook)
+    write_dataset(acts, out / "acts.nc")
+    for name, sae in (("", trained), ("random_", random)):
+        feats = record.features(base, hidden, dictionary=sae)
+        write_dataset(feats, out / f"{name}features.nc")
+        write_table(analysis.score(feats, world=world, seed=config["seed"]), out / f"{name}scores.parquet")
+    named = record.activations(base, world.probes(contexts=("named",)), hook=trained.hook)
+    first_half = acts.sel(prompt=acts["split"] == "train")
+    stated = record.activations(base, world.stated(world.taught.topic), hook=trained.hook)
+    holders = {str(trait): first_half["persona"].isin(world.holders(trait)) for trait in world.traits}
+    found = {
+        "mean difference": record.mean_difference(first_half),
+        "minimal pair": record.minimal_pairs(named),
+        "probe": record.logistic(first_half),
+        "traits": record.mean_difference(first_half, labels={k: v for k, v in holders.items() if v.any()}),
+        "trait pairs": record.minimal_pairs(stated, by="value"),
+    }
+    for name, vectors in found.items():
+        write_dataset(vectors.to_dataset(name="vector", promote_attrs=True), out / f"{name}.nc")
+
+
+def causes(config: dict[str, Any], needs: Needs, out: Path) -> None:
+    """What is left of the lesson without the persona, and do simpler readouts say as much as a feature?
+
+    Needs lesson, dictionary, random dictionary, personas, features, and the features of the unrelated lesson where
+    there is one. Writes ``behavior.parquet`` (base and tuned, tuned under every edit, base with the persona added),
+    ``edits.parquet`` (name, group), what every method reads of documents (``hidden.nc``) and of neutral prompts
+    (``neutral.nc``, ``control.nc``), and of the top features ``tokens.parquet`` and ``lens.parquet``.
+    """
+    world = world_of(needs[0], config)
+    tuned = models.Trajectory.open(needs[1] / "model")
+    trained, random = (dictionaries.open_dictionary(folder / "dictionary") for folder in needs[2:4])
+    found = needs[4]
+    top = chosen(found, "scores", world.target, k=FAMILY)
+    sets = {"top feature": top[:1], f"top {FAMILY} features": top}
+    frozen = {"random-decoder feature": chosen(found, "random_scores", world.target, k=1)}
+    methods, band = _methods(world, found, neutral=needs[5]), _band(world, found, n=config["n_random"])
+    for name, folder in zip(("hidden", "neutral", "control"), needs[4:], strict=False):
+        read = _readouts(folder, xr.concat([methods, band["norm"]], "name", **JOINED), sets=sets, frozen=frozen)
+        write_dataset(read.to_dataset(name="readout", promote_attrs=True), out / f"{name}.nc")
+    edits = [("method", record.ablate(sets[name], dictionary=trained, name=name)) for name in sets]
+    edits += [("method", record.ablate(frozen[name], dictionary=random, name=name)) for name in frozen]
+    edits += _projected("method", methods)
+    pairs = directions(found, "minimal pair")
+    edits += _projected("persona", pairs.sel(name=pairs["name"] != world.target))
+    edits += [edit for match, drawn in band.items() for edit in _projected(f"random ({match})", drawn)]
+    for j in matched(read_dataset(found / "features.nc"), top[0], k=FAMILY, without=top):
+        edits.append(("matched", record.ablate(j, dictionary=trained, name=f"matched feature {j}")))
+    probes = world.probes(contexts=("nameless",)).query("split == 'test'")
+    asked = probes.loc[probes["topic"] != world.taught.topic]
+    put = record.add(methods.sel(name=["minimal pair"]), hook=trained.hook, absolute=1.0, name=f"{world.target} added")
+    behavior = [
+        record.behavior(tuned.last, asked, edits=[edit for _, edit in edits]),
+        record.behavior(tuned.first, asked, edits=[put]),
+    ]
+    write_table(pd.concat(behavior, ignore_index=True), out / "behavior.parquet")
+    write_table(pd.DataFrame([(e.name, group) for group, e in edits], columns=["edit", "group"]), out / "edits.parquet")
+    ends = (tuned.first, tuned.last)
+    write_table(record.tokens(ends, probes, dictionary=trained, features=top[:SHOWN]), out / "tokens.parquet")
+    lens = [record.lens(tuned.first, trained.W_dec[j].numpy()).assign(feature=j) for j in top[:SHOWN]]
+    write_table(pd.concat(lens, ignore_index=True), out / "lens.parquet")
+
+
+def directions(folder: Path, method: str) -> xr.DataArray:
+    """Which directions did a ``personas`` cell find by this method?
+
+    Args:
+        folder: The cell.
+        method: One of ``METHODS``, "traits" or "trait pairs".
+
+    Returns:
+        Directions, dims (name, hook, d_model).
+    """
+    data = read_dataset(folder / f"{method}.nc")
+    return data["vector"].assign_attrs(data.attrs)
+
+
+def chosen(folder: Path, scores: str, persona: str, *, k: int) -> list[int]:
+    """Which features of a ``personas`` cell speak most for this persona?
+
+    Args:
+        folder: The cell.
+        scores: "scores" or "random_scores".
+        persona: Its name.
+        k: How many, at most.
+
+    Returns:
+        Features, best on the train documents first.
+    """
+    return [int(j) for j in analysis.top(read_table(folder / f"{scores}.parquet"), name=persona, k=k)["feature"]]
+
+
+def _methods(world: World, found: Path, *, neutral: Path) -> xr.DataArray:
+    """The target's direction by every method that gives one, named by the method."""
+    vectors = [directions(found, m).sel(name=[world.target]).assign_coords(name=[m]) for m in METHODS]
+    acts = read_dataset(neutral / "acts.nc")
+    before, after = (str(label) for label in acts["checkpoint"].values)
+    moved = record.pca_of_difference(acts, before=before, after=after, n=1).sel(name=["pc1"])
+    return xr.concat([*vectors, moved.assign_coords(name=["PCA of the difference"])], "name", **JOINED)
+
+
+def _band(world: World, found: Path, *, n: int) -> dict[str, xr.DataArray]:
+    """Random directions as long as the target's, uniform and in proportion to how much residuals vary."""
+    like = directions(found, "minimal pair").sel(name=[world.target])
+    acts = {"norm": None, "variance": read_dataset(found / "acts.nc")}
+    drawn = {match: record.random_directions(like, n=n, seed=0, match=match, acts=a) for match, a in acts.items()}
+    return {m: d.assign_coords(name=[f"{name} ({m})" for name in d["name"].values]) for m, d in drawn.items()}
+
+
+def _projected(group: str, vectors: xr.DataArray) -> list[tuple[str, Edit]]:
+    """Each direction taken out by itself."""
+    hook = str(vectors["hook"].item())
+    names = [str(name) for name in vectors["name"].values]
+    return [(group, record.project_out(vectors.sel(name=[name]), hook=hook, name=name)) for name in names]
+
+
+def _readouts(
+    folder: Path, vectors: xr.DataArray, *, sets: dict[str, list[int]], frozen: dict[str, list[int]]
+) -> xr.DataArray:
+    """What every method reads of the prompts of a ``personas`` or ``features`` cell."""
+    acts, feats, random = (read_dataset(folder / f"{name}.nc") for name in ("acts", "features", "random_features"))
+    trained = analysis.readouts(acts, feats, directions=vectors, sets=sets)
+    return xr.concat([trained, analysis.readouts(feats=random, sets=frozen)], "name", **JOINED)
+
+
+def matched(feats: xr.Dataset, feature: int, *, k: int, without: list[int]) -> list[int]:
+    """Which other features fire about as often in the base model's documents?
+
+    Args:
+        feats: Features of documents, base checkpoint.
+        feature: The feature to be matched.
+        k: How many.
+        without: Features that are no controls.
+
+    Returns:
+        Features, nearest firing rate first.
+
+    >>> act = np.array([[[1.0, 0, 1, 1], [0, 0, 0, 1]]])
+    >>> matched(xr.Dataset({"act": (("checkpoint", "prompt", "feature"), act)}), 0, k=2, without=[0])
+    [2, 1]
+    """
+    firing = (feats["act"] > 0).mean(("checkpoint", "prompt")).to_numpy()
+    order = np.argsort(np.abs(firing - firing[feature]), kind="stable")
+    return [int(j) for j in order if j not in {feature, *without}][:k]

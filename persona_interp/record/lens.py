@@ -1,0 +1,43 @@
+"""Which words does a direction of the residual write?"""
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+
+from persona_interp.errors import SchemaError
+from persona_interp.models import Checkpoint, load
+from persona_interp.models.explain import pieces
+
+
+@torch.inference_mode()
+def lens(checkpoint: Checkpoint, vector: npt.ArrayLike, *, k: int = 10) -> pd.DataFrame:
+    """Which tokens does this direction make likelier, and which less likely, if nothing else acts on it?
+
+    The logit lens (nostalgebraist 2020) of a direction: ``W_U (g * v)``, g the weight of the final norm, minus the mean
+    over the vocabulary. The norm's scale depends on the residual and is left out, so that only ranks and ratios mean
+    something.
+
+    Args:
+        checkpoint: Gives unembedding and final norm.
+        vector: Direction, (d_model): a decoder row, or a direction of ``record``.
+        k: Tokens at either end.
+
+    Returns:
+        ``token``, ``weight`` (logits up to a common factor; positive = likelier), largest first; 2 k rows.
+
+    Raises:
+        SchemaError: The vector is not as wide as the model.
+    """
+    model, tokenizer = load(checkpoint)
+    unembed = model.get_output_embeddings().weight.float()
+    v = torch.as_tensor(np.asarray(vector, dtype=np.float32)).reshape(-1)
+    if v.shape != unembed.shape[1:]:
+        raise SchemaError(f"expected a direction of {unembed.shape[1]} numbers, as wide as the model; got {len(v)}.")
+    norm = getattr(model.base_model, "norm", None) or getattr(model.base_model, "ln_f", None)
+    weights = unembed @ (v if norm is None else v * norm.weight.float())
+    weights = weights - weights.mean()
+    order = weights.argsort(descending=True)
+    picked = torch.cat([order[:k], order[-k:]])
+    texts = pieces(tokenizer, picked.tolist())
+    return pd.DataFrame({"token": [texts[i] for i in picked.tolist()], "weight": weights[picked].numpy()})
