@@ -108,6 +108,16 @@ TABLES: dict[str, dict[str, str]] = {
         "act": "activation (residual units)",
         "counted": "is the token in the statistics: of a role asked for, and no outlier",
     },
+    "profile": {
+        "checkpoint": "label of the checkpoint",
+        "hook": "canonical name of the hook",
+        "role": "role of the tokens",
+        "name": "name of the direction; '' for the change in any direction",
+        "estimate": "mean over prompts (fraction of the direction's length; without one, of the residual's before)",
+        "lo": "lower end of the 95 % interval over prompts",
+        "hi": "upper end",
+        "n": "number of prompts",
+    },
     "feature_shift": {
         "feature": "index in the dictionary",
         "estimate": "mean activation after minus before",
