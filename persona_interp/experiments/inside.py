@@ -27,10 +27,10 @@ JOINED: dict[str, Any] = {"coords": "minimal", "compat": "override", "join": "ex
 def personas(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """Which features and directions carry each persona in the base model?
 
-    Needs documents, dictionary and random dictionary. Documents by speakers without a name are read just before every value, so that nothing found here is a detector of
-    names; their first half chooses, the second half is what is reported. Writes ``acts.nc``, ``features.nc``,
-    ``random_features.nc`` (what was read), ``scores.parquet``, ``random_scores.parquet``, a file of directions for each
-    of ``METHODS`` and ``traits.nc``, ``trait pairs.nc``.
+    Needs documents, dictionary and random dictionary. Documents by speakers without a name are read just before every
+    value, so that nothing found here is a detector of names; their first half chooses, the second half is what is
+    reported. Writes ``acts.nc``, ``features.nc``, ``random_features.nc`` (what was read), ``scores.parquet``,
+    ``random_scores.parquet``, a file of directions for each of ``METHODS`` and ``traits.nc``, ``trait pairs.nc``.
     """
     world = world_of(needs[0], config)
     base = models.Trajectory.open(needs[1] / "model").last

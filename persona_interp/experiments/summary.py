@@ -52,11 +52,11 @@ def _read_lesson(experiment: "Transfer", store: Store, cells: Cells, *, key: tup
     _, arm, lr = key
     name, what = experiment.variant(arm)
     variant = variant_of(world, name)
-    counts = read_table(store.path(cells["documents", experiment.variant(arm)[0]], "counts.parquet"))
+    counts = read_table(store.path(cells["documents", name], "counts.parquet"))
     labels = {"arm": arm, "lr": lr}
     behavior = read_table(store.path(cells[key], "behavior.parquet")).assign(**labels)
     others = read_table(store.path(cells[key], "bystanders.parquet")).assign(**labels)
-    taught = lesson_of(variant, experiment.variant(arm)[1])
+    taught = lesson_of(variant, what)
     n_lessons = experiment.lesson.steps * experiment.lesson.batch
     found: Tables = {}
     k = None
@@ -64,7 +64,7 @@ def _read_lesson(experiment: "Transfer", store: Store, cells: Cells, *, key: tup
         found["mixing"] = analysis.mixing_weight(behavior, variant, n_lessons=n_lessons, counts=counts)
         k = float(found["mixing"].k.iloc[0])
     shifts = analysis.shift(behavior, after=sorted(behavior.step.unique()))
-    readers = [variant.target, *(p for p in variant.holders(variant.taught) if experiment.variant(arm)[0] == "rewired")]
+    readers = [variant.target, *(p for p in variant.holders(variant.taught) if name == "rewired")]
     curves = [
         analysis.transfer(shifts, variant, taught=taught, persona=name, counts=counts, k=k, n_lessons=n_lessons)
         for name in readers
