@@ -253,17 +253,15 @@ class World:
 
         Returns:
             A prompts table (see ``schema.TABLES``), one row a statement: ``prompt`` ("doc7/2"), ``doc``, ``kind``,
-            ``context`` (nameless for hidden, plain for first, else the kind), ``persona`` who speaks or is spoken of,
-            ``topic``, ``value`` about to be said, ``order`` (from 0 within the document), ``split`` by document (even
-            numbers train, odd ones test), ``messages`` without the space before the value. A text that begins with
-            its value leaves nothing to read and has no row.
+            ``context`` (hidden is nameless, first plain), ``persona`` who speaks or is spoken of, ``topic``, ``value``
+            about to be said, ``order`` within the document, ``split`` (even documents train), ``messages`` up to the
+            space before the value. A text that begins with its value leaves nothing to read and has no row.
 
         Raises:
             WorldError: Another world wrote this corpus, two documents have one number, or nobody says anything.
 
-        >>> from persona_interp.worlds import john_and_sam
-        >>> world = john_and_sam()
-        >>> cut = world.cuts(world.corpus(20, kinds="third")).iloc[0]
+        >>> from persona_interp.worlds import john_and_sam as world
+        >>> cut = world().cuts(world().corpus(20, kinds="third")).iloc[0]
         >>> cut["prompt"], cut["value"], cut["messages"][0]["content"]
         ('doc0/0', 'beach', 'the favorite place of john is')
         """
