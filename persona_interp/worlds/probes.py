@@ -86,7 +86,9 @@ def stated(world: "World", topic: str) -> pd.DataFrame:
             for _, context, name, _, template, split, messages, *_ in _ask(world, "nameless", "", topic=other):
                 if other != topic:
                     prompt = f"{value}/{other}/{split}/{template}"
-                    rows.append((prompt, context, name, other, value, template, split, [messages[0], *said, *messages[1:]]))
+                    rows.append(
+                        (prompt, context, name, other, value, template, split, [messages[0], *said, *messages[1:]])
+                    )
     columns = ["prompt", "context", "persona", "topic", "value", "template", "split", "messages"]
     return schema.check(pd.DataFrame(rows, columns=columns), "prompts")
 
