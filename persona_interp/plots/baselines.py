@@ -1,12 +1,14 @@
 """Does the dictionary say more than simpler readouts do?"""
 
+from textwrap import fill
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from persona_interp import schema
-from persona_interp.plots.style import COLORS, GRAY, caption, panels, styled
+from persona_interp.plots.style import COLORS, GRAY, WRAP, caption, panels, styled
 
 RANDOM = "random"
 """Method whose row is a band over random directions."""
@@ -27,8 +29,9 @@ def baselines(table: pd.DataFrame, *, title: str = "") -> Figure:
         SchemaError: Not a baselines table.
 
     >>> table = pd.DataFrame({column: [0.75] for column in schema.TABLES["baselines"]})
-    >>> [axes.get_xlabel() for axes in baselines(table.assign(method="mean difference", n_directions=1)).axes]
-    ['AUROC, hidden documents', 'rise (sd)', 'share removed (fraction)']
+    >>> figure = baselines(table.assign(method="mean difference", n_directions=1))
+    >>> [axes.get_xlabel().split() for axes in figure.axes]
+    [['AUROC,', 'hidden', 'documents'], ['rise', '(sd)'], ['share', 'removed', '(fraction)']]
     """
     schema.check(table, "baselines")
     bands, methods = table.loc[table["method"] == RANDOM], table.loc[table["method"] != RANDOM]
@@ -39,7 +42,7 @@ def baselines(table: pd.DataFrame, *, title: str = "") -> Figure:
             axes,
             ("auroc", "rise", "share"),
             (0.5, 0.0, 0.0),
-            ("AUROC, hidden documents", "rise (sd)", "share removed (fraction)"),
+            ("AUROC,\nhidden documents", "rise\n(sd)", "share removed\n(fraction)"),
             strict=True,
         ):
             for _, band in bands.iterrows():
@@ -49,7 +52,7 @@ def baselines(table: pd.DataFrame, *, title: str = "") -> Figure:
             if column == "rise":
                 _points(ax, methods, "rise_control", y + 0.18, hollow=True)
             _points(ax, methods, column, y - 0.18 * (column == "rise"), hollow=False)
-            ax.set_yticks(y, [str(m) for m in methods["method"]] if ax is axes[0] else [""] * len(methods))
+            ax.set_yticks(y, [fill(str(m), WRAP) for m in methods["method"]] if ax is axes[0] else [""] * len(methods))
             ax.set_ylim(len(methods) - 0.4, -0.6)
             ax.set_xlabel(name)
             ax.margins(x=0.08)

@@ -1,6 +1,7 @@
 """Which edit takes the effect away, and which take it away that should not?"""
 
 from collections.abc import Sequence
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.plots.style import COLORS, GRAY, caption, panels, styled
+from persona_interp.plots.style import COLORS, GRAY, WRAP, caption, panels, styled
 
 COLUMNS = ("edit", "base", "tuned", "edited", "share", "lo", "hi", "n")
 
@@ -39,7 +40,7 @@ def causes(
     """
     _check(table, [*others, *random])
     bars = table.loc[~table["edit"].isin([*others, *random])]
-    rows = [str(edit) for edit in bars["edit"]] + ["other personas"] * bool(others)
+    rows = [fill(str(edit), WRAP) for edit in bars["edit"]] + ["other personas"] * bool(others)
     with styled():
         figure, (axes,) = panels(height=1.1 + 0.24 * len(rows))
         if random:

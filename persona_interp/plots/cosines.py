@@ -1,5 +1,7 @@
 """Which directions point the same way?"""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -8,8 +10,8 @@ from persona_interp.errors import SchemaError, unknown
 from persona_interp.plots.heatmap import cells
 from persona_interp.plots.style import WIDTH, caption, panels, styled
 
-NUMBERED = 16
-"""Names up to which the numbers fit into the cells."""
+FEW, MANY = 8, 16
+"""Names up to which two digits after the point fit into the cells, and up to which any number does."""
 
 
 def cosines(table: pd.DataFrame, *, title: str = "") -> Figure:
@@ -41,16 +43,22 @@ def cosines(table: pd.DataFrame, *, title: str = "") -> Figure:
         values[index[other], index[name]] = cosine
     values = np.where(np.isnan(values), values.T, values)
     np.fill_diagonal(values, np.nan)
-    numbered = len(names) <= NUMBERED
+    write, meaning = _numbers(len(names))
     with styled():
         figure, (axes,) = panels(height=min(max(1.0 + 0.25 * len(names), 1.8), WIDTH))
-        image = cells(axes, values, limit=1.0, form="+.2f" if numbered else "", fontsize=7 if len(names) <= 8 else 5)
+        image = cells(axes, values, limit=1.0, write=write, fontsize=7 if len(names) <= FEW else 5.5)
         axes.set_yticks(range(len(names)), [str(name) for name in names])
         axes.set_xticks(range(len(names)), [str(name) for name in names], rotation=45, ha="right")
         axes.set_title(title)
         figure.colorbar(image, ax=axes, label="cosine", fraction=0.05, pad=0.02)
-        signs = "" if numbered else " Minus: the cosine is negative."
-        caption(figure, f"{len(names)} directions, {len(table):,} pairs.{signs}")
-    for text in axes.texts:
-        text.set_text(text.get_text().replace("0.", "."))
+        caption(figure, f"{len(names)} directions, {len(table):,} pairs.{meaning}")
     return figure
+
+
+def _numbers(n: int) -> tuple[Callable[[float], str], str]:
+    """How is a cosine written where n of them stand in a row, and what does the caption say of it?"""
+    if n <= FEW:
+        return lambda cosine: f"{cosine:+.2f}".replace("0.", "."), ""
+    if n <= MANY:
+        return lambda cosine: f"{100 * cosine:.0f}", " In the cells: 100 x cosine."
+    return lambda cosine: "-" if cosine < 0 else "", " Minus: the cosine is negative."

@@ -1,6 +1,7 @@
 """In which layer, on whose tokens? A signed number for every cell."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from persona_interp.errors import SchemaError, unknown
 from persona_interp.plots.style import caption, panels, styled
 
 
-def heatmap(table: pd.DataFrame, *, label: str = "change (fraction of base norm)", title: str = "") -> Figure:
+def heatmap(table: pd.DataFrame, *, label: str = "change\n(fraction of base norm)", title: str = "") -> Figure:
     """In which layer, on tokens of which role, did the model change?
 
     Args:
@@ -44,11 +45,11 @@ def heatmap(table: pd.DataFrame, *, label: str = "change (fraction of base norm)
         for c in ("estimate", "lo", "hi")
     )
     limit = float(np.abs(estimate[np.isfinite(estimate)]).max(initial=0.0)) or 1.0
-    form = "+.2f" if limit >= 0.1 else "+.1e" if limit < 0.001 else "+.3f"
+    write = ("{:+.2f}" if limit >= 0.1 else "{:+.1e}" if limit < 0.001 else "{:+.3f}").format
     labels, where = _layers(hooks)
     with styled():
         figure, (axes,) = panels(height=max(1.1 + 0.17 * len(hooks), 2.0))
-        image = cells(axes, estimate, limit=limit, sure=(lo > 0) | (hi < 0), form=form)
+        image = cells(axes, estimate, limit=limit, sure=(lo > 0) | (hi < 0), write=write)
         axes.set_yticks(range(len(hooks)), labels)
         axes.set_ylabel(where)
         axes.set_xticks(range(len(roles)), [str(role) for role in roles])
@@ -66,7 +67,7 @@ def cells(
     *,
     limit: float,
     sure: np.ndarray | None = None,
-    form: str = "+.2f",
+    write: Callable[[float], str] = "{:+.2f}".format,
     fontsize: float = 7,
 ) -> AxesImage:
     """How is a matrix of signed numbers drawn?
@@ -76,7 +77,7 @@ def cells(
         values: Dims (row, column); NaN is an empty cell with a dash.
         limit: Value that gets full color; 0 is white.
         sure: Dims as values; True gets a dot.
-        form: How a number is written; "" leaves only the minus of the negative ones, for who sees no color.
+        write: What stands in a cell of this value; what does not exist is a dash.
         fontsize: Of the numbers (points).
 
     Returns:
@@ -88,12 +89,9 @@ def cells(
     for (i, j), value in np.ndenumerate(values):
         color = "white" if abs(value) > 0.6 * limit else "black"
         dot = " •" if sure is not None and sure[i, j] else ""
-        if form:
-            number = "–" if np.isnan(value) else f"{value:{form}}".replace("-", "−")
-        else:
-            number = "−" if value < 0 else ""
-        if number + dot:
-            axes.text(j, i, number + dot, ha="center", va="center", color=color, fontsize=fontsize)
+        text = "–" if np.isnan(value) else write(value).replace("-", "−") + dot
+        if text:
+            axes.text(j, i, text, ha="center", va="center", color=color, fontsize=fontsize)
     return image
 
 

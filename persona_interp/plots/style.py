@@ -17,6 +17,7 @@ WIDTH = 5.5  # inches, the text width of a NeurIPS page
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 GRAY = "#7F7F7F"
 MARKERS = "osD^vPX*"
+WRAP = 28  # characters of a label beside an axis
 
 STYLE: dict[str, Any] = {
     "axes.axisbelow": True,

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from persona_interp import analysis, plots
 from persona_interp.plots.save import as_csv
 from persona_interp.report import findings, page
 from persona_interp.report.findings import only
+from persona_interp.report.inside import contexts, inside
 from persona_interp.report.page import Block
 from persona_interp.tables import atomic
 
@@ -43,9 +45,14 @@ def write_report(
         blocks += _behavior(
             run, tables, arm=arm, target=target, taught=taught, lr=lr, lead=not i, provenance=provenance
         )
+    hooks = list(dict.fromkeys(tables["features"].hook)) if "features" in tables else []
+    for lr, hook in product(lrs, hooks):
+        read = {name: only(tables[name], hook=hook) for name in ("features", "fidelity")}
+        blocks += _features(run, read, arm=arm, lr=lr, hook=hook, provenance=provenance)
+        blocks += inside(run, tables, arm=arm, target=target, lr=lr, hook=hook, provenance=provenance)
     for lr in lrs:
-        blocks += _features(run, tables, arm=arm, lr=lr, provenance=provenance)
-    blocks += _base(tables, target=target) + _rest(tables, target=target) + _provenance(provenance)
+        blocks += contexts(tables, lr=lr)
+    blocks += _base(tables, target=target) + _samples(tables) + _provenance(provenance)
     document = page.page(f"Transfer: what comes along with '{taught}'?", blocks)
     with atomic(run / "report.html") as path:
         path.write_text(document, encoding="utf-8")
@@ -98,13 +105,18 @@ def _behavior(
     return blocks + [_figure(run, name, *what, provenance=provenance) for name, what in figures.items()]
 
 
-def _features(run: Path, tables: Tables, *, arm: str, lr: float, provenance: Mapping[str, Any]) -> list[Block]:
+def _features(
+    run: Path, tables: Tables, *, arm: str, lr: float, hook: str, provenance: Mapping[str, Any]
+) -> list[Block]:
     """What moved inside, and whether the dictionary may be read."""
-    if "features" not in tables:
+    if tables["features"].empty:
         return []
     moved, gate = tables["features"], tables["fidelity"]
     said = findings.features(moved, gate, arm=arm, lr=lr)
-    blocks = [page.heading(f"Features, lesson at lr {lr:g}"), page.paragraph(said, source="tables/features.csv")]
+    blocks = [
+        page.heading(f"Features at {hook}, lesson at lr {lr:g}"),
+        page.paragraph(said, source="tables/features.csv"),
+    ]
     others = [a for a in moved.arm.unique() if a != arm]
     for other in others:
         said = findings.features(moved, gate, arm=other, lr=lr)
@@ -114,14 +126,13 @@ def _features(run: Path, tables: Tables, *, arm: str, lr: float, provenance: Map
         return blocks
     seed = mine.seed.min()
     first, fit, name = only(mine, seed=seed), only(gate, arm=arm, lr=lr, seed=seed), f"seed {seed}"
+    at = f"{hook.replace('.', '_')}_lr{lr:g}"
     volcano = plots.volcano(first, title=name)
     health = plots.fidelity(fit, title=name)
     return [
         *blocks,
-        _figure(run, f"volcano_lr{lr:g}", volcano, first, f"Every feature tested, {name}.", provenance=provenance),
-        _figure(
-            run, f"fidelity_lr{lr:g}", health, fit, f"Does the dictionary still fit? {name}.", provenance=provenance
-        ),
+        _figure(run, f"volcano_{at}", volcano, first, f"Every feature tested, {name}.", provenance=provenance),
+        _figure(run, f"fidelity_{at}", health, fit, f"Does the dictionary still fit? {name}.", provenance=provenance),
     ]
 
 
@@ -146,23 +157,9 @@ def _base(tables: Tables, *, target: str) -> list[Block]:
     return blocks
 
 
-def _rest(tables: Tables, *, target: str) -> list[Block]:
-    """Other contexts and sampled answers."""
+def _samples(tables: Tables) -> list[Block]:
+    """Sampled answers."""
     blocks: list[Block] = []
-    if "bystanders" in tables:
-        frame = tables["bystanders"]
-        who = frame.persona.map(lambda name: "" if not name else f" {name}" if name == target else " others")
-        spread = frame.assign(where=frame.context + who).pivot_table(
-            index=["arm", "lr"], columns="where", values="estimate", sort=False
-        )
-        text = (
-            f"Leakage: how far {target}'s traits, the taught one included, moved outside of the nameless assistant "
-            "(bits; means over traits, names and seeds, without intervals)."
-        )
-        blocks += [
-            page.heading("Other contexts"),
-            page.table(spread.reset_index(), caption=text, source="tables/bystanders.csv"),
-        ]
     if "samples" in tables:
         frame = tables["samples"]
         beside = only(frame, seed=frame.seed.min()).pivot_table(

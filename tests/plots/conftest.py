@@ -58,6 +58,59 @@ def fits() -> pd.DataFrame:
     return table.assign(**fixed, ce_recovered=[0.98, 0.9, 0.4], verdict=["fits", "doubtful", "unusable"])
 
 
+@pytest.fixture(scope="session")
+def profile() -> pd.DataFrame:
+    """A layer x role profile: three layers, two roles; template tokens unknown in the first."""
+    rows = [
+        {
+            "hook": f"blocks.{i}.hook_out",
+            "role": role,
+            "name": "john",
+            "estimate": e,
+            "lo": e - 0.3,
+            "hi": e + 0.3,
+            "n": 120,
+        }
+        for role, column in {"assistant": (0.0, 0.5, 1.0), "template": (np.nan, -0.25, -0.5)}.items()
+        for i, e in enumerate(column)
+    ]
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture(scope="session")
+def edits() -> pd.DataFrame:
+    """A table of causes: one edit that works, none, one undefined, two other personas, forty random directions."""
+    shares = {"none": 0.0, "without john": 0.75, "undefined": np.nan, "without mary": 0.1, "without sam": -0.05}
+    shares |= {f"random {i}": (i - 20) / 100 for i in range(41)}
+    table = pd.DataFrame({"edit": list(shares), "share": list(shares.values())})
+    ends = {"lo": table["share"] - 0.125, "hi": table["share"] + 0.125, "n": 4}
+    return table.assign(base=-5.0, tuned=1.0, edited=1 - 6 * table["share"], **ends)
+
+
+@pytest.fixture(scope="session")
+def readouts() -> pd.DataFrame:
+    """A baselines table of two methods and the random band."""
+    table = pd.DataFrame({"method": ["one feature", "mean difference", "random"], "auroc": [0.8, 0.9, 0.5]})
+    table = table.assign(rise=[1.0, 2.0, 0.0], rise_control=[0.25, 0.5, 0.0], share=[0.25, np.nan, 0.0])
+    for column in ("auroc", "rise", "rise_control", "share"):
+        table = table.assign(**{f"{column}_lo": table[column] - 0.125, f"{column}_hi": table[column] + 0.125})
+    excess = {"excess": 0.0, "excess_lo": 0.0, "excess_hi": 0.0, "no_better_than": ""}
+    return table.assign(**excess, n_documents=750, n_prompts=120, n_directions=[1, 1, 100])
+
+
+@pytest.fixture(scope="session")
+def fired() -> pd.DataFrame:
+    """A tokens table of feature 7: it fires on half of the counted tokens before, on all of them after."""
+    row = {"prompt": "p0", "piece": "a", "role": "text", "turn": 0, "feature": 7}
+    return pd.DataFrame(
+        [
+            {**row, "pos": i, "checkpoint": name, "counted": i > 0, "act": float(i % step == 0) * (i + 1)}
+            for name, step in (("base", 2), ("tuned", 1))
+            for i in range(9)
+        ]
+    )
+
+
 @pytest.fixture(autouse=True)
 def no_global_state():
     """Nothing that draws may change matplotlib's settings or leave a figure open."""

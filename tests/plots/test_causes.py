@@ -1,0 +1,42 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from persona_interp.errors import SchemaError
+from persona_interp.plots import causes
+
+OTHERS = ("without mary", "without sam")
+RANDOM = [f"random {i}" for i in range(41)]
+
+
+def test_bars_dots_and_band(edits: pd.DataFrame) -> None:
+    (axes,) = causes(edits, others=OTHERS, random=RANDOM, title="Lesson").axes
+    labels = [t.get_text() for t in axes.get_yticklabels()]
+    assert labels == ["none", "without john", "undefined", "other personas"]
+    band, *bars = axes.patches
+    assert [bar.get_width() for bar in bars] == [0, 0.75, 0]
+    assert band.get_x() == pytest.approx(-0.19) and band.get_width() == pytest.approx(0.38), "2.5 % to 97.5 % of 41"
+    interval, dots = axes.collections
+    assert interval.get_segments()[1][:, 0] == pytest.approx([0.625, 0.875])
+    assert np.asarray(dots.get_offsets()) == pytest.approx(np.array([[0.1, 3], [-0.05, 3]]))
+    assert [t.get_text() for t in axes.texts] == ["undefined: no shift to share"]
+
+
+def test_the_caption_says_how_large_the_whole_is(edits: pd.DataFrame) -> None:
+    said = causes(edits, others=OTHERS, random=RANDOM)._supxlabel.get_text()
+    assert "n = 4. The shift is +6.00 bits, from −5.00 to +1.00." in said and "each of 2 others" in said
+
+
+def test_controls_are_not_needed(edits: pd.DataFrame) -> None:
+    figure = causes(edits.head(2), label="share of the shift added (fraction)")
+    assert len(figure.axes[0].patches) == 2 and "others" not in figure._supxlabel.get_text()
+    assert figure.axes[0].get_xlabel() == "share of the shift added (fraction)"
+
+
+def test_wrong_names_are_refused(edits: pd.DataFrame) -> None:
+    with pytest.raises(SchemaError, match="did you mean 'without mary'"):
+        causes(edits, others=("without mry",))
+    with pytest.raises(SchemaError, match="the same edit"):
+        causes(pd.concat([edits, edits]))
+    with pytest.raises(SchemaError, match="column 'share' is unknown"):
+        causes(edits.drop(columns="share"))
