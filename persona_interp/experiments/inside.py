@@ -35,7 +35,8 @@ def personas(config: dict[str, Any], needs: Needs, out: Path) -> None:
     world = world_of(needs[0], config)
     base = models.Trajectory.open(needs[1] / "model").last
     trained, random = (dictionaries.open_dictionary(folder / "dictionary") for folder in needs[2:4])
-    hidden = world.cuts(world.corpus(config["n_documents"], seed=config["seed"] + 3_000, kinds=config["kinds"]))
+    documents = world.corpus(config["n_documents"], seed=config["seed"] + 3_000, kinds=config["kinds"])
+    hidden = world.cuts(documents).query("order > 0")  # before the first value nothing says who speaks
     acts = record.activations(base, hidden, hook=trained.hook)
     write_dataset(acts, out / "acts.nc")
     for name, sae in (("", trained), ("random_", random)):

@@ -91,7 +91,7 @@ def _read_features(experiment: "Transfer", store: Store, cells: Cells, *, key: t
     found: Tables = {"features": moved.assign(**labels), "fidelity": fidelity.assign(**labels)}
     personas = cells["personas", lr, hook]
     if store.has(personas):
-        neutral = read_dataset(store.path(cells[key], "neutral.nc"))
+        neutral = read_dataset(store.path(cells[key], "acts.nc"))
         shifts = [
             analysis.direction_shift(neutral, directions(store.path(personas), method)).assign(method=method)
             for method in METHODS
