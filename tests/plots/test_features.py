@@ -13,10 +13,8 @@ def test_the_histogram_counts_where_it_fires(fired: pd.DataFrame) -> None:
     assert [t.get_text() for t in figure.legends[0].get_texts()] == [
         "base: on 50 % of 8 tokens", "tuned: on 100 % of 8 tokens",
     ]  # fmt: skip
-    assert {
-        tuple(p.get_linestyle()) if isinstance(p.get_linestyle(), tuple) else p.get_linestyle()
-        for p in figure.axes[0].patches
-    }
+    first, second = (patch.get_linestyle() for patch in figure.axes[0].patches)
+    assert first != second, "told apart in gray too"
 
 
 def test_checkpoints_come_in_the_order_asked_for(fired: pd.DataFrame) -> None:
