@@ -29,8 +29,8 @@ def personas(config: dict[str, Any], needs: Needs, out: Path) -> None:
 
     Needs documents, dictionary and random dictionary. Documents by speakers without a name are read just before every
     value, so that nothing found here is a detector of names; their first half chooses, the second half is what is
-    reported. Writes ``acts.nc``, ``features.nc``, ``random_features.nc`` (what was read), ``scores.parquet``,
-    ``random_scores.parquet``, a file of directions for each of ``METHODS`` and ``traits.nc``, ``trait pairs.nc``.
+    reported. Writes ``acts.nc``, ``features.nc``, ``random_features.nc`` (what was read), ``named.nc``
+    (named probes), ``scores.parquet``, ``random_scores.parquet``, a file of directions for each of ``METHODS`` and ``traits.nc``, ``trait pairs.nc``.
     """
     world = world_of(needs[0], config)
     base = models.Trajectory.open(needs[1] / "model").last
@@ -44,6 +44,7 @@ def personas(config: dict[str, Any], needs: Needs, out: Path) -> None:
         write_dataset(feats, out / f"{name}features.nc")
         write_table(analysis.score(feats, world=world, seed=config["seed"]), out / f"{name}scores.parquet")
     named = record.activations(base, world.probes(contexts=("named",)), hook=trained.hook)
+    write_dataset(named, out / "named.nc")
     first_half = acts.sel(prompt=acts["split"] == "train")
     stated = record.activations(base, world.stated(world.taught.topic), hook=trained.hook)
     holders = {str(trait): first_half["persona"].isin(world.holders(trait)) for trait in world.traits}
