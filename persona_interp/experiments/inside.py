@@ -101,6 +101,21 @@ def causes(config: dict[str, Any], needs: Needs, out: Path) -> None:
     write_table(pd.concat(lens, ignore_index=True), out / "lens.parquet")
 
 
+def profile(config: dict[str, Any], needs: Needs, out: Path) -> None:
+    """At which hook and on whose tokens did the residual move towards the target? Needs lesson, then personas.
+
+    Writes ``profile.parquet``, at the hooks of the ``personas`` cells.
+    """
+    world = world_of(needs[0], config)
+    tuned = models.Trajectory.open(needs[1] / "model")
+    found = [directions(folder, "minimal pair").sel(name=[world.target]) for folder in needs[2:]]
+    vectors = xr.concat(found, "hook", **JOINED)
+    asked = world.probes(contexts=("nameless",)).query("split == 'test'")
+    hooks = [str(hook) for hook in vectors["hook"].values]
+    table = record.profile((tuned.first, tuned.last), asked, hooks=hooks, directions=vectors)
+    write_table(table, out / "profile.parquet")
+
+
 def directions(folder: Path, method: str) -> xr.DataArray:
     """Which directions did a ``personas`` cell find by this method?
 

@@ -150,12 +150,18 @@ def _read_causes(experiment: "Transfer", store: Store, cells: Cells, *, key: tup
     return found
 
 
+def _read_profile(experiment: "Transfer", store: Store, cells: Cells, *, key: tuple[Any, ...], world: World) -> Tables:
+    """At which hook and on whose tokens did the residual move towards the target?"""
+    return {"profile": read_table(store.path(cells[key], "profile.parquet")).assign(lr=key[1])}
+
+
 READERS = {
     "documents": _read_documents,
     "lesson": _read_lesson,
     "features": _read_features,
     "personas": _read_personas,
     "causes": _read_causes,
+    "profile": _read_profile,
 }
 """Kind of cell -> what is read from it."""
 

@@ -152,7 +152,7 @@ class Transfer:
         Returns:
             Cells by key: ``("layout",)``, ``("documents", variant)``, ``("lesson", arm, lr)`` and, with ``sae``, a cell
             for every rate and hook: ``("dictionary", lr, hook)``, ``("random dictionary", lr, hook)``,
-            ``("personas", lr, hook)``, ``("features", arm, lr, hook)``, ``("causes", lr, hook)``.
+            ``("personas", lr, hook)``, ``("features", arm, lr, hook)``, ``("causes", lr, hook)``; and ``("profile", lr)``.
         """
         world = READY[self.world](seed) if isinstance(self.world, str) else self.world
         start = {"start": self.start, "chat_template": self.chat_template}
@@ -215,6 +215,9 @@ class Transfer:
             read = (made["features", arm, lr, hook] for arm in self.feature_arms)  # the claim's first
             needs = (lesson, trained, random, found, *read)
             cell(f"{INSIDE}:causes", {"n_random": self.n_random}, needs, "causes", lr, hook)
+        for lr in self.lrs if made else ():
+            found = (made["personas", lr, hook] for hook in sorted(self.hooks))
+            cell(f"{INSIDE}:profile", {}, (cells["lesson", self.arms[0], lr], *found), "profile", lr)
         return made
 
     def variant(self, arm: str) -> tuple[str, str]:
@@ -258,7 +261,8 @@ class Transfer:
             model fit for the question?), ``mixing`` (K), ``bystanders`` (the target's traits in all other contexts),
             ``contexts`` (leak and specificity), ``samples``, ``counts``; and from inside the models ``features``,
             ``fidelity``, ``directions`` (which persona the residuals moved towards), ``scores``, ``cosines``,
-            ``cooccurrence``, ``causes`` (what goes with each edit), ``baselines``, ``tokens``, ``lens``.
+            ``cooccurrence``, ``causes`` (what goes with each edit), ``baselines``, ``tokens``, ``lens``,
+            ``profile`` (by hook and role).
         """
         parts: dict[str, list[pd.DataFrame]] = {}
         for seed in self.seeds:

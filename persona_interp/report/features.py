@@ -25,6 +25,7 @@ def feature_page(
     *,
     feature: int,
     provenance: Mapping[str, Any],
+    at: str = "",
     checkpoints: Sequence[str] = (),
     summary: str = "",
     lens: pd.DataFrame | None = None,
@@ -40,6 +41,7 @@ def feature_page(
         tokens: A tokens table.
         feature: Index in the dictionary.
         provenance: Written beside every figure.
+        at: Which dictionary and run it is of, for the names of files.
         checkpoints: Labels, in order; all of the table by default.
         summary: Said of it while the page is folded, beside its number.
         lens: Tokens that the feature's decoder row makes likelier or less likely: ``token``, ``weight``.
@@ -54,7 +56,7 @@ def feature_page(
     Raises:
         SchemaError: A table is not what it should be.
     """
-    stem = f"feature_{feature}"
+    stem = f"feature_{feature}" + f"_{at}" * bool(at)
     drawn = plots.feature_page(tokens, feature=feature, checkpoints=checkpoints, nearest=nearest)
     mine, names = selected(tokens, feature=feature, checkpoints=checkpoints)
     saved = plots.save(drawn, mine, run / "figures" / stem, provenance=provenance)

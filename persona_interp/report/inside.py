@@ -68,7 +68,7 @@ def inside(
         blocks.append(page.table(table[columns], caption=text, source="tables/baselines.csv"))
     if not at.get("cosines", pd.DataFrame()).empty:
         blocks += _together(at, seed, drawn)
-    return blocks + _pages(run, at, tables, seed=seed, arm=arm, target=target, provenance=provenance)
+    return blocks + _pages(run, at, stem, seed=seed, arm=arm, target=target, provenance=provenance)
 
 
 def towards(directions: pd.DataFrame, arm: str, *, target: str) -> list[str]:
@@ -172,6 +172,34 @@ def grouped(causes: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+def layers(run: Path, tables: Tables, *, lr: float, target: str, provenance: Mapping[str, Any]) -> list[Block]:
+    """At which hook, on whose tokens, did the residual of neutral prompts move towards the target?
+
+    Args:
+        run: The run's folder; the figure is written below it.
+        tables: Of ``Transfer.summarize``.
+        lr: Learning rate of the lesson.
+        target: The persona.
+        provenance: Written beside the figure.
+
+    Returns:
+        A heading and a figure, or nothing.
+    """
+    if "profile" not in tables:
+        return []
+    frame = only(tables["profile"], lr=lr)
+    table = only(frame, seed=frame["seed"].min())
+    text = (
+        f"Change along {target}'s {VECTOR} vector of each hook, lesson at lr {lr:g}, seed {table['seed'].iloc[0]}: "
+        "0 = it stayed, 1 = it moved as far as the vector is long."
+    )
+    label = f"change along {target}'s vector (fraction of its length)"
+    saved = plots.save(
+        plots.heatmap(table, label=label), table, run / "figures" / f"layers_lr{lr:g}", provenance=provenance
+    )
+    return [page.heading(f"Layers and roles, lesson at lr {lr:g}"), page.figure(saved.png, caption=text)]
+
+
 def contexts(tables: Tables, *, lr: float) -> list[Block]:
     """How far did the lesson spread outside of the nameless assistant?
 
@@ -219,7 +247,7 @@ def _together(at: Tables, seed: int, drawn: Any) -> list[Block]:
 
 
 def _pages(
-    run: Path, at: Tables, tables: Tables, *, seed: int, arm: str, target: str, provenance: Mapping[str, Any]
+    run: Path, at: Tables, stem: str, *, seed: int, arm: str, target: str, provenance: Mapping[str, Any]
 ) -> list[Block]:
     """A page for each of the top features of one seed, where the dictionary may be read."""
     if at.get("tokens", pd.DataFrame()).empty:
@@ -235,7 +263,7 @@ def _pages(
         summary = f"AUROC for {target} {row.auroc:.2f} on hidden documents"
         mine = lens.loc[lens["feature"] == feature, ["token", "weight"]]
         blocks.append(
-            feature_page(run, tokens, feature=int(feature), provenance=provenance, summary=summary, lens=mine)
+            feature_page(run, tokens, feature=int(feature), at=stem, provenance=provenance, summary=summary, lens=mine)
         )
     return [
         page.paragraph(f"Features that know {target} best (seed {seed}), on neutral prompts before and after:"),

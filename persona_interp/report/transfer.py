@@ -13,7 +13,7 @@ from persona_interp import analysis, plots
 from persona_interp.plots.save import as_csv
 from persona_interp.report import findings, page
 from persona_interp.report.findings import only
-from persona_interp.report.inside import contexts, inside
+from persona_interp.report.inside import contexts, inside, layers
 from persona_interp.report.page import Block
 from persona_interp.tables import atomic
 
@@ -51,6 +51,7 @@ def write_report(
         blocks += _features(run, read, arm=arm, lr=lr, hook=hook, provenance=provenance)
         blocks += inside(run, tables, arm=arm, target=target, lr=lr, hook=hook, provenance=provenance)
     for lr in lrs:
+        blocks += layers(run, tables, lr=lr, target=target, provenance=provenance)
         blocks += contexts(tables, lr=lr)
     blocks += _base(tables, target=target) + _samples(tables) + _provenance(provenance)
     document = page.page(f"Transfer: what comes along with '{taught}'?", blocks)
