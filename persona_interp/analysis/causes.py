@@ -14,7 +14,6 @@ from persona_interp.worlds import Trait, World
 
 UNEDITED = "none"
 FLOOR = 0.5  # bits; a smaller shift is no effect that could be shared out
-COLUMNS = ("edit", "base", "tuned", "edited", "share", "lo", "hi", "n", "note")
 
 
 class _Said(NamedTuple):
@@ -42,10 +41,11 @@ def removed_share(
         taught: The trait of the lesson, whose topic is left out beside the world's own; the world's by default.
 
     Returns:
-        One row a run (seed and extra columns) and edit, "none" included: ``base``, ``tuned``, ``edited`` (mean over
-        untaught topics of the log odds of the template-averaged probability, bits; a topic with two held values counts
-        once), ``share`` (fraction), ``lo``, ``hi`` (95 %, jackknife over templates, at fixed weights), ``n`` templates.
-        Where tuned and base differ by less than 0.5 bits the share is NaN and ``note`` says so.
+        A causes table, one row a run (seed and extra columns) and edit, "none" included: ``base``, ``tuned``,
+        ``edited`` (mean over untaught topics of the log odds of the template-averaged probability, bits; a topic with
+        two held values counts once), ``share`` (fraction), ``lo``, ``hi`` (95 %, jackknife over templates, at fixed
+        weights), ``n`` templates. Where tuned and base differ by less than 0.5 bits the share is NaN and ``note`` says
+        so.
 
     Raises:
         SchemaError: No column edit, no nameless prompts, an unknown checkpoint, or other prompts in one of the three.
@@ -110,8 +110,8 @@ def _shares(
         start, end = said[base, UNEDITED], said[tuned, UNEDITED]
         found = [_row(edit, start, end, now=s, at=edited == base) for (c, edit), s in said.items() if c == edited]
         head = part[run].iloc[[0] * len(found)].reset_index(drop=True)
-        tables.append(pd.concat([head, pd.DataFrame(found, columns=pd.Index(COLUMNS))], axis=1))
-    return pd.concat(tables, ignore_index=True)
+        tables.append(pd.concat([head, pd.DataFrame(found, columns=list(schema.TABLES["causes"]))], axis=1))
+    return schema.check(pd.concat(tables, ignore_index=True), "causes")
 
 
 def _asked(behavior: pd.DataFrame, world: World, taught: str | Trait | None) -> pd.DataFrame:

@@ -24,9 +24,9 @@ def cosine_map(directions: xr.DataArray, world: World | None = None) -> pd.DataF
         world: The world of the documents; then the names are its personas, or labels of its traits.
 
     Returns:
-        One row a hook and ordered pair, the pair of a name with itself included: ``hook``, ``name``, ``other``,
-        ``cosine``. With a world of personas ``overlap``: share of the topics on which both hold a value where they hold
-        a common one. Of traits ``pmi`` (bits, ``World.cooccurrence``); NaN within a topic.
+        A cosines table, one row a hook and ordered pair, the pair of a name with itself included: ``hook``, ``name``,
+        ``other``, ``cosine``. With a world of personas ``overlap``: share of the topics on which both hold a value
+        where they hold a common one. Of traits ``pmi`` (bits, ``World.cooccurrence``); NaN within a topic.
 
     Raises:
         SchemaError: No directions.
@@ -43,7 +43,7 @@ def cosine_map(directions: xr.DataArray, world: World | None = None) -> pd.DataF
         v = directions.sel(hook=hook).to_numpy().astype(np.float64)
         pairs = {"name": np.repeat(names, len(names)), "other": names * len(names)}
         tables.append(pd.DataFrame({"hook": hook, **pairs, "cosine": cosine(v, v).ravel()}))
-    table = pd.concat(tables, ignore_index=True)
+    table = schema.check(pd.concat(tables, ignore_index=True), "cosines")
     if world is None:
         return table
     if all("=" in name for name in names):
@@ -88,7 +88,8 @@ def cosine_against_cooccurrence(cosines: pd.DataFrame, *, n_permutations: int = 
     [[1.0, 15.0]]
     """
     against = next((c for c in COOCCURRENCES if c in cosines), None)
-    if against is None or not {"hook", "name", "other", "cosine"} <= set(cosines.columns):
+    schema.check(cosines, "cosines")
+    if against is None:
         raise SchemaError("this needs a table of cosine_map(directions, world), with the column overlap or pmi.")
     rows = []
     for hook, table in cosines.groupby("hook", sort=False):

@@ -34,11 +34,11 @@ def direction_shift(
         cluster: Coordinate(s) along ``prompt`` whose prompts move together.
 
     Returns:
-        One row a hook and name, by rank. ``cosine`` of the mean shift s (after minus before, over prompts) with the
-        vector v, with ``lo``, ``hi`` (95 %, jackknife over clusters; wide ones may leave -1..1). ``projection`` =
-        <s, v> / <v, v>: 0 = stayed, 1 = moved as far as v is long; ``projection_lo``, ``projection_hi`` (95 %,
-        clustered). ``rank`` by cosine among the names (1 = largest), ``best_other`` the largest cosine of another name,
-        ``n`` prompts, ``n_clusters``. Without any shift the cosine is NaN.
+        A direction_shift table, one row a hook and name, by rank. ``cosine`` of the mean shift s (after minus before,
+        over prompts) with the vector v, with ``lo``, ``hi`` (95 %, jackknife over clusters; wide ones may leave -1..1).
+        ``projection`` = <s, v> / <v, v>: 0 = stayed, 1 = moved as far as v is long; ``projection_lo``,
+        ``projection_hi`` (95 %, clustered). ``rank`` by cosine among the names (1 = largest), ``best_other`` the
+        largest cosine of another name, ``n`` prompts, ``n_clusters``. Without any shift the cosine is NaN.
 
     Raises:
         SchemaError: No activations or directions, an unknown checkpoint, hook or coordinate, or widths that differ.
@@ -56,7 +56,7 @@ def direction_shift(
     tables = [_at_hook(part, directions, before=before, after=after, cluster=cluster) for part in parts]
     if not tables:
         raise SchemaError("a shift needs activations; got none.")
-    return pd.concat(tables, ignore_index=True)
+    return schema.check(pd.concat(tables, ignore_index=True), "direction_shift")
 
 
 def _at_hook(
