@@ -28,9 +28,10 @@ def personas(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """Which features and directions carry each persona in the base model?
 
     Needs documents, dictionary and random dictionary. Documents by speakers without a name are read just before every
-    value, so that nothing found here is a detector of names; their first half chooses, the second half is what is
-    reported. Writes ``acts.nc``, ``features.nc``, ``random_features.nc`` (what was read), ``named.nc``
-    (named probes), ``scores.parquet``, ``random_scores.parquet``, a file of directions for each of ``METHODS`` and ``traits.nc``, ``trait pairs.nc``.
+    value but their first, so that nothing found here is a detector of names; one half of them chooses, the other is
+    what is reported. Writes ``acts.nc``, ``features.nc``, ``random_features.nc`` (what was read), ``named.nc`` (named
+    probes), ``scores.parquet``, ``random_scores.parquet`` and a file of directions for each of ``METHODS``,
+    ``traits.nc`` and ``trait pairs.nc``.
     """
     world = world_of(needs[0], config)
     base = models.Trajectory.open(needs[1] / "model").last

@@ -152,7 +152,8 @@ class Transfer:
         Returns:
             Cells by key: ``("layout",)``, ``("documents", variant)``, ``("lesson", arm, lr)`` and, with ``sae``, a cell
             for every rate and hook: ``("dictionary", lr, hook)``, ``("random dictionary", lr, hook)``,
-            ``("personas", lr, hook)``, ``("features", arm, lr, hook)``, ``("causes", lr, hook)``; and ``("profile", lr)``.
+            ``("personas", lr, hook)``, ``("features", arm, lr, hook)``, ``("causes", lr, hook)``; and
+            ``("profile", lr)``.
         """
         world = READY[self.world](seed) if isinstance(self.world, str) else self.world
         start = {"start": self.start, "chat_template": self.chat_template}
