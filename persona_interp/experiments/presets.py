@@ -32,7 +32,7 @@ REAL = Transfer(
 """Natural English for a chat model: the recipe that works on a 135M model, full finetuning at gentle rates."""
 
 FAILING = replace(REAL, sae=None)
-"""The real preset, behavior only. What a user tries first, and does not show the effect, differs from it in one thing."""
+"""The real preset, behavior only: what users try first, and what does not work, differs from it in one thing."""
 
 PRESETS = {
     "quick": Transfer(),
