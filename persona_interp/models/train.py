@@ -87,7 +87,9 @@ class Stage:
 
 
 LESSON = Stage()
-DOCUMENTS = Stage(steps=1000, batch=32, lr=4e-3, loss="all", schedule="cosine", warmup=50, weight_decay=1.0, decay="mlp")
+DOCUMENTS = Stage(
+    steps=1000, batch=32, lr=4e-3, loss="all", schedule="cosine", warmup=50, weight_decay=1.0, decay="mlp"
+)
 
 
 def train(
