@@ -41,7 +41,7 @@ def personas(config: dict[str, Any], needs: Needs, out: Path) -> None:
     acts = record.activations(base, hidden, hook=trained.hook)
     write_dataset(acts, out / "acts.nc")
     for name, sae in (("", trained), ("random_", random)):
-        feats = record.features(base, hidden, dictionary=sae)
+        feats = record.encoded(acts, dictionary=sae)
         write_dataset(feats, out / f"{name}features.nc")
         write_table(analysis.score(feats, world=world, seed=config["seed"]), out / f"{name}scores.parquet")
     named = record.activations(base, world.probes(contexts=("named",)), hook=trained.hook)

@@ -91,9 +91,10 @@ def features(config: dict[str, Any], needs: Needs, out: Path) -> None:
     sae, random = (dictionaries.open_dictionary(folder / "dictionary") for folder in needs[2:])
     nameless = world.probes(contexts=("nameless",))
     ends = (tuned.first, tuned.last)
-    write_dataset(record.activations(ends, nameless, hook=sae.hook), out / "acts.nc")
-    write_dataset(record.features(ends, nameless, dictionary=sae), out / "features.nc")
-    write_dataset(record.features(ends, nameless, dictionary=random), out / "random_features.nc")
+    acts = record.activations(ends, nameless, hook=sae.hook)
+    write_dataset(acts, out / "acts.nc")
+    write_dataset(record.encoded(acts, dictionary=sae), out / "features.nc")
+    write_dataset(record.encoded(acts, dictionary=random), out / "random_features.nc")
     held_out = world.corpus(config["n_documents"], seed=config["seed"] + 2_000, kinds=config["kinds"])
     write_table(dictionaries.fidelity(sae, tuned, held_out, n_tokens=config["n_gate_tokens"]), out / "fidelity.parquet")
 

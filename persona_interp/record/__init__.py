@@ -23,7 +23,7 @@ from persona_interp.record.activations import activations
 from persona_interp.record.behavior import behavior
 from persona_interp.record.components import pca, pca_of_difference
 from persona_interp.record.directions import logistic, mean_difference, minimal_pairs, random_directions
-from persona_interp.record.features import features
+from persona_interp.record.features import encoded, features
 from persona_interp.record.interventions import Edit, ablate, add, clamp, patch, project_out
 from persona_interp.record.lens import lens
 from persona_interp.record.profile import profile
@@ -37,6 +37,7 @@ __all__ = [
     "add",
     "behavior",
     "clamp",
+    "encoded",
     "features",
     "lens",
     "logistic",

@@ -2,12 +2,16 @@
 
 from collections.abc import Iterable
 
+import numpy as np
 import pandas as pd
+import torch
 import xarray as xr
 from torch import Tensor
 
+from persona_interp import schema
 from persona_interp.dictionaries.dictionary import Dictionary, hash_dictionary
 from persona_interp.dictionaries.harvest import SINK
+from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint
 from persona_interp.record.pooling import WHERE, recorded
 
@@ -58,12 +62,6 @@ def features(
     >>> dict(data.sizes), float(data["fvu"].max())
     ({'checkpoint': 1, 'prompt': 50, 'feature': 64}, 0.0)
     """
-
-    def reduce(acts: Tensor) -> dict[str, Tensor]:
-        feats = dictionary.encode(acts)
-        error = (acts - dictionary.decode(feats)).pow(2).sum()
-        return {"act": feats.mean(0), "fvu": error / (acts - dictionary.mean).pow(2).sum()}
-
     data = recorded(
         checkpoints,
         prompts,
@@ -72,6 +70,55 @@ def features(
         position=position,
         where=where,
         outlier=outlier,
-        reduce=reduce,
+        reduce=lambda acts: _read(acts, dictionary),
     )
-    return data.assign_attrs(dictionary=dictionary.name, dictionary_hash=hash_dictionary(dictionary))
+    return data.assign_attrs(_named(dictionary))
+
+
+def encoded(acts: xr.Dataset, *, dictionary: Dictionary) -> xr.Dataset:
+    """Which features do residuals that were recorded already activate? No model is run again.
+
+    Args:
+        acts: Dataset of ``activations`` with position "last", at the dictionary's hook.
+        dictionary: Any dictionary; another one of the same hook reads the same residuals.
+
+    Returns:
+        What ``features`` gives on the same prompts.
+
+    Raises:
+        SchemaError: No activations, another hook or position.
+
+    >>> import torch
+    >>> from types import SimpleNamespace
+    >>> acts = xr.Dataset({"act": (("checkpoint", "prompt", "d_model"), np.ones((1, 2, 3), np.float32))})
+    >>> acts = acts.assign_coords(checkpoint=["base@0"], prompt=["a", "b"]).assign_attrs(hook="h", position="last")
+    >>> eye = SimpleNamespace(name="eye", hook="h", W_dec=torch.eye(3), mean=torch.zeros(3))
+    >>> eye.encode = eye.decode = lambda acts: acts
+    >>> encoded(acts, dictionary=eye)["act"].shape
+    (1, 2, 3)
+    """
+    schema.check(acts, "activations")
+    if acts.attrs.get("hook") != dictionary.hook or acts.attrs.get("position") != "last":
+        raise SchemaError(
+            f"{dictionary.name} reads {dictionary.hook} at the last token; these activations are of "
+            f"{acts.attrs.get('hook')} at {acts.attrs.get('position')!r}. Record them alike, or use features()."
+        )
+    residuals = torch.as_tensor(acts["act"].to_numpy())
+    rows = [[_read(act[None], dictionary) for act in checkpoint] for checkpoint in residuals]
+    dims = schema.DATASETS["features"]
+    data = {name: (dims[name], np.stack([[one[name].numpy() for one in row] for row in rows])) for name in dims}
+    found = xr.Dataset(data, coords={name: c for name, c in acts.coords.items() if "d_model" not in c.dims})
+    found = found.assign_coords(feature=np.arange(found.sizes["feature"]))
+    return found.assign_attrs({**acts.attrs, "kind": "features", **_named(dictionary)})
+
+
+@torch.inference_mode()
+def _read(acts: Tensor, dictionary: Dictionary) -> dict[str, Tensor]:
+    """Mean features of the positions of one prompt, dims (position, d_model), and what they leave unexplained."""
+    feats = dictionary.encode(acts)
+    error = (acts - dictionary.decode(feats)).pow(2).sum()
+    return {"act": feats.mean(0), "fvu": error / (acts - dictionary.mean).pow(2).sum()}
+
+
+def _named(dictionary: Dictionary) -> dict[str, str]:
+    return {"dictionary": dictionary.name, "dictionary_hash": hash_dictionary(dictionary)}

@@ -16,7 +16,7 @@ from torch import Tensor
 from persona_interp import schema
 from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint, encode, load, resolve
-from persona_interp.record import activations, features, pooling
+from persona_interp.record import activations, encoded, features, pooling
 from persona_interp.tables import read_dataset, write_dataset
 from persona_interp.worlds import english_assistants, john_and_sam
 
@@ -203,3 +203,16 @@ def test_bad_requests_are_refused(pair: Pair, probes: pd.DataFrame) -> None:
         activations(pair[0], probes.iloc[:0], hook=HOOK)
     with pytest.raises(SchemaError, match="occurs twice"):
         activations(pair[0], pd.concat([probes, probes]), hook=HOOK)
+
+
+def test_residuals_recorded_before_give_the_same_features(tmp_path: Path) -> None:
+    world = john_and_sam()
+    start = resolve("tiny", words=world.words(), out=tmp_path / "tiny")
+    planted = Planted(orthogonal(64), torch.zeros(64))
+    probes = world.probes(contexts=("nameless",))
+    acts = activations(start, probes, hook=HOOK)
+    xr.testing.assert_allclose(
+        encoded(acts, dictionary=planted), features(start, probes, dictionary=planted), rtol=1e-5
+    )
+    with pytest.raises(SchemaError, match=r"blocks\.0\.hook_out at the last token"):
+        encoded(acts.assign_attrs(hook="blocks.1.hook_out"), dictionary=planted)
