@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 import xarray as xr
 
 from persona_interp import analysis, dictionaries, models, record
+from persona_interp.dictionaries import Dictionary
 from persona_interp.experiments.tasks import Needs, world_of
 from persona_interp.record import Edit
 from persona_interp.tables import read_dataset, read_table, write_dataset, write_table
@@ -19,8 +21,8 @@ from persona_interp.worlds import World
 
 METHODS = ("mean difference", "minimal pair", "probe")
 """How a persona's direction is made; each is the file of a ``personas`` cell."""
-FAMILY, SHOWN = 5, 3
-"""Features in a family, and how many of them get a page."""
+FAMILY, SHOWN, NEAREST = 5, 3, 8
+"""Features in a family, how many of them get a page, and how many neighbors a page shows."""
 JOINED: dict[str, Any] = {"coords": "minimal", "compat": "override", "join": "exact", "combine_attrs": "drop_conflicts"}
 
 
@@ -66,7 +68,8 @@ def causes(config: dict[str, Any], needs: Needs, out: Path) -> None:
     Needs lesson, dictionary, random dictionary, personas, features, and the features of the unrelated lesson where
     there is one. Writes ``behavior.parquet`` (base and tuned, tuned under every edit, base with the persona added),
     ``edits.parquet`` (name, group), what every method reads of documents (``hidden.nc``) and of neutral prompts
-    (``neutral.nc``, ``control.nc``), and of the top features ``tokens.parquet`` and ``lens.parquet``.
+    (``neutral.nc``, ``control.nc``), ``refit.parquet`` (are the vectors still the same, found anew in the tuned model),
+    and for the pages of the top features ``tokens.parquet``, ``lens.parquet`` and ``nearest.parquet``.
     """
     world = world_of(needs[0], config)
     tuned = models.Trajectory.open(needs[1] / "model")
@@ -81,6 +84,8 @@ def causes(config: dict[str, Any], needs: Needs, out: Path) -> None:
         write_dataset(read.to_dataset(name="readout", promote_attrs=True), out / f"{name}.nc")
     edits = [("method", record.ablate(sets[name], dictionary=trained, name=name)) for name in sets]
     edits += [("method", record.ablate(frozen[name], dictionary=random, name=name)) for name in frozen]
+    edits += [("feature", record.ablate(j, dictionary=trained, name=f"feature {j}")) for j in top[:SHOWN]]
+    edits.append(("patch", record.patch(tuned.first, hook=trained.hook, name="base residual")))
     edits += _projected("method", methods)
     pairs = directions(found, "minimal pair")
     edits += _projected("persona", pairs.sel(name=pairs["name"] != world.target))
@@ -96,10 +101,9 @@ def causes(config: dict[str, Any], needs: Needs, out: Path) -> None:
     ]
     write_table(pd.concat(behavior, ignore_index=True), out / "behavior.parquet")
     write_table(pd.DataFrame([(e.name, group) for group, e in edits], columns=["edit", "group"]), out / "edits.parquet")
-    ends = (tuned.first, tuned.last)
-    write_table(record.tokens(ends, probes, dictionary=trained, features=top[:SHOWN]), out / "tokens.parquet")
-    lens = [record.lens(tuned.first, trained.W_dec[j].numpy()).assign(feature=j) for j in top[:SHOWN]]
-    write_table(pd.concat(lens, ignore_index=True), out / "lens.parquet")
+    _pages(tuned, trained, top[:SHOWN], probes=probes, shift=read_dataset(needs[5] / "acts.nc"), out=out)
+    again = record.activations(tuned.last, world.probes(contexts=("named",)), hook=trained.hook)
+    write_table(analysis.refit(pairs, record.minimal_pairs(again)), out / "refit.parquet")
 
 
 def profile(config: dict[str, Any], needs: Needs, out: Path) -> None:
@@ -177,6 +181,31 @@ def _readouts(
     acts, feats, random = (read_dataset(folder / f"{name}.nc") for name in ("acts", "features", "random_features"))
     trained = analysis.readouts(acts, feats, directions=vectors, sets=sets)
     return xr.concat([trained, analysis.readouts(feats=random, sets=frozen)], "name", **JOINED)
+
+
+def _pages(
+    tuned: models.Trajectory,
+    dictionary: Dictionary,
+    features: list[int],
+    *,
+    probes: pd.DataFrame,
+    shift: xr.Dataset,
+    out: Path,
+) -> None:
+    """What the pages of some features show: their activations, the words they write, the features like them."""
+    ends = (tuned.first, tuned.last)
+    write_table(record.tokens(ends, probes, dictionary=dictionary, features=features), out / "tokens.parquet")
+    moved = (shift["act"][-1] - shift["act"][0]).mean("prompt").to_numpy()
+    rows = {str(j): dictionary.W_dec[j].numpy() for j in features} | {"shift": moved}
+    words = [record.lens(tuned.first, row).assign(of=name) for name, row in rows.items()]
+    write_table(pd.concat(words, ignore_index=True), out / "lens.parquet")
+    unit = torch.nn.functional.normalize(dictionary.W_dec, dim=1)
+    near = [(unit @ unit[j]).topk(NEAREST + 1) for j in features]  # the first is the feature itself
+    tables = [
+        pd.DataFrame({"of": j, "feature": found.indices[1:].numpy(), "cosine": found.values[1:].numpy()})
+        for j, found in zip(features, near, strict=True)
+    ]
+    write_table(pd.concat(tables, ignore_index=True), out / "nearest.parquet")
 
 
 def matched(feats: xr.Dataset, feature: int, *, k: int, without: list[int]) -> list[int]:

@@ -131,9 +131,9 @@ def _read_causes(experiment: "Transfer", store: Store, cells: Cells, *, key: tup
     causes = pd.concat([removed, added.loc[added["edit"] != "none"]], ignore_index=True)
     found = {
         "causes": causes.assign(**labels),
-        "tokens": read_table(store.path(cells[key], "tokens.parquet")).assign(**labels),
-        "lens": read_table(store.path(cells[key], "lens.parquet")).assign(**labels),
     }
+    for name in ("tokens", "lens", "nearest", "refit"):
+        found[name] = read_table(store.path(cells[key], f"{name}.parquet")).assign(**labels)
     if len(experiment.feature_arms) > 1:
         hidden, control = (
             read_dataset(store.path(cells[key], f"{name}.nc"))["readout"] for name in ("hidden", "control")
