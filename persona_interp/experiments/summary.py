@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from persona_interp import analysis
-from persona_interp.experiments.inside import FAMILY, METHODS, directions
+from persona_interp.experiments.inside import FAMILY, JOINED, METHODS, directions
 from persona_interp.experiments.tasks import lesson_of, variant_of
 from persona_interp.store import Cell, Store
 from persona_interp.tables import read_dataset, read_table
@@ -110,7 +111,16 @@ def _read_personas(experiment: "Transfer", store: Store, cells: Cells, *, key: t
     maps = {method: analysis.cosine_map(directions(folder, method), world) for method in (*METHODS, "traits")}
     cosines = [table.assign(method=method) for method, table in maps.items()]
     against = [analysis.cosine_against_cooccurrence(table).assign(method=method) for method, table in maps.items()]
+    stated = directions(folder, "trait pairs")
+    both = xr.concat([directions(folder, "minimal pair"), stated], "name", **JOINED)
+    towards = analysis.cosine_map(both)
+    towards = towards.loc[towards["name"].isin(stated["name"].values) & ~towards["other"].isin(stated["name"].values)]
+    topic = world.taught.topic
+    holds = [
+        value in world.persona(name).values(topic) for value, name in zip(towards.name, towards.other, strict=True)
+    ]
     return {
+        "stated": towards.assign(holds=holds, **labels),
         "scores": pd.concat(best, ignore_index=True).assign(**labels),
         "cosines": pd.concat(cosines, ignore_index=True).assign(**labels),
         "cooccurrence": pd.concat(against, ignore_index=True).assign(**labels),
