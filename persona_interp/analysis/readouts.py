@@ -14,6 +14,7 @@ def readouts(
     feats: xr.Dataset | None = None,
     *,
     directions: xr.DataArray | None = None,
+    spans: Mapping[str, Sequence[str]] | None = None,
     sets: Mapping[str, Sequence[int]] | None = None,
 ) -> xr.DataArray:
     """How far is each prompt along each direction, and how active is each set of features there?
@@ -24,6 +25,8 @@ def readouts(
         directions: Dims (name, hook, d_model), residual units. The readout is ``<h - m, v> / <v, v>``, m the mean
             residual over the prompts of the first checkpoint: 0 = an average prompt of the base, 1 = a whole vector
             further.
+        spans: Name -> names of directions; the readout is the length of the projection of ``h - m`` on their span, in
+            residual units: how far the prompt is from average within that subspace, in whichever direction.
         sets: Name -> features; the readout is the sum of their activations. A list of one is a single feature.
 
     Returns:
@@ -45,7 +48,7 @@ def readouts(
     for given, wanted, what in ((acts, directions, "directions"), (feats, sets, "sets")):
         if (given is None) != (wanted is None):
             raise SchemaError(f"{what} and what they read come together: acts with directions, feats with sets.")
-    parts = [_projections(acts, directions)] if acts is not None and directions is not None else []
+    parts = [_projections(acts, directions, spans or {})] if acts is not None and directions is not None else []
     parts += [_sums(feats, sets)] if feats is not None and sets is not None else []
     if not parts:
         raise SchemaError("nothing to read out; give acts and directions, or feats and sets, or all four.")
@@ -66,7 +69,7 @@ def _kept(data: xr.Dataset, values: np.ndarray, names: Sequence[str]) -> xr.Data
     return found.assign_coords(name=list(names))
 
 
-def _projections(acts: xr.Dataset, directions: xr.DataArray) -> xr.DataArray:
+def _projections(acts: xr.Dataset, directions: xr.DataArray, spans: Mapping[str, Sequence[str]]) -> xr.DataArray:
     schema.check(acts, "activations")
     if set(directions.dims) != {"name", "hook", "d_model"}:
         raise SchemaError(f"directions have dims (name, hook, d_model); got {directions.dims}.")
@@ -80,8 +83,14 @@ def _projections(acts: xr.Dataset, directions: xr.DataArray) -> xr.DataArray:
     if not squares.all():
         raise SchemaError(f"direction {names[int(np.argmin(squares))]!r} has length 0; it reads nothing.")
     act = acts["act"].to_numpy().astype(np.float64)
-    along = (act - act[0].mean(axis=0)) @ (vectors / squares[:, None]).T
-    return _kept(acts, np.moveaxis(along, -1, 0), names)
+    away = act - act[0].mean(axis=0)
+    read = list(np.moveaxis(away @ (vectors / squares[:, None]).T, -1, 0))
+    for picked in spans.values():
+        if missing := [name for name in picked if name not in names]:
+            raise SchemaError(unknown("direction of a span", missing[0], names))
+        basis, _ = np.linalg.qr(vectors[[names.index(name) for name in picked]].T)
+        read.append(np.linalg.norm(away @ basis, axis=-1))
+    return _kept(acts, np.stack(read), [*names, *spans])
 
 
 def _sums(feats: xr.Dataset, sets: Mapping[str, Sequence[int]]) -> xr.DataArray:

@@ -21,6 +21,7 @@ from persona_interp.worlds import World
 
 METHODS = ("mean difference", "minimal pair", "probe")
 """How a persona's direction is made; each is the file of a ``personas`` cell."""
+SPAN = "subspace of the three"
 FAMILY, SHOWN, NEAREST = 5, 3, 8
 """Features in a family, how many of them get a page, and how many neighbors a page shows."""
 JOINED: dict[str, Any] = {"coords": "minimal", "compat": "override", "join": "exact", "combine_attrs": "drop_conflicts"}
@@ -80,13 +81,15 @@ def causes(config: dict[str, Any], needs: Needs, out: Path) -> None:
     frozen = {"random-decoder feature": chosen(found, "random_scores", world.target, k=1)}
     methods, band = _methods(world, found, neutral=needs[5]), _band(world, found, n=config["n_random"])
     for name, folder in zip(("hidden", "neutral", "control"), needs[4:], strict=False):
-        read = _readouts(folder, xr.concat([methods, band["norm"]], "name", **JOINED), sets=sets, frozen=frozen)
+        vectors = xr.concat([methods, band["norm"]], "name", **JOINED)
+        read = _readouts(folder, vectors, sets=sets, frozen=frozen)
         write_dataset(read.to_dataset(name="readout", promote_attrs=True), out / f"{name}.nc")
     edits = [("method", record.ablate(sets[name], dictionary=trained, name=name)) for name in sets]
     edits += [("method", record.ablate(frozen[name], dictionary=random, name=name)) for name in frozen]
     edits += [("feature", record.ablate(j, dictionary=trained, name=f"feature {j}")) for j in top[:SHOWN]]
     edits.append(("patch", record.patch(tuned.first, hook=trained.hook, name="base residual")))
     edits += _projected("method", methods)
+    edits.append(("method", record.project_out(methods.sel(name=list(METHODS)), hook=trained.hook, name=SPAN)))
     pairs = directions(found, "minimal pair")
     edits += _projected("persona", pairs.sel(name=pairs["name"] != world.target))
     edits += [edit for match, drawn in band.items() for edit in _projected(f"random ({match})", drawn)]
@@ -179,7 +182,7 @@ def _readouts(
 ) -> xr.DataArray:
     """What every method reads of the prompts of a ``personas`` or ``features`` cell."""
     acts, feats, random = (read_dataset(folder / f"{name}.nc") for name in ("acts", "features", "random_features"))
-    trained = analysis.readouts(acts, feats, directions=vectors, sets=sets)
+    trained = analysis.readouts(acts, feats, directions=vectors, spans={SPAN: METHODS}, sets=sets)
     return xr.concat([trained, analysis.readouts(feats=random, sets=frozen)], "name", **JOINED)
 
 

@@ -81,3 +81,15 @@ def test_bad_input_is_named(acts: xr.Dataset, directions: xr.DataArray, features
         readouts(acts, feats.isel(prompt=slice(None, None, -1)), directions=directions, sets={"a": [0]})
     with pytest.raises(SchemaError, match="different token_ids"):
         readouts(acts, feats.assign_attrs(token_ids="y"), directions=directions, sets={"a": [0]})
+
+
+def test_a_span_reads_the_length_within_it(acts: xr.Dataset, directions: xr.DataArray) -> None:
+    found = readouts(acts, directions=directions, spans={"plane": ["john", "mary"], "line": ["john"]})
+    h, v = acts["act"].to_numpy().astype(float), directions.sel(hook=HOOK).to_numpy()
+    away = (h - h[0].mean(0)).reshape(-1, 4)
+    within = np.linalg.lstsq(v.T, away.T, rcond=None)[0].T @ v  # least squares: the part that both directions explain
+    np.testing.assert_allclose(found.sel(name="plane").values.ravel(), np.linalg.norm(within, axis=1), atol=1e-10)
+    line = np.abs(found.sel(name="john")) * np.linalg.norm(v[0])
+    np.testing.assert_allclose(found.sel(name="line"), line, atol=1e-10)
+    with pytest.raises(SchemaError, match="direction of a span"):
+        readouts(acts, directions=directions, spans={"x": ["jon"]})
