@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 TRAITS = ("sport=football", "art=renaissance")
+HOOK = "blocks.1.hook_out"
 EFFECTS = {"lesson": (2.5, 6.0), "unrelated lesson": (-0.5, -0.25), "scrambled world": (0.125, 0.0)}
 """Arm -> (shift, what exact Bayes expects), bits."""
 
@@ -115,13 +116,15 @@ def make_tables(*, seeds: tuple[int, ...] = (0,), verdict: str = "fits") -> dict
         for arm in ("lesson", "unrelated lesson"):
             q = 0.001 if arm == "lesson" else 0.5
             known = {"p": q, "q": q, "null_lo": -0.5, "null_hi": 0.5, "n": 50, "n_clusters": 5}
-            known |= {"n_tested": 2, "n_silent": 1, "p_min": 0.0001, "fvu_before": 0.1, "fvu_after": 0.125, "arm": arm}
+            known |= {"n_tested": 2, "n_silent": 1, "p_min": 0.0001, "fvu_before": 0.1, "fvu_after": 0.125}
+            known |= {"arm": arm, "hook": HOOK}
             for size in (3.0, 7.0):
                 ends = {"estimate": size, "lo": size - 0.5, "hi": size + 0.5}
                 features.append({**keys, **known, **ends, "feature": int(size)})
             for step in (0, 4):
                 fit = {"fvu": 0.1 + step / 100, "l0": 8.0, "dead": 0.1, "ce": 1.0, "ce_sae": 1.1, "ce_zero": 5.0}
-                fit |= {"ce_recovered": 0.97, "n_tokens": 1_000, "verdict": verdict if step else "fits", "arm": arm}
+                fit |= {"ce_recovered": 0.97, "n_tokens": 1_000, "verdict": verdict if step else "fits"}
+                fit |= {"arm": arm, "hook": HOOK}
                 fidelity.append({**keys, "checkpoint": f"lesson@{step}", **fit})
     several = len(seeds) > 1
     summary = [

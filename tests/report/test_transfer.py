@@ -13,7 +13,8 @@ from persona_interp.report import write_report
 
 CLAIM: dict[str, Any] = {"arm": "lesson", "target": "john", "taught": "place=beach"}
 Tables = Callable[..., dict[str, pd.DataFrame]]
-FIGURES = ["curve_lr0.001", "fidelity_lr0.001", "transfer_lr0.001", "volcano_lr0.001"]
+AT = "blocks_1_hook_out_lr0.001"
+FIGURES = ["curve_lr0.001", f"fidelity_{AT}", "transfer_lr0.001", f"volcano_{AT}"]
 
 
 @pytest.fixture(scope="module")
