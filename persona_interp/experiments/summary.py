@@ -19,6 +19,8 @@ from persona_interp.worlds import World
 if TYPE_CHECKING:
     from persona_interp.experiments.transfer import Transfer
 
+CHANCE = 0.5
+"""AUROC of a feature that knows nothing."""
 Cells = dict[tuple[Any, ...], Cell]
 Tables = dict[str, pd.DataFrame]
 
@@ -106,7 +108,7 @@ def _read_personas(experiment: "Transfer", store: Store, cells: Cells, *, key: t
     labels = {"lr": key[1], "hook": key[2]}
     folder = store.path(cells[key])
     scores = read_table(folder / "scores.parquet")
-    names = scores["name"].unique()
+    names = scores.loc[scores["auroc_chosen"] > CHANCE, "name"].unique()  # for others no feature speaks
     best = [analysis.top(scores, name=name, k=FAMILY if name == world.target else 1) for name in names]
     maps = {method: analysis.cosine_map(directions(folder, method), world) for method in (*METHODS, "traits")}
     cosines = [table.assign(method=method) for method, table in maps.items()]
