@@ -10,6 +10,7 @@ from persona_interp.plots.cosines import cosines
 from persona_interp.plots.features import feature_page
 from persona_interp.plots.fidelity import fidelity
 from persona_interp.plots.heatmap import heatmap
+from persona_interp.plots.personas import personas
 from persona_interp.plots.save import Saved, save
 from persona_interp.plots.style import styled
 from persona_interp.plots.trajectory import trajectory
@@ -24,6 +25,7 @@ __all__ = [
     "feature_page",
     "fidelity",
     "heatmap",
+    "personas",
     "save",
     "styled",
     "trajectory",

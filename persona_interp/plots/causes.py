@@ -7,15 +7,24 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.plots.style import COLORS, GRAY, WRAP, caption, panels, styled
 
 COLUMNS = ("edit", "base", "tuned", "edited", "share", "lo", "hi", "n")
+ALPHA = 0.75  # of the bars
 
 
 def causes(
-    table: pd.DataFrame, *, others: Sequence[str] = (), random: Sequence[str] = (), label: str = "", title: str = ""
+    table: pd.DataFrame,
+    *,
+    others: Sequence[str] = (),
+    random: Sequence[str] = (),
+    controls: Sequence[str] = (),
+    by: str = "",
+    label: str = "",
+    title: str = "",
 ) -> Figure:
     """How much of the shift goes with each edit, and how much with the edits that should take nothing?
 
@@ -24,6 +33,8 @@ def causes(
             hi, n.
         others: Edits that are drawn as dots of one row, "other personas": the same edit with other directions.
         random: Edits that are drawn as one band, from the 2.5 % to the 97.5 % point: random directions.
+        controls: Edits whose bars are gray: those that should take nothing.
+        by: Column whose values get a panel each, with the same edits in all of them: the hook.
         label: Of the axis; "share of the shift removed (fraction)" by default.
         title: Above the figure.
 
@@ -32,56 +43,71 @@ def causes(
         undefined it says so.
 
     Raises:
-        SchemaError: Not a table of causes, or a name in ``others`` or ``random`` that it does not hold.
+        SchemaError: Not a table of causes, a name in ``others``, ``random`` or ``controls`` that it does not hold, or
+            panels of different edits.
 
     >>> row = {"edit": "without john", "base": -5.0, "tuned": 1.0, "edited": -2.0, "share": 0.5, "lo": 0.25, "hi": 0.75}
     >>> causes(pd.DataFrame([row | {"n": 4}])).axes[0].patches[0].get_width()
     np.float64(0.5)
     """
-    _check(table, [*others, *random])
-    bars = table.loc[~table["edit"].isin([*others, *random])]
-    rows = [fill(str(edit), WRAP) for edit in bars["edit"]] + ["other personas"] * bool(others)
+    parts = _parts(table, by, named=[*others, *random, *controls])
+    edits = [e for e in parts[0][1]["edit"] if e not in {*others, *random}]
+    rows = [fill(str(edit), WRAP) for edit in edits] + ["other personas"] * bool(others)
     with styled():
-        figure, (axes,) = panels(height=1.1 + 0.24 * len(rows))
-        if random:
-            band = table.loc[table["edit"].isin(random), "share"].dropna()
-            lo, hi = np.percentile(band, [2.5, 97.5]) if len(band) else (np.nan, np.nan)
-            axes.axvspan(
-                lo, hi, color="#D8D8D8", linewidth=0, zorder=0, label=f"random directions, 95 % of {len(band)}"
-            )
-        _bars(axes, bars)
-        if others:
-            dots = table.loc[table["edit"].isin(others), "share"].dropna()
-            axes.scatter(
-                dots, np.full(len(dots), len(bars)), s=14, facecolor="white", edgecolor="black", linewidth=0.8, zorder=3
-            )
-        axes.axvline(0, color="black", linewidth=0.6)
-        axes.axvline(1, color=GRAY, linewidth=0.8, linestyle="--", label="all of the shift")
-        axes.set_yticks(range(len(rows)), rows)
-        axes.set_ylim(len(rows) - 0.4, -0.6)
-        axes.margins(x=0.05)
-        axes.set_xlabel(label or "share of the shift removed (fraction)")
-        axes.set_title(title)
-        figure.legend(loc="outside right upper")
+        figure, axes = panels(len(parts), height=(1.4 if by else 1.1) + 0.24 * len(rows))
+        for ax, (name, part) in zip(axes, parts, strict=True):
+            _band(ax, part.loc[part["edit"].isin(random), "share"].dropna(), drawn=bool(random))
+            _bars(ax, part.set_index("edit").loc[edits], controls)
+            dots = part.loc[part["edit"].isin(others), "share"].dropna()
+            if others:
+                y = np.full(len(dots), len(edits))
+                ax.scatter(dots, y, s=14, facecolor="white", edgecolor="black", linewidth=0.8, zorder=3)
+            ax.axvline(0, color="black", linewidth=0.6)
+            ax.axvline(1, color=GRAY, linewidth=0.8, linestyle="--", label="all of the shift")
+            ax.set_yticks(range(len(rows)), rows if ax is axes[0] else [""] * len(rows))
+            ax.set_ylim(len(rows) - 0.4, -0.6)
+            ax.margins(x=0.05)
+            ax.set_xlabel(label or "share of the shift removed (fraction)")
+            ax.set_title(name)
+        if by:
+            figure.suptitle(title, fontsize=8, x=0.01, ha="left")
+        else:
+            axes[0].set_title(title)
+        handles = axes[0].get_legend_handles_labels()[0]
+        handles += [Patch(color=GRAY, alpha=ALPHA, label="controls")] * bool(controls)
+        figure.legend(handles=handles, loc="outside upper right" if by else "outside right upper", ncols=2 if by else 1)
         caption(figure, _caption(table, len(others)))
     return figure
 
 
-def _check(table: pd.DataFrame, named: Sequence[str]) -> None:
-    for column in COLUMNS:
+def _parts(table: pd.DataFrame, by: str, *, named: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
+    """Name and rows of every panel."""
+    for column in (*COLUMNS, by) if by else COLUMNS:
         if column not in table:
             raise SchemaError(unknown("column", column, table.columns))
-    if table["edit"].duplicated().any():
+    if table.duplicated([by, "edit"] if by else "edit").any():
         raise SchemaError("two rows of these causes are the same edit; select one seed, or average over seeds.")
     for name in named:
         if name not in set(table["edit"]):
             raise SchemaError(unknown("edit", name, table["edit"]))
+    parts = [(str(value), part) for value, part in table.groupby(by, sort=False)] if by else [("", table)]
+    if len({frozenset(part["edit"]) for _, part in parts}) > 1:
+        raise SchemaError(f"panels share their rows, but these causes have other edits at another {by}.")
+    return parts
 
 
-def _bars(axes: Axes, bars: pd.DataFrame) -> None:
+def _band(axes: Axes, shares: pd.Series, *, drawn: bool) -> None:
+    if drawn:
+        lo, hi = np.percentile(shares, [2.5, 97.5]) if len(shares) else (np.nan, np.nan)
+        label = f"random directions, 95 % of {len(shares)}"
+        axes.axvspan(lo, hi, color="#D8D8D8", linewidth=0, zorder=0, label=label)
+
+
+def _bars(axes: Axes, bars: pd.DataFrame, controls: Sequence[str]) -> None:
     y = np.arange(len(bars))
     share, lo, hi = (bars[c].to_numpy(np.float64) for c in ("share", "lo", "hi"))
-    axes.barh(y, np.nan_to_num(share), height=0.62, color=COLORS[0], alpha=0.75)
+    colors = [GRAY if edit in controls else COLORS[0] for edit in bars.index]
+    axes.barh(y, np.nan_to_num(share), height=0.62, color=colors, alpha=ALPHA)
     axes.hlines(y, lo, hi, color="black", linewidth=1.2, zorder=3)
     for i in np.flatnonzero(np.isnan(share)):
         axes.text(0.01, float(i), "undefined: no shift to share", va="center", fontsize=6.5, color="#404040")

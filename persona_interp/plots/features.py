@@ -6,11 +6,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.plots.style import COLORS, caption, panels, styled
 
+FEW = 20  # tokens in a bin, up to which the axis is linear
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))
 
 
@@ -91,15 +93,20 @@ def _histogram(axes: Axes, acts: dict[str, np.ndarray], *, bins: int) -> None:
     fires = {name: values[values != 0] for name, values in acts.items()}
     pooled = np.concatenate(list(fires.values()))
     edges = np.histogram_bin_edges(pooled, bins=bins) if len(pooled) else np.linspace(0, 1, bins + 1)
+    highest = 0
     for i, (name, values) in enumerate(fires.items()):
         n = len(acts[name])
         share = f"on {len(values) / n:.0%} of {n:,} tokens".replace("%", " %") if n else "no counted token"
         count, _ = np.histogram(values, bins=edges)
+        highest = max(highest, count.max())
         axes.stairs(
             count, edges, color=COLORS[i % len(COLORS)], linewidth=1.4, linestyle=DASHES[i % len(DASHES)],
             label=f"{name}: {share}",
         )  # fmt: skip
-    axes.set_yscale("symlog", linthresh=1)
+    if highest > FEW:
+        axes.set_yscale("symlog", linthresh=1)
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.set_ylim(bottom=0)
     axes.set_xlabel("activation (residual units)")

@@ -40,3 +40,25 @@ def test_wrong_names_are_refused(edits: pd.DataFrame) -> None:
         causes(pd.concat([edits, edits]))
     with pytest.raises(SchemaError, match="column 'share' is unknown"):
         causes(edits.drop(columns="share"))
+
+
+def test_hooks_are_panels_and_controls_are_gray(edits: pd.DataFrame) -> None:
+    bars = edits.head(2)
+    deep = bars.iloc[::-1].assign(share=[0.5, 0.25])
+    figure = causes(
+        pd.concat([bars.assign(hook="a"), deep.assign(hook="b")]), by="hook", controls=["none"], title="Both"
+    )
+    first, second = figure.axes
+    assert [t.get_text() for t in first.get_yticklabels()] == ["none", "without john"]
+    assert [bar.get_width() for bar in second.patches] == [0.25, 0.5], "rows of the first panel"
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["a", "b"]
+    assert first.patches[0].get_facecolor() != first.patches[1].get_facecolor()
+    assert figure._suptitle.get_text() == "Both"
+
+
+def test_panels_of_other_edits_are_refused(edits: pd.DataFrame) -> None:
+    parts = pd.concat([edits.head(2).assign(hook="a"), edits.head(3).assign(hook="b")])
+    with pytest.raises(SchemaError, match="other edits at another hook"):
+        causes(parts, by="hook")
+    with pytest.raises(SchemaError, match="column 'layer' is unknown"):
+        causes(edits, by="layer")

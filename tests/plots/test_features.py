@@ -17,6 +17,12 @@ def test_the_histogram_counts_where_it_fires(fired: pd.DataFrame) -> None:
     assert first != second, "told apart in gray too"
 
 
+def test_few_tokens_are_counted_on_a_linear_axis(fired: pd.DataFrame) -> None:
+    assert feature_page(fired, feature=7).axes[0].get_yscale() == "linear"
+    often = pd.concat([fired.assign(prompt=f"p{i}") for i in range(30)])
+    assert feature_page(often, feature=7).axes[0].get_yscale() == "symlog"
+
+
 def test_checkpoints_come_in_the_order_asked_for(fired: pd.DataFrame) -> None:
     texts = feature_page(fired, feature=7, checkpoints=("tuned",)).legends[0].get_texts()
     assert [t.get_text() for t in texts] == ["tuned: on 100 % of 8 tokens"]

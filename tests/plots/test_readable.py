@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from persona_interp.plots import baselines, causes, cosines, feature_page, heatmap, styled
+from persona_interp.plots import baselines, causes, cosines, feature_page, heatmap, personas, styled
 
 LONG = "the mean difference of $x_{ and a long name"
 
@@ -24,12 +24,18 @@ def figures(
     layers = pd.concat(
         [profile.assign(hook=f"blocks.{i}.hook_out", estimate=i / 30, lo=0, hi=0)[:1] for i in range(30)]
     )
+    many = [{"name": name, "quantity": q, "series": LONG, "estimate": 0.5, "lo": 0.25, "hi": 1.0}
+            for name in names for q in ("cosine with\nits vector", "AUROC")]  # fmt: skip
     yield {
         "heatmap": heatmap(profile, title=LONG),
         "hooks": heatmap(profile.assign(hook=profile["hook"] + ".attn" + profile["role"])),
         "layers": heatmap(layers),
         "cosines": cosines(pairs, title=LONG),
         "causes": causes(edits.replace({"edit": {"without john": LONG}}), random=["random 0"], others=["without mary"]),
+        "hooks of causes": causes(
+            pd.concat([edits.head(3).replace({"edit": {"none": LONG}}).assign(hook=hook) for hook in "ab"]), by="hook"
+        ),
+        "personas": personas(pd.DataFrame(many), target="name 3", title=LONG),
         "baselines": baselines(readouts.replace({"method": {"mean difference": LONG}})),
         "features": feature_page(fired, feature=7, nearest=pd.DataFrame({"feature": [16_383], "cosine": [0.5]})),
     }

@@ -1,0 +1,103 @@
+"""Whose number is large? Every persona in a row, every reading beside its controls."""
+
+from collections.abc import Mapping, Sequence
+from textwrap import fill
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from persona_interp.errors import SchemaError, unknown
+from persona_interp.plots.baselines import RANDOM
+from persona_interp.plots.style import COLORS, GRAY, MARKERS, WRAP, caption, panels, styled
+
+COLUMNS = ("quantity", "series", "name", "estimate", "lo", "hi")
+
+
+def personas(
+    table: pd.DataFrame,
+    *,
+    target: str = "",
+    controls: Sequence[str] = (),
+    zeros: Mapping[str, float] | None = None,
+    title: str = "",
+) -> Figure:
+    """Whose number is large, and is the control's as large?
+
+    Args:
+        table: ``quantity`` (one panel each), ``series`` (one marker each), ``name``, ``estimate``, ``lo``, ``hi``; rows
+            in the table's order. The name "random" is no row but a band from ``lo`` to ``hi``. With ``n_seeds`` the
+            caption says over how many.
+        target: Name that is marked.
+        controls: Series drawn hollow and gray.
+        zeros: Where nothing is, by quantity (0.5 for an AUROC); 0 by default.
+        title: Above the figure.
+
+    Returns:
+        Figure: one panel a quantity that share their rows, the names; points with 95 % intervals.
+
+    Raises:
+        SchemaError: A column is missing, two rows are one point, or a target, control or quantity the table lacks.
+
+    >>> row = {"quantity": "cosine", "series": "lesson", "lo": -0.5, "hi": 0.5}
+    >>> table = pd.DataFrame([{**row, "name": "john", "estimate": 0.25}, {**row, "name": "random", "estimate": 0.0}])
+    >>> [text.get_text() for text in personas(table, target="john").axes[0].get_yticklabels()]
+    ['john']
+    """
+    zeros = zeros or {}
+    _check(table, target=target, controls=controls, quantities=zeros)
+    rows, bands = table.loc[table["name"] != RANDOM], table.loc[table["name"] == RANDOM]
+    names = {name: i for i, name in enumerate(dict.fromkeys(rows["name"]))}
+    quantities = list(dict.fromkeys(rows["quantity"]))
+    with styled():
+        figure, axes = panels(len(quantities), height=1.5 + 0.19 * len(names))
+        for ax, quantity in zip(axes, quantities, strict=True):
+            for _, band in bands.loc[bands["quantity"] == quantity].iterrows():
+                ax.axvspan(band["lo"], band["hi"], color="#E0E0E0", linewidth=0, zorder=0)
+            ax.axvline(zeros.get(quantity, 0.0), color="black", linewidth=0.6)
+            _points(ax, rows.loc[rows["quantity"] == quantity], names, controls)
+            labels = ax.set_yticks(range(len(names)), list(names) if ax is axes[0] else [""] * len(names))
+            for tick, name in zip(labels, names, strict=True):
+                tick.label1.set_fontweight("bold" if name == target else "normal")
+            ax.set_ylim(len(names) - 0.4, -0.6)
+            ax.margins(x=0.06)
+            ax.set_xlabel(str(quantity))
+            ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=1, borderaxespad=0.2)
+        figure.suptitle(title, fontsize=8, x=0.01, ha="left")
+        caption(figure, _caption(rows, has_band=not bands.empty))
+    return figure
+
+
+def _check(table: pd.DataFrame, *, target: str, controls: Sequence[str], quantities: Mapping[str, float]) -> None:
+    for column in COLUMNS:
+        if column not in table:
+            raise SchemaError(unknown("column", column, table.columns))
+    if table.duplicated(["quantity", "series", "name"]).any():
+        raise SchemaError("two rows are one name of one series; select one seed and hook, or average over seeds.")
+    named = [("name", target)] if target else []
+    named += [("series", name) for name in controls] + [("quantity", name) for name in quantities]
+    for column, name in named:
+        if name not in set(table[column]):
+            raise SchemaError(unknown(column, name, table[column].unique()))
+
+
+def _points(axes: Axes, rows: pd.DataFrame, names: Mapping[str, int], controls: Sequence[str]) -> None:
+    series = list(dict.fromkeys(rows["series"]))
+    steps = np.linspace(-0.22, 0.22, len(series)) if len(series) > 1 else np.zeros(1)
+    for i, (name, step) in enumerate(zip(series, steps, strict=True)):
+        own, hollow = rows.loc[rows["series"] == name], name in controls
+        color = GRAY if hollow else COLORS[i % len(COLORS)]
+        y = own["name"].map(names).to_numpy(np.float64) + step
+        axes.hlines(y, own["lo"], own["hi"], color=color, linewidth=1)
+        face = "white" if hollow else color
+        style = {"s": 13, "marker": MARKERS[i % len(MARKERS)], "facecolor": face, "edgecolor": color}
+        axes.scatter(own["estimate"], y, zorder=3, label=fill(str(name), WRAP), **style)
+
+
+def _caption(rows: pd.DataFrame, *, has_band: bool) -> str:
+    gray = " Gray: 95 % of random directions." if has_band else ""
+    if "n_seeds" not in rows or max(rows["n_seeds"]) == 1:
+        return f"95 % intervals at fixed weights; one seed, no interval over seeds.{gray}"
+    n = " to ".join(str(i) for i in dict.fromkeys((min(rows["n_seeds"]), max(rows["n_seeds"]))))
+    return f"95 % t intervals over {n} seeds.{gray}"
