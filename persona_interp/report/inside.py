@@ -154,6 +154,8 @@ def contexts(tables: Tables, *, lr: float) -> list[Block]:
         return []
     frame = only(tables["contexts"], lr=lr)
     frame = frame.loc[frame["persona"].isin(["", "average", "worst"])]
+    if frame.empty:
+        return []
     over = analysis.across_seeds(frame, by=["arm", "context", "persona", "quantity"])
     if len(set(frame["seed"])) == 1:
         over[["lo", "hi"]] = frame[["lo", "hi"]].to_numpy()
