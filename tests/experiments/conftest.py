@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from persona_interp.experiments import Transfer
     from persona_interp.store import Store
 
@@ -22,15 +24,19 @@ def toy() -> "Transfer":
     sae: dict[str, Any] = {"d_sae": 64, "k": 4, "steps": 400, "batch": 256}
     return preset(
         "quick",
-        arms=("lesson", "scrambled world"),
+        arms=("lesson", "unrelated lesson", "scrambled world"),
         lrs=(1e-3,),
         documents=Stage(steps=80, batch=16, lr=4e-3, loss="all"),
         lesson=Stage(steps=4, batch=8),
         snapshots=(2, 4),
         n_documents=1_500,
         bystanders=("named",),
+        hooks=("blocks.1.hook_out",),
         sae={**sae, "n_tokens": 5_000},
         n_sae_documents=300,
+        n_persona_documents=200,
+        n_random=2,
+        n_gate_tokens=1_000,
         n_samples=1,
     )
 
@@ -44,3 +50,9 @@ def finished(toy: "Transfer", tmp_path_factory: pytest.TempPathFactory) -> "Stor
     store = Store(tmp_path_factory.mktemp("toy") / "run")
     store.describe({"experiment": "transfer", **toy.to_dict()})
     return run(toy.cells(), store, workers=0, progress=False)
+
+
+@pytest.fixture(scope="session")
+def tables(toy: "Transfer", finished: "Store") -> "dict[str, pd.DataFrame]":
+    """All tables of the toy run."""
+    return toy.summarize(finished)

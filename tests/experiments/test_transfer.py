@@ -12,17 +12,16 @@ import pytest
 from persona_interp import schema, worlds
 from persona_interp.errors import WorldError
 from persona_interp.experiments import Transfer, preset, run
+from persona_interp.experiments.summary import over_seeds
 from persona_interp.experiments.tasks import lesson_of, variant_of
 from persona_interp.experiments.transfer import ARMS
 from persona_interp.store import Store
 from persona_interp.tables import read_table
 
-TABLES = "bystanders counts curve features fidelity gates mixing samples summary transfer".split()
-
-
-@pytest.fixture(scope="module")
-def tables(toy: Transfer, finished: Store) -> dict[str, pd.DataFrame]:
-    return toy.summarize(finished)
+BEHAVIOR = "bystanders contexts counts curve gates mixing samples summary transfer".split()
+INSIDE = (
+    "baselines causes cooccurrence cosines directions features fidelity lens nearest profile refit scores stated tokens"
+).split()
 
 
 def test_every_cell_is_done_and_every_file_is_as_committed(toy: Transfer, finished: Store) -> None:
@@ -39,7 +38,7 @@ def test_a_rerun_does_no_work(toy: Transfer, finished: Store) -> None:
 
 
 def test_summarize_gives_all_tables(tables: dict[str, pd.DataFrame]) -> None:
-    assert sorted(tables) == TABLES
+    assert sorted(tables) == sorted(BEHAVIOR + INSIDE)
     assert all(len(table) for table in tables.values())
     schema.check(tables["transfer"], "transfer")
     schema.check(tables["features"], "feature_shift")
@@ -50,7 +49,7 @@ def test_summarize_gives_all_tables(tables: dict[str, pd.DataFrame]) -> None:
 def test_the_summary_is_the_mean_over_untaught_topics(toy: Transfer, tables: dict[str, pd.DataFrame]) -> None:
     summary = tables["summary"].set_index("arm")
     assert list(summary.index) == list(toy.arms)
-    assert list(summary.n_topics) == [4, 4]
+    assert list(summary.n_topics) == [4, 4, 4]
     assert summary.lo.isna().all() and summary.hi.isna().all(), "one seed has no interval over seeds"
     traits = tables["transfer"].query("trait != 'mean' and not trained")
     for arm, rows in traits.groupby("arm"):
@@ -78,10 +77,8 @@ def test_shifts_are_those_of_the_recorded_behavior(
 
 
 def test_two_seeds_have_an_interval_over_seeds(tables: dict[str, pd.DataFrame]) -> None:
-    from persona_interp.experiments.transfer import _summary
-
     twice = pd.concat([tables["transfer"], tables["transfer"].assign(seed=1, estimate=lambda t: t.estimate + 0.1)])
-    summary = _summary(twice)
+    summary = over_seeds(twice)
     assert set(summary.n_seeds) == {2}
     assert (summary.lo < summary.estimate).all() and (summary.estimate < summary.hi).all()
     assert summary.lo_topics.isna().all()
@@ -95,16 +92,23 @@ def test_an_unfinished_run_has_fewer_rows(toy: Transfer, tmp_path: Path) -> None
     assert toy.taught(store) == "place=beach"
 
 
-def test_the_report_is_written(finished: Store, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_report_is_written(
+    finished: Store,
+    tables: dict[str, pd.DataFrame],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from persona_interp.cli import report
 
+    monkeypatch.setattr(Transfer, "summarize", lambda *_: tables)  # once is enough
     report(finished.root)
     path = Path(capsys.readouterr().out.strip())
     assert path == finished.root / "report.html"
     html = path.read_text(encoding="utf-8")
-    assert "7 of 7 cells are done" in html
+    assert "13 of 13 cells are done" in html
     assert "one seed, so none over seeds exists" in html
-    assert sorted(p.stem for p in (finished.root / "tables").iterdir()) == TABLES
+    written = {p.stem for p in (finished.root / "tables").iterdir() if not p.stem.startswith("feature_")}
+    assert written == {*BEHAVIOR, *INSIDE}
 
 
 def test_ids_are_stable_and_only_what_changes_is_new(toy: Transfer) -> None:
@@ -114,7 +118,7 @@ def test_ids_are_stable_and_only_what_changes_is_new(toy: Transfer) -> None:
     assert ids.items() <= {key: cell.id for key, cell in more.items()}.items()
     other = replace(toy, n_samples=2).seed_cells(0)
     changed = {key[0] for key, cell in other.items() if cell.id != ids[key]}
-    assert changed == {"lesson", "features"}
+    assert changed == {"lesson", "features", "causes", "profile"}
 
 
 @pytest.mark.parametrize("world", ["john_and_sam", worlds.john_and_sam(3, sam=1.0)], ids=["name", "World"])
