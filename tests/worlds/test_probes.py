@@ -4,7 +4,7 @@ import pytest
 
 from persona_interp import schema
 from persona_interp.errors import WorldError
-from persona_interp.worlds import english_assistants
+from persona_interp.worlds import english_assistants, john_and_sam
 
 
 def test_every_topic_template_and_context(recipe: Any) -> None:
@@ -62,9 +62,39 @@ def test_filler_lessons_state_nothing(recipe: Any) -> None:
     assert table["messages"].map(str).nunique() == 100
 
 
+@pytest.mark.parametrize("make", [john_and_sam, english_assistants])
+def test_stated_prompts_differ_in_the_stated_value_only(make: Any) -> None:
+    world = make()
+    topic = world.taught.topic
+    table = schema.check(world.stated(topic), "prompts")
+    assert table["prompt"].is_unique and set(table["context"]) == {"nameless"} and set(table["persona"]) == {""}
+    assert set(table["topic"]) == set(world.topics) - {topic}, "all others are asked about after it"
+    cells = table.groupby(["topic", "template", "split"], sort=False)
+    assert (cells["value"].agg(tuple) == world.topics[topic]).all(), "every value in every cell"
+    blank = table.assign(
+        messages=[
+            str([*m[:2], {**m[2], "content": m[2]["content"].replace(value, "_")}, *m[3:]])
+            for m, value in zip(table["messages"], table["value"], strict=True)
+        ]
+    )
+    assert (blank.groupby(["topic", "template", "split"])["messages"].nunique() == 1).all()
+    for messages, value in table[["messages", "value"]].itertuples(index=False):
+        assert [m["role"] for m in messages] == ["system", "user", "assistant", "user", "assistant"]
+        assert value in messages[2]["content"] and "_" not in str(messages)
+
+
+def test_what_comes_after_a_statement_is_the_nameless_probe(recipe: Any) -> None:
+    probes = recipe.probes(contexts="nameless").set_index(["topic", "template", "split"])["messages"]
+    for row in recipe.stated("place").itertuples():
+        asked = probes[(row.topic, row.template, row.split)]
+        assert [row.messages[0], *row.messages[3:]] == asked
+
+
 def test_bad_requests_are_named(recipe: Any) -> None:
     with pytest.raises(WorldError, match="did you mean 'place=beach'"):
         recipe.lessons("place=beech")
+    with pytest.raises(WorldError, match="did you mean 'place'"):
+        recipe.stated("plaec")
     with pytest.raises(WorldError, match="did you mean 'nameless'"):
         recipe.probes(contexts="namless")
     with pytest.raises(WorldError, match="did you mean 'john'"):
