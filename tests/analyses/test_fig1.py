@@ -1,7 +1,7 @@
 """Figure 1 computes at a toy size and draws what it computed."""
 
-import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,34 +10,10 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("fig1_transfer", ROOT / "analyses" / "fig1_transfer.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def toy() -> dict[str, Any]:
-    """The quick preset at a size that learns nothing."""
-    from persona_interp.models import Stage
-
-    return {
-        "arms": ("lesson", "unrelated lesson"),
-        "lrs": (1e-3,),
-        "documents": Stage(steps=60, batch=16, lr=4e-3, loss="all"),
-        "lesson": Stage(steps=2, batch=8),
-        "snapshots": (2,),
-        "n_documents": 1_000,
-        "bystanders": ("named",),
-        "sae": {"d_sae": 32, "k": 4, "steps": 20, "batch": 256, "n_tokens": 2_000},
-        "n_sae_documents": 200,
-        "n_samples": 1,
-    }
+def script(load: Callable[[str], ModuleType]) -> ModuleType:
+    return load("fig1_transfer")
 
 
 def numbers(figure: Figure) -> set[str]:
@@ -47,8 +23,11 @@ def numbers(figure: Figure) -> set[str]:
 
 
 @pytest.mark.slow
-def test_it_computes_draws_and_saves(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tables = script.compute(tmp_path / "run", workers=0, **toy())
+def test_it_computes_draws_and_saves(
+    script: ModuleType, finished: Path, toy: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compute = script.compute
+    tables = compute(finished, workers=0, **toy)
     table = script.shown(tables)
     assert list(dict.fromkeys(table.arm)) == ["lesson", "unrelated lesson"]
     assert set(table.trait) == {"sport=football", "art=renaissance", "food=pizza", "music=jazz", "mean"}
@@ -56,13 +35,12 @@ def test_it_computes_draws_and_saves(script: ModuleType, tmp_path: Path, monkeyp
     assert {f"{x:+.2f}" for x in table.estimate} <= numbers(figure)
     assert figure.axes[0].get_title(loc="left") == "Shift of untaught traits after a lesson on place=beach"
 
-    finished = script.compute
-    monkeypatch.setattr(script, "compute", lambda out, **_: finished(out, workers=0, **toy()))
-    monkeypatch.setattr(sys, "argv", ["fig1_transfer.py", "--out", str(tmp_path / "run")])
+    monkeypatch.setattr(script, "compute", lambda out, **_: compute(out, workers=0, **toy))
+    monkeypatch.setattr(sys, "argv", ["fig1_transfer.py", "--out", str(finished)])
     script.main()
-    saved = tmp_path / "run" / "figures"
+    saved = finished / "figures"
     names = [f"fig1_transfer.{suffix}" for suffix in ("csv", "meta.json", "pdf", "png")]
-    assert sorted(p.name for p in saved.iterdir()) == names
+    assert sorted(p.name for p in saved.glob("fig1*")) == names
     assert len(pd.read_csv(saved / "fig1_transfer.csv")) == len(table)
 
 
