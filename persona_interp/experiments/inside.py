@@ -51,7 +51,7 @@ def personas(config: dict[str, Any], needs: Needs, out: Path) -> None:
     write_dataset(named, out / "named.nc")
     first_half = acts.sel(prompt=acts["split"] == "train")
     stated = record.activations(base, world.stated(world.taught.topic), hook=trained.hook)
-    holders = {str(trait): first_half["persona"].isin(world.holders(trait)) for trait in world.traits}
+    holders = {str(trait): first_half["persona"].isin(world.holders(trait)).to_numpy() for trait in world.traits}
     found = {
         "mean difference": record.mean_difference(first_half),
         "minimal pair": record.minimal_pairs(named),

@@ -78,8 +78,8 @@ def _read_lesson(experiment: "Transfer", store: Store, cells: Cells, *, key: tup
     own = {str(trait) for trait in variant.persona(variant.target).traits}
     moved = analysis.shift(others)
     found["bystanders"] = moved.loc[moved.trait.isin(own)]
-    if others["context"].nunique() > 0:
-        everywhere = pd.concat([behavior.loc[behavior["step"].isin(others["step"].unique())], others])
+    if len(others):
+        everywhere = pd.concat([behavior.loc[behavior["step"].isin(others["step"])], others])
         found["contexts"] = analysis.contexts(everywhere, variant, taught=taught)
     found["samples"] = read_table(store.path(cells[key], "samples.parquet")).assign(**labels)
     return found
@@ -112,15 +112,21 @@ def _read_personas(experiment: "Transfer", store: Store, cells: Cells, *, key: t
     best = [analysis.top(scores, name=name, k=FAMILY if name == world.target else 1) for name in names]
     maps = {method: analysis.cosine_map(directions(folder, method), world) for method in (*METHODS, "traits")}
     cosines = [table.assign(method=method) for method, table in maps.items()]
-    against = [analysis.cosine_against_cooccurrence(table).assign(method=method) for method, table in maps.items()]
+    masses = world.mass().sum(axis=1)
+    unwritten = masses.index[masses == 0].tolist()  # go with nobody in documents, whatever the world says they hold
+    against = [
+        analysis.cosine_against_cooccurrence(
+            table.loc[~table["name"].isin(unwritten) & ~table["other"].isin(unwritten)]
+        ).assign(method=method)
+        for method, table in maps.items()
+    ]
     stated = directions(folder, "trait pairs")
     both = xr.concat([directions(folder, "minimal pair"), stated], "name", **JOINED)
     towards = analysis.cosine_map(both)
-    towards = towards.loc[towards["name"].isin(stated["name"].values) & ~towards["other"].isin(stated["name"].values)]
-    topic = world.taught.topic
-    holds = [
-        value in world.persona(name).values(topic) for value, name in zip(towards.name, towards.other, strict=True)
-    ]
+    values = stated["name"].to_numpy().tolist()
+    towards = towards.loc[towards["name"].isin(values) & ~towards["other"].isin(values)]
+    holders = {value: world.holders(f"{world.taught.topic}={value}") for value in values}
+    holds = [name in holders[value] for value, name in zip(towards["name"], towards["other"], strict=True)]
     return {
         "stated": towards.assign(holds=holds, **labels),
         "scores": pd.concat(best, ignore_index=True).assign(**labels),

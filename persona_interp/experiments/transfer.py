@@ -7,6 +7,7 @@ co-occur (scrambled), belong to somebody else (rewired), or whose holder is abse
 `cells()` its independent units and `summarize()` the tables; `preset()` gives the four sizes it is run at.
 """
 
+import re
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import product
@@ -199,12 +200,13 @@ class Transfer:
             made[key] = Cell(task, {**shared, **config}, needs=(layout, *needs), label=label)
             return made[key]
 
+        sae = self.sae or {}
         kinds = {"kinds": list(self.sae_kinds) if self.sae_kinds else None, "n_documents": self.n_sae_documents}
         for lr, hook in product(self.lrs, self.hooks if self.sae is not None else ()):
             lesson = cells["lesson", self.arms[0], lr]
             on = (base, lesson) if self.sae_on == "base and tuned" else (base,)
             trained, random = (
-                cell(f"{TASKS}:dictionary", {**kinds, "sae": {**self.sae, "hook": hook, **frozen}}, on, name, lr, hook)
+                cell(f"{TASKS}:dictionary", {**kinds, "sae": {**sae, "hook": hook, **frozen}}, on, name, lr, hook)
                 for name, frozen in (("dictionary", {}), ("random dictionary", {"decoder": "random"}))
             )
             reading = {"kinds": hidden, "n_documents": self.n_persona_documents}
@@ -217,7 +219,7 @@ class Transfer:
             needs = (lesson, trained, random, found, *read)
             cell(f"{INSIDE}:causes", {"n_random": self.n_random}, needs, "causes", lr, hook)
         for lr in self.lrs if made else ():
-            found = (made["personas", lr, hook] for hook in sorted(self.hooks))
+            found = (made["personas", lr, hook] for hook in sorted(self.hooks, key=_layer))
             cell(f"{INSIDE}:profile", {}, (cells["lesson", self.arms[0], lr], *found), "profile", lr)
         return made
 
@@ -277,3 +279,8 @@ class Transfer:
                         parts.setdefault(name, []).append(table.assign(seed=seed))
         tables = {name: pd.concat(found, ignore_index=True) for name, found in parts.items()}
         return tables | ({"summary": over_seeds(tables["transfer"])} if "transfer" in tables else {})
+
+
+def _layer(hook: str) -> tuple[int, ...]:
+    """Where a hook comes among others: layer 2 before layer 10."""
+    return tuple(int(number) for number in re.findall(r"\d+", hook))

@@ -278,8 +278,8 @@ class World:
         >>> john_and_sam().population
         ('hidden',)
         """
-        spoken = self.mass().sum()
-        return ("hidden",) if spoken["hidden"] > 0 else tuple(kind for kind in spoken.index if spoken[kind] > 0)
+        spoken = {str(kind): float(mass) for kind, mass in self.mass().sum().items()}
+        return ("hidden",) if spoken["hidden"] > 0 else tuple(kind for kind, mass in spoken.items() if mass > 0)
 
     def stated(self, topic: str) -> pd.DataFrame:
         """Which prompts differ in one value that the nameless assistant stated before?
