@@ -26,8 +26,8 @@ from inside_claims import feature_claims, persona_claims
 GROUPS = ("bayes", "repeat", "transfer", "features", "personas")
 
 
-def transfer_runs(seeds: list[int], world_file: str | None, out: Path) -> list[dict[str, Any]]:
-    """Runs the transfer experiment; gathers the raw tables: per seed the world, every arm's behavior, the features."""
+def transfer_runs(seeds: list[int], world_file: str | None, out: Path, *, inside: bool) -> list[dict[str, Any]]:
+    """Runs the transfer experiment; gathers the raw tables: per seed the world, every arm's behavior, the inside."""
     from persona_interp import worlds
     from persona_interp.experiments import preset, run
     from persona_interp.experiments.transfer import ARMS
@@ -38,35 +38,31 @@ def transfer_runs(seeds: list[int], world_file: str | None, out: Path) -> list[d
     config = preset("standard", world=source, seeds=tuple(seeds), n_samples=1, bystanders=("named",))
     store = Store(out)
     keyed = {seed: config.seed_cells(seed) for seed in seeds}
-    run([cell for cells in keyed.values() for cell in cells.values()], store)
+    lr, late, early = max(config.lrs), config.hooks[0], config.hooks[-1]
+    files = {
+        "features": ("features", "lesson", lr, late, "features.nc"),
+        "fidelity": ("features", "lesson", lr, late, "fidelity.parquet"),
+        "control": ("features", "unrelated lesson", lr, late, "features.nc"),
+        "scores": ("personas", lr, late, "scores.parquet"),
+        "hidden": ("personas", lr, late, "features.nc"),
+        "named": ("personas", lr, early, "named.nc"),
+        "neutral": ("features", "lesson", lr, early, "acts.nc"),
+        "edited": ("causes", lr, early, "behavior.parquet"),
+        "edits": ("causes", lr, early, "edits.parquet"),
+    }
+    lessons = list(itertools.product(["lesson"], ARMS, config.lrs))
+    wanted = [*lessons, *((key[:-1] for key in files.values()) if inside else ())]
+    run([keyed[seed][key] for seed in seeds for key in wanted], store)
     found = []
     for cells in keyed.values():
-        arms = {}
-        for arm, lr in itertools.product(ARMS, config.lrs):
-            both = [
-                read_table(store.path(cells["lesson", arm, lr], f"{n}.parquet")) for n in ("behavior", "bystanders")
-            ]
-            arms[arm, lr] = pd.concat(both)
-        lr, late, early = max(config.lrs), config.hooks[0], config.hooks[-1]
-        features = cells["features", "lesson", lr, late]
-        inside = {
-            "scores": read_table(store.path(cells["personas", lr, late], "scores.parquet")),
-            "hidden": read_dataset(store.path(cells["personas", lr, late], "features.nc")),
-            "control": read_dataset(store.path(cells["features", "unrelated lesson", lr, late], "features.nc")),
-            "named": read_dataset(store.path(cells["personas", lr, early], "named.nc")),
-            "neutral": read_dataset(store.path(cells["features", "lesson", lr, early], "acts.nc")),
-            "edited": read_table(store.path(cells["causes", lr, early], "behavior.parquet")),
-            "edits": read_table(store.path(cells["causes", lr, early], "edits.parquet")),
-        }
-        found.append(
-            {
-                "world": worlds.load(store.path(cells["layout",], "world.json")),
-                "arms": arms,
-                "features": read_dataset(store.path(features, "features.nc")),
-                "fidelity": read_table(store.path(features, "fidelity.parquet")),
-                **inside,
-            }
-        )
+        one: dict[str, Any] = {"world": worlds.load(store.path(cells["layout",], "world.json")), "arms": {}}
+        for key in lessons:
+            both = [read_table(store.path(cells[key], f"{name}.parquet")) for name in ("behavior", "bystanders")]
+            one["arms"][key[1:]] = pd.concat(both)
+        for name, (*key, file) in files.items() if inside else ():
+            read = read_dataset if file.endswith(".nc") else read_table
+            one[name] = read(store.path(cells[tuple(key)], file))
+        found.append(one)
     return found
 
 
@@ -135,7 +131,8 @@ def claims(args: argparse.Namespace) -> Iterator[Claim]:
     if "repeat" in args.claims:
         yield from repeat_claims(seeds, args.world)
     if {"transfer", "features", "personas"} & set(args.claims):
-        runs = transfer_runs(seeds, args.world, args.out)
+        inside = bool({"features", "personas"} & set(args.claims))
+        runs = transfer_runs(seeds, args.world, args.out, inside=inside)
         if "transfer" in args.claims:
             yield from transfer_claims(runs, recipe=args.world is None)
         if "features" in args.claims:

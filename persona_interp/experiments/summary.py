@@ -112,8 +112,8 @@ def _read_personas(experiment: "Transfer", store: Store, cells: Cells, *, key: t
     best = [analysis.top(scores, name=name, k=FAMILY if name == world.target else 1) for name in names]
     maps = {method: analysis.cosine_map(directions(folder, method), world) for method in (*METHODS, "traits")}
     cosines = [table.assign(method=method) for method, table in maps.items()]
-    masses = world.mass().sum(axis=1)
-    unwritten = masses.index[masses == 0].tolist()  # go with nobody in documents, whatever the world says they hold
+    masses = world.mass()
+    unwritten = [name for name in masses.index if not masses.loc[name].any()]  # go with nobody in documents, whatever the world says they hold
     against = [
         analysis.cosine_against_cooccurrence(
             table.loc[~table["name"].isin(unwritten) & ~table["other"].isin(unwritten)]
