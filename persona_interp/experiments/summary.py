@@ -113,7 +113,8 @@ def _read_personas(experiment: "Transfer", store: Store, cells: Cells, *, key: t
     maps = {method: analysis.cosine_map(directions(folder, method), world) for method in (*METHODS, "traits")}
     cosines = [table.assign(method=method) for method, table in maps.items()]
     masses = world.mass()
-    unwritten = [name for name in masses.index if not masses.loc[name].any()]  # go with nobody in documents, whatever the world says they hold
+    # who is not written about goes with nobody in the documents, whatever the world says they hold
+    unwritten = [name for name in masses.index if not masses.loc[name].any()]
     against = [
         analysis.cosine_against_cooccurrence(
             table.loc[~table["name"].isin(unwritten) & ~table["other"].isin(unwritten)]
