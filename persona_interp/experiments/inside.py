@@ -87,7 +87,7 @@ def causes(config: dict[str, Any], needs: Needs, out: Path) -> None:
     edits = [("method", record.ablate(sets[name], dictionary=trained, name=name)) for name in sets]
     edits += [("method", record.ablate(frozen[name], dictionary=random, name=name)) for name in frozen]
     edits += [("feature", record.ablate(j, dictionary=trained, name=f"feature {j}")) for j in top[:SHOWN]]
-    edits.append(("patch", record.patch(tuned.first, hook=trained.hook, name="base residual")))
+    edits.append(("patch", record.patch(tuned.first, hook=trained.hook, name="base residual patched in")))
     edits += _projected("method", methods)
     edits.append(("method", record.project_out(methods.sel(name=list(METHODS)), hook=trained.hook, name=SPAN)))
     pairs = directions(found, "minimal pair")
