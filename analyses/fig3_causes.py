@@ -31,7 +31,14 @@ CONTROLS = (
     "random-decoder feature",
 )
 """Rows that should take nothing away; of a feature of a random decoder that is not sure."""
-FIRST = ("base residual", "minimal pair", "mean difference", "probe", "subspace of the three", "PCA of the difference")
+FIRST = (
+    "base residual patched in",
+    "minimal pair",
+    "mean difference",
+    "probe",
+    "subspace of the three",
+    "PCA of the difference",
+)
 """Order of the others; the whole residual of the base model is the most that any of them can take away."""
 
 

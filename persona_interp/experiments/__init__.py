@@ -6,7 +6,7 @@ one a core; a rerun does only what is missing. The tasks are the same public cal
 
 >>> from persona_interp.experiments import preset
 >>> len({cell.id for cell in preset("quick").cells()})
-22
+37
 """
 
 from importlib import import_module

@@ -132,7 +132,7 @@ def test_every_control_is_there(toy: Transfer, folders: Folders, world: World) -
     features = ["top feature", f"top {FAMILY} features", "random-decoder feature"]
     assert edits["method"] == [*features, *METHODS, "PCA of the difference", SPAN]
     assert edits["feature"] == [f"feature {j}" for j in top[:SHOWN]]
-    assert edits["patch"] == ["base residual"]
+    assert edits["patch"] == ["base residual patched in"]
     assert sorted(edits["persona"]) == sorted(everybody(world) - {"john"})
     assert len(edits["random (norm)"]) == len(edits["random (variance)"]) == toy.n_random
     assert len(edits["matched"]) == FAMILY and not {f"matched feature {j}" for j in top} & set(edits["matched"])
