@@ -1,5 +1,7 @@
 """Which directions point the same way, and is it those whose names go together in the documents?"""
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -77,7 +79,8 @@ def cosine_against_cooccurrence(cosines: pd.DataFrame, *, n_permutations: int = 
 
     Returns:
         One row a hook: ``hook``, ``against`` (overlap or pmi), ``rho``, ``p`` (two-sided), ``null_lo``, ``null_hi``
-        (95 % of the null), ``n`` pairs.
+        (95 % of the null), ``n`` pairs. Where all pairs go together equally often (nobody shares a trait with anybody)
+        there is nothing to correlate with: all four are NaN.
 
     Raises:
         SchemaError: A column is missing, or there are fewer than 3 names.
@@ -108,6 +111,8 @@ def _mantel(
     c: Array, m: Array, mask: npt.NDArray[np.bool_], *, strata: list[str], n: int, seed: int
 ) -> dict[str, float]:
     """A permutation of the names maps the pairs of the mask onto each other, so ranks are taken once."""
+    if (m == m[0]).all() or (c[mask] == c[mask][0]).all():  # nothing varies, so nothing goes together
+        return dict.fromkeys(("rho", "p", "null_lo", "null_hi"), math.nan)
     ranks = np.zeros(c.shape)
     ranks[mask] = stats.rankdata(c[mask])
     ranks += ranks.T

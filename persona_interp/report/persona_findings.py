@@ -147,7 +147,11 @@ def together(cooccurrence: pd.DataFrame) -> str:
     """
     found = "; ".join(
         f"{row.method} ({'pairs of traits' if row.against == 'pmi' else 'pairs of personas'}), seed {row.seed}: "
-        f"rho {row.rho:.2f} (null {row.null_lo:.2f} to {row.null_hi:.2f}, n {int(row.n)})"
+        + (
+            f"rho {row.rho:.2f} (null {row.null_lo:.2f} to {row.null_hi:.2f}, n {int(row.n)})"
+            if row.rho == row.rho
+            else "undefined, since all pairs share equally much"
+        )
         for row in rows(cooccurrence)
     )
     return f"Do directions lie together whose names go together in the documents (Spearman, Mantel null)? {found}."

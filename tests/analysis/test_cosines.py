@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -67,3 +68,11 @@ def test_bad_input_is_named(world: World) -> None:
         cosine_against_cooccurrence(cosine_map(v))
     with pytest.raises(SchemaError, match="three names or more"):
         cosine_against_cooccurrence(cosine_map(v, world))
+
+
+def test_without_differences_there_is_no_correlation() -> None:
+    names = ["a", "b", "c", "d"]
+    rows = [("h", a, b, 0.1 * i * j, 0.0) for i, a in enumerate(names) for j, b in enumerate(names)]
+    table = pd.DataFrame(rows, columns=["hook", "name", "other", "cosine", "overlap"])
+    row = cosine_against_cooccurrence(table).iloc[0]
+    assert row[["rho", "p", "null_lo", "null_hi"]].isna().all() and row["n"] == 6
