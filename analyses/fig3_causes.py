@@ -28,6 +28,7 @@ CONTROLS = (
     "random (norm), mean",
     "random (variance), mean",
     GROUPS["matched"],
+    GROUPS["active"],
     "random-decoder feature",
 )
 """Rows that should take nothing away; of a feature of a random decoder that is not sure."""

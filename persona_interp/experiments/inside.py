@@ -93,8 +93,12 @@ def causes(config: dict[str, Any], needs: Needs, out: Path) -> None:
     pairs = directions(found, "minimal pair")
     edits += _projected("persona", pairs.sel(name=pairs["name"] != world.target))
     edits += [edit for match, drawn in band.items() for edit in _projected(f"random ({match})", drawn)]
-    for j in matched(read_dataset(found / "features.nc"), top[0], k=FAMILY, without=top):
-        edits.append(("matched", record.ablate(j, dictionary=trained, name=f"matched feature {j}")))
+    for group, feats in {  # what fires as often in documents may be silent at these prompts, so the second is harder
+        "matched": read_dataset(found / "features.nc"),
+        "active": read_dataset(needs[5] / "features.nc").isel(checkpoint=[-1]),
+    }.items():
+        for j in matched(feats, top[0], k=FAMILY, without=top):
+            edits.append((group, record.ablate(j, dictionary=trained, name=f"{group} feature {j}")))
     probes = world.probes(contexts=("nameless",)).query("split == 'test'")
     asked = probes.loc[probes["topic"] != world.taught.topic]
     put = record.add(methods.sel(name=["minimal pair"]), hook=trained.hook, absolute=1.0, name=f"{world.target} added")
@@ -212,10 +216,10 @@ def _pages(
 
 
 def matched(feats: xr.Dataset, feature: int, *, k: int, without: list[int]) -> list[int]:
-    """Which other features fire about as often in the base model's documents?
+    """Which other features fire about as often?
 
     Args:
-        feats: Features of documents, base checkpoint.
+        feats: Features at some prompts.
         feature: The feature to be matched.
         k: How many.
         without: Features that are no controls.

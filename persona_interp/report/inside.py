@@ -25,7 +25,11 @@ from persona_interp.report.persona_findings import (
 
 Tables = dict[str, pd.DataFrame]
 
-GROUPS = {"persona": "other personas, mean", "matched": "features that fire as often, mean"}
+GROUPS = {
+    "persona": "other personas, mean",
+    "matched": "features that fire as often in documents, mean",
+    "active": "features as active after the lesson, mean",
+}
 """Edits that stand for one kind of control, and what their mean is called."""
 BESIDE = ["method", "auroc", "rise", "rise_control", "excess", "share", "no_better_than"]
 """Columns of the baselines that are shown in numbers."""

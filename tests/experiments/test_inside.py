@@ -135,6 +135,7 @@ def test_every_control_is_there(toy: Transfer, folders: Folders, world: World) -
     assert edits["patch"] == ["base residual patched in"]
     assert sorted(edits["persona"]) == sorted(everybody(world) - {"john"})
     assert len(edits["random (norm)"]) == len(edits["random (variance)"]) == toy.n_random
+    assert len(edits["active"]) == FAMILY
     assert len(edits["matched"]) == FAMILY and not {f"matched feature {j}" for j in top} & set(edits["matched"])
 
 

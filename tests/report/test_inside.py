@@ -211,7 +211,7 @@ def test_bars_of_one_seed(one: Tables) -> None:
         "other personas, mean",
         "random (norm), mean",
         "random (variance), mean",
-        "features that fire as often, mean",
+        "features that fire as often in documents, mean",
     ]
     assert found.loc["minimal pair", ["share", "lo", "hi", "n"]].tolist() == [0.75, 0.5, 1.0, 5]
     half = T * 0.125  # sd of 1/8 and -1/8 over the root of 2
