@@ -64,7 +64,7 @@ def test_methods_come_first_and_controls_are_gray(script: ModuleType, causes: Ca
     mine = table.loc[table["hook"] == "blocks.0"].set_index("edit")
     assert mine.index.tolist() == [
         "minimal pair", "other personas, mean", "other personas, largest", "random (norm), mean",
-        "features that fire as often, mean",
+        "features that fire as often in documents, mean",
     ]  # fmt: skip
     assert mine["share"].tolist() == [0.75, 0.125, 0.25, 0.5, 0]
     assert mine.loc["other personas, largest", ["lo", "hi", "n"]].tolist() == [0.125, 0.375, 5]
