@@ -75,9 +75,6 @@ def _read_lesson(experiment: "Transfer", store: Store, cells: Cells, *, key: tup
     curve = pd.concat(curves, ignore_index=True)
     found["curve"] = curve.loc[curve.trait == "mean"]
     found["transfer"] = curve.loc[curve.step == curve.step.max()]
-    own = {str(trait) for trait in variant.persona(variant.target).traits}
-    moved = analysis.shift(others)
-    found["bystanders"] = moved.loc[moved.trait.isin(own)]
     if len(others):
         everywhere = pd.concat([behavior.loc[behavior["step"].isin(others["step"])], others])
         found["contexts"] = analysis.contexts(everywhere, variant, taught=taught)

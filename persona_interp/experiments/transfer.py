@@ -261,11 +261,10 @@ class Transfer:
         Returns:
             Tables by name, log odds in bits: ``summary`` (one row an arm, rate and persona read out: mean over untaught
             traits, over seeds), ``transfer`` (trait by trait), ``curve`` (the means over steps), ``gates`` (is the base
-            model fit for the question?), ``mixing`` (K), ``bystanders`` (the target's traits in all other contexts),
-            ``contexts`` (leak and specificity), ``samples``, ``counts``; and from inside the models ``features``,
-            ``fidelity``, ``directions`` (which persona the residuals moved towards), ``scores``, ``cosines``,
-            ``cooccurrence``, ``causes`` (what goes with each edit), ``baselines``, ``tokens``, ``lens``,
-            ``profile`` (by hook and role).
+            model fit for the question?), ``mixing`` (K), ``contexts`` (leak and specificity), ``samples``, ``counts``;
+            and from inside the models ``features``, ``fidelity``, ``directions`` (which persona the residuals moved
+            towards), ``refit``, ``scores``, ``stated``, ``cosines``, ``cooccurrence``, ``causes`` (what goes with each
+            edit), ``baselines``, ``tokens``, ``lens``, ``nearest``, ``profile`` (by hook and role).
         """
         parts: dict[str, list[pd.DataFrame]] = {}
         for seed in self.seeds:

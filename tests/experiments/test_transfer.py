@@ -18,7 +18,7 @@ from persona_interp.experiments.transfer import ARMS
 from persona_interp.store import Store
 from persona_interp.tables import read_table
 
-BEHAVIOR = "bystanders contexts counts curve gates mixing samples summary transfer".split()
+BEHAVIOR = "contexts counts curve gates mixing samples summary transfer".split()
 INSIDE = (
     "baselines causes cooccurrence cosines directions features fidelity lens nearest profile refit scores stated tokens"
 ).split()

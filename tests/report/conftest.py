@@ -91,7 +91,7 @@ def make_summary_row(
 
 def make_tables(*, seeds: tuple[int, ...] = (0,), verdict: str = "fits") -> dict[str, pd.DataFrame]:
     """Every table that ``summarize`` returns."""
-    transfer, curve, features, fidelity, gates, bystanders, mixing, samples = ([] for _ in range(8))
+    transfer, curve, features, fidelity, gates, mixing, samples = ([] for _ in range(7))
     for seed in seeds:
         keys = {"lr": 0.001, "seed": seed}
         gates.append({"variant": "full", "seed": seed, "named": 3.0, "nameless": -5.0, "gap": 8.0})
@@ -107,10 +107,6 @@ def make_tables(*, seeds: tuple[int, ...] = (0,), verdict: str = "fits") -> dict
                 if step == 4:
                     transfer += [{**at, **ends, "trait": trait} for trait in (*TRAITS, "mean")]
                     transfer.append({**at, **ends, "trait": "place=beach", "trained": True})
-            bystanders += [
-                {**keys, "arm": arm, "context": "named", "persona": name, "trait": TRAITS[0], "estimate": 0.0625}
-                for name in ("john", "sam", "mary")
-            ]
             for step, text in ((0, "tennis ."), (4, "football .")):
                 samples.append({**keys, "arm": arm, "checkpoint": f"lesson@{step}", "prompt": "p0", "text": text})
         for arm in ("lesson", "unrelated lesson"):
@@ -139,7 +135,6 @@ def make_tables(*, seeds: tuple[int, ...] = (0,), verdict: str = "fits") -> dict
         "fidelity": fidelity,
         "gates": gates,
         "mixing": mixing,
-        "bystanders": bystanders,
         "samples": samples,
     }
     return {name: pd.DataFrame(rows) for name, rows in tables.items()}

@@ -89,5 +89,5 @@ def test_equal_tables_are_equal_files(
 ) -> None:
     write_report(tmp_path, planted(), provenance=provenance, **CLAIM)
     files = sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*.*"))
-    assert len(files) == 9 + 16 + 1
+    assert len(files) == 8 + 16 + 1
     assert [f for f in files if (tmp_path / f).read_bytes() != (report.parent / f).read_bytes()] == []
