@@ -217,6 +217,14 @@ TABLES: dict[str, dict[str, str]] = {
         "n": "number of templates",
         "note": "why there is no share; '' where there is one",
     },
+    "persona_weights": {
+        "checkpoint": "label of the checkpoint",
+        "step": "optimizer step within the stage",
+        "persona": "a known persona of the mixture",
+        "weight": "of the persona in the mixture of known personas that best explains what is said (fraction)",
+        "persona_bits": "log2 odds of the weight (bits); weights count as at least 0.001 and at most 0.999",
+        "misfit": "divergence from what is said to that mixture (bits a topic)",
+    },
     "fidelity": {
         "checkpoint": "label of the checkpoint",
         "fvu": "fraction of variance unexplained on the tokens measured",

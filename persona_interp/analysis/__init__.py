@@ -21,6 +21,7 @@ from persona_interp.analysis.directions import direction_shift, refit
 from persona_interp.analysis.features import feature_shift
 from persona_interp.analysis.logodds import logodds
 from persona_interp.analysis.mixing import mixing_weight
+from persona_interp.analysis.persona_weights import persona_weights
 from persona_interp.analysis.readouts import readouts
 from persona_interp.analysis.score import family, score, top
 from persona_interp.analysis.shift import shift
@@ -50,6 +51,7 @@ __all__ = [
     "jackknife",
     "logodds",
     "mixing_weight",
+    "persona_weights",
     "readouts",
     "refit",
     "removed_share",
