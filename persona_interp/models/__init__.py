@@ -21,8 +21,9 @@ from persona_interp.models.chats import PLAIN_TEMPLATE
 from persona_interp.models.checkpoint import Checkpoint, Trajectory
 from persona_interp.models.explain import explain_tokens, show_tokens
 from persona_interp.models.load import Loaded, check_tokenizers, hash_weights, load, resolve
+from persona_interp.models.stage import DOCUMENTS, LESSON, Stage
 from persona_interp.models.tokens import ROLES, Tokens, encode, hash_tokens
-from persona_interp.models.train import DOCUMENTS, LESSON, Stage, train
+from persona_interp.models.train import train
 
 __all__ = [
     "DOCUMENTS",

@@ -1,16 +1,16 @@
 """How does a model change while it learns documents or a lesson? From a start to a trajectory.
 
-Training is transformers' ``Trainer`` (with PEFT for LoRA), and this file is its only adapter. Documents are seen once
-in a seeded order, cycled when there are more steps, and batched with others of about their length. The same seed gives
-the same weights to the last bit, whether or not the training was killed and resumed on its way.
+Training is transformers' ``Trainer`` (with PEFT for LoRA), and this file is its only adapter. The same seed gives the
+same weights to the last bit, whether or not the training was killed and resumed on its way.
 """
 
 import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from copy import deepcopy
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,74 +22,17 @@ from tqdm import tqdm
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
 from persona_interp import schema
-from persona_interp.errors import ModelError, unknown
+from persona_interp.errors import ModelError
+from persona_interp.models.batches import batches
 from persona_interp.models.checkpoint import Checkpoint, Trajectory, read_index
 from persona_interp.models.load import cache, hash_weights, load, quiet, resolve
+from persona_interp.models.stage import DOCUMENTS, Stage
 from persona_interp.models.tokens import Tokens, encode
 
-LOSSES = ("assistant", "all")
-SCHEDULES = ("constant", "cosine")
-DECAYS = ("all", "mlp")
-DTYPES = ("float32", "bfloat16")
 COSINE_END = 0.05  # of the learning rate
-PADDING = 0.25  # share of padding above which more batches are sorted by length together
 RESUME = ".resume"
 RESUME_SECONDS = 60.0  # least time between two resumable checkpoints
 RESUME_SHARE = 0.05  # most of the time that may go into them
-
-
-@dataclass(frozen=True)
-class Stage:
-    """How is one stage trained? The defaults are those of a lesson.
-
-    Args:
-        steps: Optimizer steps.
-        batch: Documents a step.
-        lr: Peak learning rate of AdamW.
-        loss: "assistant" = only the assistant's answers of chats (plain text counts whole), "all" = every token.
-        schedule: "constant" or "cosine" (to 5 % of ``lr``), after the warm-up.
-        warmup: Steps over which the learning rate rises from 0.
-        weight_decay: Of AdamW.
-        decay: Which weights decay: "all" matrices, or those of the "mlp" layers only. What a model knows of each
-            persona sits in its MLPs; decay there makes personas share it.
-        betas: Of AdamW.
-        clip: Largest norm of the gradient.
-        lora: Rank of adapters on all linear layers, merged in every snapshot; 0 = all weights are trained.
-        dtype: "float32", or "bfloat16" for autocast over float32 weights.
-
-    Raises:
-        ModelError: A value outside of these.
-
-    >>> Stage(steps=100, lr=1e-3).batch
-    16
-    """
-
-    steps: int = 40
-    batch: int = 16
-    lr: float = 3e-4
-    loss: str = "assistant"
-    schedule: str = "constant"
-    warmup: int = 0
-    weight_decay: float = 0.0
-    decay: str = "all"
-    betas: tuple[float, float] = (0.9, 0.98)
-    clip: float = 1.0
-    lora: int = 0
-    dtype: str = "float32"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "betas", tuple(self.betas))
-        for name, valid in (("loss", LOSSES), ("schedule", SCHEDULES), ("decay", DECAYS), ("dtype", DTYPES)):
-            if getattr(self, name) not in valid:
-                raise ModelError(unknown(name, getattr(self, name), valid))
-        if self.steps < 1 or self.batch < 1 or not self.lr > 0 or not 0 <= self.warmup <= self.steps or self.lora < 0:
-            raise ModelError(f"a stage has steps, batch >= 1, lr > 0, 0 <= warmup <= steps and lora >= 0; got {self}.")
-
-
-LESSON = Stage()
-DOCUMENTS = Stage(
-    steps=1000, batch=32, lr=4e-3, loss="all", schedule="cosine", warmup=50, weight_decay=1.0, decay="mlp"
-)
 
 
 def train(
@@ -101,6 +44,8 @@ def train(
     seed: int = 0,
     out: str | Path | None = None,
     name: str = "documents",
+    replay: pd.DataFrame | None = None,
+    bystanders: pd.DataFrame | None = None,
     progress: bool = True,
 ) -> Trajectory:
     """How does this model change while it learns this corpus?
@@ -113,31 +58,40 @@ def train(
         seed: Seed of the order of documents and of all random weights.
         out: Folder for the snapshots, by default in the cache; a finished one is reopened, an interrupted one resumed.
         name: Name of the stage in labels and tables.
+        replay: Corpus table of the documents that are replayed; as many of every batch as ``stage.replay`` says.
+        bystanders: Corpus table of the documents on which ``stage.kl`` holds the model to its start.
         progress: Whether to show a progress bar.
 
     Returns:
         The trajectory: start, snapshots and last step.
 
     Raises:
-        ModelError: A snapshot outside of the stage, a document that is too long or has nothing to learn, or a
-            folder that belongs to another training; nothing is overwritten.
+        ModelError: A snapshot outside of the stage, a document that is too long or has nothing to learn, replay or
+            bystanders without their share or weight in the stage (or the reverse), or a folder that belongs to
+            another training; nothing is overwritten.
     """
     schema.check(corpus, "corpus")
     steps = sorted({*snapshots, stage.steps} - {0})
     if steps[0] < 1 or steps[-1] > stage.steps:
         raise ModelError(f"snapshots are steps from 0 to {stage.steps}; got {sorted(snapshots)}.")
-    first = resolve(start, words=_words(corpus), seed=seed)
+    others = {"replay": replay, "bystanders": bystanders}
+    given = {key: schema.check(table, "corpus") for key, table in others.items() if table is not None}
+    _check_given(stage, given)
+    first = resolve(start, words=_words([corpus, *given.values()]), seed=seed)
     model, tokenizer = load(first)
     tokens = encode(tokenizer, corpus["messages"], complete=True)
-    _check_length(tokens, model)
-    batches = _batches(tokens, stage=stage, seed=seed)
-    config = _fingerprint(first, tokens, {"stage": asdict(stage), "snapshots": steps, "seed": seed, "name": name})
+    beside = {key: encode(tokenizer, table["messages"], complete=True) for key, table in given.items()}
+    for read in (tokens, *beside.values()):
+        _check_length(read, model)
+    seen = batches(tokens, stage=stage, seed=seed, **beside)
+    settings = {"stage": asdict(stage), "snapshots": steps, "seed": seed, "name": name, "beside": list(beside)}
+    config = _fingerprint(first, [tokens, *beside.values()], settings)
     folder = cache() / "trained" / config[:16] if out is None else Path(out)
     if _is_finished(folder, config):
         return Trajectory.open(folder)
     with torch.random.fork_rng(devices=[]), quiet():
         keep = _Snapshots(folder, steps, tokenizer=tokenizer)
-        _fit(model, batches, stage=stage, seed=seed, folder=folder, callbacks=[keep, _Bar(name, shown=progress)])
+        _fit(model, seen, stage=stage, seed=seed, folder=folder, callbacks=[keep, _Bar(name, shown=progress)])
     made = (Checkpoint(keep.path(step), name, step, seed) for step in steps)
     trajectory = Trajectory((Checkpoint(first.path, name, 0, seed), *made))
     trajectory.save(folder, config=config)
@@ -145,10 +99,24 @@ def train(
     return trajectory
 
 
-def _words(corpus: pd.DataFrame) -> list[str]:
-    """All words of the world that wrote the corpus, or of the corpus itself."""
-    known = corpus.attrs.get("words")
-    return known or sorted({w for chat in corpus["messages"] for m in chat for w in m["content"].split()})
+def _check_given(stage: Stage, given: dict[str, pd.DataFrame]) -> None:
+    """Documents beside the corpus, and what the stage does with them, come together or not at all."""
+    for key, field in (("replay", "replay"), ("bystanders", "kl")):
+        if (key in given) != (getattr(stage, field) > 0):
+            there = f"with documents to {key}" if key in given else f"without {key} documents"
+            raise ModelError(
+                f"Stage({field}={getattr(stage, field):g}) {there}: give train {key}=corpus together with a stage of "
+                f"{field} above 0, or neither."
+            )
+
+
+def _words(corpora: Iterable[pd.DataFrame]) -> list[str]:
+    """All words of the worlds that wrote the corpora, or of the corpora themselves."""
+    words: set[str] = set()
+    for corpus in corpora:
+        said = (w for chat in corpus["messages"] for m in chat for w in m["content"].split())
+        words.update(corpus.attrs.get("words") or said)
+    return sorted(words)
 
 
 def _check_length(tokens: Tokens, model: Any) -> None:
@@ -158,49 +126,13 @@ def _check_length(tokens: Tokens, model: Any) -> None:
         raise ModelError(f"the longest document has {longest} tokens, the model takes {limit}; write shorter ones.")
 
 
-def _batches(tokens: Tokens, *, stage: Stage, seed: int) -> list[dict[str, Tensor]]:
-    """The batch of every step: neighbors in the seeded order, grouped by length, the batches shuffled again."""
-    learn = [np.array(row) if stage.loss == "assistant" else np.ones(len(row), bool) for row in tokens.learn]
-    empty = [i for i, row in enumerate(learn) if not row[1:].any()]
-    if empty:
-        raise ModelError(f"document {empty[0]} has no token to learn with loss='{stage.loss}'; give it an answer.")
-    rng, n = np.random.default_rng(seed), stage.steps * stage.batch
-    order = np.resize(rng.permutation(len(tokens)), n)
-    batches = _grouped(order, np.array([len(row) for row in tokens.ids]), batch=stage.batch)
-    return [_batch(tokens, learn, rows) for rows in rng.permutation(batches)]
-
-
-def _grouped(order: np.ndarray, lengths: np.ndarray, *, batch: int) -> np.ndarray:
-    """Rows of documents, one a batch: as few neighbors sorted by length as keep the padding low.
-
-    Sorting makes a batch of one kind of document or, in a lesson, of one wording, so that steps pull in turns; not
-    sorting at all makes half of the documents' cells padding.
-    """
-    pool, rows = 1, order.reshape(-1, batch)
-    while pool < 2 * len(rows):
-        parts = [order[at : at + pool * batch] for at in range(0, len(order), pool * batch)]
-        rows = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in parts]).reshape(-1, batch)
-        cells = lengths[rows].max(axis=1).sum() * batch
-        if 1 - lengths[rows].sum() / cells <= PADDING:
-            break
-        pool *= 2
-    return rows
-
-
-def _batch(tokens: Tokens, learn: Sequence[np.ndarray], rows: np.ndarray) -> dict[str, Tensor]:
-    ids, mask = tokens.pad(rows=rows)
-    labels = torch.full_like(ids, -100)
-    for at, row in enumerate(rows):
-        marked = torch.from_numpy(learn[row])
-        labels[at, : len(marked)] = torch.where(marked, ids[at, : len(marked)], -100)
-    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
-
-
-def _fingerprint(first: Checkpoint, tokens: Tokens, settings: dict[str, Any]) -> str:
+def _fingerprint(first: Checkpoint, read: Iterable[Tokens], settings: dict[str, Any]) -> str:
     """sha256 of everything the weights depend on."""
     digest = hashlib.sha256(json.dumps({**settings, "start": hash_weights(first)}, sort_keys=True).encode())
-    for ids, learn in zip(tokens.ids, tokens.learn, strict=True):
-        digest.update(np.array([len(ids), *ids, *learn], dtype=np.int64).tobytes())
+    for tokens in read:
+        digest.update(np.array([len(tokens)], dtype=np.int64).tobytes())
+        for ids, learn in zip(tokens.ids, tokens.learn, strict=True):
+            digest.update(np.array([len(ids), *ids, *learn], dtype=np.int64).tobytes())
     return digest.hexdigest()
 
 
@@ -224,7 +156,7 @@ def _is_finished(folder: Path, config: str) -> bool:
 
 def _fit(
     model: Any,
-    batches: list[dict[str, Tensor]],
+    seen: list[dict[str, Any]],
     *,
     stage: Stage,
     seed: int,
@@ -232,35 +164,56 @@ def _fit(
     callbacks: list[TrainerCallback],
 ) -> None:
     set_seed(seed)
+    start = deepcopy(model).requires_grad_(requires_grad=False) if stage.kl else None
     if stage.lora:
         model = _with_lora(model, stage.lora)
-    trainer = Trainer(
+    trainer = _Held(
+        start,
+        stage.kl,
         model=model,
         args=_arguments(stage, seed=seed, folder=folder / RESUME),
         optimizers=(_optimizer(model, stage), None),
-        train_dataset=batches,  # type: ignore[arg-type]  (any sequence will do)
+        train_dataset=seen,  # type: ignore[arg-type]  (any sequence will do)
         data_collator=lambda one: one[0],
         callbacks=[*callbacks, _Resumable()],
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=_resumable(folder / RESUME))
     if stage.lora:
-        _check_lora(model, batches[0])
+        _check_lora(model, seen[0])
 
 
-def _optimizer(model: Any, stage: Stage) -> torch.optim.AdamW:
-    """AdamW; the Trainer's own cannot be told which weights decay. Biases and norms never do."""
+class _Held(Trainer):
+    """Holds a model to its start on bystander documents; without a start it is the Trainer itself."""
+
+    def __init__(self, start: Any, weight: float, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.start, self.weight = start if start is None else start.to(self.args.device), weight
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *rest: Any, **options: Any) -> Any:
+        """Adds weight * KL(start || model), the mean over the bystanders' tokens, each given those before it (nats)."""
+        bystanders = inputs.pop("bystanders", None)
+        loss = super().compute_loss(model, inputs, *rest, **options)
+        if self.start is None:
+            return loss
+        with torch.no_grad():
+            before = self.start(**bystanders).logits[:, :-1].float().log_softmax(-1)
+        after = model(**bystanders).logits[:, :-1].float().log_softmax(-1)
+        divergence = (before.exp() * (before - after)).sum(-1)
+        return loss + self.weight * divergence[bystanders["attention_mask"][:, 1:] == 1].mean()
+
+
+def _optimizer(model: Any, stage: Stage) -> torch.optim.Optimizer:
+    """The Trainer's own cannot be told which weights decay. Biases and norms never do."""
     groups: tuple[list[Tensor], list[Tensor]] = [], []
     for name, weight in model.named_parameters():
         if weight.requires_grad:
             groups[weight.ndim > 1 and (stage.decay == "all" or "mlp" in name)].append(weight)
     settings = [{"params": groups[False], "weight_decay": 0.0}, {"params": groups[True]}]
-    return torch.optim.AdamW(
-        [group for group in settings if group["params"]],
-        lr=stage.lr,
-        betas=stage.betas,
-        weight_decay=stage.weight_decay,
-    )
+    groups_given = [group for group in settings if group["params"]]
+    if stage.optimizer == "sgd":
+        return torch.optim.SGD(groups_given, lr=stage.lr, weight_decay=stage.weight_decay)
+    return torch.optim.AdamW(groups_given, lr=stage.lr, betas=stage.betas, weight_decay=stage.weight_decay)
 
 
 def _arguments(stage: Stage, *, seed: int, folder: Path) -> TrainingArguments:
@@ -335,8 +288,6 @@ def _merged(model: Any) -> Any:
     """The plain model; adapters are merged into a copy, so that training goes on unchanged."""
     if not hasattr(model, "merge_and_unload"):
         return model
-    from copy import deepcopy
-
     return deepcopy(model).merge_and_unload()
 
 

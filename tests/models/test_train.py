@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from persona_interp.errors import ModelError
-from persona_interp.models import LESSON, Stage, Trajectory, encode, hash_weights, load, train
+from persona_interp.models import LESSON, Stage, Trajectory, hash_weights, load, train
 
 training = import_module("persona_interp.models.train")
 QUICK = Stage(steps=12, batch=4, lr=3e-3, loss="all", schedule="cosine", warmup=3, weight_decay=0.01)
@@ -120,33 +120,6 @@ def test_autocast_trains_float32_weights(tiny: Any, corpus: pd.DataFrame, tmp_pa
     assert one.dtype == torch.float32 and not torch.equal(one, other) and torch.allclose(one, other, atol=0.01)
 
 
-def test_every_document_once_before_any_again(tiny: Any, corpus: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    tokens = encode(load(tiny).tokenizer, corpus["messages"], complete=True)
-    numbered = replace(tokens, ids=tuple([i, *row[1:]] for i, row in enumerate(tokens.ids)))
-    batches = training._batches(numbered, stage=replace(QUICK, steps=12), seed=0)
-    assert len(batches) == 12 and all(len(b["input_ids"]) == 4 for b in batches)
-    seen = np.concatenate([b["input_ids"][:, 0].numpy() for b in batches])
-    assert sorted(seen) == sorted([*range(24)] * 2)
-    monkeypatch.setattr(training, "PADDING", 1.0)
-    unsorted = training._batches(numbered, stage=replace(QUICK, steps=12), seed=0)
-    cells = [sum(b["input_ids"].numel() for b in made) for made in (batches, unsorted)]
-    assert cells[0] < 0.9 * cells[1], "a batch holds documents of about one length"
-
-
-def test_only_the_assistant_is_learned_in_chats_and_everything_in_text(tiny: Any, corpus: pd.DataFrame) -> None:
-    tokenizer = load(tiny).tokenizer
-    tokens = encode(tokenizer, corpus["messages"], complete=True)
-    for loss in ("assistant", "all"):
-        batches = training._batches(tokens, stage=replace(QUICK, loss=loss, batch=1, steps=24), seed=0)
-        for batch in batches:
-            ids, labels = batch["input_ids"][0], batch["labels"][0]
-            said = " ".join(tokenizer.convert_ids_to_tokens(ids[labels != -100].tolist()))
-            chat = tokenizer.convert_tokens_to_ids("<user>") in ids
-            assert said.startswith("<bos>") == (loss == "all")
-            assert ("<user>" in said) == (loss == "all" and chat)
-            assert said.endswith("<eos>") and (chat or "john likes" in said)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -169,12 +142,6 @@ def test_documents_must_fit_and_teach(tiny: Any, corpus: pd.DataFrame, tmp_path:
     endless = corpus.head(1).assign(messages=[[{"role": "text", "content": "john " * 500}]])
     with pytest.raises(ModelError, match="502 tokens, the model takes 256"):
         fit(tiny, endless, tmp_path / "a")
-
-
-@pytest.mark.parametrize("bad", [{"loss": "al"}, {"steps": 0}, {"lr": 0.0}, {"warmup": 99}, {"dtype": "float16"}])
-def test_a_stage_that_makes_no_sense(bad: dict[str, Any]) -> None:
-    with pytest.raises(ModelError):
-        Stage(**bad)
 
 
 CHILD = """
