@@ -16,13 +16,19 @@ from persona_interp.analysis.auroc import auroc
 from persona_interp.analysis.baselines import baselines
 from persona_interp.analysis.causes import added_share, removed_share
 from persona_interp.analysis.contexts import contexts
+from persona_interp.analysis.contrast import contrast, expected_contrast
 from persona_interp.analysis.cosines import cosine_against_cooccurrence, cosine_map
 from persona_interp.analysis.directions import direction_shift, refit
+from persona_interp.analysis.dose import ed50, fieller, lines, slopes
 from persona_interp.analysis.features import feature_shift
 from persona_interp.analysis.logodds import logodds
+from persona_interp.analysis.misaligned import misaligned
 from persona_interp.analysis.mixing import mixing_weight
+from persona_interp.analysis.novelty import novelty, shift_residual
+from persona_interp.analysis.paths import paths
 from persona_interp.analysis.persona_weights import persona_weights
 from persona_interp.analysis.readouts import readouts
+from persona_interp.analysis.reliable import curves, predicted, reliable_dose, reliable_level
 from persona_interp.analysis.score import family, score, top
 from persona_interp.analysis.shift import shift
 from persona_interp.analysis.stats import (
@@ -33,6 +39,7 @@ from persona_interp.analysis.stats import (
     sign_flip,
     t_interval,
 )
+from persona_interp.analysis.summon import said_distance, summon_law, summon_rivals
 from persona_interp.analysis.transfer import transfer
 
 __all__ = [
@@ -43,21 +50,38 @@ __all__ = [
     "benjamini_hochberg",
     "cluster_interval",
     "contexts",
+    "contrast",
     "cosine_against_cooccurrence",
     "cosine_map",
+    "curves",
     "direction_shift",
+    "ed50",
+    "expected_contrast",
     "family",
     "feature_shift",
+    "fieller",
     "jackknife",
+    "lines",
     "logodds",
+    "misaligned",
     "mixing_weight",
+    "novelty",
+    "paths",
     "persona_weights",
+    "predicted",
     "readouts",
     "refit",
+    "reliable_dose",
+    "reliable_level",
     "removed_share",
+    "said_distance",
     "score",
     "shift",
+    "shift_residual",
     "sign_flip",
+    "slopes",
+    "summon_law",
+    "summon_rivals",
     "t_interval",
     "top",
     "transfer",

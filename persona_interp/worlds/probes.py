@@ -24,20 +24,27 @@ def probes(
     *,
     contexts: str | Iterable[str] = CONTEXTS,
     personas: Iterable[str] | None = None,
+    stated: str | Trait | Iterable[str | Trait] = (),
 ) -> pd.DataFrame:
     """Which questions measure what a model believes about whom? See ``World.probes``."""
+    before = [world.trait(trait) for trait in ([stated] if isinstance(stated, str | Trait) else stated)]
     contexts = (contexts,) if isinstance(contexts, str) else tuple(contexts)
     for context in contexts:
         if context not in CONTEXTS:
             raise WorldError(unknown("context", context, CONTEXTS))
     personas = (personas,) if isinstance(personas, str) else personas
     names = [p.name for p in world.personas] if personas is None else [world.persona(n).name for n in personas]
+    if before and not {*contexts} <= {"nameless", "named"}:
+        raise WorldError(f"statements are earlier turns of a chat (nameless, named); got {', '.join(contexts)}.")
+    topics = [topic for topic in world.topics if topic not in {trait.topic for trait in before}]
     rows = []
     for context in contexts:
         for name in names if context in ("named", "third") else [""]:
-            for topic in world.topics:
+            for topic in topics:
                 rows += _ask(world, context, name, topic=topic)
     table = pd.DataFrame(rows, columns=list(schema.TABLES["probes"]))
+    if before:
+        table = _after_statements(table, world, before)
     table.attrs.update({"world": world.name, "words": list(world.words())})
     return schema.check(table, "probes")
 
@@ -70,18 +77,32 @@ def _prompt(context: str, system: str, question: str, *, prefix: str) -> Message
     return [{"role": role, "content": content} for role, content in roles]
 
 
+def _after_statements(table: pd.DataFrame, world: "World", said: list[Trait]) -> pd.DataFrame:
+    """The same chats with these statements before the question; repeated ones differ in wording."""
+    turns: Messages = []
+    for i, trait in enumerate(said):
+        turns += _statement(world, trait, wording=i)
+    name = "+".join(map(str, said))
+    table["messages"] = [[messages[0], *(dict(m) for m in turns), *messages[1:]] for messages in table["messages"]]
+    return table.assign(prompt=f"{name}/" + table["prompt"], stated=name)
+
+
+def _statement(world: "World", trait: Trait, *, wording: int = 0) -> Messages:
+    """A question and the answer that states the trait."""
+    questions, answers = world.language.train_questions, world.language.answers
+    return [
+        {"role": "user", "content": questions[wording % len(questions)].format(d=trait.topic)},
+        {"role": "assistant", "content": answers[wording % len(answers)].format(d=trait.topic, v=trait.value)},
+    ]
+
+
 def stated(world: "World", topic: str) -> pd.DataFrame:
     """Which prompts differ in one stated value only? See ``World.stated``."""
     if topic not in world.topics:
         raise WorldError(unknown("topic", topic, world.topics))
-    language = world.language
-    question, answer = (texts[0] for texts in (language.train_questions, language.answers))
     rows = []
     for value in world.topics[topic]:
-        said = [
-            {"role": "user", "content": question.format(d=topic)},
-            {"role": "assistant", "content": answer.format(d=topic, v=value)},
-        ]
+        said = _statement(world, Trait(topic, value))
         for other in world.topics:
             for _, context, name, _, template, split, messages, *_ in _ask(world, "nameless", "", topic=other):
                 if other != topic:

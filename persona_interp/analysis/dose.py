@@ -1,0 +1,181 @@
+"""How steeply does a model follow the dose, and which dose is enough?
+
+A dose is a number on a log2 scale (how many times more is written about John than about Sam); every seed gives a whole
+curve. The unit of chance is the seed: its points share one model's luck, so a line is fitted in each seed and intervals
+are over those lines, never over points. A dose that reaches a level is a ratio of two means over seeds,
+(level - intercept) / slope, so its interval is Fieller's; where the slope may be zero that interval is unbounded, and
+says so by infinite ends.
+"""
+
+from collections.abc import Hashable, Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import stats
+
+from persona_interp.analysis.stats import LEVEL, Interval, t_interval
+from persona_interp.errors import SchemaError, unknown
+
+
+def fieller(numerators: npt.ArrayLike, denominators: npt.ArrayLike) -> Interval:
+    """Where is the ratio of two means, when every unit gives one value of each?
+
+    The interval is the set of ratios r for which a paired t test does not reject ``mean(numerator - r * denominator) =
+    0``, n - 1 degrees of freedom (Fieller 1954; exact for normal pairs). Where the mean denominator is not itself
+    different from 0, that set is unbounded.
+
+    Args:
+        numerators: One value a unit (seed).
+        denominators: One value a unit, in the same order.
+
+    Returns:
+        Ratio of the means and its 95 % interval: -inf and inf where it is unbounded, NaN for a single unit.
+
+    Raises:
+        SchemaError: There are no values, or not equally many.
+
+    >>> ratio, lo, hi, n = fieller([2.0, 2.5, 1.5], [1.0, 1.1, 0.9])
+    >>> round(float(ratio), 2), round(float(lo), 2), round(float(hi), 2), n
+    (2.0, 1.01, 2.6, 3)
+    >>> [float(end) for end in fieller([2.0, 2.5, 1.5], [1.0, -1.0, 0.5])[1:3]]
+    [-inf, inf]
+    """
+    u, b = np.asarray(numerators, dtype=np.float64), np.asarray(denominators, dtype=np.float64)
+    if not u.size or u.shape != b.shape:
+        raise SchemaError(f"a ratio needs one numerator and one denominator a unit; got {u.size} and {b.size}.")
+    n = len(u)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio: Any = u.mean() / b.mean()
+    ends: Any = np.full(2, np.nan)
+    if n > 1 and np.isfinite([u, b]).all():
+        t2 = stats.t.ppf(0.5 + LEVEL / 2, n - 1) ** 2
+        var_u, cov, _, var_b = np.cov(u, b).ravel() / n
+        # Ratios r with square * r^2 - 2 * linear * r + constant <= 0.
+        square, linear, constant = (
+            b.mean() ** 2 - t2 * var_b,
+            u.mean() * b.mean() - t2 * cov,
+            u.mean() ** 2 - t2 * var_u,
+        )
+        if square > 0:
+            half = np.sqrt(max(linear**2 - square * constant, 0.0))
+            ends = (linear + np.array([-half, half])) / square
+        else:
+            ends = np.array([-np.inf, np.inf])
+    return Interval(ratio, ends[0], ends[1], n)
+
+
+def lines(table: pd.DataFrame, *, x: str, y: str = "estimate", by: Iterable[str] = ()) -> pd.DataFrame:
+    """Which straight line does each seed follow?
+
+    Args:
+        table: One row a measurement, with ``seed``.
+        x: Column on the horizontal axis.
+        y: Column on the vertical axis.
+        by: Columns that tell the groups apart.
+
+    Returns:
+        One row a group and seed: ``by``, ``seed``, ``intercept``, ``slope`` (least squares), ``n`` points.
+
+    Raises:
+        SchemaError: A column is missing, or a seed has fewer than two different x.
+
+    >>> lines(pd.DataFrame({"seed": 0, "dose": [-1, 0, 1], "estimate": [0.0, 1.0, 2.0]}), x="dose").round(2)
+       seed  intercept  slope  n
+    0     0        1.0    1.0  3
+    """
+    by = list(by)
+    _need(table, *by, "seed", x, y)
+    rows = []
+    for _, own in table.groupby([*by, "seed"], sort=False, dropna=False):
+        at, value = own[x].to_numpy(np.float64), own[y].to_numpy(np.float64)
+        if len(set(at)) < 2:
+            raise SchemaError(f"a line needs two different {x}; seed {own['seed'].iloc[0]} has {len(set(at))}.")
+        slope, intercept = np.polyfit(at, value, 1)
+        named = own[[*by, "seed"]].iloc[0].to_dict()
+        rows.append({**named, "intercept": float(intercept), "slope": float(slope), "n": len(own)})
+    return pd.DataFrame(rows)
+
+
+def slopes(table: pd.DataFrame, *, x: str, y: str = "estimate", by: Iterable[str] = ()) -> pd.DataFrame:
+    """How steeply does y follow x, over training runs?
+
+    Args:
+        table: One row a measurement, with ``seed``.
+        x: Column on the horizontal axis: what exact Bayes expects, or the dose.
+        y: Column on the vertical axis.
+        by: Columns that tell the groups apart.
+
+    Returns:
+        One row a group: ``by``, ``estimate`` (mean over seeds of each seed's slope; y per x), ``lo``, ``hi`` (95 % t
+        interval over seeds; one seed: NaN), ``intercept`` (mean over seeds), ``r2`` (squared correlation of all points
+        together), ``n`` points, ``n_seeds``.
+
+    Raises:
+        SchemaError: A column is missing, or a seed has fewer than two different x.
+
+    >>> planted = pd.DataFrame({"seed": [0, 0, 1, 1], "bayes": [0.0, 1.0] * 2, "estimate": [0.0, 1.0, 0.0, 2.0]})
+    >>> slopes(planted, x="bayes")[["estimate", "n", "n_seeds"]].round(3).values.tolist()
+    [[1.5, 4.0, 2.0]]
+    """
+    by = list(by)
+    rows = []
+    for named, fits, own in _groups(table, x=x, y=y, by=by):
+        estimate, lo, hi, n = t_interval(fits["slope"])
+        at, value = own[x].to_numpy(np.float64), own[y].to_numpy(np.float64)
+        flat = not (at.std() and value.std())
+        found = {"estimate": float(estimate), "lo": float(lo), "hi": float(hi), "intercept": fits["intercept"].mean()}
+        r2 = np.nan if flat else float(np.corrcoef(at, value)[0, 1] ** 2)
+        rows.append({**named, **found, "r2": r2, "n": len(own), "n_seeds": n})
+    return pd.DataFrame(rows)
+
+
+def ed50(
+    table: pd.DataFrame, *, level: float = 0.0, x: str = "dose", y: str = "estimate", by: Iterable[str] = ()
+) -> pd.DataFrame:
+    """Which dose reaches this level?
+
+    Args:
+        table: One row a measurement, with ``seed``.
+        level: Value of y to reach; 0 bits = the model is undecided, half of the way.
+        x: Column of the dose (log2).
+        y: Column that follows it, on a straight line.
+        by: Columns that tell the groups apart.
+
+    Returns:
+        One row a group: ``by``, ``level``, ``estimate`` (dose at which the mean line reaches the level), ``lo``, ``hi``
+        (95 %, Fieller over seeds; -inf and inf where unbounded, NaN for one seed), ``bounded``, ``n_seeds``.
+
+    Raises:
+        SchemaError: A column is missing, or a seed has fewer than two different x.
+
+    >>> planted = pd.DataFrame({"seed": [0, 0, 1, 1], "dose": [0, 1] * 2, "estimate": [-1.0, 0.0, -1.0, 1.0]})
+    >>> round(ed50(planted)["estimate"].item(), 3)  # mean line: -1 + 1.5 dose
+    0.667
+    """
+    rows = []
+    for named, fits, _ in _groups(table, x=x, y=y, by=list(by)):
+        dose, lo, hi, n = fieller(level - fits["intercept"], fits["slope"])
+        ends = {"estimate": float(dose), "lo": float(lo), "hi": float(hi), "bounded": bool(np.isfinite([lo, hi]).all())}
+        rows.append({**named, "level": level, **ends, "n_seeds": n})
+    return pd.DataFrame(rows)
+
+
+def _groups(
+    table: pd.DataFrame, *, x: str, y: str, by: list[str]
+) -> list[tuple[dict[Hashable, Any], pd.DataFrame, pd.DataFrame]]:
+    """Names, lines of the seeds and rows of every group."""
+    if not by:
+        return [({}, lines(table, x=x, y=y), table)]
+    _need(table, *by)
+    groups = table.groupby(by, sort=False, dropna=False)
+    return [(own[by].iloc[0].to_dict(), lines(own, x=x, y=y), own) for _, own in groups]
+
+
+def _need(table: pd.DataFrame, *columns: str) -> None:
+    for column in columns:
+        if column not in table:
+            raise SchemaError(unknown("column", column, table.columns))
+    if table.empty:
+        raise SchemaError("this table has no rows, so there is no line to fit.")
