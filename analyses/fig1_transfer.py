@@ -6,17 +6,14 @@ lesson where the documents do not bind them together (scrambled), bind them to s
 John (absent).
 """
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from persona_interp import analysis, plots
-from persona_interp.experiments import preset, run
-from persona_interp.report import provenance_of
-from persona_interp.store import Store
+from persona_interp import analysis, experiments, plots
+from persona_interp.experiments import figure_script, preset
 
 NAME = "fig1_transfer"
 
@@ -33,11 +30,7 @@ def compute(out: Path, *, size: str = "quick", workers: int | None = None, **cha
     Returns:
         What ``Transfer.summarize`` returns.
     """
-    experiment = preset(size, **changes)
-    store = Store(out)
-    store.describe({"experiment": "transfer", **experiment.to_dict()})
-    run(experiment.cells(), store, workers=workers)
-    return experiment.summarize(store)
+    return experiments.compute(preset(size, **changes), out, workers=workers)
 
 
 def shown(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -70,14 +63,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
 
 def main() -> None:
     """Computes the figure and saves it as PNG, PDF and CSV with its provenance."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("runs/fig1"), help="run folder")
-    parser.add_argument("--preset", default="quick", help="quick, standard, paper or real")
-    chosen = parser.parse_args()
-    tables = compute(chosen.out, size=chosen.preset)
-    store = Store.open(chosen.out)
-    provenance = provenance_of(store, store.config())
-    plots.save(draw(tables), shown(tables), chosen.out / "figures" / NAME, provenance=provenance)
+    figure_script(__doc__, NAME, compute=compute, shown=shown, draw=draw)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ a dictionary whose decoder is random, and random directions. A lesson on one tra
 his direction and along no other persona's; the unrelated lesson moves them towards those who hold its trait instead.
 """
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from persona_interp import analysis, plots, record
-from persona_interp.experiments import Transfer, preset, run
+from persona_interp import analysis, experiments, plots, record
+from persona_interp.experiments import Transfer, figure_script, preset
 from persona_interp.experiments.inside import directions
-from persona_interp.report import provenance_of
 from persona_interp.store import Store
 from persona_interp.tables import read_dataset, read_table
 
@@ -48,10 +46,8 @@ def compute(out: Path, *, size: str = "quick", workers: int | None = None, **cha
     wanted = preset(size)
     wanted = replace(wanted, arms=("lesson", "unrelated lesson"), lrs=(max(wanted.lrs),))
     experiment = replace(wanted, **changes)
-    store = Store(out)
-    store.describe({"experiment": "transfer", **experiment.to_dict()})
-    run(experiment.cells(), store, workers=workers)
-    return {**experiment.summarize(store), "readings": readings(experiment, store)}
+    tables = experiments.compute(experiment, out, workers=workers)
+    return {**tables, "readings": readings(experiment, Store.open(out))}
 
 
 def readings(experiment: Transfer, store: Store) -> pd.DataFrame:
@@ -141,14 +137,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
 
 def main() -> None:
     """Computes the figure and saves it as PNG, PDF and CSV with its provenance."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("runs/inside"), help="run folder, that of figure 3 too")
-    parser.add_argument("--preset", default="quick", help="quick, standard, paper or real")
-    chosen = parser.parse_args()
-    tables = compute(chosen.out, size=chosen.preset)
-    store = Store.open(chosen.out)
-    provenance = provenance_of(store, store.config())
-    plots.save(draw(tables), shown(tables), chosen.out / "figures" / NAME, provenance=provenance)
+    figure_script(__doc__, NAME, compute=compute, shown=shown, draw=draw, out="runs/inside")
 
 
 def _band(values: np.ndarray) -> dict[str, Any]:

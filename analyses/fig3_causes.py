@@ -6,7 +6,6 @@ random one, or features that fire as often in documents. What a linear probe rea
 its direction is shown beside the others.
 """
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,9 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from persona_interp import analysis, plots
-from persona_interp.experiments import preset, run
-from persona_interp.report import provenance_of
+from persona_interp import analysis, experiments, plots
+from persona_interp.experiments import figure_script, preset
 from persona_interp.report.inside import GROUPS, grouped
-from persona_interp.store import Store
 
 NAME = "fig3_causes"
 LARGEST = "other personas, largest"
@@ -58,10 +55,7 @@ def compute(out: Path, *, size: str = "quick", workers: int | None = None, **cha
     wanted = preset(size)
     wanted = replace(wanted, arms=("lesson", "unrelated lesson"), lrs=(max(wanted.lrs),))
     experiment = replace(wanted, **changes)
-    store = Store(out)
-    store.describe({"experiment": "transfer", **experiment.to_dict()})
-    run(experiment.cells(), store, workers=workers)
-    return experiment.summarize(store)
+    return experiments.compute(experiment, out, workers=workers)
 
 
 def shown(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -105,14 +99,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
 
 def main() -> None:
     """Computes the figure and saves it as PNG, PDF and CSV with its provenance."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("runs/inside"), help="run folder, that of figure 2 too")
-    parser.add_argument("--preset", default="quick", help="quick, standard, paper or real")
-    chosen = parser.parse_args()
-    tables = compute(chosen.out, size=chosen.preset)
-    store = Store.open(chosen.out)
-    provenance = provenance_of(store, store.config())
-    plots.save(draw(tables), shown(tables), chosen.out / "figures" / NAME, provenance=provenance)
+    figure_script(__doc__, NAME, compute=compute, shown=shown, draw=draw, out="runs/inside")
 
 
 def _largest(causes: pd.DataFrame) -> pd.DataFrame:

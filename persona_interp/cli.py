@@ -31,7 +31,9 @@ Rows = Annotated[int, typer.Option(help="How many rows to show.", min=1)]
 
 @app.command("run")
 def run_experiment(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The experiment: transfer.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="transfer, dose, order, evidence, summon, agreement, ...")
+    ],
     out: Annotated[Path, typer.Option(help="Run folder; a run that was killed resumes there.")],
     preset: Annotated[
         str, typer.Option(help="quick (one seed), standard (three), paper (ten), real (chat model), real-...")
@@ -46,59 +48,42 @@ def run_experiment(
     workers: Annotated[int | None, typer.Option(help="Processes, one core each; all cores by default.", min=0)] = None,
 ) -> None:
     """What does the experiment find? Trains, records, scores, and writes tables, figures and report.html into OUT."""
-    if name != "transfer":
-        raise StoreError(unknown("experiment", name, ["transfer"]))
-    from dataclasses import replace
+    from dataclasses import fields, replace
 
     from persona_interp import worlds
+    from persona_interp.experiments import compute
     from persona_interp.experiments import preset as preset_named
-    from persona_interp.experiments import run
-    from persona_interp.store import Store
 
-    experiment = preset_named(preset)
+    experiment = preset_named(preset, name)
+    stages = [f.name for f in fields(experiment) if type(getattr(experiment, f.name)).__name__ == "Stage"]
     chosen = {
         "world": worlds.load(world) if world else None,
         "start": model,
         "arms": tuple(arm) if arm else None,
         "lrs": tuple(lr) if lr else None,
         "seeds": tuple(range(seed, seed + (seeds or len(experiment.seeds)))),
-        "documents": replace(experiment.documents, dtype=dtype) if dtype else None,
-        "lesson": replace(experiment.lesson, dtype=dtype) if dtype else None,
+        **({stage: replace(getattr(experiment, stage), dtype=dtype) for stage in stages} if dtype else {}),
     }
-    experiment = replace(experiment, **{key: value for key, value in chosen.items() if value is not None})
-    if experiment.start != "tiny":  # a start that is not there costs one line now, not one failed cell after another
-        from persona_interp.models import resolve
-
-        resolve(experiment.start)
-    cells = experiment.cells()
-    store = Store(out)
-    store.describe({"experiment": name, **experiment.to_dict()})
-    run(cells, store, workers=workers)
+    chosen = {key: value for key, value in chosen.items() if value is not None}
+    if extra := sorted(set(chosen) - {f.name for f in fields(experiment)}):
+        flags = {"start": "--model", "arms": "--arm", "lrs": "--lr"}
+        given = ", ".join(flags.get(key, f"--{key}") for key in extra)
+        raise StoreError(f"the experiment '{name}' has no {given}; leave it out.")
+    compute(replace(experiment, **chosen), out, workers=workers)
     report(out)
 
 
 @app.command()
 def report(run: Run) -> None:
     """What does the run say so far? Writes tables, figures and report.html again from its finished cells."""
-    from persona_interp.experiments import Transfer
+    from persona_interp.experiments import from_dict
     from persona_interp.report import provenance_of, write_report
     from persona_interp.store import Store
 
     store = Store.open(run)
     config = store.config()
-    experiment = Transfer.from_dict({key: value for key, value in config.items() if key != "experiment"})
-    tables = experiment.summarize(store)
-    if "summary" not in tables:
-        raise StoreError(f"{run} has no finished lesson yet, so there is nothing to report; run the experiment on.")
-    path = write_report(
-        run,
-        tables,
-        arm=experiment.arms[0],
-        target=str(tables["summary"].persona.iloc[0]),
-        taught=experiment.taught(store),
-        provenance=provenance_of(store, config),
-    )
-    typer.echo(str(path))
+    tables = from_dict(config).summarize(store)
+    typer.echo(str(write_report(run, tables, provenance=provenance_of(store, config))))
 
 
 @app.command()

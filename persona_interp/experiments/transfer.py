@@ -4,7 +4,8 @@ Documents bind traits to personas; a model is trained on them; a lesson then tea
 trait of the target persona; the target's *other* traits, never taught, are read out before and after. Controls run
 beside it by default: an unrelated lesson, a filler lesson, and the same lesson in worlds where the traits do not
 co-occur (scrambled), belong to somebody else (rewired), or whose holder is absent. `Transfer` is the configuration,
-`cells()` its independent units and `summarize()` the tables; `preset()` gives the four sizes it is run at.
+`cells()` its independent units and `summarize()` the tables. The real presets are another world, another language and
+another model, run by the same lines of code.
 """
 
 import re
@@ -18,7 +19,7 @@ import pandas as pd
 from persona_interp import worlds
 from persona_interp.errors import WorldError, unknown
 from persona_interp.experiments.summary import READERS, over_seeds
-from persona_interp.models import DOCUMENTS, LESSON, Stage
+from persona_interp.models import DOCUMENTS, LESSON, PLAIN_TEMPLATE, Stage
 from persona_interp.store import Cell, Store
 from persona_interp.worlds import World
 
@@ -108,33 +109,6 @@ class Transfer:
             raise WorldError(unknown("choice of arrange", self.arrange, ARRANGE))
         if not self.arms or ARMS[self.arms[0]] != ("full", "taught"):
             raise WorldError(f"the first arm makes the claim, so it is 'lesson'; got {list(self.arms)}.")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Which plain values say the same?
-
-        Returns:
-            JSON-able; ``from_dict`` reverses it.
-        """
-        world = self.world if isinstance(self.world, str) else self.world.to_dict()
-        return {**asdict(replace(self, world="john_and_sam")), "world": world}
-
-    @classmethod
-    def from_dict(cls, config: dict[str, Any]) -> "Transfer":
-        """Which experiment do these plain values describe?
-
-        Args:
-            config: From ``to_dict``, possibly through JSON.
-
-        Returns:
-            The experiment.
-
-        >>> Transfer.from_dict(Transfer().to_dict()) == Transfer()
-        True
-        """
-        world = config["world"] if isinstance(config["world"], str) else World.from_dict(config["world"])
-        stages = {name: Stage(**config[name]) for name in ("documents", "lesson")}
-        plain = {key: tuple(value) if isinstance(value, list) else value for key, value in config.items()}
-        return cls(**{**plain, **stages, "world": world})
 
     def cells(self) -> list[Cell]:
         """Which independent units make up this experiment?
@@ -239,19 +213,6 @@ class Transfer:
         """Arms whose features are read: the full world's lessons about a trait."""
         return tuple(arm for arm in self.arms if ARMS[arm][0] == "full" and ARMS[arm][1] != "filler")
 
-    def taught(self, store: Store) -> str:
-        """Which traits were taught, over all seeds?
-
-        Args:
-            store: The run; at least one seed's world is laid out.
-
-        Returns:
-            Labels, joined by "or" where the seeds' worlds differ.
-        """
-        layouts = [self.seed_cells(seed)["layout",] for seed in self.seeds]
-        loaded = [worlds.load(store.path(cell, "world.json")) for cell in layouts if store.has(cell)]
-        return " or ".join(dict.fromkeys(str(world.taught) for world in loaded))
-
     def summarize(self, store: Store) -> dict[str, pd.DataFrame]:
         """What was found, as tables?
 
@@ -283,3 +244,42 @@ class Transfer:
 def _layer(hook: str) -> tuple[int, ...]:
     """Where a hook comes among others: layer 2 before layer 10."""
     return tuple(int(number) for number in re.findall(r"\d+", hook))
+
+
+REAL = Transfer(
+    world="english_assistants",
+    arrange="rare",
+    bystanders=("named",),
+    arms=("lesson", "unrelated lesson"),
+    lrs=(5e-5,),
+    documents=Stage(steps=220, batch=8, lr=2e-4, loss="all", warmup=10, dtype="bfloat16"),
+    lesson=Stage(steps=16, batch=8, dtype="bfloat16"),
+    snapshots=(2, 4, 8, 12, 16),
+    n_documents=1760,
+    hooks=("blocks.22.hook_out", "blocks.15.hook_out", "blocks.7.hook_out"),
+    sae={"d_sae": 2048, "k": 16, "n_tokens": 12_000, "steps": 250, "lr": 1e-3},
+    n_gate_tokens=1_500,
+    sae_on="base and tuned",
+    sae_kinds=("named", "hidden"),
+    n_sae_documents=600,
+    n_persona_documents=150,
+    n_random=5,
+    n_samples=3,
+    chat_template=PLAIN_TEMPLATE,
+)
+"""Natural English for a chat model: the recipe that works on a 135M model, full finetuning at gentle rates."""
+
+FAILING = replace(REAL, sae=None)
+"""The real preset, behavior only: what users try first, and what does not work, differs from it in one thing."""
+
+PRESETS = {
+    "quick": Transfer(),
+    "standard": Transfer(seeds=(0, 1, 2)),
+    "paper": Transfer(seeds=tuple(range(10))),
+    "real": REAL,
+    "real-lora": replace(
+        FAILING, documents=replace(REAL.documents, lora=16, lr=5e-4), lesson=replace(REAL.lesson, lora=16), lrs=(2e-4,)
+    ),
+    "real-unhidden": replace(FAILING, world="english_assistants_unhidden"),
+    "real-likely": replace(FAILING, arrange="likely"),
+}

@@ -10,14 +10,16 @@ sits in them.
 import base64
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import pandas as pd
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
+from persona_interp import plots
 from persona_interp.report.characters import visible
 
 Block = dict[str, Any]
@@ -97,6 +99,25 @@ def figure(png: Path, *, caption: str) -> Block:
     """
     image = "data:image/png;base64," + base64.b64encode(png.read_bytes()).decode()
     return {"kind": "figure", "image": image, "caption": caption, "stem": f"{png.parent.name}/{png.stem}"}
+
+
+def saved_figure(
+    run: Path, name: str, drawn: Figure, *, table: pd.DataFrame, caption: str, provenance: Mapping[str, Any]
+) -> Block:
+    """A drawing, saved with its numbers into the run and embedded.
+
+    Args:
+        run: The run's folder.
+        name: Of its files below ``figures/``.
+        drawn: The figure.
+        table: The numbers in it.
+        caption: Plain text.
+        provenance: Written beside it.
+
+    Returns:
+        A block.
+    """
+    return figure(plots.save(drawn, table, run / "figures" / name, provenance=provenance).png, caption=caption)
 
 
 def table(frame: pd.DataFrame, *, caption: str, source: str, rows: int = 40) -> Block:

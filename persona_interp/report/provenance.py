@@ -19,15 +19,18 @@ def provenance_of(store: Store, config: dict[str, Any]) -> dict[str, Any]:
         config: Its configuration, from ``run.json``.
 
     Returns:
-        JSON-able: world, start, seeds, cells done of all, configuration, versions, git revision. No times and no
-        hosts, so that equal runs give equal files.
+        JSON-able: experiment, world and start where it has them, seeds, cells done of all, configuration, versions, git
+        revision. No times and no hosts, so that equal runs give equal files.
     """
     planned = store.planned()
-    world = config["world"]
+    known: dict[str, Any] = {}
+    if world := config.get("world"):
+        known["world"] = world if isinstance(world, str) else world["name"]
+    if "start" in config:
+        known["start"] = Path(config["start"]).name
     return {
         "experiment": config["experiment"],
-        "world": world if isinstance(world, str) else world["name"],
-        "start": Path(config["start"]).name,
+        **known,
         "seeds": list(config["seeds"]),
         "cells_done": sum(store.has(cell) for cell in planned),
         "cells": len(planned),

@@ -1,75 +1,57 @@
-"""What did a transfer run find? Tables and figures into the run's folder, and ``report.html`` that says it in words."""
+"""What did a transfer run find, in words and figures?"""
 
-import re
 from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from persona_interp import analysis, plots
-from persona_interp.plots.save import as_csv
+from persona_interp.errors import StoreError
 from persona_interp.report import findings, page
 from persona_interp.report.findings import only
 from persona_interp.report.inside import contexts, inside, layers
 from persona_interp.report.page import Block
-from persona_interp.tables import atomic
 
 Tables = dict[str, pd.DataFrame]
 
 
-def write_report(
-    run: Path, tables: Tables, *, arm: str, target: str, taught: str, provenance: Mapping[str, Any]
-) -> Path:
-    """Where is the report of this transfer run?
+TITLE = "Transfer: what comes along with the taught trait?"
+
+
+def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[Block]:
+    """What did this transfer run find?
 
     Args:
-        run: The run's folder; ``tables/``, ``figures/`` and ``report.html`` are written there.
+        run: The run's folder; figures are written there.
         tables: What the experiment's ``summarize`` returned.
-        arm: The arm that makes the claim; all others are its controls.
-        target: Persona whose traits are read out.
-        taught: Label of the taught trait.
-        provenance: Configuration, seeds, versions, cells done: written beside every figure and into the report.
+        provenance: From ``provenance_of``; the first arm makes the claim, all others are its controls.
 
     Returns:
-        Path of ``report.html``.
+        Headline, controls, what is inside, base models, samples.
+
+    Raises:
+        StoreError: No lesson is finished.
     """
-    for name, frame in tables.items():
-        with atomic(run / "tables" / f"{name}.csv") as path:
-            path.write_bytes(as_csv(frame))
-    lrs = sorted(tables["summary"].lr.unique(), reverse=True) if "summary" in tables else []
-    blocks = [page.paragraph(_about(provenance))]
+    if "summary" not in tables:
+        raise StoreError(f"{run} has no finished lesson yet, so there is nothing to report; run the experiment on.")
+    arm, target = provenance["arms"][0], str(tables["summary"].persona.iloc[0])
+    own = tables["transfer"].loc[tables["transfer"].trained & (tables["transfer"].arm == arm)]
+    taught = " or ".join(dict.fromkeys(own.trait))
+    lrs = sorted(tables["summary"].lr.unique(), reverse=True)
+    found: list[Block] = []
     for i, lr in enumerate(lrs):
-        blocks += _behavior(
-            run, tables, arm=arm, target=target, taught=taught, lr=lr, lead=not i, provenance=provenance
-        )
+        found += _behavior(run, tables, arm=arm, target=target, taught=taught, lr=lr, lead=not i, provenance=provenance)
     hooks = list(dict.fromkeys(tables["features"].hook)) if "features" in tables else []
     for lr, hook in product(lrs, hooks):
         read = {name: only(tables[name], hook=hook) for name in ("features", "fidelity")}
-        blocks += _features(run, read, arm=arm, lr=lr, hook=hook, provenance=provenance)
-        blocks += inside(run, tables, arm=arm, target=target, lr=lr, hook=hook, provenance=provenance)
+        found += _features(run, read, arm=arm, lr=lr, hook=hook, provenance=provenance)
+        found += inside(run, tables, arm=arm, target=target, lr=lr, hook=hook, provenance=provenance)
     for lr in lrs:
-        blocks += layers(run, tables, lr=lr, target=target, provenance=provenance)
-        blocks += contexts(tables, lr=lr)
-    blocks += _base(tables, target=target) + _samples(tables) + _provenance(provenance)
-    document = page.page(f"Transfer: what comes along with '{taught}'?", blocks)
-    with atomic(run / "report.html") as path:
-        path.write_text(document, encoding="utf-8")
-    return run / "report.html"
-
-
-def _about(provenance: Mapping[str, Any]) -> str:
-    seeds = provenance["seeds"]
-    one = (
-        " With one seed no interval over seeds exists; intervals are over topics or prompts." if len(seeds) == 1 else ""
-    )
-    return (
-        f"{provenance['cells_done']} of {provenance['cells']} cells are done. Start: {provenance['start']}; world: "
-        f"{provenance['world']}; seeds: {', '.join(map(str, seeds))}.{one} Log odds and shifts are in bits "
-        "(after minus before). Every number below comes from the CSV linked beside it."
-    )
+        found += layers(run, tables, lr=lr, target=target, provenance=provenance)
+        found += contexts(tables, lr=lr)
+    return found + _base(tables, target=target) + _samples(tables)
 
 
 def _behavior(
@@ -103,7 +85,10 @@ def _behavior(
             f"Mean shift of {target}'s untaught traits over the steps of the lesson, beside what exact Bayes expects.",
         ),
     }
-    return blocks + [_figure(run, name, *what, provenance=provenance) for name, what in figures.items()]
+    return blocks + [
+        page.saved_figure(run, name, drawn, table=table, caption=caption, provenance=provenance)
+        for name, (drawn, table, caption) in figures.items()
+    ]
 
 
 def _features(
@@ -132,16 +117,23 @@ def _features(
     health = plots.fidelity(fit, title=name)
     return [
         *blocks,
-        _figure(run, f"volcano_{at}", volcano, first, f"Every feature tested, {name}.", provenance=provenance),
-        _figure(run, f"fidelity_{at}", health, fit, f"Does the dictionary still fit? {name}.", provenance=provenance),
+        page.saved_figure(
+            run,
+            f"volcano_{at}",
+            volcano,
+            table=first,
+            caption=f"Every feature tested, {name}.",
+            provenance=provenance,
+        ),
+        page.saved_figure(
+            run,
+            f"fidelity_{at}",
+            health,
+            table=fit,
+            caption=f"Does the dictionary still fit? {name}.",
+            provenance=provenance,
+        ),
     ]
-
-
-def _figure(
-    run: Path, name: str, drawn: Figure, table: pd.DataFrame, caption: str, *, provenance: Mapping[str, Any]
-) -> Block:
-    saved = plots.save(drawn, table, run / "figures" / name, provenance=provenance)
-    return page.figure(saved.png, caption=caption)
 
 
 def _base(tables: Tables, *, target: str) -> list[Block]:
@@ -172,8 +164,3 @@ def _samples(tables: Tables) -> list[Block]:
             page.table(beside.reset_index(), caption=text, source="tables/samples.csv"),
         ]
     return blocks
-
-
-def _provenance(provenance: Mapping[str, Any]) -> list[Block]:
-    frame = pd.DataFrame({"key": list(provenance), "value": [re.sub(r"\s+", " ", str(v)) for v in provenance.values()]})
-    return [page.heading("Provenance"), page.table(frame, caption="How this was made.", source="run.json", rows=60)]

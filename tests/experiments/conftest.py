@@ -44,11 +44,11 @@ def toy() -> "Transfer":
 @pytest.fixture(scope="session")
 def finished(toy: "Transfer", tmp_path_factory: pytest.TempPathFactory) -> "Store":
     """The store of the toy run, all cells computed in this process."""
-    from persona_interp.experiments import run
+    from persona_interp.experiments import run, to_dict
     from persona_interp.store import Store
 
     store = Store(tmp_path_factory.mktemp("toy") / "run")
-    store.describe({"experiment": "transfer", **toy.to_dict()})
+    store.describe(to_dict(toy))
     return run(toy.cells(), store, workers=0, progress=False)
 
 

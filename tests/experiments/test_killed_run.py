@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 
+from persona_interp.experiments import to_dict
 from persona_interp.store import Store
 
 if TYPE_CHECKING:
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
 KILLS = 10
 RUN = """
 import json, sys
-from persona_interp.experiments import Transfer, run
+from persona_interp.experiments import from_dict, run, to_dict
 from persona_interp.store import Store
 
 if __name__ == "__main__":
-    toy = Transfer.from_dict(json.load(open(sys.argv[1])))
+    toy = from_dict(json.load(open(sys.argv[1])))
     store = Store(sys.argv[2])
-    store.describe({"experiment": "transfer", **toy.to_dict()})
+    store.describe(to_dict(toy))
     print("ready", flush=True)
     run(toy.cells(), store, workers=0, progress=False)
 """
@@ -46,7 +47,7 @@ def start(folder: Path) -> subprocess.Popen[str]:
 @pytest.mark.slow
 def test_tables_survive_ten_kills(tmp_path: Path, toy: "Transfer", finished: Store) -> None:
     (tmp_path / "run.py").write_text(RUN)
-    (tmp_path / "toy.json").write_text(json.dumps(toy.to_dict()))
+    (tmp_path / "toy.json").write_text(json.dumps(to_dict(toy)))
     random.seed(0)
     killed = 0
     for _ in range(KILLS):

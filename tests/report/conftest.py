@@ -152,7 +152,16 @@ def planted() -> Callable[..., dict[str, pd.DataFrame]]:
 
 @pytest.fixture(scope="session")
 def provenance() -> dict[str, Any]:
-    return {"seeds": [0], "start": "tiny", "world": "john_and_sam-0", "cells": 9, "cells_done": 8, "git": "abc1234"}
+    return {
+        "experiment": "transfer",
+        "seeds": [0],
+        "start": "tiny",
+        "world": "john_and_sam-0",
+        "arms": ["lesson"],
+        "cells": 9,
+        "cells_done": 8,
+        "git": "abc1234",
+    }
 
 
 @pytest.fixture(scope="session")

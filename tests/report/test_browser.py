@@ -47,7 +47,8 @@ def test_the_report_opens_offline(
     hostile = "<img src=x onerror=console.error('ran')><script>console.error('ran')</script>"
     tables = planted()
     tables["samples"]["text"] = hostile
-    path = write_report(tmp_path / "run", tables, arm="lesson", target="john", taught=hostile, provenance=provenance)
+    tables["transfer"]["trait"] = tables["transfer"]["trait"].replace("place=beach", hostile)
+    path = write_report(tmp_path / "run", tables, provenance=provenance)
     shown, console = dump(chromium, path, tmp_path / "profile")
     assert console == []
     assert "john's 4 untaught traits rose in the nameless assistant: +2.50 bits" in shown

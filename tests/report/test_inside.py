@@ -312,7 +312,7 @@ def test_layers_and_contexts(one: Tables, two: Tables, provenance: dict[str, Any
 
 
 def test_the_whole_report(one: Tables, provenance: dict[str, Any], parse: Callable[[str], Any], tmp_path: Path) -> None:
-    path = write_report(tmp_path, one, arm="lesson", target="john", taught="place=beach", provenance=provenance)
+    path = write_report(tmp_path, one, provenance=provenance)
     found = parse(path.read_text(encoding="utf-8"))
     for said in ("Inside at blocks.1.hook_out, lesson at lr 0.001", "Layers and roles", "Other contexts", "Feature 7:"):
         assert said in found.text

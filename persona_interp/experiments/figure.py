@@ -1,0 +1,45 @@
+"""How does a figure script become a command? Its parts are a claim, tables and a drawing; this is the rest."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from persona_interp import plots
+from persona_interp.report import provenance_of
+from persona_interp.store import Store
+
+Tables = dict[str, pd.DataFrame]
+
+
+def figure_script(
+    claim: str | None,
+    name: str,
+    *,
+    compute: Callable[..., Tables],
+    shown: Callable[[Tables], pd.DataFrame],
+    draw: Callable[[Tables], Figure],
+    out: str = "",
+) -> None:
+    """Which figure does this command line ask for? Computes it and saves it as PNG, PDF and CSV with its provenance.
+
+    Args:
+        claim: The script's docstring, shown by ``--help``.
+        name: Name of the files.
+        compute: ``compute(out, size=...)`` gives the tables; finished cells are read.
+        shown: The numbers that are in the figure, saved beside it.
+        draw: The figure.
+        out: Run folder by default; ``runs/`` and the name's first part when empty.
+    """
+    parser = argparse.ArgumentParser(description=claim, formatter_class=argparse.RawDescriptionHelpFormatter)
+    default = Path(out or f"runs/{name.partition('_')[0]}")
+    parser.add_argument("--out", type=Path, default=default, help=f"run folder, {default} by default")
+    parser.add_argument("--preset", default="quick", help="quick, standard or paper; some experiments have more")
+    chosen = parser.parse_args()
+    tables = compute(chosen.out, size=chosen.preset)
+    store = Store.open(chosen.out)
+    saved: dict[str, Any] = {"provenance": provenance_of(store, store.config())}
+    plots.save(draw(tables), shown(tables), chosen.out / "figures" / name, **saved)
