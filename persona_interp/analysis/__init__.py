@@ -25,6 +25,7 @@ from persona_interp.analysis.logodds import logodds
 from persona_interp.analysis.misaligned import misaligned
 from persona_interp.analysis.mixing import mixing_weight
 from persona_interp.analysis.novelty import novelty, shift_residual
+from persona_interp.analysis.order import recency
 from persona_interp.analysis.paths import paths
 from persona_interp.analysis.persona_weights import persona_weights
 from persona_interp.analysis.readouts import readouts
@@ -70,6 +71,7 @@ __all__ = [
     "persona_weights",
     "predicted",
     "readouts",
+    "recency",
     "refit",
     "reliable_dose",
     "reliable_level",
