@@ -1,6 +1,6 @@
 """What does a checkpoint do, and what goes on inside it? From models to labelled tables.
 
-Six questions, all asked with ``(checkpoints, prompts)``, where checkpoints is one checkpoint, a trajectory or any
+Questions, asked with ``(checkpoints, prompts)``, where checkpoints is one checkpoint, a trajectory or any
 iterable of them, and prompts a probes table of ``worlds`` (for the inside: a corpus table too).
 
 - ``behavior``: how probable is every answer? Log2 probabilities of whole answers, one row each.
@@ -9,6 +9,10 @@ iterable of them, and prompts a probes table of ``worlds`` (for the inside: a co
 - ``tokens``: how active are a few features at every single token?
 - ``profile``: at which hook, on whose tokens, did the residual move?
 - ``sample``: what does the model say when it may say anything?
+- ``solution``: how far in the weights is a finetune, how much better for it, how stable?
+- ``divergence``, ``likelihood``: how differently does it continue the same text under another name, how probable is it?
+- ``added_kl``: how much does what it says change when it is pushed along a direction?
+- ``gradients``: would two texts pull the weights the same way?
 
 Activations become **directions** (name, hook, d_model): ``mean_difference``, ``minimal_pairs``, ``logistic``, ``pca``,
 ``pca_of_difference``, and ``random_directions`` as their control. **Edits** change the inside of a model while
@@ -23,11 +27,14 @@ from persona_interp.record.activations import activations
 from persona_interp.record.behavior import behavior
 from persona_interp.record.components import pca, pca_of_difference
 from persona_interp.record.directions import logistic, mean_difference, minimal_pairs, random_directions
+from persona_interp.record.divergence import added_kl, divergence, likelihood
 from persona_interp.record.features import encoded, features
+from persona_interp.record.gradients import gradients
 from persona_interp.record.interventions import Edit, ablate, add, clamp, patch, project_out
 from persona_interp.record.lens import lens
 from persona_interp.record.profile import profile
 from persona_interp.record.samples import sample
+from persona_interp.record.solution import solution
 from persona_interp.record.tokens import tokens
 
 __all__ = [
@@ -35,11 +42,15 @@ __all__ = [
     "ablate",
     "activations",
     "add",
+    "added_kl",
     "behavior",
     "clamp",
+    "divergence",
     "encoded",
     "features",
+    "gradients",
     "lens",
+    "likelihood",
     "logistic",
     "mean_difference",
     "minimal_pairs",
@@ -50,5 +61,6 @@ __all__ = [
     "project_out",
     "random_directions",
     "sample",
+    "solution",
     "tokens",
 ]

@@ -18,6 +18,7 @@ True
 from persona_interp.worlds.audit import count, leaks
 from persona_interp.worlds.bayes import Posterior, certain, conditioning_limit, mixing
 from persona_interp.worlds.files import load, save
+from persona_interp.worlds.graded import graded, overlaps
 from persona_interp.worlds.language import Language
 from persona_interp.worlds.ready import english_assistants, john_and_sam
 from persona_interp.worlds.templates import english, words
@@ -35,10 +36,12 @@ __all__ = [
     "count",
     "english",
     "english_assistants",
+    "graded",
     "john_and_sam",
     "leaks",
     "load",
     "mixing",
+    "overlaps",
     "save",
     "words",
 ]
