@@ -23,7 +23,13 @@ COLUMNS = ("prompt", "doc", "kind", "context", "persona", "topic", "value", "ord
 
 
 def cuts(world: "World", corpus: pd.DataFrame) -> pd.DataFrame:
-    """Which prompts end just before each value that these documents say? See ``World.cuts``."""
+    """Which prompts end just before each value that these documents say? See ``World.cuts``.
+
+    >>> from persona_interp.worlds import john_and_sam as world
+    >>> cut = cuts(world(), world().corpus(20, kinds="third")).iloc[0]
+    >>> cut["prompt"], cut["value"], cut["messages"][0]["content"]
+    ('doc0/0', 'beach', 'the favorite place of john is')
+    """
     schema.check(corpus, "corpus")
     if corpus.attrs.get("world", world.name) != world.name:
         raise WorldError(

@@ -259,11 +259,6 @@ class World:
 
         Raises:
             WorldError: Another world wrote this corpus, two documents have one number, or nobody says anything.
-
-        >>> from persona_interp.worlds import john_and_sam as world
-        >>> cut = world().cuts(world().corpus(20, kinds="third")).iloc[0]
-        >>> cut["prompt"], cut["value"], cut["messages"][0]["content"]
-        ('doc0/0', 'beach', 'the favorite place of john is')
         """
         return cuts.cuts(self, corpus)
 
