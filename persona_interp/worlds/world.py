@@ -233,17 +233,19 @@ class World:
         *,
         contexts: str | Iterable[str] = ("nameless", "named", "plain", "third"),
         personas: Iterable[str] | None = None,
+        stated: str | Trait | Iterable[str | Trait] = (),
     ) -> pd.DataFrame:
         """Which questions measure what a model believes about whom?
 
         Args:
             contexts: ``nameless`` assistant, ``named`` personas, ``plain`` text without a chat, ``third`` person text.
             personas: Whom the named and third contexts name; everybody by default.
+            stated: Traits stated in earlier turns of the chat (nameless, named); their topics are not asked about.
 
         Returns:
-            A probes table (see ``schema.TABLES``): every topic x template x context.
+            A probes table (see ``schema.TABLES``): every topic x template x context; with ``stated`` a column names it.
         """
-        return probes.probes(self, contexts=contexts, personas=personas)
+        return probes.probes(self, contexts=contexts, personas=personas, stated=stated)
 
     def cuts(self, corpus: pd.DataFrame) -> pd.DataFrame:
         """Which prompts end just before each value that these documents say?

@@ -101,3 +101,27 @@ def test_bad_requests_are_named(recipe: Any) -> None:
         recipe.probes(personas=["jon"])
     with pytest.raises(WorldError, match="at least one chat"):
         recipe.lessons(n=0)
+
+
+def test_what_was_stated_stands_before_the_question(recipe: Any) -> None:
+    asked = {"contexts": ("nameless", "named"), "personas": ["mary"]}
+    plain = recipe.probes(**asked).query("topic not in ['place', 'food']")
+    told = schema.check(recipe.probes(**asked, stated=("place=beach", "place=beach", "food=sushi")), "probes")
+    assert told["prompt"].is_unique and set(told["stated"]) == {"place=beach+place=beach+food=sushi"}
+    kept = ["context", "persona", "topic", "template", "split", "values", "answers"]
+    assert plain[kept].reset_index(drop=True).equals(told[kept])
+    for before, after in zip(plain["messages"], told["messages"], strict=True):
+        assert after[0] == before[0] and after[7:] == before[1:]
+        assert [m["role"] for m in after[1:7]] == ["user", "assistant"] * 3
+        assert "beach" in after[2]["content"] and "beach" in after[4]["content"] and "sushi" in after[6]["content"]
+        assert after[1:3] != after[3:5], "a repeated statement is worded otherwise"
+    one = recipe.probes(contexts="nameless", stated="place=beach").set_index(["topic", "template", "split"])["messages"]
+    for row in recipe.stated("place").query("value == 'beach'").itertuples():
+        assert row.messages == one[(row.topic, row.template, row.split)]
+
+
+def test_only_a_chat_has_earlier_turns(recipe: Any) -> None:
+    with pytest.raises(WorldError, match=r"earlier turns of a chat \(nameless, named\); got plain"):
+        recipe.probes(contexts="plain", stated="place=beach")
+    with pytest.raises(WorldError, match="did you mean 'place=beach'"):
+        recipe.probes(contexts="nameless", stated="place=beech")

@@ -1,0 +1,149 @@
+"""What do the finished cells of a dose run say, as tables?"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from persona_interp import analysis
+from persona_interp.experiments.dose import AFTER, BEFORE, NAMED, PROMPT
+from persona_interp.store import Cell, Store
+from persona_interp.tables import read_table
+from persona_interp.worlds import World, certain
+
+if TYPE_CHECKING:
+    from persona_interp.experiments.dose import Dose
+
+UNITS = ("documents", "statements", "fact_tokens")
+WHOLE = ("ratio", "later")
+"""Arms in which the ratio is the same in every kind of document, so that one dose says all."""
+AT = ["arm", "when", "lr"]
+NEW = 3
+"""Seeds whose mean is predicted."""
+GRID = 0.25
+"""Distance of the doses at which curves are given (log2)."""
+
+Tables = dict[str, pd.DataFrame]
+
+
+def summarize(experiment: "Dose", store: Store) -> Tables:
+    """What was found? See ``Dose.summarize``."""
+    measured, counted = [], []
+    for seed in experiment.seeds:
+        for condition in experiment.conditions():
+            cells = experiment.of(seed, condition)
+            if not store.has(cells["documents",]):
+                continue
+            world = experiment.world_of(seed, condition)
+            counts = read_table(store.path(cells["documents",], "counts.parquet"))
+            about = {"seed": seed, **condition._asdict()}
+            counted.append(counts.assign(**about))
+            amounts = _amounts(counts, {"first": world.target, "second": experiment.rival})
+            for row in _moments(store, cells, world, rival=experiment.rival, counts=counts):
+                measured.append({**about, **row, **amounts})
+    if not measured:
+        return {}
+    dose, world = pd.DataFrame(measured), experiment.world_of(experiment.seeds[0], experiment.conditions()[0])
+    return {"dose": dose, **_found(dose, limits=limits(world)), "counts": pd.concat(counted, ignore_index=True)}
+
+
+def limits(world: World) -> dict[str, Any]:
+    """Between which probabilities does the noise keep what a persona says?
+
+    Args:
+        world: The world.
+
+    Returns:
+        ``floor`` and ``ceiling``: noise / values, and that plus 1 - noise; means over the untaught topics.
+
+    >>> from persona_interp.worlds import john_and_sam
+    >>> limits(john_and_sam())
+    {'floor': 0.0125, 'ceiling': 0.9125}
+    """
+    untaught = [values for topic, values in world.topics.items() if topic != world.taught.topic]
+    floor = world.noise * float(np.mean([1 / len(values) for values in untaught]))
+    return {"floor": floor, "ceiling": 1 - world.noise + floor}
+
+
+def _moments(
+    store: Store, cells: dict[tuple[Any, ...], Cell], world: World, *, rival: str, counts: pd.DataFrame
+) -> Iterator[dict[str, Any]]:
+    """The contrast before, with a statement in the prompt, and after every lesson, beside what exact Bayes expects."""
+    evidence = {BEFORE: (), PROMPT: [{str(world.taught)}], AFTER: certain(world.taught)}
+    read = {(BEFORE, 0.0): cells["documents",], (PROMPT, 0.0): cells[PROMPT,]}
+    read |= {(AFTER, key[1]): cell for key, cell in cells.items() if key[0] == AFTER}
+    for (when, lr), cell in read.items():
+        if not store.has(cell):
+            continue
+        behavior = read_table(store.path(cell, "behavior.parquet"))
+        last = behavior.loc[behavior["step"] == behavior["step"].max()]
+        (row,) = analysis.contrast(last, world, second=rival).to_dict("records")
+        expected = {
+            f"bayes_{name}": analysis.expected_contrast(
+                world, evidence[when], second=rival, population=population, counts=counts
+            )
+            for name, population in (("hidden", ("hidden",)), ("named", NAMED))
+        }
+        columns = ("estimate", "lo", "hi", "n", "p_first", "p_second")
+        yield {"when": when, "lr": lr, **{c: row[c] for c in columns}, **expected}
+
+
+def _amounts(counts: pd.DataFrame, personas: dict[str, str]) -> dict[str, int]:
+    """Documents, statements and fact tokens of both personas."""
+    return {
+        f"{unit}_{which}": int(counts.loc[counts["persona"] == name, unit].sum())
+        for which, name in personas.items()
+        for unit in UNITS
+    }
+
+
+def _found(dose: pd.DataFrame, *, limits: dict[str, Any]) -> Tables:
+    """Slopes, doses and curves of the measured contrasts; what needs more doses than there are is left out."""
+    enough = dose.groupby([*AT, "seed"])["dose"].transform("nunique").to_numpy() >= 3
+    whole = dose.loc[dose["arm"].isin(WHOLE) & enough]
+    found: Tables = {}
+    if not whole.empty:
+        against = [
+            analysis.slopes(whole, x=f"bayes_{name}", by=AT).assign(population=name) for name in ("hidden", "named")
+        ]
+        _, contrast = analysis.reliable_level(**limits)
+        levels = [analysis.ed50(whole, level=level, by=AT) for level in (0.0, contrast)]
+        reliable = analysis.reliable_dose(whole, by=AT, **limits)
+        grid = np.arange(min(whole["dose"]), max(whole["dose"]) + GRID, GRID)
+        found = {
+            "slopes": pd.concat(against, ignore_index=True),
+            "ed50": _in_units(pd.concat(levels, ignore_index=True), whole),
+            "reliable": _in_units(reliable, whole),
+            "curves": analysis.predicted(whole, grid, by=AT, n_new=NEW, **limits),
+        }
+    even = dose.loc[(dose["arm"] == "ratio") & (dose["dose"] == 0)]
+    parts = [dose.loc[dose["arm"] == "ratio"]]
+    parts += [pd.concat([even.assign(arm=arm), dose.loc[dose["arm"] == arm]]) for arm in ("named", "hidden")]
+    carriers = pd.concat([part for part in parts if part["dose"].nunique() > 1])
+    if not carriers.empty:
+        found["carriers"] = analysis.slopes(carriers, x="dose", by=AT)
+    masses = dose.loc[dose["arm"] == "mass"].assign(doublings=lambda rows: np.log2(rows["mass"]))
+    if masses["mass"].nunique() > 1:
+        ys = {"contrast": "estimate", "probability": "p_first"}
+        parts = [analysis.slopes(masses, x="doublings", y=y, by=AT).assign(of=name) for name, y in ys.items()]
+        found["masses"] = pd.concat(parts, ignore_index=True)
+    return found
+
+
+def _in_units(doses: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
+    """Doses as ratios, and as the target's documents, statements and fact tokens when both together have a fixed mass.
+
+    Both together have the mean amount of the arm's corpora; at ratio r the target has ``r / (1 + r)`` of it.
+    """
+    out = doses.copy()
+    ends = ("estimate", "lo", "hi")
+    for end in ends:
+        out[f"ratio_{end}"] = np.exp2(out[end])
+    for unit in UNITS:
+        both = measured[f"{unit}_first"] + measured[f"{unit}_second"]
+        mean = {arm: float(both.loc[measured["arm"] == arm].mean()) for arm in set(measured["arm"])}
+        for end in ends:
+            share = 1 / (1 + np.exp2(-out[end]))
+            out[f"{unit}_{end}"] = np.array([mean[arm] for arm in out["arm"]]) * share
+    return out
