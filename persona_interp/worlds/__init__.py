@@ -17,6 +17,7 @@ True
 
 from persona_interp.worlds.audit import count, leaks
 from persona_interp.worlds.bayes import Posterior, certain, conditioning_limit, mixing
+from persona_interp.worlds.candidates import candidates, careless
 from persona_interp.worlds.files import load, save
 from persona_interp.worlds.graded import graded, overlaps
 from persona_interp.worlds.language import Language
@@ -31,6 +32,8 @@ __all__ = [
     "Posterior",
     "Trait",
     "World",
+    "candidates",
+    "careless",
     "certain",
     "conditioning_limit",
     "count",

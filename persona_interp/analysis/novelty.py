@@ -1,0 +1,208 @@
+"""Is a finetuned model a mixture of the personas that are known, or is it somebody else?
+
+Two answers, one from what the model says and one from its residuals. Neither says what was in the training data: a
+behavior that is composable from known personas may have been taught by anything.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from persona_interp import schema
+from persona_interp.analysis.logodds import in_order, run_columns
+from persona_interp.analysis.persona_weights import persona_weights
+from persona_interp.analysis.stats import jackknife
+from persona_interp.errors import SchemaError
+from persona_interp.worlds import World
+
+QUANTILE = 0.95
+"""Of the misfits of known personas: what misfits more is not composable from them."""
+COMPOSABLE, NEW = "composable from known personas", "not composable from known personas"
+
+Array = npt.NDArray[np.float64]
+
+
+def novelty(
+    behavior: pd.DataFrame,
+    world: World,
+    *,
+    named: pd.DataFrame,
+    topics: Iterable[str] | None = None,
+    known: Iterable[str] | None = None,
+) -> pd.DataFrame:
+    """Can what a tuned model says be composed from known personas?
+
+    The misfit is what no mixture of known personas explains, ``KL(said || best mixture)`` a topic; the weights are the
+    same on all topics, so that one persona's sport with another's art, said with certainty, is nobody. How large a
+    misfit is noise is seen in the known personas themselves: each under its own name, explained by the same mixtures.
+
+    Args:
+        behavior: A behavior table with nameless prompts; the last checkpoint of every run is judged.
+        world: Says what each persona says.
+        named: A behavior table of one checkpoint before the lesson with named prompts of the known personas.
+        topics: Topics that are read; all but the taught one by default.
+        known: Who is known; everybody about whom something is written by default.
+
+    Returns:
+        One row a run: ``misfit`` (bits a topic) with ``lo``, ``hi`` (95 %, jackknife over topics), ``n`` topics,
+        ``null_hi`` (95 % point of the known personas' own misfits), ``n_known`` and ``verdict``.
+
+    Raises:
+        SchemaError: A table lacks these prompts.
+        WorldError: An unknown topic or persona.
+
+    >>> from persona_interp.worlds import john_and_sam
+    >>> world, at = john_and_sam(), {"checkpoint": "lesson@8", "seed": 0, "stage": "lesson", "step": 8}
+    >>> probes = world.probes(contexts=("nameless", "named")).explode("values").rename(columns={"values": "value"})
+    >>> probes = probes.drop(columns=["messages", "answers"]).assign(**at, answer_mass=1.0)
+    >>> trait = probes["topic"] + "=" + probes["value"]
+    >>> who = probes["persona"].replace("", "john")
+    >>> said = world.said()
+    >>> rows = probes.assign(logprob=np.log2([said.at[p, t] for p, t in zip(who, trait)]))
+    >>> nameless, named = rows[rows.context == "nameless"], rows[rows.context == "named"]
+    >>> novelty(nameless, world, named=named)["verdict"].item()
+    'composable from known personas'
+    >>> others = [p.name for p in world.personas if p.name not in ("john", "sam")]
+    >>> novelty(nameless, world, named=named, known=others)["verdict"].item()
+    'not composable from known personas'
+    """
+    asked = [t for t in world.topics if t != world.taught.topic] if topics is None else list(topics)
+    names = [p.name for p in world.personas if world.mass().loc[p.name].any()] if known is None else list(known)
+    own = [_misfit(named, world, asked, names, speaker=name)["misfit"].iloc[-1] for name in names]
+    null = float(np.quantile(own, QUANTILE))
+    last = _last(behavior)
+    whole = _misfit(last, world, asked, names)
+    left = [_misfit(last, world, [t for t in asked if t != topic], names) for topic in asked]
+    estimate, lo, hi, n = jackknife(whole["misfit"], np.stack([part["misfit"].to_numpy() for part in left]))
+    found = whole.drop(columns=["persona", "weight", "persona_bits"]).reset_index(drop=True)
+    verdict = np.where(estimate > null, NEW, COMPOSABLE)
+    return found.assign(misfit=estimate, lo=lo, hi=hi, n=n, null_hi=null, n_known=len(names), verdict=verdict)
+
+
+def shift_residual(
+    neutral: xr.Dataset,
+    named: xr.Dataset,
+    *,
+    known: Iterable[str] | None = None,
+    before: str | None = None,
+) -> pd.DataFrame:
+    """Which share of a finetune's shift of residuals do the known personas not explain?
+
+    At every question, persona q's vector is the residual under its name minus the mean over all known names. The shift
+    of the nameless residual (after minus before, at the same questions) is regressed on these vectors with one weight a
+    persona, the same at every question; the share is of squared length, on templates that the weights were not fitted
+    to: ``sum |shift - sum_q w_q v_q|^2 / sum |shift|^2``. 0 = wholly between known personas; without any relation it is
+    1 or a little more.
+
+    Args:
+        neutral: Activations of nameless prompts, several checkpoints.
+        named: Activations of the same questions under the names of known personas, before the lesson (first
+            checkpoint).
+        known: Who is known; everybody named by default.
+        before: Label of the checkpoint before; the first by default.
+
+    Returns:
+        One row a later checkpoint: ``checkpoint``, ``hook``, ``residual`` (share) with ``lo``, ``hi`` (95 %, jackknife
+        over templates), ``n`` prompts, ``n_templates``, ``n_known``.
+
+    Raises:
+        SchemaError: Other hooks or questions, fewer than two templates, or a persona that was not recorded.
+
+    >>> rng, questions = np.random.default_rng(0), [("sport", "a"), ("art", "a"), ("sport", "b"), ("art", "b")]
+    >>> v = rng.normal(size=(3, 1, 8)) + 0.1 * rng.normal(size=(3, 4, 8))
+    >>> def data(act, checkpoint, persona):
+    ...     topic, template = zip(*(questions[i % 4] for i in range(act.shape[1])))
+    ...     made = xr.Dataset({"act": (("checkpoint", "prompt", "d_model"), act)}, attrs={"hook": "h"})
+    ...     along = {"persona": list(persona), "topic": list(topic), "template": list(template)}
+    ...     made = made.assign_coords({name: ("prompt", values) for name, values in along.items()})
+    ...     return made.assign_coords(checkpoint=checkpoint, prompt=range(act.shape[1]))
+    >>> base = data(v.reshape(1, 12, 8), ["a@0"], np.repeat(["john", "sam", "mary"], 4))
+    >>> tuned = data(np.stack([v.mean(0), v[0]]), ["a@0", "b@8"], [""] * 4)
+    >>> round(shift_residual(tuned, base)["residual"].item(), 3)
+    0.0
+    >>> bool(shift_residual(tuned, base, known=["sam", "mary"])["residual"].item() > 0.2)
+    True
+    """
+    for data in (neutral, named):
+        schema.check(data, "activations")
+    hook = str(neutral.attrs.get("hook", ""))
+    if hook != named.attrs.get("hook", ""):
+        raise SchemaError(f"both activations are of one hook; got {hook} and {named.attrs.get('hook')}.")
+    questions = _questions(neutral)
+    vectors, names = _vectors(named, questions, known)
+    templates = np.array([template for _, template in questions])
+    folds = np.unique(templates)
+    if len(folds) < 2:
+        raise SchemaError("the share is cross-validated over templates, so two are needed; got one.")
+    labels = [str(c) for c in neutral["checkpoint"].to_numpy()]
+    first = labels[0] if before is None else before
+    start = neutral["act"].sel(checkpoint=first).to_numpy().astype(np.float64)
+    rows = []
+    for label in labels:
+        if label == first:
+            continue
+        shift = neutral["act"].sel(checkpoint=label).to_numpy().astype(np.float64) - start
+        apart, length = np.empty(len(folds)), np.empty(len(folds))
+        for i, fold in enumerate(folds):
+            held = templates == fold
+            weight = _weights(shift[~held], vectors[:, ~held])
+            apart[i] = ((shift[held] - np.einsum("q,qpd->pd", weight, vectors[:, held])) ** 2).sum()
+            length[i] = (shift[held] ** 2).sum()
+        left = (apart.sum() - apart) / (length.sum() - length)
+        estimate, lo, hi, n = jackknife(apart.sum() / length.sum(), left)
+        row = {"checkpoint": label, "hook": hook, "residual": float(estimate), "lo": float(lo), "hi": float(hi)}
+        rows.append({**row, "n": len(shift), "n_templates": n, "n_known": len(names)})
+    return pd.DataFrame(rows)
+
+
+def _last(behavior: pd.DataFrame) -> pd.DataFrame:
+    """Nameless rows of the last checkpoint of every run."""
+    schema.check(behavior, "behavior")
+    rows = behavior.loc[behavior["context"] == "nameless"]
+    if rows.empty:
+        raise SchemaError("novelty is judged by nameless prompts; this behavior table has none.")
+    runs = [c for c in run_columns(rows)]
+    parts = [
+        of_run.loc[of_run["checkpoint"] == in_order(of_run)["checkpoint"].iloc[-1]]
+        for _, of_run in rows.groupby(runs, sort=False, dropna=False)
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _misfit(
+    behavior: pd.DataFrame, world: World, topics: list[str], known: list[str], *, speaker: str = ""
+) -> pd.DataFrame:
+    """One row a run: its misfit."""
+    context = "named" if speaker else "nameless"
+    found = persona_weights(behavior, world, topics=topics, personas=known, context=context, speaker=speaker)
+    return found.loc[found["persona"] == known[0]]
+
+
+def _questions(data: xr.Dataset) -> list[tuple[str, str]]:
+    """Topic and template of every prompt."""
+    topic, template = (data[c].to_numpy().astype(str).tolist() for c in ("topic", "template"))
+    return list(zip(topic, template, strict=True))
+
+
+def _vectors(
+    named: xr.Dataset, questions: list[tuple[str, str]], known: Iterable[str] | None
+) -> tuple[Array, list[str]]:
+    """Dims (persona, question, d_model): away from the mean of the known ones."""
+    act = named["act"].isel(checkpoint=0).to_numpy().astype(np.float64)
+    who = named["persona"].to_numpy().astype(str).tolist()
+    place = {(name, *asked): i for i, (name, asked) in enumerate(zip(who, _questions(named), strict=True))}
+    names = sorted(set(who)) if known is None else list(known)
+    for name in names:
+        if lacking := [asked for asked in questions if (name, *asked) not in place]:
+            raise SchemaError(f"'{name}' was not recorded at {lacking[0]}; record its named probes of every question.")
+    vectors = np.stack([act[[place[name, *asked] for asked in questions]] for name in names])
+    return vectors - vectors.mean(axis=0), names
+
+
+def _weights(shift: Array, vectors: Array) -> Array:
+    """Least squares, of least norm: vectors that sum to 0 leave a direction open."""
+    found = np.linalg.lstsq(vectors.reshape(len(vectors), -1).T, shift.ravel(), rcond=None)[0]
+    return np.asarray(found, dtype=np.float64)
