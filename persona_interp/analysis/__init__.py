@@ -20,16 +20,19 @@ from persona_interp.analysis.contrast import contrast, expected_contrast
 from persona_interp.analysis.cosines import cosine_against_cooccurrence, cosine_map
 from persona_interp.analysis.directions import direction_shift, refit
 from persona_interp.analysis.dose import ed50, fieller, lines, slopes
+from persona_interp.analysis.evidence import bits_per_unit, evidence_curve, lasting_effect
 from persona_interp.analysis.features import feature_shift
 from persona_interp.analysis.logodds import logodds
 from persona_interp.analysis.misaligned import misaligned
-from persona_interp.analysis.mixing import mixing_weight
+from persona_interp.analysis.mixing import mixing_weight, pooled_mixing_weight
 from persona_interp.analysis.novelty import novelty, shift_residual
 from persona_interp.analysis.order import recency
 from persona_interp.analysis.paths import paths
 from persona_interp.analysis.persona_weights import persona_weights
+from persona_interp.analysis.reach import evidence_in_words, evidence_to_reach
 from persona_interp.analysis.readouts import readouts
 from persona_interp.analysis.reliable import curves, predicted, reliable_dose, reliable_level
+from persona_interp.analysis.saturation import prior_interaction, saturation
 from persona_interp.analysis.score import family, score, top
 from persona_interp.analysis.shift import shift
 from persona_interp.analysis.stats import (
@@ -42,6 +45,7 @@ from persona_interp.analysis.stats import (
 )
 from persona_interp.analysis.summon import said_distance, summon_law, summon_rivals
 from persona_interp.analysis.transfer import transfer
+from persona_interp.analysis.worst import worst_case
 
 __all__ = [
     "across_seeds",
@@ -49,6 +53,7 @@ __all__ = [
     "auroc",
     "baselines",
     "benjamini_hochberg",
+    "bits_per_unit",
     "cluster_interval",
     "contexts",
     "contrast",
@@ -57,11 +62,15 @@ __all__ = [
     "curves",
     "direction_shift",
     "ed50",
+    "evidence_curve",
+    "evidence_in_words",
+    "evidence_to_reach",
     "expected_contrast",
     "family",
     "feature_shift",
     "fieller",
     "jackknife",
+    "lasting_effect",
     "lines",
     "logodds",
     "misaligned",
@@ -69,7 +78,9 @@ __all__ = [
     "novelty",
     "paths",
     "persona_weights",
+    "pooled_mixing_weight",
     "predicted",
+    "prior_interaction",
     "readouts",
     "recency",
     "refit",
@@ -77,6 +88,7 @@ __all__ = [
     "reliable_level",
     "removed_share",
     "said_distance",
+    "saturation",
     "score",
     "shift",
     "shift_residual",
@@ -87,4 +99,5 @@ __all__ = [
     "t_interval",
     "top",
     "transfer",
+    "worst_case",
 ]

@@ -5,6 +5,7 @@ If n lessons act like K n further documents by speakers who hold the taught trai
 the population) and the conditioning limit. K is fitted to what the model says on *untaught* topics.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ import pandas as pd
 from scipy.optimize import brentq
 
 from persona_interp.analysis.logodds import AT, in_order, logodds, run_columns
-from persona_interp.analysis.stats import jackknife
+from persona_interp.analysis.stats import across_seeds, jackknife
 from persona_interp.errors import SchemaError, WorldError
 from persona_interp.worlds import Trait, World, mixing
 
@@ -91,6 +92,34 @@ def mixing_weight(
         cells = _Cells(np.array(last["probability"]), none[at], limit[at], np.array(last["topic"]))
         rows.append({**{c: last[c].iloc[0] for c in (*AT, *run)}, **_fitted(cells, odds)})
     return pd.DataFrame(rows)
+
+
+def pooled_mixing_weight(weights: pd.DataFrame, *, by: str | Iterable[str]) -> pd.DataFrame:
+    """How many documents is one lesson worth, over training runs?
+
+    Args:
+        weights: What ``mixing_weight`` returned for runs of several seeds.
+        by: Columns that tell the settings apart.
+
+    Returns:
+        One row a setting: ``k`` (geometric mean over seeds), ``lo``, ``hi`` (95 % t interval of log2 K over seeds; one
+        seed: NaN), ``sd`` of log2 K, ``n_seeds``, ``n_bound``: seeds whose model moved away, not at all or beyond the
+        limit. These have no K, so with any of them ``k``, ``lo`` and ``hi`` are NaN: a mean over the others would be of
+        the runs that fit the idea.
+
+    Raises:
+        SchemaError: A column does not exist, or the table has no rows.
+
+    >>> runs = pd.DataFrame({"lr": 1e-3, "seed": [0, 1, 2], "k": [2.0, 4.0, 8.0], "at_bound": False})
+    >>> pooled_mixing_weight(runs, by="lr")[["k", "lo", "hi", "n_bound"]].round(2).values.tolist()
+    [[4.0, 0.71, 22.38, 0.0]]
+    """
+    by = [by] if isinstance(by, str) else list(by)
+    logs = weights.assign(log2_k=np.log2(weights["k"].where(~weights["at_bound"].astype(bool))))
+    table = across_seeds(logs, value="log2_k", by=by, beside=())
+    bound = weights.groupby(by, sort=False, dropna=False)["at_bound"].sum().reset_index(drop=True)
+    numbers = {name: np.exp2(table[column]) for name, column in (("k", "estimate"), ("lo", "lo"), ("hi", "hi"))}
+    return table.drop(columns="estimate").assign(**numbers, n_bound=bound.astype(int))
 
 
 class _Cells(NamedTuple):

@@ -1,0 +1,161 @@
+"""How many bits is a lesson worth, and what else would say as much: a step, a document, a statement in the prompt?
+
+A model learns documents; then the same lesson is taught at different learning rates, batch sizes and optimizers, and
+with documents replayed beside it. At each step the nameless assistant's belief is read from its untaught topics: the
+log2 odds of the target in the best mixture of known personas. The same belief is read with statements in the prompt,
+where exact Bayes knows the evidence. Further documents in which the target is rarer or more common test whether a
+lesson adds the same to every prior.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from persona_interp.errors import WorldError, unknown
+from persona_interp.experiments.evidence_summary import setting, summarized
+from persona_interp.experiments.evidence_tasks import stated
+from persona_interp.experiments.learning import learned
+from persona_interp.experiments.transfer import READY
+from persona_interp.models import DOCUMENTS, Stage
+from persona_interp.store import Cell, Store
+from persona_interp.worlds import World
+
+STEPS = 64
+LESSONS = (
+    *(Stage(steps=STEPS, lr=lr) for lr in (1e-4, 3e-4, 1e-3, 3e-3)),
+    *(Stage(steps=STEPS, lr=3e-4, batch=batch) for batch in (1, 4)),
+    Stage(steps=STEPS, lr=0.1, optimizer="sgd"),
+    *(Stage(steps=STEPS, lr=1e-3, replay=share) for share in (0.1, 0.5, 0.8)),
+)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """How is the evidence experiment configured?
+
+    Attributes:
+        world: A ready world's name (made anew for every seed) or a `World` (the same for every seed).
+        seeds: One run of everything per seed.
+        documents: How the documents are learned.
+        lessons: The settings in which the lesson is learned; where they replay, documents of all kinds.
+        sparing: Further settings, which replay all documents but the assistant's own (hidden) dialogues.
+        snapshots: Lesson steps at which behavior is recorded.
+        priors: Factors on the target's weight in further documents, beside 1.
+        tested: The setting that is also taught after those documents.
+        n_documents: Documents in each corpus.
+        n_replayed: Documents to replay from.
+    """
+
+    world: str | World = "john_and_sam"
+    seeds: tuple[int, ...] = (0,)
+    documents: Stage = DOCUMENTS
+    lessons: tuple[Stage, ...] = LESSONS
+    sparing: tuple[Stage, ...] = (Stage(steps=STEPS, lr=1e-3, replay=0.5),)
+    snapshots: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
+    priors: tuple[float, ...] = ()
+    tested: Stage = LESSONS[1]
+    n_documents: int = 30_000
+    n_replayed: int = 4_000
+
+    def __post_init__(self) -> None:
+        if isinstance(self.world, str) and self.world not in READY:
+            raise WorldError(unknown("ready world", self.world, READY))
+        if self.tested not in self.lessons:
+            raise WorldError("the setting tested at several priors is one of the lessons, so that prior 1 has it too.")
+        if wrong := [p for p in self.priors if p <= 0 or p == 1]:
+            raise WorldError(f"priors are factors on the target's weight, above 0 and beside 1; got {wrong[0]:g}.")
+
+    def cells(self) -> list[Cell]:
+        """Which independent units make up this experiment?
+
+        Returns:
+            Cells of every seed; each names what it needs.
+        """
+        return [cell for seed in self.seeds for cell in self.seed_cells(seed).values()]
+
+    def seed_cells(self, seed: int) -> dict[tuple[Any, ...], Cell]:
+        """Which cells does one seed have?
+
+        Args:
+            seed: Makes the world (where it is a ready one), the corpus, the weights and the batches.
+
+        Returns:
+            Cells by key: ``("documents", prior)``, ``("lesson", prior, stage, sparing)`` and ``("prompted",)``.
+        """
+        cells: dict[tuple[Any, ...], Cell] = {}
+        for prior in (1.0, *self.priors):
+            world = self.world_of(seed, prior=prior)
+            at = "" if prior == 1 else f", target x{prior:g}"
+            cells["documents", prior] = base = learned(
+                world,
+                {"documents": self.n_documents},
+                self.documents,
+                seed=seed,
+                name="documents",
+                label=f"documents{at} s{seed}",
+            )
+            for stage, sparing in self.settings if prior == 1 else [(self.tested, False)]:
+                kinds = [
+                    kind for kind, share in world.kinds.items() if share > 0 and not (sparing and kind == "hidden")
+                ]
+                cells["lesson", prior, stage, sparing] = learned(
+                    world,
+                    {"lesson": str(world.taught)},
+                    stage,
+                    seed=seed,
+                    after=base,
+                    snapshots=self.snapshots,
+                    ends=("named",) if prior == 1 else (),
+                    replay={"documents": self.n_replayed, "kinds": kinds} if stage.replay else None,
+                    label=f"{setting(stage, sparing=sparing)}{at} s{seed}",
+                )
+        world = self.world_of(seed)
+        config = {"world": world.to_dict(), "stated": [list(traits) for traits in stated(world)]}
+        task = "persona_interp.experiments.evidence_tasks:prompted"
+        cells["prompted",] = Cell(task, config, needs=(cells["documents", 1.0],), label=f"in the prompt s{seed}")
+        return cells
+
+    @property
+    def settings(self) -> list[tuple[Stage, bool]]:
+        """In which settings is the lesson taught, and is the assistant's own dialogue spared from replay?"""
+        return [*((stage, False) for stage in self.lessons), *((stage, True) for stage in self.sparing)]
+
+    def world_of(self, seed: int, *, prior: float = 1.0) -> World:
+        """In which world are the documents of this seed and prior written?
+
+        Args:
+            seed: The seed.
+            prior: Factor on the target's weight.
+
+        Returns:
+            The world.
+        """
+        world = READY[self.world](seed) if isinstance(self.world, str) else self.world
+        if prior == 1:
+            return world
+        weights = {kind: prior * weight for kind, weight in world.weights[world.target].items()}
+        name = f"{world.name}-{world.target}-x{prior:g}"
+        return replace(world, name=name, weights={**world.weights, world.target: weights})
+
+    def summarize(self, store: Store) -> dict[str, pd.DataFrame]:
+        """What was found, as tables?
+
+        Args:
+            store: The run; finished cells are read, missing ones leave fewer rows.
+
+        Returns:
+            Tables by name, in bits. Of every run: ``evidence`` (the belief along the steps), ``mixing`` (K),
+            ``contexts`` (forgetting and leakage), ``statements`` (in the prompt), ``priors`` (the tested setting after
+            documents with each prior). Over seeds: ``curve``, ``bits`` (by step, document, statement, fact token),
+            ``lasting`` (of the effect: its peak and end), ``k``, ``cost`` (forgetting and leakage beside the gain),
+            ``saturation`` (alpha), ``interaction`` (prior x dose), ``prompt``, ``exchange`` (what is worth what).
+        """
+        return summarized(self, store)
+
+
+PRESETS = {
+    "quick": Evidence(),
+    "standard": Evidence(seeds=(0, 1, 2), priors=(0.25, 4.0)),
+    "paper": Evidence(seeds=tuple(range(10)), priors=(0.25, 0.5, 2.0, 4.0)),
+}
