@@ -109,4 +109,15 @@ FOUND: dict[str, dict[str, str]] = {
         "bayes_lesson": "share that exact Bayes expects of a speaker who holds the taught trait (fraction)",
         "bayes_start": "the same of one who said the start's statements before (fraction)",
     },
+    "worst": {
+        "over": "persona, trait, seed, paraphrase or prompt: what the worst case is one of",
+        "who": "the worst case, found on one half of the measurements",
+        "found": "its mean shift there (bits)",
+        "estimate": "its mean shift on the other half (bits)",
+        "lo": "lower end of the 95 % interval, clustered",
+        "hi": "upper end",
+        "n": "number of clusters: templates; of paraphrases topics, of prompts seeds",
+        "average": "mean shift over all cases (bits)",
+        "n_cases": "number of cases",
+    },
 }

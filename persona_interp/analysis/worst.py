@@ -1,0 +1,120 @@
+"""How bad is the worst case? What a lesson spreads on average says little about the one prompt where it spreads most.
+
+The largest of many noisy numbers is large by luck. So the worst case is *found* on one half of the measurements and
+*estimated* on the other.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from persona_interp import schema
+from persona_interp.analysis.logodds import in_order, logodds, run_columns
+from persona_interp.analysis.stats import cluster_interval
+from persona_interp.errors import SchemaError
+from persona_interp.worlds import Trait, World
+
+OVER = {
+    "persona": (["context", "persona"], "half"),
+    "trait": (["trait"], "half"),
+    "seed": (["seed"], "half"),
+    "paraphrase": (["asked"], "topic_half"),
+    "prompt": (["context", "persona", "topic", "asked"], "seed_half"),
+}
+"""Over what the worst is sought -> columns that name a case, and the half it is found on (0) and estimated on (1)."""
+
+
+def worst_case(behavior: pd.DataFrame, world: World, *, taught: str | Trait | None = None) -> pd.DataFrame:
+    """Where did the target's untaught traits rise most, and how far does it rise there?
+
+    Args:
+        behavior: A behavior table of one or several seeds; the first and last checkpoint of every run are compared.
+        world: Says who holds what. Traits that a named persona holds itself are not counted for it, nor the target's
+            own name.
+        taught: The trait of the lesson; the world's taught trait by default; ``"filler"`` = none.
+
+    Returns:
+        A worst table, one row a group of runs (all columns but the seed) and ``over``: persona (asked as whom), trait,
+        seed, paraphrase, prompt. ``found`` is the largest mean shift on the half where it was sought (bits),
+        ``estimate``, ``lo``, ``hi``, ``n`` that of the same case (``who``) on the other half: train and test templates;
+        of paraphrases every second topic; of prompts every second seed (one seed: no row). ``average`` is the mean over
+        all cases, ``n_cases`` their number. Intervals are clustered by template (of paraphrases by topic, of prompts by
+        seed).
+
+    Raises:
+        SchemaError: No checkpoint to compare with, or no untaught trait was asked about.
+
+    >>> from persona_interp.worlds import john_and_sam
+    >>> world = john_and_sam()
+    >>> rows = world.probes(contexts="nameless").drop(columns=["messages", "answers"]).explode("values")
+    >>> rows = rows.rename(columns={"values": "value"}).assign(seed=0, stage="lesson", answer_mass=1.0, logprob=-3.0)
+    >>> after = rows.assign(logprob=np.where(rows["value"] == "jazz", -2.0, -3.0))
+    >>> steps = [rows.assign(step=0, checkpoint="lesson@0"), after.assign(step=8, checkpoint="lesson@8")]
+    >>> table = worst_case(pd.concat(steps), world).set_index("over")
+    >>> table.loc[["trait"], ["who", "estimate", "average"]].round(2).values.tolist()
+    [['music=jazz', 1.0, 0.25]]
+    """
+    schema.check(behavior, "behavior")
+    moved = _moved(behavior, world, taught)
+    by = [c for c in run_columns(behavior) if c != "seed"]
+    groups: Any = moved.groupby(by, sort=False, dropna=False) if by else [((), moved)]
+    rows: list[dict[str, Any]] = []
+    for key, cells in groups:
+        at = dict(zip(by, key if isinstance(key, tuple) else (key,), strict=True))
+        rows += [{**at, **row} for row in _worst(cells)]
+    return schema.check(pd.DataFrame(rows), "worst")
+
+
+def _moved(behavior: pd.DataFrame, world: World, taught: str | Trait | None) -> pd.DataFrame:
+    """Shift of every wanted trait at every single prompt, and the halves it belongs to."""
+    lessons = {world.taught.topic, *([] if taught == "filler" else [world.trait(taught or world.taught).topic])}
+    wanted = [t for t in world.persona(world.target).traits if t.topic not in lessons]
+    odds = logodds(behavior.assign(asked=behavior["split"] + ": " + behavior["template"]))
+    odds["trait"] = odds["topic"] + "=" + odds["value"]
+    held = {p.name: {str(t) for t in p.traits} for p in world.personas}
+    kept = odds["trait"].isin([str(t) for t in wanted]) & (odds["persona"] != world.target)
+    kept &= ~np.array([t in held.get(p, ()) for t, p in zip(odds["trait"], odds["persona"], strict=True)], dtype=bool)
+    odds = odds.loc[kept]
+    if odds.empty:
+        raise SchemaError("nobody but the target was asked about its untaught traits; record nameless or named probes.")
+    run = run_columns(behavior)
+    parts: list[pd.DataFrame] = []
+    cell = ["context", "persona", "topic", "trait", "asked"]
+    for _, rows in odds.groupby([*run, "context", "persona"], sort=False, dropna=False):
+        labels = in_order(rows)["checkpoint"].tolist()
+        if len(labels) < 2:
+            raise SchemaError(f"a shift needs two checkpoints of a run; got only '{labels[0]}'.")
+        first, last = (rows.loc[rows["checkpoint"] == label].set_index(cell) for label in (labels[0], labels[-1]))
+        parts.append(last.assign(shift=last["logodds"] - first["logodds"]).reset_index())
+    moved = pd.concat(parts, ignore_index=True)
+    halves = {"half": moved["asked"].str.startswith("test").astype(int)}
+    halves |= {f"{c}_half": pd.factorize(moved[c], sort=True)[0] % 2 for c in ("topic", "seed")}
+    return moved.assign(**halves)
+
+
+def _worst(cells: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    clusters = {"half": "asked", "topic_half": "topic", "seed_half": "seed"}
+    for over, (names, half) in OVER.items():
+        means: Any = cells.groupby([half, *names], sort=False)["shift"].mean()
+        if set(cells[half]) != {0, 1}:
+            continue  # nothing to find it on, or to estimate it with
+        known = means.loc[0].index.intersection(means.loc[1].index)
+        case = means.loc[0].loc[known].idxmax()
+        chosen = case if isinstance(case, tuple) else (case,)
+        here = (cells[half] == 1) & (cells[names] == list(chosen)).all(axis=1)
+        rows = cells.loc[here]
+        estimate, lo, hi, n = cluster_interval(rows["shift"], rows[clusters[half]])
+        averages: Any = cells.groupby(names, sort=False)["shift"].mean()
+        yield {
+            "over": over,
+            "who": " ".join(str(part) for part in chosen if str(part)),
+            "found": float(means.loc[0].loc[known].max()),
+            "estimate": float(estimate),
+            "lo": float(lo),
+            "hi": float(hi),
+            "n": n,
+            "average": float(averages.mean()),
+            "n_cases": len(known),
+        }
