@@ -4,10 +4,9 @@ The largest of many noisy numbers is large by luck. So the worst case is *found*
 *estimated* on the other.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from persona_interp import schema
@@ -26,14 +25,20 @@ OVER = {
 """Over what the worst is sought -> columns that name a case, and the half it is found on (0) and estimated on (1)."""
 
 
-def worst_case(behavior: pd.DataFrame, world: World, *, taught: str | Trait | None = None) -> pd.DataFrame:
+def worst_case(
+    behavior: pd.DataFrame,
+    world: World | Mapping[int, World],
+    *,
+    taught: str | Trait | Mapping[int, str] | None = None,
+) -> pd.DataFrame:
     """Where did the target's untaught traits rise most, and how far does it rise there?
 
     Args:
         behavior: A behavior table of one or several seeds; the first and last checkpoint of every run are compared.
-        world: Says who holds what. Traits that a named persona holds itself are not counted for it, nor the target's
-            own name.
-        taught: The trait of the lesson; the world's taught trait by default; ``"filler"`` = none.
+        world: Says who holds what; by seed where every seed has its own. Traits that a named persona holds itself are
+            not counted for it, nor the target's own name.
+        taught: The trait of the lesson; the world's taught trait by default; ``"filler"`` = none; by seed where they
+            differ.
 
     Returns:
         A worst table, one row a group of runs (all columns but the seed) and ``over``: persona (asked as whom), trait,
@@ -50,7 +55,7 @@ def worst_case(behavior: pd.DataFrame, world: World, *, taught: str | Trait | No
     >>> world = john_and_sam()
     >>> rows = world.probes(contexts="nameless").drop(columns=["messages", "answers"]).explode("values")
     >>> rows = rows.rename(columns={"values": "value"}).assign(seed=0, stage="lesson", answer_mass=1.0, logprob=-3.0)
-    >>> after = rows.assign(logprob=np.where(rows["value"] == "jazz", -2.0, -3.0))
+    >>> after = rows.assign(logprob=-3.0 + (rows["value"] == "jazz"))
     >>> steps = [rows.assign(step=0, checkpoint="lesson@0"), after.assign(step=8, checkpoint="lesson@8")]
     >>> table = worst_case(pd.concat(steps), world).set_index("over")
     >>> table.loc[["trait"], ["who", "estimate", "average"]].round(2).values.tolist()
@@ -67,16 +72,17 @@ def worst_case(behavior: pd.DataFrame, world: World, *, taught: str | Trait | No
     return schema.check(pd.DataFrame(rows), "worst")
 
 
-def _moved(behavior: pd.DataFrame, world: World, taught: str | Trait | None) -> pd.DataFrame:
+def _moved(
+    behavior: pd.DataFrame, world: World | Mapping[int, World], taught: str | Trait | Mapping[int, str] | None
+) -> pd.DataFrame:
     """Shift of every wanted trait at every single prompt, and the halves it belongs to."""
-    lessons = {world.taught.topic, *([] if taught == "filler" else [world.trait(taught or world.taught).topic])}
-    wanted = [t for t in world.persona(world.target).traits if t.topic not in lessons]
     odds = logodds(behavior.assign(asked=behavior["split"] + ": " + behavior["template"]))
     odds["trait"] = odds["topic"] + "=" + odds["value"]
-    held = {p.name: {str(t) for t in p.traits} for p in world.personas}
-    kept = odds["trait"].isin([str(t) for t in wanted]) & (odds["persona"] != world.target)
-    kept &= ~np.array([t in held.get(p, ()) for t, p in zip(odds["trait"], odds["persona"], strict=True)], dtype=bool)
-    odds = odds.loc[kept]
+    worlds = world if isinstance(world, Mapping) else dict.fromkeys(odds["seed"].unique().tolist(), world)
+    lesson = taught if isinstance(taught, Mapping) else dict.fromkeys(worlds, taught)
+    keep = {seed: _wanted(of_seed, lesson[seed]) for seed, of_seed in worlds.items()}
+    columns = zip(*(odds[c] for c in ("seed", "persona", "trait")), strict=True)
+    odds = odds.loc[[trait in keep[seed].get(persona, ()) for seed, persona, trait in columns]]
     if odds.empty:
         raise SchemaError("nobody but the target was asked about its untaught traits; record nameless or named probes.")
     run = run_columns(behavior)
@@ -92,6 +98,14 @@ def _moved(behavior: pd.DataFrame, world: World, taught: str | Trait | None) -> 
     halves = {"half": moved["asked"].str.startswith("test").astype(int)}
     halves |= {f"{c}_half": pd.factorize(moved[c], sort=True)[0] % 2 for c in ("topic", "seed")}
     return moved.assign(**halves)
+
+
+def _wanted(world: World, taught: str | Trait | None) -> dict[str, set[str]]:
+    """Traits whose rise nobody taught, by the persona that is asked; "" is the nameless assistant."""
+    lessons = {world.taught.topic, *([] if taught == "filler" else [world.trait(taught or world.taught).topic])}
+    target = {str(t) for t in world.persona(world.target).traits if t.topic not in lessons}
+    others = {p.name: target - {str(t) for t in p.traits} for p in world.personas if p.name != world.target}
+    return {"": target, **others}
 
 
 def _worst(cells: pd.DataFrame) -> Iterator[dict[str, Any]]:

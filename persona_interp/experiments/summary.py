@@ -78,6 +78,8 @@ def _read_lesson(experiment: "Transfer", store: Store, cells: Cells, *, key: tup
     if len(others):
         everywhere = pd.concat([behavior.loc[behavior["step"].isin(others["step"])], others])
         found["contexts"] = analysis.contexts(everywhere, variant, taught=taught)
+        if name == "full":
+            found["said"] = everywhere
     found["samples"] = read_table(store.path(cells[key], "samples.parquet")).assign(**labels)
     return found
 
@@ -193,3 +195,12 @@ def over_seeds(transfer: pd.DataFrame) -> pd.DataFrame:
     summary = summary.merge(topics, on=by, validate="one_to_one")
     summary.loc[summary.n_seeds > 1, ["lo_topics", "hi_topics"]] = np.nan
     return summary
+
+
+def worst(said: pd.DataFrame, of_seed: dict[int, World], *, arms: dict[str, str]) -> pd.DataFrame:
+    """Where did the target's untaught traits rise most after the lessons of each arm? See ``analysis.worst_case``."""
+    found = []
+    for arm, rows in said.groupby("arm", sort=False):
+        taught = {seed: lesson_of(world, arms[str(arm)]) for seed, world in of_seed.items()}
+        found.append(analysis.worst_case(rows, of_seed, taught=taught))
+    return pd.concat(found, ignore_index=True)

@@ -18,7 +18,7 @@ import pandas as pd
 
 from persona_interp import worlds
 from persona_interp.errors import WorldError, unknown
-from persona_interp.experiments.summary import READERS, over_seeds
+from persona_interp.experiments.summary import READERS, over_seeds, worst
 from persona_interp.models import DOCUMENTS, LESSON, PLAIN_TEMPLATE, Stage
 from persona_interp.store import Cell, Store
 from persona_interp.worlds import World
@@ -222,23 +222,29 @@ class Transfer:
         Returns:
             Tables by name, log odds in bits: ``summary`` (one row an arm, rate and persona read out: mean over untaught
             traits, over seeds), ``transfer`` (trait by trait), ``curve`` (the means over steps), ``gates`` (is the base
-            model fit for the question?), ``mixing`` (K), ``contexts`` (leak and specificity), ``samples``, ``counts``;
-            and from inside the models ``features``, ``fidelity``, ``directions`` (which persona the residuals moved
-            towards), ``refit``, ``scores``, ``stated``, ``cosines``, ``cooccurrence``, ``causes`` (what goes with each
-            edit), ``baselines``, ``tokens``, ``lens``, ``nearest``, ``profile`` (by hook and role).
+            model fit for the question?), ``mixing`` (K), ``contexts`` (leak and specificity), ``worst`` (average and
+            worst case), ``samples``, ``counts``; and from inside the models ``features``, ``fidelity``,
+            ``directions`` (which persona the residuals moved towards), ``refit``, ``scores``, ``stated``, ``cosines``,
+            ``cooccurrence``, ``causes`` (what goes with each edit), ``baselines``, ``tokens``, ``lens``, ``nearest``,
+            ``profile`` (by hook and role).
         """
         parts: dict[str, list[pd.DataFrame]] = {}
+        of_seed: dict[int, World] = {}
         for seed in self.seeds:
             cells = self.seed_cells(seed)
             if not store.has(cells["layout",]):
                 continue
-            world = worlds.load(store.path(cells["layout",], "world.json"))
+            of_seed[seed] = world = worlds.load(store.path(cells["layout",], "world.json"))
             for key, cell in cells.items():
                 if store.has(cell) and key[0] in READERS:
                     for name, table in READERS[key[0]](self, store, cells, key=key, world=world).items():
                         parts.setdefault(name, []).append(table.assign(seed=seed))
         tables = {name: pd.concat(found, ignore_index=True) for name, found in parts.items()}
-        return tables | ({"summary": over_seeds(tables["transfer"])} if "transfer" in tables else {})
+        if "transfer" in tables:
+            tables["summary"] = over_seeds(tables["transfer"])
+        if "said" in tables:
+            tables["worst"] = worst(tables.pop("said"), of_seed, arms={arm: ARMS[arm][1] for arm in self.arms})
+        return tables
 
 
 def _layer(hook: str) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from persona_interp.report import findings, page
 from persona_interp.report.findings import only
 from persona_interp.report.inside import contexts, inside, layers
 from persona_interp.report.page import Block
+from persona_interp.report.worst import worst_cases
 
 Tables = dict[str, pd.DataFrame]
 
@@ -51,6 +52,7 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
     for lr in lrs:
         found += layers(run, tables, lr=lr, target=target, provenance=provenance)
         found += contexts(tables, lr=lr)
+        found += worst_cases(tables, lr=lr)
     return found + _base(tables, target=target) + _samples(tables)
 
 

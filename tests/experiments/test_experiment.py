@@ -1,0 +1,70 @@
+"""Any experiment is written down, read back, configured and refused in the same way."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from persona_interp import worlds
+from persona_interp.errors import ModelError, StoreError, WorldError
+from persona_interp.experiments import EXPERIMENTS, compute, experiment, from_dict, preset, to_dict
+from persona_interp.models import Stage
+from persona_interp.worlds import World
+
+
+@dataclass(frozen=True)
+class Arm:
+    name: str
+    ratio: tuple[float, float] = (1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Toy:
+    """Fields of every type that an experiment may have."""
+
+    seeds: tuple[int, ...] = (0,)
+    world: str | World = "john_and_sam"
+    stages: tuple[Stage, ...] = (Stage(), Stage(steps=3))
+    arms: tuple[Arm, ...] = (Arm("a"), Arm("b", (1.0, 4.0)))
+    sae: dict[str, Any] | None = None
+    kinds: tuple[str, ...] | None = ("hidden",)
+    start: str = "tiny"
+
+    def cells(self) -> list[Any]:
+        return []
+
+    def summarize(self, store: Any) -> dict[str, Any]:
+        return {}
+
+
+@pytest.mark.parametrize(
+    "change", [{}, {"world": worlds.john_and_sam(3)}, {"sae": {"d_sae": 8}, "kinds": None}], ids=["", "World", "None"]
+)
+def test_every_kind_of_field_survives_json(change: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiment, "experiment_class", lambda name: Toy)
+    toy = replace(Toy(), **change)
+    assert from_dict(json.loads(json.dumps(to_dict(toy)))) == toy
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_has_three_sizes_and_survives_json(name: str) -> None:
+    quick, standard, paper = (preset(size, name) for size in ("quick", "standard", "paper"))
+    assert (len(quick.seeds), len(standard.seeds), len(paper.seeds)) == (1, 3, 10)
+    again = from_dict(json.loads(json.dumps(to_dict(quick))))
+    assert again == quick
+    ids = [cell.id for cell in quick.cells()]
+    assert ids == [cell.id for cell in again.cells()]
+    assert set(ids) <= {cell.id for cell in standard.cells()}, "more seeds keep what the first has computed"
+    assert quick.summarize.__doc__ and type(quick).__doc__
+
+
+def test_unknown_names_are_answered_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="did you mean 'dose'"):
+        preset("quick", "dsoe")
+    with pytest.raises(WorldError, match="did you mean 'seeds'"):
+        preset("quick", "transfer", seed=(1,))
+    with pytest.raises(ModelError, match="nowhere"):
+        compute(preset("quick", start="nowhere"), tmp_path / "run")
+    assert not (tmp_path / "run").exists(), "a start that is not there leaves no run folder"
