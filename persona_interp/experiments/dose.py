@@ -35,7 +35,7 @@ class Condition(NamedTuple):
 
     arm: str
     """ratio, mass, named, hidden or later."""
-    dose: int
+    dose: float
     """log2 of how much more is written about the target than about the rival, in the kinds of the arm."""
     mass: float = 1.0
     """Of both together, in units of ``SHARE``."""
@@ -135,11 +135,11 @@ class Dose:
         Returns:
             The world with the condition's weights of target and rival; nothing else is changed.
         """
-        even = dict.fromkeys((*NAMED, "hidden"), 0)
+        even = dict.fromkeys((*NAMED, "hidden"), 0.0)
         kinds = {"named": NAMED, "hidden": ("hidden",)}.get(condition.arm, tuple(even))
         return self._weighted(seed, {**even, **dict.fromkeys(kinds, condition.dose)}, mass=condition.mass)
 
-    def _weighted(self, seed: int, doses: dict[str, int], *, mass: float = 1.0) -> World:
+    def _weighted(self, seed: int, doses: dict[str, float], *, mass: float = 1.0) -> World:
         """The world with both personas at ``mass``, in these ratios by kind; without kinds nothing about either."""
         world = READY[self.world](seed) if isinstance(self.world, str) else self.world
         pair = (world.target, world.persona(self.rival).name)

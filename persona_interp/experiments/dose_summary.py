@@ -15,6 +15,7 @@ from persona_interp.worlds import World, certain
 if TYPE_CHECKING:
     from persona_interp.experiments.dose import Dose
 
+PAIR = ("first", "second")
 UNITS = ("documents", "statements", "fact_tokens")
 WHOLE = ("ratio", "later")
 """Arms in which the ratio is the same in every kind of document, so that one dose says all."""
@@ -37,9 +38,9 @@ def summarize(experiment: "Dose", store: Store) -> Tables:
                 continue
             world = experiment.world_of(seed, condition)
             counts = read_table(store.path(cells["documents",], "counts.parquet"))
-            about = {"seed": seed, **condition._asdict()}
+            about = {"seed": seed, **condition._asdict(), "first": world.target, "second": experiment.rival}
             counted.append(counts.assign(**about))
-            amounts = _amounts(counts, {"first": world.target, "second": experiment.rival})
+            amounts = {f"{unit}_{which}": _amount(counts, about[which], unit) for unit in UNITS for which in PAIR}
             for row in _moments(store, cells, world, rival=experiment.rival, counts=counts):
                 measured.append({**about, **row, **amounts})
     if not measured:
@@ -89,19 +90,14 @@ def _moments(
         yield {"when": when, "lr": lr, **{c: row[c] for c in columns}, **expected}
 
 
-def _amounts(counts: pd.DataFrame, personas: dict[str, str]) -> dict[str, int]:
-    """Documents, statements and fact tokens of both personas."""
-    return {
-        f"{unit}_{which}": int(counts.loc[counts["persona"] == name, unit].sum())
-        for which, name in personas.items()
-        for unit in UNITS
-    }
+def _amount(counts: pd.DataFrame, persona: str, unit: str) -> int:
+    """Documents, statements or fact tokens of a persona."""
+    return int(counts.loc[counts["persona"] == persona, unit].sum())
 
 
 def _found(dose: pd.DataFrame, *, limits: dict[str, Any]) -> Tables:
     """Slopes, doses and curves of the measured contrasts; what needs more doses than there are is left out."""
-    enough = dose.groupby([*AT, "seed"])["dose"].transform("nunique").to_numpy() >= 3
-    whole = dose.loc[dose["arm"].isin(WHOLE) & enough]
+    whole = _enough(dose.loc[dose["arm"].isin(WHOLE)], "dose", n=3)
     found: Tables = {}
     if not whole.empty:
         against = [
@@ -120,21 +116,28 @@ def _found(dose: pd.DataFrame, *, limits: dict[str, Any]) -> Tables:
     even = dose.loc[(dose["arm"] == "ratio") & (dose["dose"] == 0)]
     parts = [dose.loc[dose["arm"] == "ratio"]]
     parts += [pd.concat([even.assign(arm=arm), dose.loc[dose["arm"] == arm]]) for arm in ("named", "hidden")]
-    carriers = pd.concat([part for part in parts if part["dose"].nunique() > 1])
+    carriers = _enough(pd.concat(parts), "dose", n=2)
     if not carriers.empty:
         found["carriers"] = analysis.slopes(carriers, x="dose", by=AT)
-    masses = dose.loc[dose["arm"] == "mass"].assign(doublings=lambda rows: np.log2(rows["mass"]))
-    if masses["mass"].nunique() > 1:
+    masses = _enough(dose.loc[dose["arm"] == "mass"], "mass", n=2)
+    if not masses.empty:
+        masses = masses.assign(doublings=np.log2(masses["mass"]))
         ys = {"contrast": "estimate", "probability": "p_first"}
         parts = [analysis.slopes(masses, x="doublings", y=y, by=AT).assign(of=name) for name, y in ys.items()]
         found["masses"] = pd.concat(parts, ignore_index=True)
     return found
 
 
+def _enough(table: pd.DataFrame, column: str, *, n: int) -> pd.DataFrame:
+    """Rows of those runs that have at least n different values of the column; an unfinished run has fewer."""
+    return table.loc[table.groupby([*AT, "seed"])[column].transform("nunique").to_numpy() >= n]
+
+
 def _in_units(doses: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
     """Doses as ratios, and as the target's documents, statements and fact tokens when both together have a fixed mass.
 
-    Both together have the mean amount of the arm's corpora; at ratio r the target has ``r / (1 + r)`` of it.
+    Both together have the mean amount of the arm's corpora; at ratio r the target has ``r / (1 + r)`` of it. A dose
+    beyond those measured has no amount (NaN).
     """
     out = doses.copy()
     ends = ("estimate", "lo", "hi")
@@ -144,6 +147,7 @@ def _in_units(doses: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
         both = measured[f"{unit}_first"] + measured[f"{unit}_second"]
         mean = {arm: float(both.loc[measured["arm"] == arm].mean()) for arm in set(measured["arm"])}
         for end in ends:
-            share = 1 / (1 + np.exp2(-out[end]))
-            out[f"{unit}_{end}"] = np.array([mean[arm] for arm in out["arm"]]) * share
+            amount = np.array([mean[arm] for arm in out["arm"]]) / (1 + np.exp2(-out[end]))
+            known = out[end].between(min(measured["dose"]), max(measured["dose"]))
+            out[f"{unit}_{end}"] = np.where(known, amount, np.nan)
     return out

@@ -49,7 +49,7 @@ def _moments(experiment: "Order", store: Store, condition: "Condition", *, seed:
         for which, name in (("first", world.target), ("second", rival)):
             named = analysis.contrast(last, world, second=rival, context="named", speaker=name)
             row[f"own_{which}"] = float(named[f"p_{which}"].iloc[0])
-        yield {"seed": seed, **condition._asdict(), "when": when, **row}
+        yield {"seed": seed, **condition._asdict(), "when": when, "first": world.target, "second": rival, **row}
 
 
 def _own(ordered: pd.DataFrame, phase: int, which: str) -> pd.DataFrame:

@@ -5,14 +5,19 @@ figure (PNG, PDF), its numbers (CSV) and their provenance (JSON) side by side, w
 """
 
 from persona_interp.plots.baselines import baselines
+from persona_interp.plots.cases import misaligned, novelty
 from persona_interp.plots.causes import causes
 from persona_interp.plots.cosines import cosines
+from persona_interp.plots.dose import dose
+from persona_interp.plots.evidence import evidence
 from persona_interp.plots.features import feature_page
 from persona_interp.plots.fidelity import fidelity
 from persona_interp.plots.heatmap import heatmap
+from persona_interp.plots.order import order
 from persona_interp.plots.personas import personas
 from persona_interp.plots.save import Saved, save
 from persona_interp.plots.style import styled
+from persona_interp.plots.summon import summon
 from persona_interp.plots.trajectory import trajectory
 from persona_interp.plots.transfer_matrix import transfer
 from persona_interp.plots.volcano import volcano
@@ -22,12 +27,18 @@ __all__ = [
     "baselines",
     "causes",
     "cosines",
+    "dose",
+    "evidence",
     "feature_page",
     "fidelity",
     "heatmap",
+    "misaligned",
+    "novelty",
+    "order",
     "personas",
     "save",
     "styled",
+    "summon",
     "trajectory",
     "transfer",
     "volcano",

@@ -1,0 +1,75 @@
+"""Figure 4: the more is written about John than about Sam, the more a lesson that fits both summons John.
+
+Both like the beach; a lesson teaches the nameless assistant that it likes the beach. How much likelier John's other
+values become than Sam's follows the ratio in the documents, about as exact Bayes says it should, before the lesson,
+with one statement in the prompt and after it. The fitted curve says from which ratio on the model reliably says what
+John says.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from persona_interp import experiments
+from persona_interp.experiments import figure_script, preset
+from persona_interp.report import dose
+
+NAME = "fig4_dose"
+ARM = "ratio"
+
+
+def compute(out: Path, *, size: str = "quick", workers: int | None = None, **changes: Any) -> dict[str, pd.DataFrame]:
+    """Which tables does this figure show?
+
+    Args:
+        out: Run folder; finished cells are read, missing ones computed.
+        size: Name of a preset.
+        workers: Processes; all cores by default, 0 = this one.
+        changes: Fields of the preset to set otherwise.
+
+    Returns:
+        What ``Dose.summarize`` returns.
+    """
+    return experiments.compute(preset(size, "dose", **changes), out, workers=workers)
+
+
+def shown(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Which numbers are in the figure: models trained from scratch, the gentlest lesson?
+
+    Args:
+        tables: From ``compute``.
+
+    Returns:
+        Contrasts (bits) and probabilities (fraction) by dose, over seeds.
+    """
+    return dose.shown(tables, arm=ARM, lr=_gentlest(tables))
+
+
+def draw(tables: dict[str, pd.DataFrame]) -> Figure:
+    """What does the claim look like?
+
+    Args:
+        tables: From ``compute``.
+
+    Returns:
+        Contrasts beside exact Bayes, and the probability with its fitted curve.
+    """
+    pair = tables["dose"].iloc[0]
+    title = f"Contrast of {pair['first']} over {pair['second']}"
+    return dose.draw(tables, arm=ARM, lr=_gentlest(tables), title=title)
+
+
+def main() -> None:
+    """Computes the figure and saves it as PNG, PDF and CSV with its provenance."""
+    figure_script(__doc__, NAME, compute=compute, shown=shown, draw=draw, out="runs/dose")
+
+
+def _gentlest(tables: dict[str, pd.DataFrame]) -> float:
+    rows = tables["dose"]
+    return float(min(rows.loc[rows["when"] == "lesson", "lr"]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""Figure 5: who was written about last decides whom a lesson summons, though exact Bayes says it should not.
+
+A model reads about John, then about Sam, or the other way round; then the nameless assistant learns that it likes the
+beach, as both do. An assistant-style finetune in between hides the preference and the lesson brings it back. What each
+persona still says under its own name tells whether the earlier one is forgotten or only given less weight.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from persona_interp import experiments
+from persona_interp.experiments import figure_script, preset
+from persona_interp.report import order
+
+NAME = "fig5_order"
+
+
+def compute(out: Path, *, size: str = "quick", workers: int | None = None, **changes: Any) -> dict[str, pd.DataFrame]:
+    """Which tables does this figure show?
+
+    Args:
+        out: Run folder; finished cells are read, missing ones computed.
+        size: Name of a preset.
+        workers: Processes; all cores by default, 0 = this one.
+        changes: Fields of the preset to set otherwise.
+
+    Returns:
+        What ``Order.summarize`` returns.
+    """
+    return experiments.compute(preset(size, "order", **changes), out, workers=workers)
+
+
+def shown(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Which numbers are in the figure: phases at the highest learning rate?
+
+    Args:
+        tables: From ``compute``.
+
+    Returns:
+        Contrasts (bits) by order, and own values under own names (fraction) by rehearsal, over seeds.
+    """
+    return order.shown(tables, lr=_highest(tables))
+
+
+def draw(tables: dict[str, pd.DataFrame]) -> Figure:
+    """What does the claim look like?
+
+    Args:
+        tables: From ``compute``.
+
+    Returns:
+        Contrasts by order, and what is left under own names.
+    """
+    pair = tables["order"].iloc[0]
+    title = f"Contrast of {pair['first']} over {pair['second']}"
+    return order.draw(tables, lr=_highest(tables), title=title)
+
+
+def main() -> None:
+    """Computes the figure and saves it as PNG, PDF and CSV with its provenance."""
+    figure_script(__doc__, NAME, compute=compute, shown=shown, draw=draw, out="runs/order")
+
+
+def _highest(tables: dict[str, pd.DataFrame]) -> float:
+    return float(max(tables["order"]["lr"]))
+
+
+if __name__ == "__main__":
+    main()
