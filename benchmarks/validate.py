@@ -13,6 +13,7 @@ import itertools
 import math
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,11 @@ import pandas as pd
 from claim import Claim, expected, held_by, log_odds, spread
 from exact_claims import bayes_claims, repeat_claims
 from inside_claims import feature_claims, persona_claims
+from interval_claims import interval_claims
 
-GROUPS = ("bayes", "repeat", "transfer", "features", "personas")
+EXPERIMENTS = ("dose", "order", "evidence", "summon", "agreement", "generators")
+"""Groups of one experiment each: ``<name>_claims(seeds, world_file, out)`` in the file of that name."""
+GROUPS = ("bayes", "repeat", "intervals", "transfer", "features", "personas", *EXPERIMENTS)
 
 
 def transfer_runs(seeds: list[int], world_file: str | None, out: Path, *, inside: bool) -> list[dict[str, Any]]:
@@ -130,6 +134,8 @@ def claims(args: argparse.Namespace) -> Iterator[Claim]:
         yield from bayes_claims(seeds, args.world)
     if "repeat" in args.claims:
         yield from repeat_claims(seeds, args.world)
+    if "intervals" in args.claims:
+        yield from interval_claims()
     if {"transfer", "features", "personas"} & set(args.claims):
         inside = bool({"features", "personas"} & set(args.claims))
         runs = transfer_runs(seeds, args.world, args.out, inside=inside)
@@ -139,6 +145,9 @@ def claims(args: argparse.Namespace) -> Iterator[Claim]:
             yield from feature_claims(runs)
         if "personas" in args.claims:
             yield from persona_claims(runs)
+    for name in EXPERIMENTS:
+        if name in args.claims:
+            yield from getattr(import_module(f"{name}_claims"), f"{name}_claims")(seeds, args.world, args.out)
 
 
 def main() -> int:
