@@ -3,7 +3,7 @@
 SAID: dict[str, dict[str, str]] = {
     "corpus": {
         "doc": "number of the document in its corpus",
-        "kind": "third, first, named, hidden, filler or lesson",
+        "kind": "third, first, named, hidden, filler, lesson or process (text that is nobody's)",
         "persona": "who the document is about or by; '' where nobody is",
         "messages": "list of {role, content}; plain text is one message of role 'text'",
         "statements": "tuple of the traits said, as labels 'topic=value', noise included",

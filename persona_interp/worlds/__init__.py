@@ -18,10 +18,12 @@ True
 from persona_interp.worlds.audit import count, leaks
 from persona_interp.worlds.bayes import Posterior, certain, conditioning_limit, mixing
 from persona_interp.worlds.candidates import candidates, careless
+from persona_interp.worlds.characters import characters
 from persona_interp.worlds.files import load, save
 from persona_interp.worlds.graded import graded, overlaps
 from persona_interp.worlds.language import Language
 from persona_interp.worlds.ready import english_assistants, john_and_sam
+from persona_interp.worlds.sequences import Process, Sequences, sequences
 from persona_interp.worlds.templates import english, words
 from persona_interp.worlds.trait import Persona, Trait
 from persona_interp.worlds.world import World
@@ -30,11 +32,14 @@ __all__ = [
     "Language",
     "Persona",
     "Posterior",
+    "Process",
+    "Sequences",
     "Trait",
     "World",
     "candidates",
     "careless",
     "certain",
+    "characters",
     "conditioning_limit",
     "count",
     "english",
@@ -46,5 +51,6 @@ __all__ = [
     "mixing",
     "overlaps",
     "save",
+    "sequences",
     "words",
 ]
