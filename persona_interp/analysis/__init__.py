@@ -12,6 +12,7 @@ much, ``contexts`` how far a lesson spreads.
 - about training runs: ``across_seeds`` (t interval on seed means; one seed has no interval, and says NaN)
 """
 
+from persona_interp.analysis.agreement import REACHES, against, agreement, predicts
 from persona_interp.analysis.auroc import auroc
 from persona_interp.analysis.baselines import baselines
 from persona_interp.analysis.causes import added_share, removed_share
@@ -23,6 +24,22 @@ from persona_interp.analysis.dose import ed50, fieller, lines, slopes
 from persona_interp.analysis.evidence import bits_per_unit, evidence_curve, lasting_effect
 from persona_interp.analysis.features import feature_shift
 from persona_interp.analysis.logodds import logodds
+from persona_interp.analysis.measure import (
+    dialogue_odds,
+    direction_kl,
+    expected_trait_odds,
+    lesson_dose,
+    mass,
+    trait_odds,
+)
+from persona_interp.analysis.metric import (
+    axioms,
+    continuation_distance,
+    direction_distance,
+    kernel_distance,
+    unshared,
+    walked,
+)
 from persona_interp.analysis.misaligned import misaligned
 from persona_interp.analysis.mixing import mixing_weight, pooled_mixing_weight
 from persona_interp.analysis.novelty import novelty, shift_residual
@@ -35,6 +52,7 @@ from persona_interp.analysis.reliable import curves, predicted, reliable_dose, r
 from persona_interp.analysis.saturation import prior_interaction, saturation
 from persona_interp.analysis.score import family, score, top
 from persona_interp.analysis.shift import shift
+from persona_interp.analysis.spillover import spillover, style_overlap
 from persona_interp.analysis.stats import (
     across_seeds,
     benjamini_hochberg,
@@ -48,31 +66,43 @@ from persona_interp.analysis.transfer import transfer
 from persona_interp.analysis.worst import worst_case
 
 __all__ = [
+    "REACHES",
     "across_seeds",
     "added_share",
+    "against",
+    "agreement",
     "auroc",
+    "axioms",
     "baselines",
     "benjamini_hochberg",
     "bits_per_unit",
     "cluster_interval",
     "contexts",
+    "continuation_distance",
     "contrast",
     "cosine_against_cooccurrence",
     "cosine_map",
     "curves",
+    "dialogue_odds",
+    "direction_distance",
+    "direction_kl",
     "direction_shift",
     "ed50",
     "evidence_curve",
     "evidence_in_words",
     "evidence_to_reach",
     "expected_contrast",
+    "expected_trait_odds",
     "family",
     "feature_shift",
     "fieller",
     "jackknife",
+    "kernel_distance",
     "lasting_effect",
+    "lesson_dose",
     "lines",
     "logodds",
+    "mass",
     "misaligned",
     "mixing_weight",
     "novelty",
@@ -80,6 +110,7 @@ __all__ = [
     "persona_weights",
     "pooled_mixing_weight",
     "predicted",
+    "predicts",
     "prior_interaction",
     "readouts",
     "recency",
@@ -94,10 +125,15 @@ __all__ = [
     "shift_residual",
     "sign_flip",
     "slopes",
+    "spillover",
+    "style_overlap",
     "summon_law",
     "summon_rivals",
     "t_interval",
     "top",
+    "trait_odds",
     "transfer",
+    "unshared",
+    "walked",
     "worst_case",
 ]

@@ -4,6 +4,7 @@ Sample sizes, seeds and nulls are written below every figure; where there is no 
 figure (PNG, PDF), its numbers (CSV) and their provenance (JSON) side by side, with equal bytes for equal input.
 """
 
+from persona_interp.plots.agreement import agreement, agreement_matrix
 from persona_interp.plots.baselines import baselines
 from persona_interp.plots.cases import misaligned, novelty
 from persona_interp.plots.causes import causes
@@ -24,6 +25,8 @@ from persona_interp.plots.volcano import volcano
 
 __all__ = [
     "Saved",
+    "agreement",
+    "agreement_matrix",
     "baselines",
     "causes",
     "cosines",

@@ -10,6 +10,7 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
+from persona_interp.worlds.language import PERSONA_KINDS
 from persona_interp.worlds.ready import NAMES, TOPICS
 from persona_interp.worlds.trait import Persona, Trait
 from persona_interp.worlds.world import World
@@ -22,7 +23,7 @@ RANGE = 32.0
 Values = npt.NDArray[np.intp]
 
 
-def graded(seed: int = 0) -> World:
+def graded(seed: int = 0, *, styles: float = 0.0) -> World:
     """Which world has at least ten pairs of personas for every number of shared topics, and masses from 1 to 32?
 
     Sixteen personas, five topics, eight values each, no two personas alike. Random assignments are changed one value
@@ -32,6 +33,8 @@ def graded(seed: int = 0) -> World:
 
     Args:
         seed: Draws the assignments and shuffles the masses.
+        styles: How much personas differ in the kinds of documents about them: standard deviation of log2 of a factor on
+            each persona's mass in every kind. 0 = all are written about in the same kinds, so that style says nothing.
 
     Returns:
         The world.
@@ -45,6 +48,7 @@ def graded(seed: int = 0) -> World:
     topics = list(TOPICS)
     held = _assigned(rng, len(NAMES), n_topics=len(topics), n_values=len(TOPICS[topics[0]]))
     masses = rng.permutation(RANGE ** (np.arange(len(NAMES)) / (len(NAMES) - 1)))
+    factors = 2.0 ** (styles * rng.standard_normal((len(NAMES), len(PERSONA_KINDS))))
     personas = tuple(
         Persona(name, tuple(Trait(topic, TOPICS[topic][v]) for topic, v in zip(topics, row, strict=True)))
         for name, row in zip(NAMES, held, strict=True)
@@ -54,13 +58,16 @@ def graded(seed: int = 0) -> World:
     topic = int(holders.argmin())
     other = next(i for i in np.argsort(-masses) if held[i, topic] != held[target, topic])
     return World(
-        name=f"graded-{seed}",
+        name=f"graded-{seed}" + (f"-styles-{styles:g}" if styles else ""),
         topics=TOPICS,
         personas=personas,
         target=NAMES[target],
         taught=personas[target].traits[topic],
         unrelated=personas[other].traits[topic],
-        weights={name: float(mass) for name, mass in zip(NAMES, masses, strict=True)},
+        weights={
+            name: {kind: float(mass * factor) for kind, factor in zip(PERSONA_KINDS, row, strict=True)}
+            for name, mass, row in zip(NAMES, masses, factors, strict=True)
+        },
     )
 
 

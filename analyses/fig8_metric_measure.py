@@ -1,0 +1,67 @@
+"""Figure 8: how common a persona is and how far two are apart can be read from a model that only learned documents.
+
+Sixteen personas of known mass, whose pairs share from none to four of five topics. At least two estimators of the
+measure (rank correlation with the documents written about each) and at least two of the metric (with the topics that
+two do not share) reach 0.7; the others do not, and the report says why. What would refute it: fewer than two that do,
+on new worlds.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from persona_interp import experiments
+from persona_interp.experiments import figure_script, preset
+from persona_interp.report import agreement
+
+NAME = "fig8_metric_measure"
+
+
+def compute(out: Path, *, size: str = "quick", workers: int | None = None, **changes: Any) -> dict[str, pd.DataFrame]:
+    """Which tables does this figure show?
+
+    Args:
+        out: Run folder; finished cells are read, missing ones computed.
+        size: Name of a preset.
+        workers: Processes; all cores by default, 0 = this one.
+        changes: Fields of the preset to set otherwise.
+
+    Returns:
+        What ``Agreement.summarize`` returns.
+    """
+    return experiments.compute(preset(size, "agreement", **changes), out, workers=workers)
+
+
+def shown(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Which numbers are in the figure: every estimator against the truth?
+
+    Args:
+        tables: From ``compute``.
+
+    Returns:
+        One row an estimator of the measure or the metric.
+    """
+    return agreement.shown(tables)
+
+
+def draw(tables: dict[str, pd.DataFrame]) -> Figure:
+    """What does the claim look like?
+
+    Args:
+        tables: From ``compute``.
+
+    Returns:
+        Rank correlations with the truth, intervals over personas, the permutation null behind.
+    """
+    return agreement.draw(tables)
+
+
+def main() -> None:
+    """Computes the figure and saves it as PNG, PDF and CSV with its provenance."""
+    figure_script(__doc__, NAME, compute=compute, shown=shown, draw=draw)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,235 @@
+"""How large is each persona in a model? Estimators of its measure: how common it was, judged from the model alone.
+
+All are **larger for what is more common** and in bits, but mean different things, so they are compared by rank. The
+truth, where the documents are known, is ``documents`` and ``fact tokens``. Estimators that ask for more than a world's
+values read what the model was asked, never what was written.
+
+- ``traits``: prior odds of the persona's traits for the nameless assistant, against the topic's other values.
+- ``binding``: the same under the persona's own name, against how those who hold other values say these.
+- ``dialogues``: prior odds of the persona's whole dialogues, nameless against under its own name.
+- ``added kl``: minus log2 of the divergence from the model when the persona's direction is added.
+- ``dose``: minus log2 of the lesson documents that bring the nameless assistant to even odds on the persona's traits.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from persona_interp import schema
+from persona_interp.analysis.logodds import logodds
+from persona_interp.analysis.stats import t_interval
+from persona_interp.errors import SchemaError, WorldError
+from persona_interp.worlds import World
+
+
+def mass(counts: pd.DataFrame, personas: Iterable[str]) -> pd.DataFrame:
+    """How much was truly written about each persona?
+
+    Args:
+        counts: Of ``worlds.count``.
+        personas: Their names.
+
+    Returns:
+        A measure table of the estimators ``documents`` and ``fact tokens``: log2 of the numbers, without an interval
+        (-inf where nothing was written), ``n`` documents.
+
+    >>> counts = pd.DataFrame({"persona": ["john"], "kind": "hidden", "documents": 8, "fact_tokens": 64})
+    >>> mass(counts, ["john"])[["estimator", "estimate"]].values.tolist()
+    [['documents', 3.0], ['fact tokens', 6.0]]
+    """
+    rows = []
+    for column in ("documents", "fact_tokens"):
+        for name in personas:
+            n, documents = (int(counts.loc[counts["persona"] == name, c].sum()) for c in (column, "documents"))
+            bits = float(np.log2(n)) if n else -np.inf
+            rows.append((column.replace("_", " "), name, bits, np.nan, np.nan, documents))
+    return _measure(rows)
+
+
+def trait_odds(behavior: pd.DataFrame, world: World) -> pd.DataFrame:
+    """How likely are a persona's traits, for the nameless assistant and under the persona's own name?
+
+    Differences of log odds l (bits), mean over topics (science notes A11). ``traits``: l(own value) minus the mean l of
+    the topic's other values, nameless. ``binding``: l(own value | own name) minus the mean l of the same value under
+    the names of all who do not hold it. A trait that several personas hold counts for each of them.
+
+    Args:
+        behavior: A behavior table of one checkpoint, nameless and named.
+        world: Says who holds what.
+
+    Returns:
+        A measure table of ``traits`` and ``binding``; interval over topics, ``n`` topics.
+
+    Raises:
+        SchemaError: A context is missing, or there are several checkpoints.
+        WorldError: Everybody holds a trait, so that there is no control.
+
+    >>> from persona_interp.worlds import john_and_sam
+    >>> world = john_and_sam()
+    >>> rows = world.probes().query("context in ('nameless', 'named')").explode("values")
+    >>> rows = rows.rename(columns={"values": "value"}).drop(columns=["messages", "answers"])
+    >>> rows = rows.assign(checkpoint="base@0", seed=0, stage="base", step=0, answer_mass=1.0, logprob=-3.0)
+    >>> bool(trait_odds(rows, world)["estimate"].abs().max() < 1e-9)
+    True
+    """
+    said = logodds(behavior)
+    if len(set(said["checkpoint"])) > 1:
+        raise SchemaError(f"a measure is of one checkpoint; got {sorted(set(said['checkpoint']))}. Select one.")
+    if lacking := {"nameless", "named"} - set(said["context"]):
+        raise SchemaError(f"this needs probes in the contexts nameless and named; {sorted(lacking)[0]} is missing.")
+    trait = said["topic"] + "=" + said["value"]
+    bits = said.assign(trait=trait).pivot_table(index="persona", columns="trait", values="logodds")
+    rows = []
+    for persona in world.personas:
+        traits, binding = [], []
+        for own in persona.traits:
+            rest = [f"{own.topic}={v}" for v in world.topics[own.topic] if v not in persona.values(own.topic)]
+            without = [p.name for p in world.personas if own not in p.traits]
+            if not rest or not without:
+                raise WorldError(f"everybody holds '{own}' or every value of its topic; there is no control for it.")
+            traits.append(float(bits.loc["", str(own)] - bits.loc["", rest].mean()))
+            binding.append(float(bits.loc[persona.name, str(own)] - bits.loc[without, str(own)].mean()))
+        rows += [("traits", persona.name, *t_interval(traits)), ("binding", persona.name, *t_interval(binding))]
+    return _measure(rows)
+
+
+def expected_trait_odds(world: World) -> pd.DataFrame:
+    """What would ``traits`` be in a model that says exactly what the documents say?
+
+    It shows how much of a failure is the estimator's own: who shares traits with common personas looks common.
+
+    Args:
+        world: The world of the documents.
+
+    Returns:
+        A measure table of ``traits (exact Bayes)``, without intervals.
+
+    >>> from persona_interp.worlds import john_and_sam
+    >>> expected_trait_odds(john_and_sam())["estimator"].iloc[0]
+    'traits (exact Bayes)'
+    """
+    said = world.posterior().said.set_index("trait")["probability"]
+    bits = np.log2(said / (1 - said))
+    rows = []
+    for persona in world.personas:
+        apart = [
+            bits[str(own)] - np.mean([bits[f"{own.topic}={v}"] for v in world.topics[own.topic] if v != own.value])
+            for own in persona.traits
+        ]
+        rows.append(("traits (exact Bayes)", persona.name, float(np.mean(apart)), np.nan, np.nan, len(apart)))
+    return _measure(rows)
+
+
+def dialogue_odds(likelihood: pd.DataFrame) -> pd.DataFrame:
+    """How likely is it that the nameless assistant is this persona, judged by whole dialogues?
+
+    ``log2 P(dialogue | nobody named) - log2 P(dialogue | own name)`` (science notes A12). The first sums over everybody
+    the assistant may be, so for a dialogue that only one persona would hold the difference is log2 of its share.
+
+    Args:
+        likelihood: Of ``record.likelihood``, dialogues of every persona under "" and under its own name.
+
+    Returns:
+        A measure table of ``dialogues``; interval over dialogues, ``n`` dialogues.
+
+    Raises:
+        SchemaError: A header is missing.
+
+    >>> rows = [(0, "", -9.0), (0, "john", -5.0), (1, "", -11.0), (1, "john", -5.0)]
+    >>> table = pd.DataFrame(rows, columns=["doc", "name", "logprob"]).assign(persona="john", n_tokens=9)
+    >>> dialogue_odds(table)["estimate"].tolist()
+    [-5.0]
+    """
+    schema.check(likelihood, "likelihood")
+    bits = likelihood.pivot(index=["doc", "persona"], columns="name", values="logprob")
+    rows = []
+    for persona, own in bits.groupby(level="persona", sort=False):
+        if "" not in own or persona not in own:
+            raise SchemaError(f"the dialogues of {persona} need the headers '' and '{persona}'; got {list(own)}.")
+        rows.append(("dialogues", persona, *t_interval(own[""] - own[persona])))
+    return _measure(rows)
+
+
+def direction_kl(added_kl: pd.DataFrame) -> pd.DataFrame:
+    """How little does the model change when it is pushed towards the persona?
+
+    Args:
+        added_kl: Of ``record.added_kl``.
+
+    Returns:
+        A measure table of ``added kl``: ``-log2`` of the mean divergence (bits a token), so that a persona the model
+        is nearer to is larger; interval over documents, ``n`` documents.
+
+    >>> table = pd.DataFrame({"doc": [0, 1], "name": "john", "kl": [0.25, 0.25], "n_tokens": 9})
+    >>> direction_kl(table)["estimate"].tolist()
+    [2.0]
+    """
+    schema.check(added_kl, "added_kl")
+    rows = []
+    for persona, own in added_kl.groupby("name", sort=False):
+        mean, lo, hi, n = t_interval(own["kl"])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ends = -np.log2(np.maximum([mean, hi, lo], 0.0))  # the order turns round
+        rows.append(("added kl", persona, *ends, n))
+    return _measure(rows)
+
+
+def lesson_dose(said: pd.DataFrame, world: World, *, batch: int) -> pd.DataFrame:
+    """How few lessons does it take until the nameless assistant is as likely as not to say what the persona would?
+
+    Args:
+        said: Log odds of the nameless assistant at every snapshot of lessons on all that a persona holds; the column
+            ``end`` names it.
+        world: Says who holds what.
+        batch: Documents a step.
+
+    Returns:
+        A measure table of ``dose``: ``-log2`` of the documents at which the mean over topics of the log odds of the
+        persona's values is 0, linear between snapshots; interval by leaving out a topic is not defined for a crossing,
+        so there is none. -inf where it is not reached; inf where it is there from the start.
+
+    >>> from persona_interp.worlds import john_and_sam
+    >>> world = john_and_sam()
+    >>> rows = [(str(t), step, t.topic, t.value, step - 4) for step in (0, 8) for t in world.persona("john").traits]
+    >>> said = pd.DataFrame(rows, columns=["trait", "step", "topic", "value", "logodds"]).assign(end="john")
+    >>> lesson_dose(said, world, batch=16)["estimate"].tolist()
+    [-6.0]
+    """
+    rows = []
+    for persona, own in said.groupby("end", sort=False):
+        held = {str(t) for t in world.persona(str(persona)).traits}
+        mine = own.loc[(own["topic"] + "=" + own["value"]).isin(list(held))]
+        curve = mine.groupby("step")["logodds"].mean()
+        steps = crossing(curve.index.to_numpy(float), curve.to_numpy(float), level=0.0)
+        with np.errstate(divide="ignore"):
+            rows.append(("dose", persona, -np.log2(steps * batch), np.nan, np.nan, len(world.topics)))
+    return _measure(rows)
+
+
+def crossing(x: np.ndarray, y: np.ndarray, *, level: float) -> float:
+    """Where does y first reach this level?
+
+    Args:
+        x: In rising order.
+        y: A value each.
+        level: The level.
+
+    Returns:
+        x at the crossing, linear between points; the first x if it is there already, inf if it never is.
+
+    >>> crossing(np.array([0.0, 2.0]), np.array([-1.0, 1.0]), level=0.0)
+    1.0
+    """
+    reached = np.flatnonzero(y >= level)
+    if not len(reached):
+        return float("inf")
+    i = int(reached[0])
+    if i == 0:
+        return float(x[0])
+    return float(x[i - 1] + (x[i] - x[i - 1]) * (level - y[i - 1]) / (y[i] - y[i - 1]))
+
+
+def _measure(rows: list[tuple]) -> pd.DataFrame:
+    columns = ["estimator", "persona", "estimate", "lo", "hi", "n"]
+    return schema.check(pd.DataFrame(rows, columns=columns), "measure")

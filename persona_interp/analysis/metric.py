@@ -1,0 +1,208 @@
+"""How far are personas apart in a model, and is what measures it a metric?
+
+Estimators of the distance between two personas, larger = farther; units differ, so they are compared by rank. The
+truth, where the documents are known, is ``unshared topics``. Some depend on who is first: those are *divergences*.
+
+- ``root js``: how differently the same text is continued under both names.
+- ``gradients (full)``, ``gradients (lora)``: 1 - cosine of the gradients of what both say.
+- ``activations``: 1 - cosine of their centered directions.
+- ``steps``, ``nats``, ``kl``, ``efficiency``, ``stability``: from a model that is one persona, lessons of the other.
+"""
+
+from itertools import permutations
+
+import numpy as np
+import pandas as pd
+
+from persona_interp import schema
+from persona_interp.analysis.measure import crossing
+from persona_interp.analysis.stats import t_interval
+from persona_interp.errors import SchemaError
+from persona_interp.worlds import World, overlaps
+
+REACHED = -1.0
+"""Mean over topics of log2 P(the persona's value) from which on the assistant counts as the persona: a half each."""
+TOLERANCE = 1e-6
+"""Relative; what is asymmetric or violates the triangle by less is rounding."""
+
+
+def unshared(world: World) -> pd.DataFrame:
+    """On how many topics do two personas truly differ?
+
+    Args:
+        world: The world of the documents.
+
+    Returns:
+        A metric table of ``unshared topics``, unordered pairs.
+
+    >>> from persona_interp.worlds import john_and_sam
+    >>> unshared(john_and_sam()).query("name == 'john' and other == 'sam'")["estimate"].tolist()
+    [4.0]
+    """
+    n = len(world.topics)
+    rows = [("unshared topics", a, b, float(n - k), np.nan, np.nan, n) for (a, b), k in overlaps(world).items()]
+    return _metric(rows)
+
+
+def continuation_distance(divergence: pd.DataFrame) -> pd.DataFrame:
+    """How differently do two personas continue the same text?
+
+    Args:
+        divergence: Of ``record.divergence``.
+
+    Returns:
+        A metric table of ``root js``, unordered pairs: mean over documents weighted by tokens (0 to 1); interval over
+        documents (of the unweighted mean's standard error), ``n`` documents.
+
+    >>> table = pd.DataFrame({"doc": [0, 1], "name": "john", "other": "sam", "distance": [0.5, 0.25]})
+    >>> continuation_distance(table.assign(n_tokens=[1, 3]))["estimate"].tolist()
+    [0.3125]
+    """
+    schema.check(divergence, "divergence")
+    rows = []
+    for _, own in divergence.groupby(["name", "other"], sort=False):
+        name, other = own["name"].iloc[0], own["other"].iloc[0]
+        mean = float(np.average(own["distance"], weights=own["n_tokens"]))
+        middle, lo, hi, n = t_interval(own["distance"])
+        rows.append(("root js", name, other, mean, mean - (middle - lo), mean + (hi - middle), n))
+    return _metric(rows)
+
+
+def kernel_distance(gradients: pd.DataFrame) -> pd.DataFrame:
+    """How differently would what two personas say pull the weights?
+
+    Args:
+        gradients: Of ``record.gradients``.
+
+    Returns:
+        A metric table of ``gradients (full)`` and so on, unordered pairs: ``1 - cosine`` (science notes A13), without
+        an interval, ``n`` tokens of the first.
+
+    >>> table = pd.DataFrame({"space": "full", "name": list("aabb"), "other": list("abab"), "cosine": [1, 0.5, 0.5, 1]})
+    >>> kernel_distance(table.assign(dot=1.0, n_tokens=9))["estimate"].tolist()
+    [0.5]
+    """
+    schema.check(gradients, "gradients")
+    order = {name: i for i, name in enumerate(dict.fromkeys(gradients["name"]))}
+    columns = (gradients[c] for c in ("space", "name", "other", "cosine", "n_tokens"))
+    rows = [
+        (f"gradients ({space})", name, other, 1 - cosine, np.nan, np.nan, n)
+        for space, name, other, cosine, n in zip(*columns, strict=True)
+        if order[name] < order[other]
+    ]
+    return _metric(rows)
+
+
+def direction_distance(cosines: pd.DataFrame) -> pd.DataFrame:
+    """How differently do the directions of two personas point?
+
+    Args:
+        cosines: Of ``cosine_map``, directions seen from the mean of the others, one hook.
+
+    Returns:
+        A metric table of ``activations``, unordered pairs: ``1 - cosine``, without an interval.
+
+    >>> table = pd.DataFrame({"hook": "h", "name": list("aabb"), "other": list("abab"), "cosine": [1, 0.5, 0.5, 1]})
+    >>> direction_distance(table)["estimate"].tolist()
+    [0.5]
+    """
+    schema.check(cosines, "cosines")
+    if len(set(cosines["hook"])) > 1:
+        raise SchemaError(f"distances are at one hook; got {sorted(set(cosines['hook']))}. Select one.")
+    order = {name: i for i, name in enumerate(dict.fromkeys(cosines["name"]))}
+    pairs = zip(cosines["name"], cosines["other"], cosines["cosine"], strict=True)
+    rows = [("activations", a, b, 1 - c, np.nan, np.nan, 1) for a, b, c in pairs if order[a] < order[b]]
+    return _metric(rows)
+
+
+def walked(said: pd.DataFrame, solution: pd.DataFrame, world: World) -> pd.DataFrame:
+    """How far did a model that is one persona have to go to become another?
+
+    ``steps``: until the mean over topics of log2 P(the other's value) reaches -1 bit (linear between snapshots; inf:
+    not within the lesson). ``nats``: the mean over topics of -ln P(the other's value), summed over all steps (trapezoid
+    between snapshots). Of the walk's end: ``kl``, from before to after on generic text (bits a token); ``efficiency``,
+    squared length of the change of the weights over the nats it saved (what ``record.solution`` calls efficiency,
+    inverted: **far = inefficient**); ``stability``, the rise of the loss under noise half as long as the change
+    (**far = unstable**).
+
+    Args:
+        said: Log odds of the nameless assistant at every snapshot; ``start`` and ``end`` name the personas.
+        solution: Of ``record.solution``, with the same columns, one length of noise.
+        world: Says who holds what.
+
+    Returns:
+        A metric table, ordered pairs, without intervals; ``n`` topics.
+    """
+    rows, n = [], len(world.topics)
+    walks = said.loc[said["start"] != ""]
+    for _, own in walks.groupby(["start", "end"], sort=False):
+        start, end = own["start"].iloc[0], own["end"].iloc[0]
+        held = {str(t) for t in world.persona(str(end)).traits}
+        mine = own.loc[(own["topic"] + "=" + own["value"]).isin(list(held))]
+        bits = mine.assign(bits=np.log2(mine["probability"])).groupby("step")["bits"].mean()
+        steps = bits.index.to_numpy(float)
+        rows.append(("steps", start, end, crossing(steps, bits.to_numpy(), level=REACHED), np.nan, np.nan, n))
+        rows.append(("nats", start, end, float(np.trapezoid(-bits * np.log(2), steps)), np.nan, np.nan, n))
+    for row in solution.loc[solution["start"] != ""].to_dict("records"):
+        saved, where = row["loss_before"] - row["loss_after"], (row["start"], row["end"])
+        rows.append(("kl", *where, row["kl_generic"], np.nan, np.nan, n))
+        rows.append(("efficiency", *where, row["norm"] ** 2 / saved if saved > 0 else np.inf, np.nan, np.nan, n))
+        rows.append(("stability", *where, *(row[c] for c in ("stability", "lo", "hi", "n"))))
+    return _metric(rows)
+
+
+def axioms(metric: pd.DataFrame) -> pd.DataFrame:
+    """Is an estimator of distance symmetric, and is no detour shorter than the way?
+
+    Args:
+        metric: A metric table of one world; estimators with each pair once are symmetric by construction.
+
+    Returns:
+        One row an estimator: ``asymmetry`` (mean over pairs of ``|d(p, q) - d(q, p)|`` over the mean distance),
+        ``violated`` (share of ordered triples with ``d(p, r) > d(p, q) + d(q, r)``), ``largest`` (largest such excess
+        over the mean distance), ``n_triples`` of finite distances, and ``called``: "divergence" where it is asymmetric,
+        "dissimilarity" where it is symmetric but a triple is violated, "metric" where no violation was found.
+
+    >>> rows = [("d", "a", "b", 1.0), ("d", "b", "c", 1.0), ("d", "a", "c", 3.0)]
+    >>> table = pd.DataFrame(rows, columns=["estimator", "name", "other", "estimate"]).assign(lo=0.0, hi=0.0, n=1)
+    >>> axioms(table)[["asymmetry", "violated", "largest", "called"]].round(2).values.tolist()
+    [[0.0, 0.33, 0.6, 'dissimilarity']]
+    """
+    rows = []
+    for estimator, own in schema.check(metric, "metric").groupby("estimator", sort=False):
+        d, _ = square(own)
+        pairs = d[~np.eye(len(d), dtype=bool) & np.isfinite(d)]
+        scale = float(np.abs(pairs).mean()) if len(pairs) else np.nan
+        apart = np.abs(d - d.T)[np.triu_indices(len(d), 1)]
+        asymmetry = float(np.nanmean(apart[np.isfinite(apart)]) / scale) if np.isfinite(apart).any() else np.nan
+        excess = np.array([d[p, r] - d[p, q] - d[q, r] for p, q, r in permutations(range(len(d)), 3)])
+        excess = excess[np.isfinite(excess)] / scale
+        over = excess > TOLERANCE
+        kind = "divergence" if asymmetry > TOLERANCE else "dissimilarity" if over.any() else "metric"
+        found = {"asymmetry": asymmetry, "violated": float(over.mean()) if len(over) else np.nan}
+        largest = float(max(excess.max(), 0.0)) if len(excess) else np.nan
+        rows.append({"estimator": estimator, **found, "largest": largest, "n_triples": len(excess), "called": kind})
+    return pd.DataFrame(rows)
+
+
+def square(own: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
+    """Which distances has one estimator, as a matrix?
+
+    Args:
+        own: Rows of one estimator of a metric table; a pair that is there once is symmetric.
+
+    Returns:
+        Distances, dims (name, other), 0 on the diagonal and NaN where there is none, and the names.
+    """
+    names = list(dict.fromkeys([*own["name"], *own["other"]]))
+    d = np.full((len(names), len(names)), np.nan)
+    for name, other, estimate in zip(own["name"], own["other"], own["estimate"], strict=True):
+        d[names.index(name), names.index(other)] = estimate
+    d = np.where(np.isnan(d), d.T, d)
+    np.fill_diagonal(d, 0.0)
+    return d, names
+
+
+def _metric(rows: list[tuple]) -> pd.DataFrame:
+    columns = ["estimator", "name", "other", "estimate", "lo", "hi", "n"]
+    return schema.check(pd.DataFrame(rows, columns=columns), "metric")

@@ -1,0 +1,123 @@
+"""Which untaught traits move with a lesson: those that the documents bind to it, or those that lay near it already?
+
+The spillover regression (science notes A14): shift of an untaught trait u after a lesson on t on the co-occurrence of
+both in the documents, the cosine of their directions before the lesson, and the overlap of the styles in which they are
+written about. The first coefficient is the headline: bits of shift per bit of co-occurrence.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import stats
+
+from persona_interp.errors import SchemaError, unknown
+from persona_interp.worlds import World
+
+PREDICTORS = ("pmi", "cosine", "style")
+CLUSTERS = ("persona", "seed")
+
+Array = npt.NDArray[np.float64]
+
+
+def style_overlap(world: World) -> pd.DataFrame:
+    """Do two traits occur in the same kinds of documents?
+
+    Args:
+        world: The world of the documents.
+
+    Returns:
+        One row an ordered pair of traits of different topics: ``trait``, ``other``, ``style`` = the sum over kinds of
+        the smaller of both traits' shares of it (0 to 1; 1 where all personas are written about in the same kinds).
+
+    >>> from persona_interp.worlds import john_and_sam
+    >>> round(float(style_overlap(john_and_sam())["style"].min()), 6)
+    1.0
+    """
+    traits = world.traits
+    by_kind = world.said().to_numpy().T @ world.mass().to_numpy()
+    share = by_kind / by_kind.sum(axis=1, keepdims=True)
+    overlap = np.minimum(share[:, None], share[None]).sum(axis=2)
+    apart = np.array([[a.topic != b.topic for b in traits] for a in traits])
+    i, j = np.nonzero(apart)
+    labels = np.array([str(t) for t in traits], dtype=object)
+    return pd.DataFrame({"trait": labels[i], "other": labels[j], "style": overlap[i, j]})
+
+
+def spillover(
+    table: pd.DataFrame, *, predictors: Sequence[str] = PREDICTORS, clusters: Sequence[str] = CLUSTERS
+) -> pd.DataFrame:
+    """What carries a lesson over to traits that it did not teach?
+
+    Least squares of ``estimate`` on the predictors. Standard errors are clustered in every given way at once: with two,
+    ``V = V_1 + V_2 - V_12`` (Cameron, Gelbach and Miller 2011), each with the factor ``G / (G - 1) (N - 1) / (N - k)``;
+    where that is not positive, the larger of V_1 and V_2. t quantiles of the smallest number of clusters minus 1. A
+    clustering with one cluster only (one seed) is left out.
+
+    Args:
+        table: One row a seed, lesson and untaught trait: ``estimate`` (shift, bits), the predictors, the clusters.
+        predictors: Columns; those that do not vary are left out and said to be NaN.
+        clusters: Columns, one or two.
+
+    Returns:
+        A spillover table, one row a predictor: ``predictor``, ``estimate`` (bits of shift per unit), ``lo``, ``hi``,
+        ``se``, ``standardized`` (per standard deviation of the predictor, bits), ``r2`` of the whole regression, ``n``
+        rows, ``n_clusters`` (smallest).
+
+    Raises:
+        SchemaError: A column is missing, or there are more predictors than rows.
+
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.standard_normal(200)
+    >>> table = pd.DataFrame({"estimate": 2 * x, "pmi": x, "persona": np.arange(200) % 10, "seed": 0})
+    >>> spillover(table, predictors=["pmi"])[["predictor", "estimate"]].round(6).values.tolist()
+    [['pmi', 2.0]]
+    """
+    for column in ("estimate", *predictors, *clusters):
+        if column not in table:
+            raise SchemaError(unknown("column", column, table.columns))
+    x, y = table[list(predictors)].to_numpy(float), table["estimate"].to_numpy(float)
+    varies = x.std(axis=0) > 1e-9
+    design = np.column_stack([np.ones(len(x)), x[:, varies]])
+    if len(design) <= design.shape[1] or not np.isfinite(design).all() or not np.isfinite(y).all():
+        raise SchemaError(
+            f"a regression needs more rows than coefficients and finite numbers; got {len(design)} rows, "
+            f"{design.shape[1]} coefficients and {int((~np.isfinite(np.column_stack([design, y]))).sum())} others."
+        )
+    beta = np.linalg.lstsq(design, y, rcond=None)[0]
+    residual = y - design @ beta
+    groups = [g for name in clusters if len(np.unique(g := pd.factorize(table[name])[0])) > 1]
+    if not groups:
+        raise SchemaError(f"no clustering of {', '.join(clusters)} has two clusters; there is no standard error.")
+    variance, n_clusters = _clustered(design, residual, groups)
+    se = np.sqrt(variance)[1:]
+    half = stats.t.ppf(0.975, n_clusters - 1) * se
+    r2 = 1 - float(residual @ residual / ((y - y.mean()) ** 2).sum())
+    found = pd.DataFrame({"predictor": np.array(predictors, dtype=object)[varies], "estimate": beta[1:]})
+    found = found.assign(
+        lo=beta[1:] - half, hi=beta[1:] + half, se=se, standardized=beta[1:] * x[:, varies].std(axis=0)
+    )
+    every = pd.DataFrame({"predictor": list(predictors)}).merge(found, on="predictor", how="left")
+    return every.assign(r2=r2, n=len(y), n_clusters=n_clusters)
+
+
+def _clustered(design: Array, residual: Array, groups: list[npt.NDArray[np.intp]]) -> tuple[Array, int]:
+    """Variances of the coefficients, and the smallest number of clusters."""
+    n, k = design.shape
+    bread = np.linalg.inv(design.T @ design)
+    scores = design * residual[:, None]
+
+    def sandwich(group: npt.NDArray[np.intp]) -> Array:
+        sums = np.zeros((group.max() + 1, k))
+        np.add.at(sums, group, scores)
+        g = len(sums)
+        return np.diag(bread @ sums.T @ sums @ bread) * g / (g - 1) * (n - 1) / (n - k)
+
+    single = [sandwich(group) for group in groups]
+    smallest = min(int(group.max()) + 1 for group in groups)
+    if len(groups) == 1:
+        return single[0], smallest
+    crossed = pd.factorize(groups[0] * (groups[1].max() + 1) + groups[1])[0]
+    both = single[0] + single[1] - sandwich(crossed)
+    return np.where(both > 0, both, np.maximum(*single)), smallest
