@@ -101,7 +101,8 @@ def geometry(config: dict[str, Any], needs: Needs, out: Path) -> None:
         acts = record.activations(base, world.stated(topic), hook=config["hook"])
         vectors = record.minimal_pairs(acts, by="value")
         found.append(vectors.assign_coords(name=[f"{topic}={value}" for value in vectors["name"].values]))
-    traits = xr.concat(found, "name", coords="minimal", compat="override", combine_attrs="drop_conflicts")
+    joined: dict[str, Any] = {"coords": "minimal", "compat": "override", "combine_attrs": "drop_conflicts"}
+    traits: xr.DataArray = xr.concat(found, "name", **joined)
     write_dataset(traits.to_dataset(name="vector", promote_attrs=True), out / "traits.nc")
 
 

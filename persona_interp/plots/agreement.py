@@ -109,4 +109,5 @@ def _caption(parts: dict[str, pd.DataFrame], line: float | None) -> str:
     n = "; ".join(f"{name}: n = {max(table['n'])}" for name, table in parts.items())
     worlds = max(max(table["n_seeds"]) for table in parts.values())
     marked = "" if line is None else f" Filled: at least {line:g} (dashed)."
-    return f"Lines: 95 % bootstrap intervals over personas; gray: 95 % of personas permuted.{marked} {n}; worlds: {worlds}."
+    lines = "Lines: 95 % bootstrap intervals over personas; gray: 95 % of the null, personas permuted."
+    return f"{lines}{marked} {n}; worlds: {worlds}."

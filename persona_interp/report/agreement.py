@@ -65,7 +65,7 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
         found.append(page.saved_figure(run, f"{name}_matrix", drawn, table=table, caption=text, provenance=provenance))
     found.append(page.heading("Which of them are metrics?"))
     found.append(page.paragraph(kinds(tables["axioms"]), source="tables/axioms.csv"))
-    known_by_name = int(tables["margins"]["known"].sum())
+    known_by_name = sum(tables["margins"]["known"])
     found.append(
         page.paragraph(
             f"{known_by_name} of {len(tables['margins'])} personas are known by name (own traits at least 1 nat = 1.44 "
@@ -128,8 +128,8 @@ def kinds(axioms: pd.DataFrame) -> str:
     for estimator, own in axioms.groupby("estimator", sort=False):
         called = own["called"].mode().iloc[0]
         said.append(
-            f"{estimator}: {called} (asymmetry {own['asymmetry'].mean():.2f}, triangle violated in "
-            f"{100 * own['violated'].mean():.1f} % of triples, at most by {own['largest'].max():.2f} of the mean distance)"
+            f"{estimator}: {called} (asymmetry {own['asymmetry'].mean():.2f}; triangle violated in "
+            f"{100 * own['violated'].mean():.1f} % of triples, at most by {own['largest'].max():.2f} mean distances)"
         )
     return "; ".join(said) + "."
 
