@@ -92,9 +92,10 @@ def lines(table: pd.DataFrame, *, x: str, y: str = "estimate", by: Iterable[str]
         at, value = own[x].to_numpy(np.float64), own[y].to_numpy(np.float64)
         if len(set(at)) < 2:
             raise SchemaError(f"a line needs two different {x}; seed {own['seed'].iloc[0]} has {len(set(at))}.")
-        slope, intercept = np.polyfit(at, value, 1)
-        named = own[[*by, "seed"]].iloc[0].to_dict()
-        rows.append({**named, "intercept": float(intercept), "slope": float(slope), "n": len(own)})
+        away = at - at.mean()
+        slope = float(away @ value / (away @ away))
+        named = {column: own[column].iloc[0] for column in (*by, "seed")}
+        rows.append({**named, "intercept": float(value.mean() - slope * at.mean()), "slope": slope, "n": len(own)})
     return pd.DataFrame(rows)
 
 

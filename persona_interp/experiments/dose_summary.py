@@ -46,7 +46,7 @@ def summarize(experiment: "Dose", store: Store) -> Tables:
     if not measured:
         return {}
     dose, world = pd.DataFrame(measured), experiment.world_of(experiment.seeds[0], experiment.conditions()[0])
-    return {"dose": dose, **_found(dose, limits=limits(world)), "counts": pd.concat(counted, ignore_index=True)}
+    return {"dose": dose, **tables_of(dose, limits=limits(world)), "counts": pd.concat(counted, ignore_index=True)}
 
 
 def limits(world: World) -> dict[str, Any]:
@@ -95,8 +95,16 @@ def _amount(counts: pd.DataFrame, persona: str, unit: str) -> int:
     return int(counts.loc[counts["persona"] == persona, unit].sum())
 
 
-def _found(dose: pd.DataFrame, *, limits: dict[str, Any]) -> Tables:
-    """Slopes, doses and curves of the measured contrasts; what needs more doses than there are is left out."""
+def tables_of(dose: pd.DataFrame, *, limits: dict[str, Any]) -> Tables:
+    """Which slopes, doses and curves follow from the measured contrasts?
+
+    Args:
+        dose: Table ``dose`` of ``Dose.summarize``.
+        limits: ``floor`` and ``ceiling`` of the probabilities.
+
+    Returns:
+        The other tables, but for the counts; what needs more doses than there are is left out.
+    """
     whole = _enough(dose.loc[dose["arm"].isin(WHOLE)], "dose", n=3)
     found: Tables = {}
     if not whole.empty:

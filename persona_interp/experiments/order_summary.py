@@ -21,10 +21,19 @@ def summarize(experiment: "Order", store: Store) -> dict[str, pd.DataFrame]:
     """What was found? See ``Order.summarize``."""
     of = [(seed, condition) for seed in experiment.seeds for condition in experiment.conditions()]
     rows = [row for seed, condition in of for row in _moments(experiment, store, condition, seed=seed)]
-    if not rows:
-        return {}
-    order = pd.DataFrame(rows)
-    found = {"order": order, "contrasts": analysis.across_seeds(order, by=[*AT, "order"])}
+    return tables_of(pd.DataFrame(rows)) if rows else {}
+
+
+def tables_of(order: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Which recency and which forgetting follow from the measured contrasts?
+
+    Args:
+        order: Table ``order`` of ``Order.summarize``.
+
+    Returns:
+        All tables; what needs both orders is left out where a seed has one.
+    """
+    found: dict[str, pd.DataFrame] = {"order": order, "contrasts": analysis.across_seeds(order, by=[*AT, "order"])}
     orders = order.groupby([*AT, "seed"])["order"].transform(lambda names: ",".join(sorted({*names} - {MIXED})))
     both = order.loc[orders == ",".join(sorted((FIRST_LAST, SECOND_LAST)))]
     if not both.empty:
