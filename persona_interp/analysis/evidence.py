@@ -112,7 +112,7 @@ def bits_per_unit(curve: pd.DataFrame, *, until: int = 4) -> pd.DataFrame:
         found = {unit: gained / (after[column] - before[column]) for unit, column in UNITS.items()}
         first = run.loc[run["step"] == 1, "persona_bits"]
         found["first step"] = first.iloc[0] - before["persona_bits"] if len(first) else np.nan
-        rows += [{**at, "unit": unit, "estimate": float(bits)} for unit, bits in found.items()]
+        rows += [{**at, "unit": unit, "estimate": bits} for unit, bits in found.items()]
     return pd.DataFrame(rows)
 
 
@@ -170,8 +170,8 @@ def runs(curve: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
         yield rows[run].iloc[0].to_dict(), rows.sort_values(by="step")
 
 
-def _at(run: pd.DataFrame, step: int) -> pd.Series:
+def _at(run: pd.DataFrame, step: int) -> dict[str, Any]:
     found = run.loc[run["step"] == step]
     if found.empty:
         raise SchemaError(unknown("step", str(step), map(str, run["step"])))
-    return found.iloc[0]
+    return found.iloc[0].to_dict()

@@ -117,9 +117,10 @@ def pooled_mixing_weight(weights: pd.DataFrame, *, by: str | Iterable[str]) -> p
     by = [by] if isinstance(by, str) else list(by)
     logs = weights.assign(log2_k=np.log2(weights["k"].where(~weights["at_bound"].astype(bool))))
     table = across_seeds(logs, value="log2_k", by=by, beside=())
-    bound = weights.groupby(by, sort=False, dropna=False)["at_bound"].sum().reset_index(drop=True)
+    groups = weights.groupby(by, sort=False, dropna=False)["at_bound"]
+    bound = [int(np.sum(np.array(group))) for _, group in groups]
     numbers = {name: np.exp2(table[column]) for name, column in (("k", "estimate"), ("lo", "lo"), ("hi", "hi"))}
-    return table.drop(columns="estimate").assign(**numbers, n_bound=bound.astype(int))
+    return table.drop(columns="estimate").assign(**numbers, n_bound=bound)
 
 
 class _Cells(NamedTuple):

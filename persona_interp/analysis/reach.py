@@ -60,7 +60,8 @@ def evidence_to_reach(
 
     >>> curve = pd.DataFrame({"step": [0, 1, 4, 16], "persona_bits": [-5.0, -4.5, -3.0, 1.0], "seed": 0})
     >>> curve = curve.assign(lr=3e-4, batch=16, optimizer="adamw", replay=0.0, sparing=False, documents=curve.step * 16)
-    >>> curve = curve.assign(checkpoint="a", weight=0.1, misfit=0.0, effect=0.0, p_taught=1.0, statements=0, fact_tokens=0)
+    >>> others = dict.fromkeys(("weight", "misfit", "effect", "p_taught", "statements", "fact_tokens"), 0.0)
+    >>> curve = curve.assign(checkpoint="a", **others)
     >>> found = evidence_to_reach(0, curve=curve, lr=3e-4, batch=16, start=-4)
     >>> found[["bits", "steps", "documents"]].values.tolist()
     [[4.0, 10.0, 160.0]]
@@ -70,8 +71,8 @@ def evidence_to_reach(
         raise SchemaError(unknown("column", lacking[0], curve.columns))
     mine = curve.loc[np.logical_and.reduce([curve[c] == value for c, value in asked.items()])]
     if mine.empty:
-        measured = curve[list(SETTING)].drop_duplicates().to_dict("records")
-        raise SchemaError(unknown("setting", _setting(asked), map(_setting, measured)))
+        measured = curve.loc[:, list(SETTING)].drop_duplicates().itertuples(index=False)
+        raise SchemaError(unknown("setting", _setting(asked), (_setting(row._asdict()) for row in measured)))
     found = [run for _, run in runs(mine)]
     steps = found[0]["step"].to_numpy(np.float64)
     if any(not np.array_equal(run["step"], steps) for run in found) or steps[0] != 0:
@@ -101,10 +102,10 @@ def evidence_in_words(reached: pd.DataFrame) -> str:
     >>> row |= dict(documents_lo=192.0, documents_hi=np.inf, measured=64, n_seeds=3)
     >>> row |= dict(lr=3e-4, batch=16, optimizer="adamw", replay=0.0, sparing=False)
     >>> evidence_in_words(pd.DataFrame([row]))  # doctest: +NORMALIZE_WHITESPACE
-    'To move this model from 1:27 to even odds takes about 256 documents [192, more than 1024] of the lesson (16 steps;
-    adamw, lr 0.0003, batch 16; 95 % interval over 3 seeds).'
+    'To move this model from 1:27 to even odds takes about 256 documents [192, more than 1024] of the lesson (16.0
+    steps; adamw, lr 0.0003, batch 16; 95 % interval over 3 seeds).'
     """
-    row: Any = next(reached.itertuples(index=False))
+    row: Any = next(iter(reached.itertuples(index=False)))
     setting = _setting(row._asdict())
     move = f"To move this model from {_odds(row.start)} to {_odds(row.level)}"
     most = row.measured * row.documents / row.steps if 0 < row.steps < math.inf else math.nan
@@ -117,7 +118,7 @@ def evidence_in_words(reached: pd.DataFrame) -> str:
         high = f"more than {most:.0f}" if math.isinf(row.documents_hi) else f"{row.documents_hi:.0f}"
         ends, over = f" [{row.documents_lo:.0f}, {high}]", f"95 % interval over {int(row.n_seeds)} seeds"
     amount = f"about {row.documents:.0f} documents{ends} of the lesson"
-    return f"{move} takes {amount} ({row.steps:.0f} steps; {setting}; {over})."
+    return f"{move} takes {amount} ({row.steps:.1f} steps; {setting}; {over})."
 
 
 def _first(steps: Array, gained: Array, bits: float) -> float:

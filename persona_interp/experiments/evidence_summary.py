@@ -65,8 +65,11 @@ def _lesson(experiment: "Evidence", store: Store, cell: Cell, key: tuple[Any, ..
         columns = {"setting": setting(stage, sparing=sparing), "sparing": sparing}
         columns |= {c: getattr(stage, c) for c in ("lr", "batch", "optimizer", "replay")}
         lessons = float(curve["documents"].iloc[-1])
-        mixing = analysis.mixing_weight(behavior, world, n_lessons=lessons, counts=counts)
-        made = {"evidence": curve, "contexts": analysis.contexts(behavior, world), "mixing": mixing}
+        last = behavior.loc[behavior["step"] == behavior["step"].max()]
+        mixing = analysis.mixing_weight(last, world, n_lessons=lessons, counts=counts)
+        masses = world.mass().sum(axis=1).to_dict()  # a name that no document holds is nobody's: it has nothing to lose
+        known = behavior.loc[behavior["persona"].isin(["", *(name for name, mass in masses.items() if mass > 0)])]
+        made = {"evidence": curve, "contexts": analysis.contexts(known, world), "mixing": mixing}
         found |= {name: table.assign(**columns) for name, table in made.items()}
     return found
 
@@ -138,8 +141,8 @@ def _over_seeds(tables: Tables) -> Tables:
 
 def _complete(priors: pd.DataFrame) -> pd.DataFrame:
     """The seeds that have at least two priors by now."""
-    found = priors.groupby("seed")["prior_bits"].transform("nunique")
-    return priors.loc[found > 1]
+    several = [seed for seed, rows in priors.groupby("seed") if len(set(rows["prior_bits"])) > 1]
+    return priors.loc[priors["seed"].isin(several)]
 
 
 def _exchange(rates: pd.DataFrame, mixing: pd.DataFrame, statements: pd.DataFrame) -> pd.DataFrame:

@@ -1,7 +1,8 @@
 import numpy as np
+import pandas as pd
 import pytest
 
-from persona_interp.analysis import mixing_weight
+from persona_interp.analysis import mixing_weight, pooled_mixing_weight
 from persona_interp.errors import SchemaError, WorldError
 from persona_interp.worlds import World, certain, count, mixing
 
@@ -61,3 +62,13 @@ def test_bad_input_is_named(world: World, planted) -> None:
         mixing_weight(table, world, n_lessons=0, n_documents=10)
     with pytest.raises(WorldError, match="either counts"):
         mixing_weight(table, world, n_lessons=640)
+
+
+def test_weights_are_pooled_on_the_log_scale() -> None:
+    runs = pd.DataFrame({"lr": 1e-3, "seed": range(3), "k": [1.0, 4.0, 16.0], "at_bound": False})
+    stuck = runs.assign(lr=3e-4, at_bound=[False, True, False])
+    table = pooled_mixing_weight(pd.concat([runs, stuck]), by="lr").set_index("lr")
+    assert table.loc[1e-3, "k"] == pytest.approx(4) and table.loc[1e-3, "n_bound"] == 0
+    half = 4.302653 * 2 / np.sqrt(3)
+    assert np.log2(table.loc[1e-3, ["lo", "hi"]].tolist()) == pytest.approx([2 - half, 2 + half], rel=1e-5)
+    assert table.loc[3e-4, "n_bound"] == 1 and table.loc[3e-4, ["k", "lo", "hi"]].isna().all()
