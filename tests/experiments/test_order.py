@@ -1,0 +1,92 @@
+"""Every life of the order experiment is the chain of cells that it says, of equal steps and documents."""
+
+import json
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from persona_interp import worlds
+from persona_interp.experiments import compute, from_dict, preset, to_dict
+from persona_interp.experiments.dose import SHARE
+from persona_interp.experiments.order import Condition, Order
+from persona_interp.models import Stage
+
+SMALL = Stage(steps=4, batch=8, lr=4e-3, loss="all")
+TOY: dict[str, Any] = {"base": SMALL, "phase": SMALL, "sft": Stage(steps=2, batch=8), "lesson": Stage(steps=2, batch=4)}
+
+
+def chain(condition: Condition) -> list[Any]:
+    """Cells from the base to the lesson."""
+    cell, found = Order().of(0, condition)["lesson"], []
+    while True:
+        found.insert(0, cell)
+        if not cell.needs:
+            return found
+        (cell,) = cell.needs
+
+
+def weight(cell: Any, name: str) -> float:
+    given = cell.config["world"]["personas"][name].get("weight", 1.0)
+    return given if isinstance(given, float | int) else given["hidden"]
+
+
+def test_who_is_written_about_when() -> None:
+    expected = {"second last": [(4, 0), (0, 4)], "first last": [(0, 4), (4, 0)], "mixed": [(2, 2), (2, 2)]}
+    for order, phases in expected.items():
+        base, first, second, _ = chain(Condition(2e-3, order, 0.0, sft=False))
+        assert [weight(base, name) for name in ("john", "sam")] == [0, 0]
+        for cell, both in zip((first, second), phases, strict=True):
+            assert [weight(cell, name) for name in ("john", "sam")] == pytest.approx(list(both))
+            assert cell.config["stage"]["steps"] == 200 and cell.config["stage"]["lr"] == 2e-3
+        assert first.config["seed"] != second.config["seed"], "the later documents are new ones"
+
+
+def test_both_have_equal_shares_in_every_order() -> None:
+    found = Order().worlds_of(0)
+    for name in ("first", "second", "both"):
+        mass = found[name].mass()
+        assert (mass.loc["john"] + mass.loc["sam"]).sum() / mass.to_numpy().sum() == pytest.approx(SHARE)
+    assert len({world.words() for world in found.values()}) == 1
+
+
+def test_the_assistant_style_finetune_shows_neither_and_is_gentler() -> None:
+    *_, sft, lesson = chain(Condition(2e-3, "mixed", 0.0, sft=True))
+    assert sft.config["stage"]["lr"] == 1e-3 and sft.config["stage"]["loss"] == "assistant"
+    world = worlds.World.from_dict(sft.config["world"])
+    assert {kind: share for kind, share in world.kinds.items() if share} == {"hidden": 0.7, "filler": 0.3}
+    assert world.mass().loc[["john", "sam"]].to_numpy().sum() == 0
+    assert lesson.config["teach"] == {"lesson": "place=beach"}
+
+
+def test_rehearsal_replays_the_earlier_phase() -> None:
+    _, first, second, _ = chain(Condition(2e-3, "first last", 0.2, sft=False))
+    assert second.config["stage"]["replay"] == 0.2
+    assert second.config["replay"]["world"] == first.config["world"]
+    plain = chain(Condition(2e-3, "first last", 0.0, sft=False))
+    assert plain[1] == first and plain[2] != second and plain[2].config["replay"] is None
+
+
+def test_every_order_comes_with_and_without_everything() -> None:
+    conditions = Order(lrs=(1e-3, 2e-3), replays=(0.0, 0.05)).conditions()
+    assert len(conditions) == len(set(conditions)) == 2 * (3 * 2 + 2)
+    orders = ("second last", "first last", "mixed")
+    assert {Condition(lr, o, 0.0, s) for lr, o, s in product((1e-3, 2e-3), orders, (True, False))} <= set(conditions)
+    cells = Order().cells()
+    assert len(cells) == len({cell.id for cell in cells}), "the base and the first phases are shared"
+
+
+def test_a_configuration_survives_json() -> None:
+    experiment = Order(**TOY, seeds=(3,))
+    again = from_dict(json.loads(json.dumps(to_dict(experiment))))
+    assert again == experiment and [c.id for c in again.cells()] == [c.id for c in experiment.cells()]
+    assert preset("paper", "order").lrs == (2e-3, 5e-4) and len(preset("standard", "order").seeds) == 3
+
+
+@pytest.mark.slow
+def test_a_toy_run_gives_every_table(tmp_path: Path) -> None:
+    tables = compute(Order(**TOY), tmp_path / "run", workers=0, progress=False)
+    assert set(tables) == {"order", "contrasts", "recency", "own"}
+    assert len(tables["order"]) == (3 * 2 + 2 * 2) * 2
+    assert tables["order"][["own_first", "own_second"]].stack().between(0, 1).all()
