@@ -48,7 +48,7 @@ def headline(summary: pd.DataFrame, *, arm: str, target: str, taught: str, lr: f
         "none": ("moved in the nameless assistant by", ", an interval that includes 0"),
         "unknown": ("moved in the nameless assistant by", ", so nothing can be concluded"),
     }[effect(row)]
-    found = f"{where} {verb} {_size(row)}{doubt}"
+    found = f"{where} {verb} {size(row)}{doubt}"
     if effect(row) == "none":
         found = f"No effect: {found[0].lower()}{found[1:]}"
     if math.isfinite(row.bayes_certain):
@@ -74,7 +74,7 @@ def controls(summary: pd.DataFrame, *, arm: str, target: str, lr: float) -> list
             continue
         whose = f"{target}'s traits" if row.persona == target else f"the traits of {row.persona}, their new holder,"
         bayes = f"; exact Bayes expects {row.bayes_certain:+.2f}" if math.isfinite(row.bayes_certain) else ""
-        said.append(f"{str(row.arm).capitalize()}: {VERDICTS[effect(row)]}; {whose} moved by {_size(row)}{bayes}.")
+        said.append(f"{str(row.arm).capitalize()}: {VERDICTS[effect(row)]}; {whose} moved by {size(row)}{bayes}.")
     return said
 
 
@@ -91,6 +91,30 @@ def effect(row: Row) -> str:
     if not (math.isfinite(low) and math.isfinite(high)):
         return "unknown"
     return "rise" if low > 0 else "fall" if high < 0 else "none"
+
+
+def size(row: Row) -> str:
+    """How large is a mean, and how sure?
+
+    Args:
+        row: As for ``effect``, with ``n_seeds`` and ``n_topics``.
+
+    Returns:
+        Estimate and interval (bits), saying over what it is.
+
+    >>> size(rows(pd.DataFrame([{"estimate": 1.0, "lo": 0.5, "hi": 1.5, "n_seeds": 3, "n_topics": 4}]))[0])
+    '+1.00 bits [+0.50, +1.50] (95 % t interval over 3 seeds)'
+    """
+    low, high = _ends(row)
+    said = f"{row.estimate:+.2f} bits"
+    seeds, topics = int(row.n_seeds), int(row.n_topics)
+    if effect(row) == "unknown":
+        return f"{said} (n = {topics} topics, {seeds} seed{'s' * (seeds > 1)}: no interval exists)"
+    if seeds > 1:
+        return f"{said} [{low:+.2f}, {high:+.2f}] (95 % t interval over {seeds} seeds)"
+    return (
+        f"{said} [{low:+.2f}, {high:+.2f}] (95 % t interval over {topics} topics; one seed, so none over seeds exists)"
+    )
 
 
 def base(gates: pd.DataFrame, *, target: str) -> list[str]:
@@ -216,17 +240,3 @@ def _moved(shifts: pd.DataFrame, *, alpha: float) -> str:
 def _ends(row: Row) -> tuple[float, float]:
     """The interval that counts: over seeds, or over topics where there is one seed."""
     return (row.lo, row.hi) if row.n_seeds > 1 else (row.lo_topics, row.hi_topics)
-
-
-def _size(row: Row) -> str:
-    """Estimate and interval, saying over what it is."""
-    low, high = _ends(row)
-    size = f"{row.estimate:+.2f} bits"
-    seeds, topics = int(row.n_seeds), int(row.n_topics)
-    if effect(row) == "unknown":
-        return f"{size} (n = {topics} topics, {seeds} seed{'s' * (seeds > 1)}: no interval exists)"
-    if seeds > 1:
-        return f"{size} [{low:+.2f}, {high:+.2f}] (95 % t interval over {seeds} seeds)"
-    return (
-        f"{size} [{low:+.2f}, {high:+.2f}] (95 % t interval over {topics} topics; one seed, so none over seeds exists)"
-    )

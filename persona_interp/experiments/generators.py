@@ -1,0 +1,123 @@
+"""Does what holds for personas hold for text that is nobody's, and do the two leave each other alone?
+
+Processes write number sequences, lists and code-like lines; each holds values of three properties that go together. A
+lesson shows one value and nothing else of its process: do the other two follow? Arms: documents without any title, half
+of them with the title of their process (what a name is to a persona), both scrambled, and the titled ones mixed with
+the documents of a persona world, where the lesson is about either.
+
+Predicted before the first run. (1) Titled: the other values follow, more than where the documents are scrambled. (2)
+Untitled: they follow less, perhaps not at all, as hidden dialogues alone never bound a persona. (3) Scrambled: nothing,
+at most 0.5 nats (0.72 bits). (4) A lesson on a value that the target does not hold, or on another family of text: not
+upwards. (5) Mixed: a lesson about a persona leaves processes alone and the reverse, at most 0.5 nats.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from persona_interp.errors import WorldError, unknown
+from persona_interp.models import DOCUMENTS, LESSON, Stage
+from persona_interp.store import Cell, Store
+from persona_interp.worlds.families import FAMILIES
+
+ARMS: dict[str, dict[str, Any]] = {
+    "titled": {"titled": 0.5},
+    "untitled": {"titled": 0.0},
+    "titled, scrambled": {"titled": 0.5, "scrambled": True},
+    "untitled, scrambled": {"titled": 0.0, "scrambled": True},
+    "with personas": {"titled": 0.5, "personas": True},
+}
+"""Arm -> the world of its documents."""
+LESSONS = ("lesson", "unrelated lesson", "persona lesson")
+"""About the target of a family of text, a process that shares nothing with it, the persona world's target."""
+PERSONA = "persona"
+"""What a persona lesson is about."""
+TAUGHT_FAST = replace(LESSON, lr=1e-3)
+
+
+@dataclass(frozen=True)
+class Generators:
+    """How is the experiment with other generators configured?
+
+    Attributes:
+        seeds: One run of everything per seed.
+        arms: Names out of `ARMS`.
+        documents: How the documents are learned; with personas for twice as many steps, on twice as many documents.
+        lesson: How a lesson is learned.
+        snapshots: Lesson steps at which the processes are probed.
+        n_documents: Documents of one world.
+    """
+
+    seeds: tuple[int, ...] = (0,)
+    arms: tuple[str, ...] = tuple(ARMS)
+    documents: Stage = DOCUMENTS
+    lesson: Stage = TAUGHT_FAST
+    snapshots: tuple[int, ...] = (4, 16)
+    n_documents: int = 30_000
+
+    def __post_init__(self) -> None:
+        for arm in self.arms:
+            if arm not in ARMS:
+                raise WorldError(unknown("arm", arm, ARMS))
+
+    def cells(self) -> list[Cell]:
+        """Which independent units make up this experiment?
+
+        Returns:
+            Cells of every seed and arm.
+        """
+        return [cell for seed in self.seeds for arm in self.arms for cell in self.of(seed, arm).values()]
+
+    def of(self, seed: int, arm: str) -> dict[tuple[str, ...], Cell]:
+        """Which cells does one arm have?
+
+        Args:
+            seed: Makes the world, the documents, the weights and the batches.
+            arm: Name of the arm.
+
+        Returns:
+            ``("documents",)``, ``("lesson", family)`` for every family, ``("unrelated lesson", family)`` where the
+            documents are not scrambled, and ``("persona lesson", "persona")`` where there are personas.
+        """
+        world = {"seed": seed, "scrambled": False, "personas": False, **ARMS[arm]}
+        twice = 1 + world["personas"]
+        documents = replace(self.documents, steps=twice * self.documents.steps)
+        config = {"world": world, "stage": asdict(documents), "n_documents": self.n_documents, "seed": seed}
+        base = Cell(f"{TASKS}:documents", config, label=f"documents {arm} s{seed}")
+        lessons = [(LESSONS[0], family) for family in FAMILIES]
+        if not world["scrambled"]:
+            lessons += [(LESSONS[1], family) for family in FAMILIES]
+        if world["personas"]:
+            lessons.append((LESSONS[2], PERSONA))
+        found: dict[tuple[str, ...], Cell] = {("documents",): base}
+        for lesson, about in lessons:
+            config = {"world": world, "lesson": lesson, "about": about, "stage": asdict(self.lesson), "seed": seed}
+            config["snapshots"] = list(self.snapshots)
+            label = f"{lesson} {about} {arm} s{seed}"
+            found[lesson, about] = Cell(f"{TASKS}:lesson", config, needs=(base,), label=label)
+        return found
+
+    def summarize(self, store: Store) -> dict[str, pd.DataFrame]:
+        """What was found, as tables?
+
+        Args:
+            store: The run; finished cells are read, missing ones leave fewer rows.
+
+        Returns:
+            Tables by name, log odds in bits: ``generators`` (one row a seed, arm, lesson and value of a target: shift
+            beside what exact Bayes expects), ``summary`` (means over seeds by what was read out), ``steps`` (the same
+            at every snapshot), ``gates`` (what the documents taught: does a title, does a value bring the others?).
+        """
+        from persona_interp.experiments import generators_summary
+
+        return generators_summary.summarize(self, store)
+
+
+TASKS = "persona_interp.experiments.generators_tasks"
+QUICK = Generators()
+PRESETS = {
+    "quick": QUICK,
+    "standard": replace(QUICK, seeds=(0, 1, 2)),
+    "paper": replace(QUICK, seeds=tuple(range(10)), snapshots=(1, 2, 4, 8, 16, 24, 32)),
+}

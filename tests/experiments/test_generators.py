@@ -1,0 +1,128 @@
+"""Every lesson is a cell of its own; tables say what moved relative to it, beside exact Bayes; the report says it."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+
+from persona_interp import worlds
+from persona_interp.errors import StoreError, WorldError
+from persona_interp.experiments import preset, run, to_dict
+from persona_interp.experiments.experiment import from_dict
+from persona_interp.experiments.generators_tasks import taught, worlds_of
+from persona_interp.models import Stage, Trajectory, load
+from persona_interp.report import generators as report
+from persona_interp.report.findings import rows
+from persona_interp.store import Store
+from persona_interp.worlds.families import FAMILIES
+
+if TYPE_CHECKING:
+    from persona_interp.experiments.generators import Generators
+
+STAGE = Stage(steps=2, batch=4, lr=1e-3, loss="all")
+
+
+@pytest.fixture(scope="module")
+def toy() -> "Generators":
+    return preset(
+        "quick", "generators", arms=("with personas",), documents=STAGE, lesson=STAGE, snapshots=(1,), n_documents=40
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(toy: "Generators", tmp_path_factory: pytest.TempPathFactory) -> Store:
+    store = Store(tmp_path_factory.mktemp("generators") / "run")
+    store.describe(to_dict(toy))
+    wanted = [("lesson", "lists"), ("unrelated lesson", "code"), ("persona lesson", "persona")]
+    return run([toy.of(0, "with personas")[key] for key in wanted], store, workers=0, progress=False)
+
+
+@pytest.fixture(scope="module")
+def tables(toy: "Generators", finished: Store) -> dict[str, pd.DataFrame]:
+    return toy.summarize(finished)
+
+
+def test_cells_of_every_arm() -> None:
+    whole = preset("standard", "generators")
+    assert len({cell.id for cell in whole.cells()}) == len(whole.cells()) == 3 * (7 + 7 + 4 + 4 + 8)
+    mixed = whole.of(0, "with personas")
+    assert mixed["documents",].config["stage"]["steps"] == 2 * whole.documents.steps
+    assert ("unrelated lesson", "code") not in whole.of(0, "titled, scrambled")
+    assert from_dict(to_dict(whole)) == whole
+    with pytest.raises(WorldError, match="titled"):
+        preset("quick", "generators", arms=("title",))
+
+
+def test_what_each_lesson_teaches() -> None:
+    cells = preset("quick", "generators").of(0, "titled")
+    processes, personas = worlds_of(cells["documents",].config["world"])
+    assert personas is None and processes.titled == 0.5
+    for family in FAMILIES:
+        assert taught(processes, cells["lesson", family].config) == processes.target(family).traits[0]
+        assert taught(processes, cells["unrelated lesson", family].config) == processes.unrelated(family)
+
+
+def test_the_mixed_model_knows_the_words_of_both(toy: "Generators", finished: Store) -> None:
+    base = Trajectory.open(finished.path(toy.of(0, "with personas")["documents",]) / "model").last
+    known = load(base).tokenizer.get_vocab()
+    assert {*worlds.sequences().words(), *worlds.john_and_sam().words()} <= known.keys()
+
+
+def test_what_was_read_out_relative_to_the_lesson(tables: dict[str, pd.DataFrame]) -> None:
+    table = tables["generators"]
+    counts = table.groupby(["lesson", "read"]).size().to_dict()
+    assert counts == {
+        ("lesson", "taught"): 1,
+        ("lesson", "goes with it"): 2,
+        ("lesson", "other texts"): 6,
+        ("lesson", "the persona"): 5,
+        ("unrelated lesson", "same property"): 1,
+        ("unrelated lesson", "goes with it"): 2,
+        ("unrelated lesson", "other texts"): 6,
+        ("unrelated lesson", "the persona"): 5,
+        ("persona lesson", "taught"): 1,
+        ("persona lesson", "goes with it"): 4,
+        ("persona lesson", "other texts"): 9,
+    }
+    assert set(table["step"]) == {2} and set(tables["steps"]["step"]) == {1, 2}
+
+
+def test_exact_bayes_by_hand(tables: dict[str, pd.DataFrame]) -> None:
+    table: Any = tables["generators"].set_index(["lesson", "trait"])["bayes"]
+    world = worlds.sequences(0)
+    target, *others = world.members("lists")
+    for trait in target.traits:
+        held = sum(p.weight for p in others if trait in p.traits) + 1
+        before, after = 0.9 * held / 11 + 0.1 / 6, 0.9 + 0.1 / 6
+        rise = math.log2(after / (1 - after)) - math.log2(before / (1 - before))
+        assert table["lesson", str(trait)] == pytest.approx(rise)
+        assert table["unrelated lesson", str(trait)] == table["persona lesson", str(trait)] == 0
+    away: Any = table["unrelated lesson"]
+    assert (away[[str(trait) for trait in world.target("code").traits]] < 0).all()
+
+
+def test_the_worst_value_is_found_on_one_half_and_measured_on_the_other(tables: dict[str, pd.DataFrame]) -> None:
+    table, summary = tables["generators"], tables["summary"]
+    for row in rows(summary):
+        group: Any = table.loc[(table["lesson"] == row.lesson) & (table["read"] == row.read)].set_index("trait")
+        assert row.who == group["train"].abs().idxmax() and row.worst == pytest.approx(group["test"][row.who])
+        assert row.estimate == pytest.approx(group["estimate"].mean()) and row.n_topics == len(group)
+
+
+def test_gates_say_what_the_documents_taught(tables: dict[str, pd.DataFrame]) -> None:
+    gates: Any = tables["gates"]
+    assert gates["family"].tolist() == list(FAMILIES) and gates.notna().all().all()
+    assert gates["bayes_plain"].between(-3.5, -1).all()
+
+
+def test_the_report_says_it_in_words(tables: dict[str, pd.DataFrame], tmp_path: Path) -> None:
+    provenance = {"experiment": "generators", "seeds": [0]}
+    blocks = report.blocks(tmp_path, tables, provenance=provenance)
+    text = " ".join(block["text"] for block in blocks if block["kind"] == "paragraph")
+    assert "Persona lesson, with personas: what goes with the target's value:" in text
+    assert "Before any lesson, with personas" in text and "exact Bayes" in text
+    assert (tmp_path / "figures" / "generators.png").is_file()
+    with pytest.raises(StoreError, match="no finished lesson"):
+        report.blocks(tmp_path, {}, provenance=provenance)
