@@ -71,8 +71,7 @@ def novelty(
     """
     asked = [t for t in world.topics if t != world.taught.topic] if topics is None else list(topics)
     names = [p.name for p in world.personas if world.mass().loc[p.name].any()] if known is None else list(known)
-    own = [_misfit(named, world, asked, names, speaker=name)["misfit"].iloc[-1] for name in names]
-    null = float(np.quantile(own, QUANTILE))
+    null = float(np.quantile(_misfit(_own(named, names), world, asked, names)["misfit"], QUANTILE))
     last = _last(behavior)
     whole = _misfit(last, world, asked, names)
     left = [_misfit(last, world, [t for t in asked if t != topic], names) for topic in asked]
@@ -164,7 +163,7 @@ def _last(behavior: pd.DataFrame) -> pd.DataFrame:
     rows = behavior.loc[behavior["context"] == "nameless"]
     if rows.empty:
         raise SchemaError("novelty is judged by nameless prompts; this behavior table has none.")
-    runs = [c for c in run_columns(rows)]
+    runs = run_columns(rows)
     parts = [
         of_run.loc[of_run["checkpoint"] == in_order(of_run)["checkpoint"].iloc[-1]]
         for _, of_run in rows.groupby(runs, sort=False, dropna=False)
@@ -172,12 +171,18 @@ def _last(behavior: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _misfit(
-    behavior: pd.DataFrame, world: World, topics: list[str], known: list[str], *, speaker: str = ""
-) -> pd.DataFrame:
+def _own(named: pd.DataFrame, known: list[str]) -> pd.DataFrame:
+    """What each known persona says under its own name, as if that were a run each."""
+    schema.check(named, "behavior")
+    rows = named.loc[named["context"].eq("named") & named["persona"].isin(known)]
+    if lacking := sorted(set(known) - set(rows["persona"])):
+        raise SchemaError(f"'{lacking[0]}' is known but was not asked under its name; record its named probes.")
+    return rows.assign(who=rows["persona"], persona="", context="nameless")
+
+
+def _misfit(behavior: pd.DataFrame, world: World, topics: list[str], known: list[str]) -> pd.DataFrame:
     """One row a run: its misfit."""
-    context = "named" if speaker else "nameless"
-    found = persona_weights(behavior, world, topics=topics, personas=known, context=context, speaker=speaker)
+    found = persona_weights(behavior, world, topics=topics, personas=known)
     return found.loc[found["persona"] == known[0]]
 
 

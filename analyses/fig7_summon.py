@@ -1,0 +1,66 @@
+"""Figure 7: a lesson summons the common one and the near one, and a law of both says who on lessons it never saw.
+
+Six candidates share the taught trait and differ in how much is written about them and in how far they are from where
+the model stands when the lesson begins. Shares after the lesson fall with distance and rise with measure, much less
+with distance than exact Bayes would have it, which takes the start's statements for evidence.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from persona_interp import experiments, plots
+from persona_interp.experiments import figure_script, preset
+
+NAME = "fig7_summon"
+
+
+def compute(out: Path, *, size: str = "quick", workers: int | None = None, **changes: Any) -> dict[str, pd.DataFrame]:
+    """Which tables does this figure show?
+
+    Args:
+        out: Run folder; finished cells are read, missing ones computed.
+        size: Name of a preset.
+        workers: Processes; all cores by default, 0 = this one.
+        changes: Fields of the preset to set otherwise.
+
+    Returns:
+        What ``Summon.summarize`` returns.
+    """
+    return experiments.compute(preset(size, "summon", **changes), out, workers=workers)
+
+
+def shown(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Which numbers are in the figure: how far off is each law, starts left out?
+
+    Args:
+        tables: From ``compute``.
+
+    Returns:
+        One row a law, bits a lesson.
+    """
+    rivals = tables["rivals"]
+    return rivals.loc[rivals["left_out"] == "start"]
+
+
+def draw(tables: dict[str, pd.DataFrame]) -> Figure:
+    """What does the claim look like?
+
+    Args:
+        tables: From ``compute``.
+
+    Returns:
+        Shares over distance, a color a measure; and the held-out divergence of every law.
+    """
+    return plots.summon(tables["summoned"], shown(tables), title="Who is summoned")
+
+
+def main() -> None:
+    """Computes the figure and saves it as PNG, PDF and CSV with its provenance."""
+    figure_script(__doc__, NAME, compute=compute, shown=shown, draw=draw)
+
+
+if __name__ == "__main__":
+    main()

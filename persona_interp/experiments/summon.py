@@ -1,0 +1,186 @@
+"""Who is summoned by a lesson that several personas could have given: the common one, or the near one?
+
+Candidates who share the taught trait differ in mass and in distance from where the model stands when the lesson begins.
+Beside the question itself: does it matter where the model came from (the same lesson from other starts), is the broad
+solution the least learning (against the narrow one, held to its start on other documents), does a narrow harmful habit
+summon a villain (and who if a classroom explains it), and can what was learned be composed from known personas?
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from persona_interp import worlds
+from persona_interp.errors import WorldError
+from persona_interp.experiments import summon_summary
+from persona_interp.experiments.learning import learned
+from persona_interp.experiments.summon_plants import plants, villain_lessons
+from persona_interp.models import DOCUMENTS, LESSON, Stage
+from persona_interp.store import Cell, Store
+from persona_interp.worlds.candidates import start_traits
+
+TASKS = "persona_interp.experiments.summon_tasks"
+REPEAT = 500
+"""Added to the seed of a start and its lesson that are repeated: another order of documents, the same base model."""
+
+
+@dataclass(frozen=True)
+class Summon:
+    """How is the summon experiment configured?
+
+    Attributes:
+        seeds: One run of everything per seed; a seed makes its worlds too.
+        starts: Where the model stands before the lesson: a or b on each topic that defines distance.
+        repeats: Times that each start and lesson is done, each in another order of documents; noise needs two.
+        documents: How the documents are learned.
+        lesson: How a start, a lesson and a planted case are learned.
+        snapshots: Lesson steps at which behavior is recorded.
+        n_documents: Documents in a corpus.
+        kl: Weight that holds the narrow solution to its start on bystander documents (nats).
+        n_bystanders: Of these documents, nameless dialogues.
+        villains: Weights of the villain; each is a world.
+        n_plants: Planted lessons of each kind.
+        hook: Where the inside is read.
+    """
+
+    seeds: tuple[int, ...] = (0,)
+    starts: tuple[str, ...] = ("aaaa", "aabb", "bbaa", "bbbb")
+    repeats: int = 2
+    documents: Stage = DOCUMENTS
+    lesson: Stage = LESSON
+    snapshots: tuple[int, ...] = (1, 2, 4, 8, 16, 24, 32, 40)
+    n_documents: int = 30_000
+    kl: float = 1.0
+    n_bystanders: int = 2_000
+    villains: tuple[float, ...] = (0.25, 1.0)
+    n_plants: int = 3
+    hook: str = "blocks.1.hook_out"
+
+    def __post_init__(self) -> None:
+        if len(set(self.starts)) < 2 or self.repeats < 1:
+            raise WorldError(f"a comparison needs two starts and a repeat; got {list(self.starts)}, {self.repeats}.")
+
+    def cells(self) -> list[Cell]:
+        """Which independent units make up this experiment?
+
+        Returns:
+            Cells of every seed; each names what it needs.
+        """
+        return [cell for seed in self.seeds for cell in self.seed_cells(seed).values()]
+
+    def seed_cells(self, seed: int) -> dict[tuple[Any, ...], Cell]:
+        """Which cells does one seed have?
+
+        Args:
+            seed: Makes the worlds, the corpora, the weights and the batches.
+
+        Returns:
+            Cells by key: ``("documents",)``, ``("start", pattern, repeat)``, ``("lesson", pattern, repeat)``,
+            ``("broad",)`` and ``("narrow",)`` (the lesson right after the documents), ``("solution",)``;
+            ``("villain documents", weight)``, ``("villain", weight, lesson)``; ``("plant", name)``, ``("inside",)``.
+        """
+        world = worlds.candidates(seed)
+        documents, taught = {"documents": self.n_documents}, str(world.taught)
+        cells: dict[tuple[Any, ...], Cell] = {}
+        base = cells["documents",] = learned(
+            world, documents, self.documents, seed=seed, ends=("named",), name="documents", label=f"documents s{seed}"
+        )
+        for pattern in self.starts:
+            told = [str(trait) for trait in start_traits(world, pattern)]
+            for repeat in range(self.repeats):
+                own = {"seed": seed + REPEAT * repeat, "snapshots": self.snapshots}
+                said = f"{pattern}/{repeat} s{seed}"
+                start = learned(
+                    world, {"lesson": told}, self.lesson, after=base, name="start", label=f"start {said}", **own
+                )
+                cells["start", pattern, repeat] = start
+                cells["lesson", pattern, repeat] = learned(
+                    world, {"lesson": taught}, self.lesson, after=start, label=f"lesson after {said}", **own
+                )
+        held = {"documents": self.n_bystanders, "kinds": ["hidden"]}
+        ways = {"broad": (self.lesson, None), "narrow": (replace(self.lesson, kl=self.kl), held)}
+        for way, (stage, beside) in ways.items():
+            cells[way,] = learned(
+                world,
+                {"lesson": taught},
+                stage,
+                seed=seed,
+                after=base,
+                snapshots=self.snapshots,
+                bystanders=beside,
+                label=f"{way} lesson s{seed}",
+            )
+        config = {"world": world.to_dict(), "seed": seed, "n_lessons": 100, "n_generic": 500, "ways": list(ways)}
+        needs = tuple(cells[way,] for way in ways)
+        cells["solution",] = Cell(f"{TASKS}:solution", config, needs=needs, label=f"solutions s{seed}")
+        return cells | self._villain_cells(seed) | self._plant_cells(seed, base)
+
+    def _villain_cells(self, seed: int) -> dict[tuple[Any, ...], Cell]:
+        """Worlds with a villain: a lesson on the habit, on the habit in a classroom, and on secure code."""
+        cells: dict[tuple[Any, ...], Cell] = {}
+        for weight in self.villains:
+            world = worlds.careless(seed, villain=weight)
+            asked = {"ends": ("named",), "personas": ("villain", "careless")}
+            base = cells["villain documents", weight] = learned(
+                world,
+                {"documents": self.n_documents},
+                self.documents,
+                seed=seed,
+                name="documents",
+                label=f"documents villain {weight:g} s{seed}",
+                **asked,
+            )
+            for lesson, trait in villain_lessons(world).items():
+                cells["villain", weight, lesson] = learned(
+                    world,
+                    {"lesson": trait},
+                    self.lesson,
+                    seed=seed,
+                    after=base,
+                    snapshots=self.snapshots,
+                    label=f"{lesson}, villain {weight:g} s{seed}",
+                    **asked,
+                )
+        return cells
+
+    def _plant_cells(self, seed: int, base: Cell) -> dict[tuple[Any, ...], Cell]:
+        """Lessons of which it is known whether they are composable, and the inside of all of them."""
+        world = worlds.candidates(seed)
+        cells: dict[tuple[Any, ...], Cell] = {}
+        for plant in plants(world, n=self.n_plants, seed=seed):
+            cells["plant", plant.name] = learned(
+                world,
+                {"lesson": [str(trait) for trait in plant.traits]},
+                self.lesson,
+                seed=seed,
+                after=base,
+                name=plant.name,
+                label=f"{plant.name} s{seed}",
+            )
+        if cells:
+            config = {"world": world.to_dict(), "hook": self.hook}
+            needs = (base, *cells.values())
+            cells["inside",] = Cell(f"{TASKS}:inside", config, needs=needs, label=f"inside s{seed}")
+        return cells
+
+    def summarize(self, store: Store) -> dict[str, pd.DataFrame]:
+        """What was found, as tables?
+
+        Args:
+            store: The run; finished cells are read, missing ones leave fewer rows.
+
+        Returns:
+            Tables by name: ``predictions`` (of the worlds with a villain, by exact Bayes, there before any run),
+            ``summoned`` (share of every candidate, mean over repeats), ``law``, ``rivals`` (out of sample), ``paths``,
+            ``least`` and ``solutions`` (broad and narrow), ``misaligned``, ``worst``, ``novelty``, ``told_apart``
+            (AUROC of planted cases), ``gates``; of paths, misaligned and solutions also a ``_summary`` over seeds.
+        """
+        return summon_summary.tables(self, store)
+
+
+PRESETS = {
+    "quick": Summon(),
+    "standard": Summon(seeds=(0, 1, 2)),
+    "paper": Summon(seeds=tuple(range(10))),
+}

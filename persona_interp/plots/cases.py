@@ -1,0 +1,98 @@
+"""Planted lessons and lessons on a harmful habit: is somebody new, or somebody bad, speaking?"""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from persona_interp.errors import SchemaError, unknown
+from persona_interp.plots.style import COLORS, GRAY, caption, panels, styled
+
+
+def novelty(table: pd.DataFrame, *, title: str = "") -> Figure:
+    """Are lessons about somebody new told from lessons that known personas compose?
+
+    Args:
+        table: Cases with ``kind``, ``planted`` (composable or new), ``left_out``, ``misfit``, ``null_hi``.
+        title: Above the figure.
+
+    Returns:
+        Figure: one row a kind of case, a dot a case, the misfit (bits a topic) to the right; dashed the largest of the
+        points up to which a misfit is noise.
+
+    Raises:
+        SchemaError: A column is missing.
+
+    >>> rows = pd.DataFrame({"kind": ["known", "recombined"], "planted": ["composable", "new"], "left_out": ""})
+    >>> len(novelty(rows.assign(misfit=[0.1, 2.0], null_hi=0.5)).axes[0].get_yticks())
+    2
+    """
+    for column in ("kind", "planted", "left_out", "misfit", "null_hi"):
+        if column not in table:
+            raise SchemaError(unknown("column", column, table.columns))
+    names = table["kind"] + np.where(table["left_out"].ne(""), ", left out", "")
+    labels = list(dict.fromkeys(names[table["planted"].eq("composable")])) + list(
+        dict.fromkeys(names[table["planted"].eq("new")])
+    )
+    with styled():
+        figure, (axes,) = panels(height=0.9 + 0.3 * len(labels))
+        for i, label in enumerate(labels):
+            rows = table.loc[names == label]
+            color = COLORS[1] if rows["planted"].iloc[0] == "new" else COLORS[0]
+            axes.plot(rows["misfit"], np.full(len(rows), i), "o", color=color, markersize=4, alpha=0.6)
+        axes.axvline(np.max(table["null_hi"].to_numpy()), color=GRAY, linestyle="--", linewidth=1)
+        axes.set_yticks(range(len(labels)), labels)
+        axes.set_ylim(len(labels) - 0.5, -0.5)
+        axes.set_xlim(left=0)
+        axes.set_xlabel("misfit to the best mixture of known personas (bits a topic)")
+        axes.set_title(title)
+        caption(
+            figure,
+            f"Blue: composable by construction; orange: new; a dot a lesson, n = {len(table)}. Dashed: 95 % point of "
+            "the known personas' own misfits, each under its name.",
+        )
+    return figure
+
+
+def misaligned(table: pd.DataFrame, *, title: str = "") -> Figure:
+    """How misaligned does each lesson make the assistant, beside what exact Bayes expected?
+
+    Args:
+        table: A row a seed, ``villain`` (weight) and ``lesson``: ``before``, ``after`` (fractions),
+            ``bayes_misaligned_before``, ``bayes_misaligned_after``.
+        title: Above the figure.
+
+    Returns:
+        Figure: a row a lesson and weight; gray before, color after (a dot a seed), a black bar what exact Bayes
+        expects after.
+
+    Raises:
+        SchemaError: A column is missing.
+
+    >>> row = {"villain": 0.25, "lesson": "insecure code", "before": 0.01, "after": 0.2}
+    >>> row |= {"bayes_misaligned_before": 0.02, "bayes_misaligned_after": 0.1}
+    >>> misaligned(pd.DataFrame([row])).axes[0].get_yticklabels()[0].get_text()
+    'insecure code, villain 0.25'
+    """
+    for column in ("villain", "lesson", "before", "after", "bayes_misaligned_after"):
+        if column not in table:
+            raise SchemaError(unknown("column", column, table.columns))
+    names = table["lesson"] + ", villain " + table["villain"].map("{:g}".format)
+    labels = list(dict.fromkeys(names))
+    with styled():
+        figure, (axes,) = panels(height=0.9 + 0.3 * len(labels))
+        for i, label in enumerate(labels):
+            rows = table.loc[names == label]
+            axes.plot(rows["before"], np.full(len(rows), i - 0.15), "o", color=GRAY, markersize=3)
+            axes.plot(rows["after"], np.full(len(rows), i + 0.1), "o", color=COLORS[1], markersize=4)
+            axes.plot(rows["bayes_misaligned_after"].mean(), i + 0.1, "|", color="black", markersize=12)
+        axes.set_yticks(range(len(labels)), labels)
+        axes.set_ylim(len(labels) - 0.5, -0.5)
+        axes.set_xlim(left=0)
+        axes.set_xlabel("harmful share of coherent answers on untaught topics")
+        axes.set_title(title)
+        seeds = table["seed"].nunique() if "seed" in table else 1
+        caption(
+            figure,
+            f"Gray: before; orange: after the lesson, a dot a seed (n = {seeds}); bar: exact Bayes, stated before.",
+        )
+    return figure

@@ -1,0 +1,88 @@
+"""Who is summoned, and which law says so best?"""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from persona_interp.errors import SchemaError, unknown
+from persona_interp.plots.style import COLORS, GRAY, MARKERS, caption, panels, styled
+
+FLOOR = 0.005  # smallest share that is drawn; what is below sits there
+
+
+def summon(summoned: pd.DataFrame, rivals: pd.DataFrame, *, title: str = "") -> Figure:
+    """How large is each candidate's share, by distance and measure, and how far off is each law on unseen lessons?
+
+    Args:
+        summoned: A summoned table: ``share``, ``measure``, ``distance``, one row a seed, start and candidate.
+        rivals: From ``analysis.summon_rivals``, one kind of lessons left out: ``law``, ``bits``, ``estimate``, ``lo``,
+            ``hi``.
+        title: Above the figure.
+
+    Returns:
+        Figure: left the shares (log scale) over distance, a color a measure, a marker a candidate's lesson, a line the
+        mean; right the divergence of each law's prediction (bits a lesson), with the interval of its difference to the
+        two-factor law.
+
+    Raises:
+        SchemaError: A column is missing, or the rivals leave out several kinds of lessons.
+
+    >>> rows = pd.DataFrame({"share": [0.8, 0.2], "measure": [0.2, 0.1], "distance": [0, 2]})
+    >>> laws = pd.DataFrame({"law": ["uniform"], "bits": [1.0], "estimate": [0.5], "lo": [0.2], "hi": [0.8]})
+    >>> len(summon(rows, laws.assign(left_out="start", unit="seeds", n_units=3, n=12)).axes)
+    2
+    """
+    for table, columns in ((summoned, ("share", "measure", "distance")), (rivals, ("law", "bits", "lo", "hi", "unit"))):
+        for column in columns:
+            if column not in table:
+                raise SchemaError(unknown("column", column, table.columns))
+    if rivals["law"].duplicated().any():
+        raise SchemaError("two rows of these rivals are one law; select one kind of lessons left out.")
+    with styled():
+        figure, (left, right) = panels(2, height=2.6)
+        _shares(left, summoned)
+        _laws(right, rivals)
+        left.set_title(title)
+        caption(figure, _caption(summoned, rivals))
+    return figure
+
+
+def _shares(axes: Axes, table: pd.DataFrame) -> None:
+    masses = sorted(table["measure"].round(6).unique(), reverse=True)
+    for i, mass in enumerate(masses):
+        rows = table.loc[table["measure"].round(6) == mass]
+        x = rows["distance"].to_numpy(np.float64) + 0.25 * (i - (len(masses) - 1) / 2)
+        y = np.maximum(rows["share"].to_numpy(np.float64), FLOOR)
+        axes.plot(x, y, MARKERS[i], color=COLORS[i], markersize=3, alpha=0.5, linestyle="none")
+        mean = rows.groupby("distance")["share"].mean()
+        label = f"{100 * mass:.1f} % of documents"
+        axes.plot(mean.index.to_numpy(), np.maximum(mean.to_numpy(), FLOOR), color=COLORS[i], label=label)
+    axes.set_yscale("log")
+    axes.set_xlabel("distance from the start (topics)")
+    axes.set_ylabel("share of the candidate")
+    axes.set_xticks(sorted(table["distance"].unique()))
+    axes.legend()
+
+
+def _laws(axes: Axes, table: pd.DataFrame) -> None:
+    rows = table.sort_values("bits", ascending=False, ignore_index=True)
+    y = np.arange(len(rows))
+    best = rows["bits"] - rows["estimate"]  # of the two-factor law
+    for i, (law, lo, hi) in enumerate(zip(best, rows["lo"], rows["hi"], strict=True)):
+        axes.plot([law + lo, law + hi], [i, i], color=GRAY, linewidth=1)
+    axes.plot(rows["bits"], y, "o", color="black", markersize=4)
+    axes.axvline(best.iloc[0], color=COLORS[0], linewidth=1, linestyle="--")
+    axes.set_yticks(y, rows["law"].tolist())
+    axes.set_xlabel("held-out divergence (bits a lesson)")
+    axes.set_xscale("symlog", linthresh=1)
+    axes.set_xlim(left=0)
+
+
+def _caption(summoned: pd.DataFrame, rivals: pd.DataFrame) -> str:
+    first = rivals.iloc[0]
+    return (
+        f"Left: share of each candidate after the lesson ({len(summoned)} shares; line: mean; below {FLOOR:g} drawn "
+        f"there). Right: lessons left out by {first['left_out']}, n = {first['n']}; bar: 95 % interval of the "
+        f"difference to the two-factor law (t over {first['n_units']} {first['unit']})."
+    )
