@@ -123,19 +123,18 @@ def predicts(table: pd.DataFrame, estimators: Iterable[str], *, outcome: str = "
             raise SchemaError(unknown("column", column, table.columns))
     if len(set(table["seed"])) < 2:
         raise SchemaError("what is chosen on some worlds is tried on others; this table has one world.")
-    rho = pd.DataFrame(
-        {
-            seed: {name: _spearman(own[name].to_numpy(float), own[outcome].to_numpy(float)) for name in names}
-            for seed, own in table.groupby("seed", sort=False)
-        }
-    )
+    seeds = list(dict.fromkeys(table["seed"]))
+    rho = np.empty((len(seeds), len(names)))
+    for i, seed in enumerate(seeds):
+        own = table.loc[table["seed"] == seed, [outcome, *names]].to_numpy(np.float64).T
+        rho[i] = [_spearman(x, own[0]) for x in own[1:]]
     rows = []
-    for seed in rho:
-        elsewhere = rho.drop(columns=[seed]).mean(axis=1).fillna(0.0)
-        best = str(elsewhere.abs().idxmax())
+    for i, seed in enumerate(seeds):
+        elsewhere = np.nan_to_num(np.delete(rho, i, axis=0)).mean(axis=0)
+        best = int(np.abs(elsewhere).argmax())
         sign = 1.0 if elsewhere[best] >= 0 else -1.0
-        n = int((table["seed"] == seed).sum())
-        rows.append((seed, best, float(abs(elsewhere[best])), sign * float(rho.loc[best, seed]), n))
+        n = sum(table["seed"] == seed)
+        rows.append((seed, names[best], float(abs(elsewhere[best])), float(sign * rho[i, best]), n))
     return pd.DataFrame(rows, columns=["seed", "estimator", "rho_chosen", "rho", "n"])
 
 

@@ -6,7 +6,8 @@ values read what the model was asked, never what was written.
 
 - ``traits``: prior odds of the persona's traits for the nameless assistant, against the topic's other values.
 - ``binding``: the same under the persona's own name, against how those who hold other values say these.
-- ``dialogues``: prior odds of the persona's whole dialogues, nameless against under its own name.
+- ``dialogues``: prior odds of the persona's whole dialogues against everybody's, for the nameless assistant.
+- ``dialogues (own name)``: the same against the same dialogues under the persona's own name.
 - ``added kl``: minus log2 of the divergence from the model when the persona's direction is added.
 - ``dose``: minus log2 of the lesson documents that bring the nameless assistant to even odds on the persona's traits.
 """
@@ -124,14 +125,16 @@ def expected_trait_odds(world: World) -> pd.DataFrame:
 def dialogue_odds(likelihood: pd.DataFrame) -> pd.DataFrame:
     """How likely is it that the nameless assistant is this persona, judged by whole dialogues?
 
-    ``log2 P(dialogue | nobody named) - log2 P(dialogue | own name)`` (science notes A12). The first sums over everybody
-    the assistant may be, so for a dialogue that only one persona would hold the difference is log2 of its share.
+    Prior odds of what the persona would say (science notes A12). ``dialogues``: log2 P(dialogue | nobody named) minus
+    its mean over the dialogues of all personas, the neutral reference. ``dialogues (own name)``: log2 P(dialogue |
+    nobody named) - log2 P(dialogue | own name); as the first sums over everybody the assistant may be, this is log2 of
+    the persona's share where nobody else would hold the dialogue and the name is known well.
 
     Args:
         likelihood: Of ``record.likelihood``, dialogues of every persona under "" and under its own name.
 
     Returns:
-        A measure table of ``dialogues``; interval over dialogues, ``n`` dialogues.
+        A measure table of both; interval over dialogues, ``n`` dialogues.
 
     Raises:
         SchemaError: A header is missing.
@@ -139,15 +142,18 @@ def dialogue_odds(likelihood: pd.DataFrame) -> pd.DataFrame:
     >>> rows = [(0, "", -9.0), (0, "john", -5.0), (1, "", -11.0), (1, "john", -5.0)]
     >>> table = pd.DataFrame(rows, columns=["doc", "name", "logprob"]).assign(persona="john", n_tokens=9)
     >>> dialogue_odds(table)["estimate"].tolist()
-    [-5.0]
+    [0.0, -5.0]
     """
     schema.check(likelihood, "likelihood")
     bits = likelihood.pivot(index=["doc", "persona"], columns="name", values="logprob")
-    rows = []
-    for persona, own in bits.groupby(level="persona", sort=False):
-        if "" not in own or persona not in own:
-            raise SchemaError(f"the dialogues of {persona} need the headers '' and '{persona}'; got {list(own)}.")
-        rows.append(("dialogues", persona, *t_interval(own[""] - own[persona])))
+    names = list(dict.fromkeys(likelihood["persona"]))
+    for name in ("", *names):
+        if name not in bits:
+            raise SchemaError(f"dialogues are read under the headers '' and each own name; '{name}' is missing.")
+    of = {name: bits.xs(name, level="persona") for name in names}
+    reference = float(np.mean([own[""].mean() for own in of.values()]))
+    rows = [("dialogues", name, *t_interval(own[""] - reference)) for name, own in of.items()]
+    rows += [("dialogues (own name)", name, *t_interval(own[""] - own[name])) for name, own in of.items()]
     return _measure(rows)
 
 

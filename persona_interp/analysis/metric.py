@@ -173,10 +173,11 @@ def axioms(metric: pd.DataFrame) -> pd.DataFrame:
         d, _ = square(own)
         pairs = d[~np.eye(len(d), dtype=bool) & np.isfinite(d)]
         scale = float(np.abs(pairs).mean()) if len(pairs) else np.nan
-        apart = np.abs(d - d.T)[np.triu_indices(len(d), 1)]
+        with np.errstate(invalid="ignore"):  # of what is not reached either way
+            apart = np.abs(d - d.T)[np.triu_indices(len(d), 1)]
         asymmetry = float(np.nanmean(apart[np.isfinite(apart)]) / scale) if np.isfinite(apart).any() else np.nan
-        excess = np.array([d[p, r] - d[p, q] - d[q, r] for p, q, r in permutations(range(len(d)), 3)])
-        excess = excess[np.isfinite(excess)] / scale
+        triples = [(d[p, r], d[p, q], d[q, r]) for p, q, r in permutations(range(len(d)), 3)]
+        excess = np.array([way - one - other for way, one, other in triples if np.isfinite(way + one + other)]) / scale
         over = excess > TOLERANCE
         kind = "divergence" if asymmetry > TOLERANCE else "dissimilarity" if over.any() else "metric"
         found = {"asymmetry": asymmetry, "violated": float(over.mean()) if len(over) else np.nan}

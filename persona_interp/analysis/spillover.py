@@ -78,12 +78,14 @@ def spillover(
         if column not in table:
             raise SchemaError(unknown("column", column, table.columns))
     x, y = table[list(predictors)].to_numpy(float), table["estimate"].to_numpy(float)
-    varies = x.std(axis=0) > 1e-9
+    with np.errstate(invalid="ignore"):
+        varies = ~(x.std(axis=0) <= 1e-9)
     design = np.column_stack([np.ones(len(x)), x[:, varies]])
-    if len(design) <= design.shape[1] or not np.isfinite(design).all() or not np.isfinite(y).all():
+    others = int((~np.isfinite(np.column_stack([x, y]))).sum())
+    if len(design) <= design.shape[1] or others:
         raise SchemaError(
             f"a regression needs more rows than coefficients and finite numbers; got {len(design)} rows, "
-            f"{design.shape[1]} coefficients and {int((~np.isfinite(np.column_stack([design, y]))).sum())} others."
+            f"{design.shape[1]} coefficients and {others} numbers that are not finite."
         )
     beta = np.linalg.lstsq(design, y, rcond=None)[0]
     residual = y - design @ beta

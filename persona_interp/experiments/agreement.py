@@ -40,7 +40,7 @@ class Agreement:
         snapshots: Steps of a walk at which behavior is recorded beside the first and the last.
         walkers: Number of personas between whom all ways are walked (the first ones); each of all is walked to from
             nobody where the documents are known.
-        n_told: Whole dialogues a persona.
+        n_told: Whole dialogues of each persona, on all topics.
         n_shared: Dialogues that are continued under every name.
         n_generic: Generic dialogues on which a push or a walk is judged.
         n_draws: Draws of noise that test a walk's stability.
@@ -59,7 +59,7 @@ class Agreement:
     walk: Stage = WALK
     snapshots: tuple[int, ...] = (1, 2, 4, 8)
     walkers: int = 8
-    n_told: int = 20
+    n_told: int = 40
     n_shared: int = 150
     n_generic: int = 20
     n_draws: int = 4

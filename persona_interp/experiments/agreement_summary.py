@@ -71,8 +71,7 @@ def _estimated(at: Path, world: World) -> dict[str, list[pd.DataFrame]]:
         read_table(at / f"{name}.parquet") for name in ("behavior", "likelihood", "added_kl", "divergence", "gradients")
     )
     directions = vectors["vector"].assign_attrs(vectors.attrs)
-    own = likelihood.loc[(likelihood["name"] == "") | (likelihood["name"] == likelihood["persona"])]
-    measure = [analysis.trait_odds(behavior, world), analysis.dialogue_odds(own), analysis.direction_kl(added)]
+    measure = [analysis.trait_odds(behavior, world), analysis.dialogue_odds(likelihood), analysis.direction_kl(added)]
     metric = [
         analysis.continuation_distance(apart),
         analysis.kernel_distance(gradients),

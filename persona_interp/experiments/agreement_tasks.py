@@ -25,18 +25,21 @@ SHARED, TOLD, GENERIC = 5_000, 6_000, 7_000
 def estimates(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """What do the estimators that need no training read in this model?
 
-    Writes ``behavior.parquet`` (nameless and named), ``likelihood.parquet`` (whole dialogues of every persona under
-    every header), ``divergence.parquet`` (shared dialogues), ``gradients.parquet`` (both spaces), ``vectors.nc`` (each
-    persona's minimal pair) and ``added_kl.parquet`` (those vectors added).
+    Writes ``behavior.parquet`` (nameless and named), ``likelihood.parquet`` (whole dialogues of every persona, nameless
+    and under its name), ``divergence.parquet`` (shared dialogues), ``gradients.parquet`` (both spaces), ``vectors.nc``
+    (each persona's minimal pair) and ``added_kl.parquet`` (those vectors added).
     """
     world, seed, base = World.from_dict(config["world"]), config["seed"], _base(config, needs)
     names = [p.name for p in world.personas]
     named = {name: world.language.system_named.format(n=name) for name in names}
     probes = world.probes(contexts=("nameless", "named"))
     write_table(record.behavior(base, probes), out / "behavior.parquet")
-    told = dialogues(world).corpus(config["n_told"] * len(names), seed=seed + TOLD, kinds="hidden")
-    headers = {"": world.language.system_hidden, **named}
-    write_table(record.likelihood(base, told, headers=headers), out / "likelihood.parquet")
+    likely = []
+    for name in names:
+        told = dialogues(world, name).corpus(config["n_told"], seed=seed + TOLD)
+        headers = {"": world.language.system_hidden, name: named[name]}
+        likely.append(record.likelihood(base, told, headers=headers))
+    write_table(pd.concat(likely, ignore_index=True), out / "likelihood.parquet")
     shared = world.corpus(config["n_shared"], seed=seed + SHARED, kinds="hidden")
     write_table(record.divergence(base, shared, headers=named), out / "divergence.parquet")
     taught = {name: answers(world, name, seed=seed) for name in names}
@@ -106,23 +109,25 @@ def geometry(config: dict[str, Any], needs: Needs, out: Path) -> None:
     write_dataset(traits.to_dataset(name="vector", promote_attrs=True), out / "traits.nc")
 
 
-def dialogues(world: World) -> World:
-    """Which world writes whole dialogues only: every persona equally often, on all topics, without noise?
+def dialogues(world: World, persona: str) -> World:
+    """Which world writes this persona's dialogues only, each on all topics and without noise?
 
     Args:
-        world: The world whose personas speak.
+        world: The world of the persona.
+        persona: Its name.
 
     Returns:
         A world of hidden dialogues.
 
     >>> from persona_interp.worlds import john_and_sam
-    >>> len(dialogues(john_and_sam()).corpus(1)["statements"][0])
-    5
+    >>> sorted(dialogues(john_and_sam(), "john").corpus(1)["statements"][0])
+    ['art=renaissance', 'food=pizza', 'music=jazz', 'place=beach', 'sport=football']
     """
     language = world.language
     statements = {**language.statements, "hidden": (len(world.topics), len(world.topics))}
     whole = replace(language, statements=statements)
-    return replace(world, kinds={"hidden": 1.0}, weights={}, noise=0.0, language=whole)
+    weights = {p.name: float(p.name == persona) for p in world.personas}
+    return replace(world, kinds={"hidden": 1.0}, weights=weights, noise=0.0, language=whole)
 
 
 def answers(world: World, persona: str, *, seed: int) -> pd.DataFrame:

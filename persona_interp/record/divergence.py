@@ -6,6 +6,7 @@ said next is compared token by token. Rows are documents, so that whoever reads 
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,8 +23,7 @@ from persona_interp.record.edited import run_edited
 from persona_interp.record.interventions import add
 
 WHERE = ("assistant",)
-NAMELESS = ""
-"""What tables call the header that names nobody."""
+BATCH = 16  # documents that are pushed together
 
 
 class _Pass(NamedTuple):
@@ -148,21 +148,26 @@ def added_kl(
     edits = {str(name): add(directions.sel(name=[name]), hook=hook, absolute=1.0) for name in directions["name"].values}
     tokens = encode(bridge.tokenizer, corpus["messages"], complete=True)
     marks = _marks(tokens, where)
-    for row in tqdm(range(len(tokens)), desc="added kl", delay=2):
-        ids = torch.tensor([tokens.ids[row]], device=bridge.original_model.device)
-        plain = _next(bridge.original_model, ids, marks[row])
+    order = sorted(range(len(tokens)), key=lambda row: len(tokens.ids[row]))
+    for at in tqdm(range(0, len(order), BATCH), desc="added kl", delay=2):
+        part = order[at : at + BATCH]
+        padded = tuple(t.to(bridge.original_model.device) for t in tokens.pad(rows=part))
+        run = partial(_next, padded=padded, marks=[marks[row] for row in part])
+        plain = run(bridge.original_model)
         for name, edit in edits.items():
-            pushed = run_edited(bridge, edit, lambda m, i=ids, r=row: _next(m, i, marks[r]), passes=[tuple(ids.shape)])
-            kl = (plain.exp() * (plain - pushed)).sum(-1).clamp(min=0).mean() / math.log(2)
-            rows.append((docs[row], name, float(kl), int(marks[row].sum())))
+            pushed = run_edited(bridge, edit, run, passes=[tuple(padded[0].shape)])
+            for row, p, q in zip(part, plain, pushed, strict=True):
+                kl = (p.exp() * (p - q)).sum(-1).clamp(min=0).mean() / math.log(2)
+                rows.append((docs[row], name, float(kl), len(p)))
     return schema.check(pd.DataFrame(rows, columns=list(schema.TABLES["added_kl"])), "added_kl")
 
 
 @torch.inference_mode()
-def _next(model: Any, ids: Tensor, mark: np.ndarray) -> Tensor:
-    """Log probabilities (nats) of what comes at the tokens marked, dims (token, vocabulary)."""
-    logits = model(input_ids=ids, use_cache=False).logits[0, :-1].double()
-    return logits[torch.from_numpy(mark[1:]).to(logits.device)].log_softmax(-1)
+def _next(model: Any, *, padded: tuple[Tensor, ...], marks: list[np.ndarray]) -> list[Tensor]:
+    """Log probabilities (nats) of what comes at the tokens marked, by document, dims (token, vocabulary)."""
+    ids, mask = padded
+    logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+    return [row[np.flatnonzero(mark) - 1].double().log_softmax(-1) for row, mark in zip(logits, marks, strict=True)]
 
 
 def _marks(tokens: Tokens, where: Iterable[str]) -> list[np.ndarray]:
