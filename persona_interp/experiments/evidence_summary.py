@@ -129,7 +129,7 @@ def _over_seeds(tables: Tables) -> Tables:
     groups = cost.loc[cost["persona"].isin(["average", "worst", ""]) | cost["quantity"].eq("own")]
     found["cost"] = analysis.across_seeds(groups, by=[*SETTING, "context", "persona", "quantity"], beside=["last"])
     plain = curve.loc[curve["replay"] == 0]
-    if not plain.empty:
+    if len(set(plain["step"])) > 3:  # as many as the curve has numbers, and one
         beside = ("b", "c", "r2", "at_bound")
         found["saturation"] = analysis.across_seeds(
             analysis.saturation(plain), value="alpha", by=SETTING, beside=beside

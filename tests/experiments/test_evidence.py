@@ -1,0 +1,121 @@
+"""A toy run of the evidence experiment: everything is there, counted right, and read back."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from persona_interp.errors import WorldError
+from persona_interp.experiments import compute, from_dict, preset, to_dict
+from persona_interp.experiments.evidence import Evidence
+from persona_interp.models import Stage
+from persona_interp.report import evidence as report
+from persona_interp.store import Store
+
+TESTED = Stage(steps=4, batch=4)
+TOY = Evidence(
+    documents=Stage(steps=8, batch=8, lr=4e-3, loss="all"),
+    lessons=(TESTED, Stage(steps=4, batch=4, replay=0.5)),
+    sparing=(Stage(steps=4, batch=4, replay=0.5),),
+    snapshots=(1, 2),
+    priors=(4.0,),
+    tested=TESTED,
+    n_documents=200,
+    n_replayed=20,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("evidence") / "run"
+
+
+@pytest.fixture(scope="module")
+def tables(folder: Path) -> dict[str, pd.DataFrame]:
+    return compute(TOY, folder, workers=0, progress=False)
+
+
+def test_its_cells_and_their_chain() -> None:
+    cells = preset("standard", "evidence").seed_cells(0)
+    assert len(cells) == 17 and len({cell.id for cell in cells.values()}) == 17
+    lessons = [cell for key, cell in cells.items() if key[0] == "lesson"]
+    assert {cell.needs[0].config["name"] for cell in lessons} == {"documents"}
+    replayed = {cell.label: cell.config["replay"]["kinds"] for cell in lessons if cell.config["replay"]}
+    assert replayed["AdamW 0.001, 16 a step, 50 % replay s0"] == ["third", "first", "named", "hidden", "filler"]
+    spared = replayed["AdamW 0.001, 16 a step, 50 % replay without hidden s0"]
+    assert spared == ["third", "first", "named", "filler"]
+
+
+def test_a_prior_is_a_weight_of_the_target() -> None:
+    rare = preset("standard", "evidence").world_of(0, prior=0.25)
+    assert rare.mass().loc["john"].sum() == pytest.approx(0.9 * 0.25 / 14.25)
+    assert rare.words() == TOY.world_of(0).words(), "one tokenizer for all"
+
+
+def test_it_is_plain_values_and_back() -> None:
+    assert from_dict(to_dict(TOY)) == TOY
+
+
+def test_bad_settings_are_named() -> None:
+    with pytest.raises(WorldError, match="ready world"):
+        Evidence(world="john")
+    with pytest.raises(WorldError, match="one of the lessons"):
+        Evidence(tested=Stage(steps=3))
+    with pytest.raises(WorldError, match="above 0 and beside 1; got 1"):
+        Evidence(priors=(1.0,))
+
+
+@pytest.mark.slow
+def test_every_setting_and_step_is_there(tables: dict[str, pd.DataFrame]) -> None:
+    table = tables["evidence"].set_index(["setting", "step"])
+    settings = ["AdamW 0.0003, 4 a step" + more for more in ("", ", 50 % replay", ", 50 % replay without hidden")]
+    assert list(dict.fromkeys(tables["curve"]["setting"])) == settings
+    assert table.loc[(settings[0], 4), "documents"] == 16 and table.loc[(settings[1], 4), "documents"] == 8
+    assert table.loc[(settings[0], 4), "statements"] == 16
+    assert 3 <= table.loc[(settings[0], 4), "fact_tokens"] / 16 <= 8
+    assert table.xs(0, level="step")["persona_bits"].nunique() == 1, "one model before all lessons"
+
+
+@pytest.mark.slow
+def test_statements_are_read_on_other_topics(tables: dict[str, pd.DataFrame]) -> None:
+    found = tables["statements"].set_index("stated")
+    assert len(found) == 13 and found.loc["place=beach", "exact"] == pytest.approx(6.19, abs=0.01)
+    assert found.loc["place=beach+place=beach", "exact"] == pytest.approx(12.38, abs=0.01)
+    assert found["topics"].value_counts().to_dict() == {4: 3, 3: 4, 2: 6}
+    assert set(zip(tables["prompt"]["statements"], tables["prompt"]["traits"], strict=True)) == {
+        (1, 1), (2, 1), (3, 1), (2, 2), (3, 3),
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_priors_are_those_of_the_documents(tables: dict[str, pd.DataFrame]) -> None:
+    priors = sorted(set(tables["priors"]["prior_bits"]))
+    assert len(priors) == 2 and priors[0] < priors[1] < 0
+    assert tables["interaction"]["step"].tolist() == [1, 2, 4] and set(tables["interaction"]["n"]) == {2}
+
+
+@pytest.mark.slow
+def test_each_kind_of_answer_is_there(tables: dict[str, pd.DataFrame]) -> None:
+    assert {"bits", "lasting", "k", "cost", "saturation", "exchange"} <= set(tables)
+    assert set(tables["bits"]["unit"]) == {"step", "document", "statement", "fact token", "first step"}
+    assert not (tables["contexts"]["persona"] == "sam").any(), "nothing is written about Sam"
+    assert tables["bits"]["lo"].isna().all(), "one seed has no interval"
+    assert {"average", "worst"} <= set(tables["cost"]["persona"])
+
+
+@pytest.mark.slow
+def test_the_report_says_it_in_words(tables: dict[str, pd.DataFrame], folder: Path) -> None:
+    blocks = report.blocks(folder, tables, provenance={"seeds": [0]})
+    said = " ".join(block["text"] for block in blocks if block["kind"] == "paragraph")
+    assert "one seed: no interval" in said and "To move this model from" in said and "exact Bayes expects 6.19" in said
+    assert "share kept" in said and "a prior one bit higher" in said and "under other names" in said
+    assert (folder / "figures" / "evidence.png").exists()
+
+
+@pytest.mark.slow
+def test_missing_cells_leave_fewer_rows(folder: Path, tables: dict[str, pd.DataFrame], tmp_path: Path) -> None:
+    assert TOY.summarize(Store(tmp_path / "empty")) == {}
+    more = Evidence(**{**{k: getattr(TOY, k) for k in TOY.__dataclass_fields__}, "seeds": (0, 1)})
+    again = more.summarize(Store(folder))
+    assert np.array_equal(again["bits"]["estimate"], tables["bits"]["estimate"], equal_nan=True)
