@@ -148,14 +148,13 @@ def _in_units(doses: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
     beyond those measured has no amount (NaN).
     """
     out = doses.copy()
-    ends = ("estimate", "lo", "hi")
-    for end in ends:
-        out[f"ratio_{end}"] = np.exp2(out[end])
-    for unit in UNITS:
-        both = measured[f"{unit}_first"] + measured[f"{unit}_second"]
-        mean = {arm: float(both.loc[measured["arm"] == arm].mean()) for arm in set(measured["arm"])}
-        for end in ends:
-            amount = np.array([mean[arm] for arm in out["arm"]]) / (1 + np.exp2(-out[end]))
-            known = out[end].between(min(measured["dose"]), max(measured["dose"]))
-            out[f"{unit}_{end}"] = np.where(known, amount, np.nan)
+    both = {unit: measured[f"{unit}_first"] + measured[f"{unit}_second"] for unit in UNITS}
+    for end in ("estimate", "lo", "hi"):
+        known = out[end].between(min(measured["dose"]), max(measured["dose"]))
+        with np.errstate(over="ignore"):  # a flat line reaches a level at no finite ratio
+            out[f"ratio_{end}"] = np.exp2(out[end])
+            share = 1 / (1 + np.exp2(-out[end]))
+        for unit, amount in both.items():
+            mean = [float(amount.loc[measured["arm"] == arm].mean()) for arm in out["arm"]]
+            out[f"{unit}_{end}"] = np.where(known, share * mean, np.nan)
     return out

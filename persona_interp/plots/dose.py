@@ -15,6 +15,7 @@ def dose(
     *,
     curve: pd.DataFrame,
     level: float,
+    pair: tuple[str, str] = ("first", "second"),
     line: str = "when",
     title: str = "",
 ) -> Figure:
@@ -26,6 +27,7 @@ def dose(
         probabilities: One row a dose: ``dose``, ``estimate`` (fraction), ``lo``, ``hi``.
         curve: A predicted table: the fitted curve through these probabilities.
         level: Probability that counts as reliable.
+        pair: Names of the two personas.
         line: Column that tells the lines of contrasts apart.
         title: Above the figure.
 
@@ -40,7 +42,7 @@ def dose(
     >>> fitted = points.assign(predicted_lo=0.0, predicted_hi=1.0, n_new=3, n_seeds=3)
     >>> figure = dose(points.assign(bayes=points["dose"]), points, curve=fitted, level=0.73)
     >>> [axes.get_ylabel() for axes in figure.axes]
-    ['contrast (bits)', "probability of the first's values"]
+    ['contrast (bits)', "probability of first's values"]
     """
     _need(contrasts, "dose", line, "estimate", "lo", "hi", "bayes")
     _need(probabilities, "dose", "estimate", "lo", "hi")
@@ -62,9 +64,9 @@ def dose(
         right.plot(fitted["dose"], fitted["estimate"], color=COLORS[2], linewidth=1.2)
         _points(right, probabilities, 2, label="measured")
         right.set_ylim(-0.02, 1.02)
-        right.set_ylabel("probability of the first's values")
+        right.set_ylabel(f"probability of {pair[0]}'s values")
         for axes in (left, right):
-            axes.set_xlabel("written about first : second")
+            axes.set_xlabel(f"written about {pair[0]} : {pair[1]}")
             ticks = sorted({*contrasts["dose"], *probabilities["dose"]})[:: 1 + len(set(contrasts["dose"])) // 8]
             axes.set_xticks(ticks, [ratio(float(tick)) for tick in ticks])
         figure.legend(*left.get_legend_handles_labels(), loc="outside upper right", ncols=2)

@@ -134,7 +134,8 @@ def draw(tables: Tables, *, arm: str, lr: float, title: str = "") -> Figure:
     curve = only(tables["curves"], arm=arm, when="lesson", lr=lr)
     level = float(only(tables["reliable"], arm=arm, when="lesson", lr=lr).level.iloc[0])
     said = _said(tables, arm=arm, lr=lr)
-    return plots.dose(contrasts(tables, arm=arm, lr=lr), said, curve=curve, level=level, title=title)
+    pair = (str(tables["dose"]["first"].iloc[0]), str(tables["dose"]["second"].iloc[0]))
+    return plots.dose(contrasts(tables, arm=arm, lr=lr), said, curve=curve, level=level, pair=pair, title=title)
 
 
 def _said(tables: Tables, *, arm: str, lr: float) -> pd.DataFrame:

@@ -122,13 +122,15 @@ def draw(tables: Tables, *, lr: float, title: str = "") -> Figure:
 
 
 def _contrasts(tables: Tables, *, lr: float) -> pd.DataFrame:
-    """Contrasts without rehearsal, by order; series: before or after the lesson, with or without SFT."""
+    """Contrasts without rehearsal, by who came last; series: before or after the lesson, with or without SFT."""
     found = only(tables["contrasts"], lr=lr, replay=0.0).sort_values(["sft", "when"], kind="stable")
     names = [
         f"{'after' if when == 'lesson' else 'before'} the lesson{', with SFT' * bool(sft)}"
         for when, sft in zip(found["when"], found["sft"], strict=True)
     ]
-    return found.assign(series=names)
+    pair = tables["order"].iloc[0]
+    last = {"first last": f"{pair['first']} last", "second last": f"{pair['second']} last"}
+    return found.assign(series=names, order=[last.get(name, name) for name in found["order"]])
 
 
 def _kept(tables: Tables, *, lr: float) -> pd.DataFrame:

@@ -30,7 +30,7 @@ def curve(said: pd.DataFrame) -> pd.DataFrame:
 
 
 def test_contrasts_beside_bayes_and_the_fitted_curve(contrasts, said, curve) -> None:
-    figure = dose(contrasts, said, curve=curve, level=0.73, title="Contrast of john over sam")
+    figure = dose(contrasts, said, curve=curve, level=0.73, pair=("john", "sam"), title="Contrast")
     left, right = figure.axes
     drawn = [list(map(float, line.get_ydata())) for line in left.lines[1:]]  # the first is the zero
     assert drawn == [[-1, 0, 1], [-0.75, 0.25, 1.25], [-4, 0, 4], [-3.75, 0.25, 4.25]]
@@ -40,7 +40,8 @@ def test_contrasts_beside_bayes_and_the_fitted_curve(contrasts, said, curve) -> 
     assert [label.get_text() for label in left.get_xticklabels()] == ["1:16", "1:1", "16:1"]
     said_below = figure._supxlabel.get_text()
     assert "4 seeds" in said_below and "mean of 3 new seeds" in said_below and "0.73" in said_below
-    assert left.get_title(loc="left") == "Contrast of john over sam"
+    assert left.get_title(loc="left") == "Contrast" and left.get_xlabel() == "written about john : sam"
+    assert right.get_ylabel() == "probability of john's values"
 
 
 def test_one_seed_claims_no_interval(contrasts, said, curve) -> None:
