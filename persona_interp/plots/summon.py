@@ -3,7 +3,9 @@
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.plots.style import COLORS, GRAY, MARKERS, caption, panels, styled
@@ -44,6 +46,7 @@ def summon(summoned: pd.DataFrame, rivals: pd.DataFrame, *, title: str = "") -> 
         _shares(left, summoned)
         _laws(right, rivals)
         left.set_title(title)
+        figure.legend(loc="outside upper right", ncols=2)
         caption(figure, _caption(summoned, rivals))
     return figure
 
@@ -59,10 +62,10 @@ def _shares(axes: Axes, table: pd.DataFrame) -> None:
         label = f"{100 * mass:.1f} % of documents"
         axes.plot(mean.index.to_numpy(), np.maximum(mean.to_numpy(), FLOOR), color=COLORS[i], label=label)
     axes.set_yscale("log")
-    axes.set_xlabel("distance from the start (topics)")
+    _plain(axes.yaxis, [FLOOR, 0.02, 0.1, 0.5])
+    axes.set_xlabel("distance from the start\n(topics)")
     axes.set_ylabel("share of the candidate")
     axes.set_xticks(sorted(table["distance"].unique()))
-    axes.legend()
 
 
 def _laws(axes: Axes, table: pd.DataFrame) -> None:
@@ -74,9 +77,17 @@ def _laws(axes: Axes, table: pd.DataFrame) -> None:
     axes.plot(rows["bits"], y, "o", color="black", markersize=4)
     axes.axvline(best.iloc[0], color=COLORS[0], linewidth=1, linestyle="--")
     axes.set_yticks(y, rows["law"].tolist())
-    axes.set_xlabel("held-out divergence (bits a lesson)")
+    axes.set_xlabel("held-out divergence\n(bits a lesson)")
     axes.set_xscale("symlog", linthresh=1)
+    _plain(axes.xaxis, [0.0, 0.5, 1.0, 5.0])
     axes.set_xlim(left=0)
+
+
+def _plain(axis: Axis, ticks: list[float]) -> None:
+    """Numbers as people write them on an axis that is not linear."""
+    axis.set_major_locator(FixedLocator(ticks))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def _caption(summoned: pd.DataFrame, rivals: pd.DataFrame) -> str:
