@@ -102,8 +102,8 @@ def verdicts(tables: Tables) -> list[str]:
         works, fails = (rows.loc[rows["works"] == flag].to_dict("records") for flag in (True, False))
         unit = "personas" if name == "measure" else "pairs"
         text = f"Of the {name} (against {truth}, n = {rows['n'].max()} {unit}, worlds: {rows['n_seeds'].max()}), "
-        text += f"{len(works)} estimators reach a rank correlation of {LINE:g}: " if works else "no estimator works"
-        said.append(text + ", ".join(map(_number, works)) + ".")
+        text += f"{'these reach' if works else 'no estimator reaches'} a rank correlation of {LINE:g}"
+        said.append(f"{text}: {', '.join(map(_number, works))}." if works else f"{text}.")
         if fails:
             reasons = "; ".join(f"{_number(row)}: {WHY[row['estimator']]}" for row in fails if row["estimator"] in WHY)
             bare = ", ".join(_number(row) for row in fails if row["estimator"] not in WHY)
