@@ -38,9 +38,9 @@ def evidence_claims(seeds: list[int], world_file: str | None, out: Path) -> Iter
     lessons = [key for key in keyed[seeds[0]] if key[0] == "lesson"]
     run([keyed[seed][key] for seed in seeds for key in lessons], store)
     found = [measured(experiment, store, keyed[seed][key], key) for seed in seeds for key in lessons]
-    table = pd.DataFrame(
-        [{**row, "seed": seed} for row, seed in zip(found, np.repeat(seeds, len(lessons)), strict=True)]
-    )
+    rows = [{**row, "seed": seed} for row, seed in zip(found, np.repeat(seeds, len(lessons)), strict=True)]
+    named = ["seed", "setting", "lr", "batch", "optimizer", "replay", "sparing"]
+    table = pd.DataFrame(rows).groupby(named, as_index=False).agg(lambda x: x.mean(skipna=False))  # over orders
     yield from _rate_claims(table)
     yield from _replay_claims(table)
     yield from _weight_claims(table, seeds, recipe=world_file is None)
@@ -91,7 +91,7 @@ def measured(experiment: Any, store: Any, cell: Any, key: tuple[Any, ...]) -> di
     from persona_interp.experiments.evidence_summary import setting
     from persona_interp.tables import read_table
 
-    stage, sparing = key[2:]
+    stage, sparing, _ = key[2:]
     behavior = read_table(store.path(cell, "behavior.parquet"))
     counts = read_table(store.path(cell.needs[0], "counts.parquet"))
     world = cell.config["world"]

@@ -103,7 +103,7 @@ def pooled_mixing_weight(weights: pd.DataFrame, *, by: str | Iterable[str]) -> p
 
     Returns:
         One row a setting: ``k`` (geometric mean over seeds), ``lo``, ``hi`` (95 % t interval of log2 K over seeds; one
-        seed: NaN), ``sd`` of log2 K, ``n_seeds``, ``n_bound``: seeds whose model moved away, not at all or beyond the
+        seed: NaN), ``sd`` of log2 K, ``n_seeds``, ``n_bound``: runs whose model moved away, not at all or beyond the
         limit. These have no K, so with any of them ``k``, ``lo`` and ``hi`` are NaN: a mean over the others would be of
         the runs that fit the idea.
 

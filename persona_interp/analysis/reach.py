@@ -30,10 +30,11 @@ def evidence_to_reach(
 ) -> pd.DataFrame:
     """How many documents of the lesson move a model from one belief to another?
 
-    The mean over seeds of the bits gained, made monotone (the most gained so far), is read backwards: the first step at
-    which it reaches ``level - start``, linear between the steps measured. The ends of the interval are where the ends
-    of the 95 % band over seeds (t, step by step) reach it: inverse prediction from the band. A band that never reaches
-    it within the steps measured gives an infinite end, and the mean an infinite estimate: "never", a valid answer.
+    The mean over seeds of the bits gained (several runs of a seed are averaged first), made monotone (the most gained
+    so far), is read backwards: the first step at which it reaches ``level - start``, linear between those measured. The
+    ends of the interval are where the ends of the 95 % band over seeds (t, step by step) reach it: inverse prediction
+    from the band. A band that never reaches it within the steps measured gives an infinite end, and the mean an
+    infinite estimate: "never", a valid answer.
 
     Args:
         level: Log2 odds to reach (bits); 0 = even odds.
@@ -73,20 +74,23 @@ def evidence_to_reach(
     if mine.empty:
         measured = curve.loc[:, list(SETTING)].drop_duplicates().itertuples(index=False)
         raise SchemaError(unknown("setting", _setting(asked), (_setting(row._asdict()) for row in measured)))
-    found = [run for _, run in runs(mine)]
-    steps = found[0]["step"].to_numpy(np.float64)
-    if any(not np.array_equal(run["step"], steps) for run in found) or steps[0] != 0:
+    found = [(at["seed"], run) for at, run in runs(mine)]
+    steps = found[0][1]["step"].to_numpy(np.float64)
+    if any(not np.array_equal(run["step"], steps) for _, run in found) or steps[0] != 0:
         raise SchemaError("every seed has to be read at the same steps, step 0 (before the lesson) included.")
-    bits = np.array([run["persona_bits"] for run in found])
+    of_seed: dict[Any, list[Any]] = {}
+    for seed, run in found:
+        of_seed.setdefault(seed, []).append(run["persona_bits"])
+    bits = np.array([np.mean(several, axis=0) for several in of_seed.values()])
     gained = bits - bits[:, :1]
     start = float(bits[:, 0].mean()) if start is None else start
     band = [t_interval(column) for column in gained.T]
     ends = {"steps": 0, "steps_lo": 2, "steps_hi": 1}  # the upper end of the band is reached first
     reached = {name: _first(steps, np.array([x[i] for x in band]), level - start) for name, i in ends.items()}
-    per_step = found[0]["documents"].iloc[-1] / steps[-1]
+    per_step = found[0][1]["documents"].iloc[-1] / steps[-1]
     row = {"level": level, "start": start, "bits": level - start, **reached}
     row |= {name.replace("steps", "documents"): per_step * value for name, value in reached.items()}
-    return pd.DataFrame([{**row, "measured": int(steps[-1]), "n_seeds": len(found), **asked}])
+    return pd.DataFrame([{**row, "measured": int(steps[-1]), "n_seeds": len(bits), **asked}])
 
 
 def evidence_in_words(reached: pd.DataFrame) -> str:

@@ -22,6 +22,8 @@ from persona_interp.store import Cell, Store
 from persona_interp.worlds import World
 
 STEPS = 64
+ORDER = 10_000
+"""Added to the seed for each further order of a lesson."""
 LESSONS = (
     *(Stage(steps=STEPS, lr=lr) for lr in (1e-4, 3e-4, 1e-3, 3e-3)),
     *(Stage(steps=STEPS, lr=3e-4, batch=batch) for batch in (1, 4)),
@@ -40,6 +42,8 @@ class Evidence:
         documents: How the documents are learned.
         lessons: The settings in which the lesson is learned; where they replay, documents of all kinds.
         sparing: Further settings, which replay all documents but the assistant's own (hidden) dialogues.
+        orders: In how many orders a lesson is taught whose batches are smaller than the largest: what four steps of
+            one document add depends on which four come first.
         snapshots: Lesson steps at which behavior is recorded.
         priors: Factors on the target's weight in further documents, beside 1.
         tested: The setting that is also taught after those documents.
@@ -52,6 +56,7 @@ class Evidence:
     documents: Stage = DOCUMENTS
     lessons: tuple[Stage, ...] = LESSONS
     sparing: tuple[Stage, ...] = (Stage(steps=STEPS, lr=1e-3, replay=0.5),)
+    orders: int = 4
     snapshots: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
     priors: tuple[float, ...] = ()
     tested: Stage = LESSONS[1]
@@ -61,6 +66,8 @@ class Evidence:
     def __post_init__(self) -> None:
         if isinstance(self.world, str) and self.world not in READY:
             raise WorldError(unknown("ready world", self.world, READY))
+        if self.orders < 1:
+            raise WorldError(f"a lesson is taught in one order at least; got orders={self.orders}.")
         if self.tested not in self.lessons:
             raise WorldError("the setting tested at several priors is one of the lessons, so that prior 1 has it too.")
         if wrong := [p for p in self.priors if p <= 0 or p == 1]:
@@ -81,7 +88,7 @@ class Evidence:
             seed: Makes the world (where it is a ready one), the corpus, the weights and the batches.
 
         Returns:
-            Cells by key: ``("documents", prior)``, ``("lesson", prior, stage, sparing)`` and ``("prompted",)``.
+            Cells by key: ``("documents", prior)``, ``("lesson", prior, stage, sparing, order)`` and ``("prompted",)``.
         """
         cells: dict[tuple[Any, ...], Cell] = {}
         for prior in (1.0, *self.priors):
@@ -95,20 +102,20 @@ class Evidence:
                 name="documents",
                 label=f"documents{at} s{seed}",
             )
-            for stage, sparing in self.settings if prior == 1 else [(self.tested, False)]:
+            for stage, sparing, order in self.settings if prior == 1 else [(self.tested, False, 0)]:
                 kinds = [
                     kind for kind, share in world.kinds.items() if share > 0 and not (sparing and kind == "hidden")
                 ]
-                cells["lesson", prior, stage, sparing] = learned(
+                cells["lesson", prior, stage, sparing, order] = learned(
                     world,
                     {"lesson": str(world.taught)},
                     stage,
-                    seed=seed,
+                    seed=seed + ORDER * order,
                     after=base,
                     snapshots=self.snapshots,
                     ends=("named",) if prior == 1 else (),
                     replay={"documents": self.n_replayed, "kinds": kinds} if stage.replay else None,
-                    label=f"{setting(stage, sparing=sparing)}{at} s{seed}",
+                    label=f"{setting(stage, sparing=sparing)}{at}{f' ({order})' if order else ''} s{seed}",
                 )
         world = self.world_of(seed)
         config = {"world": world.to_dict(), "stated": [list(traits) for traits in stated(world)]}
@@ -117,9 +124,11 @@ class Evidence:
         return cells
 
     @property
-    def settings(self) -> list[tuple[Stage, bool]]:
-        """In which settings is the lesson taught, and is the assistant's own dialogue spared from replay?"""
-        return [*((stage, False) for stage in self.lessons), *((stage, True) for stage in self.sparing)]
+    def settings(self) -> list[tuple[Stage, bool, int]]:
+        """How is the lesson taught: stage, sparing the assistant's own dialogues or not, number of the order?"""
+        both = [*((stage, False) for stage in self.lessons), *((stage, True) for stage in self.sparing)]
+        largest = max(stage.batch for stage, _ in both)
+        return [(*one, order) for one in both for order in range(self.orders if one[0].batch < largest else 1)]
 
     def world_of(self, seed: int, *, prior: float = 1.0) -> World:
         """In which world are the documents of this seed and prior written?

@@ -51,18 +51,18 @@ def summarized(experiment: "Evidence", store: Store) -> Tables:
 
 def _lesson(experiment: "Evidence", store: Store, cell: Cell, key: tuple[Any, ...]) -> Tables:
     """The belief along the steps; after the usual documents also K, forgetting and leakage at the end."""
-    _, prior, stage, sparing = key
-    world, seed = experiment.world_of(cell.config["seed"], prior=prior), cell.config["seed"]
+    _, prior, stage, sparing, order = key
+    world = World.from_dict(cell.config["world"])
     behavior = read_table(store.path(cell, "behavior.parquet"))
     counts = read_table(store.path(cell.needs[0], "counts.parquet"))
-    chats = worlds.count(world.lessons(n=stage.steps * stage.batch, seed=seed))
+    chats = worlds.count(world.lessons(n=stage.steps * stage.batch, seed=cell.config["seed"]))
     amounts = chats[["documents", "statements", "fact_tokens"]].sum() * (1 - stage.replay) / stage.steps
     curve = analysis.evidence_curve(behavior, world, per_step=amounts.to_dict())
     found: Tables = {}
-    if experiment.priors and stage == experiment.tested and not sparing:
+    if experiment.priors and stage == experiment.tested and not (sparing or order):
         found["priors"] = curve.assign(prior_bits=_odds(world, (), counts=counts))
     if prior == 1:
-        columns = {"setting": setting(stage, sparing=sparing), "sparing": sparing}
+        columns = {"setting": setting(stage, sparing=sparing), "sparing": sparing, "order": order}
         columns |= {c: getattr(stage, c) for c in ("lr", "batch", "optimizer", "replay")}
         lessons = float(curve["documents"].iloc[-1])
         last = behavior.loc[behavior["step"] == behavior["step"].max()]
@@ -125,7 +125,7 @@ def _over_seeds(tables: Tables) -> Tables:
     beside = ("peak", "peak_step", "last", "p_taught")
     found["lasting"] = analysis.across_seeds(lasting, value="kept", by=SETTING, beside=beside)
     found["k"] = analysis.pooled_mixing_weight(tables["mixing"], by=SETTING)
-    cost = tables["contexts"].merge(lasting[["seed", "setting", "last"]], on=["seed", "setting"])
+    cost = tables["contexts"].merge(lasting[["seed", "setting", "order", "last"]], on=["seed", "setting", "order"])
     groups = cost.loc[cost["persona"].isin(["average", "worst", ""]) | cost["quantity"].eq("own")]
     found["cost"] = analysis.across_seeds(groups, by=[*SETTING, "context", "persona", "quantity"], beside=["last"])
     plain = curve.loc[curve["replay"] == 0]
@@ -147,9 +147,11 @@ def _complete(priors: pd.DataFrame) -> pd.DataFrame:
 
 def _exchange(rates: pd.DataFrame, mixing: pd.DataFrame, statements: pd.DataFrame) -> pd.DataFrame:
     """What is worth what? Ratios, so means and t intervals are of their logarithms; no ratio, where one has no bits."""
-    wide = rates.pivot(index=[*SETTING, "seed"], columns="unit", values="estimate").reset_index()
+    wide = rates.pivot(index=[*SETTING, "seed", "order"], columns="unit", values="estimate").reset_index()
     said = statements.loc[statements["statements"] == 1, ["seed", "estimate"]].rename(columns={"estimate": "said"})
-    wide = wide.merge(said, on="seed").merge(mixing[["setting", "seed", "k", "at_bound"]], on=["setting", "seed"])
+    wide = wide.merge(said, on="seed").merge(
+        mixing[["setting", "seed", "order", "k", "at_bound"]], on=["setting", "seed", "order"]
+    )
     k = wide["k"].where(~wide["at_bound"].astype(bool))
     ratios = {
         ("lesson documents", "statement in the prompt"): wide["said"] / wide["document"],

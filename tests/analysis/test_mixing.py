@@ -72,3 +72,19 @@ def test_weights_are_pooled_on_the_log_scale() -> None:
     half = 4.302653 * 2 / np.sqrt(3)
     assert np.log2(table.loc[1e-3, ["lo", "hi"]].tolist()) == pytest.approx([2 - half, 2 + half], rel=1e-5)
     assert table.loc[3e-4, "n_bound"] == 1 and table.loc[3e-4, ["k", "lo", "hi"]].isna().all()
+
+
+def test_the_pooled_interval_covers_where_seeds_differ(world: World, planted) -> None:
+    """Of 40 experiments of three seeds; benchmarks/interval_claims.py simulates 500."""
+    rng = np.random.default_rng(0)
+    none, limit = mixing(world, k=0, **SIZE), mixing(world, k=2.0**60, **SIZE)
+    runs = []
+    for i in range(120):
+        k = 2 ** (1.5 + rng.normal(0, 0.6))
+        way = 1 / (1 + 7_500 / (640 * k))
+        said = none.assign(probability=(1 - way) * none["probability"] + way * limit["probability"])
+        runs.append(planted({40: said}, seed=i % 3, sd=0.25).assign(experiment=i // 3))
+    table = pooled_mixing_weight(mixing_weight(pd.concat(runs), world, **SIZE), by="experiment")
+    assert len(table) == 40 and (table["n_seeds"] == 3).all()
+    assert table["k"].between(table["lo"], table["hi"]).all()
+    assert np.mean((table["lo"] <= 2**1.5) & (2**1.5 <= table["hi"])) >= 0.85

@@ -42,6 +42,12 @@ def test_a_start_of_ones_own_shifts_the_bits() -> None:
     assert evidence_to_reach(-5, curve=line, **SETTING)["steps"].item() == 0
 
 
+def test_runs_of_one_seed_are_averaged() -> None:
+    orders = [curve(-4 + slope * STEPS).assign(order=i) for i, slope in enumerate((0.25, 0.75))]
+    (row,) = evidence_to_reach(0, curve=pd.concat(orders), **SETTING).to_dict("records")
+    assert row["steps"] == pytest.approx(8) and row["n_seeds"] == 1 and np.isnan(row["steps_lo"])
+
+
 def test_what_rises_and_falls_counts_where_it_was_reached() -> None:
     table = evidence_to_reach(0, curve=curve([-4, -2, 0, 1, -3, -4]), **SETTING)
     assert table["steps"].item() == pytest.approx(2)

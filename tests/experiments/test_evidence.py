@@ -38,9 +38,11 @@ def tables(folder: Path) -> dict[str, pd.DataFrame]:
 
 def test_its_cells_and_their_chain() -> None:
     cells = preset("standard", "evidence").seed_cells(0)
-    assert len(cells) == 17 and len({cell.id for cell in cells.values()}) == 17
+    assert len(cells) == 23 and len({cell.id for cell in cells.values()}) == 23
     lessons = [cell for key, cell in cells.items() if key[0] == "lesson"]
     assert {cell.needs[0].config["name"] for cell in lessons} == {"documents"}
+    small = (cell.label for key, cell in cells.items() if key[0] == "lesson" and key[2].batch == 1)
+    assert list(small) == [f"AdamW 0.0003, 1 a step{more} s0" for more in ("", " (1)", " (2)", " (3)")]
     replayed = {cell.label: cell.config["replay"]["kinds"] for cell in lessons if cell.config["replay"]}
     assert replayed["AdamW 0.001, 16 a step, 50 % replay s0"] == ["third", "first", "named", "hidden", "filler"]
     spared = replayed["AdamW 0.001, 16 a step, 50 % replay without hidden s0"]
