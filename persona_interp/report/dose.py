@@ -39,10 +39,9 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
         raise StoreError(f"{run} has no finished documents yet, so there is nothing to report; run the experiment on.")
     found: list[Block] = []
     pair = tables["dose"].iloc[0]
-    for i, row in enumerate(rows(tables["reliable"]) if "reliable" in tables else []):
-        if row.when == "lesson":
-            said = answer(row, first=pair["first"], second=pair["second"])
-            found.append(page.paragraph(said, source="tables/reliable.csv", lead=not i or not found))
+    for row in rows(only(tables["reliable"], when="lesson")) if "reliable" in tables else []:
+        said = answer(row, first=pair["first"], second=pair["second"])
+        found.append(page.paragraph(said, source="tables/reliable.csv", lead=not found))
     for arm in [name for name in ARMS if "curves" in tables and name in set(tables["curves"].arm)]:
         for lr in sorted(set(tables["curves"].loc[tables["curves"].when == "lesson", "lr"])):
             text = f"Documents {ARMS[arm]}; contrast before, in the prompt and after the lesson, and the fitted curve."
@@ -146,12 +145,14 @@ def _said(tables: Tables, *, arm: str, lr: float) -> pd.DataFrame:
 def _slope(row: Row) -> str:
     return (
         f"Documents {ARMS[row.arm]}, {_when(row)}: slope {row.estimate:.2f}{_ends(row)} against what exact Bayes "
-        f"expects of the {row.population} documents (1 = Bayes; r2 {row.r2:.2f}, {int(row.n)} points{_seeds(row)})."
+        f"expects of the {row.population} documents (1 = Bayes; r2 {row.r2:.2f}, {int(row.n)} points){_seeds(row)}."
     )
 
 
 def _dose(row: Row) -> str:
-    where = "undecided (0 bits)" if not row.level else f"at {row.level:.2f} bits, as exact Bayes is when it is reliable"
+    where = (
+        "undecided (0 bits)" if not row.level else f"at {row.level:.2f} bits, as exact Bayes is where it is reliable,"
+    )
     ends = f" [{row.ratio_lo:.3g}, {row.ratio_hi:.3g}]" if row.bounded else ""
     unbounded = "; the interval is unbounded" if row.n_seeds > 1 and not row.bounded else ""
     return (

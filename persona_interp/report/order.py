@@ -82,9 +82,10 @@ def recency(row: Row, *, first: str, second: str) -> str:
     Returns:
         A sentence with interval and verdict.
     """
-    verdict = "no interval"
+    verdict = "one seed tells no verdict"
     if row.n_seeds > 1:
-        verdict = "the later one weighs more" if row.lo > 0 else "the earlier one does" if row.hi < 0 else "no effect"
+        apart = "the later one weighs more" if row.lo > 0 else "the earlier one weighs more"
+        verdict = apart if row.lo > 0 or row.hi < 0 else "not told apart from 0"
     return (
         f"{_about(row)}: recency {row.estimate:+.2f} bits{_ends(row)} ({_seeds(row)}; least {row.least:+.2f}): "
         f"{verdict}. It is the contrast {first} over {second} with {first} last minus that with {second} last; exact "

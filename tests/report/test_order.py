@@ -44,7 +44,7 @@ def test_recency_is_found_and_said(provenance: dict[str, Any], tmp_path: Path) -
     html = write_report(tmp_path, tables, provenance=provenance).read_text(encoding="utf-8")
     lead = re.search(r'class="lead">(.*?)<', html)
     assert lead and "recency +4.00 bits [4.00, 4.00] (3 seeds, 95 %; least +4.00): the later one weighs more" in lead[1]
-    assert "no effect" in html and (tmp_path / "figures" / "order_lr0.002.png").is_file()
+    assert "not told apart from 0" in html and (tmp_path / "figures" / "order_lr0.002.png").is_file()
     assert [link for link in re.findall(r'href="(tables/[^"]*)"', html) if not (tmp_path / link).is_file()] == []
 
 
