@@ -1,7 +1,7 @@
 """Do estimators that read a model find how much was written about a persona, and what two personas share?
 
-Everything is recomputed from raw tables: probabilities of answers, of dialogues and of next tokens, inner products of
-gradients, log odds along walks, counts of documents. Worlds are pooled: rank correlations are over all their personas.
+Everything is recomputed from raw tables: probabilities of answers and dialogues, divergences of documents, inner
+products of gradients, counts of documents. Worlds are pooled: rank correlations are over all their personas.
 """
 
 import math
@@ -30,7 +30,7 @@ def agreement_claims(seeds: list[int], world_file: str | None, out: Path) -> Ite
     source = worlds.load(world_file) if world_file else None
     experiment = preset("standard", "agreement", seeds=tuple(seeds), world=source)
     store = Store(out)
-    run(experiment.cells(), store)
+    run([c for seed in seeds for key, c in experiment.of(seed).items() if key[0] not in ("walk", "geometry")], store)
     measures, metrics, slopes = [], [], []
     for seed in seeds:
         world, cells = experiment.world_of(seed).to_dict(), experiment.of(seed)
@@ -38,10 +38,9 @@ def agreement_claims(seeds: list[int], world_file: str | None, out: Path) -> Ite
             name: read_table(store.path(cells["estimates",], f"{name}.parquet"))
             for name in ("behavior", "likelihood", "divergence", "gradients")
         }
-        walks = [read_table(store.path(c, "said.parquet")) for key, c in cells.items() if key[0] == "walk"]
         counts = read_table(store.path(cells["documents",], "counts.parquet"))
-        measures.append(measure(raw, pd.concat(walks), world) | {"truth": mass(counts, world)})
-        metrics.append(metric(raw, pd.concat(walks), world) | {"truth": unshared(world)})
+        measures.append(measure(raw, world) | {"truth": mass(counts, world)})
+        metrics.append(metric(raw, world) | {"truth": unshared(world)})
         if experiment.lessons:
             slopes.append(slope(experiment, store, seed))
     for name, found in (("measure", measures), ("metric", metrics)):
@@ -76,7 +75,7 @@ def unshared(world: dict[str, Any]) -> dict[tuple[str, str], float]:
     return {(a, b): float(sum(held[a][t] != held[b][t] for t in held[a])) for a, b in combinations(held, 2)}
 
 
-def measure(raw: dict[str, pd.DataFrame], walks: pd.DataFrame, world: dict[str, Any]) -> Numbers:
+def measure(raw: dict[str, pd.DataFrame], world: dict[str, Any]) -> Numbers:
     """Estimates by persona, larger = more common."""
     held = {name: held_by(world, name) for name in world["personas"]}
     odds = {
@@ -84,7 +83,7 @@ def measure(raw: dict[str, pd.DataFrame], walks: pd.DataFrame, world: dict[str, 
         for speaker in ("", *held)
         for name in held
     }
-    found: Numbers = {"traits": {}, "binding": {}, "dialogues": {}, "dialogues (own name)": {}, "dose": {}}
+    found: Numbers = {"traits": {}, "binding": {}, "dialogues": {}, "dialogues (own name)": {}}
     for name, own in held.items():
         found["binding"][name] = float(
             np.mean(
@@ -99,12 +98,10 @@ def measure(raw: dict[str, pd.DataFrame], walks: pd.DataFrame, world: dict[str, 
         told = raw["likelihood"].loc[raw["likelihood"].persona == name]
         nameless, named = (told.loc[told.name == header, "logprob"].mean() for header in ("", name))
         found["dialogues"][name], found["dialogues (own name)"][name] = float(nameless), float(nameless - named)
-        lesson = along(walks.loc[(walks.start == "") & (walks.end == name)], own, "logodds")
-        found["dose"][name] = -reached(lesson, 0.0)
     return found
 
 
-def metric(raw: dict[str, pd.DataFrame], walks: pd.DataFrame, world: dict[str, Any]) -> Numbers:
+def metric(raw: dict[str, pd.DataFrame], world: dict[str, Any]) -> Numbers:
     """Estimates by pair, larger = farther."""
     pairs = list(combinations(world["personas"], 2))
     js = {
@@ -115,29 +112,7 @@ def metric(raw: dict[str, pd.DataFrame], walks: pd.DataFrame, world: dict[str, A
     for space, own in raw["gradients"].groupby("space"):
         dot = own.set_index(["name", "other"])["dot"].to_dict()
         found[f"gradients ({space})"] = {(a, b): 1 - dot[a, b] / math.sqrt(dot[a, a] * dot[b, b]) for a, b in pairs}
-    ways: dict[tuple[str, str], float] = {}
-    for _, own in walks.loc[walks.start != ""].groupby(["start", "end"]):
-        start, end = own.start.iloc[0], own.end.iloc[0]
-        nats = along(own.assign(nats=-np.log(own.probability)), held_by(world, end), "nats")
-        ways[start, end] = float(np.trapezoid(list(nats.values()), list(nats)))
-    found["nats"] = {(a, b): (ways[a, b] + ways[b, a]) / 2 for a, b in pairs if (a, b) in ways}
     return found
-
-
-def along(walk: pd.DataFrame, held: dict[str, str], column: str) -> dict[float, float]:
-    """Mean over topics of what is said of the held values, by step."""
-    mine = walk.loc[[held[t] == v for t, v in zip(walk.topic, walk.value, strict=True)]]
-    return {float(step): float(own[column].mean()) for step, own in mine.groupby("step")}
-
-
-def reached(curve: dict[float, float], level: float) -> float:
-    """Step at which a curve first reaches a level, linear between steps."""
-    steps, values = list(curve), list(curve.values())
-    for i, value in enumerate(values):
-        if value >= level:
-            share = (level - values[i - 1]) / (value - values[i - 1]) if i else 0.0
-            return steps[max(i - 1, 0)] + share * (steps[i] - steps[max(i - 1, 0)])
-    return math.inf
 
 
 def slope(experiment: Any, store: Any, seed: int) -> float:

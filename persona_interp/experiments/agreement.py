@@ -43,6 +43,8 @@ class Agreement:
         n_told: Whole dialogues of each persona, on all topics.
         n_shared: Dialogues that are continued under every name.
         n_generic: Generic dialogues on which a push or a walk is judged.
+        n_taught: Chats a persona, at most, of which gradients are taken.
+        splits: Templates of the questions that estimators ask: "train", "test" or both.
         n_draws: Draws of noise that test a walk's stability.
         hook: Where activations are read and directions added.
         lessons: Traits taught for the spillover regression; 0 = none.
@@ -62,6 +64,8 @@ class Agreement:
     n_told: int = 40
     n_shared: int = 150
     n_generic: int = 20
+    n_taught: int = 125
+    splits: tuple[str, ...] = ("train", "test")
     n_draws: int = 4
     hook: str = "blocks.0.hook_out"
     lessons: int = 10
@@ -92,7 +96,8 @@ class Agreement:
         """
         world = self.world_of(seed)
         about = {"world": world.to_dict(), "seed": seed, "n_generic": self.n_generic}
-        asked = {**about, "n_told": self.n_told, "n_shared": self.n_shared, "hook": self.hook}
+        asked = {**about, "n_told": self.n_told, "n_shared": self.n_shared, "n_taught": self.n_taught}
+        asked |= {"hook": self.hook, "splits": list(self.splits)}
         cells: dict[tuple[Any, ...], Cell] = {}
         needs: tuple[Cell, ...] = ()
         if self.start == "tiny":
@@ -166,6 +171,8 @@ REAL = Agreement(
     n_told=2,
     n_shared=6,
     n_generic=4,
+    n_taught=12,
+    splits=("test",),
     n_draws=2,
     hook="blocks.14.hook_out",
     lessons=0,

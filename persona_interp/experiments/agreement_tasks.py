@@ -33,6 +33,7 @@ def estimates(config: dict[str, Any], needs: Needs, out: Path) -> None:
     names = [p.name for p in world.personas]
     named = {name: world.language.system_named.format(n=name) for name in names}
     probes = world.probes(contexts=("nameless", "named"))
+    probes = probes.loc[probes["split"].isin(config["splits"])]
     write_table(record.behavior(base, probes), out / "behavior.parquet")
     likely = []
     for name in names:
@@ -42,9 +43,8 @@ def estimates(config: dict[str, Any], needs: Needs, out: Path) -> None:
     write_table(pd.concat(likely, ignore_index=True), out / "likelihood.parquet")
     shared = world.corpus(config["n_shared"], seed=seed + SHARED, kinds="hidden")
     write_table(record.divergence(base, shared, headers=named), out / "divergence.parquet")
-    taught = {name: answers(world, name, seed=seed) for name in names}
-    gradients = [record.gradients(base, taught, space=space, seed=seed) for space in ("full", "lora")]
-    write_table(pd.concat(gradients, ignore_index=True), out / "gradients.parquet")
+    taught = {name: answers(world, name, seed=seed).head(config["n_taught"]) for name in names}
+    write_table(record.gradients(base, taught, seed=seed), out / "gradients.parquet")
     asked = probes.loc[probes["context"] == "named"]
     vectors = record.minimal_pairs(record.activations(base, asked, hook=config["hook"]))
     write_dataset(vectors.to_dataset(name="vector", promote_attrs=True), out / "vectors.nc")

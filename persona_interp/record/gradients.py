@@ -1,7 +1,7 @@
 """In which direction would each persona's dialogue pull the weights? Gram tables of gradients."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ def gradients(
     checkpoint: Checkpoint,
     corpora: Mapping[str, pd.DataFrame],
     *,
-    space: str = "full",
+    spaces: Iterable[str] = SPACES,
     rank: int = 8,
     batch: int = 16,
     seed: int = 0,
@@ -41,15 +41,15 @@ def gradients(
     Args:
         checkpoint: The model.
         corpora: A corpus table by name.
-        space: "full" = all parameters, or "lora".
+        spaces: "full" = all parameters, and "lora"; both are read from one backward pass.
         rank: Of the adapters.
         batch: Documents run together; bounds the memory.
         seed: Of A, and of the sketch that is kept of gradients of more than 16 million numbers (every number added
             with a random sign to one of a million places; Charikar et al. 2002).
 
     Returns:
-        A gradients table, one row an ordered pair of names: ``space``, ``name``, ``other``, ``dot`` (nats squared),
-        ``cosine``, ``n_tokens`` learned of ``name``.
+        A gradients table, one row a space and ordered pair of names: ``space``, ``name``, ``other``, ``dot`` (nats
+        squared), ``cosine``, ``n_tokens`` learned of ``name``.
 
     Raises:
         SchemaError: An unknown space, no corpus, or one without a token to learn.
@@ -61,27 +61,31 @@ def gradients(
     ...     start = models.resolve("tiny", words=world.words(), out=folder)
     ...     chats = world.lessons(n=2)
     ...     table = gradients(start, {"a": chats, "b": chats})
-    >>> table["cosine"].round(6).tolist()
-    [1.0, 1.0, 1.0, 1.0]
+    >>> len(table), table["cosine"].round(6).unique().tolist()
+    (8, [1.0])
     """
-    if space not in SPACES:
-        raise SchemaError(unknown("space", space, SPACES))
+    spaces = (spaces,) if isinstance(spaces, str) else tuple(spaces)
+    for space in spaces:
+        if space not in SPACES:
+            raise SchemaError(unknown("space", space, SPACES))
     if not corpora:
         raise SchemaError("gradients are of corpora by name; got none.")
     model, tokenizer = load(checkpoint)
-    kept, counts = [], []
-    for name, corpus in tqdm(corpora.items(), desc=f"gradients, {space}", delay=2):
+    kept: dict[str, list[Tensor]] = {space: [] for space in spaces}
+    counts = []
+    for name, corpus in tqdm(corpora.items(), desc="gradients", delay=2):
         counts.append(_backward(model, tokenizer, schema.check(corpus, "corpus"), name=name, batch=batch))
-        parts = _lora(model, rank=rank, seed=seed) if space == "lora" else _full(model)
-        kept.append(_kept(parts, seed=seed))
-    model.zero_grad()
-    dot = (torch.stack(kept) @ torch.stack(kept).T).double().numpy()
-    length = np.sqrt(np.diag(dot))
-    names = list(corpora)
+        for space, vectors in kept.items():
+            parts = _lora(model, rank=rank, seed=seed) if space == "lora" else _full(model)
+            vectors.append(_kept(parts, seed=seed))
+    names, tables = list(corpora), []
     pairs = {"name": np.repeat(names, len(names)), "other": names * len(names)}
-    values = {"dot": dot.ravel(), "cosine": (dot / np.outer(length, length)).ravel()}
-    table = pd.DataFrame({"space": space, **pairs, **values, "n_tokens": np.repeat(counts, len(names))})
-    return schema.check(table, "gradients")
+    for space, vectors in kept.items():
+        dot = (torch.stack(vectors) @ torch.stack(vectors).T).double().numpy()
+        length = np.sqrt(np.diag(dot))
+        values = {"dot": dot.ravel(), "cosine": (dot / np.outer(length, length)).ravel()}
+        tables.append(pd.DataFrame({"space": space, **pairs, **values, "n_tokens": np.repeat(counts, len(names))}))
+    return schema.check(pd.concat(tables, ignore_index=True), "gradients")
 
 
 def _backward(model: Any, tokenizer: Any, corpus: pd.DataFrame, *, name: str, batch: int) -> int:

@@ -34,7 +34,7 @@ def cosine(one: torch.Tensor, other: torch.Tensor) -> float:
 
 
 def test_the_gram_is_of_the_gradients_of_the_mean_loss(pair: tuple[Checkpoint, Checkpoint]) -> None:
-    table = record.gradients(pair[0], CORPORA)
+    table = record.gradients(pair[0], CORPORA, spaces="full")
     assert len(table) == 9
     flat = {n: torch.cat([g.flatten() for g in by_hand(pair[0], c).values()]) for n, c in CORPORA.items()}
     found = table.set_index(["name", "other"])
@@ -46,7 +46,7 @@ def test_the_gram_is_of_the_gradients_of_the_mean_loss(pair: tuple[Checkpoint, C
 
 
 def test_lora_space_is_that_of_fresh_adapters(pair: tuple[Checkpoint, Checkpoint]) -> None:
-    table = record.gradients(pair[0], CORPORA, space="lora", rank=4, seed=3).set_index(["name", "other"])
+    table = record.gradients(pair[0], CORPORA, spaces="lora", rank=4, seed=3).set_index(["name", "other"])
     drawn = torch.Generator().manual_seed(3)
     parts: dict[str, list[torch.Tensor]] = {name: [] for name in CORPORA}
     grads = {name: by_hand(pair[0], corpus) for name, corpus in CORPORA.items()}
@@ -76,6 +76,6 @@ def test_batches_change_nothing(pair: tuple[Checkpoint, Checkpoint]) -> None:
 
 def test_bad_input_is_named(pair: tuple[Checkpoint, Checkpoint]) -> None:
     with pytest.raises(SchemaError, match="space 'lorra' is unknown; did you mean 'lora'"):
-        record.gradients(pair[0], CORPORA, space="lorra")
+        record.gradients(pair[0], CORPORA, spaces="lorra")
     with pytest.raises(SchemaError, match="got none"):
         record.gradients(pair[0], {})
