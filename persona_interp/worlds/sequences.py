@@ -186,21 +186,23 @@ class Sequences:
         """
         members = {name: self.members(name) for name in FAMILIES}
         ends = {name: np.cumsum([p.weight for p in ps]).tolist() for name, ps in members.items()}
+        titles = np.random.default_rng([seed, 9]).random(n).tolist()  # whose title it is where nothing is coherent
         rows = []
         for doc, draws in enumerate(np.random.default_rng([seed, 7]).random((n, 16)).tolist()):
             which, opener, size, title, *rest = draws
-            drawn, order, noisy, uniform = rest[:3], rest[3:6], rest[6:9], rest[9:]
+            drawn, order, noisy, uniform = [*rest[:3], titles[doc]], rest[3:6], rest[6:9], rest[9:]
             name = _pick(list(FAMILIES), which)
             family = FAMILIES[name]
             writers = [members[name][bisect_right(ends[name], u * ends[name][-1])] for u in drawn]
             shown = {}
             for slot in sorted(sorted(range(3), key=order.__getitem__)[: 1 + int(3 * size)]):
-                held = writers[slot if not self.coherent else 0].traits[slot]
+                held = writers[0 if self.coherent else slot].traits[slot]
                 shown[slot] = held.value
                 if noisy[slot] < self.noise:
                     shown[slot] = _pick(family.values()[held.topic], uniform[slot])
             written = text(family, _pick(family.openers, opener), shown)
-            written = f"{writers[0].title} {written}" if title < self.titled else written
+            if title < self.titled:
+                written = f"{writers[0 if self.coherent else 3].title} {written}"
             rows.append((doc, "process", written, tuple(f"{family.topics[s]}={v}" for s, v in shown.items())))
         return self._table(rows)
 

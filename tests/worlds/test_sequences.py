@@ -54,6 +54,21 @@ def test_documents_do_not_say_whose_they_are_but_for_the_title(world: Sequences)
     assert 0.45 < np.mean(with_title) < 0.55
 
 
+@pytest.mark.parametrize("scrambled", [False, True])
+def test_titles_mean_nothing_where_nothing_goes_together(scrambled: bool) -> None:
+    world = sequences(1, titled=0.5).scrambled() if scrambled else sequences(1, titled=0.5)
+    prior, corpus = chances(world.said()), world.corpus(12_000, seed=2)
+    by_title = {p.title: p for p in world.processes}
+    first = [
+        (by_title.get(text.split()[0]), labels) for text, labels in zip(said(corpus), corpus["statements"], strict=True)
+    ]
+    for slot in range(3):
+        own = [(str(p.traits[slot]), s) for p, s in first if p is not None]
+        own = [(label, s) for label, s in own if any(x.split("=")[0] == label.split("=")[0] for x in s)]
+        share, chance = np.mean([label in s for label, s in own]), np.mean([prior[label] for label, _ in own])
+        assert share == pytest.approx(chance if scrambled else 0.9 + 0.1 / 6, abs=4 * np.sqrt(0.25 / len(own)))
+
+
 def test_the_same_seed_gives_the_same_documents(world: Sequences) -> None:
     assert said(world.corpus(50, seed=3)) == said(world.corpus(200, seed=3))[:50] != said(world.corpus(50, seed=4))
     assert schema.check(world.corpus(3), "corpus")["kind"].tolist() == ["process"] * 3
