@@ -67,7 +67,7 @@ def walk(config: dict[str, Any], needs: Needs, out: Path) -> None:
     with TemporaryDirectory(dir=out) as folder:
 
         def go(checkpoint: Checkpoint, *, start: str, end: str) -> Checkpoint:
-            chats = answers(world, end, seed=seed)
+            chats = answers(world, end, seed=seed).head(stage.steps * stage.batch)
             trained = models.train(
                 checkpoint,
                 chats,
