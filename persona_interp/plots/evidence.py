@@ -11,6 +11,8 @@ from persona_interp.errors import SchemaError, unknown
 from persona_interp.plots.style import COLORS, MARKERS, caption, panels, styled
 
 NEEDED = ("setting", "lr", "batch", "optimizer", "replay", "sparing", "step", "estimate", "lo", "hi", "n_seeds")
+MARGIN = 0.15
+"""Of the range of the lines, shown above and below it: one unsteady setting's band must not flatten all others."""
 NAMES = {"adamw": "AdamW", "sgd": "SGD"}
 
 
@@ -65,6 +67,8 @@ def evidence(curve: pd.DataFrame, *, quantity: str = "log2 odds of the target (b
             ax.set_title(name)
             ax.set_xlabel("step of the lesson")
             ax.legend(fontsize=6, loc="upper left", bbox_to_anchor=(-0.1, -0.2))
+        low, high = float(min(curve["estimate"])), float(max(curve["estimate"]))
+        axes[0].set_ylim(low - MARGIN * (high - low), high + MARGIN * (high - low))
         axes[0].set_ylabel(quantity)
         figure.suptitle(title, fontsize=8, x=0.01, ha="left")
         caption(figure, _caption(curve))
@@ -105,4 +109,5 @@ def _caption(curve: pd.DataFrame) -> str:
     seeds = sorted(set(curve["n_seeds"]))
     if seeds[-1] == 1:
         return "One seed: no interval over seeds. Line at 0: even odds."
-    return f"Band: 95 % t interval over {' to '.join(str(n) for n in seeds)} seeds. Line at 0: even odds."
+    over = " to ".join(str(n) for n in seeds)
+    return f"Band: 95 % t interval over {over} seeds, cut at the frame. Line at 0: even odds."
