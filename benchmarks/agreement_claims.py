@@ -83,7 +83,7 @@ def measure(raw: dict[str, pd.DataFrame], world: dict[str, Any]) -> Numbers:
         for speaker in ("", *held)
         for name in held
     }
-    found: Numbers = {"traits": {}, "binding": {}, "dialogues": {}, "dialogues (own name)": {}}
+    found: Numbers = {"traits": {}, "binding": {}, "dialogues": {}, "recall": {}, "dialogues (own name)": {}}
     for name, own in held.items():
         found["binding"][name] = float(
             np.mean(
@@ -97,7 +97,8 @@ def measure(raw: dict[str, pd.DataFrame], world: dict[str, Any]) -> Numbers:
         found["traits"][name] = float(np.mean([odds["", name][t] for t in own]) - np.mean(rest))
         told = raw["likelihood"].loc[raw["likelihood"].persona == name]
         nameless, named = (told.loc[told.name == header, "logprob"].mean() for header in ("", name))
-        found["dialogues"][name], found["dialogues (own name)"][name] = float(nameless), float(nameless - named)
+        found["dialogues"][name], found["recall"][name] = float(nameless), float(named)
+        found["dialogues (own name)"][name] = float(nameless - named)
     return found
 
 

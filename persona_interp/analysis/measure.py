@@ -7,7 +7,8 @@ values read what the model was asked, never what was written.
 - ``traits``: prior odds of the persona's traits for the nameless assistant, against the topic's other values.
 - ``binding``: the same under the persona's own name, against how those who hold other values say these.
 - ``dialogues``: prior odds of the persona's whole dialogues against everybody's, for the nameless assistant.
-- ``dialogues (own name)``: the same against the same dialogues under the persona's own name.
+- ``recall``: how probable the persona's whole dialogues are under its own name, against everybody's under theirs.
+- ``dialogues (own name)``: how probable they are for the nameless assistant, against under the own name.
 - ``added kl``: minus log2 of the divergence from the model when the persona's direction is added.
 - ``dose``: minus log2 of the lesson documents that bring the nameless assistant to even odds on the persona's traits.
 """
@@ -128,13 +129,15 @@ def dialogue_odds(likelihood: pd.DataFrame) -> pd.DataFrame:
     Prior odds of what the persona would say (science notes A12). ``dialogues``: log2 P(dialogue | nobody named) minus
     its mean over the dialogues of all personas, the neutral reference. ``dialogues (own name)``: log2 P(dialogue |
     nobody named) - log2 P(dialogue | own name); as the first sums over everybody the assistant may be, this is log2 of
-    the persona's share where nobody else would hold the dialogue and the name is known well.
+    the persona's share where nobody else would hold the dialogue and the name is known well. ``recall``: the other part
+    of that difference, log2 P(dialogue | own name) minus its mean over personas: what is written more often is known
+    better by name.
 
     Args:
         likelihood: Of ``record.likelihood``, dialogues of every persona under "" and under its own name.
 
     Returns:
-        A measure table of both; interval over dialogues, ``n`` dialogues.
+        A measure table of the three; interval over dialogues, ``n`` dialogues.
 
     Raises:
         SchemaError: A header is missing.
@@ -142,7 +145,7 @@ def dialogue_odds(likelihood: pd.DataFrame) -> pd.DataFrame:
     >>> rows = [(0, "", -9.0), (0, "john", -5.0), (1, "", -11.0), (1, "john", -5.0)]
     >>> table = pd.DataFrame(rows, columns=["doc", "name", "logprob"]).assign(persona="john", n_tokens=9)
     >>> dialogue_odds(table)["estimate"].tolist()
-    [0.0, -5.0]
+    [0.0, 0.0, -5.0]
     """
     schema.check(likelihood, "likelihood")
     bits = likelihood.pivot(index=["doc", "persona"], columns="name", values="logprob")
@@ -151,8 +154,10 @@ def dialogue_odds(likelihood: pd.DataFrame) -> pd.DataFrame:
         if name not in bits:
             raise SchemaError(f"dialogues are read under the headers '' and each own name; '{name}' is missing.")
     of = {name: bits.xs(name, level="persona") for name in names}
-    reference = float(np.mean([own[""].mean() for own in of.values()]))
-    rows = [("dialogues", name, *t_interval(own[""] - reference)) for name, own in of.items()]
+    nameless = float(np.mean([own[""].mean() for own in of.values()]))
+    named = float(np.mean([own[name].mean() for name, own in of.items()]))
+    rows = [("dialogues", name, *t_interval(own[""] - nameless)) for name, own in of.items()]
+    rows += [("recall", name, *t_interval(own[name] - named)) for name, own in of.items()]
     rows += [("dialogues (own name)", name, *t_interval(own[""] - own[name])) for name, own in of.items()]
     return _measure(rows)
 

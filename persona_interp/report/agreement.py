@@ -22,6 +22,7 @@ LINE = analysis.REACHES
 WHY = {
     "traits": "a trait that several personas hold counts for each of them; see what exact Bayes gives",
     "traits (exact Bayes)": "so does exact Bayes: the documents' own answers confuse who shares traits with whom",
+    "dialogues (own name)": "it takes away how well a name is known, which also rises with what was written",
     "dose": "it starts from the prior odds of the traits, and shares their fault",
     "added kl": "what a push changes depends on how special the traits are, not on how often they were written",
     "steps": "all topics are learned in parallel, so that one step serves many",

@@ -82,7 +82,7 @@ def test_a_toy_run_gives_every_table_and_a_report(tmp_path: Path) -> None:
         schema.check(tables[name], name)
         schema.check(tables[f"{name}_agreement"], "agreement")
     assert len(tables["axioms"]) == tables["metric"]["estimator"].nunique() == 10
-    assert tables["measure"]["estimator"].nunique() == 9 and set(tables["measure"]["persona"]) == {
+    assert tables["measure"]["estimator"].nunique() == 10 and set(tables["measure"]["persona"]) == {
         p.name for p in small().personas
     }
     walked = tables["metric"].query("estimator == 'nats'")
