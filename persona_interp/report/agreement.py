@@ -24,7 +24,7 @@ WHY = {
     "traits (exact Bayes)": "so does exact Bayes: the documents' own answers confuse who shares traits with whom",
     "dialogues (own name)": "it takes away how well a name is known, which also rises with what was written",
     "dose": "it starts from the prior odds of the traits, and shares their fault",
-    "added kl": "what a push changes depends on how special the traits are, not on how often they were written",
+    "added kl": "the direction of a persona that is better bound to its name changes more, which works against it",
     "steps": "all topics are learned in parallel, so that one step serves many",
     "stability": "noise as long as half of the change hardly raises the loss, so that its rise is mostly noise",
     "activations": "the direction of a name also holds what was not asked about, and is noisy for rare personas",
