@@ -1,9 +1,9 @@
 """Figure 6: a lesson is evidence by optimizer step, more at higher learning rates, and replayed documents undo it.
 
 The belief of the nameless assistant (log2 odds that it speaks as the target, on topics never taught) along the steps of
-one lesson. It rises faster at higher learning rates; a step of one document moves it about as much as a step of
-sixteen, so that a document is worth what its batch and rate make of it; and where documents of all kinds are replayed
-beside the lesson the rise is passing, though the lesson itself is learned.
+one lesson. It rises faster at higher learning rates; a step of one document moves it more than half as much as a step
+of sixteen, so that a document is worth what its batch and rate make of it; and where documents of all kinds are
+replayed beside the lesson the rise is passing, though the lesson itself is learned.
 """
 
 from pathlib import Path

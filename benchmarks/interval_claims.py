@@ -113,7 +113,8 @@ def evidence_intervals(n_seeds: int) -> dict[str, tuple[Callable[[np.random.Gene
     """What is estimated of an evidence experiment: a simulated interval and the truth."""
     from persona_interp import analysis, worlds
 
-    world, sizes = worlds.john_and_sam(), {"n_lessons": LESSONS, "n_documents": 4 * POPULATION}  # a quarter is hidden
+    world = worlds.john_and_sam()
+    sizes: dict[str, Any] = {"n_lessons": LESSONS, "n_documents": 4 * POPULATION}  # a quarter is hidden
     ends = {"before": world.posterior().said, "limit": worlds.conditioning_limit(world)}
     ends = {name: said.loc[said["topic"] != world.taught.topic] for name, said in ends.items()}
 
