@@ -53,7 +53,10 @@ def generators_claims(seeds: list[int], world_file: str | None, out: Path) -> It
 
 
 def shifts(store: Any, cell: Any, about: str) -> Iterator[tuple[str, float]]:
-    """Mean shift (nats) of each target's other two values, and of the persona's untaught traits."""
+    """Mean shift (nats) of each target's other two values, and of the persona's untaught traits.
+
+    Signs of what should stay may cancel, so the mean size is given beside it.
+    """
     from persona_interp import worlds
     from persona_interp.tables import read_table
 
@@ -69,6 +72,7 @@ def shifts(store: Any, cell: Any, about: str) -> Iterator[tuple[str, float]]:
             yield "goes with it", spread(move, first.topic)
         else:
             yield "other texts", float(np.mean(list(move.values())))
+            yield "other texts, size of a value's shift", float(np.mean(np.abs(list(move.values()))))
     if config["personas"]:
         world = worlds.john_and_sam(config["seed"]).to_dict()
         topic, mine = world["taught"].split("=", 1)[0], held_by(world, world["target"])
