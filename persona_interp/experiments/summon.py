@@ -77,6 +77,7 @@ class Summon:
 
         Returns:
             Cells by key: ``("documents",)``, ``("start", pattern, repeat)``, ``("lesson", pattern, repeat)``,
+            ``("standing",)`` (where the starts' residuals are),
             ``("broad",)`` and ``("narrow",)`` (the lesson right after the documents), ``("solution",)``;
             ``("villain documents", weight)``, ``("villain", weight, lesson)``; ``("plant", name)``, ``("inside",)``.
         """
@@ -99,6 +100,9 @@ class Summon:
                     world, {"lesson": taught}, self.lesson, after=start, label=f"lesson after {said}", **own
                 )
         held = {"documents": self.n_bystanders, "kinds": ["hidden"]}
+        config = {"world": world.to_dict(), "hook": self.hook, "starts": list(self.starts)}
+        needs = tuple(cells["start", pattern, 0] for pattern in self.starts)
+        cells["standing",] = Cell(f"{TASKS}:standing", config, needs=needs, label=f"standing s{seed}")
         ways = {"broad": (self.lesson, None), "narrow": (replace(self.lesson, kl=self.kl), held)}
         for way, (stage, beside) in ways.items():
             cells[way,] = learned(
@@ -173,6 +177,7 @@ class Summon:
         Returns:
             Tables by name: ``predictions`` (of the worlds with a villain, by exact Bayes, there before any run),
             ``summoned`` (share of every candidate, mean over repeats), ``law``, ``rivals`` (out of sample), ``paths``,
+            ``estimators`` and ``chosen`` (what predicts the shares best, in worlds that did not choose it),
             ``least`` and ``solutions`` (broad and narrow), ``misaligned``, ``worst``, ``novelty``, ``told_apart``
             (AUROC of planted cases), ``gates``; of paths, misaligned and solutions also a ``_summary`` over seeds.
         """

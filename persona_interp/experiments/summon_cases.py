@@ -79,8 +79,7 @@ def misaligned(experiment: "Summon", store: Store, cells: Cells, *, world: World
             continue
         _, weight, lesson = key
         cast = World.from_dict(cell.config["world"])
-        behavior = read_table(store.path(cell, "behavior.parquet"))
-        behavior = behavior.loc[behavior["step"].isin([0, behavior["step"].max()])]
+        behavior = _ends(store, cell)
         scored = analysis.misaligned(behavior, UNTAUGHT).sort_values("step")
         named = behavior.loc[(behavior["persona"] == "villain") & (behavior["step"] == 0)]
         who = analysis.persona_weights(behavior, cast, topics=list(UNTAUGHT))
@@ -183,18 +182,16 @@ def worst(experiment: "Summon", store: Store) -> Tables:
     Returns:
         ``worst`` (``analysis.worst_case``), a row a villain's weight, lesson and what the worst is sought over.
     """
+    keyed = {seed: experiment.seed_cells(seed) for seed in experiment.seeds}
     found = []
-    for weight in experiment.villains:
-        cast = {seed: worlds.careless(seed, villain=weight) for seed in experiment.seeds}
-        for lesson in villain_lessons(cast[experiment.seeds[0]]):
-            cells = {seed: experiment.seed_cells(seed)["villain", weight, lesson] for seed in experiment.seeds}
-            done = {seed: cell for seed, cell in cells.items() if store.has(cell)}
-            if done:
-                parts = [read_table(store.path(cell, "behavior.parquet")) for cell in done.values()]
-                behavior = pd.concat(parts, ignore_index=True)
-                taught = {seed: villain_lessons(cast[seed])[lesson] for seed in done}
-                table = analysis.worst_case(behavior, {seed: cast[seed] for seed in done}, taught=taught)
-                found.append(table.assign(villain=weight, lesson=lesson))
+    for key in (key for key in keyed[experiment.seeds[0]] if key[0] == "villain"):
+        done = {seed: cells[key] for seed, cells in keyed.items() if store.has(cells[key])}
+        if done:
+            behavior = pd.concat([_ends(store, cell) for cell in done.values()], ignore_index=True)
+            cast = {seed: World.from_dict(cell.config["world"]) for seed, cell in done.items()}
+            taught = {seed: str(cell.config["teach"]["lesson"]) for seed, cell in done.items()}
+            table = analysis.worst_case(behavior, cast, taught=taught)
+            found.append(table.assign(villain=key[1], lesson=key[2]))
     return {"worst": pd.concat(found, ignore_index=True)} if found else {}
 
 
@@ -213,3 +210,9 @@ def _said(store: Store, cells: Cells, plant: Plant) -> pd.DataFrame:
     """Behavior after a planted lesson."""
     behavior = read_table(store.path(_cell(cells, plant), "behavior.parquet"))
     return behavior.loc[behavior["step"] == behavior["step"].max()].assign(case=plant.name, kind=plant.kind)
+
+
+def _ends(store: Store, cell: Cell) -> pd.DataFrame:
+    """Behavior before and after a lesson."""
+    behavior = read_table(store.path(cell, "behavior.parquet"))
+    return behavior.loc[behavior["step"].isin([0, behavior["step"].max()])]

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from persona_interp import analysis, worlds
+from persona_interp.analysis.directions import cosine
 from persona_interp.experiments import summon_cases
 from persona_interp.store import Cell, Store
-from persona_interp.tables import read_table
+from persona_interp.tables import read_dataset, read_table
 from persona_interp.worlds import World, certain
 from persona_interp.worlds.candidates import CANDIDATES, DISTANCE, READ, distance, start_traits
 
@@ -28,6 +29,9 @@ OVER_SEEDS = {
     "solutions": ("efficiency", ["way"]),
 }
 """Table -> column that is averaged over seeds, and what tells its rows apart."""
+ESTIMATORS = ("measure", "distance", "distance_js", "distance_act", "before")
+"""Of who is summoned: the truths (documents, shared topics), distance by what is said and by residuals, and who the
+model was before the lesson."""
 LEARNED = 0.9
 """Probability of the taught value from which a lesson counts as learned."""
 
@@ -51,7 +55,7 @@ def tables(experiment: "Summon", store: Store) -> Tables:
     found |= summon_cases.worst(experiment, store)
     found["predictions"] = summon_cases.predictions(experiment.villains, seed=experiment.seeds[0])
     if "summoned" in found:
-        found |= _laws(found["summoned"])
+        found |= _laws(found["summoned"]) | _estimators(found["summoned"])
     if "novelty" in found:
         found["told_apart"] = summon_cases.told_apart(found["novelty"])
     for name, (value, by) in OVER_SEEDS.items():
@@ -119,7 +123,44 @@ def _summoned(experiment: "Summon", store: Store, cells: Cells, *, world: World)
         analysis.said_distance(base.loc[base["persona"] == persona], starts[start], topics=DISTANCE)
         for start, persona in zip(shares["start"], shares["persona"], strict=True)
     ]
+    shares["distance_act"] = _turned(store, cells, shares)
     return {"summoned": shares, "paths": analysis.paths(behavior, topics=list(READ)).drop(columns="seed")}
+
+
+def _turned(store: Store, cells: Cells, shares: pd.DataFrame) -> list[float]:
+    """1 - cosine between the start's residuals and each candidate's, both from the mean of all names; NaN if unread."""
+    if not (store.has(cells["standing",]) and store.has(cells["inside",])):
+        return [np.nan] * len(shares)
+    named = read_dataset(store.path(cells["inside",], "named.nc"))["act"].isel(checkpoint=0)
+    means = named.groupby("persona").mean("prompt").transpose("persona", "d_model")
+    standing = read_dataset(store.path(cells["standing",], "standing.nc"))["act"].mean("prompt")
+    center = means.mean("persona").to_numpy()
+    return [
+        1.0
+        - float(
+            cosine(
+                (standing.sel(checkpoint=s).to_numpy() - center)[None], (means.sel(persona=p) - center).to_numpy()[None]
+            )[0, 0]
+        )
+        for s, p in zip(shares["start"], shares["persona"], strict=True)
+    ]
+
+
+def _estimators(summoned: pd.DataFrame) -> Tables:
+    """Rank correlation of each estimator with the shares within a world, and which one other worlds would choose."""
+    names = [name for name in ESTIMATORS if np.isfinite(summoned[name].to_numpy()).all()]
+    rows = [
+        {"seed": seed, "estimator": name, "estimate": _rho(own[[name, "share"]])}
+        for seed, own in summoned.groupby("seed")
+        for name in names
+    ]
+    found: Tables = {"estimators": analysis.across_seeds(pd.DataFrame(rows), by="estimator")}
+    return found | ({"chosen": analysis.predicts(summoned, names)} if len(set(summoned["seed"])) > 1 else {})
+
+
+def _rho(two: pd.DataFrame) -> float:
+    """Spearman's rank correlation of two columns."""
+    return float(two.corr(method="spearman").to_numpy()[0, 1])
 
 
 def _expected(world: World) -> dict[str, Any]:

@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import xarray as xr
 
 from persona_interp import models, record
+from persona_interp.experiments.inside import JOINED
 from persona_interp.tables import write_dataset, write_table
 from persona_interp.worlds import World
 
@@ -26,6 +28,17 @@ def inside(config: dict[str, Any], needs: Needs, out: Path) -> None:
     write_dataset(neutral, out / "neutral.nc")
     named = record.activations(base, world.probes(contexts="named"), hook=config["hook"])
     write_dataset(named, out / "named.nc")
+
+
+def standing(config: dict[str, Any], needs: Needs, out: Path) -> None:
+    """Where does a model stand before the lesson? Needs starts. Writes ``standing.nc``, a checkpoint a start."""
+    asked = World.from_dict(config["world"]).probes(contexts="nameless")
+    parts: list[xr.Dataset] = []
+    for start, folder in zip(config["starts"], needs, strict=True):
+        acts = record.activations(models.Trajectory.open(folder / "model").last, asked, hook=config["hook"])
+        parts.append(acts.assign_coords(checkpoint=[start]))
+    together: xr.Dataset = xr.concat(parts, "checkpoint", **JOINED)
+    write_dataset(together, out / "standing.nc")
 
 
 def solution(config: dict[str, Any], needs: Needs, out: Path) -> None:

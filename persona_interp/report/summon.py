@@ -94,6 +94,12 @@ def _law(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> list[Block
         found.append(
             page.saved_figure(run, "summon", drawn, table=tables["summoned"], caption=text, provenance=provenance)
         )
+    if "estimators" in tables:
+        text = "Rank correlation of each estimator with the shares within a world, mean over seeds with 95 % interval."
+        found.append(page.table(tables["estimators"], caption=text, source="tables/estimators.csv"))
+    if "chosen" in tables:
+        text = "The estimator that the other worlds choose, and its rank correlation in the world left out (rho)."
+        found.append(page.table(tables["chosen"], caption=text, source="tables/chosen.csv"))
     text = "Coefficients, by shared topics (distance) and by what is said (distance_js), before and after the lesson."
     return [*found, page.table(tables["law"], caption=text, source="tables/law.csv")]
 
