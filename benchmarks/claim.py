@@ -25,6 +25,8 @@ class Claim:
     absolute: bool = False
     unit: str = "nats"
     reported: bool = False  # a number without a threshold
+    every: bool = False  # every seed has to meet the threshold, not their mean
+    ends: tuple[float, float] | None = None  # interval of a number that is no mean over seeds
 
     @property
     def mean(self) -> float:
@@ -36,7 +38,10 @@ class Claim:
         """Does the mean meet the threshold?"""
         if self.reported:
             return True
-        number = abs(self.mean) if self.absolute else self.mean
+        return all(map(self._meets, self.values if self.every else (self.mean,)))
+
+    def _meets(self, value: float) -> bool:
+        number = abs(value) if self.absolute else value
         if not math.isfinite(number):
             return False
         above = self.at_least is None or number >= self.at_least
@@ -46,12 +51,15 @@ class Claim:
         """The claim as one printed line."""
         n = len(self.values)
         half = stats.t.ppf(0.975, n - 1) * np.std(self.values, ddof=1) / math.sqrt(n) if n > 1 else math.nan
-        number = f"{self.mean:+.3f} [{self.mean - half:+.3f}, {self.mean + half:+.3f}] {self.unit}"
+        lo, hi = self.ends or (self.mean - half, self.mean + half)
+        number = f"{self.mean:+.3f} [{lo:+.3f}, {hi:+.3f}] {self.unit}"
         if self.unit == "nats":
             number += f" ({self.mean / NATS_PER_BIT:+.2f} bits)"
         bounds = [f">= {self.at_least:g}"] if self.at_least is not None else []
         bounds += [f"<= {self.at_most:g}"] if self.at_most is not None else []
         threshold = ("|.| " if self.absolute else "") + " and ".join(bounds)
+        if self.every:
+            threshold += f", each (least {min(self.values):+.3f})"
         verdict = "----" if self.reported else "PASS" if self.holds else "FAIL"
         return f"{verdict}  {self.name:<66} {number:<52} {threshold:<18} n={n}"
 

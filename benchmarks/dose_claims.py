@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from claim import Claim, held_by
+from claim import Claim, held_by, interval
 
 STEPS = (-4, 0, 4)
 """log2 of the ratios 1:16, 1:1, 16:1."""
@@ -40,14 +40,14 @@ def dose_claims(seeds: list[int], world_file: str | None, out: Path) -> Iterator
     for when in ("before", "prompt", "lesson"):
         by_seed = table.pivot(index="seed", columns="dose", values=when)[list(STEPS)].to_numpy()
         least = tuple(np.diff(by_seed, axis=1).min(axis=1))
-        name = f"dose, {when}: rise from 1:16 to 1:1 to 16:1, smaller step, least seed"
-        yield Claim(name, (min(least),), at_least=1e-9)
+        yield Claim(f"dose, {when}: rise from 1:16 to 1:1 to 16:1, smaller step", least, at_least=1e-9, every=True)
     slope, intercept = np.polyfit(table["bayes"], table["lesson"], 1)
     fitted = intercept + slope * table["bayes"]
     r2 = 1 - ((table["lesson"] - fitted) ** 2).sum() / ((table["lesson"] - table["lesson"].mean()) ** 2).sum()
     slopes = [np.polyfit(own["bayes"], own["lesson"], 1)[0] for _, own in table.groupby("seed")]
-    yield Claim("dose: slope after the lesson, each seed", tuple(slopes), reported=True, unit="of Bayes")
-    yield Claim("dose: pooled slope after the lesson", (float(slope),), at_least=0.6, at_most=1.5, unit="of Bayes")
+    ends = interval(np.array(slopes)) if len(slopes) > 1 else None
+    bounds: dict[str, Any] = {"at_least": 0.6, "at_most": 1.5}
+    yield Claim("dose: pooled slope after the lesson", (float(slope),), unit="of Bayes", ends=ends, **bounds)
     yield Claim("dose: r2 of that line", (float(r2),), at_least=0.85, unit="r2")
     yield from _answer(experiment, store, table)
 
