@@ -150,7 +150,7 @@ def _estimators(summoned: pd.DataFrame) -> Tables:
     """Rank correlation of each estimator with the shares within a world, and which one other worlds would choose."""
     names = [name for name in ESTIMATORS if np.isfinite(summoned[name].to_numpy()).all()]
     rows = [
-        {"seed": seed, "estimator": name, "estimate": _rho(own[[name, "share"]])}
+        {"seed": seed, "estimator": name, "estimate": _rho(own.loc[:, [name, "share"]])}
         for seed, own in summoned.groupby("seed")
         for name in names
     ]
