@@ -131,7 +131,8 @@ def dialogue_odds(likelihood: pd.DataFrame) -> pd.DataFrame:
     nobody named) - log2 P(dialogue | own name); as the first sums over everybody the assistant may be, this is log2 of
     the persona's share where nobody else would hold the dialogue and the name is known well. ``recall``: the other part
     of that difference, log2 P(dialogue | own name) minus its mean over personas: what is written more often is known
-    better by name.
+    better by name. Where personas do not use the same words (a chat model's characters), ``dialogues`` and ``recall``
+    also hold how probable their words are in any text; ``dialogues (own name)`` does not.
 
     Args:
         likelihood: Of ``record.likelihood``, dialogues of every persona under "" and under its own name.
