@@ -59,23 +59,22 @@ def trained(seed: int = 0) -> float:
         return time.perf_counter() - began
 
 
-def quick(name: str) -> tuple[float, float]:
+def quick(name: str, folder: Path) -> tuple[float, float]:
     """How long does the quick preset take from a shell, and its figures from its finished tables (seconds)?"""
     from persona_interp.report import provenance_of, write_report
     from persona_interp.store import Store
 
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / name
-        command = [Path(sys.executable).with_name("persona-interp"), "run", name, "--out", str(out)]
-        began = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True)
-        took = time.perf_counter() - began
-        store = Store.open(out)
-        config = store.config()
-        tables = experiments.from_dict(config).summarize(store)
-        began = time.perf_counter()
-        write_report(out, tables, provenance=provenance_of(store, config))
-        return took, time.perf_counter() - began
+    out = folder / name
+    command = [Path(sys.executable).with_name("persona-interp"), "run", name, "--out", str(out)]
+    began = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    took = time.perf_counter() - began
+    store = Store.open(out)
+    config = store.config()
+    tables = experiments.from_dict(config).summarize(store)
+    began = time.perf_counter()
+    write_report(out, tables, provenance=provenance_of(store, config))
+    return took, time.perf_counter() - began
 
 
 def main() -> None:
@@ -83,6 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=1, help="repetitions, interleaved")
     parser.add_argument("--experiments", default="transfer", help=f"of {', '.join(BUDGETS)}, or all")
+    parser.add_argument("--keep", type=Path, help="folder in which the runs stay")
     chosen = parser.parse_args()
     names = list(BUDGETS) if chosen.experiments == "all" else chosen.experiments.split(",")
     if wrong := [name for name in names if name not in BUDGETS]:
@@ -92,10 +92,12 @@ def main() -> None:
         print(f"bare loop          1.00  ({unit:.0f} s here, one thread)")
         print(f"models.train     {trained() / unit:6.2f}", flush=True)
         for name in names:
-            took, redrawn = quick(name)
+            with tempfile.TemporaryDirectory() as folder:
+                took, redrawn = quick(name, chosen.keep or Path(folder))
             ratio, budget = took / unit, BUDGETS[name]
             verdict = "PASS" if ratio <= budget else "FAIL"
-            print(f"{name:<15}  {ratio:6.2f}  budget {budget:g}: {verdict}   report and figures again: {redrawn:.1f} s")
+            again = f"report and its figures again: {redrawn:.1f} s"
+            print(f"{name:<15}  {ratio:6.2f}  budget {budget:g}: {verdict}   {again}", flush=True)
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ class Dose:
             documents = learned(world, much, self.documents, label=f"documents {name}", **shared)
         taught = str(world.taught)
         cells: dict[tuple[Any, ...], Cell] = {("documents",): documents}
-        cells[PROMPT,] = prompted(world, [taught], after=documents, label=f"prompt {name}")
+        cells[PROMPT,] = prompted(world, [[taught]], after=documents, label=f"prompt {name}")
         for lr in self.lrs:
             stage = replace(self.lesson, lr=lr)
             label = f"lesson {lr:g} {name}"

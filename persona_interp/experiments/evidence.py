@@ -14,8 +14,8 @@ import pandas as pd
 
 from persona_interp.errors import WorldError, unknown
 from persona_interp.experiments.evidence_summary import setting, summarized
-from persona_interp.experiments.evidence_tasks import stated
 from persona_interp.experiments.learning import learned
+from persona_interp.experiments.prompted import prompted, stated
 from persona_interp.experiments.transfer import READY
 from persona_interp.models import DOCUMENTS, Stage
 from persona_interp.store import Cell, Store
@@ -118,9 +118,8 @@ class Evidence:
                     label=f"{setting(stage, sparing=sparing)}{at}{f' ({order})' if order else ''} s{seed}",
                 )
         world = self.world_of(seed)
-        config = {"world": world.to_dict(), "stated": [list(traits) for traits in stated(world)]}
-        task = "persona_interp.experiments.evidence_tasks:prompted"
-        cells["prompted",] = Cell(task, config, needs=(cells["documents", 1.0],), label=f"in the prompt s{seed}")
+        base = cells["documents", 1.0]
+        cells["prompted",] = prompted(world, stated(world), after=base, label=f"in the prompt s{seed}")
         return cells
 
     @property

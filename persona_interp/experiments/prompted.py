@@ -1,8 +1,11 @@
 """What does a model say after something was stated in its prompt? Evidence without learning, beside that of lessons."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import combinations
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from persona_interp import models, record
 from persona_interp.store import Cell
@@ -12,7 +15,7 @@ from persona_interp.worlds import Trait, World
 
 def prompted(
     world: World,
-    stated: Iterable[str | Trait],
+    stated: Iterable[Iterable[str | Trait]],
     *,
     after: Cell,
     contexts: Iterable[str] = ("nameless",),
@@ -22,7 +25,7 @@ def prompted(
 
     Args:
         world: Whose questions are asked.
-        stated: Traits that earlier turns of the chat state, in order.
+        stated: Several lists of traits; those of a list are stated in earlier turns of one chat, in order.
         after: The cell whose last checkpoint is asked.
         contexts: nameless, named or both.
         label: Of the cell.
@@ -30,13 +33,43 @@ def prompted(
     Returns:
         The cell; see ``ask`` for what it writes.
     """
-    config = {"world": world.to_dict(), "stated": [str(trait) for trait in stated], "contexts": list(contexts)}
+    config = {"world": world.to_dict(), "stated": [[str(trait) for trait in traits] for traits in stated]}
+    config["contexts"] = list(contexts)
     return Cell("persona_interp.experiments.prompted:ask", config, needs=(after,), label=label or "prompted")
 
 
 def ask(config: dict[str, Any], needs: tuple[Path, ...], out: Path) -> None:
-    """What does the model say after these statements? Writes ``behavior.parquet``, with the column ``stated``."""
-    world = World.from_dict(config["world"])
-    probes = world.probes(contexts=config["contexts"], stated=config["stated"])
-    last = models.Trajectory.open(needs[0] / "model").last
-    write_table(record.behavior(last, probes), out / "behavior.parquet")
+    """What does the model say after these statements?
+
+    Writes ``behavior.parquet``; the column ``stated`` has the labels joined by "+", "" where nothing was stated.
+    """
+    world, last = World.from_dict(config["world"]), models.Trajectory.open(needs[0] / "model").last
+    tables = [
+        record.behavior(last, world.probes(contexts=config["contexts"], stated=traits)).assign(stated="+".join(traits))
+        for traits in config["stated"]
+    ]
+    write_table(pd.concat(tables, ignore_index=True), out / "behavior.parquet")
+
+
+def stated(world: World) -> Iterator[tuple[str, ...]]:
+    """Which statements are put into the prompt?
+
+    Args:
+        world: The world.
+
+    Yields:
+        None; the taught trait once, twice, three times; it and one or two other traits of the target's, in all choices
+        that leave a topic to ask about.
+
+    >>> from persona_interp.worlds import john_and_sam
+    >>> len(list(stated(john_and_sam())))
+    14
+    """
+    taught = str(world.taught)
+    yield from ((taught,) * n for n in range(4))
+    others: dict[str, str] = {}
+    for trait in world.persona(world.target).traits:
+        if trait.topic != world.taught.topic:
+            others.setdefault(trait.topic, str(trait))
+    for n in (1, 2):
+        yield from ((taught, *more) for more in combinations(others.values(), n) if n < len(others))

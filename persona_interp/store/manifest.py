@@ -13,6 +13,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -103,6 +104,7 @@ def append(handle: int, entry: dict[str, Any]) -> None:
     os.fsync(handle)
 
 
+@lru_cache(maxsize=4096)  # a manifest is read again for every question about a cell
 def _parse(line: bytes) -> dict[str, Any] | None:
     try:
         entry = json.loads(line)
