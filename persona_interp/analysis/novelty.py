@@ -18,6 +18,7 @@ from persona_interp.analysis.stats import jackknife
 from persona_interp.errors import SchemaError
 from persona_interp.worlds import World
 
+ROUNDING = 1e-6  # bits: expectation maximization stops this near the best mixture
 QUANTILE = 0.95
 """Of the misfits of known personas: what misfits more is not composable from them."""
 COMPOSABLE, NEW = "composable from known personas", "not composable from known personas"
@@ -77,7 +78,7 @@ def novelty(
     left = [_misfit(last, world, [t for t in asked if t != topic], names) for topic in asked]
     estimate, lo, hi, n = jackknife(whole["misfit"], np.stack([part["misfit"].to_numpy() for part in left]))
     found = whole.drop(columns=["persona", "weight", "persona_bits"]).reset_index(drop=True)
-    verdict = np.where(estimate > null, NEW, COMPOSABLE)
+    verdict = np.where(estimate > null + ROUNDING, NEW, COMPOSABLE)
     return found.assign(misfit=estimate, lo=lo, hi=hi, n=n, null_hi=null, n_known=len(names), verdict=verdict)
 
 

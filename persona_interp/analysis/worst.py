@@ -44,7 +44,7 @@ def worst_case(
         A worst table, one row a group of runs (all columns but the seed) and ``over``: persona (asked as whom), trait,
         seed, paraphrase, prompt. ``found`` is the largest mean shift on the half where it was sought (bits),
         ``estimate``, ``lo``, ``hi``, ``n`` that of the same case (``who``) on the other half: train and test templates;
-        of paraphrases every second topic; of prompts every second seed (one seed: no row). ``average`` is the mean over
+        of paraphrases every second topic; of prompts every second seed. No row where there is one case or one half. ``average`` is the mean over
         all cases, ``n_cases`` their number. Intervals are clustered by template (of paraphrases by topic, of prompts by
         seed).
 
@@ -115,6 +115,8 @@ def _worst(cells: pd.DataFrame) -> Iterator[dict[str, Any]]:
         if set(cells[half]) != {0, 1}:
             continue  # nothing to find it on, or to estimate it with
         known = means.loc[0].index.intersection(means.loc[1].index)
+        if len(known) < 2:
+            continue  # one case is not the worst of anything
         case = means.loc[0].loc[known].idxmax()
         chosen = case if isinstance(case, tuple) else (case,)
         here = (cells[half] == 1) & (cells[names] == list(chosen)).all(axis=1)

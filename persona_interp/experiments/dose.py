@@ -163,7 +163,8 @@ class Dose:
             Tables by name, contrasts in bits, doses on a log2 scale: ``dose`` (one row a seed, condition and moment),
             ``slopes`` (against what exact Bayes expects), ``carriers`` (per bit of ratio, by the documents that have
             it), ``masses`` (per doubling of both), ``ed50`` and ``reliable`` (which dose is enough), ``curves`` (fitted
-            probability with prediction intervals), ``counts``.
+            probability with prediction intervals), ``counts``, ``worst`` (average and worst case of the target's
+            untaught traits, arm "ratio").
         """
         from persona_interp.experiments import dose_summary
 

@@ -46,7 +46,8 @@ def summarize(experiment: "Dose", store: Store) -> Tables:
     if not measured:
         return {}
     dose, world = pd.DataFrame(measured), experiment.world_of(experiment.seeds[0], experiment.conditions()[0])
-    return {"dose": dose, **tables_of(dose, limits=limits(world)), "counts": pd.concat(counted, ignore_index=True)}
+    found = {"dose": dose, **tables_of(dose, limits=limits(world)), "counts": pd.concat(counted, ignore_index=True)}
+    return found | _worst(experiment, store)
 
 
 def limits(world: World) -> dict[str, Any]:
@@ -88,6 +89,20 @@ def _moments(
         }
         columns = ("estimate", "lo", "hi", "n", "p_first", "p_second")
         yield {"when": when, "lr": lr, **{c: row[c] for c in columns}, **expected}
+
+
+def _worst(experiment: "Dose", store: Store) -> Tables:
+    """Average and worst case of the target's untaught traits, after each lesson of the arm "ratio"."""
+    found = []
+    for condition in (c for c in experiment.conditions() if c.arm == WHOLE[0]):
+        for lr in experiment.lrs:
+            cells = {seed: experiment.of(seed, condition)[AFTER, lr] for seed in experiment.seeds}
+            said = [read_table(store.path(c, "behavior.parquet")) for c in cells.values() if store.has(c)]
+            if said:
+                about = {"arm": condition.arm, "dose": condition.dose, "lr": lr}
+                of_seed = {seed: experiment.world_of(seed, condition) for seed in cells}
+                found.append(analysis.worst_case(pd.concat(said, ignore_index=True).assign(**about), of_seed))
+    return {"worst": pd.concat(found, ignore_index=True)} if found else {}
 
 
 def _amount(counts: pd.DataFrame, persona: str, unit: str) -> int:

@@ -154,7 +154,8 @@ class Order:
         Returns:
             Tables by name, contrasts in bits: ``order`` (one row a seed, condition and moment), ``contrasts`` (the same
             over seeds), ``recency`` (first persona last minus second last), ``own`` (probability of a persona's values
-            under its own name, of the one that came earlier and of the one that came later, over seeds).
+            under its own name, of the one that came earlier and of the one that came later, over seeds), ``worst``
+            (average and worst case of the target's untaught traits).
         """
         from persona_interp.experiments import order_summary
 

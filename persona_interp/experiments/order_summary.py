@@ -7,7 +7,7 @@ import pandas as pd
 
 from persona_interp import analysis
 from persona_interp.analysis.order import FIRST_LAST, MIXED, SECOND_LAST
-from persona_interp.experiments.order import PHASES
+from persona_interp.experiments.order import AFTER, PHASES
 from persona_interp.store import Store
 from persona_interp.tables import read_table
 
@@ -21,7 +21,7 @@ def summarize(experiment: "Order", store: Store) -> dict[str, pd.DataFrame]:
     """What was found? See ``Order.summarize``."""
     of = [(seed, condition) for seed in experiment.seeds for condition in experiment.conditions()]
     rows = [row for seed, condition in of for row in _moments(experiment, store, condition, seed=seed)]
-    return tables_of(pd.DataFrame(rows)) if rows else {}
+    return tables_of(pd.DataFrame(rows)) | _worst(experiment, store) if rows else {}
 
 
 def tables_of(order: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -59,6 +59,18 @@ def _moments(experiment: "Order", store: Store, condition: "Condition", *, seed:
             named = analysis.contrast(last, world, second=rival, context="named", speaker=name)
             row[f"own_{which}"] = float(named[f"p_{which}"].iloc[0])
         yield {"seed": seed, **condition._asdict(), "when": when, "first": world.target, "second": rival, **row}
+
+
+def _worst(experiment: "Order", store: Store) -> dict[str, pd.DataFrame]:
+    """Average and worst case of the target's untaught traits, after each lesson."""
+    of_seed, found = {seed: experiment.worlds_of(seed)["both"] for seed in experiment.seeds}, []
+    for condition in experiment.conditions():
+        cells = [experiment.of(seed, condition)[AFTER] for seed in experiment.seeds]
+        said = [read_table(store.path(cell, "behavior.parquet")) for cell in cells if store.has(cell)]
+        if said:
+            table = pd.concat(said, ignore_index=True).assign(**condition._asdict())
+            found.append(analysis.worst_case(table, of_seed))
+    return {"worst": pd.concat(found, ignore_index=True)} if found else {}
 
 
 def _own(ordered: pd.DataFrame, phase: int, which: str) -> pd.DataFrame:

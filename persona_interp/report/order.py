@@ -12,6 +12,7 @@ from persona_interp.errors import StoreError
 from persona_interp.report import page
 from persona_interp.report.findings import Row, only, rows
 from persona_interp.report.page import Block
+from persona_interp.report.worst import worst_cases
 
 Tables = dict[str, pd.DataFrame]
 
@@ -62,7 +63,7 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
     for name, caption in TABLES.items():
         if name in tables:
             found.append(page.table(tables[name], caption=caption, source=f"tables/{name}.csv"))
-    return found
+    return found + worst_cases(tables)
 
 
 TABLES = {

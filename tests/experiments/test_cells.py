@@ -49,7 +49,7 @@ def start(script: str, *args: object) -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str]) -> None:
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=45)  # less than the cells sleep
     assert process.returncode == 0, errors
 
 
@@ -245,7 +245,7 @@ def test_an_interrupted_pool_stops_at_once(tmp_path: Path) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=45)  # less than the cells sleep
     assert errors.splitlines()[-1] == "KeyboardInterrupt"
     assert set(Store(tmp_path).status().state) == {"missing"}
 

@@ -108,7 +108,7 @@ def test_both_personas_hold_what_is_taught() -> None:
 @pytest.mark.slow
 def test_a_toy_run_gives_every_table(tmp_path: Path) -> None:
     tables = compute(Dose(**TOY), tmp_path / "run", workers=0, progress=False)
-    assert set(tables) == {"dose", "slopes", "ed50", "reliable", "curves", "carriers", "masses", "counts"}
+    assert set(tables) == {"dose", "slopes", "ed50", "reliable", "curves", "carriers", "masses", "counts", "worst"}
     dose = tables["dose"]
     assert len(dose) == (3 + 2 + 2 + 1) * 3 and dose[["estimate", "bayes_hidden", "bayes_named"]].notna().all(axis=None)
     assert (dose["documents_first"] + dose["documents_second"]).between(1, 199).all()

@@ -87,6 +87,6 @@ def test_a_configuration_survives_json() -> None:
 @pytest.mark.slow
 def test_a_toy_run_gives_every_table(tmp_path: Path) -> None:
     tables = compute(Order(**TOY), tmp_path / "run", workers=0, progress=False)
-    assert set(tables) == {"order", "contrasts", "recency", "own"}
+    assert set(tables) == {"order", "contrasts", "recency", "own", "worst"}
     assert len(tables["order"]) == (3 * 2 + 2 * 2) * 2
     assert tables["order"][["own_first", "own_second"]].stack().between(0, 1).all()
