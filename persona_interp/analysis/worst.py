@@ -44,9 +44,9 @@ def worst_case(
         A worst table, one row a group of runs (all columns but the seed) and ``over``: persona (asked as whom), trait,
         seed, paraphrase, prompt. ``found`` is the largest mean shift on the half where it was sought (bits),
         ``estimate``, ``lo``, ``hi``, ``n`` that of the same case (``who``) on the other half: train and test templates;
-        of paraphrases every second topic; of prompts every second seed. No row where there is one case or one half. ``average`` is the mean over
-        all cases, ``n_cases`` their number. Intervals are clustered by template (of paraphrases by topic, of prompts by
-        seed).
+        of paraphrases every second topic; of prompts every second seed. No row where there is one case or one half.
+        ``average`` is the mean over all cases, ``n_cases`` their number. Intervals are clustered by template (of
+        paraphrases by topic, of prompts by seed).
 
     Raises:
         SchemaError: No checkpoint to compare with, or no untaught trait was asked about.
