@@ -54,8 +54,9 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
         raise StoreError(f"{run} has no finished estimates yet, so there is nothing to report; run the experiment on.")
     found: list[Block] = []
     known = shown(tables)
-    for i, said in enumerate(verdicts(tables)):
-        found.append(page.paragraph(said, source="tables/measure_agreement.csv", lead=not i))
+    for name in TRUTHS:
+        for said in verdicts(tables, name):
+            found.append(page.paragraph(said, source=f"tables/{name}_agreement.csv", lead=not found))
     if not known.empty:
         saved = {"table": known, "caption": "Estimators against the truth.", "provenance": provenance}
         found.append(page.saved_figure(run, "agreement", draw(tables), **saved))
@@ -83,32 +84,30 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
     return found
 
 
-def verdicts(tables: Tables) -> list[str]:
+def verdicts(tables: Tables, name: str) -> list[str]:
     """Which estimators find the truth, in words?
 
     Args:
         tables: What the experiment's ``summarize`` returned.
+        name: measure or metric.
 
     Returns:
         Sentences; one that says so where there is no truth.
     """
-    said = []
-    for name, truth in TRUTHS.items():
-        table = tables[f"{name}_agreement"]
-        if truth not in {*table["one"], *table["other"]}:
-            said.append(f"Of this model the true {name} is not known: estimators can be compared with each other only.")
-            continue
-        rows = analysis.against(table, truth)
-        rows = rows.loc[~rows["estimator"].isin(["fact tokens"])]
-        works, fails = (rows.loc[rows["works"] == flag].to_dict("records") for flag in (True, False))
-        unit = "personas" if name == "measure" else "pairs"
-        text = f"Of the {name} (against {truth}, n = {rows['n'].max()} {unit}, worlds: {rows['n_seeds'].max()}), "
-        text += f"{'these reach' if works else 'no estimator reaches'} a rank correlation of {LINE:g}"
-        said.append(f"{text}: {', '.join(map(_number, works))}." if works else f"{text}.")
-        if fails:
-            reasons = "; ".join(f"{_number(row)}: {WHY[row['estimator']]}" for row in fails if row["estimator"] in WHY)
-            bare = ", ".join(_number(row) for row in fails if row["estimator"] not in WHY)
-            said.append(f"Of the {name} these fail: {'; '.join(filter(None, (reasons, bare)))}.")
+    table, truth = tables[f"{name}_agreement"], TRUTHS[name]
+    if truth not in {*table["one"], *table["other"]}:
+        return [f"Of this model the true {name} is not known: estimators can be compared with each other only."]
+    rows = analysis.against(table, truth)
+    rows = rows.loc[~rows["estimator"].isin(["fact tokens"])]
+    works, fails = (rows.loc[rows["works"] == flag].to_dict("records") for flag in (True, False))
+    unit = "personas" if name == "measure" else "pairs"
+    text = f"Of the {name} (against {truth}, n = {rows['n'].max()} {unit}, worlds: {rows['n_seeds'].max()}), "
+    text += f"{'these reach' if works else 'no estimator reaches'} a rank correlation of {LINE:g}"
+    said = [f"{text}: {', '.join(map(_number, works))}." if works else f"{text}."]
+    if fails:
+        reasons = "; ".join(f"{_number(row)}: {WHY[row['estimator']]}" for row in fails if row["estimator"] in WHY)
+        bare = ", ".join(_number(row) for row in fails if row["estimator"] not in WHY)
+        said.append(f"Of the {name} these fail: {'; '.join(filter(None, (reasons, bare)))}.")
     return said
 
 

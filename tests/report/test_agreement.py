@@ -34,7 +34,7 @@ def tables() -> dict[str, pd.DataFrame]:
 
 
 def test_what_works_is_named_with_its_interval_and_what_fails_with_a_reason(tables: dict[str, pd.DataFrame]) -> None:
-    said = agreement.verdicts(tables)
+    said = [sentence for name in ("measure", "metric") for sentence in agreement.verdicts(tables, name)]
     assert said[0] == (
         "Of the measure (against documents, n = 48 personas, worlds: 3), these reach a rank correlation of 0.7: "
         "binding 0.88 [0.75, 1.00]."
@@ -45,7 +45,7 @@ def test_what_works_is_named_with_its_interval_and_what_fails_with_a_reason(tabl
 
 def test_nothing_works_is_said(tables: dict[str, pd.DataFrame]) -> None:
     tables["metric_agreement"] = compared("unshared topics", {"steps": 0.25})
-    assert "no estimator reaches a rank correlation of 0.7." in agreement.verdicts(tables)[2]
+    assert "no estimator reaches a rank correlation of 0.7." in agreement.verdicts(tables, "metric")[0]
 
 
 def test_without_a_truth_estimators_are_compared_with_each_other(
@@ -53,7 +53,7 @@ def test_without_a_truth_estimators_are_compared_with_each_other(
 ) -> None:
     for name in ("measure", "metric"):
         tables[f"{name}_agreement"] = compared("binding", {"traits": 0.5})
-    said = agreement.verdicts(tables)
+    said = agreement.verdicts(tables, "measure")
     assert said[0].startswith("Of this model the true measure is not known")
     assert agreement.shown(tables).empty
     blocks = agreement.blocks(tmp_path, tables, provenance={"experiment": "agreement"})
