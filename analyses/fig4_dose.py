@@ -6,33 +6,18 @@ with one statement in the prompt and after it. The fitted curve says from which 
 John says.
 """
 
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from persona_interp import experiments
-from persona_interp.experiments import figure_script, preset
+from persona_interp.experiments import compute_preset, figure_script
 from persona_interp.report import dose
 
 NAME = "fig4_dose"
+compute = partial(compute_preset, "dose")
+"""Its tables: ``compute(out, size="quick", workers=None, **changes)``."""
 ARM = "ratio"
-
-
-def compute(out: Path, *, size: str = "quick", workers: int | None = None, **changes: Any) -> dict[str, pd.DataFrame]:
-    """Which tables does this figure show?
-
-    Args:
-        out: Run folder; finished cells are read, missing ones computed.
-        size: Name of a preset.
-        workers: Processes; all cores by default, 0 = this one.
-        changes: Fields of the preset to set otherwise.
-
-    Returns:
-        What ``Dose.summarize`` returns.
-    """
-    return experiments.compute(preset(size, "dose", **changes), out, workers=workers)
 
 
 def shown(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:

@@ -6,30 +6,17 @@ of sixteen, so that a document is worth what its batch and rate make of it; and 
 replayed beside the lesson the rise is passing, though the lesson itself is learned.
 """
 
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from persona_interp import experiments, plots
+from persona_interp import plots
+from persona_interp.experiments import compute_preset, figure_script
 
 NAME = "fig6_evidence"
-
-
-def compute(out: Path, *, size: str = "quick", workers: int | None = None, **changes: Any) -> dict[str, pd.DataFrame]:
-    """Which tables does this figure show?
-
-    Args:
-        out: Run folder; finished cells are read, missing ones computed.
-        size: Name of a preset.
-        workers: Processes; all cores by default, 0 = this one.
-        changes: Fields of the preset to set otherwise.
-
-    Returns:
-        What ``Evidence.summarize`` returns.
-    """
-    return experiments.compute(experiments.preset(size, "evidence", **changes), out, workers=workers)
+compute = partial(compute_preset, "evidence")
+"""Its tables: ``compute(out, size="quick", workers=None, **changes)``."""
 
 
 def shown(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -58,7 +45,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
 
 def main() -> None:
     """Computes the figure and saves it as PNG, PDF and CSV with its provenance."""
-    experiments.figure_script(__doc__, NAME, compute=compute, shown=shown, draw=draw)
+    figure_script(__doc__, NAME, compute=compute, shown=shown, draw=draw)
 
 
 if __name__ == "__main__":

@@ -7,31 +7,17 @@ Out of sample the law of both factors is better than measure alone, distance alo
 both Bayes predictions, its weight fitted, does as well.
 """
 
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from persona_interp import experiments, plots
-from persona_interp.experiments import figure_script, preset
+from persona_interp import plots
+from persona_interp.experiments import compute_preset, figure_script
 
 NAME = "fig7_summon"
-
-
-def compute(out: Path, *, size: str = "quick", workers: int | None = None, **changes: Any) -> dict[str, pd.DataFrame]:
-    """Which tables does this figure show?
-
-    Args:
-        out: Run folder; finished cells are read, missing ones computed.
-        size: Name of a preset.
-        workers: Processes; all cores by default, 0 = this one.
-        changes: Fields of the preset to set otherwise.
-
-    Returns:
-        What ``Summon.summarize`` returns.
-    """
-    return experiments.compute(preset(size, "summon", **changes), out, workers=workers)
+compute = partial(compute_preset, "summon")
+"""Its tables: ``compute(out, size="quick", workers=None, **changes)``."""
 
 
 def shown(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:

@@ -6,32 +6,17 @@ two do not share) reach 0.7; the others do not, and the report says why. What wo
 on new worlds.
 """
 
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from persona_interp import experiments
-from persona_interp.experiments import figure_script, preset
+from persona_interp.experiments import compute_preset, figure_script
 from persona_interp.report import agreement
 
 NAME = "fig8_metric_measure"
-
-
-def compute(out: Path, *, size: str = "quick", workers: int | None = None, **changes: Any) -> dict[str, pd.DataFrame]:
-    """Which tables does this figure show?
-
-    Args:
-        out: Run folder; finished cells are read, missing ones computed.
-        size: Name of a preset.
-        workers: Processes; all cores by default, 0 = this one.
-        changes: Fields of the preset to set otherwise.
-
-    Returns:
-        What ``Agreement.summarize`` returns.
-    """
-    return experiments.compute(preset(size, "agreement", **changes), out, workers=workers)
+compute = partial(compute_preset, "agreement")
+"""Its tables: ``compute(out, size="quick", workers=None, **changes)``."""
 
 
 def shown(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:

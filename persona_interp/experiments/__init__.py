@@ -14,7 +14,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from persona_interp.experiments.cells import run
-from persona_interp.experiments.experiment import EXPERIMENTS, Experiment, compute, from_dict, preset, to_dict
+from persona_interp.experiments.experiment import (
+    EXPERIMENTS,
+    Experiment,
+    compute,
+    compute_preset,
+    from_dict,
+    preset,
+    to_dict,
+)
 
 if TYPE_CHECKING:
     from persona_interp.experiments.figure import figure_script
@@ -26,6 +34,7 @@ __all__ = [
     "Experiment",
     "Transfer",
     "compute",
+    "compute_preset",
     "figure_script",
     "from_dict",
     "learned",

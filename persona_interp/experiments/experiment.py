@@ -125,6 +125,24 @@ def compute(
     return experiment.summarize(store)
 
 
+def compute_preset(
+    name: str, out: str | Path, *, size: str = "quick", workers: int | None = None, **changes: Any
+) -> "dict[str, pd.DataFrame]":
+    """What does the experiment of this name find at this size? What every figure script computes.
+
+    Args:
+        name: Name of the experiment.
+        out: Run folder; finished cells are read, missing ones computed.
+        size: Name of a preset.
+        workers: Processes; all cores by default, 0 = this one.
+        changes: Fields of the preset to set otherwise.
+
+    Returns:
+        The experiment's tables.
+    """
+    return compute(preset(size, name, **changes), out, workers=workers)
+
+
 def to_dict(experiment: Experiment) -> dict[str, Any]:
     """Which plain values say the same as this experiment?
 

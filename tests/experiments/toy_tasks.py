@@ -85,6 +85,7 @@ def content(store: Store) -> dict[str, bytes]:
 if __name__ == "__main__":  # toy_tasks.py ROOT WORKERS N SLEEP
     from persona_interp.experiments.cells import run
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits that it is ignored
     root, workers, n, sleep = sys.argv[1:]
     sys.stdout.write("ready\n")
     sys.stdout.flush()
