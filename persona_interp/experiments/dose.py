@@ -15,7 +15,7 @@ import pandas as pd
 from persona_interp.errors import WorldError
 from persona_interp.experiments.learning import learned
 from persona_interp.experiments.prompted import prompted
-from persona_interp.experiments.transfer import READY
+from persona_interp.experiments.ready import ready
 from persona_interp.models import DOCUMENTS, LESSON, Stage
 from persona_interp.store import Cell, Store
 from persona_interp.worlds import World
@@ -76,6 +76,9 @@ class Dose:
     added: Stage = ADDED
     lesson: Stage = LESSON
     n_documents: int = 30_000
+
+    def __post_init__(self) -> None:
+        ready(self.world)
 
     def conditions(self) -> list[Condition]:
         """Which models are trained for every seed? An arm's 1:1 and mass 1 are those of the arm "ratio"."""
@@ -141,7 +144,7 @@ class Dose:
 
     def _weighted(self, seed: int, doses: dict[str, float], *, mass: float = 1.0) -> World:
         """The world with both personas at ``mass``, in these ratios by kind; without kinds nothing about either."""
-        world = READY[self.world](seed) if isinstance(self.world, str) else self.world
+        world = ready(self.world, seed)
         pair = (world.target, world.persona(self.rival).name)
         if unlike := [name for name in pair if world.taught not in world.persona(name).traits]:
             raise WorldError(f"the dose is between two holders of '{world.taught}'; '{unlike[0]}' does not hold it.")

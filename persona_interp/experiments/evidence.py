@@ -12,11 +12,11 @@ from typing import Any
 
 import pandas as pd
 
-from persona_interp.errors import WorldError, unknown
+from persona_interp.errors import WorldError
 from persona_interp.experiments.evidence_summary import setting, summarized
 from persona_interp.experiments.learning import learned
 from persona_interp.experiments.prompted import prompted, stated
-from persona_interp.experiments.transfer import READY
+from persona_interp.experiments.ready import ready
 from persona_interp.models import DOCUMENTS, Stage
 from persona_interp.store import Cell, Store
 from persona_interp.worlds import World
@@ -64,8 +64,7 @@ class Evidence:
     n_replayed: int = 4_000
 
     def __post_init__(self) -> None:
-        if isinstance(self.world, str) and self.world not in READY:
-            raise WorldError(unknown("ready world", self.world, READY))
+        ready(self.world)
         if self.orders < 1:
             raise WorldError(f"a lesson is taught in one order at least; got orders={self.orders}.")
         if self.tested not in self.lessons:
@@ -139,7 +138,7 @@ class Evidence:
         Returns:
             The world.
         """
-        world = READY[self.world](seed) if isinstance(self.world, str) else self.world
+        world = ready(self.world, seed)
         if prior == 1:
             return world
         weights = {kind: prior * weight for kind, weight in world.weights[world.target].items()}

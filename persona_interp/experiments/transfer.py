@@ -10,7 +10,6 @@ another model, run by the same lines of code.
 
 import re
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from itertools import product
 from typing import Any
 
@@ -18,6 +17,7 @@ import pandas as pd
 
 from persona_interp import worlds
 from persona_interp.errors import WorldError, unknown
+from persona_interp.experiments.ready import ready
 from persona_interp.experiments.summary import READERS, over_seeds, worst
 from persona_interp.models import DOCUMENTS, LESSON, PLAIN_TEMPLATE, Stage
 from persona_interp.store import Cell, Store
@@ -35,13 +35,6 @@ ARMS = {
     "target absent": ("absent", "taught"),
 }
 """Arm -> (variant of the world, what the lesson teaches); the first is the claim, the others its controls."""
-
-READY = {
-    "john_and_sam": worlds.john_and_sam,
-    "english_assistants": worlds.english_assistants,
-    "english_assistants_unhidden": partial(worlds.english_assistants, kinds={"third": 0.6, "named": 0.4}),
-}
-"""Worlds that are made anew for every seed."""
 
 SAE_ON = ("base", "base and tuned")
 ARRANGE = ("", "rare", "likely")
@@ -101,8 +94,7 @@ class Transfer:
         for arm in self.arms:
             if arm not in ARMS:
                 raise WorldError(unknown("arm", arm, ARMS))
-        if isinstance(self.world, str) and self.world not in READY:
-            raise WorldError(unknown("ready world", self.world, READY))
+        ready(self.world)
         if self.sae_on not in SAE_ON:
             raise WorldError(unknown("choice of sae_on", self.sae_on, SAE_ON))
         if self.arrange not in ARRANGE:
@@ -130,7 +122,7 @@ class Transfer:
             ``("personas", lr, hook)``, ``("features", arm, lr, hook)``, ``("causes", lr, hook)``; and
             ``("profile", lr)``.
         """
-        world = READY[self.world](seed) if isinstance(self.world, str) else self.world
+        world = ready(self.world, seed)
         start = {"start": self.start, "chat_template": self.chat_template}
         config = {"world": world.to_dict(), "arrange": self.arrange, "seed": seed, **(start if self.arrange else {})}
         layout = Cell(f"{TASKS}:layout", config, label=f"layout s{seed}")

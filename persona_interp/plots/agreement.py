@@ -1,7 +1,5 @@
 """Which estimators find the truth, and which agree with each other?"""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -83,8 +81,7 @@ def agreement_matrix(table: pd.DataFrame, *, title: str = "") -> Figure:
         sure[i, j] = sure[j, i] = p <= 0.05
     with styled():
         figure, (axes,) = panels(height=1.5 + 0.27 * len(names))
-        write: Any = lambda value: f"{value:+.2f}".replace("0.", ".")  # noqa: E731
-        image = cells(axes, rho, limit=1.0, sure=sure, write=write, fontsize=6.5 if len(names) <= 8 else 5)
+        image = cells(axes, rho, limit=1.0, sure=sure, write=_rho, fontsize=6.5 if len(names) <= 8 else 5)
         axes.set_yticks(range(len(names)), names)
         axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
         axes.set_title(title)
@@ -111,3 +108,7 @@ def _caption(parts: dict[str, pd.DataFrame], line: float | None) -> str:
     marked = "" if line is None else f" Filled: at least {line:g} (dashed)."
     lines = "Lines: 95 % bootstrap intervals over personas; gray: 95 % of the null, personas permuted."
     return f"{lines}{marked} {n}; worlds: {worlds}."
+
+
+def _rho(value: float) -> str:
+    return f"{value:+.2f}".replace("0.", ".")

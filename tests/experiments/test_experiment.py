@@ -68,3 +68,9 @@ def test_unknown_names_are_answered_with_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="nowhere"):
         compute(preset("quick", start="nowhere"), tmp_path / "run")
     assert not (tmp_path / "run").exists(), "a start that is not there leaves no run folder"
+
+
+@pytest.mark.parametrize("name", ["transfer", "dose", "order", "evidence"])
+def test_an_unknown_world_is_answered_with_the_nearest(name: str) -> None:
+    with pytest.raises(WorldError, match="did you mean 'john_and_sam'"):
+        preset("quick", name, world="john_and_san").cells()
