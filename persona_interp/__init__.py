@@ -21,7 +21,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from persona_interp import analysis, dictionaries, experiments, models, plots, record, report, schema, store, worlds
+    from persona_interp import (
+        analysis,
+        dictionaries,
+        experiments,
+        models,
+        plots,
+        readers,
+        record,
+        report,
+        schema,
+        store,
+        worlds,
+    )
 
     __version__: str
 
@@ -31,6 +43,7 @@ __all__ = [
     "experiments",
     "models",
     "plots",
+    "readers",
     "record",
     "report",
     "schema",

@@ -2,7 +2,7 @@
 
     PersonaInterpError
     |-- WorldError    a persona, trait, topic, kind or world file
-    |-- SchemaError   a table that is not what a function needs
+    |-- SchemaError   a table or data file that is not what a function needs
     |-- ModelError    a checkpoint, tokenizer, chat template or hook
     `-- StoreError    a run folder: missing, corrupt or of another configuration
 
@@ -22,7 +22,7 @@ class WorldError(PersonaInterpError, ValueError):
 
 
 class SchemaError(PersonaInterpError, ValueError):
-    """A table or dataset that lacks what a function needs."""
+    """A table, dataset or data file that is not what a function needs."""
 
 
 class ModelError(PersonaInterpError, ValueError):

@@ -21,7 +21,7 @@ SAID: dict[str, dict[str, str]] = {
     },
     "prompts": {
         "prompt": "unique name of the prompt",
-        "context": "nameless, named, plain or third",
+        "context": "nameless, named, plain, third or instructed (by a system message)",
         "persona": "who speaks or is spoken of, as far as the table knows; '' for nobody",
         "topic": "topic of the value that comes next",
         "split": "train or test: two halves, one to choose on and one to report",

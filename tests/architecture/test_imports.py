@@ -9,7 +9,7 @@ import pytest
 import persona_interp
 
 HEAVY = ("torch", "transformers", "transformer_lens", "sae_lens", "peft", "datasets")
-LIGHT_ROOMS = ("analysis", "errors", "plots", "report", "schema", "store", "tables", "worlds")
+LIGHT_ROOMS = ("analysis", "errors", "plots", "readers", "report", "schema", "store", "tables", "worlds")
 
 
 def _after(code: str, *names: str) -> list[str]:

@@ -13,15 +13,16 @@ MAY_IMPORT = {
     "tables": BASE,
     "store": BASE | {"tables"},
     "worlds": BASE,
+    "readers": BASE,
     "analysis": BASE | {"worlds"},
     "plots": BASE,
     "report": BASE | {"analysis", "plots", "store", "tables"},
     "models": BASE,
     "dictionaries": BASE | {"models"},
-    "record": BASE | {"models", "dictionaries"},
+    "record": BASE | {"models", "dictionaries", "readers"},
 }
 EVERYTHING = {"__init__", "cli", "experiments"}
-NO_TORCH = {"errors", "schema", "tables", "store", "worlds", "analysis", "plots", "report"}
+NO_TORCH = {"errors", "schema", "tables", "store", "worlds", "readers", "analysis", "plots", "report"}
 TORCH = {"torch", "transformers", "accelerate", "datasets", "peft", "transformer_lens", "sae_lens"}
 ADAPTER = {
     "transformer_lens": "models/boot.py",
