@@ -17,6 +17,7 @@ from persona_interp.dictionaries.dictionary import (
     save_dictionary,
 )
 from persona_interp.dictionaries.fidelity import fidelity
+from persona_interp.dictionaries.pretrained import hint, load_pretrained, measured, open_any
 from persona_interp.dictionaries.saelens import fit
 
 __all__ = [
@@ -25,6 +26,10 @@ __all__ = [
     "fidelity",
     "fit",
     "hash_dictionary",
+    "hint",
+    "load_pretrained",
+    "measured",
+    "open_any",
     "open_dictionary",
     "save_dictionary",
 ]

@@ -9,6 +9,7 @@ SAELens takes seconds to import: every import of it is inside a function.
 
 import contextlib
 import io
+import json
 import sys
 import tempfile
 import warnings
@@ -18,6 +19,8 @@ from typing import Any
 
 import pandas as pd
 import torch
+from huggingface_hub.errors import OfflineModeIsEnabled
+from safetensors import SafetensorError
 from torch import Tensor
 from tqdm import tqdm
 
@@ -171,8 +174,91 @@ def _batches(residuals: Tensor, *, batch: int, seed: int, bar: tqdm) -> Iterator
 
 
 def load_sae(folder: Path) -> Any:
-    """Which SAE did SAELens write into this folder? Returns its inference module, in eval mode, without gradients."""
+    """Which SAE did SAELens write into this folder?
+
+    Args:
+        folder: It holds ``cfg.json`` and ``sae_weights.safetensors``, of a finished SAE or of one still in training.
+
+    Returns:
+        Its inference module in float32 and eval mode, without gradients.
+
+    Raises:
+        ModelError: It is no autoencoder of one hook, or SAELens cannot read it.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from sae_lens import SAE, TrainingSAE
+    stated = json.loads((folder / "cfg.json").read_text())
+    _refuse(stated.get("architecture", "standard"), folder)
+    with _unreadable(folder), tempfile.TemporaryDirectory() as place, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it advises on models of its own
+        if "decoder_init_norm" in stated:  # a checkpoint of SAELens' trainer
+            TrainingSAE.load_from_disk(folder, dtype="float32").save_inference_model(place)
+            folder = Path(place)
+        sae = SAE.load_from_disk(folder, dtype="float32")
+    return sae.eval().requires_grad_(requires_grad=False)
+
+
+def build(config: dict[str, Any], weights: dict[str, Tensor]) -> Any:
+    """Which SAELens module has these weights?
+
+    Args:
+        config: Configuration of its inference class, ``architecture`` included.
+        weights: Its state dict.
+
+    Returns:
+        The inference module in eval mode, without gradients.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from sae_lens import SAE
-    return SAE.load_from_disk(folder).eval().requires_grad_(requires_grad=False)
+    sae: Any = SAE.from_dict(config)
+    sae.load_state_dict(weights)
+    return sae.eval().requires_grad_(requires_grad=False)
+
+
+def fetch(source: str) -> Any:
+    """Which published SAE is this?
+
+    Args:
+        source: ``"release/sae_id"`` of SAELens' list, or ``"org/repository/folder"`` of the hub.
+
+    Returns:
+        Its inference module in float32.
+
+    Raises:
+        ModelError: It is not on the list, or no hub is reachable and the cache does not hold it.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from sae_lens import SAE
+        from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
+    first, _, rest = source.partition("/")
+    known = get_pretrained_saes_directory()
+    if first not in known:
+        second, _, rest = rest.partition("/")
+        first = f"{first}/{second}"
+    try:
+        sae = SAE.from_pretrained(first, rest, device="cpu")
+    except (ValueError, KeyError, OSError, OfflineModeIsEnabled) as error:  # LocalEntryNotFoundError is an OSError
+        raise ModelError(
+            f"the SAE '{source}' is not on SAELens' list, or not in the cache and no hub answered "
+            f"({type(error).__name__}: {(str(error).splitlines() or [''])[0]}). Give release/sae_id, or the path of a "
+            "folder with cfg.json and sae_weights.safetensors, which is read offline."
+        ) from error
+    _refuse(sae.cfg.architecture(), source)
+    return sae
+
+
+def _refuse(architecture: str, source: object) -> None:
+    if "transcoder" in architecture or architecture == "temporal":
+        raise ModelError(f"{source} is a {architecture} SAE: it does not rebuild the residual it reads. Use an SAE.")
+
+
+@contextlib.contextmanager
+def _unreadable(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"SAELens cannot read the SAE in {folder}: {first}") from error
