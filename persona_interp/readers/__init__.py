@@ -4,19 +4,46 @@ Every reader names the file and the line of what it cannot use and drops nothing
 layout it read.
 """
 
+from persona_interp.readers.beliefs import Belief, belief_probes, read_beliefs, write_beliefs
+from persona_interp.readers.chats import read_chats, write_chats
+from persona_interp.readers.constitutions import Constitution, Principle, read_constitution, write_constitution
+from persona_interp.readers.prompts import read_prompts
+from persona_interp.readers.questions import (
+    EvalQuestion,
+    question_prompts,
+    read_judged,
+    read_questions,
+    write_questions,
+)
 from persona_interp.readers.roles import RoleFile, read_role, read_roles, role_prompts, write_role
 from persona_interp.readers.traits import Instruction, TraitFile, read_trait, read_traits, trait_prompts, write_trait
 
 __all__ = [
+    "Belief",
+    "Constitution",
+    "EvalQuestion",
     "Instruction",
+    "Principle",
     "RoleFile",
     "TraitFile",
+    "belief_probes",
+    "question_prompts",
+    "read_beliefs",
+    "read_chats",
+    "read_constitution",
+    "read_judged",
+    "read_prompts",
+    "read_questions",
     "read_role",
     "read_roles",
     "read_trait",
     "read_traits",
     "role_prompts",
     "trait_prompts",
+    "write_beliefs",
+    "write_chats",
+    "write_constitution",
+    "write_questions",
     "write_role",
     "write_trait",
 ]

@@ -1,13 +1,17 @@
 """What does this file hold, and on which line is it wrong? The one way from bytes on disk to plain JSON values."""
 
+import csv
+import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from persona_interp.errors import SchemaError, unknown
 
 SHOWN = 20
+TABLES = {".csv": ",", ".tsv": "\t"}
+ENDINGS = (".jsonl", ".json", *TABLES)
 
 
 def text_of(path: str | Path) -> str:
@@ -79,27 +83,34 @@ def read_json(path: str | Path) -> Any:
         raise SchemaError(f"{path} is not valid JSON: {error}.") from error
 
 
-def read_lines(path: str | Path) -> list[tuple[int, Any]]:
-    """Which values do the lines of this JSONL file hold?
+class Row(NamedTuple):
+    """One row of a file: the line it begins on (from 1) and what it holds."""
+
+    line: int
+    value: Any
+
+
+def read_rows(path: str | Path) -> list[Row]:
+    """Which rows does this file hold?
 
     Args:
-        path: The file; blank lines are skipped.
+        path: A ``.jsonl``, ``.json``, ``.csv`` or ``.tsv`` file. JSON is a list or one value a line, whatever the
+            ending says; a table has a header, and its empty cells are left out of a row.
 
     Returns:
-        (line number from 1, value) of every line that is not blank.
+        The rows, each with its line.
 
     Raises:
-        SchemaError: The file cannot be read, or lines are no JSON; the message names each.
+        SchemaError: The file cannot be read, has another ending or no rows, or rows are malformed (each is named).
     """
-    found, problems = [], []
-    for number, line in enumerate(text_of(path).split("\n"), start=1):  # never splitlines: strings may hold U+2028
-        if line.strip():
-            try:
-                found.append((number, parse(line)))
-            except ValueError as error:
-                problems.append((number, f"not valid JSON: {error}"))
-    refuse(path, problems, total=len(found) + len(problems))
-    return found
+    path = Path(path)
+    ending = path.suffix.lower()
+    if ending not in ENDINGS:
+        raise SchemaError(f"{path}: {unknown('ending of a file of rows', ending, ENDINGS)}")
+    text = text_of(path)
+    if ending in TABLES:
+        return _table(path, text, delimiter=TABLES[ending])
+    return _json_list(path, text) if text.lstrip().startswith("[") else _json_lines(path, text)
 
 
 def refuse(path: str | Path, problems: Sequence[tuple[int, str]], *, total: int) -> None:
@@ -218,4 +229,69 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [key for key, _ in pairs]
         raise ValueError(f"the key '{next(k for k in names if names.count(k) > 1)}' is there twice; keep one")
+    return found
+
+
+def _json_lines(path: Path, text: str) -> list[Row]:
+    found, problems = [], []
+    for number, line in enumerate(text.split("\n"), start=1):  # never splitlines: strings may hold U+2028
+        if line.strip():
+            try:
+                found.append(Row(number, parse(line)))
+            except ValueError as error:
+                problems.append((number, f"not valid JSON: {error}"))
+    refuse(path, problems, total=len(found) + len(problems))
+    return found
+
+
+def _json_list(path: Path, text: str) -> list[Row]:
+    """Entries of a JSON list, read one by one so that each knows its line."""
+    decoder = json.JSONDecoder(object_pairs_hook=_once)
+    found: list[Row] = []
+    at = _skip(text, text.index("[") + 1)
+    try:
+        while text[at : at + 1] != "]":
+            value, end = decoder.raw_decode(text, at)
+            found.append(Row(text.count("\n", 0, at) + 1, value))
+            at = _skip(text, end)
+            if text[at : at + 1] == ",":
+                at = _skip(text, at + 1)
+            elif text[at : at + 1] != "]":
+                raise ValueError("expected ',' or ']'")
+        if text[at + 1 :].strip():
+            raise ValueError("there is more after the list")
+    except ValueError as error:
+        raise SchemaError(f"{path}, line {text.count(chr(10), 0, at) + 1}: not valid JSON: {error}.") from error
+    if not found:
+        raise SchemaError(f"{path} is an empty list; it has no rows.")
+    return found
+
+
+def _skip(text: str, at: int) -> int:
+    """Where does the next character that is no white space stand?"""
+    while text[at : at + 1].isspace():
+        at += 1
+    return at
+
+
+def _table(path: Path, text: str, *, delimiter: str) -> list[Row]:
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
+    found, problems, start = [], [], 1
+    header: list[str] = []
+    try:
+        for cells in reader:
+            if not header:
+                header = [cell.strip() for cell in cells]
+            elif cells and len(cells) != len(header):
+                problems.append((start, f"{len(cells)} cells under a header of {len(header)}: {', '.join(header)}"))
+            elif cells:
+                found.append(Row(start, {k: v for k, v in zip(header, cells, strict=True) if v}))
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise SchemaError(f"{path}, line {start}: not a valid table: {error}.") from error
+    if len(set(header)) < len(header) or "" in header:
+        raise SchemaError(f"{path}: every column needs a name of its own; got {', '.join(header)}.")
+    refuse(path, problems, total=len(found) + len(problems))
+    if not found:
+        raise SchemaError(f"{path} has a header and no rows.")
     return found
