@@ -21,6 +21,7 @@ from persona_interp.analysis.contrast import contrast, expected_contrast
 from persona_interp.analysis.cosines import cosine_against_cooccurrence, cosine_map
 from persona_interp.analysis.directions import direction_shift, refit
 from persona_interp.analysis.dose import ed50, fieller, lines, slopes
+from persona_interp.analysis.effects import effects
 from persona_interp.analysis.evidence import bits_per_unit, evidence_curve, lasting_effect
 from persona_interp.analysis.features import feature_shift
 from persona_interp.analysis.logodds import logodds
@@ -31,6 +32,12 @@ from persona_interp.analysis.measure import (
     lesson_dose,
     mass,
     trait_odds,
+)
+from persona_interp.analysis.measured import (
+    measured_behavior,
+    measured_features,
+    measured_projections,
+    random_range,
 )
 from persona_interp.analysis.metric import (
     axioms,
@@ -52,6 +59,7 @@ from persona_interp.analysis.reliable import curves, predicted, reliable_dose, r
 from persona_interp.analysis.saturation import prior_interaction, saturation
 from persona_interp.analysis.score import family, score, top
 from persona_interp.analysis.shift import shift
+from persona_interp.analysis.span import span_share
 from persona_interp.analysis.spillover import spillover, style_overlap
 from persona_interp.analysis.stats import (
     across_seeds,
@@ -62,11 +70,14 @@ from persona_interp.analysis.stats import (
     t_interval,
 )
 from persona_interp.analysis.summon import said_distance, summon_law, summon_rivals
+from persona_interp.analysis.trait_predictors import trait_behavior, trait_cooccurrence, trait_predictors
+from persona_interp.analysis.trait_transfer import SEPARABLE, trait_transfer
 from persona_interp.analysis.transfer import transfer
 from persona_interp.analysis.worst import worst_case
 
 __all__ = [
     "REACHES",
+    "SEPARABLE",
     "across_seeds",
     "added_share",
     "against",
@@ -88,6 +99,7 @@ __all__ = [
     "direction_kl",
     "direction_shift",
     "ed50",
+    "effects",
     "evidence_curve",
     "evidence_in_words",
     "evidence_to_reach",
@@ -103,6 +115,9 @@ __all__ = [
     "lines",
     "logodds",
     "mass",
+    "measured_behavior",
+    "measured_features",
+    "measured_projections",
     "misaligned",
     "mixing_weight",
     "novelty",
@@ -112,6 +127,7 @@ __all__ = [
     "predicted",
     "predicts",
     "prior_interaction",
+    "random_range",
     "readouts",
     "recency",
     "refit",
@@ -125,13 +141,18 @@ __all__ = [
     "shift_residual",
     "sign_flip",
     "slopes",
+    "span_share",
     "spillover",
     "style_overlap",
     "summon_law",
     "summon_rivals",
     "t_interval",
     "top",
+    "trait_behavior",
+    "trait_cooccurrence",
     "trait_odds",
+    "trait_predictors",
+    "trait_transfer",
     "transfer",
     "unshared",
     "walked",
