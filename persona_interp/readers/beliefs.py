@@ -1,4 +1,4 @@
-"""Which beliefs does this file probe? The layout ``{variant: {"affirm": [...], "negate": [...], "questions": [...]}}``."""
+"""Which beliefs does this file probe? The layout ``{variant: {"affirm": [..], "negate": [..], "questions": [..]}}``."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -20,6 +20,7 @@ from persona_interp.readers.traits import SPLITS, prompt_row
 
 TYPES = ("free_form_judge_0_100", "free_form_judge", "free_form_0_100", "free_form")
 JUDGED = ("question", "answer")
+KNOWN = ("prompt", "question_id", "coherence", "coherent", "aligned")
 TEXTS = ("question", "prompt", "answer", "question_id")
 
 

@@ -105,6 +105,8 @@ def changed(edit: Edit, acts: Tensor, *, given: Callable[[], Tensor]) -> Tensor:
         vectors = like(edit.vectors)
         if edit.kind == "add":
             return acts + vectors[0]
+        if edit.kind == "cap":
+            return acts - ((acts @ vectors[0]) - edit.values[0]).clamp(min=0)[..., None] * vectors[0]
         center = 0 if edit.center is None else like(edit.center)
         return acts - ((acts - center) @ vectors.T) @ vectors
     new = given().to(acts)

@@ -1,8 +1,8 @@
 """What does a model say when something inside it is changed?
 
 An ``Edit`` is one change of the residual at one hook, at every token of prompt and answer. ``add`` steers along a
-vector, ``project_out`` removes a subspace, ``clamp`` and ``ablate`` set features of a dictionary, ``patch`` puts the
-residual of another checkpoint in. Edits go into ``record.behavior(..., edits=)``.
+vector, ``project_out`` removes a subspace, ``cap`` bounds a component, ``clamp`` and ``ablate`` set features of a
+dictionary, ``patch`` puts the residual of another checkpoint in. Edits go into ``record.behavior(..., edits=)``.
 """
 
 from collections.abc import Iterable
@@ -23,17 +23,18 @@ Vectors = xr.DataArray | npt.ArrayLike
 
 @dataclass(frozen=True, eq=False)
 class Edit:
-    """Which change of the residual, at which hook? Made by ``add``, ``project_out``, ``clamp``, ``ablate``, ``patch``.
+    """Which change of the residual, at which hook? Made by ``add``, ``project_out``, ``cap``, ``clamp``, ...
 
     Attributes:
         name: What tables call it; distinct among the edits of one call.
         hook: Hook name; alters the residual there, at every token.
-        kind: add, project_out, clamp, ablate_zero, ablate_mean or patch.
-        vectors: Of "add" what is added, (1, d_model); of "project_out" an orthonormal basis, (n, d_model).
+        kind: add, project_out, cap, clamp, ablate_zero, ablate_mean or patch.
+        vectors: Of "add" what is added, (1, d_model); of "project_out" an orthonormal basis, (n, d_model);
+            of "cap" a unit vector, (1, d_model).
         center: Of "project_out" the residual that keeps its components, (d_model).
         dictionary: Whose features are set.
         features: Which.
-        values: To which activation, one each.
+        values: To which activation, one each; of "cap" the bound.
         source: Checkpoint whose residual is put in.
     """
 
@@ -121,6 +122,34 @@ def project_out(vectors: Vectors, *, hook: str, center: Vectors | None = None, n
             f"{len(basis)} and a center {middle.shape}."
         )
     return Edit(name or f"project out {_called(vectors)}", hook, "project_out", vectors=basis, center=middle[0])
+
+
+def cap(vector: Vectors, *, hook: str, at: float, name: str | None = None) -> Edit:
+    """What is left when the residual may not go further along this vector? ``h' = h - u max(0, <h, u> - at)``.
+
+    ``u`` is the vector at unit length (activation capping, Lu et al. 2026). A floor on the assistant axis is a cap on
+    its opposite: ``cap(-axis, at=-floor)``. What is below the bound is not touched.
+
+    Args:
+        vector: One direction; only its direction counts.
+        hook: Hook name; picks from the vector's hooks, where it has several.
+        at: Largest component along the vector, residual units.
+        name: What tables call it.
+
+    Returns:
+        The edit.
+
+    Raises:
+        SchemaError: Not one vector, or one of zeros, or a bound that is not finite.
+
+    >>> cap(np.array([0.0, 2.0]), hook="blocks.0.hook_out", at=1.0).vectors.tolist()
+    [[0.0, 1.0]]
+    """
+    rows = _rows(vector, hook)
+    length = float(np.linalg.norm(rows))
+    if len(rows) != 1 or not length or not np.isfinite(at):
+        raise SchemaError(f"cap takes one vector other than 0 and a finite bound; got {rows.shape}, at={at}.")
+    return Edit(name or f"cap {_called(vector)} at {at:g}", hook, "cap", vectors=rows / length, values=(float(at),))
 
 
 def clamp(features: int | Iterable[int], *, dictionary: Dictionary, value: float, name: str | None = None) -> Edit:
