@@ -9,6 +9,7 @@ fvu, and ``fidelity`` is the gate: on each checkpoint, how much of the variance 
 active or dead, and how much of the model's predictive power survives when the reconstruction replaces the residual.
 """
 
+from persona_interp.dictionaries.diagnosis import diagnose
 from persona_interp.dictionaries.dictionary import (
     Dictionary,
     SparseDictionary,
@@ -23,6 +24,7 @@ from persona_interp.dictionaries.saelens import fit
 __all__ = [
     "Dictionary",
     "SparseDictionary",
+    "diagnose",
     "fidelity",
     "fit",
     "hash_dictionary",

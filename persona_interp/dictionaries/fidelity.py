@@ -62,19 +62,31 @@ def fidelity(
     where = (where,) if isinstance(where, str) else tuple(where)
     schema.check(corpus, "corpus")
     listed = [checkpoints] if isinstance(checkpoints, Checkpoint) else list(checkpoints)
-    rows = [
-        _measure(dictionary, c, corpus, n_tokens=n_tokens, where=where) for c in tqdm(listed, desc="fidelity", delay=2)
-    ]
+    rows = []
+    for checkpoint in tqdm(listed, desc="fidelity", delay=2):
+        bridge = boot(checkpoint)
+        tokens = some_tokens(bridge.tokenizer, corpus, n_tokens=n_tokens, seed=0, where=where)
+        rows.append({"checkpoint": checkpoint.label, **measure(dictionary, bridge, tokens, where=where)})
     return pd.DataFrame(rows)
 
 
 @torch.inference_mode()
-def _measure(
-    dictionary: Dictionary, checkpoint: Checkpoint, corpus: pd.DataFrame, *, n_tokens: int, where: tuple[str, ...]
-) -> dict[str, Any]:
-    bridge = boot(checkpoint)
+def measure(dictionary: Dictionary, bridge: Any, tokens: Tokens, *, where: tuple[str, ...]) -> dict[str, Any]:
+    """Does the dictionary describe the residuals of this booted model?
+
+    Args:
+        dictionary: The dictionary.
+        bridge: A booted model.
+        tokens: Tokens of ``encode``.
+        where: Roles of the tokens measured.
+
+    Returns:
+        A row of a fidelity table, without the checkpoint.
+
+    Raises:
+        ModelError: The hook does not exist, never fires or has another width than the dictionary.
+    """
     hook = canonical(bridge, dictionary.hook)
-    tokens = some_tokens(bridge.tokenizer, corpus, n_tokens=n_tokens, seed=0, where=where)
     sums = [_batch(dictionary, bridge, hook, *padded) for padded in _padded(tokens, where)]
     total: dict[str, Any] = {key: sum(part[key] for part in sums) for key in sums[0]}
     n = int(total["n"])
@@ -82,7 +94,6 @@ def _measure(
     ce, ce_sae, ce_zero = (float(total[key] / total["targets"]) for key in ("ce", "ce_sae", "ce_zero"))
     recovered = (ce_zero - ce_sae) / (ce_zero - ce) if ce_zero > ce else math.nan
     return {
-        "checkpoint": checkpoint.label,
         "fvu": float(fvu),
         "l0": float(total["fired"].sum()) / n,
         "dead": float((total["fired"] == 0).double().mean()),

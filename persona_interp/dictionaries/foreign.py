@@ -16,7 +16,6 @@ A ``torch.nn.Linear`` stores its weight as (out, in): encoder and decoder weight
 """
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +24,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from persona_interp.dictionaries.places import MODULE, hook_name
 from persona_interp.errors import ModelError, unknown
 
 LEARNED = {
@@ -37,19 +37,6 @@ LEARNED = {
     "MatryoshkaBatchTopKSAE": "jumprelu",
 }
 RAW_INPUT = ("AutoEncoderNew", "JumpReluAutoEncoder")  # encode without subtracting the decoder bias
-ALIASES = {
-    "hook_resid_pre": "hook_in",
-    "hook_resid_post": "hook_out",
-    "hook_resid_mid": "ln2.hook_in",
-    "hook_mlp_out": "mlp.hook_out",
-    "hook_attn_out": "attn.hook_out",
-    "mlp.hook_post": "mlp.out.hook_in",
-    "attn.hook_z": "attn.o.hook_in",
-}
-SITES = {"": "hook_out", "mlp": "mlp.hook_out", "attn": "attn.hook_out", "self_attn": "attn.hook_out"}
-SITES |= {"attention": "attn.hook_out"}
-MODULE = re.compile(r"(?:.*\.)?(?:layers|h|blocks)[._](\d+)(?:\.(\w+))?")
-HOOK = re.compile(r"blocks\.(-?\d+)\.(.+)")
 
 
 class Converted(NamedTuple):
@@ -66,35 +53,6 @@ class Converted(NamedTuple):
     weights: dict[str, Tensor]
     hook: str
     facts: dict[str, Any]
-
-
-def hook_name(place: str | int) -> str:
-    """Which hook does this name mean, in whatever library it was written?
-
-    Args:
-        place: A hook of TransformerLens, old or new name (``"blocks.3.hook_resid_post"``), a module of transformers
-            (``"model.layers.3"``, its output) or the number of a block (its output).
-
-    Returns:
-        The canonical name of the hook.
-
-    Raises:
-        ModelError: No such place is known.
-
-    >>> hook_name("blocks.3.hook_resid_post"), hook_name("model.layers.3"), hook_name(3), hook_name("layers.3.mlp")
-    ('blocks.3.hook_out', 'blocks.3.hook_out', 'blocks.3.hook_out', 'blocks.3.mlp.hook_out')
-    """
-    name = str(place)
-    if name.lstrip("-").isdigit():
-        return f"blocks.{name}.hook_out"
-    if name in ("hook_embed", "embed.hook_out") or name.endswith("embed_tokens"):
-        return "embed.hook_out"
-    if (hook := HOOK.fullmatch(name)) and "hook" in hook[2]:
-        return f"blocks.{hook[1]}.{ALIASES.get(hook[2], hook[2])}"
-    if (module := MODULE.fullmatch(name)) and (module[2] or "") in SITES:
-        return f"blocks.{module[1]}.{SITES[module[2] or '']}"
-    valid = [f"blocks.3.{site}" for site in (*ALIASES.values(), *ALIASES)] + ["model.layers.3", "3"]
-    raise ModelError(unknown("place of an SAE", name, valid))
 
 
 def from_dictionary_learning(folder: Path) -> Converted:

@@ -17,6 +17,7 @@ from persona_interp import schema
 from persona_interp.errors import SchemaError
 from persona_interp.models import ROLES, Checkpoint, Tokens, boot, encode, hash_tokens, hash_weights, residuals
 from persona_interp.models.boot import canonical
+from persona_interp.models.tokens import added_bos
 
 SINK = 10.0  # times the median norm
 WHERE = tuple(role for role in ROLES if role != "special")
@@ -110,7 +111,7 @@ def harvest(
     """
     schema.check(corpus, "corpus")
     where = (where,) if isinstance(where, str) else tuple(where)
-    share, parts, hashes, sinks = -(-n_tokens // len(checkpoints)), [], [], 0
+    share, parts, hashes, sinks, bos = -(-n_tokens // len(checkpoints)), [], [], 0, []
     for i, checkpoint in enumerate(tqdm(checkpoints, desc="harvest", delay=2)):
         bridge = boot(checkpoint)
         hook = canonical(bridge, hook)
@@ -123,6 +124,7 @@ def harvest(
         acts = acts[kept]  # rows come sorted by length: cut a random rest, not the longest documents
         parts.append(acts[torch.randperm(len(acts), generator=torch.Generator().manual_seed(seed + i))[:share]])
         hashes.append(hash_tokens(tokens))
+        bos.append(added_bos(bridge.tokenizer) is not None)
     acts = torch.cat(parts)[:n_tokens]
     provenance = {
         "checkpoints": [c.label for c in checkpoints],
@@ -130,6 +132,7 @@ def harvest(
         "token_ids": hashes,
         "n_tokens": len(acts),
         "n_excluded_sinks": sinks,
+        "adds_bos": bos,
         "where": list(where),
     }
     return Harvest(acts, hook, provenance)

@@ -13,8 +13,9 @@ import torch
 from safetensors import safe_open
 
 from persona_interp.dictionaries.dictionary import CARD, Dictionary, SparseDictionary, hash_dictionary, open_dictionary
-from persona_interp.dictionaries.foreign import from_dictionary_learning, from_sparsify, hook_name
+from persona_interp.dictionaries.foreign import from_dictionary_learning, from_sparsify
 from persona_interp.dictionaries.harvest import harvest
+from persona_interp.dictionaries.places import hook_name
 from persona_interp.errors import ModelError
 from persona_interp.models import Checkpoint
 
@@ -55,8 +56,8 @@ def load_pretrained(
     Returns:
         The dictionary in float32. A foreign SAE does not say which residuals it saw: ``mean`` is its decoder bias, what
         it answers when nothing fires, ``variance`` NaN; ``measured`` replaces both. ``provenance`` keeps what the
-        folder said: ``layout``, ``stored`` and ``declared`` dtype, ``l0``, ``prepend_bos``, ``normalize_activations``,
-        ``scaling_factor``, ``neuronpedia_id``, each where it is stated.
+        folder said: ``layout``, ``stored``, ``declared`` and ``metadata`` dtype, ``l0``, ``prepend_bos``,
+        ``normalize_activations``, ``scaling_factor``, ``neuronpedia_id``, each where it is stated.
 
     Raises:
         ModelError: No SAE is there, it is no autoencoder of one hook, or nothing says where it reads.
@@ -167,8 +168,12 @@ def _facts(folder: Path) -> dict[str, Any]:
         "layout": f"SAELens {stated.get('architecture', 'standard')}",
         "hook": flat.get("hook_name") or flat.get("hook_point"),
         "stored": "/".join(sorted(names.get(d, d) for d in dtypes)),
-        "declared": str(flat.get("dtype", "float32")).removeprefix("torch."),
+        "declared": str(stated.get("dtype", "float32")).removeprefix("torch."),
     }
+    told = stated.get("metadata") or {}
+    loading = told.get("model_from_pretrained_kwargs") or {}
+    if half := told.get("dtype") or loading.get("dtype") or loading.get("torch_dtype"):
+        facts["metadata"] = str(half).removeprefix("torch.")
     wanted = ("l0", "prepend_bos", "normalize_activations", "neuronpedia_id", "model_name", "k")
     facts |= {key: flat[key] for key in wanted if flat.get(key) is not None}
     if "k" in facts:

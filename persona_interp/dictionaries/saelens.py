@@ -31,6 +31,7 @@ from persona_interp.models import Checkpoint
 
 DECODERS = ("trained", "random")
 DEAD_AFTER = 50  # batches without firing until a feature learns from what the others leave; 1000 lets most die
+SAMPLE = 10_000  # training residuals that fvu and l0 of the provenance are measured on
 SETTLING = 5.0  # the threshold is a moving average from 0: it must forget its start within the training
 
 
@@ -92,11 +93,18 @@ def fit(
         hook=hook,
         mean=mean,
         variance=float((acts - mean).double().pow(2).sum(-1).mean()),
-        provenance={**provenance, **settings},
+        provenance={**provenance, **settings, **_trained(sae, acts[:SAMPLE])},
     )
     if out is not None:
         save_dictionary(dictionary, out)
     return dictionary
+
+
+def _trained(sae: Any, acts: Tensor) -> dict[str, float]:
+    """How well did it learn: unexplained fraction of the variance of these training residuals, and features a token."""
+    feats = sae.encode(acts)
+    error = (acts - sae.decode(feats)).double().pow(2).sum() / (acts - acts.mean(0)).double().pow(2).sum()
+    return {"fvu": float(error), "l0": float((feats != 0).double().sum(-1).mean())}
 
 
 def _train(

@@ -19,12 +19,13 @@ from persona_interp.dictionaries import (
     open_any,
     open_dictionary,
 )
-from persona_interp.dictionaries.foreign import hook_name
+from persona_interp.dictionaries.places import hook_name
 from persona_interp.dictionaries.saelens import build
 from persona_interp.errors import ModelError
 from persona_interp.models import Checkpoint
 
 D, M, K = 6, 20, 3
+SMALL = {"hook": "blocks.0.hook_out", "d_sae": 64, "k": 4, "steps": 20, "batch": 256, "n_tokens": 600}
 
 
 def rand(*dims: int, seed: int = 0) -> Tensor:
@@ -257,7 +258,7 @@ def test_ours_are_opened_and_an_altered_one_is_named(counter: Checkpoint, corpus
 def test_the_mean_of_a_foreign_dictionary_can_be_measured(
     counter: Checkpoint, corpus: pd.DataFrame, tmp_path: Path
 ) -> None:
-    ours = fit(counter, corpus, hook="blocks.0.hook_out", d_sae=64, k=4, steps=20, batch=256, n_tokens=600)
+    ours = fit(counter, corpus, **SMALL)
     ours.sae.save_model(tmp_path)
     foreign = load_pretrained(tmp_path)
     assert foreign.variance != foreign.variance
