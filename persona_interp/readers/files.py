@@ -95,7 +95,7 @@ def read_rows(path: str | Path) -> list[Row]:
 
     Args:
         path: A ``.jsonl``, ``.json``, ``.csv`` or ``.tsv`` file. JSON is a list or one value a line, whatever the
-            ending says; a table has a header, and its empty cells are left out of a row.
+            ending says; a table has a header, and an empty cell is ''.
 
     Returns:
         The rows, each with its line.
@@ -285,10 +285,12 @@ def _table(path: Path, text: str, *, delimiter: str) -> list[Row]:
             elif cells and len(cells) != len(header):
                 problems.append((start, f"{len(cells)} cells under a header of {len(header)}: {', '.join(header)}"))
             elif cells:
-                found.append(Row(start, {k: v for k, v in zip(header, cells, strict=True) if v}))
+                found.append(Row(start, dict(zip(header, cells, strict=True))))
             start = reader.line_num + 1
     except csv.Error as error:
         raise SchemaError(f"{path}, line {start}: not a valid table: {error}.") from error
+    if len(header) == 1 and any(other in header[0] for other in ";\t,"):
+        raise SchemaError(f"{path}: cells are separated by {delimiter!r}; the header is one cell, {header[0]!r}.")
     if len(set(header)) < len(header) or "" in header:
         raise SchemaError(f"{path}: every column needs a name of its own; got {', '.join(header)}.")
     refuse(path, problems, total=len(found) + len(problems))
