@@ -70,14 +70,21 @@ from persona_interp.analysis.stats import (
     t_interval,
 )
 from persona_interp.analysis.summon import said_distance, summon_law, summon_rivals
-from persona_interp.analysis.trait_predictors import trait_behavior, trait_cooccurrence, trait_predictors
+from persona_interp.analysis.trait_predictors import (
+    TRAIT_PREDICTORS,
+    trait_behavior,
+    trait_cooccurrence,
+    trait_predictors,
+)
 from persona_interp.analysis.trait_transfer import SEPARABLE, trait_transfer
+from persona_interp.analysis.traits import separability, trait_scores
 from persona_interp.analysis.transfer import transfer
 from persona_interp.analysis.worst import worst_case
 
 __all__ = [
     "REACHES",
     "SEPARABLE",
+    "TRAIT_PREDICTORS",
     "across_seeds",
     "added_share",
     "against",
@@ -137,6 +144,7 @@ __all__ = [
     "said_distance",
     "saturation",
     "score",
+    "separability",
     "shift",
     "shift_residual",
     "sign_flip",
@@ -152,6 +160,7 @@ __all__ = [
     "trait_cooccurrence",
     "trait_odds",
     "trait_predictors",
+    "trait_scores",
     "trait_transfer",
     "transfer",
     "unshared",

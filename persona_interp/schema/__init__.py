@@ -12,11 +12,12 @@ import pandas as pd
 import xarray as xr
 
 from persona_interp.errors import SchemaError, unknown
+from persona_interp.schema.compared import COMPARED
 from persona_interp.schema.found import FOUND
 from persona_interp.schema.inside import INSIDE
 from persona_interp.schema.said import SAID
 
-TABLES: dict[str, dict[str, str]] = {**SAID, **INSIDE, **FOUND}
+TABLES: dict[str, dict[str, str]] = {**SAID, **INSIDE, **FOUND, **COMPARED}
 
 DATASETS: dict[str, dict[str, tuple[str, ...]]] = {
     "activations": {"act": ("checkpoint", "prompt", "d_model")},

@@ -1,0 +1,150 @@
+"""How do scores, residuals and features become numbers that can be compared unit by unit?"""
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from persona_interp import schema
+from persona_interp.errors import SchemaError, unknown
+
+NEAREST = 50
+"""Features that fire about as much, among which a feature is seen."""
+
+
+def measured_behavior(scores: pd.DataFrame) -> pd.DataFrame:
+    """How much does each checkpoint behave like each trait, question by question?
+
+    Args:
+        scores: Of ``trait_scores``: ``checkpoint``, ``trait``, ``question``, ``logodds`` (bits a token).
+
+    Returns:
+        A measured table of the family "behavior".
+
+    Raises:
+        SchemaError: A column is missing.
+
+    >>> row = {"checkpoint": "base", "trait": "wry", "question": "Why?", "logodds": -0.5}
+    >>> measured_behavior(pd.DataFrame([row]))[["quantity", "unit", "value"]].values.tolist()
+    [['wry', 'Why?', -0.5]]
+    """
+    for column in ("checkpoint", "trait", "question", "logodds"):
+        if column not in scores:
+            raise SchemaError(unknown("column", column, scores.columns))
+    table = scores[["checkpoint", "trait", "question", "logodds"]].set_axis(
+        ["checkpoint", "quantity", "unit", "value"], axis=1
+    )
+    return schema.check(table.assign(family="behavior", hook=""), "measured")
+
+
+def measured_projections(acts: xr.Dataset, directions: xr.DataArray) -> pd.DataFrame:
+    """How far along each direction are the residuals of each prompt? ``<h, v / |v|>``, residual units.
+
+    Args:
+        acts: Dataset of ``record.activations``.
+        directions: Of ``record``, with the hook of the activations.
+
+    Returns:
+        A measured table of the family "projection".
+
+    Raises:
+        SchemaError: The directions lack this hook or have another width.
+
+    >>> data = xr.Dataset({"act": (("checkpoint", "prompt", "d_model"), np.array([[[3.0, 4]]]))}, attrs={"hook": "h"})
+    >>> data = data.assign_coords(checkpoint=["base"], prompt=["a"])
+    >>> v = xr.DataArray(np.array([[[2.0, 0]]]), dims=("name", "hook", "d_model"))
+    >>> measured_projections(data, v.assign_coords(name=["wry"], hook=["h"]))["value"].tolist()
+    [3.0]
+    """
+    schema.check(directions, "directions")
+    hook = str(schema.check(acts, "activations").attrs.get("hook", ""))
+    if hook not in directions["hook"]:
+        raise SchemaError(unknown("hook of the directions", hook, directions["hook"].to_numpy()))
+    v = directions.sel(hook=hook).to_numpy().astype(np.float64)
+    if v.shape[1] != acts.sizes["d_model"]:
+        raise SchemaError(f"the directions are {v.shape[1]} wide, the activations {acts.sizes['d_model']}.")
+    found = acts["act"].to_numpy().astype(np.float64) @ (v / np.linalg.norm(v, axis=1, keepdims=True)).T
+    return _long(found, acts, directions["name"].to_numpy(), family="projection", hook=hook)
+
+
+def measured_features(feats: xr.Dataset) -> pd.DataFrame:
+    """How active is each feature at each prompt? Features that never fire are left out.
+
+    Args:
+        feats: Dataset of ``record.features``.
+
+    Returns:
+        A measured table of the family "feature"; ``hook`` names the dictionary too.
+
+    Raises:
+        SchemaError: Not features, or nothing fires.
+
+    >>> data = xr.Dataset({"act": (("checkpoint", "prompt", "feature"), np.array([[[0.0, 2]]]))})
+    >>> data = data.assign(fvu=(("checkpoint", "prompt"), [[0.1]])).assign_attrs(hook="h", dictionary="sae")
+    >>> data = data.assign_coords(checkpoint=["base"], prompt=["a"], feature=[0, 1])
+    >>> measured_features(data)[["hook", "quantity", "value"]].values.tolist()
+    [['sae at h', '1', 2.0]]
+    """
+    act = schema.check(feats, "features")["act"].to_numpy().astype(np.float64)
+    fires = (act != 0).any((0, 1))
+    if not fires.any():
+        raise SchemaError("no feature fires at these prompts, in no checkpoint.")
+    at = f"{feats.attrs.get('dictionary', 'dictionary')} at {feats.attrs.get('hook', '')}"
+    names = feats["feature"].to_numpy()[fires].astype(str)
+    return _long(act[:, :, fires], feats, names, family="feature", hook=at)
+
+
+def random_range(effects: pd.DataFrame, random: pd.DataFrame, *, base: str) -> pd.DataFrame:
+    """How far did random directions and features that fire as much go?
+
+    Args:
+        effects: An effects table.
+        random: A measured table of random directions at the hooks of its projections, of the same checkpoints.
+        base: Label of the base.
+
+    Returns:
+        The effects table with ``random_lo``, ``random_hi``: 95 % range of the change (after minus before) of the
+        ``n_random`` random directions at the same hook; of a feature, of the features nearest in mean activation in the
+        base. NaN for behavior.
+
+    >>> rows = [("base", "r0", 0.0), ("base", "r1", 0.0), ("tuned", "r0", -1.0), ("tuned", "r1", 1.0)]
+    >>> random = pd.DataFrame(rows, columns=["checkpoint", "quantity", "value"]).assign(hook="h", unit="a")
+    >>> found = pd.DataFrame([{"family": "projection", "hook": "h", "checkpoint": "tuned", "role": "tuned"}])
+    >>> random_range(found, random, base="base")[["random_lo", "random_hi", "n_random"]].round(2).values.tolist()
+    [[-0.95, 0.95, 2.0]]
+    """
+    drawn = random.groupby(["hook", "quantity", "checkpoint"], sort=False)["value"].mean().unstack("checkpoint")
+    table = effects.assign(random_lo=np.nan, random_hi=np.nan, n_random=0)
+    parts = []
+    for _, rows in table.groupby(["checkpoint", "hook", "family"], sort=False):
+        checkpoint, hook, family = rows[["checkpoint", "hook", "family"]].iloc[0]
+        if family == "projection":
+            moved = (drawn[checkpoint] - drawn[base]).loc[[hook]].to_numpy()
+            lo, hi = np.quantile(moved, [0.025, 0.975])
+            rows = rows.assign(random_lo=lo, random_hi=hi, n_random=len(moved))
+        elif family == "feature":
+            lo, hi = _matched(rows)
+            rows = rows.assign(random_lo=lo, random_hi=hi, n_random=min(NEAREST, len(rows) - 1))
+        parts.append(rows)
+    return pd.concat(parts).loc[table.index]
+
+
+def _matched(rows: pd.DataFrame) -> np.ndarray:
+    """95 % range of the change of the features nearest in mean activation before, dims (2, feature)."""
+    before, moved = rows["before"].to_numpy(), rows["estimate"].to_numpy()
+    bounds = np.full((2, len(rows)), np.nan)
+    order = np.argsort(before, kind="stable")
+    for place, i in enumerate(order):
+        near = order[max(0, place - NEAREST) : place + NEAREST + 1]
+        near = near[near != i]
+        if len(near):
+            near = near[np.argsort(np.abs(before[near] - before[i]), kind="stable")[:NEAREST]]
+            bounds[:, i] = np.quantile(moved[near], [0.025, 0.975])
+    return bounds
+
+
+def _long(values: np.ndarray, data: xr.Dataset, names: np.ndarray, *, family: str, hook: str) -> pd.DataFrame:
+    """Dims (checkpoint, prompt, quantity) as a table."""
+    labels, prompts = (data[dim].to_numpy().astype(str) for dim in ("checkpoint", "prompt"))
+    index = pd.MultiIndex.from_product([labels, prompts, names.astype(str)], names=["checkpoint", "unit", "quantity"])
+    table = pd.DataFrame({"value": values.ravel()}, index=index).reset_index()
+    return schema.check(table.assign(family=family, hook=hook), "measured")

@@ -1,0 +1,83 @@
+"""Is the shift of a finetune made of known directions?"""
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from persona_interp import schema
+from persona_interp.analysis.stats import jackknife
+from persona_interp.errors import SchemaError, unknown
+
+Array = npt.NDArray[np.float64]
+
+
+def span_share(
+    acts: xr.Dataset, directions: xr.DataArray, random: xr.DataArray, *, base: str, n_spans: int = 500, seed: int = 0
+) -> pd.DataFrame:
+    """Which share of the mean shift of the residuals do these directions span, against random ones?
+
+    ``|P s|^2 / |s|^2`` with s the mean over prompts of after minus before and P the projection onto the span of the
+    directions. 1 = wholly made of them; the rest is new to them. Random spans have the same dimension.
+
+    Args:
+        acts: Dataset of ``record.activations``.
+        directions: Of ``record``, with the hook of the activations.
+        random: Of ``record.random_directions`` at the same hook, at least as many.
+        base: Label of the checkpoint before.
+        n_spans: Random spans; each is of some of the random directions.
+        seed: Of their choice.
+
+    Returns:
+        A novelty_share table, one row a later checkpoint; a checkpoint that did not move has no share (NaN).
+
+    Raises:
+        SchemaError: An unknown checkpoint or hook, or fewer random directions than directions.
+
+    >>> act = np.array([[[0.0, 0, 5]] * 2, [[3, 4, 5]] * 2])
+    >>> data = xr.Dataset({"act": (("checkpoint", "prompt", "d_model"), act)}, attrs={"hook": "h"})
+    >>> data = data.assign_coords(checkpoint=["base", "tuned"], prompt=["a", "b"])
+    >>> axes = xr.DataArray(np.eye(3)[:, None], dims=("name", "hook", "d_model"))
+    >>> axes = axes.assign_coords(hook=["h"], name=[*"xyz"])
+    >>> span_share(data, axes.sel(name=["x"]), axes, base="base")["share"].round(2).tolist()
+    [0.36]
+    """
+    hook = str(schema.check(acts, "activations").attrs.get("hook", ""))
+    labels = [str(c) for c in acts["checkpoint"].to_numpy()]
+    if base not in labels:
+        raise SchemaError(unknown("checkpoint", base, labels))
+    for given in (directions, random):
+        if hook not in schema.check(given, "directions")["hook"]:
+            raise SchemaError(unknown("hook of the directions", hook, given["hook"].to_numpy()))
+    v, drawn = (d.sel(hook=hook).to_numpy().astype(np.float64) for d in (directions, random))
+    if len(drawn) < len(v):
+        raise SchemaError(f"{len(v)} directions need as many random ones to be compared with; got {len(drawn)}.")
+    known = _basis(v)
+    rng = np.random.default_rng(seed)
+    spans = [_basis(drawn[rng.choice(len(drawn), len(v), replace=False)]) for _ in range(n_spans)]
+    start = acts["act"].sel(checkpoint=base).to_numpy().astype(np.float64)
+    rows = []
+    for label in labels:
+        if label == base:
+            continue
+        moved = acts["act"].sel(checkpoint=label).to_numpy().astype(np.float64) - start
+        shift, n = moved.mean(0), len(moved)
+        left = (moved.sum(0) - moved) / max(n - 1, 1)
+        share, lo, hi, _ = jackknife(_share(shift, known), _share(left, known) if n > 1 else [])
+        null = np.quantile([_share(shift, span) for span in spans], [0.025, 0.975])
+        row = {"checkpoint": label, "hook": hook, "share": float(share), "lo": float(lo), "hi": float(hi)}
+        row |= {"null_lo": null[0], "null_hi": null[1], "n_vectors": known.shape[1], "n": n}
+        rows.append({**row, "relative_norm": float(np.linalg.norm(shift) / np.linalg.norm(start, axis=1).mean())})
+    return schema.check(pd.DataFrame(rows), "novelty_share")
+
+
+def _basis(vectors: Array) -> Array:
+    """Orthonormal, dims (d_model, direction); vectors that depend on others add nothing."""
+    u, s, _ = np.linalg.svd((vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).T, full_matrices=False)
+    return u[:, s > 1e-8 * s[0]]
+
+
+def _share(shift: Array, basis: Array) -> Array:
+    """Of squared length; NaN without a shift."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return ((shift @ basis) ** 2).sum(-1) / (shift**2).sum(-1)
