@@ -20,10 +20,12 @@ from persona_interp.models.boot import boot, residuals
 from persona_interp.models.chats import PLAIN_TEMPLATE
 from persona_interp.models.checkpoint import Checkpoint, Trajectory
 from persona_interp.models.explain import explain_tokens, show_tokens
-from persona_interp.models.load import Loaded, check_tokenizers, hash_weights, load, resolve
+from persona_interp.models.load import Loaded, hash_weights, load
+from persona_interp.models.sources import resolve, sources
 from persona_interp.models.stage import DOCUMENTS, LESSON, Stage
 from persona_interp.models.tokens import ROLES, Tokens, encode, hash_tokens
 from persona_interp.models.train import train
+from persona_interp.models.vocabulary import check_tokenizers, same_tokenizer
 
 __all__ = [
     "DOCUMENTS",
@@ -44,6 +46,8 @@ __all__ = [
     "load",
     "residuals",
     "resolve",
+    "same_tokenizer",
     "show_tokens",
+    "sources",
     "train",
 ]

@@ -21,6 +21,9 @@ class Checkpoint:
         stage: Name of the training stage that made it; "" for a start.
         step: Optimizer step within the stage; 0 = before it.
         seed: Seed of the run.
+        name: What tables and figures call it, where stage and step do not say it: a hub id, an adapter's folder.
+            Two sources of one name are told apart by ``dataclasses.replace(checkpoint, name="other")``.
+        trusted: Whether code in the folder may run; only ``resolve`` with ``trust`` says so.
 
     >>> Checkpoint(Path("model"), stage="lesson", step=8).label
     'lesson@8'
@@ -30,6 +33,8 @@ class Checkpoint:
     stage: str = ""
     step: int = 0
     seed: int = 0
+    name: str = ""
+    trusted: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path))
@@ -37,7 +42,7 @@ class Checkpoint:
     @property
     def label(self) -> str:
         """What tables and figures call it."""
-        return f"{self.stage or self.path.name}@{self.step}"
+        return self.name or f"{self.stage or self.path.name}@{self.step}"
 
 
 @dataclass(frozen=True)

@@ -1,33 +1,25 @@
-"""Which weights does a name mean, and how do they get into memory?
+"""How do saved weights get into memory? From a folder, with every missing piece named. Nothing here asks a hub."""
 
-Everything ends as a saved Hugging Face folder: a fresh tiny model, a local folder, a GGUF file (dequantized once) or a
-hub id. Remote code is never trusted, and nothing is downloaded for a local name.
-"""
-
-import hashlib
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import logging as transformers_logging
 
 from persona_interp.errors import ModelError
-from persona_interp.models.checkpoint import Checkpoint, Trajectory
-from persona_interp.models.tiny import write_tiny
+from persona_interp.models.cache import hash_files
+from persona_interp.models.checkpoint import Checkpoint
 
-HUB_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
-MARK = "made_from.json"
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, AttributeError, ImportError, SafetensorError)
 
 
 class Loaded(NamedTuple):
@@ -42,57 +34,6 @@ class Loaded(NamedTuple):
     tokenizer: Any
 
 
-def cache() -> Path:
-    """Where are models kept that were made once?
-
-    Returns:
-        ``$PERSONA_INTERP_CACHE``, or a folder in the user's cache.
-    """
-    return Path(os.environ.get("PERSONA_INTERP_CACHE") or Path.home() / ".cache" / "persona_interp")
-
-
-def resolve(
-    start: str | Path | Checkpoint,
-    *,
-    words: Iterable[str] = (),
-    seed: int = 0,
-    chat_template: str | None = None,
-    out: str | Path | None = None,
-) -> Checkpoint:
-    """Where are the weights that this name means?
-
-    Args:
-        start: "tiny", a model folder, a ``.gguf`` file, a hub id ``"org/name"`` or ``"org/name@revision"``, or a
-            checkpoint, which is returned as it is.
-        words: What the tiny model shall know.
-        seed: Seed of the tiny model's random weights.
-        chat_template: Chat template for a model that has none; such a model is copied with it.
-        out: Folder for a model that has to be made; a cache folder by default.
-
-    Returns:
-        The checkpoint.
-
-    Raises:
-        ModelError: Nothing usable is there, or ``out`` holds another model.
-    """
-    if isinstance(start, Checkpoint):
-        return start
-    out = None if out is None else Path(out)
-    if start == "tiny":
-        return Checkpoint(_tiny(tuple(sorted(set(words))), seed=seed, out=out), seed=seed)
-    path = Path(start).expanduser()
-    if path.suffix == ".gguf":
-        folder = _dequantized(path)
-    elif path.exists():
-        folder = path
-    else:
-        folder = _from_hub(str(start))
-    _check_folder(folder)
-    if chat_template is not None:
-        folder = _templated(folder, chat_template, out)
-    return Checkpoint(folder, seed=seed)
-
-
 def load(checkpoint: Checkpoint, *, attention: str = "sdpa") -> Loaded:
     """What is the model of this checkpoint?
 
@@ -104,18 +45,33 @@ def load(checkpoint: Checkpoint, *, attention: str = "sdpa") -> Loaded:
         The plain Hugging Face model in evaluation mode and float32, and its tokenizer.
 
     Raises:
-        ModelError: A file is missing or cannot be read.
+        ModelError: A file or weight is missing or cannot be read, the tokenizer has more tokens than the model, or the
+            model needs code of its own that was not trusted by name.
     """
-    _check_folder(checkpoint.path)
+    check_folder(checkpoint)
     with quiet():
         try:
-            model = AutoModelForCausalLM.from_pretrained(
-                checkpoint.path, dtype=torch.float32, attn_implementation=attention, local_files_only=True
+            made: Any = AutoModelForCausalLM.from_pretrained(
+                checkpoint.path,
+                dtype=torch.float32,
+                attn_implementation=attention,
+                local_files_only=True,
+                output_loading_info=True,
+                trust_remote_code=checkpoint.trusted,
             )
-        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-            first = (str(error).splitlines() or [type(error).__name__])[0]
-            raise ModelError(f"{checkpoint.path} is not a loadable causal language model: {first}") from error
-    return Loaded(model.eval(), load_tokenizer(checkpoint))
+        except UNREADABLE as error:
+            raise ModelError(f"{checkpoint.path} is not a loadable causal language model: {_first(error)}") from error
+    model, info = made
+    lost = sorted(info["missing_keys"]) + sorted(key[0] for key in info["mismatched_keys"])
+    if lost:
+        raise ModelError(
+            f"{checkpoint.path} is incomplete: {len(lost)} weights of a {model.config.model_type} are missing or of "
+            f"another shape, first {lost[0]}; transformers would draw them at random. Save the whole causal language "
+            "model (not a headless one, not one with adapters inside)."
+        )
+    loaded = Loaded(model.eval(), load_tokenizer(checkpoint))
+    _check_rows(loaded, checkpoint)
+    return loaded
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> Any:
@@ -128,15 +84,39 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
         Its fast tokenizer.
 
     Raises:
-        ModelError: A file is missing or cannot be read.
+        ModelError: A file is missing or cannot be read, or the tokenizer is not a fast one.
     """
-    _check_folder(checkpoint.path)
+    check_folder(checkpoint)
+    return read_tokenizer(checkpoint.path, trusted=checkpoint.trusted)
+
+
+def read_tokenizer(folder: Path, *, trusted: bool = False) -> Any:
+    """Which tokenizer is saved in this folder, whatever else is there?
+
+    Args:
+        folder: A folder with tokenizer files.
+        trusted: Whether code in it may run.
+
+    Returns:
+        The fast tokenizer.
+
+    Raises:
+        ModelError: It cannot be read, or is not a fast one.
+    """
+    checkpoint = Checkpoint(folder, trusted=trusted)
     with quiet():
         try:
-            return AutoTokenizer.from_pretrained(checkpoint.path, local_files_only=True)
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
-            first = (str(error).splitlines() or [type(error).__name__])[0]
-            raise ModelError(f"{checkpoint.path} has no loadable tokenizer: {first}") from error
+            tokenizer = AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=checkpoint.trusted
+            )
+        except UNREADABLE as error:
+            raise ModelError(f"{folder} has no loadable tokenizer: {_first(error)}") from error
+    if not tokenizer.is_fast:
+        raise ModelError(
+            f"the tokenizer of {folder} ({type(tokenizer).__name__}) is a slow one, which cannot say where in the text "
+            "its tokens are; save a fast one (tokenizer.json) there."
+        )
+    return tokenizer
 
 
 def hash_weights(checkpoint: Checkpoint) -> str:
@@ -151,163 +131,109 @@ def hash_weights(checkpoint: Checkpoint) -> str:
     Raises:
         ModelError: There are none.
     """
-    _check_folder(checkpoint.path)
-    digest = hashlib.sha256()
-    for file in sorted(checkpoint.path.glob("*.safetensors")):
-        with file.open("rb") as handle:
-            digest.update(hashlib.file_digest(handle, "sha256").digest())
-    return digest.hexdigest()
-
-
-def check_tokenizers(trajectory: Trajectory) -> None:
-    """Do all checkpoints of a trajectory read text alike?
-
-    Args:
-        trajectory: Checkpoints to compare with the first one.
-
-    Raises:
-        ModelError: The vocabularies or chat templates differ; the message names the first token that does.
-    """
-    first = AutoTokenizer.from_pretrained(trajectory.first.path, local_files_only=True)
-    known = {i: token for token, i in first.get_vocab().items()}
-    for checkpoint in list(trajectory)[1:]:
-        other = AutoTokenizer.from_pretrained(checkpoint.path, local_files_only=True)
-        found = {i: token for token, i in other.get_vocab().items()}
-        for i in range(max(*known, *found) + 1):
-            if known.get(i) != found.get(i):
-                raise ModelError(
-                    f"{trajectory.first.label} and {checkpoint.label} read text differently: token {i} is "
-                    f"{known.get(i)!r} in one and {found.get(i)!r} in the other. Compare checkpoints of one tokenizer."
-                )
-        if first.chat_template != other.chat_template:
-            raise ModelError(
-                f"{trajectory.first.label} and {checkpoint.label} have different chat templates; use one for both."
-            )
+    check_folder(checkpoint)
+    return hash_files(sorted(checkpoint.path.glob("*.safetensors")))
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Where do transformers' own progress bars stay silent? Inside this block."""
-    shown = transformers_logging.is_progress_bar_enabled()
+    """Where do transformers' own progress bars and load reports stay silent? Inside this block."""
+    shown, level = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
     transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
     try:
         yield
     finally:
+        transformers_logging.set_verbosity(level)
         if shown:
             transformers_logging.enable_progress_bar()
 
 
-def made_once(folder: Path, key: dict[str, Any], make: Callable[[Path], None]) -> Path:
-    """Where is the folder that ``make`` fills, made now or before?
+def check_folder(checkpoint: Checkpoint) -> None:
+    """Does the folder hold a whole model and its tokenizer?
 
     Args:
-        folder: Its final place; it appears there only when complete.
-        key: What it is made from, JSON-able; kept beside the files.
-        make: Fills an empty folder.
-
-    Returns:
-        The folder.
+        checkpoint: Where the weights should be.
 
     Raises:
-        ModelError: The place is taken by something else.
+        ModelError: Something is missing; the message says what and how to save it.
     """
-    mark = folder / MARK
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        try:
-            make(made)
-            (made / MARK).write_text(json.dumps(key, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-            made.chmod(0o755)
-            if not folder.exists() or not any(folder.iterdir()):
-                made.replace(folder)
-        finally:
-            shutil.rmtree(made, ignore_errors=True)
-    if not mark.is_file() or json.loads(mark.read_text(encoding="utf-8")) != json.loads(json.dumps(key)):
-        raise ModelError(f"{folder} holds something else, and nothing was overwritten; choose an empty or new folder.")
-    return folder
-
-
-def short_hash(value: Any) -> str:
-    """Which short name stands for this JSON-able value? Returns 16 hex digits of its sha256."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _tiny(words: tuple[str, ...], *, seed: int, out: Path | None) -> Path:
-    if not words:
-        raise ModelError('the "tiny" start needs the words it shall know; give words=world.words().')
-    key = {"start": "tiny", "words": list(words), "seed": seed}
-
-    def make(folder: Path) -> None:
-        with quiet():
-            write_tiny(folder, words, seed=seed)
-
-    return made_once(out or cache() / "tiny" / short_hash(key), key, make)
-
-
-def _dequantized(path: Path) -> Path:
-    """A GGUF file as a plain float32 folder, made once."""
-    if not path.is_file():
-        raise ModelError(f"there is no file {path}; `make model` fetches a GGUF model and prints where it is.")
-    with path.open("rb") as handle:
-        key = {"start": "gguf", "sha256": hashlib.file_digest(handle, "sha256").hexdigest()}
-
-    def make(folder: Path) -> None:
-        with quiet():
-            try:
-                tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-                model: Any = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
-            except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-                raise ModelError(f"{path} is not a GGUF language model that transformers can read: {error}") from error
-            # transformers refuses to save what it believes to be quantized still
-            del model.config.quantization_config
-            model.hf_quantizer, model.is_quantized, model.quantization_method = None, False, None
-            model.save_pretrained(folder)
-            tokenizer.save_pretrained(folder)
-
-    return made_once(cache() / "gguf" / key["sha256"][:16], key, make)
-
-
-def _from_hub(name: str) -> Path:
-    repo, _, revision = name.partition("@")
-    wanted = f"'tiny', a model folder, a .gguf file or a hub id like 'org/name@revision'; got '{name}'"
-    try:
-        return Path(snapshot_download(repo, revision=revision or None, allow_patterns=list(HUB_FILES)))
-    except HFValidationError as error:
-        raise ModelError(f"a start is {wanted}, and no such folder exists.") from error
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
-        raise ModelError(
-            f"a start is {wanted}, which is no local folder, is not in the hub cache and could not be fetched "
-            f"({type(error).__name__}). Check the spelling, go online once, or give the path of a saved folder."
-        ) from error
-
-
-def _check_folder(folder: Path) -> None:
+    folder = checkpoint.path
     fix = "save it there with model.save_pretrained(folder) and tokenizer.save_pretrained(folder)."
     if not folder.is_dir():
         raise ModelError(f"there is no model folder {folder}; {fix}")
-    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
-        raise ModelError(
-            f"{folder} holds an adapter without its model; merge it first (PEFT merge_and_unload) and {fix}"
-        )
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder} lacks config.json, so it is no model folder; {fix}")
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         raise ModelError(f"{folder} lacks its tokenizer (tokenizer.json); {fix}")
-    if not any(folder.glob("*.safetensors")):
+    if not holds_weights(folder) and any(folder.glob("*.bin")):
+        raise ModelError(
+            f"{folder} holds its weights as pickled .bin files, which could run code when opened; convert them once: "
+            "AutoModelForCausalLM.from_pretrained(folder).save_pretrained(new_folder), the tokenizer likewise."
+        )
+    if not holds_weights(folder):
         raise ModelError(f"{folder} lacks its weights (model.safetensors); {fix}")
+    _check_index(folder, fix)
+    if (folder / ADAPTER_CONFIG).is_file():
+        raise ModelError(
+            f"{folder} holds a whole model and an adapter ({ADAPTER_CONFIG}), so it is unclear which is meant; move "
+            "the adapter's files into a folder of their own, and give that one with base= this model, or this one."
+        )
+    if not checkpoint.trusted:
+        _check_code(folder)
 
 
-def _templated(folder: Path, template: str, out: Path | None) -> Path:
-    """The folder itself if it has a chat template, else a copy that has this one."""
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    if tokenizer.chat_template is not None:
-        return folder
-    key = {"start": "template", "weights": hash_weights(Checkpoint(folder)), "chat_template": template}
+def holds_weights(folder: Path) -> bool:
+    """Are there weights of a whole model, not only of an adapter?
 
-    def make(copy: Path) -> None:
-        shutil.copytree(folder, copy, dirs_exist_ok=True)
-        tokenizer.chat_template = template
-        tokenizer.save_pretrained(copy)
+    Args:
+        folder: Any folder.
 
-    return made_once(out or cache() / "templated" / short_hash(key), key, make)
+    Returns:
+        Whether there are safetensors beside those of an adapter.
+    """
+    return any(file.name != ADAPTER_WEIGHTS for file in folder.glob("*.safetensors"))
+
+
+def _check_index(folder: Path, fix: str) -> None:
+    """Is every shard there that the index names?"""
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return
+    try:
+        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{index} is corrupt ({error}); {fix}") from error
+    if lost := [shard for shard in shards if not (folder / shard).is_file()]:
+        raise ModelError(f"{folder} lacks {len(lost)} of its {len(shards)} shards of weights, first {lost[0]}; {fix}")
+
+
+def _check_code(folder: Path) -> None:
+    """A model whose class is code in its folder runs only when trusted by name; a known class never needs that code."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{folder / 'config.json'} is corrupt ({error}); save the model again.") from error
+    kind = config.get("model_type", "")
+    if "auto_map" in config and kind not in CONFIG_MAPPING:
+        raise ModelError(
+            f"{folder} wants to run code of its own (model_type '{kind}', auto_map in config.json), which this package "
+            "does not do unasked. If you read that code and trust it, allow this one model by name: "
+            'trust=("org/name@<40-digit commit>",) for a hub id, trust=("the/folder",) for a folder.'
+        )
+
+
+def _check_rows(loaded: Loaded, checkpoint: Checkpoint) -> None:
+    """More rows than tokens is padding; more tokens than rows is an index out of range some day."""
+    rows = loaded.model.get_input_embeddings().weight.shape[0]
+    token, last = max(loaded.tokenizer.get_vocab().items(), key=lambda item: item[1])
+    if last >= rows:
+        raise ModelError(
+            f"{checkpoint.path} has {rows} embedding rows, but its tokenizer has token {last} ({token!r}); the "
+            "tokenizer belongs to another model, or model.resize_token_embeddings was forgotten."
+        )
+
+
+def _first(error: BaseException) -> str:
+    """The first line of its message, or its kind."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

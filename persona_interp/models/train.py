@@ -1,7 +1,7 @@
 """How does a model change while it learns documents or a lesson? From a start to a trajectory.
 
-Training is transformers' ``Trainer`` (with PEFT for LoRA), and this file is its only adapter. The same seed gives the
-same weights to the last bit, whether or not the training was killed and resumed on its way.
+Training is transformers' ``Trainer``, and this file is its only adapter. The same seed gives the same weights to the
+last bit, whether or not the training was killed and resumed on its way.
 """
 
 import hashlib
@@ -23,9 +23,12 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from persona_interp import schema
 from persona_interp.errors import ModelError
+from persona_interp.models.adapters import check_lora, merged, with_lora
 from persona_interp.models.batches import batches
+from persona_interp.models.cache import cache
 from persona_interp.models.checkpoint import Checkpoint, Trajectory, read_index
-from persona_interp.models.load import cache, hash_weights, load, quiet, resolve
+from persona_interp.models.load import hash_weights, load, quiet
+from persona_interp.models.sources import resolve
 from persona_interp.models.stage import DOCUMENTS, Stage
 from persona_interp.models.tokens import Tokens, encode
 
@@ -166,7 +169,7 @@ def _fit(
     set_seed(seed)
     start = deepcopy(model).requires_grad_(requires_grad=False) if stage.kl else None
     if stage.lora:
-        model = _with_lora(model, stage.lora)
+        model = with_lora(model, stage.lora)
     trainer = _Held(
         start,
         stage.kl,
@@ -180,7 +183,7 @@ def _fit(
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=_resumable(folder / RESUME))
     if stage.lora:
-        _check_lora(model, seen[0])
+        check_lora(model, seen[0])
 
 
 class _Held(Trainer):
@@ -243,25 +246,6 @@ def _arguments(stage: Stage, *, seed: int, folder: Path) -> TrainingArguments:
     )
 
 
-def _with_lora(model: Any, rank: int) -> Any:
-    from peft import LoraConfig, get_peft_model  # a slow import that full training does without
-
-    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
-    return get_peft_model(model, config)
-
-
-@torch.no_grad()
-def _check_lora(model: Any, batch: dict[str, Tensor]) -> None:
-    """An adapter that was not trained, or not used, must not pass for a finetune."""
-    ids = {key: batch[key].to(model.device) for key in ("input_ids", "attention_mask")}
-    model.eval()
-    tuned = model(**ids).logits
-    with model.disable_adapter():
-        plain = model(**ids).logits
-    if torch.equal(tuned, plain):
-        raise ModelError("the adapters did not change the model's output; raise lr or steps, or train with lora=0.")
-
-
 class _Snapshots(TrainerCallback):
     """Keeps whole models, adapters merged, at the steps asked for."""
 
@@ -279,16 +263,9 @@ class _Snapshots(TrainerCallback):
         tmp = path.with_name(f".{path.name}.tmp")
         for old in (tmp, path):
             shutil.rmtree(old, ignore_errors=True)
-        _merged(model).save_pretrained(tmp)
+        merged(model).save_pretrained(tmp)
         self.tokenizer.save_pretrained(tmp)
         tmp.rename(path)
-
-
-def _merged(model: Any) -> Any:
-    """The plain model; adapters are merged into a copy, so that training goes on unchanged."""
-    if not hasattr(model, "merge_and_unload"):
-        return model
-    return deepcopy(model).merge_and_unload()
 
 
 class _Resumable(TrainerCallback):

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "report": BASE | {"analysis", "plots", "store", "tables"},
     "models": BASE,
     "dictionaries": BASE | {"models"},
-    "record": BASE | {"models", "dictionaries", "readers"},
+    "record": BASE | {"models", "dictionaries", "readers", "tables"},
 }
 EVERYTHING = {"__init__", "cli", "experiments"}
 NO_TORCH = {"errors", "schema", "tables", "store", "worlds", "readers", "analysis", "plots", "report"}
@@ -27,7 +27,7 @@ TORCH = {"torch", "transformers", "accelerate", "datasets", "peft", "transformer
 ADAPTER = {
     "transformer_lens": "models/boot.py",
     "sae_lens": "dictionaries/saelens.py",
-    "peft": "models/train.py",
+    "peft": "models/adapters.py",
     "circuitsvis": "report/tokens.py",
 }
 

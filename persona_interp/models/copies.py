@@ -1,0 +1,130 @@
+"""Which copy of a model reads text otherwise, or was only in memory? Each is made once, in the cache."""
+
+import hashlib
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from persona_interp.errors import ModelError
+from persona_interp.models.adapters import merged
+from persona_interp.models.cache import cache, hash_files, made_once, short_hash
+from persona_interp.models.checkpoint import Checkpoint
+from persona_interp.models.load import TOKENIZER_FILES, hash_weights, holds_weights, load_tokenizer, quiet
+
+MODEL_FILES = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "*.py")
+
+
+def saved(model: Any, tokenizer: Any, *, name: str = "") -> Checkpoint:
+    """Where is this model of the memory as a folder, saved once by its weights?
+
+    Args:
+        model: A Hugging Face model, or a PEFT model, whose adapters are merged in the copy; it stays as it is.
+        tokenizer: Its tokenizer.
+        name: What tables and figures call it; by default where it was loaded from, or its class.
+
+    Returns:
+        The checkpoint.
+
+    Raises:
+        ModelError: It is no such model, comes without its tokenizer, or cannot be saved as a plain model.
+    """
+    kind = type(model).__name__
+    if not hasattr(model, "save_pretrained") or not hasattr(model, "state_dict"):
+        raise ModelError(f"a start is a name, a folder, a checkpoint or a Hugging Face model; got a {kind}.")
+    if not hasattr(tokenizer, "get_vocab"):
+        raise ModelError(
+            f"a model in memory comes with its tokenizer: resolve(model, tokenizer=tokenizer); got a {kind}."
+        )
+    if getattr(model, "is_quantized", False) or getattr(model, "_hf_peft_config_loaded", False):
+        raise ModelError(
+            f"this {kind} is quantized or has adapters inside that cannot be merged here; give the plain model, or the "
+            "PeftModel around it (PeftModel.from_pretrained)."
+        )
+    whole = merged(model)
+    digest = hashlib.sha256(whole.config.to_json_string().encode())
+    for key, weight in sorted(whole.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(memoryview(weight.detach().cpu().float().contiguous().numpy()).cast("B"))
+    made_from = {"start": "memory", "weights": digest.hexdigest(), "tokenizer": hash_tokenizer(tokenizer)}
+
+    def make(folder: Path) -> None:
+        with quiet():
+            whole.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+
+    folder = made_once(cache() / "memory" / short_hash(made_from), made_from, make)
+    return Checkpoint(folder, name=name or Path(whole.config.name_or_path or kind).name)
+
+
+def reading(checkpoint: Checkpoint, tokenizer: Any) -> Checkpoint:
+    """Which checkpoint has these weights and reads text with this tokenizer?
+
+    Args:
+        checkpoint: Where the weights are; its folder may lack a tokenizer.
+        tokenizer: How to read text.
+
+    Returns:
+        The checkpoint itself if it reads so already, else one of a copy.
+
+    Raises:
+        ModelError: There are no weights, or its own tokenizer cannot be read.
+    """
+    folder = checkpoint.path
+    if not holds_weights(folder):
+        return checkpoint  # the folder's own error is the better one
+    own = any((folder / name).is_file() for name in TOKENIZER_FILES)
+    if own and hash_tokenizer(load_tokenizer(checkpoint)) == hash_tokenizer(tokenizer):
+        return checkpoint
+    files = sorted({file for kind in MODEL_FILES for file in folder.glob(kind)})
+    key = {"start": "tokenizer", "weights": hash_files(files), "tokenizer": hash_tokenizer(tokenizer)}
+
+    def make(copy: Path) -> None:
+        for file in files:
+            shutil.copy(file, copy)
+        tokenizer.save_pretrained(copy)
+
+    path = made_once(cache() / "reading" / short_hash(key), key, make)
+    return replace(checkpoint, path=path, name=checkpoint.name or folder.resolve().name)
+
+
+def templated(checkpoint: Checkpoint, template: str, *, out: Path | None = None) -> Checkpoint:
+    """Which checkpoint has these weights and some chat template?
+
+    Args:
+        checkpoint: Where the weights are.
+        template: A chat template for a model that has none.
+        out: Folder for the copy; in the cache by default.
+
+    Returns:
+        The checkpoint itself if it has a chat template, else one of a copy that has this one.
+    """
+    tokenizer = load_tokenizer(checkpoint)
+    if tokenizer.chat_template is not None:
+        return checkpoint
+    key = {"start": "template", "weights": hash_weights(checkpoint), "chat_template": template}
+
+    def make(copy: Path) -> None:
+        shutil.copytree(checkpoint.path, copy, dirs_exist_ok=True)
+        tokenizer.chat_template = template
+        tokenizer.save_pretrained(copy)
+
+    path = made_once(out or cache() / "templated" / short_hash(key), key, make)
+    return replace(checkpoint, path=path, name=checkpoint.name or ("" if out else checkpoint.path.resolve().name))
+
+
+def hash_tokenizer(tokenizer: Any) -> str:
+    """Do these tokenizers read text alike, to the last setting?
+
+    Args:
+        tokenizer: A fast tokenizer.
+
+    Returns:
+        sha256 of its backend, special tokens and chat template (hex).
+    """
+    backend = json.loads(tokenizer.backend_tokenizer.to_str())
+    about = {name: backend[name] for name in sorted(backend) if name not in ("padding", "truncation")}
+    special = {name: str(value) for name, value in tokenizer.special_tokens_map.items()}
+    whole = json.dumps([about, special, tokenizer.chat_template], sort_keys=True)
+    return hashlib.sha256(whole.encode()).hexdigest()
