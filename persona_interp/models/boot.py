@@ -7,7 +7,7 @@ a model is handed out only after its hooks are known and its residuals equal tho
 
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -96,9 +96,31 @@ def residuals(bridge: Any, tokens: Tokens, *, hook: str, batch: int = 64) -> Ite
     Raises:
         ModelError: The hook does not exist or did not fire.
     """
-    hook = canonical(bridge, hook)
-    block = re.match(r"blocks\.(\d+)\.", hook)
-    stop = {"stop_at_layer": int(block[1]) + 1} if block else {}
+    for row, acts in hidden(bridge, tokens, hooks=[hook], batch=batch):
+        yield row, next(iter(acts.values()))
+
+
+def hidden(
+    bridge: Any, tokens: Tokens, *, hooks: Sequence[str], batch: int = 64
+) -> Iterator[tuple[int, dict[str, Tensor]]]:
+    """What are the residuals at several hooks, from one run of the model?
+
+    Args:
+        bridge: A booted model.
+        tokens: Tokens of ``encode``.
+        hooks: Hook names, at least one; blocks above the last are not run.
+        batch: Rows run together, rows of similar length.
+
+    Yields:
+        Row index and, by canonical name in the order given, activations of dims (position, d_model), without padding;
+        in order of length.
+
+    Raises:
+        ModelError: A hook does not exist or did not fire.
+    """
+    names = [canonical(bridge, hook) for hook in hooks]
+    blocks = [re.match(r"blocks\.(\d+)\.", name) for name in names]
+    stop = {"stop_at_layer": max(int(block[1]) for block in blocks if block) + 1} if all(blocks) else {}
     order = sorted(range(len(tokens)), key=lambda row: len(tokens.ids[row]))
     device = next(bridge.parameters()).device
     for at in range(0, len(order), batch):
@@ -106,13 +128,13 @@ def residuals(bridge: Any, tokens: Tokens, *, hook: str, batch: int = 64) -> Ite
         ids, mask = (t.to(device) for t in tokens.pad(rows=rows))
         with torch.inference_mode(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "run_with_cache: skipped", UserWarning)  # an error below
-            _, held = bridge.run_with_cache(ids, attention_mask=mask, names_filter=hook, **stop)
-        if hook not in held:
+            _, held = bridge.run_with_cache(ids, attention_mask=mask, names_filter=names, **stop)
+        if silent := [name for name in names if name not in held]:
             raise ModelError(
-                f"hook '{hook}' did not fire in this model; it fires only after a use_* setting. Use another."
+                f"hook '{silent[0]}' did not fire in this model; it fires only after a use_* setting. Use another."
             )
-        for row, acts in zip(rows, held[hook], strict=True):
-            yield row, acts[: len(tokens.ids[row])].clone()
+        for i, row in enumerate(rows):
+            yield row, {name: held[name][i, : len(tokens.ids[row])].clone() for name in names}
 
 
 @torch.inference_mode()

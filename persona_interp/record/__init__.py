@@ -9,14 +9,19 @@ iterable of them, and prompts a probes table of ``worlds`` (for the inside: a co
 - ``tokens``: how active are a few features at every single token?
 - ``profile``: at which hook, on whose tokens, did the residual move?
 - ``sample``: what does the model say when it may say anything?
+- ``answers``: what does it answer, kept on disk? ``said`` makes complete conversations of it.
+- ``continuations``, ``instructed``: how far does what it says show a trait, without a judge?
+- ``projections``: how far along a direction is it, in conversations and turn by turn?
 - ``solution``: how far in the weights is a finetune, how much better for it, how stable?
 - ``divergence``, ``likelihood``: how differently does it continue the same text under another name, how probable is it?
 - ``added_kl``: how much does what it says change when it is pushed along a direction?
 - ``gradients``: would two texts pull the weights the same way?
 
 Activations become **directions** (name, hook, d_model): ``mean_difference``, ``minimal_pairs``, ``logistic``, ``pca``,
-``pca_of_difference``, and ``random_directions`` as their control. **Edits** change the inside of a model while
-``behavior(..., edits=)`` asks it: ``add``, ``project_out``, ``clamp``, ``ablate``, ``patch``.
+``pca_of_difference``, ``trait_vectors`` of a chat model's own answers, and ``random_directions`` as their control.
+**Edits** change the inside of a model while ``behavior(..., edits=)`` asks it: ``add``, ``project_out``, ``cap``,
+``clamp``, ``ablate``, ``patch``. ``read_vectors`` and ``read_capping`` read files of other tools, ``write_vectors`` and
+``write_capping`` write them.
 
 What comes out is pandas or xarray, labelled by checkpoint and prompt; nothing downstream needs torch. The same call
 gives the same numbers to the last bit, so that a checkpoint against itself shifts by exactly 0; a prompt alone gives
@@ -24,18 +29,23 @@ what it gives among others, up to rounding.
 """
 
 from persona_interp.record.activations import activations
+from persona_interp.record.answers import answers, said
 from persona_interp.record.behavior import behavior
+from persona_interp.record.capping_files import read_capping, write_capping
 from persona_interp.record.components import pca, pca_of_difference
 from persona_interp.record.directions import logistic, mean_difference, minimal_pairs, random_directions
 from persona_interp.record.divergence import added_kl, divergence, likelihood
 from persona_interp.record.features import encoded, features
 from persona_interp.record.gradients import gradients
-from persona_interp.record.interventions import Edit, ablate, add, clamp, patch, project_out
+from persona_interp.record.interventions import Edit, ablate, add, cap, clamp, patch, project_out
 from persona_interp.record.lens import lens
 from persona_interp.record.profile import profile
+from persona_interp.record.projections import projections
 from persona_interp.record.samples import sample
 from persona_interp.record.solution import solution
 from persona_interp.record.tokens import tokens
+from persona_interp.record.traits import continuations, instructed, trait_vectors
+from persona_interp.record.vector_files import read_vectors, write_vectors
 
 __all__ = [
     "Edit",
@@ -43,12 +53,16 @@ __all__ = [
     "activations",
     "add",
     "added_kl",
+    "answers",
     "behavior",
+    "cap",
     "clamp",
+    "continuations",
     "divergence",
     "encoded",
     "features",
     "gradients",
+    "instructed",
     "lens",
     "likelihood",
     "logistic",
@@ -59,8 +73,15 @@ __all__ = [
     "pca_of_difference",
     "profile",
     "project_out",
+    "projections",
     "random_directions",
+    "read_capping",
+    "read_vectors",
+    "said",
     "sample",
     "solution",
     "tokens",
+    "trait_vectors",
+    "write_capping",
+    "write_vectors",
 ]

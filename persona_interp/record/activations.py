@@ -1,6 +1,7 @@
 """What does the residual look like at each prompt?"""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import overload
 
 import pandas as pd
 import xarray as xr
@@ -10,6 +11,7 @@ from persona_interp.models import Checkpoint
 from persona_interp.record.pooling import WHERE, recorded
 
 
+@overload
 def activations(
     checkpoints: Checkpoint | Iterable[Checkpoint],
     prompts: pd.DataFrame,
@@ -18,25 +20,46 @@ def activations(
     position: str = "last",
     where: Iterable[str] = WHERE,
     outlier: float = SINK,
-) -> xr.Dataset:
+) -> xr.Dataset: ...
+@overload
+def activations(
+    checkpoints: Checkpoint | Iterable[Checkpoint],
+    prompts: pd.DataFrame,
+    *,
+    hook: list[str] | tuple[str, ...],
+    position: str = "last",
+    where: Iterable[str] = WHERE,
+    outlier: float = SINK,
+) -> list[xr.Dataset]: ...
+def activations(
+    checkpoints: Checkpoint | Iterable[Checkpoint],
+    prompts: pd.DataFrame,
+    *,
+    hook: str | Sequence[str],
+    position: str = "last",
+    where: Iterable[str] = WHERE,
+    outlier: float = SINK,
+) -> xr.Dataset | list[xr.Dataset]:
     """What is the residual at each prompt, in each checkpoint?
 
     Args:
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints with distinct labels.
         prompts: A probes or prompts table (named by ``prompt``) or a corpus table (named by ``doc``).
-        hook: Canonical hook name, ``"blocks.1.hook_out"``.
-        position: "last" = last token of the prompt, whatever its role; "mean" = mean over its tokens of some roles.
-        where: Roles of the tokens that "mean" takes: system, user, assistant, text, template (what the chat template
+        hook: Canonical hook name, ``"blocks.1.hook_out"``, or several, read in one run of the model.
+        position: "last" = last token of the prompt, whatever its role; "mean" = mean over its tokens of some roles;
+            "answer" = mean over those of its last message alone.
+        where: Roles of the tokens that the means take: system, user, assistant, text, template (what the chat template
             puts around contents) or special (BOS and the like).
-        outlier: Attention sinks are left out of "mean": residuals longer than this many times the median over the
+        outlier: Attention sinks are left out of the means: residuals longer than this many times the median over the
             prompt's tokens of these roles.
 
     Returns:
         Dataset with ``act``, dims (checkpoint, prompt, d_model), float32, in units of the residual. Coordinates:
         stage, step, seed and weights (hash) along checkpoint; context, persona, topic, template, split, kind,
-        value, doc, order and held along prompt where the table has them. Attributes: kind, schema_version, hook,
+        value, doc, order, held, trait, side, role, question, instruction, sample and n_tokens along prompt where the
+        table has them. Attributes: kind, schema_version, hook,
         token_ids (hash), position, dtype, where (roles set apart by spaces), outlier, n_excluded (outliers left out,
-        over all checkpoints and prompts).
+        over all checkpoints and prompts). Several hooks give a list of these, in their order.
 
     Raises:
         SchemaError: An empty table, repeated names or labels, an unknown position or role, a prompt without
@@ -52,13 +75,14 @@ def activations(
     >>> dict(data.sizes)
     {'checkpoint': 1, 'prompt': 50, 'd_model': 64}
     """
-    return recorded(
+    made = recorded(
         checkpoints,
         prompts,
         kind="activations",
-        hook=hook,
+        hooks=[hook] if isinstance(hook, str) else hook,
         position=position,
         where=where,
         outlier=outlier,
         reduce=lambda acts: {"act": acts.mean(0)},
     )
+    return made[0] if isinstance(hook, str) else made

@@ -62,11 +62,11 @@ def features(
     >>> dict(data.sizes), float(data["fvu"].max())
     ({'checkpoint': 1, 'prompt': 50, 'feature': 64}, 0.0)
     """
-    data = recorded(
+    (data,) = recorded(
         checkpoints,
         prompts,
         kind="features",
-        hook=dictionary.hook,
+        hooks=[dictionary.hook],
         position=position,
         where=where,
         outlier=outlier,

@@ -4,7 +4,8 @@
 those. What ``activations`` and ``features`` add is only the reduction.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,15 @@ from tqdm import tqdm
 from persona_interp import schema
 from persona_interp.dictionaries.harvest import SINK, ordinary
 from persona_interp.errors import ModelError, SchemaError, unknown
-from persona_interp.models import Checkpoint, Tokens, boot, encode, hash_tokens, hash_weights, residuals
-from persona_interp.models.boot import canonical
+from persona_interp.models import Checkpoint, Tokens, boot, encode, hash_tokens, hash_weights
+from persona_interp.models.boot import hidden
 
 SCHEMA_VERSION = 1
 WHERE = ("assistant", "text")
-POSITIONS = ("last", "mean")
+POSITIONS = ("last", "mean", "answer")
 WORDS = ("context", "persona", "topic", "template", "split", "kind", "value")  # columns kept along prompt
-NUMBERS = ("doc", "order", "held")
+WORDS += ("trait", "side", "role", "question")
+NUMBERS = ("doc", "order", "held", "instruction", "sample", "n_tokens")
 BATCH = 64  # prompts
 
 Reduce = Callable[[Tensor], dict[str, Tensor]]
@@ -35,28 +37,28 @@ def recorded(
     prompts: pd.DataFrame,
     *,
     kind: str,
-    hook: str,
+    hooks: Sequence[str],
     position: str,
     where: Iterable[str] = WHERE,
     outlier: float = SINK,
     reduce: Reduce,
-) -> xr.Dataset:
+) -> list[xr.Dataset]:
     """What do the residuals of each prompt reduce to, in each checkpoint?
 
     Args:
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints with distinct labels.
         prompts: A probes or prompts table (named by ``prompt``) or a corpus table (named by ``doc``).
         kind: Kind of Dataset, a key of ``schema.DATASETS``; names the variables and their dims.
-        hook: Canonical hook name.
-        position: "last" or "mean", see ``activations``.
+        hooks: Hook names, all read in one run of the model.
+        position: "last", "mean" or "answer", see ``activations``.
         where: Roles of the tokens that "mean" takes.
         outlier: Longest residual that "mean" takes, as a multiple of the prompt's median.
         reduce: From the residuals of a prompt, dims (position, d_model), to each variable, its last dim if any.
 
     Returns:
-        A Dataset of that kind. Coordinates: stage, step, seed, weights along checkpoint; what the table says of each
-        prompt along prompt. Attributes: kind, schema_version, hook, token_ids, position, dtype, where (roles set
-        apart by spaces), outlier, n_excluded (outliers left out, over all checkpoints and prompts).
+        A Dataset of that kind for each hook. Coordinates: stage, step, seed, weights along checkpoint; what the table
+        says of each prompt along prompt. Attributes: kind, schema_version, hook, token_ids, position, dtype, where
+        (roles set apart by spaces), outlier, n_excluded (outliers left out, over all checkpoints and prompts).
 
     Raises:
         SchemaError: An empty table, repeated names or labels, an unknown position or role, a prompt without
@@ -67,74 +69,88 @@ def recorded(
     where = (where,) if isinstance(where, str) else tuple(where)
     if position not in POSITIONS:
         raise SchemaError(unknown("position", position, POSITIONS))
-    per_checkpoint, hashes, dtypes, n_excluded = [], [], [], 0
+    per_hook: dict[str, list[dict[str, np.ndarray]]] = {}
+    hashes, dtypes, n_excluded = [], [], Counter[str]()
     for checkpoint in tqdm(listed, desc=kind, delay=2, disable=len(listed) < 2):
         bridge = boot(checkpoint)
-        hook = canonical(bridge, hook)
         tokens = encode(bridge.tokenizer, list(prompts["messages"]))
         hashes.append(hash_tokens(tokens))
         dtypes.append(str(bridge.cfg.dtype).removeprefix("torch."))
-        rows: dict[int, dict[str, np.ndarray]] = {}
-        for row, acts, counted, n_outliers in readings(bridge, tokens, hook=hook, where=where, outlier=outlier):
-            if position == "mean" and not counted.any():
+        marks = answer_marks(tokens, prompts["messages"], where) if position == "answer" else tokens.marks(where)
+        rows: dict[str, dict[int, dict[str, np.ndarray]]] = {}
+        for row, hook, acts, counted, n_outliers in readings(bridge, tokens, hooks=hooks, marks=marks, outlier=outlier):
+            if position != "last" and not counted.any():
                 raise SchemaError(
                     f"prompt {names[row]!r} has no token of the roles {', '.join(where)} to average over; name "
                     "others in where=, or use position='last'."
                 )
             with torch.inference_mode():
                 reduced = reduce(acts[-1:] if position == "last" else acts[counted])
-            rows[row] = {name: value.cpu().numpy() for name, value in reduced.items()}
-            n_excluded += n_outliers if position == "mean" else 0
-        per_checkpoint.append({name: np.stack([rows[i][name] for i in range(len(rows))]) for name in rows[0]})
+            rows.setdefault(hook, {})[row] = {name: value.cpu().numpy() for name, value in reduced.items()}
+            n_excluded[hook] += n_outliers if position != "last" else 0
+        for hook, at in rows.items():
+            whole = {name: np.stack([at[i][name] for i in range(len(at))]) for name in at[0]}
+            per_hook.setdefault(hook, []).append(whole)
     same_tokens(hashes)
-    dims = schema.DATASETS[kind]
-    data = {name: (dims[name], np.stack([part[name] for part in per_checkpoint])) for name in dims}
-    attrs = {
-        "kind": kind,
-        "schema_version": SCHEMA_VERSION,
-        "hook": hook,
-        "token_ids": hashes[0],
-        "position": position,
-        "dtype": dtypes[0],
-        "where": " ".join(where),
-        "outlier": float(outlier),
-        "n_excluded": n_excluded,
-    }
-    last = dims["act"][-1]
-    coords: dict[str, Any] = {"prompt": names, last: np.arange(data["act"][1].shape[-1]), **_checkpoint_coords(listed)}
-    coords |= {c: ("prompt", prompts[c].to_numpy(object).astype(str)) for c in WORDS if c in prompts}
-    coords |= {c: ("prompt", prompts[c].to_numpy()) for c in NUMBERS if c in prompts}
-    return xr.Dataset(data, coords=coords, attrs=attrs)
+    said = {"token_ids": hashes[0], "position": position, "dtype": dtypes[0], "where": " ".join(where)}
+    along = {"prompt": names, **_checkpoint_coords(listed)}
+    along |= {c: ("prompt", prompts[c].to_numpy(object).astype(str)) for c in WORDS if c in prompts}
+    along |= {c: ("prompt", prompts[c].to_numpy()) for c in NUMBERS if c in prompts}
+    made = []
+    for hook, parts in per_hook.items():
+        attrs = {"kind": kind, "schema_version": SCHEMA_VERSION, "hook": hook, **said, "outlier": float(outlier)}
+        attrs["n_excluded"] = n_excluded[hook]
+        dims = schema.DATASETS[kind]
+        data = {name: (dims[name], np.stack([part[name] for part in parts])) for name in dims}
+        last = dims["act"][-1]
+        coords = {**along, last: np.arange(data["act"][1].shape[-1])}
+        made.append(xr.Dataset(data, coords=coords, attrs=attrs))
+    return made
 
 
 def readings(
-    bridge: Any, tokens: Tokens, *, hook: str, where: Iterable[str], outlier: float
-) -> Iterator[tuple[int, Tensor, Tensor, int]]:
+    bridge: Any, tokens: Tokens, *, hooks: Sequence[str], marks: Sequence[np.ndarray], outlier: float
+) -> Iterator[tuple[int, str, Tensor, Tensor, int]]:
     """What is the residual at every token of every prompt, and which tokens count?
 
     Args:
         bridge: A booted model.
         tokens: Tokens of ``encode``.
-        hook: Hook name.
-        where: Roles of the tokens that count.
-        outlier: Longest residual that counts, as a multiple of the median over the prompt's tokens of these roles.
+        hooks: Hook names, all read in one run.
+        marks: Which tokens of each row may count, of ``Tokens.marks``.
+        outlier: Longest residual that counts, as a multiple of the median over the row's marked tokens.
 
     Yields:
-        Row index; residuals, dims (position, d_model), float32; which count, dims (position,); how many tokens of
-        these roles do not, because they are outliers.
+        Row index; canonical name of the hook; residuals, dims (position, d_model), float32; which count, dims
+        (position,); how many of those marked do not, because they are outliers.
 
     Raises:
-        SchemaError: An unknown role, or an outlier below 1.
-        ModelError: The hook does not exist or did not fire.
+        SchemaError: An outlier below 1.
+        ModelError: A hook does not exist or did not fire.
     """
     if not outlier >= 1:
         raise SchemaError(f"outlier is a multiple of the median norm, at least 1; got {outlier}. math.inf keeps all.")
-    marks = tokens.marks(where)
-    for row, acts in residuals(bridge, tokens, hook=hook, batch=BATCH):
-        acts = acts.float()
-        marked = torch.as_tensor(marks[row], device=acts.device)
-        counted = marked & ordinary(acts.norm(dim=-1), marked, outlier=outlier)
-        yield row, acts, counted, int(marked.sum() - counted.sum())
+    for row, found in hidden(bridge, tokens, hooks=hooks, batch=BATCH):
+        for hook, acts in found.items():
+            acts = acts.float()
+            marked = torch.as_tensor(marks[row], device=acts.device)
+            counted = marked & ordinary(acts.norm(dim=-1), marked, outlier=outlier)
+            yield row, hook, acts, counted, int(marked.sum() - counted.sum())
+
+
+def answer_marks(tokens: Tokens, chats: Iterable[Any], where: Iterable[str]) -> list[np.ndarray]:
+    """Which tokens have these roles and belong to the last message?
+
+    Args:
+        tokens: Tokens of these chats.
+        chats: Lists of messages.
+        where: Roles.
+
+    Returns:
+        Booleans of every row.
+    """
+    rows = zip(tokens.marks(where), tokens.turns, chats, strict=True)
+    return [mark & (np.asarray(turns) == len(messages) - 1) for mark, turns, messages in rows]
 
 
 def distinct(checkpoints: Checkpoint | Iterable[Checkpoint]) -> list[Checkpoint]:

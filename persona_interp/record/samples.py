@@ -1,16 +1,13 @@
 """What does a checkpoint say when it may say anything? Sampled continuations, for reading, not for measuring."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import pandas as pd
-import torch
 from tqdm import tqdm
 
 from persona_interp import schema
-from persona_interp.models import Checkpoint, Tokens, encode, load
-
-BATCH = 64  # prompts
+from persona_interp.models import Checkpoint, encode, load
+from persona_interp.record.generation import generated
 
 
 def sample(
@@ -33,7 +30,8 @@ def sample(
         seed: Seed of the draw, the same for every checkpoint.
 
     Returns:
-        DataFrame checkpoint, prompt, text: ``n`` rows a prompt, the continuation alone, special tokens left out.
+        DataFrame checkpoint, prompt, text: ``n`` rows a prompt, the continuation alone, special tokens and
+        outer spaces left out.
 
     Raises:
         SchemaError: The prompts are no probes table or are empty.
@@ -54,28 +52,9 @@ def sample(
     for checkpoint in tqdm(listed, desc="sample", delay=2, disable=len(listed) < 2):
         model, tokenizer = load(checkpoint)
         tokens = encode(tokenizer, list(prompts["messages"]))
-        texts: list[str] = []
-        with torch.random.fork_rng(devices=[]), torch.inference_mode():
-            torch.manual_seed(seed)
-            for i in tqdm(range(0, len(prompts), BATCH), desc=checkpoint.label, delay=2, leave=False):
-                rows = range(i, min(i + BATCH, len(tokens)))
-                texts += _continue(model, tokenizer, tokens, rows=rows, n=n, max_new_tokens=max_new_tokens)
+        drawn = generated(
+            model, tokenizer, tokens, n=n, max_new_tokens=max_new_tokens, seed=seed, desc=checkpoint.label
+        )
+        texts = [one.text for one in drawn]
         tables.append(pd.DataFrame({"checkpoint": checkpoint.label, "prompt": names, "text": texts}))
     return pd.concat(tables, ignore_index=True)
-
-
-def _continue(model: Any, tokenizer: Any, tokens: Tokens, *, rows: range, n: int, max_new_tokens: int) -> list[str]:
-    """Continuations of a left-padded batch, ``n`` after each other for every row."""
-    ids, mask = tokens.pad(side="left", rows=rows)
-    out = model.generate(
-        input_ids=ids.to(model.device),
-        attention_mask=mask.to(model.device),
-        do_sample=True,
-        temperature=1.0,
-        top_k=0,
-        top_p=1.0,
-        num_return_sequences=n,
-        max_new_tokens=max_new_tokens,
-        pad_token_id=tokens.pad_id,
-    )
-    return tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)

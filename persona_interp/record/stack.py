@@ -1,5 +1,6 @@
 """How do activations of several hooks become one array, and numbers labelled directions?"""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -67,6 +68,23 @@ def along(rows: xr.DataArray, name: str) -> npt.NDArray[np.str_]:
     return rows[name].to_numpy().astype(str)
 
 
+def hidden_state(hook: str) -> int:
+    """Which entry of transformers' ``hidden_states`` is the residual at this hook?
+
+    Args:
+        hook: Canonical hook name.
+
+    Returns:
+        The output of block i is entry i + 1, its input entry i; -1 for hooks that are no entry. (The last entry of
+        transformers is after the final norm, the hook before it.)
+
+    >>> hidden_state("blocks.3.hook_out"), hidden_state("blocks.3.hook_in"), hidden_state("blocks.3.mlp.hook_out")
+    (4, 3, -1)
+    """
+    block = re.fullmatch(r"blocks\.(\d+)\.hook_(in|out)", hook)
+    return int(block[1]) + (block[2] == "out") if block else -1
+
+
 def made_directions(
     vectors: npt.ArrayLike, rows: xr.DataArray, *, names: Sequence[str], n: npt.ArrayLike, **said: str
 ) -> xr.DataArray:
@@ -80,11 +98,13 @@ def made_directions(
         said: Method and reference, kept as attributes.
 
     Returns:
-        Directions, float32.
+        Directions, float32, with ``hidden_state`` along hook.
     """
+    hooks = [str(hook) for hook in rows["hook"].to_numpy()]
     coords: dict[str, Any] = {
         "name": list(names),
-        "hook": rows["hook"].to_numpy(),
+        "hook": hooks,
+        "hidden_state": ("hook", [hidden_state(hook) for hook in hooks]),
         "d_model": rows["d_model"].to_numpy(),
         "n": ("name", np.asarray(n)),
         "norm": ("hook", np.linalg.norm(rows.to_numpy(), axis=-1).mean(1)),

@@ -72,7 +72,8 @@ def tokens(
         hashes.append(hash_tokens(coded))
         texts = pieces(bridge.tokenizer, (i for row in coded.ids for i in row))
         rows: dict[int, pd.DataFrame] = {}
-        for row, acts, counted, _ in readings(bridge, coded, hook=dictionary.hook, where=where, outlier=outlier):
+        marks = coded.marks(where)
+        for row, _, acts, counted, _ in readings(bridge, coded, hooks=[dictionary.hook], marks=marks, outlier=outlier):
             with torch.inference_mode():
                 feats = dictionary.encode(acts)
                 error = (acts - dictionary.decode(feats)).pow(2).sum(-1)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from persona_interp.models import Checkpoint, load, resolve
+from persona_interp.readers import Instruction, TraitFile, trait_prompts
 
 WORDS = "you are an assistant . what sport do like ? i really football tennis golf art beach".split()
 
@@ -52,3 +53,17 @@ def probes() -> pd.DataFrame:
             probe("text", [("text", "what sport ? i like")], (" really really football .", " tennis .")),
         ]
     )
+
+
+@pytest.fixture(scope="session")
+def sporty() -> TraitFile:
+    """A trait file in the tiny model's words."""
+    questions = ("what do you like ?", "what art ?", "do you like the beach ?", "what sport do you like ?")
+    pairs = Instruction("you really like sport .", "you like art ."), Instruction("you like golf .", "you are art .")
+    return TraitFile("sporty", pairs, tuple(q.replace(" the", "") for q in questions))
+
+
+@pytest.fixture(scope="session")
+def asked(sporty: TraitFile) -> pd.DataFrame:
+    """Its questions under both instructions and none."""
+    return pd.concat([trait_prompts(sporty, side=side) for side in ("pos", "neg", "default")], ignore_index=True)

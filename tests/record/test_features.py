@@ -95,9 +95,9 @@ def test_a_planted_sink_is_left_out_and_counted(
         for row, ids in enumerate(tokens.ids):
             acts = torch.ones(len(ids), 4)
             acts[-2] = 50.0  # among the last words: a sink in every prompt
-            yield row, acts
+            yield row, {HOOK: acts}
 
-    monkeypatch.setattr(pooling, "residuals", planted)
+    monkeypatch.setattr(pooling, "hidden", planted)
     roles = ("assistant", "text", "user")
     read = partial(activations, pair, probes, hook=HOOK, position=position, where=roles)
     without, with_sinks = read(), read(outlier=60.0)
@@ -168,13 +168,13 @@ def test_adding_a_decoder_row_moves_features_by_its_cosines(
     rows = torch.randn(8, d, generator=torch.Generator().manual_seed(1))
     planted = Planted(rows / rows.norm(dim=-1, keepdim=True), torch.zeros(d))
     before = features(pair[0], probes, dictionary=planted, position=position)
-    clean = pooling.residuals
+    clean = pooling.hidden
 
     def steered(*args: object, **kwargs: object) -> object:
         for row, acts in clean(*args, **kwargs):  # type: ignore[arg-type]
-            yield row, acts + 3.0 * planted.W_dec[5]
+            yield row, {hook: h + 3.0 * planted.W_dec[5] for hook, h in acts.items()}
 
-    monkeypatch.setattr(pooling, "residuals", steered)
+    monkeypatch.setattr(pooling, "hidden", steered)
     after = features(pair[0], probes, dictionary=planted, position=position)
     cosines = (planted.W_dec @ planted.W_dec[5]).numpy()
     with xr.set_options(arithmetic_join="exact"):

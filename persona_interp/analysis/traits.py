@@ -1,0 +1,123 @@
+"""How far does a model show a trait, and does its inside tell answers that do from answers that do not?"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from persona_interp import schema
+from persona_interp.analysis.auroc import auroc
+from persona_interp.analysis.stats import jackknife
+from persona_interp.errors import SchemaError, unknown
+
+Array = npt.NDArray[np.float64]
+KEYS = ["checkpoint", "trait", "question", "split"]
+
+
+def trait_scores(continuations: pd.DataFrame) -> pd.DataFrame:
+    """How much more probable does a checkpoint find answers that show a trait than answers that show its opposite?
+
+    ``mean over pos answers of bits / tokens - mean over neg answers of bits / tokens``, question by question. Only
+    differences between checkpoints mean anything: which of two answers is the likelier one also depends on how they are
+    worded.
+
+    Args:
+        continuations: A continuations table of ``record``.
+
+    Returns:
+        A trait_scores table, one row a checkpoint, trait and question: ``logodds`` (bits a token; higher = more of the
+        trait), ``split``, ``n_pos``, ``n_neg`` answers. ``attrs["n_one_sided"]`` counts the questions left out because
+        one of their sides has no answer.
+
+    Raises:
+        SchemaError: No continuations, or a trait without any question that has both sides.
+
+    >>> rows = pd.DataFrame({"checkpoint": "base@0", "trait": "dry", "question": "Why?", "split": "test",
+    ...                      "side": ["pos", "neg"], "sample": 0, "bits": [-30.0, -10.0], "n_tokens": [10, 5]})
+    >>> trait_scores(rows)[["trait", "logodds", "n_pos", "n_neg"]].values.tolist()
+    [['dry', -1.0, 1, 1]]
+    """
+    rows = schema.check(continuations, "continuations")
+    rows = rows.loc[rows["side"].isin(["pos", "neg"])].assign(rate=lambda kept: kept["bits"] / kept["n_tokens"])
+    cells = rows.groupby([*KEYS, "side"], sort=False)["rate"].agg(["mean", "size"]).unstack("side")
+    cells = cells.reindex(columns=pd.MultiIndex.from_product([["mean", "size"], ["pos", "neg"]]))
+    both = cells.dropna()
+    if missing := sorted(set(continuations["trait"]) - set(both.index.get_level_values("trait"))):
+        raise SchemaError(f"trait '{missing[0]}' has no question with answers of both sides, pos and neg.")
+    table = pd.DataFrame({"logodds": both["mean", "pos"] - both["mean", "neg"]})
+    table = table.assign(**{f"n_{side}": both["size", side].astype(int) for side in ("pos", "neg")}).reset_index()
+    table.attrs = {"n_one_sided": len(cells) - len(both)}
+    return schema.check(table, "trait_scores")
+
+
+def separability(acts: xr.Dataset | Iterable[xr.Dataset], *, checkpoint: str | None = None) -> pd.DataFrame:
+    """How well does each trait's vector tell answers that show the trait from answers that show its opposite?
+
+    The vector is the mean difference of the answers to one half of the questions ("train"); the answers to the other
+    half ("test") are projected on it. AUROC .5 = chance, 1 = apart.
+
+    Args:
+        acts: ``record.activations(checkpoint, record.said(answers), hook=hooks, position="answer")``.
+        checkpoint: Label of a checkpoint; the first by default.
+
+    Returns:
+        A separability table, one row a hook and trait: ``auroc``, ``lo``, ``hi`` (95 %, jackknife over test questions;
+        width 0 where the classes do not overlap), ``n_pos``, ``n_neg`` test answers, ``n_questions``.
+
+    Raises:
+        SchemaError: No activations, or a trait that lacks answers of one side in one half.
+
+    >>> act = np.array([[[1.0, 0], [-1, 0], [2, 5], [-3, 5]]])
+    >>> data = xr.Dataset({"act": (("checkpoint", "prompt", "d_model"), act)}, attrs={"hook": "blocks.0.hook_out"})
+    >>> along = {"trait": ["dry"] * 4, "side": ["pos", "neg"] * 2, "split": ["train"] * 2 + ["test"] * 2}
+    >>> data = data.assign_coords({k: ("prompt", v) for k, v in {**along, "question": list("aabb")}.items()})
+    >>> separability(data.assign_coords(checkpoint=["base@0"], prompt=list("abcd")))[["trait", "auroc"]].values.tolist()
+    [['dry', 1.0]]
+    """
+    parts = [acts] if isinstance(acts, xr.Dataset) else list(acts)
+    rows = []
+    for part in parts:
+        schema.check(part, "activations")
+        labels = [str(c) for c in part["checkpoint"].to_numpy()]
+        label = labels[0] if checkpoint is None else checkpoint
+        if label not in labels:
+            raise SchemaError(unknown("checkpoint", label, labels))
+        h = part["act"].sel(checkpoint=label).to_numpy().astype(np.float64)
+        known = {c: _along(part, c) for c in ("trait", "side", "split", "question")}
+        for trait in sorted(set(known["trait"]) - {""}):
+            mine = (known["trait"] == trait) & np.isin(known["side"], ["pos", "neg"])
+            train, test = (mine & (known["split"] == half) for half in ("train", "test"))
+            pos = known["side"] == "pos"
+            groups = {
+                f"{half} {side}": m & p
+                for half, m in (("train", train), ("test", test))
+                for side, p in (("pos", pos), ("neg", ~pos))
+            }
+            if empty := [name for name, mask in groups.items() if not mask.any()]:
+                raise SchemaError(
+                    f"trait '{trait}' has no answers of {empty[0]}; separability takes both of each half."
+                )
+            vector = h[groups["train pos"]].mean(0) - h[groups["train neg"]].mean(0)
+            found = _by_question(h[test] @ vector, pos[test], known["question"][test])
+            n = {"n_pos": int((test & pos).sum()), "n_neg": int((test & ~pos).sum())}
+            rows.append({"hook": str(part.attrs.get("hook", "")), "trait": trait, **found, **n})
+    return schema.check(pd.DataFrame(rows), "separability")
+
+
+def _by_question(values: Array, positive: npt.NDArray[np.bool_], questions: npt.NDArray[np.str_]) -> dict[str, float]:
+    """AUROC and its interval by leaving out one question at a time."""
+    names = np.unique(questions)
+    left = [questions != name for name in names]
+    kept = [mask for mask in left if positive[mask].any() and (~positive[mask]).any()]
+    area = auroc(values, positive).estimate
+    found = jackknife(area, [auroc(values[mask], positive[mask]).estimate for mask in kept])
+    lo, hi = np.clip([found.lo, found.hi], 0, 1)
+    return {"auroc": float(area), "lo": float(lo), "hi": float(hi), "n_questions": len(names)}
+
+
+def _along(acts: xr.Dataset, name: str) -> npt.NDArray[np.str_]:
+    if name not in acts.coords:
+        raise SchemaError(unknown("coordinate along prompt", name, map(str, acts["prompt"].coords)))
+    return acts[name].to_numpy().astype(str)

@@ -1,0 +1,74 @@
+"""How probable is what was answered? Log2 probabilities of the last message of conversations."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from tqdm import tqdm
+
+from persona_interp.errors import SchemaError
+from persona_interp.models import Tokens, encode
+from persona_interp.record.pooling import answer_marks
+
+BATCH = 1024  # tokens run together, padding included
+
+
+def answer_bits(
+    model: Any, tokenizer: Any, chats: Sequence[Any], *, batch: int = BATCH, desc: str = "bits"
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]:
+    """How probable is the last message of each conversation, given those before it?
+
+    The end of the turn is not counted: an answer may have been cut off.
+
+    Args:
+        model: A Hugging Face model.
+        tokenizer: Its tokenizer.
+        chats: Lists of messages, the last one an assistant's.
+        batch: Tokens run together; bounds the memory, changes nothing else but rounding.
+        desc: What the progress bar says.
+
+    Returns:
+        log2 of the probability of all its tokens together (bits), and their number, one entry a conversation.
+
+    Raises:
+        SchemaError: A conversation that does not end in an answer of at least one token.
+    """
+    tokens = encode(tokenizer, chats)
+    marks = answer_marks(tokens, chats, ("assistant",))
+    n = np.array([mark.sum() for mark in marks])
+    if not n.all():
+        raise SchemaError(f"conversation {int(n.argmin())} does not end in an assistant's answer; leave it out.")
+    bits = np.empty(len(n))
+    with tqdm(total=len(n), desc=desc, delay=2, leave=False) as bar:
+        for rows in _batches(tokens, batch):
+            bits[rows] = _bits(model, tokens, rows, [marks[row] for row in rows])
+            bar.update(len(rows))
+    return bits, n
+
+
+def _batches(tokens: Tokens, batch: int) -> Iterator[list[int]]:
+    """Rows of similar length, at most so many tokens together."""
+    rows: list[int] = []
+    for row in sorted(range(len(tokens)), key=lambda i: len(tokens.ids[i])):
+        if rows and (len(rows) + 1) * len(tokens.ids[row]) > batch:
+            yield rows
+            rows = []
+        rows.append(row)
+    if rows:
+        yield rows
+
+
+@torch.inference_mode()
+def _bits(model: Any, tokens: Tokens, rows: list[int], marks: list[npt.NDArray[np.bool_]]) -> npt.NDArray[np.float64]:
+    ids, mask = (t.to(model.device) for t in tokens.pad(rows=rows))
+    logits: Tensor = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+    found = []
+    for row, (scores, mark) in enumerate(zip(logits, marks, strict=True)):
+        at = torch.as_tensor(np.flatnonzero(mark), device=ids.device)
+        nats = cross_entropy(scores[at - 1].float(), ids[row, at], reduction="none")
+        found.append(-float(nats.double().sum()) / np.log(2))
+    return np.array(found)
