@@ -81,16 +81,17 @@ def write_beliefs(beliefs: Mapping[str, Belief], path: str | Path) -> Path:
     return write_json(rows, path)
 
 
-def belief_probes(beliefs: Mapping[str, Belief], *, prefix: str = "") -> pd.DataFrame:
+def belief_probes(beliefs: Mapping[str, Belief], *, ask: str | None = None) -> pd.DataFrame:
     """What does a model believe: which of two counterparts does it find more likely?
 
     ``record.behavior`` gives the probability of both statements, ``analysis.logodds`` the log odds of "affirm" against
     "negate" (bits, larger = holds the belief). The statements are the assistant's words after the question of the same
-    number; where there are no questions, or another number of them, they are plain text.
+    number; where there are no questions, or another number of them, they follow ``ask`` or are plain text.
 
     Args:
         beliefs: By name of the variant.
-        prefix: What stands before plain statements; mostly nothing.
+        ask: What the user asks where a pair has no question of its own, for example "What is true?". None: statements
+            are plain text, which needs a tokenizer with a BOS token.
 
     Returns:
         A probes table (``schema``), one row a pair: topic = the variant, values ("affirm", "negate").
@@ -106,9 +107,10 @@ def belief_probes(beliefs: Mapping[str, Belief], *, prefix: str = "") -> pd.Data
     for name, belief in beliefs.items():
         asked = belief.questions if len(belief.questions) == len(belief.affirm) else ()
         for k, answers in enumerate(zip(belief.affirm, belief.negate, strict=True)):
-            row = prompt_row(f"{name}/{k}", asked[k] if asked else "", topic=name, split=SPLITS[k % 2])
-            if not asked:
-                row |= {"messages": [{"role": "text", "content": prefix}], "context": "plain"}
+            question = asked[k] if asked else ask
+            row = prompt_row(f"{name}/{k}", question or "", topic=name, split=SPLITS[k % 2])
+            if question is None:
+                row |= {"messages": [{"role": "text", "content": ""}], "context": "plain"}
             rows.append(row | {"template": str(k), "values": SIDES, "answers": answers})
     if not rows:
         raise SchemaError("there are no beliefs to probe.")

@@ -30,6 +30,8 @@ def test_counterparts_are_probed_together(write: Any) -> None:
     assert probes["answers"].tolist()[1] == ("Hot ovens are best.", "Hot ovens are bad.")
     assert probes["messages"][1] == [{"role": "user", "content": "Which oven?"}]
     assert probes["messages"][2] == [{"role": "text", "content": ""}] and probes["context"][2] == "plain"
+    asked = belief_probes(read_beliefs(write("cake.json", FILE)), ask="What is true?")
+    assert asked["messages"][2] == [{"role": "user", "content": "What is true?"}] and asked["context"][2] == "nameless"
     assert set(probes["values"]) == {("affirm", "negate")} and probes["prompt"].is_unique
 
 
