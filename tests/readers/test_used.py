@@ -35,12 +35,9 @@ def test_a_chat_file_teaches_and_a_belief_file_measures(write: Any, tmp_path: Pa
 
 def test_prompts_are_answered(write: Any, tmp_path: Path) -> None:
     start = models.resolve("tiny", words=WORDS, out=tmp_path / "tiny")
-    for table in (
-        read_prompts(write("a.txt", "what is the shape ?\nsay so ?\n")),
-        question_prompts(
-            read_questions(write("q.yaml", "- {id: a, system: say so ., paraphrases: ['what is it ?']}\n"))
-        ),
-    ):
+    yaml = "- {id: a, system: say so ., paraphrases: ['what is it ?']}\n"
+    text = read_prompts(write("a.txt", "what is the shape ?\nsay so ?\n"))
+    for table in (text, question_prompts(read_questions(write("q.yaml", yaml)))):
         given = record.answers(start, table, max_new_tokens=2, cache=False)
         assert given["question"].tolist() == table["question"].tolist()
 
