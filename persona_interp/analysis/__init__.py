@@ -22,6 +22,7 @@ from persona_interp.analysis.cosines import cosine_against_cooccurrence, cosine_
 from persona_interp.analysis.directions import direction_shift, refit
 from persona_interp.analysis.dose import ed50, fieller, lines, slopes
 from persona_interp.analysis.effects import effects
+from persona_interp.analysis.emergent import misaligned_share
 from persona_interp.analysis.evidence import bits_per_unit, evidence_curve, lasting_effect
 from persona_interp.analysis.features import feature_shift
 from persona_interp.analysis.logodds import logodds
@@ -126,6 +127,7 @@ __all__ = [
     "measured_features",
     "measured_projections",
     "misaligned",
+    "misaligned_share",
     "mixing_weight",
     "novelty",
     "paths",

@@ -10,11 +10,13 @@ iterable of them, and prompts a probes table of ``worlds`` (for the inside: a co
 - ``profile``: at which hook, on whose tokens, did the residual move?
 - ``sample``: what does the model say when it may say anything?
 - ``answers``: what does it answer, kept on disk? ``said`` makes complete conversations of it.
-- ``continuations``, ``instructed``: how far does what it says show a trait, without a judge?
+- ``continuations``, ``instructed``, ``choices``: how far does what it says show a trait, without a judge?
+- ``judged``: how does a judge score it, where somebody has one?
 - ``projections``: how far along a direction is it, in conversations and turn by turn?
 - ``solution``: how far in the weights is a finetune, how much better for it, how stable?
 - ``divergence``, ``likelihood``: how differently does it continue the same text under another name, how probable is it?
 - ``added_kl``: how much does what it says change when it is pushed along a direction?
+- ``drift``: how far has its next token drifted from its base's, on whose words?
 - ``gradients``: would two texts pull the weights the same way?
 
 Activations become **directions** (name, hook, d_model): ``mean_difference``, ``minimal_pairs``, ``logistic``, ``pca``,
@@ -32,12 +34,15 @@ from persona_interp.record.activations import activations
 from persona_interp.record.answers import answers, said
 from persona_interp.record.behavior import behavior
 from persona_interp.record.capping_files import read_capping, write_capping
+from persona_interp.record.choices import choices
 from persona_interp.record.components import pca, pca_of_difference
 from persona_interp.record.directions import logistic, mean_difference, minimal_pairs, random_directions
 from persona_interp.record.divergence import added_kl, divergence, likelihood
+from persona_interp.record.drift import drift
 from persona_interp.record.features import encoded, features
 from persona_interp.record.gradients import gradients
 from persona_interp.record.interventions import Edit, ablate, add, cap, clamp, patch, project_out
+from persona_interp.record.judge import Judge, LocalJudge, expected_score, filled, judged
 from persona_interp.record.lens import lens
 from persona_interp.record.profile import profile
 from persona_interp.record.projections import projections
@@ -49,6 +54,8 @@ from persona_interp.record.vector_files import read_vectors, write_vectors
 
 __all__ = [
     "Edit",
+    "Judge",
+    "LocalJudge",
     "ablate",
     "activations",
     "add",
@@ -56,13 +63,18 @@ __all__ = [
     "answers",
     "behavior",
     "cap",
+    "choices",
     "clamp",
     "continuations",
     "divergence",
+    "drift",
     "encoded",
+    "expected_score",
     "features",
+    "filled",
     "gradients",
     "instructed",
+    "judged",
     "lens",
     "likelihood",
     "logistic",

@@ -1,0 +1,72 @@
+"""Which of two descriptions of its answers does a model take, the trait's or the opposite one?"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from persona_interp import schema
+from persona_interp.errors import SchemaError
+from persona_interp.models import Checkpoint
+from persona_interp.readers import TraitFile
+from persona_interp.record.behavior import behavior
+
+LETTERS = ("A", "B")
+ASKED = "Which of these two describes better how you answer?\nA: {A}\nB: {B}\nReply with one letter, A or B."
+
+
+def choices(checkpoints: Checkpoint | Iterable[Checkpoint], traits: Mapping[str, TraitFile]) -> pd.DataFrame:
+    """Which instruction does a model say describes its answers better, the trait's or its opposite's?
+
+    Every pair of instructions is offered in both orders, and ``log2 P(letter of pos) - log2 P(letter of neg)`` is
+    averaged over the two: a liking for a letter or a place, however strong, cancels.
+
+    Args:
+        checkpoints: A checkpoint, a trajectory or any iterable of checkpoints.
+        traits: Traits, of ``readers.read_traits``.
+
+    Returns:
+        A choices table, one row a checkpoint, trait and pair of instructions: ``logodds`` (bits; positive = the trait),
+        ``letter_bias`` (bits for A, whatever it says), ``letter_mass`` (probability of A or B; where it is small the
+        model does not answer the question, and the log odds say little).
+
+    Raises:
+        SchemaError: No trait.
+        ModelError: The model has no chat template.
+    """
+    if not traits:
+        raise SchemaError("no trait to choose by; give traits=readers.read_traits(folder).")
+    said = behavior(checkpoints, _asked(traits))
+    keys = ["checkpoint", "step", "topic", "template"]
+    wide = said.pivot(index=[*keys, "order"], columns="value", values="logprob")
+    found = pd.DataFrame({"logodds": wide["pos"] - wide["neg"]})
+    found["toward_a"] = np.where(wide.index.get_level_values("order") == "pos first", 1, -1) * found["logodds"]
+    found["letter_mass"] = np.exp2(wide[["pos", "neg"]]).sum(axis=1)
+    table = pd.DataFrame(found.groupby(keys, sort=False).agg("mean")).reset_index()
+    table = table.rename(columns={"topic": "trait", "template": "instruction", "toward_a": "letter_bias"})
+    return schema.check(table.astype({"instruction": int}), "choices")
+
+
+def _asked(traits: Mapping[str, TraitFile]) -> pd.DataFrame:
+    """Every pair of instructions in both orders, as a probes table."""
+    rows: list[dict[str, Any]] = []
+    for name, trait in traits.items():
+        for number, pair in enumerate(trait.instructions):
+            for order, (first, second) in {"pos first": ("pos", "neg"), "neg first": ("neg", "pos")}.items():
+                text = ASKED.format(A=getattr(pair, first), B=getattr(pair, second))
+                rows.append(
+                    {
+                        "prompt": f"{name}/{number}/{order}",
+                        "context": "nameless",
+                        "persona": "",
+                        "topic": name,
+                        "template": str(number),
+                        "split": "test",
+                        "order": order,
+                        "messages": [{"role": "user", "content": text}],
+                        "values": (first, second),
+                        "answers": LETTERS,
+                    }
+                )
+    return pd.DataFrame(rows)

@@ -1,0 +1,130 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from persona_interp.errors import SchemaError, StoreError
+from persona_interp.models import Checkpoint, load, resolve
+from persona_interp.record import LocalJudge, answers, judged
+
+Pair = tuple[Checkpoint, Checkpoint]
+PROMPTS = {"sporty": "Rate {answer} to {question}.", "coherent": "Is {answer} coherent?"}
+
+
+class Planted:
+    """Scores by length, and counts how often it is asked."""
+
+    def __init__(self, name: str = "planted") -> None:
+        self.name, self.asked = name, 0
+
+    def __call__(self, question: str, answer: str, eval_prompt: str) -> float | None:
+        self.asked += 1
+        return None if not answer else float(min(100, len(answer) + ("coherent" in eval_prompt)))
+
+
+@pytest.fixture
+def table(pair: Pair, asked: pd.DataFrame) -> pd.DataFrame:
+    made = answers(pair[0], asked, max_new_tokens=5, cache=False)
+    return made.assign(answer=[f"{text} {i}" if i else "" for i, text in enumerate(made["answer"])])
+
+
+def test_scores_stand_beside_the_answers_and_are_kept(table: pd.DataFrame, tmp_path: Path) -> None:
+    judge = Planted()
+    found = judged(table, judge, prompts=PROMPTS, cache=tmp_path)
+    assert judge.asked == 2 * len(table) and found.attrs["n_unscored"] == {"sporty": 1, "coherent": 1}
+    assert np.isnan(found["sporty"][0]) and found["sporty"][1] == len(table["answer"][1])
+    np.testing.assert_array_equal(found["coherent"], found["sporty"] + 1)
+    again = Planted()
+    pd.testing.assert_frame_equal(judged(table, again, prompts=PROMPTS, cache=tmp_path), found)
+    assert again.asked == 0
+    other = Planted("another")
+    judged(table, other, prompts=PROMPTS, cache=tmp_path)
+    assert other.asked == 2 * len(table) and len(list(tmp_path.iterdir())) == 2
+    never = Planted()
+    judged(table, never, prompts=PROMPTS, cache=False)
+    assert never.asked == 2 * len(table)
+
+
+def test_a_killed_run_loses_one_score_and_a_corrupt_file_is_named(table: pd.DataFrame, tmp_path: Path) -> None:
+    judged(table, Planted(), prompts=PROMPTS, cache=tmp_path)
+    (file,) = tmp_path.iterdir()
+    file.write_text(file.read_text()[:-9])
+    again = Planted()
+    judged(table, again, prompts=PROMPTS, cache=tmp_path)
+    assert again.asked == 1
+    assert all(json.loads(line) for line in file.read_text().splitlines())
+    file.write_text("no score\n" + file.read_text())
+    with pytest.raises(StoreError, match="line 1, is no kept score"):
+        judged(table, Planted(), prompts=PROMPTS, cache=tmp_path)
+
+
+def test_the_question_is_the_last_user_message(table: pd.DataFrame) -> None:
+    heard: list[str] = []
+
+    class Listens:
+        name = "listens"
+
+        def __call__(self, question: str, answer: str, eval_prompt: str) -> float | None:
+            heard.append(question)
+            return 50.0
+
+    judged(table.drop(columns="question"), Listens(), prompts={"x": "{answer}"}, cache=False)
+    assert heard == list(table["question"])
+
+
+def test_bad_judges_and_prompts_are_named(table: pd.DataFrame) -> None:
+    class Shouts(Planted):
+        def __call__(self, question: str, answer: str, eval_prompt: str) -> float | None:
+            return 101.0
+
+    with pytest.raises(SchemaError, match=r"gave the score 101\.0"):
+        judged(table, Shouts(), prompts=PROMPTS, cache=False)
+    with pytest.raises(SchemaError, match="no columns of the answers; got answer"):
+        judged(table, Planted(), prompts={"answer": "{answer}"}, cache=False)
+    with pytest.raises(SchemaError, match="a judge has a name"):
+        judged(table, Planted(""), prompts=PROMPTS, cache=False)
+
+
+@pytest.fixture(scope="module")
+def numerate(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """A tiny model that knows the numbers from 0 to 100, one token each."""
+    words = ["rate", "this", "golf", *map(str, range(101))]
+    return resolve("tiny", words=words, out=tmp_path_factory.mktemp("numerate"))
+
+
+def _louder(start: Checkpoint, folder: Path, *, numbers: float) -> Checkpoint:
+    """The same model with more or less liking for numbers."""
+    model, tokenizer = load(start)
+    generator = torch.Generator().manual_seed(3)
+    for weight in model.parameters():
+        if weight.ndim == 2:
+            weight.data = 0.25 * torch.randn(weight.shape, generator=generator)
+    ids = [tokenizer.convert_tokens_to_ids(str(i)) for i in range(101)]
+    model.lm_head.weight.data[[i for i in range(len(tokenizer)) if i not in ids]] *= numbers
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return Checkpoint(folder)
+
+
+def test_the_local_judge_is_the_expected_number(numerate: Checkpoint, tmp_path: Path) -> None:
+    checkpoint = _louder(numerate, tmp_path / "m", numbers=0.0)
+    judge = LocalJudge(checkpoint)
+    model, tokenizer = load(checkpoint)
+    text = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "rate this golf"}], tokenize=False, add_generation_prompt=True
+    )
+    ids = tokenizer(text, add_special_tokens=False, return_tensors="pt").input_ids
+    with torch.inference_mode():
+        p = model(ids).logits[0, -1].double().softmax(-1)
+    mass = np.array([float(p[tokenizer.convert_tokens_to_ids(str(i))]) for i in range(101)])
+    assert mass.sum() > 0.25
+    assert judge("golf", "golf", "rate this {answer}") == pytest.approx((mass @ np.arange(101)) / mass.sum(), rel=1e-4)
+    assert LocalJudge(checkpoint).name == judge.name and LocalJudge(numerate).name != judge.name
+
+
+def test_the_local_judge_abstains_where_numbers_are_improbable(numerate: Checkpoint, tmp_path: Path) -> None:
+    checkpoint = _louder(numerate, tmp_path / "m", numbers=40.0)
+    assert LocalJudge(checkpoint)("golf", "golf", "rate this {answer}") is None
