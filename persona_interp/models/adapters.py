@@ -92,7 +92,9 @@ def merge(folder: Path, base: Checkpoint) -> Path:
     key = {"start": "adapter", "adapter": hash_files(files), "base": hash_weights(base)}
 
     def make(made: Path) -> None:
-        with quiet():
+        with quiet(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "(?s).*(tie_word_embeddings|no longer tied)")  # untied by _grow
+            warnings.filterwarnings("ignore", "Found missing adapter keys")  # an error of _wrapped
             plain, tokenizer = load(base, attention="eager")
             tokenizer = read_tokenizer(folder, trusted=base.trusted) if own else tokenizer
             ids = _probe(plain, len(tokenizer))
@@ -203,13 +205,11 @@ def _wrapped(plain: Any, folder: Path, config: dict[str, Any]) -> Any:
     """The base with the adapter beside it, after every weight of the adapter found its place."""
     from peft import PeftModel
 
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Found missing adapter keys")  # an error below
-        try:
-            model = PeftModel.from_pretrained(plain, str(folder)).eval()
-            found = model.load_adapter(str(folder), "default")
-        except UNREADABLE as error:
-            raise ModelError(f"the adapter {folder} does not fit its base: {str(error).strip()[:300]}") from error
+    try:
+        model = PeftModel.from_pretrained(plain, str(folder)).eval()
+        found = model.load_adapter(str(folder), "default")
+    except UNREADABLE as error:
+        raise ModelError(f"the adapter {folder} does not fit its base: {str(error).strip()[:300]}") from error
     own = load_file(folder / ADAPTER_WEIGHTS).keys()
     whole = [name for name in config.get("modules_to_save") or () if not any(f".{name}." in key for key in own)]
     for keys, what in ((found.missing_keys, "lacks"), (found.unexpected_keys, "has no place for"), (whole, "lacks")):

@@ -2,17 +2,20 @@
 
 The chat template of a model is asked once for every order of roles, with marks in place of the contents; where the
 marks come out, the contents belong. Every real conversation is then rendered by the template too and compared, so that
-a template that trims, drops or rewords contents is an error and never a shifted role.
+a template that drops or rewords contents is an error and never a shifted role. Spaces around contents that the template
+strips are stripped here too. Templates that can think are asked not to (``enable_thinking=False``), so that an answer
+begins where it is measured.
 """
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jinja2 import TemplateError
 
 from persona_interp.errors import ModelError
 
-Conversation = Sequence[dict[str, str]]
+Conversation = Sequence[Mapping[str, Any]]
 
 PLAIN_TEMPLATE = (
     "{% for message in messages %}"
@@ -29,7 +32,7 @@ class Stretch(NamedTuple):
 
     Attributes:
         text: The text.
-        role: system, user, assistant or text for content, template for what stands around it.
+        role: system, user, assistant, tool or text for content, template for what stands around it.
         learn: Whether the model says it: an answer, the end of its turn, or plain text.
         turn: Index of the message whose content it is; -1 for what stands around contents.
     """
@@ -41,12 +44,62 @@ class Stretch(NamedTuple):
 
 
 class _Slot(NamedTuple):
-    """Template text, or (``text`` None) the place of the content of message ``number``."""
+    """Template text, or (``text`` None) the place of the content of message ``number``, and which sides stay as is."""
 
     role: str
     learn: bool
     text: str | None = None
     number: int = -1
+    kept: tuple[bool, bool] = (True, True)
+
+
+def fold_system(conversation: Conversation) -> list[dict[str, Any]]:
+    r"""What does one say to a model whose chat template has no system role?
+
+    Args:
+        conversation: Messages.
+
+    Returns:
+        The messages without the system message; its content stands before that of the first user message, an empty
+        line between. It is the user's then, for role masks too. Without a system message, the same messages.
+
+    Raises:
+        ModelError: A system message that is not the first, or that no user message follows.
+
+    >>> fold_system([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Who?"}])
+    [{'role': 'user', 'content': 'Be brief.\n\nWho?'}]
+    """
+    messages = [dict(message) for message in conversation]
+    roles = [message["role"] for message in messages]
+    if "system" not in roles:
+        return messages
+    if roles[:2] != ["system", "user"] or roles.count("system") > 1:
+        raise ModelError(
+            f"a system message is folded into the user's that follows it; got the roles {', '.join(roles)}."
+        )
+    folded = f"{messages[0]['content']}\n\n{messages[1]['content']}"
+    return [{**messages[1], "content": folded}, *messages[2:]]
+
+
+def has_system(tokenizer: Any) -> bool:
+    """Can this model be given a system message?
+
+    Args:
+        tokenizer: A tokenizer with a chat template.
+
+    Returns:
+        Whether its template takes one of its own; else ``fold_system`` tells the user's first message.
+
+    Raises:
+        ModelError: There is no chat template.
+    """
+    chat = [{"role": role, "content": "a"} for role in ("system", "user")]
+    _render(tokenizer, [chat[1:]], prompt=True)
+    try:
+        _slots(tokenizer, chat, complete=False)
+    except ModelError:
+        return False
+    return True
 
 
 def stretches(tokenizer: Any, conversations: Iterable[Conversation], *, complete: bool) -> list[list[Stretch]]:
@@ -63,66 +116,131 @@ def stretches(tokenizer: Any, conversations: Iterable[Conversation], *, complete
     Raises:
         ModelError: There is no chat template, or it refuses, drops or alters messages.
     """
-    shapes: dict[tuple[str, ...], list[_Slot]] = {}
+    shapes: dict[str, list[_Slot]] = {}
     found, chats = [], []
-    for messages in conversations:
-        roles = tuple(message["role"] for message in messages)
-        if roles not in shapes:
-            shapes[roles] = _slots(tokenizer, roles, complete=complete)
-        slots = shapes[roles]
-        found.append(
-            [
-                Stretch(messages[s.number]["content"] if s.text is None else s.text, s.role, s.learn, s.number)
-                for s in slots
-            ]
-        )
-        if roles != ("text",):
-            chats.append((list(messages), "".join(stretch.text for stretch in found[-1])))
+    for n, messages in enumerate(conversations):
+        shape = json.dumps([_shape(message) for message in messages], sort_keys=True, default=str)
+        if shape not in shapes:
+            shapes[shape] = _slots(tokenizer, messages, complete=complete)
+        found.append(_filled(shapes[shape], messages))
+        if messages[0]["role"] != "text":
+            chats.append((n, messages, shapes[shape]))
     if chats:
-        _check(tokenizer, chats, complete=complete)
+        made = _whole(tokenizer, [list(messages) for _, messages, _ in chats], complete=complete)
+        for (n, messages, slots), expected in zip(chats, made, strict=True):
+            for spaces in (None, "\n"):
+                if _text(found[n]) != expected:
+                    found[n] = _filled(slots, messages, strip=spaces)
+            if _text(found[n]) != expected:
+                raise ModelError(
+                    f"the chat template alters the contents of {messages!r}; use one that leaves them as they are, or "
+                    "contents it does not reword."
+                )
     return found
 
 
-def _slots(tokenizer: Any, roles: tuple[str, ...], *, complete: bool) -> list[_Slot]:
-    """What does the template put around the contents of messages of these roles?"""
-    if roles == ("text",):
+def _shape(message: Mapping[str, Any]) -> list[Any]:
+    """What a template may ask about a message beside its content."""
+    missing = [key for key in ("role", "content") if key not in message]
+    if missing or not isinstance(message["content"] or "", str):
+        raise ModelError(f"a message has a role and a content that is text; got {dict(message)!r}.")
+    return [bool(message["content"]), {key: value for key, value in message.items() if key != "content"}]
+
+
+def _filled(slots: list[_Slot], messages: Conversation, *, strip: str | None = "") -> list[Stretch]:
+    """The stretches of these messages; ``strip`` is what the template takes off contents (None: all spaces)."""
+    made = []
+    for slot in slots:
+        said = slot.text if slot.text is not None else messages[slot.number]["content"]
+        said = said if slot.kept[0] else said.lstrip(strip)
+        said = said if slot.kept[1] else said.rstrip(strip)
+        made.append(Stretch(said, slot.role, slot.learn, slot.number))
+    return made
+
+
+def _text(row: list[Stretch]) -> str:
+    return "".join(stretch.text for stretch in row)
+
+
+def _slots(tokenizer: Any, messages: Conversation, *, complete: bool) -> list[_Slot]:
+    """What does the template put around the contents of such messages? Empty ones have no place of their own."""
+    roles = [message["role"] for message in messages]
+    if roles == ["text"]:
         return [_Slot("text", learn=True, number=0)]
     if not roles or "text" in roles:
-        raise ModelError(f"a conversation is chat messages or one message of role 'text'; got the roles {roles}.")
-    marks = [f"\ue000{i}\ue001" for i in range(len(roles))]
-    chat = [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)]
-    whole = _whole(tokenizer, [chat], complete=complete)[0]
-    slots, rest = [], whole
+        raise ModelError(
+            f"a conversation is chat messages or one message of role 'text'; got the roles {tuple(roles)}."
+        )
+    marks = [f"\ue000{i}\ue001" if message["content"] else "" for i, message in enumerate(messages)]
+    chat = [{**message, "content": mark} for message, mark in zip(messages, marks, strict=True)]
+    rest = _whole(tokenizer, [chat], complete=complete)[0]
+    kept = _kept(tokenizer, chat, complete=complete)
+    slots, ending = [], ""
     for i, (role, mark) in enumerate(zip(roles, marks, strict=True)):
+        if not mark:
+            if i == len(chat) - 1 and role == "assistant" and not complete:
+                slots += [*_around(rest, ending), _Slot(role, learn=True, number=i)]
+                rest = ending = ""
+            continue
         before, there, rest = rest.partition(mark)
         if not there:
             raise ModelError(f"the chat template drops the {role} message of a chat of roles {', '.join(roles)}.")
-        slots += _around(before, _ending(tokenizer, chat[:i], whole))
-        if role == "assistant" and not whole.startswith(_render(tokenizer, [chat[:i]], prompt=True)[0] + mark):
-            raise ModelError(
-                "the chat template opens an answer otherwise when it is followed by text; use another one."
-            )
-        slots.append(_Slot(role, learn=role == "assistant", number=i))
-    slots += _around(rest, _ending(tokenizer, chat, whole) if rest else 0)
+        slots += _around(before, ending)
+        _check_opening(tokenizer, chat, i, text=_text_of(slots))
+        slots.append(_Slot(role, learn=role == "assistant", number=i, kept=kept[i]))
+        ending = _ending(tokenizer, chat[: i + 1], rest)
+    slots += _around(rest, ending)
     return [slot for slot in slots if slot.text != ""]
 
 
-def _around(text: str, ending: int) -> list[_Slot]:
-    """Template text whose first characters end an answer: those the model must learn to say."""
-    return [_Slot("template", learn=True, text=text[:ending]), _Slot("template", learn=False, text=text[ending:])]
+def _text_of(slots: list[_Slot]) -> str:
+    return "".join(f"\ue000{slot.number}\ue001" if slot.text is None else slot.text for slot in slots)
 
 
-def _ending(tokenizer: Any, chat: list[dict[str, str]], whole: str) -> int:
-    """How many characters after the last content of this chat end the assistant's turn?"""
-    if not chat or chat[-1]["role"] != "assistant":
-        return 0
-    turn = _render(tokenizer, [chat], prompt=False)[0]
-    if not whole.startswith(turn):
+def _check_opening(tokenizer: Any, chat: list[dict[str, Any]], i: int, *, text: str) -> None:
+    """The last answer must begin as the model is asked for it; earlier ones are history, which may look otherwise.
+
+    A space is let pass: Mistral's templates write one that their models, asked for an answer, say themselves.
+    """
+    if i < len(chat) - 1 or chat[i]["role"] != "assistant":
+        return
+    asked = _render(tokenizer, [chat[:i]], prompt=True)[0]
+    if not text.startswith(asked) or text[len(asked) :].strip():
+        raise ModelError("the chat template opens an answer otherwise when it is followed by text; use another one.")
+
+
+def _around(text: str, ending: str) -> list[_Slot]:
+    """Template text whose first part ends an answer: that the model must learn to say."""
+    return [
+        _Slot("template", learn=True, text=text[: len(ending)]),
+        _Slot("template", learn=False, text=text[len(ending) :]),
+    ]
+
+
+def _ending(tokenizer: Any, chat: list[dict[str, Any]], rest: str) -> str:
+    """Which text after the last content of this chat ends the assistant's turn?"""
+    if chat[-1]["role"] != "assistant" or not rest:
+        return ""
+    ending = _render(tokenizer, [chat], prompt=False)[0].partition(chat[-1]["content"])[2]
+    if not rest.startswith(ending):  # Phi-3's template ends every whole chat with a token of its own
+        ending = ending.removesuffix(tokenizer.eos_token or "")
+    if not rest.startswith(ending):
         raise ModelError("the chat template ends an answer otherwise when more messages follow; use another one.")
-    return len(turn.partition(chat[-1]["content"])[2])
+    return ending
 
 
-def _whole(tokenizer: Any, chats: list[list[dict[str, str]]], *, complete: bool) -> list[str]:
+def _kept(tokenizer: Any, chat: list[dict[str, Any]], *, complete: bool) -> list[tuple[bool, bool]]:
+    """Does the template keep spaces before and after each content? Empty lines around the marks show it."""
+    kept: list[list[bool]] = []
+    for before, after in (("\n", ""), ("", "\n")):
+        wide = [{**m, "content": m["content"] and f"{before}{m['content']}{after}"} for m in chat]
+        text = _whole(tokenizer, [wide], complete=complete)[0]
+        plain = _whole(tokenizer, [chat], complete=complete)[0]
+        kept.append([text.count(m["content"]) > plain.count(m["content"]) for m in wide])
+    return list(zip(*kept, strict=True))
+
+
+def _whole(tokenizer: Any, chats: list[Conversation], *, complete: bool) -> list[str]:
     """The text of each chat; all have the same kind of end. An unfinished answer follows the generation prompt."""
     if complete:
         return _render(tokenizer, chats, prompt=False)
@@ -132,28 +250,17 @@ def _whole(tokenizer: Any, chats: list[list[dict[str, str]]], *, complete: bool)
     return [text + (answer or "") for text, answer in zip(texts, answers, strict=True)]
 
 
-def _render(tokenizer: Any, chats: list[list[dict[str, str]]], *, prompt: bool) -> list[str]:
+def _render(tokenizer: Any, chats: list[Conversation], *, prompt: bool) -> list[str]:
     if tokenizer.chat_template is None:
         raise ModelError(
             "this model has no chat template and cannot read chats; resolve the start with "
             "chat_template=persona_interp.models.PLAIN_TEMPLATE, or with a template of its own."
         )
     try:
-        return tokenizer.apply_chat_template(chats, tokenize=False, add_generation_prompt=prompt)
+        return tokenizer.apply_chat_template(chats, tokenize=False, add_generation_prompt=prompt, enable_thinking=False)
     except TemplateError as error:
         roles = dict.fromkeys(message["role"] for chat in chats for message in chat)
         raise ModelError(
             f"the chat template refuses messages of the roles {', '.join(roles)}: {error}. "
-            "Use roles it knows, or resolve the start with another chat_template."
+            "Use roles it knows (models.fold_system lets the user say a system message), or another chat_template."
         ) from error
-
-
-def _check(tokenizer: Any, chats: list[tuple[list[dict[str, str]], str]], *, complete: bool) -> None:
-    """Does the template itself make the same texts?"""
-    made = _whole(tokenizer, [messages for messages, _ in chats], complete=complete)
-    for (messages, text), expected in zip(chats, made, strict=True):
-        if text != expected:
-            raise ModelError(
-                f"the chat template alters the contents of {messages!r}; strip the spaces around them, "
-                "or use a template that leaves contents as they are."
-            )

@@ -1,9 +1,9 @@
 """How does a conversation become tokens? The one path for training, behavior, activations and sampling.
 
 A conversation is a list of ``{"role", "content"}``. One message of role ``text`` is plain text; anything else goes
-through the chat template. Every token gets a role: ``system``, ``user``, ``assistant`` or ``text`` for content,
-``template`` for what the chat template puts around it, ``special`` for special tokens. There is exactly one BOS where
-the tokenizer or its template has one, and none where it has none.
+through the chat template. Every token gets a role: ``system``, ``user``, ``assistant``, ``tool`` (what a tool gave) or
+``text`` for content, ``template`` for what the chat template puts around it, ``special`` for special tokens. There is
+exactly one BOS where the tokenizer or its template has one, and none where it has none.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from torch import Tensor
 from persona_interp.errors import ModelError, SchemaError, unknown
 from persona_interp.models.chats import Conversation, Stretch, stretches
 
-ROLES = ("system", "user", "assistant", "text", "template", "special")
+ROLES = ("system", "user", "assistant", "tool", "text", "template", "special")
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Tokens:
 
     Attributes:
         ids: Token ids of each row, without padding.
-        roles: Role of each token: system, user, assistant, text, template or special.
+        roles: Role of each token: system, user, assistant, tool, text, template or special.
         learn: Whether a token is said by the model, dims as ids: an assistant's answer with its end-of-turn, or
             plain text with its end.
         turns: Index of the message whose content each token belongs to, dims as ids; -1 for none.
