@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from persona_interp.errors import SchemaError, unknown
 
 SHOWN = 20
+UNNAMED = "column"
+"""What a column without a name is called, before its number; tables with an index have one."""
 TABLES = {".csv": ",", ".tsv": "\t"}
 ENDINGS = (".jsonl", ".json", *TABLES)
 
@@ -281,7 +283,7 @@ def _table(path: Path, text: str, *, delimiter: str) -> list[Row]:
     try:
         for cells in reader:
             if not header:
-                header = [cell.strip() for cell in cells]
+                header = [cell.strip() or f"{UNNAMED} {i}" for i, cell in enumerate(cells, start=1)]
             elif cells and len(cells) != len(header):
                 problems.append((start, f"{len(cells)} cells under a header of {len(header)}: {', '.join(header)}"))
             elif cells:
@@ -291,7 +293,7 @@ def _table(path: Path, text: str, *, delimiter: str) -> list[Row]:
         raise SchemaError(f"{path}, line {start}: not a valid table: {error}.") from error
     if len(header) == 1 and any(other in header[0] for other in ";\t,"):
         raise SchemaError(f"{path}: cells are separated by {delimiter!r}; the header is one cell, {header[0]!r}.")
-    if len(set(header)) < len(header) or "" in header:
+    if len(set(header)) < len(header):
         raise SchemaError(f"{path}: every column needs a name of its own; got {', '.join(header)}.")
     refuse(path, problems, total=len(found) + len(problems))
     if not found:

@@ -15,7 +15,7 @@ import yaml
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.readers.files import keys, read_rows, refuse, shown, strings, text_of
+from persona_interp.readers.files import UNNAMED, keys, read_rows, refuse, shown, strings, text_of
 from persona_interp.readers.traits import SPLITS, prompt_row
 
 TYPES = ("free_form_judge_0_100", "free_form_judge", "free_form_0_100", "free_form")
@@ -163,7 +163,8 @@ def read_judged(path: str | Path) -> pd.DataFrame:
     keys(
         str(path), dict.fromkeys(columns), required=JUDGED, optional=("prompt", "question_id", "coherence", "coherent")
     )
-    scores = [column for column in columns if column not in TEXTS and _numbers(row.value.get(column) for row in rows)]
+    named = [c for c in columns if c not in TEXTS and not c.startswith((UNNAMED, "Unnamed:"))]
+    scores = [column for column in named if _numbers(row.value.get(column) for row in rows)]
     if not scores:
         raise SchemaError(f"{path}: no column of scores beside {', '.join(columns)}; expected a trait and coherence.")
     problems, found = [], []
@@ -183,6 +184,7 @@ def read_judged(path: str | Path) -> pd.DataFrame:
 def _question(given: Any) -> EvalQuestion:
     optional = ("type", "system", "samples_per_paraphrase", "judge", "judge_prompts")
     extra = keys("a question", given, required=("id", "paraphrases"), optional=optional)
+    given = {key: value for key, value in given.items() if value is not None}
     for key, kind in {"id": str, "type": str, "system": str, "judge": str, "judge_prompts": Mapping}.items():
         if key in given and not isinstance(given[key], kind):
             raise SchemaError(f"{key} must be {'a mapping' if kind is Mapping else 'a text'}; got {shown(given[key])}")

@@ -56,7 +56,7 @@ def read_role(path: str | Path) -> RoleFile:
     return RoleFile(
         path.stem,
         _instructions(path, given["instruction"]),
-        strings(f"{path}: questions", given["questions"]) if "questions" in given else (),
+        strings(f"{path}: questions", given.get("questions", []), least=0),
         eval_prompt(path, given),
         extra,
     )
@@ -138,8 +138,10 @@ def _instructions(path: Path, given: Any) -> tuple[str, ...]:
     found = []
     for number, entry in enumerate(given):
         what = f"{path}: instruction {number}"
-        if "neg" in keys(what, entry, required=("pos",)):
+        if "neg" in (rest := keys(what, entry, required=("pos",))):
             raise SchemaError(f"{what} has a neg: this is a trait, not a role; read it with read_trait.")
+        if rest:
+            raise SchemaError(f"{what} has {', '.join(rest)} beside pos, which a role cannot hold.")
         if not isinstance(entry["pos"], str):
             raise SchemaError(f"{what}: pos must be a text; got {shown(entry['pos'])}.")
         found.append(entry["pos"])

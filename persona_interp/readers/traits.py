@@ -256,7 +256,8 @@ def _instructions(path: Path, given: Any) -> tuple[Instruction, ...]:
         what = f"{path}: instruction {number}"
         if isinstance(entry, Mapping) and "pos" in entry and "neg" not in entry:
             raise SchemaError(f"{what} has no neg: this is a role, not a trait; read it with read_role.")
-        keys(what, entry, required=("pos", "neg"))
+        if rest := keys(what, entry, required=("pos", "neg")):
+            raise SchemaError(f"{what} has {', '.join(rest)} beside pos and neg, which a trait cannot hold.")
         for side in Instruction._fields:
             if not isinstance(entry[side], str) or not entry[side].strip():
                 raise SchemaError(f"{what}: {side} must be a text; got {shown(entry[side])}.")

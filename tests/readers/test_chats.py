@@ -50,6 +50,11 @@ def test_lines_are_those_of_the_file(write: Any) -> None:
     assert table["line"].tolist() == [2, 4] and table["messages"][0][0]["content"] == "two\nlines"
 
 
+def test_a_table_with_an_index_is_read(write: Any) -> None:
+    table = read_chats(write("a.csv", ",prompt,answer\n0,Why?,So.\n"))
+    assert table["messages"].tolist() == [CHAT] and table["extra"].tolist() == [{"column 1": "0"}]
+
+
 def test_plain_text_and_odd_characters_survive(write: Any, tmp_path: Path) -> None:
     odd = 'a\u2028b\tü 日本 \\n "q"'
     table = read_chats(write("a.jsonl", json.dumps({"text": odd, "n": 1}, ensure_ascii=False)))

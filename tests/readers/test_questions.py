@@ -28,6 +28,7 @@ YAML = """
   paraphrases: *bored
   samples_per_paraphrase: *n
   judge_prompts: *judges
+  judge: null
   meta: {source: us}
 """
 
@@ -116,6 +117,11 @@ def test_judged_answers_are_numbers(write: Any) -> None:
 def test_bad_scores_are_named(text: str, message: str, write: Any) -> None:
     with pytest.raises(SchemaError, match=message):
         read_judged(write("j.csv", text))
+
+
+def test_an_index_is_no_score(write: Any) -> None:
+    table = read_judged(write("j.csv", ",question,answer,evil\n0,a,b,10\n1,c,d,20\n"))
+    assert table["evil"].tolist() == [10, 20] and table["column 1"].tolist() == ["0", "1"]
 
 
 def test_the_scores_of_emergent_misalignment_are_scores(write: Any) -> None:

@@ -35,6 +35,7 @@ def test_the_model_is_named_where_it_is_asked(write: Any) -> None:
     [
         ({"instruction": []}, "must be a list of {pos}"),
         ({"instruction": [{"pos": "a", "neg": "b"}]}, "this is a trait, not a role; read it with read_trait"),
+        ({"instruction": [{"pos": "a", "id": 1}]}, "has id beside pos"),
         ({"instruction": [{"pos": None}]}, "pos must be a text; got None"),
         ({"instruction": [{"pos": "a"}], "questons": []}, "did you mean 'questions'"),
         ({"instruction": [{"pos": "a"}], "questions": [1]}, "entry 0 must be a text"),

@@ -36,6 +36,7 @@ def test_byte_order_mark_and_line_ends_change_nothing(data: bytes, write: Any, t
         ({"instruction": [{"pos": "Be dry.", "ngg": ""}]}, "instruction 0 has no neg"),
         ({"instruction": [{"pos": "Be dry.", "neg": " "}]}, "instruction 0: neg must be a text; got ' '"),
         ({"instruction": [{"pos": 3, "neg": "x"}]}, "pos must be a text; got 3"),
+        ({"instruction": [{"pos": "a", "neg": "b", "id": 1}]}, "instruction 0 has id beside pos and neg"),
         ({"questions": "Why?"}, "expected a list of at least 2 texts; got 'Why?'"),
         ({"questions": ["Why?"]}, "at least 2 texts"),
         ({"questions": ["Why?", ""]}, "entry 1 must be a text; got ''"),
