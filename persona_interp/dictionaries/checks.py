@@ -89,26 +89,31 @@ def _causes(found: Evidence) -> Iterator[dict[str, Any]]:
         yield _row("layer", best[LAYER].fvu, found.here, RED if cause == LAYER else GREEN, text)
     if found.scales:
         factor = min(found.scales, key=lambda repair: repair.fvu)
-        light = RED if cause in (SCALE, NORM) else GREEN
+        light = RED if cause in (SCALE, NORM) and cause in found.helping else GREEN
         text = f"best factor on {_of(factor)}: {factor.factor:.3g}, which leaves {factor.fvu:.3f}; {_here(found)}"
         yield _row("scale", factor.factor, 1.0, light, text)
     if found.normalizations:
         way = min(found.normalizations, key=lambda repair: repair.fvu)
         text = f"best normalization: {way.name}, which leaves {way.fvu:.3f} unexplained; {_here(found)}"
-        yield _row("normalization", way.fvu, found.here, RED if cause == NORM else GREEN, text)
-    elif found.states_normalization:
-        text = f"its folder says {found.facts['normalize_activations']}, but it fits raw residuals: a stale flag"
-        yield _row("normalization", found.here, found.here, GREEN, text)
+        if found.states_normalization:
+            told = "fits no worse so" if found.unfolded_by_statement else "fits raw residuals better: a stale flag"
+            text += f"; its folder says {found.facts['normalize_activations']}, and it {told}"
+        light = GREEN if cause != NORM else RED if NORM in found.helping else AMBER
+        yield _row("normalization", way.fvu, found.here, light, text)
     if BOS in best:
         text = f"{best[BOS].name} {best[BOS].fvu:.3f} is unexplained; as read {found.here:.3f}"
         text += f"; {found.expects_bos}" if found.expects_bos else ""
         yield _row(
             "bos", best[BOS].fvu, found.here, RED if BOS in found.helping and cause == BOS else _note(found), text
         )
+    if len(found.openings) == 2:
+        text = "unexplained at the first tokens of documents, as read beside the other BOS handling"
+        light = AMBER if cause == BOS and found.opens_otherwise else GREEN
+        yield _row("first token", found.openings["read"], found.openings["toggled"], light, text)
     if not math.isnan(found.first):
-        bad = cause == BOS and found.rest <= 0.5 * found.here
-        text = "unexplained at the first token of documents, beside all others"
-        yield _row("first token", found.first, found.rest, RED if bad else GREEN, text)
+        text = "unexplained at first tokens without BOS, beside all others"
+        light = AMBER if cause == BOS and found.opens_otherwise else GREEN
+        yield _row("no BOS", found.first, found.rest, light, text)
     share = max(found.precision.exact.values(), default=0.0)
     complaint = found.precision.complaint
     light = GREEN if not complaint else RED if not found.precision.finite else AMBER
@@ -143,6 +148,7 @@ def _sentence(found: Evidence, light: str) -> str:
     if found.cause == LAYER:
         name = repair.name if repair else "another hook"
         return f"wrong layer: it says {found.hook} but fits {name}{fixed}"
+    repair = repair or (found.stated if found.cause == NORM else None)
     if found.cause in (SCALE, NORM) and repair:
         how = f"multiply {_of(repair)} by {repair.factor:.3g}" if repair.factor != 1 else f"it expects {repair.name}"
         return f"{found.cause}: {how}{fixed}"

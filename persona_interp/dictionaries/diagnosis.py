@@ -22,7 +22,17 @@ from persona_interp.dictionaries.fidelity import FITS_FVU, measure
 from persona_interp.dictionaries.harvest import WHERE, some_tokens
 from persona_interp.dictionaries.places import located, neighbors
 from persona_interp.dictionaries.precision import precision
-from persona_interp.dictionaries.repairs import Repair, fvu, kept, normalizations, read, scales, stranger, toggle_bos
+from persona_interp.dictionaries.repairs import (
+    Repair,
+    best_factor,
+    fvu,
+    kept,
+    normalizations,
+    parts,
+    read,
+    stranger,
+    toggle_bos,
+)
 from persona_interp.models import Checkpoint, Tokens, boot
 from persona_interp.models.tokens import added_bos
 
@@ -107,23 +117,32 @@ def examine(dictionary: Dictionary, bridge: Any, tokens: Tokens, *, where: tuple
     found.here = fvu(dictionary, acts)
     found.fidelity = measure(dictionary, bridge, tokens, where=where)
     _describe(found, dictionary, acts)
-    first = seen.first[some]
-    alike = seen.acts[hook][some]
-    found.first, found.rest = _fvu_of(dictionary, alike[first], alike), fvu(dictionary, kept(alike[~first]))
-    found.roles = {
-        role: _fvu_of(dictionary, kept(alike[torch.as_tensor(seen.roles[some.numpy()] == role)]), alike)
-        for role in where
-    }
+    everything = seen.acts[hook]
+    found.first = _fvu_of(dictionary, kept(everything, of=seen.first), everything)
+    found.rest = _fvu_of(dictionary, kept(everything, of=~seen.first), everything)
+    for role in where:
+        of = torch.as_tensor(seen.roles == role)
+        found.roles[role] = _fvu_of(dictionary, kept(everything, of=of), everything)
     if bos is not None:
-        toggled = read(bridge, toggle_bos(tokens, bos), hooks=[hook], where=where).acts[hook]
-        found.toggled = fvu(dictionary, kept(toggled[some]))
-    if found.here > FITS_FVU:
-        found.scales, found.normalizations = scales(dictionary, acts), normalizations(dictionary, acts)
-        found.null = stranger(dictionary, acts)
+        other = read(bridge, toggle_bos(tokens, bos), hooks=[hook], where=where)
+        found.toggled = fvu(dictionary, kept(other.acts[hook])[some % len(kept(other.acts[hook]))])
+        for key, one in (("read", seen), ("toggled", other)):
+            ordinary = kept(one.acts[hook], of=one.opening)
+            enough = (
+                len(ordinary) >= int(one.opening.sum()) / 2
+            )  # else they are attention sinks, which nobody describes
+            found.openings[key] = _fvu_of(dictionary, ordinary if enough else ordinary[:0], one.acts[hook])
     norms = seen.norms[hook]
-    everything, width = (norms, acts.norm(dim=-1)), dictionary.d_in**0.5
-    found.implied = [width / float(of.mean()) for of in everything]
-    found.implied += [top / float(of.pow(2).mean().sqrt()) for of in everything for top in (width, 1.0)]
+    samples, width = (norms, acts.norm(dim=-1)), dictionary.d_in**0.5
+    found.implied = [width / float(of.mean()) for of in samples]
+    found.implied += [top / float(of.pow(2).mean().sqrt()) for of in samples for top in (width, 1.0)]
+    factor = facts.get("scaling_factor") or found.implied[0]
+    found.stated = Repair("input", factor, fvu(dictionary, acts, gain=factor))
+    found.scales = [best_factor(lambda factor: fvu(dictionary, acts, gain=factor), name="input")]
+    found.normalizations = normalizations(dictionary, acts)
+    if found.here > FITS_FVU:
+        found.scales += parts(dictionary, acts)
+        found.null = stranger(dictionary, acts)
     return found
 
 

@@ -18,13 +18,15 @@ LAYER, SCALE, NORM, BOS, DTYPE, OTHER = CAUSES = (
     "dtype",
     "made for another model",
 )
-# A repair counts when the unexplained fraction falls to this share of what it was ...
-HELPS = {LAYER: 0.9, SCALE: 0.8, NORM: 0.8, BOS: 0.8}
-FIRST = 0.5  # ... to half when first tokens are merely left out: they are unlike the rest in every model
+# A repair counts when the unexplained fraction falls to this share of what it was
+HELPS = {LAYER: 0.9, SCALE: 0.9, NORM: 0.8, BOS: 0.8}
+OPENING = 0.5  # share to which the first tokens' fraction falls with the other BOS handling
+FIRST, MUCH = 3.0, 0.3  # first tokens without BOS: times the fraction of the others, and at least this
 SIMPLER = 0.8  # a normalization has to leave this much less than the best plain factor
 STRANGE = 0.8  # share of the null from which on a dictionary knows nothing of these residuals
 SAME = 0.15  # relative difference up to which two factors are one
-AROUND_ONE = 1.25  # factors within this of 1 are shrinkage, not a fault
+AROUND_ONE = 1.5  # factors within this of 1 are shrinkage, not a fault
+STALE = 1.1  # times the fraction as it is, from which on a stated normalization was folded after all
 
 
 @dataclass
@@ -39,12 +41,14 @@ class Evidence:
         precision: What is known of its dtype.
         here: As it is, at its hook; inf where it cannot be read there.
         layers: At other hooks.
-        scales: With the best factor on the residual or a part of the weights; searched where it does not fit.
+        scales: With the best factor on the residual, and where it does not fit on parts of the weights.
         normalizations: With normalizations that a training may have used.
+        stated: With the factor of its folder, or the one that its training would have used on these residuals.
         implied: Factors that training codes derive from the norms of these residuals.
         toggled: With a BOS where there is none, or without it.
-        first: Of first tokens, over the variance of all.
+        first: Of tokens that open a document without BOS, over the variance of all; NaN for none.
         rest: Of all others.
+        openings: Of the first tokens measured, as "read" and with BOS "toggled"; NaN where they are attention sinks.
         adds_bos: Does the tokenizer put a BOS before plain text?
         starts_with_bos: Share of documents that began with one.
         null: Of residuals turned at random, at the best factor.
@@ -65,8 +69,10 @@ class Evidence:
     normalizations: list[Repair] = field(default_factory=list)
     implied: list[float] = field(default_factory=list)
     toggled: float = math.nan
+    stated: Repair | None = None
     first: float = math.nan
     rest: float = math.nan
+    openings: dict[str, float] = field(default_factory=dict)
     adds_bos: bool = False
     starts_with_bos: float = 0.0
     null: float = math.inf
@@ -117,6 +123,17 @@ class Evidence:
         return self.facts.get("normalize_activations") in ("expected_average_only_in", "covariance_whitening")
 
     @property
+    def unfolded_by_statement(self) -> bool:
+        """Does it say so, and not fit clearly worse for it?"""
+        return self.states_normalization and self.stated is not None and self.stated.fvu <= STALE * self.here
+
+    @property
+    def opens_otherwise(self) -> bool:
+        """Are the first tokens of documents those of the other BOS handling, or such as it never saw?"""
+        moved = self.openings.get("toggled", math.nan) <= OPENING * self.openings.get("read", math.nan)
+        return moved or self.first >= max(FIRST * self.rest, MUCH)
+
+    @property
     def expects_bos(self) -> str:
         """Which statement about the BOS does this reading break? "" for none."""
         stated, trained = self.facts.get("prepend_bos"), self.facts.get("adds_bos")
@@ -145,7 +162,9 @@ class Evidence:
             return next(iter(self.helping))
         if not math.isfinite(self.here):
             return DTYPE if self.fidelity else OTHER
-        if self.rest <= FIRST * self.here:
+        if self.unfolded_by_statement:
+            return NORM
+        if self.opens_otherwise:
             return BOS
         if self.best >= STRANGE * self.null:
             return OTHER

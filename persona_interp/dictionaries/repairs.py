@@ -37,13 +37,15 @@ class Read(NamedTuple):
     Attributes:
         acts: By hook, dims (token, d_in).
         roles: Role of each token.
-        first: Which tokens are the first of their document.
+        first: Which tokens are the first of their document, no BOS before them.
+        opening: Which tokens are the first measured of their document.
         norms: By hook, norms of all residuals, special tokens such as BOS included.
     """
 
     acts: dict[str, Tensor]
     roles: np.ndarray
     first: Tensor
+    opening: Tensor
     norms: dict[str, Tensor]
 
 
@@ -78,16 +80,19 @@ def read(bridge: Any, tokens: Tokens, *, hooks: Sequence[str], where: Sequence[s
     norms: dict[str, list[Tensor]] = {hook: [] for hook in hooks}
     roles: list[np.ndarray] = []
     first: list[Tensor] = []
+    opening: list[Tensor] = []
     for row, found in hidden(bridge, tokens, hooks=hooks, batch=BATCH):
         for hook, acts in found.items():
             parts[hook].append(acts[marks[row]].float().cpu())
             norms[hook].append(acts.float().norm(dim=-1).cpu())
         roles.append(np.asarray(tokens.roles[row], dtype=str)[marks[row].numpy()])
         first.append((torch.arange(len(marks[row])) == 0)[marks[row]])
+        opening.append(torch.arange(int(marks[row].sum())) == 0)
     return Read(
         {hook: torch.cat(list_) for hook, list_ in parts.items()},
         np.concatenate(roles),
         torch.cat(first),
+        torch.cat(opening),
         {hook: torch.cat(list_) for hook, list_ in norms.items()},
     )
 
@@ -162,25 +167,23 @@ def rescaled(dictionary: SparseDictionary, part: str, factor: float) -> SparseDi
     return dataclasses.replace(dictionary, sae=sae)
 
 
-def scales(dictionary: Dictionary, acts: Tensor) -> list[Repair]:
-    """Which factor on the residual, or on a part of the weights, makes it fit best?
+def parts(dictionary: Dictionary, acts: Tensor) -> list[Repair]:
+    """Which factor on a part of its weights makes it fit best?
 
     Args:
         dictionary: Any dictionary; weights are known of a ``SparseDictionary`` only.
         acts: Residuals, dims (token, d_in).
 
     Returns:
-        The best factor of each, "input" first.
+        The best factor of each of ``PARTS``.
     """
-    found = [best_factor(lambda factor: fvu(dictionary, acts, gain=factor), name="input")]
-    if isinstance(dictionary, SparseDictionary):
-        known: SparseDictionary = dictionary
+    if not isinstance(dictionary, SparseDictionary):
+        return []
 
-        def error(part: str) -> Callable[[float], float]:
-            return lambda factor: fvu(rescaled(known, part, factor), acts)
+    def error(part: str) -> Callable[[float], float]:
+        return lambda factor: fvu(rescaled(dictionary, part, factor), acts)
 
-        found += [best_factor(error(part), name=part) for part in PARTS]
-    return found
+    return [best_factor(error(part), name=part) for part in PARTS]
 
 
 def best_factor(error: Callable[[float], float], *, name: str) -> Repair:
@@ -248,6 +251,15 @@ def stranger(dictionary: Dictionary, acts: Tensor, *, seed: int = 0) -> float:
     return best_factor(lambda factor: fvu(dictionary, turned, gain=factor), name="input").fvu
 
 
-def kept(acts: Tensor) -> Tensor:
-    """Residuals without attention sinks, as every reading of a dictionary leaves them out."""
-    return acts[ordinary(acts.norm(dim=-1))]
+def kept(acts: Tensor, *, of: Tensor | None = None) -> Tensor:
+    """Which of these residuals are no attention sinks? Those are left out of every reading of a dictionary.
+
+    Args:
+        acts: Residuals, dims (token, d_in).
+        of: Among which tokens; all by default.
+
+    Returns:
+        The residuals.
+    """
+    keep = ordinary(acts.norm(dim=-1))
+    return acts[keep if of is None else keep & of]
