@@ -135,7 +135,8 @@ def write_dataset(dataset: xr.Dataset, path: Path | str) -> Path:
     """
     try:
         with atomic(path) as tmp:
-            dataset.to_netcdf(tmp, engine="h5netcdf")
+            # an array read from a file remembers its text's width, and longer names would be cut off to it
+            dataset.drop_encoding().to_netcdf(tmp, engine="h5netcdf")
     except (TypeError, ValueError) as error:
         raise SchemaError(f"{Path(path).name} cannot be written: {error}; attrs must be text or numbers.") from error
     return Path(path)

@@ -97,3 +97,10 @@ def test_what_cannot_be_read_is_a_store_error(tmp_path: Path, read: object, data
 def test_json_survives(tmp_path: Path) -> None:
     value = {"a": [1, 0.5, None, True], "é": "ü"}
     assert read_json(write_json(value, tmp_path / "v.json")) == value
+
+
+def test_names_are_not_cut_to_the_width_of_the_first_file(tmp_path: Path) -> None:
+    one, other = (xr.Dataset({"x": ("name", [1.0])}, coords={"name": [name]}) for name in ("dry", "sarcastic"))
+    read = [read_dataset(write_dataset(d, tmp_path / f"{i}.nc")) for i, d in enumerate((one, other))]
+    both = read_dataset(write_dataset(xr.concat(read, "name"), tmp_path / "both.nc"))
+    assert both["name"].values.tolist() == ["dry", "sarcastic"]
