@@ -39,6 +39,7 @@ from persona_interp.analysis.measured import (
     measured_features,
     measured_projections,
     random_range,
+    sounds,
 )
 from persona_interp.analysis.metric import (
     axioms,
@@ -54,6 +55,7 @@ from persona_interp.analysis.novelty import novelty, shift_residual
 from persona_interp.analysis.order import recency
 from persona_interp.analysis.paths import paths
 from persona_interp.analysis.persona_weights import persona_weights
+from persona_interp.analysis.projections import projection_pull, projection_shift
 from persona_interp.analysis.reach import evidence_in_words, evidence_to_reach
 from persona_interp.analysis.readouts import readouts
 from persona_interp.analysis.reliable import curves, predicted, reliable_dose, reliable_level
@@ -136,6 +138,8 @@ __all__ = [
     "predicted",
     "predicts",
     "prior_interaction",
+    "projection_pull",
+    "projection_shift",
     "random_range",
     "readouts",
     "recency",
@@ -151,6 +155,7 @@ __all__ = [
     "shift_residual",
     "sign_flip",
     "slopes",
+    "sounds",
     "span_share",
     "spillover",
     "style_overlap",

@@ -5,6 +5,7 @@ import pandas as pd
 import xarray as xr
 
 from persona_interp import schema
+from persona_interp.analysis.stats import t_interval
 from persona_interp.errors import SchemaError, unknown
 
 NEAREST = 50
@@ -112,7 +113,7 @@ def random_range(effects: pd.DataFrame, random: pd.DataFrame, *, base: str) -> p
     >>> random_range(found, random, base="base")[["random_lo", "random_hi", "n_random"]].round(2).values.tolist()
     [[-0.95, 0.95, 2.0]]
     """
-    drawn = random.groupby(["hook", "quantity", "checkpoint"], sort=False)["value"].mean().unstack("checkpoint")
+    drawn = random.pivot_table(index=["hook", "quantity"], columns="checkpoint", values="value", sort=False)
     table = effects.assign(random_lo=np.nan, random_hi=np.nan, n_random=0)
     parts = []
     for _, rows in table.groupby(["checkpoint", "hook", "family"], sort=False):
@@ -148,3 +149,44 @@ def _long(values: np.ndarray, data: xr.Dataset, names: np.ndarray, *, family: st
     index = pd.MultiIndex.from_product([labels, prompts, names.astype(str)], names=["checkpoint", "unit", "quantity"])
     table = pd.DataFrame({"value": values.ravel()}, index=index).reset_index()
     return schema.check(table.assign(family=family, hook=hook), "measured")
+
+
+def sounds(instructed: pd.DataFrame, *, base: str) -> pd.DataFrame:
+    """Do a finetune's answers sound more like a trait than the base's answers to the same prompts?
+
+    The evidence of an answer is ``(bits_pos - bits_neg) / n_tokens``, bits a token (``record.instructed``); here it is
+    compared answer by answer. Shown beside what is tested, not tested itself: answers differ in length and luck.
+
+    Args:
+        instructed: An instructed table of several checkpoints on the same prompts.
+        base: Label of the base.
+
+    Returns:
+        One row a checkpoint but the base and trait: ``before``, ``after`` (bits a token), ``estimate`` (after minus
+        before, mean over prompts that both answered) with ``lo``, ``hi`` (95 %, t over prompts), ``n`` prompts.
+
+    Raises:
+        SchemaError: Not an instructed table, or an unknown base.
+
+    >>> row = {"prompt": "p", "sample": 0, "trait": "wry", "judge": "base", "n_tokens": 2, "bits_neg": 0.0}
+    >>> rows = [{**row, "checkpoint": c, "bits_pos": b} for c, b in (("base", 0.0), ("tuned", 1.0))]
+    >>> sounds(pd.DataFrame(rows), base="base")[["checkpoint", "trait", "estimate"]].values.tolist()
+    [['tuned', 'wry', 0.5]]
+    """
+    schema.check(instructed, "instructed")
+    if base not in set(instructed["checkpoint"]):
+        raise SchemaError(unknown("checkpoint", base, instructed["checkpoint"].unique()))
+    evidence = (instructed["bits_pos"] - instructed["bits_neg"]) / instructed["n_tokens"]
+    wide = instructed.assign(evidence=evidence).pivot_table(
+        index=["trait", "prompt"], columns="checkpoint", values="evidence", sort=False
+    )
+    rows = []
+    for trait in wide.index.unique("trait"):
+        for checkpoint in wide.columns.drop(base):
+            both = wide.loc[[trait], [base, checkpoint]].dropna()
+            if len(both):
+                estimate, lo, hi, n = t_interval(both[checkpoint] - both[base])
+                found = {"checkpoint": checkpoint, "trait": trait, "before": both[base].mean()}
+                found |= {"after": both[checkpoint].mean(), "estimate": float(estimate)}
+                rows.append({**found, "lo": float(lo), "hi": float(hi), "n": n})
+    return pd.DataFrame(rows)

@@ -27,6 +27,8 @@ EXPERIMENTS = {
     "summon": "Summon",
     "agreement": "Agreement",
     "generators": "Generators",
+    "compare": "Compare",
+    "trait_transfer": "TraitTransfer",
 }
 """Name of an experiment, its module and its report -> its class. Modules load torch, so they are imported late."""
 
@@ -199,6 +201,8 @@ def _made(value: Any, hint: Any) -> Any:
         hints = get_type_hints(made)
         return made(**{key: _made(item, hints[key]) for key, item in value.items()})
     if isinstance(value, list | tuple):
+        if hasattr(hint, "_fields"):  # a NamedTuple
+            return hint(*value)
         items = get_args(next((kind for kind in kinds if get_origin(kind) is tuple), tuple[Any, ...]))
         each = [items[0]] * len(value) if items[-1] is Ellipsis else items
         return tuple(_made(item, kind) for item, kind in zip(value, each, strict=True))

@@ -12,7 +12,8 @@ iterable of them, and prompts a probes table of ``worlds`` (for the inside: a co
 - ``answers``: what does it answer, kept on disk? ``said`` makes complete conversations of it.
 - ``continuations``, ``instructed``, ``choices``: how far does what it says show a trait, without a judge?
 - ``judged``: how does a judge score it, where somebody has one?
-- ``projections``: how far along a direction is it, in conversations and turn by turn?
+- ``projections``: how far along a direction is it, in conversations and turn by turn? ``projection_difference``: which
+  rows of a data set would pull it there?
 - ``solution``: how far in the weights is a finetune, how much better for it, how stable?
 - ``divergence``, ``likelihood``: how differently does it continue the same text under another name, how probable is it?
 - ``added_kl``: how much does what it says change when it is pushed along a direction?
@@ -46,6 +47,7 @@ from persona_interp.record.judge import Judge, LocalJudge, expected_score, fille
 from persona_interp.record.lens import lens
 from persona_interp.record.profile import profile
 from persona_interp.record.projections import projections
+from persona_interp.record.pull import projection_difference
 from persona_interp.record.samples import sample
 from persona_interp.record.solution import solution
 from persona_interp.record.tokens import tokens
@@ -85,6 +87,7 @@ __all__ = [
     "pca_of_difference",
     "profile",
     "project_out",
+    "projection_difference",
     "projections",
     "random_directions",
     "read_capping",
