@@ -16,7 +16,7 @@ from persona_interp.dictionaries.harvest import SINK
 from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint, Tokens, boot, encode, hash_tokens
 from persona_interp.models.boot import canonical
-from persona_interp.record.pooling import distinct, readings, same_tokens
+from persona_interp.record.pooling import answer_marks, distinct, readings, same_tokens
 
 
 def projections(
@@ -37,7 +37,8 @@ def projections(
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints with distinct labels.
         conversations: A prompts table, such as ``record.said`` makes, or a corpus table.
         directions: Directions, dims (name, hook, d_model); all their hooks are read in one run.
-        where: Roles of the tokens averaged over, or "last" = the last token, whatever its role.
+        where: Roles of the tokens averaged over; or "last" = the last token, whatever its role; or "answer" = the last
+            message, if the assistant says it.
         turns: One row a message, with its number and role, instead of one a conversation.
         outlier: Longest residual that counts, as a multiple of the median over the conversation's tokens of these
             roles: attention sinks are left out. ``math.inf`` keeps all.
@@ -68,9 +69,12 @@ def projections(
         tokens = encode(bridge.tokenizer, list(conversations["messages"]))
         hashes.append(hash_tokens(tokens))
         at = {canonical(bridge, hook): torch.as_tensor(unit[:, i]) for i, hook in enumerate(hooks)}
-        marks = _last(tokens) if where == ("last",) else tokens.marks(where)
         for row, hook, acts, counted, _ in readings(
-            bridge, tokens, hooks=list(at), marks=marks, outlier=math.inf if where == ("last",) else outlier
+            bridge,
+            tokens,
+            hooks=list(at),
+            marks=_marks(tokens, conversations, where),
+            outlier=math.inf if where == ("last",) else outlier,
         ):
             found = (acts.cpu().double() @ at[hook].T).numpy()
             for turn, mask in _turns(tokens, row, counted.cpu().numpy(), turns=turns):
@@ -99,9 +103,13 @@ def _table(parts: list[tuple[Any, ...]], labels: list[str]) -> pd.DataFrame:
     return table.assign(n_tokens=np.repeat(columns[5], n))
 
 
-def _last(tokens: Tokens) -> list[npt.NDArray[np.bool_]]:
-    """The last token of every row."""
-    return [np.arange(len(ids)) == len(ids) - 1 for ids in tokens.ids]
+def _marks(tokens: Tokens, conversations: pd.DataFrame, where: tuple[str, ...]) -> list[npt.NDArray[np.bool_]]:
+    """Which tokens of every row are averaged over."""
+    if where == ("last",):
+        return [np.arange(len(ids)) == len(ids) - 1 for ids in tokens.ids]
+    if where == ("answer",):
+        return answer_marks(tokens, conversations["messages"], ("assistant",))
+    return tokens.marks(where)
 
 
 def _turns(
