@@ -20,6 +20,7 @@ from persona_interp.dictionaries.dictionary import (
 from persona_interp.dictionaries.fidelity import fidelity
 from persona_interp.dictionaries.pretrained import hint, load_pretrained, measured, open_any
 from persona_interp.dictionaries.saelens import fit
+from persona_interp.dictionaries.text import neutral
 
 __all__ = [
     "Dictionary",
@@ -31,6 +32,7 @@ __all__ = [
     "hint",
     "load_pretrained",
     "measured",
+    "neutral",
     "open_any",
     "open_dictionary",
     "save_dictionary",
