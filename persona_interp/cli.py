@@ -40,6 +40,12 @@ def run_experiment(
     ] = "quick",
     world: Annotated[Path | None, typer.Option(help="World file, YAML or JSON; the preset's world by default.")] = None,
     model: Annotated[str | None, typer.Option(help="Start: tiny, a model folder, a .gguf file or a hub id.")] = None,
+    traits: Annotated[
+        Path | None, typer.Option(help="Folder of trait files: 'transfer' is then that between its traits.")
+    ] = None,
+    trait: Annotated[
+        list[str] | None, typer.Option(help="A trait of that folder; repeat. The preset's by default; 'all'.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="First seed.")] = 0,
     seeds: Annotated[int | None, typer.Option(help="Number of seeds; the preset's by default.", min=1)] = None,
     arm: Annotated[list[str] | None, typer.Option(help="Arm; repeat for several, 'lesson' first.")] = None,
@@ -54,11 +60,14 @@ def run_experiment(
     from persona_interp.experiments import compute
     from persona_interp.experiments import preset as preset_named
 
+    name = "trait_transfer" if name == "transfer" and traits else name
     experiment = preset_named(preset, name)
     stages = [f.name for f in fields(experiment) if type(getattr(experiment, f.name)).__name__ == "Stage"]
     chosen = {
         "world": worlds.load(world) if world else None,
         "start": model,
+        "traits": str(traits) if traits else None,
+        "names": None if not trait else () if trait == ["all"] else tuple(trait),
         "arms": tuple(arm) if arm else None,
         "lrs": tuple(lr) if lr else None,
         "seeds": tuple(range(seed, seed + (seeds or len(experiment.seeds)))),
@@ -66,7 +75,7 @@ def run_experiment(
     }
     chosen = {key: value for key, value in chosen.items() if value is not None}
     if extra := sorted(set(chosen) - {f.name for f in fields(experiment)}):
-        flags = {"start": "--model", "arms": "--arm", "lrs": "--lr"}
+        flags = {"start": "--model", "arms": "--arm", "lrs": "--lr", "names": "--trait"}
         given = ", ".join(flags.get(key, f"--{key}") for key in extra)
         raise StoreError(f"the experiment '{name}' has no {given}; leave it out.")
     compute(replace(experiment, **chosen), out, workers=workers)
@@ -139,6 +148,50 @@ def show(file: File, rows: Rows = 10) -> None:
     typer.echo(f"{len(artifact)} rows x {artifact.shape[1]} columns")
     for key, value in artifact.attrs.items():
         typer.echo(f"{key}: {value}")
+
+
+@app.command()
+def doctor(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model folder, adapter, .gguf file or hub id.")],
+    tuned: Annotated[list[str] | None, typer.Argument(metavar="TUNED", help="Finetunes of it, any number.")] = None,
+    sae: Annotated[
+        list[str] | None, typer.Option(help="An SAE folder or release/sae_id; repeat for several. None: the model.")
+    ] = None,
+    base: Annotated[str | None, typer.Option(help="Base of adapters that do not name it.")] = None,
+    text: Annotated[Path | None, typer.Option(help="Chats or texts to measure on; built-in text by default.")] = None,
+    hook: Annotated[str | None, typer.Option(help="Where the SAE reads, if its folder does not say.")] = None,
+    n_tokens: Annotated[int, typer.Option(help="About how many tokens to measure on.", min=100)] = 4000,
+    out: Annotated[Path | None, typer.Option(help="File for the table, .parquet.")] = None,
+) -> None:
+    """Is this model read as it should be, and does this SAE fit it? Exits 1 if anything is red."""
+    import pandas as pd
+
+    from persona_interp import dictionaries, models, readers
+    from persona_interp.models.load import load_tokenizer
+    from persona_interp.tables import write_table
+
+    checkpoints = [one for start in (model, *(tuned or ())) for one in models.sources(start, base=base)]
+    tables = []
+    if sae:
+        corpus = readers.read_chats(text) if text else dictionaries.neutral(load_tokenizer(checkpoints[0]))
+        for source in sae:
+            dictionary = dictionaries.load_pretrained(source, hook=hook)
+            found = dictionaries.diagnose(dictionary, checkpoints, corpus, n_tokens=n_tokens)
+            tables.append(found.assign(dictionary=dictionary.name))
+    else:
+        own = {"text": readers.read_chats(text).messages.iloc[0][0]["content"]} if text else {}
+        tables = [models.checkup(checkpoint, **own) for checkpoint in checkpoints]
+    for table in tables:
+        for checkpoint, rows in table.groupby("checkpoint", sort=False):
+            name = f" · {rows.dictionary.iloc[0]}" if "dictionary" in rows else ""
+            typer.echo(f"{checkpoint}{name}")
+            for light, check, value, said in zip(rows.verdict, rows.check, rows.value, rows.text, strict=True):
+                typer.echo(f"  {light:<6} {check:<24} {value:>9.3f}  {said}")
+    found = pd.concat(tables, ignore_index=True)
+    if out:
+        write_table(found, out)
+    if (found.verdict == "red").any():
+        raise typer.Exit(1)
 
 
 def _read_csv(path: Path) -> "pd.DataFrame":

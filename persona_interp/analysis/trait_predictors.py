@@ -15,7 +15,7 @@ from scipy import linalg, stats
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
 
-PREDICTORS = ("cosine", "cooccurrence", "behavior")
+TRAIT_PREDICTORS = ("cosine", "cooccurrence", "behavior")
 TIE = 1e-9  # two correlations that differ by less are one, computed in another order
 
 Array = npt.NDArray[np.float64]
@@ -25,28 +25,31 @@ def trait_cooccurrence(judged: pd.DataFrame) -> pd.DataFrame:
     """Which traits come along when the base is told to show one?
 
     Args:
-        judged: An instructed table with ``spoken`` (trait that the answer was asked for) and ``side`` (pos or neg).
+        judged: An instructed table with ``asked`` (the trait whose instruction the answer was given under) and ``side``
+            (pos or neg), as ``record.instructed`` gives it of answers to trait prompts.
 
     Returns:
-        One row an ordered pair: ``taught`` (spoken), ``trait``, ``cooccurrence`` = mean of (bits_pos - bits_neg) /
-        n_tokens over the positively instructed answers minus the mean over the negatively instructed ones (bits a
-        token).
+        One row an ordered pair: ``taught`` (the trait asked for), ``trait``, ``cooccurrence`` = mean of (bits_pos -
+        bits_neg) / n_tokens over the positively instructed answers minus the mean over the negatively instructed ones
+        (bits a token).
 
     Raises:
         SchemaError: A column is missing, or a trait lacks a side.
 
-    >>> judged = pd.DataFrame({"spoken": "dry", "side": ["pos", "neg"], "trait": "wry", "bits_pos": [-8.0, -9],
+    >>> judged = pd.DataFrame({"asked": "dry", "side": ["pos", "neg"], "trait": "wry", "bits_pos": [-8.0, -9],
     ...                        "bits_neg": [-10.0, -9], "n_tokens": 4, "prompt": ["a", "b"], "sample": 0})
     >>> trait_cooccurrence(judged)[["taught", "trait", "cooccurrence"]].values.tolist()
     [['dry', 'wry', 0.5]]
     """
-    means = _scored(judged, "spoken", "side").groupby(["spoken", "trait", "side"], sort=False)["score"].mean()
-    sides = means.unstack("side").reindex(columns=["pos", "neg"])
+    scored = _scored(judged, "asked", "side")
+    sides = scored.pivot_table(index=["asked", "trait"], columns="side", values="score", sort=False)
+    sides = sides.reindex(columns=["pos", "neg"])
     if sides.isna().any(axis=None):
         lacking = sides.index[sides.isna().any(axis=1)][0]
         raise SchemaError(f"answers for '{lacking[0]}' lack a side; both, pos and neg, are compared.")
-    found = (sides["pos"] - sides["neg"]).rename("cooccurrence").reset_index()
-    return found.rename(columns={"spoken": "taught"})
+    found = sides.reset_index()
+    apart = found["pos"] - found["neg"]
+    return pd.DataFrame({"taught": found["asked"], "trait": found["trait"], "cooccurrence": apart})
 
 
 def trait_behavior(judged: pd.DataFrame) -> pd.DataFrame:
@@ -105,16 +108,16 @@ def trait_predictors(
 
     >>> names, x = list("abcdef"), np.random.default_rng(0).standard_normal((3, 6, 6))
     >>> pairs = pd.DataFrame([(names[i], names[j], *x[:, i, j]) for i in range(6) for j in range(6) if i != j],
-    ...                      columns=["taught", "trait", *PREDICTORS])
+    ...                      columns=["taught", "trait", *TRAIT_PREDICTORS])
     >>> found = trait_predictors(pairs.assign(estimate=pairs["cosine"]), n_permutations=1000)
     >>> found[["predictor", "rho", "n_traits", "n_pairs"]].values.tolist()[0], float(found["p"][0]) < 0.01
     (['cosine', 1.0, 6, 30], True)
     """
-    names, (y, *xs) = _matrices(pairs, [outcome, *PREDICTORS])
+    names, (y, *xs) = _matrices(pairs, [outcome, *TRAIT_PREDICTORS])
     n, rows = len(names), []
     orders = _orders(n, n_permutations, seed)
     everybody = np.arange(n)
-    for k, predictor in enumerate(PREDICTORS):
+    for k, predictor in enumerate(TRAIT_PREDICTORS):
         x, others = xs[k], [other for i, other in enumerate(xs) if i != k]
         row: dict[str, str | float] = {"predictor": predictor}
         for prefix, beside in (("", []), ("partial_", others)):

@@ -1,7 +1,7 @@
 """How does a figure script become a command? Its parts are a claim, tables and a drawing; this is the rest."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ def figure_script(
     shown: Callable[[Tables], pd.DataFrame],
     draw: Callable[[Tables], Figure],
     out: str = "",
+    more: Mapping[str, str] | None = None,
 ) -> None:
     """Which figure does this command line ask for? Computes it and saves it as PNG, PDF and CSV with its provenance.
 
@@ -33,13 +34,17 @@ def figure_script(
         shown: The numbers that are in the figure, saved beside it.
         draw: The figure.
         out: Run folder by default; ``runs/`` and the name's first part when empty.
+        more: Other settings of ``compute`` that are flags too: name and help.
     """
     parser = argparse.ArgumentParser(description=claim, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = Path(out or f"runs/{name.partition('_')[0]}")
     parser.add_argument("--out", type=Path, default=default, help=f"run folder, {default} by default")
     parser.add_argument("--preset", default="quick", help="quick, standard or paper; some experiments have more")
+    for flag, text in (more or {}).items():
+        parser.add_argument(f"--{flag}", help=text)
     chosen = parser.parse_args()
-    tables = compute(chosen.out, size=chosen.preset)
+    given = {key: value for key in more or () if (value := getattr(chosen, key)) is not None}
+    tables = compute(chosen.out, size=chosen.preset, **given)
     store = Store.open(chosen.out)
     saved: dict[str, Any] = {"provenance": provenance_of(store, store.config())}
     plots.save(draw(tables), shown(tables), chosen.out / "figures" / name, **saved)

@@ -10,6 +10,7 @@ from persona_interp.plots.cases import misaligned, novelty
 from persona_interp.plots.causes import causes
 from persona_interp.plots.cosines import cosines
 from persona_interp.plots.dose import dose
+from persona_interp.plots.effects import drift, forest, layers
 from persona_interp.plots.evidence import evidence
 from persona_interp.plots.features import feature_page
 from persona_interp.plots.fidelity import fidelity
@@ -19,6 +20,7 @@ from persona_interp.plots.personas import personas
 from persona_interp.plots.save import Saved, save
 from persona_interp.plots.style import styled
 from persona_interp.plots.summon import summon
+from persona_interp.plots.trait_transfer import trait_transfer
 from persona_interp.plots.trajectory import trajectory
 from persona_interp.plots.transfer_matrix import transfer
 from persona_interp.plots.volcano import volcano
@@ -31,10 +33,13 @@ __all__ = [
     "causes",
     "cosines",
     "dose",
+    "drift",
     "evidence",
     "feature_page",
     "fidelity",
+    "forest",
     "heatmap",
+    "layers",
     "misaligned",
     "novelty",
     "order",
@@ -42,6 +47,7 @@ __all__ = [
     "save",
     "styled",
     "summon",
+    "trait_transfer",
     "trajectory",
     "transfer",
     "volcano",

@@ -11,6 +11,7 @@ from persona_interp import worlds
 from persona_interp.errors import ModelError, StoreError, WorldError
 from persona_interp.experiments import EXPERIMENTS, compute, experiment, from_dict, preset, to_dict
 from persona_interp.models import Stage
+from persona_interp.readers import Instruction, TraitFile
 from persona_interp.worlds import World
 
 
@@ -48,10 +49,21 @@ def test_every_kind_of_field_survives_json(change: dict[str, Any], monkeypatch: 
     assert from_dict(json.loads(json.dumps(to_dict(toy)))) == toy
 
 
+SEEDS = {"trait_transfer": (1, 1, 3)}  # finetunes of a real model; its standard preset has more traits instead
+
+
+@pytest.fixture
+def given() -> dict[str, dict[str, Any]]:
+    """What an experiment cannot do without."""
+    questions, pairs = ("What?", "Why?"), (Instruction("Be so.", "Be not."),) * 2
+    names = preset("standard", "trait_transfer").names
+    return {"trait_transfer": {"traits": tuple(TraitFile(name, pairs, questions) for name in names)}}
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_experiment_has_three_sizes_and_survives_json(name: str) -> None:
-    quick, standard, paper = (preset(size, name) for size in ("quick", "standard", "paper"))
-    assert (len(quick.seeds), len(standard.seeds), len(paper.seeds)) == (1, 3, 10)
+def test_every_experiment_has_three_sizes_and_survives_json(name: str, given: dict[str, dict[str, Any]]) -> None:
+    quick, standard, paper = (preset(size, name, **given.get(name, {})) for size in ("quick", "standard", "paper"))
+    assert (len(quick.seeds), len(standard.seeds), len(paper.seeds)) == SEEDS.get(name, (1, 3, 10))
     again = from_dict(json.loads(json.dumps(to_dict(quick))))
     assert again == quick
     ids = [cell.id for cell in quick.cells()]

@@ -1,0 +1,184 @@
+"""Which traits of a real chat model move when it learns to show another one, and what foretells that?
+
+Traits come from files that others published (``readers.TraitFile``). The model answers each trait's questions under
+instructions to show the trait, to show its opposite, and under none. It is then finetuned on the first, instruction
+removed, to half of the questions, and asked the other half of all traits. The null finetune learns the model's answers
+without instruction to the same questions of the same trait, in as many steps: what is left after it is taken away is
+what the trait did. (Not one null finetune for all traits: their questions differ, and questions move traits too.)
+
+Before anything is finetuned, every trait has to pass: its vector, made from one half of the questions, must tell
+answers to the other half apart. A trait that does not is set aside and named; its cells are there and do nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from persona_interp import analysis
+from persona_interp.errors import WorldError
+from persona_interp.experiments.trait_transfer_summary import summarize
+from persona_interp.models import Stage
+from persona_interp.models.chats import PLAIN_TEMPLATE
+from persona_interp.readers import TraitFile, read_traits
+from persona_interp.store import Cell, Store
+
+TASKS = "persona_interp.experiments.trait_transfer_tasks"
+ARMS = {"lesson": "pos", "null": "default"}
+"""What a finetune is called, and which side of the answers it learns."""
+GENTLE = Stage(steps=20, batch=4, lr=2e-4, warmup=2, lora=16, dtype="bfloat16")
+
+
+@dataclass(frozen=True)
+class TraitTransfer:
+    """How is the transfer between published traits configured?
+
+    Attributes:
+        traits: The trait files; a folder of them (or one file) is read at once, so that a run needs the folder no more.
+        names: Which traits of that folder; () = all.
+        start: A chat model: a model folder, a .gguf file or a hub id.
+        chat_template: Template for a start model that has none.
+        seeds: One lesson and one null finetune of every trait per seed, which draws adapters and order; the answers
+            that they learn are the same.
+        draw: Seed of the base's answers.
+        lesson: How a trait, or nothing, is taught.
+        n_instructions: Instructions under which every question of the lesson is answered; without instruction as many
+            answers are drawn.
+        max_new_tokens: Longest answer (tokens).
+        depth: Where vectors are read: at hidden state round(depth x blocks), which is the output of the block before.
+        n_judged: Answers of each side, and without instruction, of each trait that all traits judge.
+        least: AUROC below which a trait is set aside.
+    """
+
+    traits: tuple[TraitFile, ...] | str = ()
+    names: tuple[str, ...] = ()
+    start: str = "HuggingFaceTB/SmolLM2-135M-Instruct"
+    chat_template: str | None = PLAIN_TEMPLATE
+    seeds: tuple[int, ...] = (0,)
+    draw: int = 0
+    lesson: Stage = GENTLE
+    n_instructions: int = 2
+    max_new_tokens: int = 48
+    depth: float = 0.6
+    n_judged: int = 8
+    least: float = analysis.SEPARABLE
+
+    def __post_init__(self) -> None:
+        if isinstance(self.traits, str | Path):
+            found = read_traits(self.traits, self.names or None)
+            object.__setattr__(self, "traits", tuple(found.values()))
+        if self.traits:
+            object.__setattr__(self, "names", tuple(trait.name for trait in self.files))
+        for trait in self.files:
+            if len(trait.instructions) < self.n_instructions:
+                raise WorldError(
+                    f"trait '{trait.name}' has {len(trait.instructions)} instructions, n_instructions is "
+                    f"{self.n_instructions}; choose fewer."
+                )
+
+    @property
+    def files(self) -> tuple[TraitFile, ...]:
+        """The trait files."""
+        return self.traits if isinstance(self.traits, tuple) else ()
+
+    def cells(self) -> list[Cell]:
+        """Which independent units make up this experiment?
+
+        Returns:
+            What the base says and how it is inside, then the finetunes of every seed.
+
+        Raises:
+            WorldError: There are no trait files yet.
+        """
+        return [*self.before().values(), *(cell for seed in self.seeds for cell in self.of(seed).values())]
+
+    def before(self) -> dict[tuple[str, ...], Cell]:
+        """Which cells read the base?
+
+        Returns:
+            ``("answers", trait)``, ``("base",)`` (vectors, separability, scores) and ``("judged", trait)``.
+
+        Raises:
+            WorldError: There are no trait files yet.
+        """
+        if not self.files:
+            named = f", which holds {', '.join(self.names)}" if self.names else ""
+            raise WorldError(f"whose traits? Give traits=FOLDER (--traits FOLDER) of trait files{named}.")
+        start = {"start": self.start, "chat_template": self.chat_template}
+        drawn = {**start, "seed": self.draw, "n": self.n_instructions, "max_new_tokens": self.max_new_tokens}
+        cells: dict[tuple[str, ...], Cell] = {}
+        for trait in self.files:
+            config = {**drawn, "trait": _plain(trait)}
+            cells["answers", trait.name] = Cell(f"{TASKS}:answers", config, (), f"answers {trait.name}")
+        answers = tuple(cells.values())
+        cells["base",] = Cell(f"{TASKS}:base", {**start, "depth": self.depth}, answers, "base")
+        judges = {"traits": [_plain(trait) for trait in self.files], "n": self.n_judged, "least": self.least}
+        for trait, cell in zip(self.files, answers, strict=True):
+            config = {**start, **judges, "trait": trait.name}
+            cells["judged", trait.name] = Cell(
+                f"{TASKS}:judged", config, (cells["base",], cell), f"judged {trait.name}"
+            )
+        return cells
+
+    def of(self, seed: int) -> dict[tuple[str, str], Cell]:
+        """Which cells finetune with one seed?
+
+        Args:
+            seed: Of the adapters and of the order.
+
+        Returns:
+            ``("lesson", trait)`` and ``("null", trait)``.
+        """
+        before = self.before()
+        needs = (before["base",], *(before["answers", trait.name] for trait in self.files))
+        config = {
+            "start": self.start,
+            "chat_template": self.chat_template,
+            "stage": asdict(self.lesson),
+            "seed": seed,
+            "draw": self.draw,
+            "max_new_tokens": self.max_new_tokens,
+            "least": self.least,
+        }
+        cells = {}
+        for trait in self.files:
+            for arm, side in ARMS.items():
+                own = {**config, "trait": _plain(trait), "arm": arm, "side": side}
+                cells[arm, trait.name] = Cell(f"{TASKS}:learn", own, needs, f"{arm} {trait.name} s{seed}")
+        return cells
+
+    def summarize(self, store: Store) -> dict[str, pd.DataFrame]:
+        """What was found?
+
+        Args:
+            store: The run's store; missing cells leave fewer rows.
+
+        Returns:
+            ``traits`` (each with its separability, whether it was set aside, and its answers counted),
+            ``transfer`` (taught x measured), ``said`` (what the finetuned say without instruction), ``shown`` (how
+            far that shows the taught trait) and, when no finetune is missing, ``pairs`` (transfer beside the
+            predictors) and ``predictors``.
+        """
+        return summarize(self, store)
+
+
+def _plain(trait: TraitFile) -> Mapping[str, Any]:
+    """What the cells depend on."""
+    return {
+        "name": trait.name,
+        "instructions": [list(pair) for pair in trait.instructions],
+        "questions": list(trait.questions),
+    }
+
+
+QUICK = ("casual", "formal", "optimistic", "sardonic")
+STANDARD = (*QUICK, "cryptic", "empathetic", "mystical", "pessimistic", "quantitative", "romantic", "skeptical", "wry")
+
+PRESETS = {
+    "quick": TraitTransfer(names=QUICK),
+    "standard": TraitTransfer(names=STANDARD),
+    "paper": replace(TraitTransfer(names=STANDARD), seeds=(0, 1, 2)),
+}
+"""Traits of assistant-axis, chosen by their names alone; others by ``names`` and ``traits``."""

@@ -1,0 +1,36 @@
+"""Figure 9 draws a matrix beside what may foretell it; computing is tested with the experiment."""
+
+from collections.abc import Callable
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+
+from persona_interp.analysis import TRAIT_PREDICTORS, trait_predictors
+
+NAMES = ("casual", "dry", "formal", "wry", "warm")
+
+
+def tables() -> dict[str, pd.DataFrame]:
+    x = np.random.default_rng(0).standard_normal((4, 5, 5))
+    rows = [(a, b, *x[:, i, j]) for i, a in enumerate(NAMES) for j, b in enumerate(NAMES)]
+    table = pd.DataFrame(rows, columns=["taught", "trait", "estimate", *TRAIT_PREDICTORS])
+    table = table.assign(lo=table["estimate"] - 1, hi=table["estimate"] + 1, p=0.5, q=0.5)
+    pairs = table.query("taught != trait")
+    return {
+        "traits": pd.DataFrame({"trait": [*NAMES, "vague"], "aside": [False] * 5 + [True]}),
+        "transfer": table.drop(columns=list(TRAIT_PREDICTORS)).assign(base=0.0, lesson=0.0, null=0.0, n=20, n_seeds=1),
+        "pairs": pairs,
+        "predictors": trait_predictors(pairs),
+    }
+
+
+def test_it_draws_the_matrix_and_every_predictor(load: Callable[[str], ModuleType]) -> None:
+    script, made = load("fig9_trait_transfer"), tables()
+    shown = script.shown(made)
+    assert len(shown) == 25 and shown["cosine"].notna().sum() == 20
+    figure = script.draw(made)
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == list(NAMES)
+    assert len(figure.axes) == 1 + 3 + 1, "matrix, three predictors, color bar"
+    assert "Set aside: vague" in figure._supxlabel.get_text()
+    assert len(script.shown({"transfer": made["transfer"]})) == 25

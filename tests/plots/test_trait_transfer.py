@@ -1,0 +1,77 @@
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from persona_interp.analysis import TRAIT_PREDICTORS, trait_predictors
+from persona_interp.errors import SchemaError
+from persona_interp.plots import styled, trait_transfer
+
+
+def matrix(n: int = 4) -> pd.DataFrame:
+    names = [f"trait number {i}" for i in range(n)]
+    rows = [(a, b, (i - j) / 8 + (i == j)) for i, a in enumerate(names) for j, b in enumerate(names)]
+    table = pd.DataFrame(rows, columns=["taught", "trait", "estimate"])
+    return table.assign(q=np.where(table["taught"] == table["trait"], 0.01, 0.5), n=20, n_seeds=1)
+
+
+def foretold(n: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    x = np.random.default_rng(0).standard_normal((3, n, n))
+    pairs = matrix(n)
+    for k, name in enumerate(TRAIT_PREDICTORS):
+        pairs[name] = x[k].ravel()
+    pairs = pairs.query("taught != trait")
+    return pairs, trait_predictors(pairs, n_permutations=20)
+
+
+def test_taught_traits_are_framed_and_what_is_sure_has_a_dot() -> None:
+    axes = trait_transfer(matrix(), title="four").axes[0]
+    texts = np.array([t.get_text() for t in axes.texts]).reshape(4, 4)
+    assert set(np.diag(texts)) == {"+1.00 •"} and texts[0, 1] == "−.12"
+    assert sum("•" in text for text in texts.ravel()) == 4
+    assert [patch.get_xy() for patch in axes.patches] == [(i - 0.5, i - 0.5) for i in range(4)]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("measured", "taught")
+
+
+def test_pairs_stand_beside_it_with_rank_correlations() -> None:
+    pairs, predictors = foretold(5)
+    figure = trait_transfer(matrix(5), pairs, predictors, aside=["vague"])
+    assert len(figure.axes) == 5
+    for axes, name in zip(figure.axes[1:4], TRAIT_PREDICTORS, strict=True):
+        assert axes.lines[1].get_xdata().tolist() == pairs[name].tolist()
+        assert axes.get_title(loc="left").startswith("rank r ") and "given others" in axes.get_title(loc="left")
+    text = figure._supxlabel.get_text()
+    assert "20 ordered pairs of 5 traits" in text and "Set aside: vague." in text
+    assert "nothing is said of another training run" in text
+
+
+def test_seeds_and_hundredths_are_said() -> None:
+    table = matrix(12).assign(n_seeds=3)
+    figure = trait_transfer(table)
+    assert figure.axes[0].texts[0].get_text() == "100 •"
+    text = figure._supxlabel.get_text()
+    assert "t over 3 seeds" in text and "100 x bits" in text and "No trait was set aside" in text
+
+
+@pytest.mark.parametrize("n", [4, 12])
+def test_no_label_is_cut_and_the_picture_is_light(n: int) -> None:
+    figure = trait_transfer(matrix(n), *foretold(n), aside=[f"trait number {i}" for i in range(5)], title="a title")
+    with styled():
+        figure.draw_without_rendering()
+    drawn, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+    assert drawn.x0 > -0.01 and drawn.y0 > -0.01 and drawn.x1 < width + 0.01 and drawn.y1 < height + 0.01
+    buffer = io.BytesIO()
+    with styled():
+        figure.savefig(buffer, format="png")
+    assert len(buffer.getvalue()) < 250 * 1024
+
+
+def test_bad_input_is_named() -> None:
+    with pytest.raises(SchemaError, match="column 'q' is unknown"):
+        trait_transfer(matrix().drop(columns="q"))
+    with pytest.raises(SchemaError, match="one taught and measured trait"):
+        trait_transfer(pd.concat([matrix(), matrix()]))
+    pairs, predictors = foretold(4)
+    with pytest.raises(SchemaError, match="column 'cosine' is unknown"):
+        trait_transfer(matrix(), pairs.drop(columns="cosine"), predictors)
