@@ -20,7 +20,8 @@ from persona_interp.models.load import load
 from persona_interp.models.tokens import Tokens, added_bos
 
 TOLERANCE = 1e-5  # relative, float32 and eager attention
-PROBE_LENGTH = 8  # tokens of the random input that checks a booted model
+PROBE = (12, 7)  # tokens of the two random rows that check a booted model
+WINDOW = 64  # sliding windows up to this length are exceeded by the check; longer ones would cost too much
 
 
 def boot(checkpoint: Checkpoint, *, hooks: Iterable[str] = ()) -> Any:
@@ -36,27 +37,36 @@ def boot(checkpoint: Checkpoint, *, hooks: Iterable[str] = ()) -> Any:
 
     Raises:
         ModelError: TransformerLens does not know the architecture, a hook does not exist, or residuals or logits
-            differ from plain transformers.
+            differ from plain transformers on two short random rows, run together with padding on either side.
     """
     from transformer_lens.model_bridge import TransformerBridge  # takes seconds to import
 
     plain, tokenizer = load(checkpoint, attention="eager")
-    ids = torch.randint(len(tokenizer), (1, PROBE_LENGTH), generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        expected = plain(ids, output_hidden_states=True)
+    rows, kind = _probe(plain, len(tokenizer)), plain.config.model_type
     try:
+        expected = _plain(plain, rows)
         bridge = TransformerBridge.boot_transformers(
             str(checkpoint.path), hf_model=plain, tokenizer=deepcopy(tokenizer), device=str(plain.device)
         )
-    except (ValueError, NotImplementedError, KeyError) as error:
-        raise ModelError(f"TransformerLens cannot boot {checkpoint.path}: {error}") from error
+    except Exception as error:
+        raise ModelError(_refusal(checkpoint, kind, error)) from error
     # TransformerLens makes its tokenizer add a BOS, and its setter would do so again
     bridge._tokenizer = tokenizer
     bridge.cfg.tokenizer_prepends_bos = bridge.cfg.default_prepend_bos = added_bos(tokenizer) is not None
     bridge.eval()
     for hook in hooks:
         canonical(bridge, hook)
-    _check_parity(bridge, ids, expected)
+    try:
+        off = _off(bridge, rows, expected)
+    except Exception as error:
+        raise ModelError(_refusal(checkpoint, kind, error)) from error
+    worst = max(off, key=lambda name: off[name])
+    if not off[worst] <= TOLERANCE:
+        raise ModelError(
+            f"TransformerLens and transformers disagree on this model (model_type '{kind}'): {worst} differs by "
+            f"{off[worst]:.1e} of its norm (at most {TOLERANCE:.0e} expected). Its activations cannot be trusted; use "
+            "another model. Behavior, likelihoods and training do not need TransformerLens."
+        )
     return bridge
 
 
@@ -137,20 +147,53 @@ def hidden(
             yield row, {name: held[name][i, : len(tokens.ids[row])].clone() for name in names}
 
 
+def _refusal(checkpoint: Checkpoint, kind: str, error: Exception) -> str:
+    """What TransformerLens said, whichever of its many errors it was."""
+    said = (str(error).strip().splitlines() or [""])[0].partition(" Available architectures")[0]
+    return (
+        f"TransformerLens cannot boot {checkpoint.path} (model_type '{kind}'), {type(error).__name__}: {said[:300]} "
+        "Its insides cannot be read; use another family. Behavior, likelihoods and training do not need TransformerLens."
+    )
+
+
+def _probe(plain: Any, n_tokens: int) -> list[list[int]]:
+    """Two rows of random tokens, of different length, the longer one longer than a short sliding window."""
+    window = getattr(plain.config, "sliding_window", None) or getattr(plain.config, "window_size", None) or 0
+    longest = max(PROBE[0], window + 4 if isinstance(window, int) and window <= WINDOW else 0)
+    known = min(n_tokens, plain.get_input_embeddings().weight.shape[0])
+    rng = torch.Generator().manual_seed(0)
+    return [torch.randint(known, (length,), generator=rng).tolist() for length in (longest, PROBE[1])]
+
+
 @torch.inference_mode()
-def _check_parity(bridge: Any, ids: Tensor, expected: Any) -> None:
-    """Do residuals and logits equal those of plain transformers, on a short random input?
+def _plain(model: Any, rows: list[list[int]]) -> list[Any]:
+    """What plain transformers computes, each row alone."""
+    return [model(torch.tensor([row], device=model.device), output_hidden_states=True) for row in rows]
+
+
+@torch.inference_mode()
+def _off(bridge: Any, rows: list[list[int]], expected: list[Any]) -> dict[str, float]:
+    """How far are logits and residuals of padded rows from those of plain transformers, each row alone (relative)?
 
     The last hidden state of transformers is after the final norm, so the last block is judged by the logits.
     """
-    blocks = [f"blocks.{i}.hook_out" for i in range(len(expected.hidden_states) - 2)]
-    logits, held = bridge.run_with_cache(ids, attention_mask=torch.ones_like(ids), names_filter=blocks)
-    pairs = {"logits": (logits, expected.logits)}
-    pairs |= {name: (held[name], expected.hidden_states[i + 1]) for i, name in enumerate(blocks) if name in held}
-    off = {name: float((got - want).norm() / want.norm()) for name, (got, want) in pairs.items()}
-    worst = max(off, key=lambda name: off[name])
-    if not off[worst] <= TOLERANCE or len(pairs) <= len(blocks):
-        raise ModelError(
-            f"TransformerLens and transformers disagree on this model: {worst} differs by {off[worst]:.1e} of its norm "
-            f"(at most {TOLERANCE:.0e} expected). Its activations cannot be trusted; use another model."
-        )
+    blocks = [f"blocks.{i}.hook_out" for i in range(len(expected[0].hidden_states) - 2)]
+    none = tuple([0] * len(row) for row in rows)
+    tokens = Tokens(tuple(rows), tuple(["text"] * len(row) for row in rows), ([], []), none, (0, 0))
+    off: dict[str, float] = {}
+    for side in ("right", "left"):
+        ids, mask = (t.to(bridge.cfg.device) for t in tokens.pad(side=side))
+        logits, held = bridge.run_with_cache(ids, attention_mask=mask, names_filter=blocks)
+        for i, (row, want) in enumerate(zip(rows, expected, strict=True)):
+            own = slice(0, len(row)) if side == "right" else slice(-len(row), None)
+            pairs = {"logits": (logits[i, own], want.logits[0])}
+            pairs |= {name: (held[name][i, own], want.hidden_states[n + 1][0]) for n, name in enumerate(blocks)}
+            for name, (got, true) in pairs.items():
+                off[name] = max(off.get(name, 0.0), _relative(got, true))
+    return off
+
+
+def _relative(got: Tensor, want: Tensor) -> float:
+    """Distance in units of the wanted norm; infinite where anything is not a number."""
+    off = float((got - want).norm() / want.norm())
+    return off if off == off else float("inf")

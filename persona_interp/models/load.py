@@ -34,12 +34,12 @@ class Loaded(NamedTuple):
     tokenizer: Any
 
 
-def load(checkpoint: Checkpoint, *, attention: str = "sdpa") -> Loaded:
+def load(checkpoint: Checkpoint, *, attention: str | None = None) -> Loaded:
     """What is the model of this checkpoint?
 
     Args:
         checkpoint: Where the weights are.
-        attention: Attention implementation, "sdpa" or "eager".
+        attention: Attention implementation, "sdpa" or "eager"; by default "sdpa" where the family has it.
 
     Returns:
         The plain Hugging Face model in evaluation mode and float32, and its tokenizer.
