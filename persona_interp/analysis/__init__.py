@@ -14,6 +14,7 @@ much, ``contexts`` how far a lesson spreads.
 
 from persona_interp.analysis.agreement import REACHES, against, agreement, predicts
 from persona_interp.analysis.auroc import auroc
+from persona_interp.analysis.axis import axis_cosine, role_loadings
 from persona_interp.analysis.baselines import baselines
 from persona_interp.analysis.causes import added_share, removed_share
 from persona_interp.analysis.contexts import contexts
@@ -94,6 +95,7 @@ __all__ = [
     "agreement",
     "auroc",
     "axioms",
+    "axis_cosine",
     "baselines",
     "benjamini_hochberg",
     "bits_per_unit",
@@ -147,6 +149,7 @@ __all__ = [
     "reliable_dose",
     "reliable_level",
     "removed_share",
+    "role_loadings",
     "said_distance",
     "saturation",
     "score",

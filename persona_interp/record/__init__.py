@@ -21,10 +21,10 @@ iterable of them, and prompts a probes table of ``worlds`` (for the inside: a co
 - ``gradients``: would two texts pull the weights the same way?
 
 Activations become **directions** (name, hook, d_model): ``mean_difference``, ``minimal_pairs``, ``logistic``, ``pca``,
-``pca_of_difference``, ``trait_vectors`` of a chat model's own answers, and ``random_directions`` as their control.
-**Edits** change the inside of a model while ``behavior(..., edits=)`` asks it: ``add``, ``project_out``, ``cap``,
-``clamp``, ``ablate``, ``patch``. ``read_vectors`` and ``read_capping`` read files of other tools, ``write_vectors`` and
-``write_capping`` write them.
+``pca_of_difference``, ``trait_vectors`` of a chat model's own answers, ``assistant_axis`` of the roles it can play, and
+``random_directions`` as their control. **Edits** change the inside of a model while ``behavior(..., edits=)`` asks it:
+``add``, ``project_out``, ``cap``, ``clamp``, ``ablate``, ``patch``. ``read_vectors`` and ``read_capping`` read files of
+other tools, ``write_vectors`` and ``write_capping`` write them.
 
 What comes out is pandas or xarray, labelled by checkpoint and prompt; nothing downstream needs torch. The same call
 gives the same numbers to the last bit, so that a checkpoint against itself shifts by exactly 0; a prompt alone gives
@@ -33,6 +33,7 @@ what it gives among others, up to rounding.
 
 from persona_interp.record.activations import activations
 from persona_interp.record.answers import answers, said
+from persona_interp.record.axis import assistant_axis, role_components, role_means
 from persona_interp.record.behavior import behavior
 from persona_interp.record.capping_files import read_capping, write_capping
 from persona_interp.record.choices import choices
@@ -63,6 +64,7 @@ __all__ = [
     "add",
     "added_kl",
     "answers",
+    "assistant_axis",
     "behavior",
     "cap",
     "choices",
@@ -92,6 +94,8 @@ __all__ = [
     "random_directions",
     "read_capping",
     "read_vectors",
+    "role_components",
+    "role_means",
     "said",
     "sample",
     "solution",
