@@ -56,6 +56,8 @@ def __getattr__(name: str) -> Any:
     """Which room or fact is meant? Loads it on first use (PEP 562)."""
     if name in __all__:
         return importlib.import_module(f"{__name__}.{name}")
+    if name == "compare":  # the one question that is asked of the whole package
+        return importlib.import_module(f"{__name__}.experiments.compare").compare
     if name == "__version__":
         from importlib.metadata import version  # reading package metadata is slow, and rarely wanted
 
@@ -65,4 +67,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """What can be asked for? Makes tab completion list the rooms."""
-    return sorted({*globals(), *__all__, "__version__"})
+    return sorted({*globals(), *__all__, "__version__", "compare"})

@@ -78,7 +78,57 @@ def run_experiment(
         flags = {"start": "--model", "arms": "--arm", "lrs": "--lr", "names": "--trait"}
         given = ", ".join(flags.get(key, f"--{key}") for key in extra)
         raise StoreError(f"the experiment '{name}' has no {given}; leave it out.")
-    compute(replace(experiment, **chosen), out, workers=workers)
+    experiment = replace(experiment, **chosen)
+    if name == "trait_transfer":
+        typer.echo(f"about {experiment.core_minutes():.0f} minutes of one core with a model of 135M parameters")
+    compute(experiment, out, workers=workers)
+    report(out)
+
+
+@app.command()
+def compare(
+    base: Annotated[str, typer.Argument(metavar="BASE", help="Model before: folder, .gguf, hub id[@revision].")],
+    tuned: Annotated[
+        list[str], typer.Argument(metavar="TUNED...", help="Finetunes: as BASE, an adapter, or a Trainer's output.")
+    ],
+    prompts: Annotated[Path, typer.Option(help="Prompts: .txt (one a line), .jsonl, .json, .csv, or a trait file.")],
+    out: Annotated[Path, typer.Option(help="Run folder; a comparison that was killed resumes there.")],
+    sae: Annotated[list[str] | None, typer.Option(help="Dictionary: folder or release/id; repeat for several.")] = None,
+    traits: Annotated[Path | None, typer.Option(help="Trait file, or a folder of them.")] = None,
+    control: Annotated[
+        list[str] | None, typer.Option(help="Control finetune; repeat. Claims need three, else it only 'differs'.")
+    ] = None,
+    primary: Annotated[str | None, typer.Option(help="Trait named beforehand: tested alone, uncorrected.")] = None,
+    hook: Annotated[list[str] | None, typer.Option(help="Where the inside is read; three blocks by default.")] = None,
+    questions: Annotated[int, typer.Option(help="Most questions of a trait in each half.", min=2)] = 20,
+    shown: Annotated[int, typer.Option(help="Prompts whose answers are sampled from everybody.", min=1)] = 24,
+    max_new_tokens: Annotated[int, typer.Option(help="Longest answer (tokens).", min=1)] = 48,
+    dtype: Annotated[str, typer.Option(help="float32, or bfloat16 for answers and likelihoods.")] = "float32",
+    trust: Annotated[list[str] | None, typer.Option(help="Model whose own code may run: folder, or id@commit.")] = None,
+    seed: Annotated[int, typer.Option(help="Of every draw.")] = 0,
+    workers: Annotated[int | None, typer.Option(help="Processes, one core each; all cores by default.", min=0)] = None,
+) -> None:
+    """What does a finetune do that its base does not, beyond what control finetunes do? Writes OUT/report.html."""
+    from persona_interp.experiments.compare import compare as compared
+
+    compared(
+        base,
+        tuned,
+        prompts=prompts,
+        out=out,
+        sae=sae or (),
+        traits=traits,
+        control=control or (),
+        primary=primary,
+        hooks=hook,
+        trust=trust or (),
+        workers=workers,
+        questions=questions,
+        shown=shown,
+        max_new_tokens=max_new_tokens,
+        dtype=dtype,
+        seed=seed,
+    )
     report(out)
 
 

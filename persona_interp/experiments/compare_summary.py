@@ -88,7 +88,13 @@ def tables(experiment: "Compare", store: Store) -> Tables:
             fits = pd.concat(parts, ignore_index=True).assign(sae=sae.name)
             found["fidelity"] = pd.concat([found.get("fidelity", fits.head(0)), fits], ignore_index=True)
             if "unusable" not in set(fits["verdict"]):
-                measured.append(analysis.measured_features(done.data("features", sae.name, name="features")))
+                feats = done.data("features", sae.name, name="features")
+                measured.append(analysis.measured_features(feats))
+                moved = [
+                    analysis.feature_shift(feats, before=done.base, after=s.label).assign(sae=sae.name, end=s.label)
+                    for s in experiment.ends
+                ]
+                found["features"] = pd.concat([*([found["features"]] if "features" in found else []), *moved])
     if measured:
         effects = _effects(done, measured)
         drawn = pd.concat(random, ignore_index=True) if random else pd.DataFrame(columns=list(measured[0].columns))
