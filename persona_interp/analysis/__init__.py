@@ -81,7 +81,7 @@ from persona_interp.analysis.trait_predictors import (
     trait_predictors,
 )
 from persona_interp.analysis.trait_transfer import SEPARABLE, trait_transfer
-from persona_interp.analysis.traits import separability, trait_scores
+from persona_interp.analysis.traits import effective, separability, trait_scores
 from persona_interp.analysis.transfer import transfer
 from persona_interp.analysis.worst import worst_case
 
@@ -111,6 +111,7 @@ __all__ = [
     "direction_kl",
     "direction_shift",
     "ed50",
+    "effective",
     "effects",
     "evidence_curve",
     "evidence_in_words",

@@ -1,6 +1,7 @@
 """How far does a model show a trait, and does its inside tell answers that do from answers that do not?"""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +51,56 @@ def trait_scores(continuations: pd.DataFrame) -> pd.DataFrame:
     table = table.assign(**{f"n_{side}": both["size", side].astype(int) for side in ("pos", "neg")}).reset_index()
     table.attrs = {"n_one_sided": len(cells) - len(both)}
     return schema.check(table, "trait_scores")
+
+
+def effective(
+    judged: pd.DataFrame,
+    *,
+    scores: Mapping[str, str] | None = None,
+    coherent: str = "coherence",
+    threshold: float = 50.0,
+) -> pd.DataFrame:
+    """Which answers did show the trait, or its opposite, as they were told to?
+
+    The filter of persona vectors (Chen et al. 2025): a question's answers are kept if the one under the trait's
+    instruction scores at least the threshold, the one under its opposite less than 100 minus the threshold, and both
+    are at least that coherent. Both go or both stay, so that the two sides keep the same questions.
+
+    Args:
+        judged: Answers of both sides with scores, of ``record.judged``; NaN = the judge gave none.
+        scores: Column of each trait's score; by default the column of its name.
+        coherent: Column of the coherence.
+        threshold: Score from 0 to 100.
+
+    Returns:
+        The rows kept. ``attrs["kept"]`` says by trait how many pairs of how many.
+
+    Raises:
+        SchemaError: A column is missing, or an answer has no partner on the other side or several.
+
+    >>> rows = {"trait": "dry", "side": ["pos", "neg"] * 2, "question": list("aabb"), "sample": 0}
+    >>> table = pd.DataFrame({**rows, "dry": [80.0, 10, 30, 10], "coherence": 90.0})
+    >>> found = effective(table)
+    >>> list(found["question"]), found.attrs["kept"]
+    (['a', 'a'], {'dry': (1, 2)})
+    """
+    names = sorted({str(name) for name in _needed(judged, "trait")})
+    columns = {name: name for name in names} if scores is None else {**scores}
+    for column in ("side", "question", "sample", coherent, *(columns.setdefault(name, name) for name in names)):
+        _needed(judged, column)
+    key = ["trait", "question", "sample", *(c for c in ("instruction",) if c in judged)]
+    score = pd.Series(np.nan, index=judged.index)
+    for name in names:
+        score = score.where(judged["trait"] != name, judged[columns[name]])
+    good = np.where(judged["side"] == "pos", score >= threshold, score < 100 - threshold)
+    rows = judged.assign(good=good & (judged[coherent] >= threshold).to_numpy())
+    pairs = rows.groupby(key, sort=False).agg(n=("good", "size"), sides=("side", "nunique"), good=("good", "all"))
+    if len(odd := pairs.loc[(pairs["n"] != 2) | (pairs["sides"] != 2)]):
+        raise SchemaError(f"{', '.join(map(str, odd.index[0]))}: expected one answer of side pos and one of neg.")
+    table = judged.loc[rows.groupby(key)["good"].transform("all").to_numpy()].copy()
+    counts = pairs.groupby("trait")["good"].agg(["sum", "size"])
+    table.attrs = {**judged.attrs, "kept": {n: (int(s), int(k)) for n, s, k in counts.itertuples()}}
+    return table
 
 
 def separability(acts: xr.Dataset | Iterable[xr.Dataset], *, checkpoint: str | None = None) -> pd.DataFrame:
@@ -115,6 +166,12 @@ def _by_question(values: Array, positive: npt.NDArray[np.bool_], questions: npt.
     found = jackknife(area, [auroc(values[mask], positive[mask]).estimate for mask in kept])
     lo, hi = np.clip([found.lo, found.hi], 0, 1)
     return {"auroc": float(area), "lo": float(lo), "hi": float(hi), "n_questions": len(names)}
+
+
+def _needed(table: pd.DataFrame, column: str) -> Any:
+    if column not in table:
+        raise SchemaError(unknown("column", column, table.columns))
+    return table[column]
 
 
 def _along(acts: xr.Dataset, name: str) -> npt.NDArray[np.str_]:

@@ -13,6 +13,7 @@ from persona_interp.readers.questions import (
     question_prompts,
     read_judged,
     read_questions,
+    write_judged,
     write_questions,
 )
 from persona_interp.readers.roles import RoleFile, read_role, read_roles, role_prompts, write_role
@@ -43,6 +44,7 @@ __all__ = [
     "write_beliefs",
     "write_chats",
     "write_constitution",
+    "write_judged",
     "write_questions",
     "write_role",
     "write_trait",

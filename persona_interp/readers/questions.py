@@ -181,6 +181,29 @@ def read_judged(path: str | Path) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+def write_judged(judged: pd.DataFrame, path: str | Path, *, scores: Iterable[str]) -> Path:
+    """Where are these scores kept for other tools?
+
+    Args:
+        judged: Answers with scores, of ``record.judged``.
+        path: A ``.csv`` file; an existing one is replaced.
+        scores: Columns of scores to write, for example ``("aligned", "coherent")``.
+
+    Returns:
+        The path; ``read_judged`` reads it.
+
+    Raises:
+        SchemaError: A column is missing.
+    """
+    columns = [*JUDGED, *(c for c in TEXTS if c in judged and c not in JUDGED), *scores]
+    for column in columns:
+        if column not in judged:
+            raise SchemaError(unknown("column", column, judged.columns))
+    path = Path(path).expanduser()
+    judged[columns].to_csv(path, index=False, encoding="utf-8")
+    return path
+
+
 def _question(given: Any) -> EvalQuestion:
     optional = ("type", "system", "samples_per_paraphrase", "judge", "judge_prompts")
     extra = keys("a question", given, required=("id", "paraphrases"), optional=optional)

@@ -26,7 +26,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from persona_interp import schema
-from persona_interp.errors import SchemaError, StoreError
+from persona_interp.errors import SchemaError, StoreError, unknown
 from persona_interp.models import Checkpoint, encode, hash_weights, load
 from persona_interp.models.cache import cache as cache_folder
 from persona_interp.models.cache import short_hash
@@ -137,7 +137,7 @@ def judged(
     answers: pd.DataFrame,
     judge: Judge,
     *,
-    prompts: Mapping[str, str],
+    prompts: Mapping[str, str | Mapping[str, str]],
     cache: Path | str | bool | None = None,
 ) -> pd.DataFrame:
     """Which scores does the judge give these answers?
@@ -145,8 +145,9 @@ def judged(
     Args:
         answers: An answers table. The question is its column ``question``, or the last user message.
         judge: The judge.
-        prompts: Prompt of the judge by name of the score: ``{"aligned": ..., "coherent": ...}`` of an evaluation's
-            question, ``{trait.name: trait.eval_prompt}`` of a trait file.
+        prompts: Prompt of the judge by name of the score: ``{trait.name: trait.eval_prompt}`` of a trait file. Where
+            every question has its own, by ``question_id``: ``{"aligned": {q.id: q.judge_prompts["aligned"] for q in
+            readers.read_questions(file)}, ...}``.
         cache: Folder of scores given before, found by judge, prompt, question and answer; each is written when it is
             given. None: a folder in the model cache; False: none.
 
@@ -155,8 +156,8 @@ def judged(
         counts those by name.
 
     Raises:
-        SchemaError: No answers table, a name that is a column already, a prompt without a place for the answer, a judge
-            without a name, or a score out of range.
+        SchemaError: No answers table, a name that is a column already, a question without a prompt, a prompt without a
+            place for the answer, a judge without a name, or a score out of range.
         StoreError: The kept scores are corrupt.
     """
     schema.check(answers, "answers")
@@ -169,9 +170,9 @@ def judged(
     file = None if folder is None else folder / f"{short_hash(judge.name)}.jsonl"
     known, table = _kept(file), answers.copy()
     with tqdm(total=len(answers) * len(prompts), desc="judged", delay=2) as bar:
-        for name, prompt in prompts.items():
+        for name, given in prompts.items():
             scores = []
-            for question, answer in zip(questions, answers["answer"], strict=True):
+            for question, answer, prompt in zip(questions, answers["answer"], _prompts(answers, given), strict=True):
                 key = short_hash([judge.name, prompt, question, answer])
                 if key not in known:
                     known[key] = _checked(judge(str(question), str(answer), prompt), judge.name)
@@ -182,6 +183,18 @@ def judged(
     table.attrs = {**answers.attrs, "judge": judge.name}
     table.attrs["n_unscored"] = {name: int(np.isnan(table[name].to_numpy(float)).sum()) for name in prompts}
     return table
+
+
+def _prompts(answers: pd.DataFrame, given: str | Mapping[str, str]) -> list[str]:
+    """The judge's prompt for each answer."""
+    if isinstance(given, str):
+        return [given] * len(answers)
+    if "question_id" not in answers:
+        raise SchemaError("prompts by question need answers with a question_id, of readers.question_prompts.")
+    ids = [str(name) for name in answers["question_id"]]
+    if missing := [name for name in ids if name not in given]:
+        raise SchemaError(unknown("question with a judge's prompt", missing[0], given))
+    return [given[name] for name in ids]
 
 
 def _question(messages: list[dict[str, str]]) -> str:

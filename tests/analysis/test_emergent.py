@@ -56,6 +56,7 @@ def test_one_question_gives_wilson_and_no_coherent_answer_none() -> None:
 def test_rows_by_question_and_bad_tables() -> None:
     rows = table([10.0, 90], [90.0, 90], "ab")
     assert misaligned_share(rows, by=("checkpoint", "question_id"))["share"].tolist() == [1.0, 0.0]
+    assert misaligned_share(rows.drop(columns="checkpoint"))["share"].tolist() == [0.5]
     with pytest.raises(SchemaError, match="column 'coherence' is unknown; did you mean 'coherent'"):
         misaligned_share(rows, coherent="coherence")
     with pytest.raises(SchemaError, match="scores run from 0 to 100"):

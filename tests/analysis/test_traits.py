@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from persona_interp.analysis import separability, trait_scores
+from persona_interp.analysis import effective, separability, trait_scores
 from persona_interp.errors import SchemaError
 
 
@@ -73,3 +73,17 @@ def test_both_sides_of_both_halves_are_needed() -> None:
         separability(data.isel(prompt=((data["split"] == "test") | (data["side"] == "pos")).to_numpy()))
     with pytest.raises(SchemaError, match="coordinate along prompt 'side' is unknown"):
         separability(data.drop_vars("side"))
+
+
+def test_ineffective_answers_go_in_pairs() -> None:
+    rows = [("pos", "a", 90, 90), ("neg", "a", 10, 90), ("pos", "b", 90, 90), ("neg", "b", 50, 90)]
+    rows += [("pos", "c", 50, 50), ("neg", "c", 49, 50), ("pos", "d", 90, np.nan), ("neg", "d", 10, 90)]
+    table = pd.DataFrame(rows, columns=["side", "question", "dry", "coherence"]).assign(trait="dry", sample=0)
+    other = table.query("question == 'a'").assign(trait="wry", wry=[np.nan, 1.0])
+    found = effective(pd.concat([table, other], ignore_index=True).sample(frac=1, random_state=1))
+    assert sorted(found["question"]) == ["a", "a", "c", "c"] and set(found["trait"]) == {"dry"}
+    assert found.attrs["kept"] == {"dry": (2, 4), "wry": (0, 1)}
+    with pytest.raises(SchemaError, match="expected one answer of side pos and one of neg"):
+        effective(table.iloc[1:])
+    with pytest.raises(SchemaError, match="column 'dry' is unknown"):
+        effective(table.drop(columns="dry"))

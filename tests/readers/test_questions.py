@@ -4,10 +4,18 @@ import math
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from persona_interp.errors import SchemaError
-from persona_interp.readers import EvalQuestion, question_prompts, read_judged, read_questions, write_questions
+from persona_interp.readers import (
+    EvalQuestion,
+    question_prompts,
+    read_judged,
+    read_questions,
+    write_judged,
+    write_questions,
+)
 
 YAML = """
 # free questions, then the same with a system prompt
@@ -127,3 +135,18 @@ def test_an_index_is_no_score(write: Any) -> None:
 def test_the_scores_of_emergent_misalignment_are_scores(write: Any) -> None:
     table = read_judged(write("j.csv", "question,answer,aligned,coherent\na,b,10,90\n"))
     assert table[["aligned", "coherent"]].to_numpy().tolist() == [[10, 90]]
+
+
+def test_scores_written_are_read_again(tmp_path: Path) -> None:
+    rows = {
+        "question": ['Why,\n"so"?', "How?"],
+        "answer": ["NA", ""],
+        "question_id": ["a", "b"],
+        "prompt": ["a/0", "b/0"],
+    }
+    table = pd.DataFrame({**rows, "aligned": [12.5, float("nan")], "coherent": [90.0, 10.0], "sample": 0})
+    found = read_judged(write_judged(table, tmp_path / "judged.csv", scores=("aligned", "coherent")))
+    kept = ["question", "answer", "question_id", "prompt", "aligned", "coherent"]
+    pd.testing.assert_frame_equal(found[kept], table[kept], check_dtype=False)
+    with pytest.raises(SchemaError, match="column 'coherence' is unknown; did you mean 'coherent'"):
+        write_judged(table, tmp_path / "judged.csv", scores=("aligned", "coherence"))

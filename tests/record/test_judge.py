@@ -75,6 +75,25 @@ def test_the_question_is_the_last_user_message(table: pd.DataFrame) -> None:
     assert heard == list(table["question"])
 
 
+def test_every_question_may_have_its_own_prompt(table: pd.DataFrame) -> None:
+    rows = table.assign(question_id=["a", "b"] * (len(table) // 2))
+    heard: list[str] = []
+
+    class Listens:
+        name = "listens"
+
+        def __call__(self, question: str, answer: str, eval_prompt: str) -> float | None:
+            heard.append(eval_prompt)
+            return None
+
+    found = judged(rows, Listens(), prompts={"x": {"a": "one {answer}", "b": "two {answer}"}}, cache=False)
+    assert heard[:2] == ["one {answer}", "two {answer}"] and found["x"].isna().all()
+    with pytest.raises(SchemaError, match="'b' is unknown"):
+        judged(rows, Listens(), prompts={"x": {"a": "one {answer}"}}, cache=False)
+    with pytest.raises(SchemaError, match="question_id"):
+        judged(table, Listens(), prompts={"x": {"a": "one {answer}"}}, cache=False)
+
+
 def test_bad_judges_and_prompts_are_named(table: pd.DataFrame) -> None:
     class Shouts(Planted):
         def __call__(self, question: str, answer: str, eval_prompt: str) -> float | None:
