@@ -19,6 +19,7 @@ are merged before they are saved. The tiny model is a folder like any other::
 from persona_interp.models.boot import boot, residuals
 from persona_interp.models.chats import PLAIN_TEMPLATE, fold_system, has_system
 from persona_interp.models.checkpoint import Checkpoint, Trajectory
+from persona_interp.models.checkup import checkup
 from persona_interp.models.explain import explain_tokens, show_tokens
 from persona_interp.models.load import Loaded, hash_weights, load
 from persona_interp.models.sources import resolve, sources
@@ -39,6 +40,7 @@ __all__ = [
     "Trajectory",
     "boot",
     "check_tokenizers",
+    "checkup",
     "encode",
     "explain_tokens",
     "fold_system",

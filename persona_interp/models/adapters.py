@@ -5,6 +5,7 @@ weights finds its place, something changes, and the merged model as saved comput
 """
 
 import json
+import re
 import warnings
 import zlib
 from collections.abc import Mapping
@@ -211,8 +212,12 @@ def _wrapped(plain: Any, folder: Path, config: dict[str, Any]) -> Any:
     except UNREADABLE as error:
         raise ModelError(f"the adapter {folder} does not fit its base: {str(error).strip()[:300]}") from error
     own = load_file(folder / ADAPTER_WEIGHTS).keys()
+    # PEFT writes whole modules of a resized model twice, under their own name and that of its wrapper
+    spare = [
+        key for key in found.unexpected_keys if re.sub(r"\.(modules_to_save|original_module)\.", ".", key) not in own
+    ]
     whole = [name for name in config.get("modules_to_save") or () if not any(f".{name}." in key for key in own)]
-    for keys, what in ((found.missing_keys, "lacks"), (found.unexpected_keys, "has no place for"), (whole, "lacks")):
+    for keys, what in ((found.missing_keys, "lacks"), (spare, "has no place for"), (whole, "lacks")):
         if keys:
             raise ModelError(
                 f"the adapter {folder} does not fit: it {what} {len(keys)} weights in this base, first {keys[0]}. Give "

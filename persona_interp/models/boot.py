@@ -152,7 +152,7 @@ def _refusal(checkpoint: Checkpoint, kind: str, error: Exception) -> str:
     said = (str(error).strip().splitlines() or [""])[0].partition(" Available architectures")[0]
     return (
         f"TransformerLens cannot boot {checkpoint.path} (model_type '{kind}'), {type(error).__name__}: {said[:300]} "
-        "Its insides cannot be read; use another family. Behavior, likelihoods and training do not need TransformerLens."
+        "Its insides cannot be read; use another family. Behavior, likelihoods and training need no TransformerLens."
     )
 
 

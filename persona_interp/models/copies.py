@@ -34,9 +34,7 @@ def saved(model: Any, tokenizer: Any, *, name: str = "") -> Checkpoint:
     if not hasattr(model, "save_pretrained") or not hasattr(model, "state_dict"):
         raise ModelError(f"a start is a name, a folder, a checkpoint or a Hugging Face model; got a {kind}.")
     if not hasattr(tokenizer, "get_vocab"):
-        raise ModelError(
-            f"a model in memory comes with its tokenizer: resolve(model, tokenizer=tokenizer); got a {kind}."
-        )
+        raise ModelError(f"a model in memory ({kind}) needs its tokenizer; give resolve(model, tokenizer=tokenizer).")
     if getattr(model, "is_quantized", False) or getattr(model, "_hf_peft_config_loaded", False):
         raise ModelError(
             f"this {kind} is quantized or has adapters inside that cannot be merged here; give the plain model, or the "

@@ -1,0 +1,196 @@
+"""Adapters made by PEFT elsewhere become the very model they are, or an error says why not."""
+
+import json
+import shutil
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import IA3Config, LoraConfig, PromptTuningConfig, get_peft_model
+from safetensors.torch import load_file, save_file
+
+from persona_interp.errors import ModelError
+from persona_interp.models import hash_weights, load, resolve
+
+IDS = torch.arange(4, 16)[None]
+LORA: dict[str, Any] = {"r": 4, "lora_alpha": 8, "task_type": "CAUSAL_LM"}
+QV = ["q_proj", "v_proj"]
+# what PEFT says while these tests make adapters
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Setting `save_embedding_layers`:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Model (has|with) `tie_word_embeddings:UserWarning"),
+]
+KINDS = {
+    "lora_all_linear": LoraConfig(target_modules="all-linear", **LORA),
+    "lora_attention": LoraConfig(target_modules=QV, **LORA),
+    "rslora": LoraConfig(target_modules="all-linear", use_rslora=True, **LORA),
+    "dora": LoraConfig(target_modules="all-linear", use_dora=True, **LORA),
+    "dora_attention": LoraConfig(target_modules=QV, use_dora=True, **LORA),
+    "whole_embeddings": LoraConfig(target_modules=QV, modules_to_save=["embed_tokens"], **LORA),
+    "head": LoraConfig(target_modules=["lm_head"], **LORA),
+    "ia3": IA3Config(task_type="CAUSAL_LM"),
+}
+
+
+def adapted(start: Any, config: Any, *, steps: int = 2) -> Any:
+    """A PEFT model, trained a little."""
+    torch.manual_seed(0)
+    model = get_peft_model(load(start).model, deepcopy(config))
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1e-2)
+    for _ in range(steps):
+        model(input_ids=IDS, labels=IDS).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return model.eval()
+
+
+def saved(start: Any, config: Any, folder: Path, *, steps: int = 2) -> tuple[Path, torch.Tensor]:
+    """The folder that PEFT saves, and the unmerged model's logits."""
+    model = adapted(start, config, steps=steps)
+    model.save_pretrained(folder)
+    with torch.inference_mode():
+        return folder, model(input_ids=IDS).logits
+
+
+@torch.inference_mode()
+def off(checkpoint: Any, want: torch.Tensor) -> float:
+    got = load(checkpoint, attention="eager").model(input_ids=IDS).logits
+    return float((got - want).norm() / want.norm())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("start", ["tiny", "stories"])  # an untied and a tied head
+def test_merged_is_unmerged(request: pytest.FixtureRequest, tmp_path: Path, start: str, kind: str) -> None:
+    base = request.getfixturevalue(start)
+    folder, want = saved(base, KINDS[kind], tmp_path / "mine")
+    made = resolve(folder, base=base)
+    assert made.label == "mine" and off(made, want) <= 1e-5
+    assert hash_weights(made) != hash_weights(base) and off(base, want) > 1e-3
+
+
+def test_it_is_merged_once_by_its_content(tiny: Any, tmp_path: Path) -> None:
+    folder, _ = saved(tiny, KINDS["lora_attention"], tmp_path / "one")
+    first = resolve(folder, base=tiny)
+    shutil.copytree(folder, tmp_path / "two")
+    assert resolve(tmp_path / "two", base=tiny).path == first.path
+    other, _ = saved(tiny, KINDS["lora_attention"], tmp_path / "other", steps=1)
+    assert resolve(other, base=tiny).path != first.path
+
+
+@pytest.mark.parametrize("place", ["absolute", "relative"])
+def test_the_base_is_the_one_it_names(tiny: Any, tmp_path: Path, place: str) -> None:
+    folder, want = saved(tiny, KINDS["rslora"], tmp_path / "run" / "lora")
+    shutil.copytree(tiny.path, tmp_path / "run" / "base")
+    rename(folder, str(tmp_path / "run" / "base") if place == "absolute" else "../base")
+    assert off(resolve(folder), want) <= 1e-5
+
+
+def rename(folder: Path, base: str | None, **fields: Any) -> None:
+    path = folder / "adapter_config.json"
+    config = {**json.loads(path.read_text()), "base_model_name_or_path": base, **fields}
+    path.write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        (None, r"does not name its base; give the base .*base=.*--base"),
+        ("/data/models/llama", r"names its base '/data/models/llama', a folder that is not here; give the base"),
+        ("nobody/llama", r"'nobody/llama'.*hub cache"),
+    ],
+)
+def test_a_base_that_is_not_here(tiny: Any, tmp_path: Path, base: str | None, message: str) -> None:
+    folder, _ = saved(tiny, KINDS["lora_attention"], tmp_path / "lora")
+    rename(folder, base)
+    with pytest.raises(ModelError, match=message):
+        resolve(folder)
+
+
+def test_an_adapter_that_changes_nothing_is_an_error(tiny: Any, tmp_path: Path) -> None:
+    folder, _ = saved(tiny, KINDS["lora_all_linear"], tmp_path / "fresh", steps=0)
+    with pytest.raises(ModelError, match=r"changes nothing: all 14 of its lora_B matrices are zero"):
+        resolve(folder, base=tiny)
+    folder, _ = saved(tiny, KINDS["lora_all_linear"], tmp_path / "mute")
+    rename(folder, None, lora_alpha=0)
+    with pytest.raises(ModelError, match="changes nothing: its lora_alpha is 0"):
+        resolve(folder, base=tiny)
+
+
+def test_weights_without_a_place_and_places_without_weights(tiny: Any, tmp_path: Path) -> None:
+    folder, _ = saved(tiny, KINDS["lora_attention"], tmp_path / "lora")
+    weights = load_file(folder / "adapter_model.safetensors")
+    first = next(iter(weights))
+    save_file({k: w for k, w in weights.items() if k != first}, folder / "adapter_model.safetensors")
+    with pytest.raises(ModelError, match=r"lacks 1 weights in this base, first .*lora_A"):
+        resolve(folder, base=tiny)
+    save_file(
+        {**weights, first.replace("layers.0", "layers.7"): weights[first].clone()}, folder / "adapter_model.safetensors"
+    )
+    with pytest.raises(ModelError, match=r"has no place for 1 weights in this base, first .*layers\.7"):
+        resolve(folder, base=tiny)
+
+
+def test_another_base_is_refused(tiny: Any, stories: Any, tmp_path: Path) -> None:
+    folder, _ = saved(tiny, KINDS["lora_attention"], tmp_path / "lora")
+    with pytest.raises(ModelError, match=r"does not fit"):
+        resolve(folder, base=stories)
+
+
+def test_what_cannot_be_merged_is_named(tiny: Any, tmp_path: Path) -> None:
+    config = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2)
+    folder, _ = saved(tiny, config, tmp_path / "prompt")
+    with pytest.raises(ModelError, match="PROMPT_TUNING: it adds virtual tokens"):
+        resolve(folder, base=tiny)
+    folder, _ = saved(tiny, KINDS["lora_attention"], tmp_path / "lora")
+    rename(folder, None, task_type="SEQ_CLS")
+    with pytest.raises(ModelError, match="made for SEQ_CLS"):
+        resolve(folder, base=tiny)
+    rename(folder, None, peft_type="NEW_KIND")
+    with pytest.raises(ModelError, match="kind NEW_KIND, which the installed PEFT does not know"):
+        resolve(folder, base=tiny)
+
+
+def test_pickled_adapters_are_not_opened(tiny: Any, tmp_path: Path) -> None:
+    folder, _ = saved(tiny, KINDS["lora_attention"], tmp_path / "lora")
+    (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
+    with pytest.raises(ModelError, match=r"lacks adapter_model\.safetensors.*pickled"):
+        resolve(folder, base=tiny)
+
+
+def test_a_whole_model_with_an_adapter_beside_it_is_ambiguous(tiny: Any, tmp_path: Path) -> None:
+    folder, _ = saved(tiny, KINDS["lora_attention"], tmp_path / "both")
+    shutil.copytree(tiny.path, folder, dirs_exist_ok=True)
+    with pytest.raises(ModelError, match="a whole model and an adapter"):
+        resolve(folder)
+
+
+def test_new_tokens_come_with_the_adapter(tiny: Any, tmp_path: Path) -> None:
+    model, tokenizer = load(tiny)
+    tokenizer.add_tokens(["<tool>", "<extra>"])
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    config = LoraConfig(target_modules=QV, modules_to_save=["embed_tokens", "lm_head"], **LORA)
+    grown = get_peft_model(model, config)
+    with torch.no_grad():
+        for name, weight in grown.named_parameters():
+            if weight.requires_grad:
+                weight += 0.05 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(len(name)))
+        want = grown.eval()(input_ids=IDS).logits
+    grown.save_pretrained(tmp_path / "grown")
+    bare = resolve(shutil.copytree(tiny.path, tmp_path / "bare"))
+    tokenizer.save_pretrained(bare.path)
+    with pytest.raises(ModelError, match=r"has 24 embedding rows, but its tokenizer has token 25 \('<extra>'\)"):
+        load(bare)
+    tokenizer.save_pretrained(tmp_path / "grown")
+    made = resolve(tmp_path / "grown", base=tiny)
+    assert len(load(made).tokenizer) == len(load(tiny).tokenizer) + 2 and off(made, want) <= 1e-5
+
+
+def test_a_peft_model_in_memory(tiny: Any) -> None:
+    model, tokenizer = adapted(tiny, KINDS["dora"]), load(tiny).tokenizer
+    with torch.inference_mode():
+        want = model(input_ids=IDS).logits
+        made = resolve(model, tokenizer=tokenizer, name="mine")
+        assert torch.equal(model(input_ids=IDS).logits, want), "the model in memory stays as it is"
+    assert made.label == "mine" and off(made, want) <= 1e-5
