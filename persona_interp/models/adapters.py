@@ -213,9 +213,8 @@ def _wrapped(plain: Any, folder: Path, config: dict[str, Any]) -> Any:
         raise ModelError(f"the adapter {folder} does not fit its base: {str(error).strip()[:300]}") from error
     own = load_file(folder / ADAPTER_WEIGHTS).keys()
     # PEFT writes whole modules of a resized model twice, under their own name and that of its wrapper
-    spare = [
-        key for key in found.unexpected_keys if re.sub(r"\.(modules_to_save|original_module)\.", ".", key) not in own
-    ]
+    twins = {key: re.sub(r"\.(modules_to_save|original_module)\.", ".", key) for key in found.unexpected_keys}
+    spare = [key for key, twin in twins.items() if twin == key or twin not in own]
     whole = [name for name in config.get("modules_to_save") or () if not any(f".{name}." in key for key in own)]
     for keys, what in ((found.missing_keys, "lacks"), (spare, "has no place for"), (whole, "lacks")):
         if keys:
