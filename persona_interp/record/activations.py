@@ -57,9 +57,10 @@ def activations(
         Dataset with ``act``, dims (checkpoint, prompt, d_model), float32, in units of the residual. Coordinates:
         stage, step, seed and weights (hash) along checkpoint; context, persona, topic, template, split, kind,
         value, doc, order, held, trait, side, role, question, instruction, sample and n_tokens along prompt where the
-        table has them. Attributes: kind, schema_version, hook,
-        token_ids (hash), position, dtype, where (roles set apart by spaces), outlier, n_excluded (outliers left out,
-        over all checkpoints and prompts). Several hooks give a list of these, in their order.
+        table has them. Attributes: kind, schema_version, hook, token_ids (hash), position, dtype, where (roles set
+        apart by spaces), outlier, n_excluded (outliers left out, over all checkpoints and prompts), n_sinks (tokens
+        averaged over that are longer than ten times the median of those averaged over). Several hooks give a list of
+        these, in their order.
 
     Raises:
         SchemaError: An empty table, repeated names or labels, an unknown position or role, a prompt without

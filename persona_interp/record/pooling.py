@@ -58,7 +58,8 @@ def recorded(
     Returns:
         A Dataset of that kind for each hook. Coordinates: stage, step, seed, weights along checkpoint; what the table
         says of each prompt along prompt. Attributes: kind, schema_version, hook, token_ids, position, dtype, where
-        (roles set apart by spaces), outlier, n_excluded (outliers left out, over all checkpoints and prompts).
+        (roles set apart by spaces), outlier, n_excluded (outliers left out, over all checkpoints and prompts), n_sinks
+        (tokens averaged over that are longer than ten times the median of those averaged over).
 
     Raises:
         SchemaError: An empty table, repeated names or labels, an unknown position or role, a prompt without
@@ -70,7 +71,7 @@ def recorded(
     if position not in POSITIONS:
         raise SchemaError(unknown("position", position, POSITIONS))
     per_hook: dict[str, list[dict[str, np.ndarray]]] = {}
-    hashes, dtypes, n_excluded = [], [], Counter[str]()
+    hashes, dtypes, n_excluded, n_sinks = [], [], Counter[str](), Counter[str]()
     for checkpoint in tqdm(listed, desc=kind, delay=2, disable=len(listed) < 2):
         bridge = boot(checkpoint)
         tokens = encode(bridge.tokenizer, list(prompts["messages"]))
@@ -87,7 +88,9 @@ def recorded(
             with torch.inference_mode():
                 reduced = reduce(acts[-1:] if position == "last" else acts[counted])
             rows.setdefault(hook, {})[row] = {name: value.cpu().numpy() for name, value in reduced.items()}
-            n_excluded[hook] += n_outliers if position != "last" else 0
+            if position != "last":
+                n_excluded[hook] += n_outliers
+                n_sinks[hook] += int((~ordinary(acts[counted].norm(dim=-1))).sum())
         for hook, at in rows.items():
             whole = {name: np.stack([at[i][name] for i in range(len(at))]) for name in at[0]}
             per_hook.setdefault(hook, []).append(whole)
@@ -99,7 +102,7 @@ def recorded(
     made = []
     for hook, parts in per_hook.items():
         attrs = {"kind": kind, "schema_version": SCHEMA_VERSION, "hook": hook, **said, "outlier": float(outlier)}
-        attrs["n_excluded"] = n_excluded[hook]
+        attrs |= {"n_excluded": n_excluded[hook], "n_sinks": n_sinks[hook]}
         dims = schema.DATASETS[kind]
         data = {name: (dims[name], np.stack([part[name] for part in parts])) for name in dims}
         last = dims["act"][-1]

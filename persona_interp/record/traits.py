@@ -60,7 +60,8 @@ def trait_vectors(
     Returns:
         Directions, dims (name = trait, hook, d_model), float32, residual units; ``n``, ``n_pos`` and ``n_neg`` answers
         along name; ``hidden_state`` along hook: block i's output is ``hidden_states[i + 1]`` of transformers.
-        ``attrs["n_empty"]`` counts empty answers, left out.
+        ``n_sinks`` along hook counts tokens that are longer than ten times the median and were averaged over all the
+        same, as in the published recipe; ``attrs["n_empty"]`` empty answers, left out.
 
     Raises:
         SchemaError: No answers, an unknown pool, or a trait without answers on one side.
@@ -74,17 +75,9 @@ def trait_vectors(
     if pool != "response":
         rows = rows.assign(messages=[messages[:-1] for messages in rows["messages"]])
     position = {"response": "answer", "prompt": "mean", "last": "last"}[pool]
-    acts = stacked(
-        activations(
-            checkpoint,
-            rows,
-            hook=list(hooks),
-            position=position,
-            where=POOLS[pool] if where is None else where,
-            outlier=math.inf,
-        ),
-        None,
-    )
+    where = POOLS[pool] if where is None else where
+    parts = activations(checkpoint, rows, hook=list(hooks), position=position, where=where, outlier=math.inf)
+    acts = stacked(parts, None)
     names = sorted(set(rows["trait"]))
     weights = np.zeros((len(names), len(rows)))
     counts = {side: np.zeros(len(names), int) for side in ("pos", "neg")}
@@ -99,6 +92,7 @@ def trait_vectors(
     about = {"method": f"mean difference of answers, {pool}", "reference": "answers under the opposite instruction"}
     made = made_directions(vectors, acts, names=names, n=counts["pos"] + counts["neg"], **about)
     made = made.assign_coords({f"n_{side}": ("name", n) for side, n in counts.items()})
+    made = made.assign_coords(n_sinks=("hook", [part.attrs["n_sinks"] for part in parts]))
     return made.assign_attrs(n_empty=n_empty)
 
 

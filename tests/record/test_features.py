@@ -104,6 +104,7 @@ def test_a_planted_sink_is_left_out_and_counted(
     np.testing.assert_array_equal(without["act"], 1)
     excluded = 6 if position == "mean" else 0  # two checkpoints of three prompts
     assert without.attrs["n_excluded"] == excluded and with_sinks.attrs["n_excluded"] == 0
+    assert without.attrs["n_sinks"] == 0 and with_sinks.attrs["n_sinks"] == excluded
     assert bool((with_sinks["act"] > 1).all()) == (position == "mean")
     with pytest.raises(SchemaError, match=r"at least 1; got 0\.5"):
         read(outlier=0.5)

@@ -62,6 +62,7 @@ def test_a_prompt_without_its_first_token(pair: Pair, table: pd.DataFrame) -> No
     vectors = trait_vectors(pair[0], table, hooks=HOOKS[:1], pool="prompt")
     everything = trait_vectors(pair[0], table, hooks=HOOKS[:1], pool="prompt", where=ROLES)
     assert not np.allclose(vectors, everything)
+    assert vectors["n_sinks"].item() == everything["n_sinks"].item() == 0
 
 
 def test_minimal_pairs_work_on_answers(pair: Pair, table: pd.DataFrame) -> None:
