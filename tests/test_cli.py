@@ -9,6 +9,7 @@ import pytest
 import xarray as xr
 
 from persona_interp.cli import main
+from persona_interp.readers import Instruction, TraitFile, write_trait
 from persona_interp.store import Cell, Store
 from persona_interp.tables import write_dataset, write_json, write_table
 
@@ -36,6 +37,21 @@ def test_status_says_n_of_n(store: Store, capsys: pytest.CaptureFixture[str]) ->
     assert (code, err) == (0, "")
     assert "1 of 2 cells done, 1 missing" in out
     assert "tuned" in out
+
+
+def test_transfer_with_trait_files_is_that_between_traits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    questions, pairs = ("What?", "Why?"), (Instruction("Be so.", "Be not."),) * 2
+    write_trait(TraitFile("dry", pairs, questions), tmp_path / "dry.json")
+    asked = ["run", "transfer", "--traits", tmp_path, "--out", tmp_path / "run", "--model", tmp_path / "nowhere"]
+    code, _, err = cli(capsys, *asked)
+    assert code == 2 and "'mystical' is unknown" in err and "--trait all" in err
+    code, out, err = cli(capsys, *asked, "--trait", "all")
+    assert code == 2 and "nowhere" in err and out.startswith("about ")
+    code, _, err = cli(capsys, "run", "trait_transfer", "--out", tmp_path / "run")
+    assert code == 2 and "whose traits" in err
+    code, _, err = cli(capsys, "run", "dose", "--traits", tmp_path, "--out", tmp_path / "run")
+    assert code == 2 and "has no --traits" in err
+    assert not (tmp_path / "run").exists()
 
 
 def test_verify_names_a_corrupt_file_and_exits_1(store: Store, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from persona_interp import analysis
-from persona_interp.errors import WorldError
+from persona_interp.errors import SchemaError, WorldError
 from persona_interp.experiments.trait_transfer_summary import summarize
 from persona_interp.models import Stage
 from persona_interp.models.chats import PLAIN_TEMPLATE
@@ -28,7 +28,7 @@ from persona_interp.store import Cell, Store
 TASKS = "persona_interp.experiments.trait_transfer_tasks"
 ARMS = {"lesson": "pos", "null": "default"}
 """What a finetune is called, and which side of the answers it learns."""
-GENTLE = Stage(steps=20, batch=4, lr=2e-4, warmup=2, lora=16, dtype="bfloat16")
+GENTLE = Stage(steps=12, batch=4, lr=5e-4, warmup=2, lora=16, dtype="bfloat16")
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,10 @@ class TraitTransfer:
         n_instructions: Instructions under which every question of the lesson is answered; without instruction as many
             answers are drawn.
         max_new_tokens: Longest answer (tokens).
+        temperature: Of all answers. Small models lose the thread at 1, and their traits with it.
         depth: Where vectors are read: at hidden state round(depth x blocks), which is the output of the block before.
-        n_judged: Answers of each side, and without instruction, of each trait that all traits judge.
+        n_judged: Answers of each side, and without instruction, of each trait that all traits judge; questions of the
+            measurement that each finetune answers in its own words.
         least: AUROC below which a trait is set aside.
     """
 
@@ -60,15 +62,15 @@ class TraitTransfer:
     draw: int = 0
     lesson: Stage = GENTLE
     n_instructions: int = 2
-    max_new_tokens: int = 48
+    max_new_tokens: int = 32
+    temperature: float = 0.7
     depth: float = 0.6
     n_judged: int = 8
     least: float = analysis.SEPARABLE
 
     def __post_init__(self) -> None:
         if isinstance(self.traits, str | Path):
-            found = read_traits(self.traits, self.names or None)
-            object.__setattr__(self, "traits", tuple(found.values()))
+            object.__setattr__(self, "traits", _read(self.traits, self.names))
         if self.traits:
             object.__setattr__(self, "names", tuple(trait.name for trait in self.files))
         for trait in self.files:
@@ -103,11 +105,9 @@ class TraitTransfer:
         Raises:
             WorldError: There are no trait files yet.
         """
-        if not self.files:
-            named = f", which holds {', '.join(self.names)}" if self.names else ""
-            raise WorldError(f"whose traits? Give traits=FOLDER (--traits FOLDER) of trait files{named}.")
+        self._check_files()
         start = {"start": self.start, "chat_template": self.chat_template}
-        drawn = {**start, "seed": self.draw, "n": self.n_instructions, "max_new_tokens": self.max_new_tokens}
+        drawn = {**start, **self._draw, "n": self.n_instructions}
         cells: dict[tuple[str, ...], Cell] = {}
         for trait in self.files:
             config = {**drawn, "trait": _plain(trait)}
@@ -138,8 +138,8 @@ class TraitTransfer:
             "chat_template": self.chat_template,
             "stage": asdict(self.lesson),
             "seed": seed,
-            "draw": self.draw,
-            "max_new_tokens": self.max_new_tokens,
+            "n": self.n_judged,
+            **self._draw,
             "least": self.least,
         }
         cells = {}
@@ -148,6 +148,33 @@ class TraitTransfer:
                 own = {**config, "trait": _plain(trait), "arm": arm, "side": side}
                 cells[arm, trait.name] = Cell(f"{TASKS}:learn", own, needs, f"{arm} {trait.name} s{seed}")
         return cells
+
+    def core_minutes(self) -> float:
+        """About how long does one core need?
+
+        Returns:
+            Minutes for SmolLM2-135M-Instruct; two workers need about half of it. An answer of 32 tokens takes 0.25
+            seconds there, reading a chat of 80 tokens 0.17, learning from one 0.55 (one idle core).
+
+        Raises:
+            WorldError: There are no trait files yet.
+        """
+        self._check_files()
+        n, k = len(self.files), self.n_instructions
+        half = sum(len(trait.questions) for trait in self.files) / 2
+        answer, read, learn = 0.25 * self.max_new_tokens / 32, 0.17, 0.55
+        base = half * ((3 * k + 2) * answer + (4 * k + 4) * read) + n * 3 * self.n_judged * n * 2 * read
+        finetune = self.lesson.steps * self.lesson.batch * learn + 2 * half * read + self.n_judged * (answer + 2 * read)
+        return (base + 2 * n * len(self.seeds) * finetune) / 60
+
+    @property
+    def _draw(self) -> dict[str, Any]:
+        return {"draw": self.draw, "max_new_tokens": self.max_new_tokens, "temperature": self.temperature}
+
+    def _check_files(self) -> None:
+        if not self.files:
+            named = f", which holds {', '.join(self.names)}" if self.names else ""
+            raise WorldError(f"whose traits? Give traits=FOLDER (--traits FOLDER) of trait files{named}.")
 
     def summarize(self, store: Store) -> dict[str, pd.DataFrame]:
         """What was found?
@@ -164,6 +191,16 @@ class TraitTransfer:
         return summarize(self, store)
 
 
+def _read(folder: str | Path, names: tuple[str, ...]) -> tuple[TraitFile, ...]:
+    try:
+        return tuple(read_traits(folder, names or None).values())
+    except SchemaError as error:
+        asked = ", ".join(names) or "all of the folder"
+        raise SchemaError(
+            f"{error} Asked for: {asked}; choose others with names= (--trait NAME, or --trait all)."
+        ) from error
+
+
 def _plain(trait: TraitFile) -> Mapping[str, Any]:
     """What the cells depend on."""
     return {
@@ -173,12 +210,12 @@ def _plain(trait: TraitFile) -> Mapping[str, Any]:
     }
 
 
-QUICK = ("casual", "formal", "optimistic", "sardonic")
-STANDARD = (*QUICK, "cryptic", "empathetic", "mystical", "pessimistic", "quantitative", "romantic", "skeptical", "wry")
+QUICK = ("mystical", "pessimistic", "romantic", "sardonic")
+STANDARD = (*QUICK, "casual", "cryptic", "empathetic", "formal", "optimistic", "quantitative", "skeptical", "wry")
 
 PRESETS = {
-    "quick": TraitTransfer(names=QUICK),
+    "quick": TraitTransfer(names=QUICK, n_judged=4),
     "standard": TraitTransfer(names=STANDARD),
     "paper": replace(TraitTransfer(names=STANDARD), seeds=(0, 1, 2)),
 }
-"""Traits of assistant-axis, chosen by their names alone; others by ``names`` and ``traits``."""
+"""Traits of assistant-axis, chosen before any of them was taught; others by ``names`` and ``traits``."""

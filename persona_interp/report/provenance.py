@@ -28,13 +28,15 @@ def provenance_of(store: Store, config: dict[str, Any]) -> dict[str, Any]:
         known["world"] = world if isinstance(world, str) else world["name"]
     if "start" in config:
         known["start"] = Path(config["start"]).name
+    if "traits" in config:  # whole files, which run.json holds
+        known["traits"] = [trait["name"] for trait in config["traits"]]
     return {
         "experiment": config["experiment"],
         **known,
         "seeds": list(config["seeds"]),
         "cells_done": sum(store.has(cell) for cell in planned),
         "cells": len(planned),
-        **{key: value for key, value in config.items() if key not in ("experiment", "world", "start", "seeds")},
+        **{key: value for key, value in config.items() if key not in ("experiment", "world", "start", "seeds", *known)},
         "python": platform.python_version(),
         **{name: _version(name) for name in LIBRARIES},
         "git": _revision(),

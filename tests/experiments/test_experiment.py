@@ -68,7 +68,8 @@ def test_every_experiment_has_three_sizes_and_survives_json(name: str, given: di
     assert again == quick
     ids = [cell.id for cell in quick.cells()]
     assert ids == [cell.id for cell in again.cells()]
-    assert set(ids) <= {cell.id for cell in standard.cells()}, "more seeds keep what the first has computed"
+    more = replace(quick, seeds=(0, 1, 2)) if name in SEEDS else standard
+    assert set(ids) <= {cell.id for cell in more.cells()}, "more seeds keep what the first has computed"
     assert quick.summarize.__doc__ and type(quick).__doc__
 
 

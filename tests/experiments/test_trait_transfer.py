@@ -86,14 +86,21 @@ def test_a_run_folder_needs_the_trait_files_no_more(toy: TraitTransfer) -> None:
 def test_presets_name_traits_and_read_them_from_a_folder(traits: Path) -> None:
     quick, standard = preset("quick", "trait_transfer"), preset("standard", "trait_transfer")
     assert len(quick.names) == 4 and len(standard.names) == 12 and set(quick.names) < set(standard.names)
-    with pytest.raises(WorldError, match=r"--traits FOLDER.*casual"):
+    with pytest.raises(WorldError, match=r"--traits FOLDER.*mystical"):
         quick.cells()
-    with pytest.raises(SchemaError, match="'casual' is unknown"):
+    with pytest.raises(SchemaError, match=r"'mystical' is unknown.*--trait all"):
         replace(quick, traits=str(traits))
     chosen = replace(quick, traits=str(traits), names=("sporty", "arty"))
     assert chosen.names == ("arty", "sporty")
     with pytest.raises(WorldError, match="has 2 instructions, n_instructions is 3"):
         replace(chosen, n_instructions=3)
+
+
+def test_what_it_costs_grows_with_traits_and_seeds(toy: TraitTransfer, traits: Path) -> None:
+    fewer = replace(toy, traits=str(traits), names=("arty", "sporty"))
+    assert 0 < fewer.core_minutes() < toy.core_minutes() < replace(toy, seeds=(0, 1)).core_minutes()
+    with pytest.raises(WorldError, match="whose traits"):
+        preset("quick", "trait_transfer").core_minutes()
 
 
 def test_a_toy_run_gives_every_table(run: tuple[Path, dict[str, pd.DataFrame]]) -> None:
