@@ -49,7 +49,7 @@ def resolve(
 
     Args:
         start: "tiny", a model or adapter folder, a ``.gguf`` file, a hub id ``"org/name[@revision][/folder]"``, a
-            Hugging Face or PEFT model in memory, or a checkpoint, which is returned as it is.
+            Hugging Face or PEFT model in memory, or a checkpoint, which is returned as it is (but for its name).
         base: The model an adapter was trained on, anything ``resolve`` takes; by default the one the adapter names.
         tokenizer: A tokenizer, or anything ``resolve`` takes that has one, to read text with; the model is copied
             with it.
@@ -68,7 +68,7 @@ def resolve(
         ModelError: Nothing usable is there, or ``out`` holds another model.
     """
     if isinstance(start, Checkpoint):
-        return start
+        return replace(start, name=name) if name else start
     if isinstance(start, Trajectory):
         raise ModelError(f"a trajectory is {len(start)} checkpoints; take one (its .last), or all with sources.")
     trust, out = tuple(trust), None if out is None else Path(out)

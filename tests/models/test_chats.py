@@ -5,6 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tokenizers
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerFast
 
 from persona_interp.errors import ModelError
 from persona_interp.models import encode, fold_system, has_system
@@ -122,6 +125,32 @@ def test_tool_turns_have_a_role_of_their_own(stories: Any) -> None:
 def test_a_message_without_role_or_text_is_shown(stories: Any, message: dict[str, Any]) -> None:
     with pytest.raises(ModelError, match="a message has a role and a content that is text"):
         encode(load_tokenizer(stories), [[message]])
+
+
+def bytes_tokenizer(**special: str) -> Any:
+    """A byte-level tokenizer like Qwen's: no BOS before text, and tokens that open and close turns."""
+    marks = ["<|im_start|>", "<|im_end|>"]
+    backend = Tokenizer(tokenizers.models.BPE())
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = tokenizers.decoders.ByteLevel()
+    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    backend.train_from_iterator([], tokenizers.trainers.BpeTrainer(special_tokens=marks, initial_alphabet=alphabet))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, additional_special_tokens=marks, chat_template=templates.CHATML, **special
+    )
+
+
+@pytest.mark.parametrize(
+    "special", [{"eos_token": "<|im_end|>"}, {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"}]
+)
+def test_no_bos_where_the_model_wants_none(special: dict[str, str]) -> None:
+    """Neither without a BOS, as Qwen, nor where the BOS is the token that opens a turn, as SmolLM2."""
+    tokenizer = bytes_tokenizer(**special)
+    asked, text = encode(tokenizer, [CHAT[:2], [{"role": "text", "content": "Why?"}]]).ids
+    assert tokenizer.decode(asked) == (
+        "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\n Which sport?\n<|im_end|>\n<|im_start|>assistant\n"
+    )
+    assert asked.count(0) == 3 and tokenizer.decode(text) == "Why?"
 
 
 def test_golden_ids_of_the_tiny_model(tokenizer: Any) -> None:
