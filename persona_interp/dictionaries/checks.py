@@ -10,7 +10,7 @@ from persona_interp.dictionaries.repairs import Repair
 
 WEAK_FVU = 0.3  # more is unexplained than by most published SAEs, which leave 0.1 to 0.3
 DRIFT = 1.25  # times the base's unexplained fraction, up to which a finetune is described as well
-SPLIT = 2.0  # times, up or down, up to which two counts of active features are one
+SPLIT = 4.0  # times, up or down, up to which two counts of active features are alike: SAELens counts all of training
 SHRUNK = 1.5  # times, up or down, up to which norms are alike
 GREEN, AMBER, RED = LIGHTS = ("green", "amber", "red")
 
@@ -27,7 +27,7 @@ def lines(found: Evidence, base: Evidence | None) -> list[dict[str, Any]]:
     """
     rows = [*_fit(found, base), *_causes(found)]
     worst = max((row["verdict"] for row in rows), key=LIGHTS.index)
-    return [*rows, _row("overall", found.here, FITS_FVU, worst, _sentence(found, worst))]
+    return [*rows, _row("overall", found.here, FITS_FVU, worst, _sentence(found, rows))]
 
 
 def _row(check: str, value: float, reference: float, verdict: str, text: str) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def _of(repair: Repair) -> str:
     return "the residual" if repair.name == "input" else f"its {repair.name}"
 
 
-def _sentence(found: Evidence, light: str) -> str:
+def _sentence(found: Evidence, rows: list[dict[str, Any]]) -> str:
     """The one sentence to read."""
     repair = found.helping.get(found.cause)
     fixed = f" ({found.here:.3f} unexplained, {repair.fvu:.3f} repaired)" if repair else ""
@@ -159,6 +159,5 @@ def _sentence(found: Evidence, light: str) -> str:
         return f"{BOS}: {how}{fixed}"
     if found.cause == DTYPE:
         return f"dtype: {found.precision.complaint or 'it answers with numbers that are not finite'}"
-    return (
-        "it fits" if light == GREEN else "nothing tried makes it fit better: a weak dictionary, or text unlike its own"
-    )
+    seen = [row for row in rows if row["verdict"] != GREEN]
+    return f"no cause found, but {seen[-1]['check']}: {seen[-1]['text']}" if seen else "it fits"

@@ -26,6 +26,7 @@ from persona_interp.dictionaries.repairs import (
     Repair,
     best_factor,
     fvu,
+    gain_over,
     kept,
     normalizations,
     parts,
@@ -36,7 +37,7 @@ from persona_interp.dictionaries.repairs import (
 from persona_interp.models import Checkpoint, Tokens, boot
 from persona_interp.models.tokens import added_bos
 
-SCAN = 1500  # tokens of the searches
+SCAN = 1000  # tokens of the searches
 WORK = 2e10  # multiplications of one reading at most: wide dictionaries are searched on fewer tokens
 
 
@@ -102,8 +103,13 @@ def examine(dictionary: Dictionary, bridge: Any, tokens: Tokens, *, where: tuple
     n = min(SCAN, max(256, int(WORK / (dictionary.d_in * dictionary.d_sae))))
     some = torch.randperm(len(seen.first), generator=torch.Generator().manual_seed(0))[:n]
     widths = {name: acts.shape[-1] for name, acts in seen.acts.items() if acts.ndim == 2}
-    fitting = {name: kept(seen.acts[name][some]) for name, width in widths.items() if width == dictionary.d_in}
-    layers = [Repair(name, 1.0, fvu(dictionary, acts)) for name, acts in fitting.items() if name != hook]
+    sampled = {name: seen.acts[name][some] for name, width in widths.items() if width == dictionary.d_in}
+    fitting = {name: kept(acts) for name, acts in sampled.items()}
+    layers = []
+    for name, acts in fitting.items():
+        if name != hook:
+            z = gain_over(dictionary, sampled[hook], sampled[name]) if hook in sampled else math.inf
+            layers.append(Repair(name, 1.0, fvu(dictionary, acts), z))
     facts = dict(getattr(dictionary, "provenance", {}))
     found = Evidence(hook, dictionary.d_in, widths, facts, precision(dictionary), layers=layers)
     found.adds_bos = added_bos(bridge.tokenizer) is not None

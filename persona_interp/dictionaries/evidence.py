@@ -19,7 +19,9 @@ LAYER, SCALE, NORM, BOS, DTYPE, OTHER = CAUSES = (
     "made for another model",
 )
 # A repair counts when the unexplained fraction falls to this share of what it was
-HELPS = {LAYER: 0.9, SCALE: 0.85, NORM: 0.8, BOS: 0.8}
+HELPS = {LAYER: 0.97, SCALE: 0.85, NORM: 0.8, BOS: 0.8}
+BEYOND = 4.0  # standard errors over tokens by which another hook has to be better: neighbors are much alike
+MATTERS, STRONG = 0.05, 0.4  # below this fraction little is lost, and a factor has to leave this share of it or less
 OPENING = 0.5  # share to which the first tokens' fraction falls with the other BOS handling
 FIRST, MUCH = 3.0, 0.3  # first tokens without BOS: times the fraction of the others, and at least this
 SIMPLER = 0.8  # a normalization has to leave this much less than the best plain factor
@@ -105,7 +107,10 @@ class Evidence:
         good = {
             cause: repair
             for cause, repair in self.repairs.items()
-            if repair.fvu <= HELPS[cause] * self.here and repair.fvu < STRANGE * self.null
+            if repair.fvu <= HELPS[cause] * self.here
+            and repair.fvu < STRANGE * self.null
+            and (cause != LAYER or repair.z >= BEYOND)
+            and (cause not in (SCALE, NORM) or self.here > MATTERS or repair.fvu <= STRONG * self.here)
         }
         return dict(sorted(good.items(), key=lambda item: item[1].fvu))
 

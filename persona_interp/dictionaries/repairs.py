@@ -19,8 +19,8 @@ from persona_interp.dictionaries.harvest import ordinary
 from persona_interp.models import Tokens
 from persona_interp.models.boot import hidden
 
-GRID = tuple(2.0**k for k in range(-8, 9))  # factors tried first; then REFINE times half as far apart
-REFINE = 5
+GRID = tuple(2.0**k for k in range(-7, 8))  # factors tried first; then REFINE times half as far apart
+REFINE = 4
 PARTS = {  # which weights a fault may have scaled, besides the residual itself
     "encoder": ("W_enc", "b_enc", "b_gate", "b_mag"),
     "encoder without its bias": ("W_enc",),
@@ -56,11 +56,13 @@ class Repair(NamedTuple):
         name: What was changed.
         factor: By how much, 1 where it is no factor.
         fvu: Fraction of variance unexplained.
+        z: By how many standard errors over tokens less is unexplained than without it; NaN where not paired.
     """
 
     name: str
     factor: float
     fvu: float
+    z: float = math.nan
 
 
 def read(bridge: Any, tokens: Tokens, *, hooks: Sequence[str], where: Sequence[str]) -> Read:
@@ -149,6 +151,27 @@ def fvu(dictionary: Dictionary, acts: Tensor, *, gain: Tensor | float = 1.0, shi
     return found if math.isfinite(found) else math.inf
 
 
+def gain_over(dictionary: Dictionary, here: Tensor, there: Tensor) -> float:
+    """Is less unexplained there than here, beyond chance?
+
+    Args:
+        dictionary: Any dictionary.
+        here: Residuals, dims (token, d_in).
+        there: Residuals of the same tokens at another hook.
+
+    Returns:
+        Mean over its standard error of the paired differences between tokens' shares of the unexplained fraction;
+        tokens that are attention sinks at either hook are left out. Positive = less there.
+    """
+    both = ordinary(here.norm(dim=-1)) & ordinary(there.norm(dim=-1))
+    shares = []
+    for acts in (here[both], there[both]):
+        error = (acts - dictionary.decode(dictionary.encode(acts)).float()).double().pow(2).sum(-1)
+        shares.append(error / ((acts - acts.mean(0)).double().pow(2).sum(-1).mean() + EPS))
+    less = shares[0] - shares[1]
+    return float(less.mean() / (less.std() / len(less) ** 0.5 + EPS))
+
+
 def rescaled(dictionary: SparseDictionary, part: str, factor: float) -> SparseDictionary:
     """What is this dictionary with a part of its weights multiplied?
 
@@ -194,7 +217,7 @@ def best_factor(error: Callable[[float], float], *, name: str) -> Repair:
         name: What the factor multiplies.
 
     Returns:
-        The best of a grid of powers of 2 from 1/256 to 256, refined around it to 2 % of the factor.
+        The best of a grid of powers of 2 from 1/128 to 128, refined around it to 5 % of the factor.
     """
     tried = {factor: error(factor) for factor in GRID}
     step = 2.0

@@ -1,0 +1,201 @@
+"""Faults planted one at a time into a pair that fits; the first cause must be named, and nothing on the clean pair."""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from persona_interp import schema
+from persona_interp.dictionaries import SparseDictionary, diagnose, fit, load_pretrained, neutral
+from persona_interp.dictionaries.harvest import harvest
+from persona_interp.dictionaries.places import neighbors
+from persona_interp.dictionaries.repairs import best_factor, fvu, stranger
+from persona_interp.dictionaries.saelens import _train
+from persona_interp.models import Checkpoint, boot, checkup, load, resolve
+
+WORDS = "one two three four five six seven eight".split()
+
+HOOK = "blocks.0.hook_out"
+MADE = {"d_sae": 64, "k": 4, "steps": 300, "batch": 256}
+
+
+@pytest.fixture(scope="module")
+def fitted(counter: Checkpoint, corpus: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sae")
+    fit(counter, corpus, hook=HOOK, n_tokens=1200, out=folder, **MADE)
+    (folder / "dictionary.json").unlink()  # as a stranger would publish it
+    return folder
+
+
+@pytest.fixture
+def clean(fitted: Path) -> SparseDictionary:
+    return load_pretrained(fitted)
+
+
+def named(dictionary: Any, checkpoint: Checkpoint, corpus: pd.DataFrame) -> tuple[str, str, str]:
+    """Cause, light and sentence."""
+    table = schema.check(diagnose(dictionary, checkpoint, corpus, n_tokens=600), "diagnosis")
+    last = table.iloc[-1]
+    assert last.check == "overall" and table.cause.nunique() == 1
+    return last.cause, last.verdict, last.text
+
+
+def test_a_clean_pair_is_green(clean: SparseDictionary, counter: Checkpoint, corpus: pd.DataFrame) -> None:
+    table = diagnose(clean, counter, corpus, n_tokens=600)
+    assert set(table.verdict) == {"green"} and set(table.cause) == {""}
+    assert table.text.iloc[-1] == "it fits"
+    value = table.set_index("check").value
+    assert 10 * value["fvu"] < value["fvu at blocks.1.hook_out"]
+    assert value["fvu of text"] == pytest.approx(value["fvu"], rel=0.2)
+
+
+def scaled(*names: str) -> Callable[[SparseDictionary], None]:
+    def change(dictionary: SparseDictionary) -> None:
+        for name in names:
+            weight = getattr(dictionary.sae, name)
+            weight.data = 2 * weight.data
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        scaled("W_enc", "b_enc"),
+        scaled("W_dec"),
+        scaled("W_dec", "b_dec"),
+        lambda dictionary: dictionary.sae.fold_activation_norm_scaling_factor(2.0),
+    ],
+)
+def test_a_scale_is_named(change: Any, clean: SparseDictionary, counter: Checkpoint, corpus: pd.DataFrame) -> None:
+    change(clean)
+    cause, light, text = named(clean, counter, corpus)
+    assert (cause, light) == ("input scale", "red") and "by 0.5" in text
+
+
+@pytest.mark.parametrize("hook", ["blocks.1.hook_out", "blocks.0.hook_in", "blocks.2.hook_out"])
+def test_a_wrong_layer_is_named(hook: str, clean: SparseDictionary, counter: Checkpoint, corpus: pd.DataFrame) -> None:
+    cause, light, text = named(dataclasses.replace(clean, hook=hook), counter, corpus)
+    assert (cause, light) == ("wrong layer", "red")
+    assert f"it says {hook} but fits {HOOK}" in text
+
+
+def test_unfolded_normalization_is_named(counter: Checkpoint, corpus: pd.DataFrame) -> None:
+    acts = harvest([counter], corpus, hook=HOOK, n_tokens=1200, seed=0).acts
+    factor = acts.shape[1] ** 0.5 / float(acts.norm(dim=-1).mean())
+    assert factor > 2, "else this model cannot show the fault"
+    sae = _train(acts * factor, hook=HOOK, lr=2e-3, seed=0, **MADE)
+    found = SparseDictionary(sae, "unfolded", HOOK, acts.mean(0), 1.0)
+    cause, light, text = named(found, counter, corpus)
+    assert (cause, light) == ("unfolded normalization", "red")
+    assert float(text.split("by ")[1].split()[0]) == pytest.approx(factor, rel=0.15)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_dtype_is_named(
+    dtype: torch.dtype, fitted: Path, counter: Checkpoint, corpus: pd.DataFrame, tmp_path: Path
+) -> None:
+    shutil.copytree(fitted, tmp_path / "stated")
+    stated = json.loads((fitted / "cfg.json").read_text()) | {"dtype": str(dtype).removeprefix("torch.")}
+    (tmp_path / "stated" / "cfg.json").write_text(json.dumps(stated))
+    rounded = {name: weight.to(dtype).float() for name, weight in load_file(fitted / "sae_weights.safetensors").items()}
+    shutil.copytree(fitted, tmp_path / "rounded")
+    save_file(rounded, tmp_path / "rounded" / "sae_weights.safetensors")
+    for folder in ("stated", "rounded"):
+        cause, light, text = named(load_pretrained(tmp_path / folder), counter, corpus)
+        assert (cause, light) == ("dtype", "amber"), folder
+        assert str(dtype).removeprefix("torch.") in text
+
+
+def test_weights_that_overflowed_are_red(clean: SparseDictionary, counter: Checkpoint, corpus: pd.DataFrame) -> None:
+    clean.sae.W_dec.data[0, 0] = torch.inf
+    cause, light, text = named(clean, counter, corpus)
+    assert (cause, light) == ("dtype", "red") and "not finite" in text
+
+
+def test_another_bos_handling_is_named(
+    clean: SparseDictionary, counter: Checkpoint, corpus: pd.DataFrame, tmp_path: Path
+) -> None:
+    """The tokenizer has lost its BOS: only the first tokens of documents show it."""
+    bare = tmp_path / "bare"
+    shutil.copytree(counter.path, bare)
+    tokenizer = json.loads((bare / "tokenizer.json").read_text()) | {"post_processor": None}
+    (bare / "tokenizer.json").write_text(json.dumps(tokenizer))
+    cause, light, text = named(clean, Checkpoint(bare), corpus)
+    assert cause == "first token / BOS handling" and light in ("amber", "red") and "with BOS" in text
+    stated = dataclasses.replace(clean, provenance={**clean.provenance, "prepend_bos": False})
+    assert named(stated, counter, corpus)[0] == "first token / BOS handling"
+
+
+def test_the_sae_of_another_model_is_named(counter: Checkpoint, corpus: pd.DataFrame, tmp_path: Path) -> None:
+    other = resolve("tiny", words=WORDS, seed=5, out=tmp_path / "other")
+    foreign = fit(other, corpus, hook=HOOK, n_tokens=1200, **MADE)
+    cause, light, _ = named(foreign, counter, corpus)
+    assert (cause, light) == ("made for another model", "red")
+    sae = _train(torch.randn(600, 32), hook=HOOK, lr=2e-3, seed=0, **{**MADE, "steps": 5})
+    narrow = SparseDictionary(sae, "narrow", HOOK, torch.zeros(32), 1.0)
+    cause, _, text = named(narrow, counter, corpus)
+    assert cause == "made for another model" and "reads width 32, this model has [64]" in text
+
+
+def test_a_finetune_is_compared_with_the_base(
+    clean: SparseDictionary, counter: Checkpoint, corpus: pd.DataFrame, tmp_path: Path
+) -> None:
+    model, tokenizer = load(counter)
+    generator = torch.Generator().manual_seed(0)
+    for weight in model.parameters():
+        weight.data += weight.data.std() * torch.randn(weight.shape, generator=generator)
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    table = diagnose(clean, [counter, Checkpoint(tmp_path, stage="tuned", step=1)], corpus, n_tokens=600)
+    drift = table.query("check == 'drift'")
+    assert list(drift.checkpoint) == ["tuned@1"]
+    base = table.query("check == 'fvu' and checkpoint == 'documents@60'").value.item()
+    assert drift.reference.item() == base and drift.value.item() > 1.25 * base
+    assert drift.verdict.item() in ("amber", "red")
+
+
+def test_neighbors_are_near_and_never_the_hook_itself(counter: Checkpoint) -> None:
+    bridge = boot(counter)
+    assert neighbors(bridge, "blocks.1.hook_out")[:2] == ["blocks.0.hook_out", "blocks.0.hook_in"]
+    assert "blocks.1.hook_in" not in neighbors(bridge, "blocks.0.hook_out"), "the same residual under another name"
+    assert neighbors(bridge, "blocks.7.hook_out")[0] == "blocks.1.hook_out"
+
+
+def test_the_best_factor_is_found() -> None:
+    assert best_factor(lambda factor: (factor - 0.03) ** 2, name="input").factor == pytest.approx(0.03, rel=0.05)
+
+
+def test_turned_residuals_are_the_null(clean: SparseDictionary, counter: Checkpoint, corpus: pd.DataFrame) -> None:
+    acts = harvest([counter], corpus, hook=HOOK, n_tokens=600, seed=1).acts
+    assert stranger(clean, acts) > 2 * fvu(clean, acts)
+
+
+def test_a_sound_model_is_green_and_a_broken_one_is_not(counter: Checkpoint, tmp_path: Path) -> None:
+    table = schema.check(checkup(counter, text="one two three"), "diagnosis")
+    assert set(table.verdict) == {"green"}
+    said = table.set_index("check").text
+    assert said["bos"] == "a text begins with 1 BOS; the tokenizer puts one"
+    assert said["chat bos"] == "a chat begins with 1 BOS"
+    assert said["chat template"] == "roles of its tokens: special user special assistant special"
+    model, tokenizer = load(counter)
+    model.model.norm.weight.data[0] = torch.nan
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    broken = checkup(Checkpoint(tmp_path), text="one two three")
+    assert broken.cause.iloc[0] == "finite" and "model.norm.weight" in broken.query("check == 'finite'").text.item()
+
+
+def test_neutral_text_suits_the_tokenizer(counter: Checkpoint) -> None:
+    tokenizer = load(counter).tokenizer
+    chats = schema.check(neutral(tokenizer), "corpus")
+    tokenizer.chat_template = None
+    texts = neutral(tokenizer)
+    assert [len(m) for m in chats.messages[:2]] == [2, 2] and {m[0]["role"] for m in texts.messages} == {"text"}
