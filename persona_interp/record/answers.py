@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -85,7 +86,7 @@ def answers(
         drawn = pd.DataFrame(rows).set_axis(list(DRAWN), axis=1)
         if file is not None:
             tables.write_table(drawn, file)
-    table = prompts.loc[prompts.index.repeat(n)].reset_index(drop=True)
+    table = prompts.iloc[np.repeat(np.arange(len(prompts)), n)].reset_index(drop=True)
     table = table.assign(checkpoint=checkpoint.label, sample=list(range(n)) * len(prompts))
     table = schema.check(table.assign(**{c: drawn[c].to_numpy() for c in DRAWN}), "answers")
     table.attrs |= {

@@ -18,6 +18,8 @@ def test_an_answer_does_not_depend_on_the_other_prompts(pair: Pair, asked: pd.Da
     for i in (0, len(asked) - 1):
         alone = answers(pair[0], asked.iloc[[i]], n=2, max_new_tokens=6, cache=False)
         assert list(alone["answer"]) == list(whole["answer"][2 * i : 2 * i + 2])
+    twice = pd.concat([asked.head(6), asked.tail(6)]).set_axis([0, 1] * 6)  # an index says nothing
+    assert answers(pair[0], twice, n=2, max_new_tokens=6, cache=False)["answer"].equals(whole["answer"])
     turned = answers(pair[0], asked.iloc[::-1], n=2, max_new_tokens=6, cache=False)
     mine, theirs = (t.set_index(["prompt", "sample"])["answer"] for t in (whole, turned))
     assert theirs.reindex(mine.index).equals(mine)
