@@ -14,7 +14,7 @@ import pandas as pd
 
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.experiments import compare_summary
-from persona_interp.experiments.compare_sources import File, Source, blocks_of, file_of, sources_of
+from persona_interp.experiments.compare_sources import File, Source, blocks_of, checkpoint_of, file_of, sources_of
 from persona_interp.store import Cell, Store
 
 TASKS = "persona_interp.experiments.compare_tasks"
@@ -253,6 +253,8 @@ def comparison(
         SchemaError: A file cannot be read, or an unknown trait or setting.
     """
     from persona_interp import readers
+    from persona_interp.dictionaries import hash_dictionary, open_any
+    from persona_interp.models import boot
 
     if wrong := sorted(set(settings) - set(SETTINGS)):
         raise SchemaError(unknown("setting of a comparison:", wrong[0], SETTINGS))
@@ -261,15 +263,16 @@ def comparison(
     folder = Path(traits or "").expanduser()
     files = tuple(file_of(folder if folder.is_file() else folder / f"{name}.json", name=name) for name in found)
     first, ours, theirs = sources_of(base, tuned, control, tokenizer=tokenizer, trust=trust)
-    chosen = tuple(hooks) if hooks else tuple(f"blocks.{i}.hook_out" for i in default_blocks(blocks_of(first)))
-    listed = [sae] if isinstance(sae, str | Path) else list(sae)
+    opened = {str(source): open_any(source) for source in ([sae] if isinstance(sae, str | Path) else sae)}
+    chosen = tuple(hooks or (f"blocks.{i}.hook_out" for i in default_blocks(blocks_of(first))))
+    boot(checkpoint_of(first.plain()), hooks=(*chosen, *(dictionary.hook for dictionary in opened.values())))
     return Compare(
         first,
         ours,
         file_of(prompts),
         control=theirs,
         traits=files,
-        sae=tuple(dictionary_of(source) for source in listed),
+        sae=tuple(File(d.name, path, hash_dictionary(d)) for path, d in opened.items()),
         primary=primary or "",
         hooks=chosen,
         seeds=(seed,),
@@ -293,24 +296,6 @@ def default_blocks(n: int) -> list[int]:
     ([7, 14, 22], [0, 1])
     """
     return sorted({max(round(part * n + 0.01) - 1, 0) for part in PARTS})
-
-
-def dictionary_of(source: str | Path) -> File:
-    """Which dictionary is this?
-
-    Args:
-        source: What ``dictionaries.open_any`` takes.
-
-    Returns:
-        Its name, where it is, and the hash of its weights.
-
-    Raises:
-        ModelError: There is none.
-    """
-    from persona_interp.dictionaries import hash_dictionary, open_any
-
-    dictionary = open_any(source)
-    return File(dictionary.name, str(source), hash_dictionary(dictionary))
 
 
 def _cell(task: str, config: dict[str, Any], needs: Iterable[Cell] = (), *, label: str = "") -> Cell:

@@ -21,7 +21,7 @@ PAGE_PROMPTS = 12
 def asked(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """What does the base answer to the prompts? Writes ``prompts.parquet``, ``answers.parquet``, ``said.parquet``."""
     prompts = readers.read_prompts(same_file(config["file"]))
-    answers = record.answers(checkpoint_of(config["base"]), prompts, **_draw(config), cache=False)
+    answers = record.answers(checkpoint_of(config["base"]), prompts, **_draw(config))
     write_table(prompts, out / "prompts.parquet")
     write_table(answers, out / "answers.parquet")
     write_table(record.said(answers), out / "said.parquet")
@@ -41,7 +41,7 @@ def trait(config: dict[str, Any], needs: Needs, out: Path) -> None:
         for split in ("train", "test")
         for side in ("pos", "neg")
     ]
-    answers = record.answers(base, pd.concat(prompts, ignore_index=True), **_draw(config), cache=False)
+    answers = record.answers(base, pd.concat(prompts, ignore_index=True), **_draw(config))
     write_table(answers, out / "answers.parquet")
     _write_directions(record.trait_vectors(base, _half(answers, "train"), hooks=hooks), out / "vectors.nc")
     acts = record.activations(base, record.said(answers), hook=hooks, position="answer")
@@ -94,6 +94,7 @@ def heard(config: dict[str, Any], needs: Needs, out: Path) -> None:
     Writes ``samples.parquet`` and, where there are traits, ``instructed.parquet``.
     """
     prompts = read_table(needs[0] / "prompts.parquet").head(config["shown"])
+    # drawn anew, so that the base recorded twice shows a floor
     answers = record.answers(checkpoint_of(config["checkpoint"]), prompts, **_draw(config), cache=False)
     write_table(answers, out / "samples.parquet")
     if len(needs) > 1 and answers["answer"].str.len().max() > 0:

@@ -147,7 +147,12 @@ def _inside(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> list[Bl
         text = "Finetuning shift: change along each vector at the last token before the answer. Shown, not tested."
         found.append(page.table(shown, caption=text, source="tables/shift.csv"))
     if has(tables, "novelty"):
-        found += [page.paragraph(said, source="tables/novelty.csv") for said in made_of(tables["novelty"])]
+        novelty = tables["novelty"]
+        mine = only(tables["sources"], role="tuned")["checkpoint"]
+        said = made_of(novelty.loc[novelty["checkpoint"].isin(mine)])
+        found += [page.paragraph(sentence, source="tables/novelty.csv") for sentence in said]
+        text = "Share of every mean shift, a control's too, that the trait vectors and random spans hold."
+        found.append(page.table(novelty, caption=text, source="tables/novelty.csv"))
     if has(tables, "lens"):
         deepest = tables["lens"].loc[tables["lens"]["hook"] == tables["lens"]["hook"].iloc[-1]]
         text = (

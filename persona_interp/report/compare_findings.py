@@ -69,14 +69,13 @@ def tested(effects: pd.DataFrame) -> list[str]:
     if not sizes:
         return []
     judge = (
-        "p is the larger of two: could one more control finetune go as far (prediction interval), and could it be the "
-        "choice of questions"
+        "could one more control finetune go as far (prediction interval), and could it be the choice of questions"
         if "controls" in set(rest["judged_by"])
-        else "p is the larger of two over questions: t interval and sign flips"
+        else "the t interval over questions, and sign flips by question"
     )
     return [
         f"Tests beside the primary: {', '.join(sizes)}; q by Benjamini-Hochberg within each of these families, times "
-        f"their number ({len(sizes)}), held to 0.05. {judge[0].upper()}{judge[1:]}."
+        f"their number ({len(sizes)}), held to 0.05. Each p is the larger of two: {judge}."
     ]
 
 
