@@ -14,6 +14,7 @@ from persona_interp import plots
 from persona_interp.errors import StoreError
 from persona_interp.report import page
 from persona_interp.report.compare_findings import (
+    corrected,
     finding,
     fits,
     floors,
@@ -21,7 +22,6 @@ from persona_interp.report.compare_findings import (
     made_of,
     not_asked,
     sanity,
-    tested,
     twins,
 )
 from persona_interp.report.features import feature_page
@@ -69,7 +69,7 @@ def _findings(tables: Tables, provenance: Mapping[str, Any]) -> list[Block]:
         effects, source = tables["effects"], "tables/effects.csv"
         first, *rest = finding(effects, primary=provenance["primary"])
         found.append(page.paragraph(first, source=source, lead=True))
-        found += [page.paragraph(said, source=source) for said in (*rest, *tested(effects), *sanity(effects))]
+        found += [page.paragraph(said, source=source) for said in (*rest, *corrected(effects), *sanity(effects))]
         found.append(page.paragraph(floors(effects), source=source))
     else:
         found.append(page.paragraph("Nothing was tested: no trait and no dictionary was named.", lead=True))

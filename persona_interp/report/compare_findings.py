@@ -42,9 +42,9 @@ def finding(effects: pd.DataFrame, *, primary: str = "") -> list[str]:
     if len(rest):
         else_said = "Of everything else that was tested" if found else "Of everything that was tested"
         if claimed.empty:
-            found.append(f"{else_said} ({len(rest)} tests), no difference is shown.")
+            found.append(f"{else_said} ({_tests(len(rest))}), no difference is shown.")
         else:
-            found.append(f"{else_said} ({len(rest)} tests), {len(claimed)} passed: {_claims(claimed)}.")
+            found.append(f"{else_said} ({_tests(len(rest))}), {len(claimed)} passed: {_claims(claimed)}.")
     if n < ENOUGH:
         beside = "no control finetune" if not n else f"{n} control finetune{'s' if n > 1 else ''}"
         found.append(
@@ -54,7 +54,7 @@ def finding(effects: pd.DataFrame, *, primary: str = "") -> list[str]:
     return found
 
 
-def tested(effects: pd.DataFrame) -> list[str]:
+def corrected(effects: pd.DataFrame) -> list[str]:
     """What was tested, and how was it corrected?
 
     Args:
@@ -94,7 +94,7 @@ def sanity(effects: pd.DataFrame) -> list[str]:
     passed = sum(controls["verdict"] != NONE)
     n = controls["checkpoint"].nunique()
     how = "by the others in the same way" if "controls" in set(controls["judged_by"]) else "against the base alike"
-    return [f"Each of the {n} controls, judged {how}: {passed} of {len(controls)} tests pass."]
+    return [f"Each of the {n} controls, judged {how}: {passed} of {_tests(len(controls))} pass."]
 
 
 def floors(effects: pd.DataFrame) -> str:
@@ -235,6 +235,10 @@ def _claims(claimed: pd.DataFrame) -> str:
         said.append(f"{row.family} {row.quantity}{at}, {row.checkpoint}: {row.verdict} ({size}, q = {_p(row.q)})")
     more = f"; and {len(claimed) - MOST} more in the table" if len(claimed) > MOST else ""
     return "; ".join(said) + more
+
+
+def _tests(n: int) -> str:
+    return f"{n} test{'s' * (n != 1)}"
 
 
 def _p(value: float) -> str:
