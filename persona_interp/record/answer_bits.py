@@ -1,6 +1,7 @@
 """How probable is what was answered? Log2 probabilities of the last message of conversations."""
 
 from collections.abc import Iterator, Sequence
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -65,10 +66,13 @@ def _batches(tokens: Tokens, batch: int) -> Iterator[list[int]]:
 @torch.inference_mode()
 def _bits(model: Any, tokens: Tokens, rows: list[int], marks: list[npt.NDArray[np.bool_]]) -> npt.NDArray[np.float64]:
     ids, mask = (t.to(model.device) for t in tokens.pad(rows=rows))
-    logits: Tensor = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+    needed = ids.shape[1] + 1 - min(int(mark.argmax()) for mark in marks)  # from the token before the first answer
+    kept = {"logits_to_keep": needed} if "logits_to_keep" in signature(model.forward).parameters else {}
+    logits: Tensor = model(input_ids=ids, attention_mask=mask, use_cache=False, **kept).logits
+    before = ids.shape[1] - logits.shape[1]
     found = []
     for row, (scores, mark) in enumerate(zip(logits, marks, strict=True)):
         at = torch.as_tensor(np.flatnonzero(mark), device=ids.device)
-        nats = cross_entropy(scores[at - 1].float(), ids[row, at], reduction="none")
+        nats = cross_entropy(scores[at - 1 - before].float(), ids[row, at], reduction="none")
         found.append(-float(nats.double().sum()) / np.log(2))
     return np.array(found)

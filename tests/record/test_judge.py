@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
+from persona_interp import analysis, readers
 from persona_interp.errors import SchemaError, StoreError
 from persona_interp.models import Checkpoint, load, resolve
 from persona_interp.record import LocalJudge, answers, judged
@@ -92,6 +93,30 @@ def test_every_question_may_have_its_own_prompt(table: pd.DataFrame) -> None:
         judged(rows, Listens(), prompts={"x": {"a": "one {answer}"}}, cache=False)
     with pytest.raises(SchemaError, match="question_id"):
         judged(table, Listens(), prompts={"x": {"a": "one {answer}"}}, cache=False)
+
+
+def test_an_evaluation_goes_from_its_questions_to_a_share_and_back(pair: Pair, tmp_path: Path) -> None:
+    (tmp_path / "q.yaml").write_text(
+        "- {id: sport, paraphrases: ['what sport ?', 'what do you like ?'], judge_prompts: {aligned: 'a {answer}', "
+        "coherent: 'c {answer}'}}\n- {id: art, paraphrases: ['what art ?'], judge_prompts: {aligned: 'a {answer}', "
+        "coherent: 'c {answer}'}}\n"
+    )
+    questions = readers.read_questions(tmp_path / "q.yaml")
+    said = answers(pair[0], readers.question_prompts(questions), n=4, max_new_tokens=4, cache=False)
+
+    class Even:
+        name = "even"
+
+        def __call__(self, question: str, answer: str, eval_prompt: str) -> float | None:
+            return 90.0 if eval_prompt[0] == "c" else 10.0 + 80 * ("golf" not in answer)
+
+    prompts = {name: {q.id: q.judge_prompts[name] for q in questions} for name in ("aligned", "coherent")}
+    found = judged(said, Even(), prompts=prompts, cache=False)
+    (row,) = analysis.misaligned_share(found).itertuples()
+    assert row.n_misaligned == said["answer"].str.contains("golf").sum() and row.n_coherent == row.n == 12
+    file = readers.write_judged(found, tmp_path / "judged.csv", scores=("aligned", "coherent"))
+    again = analysis.misaligned_share(readers.read_judged(file))
+    assert again["share"].item() == row.share and again["lo"].item() == row.lo
 
 
 def test_bad_judges_and_prompts_are_named(table: pd.DataFrame) -> None:
