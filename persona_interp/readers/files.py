@@ -112,7 +112,12 @@ def read_rows(path: str | Path) -> list[Row]:
     text = text_of(path)
     if ending in TABLES:
         return _table(path, text, delimiter=TABLES[ending])
-    return _json_list(path, text) if text.lstrip().startswith("[") else _json_lines(path, text)
+    if text.lstrip().startswith("["):
+        return _json_list(path, text)
+    if text.lstrip().partition("\n")[0].strip() == "{":
+        read_json(path)  # one object over many lines: says what is wrong with it
+        raise SchemaError(f"{path} is one object; expected a list of rows, or one row a line.")
+    return _json_lines(path, text)
 
 
 def refuse(path: str | Path, problems: Sequence[tuple[int, str]], *, total: int) -> None:

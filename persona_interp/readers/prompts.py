@@ -90,7 +90,7 @@ def _of_rows(path: Path, rows: list[Row], layout: str | None) -> pd.DataFrame:
 def _asked(given: Any, name: str | None) -> tuple[Messages, str, Any]:
     """Messages up to the open answer, the answer cut off ('' for none), and the row's id (None for none)."""
     if name is None:
-        return conversation(given), "", None
+        given, name = {"question": given}, "question"
     if not isinstance(given, Mapping) or name not in given:
         raise ValueError(f"no {name}; got {shown(given)}")
     if name == "question" and not isinstance(given[name], str):
