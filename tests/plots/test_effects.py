@@ -34,7 +34,7 @@ def test_layers_stand_beside_random_directions() -> None:
     rows = [found | {"quantity": q, "hook": h, "estimate": e} for q, e in (("wry", 0.5), ("kind", 2.0)) for h in hooks]
     table = pd.DataFrame(rows)
     figure = layers(table)
-    assert [axes.get_title() for axes in figure.axes] == ["kind", "wry"], "that which goes farthest first"
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["kind", "wry"], "that which goes farthest first"
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["block 7", "block 15"]
     assert len(layers(table, quantities=["wry"]).axes) == 1
     with pytest.raises(SchemaError, match="did you mean 'wry'"):
