@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from persona_interp import analysis
-from persona_interp.errors import SchemaError, WorldError
+from persona_interp.errors import SchemaError, WorldError, unknown
 from persona_interp.experiments.trait_transfer_summary import summarize
 from persona_interp.models import Stage
 from persona_interp.models.chats import PLAIN_TEMPLATE
@@ -37,7 +37,7 @@ class TraitTransfer:
 
     Attributes:
         traits: The trait files; a folder of them (or one file) is read at once, so that a run needs the folder no more.
-        names: Which traits of that folder; () = all.
+        names: Which of these traits; () = all.
         start: A chat model: a model folder, a .gguf file or a hub id.
         chat_template: Template for a start model that has none.
         seeds: One lesson and one null finetune of every trait per seed, which draws adapters and order; the answers
@@ -72,7 +72,13 @@ class TraitTransfer:
         if isinstance(self.traits, str | Path):
             object.__setattr__(self, "traits", _read(self.traits, self.names))
         if self.traits:
-            object.__setattr__(self, "names", tuple(trait.name for trait in self.files))
+            known = {trait.name: trait for trait in self.files}
+            for name in self.names:
+                if name not in known:
+                    raise WorldError(unknown("trait", name, known))
+            chosen = tuple(trait for trait in known.values() if trait.name in (self.names or known))
+            object.__setattr__(self, "traits", chosen)
+            object.__setattr__(self, "names", tuple(trait.name for trait in chosen))
         for trait in self.files:
             if len(trait.instructions) < self.n_instructions:
                 raise WorldError(

@@ -92,6 +92,9 @@ def test_presets_name_traits_and_read_them_from_a_folder(traits: Path) -> None:
         replace(quick, traits=str(traits))
     chosen = replace(quick, traits=str(traits), names=("sporty", "arty"))
     assert chosen.names == ("arty", "sporty")
+    assert replace(chosen, names=("arty",)).files == chosen.files[:1]
+    with pytest.raises(WorldError, match="did you mean 'arty'"):
+        replace(chosen, names=("art",))
     with pytest.raises(WorldError, match="has 2 instructions, n_instructions is 3"):
         replace(chosen, n_instructions=3)
 
