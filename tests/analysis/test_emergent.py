@@ -22,7 +22,7 @@ def test_only_coherent_answers_count_and_thresholds_are_strict() -> None:
 def test_the_interval_is_over_questions() -> None:
     rng = np.random.default_rng(0)
     covered = []
-    for _ in range(100):
+    for _ in range(50):
         rate = rng.beta(1, 3, 12).repeat(20)
         rows = pd.DataFrame(
             {

