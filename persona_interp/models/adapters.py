@@ -110,12 +110,8 @@ def merge(folder: Path, base: Checkpoint) -> Path:
                 )
             whole.save_pretrained(made)
             tokenizer.save_pretrained(made)
-            got = _logits(load(Checkpoint(made, trusted=base.trusted), attention="eager").model, ids)
-        off = float((got - want).norm() / want.norm())
-        if not off <= TOLERANCE:
-            raise ModelError(
-                f"the adapter {folder} cannot be merged faithfully: logits of the merged and the unmerged model differ "
-                f"by {off:.1e} of their norm (at most {TOLERANCE:.0e} expected)."
+            _check_same(
+                _logits(load(Checkpoint(made, trusted=base.trusted), attention="eager").model, ids), want, folder
             )
 
     return made_once(cache() / "adapted" / short_hash(key), key, make)
@@ -131,6 +127,31 @@ def merged(model: Any) -> Any:
         The model itself where it has no adapters, else a copy with its adapters merged.
     """
     return deepcopy(model).merge_and_unload() if hasattr(model, "merge_and_unload") else model
+
+
+def merge_held(model: Any) -> Any:
+    """Which plain model is this PEFT model of the memory, checked as an adapter of a folder is?
+
+    Args:
+        model: A PEFT model; it stays as it is.
+
+    Returns:
+        A merged copy in float32.
+
+    Raises:
+        ModelError: Its adapters cannot be merged, change nothing, or compute something else merged.
+    """
+    copy = deepcopy(model).float().eval()
+    ids = _probe(copy, copy.get_input_embeddings().weight.shape[0]).to(copy.device)
+    if not hasattr(copy, "merge_and_unload") or copy.active_peft_config.is_prompt_learning:
+        raise ModelError(f"adapters of the kind {copy.active_peft_config.peft_type} have no merged model to compare.")
+    want = _logits(copy, ids)
+    with copy.disable_adapter():
+        if torch.equal(_logits(copy, ids), want):
+            raise ModelError("the adapters of this model change nothing: train them, or load their trained weights.")
+    whole = _unwrapped(copy, Path("in memory"))
+    _check_same(_logits(whole, ids), want, Path("in memory"))
+    return whole
 
 
 def with_lora(model: Any, rank: int) -> Any:
@@ -238,6 +259,15 @@ def _unwrapped(model: Any, folder: Path) -> Any:
     if head is not None and whole.config.tie_word_embeddings:
         whole.config.tie_word_embeddings = torch.equal(head.weight, rows.weight)
     return whole
+
+
+def _check_same(got: Tensor, want: Tensor, folder: Path) -> None:
+    off = float((got - want).norm() / want.norm())
+    if not off <= TOLERANCE:
+        raise ModelError(
+            f"the adapter {folder} cannot be merged faithfully: logits of the merged and the unmerged model differ by "
+            f"{off:.1e} of their norm (at most {TOLERANCE:.0e} expected)."
+        )
 
 
 def _grow(plain: Any, weights: Mapping[str, Tensor]) -> None:

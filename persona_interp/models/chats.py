@@ -88,15 +88,16 @@ def has_system(tokenizer: Any) -> bool:
         tokenizer: A tokenizer with a chat template.
 
     Returns:
-        Whether its template takes one of its own; else ``fold_system`` tells the user's first message.
+        Whether its template writes one in questions and in answered chats; else ``fold_system`` lets the user say it.
 
     Raises:
         ModelError: There is no chat template.
     """
-    chat = [{"role": role, "content": "a"} for role in ("system", "user")]
-    _render(tokenizer, [chat[1:]], prompt=True)
+    chat = [{"role": role, "content": "a"} for role in ("system", "user", "assistant")]
+    _render(tokenizer, [chat[1:2]], prompt=True)
     try:
-        _slots(tokenizer, chat, complete=False)
+        _slots(tokenizer, chat[:2], complete=False)
+        _slots(tokenizer, chat, complete=True)
     except ModelError:
         return False
     return True
@@ -173,15 +174,12 @@ def _slots(tokenizer: Any, messages: Conversation, *, complete: bool) -> list[_S
         )
     marks = [f"\ue000{i}\ue001" if message["content"] else "" for i, message in enumerate(messages)]
     chat = [{**message, "content": mark} for message, mark in zip(messages, marks, strict=True)]
-    rest = _whole(tokenizer, [chat], complete=complete)[0]
+    rest = whole = _whole(tokenizer, [chat], complete=complete)[0]
     kept = _kept(tokenizer, chat, complete=complete)
     slots, ending = [], ""
-    for i, (role, mark) in enumerate(zip(roles, marks, strict=True)):
-        if not mark:
-            if i == len(chat) - 1 and role == "assistant" and not complete:
-                slots += [*_around(rest, ending), _Slot(role, learn=True, number=i)]
-                rest = ending = ""
-            continue
+    # a template may tell contents in another order: one of Mistral's writes the system message before the last user's
+    for i in sorted((i for i, mark in enumerate(marks) if mark), key=lambda i: whole.find(marks[i])):
+        role, mark = roles[i], marks[i]
         before, there, rest = rest.partition(mark)
         if not there:
             raise ModelError(f"the chat template drops the {role} message of a chat of roles {', '.join(roles)}.")
@@ -190,6 +188,8 @@ def _slots(tokenizer: Any, messages: Conversation, *, complete: bool) -> list[_S
         slots.append(_Slot(role, learn=role == "assistant", number=i, kept=kept[i]))
         ending = _ending(tokenizer, chat[: i + 1], rest)
     slots += _around(rest, ending)
+    if roles[-1] == "assistant" and not marks[-1] and not complete:
+        slots.append(_Slot("assistant", learn=True, number=len(chat) - 1))
     return [slot for slot in slots if slot.text != ""]
 
 

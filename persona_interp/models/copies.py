@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from persona_interp.errors import ModelError
-from persona_interp.models.adapters import merged
+from persona_interp.models.adapters import merge_held
 from persona_interp.models.cache import cache, hash_files, made_once, short_hash
 from persona_interp.models.checkpoint import Checkpoint
 from persona_interp.models.load import TOKENIZER_FILES, hash_weights, holds_weights, load_tokenizer, quiet
@@ -40,7 +40,7 @@ def saved(model: Any, tokenizer: Any, *, name: str = "") -> Checkpoint:
             f"this {kind} is quantized or has adapters inside that cannot be merged here; give the plain model, or the "
             "PeftModel around it (PeftModel.from_pretrained)."
         )
-    whole = merged(model)
+    whole = merge_held(model) if hasattr(model, "peft_config") else model
     digest = hashlib.sha256(whole.config.to_json_string().encode())
     for key, weight in sorted(whole.state_dict().items()):
         digest.update(key.encode())

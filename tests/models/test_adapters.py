@@ -191,6 +191,12 @@ def test_a_peft_model_in_memory(tiny: Any) -> None:
     model, tokenizer = adapted(tiny, KINDS["dora"]), load(tiny).tokenizer
     with torch.inference_mode():
         want = model(input_ids=IDS).logits
-        made = resolve(model, tokenizer=tokenizer, name="mine")
+    made = resolve(model, tokenizer=tokenizer, name="mine")
+    with torch.inference_mode():
         assert torch.equal(model(input_ids=IDS).logits, want), "the model in memory stays as it is"
     assert made.label == "mine" and off(made, want) <= 1e-5
+    with pytest.raises(ModelError, match="adapters of this model change nothing"):
+        resolve(adapted(tiny, KINDS["dora"], steps=0), tokenizer=tokenizer)
+    config = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2)
+    with pytest.raises(ModelError, match=r"kind .*PROMPT_TUNING have no merged model"):
+        resolve(adapted(tiny, config), tokenizer=tokenizer)

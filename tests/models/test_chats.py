@@ -102,6 +102,21 @@ def test_an_earlier_answer_may_look_otherwise_than_the_last(stories: Any) -> Non
     assert "assistant\nI like" in text and "assistant\n<think>\n\n</think>\n\n Fun." in text
 
 
+def test_a_template_may_tell_contents_in_another_order(stories: Any) -> None:
+    tokenizer = load_tokenizer(stories)
+    tokenizer.chat_template = (
+        "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}[INST] {% if loop.last and "
+        "messages[0].role == 'system' %}{{ messages[0].content + '\n\n' }}{% endif %}{{ m.content }}[/INST]"
+        "{% elif m.role == 'assistant' %}{{ ' ' + m.content + eos_token }}{% endif %}{% endfor %}"
+    )
+    tokens = encode(tokenizer, [CHAT[:4]])
+    assert tokenizer.decode(tokens.ids[0]).endswith("[INST] Be kind.\n\nWhy?[/INST]")
+    assert owned(tokenizer, tokens, "system").split() == ["Be", "kind."]
+    assert not has_system(tokenizer), "an answered chat would lose its system message"
+    with pytest.raises(ModelError, match="drops the system message"):
+        encode(tokenizer, [CHAT], complete=True)
+
+
 def test_tool_turns_have_a_role_of_their_own(stories: Any) -> None:
     tokenizer = load_tokenizer(stories)
     tokenizer.chat_template = templates.QWEN25
