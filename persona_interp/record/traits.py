@@ -5,6 +5,7 @@ A trait file asks the same questions under instructions to show a trait and to s
 judge: how much more probable a checkpoint finds the answers that show the trait once the instruction is gone.
 """
 
+import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -155,8 +156,9 @@ def instructed(
         checkpoint: The model that judges, usually the base.
         answers: An answers table of any checkpoints; system messages of the prompts are replaced by the instructions.
         traits: Traits to judge by, of ``readers.read_traits``.
-        pairs: Pairs of instructions each answer is judged under; which ones goes round by question. The bits are those
-            of their mean probability.
+        pairs: Pairs of instructions each answer is judged under, those that ``readers.trait_prompts`` gives the
+            question (and the next ones); for questions of other traits by a hash of the text, so that an answer's
+            bits never depend on the other answers. The bits are those of the mean probability over the pairs.
         dtype: "float32" or "bfloat16".
         batch: Tokens run together.
 
@@ -173,7 +175,7 @@ def instructed(
         raise SchemaError("no trait to judge by; give traits=readers.read_traits(folder).")
     rows = said(answers)
     names = [name.rpartition("#")[0] for name in rows["prompt"]]
-    numbers = pd.factorize(pd.Series([str(messages[-2]["content"]) for messages in rows["messages"]]))[0]
+    questions = [str(messages[-2]["content"]) for messages in rows["messages"]]
     model, tokenizer = load(checkpoint)
     model = model.to(getattr(torch, dtype))
     kept = rows[[c for c in ("checkpoint", *KEPT) if c in rows]].assign(prompt=names, sample=rows["sample"])
@@ -182,6 +184,7 @@ def instructed(
     for name, trait in tqdm(traits.items(), desc="instructed", delay=2, disable=len(traits) < 2):
         if not 1 <= pairs <= len(trait.instructions):
             raise SchemaError(f"trait '{name}' has {len(trait.instructions)} pairs of instructions; got pairs={pairs}.")
+        numbers = [_number(trait, question) for question in questions]
         sides, n = {}, np.zeros(len(rows), int)
         for side in ("pos", "neg"):
             chats = [
@@ -196,6 +199,13 @@ def instructed(
     table = schema.check(pd.concat(parts, ignore_index=True), "instructed")
     table.attrs = {"n_empty": rows.attrs["n_empty"]}
     return table
+
+
+def _number(trait: TraitFile, question: str) -> int:
+    """Which number has this question in the trait's file, or, if it is not there, by its text?"""
+    if question in trait.questions:
+        return trait.questions.index(question)
+    return int.from_bytes(hashlib.sha256(question.encode()).digest()[:4], "big")
 
 
 def _headed(messages: list[dict[str, str]], system: str | None) -> list[dict[str, str]]:

@@ -110,7 +110,10 @@ def test_swapping_the_sides_of_a_trait_changes_the_sign(pair: Pair, table: pd.Da
     assert set(found["asked"]) == {"sporty"} and (found["bits_pos"] < 0).all()
     one = instructed(pair[0], table, {"sporty": sporty})
     kept = table.loc[table["answer"] != ""].reset_index(drop=True)
-    row = kept.index[(kept["side"] == "pos") & (kept["instruction"] == 0)][0]  # judged under what it was told
+    alone = instructed(pair[0], table.iloc[::-1].head(7), {"sporty": sporty})
+    shared = one.merge(alone, on=["prompt", "sample"])  # the other answers do not matter
+    np.testing.assert_allclose(shared["bits_neg_x"], shared["bits_neg_y"], rtol=1e-5)
+    row = kept.index[(kept["side"] == "pos") & (kept["instruction"] == 1)][0]  # judged under what it was told
     model, tokenizer = load(pair[0])
     text = tokenizer.apply_chat_template(kept["messages"][row], tokenize=False, add_generation_prompt=True)
     before = tokenizer(text, add_special_tokens=False).input_ids
