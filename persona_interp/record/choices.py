@@ -11,6 +11,7 @@ from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint
 from persona_interp.readers import TraitFile
 from persona_interp.record.behavior import behavior
+from persona_interp.record.pooling import distinct
 
 LETTERS = ("A", "B")
 ASKED = "Which of these two describes better how you answer?\nA: {A}\nB: {B}\nReply with one letter, A or B."
@@ -23,7 +24,7 @@ def choices(checkpoints: Checkpoint | Iterable[Checkpoint], traits: Mapping[str,
     averaged over the two: a liking for a letter or a place, however strong, cancels.
 
     Args:
-        checkpoints: A checkpoint, a trajectory or any iterable of checkpoints.
+        checkpoints: A checkpoint, a trajectory or any iterable of checkpoints with distinct labels.
         traits: Traits, of ``readers.read_traits``.
 
     Returns:
@@ -32,12 +33,12 @@ def choices(checkpoints: Checkpoint | Iterable[Checkpoint], traits: Mapping[str,
         model does not answer the question, and the log odds say little).
 
     Raises:
-        SchemaError: No trait.
+        SchemaError: No trait, or two checkpoints share a label.
         ModelError: The model has no chat template.
     """
     if not traits:
         raise SchemaError("no trait to choose by; give traits=readers.read_traits(folder).")
-    said = behavior(checkpoints, _asked(traits))
+    said = behavior(distinct(checkpoints), _asked(traits))
     keys = ["checkpoint", "step", "topic", "template"]
     wide = said.pivot(index=[*keys, "order"], columns="value", values="logprob")
     found = pd.DataFrame({"logodds": wide["pos"] - wide["neg"]})

@@ -23,6 +23,7 @@ from persona_interp.readers import TraitFile
 from persona_interp.record.activations import activations
 from persona_interp.record.answer_bits import BATCH, answer_bits
 from persona_interp.record.answers import said
+from persona_interp.record.pooling import distinct
 from persona_interp.record.stack import made_directions, stacked
 
 POOLS = {
@@ -107,7 +108,7 @@ def continuations(
     """How probable does each checkpoint find answers that show a trait, when nobody asks for the trait?
 
     Args:
-        checkpoints: A checkpoint, a trajectory or any iterable of checkpoints.
+        checkpoints: A checkpoint, a trajectory or any iterable of checkpoints with distinct labels.
         answers: An answers table with columns ``trait``, ``side`` and ``question``, usually of the base. Their system
             messages, which held the instruction, are left out.
         dtype: "float32" or "bfloat16"; use one for all that will be compared.
@@ -118,7 +119,7 @@ def continuations(
         without its end of turn; ``analysis.trait_scores`` reads it. ``attrs["n_empty"]`` counts empty answers.
 
     Raises:
-        SchemaError: No answers table, or it lacks these columns.
+        SchemaError: No answers table, it lacks these columns, or two checkpoints share a label.
     """
     schema.check(answers, "answers")
     for column in ("trait", "side", "question"):
@@ -126,7 +127,7 @@ def continuations(
     rows = said(answers)
     chats = [_headed(messages, None) for messages in rows["messages"]]
     kept = rows[["trait", "question", "split", "side", "sample", "prompt"]]
-    listed, parts = [checkpoints] if isinstance(checkpoints, Checkpoint) else list(checkpoints), []
+    listed, parts = distinct(checkpoints), []
     for checkpoint in tqdm(listed, desc="continuations", delay=2, disable=len(listed) < 2):
         model, tokenizer = load(checkpoint)
         model = model.to(getattr(torch, dtype))

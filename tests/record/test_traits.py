@@ -133,6 +133,8 @@ def test_bad_input_is_named(pair: Pair, table: pd.DataFrame, sporty: TraitFile, 
         trait_vectors(pair[0], table, hooks=["blocks.7.hook_out"])
     with pytest.raises(SchemaError, match="lack the column 'trait'"):
         continuations(pair[0], table.drop(columns="trait"))
+    with pytest.raises(SchemaError, match="distinct labels"):
+        continuations([pair[0], pair[0]], table)
     with pytest.raises(SchemaError, match="has 2 pairs of instructions; got pairs=3"):
         instructed(pair[0], table, {"sporty": sporty}, pairs=3)
     with pytest.raises(SchemaError, match="no trait to judge by"):
