@@ -62,9 +62,10 @@ def effects(
     over units nor a flip of their signs by unit (before and after exchanged) explains it: p is the larger of both. With
     three controls or more it is asked whether one more control could have gone as far: ``excess = (tuned - base) - mean
     over controls (control - base)`` is divided by the standard error of prediction ``s sqrt(1 + 1/n)``, s the standard
-    deviation of the controls' own changes, with n - 1 degrees of freedom; and the interval over units of the paired
-    excess must exclude 0. p is the larger of both (intersection-union test, Berger 1982). Controls that do not vary
-    cannot judge (p = 1). For features, many of which hardly ever fire, s is raised by its median over the features
+    deviation of the controls' own changes, with n - 1 degrees of freedom; and the intervals over units of the paired
+    excess and of the change itself must exclude 0 on the same side: who stayed where the base is moved nothing,
+    wherever the controls went. p is the largest of the three (intersection-union test, Berger 1982). Controls that do
+    not vary cannot judge (p = 1). For features, many of which hardly ever fire, s is raised by its median over the features
     (Tusher, Tibshirani and Chu 2001). All tests of a family are corrected together (Benjamini-Hochberg) and q times the
     number of families is held to 0.05, so that finetunes that differ by chance alone give a claim anywhere in 5 % of
     comparisons. The primary tests, named beforehand, are corrected among themselves: a single one is not corrected.
@@ -197,7 +198,8 @@ def _rows(before: pd.DataFrame, after: pd.DataFrame, judged: _Judged, *, n_contr
         table = table.assign(controls=mean, range_lo=mean - half, range_hi=mean + half)
         table = table.assign(excess=excess.estimate, excess_lo=excess.lo, excess_hi=excess.hi)
         if enough:
-            table["p"] = np.maximum(judged.p_controls, _p(excess))
+            p = np.maximum.reduce([judged.p_controls, _p(excess), _p(moved)])
+            table["p"] = np.where(moved.estimate * excess.estimate > 0, p, 1.0)
     return table
 
 

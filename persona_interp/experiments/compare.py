@@ -39,6 +39,7 @@ class Compare:
         primary: Trait that is tested alone, named beforehand; "" for none.
         hooks: Where the inside is read.
         questions: Most questions of a trait, on which vectors are made and, others, on which behavior is measured.
+        draws: Answers to each held-out question under each instruction.
         shown: Prompts whose answers are sampled from every checkpoint.
         max_new_tokens: Longest answer (tokens).
         n_random: Random directions.
@@ -56,6 +57,7 @@ class Compare:
     primary: str = ""
     hooks: tuple[str, ...] = ()
     questions: int = 20
+    draws: int = 2
     shown: int = 24
     max_new_tokens: int = 48
     n_random: int = 100
@@ -66,8 +68,8 @@ class Compare:
     def __post_init__(self) -> None:
         if self.primary and self.primary not in (names := [trait.name for trait in self.traits]):
             raise SchemaError(unknown("primary trait", self.primary, names))
-        if min(self.questions, self.shown, self.max_new_tokens) < 1:
-            raise SchemaError("a comparison needs a question, a prompt that is shown and a token at least.")
+        if min(self.questions, self.draws, self.shown, self.max_new_tokens) < 1:
+            raise SchemaError("a comparison needs a question, an answer, a prompt that is shown and a token at least.")
 
     @property
     def again(self) -> Source:
@@ -108,7 +110,8 @@ class Compare:
         cells: dict[tuple[str, ...], Cell] = {}
         asked = cells["asked",] = _cell("asked", {**base, **draw, "file": self.prompts.plain()})
         for file in self.traits:
-            config = {**base, **draw, "file": file.plain(), "questions": self.questions, "hooks": list(self.hooks)}
+            config = {**base, **draw, "file": file.plain(), "questions": self.questions, "draws": self.draws}
+            config |= {"hooks": list(self.hooks)}
             cells["trait", file.name] = _cell("trait", config, label=f"trait {file.name}")
         traits = tuple(cells["trait", file.name] for file in self.traits)
         for source in (self.base, self.again, *self.tuned, *self.controls):
@@ -186,7 +189,8 @@ def compare(
         trust: Models whose own code may run, as in ``models.resolve``.
         workers: Processes; all cores by default, 0 = this one.
         progress: Whether to show a progress bar.
-        **settings: Other fields of ``Compare``: questions, shown, max_new_tokens, n_random, n_features, dtype, seed.
+        **settings: Other fields of ``Compare``: questions, draws, shown, max_new_tokens, n_random, n_features, dtype;
+            and ``seed``.
 
     Returns:
         Tables by name, see ``Compare.summarize``.
@@ -280,7 +284,7 @@ def comparison(
     )
 
 
-SETTINGS = ("questions", "shown", "max_new_tokens", "n_random", "n_features", "dtype")
+SETTINGS = ("questions", "draws", "shown", "max_new_tokens", "n_random", "n_features", "dtype")
 
 
 def default_blocks(n: int) -> list[int]:

@@ -36,12 +36,11 @@ def trait(config: dict[str, Any], needs: Needs, out: Path) -> None:
     base, hooks = checkpoint_of(config["base"]), config["hooks"]
     file = readers.read_trait(same_file(config["file"]))
     readers.write_trait(file, out / "trait.json")
-    prompts = [
-        readers.trait_prompts(file, side=side, split=split).head(config["questions"])
-        for split in ("train", "test")
-        for side in ("pos", "neg")
-    ]
-    answers = record.answers(base, pd.concat(prompts, ignore_index=True), **_draw(config))
+    prompts = pd.concat([readers.trait_prompts(file, side="pos"), readers.trait_prompts(file, side="neg")])
+    prompts = prompts.groupby(["split", "side"], sort=False).head(config["questions"])
+    draws = {"train": 1, "test": config["draws"]}
+    parts = [record.answers(base, _half(prompts, split), n=n, **_draw(config)) for split, n in draws.items()]
+    answers = pd.concat(parts, ignore_index=True)
     write_table(answers, out / "answers.parquet")
     _write_directions(record.trait_vectors(base, _half(answers, "train"), hooks=hooks), out / "vectors.nc")
     acts = record.activations(base, record.said(answers), hook=hooks, position="answer")
@@ -182,8 +181,8 @@ def _write_directions(vectors: xr.DataArray, path: Path) -> None:
     write_dataset(vectors.to_dataset(name="vector", promote_attrs=True), path)
 
 
-def _half(answers: pd.DataFrame, split: str) -> pd.DataFrame:
-    return answers.loc[answers["split"] == split].reset_index(drop=True)
+def _half(table: pd.DataFrame, split: str) -> pd.DataFrame:
+    return table.loc[table["split"] == split].reset_index(drop=True)
 
 
 def _draw(config: dict[str, Any]) -> dict[str, Any]:

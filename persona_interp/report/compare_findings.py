@@ -69,13 +69,14 @@ def corrected(effects: pd.DataFrame) -> list[str]:
     if not sizes:
         return []
     judge = (
-        "could one more control finetune go as far (prediction interval), and could it be the choice of questions"
+        "could one more control finetune go as far (prediction interval), and is it the choice of questions that it "
+        "went farther than the controls, or left the base at all"
         if "controls" in set(rest["judged_by"])
         else "the t interval over questions, and sign flips by question"
     )
     return [
         f"Tests beside the primary: {', '.join(sizes)}; q by Benjamini-Hochberg within each of these families, times "
-        f"their number ({len(sizes)}), held to 0.05. Each p is the larger of two: {judge}."
+        f"their number ({len(sizes)}), held to 0.05. Each p is the largest of: {judge}."
     ]
 
 

@@ -30,7 +30,7 @@ COMPARED: dict[str, dict[str, str]] = {
         "excess": "estimate minus the mean change of the controls",
         "excess_lo": "lower end of its 95 % interval over units",
         "excess_hi": "upper end",
-        "p": "two-sided; with three controls the larger of that over controls and that over units",
+        "p": "two-sided; with three controls the largest of that over controls and those over units",
         "floor": "mean |difference| of the base recorded twice; no smaller estimate is claimed",
         "primary": "was it named beforehand",
         "judged_by": "controls, or units where there are fewer than three",
