@@ -20,7 +20,8 @@ def role_loadings(
     ``<h(role) - mean over roles of h, v / |v|>``, h(role) the mean over its answers.
 
     Args:
-        acts: Dataset of ``record.activations`` of the roles' answers, first checkpoint.
+        acts: Dataset of ``record.activations`` of the roles' answers, first checkpoint. Take answers to other questions
+            than the direction was made from: on its own ones the default character lies too far out.
         directions: Of ``record.assistant_axis`` or ``record.role_components``, with the hook of the activations.
         by: Coordinate along ``prompt`` that names the role.
         cluster: Coordinate whose answers belong together: the questions, which are the same for every role.

@@ -57,6 +57,12 @@ def test_loadings_of_roles_are_their_projections(acts: list[xr.Dataset]) -> None
     assert (table["lo"] <= table["estimate"]).all() and (table["estimate"] <= table["hi"]).all()
 
 
+def test_axis_and_loadings_from_different_questions(acts: list[xr.Dataset]) -> None:
+    train, test = ([part.sel(prompt=part["split"] == half) for part in acts] for half in ("train", "test"))
+    table = analysis.role_loadings(test[1], assistant_axis(role_means(train)))
+    assert set(table["role"]) == set(ROLES) and table["n"].sum() == test[1].sizes["prompt"] < acts[1].sizes["prompt"]
+
+
 def planted(strength: float, *, seed: int = 0, n: int = 30, d: int = 40) -> xr.Dataset:
     """Roles spread along one axis, and a default far out on it."""
     rng = np.random.default_rng(seed)
