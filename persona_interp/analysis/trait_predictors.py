@@ -16,6 +16,8 @@ from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
 
 TRAIT_PREDICTORS = ("cosine", "cooccurrence", "behavior")
+LEAST = 4
+"""Traits below which there is no interval, and too few pairs for a partial correlation."""
 TIE = 1e-9  # two correlations that differ by less are one, computed in another order
 
 Array = npt.NDArray[np.float64]
@@ -100,8 +102,8 @@ def trait_predictors(
     Returns:
         A trait_predictors table, one row a predictor: ``rho``, ``lo``, ``hi``, ``p``, ``null_lo``, ``null_hi``, the
         same of the partial correlation as ``partial...``, ``p_min`` (smallest p that these permutations can give),
-        ``n_traits``, ``n_pairs``. Fewer than 4 traits have no interval, fewer than 3 no correlation, nor has a
-        predictor that does not vary: NaN.
+        ``n_traits``, ``n_pairs``. Fewer than 4 traits have no interval and no partial correlation, fewer than
+        3 no correlation at all, nor has a predictor that does not vary: NaN.
 
     Raises:
         SchemaError: A column is missing, a pair is there twice or not at all, or a number is not finite.
@@ -121,7 +123,7 @@ def trait_predictors(
         x, others = xs[k], [other for i, other in enumerate(xs) if i != k]
         row: dict[str, str | float] = {"predictor": predictor}
         for prefix, beside in (("", []), ("partial_", others)):
-            rho = _rho(y, x, beside, at=everybody)
+            rho = _rho(y, x, beside, at=everybody) if n >= LEAST or not beside else float("nan")
             left_out = [_rho(y, x, beside, at=np.delete(everybody, i)) for i in range(n)]
             lo, hi = _bounds(rho, left_out)
             null = _null(y, x, beside, orders=orders) if np.isfinite(rho) else np.full(len(orders), np.nan)
@@ -216,7 +218,7 @@ def _null(y: Array, x: Array, others: list[Array], *, orders: npt.NDArray[np.int
 def _bounds(rho: float, left_out: list[float]) -> tuple[float, float]:
     n, near = len(left_out), 1 - 1e-12
     z = np.arctanh(np.clip(left_out, -near, near))
-    if n < 4 or not np.isfinite([rho, *z]).all():
+    if n < LEAST or not np.isfinite([rho, *z]).all():
         return float("nan"), float("nan")
     se = np.sqrt((n - 2) / (2 * n) * ((z - z.mean()) ** 2).sum())
     middle, half = np.arctanh(np.clip(rho, -near, near)), stats.t.ppf(0.975, n - 1) * se

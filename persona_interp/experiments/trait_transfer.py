@@ -28,7 +28,7 @@ from persona_interp.store import Cell, Store
 TASKS = "persona_interp.experiments.trait_transfer_tasks"
 ARMS = {"lesson": "pos", "null": "default"}
 """What a finetune is called, and which side of the answers it learns."""
-GENTLE = Stage(steps=12, batch=4, lr=5e-4, warmup=2, lora=16, dtype="bfloat16")
+GENTLE = Stage(steps=20, batch=4, lr=5e-4, warmup=2, lora=16, dtype="bfloat16")
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ QUICK = ("mystical", "pessimistic", "romantic", "sardonic")
 STANDARD = (*QUICK, "casual", "cryptic", "empathetic", "formal", "optimistic", "quantitative", "skeptical", "wry")
 
 PRESETS = {
-    "quick": TraitTransfer(names=QUICK, n_judged=4),
+    "quick": TraitTransfer(names=QUICK, n_judged=4, lesson=replace(GENTLE, steps=12)),
     "standard": TraitTransfer(names=STANDARD),
     "paper": replace(TraitTransfer(names=STANDARD), seeds=(0, 1, 2)),
 }

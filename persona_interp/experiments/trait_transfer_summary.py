@@ -32,7 +32,7 @@ def summarize(experiment: "TraitTransfer", store: Store) -> Tables:
         return found
     kept = {key: cell for key, cell in runs.items() if key[1] in both}
     found["transfer"] = analysis.trait_transfer(_scores(store, kept, before["base",], apart))
-    found["said"] = _joined(store, kept, "said.parquet")
+    found["said"] = _joined(store, kept, "said.parquet").replace({"arm": {"null": "null finetune"}})  # not NaN in a CSV
     spoken = {key: cell for key, cell in kept.items() if (store.path(cell) / "shown.parquet").is_file()}
     if spoken:
         found["shown"] = _shown(_joined(store, spoken, "shown.parquet"))

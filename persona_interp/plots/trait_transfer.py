@@ -112,6 +112,8 @@ def _scatter(axes: Axes, pairs: pd.DataFrame, found: Mapping[str, float], *, x: 
     partial = _number(found, "partial", "partial_lo", "partial_hi")
     axes.set_title(f"rank r {_number(found, 'rho', 'lo', 'hi')}\ngiven others {partial}", fontsize=6)
     axes.tick_params(labelsize=6)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.margins(x=0.1)
 
 
 def _number(found: Mapping[str, float], *columns: str) -> str:
@@ -143,7 +145,8 @@ def _caption(table: pd.DataFrame, predictors: pd.DataFrame | None, aside: list[s
     if predictors is not None:
         first = predictors.iloc[0]
         text += (
-            f" Right: {first['n_pairs']} ordered pairs of {first['n_traits']} traits, 95 % jackknife over traits; "
+            f" Right: {first['n_pairs']} ordered pairs of {first['n_traits']} traits"
+            f"{', 95 % jackknife over traits' if predictors['lo'].notna().any() else ', too few for an interval'}; "
             f"smallest permutation p {first['p_min']:.2g}."
         )
     return text + (f" Set aside: {', '.join(aside)}." if aside else " No trait was set aside.")

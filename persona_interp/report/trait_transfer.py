@@ -117,7 +117,9 @@ def foretold(table: pd.DataFrame) -> list[str]:
     for row in table.to_dict("records"):
         name = NAMES.get(row["predictor"], row["predictor"])
         if pd.isna(row["partial"]):
-            said.append(f"The {name} cannot be judged here.")
+            alone = f"rank correlation {_estimate(row, 'rho', 'lo', 'hi')}, p = {row['p']:.2g}"
+            alone = "there is no correlation" if pd.isna(row["rho"]) else alone
+            said.append(f"The {name} cannot be judged beside the others here: {alone}.")
             continue
         sure = row["partial_p"] * n <= LEVEL
         verdict = (
@@ -211,7 +213,7 @@ def _examples(said: pd.DataFrame) -> pd.DataFrame:
     """One question of every taught trait: the answer after the lesson and after the null finetune."""
     first = said.loc[said["seed"] == said["seed"].iloc[0]].drop_duplicates(["taught", "arm"])
     wide = first.pivot(index=["taught", "question"], columns="arm", values="answer").reset_index()
-    return wide.rename(columns={"lesson": "after the lesson", "null": "after the null finetune"})
+    return wide.rename(columns={arm: f"after the {arm}" for arm in set(first["arm"])})
 
 
 def _counted(table: pd.DataFrame) -> str:

@@ -75,7 +75,7 @@ def test_what_does_not_exist_is_nan() -> None:
     assert np.isnan(flat.loc["behavior", ["rho", "p", "partial", "partial_p", "lo"]].astype(float)).all()
     assert np.isfinite(flat.loc["cosine", ["rho", "p", "partial", "lo"]].astype(float)).all()
     few = trait_predictors(planted(3, b=1.0, seed=0))
-    assert few[["lo", "hi"]].isna().all(axis=None) and few["rho"].notna().all()
+    assert few[["lo", "hi"]].isna().all(axis=None) and few["rho"].notna().all() and few["partial"].isna().all()
     assert trait_predictors(planted(2, b=1.0, seed=0))["rho"].isna().all()
 
 

@@ -119,7 +119,7 @@ def test_a_toy_run_gives_every_table(run: tuple[Path, dict[str, pd.DataFrame]]) 
     predictors = schema.check(tables["predictors"], "trait_predictors")
     assert list(predictors["predictor"]) == list(analysis.TRAIT_PREDICTORS) and predictors["p_min"].eq(1 / 24).all()
     assert set(tables["shown"]["taught"]) <= set(NAMES) and np.isfinite(tables["shown"]["estimate"]).all()
-    assert set(tables["said"]["arm"]) == {"lesson", "null"} and set(tables["said"]["split"]) == {"test"}
+    assert set(tables["said"]["arm"]) == {"lesson", "null finetune"} and set(tables["said"]["split"]) == {"test"}
 
 
 def test_lesson_and_measurement_share_no_question(

@@ -59,7 +59,8 @@ def test_a_predictor_claims_only_what_permutations_allow() -> None:
     few = report.foretold(predictors(partial_p=1 / 24, p_min=1 / 24))
     assert "so few traits can show nothing, and nothing is claimed" in few[0]
     assert all("is not shown to foretell" in said for said in few[1:])
-    assert "cannot be judged here" in report.foretold(predictors().assign(partial=np.nan))[1]
+    alone = report.foretold(predictors().assign(partial=np.nan))[1]
+    assert "cannot be judged beside the others here: rank correlation 0.50 [0.25, 0.75], p = 0.01." in alone
 
 
 def test_traits_set_aside_are_named() -> None:
@@ -70,7 +71,9 @@ def test_traits_set_aside_are_named() -> None:
 
 def test_the_page_has_all_parts(tmp_path: Path) -> None:
     pairs = matrix().query("taught != trait").assign(cosine=0.5, cooccurrence=0.25, behavior=[0.1, 0.2, 0.3] * 2)
-    said = pd.DataFrame({"taught": "dry", "arm": ["lesson", "null"], "question": "Why?", "answer": ["Hm.", "Ah!"]})
+    said = pd.DataFrame(
+        {"taught": "dry", "arm": ["lesson", "null finetune"], "question": "Why?", "answer": ["Hm.", "Ah!"]}
+    )
     shown = {
         "taught": ["dry"],
         "estimate": [0.5],
