@@ -146,7 +146,7 @@ def _caption(table: pd.DataFrame, predictors: pd.DataFrame | None, aside: list[s
         first = predictors.iloc[0]
         text += (
             f" Right: {first['n_pairs']} ordered pairs of {first['n_traits']} traits"
-            f"{', 95 % jackknife over traits' if predictors['lo'].notna().any() else ', too few for an interval'}; "
+            f"{', 95 % jackknife over traits' if any(predictors['lo'].notna()) else ', too few for an interval'}; "
             f"smallest permutation p {first['p_min']:.2g}."
         )
     return text + (f" Set aside: {', '.join(aside)}." if aside else " No trait was set aside.")

@@ -1,12 +1,15 @@
 """Figure 9 draws a matrix beside what may foretell it; computing is tested with the experiment."""
 
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from persona_interp.analysis import TRAIT_PREDICTORS, trait_predictors
+from persona_interp.errors import StoreError
 
 NAMES = ("casual", "dry", "formal", "wry", "warm")
 
@@ -34,3 +37,21 @@ def test_it_draws_the_matrix_and_every_predictor(load: Callable[[str], ModuleTyp
     assert len(figure.axes) == 1 + 3 + 1, "matrix, three predictors, color bar"
     assert "Set aside: vague" in figure._supxlabel.get_text()
     assert len(script.shown({"transfer": made["transfer"]})) == 25
+
+
+def test_its_flags_are_settings_of_the_experiment(
+    load: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script, asked = load("fig9_trait_transfer"), {}
+
+    def compute(out: Path, **settings: str) -> None:
+        asked.update(settings, out=str(out))
+        raise StoreError("nothing is computed here")
+
+    monkeypatch.setattr(script, "compute", compute)
+    for flags, want in (([], {}), (["--traits", "folder", "--start", "model"], {"traits": "folder", "start": "model"})):
+        asked.clear()
+        monkeypatch.setattr("sys.argv", ["fig9", *flags])
+        with pytest.raises(StoreError, match="nothing is computed"):
+            script.main()
+        assert asked == {"out": "runs/trait_transfer", "size": "quick", **want}
