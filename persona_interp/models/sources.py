@@ -55,7 +55,8 @@ def resolve(
             with it.
         trust: Models whose own code may run, each by the very name it is given with: a folder, or a hub id with the
             40 digits of a commit ("org/name@0123..."), because branches and tags move.
-        name: What tables and figures call it; by default the folder's name, or the hub id.
+        name: What tables and figures call it; by default the folder's name (of a Trainer's checkpoint, folder@step), or
+            the hub id.
         words: What the tiny model shall know.
         seed: Seed of the tiny model's random weights.
         chat_template: Chat template for a model that has none; such a model is copied with it.
@@ -79,11 +80,13 @@ def resolve(
     else:
         trusted = _trusted(start, trust)
         folder, title = _located(start)
+        stage, step = _place(folder)
         if is_adapter(folder):
             under = resolve(base_name(folder) if base is None else base, trust=trust)
-            title, trusted, folder = title or folder.resolve().name, under.trusted, merge(folder, under)
+            title = title or ("" if stage else folder.resolve().name)
+            folder, trusted = merge(folder, under), under.trusted
         _check_single(folder)
-        made = Checkpoint(folder, seed=seed, name=name or title, trusted=trusted)
+        made = Checkpoint(folder, stage, step, seed, name=name or title, trusted=trusted)
         reads = _missing_tokenizer(folder, base) if tokenizer is None else tokenizer
         if reads is not None:
             made = reading(made, reads if hasattr(reads, "get_vocab") else load_tokenizer(resolve(reads, trust=trust)))
@@ -137,6 +140,12 @@ def _steps(folder: Path) -> dict[int, Path]:
     """The checkpoints that a Trainer left in this folder, by step."""
     found = {int(m[1]): path for path in folder.iterdir() if path.is_dir() and (m := STEP.fullmatch(path.name))}
     return dict(sorted(found.items()))
+
+
+def _place(folder: Path) -> tuple[str, int]:
+    """Which training and step a Trainer's checkpoint folder is of; "" and 0 for other folders."""
+    folder = folder.resolve()
+    return (folder.parent.name, int(found[1])) if (found := STEP.fullmatch(folder.name)) else ("", 0)
 
 
 def _check_single(folder: Path) -> None:

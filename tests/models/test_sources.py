@@ -99,7 +99,7 @@ def test_a_trainers_folder_is_its_checkpoints(tiny: Any, run: Any, hub: Callable
     assert [c.label for c in made] == ["whole@2", "whole@4"]
     assert [c.path for c in made] == [whole / "checkpoint-2", whole / "checkpoint-4"]
     assert Trajectory(made).last.step == 4 and len({hash_weights(c) for c in (tiny, *made)}) == 3
-    assert sources(whole / "checkpoint-2") == (resolve(whole / "checkpoint-2"),)
+    assert sources(whole / "checkpoint-2") == (resolve(whole / "checkpoint-2"),) == made[:1]
     with pytest.raises(ModelError, match=r"holds 2 checkpoints .*checkpoint-4"):
         resolve(whole)
     hub("org/run", whole)
@@ -111,6 +111,7 @@ def test_adapters_of_a_training_share_their_base(tiny: Any, run: Any) -> None:
     made = sources(out, base=tiny)
     assert [c.label for c in made] == ["lora@2", "lora@4"] and len({hash_weights(c) for c in (tiny, *made)}) == 3
     assert sources(out) == made, "the adapters name their base themselves"
+    assert resolve(out / "checkpoint-4", base=tiny) == made[-1]
     boot(made[-1])
 
 
