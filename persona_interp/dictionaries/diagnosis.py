@@ -24,13 +24,12 @@ from persona_interp.dictionaries.places import located, neighbors
 from persona_interp.dictionaries.precision import precision
 from persona_interp.dictionaries.repairs import (
     Repair,
-    best_factor,
     fvu,
     gain_over,
     kept,
     normalizations,
-    parts,
     read,
+    scales,
     stranger,
     toggle_bos,
 )
@@ -144,10 +143,9 @@ def examine(dictionary: Dictionary, bridge: Any, tokens: Tokens, *, where: tuple
     found.implied += [top / float(of.pow(2).mean().sqrt()) for of in samples for top in (width, 1.0)]
     factor = facts.get("scaling_factor") or found.implied[0]
     found.stated = Repair("input", factor, fvu(dictionary, acts, gain=factor))
-    found.scales = [best_factor(lambda factor: fvu(dictionary, acts, gain=factor), name="input")]
+    found.scales = scales(dictionary, acts, weights=found.here > FITS_FVU)
     found.normalizations = normalizations(dictionary, acts)
     if found.here > FITS_FVU:
-        found.scales += parts(dictionary, acts)
         found.null = stranger(dictionary, acts)
     return found
 

@@ -22,6 +22,7 @@ LAYER, SCALE, NORM, BOS, DTYPE, OTHER = CAUSES = (
 HELPS = {LAYER: 0.97, SCALE: 0.85, NORM: 0.8, BOS: 0.8}
 BEYOND = 4.0  # standard errors over tokens by which another hook has to be better: neighbors are much alike
 MATTERS, STRONG = 0.05, 0.4  # below this fraction little is lost, and a factor has to leave this share of it or less
+DENSE = 4.0  # times the features a token it is known to have: a repair that leaves so many active restores nothing
 OPENING = 0.5  # share to which the first tokens' fraction falls with the other BOS handling
 FIRST, MUCH = 3.0, 0.3  # first tokens without BOS: times the fraction of the others, and at least this
 SIMPLER = 0.8  # a normalization has to leave this much less than the best plain factor
@@ -111,6 +112,7 @@ class Evidence:
             and repair.fvu < STRANGE * self.null
             and (cause != LAYER or repair.z >= BEYOND)
             and (cause not in (SCALE, NORM) or self.here > MATTERS or repair.fvu <= STRONG * self.here)
+            and not repair.l0 > DENSE * self.facts.get("l0", math.inf)
         }
         return dict(sorted(good.items(), key=lambda item: item[1].fvu))
 

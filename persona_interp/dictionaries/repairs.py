@@ -57,12 +57,14 @@ class Repair(NamedTuple):
         factor: By how much, 1 where it is no factor.
         fvu: Fraction of variance unexplained.
         z: By how many standard errors over tokens less is unexplained than without it; NaN where not paired.
+        l0: Features a token with it; NaN where not counted.
     """
 
     name: str
     factor: float
     fvu: float
     z: float = math.nan
+    l0: float = math.nan
 
 
 def read(bridge: Any, tokens: Tokens, *, hooks: Sequence[str], where: Sequence[str]) -> Read:
@@ -190,23 +192,34 @@ def rescaled(dictionary: SparseDictionary, part: str, factor: float) -> SparseDi
     return dataclasses.replace(dictionary, sae=sae)
 
 
-def parts(dictionary: Dictionary, acts: Tensor) -> list[Repair]:
-    """Which factor on a part of its weights makes it fit best?
+def scales(dictionary: Dictionary, acts: Tensor, *, weights: bool = True) -> list[Repair]:
+    """Which factor on the residual, or on a part of the weights, makes it fit best?
 
     Args:
         dictionary: Any dictionary; weights are known of a ``SparseDictionary`` only.
         acts: Residuals, dims (token, d_in).
+        weights: Also try each of ``PARTS``.
 
     Returns:
-        The best factor of each of ``PARTS``.
+        The best factor of each, "input" first, with the features a token that it leaves active.
     """
-    if not isinstance(dictionary, SparseDictionary):
-        return []
+    best = best_factor(lambda factor: fvu(dictionary, acts, gain=factor), name="input")
+    found = [best._replace(l0=_active(dictionary, acts * best.factor))]
+    if not (weights and isinstance(dictionary, SparseDictionary)):
+        return found
+    known: SparseDictionary = dictionary
 
     def error(part: str) -> Callable[[float], float]:
-        return lambda factor: fvu(rescaled(dictionary, part, factor), acts)
+        return lambda factor: fvu(rescaled(known, part, factor), acts)
 
-    return [best_factor(error(part), name=part) for part in PARTS]
+    for part in PARTS:
+        best = best_factor(error(part), name=part)
+        found.append(best._replace(l0=_active(rescaled(known, part, best.factor), acts)))
+    return found
+
+
+def _active(dictionary: Dictionary, acts: Tensor) -> float:
+    return float((dictionary.encode(acts) != 0).double().sum(-1).mean())
 
 
 def best_factor(error: Callable[[float], float], *, name: str) -> Repair:
@@ -266,12 +279,12 @@ def stranger(dictionary: Dictionary, acts: Tensor, *, seed: int = 0) -> float:
 
     Returns:
         The null of ``fvu``: the same residuals turned about their mean by a random rotation, which keeps mean, norms
-        and spectrum, at whichever factor suits the dictionary best.
+        and spectrum, with whichever of ``scales`` suits the dictionary best.
     """
     generator = torch.Generator().manual_seed(seed)
     rotation, _ = torch.linalg.qr(torch.randn(acts.shape[1], acts.shape[1], generator=generator))
     turned = (acts - acts.mean(0)) @ rotation + acts.mean(0)
-    return best_factor(lambda factor: fvu(dictionary, turned, gain=factor), name="input").fvu
+    return min(repair.fvu for repair in scales(dictionary, turned))
 
 
 def kept(acts: Tensor, *, of: Tensor | None = None) -> Tensor:

@@ -23,7 +23,7 @@ from persona_interp.models import Checkpoint, boot, checkup, load, resolve
 WORDS = "one two three four five six seven eight".split()
 
 HOOK = "blocks.0.hook_out"
-MADE = {"d_sae": 64, "k": 4, "steps": 300, "batch": 256}
+MADE: dict[str, Any] = {"d_sae": 64, "k": 4, "steps": 300, "batch": 256}
 
 
 @pytest.fixture(scope="module")

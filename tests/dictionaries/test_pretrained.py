@@ -25,7 +25,7 @@ from persona_interp.errors import ModelError
 from persona_interp.models import Checkpoint
 
 D, M, K = 6, 20, 3
-SMALL = {"hook": "blocks.0.hook_out", "d_sae": 64, "k": 4, "steps": 20, "batch": 256, "n_tokens": 600}
+SMALL: dict[str, Any] = {"hook": "blocks.0.hook_out", "d_sae": 64, "k": 4, "steps": 20, "batch": 256, "n_tokens": 600}
 
 
 def rand(*dims: int, seed: int = 0) -> Tensor:
