@@ -10,7 +10,17 @@ import torch
 from persona_interp.errors import ModelError, SchemaError
 from persona_interp.models import ROLES, Checkpoint, load
 from persona_interp.readers import TraitFile
-from persona_interp.record import activations, answers, continuations, instructed, minimal_pairs, said, trait_vectors
+from persona_interp.record import (
+    activations,
+    answers,
+    continuations,
+    instructed,
+    minimal_pairs,
+    read_vectors,
+    said,
+    trait_vectors,
+    write_vectors,
+)
 
 Pair = tuple[Checkpoint, Checkpoint]
 HOOKS = ["blocks.0.hook_out", "blocks.1.hook_in"]
@@ -56,6 +66,15 @@ def test_vectors_are_those_of_the_published_recipe(
         assert np.linalg.norm(found - expected) <= 1e-4 * np.linalg.norm(expected)
     assert vectors["hidden_state"].to_numpy().tolist() == [1, 1]
     assert vectors["n_pos"].item() + vectors["n_neg"].item() == vectors["n"].item()
+
+
+def test_vectors_are_written_and_read_again(pair: Pair, table: pd.DataFrame, tmp_path: Path) -> None:
+    hooks = ["blocks.0.hook_out", "blocks.1.hook_out"]
+    vectors = trait_vectors(pair[0], table, hooks=hooks)
+    again = read_vectors(write_vectors(vectors, tmp_path / "sporty_response_avg_diff.pt", name="sporty"))
+    kept = again.sel(hook=hooks)
+    np.testing.assert_array_equal(kept.to_numpy(), vectors.to_numpy())
+    assert kept["hidden_state"].values.tolist() == vectors["hidden_state"].values.tolist() == [1, 2]
 
 
 def test_a_prompt_without_its_first_token(pair: Pair, table: pd.DataFrame) -> None:
