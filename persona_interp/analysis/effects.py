@@ -65,10 +65,10 @@ def effects(
     deviation of the controls' own changes, with n - 1 degrees of freedom; and the intervals over units of the paired
     excess and of the change itself must exclude 0 on the same side: who stayed where the base is moved nothing,
     wherever the controls went. p is the largest of the three (intersection-union test, Berger 1982). Controls that do
-    not vary cannot judge (p = 1). For features, many of which hardly ever fire, s is raised by its median over the features
-    (Tusher, Tibshirani and Chu 2001). All tests of a family are corrected together (Benjamini-Hochberg) and q times the
-    number of families is held to 0.05, so that finetunes that differ by chance alone give a claim anywhere in 5 % of
-    comparisons. The primary tests, named beforehand, are corrected among themselves: a single one is not corrected.
+    not vary cannot judge (p = 1). For features, many of which hardly ever fire, s is raised by its median over all of
+    them (Tusher, Tibshirani and Chu 2001). All tests of a family are corrected together (Benjamini-Hochberg) and q
+    times the number of families is held to 0.05, so that finetunes that differ by chance alone give a claim anywhere in
+    5 % of comparisons. The primary tests, named beforehand, are corrected among themselves: a single one is not.
 
     Args:
         measured: A measured table; every checkpoint at the same units.

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from persona_interp.errors import SchemaError, unknown
+from persona_interp.errors import ModelError, SchemaError, unknown
 from persona_interp.experiments import compare_summary
 from persona_interp.experiments.compare_sources import File, Source, blocks_of, checkpoint_of, file_of, sources_of
 from persona_interp.store import Cell, Store
@@ -258,7 +258,8 @@ def comparison(
     """
     from persona_interp import readers
     from persona_interp.dictionaries import hash_dictionary, open_any
-    from persona_interp.models import boot
+    from persona_interp.models import boot, has_system
+    from persona_interp.models.load import load_tokenizer
 
     if wrong := sorted(set(settings) - set(SETTINGS)):
         raise SchemaError(unknown("setting of a comparison:", wrong[0], SETTINGS))
@@ -267,6 +268,11 @@ def comparison(
     folder = Path(traits or "").expanduser()
     files = tuple(file_of(folder if folder.is_file() else folder / f"{name}.json", name=name) for name in found)
     first, ours, theirs = sources_of(base, tuned, control, tokenizer=tokenizer, trust=trust)
+    if found and not has_system(load_tokenizer(checkpoint_of(first.plain()))):
+        raise ModelError(
+            f"the chat template of {first.run} has no system role, into which a trait's instructions go; compare it "
+            "without traits, or resolve it with a chat_template that has one."
+        )
     opened = {str(source): open_any(source) for source in ([sae] if isinstance(sae, str | Path) else sae)}
     chosen = tuple(hooks or (f"blocks.{i}.hook_out" for i in default_blocks(blocks_of(first))))
     boot(checkpoint_of(first.plain()), hooks=(*chosen, *(dictionary.hook for dictionary in opened.values())))

@@ -205,3 +205,13 @@ def test_three_controls_and_a_dictionary(made: Path, tmp_path: Path, monkeypatch
     store = Store.open(tmp_path / "run")
     html = write_report(tmp_path / "run", tables, provenance=provenance_of(store, store.config())).read_text("utf-8")
     assert "Each of the 3 controls" in html and "cannot be said" not in html
+
+
+def test_traits_need_a_system_role(made: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(made / "base", tmp_path / "base")
+    template = (folder / "chat_template.jinja").read_text()
+    refuse = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+    (folder / "chat_template.jinja").write_text(refuse + template)
+    with pytest.raises(ModelError, match="has no system role, into which a trait's instructions go"):
+        comparison(folder, folder, **asked(made))
+    assert comparison(folder, folder, **asked(made, traits=None)).traits == ()
