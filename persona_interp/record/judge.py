@@ -16,6 +16,7 @@ a network is in it. Whoever has one writes a class of a name and a call::
 import json
 import math
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
+import torch
 from tqdm import tqdm
 
 from persona_interp import schema
@@ -30,7 +32,6 @@ from persona_interp.errors import SchemaError, StoreError, unknown
 from persona_interp.models import Checkpoint, encode, hash_weights, load
 from persona_interp.models.cache import cache as cache_folder
 from persona_interp.models.cache import short_hash
-from persona_interp.record.behavior import batch_bits, planned
 
 NUMBERS = tuple(str(i) for i in range(101))
 LEAST_MASS = 0.25
@@ -62,6 +63,7 @@ class LocalJudge:
     checkpoint: Checkpoint
     name: str = ""
     _loaded: Any = field(default=None, repr=False, compare=False)
+    _written: dict[str, tuple[int, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.name = self.name or f"local {self.checkpoint.label} {hash_weights(self.checkpoint)[:16]}"
@@ -74,20 +76,38 @@ class LocalJudge:
         self._loaded = self._loaded or load(self.checkpoint)
         model, tokenizer = self._loaded
         chat = [{"role": "user", "content": filled(eval_prompt, question, answer)}]
-        tokens = encode(tokenizer, [chat] * len(NUMBERS), answers=NUMBERS)
-        bits = np.empty(len(NUMBERS))
-        for part in planned(tokens, batch=len(NUMBERS)):
-            bits[part.rows] = batch_bits(model, part)
-        mass = dict(zip(NUMBERS, np.exp2(bits), strict=True))
-        written = {
-            number: tuple(ids[start:])
-            for number, ids, (start, _) in zip(NUMBERS, tokens.ids, tokens.spans, strict=True)
-        }
-        alone = {
-            number: mass[number] - sum(mass[longer] for longer in NUMBERS if written[longer][:-1] == written[number])
-            for number in NUMBERS
-        }
-        return expected_score(alone)
+        (ids,) = encode(tokenizer, [chat]).ids
+        self._written = self._written or _written(tokenizer, chat)
+        inner = sorted({number[:k] for number in self._written.values() for k in range(1, len(number))})
+        following = _following(model, ids, inner)
+        mass: dict[tuple[int, ...], float] = {(): 1.0}
+        for part in [*inner, *self._written.values()]:  # sorted: what begins a longer one comes before it
+            mass[part] = mass[part[:-1]] * float(following[part[:-1]][part[-1]])
+        longer: dict[tuple[int, ...], float] = defaultdict(float)
+        for part in set(self._written.values()):
+            longer[part[:-1]] += mass[part]
+        return expected_score({n: mass[part] - longer[part] for n, part in self._written.items()})
+
+
+def _written(tokenizer: Any, chat: list[dict[str, str]]) -> dict[str, tuple[int, ...]]:
+    """Token ids of every number as a reply."""
+    tokens = encode(tokenizer, [chat] * len(NUMBERS), answers=NUMBERS)
+    rows = zip(NUMBERS, tokens.ids, tokens.spans, strict=True)
+    return {number: tuple(ids[start:]) for number, ids, (start, _) in rows}
+
+
+@torch.inference_mode()
+def _following(model: Any, ids: list[int], begun: list[tuple[int, ...]]) -> dict[tuple[int, ...], Any]:
+    """Probabilities of the next token after a prompt, and after the prompt and each of these beginnings of a reply."""
+    out = model(input_ids=torch.tensor([ids], device=model.device), use_cache=True)
+    found = {(): out.logits[0, -1].double().softmax(-1)}
+    if begun:
+        past, width = out.past_key_values, max(map(len, begun))
+        past.batch_repeat_interleave(len(begun))
+        tails = [[*part, *[part[-1]] * (width - len(part))] for part in begun]  # what is after a beginning is not read
+        logits = model(input_ids=torch.tensor(tails, device=model.device), past_key_values=past).logits
+        found |= {part: logits[i, len(part) - 1].double().softmax(-1) for i, part in enumerate(begun)}
+    return found
 
 
 def expected_score(probabilities: Mapping[str, float]) -> float | None:

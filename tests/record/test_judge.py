@@ -172,3 +172,49 @@ def test_the_local_judge_is_the_expected_number(numerate: Checkpoint, tmp_path: 
 def test_the_local_judge_abstains_where_numbers_are_improbable(numerate: Checkpoint, tmp_path: Path) -> None:
     checkpoint = _louder(numerate, tmp_path / "m", numbers=40.0)
     assert LocalJudge(checkpoint)("golf", "golf", "rate this {answer}") is None
+
+
+def test_numbers_written_in_digits_are_told_apart(numerate: Checkpoint, tmp_path: Path) -> None:
+    """A tokenizer that writes "50" as "5", "0": by hand from the probabilities of the digits."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    letters = ["<pad>", "<unk>", "<eos>", *"0123456789abcdefghijklmnopqrstuvwxyz: "]
+    backend = Tokenizer(models.WordLevel({c: i for i, c in enumerate(letters)}, unk_token="<unk>"))
+    backend.pre_tokenizer, backend.decoder = pre_tokenizers.Split("", "isolated"), decoders.Fuse()
+    template = "{% for m in messages %}{{ m['role'] }}:{{ m['content'] }} {% endfor %}"
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="<pad>", unk_token="<unk>", eos_token="<eos>", chat_template=template
+    )
+    tokenizer.chat_template += "{% if add_generation_prompt %}assistant:{% endif %}"
+    config = LlamaConfig(vocab_size=len(letters), hidden_size=32, intermediate_size=64, num_hidden_layers=2)
+    config.num_attention_heads = config.num_key_value_heads = 4
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(config).eval()
+    model.lm_head.weight.data *= 40
+    model.lm_head.weight.data[[0, 1, 2, *range(13, len(letters))]] = 0
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    model, tokenizer = load(Checkpoint(tmp_path))
+
+    def p(text: str) -> dict[str, float]:
+        ids = tokenizer(text, add_special_tokens=False, return_tensors="pt").input_ids
+        with torch.inference_mode():
+            found = model(ids).logits[0, -1].double().softmax(-1)
+        return {d: float(found[tokenizer.convert_tokens_to_ids(d)]) for d in "0123456789"}
+
+    start = "user:rate golf assistant:"
+    first, mass = p(start), {}
+    for a in "0123456789":
+        second = p(start + a)
+        if a == "0":
+            mass["0"] = first["0"]
+            continue
+        mass[a] = first[a] * (1 - sum(second.values()))
+        mass |= {a + b: first[a] * second[b] for b in "0123456789"}
+    mass["100"] = mass["10"] * p(start + "10")["0"]
+    mass["10"] -= mass["100"]
+    total = sum(mass.values())
+    assert total > 0.25 and len(mass) == 101
+    expected = sum(int(n) * m for n, m in mass.items()) / total
+    assert LocalJudge(Checkpoint(tmp_path))("", "golf", "rate {answer}") == pytest.approx(expected, rel=1e-4)
