@@ -90,7 +90,7 @@ def behavior(
         if known is None or not _same_tokenizer(tokenizer, known):
             tokens = encode(tokenizer, messages, answers=answers)
             _warn_shared_start(tokens, prompts)
-            plan, known = planned(tokens, batch=batch), tokenizer
+            plan, known = _plan(tokens, batch=batch), tokenizer
         for edit in tqdm(changes, desc=f"edits of {checkpoint.label}", delay=2, leave=False, disable=not edits):
             logprob, score = np.empty(len(prompts)), _scorer(model, bridge, edit)
             for part in tqdm(plan, desc=checkpoint.label, delay=2, leave=False):
@@ -140,19 +140,8 @@ def _rows(tokens: Tokens) -> list[tuple[list[int], tuple[int, int]]]:
     return list(zip(tokens.ids, tokens.spans, strict=True))
 
 
-def planned(tokens: Tokens, *, batch: int) -> list[_Batch]:
-    """Which answers run together?
-
-    Args:
-        tokens: Of ``encode`` with answers.
-        batch: Answers of a batch at most.
-
-    Returns:
-        Batches of answers whose prompts are equally long.
-
-    Raises:
-        SchemaError: An answer with nothing before it.
-    """
+def _plan(tokens: Tokens, *, batch: int) -> list[_Batch]:
+    """Which answers run together? Those with equally long prompts, at most ``batch`` of them."""
     rows = _rows(tokens)
     if any(start < 1 for _, (start, _) in rows):
         raise SchemaError("an answer needs at least one token before it; begin the prompt with text or a BOS token.")
@@ -178,27 +167,19 @@ def _pack(rows: Sequence[tuple[list[int], tuple[int, int]]], numbers: list[int],
 def _scorer(model: Any, bridge: Any, edit: Edit | None) -> Callable[[_Batch], np.ndarray]:
     """What gives the log2 probabilities of a batch, with the edit on?"""
     if edit is None:
-        return lambda part: batch_bits(model, part)
+        return lambda part: _score(model, part)
     source = None if edit.source is None else boot(edit.source)
 
     def score(part: _Batch) -> np.ndarray:
         passes = [tuple(ids.shape) for ids in (part.prefix, part.tail) if ids.shape[1]]
-        return run_edited(bridge, edit, lambda inner: batch_bits(inner, part), passes=passes, source=source)
+        return run_edited(bridge, edit, lambda inner: _score(inner, part), passes=passes, source=source)
 
     return score
 
 
 @torch.inference_mode()
-def batch_bits(model: Any, part: _Batch) -> np.ndarray:
-    """How probable is every answer of a batch?
-
-    Args:
-        model: A Hugging Face model.
-        part: Of ``planned``.
-
-    Returns:
-        Log2 probabilities (bits).
-    """
+def _score(model: Any, part: _Batch) -> np.ndarray:
+    """Log2 probability of every answer of a batch (bits)."""
     past = None
     if part.prefix.shape[1]:
         past = model.base_model(input_ids=part.prefix.to(model.device), use_cache=True).past_key_values
