@@ -16,16 +16,15 @@ from persona_interp.models.load import TOKENIZER_FILES, hash_weights, holds_weig
 MODEL_FILES = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "*.py")
 
 
-def saved(model: Any, tokenizer: Any, *, name: str = "") -> Checkpoint:
+def saved(model: Any, tokenizer: Any) -> Checkpoint:
     """Where is this model of the memory as a folder, saved once by its weights?
 
     Args:
         model: A Hugging Face model, or a PEFT model, whose adapters are merged in the copy; it stays as it is.
         tokenizer: Its tokenizer.
-        name: What tables and figures call it; by default where it was loaded from, or its class.
 
     Returns:
-        The checkpoint.
+        The checkpoint, called as what it was loaded from, or its class.
 
     Raises:
         ModelError: It is no such model, comes without its tokenizer, or cannot be saved as a plain model.
@@ -53,7 +52,7 @@ def saved(model: Any, tokenizer: Any, *, name: str = "") -> Checkpoint:
             tokenizer.save_pretrained(folder)
 
     folder = made_once(cache() / "memory" / short_hash(made_from), made_from, make)
-    return Checkpoint(folder, name=name or Path(whole.config.name_or_path or kind).name)
+    return Checkpoint(folder, name=Path(whole.config.name_or_path or kind).name)
 
 
 def reading(checkpoint: Checkpoint, tokenizer: Any) -> Checkpoint:

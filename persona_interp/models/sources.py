@@ -49,7 +49,7 @@ def resolve(
 
     Args:
         start: "tiny", a model or adapter folder, a ``.gguf`` file, a hub id ``"org/name[@revision][/folder]"``, a
-            Hugging Face or PEFT model in memory, or a checkpoint, which is returned as it is (but for its name).
+            Hugging Face or PEFT model in memory, or a checkpoint, which is itself (but for what is asked here).
         base: The model an adapter was trained on, anything ``resolve`` takes; by default the one the adapter names.
         tokenizer: A tokenizer, or anything ``resolve`` takes that has one, to read text with; the model is copied
             with it.
@@ -68,28 +68,23 @@ def resolve(
     Raises:
         ModelError: Nothing usable is there, or ``out`` holds another model.
     """
-    if isinstance(start, Checkpoint):
-        return replace(start, name=name) if name else start
     if isinstance(start, Trajectory):
         raise ModelError(f"a trajectory is {len(start)} checkpoints; take one (its .last), or all with sources.")
     trust, out = tuple(trust), None if out is None else Path(out)
     if start == "tiny":
         return Checkpoint(_tiny(tuple(sorted(set(words))), seed=seed, out=out), seed=seed, name=name)
-    if not isinstance(start, str | Path):
-        made = replace(saved(start, tokenizer, name=name), seed=seed)
+    if isinstance(start, Checkpoint):
+        made = start
+    elif isinstance(start, str | Path):
+        made = replace(_folder(start, base=base, trust=trust), seed=seed)
+        tokenizer = _missing_tokenizer(made.path, base) if tokenizer is None else tokenizer
     else:
-        trusted = _trusted(start, trust)
-        folder, title = _located(start)
-        stage, step = _place(folder)
-        if is_adapter(folder):
-            under = resolve(base_name(folder) if base is None else base, trust=trust)
-            title = title or ("" if stage else folder.resolve().name)
-            folder, trusted = merge(folder, under), under.trusted
-        _check_single(folder)
-        made = Checkpoint(folder, stage, step, seed, name=name or title, trusted=trusted)
-        reads = _missing_tokenizer(folder, base) if tokenizer is None else tokenizer
-        if reads is not None:
-            made = reading(made, reads if hasattr(reads, "get_vocab") else load_tokenizer(resolve(reads, trust=trust)))
+        made, tokenizer = replace(saved(start, tokenizer), seed=seed), None
+    made = replace(made, name=name) if name else made
+    if tokenizer is not None:
+        own = hasattr(tokenizer, "get_vocab")
+        made = reading(made, tokenizer if own else load_tokenizer(resolve(tokenizer, trust=trust)))
+    if not isinstance(start, Checkpoint):
         check_folder(made)
     return made if chat_template is None else templated(made, chat_template, out=out)
 
@@ -126,6 +121,19 @@ def sources(start: Any, **options: Any) -> tuple[Checkpoint, ...]:
     made = tuple(replace(resolve(path, **options), stage=stage, step=step, name="") for step, path in bar)
     same_tokenizer(made)
     return made
+
+
+def _folder(start: str | Path, *, base: Any, trust: tuple[str, ...]) -> Checkpoint:
+    """The folder that a name means, an adapter merged into its base; its tokenizer may be missing."""
+    trusted = _trusted(start, trust)
+    folder, title = _located(start)
+    stage, step = _place(folder)
+    if is_adapter(folder):
+        under = resolve(base_name(folder) if base is None else base, trust=trust)
+        title = title or ("" if stage else folder.resolve().name)
+        folder, trusted = merge(folder, under), under.trusted
+    _check_single(folder)
+    return Checkpoint(folder, stage, step, name=title, trusted=trusted)
 
 
 def _located(start: str | Path, *, deep: bool = False) -> tuple[Path, str]:

@@ -224,5 +224,6 @@ def test_a_tokenizer_can_be_given(tiny: Any, stories: Any, tmp_path: Path) -> No
     made = resolve(stories.path, tokenizer=copy)
     assert load(made).tokenizer.chat_template == PLAIN_TEMPLATE and hash_weights(made) == hash_weights(stories)
     assert resolve(stories.path, tokenizer=stories).path == stories.path
+    assert resolve(stories, tokenizer=copy).path == made.path and resolve(stories, name="mine").label == "mine"
     with pytest.raises(ModelError, match="belongs to another model"):
         load(resolve(tiny.path, tokenizer=stories))
