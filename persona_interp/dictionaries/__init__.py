@@ -7,6 +7,9 @@ is one. ``fit`` trains one with SAELens on residuals of one or several checkpoin
 A dictionary trained on one checkpoint can silently stop describing the next. So every reading of features carries an
 fvu, and ``fidelity`` is the gate: on each checkpoint, how much of the variance is unexplained, how many features are
 active or dead, and how much of the model's predictive power survives when the reconstruction replaces the residual.
+
+``load_pretrained`` opens what others trained (SAELens, dictionary_learning, sparsify), and ``diagnose`` says whether it
+fits a model and its finetunes, or what is the first thing that is wrong: layer, scale, BOS, dtype, or the model itself.
 """
 
 from persona_interp.dictionaries.diagnosis import diagnose
