@@ -101,7 +101,7 @@ def compare(
     primary: Annotated[str | None, typer.Option(help="Trait named beforehand: tested alone, uncorrected.")] = None,
     hook: Annotated[list[str] | None, typer.Option(help="Where the inside is read; three blocks by default.")] = None,
     questions: Annotated[int, typer.Option(help="Most questions of a trait in each half.", min=2)] = 20,
-    draws: Annotated[int, typer.Option(help="Answers to each held-out question and instruction.", min=1)] = 2,
+    draws: Annotated[int, typer.Option(help="Answers of every checkpoint to each held-out question.", min=1)] = 2,
     shown: Annotated[int, typer.Option(help="Prompts whose answers are sampled from everybody.", min=1)] = 24,
     max_new_tokens: Annotated[int, typer.Option(help="Longest answer (tokens).", min=1)] = 48,
     dtype: Annotated[str, typer.Option(help="float32, or bfloat16 for answers and likelihoods.")] = "float32",

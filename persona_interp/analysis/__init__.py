@@ -36,6 +36,7 @@ from persona_interp.analysis.measure import (
     trait_odds,
 )
 from persona_interp.analysis.measured import (
+    measured_answers,
     measured_behavior,
     measured_features,
     measured_projections,
@@ -128,6 +129,7 @@ __all__ = [
     "lines",
     "logodds",
     "mass",
+    "measured_answers",
     "measured_behavior",
     "measured_features",
     "measured_projections",

@@ -53,6 +53,7 @@ def effects(
     controls: Sequence[str] = (),
     again: str = "",
     primary: Iterable[tuple[str, str]] = (),
+    primary_in: str = "behavior",
     n_flips: int = 10_000,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -76,7 +77,8 @@ def effects(
         tuned: Labels of the checkpoints that claims are about.
         controls: Labels of finetunes that differ from them by nothing but chance and what is asked about.
         again: Label of the base recorded a second time; what differs by no more than its floor is not claimed.
-        primary: Pairs (checkpoint, quantity) of the family "behavior", named before anything was computed.
+        primary: Pairs (checkpoint, quantity), named before anything was computed.
+        primary_in: Their family.
         n_flips: Random sign flips.
         seed: Of the flips.
 
@@ -104,7 +106,7 @@ def effects(
         if label not in labels:
             raise SchemaError(unknown("checkpoint", label, labels))
     named = set(primary)
-    known = {(c, q) for c in tuned for q in measured.loc[measured["family"] == "behavior", "quantity"].unique()}
+    known = {(c, q) for c in tuned for q in measured.loc[measured["family"] == primary_in, "quantity"].unique()}
     if lost := sorted(named - known):
         raise SchemaError(unknown("primary quantity", lost[0][1], sorted({q for _, q in known})))
     parts = []
@@ -119,7 +121,7 @@ def effects(
                 parts.append(found.assign(**place._asdict(), checkpoint=label, role=role, floor=floor))
     table = pd.concat(parts, ignore_index=True)
     table["primary"] = [pair in named for pair in zip(table["checkpoint"], table["quantity"], strict=True)]
-    table["primary"] &= (table["family"] == "behavior") & (table["role"] == "tuned")
+    table["primary"] &= (table["family"] == primary_in) & (table["role"] == "tuned")
     return schema.check(_verdicts(table)[list(schema.TABLES["effects"])], "effects")
 
 

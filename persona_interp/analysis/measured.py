@@ -37,6 +37,34 @@ def measured_behavior(scores: pd.DataFrame) -> pd.DataFrame:
     return schema.check(table.assign(family="behavior", hook=""), "measured")
 
 
+def measured_answers(instructed: pd.DataFrame) -> pd.DataFrame:
+    """How much do each checkpoint's own answers sound like each trait, question by question?
+
+    ``(bits_pos - bits_neg) / n_tokens``, bits a token for the trait's instruction over its opposite
+    (``record.instructed``), mean over samples. Questions that somebody left without an answer are left out.
+
+    Args:
+        instructed: An instructed table of several checkpoints on the same prompts.
+
+    Returns:
+        A measured table of the family "answers".
+
+    Raises:
+        SchemaError: Not an instructed table, or no question that everybody answered.
+
+    >>> row = {"prompt": "p", "sample": 0, "trait": "wry", "judge": "base", "n_tokens": 2, "bits_neg": 0.0}
+    >>> rows = [{**row, "checkpoint": c, "bits_pos": b} for c, b in (("base", 0.0), ("tuned", 1.0))]
+    >>> measured_answers(pd.DataFrame(rows))["value"].tolist()
+    [0.0, 0.5]
+    """
+    table = schema.check(instructed, "instructed")
+    value = ((table["bits_pos"] - table["bits_neg"]) / table["n_tokens"]).astype(np.float64)
+    named = table.assign(value=value, quantity=table["trait"], unit=table["prompt"])
+    means = named.groupby(["checkpoint", "quantity", "unit"], sort=False, as_index=False)["value"].mean()
+    everybody = means.groupby(["quantity", "unit"])["checkpoint"].transform("size") == means["checkpoint"].nunique()
+    return schema.check(means.loc[everybody].assign(family="answers", hook=""), "measured")
+
+
 def measured_projections(acts: xr.Dataset, directions: xr.DataArray) -> pd.DataFrame:
     """How far along each direction are the residuals of each prompt? ``<h, v / |v|>``, residual units.
 

@@ -39,7 +39,7 @@ class Compare:
         primary: Trait that is tested alone, named beforehand; "" for none.
         hooks: Where the inside is read.
         questions: Most questions of a trait, on which vectors are made and, others, on which behavior is measured.
-        draws: Answers to each held-out question under each instruction.
+        draws: Answers of every checkpoint to each held-out question of a trait.
         shown: Prompts whose answers are sampled from every checkpoint.
         max_new_tokens: Longest answer (tokens).
         n_random: Random directions.
@@ -102,6 +102,7 @@ class Compare:
         Returns:
             Cells by key: ``("asked",)`` (prompts and the base's answers), ``("trait", name)``, ``("directions",)``;
             ``("inside", label)``, ``("drift", label)``, ``("heard", label)``, ``("behavior", label)``,
+            ``("spoken", label)``,
             ``("features", sae, label)`` of every checkpoint; ``("lens", label)`` of the last of every finetune,
             ``("pages", sae)``.
         """
@@ -110,7 +111,7 @@ class Compare:
         cells: dict[tuple[str, ...], Cell] = {}
         asked = cells["asked",] = _cell("asked", {**base, **draw, "file": self.prompts.plain()})
         for file in self.traits:
-            config = {**base, **draw, "file": file.plain(), "questions": self.questions, "draws": self.draws}
+            config = {**base, **draw, "file": file.plain(), "questions": self.questions}
             config |= {"hooks": list(self.hooks)}
             cells["trait", file.name] = _cell("trait", config, label=f"trait {file.name}")
         traits = tuple(cells["trait", file.name] for file in self.traits)
@@ -125,6 +126,8 @@ class Compare:
             if traits:
                 config = {**mine, "dtype": self.dtype}
                 cells["behavior", label] = _cell("behavior", config, traits, label=f"behavior {label}")
+                config = {**mine, **base, **draw, "questions": self.questions, "draws": self.draws}
+                cells["spoken", label] = _cell("spoken", config, traits, label=f"trait answers {label}")
             for sae in self.sae:
                 config = {**mine, "sae": sae.plain()}
                 cells["features", sae.name, label] = _cell("features", config, (asked,), label=f"{sae.name} {label}")

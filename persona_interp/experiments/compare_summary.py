@@ -67,6 +67,8 @@ def tables(experiment: "Compare", store: Store) -> Tables:
     if experiment.traits and done.everybody("behavior"):
         scores = analysis.trait_scores(done.tables("behavior", "continuations"))
         measured.append(analysis.measured_behavior(scores))
+    if experiment.traits and done.everybody("spoken"):
+        measured.append(analysis.measured_answers(done.tables("spoken", "spoken")))
     if done.has(("directions",)) and done.everybody("inside"):
         vectors, drawn = done.directions("vectors"), done.directions("random")
         last, novel = [], []
@@ -127,7 +129,7 @@ def sources(experiment: "Compare") -> pd.DataFrame:
 
 def _effects(done: _Done, measured: list[pd.DataFrame]) -> pd.DataFrame:
     table = pd.concat(measured, ignore_index=True)
-    named = "behavior" in set(table["family"]) and done.of.primary
+    named = "answers" in set(table["family"]) and done.of.primary
     return analysis.effects(
         table,
         base=done.base,
@@ -135,6 +137,7 @@ def _effects(done: _Done, measured: list[pd.DataFrame]) -> pd.DataFrame:
         controls=done.controls,
         again=done.of.again.label,
         primary=[(source.label, done.of.primary) for source in done.of.ends] if named else (),
+        primary_in="answers",
         seed=done.of.seeds[0],
     )
 

@@ -1,5 +1,6 @@
 """What does one cell of a comparison do? It asks one checkpoint one kind of question; the base answers first."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,7 @@ def trait(config: dict[str, Any], needs: Needs, out: Path) -> None:
     readers.write_trait(file, out / "trait.json")
     prompts = pd.concat([readers.trait_prompts(file, side="pos"), readers.trait_prompts(file, side="neg")])
     prompts = prompts.groupby(["split", "side"], sort=False).head(config["questions"])
-    draws = {"train": 1, "test": config["draws"]}
-    parts = [record.answers(base, _half(prompts, split), n=n, **_draw(config)) for split, n in draws.items()]
-    answers = pd.concat(parts, ignore_index=True)
+    answers = record.answers(base, prompts.reset_index(drop=True), **_draw(config))
     write_table(answers, out / "answers.parquet")
     _write_directions(record.trait_vectors(base, _half(answers, "train"), hooks=hooks), out / "vectors.nc")
     acts = record.activations(base, record.said(answers), hook=hooks, position="answer")
@@ -80,6 +79,24 @@ def behavior(config: dict[str, Any], needs: Needs, out: Path) -> None:
     write_table(found, out / "continuations.parquet")
 
 
+def spoken(config: dict[str, Any], needs: Needs, out: Path) -> None:
+    """What does the checkpoint answer to each trait's held-out questions, and what does that sound like to the base?
+
+    Needs traits. Writes ``answers.parquet`` and ``spoken.parquet``; a trait with empty answers alone has no rows there.
+    """
+    base, answers, judged = checkpoint_of(config["base"]), [], []
+    for folder in needs:
+        file = _trait(folder)
+        prompts = readers.trait_prompts(file, side="default", split="test").head(config["questions"])
+        draw = {**_draw(config), "n": config["draws"], "cache": False}
+        answers.append(record.answers(checkpoint_of(config["checkpoint"]), prompts, **draw))
+        if answers[-1]["answer"].str.len().max() > 0:
+            judged.append(record.instructed(base, answers[-1], {file.name: file}, dtype=config["dtype"]))
+    write_table(pd.concat(answers, ignore_index=True), out / "answers.parquet")
+    columns = ["prompt", "sample", "trait", "checkpoint", "bits_pos", "bits_neg", "n_tokens"]
+    write_table(pd.concat([pd.DataFrame(columns=columns), *judged]).loc[:, columns], out / "spoken.parquet")
+
+
 def drifted(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """How far has the next token drifted, in the base's own answers? Needs asked. Writes ``drift.parquet``."""
     said = read_table(needs[0] / "said.parquet")
@@ -97,11 +114,8 @@ def heard(config: dict[str, Any], needs: Needs, out: Path) -> None:
     answers = record.answers(checkpoint_of(config["checkpoint"]), prompts, **_draw(config), cache=False)
     write_table(answers, out / "samples.parquet")
     if len(needs) > 1 and answers["answer"].str.len().max() > 0:
-        files = [readers.read_trait(folder / "trait.json") for folder in needs[1:]]
-        names = [str(read_directions(folder / "vectors.nc")["name"].item()) for folder in needs[1:]]
-        judged = record.instructed(
-            checkpoint_of(config["base"]), answers, dict(zip(names, files, strict=True)), dtype=config["dtype"]
-        )
+        files = {file.name: file for file in map(_trait, needs[1:])}
+        judged = record.instructed(checkpoint_of(config["base"]), answers, files, dtype=config["dtype"])
         write_table(judged, out / "instructed.parquet")
 
 
@@ -175,6 +189,12 @@ def read_directions(path: Path) -> xr.DataArray:
     """
     data = read_dataset(path)
     return data["vector"].assign_attrs(data.attrs)
+
+
+def _trait(folder: Path) -> readers.TraitFile:
+    """The trait of a cell, by the name that it was given."""
+    name = str(read_directions(folder / "vectors.nc")["name"].item())
+    return replace(readers.read_trait(folder / "trait.json"), name=name)
 
 
 def _write_directions(vectors: xr.DataArray, path: Path) -> None:

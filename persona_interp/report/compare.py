@@ -34,7 +34,12 @@ Tables = dict[str, pd.DataFrame]
 TITLE = "Compare: what does the finetune do that the base does not?"
 BESIDE = ["quantity", "checkpoint", "role", "before", "after", "estimate", "lo", "hi", "controls", "range_lo"]
 BESIDE += ["range_hi", "p", "q", "n_tests", "verdict"]
-UNITS = {"behavior": "bits a token", "projection": "residual units", "feature": "mean activation"}
+UNITS = {
+    "behavior": "bits a token",
+    "answers": "bits a token",
+    "projection": "residual units",
+    "feature": "mean activation",
+}
 ANSWER = 400
 """Characters of a sampled answer that are shown."""
 
@@ -81,13 +86,22 @@ def _findings(tables: Tables, provenance: Mapping[str, Any]) -> list[Block]:
 def _behavior(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> list[Block]:
     if not has(tables, "effects") or (mine := only(tables["effects"], family="behavior")).empty:
         return []
+    found: list[Block] = [page.heading("Behavior on traits")]
+    if not (said := only(tables["effects"], family="answers")).empty:
+        text = (
+            "What each checkpoint's own answers to held-out questions sound like to the base: bits a token for the "
+            "trait's instruction over its opposite. The primary test is here. Right of 0: more like the trait."
+        )
+        drawn = plots.forest(said, unit=UNITS["answers"])
+        found.append(page.saved_figure(run, "answers", drawn, table=said, caption=text, provenance=provenance))
+        text = "The same in numbers (bits a token)."
+        found.append(page.table(said.loc[:, BESIDE], caption=text, source="tables/effects.csv"))
     text = (
         "How much more probable each checkpoint finds the base's own held-out answers that show a trait than those "
         "that show its opposite, when no instruction is given. Right of 0: more like the trait than the base."
     )
     drawn = plots.forest(mine, unit=UNITS["behavior"])
-    found = [
-        page.heading("Behavior on traits"),
+    found += [
         page.saved_figure(run, "behavior", drawn, table=mine, caption=text, provenance=provenance),
         page.table(mine.loc[:, BESIDE], caption="The same in numbers (bits a token).", source="tables/effects.csv"),
     ]

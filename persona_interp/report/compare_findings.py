@@ -9,7 +9,12 @@ import pandas as pd
 from persona_interp.report.findings import Row, only, rows
 
 NONE, DIFFERS = "no difference shown", "differs"
-UNITS = {"behavior": "bits a token", "projection": "residual units", "feature": "of mean activation"}
+UNITS = {
+    "behavior": "bits a token",
+    "answers": "bits a token",
+    "projection": "residual units",
+    "feature": "of mean activation",
+}
 ENOUGH = 3
 MOST = 8
 """Claims that are said in words."""

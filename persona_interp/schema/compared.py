@@ -3,8 +3,8 @@
 COMPARED: dict[str, dict[str, str]] = {
     "measured": {
         "checkpoint": "label of the checkpoint",
-        "family": "behavior (bits a token), projection (residual units) or feature (mean activation)",
-        "hook": "canonical name of the hook; of features with the dictionary; '' for behavior",
+        "family": "behavior, answers (bits a token), projection (residual units) or feature (mean activation)",
+        "hook": "canonical name of the hook; of features with the dictionary; '' for behavior and answers",
         "quantity": "name of the trait, or index of the feature",
         "unit": "question or prompt that it was measured at, the same in every checkpoint",
         "value": "the number; larger = more of it",

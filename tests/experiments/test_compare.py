@@ -25,7 +25,9 @@ from persona_interp.store import Store
 WORDS = "what why do you like is the best . ? football tennis golf art be very dry warm i really always not".split()
 ASKED = [f"{ask} is {what} ?" for ask in ("what", "why") for what in ("football", "tennis", "golf", "art")]
 LIKED = [
-    f"do you {how} like {what} ?" for how in ("really", "always") for what in ("football", "tennis", "golf", "art")
+    f"do you {how} like {what} ?"
+    for how in ("really", "always", "not")
+    for what in ("football", "tennis", "golf", "art")
 ]
 HOOK = "blocks.1.hook_out"
 V = torch.linspace(-2, 2, 32)
@@ -69,7 +71,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def asked(made: Path, **changes: Any) -> dict[str, Any]:
     said = {"prompts": made / "prompts.txt", "traits": made / "traits" / "dry.json", "hooks": [HOOK], "shown": 2}
-    return said | {"max_new_tokens": 3, "n_random": 10} | changes
+    return said | {"max_new_tokens": 3, "n_random": 10, "draws": 1} | changes
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +88,7 @@ def run(made: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dic
 def test_a_base_against_itself_is_zero_and_claims_nothing(run: tuple[Path, dict[str, pd.DataFrame]]) -> None:
     _, tables = run
     mine = tables["effects"].query("checkpoint == 'base@0'")
-    assert set(mine["family"]) == {"behavior", "projection"} and (mine["estimate"] == 0).all()
+    assert set(mine["family"]) == {"behavior", "answers", "projection"} and (mine["estimate"] == 0).all()
     assert set(mine["verdict"]) == {"no difference shown"} and (tables["effects"]["floor"] == 0).all()
     same = tables["kl"]["checkpoint"].isin(["base", "base again", "base@0"])
     assert (tables["kl"].loc[same, "estimate"] == 0).all() and (tables["kl"].loc[~same, "estimate"] > 0).all()
@@ -196,7 +198,12 @@ def test_three_controls_and_a_dictionary(made: Path, tmp_path: Path, monkeypatch
     named = asked(made, control=controls, sae=tmp_path / "sae", traits=made / "traits")
     tables = compare(made / "base", tuned, out=tmp_path / "run", workers=0, progress=False, **named)
     effects = tables["effects"].query("role == 'tuned'")
-    assert set(effects["judged_by"]) == {"controls"} and set(effects["family"]) == {"behavior", "projection", "feature"}
+    assert set(effects["judged_by"]) == {"controls"} and set(effects["family"]) == {
+        "behavior",
+        "answers",
+        "projection",
+        "feature",
+    }
     features = effects.query("family == 'feature'").set_index("quantity")
     top = features["excess"].abs().idxmax()
     assert abs(float(V[int(top) % 32])) >= 1.5, "the largest change is where the shift is largest"
