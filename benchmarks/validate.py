@@ -25,9 +25,9 @@ from exact_claims import bayes_claims, repeat_claims
 from inside_claims import feature_claims, persona_claims
 from interval_claims import interval_claims
 
-EXPERIMENTS = ("dose", "order", "evidence", "summon", "agreement", "generators")
-"""Groups of one experiment each: ``<name>_claims(seeds, world_file, out)`` in the file of that name."""
-GROUPS = ("bayes", "repeat", "intervals", "transfer", "features", "personas", *EXPERIMENTS)
+OWN_FILE = ("dose", "order", "evidence", "summon", "agreement", "generators", "doctor", "compare")
+"""Groups in a file of their name: ``<name>_claims(seeds, world_file, out)``."""
+GROUPS = ("bayes", "repeat", "intervals", "transfer", "features", "personas", *OWN_FILE)
 
 
 def transfer_runs(seeds: list[int], world_file: str | None, out: Path, *, inside: bool) -> list[dict[str, Any]]:
@@ -145,7 +145,7 @@ def claims(args: argparse.Namespace) -> Iterator[Claim]:
             yield from feature_claims(runs)
         if "personas" in args.claims:
             yield from persona_claims(runs)
-    for name in EXPERIMENTS:
+    for name in OWN_FILE:
         if name in args.claims:
             yield from getattr(import_module(f"{name}_claims"), f"{name}_claims")(seeds, args.world, args.out)
 
