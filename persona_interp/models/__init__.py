@@ -17,7 +17,7 @@ are merged before they are saved. The tiny model is a folder like any other::
 """
 
 from persona_interp.models.boot import boot, residuals
-from persona_interp.models.chats import PLAIN_TEMPLATE, fold_system, has_system
+from persona_interp.models.chats import PLAIN_TEMPLATE, fold_system, folds_system, has_system
 from persona_interp.models.checkpoint import Checkpoint, Trajectory
 from persona_interp.models.checkup import checkup
 from persona_interp.models.explain import explain_tokens, show_tokens
@@ -44,6 +44,7 @@ __all__ = [
     "encode",
     "explain_tokens",
     "fold_system",
+    "folds_system",
     "has_system",
     "hash_tokens",
     "hash_weights",

@@ -26,6 +26,14 @@ PLAIN_TEMPLATE = (
 )
 """A plain-text chat template for models that have none."""
 
+FOLD = (
+    "{%- if messages | length > 1 and messages[0]['role'] == 'system' and messages[1]['role'] == 'user' -%}"
+    "{%- set said = messages[0]['content'] + '\\n\\n' + messages[1]['content'] -%}"
+    "{%- set messages = [dict(messages[1], content=said)] + messages[2:] -%}"
+    "{%- endif %}\n"
+)
+"""What a folding chat template begins with; its line end is the block's, so that the rest begins a line of its own."""
+
 
 class Stretch(NamedTuple):
     """A stretch of text that has one owner.
@@ -81,6 +89,35 @@ def fold_system(conversation: Conversation) -> list[dict[str, Any]]:
     return [{**messages[1], "content": folded}, *messages[2:]]
 
 
+def folding(template: Any) -> Any:
+    """Which chat template writes as this one does, and lets the first user message say the system message before it?
+
+    Args:
+        template: A chat template that has no system role, or several by name.
+
+    Returns:
+        The same, after a beginning that puts the two contents together, an empty line between. Contents keep their
+        roles in ``encode``: the system message's tokens are ``system``, only the turn is the user's.
+
+    >>> folding("{{ messages }}").endswith("{{ messages }}")
+    True
+    """
+    return {name: FOLD + text for name, text in template.items()} if isinstance(template, dict) else FOLD + template
+
+
+def folds_system(tokenizer: Any) -> bool:
+    """Does the first user message say the system message for this model, see ``folding``?
+
+    Args:
+        tokenizer: A tokenizer.
+
+    Returns:
+        Whether its chat template was made by ``folding``.
+    """
+    own = tokenizer.chat_template
+    return any(text.startswith(FOLD) for text in (own.values() if isinstance(own, dict) else [own or ""]))
+
+
 def has_system(tokenizer: Any) -> bool:
     """Can this model be given a system message?
 
@@ -88,7 +125,8 @@ def has_system(tokenizer: Any) -> bool:
         tokenizer: A tokenizer with a chat template.
 
     Returns:
-        Whether its template writes one in questions and in answered chats; else ``fold_system`` lets the user say it.
+        Whether its template writes one in questions and in answered chats; else ``resolve(..., fold_system=True)`` lets
+        the user say it.
 
     Raises:
         ModelError: There is no chat template.
@@ -230,14 +268,21 @@ def _ending(tokenizer: Any, chat: list[dict[str, Any]], rest: str) -> str:
 
 
 def _kept(tokenizer: Any, chat: list[dict[str, Any]], *, complete: bool) -> list[tuple[bool, bool]]:
-    """Does the template keep spaces before and after each content? Empty lines around the marks show it."""
+    """Does the template keep spaces before and after each content? Another empty line beside its mark shows it."""
     kept: list[list[bool]] = []
-    for before, after in (("\n", ""), ("", "\n")):
+    plain = _whole(tokenizer, [chat], complete=complete)[0]
+    for side, before, after in ((0, "\n", ""), (1, "", "\n")):
         wide = [{**m, "content": m["content"] and f"{before}{m['content']}{after}"} for m in chat]
         text = _whole(tokenizer, [wide], complete=complete)[0]
-        plain = _whole(tokenizer, [chat], complete=complete)[0]
-        kept.append([text.count(m["content"]) > plain.count(m["content"]) for m in wide])
+        marks = [str(m["content"]) for m in chat]
+        kept.append([_lines(text, mark, side) > _lines(plain, mark, side) for mark in marks])
     return list(zip(*kept, strict=True))
+
+
+def _lines(text: str, mark: str, side: int) -> int:
+    """How many line ends stand right before (side 0) or after (1) the mark?"""
+    beside = text.partition(mark)[2 * side] if mark else ""
+    return len(beside) - len(beside.rstrip("\n") if side == 0 else beside.lstrip("\n"))
 
 
 def _whole(tokenizer: Any, chats: list[Conversation], *, complete: bool) -> list[str]:
@@ -254,7 +299,8 @@ def _render(tokenizer: Any, chats: list[Conversation], *, prompt: bool) -> list[
     if tokenizer.chat_template is None:
         raise ModelError(
             "this model has no chat template and cannot read chats; resolve the start with "
-            "chat_template=persona_interp.models.PLAIN_TEMPLATE, or with a template of its own."
+            "chat_template=persona_interp.models.PLAIN_TEMPLATE, or with a template of its own (compare "
+            "--chat-template FILE)."
         )
     try:
         return tokenizer.apply_chat_template(chats, tokenize=False, add_generation_prompt=prompt, enable_thinking=False)
@@ -262,5 +308,6 @@ def _render(tokenizer: Any, chats: list[Conversation], *, prompt: bool) -> list[
         roles = dict.fromkeys(message["role"] for chat in chats for message in chat)
         raise ModelError(
             f"the chat template refuses messages of the roles {', '.join(roles)}: {error}. "
-            "Use roles it knows (models.fold_system lets the user say a system message), or another chat_template."
+            "Use roles it knows, or another chat_template; models.resolve(start, fold_system=True) lets the user say a "
+            "system message, models.fold_system does it in one conversation."
         ) from error

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any
 from persona_interp.errors import ModelError
 from persona_interp.models.adapters import merge_held
 from persona_interp.models.cache import cache, hash_files, made_once, short_hash
+from persona_interp.models.chats import folding, has_system
 from persona_interp.models.checkpoint import Checkpoint
-from persona_interp.models.load import TOKENIZER_FILES, hash_weights, holds_weights, load_tokenizer, quiet
+from persona_interp.models.load import TOKENIZER_FILES, holds_weights, load_tokenizer, quiet
 
 MODEL_FILES = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "*.py")
 
@@ -55,12 +57,13 @@ def saved(model: Any, tokenizer: Any) -> Checkpoint:
     return Checkpoint(folder, name=Path(whole.config.name_or_path or kind).name)
 
 
-def reading(checkpoint: Checkpoint, tokenizer: Any) -> Checkpoint:
+def reading(checkpoint: Checkpoint, tokenizer: Any, *, out: Path | None = None) -> Checkpoint:
     """Which checkpoint has these weights and reads text with this tokenizer?
 
     Args:
         checkpoint: Where the weights are; its folder may lack a tokenizer.
         tokenizer: How to read text.
+        out: Folder for the copy; in the cache by default.
 
     Returns:
         The checkpoint itself if it reads so already, else one of a copy.
@@ -79,36 +82,42 @@ def reading(checkpoint: Checkpoint, tokenizer: Any) -> Checkpoint:
 
     def make(copy: Path) -> None:
         for file in files:
-            shutil.copy(file, copy)
+            _place(file, copy)
         tokenizer.save_pretrained(copy)
 
-    path = made_once(cache() / "reading" / short_hash(key), key, make)
-    return replace(checkpoint, path=path, name=checkpoint.name or folder.resolve().name)
+    path = made_once(out or cache() / "reading" / short_hash(key), key, make)
+    own_name = "" if out or checkpoint.stage else folder.resolve().name
+    return replace(checkpoint, path=path, name=checkpoint.name or own_name)
 
 
-def templated(checkpoint: Checkpoint, template: str, *, out: Path | None = None) -> Checkpoint:
-    """Which checkpoint has these weights and some chat template?
+def templated(
+    checkpoint: Checkpoint, template: str | None = None, *, fold_system: bool = False, out: Path | None = None
+) -> Checkpoint:
+    """Which checkpoint has these weights and a chat template that takes what it will be given?
 
     Args:
         checkpoint: Where the weights are.
         template: A chat template for a model that has none.
+        fold_system: Whether a template without a system role lets the user say system messages, see ``chats.folding``.
         out: Folder for the copy; in the cache by default.
 
     Returns:
-        The checkpoint itself if it has a chat template, else one of a copy that has this one.
+        The checkpoint itself if its chat template does already, else one of a copy.
+
+    Raises:
+        ModelError: There is no chat template to fold into, or it takes no system message folded either.
     """
     tokenizer = load_tokenizer(checkpoint)
-    if tokenizer.chat_template is not None:
-        return checkpoint
-    key = {"start": "template", "weights": hash_weights(checkpoint), "chat_template": template}
-
-    def make(copy: Path) -> None:
-        shutil.copytree(checkpoint.path, copy, dirs_exist_ok=True)
-        tokenizer.chat_template = template
-        tokenizer.save_pretrained(copy)
-
-    path = made_once(out or cache() / "templated" / short_hash(key), key, make)
-    return replace(checkpoint, path=path, name=checkpoint.name or ("" if out else checkpoint.path.resolve().name))
+    own = tokenizer.chat_template
+    tokenizer.chat_template = template if own is None else own
+    if fold_system and not has_system(tokenizer):
+        tokenizer.chat_template = folding(tokenizer.chat_template)
+        if not has_system(tokenizer):
+            raise ModelError(
+                f"the chat template of {checkpoint.label} takes no system message, and none before a user message "
+                "either; give the model another template (tokenizer=)."
+            )
+    return checkpoint if tokenizer.chat_template == own else reading(checkpoint, tokenizer, out=out)
 
 
 def hash_tokenizer(tokenizer: Any) -> str:
@@ -125,3 +134,14 @@ def hash_tokenizer(tokenizer: Any) -> str:
     special = {name: str(value) for name, value in tokenizer.special_tokens_map.items()}
     whole = json.dumps([about, special, tokenizer.chat_template], sort_keys=True)
     return hashlib.sha256(whole.encode()).hexdigest()
+
+
+def _place(file: Path, folder: Path) -> None:
+    """The file in this folder too: a link where nobody rewrites the file (our cache, the hub's blobs), else a copy."""
+    real = file.resolve()
+    try:
+        if not (real.is_relative_to(cache().resolve()) or real.parent.name == "blobs"):
+            raise OSError("somebody may train on into this file")
+        os.link(real, folder / file.name)
+    except OSError:
+        shutil.copy(real, folder / file.name)

@@ -43,6 +43,7 @@ def resolve(
     words: Iterable[str] = (),
     seed: int = 0,
     chat_template: str | None = None,
+    fold_system: bool = False,
     out: str | Path | None = None,
 ) -> Checkpoint:
     """Where are the weights that this start means?
@@ -60,6 +61,8 @@ def resolve(
         words: What the tiny model shall know.
         seed: Seed of the tiny model's random weights.
         chat_template: Chat template for a model that has none; such a model is copied with it.
+        fold_system: Whether a model whose chat template has no system role (Gemma, Mistral) lets the first user message
+            say a system message, before its own words; such a model is copied with that template.
         out: Folder for a model that has to be made; a cache folder by default.
 
     Returns:
@@ -86,7 +89,9 @@ def resolve(
         made = reading(made, tokenizer if own else load_tokenizer(resolve(tokenizer, trust=trust)))
     if not isinstance(start, Checkpoint):
         check_folder(made)
-    return made if chat_template is None else templated(made, chat_template, out=out)
+    if chat_template is None and not fold_system:
+        return made
+    return templated(made, chat_template, fold_system=fold_system, out=out)
 
 
 def sources(start: Any, **options: Any) -> tuple[Checkpoint, ...]:
@@ -97,7 +102,7 @@ def sources(start: Any, **options: Any) -> tuple[Checkpoint, ...]:
             adapters, labeled folder@step; a model saved in the folder itself is left aside (``resolve`` gives it).
             A folder of a saved trajectory, or a trajectory: its checkpoints with their start. Else what ``resolve``
             takes.
-        **options: Those of ``resolve``: base, tokenizer, trust, name, seed, chat_template.
+        **options: Those of ``resolve``: base, tokenizer, trust, name, seed, chat_template, fold_system.
 
     Returns:
         The checkpoints; ``Trajectory(sources(...))`` is a trajectory where they come from one training.
@@ -106,12 +111,12 @@ def sources(start: Any, **options: Any) -> tuple[Checkpoint, ...]:
         ModelError: As ``resolve``, or the checkpoints read text differently.
     """
     if isinstance(start, Trajectory):
-        return start.checkpoints
+        return _read_as(start, options)
     if isinstance(start, Checkpoint) or not isinstance(start, str | Path) or start == "tiny":
         return (resolve(start, **options),)
     folder, title = _located(start, deep=True)
     if (folder / INDEX).is_file():
-        return Trajectory.open(folder).checkpoints
+        return _read_as(Trajectory.open(folder), options)
     if not (steps := _steps(folder)):
         return (resolve(start, **options),)
     stage = options.pop("name", "") or title or folder.resolve().name
@@ -121,6 +126,12 @@ def sources(start: Any, **options: Any) -> tuple[Checkpoint, ...]:
     made = tuple(replace(resolve(path, **options), stage=stage, step=step, name="") for step, path in bar)
     same_tokenizer(made)
     return made
+
+
+def _read_as(run: Trajectory, options: dict[str, Any]) -> tuple[Checkpoint, ...]:
+    """The checkpoints of a trajectory, reading text as asked."""
+    how = {key: options[key] for key in ("tokenizer", "trust", "chat_template", "fold_system") if key in options}
+    return tuple(resolve(checkpoint, **how) for checkpoint in run)
 
 
 def _folder(start: str | Path, *, base: Any, trust: tuple[str, ...]) -> Checkpoint:

@@ -10,7 +10,8 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from persona_interp.errors import ModelError
-from persona_interp.models import encode, fold_system, has_system
+from persona_interp.models import encode, fold_system, folds_system, has_system
+from persona_interp.models.chats import folding
 from persona_interp.models.load import load_tokenizer
 
 _spec = importlib.util.spec_from_file_location("templates", Path(__file__).with_name("templates.py"))
@@ -93,6 +94,25 @@ def test_folding_moves_the_system_message_and_nothing_else() -> None:
     assert fold_system(CHAT)[1:] == CHAT[2:] and fold_system(CHAT[1:]) == CHAT[1:]
     with pytest.raises(ModelError, match="got the roles system, assistant"):
         fold_system([CHAT[0], CHAT[2]])
+
+
+@pytest.mark.parametrize("name", templates.NO_SYSTEM)
+def test_a_folding_template_writes_what_the_folded_chat_is_and_keeps_roles(stories: Any, name: str) -> None:
+    tokenizer = load_tokenizer(stories)
+    tokenizer.chat_template = templates.TEMPLATES[name]
+    chat = [{"role": "system", "content": "\n Be kind.\n"}, *CHAT[1:]]
+    shapes = {"whole": chat, "asked": chat[:-1], "no system": chat[1:], "one question": chat[:2]}
+    want = {key: encode(tokenizer, [fold_system(c)], complete=key == "whole").ids for key, c in shapes.items()}
+    assert not folds_system(tokenizer)
+    tokenizer.chat_template = folding(tokenizer.chat_template)
+    assert has_system(tokenizer) and folds_system(tokenizer)
+    assert want == {key: encode(tokenizer, [c], complete=key == "whole").ids for key, c in shapes.items()}
+    tokens = encode(tokenizer, [chat], complete=True)
+    words = {role: "".join(owned(tokenizer, tokens, role).split()) for role in ("system", "user", "assistant")}
+    assert words == {"system": "Bekind.", "user": "Whichsport?Why?", "assistant": "Ilikeit.Fun."}
+    assert "".join(owned(tokenizer, tokens, "template").split()).count("Be") == 0
+    with pytest.raises(ModelError, match="refuses messages of the roles system"):
+        encode(tokenizer, [[CHAT[0], CHAT[2]]])
 
 
 def test_an_earlier_answer_may_look_otherwise_than_the_last(stories: Any) -> None:

@@ -11,7 +11,18 @@ import torch
 from transformers import Trainer, TrainingArguments
 
 from persona_interp.errors import ModelError
-from persona_interp.models import PLAIN_TEMPLATE, Checkpoint, Trajectory, boot, hash_weights, load, resolve, sources
+from persona_interp.models import (
+    PLAIN_TEMPLATE,
+    Checkpoint,
+    Trajectory,
+    boot,
+    folds_system,
+    has_system,
+    hash_weights,
+    load,
+    resolve,
+    sources,
+)
 
 COMMITS = ("0" * 40, "1" * 40)
 
@@ -227,3 +238,38 @@ def test_a_tokenizer_can_be_given(tiny: Any, stories: Any, tmp_path: Path) -> No
     assert resolve(stories, tokenizer=copy).path == made.path and resolve(stories, name="mine").label == "mine"
     with pytest.raises(ModelError, match="belongs to another model"):
         load(resolve(tiny.path, tokenizer=stories))
+
+
+REFUSES = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + PLAIN_TEMPLATE
+
+
+def test_a_model_without_a_system_role_can_fold_it(tiny: Any, tmp_path: Path) -> None:
+    assert resolve(tiny, fold_system=True).path == tiny.path, "its template has the role"
+    folder = shutil.copytree(tiny.path, tmp_path / "refuses")
+    (folder / "chat_template.jinja").write_text(REFUSES)
+    (folder / "optimizer.pt").write_text("not the model's")
+    folded = resolve(folder, fold_system=True)
+    assert folded.label == "refuses" and hash_weights(folded) == hash_weights(tiny)
+    assert not (folded.path / "optimizer.pt").exists()
+    tokenizer = load(folded).tokenizer
+    assert has_system(tokenizer) and folds_system(tokenizer) and not has_system(load(Checkpoint(folder)).tokenizer)
+    assert resolve(folded, fold_system=True).path == folded.path, "folded once"
+    run = Trajectory((Checkpoint(folder, "lesson", 0), Checkpoint(folder, "lesson", 8)))
+    made = sources(run, fold_system=True)
+    assert [c.label for c in made] == ["lesson@0", "lesson@8"] and {c.path for c in made} == {folded.path}
+
+
+def test_weights_are_linked_only_where_nobody_rewrites_them(tiny: Any, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny.path, tmp_path / "refuses")
+    (folder / "chat_template.jinja").write_text(REFUSES)
+    folded = resolve(folder, fold_system=True)
+    weights = folded.path / "model.safetensors"
+    assert not weights.samefile(folder / "model.safetensors"), "the user may train on into this file"
+    assert weights.samefile(resolve(folded, tokenizer=tiny).path / "model.safetensors")
+
+
+def test_a_template_that_loses_messages_cannot_fold(tiny: Any, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny.path, tmp_path / "drops")
+    (folder / "chat_template.jinja").write_text("nobody said anything")
+    with pytest.raises(ModelError, match="takes no system message"):
+        resolve(folder, fold_system=True)
