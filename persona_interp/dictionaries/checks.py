@@ -160,4 +160,6 @@ def _sentence(found: Evidence, rows: list[dict[str, Any]]) -> str:
     if found.cause == DTYPE:
         return f"dtype: {found.precision.complaint or 'it answers with numbers that are not finite'}"
     seen = [row for row in rows if row["verdict"] != GREEN]
+    if moved := next((row for row in seen if row["check"] == "drift" and found.base_fits), None):
+        return f"it fits the base, not this finetune: {moved['text']}"
     return f"no cause found, but {seen[-1]['check']}: {seen[-1]['text']}" if seen else "it fits"

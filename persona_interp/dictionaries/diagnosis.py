@@ -61,6 +61,7 @@ def diagnose(
         A diagnosis table, one row a checkpoint and check: ``value`` beside its ``reference``, ``verdict`` (green,
         amber, red) and ``text``; ``cause`` is the same in all rows of a checkpoint: "wrong layer", "input scale",
         "unfolded normalization", "first token / BOS handling", "dtype", "made for another model", or "" for nothing.
+        Of a finetune whose base it fits, hook and scale are no cause: how far it moved is check "drift".
         The last row, check "overall", is the sentence to read.
 
     Raises:
@@ -76,6 +77,7 @@ def diagnose(
         bridge = boot(checkpoint)
         tokens = some_tokens(bridge.tokenizer, corpus, n_tokens=n_tokens, seed=0, where=where)
         found = examine(dictionary, bridge, tokens, where=where)
+        found.base_fits = base is not None and not base.cause
         table = pd.DataFrame(lines(found, base))
         table.insert(0, "checkpoint", checkpoint.label)
         tables.append(table.assign(cause=found.cause))

@@ -59,6 +59,7 @@ class Evidence:
         cosine: Mean cosine of both.
         roles: By role of the token.
         fidelity: Row of a fidelity table.
+        base_fits: Is this a finetune of a model that it fits?
     """
 
     hook: str
@@ -83,6 +84,7 @@ class Evidence:
     cosine: float = math.nan
     roles: dict[str, float] = field(default_factory=dict)
     fidelity: dict[str, Any] = field(default_factory=dict)
+    base_fits: bool = False
 
     @property
     def repairs(self) -> dict[str, Repair]:
@@ -113,6 +115,8 @@ class Evidence:
             and (cause != LAYER or repair.z >= BEYOND)
             and (cause not in (SCALE, NORM) or self.here > MATTERS or repair.fvu <= STRONG * self.here)
             and not repair.l0 > DENSE * self.facts.get("l0", math.inf)
+            # a dictionary that fits the base has no wrong hook or scale: there the finetune moved
+            and not (self.base_fits and cause in (LAYER, SCALE, NORM))
         }
         return dict(sorted(good.items(), key=lambda item: item[1].fvu))
 
@@ -132,7 +136,8 @@ class Evidence:
     @property
     def unfolded_by_statement(self) -> bool:
         """Does it say so, and not fit clearly worse for it?"""
-        return self.states_normalization and self.stated is not None and self.stated.fvu <= STALE * self.here
+        fits = self.stated is not None and self.stated.fvu <= STALE * self.here
+        return self.states_normalization and fits and not self.base_fits
 
     @property
     def opens_otherwise(self) -> bool:

@@ -14,9 +14,12 @@ from safetensors.torch import load_file, save_file
 
 from persona_interp import schema
 from persona_interp.dictionaries import SparseDictionary, diagnose, fit, load_pretrained, neutral
+from persona_interp.dictionaries.checks import lines
+from persona_interp.dictionaries.evidence import Evidence
 from persona_interp.dictionaries.harvest import harvest
 from persona_interp.dictionaries.places import neighbors
-from persona_interp.dictionaries.repairs import best_factor, fvu, stranger
+from persona_interp.dictionaries.precision import Precision
+from persona_interp.dictionaries.repairs import Repair, best_factor, fvu, stranger
 from persona_interp.dictionaries.saelens import _train
 from persona_interp.models import Checkpoint, boot, checkup, load, resolve
 
@@ -160,6 +163,19 @@ def test_a_finetune_is_compared_with_the_base(
     base = table.query("check == 'fvu' and checkpoint == 'documents@60'").value.item()
     assert drift.reference.item() == base and drift.value.item() > 1.25 * base
     assert drift.verdict.item() in ("amber", "red")
+
+
+def test_a_finetune_that_moved_is_no_fault_of_the_dictionary() -> None:
+    """A factor would mend it, as a wrong scale: but the base is read at the same scale and fits."""
+    sound = Precision("float32", {}, {}, finite=True)
+    factor = Repair("input", 0.4, 0.2)
+    base = Evidence("blocks.0.hook_out", 64, {"blocks.0.hook_out": 64}, {}, sound, here=0.04)
+    tuned = dataclasses.replace(base, here=0.7, null=0.9, scales=[factor], stated=factor)
+    assert tuned.cause == "input scale" and not base.cause
+    tuned.base_fits = True
+    said = lines(tuned, base)
+    assert tuned.cause == "" and said[-1]["verdict"] == "red" and "fits the base, not this finetune" in said[-1]["text"]
+    assert dataclasses.replace(tuned, null=0.2).cause == "made for another model"
 
 
 def test_neighbors_are_near_and_never_the_hook_itself(counter: Checkpoint) -> None:
