@@ -90,6 +90,10 @@ def preset(size: str = "quick", experiment: str = "transfer", **changes: Any) ->
     """
     made = experiment_class(experiment)
     presets = import_module(made.__module__).PRESETS
+    if not presets:
+        raise WorldError(
+            f"'{experiment}' is about models of yours and has no presets: persona-interp {experiment} --help."
+        )
     if size not in presets:
         raise WorldError(unknown("preset", size, presets))
     names = [f.name for f in fields(made)]

@@ -60,7 +60,7 @@ def given() -> dict[str, dict[str, Any]]:
     return {"trait_transfer": {"traits": tuple(TraitFile(name, pairs, questions) for name in names)}}
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name != "compare"])
 def test_every_experiment_has_three_sizes_and_survives_json(name: str, given: dict[str, dict[str, Any]]) -> None:
     quick, standard, paper = (preset(size, name, **given.get(name, {})) for size in ("quick", "standard", "paper"))
     assert (len(quick.seeds), len(standard.seeds), len(paper.seeds)) == SEEDS.get(name, (1, 3, 10))
@@ -71,6 +71,11 @@ def test_every_experiment_has_three_sizes_and_survives_json(name: str, given: di
     more = replace(quick, seeds=(0, 1, 2)) if name in SEEDS else standard
     assert set(ids) <= {cell.id for cell in more.cells()}, "more seeds keep what the first has computed"
     assert quick.summarize.__doc__ and type(quick).__doc__
+
+
+def test_a_comparison_is_of_models_that_somebody_names() -> None:
+    with pytest.raises(WorldError, match="persona-interp compare --help"):
+        preset("quick", "compare")
 
 
 def test_unknown_names_are_answered_with_the_nearest(tmp_path: Path) -> None:
