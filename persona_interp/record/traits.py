@@ -61,7 +61,8 @@ def trait_vectors(
 
     Returns:
         Directions, dims (name = trait, hook, d_model), float32, residual units; ``n``, ``n_pos`` and ``n_neg`` answers
-        along name; ``hidden_state`` along hook: block i's output is ``hidden_states[i + 1]`` of transformers.
+        along name; ``hidden_state`` along hook: block i's output is ``hidden_states[i + 1]`` of transformers, but for
+        the last block, whose entry there is taken after the final norm (here it is before, as at every block).
         ``n_sinks`` along hook counts tokens that are longer than ten times the median and were averaged over all the
         same, as in the published recipe; ``attrs["n_empty"]`` empty answers, left out.
 

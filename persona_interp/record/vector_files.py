@@ -10,6 +10,8 @@ Both layouts are tensors of one row a layer, and they count layers differently:
 Files are read with ``torch.load(weights_only=True)`` only: nothing in them is ever executed.
 """
 
+import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,7 +41,7 @@ def read_vectors(
         path: A ``.pt`` file.
         name: What to call the direction; by default of the file ("evil" of evil_response_avg_diff.pt). Where the file
             holds several, which one; None for all.
-        layout: persona_vectors or assistant_axis. By default a dict, or a file with "axis" in its name, is
+        layout: persona_vectors or assistant_axis. By default a file that holds "axis", or has it in its name, is
             assistant_axis, and a file that ends in ``_diff.pt`` is persona_vectors.
         n_layers: Number of blocks of the model they are for; checked, and decides the layout where nothing else does.
 
@@ -145,9 +147,15 @@ def load_tensors(path: Path) -> Any:
         ModelError: The file is missing or broken, or needs code to be run, which is never done.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)  # an error where it matters
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a broken or hostile file raises
-        reason = str(error).split("\n")[0] or type(error).__name__
+        said = str(error)
+        asked = re.search(r"GLOBAL ([\w.]+)", said)
+        # torch advises to load such a file without the restriction; that advice is not passed on
+        plain = "" if "weights_only" in said else said.split("\n")[0]
+        reason = f"it asks for {asked[1].rstrip('.')}" if asked else plain or type(error).__name__
         raise ModelError(
             f"{path} cannot be read as tensors, numbers and texts; nothing else is loaded, because a pickle can run "
             f"any code: {reason}"
