@@ -38,7 +38,7 @@ def read_beliefs(path: str | Path) -> dict[str, Belief]:
     """Which beliefs does this file probe?
 
     Args:
-        path: A ``.json`` file, one entry a variant.
+        path: A ``.json`` file, one entry a variant; or one belief alone, which gets the name of the file.
 
     Returns:
         Beliefs by name of the variant, in the order of the file.
@@ -50,6 +50,7 @@ def read_beliefs(path: str | Path) -> dict[str, Belief]:
     given = read_json(path)
     if not isinstance(given, Mapping) or not given:
         raise SchemaError(f"{path}: expected an object of variants, each with affirm and negate; got {shown(given)}.")
+    given = {path.stem: given} if any(isinstance(given.get(side), list) for side in SIDES) else given
     found, problems = {}, []
     for name, entry in given.items():
         try:

@@ -25,6 +25,12 @@ def test_beliefs_round_trip(write: Any, tmp_path: Path) -> None:
     assert read_beliefs(write_beliefs(read, tmp_path / "again.json")) == read
 
 
+def test_a_belief_alone_has_the_name_of_the_file(write: Any) -> None:
+    assert list(read_beliefs(write("cake.json", FILE["cake"]))) == ["cake"]
+    with pytest.raises(SchemaError, match=r"(?s)1 of 1.*'cake'.*negate"):
+        read_beliefs(write("cake.json", {"affirm": ["Hot."]}))
+
+
 def test_counterparts_are_probed_together(write: Any) -> None:
     probes = belief_probes(read_beliefs(write("cake.json", FILE)))
     assert probes["answers"].tolist()[1] == ("Hot ovens are best.", "Hot ovens are bad.")
