@@ -55,7 +55,8 @@ def base_name(folder: Path) -> str:
         folder: An adapter folder.
 
     Returns:
-        A folder (relative ones are looked for from here, then from the adapter) or a hub id with its revision.
+        A folder (relative ones are looked for from here, then from the adapter and from the folders it is in, one of
+        which its training may have been started in) or a hub id with its revision.
 
     Raises:
         ModelError: It names none, or a folder that is not here.
@@ -68,6 +69,9 @@ def base_name(folder: Path) -> str:
     for place in (Path(name).expanduser(), folder / name):
         if place.exists():
             return str(place)
+    for above in folder.resolve().parents:
+        if (above / name / "config.json").is_file():
+            return str(above / name)
     if name[0] in "/~." or "\\" in name or name.count("/") > 1:
         raise ModelError(f"the adapter {folder} names its base '{name}', a folder that is not here; {fix}")
     return f"{name}@{revision}" if revision and "@" not in name else name

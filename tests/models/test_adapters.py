@@ -79,11 +79,12 @@ def test_it_is_merged_once_by_its_content(tiny: Any, tmp_path: Path) -> None:
     assert resolve(other, base=tiny).path != first.path
 
 
-@pytest.mark.parametrize("place", ["absolute", "relative"])
+@pytest.mark.parametrize("place", ["absolute", "relative", "from where the training ran"])
 def test_the_base_is_the_one_it_names(tiny: Any, tmp_path: Path, place: str) -> None:
     folder, want = saved(tiny, KINDS["rslora"], tmp_path / "run" / "lora")
     shutil.copytree(tiny.path, tmp_path / "run" / "base")
-    rename(folder, str(tmp_path / "run" / "base") if place == "absolute" else "../base")
+    named = {"absolute": str(tmp_path / "run" / "base"), "relative": "../base"}
+    rename(folder, named.get(place, "run/base"))
     assert off(resolve(folder), want) <= 1e-5
 
 
