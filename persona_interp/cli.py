@@ -101,6 +101,13 @@ def compare(
     primary: Annotated[str | None, typer.Option(help="Trait named beforehand: tested alone, uncorrected.")] = None,
     hook: Annotated[list[str] | None, typer.Option(help="Where the inside is read; three blocks by default.")] = None,
     questions: Annotated[int, typer.Option(help="Most questions of a trait in each half.", min=2)] = 20,
+    adapter_base: Annotated[
+        str | None, typer.Option(help="Base of adapters whose own is not to be had; BASE by default.")
+    ] = None,
+    chat_template: Annotated[
+        Path | None,
+        typer.Option(help="File with a chat template (Jinja) for models that have none.", exists=True, dir_okay=False),
+    ] = None,
     draws: Annotated[int, typer.Option(help="Answers of every checkpoint to each held-out question.", min=1)] = 2,
     shown: Annotated[int, typer.Option(help="Prompts whose answers are sampled from everybody.", min=1)] = 24,
     max_new_tokens: Annotated[int, typer.Option(help="Longest answer (tokens).", min=1)] = 48,
@@ -122,6 +129,8 @@ def compare(
         control=control or (),
         primary=primary,
         hooks=hook,
+        adapter_base=adapter_base,
+        chat_template=chat_template and chat_template.read_text(encoding="utf-8"),
         trust=trust or (),
         workers=workers,
         questions=questions,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from persona_interp.errors import ModelError, SchemaError, unknown
+from persona_interp.errors import SchemaError, unknown
 from persona_interp.experiments import compare_summary
 from persona_interp.experiments.compare_sources import File, Source, blocks_of, checkpoint_of, file_of, sources_of
 from persona_interp.store import Cell, Store
@@ -46,6 +46,7 @@ class Compare:
         n_features: Features of a dictionary that get a page.
         dtype: Of the models that answer and are asked for likelihoods; the inside is always read in float32.
         seeds: Seed of every draw.
+        folded: Whether the user says system messages, because the chat template of these models has no role for them.
     """
 
     base: Source
@@ -64,6 +65,7 @@ class Compare:
     n_features: int = 5
     dtype: str = "float32"
     seeds: tuple[int, ...] = (0,)
+    folded: bool = False
 
     def __post_init__(self) -> None:
         if self.primary and self.primary not in (names := [trait.name for trait in self.traits]):
@@ -170,6 +172,8 @@ def compare(
     control: Any = (),
     primary: str | None = None,
     hooks: Iterable[str] | None = None,
+    adapter_base: Any = None,
+    chat_template: str | None = None,
     tokenizer: Any = None,
     trust: Iterable[str] = (),
     workers: int | None = None,
@@ -177,6 +181,9 @@ def compare(
     **settings: Any,
 ) -> dict[str, pd.DataFrame]:
     """What did this finetune change, beyond what other finetunes change?
+
+    Where traits or prompts have system messages and the chat template of the models has no role for them, the first
+    user message says them before its own words, in all models alike; the report says so.
 
     Args:
         base: The model before: whatever ``models.resolve`` takes.
@@ -188,6 +195,8 @@ def compare(
         control: Control finetunes; claims that a finetune moved something need three.
         primary: The trait that is tested alone, without correction. Name it before you look.
         hooks: Where the inside is read; after a quarter, a half and three quarters of the blocks by default.
+        adapter_base: The base of adapters whose own is not to be had; ``base`` by default.
+        chat_template: Chat template of models that have none.
         tokenizer: Of models in memory.
         trust: Models whose own code may run, as in ``models.resolve``.
         workers: Processes; all cores by default, 0 = this one.
@@ -214,6 +223,8 @@ def compare(
         control=control,
         primary=primary,
         hooks=hooks,
+        adapter_base=adapter_base,
+        chat_template=chat_template,
         tokenizer=tokenizer,
         trust=trust,
         **settings,
@@ -231,6 +242,8 @@ def comparison(
     control: Any = (),
     primary: str | None = None,
     hooks: Iterable[str] | None = None,
+    adapter_base: Any = None,
+    chat_template: str | None = None,
     tokenizer: Any = None,
     trust: Iterable[str] = (),
     seed: int = 0,
@@ -247,6 +260,8 @@ def comparison(
         control: Control finetunes.
         primary: The trait that is tested alone.
         hooks: Where the inside is read.
+        adapter_base: The base of adapters.
+        chat_template: Chat template of models that have none.
         tokenizer: Of models in memory.
         trust: Models whose own code may run.
         seed: Of every draw.
@@ -261,21 +276,18 @@ def comparison(
     """
     from persona_interp import readers
     from persona_interp.dictionaries import hash_dictionary, open_any
-    from persona_interp.models import boot, has_system
+    from persona_interp.models import boot, folds_system
     from persona_interp.models.load import load_tokenizer
 
     if wrong := sorted(set(settings) - set(SETTINGS)):
         raise SchemaError(unknown("setting of a comparison:", wrong[0], SETTINGS))
-    readers.read_prompts(prompts)
+    asked = readers.read_prompts(prompts)
     found = readers.read_traits(traits) if traits is not None else {}
     folder = Path(traits or "").expanduser()
     files = tuple(file_of(folder if folder.is_file() else folder / f"{name}.json", name=name) for name in found)
-    first, ours, theirs = sources_of(base, tuned, control, tokenizer=tokenizer, trust=trust)
-    if found and not has_system(load_tokenizer(checkpoint_of(first.plain()))):
-        raise ModelError(
-            f"the chat template of {first.run} has no system role, into which a trait's instructions go; compare it "
-            "without traits, or resolve it with a chat_template that has one."
-        )
+    fold = bool(found) or "instructed" in set(asked["context"])
+    reading = {"trust": tuple(trust), "chat_template": chat_template, "fold_system": fold}
+    first, ours, theirs = sources_of(base, tuned, control, adapter_base=adapter_base, tokenizer=tokenizer, **reading)
     opened = {str(source): open_any(source) for source in ([sae] if isinstance(sae, str | Path) else sae)}
     chosen = tuple(hooks or (f"blocks.{i}.hook_out" for i in default_blocks(blocks_of(first))))
     boot(checkpoint_of(first.plain()), hooks=(*chosen, *(dictionary.hook for dictionary in opened.values())))
@@ -289,6 +301,7 @@ def comparison(
         primary=primary or "",
         hooks=chosen,
         seeds=(seed,),
+        folded=folds_system(load_tokenizer(checkpoint_of(first.plain()))),
         **settings,
     )
 

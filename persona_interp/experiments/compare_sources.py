@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ class Source:
         step: Optimizer step, where it is one of a training.
         run: The source as it was given; the steps of a training share it.
         trusted: Whether code in the folder may run.
+        note: What had to be done to get them.
     """
 
     label: str
@@ -32,10 +32,11 @@ class Source:
     step: int = 0
     run: str = ""
     trusted: bool = False
+    note: str = ""
 
     def plain(self) -> dict[str, Any]:
         """JSON-able values that a task needs and a result depends on."""
-        return {key: value for key, value in asdict(self).items() if key != "run"}
+        return {key: value for key, value in asdict(self).items() if key not in ("run", "note")}
 
 
 @dataclass(frozen=True)
@@ -92,19 +93,20 @@ def same_file(file: dict[str, Any]) -> Path:
 
 
 def sources_of(
-    base: Any, tuned: Any, control: Any, *, tokenizer: Any = None, trust: Iterable[str] = ()
+    base: Any, tuned: Any, control: Any, *, adapter_base: Any = None, tokenizer: Any = None, **reading: Any
 ) -> tuple[Source, tuple[Source, ...], tuple[Source, ...]]:
     """Which checkpoints do these names mean?
 
-    An adapter is merged into the base that it names, and where that is not to be had into ``base``. The start of a
-    trajectory is left out where it is the base.
+    An adapter is merged into the base that it names, and where that is not to be had into ``adapter_base``; its source
+    has a note that says so. The start of a trajectory is left out where it is the base.
 
     Args:
         base: The model before.
         tuned: A finetune or a list of them.
         control: A control finetune or a list of them.
+        adapter_base: The base of adapters whose own is not to be had; ``base`` by default.
         tokenizer: Of models in memory.
-        trust: Models whose own code may run.
+        **reading: For every one of them, as in ``models.resolve``: trust, chat_template, fold_system.
 
     Returns:
         Base, finetunes and controls, with distinct labels; all read text alike.
@@ -114,24 +116,25 @@ def sources_of(
     """
     from persona_interp import models
 
-    trust = tuple(trust)
-    first = models.resolve(base, tokenizer=tokenizer, trust=trust)
+    trust = reading.get("trust", ())
+    plain = models.resolve(base, tokenizer=tokenizer, trust=trust)
+    under = plain if adapter_base is None else models.resolve(adapter_base, tokenizer=tokenizer, trust=trust)
+    first = models.resolve(plain, **reading)
     known = models.hash_weights(first)
     taken: dict[str, int] = dict.fromkeys(RESERVED, 1)
     every, found = [first], []
     for given in (tuned, control):
         made: list[Source] = []
         for number, one in enumerate(_listed(given)):
-            steps = _checkpoints(one, first, tokenizer=tokenizer, trust=trust)
+            steps, note = _checkpoints(one, under, tokenizer=tokenizer, **reading)
             hashes = [models.hash_weights(c) for c in steps]
             kept = [(c, h) for c, h in zip(steps, hashes, strict=True) if h != known] if len(steps) > 1 else []
             run = str(one) if isinstance(one, str | Path) else f"{steps[-1].label} ({number})"
             for checkpoint, weights in kept or [(steps[-1], hashes[-1])]:
                 label = _distinct(checkpoint.label, taken)
                 every.append(replace(checkpoint, name=label))
-                made.append(
-                    Source(label, str(checkpoint.path), weights, checkpoint.step, run, trusted=checkpoint.trusted)
-                )
+                source = Source(label, str(checkpoint.path), weights, checkpoint.step, run)
+                made.append(replace(source, trusted=checkpoint.trusted, note=note))
         found.append(tuple(made))
     if not found[0]:
         raise ModelError("a comparison needs a finetune beside its base; name one or more.")
@@ -174,16 +177,18 @@ def blocks_of(source: Source) -> int:
     raise ModelError(f"{source.path}/config.json does not say how many blocks there are; name hooks.")
 
 
-def _checkpoints(one: Any, base: Any, *, tokenizer: Any, trust: tuple[str, ...]) -> list[Any]:
+def _checkpoints(one: Any, base: Any, *, tokenizer: Any, **reading: Any) -> tuple[list[Any], str]:
+    """The checkpoints of one source, and what had to be done to get them."""
     from persona_interp import models
 
-    options = {"trust": trust, **({} if isinstance(one, str | Path) else {"tokenizer": tokenizer})}
+    options = {**reading, **({} if isinstance(one, str | Path) else {"tokenizer": tokenizer})}
     try:
-        return list(models.sources(one, **options))
-    except ModelError:
+        return list(models.sources(one, **options)), ""
+    except ModelError as error:
         if not isinstance(one, str | Path) or not any(Path(one).expanduser().rglob("adapter_config.json")):
             raise
-    return list(models.sources(one, base=base, **options))
+        why = str(error).partition(";")[0].rstrip(".")
+    return list(models.sources(one, base=base, **options)), f"an adapter merged into {base.label}, because {why}"
 
 
 def _listed(given: Any) -> list[Any]:

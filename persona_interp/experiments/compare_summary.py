@@ -122,6 +122,7 @@ def sources(experiment: "Compare") -> pd.DataFrame:
             note = "" if twin == source.label else f"the same weights as {twin}"
             if source.label not in used:
                 note = f"{note}; no control of its own" if note else "an earlier step of its training; not used"
+            note = "; ".join(filter(None, (note, source.note)))
             row = {"checkpoint": source.label, "role": role, "given": source.run, "step": source.step}
             rows.append({**row, "weights": source.weights[:16], "note": note})
     return pd.DataFrame(rows)

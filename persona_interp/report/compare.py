@@ -20,6 +20,7 @@ from persona_interp.report.compare_findings import (
     floors,
     layer,
     made_of,
+    merged,
     not_asked,
     sanity,
     twins,
@@ -40,6 +41,10 @@ UNITS = {
     "projection": "residual units",
     "feature": "mean activation",
 }
+FOLDED = (
+    "The chat template of these models has no system role. What a system message says, a trait's instructions too, "
+    "stands before the first user message instead, an empty line between; alike in base, finetunes and controls."
+)
 ANSWER = 400
 """Characters of a sampled answer that are shown."""
 
@@ -79,7 +84,10 @@ def _findings(tables: Tables, provenance: Mapping[str, Any]) -> list[Block]:
     else:
         found.append(page.paragraph("Nothing was tested: no trait and no dictionary was named.", lead=True))
     text = "What was compared; equal weights have equal hashes."
-    found += [page.heading("Models"), *(page.paragraph(said) for said in twins(tables["sources"]))]
+    found.append(page.heading("Models"))
+    if provenance.get("folded"):  # runs from before there was folding do not say
+        found.append(page.paragraph(FOLDED))
+    found += [page.paragraph(said) for said in (*twins(tables["sources"]), *merged(tables["sources"]))]
     return [*found, page.table(tables["sources"], caption=text, source="tables/sources.csv")]
 
 

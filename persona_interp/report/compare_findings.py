@@ -15,6 +15,7 @@ UNITS = {
     "projection": "residual units",
     "feature": "of mean activation",
 }
+MERGED = "an adapter merged into "
 ENOUGH = 3
 MOST = 8
 """Claims that are said in words."""
@@ -133,8 +134,27 @@ def twins(sources: pd.DataFrame) -> list[str]:
     ['mine (tuned) has the same weights as base.']
     """
     return [
-        f"{row.checkpoint} ({row.role}) has {row.note}."
+        f"{row.checkpoint} ({row.role}) has {row.note.partition(f'; {MERGED}')[0]}."
         for row in rows(sources.loc[sources["note"].str.startswith("the same")])
+    ]
+
+
+def merged(sources: pd.DataFrame) -> list[str]:
+    """Which adapters were merged into another base than they name?
+
+    Args:
+        sources: Table ``sources``.
+
+    Returns:
+        One sentence each.
+
+    >>> row = {"checkpoint": "mine", "role": "tuned", "note": "an adapter merged into base, because it names none"}
+    >>> merged(pd.DataFrame([row]))
+    ['mine (tuned) is an adapter merged into base, because it names none.']
+    """
+    return [
+        f"{row.checkpoint} ({row.role}) is {MERGED}{row.note.partition(MERGED)[2]}."
+        for row in rows(sources.loc[sources["note"].str.contains(MERGED, regex=False)])
     ]
 
 

@@ -10,13 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from persona_interp.errors import ModelError, SchemaError, StoreError
 from persona_interp.experiments import from_dict, to_dict
 from persona_interp.experiments.compare import compare, comparison
-from persona_interp.experiments.compare_sources import sources_of
-from persona_interp.models import Checkpoint, Trajectory
+from persona_interp.experiments.compare_sources import checkpoint_of, sources_of
+from persona_interp.experiments.compare_summary import sources as compare_sources_table
+from persona_interp.models import Checkpoint, Trajectory, fold_system, load
+from persona_interp.models.load import load_tokenizer
 from persona_interp.models.tiny import tiny_tokenizer
 from persona_interp.readers import Instruction, TraitFile, write_trait
 from persona_interp.report import provenance_of, write_report
@@ -214,11 +217,74 @@ def test_three_controls_and_a_dictionary(made: Path, tmp_path: Path, monkeypatch
     assert "Each of the 3 controls" in html and "cannot be said" not in html
 
 
-def test_traits_need_a_system_role(made: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(made / "base", tmp_path / "base")
+def refusing(folder: Path) -> Path:
+    """The same model with a chat template that refuses system messages."""
     template = (folder / "chat_template.jinja").read_text()
     refuse = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
     (folder / "chat_template.jinja").write_text(refuse + template)
-    with pytest.raises(ModelError, match="has no system role, into which a trait's instructions go"):
-        comparison(folder, folder, **asked(made))
-    assert comparison(folder, folder, **asked(made, traits=None)).traits == ()
+    return folder
+
+
+def test_without_a_system_role_the_user_says_the_instructions(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERSONA_INTERP_CACHE", str(tmp_path / "cache"))
+    base, tuned = (refusing(shutil.copytree(made / name, tmp_path / name)) for name in ("base", "planted"))
+    control = refusing(saved(tmp_path / "control", seed=1, scale=0.01))
+    named = asked(made, control=[control], primary="dry")
+    tables = compare(base, [tuned, base], out=tmp_path / "run", workers=0, progress=False, **named)
+    same = tables["effects"].query("checkpoint == 'base (2)'")
+    assert set(same["family"]) == {"behavior", "answers", "projection"} and (same["estimate"] == 0).all()
+    store = Store.open(tmp_path / "run")
+    experiment = from_dict(store.config())
+    assert experiment.folded
+    answers = store.path(experiment.keyed_cells()["trait", "dry"], "answers.parquet")
+    chats = pd.read_parquet(answers)["messages"].tolist()
+    assert {chat[0]["role"] for chat in chats} == {"system"}, "tables keep whose words they are"
+    everybody = [checkpoint_of(s.plain()) for s in (experiment.base, *experiment.tuned, *experiment.controls)]
+    assert {load_tokenizer(c).apply_chat_template(chats[0], tokenize=False) for c in everybody} == {
+        load_tokenizer(Checkpoint(base)).apply_chat_template(fold_system(chats[0]), tokenize=False)
+    }
+    page = write_report(tmp_path / "run", tables, provenance=provenance_of(store, store.config()))
+    assert "has no system role" in page.read_text(encoding="utf-8")
+    plain = comparison(base, tuned, **asked(made, traits=None))
+    assert not plain.folded and plain.base.path == str(base), "where nobody says system, nothing is folded"
+    (tmp_path / "told.jsonl").write_text(
+        json.dumps({"messages": [{"role": role, "content": "why ?"} for role in ("system", "user")]}) + "\n"
+    )
+    assert comparison(base, tuned, **asked(made, traits=None, prompts=tmp_path / "told.jsonl")).folded
+    with pytest.raises(ModelError, match="chat templates differ"):
+        comparison(base, made / "planted", **asked(made))
+
+
+def test_an_adapter_whose_base_is_not_here_is_merged_into_the_base_and_says_so(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERSONA_INTERP_CACHE", str(tmp_path / "cache"))
+    model, _ = load(Checkpoint(made / "base"))
+    lora = get_peft_model(model, LoraConfig(r=2, target_modules=["c_attn"], fan_in_fan_out=True, task_type="CAUSAL_LM"))
+    for name, weight in lora.named_parameters():
+        weight.data += 0.1 if "lora_B" in name else 0
+    lora.peft_config["default"].base_model_name_or_path = "/gone/base"
+    lora.save_pretrained(str(tmp_path / "lora"), save_embedding_layers=False)
+    other = refusing(saved(tmp_path / "other", scale=0.01))
+    for folder in (made / "base", other):
+        experiment = comparison(folder, tmp_path / "lora", **asked(made))
+        assert experiment.folded == (folder == other)
+        note = compare_sources_table(experiment)["note"].iloc[1]
+        assert note.startswith(f"an adapter merged into {folder.name}@0, because") and "/gone/base" in note
+    monkeypatch.chdir(tmp_path)
+    planted = comparison(made / "base", tmp_path / "lora", adapter_base=made / "planted", **asked(made))
+    assert "merged into planted@0" in planted.tuned[0].note and planted.tuned[0].weights != experiment.tuned[0].weights
+
+
+def test_models_without_a_chat_template_take_one(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERSONA_INTERP_CACHE", str(tmp_path / "cache"))
+    bare = [shutil.copytree(made / name, tmp_path / name) for name in ("base", "planted")]
+    for folder in bare:
+        (folder / "chat_template.jinja").unlink()
+    with pytest.raises(ModelError, match="no chat template"):
+        comparison(*bare, **asked(made))
+    template = (made / "base" / "chat_template.jinja").read_text()
+    given = comparison(*bare, chat_template=template, **asked(made))
+    assert not given.folded and load_tokenizer(checkpoint_of(given.tuned[0].plain())).chat_template == template

@@ -8,7 +8,7 @@ import pytest
 
 from persona_interp.errors import StoreError
 from persona_interp.report import compare, write_report
-from persona_interp.report.compare_findings import corrected, finding, floors, made_of, not_asked, sanity
+from persona_interp.report.compare_findings import corrected, finding, floors, made_of, merged, not_asked, sanity, twins
 
 NAN = float("nan")
 UP, NONE, DIFFERS = "the finetune moved it up", "no difference shown", "differs"
@@ -53,6 +53,14 @@ def test_when_nothing_passes_nothing_is_said_to_differ() -> None:
     assert "up to 0.5 bits a token" in floors(table.assign(floor=0.5))
 
 
+def test_a_twin_may_be_an_adapter_merged_into_another_base() -> None:
+    note = "the same weights as other; an adapter merged into base, because it names none"
+    table = pd.DataFrame([{"checkpoint": "mine", "role": "tuned", "note": note}])
+    assert twins(table) == ["mine (tuned) has the same weights as other."]
+    assert merged(table) == ["mine (tuned) is an adapter merged into base, because it names none."]
+    assert merged(table.assign(note="")) == []
+
+
 def test_a_share_says_whether_random_spans_hold_as_much() -> None:
     share = {"checkpoint": "mine", "hook": "blocks.7.hook_out", "share": 0.5, "lo": 0.4, "hi": 0.6, "null_lo": 0.01}
     table = pd.DataFrame([{**share, "null_hi": hi, "n_vectors": 2, "n": 9, "relative_norm": 0.1} for hi in (0.1, 0.9)])
@@ -72,6 +80,9 @@ def test_the_page_holds_what_was_measured_and_names_what_was_not(tmp_path: Path)
     assert "mine (tuned) has the same weights as base." in html
     assert "<b>wry" not in html and "<i>" not in html and "hidden_states[1]" in html
     assert sorted(p.stem for p in (tmp_path / "figures").glob("*.png")) == ["behavior", "kl", "layers"]
+    assert "has no system role" not in html
+    folded = write_report(tmp_path / "b", tables, provenance={**PROVENANCE, "folded": True}).read_text(encoding="utf-8")
+    assert "has no system role" in folded and "alike in base, finetunes and controls" in folded
     only = {name: tables[name] for name in ("sources", "kl")}
     assert "Nothing was tested" in write_report(tmp_path / "a", only, provenance=PROVENANCE).read_text(encoding="utf-8")
     with pytest.raises(StoreError, match="no finished measurement"):
