@@ -145,7 +145,10 @@ def examine(dictionary: Dictionary, bridge: Any, tokens: Tokens, *, where: tuple
     found.implied += [top / float(of.pow(2).mean().sqrt()) for of in samples for top in (width, 1.0)]
     factor = facts.get("scaling_factor") or found.implied[0]
     found.stated = Repair("input", factor, fvu(dictionary, acts, gain=factor))
-    found.scales = scales(dictionary, acts, weights=found.here > FITS_FVU)
+    whole, *parts = scales(dictionary, acts, weights=found.here > FITS_FVU)
+    z = gain_over(dictionary, acts, acts, gain=whole.factor)
+    found.scales = [whole._replace(z=z), *parts]
+    found.active = float((dictionary.encode(acts) != 0).double().sum(-1).mean())
     found.normalizations = normalizations(dictionary, acts)
     if found.here > FITS_FVU:
         found.null = stranger(dictionary, acts)

@@ -29,6 +29,7 @@ SIMPLER = 0.8  # a normalization has to leave this much less than the best plain
 STRANGE = 0.8  # share of the null from which on a dictionary knows nothing of these residuals
 SAME = 0.15  # relative difference up to which two factors are one
 AROUND_ONE = 1.7  # factors within this of 1 are shrinkage or text unlike that of the training, not a fault
+SAME_L0 = 1.05  # times the features a token, up to which their number is the same
 STALE = 1.1  # times the fraction as it is, from which on a stated normalization was folded after all
 
 
@@ -44,6 +45,7 @@ class Evidence:
         precision: What is known of its dtype.
         here: As it is, at its hook; inf where it cannot be read there.
         layers: At other hooks.
+        active: Features a token as it is; NaN where it cannot be read.
         scales: With the best factor on the residual, and where it does not fit on parts of the weights.
         normalizations: With normalizations that a training may have used.
         stated: With the factor of its folder, or the one that its training would have used on these residuals.
@@ -68,6 +70,7 @@ class Evidence:
     facts: dict[str, Any]
     precision: Precision
     here: float = math.inf
+    active: float = math.nan
     layers: list[Repair] = field(default_factory=list)
     scales: list[Repair] = field(default_factory=list)
     normalizations: list[Repair] = field(default_factory=list)
@@ -92,7 +95,9 @@ class Evidence:
         found = {}
         if self.layers:
             found[LAYER] = min(self.layers, key=lambda repair: repair.fvu)
-        if away := [repair for repair in self.scales if not 1 / AROUND_ONE < repair.factor < AROUND_ONE]:
+        dense = DENSE * self.facts.get("l0", math.inf)
+        far = (repair for repair in self.scales if not 1 / AROUND_ONE < repair.factor < AROUND_ONE)
+        if away := [repair for repair in far if not repair.l0 > dense]:
             factor = min(away, key=lambda repair: repair.fvu)
             found[NORM if self.matches(factor) else SCALE] = factor
         if self.normalizations:
@@ -110,15 +115,22 @@ class Evidence:
         good = {
             cause: repair
             for cause, repair in self.repairs.items()
-            if repair.fvu <= HELPS[cause] * self.here
+            if repair.fvu <= (HELPS[LAYER] if self.costs_nothing(repair) else HELPS[cause]) * self.here
             and repair.fvu < STRANGE * self.null
             and (cause != LAYER or repair.z >= BEYOND)
             and (cause not in (SCALE, NORM) or self.here > MATTERS or repair.fvu <= STRONG * self.here)
-            and not repair.l0 > DENSE * self.facts.get("l0", math.inf)
             # a dictionary that fits the base has no wrong hook or scale: there the finetune moved
             and not (self.base_fits and cause in (LAYER, SCALE, NORM))
         }
         return dict(sorted(good.items(), key=lambda item: item[1].fvu))
+
+    def costs_nothing(self, repair: Repair) -> bool:
+        """Does this factor on the residual, beyond chance, explain more with no more features?
+
+        A lower threshold explains more too, but by more features; an SAE of a fixed number of features hardly suffers
+        from a wrong factor, which then shows here only.
+        """
+        return repair.name == "input" and repair.z >= BEYOND and repair.l0 <= SAME_L0 * self.active
 
     def matches(self, repair: Repair) -> bool:
         """Is this factor the one of a normalization that nobody folded?"""
@@ -176,10 +188,10 @@ class Evidence:
             return DTYPE if self.fidelity else OTHER
         if self.unfolded_by_statement:
             return NORM
+        if self.best >= STRANGE * self.null:  # of such residuals first tokens say nothing
+            return OTHER
         if self.opens_otherwise:
             return BOS
-        if self.best >= STRANGE * self.null:
-            return OTHER
         if self.expects_bos:
             return BOS
         return DTYPE if self.precision.complaint else ""

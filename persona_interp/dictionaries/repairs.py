@@ -153,13 +153,14 @@ def fvu(dictionary: Dictionary, acts: Tensor, *, gain: Tensor | float = 1.0, shi
     return found if math.isfinite(found) else math.inf
 
 
-def gain_over(dictionary: Dictionary, here: Tensor, there: Tensor) -> float:
+def gain_over(dictionary: Dictionary, here: Tensor, there: Tensor, *, gain: float = 1.0) -> float:
     """Is less unexplained there than here, beyond chance?
 
     Args:
         dictionary: Any dictionary.
         here: Residuals, dims (token, d_in).
-        there: Residuals of the same tokens at another hook.
+        there: Residuals of the same tokens at another hook, or the same.
+        gain: Factor on those there, changed back after.
 
     Returns:
         Mean over its standard error of the paired differences between tokens' shares of the unexplained fraction;
@@ -167,8 +168,9 @@ def gain_over(dictionary: Dictionary, here: Tensor, there: Tensor) -> float:
     """
     both = ordinary(here.norm(dim=-1)) & ordinary(there.norm(dim=-1))
     shares = []
-    for acts in (here[both], there[both]):
-        error = (acts - dictionary.decode(dictionary.encode(acts)).float()).double().pow(2).sum(-1)
+    for acts, factor in ((here[both], 1.0), (there[both], gain)):
+        rebuilt = dictionary.decode(dictionary.encode(acts * factor)).float() / factor
+        error = (acts - rebuilt).double().pow(2).sum(-1)
         shares.append(error / ((acts - acts.mean(0)).double().pow(2).sum(-1).mean() + EPS))
     less = shares[0] - shares[1]
     return float(less.mean() / (less.std() / len(less) ** 0.5 + EPS))

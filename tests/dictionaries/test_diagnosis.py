@@ -178,6 +178,19 @@ def test_a_finetune_that_moved_is_no_fault_of_the_dictionary() -> None:
     assert dataclasses.replace(tuned, null=0.2).cause == "made for another model"
 
 
+def test_what_is_weighed_against_what() -> None:
+    sound = Precision("float32", {}, {}, finite=True)
+    pair = Evidence("blocks.0.hook_out", 64, {"blocks.0.hook_out": 64}, {"l0": 8.0}, sound, here=3.0, null=0.4)
+    dense, right = Repair("decoder", 0.35, 0.09, l0=34.0), Repair("encoder", 0.5, 0.094, l0=7.7)
+    scaled = dataclasses.replace(pair, scales=[Repair("input", 1.0, 3.0, l0=34.0), dense, right])
+    assert scaled.cause == "input scale" and scaled.helping["input scale"] is right, "a dense repair hides no other"
+    strange = dataclasses.replace(pair, here=0.74, null=0.74, openings={"read": 1.7, "toggled": 0.8})
+    assert strange.opens_otherwise and strange.cause == "made for another model", "its first tokens say nothing"
+    fixed = dataclasses.replace(pair, here=0.2, null=0.9, active=8.0)
+    for l0, z, cause in ((8.0, 9.0, "input scale"), (12.0, 9.0, ""), (8.0, 2.0, "")):
+        assert dataclasses.replace(fixed, scales=[Repair("input", 2.0, 0.19, z, l0)]).cause == cause
+
+
 def test_neighbors_are_near_and_never_the_hook_itself(counter: Checkpoint) -> None:
     bridge = boot(counter)
     assert neighbors(bridge, "blocks.1.hook_out")[:2] == ["blocks.0.hook_out", "blocks.0.hook_in"]
