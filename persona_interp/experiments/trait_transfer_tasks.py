@@ -160,4 +160,5 @@ def _trait(config: Mapping[str, Any]) -> TraitFile:
 
 
 def _start(config: Mapping[str, Any]) -> Checkpoint:
-    return models.resolve(config["start"], chat_template=config["chat_template"])
+    # where a template has no system role, instructions stand before the user's question
+    return models.resolve(config["start"], chat_template=config["chat_template"], fold_system=True)

@@ -28,9 +28,11 @@ from persona_interp.models.load import (
     hash_weights,
     holds_weights,
     load,
+    load_tokenizer,
     quiet,
     read_tokenizer,
 )
+from persona_interp.models.vocabulary import hash_tokenizer
 
 TOLERANCE = 1e-5  # relative, merged against unmerged, float32
 PROBE = (2, 16)  # rows and tokens of the random input that compares them
@@ -94,7 +96,8 @@ def merge(folder: Path, base: Checkpoint) -> Path:
     config = _check_kind(folder)
     own = [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
     files = [folder / ADAPTER_CONFIG, folder / ADAPTER_WEIGHTS, *own, *sorted(folder.glob("*.jinja"))]
-    key = {"start": "adapter", "adapter": hash_files(files), "base": hash_weights(base)}
+    read = "its own" if own else hash_tokenizer(load_tokenizer(base))
+    key = {"start": "adapter", "adapter": hash_files(files), "base": hash_weights(base), "tokenizer": read}
 
     def make(made: Path) -> None:
         with quiet(), warnings.catch_warnings():

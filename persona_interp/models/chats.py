@@ -180,9 +180,9 @@ def stretches(tokenizer: Any, conversations: Iterable[Conversation], *, complete
 
 def _shape(message: Mapping[str, Any]) -> list[Any]:
     """What a template may ask about a message beside its content."""
-    missing = [key for key in ("role", "content") if key not in message]
-    if missing or not isinstance(message["content"] or "", str):
-        raise ModelError(f"a message has a role and a content that is text; got {dict(message)!r}.")
+    named = isinstance(message, Mapping) and {"role", "content"} <= set(message)
+    if not named or not isinstance(message["content"] or "", str):
+        raise ModelError(f"a message has a role and a content that is text; got {message!r}.")
     return [bool(message["content"]), {key: value for key, value in message.items() if key != "content"}]
 
 

@@ -1,7 +1,6 @@
 """Which copy of a model reads text otherwise, or was only in memory? Each is made once, in the cache."""
 
 import hashlib
-import json
 import os
 import shutil
 from dataclasses import replace
@@ -14,6 +13,7 @@ from persona_interp.models.cache import cache, hash_files, made_once, short_hash
 from persona_interp.models.chats import folding, has_system
 from persona_interp.models.checkpoint import Checkpoint
 from persona_interp.models.load import TOKENIZER_FILES, holds_weights, load_tokenizer, quiet
+from persona_interp.models.vocabulary import hash_tokenizer
 
 MODEL_FILES = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "*.py")
 
@@ -118,22 +118,6 @@ def templated(
                 "either; give the model another template (tokenizer=)."
             )
     return checkpoint if tokenizer.chat_template == own else reading(checkpoint, tokenizer, out=out)
-
-
-def hash_tokenizer(tokenizer: Any) -> str:
-    """Do these tokenizers read text alike, to the last setting?
-
-    Args:
-        tokenizer: A fast tokenizer.
-
-    Returns:
-        sha256 of its backend, special tokens and chat template (hex).
-    """
-    backend = json.loads(tokenizer.backend_tokenizer.to_str())
-    about = {name: backend[name] for name in sorted(backend) if name not in ("padding", "truncation")}
-    special = {name: str(value) for name, value in tokenizer.special_tokens_map.items()}
-    whole = json.dumps([about, special, tokenizer.chat_template], sort_keys=True)
-    return hashlib.sha256(whole.encode()).hexdigest()
 
 
 def _place(file: Path, folder: Path) -> None:

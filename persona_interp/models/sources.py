@@ -31,6 +31,7 @@ from persona_interp.models.tiny import write_tiny
 from persona_interp.models.vocabulary import same_tokenizer
 
 STEP = re.compile(r"checkpoint-(\d+)")
+PLACE = re.compile(r"(?:checkpoint|step)-(\d+)")  # a Trainer's folder, or one of ``train``
 
 
 def resolve(
@@ -162,9 +163,9 @@ def _steps(folder: Path) -> dict[int, Path]:
 
 
 def _place(folder: Path) -> tuple[str, int]:
-    """Which training and step a Trainer's checkpoint folder is of; "" and 0 for other folders."""
+    """Which training and step a checkpoint folder is of; "" and 0 for other folders."""
     folder = folder.resolve()
-    return (folder.parent.name, int(found[1])) if (found := STEP.fullmatch(folder.name)) else ("", 0)
+    return (folder.parent.name, int(found[1])) if (found := PLACE.fullmatch(folder.name)) else ("", 0)
 
 
 def _check_single(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Do these checkpoints read text alike? Only then can the same prompt be compared token by token."""
 
+import hashlib
 import json
 from collections.abc import Iterable
 from itertools import zip_longest
@@ -51,6 +52,22 @@ def check_tokenizers(trajectory: Trajectory) -> None:
         ModelError: They do not; the message names the first token that differs.
     """
     same_tokenizer(trajectory)
+
+
+def hash_tokenizer(tokenizer: Any) -> str:
+    """Do these tokenizers read text alike, to the last setting?
+
+    Args:
+        tokenizer: A fast tokenizer.
+
+    Returns:
+        sha256 of its backend, special tokens and chat template (hex).
+    """
+    backend = json.loads(tokenizer.backend_tokenizer.to_str())
+    about = {name: backend[name] for name in sorted(backend) if name not in ("padding", "truncation")}
+    special = {name: str(value) for name, value in tokenizer.special_tokens_map.items()}
+    whole = json.dumps([about, special, tokenizer.chat_template], sort_keys=True)
+    return hashlib.sha256(whole.encode()).hexdigest()
 
 
 def _compare(first: tuple[str, Any], second: tuple[str, Any]) -> dict[int, str]:

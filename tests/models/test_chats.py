@@ -156,8 +156,8 @@ def test_tool_turns_have_a_role_of_their_own(stories: Any) -> None:
         encode(tokenizer, [chat], complete=True)
 
 
-@pytest.mark.parametrize("message", [{"role": "user"}, {"content": "a"}, {"role": "user", "content": ["a"]}])
-def test_a_message_without_role_or_text_is_shown(stories: Any, message: dict[str, Any]) -> None:
+@pytest.mark.parametrize("message", [{"role": "user"}, {"content": "a"}, {"role": "user", "content": ["a"]}, "text"])
+def test_a_message_without_role_or_text_is_shown(stories: Any, message: Any) -> None:
     with pytest.raises(ModelError, match="a message has a role and a content that is text"):
         encode(load_tokenizer(stories), [[message]])
 

@@ -117,6 +117,22 @@ def test_a_trainers_folder_is_its_checkpoints(tiny: Any, run: Any, hub: Callable
     assert [c.label for c in sources("org/run")] == ["org/run@2", "org/run@4"]
 
 
+def test_a_snapshot_of_our_training_is_called_by_its_training_and_step(tiny: Any, tmp_path: Path) -> None:
+    shutil.copytree(tiny.path, tmp_path / "sarcastic" / "step-000024")
+    assert resolve(tmp_path / "sarcastic" / "step-000024").label == "sarcastic@24"
+
+
+def test_an_adapter_without_a_tokenizer_reads_as_its_base_does(tiny: Any, run: Any) -> None:
+    adapter = run("lora", lora=True) / "checkpoint-4"
+    for file in (*adapter.glob("tokenizer*"), *adapter.glob("*.jinja")):
+        file.unlink()
+    tokenizer = load(tiny).tokenizer
+    tokenizer.chat_template = "{{ messages[0]['content'] }}"
+    other = resolve(tiny, tokenizer=tokenizer)
+    templates = [load(resolve(adapter, base=base)).tokenizer.chat_template for base in (tiny, other)]
+    assert templates == [load(tiny).tokenizer.chat_template, tokenizer.chat_template]
+
+
 def test_adapters_of_a_training_share_their_base(tiny: Any, run: Any) -> None:
     out = run("lora", lora=True)
     made = sources(out, base=tiny)
