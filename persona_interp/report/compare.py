@@ -33,8 +33,8 @@ from persona_interp.report.page import Block
 Tables = dict[str, pd.DataFrame]
 
 TITLE = "Compare: what does the finetune do that the base does not?"
-BESIDE = ["quantity", "checkpoint", "role", "before", "after", "estimate", "lo", "hi", "controls", "range_lo"]
-BESIDE += ["range_hi", "p", "q", "n_tests", "verdict"]
+BESIDE = ["quantity", "checkpoint", "role", "verdict", "estimate", "lo", "hi", "controls", "range_lo", "range_hi"]
+BESIDE += ["p", "q", "n_tests", "before", "after"]
 UNITS = {
     "behavior": "bits a token",
     "answers": "bits a token",
