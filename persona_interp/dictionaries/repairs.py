@@ -144,7 +144,7 @@ def fvu(dictionary: Dictionary, acts: Tensor, *, gain: Tensor | float = 1.0, shi
 
     >>> from types import SimpleNamespace
     >>> half = SimpleNamespace(encode=lambda x: x, decode=lambda f: f / 2)
-    >>> fvu(half, torch.tensor([[-1.0], [1.0]]))
+    >>> round(fvu(half, torch.tensor([[-1.0], [1.0]])), 6)
     0.25
     """
     rebuilt = dictionary.decode(dictionary.encode((acts - shift) * gain)).float() / gain + shift
