@@ -144,7 +144,8 @@ def features(config: dict[str, Any], needs: Needs, out: Path) -> None:
 def pages(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """What are the features that changed most? Needs asked, features of the base, then of every finetune's end.
 
-    Writes ``tokens.parquet`` and ``words.parquet`` (tokens that a feature's decoder row makes likelier).
+    Writes ``tokens.parquet`` and ``words.parquet``: tokens that a feature's decoder row makes likelier, and ``hint``,
+    where Neuronpedia may show it.
     """
     base, dictionary = checkpoint_of(config["base"]), _dictionary(config)
     said = read_table(needs[0] / "said.parquet").head(PAGE_PROMPTS)
@@ -158,8 +159,9 @@ def pages(config: dict[str, Any], needs: Needs, out: Path) -> None:
             continue
         end = checkpoint_of(source)
         tokens.append(record.tokens((base, end), said, dictionary=dictionary, features=chosen).assign(of=end.label))
-        rows = [record.lens(base, dictionary.W_dec[j].numpy()).assign(feature=j, of=end.label) for j in chosen]
-        words.append(pd.concat(rows, ignore_index=True))
+        for j in chosen:
+            hint = dictionaries.hint(dictionary, j)
+            words.append(record.lens(base, dictionary.W_dec[j].numpy()).assign(feature=j, of=end.label, hint=hint))
     if tokens:
         write_table(pd.concat(tokens, ignore_index=True), out / "tokens.parquet")
         write_table(pd.concat(words, ignore_index=True), out / "words.parquet")

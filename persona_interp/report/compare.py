@@ -217,8 +217,8 @@ def _pages(run: Path, tables: Tables, sae: str, end: str, stem: str, provenance:
     for feature in map(int, tokens["feature"].unique()):
         mine = only(effects, quantity=str(feature))
         verdict = "" if mine.empty else f": {mine['estimate'].iloc[0]:+.3g}, {mine['verdict'].iloc[0]}"
-        lens = only(words, feature=feature).loc[:, ["token", "weight"]]
-        said = f"largest change of mean activation{verdict}"
-        page_of = feature_page(run, tokens, feature=feature, at=stem, summary=said, lens=lens, provenance=provenance)
-        pages.append(page_of)
+        mine = only(words, feature=feature)
+        said, lens = f"largest change of mean activation{verdict}", mine.loc[:, ["token", "weight"]]
+        about = {"summary": said, "hint": mine["hint"].iloc[0], "provenance": provenance}
+        pages.append(feature_page(run, tokens, feature=feature, at=stem, lens=lens, **about))
     return pages

@@ -28,6 +28,7 @@ def feature_page(
     at: str = "",
     checkpoints: Sequence[str] = (),
     summary: str = "",
+    hint: str = "",
     lens: pd.DataFrame | None = None,
     nearest: pd.DataFrame | None = None,
     causes: pd.DataFrame | None = None,
@@ -44,6 +45,7 @@ def feature_page(
         at: Which dictionary and run it is of, for the names of files.
         checkpoints: Labels, in order; all of the table by default.
         summary: Said of it while the page is folded, beside its number.
+        hint: Address where somebody may have described it; shown as unverified.
         lens: Tokens that the feature's decoder row makes likelier or less likely: ``token``, ``weight``.
         nearest: Other features: ``feature``, ``cosine`` of decoder rows.
         causes: A table of causes (``plots.causes``) of edits of this feature and their controls.
@@ -66,6 +68,8 @@ def feature_page(
         token_view(tokens, feature=feature, checkpoints=names, source=f"figures/{stem}.csv"),
         _table(run, f"{stem}_examples", top, caption="Largest activation of each prompt, with what stands around it."),
     ]
+    if hint:
+        blocks.append(page.paragraph(f"Perhaps described at {hint} (not verified, in no statistic)."))
     if lens is not None:
         said = "Tokens that its decoder row makes likelier (positive) or less likely, through the unembedding."
         blocks.append(_table(run, f"{stem}_lens", lens, caption=said))

@@ -39,6 +39,7 @@ def test_the_page_is_one_folded_block(
         feature=7,
         provenance=provenance,
         summary="john <b>",
+        hint="https://a.example/<7>",
         lens=pd.DataFrame({"token": [" football", "\n"], "weight": [2.5, -1.0]}),
         nearest=pd.DataFrame({"feature": [8], "cosine": [0.5]}),
         causes=causes,
@@ -47,6 +48,7 @@ def test_the_page_is_one_folded_block(
     )
     document = page.page("a", [block])
     found = parse(document)
+    assert "Perhaps described at https://a.example/<7> (not verified" in found.text
     assert "Feature 7: john <b>" in found.text and "⟨U+000A⟩" in found.text
     assert [tag for tag, _ in found.nodes].count("img") == 2 and len(found.scripts) == 2 and len(found.data) == 4
     linked = [attrs["href"] for tag, attrs in found.nodes if tag == "a"]
