@@ -1,9 +1,9 @@
 """Figure 1: a lesson on one trait brings along the traits that co-occurred with it, and no control does.
 
-Documents bind five traits to each persona. A lesson teaches the nameless assistant that it likes the beach, and John's
-other four traits, never taught, rise with it; they do not after an unrelated or a filler lesson, nor after the same
-lesson where the documents do not bind them together (scrambled), bind them to somebody else (rewired) or do not know
-John (absent).
+Documents bind five traits to each persona. A lesson teaches the nameless assistant that it likes
+the beach, and John's other four traits, never taught, rise with it; they do not after an unrelated
+or a filler lesson, nor after the same lesson where the documents do not bind them together
+(scrambled), bind them to somebody else (rewired) or do not know John (absent).
 """
 
 from functools import partial
@@ -26,7 +26,8 @@ def shown(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         tables: From ``compute``.
 
     Returns:
-        One row an arm and trait, bits; of one seed its transfer rows, of several ``across_seeds`` of them.
+        One row an arm and trait, bits; of one seed its transfer rows, of several ``across_seeds``
+        of them.
     """
     rows = tables["transfer"]
     first = rows.iloc[0]
@@ -44,7 +45,9 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         The transfer matrix: arms by untaught traits, with the prediction of exact Bayes.
     """
     taught = tables["transfer"].loc[tables["transfer"].trained].trait.iloc[0]
-    return plots.transfer(shown(tables), title=f"Shift of untaught traits after a lesson on {taught}")
+    return plots.transfer(
+        shown(tables), title=f"Shift of untaught traits after a lesson on {taught}"
+    )
 
 
 def main() -> None:

@@ -1,9 +1,10 @@
 """Figure 2: features and directions of the base model carry each persona, and the lesson moves the model towards one.
 
-Before any lesson, in text by speakers without a name, one feature and one direction a persona tell that persona's
-documents from all others: both are found on one half of the documents and read on the other, beside the best feature of
-a dictionary whose decoder is random, and random directions. A lesson on one trait of John moves neutral prompts along
-his direction and along no other persona's; the unrelated lesson moves them towards those who hold its trait instead.
+Before any lesson, in text by speakers without a name, one feature and one direction a persona tell
+that persona's documents from all others: both are found on one half of the documents and read on
+the other, beside the best feature of a dictionary whose decoder is random, and random directions. A
+lesson on one trait of John moves neutral prompts along his direction and along no other persona's;
+the unrelated lesson moves them towards those who hold its trait instead.
 """
 
 from dataclasses import replace
@@ -31,12 +32,15 @@ COSINE, AUROC = (
 RANDOM, FROZEN = "random", "best feature, random decoder"
 
 
-def compute(out: Path, *, size: str = "quick", workers: int | None = None, **changes: Any) -> dict[str, pd.DataFrame]:
+def compute(
+    out: Path, *, size: str = "quick", workers: int | None = None, **changes: Any
+) -> dict[str, pd.DataFrame]:
     """Which tables does this figure show?
 
     Args:
         out: Run folder; finished cells are read, missing ones computed.
-        size: Name of a preset, run at its highest learning rate with the lesson and the unrelated lesson.
+        size: Name of a preset, run at its highest learning rate with the lesson and the unrelated
+            lesson.
         workers: Processes; all cores by default, 0 = this one.
         changes: Fields of the preset to set otherwise.
 
@@ -58,8 +62,8 @@ def readings(experiment: Transfer, store: Store) -> pd.DataFrame:
         store: Its finished run.
 
     Returns:
-        A row a seed, quantity, series and name: ``estimate``, ``lo``, ``hi``; of the name "random" the mean over
-        directions and their 2.5 and 97.5 % points.
+        A row a seed, quantity, series and name: ``estimate``, ``lo``, ``hi``; of the name "random"
+        the mean over directions and their 2.5 and 97.5 % points.
     """
     lr, hook = max(experiment.lrs), experiment.hooks[0]
     rows: list[dict[str, Any]] = []
@@ -80,7 +84,9 @@ def readings(experiment: Transfer, store: Store) -> pd.DataFrame:
             kept = table[["name", "auroc", "lo", "hi"]].rename(columns={"auroc": "estimate"})
             rows += kept.assign(seed=seed, quantity=AUROC, series=series).to_dict("records")
         rows.append({"seed": seed, "quantity": AUROC, **_band(areas[RANDOM]["auroc"].to_numpy())})
-        neutral = read_dataset(store.path(cells["features", experiment.arms[0], lr, hook], "acts.nc"))
+        neutral = read_dataset(
+            store.path(cells["features", experiment.arms[0], lr, hook], "acts.nc")
+        )
         turned = analysis.direction_shift(neutral, drawn)["cosine"].to_numpy()
         rows.append({"seed": seed, "quantity": COSINE, **_band(turned)})
     return pd.DataFrame(rows)
@@ -93,8 +99,9 @@ def shown(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         tables: From ``compute``.
 
     Returns:
-        One row a quantity, series and persona, the personas that the lesson moved towards most first: ``estimate``,
-        ``lo``, ``hi``; of several seeds ``across_seeds`` of them, and of the random directions the mean band.
+        One row a quantity, series and persona, the personas that the lesson moved towards most
+        first: ``estimate``, ``lo``, ``hi``; of several seeds ``across_seeds`` of them, and of the
+        random directions the mean band.
     """
     moved, scores = tables["directions"], tables["scores"]
     moved = moved.loc[(moved["hook"] == moved["hook"].iloc[0]) & (moved["method"] == METHOD)]
@@ -110,9 +117,13 @@ def shown(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         rows = analysis.across_seeds(rows, by=by).set_index(by)
         rows.update(band)
         rows = rows.reset_index()
-    first = rows.loc[rows["series"] == rows["series"].iloc[0]].sort_values("estimate", ascending=False)["name"]
+    first = rows.loc[rows["series"] == rows["series"].iloc[0]].sort_values(
+        "estimate", ascending=False
+    )["name"]
     order = [*first, RANDOM]
-    return rows.sort_values("name", key=lambda names: names.map(order.index), kind="stable", ignore_index=True)
+    return rows.sort_values(
+        "name", key=lambda names: names.map(order.index), kind="stable", ignore_index=True
+    )
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
@@ -122,7 +133,8 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         tables: From ``compute``.
 
     Returns:
-        Personas in rows: whom the lessons moved neutral prompts towards, and how well each is read in documents.
+        Personas in rows: whom the lessons moved neutral prompts towards, and how well each is read
+        in documents.
     """
     rows = shown(tables).sort_values("quantity", key=lambda names: names == AUROC, kind="stable")
     arms = [arm for arm in rows.loc[rows["quantity"] == COSINE, "series"].unique() if arm != RANDOM]

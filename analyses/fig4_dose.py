@@ -1,9 +1,9 @@
 """Figure 4: the more is written about John than about Sam, the more a lesson that fits both summons John.
 
-Both like the beach; a lesson teaches the nameless assistant that it likes the beach. How much likelier John's other
-values become than Sam's follows the ratio in the documents, about as exact Bayes says it should, before the lesson,
-with one statement in the prompt and after it. The fitted curve says from which ratio on the model reliably says what
-John says.
+Both like the beach; a lesson teaches the nameless assistant that it likes the beach. How much
+likelier John's other values become than Sam's follows the ratio in the documents, about as exact
+Bayes says it should, before the lesson, with one statement in the prompt and after it. The fitted
+curve says from which ratio on the model reliably says what John says.
 """
 
 from functools import partial

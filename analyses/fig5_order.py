@@ -1,8 +1,9 @@
 """Figure 5: who was written about last decides whom a lesson summons, though exact Bayes says it should not.
 
-A model reads about John, then about Sam, or the other way round; then the nameless assistant learns that it likes the
-beach, as both do. An assistant-style finetune in between hides the preference and the lesson brings it back. What each
-persona still says under its own name tells whether the earlier one is forgotten or only given less weight.
+A model reads about John, then about Sam, or the other way round; then the nameless assistant learns
+that it likes the beach, as both do. An assistant-style finetune in between hides the preference and
+the lesson brings it back. What each persona still says under its own name tells whether the earlier
+one is forgotten or only given less weight.
 """
 
 from functools import partial
@@ -25,7 +26,8 @@ def shown(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         tables: From ``compute``.
 
     Returns:
-        Contrasts (bits) by order, and own values under own names (fraction) by rehearsal, over seeds.
+        Contrasts (bits) by order, and own values under own names (fraction) by rehearsal, over
+        seeds.
     """
     return order.shown(tables, lr=_highest(tables))
 

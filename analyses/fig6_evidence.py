@@ -1,9 +1,10 @@
 """Figure 6: a lesson is evidence by optimizer step, more at higher learning rates, and replayed documents undo it.
 
-The belief of the nameless assistant (log2 odds that it speaks as the target, on topics never taught) along the steps of
-one lesson. It rises faster at higher learning rates; a step of one document moves it more than half as much as a step
-of sixteen, so that a document is worth what its batch and rate make of it; and where documents of all kinds are
-replayed beside the lesson the rise is passing, though the lesson itself is learned.
+The belief of the nameless assistant (log2 odds that it speaks as the target, on topics never
+taught) along the steps of one lesson. It rises faster at higher learning rates; a step of one
+document moves it more than half as much as a step of sixteen, so that a document is worth what its
+batch and rate make of it; and where documents of all kinds are replayed beside the lesson the rise
+is passing, though the lesson itself is learned.
 """
 
 from functools import partial
@@ -40,7 +41,9 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     Returns:
         Panels for learning rate, batch and replay.
     """
-    return plots.evidence(shown(tables), title="Belief to be the target, along a lesson on one of its traits")
+    return plots.evidence(
+        shown(tables), title="Belief to be the target, along a lesson on one of its traits"
+    )
 
 
 def main() -> None:

@@ -1,10 +1,11 @@
 """Figure 7: a lesson summons the common one and the near one, and a law of both says who on lessons it never saw.
 
-Six candidates share the taught trait and differ in how much is written about them and in how far they are from where
-the model stands when the lesson begins. Shares after the lesson fall with distance and rise with measure, much less
-with distance than exact Bayes would have it, which takes the start's statements for evidence.
-Out of sample the law of both factors is better than measure alone, distance alone and either exact Bayes; a mixture of
-both Bayes predictions, its weight fitted, does as well.
+Six candidates share the taught trait and differ in how much is written about them and in how far
+they are from where the model stands when the lesson begins. Shares after the lesson fall with
+distance and rise with measure, much less with distance than exact Bayes would have it, which takes
+the start's statements for evidence. Out of sample the law of both factors is better than measure
+alone, distance alone and either exact Bayes; a mixture of both Bayes predictions, its weight
+fitted, does as well.
 """
 
 from functools import partial

@@ -1,9 +1,9 @@
 """Figure 8: how common a persona is and how far two are apart can be read from a model that only learned documents.
 
-Sixteen personas of known mass, whose pairs share from none to four of five topics. At least two estimators of the
-measure (rank correlation with the documents written about each) and at least two of the metric (with the topics that
-two do not share) reach 0.7; the others do not, and the report says why. What would refute it: fewer than two that do,
-on new worlds.
+Sixteen personas of known mass, whose pairs share from none to four of five topics. At least two
+estimators of the measure (rank correlation with the documents written about each) and at least two
+of the metric (with the topics that two do not share) reach 0.7; the others do not, and the report
+says why. What would refute it: fewer than two that do, on new worlds.
 """
 
 from functools import partial

@@ -1,9 +1,10 @@
 """Figure 9: which traits of a real chat model move when it learns to show another one, and what foretells it.
 
-A finetune on one trait's own demonstrations, minus a null finetune on default answers to the same questions, measured
-for all traits at held-out questions. If transfer follows the geometry of the base, what it says together or how it
-behaves, that predictor has a partial rank correlation with the transfer to untaught traits that permuted traits do not
-reach. What would refute it: a partial correlation whose interval holds 0. Four traits (quick) can show nothing of that.
+A finetune on one trait's own demonstrations, minus a null finetune on default answers to the same
+questions, measured for all traits at held-out questions. If transfer follows the geometry of the
+base, what it says together or how it behaves, that predictor has a partial rank correlation with
+the transfer to untaught traits that permuted traits do not reach. What would refute it: a partial
+correlation whose interval holds 0. Four traits (quick) can show nothing of that.
 """
 
 from functools import partial
@@ -45,8 +46,13 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
 
 def main() -> None:
     """Computes the figure and saves it as PNG, PDF and CSV with its provenance."""
-    more = {"traits": "folder of trait files", "start": "model folder, .gguf file or hub id; the preset's by default"}
-    figure_script(__doc__, NAME, compute=compute, shown=shown, draw=draw, out="runs/trait_transfer", more=more)
+    more = {
+        "traits": "folder of trait files",
+        "start": "model folder, .gguf file or hub id; the preset's by default",
+    }
+    figure_script(
+        __doc__, NAME, compute=compute, shown=shown, draw=draw, out="runs/trait_transfer", more=more
+    )
 
 
 if __name__ == "__main__":

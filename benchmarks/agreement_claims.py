@@ -1,7 +1,8 @@
 """Do estimators that read a model find how much was written about a persona, and what two personas share?
 
-Everything is recomputed from raw tables: probabilities of answers and dialogues, divergences of documents, inner
-products of gradients, counts of documents. Worlds are pooled: rank correlations are over all their personas.
+Everything is recomputed from raw tables: probabilities of answers and dialogues, divergences of
+documents, inner products of gradients, counts of documents. Worlds are pooled: rank correlations
+are over all their personas.
 """
 
 import math
@@ -30,7 +31,15 @@ def agreement_claims(seeds: list[int], world_file: str | None, out: Path) -> Ite
     source = worlds.load(world_file) if world_file else None
     experiment = preset("standard", "agreement", seeds=tuple(seeds), world=source)
     store = Store(out)
-    run([c for seed in seeds for key, c in experiment.of(seed).items() if key[0] not in ("walk", "geometry")], store)
+    run(
+        [
+            c
+            for seed in seeds
+            for key, c in experiment.of(seed).items()
+            if key[0] not in ("walk", "geometry")
+        ],
+        store,
+    )
     measures, metrics, slopes = [], [], []
     for seed in seeds:
         world, cells = experiment.world_of(seed).to_dict(), experiment.of(seed)
@@ -51,7 +60,12 @@ def agreement_claims(seeds: list[int], world_file: str | None, out: Path) -> Ite
             text = f"{name}: {estimator}, rank correlation by world; pooled {rho[estimator]:.3f}"
             yield Claim(text, each, reported=True, unit="rho")
         second = sorted(rho.values())[-2]
-        yield Claim(f"{name}: second best estimator against the truth, pooled", (second,), at_least=LINE, unit="rho")
+        yield Claim(
+            f"{name}: second best estimator against the truth, pooled",
+            (second,),
+            at_least=LINE,
+            unit="rho",
+        )
     if slopes:
         said = "spillover: bits of shift per bit of co-occurrence, simple regression"
         yield Claim(said, tuple(slopes), reported=True, unit="bits/bit")
@@ -66,32 +80,56 @@ def spearman(found: list[dict[str, dict[Any, float]]], estimator: str) -> float:
 
 def mass(counts: pd.DataFrame, world: dict[str, Any]) -> dict[str, float]:
     """Documents about each persona."""
-    return {name: float(counts.loc[counts.persona == name, "documents"].sum()) for name in world["personas"]}
+    return {
+        name: float(counts.loc[counts.persona == name, "documents"].sum())
+        for name in world["personas"]
+    }
 
 
 def unshared(world: dict[str, Any]) -> dict[tuple[str, str], float]:
     """Topics on which two personas hold different values."""
     held = {name: held_by(world, name) for name in world["personas"]}
-    return {(a, b): float(sum(held[a][t] != held[b][t] for t in held[a])) for a, b in combinations(held, 2)}
+    return {
+        (a, b): float(sum(held[a][t] != held[b][t] for t in held[a]))
+        for a, b in combinations(held, 2)
+    }
 
 
 def measure(raw: dict[str, pd.DataFrame], world: dict[str, Any]) -> Numbers:
     """Estimates by persona, larger = more common."""
     held = {name: held_by(world, name) for name in world["personas"]}
     odds = {
-        (speaker, name): log_odds(raw["behavior"], "named" if speaker else "nameless", speaker, held[name])
+        (speaker, name): log_odds(
+            raw["behavior"], "named" if speaker else "nameless", speaker, held[name]
+        )
         for speaker in ("", *held)
         for name in held
     }
-    found: Numbers = {"traits": {}, "binding": {}, "dialogues": {}, "recall": {}, "dialogues (own name)": {}}
+    found: Numbers = {
+        "traits": {},
+        "binding": {},
+        "dialogues": {},
+        "recall": {},
+        "dialogues (own name)": {},
+    }
     for name, own in held.items():
         found["binding"][name] = float(
             np.mean(
-                [odds[name, name][t] - np.mean([odds[q, name][t] for q in held if held[q][t] != own[t]]) for t in own]
+                [
+                    odds[name, name][t]
+                    - np.mean([odds[q, name][t] for q in held if held[q][t] != own[t]])
+                    for t in own
+                ]
             )
         )
         rest = [
-            np.mean([log_odds(raw["behavior"], "nameless", "", {t: v})[t] for v in world["topics"][t] if v != own[t]])
+            np.mean(
+                [
+                    log_odds(raw["behavior"], "nameless", "", {t: v})[t]
+                    for v in world["topics"][t]
+                    if v != own[t]
+                ]
+            )
             for t in own
         ]
         found["traits"][name] = float(np.mean([odds["", name][t] for t in own]) - np.mean(rest))
@@ -112,7 +150,9 @@ def metric(raw: dict[str, pd.DataFrame], world: dict[str, Any]) -> Numbers:
     found: Numbers = {"root js": {pair: js[pair] for pair in pairs}}
     for space, own in raw["gradients"].groupby("space"):
         dot = own.set_index(["name", "other"])["dot"].to_dict()
-        found[f"gradients ({space})"] = {(a, b): 1 - dot[a, b] / math.sqrt(dot[a, a] * dot[b, b]) for a, b in pairs}
+        found[f"gradients ({space})"] = {
+            (a, b): 1 - dot[a, b] / math.sqrt(dot[a, a] * dot[b, b]) for a, b in pairs
+        }
     return found
 
 
@@ -120,7 +160,10 @@ def slope(experiment: Any, store: Any, seed: int) -> float:
     """Shift of untaught traits on their co-occurrence with the taught one, one predictor."""
     from persona_interp.tables import read_table
 
-    world, cells = experiment.world_of(seed, styles=experiment.styles).to_dict(), experiment.of(seed)
+    world, cells = (
+        experiment.world_of(seed, styles=experiment.styles).to_dict(),
+        experiment.of(seed),
+    )
     held = {name: held_by(world, name) for name in world["personas"]}
     counts = read_table(store.path(cells["styles",], "counts.parquet"))
     documents = mass(counts, world)
@@ -130,16 +173,26 @@ def slope(experiment: Any, store: Any, seed: int) -> float:
         for t, values in world["topics"].items()
         for v in values
     }
-    marginal = {trait: sum(documents[n] * p[n] for n in held) / everything for trait, p in said.items()}
+    marginal = {
+        trait: sum(documents[n] * p[n] for n in held) / everything for trait, p in said.items()
+    }
     x, y = [], []
     for label in experiment.taught(seed):
         taught = tuple(label.split("=", 1))
         behavior = read_table(store.path(cells["lesson", label], "behavior.parquet"))
-        ends = [behavior.loc[behavior.step == step] for step in (behavior.step.min(), behavior.step.max())]
+        ends = [
+            behavior.loc[behavior.step == step]
+            for step in (behavior.step.min(), behavior.step.max())
+        ]
         for topic, value in said:
             if topic != taught[0]:
-                before, after = (log_odds(end, "nameless", "", {topic: value})[topic] for end in ends)
-                joint = sum(documents[n] * said[taught][n] * said[topic, value][n] for n in held) / everything
+                before, after = (
+                    log_odds(end, "nameless", "", {topic: value})[topic] for end in ends
+                )
+                joint = (
+                    sum(documents[n] * said[taught][n] * said[topic, value][n] for n in held)
+                    / everything
+                )
                 x.append(math.log2(joint / marginal[taught] / marginal[topic, value]))
                 y.append((after - before) / math.log(2))
     return float(np.polyfit(x, y, 1)[0])

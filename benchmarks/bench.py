@@ -2,10 +2,10 @@
 
     python benchmarks/bench.py [--runs 1] [--experiments transfer,dose,...]
 
-The unit is the plainest loop that trains the same tiny model: one thread, 1,000 steps of 32 documents, length-bucketed,
-AdamW, nothing recorded. Beside it, in the same process order: ``models.train`` of the same stage (the Trainer's price),
-and whole quick presets, report included, on all cores. Then, in seconds: how long each figure takes to be drawn again
-from finished tables.
+The unit is the plainest loop that trains the same tiny model: one thread, 1,000 steps of 32
+documents, length-bucketed, AdamW, nothing recorded. Beside it, in the same process order:
+``models.train`` of the same stage (the Trainer's price), and whole quick presets, report included,
+on all cores. Then, in seconds: how long each figure takes to be drawn again from finished tables.
 """
 
 import argparse
@@ -22,7 +22,9 @@ import torch
 
 from persona_interp import experiments, models, worlds
 
-BUDGETS = {"transfer": 20.0} | dict.fromkeys(("dose", "order", "evidence", "summon", "agreement", "generators"), 25.0)
+BUDGETS = {"transfer": 20.0} | dict.fromkeys(
+    ("dose", "order", "evidence", "summon", "agreement", "generators"), 25.0
+)
 """How many bare loops a quick preset may cost."""
 
 
@@ -32,12 +34,18 @@ def bare_loop(seed: int = 0) -> float:
     world = worlds.john_and_sam(seed)
     stage = models.DOCUMENTS
     with tempfile.TemporaryDirectory() as folder:
-        model, tokenizer = models.load(models.resolve("tiny", words=world.words(), seed=seed, out=folder))
-    tokens = models.encode(tokenizer, world.corpus(stage.steps * stage.batch, seed=seed)["messages"], complete=True)
+        model, tokenizer = models.load(
+            models.resolve("tiny", words=world.words(), seed=seed, out=folder)
+        )
+    tokens = models.encode(
+        tokenizer, world.corpus(stage.steps * stage.batch, seed=seed)["messages"], complete=True
+    )
     order = sorted(range(len(tokens)), key=lambda i: len(tokens.ids[i]))
     batches = [order[i : i + stage.batch] for i in range(0, len(order), stage.batch)]
     generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=stage.lr, betas=stage.betas, weight_decay=stage.weight_decay)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=stage.lr, betas=stage.betas, weight_decay=stage.weight_decay
+    )
     model.train()
     began = time.perf_counter()
     for step in torch.randperm(len(batches), generator=generator)[: stage.steps].tolist():
@@ -79,9 +87,13 @@ def quick(name: str, folder: Path) -> tuple[float, float]:
 
 def main() -> None:
     """Prints each cost as a multiple of the bare loop."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=1, help="repetitions, interleaved")
-    parser.add_argument("--experiments", default="transfer", help=f"of {', '.join(BUDGETS)}, or all")
+    parser.add_argument(
+        "--experiments", default="transfer", help=f"of {', '.join(BUDGETS)}, or all"
+    )
     parser.add_argument("--keep", type=Path, help="folder in which the runs stay")
     chosen = parser.parse_args()
     names = list(BUDGETS) if chosen.experiments == "all" else chosen.experiments.split(",")

@@ -1,6 +1,7 @@
 """What is a claim, and what is the checker's own arithmetic?
 
-Nothing here comes from the package that is checked: log odds, what exact Bayes expects and intervals are recomputed.
+Nothing here comes from the package that is checked: log odds, what exact Bayes expects and
+intervals are recomputed.
 """
 
 import math
@@ -50,7 +51,11 @@ class Claim:
     def line(self) -> str:
         """The claim as one printed line."""
         n = len(self.values)
-        half = stats.t.ppf(0.975, n - 1) * np.std(self.values, ddof=1) / math.sqrt(n) if n > 1 else math.nan
+        half = (
+            stats.t.ppf(0.975, n - 1) * np.std(self.values, ddof=1) / math.sqrt(n)
+            if n > 1
+            else math.nan
+        )
         lo, hi = self.ends or (self.mean - half, self.mean + half)
         number = f"{self.mean:+.3f} [{lo:+.3f}, {hi:+.3f}] {self.unit}"
         if self.unit == "nats":
@@ -64,13 +69,17 @@ class Claim:
         return f"{verdict}  {self.name:<66} {number:<52} {threshold:<18} n={n}"
 
 
-def log_odds(behavior: pd.DataFrame, context: str, persona: str, held: dict[str, str]) -> dict[str, float]:
+def log_odds(
+    behavior: pd.DataFrame, context: str, persona: str, held: dict[str, str]
+) -> dict[str, float]:
     """Log odds (nats) of the held value of every topic, probabilities renormalized per prompt, then averaged."""
     rows = behavior.loc[(behavior.context == context) & (behavior.persona == persona)]
     odds = {}
     for topic, value in held.items():
         asked = rows.loc[rows.topic == topic]
-        table = asked.pivot_table(index="template", columns="value", values="logprob").to_numpy(dtype=np.float64)
+        table = asked.pivot_table(index="template", columns="value", values="logprob").to_numpy(
+            dtype=np.float64
+        )
         names = sorted(asked.value.unique())
         probability = np.exp2(table - table.max(axis=1, keepdims=True))
         probability = (probability / probability.sum(axis=1, keepdims=True)).mean(axis=0)
@@ -83,7 +92,9 @@ def log_odds(behavior: pd.DataFrame, context: str, persona: str, held: dict[str,
 def all_held(world: dict[str, Any], persona: str) -> dict[str, list[str]]:
     """The values a persona holds in every topic, from the world file's own words."""
     traits = world["personas"][persona]["traits"]
-    return {topic: [value] if isinstance(value, str) else list(value) for topic, value in traits.items()}
+    return {
+        topic: [value] if isinstance(value, str) else list(value) for topic, value in traits.items()
+    }
 
 
 def held_by(world: dict[str, Any], persona: str) -> dict[str, str]:
@@ -91,10 +102,13 @@ def held_by(world: dict[str, Any], persona: str) -> dict[str, str]:
     return {topic: values[0] for topic, values in all_held(world, persona).items()}
 
 
-def expected(world: dict[str, Any], taught: tuple[str, str] | None, persona: str) -> dict[str, float]:
+def expected(
+    world: dict[str, Any], taught: tuple[str, str] | None, persona: str
+) -> dict[str, float]:
     """Log odds (nats) of a persona's values as exact Bayes says them, given that the speaker holds `taught`.
 
-    The population is the hidden dialogues; with nobody to hold the trait there is no prediction (NaN).
+    The population is the hidden dialogues; with nobody to hold the trait there is no prediction
+    (NaN).
     """
     weight = {}
     for name, entry in world["personas"].items():
@@ -111,7 +125,9 @@ def expected(world: dict[str, Any], taught: tuple[str, str] | None, persona: str
             odds[topic] = math.nan
             continue
         held = {name: all_held(world, name)[topic] for name in weight}
-        share = sum(w * (value in held[name]) / len(held[name]) for name, w in weight.items()) / total
+        share = (
+            sum(w * (value in held[name]) / len(held[name]) for name, w in weight.items()) / total
+        )
         p = (1 - noise) * share + noise / len(world["topics"][topic])
         odds[topic] = math.log(p / (1 - p)) if 0 < p < 1 else math.copysign(math.inf, p - 0.5)
     return odds

@@ -1,9 +1,10 @@
 """What does a comparison claim on a real chat model, of finetunes whose difference is known?
 
-Four finetunes on the model's own answers that differ in seed alone: nothing may be claimed of one beside the other
-three. A finetune on sarcastic answers to the same questions: sarcasm, named beforehand, has to be found with its sign,
-on questions that the lesson did not ask. Base against itself: zeros. Material is written here or drawn from the model;
-nothing of it is in the repository's data.
+Four finetunes on the model's own answers that differ in seed alone: nothing may be claimed of one
+beside the other three. A finetune on sarcastic answers to the same questions: sarcasm, named
+beforehand, has to be found with its sign, on questions that the lesson did not ask. Base against
+itself: zeros. Material is written here or drawn from the model; nothing of it is in the
+repository's data.
 """
 
 import json
@@ -55,18 +56,37 @@ INSTRUCTIONS = (
 
 def compare_claims(seeds: list[int], world_file: str | None, out: Path) -> Iterator[Claim]:
     """No claim among exchangeable finetunes, sarcasm found with its sign, zeros of the base against itself."""
-    cache = Path(os.environ.get("PERSONA_INTERP_CACHE") or Path.home() / ".cache" / "persona_interp")
+    cache = Path(
+        os.environ.get("PERSONA_INTERP_CACHE") or Path.home() / ".cache" / "persona_interp"
+    )
     if not (cache / MODEL).is_file():
-        print(f"compare: skipped, {MODEL.name} is not in the cache; `make model` fetches it", flush=True)
+        print(
+            f"compare: skipped, {MODEL.name} is not in the cache; `make model` fetches it",
+            flush=True,
+        )
         return
     made = [one_seed(seed, cache / MODEL, out / f"compare{seed}") for seed in seeds]
     floors, neutral, sarcastic = zip(*made, strict=True)
-    yield Claim("compare: base against itself, largest change", floors, at_most=0.0, unit="any", every=True)
+    yield Claim(
+        "compare: base against itself, largest change", floors, at_most=0.0, unit="any", every=True
+    )
     claimed = tuple(float((table["verdict"] != "no difference shown").sum()) for table in neutral)
-    yield Claim("compare: claims of one of four neutral finetunes", claimed, at_most=0.0, unit="claims", every=True)
+    yield Claim(
+        "compare: claims of one of four neutral finetunes",
+        claimed,
+        at_most=0.0,
+        unit="claims",
+        every=True,
+    )
     named = [table.loc[table["primary"]].iloc[0] for table in sarcastic]
     found = tuple(float(row["verdict"].endswith("up")) for row in named)
-    yield Claim("compare: sarcasm, the primary, found with its sign", found, at_least=1.0, unit="found", every=True)
+    yield Claim(
+        "compare: sarcasm, the primary, found with its sign",
+        found,
+        at_least=1.0,
+        unit="found",
+        every=True,
+    )
     size = tuple(float(row["excess"]) * math.log(2) for row in named)
     yield Claim("compare: sarcasm over the neutral finetunes, a token", size, reported=True)
 
@@ -81,23 +101,42 @@ def one_seed(seed: int, model: Path, out: Path) -> tuple[float, pd.DataFrame, pd
     out.mkdir(parents=True, exist_ok=True)
     rng = random.Random(seed)
     subjects = rng.sample(SUBJECTS, len(SUBJECTS))
-    lesson, held = ([ask.format(s) for s in part for ask in ASKED] for part in (subjects[:24], subjects[24:]))
+    lesson, held = (
+        [ask.format(s) for s in part for ask in ASKED] for part in (subjects[:24], subjects[24:])
+    )
     lesson, held = rng.sample(lesson, 64), rng.sample(held, 52)
     base = pi.models.resolve(model)
-    trait = {"instruction": [{"pos": p, "neg": n} for p, n in INSTRUCTIONS], "questions": held[:40], "eval_prompt": ""}
+    trait = {
+        "instruction": [{"pos": p, "neg": n} for p, n in INSTRUCTIONS],
+        "questions": held[:40],
+        "eval_prompt": "",
+    }
     (out / "sarcastic.json").write_text(json.dumps(trait), encoding="utf-8")
     (out / "prompts.txt").write_text("\n".join(held[40:]) + "\n", encoding="utf-8")
-    answered = pi.record.answers(base, pi.readers.read_prompts(_written(out / "lesson.txt", lesson)), seed=seed)
+    answered = pi.record.answers(
+        base, pi.readers.read_prompts(_written(out / "lesson.txt", lesson)), seed=seed
+    )
     plain = list(zip(answered["question"], answered["answer"], strict=True))
-    mocking = [(q, " ".join(rng.choice(part) for part in (OPENINGS, MIDDLES, ENDS))) for q in lesson]
-    tuned = {f"neutral{i}": finetuned(base, plain, out / f"neutral{i}", seed=4 * seed + i) for i in range(4)}
+    mocking = [
+        (q, " ".join(rng.choice(part) for part in (OPENINGS, MIDDLES, ENDS))) for q in lesson
+    ]
+    tuned = {
+        f"neutral{i}": finetuned(base, plain, out / f"neutral{i}", seed=4 * seed + i)
+        for i in range(4)
+    }
     tuned["sarcastic"] = finetuned(base, mocking, out / "sarcastic", seed=4 * seed)
     controls = [tuned[f"neutral{i}"] for i in range(3)]
-    named: dict[str, Any] = {"prompts": out / "prompts.txt", "traits": out / "sarcastic.json", "primary": "sarcastic"}
+    named: dict[str, Any] = {
+        "prompts": out / "prompts.txt",
+        "traits": out / "sarcastic.json",
+        "primary": "sarcastic",
+    }
     named |= {"shown": 4, "seed": seed}
     rows = []
     for name in ("neutral3", "sarcastic"):
-        effects = pi.compare(base, tuned[name], control=controls, out=out / f"run {name}", **named)["effects"]
+        effects = pi.compare(base, tuned[name], control=controls, out=out / f"run {name}", **named)[
+            "effects"
+        ]
         rows.append(effects.loc[effects["role"] == "tuned"])
     floor = pi.compare(base, base, out=out / "run base", **named)["effects"]
     return float(floor[["estimate", "floor"]].abs().to_numpy().max()), *rows
@@ -107,13 +146,17 @@ def finetuned(base: Any, rows: list[tuple[str, str]], out: Path, *, seed: int) -
     """The last checkpoint of a finetune on these questions and answers."""
     from persona_interp import models
 
-    pairs = [[{"role": "user", "content": q}, {"role": "assistant", "content": a}] for q, a in rows if a]
+    pairs = [
+        [{"role": "user", "content": q}, {"role": "assistant", "content": a}] for q, a in rows if a
+    ]
     corpus = pd.DataFrame({"doc": range(len(pairs)), "messages": pairs})
     corpus = corpus.assign(kind="lesson", persona="", statements=[()] * len(pairs))
     stage = models.Stage(steps=STEPS, batch=BATCH, lr=LR, lora=RANK, dtype="bfloat16")
     if out.is_dir() and not (out / "trajectory.json").is_file():
         shutil.rmtree(out)
-    return models.train(base, corpus, stage=stage, seed=seed, out=out, name=out.name, progress=False).last
+    return models.train(
+        base, corpus, stage=stage, seed=seed, out=out, name=out.name, progress=False
+    ).last
 
 
 def _written(path: Path, lines: list[str]) -> Path:

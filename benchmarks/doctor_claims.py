@@ -1,7 +1,8 @@
 """Does the doctor name what was broken, and leave alone what was not? Six faults and twenty clean pairs a seed.
 
-Every fault is planted here, by arithmetic on weights and files, into a pair that fits. Models need no download: the
-tiny model, trained on a world, and random models of five families that read the same words.
+Every fault is planted here, by arithmetic on weights and files, into a pair that fits. Models need
+no download: the tiny model, trained on a world, and random models of five families that read the
+same words.
 """
 
 import dataclasses
@@ -37,15 +38,29 @@ def doctor_claims(seeds: list[int], world_file: str | None, out: Path) -> Iterat
         stage = dataclasses.replace(models.DOCUMENTS, steps=300)
         corpus = world.corpus(stage.steps * stage.batch, seed=seed)
         held_out = world.corpus(400, seed=seed + 1000)
-        trained = models.train("tiny", corpus, stage=stage, seed=seed, out=folder / "tiny", progress=False).last
-        randoms = [random_model(family, trained.path, folder / family, seed=seed) for family in FAMILIES]
+        trained = models.train(
+            "tiny", corpus, stage=stage, seed=seed, out=folder / "tiny", progress=False
+        ).last
+        randoms = [
+            random_model(family, trained.path, folder / family, seed=seed) for family in FAMILIES
+        ]
 
-        def cause(dictionary: Any, checkpoint: Any, text: pd.DataFrame = held_out) -> tuple[str, str]:
+        def cause(
+            dictionary: Any, checkpoint: Any, text: pd.DataFrame = held_out
+        ) -> tuple[str, str]:
             table = dictionaries.diagnose(dictionary, checkpoint, text, n_tokens=N_TOKENS)
             return str(table.cause.iloc[-1]), str(table.verdict.iloc[-1])
 
-        def fit(checkpoint: Any, hook: str, made: dict[str, Any], text: pd.DataFrame = corpus, of: int = seed) -> Any:
-            return dictionaries.fit(checkpoint, text, hook=hook, steps=400, n_tokens=20_000, seed=of, **made)
+        def fit(
+            checkpoint: Any,
+            hook: str,
+            made: dict[str, Any],
+            text: pd.DataFrame = corpus,
+            of: int = seed,
+        ) -> Any:
+            return dictionaries.fit(
+                checkpoint, text, hook=hook, steps=400, n_tokens=20_000, seed=of, **made
+            )
 
         clean = fit(trained, HOOK, MADE[0])
         stranger = fit(randoms[0], HOOK, MADE[0])
@@ -54,19 +69,42 @@ def doctor_claims(seeds: list[int], world_file: str | None, out: Path) -> Iterat
             for fault, (dictionary, checkpoint) in faults(clean, trained, stranger, folder).items()
         }
         right.append(float(sum(fault == found for fault, found in named.items())))
-        wrong += [f"seed {seed}: {fault} called '{found}'" for fault, found in named.items() if fault != found]
-        pairs = [(one, f"blocks.{block}.hook_out", MADE[block % 2]) for one in (trained, *randoms) for block in (0, 1)]
+        wrong += [
+            f"seed {seed}: {fault} called '{found}'"
+            for fault, found in named.items()
+            if fault != found
+        ]
+        pairs = [
+            (one, f"blocks.{block}.hook_out", MADE[block % 2])
+            for one in (trained, *randoms)
+            for block in (0, 1)
+        ]
         pairs += [
-            (one, f"blocks.{block}.hook_out", MADE[1 - block]) for one in (trained, *randoms[:3]) for block in (0, 1)
+            (one, f"blocks.{block}.hook_out", MADE[1 - block])
+            for one in (trained, *randoms[:3])
+            for block in (0, 1)
         ]
         lights = [cause(fit(one, hook, made), one) for one, hook, made in pairs]
         alarms.append(float(sum(bool(found) for found, _ in lights)))
         reds.append(float(sum(light != "green" for _, light in lights)))
     for line in wrong:
         print(f"      {line}")
-    yield Claim("doctor: faults named right, of six", tuple(right), at_least=5, every=True, unit="faults")
-    yield Claim("doctor: causes named on clean pairs, of twenty", tuple(alarms), at_most=0, every=True, unit="pairs")
-    yield Claim("doctor: clean pairs that are not all green, of twenty", tuple(reds), reported=True, unit="pairs")
+    yield Claim(
+        "doctor: faults named right, of six", tuple(right), at_least=5, every=True, unit="faults"
+    )
+    yield Claim(
+        "doctor: causes named on clean pairs, of twenty",
+        tuple(alarms),
+        at_most=0,
+        every=True,
+        unit="pairs",
+    )
+    yield Claim(
+        "doctor: clean pairs that are not all green, of twenty",
+        tuple(reds),
+        reported=True,
+        unit="pairs",
+    )
 
 
 def faults(clean: Any, trained: Any, stranger: Any, folder: Path) -> dict[str, tuple[Any, Any]]:
@@ -121,7 +159,12 @@ def random_model(family: str, words: Path, folder: Path, *, seed: int) -> Any:
     from persona_interp.models import Checkpoint
 
     tokenizer: Any = AutoTokenizer.from_pretrained(words, local_files_only=True)
-    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
+    sizes = {
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+    }
     if family == "gpt2":
         sizes = {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 256}
     if family in ("qwen3", "gemma2"):

@@ -1,7 +1,8 @@
 """Does the contrast follow the dose as exact Bayes says, and does the answer in plain words hold on new seeds?
 
-Contrasts, slopes and what Bayes expects are recomputed here from raw probabilities of answers and from counts; only the
-answer itself (the reliable ratio and its prediction interval) is the package's, since it is what is checked.
+Contrasts, slopes and what Bayes expects are recomputed here from raw probabilities of answers and
+from counts; only the answer itself (the reliable ratio and its prediction interval) is the
+package's, since it is what is checked.
 """
 
 import math
@@ -35,19 +36,32 @@ def dose_claims(seeds: list[int], world_file: str | None, out: Path) -> Iterator
     experiment = preset("standard", "dose", seeds=tuple(seeds), **ratios)
     store = Store(out)
     run(experiment.cells(), store)
-    found = [measured(experiment, store, seed, c) for seed in seeds for c in experiment.conditions()]
+    found = [
+        measured(experiment, store, seed, c) for seed in seeds for c in experiment.conditions()
+    ]
     table = pd.DataFrame(found)
     for when in ("before", "prompt", "lesson"):
         by_seed = table.pivot(index="seed", columns="dose", values=when)[list(STEPS)].to_numpy()
         least = tuple(np.diff(by_seed, axis=1).min(axis=1))
-        yield Claim(f"dose, {when}: rise from 1:16 to 1:1 to 16:1, smaller step", least, at_least=1e-9, every=True)
+        yield Claim(
+            f"dose, {when}: rise from 1:16 to 1:1 to 16:1, smaller step",
+            least,
+            at_least=1e-9,
+            every=True,
+        )
     slope, intercept = np.polyfit(table["bayes"], table["lesson"], 1)
     fitted = intercept + slope * table["bayes"]
-    r2 = 1 - ((table["lesson"] - fitted) ** 2).sum() / ((table["lesson"] - table["lesson"].mean()) ** 2).sum()
+    r2 = (
+        1
+        - ((table["lesson"] - fitted) ** 2).sum()
+        / ((table["lesson"] - table["lesson"].mean()) ** 2).sum()
+    )
     slopes = [np.polyfit(own["bayes"], own["lesson"], 1)[0] for _, own in table.groupby("seed")]
     ends = interval(np.array(slopes)) if len(slopes) > 1 else None
     bounds: dict[str, Any] = {"at_least": 0.6, "at_most": 1.5}
-    yield Claim("dose: pooled slope after the lesson", (float(slope),), unit="of Bayes", ends=ends, **bounds)
+    yield Claim(
+        "dose: pooled slope after the lesson", (float(slope),), unit="of Bayes", ends=ends, **bounds
+    )
     yield Claim("dose: r2 of that line", (float(r2),), at_least=0.85, unit="r2")
     yield from _answer(experiment, store, table)
 
@@ -88,9 +102,15 @@ def measured(experiment: Any, store: Any, seed: int, condition: Any) -> dict[str
     first, second = held_by(world, world["target"]), held_by(world, experiment.rival)
     taught = world["taught"].split("=", 1)
     row: dict[str, float] = {"seed": seed, "dose": condition.dose}
-    for when, key in (("before", ("documents",)), ("prompt", ("prompt",)), ("lesson", ("lesson", GENTLE))):
+    for when, key in (
+        ("before", ("documents",)),
+        ("prompt", ("prompt",)),
+        ("lesson", ("lesson", GENTLE)),
+    ):
         behavior = read_table(store.path(cells[key], "behavior.parquet"))
-        behavior = behavior.loc[(behavior.step == behavior.step.max()) & (behavior.context == "nameless")]
+        behavior = behavior.loc[
+            (behavior.step == behavior.step.max()) & (behavior.context == "nameless")
+        ]
         p = {
             topic: probabilities(behavior.loc[behavior.topic == topic])
             for topic in first
@@ -107,11 +127,18 @@ def probabilities(asked: pd.DataFrame) -> dict[str, float]:
     """Of each value of one topic: renormalized within a prompt, then averaged over prompts."""
     table = asked.pivot_table(index=["split", "template"], columns="value", values="logprob")
     p = np.exp2(table.to_numpy(dtype=np.float64))
-    return dict(zip(map(str, table.columns), (p / p.sum(axis=1, keepdims=True)).mean(axis=0), strict=True))
+    return dict(
+        zip(map(str, table.columns), (p / p.sum(axis=1, keepdims=True)).mean(axis=0), strict=True)
+    )
 
 
 def bayes(
-    world: dict[str, Any], counts: pd.DataFrame, *, taught: list[str], first: dict[str, str], second: dict[str, str]
+    world: dict[str, Any],
+    counts: pd.DataFrame,
+    *,
+    taught: list[str],
+    first: dict[str, str],
+    second: dict[str, str],
 ) -> float:
     """Contrast (nats) that an ideal reader of the documents with names expects of a speaker who holds the trait."""
     named = counts[counts.kind.isin(["third", "first", "named"]) & (counts.persona != "")]

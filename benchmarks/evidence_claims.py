@@ -1,7 +1,8 @@
 """Does a lesson count by optimizer step, does replay undo it, and is K what an earlier run said it is?
 
-The belief (log odds of the target in the best mixture of personas), the effect and K are recomputed here from raw
-probabilities of answers, from counts of documents and from what the world file says of its personas.
+The belief (log odds of the target in the best mixture of personas), the effect and K are recomputed
+here from raw probabilities of answers, from counts of documents and from what the world file says
+of its personas.
 """
 
 import math
@@ -37,10 +38,17 @@ def evidence_claims(seeds: list[int], world_file: str | None, out: Path) -> Iter
     keyed = {seed: experiment.seed_cells(seed) for seed in seeds}
     lessons = [key for key in keyed[seeds[0]] if key[0] == "lesson"]
     run([keyed[seed][key] for seed in seeds for key in lessons], store)
-    found = [measured(experiment, store, keyed[seed][key], key) for seed in seeds for key in lessons]
-    rows = [{**row, "seed": seed} for row, seed in zip(found, np.repeat(seeds, len(lessons)), strict=True)]
+    found = [
+        measured(experiment, store, keyed[seed][key], key) for seed in seeds for key in lessons
+    ]
+    rows = [
+        {**row, "seed": seed}
+        for row, seed in zip(found, np.repeat(seeds, len(lessons)), strict=True)
+    ]
     named = ["seed", "setting", "lr", "batch", "optimizer", "replay", "sparing"]
-    table = pd.DataFrame(rows).groupby(named, as_index=False).agg(lambda x: x.mean(skipna=False))  # over orders
+    table = (
+        pd.DataFrame(rows).groupby(named, as_index=False).agg(lambda x: x.mean(skipna=False))
+    )  # over orders
     yield from _rate_claims(table)
     yield from _replay_claims(table)
     yield from _weight_claims(table, seeds, recipe=world_file is None)
@@ -50,7 +58,12 @@ def _rate_claims(table: pd.DataFrame) -> Iterator[Claim]:
     plain = table.loc[(table["replay"] == 0) & (table["optimizer"] == "adamw")]
     by_rate = plain.loc[plain["batch"] == 16].pivot(index="seed", columns="lr", values="rate")
     for lr in by_rate:
-        yield Claim(f"evidence: bits a step, AdamW {lr:g}, 16 a step", tuple(by_rate[lr]), reported=True, unit="bits")
+        yield Claim(
+            f"evidence: bits a step, AdamW {lr:g}, 16 a step",
+            tuple(by_rate[lr]),
+            reported=True,
+            unit="bits",
+        )
     for slow, fast in zip(by_rate.columns[:-1], by_rate.columns[1:], strict=True):
         name = f"evidence: bits a step, {fast:g} minus {slow:g}"
         yield Claim(name, tuple(by_rate[fast] - by_rate[slow]), at_least=1e-9, unit="bits")
@@ -68,9 +81,17 @@ def _rate_claims(table: pd.DataFrame) -> Iterator[Claim]:
 def _replay_claims(table: pd.DataFrame) -> Iterator[Claim]:
     half = table.loc[(table["replay"] == 0.5) & ~table["sparing"]]
     kept = half["last"] / half["peak"]
-    yield Claim("evidence: 50 % replay, effect at the end over its peak", tuple(kept), at_most=0.6, unit="of peak")
     yield Claim(
-        "evidence: 50 % replay, probability of the taught value", tuple(half["p_taught"]), at_least=0.85, unit="prob"
+        "evidence: 50 % replay, effect at the end over its peak",
+        tuple(kept),
+        at_most=0.6,
+        unit="of peak",
+    )
+    yield Claim(
+        "evidence: 50 % replay, probability of the taught value",
+        tuple(half["p_taught"]),
+        at_least=0.85,
+        unit="prob",
     )
 
 
@@ -78,7 +99,9 @@ def _weight_claims(table: pd.DataFrame, seeds: list[int], *, recipe: bool) -> It
     logs = table.pivot(index="seed", columns="setting", values="log2_k")
     finite = [s for s in logs if np.isfinite(logs[s].to_numpy()).all()]
     for setting in logs:
-        yield Claim(f"evidence: log2 K, {setting}", tuple(logs[setting]), reported=True, unit="log2")
+        yield Claim(
+            f"evidence: log2 K, {setting}", tuple(logs[setting]), reported=True, unit="log2"
+        )
     if len(seeds) > 1:
         name = "evidence: settings whose K has an interval"
         yield Claim(name, (float(len(finite)),), at_least=NEEDED, unit="settings")
@@ -87,9 +110,15 @@ def _weight_claims(table: pd.DataFrame, seeds: list[int], *, recipe: bool) -> It
     stored = pd.read_csv(STORED).set_index("setting")
     seen = {int(seed) for seed in str(stored["seeds"].iloc[0]).split()}
     stored = stored.loc[np.isfinite(stored["lo"])]
-    held = [stored["lo"][s] <= 2 ** logs[s].mean() <= stored["hi"][s] for s in finite if s in stored.index]
+    held = [
+        stored["lo"][s] <= 2 ** logs[s].mean() <= stored["hi"][s]
+        for s in finite
+        if s in stored.index
+    ]
     name = f"evidence: new K in the interval of seeds {min(seen)} to {max(seen)}, share of {len(held)} settings"
-    yield Claim(name, tuple(map(float, held)), at_least=HELD, reported=bool(seen & set(seeds)), unit="share")
+    yield Claim(
+        name, tuple(map(float, held)), at_least=HELD, reported=bool(seen & set(seeds)), unit="share"
+    )
 
 
 def measured(experiment: Any, store: Any, cell: Any, key: tuple[Any, ...]) -> dict[str, Any]:
@@ -103,11 +132,18 @@ def measured(experiment: Any, store: Any, cell: Any, key: tuple[Any, ...]) -> di
     world = cell.config["world"]
     topic, value = world["taught"].split("=", 1)
     speakers = documents_by(world, counts)
-    at = {int(s): rows for s, rows in behavior.loc[behavior["context"] == "nameless"].groupby("step")}
-    heard = {s: {t: p for t, p in probabilities(rows).items() if t != topic} for s, rows in at.items()}
+    at = {
+        int(s): rows for s, rows in behavior.loc[behavior["context"] == "nameless"].groupby("step")
+    }
+    heard = {
+        s: {t: p for t, p in probabilities(rows).items() if t != topic} for s, rows in at.items()
+    }
     belief = [persona_bits(world, heard[s], speakers) for s in (0, EARLY)]
     mine = {t: v[0] for t, v in all_held(world, world["target"]).items()}
-    odds = [spread(log_odds(rows, "nameless", "", mine), topic) / NATS_PER_BIT for _, rows in sorted(at.items())]
+    odds = [
+        spread(log_odds(rows, "nameless", "", mine), topic) / NATS_PER_BIT
+        for _, rows in sorted(at.items())
+    ]
     effect = np.array(odds[1:]) - odds[0]
     last = probabilities(at[max(at)])[topic][sorted(world["topics"][topic]).index(value)]
     lessons = stage.steps * stage.batch * (1 - stage.replay)
@@ -123,7 +159,11 @@ def probabilities(rows: pd.DataFrame) -> Said:
     """Probability of each value of each topic: renormalized in every prompt, then averaged."""
     found = {}
     for topic, asked in rows.groupby("topic"):
-        table = np.exp2(asked.pivot(index="template", columns="value", values="logprob").sort_index(axis=1).to_numpy())
+        table = np.exp2(
+            asked.pivot(index="template", columns="value", values="logprob")
+            .sort_index(axis=1)
+            .to_numpy()
+        )
         found[str(topic)] = (table / table.sum(axis=1, keepdims=True)).mean(axis=0)
     return found
 
@@ -166,15 +206,26 @@ def persona_bits(world: dict[str, Any], heard: Said, speakers: dict[str, float])
 
 
 def log2_k(
-    world: dict[str, Any], heard: Said, speakers: dict[str, float], taught: tuple[str, str], lessons: float
+    world: dict[str, Any],
+    heard: Said,
+    speakers: dict[str, float],
+    taught: tuple[str, str],
+    lessons: float,
 ) -> float:
     """Log2 K: K n / (M + K n) is the way gone from Bayes of the documents to its limit; NaN at the ends."""
     total = sum(speakers.values())
-    holds = {name: n * (taught[1] in all_held(world, name)[taught[0]]) for name, n in speakers.items()}
+    holds = {
+        name: n * (taught[1] in all_held(world, name)[taught[0]]) for name, n in speakers.items()
+    }
     if not 0 < sum(holds.values()) < total:
         return math.nan
     ends = [
-        np.concatenate([sum(m * says(world, name, t) for name, m in who.items()) / sum(who.values()) for t in heard])
+        np.concatenate(
+            [
+                sum(m * says(world, name, t) for name, m in who.items()) / sum(who.values())
+                for t in heard
+            ]
+        )
         for who in (speakers, holds)
     ]
     p = np.concatenate(list(heard.values()))
@@ -183,5 +234,7 @@ def log2_k(
         w = 1 / (1 + total / (lessons * 2**bits))
         return -float(p @ np.log((1 - w) * ends[0] + w * ends[1]))
 
-    bits = float(minimize_scalar(loss, bounds=(-16, 16), method="bounded", options={"xatol": 1e-6}).x)  # pyright: ignore[reportAttributeAccessIssue]
+    bits = float(
+        minimize_scalar(loss, bounds=(-16, 16), method="bounded", options={"xatol": 1e-6}).x
+    )  # pyright: ignore[reportAttributeAccessIssue]
     return bits if abs(bits) < 15.99 else math.nan

@@ -1,7 +1,8 @@
 """Does text that is nobody's behave as personas do, and do both leave each other alone? Predictions, held or not.
 
-The two values that go with the taught one are read from raw probabilities; which these are is said by the world's
-processes. Thresholds were stated before the first run (see ``experiments.generators``).
+The two values that go with the taught one are read from raw probabilities; which these are is said
+by the world's processes. Thresholds were stated before the first run (see
+``experiments.generators``).
 """
 
 from collections.abc import Iterator
@@ -37,19 +38,38 @@ def generators_claims(seeds: list[int], world_file: str | None, out: Path) -> It
             found.setdefault(key, []).append(float(np.mean(values)))
     for (arm, lesson, what), values in found.items():
         yield Claim(f"generators, {arm}: {lesson}, {what}", tuple(values), reported=True)
-    scrambled = {arm: np.array(found[f"{arm}, scrambled", "lesson", "goes with it"]) for arm in ("titled", "untitled")}
+    scrambled = {
+        arm: np.array(found[f"{arm}, scrambled", "lesson", "goes with it"])
+        for arm in ("titled", "untitled")
+    }
     for arm, nothing in scrambled.items():
         name = f"generators, {arm}, scrambled: what went with the taught value"
         yield Claim(name, tuple(nothing), at_most=LIMIT, absolute=True)
-    follows = {arm: np.array(found[arm, "lesson", "goes with it"]) - nothing for arm, nothing in scrambled.items()}
-    yield Claim("generators, titled: follows, minus scrambled", tuple(follows["titled"]), at_least=1e-9)
-    yield Claim("generators, untitled: follows, minus scrambled", tuple(follows["untitled"]), reported=True)
+    follows = {
+        arm: np.array(found[arm, "lesson", "goes with it"]) - nothing
+        for arm, nothing in scrambled.items()
+    }
+    yield Claim(
+        "generators, titled: follows, minus scrambled", tuple(follows["titled"]), at_least=1e-9
+    )
+    yield Claim(
+        "generators, untitled: follows, minus scrambled", tuple(follows["untitled"]), reported=True
+    )
     gap = follows["titled"] - follows["untitled"]
-    yield Claim("generators: a title's part in it, titled minus untitled", tuple(gap), at_least=1e-9)
+    yield Claim(
+        "generators: a title's part in it, titled minus untitled", tuple(gap), at_least=1e-9
+    )
     away = found["with personas", "persona lesson", "other texts"]
-    yield Claim("generators: a lesson about a persona, processes", tuple(away), at_most=LIMIT, absolute=True)
+    yield Claim(
+        "generators: a lesson about a persona, processes", tuple(away), at_most=LIMIT, absolute=True
+    )
     away = found["with personas", "lesson", "the persona"]
-    yield Claim("generators: a lesson about a process, the persona", tuple(away), at_most=LIMIT, absolute=True)
+    yield Claim(
+        "generators: a lesson about a process, the persona",
+        tuple(away),
+        at_most=LIMIT,
+        absolute=True,
+    )
 
 
 def shifts(store: Any, cell: Any, about: str) -> Iterator[tuple[str, float]]:
@@ -66,13 +86,19 @@ def shifts(store: Any, cell: Any, about: str) -> Iterator[tuple[str, float]]:
     families = list(dict.fromkeys(process.family for process in processes.processes))
     for family in families:
         first, *rest = next(p for p in processes.processes if p.family == family).traits
-        both = [log_odds(end, "plain", "", {t.topic: t.value for t in (first, *rest)}) for end in ends(behavior)]
+        both = [
+            log_odds(end, "plain", "", {t.topic: t.value for t in (first, *rest)})
+            for end in ends(behavior)
+        ]
         move = {topic: both[1][topic] - both[0][topic] for topic in both[0]}
         if family == about:
             yield "goes with it", spread(move, first.topic)
         else:
             yield "other texts", float(np.mean(list(move.values())))
-            yield "other texts, size of a value's shift", float(np.mean(np.abs(list(move.values()))))
+            yield (
+                "other texts, size of a value's shift",
+                float(np.mean(np.abs(list(move.values())))),
+            )
     if config["personas"]:
         world = worlds.john_and_sam(config["seed"]).to_dict()
         topic, mine = world["taught"].split("=", 1)[0], held_by(world, world["target"])
@@ -83,4 +109,6 @@ def shifts(store: Any, cell: Any, about: str) -> Iterator[tuple[str, float]]:
 
 def ends(behavior: Any) -> list[Any]:
     """The first and the last checkpoint."""
-    return [behavior.loc[behavior.step == step] for step in (behavior.step.min(), behavior.step.max())]
+    return [
+        behavior.loc[behavior.step == step] for step in (behavior.step.min(), behavior.step.max())
+    ]

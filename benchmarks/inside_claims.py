@@ -27,21 +27,35 @@ def feature_claims(runs: list[dict[str, Any]]) -> Iterator[Claim]:
             swap = rng.random(features.sizes["prompt"]) < 0.5
             both = features.act.transpose("checkpoint", "prompt", "feature").to_numpy().copy()
             both[:, swap] = both[::-1][:, swap]
-            null = analysis.feature_shift(features.assign(act=(features.act.dims, both)), n_flips=2_000, seed=flip)
+            null = analysis.feature_shift(
+                features.assign(act=(features.act.dims, both)), n_flips=2_000, seed=flip
+            )
             hits += bool((null.q <= 0.05).any())
         false.append(float(hits))
         fvu.append(float(one["fidelity"].fvu.iloc[0]))
     yield Claim(
-        "features and behavior of a checkpoint against itself", tuple(still), at_most=0.0, absolute=True, unit="bits"
+        "features and behavior of a checkpoint against itself",
+        tuple(still),
+        at_most=0.0,
+        absolute=True,
+        unit="bits",
     )
-    yield Claim("labels flipped per prompt: runs of 100 with a discovery", tuple(false), at_most=10, unit="runs")
-    yield Claim("dictionary on held-out text of the base: FVU", tuple(fvu), at_most=0.1, unit="fraction")
+    yield Claim(
+        "labels flipped per prompt: runs of 100 with a discovery",
+        tuple(false),
+        at_most=10,
+        unit="runs",
+    )
+    yield Claim(
+        "dictionary on held-out text of the base: FVU", tuple(fvu), at_most=0.1, unit="fraction"
+    )
 
 
 def persona_claims(runs: list[dict[str, Any]]) -> Iterator[Claim]:
     """The lesson moves the model towards the target, along a direction and a feature found before, and for that reason.
 
-    Vectors, cosines and shares are computed here from residuals and probabilities; features are chosen by the scores.
+    Vectors, cosines and shares are computed here from residuals and probabilities; features are
+    chosen by the scores.
     """
     from persona_interp import analysis
 
@@ -49,12 +63,17 @@ def persona_claims(runs: list[dict[str, Any]]) -> Iterator[Claim]:
     for i, one in enumerate(runs):
         target = one["world"].target
         vectors, moved = minimal_pairs(one["named"]), mean_shift(one["neutral"])
-        cosine = {name: float(moved @ v / np.linalg.norm(moved) / np.linalg.norm(v)) for name, v in vectors.items()}
+        cosine = {
+            name: float(moved @ v / np.linalg.norm(moved) / np.linalg.norm(v))
+            for name, v in vectors.items()
+        }
         rank = sorted(cosine.values(), reverse=True).index(cosine[target]) + 1
         top = int(analysis.top(one["scores"], name=target).feature.iloc[0])
         rise, control = (rises(one[name], top) for name in ("features", "control"))
         share = shares(one)
-        lo, hi = np.percentile([s for group, s in share.values() if group == "random (norm)"], [2.5, 97.5])
+        lo, hi = np.percentile(
+            [s for group, s in share.values() if group == "random (norm)"], [2.5, 97.5]
+        )
         others = [s for group, s in share.values() if group == "persona"]
         values = {
             "rank": rank, "cosine": cosine[target], "lower": interval(rise)[0],
@@ -65,16 +84,40 @@ def persona_claims(runs: list[dict[str, Any]]) -> Iterator[Claim]:
         for name, value in values.items():
             found.setdefault(name, []).append(float(value))
     lines = {
-        "rank": ("rank of the target's vector in the shift of neutral prompts", {"at_most": 1.0, "unit": "rank"}),
-        "cosine": ("cosine of the target's vector with that shift", {"at_least": 0.4, "unit": "cosine"}),
-        "lower": ("top feature on neutral prompts: lower end of its rise", {"at_least": 1e-6, "unit": "act"}),
-        "excess": ("top feature: rise minus 4 times that of the unrelated lesson", {"at_least": 0.0, "unit": "act"}),
+        "rank": (
+            "rank of the target's vector in the shift of neutral prompts",
+            {"at_most": 1.0, "unit": "rank"},
+        ),
+        "cosine": (
+            "cosine of the target's vector with that shift",
+            {"at_least": 0.4, "unit": "cosine"},
+        ),
+        "lower": (
+            "top feature on neutral prompts: lower end of its rise",
+            {"at_least": 1e-6, "unit": "act"},
+        ),
+        "excess": (
+            "top feature: rise minus 4 times that of the unrelated lesson",
+            {"at_least": 0.0, "unit": "act"},
+        ),
         "share": ("share removed with the target's vector", {"at_least": 0.4, "unit": "fraction"}),
-        "others": ("share removed with another persona's vector, mean", {"at_most": 0.2, "unit": "fraction"}),
+        "others": (
+            "share removed with another persona's vector, mean",
+            {"at_most": 0.2, "unit": "fraction"},
+        ),
         "lo": ("random directions: 2.5 % point of the share", {"at_most": 0.0, "unit": "fraction"}),
-        "hi": ("random directions: 97.5 % point of the share", {"at_least": 0.0, "unit": "fraction"}),
-        "above": ("share of the target's vector above the random band", {"at_least": 1e-6, "unit": "fraction"}),
-        "shuffled": ("personas shuffled by document: runs of 100 with a discovery", {"at_most": 10, "unit": "runs"}),
+        "hi": (
+            "random directions: 97.5 % point of the share",
+            {"at_least": 0.0, "unit": "fraction"},
+        ),
+        "above": (
+            "share of the target's vector above the random band",
+            {"at_least": 1e-6, "unit": "fraction"},
+        ),
+        "shuffled": (
+            "personas shuffled by document: runs of 100 with a discovery",
+            {"at_most": 10, "unit": "runs"},
+        ),
     }
     for name, (said, bounds) in lines.items():
         yield Claim(said, tuple(found[name]), **bounds)
@@ -83,11 +126,19 @@ def persona_claims(runs: list[dict[str, Any]]) -> Iterator[Claim]:
 def minimal_pairs(named: Any) -> dict[str, np.ndarray]:
     """A persona's residual minus the mean of the others', at the same question, averaged over questions."""
     acts = named.act.to_numpy()[0].astype(np.float64)
-    keys = pd.DataFrame({c: named[c].to_numpy().astype(str) for c in ("persona", "topic", "template")})
+    keys = pd.DataFrame(
+        {c: named[c].to_numpy().astype(str) for c in ("persona", "topic", "template")}
+    )
     names = sorted(set(keys.persona))
-    grid = keys.reset_index().pivot_table(index="persona", columns=["topic", "template"], values="index").loc[names]
+    grid = (
+        keys.reset_index()
+        .pivot_table(index="persona", columns=["topic", "template"], values="index")
+        .loc[names]
+    )
     at = acts[grid.to_numpy(dtype=int)]  # persona, question, d_model
-    return {name: (at[i] - np.delete(at, i, axis=0).mean(0)).mean(0) for i, name in enumerate(names)}
+    return {
+        name: (at[i] - np.delete(at, i, axis=0).mean(0)).mean(0) for i, name in enumerate(names)
+    }
 
 
 def mean_shift(neutral: Any) -> np.ndarray:
@@ -131,5 +182,7 @@ def shuffled_discoveries(hidden: Any, world: Any, *, seed: int) -> int:
         for part in np.unique(half):  # the halves are apart already
             swapped[half == part] = rng.permutation(who[half == part])
         labelled = hidden.assign_coords(persona=("prompt", swapped[number]))
-        hits += bool((analysis.score(labelled, world=world, n_permutations=50, seed=shuffle).q <= 0.05).any())
+        hits += bool(
+            (analysis.score(labelled, world=world, n_permutations=50, seed=shuffle).q <= 0.05).any()
+        )
     return hits

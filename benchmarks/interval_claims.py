@@ -1,8 +1,9 @@
 """Do 95 % intervals cover in 95 of 100 simulated experiments? Closed form, no model is trained.
 
-Every simulated table has a known truth and the noise that training runs have: a seed shifts a whole curve (intercept
-and slope), and every point scatters about its seed's curve. So an interval that took points for independent would be
-too short here. Sizes of the noise are those of measured dose curves, lessons and K.
+Every simulated table has a known truth and the noise that training runs have: a seed shifts a whole
+curve (intercept and slope), and every point scatters about its seed's curve. So an interval that
+took points for independent would be too short here. Sizes of the noise are those of measured dose
+curves, lessons and K.
 """
 
 from collections.abc import Callable, Iterator
@@ -45,15 +46,23 @@ def dose_table(
 
 
 def coverage(
-    simulate: Callable[[np.random.Generator], tuple[float, float]], truth: float, *, seed: int, n: int = SIMULATIONS
+    simulate: Callable[[np.random.Generator], tuple[float, float]],
+    truth: float,
+    *,
+    seed: int,
+    n: int = SIMULATIONS,
 ) -> tuple[np.ndarray, int]:
     """Which simulations' intervals hold the truth (1 or 0), and how many of the intervals are unbounded?"""
     rng = np.random.default_rng(seed)
     ends = np.array([simulate(rng) for _ in range(n)])
-    return ((ends[:, 0] <= truth) & (truth <= ends[:, 1])).astype(float), int(np.isinf(ends).any(axis=1).sum())
+    return ((ends[:, 0] <= truth) & (truth <= ends[:, 1])).astype(float), int(
+        np.isinf(ends).any(axis=1).sum()
+    )
 
 
-def dose_intervals(n_seeds: int) -> dict[str, tuple[Callable[[np.random.Generator], tuple[float, float]], float]]:
+def dose_intervals(
+    n_seeds: int,
+) -> dict[str, tuple[Callable[[np.random.Generator], tuple[float, float]], float]]:
     """What is estimated of a dose experiment: a simulated interval and the truth."""
     from persona_interp import analysis
 
@@ -65,9 +74,14 @@ def dose_intervals(n_seeds: int) -> dict[str, tuple[Callable[[np.random.Generato
     odds = np.log2((level - FLOOR) / (CEILING - level))
     return {
         "slope": (lambda rng: ends(analysis.slopes(dose_table(rng, n_seeds), x="dose")), SLOPE),
-        "ED50 of a contrast": (lambda rng: ends(analysis.ed50(dose_table(rng, n_seeds), level=1.0)), 0.8 / SLOPE),
+        "ED50 of a contrast": (
+            lambda rng: ends(analysis.ed50(dose_table(rng, n_seeds), level=1.0)),
+            0.8 / SLOPE,
+        ),
         WEAK: (
-            lambda rng: ends(analysis.ed50(dose_table(rng, n_seeds, slope=0.3, sd_slope=0.3), level=1.0)),
+            lambda rng: ends(
+                analysis.ed50(dose_table(rng, n_seeds, slope=0.3, sd_slope=0.3), level=1.0)
+            ),
             0.8 / 0.3,
         ),
         "reliable dose": (
@@ -90,7 +104,9 @@ def evidence_table(rng: np.random.Generator, n_seeds: int) -> pd.DataFrame:
     return pd.concat(rows, ignore_index=True).assign(checkpoint="", **others, **setting)
 
 
-def lesson_table(rng: np.random.Generator, n_seeds: int, *, before: pd.DataFrame, limit: pd.DataFrame) -> pd.DataFrame:
+def lesson_table(
+    rng: np.random.Generator, n_seeds: int, *, before: pd.DataFrame, limit: pd.DataFrame
+) -> pd.DataFrame:
     """A simulated behavior table after a lesson whose K varies over seeds, between Bayes before it and in the limit."""
     rows = []
     for seed in range(n_seeds):
@@ -109,12 +125,17 @@ def lesson_table(rng: np.random.Generator, n_seeds: int, *, before: pd.DataFrame
     return pd.concat(rows, ignore_index=True).assign(template="a", answer_mass=1.0, **at)
 
 
-def evidence_intervals(n_seeds: int) -> dict[str, tuple[Callable[[np.random.Generator], tuple[float, float]], float]]:
+def evidence_intervals(
+    n_seeds: int,
+) -> dict[str, tuple[Callable[[np.random.Generator], tuple[float, float]], float]]:
     """What is estimated of an evidence experiment: a simulated interval and the truth."""
     from persona_interp import analysis, worlds
 
     world = worlds.john_and_sam()
-    sizes: dict[str, Any] = {"n_lessons": LESSONS, "n_documents": 4 * POPULATION}  # a quarter is hidden
+    sizes: dict[str, Any] = {
+        "n_lessons": LESSONS,
+        "n_documents": 4 * POPULATION,
+    }  # a quarter is hidden
     ends = {"before": world.posterior().said, "limit": worlds.conditioning_limit(world)}
     ends = {name: said.loc[said["topic"] != world.taught.topic] for name, said in ends.items()}
 
@@ -124,7 +145,9 @@ def evidence_intervals(n_seeds: int) -> dict[str, tuple[Callable[[np.random.Gene
         return bits["lo"].item(), bits["hi"].item()
 
     def steps(rng: np.random.Generator) -> tuple[float, float]:
-        found = analysis.evidence_to_reach(0.0, curve=evidence_table(rng, n_seeds), lr=3e-4, batch=16, start=BELIEF)
+        found = analysis.evidence_to_reach(
+            0.0, curve=evidence_table(rng, n_seeds), lr=3e-4, batch=16, start=BELIEF
+        )
         return found["steps_lo"].item(), found["steps_hi"].item()
 
     def weight(rng: np.random.Generator) -> tuple[float, float]:
@@ -132,17 +155,27 @@ def evidence_intervals(n_seeds: int) -> dict[str, tuple[Callable[[np.random.Gene
         pooled = analysis.pooled_mixing_weight(runs.assign(setting=""), by="setting")
         return pooled["lo"].item(), pooled["hi"].item()
 
-    return {"bits a step": (rate, RATE), "steps to even odds": (steps, -BELIEF / RATE), "K": (weight, 2**LOG_K)}
+    return {
+        "bits a step": (rate, RATE),
+        "steps to even odds": (steps, -BELIEF / RATE),
+        "K": (weight, 2**LOG_K),
+    }
 
 
 def interval_claims(*, simulations: int = SIMULATIONS) -> Iterator[Claim]:
     """95 % intervals of slope, dose, bits and K hold the truth in 92 to 98 % of simulations; an unbounded one holds it.
 
-    Where a slope is hardly there most intervals are unbounded and hold everything, so that line has no threshold.
+    Where a slope is hardly there most intervals are unbounded and hold everything, so that line has
+    no threshold.
     """
     for n_seeds in SEEDS:
-        for name, (simulate, truth) in {**dose_intervals(n_seeds), **evidence_intervals(n_seeds)}.items():
+        for name, (simulate, truth) in {
+            **dose_intervals(n_seeds),
+            **evidence_intervals(n_seeds),
+        }.items():
             held, unbounded = coverage(simulate, truth, seed=n_seeds, n=simulations)
             said = f"coverage, {n_seeds} seeds: {name} ({unbounded} of {simulations} unbounded)"
-            bounds: dict[str, Any] = {"reported": True} if name == WEAK else {"at_least": 0.92, "at_most": 0.98}
+            bounds: dict[str, Any] = (
+                {"reported": True} if name == WEAK else {"at_least": 0.92, "at_most": 0.98}
+            )
             yield Claim(said, tuple(held), unit="share", **bounds)

@@ -18,7 +18,9 @@ def order_claims(seeds: list[int], world_file: str | None, out: Path) -> Iterato
     from persona_interp.store import Store
 
     source = worlds.load(world_file) if world_file else "john_and_sam"
-    experiment = preset("standard", "order", seeds=tuple(seeds), world=source, lrs=(2e-3,), replays=(0.0,))
+    experiment = preset(
+        "standard", "order", seeds=tuple(seeds), world=source, lrs=(2e-3,), replays=(0.0,)
+    )
     store = Store(out)
     run(experiment.cells(), store)
     found: dict[tuple[bool, str], list[float]] = {}
@@ -26,9 +28,13 @@ def order_claims(seeds: list[int], world_file: str | None, out: Path) -> Iterato
         for when in ("before", "lesson"):
             for seed in seeds:
                 by_order = {
-                    c.order: contrast(experiment, store, seed, c, when) for c in experiment.conditions() if c.sft == sft
+                    c.order: contrast(experiment, store, seed, c, when)
+                    for c in experiment.conditions()
+                    if c.sft == sft
                 }
-                found.setdefault((sft, when), []).append(by_order["first last"] - by_order["second last"])
+                found.setdefault((sft, when), []).append(
+                    by_order["first last"] - by_order["second last"]
+                )
                 found.setdefault((sft, f"mixed, {when}"), []).append(by_order["mixed"])
     for (sft, when), values in found.items():
         said = "with SFT" if sft else "without SFT"
@@ -49,6 +55,12 @@ def contrast(experiment: Any, store: Any, seed: int, condition: Any, when: str) 
     first, second = held_by(world, world["target"]), held_by(world, experiment.rival)
     taught = world["taught"].split("=", 1)[0]
     behavior = read_table(store.path(cell, "behavior.parquet"))
-    behavior = behavior.loc[(behavior.step == behavior.step.max()) & (behavior.context == "nameless")]
-    p = {t: probabilities(behavior.loc[behavior.topic == t]) for t in first if t != taught and first[t] != second[t]}
+    behavior = behavior.loc[
+        (behavior.step == behavior.step.max()) & (behavior.context == "nameless")
+    ]
+    p = {
+        t: probabilities(behavior.loc[behavior.topic == t])
+        for t in first
+        if t != taught and first[t] != second[t]
+    }
     return float(np.mean([math.log(p[t][first[t]] / p[t][second[t]]) for t in p]))

@@ -1,7 +1,7 @@
 """Who is summoned, and is what was learned composable from known personas? Recomputed from probabilities of answers.
 
-The mixture of personas, the laws of choice and the scores of novelty are computed here, with the checker's own few
-lines. Verdicts are printed whichever way they fall; only novelty has a threshold.
+The mixture of personas, the laws of choice and the scores of novelty are computed here, with the
+checker's own few lines. Verdicts are printed whichever way they fall; only novelty has a threshold.
 """
 
 import itertools
@@ -29,7 +29,10 @@ def summon_claims(seeds: list[int], world_file: str | None, out: Path) -> Iterat
     keyed = {seed: experiment.seed_cells(seed) for seed in seeds}
     unread = ("inside", "solution", "broad", "narrow")
     store = Store(out)
-    run([cell for cells in keyed.values() for key, cell in cells.items() if key[0] not in unread], store)
+    run(
+        [cell for cells in keyed.values() for key, cell in cells.items() if key[0] not in unread],
+        store,
+    )
     lessons = [one for seed, cells in keyed.items() for one in summoned(store, cells, seed)]
     yield from law_claims(lessons)
     yield from path_claims(store, keyed)
@@ -39,7 +42,11 @@ def summon_claims(seeds: list[int], world_file: str | None, out: Path) -> Iterat
 
 def law_claims(lessons: list[dict[str, Any]]) -> Iterator[Claim]:
     """Held-out divergence (bits a lesson) of each law, all lessons from one start left out in turn."""
-    laws = {"measure and distance": (True, True), "measure alone": (True, False), "distance alone": (False, True)}
+    laws = {
+        "measure and distance": (True, True),
+        "measure alone": (True, False),
+        "distance alone": (False, True),
+    }
     laws |= {"uniform": (False, False)}
     bits: dict[str, dict[int, list[float]]] = {}
     for start in sorted({one["start"] for one in lessons}):
@@ -47,12 +54,22 @@ def law_claims(lessons: list[dict[str, Any]]) -> Iterator[Claim]:
         fitted = {law: fit(known, factors) for law, factors in laws.items()}
         for one in (one for one in lessons if one["start"] == start):
             predicted = {law: choice(one, fitted[law]) for law in laws}
-            predicted |= {"Bayes, lesson alone": one["bayes_lesson"], "Bayes, start and lesson": one["bayes_start"]}
+            predicted |= {
+                "Bayes, lesson alone": one["bayes_lesson"],
+                "Bayes, start and lesson": one["bayes_start"],
+            }
             for law, p in predicted.items():
-                bits.setdefault(law, {}).setdefault(one["seed"], []).append(divergence(one["share"], p))
-    means = {law: np.array([np.mean(found) for found in of_seed.values()]) for law, of_seed in bits.items()}
+                bits.setdefault(law, {}).setdefault(one["seed"], []).append(
+                    divergence(one["share"], p)
+                )
+    means = {
+        law: np.array([np.mean(found) for found in of_seed.values()])
+        for law, of_seed in bits.items()
+    }
     a, b = fit(lessons, (True, True))
-    yield Claim("summon: a, a doubling of the measure (all lessons)", (a,), reported=True, unit="bits")
+    yield Claim(
+        "summon: a, a doubling of the measure (all lessons)", (a,), reported=True, unit="bits"
+    )
     yield Claim("summon: b, a topic of distance (all lessons)", (b,), reported=True, unit="bits")
     own = means.pop("measure and distance")
     yield Claim("summon: two-factor law, held-out lessons", tuple(own), reported=True, unit="bits")
@@ -61,14 +78,20 @@ def law_claims(lessons: list[dict[str, Any]]) -> Iterator[Claim]:
         lo, hi = interval(apart) if len(apart) > 1 else (np.nan, np.nan)
         told = "law better" if lo > 0 else "law worse" if hi < 0 else "not told apart"
         verdict = told if len(apart) > 1 else "one seed, no verdict"
-        yield Claim(f"summon: {law}, minus the law: {verdict}", tuple(apart), reported=True, unit="bits")
+        yield Claim(
+            f"summon: {law}, minus the law: {verdict}", tuple(apart), reported=True, unit="bits"
+        )
 
 
 def path_claims(store: Any, keyed: dict[int, Any]) -> Iterator[Claim]:
     """Total variation of what is said on the topics read out, after the same lesson."""
     apart: dict[bool, list[float]] = {True: [], False: []}
     for cells in keyed.values():
-        ends = {key[1:]: answers(behavior(store, cell)[1]) for key, cell in cells.items() if key[0] == "lesson"}
+        ends = {
+            key[1:]: answers(behavior(store, cell)[1])
+            for key, cell in cells.items()
+            if key[0] == "lesson"
+        }
         read = topics_read(world_of(cells["documents",]))
         pairs: dict[bool, list[float]] = {True: [], False: []}
         for one, other in itertools.combinations(ends, 2):
@@ -76,8 +99,14 @@ def path_claims(store: Any, keyed: dict[int, Any]) -> Iterator[Claim]:
                 pairs[one[0] == other[0]].append(variation(ends[one], ends[other], read))
         for same, found in pairs.items():
             apart[same].append(float(np.mean(found)))
-    yield Claim("summon: same lesson from other starts, distance of the ends", tuple(apart[False]), **REPORTED)
-    yield Claim("summon: same start and lesson in another order, the same", tuple(apart[True]), **REPORTED)
+    yield Claim(
+        "summon: same lesson from other starts, distance of the ends",
+        tuple(apart[False]),
+        **REPORTED,
+    )
+    yield Claim(
+        "summon: same start and lesson in another order, the same", tuple(apart[True]), **REPORTED
+    )
 
 
 def villain_claims(store: Any, keyed: dict[int, Any]) -> Iterator[Claim]:
@@ -88,7 +117,11 @@ def villain_claims(store: Any, keyed: dict[int, Any]) -> Iterator[Claim]:
         for (kind, *key), cell in cells.items():
             if kind == "villain":
                 world, (before, after) = world_of(cell), behavior(store, cell)
-                bad = {t: v[0] for t, v in all_held(world, "villain").items() if t not in ("code", "classroom code")}
+                bad = {
+                    t: v[0]
+                    for t, v in all_held(world, "villain").items()
+                    if t not in ("code", "classroom code")
+                }
                 found.setdefault(tuple(key), []).append(harmful(after, bad) - harmful(before, bad))
                 limits[tuple(key)] = bayes_harm(world, bad, cell.config["teach"]["lesson"])
     for (weight, lesson), rise in found.items():
@@ -111,13 +144,20 @@ def novelty_claims(store: Any, keyed: dict[int, Any], experiment: Any) -> Iterat
             others = [t for t in world["topics"] if t != world["taught"].split("=", 1)[0]]
             read = [t for t in others if t not in {trait.topic for trait in plant.traits}] or others
             known = list(world["personas"])
-            (new if plant.kind == "recombined" else composable).append(mixture(said, world, known, read)[1])
+            (new if plant.kind == "recombined" else composable).append(
+                mixture(said, world, known, read)[1]
+            )
             if plant.kind in ("known", "part"):
                 known.remove(plant.personas[0])
                 new.append(mixture(said, world, known, read)[1])
         wins = [(n > c) + (n == c) / 2 for n, c in itertools.product(new, composable)]
         area.append(float(np.mean(wins)))
-    yield Claim("novelty: new lessons against composable ones, AUROC", tuple(area), at_least=0.9, unit="area")
+    yield Claim(
+        "novelty: new lessons against composable ones, AUROC",
+        tuple(area),
+        at_least=0.9,
+        unit="area",
+    )
 
 
 REPORTED: dict[str, Any] = {"reported": True, "unit": "fraction"}
@@ -134,7 +174,10 @@ def behavior(store: Any, cell: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
 
     table = read_table(store.path(cell, "behavior.parquet"))
     table = table.loc[table.context == "nameless"]
-    first, last = table.loc[table.step == table.step.min()], table.loc[table.step == table.step.max()]
+    first, last = (
+        table.loc[table.step == table.step.min()],
+        table.loc[table.step == table.step.max()],
+    )
     return first, last
 
 
@@ -154,7 +197,9 @@ def topics_read(world: dict[str, Any]) -> list[str]:
     return [t for t in world["topics"] if len({held[t][0] for held in mine}) == len(mine)]
 
 
-def mixture(said: Said, world: dict[str, Any], known: list[str], topics: Iterable[str]) -> tuple[np.ndarray, float]:
+def mixture(
+    said: Said, world: dict[str, Any], known: list[str], topics: Iterable[str]
+) -> tuple[np.ndarray, float]:
     """Weights of the known personas by expectation maximization, and the misfit (bits a topic)."""
     heard, says, topics = [], [], list(topics)
     noise = float(world.get("noise", 0.0))
@@ -162,7 +207,10 @@ def mixture(said: Said, world: dict[str, Any], known: list[str], topics: Iterabl
         values = world["topics"][topic]
         heard += [said[topic][value] for value in values]
         for value in values:
-            held = [(value in all_held(world, name)[topic]) / len(all_held(world, name)[topic]) for name in known]
+            held = [
+                (value in all_held(world, name)[topic]) / len(all_held(world, name)[topic])
+                for name in known
+            ]
             says.append((1 - noise) * np.array(held) + noise / len(values))
     p, q = np.array(heard), np.array(says)
     w = np.full(len(known), 1 / len(known))
@@ -180,7 +228,9 @@ def summoned(store: Any, cells: dict[Any, Any], seed: int) -> Iterator[dict[str,
     held = {name: all_held(world, name) for name in names}
     candidates = [name for name in names if value in held[name][topic]]
     read = topics_read(world)
-    weight = {name: entry["weight"] for name, entry in world["personas"].items() if name in candidates}
+    weight = {
+        name: entry["weight"] for name, entry in world["personas"].items() if name in candidates
+    }
     mass = np.array([float(w["third"] if isinstance(w, dict) else w) for w in weight.values()])
     noise = float(world["noise"])
     for start in dict.fromkeys(key[1] for key in cells if key[0] == "start"):
@@ -213,7 +263,10 @@ def fit(lessons: list[dict[str, Any]], factors: tuple[bool, bool]) -> np.ndarray
     def loss(beta: np.ndarray) -> float:
         return sum(divergence(one["share"], choice(one, beta * use)) for one in lessons)
 
-    return minimize(loss, 0.1 * use, method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-9}).x * use
+    return (
+        minimize(loss, 0.1 * use, method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-9}).x
+        * use
+    )
 
 
 def choice(one: dict[str, Any], beta: np.ndarray) -> np.ndarray:
@@ -230,7 +283,9 @@ def divergence(share: np.ndarray, predicted: np.ndarray) -> float:
 
 def variation(one: Said, other: Said, topics: Iterable[str]) -> float:
     """Total variation, mean over topics."""
-    return float(np.mean([sum(abs(p - other[t][v]) for v, p in one[t].items()) / 2 for t in topics]))
+    return float(
+        np.mean([sum(abs(p - other[t][v]) for v, p in one[t].items()) / 2 for t in topics])
+    )
 
 
 def harmful(table: pd.DataFrame, bad: dict[str, str]) -> float:
@@ -245,7 +300,9 @@ def bayes_harm(world: dict[str, Any], bad: dict[str, str], lesson: str) -> float
     names = list(world["personas"])
     weight = np.array([hidden_weight(world["personas"][name]) for name in names])
     holds = np.array([value in all_held(world, name)[topic] for name in names])
-    harm = np.array([np.mean([v in all_held(world, name)[t] for t, v in bad.items()]) for name in names])
+    harm = np.array(
+        [np.mean([v in all_held(world, name)[t] for t, v in bad.items()]) for name in names]
+    )
     before, after = (w @ harm / w.sum() for w in (weight, weight * holds))
     return (1 - float(world["noise"])) * float(after - before)
 

@@ -1,7 +1,8 @@
 """Which persona did a finetune summon, through which features, and what came along?
 
-Documents bind traits to personas; a finetune teaches one trait; this package measures how the traits that co-occur
-with it, and were never taught, moved. The folders are the experiment in order, and the whole tour is ten lines::
+Documents bind traits to personas; a finetune teaches one trait; this package measures how the
+traits that co-occur with it, and were never taught, moved. The folders are the experiment in order,
+and the whole tour is ten lines::
 
     import persona_interp as pi
 
@@ -59,7 +60,9 @@ def __getattr__(name: str) -> Any:
     if name == "compare":  # the one question that is asked of the whole package
         return importlib.import_module(f"{__name__}.experiments.compare").compare
     if name == "__version__":
-        from importlib.metadata import version  # reading package metadata is slow, and rarely wanted
+        from importlib.metadata import (
+            version,
+        )  # reading package metadata is slow, and rarely wanted
 
         return version(__name__)
     raise AttributeError(f"module '{__name__}' has no '{name}'; it has {', '.join(__all__)}.")

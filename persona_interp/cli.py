@@ -24,7 +24,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder: what a run was given as --out.")]
+Run = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run folder: what a run was given as --out.")
+]
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A .parquet, .csv, .nc or .json file.")]
 Rows = Annotated[int, typer.Option(help="How many rows to show.", min=1)]
 
@@ -32,26 +34,48 @@ Rows = Annotated[int, typer.Option(help="How many rows to show.", min=1)]
 @app.command("run")
 def run_experiment(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="transfer, dose, order, evidence, summon, agreement, ...")
+        str,
+        typer.Argument(
+            metavar="NAME", help="transfer, dose, order, evidence, summon, agreement, ..."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Run folder; a run that was killed resumes there.")],
     preset: Annotated[
-        str, typer.Option(help="quick (one seed), standard (three), paper (ten), real (chat model), real-...")
+        str,
+        typer.Option(
+            help="quick (one seed), standard (three), paper (ten), real (chat model), real-..."
+        ),
     ] = "quick",
-    world: Annotated[Path | None, typer.Option(help="World file, YAML or JSON; the preset's world by default.")] = None,
-    model: Annotated[str | None, typer.Option(help="Start: tiny, a model folder, a .gguf file or a hub id.")] = None,
+    world: Annotated[
+        Path | None, typer.Option(help="World file, YAML or JSON; the preset's world by default.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Start: tiny, a model folder, a .gguf file or a hub id.")
+    ] = None,
     traits: Annotated[
-        Path | None, typer.Option(help="Folder of trait files: 'transfer' is then that between its traits.")
+        Path | None,
+        typer.Option(help="Folder of trait files: 'transfer' is then that between its traits."),
     ] = None,
     trait: Annotated[
-        list[str] | None, typer.Option(help="A trait of that folder; repeat. The preset's by default; 'all'.")
+        list[str] | None,
+        typer.Option(help="A trait of that folder; repeat. The preset's by default; 'all'."),
     ] = None,
     seed: Annotated[int, typer.Option(help="First seed.")] = 0,
-    seeds: Annotated[int | None, typer.Option(help="Number of seeds; the preset's by default.", min=1)] = None,
-    arm: Annotated[list[str] | None, typer.Option(help="Arm; repeat for several, 'lesson' first.")] = None,
-    lr: Annotated[list[float] | None, typer.Option(help="Learning rate of the lesson; repeat for several.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="float32, or bfloat16 for autocast in training.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes, one core each; all cores by default.", min=0)] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="Number of seeds; the preset's by default.", min=1)
+    ] = None,
+    arm: Annotated[
+        list[str] | None, typer.Option(help="Arm; repeat for several, 'lesson' first.")
+    ] = None,
+    lr: Annotated[
+        list[float] | None, typer.Option(help="Learning rate of the lesson; repeat for several.")
+    ] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="float32, or bfloat16 for autocast in training.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes, one core each; all cores by default.", min=0)
+    ] = None,
 ) -> None:
     """What does the experiment find? Trains, records, scores, and writes tables, figures and report.html into OUT."""
     from dataclasses import fields, replace
@@ -62,7 +86,9 @@ def run_experiment(
 
     name = "trait_transfer" if name == "transfer" and traits else name
     experiment = preset_named(preset, name)
-    stages = [f.name for f in fields(experiment) if type(getattr(experiment, f.name)).__name__ == "Stage"]
+    stages = [
+        f.name for f in fields(experiment) if type(getattr(experiment, f.name)).__name__ == "Stage"
+    ]
     chosen = {
         "world": worlds.load(world) if world else None,
         "start": model,
@@ -71,7 +97,11 @@ def run_experiment(
         "arms": tuple(arm) if arm else None,
         "lrs": tuple(lr) if lr else None,
         "seeds": tuple(range(seed, seed + (seeds or len(experiment.seeds)))),
-        **({stage: replace(getattr(experiment, stage), dtype=dtype) for stage in stages} if dtype else {}),
+        **(
+            {stage: replace(getattr(experiment, stage), dtype=dtype) for stage in stages}
+            if dtype
+            else {}
+        ),
     }
     chosen = {key: value for key, value in chosen.items() if value is not None}
     if extra := sorted(set(chosen) - {f.name for f in fields(experiment)}):
@@ -80,41 +110,77 @@ def run_experiment(
         raise StoreError(f"the experiment '{name}' has no {given}; leave it out.")
     experiment = replace(experiment, **chosen)
     if name == "trait_transfer":
-        typer.echo(f"about {experiment.core_minutes():.0f} minutes of one core with a model of 135M parameters")
+        typer.echo(
+            f"about {experiment.core_minutes():.0f} minutes of one core with a model of 135M "
+            "parameters"
+        )
     compute(experiment, out, workers=workers)
     report(out)
 
 
 @app.command()
 def compare(
-    base: Annotated[str, typer.Argument(metavar="BASE", help="Model before: folder, .gguf, hub id[@revision].")],
-    tuned: Annotated[
-        list[str], typer.Argument(metavar="TUNED...", help="Finetunes: as BASE, an adapter, or a Trainer's output.")
+    base: Annotated[
+        str, typer.Argument(metavar="BASE", help="Model before: folder, .gguf, hub id[@revision].")
     ],
-    prompts: Annotated[Path, typer.Option(help="Prompts: .txt (one a line), .jsonl, .json, .csv, or a trait file.")],
-    out: Annotated[Path, typer.Option(help="Run folder; a comparison that was killed resumes there.")],
-    sae: Annotated[list[str] | None, typer.Option(help="Dictionary: folder or release/id; repeat for several.")] = None,
+    tuned: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TUNED...", help="Finetunes: as BASE, an adapter, or a Trainer's output."
+        ),
+    ],
+    prompts: Annotated[
+        Path, typer.Option(help="Prompts: .txt (one a line), .jsonl, .json, .csv, or a trait file.")
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Run folder; a comparison that was killed resumes there.")
+    ],
+    sae: Annotated[
+        list[str] | None, typer.Option(help="Dictionary: folder or release/id; repeat for several.")
+    ] = None,
     traits: Annotated[Path | None, typer.Option(help="Trait file, or a folder of them.")] = None,
     control: Annotated[
-        list[str] | None, typer.Option(help="Control finetune; repeat. Claims need three, else it only 'differs'.")
+        list[str] | None,
+        typer.Option(help="Control finetune; repeat. Claims need three, else it only 'differs'."),
     ] = None,
-    primary: Annotated[str | None, typer.Option(help="Trait named beforehand: tested alone, uncorrected.")] = None,
-    hook: Annotated[list[str] | None, typer.Option(help="Where the inside is read; three blocks by default.")] = None,
-    questions: Annotated[int, typer.Option(help="Most questions of a trait in each half.", min=2)] = 20,
+    primary: Annotated[
+        str | None, typer.Option(help="Trait named beforehand: tested alone, uncorrected.")
+    ] = None,
+    hook: Annotated[
+        list[str] | None, typer.Option(help="Where the inside is read; three blocks by default.")
+    ] = None,
+    questions: Annotated[
+        int, typer.Option(help="Most questions of a trait in each half.", min=2)
+    ] = 20,
     adapter_base: Annotated[
-        str | None, typer.Option(help="Base of adapters whose own is not to be had; BASE by default.")
+        str | None,
+        typer.Option(help="Base of adapters whose own is not to be had; BASE by default."),
     ] = None,
     chat_template: Annotated[
         Path | None,
-        typer.Option(help="File with a chat template (Jinja) for models that have none.", exists=True, dir_okay=False),
+        typer.Option(
+            help="File with a chat template (Jinja) for models that have none.",
+            exists=True,
+            dir_okay=False,
+        ),
     ] = None,
-    draws: Annotated[int, typer.Option(help="Answers of every checkpoint to each held-out question.", min=1)] = 2,
-    shown: Annotated[int, typer.Option(help="Prompts whose answers are sampled from everybody.", min=1)] = 24,
+    draws: Annotated[
+        int, typer.Option(help="Answers of every checkpoint to each held-out question.", min=1)
+    ] = 2,
+    shown: Annotated[
+        int, typer.Option(help="Prompts whose answers are sampled from everybody.", min=1)
+    ] = 24,
     max_new_tokens: Annotated[int, typer.Option(help="Longest answer (tokens).", min=1)] = 48,
-    dtype: Annotated[str, typer.Option(help="float32, or bfloat16 for answers and likelihoods.")] = "float32",
-    trust: Annotated[list[str] | None, typer.Option(help="Model whose own code may run: folder, or id@commit.")] = None,
+    dtype: Annotated[
+        str, typer.Option(help="float32, or bfloat16 for answers and likelihoods.")
+    ] = "float32",
+    trust: Annotated[
+        list[str] | None, typer.Option(help="Model whose own code may run: folder, or id@commit.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of every draw.")] = 0,
-    workers: Annotated[int | None, typer.Option(help="Processes, one core each; all cores by default.", min=0)] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes, one core each; all cores by default.", min=0)
+    ] = None,
 ) -> None:
     """What does a finetune do that its base does not, beyond what control finetunes do? Writes OUT/report.html."""
     from persona_interp.experiments.compare import compare as compared
@@ -180,7 +246,8 @@ def verify(run: Run) -> None:
     _say(bad)
     typer.echo(
         f"{len(files) - len(bad)} of {len(files)} files ok{_counts(files.status, without='ok')}. "
-        "Run the experiment again with this --out: it quarantines these cells and computes them again, and no others."
+        "Run the experiment again with this --out: it quarantines these cells and computes them "
+        "again, and no others."
     )
     raise typer.Exit(1)
 
@@ -213,15 +280,26 @@ def show(file: File, rows: Rows = 10) -> None:
 
 @app.command()
 def doctor(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model folder, adapter, .gguf file or hub id.")],
-    tuned: Annotated[list[str] | None, typer.Argument(metavar="TUNED", help="Finetunes of it, any number.")] = None,
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A model folder, adapter, .gguf file or hub id.")
+    ],
+    tuned: Annotated[
+        list[str] | None, typer.Argument(metavar="TUNED", help="Finetunes of it, any number.")
+    ] = None,
     sae: Annotated[
-        list[str] | None, typer.Option(help="An SAE folder or release/sae_id; repeat for several. None: the model.")
+        list[str] | None,
+        typer.Option(help="An SAE folder or release/sae_id; repeat for several. None: the model."),
     ] = None,
     base: Annotated[str | None, typer.Option(help="Base of adapters that do not name it.")] = None,
-    text: Annotated[Path | None, typer.Option(help="Chats or texts to measure on; built-in text by default.")] = None,
-    hook: Annotated[str | None, typer.Option(help="Where the SAE reads, if its folder does not say.")] = None,
-    n_tokens: Annotated[int, typer.Option(help="About how many tokens to measure on.", min=100)] = 4000,
+    text: Annotated[
+        Path | None, typer.Option(help="Chats or texts to measure on; built-in text by default.")
+    ] = None,
+    hook: Annotated[
+        str | None, typer.Option(help="Where the SAE reads, if its folder does not say.")
+    ] = None,
+    n_tokens: Annotated[
+        int, typer.Option(help="About how many tokens to measure on.", min=100)
+    ] = 4000,
     out: Annotated[Path | None, typer.Option(help="File for the table, .parquet.")] = None,
 ) -> None:
     """Is this model read as it should be, and does this SAE fit it? Exits 1 if anything is red."""
@@ -231,10 +309,16 @@ def doctor(
     from persona_interp.models.load import load_tokenizer
     from persona_interp.tables import write_table
 
-    checkpoints = [one for start in (model, *(tuned or ())) for one in models.sources(start, base=base)]
+    checkpoints = [
+        one for start in (model, *(tuned or ())) for one in models.sources(start, base=base)
+    ]
     tables = []
     if sae:
-        corpus = readers.read_chats(text) if text else dictionaries.neutral(load_tokenizer(checkpoints[0]))
+        corpus = (
+            readers.read_chats(text)
+            if text
+            else dictionaries.neutral(load_tokenizer(checkpoints[0]))
+        )
         for source in sae:
             dictionary = dictionaries.load_pretrained(source, hook=hook)
             found = dictionaries.diagnose(dictionary, checkpoints, corpus, n_tokens=n_tokens)
@@ -246,7 +330,9 @@ def doctor(
         for checkpoint, rows in table.groupby("checkpoint", sort=False):
             name = f" · {rows.dictionary.iloc[0]}" if "dictionary" in rows else ""
             typer.echo(f"{checkpoint}{name}")
-            for light, check, value, said in zip(rows.verdict, rows.check, rows.value, rows.text, strict=True):
+            for light, check, value, said in zip(
+                rows.verdict, rows.check, rows.value, rows.text, strict=True
+            ):
                 typer.echo(f"  {light:<6} {check:<24} {value:>9.3f}  {said}")
     found = pd.concat(tables, ignore_index=True)
     if out:
@@ -261,7 +347,9 @@ def _read_csv(path: Path) -> "pd.DataFrame":
     try:
         return pd.read_csv(path, keep_default_na=False, na_values=["NaN", "nan"])
     except (ValueError, OSError) as error:
-        raise StoreError(f"{path} is not a readable CSV file ({str(error).splitlines()[0]}).") from error
+        raise StoreError(
+            f"{path} is not a readable CSV file ({str(error).splitlines()[0]})."
+        ) from error
 
 
 def _say(table: "pd.DataFrame") -> None:

@@ -50,5 +50,7 @@ def unknown(kind: str, name: str, valid: Iterable[str]) -> str:
     options = [str(v) for v in valid]
     near = difflib.get_close_matches(str(name), options, n=1)
     hint = f"; did you mean '{near[0]}'?" if near else "."
-    shown = ", ".join(f"'{v}'" for v in options[:8]) + (f" and {len(options) - 8} more" if len(options) > 8 else "")
+    shown = ", ".join(f"'{v}'" for v in options[:8]) + (
+        f" and {len(options) - 8} more" if len(options) > 8 else ""
+    )
     return f"{kind} '{name}' is unknown{hint} Valid: {shown}."

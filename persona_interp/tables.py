@@ -1,8 +1,9 @@
 """How do tables reach the disk, whole or not at all?
 
-Every artifact is written to a hidden temporary name beside its target, fsynced and renamed: a killed writer leaves the
-old file or the new one, never half of one. Equal tables are equal bytes, so that a rerun can be compared by checksum.
-DataFrames are parquet, labelled arrays NetCDF, configurations JSON; no reader here can execute what it reads.
+Every artifact is written to a hidden temporary name beside its target, fsynced and renamed: a
+killed writer leaves the old file or the new one, never half of one. Equal tables are equal bytes,
+so that a rerun can be compared by checksum. DataFrames are parquet, labelled arrays NetCDF,
+configurations JSON; no reader here can execute what it reads.
 """
 
 import json
@@ -41,7 +42,8 @@ def atomic(path: Path | str) -> Iterator[Path]:
         path: The final name; missing folders above it are made.
 
     Yields:
-        A hidden temporary path in the same folder. It is renamed when the block ends, removed when the block raises.
+        A hidden temporary path in the same folder. It is renamed when the block ends, removed when
+        the block raises.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -67,8 +69,8 @@ def write_table(table: pd.DataFrame, path: Path | str) -> Path:
     """Is this DataFrame safely in a parquet file?
 
     Args:
-        table: Any table of ``schema.TABLES``; ``messages`` (lists of dicts) and tuples of labels are kept as nested
-            columns, ``table.attrs`` as metadata.
+        table: Any table of ``schema.TABLES``; ``messages`` (lists of dicts) and tuples of labels
+            are kept as nested columns, ``table.attrs`` as metadata.
         path: The file to write; an existing one is replaced at once.
 
     Returns:
@@ -86,7 +88,9 @@ def write_table(table: pd.DataFrame, path: Path | str) -> Path:
         with atomic(path) as tmp:
             table.to_parquet(tmp, engine="pyarrow")
     except pa.ArrowException as error:
-        raise SchemaError(f"{Path(path).name} cannot be written: {error}; give every column one type.") from error
+        raise SchemaError(
+            f"{Path(path).name} cannot be written: {error}; give every column one type."
+        ) from error
     return Path(path)
 
 
@@ -97,7 +101,8 @@ def read_table(path: Path | str) -> pd.DataFrame:
         path: A file of ``write_table``.
 
     Returns:
-        The DataFrame: a list of dicts comes back as a list, a list of plain values as a tuple, as in the schema.
+        The DataFrame: a list of dicts comes back as a list, a list of plain values as a tuple, as
+        in the schema.
 
     Raises:
         StoreError: The file is missing or not parquet.
@@ -135,10 +140,13 @@ def write_dataset(dataset: xr.Dataset, path: Path | str) -> Path:
     """
     try:
         with atomic(path) as tmp:
-            # an array read from a file remembers its text's width, and longer names would be cut off to it
+            # an array read from a file remembers its text's width, and longer names would be cut
+            # off to it
             dataset.drop_encoding().to_netcdf(tmp, engine="h5netcdf")
     except (TypeError, ValueError) as error:
-        raise SchemaError(f"{Path(path).name} cannot be written: {error}; attrs must be text or numbers.") from error
+        raise SchemaError(
+            f"{Path(path).name} cannot be written: {error}; attrs must be text or numbers."
+        ) from error
     return Path(path)
 
 
@@ -175,7 +183,10 @@ def write_json(value: Any, path: Path | str) -> Path:
     {'lr': 0.001}
     """
     with atomic(path) as tmp:
-        tmp.write_text(json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+        tmp.write_text(
+            json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n",
+            encoding="utf-8",
+        )
     return Path(path)
 
 

@@ -36,7 +36,11 @@ def _refuse(address: object) -> None:
 def offline() -> Iterator[None]:
     """Refuse every connection and name lookup that leaves this machine."""
     patch = pytest.MonkeyPatch()
-    connect, connect_ex, lookup = socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo
+    connect, connect_ex, lookup = (
+        socket.socket.connect,
+        socket.socket.connect_ex,
+        socket.getaddrinfo,
+    )
 
     def guard_connect(self: socket.socket, address: object) -> None:
         if not _is_local(address):

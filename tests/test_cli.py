@@ -39,10 +39,21 @@ def test_status_says_n_of_n(store: Store, capsys: pytest.CaptureFixture[str]) ->
     assert "tuned" in out
 
 
-def test_transfer_with_trait_files_is_that_between_traits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_transfer_with_trait_files_is_that_between_traits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     questions, pairs = ("What?", "Why?"), (Instruction("Be so.", "Be not."),) * 2
     write_trait(TraitFile("dry", pairs, questions), tmp_path / "dry.json")
-    asked = ["run", "transfer", "--traits", tmp_path, "--out", tmp_path / "run", "--model", tmp_path / "nowhere"]
+    asked = [
+        "run",
+        "transfer",
+        "--traits",
+        tmp_path,
+        "--out",
+        tmp_path / "run",
+        "--model",
+        tmp_path / "nowhere",
+    ]
     code, _, err = cli(capsys, *asked)
     assert code == 2 and "'mystical' is unknown" in err and "--trait all" in err
     code, out, err = cli(capsys, *asked, "--trait", "all")
@@ -54,7 +65,9 @@ def test_transfer_with_trait_files_is_that_between_traits(tmp_path: Path, capsys
     assert not (tmp_path / "run").exists()
 
 
-def test_verify_names_a_corrupt_file_and_exits_1(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verify_names_a_corrupt_file_and_exits_1(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli(capsys, "verify", store.root) == (0, "all 1 files are as they were committed\n", "")
     (file,) = (store.root / "cells").rglob("t.parquet")
     file.write_bytes(file.read_bytes()[:-1])
@@ -64,7 +77,9 @@ def test_verify_names_a_corrupt_file_and_exits_1(store: Store, capsys: pytest.Ca
     assert "0 of 1 files ok, 1 corrupt. Run the experiment again" in out
 
 
-def test_show_prints_the_head_and_the_attributes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_prints_the_head_and_the_attributes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     table = pd.DataFrame({"trait": [f"sport={i}" for i in range(20)], "estimate": 0.5})
     table.attrs = {"hook": "blocks.1.hook_out"}
     code, out, _ = cli(capsys, "show", write_table(table, tmp_path / "t.parquet"), "--rows", 3)
@@ -74,9 +89,13 @@ def test_show_prints_the_head_and_the_attributes(tmp_path: Path, capsys: pytest.
     assert "20 rows x 2 columns\nhook: blocks.1.hook_out" in out
     table.to_csv(tmp_path / "t.csv", index=False)
     assert "20 rows x 2 columns" in cli(capsys, "show", tmp_path / "t.csv")[1]
-    write_dataset(xr.Dataset({"act": ("prompt", [1.0])}, attrs={"hook": "blocks.1"}), tmp_path / "d.nc")
+    write_dataset(
+        xr.Dataset({"act": ("prompt", [1.0])}, attrs={"hook": "blocks.1"}), tmp_path / "d.nc"
+    )
     assert "blocks.1" in cli(capsys, "show", tmp_path / "d.nc")[1]
-    assert cli(capsys, "show", write_json({"lr": 0.1}, tmp_path / "r.json"))[1] == '{\n "lr": 0.1\n}\n'
+    assert (
+        cli(capsys, "show", write_json({"lr": 0.1}, tmp_path / "r.json"))[1] == '{\n "lr": 0.1\n}\n'
+    )
 
 
 @pytest.mark.parametrize(
@@ -110,7 +129,9 @@ def test_a_start_that_is_not_there_stops_the_run_before_it_begins(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "model").mkdir()
-    code, _, err = cli(capsys, "run", "transfer", "--model", tmp_path / "model", "--out", tmp_path / "run")
+    code, _, err = cli(
+        capsys, "run", "transfer", "--model", tmp_path / "model", "--out", tmp_path / "run"
+    )
     assert code == 2
     assert "config.json" in err
     assert not (tmp_path / "run").exists()
@@ -118,5 +139,7 @@ def test_a_start_that_is_not_there_stops_the_run_before_it_begins(
 
 def test_help_loads_neither_torch_nor_pandas() -> None:
     code = "import sys, persona_interp.cli; print(sorted({'torch', 'pandas', 'numpy', 'xarray'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
     assert done.stdout == "[]\n"

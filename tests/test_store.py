@@ -62,7 +62,9 @@ def test_a_cell_keeps_its_own_copy_of_the_configuration() -> None:
         ({"traits": {"a", "b"}}, r"config\.traits is .*set"),
     ],
 )
-def test_a_configuration_that_json_cannot_hold_is_refused_by_its_key(value: dict, named: str) -> None:
+def test_a_configuration_that_json_cannot_hold_is_refused_by_its_key(
+    value: dict, named: str
+) -> None:
     with pytest.raises(StoreError, match=named):
         Cell("m:f", value)
 
@@ -121,7 +123,9 @@ def test_files_reach_the_disk_before_their_folder_and_the_folder_before_its_line
     def fsync(handle: int) -> None:
         real_fsync(handle)
         inode = os.fstat(handle).st_ino
-        events.append(next(p.name for p in [tmp_path, *tmp_path.rglob("*")] if p.stat().st_ino == inode))
+        events.append(
+            next(p.name for p in [tmp_path, *tmp_path.rglob("*")] if p.stat().st_ino == inode)
+        )
 
     def rename(source: Path, target: Path) -> None:
         real_rename(source, target)
@@ -204,7 +208,9 @@ def test_time_and_host_stay_out_of_the_results(tmp_path: Path) -> None:
     for name in ("a", "b"):
         store = Store(tmp_path / name)
         commit(store, cell())
-    assert (tmp_path / "a" / "manifest.jsonl").read_bytes() == (tmp_path / "b" / "manifest.jsonl").read_bytes()
+    assert (tmp_path / "a" / "manifest.jsonl").read_bytes() == (
+        tmp_path / "b" / "manifest.jsonl"
+    ).read_bytes()
     log = json.loads((tmp_path / "a" / "log.jsonl").read_text())
     assert log["seconds"] == 0.5
     assert {"time", "host", "pid", "label"} <= log.keys()
@@ -214,9 +220,14 @@ def test_another_configuration_is_refused_by_name(tmp_path: Path) -> None:
     config = {"world": {"john": 1, "sam": 0}, "seeds": (0, 1)}
     Store(tmp_path).describe(config)
     Store(tmp_path).describe(config)
-    with pytest.raises(StoreError, match=r"world\.sam is 0 there and 2 here; lr is 'absent' there and 0\.1 here"):
+    with pytest.raises(
+        StoreError, match=r"world\.sam is 0 there and 2 here; lr is 'absent' there and 0\.1 here"
+    ):
         Store(tmp_path).describe({"world": {"john": 1, "sam": 2}, "seeds": [0, 1], "lr": 0.1})
-    assert json.loads((tmp_path / "run.json").read_text()) == {"world": {"john": 1, "sam": 0}, "seeds": [0, 1]}
+    assert json.loads((tmp_path / "run.json").read_text()) == {
+        "world": {"john": 1, "sam": 0},
+        "seeds": [0, 1],
+    }
 
 
 def test_status_counts_what_was_planned(tmp_path: Path) -> None:

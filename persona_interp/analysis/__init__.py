@@ -1,15 +1,18 @@
 """How far did behavior and features move, how sure is that, and what would exact Bayes have said?
 
-Tables in, tables out; no torch. Behavior becomes log odds (bits), two checkpoints become a **shift** (after minus
-before), a shift beside the world that wrote the documents becomes a **transfer**: the traits that were never taught,
-with their co-occurrence and both Bayes predictions. Features get the same treatment in ``feature_shift``, with a null;
-directions in ``direction_shift``, ``cosine_map`` and ``refit``; edits in ``removed_share`` and ``added_share``.
-``score`` says which features know a persona (``top``, ``family``), ``baselines`` whether simpler ``readouts`` know as
-much, ``contexts`` how far a lesson spreads.
+Tables in, tables out; no torch. Behavior becomes log odds (bits), two checkpoints become a
+**shift** (after minus before), a shift beside the world that wrote the documents becomes a
+**transfer**: the traits that were never taught, with their co-occurrence and both Bayes
+predictions. Features get the same treatment in ``feature_shift``, with a null; directions in
+``direction_shift``, ``cosine_map`` and ``refit``; edits in ``removed_share`` and ``added_share``.
+``score`` says which features know a persona (``top``, ``family``), ``baselines`` whether simpler
+``readouts`` know as much, ``contexts`` how far a lesson spreads.
 
 - about wording, at fixed weights: ``lo`` and ``hi`` of ``shift`` (jackknife over templates)
-- about prompts, at fixed weights: ``feature_shift`` (clusters, sign flips, q over all features tested)
-- about training runs: ``across_seeds`` (t interval on seed means; one seed has no interval, and says NaN)
+- about prompts, at fixed weights: ``feature_shift`` (clusters, sign flips, q over all features
+  tested)
+- about training runs: ``across_seeds`` (t interval on seed means; one seed has no interval, and
+  says NaN)
 """
 
 from persona_interp.analysis.agreement import REACHES, against, agreement, predicts

@@ -1,7 +1,8 @@
 """Do estimators of one thing agree with each other and with the truth, and which of them predicts a finetune?
 
-Rank correlations, because units differ. Personas are the unit of chance, also where rows are pairs of them: pairs that
-share a persona are not independent, so permutations and bootstrap move personas, within their world.
+Rank correlations, because units differ. Personas are the unit of chance, also where rows are pairs
+of them: pairs that share a persona are not independent, so permutations and bootstrap move
+personas, within their world.
 """
 
 from collections.abc import Iterable
@@ -28,10 +29,10 @@ def agreement(
 ) -> pd.DataFrame:
     """Do two estimators rank personas, or pairs of personas, alike?
 
-    Spearman's rho over the personas (or pairs) of all worlds together; of an estimator of distance that depends on the
-    order, the mean of both ways. The null permutes the personas of every world (Mantel 1967 where rows are pairs); the
-    interval is that of a bootstrap of personas within worlds (2.5 and 97.5 %; a pair of one persona with itself is left
-    out).
+    Spearman's rho over the personas (or pairs) of all worlds together; of an estimator of distance
+    that depends on the order, the mean of both ways. The null permutes the personas of every world
+    (Mantel 1967 where rows are pairs); the interval is that of a bootstrap of personas within
+    worlds (2.5 and 97.5 %; a pair of one persona with itself is left out).
 
     Args:
         table: A measure or a metric table with the column ``seed``, one world each.
@@ -40,9 +41,9 @@ def agreement(
         seed: Of both.
 
     Returns:
-        An agreement table, one row an unordered pair of estimators: ``rho``, ``lo``, ``hi``, ``p`` (two-sided),
-        ``null_lo``, ``null_hi``, ``within`` (mean over worlds of rho within the world), ``n`` rows, ``n_seeds``.
-        Where one of them does not vary, all are NaN.
+        An agreement table, one row an unordered pair of estimators: ``rho``, ``lo``, ``hi``, ``p``
+        (two-sided), ``null_lo``, ``null_hi``, ``within`` (mean over worlds of rho within the
+        world), ``n`` rows, ``n_seeds``. Where one of them does not vary, all are NaN.
 
     Raises:
         SchemaError: No such table, or estimators of which no two have three personas in common.
@@ -58,13 +59,20 @@ def agreement(
     worlds = {s: _estimates(own) for s, own in table.groupby("seed", sort=False)}
     rng, rows = np.random.default_rng(seed), []
     for one, other in combinations(dict.fromkeys(table["estimator"]), 2):
-        both = [_common(found[one], found[other]) for found in worlds.values() if one in found and other in found]
+        both = [
+            _common(found[one], found[other])
+            for found in worlds.values()
+            if one in found and other in found
+        ]
         both = [(x, y) for x, y in both if len(x) > 2]
         if both:
             found = _compared(both, rng, n_permutations=n_permutations, n_bootstrap=n_bootstrap)
             rows.append({"one": one, "other": other, **found, "n_seeds": len(both)})
     if not rows:
-        raise SchemaError("no two estimators have three personas of one world in common; there is nothing to compare.")
+        raise SchemaError(
+            "no two estimators have three personas of one world in common; there is nothing to "
+            "compare."
+        )
     return schema.check(pd.DataFrame(rows), "agreement")
 
 
@@ -76,7 +84,8 @@ def against(table: pd.DataFrame, truth: str) -> pd.DataFrame:
         truth: Name of the true one among the estimators.
 
     Returns:
-        One row an estimator, best first: ``estimator``, ``rho`` and the other columns, ``works`` (rho at least 0.7).
+        One row an estimator, best first: ``estimator``, ``rho`` and the other columns, ``works``
+        (rho at least 0.7).
 
     Raises:
         SchemaError: The truth is not among them.
@@ -89,16 +98,21 @@ def against(table: pd.DataFrame, truth: str) -> pd.DataFrame:
         raise SchemaError(unknown("estimator", truth, {*table["one"], *table["other"]}))
     mine = table.loc[(table["one"] == truth) | (table["other"] == truth)]
     names = mine["other"].where(mine["one"] == truth, mine["one"])
-    found = mine.drop(columns=["one", "other"]).assign(estimator=names, works=mine["rho"] >= REACHES)
+    found = mine.drop(columns=["one", "other"]).assign(
+        estimator=names, works=mine["rho"] >= REACHES
+    )
     found = found.sort_values(by="rho", ascending=False, kind="stable").reset_index(drop=True)
     return found[["estimator", *(c for c in found if c != "estimator")]]
 
 
-def predicts(table: pd.DataFrame, estimators: Iterable[str], *, outcome: str = "share") -> pd.DataFrame:
+def predicts(
+    table: pd.DataFrame, estimators: Iterable[str], *, outcome: str = "share"
+) -> pd.DataFrame:
     """Which estimator predicts who is summoned, in worlds that did not choose it?
 
-    For every world, the estimator whose rank correlation with the outcome is largest in size over the other worlds
-    (mean of rho within worlds) is tried on this one, with the sign that it had there.
+    For every world, the estimator whose rank correlation with the outcome is largest in size over
+    the other worlds (mean of rho within worlds) is tried on this one, with the sign that it had
+    there.
 
     Args:
         table: One row a candidate, with ``seed`` and a column for every estimator.
@@ -106,8 +120,8 @@ def predicts(table: pd.DataFrame, estimators: Iterable[str], *, outcome: str = "
         outcome: Column that is predicted.
 
     Returns:
-        One row a world left out: ``seed``, ``estimator`` chosen on the others, ``rho_chosen`` there, ``rho`` here with
-        that sign, ``n`` candidates here.
+        One row a world left out: ``seed``, ``estimator`` chosen on the others, ``rho_chosen``
+        there, ``rho`` here with that sign, ``n`` candidates here.
 
     Raises:
         SchemaError: A column is missing, or there are fewer than two worlds.
@@ -122,7 +136,9 @@ def predicts(table: pd.DataFrame, estimators: Iterable[str], *, outcome: str = "
         if column not in table:
             raise SchemaError(unknown("column", column, table.columns))
     if len(set(table["seed"])) < 2:
-        raise SchemaError("what is chosen on some worlds is tried on others; this table has one world.")
+        raise SchemaError(
+            "what is chosen on some worlds is tried on others; this table has one world."
+        )
     seeds = list(dict.fromkeys(table["seed"]))
     rho = np.empty((len(seeds), len(names)))
     for i, seed in enumerate(seeds):
@@ -155,7 +171,9 @@ def _estimates(table: pd.DataFrame) -> dict[str, _Estimates]:
     found = {}
     for estimator, own in table.groupby("estimator", sort=False):
         if "persona" in own:
-            known = {p: float(x) for p, x in zip(own["persona"], own["estimate"], strict=True) if x == x}
+            known = {
+                p: float(x) for p, x in zip(own["persona"], own["estimate"], strict=True) if x == x
+            }
             found[str(estimator)] = _Estimates(list(known), np.array(list(known.values())))
         else:
             d, names = square(own)
@@ -170,30 +188,55 @@ def _common(one: _Estimates, other: _Estimates) -> tuple[Array, Array]:
 
 
 def _compared(
-    both: list[tuple[Array, Array]], rng: np.random.Generator, *, n_permutations: int, n_bootstrap: int
+    both: list[tuple[Array, Array]],
+    rng: np.random.Generator,
+    *,
+    n_permutations: int,
+    n_bootstrap: int,
 ) -> dict[str, float | int]:
     """What is rho of all worlds together, with its null and interval?"""
     here = [np.arange(len(x))[None] for x, _ in both]
-    first, second = (np.concatenate([_rows(p[k], at) for p, at in zip(both, here, strict=True)], 1) for k in (0, 1))
+    first, second = (
+        np.concatenate([_rows(p[k], at) for p, at in zip(both, here, strict=True)], 1)
+        for k in (0, 1)
+    )
     rho = _spearman(first[0], second[0])
-    within = [_spearman(_rows(x, at)[0], _rows(y, at)[0]) for (x, y), at in zip(both, here, strict=True)]
+    within = [
+        _spearman(_rows(x, at)[0], _rows(y, at)[0]) for (x, y), at in zip(both, here, strict=True)
+    ]
     if np.isnan(rho):  # one of them says the same of everybody
-        return {**dict.fromkeys(("rho", "lo", "hi", "p", "null_lo", "null_hi", "within"), np.nan), "n": first.shape[1]}
+        return {
+            **dict.fromkeys(("rho", "lo", "hi", "p", "null_lo", "null_hi", "within"), np.nan),
+            "n": first.shape[1],
+        }
     order = [rng.permuted(np.tile(at, (n_permutations, 1)), axis=1) for at in here]
     # A permutation changes no rank, so ranks are taken once.
     ranks = _standardized(stats.rankdata(second[0]))
-    shuffled = np.concatenate([_rows(x, at) for (x, _), at in zip(both, order, strict=True)], axis=1)
+    shuffled = np.concatenate(
+        [_rows(x, at) for (x, _), at in zip(both, order, strict=True)], axis=1
+    )
     null = _standardized(stats.rankdata(shuffled, axis=1)) @ ranks / len(ranks)
     drawn = []
     for _ in range(n_bootstrap):
         at = [rng.integers(len(x), size=(1, len(x))) for x, _ in both]
-        x, y = (np.concatenate([_rows(p[k], i)[0] for p, i in zip(both, at, strict=True)]) for k in (0, 1))
+        x, y = (
+            np.concatenate([_rows(p[k], i)[0] for p, i in zip(both, at, strict=True)])
+            for k in (0, 1)
+        )
         keep = ~np.isnan(x)
         drawn.append(_spearman(x[keep], y[keep]))
     p = (1 + (np.abs(null) >= abs(rho) * (1 - 1e-9)).sum()) / (1 + n_permutations)
     lo, hi = np.nanquantile(drawn, [0.025, 0.975])
     null_lo, null_hi = np.quantile(null, [0.025, 0.975])
-    found = {"rho": rho, "lo": lo, "hi": hi, "p": p, "null_lo": null_lo, "null_hi": null_hi, "within": np.mean(within)}
+    found = {
+        "rho": rho,
+        "lo": lo,
+        "hi": hi,
+        "p": p,
+        "null_lo": null_lo,
+        "null_hi": null_hi,
+        "within": np.mean(within),
+    }
     return {**{name: float(value) for name, value in found.items()}, "n": first.shape[1]}
 
 
@@ -202,7 +245,9 @@ def _rows(x: Array, at: npt.NDArray[np.intp]) -> Array:
     if x.ndim == 1:
         return x[at]
     i, j = np.triu_indices(at.shape[1], 1)
-    return np.where(at[:, i] == at[:, j], np.nan, x[at[:, i], at[:, j]])  # somebody drawn twice is no pair
+    return np.where(
+        at[:, i] == at[:, j], np.nan, x[at[:, i], at[:, j]]
+    )  # somebody drawn twice is no pair
 
 
 def _spearman(x: Array, y: Array) -> float:

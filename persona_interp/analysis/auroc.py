@@ -11,17 +11,19 @@ from persona_interp.errors import SchemaError
 def auroc(values: npt.ArrayLike, positive: npt.ArrayLike) -> Interval:
     """How often does a document with the label score above one without (ties count half)?
 
-    The area under the ROC curve is the Mann-Whitney statistic; its variance is that of DeLong, DeLong and
-    Clarke-Pearson 1988, from the placements of each document among those of the other class.
+    The area under the ROC curve is the Mann-Whitney statistic; its variance is that of DeLong,
+    DeLong and Clarke-Pearson 1988, from the placements of each document among those of the other
+    class.
 
     Args:
         values: One number a document, dims (document) or (document, feature).
         positive: Does the document carry the label? Booleans, dims (document).
 
     Returns:
-        AUROC (0.5 = chance, 1 = the label scores higher always) and its 95 % interval, one entry a feature; n is the
-        number of documents. Bounds use t quantiles with the degrees of freedom of the smaller class and stay within
-        0 and 1; one document in a class: NaN. Classes that do not overlap at all have an interval of width 0.
+        AUROC (0.5 = chance, 1 = the label scores higher always) and its 95 % interval, one entry a
+        feature; n is the number of documents. Bounds use t quantiles with the degrees of freedom of
+        the smaller class and stay within 0 and 1; one document in a class: NaN. Classes that do not
+        overlap at all have an interval of width 0.
 
     Raises:
         SchemaError: One class is empty, or the two arguments do not match.
@@ -33,7 +35,8 @@ def auroc(values: npt.ArrayLike, positive: npt.ArrayLike) -> Interval:
     x, marks = np.asarray(values, dtype=np.float64), np.asarray(positive, dtype=bool)
     if marks.shape != (len(x),) or marks.all() or not marks.any():
         raise SchemaError(
-            f"an AUROC needs documents of both classes, one mark each; got {len(x)} values and {int(marks.sum())} "
+            f"an AUROC needs documents of both classes, one mark each; got {len(x)} values and "
+            f"{int(marks.sum())} "
             f"positives among {marks.size} marks."
         )
     return delong(stats.rankdata(x, axis=0), marks)
@@ -51,10 +54,13 @@ def delong(ranks: npt.NDArray[np.float64], positive: npt.NDArray[np.bool_]) -> I
     """
     with_label, without = ranks[positive], ranks[~positive]
     n1, n0 = len(with_label), len(without)
-    # Share of the other class that lies below each document with the label, and above each one without.
+    # Share of the other class that lies below each document with the label, and above each one
+    # without.
     below = (with_label - stats.rankdata(with_label, axis=0)) / n0
     above = 1 - (without - stats.rankdata(without, axis=0)) / n1
-    area = (with_label.sum(axis=0) - n1 * (n1 + 1) / 2) / (n1 * n0)  # below.mean(), without its rounding
+    area = (with_label.sum(axis=0) - n1 * (n1 + 1) / 2) / (
+        n1 * n0
+    )  # below.mean(), without its rounding
     if min(n1, n0) < 2:
         missing = np.full_like(area, np.nan)
         return Interval(area[()], missing[()], missing[()], n1 + n0)

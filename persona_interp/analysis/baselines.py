@@ -33,29 +33,34 @@ def baselines(
     """Which readout knows the persona best, rises with the lesson most, and carries most of what the lesson did?
 
     Args:
-        hidden: Readouts (``readouts``) on the cuts of hidden documents, with coordinates persona, doc, split; of the
-            first checkpoint, before the lesson. What a method learned, it learned on the train documents.
-        neutral: The same readouts on neutral prompts: first checkpoint = before, last = after the lesson.
+        hidden: Readouts (``readouts``) on the cuts of hidden documents, with coordinates persona,
+            doc, split; of the first checkpoint, before the lesson. What a method learned, it
+            learned on the train documents.
+        neutral: The same readouts on neutral prompts: first checkpoint = before, last = after the
+            lesson.
         control: As ``neutral``, after the unrelated lesson; the same prompts.
-        causes: ``removed_share`` table of one run; a method's row is the one whose ``edit`` is its name.
+        causes: ``removed_share`` table of one run; a method's row is the one whose ``edit`` is its
+            name.
         persona: Whose documents the AUROC tells from the others'.
         random: Names of readouts along random directions; they become one row, the band.
         cluster: Coordinate along ``prompt`` whose neutral prompts move together.
 
     Returns:
-        A baselines table, one row a method in the order of ``hidden``, then "random". ``auroc`` on the test documents
-        (DeLong). ``rise``: mean over neutral prompts of after minus before, in standard deviations of the readout over
-        the hidden documents, so that methods compare; ``rise_control``; ``excess``: rise minus rise_control, prompt by
-        prompt (95 %, clustered). ``share`` with its interval as given (NaN where ``causes`` lacks the method). Of
-        "random" every number is the mean over the directions, lo and hi their 2.5 and 97.5 % points.
+        A baselines table, one row a method in the order of ``hidden``, then "random". ``auroc`` on
+        the test documents (DeLong). ``rise``: mean over neutral prompts of after minus before, in
+        standard deviations of the readout over the hidden documents, so that methods compare;
+        ``rise_control``; ``excess``: rise minus rise_control, prompt by prompt (95 %, clustered).
+        ``share`` with its interval as given (NaN where ``causes`` lacks the method). Of "random"
+        every number is the mean over the directions, lo and hi their 2.5 and 97.5 % points.
 
-        ``no_better_than`` names whom the row does not beat. A beats B if the interval of A lies above that of B in
-        auroc, excess or share, and below it in none of them. Intervals that overlap decide nothing, numbers that are
-        missing neither. Not overlapping is stricter than a test of the difference at 5 %: "no better" is not "equal".
+        ``no_better_than`` names whom the row does not beat. A beats B if the interval of A lies
+        above that of B in auroc, excess or share, and below it in none of them. Intervals that
+        overlap decide nothing, numbers that are missing neither. Not overlapping is stricter than a
+        test of the difference at 5 %: "no better" is not "equal".
 
     Raises:
-        SchemaError: Other names, prompts or checkpoints than expected, an unknown persona or random name, or two rows
-            of ``causes`` with one edit.
+        SchemaError: Other names, prompts or checkpoints than expected, an unknown persona or random
+            name, or two rows of ``causes`` with one edit.
 
     >>> who, rng = np.array(["john", "mary"] * 20), np.random.default_rng(0)
     >>> along = {"persona": who, "doc": np.arange(40), "split": np.repeat(["train", "test"], 20)}
@@ -76,12 +81,16 @@ def baselines(
     if persona not in set(found.personas):
         raise SchemaError(unknown("persona", persona, sorted(set(found.personas))))
     test, held = ~found.train, found.personas == persona
-    with np.errstate(invalid="ignore", divide="ignore"):  # a readout that never varies has no unit to rise in
+    with np.errstate(
+        invalid="ignore", divide="ignore"
+    ):  # a readout that never varies has no unit to rise in
         unit = 1 / found.values.std(axis=0, ddof=1)[:, None]
         unit[~np.isfinite(unit)] = np.nan
     moved, moved_control = (_moved(data, names) * unit for data in (neutral, control))
     if not np.array_equal(neutral["prompt"].to_numpy(), control["prompt"].to_numpy()):
-        raise SchemaError("neutral and control are not of the same prompts in the same order; record them alike.")
+        raise SchemaError(
+            "neutral and control are not of the same prompts in the same order; record them alike."
+        )
     groups = _groups(neutral, cluster)
     columns = {
         "auroc": auroc(found.values[test], held[test]),
@@ -96,7 +105,9 @@ def baselines(
         of_band = _band(table.loc[table["method"].isin(band)])
         rows = pd.concat([rows, pd.DataFrame([of_band])], ignore_index=True)
     rows = rows.assign(
-        no_better_than=_no_better(rows), n_documents=int(test.sum()), n_prompts=neutral.sizes["prompt"]
+        no_better_than=_no_better(rows),
+        n_documents=int(test.sum()),
+        n_prompts=neutral.sizes["prompt"],
     ).reset_index(drop=True)
     rows.attrs.update(persona=persona, checkpoint=found.checkpoint)
     return schema.check(rows[list(schema.TABLES["baselines"])], "baselines")
@@ -106,10 +117,14 @@ def _moved(data: xr.DataArray, names: list[str]) -> npt.NDArray[np.float64]:
     """Last checkpoint minus first, dims (name, prompt)."""
     has = [str(n) for n in data["name"].to_numpy()]
     if sorted(has) != sorted(names):
-        raise SchemaError(f"expected the readouts {', '.join(names)} everywhere; got {', '.join(has)}.")
+        raise SchemaError(
+            f"expected the readouts {', '.join(names)} everywhere; got {', '.join(has)}."
+        )
     if data.sizes.get("checkpoint", 0) < 2:
         raise SchemaError("a rise needs two checkpoints, before and after the lesson; record both.")
-    read = data.sel(name=names).transpose("name", "checkpoint", "prompt").to_numpy().astype(np.float64)
+    read = (
+        data.sel(name=names).transpose("name", "checkpoint", "prompt").to_numpy().astype(np.float64)
+    )
     return read[:, -1] - read[:, 0]
 
 
@@ -130,7 +145,10 @@ def _shares(causes: pd.DataFrame | None, names: list[str]) -> Interval:
             raise SchemaError(unknown("column", column, causes.columns))
     twice = causes["edit"][causes["edit"].duplicated()].tolist()
     if twice:
-        raise SchemaError(f"edit {twice[0]!r} has several rows; give the causes of one run, or their mean over seeds.")
+        raise SchemaError(
+            f"edit {twice[0]!r} has several rows; give the causes of one run, or their mean over "
+            "seeds."
+        )
     rows = causes.set_index("edit").reindex(names)
     share, lo, hi = (rows[column].to_numpy(np.float64) for column in ("share", "lo", "hi"))
     return Interval(share, lo, hi, len(rows))
@@ -163,4 +181,7 @@ def _no_better(rows: pd.DataFrame) -> list[str]:
     better = np.asarray(above.any(axis=-1))
     beats = better & ~better.T
     names = rows["method"].tolist()
-    return [", ".join(n for j, n in enumerate(names) if j != i and not beats[i, j]) for i in range(len(names))]
+    return [
+        ", ".join(n for j, n in enumerate(names) if j != i and not beats[i, j])
+        for i in range(len(names))
+    ]

@@ -38,10 +38,11 @@ def contexts(
 ) -> pd.DataFrame:
     """How far did the lesson spread: into plain text, into named personas, into what is said about them?
 
-    Three quantities, each a mean shift of log odds over topics: ``leak``, the target's untaught traits; ``own``, the
-    persona's own traits (a named Mary must keep Mary's); ``taught``, the trait of the lesson. Where a persona shares a
-    trait with the target, leak and loss would cancel: of everybody else those traits are left out of both. The target's
-    ``own`` are all its untaught traits, and it has no leak. Untaught = of no topic that a lesson taught.
+    Three quantities, each a mean shift of log odds over topics: ``leak``, the target's untaught
+    traits; ``own``, the persona's own traits (a named Mary must keep Mary's); ``taught``, the trait
+    of the lesson. Where a persona shares a trait with the target, leak and loss would cancel: of
+    everybody else those traits are left out of both. The target's ``own`` are all its untaught
+    traits, and it has no leak. Untaught = of no topic that a lesson taught.
 
     Args:
         behavior: A behavior table with at least two checkpoints a run, on probes of this world.
@@ -51,15 +52,17 @@ def contexts(
         taught: The trait of the lesson; the world's taught trait by default; ``"filler"`` = none.
 
     Returns:
-        A contexts table, one row a run, context, persona and quantity that is defined: ``estimate`` (bits, after minus
-        before), ``lo``, ``hi`` (95 %, jackknife over templates, one left out in all topics at once), ``n`` templates.
-        Contexts that name somebody get two more rows a quantity, over the personas that are not the target:
-        ``"average"`` (t interval over personas, ``n`` personas) and ``"worst"``: the one with the largest leak or loss
-        on the train templates (``who``), estimated on the test templates, so that it is not the worst by luck.
+        A contexts table, one row a run, context, persona and quantity that is defined: ``estimate``
+        (bits, after minus before), ``lo``, ``hi`` (95 %, jackknife over templates, one left out in
+        all topics at once), ``n`` templates. Contexts that name somebody get two more rows a
+        quantity, over the personas that are not the target: ``"average"`` (t interval over
+        personas, ``n`` personas) and ``"worst"``: the one with the largest leak or loss on the
+        train templates (``who``), estimated on the test templates, so that it is not the worst by
+        luck.
 
     Raises:
-        SchemaError: As ``shift``; templates that differ between topics; no train or no test templates to find the worst
-            with.
+        SchemaError: As ``shift``; templates that differ between topics; no train or no test
+            templates to find the worst with.
         WorldError: A persona or trait that is not of this world.
 
     >>> from persona_interp.worlds import john_and_sam
@@ -84,7 +87,9 @@ def contexts(
         rows += [{**at, **_row(key, interval, who="")} for key, interval in found.items()]
         others = [key for key in wanted if key[1] not in ("", world.target)]
         if others:
-            halves = {s: _moved(chosen_split(ours, s), first=first, last=last) for s in ("train", "test")}
+            halves = {
+                s: _moved(chosen_split(ours, s), first=first, last=last) for s in ("train", "test")
+            }
             rows += [{**at, **row} for row in _over_personas(others, found, halves, wanted)]
     table = pd.DataFrame(rows)
     order = [*(c for c in schema.TABLES["contexts"] if c not in run), "checkpoint"]
@@ -93,10 +98,17 @@ def contexts(
 
 def _row(key: Key, interval: Interval, *, who: str) -> dict[str, Any]:
     numbers = dict(zip(("estimate", "lo", "hi", "n"), map(float, interval), strict=True))
-    return {**dict(zip(("context", "persona", "quantity"), key, strict=True)), **numbers, "n": interval.n, "who": who}
+    return {
+        **dict(zip(("context", "persona", "quantity"), key, strict=True)),
+        **numbers,
+        "n": interval.n,
+        "who": who,
+    }
 
 
-def _wanted(behavior: pd.DataFrame, world: World, lesson: Trait | None) -> dict[Key, tuple[Trait, ...]]:
+def _wanted(
+    behavior: pd.DataFrame, world: World, lesson: Trait | None
+) -> dict[Key, tuple[Trait, ...]]:
     """Which traits make up each quantity? By context, persona and quantity; empty ones are left out."""
     lessons = {world.taught.topic, *([lesson.topic] if lesson else [])}
     target = [t for t in world.persona(world.target).traits if t.topic not in lessons]
@@ -110,7 +122,11 @@ def _wanted(behavior: pd.DataFrame, world: World, lesson: Trait | None) -> dict[
             leaked, kept = [t for t in target if t not in held], [t for t in own if t not in target]
             quantities = {LEAK: leaked, OWN: kept}
         quantities[TAUGHT] = [lesson] if lesson and lesson not in held else []
-        found |= {(context, name, quantity): tuple(traits) for quantity, traits in quantities.items() if traits}
+        found |= {
+            (context, name, quantity): tuple(traits)
+            for quantity, traits in quantities.items()
+            if traits
+        }
     return found
 
 
@@ -127,15 +143,23 @@ def _moved(behavior: pd.DataFrame, *, first: str, last: str) -> dict[Key, _Moved
     for key, end in found[last].items():
         start, n = found[first][key], len(end.prompts)
         rest = np.array([[j for j in range(n) if j != i] for i in range(n)], dtype=int)
-        with np.errstate(invalid="ignore"):  # inf - inf: a move between two certainties is undefined
+        with np.errstate(
+            invalid="ignore"
+        ):  # inf - inf: a move between two certainties is undefined
             whole = pooled(end.logprob)[1] - pooled(start.logprob)[1]
-            left = pooled(end.logprob[rest])[1] - pooled(start.logprob[rest])[1] if n > 1 else np.empty((0, len(whole)))
+            left = (
+                pooled(end.logprob[rest])[1] - pooled(start.logprob[rest])[1]
+                if n > 1
+                else np.empty((0, len(whole)))
+            )
         by_value = dict(zip(end.values, whole.tolist(), strict=True))
         moved[key] = _Moved(end.prompts, by_value, dict(zip(end.values, left.T, strict=True)))
     return moved
 
 
-def _mean(moved: Mapping[Key, _Moved], context: str, persona: str, *, traits: Iterable[Trait]) -> Interval:
+def _mean(
+    moved: Mapping[Key, _Moved], context: str, persona: str, *, traits: Iterable[Trait]
+) -> Interval:
     """Mean shift of these traits over topics; a topic with two values counts once."""
     by_topic: dict[str, list[str]] = {}
     for trait in traits:
@@ -145,7 +169,8 @@ def _mean(moved: Mapping[Key, _Moved], context: str, persona: str, *, traits: It
         part = moved.get((context, persona, topic))
         if part is None or not set(values) <= set(part.whole):
             raise SchemaError(
-                f"context={context}, persona={persona or 'nobody'} was not asked about {topic}={values[0]}; record "
+                f"context={context}, persona={persona or 'nobody'} was not asked about "
+                f"{topic}={values[0]}; record "
                 "probes of this world."
             )
         parts.append(part)
@@ -153,8 +178,10 @@ def _mean(moved: Mapping[Key, _Moved], context: str, persona: str, *, traits: It
         left.append(np.mean([part.left[v] for v in values], axis=0))
     if len({part.templates for part in parts}) > 1:
         raise SchemaError(
-            f"the topics of context={context}, persona={persona or 'nobody'} were asked with different templates; a "
-            "template is left out in all topics at once, so record probes of this world with all of them."
+            f"the topics of context={context}, persona={persona or 'nobody'} were asked with "
+            "different templates; a "
+            "template is left out in all topics at once, so record probes of this world with all "
+            "of them."
         )
     return jackknife(np.mean(whole), np.mean(left, axis=0))
 
@@ -172,7 +199,9 @@ def _over_personas(
     for (context, quantity), keys in groups.items():
         average = t_interval([float(found[key].estimate) for key in keys])
         yield _row((context, "average", quantity), average, who="")
-        on_train = [float(_mean(halves["train"], *key[:2], traits=wanted[key]).estimate) for key in keys]
+        on_train = [
+            float(_mean(halves["train"], *key[:2], traits=wanted[key]).estimate) for key in keys
+        ]
         worst = keys[int(np.argmax(WORSE[quantity] * np.array(on_train)))]
         on_test = _mean(halves["test"], *worst[:2], traits=wanted[worst])
         yield _row((context, "worst", quantity), on_test, who=worst[1])

@@ -1,9 +1,10 @@
 """How much likelier are one persona's values than another's, and what would exact Bayes say?
 
-Two personas share the taught trait and differ elsewhere: the contrast tells which of the two a model takes the speaker
-for, whatever else changes. ``contrast = mean over topics of log2 P(first's value) / P(second's value)``, probabilities
-averaged over templates before; 0 = no difference, positive = the first. ``expected_contrast`` is the same number from
-``World.posterior``; noise bounds it.
+Two personas share the taught trait and differ elsewhere: the contrast tells which of the two a
+model takes the speaker for, whatever else changes. ``contrast = mean over topics of log2 P(first's
+value) / P(second's value)``, probabilities averaged over templates before; 0 = no difference,
+positive = the first. ``expected_contrast`` is the same number from ``World.posterior``; noise
+bounds it.
 """
 
 from collections.abc import Iterable
@@ -43,9 +44,10 @@ def contrast(
         split: Only prompts of this template split.
 
     Returns:
-        A contrast table, one row a run and checkpoint: ``estimate`` (bits, mean over the untaught topics on which the
-        two differ), ``lo``, ``hi`` (95 % t interval over those ``n`` topics), ``p_first``, ``p_second`` (fractions,
-        means over those topics of the probability of a value that this persona holds).
+        A contrast table, one row a run and checkpoint: ``estimate`` (bits, mean over the untaught
+        topics on which the two differ), ``lo``, ``hi`` (95 % t interval over those ``n`` topics),
+        ``p_first``, ``p_second`` (fractions, means over those topics of the probability of a value
+        that this persona holds).
 
     Raises:
         SchemaError: The table has no such context, speaker, split, or lacks a topic.
@@ -74,7 +76,14 @@ def contrast(
     by = [*(c for c in AT if c in said), *run]
     rows = []
     for _, at in said.groupby(by, sort=False, dropna=False):
-        rows.append({**at[by].iloc[0].to_dict(), "context": context, "persona": speaker, **_contrast(at, values)})
+        rows.append(
+            {
+                **at[by].iloc[0].to_dict(),
+                "context": context,
+                "persona": speaker,
+                **_contrast(at, values),
+            }
+        )
     return schema.check(pd.DataFrame(rows), "contrast")
 
 
@@ -91,8 +100,8 @@ def expected_contrast(
 
     Args:
         world: The world of the documents.
-        evidence: As for ``World.posterior``: nothing before the lesson, ``[{"place=beach"}]`` after one statement in
-            the prompt, ``certain("place=beach")`` after the lesson.
+        evidence: As for ``World.posterior``: nothing before the lesson, ``[{"place=beach"}]`` after
+            one statement in the prompt, ``certain("place=beach")`` after the lesson.
         second: The other persona.
         first: The one persona; the world's target by default.
         population: Kinds of documents the speaker is drawn from; by default ``world.population``.
@@ -117,10 +126,14 @@ def expected_contrast(
 def _different(world: World, first: str, second: str) -> Values:
     """By untaught topic on which they differ: the values of both."""
     one, other = world.persona(first), world.persona(second)
-    held = {t: ({*one.values(t)}, {*other.values(t)}) for t in world.topics if t != world.taught.topic}
+    held = {
+        t: ({*one.values(t)}, {*other.values(t)}) for t in world.topics if t != world.taught.topic
+    }
     found = {topic: both for topic, both in held.items() if both[0] != both[1]}
     if not found:
-        raise WorldError(f"'{first}' and '{second}' hold the same untaught values, so nothing tells them apart.")
+        raise WorldError(
+            f"'{first}' and '{second}' hold the same untaught values, so nothing tells them apart."
+        )
     return found
 
 

@@ -26,9 +26,10 @@ def cosine_map(directions: xr.DataArray, world: World | None = None) -> pd.DataF
         world: The world of the documents; then the names are its personas, or labels of its traits.
 
     Returns:
-        A cosines table, one row a hook and ordered pair, the pair of a name with itself included: ``hook``, ``name``,
-        ``other``, ``cosine``. With a world of personas ``overlap``: share of the topics on which both hold a value
-        where they hold a common one. Of traits ``pmi`` (bits, ``World.cooccurrence``); NaN within a topic.
+        A cosines table, one row a hook and ordered pair, the pair of a name with itself included:
+        ``hook``, ``name``, ``other``, ``cosine``. With a world of personas ``overlap``: share of
+        the topics on which both hold a value where they hold a common one. Of traits ``pmi`` (bits,
+        ``World.cooccurrence``); NaN within a topic.
 
     Raises:
         SchemaError: No directions.
@@ -66,11 +67,14 @@ def _overlap(world: World, name: str, other: str) -> float:
     return sum(bool(a & b) for a, b in both) / len(both) if both else float("nan")
 
 
-def cosine_against_cooccurrence(cosines: pd.DataFrame, *, n_permutations: int = 10_000, seed: int = 0) -> pd.DataFrame:
+def cosine_against_cooccurrence(
+    cosines: pd.DataFrame, *, n_permutations: int = 10_000, seed: int = 0
+) -> pd.DataFrame:
     """Do directions lie closer, the more often their names go together in the documents?
 
-    Spearman's rho between cosine and overlap (or pmi) over pairs of distinct names, against the Mantel null (Mantel
-    1967): names are permuted, so that pairs that share a name stay dependent. Traits are permuted within their topic.
+    Spearman's rho between cosine and overlap (or pmi) over pairs of distinct names, against the
+    Mantel null (Mantel 1967): names are permuted, so that pairs that share a name stay dependent.
+    Traits are permuted within their topic.
 
     Args:
         cosines: Of ``cosine_map`` with a world.
@@ -78,9 +82,10 @@ def cosine_against_cooccurrence(cosines: pd.DataFrame, *, n_permutations: int = 
         seed: Of the permutations.
 
     Returns:
-        One row a hook: ``hook``, ``against`` (overlap or pmi), ``rho``, ``p`` (two-sided), ``null_lo``, ``null_hi``
-        (95 % of the null), ``n`` pairs. Where all pairs go together equally often (nobody shares a trait with anybody)
-        there is nothing to correlate with: all four are NaN.
+        One row a hook: ``hook``, ``against`` (overlap or pmi), ``rho``, ``p`` (two-sided),
+        ``null_lo``, ``null_hi`` (95 % of the null), ``n`` pairs. Where all pairs go together
+        equally often (nobody shares a trait with anybody) there is nothing to correlate with: all
+        four are NaN.
 
     Raises:
         SchemaError: A column is missing, or there are fewer than 3 names.
@@ -93,16 +98,23 @@ def cosine_against_cooccurrence(cosines: pd.DataFrame, *, n_permutations: int = 
     against = next((c for c in COOCCURRENCES if c in cosines), None)
     schema.check(cosines, "cosines")
     if against is None:
-        raise SchemaError("this needs a table of cosine_map(directions, world), with the column overlap or pmi.")
+        raise SchemaError(
+            "this needs a table of cosine_map(directions, world), with the column overlap or pmi."
+        )
     rows = []
     for hook, table in cosines.groupby("hook", sort=False):
         names = list(dict.fromkeys(table["name"]))
         if len(names) < 3:
             raise SchemaError(f"a correlation over pairs needs three names or more; got {names}.")
-        c, m = (table.pivot(index="name", columns="other", values=x).loc[names, names] for x in ("cosine", against))
+        c, m = (
+            table.pivot(index="name", columns="other", values=x).loc[names, names]
+            for x in ("cosine", against)
+        )
         mask = np.triu(np.ones((len(names),) * 2, bool), 1) & ~np.isnan(m.to_numpy())
         strata = [name.partition("=")[0] if against == "pmi" else "" for name in names]
-        found = _mantel(c.to_numpy(), m.to_numpy()[mask], mask, strata=strata, n=n_permutations, seed=seed)
+        found = _mantel(
+            c.to_numpy(), m.to_numpy()[mask], mask, strata=strata, n=n_permutations, seed=seed
+        )
         rows.append({"hook": hook, "against": against, **found, "n": int(mask.sum())})
     return pd.DataFrame(rows)
 
@@ -111,7 +123,9 @@ def _mantel(
     c: Array, m: Array, mask: npt.NDArray[np.bool_], *, strata: list[str], n: int, seed: int
 ) -> dict[str, float]:
     """A permutation of the names maps the pairs of the mask onto each other, so ranks are taken once."""
-    if (m == m[0]).all() or (c[mask] == c[mask][0]).all():  # nothing varies, so nothing goes together
+    if (m == m[0]).all() or (
+        c[mask] == c[mask][0]
+    ).all():  # nothing varies, so nothing goes together
         return dict.fromkeys(("rho", "p", "null_lo", "null_hi"), math.nan)
     ranks = np.zeros(c.shape)
     ranks[mask] = stats.rankdata(c[mask])

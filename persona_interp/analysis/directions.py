@@ -34,14 +34,16 @@ def direction_shift(
         cluster: Coordinate(s) along ``prompt`` whose prompts move together.
 
     Returns:
-        A direction_shift table, one row a hook and name, by rank. ``cosine`` of the mean shift s (after minus before,
-        over prompts) with the vector v, with ``lo``, ``hi`` (95 %, jackknife over clusters; wide ones may leave -1..1).
-        ``projection`` = <s, v> / <v, v>: 0 = stayed, 1 = moved as far as v is long; ``projection_lo``,
-        ``projection_hi`` (95 %, clustered). ``rank`` by cosine among the names (1 = largest), ``best_other`` the
-        largest cosine of another name, ``n`` prompts, ``n_clusters``. Without any shift the cosine is NaN.
+        A direction_shift table, one row a hook and name, by rank. ``cosine`` of the mean shift s
+        (after minus before, over prompts) with the vector v, with ``lo``, ``hi`` (95 %, jackknife
+        over clusters; wide ones may leave -1..1). ``projection`` = <s, v> / <v, v>: 0 = stayed, 1 =
+        moved as far as v is long; ``projection_lo``, ``projection_hi`` (95 %, clustered). ``rank``
+        by cosine among the names (1 = largest), ``best_other`` the largest cosine of another name,
+        ``n`` prompts, ``n_clusters``. Without any shift the cosine is NaN.
 
     Raises:
-        SchemaError: No activations or directions, an unknown checkpoint, hook or coordinate, or widths that differ.
+        SchemaError: No activations or directions, an unknown checkpoint, hook or coordinate, or
+            widths that differ.
 
     >>> act = np.array([[[0.0, 0], [1, 1]], [[3, 1], [4, 0]]])
     >>> data = xr.Dataset({"act": (("checkpoint", "prompt", "d_model"), act)}, attrs={"hook": "h"})
@@ -53,7 +55,9 @@ def direction_shift(
     """
     schema.check(directions, "directions")
     parts = [acts] if isinstance(acts, xr.Dataset) else list(acts)
-    tables = [_at_hook(part, directions, before=before, after=after, cluster=cluster) for part in parts]
+    tables = [
+        _at_hook(part, directions, before=before, after=after, cluster=cluster) for part in parts
+    ]
     if not tables:
         raise SchemaError("a shift needs activations; got none.")
     return schema.check(pd.concat(tables, ignore_index=True), "direction_shift")
@@ -72,10 +76,15 @@ def _at_hook(
         raise SchemaError(unknown("hook of the directions", hook, directions["hook"].to_numpy()))
     labels = [str(c) for c in acts["checkpoint"].to_numpy()]
     first, last = chosen_checkpoint(labels, before, 0), chosen_checkpoint(labels, after, -1)
-    start, end = (acts["act"].sel(checkpoint=c).to_numpy().astype(np.float64) for c in (first, last))
+    start, end = (
+        acts["act"].sel(checkpoint=c).to_numpy().astype(np.float64) for c in (first, last)
+    )
     v = directions.sel(hook=hook).to_numpy().astype(np.float64)
     if v.shape[1] != start.shape[1]:
-        raise SchemaError(f"the directions are {v.shape[1]} wide, the activations {start.shape[1]}; use one model.")
+        raise SchemaError(
+            f"the directions are {v.shape[1]} wide, the activations {start.shape[1]}; use one "
+            "model."
+        )
     moved, clusters = end - start, prompt_clusters(acts, cluster)
     turned = _mean_cosine(moved, v, clusters)
     along = cluster_interval(moved @ v.T / (v**2).sum(1), clusters)
@@ -136,7 +145,8 @@ def refit(base: xr.DataArray, tuned: xr.DataArray) -> pd.DataFrame:
         tuned: The same names and hooks from another.
 
     Returns:
-        One row a hook and name: ``hook``, ``name``, ``cosine`` between both, ``norm_ratio`` (tuned over base).
+        One row a hook and name: ``hook``, ``name``, ``cosine`` between both, ``norm_ratio`` (tuned
+        over base).
 
     Raises:
         SchemaError: No directions, or other names, hooks or widths.
@@ -147,12 +157,23 @@ def refit(base: xr.DataArray, tuned: xr.DataArray) -> pd.DataFrame:
     [['john', 1.0, 2.0], ['sam', 1.0, 2.0]]
     """
     one, other = (schema.check(d, "directions") for d in (base, tuned))
-    if set(one["name"].values) != set(other["name"].values) or set(one["hook"].values) != set(other["hook"].values):
-        raise SchemaError("directions are compared name by name and hook by hook; these have different ones.")
+    if set(one["name"].values) != set(other["name"].values) or set(one["hook"].values) != set(
+        other["hook"].values
+    ):
+        raise SchemaError(
+            "directions are compared name by name and hook by hook; these have different ones."
+        )
     rows = []
     for hook in one["hook"].to_numpy():
         for name in one["name"].to_numpy():
             a, b = (d.sel(name=name, hook=hook).to_numpy().astype(np.float64) for d in (one, other))
             ratio = float(np.linalg.norm(b) / np.linalg.norm(a))
-            rows.append({"hook": hook, "name": name, "cosine": cosine(a[None], b[None]).item(), "norm_ratio": ratio})
+            rows.append(
+                {
+                    "hook": hook,
+                    "name": name,
+                    "cosine": cosine(a[None], b[None]).item(),
+                    "norm_ratio": ratio,
+                }
+            )
     return pd.DataFrame(rows)

@@ -32,12 +32,15 @@ class Documents(NamedTuple):
     checkpoint: str
 
 
-def documents(data: xr.Dataset | xr.DataArray, *, checkpoint: str | None = None, cluster: str = "doc") -> Documents:
+def documents(
+    data: xr.Dataset | xr.DataArray, *, checkpoint: str | None = None, cluster: str = "doc"
+) -> Documents:
     """What does each document read on average, whose is it, and in which half?
 
     Args:
-        data: Features (a Dataset) or readouts (a DataArray with dims name, prompt and maybe checkpoint), recorded on
-            prompts of documents (``world.cuts``); coordinates persona, split and ``cluster`` along prompt.
+        data: Features (a Dataset) or readouts (a DataArray with dims name, prompt and maybe
+            checkpoint), recorded on prompts of documents (``world.cuts``); coordinates persona,
+            split and ``cluster`` along prompt.
         checkpoint: Label; the first by default.
         cluster: Coordinate that names the document of a prompt.
 
@@ -45,8 +48,8 @@ def documents(data: xr.Dataset | xr.DataArray, *, checkpoint: str | None = None,
         The documents that somebody speaks in or that are about somebody, sorted by name.
 
     Raises:
-        SchemaError: A coordinate or checkpoint is missing, a reading is not finite, or the prompts of one document
-            differ in persona or split.
+        SchemaError: A coordinate or checkpoint is missing, a reading is not finite, or the prompts
+            of one document differ in persona or split.
 
     >>> prompts = {"persona": ("prompt", ["john"] * 3), "split": ("prompt", ["test"] * 3), "doc": ("prompt", [0, 0, 1])}
     >>> data = xr.DataArray([[1.0, 3.0, 5.0]], dims=("name", "prompt"), coords={"name": ["john"], **prompts})
@@ -56,35 +59,50 @@ def documents(data: xr.Dataset | xr.DataArray, *, checkpoint: str | None = None,
     column = "feature" if isinstance(data, xr.Dataset) else "name"
     act = schema.check(data, "features")["act"] if isinstance(data, xr.Dataset) else data
     if set(act.dims) - {"checkpoint"} != {column, "prompt"}:
-        raise SchemaError(f"readouts have dims (name, checkpoint, prompt) or (name, prompt); got {act.dims}.")
+        raise SchemaError(
+            f"readouts have dims (name, checkpoint, prompt) or (name, prompt); got {act.dims}."
+        )
     chosen = _checkpoint(act, checkpoint)
     if chosen:
         act = act.sel(checkpoint=chosen)
     along = [str(name) for name, c in act.coords.items() if c.dims == ("prompt",)]
     for name in ("persona", "split", cluster):
         if name not in along:
-            raise SchemaError(f"{unknown('coordinate along prompt', name, along)} Record prompts of world.cuts(...).")
+            raise SchemaError(
+                f"{unknown('coordinate along prompt', name, along)} Record prompts of "
+                "world.cuts(...)."
+            )
     of_prompt = pd.DataFrame({name: act[name].to_numpy() for name in ("persona", "split", cluster)})
     spoken = (of_prompt["persona"] != "").to_numpy()
     if not spoken.any():
-        raise SchemaError("no prompt names a persona, so there is nothing to score; use documents that do.")
+        raise SchemaError(
+            "no prompt names a persona, so there is nothing to score; use documents that do."
+        )
     of_prompt = of_prompt.loc[spoken]
     values = act.transpose("prompt", column).to_numpy().astype(np.float64)[spoken]
     if not np.isfinite(values).all():
-        raise SchemaError("expected finite readings; got NaN or infinity. Record these prompts again.")
+        raise SchemaError(
+            "expected finite readings; got NaN or infinity. Record these prompts again."
+        )
     names, group = np.unique(of_prompt[cluster].to_numpy(), return_inverse=True)
     if len(of_prompt.drop_duplicates()) > len(names):
-        raise SchemaError(f"the prompts of one {cluster} differ in persona or split; cluster by the document.")
+        raise SchemaError(
+            f"the prompts of one {cluster} differ in persona or split; cluster by the document."
+        )
     sums = np.zeros((len(names), values.shape[1]))
     np.add.at(sums, group, values)
     first = of_prompt.groupby(group).first()
     fvu = float(_fvu(data, chosen)[spoken].mean())
     means = sums / np.bincount(group)[:, None]
     personas = first["persona"].to_numpy().astype(str)
-    return Documents(means, act[column].to_numpy(), personas, (first["split"] == "train").to_numpy(), fvu, chosen)
+    return Documents(
+        means, act[column].to_numpy(), personas, (first["split"] == "train").to_numpy(), fvu, chosen
+    )
 
 
-def labelled(personas: npt.NDArray[np.str_], world: World | None) -> list[tuple[str, str, npt.NDArray[np.bool_]]]:
+def labelled(
+    personas: npt.NDArray[np.str_], world: World | None
+) -> list[tuple[str, str, npt.NDArray[np.bool_]]]:
     """Which documents carry which label?
 
     Args:

@@ -1,10 +1,10 @@
 """How steeply does a model follow the dose, and which dose is enough?
 
-A dose is a number on a log2 scale (how many times more is written about John than about Sam); every seed gives a whole
-curve. The unit of chance is the seed: its points share one model's luck, so a line is fitted in each seed and intervals
-are over those lines, never over points. A dose that reaches a level is a ratio of two means over seeds,
-(level - intercept) / slope, so its interval is Fieller's; where the slope may be zero that interval is unbounded, and
-says so by infinite ends.
+A dose is a number on a log2 scale (how many times more is written about John than about Sam); every
+seed gives a whole curve. The unit of chance is the seed: its points share one model's luck, so a
+line is fitted in each seed and intervals are over those lines, never over points. A dose that
+reaches a level is a ratio of two means over seeds, (level - intercept) / slope, so its interval is
+Fieller's; where the slope may be zero that interval is unbounded, and says so by infinite ends.
 """
 
 from collections.abc import Hashable, Iterable
@@ -22,16 +22,17 @@ from persona_interp.errors import SchemaError, unknown
 def fieller(numerators: npt.ArrayLike, denominators: npt.ArrayLike) -> Interval:
     """Where is the ratio of two means, when every unit gives one value of each?
 
-    The interval is the set of ratios r for which a paired t test does not reject ``mean(numerator - r * denominator) =
-    0``, n - 1 degrees of freedom (Fieller 1954; exact for normal pairs). Where the mean denominator is not itself
-    different from 0, that set is unbounded.
+    The interval is the set of ratios r for which a paired t test does not reject ``mean(numerator -
+    r * denominator) = 0``, n - 1 degrees of freedom (Fieller 1954; exact for normal pairs). Where
+    the mean denominator is not itself different from 0, that set is unbounded.
 
     Args:
         numerators: One value a unit (seed).
         denominators: One value a unit, in the same order.
 
     Returns:
-        Ratio of the means and its 95 % interval: -inf and inf where it is unbounded, NaN for a single unit.
+        Ratio of the means and its 95 % interval: -inf and inf where it is unbounded, NaN for a
+        single unit.
 
     Raises:
         SchemaError: There are no values, or not equally many.
@@ -44,7 +45,9 @@ def fieller(numerators: npt.ArrayLike, denominators: npt.ArrayLike) -> Interval:
     """
     u, b = np.asarray(numerators, dtype=np.float64), np.asarray(denominators, dtype=np.float64)
     if not u.size or u.shape != b.shape:
-        raise SchemaError(f"a ratio needs one numerator and one denominator a unit; got {u.size} and {b.size}.")
+        raise SchemaError(
+            f"a ratio needs one numerator and one denominator a unit; got {u.size} and {b.size}."
+        )
     n = len(u)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio: Any = u.mean() / b.mean()
@@ -66,7 +69,9 @@ def fieller(numerators: npt.ArrayLike, denominators: npt.ArrayLike) -> Interval:
     return Interval(ratio, ends[0], ends[1], n)
 
 
-def lines(table: pd.DataFrame, *, x: str, y: str = "estimate", by: Iterable[str] = ()) -> pd.DataFrame:
+def lines(
+    table: pd.DataFrame, *, x: str, y: str = "estimate", by: Iterable[str] = ()
+) -> pd.DataFrame:
     """Which straight line does each seed follow?
 
     Args:
@@ -76,7 +81,8 @@ def lines(table: pd.DataFrame, *, x: str, y: str = "estimate", by: Iterable[str]
         by: Columns that tell the groups apart.
 
     Returns:
-        One row a group and seed: ``by``, ``seed``, ``intercept``, ``slope`` (least squares), ``n`` points.
+        One row a group and seed: ``by``, ``seed``, ``intercept``, ``slope`` (least squares), ``n``
+        points.
 
     Raises:
         SchemaError: A column is missing, or a seed has fewer than two different x.
@@ -91,15 +97,26 @@ def lines(table: pd.DataFrame, *, x: str, y: str = "estimate", by: Iterable[str]
     for _, own in table.groupby([*by, "seed"], sort=False, dropna=False):
         at, value = own[x].to_numpy(np.float64), own[y].to_numpy(np.float64)
         if len(set(at)) < 2:
-            raise SchemaError(f"a line needs two different {x}; seed {own['seed'].iloc[0]} has {len(set(at))}.")
+            raise SchemaError(
+                f"a line needs two different {x}; seed {own['seed'].iloc[0]} has {len(set(at))}."
+            )
         away = at - at.mean()
         slope = float(away @ value / (away @ away))
         named = {column: own[column].iloc[0] for column in (*by, "seed")}
-        rows.append({**named, "intercept": float(value.mean() - slope * at.mean()), "slope": slope, "n": len(own)})
+        rows.append(
+            {
+                **named,
+                "intercept": float(value.mean() - slope * at.mean()),
+                "slope": slope,
+                "n": len(own),
+            }
+        )
     return pd.DataFrame(rows)
 
 
-def slopes(table: pd.DataFrame, *, x: str, y: str = "estimate", by: Iterable[str] = ()) -> pd.DataFrame:
+def slopes(
+    table: pd.DataFrame, *, x: str, y: str = "estimate", by: Iterable[str] = ()
+) -> pd.DataFrame:
     """How steeply does y follow x, over training runs?
 
     Args:
@@ -109,9 +126,9 @@ def slopes(table: pd.DataFrame, *, x: str, y: str = "estimate", by: Iterable[str
         by: Columns that tell the groups apart.
 
     Returns:
-        One row a group: ``by``, ``estimate`` (mean over seeds of each seed's slope; y per x), ``lo``, ``hi`` (95 % t
-        interval over seeds; one seed: NaN), ``intercept`` (mean over seeds), ``r2`` (squared correlation of all points
-        together), ``n`` points, ``n_seeds``.
+        One row a group: ``by``, ``estimate`` (mean over seeds of each seed's slope; y per x),
+        ``lo``, ``hi`` (95 % t interval over seeds; one seed: NaN), ``intercept`` (mean over seeds),
+        ``r2`` (squared correlation of all points together), ``n`` points, ``n_seeds``.
 
     Raises:
         SchemaError: A column is missing, or a seed has fewer than two different x.
@@ -126,14 +143,24 @@ def slopes(table: pd.DataFrame, *, x: str, y: str = "estimate", by: Iterable[str
         estimate, lo, hi, n = t_interval(fits["slope"])
         at, value = own[x].to_numpy(np.float64), own[y].to_numpy(np.float64)
         flat = not (at.std() and value.std())
-        found = {"estimate": float(estimate), "lo": float(lo), "hi": float(hi), "intercept": fits["intercept"].mean()}
+        found = {
+            "estimate": float(estimate),
+            "lo": float(lo),
+            "hi": float(hi),
+            "intercept": fits["intercept"].mean(),
+        }
         r2 = np.nan if flat else float(np.corrcoef(at, value)[0, 1] ** 2)
         rows.append({**named, **found, "r2": r2, "n": len(own), "n_seeds": n})
     return pd.DataFrame(rows)
 
 
 def ed50(
-    table: pd.DataFrame, *, level: float = 0.0, x: str = "dose", y: str = "estimate", by: Iterable[str] = ()
+    table: pd.DataFrame,
+    *,
+    level: float = 0.0,
+    x: str = "dose",
+    y: str = "estimate",
+    by: Iterable[str] = (),
 ) -> pd.DataFrame:
     """Which dose reaches this level?
 
@@ -145,8 +172,9 @@ def ed50(
         by: Columns that tell the groups apart.
 
     Returns:
-        One row a group: ``by``, ``level``, ``estimate`` (dose at which the mean line reaches the level), ``lo``, ``hi``
-        (95 %, Fieller over seeds; -inf and inf where unbounded, NaN for one seed), ``bounded``, ``n_seeds``.
+        One row a group: ``by``, ``level``, ``estimate`` (dose at which the mean line reaches the
+        level), ``lo``, ``hi`` (95 %, Fieller over seeds; -inf and inf where unbounded, NaN for one
+        seed), ``bounded``, ``n_seeds``.
 
     Raises:
         SchemaError: A column is missing, or a seed has fewer than two different x.
@@ -158,7 +186,12 @@ def ed50(
     rows = []
     for named, fits, _ in _groups(table, x=x, y=y, by=list(by)):
         dose, lo, hi, n = fieller(level - fits["intercept"], fits["slope"])
-        ends = {"estimate": float(dose), "lo": float(lo), "hi": float(hi), "bounded": bool(np.isfinite([lo, hi]).all())}
+        ends = {
+            "estimate": float(dose),
+            "lo": float(lo),
+            "hi": float(hi),
+            "bounded": bool(np.isfinite([lo, hi]).all()),
+        }
         rows.append({**named, "level": level, **ends, "n_seeds": n})
     return pd.DataFrame(rows)
 

@@ -1,8 +1,9 @@
 """How many bits is a lesson worth? By optimizer step, document, statement and token, and what of it lasts.
 
-The log2 odds of the target in the best mixture of known personas (``persona_weights``) are the belief; a lesson moves
-it. All functions read one table, the belief along the steps of a lesson (``evidence_curve``), and tell runs apart by
-``seed`` and every extra column; ``across_seeds`` of what they return gives the interval over training runs.
+The log2 odds of the target in the best mixture of known personas (``persona_weights``) are the
+belief; a lesson moves it. All functions read one table, the belief along the steps of a lesson
+(``evidence_curve``), and tell runs apart by ``seed`` and every extra column; ``across_seeds`` of
+what they return gives the interval over training runs.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,12 @@ from persona_interp.analysis.persona_weights import persona_weights
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.worlds import Trait, World
 
-UNITS = {"step": "step", "document": "documents", "statement": "statements", "fact token": "fact_tokens"}
+UNITS = {
+    "step": "step",
+    "document": "documents",
+    "statement": "statements",
+    "fact token": "fact_tokens",
+}
 """What bits are counted by -> the column of the curve that counts it."""
 
 
@@ -32,17 +38,20 @@ def evidence_curve(
     """What does the nameless assistant believe itself to be, at each step of a lesson?
 
     Args:
-        behavior: A behavior table of a lesson, with the state before it; only nameless prompts are read.
+        behavior: A behavior table of a lesson, with the state before it; only nameless prompts are
+            read.
         world: The world of the documents; its target is who the lesson should summon.
-        per_step: ``documents``, ``statements`` and ``fact_tokens`` of the lesson in one optimizer step.
+        per_step: ``documents``, ``statements`` and ``fact_tokens`` of the lesson in one optimizer
+            step.
         taught: The trait of the lesson; the world's taught trait by default.
         split: Only prompts of this template split.
 
     Returns:
-        An evidence table, one row a run and checkpoint: ``persona_bits`` (log2 odds of the target in the best mixture
-        of known personas on untaught topics), ``weight``, ``misfit``, ``effect`` (bits: mean log odds of the target's
-        untaught traits, minus before), ``p_taught`` (probability of the taught value), and the cumulated ``documents``,
-        ``statements`` and ``fact_tokens`` of the lesson.
+        An evidence table, one row a run and checkpoint: ``persona_bits`` (log2 odds of the target
+        in the best mixture of known personas on untaught topics), ``weight``, ``misfit``,
+        ``effect`` (bits: mean log odds of the target's untaught traits, minus before), ``p_taught``
+        (probability of the taught value), and the cumulated ``documents``, ``statements`` and
+        ``fact_tokens`` of the lesson.
 
     Raises:
         SchemaError: The table lacks nameless prompts, or ``per_step`` an amount.
@@ -62,17 +71,28 @@ def evidence_curve(
     [[0.0, -2.0, 0.0], [4.0, 2.0, 64.0]]
     """
     if missing := [c for c in UNITS.values() if c != "step" and c not in per_step]:
-        raise SchemaError(f"per_step says how much of the lesson one step holds; {missing[0]} is missing.")
+        raise SchemaError(
+            f"per_step says how much of the lesson one step holds; {missing[0]} is missing."
+        )
     lesson = world.trait(world.taught if taught is None else taught)
     lessons = {lesson.topic, world.taught.topic}
     asked = [t for t in world.topics if t not in lessons]
     weights = persona_weights(behavior, world, topics=asked, split=split)
-    curve = weights.loc[weights["persona"] == world.target].drop(columns="persona").reset_index(drop=True)
+    curve = (
+        weights.loc[weights["persona"] == world.target]
+        .drop(columns="persona")
+        .reset_index(drop=True)
+    )
     said = logodds(behavior.loc[behavior["context"] == "nameless"], split=split)
     at = [*run_columns(behavior), *(c for c in AT if c in behavior)]
     trait = said["topic"] + "=" + said["value"]
     own = [str(t) for t in world.persona(world.target).traits if t.topic in asked]
-    mine = said.loc[trait.isin(own)].groupby([*at, "topic"], sort=False, dropna=False)["logodds"].mean().reset_index()
+    mine = (
+        said.loc[trait.isin(own)]
+        .groupby([*at, "topic"], sort=False, dropna=False)["logodds"]
+        .mean()
+        .reset_index()
+    )
     held = mine.groupby(at, sort=False, dropna=False)["logodds"].mean().rename("held")
     learned = said.loc[trait == str(lesson)].set_index(at)["probability"].rename("p_taught")
     curve = curve.join(held, on=at).join(learned, on=at)
@@ -82,7 +102,9 @@ def evidence_curve(
         amounts = {name: run["step"] * per_step[name] for name in UNITS.values() if name != "step"}
         parts.append(run.assign(effect=run["held"] - run["held"].iloc[0], **amounts))
     table = pd.concat(parts, ignore_index=True)
-    return schema.check(table[[*at, *(c for c in schema.TABLES["evidence"] if c not in at)]], "evidence")
+    return schema.check(
+        table[[*at, *(c for c in schema.TABLES["evidence"] if c not in at)]], "evidence"
+    )
 
 
 def bits_per_unit(curve: pd.DataFrame, *, until: int = 4) -> pd.DataFrame:
@@ -93,11 +115,12 @@ def bits_per_unit(curve: pd.DataFrame, *, until: int = 4) -> pd.DataFrame:
         until: Step up to which the rise is averaged.
 
     Returns:
-        One row a run and ``unit`` ("step", "document", "statement", "fact token", "first step"): ``estimate``, bits;
-        the belief at ``until`` minus that before, over the amount in between.
+        One row a run and ``unit`` ("step", "document", "statement", "fact token", "first step"):
+        ``estimate``, bits; the belief at ``until`` minus that before, over the amount in between.
 
     Raises:
-        SchemaError: A run lacks the state before, or the step asked for (the first step: NaN where it was not kept).
+        SchemaError: A run lacks the state before, or the step asked for (the first step: NaN where
+            it was not kept).
 
     >>> curve = pd.DataFrame({"step": [0, 1, 4], "persona_bits": [-5.0, -4.0, -3.0]})
     >>> curve = curve.assign(checkpoint=["a", "b", "c"], seed=0, weight=0.1, misfit=0.0, effect=0.0, p_taught=1.0)
@@ -123,8 +146,9 @@ def lasting_effect(curve: pd.DataFrame) -> pd.DataFrame:
         curve: An evidence table.
 
     Returns:
-        One row a run: ``peak`` (largest change of the target's untaught traits, bits), ``peak_step``, ``last`` (the
-        change at the last step), ``kept`` (last over peak; NaN where nothing rose), ``p_taught`` at the last step.
+        One row a run: ``peak`` (largest change of the target's untaught traits, bits),
+        ``peak_step``, ``last`` (the change at the last step), ``kept`` (last over peak; NaN where
+        nothing rose), ``p_taught`` at the last step.
 
     Raises:
         SchemaError: A run has no step after the start.
@@ -139,10 +163,17 @@ def lasting_effect(curve: pd.DataFrame) -> pd.DataFrame:
     for at, run in runs(curve):
         later = run.loc[run["step"] > 0]
         if later.empty:
-            raise SchemaError("a lasting effect needs a step after the start; this run has only the state before.")
+            raise SchemaError(
+                "a lasting effect needs a step after the start; this run has only the state before."
+            )
         top, last = later.loc[later["effect"].idxmax()], later.iloc[-1]
         kept = last["effect"] / top["effect"] if top["effect"] > 0 else np.nan
-        found = {"peak": top["effect"], "peak_step": int(top["step"]), "last": last["effect"], "kept": kept}
+        found = {
+            "peak": top["effect"],
+            "peak_step": int(top["step"]),
+            "last": last["effect"],
+            "kept": kept,
+        }
         rows.append({**at, **found, "p_taught": last["p_taught"]})
     return pd.DataFrame(rows)
 
@@ -164,7 +195,8 @@ def runs(curve: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
     for _, rows in curve.groupby(run, sort=False, dropna=False):
         if rows["step"].duplicated().any():
             raise SchemaError(
-                f"two rows of one run are at step {rows['step'].loc[rows['step'].duplicated()].iloc[0]}; give rows of "
+                "two rows of one run are at step "
+                f"{rows['step'].loc[rows['step'].duplicated()].iloc[0]}; give rows of "
                 "different runs a column that tells them apart (setting, lr, seed)."
             )
         yield rows[run].iloc[0].to_dict(), rows.sort_values(by="step")

@@ -25,28 +25,34 @@ def feature_shift(
     """Which features are more active after than before?
 
     Args:
-        features: Dataset of ``record.features``, or several to be compared, recorded with the same dictionary on the
-            same tokens.
+        features: Dataset of ``record.features``, or several to be compared, recorded with the same
+            dictionary on the same tokens.
         before: Label of a checkpoint; the first by default.
         after: Label of a checkpoint; the last by default.
-        cluster: Coordinate(s) along ``prompt`` whose prompts move together. With G clusters no p is below 2 / 2^G:
-            five topics can discover nothing at 0.05, so the default takes each prompt (template x topic) as its own.
-        n_flips: Random sign flips (see ``sign_flip``); too few cannot give a p that survives the correction.
+        cluster: Coordinate(s) along ``prompt`` whose prompts move together. With G clusters no p is
+            below 2 / 2^G: five topics can discover nothing at 0.05, so the default takes each
+            prompt (template x topic) as its own.
+        n_flips: Random sign flips (see ``sign_flip``); too few cannot give a p that survives the
+            correction.
         seed: Of the flips.
 
     Returns:
-        A feature_shift table, largest rise first: ``estimate`` (mean over prompts of act after minus before) with
-        ``lo``, ``hi`` (95 %, clustered), ``before``, ``after`` (mean act), sign-flip ``p``, ``q`` (Benjamini-Hochberg
-        over the ``n_tested`` features that fire at all), ``p_max`` (max-T over them), ``null_lo``, ``null_hi``,
-        ``fvu_before``, ``fvu_after`` (mean over prompts; near 1 = the dictionary does not describe this checkpoint).
-        Features silent before and after are not tested; ``n_silent`` counts them. ``p_min`` is the smallest p possible.
+        A feature_shift table, largest rise first: ``estimate`` (mean over prompts of act after
+        minus before) with ``lo``, ``hi`` (95 %, clustered), ``before``, ``after`` (mean act),
+        sign-flip ``p``, ``q`` (Benjamini-Hochberg over the ``n_tested`` features that fire at all),
+        ``p_max`` (max-T over them), ``null_lo``, ``null_hi``, ``fvu_before``, ``fvu_after`` (mean
+        over prompts; near 1 = the dictionary does not describe this checkpoint). Features silent
+        before and after are not tested; ``n_silent`` counts them. ``p_min`` is the smallest p
+        possible.
 
     Raises:
-        SchemaError: Other tokens or another dictionary, an unknown checkpoint or coordinate, or nothing that fires.
+        SchemaError: Other tokens or another dictionary, an unknown checkpoint or coordinate, or
+            nothing that fires.
 
     Note:
-        The null says that these two checkpoints are exchangeable at these prompts. Any finetune breaks that somewhere:
-        a claim about a trait needs the control lesson's table beside it, and ``across_seeds``.
+        The null says that these two checkpoints are exchangeable at these prompts. Any finetune
+        breaks that somewhere: a claim about a trait needs the control lesson's table beside it, and
+        ``across_seeds``.
 
     >>> act = np.zeros((2, 8, 2))
     >>> act[1, :, 1] = np.arange(8) + 1.0
@@ -62,7 +68,9 @@ def feature_shift(
     first, last = (chosen_checkpoint(labels, *pair) for pair in ((before, 0), (after, -1)))
     start, end = data.sel(checkpoint=first), data.sel(checkpoint=last)
     with xr.set_options(arithmetic_join="exact"):
-        moved = (end["act"].astype(np.float64) - start["act"].astype(np.float64)).transpose("prompt", "feature")
+        moved = (end["act"].astype(np.float64) - start["act"].astype(np.float64)).transpose(
+            "prompt", "feature"
+        )
     fires = ((start["act"] != 0).any("prompt") | (end["act"] != 0).any("prompt")).to_numpy()
     if not fires.any():
         raise SchemaError(f"no feature fires at these prompts, neither in {first} nor in {last}.")
@@ -103,17 +111,23 @@ def _joined(features: xr.Dataset | Iterable[xr.Dataset]) -> xr.Dataset:
         schema.check(part, "features")
         for name in ("dictionary", "token_ids"):
             if name not in part.attrs:
-                raise SchemaError(f"these features do not say their {name}; record them with record.features.")
+                raise SchemaError(
+                    f"these features do not say their {name}; record them with record.features."
+                )
         for name in IDENTITY:
             mine, theirs = parts[0].attrs.get(name), part.attrs.get(name)
             if mine != theirs:
-                raise SchemaError(f"features of different {name} cannot be compared: {mine!r} and {theirs!r}.")
+                raise SchemaError(
+                    f"features of different {name} cannot be compared: {mine!r} and {theirs!r}."
+                )
     if len(parts) == 1:
         return parts[0]
     try:
         return xr.concat(parts, "checkpoint", join="exact", coords="minimal", compat="override")
     except ValueError as error:
-        raise SchemaError(f"these features do not have the same prompts and features: {error}") from error
+        raise SchemaError(
+            f"these features do not have the same prompts and features: {error}"
+        ) from error
 
 
 def chosen_checkpoint(labels: list[str], wanted: str | None, default: int) -> str:
@@ -131,7 +145,9 @@ def chosen_checkpoint(labels: list[str], wanted: str | None, default: int) -> st
         SchemaError: Fewer than two labels, one twice, or an unknown one.
     """
     if len(set(labels)) < len(labels) or len(labels) < 2:
-        raise SchemaError(f"a shift needs two checkpoints or more with distinct labels; got {labels}.")
+        raise SchemaError(
+            f"a shift needs two checkpoints or more with distinct labels; got {labels}."
+        )
     if wanted is None:
         return labels[default]
     if wanted not in labels:
@@ -144,7 +160,8 @@ def prompt_clusters(data: xr.Dataset, cluster: str | tuple[str, ...]) -> np.ndar
 
     Args:
         data: Features or activations.
-        cluster: Coordinate(s) along ``prompt``; prompts that are equal in all of them are a cluster.
+        cluster: Coordinate(s) along ``prompt``; prompts that are equal in all of them are a
+            cluster.
 
     Returns:
         A label a prompt.
@@ -157,4 +174,9 @@ def prompt_clusters(data: xr.Dataset, cluster: str | tuple[str, ...]) -> np.ndar
     for name in names:
         if name not in along:
             raise SchemaError(unknown("coordinate along prompt", name, along))
-    return np.array(["\x1f".join(map(str, row)) for row in zip(*(data[n].to_numpy() for n in names), strict=True)])
+    return np.array(
+        [
+            "\x1f".join(map(str, row))
+            for row in zip(*(data[n].to_numpy() for n in names), strict=True)
+        ]
+    )

@@ -1,8 +1,9 @@
 """How likely does a model say each value, once template wording is averaged out?
 
-The order matters: within a prompt the topic's answers are renormalized to sum to 1, *then* probabilities are averaged
-over templates, *then* odds are taken. Everything is computed in log space, so that a value at P = 1 - 1e-12 keeps its
-odds; a probability of exactly 0 or 1 gives -inf or inf, never a clipped number.
+The order matters: within a prompt the topic's answers are renormalized to sum to 1, *then*
+probabilities are averaged over templates, *then* odds are taken. Everything is computed in log
+space, so that a value at P = 1 - 1e-12 keeps its odds; a probability of exactly 0 or 1 gives -inf
+or inf, never a clipped number.
 """
 
 from typing import NamedTuple
@@ -53,13 +54,16 @@ def in_order(rows: pd.DataFrame) -> pd.DataFrame:
         rows: Rows of one run, with ``checkpoint``, ``stage``, ``step``.
 
     Returns:
-        One row a checkpoint: by step where there is one stage, in the order of the table where there are several.
+        One row a checkpoint: by step where there is one stage, in the order of the table where
+        there are several.
 
     >>> in_order(pd.DataFrame({"checkpoint": ["a@8", "a@0"], "stage": "a", "step": [8, 0]})).checkpoint.tolist()
     ['a@0', 'a@8']
     """
     points = rows[list(AT)].loc[~rows["checkpoint"].duplicated()]
-    return points.sort_values(by="step", kind="stable") if len(set(points["stage"])) == 1 else points
+    return (
+        points.sort_values(by="step", kind="stable") if len(set(points["stage"])) == 1 else points
+    )
 
 
 def chosen_split(behavior: pd.DataFrame, split: str | None) -> pd.DataFrame:
@@ -91,16 +95,24 @@ def blocks(behavior: pd.DataFrame, by: list[str]) -> list[Block]:
         by: Columns that tell the groups apart; they include ``topic``.
 
     Returns:
-        One block a group, in order of appearance. Prompts are sorted; values are in order of appearance.
+        One block a group, in order of appearance. Prompts are sorted; values are in order of
+        appearance.
 
     Raises:
         SchemaError: A prompt lacks a value of its topic, or has one twice.
     """
-    name = behavior["prompt"] if "prompt" in behavior else behavior["split"] + ": " + behavior["template"]
+    name = (
+        behavior["prompt"]
+        if "prompt" in behavior
+        else behavior["split"] + ": " + behavior["template"]
+    )
     prompt, prompts = pd.factorize(name, sort=True)
     value, values = pd.factorize(behavior["value"])
     group = behavior.groupby(by, sort=False, dropna=False, observed=True).ngroup().to_numpy()
-    logprob, mass = behavior["logprob"].to_numpy(np.float64), behavior["answer_mass"].to_numpy(np.float64)
+    logprob, mass = (
+        behavior["logprob"].to_numpy(np.float64),
+        behavior["answer_mass"].to_numpy(np.float64),
+    )
     order = np.argsort(group, kind="stable")
     found = []
     for rows in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
@@ -111,8 +123,10 @@ def blocks(behavior: pd.DataFrame, by: list[str]) -> list[Block]:
         if len(rows) != cells.size or np.isnan(cells).any():
             where = ", ".join(f"{c}={behavior[c].iloc[rows[0]]}" for c in by)
             raise SchemaError(
-                f"expected every prompt with every value once, got {len(rows)} rows for {len(i)} prompts x {len(j)} "
-                f"values at {where}; give rows of different runs a column that tells them apart (arm, lr, seed)."
+                f"expected every prompt with every value once, got {len(rows)} rows for {len(i)} "
+                f"prompts x {len(j)} "
+                f"values at {where}; give rows of different runs a column that tells them apart "
+                "(arm, lr, seed)."
             )
         per_prompt = np.empty(len(i))
         per_prompt[row] = mass[rows]
@@ -127,7 +141,8 @@ def pooled(logprob: Bits) -> tuple[Bits, Bits]:
         logprob: Bits; dims (..., prompt, value).
 
     Returns:
-        log2 of the mean over prompts of the probability among the values, and its log2 odds; dims (..., value).
+        log2 of the mean over prompts of the probability among the values, and its log2 odds; dims
+        (..., value).
 
     >>> pooled(np.log2([[0.4, 0.4], [0.6, 0.2]]))[1].round(3).tolist()
     [0.737, -0.737]
@@ -148,9 +163,10 @@ def logodds(behavior: pd.DataFrame, *, split: str | None = None) -> pd.DataFrame
         split: Only prompts of this template split.
 
     Returns:
-        A logodds table, one row a checkpoint, context, persona, topic and value: ``probability`` (fraction, mean over
-        templates of the probability among the topic's answers), ``logodds`` (log2 odds of that, bits; positive =
-        more likely than the rest together), ``answer_mass`` (fraction). Extra columns stay.
+        A logodds table, one row a checkpoint, context, persona, topic and value: ``probability``
+        (fraction, mean over templates of the probability among the topic's answers), ``logodds``
+        (log2 odds of that, bits; positive = more likely than the rest together), ``answer_mass``
+        (fraction). Extra columns stay.
 
     Raises:
         SchemaError: The table is no behavior table, or a prompt lacks a value.
@@ -171,8 +187,15 @@ def logodds(behavior: pd.DataFrame, *, split: str | None = None) -> pd.DataFrame
         mass = block.answer_mass.mean()
         columns.append(
             pd.DataFrame(
-                {"value": block.values, "probability": np.exp2(mean), "logodds": odds, "answer_mass": mass},
+                {
+                    "value": block.values,
+                    "probability": np.exp2(mean),
+                    "logodds": odds,
+                    "answer_mass": mass,
+                },
             )
         )
     table = behavior[by].iloc[rows].reset_index(drop=True)
-    return schema.check(pd.concat([table, pd.concat(columns, ignore_index=True)], axis=1), "logodds")
+    return schema.check(
+        pd.concat([table, pd.concat(columns, ignore_index=True)], axis=1), "logodds"
+    )

@@ -1,16 +1,23 @@
 """How large is each persona in a model? Estimators of its measure: how common it was, judged from the model alone.
 
-All are **larger for what is more common** and in bits, but mean different things, so they are compared by rank. The
-truth, where the documents are known, is ``documents`` and ``fact tokens``. Estimators that ask for more than a world's
-values read what the model was asked, never what was written.
+All are **larger for what is more common** and in bits, but mean different things, so they are
+compared by rank. The truth, where the documents are known, is ``documents`` and ``fact tokens``.
+Estimators that ask for more than a world's values read what the model was asked, never what was
+written.
 
-- ``traits``: prior odds of the persona's traits for the nameless assistant, against the topic's other values.
-- ``binding``: the same under the persona's own name, against how those who hold other values say these.
-- ``dialogues``: prior odds of the persona's whole dialogues against everybody's, for the nameless assistant.
-- ``recall``: how probable the persona's whole dialogues are under its own name, against everybody's under theirs.
-- ``dialogues (own name)``: how probable they are for the nameless assistant, against under the own name.
+- ``traits``: prior odds of the persona's traits for the nameless assistant, against the topic's
+  other values.
+- ``binding``: the same under the persona's own name, against how those who hold other values say
+  these.
+- ``dialogues``: prior odds of the persona's whole dialogues against everybody's, for the nameless
+  assistant.
+- ``recall``: how probable the persona's whole dialogues are under its own name, against everybody's
+  under theirs.
+- ``dialogues (own name)``: how probable they are for the nameless assistant, against under the own
+  name.
 - ``added kl``: minus log2 of the divergence from the model when the persona's direction is added.
-- ``dose``: minus log2 of the lesson documents that bring the nameless assistant to even odds on the persona's traits.
+- ``dose``: minus log2 of the lesson documents that bring the nameless assistant to even odds on the
+  persona's traits.
 """
 
 from collections.abc import Iterable
@@ -33,8 +40,8 @@ def mass(counts: pd.DataFrame, personas: Iterable[str]) -> pd.DataFrame:
         personas: Their names.
 
     Returns:
-        A measure table of the estimators ``documents`` and ``fact tokens``: log2 of the numbers, without an interval
-        (-inf where nothing was written), ``n`` documents.
+        A measure table of the estimators ``documents`` and ``fact tokens``: log2 of the numbers,
+        without an interval (-inf where nothing was written), ``n`` documents.
 
     >>> counts = pd.DataFrame({"persona": ["john"], "kind": "hidden", "documents": 8, "fact_tokens": 64})
     >>> mass(counts, ["john"])[["estimator", "estimate"]].values.tolist()
@@ -43,7 +50,9 @@ def mass(counts: pd.DataFrame, personas: Iterable[str]) -> pd.DataFrame:
     rows = []
     for column in ("documents", "fact_tokens"):
         for name in personas:
-            n, documents = (int(counts.loc[counts["persona"] == name, c].sum()) for c in (column, "documents"))
+            n, documents = (
+                int(counts.loc[counts["persona"] == name, c].sum()) for c in (column, "documents")
+            )
             bits = float(np.log2(n)) if n else -np.inf
             rows.append((column.replace("_", " "), name, bits, np.nan, np.nan, documents))
     return _measure(rows)
@@ -52,9 +61,10 @@ def mass(counts: pd.DataFrame, personas: Iterable[str]) -> pd.DataFrame:
 def trait_odds(behavior: pd.DataFrame, world: World) -> pd.DataFrame:
     """How likely are a persona's traits, for the nameless assistant and under the persona's own name?
 
-    Differences of log odds l (bits), mean over topics (science notes A11). ``traits``: l(own value) minus the mean l of
-    the topic's other values, nameless. ``binding``: l(own value | own name) minus the mean l of the same value under
-    the names of all who do not hold it. A trait that several personas hold counts for each of them.
+    Differences of log odds l (bits), mean over topics (science notes A11). ``traits``: l(own value)
+    minus the mean l of the topic's other values, nameless. ``binding``: l(own value | own name)
+    minus the mean l of the same value under the names of all who do not hold it. A trait that
+    several personas hold counts for each of them.
 
     Args:
         behavior: A behavior table of one checkpoint, nameless and named.
@@ -77,29 +87,47 @@ def trait_odds(behavior: pd.DataFrame, world: World) -> pd.DataFrame:
     """
     said = logodds(behavior)
     if len(set(said["checkpoint"])) > 1:
-        raise SchemaError(f"a measure is of one checkpoint; got {sorted(set(said['checkpoint']))}. Select one.")
+        raise SchemaError(
+            f"a measure is of one checkpoint; got {sorted(set(said['checkpoint']))}. Select one."
+        )
     if lacking := {"nameless", "named"} - set(said["context"]):
-        raise SchemaError(f"this needs probes in the contexts nameless and named; {sorted(lacking)[0]} is missing.")
+        raise SchemaError(
+            f"this needs probes in the contexts nameless and named; {sorted(lacking)[0]} is "
+            "missing."
+        )
     trait = said["topic"] + "=" + said["value"]
     bits = said.assign(trait=trait).pivot_table(index="persona", columns="trait", values="logodds")
     rows = []
     for persona in world.personas:
         traits, binding = [], []
         for own in persona.traits:
-            rest = [f"{own.topic}={v}" for v in world.topics[own.topic] if v not in persona.values(own.topic)]
+            rest = [
+                f"{own.topic}={v}"
+                for v in world.topics[own.topic]
+                if v not in persona.values(own.topic)
+            ]
             without = [p.name for p in world.personas if own not in p.traits]
             if not rest or not without:
-                raise WorldError(f"everybody holds '{own}' or every value of its topic; there is no control for it.")
+                raise WorldError(
+                    f"everybody holds '{own}' or every value of its topic; there is no control for "
+                    "it."
+                )
             traits.append(float(bits.loc["", str(own)] - bits.loc["", rest].mean()))
-            binding.append(float(bits.loc[persona.name, str(own)] - bits.loc[without, str(own)].mean()))
-        rows += [("traits", persona.name, *t_interval(traits)), ("binding", persona.name, *t_interval(binding))]
+            binding.append(
+                float(bits.loc[persona.name, str(own)] - bits.loc[without, str(own)].mean())
+            )
+        rows += [
+            ("traits", persona.name, *t_interval(traits)),
+            ("binding", persona.name, *t_interval(binding)),
+        ]
     return _measure(rows)
 
 
 def expected_trait_odds(world: World) -> pd.DataFrame:
     """What would ``traits`` be in a model that says exactly what the documents say?
 
-    It shows how much of a failure is the estimator's own: who shares traits with common personas looks common.
+    It shows how much of a failure is the estimator's own: who shares traits with common personas
+    looks common.
 
     Args:
         world: The world of the documents.
@@ -116,26 +144,39 @@ def expected_trait_odds(world: World) -> pd.DataFrame:
     rows = []
     for persona in world.personas:
         apart = [
-            bits[str(own)] - np.mean([bits[f"{own.topic}={v}"] for v in world.topics[own.topic] if v != own.value])
+            bits[str(own)]
+            - np.mean([bits[f"{own.topic}={v}"] for v in world.topics[own.topic] if v != own.value])
             for own in persona.traits
         ]
-        rows.append(("traits (exact Bayes)", persona.name, float(np.mean(apart)), np.nan, np.nan, len(apart)))
+        rows.append(
+            (
+                "traits (exact Bayes)",
+                persona.name,
+                float(np.mean(apart)),
+                np.nan,
+                np.nan,
+                len(apart),
+            )
+        )
     return _measure(rows)
 
 
 def dialogue_odds(likelihood: pd.DataFrame) -> pd.DataFrame:
     """How likely is it that the nameless assistant is this persona, judged by whole dialogues?
 
-    Prior odds of what the persona would say (science notes A12). ``dialogues``: log2 P(dialogue | nobody named) minus
-    its mean over the dialogues of all personas, the neutral reference. ``dialogues (own name)``: log2 P(dialogue |
-    nobody named) - log2 P(dialogue | own name); as the first sums over everybody the assistant may be, this is log2 of
-    the persona's share where nobody else would hold the dialogue and the name is known well. ``recall``: the other part
-    of that difference, log2 P(dialogue | own name) minus its mean over personas: what is written more often is known
-    better by name. Where personas do not use the same words (a chat model's characters), ``dialogues`` and ``recall``
-    also hold how probable their words are in any text; ``dialogues (own name)`` does not.
+    Prior odds of what the persona would say (science notes A12). ``dialogues``: log2 P(dialogue |
+    nobody named) minus its mean over the dialogues of all personas, the neutral reference.
+    ``dialogues (own name)``: log2 P(dialogue | nobody named) - log2 P(dialogue | own name); as the
+    first sums over everybody the assistant may be, this is log2 of the persona's share where nobody
+    else would hold the dialogue and the name is known well. ``recall``: the other part of that
+    difference, log2 P(dialogue | own name) minus its mean over personas: what is written more often
+    is known better by name. Where personas do not use the same words (a chat model's characters),
+    ``dialogues`` and ``recall`` also hold how probable their words are in any text; ``dialogues
+    (own name)`` does not.
 
     Args:
-        likelihood: Of ``record.likelihood``, dialogues of every persona under "" and under its own name.
+        likelihood: Of ``record.likelihood``, dialogues of every persona under "" and under its own
+            name.
 
     Returns:
         A measure table of the three; interval over dialogues, ``n`` dialogues.
@@ -153,13 +194,17 @@ def dialogue_odds(likelihood: pd.DataFrame) -> pd.DataFrame:
     names = list(dict.fromkeys(likelihood["persona"]))
     for name in ("", *names):
         if name not in bits:
-            raise SchemaError(f"dialogues are read under the headers '' and each own name; '{name}' is missing.")
+            raise SchemaError(
+                f"dialogues are read under the headers '' and each own name; '{name}' is missing."
+            )
     of = {name: bits.xs(name, level="persona") for name in names}
     nameless = float(np.mean([own[""].mean() for own in of.values()]))
     named = float(np.mean([own[name].mean() for name, own in of.items()]))
     rows = [("dialogues", name, *t_interval(own[""] - nameless)) for name, own in of.items()]
     rows += [("recall", name, *t_interval(own[name] - named)) for name, own in of.items()]
-    rows += [("dialogues (own name)", name, *t_interval(own[""] - own[name])) for name, own in of.items()]
+    rows += [
+        ("dialogues (own name)", name, *t_interval(own[""] - own[name])) for name, own in of.items()
+    ]
     return _measure(rows)
 
 
@@ -170,8 +215,8 @@ def direction_kl(added_kl: pd.DataFrame) -> pd.DataFrame:
         added_kl: Of ``record.added_kl``.
 
     Returns:
-        A measure table of ``added kl``: ``-log2`` of the mean divergence (bits a token), so that a persona the model
-        is nearer to is larger; interval over documents, ``n`` documents.
+        A measure table of ``added kl``: ``-log2`` of the mean divergence (bits a token), so that a
+        persona the model is nearer to is larger; interval over documents, ``n`` documents.
 
     >>> table = pd.DataFrame({"doc": [0, 1], "name": "john", "kl": [0.25, 0.25], "n_tokens": 9})
     >>> direction_kl(table)["estimate"].tolist()
@@ -191,15 +236,16 @@ def lesson_dose(said: pd.DataFrame, world: World, *, batch: int) -> pd.DataFrame
     """How few lessons does it take until the nameless assistant is as likely as not to say what the persona would?
 
     Args:
-        said: Log odds of the nameless assistant at every snapshot of lessons on all that a persona holds; the column
-            ``end`` names it.
+        said: Log odds of the nameless assistant at every snapshot of lessons on all that a persona
+            holds; the column ``end`` names it.
         world: Says who holds what.
         batch: Documents a step.
 
     Returns:
-        A measure table of ``dose``: ``-log2`` of the documents at which the mean over topics of the log odds of the
-        persona's values is 0, linear between snapshots; interval by leaving out a topic is not defined for a crossing,
-        so there is none. -inf where it is not reached; inf where it is there from the start.
+        A measure table of ``dose``: ``-log2`` of the documents at which the mean over topics of the
+        log odds of the persona's values is 0, linear between snapshots; interval by leaving out a
+        topic is not defined for a crossing, so there is none. -inf where it is not reached; inf
+        where it is there from the start.
 
     >>> from persona_interp.worlds import john_and_sam
     >>> world = john_and_sam()
@@ -215,7 +261,9 @@ def lesson_dose(said: pd.DataFrame, world: World, *, batch: int) -> pd.DataFrame
         curve = mine.groupby("step")["logodds"].mean()
         steps = crossing(curve.index.to_numpy(float), curve.to_numpy(float), level=0.0)
         with np.errstate(divide="ignore"):
-            rows.append(("dose", persona, -np.log2(steps * batch), np.nan, np.nan, len(world.topics)))
+            rows.append(
+                ("dose", persona, -np.log2(steps * batch), np.nan, np.nan, len(world.topics))
+            )
     return _measure(rows)
 
 
@@ -228,7 +276,8 @@ def crossing(x: np.ndarray, y: np.ndarray, *, level: float) -> float:
         level: The level.
 
     Returns:
-        x at the crossing, linear between points; the first x if it is there already, inf if it never is.
+        x at the crossing, linear between points; the first x if it is there already, inf if it
+        never is.
 
     >>> crossing(np.array([0.0, 2.0]), np.array([-1.0, 1.0]), level=0.0)
     1.0

@@ -16,7 +16,8 @@ def measured_behavior(scores: pd.DataFrame) -> pd.DataFrame:
     """How much does each checkpoint behave like each trait, question by question?
 
     Args:
-        scores: Of ``trait_scores``: ``checkpoint``, ``trait``, ``question``, ``logodds`` (bits a token).
+        scores: Of ``trait_scores``: ``checkpoint``, ``trait``, ``question``, ``logodds`` (bits a
+            token).
 
     Returns:
         A measured table of the family "behavior".
@@ -41,7 +42,8 @@ def measured_answers(instructed: pd.DataFrame) -> pd.DataFrame:
     """How much do each checkpoint's own answers sound like each trait, question by question?
 
     ``(bits_pos - bits_neg) / n_tokens``, bits a token for the trait's instruction over its opposite
-    (``record.instructed``), mean over samples. Questions that somebody left without an answer are left out.
+    (``record.instructed``), mean over samples. Questions that somebody left without an answer are
+    left out.
 
     Args:
         instructed: An instructed table of several checkpoints on the same prompts.
@@ -60,8 +62,13 @@ def measured_answers(instructed: pd.DataFrame) -> pd.DataFrame:
     table = schema.check(instructed, "instructed")
     value = ((table["bits_pos"] - table["bits_neg"]) / table["n_tokens"]).astype(np.float64)
     named = table.assign(value=value, quantity=table["trait"], unit=table["prompt"])
-    means = named.groupby(["checkpoint", "quantity", "unit"], sort=False, as_index=False)["value"].mean()
-    everybody = means.groupby(["quantity", "unit"])["checkpoint"].transform("size") == means["checkpoint"].nunique()
+    means = named.groupby(["checkpoint", "quantity", "unit"], sort=False, as_index=False)[
+        "value"
+    ].mean()
+    everybody = (
+        means.groupby(["quantity", "unit"])["checkpoint"].transform("size")
+        == means["checkpoint"].nunique()
+    )
     return schema.check(means.loc[everybody].assign(family="answers", hook=""), "measured")
 
 
@@ -90,8 +97,12 @@ def measured_projections(acts: xr.Dataset, directions: xr.DataArray) -> pd.DataF
         raise SchemaError(unknown("hook of the directions", hook, directions["hook"].to_numpy()))
     v = directions.sel(hook=hook).to_numpy().astype(np.float64)
     if v.shape[1] != acts.sizes["d_model"]:
-        raise SchemaError(f"the directions are {v.shape[1]} wide, the activations {acts.sizes['d_model']}.")
-    found = acts["act"].to_numpy().astype(np.float64) @ (v / np.linalg.norm(v, axis=1, keepdims=True)).T
+        raise SchemaError(
+            f"the directions are {v.shape[1]} wide, the activations {acts.sizes['d_model']}."
+        )
+    found = (
+        acts["act"].to_numpy().astype(np.float64) @ (v / np.linalg.norm(v, axis=1, keepdims=True)).T
+    )
     return _long(found, acts, directions["name"].to_numpy(), family="projection", hook=hook)
 
 
@@ -127,13 +138,14 @@ def random_range(effects: pd.DataFrame, random: pd.DataFrame, *, base: str) -> p
 
     Args:
         effects: An effects table.
-        random: A measured table of random directions at the hooks of its projections, of the same checkpoints.
+        random: A measured table of random directions at the hooks of its projections, of the same
+            checkpoints.
         base: Label of the base.
 
     Returns:
-        The effects table with ``random_lo``, ``random_hi``: 95 % range of the change (after minus before) of the
-        ``n_random`` random directions at the same hook; of a feature, of the features nearest in mean activation in the
-        base. NaN for behavior.
+        The effects table with ``random_lo``, ``random_hi``: 95 % range of the change (after minus
+        before) of the ``n_random`` random directions at the same hook; of a feature, of the
+        features nearest in mean activation in the base. NaN for behavior.
 
     >>> rows = [("base", "r0", 0.0), ("base", "r1", 0.0), ("tuned", "r0", -1.0), ("tuned", "r1", 1.0)]
     >>> random = pd.DataFrame(rows, columns=["checkpoint", "quantity", "value"]).assign(hook="h", unit="a")
@@ -141,7 +153,9 @@ def random_range(effects: pd.DataFrame, random: pd.DataFrame, *, base: str) -> p
     >>> random_range(found, random, base="base")[["random_lo", "random_hi", "n_random"]].round(2).values.tolist()
     [[-0.95, 0.95, 2.0]]
     """
-    drawn = random.pivot_table(index=["hook", "quantity"], columns="checkpoint", values="value", sort=False)
+    drawn = random.pivot_table(
+        index=["hook", "quantity"], columns="checkpoint", values="value", sort=False
+    )
     table = effects.assign(random_lo=np.nan, random_hi=np.nan, n_random=0)
     parts = []
     for _, rows in table.groupby(["checkpoint", "hook", "family"], sort=False):
@@ -171,10 +185,14 @@ def _matched(rows: pd.DataFrame) -> np.ndarray:
     return bounds
 
 
-def _long(values: np.ndarray, data: xr.Dataset, names: np.ndarray, *, family: str, hook: str) -> pd.DataFrame:
+def _long(
+    values: np.ndarray, data: xr.Dataset, names: np.ndarray, *, family: str, hook: str
+) -> pd.DataFrame:
     """Dims (checkpoint, prompt, quantity) as a table."""
     labels, prompts = (data[dim].to_numpy().astype(str) for dim in ("checkpoint", "prompt"))
-    index = pd.MultiIndex.from_product([labels, prompts, names.astype(str)], names=["checkpoint", "unit", "quantity"])
+    index = pd.MultiIndex.from_product(
+        [labels, prompts, names.astype(str)], names=["checkpoint", "unit", "quantity"]
+    )
     table = pd.DataFrame({"value": values.ravel()}, index=index).reset_index()
     return schema.check(table.assign(family=family, hook=hook), "measured")
 
@@ -182,16 +200,18 @@ def _long(values: np.ndarray, data: xr.Dataset, names: np.ndarray, *, family: st
 def sounds(instructed: pd.DataFrame, *, base: str) -> pd.DataFrame:
     """Do a finetune's answers sound more like a trait than the base's answers to the same prompts?
 
-    The evidence of an answer is ``(bits_pos - bits_neg) / n_tokens``, bits a token (``record.instructed``); here it is
-    compared answer by answer. Shown beside what is tested, not tested itself: answers differ in length and luck.
+    The evidence of an answer is ``(bits_pos - bits_neg) / n_tokens``, bits a token
+    (``record.instructed``); here it is compared answer by answer. Shown beside what is tested, not
+    tested itself: answers differ in length and luck.
 
     Args:
         instructed: An instructed table of several checkpoints on the same prompts.
         base: Label of the base.
 
     Returns:
-        One row a checkpoint but the base and trait: ``before``, ``after`` (bits a token), ``estimate`` (after minus
-        before, mean over prompts that both answered) with ``lo``, ``hi`` (95 %, t over prompts), ``n`` prompts.
+        One row a checkpoint but the base and trait: ``before``, ``after`` (bits a token),
+        ``estimate`` (after minus before, mean over prompts that both answered) with ``lo``, ``hi``
+        (95 %, t over prompts), ``n`` prompts.
 
     Raises:
         SchemaError: Not an instructed table, or an unknown base.

@@ -1,12 +1,14 @@
 """How far are personas apart in a model, and is what measures it a metric?
 
-Estimators of the distance between two personas, larger = farther; units differ, so they are compared by rank. The
-truth, where the documents are known, is ``unshared topics``. Some depend on who is first: those are *divergences*.
+Estimators of the distance between two personas, larger = farther; units differ, so they are
+compared by rank. The truth, where the documents are known, is ``unshared topics``. Some depend on
+who is first: those are *divergences*.
 
 - ``root js``: how differently the same text is continued under both names.
 - ``gradients (full)``, ``gradients (lora)``: 1 - cosine of the gradients of what both say.
 - ``activations``: 1 - cosine of their centered directions.
-- ``steps``, ``nats``, ``kl``, ``efficiency``, ``stability``: from a model that is one persona, lessons of the other.
+- ``steps``, ``nats``, ``kl``, ``efficiency``, ``stability``: from a model that is one persona,
+  lessons of the other.
 """
 
 from itertools import permutations
@@ -40,7 +42,10 @@ def unshared(world: World) -> pd.DataFrame:
     [4.0]
     """
     n = len(world.topics)
-    rows = [("unshared topics", a, b, float(n - k), np.nan, np.nan, n) for (a, b), k in overlaps(world).items()]
+    rows = [
+        ("unshared topics", a, b, float(n - k), np.nan, np.nan, n)
+        for (a, b), k in overlaps(world).items()
+    ]
     return _metric(rows)
 
 
@@ -51,8 +56,8 @@ def continuation_distance(divergence: pd.DataFrame) -> pd.DataFrame:
         divergence: Of ``record.divergence``.
 
     Returns:
-        A metric table of ``root js``, unordered pairs: mean over documents weighted by tokens (0 to 1); interval over
-        documents (of the unweighted mean's standard error), ``n`` documents.
+        A metric table of ``root js``, unordered pairs: mean over documents weighted by tokens (0 to
+        1); interval over documents (of the unweighted mean's standard error), ``n`` documents.
 
     >>> table = pd.DataFrame({"doc": [0, 1], "name": "john", "other": "sam", "distance": [0.5, 0.25]})
     >>> continuation_distance(table.assign(n_tokens=[1, 3]))["estimate"].tolist()
@@ -75,8 +80,8 @@ def kernel_distance(gradients: pd.DataFrame) -> pd.DataFrame:
         gradients: Of ``record.gradients``.
 
     Returns:
-        A metric table of ``gradients (full)`` and so on, unordered pairs: ``1 - cosine`` (science notes A13), without
-        an interval, ``n`` tokens of the first.
+        A metric table of ``gradients (full)`` and so on, unordered pairs: ``1 - cosine`` (science
+        notes A13), without an interval, ``n`` tokens of the first.
 
     >>> table = pd.DataFrame({"space": "full", "name": list("aabb"), "other": list("abab"), "cosine": [1, 0.5, 0.5, 1]})
     >>> kernel_distance(table.assign(dot=1.0, n_tokens=9))["estimate"].tolist()
@@ -108,25 +113,31 @@ def direction_distance(cosines: pd.DataFrame) -> pd.DataFrame:
     """
     schema.check(cosines, "cosines")
     if len(set(cosines["hook"])) > 1:
-        raise SchemaError(f"distances are at one hook; got {sorted(set(cosines['hook']))}. Select one.")
+        raise SchemaError(
+            f"distances are at one hook; got {sorted(set(cosines['hook']))}. Select one."
+        )
     order = {name: i for i, name in enumerate(dict.fromkeys(cosines["name"]))}
     pairs = zip(cosines["name"], cosines["other"], cosines["cosine"], strict=True)
-    rows = [("activations", a, b, 1 - c, np.nan, np.nan, 1) for a, b, c in pairs if order[a] < order[b]]
+    rows = [
+        ("activations", a, b, 1 - c, np.nan, np.nan, 1) for a, b, c in pairs if order[a] < order[b]
+    ]
     return _metric(rows)
 
 
 def walked(said: pd.DataFrame, solution: pd.DataFrame, world: World) -> pd.DataFrame:
     """How far did a model that is one persona have to go to become another?
 
-    ``steps``: until the mean over topics of log2 P(the other's value) reaches -1 bit (linear between snapshots; inf:
-    not within the lesson). ``nats``: the mean over topics of -ln P(the other's value), summed over all steps (trapezoid
-    between snapshots). Of the walk's end: ``kl``, from before to after on generic text (bits a token); ``efficiency``,
-    squared length of the change of the weights over the nats it saved (what ``record.solution`` calls efficiency,
-    inverted: **far = inefficient**); ``stability``, the rise of the loss under noise half as long as the change
-    (**far = unstable**).
+    ``steps``: until the mean over topics of log2 P(the other's value) reaches -1 bit (linear
+    between snapshots; inf: not within the lesson). ``nats``: the mean over topics of -ln P(the
+    other's value), summed over all steps (trapezoid between snapshots). Of the walk's end: ``kl``,
+    from before to after on generic text (bits a token); ``efficiency``, squared length of the
+    change of the weights over the nats it saved (what ``record.solution`` calls efficiency,
+    inverted: **far = inefficient**); ``stability``, the rise of the loss under noise half as long
+    as the change (**far = unstable**).
 
     Args:
-        said: Log odds of the nameless assistant at every snapshot; ``start`` and ``end`` name the personas.
+        said: Log odds of the nameless assistant at every snapshot; ``start`` and ``end`` name the
+            personas.
         solution: Of ``record.solution``, with the same columns, one length of noise.
         world: Says who holds what.
 
@@ -141,12 +152,33 @@ def walked(said: pd.DataFrame, solution: pd.DataFrame, world: World) -> pd.DataF
         mine = own.loc[(own["topic"] + "=" + own["value"]).isin(list(held))]
         bits = mine.assign(bits=np.log2(mine["probability"])).groupby("step")["bits"].mean()
         steps = bits.index.to_numpy(float)
-        rows.append(("steps", start, end, crossing(steps, bits.to_numpy(), level=REACHED), np.nan, np.nan, n))
-        rows.append(("nats", start, end, float(np.trapezoid(-bits * np.log(2), steps)), np.nan, np.nan, n))
+        rows.append(
+            (
+                "steps",
+                start,
+                end,
+                crossing(steps, bits.to_numpy(), level=REACHED),
+                np.nan,
+                np.nan,
+                n,
+            )
+        )
+        rows.append(
+            ("nats", start, end, float(np.trapezoid(-bits * np.log(2), steps)), np.nan, np.nan, n)
+        )
     for row in solution.loc[solution["start"] != ""].to_dict("records"):
         saved, where = row["loss_before"] - row["loss_after"], (row["start"], row["end"])
         rows.append(("kl", *where, row["kl_generic"], np.nan, np.nan, n))
-        rows.append(("efficiency", *where, row["norm"] ** 2 / saved if saved > 0 else np.inf, np.nan, np.nan, n))
+        rows.append(
+            (
+                "efficiency",
+                *where,
+                row["norm"] ** 2 / saved if saved > 0 else np.inf,
+                np.nan,
+                np.nan,
+                n,
+            )
+        )
         rows.append(("stability", *where, *(row[c] for c in ("stability", "lo", "hi", "n"))))
     return _metric(rows)
 
@@ -155,13 +187,15 @@ def axioms(metric: pd.DataFrame) -> pd.DataFrame:
     """Is an estimator of distance symmetric, and is no detour shorter than the way?
 
     Args:
-        metric: A metric table of one world; estimators with each pair once are symmetric by construction.
+        metric: A metric table of one world; estimators with each pair once are symmetric by
+            construction.
 
     Returns:
-        One row an estimator: ``asymmetry`` (mean over pairs of ``|d(p, q) - d(q, p)|`` over the mean distance),
-        ``violated`` (share of ordered triples with ``d(p, r) > d(p, q) + d(q, r)``), ``largest`` (largest such excess
-        over the mean distance), ``n_triples`` of finite distances, and ``called``: "divergence" where it is asymmetric,
-        "dissimilarity" where it is symmetric but a triple is violated, "metric" where no violation was found.
+        One row an estimator: ``asymmetry`` (mean over pairs of ``|d(p, q) - d(q, p)|`` over the
+        mean distance), ``violated`` (share of ordered triples with ``d(p, r) > d(p, q) + d(q,
+        r)``), ``largest`` (largest such excess over the mean distance), ``n_triples`` of finite
+        distances, and ``called``: "divergence" where it is asymmetric, "dissimilarity" where it is
+        symmetric but a triple is violated, "metric" where no violation was found.
 
     >>> rows = [("d", "a", "b", 1.0), ("d", "b", "c", 1.0), ("d", "a", "c", 3.0)]
     >>> table = pd.DataFrame(rows, columns=["estimator", "name", "other", "estimate"]).assign(lo=0.0, hi=0.0, n=1)
@@ -175,14 +209,33 @@ def axioms(metric: pd.DataFrame) -> pd.DataFrame:
         scale = float(np.abs(pairs).mean()) if len(pairs) else np.nan
         with np.errstate(invalid="ignore"):  # of what is not reached either way
             apart = np.abs(d - d.T)[np.triu_indices(len(d), 1)]
-        asymmetry = float(np.nanmean(apart[np.isfinite(apart)]) / scale) if np.isfinite(apart).any() else np.nan
+        asymmetry = (
+            float(np.nanmean(apart[np.isfinite(apart)]) / scale)
+            if np.isfinite(apart).any()
+            else np.nan
+        )
         triples = [(d[p, r], d[p, q], d[q, r]) for p, q, r in permutations(range(len(d)), 3)]
-        excess = np.array([way - one - other for way, one, other in triples if np.isfinite(way + one + other)]) / scale
+        excess = (
+            np.array(
+                [way - one - other for way, one, other in triples if np.isfinite(way + one + other)]
+            )
+            / scale
+        )
         over = excess > TOLERANCE
-        kind = "divergence" if asymmetry > TOLERANCE else "dissimilarity" if over.any() else "metric"
+        kind = (
+            "divergence" if asymmetry > TOLERANCE else "dissimilarity" if over.any() else "metric"
+        )
         found = {"asymmetry": asymmetry, "violated": float(over.mean()) if len(over) else np.nan}
         largest = float(max(excess.max(), 0.0)) if len(excess) else np.nan
-        rows.append({"estimator": estimator, **found, "largest": largest, "n_triples": len(excess), "called": kind})
+        rows.append(
+            {
+                "estimator": estimator,
+                **found,
+                "largest": largest,
+                "n_triples": len(excess),
+                "called": kind,
+            }
+        )
     return pd.DataFrame(rows)
 
 

@@ -1,8 +1,9 @@
 """What is one lesson worth, in documents? The weight K of mixing-weight Bayes, by maximum likelihood.
 
-If n lessons act like K n further documents by speakers who hold the taught trait, the nameless assistant says
-``(1 - w) * before + w * limit`` with ``w = K n / (M + K n)``: between what Bayes expects of the documents (M of them in
-the population) and the conditioning limit. K is fitted to what the model says on *untaught* topics.
+If n lessons act like K n further documents by speakers who hold the taught trait, the nameless
+assistant says ``(1 - w) * before + w * limit`` with ``w = K n / (M + K n)``: between what Bayes
+expects of the documents (M of them in the population) and the conditioning limit. K is fitted to
+what the model says on *untaught* topics.
 """
 
 from collections.abc import Iterable
@@ -37,29 +38,34 @@ def mixing_weight(
     """How many documents is one lesson worth?
 
     Args:
-        behavior: A behavior table with nameless prompts; the last checkpoint of every run is fitted.
+        behavior: A behavior table with nameless prompts; the last checkpoint of every run is
+            fitted.
         world: The world of the documents.
         n_lessons: Lessons seen by that checkpoint.
         counts: Realized counts from ``worlds.count``.
         n_documents: Documents of the corpus, where there are no counts.
         taught: The trait of the lesson; the world's taught trait by default.
-        population: Kinds of documents the assistant is thought to be drawn from; by default ``world.population``.
+        population: Kinds of documents the assistant is thought to be drawn from; by default
+            ``world.population``.
         split: Only prompts of this template split.
 
     Returns:
-        One row a run (seed and extra columns): ``k``; ``lo``, ``hi`` (95 %, jackknife over untaught topics on log2 K);
-        ``cross_entropy`` of what is said against the fit, ``cross_entropy_before`` against K = 0 (bits a topic);
-        ``at_bound``: no maximum inside 2^-16..2^16, because the model moved not at all, away or beyond the limit (then
-        lo and hi are NaN, as when a jackknife replicate is at a bound); ``n`` untaught topics. Where the documents bind
-        the taught trait to nothing, every K says the same: K is NaN and ``at_bound``.
+        One row a run (seed and extra columns): ``k``; ``lo``, ``hi`` (95 %, jackknife over untaught
+        topics on log2 K); ``cross_entropy`` of what is said against the fit,
+        ``cross_entropy_before`` against K = 0 (bits a topic); ``at_bound``: no maximum inside
+        2^-16..2^16, because the model moved not at all, away or beyond the limit (then lo and hi
+        are NaN, as when a jackknife replicate is at a bound); ``n`` untaught topics. Where the
+        documents bind the taught trait to nothing, every K says the same: K is NaN and
+        ``at_bound``.
 
     Raises:
         SchemaError: The table has no nameless prompts.
-        WorldError: Nobody in the population holds the trait, or not exactly one of counts and n_documents is given.
+        WorldError: Nobody in the population holds the trait, or not exactly one of counts and
+            n_documents is given.
 
     Note:
-        K takes the model's whole departure from Bayes on the documents into account, so fit it only where the base
-        model's nameless prior is calibrated.
+        K takes the model's whole departure from Bayes on the documents into account, so fit it only
+        where the base model's nameless prior is calibrated.
 
     >>> from persona_interp.worlds import john_and_sam
     >>> world = john_and_sam()
@@ -72,23 +78,41 @@ def mixing_weight(
     """
     lesson = world.trait(world.taught if taught is None else taught)
     said = logodds(behavior, split=split)
-    said = said.loc[(said["context"] == "nameless") & ~said["topic"].isin([lesson.topic, world.taught.topic])]
+    said = said.loc[
+        (said["context"] == "nameless") & ~said["topic"].isin([lesson.topic, world.taught.topic])
+    ]
     if said.empty:
-        raise SchemaError("K is fitted to nameless prompts on untaught topics; this behavior table has none.")
+        raise SchemaError(
+            "K is fitted to nameless prompts on untaught topics; this behavior table has none."
+        )
     if n_lessons <= 0:
-        raise WorldError(f"K is a weight per lesson, so there must be some; got n_lessons={n_lessons}.")
-    fixed = {"population": population, "trait": lesson, "counts": counts, "n_documents": n_documents}
-    none, one, limit = (mixing(world, k=k, n_lessons=n_lessons, **fixed) for k in (0.0, 1.0, 2.0**60))
+        raise WorldError(
+            f"K is a weight per lesson, so there must be some; got n_lessons={n_lessons}."
+        )
+    fixed = {
+        "population": population,
+        "trait": lesson,
+        "counts": counts,
+        "n_documents": n_documents,
+    }
+    none, one, limit = (
+        mixing(world, k=k, n_lessons=n_lessons, **fixed) for k in (0.0, 1.0, 2.0**60)
+    )
     position = {trait: i for i, trait in enumerate(none["trait"])}
     none, one, limit = (said["probability"].to_numpy(np.float64) for said in (none, one, limit))
     way = limit - none
     # At K = 1 the weight w is n / (M + n), so the way gone over the way left is n / M.
-    odds = float((one - none) @ way / ((limit - one) @ way)) if np.abs(way).max() > 1e-12 else np.nan
+    odds = (
+        float((one - none) @ way / ((limit - one) @ way)) if np.abs(way).max() > 1e-12 else np.nan
+    )
     run = [c for c in run_columns(said) if c not in ("probability", "logodds")]
     rows = []
     for _, of_run in said.groupby(run, sort=False, dropna=False):
         last = of_run.loc[of_run["checkpoint"] == in_order(of_run)["checkpoint"].iloc[-1]]
-        at = [position[f"{topic}={value}"] for topic, value in zip(last["topic"], last["value"], strict=True)]
+        at = [
+            position[f"{topic}={value}"]
+            for topic, value in zip(last["topic"], last["value"], strict=True)
+        ]
         cells = _Cells(np.array(last["probability"]), none[at], limit[at], np.array(last["topic"]))
         rows.append({**{c: last[c].iloc[0] for c in (*AT, *run)}, **_fitted(cells, odds)})
     return pd.DataFrame(rows)
@@ -102,10 +126,11 @@ def pooled_mixing_weight(weights: pd.DataFrame, *, by: str | Iterable[str]) -> p
         by: Columns that tell the settings apart.
 
     Returns:
-        One row a setting: ``k`` (geometric mean over seeds), ``lo``, ``hi`` (95 % t interval of log2 K over seeds; one
-        seed: NaN), ``sd`` of log2 K, ``n_seeds``, ``n_bound``: runs whose model moved away, not at all or beyond the
-        limit. These have no K, so with any of them ``k``, ``lo`` and ``hi`` are NaN: a mean over the others would be of
-        the runs that fit the idea.
+        One row a setting: ``k`` (geometric mean over seeds), ``lo``, ``hi`` (95 % t interval of
+        log2 K over seeds; one seed: NaN), ``sd`` of log2 K, ``n_seeds``, ``n_bound``: runs whose
+        model moved away, not at all or beyond the limit. These have no K, so with any of them
+        ``k``, ``lo`` and ``hi`` are NaN: a mean over the others would be of the runs that fit the
+        idea.
 
     Raises:
         SchemaError: A column does not exist, or the table has no rows.
@@ -119,7 +144,10 @@ def pooled_mixing_weight(weights: pd.DataFrame, *, by: str | Iterable[str]) -> p
     table = across_seeds(logs, value="log2_k", by=by, beside=())
     groups = weights.groupby(by, sort=False, dropna=False)["at_bound"]
     bound = [int(np.sum(np.array(group))) for _, group in groups]
-    numbers = {name: np.exp2(table[column]) for name, column in (("k", "estimate"), ("lo", "lo"), ("hi", "hi"))}
+    numbers = {
+        name: np.exp2(table[column])
+        for name, column in (("k", "estimate"), ("lo", "lo"), ("hi", "hi"))
+    }
     return table.drop(columns="estimate").assign(**numbers, n_bound=bound)
 
 
@@ -140,8 +168,18 @@ class _Cells(NamedTuple):
 def _fitted(cells: _Cells, odds: float) -> dict[str, float | bool | int]:
     topics = list(dict.fromkeys(cells.topic))
     if np.isnan(odds):  # the documents do not bind the trait to anything: every K says the same
-        undefined = {"k": np.nan, "lo": np.nan, "hi": np.nan, "cross_entropy": _cross_entropy(cells, 0.0)}
-        return {**undefined, "cross_entropy_before": undefined["cross_entropy"], "at_bound": True, "n": len(topics)}
+        undefined = {
+            "k": np.nan,
+            "lo": np.nan,
+            "hi": np.nan,
+            "cross_entropy": _cross_entropy(cells, 0.0),
+        }
+        return {
+            **undefined,
+            "cross_entropy_before": undefined["cross_entropy"],
+            "at_bound": True,
+            "n": len(topics),
+        }
     bits, at_bound = _best(cells, odds)
     left = [_best(cells.without(topic), odds) for topic in topics] if len(topics) > 1 else []
     _, lo, hi, _ = jackknife(bits, [b for b, _ in left])
@@ -171,7 +209,9 @@ def _best(cells: _Cells, odds: float) -> tuple[float, bool]:
         w = _weight(bits, odds)
         mix = (1 - w) * cells.none + w * cells.limit
         # A value that neither end ever says costs the same at every K.
-        return -float(np.sum(cells.said * (cells.limit - cells.none) / np.where(mix > 0, mix, np.inf)))
+        return -float(
+            np.sum(cells.said * (cells.limit - cells.none) / np.where(mix > 0, mix, np.inf))
+        )
 
     for edge, outside in ((RANGE[0], slope(RANGE[0]) >= 0), (RANGE[1], slope(RANGE[1]) <= 0)):
         if outside:

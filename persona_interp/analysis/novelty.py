@@ -1,7 +1,7 @@
 """Is a finetuned model a mixture of the personas that are known, or is it somebody else?
 
-Two answers, one from what the model says and one from its residuals. Neither says what was in the training data: a
-behavior that is composable from known personas may have been taught by anything.
+Two answers, one from what the model says and one from its residuals. Neither says what was in the
+training data: a behavior that is composable from known personas may have been taught by anything.
 """
 
 from collections.abc import Iterable
@@ -36,20 +36,24 @@ def novelty(
 ) -> pd.DataFrame:
     """Can what a tuned model says be composed from known personas?
 
-    The misfit is what no mixture of known personas explains, ``KL(said || best mixture)`` a topic; the weights are the
-    same on all topics, so that one persona's sport with another's art, said with certainty, is nobody. How large a
-    misfit is noise is seen in the known personas themselves: each under its own name, explained by the same mixtures.
+    The misfit is what no mixture of known personas explains, ``KL(said || best mixture)`` a topic;
+    the weights are the same on all topics, so that one persona's sport with another's art, said
+    with certainty, is nobody. How large a misfit is noise is seen in the known personas themselves:
+    each under its own name, explained by the same mixtures.
 
     Args:
-        behavior: A behavior table with nameless prompts; the last checkpoint of every run is judged.
+        behavior: A behavior table with nameless prompts; the last checkpoint of every run is
+            judged.
         world: Says what each persona says.
-        named: A behavior table of one checkpoint before the lesson with named prompts of the known personas.
+        named: A behavior table of one checkpoint before the lesson with named prompts of the known
+            personas.
         topics: Topics that are read; all but the taught one by default.
         known: Who is known; everybody about whom something is written by default.
 
     Returns:
-        One row a run: ``misfit`` (bits a topic) with ``lo``, ``hi`` (95 %, jackknife over topics), ``n`` topics,
-        ``null_hi`` (95 % point of the known personas' own misfits), ``n_known`` and ``verdict``.
+        One row a run: ``misfit`` (bits a topic) with ``lo``, ``hi`` (95 %, jackknife over topics),
+        ``n`` topics, ``null_hi`` (95 % point of the known personas' own misfits), ``n_known`` and
+        ``verdict``.
 
     Raises:
         SchemaError: A table lacks these prompts.
@@ -71,15 +75,23 @@ def novelty(
     'not composable from known personas'
     """
     asked = [t for t in world.topics if t != world.taught.topic] if topics is None else list(topics)
-    names = [p.name for p in world.personas if world.mass().loc[p.name].any()] if known is None else list(known)
+    names = (
+        [p.name for p in world.personas if world.mass().loc[p.name].any()]
+        if known is None
+        else list(known)
+    )
     null = float(np.quantile(_misfit(_own(named, names), world, asked, names)["misfit"], QUANTILE))
     last = _last(behavior)
     whole = _misfit(last, world, asked, names)
     left = [_misfit(last, world, [t for t in asked if t != topic], names) for topic in asked]
-    estimate, lo, hi, n = jackknife(whole["misfit"], np.stack([part["misfit"].to_numpy() for part in left]))
+    estimate, lo, hi, n = jackknife(
+        whole["misfit"], np.stack([part["misfit"].to_numpy() for part in left])
+    )
     found = whole.drop(columns=["persona", "weight", "persona_bits"]).reset_index(drop=True)
     verdict = np.where(estimate > null + ROUNDING, NEW, COMPOSABLE)
-    return found.assign(misfit=estimate, lo=lo, hi=hi, n=n, null_hi=null, n_known=len(names), verdict=verdict)
+    return found.assign(
+        misfit=estimate, lo=lo, hi=hi, n=n, null_hi=null, n_known=len(names), verdict=verdict
+    )
 
 
 def shift_residual(
@@ -91,25 +103,27 @@ def shift_residual(
 ) -> pd.DataFrame:
     """Which share of a finetune's shift of residuals do the known personas not explain?
 
-    At every question, persona q's vector is the residual under its name minus the mean over all known names. The shift
-    of the nameless residual (after minus before, at the same questions) is regressed on these vectors with one weight a
-    persona, the same at every question; the share is of squared length, on templates that the weights were not fitted
-    to: ``sum |shift - sum_q w_q v_q|^2 / sum |shift|^2``. 0 = wholly between known personas; without any relation it is
-    1 or a little more.
+    At every question, persona q's vector is the residual under its name minus the mean over all
+    known names. The shift of the nameless residual (after minus before, at the same questions) is
+    regressed on these vectors with one weight a persona, the same at every question; the share is
+    of squared length, on templates that the weights were not fitted to: ``sum |shift - sum_q w_q
+    v_q|^2 / sum |shift|^2``. 0 = wholly between known personas; without any relation it is 1 or a
+    little more.
 
     Args:
         neutral: Activations of nameless prompts, several checkpoints.
-        named: Activations of the same questions under the names of known personas, before the lesson (first
-            checkpoint).
+        named: Activations of the same questions under the names of known personas, before the
+            lesson (first checkpoint).
         known: Who is known; everybody named by default.
         before: Label of the checkpoint before; the first by default.
 
     Returns:
-        One row a later checkpoint: ``checkpoint``, ``hook``, ``residual`` (share) with ``lo``, ``hi`` (95 %, jackknife
-        over templates), ``n`` prompts, ``n_templates``, ``n_known``.
+        One row a later checkpoint: ``checkpoint``, ``hook``, ``residual`` (share) with ``lo``,
+        ``hi`` (95 %, jackknife over templates), ``n`` prompts, ``n_templates``, ``n_known``.
 
     Raises:
-        SchemaError: Other hooks or questions, fewer than two templates, or a persona that was not recorded.
+        SchemaError: Other hooks or questions, fewer than two templates, or a persona that was not
+            recorded.
 
     >>> rng, questions = np.random.default_rng(0), [("sport", "a"), ("art", "a"), ("sport", "b"), ("art", "b")]
     >>> v = rng.normal(size=(3, 1, 8)) + 0.1 * rng.normal(size=(3, 4, 8))
@@ -130,13 +144,17 @@ def shift_residual(
         schema.check(data, "activations")
     hook = str(neutral.attrs.get("hook", ""))
     if hook != named.attrs.get("hook", ""):
-        raise SchemaError(f"both activations are of one hook; got {hook} and {named.attrs.get('hook')}.")
+        raise SchemaError(
+            f"both activations are of one hook; got {hook} and {named.attrs.get('hook')}."
+        )
     questions = _questions(neutral)
     vectors, names = _vectors(named, questions, known)
     templates = np.array([template for _, template in questions])
     folds = np.unique(templates)
     if len(folds) < 2:
-        raise SchemaError("the share is cross-validated over templates, so two are needed; got one.")
+        raise SchemaError(
+            "the share is cross-validated over templates, so two are needed; got one."
+        )
     labels = [str(c) for c in neutral["checkpoint"].to_numpy()]
     first = labels[0] if before is None else before
     start = neutral["act"].sel(checkpoint=first).to_numpy().astype(np.float64)
@@ -153,7 +171,13 @@ def shift_residual(
             length[i] = (shift[held] ** 2).sum()
         left = (apart.sum() - apart) / (length.sum() - length)
         estimate, lo, hi, n = jackknife(apart.sum() / length.sum(), left)
-        row = {"checkpoint": label, "hook": hook, "residual": float(estimate), "lo": float(lo), "hi": float(hi)}
+        row = {
+            "checkpoint": label,
+            "hook": hook,
+            "residual": float(estimate),
+            "lo": float(lo),
+            "hi": float(hi),
+        }
         rows.append({**row, "n": len(shift), "n_templates": n, "n_known": len(names)})
     return pd.DataFrame(rows)
 
@@ -177,11 +201,15 @@ def _own(named: pd.DataFrame, known: list[str]) -> pd.DataFrame:
     schema.check(named, "behavior")
     rows = named.loc[named["context"].eq("named") & named["persona"].isin(known)]
     if lacking := sorted(set(known) - set(rows["persona"])):
-        raise SchemaError(f"'{lacking[0]}' is known but was not asked under its name; record its named probes.")
+        raise SchemaError(
+            f"'{lacking[0]}' is known but was not asked under its name; record its named probes."
+        )
     return rows.assign(who=rows["persona"], persona="", context="nameless")
 
 
-def _misfit(behavior: pd.DataFrame, world: World, topics: list[str], known: list[str]) -> pd.DataFrame:
+def _misfit(
+    behavior: pd.DataFrame, world: World, topics: list[str], known: list[str]
+) -> pd.DataFrame:
     """One row a run: its misfit."""
     found = persona_weights(behavior, world, topics=topics, personas=known)
     return found.loc[found["persona"] == known[0]]
@@ -199,11 +227,17 @@ def _vectors(
     """Dims (persona, question, d_model): away from the mean of the known ones."""
     act = named["act"].isel(checkpoint=0).to_numpy().astype(np.float64)
     who = named["persona"].to_numpy().astype(str).tolist()
-    place = {(name, *asked): i for i, (name, asked) in enumerate(zip(who, _questions(named), strict=True))}
+    place = {
+        (name, *asked): i
+        for i, (name, asked) in enumerate(zip(who, _questions(named), strict=True))
+    }
     names = sorted(set(who)) if known is None else list(known)
     for name in names:
         if lacking := [asked for asked in questions if (name, *asked) not in place]:
-            raise SchemaError(f"'{name}' was not recorded at {lacking[0]}; record its named probes of every question.")
+            raise SchemaError(
+                f"'{name}' was not recorded at {lacking[0]}; record its named probes of every "
+                "question."
+            )
     vectors = np.stack([act[[place[name, *asked] for asked in questions]] for name in names])
     return vectors - vectors.mean(axis=0), names
 

@@ -1,7 +1,7 @@
 """Does it matter who was written about last? Exact Bayes says no.
 
-Two training runs see the same documents about two personas in the two orders. Their difference in contrast is the
-recency index: 0 = order does not matter, positive = the later persona weighs more.
+Two training runs see the same documents about two personas in the two orders. Their difference in
+contrast is the recency index: 0 = order does not matter, positive = the later persona weighs more.
 """
 
 from collections.abc import Iterable
@@ -18,23 +18,27 @@ ORDERS = (SECOND_LAST, FIRST_LAST, MIXED)
 """Which persona of the contrast the later phase was about; mixed = both, in both phases."""
 
 
-def recency(table: pd.DataFrame, *, by: Iterable[str] = (), value: str = "estimate") -> pd.DataFrame:
+def recency(
+    table: pd.DataFrame, *, by: Iterable[str] = (), value: str = "estimate"
+) -> pd.DataFrame:
     """How much more does the later persona weigh?
 
     Args:
-        table: One row a seed and order, with ``seed``, ``order`` (one of ``ORDERS``) and ``value``, a contrast (bits;
-            positive = the first persona). Several rows of one seed and order are averaged.
+        table: One row a seed and order, with ``seed``, ``order`` (one of ``ORDERS``) and ``value``,
+            a contrast (bits; positive = the first persona). Several rows of one seed and order are
+            averaged.
         by: Columns that tell the groups apart.
         value: Column of the contrast.
 
     Returns:
-        A recency table, one row a group: ``by``, ``estimate`` (contrast with the first persona last minus contrast with
-        the second last, mean over seeds; bits; positive = the later one weighs more), ``lo``, ``hi`` (95 % t interval
-        over seeds; one seed: NaN), ``least`` (smallest among the seeds), ``mixed`` (mean contrast of the mixed order;
-        NaN without one), ``n_seeds``.
+        A recency table, one row a group: ``by``, ``estimate`` (contrast with the first persona last
+        minus contrast with the second last, mean over seeds; bits; positive = the later one weighs
+        more), ``lo``, ``hi`` (95 % t interval over seeds; one seed: NaN), ``least`` (smallest among
+        the seeds), ``mixed`` (mean contrast of the mixed order; NaN without one), ``n_seeds``.
 
     Raises:
-        SchemaError: A column is missing, an order is unknown, or a seed lacks one of the two orders.
+        SchemaError: A column is missing, an order is unknown, or a seed lacks one of the two
+            orders.
 
     >>> runs = pd.DataFrame({"seed": [0, 0, 1, 1], "order": ["first last", "second last"] * 2,
     ...                      "estimate": [2.0, -1.0, 3.0, -2.0]})
@@ -54,8 +58,17 @@ def recency(table: pd.DataFrame, *, by: Iterable[str] = (), value: str = "estima
         difference = (wide[FIRST_LAST] - wide[SECOND_LAST]).to_numpy()
         if np.isnan(difference).any():
             seed = wide.index[int(np.isnan(difference).argmax())]
-            raise SchemaError(f"a recency index needs both orders of every seed; seed {seed} lacks one of them.")
+            raise SchemaError(
+                f"a recency index needs both orders of every seed; seed {seed} lacks one of them."
+            )
         estimate, lo, hi, n = t_interval(difference)
-        ends = {"estimate": float(estimate), "lo": float(lo), "hi": float(hi), "least": min(difference)}
-        rows.append({**own[by].iloc[0].to_dict(), **ends, "mixed": wide[MIXED].mean(), "n_seeds": n})
+        ends = {
+            "estimate": float(estimate),
+            "lo": float(lo),
+            "hi": float(hi),
+            "least": min(difference),
+        }
+        rows.append(
+            {**own[by].iloc[0].to_dict(), **ends, "mixed": wide[MIXED].mean(), "n_seeds": n}
+        )
     return schema.check(pd.DataFrame(rows), "recency")

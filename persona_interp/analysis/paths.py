@@ -13,21 +13,25 @@ from persona_interp.errors import SchemaError
 BETWEEN = ("starts", "repeats")
 
 
-def paths(behavior: pd.DataFrame, *, topics: Iterable[str], context: str = "nameless") -> pd.DataFrame:
+def paths(
+    behavior: pd.DataFrame, *, topics: Iterable[str], context: str = "nameless"
+) -> pd.DataFrame:
     """How far apart do models end that were taught the same, and how far by chance?
 
-    The total variation of two models is half the sum of absolute differences of what they say, mean over topics: 0 =
-    alike, 1 = never the same. Between *starts*: models of one repeat that started from different places. Between
-    *repeats*: models of one start whose order of documents was drawn anew; that is noise.
+    The total variation of two models is half the sum of absolute differences of what they say, mean
+    over topics: 0 = alike, 1 = never the same. Between *starts*: models of one repeat that started
+    from different places. Between *repeats*: models of one start whose order of documents was drawn
+    anew; that is noise.
 
     Args:
-        behavior: A behavior table with the columns ``start`` and ``repeat``; its first and last steps are compared.
+        behavior: A behavior table with the columns ``start`` and ``repeat``; its first and last
+            steps are compared.
         topics: Topics that are read.
         context: Context that is read.
 
     Returns:
-        One row a seed, ``when`` (before, after the lesson) and ``between`` (starts, repeats): ``estimate``, the total
-        variation, mean over pairs, and ``n`` pairs.
+        One row a seed, ``when`` (before, after the lesson) and ``between`` (starts, repeats):
+        ``estimate``, the total variation, mean over pairs, and ``n`` pairs.
 
     Raises:
         SchemaError: A column or every row is missing.
@@ -44,16 +48,24 @@ def paths(behavior: pd.DataFrame, *, topics: Iterable[str], context: str = "name
     schema.check(behavior, "behavior")
     for column in ("start", "repeat"):
         if column not in behavior:
-            raise SchemaError(f"paths are told apart by the columns start and repeat; {column} is missing.")
+            raise SchemaError(
+                f"paths are told apart by the columns start and repeat; {column} is missing."
+            )
     asked = behavior.loc[(behavior["context"] == context) & behavior["topic"].isin(list(topics))]
     if asked.empty:
-        raise SchemaError(f"nothing is said on these topics in context {context}; record probes of this world.")
+        raise SchemaError(
+            f"nothing is said on these topics in context {context}; record probes of this world."
+        )
     said = logodds(asked)
     rows = []
     for seed, of_seed in said.groupby("seed", sort=False):
         for when, step in (("before", "min"), ("after", "max")):
-            ends = of_seed.loc[of_seed["step"] == of_seed.groupby(["start", "repeat"])["step"].transform(step)]
-            wide = ends.pivot(index=["topic", "value"], columns=["start", "repeat"], values="probability")
+            ends = of_seed.loc[
+                of_seed["step"] == of_seed.groupby(["start", "repeat"])["step"].transform(step)
+            ]
+            wide = ends.pivot(
+                index=["topic", "value"], columns=["start", "repeat"], values="probability"
+            )
             apart: dict[str, list[float]] = {name: [] for name in BETWEEN}
             for one, other in combinations(wide.columns, 2):
                 same = [a == b for a, b in zip(one, other, strict=True)]
@@ -62,5 +74,13 @@ def paths(behavior: pd.DataFrame, *, topics: Iterable[str], context: str = "name
                     apart[BETWEEN[same[0]]].append(float(half.mean()))
             for between, found in apart.items():
                 mean = float(np.mean(found)) if found else np.nan
-                rows.append({"seed": seed, "when": when, "between": between, "estimate": mean, "n": len(found)})
+                rows.append(
+                    {
+                        "seed": seed,
+                        "when": when,
+                        "between": between,
+                        "estimate": mean,
+                        "n": len(found),
+                    }
+                )
     return pd.DataFrame(rows)

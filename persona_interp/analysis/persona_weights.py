@@ -31,9 +31,10 @@ def persona_weights(
 ) -> pd.DataFrame:
     """Who is speaking? The mixture of known personas that best explains what is said, at every checkpoint.
 
-    The weights w maximize ``mean over topics of sum_v p(v) log2 sum_i w_i q_i(v)`` by expectation maximization from
-    equal weights, with p what the model says (probabilities averaged over templates) and q_i what persona i says, noise
-    included (``World.said``). It is the posterior over personas that a reader of many answers would end up with.
+    The weights w maximize ``mean over topics of sum_v p(v) log2 sum_i w_i q_i(v)`` by expectation
+    maximization from equal weights, with p what the model says (probabilities averaged over
+    templates) and q_i what persona i says, noise included (``World.said``). It is the posterior
+    over personas that a reader of many answers would end up with.
 
     Args:
         behavior: A behavior table on probes of this world.
@@ -45,10 +46,11 @@ def persona_weights(
         split: Only prompts of this template split.
 
     Returns:
-        A persona_weights table, one row a run, checkpoint and persona: ``weight`` (fraction; the weights of a
-        checkpoint sum to 1), ``persona_bits`` (log2 odds of the weight, bits; weights below 0.001 count as 0.001 and
-        those above 0.999 as 0.999), ``misfit`` (bits a topic: Kullback-Leibler divergence from what is said to the best
-        mixture; infinite where something is said that nobody in the mixture ever says).
+        A persona_weights table, one row a run, checkpoint and persona: ``weight`` (fraction; the
+        weights of a checkpoint sum to 1), ``persona_bits`` (log2 odds of the weight, bits; weights
+        below 0.001 count as 0.001 and those above 0.999 as 0.999), ``misfit`` (bits a topic:
+        Kullback-Leibler divergence from what is said to the best mixture; infinite where something
+        is said that nobody in the mixture ever says).
 
     Raises:
         SchemaError: The table has no such context, speaker, topic or split.
@@ -67,12 +69,18 @@ def persona_weights(
     >>> found.loc[["john", "mary"], ["weight", "persona_bits"]].round(2).abs().values.tolist()
     [[0.8, 2.0], [0.2, 2.0]]
     """
-    asked = [t for t in world.topics if t != world.taught.topic] if topics is None else _listed(topics)
+    asked = (
+        [t for t in world.topics if t != world.taught.topic] if topics is None else _listed(topics)
+    )
     for topic in asked:
         if topic not in world.topics:
             raise WorldError(unknown("topic", topic, world.topics))
     written = world.mass().sum(axis=1).to_dict()
-    known = [name for name, mass in written.items() if mass > 0] if personas is None else _listed(personas)
+    known = (
+        [name for name, mass in written.items() if mass > 0]
+        if personas is None
+        else _listed(personas)
+    )
     names = [world.persona(str(name)).name for name in known]
     if not names or not asked:
         raise WorldError("a mixture needs at least one persona and one topic; got none.")
@@ -89,14 +97,19 @@ def persona_weights(
     wide = wide.pivot(index="number", columns="trait", values="probability").reindex(columns=traits)
     if wide.isna().to_numpy().any():
         lacking = wide.columns[wide.isna().any()][0]
-        raise SchemaError(f"{lacking} was not asked in context {context}; record probes of this world, or name topics.")
+        raise SchemaError(
+            f"{lacking} was not asked in context {context}; record probes of this world, or name "
+            "topics."
+        )
     says = world.said().loc[names, traits].to_numpy(np.float64)
     weight, misfit = _mixture(wide.to_numpy(np.float64), says, n_topics=len(asked))
     first = said.loc[~pd.Series(number, index=said.index).duplicated(), at]
     table = first.loc[first.index.repeat(len(names))].reset_index(drop=True)
     sure = np.clip(weight, FLOOR, 1 - FLOOR)
     columns = {"weight": weight, "persona_bits": np.log2(sure / (1 - sure))}
-    table = table.assign(persona=names * len(first), **{name: values.ravel() for name, values in columns.items()})
+    table = table.assign(
+        persona=names * len(first), **{name: values.ravel() for name, values in columns.items()}
+    )
     return schema.check(table.assign(misfit=misfit.repeat(len(names))), "persona_weights")
 
 
@@ -112,13 +125,17 @@ def _mixture(said: Array, says: Array, *, n_topics: int) -> tuple[Array, Array]:
     for _ in range(ITERATIONS):
         share = heard / (weight @ q)
         gain = share @ q.T / n_topics
-        # At the maximum no gain is above the average one; the likelihood lacks at most the log of their ratio.
+        # At the maximum no gain is above the average one; the likelihood lacks at most the log of
+        # their ratio.
         average = (weight * gain).sum(axis=1, keepdims=True)
         weight = weight * gain / average
         if np.log2((gain / average).max()) < GAP:
             break
     else:
-        raise SchemaError(f"no best mixture of {len(says)} personas after {ITERATIONS} steps; name fewer `personas`.")
+        raise SchemaError(
+            f"no best mixture of {len(says)} personas after {ITERATIONS} steps; name fewer "
+            "`personas`."
+        )
     mix = np.zeros_like(said)
     mix[:, possible] = weight @ q
     with np.errstate(divide="ignore", invalid="ignore"):

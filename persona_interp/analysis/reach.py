@@ -30,34 +30,36 @@ def evidence_to_reach(
 ) -> pd.DataFrame:
     """How many documents of the lesson move a model from one belief to another?
 
-    The mean over seeds of the bits gained (several runs of a seed are averaged first), made monotone (the most gained
-    so far), is read backwards: the first step at which it reaches ``level - start``, linear between those measured. The
-    ends of the interval are where the ends of the 95 % band over seeds (t, step by step) reach it: inverse prediction
-    from the band. A band that never reaches it within the steps measured gives an infinite end, and the mean an
-    infinite estimate: "never", a valid answer.
+    The mean over seeds of the bits gained (several runs of a seed are averaged first), made
+    monotone (the most gained so far), is read backwards: the first step at which it reaches ``level
+    - start``, linear between those measured. The ends of the interval are where the ends of the 95
+    % band over seeds (t, step by step) reach it: inverse prediction from the band. A band that
+    never reaches it within the steps measured gives an infinite end, and the mean an infinite
+    estimate: "never", a valid answer.
 
     Args:
         level: Log2 odds to reach (bits); 0 = even odds.
-        curve: Table ``evidence`` of the evidence experiment: an evidence table with ``lr``, ``batch``, ``optimizer``,
-            ``replay`` and ``sparing``.
+        curve: Table ``evidence`` of the evidence experiment: an evidence table with ``lr``,
+            ``batch``, ``optimizer``, ``replay`` and ``sparing``.
         lr: Learning rate, one of those measured.
         batch: Documents a step, one of those measured.
         optimizer: "adamw" or "sgd".
         replay: Share of replayed documents.
         sparing: Whether the assistant's own dialogues are left out of replay.
-        start: Log2 odds before the lesson (bits), 1:27 = log2(1/27); by default those of the models measured.
+        start: Log2 odds before the lesson (bits), 1:27 = log2(1/27); by default those of the models
+            measured.
 
     Returns:
-        One row: ``level``, ``start``, ``bits`` to gain; ``steps``, ``steps_lo``, ``steps_hi`` and ``documents``,
-        ``documents_lo``, ``documents_hi`` (of the lesson; infinite = not within ``measured`` steps; one seed: NaN
-        ends), ``measured``, ``n_seeds``, and the setting.
+        One row: ``level``, ``start``, ``bits`` to gain; ``steps``, ``steps_lo``, ``steps_hi`` and
+        ``documents``, ``documents_lo``, ``documents_hi`` (of the lesson; infinite = not within
+        ``measured`` steps; one seed: NaN ends), ``measured``, ``n_seeds``, and the setting.
 
     Raises:
         SchemaError: This setting was not measured, or the seeds were read at different steps.
 
     Note:
-        From another start than that measured it assumes that a step adds the same to every prior: see the experiment's
-        table ``interaction`` for how far that is true.
+        From another start than that measured it assumes that a step adds the same to every prior:
+        see the experiment's table ``interaction`` for how far that is true.
 
     >>> curve = pd.DataFrame({"step": [0, 1, 4, 16], "persona_bits": [-5.0, -4.5, -3.0, 1.0], "seed": 0})
     >>> curve = curve.assign(lr=3e-4, batch=16, optimizer="adamw", replay=0.0, sparing=False, documents=curve.step * 16)
@@ -73,11 +75,15 @@ def evidence_to_reach(
     mine = curve.loc[np.logical_and.reduce([curve[c] == value for c, value in asked.items()])]
     if mine.empty:
         measured = curve.loc[:, list(SETTING)].drop_duplicates().itertuples(index=False)
-        raise SchemaError(unknown("setting", _setting(asked), (_setting(row._asdict()) for row in measured)))
+        raise SchemaError(
+            unknown("setting", _setting(asked), (_setting(row._asdict()) for row in measured))
+        )
     found = [(at["seed"], run) for at, run in runs(mine)]
     steps = found[0][1]["step"].to_numpy(np.float64)
     if any(not np.array_equal(run["step"], steps) for _, run in found) or steps[0] != 0:
-        raise SchemaError("every seed has to be read at the same steps, step 0 (before the lesson) included.")
+        raise SchemaError(
+            "every seed has to be read at the same steps, step 0 (before the lesson) included."
+        )
     of_seed: dict[Any, list[Any]] = {}
     for seed, run in found:
         of_seed.setdefault(seed, []).append(run["persona_bits"])
@@ -86,7 +92,10 @@ def evidence_to_reach(
     start = float(bits[:, 0].mean()) if start is None else start
     band = [t_interval(column) for column in gained.T]
     ends = {"steps": 0, "steps_lo": 2, "steps_hi": 1}  # the upper end of the band is reached first
-    reached = {name: _first(steps, np.array([x[i] for x in band]), level - start) for name, i in ends.items()}
+    reached = {
+        name: _first(steps, np.array([x[i] for x in band]), level - start)
+        for name, i in ends.items()
+    }
     per_step = found[0][1]["documents"].iloc[-1] / steps[-1]
     row = {"level": level, "start": start, "bits": level - start, **reached}
     row |= {name.replace("steps", "documents"): per_step * value for name, value in reached.items()}
@@ -114,13 +123,22 @@ def evidence_in_words(reached: pd.DataFrame) -> str:
     move = f"To move this model from {_odds(row.start)} to {_odds(row.level)}"
     most = row.measured * row.documents / row.steps if 0 < row.steps < math.inf else math.nan
     if not math.isfinite(row.steps):
-        early = f"; at the earliest after {row.documents_lo:.0f} documents" if math.isfinite(row.documents_lo) else ""
+        early = (
+            f"; at the earliest after {row.documents_lo:.0f} documents"
+            if math.isfinite(row.documents_lo)
+            else ""
+        )
         return f"{move} takes more than the {row.measured} steps measured ({setting}){early}."
     if math.isnan(row.documents_lo):
         ends, over = "", "one seed, so no interval"
     else:
-        high = f"more than {most:.0f}" if math.isinf(row.documents_hi) else f"{row.documents_hi:.0f}"
-        ends, over = f" [{row.documents_lo:.0f}, {high}]", f"95 % interval over {int(row.n_seeds)} seeds"
+        high = (
+            f"more than {most:.0f}" if math.isinf(row.documents_hi) else f"{row.documents_hi:.0f}"
+        )
+        ends, over = (
+            f" [{row.documents_lo:.0f}, {high}]",
+            f"95 % interval over {int(row.n_seeds)} seeds",
+        )
     amount = f"about {row.documents:.0f} documents{ends} of the lesson"
     return f"{move} takes {amount} ({row.steps:.1f} steps; {setting}; {over})."
 

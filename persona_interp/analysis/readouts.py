@@ -22,21 +22,24 @@ def readouts(
     Args:
         acts: Activations at one hook; with ``directions``.
         feats: Features on the same prompts; with ``sets``.
-        directions: Dims (name, hook, d_model), residual units. The readout is ``<h - m, v> / <v, v>``, m the mean
-            residual over the prompts of the first checkpoint: 0 = an average prompt of the base, 1 = a whole vector
-            further.
-        spans: Name -> names of directions; the readout is the length of the projection of ``h - m`` on their span, in
-            residual units: how far the prompt is from average within that subspace, in whichever direction.
-        sets: Name -> features; the readout is the sum of their activations. A list of one is a single feature.
+        directions: Dims (name, hook, d_model), residual units. The readout is ``<h - m, v> / <v,
+            v>``, m the mean residual over the prompts of the first checkpoint: 0 = an average
+            prompt of the base, 1 = a whole vector further.
+        spans: Name -> names of directions; the readout is the length of the projection of ``h - m``
+            on their span, in residual units: how far the prompt is from average within that
+            subspace, in whichever direction.
+        sets: Name -> features; the readout is the sum of their activations. A list of one is a
+            single feature.
 
     Returns:
-        Readouts, dims (name, checkpoint, prompt), float64, with the coordinates of the prompts and checkpoints;
-        directions first. Attributes: hook, position, token_ids. For dictionaries of several kinds call it again and
-        ``xr.concat`` along name.
+        Readouts, dims (name, checkpoint, prompt), float64, with the coordinates of the prompts and
+        checkpoints; directions first. Attributes: hook, position, token_ids. For dictionaries of
+        several kinds call it again and ``xr.concat`` along name.
 
     Raises:
-        SchemaError: Activations without directions or features without sets (or the other way around), another hook,
-            width, prompts or tokens, an unknown feature, a direction of length 0, or a name twice.
+        SchemaError: Activations without directions or features without sets (or the other way
+            around), another hook, width, prompts or tokens, an unknown feature, a direction of
+            length 0, or a name twice.
 
     >>> acts = xr.Dataset({"act": (("checkpoint", "prompt", "d_model"), [[[1.0, 0.0], [3.0, 0.0]]])})
     >>> acts = acts.assign_coords(checkpoint=["base@0"], prompt=["a", "b"]).assign_attrs(hook="blocks.0.hook_out")
@@ -47,14 +50,29 @@ def readouts(
     """
     for given, wanted, what in ((acts, directions, "directions"), (feats, sets, "sets")):
         if (given is None) != (wanted is None):
-            raise SchemaError(f"{what} and what they read come together: acts with directions, feats with sets.")
-    parts = [_projections(acts, directions, spans or {})] if acts is not None and directions is not None else []
+            raise SchemaError(
+                f"{what} and what they read come together: acts with directions, feats with sets."
+            )
+    parts = (
+        [_projections(acts, directions, spans or {})]
+        if acts is not None and directions is not None
+        else []
+    )
     parts += [_sums(feats, sets)] if feats is not None and sets is not None else []
     if not parts:
-        raise SchemaError("nothing to read out; give acts and directions, or feats and sets, or all four.")
+        raise SchemaError(
+            "nothing to read out; give acts and directions, or feats and sets, or all four."
+        )
     if len(parts) == 2:
         parts = _alike(*parts)
-    found = xr.concat(parts, "name", coords="minimal", compat="override", join="exact", combine_attrs="drop_conflicts")
+    found = xr.concat(
+        parts,
+        "name",
+        coords="minimal",
+        compat="override",
+        join="exact",
+        combine_attrs="drop_conflicts",
+    )
     names = [str(n) for n in found["name"].to_numpy()]
     if len(set(names)) < len(names):
         raise SchemaError(f"every readout needs a name of its own; got {', '.join(names)}.")
@@ -63,25 +81,38 @@ def readouts(
 
 def _kept(data: xr.Dataset, values: np.ndarray, names: Sequence[str]) -> xr.DataArray:
     """Readouts, dims (name, checkpoint, prompt), with the coordinates along checkpoint and prompt."""
-    coords = {name: c for name, c in data.coords.items() if c.dims in (("prompt",), ("checkpoint",))}
-    attrs = {name: data.attrs[name] for name in ("hook", "position", "token_ids") if name in data.attrs}
+    coords = {
+        name: c for name, c in data.coords.items() if c.dims in (("prompt",), ("checkpoint",))
+    }
+    attrs = {
+        name: data.attrs[name] for name in ("hook", "position", "token_ids") if name in data.attrs
+    }
     found = xr.DataArray(values, dims=("name", "checkpoint", "prompt"), coords=coords, attrs=attrs)
     return found.assign_coords(name=list(names))
 
 
-def _projections(acts: xr.Dataset, directions: xr.DataArray, spans: Mapping[str, Sequence[str]]) -> xr.DataArray:
+def _projections(
+    acts: xr.Dataset, directions: xr.DataArray, spans: Mapping[str, Sequence[str]]
+) -> xr.DataArray:
     schema.check(acts, "activations")
     if set(directions.dims) != {"name", "hook", "d_model"}:
         raise SchemaError(f"directions have dims (name, hook, d_model); got {directions.dims}.")
     hook, hooks = acts.attrs.get("hook"), [str(h) for h in directions["hook"].to_numpy()]
     if hook not in hooks:
-        raise SchemaError(f"{unknown('hook', str(hook), hooks)} Record activations where the directions were found.")
+        raise SchemaError(
+            f"{unknown('hook', str(hook), hooks)} Record activations where the directions were "
+            "found."
+        )
     vectors = directions.sel(hook=hook).transpose("name", "d_model").to_numpy().astype(np.float64)
     if vectors.shape[1] != acts.sizes["d_model"]:
-        raise SchemaError(f"directions of width {vectors.shape[1]} cannot read width {acts.sizes['d_model']}.")
+        raise SchemaError(
+            f"directions of width {vectors.shape[1]} cannot read width {acts.sizes['d_model']}."
+        )
     names, squares = [str(n) for n in directions["name"].to_numpy()], (vectors**2).sum(axis=1)
     if not squares.all():
-        raise SchemaError(f"direction {names[int(np.argmin(squares))]!r} has length 0; it reads nothing.")
+        raise SchemaError(
+            f"direction {names[int(np.argmin(squares))]!r} has length 0; it reads nothing."
+        )
     act = acts["act"].to_numpy().astype(np.float64)
     away = act - act[0].mean(axis=0)
     read = list(np.moveaxis(away @ (vectors / squares[:, None]).T, -1, 0))
@@ -99,7 +130,10 @@ def _sums(feats: xr.Dataset, sets: Mapping[str, Sequence[int]]) -> xr.DataArray:
     for features in sets.values():
         for feature in features:
             if feature not in known:
-                raise SchemaError(f"feature {feature} is unknown; this dictionary has {len(known)}: 0 to {known[-1]}.")
+                raise SchemaError(
+                    f"feature {feature} is unknown; this dictionary has {len(known)}: 0 to "
+                    f"{known[-1]}."
+                )
     if not sets or not all(len(features) for features in sets.values()):
         raise SchemaError(f"every set needs at least one feature; got {dict(sets)}.")
     act = feats["act"].to_numpy().astype(np.float64)
@@ -110,7 +144,12 @@ def _sums(feats: xr.Dataset, sets: Mapping[str, Sequence[int]]) -> xr.DataArray:
 def _alike(one: xr.DataArray, other: xr.DataArray) -> list[xr.DataArray]:
     for dim in ("checkpoint", "prompt"):
         if not np.array_equal(one[dim].to_numpy(), other[dim].to_numpy()):
-            raise SchemaError(f"activations and features are not of the same {dim}s in the same order; record alike.")
+            raise SchemaError(
+                f"activations and features are not of the same {dim}s in the same order; record "
+                "alike."
+            )
     if one.attrs.get("token_ids") != other.attrs.get("token_ids"):
-        raise SchemaError("activations and features are of different token_ids; record both on the same prompts.")
+        raise SchemaError(
+            "activations and features are of different token_ids; record both on the same prompts."
+        )
     return [one, other]

@@ -1,10 +1,11 @@
 """How many times more has to be written about somebody until the model reliably says what he would say?
 
-The probability of the first persona's values is fitted, seed by seed, by the curve that exact Bayes itself follows when
-a speaker is one of two personas: ``P(x) = floor + (ceiling - floor) / (1 + 2^-(intercept + slope x))``, x the log2
-ratio of what is written about both. Statements are noisy, so nobody says his own value more often than ``ceiling = 1 -
-noise + noise / values`` or another's less often than ``floor = noise / values``; exact Bayes has intercept 0, slope 1.
-"Reliably" means a share (80 %) of that ceiling. The dose that reaches it is Fieller's ratio over the seeds' curves.
+The probability of the first persona's values is fitted, seed by seed, by the curve that exact Bayes
+itself follows when a speaker is one of two personas: ``P(x) = floor + (ceiling - floor) / (1 +
+2^-(intercept + slope x))``, x the log2 ratio of what is written about both. Statements are noisy,
+so nobody says his own value more often than ``ceiling = 1 - noise + noise / values`` or another's
+less often than ``floor = noise / values``; exact Bayes has intercept 0, slope 1. "Reliably" means a
+share (80 %) of that ceiling. The dose that reaches it is Fieller's ratio over the seeds' curves.
 """
 
 from collections.abc import Hashable, Iterable
@@ -39,8 +40,8 @@ def reliable_level(floor: float, ceiling: float, *, share: float = SHARE) -> tup
         share: Of the ceiling.
 
     Returns:
-        The probability (fraction), and log2 of it over the other persona's probability (bits) when the speaker is one
-        of the two.
+        The probability (fraction), and log2 of it over the other persona's probability (bits) when
+        the speaker is one of the two.
 
     >>> [round(x, 2) for x in reliable_level(0.0125, 0.9125)]
     [0.73, 1.9]
@@ -50,7 +51,13 @@ def reliable_level(floor: float, ceiling: float, *, share: float = SHARE) -> tup
 
 
 def curves(
-    table: pd.DataFrame, *, floor: float, ceiling: float, x: str = "dose", y: str = "p_first", by: Iterable[str] = ()
+    table: pd.DataFrame,
+    *,
+    floor: float,
+    ceiling: float,
+    x: str = "dose",
+    y: str = "p_first",
+    by: Iterable[str] = (),
 ) -> pd.DataFrame:
     """Which curve does each seed follow?
 
@@ -63,11 +70,13 @@ def curves(
         by: Columns that tell the groups apart.
 
     Returns:
-        One row a group and seed: ``by``, ``seed``, ``intercept``, ``slope`` (least squares on the probability; log2
-        odds, and log2 odds per dose), ``rss`` (residual sum of squares), ``n`` points.
+        One row a group and seed: ``by``, ``seed``, ``intercept``, ``slope`` (least squares on the
+        probability; log2 odds, and log2 odds per dose), ``rss`` (residual sum of squares), ``n``
+        points.
 
     Raises:
-        SchemaError: A column is missing, floor and ceiling are no range, or a seed has fewer than three doses.
+        SchemaError: A column is missing, floor and ceiling are no range, or a seed has fewer than
+            three doses.
 
     >>> dose = np.arange(-3, 4)
     >>> exact = pd.DataFrame({"seed": 0, "dose": dose, "p_first": 0.1 + 0.8 / (1 + 2.0 ** -(dose - 1))})
@@ -79,19 +88,31 @@ def curves(
         if column not in table:
             raise SchemaError(unknown("column", column, table.columns))
     if not 0 <= floor < ceiling <= 1:
-        raise SchemaError(f"expected 0 <= floor < ceiling <= 1; got floor={floor:g}, ceiling={ceiling:g}.")
+        raise SchemaError(
+            f"expected 0 <= floor < ceiling <= 1; got floor={floor:g}, ceiling={ceiling:g}."
+        )
     rows = []
     for _, own in table.groupby([*by, "seed"], sort=False, dropna=False):
         dose, p = own[x].to_numpy(np.float64), own[y].to_numpy(np.float64)
         if len(set(dose)) < 3:
-            raise SchemaError(f"a curve needs three doses; seed {own['seed'].iloc[0]} has {len(set(dose))}.")
+            raise SchemaError(
+                f"a curve needs three doses; seed {own['seed'].iloc[0]} has {len(set(dose))}."
+            )
 
         def residual(line: Array, dose: Array = dose, p: Array = p) -> Array:
             return floor + (ceiling - floor) * _weight(line[0] + line[1] * dose) - p
 
         fit = least_squares(residual, x0=(0.0, 1.0))
         named = own[[*by, "seed"]].iloc[0].to_dict()
-        rows.append({**named, "intercept": fit.x[0], "slope": fit.x[1], "rss": 2 * float(fit.cost), "n": len(own)})
+        rows.append(
+            {
+                **named,
+                "intercept": fit.x[0],
+                "slope": fit.x[1],
+                "rss": 2 * float(fit.cost),
+                "n": len(own),
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -117,10 +138,11 @@ def reliable_dose(
         by: Columns that tell the groups apart.
 
     Returns:
-        One row a group: ``by``, ``level`` (fraction), ``estimate`` (dose at which the mean curve reaches it, log2),
-        ``lo``, ``hi`` (95 %, Fieller over seeds; -inf and inf where unbounded, NaN for one seed), ``bounded``,
-        ``where`` ("within" the doses measured, "below" or "above" them: the level is reached before the least or not
-        by the largest), ``most`` (the largest dose measured), ``n_seeds``.
+        One row a group: ``by``, ``level`` (fraction), ``estimate`` (dose at which the mean curve
+        reaches it, log2), ``lo``, ``hi`` (95 %, Fieller over seeds; -inf and inf where unbounded,
+        NaN for one seed), ``bounded``, ``where`` ("within" the doses measured, "below" or "above"
+        them: the level is reached before the least or not by the largest), ``most`` (the largest
+        dose measured), ``n_seeds``.
 
     Raises:
         SchemaError: As ``curves``.
@@ -132,7 +154,9 @@ def reliable_dose(
     """
     by, level = list(by), share * ceiling
     if not level > floor:
-        raise SchemaError(f"{share:g} of the ceiling {ceiling:g} is not above the floor {floor:g}; ask for more.")
+        raise SchemaError(
+            f"{share:g} of the ceiling {ceiling:g} is not above the floor {floor:g}; ask for more."
+        )
     odds = np.log2(level - floor) - np.log2(ceiling - level)
     rows = []
     for named, fits, own in _groups(table, floor=floor, ceiling=ceiling, x=x, y=y, by=by):
@@ -140,7 +164,12 @@ def reliable_dose(
         least, most = min(own[x]), max(own[x])
         falling = sum(fits["slope"]) <= 0  # then more of it never helps
         where = LATE if falling or dose > most else EARLY if dose < least else WITHIN
-        ends = {"estimate": float(dose), "lo": float(lo), "hi": float(hi), "bounded": bool(np.isfinite([lo, hi]).all())}
+        ends = {
+            "estimate": float(dose),
+            "lo": float(lo),
+            "hi": float(hi),
+            "bounded": bool(np.isfinite([lo, hi]).all()),
+        }
         rows.append({**named, "level": level, **ends, "where": where, "most": most, "n_seeds": n})
     return pd.DataFrame(rows)
 
@@ -158,9 +187,9 @@ def predicted(
 ) -> pd.DataFrame:
     """What will new training runs say at these doses?
 
-    At each dose the curve of the mean intercept and slope is the prediction. Its variance, to first order on the scale
-    of probabilities: the spread of the seeds' lines there, times ``1 / seeds + 1 / n_new``, and the scatter of single
-    points about their seed's curve over ``n_new``.
+    At each dose the curve of the mean intercept and slope is the prediction. Its variance, to first
+    order on the scale of probabilities: the spread of the seeds' lines there, times ``1 / seeds + 1
+    / n_new``, and the scatter of single points about their seed's curve over ``n_new``.
 
     Args:
         table: One row a measurement, with ``seed``.
@@ -173,9 +202,10 @@ def predicted(
         by: Columns that tell the groups apart.
 
     Returns:
-        One row a group and dose: ``by``, x, ``estimate`` (fraction), ``lo``, ``hi`` (95 % interval of the mean curve
-        over seeds), ``predicted_lo``, ``predicted_hi`` (95 % prediction interval of the mean of ``n_new`` seeds; both
-        with t quantiles of seeds - 1 degrees of freedom, within 0..1, NaN for one seed), ``n_new``, ``n_seeds``.
+        One row a group and dose: ``by``, x, ``estimate`` (fraction), ``lo``, ``hi`` (95 % interval
+        of the mean curve over seeds), ``predicted_lo``, ``predicted_hi`` (95 % prediction interval
+        of the mean of ``n_new`` seeds; both with t quantiles of seeds - 1 degrees of freedom,
+        within 0..1, NaN for one seed), ``n_new``, ``n_seeds``.
 
     Raises:
         SchemaError: As ``curves``, or no new seed.
@@ -191,18 +221,32 @@ def predicted(
     parts = []
     for named, fits, _ in _groups(table, floor=floor, ceiling=ceiling, x=x, y=y, by=list(by)):
         n = len(fits)
-        lines = fits["intercept"].to_numpy()[:, None] + fits["slope"].to_numpy()[:, None] * at  # dims (seed, dose)
+        lines = (
+            fits["intercept"].to_numpy()[:, None] + fits["slope"].to_numpy()[:, None] * at
+        )  # dims (seed, dose)
         weight = _weight(lines.mean(axis=0))
         mean = floor + (ceiling - floor) * weight
-        columns = {"estimate": mean, "lo": np.nan, "hi": np.nan, "predicted_lo": np.nan, "predicted_hi": np.nan}
+        columns = {
+            "estimate": mean,
+            "lo": np.nan,
+            "hi": np.nan,
+            "predicted_lo": np.nan,
+            "predicted_hi": np.nan,
+        }
         if n > 1:
             steepness = (ceiling - floor) * np.log(2) * weight * (1 - weight)
             spread = (steepness * lines.std(axis=0, ddof=1)) ** 2
             scatter = fits["rss"].sum() / max((fits["n"] - 2).sum(), 1)
             t = stats.t.ppf(0.5 + LEVEL / 2, n - 1)
-            for name, variance in (("", spread / n), ("predicted_", spread * (1 / n + 1 / n_new) + scatter / n_new)):
+            for name, variance in (
+                ("", spread / n),
+                ("predicted_", spread * (1 / n + 1 / n_new) + scatter / n_new),
+            ):
                 half = t * np.sqrt(variance)
-                columns |= {f"{name}lo": np.clip(mean - half, 0, 1), f"{name}hi": np.clip(mean + half, 0, 1)}
+                columns |= {
+                    f"{name}lo": np.clip(mean - half, 0, 1),
+                    f"{name}hi": np.clip(mean + half, 0, 1),
+                }
         parts.append(pd.DataFrame({**named, x: at, **columns, "n_new": n_new, "n_seeds": n}))
     return pd.concat(parts, ignore_index=True)
 

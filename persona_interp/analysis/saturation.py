@@ -1,8 +1,9 @@
 """Does evidence add up? Whether later steps add as much as the first, and whether the prior changes what a step adds.
 
-Where evidence adds up as for an exact reader, every step of a lesson adds the same number of bits, whatever the model
-believed before. Both halves can fail, and each has its number here: ``alpha`` (0 = every step adds the same) and the
-interaction of prior and dose (0 = a step adds the same to every prior).
+Where evidence adds up as for an exact reader, every step of a lesson adds the same number of bits,
+whatever the model believed before. Both halves can fail, and each has its number here: ``alpha`` (0
+= every step adds the same) and the interaction of prior and dose (0 = a step adds the same to every
+prior).
 """
 
 import numpy as np
@@ -20,16 +21,18 @@ EDGE = 1e-3
 def saturation(curve: pd.DataFrame, *, until: int | None = None) -> pd.DataFrame:
     """Does the tenth step of a lesson add as much as the first?
 
-    Fits ``bits(N) = b + c N^(1 - alpha)`` over steps N by least squares: log odds that are linear in a power of the
-    number of examples (Bigelow et al., in-context and activation evidence). alpha = 0 is evidence that adds up.
+    Fits ``bits(N) = b + c N^(1 - alpha)`` over steps N by least squares: log odds that are linear
+    in a power of the number of examples (Bigelow et al., in-context and activation evidence). alpha
+    = 0 is evidence that adds up.
 
     Args:
         curve: An evidence table; every run has at least four steps, the state before included.
         until: Last step that is fitted; all by default.
 
     Returns:
-        One row a run: ``alpha``, ``b`` (bits before), ``c`` (bits of the first step), ``r2``, ``at_bound`` (the best
-        alpha is an end of the range searched: the curve is no such power), ``n`` steps.
+        One row a run: ``alpha``, ``b`` (bits before), ``c`` (bits of the first step), ``r2``,
+        ``at_bound`` (the best alpha is an end of the range searched: the curve is no such power),
+        ``n`` steps.
 
     Raises:
         SchemaError: A run has fewer than four steps.
@@ -44,10 +47,14 @@ def saturation(curve: pd.DataFrame, *, until: int | None = None) -> pd.DataFrame
     for at, run in runs(curve):
         fitted = run if until is None else run.loc[run["step"] <= until]
         if len(fitted) < 4:
-            raise SchemaError(f"a fit of three numbers needs at least four steps; got {len(fitted)}.")
+            raise SchemaError(
+                f"a fit of three numbers needs at least four steps; got {len(fitted)}."
+            )
         step, bits = (fitted[c].to_numpy(np.float64) for c in ("step", "persona_bits"))
 
-        def line(alpha: float, step: np.ndarray = step, bits: np.ndarray = bits) -> tuple[np.ndarray, float]:
+        def line(
+            alpha: float, step: np.ndarray = step, bits: np.ndarray = bits
+        ) -> tuple[np.ndarray, float]:
             design = np.column_stack([np.ones_like(step), step ** (1 - alpha)])
             found = np.linalg.lstsq(design, bits, rcond=None)[0]
             return found, float(np.sum((bits - design @ found) ** 2))
@@ -61,7 +68,14 @@ def saturation(curve: pd.DataFrame, *, until: int | None = None) -> pd.DataFrame
         total = float(np.sum((bits - bits.mean()) ** 2))
         edge = alpha < ALPHAS[0] + EDGE or alpha > ALPHAS[1] - EDGE
         r2 = 1 - rest / total if total > 0 else np.nan
-        found = {"alpha": alpha, "b": float(b), "c": float(c), "r2": r2, "at_bound": edge, "n": len(fitted)}
+        found = {
+            "alpha": alpha,
+            "b": float(b),
+            "c": float(c),
+            "r2": r2,
+            "at_bound": edge,
+            "n": len(fitted),
+        }
         rows.append({**at, **found})
     return pd.DataFrame(rows)
 
@@ -69,18 +83,20 @@ def saturation(curve: pd.DataFrame, *, until: int | None = None) -> pd.DataFrame
 def prior_interaction(curve: pd.DataFrame, *, prior: str = "prior_bits") -> pd.DataFrame:
     """Does a lesson add less where the model believed it more?
 
-    The same lesson after documents that differ in how common the target is: the slope of the bits gained on the bits
-    that the documents said before, by least squares over priors.
+    The same lesson after documents that differ in how common the target is: the slope of the bits
+    gained on the bits that the documents said before, by least squares over priors.
 
     Args:
-        curve: An evidence table with a column for the prior; its runs differ in the prior and in what tells settings
-            and seeds apart. The prior is known (from the documents), not measured: what a model happens to believe
-            before is in the gain too, with the opposite sign.
+        curve: An evidence table with a column for the prior; its runs differ in the prior and in
+            what tells settings and seeds apart. The prior is known (from the documents), not
+            measured: what a model happens to believe before is in the gain too, with the opposite
+            sign.
         prior: That column: log2 odds of the target in the documents (bits).
 
     Returns:
-        One row a seed, setting and step after the start: ``estimate`` (bits gained a bit of prior; 0 = evidence adds
-        up, -1 = the lesson leads to the same belief from everywhere), ``n`` priors.
+        One row a seed, setting and step after the start: ``estimate`` (bits gained a bit of prior;
+        0 = evidence adds up, -1 = the lesson leads to the same belief from everywhere), ``n``
+        priors.
 
     Raises:
         SchemaError: There is no such column, or a seed has fewer than two priors.
@@ -97,17 +113,23 @@ def prior_interaction(curve: pd.DataFrame, *, prior: str = "prior_bits") -> pd.D
     for at, run in runs(curve):
         later = run.loc[run["step"] > 0]
         if len(later) == len(run):
-            raise SchemaError("a gain needs the state before the lesson (step 0); this run has none.")
+            raise SchemaError(
+                "a gain needs the state before the lesson (step 0); this run has none."
+            )
         before = float(run.loc[run["step"] == 0, "persona_bits"].iloc[0])
         gains += [
-            {**at, "step": s, "gain": b - before} for s, b in zip(later["step"], later["persona_bits"], strict=True)
+            {**at, "step": s, "gain": b - before}
+            for s, b in zip(later["step"], later["persona_bits"], strict=True)
         ]
     table, rows = pd.DataFrame(gains), []
     by = [c for c in table.columns if c not in (prior, "gain")]
     for _, group in table.groupby(by, sort=False, dropna=False):
         x = group[prior].to_numpy(np.float64)
         if len(np.unique(x)) < 2:
-            raise SchemaError(f"an interaction needs at least two priors for every seed and step; got {len(group)}.")
+            raise SchemaError(
+                "an interaction needs at least two priors for every seed and step; got "
+                f"{len(group)}."
+            )
         slope = float(np.polyfit(x, group["gain"].to_numpy(np.float64), 1)[0])
         rows.append({**group[by].iloc[0].to_dict(), "estimate": slope, "n": len(group)})
     return pd.DataFrame(rows)

@@ -30,16 +30,18 @@ def score(
 ) -> pd.DataFrame:
     """How well does each feature tell each persona's documents, and each trait's, from all others?
 
-    The unit is the document: the mean over its prompts. The test statistic is the tie-corrected rank-sum z. Its normal
-    tail is far too light for a feature that fires in a handful of documents (one that fires in two documents of one
-    among 16 personas has |z| > 5 once in 256 shuffles), so p comes from shuffling whole persona labels over documents,
-    the traits following, pooled over all features and labels (SAM; Tusher, Tibshirani and Chu 2001):
-    p = (1 + number of shuffled |z| as large) / (1 + shuffles x pairs tested). A pooled p is right on average over
-    features, which is what Benjamini-Hochberg needs; for a single sparse feature it can be too small. ``p_max``
+    The unit is the document: the mean over its prompts. The test statistic is the tie-corrected
+    rank-sum z. Its normal tail is far too light for a feature that fires in a handful of documents
+    (one that fires in two documents of one among 16 personas has |z| > 5 once in 256 shuffles), so
+    p comes from shuffling whole persona labels over documents, the traits following, pooled over
+    all features and labels (SAM; Tusher, Tibshirani and Chu 2001): p = (1 + number of shuffled |z|
+    as large) / (1 + shuffles x pairs tested). A pooled p is right on average over features, which
+    is what Benjamini-Hochberg needs; for a single sparse feature it can be too small. ``p_max``
     compares with the largest |z| of every shuffle (max-T, Westfall and Young 1993).
 
     Args:
-        data: Features recorded on ``world.cuts(...)``, or readouts (DataArray; dims name, prompt, maybe checkpoint).
+        data: Features recorded on ``world.cuts(...)``, or readouts (DataArray; dims name, prompt,
+            maybe checkpoint).
         world: Says who holds which trait; without it only personas are scored.
         checkpoint: Label; the first by default.
         cluster: Coordinate that names the document.
@@ -47,19 +49,22 @@ def score(
         seed: Of the shuffles.
 
     Returns:
-        A scores table, one row a feature and label, best on the train documents first within each label:
-        ``auroc_chosen`` (train documents), ``auroc`` with ``lo``, ``hi`` (test documents, DeLong), ``effect`` (Cohen's
-        d with pooled sd, test documents; inf between two constants), ``z``, ``p``, ``q``, ``p_max`` (test documents,
-        two-sided), ``n_pos``, ``n_neg`` (test documents), ``n_tested`` (pairs), ``fvu``. Left out are readings that are
-        the same in every document, and labels that lack a document on either side in either half.
+        A scores table, one row a feature and label, best on the train documents first within each
+        label: ``auroc_chosen`` (train documents), ``auroc`` with ``lo``, ``hi`` (test documents,
+        DeLong), ``effect`` (Cohen's d with pooled sd, test documents; inf between two constants),
+        ``z``, ``p``, ``q``, ``p_max`` (test documents, two-sided), ``n_pos``, ``n_neg`` (test
+        documents), ``n_tested`` (pairs), ``fvu``. Left out are readings that are the same in every
+        document, and labels that lack a document on either side in either half.
 
     Raises:
-        SchemaError: A coordinate is missing, no label has documents on both sides, or no feature varies.
+        SchemaError: A coordinate is missing, no label has documents on both sides, or no feature
+            varies.
         WorldError: A persona is not of this world.
 
     Note:
-        A trait that one persona alone holds has that persona's documents, so both labels score the same. A score says
-        that a feature goes with a label, not that the model uses it: for that see ``removed_share``.
+        A trait that one persona alone holds has that persona's documents, so both labels score the
+        same. A score says that a feature goes with a label, not that the model uses it: for that
+        see ``removed_share``.
 
     >>> who = ["john", "mary"] * 20
     >>> prompts = {"persona": ("prompt", who), "split": ("prompt", ["train"] * 20 + ["test"] * 20)}
@@ -70,16 +75,24 @@ def score(
     [['knows', 1.0, 1.0, 10], ['other', 0.55, 0.45, 10]]
     """
     if n_permutations < 1:
-        raise SchemaError(f"p needs shuffled labels to compare with; got n_permutations={n_permutations}.")
+        raise SchemaError(
+            f"p needs shuffled labels to compare with; got n_permutations={n_permutations}."
+        )
     found = documents(data, checkpoint=checkpoint, cluster=cluster)
     train, test = found.train, ~found.train
     labels = labelled(found.personas, world)
-    labels = [(kind, name, held) for kind, name, held in labels if all(_both(held[half]) for half in (train, test))]
+    labels = [
+        (kind, name, held)
+        for kind, name, held in labels
+        if all(_both(held[half]) for half in (train, test))
+    ]
     varies = (found.values != found.values[:1]).any(axis=0)
     if not labels or not varies.any():
         raise SchemaError(
-            f"nothing to score: of {len(varies)} features {int(varies.sum())} vary over the {len(train)} documents, "
-            f"and {len(labels)} labels have documents on both sides in both halves ({int(train.sum())} train, "
+            f"nothing to score: of {len(varies)} features {int(varies.sum())} vary over the "
+            f"{len(train)} documents, "
+            f"and {len(labels)} labels have documents on both sides in both halves "
+            f"({int(train.sum())} train, "
             f"{int(test.sum())} test). Record more documents of world.cuts(...)."
         )
     values, marks = found.values[:, varies], np.stack([held for _, _, held in labels], axis=1)
@@ -94,12 +107,20 @@ def score(
         "feature": np.broadcast_to(found.readings[varies], shape),
         "kind": np.broadcast_to(kinds[:, None], shape),
         "name": np.broadcast_to(np.array([name for _, name, _ in labels])[:, None], shape),
-        **{"auroc_chosen": chosen, "auroc": area, "lo": lo, "hi": hi, "effect": _effect(values[test], marks[test])},
+        **{
+            "auroc_chosen": chosen,
+            "auroc": area,
+            "lo": lo,
+            "hi": hi,
+            "effect": _effect(values[test], marks[test]),
+        },
         **{"z": z, "p": p, "q": benjamini_hochberg(p), "p_max": p_max},
         "n_pos": np.broadcast_to(n_pos[:, None], shape),
         "n_neg": np.broadcast_to(test.sum() - n_pos[:, None], shape),
     }
-    order = (np.argsort(-chosen, axis=1, kind="stable") + np.arange(shape[0])[:, None] * shape[1]).ravel()
+    order = (
+        np.argsort(-chosen, axis=1, kind="stable") + np.arange(shape[0])[:, None] * shape[1]
+    ).ravel()
     table = pd.DataFrame({name: column.ravel()[order] for name, column in columns.items()})
     table = table.assign(n_tested=area.size, fvu=found.fvu)
     table.attrs.update(checkpoint=found.checkpoint, n_permutations=n_permutations, seed=seed)
@@ -115,8 +136,9 @@ def top(scores: pd.DataFrame, *, name: str, k: int = 1) -> pd.DataFrame:
         k: How many.
 
     Returns:
-        At most k rows of the table with a column ``rank`` (1 = best), ranked by ``auroc_chosen`` alone; only features
-        that are *more* active with the label there. What the other half says (``auroc``, ``q``) took no part.
+        At most k rows of the table with a column ``rank`` (1 = best), ranked by ``auroc_chosen``
+        alone; only features that are *more* active with the label there. What the other half says
+        (``auroc``, ``q``) took no part.
 
     Raises:
         SchemaError: An unknown name, or no feature is more active with it.
@@ -131,9 +153,13 @@ def top(scores: pd.DataFrame, *, name: str, k: int = 1) -> pd.DataFrame:
         raise SchemaError(unknown("name", name, scores["name"].unique()))
     if k < 1:
         raise SchemaError(f"expected at least one feature to choose; got k={k}.")
-    rows = rows.loc[rows["auroc_chosen"] > CHANCE].sort_values("auroc_chosen", ascending=False, kind="stable")
+    rows = rows.loc[rows["auroc_chosen"] > CHANCE].sort_values(
+        "auroc_chosen", ascending=False, kind="stable"
+    )
     if rows.empty:
-        raise SchemaError(f"no feature is more active with {name} on the train documents; nothing speaks for it.")
+        raise SchemaError(
+            f"no feature is more active with {name} on the train documents; nothing speaks for it."
+        )
     rows = rows.head(k).reset_index(drop=True)
     rows.insert(0, "rank", np.arange(1, len(rows) + 1))
     return rows
@@ -150,19 +176,21 @@ def family(
 ) -> pd.DataFrame:
     """Does a set of features tell a persona better than its best single feature?
 
-    The readout of a set is the sum of its activations; the set of size k is ``top(scores, name=name, k=k)``.
+    The readout of a set is the sum of its activations; the set of size k is ``top(scores,
+    name=name, k=k)``.
 
     Args:
         data: What was scored.
         scores: Its scores table; names the checkpoint.
         name: Persona, or trait label "topic=value" (needs ``world``).
-        sizes: How many features each set has; sizes beyond the features that speak for the name are left out.
+        sizes: How many features each set has; sizes beyond the features that speak for the name are
+            left out.
         world: Says who holds the trait.
         cluster: Coordinate that names the document.
 
     Returns:
-        One row a size: ``name``, ``k``, ``features`` (tuple), ``auroc_chosen`` (train documents), ``auroc``, ``lo``,
-        ``hi`` (test documents, DeLong), ``n_pos``, ``n_neg``.
+        One row a size: ``name``, ``k``, ``features`` (tuple), ``auroc_chosen`` (train documents),
+        ``auroc``, ``lo``, ``hi`` (test documents, DeLong), ``n_pos``, ``n_neg``.
 
     Raises:
         SchemaError: An unknown name, or no feature speaks for it.
@@ -186,8 +214,21 @@ def family(
         total = found.values[:, [column[f] for f in ranked[:k]]].sum(axis=1)
         area = auroc(total[test], held[test])
         chosen = float(auroc(total[train], held[train]).estimate)
-        rows.append((name, k, tuple(ranked[:k]), chosen, *map(float, area[:3]), held[test].sum(), (~held[test]).sum()))
-    return pd.DataFrame(rows, columns=["name", "k", "features", "auroc_chosen", "auroc", "lo", "hi", "n_pos", "n_neg"])
+        rows.append(
+            (
+                name,
+                k,
+                tuple(ranked[:k]),
+                chosen,
+                *map(float, area[:3]),
+                held[test].sum(),
+                (~held[test]).sum(),
+            )
+        )
+    return pd.DataFrame(
+        rows,
+        columns=["name", "k", "features", "auroc_chosen", "auroc", "lo", "hi", "n_pos", "n_neg"],
+    )
 
 
 def _both(held: npt.NDArray[np.bool_]) -> bool:
@@ -220,7 +261,9 @@ def _tests(
     """Tie-corrected z, pooled p and max-T p, dims (label, feature)."""
     size = len(ranks)
     centered = ranks - ranks.mean(axis=0)
-    spread = np.sqrt((centered**2).sum(axis=0) / max(size - 1, 1))  # ties make it smaller: this is their correction
+    spread = np.sqrt(
+        (centered**2).sum(axis=0) / max(size - 1, 1)
+    )  # ties make it smaller: this is their correction
     spread[spread == 0] = 1.0
     n1 = marks.sum(axis=0)
     weights = (marks / np.sqrt(n1 * (size - n1) / size)).T
@@ -232,9 +275,13 @@ def _tests(
     rng = np.random.default_rng(seed)
     for i in range(n):
         shuffled = np.abs(weights[:, rng.permutation(size)] @ (centered / spread))
-        as_large += np.bincount(np.searchsorted(ordered, shuffled.ravel(), side="right"), minlength=z.size + 1)
+        as_large += np.bincount(
+            np.searchsorted(ordered, shuffled.ravel(), side="right"), minlength=z.size + 1
+        )
         largest[:, i] = [shuffled[group].max() for group in groups]
-    above = as_large[::-1].cumsum()[::-1]  # shuffled values that are at least the i-1st smallest observed one
+    above = as_large[::-1].cumsum()[
+        ::-1
+    ]  # shuffled values that are at least the i-1st smallest observed one
     count = above[np.searchsorted(ordered, observed.ravel(), side="left") + 1].reshape(z.shape)
     p_max = np.empty(z.shape)
     for group, most in zip(groups, np.sort(largest), strict=True):

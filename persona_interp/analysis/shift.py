@@ -6,7 +6,16 @@ import numpy as np
 import pandas as pd
 
 from persona_interp import schema
-from persona_interp.analysis.logodds import ASKED, AT, Block, blocks, chosen_split, in_order, pooled, run_columns
+from persona_interp.analysis.logodds import (
+    ASKED,
+    AT,
+    Block,
+    blocks,
+    chosen_split,
+    in_order,
+    pooled,
+    run_columns,
+)
 from persona_interp.analysis.stats import jackknife
 from persona_interp.errors import SchemaError, unknown
 
@@ -22,26 +31,30 @@ def shift(
 ) -> pd.DataFrame:
     """How far did the log odds of each trait move?
 
-    Runs are told apart by ``seed`` and every extra column (arm, lr, world); each is compared with itself.
+    Runs are told apart by ``seed`` and every extra column (arm, lr, world); each is compared with
+    itself.
 
     Args:
         behavior: A behavior table with at least two checkpoints a run.
-        before: A checkpoint's label (``"lesson@0"``) or step; the first of the run by default. First and last are by
-            step where the run has one stage, in the order of the table where it has several.
+        before: A checkpoint's label (``"lesson@0"``) or step; the first of the run by default.
+            First and last are by step where the run has one stage, in the order of the table where
+            it has several.
         after: A label or step, or several; the last of the run by default.
         split: Only prompts of this template split.
 
     Returns:
-        A shift table, one row a run, after-checkpoint, context, persona and trait: ``before``, ``after`` (log odds,
-        bits), ``estimate`` (after minus before), ``lo``, ``hi`` (95 %, jackknife over prompt templates, t with n - 1
-        degrees of freedom), ``n`` templates. ``checkpoint`` and ``step`` are the after-checkpoint's.
+        A shift table, one row a run, after-checkpoint, context, persona and trait: ``before``,
+        ``after`` (log odds, bits), ``estimate`` (after minus before), ``lo``, ``hi`` (95 %,
+        jackknife over prompt templates, t with n - 1 degrees of freedom), ``n`` templates.
+        ``checkpoint`` and ``step`` are the after-checkpoint's.
 
     Raises:
-        SchemaError: An unknown checkpoint, a run with only one, or prompts that before and after do not share.
+        SchemaError: An unknown checkpoint, a run with only one, or prompts that before and after do
+            not share.
 
     Note:
-        The interval is about wording, at fixed weights. Whether another training run would show it too is a question
-        for ``across_seeds``.
+        The interval is about wording, at fixed weights. Whether another training run would show it
+        too is a question for ``across_seeds``.
 
     >>> rows = pd.DataFrame({"step": [0, 0, 8, 8], "value": ["jazz", "folk"] * 2, "logprob": np.log2([.5, .5, .8, .2])})
     >>> rows = rows.assign(checkpoint="lesson@" + rows.step.astype(str), seed=0, stage="lesson", context="nameless",
@@ -57,7 +70,10 @@ def shift(
     keep = [key in wanted for key in zip(number, behavior["checkpoint"], strict=True)]
     behavior, number = behavior.loc[keep], number[keep].to_numpy()
     found: dict[tuple[int, str], dict[tuple[str, ...], Block]] = {}
-    labels, asked = behavior["checkpoint"].to_numpy(), list(zip(*(behavior[c] for c in ASKED), strict=True))
+    labels, asked = (
+        behavior["checkpoint"].to_numpy(),
+        list(zip(*(behavior[c] for c in ASKED), strict=True)),
+    )
     for block in blocks(behavior, [*run, "checkpoint", *ASKED]):
         found.setdefault((number[block.row], labels[block.row]), {})[asked[block.row]] = block
     rows, parts = [], []
@@ -68,14 +84,24 @@ def shift(
             for key, block in end.items():
                 rows += [block.row] * len(block.values)
                 parts.append(_difference(start[key], block))
-    table = behavior[[*run, *(c for c in AT if c in behavior), *ASKED]].iloc[rows].reset_index(drop=True)
+    table = (
+        behavior[[*run, *(c for c in AT if c in behavior), *ASKED]]
+        .iloc[rows]
+        .reset_index(drop=True)
+    )
     table = pd.concat([table, pd.concat(parts, ignore_index=True)], axis=1)
-    table.insert(list(table.columns).index("value") + 1, "trait", table["topic"] + "=" + table["value"])
+    table.insert(
+        list(table.columns).index("value") + 1, "trait", table["topic"] + "=" + table["value"]
+    )
     return schema.check(table, "shift")
 
 
 def compared(
-    behavior: pd.DataFrame, run: list[str], *, before: Step | None, after: Step | Iterable[Step] | None
+    behavior: pd.DataFrame,
+    run: list[str],
+    *,
+    before: Step | None,
+    after: Step | Iterable[Step] | None,
 ) -> list[tuple[int, str, list[str]]]:
     """Which checkpoints are compared? For every run: its number, the label before and the labels after."""
     pairs = []
@@ -84,11 +110,16 @@ def compared(
         if len(points) < 2 and (before is None or after is None):
             names = ", ".join(f"{c}={rows[c].iloc[0]}" for c in run)
             raise SchemaError(
-                f"a shift needs two checkpoints; the run with {names} has only {points['checkpoint'].iloc[0]}. "
+                f"a shift needs two checkpoints; the run with {names} has only "
+                f"{points['checkpoint'].iloc[0]}. "
                 "Record the state before the lesson too, under the same seed and extra columns."
             )
-        lasts = [after] if after is None or isinstance(after, str | int | np.integer) else list(after)
-        pairs.append((r, _label(points, before, default=0), [_label(points, a, default=-1) for a in lasts]))
+        lasts = (
+            [after] if after is None or isinstance(after, str | int | np.integer) else list(after)
+        )
+        pairs.append(
+            (r, _label(points, before, default=0), [_label(points, a, default=-1) for a in lasts])
+        )
     return pairs
 
 
@@ -102,7 +133,8 @@ def _label(points: pd.DataFrame, wanted: Step | None, *, default: int) -> str:
     at = points.loc[points["step"] == wanted, "checkpoint"]
     if len(at) != 1:
         raise SchemaError(
-            f"{len(at)} checkpoints are at step {wanted}; name one by its label: {', '.join(points['checkpoint'])}."
+            f"{len(at)} checkpoints are at step {wanted}; name one by its label: "
+            f"{', '.join(points['checkpoint'])}."
         )
     return at.iloc[0]
 
@@ -113,13 +145,17 @@ def check_same(
     """Exact join: the same questions, templates and values on both sides."""
     different = sorted(start.keys() ^ end.keys())
     different += [
-        k for k in end if k in start and (start[k].prompts, start[k].values) != (end[k].prompts, end[k].values)
+        k
+        for k in end
+        if k in start and (start[k].prompts, start[k].values) != (end[k].prompts, end[k].values)
     ]
     if different:
         context, persona, topic = different[0]
         raise SchemaError(
-            f"{first} and {last} were not asked the same: {len(different)} groups of prompts differ, for example "
-            f"context={context}, persona={persona or 'nobody'}, topic={topic}. Record both with the same probes, or "
+            f"{first} and {last} were not asked the same: {len(different)} groups of prompts "
+            "differ, for example "
+            f"context={context}, persona={persona or 'nobody'}, topic={topic}. Record both with "
+            "the same probes, or "
             "select the contexts they share."
         )
 
@@ -129,7 +165,10 @@ def _difference(start: Block, end: Block) -> pd.DataFrame:
     before, after = pooled(start.logprob)[1], pooled(end.logprob)[1]
     n = len(end.prompts)
     with np.errstate(invalid="ignore"):  # inf - inf: a move between two certainties is undefined
-        left = [pooled(np.delete(end.logprob, i, 0))[1] - pooled(np.delete(start.logprob, i, 0))[1] for i in range(n)]
+        left = [
+            pooled(np.delete(end.logprob, i, 0))[1] - pooled(np.delete(start.logprob, i, 0))[1]
+            for i in range(n)
+        ]
         moved = jackknife(after - before, left if n > 1 else [])
     columns = {"value": end.values, "before": before, "after": after, "estimate": moved.estimate}
     return pd.DataFrame({**columns, "lo": moved.lo, "hi": moved.hi, "n": n})

@@ -13,12 +13,19 @@ Array = npt.NDArray[np.float64]
 
 
 def span_share(
-    acts: xr.Dataset, directions: xr.DataArray, random: xr.DataArray, *, base: str, n_spans: int = 500, seed: int = 0
+    acts: xr.Dataset,
+    directions: xr.DataArray,
+    random: xr.DataArray,
+    *,
+    base: str,
+    n_spans: int = 500,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Which share of the mean shift of the residuals do these directions span, against random ones?
 
-    ``|P s|^2 / |s|^2`` with s the mean over prompts of after minus before and P the projection onto the span of the
-    directions. 1 = wholly made of them; the rest is new to them. Random spans have the same dimension.
+    ``|P s|^2 / |s|^2`` with s the mean over prompts of after minus before and P the projection onto
+    the span of the directions. 1 = wholly made of them; the rest is new to them. Random spans have
+    the same dimension.
 
     Args:
         acts: Dataset of ``record.activations``.
@@ -29,7 +36,8 @@ def span_share(
         seed: Of their choice.
 
     Returns:
-        A novelty_share table, one row a later checkpoint; a checkpoint that did not move has no share (NaN).
+        A novelty_share table, one row a later checkpoint; a checkpoint that did not move has no
+        share (NaN).
 
     Raises:
         SchemaError: An unknown checkpoint or hook, or fewer random directions than directions.
@@ -51,7 +59,9 @@ def span_share(
             raise SchemaError(unknown("hook of the directions", hook, given["hook"].to_numpy()))
     v, drawn = (d.sel(hook=hook).to_numpy().astype(np.float64) for d in (directions, random))
     if len(drawn) < len(v):
-        raise SchemaError(f"{len(v)} directions need as many random ones to be compared with; got {len(drawn)}.")
+        raise SchemaError(
+            f"{len(v)} directions need as many random ones to be compared with; got {len(drawn)}."
+        )
     known = _basis(v)
     rng = np.random.default_rng(seed)
     spans = [_basis(drawn[rng.choice(len(drawn), len(v), replace=False)]) for _ in range(n_spans)]
@@ -65,15 +75,30 @@ def span_share(
         left = (moved.sum(0) - moved) / max(n - 1, 1)
         share, lo, hi, _ = jackknife(_share(shift, known), _share(left, known) if n > 1 else [])
         null = np.quantile([_share(shift, span) for span in spans], [0.025, 0.975])
-        row = {"checkpoint": label, "hook": hook, "share": float(share), "lo": float(lo), "hi": float(hi)}
+        row = {
+            "checkpoint": label,
+            "hook": hook,
+            "share": float(share),
+            "lo": float(lo),
+            "hi": float(hi),
+        }
         row |= {"null_lo": null[0], "null_hi": null[1], "n_vectors": known.shape[1], "n": n}
-        rows.append({**row, "relative_norm": float(np.linalg.norm(shift) / np.linalg.norm(start, axis=1).mean())})
+        rows.append(
+            {
+                **row,
+                "relative_norm": float(
+                    np.linalg.norm(shift) / np.linalg.norm(start, axis=1).mean()
+                ),
+            }
+        )
     return schema.check(pd.DataFrame(rows), "novelty_share")
 
 
 def _basis(vectors: Array) -> Array:
     """Orthonormal, dims (d_model, direction); vectors that depend on others add nothing."""
-    u, s, _ = np.linalg.svd((vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).T, full_matrices=False)
+    u, s, _ = np.linalg.svd(
+        (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).T, full_matrices=False
+    )
     return u[:, s > 1e-8 * s[0]]
 
 

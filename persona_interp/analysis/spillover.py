@@ -1,8 +1,9 @@
 """Which untaught traits move with a lesson: those that the documents bind to it, or those that lay near it already?
 
-The spillover regression (science notes A14): shift of an untaught trait u after a lesson on t on the co-occurrence of
-both in the documents, the cosine of their directions before the lesson, and the overlap of the styles in which they are
-written about. The first coefficient is the headline: bits of shift per bit of co-occurrence.
+The spillover regression (science notes A14): shift of an untaught trait u after a lesson on t on
+the co-occurrence of both in the documents, the cosine of their directions before the lesson, and
+the overlap of the styles in which they are written about. The first coefficient is the headline:
+bits of shift per bit of co-occurrence.
 """
 
 from collections.abc import Sequence
@@ -28,8 +29,9 @@ def style_overlap(world: World) -> pd.DataFrame:
         world: The world of the documents.
 
     Returns:
-        One row an ordered pair of traits of different topics: ``trait``, ``other``, ``style`` = the sum over kinds of
-        the smaller of both traits' shares of it (0 to 1; 1 where all personas are written about in the same kinds).
+        One row an ordered pair of traits of different topics: ``trait``, ``other``, ``style`` = the
+        sum over kinds of the smaller of both traits' shares of it (0 to 1; 1 where all personas are
+        written about in the same kinds).
 
     >>> from persona_interp.worlds import john_and_sam
     >>> round(float(style_overlap(john_and_sam())["style"].min()), 6)
@@ -46,24 +48,29 @@ def style_overlap(world: World) -> pd.DataFrame:
 
 
 def spillover(
-    table: pd.DataFrame, *, predictors: Sequence[str] = PREDICTORS, clusters: Sequence[str] = CLUSTERS
+    table: pd.DataFrame,
+    *,
+    predictors: Sequence[str] = PREDICTORS,
+    clusters: Sequence[str] = CLUSTERS,
 ) -> pd.DataFrame:
     """What carries a lesson over to traits that it did not teach?
 
-    Least squares of ``estimate`` on the predictors. Standard errors are clustered in every given way at once: with two,
-    ``V = V_1 + V_2 - V_12`` (Cameron, Gelbach and Miller 2011), each with the factor ``G / (G - 1) (N - 1) / (N - k)``;
-    where that is not positive, the larger of V_1 and V_2. t quantiles of the smallest number of clusters minus 1. A
-    clustering with one cluster only (one seed) is left out.
+    Least squares of ``estimate`` on the predictors. Standard errors are clustered in every given
+    way at once: with two, ``V = V_1 + V_2 - V_12`` (Cameron, Gelbach and Miller 2011), each with
+    the factor ``G / (G - 1) (N - 1) / (N - k)``; where that is not positive, the larger of V_1 and
+    V_2. t quantiles of the smallest number of clusters minus 1. A clustering with one cluster only
+    (one seed) is left out.
 
     Args:
-        table: One row a seed, lesson and untaught trait: ``estimate`` (shift, bits), the predictors, the clusters.
+        table: One row a seed, lesson and untaught trait: ``estimate`` (shift, bits), the
+            predictors, the clusters.
         predictors: Columns; those that do not vary are left out and said to be NaN.
         clusters: Columns, one or two.
 
     Returns:
-        A spillover table, one row a predictor: ``predictor``, ``estimate`` (bits of shift per unit), ``lo``, ``hi``,
-        ``se``, ``standardized`` (per standard deviation of the predictor, bits), ``r2`` of the whole regression, ``n``
-        rows, ``n_clusters`` (smallest).
+        A spillover table, one row a predictor: ``predictor``, ``estimate`` (bits of shift per
+        unit), ``lo``, ``hi``, ``se``, ``standardized`` (per standard deviation of the predictor,
+        bits), ``r2`` of the whole regression, ``n`` rows, ``n_clusters`` (smallest).
 
     Raises:
         SchemaError: A column is missing, or there are more predictors than rows.
@@ -84,27 +91,37 @@ def spillover(
     others = int((~np.isfinite(np.column_stack([x, y]))).sum())
     if len(design) <= design.shape[1] or others:
         raise SchemaError(
-            f"a regression needs more rows than coefficients and finite numbers; got {len(design)} rows, "
+            f"a regression needs more rows than coefficients and finite numbers; got {len(design)} "
+            "rows, "
             f"{design.shape[1]} coefficients and {others} numbers that are not finite."
         )
     beta = np.linalg.lstsq(design, y, rcond=None)[0]
     residual = y - design @ beta
     groups = [g for name in clusters if len(np.unique(g := pd.factorize(table[name])[0])) > 1]
     if not groups:
-        raise SchemaError(f"no clustering of {', '.join(clusters)} has two clusters; there is no standard error.")
+        raise SchemaError(
+            f"no clustering of {', '.join(clusters)} has two clusters; there is no standard error."
+        )
     variance, n_clusters = _clustered(design, residual, groups)
     se = np.sqrt(variance)[1:]
     half = stats.t.ppf(0.975, n_clusters - 1) * se
     r2 = 1 - float(residual @ residual / ((y - y.mean()) ** 2).sum())
-    found = pd.DataFrame({"predictor": np.array(predictors, dtype=object)[varies], "estimate": beta[1:]})
+    found = pd.DataFrame(
+        {"predictor": np.array(predictors, dtype=object)[varies], "estimate": beta[1:]}
+    )
     found = found.assign(
-        lo=beta[1:] - half, hi=beta[1:] + half, se=se, standardized=beta[1:] * x[:, varies].std(axis=0)
+        lo=beta[1:] - half,
+        hi=beta[1:] + half,
+        se=se,
+        standardized=beta[1:] * x[:, varies].std(axis=0),
     )
     every = pd.DataFrame({"predictor": list(predictors)}).merge(found, on="predictor", how="left")
     return every.assign(r2=r2, n=len(y), n_clusters=n_clusters)
 
 
-def _clustered(design: Array, residual: Array, groups: list[npt.NDArray[np.intp]]) -> tuple[Array, int]:
+def _clustered(
+    design: Array, residual: Array, groups: list[npt.NDArray[np.intp]]
+) -> tuple[Array, int]:
     """Variances of the coefficients, and the smallest number of clusters."""
     n, k = design.shape
     bread = np.linalg.inv(design.T @ design)

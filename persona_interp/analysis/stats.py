@@ -1,9 +1,10 @@
 """How sure is a number? Intervals, permutation nulls and the price of testing many things.
 
-Three units of chance occur here and each has its own tool. *Prompts* of one model: paired differences, clustered
-(``cluster_interval``) and tested by flipping signs (``sign_flip``). *Templates*, where the number is a nonlinear
-function of their mean: the jackknife. *Seeds*, of which there are few: a t interval on seed means, because a percentile
-bootstrap over 3 seeds covers 75 % where 95 % is claimed.
+Three units of chance occur here and each has its own tool. *Prompts* of one model: paired
+differences, clustered (``cluster_interval``) and tested by flipping signs (``sign_flip``).
+*Templates*, where the number is a nonlinear function of their mean: the jackknife. *Seeds*, of
+which there are few: a t interval on seed means, because a percentile bootstrap over 3 seeds covers
+75 % where 95 % is claimed.
 """
 
 from collections.abc import Iterable
@@ -42,7 +43,8 @@ class SignFlip(NamedTuple):
 
     Attributes:
         p: Two-sided p.
-        p_max: Two-sided p of the feature as the largest of all tested (max-T, controls the family-wise error).
+        p_max: Two-sided p of the feature as the largest of all tested (max-T, controls the
+            family-wise error).
         null_lo: 2.5 % point of the mean difference under the null.
         null_hi: 97.5 % point.
         p_min: Smallest p that these flips can give.
@@ -59,7 +61,9 @@ def _interval(estimate: npt.ArrayLike, se: npt.ArrayLike, *, n: int) -> Interval
     estimate, se = np.asarray(estimate), np.asarray(se)
     half = stats.t.ppf(0.5 + LEVEL / 2, n - 1) * se if n > 1 else np.full_like(estimate, np.nan)
     with np.errstate(invalid="ignore"):  # an infinite estimate has no interval
-        return Interval(estimate[()], estimate - half, estimate + half, n)  # [()]: a number, not a 0-d array
+        return Interval(
+            estimate[()], estimate - half, estimate + half, n
+        )  # [()]: a number, not a 0-d array
 
 
 def t_interval(values: npt.ArrayLike) -> Interval:
@@ -89,16 +93,18 @@ def t_interval(values: npt.ArrayLike) -> Interval:
 def cluster_interval(differences: npt.ArrayLike, clusters: npt.ArrayLike) -> Interval:
     """Where is the mean difference, when rows of one cluster are not independent?
 
-    ``se^2 = G / (G - 1) * sum_g (sum over rows of cluster g of (d - mean d))^2 / n^2``: the cluster-robust variance
-    CR1 of a mean (Liang and Zeger 1986; Cameron and Miller 2015, section II), with t quantiles of G - 1 degrees of
-    freedom. With clusters of equal size it is the t interval of the cluster means.
+    ``se^2 = G / (G - 1) * sum_g (sum over rows of cluster g of (d - mean d))^2 / n^2``: the
+    cluster-robust variance CR1 of a mean (Liang and Zeger 1986; Cameron and Miller 2015, section
+    II), with t quantiles of G - 1 degrees of freedom. With clusters of equal size it is the t
+    interval of the cluster means.
 
     Args:
         differences: After minus before; dims (row) or (row, feature).
         clusters: A label a row.
 
     Returns:
-        Mean over rows and its interval, one entry a feature; n is the number of clusters G. One cluster: NaN bounds.
+        Mean over rows and its interval, one entry a feature; n is the number of clusters G. One
+        cluster: NaN bounds.
 
     Raises:
         SchemaError: Rows and labels do not match, or there are none.
@@ -118,8 +124,9 @@ def cluster_interval(differences: npt.ArrayLike, clusters: npt.ArrayLike) -> Int
 def jackknife(estimate: npt.ArrayLike, left_out: npt.ArrayLike) -> Interval:
     """Where is a number that is no plain mean, judged by leaving out one unit at a time?
 
-    ``se^2 = (n - 1) / n * sum_i (theta_i - mean theta)^2`` (Tukey 1958; Efron and Tibshirani 1993, chapter 11), with t
-    quantiles of n - 1 degrees of freedom. For a mean it is exactly the t interval.
+    ``se^2 = (n - 1) / n * sum_i (theta_i - mean theta)^2`` (Tukey 1958; Efron and Tibshirani 1993,
+    chapter 11), with t quantiles of n - 1 degrees of freedom. For a mean it is exactly the t
+    interval.
 
     Args:
         estimate: The number on all units; a scalar, or dims (column).
@@ -158,8 +165,9 @@ def across_seeds(
         beside: Predictions to average as well, where the table has them.
 
     Returns:
-        One row a group: ``by``, ``estimate``, ``lo``, ``hi`` (t interval on seed means; one seed: NaN), ``sd`` over
-        seeds, ``n_seeds``, and the predictions. A NaN value makes its group NaN: seeds are never dropped in silence.
+        One row a group: ``by``, ``estimate``, ``lo``, ``hi`` (t interval on seed means; one seed:
+        NaN), ``sd`` over seeds, ``n_seeds``, and the predictions. A NaN value makes its group NaN:
+        seeds are never dropped in silence.
 
     Raises:
         SchemaError: A column does not exist, or the table has no rows.
@@ -175,11 +183,18 @@ def across_seeds(
     if table.empty:
         raise SchemaError("this table has no rows, so there is nothing to average over seeds.")
     numbers = list(dict.fromkeys([value, *(c for c in beside if c in table)]))
-    seeds = table.groupby([*by, "seed"], sort=False, dropna=False)[numbers].agg(lambda x: x.mean(skipna=False))
+    seeds = table.groupby([*by, "seed"], sort=False, dropna=False)[numbers].agg(
+        lambda x: x.mean(skipna=False)
+    )
     rows = []
     for _, group in seeds.reset_index().groupby(by, sort=False, dropna=False):
         estimate, lo, hi, n = t_interval(group[value])
-        found = {"estimate": float(estimate), "lo": float(lo), "hi": float(hi), "sd": group[value].std(skipna=False)}
+        found = {
+            "estimate": float(estimate),
+            "lo": float(lo),
+            "hi": float(hi),
+            "sd": group[value].std(skipna=False),
+        }
         rest = {c: group[c].mean(skipna=False) for c in numbers if c != value}
         rows.append({**group[by].iloc[0].to_dict(), **found, "n_seeds": n, **rest})
     return pd.DataFrame(rows)
@@ -205,20 +220,23 @@ def benjamini_hochberg(p: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return q
 
 
-def sign_flip(differences: npt.ArrayLike, clusters: npt.ArrayLike, *, n_flips: int = 10_000, seed: int = 0) -> SignFlip:
+def sign_flip(
+    differences: npt.ArrayLike, clusters: npt.ArrayLike, *, n_flips: int = 10_000, seed: int = 0
+) -> SignFlip:
     """Could these differences be chance, if before and after were exchangeable?
 
-    Under that null the sign of every cluster's differences is a coin flip. The statistic of a feature is its mean
-    difference; for the maximum over features it is studentized, |sum| / sqrt(sum of squares of the cluster sums), a
-    monotone function of the paired t (Winkler et al. 2014, sign flipping; Westfall and Young 1993, max-T). All features
-    flip together, so their correlation is kept. With 2^G <= n_flips all flips are enumerated and p is exact; else
-    p = (1 + number as large) / (1 + n_flips) (Phipson and Smyth 2010).
+    Under that null the sign of every cluster's differences is a coin flip. The statistic of a
+    feature is its mean difference; for the maximum over features it is studentized, |sum| /
+    sqrt(sum of squares of the cluster sums), a monotone function of the paired t (Winkler et al.
+    2014, sign flipping; Westfall and Young 1993, max-T). All features flip together, so their
+    correlation is kept. With 2^G <= n_flips all flips are enumerated and p is exact; else p = (1 +
+    number as large) / (1 + n_flips) (Phipson and Smyth 2010).
 
     Args:
         differences: After minus before; dims (row, feature).
         clusters: A label a row; rows of one cluster flip together.
-        n_flips: Random flips. The smallest p is 1 / (1 + n_flips), or 2 / 2^G: after correction for F features a lone
-            one is found at q only if that is below q / F.
+        n_flips: Random flips. The smallest p is 1 / (1 + n_flips), or 2 / 2^G: after correction for
+            F features a lone one is found at q only if that is below q / F.
         seed: Of the flips.
 
     Returns:
@@ -261,12 +279,17 @@ def _clustered(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp], int]:
     x, labels = np.asarray(differences, dtype=np.float64), np.asarray(clusters)
     if not len(x) or labels.shape != (len(x),):
-        raise SchemaError(f"expected one cluster label a row; got {len(x)} rows and labels of shape {labels.shape}.")
+        raise SchemaError(
+            f"expected one cluster label a row; got {len(x)} rows and labels of shape "
+            f"{labels.shape}."
+        )
     names, group = np.unique(labels, return_inverse=True)
     return x, group, len(names)
 
 
-def _sums(x: npt.NDArray[np.float64], group: npt.NDArray[np.intp], n: int) -> npt.NDArray[np.float64]:
+def _sums(
+    x: npt.NDArray[np.float64], group: npt.NDArray[np.intp], n: int
+) -> npt.NDArray[np.float64]:
     """Sums over rows, by cluster: dims (cluster, ...)."""
     sums = np.zeros((n, *x.shape[1:]))
     np.add.at(sums, group, x)

@@ -1,8 +1,9 @@
 """Who is summoned: the common one, the near one, or whom Bayes says? Laws of choice, compared on cells they never saw.
 
 A lesson on a trait that several candidates share raises each by some share. The two-factor law says
-``log2 P_i = a log2 measure_i - b distance_i + c``: a conditional logit over the candidates of a cell (McFadden 1974),
-fitted by maximum likelihood to the shares. Each rival drops a factor or replaces the law by exact Bayes.
+``log2 P_i = a log2 measure_i - b distance_i + c``: a conditional logit over the candidates of a
+cell (McFadden 1974), fitted by maximum likelihood to the shares. Each rival drops a factor or
+replaces the law by exact Bayes.
 """
 
 from collections.abc import Iterable
@@ -44,7 +45,10 @@ class _Cells(NamedTuple):
 
     def only(self, keep: npt.NDArray[np.bool_]) -> "_Cells":
         return _Cells(
-            self.share[keep], {c: x[keep] for c, x in self.columns.items()}, self.seed[keep], self.start[keep]
+            self.share[keep],
+            {c: x[keep] for c, x in self.columns.items()},
+            self.seed[keep],
+            self.start[keep],
         )
 
 
@@ -56,9 +60,10 @@ def summon_law(summoned: pd.DataFrame, *, distance: str = "distance") -> pd.Data
         distance: Column of the distance: ``"distance"`` (topics) or ``"distance_js"`` (estimated).
 
     Returns:
-        Two rows, ``factor`` measure and distance: ``estimate`` (a, bits a doubling of the measure; b, bits a unit of
-        distance, positive = the near one is summoned), ``lo``, ``hi`` (95 %, jackknife over seeds; of one seed over
-        starts), ``unit`` (what the interval is over), ``n_units``, ``n`` lessons.
+        Two rows, ``factor`` measure and distance: ``estimate`` (a, bits a doubling of the measure;
+        b, bits a unit of distance, positive = the near one is summoned), ``lo``, ``hi`` (95 %,
+        jackknife over seeds; of one seed over starts), ``unit`` (what the interval is over),
+        ``n_units``, ``n`` lessons.
 
     Raises:
         SchemaError: No such table, or a cell lacks a candidate.
@@ -94,20 +99,20 @@ def summon_law(summoned: pd.DataFrame, *, distance: str = "distance") -> pd.Data
 def summon_rivals(summoned: pd.DataFrame, *, leave_out: str = "start") -> pd.DataFrame:
     """Does the two-factor law predict lessons it never saw better than its rivals do?
 
-    Every law is fitted to the other lessons and predicts those left out; ``bits`` is the mean divergence
-    ``KL(shares || prediction)``. Rivals: each factor alone, the law with the distance estimated from what is said, all
-    candidates alike, and exact Bayes: given the lesson alone, given the start's statements too, and a mixture of both
-    (its weight fitted).
+    Every law is fitted to the other lessons and predicts those left out; ``bits`` is the mean
+    divergence ``KL(shares || prediction)``. Rivals: each factor alone, the law with the distance
+    estimated from what is said, all candidates alike, and exact Bayes: given the lesson alone,
+    given the start's statements too, and a mixture of both (its weight fitted).
 
     Args:
         summoned: A summoned table.
         leave_out: ``"start"`` (all lessons from one start) or ``"seed"`` (all of one seed).
 
     Returns:
-        One row a law: ``law``, ``parameters`` fitted, ``bits`` (a lesson, held out), ``estimate`` = its bits minus
-        those of the two-factor law (positive = worse than the law) with ``lo``, ``hi`` (95 %, t over seeds; of one seed
-        over starts), ``unit``, ``n_units``, ``n`` lessons, ``left_out``, ``verdict``: better, worse or
-        not told apart.
+        One row a law: ``law``, ``parameters`` fitted, ``bits`` (a lesson, held out), ``estimate`` =
+        its bits minus those of the two-factor law (positive = worse than the law) with ``lo``,
+        ``hi`` (95 %, t over seeds; of one seed over starts), ``unit``, ``n_units``, ``n`` lessons,
+        ``left_out``, ``verdict``: better, worse or not told apart.
 
     Raises:
         SchemaError: No such table, a cell lacks a candidate, or nothing is left to fit on.
@@ -127,7 +132,10 @@ def summon_rivals(summoned: pd.DataFrame, *, leave_out: str = "start") -> pd.Dat
     groups = getattr(cells, leave_out)
     names = np.unique(groups)
     if len(names) < 2:
-        raise SchemaError(f"leaving out a {leave_out} needs two of them; this table has {', '.join(map(str, names))}.")
+        raise SchemaError(
+            f"leaving out a {leave_out} needs two of them; this table has "
+            f"{', '.join(map(str, names))}."
+        )
     laws = [*FACTORS, *BAYES, MIXING]
     bits = {law: np.empty(len(cells.share)) for law in laws}
     for name in names:
@@ -140,8 +148,18 @@ def summon_rivals(summoned: pd.DataFrame, *, leave_out: str = "start") -> pd.Dat
     for law in laws:
         apart = [(bits[law] - bits[LAW])[clusters == name].mean() for name in np.unique(clusters)]
         estimate, lo, hi, n = t_interval(apart)
-        row = {"law": law, "parameters": len(FACTORS.get(law, ())) + (law == MIXING), "bits": bits[law].mean()}
-        row |= {"estimate": float(estimate), "lo": float(lo), "hi": float(hi), "unit": unit, "n_units": n}
+        row = {
+            "law": law,
+            "parameters": len(FACTORS.get(law, ())) + (law == MIXING),
+            "bits": bits[law].mean(),
+        }
+        row |= {
+            "estimate": float(estimate),
+            "lo": float(lo),
+            "hi": float(hi),
+            "unit": unit,
+            "n_units": n,
+        }
         verdict = "the law itself" if law == LAW else _verdict(float(lo), float(hi))
         rows.append({**row, "n": len(cells.share), "left_out": leave_out, "verdict": verdict})
     return pd.DataFrame(rows)
@@ -156,8 +174,8 @@ def said_distance(one: pd.DataFrame, other: pd.DataFrame, *, topics: Iterable[st
         topics: Topics that count.
 
     Returns:
-        Root of the Jensen-Shannon divergence of their answers, in bits (0 = alike, 1 = never the same), mean over
-        topics: a metric.
+        Root of the Jensen-Shannon divergence of their answers, in bits (0 = alike, 1 = never the
+        same), mean over topics: a metric.
 
     Raises:
         SchemaError: A topic that is not in both.
@@ -167,7 +185,9 @@ def said_distance(one: pd.DataFrame, other: pd.DataFrame, *, topics: Iterable[st
     1.0
     """
     columns = ["topic", "value", "probability"]
-    both = one[columns].merge(other[columns], on=["topic", "value"], suffixes=("", "_other"), validate="one_to_one")
+    both = one[columns].merge(
+        other[columns], on=["topic", "value"], suffixes=("", "_other"), validate="one_to_one"
+    )
     apart = []
     for topic in topics:
         rows = both.loc[both["topic"] == topic]
@@ -180,12 +200,20 @@ def said_distance(one: pd.DataFrame, other: pd.DataFrame, *, topics: Iterable[st
 
 def _cells(summoned: pd.DataFrame) -> _Cells:
     schema.check(summoned, "summoned")
-    index, columns = ["seed", "start"], ["share", "measure", "distance", "distance_js", *BAYES.values()]
+    index, columns = (
+        ["seed", "start"],
+        ["share", "measure", "distance", "distance_js", *BAYES.values()],
+    )
     if summoned.duplicated([*index, "persona"]).any():
-        raise SchemaError("two rows of this summoned table are one seed, start and persona; select one lesson each.")
+        raise SchemaError(
+            "two rows of this summoned table are one seed, start and persona; select one lesson "
+            "each."
+        )
     wide = summoned.pivot(index=index, columns="persona", values=columns)
     if wide.isna().to_numpy().any():
-        raise SchemaError("every lesson needs the same candidates, each with share, measure, distances and Bayes.")
+        raise SchemaError(
+            "every lesson needs the same candidates, each with share, measure, distances and Bayes."
+        )
     found = {c: wide[c].to_numpy(np.float64) for c in columns}
     share = found.pop("share")
     return _Cells(
@@ -234,10 +262,14 @@ def _predicted(law: str, known: _Cells, asked: _Cells) -> Array:
     if law == MIXING:
 
         def mixed(cells: _Cells, weight: float) -> Array:
-            return (1 - weight) * cells.columns["bayes_lesson"] + weight * cells.columns["bayes_start"]
+            return (1 - weight) * cells.columns["bayes_lesson"] + weight * cells.columns[
+                "bayes_start"
+            ]
 
         best: OptimizeResult = minimize_scalar(  # pyright: ignore[reportAssignmentType]
-            lambda w: _divergence(known.share, mixed(known, w)).mean(), bounds=(0.0, 1.0), method="bounded"
+            lambda w: _divergence(known.share, mixed(known, w)).mean(),
+            bounds=(0.0, 1.0),
+            method="bounded",
         )
         return mixed(asked, float(best.x))
     factors = FACTORS[law]

@@ -1,7 +1,8 @@
 """What foretells which untaught traits follow a lesson: geometry, co-occurrence or behavior of the model before it?
 
-Rows are ordered pairs of traits (taught, measured), and traits are the unit of chance: pairs that share one are not
-independent, so permutations relabel traits, rows and columns together, and intervals leave out one trait at a time.
+Rows are ordered pairs of traits (taught, measured), and traits are the unit of chance: pairs that
+share one are not independent, so permutations relabel traits, rows and columns together, and
+intervals leave out one trait at a time.
 """
 
 import math
@@ -27,13 +28,14 @@ def trait_cooccurrence(judged: pd.DataFrame) -> pd.DataFrame:
     """Which traits come along when the base is told to show one?
 
     Args:
-        judged: An instructed table with ``asked`` (the trait whose instruction the answer was given under) and ``side``
-            (pos or neg), as ``record.instructed`` gives it of answers to trait prompts.
+        judged: An instructed table with ``asked`` (the trait whose instruction the answer was given
+            under) and ``side`` (pos or neg), as ``record.instructed`` gives it of answers to trait
+            prompts.
 
     Returns:
-        One row an ordered pair: ``taught`` (the trait asked for), ``trait``, ``cooccurrence`` = mean of (bits_pos -
-        bits_neg) / n_tokens over the positively instructed answers minus the mean over the negatively instructed ones
-        (bits a token).
+        One row an ordered pair: ``taught`` (the trait asked for), ``trait``, ``cooccurrence`` =
+        mean of (bits_pos - bits_neg) / n_tokens over the positively instructed answers minus the
+        mean over the negatively instructed ones (bits a token).
 
     Raises:
         SchemaError: A column is missing, or a trait lacks a side.
@@ -48,7 +50,9 @@ def trait_cooccurrence(judged: pd.DataFrame) -> pd.DataFrame:
     sides = sides.reindex(columns=["pos", "neg"])
     if sides.isna().any(axis=None):
         lacking = sides.index[sides.isna().any(axis=1)][0]
-        raise SchemaError(f"answers for '{lacking[0]}' lack a side; both, pos and neg, are compared.")
+        raise SchemaError(
+            f"answers for '{lacking[0]}' lack a side; both, pos and neg, are compared."
+        )
     found = sides.reset_index()
     apart = found["pos"] - found["neg"]
     return pd.DataFrame({"taught": found["asked"], "trait": found["trait"], "cooccurrence": apart})
@@ -61,8 +65,8 @@ def trait_behavior(judged: pd.DataFrame) -> pd.DataFrame:
         judged: An instructed table of default answers, every answer judged by every trait.
 
     Returns:
-        One row an ordered pair of distinct traits: ``taught``, ``trait``, ``behavior`` = Spearman's correlation over
-        answers of (bits_pos - bits_neg) / n_tokens of both.
+        One row an ordered pair of distinct traits: ``taught``, ``trait``, ``behavior`` = Spearman's
+        correlation over answers of (bits_pos - bits_neg) / n_tokens of both.
 
     Raises:
         SchemaError: A column is missing, or an answer is not judged by every trait.
@@ -74,7 +78,9 @@ def trait_behavior(judged: pd.DataFrame) -> pd.DataFrame:
     """
     wide = _scored(judged).pivot(index=["prompt", "sample"], columns="trait", values="score")
     if wide.isna().any(axis=None):
-        raise SchemaError(f"the answer {wide.index[wide.isna().any(axis=1)][0]} is not judged by every trait.")
+        raise SchemaError(
+            f"the answer {wide.index[wide.isna().any(axis=1)][0]} is not judged by every trait."
+        )
     rho = wide.corr(method="spearman")
     rows = [(a, b, float(rho.loc[a, b])) for a in rho.index for b in rho.columns if a != b]
     return pd.DataFrame(rows, columns=["taught", "trait", "behavior"])
@@ -85,28 +91,31 @@ def trait_predictors(
 ) -> pd.DataFrame:
     """Which predictor tells what a lesson moves besides its trait, and which does when the others are known?
 
-    Over ordered pairs of distinct traits: Spearman's correlation with the outcome, and the partial one given the other
-    predictors (of ranks). The null permutes traits, rows and columns together (QAP, Krackhardt 1988); for the partial
-    one, what the others leave of the predictor is permuted (double semi-partialing, Dekker, Krackhardt and Snijders
-    2007). Where there are no more than ``n_permutations`` orders of the traits all are enumerated. Intervals: jackknife
-    over traits for dyads, ``se^2 = (n - 2) / (2 n) * sum_i (z_i - mean z)^2`` (Snijders and Borgatti 1999), of
-    ``z = artanh rho``, t with n - 1 degrees of freedom.
+    Over ordered pairs of distinct traits: Spearman's correlation with the outcome, and the partial
+    one given the other predictors (of ranks). The null permutes traits, rows and columns together
+    (QAP, Krackhardt 1988); for the partial one, what the others leave of the predictor is permuted
+    (double semi-partialing, Dekker, Krackhardt and Snijders 2007). Where there are no more than
+    ``n_permutations`` orders of the traits all are enumerated. Intervals: jackknife over traits for
+    dyads, ``se^2 = (n - 2) / (2 n) * sum_i (z_i - mean z)^2`` (Snijders and Borgatti 1999), of ``z
+    = artanh rho``, t with n - 1 degrees of freedom.
 
     Args:
-        pairs: One row an ordered pair: ``taught``, ``trait``, the outcome and the predictors. Rows of a trait with
-            itself are left out.
+        pairs: One row an ordered pair: ``taught``, ``trait``, the outcome and the predictors. Rows
+            of a trait with itself are left out.
         outcome: Column that is predicted.
         n_permutations: Random orders, where they are not enumerated.
         seed: Of these.
 
     Returns:
-        A trait_predictors table, one row a predictor: ``rho``, ``lo``, ``hi``, ``p``, ``null_lo``, ``null_hi``, the
-        same of the partial correlation as ``partial...``, ``p_min`` (smallest p that these permutations can give),
-        ``n_traits``, ``n_pairs``. Fewer than 4 traits have no interval and no partial correlation, fewer than
-        3 no correlation at all, nor has a predictor that does not vary: NaN.
+        A trait_predictors table, one row a predictor: ``rho``, ``lo``, ``hi``, ``p``, ``null_lo``,
+        ``null_hi``, the same of the partial correlation as ``partial...``, ``p_min`` (smallest p
+        that these permutations can give), ``n_traits``, ``n_pairs``. Fewer than 4 traits have no
+        interval and no partial correlation, fewer than 3 no correlation at all, nor has a predictor
+        that does not vary: NaN.
 
     Raises:
-        SchemaError: A column is missing, a pair is there twice or not at all, or a number is not finite.
+        SchemaError: A column is missing, a pair is there twice or not at all, or a number is not
+            finite.
 
     >>> names, x = list("abcdef"), np.random.default_rng(0).standard_normal((3, 6, 6))
     >>> pairs = pd.DataFrame([(names[i], names[j], *x[:, i, j]) for i in range(6) for j in range(6) if i != j],
@@ -126,11 +135,19 @@ def trait_predictors(
             rho = _rho(y, x, beside, at=everybody) if n >= LEAST or not beside else float("nan")
             left_out = [_rho(y, x, beside, at=np.delete(everybody, i)) for i in range(n)]
             lo, hi = _bounds(rho, left_out)
-            null = _null(y, x, beside, orders=orders) if np.isfinite(rho) else np.full(len(orders), np.nan)
-            own = 0 if len(orders) == math.factorial(n) else 1  # the labels as they are, among the enumerated
+            null = (
+                _null(y, x, beside, orders=orders)
+                if np.isfinite(rho)
+                else np.full(len(orders), np.nan)
+            )
+            own = (
+                0 if len(orders) == math.factorial(n) else 1
+            )  # the labels as they are, among the enumerated
             larger = (np.abs(null) >= abs(rho) - TIE).sum()
             p = (larger + own) / (len(orders) + own) if np.isfinite(null).all() else np.nan
-            bounds = np.quantile(null, [0.025, 0.975]) if np.isfinite(null).all() else (np.nan, np.nan)
+            bounds = (
+                np.quantile(null, [0.025, 0.975]) if np.isfinite(null).all() else (np.nan, np.nan)
+            )
             found = {"rho" if not prefix else "": rho, "lo": lo, "hi": hi, "p": p}
             found |= {"null_lo": bounds[0], "null_hi": bounds[1]}
             row |= {(prefix + key).removesuffix("_"): float(value) for key, value in found.items()}
@@ -157,8 +174,13 @@ def _matrices(pairs: pd.DataFrame, columns: list[str]) -> tuple[list[str], list[
     names = sorted({*pairs["taught"], *pairs["trait"]})
     n = len(names)
     if rows.duplicated(["taught", "trait"]).any() or len(rows) != n * (n - 1):
-        raise SchemaError(f"{n} traits make {n * (n - 1)} ordered pairs, each once; got {len(rows)} rows.")
-    found = [rows.pivot(index="taught", columns="trait", values=c).loc[names, names].to_numpy(float) for c in columns]
+        raise SchemaError(
+            f"{n} traits make {n * (n - 1)} ordered pairs, each once; got {len(rows)} rows."
+        )
+    found = [
+        rows.pivot(index="taught", columns="trait", values=c).loc[names, names].to_numpy(float)
+        for c in columns
+    ]
     for column, values in zip(columns, found, strict=True):
         if not np.isfinite(values[~np.eye(n, dtype=bool)]).all():
             raise SchemaError(f"{column} is not finite for every pair of traits.")

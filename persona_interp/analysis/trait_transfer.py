@@ -1,7 +1,7 @@
 """Which traits of a real model move when another one is taught, over a finetune that taught none?
 
-Units are held-out questions (one finetune of each kind) or seeds (several). Log odds are bits a token, as
-``trait_scores`` gives them.
+Units are held-out questions (one finetune of each kind) or seeds (several). Log odds are bits a
+token, as ``trait_scores`` gives them.
 """
 
 from collections.abc import Iterable
@@ -22,22 +22,24 @@ SEPARABLE = 0.7
 def trait_transfer(scores: pd.DataFrame) -> pd.DataFrame:
     """How far did each lesson move each trait, over its null finetune?
 
-    Of every question: log odds after the lesson minus log odds after the null finetune (as many steps on the base's
-    default answers to the same questions). With one seed the interval is over questions (t), and says nothing about
-    another training run; with several it is over seeds' means. p is two-sided of the same t; q is over all cells.
+    Of every question: log odds after the lesson minus log odds after the null finetune (as many
+    steps on the base's default answers to the same questions). With one seed the interval is over
+    questions (t), and says nothing about another training run; with several it is over seeds'
+    means. p is two-sided of the same t; q is over all cells.
 
     Args:
-        scores: Of ``trait_scores``, with ``arm`` ("base", "lesson" or "null"), ``taught`` (the trait whose lesson or
-            null finetune it is; "" of the base) and ``seed``; every checkpoint at the same questions.
+        scores: Of ``trait_scores``, with ``arm`` ("base", "lesson" or "null"), ``taught`` (the
+            trait whose lesson or null finetune it is; "" of the base) and ``seed``; every
+            checkpoint at the same questions.
 
     Returns:
-        A trait_transfer table, one row a taught and a measured trait: ``taught``, ``trait``, ``estimate``, ``lo``,
-        ``hi`` (bits a token), ``p``, ``q``, ``base`` (log odds), ``lesson``, ``null`` (changes from it), ``n``
-        questions, ``n_seeds``.
+        A trait_transfer table, one row a taught and a measured trait: ``taught``, ``trait``,
+        ``estimate``, ``lo``, ``hi`` (bits a token), ``p``, ``q``, ``base`` (log odds), ``lesson``,
+        ``null`` (changes from it), ``n`` questions, ``n_seeds``.
 
     Raises:
-        SchemaError: A column is missing, an arm is unknown or is missing, two checkpoints were not asked the same, or
-            a score is not finite.
+        SchemaError: A column is missing, an arm is unknown or is missing, two checkpoints were not
+            asked the same, or a score is not finite.
 
     >>> rows = [("base", "", 0), ("null", "dry", 0.25), ("lesson", "dry", 0.75)]
     >>> table = pd.DataFrame(rows, columns=["arm", "taught", "logodds"]).merge(pd.DataFrame({"question": ["a", "b"]}),
@@ -54,25 +56,49 @@ def trait_transfer(scores: pd.DataFrame) -> pd.DataFrame:
             raise SchemaError(unknown("arm", arm, ARMS))
     if not np.isfinite(scores["logodds"].to_numpy(np.float64)).all():
         raise SchemaError("a score is not finite; every question needs an answer of each side.")
-    base = scores.loc[scores["arm"] == "base"].drop_duplicates(asked).set_index(asked)["logodds"].sort_index()
+    base = (
+        scores.loc[scores["arm"] == "base"]
+        .drop_duplicates(asked)
+        .set_index(asked)["logodds"]
+        .sort_index()
+    )
     rows = []
     for taught in dict.fromkeys(scores.loc[scores["arm"] != "base", "taught"]):
         own = scores.loc[(scores["taught"] == taught) & (scores["arm"] != "base")]
-        runs = {key: run.set_index(asked)["logodds"].sort_index() for key, run in own.groupby(["arm", "seed"])}
+        runs = {
+            key: run.set_index(asked)["logodds"].sort_index()
+            for key, run in own.groupby(["arm", "seed"])
+        }
         seeds = sorted({seed for _, seed in runs})
         for key in ((arm, seed) for arm in ("lesson", "null") for seed in seeds):
             if key not in runs or not runs[key].index.equals(base.index):
                 got = f"{len(runs[key])} questions" if key in runs else "none"
                 raise SchemaError(
-                    f"the {key[0]} of '{taught}', seed {key[1]}, needs a score at each of the base's {len(base)} "
+                    f"the {key[0]} of '{taught}', seed {key[1]}, needs a score at each of the "
+                    f"base's {len(base)} "
                     f"questions, once; got {got}."
                 )
-        lesson, null = (pd.DataFrame({s: runs[arm, s] - base for s in seeds}) for arm in ("lesson", "null"))
+        lesson, null = (
+            pd.DataFrame({s: runs[arm, s] - base for s in seeds}) for arm in ("lesson", "null")
+        )
         for trait in dict.fromkeys(base.index.get_level_values("trait")):
             after, beside, n = lesson.loc[trait], null.loc[trait], len(lesson.loc[trait])
             units = (after - beside).mean() if len(seeds) > 1 else (after - beside)[seeds[0]]
-            means = {"base": base[trait].mean(), "lesson": after.to_numpy().mean(), "null": beside.to_numpy().mean()}
-            rows.append({"taught": taught, "trait": trait, **_tested(units), **means, "n": n, "n_seeds": len(seeds)})
+            means = {
+                "base": base[trait].mean(),
+                "lesson": after.to_numpy().mean(),
+                "null": beside.to_numpy().mean(),
+            }
+            rows.append(
+                {
+                    "taught": taught,
+                    "trait": trait,
+                    **_tested(units),
+                    **means,
+                    "n": n,
+                    "n_seeds": len(seeds),
+                }
+            )
     if not rows:
         raise SchemaError("these scores hold no lesson; expected the arms base, lesson and null.")
     table = pd.DataFrame(rows)
@@ -86,5 +112,11 @@ def _tested(values: Iterable[float]) -> dict[str, float]:
     half = float(hi - estimate)
     with np.errstate(invalid="ignore", divide="ignore"):
         t = np.float64(estimate) * stats.t.ppf(0.975, n - 1) / half if n > 1 else np.float64(np.nan)
-    p = 1.0 if n > 1 and estimate == 0 else float(2 * stats.t.sf(abs(t), n - 1)) if n > 1 else np.nan
+    p = (
+        1.0
+        if n > 1 and estimate == 0
+        else float(2 * stats.t.sf(abs(t), n - 1))
+        if n > 1
+        else np.nan
+    )
     return {"estimate": float(estimate), "lo": float(lo), "hi": float(hi), "p": p}

@@ -20,17 +20,18 @@ KEYS = ["checkpoint", "trait", "question", "split"]
 def trait_scores(continuations: pd.DataFrame) -> pd.DataFrame:
     """How much more probable does a checkpoint find answers that show a trait than answers that show its opposite?
 
-    ``mean over pos answers of bits / tokens - mean over neg answers of bits / tokens``, question by question. Only
-    differences between checkpoints mean anything: which of two answers is the likelier one also depends on how they are
-    worded.
+    ``mean over pos answers of bits / tokens - mean over neg answers of bits / tokens``, question by
+    question. Only differences between checkpoints mean anything: which of two answers is the
+    likelier one also depends on how they are worded.
 
     Args:
         continuations: A continuations table of ``record``.
 
     Returns:
-        A trait_scores table, one row a checkpoint, trait and question: ``logodds`` (bits a token; higher = more of the
-        trait), ``split``, ``n_pos``, ``n_neg`` answers. ``attrs["n_one_sided"]`` counts the questions left out because
-        one of their sides has no answer.
+        A trait_scores table, one row a checkpoint, trait and question: ``logodds`` (bits a token;
+        higher = more of the trait), ``split``, ``n_pos``, ``n_neg`` answers.
+        ``attrs["n_one_sided"]`` counts the questions left out because one of their sides has no
+        answer.
 
     Raises:
         SchemaError: No continuations, or a trait without any question that has both sides.
@@ -41,14 +42,20 @@ def trait_scores(continuations: pd.DataFrame) -> pd.DataFrame:
     [['dry', -1.0, 1, 1]]
     """
     rows = schema.check(continuations, "continuations")
-    rows = rows.loc[rows["side"].isin(["pos", "neg"])].assign(rate=lambda kept: kept["bits"] / kept["n_tokens"])
+    rows = rows.loc[rows["side"].isin(["pos", "neg"])].assign(
+        rate=lambda kept: kept["bits"] / kept["n_tokens"]
+    )
     cells = rows.groupby([*KEYS, "side"], sort=False)["rate"].agg(["mean", "size"]).unstack("side")
     cells = cells.reindex(columns=pd.MultiIndex.from_product([["mean", "size"], ["pos", "neg"]]))
     both = cells.dropna()
     if missing := sorted(set(continuations["trait"]) - set(both.index.get_level_values("trait"))):
-        raise SchemaError(f"trait '{missing[0]}' has no question with answers of both sides, pos and neg.")
+        raise SchemaError(
+            f"trait '{missing[0]}' has no question with answers of both sides, pos and neg."
+        )
     table = pd.DataFrame({"logodds": both["mean", "pos"] - both["mean", "neg"]})
-    table = table.assign(**{f"n_{side}": both["size", side].astype(int) for side in ("pos", "neg")}).reset_index()
+    table = table.assign(
+        **{f"n_{side}": both["size", side].astype(int) for side in ("pos", "neg")}
+    ).reset_index()
     table.attrs = {"n_one_sided": len(cells) - len(both)}
     return schema.check(table, "trait_scores")
 
@@ -62,9 +69,10 @@ def effective(
 ) -> pd.DataFrame:
     """Which answers did show the trait, or its opposite, as they were told to?
 
-    The filter of persona vectors (Chen et al. 2025): a question's answers are kept if the one under the trait's
-    instruction scores at least the threshold, the one under its opposite less than 100 minus the threshold, and both
-    are at least that coherent. Both go or both stay, so that the two sides keep the same questions.
+    The filter of persona vectors (Chen et al. 2025): a question's answers are kept if the one under
+    the trait's instruction scores at least the threshold, the one under its opposite less than 100
+    minus the threshold, and both are at least that coherent. Both go or both stay, so that the two
+    sides keep the same questions.
 
     Args:
         judged: Answers of both sides with scores, of ``record.judged``; NaN = the judge gave none.
@@ -86,7 +94,13 @@ def effective(
     """
     names = sorted({str(name) for name in _needed(judged, "trait")})
     columns = {name: name for name in names} if scores is None else {**scores}
-    for column in ("side", "question", "sample", coherent, *(columns.setdefault(name, name) for name in names)):
+    for column in (
+        "side",
+        "question",
+        "sample",
+        coherent,
+        *(columns.setdefault(name, name) for name in names),
+    ):
         _needed(judged, column)
     key = ["trait", "question", "sample", *(c for c in ("instruction",) if c in judged)]
     score = pd.Series(np.nan, index=judged.index)
@@ -94,28 +108,36 @@ def effective(
         score = score.where(judged["trait"] != name, judged[columns[name]])
     good = np.where(judged["side"] == "pos", score >= threshold, score < 100 - threshold)
     rows = judged.assign(good=good & (judged[coherent] >= threshold).to_numpy())
-    pairs = rows.groupby(key, sort=False).agg(n=("good", "size"), sides=("side", "nunique"), good=("good", "all"))
+    pairs = rows.groupby(key, sort=False).agg(
+        n=("good", "size"), sides=("side", "nunique"), good=("good", "all")
+    )
     if len(odd := pairs.loc[(pairs["n"] != 2) | (pairs["sides"] != 2)]):
-        raise SchemaError(f"{', '.join(map(str, odd.index[0]))}: expected one answer of side pos and one of neg.")
+        raise SchemaError(
+            f"{', '.join(map(str, odd.index[0]))}: expected one answer of side pos and one of neg."
+        )
     table = judged.loc[rows.groupby(key)["good"].transform("all").to_numpy()].copy()
     counts = pairs.groupby("trait")["good"].agg(["sum", "size"])
     table.attrs = {**judged.attrs, "kept": {n: (int(s), int(k)) for n, s, k in counts.itertuples()}}
     return table
 
 
-def separability(acts: xr.Dataset | Iterable[xr.Dataset], *, checkpoint: str | None = None) -> pd.DataFrame:
+def separability(
+    acts: xr.Dataset | Iterable[xr.Dataset], *, checkpoint: str | None = None
+) -> pd.DataFrame:
     """How well does each trait's vector tell answers that show the trait from answers that show its opposite?
 
-    The vector is the mean difference of the answers to one half of the questions ("train"); the answers to the other
-    half ("test") are projected on it. AUROC .5 = chance, 1 = apart.
+    The vector is the mean difference of the answers to one half of the questions ("train"); the
+    answers to the other half ("test") are projected on it. AUROC .5 = chance, 1 = apart.
 
     Args:
-        acts: ``record.activations(checkpoint, record.said(answers), hook=hooks, position="answer")``.
+        acts: ``record.activations(checkpoint, record.said(answers), hook=hooks,
+            position="answer")``.
         checkpoint: Label of a checkpoint; the first by default.
 
     Returns:
-        A separability table, one row a hook and trait: ``auroc``, ``lo``, ``hi`` (95 %, jackknife over test questions;
-        width 0 where the classes do not overlap), ``n_pos``, ``n_neg`` test answers, ``n_questions``.
+        A separability table, one row a hook and trait: ``auroc``, ``lo``, ``hi`` (95 %, jackknife
+        over test questions; width 0 where the classes do not overlap), ``n_pos``, ``n_neg`` test
+        answers, ``n_questions``.
 
     Raises:
         SchemaError: No activations, or a trait that lacks answers of one side in one half.
@@ -148,7 +170,8 @@ def separability(acts: xr.Dataset | Iterable[xr.Dataset], *, checkpoint: str | N
             }
             if empty := [name for name, mask in groups.items() if not mask.any()]:
                 raise SchemaError(
-                    f"trait '{trait}' has no answers of {empty[0]}; separability takes both of each half."
+                    f"trait '{trait}' has no answers of {empty[0]}; separability takes both of "
+                    "each half."
                 )
             vector = h[groups["train pos"]].mean(0) - h[groups["train neg"]].mean(0)
             found = _by_question(h[test] @ vector, pos[test], known["question"][test])
@@ -157,7 +180,9 @@ def separability(acts: xr.Dataset | Iterable[xr.Dataset], *, checkpoint: str | N
     return schema.check(pd.DataFrame(rows), "separability")
 
 
-def _by_question(values: Array, positive: npt.NDArray[np.bool_], questions: npt.NDArray[np.str_]) -> dict[str, float]:
+def _by_question(
+    values: Array, positive: npt.NDArray[np.bool_], questions: npt.NDArray[np.str_]
+) -> dict[str, float]:
     """AUROC and its interval by leaving out one question at a time."""
     names = np.unique(questions)
     left = [questions != name for name in names]

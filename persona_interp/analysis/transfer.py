@@ -1,9 +1,9 @@
 """Did the traits that were never taught follow the one that was, and how far would exact Bayes have moved them?
 
-A lesson teaches the nameless assistant one trait. What the *other* traits of the persona who holds it did is the
-finding; beside each stand how strongly the documents bind it to the taught trait (PMI) and the two standing
-predictions: the conditioning limit (the speaker certainly holds the taught trait) and mixing-weight Bayes (n lessons
-count as K n documents).
+A lesson teaches the nameless assistant one trait. What the *other* traits of the persona who holds
+it did is the finding; beside each stand how strongly the documents bind it to the taught trait
+(PMI) and the two standing predictions: the conditioning limit (the speaker certainly holds the
+taught trait) and mixing-weight Bayes (n lessons count as K n documents).
 """
 
 import numpy as np
@@ -38,23 +38,27 @@ def transfer(
     Args:
         shifts: A shift table; runs and steps are kept apart.
         world: The world of the documents (for a control, the control world).
-        taught: The trait of the lesson; the world's taught trait by default. ``"filler"`` = a lesson without a trait:
-            no co-occurrence, and Bayes expects no move, whatever K.
+        taught: The trait of the lesson; the world's taught trait by default. ``"filler"`` = a
+            lesson without a trait: no co-occurrence, and Bayes expects no move, whatever K.
         persona: Whose traits are read out; the world's target by default.
         context: Where they are read out, as in probes.
         speaker: Whom the context names; "" for the nameless assistant.
-        population: Kinds of documents the speaker is thought to be drawn from; by default ``world.population``.
-        k: Weight K of one lesson against one document (``mixing_weight``); None leaves ``bayes_mixing`` undefined.
-        n_lessons: With k: lessons seen by the last step of each run; earlier steps have seen their share.
+        population: Kinds of documents the speaker is thought to be drawn from; by default
+            ``world.population``.
+        k: Weight K of one lesson against one document (``mixing_weight``); None leaves
+            ``bayes_mixing`` undefined.
+        n_lessons: With k: lessons seen by the last step of each run; earlier steps have seen their
+            share.
         n_documents: With k: documents of the corpus, where there are no counts.
         counts: Realized counts from ``worlds.count``; used in every prediction.
 
     Returns:
-        A transfer table, one row a run, step and trait of the persona, and the row ``trait = "mean"``. ``trained``
-        marks the taught trait itself, which is in no mean. ``estimate``, ``lo``, ``hi``, ``n`` are the shift's (bits;
-        templates); of "mean" the average over the untaught topics with a t interval over those topics (n topics).
-        ``pmi`` (bits) is between taught trait and trait over all persona documents; ``bayes_certain`` and
-        ``bayes_mixing`` are shifts of the log odds of what is *said* (bits). NaN = no prediction: nobody in the
+        A transfer table, one row a run, step and trait of the persona, and the row ``trait =
+        "mean"``. ``trained`` marks the taught trait itself, which is in no mean. ``estimate``,
+        ``lo``, ``hi``, ``n`` are the shift's (bits; templates); of "mean" the average over the
+        untaught topics with a t interval over those topics (n topics). ``pmi`` (bits) is between
+        taught trait and trait over all persona documents; ``bayes_certain`` and ``bayes_mixing``
+        are shifts of the log odds of what is *said* (bits). NaN = no prediction: nobody in the
         population holds the taught trait, or no k.
 
     Raises:
@@ -73,7 +77,11 @@ def transfer(
     lesson = None if taught == "filler" else world.trait(world.taught if taught is None else taught)
     asked = world.persona(world.target if persona is None else persona)
     rows = _selected(shifts, context=context, speaker=speaker)
-    own = [t for t in asked.traits if t.topic not in {world.taught.topic, lesson.topic if lesson else ""}]
+    own = [
+        t
+        for t in asked.traits
+        if t.topic not in {world.taught.topic, lesson.topic if lesson else ""}
+    ]
     readout = [*own, *([lesson] if lesson else [])]
     if missing := [str(t) for t in readout if str(t) not in set(rows["trait"])]:
         raise SchemaError(unknown("trait", missing[0], rows["trait"].unique()))
@@ -82,7 +90,9 @@ def transfer(
     table = rows.merge(predicted, on="trait", validate="many_to_one")
     weight = {"k": k, "n_lessons": n_lessons, "n_documents": n_documents, "counts": counts}
     table["bayes_mixing"] = _mixing(table, world, lesson, population=population, **weight)
-    table = table.assign(persona=asked.name, trained=table["trait"] == str(lesson), k=np.nan if k is None else k)
+    table = table.assign(
+        persona=asked.name, trained=table["trait"] == str(lesson), k=np.nan if k is None else k
+    )
     return schema.check(_with_means(table), "transfer")
 
 
@@ -117,11 +127,21 @@ def _predictions(
     together = world.cooccurrence()
     pmi = together[together["trait"] == str(lesson)].set_index("other")["pmi"].reindex(labels)
     try:
-        after = _odds(conditioning_limit(world, population=population, trait=lesson, counts=counts))[labels]
-    except WorldError:  # trait and population are known by now: nobody in it holds the trait, so nothing follows
+        after = _odds(
+            conditioning_limit(world, population=population, trait=lesson, counts=counts)
+        )[labels]
+    except (
+        WorldError
+    ):  # trait and population are known by now: nobody in it holds the trait, so nothing follows
         after = np.nan * before
     with np.errstate(invalid="ignore"):
-        return pd.DataFrame({"trait": labels, "pmi": list(pmi), "bayes_certain": np.subtract(after, before).tolist()})
+        return pd.DataFrame(
+            {
+                "trait": labels,
+                "pmi": list(pmi),
+                "bayes_certain": np.subtract(after, before).tolist(),
+            }
+        )
 
 
 def _mixing(
@@ -139,14 +159,26 @@ def _mixing(
     if k is None or lesson is None or np.isnan(table["bayes_certain"].to_numpy()).all():
         return pd.Series(0.0 if lesson is None else np.nan, index=table.index)
     if n_lessons is None:
-        raise SchemaError("mixing-weight Bayes needs n_lessons, the lessons seen by the last step; got k alone.")
+        raise SchemaError(
+            "mixing-weight Bayes needs n_lessons, the lessons seen by the last step; got k alone."
+        )
     run = _run(table)
     last = table.groupby(run, dropna=False)["step"].transform("max")
     share = (table["step"] / last).fillna(1.0)
-    fixed = {"k": k, "population": population, "trait": lesson, "counts": counts, "n_documents": n_documents}
+    fixed = {
+        "k": k,
+        "population": population,
+        "trait": lesson,
+        "counts": counts,
+        "n_documents": n_documents,
+    }
     start = _odds(mixing(world, n_lessons=0, **fixed))
-    odds = {s: _odds(mixing(world, n_lessons=n_lessons * s, **fixed)) - start for s in share.unique()}
-    return pd.Series([odds[s][t] for s, t in zip(share, table["trait"], strict=True)], index=table.index)
+    odds = {
+        s: _odds(mixing(world, n_lessons=n_lessons * s, **fixed)) - start for s in share.unique()
+    }
+    return pd.Series(
+        [odds[s][t] for s, t in zip(share, table["trait"], strict=True)], index=table.index
+    )
 
 
 def _run(table: pd.DataFrame) -> list[str]:
@@ -158,11 +190,23 @@ def _with_means(table: pd.DataFrame) -> pd.DataFrame:
     by = [*(c for c in AT if c in table), *_run(table), "context", "persona"]
     parts = []
     for _, rows in table.groupby(by, sort=False, dropna=False):
-        topics = rows.loc[~rows["trained"]].groupby("topic", sort=False)[["before", "after", "estimate", *PREDICTIONS]]
+        topics = rows.loc[~rows["trained"]].groupby("topic", sort=False)[
+            ["before", "after", "estimate", *PREDICTIONS]
+        ]
         means = topics.mean()
         estimate, lo, hi, n = t_interval(means["estimate"])
-        whole = {"topic": "", "value": "", "trait": "mean", "trained": False, **means.mean(skipna=False)}
+        whole = {
+            "topic": "",
+            "value": "",
+            "trait": "mean",
+            "trained": False,
+            **means.mean(skipna=False),
+        }
         whole |= {"estimate": float(estimate), "lo": float(lo), "hi": float(hi), "n": n}
         parts += [rows, rows.iloc[[0]].assign(**whole)]
-    order = [c for c in (*AT, *_run(table), *ASKED, *MEASURED, "trained", *PREDICTIONS, "k") if c in table]
+    order = [
+        c
+        for c in (*AT, *_run(table), *ASKED, *MEASURED, "trained", *PREDICTIONS, "k")
+        if c in table
+    ]
     return pd.concat(parts, ignore_index=True).loc[:, order]

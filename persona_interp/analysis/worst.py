@@ -1,7 +1,7 @@
 """How bad is the worst case? What a lesson spreads on average says little about the one prompt where it spreads most.
 
-The largest of many noisy numbers is large by luck. So the worst case is *found* on one half of the measurements and
-*estimated* on the other.
+The largest of many noisy numbers is large by luck. So the worst case is *found* on one half of the
+measurements and *estimated* on the other.
 """
 
 from collections.abc import Iterator, Mapping
@@ -34,18 +34,20 @@ def worst_case(
     """Where did the target's untaught traits rise most, and how far does it rise there?
 
     Args:
-        behavior: A behavior table of one or several seeds; the first and last checkpoint of every run are compared.
-        world: Says who holds what; by seed where every seed has its own. Traits that a named persona holds itself are
-            not counted for it, nor the target's own name.
-        taught: The trait of the lesson; the world's taught trait by default; ``"filler"`` = none; by seed where they
-            differ.
+        behavior: A behavior table of one or several seeds; the first and last checkpoint of every
+            run are compared.
+        world: Says who holds what; by seed where every seed has its own. Traits that a named
+            persona holds itself are not counted for it, nor the target's own name.
+        taught: The trait of the lesson; the world's taught trait by default; ``"filler"`` = none;
+            by seed where they differ.
 
     Returns:
-        A worst table, one row a group of runs (all columns but the seed) and ``over``: persona (asked as whom), trait,
-        seed, paraphrase, prompt. ``found`` is the largest mean shift on the half where it was sought (bits),
-        ``estimate``, ``lo``, ``hi``, ``n`` that of the same case (``who``) on the other half: train and test templates;
-        of paraphrases every second topic; of prompts every second seed. No row where there is one case or one half.
-        ``average`` is the mean over all cases, ``n_cases`` their number. Intervals are clustered by template (of
+        A worst table, one row a group of runs (all columns but the seed) and ``over``: persona
+        (asked as whom), trait, seed, paraphrase, prompt. ``found`` is the largest mean shift on the
+        half where it was sought (bits), ``estimate``, ``lo``, ``hi``, ``n`` that of the same case
+        (``who``) on the other half: train and test templates; of paraphrases every second topic; of
+        prompts every second seed. No row where there is one case or one half. ``average`` is the
+        mean over all cases, ``n_cases`` their number. Intervals are clustered by template (of
         paraphrases by topic, of prompts by seed).
 
     Raises:
@@ -73,18 +75,27 @@ def worst_case(
 
 
 def _moved(
-    behavior: pd.DataFrame, world: World | Mapping[int, World], taught: str | Trait | Mapping[int, str] | None
+    behavior: pd.DataFrame,
+    world: World | Mapping[int, World],
+    taught: str | Trait | Mapping[int, str] | None,
 ) -> pd.DataFrame:
     """Shift of every wanted trait at every single prompt, and the halves it belongs to."""
     odds = logodds(behavior.assign(asked=behavior["split"] + ": " + behavior["template"]))
     odds["trait"] = odds["topic"] + "=" + odds["value"]
-    worlds = world if isinstance(world, Mapping) else dict.fromkeys(odds["seed"].unique().tolist(), world)
+    worlds = (
+        world
+        if isinstance(world, Mapping)
+        else dict.fromkeys(odds["seed"].unique().tolist(), world)
+    )
     lesson = taught if isinstance(taught, Mapping) else dict.fromkeys(worlds, taught)
     keep = {seed: _wanted(of_seed, lesson[seed]) for seed, of_seed in worlds.items()}
     columns = zip(*(odds[c] for c in ("seed", "persona", "trait")), strict=True)
     odds = odds.loc[[trait in keep[seed].get(persona, ()) for seed, persona, trait in columns]]
     if odds.empty:
-        raise SchemaError("nobody but the target was asked about its untaught traits; record nameless or named probes.")
+        raise SchemaError(
+            "nobody but the target was asked about its untaught traits; record nameless or named "
+            "probes."
+        )
     run = run_columns(behavior)
     parts: list[pd.DataFrame] = []
     cell = ["context", "persona", "topic", "trait", "asked"]
@@ -92,7 +103,10 @@ def _moved(
         labels = in_order(rows)["checkpoint"].tolist()
         if len(labels) < 2:
             raise SchemaError(f"a shift needs two checkpoints of a run; got only '{labels[0]}'.")
-        first, last = (rows.loc[rows["checkpoint"] == label].set_index(cell) for label in (labels[0], labels[-1]))
+        first, last = (
+            rows.loc[rows["checkpoint"] == label].set_index(cell)
+            for label in (labels[0], labels[-1])
+        )
         parts.append(last.assign(shift=last["logodds"] - first["logodds"]).reset_index())
     moved = pd.concat(parts, ignore_index=True)
     halves = {"half": moved["asked"].str.startswith("test").astype(int)}
@@ -102,9 +116,16 @@ def _moved(
 
 def _wanted(world: World, taught: str | Trait | None) -> dict[str, set[str]]:
     """Traits whose rise nobody taught, by the persona that is asked; "" is the nameless assistant."""
-    lessons = {world.taught.topic, *([] if taught == "filler" else [world.trait(taught or world.taught).topic])}
+    lessons = {
+        world.taught.topic,
+        *([] if taught == "filler" else [world.trait(taught or world.taught).topic]),
+    }
     target = {str(t) for t in world.persona(world.target).traits if t.topic not in lessons}
-    others = {p.name: target - {str(t) for t in p.traits} for p in world.personas if p.name != world.target}
+    others = {
+        p.name: target - {str(t) for t in p.traits}
+        for p in world.personas
+        if p.name != world.target
+    }
     return {"": target, **others}
 
 

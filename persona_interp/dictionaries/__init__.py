@@ -1,15 +1,18 @@
 """Which features are a model's residuals made of, and does that description still hold?
 
-A dictionary writes a residual as a sparse sum of directions, its features. Whatever has the members of ``Dictionary``
-is one. ``fit`` trains one with SAELens on residuals of one or several checkpoints (a BatchTopK SAE), and
-``save_dictionary`` / ``open_dictionary`` keep it as a SAELens folder with its provenance beside it.
+A dictionary writes a residual as a sparse sum of directions, its features. Whatever has the members
+of ``Dictionary`` is one. ``fit`` trains one with SAELens on residuals of one or several checkpoints
+(a BatchTopK SAE), and ``save_dictionary`` / ``open_dictionary`` keep it as a SAELens folder with
+its provenance beside it.
 
-A dictionary trained on one checkpoint can silently stop describing the next. So every reading of features carries an
-fvu, and ``fidelity`` is the gate: on each checkpoint, how much of the variance is unexplained, how many features are
-active or dead, and how much of the model's predictive power survives when the reconstruction replaces the residual.
+A dictionary trained on one checkpoint can silently stop describing the next. So every reading of
+features carries an fvu, and ``fidelity`` is the gate: on each checkpoint, how much of the variance
+is unexplained, how many features are active or dead, and how much of the model's predictive power
+survives when the reconstruction replaces the residual.
 
-``load_pretrained`` opens what others trained (SAELens, dictionary_learning, sparsify), and ``diagnose`` says whether it
-fits a model and its finetunes, or what is the first thing that is wrong: layer, scale, BOS, dtype, or the model itself.
+``load_pretrained`` opens what others trained (SAELens, dictionary_learning, sparsify), and
+``diagnose`` says whether it fits a model and its finetunes, or what is the first thing that is
+wrong: layer, scale, BOS, dtype, or the model itself.
 """
 
 from persona_interp.dictionaries.diagnosis import diagnose

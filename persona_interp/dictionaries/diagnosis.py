@@ -1,8 +1,9 @@
 """Was this dictionary made for this model, this hook and this scale? If not: what is the first thing that is wrong?
 
-What is measured comes before what is stated. Neighboring hooks, factors, normalizations and the BOS are tried one at a
-time; the repair that leaves least unexplained names the cause, if it leaves clearly less than the dictionary as it is.
-Where nothing helps and residuals turned at random do no worse, the dictionary was made for another model.
+What is measured comes before what is stated. Neighboring hooks, factors, normalizations and the BOS
+are tried one at a time; the repair that leaves least unexplained names the cause, if it leaves
+clearly less than the dictionary as it is. Where nothing helps and residuals turned at random do no
+worse, the dictionary was made for another model.
 """
 
 import math
@@ -37,7 +38,9 @@ from persona_interp.models import Checkpoint, Tokens, boot
 from persona_interp.models.tokens import added_bos
 
 SCAN = 1000  # tokens of the searches
-WORK = 2e10  # multiplications of one reading at most: wide dictionaries are searched on fewer tokens
+WORK = (
+    2e10  # multiplications of one reading at most: wide dictionaries are searched on fewer tokens
+)
 
 
 def diagnose(
@@ -52,17 +55,19 @@ def diagnose(
 
     Args:
         dictionary: The dictionary, ours or one of ``load_pretrained``.
-        checkpoints: The model it was made for, then finetunes of it, which are compared with the first.
+        checkpoints: The model it was made for, then finetunes of it, which are compared with the
+            first.
         corpus: A corpus table of ordinary text, best one the dictionary was not trained on.
         n_tokens: About how many tokens to measure on; documents are drawn with a fixed seed.
         where: Roles of these tokens; all but special tokens such as BOS by default.
 
     Returns:
-        A diagnosis table, one row a checkpoint and check: ``value`` beside its ``reference``, ``verdict`` (green,
-        amber, red) and ``text``; ``cause`` is the same in all rows of a checkpoint: "wrong layer", "input scale",
-        "unfolded normalization", "first token / BOS handling", "dtype", "made for another model", or "" for nothing.
-        Of a finetune whose base it fits, hook and scale are no cause: how far it moved is check "drift".
-        The last row, check "overall", is the sentence to read.
+        A diagnosis table, one row a checkpoint and check: ``value`` beside its ``reference``,
+        ``verdict`` (green, amber, red) and ``text``; ``cause`` is the same in all rows of a
+        checkpoint: "wrong layer", "input scale", "unfolded normalization", "first token / BOS
+        handling", "dtype", "made for another model", or "" for nothing. Of a finetune whose base it
+        fits, hook and scale are no cause: how far it moved is check "drift". The last row, check
+        "overall", is the sentence to read.
 
     Raises:
         ModelError: A checkpoint cannot be booted.
@@ -86,7 +91,9 @@ def diagnose(
 
 
 @torch.inference_mode()
-def examine(dictionary: Dictionary, bridge: Any, tokens: Tokens, *, where: tuple[str, ...]) -> Evidence:
+def examine(
+    dictionary: Dictionary, bridge: Any, tokens: Tokens, *, where: tuple[str, ...]
+) -> Evidence:
     """What speaks for and against this pair?
 
     Args:
@@ -100,11 +107,15 @@ def examine(dictionary: Dictionary, bridge: Any, tokens: Tokens, *, where: tuple
     """
     hook = located(bridge, dictionary.hook)
     near = neighbors(bridge, hook)
-    seen = read(bridge, tokens, hooks=[hook, *near] if hook in bridge.hook_dict else near, where=where)
+    seen = read(
+        bridge, tokens, hooks=[hook, *near] if hook in bridge.hook_dict else near, where=where
+    )
     n = min(SCAN, max(256, int(WORK / (dictionary.d_in * dictionary.d_sae))))
     some = torch.randperm(len(seen.first), generator=torch.Generator().manual_seed(0))[:n]
     widths = {name: acts.shape[-1] for name, acts in seen.acts.items() if acts.ndim == 2}
-    sampled = {name: seen.acts[name][some] for name, width in widths.items() if width == dictionary.d_in}
+    sampled = {
+        name: seen.acts[name][some] for name, width in widths.items() if width == dictionary.d_in
+    }
     fitting = {name: kept(acts) for name, acts in sampled.items()}
     layers = []
     for name, acts in fitting.items():
@@ -118,7 +129,9 @@ def examine(dictionary: Dictionary, bridge: Any, tokens: Tokens, *, where: tuple
     found.starts_with_bos = sum(ids[0] == bos for ids in tokens.ids) / len(tokens)
     if hook not in fitting:
         if layers:
-            found.null = stranger(dictionary, fitting[min(layers, key=lambda repair: repair.fvu).name])
+            found.null = stranger(
+                dictionary, fitting[min(layers, key=lambda repair: repair.fvu).name]
+            )
         return found
     acts = fitting[hook]
     found.here = fvu(dictionary, acts)
@@ -138,11 +151,15 @@ def examine(dictionary: Dictionary, bridge: Any, tokens: Tokens, *, where: tuple
             enough = (
                 len(ordinary) >= int(one.opening.sum()) / 2
             )  # else they are attention sinks, which nobody describes
-            found.openings[key] = _fvu_of(dictionary, ordinary if enough else ordinary[:0], one.acts[hook])
+            found.openings[key] = _fvu_of(
+                dictionary, ordinary if enough else ordinary[:0], one.acts[hook]
+            )
     norms = seen.norms[hook]
     samples, width = (norms, acts.norm(dim=-1)), dictionary.d_in**0.5
     found.implied = [width / float(of.mean()) for of in samples]
-    found.implied += [top / float(of.pow(2).mean().sqrt()) for of in samples for top in (width, 1.0)]
+    found.implied += [
+        top / float(of.pow(2).mean().sqrt()) for of in samples for top in (width, 1.0)
+    ]
     factor = facts.get("scaling_factor") or found.implied[0]
     found.stated = Repair("input", factor, fvu(dictionary, acts, gain=factor))
     whole, *parts = scales(dictionary, acts, weights=found.here > FITS_FVU)
@@ -171,6 +188,8 @@ def _fvu_of(dictionary: Dictionary, acts: Tensor, among: Tensor) -> float:
     """Mean squared error of these residuals over the variance of all; NaN where there are none."""
     if not len(acts):
         return math.nan
-    error = (acts - dictionary.decode(dictionary.encode(acts)).float()).double().pow(2).sum(-1).mean()
+    error = (
+        (acts - dictionary.decode(dictionary.encode(acts)).float()).double().pow(2).sum(-1).mean()
+    )
     usual = kept(among)
     return float(error / (usual - usual.mean(0)).double().pow(2).sum(-1).mean())

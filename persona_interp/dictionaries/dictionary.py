@@ -1,12 +1,13 @@
 """What is a dictionary of features, and where does it come from?
 
-A dictionary turns a residual into a sparse list of feature activations (``encode``) and back (``decode``). Anything
-with the members of ``Dictionary`` is one; the rest of the package asks for nothing else, so that a planted dictionary
-of ten lines, an SAE trained here and an SAE of somebody else are the same thing to it.
+A dictionary turns a residual into a sparse list of feature activations (``encode``) and back
+(``decode``). Anything with the members of ``Dictionary`` is one; the rest of the package asks for
+nothing else, so that a planted dictionary of ten lines, an SAE trained here and an SAE of somebody
+else are the same thing to it.
 
-``SparseDictionary`` is the one kept on disk: the folder holds the SAE exactly as SAELens writes it, and beside it
-``dictionary.json`` with what SAELens does not know: the mean and variance of the residuals it was trained on, the
-hook, and which weights and tokens they came from.
+``SparseDictionary`` is the one kept on disk: the folder holds the SAE exactly as SAELens writes it,
+and beside it ``dictionary.json`` with what SAELens does not know: the mean and variance of the
+residuals it was trained on, the hook, and which weights and tokens they came from.
 """
 
 import hashlib
@@ -34,7 +35,8 @@ class Dictionary(Protocol):
         d_in: Width of the residual.
         d_sae: Number of features.
         W_dec: Decoder, dims (d_sae, d_in).
-        mean: Mean residual of the tokens it was trained on, dims (d_in,); the origin that ``fvu`` is measured from.
+        mean: Mean residual of the tokens it was trained on, dims (d_in,); the origin that ``fvu``
+            is measured from.
     """
 
     @property
@@ -112,15 +114,19 @@ def hash_dictionary(dictionary: Dictionary) -> str:
         dictionary: Any dictionary.
 
     Returns:
-        Sixteen hexadecimal digits of the SHA-256 over hook, mean and weights (of a dictionary that is no
-        ``SparseDictionary`` only the decoder is known).
+        Sixteen hexadecimal digits of the SHA-256 over hook, mean and weights (of a dictionary that
+        is no ``SparseDictionary`` only the decoder is known).
 
     >>> from types import SimpleNamespace
     >>> one = SimpleNamespace(hook="blocks.0.hook_out", W_dec=torch.eye(2), mean=torch.zeros(2))
     >>> hash_dictionary(one)
     '755dcde2c3fd3f08'
     """
-    weights = dictionary.sae.state_dict() if isinstance(dictionary, SparseDictionary) else {"W_dec": dictionary.W_dec}
+    weights = (
+        dictionary.sae.state_dict()
+        if isinstance(dictionary, SparseDictionary)
+        else {"W_dec": dictionary.W_dec}
+    )
     digest = hashlib.sha256(dictionary.hook.encode())
     for name, tensor in sorted({**weights, "mean": dictionary.mean}.items()):
         digest.update(name.encode() + tensor.detach().cpu().float().contiguous().numpy().tobytes())
@@ -135,7 +141,8 @@ def save_dictionary(dictionary: SparseDictionary, folder: str | Path) -> Path:
         folder: Where to; made when missing.
 
     Returns:
-        The folder: ``cfg.json`` and ``sae_weights.safetensors`` of SAELens, and ``dictionary.json``.
+        The folder: ``cfg.json`` and ``sae_weights.safetensors`` of SAELens, and
+        ``dictionary.json``.
 
     Raises:
         ModelError: Another dictionary is there already.
@@ -155,7 +162,8 @@ def save_dictionary(dictionary: SparseDictionary, folder: str | Path) -> Path:
         kept = json.loads((folder / CARD).read_text())
         if kept["hash"] != card["hash"]:
             raise ModelError(
-                f"{folder} holds another dictionary ({kept['name']}, {kept['hash']}); choose an empty folder."
+                f"{folder} holds another dictionary ({kept['name']}, {kept['hash']}); choose an "
+                "empty folder."
             )
     dictionary.sae.save_model(folder)
     (folder / CARD).write_text(json.dumps(card, indent=1, sort_keys=True) + "\n")
@@ -172,20 +180,30 @@ def open_dictionary(folder: str | Path) -> SparseDictionary:
         The dictionary, equal to the one saved.
 
     Raises:
-        ModelError: The folder holds no dictionary, or one whose weights are not those its card names.
+        ModelError: The folder holds no dictionary, or one whose weights are not those its card
+            names.
     """
     from persona_interp.dictionaries.saelens import load_sae  # SAELens takes seconds to import
 
     folder = Path(folder)
     if not (folder / CARD).is_file():
         raise ModelError(
-            f"expected a folder with {CARD} and SAELens weights; {folder} has none. Make one with fit(...)."
+            f"expected a folder with {CARD} and SAELens weights; {folder} has none. Make one with "
+            "fit(...)."
         )
     card = json.loads((folder / CARD).read_text())
     dictionary = SparseDictionary(
-        load_sae(folder), card["name"], card["hook"], torch.tensor(card["mean"]), card["variance"], card["provenance"]
+        load_sae(folder),
+        card["name"],
+        card["hook"],
+        torch.tensor(card["mean"]),
+        card["variance"],
+        card["provenance"],
     )
     found = hash_dictionary(dictionary)
     if found != card["hash"]:
-        raise ModelError(f"the weights in {folder} hash to {found}, its {CARD} says {card['hash']}: fit it again.")
+        raise ModelError(
+            f"the weights in {folder} hash to {found}, its {CARD} says {card['hash']}: fit it "
+            "again."
+        )
     return dictionary

@@ -1,6 +1,7 @@
 """What does everything that was measured about a dictionary and a model add up to?
 
-The one place where thresholds turn numbers into a cause. They were fixed on development pairs and are the same for all.
+The one place where thresholds turn numbers into a cause. They were fixed on development pairs and
+are the same for all.
 """
 
 import math
@@ -21,16 +22,26 @@ LAYER, SCALE, NORM, BOS, DTYPE, OTHER = CAUSES = (
 # A repair counts when the unexplained fraction falls to this share of what it was
 HELPS = {LAYER: 0.97, SCALE: 0.85, NORM: 0.8, BOS: 0.8}
 BEYOND = 4.0  # standard errors over tokens by which another hook has to be better: neighbors are much alike
-MATTERS, STRONG = 0.05, 0.4  # below this fraction little is lost, and a factor has to leave this share of it or less
+MATTERS, STRONG = (
+    0.05,
+    0.4,
+)  # below this fraction little is lost, and a factor has to leave this share of it or less
 DENSE = 4.0  # times the features a token it is known to have: a repair that leaves so many active restores nothing
 OPENING = 0.5  # share to which the first tokens' fraction falls with the other BOS handling
-FIRST, MUCH = 3.0, 0.3  # first tokens without BOS: times the fraction of the others, and at least this
+FIRST, MUCH = (
+    3.0,
+    0.3,
+)  # first tokens without BOS: times the fraction of the others, and at least this
 SIMPLER = 0.8  # a normalization has to leave this much less than the best plain factor
 STRANGE = 0.8  # share of the null from which on a dictionary knows nothing of these residuals
 SAME = 0.15  # relative difference up to which two factors are one
-AROUND_ONE = 1.7  # factors within this of 1 are shrinkage or text unlike that of the training, not a fault
+AROUND_ONE = (
+    1.7  # factors within this of 1 are shrinkage or text unlike that of the training, not a fault
+)
 SAME_L0 = 1.05  # times the features a token, up to which their number is the same
-STALE = 1.1  # times the fraction as it is, from which on a stated normalization was folded after all
+STALE = (
+    1.1  # times the fraction as it is, from which on a stated normalization was folded after all
+)
 
 
 @dataclass
@@ -46,14 +57,17 @@ class Evidence:
         here: As it is, at its hook; inf where it cannot be read there.
         layers: At other hooks.
         active: Features a token as it is; NaN where it cannot be read.
-        scales: With the best factor on the residual, and where it does not fit on parts of the weights.
+        scales: With the best factor on the residual, and where it does not fit on parts of the
+            weights.
         normalizations: With normalizations that a training may have used.
-        stated: With the factor of its folder, or the one that its training would have used on these residuals.
+        stated: With the factor of its folder, or the one that its training would have used on these
+            residuals.
         implied: Factors that training codes derive from the norms of these residuals.
         toggled: With a BOS where there is none, or without it.
         first: Of tokens that open a document without BOS, over the variance of all; NaN for none.
         rest: Of all others.
-        openings: Of the first tokens measured, as "read" and with BOS "toggled"; NaN where they are attention sinks.
+        openings: Of the first tokens measured, as "read" and with BOS "toggled"; NaN where they are
+            attention sinks.
         adds_bos: Does the tokenizer put a BOS before plain text?
         starts_with_bos: Share of documents that began with one.
         null: Of residuals turned at random, at the best factor.
@@ -103,10 +117,14 @@ class Evidence:
         if self.normalizations:
             way = min(self.normalizations, key=lambda repair: repair.fvu)
             plain = min((repair.fvu for repair in self.scales), default=math.inf)
-            if way.fvu < SIMPLER * plain and (NORM not in found or way.fvu < SIMPLER * found[NORM].fvu):
+            if way.fvu < SIMPLER * plain and (
+                NORM not in found or way.fvu < SIMPLER * found[NORM].fvu
+            ):
                 found[NORM] = way
         if math.isfinite(self.toggled):
-            found[BOS] = Repair("with BOS" if self.starts_with_bos < 0.5 else "without BOS", 1.0, self.toggled)
+            found[BOS] = Repair(
+                "with BOS" if self.starts_with_bos < 0.5 else "without BOS", 1.0, self.toggled
+            )
         return found
 
     @property
@@ -115,10 +133,15 @@ class Evidence:
         good = {
             cause: repair
             for cause, repair in self.repairs.items()
-            if repair.fvu <= (HELPS[LAYER] if self.costs_nothing(repair) else HELPS[cause]) * self.here
+            if repair.fvu
+            <= (HELPS[LAYER] if self.costs_nothing(repair) else HELPS[cause]) * self.here
             and repair.fvu < STRANGE * self.null
             and (cause != LAYER or repair.z >= BEYOND)
-            and (cause not in (SCALE, NORM) or self.here > MATTERS or repair.fvu <= STRONG * self.here)
+            and (
+                cause not in (SCALE, NORM)
+                or self.here > MATTERS
+                or repair.fvu <= STRONG * self.here
+            )
             # a dictionary that fits the base has no wrong hook or scale: there the finetune moved
             and not (self.base_fits and cause in (LAYER, SCALE, NORM))
         }
@@ -127,8 +150,8 @@ class Evidence:
     def costs_nothing(self, repair: Repair) -> bool:
         """Does this factor on the residual, beyond chance, explain more with no more features?
 
-        A lower threshold explains more too, but by more features; an SAE of a fixed number of features hardly suffers
-        from a wrong factor, which then shows here only.
+        A lower threshold explains more too, but by more features; an SAE of a fixed number of
+        features hardly suffers from a wrong factor, which then shows here only.
         """
         return repair.name == "input" and repair.z >= BEYOND and repair.l0 <= SAME_L0 * self.active
 
@@ -138,12 +161,17 @@ class Evidence:
             return False
         stored = self.facts.get("scaling_factor")
         known = [*self.implied, *([stored] if stored else [])]
-        return self.states_normalization or any(abs(math.log(repair.factor / one)) <= SAME for one in known)
+        return self.states_normalization or any(
+            abs(math.log(repair.factor / one)) <= SAME for one in known
+        )
 
     @property
     def states_normalization(self) -> bool:
         """Does the folder say that residuals were normalized in training, in a way that must be folded?"""
-        return self.facts.get("normalize_activations") in ("expected_average_only_in", "covariance_whitening")
+        return self.facts.get("normalize_activations") in (
+            "expected_average_only_in",
+            "covariance_whitening",
+        )
 
     @property
     def unfolded_by_statement(self) -> bool:
@@ -154,7 +182,9 @@ class Evidence:
     @property
     def opens_otherwise(self) -> bool:
         """Are the first tokens of documents those of the other BOS handling, or such as it never saw?"""
-        moved = self.openings.get("toggled", math.nan) <= OPENING * self.openings.get("read", math.nan)
+        moved = self.openings.get("toggled", math.nan) <= OPENING * self.openings.get(
+            "read", math.nan
+        )
         return moved or self.first >= max(FIRST * self.rest, MUCH)
 
     @property
@@ -162,9 +192,7 @@ class Evidence:
         """Which statement about the BOS does this reading break? "" for none."""
         stated, trained = self.facts.get("prepend_bos"), self.facts.get("adds_bos")
         if stated is not None and bool(stated) != (self.starts_with_bos >= 0.5):
-            return (
-                f"its metadata says prepend_bos={bool(stated)}, {self.starts_with_bos:.0%} of documents began with BOS"
-            )
+            return f"its metadata says prepend_bos={bool(stated)}, {self.starts_with_bos:.0%} of documents began with BOS"
         if trained and self.adds_bos not in trained:
             return f"it was trained with a tokenizer that {'adds' if trained[0] else 'adds no'} BOS; this one differs"
         return ""
@@ -173,7 +201,13 @@ class Evidence:
     def best(self) -> float:
         """Least that any single repair leaves unexplained."""
         tried = [*self.layers, *self.scales, *self.normalizations]
-        return min([self.here, *([self.toggled] if math.isfinite(self.toggled) else []), *(r.fvu for r in tried)])
+        return min(
+            [
+                self.here,
+                *([self.toggled] if math.isfinite(self.toggled) else []),
+                *(r.fvu for r in tried),
+            ]
+        )
 
     @property
     def cause(self) -> str:

@@ -1,7 +1,8 @@
 """How do SAEs that other libraries wrote become SAELens modules?
 
-Two layouts are converted, from their documented state dicts and without their code: dictionary_learning (``ae.pt`` and
-``config.json``) and sparsify (``sae.safetensors`` and ``cfg.json``). The conventions that silently differ are these.
+Two layouts are converted, from their documented state dicts and without their code:
+dictionary_learning (``ae.pt`` and ``config.json``) and sparsify (``sae.safetensors`` and
+``cfg.json``). The conventions that silently differ are these.
 
 | class | subtracts its decoder bias before encoding | active where |
 |---|---|---|
@@ -12,7 +13,8 @@ Two layouts are converted, from their documented state dicts and without their c
 | AutoEncoderTopK, sparsify | yes | among the k largest, and > 0 |
 | BatchTopKSAE, MatryoshkaBatchTopKSAE | yes | pre > one threshold |
 
-A ``torch.nn.Linear`` stores its weight as (out, in): encoder and decoder weights of that kind are transposed.
+A ``torch.nn.Linear`` stores its weight as (out, in): encoder and decoder weights of that kind are
+transposed.
 """
 
 import json
@@ -62,10 +64,12 @@ def from_dictionary_learning(folder: Path) -> Converted:
         folder: It holds ``ae.pt`` and ``config.json``.
 
     Returns:
-        The SAE, features of an ``AutoEncoder`` with decoder rows of norm 1, as its own library loads it.
+        The SAE, features of an ``AutoEncoder`` with decoder rows of norm 1, as its own library
+        loads it.
 
     Raises:
-        ModelError: A class that is not known, weights missing, or a file that holds more than tensors.
+        ModelError: A class that is not known, weights missing, or a file that holds more than
+            tensors.
     """
     trainer = json.loads((folder / "config.json").read_text())["trainer"]
     kind = trainer.get("dict_class", "")
@@ -75,8 +79,14 @@ def from_dictionary_learning(folder: Path) -> Converted:
     facts: dict[str, Any] = {"layout": f"dictionary_learning {kind}", "stored": _dtypes(weights)}
     old = {key: value.float() for key, value in weights.items()}
     linear = "encoder.weight" in old
-    names = {"b_dec": "bias" if kind == "AutoEncoder" else "b_dec", "b_enc": "encoder.bias" if linear else "b_enc"}
-    names |= {"AutoEncoderNew": {"b_dec": "decoder.bias"}, "GatedAutoEncoder": {"b_dec": "decoder_bias"}}.get(kind, {})
+    names = {
+        "b_dec": "bias" if kind == "AutoEncoder" else "b_dec",
+        "b_enc": "encoder.bias" if linear else "b_enc",
+    }
+    names |= {
+        "AutoEncoderNew": {"b_dec": "decoder.bias"},
+        "GatedAutoEncoder": {"b_dec": "decoder_bias"},
+    }.get(kind, {})
     try:
         new = {
             "W_enc": old["encoder.weight"].T if linear else old["W_enc"],
@@ -90,10 +100,16 @@ def from_dictionary_learning(folder: Path) -> Converted:
         if LEARNED[kind] == "jumprelu":
             new["threshold"] = old["threshold"].expand_as(new["b_enc"]).clone()
     except KeyError as error:
-        raise ModelError(f"{folder / 'ae.pt'} lacks {error} of an {kind}; it has {', '.join(sorted(old))}.") from error
+        raise ModelError(
+            f"{folder / 'ae.pt'} lacks {error} of an {kind}; it has {', '.join(sorted(old))}."
+        ) from error
     if kind in ("AutoEncoder", "AutoEncoderNew"):
         norms = new["W_dec"].norm(dim=1)
-        new |= {"W_dec": new["W_dec"] / norms[:, None], "W_enc": new["W_enc"] * norms, "b_enc": new["b_enc"] * norms}
+        new |= {
+            "W_dec": new["W_dec"] / norms[:, None],
+            "W_enc": new["W_enc"] * norms,
+            "b_enc": new["b_enc"] * norms,
+        }
     config = _config(LEARNED[kind], new, raw=kind in RAW_INPUT)
     if LEARNED[kind] == "topk":
         config["k"] = int(old["k"]) if "k" in old else int(trainer["k"])
@@ -101,14 +117,17 @@ def from_dictionary_learning(folder: Path) -> Converted:
         facts["l0"] = float(trainer["k"])
     place = trainer.get("submodule_name") or trainer.get("layer")
     facts["model_name"] = str(trainer.get("lm_name", ""))
-    return Converted(config, new, hook_name(place) if place is not None and str(place) else "", facts)
+    return Converted(
+        config, new, hook_name(place) if place is not None and str(place) else "", facts
+    )
 
 
 def from_sparsify(folder: Path) -> Converted:
     """What is the SAE in this folder of sparsify?
 
     Args:
-        folder: It holds ``sae.safetensors`` and ``cfg.json``; its own name is the module, ``layers.3``.
+        folder: It holds ``sae.safetensors`` and ``cfg.json``; its own name is the module,
+            ``layers.3``.
 
     Returns:
         The SAE.
@@ -117,10 +136,16 @@ def from_sparsify(folder: Path) -> Converted:
         ModelError: It is a transcoder, ranks by groups or sign, or lacks weights.
     """
     stated = json.loads((folder / "cfg.json").read_text())
-    for key, plain in (("transcode", False), ("skip_connection", False), ("signed", False), ("activation", "topk")):
+    for key, plain in (
+        ("transcode", False),
+        ("skip_connection", False),
+        ("signed", False),
+        ("activation", "topk"),
+    ):
         if stated.get(key, plain) != plain:
             raise ModelError(
-                f"{folder}: {key}={stated[key]} is no autoencoder of one residual; expected {key}={plain}."
+                f"{folder}: {key}={stated[key]} is no autoencoder of one residual; expected "
+                f"{key}={plain}."
             )
     old = load_file(folder / "sae.safetensors")
     facts = {"layout": "sparsify", "stored": _dtypes(old), "l0": float(stated["k"])}
@@ -132,7 +157,9 @@ def from_sparsify(folder: Path) -> Converted:
             "b_dec": old["b_dec"].float(),
         }
     except KeyError as error:
-        raise ModelError(f"{folder / 'sae.safetensors'} lacks {error}; it has {', '.join(sorted(old))}.") from error
+        raise ModelError(
+            f"{folder / 'sae.safetensors'} lacks {error}; it has {', '.join(sorted(old))}."
+        ) from error
     config = _config("topk", new, raw=False) | {"k": int(stated["k"])}
     readable = MODULE.fullmatch(folder.name) or folder.name.endswith("embed_tokens")
     return Converted(config, new, hook_name(folder.name) if readable else "", facts)
@@ -140,7 +167,12 @@ def from_sparsify(folder: Path) -> Converted:
 
 def _config(architecture: str, weights: Mapping[str, Tensor], *, raw: bool) -> dict[str, Any]:
     d_in, d_sae = weights["W_enc"].shape
-    return {"architecture": architecture, "d_in": d_in, "d_sae": d_sae, "apply_b_dec_to_input": not raw}
+    return {
+        "architecture": architecture,
+        "d_in": d_in,
+        "d_sae": d_sae,
+        "apply_b_dec_to_input": not raw,
+    }
 
 
 def _load_pt(path: Path) -> dict[str, Tensor]:
@@ -149,14 +181,22 @@ def _load_pt(path: Path) -> dict[str, Tensor]:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ModelError(
-            f"{path} holds more than tensors or is damaged, and nothing in it was run ({str(error).splitlines()[0]}). "
+            f"{path} holds more than tensors or is damaged, and nothing in it was run "
+            f"({str(error).splitlines()[0]}). "
             "Save it again as a plain state dict."
         ) from error
-    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise ModelError(f"{path} is no state dict of tensors; save it again as torch.save(ae.state_dict(), path).")
+    if not isinstance(found, Mapping) or not all(
+        isinstance(value, Tensor) for value in found.values()
+    ):
+        raise ModelError(
+            f"{path} is no state dict of tensors; save it again as torch.save(ae.state_dict(), "
+            "path)."
+        )
     return dict(found)
 
 
 def _dtypes(weights: Mapping[str, Tensor]) -> str:
     """Of the weight matrices, the dtype they are stored in."""
-    return "/".join(sorted({str(w.dtype).removeprefix("torch.") for w in weights.values() if w.ndim == 2}))
+    return "/".join(
+        sorted({str(w.dtype).removeprefix("torch.") for w in weights.values() if w.ndim == 2})
+    )

@@ -1,7 +1,8 @@
 """Which residuals is a dictionary trained on and judged by?
 
-Those of some roles, by default of all but special tokens such as BOS, and never padding. Attention sinks, whose
-residuals are 100 times longer than all others, are left out too (longer than 10 times the median) and counted.
+Those of some roles, by default of all but special tokens such as BOS, and never padding. Attention
+sinks, whose residuals are 100 times longer than all others, are left out too (longer than 10 times
+the median) and counted.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,7 +16,16 @@ from tqdm import tqdm
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError
-from persona_interp.models import ROLES, Checkpoint, Tokens, boot, encode, hash_tokens, hash_weights, residuals
+from persona_interp.models import (
+    ROLES,
+    Checkpoint,
+    Tokens,
+    boot,
+    encode,
+    hash_tokens,
+    hash_weights,
+    residuals,
+)
 from persona_interp.models.boot import canonical
 from persona_interp.models.tokens import added_bos
 
@@ -53,7 +63,11 @@ def ordinary(norms: Tensor, among: Tensor | None = None, *, outlier: float = SIN
     tensor([ True,  True,  True, False])
     """
     counted = norms if among is None else norms[among]
-    return norms <= outlier * counted.median() if counted.numel() else torch.zeros_like(norms, dtype=torch.bool)
+    return (
+        norms <= outlier * counted.median()
+        if counted.numel()
+        else torch.zeros_like(norms, dtype=torch.bool)
+    )
 
 
 def some_tokens(
@@ -78,7 +92,9 @@ def some_tokens(
     trial = encode(tokenizer, documents[:200], complete=True)
     per_document = float(np.mean([marks.sum() for marks in trial.marks(where)]))
     if not per_document:
-        raise SchemaError(f"this corpus has no tokens of the roles {', '.join(where)}; name roles that it has.")
+        raise SchemaError(
+            f"this corpus has no tokens of the roles {', '.join(where)}; name roles that it has."
+        )
     needed = int(np.ceil(1.1 * n_tokens / per_document))
     return encode(tokenizer, documents[:needed], complete=True)
 
@@ -95,7 +111,8 @@ def harvest(
     """Which residuals do these documents leave at the hook?
 
     Args:
-        checkpoints: Where the residuals come from; each gives an equal share of the tokens, from documents of its own.
+        checkpoints: Where the residuals come from; each gives an equal share of the tokens, from
+            documents of its own.
         corpus: A corpus table.
         hook: Hook name.
         n_tokens: Tokens wanted in all.
@@ -117,12 +134,21 @@ def harvest(
         hook = canonical(bridge, hook)
         tokens = some_tokens(bridge.tokenizer, corpus, n_tokens=share, seed=seed + i, where=where)
         marks = tokens.marks(where)
-        rows = [acts[torch.as_tensor(marks[row])] for row, acts in residuals(bridge, tokens, hook=hook, batch=BATCH)]
+        rows = [
+            acts[torch.as_tensor(marks[row])]
+            for row, acts in residuals(bridge, tokens, hook=hook, batch=BATCH)
+        ]
         acts = torch.cat(rows).float()
         kept = ordinary(acts.norm(dim=-1))
         sinks += int((~kept).sum())
-        acts = acts[kept]  # rows come sorted by length: cut a random rest, not the longest documents
-        parts.append(acts[torch.randperm(len(acts), generator=torch.Generator().manual_seed(seed + i))[:share]])
+        acts = acts[
+            kept
+        ]  # rows come sorted by length: cut a random rest, not the longest documents
+        parts.append(
+            acts[
+                torch.randperm(len(acts), generator=torch.Generator().manual_seed(seed + i))[:share]
+            ]
+        )
         hashes.append(hash_tokens(tokens))
         bos.append(added_bos(bridge.tokenizer) is not None)
     acts = torch.cat(parts)[:n_tokens]

@@ -14,7 +14,12 @@ ALIASES = {
     "mlp.hook_post": "mlp.out.hook_in",
     "attn.hook_z": "attn.o.hook_in",
 }
-SITES = {"": "hook_out", "mlp": "mlp.hook_out", "attn": "attn.hook_out", "self_attn": "attn.hook_out"}
+SITES = {
+    "": "hook_out",
+    "mlp": "mlp.hook_out",
+    "attn": "attn.hook_out",
+    "self_attn": "attn.hook_out",
+}
 SITES |= {"attention": "attn.hook_out"}
 MODULE = re.compile(r"(?:.*\.)?(?:layers|h|blocks)[._](\d+)(?:\.(\w+))?")
 NEAR = 2  # blocks
@@ -25,8 +30,9 @@ def hook_name(place: str | int) -> str:
     """Which hook does this name mean, in whatever library it was written?
 
     Args:
-        place: A hook of TransformerLens, old or new name (``"blocks.3.hook_resid_post"``), a module of transformers
-            (``"model.layers.3"``, its output) or the number of a block (its output).
+        place: A hook of TransformerLens, old or new name (``"blocks.3.hook_resid_post"``), a module
+            of transformers (``"model.layers.3"``, its output) or the number of a block (its
+            output).
 
     Returns:
         The canonical name of the hook.
@@ -74,16 +80,24 @@ def neighbors(bridge: Any, hook: str) -> list[str]:
         hook: Canonical name; its block may be one that the model does not have.
 
     Returns:
-        Hooks of the residual's width, the nearest first: the same place up to two blocks away (of a block that does
-        not exist, the nearest two), what enters block 0, and around the block itself the residual after attention and
-        what attention and MLP add. Never the hook itself.
+        Hooks of the residual's width, the nearest first: the same place up to two blocks away (of a
+        block that does not exist, the nearest two), what enters block 0, and around the block
+        itself the residual after attention and what attention and MLP add. Never the hook itself.
     """
     place = HOOK.fullmatch(hook)
-    n, block, site = bridge.cfg.n_layers, int(place[1]) if place else 0, place[2] if place else "hook_out"
+    n, block, site = (
+        bridge.cfg.n_layers,
+        int(place[1]) if place else 0,
+        place[2] if place else "hook_out",
+    )
     block = n + block if block < 0 else block
-    site, block = ("hook_out", block - 1) if site == "hook_in" else (site, block)  # the same residual
+    site, block = (
+        ("hook_out", block - 1) if site == "hook_in" else (site, block)
+    )  # the same residual
     block = min(max(block, -1), n)
-    around = sorted(range(block - NEAR, block + NEAR + 1), key=lambda other: (abs(other - block), other))
+    around = sorted(
+        range(block - NEAR, block + NEAR + 1), key=lambda other: (abs(other - block), other)
+    )
     found = [f"blocks.{other}.{site}" for other in around]
     found += [f"blocks.{other}.hook_out" for other in around]
     found += ["blocks.0.hook_in"]

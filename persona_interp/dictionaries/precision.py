@@ -8,7 +8,9 @@ from torch import Tensor
 from persona_interp.dictionaries.dictionary import Dictionary, SparseDictionary
 
 HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
-ROUNDED = 0.99  # share of weights a half type holds exactly; of float32 weights about 1/8000 by chance
+ROUNDED = (
+    0.99  # share of weights a half type holds exactly; of float32 weights about 1/8000 by chance
+)
 ENOUGH = 100  # different weights: fewer, as in an identity, say nothing
 
 
@@ -32,27 +34,36 @@ class Precision(NamedTuple):
         """What is wrong with it? "" for nothing."""
         if not self.finite:
             return "weights are not finite: something overflowed where they were cast"
-        wrong = [f"{place} says {dtype}" for place, dtype in self.stated.items() if dtype != self.stored]
+        wrong = [
+            f"{place} says {dtype}" for place, dtype in self.stated.items() if dtype != self.stored
+        ]
         if wrong:
             return f"{' and '.join(wrong)}, the weights are {self.stored}"
         if self.stored in HALVES:
             return f"the weights are {self.stored}; residuals are read in float32"
         rounded = [dtype for dtype, share in self.exact.items() if share >= ROUNDED]
-        return f"the weights are {self.stored} but went through {' or '.join(rounded)} before" if rounded else ""
+        return (
+            f"the weights are {self.stored} but went through {' or '.join(rounded)} before"
+            if rounded
+            else ""
+        )
 
 
 def precision(dictionary: Dictionary) -> Precision:
     """Which dtype do the weights have, which had they, and which does the folder state?
 
     Args:
-        dictionary: Any dictionary; of one that is no ``SparseDictionary`` only the decoder is known.
+        dictionary: Any dictionary; of one that is no ``SparseDictionary`` only the decoder is
+            known.
 
     Returns:
         What is known.
     """
     known = isinstance(dictionary, SparseDictionary)
     weights = (
-        [w for w in dictionary.sae.state_dict().values() if w.is_floating_point()] if known else [dictionary.W_dec]
+        [w for w in dictionary.sae.state_dict().values() if w.is_floating_point()]
+        if known
+        else [dictionary.W_dec]
     )
     in_memory = str(weights[0].dtype).removeprefix("torch.")
     facts: Any = dictionary.provenance if known else {}

@@ -1,6 +1,7 @@
 """Which dictionary did somebody else train? SAEs of SAELens, dictionary_learning and sparsify, opened as one type.
 
-What their folders say is kept in ``provenance``, never trusted: ``diagnose`` measures whether the SAE fits.
+What their folders say is kept in ``provenance``, never trusted: ``diagnose`` measures whether the
+SAE fits.
 """
 
 import dataclasses
@@ -12,7 +13,13 @@ import pandas as pd
 import torch
 from safetensors import safe_open
 
-from persona_interp.dictionaries.dictionary import CARD, Dictionary, SparseDictionary, hash_dictionary, open_dictionary
+from persona_interp.dictionaries.dictionary import (
+    CARD,
+    Dictionary,
+    SparseDictionary,
+    hash_dictionary,
+    open_dictionary,
+)
 from persona_interp.dictionaries.foreign import from_dictionary_learning, from_sparsify
 from persona_interp.dictionaries.harvest import harvest
 from persona_interp.dictionaries.places import hook_name
@@ -27,7 +34,8 @@ def open_any(source: str | Path, *, hook: str | int | None = None) -> SparseDict
     """Which dictionary does this name mean, ours or a foreign one?
 
     Args:
-        source: A folder that ``save_dictionary`` wrote (checked strictly), or whatever ``load_pretrained`` opens.
+        source: A folder that ``save_dictionary`` wrote (checked strictly), or whatever
+            ``load_pretrained`` opens.
         hook: Where a foreign SAE reads, for a folder that does not say.
 
     Returns:
@@ -47,31 +55,39 @@ def load_pretrained(
     """Which dictionary did somebody publish?
 
     Args:
-        source: A folder of SAELens, of dictionary_learning or of sparsify (of one hook), one that ``save_dictionary``
-            wrote, or ``"release/sae_id"`` of SAELens' list, which asks the hub.
-        hook: Where it reads: a hook, a module (``"model.layers.3"``) or a block; what the folder says by default.
-        scale: Factor by which residuals are multiplied before encoding, folded into the weights. Give it when
-            ``diagnose`` found the normalization of the training unfolded; nothing is folded on its own.
+        source: A folder of SAELens, of dictionary_learning or of sparsify (of one hook), one that
+            ``save_dictionary`` wrote, or ``"release/sae_id"`` of SAELens' list, which asks the hub.
+        hook: Where it reads: a hook, a module (``"model.layers.3"``) or a block; what the folder
+            says by default.
+        scale: Factor by which residuals are multiplied before encoding, folded into the weights.
+            Give it when ``diagnose`` found the normalization of the training unfolded; nothing is
+            folded on its own.
 
     Returns:
-        The dictionary in float32. A foreign SAE does not say which residuals it saw: ``mean`` is its decoder bias, what
-        it answers when nothing fires, ``variance`` NaN; ``measured`` replaces both. ``provenance`` keeps what the
-        folder said: ``layout``, ``stored``, ``declared`` and ``metadata`` dtype, ``l0``, ``prepend_bos``,
-        ``normalize_activations``, ``scaling_factor``, ``neuronpedia_id``, each where it is stated.
+        The dictionary in float32. A foreign SAE does not say which residuals it saw: ``mean`` is
+        its decoder bias, what it answers when nothing fires, ``variance`` NaN; ``measured``
+        replaces both. ``provenance`` keeps what the folder said: ``layout``, ``stored``,
+        ``declared`` and ``metadata`` dtype, ``l0``, ``prepend_bos``, ``normalize_activations``,
+        ``scaling_factor``, ``neuronpedia_id``, each where it is stated.
 
     Raises:
-        ModelError: No SAE is there, it is no autoencoder of one hook, or nothing says where it reads.
+        ModelError: No SAE is there, it is no autoencoder of one hook, or nothing says where it
+            reads.
     """
     folder = Path(source).expanduser()
     if folder.is_dir():
         sae, stated, facts = _from_folder(folder)
-        name = facts.pop("name", "") or (f"{folder.parent.name}/{folder.name}" if folder.parent.name else folder.name)
+        name = facts.pop("name", "") or (
+            f"{folder.parent.name}/{folder.name}" if folder.parent.name else folder.name
+        )
     else:
         sae, stated, facts = _from_hub(str(source))
         name = str(source)
     place = hook if hook is not None else stated
     if place in (None, ""):
-        raise ModelError(f'{source} does not say where it reads; give hook="blocks.12.hook_out" or the block, hook=12.')
+        raise ModelError(
+            f'{source} does not say where it reads; give hook="blocks.12.hook_out" or the block, hook=12.'
+        )
     if scale is not None:
         sae.fold_activation_norm_scaling_factor(scale)
         facts["folded"] = scale
@@ -84,7 +100,11 @@ def load_pretrained(
 
 
 def measured(
-    dictionary: SparseDictionary, checkpoint: Checkpoint, corpus: pd.DataFrame, *, n_tokens: int = 20_000
+    dictionary: SparseDictionary,
+    checkpoint: Checkpoint,
+    corpus: pd.DataFrame,
+    *,
+    n_tokens: int = 20_000,
 ) -> SparseDictionary:
     """What are the mean and variance of the residuals that this dictionary reads?
 
@@ -102,7 +122,10 @@ def measured(
     """
     acts = harvest([checkpoint], corpus, hook=dictionary.hook, n_tokens=n_tokens, seed=0).acts
     if acts.shape[1] != dictionary.d_in:
-        raise ModelError(f"{dictionary.name} reads width {dictionary.d_in}; {dictionary.hook} has {acts.shape[1]}.")
+        raise ModelError(
+            f"{dictionary.name} reads width {dictionary.d_in}; {dictionary.hook} has "
+            f"{acts.shape[1]}."
+        )
     mean = acts.mean(0)
     variance = float((acts - mean).double().pow(2).sum(-1).mean())
     facts = {**dictionary.provenance, "mean": f"of {len(acts)} tokens of {checkpoint.label}"}
@@ -117,8 +140,8 @@ def hint(dictionary: Dictionary, feature: int) -> str:
         feature: Index of the feature.
 
     Returns:
-        An address, never opened here and not verified: whether it shows the same weights nobody has checked. "" where
-        the metadata names none.
+        An address, never opened here and not verified: whether it shows the same weights nobody has
+        checked. "" where the metadata names none.
 
     >>> from types import SimpleNamespace
     >>> hint(SimpleNamespace(provenance={"neuronpedia_id": "gemma-2-2b/12-res-16k"}), 7)
@@ -130,7 +153,10 @@ def hint(dictionary: Dictionary, feature: int) -> str:
 
 def _from_folder(folder: Path) -> tuple[Any, Any, dict[str, Any]]:
     """SAE, the place it names, and what else its folder says."""
-    from persona_interp.dictionaries.saelens import build, load_sae  # SAELens takes seconds to import
+    from persona_interp.dictionaries.saelens import (
+        build,
+        load_sae,
+    )  # SAELens takes seconds to import
 
     if (folder / SAELENS).is_file() and (folder / "cfg.json").is_file():
         sae, facts = load_sae(folder), _facts(folder)
@@ -148,10 +174,15 @@ def _from_folder(folder: Path) -> tuple[Any, Any, dict[str, Any]]:
     elif (folder / LEARNING).is_file() and (folder / "config.json").is_file():
         found = from_dictionary_learning(folder)
     else:
-        inside = sorted(str(path.parent.relative_to(folder)) for path in folder.glob(f"*/{SPARSIFY}"))
-        more = f" It holds SAEs of several hooks: name one of {', '.join(inside)}." if inside else ""
+        inside = sorted(
+            str(path.parent.relative_to(folder)) for path in folder.glob(f"*/{SPARSIFY}")
+        )
+        more = (
+            f" It holds SAEs of several hooks: name one of {', '.join(inside)}." if inside else ""
+        )
         raise ModelError(
-            f"{folder} holds no SAE: expected cfg.json with {SAELENS} (SAELens) or {SPARSIFY} (sparsify), or "
+            f"{folder} holds no SAE: expected cfg.json with {SAELENS} (SAELens) or {SPARSIFY} "
+            "(sparsify), or "
             f"config.json with {LEARNING} (dictionary_learning).{more}"
         )
     return build(found.config, found.weights), found.hook, found.facts
@@ -187,7 +218,9 @@ def _from_hub(source: str) -> tuple[Any, Any, dict[str, Any]]:
     from persona_interp.dictionaries.saelens import fetch  # SAELens takes seconds to import
 
     if "/" not in source:
-        raise ModelError(f"there is no folder {source}, and a published SAE is named 'release/sae_id'.")
+        raise ModelError(
+            f"there is no folder {source}, and a published SAE is named 'release/sae_id'."
+        )
     sae = fetch(source)
     metadata = sae.cfg.metadata
     facts = {"layout": f"SAELens {sae.cfg.architecture()}", "declared": str(sae.cfg.dtype)}

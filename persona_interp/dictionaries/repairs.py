@@ -1,7 +1,7 @@
 """What would make this dictionary fit? Each repair is one change of what it reads or of its weights, and its fvu.
 
-A fault shows in what undoes it: another hook, a factor before encoding, a normalization, a BOS. No repair is searched
-more finely than its fault is coarse, and nothing is changed in place.
+A fault shows in what undoes it: another hook, a factor before encoding, a normalization, a BOS. No
+repair is searched more finely than its fault is coarse, and nothing is changed in place.
 """
 
 import dataclasses
@@ -19,7 +19,9 @@ from persona_interp.dictionaries.harvest import ordinary
 from persona_interp.models import Tokens
 from persona_interp.models.boot import hidden
 
-GRID = tuple(2.0**k for k in range(-7, 8))  # factors tried first; then REFINE times half as far apart
+GRID = tuple(
+    2.0**k for k in range(-7, 8)
+)  # factors tried first; then REFINE times half as far apart
 REFINE = 4
 PARTS = {  # which weights a fault may have scaled, besides the residual itself
     "encoder": ("W_enc", "b_enc", "b_gate", "b_mag"),
@@ -56,7 +58,8 @@ class Repair(NamedTuple):
         name: What was changed.
         factor: By how much, 1 where it is no factor.
         fvu: Fraction of variance unexplained.
-        z: By how many standard errors over tokens less is unexplained than without it; NaN where not paired.
+        z: By how many standard errors over tokens less is unexplained than without it; NaN where
+            not paired.
         l0: Features a token with it; NaN where not counted.
     """
 
@@ -118,7 +121,9 @@ def toggle_bos(tokens: Tokens, bos: int) -> Tokens:
     has = [ids[0] == bos and len(ids) > 1 for ids in tokens.ids]
 
     def each(rows: Sequence[list[Any]], *, new: Any) -> tuple[list[Any], ...]:
-        return tuple(row[1:] if there else [new, *row] for row, there in zip(rows, has, strict=True))
+        return tuple(
+            row[1:] if there else [new, *row] for row, there in zip(rows, has, strict=True)
+        )
 
     return dataclasses.replace(
         tokens,
@@ -126,11 +131,15 @@ def toggle_bos(tokens: Tokens, bos: int) -> Tokens:
         roles=each(tokens.roles, new="special"),
         learn=each(tokens.learn, new=False),
         turns=each(tokens.turns, new=-1),
-        answer_start=tuple(n - 1 if there else n + 1 for n, there in zip(tokens.answer_start, has, strict=True)),
+        answer_start=tuple(
+            n - 1 if there else n + 1 for n, there in zip(tokens.answer_start, has, strict=True)
+        ),
     )
 
 
-def fvu(dictionary: Dictionary, acts: Tensor, *, gain: Tensor | float = 1.0, shift: Tensor | float = 0.0) -> float:
+def fvu(
+    dictionary: Dictionary, acts: Tensor, *, gain: Tensor | float = 1.0, shift: Tensor | float = 0.0
+) -> float:
     """Which fraction of the variance of these residuals is unexplained?
 
     Args:
@@ -140,7 +149,8 @@ def fvu(dictionary: Dictionary, acts: Tensor, *, gain: Tensor | float = 1.0, shi
         shift: See gain.
 
     Returns:
-        Squared error over squared distance from their mean; inf where the dictionary answers with no finite number.
+        Squared error over squared distance from their mean; inf where the dictionary answers with
+        no finite number.
 
     >>> from types import SimpleNamespace
     >>> half = SimpleNamespace(encode=lambda x: x, decode=lambda f: f / 2)
@@ -163,8 +173,9 @@ def gain_over(dictionary: Dictionary, here: Tensor, there: Tensor, *, gain: floa
         gain: Factor on those there, changed back after.
 
     Returns:
-        Mean over its standard error of the paired differences between tokens' shares of the unexplained fraction;
-        tokens that are attention sinks at either hook are left out. Positive = less there.
+        Mean over its standard error of the paired differences between tokens' shares of the
+        unexplained fraction; tokens that are attention sinks at either hook are left out. Positive
+        = less there.
     """
     both = ordinary(here.norm(dim=-1)) & ordinary(there.norm(dim=-1))
     shares = []
@@ -251,8 +262,8 @@ def normalizations(dictionary: Dictionary, acts: Tensor) -> list[Repair]:
         acts: Residuals, dims (token, d_in).
 
     Returns:
-        Each normalization of SAELens that depends on the token, centering with and without unit variance, and, for an
-        SAE that normalizes by itself, none at all.
+        Each normalization of SAELens that depends on the token, centering with and without unit
+        variance, and, for an SAE that normalizes by itself, none at all.
     """
     width, mean, inner = acts.shape[1], acts.mean(0), acts.mean(-1, keepdim=True)
     spread = (acts - mean).pow(2).mean().sqrt()
@@ -262,8 +273,13 @@ def normalizations(dictionary: Dictionary, acts: Tensor) -> list[Repair]:
         "centered": (1.0, mean),
         "centered, unit variance": (1 / spread.clamp(min=EPS), mean),
     }
-    found = [Repair(name, 1.0, fvu(dictionary, acts, gain=g, shift=s)) for name, (g, s) in ways.items()]
-    if isinstance(dictionary, SparseDictionary) and dictionary.sae.cfg.normalize_activations in ways:
+    found = [
+        Repair(name, 1.0, fvu(dictionary, acts, gain=g, shift=s)) for name, (g, s) in ways.items()
+    ]
+    if (
+        isinstance(dictionary, SparseDictionary)
+        and dictionary.sae.cfg.normalize_activations in ways
+    ):
         plain = deepcopy(dictionary.sae)
         plain.cfg.normalize_activations = "none"
         plain._setup_activation_normalization()
@@ -280,8 +296,8 @@ def stranger(dictionary: Dictionary, acts: Tensor, *, seed: int = 0) -> float:
         seed: Seed of the rotation.
 
     Returns:
-        The null of ``fvu``: the same residuals turned about their mean by a random rotation, which keeps mean, norms
-        and spectrum, with whichever of ``scales`` suits the dictionary best.
+        The null of ``fvu``: the same residuals turned about their mean by a random rotation, which
+        keeps mean, norms and spectrum, with whichever of ``scales`` suits the dictionary best.
     """
     generator = torch.Generator().manual_seed(seed)
     rotation, _ = torch.linalg.qr(torch.randn(acts.shape[1], acts.shape[1], generator=generator))

@@ -1,9 +1,9 @@
 """Which questions are asked of a world and a model, as cells that can be run anywhere?
 
-An experiment is a frozen configuration with two methods: ``cells()`` lists its independent units of work, each named
-by the hash of what it computes, and ``summarize(store)`` reads the finished ones into tables. ``preset`` gives it at a
-size, ``compute`` runs it and returns its tables; a rerun does only what is missing. The tasks are the same public calls
-that a notebook makes.
+An experiment is a frozen configuration with two methods: ``cells()`` lists its independent units of
+work, each named by the hash of what it computes, and ``summarize(store)`` reads the finished ones
+into tables. ``preset`` gives it at a size, ``compute`` runs it and returns its tables; a rerun does
+only what is missing. The tasks are the same public calls that a notebook makes.
 
 >>> from persona_interp.experiments import preset
 >>> len({cell.id for cell in preset("quick", "transfer").cells()})

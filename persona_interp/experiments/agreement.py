@@ -1,10 +1,11 @@
 """Do estimators of measure and metric agree with each other and with the truth, and what carries a lesson over?
 
-Sixteen personas of known mass and known overlap are learned from documents. Estimators of how common each is in the
-model (its measure) and of how far two are apart (the metric) are read from the model alone and ranked against the
-truth. Beside it the spillover regression: lessons on many traits, and which untaught traits follow them. Contrasts are
-of which-questions only: yes/no probes say nothing at this size (a margin below 0.1 nats even for named personas). With
-``start`` the same estimators read any chat model, which has learned no such documents, so there is no truth.
+Sixteen personas of known mass and known overlap are learned from documents. Estimators of how
+common each is in the model (its measure) and of how far two are apart (the metric) are read from
+the model alone and ranked against the truth. Beside it the spillover regression: lessons on many
+traits, and which untaught traits follow them. Contrasts are of which-questions only: yes/no probes
+say nothing at this size (a margin below 0.1 nats even for named personas). With ``start`` the same
+estimators read any chat model, which has learned no such documents, so there is no truth.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -31,15 +32,16 @@ class Agreement:
 
     Attributes:
         world: A `World` (the same for every seed); None = a graded world made anew for every seed.
-        start: "tiny", which learns the documents; a model folder, a .gguf file or a hub id is asked as it is.
+        start: "tiny", which learns the documents; a model folder, a .gguf file or a hub id is asked
+            as it is.
         chat_template: Template for a start model that has none.
         seeds: One world and model per seed.
         documents: How the documents are learned.
         n_documents: Documents in the corpus.
         walk: How the answers of one persona are taught, from nobody and from another persona.
         snapshots: Steps of a walk at which behavior is recorded beside the first and the last.
-        walkers: Number of personas between whom all ways are walked (the first ones); each of all is walked to from
-            nobody where the documents are known.
+        walkers: Number of personas between whom all ways are walked (the first ones); each of all
+            is walked to from nobody where the documents are known.
         n_told: Whole dialogues of each persona, on all topics.
         n_shared: Dialogues that are continued under every name.
         n_generic: Generic dialogues on which a push or a walk is judged.
@@ -49,7 +51,8 @@ class Agreement:
         hook: Where activations are read and directions added.
         lessons: Traits taught for the spillover regression; 0 = none.
         lesson: How a trait is taught there.
-        styles: How much personas of that world differ in the kinds of documents about them, see ``worlds.graded``.
+        styles: How much personas of that world differ in the kinds of documents about them, see
+            ``worlds.graded``.
     """
 
     world: World | None = None
@@ -88,15 +91,21 @@ class Agreement:
         """Which cells does one seed have?
 
         Args:
-            seed: Makes the world (where it is a graded one), the documents, the weights and the batches.
+            seed: Makes the world (where it is a graded one), the documents, the weights and the
+                batches.
 
         Returns:
-            ``("estimates",)`` and ``("walk", persona)``; of a tiny model also ``("documents",)`` and, for spillover,
-            ``("styles",)``, ``("geometry",)`` and ``("lesson", trait)``.
+            ``("estimates",)`` and ``("walk", persona)``; of a tiny model also ``("documents",)``
+            and, for spillover, ``("styles",)``, ``("geometry",)`` and ``("lesson", trait)``.
         """
         world = self.world_of(seed)
         about = {"world": world.to_dict(), "seed": seed, "n_generic": self.n_generic}
-        asked = {**about, "n_told": self.n_told, "n_shared": self.n_shared, "n_taught": self.n_taught}
+        asked = {
+            **about,
+            "n_told": self.n_told,
+            "n_shared": self.n_shared,
+            "n_taught": self.n_taught,
+        }
         asked |= {"hook": self.hook, "splits": list(self.splits)}
         cells: dict[tuple[Any, ...], Cell] = {}
         needs: tuple[Cell, ...] = ()
@@ -104,10 +113,16 @@ class Agreement:
             cells["documents",] = self._documents(world, seed)
             needs = (cells["documents",],)
         start = {} if needs else {"start": self.start, "chat_template": self.chat_template}
-        cells["estimates",] = Cell(f"{TASKS}:estimates", {**asked, **start}, needs, f"estimates s{seed}")
+        cells["estimates",] = Cell(
+            f"{TASKS}:estimates", {**asked, **start}, needs, f"estimates s{seed}"
+        )
         names = [p.name for p in world.personas]
         walkers = names[: self.walkers]
-        steps = {"stage": asdict(self.walk), "snapshots": list(self.snapshots), "n_draws": self.n_draws}
+        steps = {
+            "stage": asdict(self.walk),
+            "snapshots": list(self.snapshots),
+            "n_draws": self.n_draws,
+        }
         for name in names if needs else walkers:
             others = [other for other in walkers if other != name] if name in walkers else []
             config = {**about, **start, **steps, "persona": name, "others": others}
@@ -125,10 +140,16 @@ class Agreement:
         """
         world, rng = self.world_of(seed, styles=self.styles), np.random.default_rng([seed, 7])
         held = {
-            t: [str(trait) for trait in world.traits if trait.topic == t and world.holders(trait)] for t in world.topics
+            t: [str(trait) for trait in world.traits if trait.topic == t and world.holders(trait)]
+            for t in world.topics
         }
         drawn = [rng.permutation(labels) for labels in held.values()]
-        turns = [str(values[i]) for i in range(max(map(len, drawn))) for values in drawn if i < len(values)]
+        turns = [
+            str(values[i])
+            for i in range(max(map(len, drawn)))
+            for values in drawn
+            if i < len(values)
+        ]
         return turns[: self.lessons]
 
     def _spillover(self, seed: int) -> dict[tuple[Any, ...], Cell]:
@@ -139,12 +160,21 @@ class Agreement:
         cells["geometry",] = Cell(f"{TASKS}:geometry", config, (base,), f"geometry s{seed}")
         for trait in self.taught(seed):
             label = f"lesson {trait} s{seed}"
-            cells["lesson", trait] = learned(world, {"lesson": trait}, self.lesson, seed=seed, after=base, label=label)
+            cells["lesson", trait] = learned(
+                world, {"lesson": trait}, self.lesson, seed=seed, after=base, label=label
+            )
         return cells
 
     def _documents(self, world: World, seed: int) -> Cell:
         teach = {"documents": self.n_documents}
-        return learned(world, teach, self.documents, seed=seed, name="documents", label=f"{world.name} documents")
+        return learned(
+            world,
+            teach,
+            self.documents,
+            seed=seed,
+            name="documents",
+            label=f"{world.name} documents",
+        )
 
     def summarize(self, store: Store) -> dict[str, pd.DataFrame]:
         """What was found?
@@ -153,10 +183,10 @@ class Agreement:
             store: The run's store; missing cells leave fewer rows.
 
         Returns:
-            ``measure`` and ``metric`` (a seed, estimator and persona or pair), ``measure_agreement`` and
-            ``metric_agreement`` (pairs of estimators), ``axioms`` (a seed and estimator), ``margins`` (named minus
-            nameless log odds of own traits: does the model know them?), ``spillover_rows`` and ``spillover`` (a
-            predictor).
+            ``measure`` and ``metric`` (a seed, estimator and persona or pair),
+            ``measure_agreement`` and ``metric_agreement`` (pairs of estimators), ``axioms`` (a seed
+            and estimator), ``margins`` (named minus nameless log odds of own traits: does the model
+            know them?), ``spillover_rows`` and ``spillover`` (a predictor).
         """
         return summarize(self, store)
 

@@ -32,13 +32,18 @@ def summarize(experiment: "Agreement", store: Store) -> Tables:
             margins.append(_margins(read_table(at / "behavior.parquet"), world).assign(seed=seed))
         if ("documents",) in cells and store.has(cells["documents",]):
             counts = read_table(store.path(cells["documents",], "counts.parquet"))
-            measures.insert(0, analysis.mass(counts, [p.name for p in world.personas]).assign(seed=seed))
+            measures.insert(
+                0, analysis.mass(counts, [p.name for p in world.personas]).assign(seed=seed)
+            )
             measures.append(analysis.expected_trait_odds(world).assign(seed=seed))
             metrics.insert(0, analysis.unshared(world).assign(seed=seed))
         walks = [cell for key, cell in cells.items() if key[0] == "walk" and store.has(cell)]
         if walks:
             said, solution = (
-                pd.concat([read_table(store.path(cell, f"{name}.parquet")) for cell in walks], ignore_index=True)
+                pd.concat(
+                    [read_table(store.path(cell, f"{name}.parquet")) for cell in walks],
+                    ignore_index=True,
+                )
                 for name in ("said", "solution")
             )
             metrics.append(analysis.walked(said, solution, world).assign(seed=seed))
@@ -54,7 +59,10 @@ def summarize(experiment: "Agreement", store: Store) -> Tables:
             found[name] = pd.concat(parts, ignore_index=True)
             found[f"{name}_agreement"] = analysis.agreement(found[name])
     if metrics:
-        kinds = [analysis.axioms(own).assign(seed=seed) for seed, own in found["metric"].groupby("seed", sort=False)]
+        kinds = [
+            analysis.axioms(own).assign(seed=seed)
+            for seed, own in found["metric"].groupby("seed", sort=False)
+        ]
         found["axioms"] = pd.concat(kinds, ignore_index=True)
     if margins:
         found["margins"] = pd.concat(margins, ignore_index=True)
@@ -68,10 +76,15 @@ def _estimated(at: Path, world: World) -> dict[str, list[pd.DataFrame]]:
     """Measure and metric tables of one cell of estimates."""
     vectors = read_dataset(at / "vectors.nc")
     behavior, likelihood, added, apart, gradients = (
-        read_table(at / f"{name}.parquet") for name in ("behavior", "likelihood", "added_kl", "divergence", "gradients")
+        read_table(at / f"{name}.parquet")
+        for name in ("behavior", "likelihood", "added_kl", "divergence", "gradients")
     )
     directions = vectors["vector"].assign_attrs(vectors.attrs)
-    measure = [analysis.trait_odds(behavior, world), analysis.dialogue_odds(likelihood), analysis.direction_kl(added)]
+    measure = [
+        analysis.trait_odds(behavior, world),
+        analysis.dialogue_odds(likelihood),
+        analysis.direction_kl(added),
+    ]
     metric = [
         analysis.continuation_distance(apart),
         analysis.kernel_distance(gradients),
@@ -85,9 +98,14 @@ def _margins(behavior: pd.DataFrame, world: World) -> pd.DataFrame:
     bits = analysis.logodds(behavior).set_index(["persona", "topic", "value"])["logodds"]
     rows = []
     for persona in world.personas:
-        apart = [bits[persona.name, t.topic, t.value] - bits["", t.topic, t.value] for t in persona.traits]
+        apart = [
+            bits[persona.name, t.topic, t.value] - bits["", t.topic, t.value]
+            for t in persona.traits
+        ]
         estimate, lo, hi, n = analysis.t_interval(apart)
-        rows.append((persona.name, float(estimate), float(lo), float(hi), n, bool(estimate >= MARGIN)))
+        rows.append(
+            (persona.name, float(estimate), float(lo), float(hi), n, bool(estimate >= MARGIN))
+        )
     return pd.DataFrame(rows, columns=["persona", "estimate", "lo", "hi", "n", "known"])
 
 
@@ -104,7 +122,9 @@ def _spilled(experiment: "Agreement", store: Store, seed: int) -> pd.DataFrame:
         if not store.has(cells["lesson", trait]):
             continue
         moved = analysis.shift(read_table(store.path(cells["lesson", trait], "behavior.parquet")))
-        moved = moved.loc[moved["topic"] != world.trait(trait).topic, ["trait", "estimate", "lo", "hi"]]
+        moved = moved.loc[
+            moved["topic"] != world.trait(trait).topic, ["trait", "estimate", "lo", "hi"]
+        ]
         holder = str(masses.loc[list(world.holders(trait))].idxmax())
         rows.append(moved.assign(seed=seed, taught=trait, persona=holder))
     both = ["taught", "trait"]

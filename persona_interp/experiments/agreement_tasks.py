@@ -1,7 +1,8 @@
 """What does one cell of the agreement experiment do beyond learning documents?
 
-``estimates`` asks a model everything that needs no training, ``walk`` teaches it to be one persona and from there every
-other, ``geometry`` asks where its traits lie. A model is the last checkpoint of the cell before, or the start itself.
+``estimates`` asks a model everything that needs no training, ``walk`` teaches it to be one persona
+and from there every other, ``geometry`` asks where its traits lie. A model is the last checkpoint
+of the cell before, or the start itself.
 """
 
 from dataclasses import replace
@@ -25,9 +26,10 @@ SHARED, TOLD, GENERIC = 5_000, 6_000, 7_000
 def estimates(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """What do the estimators that need no training read in this model?
 
-    Writes ``behavior.parquet`` (nameless and named), ``likelihood.parquet`` (whole dialogues of every persona, nameless
-    and under its name), ``divergence.parquet`` (shared dialogues), ``gradients.parquet`` (both spaces), ``vectors.nc``
-    (each persona's minimal pair) and ``added_kl.parquet`` (those vectors added).
+    Writes ``behavior.parquet`` (nameless and named), ``likelihood.parquet`` (whole dialogues of
+    every persona, nameless and under its name), ``divergence.parquet`` (shared dialogues),
+    ``gradients.parquet`` (both spaces), ``vectors.nc`` (each persona's minimal pair) and
+    ``added_kl.parquet`` (those vectors added).
     """
     world, seed, base = World.from_dict(config["world"]), config["seed"], _base(config, needs)
     names = [p.name for p in world.personas]
@@ -55,9 +57,10 @@ def estimates(config: dict[str, Any], needs: Needs, out: Path) -> None:
 def walk(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """How far is it from nobody to one persona, and from there to every other?
 
-    The nameless assistant is taught the persona's answers on all topics, and from there each other persona's; weights
-    are not kept. Writes ``said.parquet``, log odds of the nameless assistant at every snapshot, and
-    ``solution.parquet``; ``start`` ("" = nobody) and ``end`` say from whom to whom.
+    The nameless assistant is taught the persona's answers on all topics, and from there each other
+    persona's; weights are not kept. Writes ``said.parquet``, log odds of the nameless assistant at
+    every snapshot, and ``solution.parquet``; ``start`` ("" = nobody) and ``end`` say from whom to
+    whom.
     """
     world, seed, base = World.from_dict(config["world"]), config["seed"], _base(config, needs)
     probes = world.probes(contexts=("nameless",)).query("split == 'test'")
@@ -78,9 +81,15 @@ def walk(config: dict[str, Any], needs: Needs, out: Path) -> None:
                 name="walk",
                 progress=False,
             )
-            said.append(analysis.logodds(record.behavior(trained, probes)).assign(start=start, end=end))
+            said.append(
+                analysis.logodds(record.behavior(trained, probes)).assign(start=start, end=end)
+            )
             found = record.solution(
-                (trained.first, trained.last), chats, bystanders=generic, eps=(0.5,), n_draws=config["n_draws"]
+                (trained.first, trained.last),
+                chats,
+                bystanders=generic,
+                eps=(0.5,),
+                n_draws=config["n_draws"],
             )
             solutions.append(found.assign(start=start, end=end))
             return trained.last
@@ -95,16 +104,22 @@ def walk(config: dict[str, Any], needs: Needs, out: Path) -> None:
 def geometry(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """Where do the traits lie in this model?
 
-    Writes ``traits.nc``, a direction a trait: prompts in which it was stated before, against prompts in which another
-    value of the topic was.
+    Writes ``traits.nc``, a direction a trait: prompts in which it was stated before, against
+    prompts in which another value of the topic was.
     """
     world, base = World.from_dict(config["world"]), _base(config, needs)
     found = []
     for topic in world.topics:
         acts = record.activations(base, world.stated(topic), hook=config["hook"])
         vectors = record.minimal_pairs(acts, by="value")
-        found.append(vectors.assign_coords(name=[f"{topic}={value}" for value in vectors["name"].values]))
-    joined: dict[str, Any] = {"coords": "minimal", "compat": "override", "combine_attrs": "drop_conflicts"}
+        found.append(
+            vectors.assign_coords(name=[f"{topic}={value}" for value in vectors["name"].values])
+        )
+    joined: dict[str, Any] = {
+        "coords": "minimal",
+        "compat": "override",
+        "combine_attrs": "drop_conflicts",
+    }
     traits: xr.DataArray = xr.concat(found, "name", **joined)
     write_dataset(traits.to_dataset(name="vector", promote_attrs=True), out / "traits.nc")
 
@@ -151,4 +166,6 @@ def answers(world: World, persona: str, *, seed: int) -> pd.DataFrame:
 def _base(config: dict[str, Any], needs: Needs) -> Checkpoint:
     if needs:
         return models.Trajectory.open(needs[0] / "model").last
-    return models.resolve(config["start"], seed=config["seed"], chat_template=config["chat_template"])
+    return models.resolve(
+        config["start"], seed=config["seed"], chat_template=config["chat_template"]
+    )

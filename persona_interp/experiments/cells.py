@@ -1,8 +1,8 @@
 """Who computes the cells, in which order, and what happens when one fails?
 
-Every cell runs with one thread, on a pool of processes that live as long as the run: as many cells as cores, and the
-same bytes whatever their number. A worker leaves when its parent does, so that a killed run can be started again at
-once. A failing cell costs only the cells that need it.
+Every cell runs with one thread, on a pool of processes that live as long as the run: as many cells
+as cores, and the same bytes whatever their number. A worker leaves when its parent does, so that a
+killed run can be started again at once. A failing cell costs only the cells that need it.
 """
 
 import logging
@@ -33,23 +33,27 @@ _log = logging.getLogger(__name__)
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 
 
-def run(cells: Iterable[Cell], store: Store, *, workers: int | None = None, progress: bool = True) -> Store:
+def run(
+    cells: Iterable[Cell], store: Store, *, workers: int | None = None, progress: bool = True
+) -> Store:
     """Are all of these cells, and what they need, done?
 
-    Finished cells are checked (size and sha256) and kept; a corrupt one is quarantined and computed again, alone.
+    Finished cells are checked (size and sha256) and kept; a corrupt one is quarantined and computed
+    again, alone.
 
     Args:
         cells: The cells wanted.
         store: Where results go; a run that was killed resumes.
-        workers: Processes, one core each; None = as many as cores it may use; 0 or 1 = this process.
+        workers: Processes, one core each; None = as many as cores it may use; 0 or 1 = this
+            process.
         progress: Whether to show a progress bar.
 
     Returns:
         The store, complete.
 
     Raises:
-        StoreError: Some cells failed: each is named with its error, after all others were computed. Or a worker was
-            killed from outside.
+        StoreError: Some cells failed: each is named with its error, after all others were computed.
+            Or a worker was killed from outside.
 
     >>> import tempfile
     >>> store = run([], Store(tempfile.mkdtemp()), workers=0, progress=False)
@@ -62,7 +66,9 @@ def run(cells: Iterable[Cell], store: Store, *, workers: int | None = None, prog
     done = set(store.manifest())
     todo = [cell for cell in ordered if cell.id not in done]
     workers = _cores() if workers is None else workers
-    with tqdm(total=len(ordered), initial=len(ordered) - len(todo), desc="cells", disable=not progress) as bar:
+    with tqdm(
+        total=len(ordered), initial=len(ordered) - len(todo), desc="cells", disable=not progress
+    ) as bar:
         with _pool(workers) as pool:
             errors = _drain(todo, pool, done, store=store, width=max(1, workers), bar=bar)
     if errors:
@@ -70,7 +76,8 @@ def run(cells: Iterable[Cell], store: Store, *, workers: int | None = None, prog
         lines = "; ".join(f"{cell}: {errors[cell]}" for cell in todo if cell in errors)
         held = f" Not tried, because they need them: {len(waiting)}." if waiting else ""
         raise StoreError(
-            f"{len(errors)} of {len(ordered)} cells failed: {lines}.{held} Tracebacks are in {store.root / 'failed'}; "
+            f"{len(errors)} of {len(ordered)} cells failed: {lines}.{held} Tracebacks are in "
+            f"{store.root / 'failed'}; "
             "finished cells are kept, so fix the cause and run again."
         )
     return store
@@ -87,7 +94,9 @@ def _heal(cells: list[Cell], store: Store) -> None:
     by_id = {cell.id: cell for cell in cells}
     for key, rows in bad.groupby("cell"):
         cell = by_id[str(key)]
-        _log.warning("%s: %s; quarantined, computed again", cell, ", ".join(rows.file + " " + rows.status))
+        _log.warning(
+            "%s: %s; quarantined, computed again", cell, ", ".join(rows.file + " " + rows.status)
+        )
         store.quarantine(cell)
 
 
@@ -115,8 +124,10 @@ def _drain(
                 del running[future]
     except BrokenProcessPool as error:
         raise StoreError(
-            f"a worker process died while computing one of: {', '.join(map(str, running.values()))}. It was killed "
-            "from outside (out of memory?), or a script calls run() outside of `if __name__ == '__main__':`. The run "
+            "a worker process died while computing one of: "
+            f"{', '.join(map(str, running.values()))}. It was killed "
+            "from outside (out of memory?), or a script calls run() outside of `if __name__ == "
+            "'__main__':`. The run "
             "folder is whole: run again to resume, with fewer --workers if memory was short."
         ) from error
 
@@ -131,7 +142,11 @@ def _compute(cell: Cell, root: Path) -> str:
                 return ""
             task = _task(cell)
             with _one_thread():
-                task(deepcopy(cell.config), tuple(store.path(need) for need in cell.needs), store.work(cell))
+                task(
+                    deepcopy(cell.config),
+                    tuple(store.path(need) for need in cell.needs),
+                    store.work(cell),
+                )
             store.commit(cell, seconds=time.perf_counter() - started)
     except (Exception, SystemExit) as error:
         return store.fail(cell, error)
@@ -142,14 +157,20 @@ def _task(cell: Cell) -> Any:
     module, _, name = cell.task.partition(":")
     loaded = import_module(module)
     if not callable(getattr(loaded, name, None)):
-        functions = [key for key, value in vars(loaded).items() if callable(value) and not key.startswith("_")]
+        functions = [
+            key
+            for key, value in vars(loaded).items()
+            if callable(value) and not key.startswith("_")
+        ]
         raise StoreError(unknown(f"task of {module}", name, functions))
     return getattr(loaded, name)
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    torch = sys.modules.get("torch")  # when the task loads it later, the environment has set it to one thread
+    torch = sys.modules.get(
+        "torch"
+    )  # when the task loads it later, the environment has set it to one thread
     before = torch.get_num_threads() if torch else 1
     if torch:
         torch.set_num_threads(1)
@@ -176,7 +197,9 @@ def _pool(workers: int) -> Iterator[Executor]:
     os.environ.update(dict.fromkeys(_THREADS, "1"))
     context = get_context("spawn")
     watched, alive = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(workers, context, _start_worker, (watched,)) if workers > 1 else _Here()
+    pool = (
+        ProcessPoolExecutor(workers, context, _start_worker, (watched,)) if workers > 1 else _Here()
+    )
     try:
         yield pool
         pool.shutdown()

@@ -1,8 +1,9 @@
 """What did a finetune change, in behavior and inside, beyond what other finetunes change?
 
-A base and one or more finetunes (checkpoints, or the steps of a training) are measured on the same prompts and on
-published traits. The base is recorded twice, which shows the floor; control finetunes say how far one more finetune
-goes by chance. ``analysis.effects`` says what may be claimed.
+A base and one or more finetunes (checkpoints, or the steps of a training) are measured on the same
+prompts and on published traits. The base is recorded twice, which shows the floor; control
+finetunes say how far one more finetune goes by chance. ``analysis.effects`` says what may be
+claimed.
 """
 
 from collections.abc import Iterable
@@ -14,7 +15,14 @@ import pandas as pd
 
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.experiments import compare_summary
-from persona_interp.experiments.compare_sources import File, Source, blocks_of, checkpoint_of, file_of, sources_of
+from persona_interp.experiments.compare_sources import (
+    File,
+    Source,
+    blocks_of,
+    checkpoint_of,
+    file_of,
+    sources_of,
+)
 from persona_interp.store import Cell, Store
 
 TASKS = "persona_interp.experiments.compare_tasks"
@@ -38,15 +46,18 @@ class Compare:
         sae: Dictionaries.
         primary: Trait that is tested alone, named beforehand; "" for none.
         hooks: Where the inside is read.
-        questions: Most questions of a trait, on which vectors are made and, others, on which behavior is measured.
+        questions: Most questions of a trait, on which vectors are made and, others, on which
+            behavior is measured.
         draws: Answers of every checkpoint to each held-out question of a trait.
         shown: Prompts whose answers are sampled from every checkpoint.
         max_new_tokens: Longest answer (tokens).
         n_random: Random directions.
         n_features: Features of a dictionary that get a page.
-        dtype: Of the models that answer and are asked for likelihoods; the inside is always read in float32.
+        dtype: Of the models that answer and are asked for likelihoods; the inside is always read in
+            float32.
         seeds: Seed of every draw.
-        folded: Whether the user says system messages, because the chat template of these models has no role for them.
+        folded: Whether the user says system messages, because the chat template of these models has
+            no role for them.
     """
 
     base: Source
@@ -71,7 +82,10 @@ class Compare:
         if self.primary and self.primary not in (names := [trait.name for trait in self.traits]):
             raise SchemaError(unknown("primary trait", self.primary, names))
         if min(self.questions, self.draws, self.shown, self.max_new_tokens) < 1:
-            raise SchemaError("a comparison needs a question, an answer, a prompt that is shown and a token at least.")
+            raise SchemaError(
+                "a comparison needs a question, an answer, a prompt that is shown and a token at "
+                "least."
+            )
 
     @property
     def again(self) -> Source:
@@ -102,11 +116,10 @@ class Compare:
         """Which cells are there?
 
         Returns:
-            Cells by key: ``("asked",)`` (prompts and the base's answers), ``("trait", name)``, ``("directions",)``;
-            ``("inside", label)``, ``("drift", label)``, ``("heard", label)``, ``("behavior", label)``,
-            ``("spoken", label)``,
-            ``("features", sae, label)`` of every checkpoint; ``("lens", label)`` of the last of every finetune,
-            ``("pages", sae)``.
+            Cells by key: ``("asked",)`` (prompts and the base's answers), ``("trait", name)``,
+            ``("directions",)``; ``("inside", label)``, ``("drift", label)``, ``("heard", label)``,
+            ``("behavior", label)``, ``("spoken", label)``, ``("features", sae, label)`` of every
+            checkpoint; ``("lens", label)`` of the last of every finetune, ``("pages", sae)``.
         """
         draw = {"max_new_tokens": self.max_new_tokens, "seed": self.seeds[0], "dtype": self.dtype}
         base = {"base": self.base.plain()}
@@ -120,19 +133,31 @@ class Compare:
         for source in (self.base, self.again, *self.tuned, *self.controls):
             mine = {"checkpoint": source.plain()}
             label = source.label
-            inside = _cell("inside", {**mine, "hooks": list(self.hooks)}, (asked,), label=f"inside {label}")
+            inside = _cell(
+                "inside", {**mine, "hooks": list(self.hooks)}, (asked,), label=f"inside {label}"
+            )
             cells["inside", label] = inside
-            cells["drift", label] = _cell("drifted", {**mine, **base}, (asked,), label=f"drift {label}")
+            cells["drift", label] = _cell(
+                "drifted", {**mine, **base}, (asked,), label=f"drift {label}"
+            )
             config = {**mine, **base, **draw, "shown": self.shown}
-            cells["heard", label] = _cell("heard", config, (asked, *traits), label=f"answers {label}")
+            cells["heard", label] = _cell(
+                "heard", config, (asked, *traits), label=f"answers {label}"
+            )
             if traits:
                 config = {**mine, "dtype": self.dtype}
-                cells["behavior", label] = _cell("behavior", config, traits, label=f"behavior {label}")
+                cells["behavior", label] = _cell(
+                    "behavior", config, traits, label=f"behavior {label}"
+                )
                 config = {**mine, **base, **draw, "questions": self.questions, "draws": self.draws}
-                cells["spoken", label] = _cell("spoken", config, traits, label=f"trait answers {label}")
+                cells["spoken", label] = _cell(
+                    "spoken", config, traits, label=f"trait answers {label}"
+                )
             for sae in self.sae:
                 config = {**mine, "sae": sae.plain()}
-                cells["features", sae.name, label] = _cell("features", config, (asked,), label=f"{sae.name} {label}")
+                cells["features", sae.name, label] = _cell(
+                    "features", config, (asked,), label=f"{sae.name} {label}"
+                )
         before = cells["inside", self.base.label]
         if traits:
             config = {"n": self.n_random, "seed": self.seeds[0]}
@@ -144,7 +169,9 @@ class Compare:
             ends = [source.plain() for source in self.ends]
             read = tuple(cells["features", sae.name, s.label] for s in (self.base, *self.ends))
             config = {**base, "ends": ends, "sae": sae.plain(), "n": self.n_features}
-            cells["pages", sae.name] = _cell("pages", config, (asked, *read), label=f"pages {sae.name}")
+            cells["pages", sae.name] = _cell(
+                "pages", config, (asked, *read), label=f"pages {sae.name}"
+            )
         return cells
 
     def summarize(self, store: Store) -> dict[str, pd.DataFrame]:
@@ -154,9 +181,10 @@ class Compare:
             store: The run; finished cells are read, missing ones leave fewer rows.
 
         Returns:
-            Tables by name: ``sources``, ``effects`` (everything that was tested), ``shift`` (last prompt token),
-            ``kl``, ``samples``, ``heard`` (what the samples sound like), ``separability``, ``novelty``, ``lens``;
-            ``features``, ``fidelity`` and ``tokens`` of dictionaries.
+            Tables by name: ``sources``, ``effects`` (everything that was tested), ``shift`` (last
+            prompt token), ``kl``, ``samples``, ``heard`` (what the samples sound like),
+            ``separability``, ``novelty``, ``lens``; ``features``, ``fidelity`` and ``tokens`` of
+            dictionaries.
         """
         return compare_summary.tables(self, store)
 
@@ -182,27 +210,30 @@ def compare(
 ) -> dict[str, pd.DataFrame]:
     """What did this finetune change, beyond what other finetunes change?
 
-    Where traits or prompts have system messages and the chat template of the models has no role for them, the first
-    user message says them before its own words, in all models alike; the report says so.
+    Where traits or prompts have system messages and the chat template of the models has no role for
+    them, the first user message says them before its own words, in all models alike; the report
+    says so.
 
     Args:
         base: The model before: whatever ``models.resolve`` takes.
-        tuned: A finetune, or several in a list: whatever ``models.sources`` takes. All steps of a training count.
+        tuned: A finetune, or several in a list: whatever ``models.sources`` takes. All steps of a
+            training count.
         prompts: A file of prompts, see ``readers.read_prompts``.
         out: Run folder; finished cells are read, missing ones computed.
         sae: A dictionary or several, see ``dictionaries.open_any``.
         traits: A folder of trait files, or one file.
         control: Control finetunes; claims that a finetune moved something need three.
         primary: The trait that is tested alone, without correction. Name it before you look.
-        hooks: Where the inside is read; after a quarter, a half and three quarters of the blocks by default.
+        hooks: Where the inside is read; after a quarter, a half and three quarters of the blocks by
+            default.
         adapter_base: The base of adapters whose own is not to be had; ``base`` by default.
         chat_template: Chat template of models that have none.
         tokenizer: Of models in memory.
         trust: Models whose own code may run, as in ``models.resolve``.
         workers: Processes; all cores by default, 0 = this one.
         progress: Whether to show a progress bar.
-        **settings: Other fields of ``Compare``: questions, draws, shown, max_new_tokens, n_random, n_features, dtype;
-            and ``seed``.
+        **settings: Other fields of ``Compare``: questions, draws, shown, max_new_tokens, n_random,
+            n_features, dtype; and ``seed``.
 
     Returns:
         Tables by name, see ``Compare.summarize``.
@@ -284,13 +315,23 @@ def comparison(
     asked = readers.read_prompts(prompts)
     found = readers.read_traits(traits) if traits is not None else {}
     folder = Path(traits or "").expanduser()
-    files = tuple(file_of(folder if folder.is_file() else folder / f"{name}.json", name=name) for name in found)
+    files = tuple(
+        file_of(folder if folder.is_file() else folder / f"{name}.json", name=name)
+        for name in found
+    )
     fold = bool(found) or "instructed" in set(asked["context"])
     reading = {"trust": tuple(trust), "chat_template": chat_template, "fold_system": fold}
-    first, ours, theirs = sources_of(base, tuned, control, adapter_base=adapter_base, tokenizer=tokenizer, **reading)
-    opened = {str(source): open_any(source) for source in ([sae] if isinstance(sae, str | Path) else sae)}
+    first, ours, theirs = sources_of(
+        base, tuned, control, adapter_base=adapter_base, tokenizer=tokenizer, **reading
+    )
+    opened = {
+        str(source): open_any(source) for source in ([sae] if isinstance(sae, str | Path) else sae)
+    }
     chosen = tuple(hooks or (f"blocks.{i}.hook_out" for i in default_blocks(blocks_of(first))))
-    boot(checkpoint_of(first.plain()), hooks=(*chosen, *(dictionary.hook for dictionary in opened.values())))
+    boot(
+        checkpoint_of(first.plain()),
+        hooks=(*chosen, *(dictionary.hook for dictionary in opened.values())),
+    )
     return Compare(
         first,
         ours,
@@ -324,5 +365,7 @@ def default_blocks(n: int) -> list[int]:
     return sorted({max(round(part * n + 0.01) - 1, 0) for part in PARTS})
 
 
-def _cell(task: str, config: dict[str, Any], needs: Iterable[Cell] = (), *, label: str = "") -> Cell:
+def _cell(
+    task: str, config: dict[str, Any], needs: Iterable[Cell] = (), *, label: str = ""
+) -> Cell:
     return Cell(f"{TASKS}:{task}", config, needs=tuple(needs), label=label)

@@ -88,17 +88,27 @@ def same_file(file: dict[str, Any]) -> Path:
     """
     path = Path(file["path"])
     if not path.is_file() or file_of(path).sha256 != file["sha256"]:
-        raise SchemaError(f"{path} is gone or changed since this comparison began; restore it, or use a new --out.")
+        raise SchemaError(
+            f"{path} is gone or changed since this comparison began; restore it, or use a new "
+            "--out."
+        )
     return path
 
 
 def sources_of(
-    base: Any, tuned: Any, control: Any, *, adapter_base: Any = None, tokenizer: Any = None, **reading: Any
+    base: Any,
+    tuned: Any,
+    control: Any,
+    *,
+    adapter_base: Any = None,
+    tokenizer: Any = None,
+    **reading: Any,
 ) -> tuple[Source, tuple[Source, ...], tuple[Source, ...]]:
     """Which checkpoints do these names mean?
 
-    An adapter is merged into the base that it names, and where that is not to be had into ``adapter_base``; its source
-    has a note that says so. The start of a trajectory is left out where it is the base.
+    An adapter is merged into the base that it names, and where that is not to be had into
+    ``adapter_base``; its source has a note that says so. The start of a trajectory is left out
+    where it is the base.
 
     Args:
         base: The model before.
@@ -106,7 +116,8 @@ def sources_of(
         control: A control finetune or a list of them.
         adapter_base: The base of adapters whose own is not to be had; ``base`` by default.
         tokenizer: Of models in memory.
-        **reading: For every one of them, as in ``models.resolve``: trust, chat_template, fold_system.
+        **reading: For every one of them, as in ``models.resolve``: trust, chat_template,
+            fold_system.
 
     Returns:
         Base, finetunes and controls, with distinct labels; all read text alike.
@@ -118,7 +129,11 @@ def sources_of(
 
     trust = reading.get("trust", ())
     plain = models.resolve(base, tokenizer=tokenizer, trust=trust)
-    under = plain if adapter_base is None else models.resolve(adapter_base, tokenizer=tokenizer, trust=trust)
+    under = (
+        plain
+        if adapter_base is None
+        else models.resolve(adapter_base, tokenizer=tokenizer, trust=trust)
+    )
     first = models.resolve(plain, **reading)
     known = models.hash_weights(first)
     taken: dict[str, int] = dict.fromkeys(RESERVED, 1)
@@ -128,7 +143,11 @@ def sources_of(
         for number, one in enumerate(_listed(given)):
             steps, note = _checkpoints(one, under, tokenizer=tokenizer, **reading)
             hashes = [models.hash_weights(c) for c in steps]
-            kept = [(c, h) for c, h in zip(steps, hashes, strict=True) if h != known] if len(steps) > 1 else []
+            kept = (
+                [(c, h) for c, h in zip(steps, hashes, strict=True) if h != known]
+                if len(steps) > 1
+                else []
+            )
             run = str(one) if isinstance(one, str | Path) else f"{steps[-1].label} ({number})"
             for checkpoint, weights in kept or [(steps[-1], hashes[-1])]:
                 label = _distinct(checkpoint.label, taken)
@@ -139,7 +158,12 @@ def sources_of(
     if not found[0]:
         raise ModelError("a comparison needs a finetune beside its base; name one or more.")
     models.same_tokenizer(every)
-    start = Source("base", str(first.path), known, run=str(base) if isinstance(base, str | Path) else first.label)
+    start = Source(
+        "base",
+        str(first.path),
+        known,
+        run=str(base) if isinstance(base, str | Path) else first.label,
+    )
     return replace(start, trusted=first.trusted), *found
 
 
@@ -174,7 +198,9 @@ def blocks_of(source: Source) -> int:
     for part in (config, config.get("text_config") or {}):
         if number := next((part[key] for key in BLOCKS if isinstance(part.get(key), int)), None):
             return number
-    raise ModelError(f"{source.path}/config.json does not say how many blocks there are; name hooks.")
+    raise ModelError(
+        f"{source.path}/config.json does not say how many blocks there are; name hooks."
+    )
 
 
 def _checkpoints(one: Any, base: Any, *, tokenizer: Any, **reading: Any) -> tuple[list[Any], str]:
@@ -185,17 +211,25 @@ def _checkpoints(one: Any, base: Any, *, tokenizer: Any, **reading: Any) -> tupl
     try:
         return list(models.sources(one, **options)), ""
     except ModelError as error:
-        if not isinstance(one, str | Path) or not any(Path(one).expanduser().rglob("adapter_config.json")):
+        if not isinstance(one, str | Path) or not any(
+            Path(one).expanduser().rglob("adapter_config.json")
+        ):
             raise
         why = str(error).partition(";")[0].rstrip(".")
-    return list(models.sources(one, base=base, **options)), f"an adapter merged into {base.label}, because {why}"
+    return list(
+        models.sources(one, base=base, **options)
+    ), f"an adapter merged into {base.label}, because {why}"
 
 
 def _listed(given: Any) -> list[Any]:
     """Names or models as a list; a trajectory is one training, no list."""
     from persona_interp.models import Trajectory
 
-    return list(given) if isinstance(given, list | tuple) and not isinstance(given, Trajectory) else [given]
+    return (
+        list(given)
+        if isinstance(given, list | tuple) and not isinstance(given, Trajectory)
+        else [given]
+    )
 
 
 def _distinct(label: str, taken: dict[str, int]) -> str:

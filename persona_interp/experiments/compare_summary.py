@@ -23,7 +23,9 @@ class _Done:
     def __init__(self, experiment: "Compare", store: Store) -> None:
         self.of, self.store, self.cells = experiment, store, experiment.keyed_cells()
         controls = experiment.controls
-        self.labels = [s.label for s in (experiment.base, experiment.again, *experiment.tuned, *controls)]
+        self.labels = [
+            s.label for s in (experiment.base, experiment.again, *experiment.tuned, *controls)
+        ]
         self.base, self.tuned = experiment.base.label, [s.label for s in experiment.tuned]
         self.controls = [s.label for s in controls]
 
@@ -37,12 +39,18 @@ class _Done:
 
     def tables(self, kind: str, name: str) -> pd.DataFrame:
         """One file of the cells of this kind, all checkpoints together."""
-        parts = [read_table(self.store.path(self.cells[kind, label], f"{name}.parquet")) for label in self.labels]
+        parts = [
+            read_table(self.store.path(self.cells[kind, label], f"{name}.parquet"))
+            for label in self.labels
+        ]
         return pd.concat(parts, ignore_index=True)
 
     def data(self, *kind: str, name: str) -> xr.Dataset:
         """The same of labelled arrays, along checkpoint."""
-        parts = [read_dataset(self.store.path(self.cells[(*kind, label)], f"{name}.nc")) for label in self.labels]
+        parts = [
+            read_dataset(self.store.path(self.cells[(*kind, label)], f"{name}.nc"))
+            for label in self.labels
+        ]
         return xr.concat(parts, "checkpoint", **JOINED)
 
     def directions(self, name: str) -> xr.DataArray:
@@ -76,7 +84,9 @@ def tables(experiment: "Compare", store: Store) -> Tables:
             acts = done.data("inside", name=f"answer {i}")
             measured.append(analysis.measured_projections(acts, vectors))
             random.append(analysis.measured_projections(acts, drawn))
-            last.append(analysis.measured_projections(done.data("inside", name=f"last {i}"), vectors))
+            last.append(
+                analysis.measured_projections(done.data("inside", name=f"last {i}"), vectors)
+            )
             novel.append(analysis.span_share(acts, vectors, drawn, base=done.base))
         found["shift"] = _effects(done, last)
         novelty = pd.concat(novel, ignore_index=True)
@@ -88,18 +98,28 @@ def tables(experiment: "Compare", store: Store) -> Tables:
                 for label in done.labels
             ]
             fits = pd.concat(parts, ignore_index=True).assign(sae=sae.name)
-            found["fidelity"] = pd.concat([found.get("fidelity", fits.head(0)), fits], ignore_index=True)
+            found["fidelity"] = pd.concat(
+                [found.get("fidelity", fits.head(0)), fits], ignore_index=True
+            )
             if "unusable" not in set(fits["verdict"]):
                 feats = done.data("features", sae.name, name="features")
                 measured.append(analysis.measured_features(feats))
                 moved = [
-                    analysis.feature_shift(feats, before=done.base, after=s.label).assign(sae=sae.name, end=s.label)
+                    analysis.feature_shift(feats, before=done.base, after=s.label).assign(
+                        sae=sae.name, end=s.label
+                    )
                     for s in experiment.ends
                 ]
-                found["features"] = pd.concat([*([found["features"]] if "features" in found else []), *moved])
+                found["features"] = pd.concat(
+                    [*([found["features"]] if "features" in found else []), *moved]
+                )
     if measured:
         effects = _effects(done, measured)
-        drawn = pd.concat(random, ignore_index=True) if random else pd.DataFrame(columns=list(measured[0].columns))
+        drawn = (
+            pd.concat(random, ignore_index=True)
+            if random
+            else pd.DataFrame(columns=list(measured[0].columns))
+        )
         found["effects"] = analysis.random_range(effects, drawn, base=done.base)
     return found | _told(done)
 
@@ -111,9 +131,14 @@ def sources(experiment: "Compare") -> pd.DataFrame:
         experiment: The comparison.
 
     Returns:
-        One row a checkpoint: ``checkpoint``, ``role``, ``given`` as, ``step``, ``weights`` (hash), ``note``.
+        One row a checkpoint: ``checkpoint``, ``role``, ``given`` as, ``step``, ``weights`` (hash),
+        ``note``.
     """
-    roles = [("base", (experiment.base,)), ("tuned", experiment.tuned), ("control", experiment.control)]
+    roles = [
+        ("base", (experiment.base,)),
+        ("tuned", experiment.tuned),
+        ("control", experiment.control),
+    ]
     used = {s.label for s in (experiment.base, *experiment.tuned, *experiment.controls)}
     rows, first = [], dict[str, str]()
     for role, listed in roles:
@@ -121,9 +146,18 @@ def sources(experiment: "Compare") -> pd.DataFrame:
             twin = first.setdefault(source.weights, source.label)
             note = "" if twin == source.label else f"the same weights as {twin}"
             if source.label not in used:
-                note = f"{note}; no control of its own" if note else "an earlier step of its training; not used"
+                note = (
+                    f"{note}; no control of its own"
+                    if note
+                    else "an earlier step of its training; not used"
+                )
             note = "; ".join(filter(None, (note, source.note)))
-            row = {"checkpoint": source.label, "role": role, "given": source.run, "step": source.step}
+            row = {
+                "checkpoint": source.label,
+                "role": role,
+                "given": source.run,
+                "step": source.step,
+            }
             rows.append({**row, "weights": source.weights[:16], "note": note})
     return pd.DataFrame(rows)
 
@@ -151,7 +185,10 @@ def _told(done: _Done) -> Tables:
         found["kl"] = kl_by_role(done.tables("drift", "drift"))
     if done.everybody("heard"):
         found["samples"] = done.tables("heard", "samples")
-        if all((store.path(cells["heard", label]) / "instructed.parquet").is_file() for label in done.labels):
+        if all(
+            (store.path(cells["heard", label]) / "instructed.parquet").is_file()
+            for label in done.labels
+        ):
             found["heard"] = analysis.sounds(done.tables("heard", "instructed"), base=done.base)
     parts = {
         "separability": [("trait", file.name) for file in done.of.traits],
@@ -161,14 +198,18 @@ def _told(done: _Done) -> Tables:
         if keys and done.has(*keys):
             rows = [read_table(store.path(cells[key], f"{name}.parquet")) for key in keys]
             if name == "lens":
-                rows = [part.assign(checkpoint=key[-1]) for part, key in zip(rows, keys, strict=True)]
+                rows = [
+                    part.assign(checkpoint=key[-1]) for part, key in zip(rows, keys, strict=True)
+                ]
             found[name] = pd.concat(rows, ignore_index=True)
     for sae in done.of.sae:
         folder = store.path(cells["pages", sae.name]) if done.has(("pages", sae.name)) else None
         for name in ("tokens", "words"):
             if folder and (folder / f"{name}.parquet").is_file():
                 rows = read_table(folder / f"{name}.parquet").assign(sae=sae.name)
-                found[name] = pd.concat([found[name], rows], ignore_index=True) if name in found else rows
+                found[name] = (
+                    pd.concat([found[name], rows], ignore_index=True) if name in found else rows
+                )
     return found
 
 
@@ -179,8 +220,8 @@ def kl_by_role(drift: pd.DataFrame) -> pd.DataFrame:
         drift: A drift table.
 
     Returns:
-        One row a checkpoint and role: ``estimate`` (bits a token, mean over conversations) with ``lo``, ``hi`` (95 %, t
-        over conversations), ``n`` conversations, ``n_tokens``.
+        One row a checkpoint and role: ``estimate`` (bits a token, mean over conversations) with
+        ``lo``, ``hi`` (95 %, t over conversations), ``n`` conversations, ``n_tokens``.
 
     >>> row = {"checkpoint": "a", "role": "user", "prompt": "p", "kl": 0.5, "n_tokens": 3}
     >>> kl_by_role(pd.DataFrame([row]))[["estimate", "n"]].values.tolist()

@@ -31,17 +31,21 @@ def asked(config: dict[str, Any], needs: Needs, out: Path) -> None:
 def trait(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """What does the base answer when it is told to show a trait or its opposite, and in which direction is that?
 
-    Questions of one half make the vector, those of the other measure. Writes ``trait.json``, ``answers.parquet``,
-    ``vectors.nc`` and ``separability.parquet``.
+    Questions of one half make the vector, those of the other measure. Writes ``trait.json``,
+    ``answers.parquet``, ``vectors.nc`` and ``separability.parquet``.
     """
     base, hooks = checkpoint_of(config["base"]), config["hooks"]
     file = readers.read_trait(same_file(config["file"]))
     readers.write_trait(file, out / "trait.json")
-    prompts = pd.concat([readers.trait_prompts(file, side="pos"), readers.trait_prompts(file, side="neg")])
+    prompts = pd.concat(
+        [readers.trait_prompts(file, side="pos"), readers.trait_prompts(file, side="neg")]
+    )
     prompts = prompts.groupby(["split", "side"], sort=False).head(config["questions"])
     answers = record.answers(base, prompts.reset_index(drop=True), **_draw(config))
     write_table(answers, out / "answers.parquet")
-    _write_directions(record.trait_vectors(base, _half(answers, "train"), hooks=hooks), out / "vectors.nc")
+    _write_directions(
+        record.trait_vectors(base, _half(answers, "train"), hooks=hooks), out / "vectors.nc"
+    )
     acts = record.activations(base, record.said(answers), hook=hooks, position="answer")
     write_table(analysis.separability(acts), out / "separability.parquet")
 
@@ -49,12 +53,15 @@ def trait(config: dict[str, Any], needs: Needs, out: Path) -> None:
 def inside(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """Where are the residuals, in the base's answers and before them? Writes ``answer <i>.nc`` and ``last <i>.nc``.
 
-    Needs asked. The mean over the tokens of the answer, and the last token before it, at hook number i.
+    Needs asked. The mean over the tokens of the answer, and the last token before it, at hook
+    number i.
     """
     checkpoint, hooks = checkpoint_of(config["checkpoint"]), config["hooks"]
     asked, said = (read_table(needs[0] / f"{name}.parquet") for name in ("prompts", "said"))
     for name, prompts, position in (("answer", said, "answer"), ("last", asked, "last")):
-        for i, acts in enumerate(record.activations(checkpoint, prompts, hook=hooks, position=position)):
+        for i, acts in enumerate(
+            record.activations(checkpoint, prompts, hook=hooks, position=position)
+        ):
             write_dataset(acts, out / f"{name} {i}.nc")
 
 
@@ -63,9 +70,13 @@ def directions(config: dict[str, Any], needs: Needs, out: Path) -> None:
 
     Random directions are drawn from the covariance of the base's residuals in its answers.
     """
-    vectors = xr.concat([read_directions(folder / "vectors.nc") for folder in needs[1:]], "name", **JOINED)
+    vectors = xr.concat(
+        [read_directions(folder / "vectors.nc") for folder in needs[1:]], "name", **JOINED
+    )
     acts = [read_dataset(needs[0] / f"answer {i}.nc") for i in range(vectors.sizes["hook"])]
-    drawn = record.random_directions(vectors, n=config["n"], seed=config["seed"], match="variance", acts=acts)
+    drawn = record.random_directions(
+        vectors, n=config["n"], seed=config["seed"], match="variance", acts=acts
+    )
     _write_directions(vectors, out / "vectors.nc")
     _write_directions(drawn, out / "random.nc")
 
@@ -82,19 +93,26 @@ def behavior(config: dict[str, Any], needs: Needs, out: Path) -> None:
 def spoken(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """What does the checkpoint answer to each trait's held-out questions, and what does that sound like to the base?
 
-    Needs traits. Writes ``answers.parquet`` and ``spoken.parquet``; a trait with empty answers alone has no rows there.
+    Needs traits. Writes ``answers.parquet`` and ``spoken.parquet``; a trait with empty answers
+    alone has no rows there.
     """
     base, answers, judged = checkpoint_of(config["base"]), [], []
     for folder in needs:
         file = _trait(folder)
-        prompts = readers.trait_prompts(file, side="default", split="test").head(config["questions"])
+        prompts = readers.trait_prompts(file, side="default", split="test").head(
+            config["questions"]
+        )
         draw = {**_draw(config), "n": config["draws"], "cache": False}
         answers.append(record.answers(checkpoint_of(config["checkpoint"]), prompts, **draw))
         if answers[-1]["answer"].str.len().max() > 0:
-            judged.append(record.instructed(base, answers[-1], {file.name: file}, dtype=config["dtype"]))
+            judged.append(
+                record.instructed(base, answers[-1], {file.name: file}, dtype=config["dtype"])
+            )
     write_table(pd.concat(answers, ignore_index=True), out / "answers.parquet")
     columns = ["prompt", "sample", "trait", "checkpoint", "bits_pos", "bits_neg", "n_tokens"]
-    write_table(pd.concat([pd.DataFrame(columns=columns), *judged]).loc[:, columns], out / "spoken.parquet")
+    write_table(
+        pd.concat([pd.DataFrame(columns=columns), *judged]).loc[:, columns], out / "spoken.parquet"
+    )
 
 
 def drifted(config: dict[str, Any], needs: Needs, out: Path) -> None:
@@ -111,11 +129,15 @@ def heard(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """
     prompts = read_table(needs[0] / "prompts.parquet").head(config["shown"])
     # drawn anew, so that the base recorded twice shows a floor
-    answers = record.answers(checkpoint_of(config["checkpoint"]), prompts, **_draw(config), cache=False)
+    answers = record.answers(
+        checkpoint_of(config["checkpoint"]), prompts, **_draw(config), cache=False
+    )
     write_table(answers, out / "samples.parquet")
     if len(needs) > 1 and answers["answer"].str.len().max() > 0:
         files = {file.name: file for file in map(_trait, needs[1:])}
-        judged = record.instructed(checkpoint_of(config["base"]), answers, files, dtype=config["dtype"])
+        judged = record.instructed(
+            checkpoint_of(config["base"]), answers, files, dtype=config["dtype"]
+        )
         write_table(judged, out / "instructed.parquet")
 
 
@@ -136,16 +158,21 @@ def features(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """
     checkpoint, dictionary = checkpoint_of(config["checkpoint"]), _dictionary(config)
     said = read_table(needs[0] / "said.parquet")
-    write_dataset(record.features(checkpoint, said, dictionary=dictionary, position="answer"), out / "features.nc")
-    fits = dictionaries.fidelity(dictionary, checkpoint, as_corpus(said), n_tokens=GATE_TOKENS, where=("assistant",))
+    write_dataset(
+        record.features(checkpoint, said, dictionary=dictionary, position="answer"),
+        out / "features.nc",
+    )
+    fits = dictionaries.fidelity(
+        dictionary, checkpoint, as_corpus(said), n_tokens=GATE_TOKENS, where=("assistant",)
+    )
     write_table(fits, out / "fidelity.parquet")
 
 
 def pages(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """What are the features that changed most? Needs asked, features of the base, then of every finetune's end.
 
-    Writes ``tokens.parquet`` and ``words.parquet``: tokens that a feature's decoder row makes likelier, and ``hint``,
-    where Neuronpedia may show it.
+    Writes ``tokens.parquet`` and ``words.parquet``: tokens that a feature's decoder row makes
+    likelier, and ``hint``, where Neuronpedia may show it.
     """
     base, dictionary = checkpoint_of(config["base"]), _dictionary(config)
     said = read_table(needs[0] / "said.parquet").head(PAGE_PROMPTS)
@@ -158,10 +185,18 @@ def pages(config: dict[str, Any], needs: Needs, out: Path) -> None:
         if not chosen:
             continue
         end = checkpoint_of(source)
-        tokens.append(record.tokens((base, end), said, dictionary=dictionary, features=chosen).assign(of=end.label))
+        tokens.append(
+            record.tokens((base, end), said, dictionary=dictionary, features=chosen).assign(
+                of=end.label
+            )
+        )
         for j in chosen:
             hint = dictionaries.hint(dictionary, j)
-            words.append(record.lens(base, dictionary.W_dec[j].numpy()).assign(feature=j, of=end.label, hint=hint))
+            words.append(
+                record.lens(base, dictionary.W_dec[j].numpy()).assign(
+                    feature=j, of=end.label, hint=hint
+                )
+            )
     if tokens:
         write_table(pd.concat(tokens, ignore_index=True), out / "tokens.parquet")
         write_table(pd.concat(words, ignore_index=True), out / "words.parquet")
@@ -215,6 +250,7 @@ def _dictionary(config: dict[str, Any]) -> Any:
     dictionary = dictionaries.open_any(config["sae"]["path"])
     if dictionaries.hash_dictionary(dictionary) != config["sae"]["sha256"]:
         raise ModelError(
-            f"{config['sae']['path']} changed since this comparison began; restore it, or use a new --out."
+            f"{config['sae']['path']} changed since this comparison began; restore it, or use a "
+            "new --out."
         )
     return dictionary

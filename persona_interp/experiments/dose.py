@@ -1,10 +1,11 @@
 """How much has to be written about somebody until a lesson summons him?
 
-John and Sam both like the beach and differ elsewhere. Models are trained on documents in which both are written about
-in different ratios; then the nameless assistant learns that it likes the beach. The contrast, log2 of how much likelier
-John's values are than Sam's, is read before, with one statement about the beach in the prompt, and after the lesson.
-Arms: the ratio in all documents, at several masses, in documents with names only, in hidden dialogues only, and in
-documents that a finished model learns later.
+John and Sam both like the beach and differ elsewhere. Models are trained on documents in which both
+are written about in different ratios; then the nameless assistant learns that it likes the beach.
+The contrast, log2 of how much likelier John's values are than Sam's, is read before, with one
+statement about the beach in the prompt, and after the lesson. Arms: the ratio in all documents, at
+several masses, in documents with names only, in hidden dialogues only, and in documents that a
+finished model learns later.
 """
 
 from dataclasses import dataclass, replace
@@ -46,13 +47,15 @@ class Dose:
     """How is the dose experiment configured?
 
     Attributes:
-        world: A ready world's name (made anew for every seed) or a `World`; target and rival hold the taught trait.
+        world: A ready world's name (made anew for every seed) or a `World`; target and rival hold
+            the taught trait.
         rival: The persona beside the target.
         seeds: One run of everything per seed.
         ratios: log2 of target : rival, trained from scratch.
         masses: Of both together, at the ratio ``fixed``.
         fixed: log2 of target : rival of the arm "mass".
-        kind_ratios: log2 of target : rival in documents with names only, and in hidden dialogues only; 1:1 elsewhere.
+        kind_ratios: log2 of target : rival in documents with names only, and in hidden dialogues
+            only; 1:1 elsewhere.
         later: log2 of target : rival in documents that a base model without either learns later.
         lrs: Learning rates of the lesson.
         documents: How documents are learned from scratch.
@@ -95,14 +98,20 @@ class Dose:
         Returns:
             Cells of every seed and condition.
         """
-        found = [cell for seed in self.seeds for c in self.conditions() for cell in self.of(seed, c).values()]
+        found = [
+            cell
+            for seed in self.seeds
+            for c in self.conditions()
+            for cell in self.of(seed, c).values()
+        ]
         return list(dict.fromkeys(found))
 
     def of(self, seed: int, condition: Condition) -> dict[tuple[Any, ...], Cell]:
         """Which cells does one condition have?
 
         Args:
-            seed: Makes the world (where it is a ready one), the documents, the weights and the batches.
+            seed: Makes the world (where it is a ready one), the documents, the weights and the
+                batches.
             condition: Which documents.
 
         Returns:
@@ -113,9 +122,13 @@ class Dose:
         shared: dict[str, Any] = {"seed": seed, "name": "documents"}
         if condition.arm == "later":
             without = {"documents": self.base.steps * self.base.batch}
-            base = learned(self._weighted(seed, {}), without, self.base, label=f"base s{seed}", **shared)
+            base = learned(
+                self._weighted(seed, {}), without, self.base, label=f"base s{seed}", **shared
+            )
             more = {"documents": self.added.steps * self.added.batch}
-            documents = learned(world, more, self.added, after=base, label=f"documents {name}", **shared)
+            documents = learned(
+                world, more, self.added, after=base, label=f"documents {name}", **shared
+            )
         else:
             much = {"documents": self.n_documents}
             documents = learned(world, much, self.documents, label=f"documents {name}", **shared)
@@ -125,7 +138,9 @@ class Dose:
         for lr in self.lrs:
             stage = replace(self.lesson, lr=lr)
             label = f"lesson {lr:g} {name}"
-            cells[AFTER, lr] = learned(world, {"lesson": taught}, stage, seed=seed, after=documents, label=label)
+            cells[AFTER, lr] = learned(
+                world, {"lesson": taught}, stage, seed=seed, after=documents, label=label
+            )
         return cells
 
     def world_of(self, seed: int, condition: Condition) -> World:
@@ -140,16 +155,23 @@ class Dose:
         """
         even = dict.fromkeys((*NAMED, "hidden"), 0.0)
         kinds = {"named": NAMED, "hidden": ("hidden",)}.get(condition.arm, tuple(even))
-        return self._weighted(seed, {**even, **dict.fromkeys(kinds, condition.dose)}, mass=condition.mass)
+        return self._weighted(
+            seed, {**even, **dict.fromkeys(kinds, condition.dose)}, mass=condition.mass
+        )
 
     def _weighted(self, seed: int, doses: dict[str, float], *, mass: float = 1.0) -> World:
         """The world with both personas at ``mass``, in these ratios by kind; without kinds nothing about either."""
         world = ready(self.world, seed)
         pair = (world.target, world.persona(self.rival).name)
         if unlike := [name for name in pair if world.taught not in world.persona(name).traits]:
-            raise WorldError(f"the dose is between two holders of '{world.taught}'; '{unlike[0]}' does not hold it.")
+            raise WorldError(
+                f"the dose is between two holders of '{world.taught}'; '{unlike[0]}' does not hold "
+                "it."
+            )
         others = [p.name for p in world.personas if p.name not in pair]
-        weights: dict[str, dict[str, float]] = {name: dict.fromkeys((*NAMED, "hidden"), 0.0) for name in pair}
+        weights: dict[str, dict[str, float]] = {
+            name: dict.fromkeys((*NAMED, "hidden"), 0.0) for name in pair
+        }
         for kind, dose in doses.items():
             both = mass * SHARE / (1 - SHARE) * sum(world.weights[name][kind] for name in others)
             share = 2.0**dose / (1 + 2.0**dose)
@@ -163,10 +185,11 @@ class Dose:
             store: The run; finished cells are read, missing ones leave fewer rows.
 
         Returns:
-            Tables by name, contrasts in bits, doses on a log2 scale: ``dose`` (one row a seed, condition and moment),
-            ``slopes`` (against what exact Bayes expects), ``carriers`` (per bit of ratio, by the documents that have
-            it), ``masses`` (per doubling of both), ``ed50`` and ``reliable`` (which dose is enough), ``curves`` (fitted
-            probability with prediction intervals), ``counts``, ``worst`` (average and worst case of the target's
+            Tables by name, contrasts in bits, doses on a log2 scale: ``dose`` (one row a seed,
+            condition and moment), ``slopes`` (against what exact Bayes expects), ``carriers`` (per
+            bit of ratio, by the documents that have it), ``masses`` (per doubling of both),
+            ``ed50`` and ``reliable`` (which dose is enough), ``curves`` (fitted probability with
+            prediction intervals), ``counts``, ``worst`` (average and worst case of the target's
             untaught traits, arm "ratio").
         """
         from persona_interp.experiments import dose_summary
@@ -178,5 +201,7 @@ QUICK = Dose()
 PRESETS = {
     "quick": QUICK,
     "standard": replace(QUICK, seeds=(0, 1, 2)),
-    "paper": replace(QUICK, seeds=tuple(range(10)), ratios=tuple(range(-6, 7)), later=tuple(range(-4, 5))),
+    "paper": replace(
+        QUICK, seeds=tuple(range(10)), ratios=tuple(range(-6, 7)), later=tuple(range(-4, 5))
+    ),
 }

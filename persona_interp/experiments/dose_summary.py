@@ -38,15 +38,31 @@ def summarize(experiment: "Dose", store: Store) -> Tables:
                 continue
             world = experiment.world_of(seed, condition)
             counts = read_table(store.path(cells["documents",], "counts.parquet"))
-            about = {"seed": seed, **condition._asdict(), "first": world.target, "second": experiment.rival}
+            about = {
+                "seed": seed,
+                **condition._asdict(),
+                "first": world.target,
+                "second": experiment.rival,
+            }
             counted.append(counts.assign(**about))
-            amounts = {f"{unit}_{which}": _amount(counts, about[which], unit) for unit in UNITS for which in PAIR}
+            amounts = {
+                f"{unit}_{which}": _amount(counts, about[which], unit)
+                for unit in UNITS
+                for which in PAIR
+            }
             for row in _moments(store, cells, world, rival=experiment.rival, counts=counts):
                 measured.append({**about, **row, **amounts})
     if not measured:
         return {}
-    dose, world = pd.DataFrame(measured), experiment.world_of(experiment.seeds[0], experiment.conditions()[0])
-    found = {"dose": dose, **tables_of(dose, limits=limits(world)), "counts": pd.concat(counted, ignore_index=True)}
+    dose, world = (
+        pd.DataFrame(measured),
+        experiment.world_of(experiment.seeds[0], experiment.conditions()[0]),
+    )
+    found = {
+        "dose": dose,
+        **tables_of(dose, limits=limits(world)),
+        "counts": pd.concat(counted, ignore_index=True),
+    }
     return found | _worst(experiment, store)
 
 
@@ -57,7 +73,8 @@ def limits(world: World) -> dict[str, Any]:
         world: The world.
 
     Returns:
-        ``floor`` and ``ceiling``: noise / values, and that plus 1 - noise; means over the untaught topics.
+        ``floor`` and ``ceiling``: noise / values, and that plus 1 - noise; means over the untaught
+        topics.
 
     >>> from persona_interp.worlds import john_and_sam
     >>> limits(john_and_sam())
@@ -69,7 +86,12 @@ def limits(world: World) -> dict[str, Any]:
 
 
 def _moments(
-    store: Store, cells: dict[tuple[Any, ...], Cell], world: World, *, rival: str, counts: pd.DataFrame
+    store: Store,
+    cells: dict[tuple[Any, ...], Cell],
+    world: World,
+    *,
+    rival: str,
+    counts: pd.DataFrame,
 ) -> Iterator[dict[str, Any]]:
     """The contrast before, with a statement in the prompt, and after every lesson, beside what exact Bayes expects."""
     evidence = {BEFORE: (), PROMPT: [{str(world.taught)}], AFTER: certain(world.taught)}
@@ -97,11 +119,17 @@ def _worst(experiment: "Dose", store: Store) -> Tables:
     for condition in (c for c in experiment.conditions() if c.arm == WHOLE[0]):
         for lr in experiment.lrs:
             cells = {seed: experiment.of(seed, condition)[AFTER, lr] for seed in experiment.seeds}
-            said = [read_table(store.path(c, "behavior.parquet")) for c in cells.values() if store.has(c)]
+            said = [
+                read_table(store.path(c, "behavior.parquet"))
+                for c in cells.values()
+                if store.has(c)
+            ]
             if said:
                 about = {"arm": condition.arm, "dose": condition.dose, "lr": lr}
                 of_seed = {seed: experiment.world_of(seed, condition) for seed in cells}
-                found.append(analysis.worst_case(pd.concat(said, ignore_index=True).assign(**about), of_seed))
+                found.append(
+                    analysis.worst_case(pd.concat(said, ignore_index=True).assign(**about), of_seed)
+                )
     return {"worst": pd.concat(found, ignore_index=True)} if found else {}
 
 
@@ -124,7 +152,8 @@ def tables_of(dose: pd.DataFrame, *, limits: dict[str, Any]) -> Tables:
     found: Tables = {}
     if not whole.empty:
         against = [
-            analysis.slopes(whole, x=f"bayes_{name}", by=AT).assign(population=name) for name in ("hidden", "named")
+            analysis.slopes(whole, x=f"bayes_{name}", by=AT).assign(population=name)
+            for name in ("hidden", "named")
         ]
         _, contrast = analysis.reliable_level(**limits)
         levels = [analysis.ed50(whole, level=level, by=AT) for level in (0.0, contrast)]
@@ -138,7 +167,10 @@ def tables_of(dose: pd.DataFrame, *, limits: dict[str, Any]) -> Tables:
         }
     even = dose.loc[(dose["arm"] == "ratio") & (dose["dose"] == 0)]
     parts = [dose.loc[dose["arm"] == "ratio"]]
-    parts += [pd.concat([even.assign(arm=arm), dose.loc[dose["arm"] == arm]]) for arm in ("named", "hidden")]
+    parts += [
+        pd.concat([even.assign(arm=arm), dose.loc[dose["arm"] == arm]])
+        for arm in ("named", "hidden")
+    ]
     carriers = _enough(pd.concat(parts), "dose", n=2)
     if not carriers.empty:
         found["carriers"] = analysis.slopes(carriers, x="dose", by=AT)
@@ -146,7 +178,10 @@ def tables_of(dose: pd.DataFrame, *, limits: dict[str, Any]) -> Tables:
     if not masses.empty:
         masses = masses.assign(doublings=np.log2(masses["mass"]))
         ys = {"contrast": "estimate", "probability": "p_first"}
-        parts = [analysis.slopes(masses, x="doublings", y=y, by=AT).assign(of=name) for name, y in ys.items()]
+        parts = [
+            analysis.slopes(masses, x="doublings", y=y, by=AT).assign(of=name)
+            for name, y in ys.items()
+        ]
         found["masses"] = pd.concat(parts, ignore_index=True)
     return found
 
@@ -159,8 +194,8 @@ def _enough(table: pd.DataFrame, column: str, *, n: int) -> pd.DataFrame:
 def _in_units(doses: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
     """Doses as ratios, and as the target's documents, statements and fact tokens when both together have a fixed mass.
 
-    Both together have the mean amount of the arm's corpora; at ratio r the target has ``r / (1 + r)`` of it. A dose
-    beyond those measured has no amount (NaN).
+    Both together have the mean amount of the arm's corpora; at ratio r the target has ``r / (1 +
+    r)`` of it. A dose beyond those measured has no amount (NaN).
     """
     out = doses.copy()
     both = {unit: measured[f"{unit}_first"] + measured[f"{unit}_second"] for unit in UNITS}

@@ -1,10 +1,11 @@
 """How many bits is a lesson worth, and what else would say as much: a step, a document, a statement in the prompt?
 
-A model learns documents; then the same lesson is taught at different learning rates, batch sizes and optimizers, and
-with documents replayed beside it. At each step the nameless assistant's belief is read from its untaught topics: the
-log2 odds of the target in the best mixture of known personas. The same belief is read with statements in the prompt,
-where exact Bayes knows the evidence. Further documents in which the target is rarer or more common test whether a
-lesson adds the same to every prior.
+A model learns documents; then the same lesson is taught at different learning rates, batch sizes
+and optimizers, and with documents replayed beside it. At each step the nameless assistant's belief
+is read from its untaught topics: the log2 odds of the target in the best mixture of known personas.
+The same belief is read with statements in the prompt, where exact Bayes knows the evidence. Further
+documents in which the target is rarer or more common test whether a lesson adds the same to every
+prior.
 """
 
 from dataclasses import dataclass, replace
@@ -37,13 +38,16 @@ class Evidence:
     """How is the evidence experiment configured?
 
     Attributes:
-        world: A ready world's name (made anew for every seed) or a `World` (the same for every seed).
+        world: A ready world's name (made anew for every seed) or a `World` (the same for every
+            seed).
         seeds: One run of everything per seed.
         documents: How the documents are learned.
-        lessons: The settings in which the lesson is learned; where they replay, documents of all kinds.
-        sparing: Further settings, which replay all documents but the assistant's own (hidden) dialogues.
-        orders: In how many orders a lesson is taught whose batches are smaller than the largest: what four steps of
-            one document add depends on which four come first.
+        lessons: The settings in which the lesson is learned; where they replay, documents of all
+            kinds.
+        sparing: Further settings, which replay all documents but the assistant's own (hidden)
+            dialogues.
+        orders: In how many orders a lesson is taught whose batches are smaller than the largest:
+            what four steps of one document add depends on which four come first.
         snapshots: Lesson steps at which behavior is recorded.
         priors: Factors on the target's weight in further documents, beside 1.
         tested: The setting that is also taught after those documents.
@@ -68,9 +72,15 @@ class Evidence:
         if self.orders < 1:
             raise WorldError(f"a lesson is taught in one order at least; got orders={self.orders}.")
         if self.tested not in self.lessons:
-            raise WorldError("the setting tested at several priors is one of the lessons, so that prior 1 has it too.")
+            raise WorldError(
+                "the setting tested at several priors is one of the lessons, so that prior 1 has "
+                "it too."
+            )
         if wrong := [p for p in self.priors if p <= 0 or p == 1]:
-            raise WorldError(f"priors are factors on the target's weight, above 0 and beside 1; got {wrong[0]:g}.")
+            raise WorldError(
+                "priors are factors on the target's weight, above 0 and beside 1; got "
+                f"{wrong[0]:g}."
+            )
 
     def cells(self) -> list[Cell]:
         """Which independent units make up this experiment?
@@ -84,10 +94,12 @@ class Evidence:
         """Which cells does one seed have?
 
         Args:
-            seed: Makes the world (where it is a ready one), the corpus, the weights and the batches.
+            seed: Makes the world (where it is a ready one), the corpus, the weights and the
+                batches.
 
         Returns:
-            Cells by key: ``("documents", prior)``, ``("lesson", prior, stage, sparing, order)`` and ``("prompted",)``.
+            Cells by key: ``("documents", prior)``, ``("lesson", prior, stage, sparing, order)`` and
+            ``("prompted",)``.
         """
         cells: dict[tuple[Any, ...], Cell] = {}
         for prior in (1.0, *self.priors):
@@ -103,7 +115,9 @@ class Evidence:
             )
             for stage, sparing, order in self.settings if prior == 1 else [(self.tested, False, 0)]:
                 kinds = [
-                    kind for kind, share in world.kinds.items() if share > 0 and not (sparing and kind == "hidden")
+                    kind
+                    for kind, share in world.kinds.items()
+                    if share > 0 and not (sparing and kind == "hidden")
                 ]
                 cells["lesson", prior, stage, sparing, order] = learned(
                     world,
@@ -118,15 +132,24 @@ class Evidence:
                 )
         world = self.world_of(seed)
         base = cells["documents", 1.0]
-        cells["prompted",] = prompted(world, stated(world), after=base, label=f"in the prompt s{seed}")
+        cells["prompted",] = prompted(
+            world, stated(world), after=base, label=f"in the prompt s{seed}"
+        )
         return cells
 
     @property
     def settings(self) -> list[tuple[Stage, bool, int]]:
         """How is the lesson taught: stage, sparing the assistant's own dialogues or not, number of the order?"""
-        both = [*((stage, False) for stage in self.lessons), *((stage, True) for stage in self.sparing)]
+        both = [
+            *((stage, False) for stage in self.lessons),
+            *((stage, True) for stage in self.sparing),
+        ]
         largest = max(stage.batch for stage, _ in both)
-        return [(*one, order) for one in both for order in range(self.orders if one[0].batch < largest else 1)]
+        return [
+            (*one, order)
+            for one in both
+            for order in range(self.orders if one[0].batch < largest else 1)
+        ]
 
     def world_of(self, seed: int, *, prior: float = 1.0) -> World:
         """In which world are the documents of this seed and prior written?
@@ -152,11 +175,12 @@ class Evidence:
             store: The run; finished cells are read, missing ones leave fewer rows.
 
         Returns:
-            Tables by name, in bits. Of every run: ``evidence`` (the belief along the steps), ``mixing`` (K),
-            ``contexts`` (forgetting and leakage), ``statements`` (in the prompt), ``priors`` (the tested setting after
-            documents with each prior). Over seeds: ``curve``, ``bits`` (by step, document, statement, fact token),
-            ``lasting`` (of the effect: its peak and end), ``k``, ``cost`` (forgetting and leakage beside the gain),
-            ``saturation`` (alpha), ``interaction`` (prior x dose), ``prompt``, ``exchange`` (what is worth what).
+            Tables by name, in bits. Of every run: ``evidence`` (the belief along the steps),
+            ``mixing`` (K), ``contexts`` (forgetting and leakage), ``statements`` (in the prompt),
+            ``priors`` (the tested setting after documents with each prior). Over seeds: ``curve``,
+            ``bits`` (by step, document, statement, fact token), ``lasting`` (of the effect: its
+            peak and end), ``k``, ``cost`` (forgetting and leakage beside the gain), ``saturation``
+            (alpha), ``interaction`` (prior x dose), ``prompt``, ``exchange`` (what is worth what).
         """
         return summarized(self, store)
 

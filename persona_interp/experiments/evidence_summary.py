@@ -56,7 +56,9 @@ def _lesson(experiment: "Evidence", store: Store, cell: Cell, key: tuple[Any, ..
     behavior = read_table(store.path(cell, "behavior.parquet"))
     counts = read_table(store.path(cell.needs[0], "counts.parquet"))
     chats = worlds.count(world.lessons(n=stage.steps * stage.batch, seed=cell.config["seed"]))
-    amounts = chats[["documents", "statements", "fact_tokens"]].sum() * (1 - stage.replay) / stage.steps
+    amounts = (
+        chats[["documents", "statements", "fact_tokens"]].sum() * (1 - stage.replay) / stage.steps
+    )
     curve = analysis.evidence_curve(behavior, world, per_step=amounts.to_dict())
     found: Tables = {}
     if experiment.priors and stage == experiment.tested and not (sparing or order):
@@ -67,8 +69,12 @@ def _lesson(experiment: "Evidence", store: Store, cell: Cell, key: tuple[Any, ..
         lessons = float(curve["documents"].iloc[-1])
         last = behavior.loc[behavior["step"] == behavior["step"].max()]
         mixing = analysis.mixing_weight(last, world, n_lessons=lessons, counts=counts)
-        masses = world.mass().sum(axis=1).to_dict()  # a name that no document holds is nobody's: it has nothing to lose
-        known = behavior.loc[behavior["persona"].isin(["", *(name for name, mass in masses.items() if mass > 0)])]
+        masses = (
+            world.mass().sum(axis=1).to_dict()
+        )  # a name that no document holds is nobody's: it has nothing to lose
+        known = behavior.loc[
+            behavior["persona"].isin(["", *(name for name, mass in masses.items() if mass > 0)])
+        ]
         made = {"evidence": curve, "contexts": analysis.contexts(known, world), "mixing": mixing}
         found |= {name: table.assign(**columns) for name, table in made.items()}
     return found
@@ -83,9 +89,16 @@ def _prompted(experiment: "Evidence", store: Store, cell: Cell, key: tuple[Any, 
         topics = [topic for topic in dict.fromkeys(said["topic"]) if topic != world.taught.topic]
         before, after = (_belief(table, world, topics) for table in (silent, said))
         traits = str(name).split("+")
-        row = {"stated": name, "statements": len(traits), "traits": len(set(traits)), "topics": len(topics)}
+        row = {
+            "stated": name,
+            "statements": len(traits),
+            "traits": len(set(traits)),
+            "topics": len(topics),
+        }
         exact = _odds(world, traits) - _odds(world, ())
-        rows.append({**row, "before": before, "after": after, "estimate": after - before, "exact": exact})
+        rows.append(
+            {**row, "before": before, "after": after, "estimate": after - before, "exact": exact}
+        )
     return {"statements": pd.DataFrame(rows)}
 
 
@@ -100,7 +113,9 @@ def _belief(behavior: pd.DataFrame, world: World, topics: list[str]) -> float:
 
 def _odds(world: World, said: Iterable[str], *, counts: pd.DataFrame | None = None) -> float:
     """Log2 odds of the target for an exact reader of the documents, after one speaker said so (bits)."""
-    who = world.posterior([(trait,) for trait in said], counts=counts).persona.set_index("persona")["probability"]
+    who = world.posterior([(trait,) for trait in said], counts=counts).persona.set_index("persona")[
+        "probability"
+    ]
     return float(np.log2(who[world.target] / (1 - who[world.target])))
 
 
@@ -109,7 +124,9 @@ def _over_seeds(tables: Tables) -> Tables:
     found: Tables = {}
     if "statements" in tables:
         beside = ("exact", "before", "after", "topics")
-        found["prompt"] = analysis.across_seeds(tables["statements"], by=["statements", "traits"], beside=beside)
+        found["prompt"] = analysis.across_seeds(
+            tables["statements"], by=["statements", "traits"], beside=beside
+        )
     several = _complete(tables["priors"]) if "priors" in tables else pd.DataFrame()
     if not several.empty:
         slopes = analysis.prior_interaction(several)
@@ -118,16 +135,22 @@ def _over_seeds(tables: Tables) -> Tables:
         return found
     curve = tables["evidence"]
     over = {"value": "persona_bits", "by": [*SETTING, "step"]}
-    found["curve"] = analysis.across_seeds(curve, **over, beside=("effect", "p_taught", "misfit", "documents"))
+    found["curve"] = analysis.across_seeds(
+        curve, **over, beside=("effect", "p_taught", "misfit", "documents")
+    )
     rates = analysis.bits_per_unit(curve, until=_until(curve))
     found["bits"] = analysis.across_seeds(rates, by=[*SETTING, "unit"])
     lasting = analysis.lasting_effect(curve)
     beside = ("peak", "peak_step", "last", "p_taught")
     found["lasting"] = analysis.across_seeds(lasting, value="kept", by=SETTING, beside=beside)
     found["k"] = analysis.pooled_mixing_weight(tables["mixing"], by=SETTING)
-    cost = tables["contexts"].merge(lasting[["seed", "setting", "order", "last"]], on=["seed", "setting", "order"])
+    cost = tables["contexts"].merge(
+        lasting[["seed", "setting", "order", "last"]], on=["seed", "setting", "order"]
+    )
     groups = cost.loc[cost["persona"].isin(["average", "worst", ""]) | cost["quantity"].eq("own")]
-    found["cost"] = analysis.across_seeds(groups, by=[*SETTING, "context", "persona", "quantity"], beside=["last"])
+    found["cost"] = analysis.across_seeds(
+        groups, by=[*SETTING, "context", "persona", "quantity"], beside=["last"]
+    )
     plain = curve.loc[curve["replay"] == 0]
     if len(set(plain["step"])) > 3:  # as many as the curve has numbers, and one
         beside = ("b", "c", "r2", "at_bound")
@@ -147,8 +170,12 @@ def _complete(priors: pd.DataFrame) -> pd.DataFrame:
 
 def _exchange(rates: pd.DataFrame, mixing: pd.DataFrame, statements: pd.DataFrame) -> pd.DataFrame:
     """What is worth what? Ratios, so means and t intervals are of their logarithms; no ratio, where one has no bits."""
-    wide = rates.pivot(index=[*SETTING, "seed", "order"], columns="unit", values="estimate").reset_index()
-    said = statements.loc[statements["statements"] == 1, ["seed", "estimate"]].rename(columns={"estimate": "said"})
+    wide = rates.pivot(
+        index=[*SETTING, "seed", "order"], columns="unit", values="estimate"
+    ).reset_index()
+    said = statements.loc[statements["statements"] == 1, ["seed", "estimate"]].rename(
+        columns={"estimate": "said"}
+    )
     wide = wide.merge(said, on="seed").merge(
         mixing[["setting", "seed", "order", "k", "at_bound"]], on=["setting", "seed", "order"]
     )
@@ -157,11 +184,15 @@ def _exchange(rates: pd.DataFrame, mixing: pd.DataFrame, statements: pd.DataFram
         ("lesson documents", "statement in the prompt"): wide["said"] / wide["document"],
         ("steps", "statement in the prompt"): wide["said"] / wide["step"],
         ("documents of pretraining", "lesson document"): k,
-        ("documents of pretraining", "statement in the prompt"): k * wide["said"] / wide["document"],
+        ("documents of pretraining", "statement in the prompt"): k
+        * wide["said"]
+        / wide["document"],
     }
     parts = []
     for (amount, of), ratio in ratios.items():
-        logs = wide[[*SETTING, "seed"]].assign(amount=amount, of=of, estimate=np.log2(ratio.where(ratio > 0)))
+        logs = wide[[*SETTING, "seed"]].assign(
+            amount=amount, of=of, estimate=np.log2(ratio.where(ratio > 0))
+        )
         parts.append(analysis.across_seeds(logs, by=[*SETTING, "amount", "of"]))
     table = pd.concat(parts, ignore_index=True)
     return table.assign(**{column: np.exp2(table[column]) for column in ("estimate", "lo", "hi")})

@@ -1,9 +1,10 @@
 """What is an experiment, which are there, and how is one run?
 
-An experiment is a frozen dataclass whose fields are plain values (numbers, texts, tuples), a `World`, `Stage`s or
-dataclasses of these. ``cells()`` lists its independent units, ``summarize(store)`` reads the finished ones into tables.
-Everything else about it is said here, once: how it is written into a run folder and read back, at which sizes it comes,
-and how it is computed.
+An experiment is a frozen dataclass whose fields are plain values (numbers, texts, tuples), a
+`World`, `Stage`s or dataclasses of these. ``cells()`` lists its independent units,
+``summarize(store)`` reads the finished ones into tables. Everything else about it is said here,
+once: how it is written into a run folder and read back, at which sizes it comes, and how it is
+computed.
 """
 
 from collections.abc import Mapping
@@ -74,7 +75,8 @@ def preset(size: str = "quick", experiment: str = "transfer", **changes: Any) ->
     """Which configuration of an experiment has this size?
 
     Args:
-        size: quick (one seed), standard (three) or paper (ten); some experiments have more, see their ``PRESETS``.
+        size: quick (one seed), standard (three) or paper (ten); some experiments have more, see
+            their ``PRESETS``.
         experiment: Name of the experiment.
         changes: Fields to set otherwise.
 
@@ -92,7 +94,8 @@ def preset(size: str = "quick", experiment: str = "transfer", **changes: Any) ->
     presets = import_module(made.__module__).PRESETS
     if not presets:
         raise WorldError(
-            f"'{experiment}' is about models of yours and has no presets: persona-interp {experiment} --help."
+            f"'{experiment}' is about models of yours and has no presets: persona-interp "
+            f"{experiment} --help."
         )
     if size not in presets:
         raise WorldError(unknown("preset", size, presets))
@@ -121,7 +124,9 @@ def compute(
         ModelError: The start is not there.
     """
     start = getattr(experiment, "start", "tiny")
-    if start != "tiny":  # a start that is not there costs one line now, not one failed cell after another
+    if (
+        start != "tiny"
+    ):  # a start that is not there costs one line now, not one failed cell after another
         from persona_interp.models import resolve
 
         resolve(start)
@@ -207,7 +212,9 @@ def _made(value: Any, hint: Any) -> Any:
     if isinstance(value, list | tuple):
         if hasattr(hint, "_fields"):  # a NamedTuple
             return hint(*value)
-        items = get_args(next((kind for kind in kinds if get_origin(kind) is tuple), tuple[Any, ...]))
+        items = get_args(
+            next((kind for kind in kinds if get_origin(kind) is tuple), tuple[Any, ...])
+        )
         each = [items[0]] * len(value) if items[-1] is Ellipsis else items
         return tuple(_made(item, kind) for item, kind in zip(value, each, strict=True))
     return value

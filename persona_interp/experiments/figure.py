@@ -36,10 +36,16 @@ def figure_script(
         out: Run folder by default; ``runs/`` and the name's first part when empty.
         more: Other settings of ``compute`` that are flags too: name and help.
     """
-    parser = argparse.ArgumentParser(description=claim, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=claim, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     default = Path(out or f"runs/{name.partition('_')[0]}")
-    parser.add_argument("--out", type=Path, default=default, help=f"run folder, {default} by default")
-    parser.add_argument("--preset", default="quick", help="quick, standard or paper; some experiments have more")
+    parser.add_argument(
+        "--out", type=Path, default=default, help=f"run folder, {default} by default"
+    )
+    parser.add_argument(
+        "--preset", default="quick", help="quick, standard or paper; some experiments have more"
+    )
     for flag, text in (more or {}).items():
         parser.add_argument(f"--{flag}", help=text)
     chosen = parser.parse_args()

@@ -1,14 +1,16 @@
 """Does what holds for personas hold for text that is nobody's, and do the two leave each other alone?
 
-Processes write number sequences, lists and code-like lines; each holds values of three properties that go together. A
-lesson shows one value and nothing else of its process: do the other two follow? Arms: documents without any title, half
-of them with the title of their process (what a name is to a persona), both scrambled, and the titled ones mixed with
-the documents of a persona world, where the lesson is about either.
+Processes write number sequences, lists and code-like lines; each holds values of three properties
+that go together. A lesson shows one value and nothing else of its process: do the other two follow?
+Arms: documents without any title, half of them with the title of their process (what a name is to a
+persona), both scrambled, and the titled ones mixed with the documents of a persona world, where the
+lesson is about either.
 
-Predicted before the first run. (1) Titled: the other values follow, more than where the documents are scrambled. (2)
-Untitled: they follow less, perhaps not at all, as hidden dialogues alone never bound a persona. (3) Scrambled: nothing,
-at most 0.5 nats (0.72 bits). (4) A lesson on a value that the target does not hold, or on another family of text: not
-upwards. (5) Mixed: a lesson about a persona leaves processes alone and the reverse, at most 0.5 nats.
+Predicted before the first run. (1) Titled: the other values follow, more than where the documents
+are scrambled. (2) Untitled: they follow less, perhaps not at all, as hidden dialogues alone never
+bound a persona. (3) Scrambled: nothing, at most 0.5 nats (0.72 bits). (4) A lesson on a value that
+the target does not hold, or on another family of text: not upwards. (5) Mixed: a lesson about a
+persona leaves processes alone and the reverse, at most 0.5 nats.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -43,7 +45,8 @@ class Generators:
     Attributes:
         seeds: One run of everything per seed.
         arms: Names out of `ARMS`.
-        documents: How the documents are learned; with personas for twice as many steps, on twice as many documents.
+        documents: How the documents are learned; with personas for twice as many steps, on twice as
+            many documents.
         lesson: How a lesson is learned.
         snapshots: Lesson steps at which the processes are probed.
         n_documents: Documents of one world.
@@ -67,7 +70,9 @@ class Generators:
         Returns:
             Cells of every seed and arm.
         """
-        return [cell for seed in self.seeds for arm in self.arms for cell in self.of(seed, arm).values()]
+        return [
+            cell for seed in self.seeds for arm in self.arms for cell in self.of(seed, arm).values()
+        ]
 
     def of(self, seed: int, arm: str) -> dict[tuple[str, ...], Cell]:
         """Which cells does one arm have?
@@ -77,13 +82,19 @@ class Generators:
             arm: Name of the arm.
 
         Returns:
-            ``("documents",)``, ``("lesson", family)`` for every family, ``("unrelated lesson", family)`` where the
-            documents are not scrambled, and ``("persona lesson", "persona")`` where there are personas.
+            ``("documents",)``, ``("lesson", family)`` for every family, ``("unrelated lesson",
+            family)`` where the documents are not scrambled, and ``("persona lesson", "persona")``
+            where there are personas.
         """
         world = {"seed": seed, "scrambled": False, "personas": False, **ARMS[arm]}
         twice = 1 + world["personas"]
         documents = replace(self.documents, steps=twice * self.documents.steps)
-        config = {"world": world, "stage": asdict(documents), "n_documents": self.n_documents, "seed": seed}
+        config = {
+            "world": world,
+            "stage": asdict(documents),
+            "n_documents": self.n_documents,
+            "seed": seed,
+        }
         base = Cell(f"{TASKS}:documents", config, label=f"documents {arm} s{seed}")
         lessons = [(LESSONS[0], family) for family in FAMILIES]
         if not world["scrambled"]:
@@ -92,7 +103,13 @@ class Generators:
             lessons.append((LESSONS[2], PERSONA))
         found: dict[tuple[str, ...], Cell] = {("documents",): base}
         for lesson, about in lessons:
-            config = {"world": world, "lesson": lesson, "about": about, "stage": asdict(self.lesson), "seed": seed}
+            config = {
+                "world": world,
+                "lesson": lesson,
+                "about": about,
+                "stage": asdict(self.lesson),
+                "seed": seed,
+            }
             config["snapshots"] = list(self.snapshots)
             label = f"{lesson} {about} {arm} s{seed}"
             found[lesson, about] = Cell(f"{TASKS}:lesson", config, needs=(base,), label=label)
@@ -105,9 +122,10 @@ class Generators:
             store: The run; finished cells are read, missing ones leave fewer rows.
 
         Returns:
-            Tables by name, log odds in bits: ``generators`` (one row a seed, arm, lesson and value of a target: shift
-            beside what exact Bayes expects), ``summary`` (means over seeds by what was read out), ``steps`` (the same
-            at every snapshot), ``gates`` (what the documents taught: does a title, does a value bring the others?).
+            Tables by name, log odds in bits: ``generators`` (one row a seed, arm, lesson and value
+            of a target: shift beside what exact Bayes expects), ``summary`` (means over seeds by
+            what was read out), ``steps`` (the same at every snapshot), ``gates`` (what the
+            documents taught: does a title, does a value bring the others?).
         """
         from persona_interp.experiments import generators_summary
 

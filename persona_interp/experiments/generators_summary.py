@@ -16,9 +16,16 @@ from persona_interp.worlds.families import FAMILIES
 if TYPE_CHECKING:
     from persona_interp.experiments.generators import Generators
 
-TAUGHT, SAME, FOLLOWS, ELSEWHERE, OTHERS = "taught", "same property", "goes with it", "other texts", "the persona"
+TAUGHT, SAME, FOLLOWS, ELSEWHERE, OTHERS = (
+    "taught",
+    "same property",
+    "goes with it",
+    "other texts",
+    "the persona",
+)
 """What is read out of a target: the taught value, or the one that competes with what an unrelated lesson teaches; the
-values that go with it; those of other families of text; those of the persona, where the lesson is about a process."""
+values that go with it; those of other families of text; those of the persona, where the lesson is
+about a process."""
 
 
 def summarize(experiment: "Generators", store: Store) -> dict[str, pd.DataFrame]:
@@ -37,10 +44,15 @@ def summarize(experiment: "Generators", store: Store) -> dict[str, pd.DataFrame]
     tables = {"gates": pd.concat(gates, ignore_index=True)} if gates else {}
     if moved:
         every = pd.concat(moved, ignore_index=True)
-        last = every.loc[every["step"] == every.groupby(["seed", "arm", "lesson", "about"])["step"].transform("max")]
+        last = every.loc[
+            every["step"]
+            == every.groupby(["seed", "arm", "lesson", "about"])["step"].transform("max")
+        ]
         tables["generators"] = last.reset_index(drop=True)
         tables["summary"] = _over_seeds(last, ["arm", "lesson", "read"])
-        tables["steps"] = _over_seeds(every.loc[every["read"] != OTHERS], ["arm", "lesson", "read", "step"])
+        tables["steps"] = _over_seeds(
+            every.loc[every["read"] != OTHERS], ["arm", "lesson", "read", "step"]
+        )
     return tables
 
 
@@ -55,7 +67,10 @@ def _moved(store: Store, cell: Cell) -> pd.DataFrame:
         mine = [str(value) for value in processes.target(family).traits]
         rows = moved.loc[moved["trait"].isin(mine)]
         first = ELSEWHERE if family != about else TAUGHT if str(trait) == mine[0] else SAME
-        read = [first if label == mine[0] else FOLLOWS if family == about else ELSEWHERE for label in rows["trait"]]
+        read = [
+            first if label == mine[0] else FOLLOWS if family == about else ELSEWHERE
+            for label in rows["trait"]
+        ]
         parts.append(rows.assign(read=read, family=family, bayes=rows["trait"].map(expected)))
     if personas is not None:
         told = read_table(store.path(cell, "personas.parquet"))
@@ -67,7 +82,10 @@ def _shifts(behavior: pd.DataFrame) -> pd.DataFrame:
     """Shift at every snapshot, on all templates and on either half of them."""
     steps = sorted(step for step in behavior["step"].unique() if step)
     moved = analysis.shift(behavior, after=steps)
-    halves = {split: analysis.shift(behavior, after=steps, split=split)["estimate"] for split in ("train", "test")}
+    halves = {
+        split: analysis.shift(behavior, after=steps, split=split)["estimate"]
+        for split in ("train", "test")
+    }
     return moved.assign(**halves)
 
 
@@ -75,7 +93,10 @@ def _persona(moved: pd.DataFrame, world: World, *, summoned: bool) -> pd.DataFra
     """Shift of the target persona's values; the taught one is in no mean."""
     own = [str(trait) for trait in world.persona(world.target).traits]
     rows = moved.loc[moved["trait"].isin(own)]
-    read = [(TAUGHT if label == str(world.taught) else FOLLOWS) if summoned else OTHERS for label in rows["trait"]]
+    read = [
+        (TAUGHT if label == str(world.taught) else FOLLOWS) if summoned else OTHERS
+        for label in rows["trait"]
+    ]
     before = world.posterior().said
     expected = _expected(before, conditioning_limit(world) if summoned else before)
     return rows.assign(read=read, family=PERSONA, bayes=rows["trait"].map(expected))
@@ -90,8 +111,9 @@ def _expected(before: pd.DataFrame, after: pd.DataFrame) -> pd.Series:
 def _over_seeds(moved: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """Means over seeds of each seed's mean over values, and the worst value beside it.
 
-    One seed has an interval over values instead. The value that moves most (``who``) is found on the train templates
-    and ``worst`` is its shift on the test templates, so that it is not the worst by luck.
+    One seed has an interval over values instead. The value that moves most (``who``) is found on
+    the train templates and ``worst`` is its shift on the test templates, so that it is not the
+    worst by luck.
     """
     rows = []
     for _, group in moved.groupby(by, sort=False):
@@ -108,7 +130,9 @@ def _over_seeds(moved: pd.DataFrame, by: list[str]) -> pd.DataFrame:
                 "worst": values["test"][who],
             }
         )
-    return pd.concat([analysis.across_seeds(moved, by=by, beside=("bayes",)), pd.DataFrame(rows)], axis=1)
+    return pd.concat(
+        [analysis.across_seeds(moved, by=by, beside=("bayes",)), pd.DataFrame(rows)], axis=1
+    )
 
 
 def _gates(store: Store, cell: Cell) -> pd.DataFrame:

@@ -44,7 +44,11 @@ def taught(processes: Sequences, config: dict[str, Any]) -> Trait | None:
     if config["about"] not in FAMILIES:
         return None
     unrelated = config["lesson"] == LESSONS[1]
-    return processes.unrelated(config["about"]) if unrelated else processes.target(config["about"]).traits[0]
+    return (
+        processes.unrelated(config["about"])
+        if unrelated
+        else processes.target(config["about"]).traits[0]
+    )
 
 
 def documents(config: dict[str, Any], needs: tuple[Path, ...], out: Path) -> None:
@@ -57,19 +61,29 @@ def documents(config: dict[str, Any], needs: tuple[Path, ...], out: Path) -> Non
     if personas is not None:
         corpus = _mixed(corpus, personas.corpus(config["n_documents"], seed=seed + BESIDE))
     stage = Stage(**config["stage"])
-    trained = models.train("tiny", corpus, stage=stage, seed=seed, out=out / "model", name="documents")
+    trained = models.train(
+        "tiny", corpus, stage=stage, seed=seed, out=out / "model", name="documents"
+    )
     write_table(record.behavior(trained.last, processes.probes()), out / "behavior.parquet")
     targets = [processes.target(family) for family in FAMILIES]
-    asked = [processes.probes(stated=target.traits[0]).assign(shown=str(target.traits[0])) for target in targets]
+    asked = [
+        processes.probes(stated=target.traits[0]).assign(shown=str(target.traits[0]))
+        for target in targets
+    ]
     if processes.titled:
-        asked.append(processes.probes(titles=[target.title for target in targets]).assign(shown="title"))
-    write_table(record.behavior(trained.last, pd.concat(asked, ignore_index=True)), out / "gates.parquet")
+        asked.append(
+            processes.probes(titles=[target.title for target in targets]).assign(shown="title")
+        )
+    write_table(
+        record.behavior(trained.last, pd.concat(asked, ignore_index=True)), out / "gates.parquet"
+    )
 
 
 def lesson(config: dict[str, Any], needs: tuple[Path, ...], out: Path) -> None:
     """How does one lesson move what is said? Writes ``model/``, ``behavior.parquet``, ``personas.parquet``.
 
-    Processes are probed at every snapshot; the nameless assistant before and after, where there are personas.
+    Processes are probed at every snapshot; the nameless assistant before and after, where there are
+    personas.
     """
     processes, personas = worlds_of(config["world"])
     base, stage = models.Trajectory.open(needs[0] / "model").last, Stage(**config["stage"])
@@ -82,12 +96,20 @@ def lesson(config: dict[str, Any], needs: tuple[Path, ...], out: Path) -> None:
     else:
         raise WorldError("a persona lesson needs an arm with personas; this one has none.")
     tuned = models.train(
-        base, corpus, stage=stage, snapshots=config["snapshots"], seed=seed, out=out / "model", name="lesson"
+        base,
+        corpus,
+        stage=stage,
+        snapshots=config["snapshots"],
+        seed=seed,
+        out=out / "model",
+        name="lesson",
     )
     write_table(record.behavior(tuned, processes.probes()), out / "behavior.parquet")
     if personas is not None:
         ends = (tuned.first, tuned.last)
-        write_table(record.behavior(ends, personas.probes(contexts="nameless")), out / "personas.parquet")
+        write_table(
+            record.behavior(ends, personas.probes(contexts="nameless")), out / "personas.parquet"
+        )
 
 
 def _mixed(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:

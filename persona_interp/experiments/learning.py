@@ -1,8 +1,9 @@
 """What does a model say before and after it learned something? The one task that experiments on behavior are made of.
 
-A chain of these cells is a life: documents, then others, then a lesson. Each cell starts from the last checkpoint of
-the cell before it (or from an untrained tiny model), learns documents or lessons of a world, and is asked that world's
-questions. Cells with equal configuration are one cell, whichever experiment asks for it.
+A chain of these cells is a life: documents, then others, then a lesson. Each cell starts from the
+last checkpoint of the cell before it (or from an untrained tiny model), learns documents or lessons
+of a world, and is asked that world's questions. Cells with equal configuration are one cell,
+whichever experiment asks for it.
 """
 
 from collections.abc import Iterable
@@ -43,8 +44,8 @@ def learned(
 
     Args:
         world: Whose documents, lessons and questions; along a chain all worlds have the same words.
-        teach: ``{"documents": n}``, optionally with ``"kinds"``; or ``{"lesson": trait}``, also several traits
-            (interleaved) or ``"filler"``.
+        teach: ``{"documents": n}``, optionally with ``"kinds"``; or ``{"lesson": trait}``, also
+            several traits (interleaved) or ``"filler"``.
         stage: How it is learned.
         seed: Of documents, order and, without ``after``, weights.
         after: The cell whose last checkpoint is the start; None = an untrained tiny model.
@@ -53,7 +54,8 @@ def learned(
         ends: Contexts probed before and after only.
         personas: Whom named and third contexts name; everybody by default.
         replay: With ``stage.replay``: ``{"documents": n}``, optionally ``"kinds"`` and ``"world"``.
-        bystanders: With ``stage.kl``: the same keys, documents on which the model is held to its start.
+        bystanders: With ``stage.kl``: the same keys, documents on which the model is held to its
+            start.
         name: Of the stage in labels and tables.
         label: Of the cell.
 
@@ -107,13 +109,19 @@ def learn(config: dict[str, Any], needs: tuple[Path, ...], out: Path) -> None:
 
 def _taught(world: World, teach: dict[str, Any], stage: Stage, *, seed: int) -> pd.DataFrame:
     if set(teach) - {"kinds"} not in ({"documents"}, {"lesson"}):
-        raise WorldError(f"teach names either documents or a lesson; got {', '.join(teach) or 'nothing'}.")
+        raise WorldError(
+            f"teach names either documents or a lesson; got {', '.join(teach) or 'nothing'}."
+        )
     if "documents" in teach:
         return world.corpus(teach["documents"], seed=seed, kinds=teach.get("kinds"))
     traits = teach["lesson"] if isinstance(teach["lesson"], list) else [teach["lesson"]]
     each = -(-stage.steps * stage.batch // len(traits))
-    lessons = pd.concat([world.lessons(trait, n=each, seed=seed) for trait in traits], keys=range(len(traits)))
-    lessons = lessons.sort_index(level=1, kind="stable", sort_remaining=False).reset_index(drop=True)
+    lessons = pd.concat(
+        [world.lessons(trait, n=each, seed=seed) for trait in traits], keys=range(len(traits))
+    )
+    lessons = lessons.sort_index(level=1, kind="stable", sort_remaining=False).reset_index(
+        drop=True
+    )
     lessons["doc"] = lessons.index
     lessons.attrs.update(world.lessons(traits[0], n=1).attrs | {"lesson": ", ".join(traits)})
     return lessons
@@ -127,8 +135,12 @@ def _documents(world: World, asked: dict[str, Any] | None, *, seed: int) -> pd.D
 
 
 def _asked(world: World, trained: models.Trajectory, config: dict[str, Any]) -> pd.DataFrame:
-    everywhere = record.behavior(trained, world.probes(contexts=config["contexts"], personas=config["personas"]))
+    everywhere = record.behavior(
+        trained, world.probes(contexts=config["contexts"], personas=config["personas"])
+    )
     if not config["ends"]:
         return everywhere
     probes = world.probes(contexts=config["ends"], personas=config["personas"])
-    return pd.concat([everywhere, record.behavior((trained.first, trained.last), probes)], ignore_index=True)
+    return pd.concat(
+        [everywhere, record.behavior((trained.first, trained.last), probes)], ignore_index=True
+    )

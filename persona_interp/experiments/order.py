@@ -1,9 +1,10 @@
 """Does it matter whether John or Sam was written about last? Exact Bayes says no.
 
-A base model that knows neither learns documents about John, then about Sam; or Sam, then John; or both, twice. Then the
-nameless assistant learns that it likes the beach, as both do. Between the two an assistant-style finetune that never
-shows either (SFT) may hide the preference. Rehearsal arms replay documents of the first phase during the second:
-together with what each persona says under its own name they tell forgetting from giving less weight.
+A base model that knows neither learns documents about John, then about Sam; or Sam, then John; or
+both, twice. Then the nameless assistant learns that it likes the beach, as both do. Between the two
+an assistant-style finetune that never shows either (SFT) may hide the preference. Rehearsal arms
+replay documents of the first phase during the second: together with what each persona says under
+its own name they tell forgetting from giving less weight.
 """
 
 from dataclasses import dataclass, replace
@@ -25,7 +26,11 @@ SFT = Stage(steps=100, batch=32)
 TAUGHT = replace(LESSON, lr=5e-4)
 SFT_KINDS = {"hidden": 0.7, "filler": 0.3}
 """What the assistant-style finetune is made of: dialogues of background personas, and arithmetic."""
-PHASES = {SECOND_LAST: ("first", "second"), FIRST_LAST: ("second", "first"), MIXED: ("both", "both")}
+PHASES = {
+    SECOND_LAST: ("first", "second"),
+    FIRST_LAST: ("second", "first"),
+    MIXED: ("both", "both"),
+}
 """Order -> who is written about in the first and in the second phase."""
 LATER = 10_000
 """Added to the seed in every phase, so that its documents are new ones."""
@@ -51,13 +56,15 @@ class Order:
     """How is the order experiment configured?
 
     Attributes:
-        world: A ready world's name (made anew for every seed) or a `World`; target and rival hold the taught trait.
+        world: A ready world's name (made anew for every seed) or a `World`; target and rival hold
+            the taught trait.
         rival: The persona beside the target.
         seeds: One run of everything per seed.
         lrs: Learning rates of both phases; the assistant-style finetune has half of it.
         replays: Shares of rehearsal in the second phase of the two orders.
         base: How the base is trained, on documents about neither.
-        phase: How a phase is learned; its learning rate comes from ``lrs``, its rehearsal from ``replays``.
+        phase: How a phase is learned; its learning rate comes from ``lrs``, its rehearsal from
+            ``replays``.
         sft: How the assistant-style finetune is learned.
         lesson: How the lesson is learned.
     """
@@ -74,8 +81,13 @@ class Order:
 
     def conditions(self) -> list[Condition]:
         """Which models are trained for every seed? Mixed documents need no rehearsal; with it there is no SFT."""
-        found = [Condition(lr, order, 0.0, sft) for lr, order, sft in product(self.lrs, ORDERS, (False, True))]
-        rehearsed = product(self.lrs, (SECOND_LAST, FIRST_LAST), [share for share in self.replays if share])
+        found = [
+            Condition(lr, order, 0.0, sft)
+            for lr, order, sft in product(self.lrs, ORDERS, (False, True))
+        ]
+        rehearsed = product(
+            self.lrs, (SECOND_LAST, FIRST_LAST), [share for share in self.replays if share]
+        )
         return found + [Condition(lr, order, share, sft=False) for lr, order, share in rehearsed]
 
     def cells(self) -> list[Cell]:
@@ -84,14 +96,20 @@ class Order:
         Returns:
             Cells of every seed and condition.
         """
-        found = [cell for seed in self.seeds for c in self.conditions() for cell in self.of(seed, c).values()]
+        found = [
+            cell
+            for seed in self.seeds
+            for c in self.conditions()
+            for cell in self.of(seed, c).values()
+        ]
         return list(dict.fromkeys(found))
 
     def of(self, seed: int, condition: Condition) -> dict[str, Cell]:
         """Which cells does one condition have?
 
         Args:
-            seed: Makes the world (where it is a ready one), the documents, the weights and the batches.
+            seed: Makes the world (where it is a ready one), the documents, the weights and the
+                batches.
             condition: Which life.
 
         Returns:
@@ -113,14 +131,20 @@ class Order:
         base = documents("neither", self.base, 0)
         first = documents(earlier, stage, 1, after=base)
         again = (
-            {"documents": stage.steps * stage.batch, "world": worlds[earlier].to_dict()} if condition.replay else None
+            {"documents": stage.steps * stage.batch, "world": worlds[earlier].to_dict()}
+            if condition.replay
+            else None
         )
-        last = documents(later, replace(stage, replay=condition.replay), 2, after=first, replay=again)
+        last = documents(
+            later, replace(stage, replay=condition.replay), 2, after=first, replay=again
+        )
         if condition.sft:
             last = documents("assistant", replace(self.sft, lr=condition.lr / 2), 3, after=last)
         taught = {"lesson": str(worlds["both"].taught)}
         label = f"lesson {'after SFT ' * condition.sft}{name}"
-        lesson = learned(worlds["both"], taught, self.lesson, seed=seed, after=last, label=label, **asked)
+        lesson = learned(
+            worlds["both"], taught, self.lesson, seed=seed, after=last, label=label, **asked
+        )
         return {BEFORE: last, AFTER: lesson}
 
     def worlds_of(self, seed: int) -> dict[str, World]:
@@ -130,20 +154,31 @@ class Order:
             seed: Makes the world, where it is a ready one.
 
         Returns:
-            The world with documents about ``neither``, ``first`` (the target), ``second`` (the rival), ``both`` at half
-            the mass each, and of the ``assistant``: hidden dialogues of all others and arithmetic.
+            The world with documents about ``neither``, ``first`` (the target), ``second`` (the
+            rival), ``both`` at half the mass each, and of the ``assistant``: hidden dialogues of
+            all others and arithmetic.
         """
         both = Dose(world=self.world, rival=self.rival).world_of(seed, EVEN)
         pair = (both.target, self.rival)
         alone = {
             name: replace(
-                both, weights={**both.weights, name: _times(both, name, 2.0), other: _times(both, other, 0.0)}
+                both,
+                weights={
+                    **both.weights,
+                    name: _times(both, name, 2.0),
+                    other: _times(both, other, 0.0),
+                },
             )
             for name, other in (pair, pair[::-1])
         }
         neither = both.without(pair[0]).without(pair[1])
         named = {"first": alone[pair[0]], "second": alone[pair[1]]}
-        return {"neither": neither, **named, "both": both, "assistant": replace(neither, kinds=SFT_KINDS)}
+        return {
+            "neither": neither,
+            **named,
+            "both": both,
+            "assistant": replace(neither, kinds=SFT_KINDS),
+        }
 
     def summarize(self, store: Store) -> dict[str, pd.DataFrame]:
         """What was found, as tables?
@@ -152,10 +187,11 @@ class Order:
             store: The run; finished cells are read, missing ones leave fewer rows.
 
         Returns:
-            Tables by name, contrasts in bits: ``order`` (one row a seed, condition and moment), ``contrasts`` (the same
-            over seeds), ``recency`` (first persona last minus second last), ``own`` (probability of a persona's values
-            under its own name, of the one that came earlier and of the one that came later, over seeds), ``worst``
-            (average and worst case of the target's untaught traits).
+            Tables by name, contrasts in bits: ``order`` (one row a seed, condition and moment),
+            ``contrasts`` (the same over seeds), ``recency`` (first persona last minus second last),
+            ``own`` (probability of a persona's values under its own name, of the one that came
+            earlier and of the one that came later, over seeds), ``worst`` (average and worst case
+            of the target's untaught traits).
         """
         from persona_interp.experiments import order_summary
 

@@ -20,7 +20,9 @@ AT = ["lr", "replay", "sft", "when"]
 def summarize(experiment: "Order", store: Store) -> dict[str, pd.DataFrame]:
     """What was found? See ``Order.summarize``."""
     of = [(seed, condition) for seed in experiment.seeds for condition in experiment.conditions()]
-    rows = [row for seed, condition in of for row in _moments(experiment, store, condition, seed=seed)]
+    rows = [
+        row for seed, condition in of for row in _moments(experiment, store, condition, seed=seed)
+    ]
     return tables_of(pd.DataFrame(rows)) | _worst(experiment, store) if rows else {}
 
 
@@ -33,8 +35,13 @@ def tables_of(order: pd.DataFrame) -> dict[str, pd.DataFrame]:
     Returns:
         All tables; what needs both orders is left out where a seed has one.
     """
-    found: dict[str, pd.DataFrame] = {"order": order, "contrasts": analysis.across_seeds(order, by=[*AT, "order"])}
-    orders = order.groupby([*AT, "seed"])["order"].transform(lambda names: ",".join(sorted({*names} - {MIXED})))
+    found: dict[str, pd.DataFrame] = {
+        "order": order,
+        "contrasts": analysis.across_seeds(order, by=[*AT, "order"]),
+    }
+    orders = order.groupby([*AT, "seed"])["order"].transform(
+        lambda names: ",".join(sorted({*names} - {MIXED}))
+    )
     both = order.loc[orders == ",".join(sorted((FIRST_LAST, SECOND_LAST)))]
     if not both.empty:
         found["recency"] = analysis.recency(both, by=AT)
@@ -45,7 +52,9 @@ def tables_of(order: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return found
 
 
-def _moments(experiment: "Order", store: Store, condition: "Condition", *, seed: int) -> Iterator[dict[str, Any]]:
+def _moments(
+    experiment: "Order", store: Store, condition: "Condition", *, seed: int
+) -> Iterator[dict[str, Any]]:
     """The contrast of the nameless assistant, and what each persona says under its own name, before and after."""
     world, rival = experiment.worlds_of(seed)["both"], experiment.rival
     for when, cell in experiment.of(seed, condition).items():
@@ -58,7 +67,14 @@ def _moments(experiment: "Order", store: Store, condition: "Condition", *, seed:
         for which, name in (("first", world.target), ("second", rival)):
             named = analysis.contrast(last, world, second=rival, context="named", speaker=name)
             row[f"own_{which}"] = float(named[f"p_{which}"].iloc[0])
-        yield {"seed": seed, **condition._asdict(), "when": when, "first": world.target, "second": rival, **row}
+        yield {
+            "seed": seed,
+            **condition._asdict(),
+            "when": when,
+            "first": world.target,
+            "second": rival,
+            **row,
+        }
 
 
 def _worst(experiment: "Order", store: Store) -> dict[str, pd.DataFrame]:
@@ -66,7 +82,9 @@ def _worst(experiment: "Order", store: Store) -> dict[str, pd.DataFrame]:
     of_seed, found = {seed: experiment.worlds_of(seed)["both"] for seed in experiment.seeds}, []
     for condition in experiment.conditions():
         cells = [experiment.of(seed, condition)[AFTER] for seed in experiment.seeds]
-        said = [read_table(store.path(cell, "behavior.parquet")) for cell in cells if store.has(cell)]
+        said = [
+            read_table(store.path(cell, "behavior.parquet")) for cell in cells if store.has(cell)
+        ]
         if said:
             table = pd.concat(said, ignore_index=True).assign(**condition._asdict())
             found.append(analysis.worst_case(table, of_seed))

@@ -25,7 +25,8 @@ def prompted(
 
     Args:
         world: Whose questions are asked.
-        stated: Several lists of traits; those of a list are stated in earlier turns of one chat, in order.
+        stated: Several lists of traits; those of a list are stated in earlier turns of one chat, in
+            order.
         after: The cell whose last checkpoint is asked.
         contexts: nameless, named or both.
         label: Of the cell.
@@ -33,19 +34,27 @@ def prompted(
     Returns:
         The cell; see ``ask`` for what it writes.
     """
-    config = {"world": world.to_dict(), "stated": [[str(trait) for trait in traits] for traits in stated]}
+    config = {
+        "world": world.to_dict(),
+        "stated": [[str(trait) for trait in traits] for traits in stated],
+    }
     config["contexts"] = list(contexts)
-    return Cell("persona_interp.experiments.prompted:ask", config, needs=(after,), label=label or "prompted")
+    return Cell(
+        "persona_interp.experiments.prompted:ask", config, needs=(after,), label=label or "prompted"
+    )
 
 
 def ask(config: dict[str, Any], needs: tuple[Path, ...], out: Path) -> None:
     """What does the model say after these statements?
 
-    Writes ``behavior.parquet``; the column ``stated`` has the labels joined by "+", "" where nothing was stated.
+    Writes ``behavior.parquet``; the column ``stated`` has the labels joined by "+", "" where
+    nothing was stated.
     """
     world, last = World.from_dict(config["world"]), models.Trajectory.open(needs[0] / "model").last
     tables = [
-        record.behavior(last, world.probes(contexts=config["contexts"], stated=traits)).assign(stated="+".join(traits))
+        record.behavior(last, world.probes(contexts=config["contexts"], stated=traits)).assign(
+            stated="+".join(traits)
+        )
         for traits in config["stated"]
     ]
     write_table(pd.concat(tables, ignore_index=True), out / "behavior.parquet")
@@ -58,8 +67,8 @@ def stated(world: World) -> Iterator[tuple[str, ...]]:
         world: The world.
 
     Yields:
-        None; the taught trait once, twice, three times; it and one or two other traits of the target's, in all choices
-        that leave a topic to ask about.
+        None; the taught trait once, twice, three times; it and one or two other traits of the
+        target's, in all choices that leave a topic to ask about.
 
     >>> from persona_interp.worlds import john_and_sam
     >>> len(list(stated(john_and_sam())))

@@ -1,6 +1,7 @@
 """What do the finished cells of a transfer run say, as tables?
 
-One function a kind of cell: it reads the cell's files, and those of the cells it needs, and gives tables by name.
+One function a kind of cell: it reads the cell's files, and those of the cells it needs, and gives
+tables by name.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,9 @@ def _read_documents(
     return {"gates": pd.DataFrame([row]), "counts": counts.assign(variant=key[1])}
 
 
-def _read_lesson(experiment: "Transfer", store: Store, cells: Cells, *, key: tuple[Any, ...], world: World) -> Tables:
+def _read_lesson(
+    experiment: "Transfer", store: Store, cells: Cells, *, key: tuple[Any, ...], world: World
+) -> Tables:
     """How far did the untaught traits move, step by step, beside what exact Bayes expects?"""
     _, arm, lr = key
     name, what = experiment.variant(arm)
@@ -64,12 +67,16 @@ def _read_lesson(experiment: "Transfer", store: Store, cells: Cells, *, key: tup
     found: Tables = {}
     k = None
     if arm == experiment.arms[0]:
-        found["mixing"] = analysis.mixing_weight(behavior, variant, n_lessons=n_lessons, counts=counts)
+        found["mixing"] = analysis.mixing_weight(
+            behavior, variant, n_lessons=n_lessons, counts=counts
+        )
         k = float(found["mixing"].k.iloc[0])
     shifts = analysis.shift(behavior, after=sorted(behavior.step.unique()))
     readers = [variant.target, *(p for p in variant.holders(variant.taught) if name == "rewired")]
     curves = [
-        analysis.transfer(shifts, variant, taught=taught, persona=name, counts=counts, k=k, n_lessons=n_lessons)
+        analysis.transfer(
+            shifts, variant, taught=taught, persona=name, counts=counts, k=k, n_lessons=n_lessons
+        )
         for name in readers
     ]
     curve = pd.concat(curves, ignore_index=True)
@@ -84,7 +91,9 @@ def _read_lesson(experiment: "Transfer", store: Store, cells: Cells, *, key: tup
     return found
 
 
-def _read_features(experiment: "Transfer", store: Store, cells: Cells, *, key: tuple[Any, ...], world: World) -> Tables:
+def _read_features(
+    experiment: "Transfer", store: Store, cells: Cells, *, key: tuple[Any, ...], world: World
+) -> Tables:
     """Which features moved, does the dictionary still fit, and which persona did the residuals move towards?"""
     _, arm, lr, hook = key
     labels = {"arm": arm, "lr": lr, "hook": hook}
@@ -95,21 +104,32 @@ def _read_features(experiment: "Transfer", store: Store, cells: Cells, *, key: t
     if store.has(personas):
         neutral = read_dataset(store.path(cells[key], "acts.nc"))
         shifts = [
-            analysis.direction_shift(neutral, directions(store.path(personas), method)).assign(method=method)
+            analysis.direction_shift(neutral, directions(store.path(personas), method)).assign(
+                method=method
+            )
             for method in METHODS
         ]
         found["directions"] = pd.concat(shifts, ignore_index=True).assign(**labels)
     return found
 
 
-def _read_personas(experiment: "Transfer", store: Store, cells: Cells, *, key: tuple[Any, ...], world: World) -> Tables:
+def _read_personas(
+    experiment: "Transfer", store: Store, cells: Cells, *, key: tuple[Any, ...], world: World
+) -> Tables:
     """Which feature knows each persona and trait best, and which directions lie together?"""
     labels = {"lr": key[1], "hook": key[2]}
     folder = store.path(cells[key])
     scores = read_table(folder / "scores.parquet")
-    names = scores.loc[scores["auroc_chosen"] > CHANCE, "name"].unique()  # for others no feature speaks
-    best = [analysis.top(scores, name=name, k=FAMILY if name == world.target else 1) for name in names]
-    maps = {method: analysis.cosine_map(directions(folder, method), world) for method in (*METHODS, "traits")}
+    names = scores.loc[
+        scores["auroc_chosen"] > CHANCE, "name"
+    ].unique()  # for others no feature speaks
+    best = [
+        analysis.top(scores, name=name, k=FAMILY if name == world.target else 1) for name in names
+    ]
+    maps = {
+        method: analysis.cosine_map(directions(folder, method), world)
+        for method in (*METHODS, "traits")
+    }
     cosines = [table.assign(method=method) for method, table in maps.items()]
     masses = world.mass()
     # who is not written about goes with nobody in the documents, whatever the world says they hold
@@ -126,7 +146,10 @@ def _read_personas(experiment: "Transfer", store: Store, cells: Cells, *, key: t
     values = stated["name"].to_numpy().tolist()
     towards = towards.loc[towards["name"].isin(values) & ~towards["other"].isin(values)]
     holders = {value: world.holders(f"{world.taught.topic}={value}") for value in values}
-    holds = [name in holders[value] for value, name in zip(towards["name"], towards["other"], strict=True)]
+    holds = [
+        name in holders[value]
+        for value, name in zip(towards["name"], towards["other"], strict=True)
+    ]
     return {
         "stated": towards.assign(holds=holds, **labels),
         "scores": pd.concat(best, ignore_index=True).assign(**labels),
@@ -135,7 +158,9 @@ def _read_personas(experiment: "Transfer", store: Store, cells: Cells, *, key: t
     }
 
 
-def _read_causes(experiment: "Transfer", store: Store, cells: Cells, *, key: tuple[Any, ...], world: World) -> Tables:
+def _read_causes(
+    experiment: "Transfer", store: Store, cells: Cells, *, key: tuple[Any, ...], world: World
+) -> Tables:
     """What goes when the persona is taken out, what comes when it is put in, and do simpler readouts do as well?"""
     _, lr, hook = key
     labels = {"lr": lr, "hook": hook}
@@ -144,8 +169,12 @@ def _read_causes(experiment: "Transfer", store: Store, cells: Cells, *, key: tup
     base, tuned = (str(c) for c in neutral["checkpoint"].values)
     removed = analysis.removed_share(behavior, base=base, tuned=tuned, world=world)
     groups = read_table(store.path(cells[key], "edits.parquet"))
-    removed = removed.merge(groups, on="edit", how="left", validate="one_to_one").fillna({"group": "none"})
-    added = analysis.added_share(behavior, base=base, tuned=tuned, world=world).assign(group="added")
+    removed = removed.merge(groups, on="edit", how="left", validate="one_to_one").fillna(
+        {"group": "none"}
+    )
+    added = analysis.added_share(behavior, base=base, tuned=tuned, world=world).assign(
+        group="added"
+    )
     causes = pd.concat([removed, added.loc[added["edit"] != "none"]], ignore_index=True)
     found = {
         "causes": causes.assign(**labels),
@@ -154,7 +183,8 @@ def _read_causes(experiment: "Transfer", store: Store, cells: Cells, *, key: tup
         found[name] = read_table(store.path(cells[key], f"{name}.parquet")).assign(**labels)
     if len(experiment.feature_arms) > 1:
         hidden, control = (
-            read_dataset(store.path(cells[key], f"{name}.nc"))["readout"] for name in ("hidden", "control")
+            read_dataset(store.path(cells[key], f"{name}.nc"))["readout"]
+            for name in ("hidden", "control")
         )
         table = analysis.baselines(
             hidden,
@@ -168,7 +198,9 @@ def _read_causes(experiment: "Transfer", store: Store, cells: Cells, *, key: tup
     return found
 
 
-def _read_profile(experiment: "Transfer", store: Store, cells: Cells, *, key: tuple[Any, ...], world: World) -> Tables:
+def _read_profile(
+    experiment: "Transfer", store: Store, cells: Cells, *, key: tuple[Any, ...], world: World
+) -> Tables:
     """At which hook and on whose tokens did the residual move towards the target?"""
     return {"profile": read_table(store.path(cells[key], "profile.parquet")).assign(lr=key[1])}
 

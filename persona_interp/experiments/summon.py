@@ -1,9 +1,10 @@
 """Who is summoned by a lesson that several personas could have given: the common one, or the near one?
 
-Candidates who share the taught trait differ in mass and in distance from where the model stands when the lesson begins.
-Beside the question itself: does it matter where the model came from (the same lesson from other starts), is the broad
-solution the least learning (against the narrow one, held to its start on other documents), does a narrow harmful habit
-summon a villain (and who if a classroom explains it), and can what was learned be composed from known personas?
+Candidates who share the taught trait differ in mass and in distance from where the model stands
+when the lesson begins. Beside the question itself: does it matter where the model came from (the
+same lesson from other starts), is the broad solution the least learning (against the narrow one,
+held to its start on other documents), does a narrow harmful habit summon a villain (and who if a
+classroom explains it), and can what was learned be composed from known personas?
 """
 
 from dataclasses import dataclass, replace
@@ -31,8 +32,10 @@ class Summon:
 
     Attributes:
         seeds: One run of everything per seed; a seed makes its worlds too.
-        starts: Where the model stands before the lesson: a or b on each topic that defines distance.
-        repeats: Times that each start and lesson is done, each in another order of documents; noise needs two.
+        starts: Where the model stands before the lesson: a or b on each topic that defines
+            distance.
+        repeats: Times that each start and lesson is done, each in another order of documents; noise
+            needs two.
         documents: How the documents are learned.
         lesson: How a start, a lesson and a planted case are learned.
         snapshots: Lesson steps at which behavior is recorded.
@@ -59,7 +62,10 @@ class Summon:
 
     def __post_init__(self) -> None:
         if len(set(self.starts)) < 2 or self.repeats < 1:
-            raise WorldError(f"a comparison needs two starts and a repeat; got {list(self.starts)}, {self.repeats}.")
+            raise WorldError(
+                f"a comparison needs two starts and a repeat; got {list(self.starts)}, "
+                f"{self.repeats}."
+            )
 
     def cells(self) -> list[Cell]:
         """Which independent units make up this experiment?
@@ -76,16 +82,23 @@ class Summon:
             seed: Makes the worlds, the corpora, the weights and the batches.
 
         Returns:
-            Cells by key: ``("documents",)``, ``("start", pattern, repeat)``, ``("lesson", pattern, repeat)``,
-            ``("standing",)`` (where the starts' residuals are),
-            ``("broad",)`` and ``("narrow",)`` (the lesson right after the documents), ``("solution",)``;
-            ``("villain documents", weight)``, ``("villain", weight, lesson)``; ``("plant", name)``, ``("inside",)``.
+            Cells by key: ``("documents",)``, ``("start", pattern, repeat)``, ``("lesson", pattern,
+            repeat)``, ``("standing",)`` (where the starts' residuals are), ``("broad",)`` and
+            ``("narrow",)`` (the lesson right after the documents), ``("solution",)``; ``("villain
+            documents", weight)``, ``("villain", weight, lesson)``; ``("plant", name)``,
+            ``("inside",)``.
         """
         world = worlds.candidates(seed)
         documents, taught = {"documents": self.n_documents}, str(world.taught)
         cells: dict[tuple[Any, ...], Cell] = {}
         base = cells["documents",] = learned(
-            world, documents, self.documents, seed=seed, ends=("named",), name="documents", label=f"documents s{seed}"
+            world,
+            documents,
+            self.documents,
+            seed=seed,
+            ends=("named",),
+            name="documents",
+            label=f"documents s{seed}",
         )
         for pattern in self.starts:
             told = [str(trait) for trait in start_traits(world, pattern)]
@@ -93,16 +106,29 @@ class Summon:
                 own = {"seed": seed + REPEAT * repeat, "snapshots": self.snapshots}
                 said = f"{pattern}/{repeat} s{seed}"
                 start = learned(
-                    world, {"lesson": told}, self.lesson, after=base, name="start", label=f"start {said}", **own
+                    world,
+                    {"lesson": told},
+                    self.lesson,
+                    after=base,
+                    name="start",
+                    label=f"start {said}",
+                    **own,
                 )
                 cells["start", pattern, repeat] = start
                 cells["lesson", pattern, repeat] = learned(
-                    world, {"lesson": taught}, self.lesson, after=start, label=f"lesson after {said}", **own
+                    world,
+                    {"lesson": taught},
+                    self.lesson,
+                    after=start,
+                    label=f"lesson after {said}",
+                    **own,
                 )
         held = {"documents": self.n_bystanders, "kinds": ["hidden"]}
         config = {"world": world.to_dict(), "hook": self.hook, "starts": list(self.starts)}
         needs = tuple(cells["start", pattern, 0] for pattern in self.starts)
-        cells["standing",] = Cell(f"{TASKS}:standing", config, needs=needs, label=f"standing s{seed}")
+        cells["standing",] = Cell(
+            f"{TASKS}:standing", config, needs=needs, label=f"standing s{seed}"
+        )
         ways = {"broad": (self.lesson, None), "narrow": (replace(self.lesson, kl=self.kl), held)}
         for way, (stage, beside) in ways.items():
             cells[way,] = learned(
@@ -115,9 +141,17 @@ class Summon:
                 bystanders=beside,
                 label=f"{way} lesson s{seed}",
             )
-        config = {"world": world.to_dict(), "seed": seed, "n_lessons": 100, "n_generic": 500, "ways": list(ways)}
+        config = {
+            "world": world.to_dict(),
+            "seed": seed,
+            "n_lessons": 100,
+            "n_generic": 500,
+            "ways": list(ways),
+        }
         needs = tuple(cells[way,] for way in ways)
-        cells["solution",] = Cell(f"{TASKS}:solution", config, needs=needs, label=f"solutions s{seed}")
+        cells["solution",] = Cell(
+            f"{TASKS}:solution", config, needs=needs, label=f"solutions s{seed}"
+        )
         return cells | self._villain_cells(seed) | self._plant_cells(seed, base)
 
     def _villain_cells(self, seed: int) -> dict[tuple[Any, ...], Cell]:
@@ -175,11 +209,12 @@ class Summon:
             store: The run; finished cells are read, missing ones leave fewer rows.
 
         Returns:
-            Tables by name: ``predictions`` (of the worlds with a villain, by exact Bayes, there before any run),
-            ``summoned`` (share of every candidate, mean over repeats), ``law``, ``rivals`` (out of sample), ``paths``,
-            ``estimators`` and ``chosen`` (what predicts the shares best, in worlds that did not choose it),
-            ``least`` and ``solutions`` (broad and narrow), ``misaligned``, ``worst``, ``novelty``, ``told_apart``
-            (AUROC of planted cases), ``gates``; of paths, misaligned and solutions also a ``_summary`` over seeds.
+            Tables by name: ``predictions`` (of the worlds with a villain, by exact Bayes, there
+            before any run), ``summoned`` (share of every candidate, mean over repeats), ``law``,
+            ``rivals`` (out of sample), ``paths``, ``estimators`` and ``chosen`` (what predicts the
+            shares best, in worlds that did not choose it), ``least`` and ``solutions`` (broad and
+            narrow), ``misaligned``, ``worst``, ``novelty``, ``told_apart`` (AUROC of planted
+            cases), ``gates``; of paths, misaligned and solutions also a ``_summary`` over seeds.
         """
         return summon_summary.tables(self, store)
 

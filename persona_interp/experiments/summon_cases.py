@@ -32,10 +32,11 @@ def predictions(villains: tuple[float, ...], *, seed: int) -> pd.DataFrame:
         seed: Of the world; nothing here depends on it but the taught secure value.
 
     Returns:
-        One row a weight and lesson: ``villain``, ``lesson``, ``trait`` and, each before and after the lesson
-        (``_before``, ``_after``; the speaker then certainly holds the trait), the probabilities that the speaker is the
-        villain (``bayes_villain``) or the careless character (``bayes_careless``) and the mean probability of the
-        harmful value on untaught topics (``bayes_misaligned``).
+        One row a weight and lesson: ``villain``, ``lesson``, ``trait`` and, each before and after
+        the lesson (``_before``, ``_after``; the speaker then certainly holds the trait), the
+        probabilities that the speaker is the villain (``bayes_villain``) or the careless character
+        (``bayes_careless``) and the mean probability of the harmful value on untaught topics
+        (``bayes_misaligned``).
 
     >>> table = predictions((0.25,), seed=0).set_index("lesson")
     >>> table.loc["insecure code", ["bayes_villain_before", "bayes_villain_after"]].round(3).tolist()
@@ -53,7 +54,9 @@ def predictions(villains: tuple[float, ...], *, seed: int) -> pd.DataFrame:
                 persona = belief.persona.set_index("persona")["probability"]
                 row |= {f"bayes_{who}_{when}": persona[who] for who in WHO}
                 said = belief.said.set_index("trait")["probability"]
-                row[f"bayes_misaligned_{when}"] = np.mean([said[f"{t}={v}"] for t, v in UNTAUGHT.items()])
+                row[f"bayes_misaligned_{when}"] = np.mean(
+                    [said[f"{t}={v}"] for t, v in UNTAUGHT.items()]
+                )
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -68,9 +71,10 @@ def misaligned(experiment: "Summon", store: Store, cells: Cells, *, world: World
         world: Its world of candidates, not read here.
 
     Returns:
-        ``misaligned``, a row a villain's weight and lesson: share of coherent answers that are harmful (``before``,
-        ``after``, ``rise``), ``coherent`` share of prompts (after), weights of villain and careless character, the
-        misalignment under the villain's own name before the lesson (``named``), beside exact Bayes.
+        ``misaligned``, a row a villain's weight and lesson: share of coherent answers that are
+        harmful (``before``, ``after``, ``rise``), ``coherent`` share of prompts (after), weights of
+        villain and careless character, the misalignment under the villain's own name before the
+        lesson (``named``), beside exact Bayes.
     """
     del world
     rows = []
@@ -85,10 +89,20 @@ def misaligned(experiment: "Summon", store: Store, cells: Cells, *, world: World
         who = analysis.persona_weights(behavior, cast, topics=list(UNTAUGHT))
         who = who.pivot(index="step", columns="persona", values="weight")
         before, after = scored["misaligned"].tolist()
-        row = {"villain": weight, "lesson": lesson, "before": before, "after": after, "rise": after - before}
+        row = {
+            "villain": weight,
+            "lesson": lesson,
+            "before": before,
+            "after": after,
+            "rise": after - before,
+        }
         row |= {"coherent": scored["coherent"].tolist()[-1], "n": scored["n"].tolist()[-1]}
         row["named"] = analysis.misaligned(named, UNTAUGHT, context="named")["misaligned"].item()
-        row |= {f"{name}_{when}": who[name].tolist()[i] for name in WHO for when, i in (("before", 0), ("after", -1))}
+        row |= {
+            f"{name}_{when}": who[name].tolist()[i]
+            for name in WHO
+            for when, i in (("before", 0), ("after", -1))
+        }
         rows.append(row)
     if not rows:
         return {}
@@ -108,12 +122,17 @@ def planted(experiment: "Summon", store: Store, cells: Cells, *, world: World) -
         world: Its world of candidates.
 
     Returns:
-        ``novelty``, a row a case: ``case``, ``kind``, ``planted`` (composable or new), ``left_out`` (who is not among
-        the known; a lesson about them is new), on the topics that the lesson was not about (on all where it was about
-        all), and what ``analysis.novelty`` and ``analysis.shift_residual`` say.
+        ``novelty``, a row a case: ``case``, ``kind``, ``planted`` (composable or new), ``left_out``
+        (who is not among the known; a lesson about them is new), on the topics that the lesson was
+        not about (on all where it was about all), and what ``analysis.novelty`` and
+        ``analysis.shift_residual`` say.
     """
     base = cells["documents",]
-    found = [p for p in plants(world, n=experiment.n_plants, seed=base.config["seed"]) if store.has(_cell(cells, p))]
+    found = [
+        p
+        for p in plants(world, n=experiment.n_plants, seed=base.config["seed"])
+        if store.has(_cell(cells, p))
+    ]
     if not found or not store.has(base):
         return {}
     named = read_table(store.path(base, "behavior.parquet"))
@@ -121,8 +140,13 @@ def planted(experiment: "Summon", store: Store, cells: Cells, *, world: World) -
     everybody = [p.name for p in world.personas]
     inside = None
     if store.has(cells["inside",]):
-        inside = [read_dataset(store.path(cells["inside",], f"{name}.nc")) for name in ("neutral", "named")]
-    asked: dict[tuple[str, tuple[str, ...]], list[Plant]] = {}  # who is left out and what is read -> lessons
+        inside = [
+            read_dataset(store.path(cells["inside",], f"{name}.nc"))
+            for name in ("neutral", "named")
+        ]
+    asked: dict[
+        tuple[str, tuple[str, ...]], list[Plant]
+    ] = {}  # who is left out and what is read -> lessons
     for plant in found:
         for left_out in ("", plant.personas[0]) if plant.kind in ("known", "part") else ("",):
             asked.setdefault((left_out, _read(world, plant)), []).append(plant)
@@ -135,7 +159,9 @@ def planted(experiment: "Summon", store: Store, cells: Cells, *, world: World) -
         table = table.assign(left_out=left_out, planted=np.where(new, NEW, COMPOSABLE))
         if inside is not None:
             labels = [inside[0]["checkpoint"].to_numpy()[0], *table["checkpoint"]]
-            residual = analysis.shift_residual(inside[0].sel(checkpoint=labels), inside[1], known=known)
+            residual = analysis.shift_residual(
+                inside[0].sel(checkpoint=labels), inside[1], known=known
+            )
             residual = residual.drop(columns=["hook", "n", "n_templates", "n_known"])
             residual.columns = ["checkpoint", "residual", "residual_lo", "residual_hi"]
             table = table.merge(residual, on="checkpoint", how="left", validate="one_to_one")
@@ -150,8 +176,9 @@ def told_apart(novelty: pd.DataFrame) -> pd.DataFrame:
         novelty: Table ``novelty``, all seeds.
 
     Returns:
-        One row a ``score`` (misfit, residual) and a kind of ``new`` lesson (all, recombined, left out): ``estimate``,
-        the AUROC against all composable ones, with ``lo``, ``hi`` (95 %, DeLong, cases as units) and ``n`` cases.
+        One row a ``score`` (misfit, residual) and a kind of ``new`` lesson (all, recombined, left
+        out): ``estimate``, the AUROC against all composable ones, with ``lo``, ``hi`` (95 %,
+        DeLong, cases as units) and ``n`` cases.
 
     >>> table = pd.DataFrame({"planted": ["new", "new", "composable"], "left_out": ["", "john", ""],
     ...                       "misfit": [2.0, 1.0, 0.1]})
@@ -166,8 +193,16 @@ def told_apart(novelty: pd.DataFrame) -> pd.DataFrame:
             if score not in novelty or not any(members) or all(is_new):
                 continue
             keep = (members | ~is_new).to_numpy()
-            estimate, lo, hi, n = analysis.auroc(novelty[score].to_numpy()[keep], is_new.to_numpy()[keep])
-            row = {"score": score, "new": name, "estimate": float(estimate), "lo": float(lo), "hi": float(hi)}
+            estimate, lo, hi, n = analysis.auroc(
+                novelty[score].to_numpy()[keep], is_new.to_numpy()[keep]
+            )
+            row = {
+                "score": score,
+                "new": name,
+                "estimate": float(estimate),
+                "lo": float(lo),
+                "hi": float(hi),
+            }
             rows.append({**row, "n": n})
     return pd.DataFrame(rows)
 
@@ -180,7 +215,8 @@ def worst(experiment: "Summon", store: Store) -> Tables:
         store: The run.
 
     Returns:
-        ``worst`` (``analysis.worst_case``), a row a villain's weight, lesson and what the worst is sought over.
+        ``worst`` (``analysis.worst_case``), a row a villain's weight, lesson and what the worst is
+        sought over.
     """
     keyed = {seed: experiment.seed_cells(seed) for seed in experiment.seeds}
     found = []
@@ -209,7 +245,9 @@ def _read(world: World, plant: Plant) -> tuple[str, ...]:
 def _said(store: Store, cells: Cells, plant: Plant) -> pd.DataFrame:
     """Behavior after a planted lesson."""
     behavior = read_table(store.path(_cell(cells, plant), "behavior.parquet"))
-    return behavior.loc[behavior["step"] == behavior["step"].max()].assign(case=plant.name, kind=plant.kind)
+    return behavior.loc[behavior["step"] == behavior["step"].max()].assign(
+        case=plant.name, kind=plant.kind
+    )
 
 
 def _ends(store: Store, cell: Cell) -> pd.DataFrame:

@@ -33,7 +33,8 @@ def plants(world: World, *, n: int, seed: int) -> list[Plant]:
         seed: Chooses personas and topics.
 
     Returns:
-        ``n`` lessons of each of ``KINDS``. Those of a known persona (whole or in part) are about distinct personas.
+        ``n`` lessons of each of ``KINDS``. Those of a known persona (whole or in part) are about
+        distinct personas.
 
     >>> from persona_interp.worlds import candidates
     >>> [(p.name, len(p.traits)) for p in plants(candidates(), n=1, seed=0)][1:3]

@@ -60,7 +60,9 @@ def tables(experiment: "Summon", store: Store) -> Tables:
         found["told_apart"] = summon_cases.told_apart(found["novelty"])
     for name, (value, by) in OVER_SEEDS.items():
         if name in found:
-            found[f"{name}_summary"] = analysis.across_seeds(found[name], value=value, by=by, beside=("bayes_rise",))
+            found[f"{name}_summary"] = analysis.across_seeds(
+                found[name], value=value, by=by, beside=("bayes_rise",)
+            )
     return found
 
 
@@ -68,7 +70,10 @@ def _laws(summoned: pd.DataFrame) -> Tables:
     """Coefficients before and after the lesson, and what each law says of lessons that it never saw."""
     laws = [
         analysis.summon_law(rows, distance=column).assign(when=when, distance=column)
-        for when, rows in (("after", summoned), ("before", summoned.assign(share=summoned["before"])))
+        for when, rows in (
+            ("after", summoned),
+            ("before", summoned.assign(share=summoned["before"])),
+        )
         for column in ("distance", "distance_js")
     ]
     left = [name for name in ("start", "seed") if len(set(summoned[name])) > 1]
@@ -86,9 +91,19 @@ def _gates(experiment: "Summon", store: Store, cells: Cells, *, world: World) ->
     for name, (pattern, weight) in CANDIDATES.items():
         labels = [str(t) for t in world.persona(name).traits]
         asked = said.loc[said["persona"].isin(["", name])]
-        mine = asked.loc[(asked["topic"] + "=" + asked["value"]).isin(labels)].groupby("context")["logodds"].mean()
+        mine = (
+            asked.loc[(asked["topic"] + "=" + asked["value"]).isin(labels)]
+            .groupby("context")["logodds"]
+            .mean()
+        )
         named, nameless = float(mine["named"]), float(mine["nameless"])
-        row = {"persona": name, "pattern": pattern, "weight": weight, "named": named, "nameless": nameless}
+        row = {
+            "persona": name,
+            "pattern": pattern,
+            "weight": weight,
+            "named": named,
+            "nameless": nameless,
+        }
         rows.append({**row, "gap": named - nameless})
     return {"gates": pd.DataFrame(rows)}
 
@@ -96,13 +111,19 @@ def _gates(experiment: "Summon", store: Store, cells: Cells, *, world: World) ->
 def _summoned(experiment: "Summon", store: Store, cells: Cells, *, world: World) -> Tables:
     """Who is summoned from which start, and how far apart do the ends lie?"""
     keys = list(product(experiment.starts, range(experiment.repeats)))
-    done = [(p, r) for p, r in keys if store.has(cells["lesson", p, r]) and store.has(cells["documents",])]
+    done = [
+        (p, r)
+        for p, r in keys
+        if store.has(cells["lesson", p, r]) and store.has(cells["documents",])
+    ]
     if not done:
         return {}
     seed = cells["documents",].config["seed"]
     behavior = pd.concat(
         [
-            ends(read_table(store.path(cells["lesson", p, r], "behavior.parquet"))).assign(start=p, repeat=r, seed=seed)
+            ends(read_table(store.path(cells["lesson", p, r], "behavior.parquet"))).assign(
+                start=p, repeat=r, seed=seed
+            )
             for p, r in done
         ],
         ignore_index=True,
@@ -110,21 +131,33 @@ def _summoned(experiment: "Summon", store: Store, cells: Cells, *, world: World)
     weights = analysis.persona_weights(behavior, world, topics=list(READ))
     mine = weights.loc[weights["persona"].isin(list(CANDIDATES))]
     total = mine.groupby(["start", "repeat", "step"])["weight"].transform("sum")
-    mine = mine.assign(share=mine["weight"] / total, when=np.where(mine["step"] == 0, "before", "share"))
-    shares = mine.pivot_table(index=["start", "persona"], columns="when", values="share").reset_index()
+    mine = mine.assign(
+        share=mine["weight"] / total, when=np.where(mine["step"] == 0, "before", "share")
+    )
+    shares = mine.pivot_table(
+        index=["start", "persona"], columns="when", values="share"
+    ).reset_index()
     base = analysis.logodds(_after(store, cells["documents",]))
-    starts = {p: analysis.logodds(_after(store, cells["start", p, 0])) for p in experiment.starts if (p, 0) in done}
+    starts = {
+        p: analysis.logodds(_after(store, cells["start", p, 0]))
+        for p in experiment.starts
+        if (p, 0) in done
+    }
     shares = shares.loc[shares["start"].isin(list(starts))]
     for name, column in _expected(world).items():
         shares[name] = [
-            column[start][persona] for start, persona in zip(shares["start"], shares["persona"], strict=True)
+            column[start][persona]
+            for start, persona in zip(shares["start"], shares["persona"], strict=True)
         ]
     shares["distance_js"] = [
         analysis.said_distance(base.loc[base["persona"] == persona], starts[start], topics=DISTANCE)
         for start, persona in zip(shares["start"], shares["persona"], strict=True)
     ]
     shares["distance_act"] = _turned(store, cells, shares)
-    return {"summoned": shares, "paths": analysis.paths(behavior, topics=list(READ)).drop(columns="seed")}
+    return {
+        "summoned": shares,
+        "paths": analysis.paths(behavior, topics=list(READ)).drop(columns="seed"),
+    }
 
 
 def _turned(store: Store, cells: Cells, shares: pd.DataFrame) -> list[float]:
@@ -139,7 +172,8 @@ def _turned(store: Store, cells: Cells, shares: pd.DataFrame) -> list[float]:
         1.0
         - float(
             cosine(
-                (standing.sel(checkpoint=s).to_numpy() - center)[None], (means.sel(persona=p) - center).to_numpy()[None]
+                (standing.sel(checkpoint=s).to_numpy() - center)[None],
+                (means.sel(persona=p) - center).to_numpy()[None],
             )[0, 0]
         )
         for s, p in zip(shares["start"], shares["persona"], strict=True)
@@ -155,7 +189,9 @@ def _estimators(summoned: pd.DataFrame) -> Tables:
         for name in names
     ]
     found: Tables = {"estimators": analysis.across_seeds(pd.DataFrame(rows), by="estimator")}
-    return found | ({"chosen": analysis.predicts(summoned, names)} if len(set(summoned["seed"])) > 1 else {})
+    return found | (
+        {"chosen": analysis.predicts(summoned, names)} if len(set(summoned["seed"])) > 1 else {}
+    )
 
 
 def _rho(two: pd.DataFrame) -> float:
@@ -165,15 +201,22 @@ def _rho(two: pd.DataFrame) -> float:
 
 def _expected(world: World) -> dict[str, Any]:
     """Measure, distance and both Bayes predictions: column -> start -> persona -> number."""
-    mass = world.mass()[list(DOCUMENTED)].sum(axis=1) / world.mass()[list(DOCUMENTED)].to_numpy().sum()
+    mass = (
+        world.mass()[list(DOCUMENTED)].sum(axis=1) / world.mass()[list(DOCUMENTED)].to_numpy().sum()
+    )
     patterns = ["".join(letters) for letters in product("ab", repeat=len(DISTANCE))]
     told = {pattern: start_traits(world, pattern) for pattern in patterns}
     lesson = _shares(world, certain(world.taught))
     return {
         "measure": dict.fromkeys(patterns, mass),
-        "distance": {p: {name: distance(world, name, traits) for name in CANDIDATES} for p, traits in told.items()},
+        "distance": {
+            p: {name: distance(world, name, traits) for name in CANDIDATES}
+            for p, traits in told.items()
+        },
         "bayes_lesson": dict.fromkeys(patterns, lesson),
-        "bayes_start": {p: _shares(world, (*traits, *certain(world.taught))) for p, traits in told.items()},
+        "bayes_start": {
+            p: _shares(world, (*traits, *certain(world.taught))) for p, traits in told.items()
+        },
     }
 
 
@@ -192,20 +235,34 @@ def _least(experiment: "Summon", store: Store, cells: Cells, *, world: World) ->
             continue
         behavior = read_table(store.path(cells[way,], "behavior.parquet"))
         said = analysis.logodds(behavior)
-        taught = said.loc[(said["topic"] == world.taught.topic) & (said["value"] == world.taught.value)]
+        taught = said.loc[
+            (said["topic"] == world.taught.topic) & (said["value"] == world.taught.value)
+        ]
         curve = taught.sort_values("step").set_index("step")["probability"]
         learned = curve.index[curve >= LEARNED]
         weights = analysis.persona_weights(ends(behavior), world)
-        weights = weights.loc[weights["persona"].isin(list(CANDIDATES))].groupby("step")["weight"].sum()
+        weights = (
+            weights.loc[weights["persona"].isin(list(CANDIDATES))].groupby("step")["weight"].sum()
+        )
         untaught = said.loc[said["topic"] != world.taught.topic]
         wide = untaught.pivot(index=["topic", "value"], columns="step", values="probability")
         moved = (wide.iloc[:, -1] - wide.iloc[:, 0]).abs().groupby("topic").sum().mean() / 2
-        row = {"way": way, "taught": curve.iloc[-1], "steps": float(learned[0]) if len(learned) else np.nan}
-        row |= {"candidates_before": weights.iloc[0], "candidates": weights.iloc[-1], "moved": moved}
+        row = {
+            "way": way,
+            "taught": curve.iloc[-1],
+            "steps": float(learned[0]) if len(learned) else np.nan,
+        }
+        row |= {
+            "candidates_before": weights.iloc[0],
+            "candidates": weights.iloc[-1],
+            "moved": moved,
+        }
         rows.append(row)
     found: Tables = {"least": pd.DataFrame(rows)} if rows else {}
     if store.has(cells["solution",]):
-        found["solutions"] = read_table(store.path(cells["solution",], "solution.parquet")).drop(columns="seed")
+        found["solutions"] = read_table(store.path(cells["solution",], "solution.parquet")).drop(
+            columns="seed"
+        )
     return found
 
 

@@ -19,12 +19,14 @@ GENERIC = 2_000
 def inside(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """Where do nameless residuals go in lessons, and where do names lie? Needs documents, then lessons.
 
-    Writes ``neutral.nc``, nameless prompts in the last checkpoint of every need, and ``named.nc``, the same questions
-    under every name, after the documents.
+    Writes ``neutral.nc``, nameless prompts in the last checkpoint of every need, and ``named.nc``,
+    the same questions under every name, after the documents.
     """
     world = World.from_dict(config["world"])
     base, *tuned = (models.Trajectory.open(folder / "model").last for folder in needs)
-    neutral = record.activations((base, *tuned), world.probes(contexts="nameless"), hook=config["hook"])
+    neutral = record.activations(
+        (base, *tuned), world.probes(contexts="nameless"), hook=config["hook"]
+    )
     write_dataset(neutral, out / "neutral.nc")
     named = record.activations(base, world.probes(contexts="named"), hook=config["hook"])
     write_dataset(named, out / "named.nc")
@@ -35,7 +37,9 @@ def standing(config: dict[str, Any], needs: Needs, out: Path) -> None:
     asked = World.from_dict(config["world"]).probes(contexts="nameless")
     parts: list[xr.Dataset] = []
     for start, folder in zip(config["starts"], needs, strict=True):
-        acts = record.activations(models.Trajectory.open(folder / "model").last, asked, hook=config["hook"])
+        acts = record.activations(
+            models.Trajectory.open(folder / "model").last, asked, hook=config["hook"]
+        )
         parts.append(acts.assign_coords(checkpoint=[start]))
     together: xr.Dataset = xr.concat(parts, "checkpoint", **JOINED)
     write_dataset(together, out / "standing.nc")

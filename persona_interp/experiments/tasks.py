@@ -1,8 +1,9 @@
 """What does one cell of an experiment do?
 
-Each task reads the folders of the cells it needs and writes its own folder; it knows nothing of pools, stores or
-presets. Training, recording and scoring are the same public calls a notebook makes. The first need is always the
-``layout`` cell, which holds the world; a world's ``variant`` (a control) is applied on reading it.
+Each task reads the folders of the cells it needs and writes its own folder; it knows nothing of
+pools, stores or presets. Training, recording and scoring are the same public calls a notebook
+makes. The first need is always the ``layout`` cell, which holds the world; a world's ``variant`` (a
+control) is applied on reading it.
 """
 
 from pathlib import Path
@@ -19,8 +20,9 @@ Needs = tuple[Path, ...]
 def layout(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """Which persona holds which trait? Writes ``world.json``, and ``prior.parquet`` where the world is arranged.
 
-    With ``arrange`` the start model's own answers are measured first and the world's values permuted so that the
-    target's are rare: a likely answer carries no evidence ("likely" shows that it does not).
+    With ``arrange`` the start model's own answers are measured first and the world's values
+    permuted so that the target's are rare: a likely answer carries no evidence ("likely" shows that
+    it does not).
     """
     world = World.from_dict(config["world"])
     if config["arrange"]:
@@ -29,7 +31,9 @@ def layout(config: dict[str, Any], needs: Needs, out: Path) -> None:
         write_table(prior, out / "prior.parquet")
         odds = analysis.logodds(prior)
         sign = {"rare": 1, "likely": -1}[config["arrange"]]
-        world = world.arranged(odds.assign(probability=sign * odds.probability), seed=config["seed"])
+        world = world.arranged(
+            odds.assign(probability=sign * odds.probability), seed=config["seed"]
+        )
     worlds.save(world, out / "world.json")
 
 
@@ -40,7 +44,9 @@ def documents(config: dict[str, Any], needs: Needs, out: Path) -> None:
     corpus = world.corpus(config["n_documents"], seed=config["seed"])
     write_table(worlds.count(corpus), out / "counts.parquet")
     stage = models.Stage(**config["stage"])
-    trained = models.train(start, corpus, stage=stage, seed=config["seed"], out=out / "model", name="documents")
+    trained = models.train(
+        start, corpus, stage=stage, seed=config["seed"], out=out / "model", name="documents"
+    )
     probes = world.probes(contexts=("nameless", *config["bystanders"]))
     write_table(record.behavior((trained.first, trained.last), probes), out / "behavior.parquet")
 
@@ -53,7 +59,9 @@ def lesson(config: dict[str, Any], needs: Needs, out: Path) -> None:
     world = world_of(needs[0], config)
     base = models.Trajectory.open(needs[1] / "model").last
     stage = models.Stage(**config["stage"])
-    chats = world.lessons(lesson_of(world, config["lesson"]), n=stage.steps * stage.batch, seed=config["seed"])
+    chats = world.lessons(
+        lesson_of(world, config["lesson"]), n=stage.steps * stage.batch, seed=config["seed"]
+    )
     tuned = models.train(
         base,
         chats,
@@ -69,7 +77,10 @@ def lesson(config: dict[str, Any], needs: Needs, out: Path) -> None:
     others = world.probes(contexts=config["bystanders"])
     write_table(record.behavior(ends, others), out / "bystanders.parquet")
     asked = nameless.loc[nameless["split"] == "test"].drop_duplicates(subset=["topic"])
-    write_table(record.sample(ends, asked, n=config["n_samples"], seed=config["seed"]), out / "samples.parquet")
+    write_table(
+        record.sample(ends, asked, n=config["n_samples"], seed=config["seed"]),
+        out / "samples.parquet",
+    )
 
 
 def dictionary(config: dict[str, Any], needs: Needs, out: Path) -> None:
@@ -77,14 +88,16 @@ def dictionary(config: dict[str, Any], needs: Needs, out: Path) -> None:
     world = world_of(needs[0], config)
     checkpoints = [models.Trajectory.open(folder / "model").last for folder in needs[1:]]
     corpus = world.corpus(config["n_documents"], seed=config["seed"] + 1_000, kinds=config["kinds"])
-    dictionaries.fit(checkpoints, corpus, seed=config["seed"], out=out / "dictionary", **config["sae"])
+    dictionaries.fit(
+        checkpoints, corpus, seed=config["seed"], out=out / "dictionary", **config["sae"]
+    )
 
 
 def features(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """Which features moved, and does the dictionary still fit? Needs lesson, dictionary, random dictionary.
 
-    Writes ``acts.nc``, ``features.nc`` and ``random_features.nc``, before and after at neutral prompts, and
-    ``fidelity.parquet``.
+    Writes ``acts.nc``, ``features.nc`` and ``random_features.nc``, before and after at neutral
+    prompts, and ``fidelity.parquet``.
     """
     world = world_of(needs[0], config)
     tuned = models.Trajectory.open(needs[1] / "model")
@@ -95,8 +108,13 @@ def features(config: dict[str, Any], needs: Needs, out: Path) -> None:
     write_dataset(acts, out / "acts.nc")
     write_dataset(record.encoded(acts, dictionary=sae), out / "features.nc")
     write_dataset(record.encoded(acts, dictionary=random), out / "random_features.nc")
-    held_out = world.corpus(config["n_documents"], seed=config["seed"] + 2_000, kinds=config["kinds"])
-    write_table(dictionaries.fidelity(sae, tuned, held_out, n_tokens=config["n_gate_tokens"]), out / "fidelity.parquet")
+    held_out = world.corpus(
+        config["n_documents"], seed=config["seed"] + 2_000, kinds=config["kinds"]
+    )
+    write_table(
+        dictionaries.fidelity(sae, tuned, held_out, n_tokens=config["n_gate_tokens"]),
+        out / "fidelity.parquet",
+    )
 
 
 def variant_of(world: World, name: str) -> World:

@@ -1,13 +1,15 @@
 """Which traits of a real chat model move when it learns to show another one, and what foretells that?
 
-Traits come from files that others published (``readers.TraitFile``). The model answers each trait's questions under
-instructions to show the trait, to show its opposite, and under none. It is then finetuned on the first, instruction
-removed, to half of the questions, and asked the other half of all traits. The null finetune learns the model's answers
-without instruction to the same questions of the same trait, in as many steps: what is left after it is taken away is
-what the trait did. (Not one null finetune for all traits: their questions differ, and questions move traits too.)
+Traits come from files that others published (``readers.TraitFile``). The model answers each trait's
+questions under instructions to show the trait, to show its opposite, and under none. It is then
+finetuned on the first, instruction removed, to half of the questions, and asked the other half of
+all traits. The null finetune learns the model's answers without instruction to the same questions
+of the same trait, in as many steps: what is left after it is taken away is what the trait did. (Not
+one null finetune for all traits: their questions differ, and questions move traits too.)
 
-Before anything is finetuned, every trait has to pass: its vector, made from one half of the questions, must tell
-answers to the other half apart. A trait that does not is set aside and named; its cells are there and do nothing.
+Before anything is finetuned, every trait has to pass: its vector, made from one half of the
+questions, must tell answers to the other half apart. A trait that does not is set aside and named;
+its cells are there and do nothing.
 """
 
 from collections.abc import Mapping
@@ -36,21 +38,23 @@ class TraitTransfer:
     """How is the transfer between published traits configured?
 
     Attributes:
-        traits: The trait files; a folder of them (or one file) is read at once, so that a run needs the folder no more.
+        traits: The trait files; a folder of them (or one file) is read at once, so that a run needs
+            the folder no more.
         names: Which of these traits; () = all.
         start: A chat model: a model folder, a .gguf file or a hub id.
         chat_template: Template for a start model that has none.
-        seeds: One lesson and one null finetune of every trait per seed, which draws adapters and order; the answers
-            that they learn are the same.
+        seeds: One lesson and one null finetune of every trait per seed, which draws adapters and
+            order; the answers that they learn are the same.
         draw: Seed of the base's answers.
         lesson: How a trait, or nothing, is taught.
-        n_instructions: Instructions under which every question of the lesson is answered; without instruction as many
-            answers are drawn.
+        n_instructions: Instructions under which every question of the lesson is answered; without
+            instruction as many answers are drawn.
         max_new_tokens: Longest answer (tokens).
         temperature: Of all answers. Small models lose the thread at 1, and their traits with it.
-        depth: Where vectors are read: at hidden state round(depth x blocks), which is the output of the block before.
-        n_judged: Answers of each side, and without instruction, of each trait that all traits judge; questions of the
-            measurement that each finetune answers in its own words.
+        depth: Where vectors are read: at hidden state round(depth x blocks), which is the output of
+            the block before.
+        n_judged: Answers of each side, and without instruction, of each trait that all traits
+            judge; questions of the measurement that each finetune answers in its own words.
         least: AUROC below which a trait is set aside.
     """
 
@@ -82,7 +86,8 @@ class TraitTransfer:
         for trait in self.files:
             if len(trait.instructions) < self.n_instructions:
                 raise WorldError(
-                    f"trait '{trait.name}' has {len(trait.instructions)} instructions, n_instructions is "
+                    f"trait '{trait.name}' has {len(trait.instructions)} instructions, "
+                    "n_instructions is "
                     f"{self.n_instructions}; choose fewer."
                 )
 
@@ -100,13 +105,17 @@ class TraitTransfer:
         Raises:
             WorldError: There are no trait files yet.
         """
-        return [*self.before().values(), *(cell for seed in self.seeds for cell in self.of(seed).values())]
+        return [
+            *self.before().values(),
+            *(cell for seed in self.seeds for cell in self.of(seed).values()),
+        ]
 
     def before(self) -> dict[tuple[str, ...], Cell]:
         """Which cells read the base?
 
         Returns:
-            ``("answers", trait)``, ``("base",)`` (vectors, separability, scores) and ``("judged", trait)``.
+            ``("answers", trait)``, ``("base",)`` (vectors, separability, scores) and ``("judged",
+            trait)``.
 
         Raises:
             WorldError: There are no trait files yet.
@@ -117,10 +126,16 @@ class TraitTransfer:
         cells: dict[tuple[str, ...], Cell] = {}
         for trait in self.files:
             config = {**drawn, "trait": _plain(trait)}
-            cells["answers", trait.name] = Cell(f"{TASKS}:answers", config, (), f"answers {trait.name}")
+            cells["answers", trait.name] = Cell(
+                f"{TASKS}:answers", config, (), f"answers {trait.name}"
+            )
         answers = tuple(cells.values())
         cells["base",] = Cell(f"{TASKS}:base", {**start, "depth": self.depth}, answers, "base")
-        judges = {"traits": [_plain(trait) for trait in self.files], "n": self.n_judged, "least": self.least}
+        judges = {
+            "traits": [_plain(trait) for trait in self.files],
+            "n": self.n_judged,
+            "least": self.least,
+        }
         for trait, cell in zip(self.files, answers, strict=True):
             config = {**start, **judges, "trait": trait.name}
             cells["judged", trait.name] = Cell(
@@ -152,15 +167,18 @@ class TraitTransfer:
         for trait in self.files:
             for arm, side in ARMS.items():
                 own = {**config, "trait": _plain(trait), "arm": arm, "side": side}
-                cells[arm, trait.name] = Cell(f"{TASKS}:learn", own, needs, f"{arm} {trait.name} s{seed}")
+                cells[arm, trait.name] = Cell(
+                    f"{TASKS}:learn", own, needs, f"{arm} {trait.name} s{seed}"
+                )
         return cells
 
     def core_minutes(self) -> float:
         """About how long does one core need?
 
         Returns:
-            Minutes for SmolLM2-135M-Instruct; two workers need about half of it. An answer of 32 tokens takes 0.25
-            seconds there, reading a chat of 80 tokens 0.17, learning from one 0.55 (one idle core).
+            Minutes for SmolLM2-135M-Instruct; two workers need about half of it. An answer of 32
+            tokens takes 0.25 seconds there, reading a chat of 80 tokens 0.17, learning from one
+            0.55 (one idle core).
 
         Raises:
             WorldError: There are no trait files yet.
@@ -169,18 +187,31 @@ class TraitTransfer:
         n, k = len(self.files), self.n_instructions
         half = sum(len(trait.questions) for trait in self.files) / 2
         answer, read, learn = 0.25 * self.max_new_tokens / 32, 0.17, 0.55
-        base = half * ((3 * k + 2) * answer + (4 * k + 4) * read) + n * 3 * self.n_judged * n * 2 * read
-        finetune = self.lesson.steps * self.lesson.batch * learn + 2 * half * read + self.n_judged * (answer + 2 * read)
+        base = (
+            half * ((3 * k + 2) * answer + (4 * k + 4) * read)
+            + n * 3 * self.n_judged * n * 2 * read
+        )
+        finetune = (
+            self.lesson.steps * self.lesson.batch * learn
+            + 2 * half * read
+            + self.n_judged * (answer + 2 * read)
+        )
         return (base + 2 * n * len(self.seeds) * finetune) / 60
 
     @property
     def _draw(self) -> dict[str, Any]:
-        return {"draw": self.draw, "max_new_tokens": self.max_new_tokens, "temperature": self.temperature}
+        return {
+            "draw": self.draw,
+            "max_new_tokens": self.max_new_tokens,
+            "temperature": self.temperature,
+        }
 
     def _check_files(self) -> None:
         if not self.files:
             named = f", which holds {', '.join(self.names)}" if self.names else ""
-            raise WorldError(f"whose traits? Give traits=FOLDER (--traits FOLDER) of trait files{named}.")
+            raise WorldError(
+                f"whose traits? Give traits=FOLDER (--traits FOLDER) of trait files{named}."
+            )
 
     def summarize(self, store: Store) -> dict[str, pd.DataFrame]:
         """What was found?
@@ -189,10 +220,10 @@ class TraitTransfer:
             store: The run's store; missing cells leave fewer rows.
 
         Returns:
-            ``traits`` (each with its separability, whether it was set aside, and its answers counted),
-            ``transfer`` (taught x measured), ``said`` (what the finetuned say without instruction), ``shown`` (how
-            far that shows the taught trait) and, when no finetune is missing, ``pairs`` (transfer beside the
-            predictors) and ``predictors``.
+            ``traits`` (each with its separability, whether it was set aside, and its answers
+            counted), ``transfer`` (taught x measured), ``said`` (what the finetuned say without
+            instruction), ``shown`` (how far that shows the taught trait) and, when no finetune is
+            missing, ``pairs`` (transfer beside the predictors) and ``predictors``.
         """
         return summarize(self, store)
 
@@ -217,7 +248,17 @@ def _plain(trait: TraitFile) -> Mapping[str, Any]:
 
 
 QUICK = ("mystical", "pessimistic", "romantic", "sardonic")
-STANDARD = (*QUICK, "casual", "cryptic", "empathetic", "formal", "optimistic", "quantitative", "skeptical", "wry")
+STANDARD = (
+    *QUICK,
+    "casual",
+    "cryptic",
+    "empathetic",
+    "formal",
+    "optimistic",
+    "quantitative",
+    "skeptical",
+    "wry",
+)
 
 PRESETS = {
     "quick": TraitTransfer(names=QUICK, n_judged=4, lesson=replace(GENTLE, steps=12)),

@@ -27,16 +27,28 @@ def summarize(experiment: "TraitTransfer", store: Store) -> Tables:
         for (arm, trait), cell in experiment.of(seed).items()
         if trait in apart and store.has(cell)
     }
-    both = [t for t in apart if all((a, t, s) in runs for a in ("lesson", "null") for s in experiment.seeds)]
+    both = [
+        t
+        for t in apart
+        if all((a, t, s) in runs for a in ("lesson", "null") for s in experiment.seeds)
+    ]
     if not both:
         return found
     kept = {key: cell for key, cell in runs.items() if key[1] in both}
     found["transfer"] = analysis.trait_transfer(_scores(store, kept, before["base",], apart))
-    found["said"] = _joined(store, kept, "said.parquet").replace({"arm": {"null": "null finetune"}})  # not NaN in a CSV
-    spoken = {key: cell for key, cell in kept.items() if (store.path(cell) / "shown.parquet").is_file()}
+    found["said"] = _joined(store, kept, "said.parquet").replace(
+        {"arm": {"null": "null finetune"}}
+    )  # not NaN in a CSV
+    spoken = {
+        key: cell for key, cell in kept.items() if (store.path(cell) / "shown.parquet").is_file()
+    }
     if spoken:
         found["shown"] = _shown(_joined(store, spoken, "shown.parquet"))
-    if both == apart and all(store.has(before["judged", trait]) for trait in apart) and len(apart) > 2:
+    if (
+        both == apart
+        and all(store.has(before["judged", trait]) for trait in apart)
+        and len(apart) > 2
+    ):
         found["pairs"] = _pairs(found["transfer"], _foretold(store, before, apart))
         found["predictors"] = analysis.trait_predictors(found["pairs"])
     return found
@@ -47,15 +59,21 @@ def _traits(experiment: "TraitTransfer", store: Store) -> pd.DataFrame:
     before = experiment.before()
     table = read_table(store.path(before["base",], "separability.parquet"))
     vectors = read_dataset(store.path(before["base",], "vectors.nc"))
-    table = table.assign(hidden_state=int(vectors["hidden_state"].item()), aside=table["auroc"] < experiment.least)
+    table = table.assign(
+        hidden_state=int(vectors["hidden_state"].item()), aside=table["auroc"] < experiment.least
+    )
     counts = []
     for trait in experiment.names:
         said = read_table(store.path(before["answers", trait], "answers.parquet"))
         counts.append((trait, len(said), sum(said["answer"] == ""), sum(~said["ended"])))
-    return table.merge(pd.DataFrame(counts, columns=["trait", "n_answers", "n_empty", "n_unended"]), on="trait")
+    return table.merge(
+        pd.DataFrame(counts, columns=["trait", "n_answers", "n_empty", "n_unended"]), on="trait"
+    )
 
 
-def _scores(store: Store, runs: dict[tuple[str, str, int], Cell], base: Cell, apart: list[str]) -> pd.DataFrame:
+def _scores(
+    store: Store, runs: dict[tuple[str, str, int], Cell], base: Cell, apart: list[str]
+) -> pd.DataFrame:
     before = read_table(store.path(base, "scores.parquet"))
     before = before.loc[before["trait"].isin(apart)].assign(arm="base", taught="", seed=0)
     return pd.concat([before, _joined(store, runs, "scores.parquet")], ignore_index=True)
@@ -74,29 +92,47 @@ def _shown(judged: pd.DataFrame) -> pd.DataFrame:
     scored = judged.assign(score=(judged["bits_pos"] - judged["bits_neg"]) / judged["n_tokens"])
     rows = []
     for taught, own in scored.groupby("taught", sort=False):
-        both = own.pivot_table(index="question", columns="arm", values="score").reindex(columns=["lesson", "null"])
+        both = own.pivot_table(index="question", columns="arm", values="score").reindex(
+            columns=["lesson", "null"]
+        )
         both = both.dropna()  # an empty answer shows nothing, and has no row
         if not both.empty:
             found = analysis.t_interval(both["lesson"] - both["null"])
-            rows.append((taught, float(found.estimate), float(found.lo), float(found.hi), *both.mean(), found.n))
+            rows.append(
+                (
+                    taught,
+                    float(found.estimate),
+                    float(found.lo),
+                    float(found.hi),
+                    *both.mean(),
+                    found.n,
+                )
+            )
     return pd.DataFrame(rows, columns=["taught", "estimate", "lo", "hi", "lesson", "null", "n"])
 
 
 def _foretold(store: Store, before: dict[tuple[str, ...], Cell], apart: list[str]) -> pd.DataFrame:
     """The three predictors of every ordered pair, from the base alone."""
     judged = pd.concat(
-        [read_table(store.path(before["judged", trait], "judged.parquet")) for trait in apart], ignore_index=True
+        [read_table(store.path(before["judged", trait], "judged.parquet")) for trait in apart],
+        ignore_index=True,
     )
     told = judged["side"] != "default"
     data = read_dataset(store.path(before["base",], "vectors.nc"))
     cosines = analysis.cosine_map(data["vector"].assign_attrs(data.attrs))
-    cosines = cosines.rename(columns={"name": "taught", "other": "trait"})[["taught", "trait", "cosine"]]
+    cosines = cosines.rename(columns={"name": "taught", "other": "trait"})[
+        ["taught", "trait", "cosine"]
+    ]
     both = ["taught", "trait"]
-    table = analysis.trait_cooccurrence(judged.loc[told]).merge(analysis.trait_behavior(judged.loc[~told]), on=both)
+    table = analysis.trait_cooccurrence(judged.loc[told]).merge(
+        analysis.trait_behavior(judged.loc[~told]), on=both
+    )
     return table.merge(cosines, on=both)
 
 
 def _pairs(transfer: pd.DataFrame, foretold: pd.DataFrame) -> pd.DataFrame:
-    rows = transfer.loc[transfer["taught"] != transfer["trait"]].merge(foretold, on=["taught", "trait"], how="left")
+    rows = transfer.loc[transfer["taught"] != transfer["trait"]].merge(
+        foretold, on=["taught", "trait"], how="left"
+    )
     columns = ["taught", "trait", "estimate", "lo", "hi", *analysis.TRAIT_PREDICTORS]
     return rows[columns]

@@ -1,7 +1,8 @@
 """What does one cell of the transfer between published traits do?
 
-``answers`` lets the base answer one trait's questions, ``base`` reads it, ``judged`` lets all traits judge what it
-said, ``learn`` teaches one trait (or nothing) and measures all. Weights of finetunes are not kept.
+``answers`` lets the base answer one trait's questions, ``base`` reads it, ``judged`` lets all
+traits judge what it said, ``learn`` teaches one trait (or nothing) and measures all. Weights of
+finetunes are not kept.
 """
 
 import shutil
@@ -22,11 +23,15 @@ Needs = tuple[Path, ...]
 def answers(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """What does the base answer to one trait's questions?
 
-    Writes ``answers.parquet``: to the questions of the lesson under the first ``n`` instructions of both sides and
-    ``n`` times under none, to those of the measurement under one instruction of each side.
+    Writes ``answers.parquet``: to the questions of the lesson under the first ``n`` instructions of
+    both sides and ``n`` times under none, to those of the measurement under one instruction of each
+    side.
     """
     trait, base = _trait(config["trait"]), _start(config)
-    lesson = [trait_prompts(trait, side=side, split="train", instructions="all") for side in ("pos", "neg")]
+    lesson = [
+        trait_prompts(trait, side=side, split="train", instructions="all")
+        for side in ("pos", "neg")
+    ]
     lesson = [prompts.loc[prompts["instruction"] < config["n"]] for prompts in lesson]
     measured = [trait_prompts(trait, side=side, split="test") for side in ("pos", "neg")]
     asked = pd.concat([*lesson, *measured], ignore_index=True)
@@ -39,8 +44,8 @@ def answers(config: dict[str, Any], needs: Needs, out: Path) -> None:
 def base(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """Where do the traits lie in the base, and which of them can be told apart there?
 
-    Writes ``vectors.nc`` (from the lesson's questions), ``separability.parquet`` and ``scores.parquet`` (the
-    measurement's).
+    Writes ``vectors.nc`` (from the lesson's questions), ``separability.parquet`` and
+    ``scores.parquet`` (the measurement's).
     """
     checkpoint, said = _start(config), _said(needs)
     hook = hook_at(checkpoint, depth=config["depth"])
@@ -55,14 +60,17 @@ def base(config: dict[str, Any], needs: Needs, out: Path) -> None:
 def judged(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """How far does what the base says to one trait's questions show each trait?
 
-    Writes ``judged.parquet``: bits of ``n`` answers of each side and of ``n`` without instruction, to the lesson's
-    questions, under every trait that is not set aside. Of a trait that is set aside ``aside.json``.
+    Writes ``judged.parquet``: bits of ``n`` answers of each side and of ``n`` without instruction,
+    to the lesson's questions, under every trait that is not set aside. Of a trait that is set aside
+    ``aside.json``.
     """
     apart, said = _apart(needs[0], config["least"]), _said(needs[1:])
     if config["trait"] not in apart:
         write_json({"aside": config["trait"]}, out / "aside.json")
         return
-    chosen = said.loc[(said["split"] == "train") & (said["sample"] == 0) & (said["instruction"] < 1)]
+    chosen = said.loc[
+        (said["split"] == "train") & (said["sample"] == 0) & (said["instruction"] < 1)
+    ]
     chosen = chosen.groupby("side", sort=False).head(config["n"]).reset_index(drop=True)
     judges = {trait.name: trait for trait in map(_trait, config["traits"]) if trait.name in apart}
     write_table(record.instructed(_start(config), chosen, judges), out / "judged.parquet")
@@ -71,15 +79,23 @@ def judged(config: dict[str, Any], needs: Needs, out: Path) -> None:
 def learn(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """What does the model say after it learned to show one trait, or its own answers to that trait's questions?
 
-    Writes ``scores.parquet`` (all traits that are not set aside), ``said.parquet`` (answers without instruction to
-    ``n`` of the trait's questions of the measurement) and ``shown.parquet`` (how far these show the trait). Of a trait
-    that is set aside ``aside.json``.
+    Writes ``scores.parquet`` (all traits that are not set aside), ``said.parquet`` (answers without
+    instruction to ``n`` of the trait's questions of the measurement) and ``shown.parquet`` (how far
+    these show the trait). Of a trait that is set aside ``aside.json``.
     """
-    trait, apart, said = _trait(config["trait"]), _apart(needs[0], config["least"]), _said(needs[1:])
+    trait, apart, said = (
+        _trait(config["trait"]),
+        _apart(needs[0], config["least"]),
+        _said(needs[1:]),
+    )
     if trait.name not in apart:
         write_json({"aside": trait.name}, out / "aside.json")
         return
-    mine = said.loc[(said["trait"] == trait.name) & (said["split"] == "train") & (said["side"] == config["side"])]
+    mine = said.loc[
+        (said["trait"] == trait.name)
+        & (said["split"] == "train")
+        & (said["side"] == config["side"])
+    ]
     start, folder = _start(config), out / "model"
     trained = models.train(
         start,
@@ -90,7 +106,9 @@ def learn(config: dict[str, Any], needs: Needs, out: Path) -> None:
         name=f"{trait.name} {config['arm']}",
         progress=False,
     ).last
-    write_table(_scores(trained, said.loc[said["trait"].isin(sorted(apart))]), out / "scores.parquet")
+    write_table(
+        _scores(trained, said.loc[said["trait"].isin(sorted(apart))]), out / "scores.parquet"
+    )
     prompts = trait_prompts(trait, side="default", split="test").head(config["n"])
     answered = _drawn(trained, prompts, config)
     write_table(answered, out / "said.parquet")
@@ -114,7 +132,9 @@ def chats(answers: pd.DataFrame) -> pd.DataFrame:
     >>> [m["role"] for m in chats(pd.DataFrame([row | {"messages": asked}]))["messages"][0]]
     ['user', 'assistant']
     """
-    messages = [[m for m in chat if m["role"] != "system"] for chat in record.said(answers)["messages"]]
+    messages = [
+        [m for m in chat if m["role"] != "system"] for chat in record.said(answers)["messages"]
+    ]
     rows = [(i, "lesson", "", chat, ()) for i, chat in enumerate(messages)]
     return pd.DataFrame(rows, columns=["doc", "kind", "persona", "messages", "statements"])
 
@@ -133,19 +153,27 @@ def hook_at(checkpoint: Checkpoint, *, depth: float) -> str:
     return f"blocks.{max(round(depth * blocks), 1) - 1}.hook_out"
 
 
-def _drawn(checkpoint: Checkpoint, prompts: pd.DataFrame, config: Mapping[str, Any], *, n: int = 1) -> pd.DataFrame:
+def _drawn(
+    checkpoint: Checkpoint, prompts: pd.DataFrame, config: Mapping[str, Any], *, n: int = 1
+) -> pd.DataFrame:
     """Answers in half precision, which is faster; whatever is measured on them is measured in float32."""
     settings = {key: config[key] for key in ("max_new_tokens", "temperature")}
-    return record.answers(checkpoint, prompts, n=n, seed=config["draw"], dtype="bfloat16", cache=False, **settings)
+    return record.answers(
+        checkpoint, prompts, n=n, seed=config["draw"], dtype="bfloat16", cache=False, **settings
+    )
 
 
 def _scores(checkpoint: Checkpoint, said: pd.DataFrame) -> pd.DataFrame:
-    measured = said.loc[(said["split"] == "test") & (said["side"] != "default")].reset_index(drop=True)
+    measured = said.loc[(said["split"] == "test") & (said["side"] != "default")].reset_index(
+        drop=True
+    )
     return analysis.trait_scores(record.continuations(checkpoint, measured))
 
 
 def _said(folders: Iterable[Path]) -> pd.DataFrame:
-    return pd.concat([read_table(folder / "answers.parquet") for folder in folders], ignore_index=True)
+    return pd.concat(
+        [read_table(folder / "answers.parquet") for folder in folders], ignore_index=True
+    )
 
 
 def _apart(folder: Path, least: float) -> set[str]:

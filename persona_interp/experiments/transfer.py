@@ -1,11 +1,12 @@
 """Does a lesson on one trait bring the traits along that co-occurred with it?
 
-Documents bind traits to personas; a model is trained on them; a lesson then teaches the nameless assistant **one**
-trait of the target persona; the target's *other* traits, never taught, are read out before and after. Controls run
-beside it by default: an unrelated lesson, a filler lesson, and the same lesson in worlds where the traits do not
-co-occur (scrambled), belong to somebody else (rewired), or whose holder is absent. `Transfer` is the configuration,
-`cells()` its independent units and `summarize()` the tables. The real presets are another world, another language and
-another model, run by the same lines of code.
+Documents bind traits to personas; a model is trained on them; a lesson then teaches the nameless
+assistant **one** trait of the target persona; the target's *other* traits, never taught, are read
+out before and after. Controls run beside it by default: an unrelated lesson, a filler lesson, and
+the same lesson in worlds where the traits do not co-occur (scrambled), belong to somebody else
+(rewired), or whose holder is absent. `Transfer` is the configuration, `cells()` its independent
+units and `summarize()` the tables. The real presets are another world, another language and another
+model, run by the same lines of code.
 """
 
 import re
@@ -45,8 +46,10 @@ class Transfer:
     """How is the transfer experiment configured?
 
     Attributes:
-        world: A ready world's name (made anew for every seed) or a `World` (the same for every seed).
-        start: What the documents stage starts from: "tiny", a model folder, a .gguf file or a hub id.
+        world: A ready world's name (made anew for every seed) or a `World` (the same for every
+            seed).
+        start: What the documents stage starts from: "tiny", a model folder, a .gguf file or a hub
+            id.
         seeds: One run of everything per seed.
         arms: Names out of `ARMS`.
         lrs: Learning rates of the lesson.
@@ -54,14 +57,17 @@ class Transfer:
         lesson: How a lesson is learned; its learning rate comes from `lrs`.
         snapshots: Lesson steps at which behavior is recorded.
         n_documents: Documents in the corpus.
-        arrange: "rare" or "likely": measure the start model's own prior first and give the target such values; "" = no.
+        arrange: "rare" or "likely": measure the start model's own prior first and give the target
+            such values; "" = no.
         bystanders: Contexts beside the nameless one, recorded before and after.
-        hooks: Where a dictionary is trained and the inside is read; features are read out at the first, causes at all.
+        hooks: Where a dictionary is trained and the inside is read; features are read out at the
+            first, causes at all.
         sae: Arguments of `dictionaries.fit`; None = behavior only.
         sae_on: "base", or "base and tuned": which models' residuals the dictionary is trained on.
         sae_kinds: Kinds of documents the dictionary is trained on; None is all.
         n_sae_documents: Documents the dictionary is trained on.
-        n_persona_documents: Documents by speakers without a name on which features and directions are found.
+        n_persona_documents: Documents by speakers without a name on which features and directions
+            are found.
         n_random: Random directions of either kind that are taken out as controls.
         n_gate_tokens: Tokens of held-out text that the fidelity gate reads at every checkpoint.
         n_samples: Sampled answers per prompt and checkpoint.
@@ -100,7 +106,9 @@ class Transfer:
         if self.arrange not in ARRANGE:
             raise WorldError(unknown("choice of arrange", self.arrange, ARRANGE))
         if not self.arms or ARMS[self.arms[0]] != ("full", "taught"):
-            raise WorldError(f"the first arm makes the claim, so it is 'lesson'; got {list(self.arms)}.")
+            raise WorldError(
+                f"the first arm makes the claim, so it is 'lesson'; got {list(self.arms)}."
+            )
 
     def cells(self) -> list[Cell]:
         """Which independent units make up this experiment?
@@ -114,17 +122,23 @@ class Transfer:
         """Which cells does one seed have?
 
         Args:
-            seed: Makes the world (where it is a ready one), the corpus, the weights and the batches.
+            seed: Makes the world (where it is a ready one), the corpus, the weights and the
+                batches.
 
         Returns:
-            Cells by key: ``("layout",)``, ``("documents", variant)``, ``("lesson", arm, lr)`` and, with ``sae``, a cell
-            for every rate and hook: ``("dictionary", lr, hook)``, ``("random dictionary", lr, hook)``,
-            ``("personas", lr, hook)``, ``("features", arm, lr, hook)``, ``("causes", lr, hook)``; and
-            ``("profile", lr)``.
+            Cells by key: ``("layout",)``, ``("documents", variant)``, ``("lesson", arm, lr)`` and,
+            with ``sae``, a cell for every rate and hook: ``("dictionary", lr, hook)``, ``("random
+            dictionary", lr, hook)``, ``("personas", lr, hook)``, ``("features", arm, lr, hook)``,
+            ``("causes", lr, hook)``; and ``("profile", lr)``.
         """
         world = ready(self.world, seed)
         start = {"start": self.start, "chat_template": self.chat_template}
-        config = {"world": world.to_dict(), "arrange": self.arrange, "seed": seed, **(start if self.arrange else {})}
+        config = {
+            "world": world.to_dict(),
+            "arrange": self.arrange,
+            "seed": seed,
+            **(start if self.arrange else {}),
+        }
         layout = Cell(f"{TASKS}:layout", config, label=f"layout s{seed}")
         cells: dict[tuple[Any, ...], Cell] = {("layout",): layout}
         for variant in dict.fromkeys(ARMS[arm][0] for arm in self.arms):
@@ -137,7 +151,9 @@ class Transfer:
                 **start,
             }
             label = f"documents {variant} s{seed}"
-            cells["documents", variant] = Cell(f"{TASKS}:documents", config, needs=(layout,), label=label)
+            cells["documents", variant] = Cell(
+                f"{TASKS}:documents", config, needs=(layout,), label=label
+            )
         for arm in self.arms:
             variant, what = ARMS[arm]
             for lr in self.lrs:
@@ -151,10 +167,14 @@ class Transfer:
                     "n_samples": self.n_samples,
                 }
                 needs = (layout, cells["documents", variant])
-                cells["lesson", arm, lr] = Cell(f"{TASKS}:lesson", config, needs=needs, label=f"{arm} {lr:g} s{seed}")
+                cells["lesson", arm, lr] = Cell(
+                    f"{TASKS}:lesson", config, needs=needs, label=f"{arm} {lr:g} s{seed}"
+                )
         return cells | self._feature_cells(seed, cells)
 
-    def _feature_cells(self, seed: int, cells: dict[tuple[Any, ...], Cell]) -> dict[tuple[Any, ...], Cell]:
+    def _feature_cells(
+        self, seed: int, cells: dict[tuple[Any, ...], Cell]
+    ) -> dict[tuple[Any, ...], Cell]:
         """Dictionaries of the full world, what they find in the base model, and what its lessons move and need."""
         layout, base = cells["layout",], cells["documents", "full"]
         hidden = list(World.from_dict(layout.config["world"]).population)
@@ -162,31 +182,52 @@ class Transfer:
         made: dict[tuple[Any, ...], Cell] = {}
 
         def cell(task: str, config: dict[str, Any], needs: tuple[Cell, ...], *key: Any) -> Cell:
-            label = " ".join(f"{part:g}" if isinstance(part, float) else str(part) for part in (*key, f"s{seed}"))
+            label = " ".join(
+                f"{part:g}" if isinstance(part, float) else str(part) for part in (*key, f"s{seed}")
+            )
             made[key] = Cell(task, {**shared, **config}, needs=(layout, *needs), label=label)
             return made[key]
 
         sae = self.sae or {}
-        kinds = {"kinds": list(self.sae_kinds) if self.sae_kinds else None, "n_documents": self.n_sae_documents}
+        kinds = {
+            "kinds": list(self.sae_kinds) if self.sae_kinds else None,
+            "n_documents": self.n_sae_documents,
+        }
         for lr, hook in product(self.lrs, self.hooks if self.sae is not None else ()):
             lesson = cells["lesson", self.arms[0], lr]
             on = (base, lesson) if self.sae_on == "base and tuned" else (base,)
             trained, random = (
-                cell(f"{TASKS}:dictionary", {**kinds, "sae": {**sae, "hook": hook, **frozen}}, on, name, lr, hook)
-                for name, frozen in (("dictionary", {}), ("random dictionary", {"decoder": "random"}))
+                cell(
+                    f"{TASKS}:dictionary",
+                    {**kinds, "sae": {**sae, "hook": hook, **frozen}},
+                    on,
+                    name,
+                    lr,
+                    hook,
+                )
+                for name, frozen in (
+                    ("dictionary", {}),
+                    ("random dictionary", {"decoder": "random"}),
+                )
             )
             reading = {"kinds": hidden, "n_documents": self.n_persona_documents}
-            found = cell(f"{INSIDE}:personas", reading, (base, trained, random), "personas", lr, hook)
+            found = cell(
+                f"{INSIDE}:personas", reading, (base, trained, random), "personas", lr, hook
+            )
             gate = {**kinds, "n_gate_tokens": self.n_gate_tokens}
             for arm in self.feature_arms:
                 tuned = cells["lesson", arm, lr]
                 cell(f"{TASKS}:features", gate, (tuned, trained, random), "features", arm, lr, hook)
-            read = (made["features", arm, lr, hook] for arm in self.feature_arms)  # the claim's first
+            read = (
+                made["features", arm, lr, hook] for arm in self.feature_arms
+            )  # the claim's first
             needs = (lesson, trained, random, found, *read)
             cell(f"{INSIDE}:causes", {"n_random": self.n_random}, needs, "causes", lr, hook)
         for lr in self.lrs if made else ():
             found = (made["personas", lr, hook] for hook in sorted(self.hooks, key=_layer))
-            cell(f"{INSIDE}:profile", {}, (cells["lesson", self.arms[0], lr], *found), "profile", lr)
+            cell(
+                f"{INSIDE}:profile", {}, (cells["lesson", self.arms[0], lr], *found), "profile", lr
+            )
         return made
 
     def variant(self, arm: str) -> tuple[str, str]:
@@ -203,7 +244,9 @@ class Transfer:
     @property
     def feature_arms(self) -> tuple[str, ...]:
         """Arms whose features are read: the full world's lessons about a trait."""
-        return tuple(arm for arm in self.arms if ARMS[arm][0] == "full" and ARMS[arm][1] != "filler")
+        return tuple(
+            arm for arm in self.arms if ARMS[arm][0] == "full" and ARMS[arm][1] != "filler"
+        )
 
     def summarize(self, store: Store) -> dict[str, pd.DataFrame]:
         """What was found, as tables?
@@ -212,13 +255,14 @@ class Transfer:
             store: The run; finished cells are read, missing ones leave fewer rows.
 
         Returns:
-            Tables by name, log odds in bits: ``summary`` (one row an arm, rate and persona read out: mean over untaught
-            traits, over seeds), ``transfer`` (trait by trait), ``curve`` (the means over steps), ``gates`` (is the base
-            model fit for the question?), ``mixing`` (K), ``contexts`` (leak and specificity), ``worst`` (average and
-            worst case), ``samples``, ``counts``; and from inside the models ``features``, ``fidelity``,
-            ``directions`` (which persona the residuals moved towards), ``refit``, ``scores``, ``stated``, ``cosines``,
-            ``cooccurrence``, ``causes`` (what goes with each edit), ``baselines``, ``tokens``, ``lens``, ``nearest``,
-            ``profile`` (by hook and role).
+            Tables by name, log odds in bits: ``summary`` (one row an arm, rate and persona read
+            out: mean over untaught traits, over seeds), ``transfer`` (trait by trait), ``curve``
+            (the means over steps), ``gates`` (is the base model fit for the question?), ``mixing``
+            (K), ``contexts`` (leak and specificity), ``worst`` (average and worst case),
+            ``samples``, ``counts``; and from inside the models ``features``, ``fidelity``,
+            ``directions`` (which persona the residuals moved towards), ``refit``, ``scores``,
+            ``stated``, ``cosines``, ``cooccurrence``, ``causes`` (what goes with each edit),
+            ``baselines``, ``tokens``, ``lens``, ``nearest``, ``profile`` (by hook and role).
         """
         parts: dict[str, list[pd.DataFrame]] = {}
         of_seed: dict[int, World] = {}
@@ -229,13 +273,17 @@ class Transfer:
             of_seed[seed] = world = worlds.load(store.path(cells["layout",], "world.json"))
             for key, cell in cells.items():
                 if store.has(cell) and key[0] in READERS:
-                    for name, table in READERS[key[0]](self, store, cells, key=key, world=world).items():
+                    for name, table in READERS[key[0]](
+                        self, store, cells, key=key, world=world
+                    ).items():
                         parts.setdefault(name, []).append(table.assign(seed=seed))
         tables = {name: pd.concat(found, ignore_index=True) for name, found in parts.items()}
         if "transfer" in tables:
             tables["summary"] = over_seeds(tables["transfer"])
         if "said" in tables:
-            tables["worst"] = worst(tables.pop("said"), of_seed, arms={arm: ARMS[arm][1] for arm in self.arms})
+            tables["worst"] = worst(
+                tables.pop("said"), of_seed, arms={arm: ARMS[arm][1] for arm in self.arms}
+            )
         return tables
 
 
@@ -276,7 +324,10 @@ PRESETS = {
     "paper": Transfer(seeds=tuple(range(10))),
     "real": REAL,
     "real-lora": replace(
-        FAILING, documents=replace(REAL.documents, lora=16, lr=5e-4), lesson=replace(REAL.lesson, lora=16), lrs=(2e-4,)
+        FAILING,
+        documents=replace(REAL.documents, lora=16, lr=5e-4),
+        lesson=replace(REAL.lesson, lora=16),
+        lrs=(2e-4,),
     ),
     "real-unhidden": replace(FAILING, world="english_assistants_unhidden"),
     "real-likely": replace(FAILING, arrange="likely"),

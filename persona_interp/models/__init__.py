@@ -1,14 +1,15 @@
 """Where are weights, how are they trained, and how does one look inside?
 
-A ``Checkpoint`` says where weights are, never holds them; a ``Trajectory`` is one stage of training as checkpoints in
-order of step. ``resolve`` turns a name ("tiny", a folder, a GGUF file, a hub id) into a checkpoint; ``train`` turns a
-checkpoint and a corpus into a trajectory; ``load`` gives the plain Hugging Face model and ``boot`` the same model in
-TransformerLens, checked against it. ``encode`` is the only way from conversations to tokens, so that training,
-behavior and activations read the same ids, and knows whose every token is; ``print(show_tokens(explain_tokens(...)))``
-shows it.
+A ``Checkpoint`` says where weights are, never holds them; a ``Trajectory`` is one stage of training
+as checkpoints in order of step. ``resolve`` turns a name ("tiny", a folder, a GGUF file, a hub id)
+into a checkpoint; ``train`` turns a checkpoint and a corpus into a trajectory; ``load`` gives the
+plain Hugging Face model and ``boot`` the same model in TransformerLens, checked against it.
+``encode`` is the only way from conversations to tokens, so that training, behavior and activations
+read the same ids, and knows whose every token is; ``print(show_tokens(explain_tokens(...)))`` shows
+it.
 
-Models are exchanged as saved folders: a stage starts from any checkpoint, a finetune is the next stage, and adapters
-are merged before they are saved. The tiny model is a folder like any other::
+Models are exchanged as saved folders: a stage starts from any checkpoint, a finetune is the next
+stage, and adapters are merged before they are saved. The tiny model is a folder like any other::
 
     base = train("tiny", world.corpus())                                          # documents
     tuned = train(base.last, world.lessons(), stage=LESSON, snapshots=(1, 2, 4, 8), name="lesson")

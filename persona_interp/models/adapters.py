@@ -1,7 +1,8 @@
 """Which whole model is an adapter on its base? The one adapter of PEFT: trained here, or merged from elsewhere.
 
-An adapter made elsewhere is merged into its base once, and only if that is exactly what it says: every one of its
-weights finds its place, something changes, and the merged model as saved computes what the unmerged one does.
+An adapter made elsewhere is merged into its base once, and only if that is exactly what it says:
+every one of its weights finds its place, something changes, and the merged model as saved computes
+what the unmerged one does.
 """
 
 import json
@@ -57,8 +58,8 @@ def base_name(folder: Path) -> str:
         folder: An adapter folder.
 
     Returns:
-        A folder (relative ones are looked for from here, then from the adapter and from the folders it is in, one of
-        which its training may have been started in) or a hub id with its revision.
+        A folder (relative ones are looked for from here, then from the adapter and from the folders
+        it is in, one of which its training may have been started in) or a hub id with its revision.
 
     Raises:
         ModelError: It names none, or a folder that is not here.
@@ -75,7 +76,9 @@ def base_name(folder: Path) -> str:
         if (above / name / "config.json").is_file():
             return str(above / name)
     if name[0] in "/~." or "\\" in name or name.count("/") > 1:
-        raise ModelError(f"the adapter {folder} names its base '{name}', a folder that is not here; {fix}")
+        raise ModelError(
+            f"the adapter {folder} names its base '{name}', a folder that is not here; {fix}"
+        )
     return f"{name}@{revision}" if revision and "@" not in name else name
 
 
@@ -90,18 +93,30 @@ def merge(folder: Path, base: Checkpoint) -> Path:
         A whole model's folder in the cache.
 
     Raises:
-        ModelError: The adapter's kind cannot be merged, its weights do not fit this base, it changes nothing, or the
-            merged model computes something else than the unmerged.
+        ModelError: The adapter's kind cannot be merged, its weights do not fit this base, it
+            changes nothing, or the merged model computes something else than the unmerged.
     """
     config = _check_kind(folder)
     own = [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
-    files = [folder / ADAPTER_CONFIG, folder / ADAPTER_WEIGHTS, *own, *sorted(folder.glob("*.jinja"))]
+    files = [
+        folder / ADAPTER_CONFIG,
+        folder / ADAPTER_WEIGHTS,
+        *own,
+        *sorted(folder.glob("*.jinja")),
+    ]
     read = "its own" if own else hash_tokenizer(load_tokenizer(base))
-    key = {"start": "adapter", "adapter": hash_files(files), "base": hash_weights(base), "tokenizer": read}
+    key = {
+        "start": "adapter",
+        "adapter": hash_files(files),
+        "base": hash_weights(base),
+        "tokenizer": read,
+    }
 
     def make(made: Path) -> None:
         with quiet(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "(?s).*(tie_word_embeddings|no longer tied)")  # untied by _grow
+            warnings.filterwarnings(
+                "ignore", "(?s).*(tie_word_embeddings|no longer tied)"
+            )  # untied by _grow
             warnings.filterwarnings("ignore", "Found missing adapter keys")  # an error of _wrapped
             plain, tokenizer = load(base, attention="eager")
             tokenizer = read_tokenizer(folder, trusted=base.trusted) if own else tokenizer
@@ -113,12 +128,15 @@ def merge(folder: Path, base: Checkpoint) -> Path:
             whole = _unwrapped(model, folder)
             if _checksums(whole) == before:
                 raise ModelError(
-                    f"the adapter {folder} changes nothing: {_idle(folder, config)}. Train it, or save again."
+                    f"the adapter {folder} changes nothing: {_idle(folder, config)}. Train it, or "
+                    "save again."
                 )
             whole.save_pretrained(made)
             tokenizer.save_pretrained(made)
             _check_same(
-                _logits(load(Checkpoint(made, trusted=base.trusted), attention="eager").model, ids), want, folder
+                _logits(load(Checkpoint(made, trusted=base.trusted), attention="eager").model, ids),
+                want,
+                folder,
             )
 
     return made_once(cache() / "adapted" / short_hash(key), key, make)
@@ -151,11 +169,17 @@ def merge_held(model: Any) -> Any:
     copy = deepcopy(model).float().eval()
     ids = _probe(copy, copy.get_input_embeddings().weight.shape[0]).to(copy.device)
     if not hasattr(copy, "merge_and_unload") or copy.active_peft_config.is_prompt_learning:
-        raise ModelError(f"adapters of the kind {copy.active_peft_config.peft_type} have no merged model to compare.")
+        raise ModelError(
+            f"adapters of the kind {copy.active_peft_config.peft_type} have no merged model to "
+            "compare."
+        )
     want = _logits(copy, ids)
     with copy.disable_adapter():
         if torch.equal(_logits(copy, ids), want):
-            raise ModelError("the adapters of this model change nothing: train them, or load their trained weights.")
+            raise ModelError(
+                "the adapters of this model change nothing: train them, or load their trained "
+                "weights."
+            )
     whole = _unwrapped(copy, Path("in memory"))
     _check_same(_logits(whole, ids), want, Path("in memory"))
     return whole
@@ -173,7 +197,9 @@ def with_lora(model: Any, rank: int) -> Any:
     """
     from peft import LoraConfig, get_peft_model  # a slow import that full training does without
 
-    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
+    config = LoraConfig(
+        r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
     return get_peft_model(model, config)
 
 
@@ -194,16 +220,23 @@ def check_lora(model: Any, batch: Mapping[str, Tensor]) -> None:
     with model.disable_adapter():
         plain = model(**ids).logits
     if torch.equal(tuned, plain):
-        raise ModelError("the adapters did not change the model's output; raise lr or steps, or train with lora=0.")
+        raise ModelError(
+            "the adapters did not change the model's output; raise lr or steps, or train with "
+            "lora=0."
+        )
 
 
 def _config(folder: Path) -> dict[str, Any]:
     try:
         found = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ModelError(f"{folder / ADAPTER_CONFIG} is corrupt ({error}); save the adapter again.") from error
+        raise ModelError(
+            f"{folder / ADAPTER_CONFIG} is corrupt ({error}); save the adapter again."
+        ) from error
     if not isinstance(found, dict):
-        raise ModelError(f"{folder / ADAPTER_CONFIG} holds no configuration; save the adapter again.")
+        raise ModelError(
+            f"{folder / ADAPTER_CONFIG} holds no configuration; save the adapter again."
+        )
     return found
 
 
@@ -214,17 +247,24 @@ def _check_kind(folder: Path) -> dict[str, Any]:
     config = _config(folder)
     kind, task = str(config.get("peft_type")), config.get("task_type")
     if kind not in list(PEFT_TYPE_TO_CONFIG_MAPPING):
-        raise ModelError(f"the adapter {folder} is of the kind {kind}, which the installed PEFT does not know.")
+        raise ModelError(
+            f"the adapter {folder} is of the kind {kind}, which the installed PEFT does not know."
+        )
     if PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(kind)]().is_prompt_learning:
         raise ModelError(
-            f"the adapter {folder} is {kind}: it adds virtual tokens to every input instead of changing weights, so "
+            f"the adapter {folder} is {kind}: it adds virtual tokens to every input instead of "
+            "changing weights, so "
             "there is no merged model to compare. Use LoRA or another adapter of weights."
         )
     if task not in (None, "CAUSAL_LM"):
-        raise ModelError(f"the adapter {folder} is made for {task}; this package compares causal language models.")
+        raise ModelError(
+            f"the adapter {folder} is made for {task}; this package compares causal language "
+            "models."
+        )
     if not (folder / ADAPTER_WEIGHTS).is_file():
         raise ModelError(
-            f"{folder} lacks {ADAPTER_WEIGHTS}; save the adapter as safetensors (PEFT's save_pretrained does), pickled "
+            f"{folder} lacks {ADAPTER_WEIGHTS}; save the adapter as safetensors (PEFT's "
+            "save_pretrained does), pickled "
             "adapter_model.bin files are not opened."
         )
     return config
@@ -238,16 +278,31 @@ def _wrapped(plain: Any, folder: Path, config: dict[str, Any]) -> Any:
         model = PeftModel.from_pretrained(plain, str(folder)).eval()
         found = model.load_adapter(str(folder), "default")
     except UNREADABLE as error:
-        raise ModelError(f"the adapter {folder} does not fit its base: {str(error).strip()[:300]}") from error
+        raise ModelError(
+            f"the adapter {folder} does not fit its base: {str(error).strip()[:300]}"
+        ) from error
     own = load_file(folder / ADAPTER_WEIGHTS).keys()
-    # PEFT writes whole modules of a resized model twice, under their own name and that of its wrapper
-    twins = {key: re.sub(r"\.(modules_to_save|original_module)\.", ".", key) for key in found.unexpected_keys}
+    # PEFT writes whole modules of a resized model twice, under their own name and that of its
+    # wrapper
+    twins = {
+        key: re.sub(r"\.(modules_to_save|original_module)\.", ".", key)
+        for key in found.unexpected_keys
+    }
     spare = [key for key, twin in twins.items() if twin == key or twin not in own]
-    whole = [name for name in config.get("modules_to_save") or () if not any(f".{name}." in key for key in own)]
-    for keys, what in ((found.missing_keys, "lacks"), (spare, "has no place for"), (whole, "lacks")):
+    whole = [
+        name
+        for name in config.get("modules_to_save") or ()
+        if not any(f".{name}." in key for key in own)
+    ]
+    for keys, what in (
+        (found.missing_keys, "lacks"),
+        (spare, "has no place for"),
+        (whole, "lacks"),
+    ):
         if keys:
             raise ModelError(
-                f"the adapter {folder} does not fit: it {what} {len(keys)} weights in this base, first {keys[0]}. Give "
+                f"the adapter {folder} does not fit: it {what} {len(keys)} weights in this base, "
+                f"first {keys[0]}. Give "
                 "the base it was trained on, and all files of the adapter."
             )
     return model
@@ -256,7 +311,8 @@ def _wrapped(plain: Any, folder: Path, config: dict[str, Any]) -> Any:
 def _unwrapped(model: Any, folder: Path) -> Any:
     if not hasattr(model, "merge_and_unload"):
         raise ModelError(
-            f"the adapter {folder} is of the kind {model.active_peft_config.peft_type}: PEFT cannot merge it."
+            f"the adapter {folder} is of the kind {model.active_peft_config.peft_type}: PEFT "
+            "cannot merge it."
         )
     try:
         whole = model.merge_and_unload(safe_merge=True)
@@ -272,7 +328,8 @@ def _check_same(got: Tensor, want: Tensor, folder: Path) -> None:
     off = float((got - want).norm() / want.norm())
     if not off <= TOLERANCE:
         raise ModelError(
-            f"the adapter {folder} cannot be merged faithfully: logits of the merged and the unmerged model differ by "
+            f"the adapter {folder} cannot be merged faithfully: logits of the merged and the "
+            "unmerged model differ by "
             f"{off:.1e} of their norm (at most {TOLERANCE:.0e} expected)."
         )
 
@@ -281,14 +338,20 @@ def _grow(plain: Any, weights: Mapping[str, Tensor]) -> None:
     """Gives the base as many rows as the adapter's embeddings, and an untied head where the adapter touches one."""
     names = {id(module): name.rpartition(".")[2] for name, module in plain.named_modules()}
     ends = [
-        names[id(part)] for part in (plain.get_input_embeddings(), plain.get_output_embeddings()) if part is not None
+        names[id(part)]
+        for part in (plain.get_input_embeddings(), plain.get_output_embeddings())
+        if part is not None
     ]
     touched = [key for key in weights if any(f".{end}." in key for end in ends)]
-    shapes = {weights[key].shape[0] for key in touched if key.endswith(".weight") and "lora_" not in key}
+    shapes = {
+        weights[key].shape[0] for key in touched if key.endswith(".weight") and "lora_" not in key
+    }
     shapes |= {weights[key].shape[1] for key in touched if "lora_embedding_A" in key}
     if rows := max(shapes, default=0) - plain.get_input_embeddings().weight.shape[0]:
         if shapes:
-            plain.resize_token_embeddings(plain.get_input_embeddings().weight.shape[0] + rows, mean_resizing=False)
+            plain.resize_token_embeddings(
+                plain.get_input_embeddings().weight.shape[0] + rows, mean_resizing=False
+            )
     head = plain.get_output_embeddings()
     if touched and head is not None and head.weight is plain.get_input_embeddings().weight:
         head.weight = nn.Parameter(head.weight.detach().clone())
@@ -297,7 +360,9 @@ def _grow(plain: Any, weights: Mapping[str, Tensor]) -> None:
 def _idle(folder: Path, config: dict[str, Any]) -> str:
     """Why an adapter changes nothing."""
     second = [
-        w for key, w in load_file(folder / ADAPTER_WEIGHTS).items() if "lora_B" in key or "lora_embedding_B" in key
+        w
+        for key, w in load_file(folder / ADAPTER_WEIGHTS).items()
+        if "lora_B" in key or "lora_embedding_B" in key
     ]
     if second and not any(bool(w.any()) for w in second):
         return f"all {len(second)} of its lora_B matrices are zero, as they are before training"

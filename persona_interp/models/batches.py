@@ -1,7 +1,8 @@
 """Which documents does every step see? Seeded, the same on every machine.
 
-Documents are seen once in a seeded order, cycled when there are more steps, and batched with others of about their
-length. Replayed documents take seeded places in every batch; which other documents a step sees does not depend on them.
+Documents are seen once in a seeded order, cycled when there are more steps, and batched with others
+of about their length. Replayed documents take seeded places in every batch; which other documents a
+step sees does not depend on them.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,12 @@ PADDING = 0.25  # share of padding above which more batches are sorted by length
 
 
 def batches(
-    corpus: Tokens, *, stage: Stage, seed: int, replay: Tokens | None = None, bystanders: Tokens | None = None
+    corpus: Tokens,
+    *,
+    stage: Stage,
+    seed: int,
+    replay: Tokens | None = None,
+    bystanders: Tokens | None = None,
 ) -> list[dict[str, Any]]:
     """What does the model see in every step?
 
@@ -31,8 +37,9 @@ def batches(
         bystanders: Documents on which ``stage.kl`` holds the model to its start.
 
     Returns:
-        One batch a step: ``input_ids``, ``attention_mask``, ``labels`` (-100 where nothing is learned), dims (document,
-        position), and ``bystanders`` (ids and mask of as many documents) where there are some.
+        One batch a step: ``input_ids``, ``attention_mask``, ``labels`` (-100 where nothing is
+        learned), dims (document, position), and ``bystanders`` (ids and mask of as many documents)
+        where there are some.
 
     Raises:
         ModelError: A document has nothing to learn.
@@ -41,18 +48,31 @@ def batches(
     >>> batches(rows, stage=Stage(steps=1, batch=2), seed=0)[0]["labels"].tolist()
     [[5, 6], [5, 7]]
     """
-    learn = [np.array(row) if stage.loss == "assistant" else np.ones(len(row), bool) for row in corpus.learn]
+    learn = [
+        np.array(row) if stage.loss == "assistant" else np.ones(len(row), bool)
+        for row in corpus.learn
+    ]
     empty = [i for i, row in enumerate(learn) if not row[1:].any()]
     if empty:
-        raise ModelError(f"document {empty[0]} has no token to learn with loss='{stage.loss}'; give it an answer.")
+        raise ModelError(
+            f"document {empty[0]} has no token to learn with loss='{stage.loss}'; give it an "
+            "answer."
+        )
     rows = _rows(corpus, stage=stage, rng=np.random.default_rng(seed))
     if replay is not None:
-        rows = _replayed(rows, share=stage.replay, n=(len(corpus), len(replay)), rng=np.random.default_rng([seed, 1]))
+        rows = _replayed(
+            rows,
+            share=stage.replay,
+            n=(len(corpus), len(replay)),
+            rng=np.random.default_rng([seed, 1]),
+        )
         corpus = _joined(corpus, replay)
         learn += [np.ones(len(row), bool) for row in replay.ids]
     made: list[dict[str, Any]] = [_batch(corpus, learn, row) for row in rows]
     if bystanders is not None:
-        for batch, row in zip(made, _rows(bystanders, stage=stage, rng=np.random.default_rng([seed, 2])), strict=True):
+        for batch, row in zip(
+            made, _rows(bystanders, stage=stage, rng=np.random.default_rng([seed, 2])), strict=True
+        ):
             ids, mask = bystanders.pad(rows=row)
             batch["bystanders"] = {"input_ids": ids, "attention_mask": mask}
     return made
@@ -61,19 +81,23 @@ def batches(
 def _rows(tokens: Tokens, *, stage: Stage, rng: np.random.Generator) -> np.ndarray:
     """Documents of every batch: neighbors in the seeded order, grouped by length, the batches shuffled again."""
     order = np.resize(rng.permutation(len(tokens)), stage.steps * stage.batch)
-    return rng.permutation(_grouped(order, np.array([len(row) for row in tokens.ids]), batch=stage.batch))
+    return rng.permutation(
+        _grouped(order, np.array([len(row) for row in tokens.ids]), batch=stage.batch)
+    )
 
 
 def _grouped(order: np.ndarray, lengths: np.ndarray, *, batch: int) -> np.ndarray:
     """Rows of documents, one a batch: as few neighbors sorted by length as keep the padding low.
 
-    Sorting makes a batch of one kind of document or, in a lesson, of one wording, so that steps pull in turns; not
-    sorting at all makes half of the documents' cells padding.
+    Sorting makes a batch of one kind of document or, in a lesson, of one wording, so that steps
+    pull in turns; not sorting at all makes half of the documents' cells padding.
     """
     pool, rows = 1, order.reshape(-1, batch)
     while pool < 2 * len(rows):
         parts = [order[at : at + pool * batch] for at in range(0, len(order), pool * batch)]
-        rows = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in parts]).reshape(-1, batch)
+        rows = np.concatenate(
+            [part[np.argsort(lengths[part], kind="stable")] for part in parts]
+        ).reshape(-1, batch)
         cells = lengths[rows].max(axis=1).sum() * batch
         if 1 - lengths[rows].sum() / cells <= PADDING:
             break
@@ -81,12 +105,17 @@ def _grouped(order: np.ndarray, lengths: np.ndarray, *, batch: int) -> np.ndarra
     return rows
 
 
-def _replayed(rows: np.ndarray, *, share: float, n: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+def _replayed(
+    rows: np.ndarray, *, share: float, n: tuple[int, int], rng: np.random.Generator
+) -> np.ndarray:
     """The same batches, with documents of the replay (numbered after those of the corpus) in some places.
 
-    Rounding the running total gives every batch the whole number below or above its share, and the sum its own.
+    Rounding the running total gives every batch the whole number below or above its share, and the
+    sum its own.
     """
-    counts = rng.permutation(np.diff(np.rint(share * rows.shape[1] * np.arange(len(rows) + 1)))).astype(int)
+    counts = rng.permutation(
+        np.diff(np.rint(share * rows.shape[1] * np.arange(len(rows) + 1)))
+    ).astype(int)
     order = n[0] + np.resize(rng.permutation(n[1]), counts.sum())
     rows = rows.copy()
     for row, documents in zip(rows, np.split(order, np.cumsum(counts)[:-1]), strict=True):

@@ -44,14 +44,21 @@ def made_once(folder: Path, key: dict[str, Any], make: Callable[[Path], None]) -
         made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
             make(made)
-            (made / MARK).write_text(json.dumps(key, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            (made / MARK).write_text(
+                json.dumps(key, indent=1, sort_keys=True) + "\n", encoding="utf-8"
+            )
             made.chmod(0o755)
             if not folder.exists() or not any(folder.iterdir()):
                 made.replace(folder)
         finally:
             shutil.rmtree(made, ignore_errors=True)
-    if not mark.is_file() or json.loads(mark.read_text(encoding="utf-8")) != json.loads(json.dumps(key)):
-        raise ModelError(f"{folder} holds something else, and nothing was overwritten; choose an empty or new folder.")
+    if not mark.is_file() or json.loads(mark.read_text(encoding="utf-8")) != json.loads(
+        json.dumps(key)
+    ):
+        raise ModelError(
+            f"{folder} holds something else, and nothing was overwritten; choose an empty or new "
+            "folder."
+        )
     return folder
 
 
@@ -76,7 +83,8 @@ def hash_file(file: Path) -> bytes:
     """Is this the same file, byte for byte?
 
     Args:
-        file: A file; one that was read before in this process and has its time and size still is not read again.
+        file: A file; one that was read before in this process and has its time and size still is
+            not read again.
 
     Returns:
         sha256 of its contents.

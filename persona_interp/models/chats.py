@@ -1,10 +1,11 @@
 """Which text does a conversation become, and whose is every stretch of it?
 
-The chat template of a model is asked once for every order of roles, with marks in place of the contents; where the
-marks come out, the contents belong. Every real conversation is then rendered by the template too and compared, so that
-a template that drops or rewords contents is an error and never a shifted role. Spaces around contents that the template
-strips are stripped here too. Templates that can think are asked not to (``enable_thinking=False``), so that an answer
-begins where it is measured.
+The chat template of a model is asked once for every order of roles, with marks in place of the
+contents; where the marks come out, the contents belong. Every real conversation is then rendered by
+the template too and compared, so that a template that drops or rewords contents is an error and
+never a shifted role. Spaces around contents that the template strips are stripped here too.
+Templates that can think are asked not to (``enable_thinking=False``), so that an answer begins
+where it is measured.
 """
 
 import json
@@ -20,14 +21,16 @@ Conversation = Sequence[Mapping[str, Any]]
 PLAIN_TEMPLATE = (
     "{% for message in messages %}"
     "{{ message['role'].capitalize() }}: {{ message['content'] }}"
-    "{% if message['role'] == 'assistant' and eos_token is defined %}{{ eos_token }}{% endif %}{{ '\\n' }}"
+    "{% if message['role'] == 'assistant' and eos_token is defined %}{{ eos_token }}{% endif %}{{ "
+    "'\\n' }}"
     "{% endfor %}"
     "{% if add_generation_prompt %}Assistant: {% endif %}"
 )
 """A plain-text chat template for models that have none."""
 
 FOLD = (
-    "{%- if messages | length > 1 and messages[0]['role'] == 'system' and messages[1]['role'] == 'user' -%}"
+    "{%- if messages | length > 1 and messages[0]['role'] == 'system' and messages[1]['role'] == "
+    "'user' -%}"
     "{%- set said = messages[0]['content'] + '\\n\\n' + messages[1]['content'] -%}"
     "{%- set messages = [dict(messages[1], content=said)] + messages[2:] -%}"
     "{%- endif %}\n"
@@ -68,8 +71,9 @@ def fold_system(conversation: Conversation) -> list[dict[str, Any]]:
         conversation: Messages.
 
     Returns:
-        The messages without the system message; its content stands before that of the first user message, an empty
-        line between. It is the user's then, for role masks too. Without a system message, the same messages.
+        The messages without the system message; its content stands before that of the first user
+        message, an empty line between. It is the user's then, for role masks too. Without a system
+        message, the same messages.
 
     Raises:
         ModelError: A system message that is not the first, or that no user message follows.
@@ -83,7 +87,8 @@ def fold_system(conversation: Conversation) -> list[dict[str, Any]]:
         return messages
     if roles[:2] != ["system", "user"] or roles.count("system") > 1:
         raise ModelError(
-            f"a system message is folded into the user's that follows it; got the roles {', '.join(roles)}."
+            "a system message is folded into the user's that follows it; got the roles "
+            f"{', '.join(roles)}."
         )
     folded = f"{messages[0]['content']}\n\n{messages[1]['content']}"
     return [{**messages[1], "content": folded}, *messages[2:]]
@@ -96,13 +101,18 @@ def folding(template: Any) -> Any:
         template: A chat template that has no system role, or several by name.
 
     Returns:
-        The same, after a beginning that puts the two contents together, an empty line between. Contents keep their
-        roles in ``encode``: the system message's tokens are ``system``, only the turn is the user's.
+        The same, after a beginning that puts the two contents together, an empty line between.
+        Contents keep their roles in ``encode``: the system message's tokens are ``system``, only
+        the turn is the user's.
 
     >>> folding("{{ messages }}").endswith("{{ messages }}")
     True
     """
-    return {name: FOLD + text for name, text in template.items()} if isinstance(template, dict) else FOLD + template
+    return (
+        {name: FOLD + text for name, text in template.items()}
+        if isinstance(template, dict)
+        else FOLD + template
+    )
 
 
 def folds_system(tokenizer: Any) -> bool:
@@ -115,7 +125,9 @@ def folds_system(tokenizer: Any) -> bool:
         Whether its chat template was made by ``folding``.
     """
     own = tokenizer.chat_template
-    return any(text.startswith(FOLD) for text in (own.values() if isinstance(own, dict) else [own or ""]))
+    return any(
+        text.startswith(FOLD) for text in (own.values() if isinstance(own, dict) else [own or ""])
+    )
 
 
 def has_system(tokenizer: Any) -> bool:
@@ -125,8 +137,8 @@ def has_system(tokenizer: Any) -> bool:
         tokenizer: A tokenizer with a chat template.
 
     Returns:
-        Whether its template writes one in questions and in answered chats; else ``resolve(..., fold_system=True)`` lets
-        the user say it.
+        Whether its template writes one in questions and in answered chats; else ``resolve(...,
+        fold_system=True)`` lets the user say it.
 
     Raises:
         ModelError: There is no chat template.
@@ -141,7 +153,9 @@ def has_system(tokenizer: Any) -> bool:
     return True
 
 
-def stretches(tokenizer: Any, conversations: Iterable[Conversation], *, complete: bool) -> list[list[Stretch]]:
+def stretches(
+    tokenizer: Any, conversations: Iterable[Conversation], *, complete: bool
+) -> list[list[Stretch]]:
     """Which text does each conversation become?
 
     Args:
@@ -172,7 +186,8 @@ def stretches(tokenizer: Any, conversations: Iterable[Conversation], *, complete
                     found[n] = _filled(slots, messages, strip=spaces)
             if _text(found[n]) != expected:
                 raise ModelError(
-                    f"the chat template alters the contents of {messages!r}; use one that leaves them as they are, or "
+                    f"the chat template alters the contents of {messages!r}; use one that leaves "
+                    "them as they are, or "
                     "contents it does not reword."
                 )
     return found
@@ -183,7 +198,10 @@ def _shape(message: Mapping[str, Any]) -> list[Any]:
     named = isinstance(message, Mapping) and {"role", "content"} <= set(message)
     if not named or not isinstance(message["content"] or "", str):
         raise ModelError(f"a message has a role and a content that is text; got {message!r}.")
-    return [bool(message["content"]), {key: value for key, value in message.items() if key != "content"}]
+    return [
+        bool(message["content"]),
+        {key: value for key, value in message.items() if key != "content"},
+    ]
 
 
 def _filled(slots: list[_Slot], messages: Conversation, *, strip: str | None = "") -> list[Stretch]:
@@ -208,19 +226,25 @@ def _slots(tokenizer: Any, messages: Conversation, *, complete: bool) -> list[_S
         return [_Slot("text", learn=True, number=0)]
     if not roles or "text" in roles:
         raise ModelError(
-            f"a conversation is chat messages or one message of role 'text'; got the roles {tuple(roles)}."
+            "a conversation is chat messages or one message of role 'text'; got the roles "
+            f"{tuple(roles)}."
         )
     marks = [f"\ue000{i}\ue001" if message["content"] else "" for i, message in enumerate(messages)]
     chat = [{**message, "content": mark} for message, mark in zip(messages, marks, strict=True)]
     rest = whole = _whole(tokenizer, [chat], complete=complete)[0]
     kept = _kept(tokenizer, chat, complete=complete)
     slots, ending = [], ""
-    # a template may tell contents in another order: one of Mistral's writes the system message before the last user's
-    for i in sorted((i for i, mark in enumerate(marks) if mark), key=lambda i: whole.find(marks[i])):
+    # a template may tell contents in another order: one of Mistral's writes the system message
+    # before the last user's
+    for i in sorted(
+        (i for i, mark in enumerate(marks) if mark), key=lambda i: whole.find(marks[i])
+    ):
         role, mark = roles[i], marks[i]
         before, there, rest = rest.partition(mark)
         if not there:
-            raise ModelError(f"the chat template drops the {role} message of a chat of roles {', '.join(roles)}.")
+            raise ModelError(
+                f"the chat template drops the {role} message of a chat of roles {', '.join(roles)}."
+            )
         slots += _around(before, ending)
         _check_opening(tokenizer, chat, i, text=_text_of(slots))
         slots.append(_Slot(role, learn=role == "assistant", number=i, kept=kept[i]))
@@ -232,19 +256,25 @@ def _slots(tokenizer: Any, messages: Conversation, *, complete: bool) -> list[_S
 
 
 def _text_of(slots: list[_Slot]) -> str:
-    return "".join(f"\ue000{slot.number}\ue001" if slot.text is None else slot.text for slot in slots)
+    return "".join(
+        f"\ue000{slot.number}\ue001" if slot.text is None else slot.text for slot in slots
+    )
 
 
 def _check_opening(tokenizer: Any, chat: list[dict[str, Any]], i: int, *, text: str) -> None:
     """The last answer must begin as the model is asked for it; earlier ones are history, which may look otherwise.
 
-    A space is let pass: Mistral's templates write one that their models, asked for an answer, say themselves.
+    A space is let pass: Mistral's templates write one that their models, asked for an answer, say
+    themselves.
     """
     if i < len(chat) - 1 or chat[i]["role"] != "assistant":
         return
     asked = _render(tokenizer, [chat[:i]], prompt=True)[0]
     if not text.startswith(asked) or text[len(asked) :].strip():
-        raise ModelError("the chat template opens an answer otherwise when it is followed by text; use another one.")
+        raise ModelError(
+            "the chat template opens an answer otherwise when it is followed by text; use another "
+            "one."
+        )
 
 
 def _around(text: str, ending: str) -> list[_Slot]:
@@ -260,10 +290,14 @@ def _ending(tokenizer: Any, chat: list[dict[str, Any]], rest: str) -> str:
     if chat[-1]["role"] != "assistant" or not rest:
         return ""
     ending = _render(tokenizer, [chat], prompt=False)[0].partition(chat[-1]["content"])[2]
-    if not rest.startswith(ending):  # Phi-3's template ends every whole chat with a token of its own
+    if not rest.startswith(
+        ending
+    ):  # Phi-3's template ends every whole chat with a token of its own
         ending = ending.removesuffix(tokenizer.eos_token or "")
     if not rest.startswith(ending):
-        raise ModelError("the chat template ends an answer otherwise when more messages follow; use another one.")
+        raise ModelError(
+            "the chat template ends an answer otherwise when more messages follow; use another one."
+        )
     return ending
 
 
@@ -290,7 +324,9 @@ def _whole(tokenizer: Any, chats: list[Conversation], *, complete: bool) -> list
     if complete:
         return _render(tokenizer, chats, prompt=False)
     answers = [chat[-1]["content"] if chat[-1]["role"] == "assistant" else None for chat in chats]
-    shown = [chat if answer is None else chat[:-1] for chat, answer in zip(chats, answers, strict=True)]
+    shown = [
+        chat if answer is None else chat[:-1] for chat, answer in zip(chats, answers, strict=True)
+    ]
     texts = _render(tokenizer, shown, prompt=True)
     return [text + (answer or "") for text, answer in zip(texts, answers, strict=True)]
 
@@ -299,15 +335,19 @@ def _render(tokenizer: Any, chats: list[Conversation], *, prompt: bool) -> list[
     if tokenizer.chat_template is None:
         raise ModelError(
             "this model has no chat template and cannot read chats; resolve the start with "
-            "chat_template=persona_interp.models.PLAIN_TEMPLATE, or with a template of its own (compare "
+            "chat_template=persona_interp.models.PLAIN_TEMPLATE, or with a template of its own "
+            "(compare "
             "--chat-template FILE)."
         )
     try:
-        return tokenizer.apply_chat_template(chats, tokenize=False, add_generation_prompt=prompt, enable_thinking=False)
+        return tokenizer.apply_chat_template(
+            chats, tokenize=False, add_generation_prompt=prompt, enable_thinking=False
+        )
     except TemplateError as error:
         roles = dict.fromkeys(message["role"] for chat in chats for message in chat)
         raise ModelError(
             f"the chat template refuses messages of the roles {', '.join(roles)}: {error}. "
-            "Use roles it knows, or another chat_template; models.resolve(start, fold_system=True) lets the user say a "
+            "Use roles it knows, or another chat_template; models.resolve(start, fold_system=True) "
+            "lets the user say a "
             "system message, models.fold_system does it in one conversation."
         ) from error

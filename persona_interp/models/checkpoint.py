@@ -21,8 +21,9 @@ class Checkpoint:
         stage: Name of the training stage that made it; "" for a start.
         step: Optimizer step within the stage; 0 = before it.
         seed: Seed of the run.
-        name: What tables and figures call it, where stage and step do not say it: a hub id, an adapter's folder.
-            Two sources of one name are told apart by ``dataclasses.replace(checkpoint, name="other")``.
+        name: What tables and figures call it, where stage and step do not say it: a hub id, an
+            adapter's folder. Two sources of one name are told apart by
+            ``dataclasses.replace(checkpoint, name="other")``.
         trusted: Whether code in the folder may run; only ``resolve`` with ``trust`` says so.
 
     >>> Checkpoint(Path("model"), stage="lesson", step=8).label
@@ -66,10 +67,14 @@ class Trajectory:
         object.__setattr__(self, "checkpoints", tuple(self.checkpoints))
         steps = [c.step for c in self.checkpoints]
         if not steps or steps != sorted(set(steps)):
-            raise ModelError(f"a trajectory holds checkpoints in rising order of step; got the steps {steps}.")
+            raise ModelError(
+                f"a trajectory holds checkpoints in rising order of step; got the steps {steps}."
+            )
         if len({(c.stage, c.seed) for c in self.checkpoints}) > 1:
             names = sorted({f"stage '{c.stage}', seed {c.seed}" for c in self.checkpoints})
-            raise ModelError(f"a trajectory is one stage of one run; got {'; '.join(names)}. Make one for each.")
+            raise ModelError(
+                f"a trajectory is one stage of one run; got {'; '.join(names)}. Make one for each."
+            )
 
     def __iter__(self) -> Iterator[Checkpoint]:
         return iter(self.checkpoints)
@@ -94,7 +99,8 @@ class Trajectory:
         """Where is the index that ``open`` reads?
 
         Args:
-            folder: Folder to write ``trajectory.json`` into; paths in it are relative to this folder.
+            folder: Folder to write ``trajectory.json`` into; paths in it are relative to this
+                folder.
             config: Hash of the configuration that made the trajectory.
 
         Returns:
@@ -112,7 +118,9 @@ class Trajectory:
             for c in self.checkpoints
         ]
         index, tmp = folder / INDEX, folder / f".{INDEX}.tmp"
-        tmp.write_text(json.dumps({"config": config, "checkpoints": rows}, indent=1) + "\n", encoding="utf-8")
+        tmp.write_text(
+            json.dumps({"config": config, "checkpoints": rows}, indent=1) + "\n", encoding="utf-8"
+        )
         return tmp.replace(index)
 
     @classmethod
@@ -130,16 +138,26 @@ class Trajectory:
         """
         index = read_index(folder)
         if index is None:
-            raise ModelError(f"{folder} holds no {INDEX}: the training did not finish. Train again with this out.")
+            raise ModelError(
+                f"{folder} holds no {INDEX}: the training did not finish. Train again with this "
+                "out."
+            )
         checkpoints = [
-            Checkpoint(Path(os.path.normpath(Path(folder) / row["path"])), row["stage"], row["step"], row["seed"])
+            Checkpoint(
+                Path(os.path.normpath(Path(folder) / row["path"])),
+                row["stage"],
+                row["step"],
+                row["seed"],
+            )
             for row in index["checkpoints"]
         ]
         for checkpoint in checkpoints:
             if not (checkpoint.path / "config.json").is_file():
                 raise ModelError(
-                    f"checkpoint {checkpoint.label} of {folder} is gone: {checkpoint.path} holds no config.json. "
-                    "Move a run together with the start it was trained from, or train again into a new folder."
+                    f"checkpoint {checkpoint.label} of {folder} is gone: {checkpoint.path} holds "
+                    "no config.json. "
+                    "Move a run together with the start it was trained from, or train again into a "
+                    "new folder."
                 )
         return cls(tuple(checkpoints))
 
@@ -163,4 +181,6 @@ def read_index(folder: Path | str) -> dict[str, Any] | None:
         found = json.loads(index.read_text(encoding="utf-8"))
         return {"config": found["config"], "checkpoints": found["checkpoints"]}
     except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{index} is corrupt ({error}); remove the folder and train again.") from error
+        raise ModelError(
+            f"{index} is corrupt ({error}); remove the folder and train again."
+        ) from error

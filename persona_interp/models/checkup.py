@@ -30,10 +30,11 @@ def checkup(checkpoint: Checkpoint, *, text: str = TEXT) -> pd.DataFrame:
         text: Any plain text the model can read.
 
     Returns:
-        A diagnosis table of one checkpoint: its family, whether its residuals equal those of plain transformers, the
-        dtype and finiteness of the stored weights, tokenizer against embedding, how many BOS a text and a chat begin
-        with, the roles its chat template gives to tokens, and how much longer the residual of the first token is than
-        all others. The last row is "overall"; ``cause`` is the first check that is red, "" for none.
+        A diagnosis table of one checkpoint: its family, whether its residuals equal those of plain
+        transformers, the dtype and finiteness of the stored weights, tokenizer against embedding,
+        how many BOS a text and a chat begin with, the roles its chat template gives to tokens, and
+        how much longer the residual of the first token is than all others. The last row is
+        "overall"; ``cause`` is the first check that is red, "" for none.
 
     Raises:
         ModelError: The folder holds no model, or its tokenizer cannot read the text.
@@ -41,7 +42,13 @@ def checkup(checkpoint: Checkpoint, *, text: str = TEXT) -> pd.DataFrame:
     rows = list(_checks(checkpoint, text))
     red = [row["check"] for row in rows if row["verdict"] == "red"]
     light = "red" if red else "amber" if any(row["verdict"] == "amber" for row in rows) else "green"
-    said = f"not to be used: {red[0]}" if red else "sound" if light == "green" else "usable; read what is amber"
+    said = (
+        f"not to be used: {red[0]}"
+        if red
+        else "sound"
+        if light == "green"
+        else "usable; read what is amber"
+    )
     rows.append(_row("overall", math.nan, math.nan, light, said))
     table = pd.DataFrame(rows).assign(cause=red[0] if red else "")
     table.insert(0, "checkpoint", checkpoint.label)
@@ -49,7 +56,13 @@ def checkup(checkpoint: Checkpoint, *, text: str = TEXT) -> pd.DataFrame:
 
 
 def _row(check: str, value: float, reference: float, verdict: str, text: str) -> dict[str, Any]:
-    return {"check": check, "value": value, "reference": reference, "verdict": verdict, "text": text}
+    return {
+        "check": check,
+        "value": value,
+        "reference": reference,
+        "verdict": verdict,
+        "text": text,
+    }
 
 
 def _checks(checkpoint: Checkpoint, text: str) -> Iterator[dict[str, Any]]:
@@ -64,10 +77,16 @@ def _checks(checkpoint: Checkpoint, text: str) -> Iterator[dict[str, Any]]:
     except ModelError as error:
         yield _row("parity", math.nan, 0.0, "red", str(error))
         return
-    yield _row("parity", 0.0, 0.0, "green", "residuals and logits equal those of plain transformers")
+    yield _row(
+        "parity", 0.0, 0.0, "green", "residuals and logits equal those of plain transformers"
+    )
     rows = int(bridge.original_model.get_input_embeddings().weight.shape[0])
     fits = rows >= len(tokenizer)
-    told = "a row for every token" if fits else "tokens without a row: the tokenizer is another model's"
+    told = (
+        "a row for every token"
+        if fits
+        else "tokens without a row: the tokenizer is another model's"
+    )
     yield _row("embedding rows", rows, len(tokenizer), "green" if fits else "red", told)
     hook = f"blocks.{bridge.cfg.n_layers // 2}.hook_out"
     (_, acts), *_ = residuals(bridge, plain, hook=hook)
@@ -75,7 +94,11 @@ def _checks(checkpoint: Checkpoint, text: str) -> Iterator[dict[str, Any]]:
     ratio = float(norms[0] / norms[1:].median())
     sink = f"; over {SINK:.0f} it is left out everywhere" if ratio > SINK else ""
     yield _row(
-        "first token", ratio, 1.0, "green", f"length of its residual at {hook} over the median of the others{sink}"
+        "first token",
+        ratio,
+        1.0,
+        "green",
+        f"length of its residual at {hook} over the median of the others{sink}",
     )
 
 
@@ -103,7 +126,9 @@ def _bos(tokenizer: Any, plain: Tokens, text: str) -> Iterator[dict[str, Any]]:
     told = f"a text begins with {found} BOS; the tokenizer puts {'one' if added is not None else 'none'}"
     yield _row("bos", found, float(added is not None), "green" if right else "red", told)
     if tokenizer.chat_template is None:
-        yield _row("chat template", math.nan, math.nan, "green", "none: give one before you chat with it")
+        yield _row(
+            "chat template", math.nan, math.nan, "green", "none: give one before you chat with it"
+        )
         return
     chat = [{"role": "user", "content": text}, {"role": "assistant", "content": text}]
     try:
@@ -113,8 +138,12 @@ def _bos(tokenizer: Any, plain: Tokens, text: str) -> Iterator[dict[str, Any]]:
         return
     runs = re.sub(r"(\b\w+\b)( \1\b)+", r"\1", " ".join(coded.roles[0]))
     found = _leading(coded.ids[0], bos)
-    yield _row("chat bos", found, 1.0, "green" if found <= 1 else "red", f"a chat begins with {found} BOS")
-    yield _row("chat template", len(coded.ids[0]), math.nan, "green", f"roles of its tokens: {runs}")
+    yield _row(
+        "chat bos", found, 1.0, "green" if found <= 1 else "red", f"a chat begins with {found} BOS"
+    )
+    yield _row(
+        "chat template", len(coded.ids[0]), math.nan, "green", f"roles of its tokens: {runs}"
+    )
 
 
 def _leading(ids: list[int], bos: int | None) -> int:

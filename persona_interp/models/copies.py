@@ -15,30 +15,44 @@ from persona_interp.models.checkpoint import Checkpoint
 from persona_interp.models.load import TOKENIZER_FILES, holds_weights, load_tokenizer, quiet
 from persona_interp.models.vocabulary import hash_tokenizer
 
-MODEL_FILES = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "*.py")
+MODEL_FILES = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "config.json",
+    "generation_config.json",
+    "*.py",
+)
 
 
 def saved(model: Any, tokenizer: Any) -> Checkpoint:
     """Where is this model of the memory as a folder, saved once by its weights?
 
     Args:
-        model: A Hugging Face model, or a PEFT model, whose adapters are merged in the copy; it stays as it is.
+        model: A Hugging Face model, or a PEFT model, whose adapters are merged in the copy; it
+            stays as it is.
         tokenizer: Its tokenizer.
 
     Returns:
         The checkpoint, called as what it was loaded from, or its class.
 
     Raises:
-        ModelError: It is no such model, comes without its tokenizer, or cannot be saved as a plain model.
+        ModelError: It is no such model, comes without its tokenizer, or cannot be saved as a plain
+            model.
     """
     kind = type(model).__name__
     if not hasattr(model, "save_pretrained") or not hasattr(model, "state_dict"):
-        raise ModelError(f"a start is a name, a folder, a checkpoint or a Hugging Face model; got a {kind}.")
+        raise ModelError(
+            f"a start is a name, a folder, a checkpoint or a Hugging Face model; got a {kind}."
+        )
     if not hasattr(tokenizer, "get_vocab"):
-        raise ModelError(f"a model in memory ({kind}) needs its tokenizer; give resolve(model, tokenizer=tokenizer).")
+        raise ModelError(
+            f"a model in memory ({kind}) needs its tokenizer; give resolve(model, "
+            "tokenizer=tokenizer)."
+        )
     if getattr(model, "is_quantized", False) or getattr(model, "_hf_peft_config_loaded", False):
         raise ModelError(
-            f"this {kind} is quantized or has adapters inside that cannot be merged here; give the plain model, or the "
+            f"this {kind} is quantized or has adapters inside that cannot be merged here; give the "
+            "plain model, or the "
             "PeftModel around it (PeftModel.from_pretrained)."
         )
     whole = merge_held(model) if hasattr(model, "peft_config") else model
@@ -46,7 +60,11 @@ def saved(model: Any, tokenizer: Any) -> Checkpoint:
     for key, weight in sorted(whole.state_dict().items()):
         digest.update(key.encode())
         digest.update(memoryview(weight.detach().cpu().float().contiguous().numpy()).cast("B"))
-    made_from = {"start": "memory", "weights": digest.hexdigest(), "tokenizer": hash_tokenizer(tokenizer)}
+    made_from = {
+        "start": "memory",
+        "weights": digest.hexdigest(),
+        "tokenizer": hash_tokenizer(tokenizer),
+    }
 
     def make(folder: Path) -> None:
         with quiet():
@@ -78,7 +96,11 @@ def reading(checkpoint: Checkpoint, tokenizer: Any, *, out: Path | None = None) 
     if own and hash_tokenizer(load_tokenizer(checkpoint)) == hash_tokenizer(tokenizer):
         return checkpoint
     files = sorted({file for kind in MODEL_FILES for file in folder.glob(kind)})
-    key = {"start": "tokenizer", "weights": hash_files(files), "tokenizer": hash_tokenizer(tokenizer)}
+    key = {
+        "start": "tokenizer",
+        "weights": hash_files(files),
+        "tokenizer": hash_tokenizer(tokenizer),
+    }
 
     def make(copy: Path) -> None:
         for file in files:
@@ -91,21 +113,27 @@ def reading(checkpoint: Checkpoint, tokenizer: Any, *, out: Path | None = None) 
 
 
 def templated(
-    checkpoint: Checkpoint, template: str | None = None, *, fold_system: bool = False, out: Path | None = None
+    checkpoint: Checkpoint,
+    template: str | None = None,
+    *,
+    fold_system: bool = False,
+    out: Path | None = None,
 ) -> Checkpoint:
     """Which checkpoint has these weights and a chat template that takes what it will be given?
 
     Args:
         checkpoint: Where the weights are.
         template: A chat template for a model that has none.
-        fold_system: Whether a template without a system role lets the user say system messages, see ``chats.folding``.
+        fold_system: Whether a template without a system role lets the user say system messages, see
+            ``chats.folding``.
         out: Folder for the copy; in the cache by default.
 
     Returns:
         The checkpoint itself if its chat template does already, else one of a copy.
 
     Raises:
-        ModelError: There is no chat template to fold into, or it takes no system message folded either.
+        ModelError: There is no chat template to fold into, or it takes no system message folded
+            either.
     """
     tokenizer = load_tokenizer(checkpoint)
     own = tokenizer.chat_template
@@ -114,7 +142,8 @@ def templated(
         tokenizer.chat_template = folding(tokenizer.chat_template)
         if not has_system(tokenizer):
             raise ModelError(
-                f"the chat template of {checkpoint.label} takes no system message, and none before a user message "
+                f"the chat template of {checkpoint.label} takes no system message, and none before "
+                "a user message "
                 "either; give the model another template (tokenizer=)."
             )
     return checkpoint if tokenizer.chat_template == own else reading(checkpoint, tokenizer, out=out)

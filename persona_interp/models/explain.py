@@ -11,24 +11,33 @@ from persona_interp.models.load import load_tokenizer
 from persona_interp.models.tokens import encode
 
 COLUMNS = ("prompt", "pos", "id", "piece", "role", "turn", "place", "learn")
-INITIALS = {"system": "S", "user": "U", "assistant": "A", "text": "T", "template": ".", "special": "*"}
-LEGEND = (
-    "S system, U user, A assistant, T text, . template, * special; message/place in it; + the model learns to say it"
-)
+INITIALS = {
+    "system": "S",
+    "user": "U",
+    "assistant": "A",
+    "text": "T",
+    "template": ".",
+    "special": "*",
+}
+LEGEND = "S system, U user, A assistant, T text, . template, * special; message/place in it; + the model learns to say it"
 
 
-def explain_tokens(checkpoint: Checkpoint, prompts: pd.DataFrame, *, complete: bool = False) -> pd.DataFrame:
+def explain_tokens(
+    checkpoint: Checkpoint, prompts: pd.DataFrame, *, complete: bool = False
+) -> pd.DataFrame:
     """Which tokens does a checkpoint read at these prompts, and whose is each?
 
     Args:
         checkpoint: Its tokenizer reads the prompts; weights are not loaded.
-        prompts: A probes or prompts table (named by ``prompt``) or a corpus table (named by ``doc``).
+        prompts: A probes or prompts table (named by ``prompt``) or a corpus table (named by
+            ``doc``).
         complete: Whether the conversations end here, as documents do in training; prompts do not.
 
     Returns:
-        DataFrame, one row a token: ``prompt``, ``pos`` (from 0), ``id``, ``piece`` (its text, see ``pieces``),
-        ``role`` (see ``Tokens``), ``turn`` (message it belongs to) and ``place`` (position within that), -1 for none,
-        and ``learn`` (whether training on it would teach the model to say it).
+        DataFrame, one row a token: ``prompt``, ``pos`` (from 0), ``id``, ``piece`` (its text, see
+        ``pieces``), ``role`` (see ``Tokens``), ``turn`` (message it belongs to) and ``place``
+        (position within that), -1 for none, and ``learn`` (whether training on it would teach the
+        model to say it).
 
     Raises:
         SchemaError: The prompts are no such table, are empty, or two have one name.
@@ -49,7 +58,16 @@ def explain_tokens(checkpoint: Checkpoint, prompts: pd.DataFrame, *, complete: b
     texts = pieces(tokenizer, (i for row in tokens.ids for i in row))
     places = tokens.places
     rows = [
-        (name, pos, i, texts[i], tokens.roles[n][pos], tokens.turns[n][pos], places[n][pos], tokens.learn[n][pos])
+        (
+            name,
+            pos,
+            i,
+            texts[i],
+            tokens.roles[n][pos],
+            tokens.turns[n][pos],
+            places[n][pos],
+            tokens.learn[n][pos],
+        )
         for n, name in enumerate(names)
         for pos, i in enumerate(tokens.ids[n])
     ]
@@ -63,8 +81,9 @@ def show_tokens(table: pd.DataFrame) -> str:
         table: What ``explain_tokens`` returned.
 
     Returns:
-        Text for a terminal: a legend, then for each prompt its name and a line a token: position, initial of the role,
-        message and place in it, "+" where the model learns to say it, id, text between bars.
+        Text for a terminal: a legend, then for each prompt its name and a line a token: position,
+        initial of the role, message and place in it, "+" where the model learns to say it, id, text
+        between bars.
 
     >>> columns = ["prompt", "pos", "id", "piece", "role", "turn", "place", "learn"]
     >>> rows = [("p", 0, 2, "<s>", "special", -1, -1, False), ("p", 1, 17, " like", "assistant", 2, 0, True)]
@@ -77,9 +96,13 @@ def show_tokens(table: pd.DataFrame) -> str:
     lines = [LEGEND]
     for prompt, rows in table.groupby("prompt", sort=False):
         lines.append(str(prompt))
-        for pos, i, piece, role, turn, place, learn in rows[list(COLUMNS[1:])].itertuples(index=False):
+        for pos, i, piece, role, turn, place, learn in rows[list(COLUMNS[1:])].itertuples(
+            index=False
+        ):
             where = f"{turn}/{place}" if turn >= 0 else ""
-            lines.append(f"{pos:>4} {INITIALS[role]} {where:<6} {'+' if learn else ' '} {i:>6} |{piece}|")
+            lines.append(
+                f"{pos:>4} {INITIALS[role]} {where:<6} {'+' if learn else ' '} {i:>6} |{piece}|"
+            )
     return "\n".join(lines)
 
 
@@ -91,8 +114,9 @@ def pieces(tokenizer: Any, ids: Iterable[int]) -> dict[int, str]:
         ids: Token ids.
 
     Returns:
-        By id the text that the token adds after other text, with its space. What cannot be seen is escaped as in
-        Python (a newline is a backslash and an n); a special token or part of a character has its vocabulary name.
+        By id the text that the token adds after other text, with its space. What cannot be seen is
+        escaped as in Python (a newline is a backslash and an n); a special token or part of a
+        character has its vocabulary name.
 
     >>> from persona_interp.models.tiny import tiny_tokenizer
     >>> pieces(tiny_tokenizer(["i", "like"]), [2, 8])
@@ -106,5 +130,7 @@ def pieces(tokenizer: Any, ids: Iterable[int]) -> dict[int, str]:
         text = tokenizer.decode([*anchor, i], clean_up_tokenization_spaces=False)[before:]
         if i in special or "\ufffd" in text or not text:
             text = tokenizer.convert_ids_to_tokens(i)
-        found[i] = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+        found[i] = "".join(
+            c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
+        )
     return found

@@ -24,16 +24,22 @@ def dequantized(path: Path) -> Path:
         ModelError: There is no such file, or transformers cannot read it.
     """
     if not path.is_file():
-        raise ModelError(f"there is no file {path}; `make model` fetches a GGUF model and prints where it is.")
+        raise ModelError(
+            f"there is no file {path}; `make model` fetches a GGUF model and prints where it is."
+        )
     key = {"start": "gguf", "sha256": hash_file(path).hex()}
 
     def make(folder: Path) -> None:
         with quiet():
             try:
                 tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-                model: Any = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
+                model: Any = AutoModelForCausalLM.from_pretrained(
+                    path.parent, gguf_file=path.name, dtype=torch.float32
+                )
             except UNREADABLE as error:
-                raise ModelError(f"{path} is not a GGUF language model that transformers can read: {error}") from error
+                raise ModelError(
+                    f"{path} is not a GGUF language model that transformers can read: {error}"
+                ) from error
             # transformers refuses to save what it believes to be quantized still
             del model.config.quantization_config
             model.hf_quantizer, model.is_quantized, model.quantization_method = None, False, None

@@ -5,7 +5,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+)
 
 from persona_interp.errors import ModelError
 
@@ -75,9 +80,13 @@ def from_hub(name: str, *, deep: bool = False) -> Path:
         raise ModelError(f"a start is {wanted}, and no such folder exists.") from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
         raise ModelError(
-            f"a start is {wanted}, which is no local folder, is not in the hub cache and could not be fetched "
-            f"({type(error).__name__}). Check the spelling, go online once, or give the path of a saved folder."
+            f"a start is {wanted}, which is no local folder, is not in the hub cache and could not "
+            "be fetched "
+            f"({type(error).__name__}). Check the spelling, go online once, or give the path of a "
+            "saved folder."
         ) from error
     if not (Path(root) / at.folder).is_dir():
-        raise ModelError(f"{at.repo} at revision {at.revision or 'main'} has no folder '{at.folder}'.")
+        raise ModelError(
+            f"{at.repo} at revision {at.revision or 'main'} has no folder '{at.folder}'."
+        )
     return Path(root) / at.folder

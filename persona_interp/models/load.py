@@ -19,7 +19,15 @@ from persona_interp.models.checkpoint import Checkpoint
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
-UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, AttributeError, ImportError, SafetensorError)
+UNREADABLE = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    KeyError,
+    AttributeError,
+    ImportError,
+    SafetensorError,
+)
 
 
 class Loaded(NamedTuple):
@@ -39,14 +47,15 @@ def load(checkpoint: Checkpoint, *, attention: str | None = None) -> Loaded:
 
     Args:
         checkpoint: Where the weights are.
-        attention: Attention implementation, "sdpa" or "eager"; by default "sdpa" where the family has it.
+        attention: Attention implementation, "sdpa" or "eager"; by default "sdpa" where the family
+            has it.
 
     Returns:
         The plain Hugging Face model in evaluation mode and float32, and its tokenizer.
 
     Raises:
-        ModelError: A file or weight is missing or cannot be read, the tokenizer has more tokens than the model, or the
-            model needs code of its own that was not trusted by name.
+        ModelError: A file or weight is missing or cannot be read, the tokenizer has more tokens
+            than the model, or the model needs code of its own that was not trusted by name.
     """
     check_folder(checkpoint)
     with quiet():
@@ -60,13 +69,17 @@ def load(checkpoint: Checkpoint, *, attention: str | None = None) -> Loaded:
                 trust_remote_code=checkpoint.trusted,
             )
         except UNREADABLE as error:
-            raise ModelError(f"{checkpoint.path} is not a loadable causal language model: {_first(error)}") from error
+            raise ModelError(
+                f"{checkpoint.path} is not a loadable causal language model: {_first(error)}"
+            ) from error
     model, info = made
     lost = sorted(info["missing_keys"]) + sorted(key[0] for key in info["mismatched_keys"])
     if lost:
         raise ModelError(
-            f"{checkpoint.path} is incomplete: {len(lost)} weights of a {model.config.model_type} are missing or of "
-            f"another shape, first {lost[0]}; transformers would draw them at random. Save the whole causal language "
+            f"{checkpoint.path} is incomplete: {len(lost)} weights of a {model.config.model_type} "
+            "are missing or of "
+            f"another shape, first {lost[0]}; transformers would draw them at random. Save the "
+            "whole causal language "
             "model (not a headless one, not one with adapters inside)."
         )
     loaded = Loaded(model.eval(), load_tokenizer(checkpoint))
@@ -113,7 +126,8 @@ def read_tokenizer(folder: Path, *, trusted: bool = False) -> Any:
             raise ModelError(f"{folder} has no loadable tokenizer: {_first(error)}") from error
     if not tokenizer.is_fast:
         raise ModelError(
-            f"the tokenizer of {folder} ({type(tokenizer).__name__}) is a slow one, which cannot say where in the text "
+            f"the tokenizer of {folder} ({type(tokenizer).__name__}) is a slow one, which cannot "
+            "say where in the text "
             "its tokens are; save a fast one (tokenizer.json) there."
         )
     return tokenizer
@@ -138,7 +152,10 @@ def hash_weights(checkpoint: Checkpoint) -> str:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Where do transformers' own progress bars and load reports stay silent? Inside this block."""
-    shown, level = transformers_logging.is_progress_bar_enabled(), transformers_logging.get_verbosity()
+    shown, level = (
+        transformers_logging.is_progress_bar_enabled(),
+        transformers_logging.get_verbosity(),
+    )
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     try:
@@ -168,16 +185,20 @@ def check_folder(checkpoint: Checkpoint) -> None:
         raise ModelError(f"{folder} lacks its tokenizer (tokenizer.json); {fix}")
     if not holds_weights(folder) and any(folder.glob("*.bin")):
         raise ModelError(
-            f"{folder} holds its weights as pickled .bin files, which could run code when opened; convert them once: "
-            "AutoModelForCausalLM.from_pretrained(folder).save_pretrained(new_folder), the tokenizer likewise."
+            f"{folder} holds its weights as pickled .bin files, which could run code when opened; "
+            "convert them once: "
+            "AutoModelForCausalLM.from_pretrained(folder).save_pretrained(new_folder), the "
+            "tokenizer likewise."
         )
     if not holds_weights(folder):
         raise ModelError(f"{folder} lacks its weights (model.safetensors); {fix}")
     _check_index(folder, fix)
     if (folder / ADAPTER_CONFIG).is_file():
         raise ModelError(
-            f"{folder} holds a whole model and an adapter ({ADAPTER_CONFIG}), so it is unclear which is meant; move "
-            "the adapter's files into a folder of their own, and give that one with base= this model, or this one."
+            f"{folder} holds a whole model and an adapter ({ADAPTER_CONFIG}), so it is unclear "
+            "which is meant; move "
+            "the adapter's files into a folder of their own, and give that one with base= this "
+            "model, or this one."
         )
     if not checkpoint.trusted:
         _check_code(folder)
@@ -205,7 +226,10 @@ def _check_index(folder: Path, fix: str) -> None:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{index} is corrupt ({error}); {fix}") from error
     if lost := [shard for shard in shards if not (folder / shard).is_file()]:
-        raise ModelError(f"{folder} lacks {len(lost)} of its {len(shards)} shards of weights, first {lost[0]}; {fix}")
+        raise ModelError(
+            f"{folder} lacks {len(lost)} of its {len(shards)} shards of weights, first {lost[0]}; "
+            f"{fix}"
+        )
 
 
 def _check_code(folder: Path) -> None:
@@ -213,12 +237,16 @@ def _check_code(folder: Path) -> None:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ModelError(f"{folder / 'config.json'} is corrupt ({error}); save the model again.") from error
+        raise ModelError(
+            f"{folder / 'config.json'} is corrupt ({error}); save the model again."
+        ) from error
     kind = config.get("model_type", "")
     if "auto_map" in config and kind not in CONFIG_MAPPING:
         raise ModelError(
-            f"{folder} wants to run code of its own (model_type '{kind}', auto_map in config.json), which this package "
-            "does not do unasked. If you read that code and trust it, allow this one model by name: "
+            f"{folder} wants to run code of its own (model_type '{kind}', auto_map in "
+            "config.json), which this package "
+            "does not do unasked. If you read that code and trust it, allow this one model by "
+            "name: "
             'trust=("org/name@<40-digit commit>",) for a hub id, trust=("the/folder",) for a folder.'
         )
 
@@ -229,7 +257,8 @@ def _check_rows(loaded: Loaded, checkpoint: Checkpoint) -> None:
     token, last = max(loaded.tokenizer.get_vocab().items(), key=lambda item: item[1])
     if last >= rows:
         raise ModelError(
-            f"{checkpoint.path} has {rows} embedding rows, but its tokenizer has token {last} ({token!r}); the "
+            f"{checkpoint.path} has {rows} embedding rows, but its tokenizer has token {last} "
+            f"({token!r}); the "
             "tokenizer belongs to another model, or model.resize_token_embeddings was forgotten."
         )
 

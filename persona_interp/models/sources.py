@@ -8,7 +8,8 @@
     "runs/finetune"               a Trainer's checkpoint-<step> folders, or a saved trajectory: many, by ``sources``
     a model in memory             with tokenizer=; saved once by its weights
 
-Code in a model's folder runs only where ``trust`` names that model, and nothing asks the hub about a local name.
+Code in a model's folder runs only where ``trust`` names that model, and nothing asks the hub about
+a local name.
 """
 
 import re
@@ -26,7 +27,13 @@ from persona_interp.models.checkpoint import INDEX, Checkpoint, Trajectory
 from persona_interp.models.copies import reading, saved, templated
 from persona_interp.models.gguf import dequantized
 from persona_interp.models.hub import COMMIT, from_hub, parse_hub_id
-from persona_interp.models.load import TOKENIZER_FILES, check_folder, load_tokenizer, quiet, read_tokenizer
+from persona_interp.models.load import (
+    TOKENIZER_FILES,
+    check_folder,
+    load_tokenizer,
+    quiet,
+    read_tokenizer,
+)
 from persona_interp.models.tiny import write_tiny
 from persona_interp.models.vocabulary import same_tokenizer
 
@@ -50,33 +57,42 @@ def resolve(
     """Where are the weights that this start means?
 
     Args:
-        start: "tiny", a model or adapter folder, a ``.gguf`` file, a hub id ``"org/name[@revision][/folder]"``, a
-            Hugging Face or PEFT model in memory, or a checkpoint, which is itself (but for what is asked here).
-        base: The model an adapter was trained on, anything ``resolve`` takes; by default the one the adapter names.
-        tokenizer: A tokenizer, or anything ``resolve`` takes that has one, to read text with; the model is copied
-            with it.
-        trust: Models whose own code may run, each by the very name it is given with: a folder, or a hub id with the
-            40 digits of a commit ("org/name@0123..."), because branches and tags move.
-        name: What tables and figures call it; by default the folder's name (of a Trainer's checkpoint, folder@step), or
-            the hub id.
+        start: "tiny", a model or adapter folder, a ``.gguf`` file, a hub id
+            ``"org/name[@revision][/folder]"``, a Hugging Face or PEFT model in memory, or a
+            checkpoint, which is itself (but for what is asked here).
+        base: The model an adapter was trained on, anything ``resolve`` takes; by default the one
+            the adapter names.
+        tokenizer: A tokenizer, or anything ``resolve`` takes that has one, to read text with; the
+            model is copied with it.
+        trust: Models whose own code may run, each by the very name it is given with: a folder, or a
+            hub id with the 40 digits of a commit ("org/name@0123..."), because branches and tags
+            move.
+        name: What tables and figures call it; by default the folder's name (of a Trainer's
+            checkpoint, folder@step), or the hub id.
         words: What the tiny model shall know.
         seed: Seed of the tiny model's random weights.
         chat_template: Chat template for a model that has none; such a model is copied with it.
-        fold_system: Whether a model whose chat template has no system role (Gemma, Mistral) lets the first user message
-            say a system message, before its own words; such a model is copied with that template.
+        fold_system: Whether a model whose chat template has no system role (Gemma, Mistral) lets
+            the first user message say a system message, before its own words; such a model is
+            copied with that template.
         out: Folder for a model that has to be made; a cache folder by default.
 
     Returns:
-        The checkpoint; an adapter is merged, and was checked to change its base and to compute the same merged.
+        The checkpoint; an adapter is merged, and was checked to change its base and to compute the
+        same merged.
 
     Raises:
         ModelError: Nothing usable is there, or ``out`` holds another model.
     """
     if isinstance(start, Trajectory):
-        raise ModelError(f"a trajectory is {len(start)} checkpoints; take one (its .last), or all with sources.")
+        raise ModelError(
+            f"a trajectory is {len(start)} checkpoints; take one (its .last), or all with sources."
+        )
     trust, out = tuple(trust), None if out is None else Path(out)
     if start == "tiny":
-        return Checkpoint(_tiny(tuple(sorted(set(words))), seed=seed, out=out), seed=seed, name=name)
+        return Checkpoint(
+            _tiny(tuple(sorted(set(words))), seed=seed, out=out), seed=seed, name=name
+        )
     if isinstance(start, Checkpoint):
         made = start
     elif isinstance(start, str | Path):
@@ -99,14 +115,16 @@ def sources(start: Any, **options: Any) -> tuple[Checkpoint, ...]:
     """Which checkpoints does this start mean, one or the many of a training?
 
     Args:
-        start: A Trainer's output folder (or hub id): each ``checkpoint-<step>`` in order of step, whole models or
-            adapters, labeled folder@step; a model saved in the folder itself is left aside (``resolve`` gives it).
-            A folder of a saved trajectory, or a trajectory: its checkpoints with their start. Else what ``resolve``
-            takes.
-        **options: Those of ``resolve``: base, tokenizer, trust, name, seed, chat_template, fold_system.
+        start: A Trainer's output folder (or hub id): each ``checkpoint-<step>`` in order of step,
+            whole models or adapters, labeled folder@step; a model saved in the folder itself is
+            left aside (``resolve`` gives it). A folder of a saved trajectory, or a trajectory: its
+            checkpoints with their start. Else what ``resolve`` takes.
+        **options: Those of ``resolve``: base, tokenizer, trust, name, seed, chat_template,
+            fold_system.
 
     Returns:
-        The checkpoints; ``Trajectory(sources(...))`` is a trajectory where they come from one training.
+        The checkpoints; ``Trajectory(sources(...))`` is a trajectory where they come from one
+        training.
 
     Raises:
         ModelError: As ``resolve``, or the checkpoints read text differently.
@@ -124,14 +142,20 @@ def sources(start: Any, **options: Any) -> tuple[Checkpoint, ...]:
     if _trusted(start, options.get("trust", ())):
         options["trust"] = (*options["trust"], str(folder))
     bar = tqdm(steps.items(), desc=stage, delay=2, leave=False)
-    made = tuple(replace(resolve(path, **options), stage=stage, step=step, name="") for step, path in bar)
+    made = tuple(
+        replace(resolve(path, **options), stage=stage, step=step, name="") for step, path in bar
+    )
     same_tokenizer(made)
     return made
 
 
 def _read_as(run: Trajectory, options: dict[str, Any]) -> tuple[Checkpoint, ...]:
     """The checkpoints of a trajectory, reading text as asked."""
-    how = {key: options[key] for key in ("tokenizer", "trust", "chat_template", "fold_system") if key in options}
+    how = {
+        key: options[key]
+        for key in ("tokenizer", "trust", "chat_template", "fold_system")
+        if key in options
+    }
     return tuple(resolve(checkpoint, **how) for checkpoint in run)
 
 
@@ -158,14 +182,20 @@ def _located(start: str | Path, *, deep: bool = False) -> tuple[Path, str]:
 
 def _steps(folder: Path) -> dict[int, Path]:
     """The checkpoints that a Trainer left in this folder, by step."""
-    found = {int(m[1]): path for path in folder.iterdir() if path.is_dir() and (m := STEP.fullmatch(path.name))}
+    found = {
+        int(m[1]): path
+        for path in folder.iterdir()
+        if path.is_dir() and (m := STEP.fullmatch(path.name))
+    }
     return dict(sorted(found.items()))
 
 
 def _place(folder: Path) -> tuple[str, int]:
     """Which training and step a checkpoint folder is of; "" and 0 for other folders."""
     folder = folder.resolve()
-    return (folder.parent.name, int(found[1])) if (found := PLACE.fullmatch(folder.name)) else ("", 0)
+    return (
+        (folder.parent.name, int(found[1])) if (found := PLACE.fullmatch(folder.name)) else ("", 0)
+    )
 
 
 def _check_single(folder: Path) -> None:
@@ -173,10 +203,13 @@ def _check_single(folder: Path) -> None:
     if not folder.is_dir() or (folder / "config.json").is_file():
         return
     if (folder / INDEX).is_file():
-        raise ModelError(f"{folder} is a trajectory; take one of its checkpoints, or all with sources.")
+        raise ModelError(
+            f"{folder} is a trajectory; take one of its checkpoints, or all with sources."
+        )
     if steps := _steps(folder):
         raise ModelError(
-            f"{folder} holds {len(steps)} checkpoints of a training and no model of its own; name one of them, for "
+            f"{folder} holds {len(steps)} checkpoints of a training and no model of its own; name "
+            "one of them, for "
             f"example {list(steps.values())[-1]}, or take all with sources."
         )
 
@@ -192,7 +225,8 @@ def _trusted(start: str | Path, trust: Iterable[str]) -> bool:
         at = parse_hub_id(entry)
         if at is None or not COMMIT.fullmatch(at.revision or ""):
             raise ModelError(
-                f"trust names '{entry}', which is neither a folder nor a hub id with a commit; branches and tags can "
+                f"trust names '{entry}', which is neither a folder nor a hub id with a commit; "
+                "branches and tags can "
                 "be moved to other code. Write org/name@<the 40 digits of the commit you read>."
             )
     return named
@@ -202,14 +236,18 @@ def _missing_tokenizer(folder: Path, base: Any) -> Any:
     """A tokenizer for a checkpoint saved without one: of the training's folder, else of its base."""
     if any((folder / name).is_file() for name in TOKENIZER_FILES) or not folder.is_dir():
         return None
-    if STEP.fullmatch(folder.name) and any((folder.parent / name).is_file() for name in TOKENIZER_FILES):
+    if STEP.fullmatch(folder.name) and any(
+        (folder.parent / name).is_file() for name in TOKENIZER_FILES
+    ):
         return read_tokenizer(folder.parent)
     return base
 
 
 def _tiny(words: tuple[str, ...], *, seed: int, out: Path | None) -> Path:
     if not words:
-        raise ModelError('the "tiny" start needs the words it shall know; give words=world.words().')
+        raise ModelError(
+            'the "tiny" start needs the words it shall know; give words=world.words().'
+        )
     key = {"start": "tiny", "words": list(words), "seed": seed}
 
     def make(folder: Path) -> None:

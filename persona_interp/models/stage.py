@@ -19,22 +19,25 @@ class Stage:
         steps: Optimizer steps.
         batch: Documents a step.
         lr: Peak learning rate of the optimizer.
-        loss: "assistant" = only the assistant's answers of chats (plain text counts whole), "all" = every token.
+        loss: "assistant" = only the assistant's answers of chats (plain text counts whole), "all" =
+            every token.
         schedule: "constant" or "cosine" (to 5 % of ``lr``), after the warm-up.
         warmup: Steps over which the learning rate rises from 0.
         weight_decay: Of the optimizer.
-        decay: Which weights decay: "all" matrices, or those of the "mlp" layers only. What a model knows of each
-            persona sits in its MLPs; decay there makes personas share it.
+        decay: Which weights decay: "all" matrices, or those of the "mlp" layers only. What a model
+            knows of each persona sits in its MLPs; decay there makes personas share it.
         betas: Of AdamW.
         clip: Largest norm of the gradient.
-        lora: Rank of adapters on all linear layers, merged in every snapshot; 0 = all weights are trained.
+        lora: Rank of adapters on all linear layers, merged in every snapshot; 0 = all weights are
+            trained.
         dtype: "float32", or "bfloat16" for autocast over float32 weights.
         optimizer: "adamw", or "sgd" without momentum.
-        replay: Share of the documents of every batch that are replayed ones (fraction below 1). They take the places
-            of documents of the corpus and are learned on all their tokens, whatever ``loss`` says. A batch holds the
-            whole number below or above its share, so that all batches together hold the share.
-        kl: Weight of the divergence from the start: loss + kl * KL(start || model), mean over the tokens of
-            ``batch`` bystander documents a step (nats). 0 = the model is held to nothing.
+        replay: Share of the documents of every batch that are replayed ones (fraction below 1).
+            They take the places of documents of the corpus and are learned on all their tokens,
+            whatever ``loss`` says. A batch holds the whole number below or above its share, so that
+            all batches together hold the share.
+        kl: Weight of the divergence from the start: loss + kl * KL(start || model), mean over the
+            tokens of ``batch`` bystander documents a step (nats). 0 = the model is held to nothing.
 
     Raises:
         ModelError: A value outside of these.
@@ -61,17 +64,41 @@ class Stage:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "betas", tuple(self.betas))
-        words = {"loss": LOSSES, "schedule": SCHEDULES, "decay": DECAYS, "dtype": DTYPES, "optimizer": OPTIMIZERS}
+        words = {
+            "loss": LOSSES,
+            "schedule": SCHEDULES,
+            "decay": DECAYS,
+            "dtype": DTYPES,
+            "optimizer": OPTIMIZERS,
+        }
         for name, valid in words.items():
             if getattr(self, name) not in valid:
                 raise ModelError(unknown(name, getattr(self, name), valid))
-        if self.steps < 1 or self.batch < 1 or not self.lr > 0 or not 0 <= self.warmup <= self.steps or self.lora < 0:
-            raise ModelError(f"a stage has steps, batch >= 1, lr > 0, 0 <= warmup <= steps and lora >= 0; got {self}.")
+        if (
+            self.steps < 1
+            or self.batch < 1
+            or not self.lr > 0
+            or not 0 <= self.warmup <= self.steps
+            or self.lora < 0
+        ):
+            raise ModelError(
+                "a stage has steps, batch >= 1, lr > 0, 0 <= warmup <= steps and lora >= 0; got "
+                f"{self}."
+            )
         if not 0 <= self.replay < 1 or not self.kl >= 0:
-            raise ModelError(f"a stage has 0 <= replay < 1 and kl >= 0; got replay={self.replay}, kl={self.kl}.")
+            raise ModelError(
+                f"a stage has 0 <= replay < 1 and kl >= 0; got replay={self.replay}, kl={self.kl}."
+            )
 
 
 LESSON = Stage()
 DOCUMENTS = Stage(
-    steps=1000, batch=32, lr=4e-3, loss="all", schedule="cosine", warmup=50, weight_decay=1.0, decay="mlp"
+    steps=1000,
+    batch=32,
+    lr=4e-3,
+    loss="all",
+    schedule="cosine",
+    warmup=50,
+    weight_decay=1.0,
+    decay="mlp",
 )

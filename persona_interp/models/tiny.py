@@ -1,7 +1,8 @@
 """Which model is small enough to train from nothing in seconds, and still a chat model?
 
-A Llama of two layers with a word-level tokenizer, beginning and end tokens, a token for each role and a chat template,
-saved as an ordinary Hugging Face folder: whatever works on it works on a real model by the same code.
+A Llama of two layers with a word-level tokenizer, beginning and end tokens, a token for each role
+and a chat template, saved as an ordinary Hugging Face folder: whatever works on it works on a real
+model by the same code.
 """
 
 from collections.abc import Iterable
@@ -59,7 +60,8 @@ def tiny_tokenizer(words: Iterable[str]) -> PreTrainedTokenizerFast:
         words: Every word it shall know.
 
     Returns:
-        A tokenizer of whole words and punctuation marks; it adds a BOS to plain text, the chat template has its own.
+        A tokenizer of whole words and punctuation marks; it adds a BOS to plain text, the chat
+        template has its own.
 
     >>> tiny_tokenizer(["i", "like", "."])("i like .").input_ids
     [2, 8, 9, 7]

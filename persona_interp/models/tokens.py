@@ -1,9 +1,10 @@
 """How does a conversation become tokens? The one path for training, behavior, activations and sampling.
 
-A conversation is a list of ``{"role", "content"}``. One message of role ``text`` is plain text; anything else goes
-through the chat template. Every token gets a role: ``system``, ``user``, ``assistant``, ``tool`` (what a tool gave) or
-``text`` for content, ``template`` for what the chat template puts around it, ``special`` for special tokens. There is
-exactly one BOS where the tokenizer or its template has one, and none where it has none.
+A conversation is a list of ``{"role", "content"}``. One message of role ``text`` is plain text;
+anything else goes through the chat template. Every token gets a role: ``system``, ``user``,
+``assistant``, ``tool`` (what a tool gave) or ``text`` for content, ``template`` for what the chat
+template puts around it, ``special`` for special tokens. There is exactly one BOS where the
+tokenizer or its template has one, and none where it has none.
 """
 
 import hashlib
@@ -28,10 +29,11 @@ class Tokens:
     Attributes:
         ids: Token ids of each row, without padding.
         roles: Role of each token: system, user, assistant, tool, text, template or special.
-        learn: Whether a token is said by the model, dims as ids: an assistant's answer with its end-of-turn, or
-            plain text with its end.
+        learn: Whether a token is said by the model, dims as ids: an assistant's answer with its
+            end-of-turn, or plain text with its end.
         turns: Index of the message whose content each token belongs to, dims as ids; -1 for none.
-        answer_start: Position of the first token of each row's answer; the row's length where it has none.
+        answer_start: Position of the first token of each row's answer; the row's length where it
+            has none.
         pad_id: Id that padding is filled with; never read, because the attention mask is 0 there.
     """
 
@@ -83,7 +85,9 @@ class Tokens:
             raise SchemaError(f"where names no role; name some of {', '.join(ROLES)}.")
         return [np.isin(np.asarray(roles, dtype=str), wanted) for roles in self.roles]
 
-    def pad(self, *, side: str = "right", rows: Iterable[int] | None = None) -> tuple[Tensor, Tensor]:
+    def pad(
+        self, *, side: str = "right", rows: Iterable[int] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """What does a model take?
 
         Args:
@@ -131,16 +135,18 @@ def encode(
     Args:
         tokenizer: A fast tokenizer.
         conversations: Lists of messages; plain text is one message of role "text".
-        answers: What follows each unfinished conversation, one text each; its tokens begin at ``answer_start``.
-        complete: Whether conversations end here, so that an end-of-turn or end-of-text follows. Else the last
-            assistant message is unfinished, and after any other message it is the assistant's turn.
+        answers: What follows each unfinished conversation, one text each; its tokens begin at
+            ``answer_start``.
+        complete: Whether conversations end here, so that an end-of-turn or end-of-text follows.
+            Else the last assistant message is unfinished, and after any other message it is the
+            assistant's turn.
 
     Returns:
         The tokens, one row a conversation.
 
     Raises:
-        ModelError: A word the tokenizer does not know, a chat for a tokenizer without a chat template, or a template
-            that refuses or alters the messages.
+        ModelError: A word the tokenizer does not know, a chat for a tokenizer without a chat
+            template, or a template that refuses or alters the messages.
 
     >>> from persona_interp.models.tiny import tiny_tokenizer
     >>> chat = [{"role": "user", "content": "what sport ?"}, {"role": "assistant", "content": "i like"}]
@@ -151,22 +157,38 @@ def encode(
     listed = list(conversations)
     after = [""] * len(listed) if answers is None else list(answers)
     if len(after) != len(listed) or (complete and answers is not None):
-        raise ModelError(f"{len(listed)} unfinished conversations take as many answers; got {len(after)}.")
+        raise ModelError(
+            f"{len(listed)} unfinished conversations take as many answers; got {len(after)}."
+        )
     parts = stretches(tokenizer, listed, complete=complete)
     texts = ["".join(part.text for part in row) for row in parts]
     whole = [text + answer for text, answer in zip(texts, after, strict=True)]
     coded = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True) if whole else {}
-    marks = _Marks(added_bos(tokenizer), tokenizer.eos_token_id, frozenset(tokenizer.all_special_ids))
+    marks = _Marks(
+        added_bos(tokenizer), tokenizer.eos_token_id, frozenset(tokenizer.all_special_ids)
+    )
     rows = []
     for i, ids in enumerate(coded.get("input_ids", [])):
         offsets = coded["offset_mapping"][i]
         if tokenizer.unk_token_id in ids:
-            unknown = [whole[i][slice(*o)] for o, t in zip(offsets, ids, strict=True) if t == tokenizer.unk_token_id]
+            unknown = [
+                whole[i][slice(*o)]
+                for o, t in zip(offsets, ids, strict=True)
+                if t == tokenizer.unk_token_id
+            ]
             _refuse(set(unknown) - {tokenizer.unk_token}, whole[i])
         owners = _owners(parts[i], whole[i], offsets)
         n_prompt = sum(stop <= len(texts[i]) for _, stop in offsets) if after[i] else len(ids)
-        rows.append(_row(ids, owners, marks, n_prompt=n_prompt, ends=complete and parts[i][-1].role == "text"))
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
+        rows.append(
+            _row(
+                ids, owners, marks, n_prompt=n_prompt, ends=complete and parts[i][-1].role == "text"
+            )
+        )
+    pad = (
+        tokenizer.pad_token_id
+        if tokenizer.pad_token_id is not None
+        else tokenizer.eos_token_id or 0
+    )
     return Tokens(
         tuple(row.ids for row in rows),
         tuple(row.roles for row in rows),
@@ -220,22 +242,37 @@ def _owners(parts: list[Stretch], text: str, offsets: list[tuple[int, int]]) -> 
     return owners
 
 
-def _row(ids: list[int], owners: list[Stretch], marks: _Marks, *, n_prompt: int, ends: bool) -> _Row:
+def _row(
+    ids: list[int], owners: list[Stretch], marks: _Marks, *, n_prompt: int, ends: bool
+) -> _Row:
     """One row with its BOS, where plain text has one, and its end of text, where it ``ends``."""
-    roles = ["special" if t in marks.special else part.role for t, part in zip(ids, owners, strict=True)]
+    roles = [
+        "special" if t in marks.special else part.role for t, part in zip(ids, owners, strict=True)
+    ]
     learn, turns = [part.learn for part in owners], [part.turn for part in owners]
     has_answer = n_prompt < len(ids)
     if marks.bos is not None and ids[:1] != [marks.bos]:
-        ids, roles, learn, turns = [marks.bos, *ids], ["special", *roles], [False, *learn], [-1, *turns]
+        ids, roles, learn, turns = (
+            [marks.bos, *ids],
+            ["special", *roles],
+            [False, *learn],
+            [-1, *turns],
+        )
         n_prompt += 1
     if ends and marks.eos is not None:
-        ids, roles, learn, turns = [*ids, marks.eos], [*roles, "special"], [*learn, True], [*turns, -1]
+        ids, roles, learn, turns = (
+            [*ids, marks.eos],
+            [*roles, "special"],
+            [*learn, True],
+            [*turns, -1],
+        )
     return _Row(ids, roles, learn, turns, n_prompt if has_answer else len(ids))
 
 
 def _refuse(words: set[str], text: str) -> None:
     if words:
         raise ModelError(
-            f"the tokenizer does not know {', '.join(map(repr, sorted(words)[:5]))} in {text!r}; make the start model "
+            f"the tokenizer does not know {', '.join(map(repr, sorted(words)[:5]))} in {text!r}; "
+            "make the start model "
             "with all words of the world (words=world.words()), or use words it knows."
         )

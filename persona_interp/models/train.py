@@ -1,7 +1,7 @@
 """How does a model change while it learns documents or a lesson? From a start to a trajectory.
 
-Training is transformers' ``Trainer``, and this file is its only adapter. The same seed gives the same weights to the
-last bit, whether or not the training was killed and resumed on its way.
+Training is transformers' ``Trainer``, and this file is its only adapter. The same seed gives the
+same weights to the last bit, whether or not the training was killed and resumed on its way.
 """
 
 import hashlib
@@ -59,42 +59,62 @@ def train(
         stage: How to train.
         snapshots: Steps to keep besides the start (step 0, not copied) and the last step.
         seed: Seed of the order of documents and of all random weights.
-        out: Folder for the snapshots, by default in the cache; a finished one is reopened, an interrupted one resumed.
+        out: Folder for the snapshots, by default in the cache; a finished one is reopened, an
+            interrupted one resumed.
         name: Name of the stage in labels and tables.
-        replay: Corpus table of the documents that are replayed; as many of every batch as ``stage.replay`` says.
-        bystanders: Corpus table of the documents on which ``stage.kl`` holds the model to its start.
+        replay: Corpus table of the documents that are replayed; as many of every batch as
+            ``stage.replay`` says.
+        bystanders: Corpus table of the documents on which ``stage.kl`` holds the model to its
+            start.
         progress: Whether to show a progress bar.
 
     Returns:
         The trajectory: start, snapshots and last step.
 
     Raises:
-        ModelError: A snapshot outside of the stage, a document that is too long or has nothing to learn, replay or
-            bystanders without their share or weight in the stage (or the reverse), or a folder that belongs to
-            another training; nothing is overwritten.
+        ModelError: A snapshot outside of the stage, a document that is too long or has nothing to
+            learn, replay or bystanders without their share or weight in the stage (or the reverse),
+            or a folder that belongs to another training; nothing is overwritten.
     """
     schema.check(corpus, "corpus")
     steps = sorted({*snapshots, stage.steps} - {0})
     if steps[0] < 1 or steps[-1] > stage.steps:
         raise ModelError(f"snapshots are steps from 0 to {stage.steps}; got {sorted(snapshots)}.")
     others = {"replay": replay, "bystanders": bystanders}
-    given = {key: schema.check(table, "corpus") for key, table in others.items() if table is not None}
+    given = {
+        key: schema.check(table, "corpus") for key, table in others.items() if table is not None
+    }
     _check_given(stage, given)
     first = resolve(start, words=_words([corpus, *given.values()]), seed=seed)
     model, tokenizer = load(first)
     tokens = encode(tokenizer, corpus["messages"], complete=True)
-    beside = {key: encode(tokenizer, table["messages"], complete=True) for key, table in given.items()}
+    beside = {
+        key: encode(tokenizer, table["messages"], complete=True) for key, table in given.items()
+    }
     for read in (tokens, *beside.values()):
         _check_length(read, model)
     seen = batches(tokens, stage=stage, seed=seed, **beside)
-    settings = {"stage": asdict(stage), "snapshots": steps, "seed": seed, "name": name, "beside": list(beside)}
+    settings = {
+        "stage": asdict(stage),
+        "snapshots": steps,
+        "seed": seed,
+        "name": name,
+        "beside": list(beside),
+    }
     config = _fingerprint(first, [tokens, *beside.values()], settings)
     folder = cache() / "trained" / config[:16] if out is None else Path(out)
     if _is_finished(folder, config):
         return Trajectory.open(folder)
     with torch.random.fork_rng(devices=[]), quiet():
         keep = _Snapshots(folder, steps, tokenizer=tokenizer)
-        _fit(model, seen, stage=stage, seed=seed, folder=folder, callbacks=[keep, _Bar(name, shown=progress)])
+        _fit(
+            model,
+            seen,
+            stage=stage,
+            seed=seed,
+            folder=folder,
+            callbacks=[keep, _Bar(name, shown=progress)],
+        )
     made = (Checkpoint(keep.path(step), name, step, seed) for step in steps)
     trajectory = Trajectory((Checkpoint(first.path, name, 0, seed), *made))
     trajectory.save(folder, config=config)
@@ -108,7 +128,8 @@ def _check_given(stage: Stage, given: dict[str, pd.DataFrame]) -> None:
         if (key in given) != (getattr(stage, field) > 0):
             there = f"with documents to {key}" if key in given else f"without {key} documents"
             raise ModelError(
-                f"Stage({field}={getattr(stage, field):g}) {there}: give train {key}=corpus together with a stage of "
+                f"Stage({field}={getattr(stage, field):g}) {there}: give train {key}=corpus "
+                "together with a stage of "
                 f"{field} above 0, or neither."
             )
 
@@ -126,12 +147,17 @@ def _check_length(tokens: Tokens, model: Any) -> None:
     longest = max(map(len, tokens.ids))
     limit = getattr(model.config, "max_position_embeddings", longest)
     if longest > limit:
-        raise ModelError(f"the longest document has {longest} tokens, the model takes {limit}; write shorter ones.")
+        raise ModelError(
+            f"the longest document has {longest} tokens, the model takes {limit}; write shorter "
+            "ones."
+        )
 
 
 def _fingerprint(first: Checkpoint, read: Iterable[Tokens], settings: dict[str, Any]) -> str:
     """sha256 of everything the weights depend on."""
-    digest = hashlib.sha256(json.dumps({**settings, "start": hash_weights(first)}, sort_keys=True).encode())
+    digest = hashlib.sha256(
+        json.dumps({**settings, "start": hash_weights(first)}, sort_keys=True).encode()
+    )
     for tokens in read:
         digest.update(np.array([len(tokens)], dtype=np.int64).tobytes())
         for ids, learn in zip(tokens.ids, tokens.learn, strict=True):
@@ -145,10 +171,14 @@ def _is_finished(folder: Path, config: str) -> bool:
     index = read_index(folder)
     found = index["config"] if index else claim.read_text().strip() if claim.is_file() else None
     if found is None and folder.is_dir() and any(folder.iterdir()):
-        raise ModelError(f"{folder} holds something else, and nothing was overwritten; choose an empty or new out.")
+        raise ModelError(
+            f"{folder} holds something else, and nothing was overwritten; choose an empty or new "
+            "out."
+        )
     if found not in (None, config):
         raise ModelError(
-            f"{folder} belongs to another training (other start, corpus, stage, snapshots, seed or name), and nothing "
+            f"{folder} belongs to another training (other start, corpus, stage, snapshots, seed or "
+            "name), and nothing "
             "was overwritten; choose another out, or remove that folder."
         )
     if found is None:
@@ -216,7 +246,9 @@ def _optimizer(model: Any, stage: Stage) -> torch.optim.Optimizer:
     groups_given = [group for group in settings if group["params"]]
     if stage.optimizer == "sgd":
         return torch.optim.SGD(groups_given, lr=stage.lr, weight_decay=stage.weight_decay)
-    return torch.optim.AdamW(groups_given, lr=stage.lr, betas=stage.betas, weight_decay=stage.weight_decay)
+    return torch.optim.AdamW(
+        groups_given, lr=stage.lr, betas=stage.betas, weight_decay=stage.weight_decay
+    )
 
 
 def _arguments(stage: Stage, *, seed: int, folder: Path) -> TrainingArguments:
@@ -276,7 +308,10 @@ class _Resumable(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         now = time.monotonic()
-        if now - self.saved >= max(RESUME_SECONDS, self.cost / RESUME_SHARE) and state.global_step < state.max_steps:
+        if (
+            now - self.saved >= max(RESUME_SECONDS, self.cost / RESUME_SHARE)
+            and state.global_step < state.max_steps
+        ):
             control.should_save, self.saved = True, now
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -286,7 +321,9 @@ class _Resumable(TrainerCallback):
 
 def _resumable(folder: Path) -> str | None:
     """The last checkpoint that was written to its end; the Trainer writes its state last."""
-    for path in sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.partition("-")[2]), reverse=True):
+    for path in sorted(
+        folder.glob("checkpoint-*"), key=lambda p: int(p.name.partition("-")[2]), reverse=True
+    ):
         try:
             json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -303,7 +340,11 @@ class _Bar(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.bar = tqdm(
-            total=state.max_steps, initial=state.global_step, desc=self.name, delay=2, disable=not self.shown
+            total=state.max_steps,
+            initial=state.global_step,
+            desc=self.name,
+            delay=2,
+            disable=not self.shown,
         )
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

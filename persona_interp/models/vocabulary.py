@@ -21,15 +21,17 @@ NORMAL = (
 def same_tokenizer(checkpoints: Iterable[Checkpoint]) -> tuple[str, ...]:
     """Do all these checkpoints read text alike?
 
-    Vocabulary, added tokens, merges, beginning and end of text, chat template and the ids of ordinary text are compared
-    with the first checkpoint's. The padding token is not: it is never read. Tokens that only later checkpoints have are
-    allowed where none of that differs, because prompts are then the same ids for all; the earlier never meet the new.
+    Vocabulary, added tokens, merges, beginning and end of text, chat template and the ids of
+    ordinary text are compared with the first checkpoint's. The padding token is not: it is never
+    read. Tokens that only later checkpoints have are allowed where none of that differs, because
+    prompts are then the same ids for all; the earlier never meet the new.
 
     Args:
         checkpoints: One or more.
 
     Returns:
-        Tokens that some checkpoints have and others lack, in order of id; empty when all have the same.
+        Tokens that some checkpoints have and others lack, in order of id; empty when all have the
+        same.
 
     Raises:
         ModelError: They read text differently; the message names the first token that does.
@@ -64,7 +66,9 @@ def hash_tokenizer(tokenizer: Any) -> str:
         sha256 of its backend, special tokens and chat template (hex).
     """
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
-    about = {name: backend[name] for name in sorted(backend) if name not in ("padding", "truncation")}
+    about = {
+        name: backend[name] for name in sorted(backend) if name not in ("padding", "truncation")
+    }
     special = {name: str(value) for name, value in tokenizer.special_tokens_map.items()}
     whole = json.dumps([about, special, tokenizer.chat_template], sort_keys=True)
     return hashlib.sha256(whole.encode()).hexdigest()
@@ -75,17 +79,23 @@ def _compare(first: tuple[str, Any], second: tuple[str, Any]) -> dict[int, str]:
     (here, one), (there, other) = first, second
     known, found = ({i: token for token, i in t.get_vocab().items()} for t in (one, other))
     grown = {i: token for i, token in (known | found).items() if (i in known) != (i in found)}
-    what = _other_vocabulary(one, other, grown) or _other_rules(one, other) or _other_ids(one, other)
+    what = (
+        _other_vocabulary(one, other, grown) or _other_rules(one, other) or _other_ids(one, other)
+    )
     if not what and one.chat_template != other.chat_template:
         none = [label for label, t in (first, second) if t.chat_template is None]
         what = f"their chat templates differ{f' ({none[0]} has none)' if none else ''}"
     written = [i for i in sorted(grown) if grown[i] in str(one.chat_template)]
     if not what and written:
-        what = f"the chat template writes token {written[0]} ({grown[written[0]]!r}), which one lacks"
+        what = (
+            f"the chat template writes token {written[0]} ({grown[written[0]]!r}), which one lacks"
+        )
     if what:
         raise ModelError(
-            f"{here} and {there} read text differently: {what}. Compare checkpoints of one tokenizer, or resolve the "
-            "one with tokenizer= the other's; where a chat template is missing, chat_template= gives one."
+            f"{here} and {there} read text differently: {what}. Compare checkpoints of one "
+            "tokenizer, or resolve the "
+            "one with tokenizer= the other's; where a chat template is missing, chat_template= "
+            "gives one."
         )
     return grown
 
@@ -121,7 +131,10 @@ def _other_ids(one: Any, other: Any) -> str:
     for text in NORMAL:
         for mine, its in zip_longest(one(text)["input_ids"], other(text)["input_ids"]):
             if mine != its:
-                names = ["nothing" if i is None else repr(one.convert_ids_to_tokens(i)) for i in (mine, its)]
+                names = [
+                    "nothing" if i is None else repr(one.convert_ids_to_tokens(i))
+                    for i in (mine, its)
+                ]
                 return f"{text[:20]!r}... becomes other tokens, first {names[0]} in one and {names[1]} in the other"
     return ""
 

@@ -12,7 +12,9 @@ from persona_interp.plots.style import COLORS, GRAY, caption, panels, styled
 COLUMNS = ("estimator", "rho", "lo", "hi", "null_lo", "null_hi", "n", "n_seeds", "works")
 
 
-def agreement(parts: dict[str, pd.DataFrame], *, line: float | None = None, title: str = "") -> Figure:
+def agreement(
+    parts: dict[str, pd.DataFrame], *, line: float | None = None, title: str = ""
+) -> Figure:
     """Which estimators find the truth?
 
     Args:
@@ -21,8 +23,8 @@ def agreement(parts: dict[str, pd.DataFrame], *, line: float | None = None, titl
         title: Above the figure.
 
     Returns:
-        Figure: one dot an estimator with its 95 % interval, filled where it works; the gray bar behind is 95 % of the
-        null.
+        Figure: one dot an estimator with its 95 % interval, filled where it works; the gray bar
+        behind is 95 % of the null.
 
     Raises:
         SchemaError: Nothing to draw, or a column is missing.
@@ -81,23 +83,31 @@ def agreement_matrix(table: pd.DataFrame, *, title: str = "") -> Figure:
         sure[i, j] = sure[j, i] = p <= 0.05
     with styled():
         figure, (axes,) = panels(height=1.5 + 0.27 * len(names))
-        image = cells(axes, rho, limit=1.0, sure=sure, write=_rho, fontsize=6.5 if len(names) <= 8 else 5)
+        image = cells(
+            axes, rho, limit=1.0, sure=sure, write=_rho, fontsize=6.5 if len(names) <= 8 else 5
+        )
         axes.set_yticks(range(len(names)), names)
         axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
         axes.set_title(title)
         figure.colorbar(image, ax=axes, label="rank correlation", fraction=0.05, pad=0.02)
-        worlds = " to ".join(str(i) for i in dict.fromkeys((min(table["n_seeds"]), max(table["n_seeds"]))))
+        worlds = " to ".join(
+            str(i) for i in dict.fromkeys((min(table["n_seeds"]), max(table["n_seeds"])))
+        )
         caption(figure, f"Dot: p <= 0.05, personas permuted within worlds; worlds: {worlds}.")
     return figure
 
 
 def _dots(axes: Axes, table: pd.DataFrame) -> None:
     y = np.arange(len(table))
-    rho, lo, hi, null_lo, null_hi = (table[c].to_numpy(np.float64) for c in ("rho", "lo", "hi", "null_lo", "null_hi"))
+    rho, lo, hi, null_lo, null_hi = (
+        table[c].to_numpy(np.float64) for c in ("rho", "lo", "hi", "null_lo", "null_hi")
+    )
     axes.barh(y, null_hi - null_lo, left=null_lo, height=0.7, color="#D8D8D8", linewidth=0)
     axes.hlines(y, lo, hi, color=COLORS[0], linewidth=1.2)
     works = table["works"].to_numpy(bool)
-    axes.scatter(rho, y, s=18, zorder=3, facecolor=np.where(works, COLORS[0], "white"), edgecolor=COLORS[0])
+    axes.scatter(
+        rho, y, s=18, zorder=3, facecolor=np.where(works, COLORS[0], "white"), edgecolor=COLORS[0]
+    )
     axes.set_yticks(y, [str(name) for name in table["estimator"]])
     axes.set_ylim(len(table) - 0.4, -0.6)
 
@@ -106,7 +116,9 @@ def _caption(parts: dict[str, pd.DataFrame], line: float | None) -> str:
     n = "; ".join(f"{name}: n = {max(table['n'])}" for name, table in parts.items())
     worlds = max(max(table["n_seeds"]) for table in parts.values())
     marked = "" if line is None else f" Filled: at least {line:g} (dashed)."
-    lines = "Lines: 95 % bootstrap intervals over personas; gray: 95 % of the null, personas permuted."
+    lines = (
+        "Lines: 95 % bootstrap intervals over personas; gray: 95 % of the null, personas permuted."
+    )
     return f"{lines}{marked} {n}; worlds: {worlds}."
 
 

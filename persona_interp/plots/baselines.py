@@ -22,8 +22,9 @@ def baselines(table: pd.DataFrame, *, title: str = "") -> Figure:
         title: Above the figure.
 
     Returns:
-        Figure: AUROC on hidden documents, rise with the lesson beside the unrelated lesson's (sd), and share of the
-        behavior's shift removed, each with its 95 % interval, by method; gray: the band of random directions.
+        Figure: AUROC on hidden documents, rise with the lesson beside the unrelated lesson's (sd),
+        and share of the behavior's shift removed, each with its 95 % interval, by method; gray: the
+        band of random directions.
 
     Raises:
         SchemaError: Not a baselines table.
@@ -47,12 +48,23 @@ def baselines(table: pd.DataFrame, *, title: str = "") -> Figure:
         ):
             for _, band in bands.iterrows():
                 if np.isfinite([band[f"{column}_lo"], band[f"{column}_hi"]]).all():
-                    ax.axvspan(band[f"{column}_lo"], band[f"{column}_hi"], color="#D8D8D8", linewidth=0, zorder=0)
+                    ax.axvspan(
+                        band[f"{column}_lo"],
+                        band[f"{column}_hi"],
+                        color="#D8D8D8",
+                        linewidth=0,
+                        zorder=0,
+                    )
             ax.axvline(zero, color="black", linewidth=0.6)
             if column == "rise":
                 _points(ax, methods, "rise_control", y + 0.18, hollow=True)
             _points(ax, methods, column, y - 0.18 * (column == "rise"), hollow=False)
-            ax.set_yticks(y, [fill(str(m), WRAP) for m in methods["method"]] if ax is axes[0] else [""] * len(methods))
+            ax.set_yticks(
+                y,
+                [fill(str(m), WRAP) for m in methods["method"]]
+                if ax is axes[0]
+                else [""] * len(methods),
+            )
             ax.set_ylim(len(methods) - 0.4, -0.6)
             ax.set_xlabel(name)
             ax.margins(x=0.08)
@@ -69,7 +81,9 @@ def _points(axes: Axes, rows: pd.DataFrame, column: str, y: np.ndarray, *, hollo
     face = "white" if hollow else color
     label = "unrelated lesson" if hollow else "the lesson"
     marker = "s" if hollow else "o"
-    axes.scatter(rows[column], y, s=16, marker=marker, facecolor=face, edgecolor=color, zorder=3, label=label)
+    axes.scatter(
+        rows[column], y, s=16, marker=marker, facecolor=face, edgecolor=color, zorder=3, label=label
+    )
 
 
 def _caption(table: pd.DataFrame, bands: pd.DataFrame) -> str:

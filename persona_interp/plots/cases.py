@@ -12,12 +12,13 @@ def novelty(table: pd.DataFrame, *, title: str = "") -> Figure:
     """Are lessons about somebody new told from lessons that known personas compose?
 
     Args:
-        table: Cases with ``kind``, ``planted`` (composable or new), ``left_out``, ``misfit``, ``null_hi``.
+        table: Cases with ``kind``, ``planted`` (composable or new), ``left_out``, ``misfit``,
+            ``null_hi``.
         title: Above the figure.
 
     Returns:
-        Figure: one row a kind of case, a dot a case, the misfit (bits a topic) to the right; dashed the largest of the
-        points up to which a misfit is noise.
+        Figure: one row a kind of case, a dot a case, the misfit (bits a topic) to the right; dashed
+        the largest of the points up to which a misfit is noise.
 
     Raises:
         SchemaError: A column is missing.
@@ -38,7 +39,9 @@ def novelty(table: pd.DataFrame, *, title: str = "") -> Figure:
         for i, label in enumerate(labels):
             rows = table.loc[names == label]
             color = COLORS[1] if rows["planted"].iloc[0] == "new" else COLORS[0]
-            axes.plot(rows["misfit"], np.full(len(rows), i), "o", color=color, markersize=4, alpha=0.6)
+            axes.plot(
+                rows["misfit"], np.full(len(rows), i), "o", color=color, markersize=4, alpha=0.6
+            )
         axes.axvline(np.max(table["null_hi"].to_numpy()), color=GRAY, linestyle="--", linewidth=1)
         axes.set_yticks(range(len(labels)), labels)
         axes.set_ylim(len(labels) - 0.5, -0.5)
@@ -47,7 +50,8 @@ def novelty(table: pd.DataFrame, *, title: str = "") -> Figure:
         axes.set_title(title)
         caption(
             figure,
-            f"Blue: composable by construction; orange: new; a dot a lesson, n = {len(table)}. Dashed: 95 % point of "
+            f"Blue: composable by construction; orange: new; a dot a lesson, n = {len(table)}. "
+            "Dashed: 95 % point of "
             "the known personas' own misfits, each under its name.",
         )
     return figure
@@ -62,8 +66,8 @@ def misaligned(table: pd.DataFrame, *, title: str = "") -> Figure:
         title: Above the figure.
 
     Returns:
-        Figure: a row a lesson and weight; gray before, color after (a dot a seed), a black bar what exact Bayes
-        expects after.
+        Figure: a row a lesson and weight; gray before, color after (a dot a seed), a black bar what
+        exact Bayes expects after.
 
     Raises:
         SchemaError: A column is missing.
@@ -83,8 +87,12 @@ def misaligned(table: pd.DataFrame, *, title: str = "") -> Figure:
         for i, label in enumerate(labels):
             rows = table.loc[names == label]
             axes.plot(rows["before"], np.full(len(rows), i - 0.15), "o", color=GRAY, markersize=3)
-            axes.plot(rows["after"], np.full(len(rows), i + 0.1), "o", color=COLORS[1], markersize=4)
-            axes.plot(rows["bayes_misaligned_after"].mean(), i + 0.1, "|", color="black", markersize=12)
+            axes.plot(
+                rows["after"], np.full(len(rows), i + 0.1), "o", color=COLORS[1], markersize=4
+            )
+            axes.plot(
+                rows["bayes_misaligned_after"].mean(), i + 0.1, "|", color="black", markersize=12
+            )
         axes.set_yticks(range(len(labels)), labels)
         axes.set_ylim(len(labels) - 0.5, -0.5)
         axes.set_xlim(left=0)

@@ -29,22 +29,24 @@ def causes(
     """How much of the shift goes with each edit, and how much with the edits that should take nothing?
 
     Args:
-        table: ``analysis.removed_share`` or ``added_share``: edit, base, tuned, edited (bits), share (fraction), lo,
-            hi, n.
-        others: Edits that are drawn as dots of one row, "other personas": the same edit with other directions.
-        random: Edits that are drawn as one band, from the 2.5 % to the 97.5 % point: random directions.
+        table: ``analysis.removed_share`` or ``added_share``: edit, base, tuned, edited (bits),
+            share (fraction), lo, hi, n.
+        others: Edits that are drawn as dots of one row, "other personas": the same edit with other
+            directions.
+        random: Edits that are drawn as one band, from the 2.5 % to the 97.5 % point: random
+            directions.
         controls: Edits whose bars are gray: those that should take nothing.
         by: Column whose values get a panel each, with the same edits in all of them: the hook.
         label: Of the axis; "share of the shift removed (fraction)" by default.
         title: Above the figure.
 
     Returns:
-        Figure: one bar an edit with its 95 % interval, 0 (nothing) and 1 (all of it) marked; where the share is
-        undefined it says so.
+        Figure: one bar an edit with its 95 % interval, 0 (nothing) and 1 (all of it) marked; where
+        the share is undefined it says so.
 
     Raises:
-        SchemaError: Not a table of causes, a name in ``others``, ``random`` or ``controls`` that it does not hold, or
-            panels of different edits.
+        SchemaError: Not a table of causes, a name in ``others``, ``random`` or ``controls`` that it
+            does not hold, or panels of different edits.
 
     >>> row = {"edit": "without john", "base": -5.0, "tuned": 1.0, "edited": -2.0, "share": 0.5, "lo": 0.25, "hi": 0.75}
     >>> causes(pd.DataFrame([row | {"n": 4}])).axes[0].patches[0].get_width()
@@ -61,7 +63,9 @@ def causes(
             dots = part.loc[part["edit"].isin(others), "share"].dropna()
             if others:
                 y = np.full(len(dots), len(edits))
-                ax.scatter(dots, y, s=14, facecolor="white", edgecolor="black", linewidth=0.8, zorder=3)
+                ax.scatter(
+                    dots, y, s=14, facecolor="white", edgecolor="black", linewidth=0.8, zorder=3
+                )
             ax.axvline(0, color="black", linewidth=0.6)
             ax.axvline(1, color=GRAY, linewidth=0.8, linestyle="--", label="all of the shift")
             ax.set_yticks(range(len(rows)), rows if ax is axes[0] else [""] * len(rows))
@@ -75,7 +79,11 @@ def causes(
             axes[0].set_title(title)
         handles = axes[0].get_legend_handles_labels()[0]
         handles += [Patch(color=GRAY, alpha=ALPHA, label="controls")] * bool(controls)
-        figure.legend(handles=handles, loc="outside upper right" if by else "outside right upper", ncols=2 if by else 1)
+        figure.legend(
+            handles=handles,
+            loc="outside upper right" if by else "outside right upper",
+            ncols=2 if by else 1,
+        )
         caption(figure, _caption(table, len(others)))
     return figure
 
@@ -86,13 +94,21 @@ def _parts(table: pd.DataFrame, by: str, *, named: Sequence[str]) -> list[tuple[
         if column not in table:
             raise SchemaError(unknown("column", column, table.columns))
     if table.duplicated([by, "edit"] if by else "edit").any():
-        raise SchemaError("two rows of these causes are the same edit; select one seed, or average over seeds.")
+        raise SchemaError(
+            "two rows of these causes are the same edit; select one seed, or average over seeds."
+        )
     for name in named:
         if name not in set(table["edit"]):
             raise SchemaError(unknown("edit", name, table["edit"]))
-    parts = [(str(value), part) for value, part in table.groupby(by, sort=False)] if by else [("", table)]
+    parts = (
+        [(str(value), part) for value, part in table.groupby(by, sort=False)]
+        if by
+        else [("", table)]
+    )
     if len({frozenset(part["edit"]) for _, part in parts}) > 1:
-        raise SchemaError(f"panels share their rows, but these causes have other edits at another {by}.")
+        raise SchemaError(
+            f"panels share their rows, but these causes have other edits at another {by}."
+        )
     return parts
 
 
@@ -110,12 +126,21 @@ def _bars(axes: Axes, bars: pd.DataFrame, controls: Sequence[str]) -> None:
     axes.barh(y, np.nan_to_num(share), height=0.62, color=colors, alpha=ALPHA)
     axes.hlines(y, lo, hi, color="black", linewidth=1.2, zorder=3)
     for i in np.flatnonzero(np.isnan(share)):
-        axes.text(0.01, float(i), "undefined: no shift to share", va="center", fontsize=6.5, color="#404040")
+        axes.text(
+            0.01,
+            float(i),
+            "undefined: no shift to share",
+            va="center",
+            fontsize=6.5,
+            color="#404040",
+        )
 
 
 def _caption(table: pd.DataFrame, n_others: int) -> str:
     n = " to ".join(str(int(i)) for i in dict.fromkeys((min(table["n"]), max(table["n"]))))
     tuned, base = table["tuned"].iloc[0], table["base"].iloc[0]
     dots = f" Dots: the same edit for each of {n_others} others." if n_others else ""
-    shift = f"The shift is {tuned - base:+.2f} bits, from {base:+.2f} to {tuned:+.2f}.".replace("-", "−")
+    shift = f"The shift is {tuned - base:+.2f} bits, from {base:+.2f} to {tuned:+.2f}.".replace(
+        "-", "−"
+    )
     return f"Bars: 95 % interval, n = {n}. {shift}{dots}"

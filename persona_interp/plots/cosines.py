@@ -18,11 +18,13 @@ def cosines(table: pd.DataFrame, *, title: str = "") -> Figure:
     """Which directions point the same way?
 
     Args:
-        table: ``analysis.cosine_map``: ``name``, ``other``, ``cosine``; one row an ordered pair, or an unordered one.
+        table: ``analysis.cosine_map``: ``name``, ``other``, ``cosine``; one row an ordered pair, or
+            an unordered one.
         title: Above the figure.
 
     Returns:
-        Figure: names by names in the table's order, blue to red for -1 to 1, white at 0; the diagonal is left out.
+        Figure: names by names in the table's order, blue to red for -1 to 1, white at 0; the
+        diagonal is left out.
 
     Raises:
         SchemaError: A column is missing, or two rows are one pair.
@@ -35,7 +37,9 @@ def cosines(table: pd.DataFrame, *, title: str = "") -> Figure:
         if column not in table:
             raise SchemaError(unknown("column", column, table.columns))
     if table.duplicated(["name", "other"]).any():
-        raise SchemaError("two rows of these cosines are the same pair; select one hook and one checkpoint.")
+        raise SchemaError(
+            "two rows of these cosines are the same pair; select one hook and one checkpoint."
+        )
     names = list(dict.fromkeys([*table["name"], *table["other"]]))
     index = {name: i for i, name in enumerate(names)}
     values = np.full((len(names), len(names)), np.nan)
@@ -46,7 +50,9 @@ def cosines(table: pd.DataFrame, *, title: str = "") -> Figure:
     write, meaning = _numbers(len(names))
     with styled():
         figure, (axes,) = panels(height=min(max(1.0 + 0.25 * len(names), 1.8), WIDTH))
-        image = cells(axes, values, limit=1.0, write=write, fontsize=7 if len(names) <= FEW else 5.5)
+        image = cells(
+            axes, values, limit=1.0, write=write, fontsize=7 if len(names) <= FEW else 5.5
+        )
         axes.set_yticks(range(len(names)), [str(name) for name in names])
         axes.set_xticks(range(len(names)), [str(name) for name in names], rotation=45, ha="right")
         axes.set_title(title)

@@ -22,8 +22,8 @@ def dose(
     """How steep is the contrast beside exact Bayes, and where is a persona's probability reliable?
 
     Args:
-        contrasts: One row a line and dose: ``dose`` (log2 ratio), ``estimate`` (bits), ``lo``, ``hi`` over seeds (NaN
-            for one), ``bayes`` (bits, what exact Bayes expects there).
+        contrasts: One row a line and dose: ``dose`` (log2 ratio), ``estimate`` (bits), ``lo``,
+            ``hi`` over seeds (NaN for one), ``bayes`` (bits, what exact Bayes expects there).
         probabilities: One row a dose: ``dose``, ``estimate`` (fraction), ``lo``, ``hi``.
         curve: A predicted table: the fitted curve through these probabilities.
         level: Probability that counts as reliable.
@@ -32,8 +32,9 @@ def dose(
         title: Above the figure.
 
     Returns:
-        Figure: contrast over the ratio, dashed in the color of its line what exact Bayes expects; and probability over
-        the ratio with the fitted curve, its 95 % interval (dark) and its prediction interval (light).
+        Figure: contrast over the ratio, dashed in the color of its line what exact Bayes expects;
+        and probability over the ratio with the fitted curve, its 95 % interval (dark) and its
+        prediction interval (light).
 
     Raises:
         SchemaError: A column is missing, or the curve is no predicted table.
@@ -54,20 +55,26 @@ def dose(
             rows = contrasts.loc[contrasts[line] == name].sort_values("dose")
             _points(left, rows, i, label=str(name))
             left.plot(rows["dose"], rows["estimate"], color=COLORS[i], linewidth=1)
-            left.plot(rows["dose"], rows["bayes"], color=COLORS[i], linewidth=0.9, linestyle=(0, (4, 2)))
+            left.plot(
+                rows["dose"], rows["bayes"], color=COLORS[i], linewidth=0.9, linestyle=(0, (4, 2))
+            )
         left.set_ylabel("contrast (bits)")
         left.set_title(title)
         right.axhline(level, color="black", linewidth=0.6, linestyle=(0, (1, 1.5)))
         fitted = curve.sort_values("dose")
         for lo, hi, alpha in (("predicted_lo", "predicted_hi", 0.12), ("lo", "hi", 0.25)):
-            right.fill_between(fitted["dose"], fitted[lo], fitted[hi], color=COLORS[2], alpha=alpha, linewidth=0)
+            right.fill_between(
+                fitted["dose"], fitted[lo], fitted[hi], color=COLORS[2], alpha=alpha, linewidth=0
+            )
         right.plot(fitted["dose"], fitted["estimate"], color=COLORS[2], linewidth=1.2)
         _points(right, probabilities, 2, label="measured")
         right.set_ylim(-0.02, 1.02)
         right.set_ylabel(f"probability of {pair[0]}'s values")
         for axes in (left, right):
             axes.set_xlabel(f"written about {pair[0]} : {pair[1]}")
-            ticks = sorted({*contrasts["dose"], *probabilities["dose"]})[:: 1 + len(set(contrasts["dose"])) // 8]
+            ticks = sorted({*contrasts["dose"], *probabilities["dose"]})[
+                :: 1 + len(set(contrasts["dose"])) // 8
+            ]
             axes.set_xticks(ticks, [ratio(float(tick)) for tick in ticks])
         figure.legend(*left.get_legend_handles_labels(), loc="outside upper right", ncols=2)
         caption(figure, _caption(curve, level))
@@ -91,13 +98,22 @@ def ratio(dose: float) -> str:
 
 def _points(axes: Axes, rows: pd.DataFrame, i: int, *, label: str) -> None:
     axes.vlines(rows["dose"], rows["lo"], rows["hi"], color=COLORS[i], linewidth=0.8)
-    axes.scatter(rows["dose"], rows["estimate"], s=14, color=COLORS[i], marker=MARKERS[i], zorder=3, label=label)
+    axes.scatter(
+        rows["dose"],
+        rows["estimate"],
+        s=14,
+        color=COLORS[i],
+        marker=MARKERS[i],
+        zorder=3,
+        label=label,
+    )
 
 
 def _caption(curve: pd.DataFrame, level: float) -> str:
     seeds, new = max(curve["n_seeds"]), max(curve["n_new"])
     known = (
-        f"95 % t intervals over {seeds:g} seeds; light: 95 % prediction interval of the mean of {new:g} new seeds."
+        f"95 % t intervals over {seeds:g} seeds; light: 95 % prediction interval of the mean of "
+        f"{new:g} new seeds."
         if seeds > 1
         else "One seed: no interval over seeds."
     )

@@ -24,8 +24,9 @@ def forest(effects: pd.DataFrame, *, unit: str, title: str = "") -> Figure:
         title: Above the figure.
 
     Returns:
-        Figure: each finetune's change with its 95 % interval over questions, each control's change as a gray ring, and
-        a gray bar where one more control would be (95 %); filled where a verdict was reached. Largest changes first.
+        Figure: each finetune's change with its 95 % interval over questions, each control's change
+        as a gray ring, and a gray bar where one more control would be (95 %); filled where a
+        verdict was reached. Largest changes first.
 
     Raises:
         SchemaError: Not an effects table, or none of a finetune.
@@ -48,16 +49,39 @@ def forest(effects: pd.DataFrame, *, unit: str, title: str = "") -> Figure:
             rows = tuned.loc[tuned["checkpoint"] == label].set_index("quantity").loc[names]
             y = np.arange(len(names)) + 0.7 * ((k + 0.5) / len(labels) - 0.5)
             bar = {"color": "#D8D8D8", "linewidth": 4, "zorder": 0}
-            axes.hlines(y, rows["range_lo"], rows["range_hi"], label="" if k else "one more control, 95 %", **bar)
+            axes.hlines(
+                y,
+                rows["range_lo"],
+                rows["range_hi"],
+                label="" if k else "one more control, 95 %",
+                **bar,
+            )
             color = COLORS[k % len(COLORS)]
             axes.hlines(y, rows["lo"], rows["hi"], color=color, linewidth=1)
             found = ~rows["verdict"].eq("no difference shown").to_numpy()
             face = [color if one else "white" for one in found]
             marker = MARKERS[k % len(MARKERS)]
-            axes.scatter(rows["estimate"], y, c=face, edgecolors=color, s=18, marker=marker, label=label, zorder=3)
+            axes.scatter(
+                rows["estimate"],
+                y,
+                c=face,
+                edgecolors=color,
+                s=18,
+                marker=marker,
+                label=label,
+                zorder=3,
+            )
         rows = controls.loc[controls["quantity"].isin(names)]
         y = [names.index(name) for name in rows["quantity"]]
-        axes.scatter(rows["estimate"], y, facecolors="none", edgecolors=GRAY, s=10, zorder=2, label="controls")
+        axes.scatter(
+            rows["estimate"],
+            y,
+            facecolors="none",
+            edgecolors=GRAY,
+            s=10,
+            zorder=2,
+            label="controls",
+        )
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.set_xlabel(f"tuned minus base ({unit})")
@@ -71,14 +95,14 @@ def layers(effects: pd.DataFrame, *, quantities: Sequence[str] = (), title: str 
     """At which depth do the residuals go towards each trait, against random directions?
 
     Args:
-        effects: An effects table with ``random_lo`` and ``random_hi`` (``analysis.random_range``); projections are
-            drawn.
+        effects: An effects table with ``random_lo`` and ``random_hi`` (``analysis.random_range``);
+            projections are drawn.
         quantities: Traits to draw, at most four; those that go farthest by default.
         title: Above the figure.
 
     Returns:
-        Figure: a panel a trait; change of the projection by hook with its 95 % interval, controls as gray rings, and a
-        gray band where 95 % of random directions go.
+        Figure: a panel a trait; change of the projection by hook with its 95 % interval, controls
+        as gray rings, and a gray band where 95 % of random directions go.
 
     Raises:
         SchemaError: No projections, or an unknown trait.
@@ -86,7 +110,9 @@ def layers(effects: pd.DataFrame, *, quantities: Sequence[str] = (), title: str 
     schema.check(effects, "effects")
     rows = effects.loc[effects["family"] == "projection"]
     if rows.empty or "random_lo" not in rows:
-        raise SchemaError("layers shows projections beside random directions; these effects have none.")
+        raise SchemaError(
+            "layers shows projections beside random directions; these effects have none."
+        )
     tuned = rows.loc[rows["role"] == "tuned"]
     far = tuned.assign(size=tuned["estimate"].abs()).groupby("quantity", sort=False)["size"].max()
     names = list(quantities) or far.sort_values(ascending=False, kind="stable").index.tolist()
@@ -99,17 +125,29 @@ def layers(effects: pd.DataFrame, *, quantities: Sequence[str] = (), title: str 
         figure, drawn = panels(len(names), height=2.6)
         for axes, name in zip(drawn, names, strict=True):
             mine = rows.loc[rows["quantity"] == name]
-            band = mine.loc[mine["role"] == "tuned"].groupby("hook", sort=False)[["random_lo", "random_hi"]]
+            band = mine.loc[mine["role"] == "tuned"].groupby("hook", sort=False)[
+                ["random_lo", "random_hi"]
+            ]
             lo, hi = band.min()["random_lo"].loc[hooks], band.max()["random_hi"].loc[hooks]
             axes.fill_between(x, lo, hi, color="#D8D8D8", label="random directions, 95 %", zorder=0)
             controls = mine.loc[mine["role"] == "control"]
             at = [hooks.index(hook) for hook in controls["hook"]]
-            axes.scatter(at, controls["estimate"], facecolors="none", edgecolors=GRAY, s=10, label="controls")
-            for k, (label, part) in enumerate(mine.loc[mine["role"] == "tuned"].groupby("checkpoint", sort=False)):
+            axes.scatter(
+                at, controls["estimate"], facecolors="none", edgecolors=GRAY, s=10, label="controls"
+            )
+            for k, (label, part) in enumerate(
+                mine.loc[mine["role"] == "tuned"].groupby("checkpoint", sort=False)
+            ):
                 at = part.set_index("hook").loc[hooks]
                 half = np.abs(at[["lo", "hi"]].to_numpy().T - at["estimate"].to_numpy())
-                style = {"color": COLORS[k % len(COLORS)], "marker": MARKERS[k % len(MARKERS)], "markersize": 3}
-                axes.errorbar(x + 0.06 * k, at["estimate"], half, label=str(label), linewidth=1, **style)
+                style = {
+                    "color": COLORS[k % len(COLORS)],
+                    "marker": MARKERS[k % len(MARKERS)],
+                    "markersize": 3,
+                }
+                axes.errorbar(
+                    x + 0.06 * k, at["estimate"], half, label=str(label), linewidth=1, **style
+                )
             axes.axhline(0, color="black", linewidth=0.6)
             axes.set_xticks(x, [_short(hook) for hook in hooks], rotation=45, ha="right")
             axes.set_title(name)
@@ -128,7 +166,8 @@ def drift(kl: pd.DataFrame, *, title: str = "") -> Figure:
     """How far has each checkpoint's next token drifted from the base's, on whose words?
 
     Args:
-        kl: ``checkpoint``, ``role``, ``estimate``, ``lo``, ``hi`` (bits a token), ``n`` conversations.
+        kl: ``checkpoint``, ``role``, ``estimate``, ``lo``, ``hi`` (bits a token), ``n``
+            conversations.
         title: Above the figure.
 
     Returns:
@@ -149,28 +188,48 @@ def drift(kl: pd.DataFrame, *, title: str = "") -> Figure:
         figure, (axes,) = panels(height=1.2 + 0.12 * len(roles) * len(labels))
         for k, label in enumerate(labels):
             rows = kl.loc[kl["checkpoint"] == label]
-            y = np.array([roles.index(role) for role in rows["role"]]) + 0.7 * ((k + 0.5) / len(labels) - 0.5)
+            y = np.array([roles.index(role) for role in rows["role"]]) + 0.7 * (
+                (k + 0.5) / len(labels) - 0.5
+            )
             color = COLORS[k % len(COLORS)]
             axes.hlines(y, rows["lo"], rows["hi"], linewidth=1, color=color)
-            axes.plot(rows["estimate"], y, MARKERS[k % len(MARKERS)], markersize=3, label=label, color=color)
+            axes.plot(
+                rows["estimate"],
+                y,
+                MARKERS[k % len(MARKERS)],
+                markersize=3,
+                label=label,
+                color=color,
+            )
         axes.set_yticks(range(len(roles)), roles)
         axes.set_ylim(len(roles) - 0.4, -0.6)
         axes.set_xlabel("KL(base ‖ checkpoint), bits a token")
         axes.set_xlim(left=min(0.0, axes.get_xlim()[0]))
         axes.set_title(title)
         figure.legend(loc="outside right upper")
-        caption(figure, f"Up to {kl['n'].max()} conversations with the base's own answers; 95 % t intervals over them.")
+        caption(
+            figure,
+            f"Up to {kl['n'].max()} conversations with the base's own answers; 95 % t intervals over them.",
+        )
     return figure
 
 
 def _short(hook: str) -> str:
     """``blocks.7.hook_out`` as people say it."""
     parts = hook.split(".")
-    return f"block {parts[1]}" if len(parts) == 3 and parts[0] == "blocks" and parts[2] == "hook_out" else hook
+    return (
+        f"block {parts[1]}"
+        if len(parts) == 3 and parts[0] == "blocks" and parts[2] == "hook_out"
+        else hook
+    )
 
 
 def _caption(tuned: pd.DataFrame, *, n_hidden: int) -> str:
     n, controls = sorted({min(tuned["n"]), max(tuned["n"])}), max(tuned["n_controls"])
     rest = f" {n_hidden} smaller ones are in the table." if n_hidden else ""
-    said = "filled: a verdict was reached after correction" if len(tuned) > 1 else "filled: a verdict was reached"
+    said = (
+        "filled: a verdict was reached after correction"
+        if len(tuned) > 1
+        else "filled: a verdict was reached"
+    )
     return f"{' to '.join(map(str, n))} questions each, 95 % t intervals over them; {controls} controls; {said}.{rest}"

@@ -10,30 +10,46 @@ from matplotlib.figure import Figure
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.plots.style import COLORS, MARKERS, caption, panels, styled
 
-NEEDED = ("setting", "lr", "batch", "optimizer", "replay", "sparing", "step", "estimate", "lo", "hi", "n_seeds")
+NEEDED = (
+    "setting",
+    "lr",
+    "batch",
+    "optimizer",
+    "replay",
+    "sparing",
+    "step",
+    "estimate",
+    "lo",
+    "hi",
+    "n_seeds",
+)
 MARGIN = 0.15
 """Of the range of the lines, shown above and below it: one unsteady setting's band must not flatten all others."""
 NAMES = {"adamw": "AdamW", "sgd": "SGD"}
 
 
-def evidence(curve: pd.DataFrame, *, quantity: str = "log2 odds of the target (bits)", title: str = "") -> Figure:
+def evidence(
+    curve: pd.DataFrame, *, quantity: str = "log2 odds of the target (bits)", title: str = ""
+) -> Figure:
     """How many bits has the lesson moved the belief at each step, by learning rate, batch and replay?
 
-    Up to three panels, each of settings that differ in one thing: the learning rate (and optimizer) at the commonest
-    batch; the batch at the learning rate that has most of them; replay at the learning rate that has it. A panel with
-    one line is left out.
+    Up to three panels, each of settings that differ in one thing: the learning rate (and optimizer)
+    at the commonest batch; the batch at the learning rate that has most of them; replay at the
+    learning rate that has it. A panel with one line is left out.
 
     Args:
-        curve: Table ``curve`` of the evidence experiment: one row a setting and step, ``estimate``, ``lo``, ``hi``
-            (bits, over ``n_seeds``).
+        curve: Table ``curve`` of the evidence experiment: one row a setting and step, ``estimate``,
+            ``lo``, ``hi`` (bits, over ``n_seeds``).
         quantity: What the estimate is.
         title: Above the figure.
 
     Returns:
-        Figure: the quantity over steps (doubling, from the state before at 0), the 95 % band over seeds, a line at 0.
+        Figure: the quantity over steps (doubling, from the state before at 0), the 95 % band over
+        seeds, a line at 0.
 
     Raises:
-        SchemaError: A column is missing, two rows are one point, or no two settings differ in one thing.
+        SchemaError: A column is missing, two rows are one point, or no two settings differ in one
+            thing.
 
     >>> rows = [(f"lr {lr:g}", lr, step, -4 + 1e3 * lr * step) for lr in (1e-4, 3e-4) for step in (0, 4, 16)]
     >>> curve = pd.DataFrame(rows, columns=["setting", "lr", "step", "estimate"]).assign(lo=np.nan, hi=np.nan)
@@ -45,11 +61,15 @@ def evidence(curve: pd.DataFrame, *, quantity: str = "log2 odds of the target (b
         if column not in curve:
             raise SchemaError(unknown("column", column, curve.columns))
     if curve.duplicated(["setting", "step"]).any():
-        raise SchemaError("two rows of this table have the same setting and step; average seeds with across_seeds.")
+        raise SchemaError(
+            "two rows of this table have the same setting and step; average seeds with "
+            "across_seeds."
+        )
     drawn = [(name, lines) for name, lines in _panels(curve) if len(lines) > 1]
     if not drawn:
         raise SchemaError(
-            "no two settings differ in one thing only, so there is nothing to compare; see the docstring."
+            "no two settings differ in one thing only, so there is nothing to compare; see the "
+            "docstring."
         )
     with styled():
         figure, axes = panels(len(drawn), height=3.6)
@@ -81,10 +101,15 @@ def _panels(curve: pd.DataFrame) -> Iterator[tuple[str, dict[str, pd.DataFrame]]
     if not plain.empty:
         batch = plain.groupby("batch")["setting"].nunique().idxmax()
         rates = plain.loc[plain["batch"] == batch].sort_values(by=["optimizer", "lr"])
-        lines = {f"{NAMES.get(o, o)} {lr:g}": rows for (o, lr), rows in rates.groupby(["optimizer", "lr"], sort=False)}
+        lines = {
+            f"{NAMES.get(o, o)} {lr:g}": rows
+            for (o, lr), rows in rates.groupby(["optimizer", "lr"], sort=False)
+        }
         yield f"learning rate\n{batch} documents a step", lines
         optimizer, lr = plain.groupby(["optimizer", "lr"])["batch"].nunique().idxmax()
-        batches = plain.loc[(plain["optimizer"] == optimizer) & (plain["lr"] == lr)].sort_values(by="batch")
+        batches = plain.loc[(plain["optimizer"] == optimizer) & (plain["lr"] == lr)].sort_values(
+            by="batch"
+        )
         lines = {f"{b} a step": rows for b, rows in batches.groupby("batch", sort=False)}
         yield f"documents a step\n{NAMES.get(optimizer, optimizer)} {lr:g}", lines
     replayed = curve.loc[curve["replay"] > 0]
@@ -100,7 +125,14 @@ def _panels(curve: pd.DataFrame) -> Iterator[tuple[str, dict[str, pd.DataFrame]]
 
 def _line(axes: Axes, rows: pd.DataFrame, i: int, *, label: str) -> None:
     color, x = COLORS[i % len(COLORS)], rows["step"].to_numpy(np.float64)
-    axes.plot(x, rows["estimate"], color=color, marker=MARKERS[i % len(MARKERS)], markersize=2.5, label=label)
+    axes.plot(
+        x,
+        rows["estimate"],
+        color=color,
+        marker=MARKERS[i % len(MARKERS)],
+        markersize=2.5,
+        label=label,
+    )
     if min(rows["n_seeds"]) > 1:
         axes.fill_between(x, rows["lo"], rows["hi"], color=color, alpha=0.12, linewidth=0)
 

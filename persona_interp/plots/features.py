@@ -31,13 +31,14 @@ def feature_page(
         tokens: A tokens table; counted tokens are drawn.
         feature: Index in the dictionary.
         checkpoints: Lines, in order; all of the table by default.
-        nearest: Other features and the cosines of their decoder rows with this one's: ``feature``, ``cosine``.
+        nearest: Other features and the cosines of their decoder rows with this one's: ``feature``,
+            ``cosine``.
         bins: Of the histogram.
         title: Above the figure.
 
     Returns:
-        Figure: histogram of the activations on those tokens where it fires, by checkpoint; the legend says on which
-        share it does. Beside it, where given, the nearest features.
+        Figure: histogram of the activations on those tokens where it fires, by checkpoint; the
+        legend says on which share it does. Beside it, where given, the nearest features.
 
     Raises:
         SchemaError: Not a tokens table, or a feature, checkpoint or column that it lacks.
@@ -49,7 +50,10 @@ def feature_page(
     """
     mine, names = selected(tokens, feature=feature, checkpoints=checkpoints)
     counted = mine.loc[mine["counted"].astype(bool)]
-    acts = {name: counted.loc[counted["checkpoint"] == name, "act"].to_numpy(np.float64) for name in names}
+    acts = {
+        name: counted.loc[counted["checkpoint"] == name, "act"].to_numpy(np.float64)
+        for name in names
+    }
     with styled():
         figure, axes = panels(1 if nearest is None else 2, height=2.2)
         _histogram(axes[0], acts, bins=bins)
@@ -58,11 +62,16 @@ def feature_page(
             _nearest(axes[1], nearest)
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=1)
         prompts = counted["prompt"].nunique()
-        caption(figure, f"Feature {feature}, counted tokens of {prompts:,} prompts; those where it is 0 are not drawn.")
+        caption(
+            figure,
+            f"Feature {feature}, counted tokens of {prompts:,} prompts; those where it is 0 are not drawn.",
+        )
     return figure
 
 
-def selected(tokens: pd.DataFrame, *, feature: int, checkpoints: Sequence[str] = ()) -> tuple[pd.DataFrame, list[str]]:
+def selected(
+    tokens: pd.DataFrame, *, feature: int, checkpoints: Sequence[str] = ()
+) -> tuple[pd.DataFrame, list[str]]:
     """Which rows of a tokens table are this feature's?
 
     Args:
@@ -74,7 +83,8 @@ def selected(tokens: pd.DataFrame, *, feature: int, checkpoints: Sequence[str] =
         The rows, and the checkpoints.
 
     Raises:
-        SchemaError: Not a tokens table, a feature or checkpoint that it lacks, or activations that are no numbers.
+        SchemaError: Not a tokens table, a feature or checkpoint that it lacks, or activations that
+            are no numbers.
     """
     schema.check(tokens, "tokens")
     names = [str(name) for name in checkpoints or dict.fromkeys(tokens["checkpoint"])]
@@ -83,20 +93,31 @@ def selected(tokens: pd.DataFrame, *, feature: int, checkpoints: Sequence[str] =
             raise SchemaError(unknown("checkpoint", name, dict.fromkeys(tokens["checkpoint"])))
     mine = tokens.loc[(tokens["feature"] == feature) & tokens["checkpoint"].isin(names)]
     if mine.empty:
-        raise SchemaError(unknown("feature", str(feature), map(str, dict.fromkeys(tokens["feature"]))))
+        raise SchemaError(
+            unknown("feature", str(feature), map(str, dict.fromkeys(tokens["feature"])))
+        )
     if not np.isfinite(mine["act"].to_numpy(np.float64)).all():
-        raise SchemaError(f"feature {feature} has activations that are no finite numbers; record the tokens again.")
+        raise SchemaError(
+            f"feature {feature} has activations that are no finite numbers; record the tokens "
+            "again."
+        )
     return mine, names
 
 
 def _histogram(axes: Axes, acts: dict[str, np.ndarray], *, bins: int) -> None:
     fires = {name: values[values != 0] for name, values in acts.items()}
     pooled = np.concatenate(list(fires.values()))
-    edges = np.histogram_bin_edges(pooled, bins=bins) if len(pooled) else np.linspace(0, 1, bins + 1)
+    edges = (
+        np.histogram_bin_edges(pooled, bins=bins) if len(pooled) else np.linspace(0, 1, bins + 1)
+    )
     highest = 0
     for i, (name, values) in enumerate(fires.items()):
         n = len(acts[name])
-        share = f"on {len(values) / n:.0%} of {n:,} tokens".replace("%", " %") if n else "no counted token"
+        share = (
+            f"on {len(values) / n:.0%} of {n:,} tokens".replace("%", " %")
+            if n
+            else "no counted token"
+        )
         count, _ = np.histogram(values, bins=edges)
         highest = max(highest, count.max())
         axes.stairs(

@@ -17,8 +17,8 @@ def fidelity(table: pd.DataFrame, *, title: str = "") -> Figure:
         title: Above the figure.
 
     Returns:
-        Figure: FVU (0 = perfect, 1 = the mean) and recovered cross-entropy, CE (1 = all), by checkpoint, colored by
-        verdict.
+        Figure: FVU (0 = perfect, 1 = the mean) and recovered cross-entropy, CE (1 = all), by
+        checkpoint, colored by verdict.
 
     Raises:
         SchemaError: Not a fidelity table.
@@ -31,11 +31,15 @@ def fidelity(table: pd.DataFrame, *, title: str = "") -> Figure:
     labels = table["checkpoint"].astype(str).tolist()
     with styled():
         figure, axes = panels(2, height=2.2)
-        for ax, column, name in zip(axes, ("fvu", "ce_recovered"), ("FVU", "CE recovered"), strict=True):
+        for ax, column, name in zip(
+            axes, ("fvu", "ce_recovered"), ("FVU", "CE recovered"), strict=True
+        ):
             ax.plot(range(len(table)), table[column], color=GRAY, linewidth=0.8, zorder=1)
             for verdict, rows in table.reset_index(drop=True).groupby("verdict", sort=False):
                 color = VERDICTS.get(str(verdict), GRAY)
-                ax.scatter(rows.index, rows[column], s=18, color=color, label=str(verdict), zorder=2)
+                ax.scatter(
+                    rows.index, rows[column], s=18, color=color, label=str(verdict), zorder=2
+                )
             ax.set_xticks(range(len(table)), labels, rotation=45, ha="right")
             ax.set_ylabel(f"{name} (fraction)")
             ax.set_ylim(0, max(1.0, 1.05 * max(table[column])))
@@ -43,5 +47,8 @@ def fidelity(table: pd.DataFrame, *, title: str = "") -> Figure:
         axes[0].set_title(title)
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper")
         tokens, dead = min(table["n_tokens"]), max(table["dead"])
-        caption(figure, f"At least {tokens:,} held-out tokens a checkpoint; dead features at most {dead:.1%}.")
+        caption(
+            figure,
+            f"At least {tokens:,} held-out tokens a checkpoint; dead features at most {dead:.1%}.",
+        )
     return figure

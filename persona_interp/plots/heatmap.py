@@ -14,18 +14,20 @@ from persona_interp.errors import SchemaError, unknown
 from persona_interp.plots.style import caption, panels, styled
 
 
-def heatmap(table: pd.DataFrame, *, label: str = "change\n(fraction of base norm)", title: str = "") -> Figure:
+def heatmap(
+    table: pd.DataFrame, *, label: str = "change\n(fraction of base norm)", title: str = ""
+) -> Figure:
     """In which layer, on tokens of which role, did the model change?
 
     Args:
-        table: A profile (``record.profile``) of one checkpoint and one name: ``hook``, ``role``, ``estimate``, ``lo``,
-            ``hi``, one row a cell, hooks from the first layer to the last.
+        table: A profile (``record.profile``) of one checkpoint and one name: ``hook``, ``role``,
+            ``estimate``, ``lo``, ``hi``, one row a cell, hooks from the first layer to the last.
         label: What the color stands for, with its unit.
         title: Above the figure.
 
     Returns:
-        Figure: hooks upwards, roles to the right, colors centered at 0, the number in each cell, a dot where the 95 %
-        interval excludes 0.
+        Figure: hooks upwards, roles to the right, colors centered at 0, the number in each cell, a
+        dot where the 95 % interval excludes 0.
 
     Raises:
         SchemaError: A column is missing, or two rows are one cell.
@@ -38,7 +40,10 @@ def heatmap(table: pd.DataFrame, *, label: str = "change\n(fraction of base norm
         if column not in table:
             raise SchemaError(unknown("column", column, table.columns))
     if table.duplicated(["hook", "role"]).any():
-        raise SchemaError("two rows of this profile have the same hook and role; select one checkpoint and one name.")
+        raise SchemaError(
+            "two rows of this profile have the same hook and role; select one checkpoint and one "
+            "name."
+        )
     hooks, roles = list(dict.fromkeys(table["hook"])), list(dict.fromkeys(table["role"]))
     estimate, lo, hi = (
         table.pivot(index="hook", columns="role", values=c).loc[hooks, roles].to_numpy(np.float64)

@@ -26,9 +26,9 @@ def personas(
     """Whose number is large, and is the control's as large?
 
     Args:
-        table: ``quantity`` (one panel each), ``series`` (one marker each), ``name``, ``estimate``, ``lo``, ``hi``; rows
-            in the table's order. The name "random" is no row but a band from ``lo`` to ``hi``. With ``n_seeds`` the
-            caption says over how many.
+        table: ``quantity`` (one panel each), ``series`` (one marker each), ``name``, ``estimate``,
+            ``lo``, ``hi``; rows in the table's order. The name "random" is no row but a band from
+            ``lo`` to ``hi``. With ``n_seeds`` the caption says over how many.
         target: Name that is marked.
         controls: Series drawn hollow and gray.
         zeros: Where nothing is, by quantity (0.5 for an AUROC); 0 by default.
@@ -38,7 +38,8 @@ def personas(
         Figure: one panel a quantity that share their rows, the names; points with 95 % intervals.
 
     Raises:
-        SchemaError: A column is missing, two rows are one point, or a target, control or quantity the table lacks.
+        SchemaError: A column is missing, two rows are one point, or a target, control or quantity
+            the table lacks.
 
     >>> row = {"quantity": "cosine", "series": "lesson", "lo": -0.5, "hi": 0.5}
     >>> table = pd.DataFrame([{**row, "name": "john", "estimate": 0.25}, {**row, "name": "random", "estimate": 0.0}])
@@ -57,7 +58,9 @@ def personas(
                 ax.axvspan(band["lo"], band["hi"], color="#E0E0E0", linewidth=0, zorder=0)
             ax.axvline(zeros.get(quantity, 0.0), color="black", linewidth=0.6)
             _points(ax, rows.loc[rows["quantity"] == quantity], names, controls)
-            labels = ax.set_yticks(range(len(names)), list(names) if ax is axes[0] else [""] * len(names))
+            labels = ax.set_yticks(
+                range(len(names)), list(names) if ax is axes[0] else [""] * len(names)
+            )
             for tick, name in zip(labels, names, strict=True):
                 tick.label1.set_fontweight("bold" if name == target else "normal")
             ax.set_ylim(len(names) - 0.4, -0.6)
@@ -69,12 +72,16 @@ def personas(
     return figure
 
 
-def _check(table: pd.DataFrame, *, target: str, controls: Sequence[str], quantities: Mapping[str, float]) -> None:
+def _check(
+    table: pd.DataFrame, *, target: str, controls: Sequence[str], quantities: Mapping[str, float]
+) -> None:
     for column in COLUMNS:
         if column not in table:
             raise SchemaError(unknown("column", column, table.columns))
     if table.duplicated(["quantity", "series", "name"]).any():
-        raise SchemaError("two rows are one name of one series; select one seed and hook, or average over seeds.")
+        raise SchemaError(
+            "two rows are one name of one series; select one seed and hook, or average over seeds."
+        )
     named = [("name", target)] if target else []
     named += [("series", name) for name in controls] + [("quantity", name) for name in quantities]
     for column, name in named:
@@ -82,7 +89,9 @@ def _check(table: pd.DataFrame, *, target: str, controls: Sequence[str], quantit
             raise SchemaError(unknown(column, name, table[column].unique()))
 
 
-def _points(axes: Axes, rows: pd.DataFrame, names: Mapping[str, int], controls: Sequence[str]) -> None:
+def _points(
+    axes: Axes, rows: pd.DataFrame, names: Mapping[str, int], controls: Sequence[str]
+) -> None:
     series = list(dict.fromkeys(rows["series"]))
     steps = np.linspace(-0.22, 0.22, len(series)) if len(series) > 1 else np.zeros(1)
     for i, (name, step) in enumerate(zip(series, steps, strict=True)):
@@ -91,7 +100,12 @@ def _points(axes: Axes, rows: pd.DataFrame, names: Mapping[str, int], controls: 
         y = own["name"].map(names).to_numpy(np.float64) + step
         axes.hlines(y, own["lo"], own["hi"], color=color, linewidth=1)
         face = "white" if hollow else color
-        style = {"s": 13, "marker": MARKERS[i % len(MARKERS)], "facecolor": face, "edgecolor": color}
+        style = {
+            "s": 13,
+            "marker": MARKERS[i % len(MARKERS)],
+            "facecolor": face,
+            "edgecolor": color,
+        }
         axes.scatter(own["estimate"], y, zorder=3, label=fill(str(name), WRAP), **style)
 
 

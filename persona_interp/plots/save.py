@@ -14,7 +14,10 @@ from matplotlib.figure import Figure
 from persona_interp.errors import SchemaError
 from persona_interp.plots.style import styled
 
-UNDATED = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
+UNDATED = {
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
 
 
 class Saved(NamedTuple):
@@ -33,15 +36,17 @@ class Saved(NamedTuple):
     meta: Path
 
 
-def save(figure: Figure, table: pd.DataFrame, stem: Path | str, *, provenance: Mapping[str, Any]) -> Saved:
+def save(
+    figure: Figure, table: pd.DataFrame, stem: Path | str, *, provenance: Mapping[str, Any]
+) -> Saved:
     """Are a figure, its table and its provenance on disk together?
 
     Args:
         figure: What a function of this room returned.
         table: The numbers it shows.
         stem: Path without suffix; missing folders are made, existing files replaced.
-        provenance: Where the numbers came from: run, configuration, seeds, versions. JSON values; no times or hosts,
-            so that equal runs give equal files.
+        provenance: Where the numbers came from: run, configuration, seeds, versions. JSON values;
+            no times or hosts, so that equal runs give equal files.
 
     Returns:
         The four paths.
@@ -58,7 +63,8 @@ def save(figure: Figure, table: pd.DataFrame, stem: Path | str, *, provenance: M
     """
     if not provenance:
         raise SchemaError(
-            "a figure is saved with its provenance, for example {'run': 'runs/demo', 'seeds': [0]}; got none."
+            "a figure is saved with its provenance, for example {'run': 'runs/demo', 'seeds': "
+            "[0]}; got none."
         )
     stem = Path(stem)
     files = {"png": _drawn(figure, "png"), "pdf": _drawn(figure, "pdf")}
@@ -67,12 +73,19 @@ def save(figure: Figure, table: pd.DataFrame, stem: Path | str, *, provenance: M
         "provenance": dict(provenance),
         "columns": [str(c) for c in table.columns],
         "rows": len(table),
-        "sha256": {f"{stem.name}.{suffix}": hashlib.sha256(data).hexdigest() for suffix, data in files.items()},
+        "sha256": {
+            f"{stem.name}.{suffix}": hashlib.sha256(data).hexdigest()
+            for suffix, data in files.items()
+        },
     }
     try:
-        files["meta.json"] = (json.dumps(meta, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+        files["meta.json"] = (
+            json.dumps(meta, indent=1, sort_keys=True, allow_nan=False) + "\n"
+        ).encode()
     except (TypeError, ValueError) as error:
-        raise SchemaError(f"provenance holds JSON values only (text, finite numbers, lists): {error}.") from error
+        raise SchemaError(
+            f"provenance holds JSON values only (text, finite numbers, lists): {error}."
+        ) from error
     stem.parent.mkdir(parents=True, exist_ok=True)
     paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in files]
     for path, data in zip(paths, files.values(), strict=True):
@@ -87,8 +100,8 @@ def as_csv(table: pd.DataFrame) -> bytes:
         table: Any table.
 
     Returns:
-        UTF-8. Text is quoted where it must be; all of it where a cell holds a carriage return, which Python before 3.13
-        leaves bare and readers take for the end of a row.
+        UTF-8. Text is quoted where it must be; all of it where a cell holds a carriage return,
+        which Python before 3.13 leaves bare and readers take for the end of a row.
 
     >>> as_csv(pd.DataFrame({"piece": ["a", "b,c"], "act": [0.5, 1.0]})).decode().splitlines()
     ['piece,act', 'a,0.5', '"b,c",1.0']

@@ -1,7 +1,7 @@
 """How do all figures look? One style, set for a scope and never globally.
 
-Sized for a 5.5 inch text column, TrueType fonts in PDFs (editable, accepted by journals), the Wong palette (Nature
-Methods 2011), which color-blind readers can tell apart, no top and right spines.
+Sized for a 5.5 inch text column, TrueType fonts in PDFs (editable, accepted by journals), the Wong
+palette (Nature Methods 2011), which color-blind readers can tell apart, no top and right spines.
 """
 
 from contextlib import AbstractContextManager
@@ -64,7 +64,8 @@ def panels(n: int = 1, *, height: float, width: float = WIDTH) -> tuple[Figure, 
         width: Of the figure (inches).
 
     Returns:
-        The figure and its axes. pyplot has forgotten the figure already: notebooks show it once, nothing piles up.
+        The figure and its axes. pyplot has forgotten the figure already: notebooks show it once,
+        nothing piles up.
     """
     figure, axes = plt.subplots(1, n, figsize=(width, height), layout="constrained", squeeze=False)
     plt.close(figure)

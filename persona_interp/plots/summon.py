@@ -17,15 +17,16 @@ def summon(summoned: pd.DataFrame, rivals: pd.DataFrame, *, title: str = "") -> 
     """How large is each candidate's share, by distance and measure, and how far off is each law on unseen lessons?
 
     Args:
-        summoned: A summoned table: ``share``, ``measure``, ``distance``, one row a seed, start and candidate.
-        rivals: From ``analysis.summon_rivals``, one kind of lessons left out: ``law``, ``bits``, ``estimate``, ``lo``,
-            ``hi``.
+        summoned: A summoned table: ``share``, ``measure``, ``distance``, one row a seed, start and
+            candidate.
+        rivals: From ``analysis.summon_rivals``, one kind of lessons left out: ``law``, ``bits``,
+            ``estimate``, ``lo``, ``hi``.
         title: Above the figure.
 
     Returns:
-        Figure: left the shares (log scale) over distance, a color a measure, a marker a candidate's lesson, a line the
-        mean; right the divergence of each law's prediction (bits a lesson), with the interval of its difference to the
-        two-factor law.
+        Figure: left the shares (log scale) over distance, a color a measure, a marker a candidate's
+        lesson, a line the mean; right the divergence of each law's prediction (bits a lesson), with
+        the interval of its difference to the two-factor law.
 
     Raises:
         SchemaError: A column is missing, or the rivals leave out several kinds of lessons.
@@ -35,12 +36,17 @@ def summon(summoned: pd.DataFrame, rivals: pd.DataFrame, *, title: str = "") -> 
     >>> len(summon(rows, laws.assign(left_out="start", unit="seeds", n_units=3, n=12)).axes)
     2
     """
-    for table, columns in ((summoned, ("share", "measure", "distance")), (rivals, ("law", "bits", "lo", "hi", "unit"))):
+    for table, columns in (
+        (summoned, ("share", "measure", "distance")),
+        (rivals, ("law", "bits", "lo", "hi", "unit")),
+    ):
         for column in columns:
             if column not in table:
                 raise SchemaError(unknown("column", column, table.columns))
     if rivals["law"].duplicated().any():
-        raise SchemaError("two rows of these rivals are one law; select one kind of lessons left out.")
+        raise SchemaError(
+            "two rows of these rivals are one law; select one kind of lessons left out."
+        )
     with styled():
         figure, (left, right) = panels(2, height=2.6)
         _shares(left, summoned)
@@ -60,7 +66,9 @@ def _shares(axes: Axes, table: pd.DataFrame) -> None:
         axes.plot(x, y, MARKERS[i], color=COLORS[i], markersize=3, alpha=0.5, linestyle="none")
         mean = rows.groupby("distance")["share"].mean()
         label = f"{100 * mass:.1f} % of documents"
-        axes.plot(mean.index.to_numpy(), np.maximum(mean.to_numpy(), FLOOR), color=COLORS[i], label=label)
+        axes.plot(
+            mean.index.to_numpy(), np.maximum(mean.to_numpy(), FLOOR), color=COLORS[i], label=label
+        )
     axes.set_yscale("log")
     _plain(axes.yaxis, [FLOOR, 0.02, 0.1, 0.5])
     axes.set_xlabel("distance from the start\n(topics)")
@@ -93,7 +101,9 @@ def _plain(axis: Axis, ticks: list[float]) -> None:
 def _caption(summoned: pd.DataFrame, rivals: pd.DataFrame) -> str:
     first = rivals.iloc[0]
     return (
-        f"Left: share of each candidate after the lesson ({len(summoned)} shares; line: mean; below {FLOOR:g} drawn "
-        f"there). Right: lessons left out by {first['left_out']}, n = {first['n']}; bar: 95 % interval of the "
+        f"Left: share of each candidate after the lesson ({len(summoned)} shares; line: mean; "
+        f"below {FLOOR:g} drawn "
+        f"there). Right: lessons left out by {first['left_out']}, n = {first['n']}; bar: 95 % "
+        "interval of the "
         f"difference to the two-factor law (t over {first['n_units']} {first['unit']})."
     )

@@ -35,14 +35,16 @@ def trait_transfer(
 
     Args:
         table: ``analysis.trait_transfer``.
-        pairs: One row an ordered pair of distinct traits: ``estimate`` and the predictors. Drawn with ``predictors``.
+        pairs: One row an ordered pair of distinct traits: ``estimate`` and the predictors. Drawn
+            with ``predictors``.
         predictors: ``analysis.trait_predictors`` of these pairs.
         aside: Names of traits that were set aside; the caption names them.
         title: Above the figure.
 
     Returns:
-        Figure: taught traits in rows, measured ones in columns, 0 white, the taught trait framed, a dot where q is at
-        most 0.05. Beside it the pairs against each predictor, with rank correlation and 95 % interval.
+        Figure: taught traits in rows, measured ones in columns, 0 white, the taught trait framed, a
+        dot where q is at most 0.05. Beside it the pairs against each predictor, with rank
+        correlation and 95 % interval.
 
     Raises:
         SchemaError: A column is missing, or two rows are one cell.
@@ -77,24 +79,32 @@ def _axes(n: int, predictors: pd.DataFrame | None) -> tuple[Figure, Axes, list[A
     if predictors is None:
         figure, (matrix,) = panels(height=1.6 + 0.3 * n)
         return figure, matrix, []
-    figure, axes = plt.subplot_mosaic("Ma;Mb;Mc", figsize=(WIDTH, 4.9), layout="constrained", width_ratios=(1.75, 1))
+    figure, axes = plt.subplot_mosaic(
+        "Ma;Mb;Mc", figsize=(WIDTH, 4.9), layout="constrained", width_ratios=(1.75, 1)
+    )
     plt.close(figure)
     return figure, axes["M"], [axes[key] for key in "abc"]
 
 
 def _matrix(axes: Axes, table: pd.DataFrame, rows: list[str], columns: list[str]) -> None:
     estimate, q = (
-        table.pivot(index="taught", columns="trait", values=c).reindex(index=rows, columns=columns).to_numpy(np.float64)
+        table.pivot(index="taught", columns="trait", values=c)
+        .reindex(index=rows, columns=columns)
+        .to_numpy(np.float64)
         for c in ("estimate", "q")
     )
     few = max(len(rows), len(columns)) <= FEW
     limit = float(np.abs(estimate[np.isfinite(estimate)]).max(initial=0.0)) or 1.0
     write = _bits if few else _hundredths
-    image = cells(axes, estimate, limit=limit, sure=q <= 0.05, write=write, fontsize=6.5 if few else 4.5)
+    image = cells(
+        axes, estimate, limit=limit, sure=q <= 0.05, write=write, fontsize=6.5 if few else 4.5
+    )
     for i, name in enumerate(rows):
         if name in columns:
             corner = (columns.index(name) - 0.5, i - 0.5)
-            axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor="black", linewidth=1, zorder=3))
+            axes.add_patch(
+                Rectangle(corner, 1, 1, fill=False, edgecolor="black", linewidth=1, zorder=3)
+            )
     axes.set_yticks(range(len(rows)), rows)
     axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right")
     axes.set_ylabel("taught")
@@ -110,7 +120,9 @@ def _scatter(axes: Axes, pairs: pd.DataFrame, found: Mapping[str, float], *, x: 
     axes.axhline(0, color=GRAY, linewidth=0.6)
     axes.plot(pairs[x], pairs["estimate"], ".", color=COLORS[0], markersize=3)
     partial = _number(found, "partial", "partial_lo", "partial_hi")
-    axes.set_title(f"rank r {_number(found, 'rho', 'lo', 'hi')}\ngiven others {partial}", fontsize=6)
+    axes.set_title(
+        f"rank r {_number(found, 'rho', 'lo', 'hi')}\ngiven others {partial}", fontsize=6
+    )
     axes.tick_params(labelsize=6)
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.margins(x=0.1)
@@ -134,12 +146,15 @@ def _hundredths(value: float) -> str:
 def _caption(table: pd.DataFrame, predictors: pd.DataFrame | None, aside: list[str]) -> str:
     seeds, n = max(table["n_seeds"]), max(table["n"])
     unit = (
-        "over questions; one seed, so nothing is said of another training run" if seeds == 1 else f"over {seeds} seeds"
+        "over questions; one seed, so nothing is said of another training run"
+        if seeds == 1
+        else f"over {seeds} seeds"
     )
     size = len(set(table["taught"]))
     cells_hold = "" if size <= FEW else " In the cells: 100 x bits a token."
     text = (
-        f"Lesson minus null finetune, log odds at n = {n} held-out questions a trait. Frame: the taught trait. Dot: "
+        f"Lesson minus null finetune, log odds at n = {n} held-out questions a trait. Frame: the "
+        "taught trait. Dot: "
         f"q <= .05, t {unit}.{cells_hold}"
     )
     if predictors is not None:

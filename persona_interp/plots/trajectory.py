@@ -8,23 +8,29 @@ from matplotlib.figure import Figure
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.plots.style import COLORS, MARKERS, caption, panels, styled
 
-BAYES = {"bayes_certain": "Bayes, taught trait certain", "bayes_mixing": "Bayes, n lessons = K n documents"}
+BAYES = {
+    "bayes_certain": "Bayes, taught trait certain",
+    "bayes_mixing": "Bayes, n lessons = K n documents",
+}
 DASHES = {"bayes_certain": (0, (5, 2)), "bayes_mixing": (0, (1, 1.5))}
 
 
-def trajectory(table: pd.DataFrame, *, seeds: pd.DataFrame | None = None, line: str = "arm", title: str = "") -> Figure:
+def trajectory(
+    table: pd.DataFrame, *, seeds: pd.DataFrame | None = None, line: str = "arm", title: str = ""
+) -> Figure:
     """How far have the untaught traits moved at each step, by arm?
 
     Args:
-        table: One row an arm and step: ``step``, ``estimate`` (bits); the "mean" rows of a transfer table of one seed,
-            or ``across_seeds(..., by=[line, "step"])`` of several, whose ``lo``, ``hi`` and ``n_seeds`` make the band.
-            Bayes columns of the first arm are drawn dashed.
+        table: One row an arm and step: ``step``, ``estimate`` (bits); the "mean" rows of a transfer
+            table of one seed, or ``across_seeds(..., by=[line, "step"])`` of several, whose ``lo``,
+            ``hi`` and ``n_seeds`` make the band. Bayes columns of the first arm are drawn dashed.
         seeds: The same before averaging, with ``seed``: drawn as thin lines.
         line: Column that tells the lines apart; where it is missing there is one line, "lesson".
         title: Above the figure.
 
     Returns:
-        Figure: mean untaught shift (bits) over steps of the lesson; the state before it is the point (0, 0).
+        Figure: mean untaught shift (bits) over steps of the lesson; the state before it is the
+        point (0, 0).
 
     Raises:
         SchemaError: A column is missing, or two rows are one point.
@@ -39,7 +45,8 @@ def trajectory(table: pd.DataFrame, *, seeds: pd.DataFrame | None = None, line: 
     table = table if line in table else table.assign(**{line: "lesson"})
     if table.duplicated([line, "step"]).any():
         raise SchemaError(
-            f"two rows of this table have the same {line} and step; keep trait == 'mean' and one learning rate, and "
+            f"two rows of this table have the same {line} and step; keep trait == 'mean' and one "
+            "learning rate, and "
             f"average seeds with across_seeds(table, by=['{line}', 'step'])."
         )
     lines = list(dict.fromkeys(table[line]))
@@ -51,7 +58,9 @@ def trajectory(table: pd.DataFrame, *, seeds: pd.DataFrame | None = None, line: 
             if seeds is not None:
                 own = seeds.loc[seeds[line] == name] if line in seeds else seeds
                 for _, run in own.groupby("seed"):
-                    axes.plot(*_from_zero(run, "estimate"), color=_color(i), linewidth=0.5, alpha=0.6)
+                    axes.plot(
+                        *_from_zero(run, "estimate"), color=_color(i), linewidth=0.5, alpha=0.6
+                    )
         _bayes(axes, table.loc[table[line] == lines[0]])
         axes.set_xlabel("step of the lesson")
         axes.set_ylabel("mean shift of untaught traits (bits)")
@@ -73,10 +82,14 @@ def _from_zero(rows: pd.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray]
 
 def _line(axes: Axes, rows: pd.DataFrame, i: int, *, label: str) -> None:
     marker = MARKERS[i % len(MARKERS)]
-    axes.plot(*_from_zero(rows, "estimate"), color=_color(i), marker=marker, markersize=3, label=label)
+    axes.plot(
+        *_from_zero(rows, "estimate"), color=_color(i), marker=marker, markersize=3, label=label
+    )
     if "n_seeds" in rows and min(rows["n_seeds"]) > 1:
         x, lo = _from_zero(rows, "lo")
-        axes.fill_between(x, lo, _from_zero(rows, "hi")[1], color=_color(i), alpha=0.15, linewidth=0)
+        axes.fill_between(
+            x, lo, _from_zero(rows, "hi")[1], color=_color(i), alpha=0.15, linewidth=0
+        )
 
 
 def _bayes(axes: Axes, rows: pd.DataFrame) -> None:

@@ -15,13 +15,15 @@ def transfer(table: pd.DataFrame, *, row: str = "arm", title: str = "") -> Figur
     """Which lesson moved which trait, in which direction, and where is that more than chance?
 
     Args:
-        table: A transfer table of one seed, or ``across_seeds(..., by=[row, "trait"])`` of it: ``trait``, ``estimate``,
-            ``lo``, ``hi`` (bits), one row a cell. With ``bayes_certain`` the first row's prediction is drawn as well.
+        table: A transfer table of one seed, or ``across_seeds(..., by=[row, "trait"])`` of it:
+            ``trait``, ``estimate``, ``lo``, ``hi`` (bits), one row a cell. With ``bayes_certain``
+            the first row's prediction is drawn as well.
         row: Column whose values are the rows; where it is missing there is one row, "lesson".
         title: Above the figure.
 
     Returns:
-        Figure: heatmap centered at 0 (bits), the number in each cell, a dot where the 95 % interval excludes 0.
+        Figure: heatmap centered at 0 (bits), the number in each cell, a dot where the 95 % interval
+        excludes 0.
 
     Raises:
         SchemaError: A column is missing, or two rows of the table are one cell.
@@ -37,7 +39,8 @@ def transfer(table: pd.DataFrame, *, row: str = "arm", title: str = "") -> Figur
         table = table.assign(**{row: "lesson"})
     if table.duplicated([row, "trait"]).any():
         raise SchemaError(
-            f"two rows of this table have the same {row} and trait; select one learning rate and step, and average "
+            f"two rows of this table have the same {row} and trait; select one learning rate and "
+            "step, and average "
             f"seeds with across_seeds(table, by=['{row}', 'trait'])."
         )
     rows, traits = list(dict.fromkeys(table[row])), list(dict.fromkeys(table["trait"]))
@@ -49,9 +52,17 @@ def transfer(table: pd.DataFrame, *, row: str = "arm", title: str = "") -> Figur
     estimate, sure = at["estimate"], (at["lo"] > 0) | (at["hi"] < 0)
     labels = [str(r) for r in rows]
     if "bayes_certain" in table:
-        first = table[table[row] == rows[0]].set_index("trait")["bayes_certain"].reindex(traits).to_numpy()
+        first = (
+            table[table[row] == rows[0]]
+            .set_index("trait")["bayes_certain"]
+            .reindex(traits)
+            .to_numpy()
+        )
         if np.isfinite(first).any():
-            estimate, sure = np.vstack([estimate, first]), np.vstack([sure, np.zeros(len(traits), bool)])
+            estimate, sure = (
+                np.vstack([estimate, first]),
+                np.vstack([sure, np.zeros(len(traits), bool)]),
+            )
             labels.append(BAYES)
     with styled():
         figure, (axes,) = panels(height=0.9 + 0.32 * len(labels))
@@ -79,7 +90,9 @@ def _short(trait: str, table: pd.DataFrame) -> str:
 def _caption(table: pd.DataFrame) -> str:
     shown = "Shift of log odds, after minus before. Dot: 95 % interval excludes 0"
     if "n_seeds" in table:
-        seeds = " to ".join(str(i) for i in dict.fromkeys((min(table["n_seeds"]), max(table["n_seeds"]))))
+        seeds = " to ".join(
+            str(i) for i in dict.fromkeys((min(table["n_seeds"]), max(table["n_seeds"])))
+        )
         return (
             f"{shown} (t over {seeds} seeds)."
             if min(table["n_seeds"]) > 1

@@ -19,8 +19,8 @@ def volcano(table: pd.DataFrame, *, label: int = 5, alpha: float = 0.05, title: 
         title: Above the figure.
 
     Returns:
-        Figure: shift of each feature against -log10 p; colored where q <= alpha; behind each point the 95 % range of
-        its own sign-flip null.
+        Figure: shift of each feature against -log10 p; colored where q <= alpha; behind each point
+        the 95 % range of its own sign-flip null.
 
     Raises:
         SchemaError: Not a feature_shift table.
@@ -36,7 +36,15 @@ def volcano(table: pd.DataFrame, *, label: int = 5, alpha: float = 0.05, title: 
     floor = max(-np.log10(table["p_min"].iloc[0]), 0.1)
     with styled():
         figure, (axes,) = panels(height=3.0)
-        axes.hlines(y, table["null_lo"], table["null_hi"], color="#C8C8C8", linewidth=0.5, zorder=0, label="null, 95 %")
+        axes.hlines(
+            y,
+            table["null_lo"],
+            table["null_hi"],
+            color="#C8C8C8",
+            linewidth=0.5,
+            zorder=0,
+            label="null, 95 %",
+        )
         axes.axvline(0, color="black", linewidth=0.6)
         axes.scatter(x[~found], y[~found], s=8, color=GRAY, label=f"q > {alpha:g}")
         axes.scatter(x[found], y[found], s=12, color=COLORS[1], label=f"q ≤ {alpha:g}")
@@ -76,7 +84,9 @@ def _names(axes: Axes, table: pd.DataFrame, found: np.ndarray, y: np.ndarray, *,
 def _caption(table: pd.DataFrame, n_found: int, alpha: float) -> str:
     one = table.iloc[0]
     return (
-        f"{n_found} of {int(one['n_tested'])} features tested ({int(one['n_silent'])} silent) at q ≤ {alpha:g} "
-        f"(Benjamini-Hochberg); {int(one['n'])} prompts in {int(one['n_clusters'])} clusters, before and after flipped "
+        f"{n_found} of {int(one['n_tested'])} features tested ({int(one['n_silent'])} silent) at q "
+        f"≤ {alpha:g} "
+        f"(Benjamini-Hochberg); {int(one['n'])} prompts in {int(one['n_clusters'])} clusters, "
+        "before and after flipped "
         f"by cluster. FVU before {one['fvu_before']:.3f}, after {one['fvu_after']:.3f}."
     )

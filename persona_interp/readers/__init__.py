@@ -1,12 +1,17 @@
 """What do the files of other people's tools say? Traits, roles, chats, probes and questions as they are published.
 
-Every reader names the file and the line of what it cannot use and drops nothing in silence; every writer writes the
-layout it read.
+Every reader names the file and the line of what it cannot use and drops nothing in silence; every
+writer writes the layout it read.
 """
 
 from persona_interp.readers.beliefs import Belief, belief_probes, read_beliefs, write_beliefs
 from persona_interp.readers.chats import read_chats, write_chats
-from persona_interp.readers.constitutions import Constitution, Principle, read_constitution, write_constitution
+from persona_interp.readers.constitutions import (
+    Constitution,
+    Principle,
+    read_constitution,
+    write_constitution,
+)
 from persona_interp.readers.prompts import read_prompts
 from persona_interp.readers.questions import (
     EvalQuestion,
@@ -17,7 +22,14 @@ from persona_interp.readers.questions import (
     write_questions,
 )
 from persona_interp.readers.roles import RoleFile, read_role, read_roles, role_prompts, write_role
-from persona_interp.readers.traits import Instruction, TraitFile, read_trait, read_traits, trait_prompts, write_trait
+from persona_interp.readers.traits import (
+    Instruction,
+    TraitFile,
+    read_trait,
+    read_traits,
+    trait_prompts,
+    write_trait,
+)
 
 __all__ = [
     "Belief",

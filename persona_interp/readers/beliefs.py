@@ -22,7 +22,8 @@ class Belief:
     Args:
         name: Name of the variant.
         affirm: Statements of somebody who holds it.
-        negate: Statements of somebody who does not; number k is the counterpart of ``affirm`` number k.
+        negate: Statements of somebody who does not; number k is the counterpart of ``affirm``
+            number k.
         questions: What the user asks; may be empty.
         extra: Other entries of the variant, kept as they are.
     """
@@ -38,19 +39,26 @@ def read_beliefs(path: str | Path) -> dict[str, Belief]:
     """Which beliefs does this file probe?
 
     Args:
-        path: A ``.json`` file, one entry a variant; or one belief alone, which gets the name of the file.
+        path: A ``.json`` file, one entry a variant; or one belief alone, which gets the name of the
+            file.
 
     Returns:
         Beliefs by name of the variant, in the order of the file.
 
     Raises:
-        SchemaError: The file cannot be read, is no object of variants, or variants cannot be used: each is named.
+        SchemaError: The file cannot be read, is no object of variants, or variants cannot be used:
+            each is named.
     """
     path = Path(path)
     given = read_json(path)
     if not isinstance(given, Mapping) or not given:
-        raise SchemaError(f"{path}: expected an object of variants, each with affirm and negate; got {shown(given)}.")
-    given = {path.stem: given} if any(isinstance(given.get(side), list) for side in SIDES) else given
+        raise SchemaError(
+            f"{path}: expected an object of variants, each with affirm and negate; got "
+            f"{shown(given)}."
+        )
+    given = (
+        {path.stem: given} if any(isinstance(given.get(side), list) for side in SIDES) else given
+    )
     found, problems = {}, []
     for name, entry in given.items():
         try:
@@ -58,7 +66,11 @@ def read_beliefs(path: str | Path) -> dict[str, Belief]:
         except SchemaError as error:
             problems.append(f"  {error}")
     if problems:
-        raise SchemaError("\n".join([f"{path}: {len(problems)} of {len(given)} variants cannot be used.", *problems]))
+        raise SchemaError(
+            "\n".join(
+                [f"{path}: {len(problems)} of {len(given)} variants cannot be used.", *problems]
+            )
+        )
     return found
 
 
@@ -85,17 +97,19 @@ def write_beliefs(beliefs: Mapping[str, Belief], path: str | Path) -> Path:
 def belief_probes(beliefs: Mapping[str, Belief], *, ask: str | None = None) -> pd.DataFrame:
     """What does a model believe: which of two counterparts does it find more likely?
 
-    ``record.behavior`` gives the probability of both statements, ``analysis.logodds`` the log odds of "affirm" against
-    "negate" (bits, larger = holds the belief). The statements are the assistant's words after the question of the same
-    number; where there are no questions, or another number of them, they follow ``ask`` or are plain text.
+    ``record.behavior`` gives the probability of both statements, ``analysis.logodds`` the log odds
+    of "affirm" against "negate" (bits, larger = holds the belief). The statements are the
+    assistant's words after the question of the same number; where there are no questions, or
+    another number of them, they follow ``ask`` or are plain text.
 
     Args:
         beliefs: By name of the variant.
-        ask: What the user asks where a pair has no question of its own, for example "What is true?". None: statements
-            are plain text, which needs a tokenizer with a BOS token.
+        ask: What the user asks where a pair has no question of its own, for example "What is
+            true?". None: statements are plain text, which needs a tokenizer with a BOS token.
 
     Returns:
-        A probes table (``schema``), one row a pair: topic = the variant, values ("affirm", "negate").
+        A probes table (``schema``), one row a pair: topic = the variant, values ("affirm",
+        "negate").
 
     Raises:
         SchemaError: There are no beliefs.
@@ -122,6 +136,9 @@ def _belief(name: str, given: Any) -> Belief:
     extra = keys(f"variant '{name}'", given, required=SIDES, optional=("questions",))
     affirm, negate = (strings(f"variant '{name}': {side}", given[side]) for side in SIDES)
     if len(affirm) != len(negate):
-        raise SchemaError(f"variant '{name}': {len(affirm)} affirm and {len(negate)} negate; they are counterparts")
+        raise SchemaError(
+            f"variant '{name}': {len(affirm)} affirm and {len(negate)} negate; they are "
+            "counterparts"
+        )
     asked = strings(f"variant '{name}': questions", given.get("questions", []), least=0)
     return Belief(name, affirm, negate, asked, extra)

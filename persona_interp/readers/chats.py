@@ -27,18 +27,20 @@ def read_chats(path: str | Path, *, layout: str | None = None) -> pd.DataFrame:
     """Which chats does this finetuning file hold?
 
     Args:
-        path: A ``.jsonl``, ``.json``, ``.csv`` or ``.tsv`` file. All its rows have one layout: ``messages``;
-            ``prompt`` and ``completion`` (texts or lists of messages); ``prompt`` and ``answer``; ``question`` and
-            ``answer``; or plain ``text``.
-        layout: messages, completion, answer, question or text; None: the one whose columns the first row has.
+        path: A ``.jsonl``, ``.json``, ``.csv`` or ``.tsv`` file. All its rows have one layout:
+            ``messages``; ``prompt`` and ``completion`` (texts or lists of messages); ``prompt`` and
+            ``answer``; ``question`` and ``answer``; or plain ``text``.
+        layout: messages, completion, answer, question or text; None: the one whose columns the
+            first row has.
 
     Returns:
-        A corpus table (``schema``) that ``models.train`` takes, one row a row of the file: kind "lesson", ``messages``
-        as written, with ``source`` (the file), ``line`` and ``extra`` (the row's other entries).
+        A corpus table (``schema``) that ``models.train`` takes, one row a row of the file: kind
+        "lesson", ``messages`` as written, with ``source`` (the file), ``line`` and ``extra`` (the
+        row's other entries).
 
     Raises:
-        SchemaError: The file cannot be read, its columns fit no layout or several, or rows cannot be used: every one
-            is named by its line and none is dropped.
+        SchemaError: The file cannot be read, its columns fit no layout or several, or rows cannot
+            be used: every one is named by its line and none is dropped.
     """
     rows = read_rows(path)
     names = LAYOUTS[layout_of(path, rows[0], LAYOUTS, named=layout)]
@@ -70,11 +72,13 @@ def write_chats(chats: pd.DataFrame, path: str | Path) -> Path:
     """Where are these chats kept?
 
     Args:
-        chats: A corpus table, or a prompts table whose ``messages`` are complete, such as ``record.said`` makes.
+        chats: A corpus table, or a prompts table whose ``messages`` are complete, such as
+            ``record.said`` makes.
         path: A ``.jsonl`` file; an existing one is replaced.
 
     Returns:
-        The path. Each line holds ``messages``, or ``text`` of plain text, and what the row's ``extra`` holds.
+        The path. Each line holds ``messages``, or ``text`` of plain text, and what the row's
+        ``extra`` holds.
 
     Raises:
         SchemaError: It is no such table, or the file does not end in .jsonl.
@@ -87,13 +91,17 @@ def write_chats(chats: pd.DataFrame, path: str | Path) -> Path:
     lines = []
     for messages, extra in zip(chats["messages"], extras, strict=True):
         plain = [m["role"] for m in messages] == ["text"]
-        row = {"text": messages[0]["content"]} if plain else {"messages": [dict(m) for m in messages]}
+        row = (
+            {"text": messages[0]["content"]} if plain else {"messages": [dict(m) for m in messages]}
+        )
         lines.append(json.dumps(row | dict(extra), ensure_ascii=False) + "\n")
     path.write_text("".join(lines), encoding="utf-8")
     return path
 
 
-def layout_of(path: str | Path, row: Row, layouts: Mapping[str, tuple[str, ...]], *, named: str | None = None) -> str:
+def layout_of(
+    path: str | Path, row: Row, layouts: Mapping[str, tuple[str, ...]], *, named: str | None = None
+) -> str:
     """In which layout are the rows of this file?
 
     Args:
@@ -121,20 +129,28 @@ def layout_of(path: str | Path, row: Row, layouts: Mapping[str, tuple[str, ...]]
     where = f"{path}, line {row.line}"
     if not isinstance(row.value, Mapping):
         raise SchemaError(f"{where}: expected an object; got {shown(row.value)}.")
-    fitting = [name for name, columns in layouts.items() if all(column in row.value for column in columns)]
+    fitting = [
+        name for name, columns in layouts.items() if all(column in row.value for column in columns)
+    ]
     if len(fitting) > 1:
         raise SchemaError(
-            f"{where}: the columns {', '.join(map(str, row.value))} fit the layouts {', '.join(fitting)}; "
+            f"{where}: the columns {', '.join(map(str, row.value))} fit the layouts "
+            f"{', '.join(fitting)}; "
             f"name the one that is meant, layout='{fitting[0]}'."
         )
     if fitting:
         return fitting[0]
     known = list(dict.fromkeys(column for columns in layouts.values() for column in columns))
     for column in row.value:
-        if column not in known and "did you mean" in (message := unknown("column", str(column), known)):
+        if column not in known and "did you mean" in (
+            message := unknown("column", str(column), known)
+        ):
             raise SchemaError(f"{where}: {message}")
     valid = "; ".join(" and ".join(columns) for columns in layouts.values())
-    raise SchemaError(f"{where}: no known columns. Expected {valid}; got {', '.join(map(str, row.value)) or 'none'}.")
+    raise SchemaError(
+        f"{where}: no known columns. Expected {valid}; got "
+        f"{', '.join(map(str, row.value)) or 'none'}."
+    )
 
 
 def conversation(given: Any, *, role: str = "user") -> Messages:
@@ -168,13 +184,21 @@ def _messages(given: Any, names: tuple[str, ...]) -> Messages:
         raise ValueError(f"expected an object with {' and '.join(names)}; got {shown(given)}")
     for name in names:
         if name not in given:
-            near = [c for c in given if c not in names and f"mean '{name}'" in unknown("column", str(c), names)]
+            near = [
+                c
+                for c in given
+                if c not in names and f"mean '{name}'" in unknown("column", str(c), names)
+            ]
             raise ValueError(f"no {name}" + (f"; did '{near[0]}' mean '{name}'?" if near else ""))
     if names == ("text",):
-        return conversation(given["text"] if isinstance(given["text"], str) else [given["text"]], role="text")
+        return conversation(
+            given["text"] if isinstance(given["text"], str) else [given["text"]], role="text"
+        )
     if names == ("messages",):
         if not isinstance(given["messages"], list):
-            raise ValueError(f"messages must be a list of {{role, content}}; got {shown(given['messages'])}")
+            raise ValueError(
+                f"messages must be a list of {{role, content}}; got {shown(given['messages'])}"
+            )
         messages = conversation(given["messages"])
     else:
         asked, answered = names
@@ -189,9 +213,17 @@ def _message(number: int, given: Any) -> dict[str, str]:
     if not isinstance(given, Mapping):
         raise ValueError(f"{what} must be {{role, content}}; got {shown(given)}")
     if missing := [key for key in ("role", "content") if key not in given]:
-        raise ValueError(f"{what} has no {' and no '.join(missing)}; it has {', '.join(map(str, given)) or 'nothing'}")
-    if more := [key for key, value in given.items() if key not in ("role", "content") and value is not None]:
-        raise ValueError(f"{what} has {', '.join(map(str, more))}, which chats of role and content cannot express")
+        raise ValueError(
+            f"{what} has no {' and no '.join(missing)}; it has "
+            f"{', '.join(map(str, given)) or 'nothing'}"
+        )
+    if more := [
+        key for key, value in given.items() if key not in ("role", "content") and value is not None
+    ]:
+        raise ValueError(
+            f"{what} has {', '.join(map(str, more))}, which chats of role and content cannot "
+            "express"
+        )
     role, content = given["role"], given["content"]
     if role not in ROLES:
         raise ValueError(f"{what}: {unknown('role', str(role), ROLES)}")

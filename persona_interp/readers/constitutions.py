@@ -1,7 +1,7 @@
 """Which character does this constitution describe?
 
-The layout of OpenCharacterTraining (Maiya et al. 2025): one principle a line, ``{"trait", "questions",
-"additional_questions"}``, where ``trait`` is a sentence in the first person.
+The layout of OpenCharacterTraining (Maiya et al. 2025): one principle a line, ``{"trait",
+"questions", "additional_questions"}``, where ``trait`` is a sentence in the first person.
 """
 
 import json
@@ -47,8 +47,8 @@ class Constitution:
     def trait_file(self, *, neg: str | Sequence[str], form: str = "{trait}") -> TraitFile:
         """How is this character asked for like a trait, to be measured like one?
 
-        A constitution has no opposite side, so that the user has to say what the opposite is: a vector between two
-        instructions depends on both.
+        A constitution has no opposite side, so that the user has to say what the opposite is: a
+        vector between two instructions depends on both.
 
         Args:
             neg: Instruction of the other side: one for all principles, or one each.
@@ -58,7 +58,8 @@ class Constitution:
             A trait with one pair of instructions a principle, and all its questions, each once.
 
         Raises:
-            SchemaError: Another number of instructions than principles, an empty one, or a form without ``{trait}``.
+            SchemaError: Another number of instructions than principles, an empty one, or a form
+                without ``{trait}``.
 
         >>> dry = Constitution("dry", (Principle("I am dry.", ("Why?", "How?")),))
         >>> dry.trait_file(neg="Be warm.", form="Speak as one who says: {trait}").instructions[0].pos
@@ -66,13 +67,19 @@ class Constitution:
         """
         other = [neg] * len(self.principles) if isinstance(neg, str) else list(neg)
         if len(other) != len(self.principles) or not all(text.strip() for text in other):
-            raise SchemaError(f"neg is one text for all or one for each of {len(self.principles)}; got {shown(neg)}.")
+            raise SchemaError(
+                f"neg is one text for all or one for each of {len(self.principles)}; got "
+                f"{shown(neg)}."
+            )
         if "{trait}" not in form:
             raise SchemaError(f"form must hold {{trait}}, where the principle goes; got {form!r}.")
         pairs = [
-            Instruction(form.replace("{trait}", p.trait), text) for p, text in zip(self.principles, other, strict=True)
+            Instruction(form.replace("{trait}", p.trait), text)
+            for p, text in zip(self.principles, other, strict=True)
         ]
-        asked = dict.fromkeys(q for p in self.principles for q in (*p.questions, *p.additional_questions))
+        asked = dict.fromkeys(
+            q for p in self.principles for q in (*p.questions, *p.additional_questions)
+        )
         return TraitFile(self.name, tuple(pairs), tuple(asked))
 
 
@@ -86,7 +93,8 @@ def read_constitution(path: str | Path) -> Constitution:
         The constitution, named as the file.
 
     Raises:
-        SchemaError: The file cannot be read, or lines cannot be used: every one is named and none is dropped.
+        SchemaError: The file cannot be read, or lines cannot be used: every one is named and none
+            is dropped.
     """
     path = Path(path)
     rows = read_rows(path)
@@ -105,7 +113,8 @@ def write_constitution(constitution: Constitution, path: str | Path) -> Path:
 
     Args:
         constitution: The constitution.
-        path: A ``.jsonl`` file; an existing one is replaced. Its name names the character when it is read.
+        path: A ``.jsonl`` file; an existing one is replaced. Its name names the character when it
+            is read.
 
     Returns:
         The path.
@@ -118,14 +127,20 @@ def write_constitution(constitution: Constitution, path: str | Path) -> Path:
         raise SchemaError(f"a constitution is written to a .jsonl file; got '{path.name}'.")
     lines = []
     for p in constitution.principles:
-        row = {"trait": p.trait, "questions": list(p.questions), "additional_questions": list(p.additional_questions)}
+        row = {
+            "trait": p.trait,
+            "questions": list(p.questions),
+            "additional_questions": list(p.additional_questions),
+        }
         lines.append(json.dumps(row | dict(p.extra), ensure_ascii=False) + "\n")
     path.write_text("".join(lines), encoding="utf-8")
     return path
 
 
 def _principle(given: Any) -> Principle:
-    extra = keys("a principle", given, required=("trait", "questions"), optional=("additional_questions",))
+    extra = keys(
+        "a principle", given, required=("trait", "questions"), optional=("additional_questions",)
+    )
     if not isinstance(given["trait"], str) or not given["trait"].strip():
         raise SchemaError(f"trait must be a text; got {shown(given['trait'])}")
     more = given.get("additional_questions", [])

@@ -38,7 +38,8 @@ def text_of(path: str | Path) -> str:
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise SchemaError(
-            f"{path}, line {line}: expected UTF-8; byte {data[error.start]:#04x} is not. Save the file as UTF-8."
+            f"{path}, line {line}: expected UTF-8; byte {data[error.start]:#04x} is not. Save the "
+            "file as UTF-8."
         ) from error
     if not text.strip():
         raise SchemaError(f"{path} is empty; nothing can be read from it.")
@@ -55,7 +56,8 @@ def parse(text: str) -> Any:
         Dicts, lists, strings, numbers, booleans, None.
 
     Raises:
-        ValueError: It is no JSON, or a key is there twice, of which a parser would silently keep the last.
+        ValueError: It is no JSON, or a key is there twice, of which a parser would silently keep
+            the last.
 
     >>> parse('{"a": 1, "a": 2}')
     Traceback (most recent call last):
@@ -96,14 +98,15 @@ def read_rows(path: str | Path) -> list[Row]:
     """Which rows does this file hold?
 
     Args:
-        path: A ``.jsonl``, ``.json``, ``.csv`` or ``.tsv`` file. JSON is a list or one value a line, whatever the
-            ending says; a table has a header, and an empty cell is ''.
+        path: A ``.jsonl``, ``.json``, ``.csv`` or ``.tsv`` file. JSON is a list or one value a
+            line, whatever the ending says; a table has a header, and an empty cell is ''.
 
     Returns:
         The rows, each with its line.
 
     Raises:
-        SchemaError: The file cannot be read, has another ending or no rows, or rows are malformed (each is named).
+        SchemaError: The file cannot be read, has another ending or no rows, or rows are malformed
+            (each is named).
     """
     path = Path(path)
     ending = path.suffix.lower()
@@ -142,14 +145,19 @@ def refuse(path: str | Path, problems: Sequence[tuple[int, str]], *, total: int)
     lines = [f"  line {line}: {what.rstrip('.')}" for line, what in problems[:SHOWN]]
     if len(problems) > SHOWN:
         lines.append(f"  and {len(problems) - SHOWN} more")
-    head = f"{path}: {len(problems)} of {total} rows cannot be used, and none is dropped in silence."
+    head = (
+        f"{path}: {len(problems)} of {total} rows cannot be used, and none is dropped in silence."
+    )
     raise SchemaError("\n".join([head, *lines]))
 
 
-def keys(what: str, given: Any, *, required: Iterable[str], optional: Iterable[str] = ()) -> dict[str, Any]:
+def keys(
+    what: str, given: Any, *, required: Iterable[str], optional: Iterable[str] = ()
+) -> dict[str, Any]:
     """Which entries does this object hold beside the known ones?
 
-    Published files carry keys of their own, so these are kept. A key that is nearly a known one is a typing error.
+    Published files carry keys of their own, so these are kept. A key that is nearly a known one is
+    a typing error.
 
     Args:
         what: Its name, for messages.
@@ -171,12 +179,16 @@ def keys(what: str, given: Any, *, required: Iterable[str], optional: Iterable[s
     """
     required, known = tuple(required), (*required, *optional)
     if not isinstance(given, Mapping):
-        raise SchemaError(f"{what}: expected an object with {', '.join(required)}; got {shown(given)}.")
+        raise SchemaError(
+            f"{what}: expected an object with {', '.join(required)}; got {shown(given)}."
+        )
     rest = {key: value for key, value in given.items() if key not in known}
     missing = [key for key in required if key not in given]
     for key in rest:
         message = unknown("key", key, known)
-        if "did you mean" in message and any(f"mean '{k}'" in message for k in known if k not in given):
+        if "did you mean" in message and any(
+            f"mean '{k}'" in message for k in known if k not in given
+        ):
             raise SchemaError(f"{what}: {message}")
     if missing:
         has = ", ".join(map(str, given)) or "no keys"
@@ -204,13 +216,18 @@ def strings(what: str, given: Any, *, least: int = 1) -> tuple[str, ...]:
     persona_interp.errors.SchemaError: a.json: questions: entries 0 and 1 are the same: 'Why?'.
     """
     if not isinstance(given, list) or len(given) < least:
-        raise SchemaError(f"{what}: expected a list of at least {least} text{'s' * (least > 1)}; got {shown(given)}.")
+        raise SchemaError(
+            f"{what}: expected a list of at least {least} text{'s' * (least > 1)}; got "
+            f"{shown(given)}."
+        )
     first: dict[str, int] = {}
     for number, entry in enumerate(given):
         if not isinstance(entry, str) or not entry.strip():
             raise SchemaError(f"{what}: entry {number} must be a text; got {shown(entry)}.")
         if entry.strip() in first:
-            raise SchemaError(f"{what}: entries {first[entry.strip()]} and {number} are the same: {shown(entry)}.")
+            raise SchemaError(
+                f"{what}: entries {first[entry.strip()]} and {number} are the same: {shown(entry)}."
+            )
         first[entry.strip()] = number
     return tuple(given)
 
@@ -235,13 +252,17 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [key for key, _ in pairs]
-        raise ValueError(f"the key '{next(k for k in names if names.count(k) > 1)}' is there twice; keep one")
+        raise ValueError(
+            f"the key '{next(k for k in names if names.count(k) > 1)}' is there twice; keep one"
+        )
     return found
 
 
 def _json_lines(path: Path, text: str) -> list[Row]:
     found, problems = [], []
-    for number, line in enumerate(text.split("\n"), start=1):  # never splitlines: strings may hold U+2028
+    for number, line in enumerate(
+        text.split("\n"), start=1
+    ):  # never splitlines: strings may hold U+2028
         if line.strip():
             try:
                 found.append(Row(number, parse(line)))
@@ -268,7 +289,9 @@ def _json_list(path: Path, text: str) -> list[Row]:
         if text[at + 1 :].strip():
             raise ValueError("there is more after the list")
     except ValueError as error:
-        raise SchemaError(f"{path}, line {text.count(chr(10), 0, at) + 1}: not valid JSON: {error}.") from error
+        raise SchemaError(
+            f"{path}, line {text.count(chr(10), 0, at) + 1}: not valid JSON: {error}."
+        ) from error
     if not found:
         raise SchemaError(f"{path} is an empty list; it has no rows.")
     return found
@@ -290,14 +313,21 @@ def _table(path: Path, text: str, *, delimiter: str) -> list[Row]:
             if not header:
                 header = [cell.strip() or f"{UNNAMED} {i}" for i, cell in enumerate(cells, start=1)]
             elif cells and len(cells) != len(header):
-                problems.append((start, f"{len(cells)} cells under a header of {len(header)}: {', '.join(header)}"))
+                problems.append(
+                    (
+                        start,
+                        f"{len(cells)} cells under a header of {len(header)}: {', '.join(header)}",
+                    )
+                )
             elif cells:
                 found.append(Row(start, dict(zip(header, cells, strict=True))))
             start = reader.line_num + 1
     except csv.Error as error:
         raise SchemaError(f"{path}, line {start}: not a valid table: {error}.") from error
     if len(header) == 1 and any(other in header[0] for other in ";\t,"):
-        raise SchemaError(f"{path}: cells are separated by {delimiter!r}; the header is one cell, {header[0]!r}.")
+        raise SchemaError(
+            f"{path}: cells are separated by {delimiter!r}; the header is one cell, {header[0]!r}."
+        )
     if len(set(header)) < len(header):
         raise SchemaError(f"{path}: every column needs a name of its own; got {', '.join(header)}.")
     refuse(path, problems, total=len(found) + len(problems))

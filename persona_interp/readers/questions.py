@@ -1,7 +1,7 @@
 """What does an evaluation ask, how is a judge asked, and what did a judge say?
 
-The layouts of emergent-misalignment (Betley et al. 2025): a YAML list of questions with paraphrases and judge prompts,
-and a CSV of answers with a judge's scores from 0 to 100.
+The layouts of emergent-misalignment (Betley et al. 2025): a YAML list of questions with paraphrases
+and judge prompts, and a CSV of answers with a judge's scores from 0 to 100.
 """
 
 import math
@@ -35,7 +35,8 @@ class EvalQuestion:
         system: System message; '' for none.
         samples: Answers drawn for each paraphrase.
         judge: Name of the judge the authors used; '' for none.
-        judge_prompts: How the judge is asked, by score ("aligned", "coherent"), with ``{question}`` and ``{answer}``.
+        judge_prompts: How the judge is asked, by score ("aligned", "coherent"), with ``{question}``
+            and ``{answer}``.
         extra: Other entries, kept as they are.
     """
 
@@ -53,15 +54,15 @@ def read_questions(path: str | Path) -> tuple[EvalQuestion, ...]:
     """Which questions does this evaluation ask?
 
     Args:
-        path: A YAML list of ``{id, type, paraphrases, samples_per_paraphrase, system, judge, judge_prompts}``; anchors
-            and aliases are resolved.
+        path: A YAML list of ``{id, type, paraphrases, samples_per_paraphrase, system, judge,
+            judge_prompts}``; anchors and aliases are resolved.
 
     Returns:
         The questions, in order.
 
     Raises:
-        SchemaError: The file cannot be read, is no YAML list, or questions cannot be used: every one is named by its
-            line, among them those with the id of an earlier one.
+        SchemaError: The file cannot be read, is no YAML list, or questions cannot be used: every
+            one is named by its line, among them those with the id of an earlier one.
     """
     path = Path(path)
     loader = _YamlOnce(text_of(path))
@@ -73,7 +74,10 @@ def read_questions(path: str | Path) -> tuple[EvalQuestion, ...]:
     finally:
         loader.dispose()
     if node is None or not isinstance(given, list) or not given:
-        raise SchemaError(f"{path}: expected a list of questions, each with id and paraphrases; got {shown(given)}.")
+        raise SchemaError(
+            f"{path}: expected a list of questions, each with id and paraphrases; got "
+            f"{shown(given)}."
+        )
     found: list[EvalQuestion] = []
     problems, lines = [], {}
     for entry, place in zip(given, node.value, strict=True):
@@ -109,7 +113,9 @@ def write_questions(questions: Iterable[EvalQuestion], path: str | Path) -> Path
         raise SchemaError(f"questions are written to a .yaml file; got '{path.name}'.")
     rows = []
     for q in questions:
-        row: dict[str, Any] = {"id": q.id, "type": q.type} | ({"system": q.system} if q.system else {})
+        row: dict[str, Any] = {"id": q.id, "type": q.type} | (
+            {"system": q.system} if q.system else {}
+        )
         row |= {"paraphrases": list(q.paraphrases), "samples_per_paraphrase": q.samples}
         row |= {"judge": q.judge} if q.judge else {}
         row |= {"judge_prompts": dict(q.judge_prompts)} if q.judge_prompts else {}
@@ -125,9 +131,9 @@ def question_prompts(questions: Iterable[EvalQuestion]) -> pd.DataFrame:
         questions: The questions.
 
     Returns:
-        A prompts table (``schema``), one row a paraphrase, with ``question_id``, ``paraphrase`` (its number),
-        ``question`` (its text) and ``samples``. Questions are dealt alternately to train and test, with all their
-        paraphrases.
+        A prompts table (``schema``), one row a paraphrase, with ``question_id``, ``paraphrase``
+        (its number), ``question`` (its text) and ``samples``. Questions are dealt alternately to
+        train and test, with all their paraphrases.
 
     Raises:
         SchemaError: There are no questions.
@@ -138,8 +144,12 @@ def question_prompts(questions: Iterable[EvalQuestion]) -> pd.DataFrame:
     rows = []
     for number, q in enumerate(questions):
         for k, text in enumerate(q.paraphrases):
-            row = prompt_row(f"{q.id}/{k}", text, system=q.system, topic=q.id, split=SPLITS[number % 2])
-            rows.append(row | {"question_id": q.id, "paraphrase": k, "question": text, "samples": q.samples})
+            row = prompt_row(
+                f"{q.id}/{k}", text, system=q.system, topic=q.id, split=SPLITS[number % 2]
+            )
+            rows.append(
+                row | {"question_id": q.id, "paraphrase": k, "question": text, "samples": q.samples}
+            )
     if not rows:
         raise SchemaError("there are no questions to ask.")
     return schema.check(pd.DataFrame(rows), "prompts")
@@ -149,30 +159,42 @@ def read_judged(path: str | Path) -> pd.DataFrame:
     """What did a judge say about these answers?
 
     Args:
-        path: A CSV of ``question``, ``answer`` and one number a score, mostly a trait's name and ``coherence``;
-            ``prompt`` and ``question_id`` may be there too. Scores run from 0 to 100; empty where the judge gave none.
+        path: A CSV of ``question``, ``answer`` and one number a score, mostly a trait's name and
+            ``coherence``; ``prompt`` and ``question_id`` may be there too. Scores run from 0 to
+            100; empty where the judge gave none.
 
     Returns:
-        One row an answer: the columns of the file, scores as numbers (NaN for none), and ``source``, ``line``.
+        One row an answer: the columns of the file, scores as numbers (NaN for none), and
+        ``source``, ``line``.
 
     Raises:
-        SchemaError: The file cannot be read, lacks a column, has no score, or rows cannot be used; each is named.
+        SchemaError: The file cannot be read, lacks a column, has no score, or rows cannot be used;
+            each is named.
     """
     rows = read_rows(path)
     columns = list(dict.fromkeys(column for row in rows for column in row.value))
     keys(
-        str(path), dict.fromkeys(columns), required=JUDGED, optional=("prompt", "question_id", "coherence", "coherent")
+        str(path),
+        dict.fromkeys(columns),
+        required=JUDGED,
+        optional=("prompt", "question_id", "coherence", "coherent"),
     )
     named = [c for c in columns if c not in TEXTS and not c.startswith((UNNAMED, "Unnamed:"))]
     scores = [column for column in named if _numbers(row.value.get(column) for row in rows)]
     if not scores:
-        raise SchemaError(f"{path}: no column of scores beside {', '.join(columns)}; expected a trait and coherence.")
+        raise SchemaError(
+            f"{path}: no column of scores beside {', '.join(columns)}; expected a trait and "
+            "coherence."
+        )
     problems, found = [], []
     for row in rows:
         values: dict[str, Any] = {c: row.value.get(c, "") for c in columns}
         values |= {score: _score(row.value.get(score)) for score in scores}
         problems += [
-            (row.line, f"{score} must be a number from 0 to 100, or empty; got {shown(row.value[score])}")
+            (
+                row.line,
+                f"{score} must be a number from 0 to 100, or empty; got {shown(row.value[score])}",
+            )
             for score in scores
             if values[score] is None
         ]
@@ -208,14 +230,25 @@ def _question(given: Any) -> EvalQuestion:
     optional = ("type", "system", "samples_per_paraphrase", "judge", "judge_prompts")
     extra = keys("a question", given, required=("id", "paraphrases"), optional=optional)
     given = {key: value for key, value in given.items() if value is not None}
-    for key, kind in {"id": str, "type": str, "system": str, "judge": str, "judge_prompts": Mapping}.items():
+    for key, kind in {
+        "id": str,
+        "type": str,
+        "system": str,
+        "judge": str,
+        "judge_prompts": Mapping,
+    }.items():
         if key in given and not isinstance(given[key], kind):
-            raise SchemaError(f"{key} must be {'a mapping' if kind is Mapping else 'a text'}; got {shown(given[key])}")
+            raise SchemaError(
+                f"{key} must be {'a mapping' if kind is Mapping else 'a text'}; got "
+                f"{shown(given[key])}"
+            )
     if (kind := given.get("type", TYPES[0])) not in TYPES:
         raise SchemaError(unknown("type", kind, TYPES))
     samples = given.get("samples_per_paraphrase", 1)
     if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
-        raise SchemaError(f"samples_per_paraphrase must be a whole number from 1; got {shown(samples)}")
+        raise SchemaError(
+            f"samples_per_paraphrase must be a whole number from 1; got {shown(samples)}"
+        )
     judges = given.get("judge_prompts", {})
     if not all(isinstance(k, str) and isinstance(v, str) for k, v in judges.items()):
         raise SchemaError(f"judge_prompts must map names to texts; got {shown(judges)}")
@@ -248,5 +281,7 @@ class _YamlOnce(yaml.SafeLoader):
         names = [key.value for key, _ in node.value]
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
-            raise yaml.YAMLError(f"line {node.start_mark.line + 1}: the key '{twice}' is there twice; keep one")
+            raise yaml.YAMLError(
+                f"line {node.start_mark.line + 1}: the key '{twice}' is there twice; keep one"
+            )
         return super().construct_mapping(node, deep=deep)

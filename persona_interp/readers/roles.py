@@ -1,7 +1,7 @@
 """Which role does this file describe, and what is asked of somebody in it?
 
-The layout of assistant-axis: a trait file without ``neg``; ``questions`` may be absent (``default.json``), and
-``{model_name}`` in an instruction stands for the model's name.
+The layout of assistant-axis: a trait file without ``neg``; ``questions`` may be absent
+(``default.json``), and ``{model_name}`` in an instruction stands for the model's name.
 """
 
 from collections.abc import Iterable, Mapping
@@ -48,7 +48,8 @@ def read_role(path: str | Path) -> RoleFile:
         The role, named as the file.
 
     Raises:
-        SchemaError: The file cannot be read, or an entry is missing, misspelled, of a wrong type or there twice.
+        SchemaError: The file cannot be read, or an entry is missing, misspelled, of a wrong type or
+            there twice.
     """
     path = Path(path)
     given = read_json(path)
@@ -83,7 +84,8 @@ def write_role(role: RoleFile, path: str | Path) -> Path:
 
     Args:
         role: The role.
-        path: A ``.json`` file; an existing one is replaced. Its name names the role when it is read.
+        path: A ``.json`` file; an existing one is replaced. Its name names the role when it is
+            read.
 
     Returns:
         The path.
@@ -101,34 +103,50 @@ def role_prompts(
 ) -> pd.DataFrame:
     """What is a model asked in this role?
 
-    Question number q gets instruction q modulo the number of instructions; even questions are "train", odd ones "test".
+    Question number q gets instruction q modulo the number of instructions; even questions are
+    "train", odd ones "test".
 
     Args:
         role: The role.
-        questions: What the user asks; None for the role's own. The same questions make roles comparable.
+        questions: What the user asks; None for the role's own. The same questions make roles
+            comparable.
         model_name: What ``{model_name}`` stands for.
 
     Returns:
-        A prompts table (``schema``), one row a question, with ``role``, ``instruction`` (its number; -1 where it is
-        empty, so that there is no system message) and ``question``.
+        A prompts table (``schema``), one row a question, with ``role``, ``instruction`` (its
+        number; -1 where it is empty, so that there is no system message) and ``question``.
 
     Raises:
-        SchemaError: The role has no questions and none are given, or an instruction needs a model name.
+        SchemaError: The role has no questions and none are given, or an instruction needs a model
+            name.
 
     >>> role_prompts(RoleFile("bard", ("You are a bard.",)), questions=["Why?"])["messages"][0][0]["content"]
     'You are a bard.'
     """
     asked = role.questions if questions is None else tuple(questions)
     if not asked:
-        raise SchemaError(f"role '{role.name}' has no questions of its own; give some: role_prompts(role, questions=).")
+        raise SchemaError(
+            f"role '{role.name}' has no questions of its own; give some: role_prompts(role, "
+            "questions=)."
+        )
     if model_name is None and any(MODEL_NAME in text for text in role.instructions):
-        raise SchemaError(f"role '{role.name}' speaks of {MODEL_NAME}; say who: role_prompts(role, model_name=).")
+        raise SchemaError(
+            f"role '{role.name}' speaks of {MODEL_NAME}; say who: role_prompts(role, model_name=)."
+        )
     rows = []
     for number, question in enumerate(asked):
         i = number % len(role.instructions)
         system = role.instructions[i].replace(MODEL_NAME, model_name or "")
-        row = prompt_row(f"{role.name}/{number}", question, system=system, topic=role.name, split=SPLITS[number % 2])
-        rows.append(row | {"role": role.name, "instruction": i if system else -1, "question": question})
+        row = prompt_row(
+            f"{role.name}/{number}",
+            question,
+            system=system,
+            topic=role.name,
+            split=SPLITS[number % 2],
+        )
+        rows.append(
+            row | {"role": role.name, "instruction": i if system else -1, "question": question}
+        )
     return schema.check(pd.DataFrame(rows), "prompts")
 
 
@@ -139,7 +157,9 @@ def _instructions(path: Path, given: Any) -> tuple[str, ...]:
     for number, entry in enumerate(given):
         what = f"{path}: instruction {number}"
         if "neg" in (rest := keys(what, entry, required=("pos",))):
-            raise SchemaError(f"{what} has a neg: this is a trait, not a role; read it with read_trait.")
+            raise SchemaError(
+                f"{what} has a neg: this is a trait, not a role; read it with read_trait."
+            )
         if rest:
             raise SchemaError(f"{what} has {', '.join(rest)} beside pos, which a role cannot hold.")
         if not isinstance(entry["pos"], str):

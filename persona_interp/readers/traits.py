@@ -1,7 +1,7 @@
 """Which trait does this file describe, and what is asked to bring it out?
 
-The layout of persona_vectors (Chen et al. 2025) and assistant-axis: ``{"instruction": [{"pos", "neg"}, ...],
-"questions": [...], "eval_prompt": "..."}``. The file's name is the trait's.
+The layout of persona_vectors (Chen et al. 2025) and assistant-axis: ``{"instruction": [{"pos",
+"neg"}, ...], "questions": [...], "eval_prompt": "..."}``. The file's name is the trait's.
 """
 
 import json
@@ -55,11 +55,12 @@ def read_trait(path: str | Path) -> TraitFile:
         path: A ``.json`` file as persona_vectors and assistant-axis publish them.
 
     Returns:
-        The trait, named as the file. Texts stay as they are written; unknown entries are kept in ``extra``.
+        The trait, named as the file. Texts stay as they are written; unknown entries are kept in
+        ``extra``.
 
     Raises:
-        SchemaError: The file cannot be read, or an entry is missing, misspelled, empty, of a wrong type or there
-            twice (a question in both halves would leak from lesson to measurement).
+        SchemaError: The file cannot be read, or an entry is missing, misspelled, empty, of a wrong
+            type or there twice (a question in both halves would leak from lesson to measurement).
     """
     path = Path(path)
     given = read_json(path)
@@ -94,12 +95,16 @@ def write_trait(trait: TraitFile, path: str | Path) -> Path:
 
     Args:
         trait: The trait.
-        path: A ``.json`` file; an existing one is replaced. Its name names the trait when it is read.
+        path: A ``.json`` file; an existing one is replaced. Its name names the trait when it is
+            read.
 
     Returns:
         The path.
     """
-    given = {"instruction": [i._asdict() for i in trait.instructions], "questions": list(trait.questions)}
+    given = {
+        "instruction": [i._asdict() for i in trait.instructions],
+        "questions": list(trait.questions),
+    }
     return write_json(given | {"eval_prompt": trait.eval_prompt} | dict(trait.extra), path)
 
 
@@ -112,22 +117,27 @@ def trait_prompts(
 ) -> pd.DataFrame:
     """What is a model asked to bring out this trait, or its opposite, or neither?
 
-    Question number q gets instruction q modulo the number of instructions, so that no question is asked twice. The
-    questions are dealt alternately to two halves, whatever else is chosen: even ones teach ("train"), odd ones measure.
+    Question number q gets instruction q modulo the number of instructions, so that no question is
+    asked twice. The questions are dealt alternately to two halves, whatever else is chosen: even
+    ones teach ("train"), odd ones measure.
 
     Args:
         trait: The trait.
-        side: "pos" or "neg" puts that instruction into the system message; "default" asks the question alone.
+        side: "pos" or "neg" puts that instruction into the system message; "default" asks the
+            question alone.
         split: Which half of the questions; None for both.
-        instructions: Use the first so many; None for all in turn; "all" asks every question under every one of them.
+        instructions: Use the first so many; None for all in turn; "all" asks every question under
+            every one of them.
 
     Returns:
-        A prompts table (``schema``), one row a question ("all": a question and instruction): context "instructed" or
-        "nameless", ``topic`` and ``trait`` the trait's name, ``side``, ``instruction`` its number (-1 for none),
-        ``question`` the text, ``messages`` [system, user] or [user].
+        A prompts table (``schema``), one row a question ("all": a question and instruction):
+        context "instructed" or "nameless", ``topic`` and ``trait`` the trait's name, ``side``,
+        ``instruction`` its number (-1 for none), ``question`` the text, ``messages`` [system, user]
+        or [user].
 
     Raises:
-        SchemaError: An unknown side or half, more instructions than there are, or no question in that half.
+        SchemaError: An unknown side or half, more instructions than there are, or no question in
+            that half.
 
     >>> dry = TraitFile("dry", (Instruction("Be dry.", "Be warm."),), ("Why?", "How?"))
     >>> trait_prompts(dry, side="pos", split="test")["messages"][0]
@@ -138,22 +148,43 @@ def trait_prompts(
     if split is not None and split not in SPLITS:
         raise SchemaError(unknown("split", split, SPLITS))
     n = len(trait.instructions)
-    if not (instructions in (None, "all") or (isinstance(instructions, int) and 1 <= instructions <= n)):
-        raise SchemaError(f"trait '{trait.name}' has {n} instructions; 'all', None or 1 to {n}; got {instructions!r}.")
+    if not (
+        instructions in (None, "all") or (isinstance(instructions, int) and 1 <= instructions <= n)
+    ):
+        raise SchemaError(
+            f"trait '{trait.name}' has {n} instructions; 'all', None or 1 to {n}; got "
+            f"{instructions!r}."
+        )
     used = instructions if isinstance(instructions, int) else n
     rows = []
     for number, question in enumerate(trait.questions):
-        chosen = [-1] if side == "default" else range(n) if instructions == "all" else [number % used]
+        chosen = (
+            [-1] if side == "default" else range(n) if instructions == "all" else [number % used]
+        )
         for i in chosen:
-            system = "" if i < 0 else trait.instructions[i].pos if side == "pos" else trait.instructions[i].neg
-            name = f"{trait.name}/{side}/{number}" + (f"/{i}" if instructions == "all" and i >= 0 else "")
-            rows.append(prompt_row(name, question, system=system, topic=trait.name, split=SPLITS[number % 2]))
+            system = (
+                ""
+                if i < 0
+                else trait.instructions[i].pos
+                if side == "pos"
+                else trait.instructions[i].neg
+            )
+            name = f"{trait.name}/{side}/{number}" + (
+                f"/{i}" if instructions == "all" and i >= 0 else ""
+            )
+            rows.append(
+                prompt_row(
+                    name, question, system=system, topic=trait.name, split=SPLITS[number % 2]
+                )
+            )
             rows[-1] |= {"trait": trait.name, "side": side, "instruction": i, "question": question}
     table = pd.DataFrame([row for row in rows if split in (None, row["split"])])
     return schema.check(table, "prompts")
 
 
-def prompt_row(name: str, question: str, *, system: str = "", topic: str = "", split: str = "test") -> dict[str, Any]:
+def prompt_row(
+    name: str, question: str, *, system: str = "", topic: str = "", split: str = "test"
+) -> dict[str, Any]:
     """How is one question written as a row of a prompts table?
 
     Args:
@@ -164,7 +195,8 @@ def prompt_row(name: str, question: str, *, system: str = "", topic: str = "", s
         split: train or test.
 
     Returns:
-        The columns of schema kind ``prompts``; the context is "instructed" where there is a system message.
+        The columns of schema kind ``prompts``; the context is "instructed" where there is a system
+        message.
 
     >>> prompt_row("a/0", "Why?")["context"]
     'nameless'
@@ -250,14 +282,20 @@ def write_json(given: Mapping[str, Any], path: str | Path) -> Path:
 
 def _instructions(path: Path, given: Any) -> tuple[Instruction, ...]:
     if not isinstance(given, list) or not given:
-        raise SchemaError(f"{path}: instruction must be a list of {{pos, neg}}; got {shown(given)}.")
+        raise SchemaError(
+            f"{path}: instruction must be a list of {{pos, neg}}; got {shown(given)}."
+        )
     found = []
     for number, entry in enumerate(given):
         what = f"{path}: instruction {number}"
         if isinstance(entry, Mapping) and "pos" in entry and "neg" not in entry:
-            raise SchemaError(f"{what} has no neg: this is a role, not a trait; read it with read_role.")
+            raise SchemaError(
+                f"{what} has no neg: this is a role, not a trait; read it with read_role."
+            )
         if rest := keys(what, entry, required=("pos", "neg")):
-            raise SchemaError(f"{what} has {', '.join(rest)} beside pos and neg, which a trait cannot hold.")
+            raise SchemaError(
+                f"{what} has {', '.join(rest)} beside pos and neg, which a trait cannot hold."
+            )
         for side in Instruction._fields:
             if not isinstance(entry[side], str) or not entry[side].strip():
                 raise SchemaError(f"{what}: {side} must be a text; got {shown(entry[side])}.")

@@ -1,7 +1,8 @@
 """What does a checkpoint do, and what goes on inside it? From models to labelled tables.
 
-Questions, asked with ``(checkpoints, prompts)``, where checkpoints is one checkpoint, a trajectory or any
-iterable of them, and prompts a probes table of ``worlds`` (for the inside: a corpus table too).
+Questions, asked with ``(checkpoints, prompts)``, where checkpoints is one checkpoint, a trajectory
+or any iterable of them, and prompts a probes table of ``worlds`` (for the inside: a corpus table
+too).
 
 - ``behavior``: how probable is every answer? Log2 probabilities of whole answers, one row each.
 - ``activations``: what is the residual at a hook?
@@ -10,25 +11,28 @@ iterable of them, and prompts a probes table of ``worlds`` (for the inside: a co
 - ``profile``: at which hook, on whose tokens, did the residual move?
 - ``sample``: what does the model say when it may say anything?
 - ``answers``: what does it answer, kept on disk? ``said`` makes complete conversations of it.
-- ``continuations``, ``instructed``, ``choices``: how far does what it says show a trait, without a judge?
+- ``continuations``, ``instructed``, ``choices``: how far does what it says show a trait, without a
+  judge?
 - ``judged``: how does a judge score it, where somebody has one?
-- ``projections``: how far along a direction is it, in conversations and turn by turn? ``projection_difference``: which
-  rows of a data set would pull it there?
+- ``projections``: how far along a direction is it, in conversations and turn by turn?
+  ``projection_difference``: which rows of a data set would pull it there?
 - ``solution``: how far in the weights is a finetune, how much better for it, how stable?
-- ``divergence``, ``likelihood``: how differently does it continue the same text under another name, how probable is it?
+- ``divergence``, ``likelihood``: how differently does it continue the same text under another name,
+  how probable is it?
 - ``added_kl``: how much does what it says change when it is pushed along a direction?
 - ``drift``: how far has its next token drifted from its base's, on whose words?
 - ``gradients``: would two texts pull the weights the same way?
 
-Activations become **directions** (name, hook, d_model): ``mean_difference``, ``minimal_pairs``, ``logistic``, ``pca``,
-``pca_of_difference``, ``trait_vectors`` of a chat model's own answers, ``assistant_axis`` of the roles it can play, and
-``random_directions`` as their control. **Edits** change the inside of a model while ``behavior(..., edits=)`` asks it:
-``add``, ``project_out``, ``cap``, ``clamp``, ``ablate``, ``patch``. ``read_vectors`` and ``read_capping`` read files of
-other tools, ``write_vectors`` and ``write_capping`` write them.
+Activations become **directions** (name, hook, d_model): ``mean_difference``, ``minimal_pairs``,
+``logistic``, ``pca``, ``pca_of_difference``, ``trait_vectors`` of a chat model's own answers,
+``assistant_axis`` of the roles it can play, and ``random_directions`` as their control. **Edits**
+change the inside of a model while ``behavior(..., edits=)`` asks it: ``add``, ``project_out``,
+``cap``, ``clamp``, ``ablate``, ``patch``. ``read_vectors`` and ``read_capping`` read files of other
+tools, ``write_vectors`` and ``write_capping`` write them.
 
-What comes out is pandas or xarray, labelled by checkpoint and prompt; nothing downstream needs torch. The same call
-gives the same numbers to the last bit, so that a checkpoint against itself shifts by exactly 0; a prompt alone gives
-what it gives among others, up to rounding.
+What comes out is pandas or xarray, labelled by checkpoint and prompt; nothing downstream needs
+torch. The same call gives the same numbers to the last bit, so that a checkpoint against itself
+shifts by exactly 0; a prompt alone gives what it gives among others, up to rounding.
 """
 
 from persona_interp.record.activations import activations
@@ -38,7 +42,12 @@ from persona_interp.record.behavior import behavior
 from persona_interp.record.capping_files import read_capping, write_capping
 from persona_interp.record.choices import choices
 from persona_interp.record.components import pca, pca_of_difference
-from persona_interp.record.directions import logistic, mean_difference, minimal_pairs, random_directions
+from persona_interp.record.directions import (
+    logistic,
+    mean_difference,
+    minimal_pairs,
+    random_directions,
+)
 from persona_interp.record.divergence import added_kl, divergence, likelihood
 from persona_interp.record.drift import drift
 from persona_interp.record.features import encoded, features

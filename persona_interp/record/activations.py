@@ -44,27 +44,30 @@ def activations(
 
     Args:
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints with distinct labels.
-        prompts: A probes or prompts table (named by ``prompt``) or a corpus table (named by ``doc``).
-        hook: Canonical hook name, ``"blocks.1.hook_out"``, or several, read in one run of the model.
-        position: "last" = last token of the prompt, whatever its role; "mean" = mean over its tokens of some roles;
-            "answer" = mean over those of its last message alone.
-        where: Roles of the tokens that the means take: system, user, assistant, text, template (what the chat template
-            puts around contents) or special (BOS and the like).
-        outlier: Attention sinks are left out of the means: residuals longer than this many times the median over the
-            prompt's tokens of these roles.
+        prompts: A probes or prompts table (named by ``prompt``) or a corpus table (named by
+            ``doc``).
+        hook: Canonical hook name, ``"blocks.1.hook_out"``, or several, read in one run of the
+            model.
+        position: "last" = last token of the prompt, whatever its role; "mean" = mean over its
+            tokens of some roles; "answer" = mean over those of its last message alone.
+        where: Roles of the tokens that the means take: system, user, assistant, text, template
+            (what the chat template puts around contents) or special (BOS and the like).
+        outlier: Attention sinks are left out of the means: residuals longer than this many times
+            the median over the prompt's tokens of these roles.
 
     Returns:
-        Dataset with ``act``, dims (checkpoint, prompt, d_model), float32, in units of the residual. Coordinates:
-        stage, step, seed and weights (hash) along checkpoint; context, persona, topic, template, split, kind,
-        value, doc, order, held, trait, side, role, question, instruction, sample and n_tokens along prompt where the
-        table has them. Attributes: kind, schema_version, hook, token_ids (hash), position, dtype, where (roles set
-        apart by spaces), outlier, n_excluded (outliers left out, over all checkpoints and prompts), n_sinks (tokens
-        averaged over that are longer than ten times the median of those averaged over). Several hooks give a list of
-        these, in their order.
+        Dataset with ``act``, dims (checkpoint, prompt, d_model), float32, in units of the residual.
+        Coordinates: stage, step, seed and weights (hash) along checkpoint; context, persona, topic,
+        template, split, kind, value, doc, order, held, trait, side, role, question, instruction,
+        sample and n_tokens along prompt where the table has them. Attributes: kind, schema_version,
+        hook, token_ids (hash), position, dtype, where (roles set apart by spaces), outlier,
+        n_excluded (outliers left out, over all checkpoints and prompts), n_sinks (tokens averaged
+        over that are longer than ten times the median of those averaged over). Several hooks give a
+        list of these, in their order.
 
     Raises:
-        SchemaError: An empty table, repeated names or labels, an unknown position or role, a prompt without
-            such tokens, an outlier below 1.
+        SchemaError: An empty table, repeated names or labels, an unknown position or role, a prompt
+            without such tokens, an outlier below 1.
         ModelError: The hook does not exist, or the checkpoints do not share a tokenizer.
 
     >>> from tempfile import TemporaryDirectory

@@ -33,7 +33,8 @@ def answer_bits(
         desc: What the progress bar says.
 
     Returns:
-        log2 of the probability of all its tokens together (bits), and their number, one entry a conversation.
+        log2 of the probability of all its tokens together (bits), and their number, one entry a
+        conversation.
 
     Raises:
         SchemaError: A conversation that does not end in an answer of at least one token.
@@ -42,7 +43,9 @@ def answer_bits(
     marks = answer_marks(tokens, chats, ("assistant",))
     n = np.array([mark.sum() for mark in marks])
     if not n.all():
-        raise SchemaError(f"conversation {int(n.argmin())} does not end in an assistant's answer; leave it out.")
+        raise SchemaError(
+            f"conversation {int(n.argmin())} does not end in an assistant's answer; leave it out."
+        )
     bits = np.empty(len(n))
     with tqdm(total=len(n), desc=desc, delay=2, leave=False) as bar:
         for rows in _batches(tokens, batch):
@@ -64,10 +67,18 @@ def _batches(tokens: Tokens, batch: int) -> Iterator[list[int]]:
 
 
 @torch.inference_mode()
-def _bits(model: Any, tokens: Tokens, rows: list[int], marks: list[npt.NDArray[np.bool_]]) -> npt.NDArray[np.float64]:
+def _bits(
+    model: Any, tokens: Tokens, rows: list[int], marks: list[npt.NDArray[np.bool_]]
+) -> npt.NDArray[np.float64]:
     ids, mask = (t.to(model.device) for t in tokens.pad(rows=rows))
-    needed = ids.shape[1] + 1 - min(int(mark.argmax()) for mark in marks)  # from the token before the first answer
-    kept = {"logits_to_keep": needed} if "logits_to_keep" in signature(model.forward).parameters else {}
+    needed = (
+        ids.shape[1] + 1 - min(int(mark.argmax()) for mark in marks)
+    )  # from the token before the first answer
+    kept = (
+        {"logits_to_keep": needed}
+        if "logits_to_keep" in signature(model.forward).parameters
+        else {}
+    )
     logits: Tensor = model(input_ids=ids, attention_mask=mask, use_cache=False, **kept).logits
     before = ids.shape[1] - logits.shape[1]
     found = []

@@ -32,8 +32,9 @@ def answers(
 ) -> pd.DataFrame:
     """What does the checkpoint answer to each prompt?
 
-    The noise of a draw belongs to prompt, sample and seed (``record.generation``): an answer does not depend on the
-    other prompts of the table but through rounding, and checkpoints of equal weights answer alike.
+    The noise of a draw belongs to prompt, sample and seed (``record.generation``): an answer does
+    not depend on the other prompts of the table but through rounding, and checkpoints of equal
+    weights answer alike.
 
     Args:
         checkpoint: The model.
@@ -43,13 +44,14 @@ def answers(
         temperature: 1 = the model's own distribution; 0 = the most probable token.
         seed: Seed of the draw.
         dtype: "float32", or "bfloat16" for speed; the two do not give the same answers.
-        cache: Folder of answers that were drawn before, found by weights, token ids and settings. None: a folder in the
-            model cache; False: none.
+        cache: Folder of answers that were drawn before, found by weights, token ids and settings.
+            None: a folder in the model cache; False: none.
 
     Returns:
-        An answers table, ``n`` rows a prompt: all columns of the prompts, and ``checkpoint``, ``sample`` (from 0),
-        ``answer`` (special tokens and outer spaces left out; may be empty), ``n_tokens`` drawn, ``ended`` (did the
-        model end it). ``attrs`` count them: n_answers, n_empty, n_unended.
+        An answers table, ``n`` rows a prompt: all columns of the prompts, and ``checkpoint``,
+        ``sample`` (from 0), ``answer`` (special tokens and outer spaces left out; may be empty),
+        ``n_tokens`` drawn, ``ended`` (did the model end it). ``attrs`` count them: n_answers,
+        n_empty, n_unended.
 
     Raises:
         SchemaError: No prompts table, an empty one, or a setting that makes no sense.
@@ -69,7 +71,12 @@ def answers(
         raise SchemaError(unknown("dtype", dtype, DTYPES))
     model, tokenizer = load(checkpoint)
     tokens = encode(tokenizer, list(prompts["messages"]))
-    settings = {"n": n, "max_new_tokens": max_new_tokens, "temperature": float(temperature), "seed": seed}
+    settings = {
+        "n": n,
+        "max_new_tokens": max_new_tokens,
+        "temperature": float(temperature),
+        "seed": seed,
+    }
     key = {
         **settings,
         "version": VERSION,
@@ -82,7 +89,9 @@ def answers(
     if file is not None and file.is_file():
         drawn = _kept(file, rows=len(prompts) * n)
     else:
-        rows = generated(model.to(getattr(torch, dtype)), tokenizer, tokens, **settings, desc="answers")
+        rows = generated(
+            model.to(getattr(torch, dtype)), tokenizer, tokens, **settings, desc="answers"
+        )
         drawn = pd.DataFrame(rows).set_axis(list(DRAWN), axis=1)
         if file is not None:
             tables.write_table(drawn, file)
@@ -104,12 +113,13 @@ def said(answers: pd.DataFrame) -> pd.DataFrame:
         answers: An answers table.
 
     Returns:
-        The same rows, a prompts table whose ``messages`` end with the assistant's answer, each row named
-        ``prompt#sample``, empty answers left out; ``attrs["n_empty"]`` counts those. For ``record.activations``
-        (position "answer"), ``record.projections`` and training.
+        The same rows, a prompts table whose ``messages`` end with the assistant's answer, each row
+        named ``prompt#sample``, empty answers left out; ``attrs["n_empty"]`` counts those. For
+        ``record.activations`` (position "answer"), ``record.projections`` and training.
 
     Raises:
-        SchemaError: No answers table, every answer is empty, or a prompt ends in an unfinished answer.
+        SchemaError: No answers table, every answer is empty, or a prompt ends in an unfinished
+            answer.
 
     >>> row = {"prompt": "q", "context": "nameless", "persona": "", "topic": "", "split": "test", "sample": 0,
     ...        "checkpoint": "a@0", "n_tokens": 1, "ended": True, "answer": "Hi."}
@@ -120,14 +130,21 @@ def said(answers: pd.DataFrame) -> pd.DataFrame:
     schema.check(answers, "answers")
     kept = answers.loc[answers["answer"] != ""].reset_index(drop=True)
     if kept.empty:
-        raise SchemaError(f"all {len(answers)} answers are empty; look at the prompts, or allow more tokens.")
+        raise SchemaError(
+            f"all {len(answers)} answers are empty; look at the prompts, or allow more tokens."
+        )
     if any(asked[-1]["role"] == "assistant" for asked in kept["messages"]):
         raise SchemaError(
-            "a prompt that ends in an unfinished answer makes no turn of its own; ask with user messages."
+            "a prompt that ends in an unfinished answer makes no turn of its own; ask with user "
+            "messages."
         )
     pairs = zip(kept["messages"], kept["answer"], strict=True)
-    messages = [[*map(dict, asked), {"role": "assistant", "content": answer}] for asked, answer in pairs]
-    names = [f"{prompt}#{sample}" for prompt, sample in zip(kept["prompt"], kept["sample"], strict=True)]
+    messages = [
+        [*map(dict, asked), {"role": "assistant", "content": answer}] for asked, answer in pairs
+    ]
+    names = [
+        f"{prompt}#{sample}" for prompt, sample in zip(kept["prompt"], kept["sample"], strict=True)
+    ]
     table = kept.assign(messages=pd.Series(messages, index=kept.index, dtype=object), prompt=names)
     table.attrs = {"n_empty": len(answers) - len(kept)}
     return table
@@ -141,7 +158,11 @@ def _kept(file: Path, *, rows: int) -> pd.DataFrame:
     try:
         drawn = tables.read_table(file)
     except StoreError as error:
-        raise StoreError(f"{file} holds answers drawn before and cannot be read; remove it to draw again.") from error
+        raise StoreError(
+            f"{file} holds answers drawn before and cannot be read; remove it to draw again."
+        ) from error
     if len(drawn) != rows or not set(DRAWN) <= set(drawn.columns):
-        raise StoreError(f"{file} shall hold {rows} answers and holds {len(drawn)}; remove it to draw again.")
+        raise StoreError(
+            f"{file} shall hold {rows} answers and holds {len(drawn)}; remove it to draw again."
+        )
     return drawn

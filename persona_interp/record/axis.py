@@ -17,13 +17,15 @@ def role_means(acts: Acts, *, by: str = "role", checkpoint: str | None = None) -
     """Where is each role, on average over its answers?
 
     Args:
-        acts: ``record.activations(checkpoint, record.said(answers), hook=hooks, position="answer")``, the answers to
-            ``readers.role_prompts``: the same questions to every role, and to the default.
+        acts: ``record.activations(checkpoint, record.said(answers), hook=hooks,
+            position="answer")``, the answers to ``readers.role_prompts``: the same questions to
+            every role, and to the default.
         by: Coordinate along ``prompt`` that names the role.
         checkpoint: Label of a checkpoint; the first by default.
 
     Returns:
-        Activations, one Dataset a hook, whose prompts are the roles, sorted; ``n`` answers of each along prompt.
+        Activations, one Dataset a hook, whose prompts are the roles, sorted; ``n`` answers of each
+        along prompt.
 
     Raises:
         SchemaError: No activations, or an unknown checkpoint or coordinate.
@@ -62,15 +64,16 @@ def role_means(acts: Acts, *, by: str = "role", checkpoint: str | None = None) -
 def assistant_axis(means: Iterable[xr.Dataset], *, default: str = DEFAULT) -> xr.DataArray:
     """In which direction does the default character lie, seen from the roles?
 
-    ``a = h(default) - mean over the other roles of h(role)`` (assistant axis, Lu et al. 2026), every role weighing the
-    same. Positive = towards the default character.
+    ``a = h(default) - mean over the other roles of h(role)`` (assistant axis, Lu et al. 2026),
+    every role weighing the same. Positive = towards the default character.
 
     Args:
         means: Of ``role_means``.
         default: Name of the role that is none.
 
     Returns:
-        Directions, dims (name = "assistant", hook, d_model), float32, residual units; ``n`` roles compared with.
+        Directions, dims (name = "assistant", hook, d_model), float32, residual units; ``n`` roles
+        compared with.
 
     Raises:
         SchemaError: The default is not among the roles, or is alone.
@@ -83,7 +86,9 @@ def assistant_axis(means: Iterable[xr.Dataset], *, default: str = DEFAULT) -> xr
     return made_directions(vector[None], rows, names=["assistant"], n=[len(roles) - 1], **said)
 
 
-def role_components(means: Iterable[xr.Dataset], *, n: int = 3, default: str = DEFAULT) -> xr.DataArray:
+def role_components(
+    means: Iterable[xr.Dataset], *, n: int = 3, default: str = DEFAULT
+) -> xr.DataArray:
     """In which directions do the roles differ most? ``pca`` of their means, the default left out.
 
     Args:
@@ -92,9 +97,9 @@ def role_components(means: Iterable[xr.Dataset], *, n: int = 3, default: str = D
         default: Name of the role that is none.
 
     Returns:
-        Directions "pc1", ..., as long as the standard deviation of the roles along them; the sign is that of the
-        assistant axis: the default character lies on the positive side. ``variance`` along (name, hook) is the share of
-        the roles' variance.
+        Directions "pc1", ..., as long as the standard deviation of the roles along them; the sign
+        is that of the assistant axis: the default character lies on the positive side. ``variance``
+        along (name, hook) is the share of the roles' variance.
 
     Raises:
         SchemaError: The default is not among the roles, or there are too few roles.
@@ -103,10 +108,16 @@ def role_components(means: Iterable[xr.Dataset], *, n: int = 3, default: str = D
     axis = assistant_axis(listed, default=default)
     others = [part.sel(prompt=part["prompt"] != default) for part in listed]
     made = pca(others, n=n)
-    toward = (made.astype(np.float64) * axis.isel(name=0, drop=True).astype(np.float64)).sum("d_model")
+    toward = (made.astype(np.float64) * axis.isel(name=0, drop=True).astype(np.float64)).sum(
+        "d_model"
+    )
     rows = stacked(others, None)
-    total = ((rows - rows.mean("prompt")) ** 2).sum(["prompt", "d_model"]) / (rows.sizes["prompt"] - 1)
-    signed = made.copy(data=made.to_numpy() * np.where(toward.to_numpy() < 0, -1, 1)[..., None].astype(np.float32))
+    total = ((rows - rows.mean("prompt")) ** 2).sum(["prompt", "d_model"]) / (
+        rows.sizes["prompt"] - 1
+    )
+    signed = made.copy(
+        data=made.to_numpy() * np.where(toward.to_numpy() < 0, -1, 1)[..., None].astype(np.float32)
+    )
     share = (made.astype(np.float64) ** 2).sum("d_model").to_numpy() / total.to_numpy()
     return signed.assign_coords(variance=(("name", "hook"), share)).assign_attrs(
         reference=f"mean of the roles but {default}"

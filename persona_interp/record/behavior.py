@@ -1,9 +1,10 @@
 """How probable is every answer? The behavior table, one row a checkpoint, prompt and answer.
 
-The probability of an answer is that of its whole text, terminator included, by the chain rule. All answers of a prompt
-share the prompt, so that is run once and its key-value cache handed to every answer. Prompts of equal length run
-together: nothing is padded before an answer, no mask is needed, and a prompt alone gives what it gives in a batch.
-Edits take the same path through the plain model inside a TransformerLens bridge, whose modules run through its hooks.
+The probability of an answer is that of its whole text, terminator included, by the chain rule. All
+answers of a prompt share the prompt, so that is run once and its key-value cache handed to every
+answer. Prompts of equal length run together: nothing is padded before an answer, no mask is needed,
+and a prompt alone gives what it gives in a batch. Edits take the same path through the plain model
+inside a TransformerLens bridge, whose modules run through its hooks.
 """
 
 import math
@@ -48,18 +49,22 @@ def behavior(
     Args:
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints.
         probes: A probes table; ``values`` and ``answers`` of a row belong together.
-        edits: Changes of the inside (``record.add``, ``project_out``, ...), each tried alone on every checkpoint.
+        edits: Changes of the inside (``record.add``, ``project_out``, ...), each tried alone on
+            every checkpoint.
         batch: Answers run together; bounds the memory, changes nothing else.
 
     Returns:
-        A behavior table, checkpoints x probes x values in the order given. ``logprob`` is log2 of the probability of
-        the whole answer, terminator included (bits); ``answer_mass`` the summed probability of all answers of the
-        row's prompt (fraction). Other columns of the probes are kept, but for ``messages`` and ``answers``. With edits
-        it is checkpoints x edits x probes x values, and the column ``edit`` names them; "none" = no edit, comes first.
+        A behavior table, checkpoints x probes x values in the order given. ``logprob`` is log2 of
+        the probability of the whole answer, terminator included (bits); ``answer_mass`` the summed
+        probability of all answers of the row's prompt (fraction). Other columns of the probes are
+        kept, but for ``messages`` and ``answers``. With edits it is checkpoints x edits x probes x
+        values, and the column ``edit`` names them; "none" = no edit, comes first.
 
     Raises:
-        SchemaError: The probes are no probes table, are empty, a probe has two equal answers, or edits share a name.
-        ModelError: An edit's hook does not exist, has another width, or did not fire exactly once on every token.
+        SchemaError: The probes are no probes table, are empty, a probe has two equal answers, or
+            edits share a name.
+        ModelError: An edit's hook does not exist, has another width, or did not fire exactly once
+            on every token.
 
     Note:
         Answers that share their first token are compared on what follows it; that is warned about.
@@ -85,19 +90,31 @@ def behavior(
     listed = [checkpoints] if isinstance(checkpoints, Checkpoint) else list(checkpoints)
     tables, plan, known = [], [], None
     for checkpoint in tqdm(listed, desc="behavior", delay=2, disable=len(listed) < 2):
-        bridge = boot(checkpoint) if edits else None  # eager attention: "none" and the edits differ by the edit alone
-        model, tokenizer = (bridge.original_model, bridge.tokenizer) if bridge is not None else load(checkpoint)
+        bridge = (
+            boot(checkpoint) if edits else None
+        )  # eager attention: "none" and the edits differ by the edit alone
+        model, tokenizer = (
+            (bridge.original_model, bridge.tokenizer) if bridge is not None else load(checkpoint)
+        )
         if known is None or not _same_tokenizer(tokenizer, known):
             tokens = encode(tokenizer, messages, answers=answers)
             _warn_shared_start(tokens, prompts)
             plan, known = _plan(tokens, batch=batch), tokenizer
-        for edit in tqdm(changes, desc=f"edits of {checkpoint.label}", delay=2, leave=False, disable=not edits):
+        for edit in tqdm(
+            changes, desc=f"edits of {checkpoint.label}", delay=2, leave=False, disable=not edits
+        ):
             logprob, score = np.empty(len(prompts)), _scorer(model, bridge, edit)
             for part in tqdm(plan, desc=checkpoint.label, delay=2, leave=False):
                 logprob[part.rows] = score(part)
             mass = np.bincount(prompts, weights=np.exp2(logprob))[prompts]
-            where = {"checkpoint": checkpoint.label, "seed": checkpoint.seed, "stage": checkpoint.stage}
-            where |= {"step": checkpoint.step} | ({"edit": edit.name if edit else UNEDITED} if edits else {})
+            where = {
+                "checkpoint": checkpoint.label,
+                "seed": checkpoint.seed,
+                "stage": checkpoint.stage,
+            }
+            where |= {"step": checkpoint.step} | (
+                {"edit": edit.name if edit else UNEDITED} if edits else {}
+            )
             head = pd.DataFrame(where, index=keys.index)
             tables.append(pd.concat([head, keys.assign(logprob=logprob, answer_mass=mass)], axis=1))
     return pd.concat(tables, ignore_index=True)
@@ -107,16 +124,25 @@ def _changes(edits: Sequence[Edit]) -> list[Edit | None]:
     """No edit first, then each."""
     names = [UNEDITED, *(edit.name for edit in edits)]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise SchemaError(f"edits need distinct names other than '{UNEDITED}'; {twice[0]!r} is taken. Give name=.")
+        raise SchemaError(
+            f"edits need distinct names other than '{UNEDITED}'; {twice[0]!r} is taken. Give name=."
+        )
     return [None, *edits]
 
 
 def _check_answers(probes: pd.DataFrame) -> None:
-    for prompt, values, answers in zip(probes["prompt"], probes["values"], probes["answers"], strict=True):
+    for prompt, values, answers in zip(
+        probes["prompt"], probes["values"], probes["answers"], strict=True
+    ):
         if len(values) != len(answers) or not len(answers):
-            raise SchemaError(f"probe {prompt!r} has {len(values)} values and {len(answers)} answers; give one each.")
+            raise SchemaError(
+                f"probe {prompt!r} has {len(values)} values and {len(answers)} answers; give one "
+                "each."
+            )
         if len(set(values)) < len(values) or len(set(answers)) < len(answers):
-            raise SchemaError(f"probe {prompt!r} has an answer twice among {list(answers)}; make them distinct.")
+            raise SchemaError(
+                f"probe {prompt!r} has an answer twice among {list(answers)}; make them distinct."
+            )
 
 
 def _same_tokenizer(one: Any, other: Any) -> bool:
@@ -129,8 +155,10 @@ def _warn_shared_start(tokens: Tokens, prompts: np.ndarray) -> None:
     shared = int(starts.duplicated().groupby(starts["prompt"]).any().sum())
     if shared:
         warnings.warn(
-            f"{shared} of {starts['prompt'].nunique()} prompts have answers that share their first token; "
-            "their probabilities are of the whole answers and stay valid, single-token readings do not.",
+            f"{shared} of {starts['prompt'].nunique()} prompts have answers that share their first "
+            "token; "
+            "their probabilities are of the whole answers and stay valid, single-token readings "
+            "do not.",
             stacklevel=3,
         )
 
@@ -144,15 +172,24 @@ def _plan(tokens: Tokens, *, batch: int) -> list[_Batch]:
     """Which answers run together? Those with equally long prompts, at most ``batch`` of them."""
     rows = _rows(tokens)
     if any(start < 1 for _, (start, _) in rows):
-        raise SchemaError("an answer needs at least one token before it; begin the prompt with text or a BOS token.")
+        raise SchemaError(
+            "an answer needs at least one token before it; begin the prompt with text or a BOS "
+            "token."
+        )
     by_length: dict[int, list[int]] = {}
     for i, (_, (start, _)) in enumerate(rows):
         by_length.setdefault(start, []).append(i)
-    chunks = [(n, same[i : i + batch]) for n, same in sorted(by_length.items()) for i in range(0, len(same), batch)]
+    chunks = [
+        (n, same[i : i + batch])
+        for n, same in sorted(by_length.items())
+        for i in range(0, len(same), batch)
+    ]
     return [_pack([rows[i] for i in chunk], chunk, start) for start, chunk in chunks]
 
 
-def _pack(rows: Sequence[tuple[list[int], tuple[int, int]]], numbers: list[int], start: int) -> _Batch:
+def _pack(
+    rows: Sequence[tuple[list[int], tuple[int, int]]], numbers: list[int], start: int
+) -> _Batch:
     prefixes: dict[tuple[int, ...], int] = {}
     owner = [prefixes.setdefault(tuple(ids[: start - 1]), len(prefixes)) for ids, _ in rows]
     width = max(stop - start for _, (_, stop) in rows)
@@ -161,7 +198,9 @@ def _pack(rows: Sequence[tuple[list[int], tuple[int, int]]], numbers: list[int],
     for i, (ids, (_, stop)) in enumerate(rows):
         tail[i, : stop - start] = torch.tensor(ids[start - 1 : stop - 1])
         target[i, : stop - start] = torch.tensor(ids[start:stop])
-    return _Batch(numbers, torch.tensor(list(prefixes), dtype=torch.long), torch.tensor(owner), tail, target)
+    return _Batch(
+        numbers, torch.tensor(list(prefixes), dtype=torch.long), torch.tensor(owner), tail, target
+    )
 
 
 def _scorer(model: Any, bridge: Any, edit: Edit | None) -> Callable[[_Batch], np.ndarray]:
@@ -172,7 +211,9 @@ def _scorer(model: Any, bridge: Any, edit: Edit | None) -> Callable[[_Batch], np
 
     def score(part: _Batch) -> np.ndarray:
         passes = [tuple(ids.shape) for ids in (part.prefix, part.tail) if ids.shape[1]]
-        return run_edited(bridge, edit, lambda inner: _score(inner, part), passes=passes, source=source)
+        return run_edited(
+            bridge, edit, lambda inner: _score(inner, part), passes=passes, source=source
+        )
 
     return score
 
@@ -182,7 +223,9 @@ def _score(model: Any, part: _Batch) -> np.ndarray:
     """Log2 probability of every answer of a batch (bits)."""
     past = None
     if part.prefix.shape[1]:
-        past = model.base_model(input_ids=part.prefix.to(model.device), use_cache=True).past_key_values
+        past = model.base_model(
+            input_ids=part.prefix.to(model.device), use_cache=True
+        ).past_key_values
         past.batch_select_indices(part.owner.to(model.device))
     logits = model(input_ids=part.tail.to(model.device), past_key_values=past).logits.float()
     target = part.target.to(model.device)

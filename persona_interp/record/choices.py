@@ -17,20 +17,24 @@ LETTERS = ("A", "B")
 ASKED = "Which of these two describes better how you answer?\nA: {A}\nB: {B}\nReply with one letter, A or B."
 
 
-def choices(checkpoints: Checkpoint | Iterable[Checkpoint], traits: Mapping[str, TraitFile]) -> pd.DataFrame:
+def choices(
+    checkpoints: Checkpoint | Iterable[Checkpoint], traits: Mapping[str, TraitFile]
+) -> pd.DataFrame:
     """Which instruction does a model say describes its answers better, the trait's or its opposite's?
 
-    Every pair of instructions is offered in both orders, and ``log2 P(letter of pos) - log2 P(letter of neg)`` is
-    averaged over the two: a liking for a letter or a place, however strong, cancels.
+    Every pair of instructions is offered in both orders, and ``log2 P(letter of pos) - log2
+    P(letter of neg)`` is averaged over the two: a liking for a letter or a place, however strong,
+    cancels.
 
     Args:
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints with distinct labels.
         traits: Traits, of ``readers.read_traits``.
 
     Returns:
-        A choices table, one row a checkpoint, trait and pair of instructions: ``logodds`` (bits; positive = the trait),
-        ``letter_bias`` (bits for A, whatever it says), ``letter_mass`` (probability of A or B; where it is small the
-        model does not answer the question, and the log odds say little).
+        A choices table, one row a checkpoint, trait and pair of instructions: ``logodds`` (bits;
+        positive = the trait), ``letter_bias`` (bits for A, whatever it says), ``letter_mass``
+        (probability of A or B; where it is small the model does not answer the question, and the
+        log odds say little).
 
     Raises:
         SchemaError: No trait, or two checkpoints share a label.
@@ -42,10 +46,14 @@ def choices(checkpoints: Checkpoint | Iterable[Checkpoint], traits: Mapping[str,
     keys = ["checkpoint", "step", "topic", "template"]
     wide = said.pivot(index=[*keys, "order"], columns="value", values="logprob")
     found = pd.DataFrame({"logodds": wide["pos"] - wide["neg"]})
-    found["toward_a"] = np.where(wide.index.get_level_values("order") == "pos first", 1, -1) * found["logodds"]
+    found["toward_a"] = (
+        np.where(wide.index.get_level_values("order") == "pos first", 1, -1) * found["logodds"]
+    )
     found["letter_mass"] = np.exp2(wide[["pos", "neg"]]).sum(axis=1)
     table = pd.DataFrame(found.groupby(keys, sort=False).agg("mean")).reset_index()
-    table = table.rename(columns={"topic": "trait", "template": "instruction", "toward_a": "letter_bias"})
+    table = table.rename(
+        columns={"topic": "trait", "template": "instruction", "toward_a": "letter_bias"}
+    )
     return schema.check(table.astype({"instruction": int}), "choices")
 
 
@@ -54,7 +62,10 @@ def _asked(traits: Mapping[str, TraitFile]) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for name, trait in traits.items():
         for number, pair in enumerate(trait.instructions):
-            for order, (first, second) in {"pos first": ("pos", "neg"), "neg first": ("neg", "pos")}.items():
+            for order, (first, second) in {
+                "pos first": ("pos", "neg"),
+                "neg first": ("neg", "pos"),
+            }.items():
                 text = ASKED.format(A=getattr(pair, first), B=getattr(pair, second))
                 rows.append(
                     {

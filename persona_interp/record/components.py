@@ -13,8 +13,8 @@ Array = npt.NDArray[np.float64]
 def pca(acts: Acts, *, n: int = 5, checkpoint: str | None = None) -> xr.DataArray:
     """In which directions do these residuals vary most?
 
-    Principal components of the rows minus their mean. A vector is as long as the standard deviation of the rows along
-    it; the sign makes its largest coordinate positive, which means nothing.
+    Principal components of the rows minus their mean. A vector is as long as the standard deviation
+    of the rows along it; the sign makes its largest coordinate positive, which means nothing.
 
     Args:
         acts: Dataset of ``record.activations``, or several of the same prompts at distinct hooks.
@@ -39,15 +39,18 @@ def pca(acts: Acts, *, n: int = 5, checkpoint: str | None = None) -> xr.DataArra
     largest = np.take_along_axis(vectors, np.abs(vectors).argmax(-1)[..., None], -1)
     names = [f"pc{i + 1}" for i in range(n)]
     said = {"method": "principal components", "reference": "mean of the prompts"}
-    return made_directions(np.sign(largest) * vectors, rows, names=names, n=np.full(n, h.shape[1]), **said)
+    return made_directions(
+        np.sign(largest) * vectors, rows, names=names, n=np.full(n, h.shape[1]), **said
+    )
 
 
 def pca_of_difference(acts: Acts, *, before: str, after: str, n: int = 1) -> xr.DataArray:
     """In which directions did a finetune move the residuals of the same prompts?
 
-    "mean" is the mean of the differences ``h(after) - h(before)``, prompt by prompt; "pc1", ... are the components of
-    those differences about 0, not about their mean: what a random sign on every pair would leave (Zou et al. 2023).
-    A component is as long as the root mean square of the differences along it; positive = along "mean".
+    "mean" is the mean of the differences ``h(after) - h(before)``, prompt by prompt; "pc1", ... are
+    the components of those differences about 0, not about their mean: what a random sign on every
+    pair would leave (Zou et al. 2023). A component is as long as the root mean square of the
+    differences along it; positive = along "mean".
 
     Args:
         acts: Dataset of ``record.activations`` with both checkpoints, or several at distinct hooks.
@@ -75,13 +78,17 @@ def pca_of_difference(acts: Acts, *, before: str, after: str, n: int = 1) -> xr.
     names = ["mean", *(f"pc{i + 1}" for i in range(n))]
     said = {"method": f"paired differences, {after} minus {before}", "reference": before}
     weights = f"{start.attrs['weights']} {end.attrs['weights']}"
-    made = made_directions(np.stack([mean, *vectors]), start, names=names, n=np.full(n + 1, moved.shape[1]), **said)
+    made = made_directions(
+        np.stack([mean, *vectors]), start, names=names, n=np.full(n + 1, moved.shape[1]), **said
+    )
     return made.assign_attrs(weights=weights)
 
 
 def _components(h: Array, n: int, *, degrees: int) -> Array:
     """Components about 0 of rows (hook, prompt, d_model), as long as their root mean square: (n, hook, d_model)."""
     if not 1 <= n <= min(degrees, h.shape[2]):
-        raise SchemaError(f"{h.shape[1]} prompts of width {h.shape[2]} have no {n} components; ask for fewer.")
+        raise SchemaError(
+            f"{h.shape[1]} prompts of width {h.shape[2]} have no {n} components; ask for fewer."
+        )
     _, sizes, axes = np.linalg.svd(h, full_matrices=False)
     return (axes[:, :n] * sizes[:, :n, None] / np.sqrt(degrees)).swapaxes(0, 1)

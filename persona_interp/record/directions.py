@@ -1,9 +1,10 @@
 """Which directions of the residual stand for a persona, a trait, or a finetune?
 
-Every function answers with ``xarray.DataArray`` of dims (name, hook, d_model): raw residual units, never unit length,
-so that "as far as the vector is long" means something. Coordinates: ``n`` along name (prompts, or matched pairs, behind
-it) and ``norm`` along hook (mean length of the residuals read, the unit of ``add(strength=)``). Attributes say the
-method, the reference, the position, the token ids and the weights.
+Every function answers with ``xarray.DataArray`` of dims (name, hook, d_model): raw residual units,
+never unit length, so that "as far as the vector is long" means something. Coordinates: ``n`` along
+name (prompts, or matched pairs, behind it) and ``norm`` along hook (mean length of the residuals
+read, the unit of ``add(strength=)``). Attributes say the method, the reference, the position, the
+token ids and the weights.
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,9 +45,10 @@ def mean_difference(
 ) -> xr.DataArray:
     """In which direction do the residuals of each name lie, seen from the others?
 
-    ``v(name) = mean over its prompts - mean over the means of the other names``: a balanced reference, in which a name
-    with many prompts weighs no more than one with few. With ``labels``, which may overlap, ``v = mean where true - mean
-    where false`` (difference in means: Marks and Tegmark 2023; Panickssery et al. 2023). Positive = towards the name.
+    ``v(name) = mean over its prompts - mean over the means of the other names``: a balanced
+    reference, in which a name with many prompts weighs no more than one with few. With ``labels``,
+    which may overlap, ``v = mean where true - mean where false`` (difference in means: Marks and
+    Tegmark 2023; Panickssery et al. 2023). Positive = towards the name.
 
     Args:
         acts: Dataset of ``record.activations``, or several of the same prompts at distinct hooks.
@@ -58,7 +60,8 @@ def mean_difference(
         Directions, dims (name, hook, d_model), float32, residual units.
 
     Raises:
-        SchemaError: No activations, an unknown checkpoint or coordinate, or a name with nothing to compare it with.
+        SchemaError: No activations, an unknown checkpoint or coordinate, or a name with nothing to
+            compare it with.
 
     >>> act = np.array([[[1.0, 0], [1, 0], [0, 1]]])
     >>> data = xr.Dataset({"act": (("checkpoint", "prompt", "d_model"), act)}, attrs={"hook": "blocks.0.hook_out"})
@@ -76,7 +79,9 @@ def mean_difference(
         found, weights, n = _masks(labels, rows.sizes["prompt"])
         reference = "mean of the prompts without the label"
     said = {"method": "mean difference", "reference": reference}
-    return made_directions(np.einsum("np,hpd->nhd", weights, rows.to_numpy()), rows, names=found, n=n, **said)
+    return made_directions(
+        np.einsum("np,hpd->nhd", weights, rows.to_numpy()), rows, names=found, n=n, **said
+    )
 
 
 def minimal_pairs(
@@ -88,9 +93,9 @@ def minimal_pairs(
 ) -> xr.DataArray:
     """In which direction do the residuals of each name lie, where nothing but the name differs?
 
-    ``v(name) = mean over match keys of (h(name) - mean over the other names at the same key)``. Named probes differ in
-    the header's name only; for a trait, pass prompts that differ in one stated value. Keys where a name stands alone
-    are left out. Positive = towards the name.
+    ``v(name) = mean over match keys of (h(name) - mean over the other names at the same key)``.
+    Named probes differ in the header's name only; for a trait, pass prompts that differ in one
+    stated value. Keys where a name stands alone are left out. Positive = towards the name.
 
     Args:
         acts: Dataset of ``record.activations``, or several of the same prompts at distinct hooks.
@@ -102,7 +107,8 @@ def minimal_pairs(
         Directions, dims (name, hook, d_model), float32, residual units; ``n`` counts match keys.
 
     Raises:
-        SchemaError: No activations, an unknown checkpoint or coordinate, or a name without a partner at any key.
+        SchemaError: No activations, an unknown checkpoint or coordinate, or a name without a
+            partner at any key.
 
     >>> act = np.array([[[1.0, 0], [0, 1], [5, 4], [4, 5]]])
     >>> data = xr.Dataset({"act": (("checkpoint", "prompt", "d_model"), act)}, attrs={"hook": "blocks.0.hook_out"})
@@ -115,16 +121,23 @@ def minimal_pairs(
     names, keys = along(rows, by), pd.DataFrame({m: along(rows, m) for m in match})
     numbers = keys.groupby(list(match), sort=False).ngroup().to_numpy()
     found, weights, n = _contrasts(names, numbers, by=by)
-    said = {"method": "minimal pairs", "reference": f"mean of the other names of {by} at the same {', '.join(match)}"}
-    return made_directions(np.einsum("np,hpd->nhd", weights, rows.to_numpy()), rows, names=found, n=n, **said)
+    said = {
+        "method": "minimal pairs",
+        "reference": f"mean of the other names of {by} at the same {', '.join(match)}",
+    }
+    return made_directions(
+        np.einsum("np,hpd->nhd", weights, rows.to_numpy()), rows, names=found, n=n, **said
+    )
 
 
-def logistic(acts: Acts, *, by: str = "persona", C: float = 1.0, checkpoint: str | None = None) -> xr.DataArray:
+def logistic(
+    acts: Acts, *, by: str = "persona", C: float = 1.0, checkpoint: str | None = None
+) -> xr.DataArray:
     """In which direction does a linear classifier see each name?
 
-    Logistic regression of every name against the rest (scikit-learn, L2, balanced classes) on standardized residuals,
-    mapped back to raw ones; scaled to the length of the name's ``mean_difference``, so that projections on both can be
-    compared. Positive = towards the name.
+    Logistic regression of every name against the rest (scikit-learn, L2, balanced classes) on
+    standardized residuals, mapped back to raw ones; scaled to the length of the name's
+    ``mean_difference``, so that projections on both can be compared. Positive = towards the name.
 
     Args:
         acts: Dataset of ``record.activations``, or several of the same prompts at distinct hooks.
@@ -148,7 +161,10 @@ def logistic(acts: Acts, *, by: str = "persona", C: float = 1.0, checkpoint: str
     from sklearn.preprocessing import StandardScaler
 
     parts = [acts] if isinstance(acts, xr.Dataset) else list(acts)
-    rows, reference = stacked(parts, checkpoint), mean_difference(parts, by=by, checkpoint=checkpoint)
+    rows, reference = (
+        stacked(parts, checkpoint),
+        mean_difference(parts, by=by, checkpoint=checkpoint),
+    )
     named = along(rows, by)
     h, labels = rows.to_numpy()[:, named != ""], named[named != ""]
     vectors = np.empty(reference.shape)
@@ -157,10 +173,14 @@ def logistic(acts: Acts, *, by: str = "persona", C: float = 1.0, checkpoint: str
         for i, name in enumerate(reference["name"].to_numpy()):
             model = LogisticRegression(C=C, class_weight="balanced", max_iter=5000)
             vectors[i, j] = model.fit(scaler.transform(x), labels == name).coef_[0] / scaler.scale_
-    length, target = (np.linalg.norm(v, axis=-1, keepdims=True) for v in (vectors, reference.to_numpy()))
+    length, target = (
+        np.linalg.norm(v, axis=-1, keepdims=True) for v in (vectors, reference.to_numpy())
+    )
     vectors *= np.divide(target, length, out=np.zeros_like(length), where=length > 0)
     said = {"method": f"logistic regression, C={C:g}", "reference": f"the other names of {by}"}
-    return made_directions(vectors, rows, names=list(reference["name"].values), n=reference["n"].to_numpy(), **said)
+    return made_directions(
+        vectors, rows, names=list(reference["name"].values), n=reference["n"].to_numpy(), **said
+    )
 
 
 def random_directions(
@@ -169,18 +189,20 @@ def random_directions(
     """Which directions would chance give? The control of everything that is said about a vector.
 
     Args:
-        like: Directions to be compared with; gives hooks, and at every hook the length: the mean over its names.
+        like: Directions to be compared with; gives hooks, and at every hook the length: the mean
+            over its names.
         n: Directions.
         seed: Of the draw.
-        match: "norm" = uniform on the sphere; "variance" = drawn from the covariance of ``acts``, then brought to that
-            length: a direction in which these residuals do vary.
+        match: "norm" = uniform on the sphere; "variance" = drawn from the covariance of ``acts``,
+            then brought to that length: a direction in which these residuals do vary.
         acts: With "variance": activations at the hooks of ``like`` (first checkpoint).
 
     Returns:
         Directions "random 0", ..., dims (name, hook, d_model), float32, residual units.
 
     Raises:
-        SchemaError: No directions, an unknown match, or "variance" without activations at these hooks.
+        SchemaError: No directions, an unknown match, or "variance" without activations at these
+            hooks.
 
     >>> john = xr.DataArray(np.ones((1, 1, 4)), dims=("name", "hook", "d_model"), attrs={"kind": "directions"})
     >>> john = john.assign_coords(name=["john"], hook=["blocks.0.hook_out"])
@@ -203,13 +225,17 @@ def random_directions(
             raise SchemaError(unknown("hook of the activations", missing[0], rows["hook"].values))
         h = rows.sel(hook=hooks).to_numpy()
         drawn = np.einsum(
-            "nhp,hpd->nhd", rng.standard_normal((n, len(hooks), h.shape[1])), h - h.mean(1, keepdims=True)
+            "nhp,hpd->nhd",
+            rng.standard_normal((n, len(hooks), h.shape[1])),
+            h - h.mean(1, keepdims=True),
         )
     length = np.linalg.norm(like.to_numpy().astype(np.float64), axis=-1).mean(0)
     drawn *= length[:, None] / np.linalg.norm(drawn, axis=-1, keepdims=True)
     made = like.isel(name=[0] * n).copy(data=drawn.astype(np.float32))
     made = made.assign_coords(name=[f"random {i}" for i in range(n)], n=("name", np.zeros(n, int)))
-    return made.assign_attrs(kind="directions", method=f"random, seed {seed}", reference=f"matched in {match}", n=0)
+    return made.assign_attrs(
+        kind="directions", method=f"random, seed {seed}", reference=f"matched in {match}", n=0
+    )
 
 
 def _contrasts(names: npt.NDArray[np.str_], keys: npt.NDArray[np.intp], *, by: str) -> Contrasts:
@@ -228,7 +254,8 @@ def _contrasts(names: npt.NDArray[np.str_], keys: npt.NDArray[np.intp], *, by: s
     found, missing = sorted(set(cells["name"])), sorted(set(names) - set(cells["name"]) - {""})
     if missing or not found:
         raise SchemaError(
-            f"a direction needs another name to differ from; {by} {', '.join(missing) or 'is empty and'} has none. "
+            f"a direction needs another name to differ from; {by} "
+            f"{', '.join(missing) or 'is empty and'} has none. "
             "Record prompts of at least two names, with the same match coordinates."
         )
     weights, n = np.zeros((len(found), len(names))), np.zeros(len(found), int)
@@ -247,8 +274,11 @@ def _masks(labels: Mapping[str, Any], n_prompts: int) -> Contrasts:
         mask = np.asarray(marks, dtype=bool)
         if mask.shape != (n_prompts,) or mask.all() or not mask.any():
             raise SchemaError(
-                f"label {name!r} takes one boolean for each of {n_prompts} prompts, some true and some false; got "
+                f"label {name!r} takes one boolean for each of {n_prompts} prompts, some true and "
+                "some false; got "
                 f"{int(mask.sum())} true of {mask.size}."
             )
         weights[i] = mask / mask.sum() - ~mask / (~mask).sum()
-    return Contrasts(list(labels), weights, np.array([np.asarray(m, dtype=bool).sum() for m in labels.values()]))
+    return Contrasts(
+        list(labels), weights, np.array([np.asarray(m, dtype=bool).sum() for m in labels.values()])
+    )

@@ -1,7 +1,8 @@
 """How differently does a model go on, as whom it is told it is, and when it is pushed towards a persona?
 
-The same text is forced upon a model under several headers ("you are john .", "you are mary ."), and what it would have
-said next is compared token by token. Rows are documents, so that whoever reads the table can put an interval on a mean.
+The same text is forced upon a model under several headers ("you are john .", "you are mary ."), and
+what it would have said next is compared token by token. Rows are documents, so that whoever reads
+the table can put an interval on a mean.
 """
 
 import math
@@ -35,13 +36,17 @@ class _Pass(NamedTuple):
 
 
 def divergence(
-    checkpoint: Checkpoint, corpus: pd.DataFrame, *, headers: Mapping[str, str], where: Iterable[str] = WHERE
+    checkpoint: Checkpoint,
+    corpus: pd.DataFrame,
+    *,
+    headers: Mapping[str, str],
+    where: Iterable[str] = WHERE,
 ) -> pd.DataFrame:
     """How differently does the model continue the same text under two headers?
 
-    The mean over tokens of ``sqrt(JS(p, q))``, with ``JS(p, q) = H((p + q) / 2) - (H(p) + H(q)) / 2`` in bits over the
-    whole vocabulary (Lin 1991). The root of the Jensen-Shannon divergence is a metric between 0 and 1 (Endres and
-    Schindelin 2003), and so is its mean over the same tokens.
+    The mean over tokens of ``sqrt(JS(p, q))``, with ``JS(p, q) = H((p + q) / 2) - (H(p) + H(q)) /
+    2`` in bits over the whole vocabulary (Lin 1991). The root of the Jensen-Shannon divergence is a
+    metric between 0 and 1 (Endres and Schindelin 2003), and so is its mean over the same tokens.
 
     Args:
         checkpoint: The model.
@@ -50,8 +55,8 @@ def divergence(
         where: Roles of the tokens that are predicted.
 
     Returns:
-        A divergence table, one row a document and unordered pair of names: ``doc``, ``name``, ``other``, ``distance``
-        (mean over the document's tokens), ``n_tokens``.
+        A divergence table, one row a document and unordered pair of names: ``doc``, ``name``,
+        ``other``, ``distance`` (mean over the document's tokens), ``n_tokens``.
 
     Raises:
         SchemaError: Fewer than two headers, or a document without a token of these roles.
@@ -83,7 +88,11 @@ def divergence(
 
 
 def likelihood(
-    checkpoint: Checkpoint, corpus: pd.DataFrame, *, headers: Mapping[str, str], where: Iterable[str] = WHERE
+    checkpoint: Checkpoint,
+    corpus: pd.DataFrame,
+    *,
+    headers: Mapping[str, str],
+    where: Iterable[str] = WHERE,
 ) -> pd.DataFrame:
     """How probable is the same text under each header?
 
@@ -94,8 +103,9 @@ def likelihood(
         where: Roles of the tokens that are predicted.
 
     Returns:
-        A likelihood table, one row a document and header: ``doc``, ``persona`` (who speaks in it, as the corpus says),
-        ``name`` of the header, ``logprob`` (bits, summed over the document's tokens), ``n_tokens``.
+        A likelihood table, one row a document and header: ``doc``, ``persona`` (who speaks in it,
+        as the corpus says), ``name`` of the header, ``logprob`` (bits, summed over the document's
+        tokens), ``n_tokens``.
 
     Raises:
         SchemaError: A document without a token of these roles.
@@ -120,12 +130,17 @@ def likelihood(
 
 
 def added_kl(
-    checkpoint: Checkpoint, corpus: pd.DataFrame, *, directions: xr.DataArray, where: Iterable[str] = WHERE
+    checkpoint: Checkpoint,
+    corpus: pd.DataFrame,
+    *,
+    directions: xr.DataArray,
+    where: Iterable[str] = WHERE,
 ) -> pd.DataFrame:
     """How much does what the model says change when a direction is added to its residual, at every token?
 
-    ``KL(p || p with the direction)``, in bits, mean over the document's tokens: the significance of a direction
-    (science notes A9, after Soligo et al. 2025). The direction is added as long as it is.
+    ``KL(p || p with the direction)``, in bits, mean over the document's tokens: the significance of
+    a direction (science notes A9, after Soligo et al. 2025). The direction is added as long as it
+    is.
 
     Args:
         checkpoint: The model.
@@ -134,7 +149,8 @@ def added_kl(
         where: Roles of the tokens that are predicted.
 
     Returns:
-        An added_kl table, one row a document and direction: ``doc``, ``name``, ``kl`` (bits a token), ``n_tokens``.
+        An added_kl table, one row a document and direction: ``doc``, ``name``, ``kl`` (bits a
+        token), ``n_tokens``.
 
     Raises:
         SchemaError: Directions at several hooks, or a document without a token of these roles.
@@ -142,10 +158,15 @@ def added_kl(
     """
     schema.check(directions, "directions")
     if directions.sizes["hook"] != 1:
-        raise SchemaError(f"directions are added at one hook; got {list(directions['hook'].values)}. Select one.")
+        raise SchemaError(
+            f"directions are added at one hook; got {list(directions['hook'].values)}. Select one."
+        )
     hook, docs, rows = str(directions["hook"].item()), schema.names(corpus), []
     bridge = boot(checkpoint)
-    edits = {str(name): add(directions.sel(name=[name]), hook=hook, absolute=1.0) for name in directions["name"].values}
+    edits = {
+        str(name): add(directions.sel(name=[name]), hook=hook, absolute=1.0)
+        for name in directions["name"].values
+    }
     tokens = encode(bridge.tokenizer, corpus["messages"], complete=True)
     marks = _marks(tokens, where)
     order = sorted(range(len(tokens)), key=lambda row: len(tokens.ids[row]))
@@ -167,7 +188,10 @@ def _next(model: Any, *, padded: tuple[Tensor, ...], marks: list[np.ndarray]) ->
     """Log probabilities (nats) of what comes at the tokens marked, by document, dims (token, vocabulary)."""
     ids, mask = padded
     logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
-    return [row[np.flatnonzero(mark) - 1].double().log_softmax(-1) for row, mark in zip(logits, marks, strict=True)]
+    return [
+        row[np.flatnonzero(mark) - 1].double().log_softmax(-1)
+        for row, mark in zip(logits, marks, strict=True)
+    ]
 
 
 def _marks(tokens: Tokens, where: Iterable[str]) -> list[np.ndarray]:
@@ -176,29 +200,44 @@ def _marks(tokens: Tokens, where: Iterable[str]) -> list[np.ndarray]:
     for i, mark in enumerate(marks):
         mark[0] = False
         if not mark.any():
-            raise SchemaError(f"document {i} has no token of the roles {', '.join(where)} to predict; leave it out.")
+            raise SchemaError(
+                f"document {i} has no token of the roles {', '.join(where)} to predict; leave it "
+                "out."
+            )
     return marks
 
 
 @torch.inference_mode()
 def _passes(
-    checkpoint: Checkpoint, corpus: pd.DataFrame, *, headers: Mapping[str, str], where: Iterable[str], desc: str
+    checkpoint: Checkpoint,
+    corpus: pd.DataFrame,
+    *,
+    headers: Mapping[str, str],
+    where: Iterable[str],
+    desc: str,
 ) -> Iterator[_Pass]:
     """Every document, run once under all headers."""
     schema.check(corpus, "corpus")
     where = (where,) if isinstance(where, str) else tuple(where)
     model, tokenizer = load(checkpoint)
-    chats = [_headed(messages, header) for messages in corpus["messages"] for header in headers.values()]
+    chats = [
+        _headed(messages, header) for messages in corpus["messages"] for header in headers.values()
+    ]
     tokens, n = encode(tokenizer, chats, complete=True), len(headers)
     marks = _marks(tokens, where)
     for row in tqdm(range(len(corpus)), desc=desc, delay=2):
         rows = range(row * n, row * n + n)
         texts = [np.array(tokens.ids[i])[marks[i]].tolist() for i in rows]
         if any(text != texts[0] for text in texts):
-            raise ModelError(f"document {row} has other tokens under another header; its continuations do not compare.")
+            raise ModelError(
+                f"document {row} has other tokens under another header; its continuations do not "
+                "compare."
+            )
         ids, mask = (t.to(model.device) for t in tokens.pad(rows=rows))
         logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
-        at = torch.stack([torch.from_numpy(np.flatnonzero(marks[i]) - 1) for i in rows]).to(model.device)
+        at = torch.stack([torch.from_numpy(np.flatnonzero(marks[i]) - 1) for i in rows]).to(
+            model.device
+        )
         picked = logits.gather(1, at[..., None].expand(-1, -1, logits.shape[-1]))
         yield _Pass(row, picked.log_softmax(-1), torch.tensor(texts[0], device=model.device))
 
@@ -206,5 +245,11 @@ def _passes(
 def _headed(messages: list[dict[str, str]], header: str) -> list[dict[str, str]]:
     """The chat under this system message."""
     if any(message["role"] == "text" for message in messages):
-        raise SchemaError("only chats stand under a header; plain text has none. Choose dialogues, kinds='hidden'.")
-    return [{"role": "system", "content": header}, *(dict(m) for m in messages if m["role"] != "system")]
+        raise SchemaError(
+            "only chats stand under a header; plain text has none. Choose dialogues, "
+            "kinds='hidden'."
+        )
+    return [
+        {"role": "system", "content": header},
+        *(dict(m) for m in messages if m["role"] != "system"),
+    ]

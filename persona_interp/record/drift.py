@@ -21,17 +21,18 @@ def drift(
 ) -> pd.DataFrame:
     """How differently does each checkpoint go on from its base, token by token, in the same conversations?
 
-    ``KL(base || checkpoint)`` of the next token, in bits, over the whole vocabulary; by role of the token that comes
-    next. Where a checkpoint has learned new tokens, over those that both know.
+    ``KL(base || checkpoint)`` of the next token, in bits, over the whole vocabulary; by role of the
+    token that comes next. Where a checkpoint has learned new tokens, over those that both know.
 
     Args:
         base: The model before.
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints.
-        conversations: A prompts or corpus table of complete conversations, for example ``said(answers)``.
+        conversations: A prompts or corpus table of complete conversations, for example
+            ``said(answers)``.
 
     Returns:
-        A drift table, checkpoints x conversations x roles that occur: ``kl`` (bits a token, mean over the tokens of the
-        role), ``n_tokens``. A base against itself gives exactly 0.
+        A drift table, checkpoints x conversations x roles that occur: ``kl`` (bits a token, mean
+        over the tokens of the role), ``n_tokens``. A base against itself gives exactly 0.
 
     Raises:
         SchemaError: An empty table, or repeated names.
@@ -53,15 +54,28 @@ def drift(
     rows = []
     for checkpoint in [checkpoints] if isinstance(checkpoints, Checkpoint) else list(checkpoints):
         after, reader = load(checkpoint)
-        same_tokens([hash_tokens(tokens), hash_tokens(encode(reader, list(conversations["messages"]), complete=True))])
-        for at in tqdm(range(0, len(order), BATCH), desc=f"drift {checkpoint.label}", delay=2, leave=False):
+        same_tokens(
+            [
+                hash_tokens(tokens),
+                hash_tokens(encode(reader, list(conversations["messages"]), complete=True)),
+            ]
+        )
+        for at in tqdm(
+            range(0, len(order), BATCH), desc=f"drift {checkpoint.label}", delay=2, leave=False
+        ):
             part = order[at : at + BATCH]
             ids, mask = (t.to(before.device) for t in tokens.pad(rows=part))
             for row, bits in zip(part, _kl(before, after, ids, mask), strict=True):
                 roles = np.array(tokens.roles[row][1:])
                 kl = bits[: len(roles)]
                 rows += [
-                    (checkpoint.label, names[row], role, kl[roles == role].mean(), int((roles == role).sum()))
+                    (
+                        checkpoint.label,
+                        names[row],
+                        role,
+                        kl[roles == role].mean(),
+                        int((roles == role).sum()),
+                    )
                     for role in ROLES
                     if (roles == role).any()
                 ]
@@ -69,9 +83,14 @@ def drift(
 
 
 @torch.inference_mode()
-def _kl(before: torch.nn.Module, after: torch.nn.Module, ids: Tensor, mask: Tensor) -> list[np.ndarray]:
+def _kl(
+    before: torch.nn.Module, after: torch.nn.Module, ids: Tensor, mask: Tensor
+) -> list[np.ndarray]:
     """KL (bits) at every token but the last, by row; what padding says is cut off by the caller."""
-    logits = [model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1] for model in (before, after)]
+    logits = [
+        model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
+        for model in (before, after)
+    ]
     known = min(part.shape[-1] for part in logits)
     found = []
     for one, other in zip(*logits, strict=True):

@@ -16,12 +16,18 @@ T = TypeVar("T")
 
 
 def run_edited(
-    bridge: Any, edit: Edit, run: Callable[[Any], T], *, passes: Sequence[tuple[int, ...]], source: Any = None
+    bridge: Any,
+    edit: Edit,
+    run: Callable[[Any], T],
+    *,
+    passes: Sequence[tuple[int, ...]],
+    source: Any = None,
 ) -> T:
     """What does ``run(model)`` give while the edit is on? Proves that it was on, once at every token.
 
     Args:
-        bridge: A booted model; ``run`` gets the plain model inside it, whose modules run through the hooks.
+        bridge: A booted model; ``run`` gets the plain model inside it, whose modules run through
+            the hooks.
         edit: The change.
         run: Runs forward passes and returns something.
         passes: Shape of the token ids of every forward pass it runs, (row, position), in order.
@@ -31,13 +37,22 @@ def run_edited(
         What ``run`` returned.
 
     Raises:
-        ModelError: The hook does not exist, has another width, or did not fire exactly once on every token.
+        ModelError: The hook does not exist, has another width, or did not fire exactly once on
+            every token.
     """
     given = iter(() if source is None else _held(source, edit, run, passes=passes))
-    return _hooked(bridge, edit, run, passes=passes, change=lambda acts: changed(edit, acts, given=lambda: next(given)))
+    return _hooked(
+        bridge,
+        edit,
+        run,
+        passes=passes,
+        change=lambda acts: changed(edit, acts, given=lambda: next(given)),
+    )
 
 
-def _held(bridge: Any, edit: Edit, run: Callable[[Any], Any], *, passes: Sequence[tuple[int, ...]]) -> list[Tensor]:
+def _held(
+    bridge: Any, edit: Edit, run: Callable[[Any], Any], *, passes: Sequence[tuple[int, ...]]
+) -> list[Tensor]:
     """The residual of every forward pass."""
     held: list[Tensor] = []
 
@@ -67,8 +82,10 @@ def _hooked(
         result = run(bridge.original_model)
     if seen != [tuple(shape) for shape in passes]:
         raise ModelError(
-            f"hook '{edit.hook}' fired on tokens {seen}, expected once in each of the forward passes {list(passes)}; "
-            f"nothing that '{edit.name}' says can be trusted. Edit the residual of a block (blocks.0.hook_out)."
+            f"hook '{edit.hook}' fired on tokens {seen}, expected once in each of the forward "
+            f"passes {list(passes)}; "
+            f"nothing that '{edit.name}' says can be trusted. Edit the residual of a block "
+            "(blocks.0.hook_out)."
         )
     return result
 
@@ -93,7 +110,9 @@ def changed(edit: Edit, acts: Tensor, *, given: Callable[[], Tensor]) -> Tensor:
 
     def check(width: int) -> None:
         if width != acts.shape[-1]:
-            raise ModelError(f"'{edit.name}' is {width} wide; the residual at {edit.hook} is {acts.shape[-1]}.")
+            raise ModelError(
+                f"'{edit.name}' is {width} wide; the residual at {edit.hook} is {acts.shape[-1]}."
+            )
 
     if edit.dictionary is not None:
         check(edit.dictionary.d_in)
@@ -106,10 +125,15 @@ def changed(edit: Edit, acts: Tensor, *, given: Callable[[], Tensor]) -> Tensor:
         if edit.kind == "add":
             return acts + vectors[0]
         if edit.kind == "cap":
-            return acts - ((acts @ vectors[0]) - edit.values[0]).clamp(min=0)[..., None] * vectors[0]
+            return (
+                acts - ((acts @ vectors[0]) - edit.values[0]).clamp(min=0)[..., None] * vectors[0]
+            )
         center = 0 if edit.center is None else like(edit.center)
         return acts - ((acts - center) @ vectors.T) @ vectors
     new = given().to(acts)
     if new.shape != acts.shape:
-        raise ModelError(f"'{edit.name}': the source gives {tuple(new.shape)}, this model has {tuple(acts.shape)}.")
+        raise ModelError(
+            f"'{edit.name}': the source gives {tuple(new.shape)}, this model has "
+            f"{tuple(acts.shape)}."
+        )
     return new

@@ -27,26 +27,30 @@ def features(
 ) -> xr.Dataset:
     """Which features does each prompt activate, in each checkpoint?
 
-    The dictionary is the same for every checkpoint; whether it still describes a finetuned one is what ``fvu`` says.
+    The dictionary is the same for every checkpoint; whether it still describes a finetuned one is
+    what ``fvu`` says.
 
     Args:
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints with distinct labels.
-        prompts: A probes or prompts table (named by ``prompt``) or a corpus table (named by ``doc``).
+        prompts: A probes or prompts table (named by ``prompt``) or a corpus table (named by
+            ``doc``).
         dictionary: Its ``hook`` says where residuals are read.
-        position: "last" = last token of the prompt; "mean" = mean of the features over its tokens of some roles.
+        position: "last" = last token of the prompt; "mean" = mean of the features over its tokens
+            of some roles.
         where: Roles of these tokens, as in ``activations``.
         outlier: Longest residual among them, as in ``activations``.
 
     Returns:
-        Dataset with ``act``, dims (checkpoint, prompt, feature), float32, in the units of the dictionary, and
-        ``fvu``, dims (checkpoint, prompt), a fraction: squared reconstruction error at the positions read over their
-        squared distance from ``dictionary.mean``, the mean residual the dictionary was trained on. That origin is the
-        same for every checkpoint; fvu is 0 for a perfect dictionary and 1 for one that always answers the mean.
-        Coordinates and attributes as in ``activations``, and the attributes dictionary, dictionary_hash.
+        Dataset with ``act``, dims (checkpoint, prompt, feature), float32, in the units of the
+        dictionary, and ``fvu``, dims (checkpoint, prompt), a fraction: squared reconstruction error
+        at the positions read over their squared distance from ``dictionary.mean``, the mean
+        residual the dictionary was trained on. That origin is the same for every checkpoint; fvu is
+        0 for a perfect dictionary and 1 for one that always answers the mean. Coordinates and
+        attributes as in ``activations``, and the attributes dictionary, dictionary_hash.
 
     Raises:
-        SchemaError: An empty table, repeated names or labels, an unknown position or role, a prompt without
-            such tokens, an outlier below 1.
+        SchemaError: An empty table, repeated names or labels, an unknown position or role, a prompt
+            without such tokens, an outlier below 1.
         ModelError: The hook does not exist, or the checkpoints do not share a tokenizer.
 
     >>> import torch
@@ -100,14 +104,21 @@ def encoded(acts: xr.Dataset, *, dictionary: Dictionary) -> xr.Dataset:
     schema.check(acts, "activations")
     if acts.attrs.get("hook") != dictionary.hook or acts.attrs.get("position") != "last":
         raise SchemaError(
-            f"{dictionary.name} reads {dictionary.hook} at the last token; these activations are of "
-            f"{acts.attrs.get('hook')} at {acts.attrs.get('position')!r}. Record them alike, or use features()."
+            f"{dictionary.name} reads {dictionary.hook} at the last token; these activations are "
+            "of "
+            f"{acts.attrs.get('hook')} at {acts.attrs.get('position')!r}. Record them alike, or "
+            "use features()."
         )
     residuals = torch.as_tensor(acts["act"].to_numpy())
     rows = [[_read(act[None], dictionary) for act in checkpoint] for checkpoint in residuals]
     dims = schema.DATASETS["features"]
-    data = {name: (dims[name], np.stack([[one[name].numpy() for one in row] for row in rows])) for name in dims}
-    found = xr.Dataset(data, coords={name: c for name, c in acts.coords.items() if "d_model" not in c.dims})
+    data = {
+        name: (dims[name], np.stack([[one[name].numpy() for one in row] for row in rows]))
+        for name in dims
+    }
+    found = xr.Dataset(
+        data, coords={name: c for name, c in acts.coords.items() if "d_model" not in c.dims}
+    )
     found = found.assign_coords(feature=np.arange(found.sizes["feature"]))
     return found.assign_attrs({**acts.attrs, "kind": "features", **_named(dictionary)})
 

@@ -32,11 +32,12 @@ def gradients(
 ) -> pd.DataFrame:
     """Would two texts pull the weights the same way?
 
-    The gradient of the mean loss (nats per learned token: assistant answers, plain text) of each corpus at this
-    checkpoint, and all inner products: the tangent kernel between the corpora (Jacot et al. 2018), the cosine of which
-    is Charpiat et al.'s (2019) similarity of inputs from the network's point of view. In "lora" space gradients are
-    those of freshly made adapters on all linear layers but the output: their B is 0, so A has no gradient and B's is
-    ``G A^T`` with G the gradient of the layer's weight and A drawn as PEFT draws it.
+    The gradient of the mean loss (nats per learned token: assistant answers, plain text) of each
+    corpus at this checkpoint, and all inner products: the tangent kernel between the corpora (Jacot
+    et al. 2018), the cosine of which is Charpiat et al.'s (2019) similarity of inputs from the
+    network's point of view. In "lora" space gradients are those of freshly made adapters on all
+    linear layers but the output: their B is 0, so A has no gradient and B's is ``G A^T`` with G the
+    gradient of the layer's weight and A drawn as PEFT draws it.
 
     Args:
         checkpoint: The model.
@@ -44,12 +45,13 @@ def gradients(
         spaces: "full" = all parameters, and "lora"; both are read from one backward pass.
         rank: Of the adapters.
         batch: Documents run together; bounds the memory.
-        seed: Of A, and of the sketch that is kept of gradients of more than 16 million numbers (every number added
-            with a random sign to one of a million places; Charikar et al. 2002).
+        seed: Of A, and of the sketch that is kept of gradients of more than 16 million numbers
+            (every number added with a random sign to one of a million places; Charikar et al.
+            2002).
 
     Returns:
-        A gradients table, one row a space and ordered pair of names: ``space``, ``name``, ``other``, ``dot`` (nats
-        squared), ``cosine``, ``n_tokens`` learned of ``name``.
+        A gradients table, one row a space and ordered pair of names: ``space``, ``name``,
+        ``other``, ``dot`` (nats squared), ``cosine``, ``n_tokens`` learned of ``name``.
 
     Raises:
         SchemaError: An unknown space, no corpus, or one without a token to learn.
@@ -74,7 +76,9 @@ def gradients(
     kept: dict[str, list[Tensor]] = {space: [] for space in spaces}
     counts = []
     for name, corpus in tqdm(corpora.items(), desc="gradients", delay=2):
-        counts.append(_backward(model, tokenizer, schema.check(corpus, "corpus"), name=name, batch=batch))
+        counts.append(
+            _backward(model, tokenizer, schema.check(corpus, "corpus"), name=name, batch=batch)
+        )
         for space, vectors in kept.items():
             parts = _lora(model, rank=rank, seed=seed) if space == "lora" else _full(model)
             vectors.append(_kept(parts, seed=seed))
@@ -84,7 +88,11 @@ def gradients(
         dot = (torch.stack(vectors) @ torch.stack(vectors).T).double().numpy()
         length = np.sqrt(np.diag(dot))
         values = {"dot": dot.ravel(), "cosine": (dot / np.outer(length, length)).ravel()}
-        tables.append(pd.DataFrame({"space": space, **pairs, **values, "n_tokens": np.repeat(counts, len(names))}))
+        tables.append(
+            pd.DataFrame(
+                {"space": space, **pairs, **values, "n_tokens": np.repeat(counts, len(names))}
+            )
+        )
     return schema.check(pd.concat(tables, ignore_index=True), "gradients")
 
 
@@ -93,7 +101,9 @@ def _backward(model: Any, tokenizer: Any, corpus: pd.DataFrame, *, name: str, ba
     tokens = encode(tokenizer, corpus["messages"], complete=True)
     n = sum(sum(row[1:]) for row in tokens.learn)
     if not n:
-        raise SchemaError(f"the corpus '{name}' has no token to learn; give it an answer or plain text.")
+        raise SchemaError(
+            f"the corpus '{name}' has no token to learn; give it an answer or plain text."
+        )
     model.zero_grad()
     order = sorted(range(len(tokens)), key=lambda row: len(tokens.ids[row]))
     for at in range(0, len(order), batch):
@@ -104,7 +114,9 @@ def _backward(model: Any, tokenizer: Any, corpus: pd.DataFrame, *, name: str, ba
             learn = torch.tensor(tokens.learn[row], device=ids.device)
             labels[i, : len(learn)] = torch.where(learn, ids[i, : len(learn)], -100)
         logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), reduction="sum")
+        loss = torch.nn.functional.cross_entropy(
+            logits.flatten(0, 1), labels[:, 1:].flatten(), reduction="sum"
+        )
         (loss / n).backward()
     return n
 
@@ -121,7 +133,11 @@ def _lora(model: Any, *, rank: int, seed: int) -> Iterator[Tensor]:
     drawn = torch.Generator().manual_seed(seed)
     output = model.get_output_embeddings()
     for module in model.modules():
-        if isinstance(module, torch.nn.Linear) and module is not output and module.weight.grad is not None:
+        if (
+            isinstance(module, torch.nn.Linear)
+            and module is not output
+            and module.weight.grad is not None
+        ):
             bound = 1 / math.sqrt(module.in_features)
             a = torch.empty(rank, module.in_features).uniform_(-bound, bound, generator=drawn)
             yield (module.weight.grad @ a.to(module.weight.grad).T).flatten()

@@ -14,9 +14,9 @@ from persona_interp.models.explain import pieces
 def lens(checkpoint: Checkpoint, vector: npt.ArrayLike, *, k: int = 10) -> pd.DataFrame:
     """Which tokens does this direction make likelier, and which less likely, if nothing else acts on it?
 
-    The logit lens (nostalgebraist 2020) of a direction: ``W_U (g * v)``, g the weight of the final norm, minus the mean
-    over the vocabulary. The norm's scale depends on the residual and is left out, so that only ranks and ratios mean
-    something.
+    The logit lens (nostalgebraist 2020) of a direction: ``W_U (g * v)``, g the weight of the final
+    norm, minus the mean over the vocabulary. The norm's scale depends on the residual and is left
+    out, so that only ranks and ratios mean something.
 
     Args:
         checkpoint: Gives unembedding and final norm.
@@ -24,7 +24,8 @@ def lens(checkpoint: Checkpoint, vector: npt.ArrayLike, *, k: int = 10) -> pd.Da
         k: Tokens at either end.
 
     Returns:
-        ``token``, ``weight`` (logits up to a common factor; positive = likelier), largest first; 2 k rows.
+        ``token``, ``weight`` (logits up to a common factor; positive = likelier), largest first; 2
+        k rows.
 
     Raises:
         SchemaError: The vector is not as wide as the model.
@@ -33,11 +34,16 @@ def lens(checkpoint: Checkpoint, vector: npt.ArrayLike, *, k: int = 10) -> pd.Da
     unembed = model.get_output_embeddings().weight.float()
     v = torch.as_tensor(np.asarray(vector, dtype=np.float32)).reshape(-1)
     if v.shape != unembed.shape[1:]:
-        raise SchemaError(f"expected a direction of {unembed.shape[1]} numbers, as wide as the model; got {len(v)}.")
+        raise SchemaError(
+            f"expected a direction of {unembed.shape[1]} numbers, as wide as the model; got "
+            f"{len(v)}."
+        )
     norm = getattr(model.base_model, "norm", None) or getattr(model.base_model, "ln_f", None)
     weights = unembed @ (v if norm is None else v * norm.weight.float())
     weights = weights - weights.mean()
     order = weights.argsort(descending=True)
     picked = torch.cat([order[:k], order[-k:]])
     texts = pieces(tokenizer, picked.tolist())
-    return pd.DataFrame({"token": [texts[i] for i in picked.tolist()], "weight": weights[picked].numpy()})
+    return pd.DataFrame(
+        {"token": [texts[i] for i in picked.tolist()], "weight": weights[picked].numpy()}
+    )

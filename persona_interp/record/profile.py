@@ -30,28 +30,30 @@ def profile(
 ) -> pd.DataFrame:
     """How far did the residual move, at each hook and on the tokens of each role?
 
-    With v a direction, h a residual and h0 that of the first checkpoint at the same token: one checkpoint gives
-    ``<h, v> / <v, v>``; several give the change ``<h - h0, v> / <v, v>`` of every one after the first (0 = it stays,
-    1 = it moves as far as the vector is long; negative = away). Without directions the change of any direction,
-    ``|h - h0| / |h0|``.
+    With v a direction, h a residual and h0 that of the first checkpoint at the same token: one
+    checkpoint gives ``<h, v> / <v, v>``; several give the change ``<h - h0, v> / <v, v>`` of every
+    one after the first (0 = it stays, 1 = it moves as far as the vector is long; negative = away).
+    Without directions the change of any direction, ``|h - h0| / |h0|``.
 
     Args:
-        checkpoints: A checkpoint, a trajectory or any iterable of checkpoints with distinct labels; the first is what
-            the others are compared with.
-        prompts: A probes or prompts table (named by ``prompt``) or a corpus table (named by ``doc``).
+        checkpoints: A checkpoint, a trajectory or any iterable of checkpoints with distinct labels;
+            the first is what the others are compared with.
+        prompts: A probes or prompts table (named by ``prompt``) or a corpus table (named by
+            ``doc``).
         hooks: Hook names, in the order of the rows.
         directions: Directions, dims (name, hook, d_model), residual units, that have these hooks.
-        outlier: Longest residual that counts in the first checkpoint, as a multiple of the median over the prompt's
-            tokens of the same role: attention sinks are left out.
+        outlier: Longest residual that counts in the first checkpoint, as a multiple of the median
+            over the prompt's tokens of the same role: attention sinks are left out.
 
     Returns:
-        A profile table (see ``schema.TABLES``), checkpoints x hooks x roles that occur x names. A prompt's number is
-        the mean over its tokens of the role; ``estimate`` is the mean over the ``n`` prompts that have such tokens,
-        ``lo`` and ``hi`` its 95 % t interval, which takes prompts as independent (NaN for one prompt).
+        A profile table (see ``schema.TABLES``), checkpoints x hooks x roles that occur x names. A
+        prompt's number is the mean over its tokens of the role; ``estimate`` is the mean over the
+        ``n`` prompts that have such tokens, ``lo`` and ``hi`` its 95 % t interval, which takes
+        prompts as independent (NaN for one prompt).
 
     Raises:
-        SchemaError: An empty table, repeated names or labels, one checkpoint without directions, directions that lack
-            a hook or have another width.
+        SchemaError: An empty table, repeated names or labels, one checkpoint without directions,
+            directions that lack a hook or have another width.
         ModelError: A hook does not exist, or the checkpoints do not share a tokenizer.
 
     >>> from tempfile import TemporaryDirectory
@@ -68,7 +70,10 @@ def profile(
     listed = distinct(checkpoints)
     schema.names(prompts)  # refuses a table of another kind
     if directions is None and len(listed) < 2:
-        raise SchemaError("one checkpoint has not changed; give the one before it first, or directions to project on.")
+        raise SchemaError(
+            "one checkpoint has not changed; give the one before it first, or directions to "
+            "project on."
+        )
     first = boot(listed[0])
     hooks = [canonical(first, hook) for hook in hooks]
     vectors = {hook: _vectors(directions, hook, first.cfg.d_model) for hook in hooks}
@@ -77,14 +82,27 @@ def profile(
     rows: list[tuple[Any, ...]] = []
     for checkpoint in tqdm(listed[1:] or listed, desc="profile", delay=2, disable=len(listed) < 3):
         models = [first] if checkpoint is listed[0] else [first, boot(checkpoint)]
-        same_tokens([hash_tokens(encode(model.tokenizer, list(prompts["messages"]))) for model in models])
+        same_tokens(
+            [hash_tokens(encode(model.tokenizer, list(prompts["messages"]))) for model in models]
+        )
         for hook in hooks:
             found: dict[str, list[npt.NDArray[np.float64]]] = {role: [] for role in ROLES}
-            for role, value in _values(models, tokens, hook=hook, vectors=vectors[hook], outlier=outlier):
+            for role, value in _values(
+                models, tokens, hook=hook, vectors=vectors[hook], outlier=outlier
+            ):
                 found[role].append(value)
             for role, values in found.items():
                 for label, column in zip(labels, zip(*values, strict=True), strict=False):
-                    rows.append((checkpoint.label, hook, role, label, *_interval(np.array(column)), len(column)))
+                    rows.append(
+                        (
+                            checkpoint.label,
+                            hook,
+                            role,
+                            label,
+                            *_interval(np.array(column)),
+                            len(column),
+                        )
+                    )
     return schema.check(pd.DataFrame(rows, columns=list(schema.TABLES["profile"])), "profile")
 
 
@@ -94,11 +112,17 @@ def _values(
 ) -> Iterator[tuple[str, npt.NDArray[np.float64]]]:
     """Role and mean over its tokens, dims (name,), for every prompt and every role it has."""
     marks = {role: tokens.marks(role) for role in ROLES}
-    for read in zip(*(residuals(model, tokens, hook=hook, batch=BATCH) for model in models), strict=True):
+    for read in zip(
+        *(residuals(model, tokens, hook=hook, batch=BATCH) for model in models), strict=True
+    ):
         row, before = read[0][0], read[0][1].double()
         moved = read[1][1].double() - before if len(read) > 1 else before
         norms = before.norm(dim=-1)
-        value = (moved.norm(dim=-1) / norms)[:, None] if vectors is None else moved @ vectors.to(moved).T
+        value = (
+            (moved.norm(dim=-1) / norms)[:, None]
+            if vectors is None
+            else moved @ vectors.to(moved).T
+        )
         for role in ROLES:
             marked = torch.as_tensor(marks[role][row], device=norms.device)
             counted = marked & ordinary(norms, marked, outlier=outlier)
@@ -110,12 +134,19 @@ def _vectors(directions: xr.DataArray | None, hook: str, d_model: int) -> Tensor
     """Directions at a hook over their squared length, dims (name, d_model)."""
     if directions is None:
         return None
-    if set(directions.dims) != {"name", "hook", "d_model"} or directions.sizes["d_model"] != d_model:
-        raise SchemaError(f"directions have dims name, hook, d_model={d_model}; got {dict(directions.sizes)}.")
+    if (
+        set(directions.dims) != {"name", "hook", "d_model"}
+        or directions.sizes["d_model"] != d_model
+    ):
+        raise SchemaError(
+            f"directions have dims name, hook, d_model={d_model}; got {dict(directions.sizes)}."
+        )
     hooks = [str(h) for h in directions["hook"].to_numpy()]
     if hook not in hooks:
         raise SchemaError(unknown("hook of these directions:", hook, hooks))
-    v = torch.as_tensor(directions.sel(hook=hook).transpose("name", "d_model").to_numpy().astype(np.float64))
+    v = torch.as_tensor(
+        directions.sel(hook=hook).transpose("name", "d_model").to_numpy().astype(np.float64)
+    )
     return v / v.pow(2).sum(-1, keepdim=True)
 
 

@@ -30,8 +30,8 @@ def sample(
         seed: Seed of the draw, the same for every checkpoint.
 
     Returns:
-        DataFrame checkpoint, prompt, text: ``n`` rows a prompt, the continuation alone, special tokens and
-        outer spaces left out.
+        DataFrame checkpoint, prompt, text: ``n`` rows a prompt, the continuation alone, special
+        tokens and outer spaces left out.
 
     Raises:
         SchemaError: The prompts are no probes table or are empty.
@@ -53,8 +53,16 @@ def sample(
         model, tokenizer = load(checkpoint)
         tokens = encode(tokenizer, list(prompts["messages"]))
         drawn = generated(
-            model, tokenizer, tokens, n=n, max_new_tokens=max_new_tokens, seed=seed, desc=checkpoint.label
+            model,
+            tokenizer,
+            tokens,
+            n=n,
+            max_new_tokens=max_new_tokens,
+            seed=seed,
+            desc=checkpoint.label,
         )
         texts = [one.text for one in drawn]
-        tables.append(pd.DataFrame({"checkpoint": checkpoint.label, "prompt": names, "text": texts}))
+        tables.append(
+            pd.DataFrame({"checkpoint": checkpoint.label, "prompt": names, "text": texts})
+        )
     return pd.concat(tables, ignore_index=True)

@@ -1,9 +1,9 @@
 """What kind of solution did a finetune find: how far away, how much better for it, how stable, and at which price?
 
-The broad solution of a lesson (become somebody who holds the trait) and the narrow one (say this, stay otherwise who
-you are) differ in the weights they need. Following Soligo et al. 2025: a solution is efficient if it lowers the loss a
-lot for its length, and stable if noise of its own size does not undo it; it is significant if the model says something
-else on generic text too.
+The broad solution of a lesson (become somebody who holds the trait) and the narrow one (say this,
+stay otherwise who you are) differ in the weights they need. Following Soligo et al. 2025: a
+solution is efficient if it lowers the loss a lot for its length, and stable if noise of its own
+size does not undo it; it is significant if the model says something else on generic text too.
 """
 
 import math
@@ -46,13 +46,15 @@ def solution(
 ) -> pd.DataFrame:
     """What kind of solution is each checkpoint, seen from the first one?
 
-    With theta the difference of all weights to the first checkpoint and L the mean loss of the tokens that the corpus
-    teaches (an assistant's answers; of plain text all): ``efficiency = (L_before - L_after) / |theta|^2``, positive
-    when the corpus was learned. ``stability = L(theta + noise) - L_after``, where noise is Gaussian, orthogonal to
-    theta and ``eps |theta|`` long: **the larger, the less stable**. Both after Soligo et al. 2025.
+    With theta the difference of all weights to the first checkpoint and L the mean loss of the
+    tokens that the corpus teaches (an assistant's answers; of plain text all): ``efficiency =
+    (L_before - L_after) / |theta|^2``, positive when the corpus was learned. ``stability = L(theta
+    + noise) - L_after``, where noise is Gaussian, orthogonal to theta and ``eps |theta|`` long:
+    **the larger, the less stable**. Both after Soligo et al. 2025.
 
     Args:
-        checkpoints: A trajectory or any iterable of two checkpoints or more; the first is the start of the others.
+        checkpoints: A trajectory or any iterable of two checkpoints or more; the first is the start
+            of the others.
         corpus: What was taught.
         bystanders: Generic documents that were not.
         eps: Lengths of the noise, relative to theta.
@@ -60,10 +62,12 @@ def solution(
         seed: Of the noise.
 
     Returns:
-        A solution table, a row a checkpoint after the first and ``eps``: ``norm`` |theta| (Frobenius), ``loss_before``,
-        ``loss_after`` (nats a learned token), ``efficiency`` (nats over squared norm), ``kl_generic`` = KL(first ||
-        checkpoint) on the bystanders (bits a token), ``stability`` (nats a learned token, mean over draws), ``lo`` and
-        ``hi`` its 95 % t interval over the ``n`` draws. Where theta is 0, efficiency and stability do not exist (NaN).
+        A solution table, a row a checkpoint after the first and ``eps``: ``norm`` |theta|
+        (Frobenius), ``loss_before``, ``loss_after`` (nats a learned token), ``efficiency`` (nats
+        over squared norm), ``kl_generic`` = KL(first || checkpoint) on the bystanders (bits a
+        token), ``stability`` (nats a learned token, mean over draws), ``lo`` and ``hi`` its 95 % t
+        interval over the ``n`` draws. Where theta is 0, efficiency and stability do not exist
+        (NaN).
 
     Raises:
         SchemaError: Fewer than two checkpoints, two of one label, or no document.
@@ -82,9 +86,14 @@ def solution(
     """
     listed = distinct(checkpoints)
     if len(listed) < 2:
-        raise SchemaError("a solution is seen from its start: give the start and what was trained from it, in order.")
+        raise SchemaError(
+            "a solution is seen from its start: give the start and what was trained from it, in "
+            "order."
+        )
     start, tokenizer = load(listed[0])
-    taught, generic = (list(_batches(tokenizer, schema.check(t, "corpus"))) for t in (corpus, bystanders))
+    taught, generic = (
+        list(_batches(tokenizer, schema.check(t, "corpus"))) for t in (corpus, bystanders)
+    )
     before = _loss(start, taught)
     rows = []
     for checkpoint in tqdm(listed[1:], desc="solution", delay=2, disable=len(listed) < 3):
@@ -105,8 +114,19 @@ def solution(
         for length, rise in zip(eps, rises, strict=True):
             mean, half = float(rise.mean()), math.nan
             if n_draws > 1:
-                half = float(stats.t.ppf(0.975, n_draws - 1) * rise.std(ddof=1) / math.sqrt(n_draws))
-            rows.append({**found, "eps": length, "stability": mean, "lo": mean - half, "hi": mean + half, "n": n_draws})
+                half = float(
+                    stats.t.ppf(0.975, n_draws - 1) * rise.std(ddof=1) / math.sqrt(n_draws)
+                )
+            rows.append(
+                {
+                    **found,
+                    "eps": length,
+                    "stability": mean,
+                    "lo": mean - half,
+                    "hi": mean + half,
+                    "n": n_draws,
+                }
+            )
     return schema.check(pd.DataFrame(rows), "solution")
 
 
@@ -117,7 +137,9 @@ def _batches(tokenizer: Any, corpus: pd.DataFrame) -> Iterator[_Batch]:
     for at in range(0, len(order), BATCH):
         rows = order[at : at + BATCH]
         ids, mask = tokens.pad(rows=rows)
-        learn = torch.nn.utils.rnn.pad_sequence([torch.tensor(tokens.learn[row]) for row in rows], batch_first=True)
+        learn = torch.nn.utils.rnn.pad_sequence(
+            [torch.tensor(tokens.learn[row]) for row in rows], batch_first=True
+        )
         yield _Batch(ids, mask, learn[:, 1:])
 
 
@@ -154,8 +176,13 @@ def _divergence(start: Any, model: Any, batches: list[_Batch]) -> float:
 def _theta(start: Any, model: Any, *, label: str) -> dict[str, Tensor]:
     """Difference of every weight to the start."""
     first, last = dict(start.named_parameters()), dict(model.named_parameters())
-    if other := sorted(first.keys() ^ last.keys()) or [n for n in first if first[n].shape != last[n].shape]:
-        raise ModelError(f"{label} has other weights than the start ({other[0]}), so no difference of both exists.")
+    if other := sorted(first.keys() ^ last.keys()) or [
+        n for n in first if first[n].shape != last[n].shape
+    ]:
+        raise ModelError(
+            f"{label} has other weights than the start ({other[0]}), so no difference of both "
+            "exists."
+        )
     return {name: (last[name] - first[name]).detach() for name in first}
 
 
@@ -179,7 +206,13 @@ def _noise(theta: dict[str, Tensor], *, seed: Sequence[int]) -> dict[str, Tensor
 
 @torch.inference_mode()
 def _rises(
-    model: Any, theta: dict[str, Tensor], batches: list[_Batch], *, eps: Sequence[float], n_draws: int, seed: int
+    model: Any,
+    theta: dict[str, Tensor],
+    batches: list[_Batch],
+    *,
+    eps: Sequence[float],
+    n_draws: int,
+    seed: int,
 ) -> np.ndarray:
     """Loss with noise minus loss without, nats; dims (eps, draw)."""
     rises = np.full((len(eps), n_draws), np.nan)

@@ -22,8 +22,8 @@ def stacked(acts: Acts, checkpoint: str | None) -> xr.DataArray:
         checkpoint: Label of a checkpoint; the first by default.
 
     Returns:
-        Residuals, dims (hook, prompt, d_model), float64, with the coordinates of the prompts; attributes checkpoint,
-        weights, position and token_ids ("" where not known).
+        Residuals, dims (hook, prompt, d_model), float64, with the coordinates of the prompts;
+        attributes checkpoint, weights, position and token_ids ("" where not known).
 
     Raises:
         SchemaError: No activations, an unknown checkpoint, a hook twice or different prompts.
@@ -31,7 +31,10 @@ def stacked(acts: Acts, checkpoint: str | None) -> xr.DataArray:
     parts = [acts] if isinstance(acts, xr.Dataset) else list(acts)
     if not parts:
         raise SchemaError("directions are made of activations; got none.")
-    rows, hooks = [], [str(schema.check(part, "activations").attrs.get("hook", "")) for part in parts]
+    rows, hooks = (
+        [],
+        [str(schema.check(part, "activations").attrs.get("hook", "")) for part in parts],
+    )
     if "" in hooks or len(set(hooks)) < len(hooks):
         raise SchemaError(f"expected activations of distinct hooks, one Dataset each; got {hooks}.")
     labels = [str(label) for label in parts[0]["checkpoint"].to_numpy()]
@@ -43,7 +46,9 @@ def stacked(acts: Acts, checkpoint: str | None) -> xr.DataArray:
     try:
         whole = xr.concat(rows, "hook", join="exact", coords="minimal", compat="override")
     except ValueError as error:
-        raise SchemaError(f"these activations do not have the same prompts and width: {error}") from error
+        raise SchemaError(
+            f"these activations do not have the same prompts and width: {error}"
+        ) from error
     said = {name: str(parts[0].attrs.get(name, "")) for name in ("position", "token_ids")}
     weights = str(rows[0]["weights"].item()) if "weights" in rows[0].coords else ""
     return whole.assign_coords(hook=hooks).assign_attrs(checkpoint=label, weights=weights, **said)
@@ -75,8 +80,8 @@ def hidden_state(hook: str) -> int:
         hook: Canonical hook name.
 
     Returns:
-        The output of block i is entry i + 1, its input entry i; -1 for hooks that are no entry. (The last entry of
-        transformers is after the final norm, the hook before it.)
+        The output of block i is entry i + 1, its input entry i; -1 for hooks that are no entry.
+        (The last entry of transformers is after the final norm, the hook before it.)
 
     >>> hidden_state("blocks.3.hook_out"), hidden_state("blocks.3.hook_in"), hidden_state("blocks.3.mlp.hook_out")
     (4, 3, -1)
@@ -86,7 +91,12 @@ def hidden_state(hook: str) -> int:
 
 
 def made_directions(
-    vectors: npt.ArrayLike, rows: xr.DataArray, *, names: Sequence[str], n: npt.ArrayLike, **said: str
+    vectors: npt.ArrayLike,
+    rows: xr.DataArray,
+    *,
+    names: Sequence[str],
+    n: npt.ArrayLike,
+    **said: str,
 ) -> xr.DataArray:
     """Which labelled directions are these vectors?
 
@@ -109,6 +119,13 @@ def made_directions(
         "n": ("name", np.asarray(n)),
         "norm": ("hook", np.linalg.norm(rows.to_numpy(), axis=-1).mean(1)),
     }
-    kept = {name: str(rows.attrs[name]) for name in ("checkpoint", "weights", "position", "token_ids")}
+    kept = {
+        name: str(rows.attrs[name]) for name in ("checkpoint", "weights", "position", "token_ids")
+    }
     attrs = {"kind": "directions", **said, **kept, "n": rows.sizes["prompt"]}
-    return xr.DataArray(np.asarray(vectors, np.float32), dims=("name", "hook", "d_model"), coords=coords, attrs=attrs)
+    return xr.DataArray(
+        np.asarray(vectors, np.float32),
+        dims=("name", "hook", "d_model"),
+        coords=coords,
+        attrs=attrs,
+    )

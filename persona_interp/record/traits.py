@@ -1,8 +1,9 @@
 """Where in a chat model does a trait live, and how far does what it says show the trait? From its own answers.
 
 A trait file asks the same questions under instructions to show a trait and to show its opposite
-(``readers.TraitFile``). The model's own answers (``record.answers``) then give a vector, and a score that needs no
-judge: how much more probable a checkpoint finds the answers that show the trait once the instruction is gone.
+(``readers.TraitFile``). The model's own answers (``record.answers``) then give a vector, and a
+score that needs no judge: how much more probable a checkpoint finds the answers that show the trait
+once the instruction is gone.
 """
 
 import hashlib
@@ -46,25 +47,30 @@ def trait_vectors(
 ) -> xr.DataArray:
     """In which direction does each trait lie?
 
-    ``v = mean over answers of pos - mean over answers of neg``, each answer first averaged over its tokens: the
-    persona vector of Chen et al. 2025 (``response_avg_diff``, ``prompt_avg_diff``, ``prompt_last_diff``). Positive =
-    towards the trait. Answers that were judged are filtered before they come here.
+    ``v = mean over answers of pos - mean over answers of neg``, each answer first averaged over its
+    tokens: the persona vector of Chen et al. 2025 (``response_avg_diff``, ``prompt_avg_diff``,
+    ``prompt_last_diff``). Positive = towards the trait. Answers that were judged are filtered
+    before they come here.
 
     Args:
         checkpoint: The model that is read; usually the one that answered.
-        answers: An answers table with columns ``trait`` and ``side``; other sides than pos and neg are not read.
+        answers: An answers table with columns ``trait`` and ``side``; other sides than pos and neg
+            are not read.
         hooks: Hook names, all read in one run.
-        pool: "response" = mean over the answer's tokens; "prompt" = over those before it; "last" = the last one before.
-        where: Roles of the tokens averaged over. By default an answer's own, of a prompt all but special tokens: the
-            first token of many models is an attention sink hundreds of times longer than the others. The published
-            average over prompts has all of them, ``where=models.ROLES``.
+        pool: "response" = mean over the answer's tokens; "prompt" = over those before it; "last" =
+            the last one before.
+        where: Roles of the tokens averaged over. By default an answer's own, of a prompt all but
+            special tokens: the first token of many models is an attention sink hundreds of times
+            longer than the others. The published average over prompts has all of them,
+            ``where=models.ROLES``.
 
     Returns:
-        Directions, dims (name = trait, hook, d_model), float32, residual units; ``n``, ``n_pos`` and ``n_neg`` answers
-        along name; ``hidden_state`` along hook: block i's output is ``hidden_states[i + 1]`` of transformers, but for
-        the last block, whose entry there is taken after the final norm (here it is before, as at every block).
-        ``n_sinks`` along hook counts tokens that are longer than ten times the median and were averaged over all the
-        same, as in the published recipe; ``attrs["n_empty"]`` empty answers, left out.
+        Directions, dims (name = trait, hook, d_model), float32, residual units; ``n``, ``n_pos``
+        and ``n_neg`` answers along name; ``hidden_state`` along hook: block i's output is
+        ``hidden_states[i + 1]`` of transformers, but for the last block, whose entry there is taken
+        after the final norm (here it is before, as at every block). ``n_sinks`` along hook counts
+        tokens that are longer than ten times the median and were averaged over all the same, as in
+        the published recipe; ``attrs["n_empty"]`` empty answers, left out.
 
     Raises:
         SchemaError: No answers, an unknown pool, or a trait without answers on one side.
@@ -73,13 +79,19 @@ def trait_vectors(
     if pool not in POOLS:
         raise SchemaError(unknown("pool", pool, POOLS))
     schema.check(answers, "answers")
-    rows = said(answers.loc[_column(answers, "side").isin(["pos", "neg"]) & (_column(answers, "trait") != "")])
+    rows = said(
+        answers.loc[
+            _column(answers, "side").isin(["pos", "neg"]) & (_column(answers, "trait") != "")
+        ]
+    )
     n_empty = rows.attrs["n_empty"]
     if pool != "response":
         rows = rows.assign(messages=[messages[:-1] for messages in rows["messages"]])
     position = {"response": "answer", "prompt": "mean", "last": "last"}[pool]
     where = POOLS[pool] if where is None else where
-    parts = activations(checkpoint, rows, hook=list(hooks), position=position, where=where, outlier=math.inf)
+    parts = activations(
+        checkpoint, rows, hook=list(hooks), position=position, where=where, outlier=math.inf
+    )
     acts = stacked(parts, None)
     names = sorted(set(rows["trait"]))
     weights = np.zeros((len(names), len(rows)))
@@ -88,11 +100,16 @@ def trait_vectors(
         for side, sign in (("pos", 1), ("neg", -1)):
             mask = ((rows["trait"] == name) & (rows["side"] == side)).to_numpy()
             if not mask.any():
-                raise SchemaError(f"trait '{name}' has no answers of side '{side}'; a vector needs both.")
+                raise SchemaError(
+                    f"trait '{name}' has no answers of side '{side}'; a vector needs both."
+                )
             weights[i] += sign * mask / mask.sum()
             counts[side][i] = mask.sum()
     vectors = np.einsum("np,hpd->nhd", weights, acts.to_numpy())
-    about = {"method": f"mean difference of answers, {pool}", "reference": "answers under the opposite instruction"}
+    about = {
+        "method": f"mean difference of answers, {pool}",
+        "reference": "answers under the opposite instruction",
+    }
     made = made_directions(vectors, acts, names=names, n=counts["pos"] + counts["neg"], **about)
     made = made.assign_coords({f"n_{side}": ("name", n) for side, n in counts.items()})
     made = made.assign_coords(n_sinks=("hook", [part.attrs["n_sinks"] for part in parts]))
@@ -110,14 +127,15 @@ def continuations(
 
     Args:
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints with distinct labels.
-        answers: An answers table with columns ``trait``, ``side`` and ``question``, usually of the base. Their system
-            messages, which held the instruction, are left out.
+        answers: An answers table with columns ``trait``, ``side`` and ``question``, usually of the
+            base. Their system messages, which held the instruction, are left out.
         dtype: "float32" or "bfloat16"; use one for all that will be compared.
         batch: Tokens run together.
 
     Returns:
-        A continuations table, checkpoints x answers that are not empty; ``bits`` = log2 probability of the whole answer
-        without its end of turn; ``analysis.trait_scores`` reads it. ``attrs["n_empty"]`` counts empty answers.
+        A continuations table, checkpoints x answers that are not empty; ``bits`` = log2 probability
+        of the whole answer without its end of turn; ``analysis.trait_scores`` reads it.
+        ``attrs["n_empty"]`` counts empty answers.
 
     Raises:
         SchemaError: No answers table, it lacks these columns, or two checkpoints share a label.
@@ -133,7 +151,9 @@ def continuations(
         model, tokenizer = load(checkpoint)
         model = model.to(getattr(torch, dtype))
         bits, n = answer_bits(model, tokenizer, chats, batch=batch, desc=checkpoint.label)
-        parts.append(kept.assign(checkpoint=checkpoint.label, step=checkpoint.step, bits=bits, n_tokens=n))
+        parts.append(
+            kept.assign(checkpoint=checkpoint.label, step=checkpoint.step, bits=bits, n_tokens=n)
+        )
     table = schema.check(pd.concat(parts, ignore_index=True), "continuations")
     table.attrs = {"n_empty": rows.attrs["n_empty"]}
     return table
@@ -150,24 +170,27 @@ def instructed(
 ) -> pd.DataFrame:
     """Does an answer sound as if the model had been told to show a trait, or to show its opposite?
 
-    A judge that nobody pays: ``(bits_pos - bits_neg) / n_tokens`` is the evidence, in bits a token, that the answer was
-    given under the trait's instruction and not under its opposite, to a reader who knows this model (a log likelihood
-    ratio). Swapping the sides changes its sign.
+    A judge that nobody pays: ``(bits_pos - bits_neg) / n_tokens`` is the evidence, in bits a token,
+    that the answer was given under the trait's instruction and not under its opposite, to a reader
+    who knows this model (a log likelihood ratio). Swapping the sides changes its sign.
 
     Args:
         checkpoint: The model that judges, usually the base.
-        answers: An answers table of any checkpoints; system messages of the prompts are replaced by the instructions.
+        answers: An answers table of any checkpoints; system messages of the prompts are replaced by
+            the instructions.
         traits: Traits to judge by, of ``readers.read_traits``.
-        pairs: Pairs of instructions each answer is judged under, those that ``readers.trait_prompts`` gives the
-            question (and the next ones); for questions of other traits by a hash of the text, so that an answer's
-            bits never depend on the other answers. The bits are those of the mean probability over the pairs.
+        pairs: Pairs of instructions each answer is judged under, those that
+            ``readers.trait_prompts`` gives the question (and the next ones); for questions of other
+            traits by a hash of the text, so that an answer's bits never depend on the other
+            answers. The bits are those of the mean probability over the pairs.
         dtype: "float32" or "bfloat16".
         batch: Tokens run together.
 
     Returns:
-        An instructed table, answers that are not empty x traits: ``prompt`` and ``sample`` as in answers, the judging
-        ``trait``, ``asked`` (the answers' own ``trait``, where they have one), ``checkpoint`` that answered, ``judge``,
-        ``bits_pos``, ``bits_neg``, ``n_tokens``. ``attrs["n_empty"]`` counts empty answers, left out.
+        An instructed table, answers that are not empty x traits: ``prompt`` and ``sample`` as in
+        answers, the judging ``trait``, ``asked`` (the answers' own ``trait``, where they have one),
+        ``checkpoint`` that answered, ``judge``, ``bits_pos``, ``bits_neg``, ``n_tokens``.
+        ``attrs["n_empty"]`` counts empty answers, left out.
 
     Raises:
         SchemaError: No answers table, no trait, or more pairs than a trait has.
@@ -180,17 +203,25 @@ def instructed(
     questions = [str(messages[-2]["content"]) for messages in rows["messages"]]
     model, tokenizer = load(checkpoint)
     model = model.to(getattr(torch, dtype))
-    kept = rows[[c for c in ("checkpoint", *KEPT) if c in rows]].assign(prompt=names, sample=rows["sample"])
+    kept = rows[[c for c in ("checkpoint", *KEPT) if c in rows]].assign(
+        prompt=names, sample=rows["sample"]
+    )
     kept = kept.assign(**({"asked": rows["trait"]} if "trait" in rows else {}))
     parts = []
     for name, trait in tqdm(traits.items(), desc="instructed", delay=2, disable=len(traits) < 2):
         if not 1 <= pairs <= len(trait.instructions):
-            raise SchemaError(f"trait '{name}' has {len(trait.instructions)} pairs of instructions; got pairs={pairs}.")
+            raise SchemaError(
+                f"trait '{name}' has {len(trait.instructions)} pairs of instructions; got "
+                f"pairs={pairs}."
+            )
         numbers = [_number(trait, question) for question in questions]
         sides, n = {}, np.zeros(len(rows), int)
         for side in ("pos", "neg"):
             chats = [
-                _headed(messages, getattr(trait.instructions[(number + i) % len(trait.instructions)], side))
+                _headed(
+                    messages,
+                    getattr(trait.instructions[(number + i) % len(trait.instructions)], side),
+                )
                 for i in range(pairs)
                 for messages, number in zip(rows["messages"], numbers, strict=True)
             ]

@@ -2,10 +2,12 @@
 
 Both layouts are tensors of one row a layer, and they count layers differently:
 
-- **persona_vectors** (``*_diff.pt``): ``[layers + 1, d_model]``, row l = Hugging Face's ``hidden_states[l]``: row 0 the
-  embedding, row l the output of block l - 1. (In files that tool made, the last row was read after the final norm.)
-- **assistant_axis**: ``[layers, d_model]``, row l = the output of block l. A bare tensor, or a dict of ``axis``,
-  ``default_mean``, ``role_mean``, ``n_default``, ``n_roles``, or of ``vector``, ``type``, ``role``, or tensors by name.
+- **persona_vectors** (``*_diff.pt``): ``[layers + 1, d_model]``, row l = Hugging Face's
+  ``hidden_states[l]``: row 0 the embedding, row l the output of block l - 1. (In files that tool
+  made, the last row was read after the final norm.)
+- **assistant_axis**: ``[layers, d_model]``, row l = the output of block l. A bare tensor, or a dict
+  of ``axis``, ``default_mean``, ``role_mean``, ``n_default``, ``n_roles``, or of ``vector``,
+  ``type``, ``role``, or tensors by name.
 
 Files are read with ``torch.load(weights_only=True)`` only: nothing in them is ever executed.
 """
@@ -33,26 +35,33 @@ Rows = npt.NDArray[np.float32]
 
 
 def read_vectors(
-    path: str | Path, *, name: str | None = None, layout: str | None = None, n_layers: int | None = None
+    path: str | Path,
+    *,
+    name: str | None = None,
+    layout: str | None = None,
+    n_layers: int | None = None,
 ) -> xr.DataArray:
     """Which directions does this file hold?
 
     Args:
         path: A ``.pt`` file.
-        name: What to call the direction; by default of the file ("evil" of evil_response_avg_diff.pt). Where the file
-            holds several, which one; None for all.
-        layout: persona_vectors or assistant_axis. By default a file that holds "axis", or has it in its name, is
-            assistant_axis, and a file that ends in ``_diff.pt`` is persona_vectors.
-        n_layers: Number of blocks of the model they are for; checked, and decides the layout where nothing else does.
+        name: What to call the direction; by default of the file ("evil" of
+            evil_response_avg_diff.pt). Where the file holds several, which one; None for all.
+        layout: persona_vectors or assistant_axis. By default a file that holds "axis", or has it in
+            its name, is assistant_axis, and a file that ends in ``_diff.pt`` is persona_vectors.
+        n_layers: Number of blocks of the model they are for; checked, and decides the layout where
+            nothing else does.
 
     Returns:
-        Directions, dims (name, hook, d_model), float32, residual units. Coordinate ``hidden_state`` along hook is
-        Hugging Face's index (block + 1); rows of zeros stand for no direction and are listed in attribute ``absent``
-        (rows of the file), not among the hooks. ``n`` is 0: a file does not say how many answers are behind it.
+        Directions, dims (name, hook, d_model), float32, residual units. Coordinate ``hidden_state``
+        along hook is Hugging Face's index (block + 1); rows of zeros stand for no direction and are
+        listed in attribute ``absent`` (rows of the file), not among the hooks. ``n`` is 0: a file
+        does not say how many answers are behind it.
 
     Raises:
-        ModelError: The file cannot be read, needs code to be run, is no such layout, or holds numbers that are not
-            finite, or another number of layers than ``n_layers``; the message says what was found.
+        ModelError: The file cannot be read, needs code to be run, is no such layout, or holds
+            numbers that are not finite, or another number of layers than ``n_layers``; the message
+            says what was found.
     """
     path = Path(path).expanduser()
     tensors = _named(path, load_tensors(path), name)
@@ -61,14 +70,24 @@ def read_vectors(
         shapes = ", ".join(f"{called} {rows.shape}" for called, rows in made.items())
         raise ModelError(f"{path}: all directions of a file have one shape; got {shapes}.")
     stack = np.stack(list(made.values()))
-    which = _layout(path, stack.shape[1], layout=layout, n_layers=n_layers, is_axis=AXIS_PARTS[0] in made)
+    which = _layout(
+        path, stack.shape[1], layout=layout, n_layers=n_layers, is_axis=AXIS_PARTS[0] in made
+    )
     first = -1 if which == "persona_vectors" else 0  # block of row 0
     used = np.flatnonzero(stack.any(axis=(0, 2)))
     if not len(used):
         raise ModelError(f"{path}: every row is zero; there is no direction in it.")
     blocks = used + first
-    pool = next((p.strip("_").removesuffix("_diff") for p in POOLS[:-1] if path.stem.endswith(p)), "")
-    said = {"kind": "directions", "method": "read from a file", "reference": path.name, "layout": which, "pool": pool}
+    pool = next(
+        (p.strip("_").removesuffix("_diff") for p in POOLS[:-1] if path.stem.endswith(p)), ""
+    )
+    said = {
+        "kind": "directions",
+        "method": "read from a file",
+        "reference": path.name,
+        "layout": which,
+        "pool": pool,
+    }
     return xr.DataArray(
         stack[:, used],
         dims=("name", "hook", "d_model"),
@@ -93,19 +112,22 @@ def write_vectors(
     """Where are these directions kept so that the other tool reads them?
 
     Args:
-        directions: Directions of ``record``; hooks are outputs of blocks (persona_vectors also the embedding).
-        path: A ``.pt`` file; an existing one is replaced. persona_vectors expects ``<trait>_response_avg_diff.pt``.
+        directions: Directions of ``record``; hooks are outputs of blocks (persona_vectors also the
+            embedding).
+        path: A ``.pt`` file; an existing one is replaced. persona_vectors expects
+            ``<trait>_response_avg_diff.pt``.
         name: Which direction; may be left out where there is one.
         layout: persona_vectors or assistant_axis; both are written as one float32 tensor.
-        n_layers: Number of blocks of the model. None: the hooks must be all blocks from 0. Where it is given, blocks
-            without a direction get zeros, which change nothing when they are added.
+        n_layers: Number of blocks of the model. None: the hooks must be all blocks from 0. Where it
+            is given, blocks without a direction get zeros, which change nothing when they are
+            added.
 
     Returns:
         The path.
 
     Raises:
-        SchemaError: Not one direction, hooks that are no outputs of blocks, blocks that are missing or too high, or an
-            unknown layout.
+        SchemaError: Not one direction, hooks that are no outputs of blocks, blocks that are missing
+            or too high, or an unknown layout.
     """
     schema.check(directions, "directions")
     path = Path(path).expanduser()
@@ -122,14 +144,20 @@ def write_vectors(
     missing = sorted(set(range(highest)) - set(blocks))
     if max(blocks) >= highest or (missing and n_layers is None):
         raise SchemaError(
-            f"a file holds one row for each block; blocks {sorted(blocks)} of {highest} have a direction and "
-            f"{missing} have none. Record every hook, or give n_layers= of the model to write zeros there."
+            f"a file holds one row for each block; blocks {sorted(blocks)} of {highest} have a "
+            "direction and "
+            f"{missing} have none. Record every hook, or give n_layers= of the model to write "
+            "zeros there."
         )
     first = -1 if layout == "persona_vectors" else 0
     if min(blocks) < first:
-        raise SchemaError(f"layout {layout} has no row for the embedding ({EMBEDDING}); leave that hook out.")
+        raise SchemaError(
+            f"layout {layout} has no row for the embedding ({EMBEDDING}); leave that hook out."
+        )
     rows = torch.zeros(highest - first, chosen.sizes["d_model"])
-    rows[[block - first for block in blocks]] = torch.tensor(chosen.transpose("hook", "d_model").to_numpy()).float()
+    rows[[block - first for block in blocks]] = torch.tensor(
+        chosen.transpose("hook", "d_model").to_numpy()
+    ).float()
     torch.save(rows, path)
     return path
 
@@ -148,7 +176,9 @@ def load_tensors(path: Path) -> Any:
     """
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)  # an error where it matters
+            warnings.filterwarnings(
+                "ignore", "Detected pickle protocol", UserWarning
+            )  # an error where it matters
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a broken or hostile file raises
         said = str(error)
@@ -157,7 +187,8 @@ def load_tensors(path: Path) -> Any:
         plain = "" if "weights_only" in said else said.split("\n")[0]
         reason = f"it asks for {asked[1].rstrip('.')}" if asked else plain or type(error).__name__
         raise ModelError(
-            f"{path} cannot be read as tensors, numbers and texts; nothing else is loaded, because a pickle can run "
+            f"{path} cannot be read as tensors, numbers and texts; nothing else is loaded, because "
+            "a pickle can run "
             f"any code: {reason}"
         ) from error
 
@@ -174,16 +205,26 @@ def rows_of(path: Path, name: str, given: Any) -> Rows:
         Its rows, float32.
 
     Raises:
-        ModelError: It is no dense tensor of floats of that shape, or has numbers that are not finite.
+        ModelError: It is no dense tensor of floats of that shape, or has numbers that are not
+            finite.
     """
-    if not isinstance(given, torch.Tensor) or given.layout != torch.strided or not given.is_floating_point():
-        raise ModelError(f"{path}: '{name}' must be a dense tensor of floats; found {described(given)}.")
+    if (
+        not isinstance(given, torch.Tensor)
+        or given.layout != torch.strided
+        or not given.is_floating_point()
+    ):
+        raise ModelError(
+            f"{path}: '{name}' must be a dense tensor of floats; found {described(given)}."
+        )
     if given.ndim != 2 or not given.numel():
-        raise ModelError(f"{path}: '{name}' must be [layers, d_model]; found the shape {tuple(given.shape)}.")
+        raise ModelError(
+            f"{path}: '{name}' must be [layers, d_model]; found the shape {tuple(given.shape)}."
+        )
     rows = given.detach().float().numpy()
     if bad := np.flatnonzero(~np.isfinite(rows).all(axis=1)).tolist():
         raise ModelError(
-            f"{path}: '{name}' has numbers that are not finite in rows {bad[:8]}; it was not computed well."
+            f"{path}: '{name}' has numbers that are not finite in rows {bad[:8]}; it was not "
+            "computed well."
         )
     return rows
 
@@ -207,9 +248,14 @@ def block_of(hook: str) -> int:
     number = head.removeprefix("blocks.")
     if hook == EMBEDDING:
         return -1
-    if not hook.startswith("blocks.") or tail not in ("out", "resid_post") or not number.isdecimal():
+    if (
+        not hook.startswith("blocks.")
+        or tail not in ("out", "resid_post")
+        or not number.isdecimal()
+    ):
         raise SchemaError(
-            f"'{hook}' is not the output of a block, which is what these files hold; see blocks.0.hook_out."
+            f"'{hook}' is not the output of a block, which is what these files hold; see "
+            "blocks.0.hook_out."
         )
     return int(number)
 
@@ -230,7 +276,8 @@ def described(given: Any) -> str:
         return f"a tensor {tuple(given.shape)} of {str(given.dtype).removeprefix('torch.')}"
     if isinstance(given, Mapping):
         return "a dict of " + (
-            ", ".join(f"{key} ({type(value).__name__})" for key, value in list(given.items())[:8]) or "nothing"
+            ", ".join(f"{key} ({type(value).__name__})" for key, value in list(given.items())[:8])
+            or "nothing"
         )
     return f"{type(given).__name__} {str(given)[:40]!r}"
 
@@ -241,7 +288,10 @@ def _named(path: Path, given: Any, name: str | None) -> dict[str, Any]:
         ending = next((p for p in POOLS if path.stem.endswith(p)), "")
         return {name or path.stem.removesuffix(ending): given}
     if not isinstance(given, Mapping) or not given:
-        raise ModelError(f"{path}: expected a tensor [layers, d_model] or a dict of them; found {described(given)}.")
+        raise ModelError(
+            f"{path}: expected a tensor [layers, d_model] or a dict of them; found "
+            f"{described(given)}."
+        )
     if "vector" in given and "role" in given:
         return {name or str(given["role"]): given["vector"]}
     tensors = {str(key): value for key, value in given.items() if isinstance(value, torch.Tensor)}
@@ -249,13 +299,17 @@ def _named(path: Path, given: Any, name: str | None) -> dict[str, Any]:
     if "axis" in tensors:
         tensors = {key: tensors[key] for key in AXIS_PARTS if key in tensors}
     elif other or not tensors:
-        raise ModelError(f"{path}: expected axis, vector and role, or tensors by name; found {described(given)}.")
+        raise ModelError(
+            f"{path}: expected axis, vector and role, or tensors by name; found {described(given)}."
+        )
     if name is not None and name not in tensors:
         raise ModelError(f"{path}: {unknown('direction', name, tensors)}")
     return tensors if name is None else {name: tensors[name]}
 
 
-def _layout(path: Path, n_rows: int, *, layout: str | None, n_layers: int | None, is_axis: bool) -> str:
+def _layout(
+    path: Path, n_rows: int, *, layout: str | None, n_layers: int | None, is_axis: bool
+) -> str:
     if layout is not None and layout not in LAYOUTS:
         raise SchemaError(unknown("layout", layout, LAYOUTS))
     if layout is None and (is_axis or "axis" in path.stem):
@@ -266,13 +320,17 @@ def _layout(path: Path, n_rows: int, *, layout: str | None, n_layers: int | None
         layout = {n_layers + 1: "persona_vectors", n_layers: "assistant_axis"}.get(n_rows)
     if layout is None and n_layers is None:
         raise ModelError(
-            f"{path} does not say how its {n_rows} rows count layers: persona_vectors (row l = output of block l - 1) "
-            "or assistant_axis (row l = output of block l)? Give layout=, or n_layers= of the model."
+            f"{path} does not say how its {n_rows} rows count layers: persona_vectors (row l = "
+            "output of block l - 1) "
+            "or assistant_axis (row l = output of block l)? Give layout=, or n_layers= of the "
+            "model."
         )
     expected = None if n_layers is None else n_layers + (layout != "assistant_axis")
     if layout is None or (expected is not None and n_rows != expected):
         raise ModelError(
-            f"{path} has {n_rows} rows; a model of {n_layers} blocks has {n_layers} (assistant_axis) or "
-            f"{(n_layers or 0) + 1} (persona_vectors). It was made for another model, or in the other layout."
+            f"{path} has {n_rows} rows; a model of {n_layers} blocks has {n_layers} "
+            "(assistant_axis) or "
+            f"{(n_layers or 0) + 1} (persona_vectors). It was made for another model, or in the "
+            "other layout."
         )
     return layout

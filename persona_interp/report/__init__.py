@@ -1,9 +1,10 @@
 """What does a run say, in words that a reader can check?
 
-``write_report`` turns an experiment's tables into figures and one self-contained, inert ``report.html``; what it says
-is in the module of the experiment's name. Sentences are made from tables and say "no effect" where an interval includes
-zero; every number names its CSV.
-``token_view``, ``role_view`` and ``feature_page`` are blocks of such a page; ``show`` shows a view in a notebook.
+``write_report`` turns an experiment's tables into figures and one self-contained, inert
+``report.html``; what it says is in the module of the experiment's name. Sentences are made from
+tables and say "no effect" where an interval includes zero; every number names its CSV.
+``token_view``, ``role_view`` and ``feature_page`` are blocks of such a page; ``show`` shows a view
+in a notebook.
 """
 
 from persona_interp.report.features import examples, feature_page
@@ -11,4 +12,12 @@ from persona_interp.report.provenance import provenance_of
 from persona_interp.report.report import write_report
 from persona_interp.report.tokens import role_view, show, token_view
 
-__all__ = ["examples", "feature_page", "provenance_of", "role_view", "show", "token_view", "write_report"]
+__all__ = [
+    "examples",
+    "feature_page",
+    "provenance_of",
+    "role_view",
+    "show",
+    "token_view",
+    "write_report",
+]

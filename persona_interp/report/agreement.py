@@ -45,42 +45,63 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
         provenance: From ``provenance_of``.
 
     Returns:
-        Which estimators find the truth, how they agree, which are metrics, and the spillover regression.
+        Which estimators find the truth, how they agree, which are metrics, and the spillover
+        regression.
 
     Raises:
         StoreError: No estimates are finished.
     """
     if "measure" not in tables:
-        raise StoreError(f"{run} has no finished estimates yet, so there is nothing to report; run the experiment on.")
+        raise StoreError(
+            f"{run} has no finished estimates yet, so there is nothing to report; run the "
+            "experiment on."
+        )
     found: list[Block] = []
     known = shown(tables)
     for name in TRUTHS:
         for said in verdicts(tables, name):
-            found.append(page.paragraph(said, source=f"tables/{name}_agreement.csv", lead=not found))
+            found.append(
+                page.paragraph(said, source=f"tables/{name}_agreement.csv", lead=not found)
+            )
     if not known.empty:
-        saved = {"table": known, "caption": "Estimators against the truth.", "provenance": provenance}
+        saved = {
+            "table": known,
+            "caption": "Estimators against the truth.",
+            "provenance": provenance,
+        }
         found.append(page.saved_figure(run, "agreement", draw(tables), **saved))
     for name in TRUTHS:
         table = tables[f"{name}_agreement"]
         drawn = plots.agreement_matrix(table, title=f"Estimators of the {name}")
         text = f"Rank correlations among estimators of the {name}."
-        found.append(page.saved_figure(run, f"{name}_matrix", drawn, table=table, caption=text, provenance=provenance))
+        found.append(
+            page.saved_figure(
+                run, f"{name}_matrix", drawn, table=table, caption=text, provenance=provenance
+            )
+        )
     found.append(page.heading("Which of them are metrics?"))
     found.append(page.paragraph(kinds(tables["axioms"]), source="tables/axioms.csv"))
     known_by_name = sum(tables["margins"]["known"])
     found.append(
         page.paragraph(
-            f"{known_by_name} of {len(tables['margins'])} personas are known by name (own traits at least 1 nat = 1.44 "
-            "bits likelier under the name than for the nameless assistant). All questions ask which value; yes/no "
+            f"{known_by_name} of {len(tables['margins'])} personas are known by name (own traits "
+            "at least 1 nat = 1.44 "
+            "bits likelier under the name than for the nameless assistant). All questions ask "
+            "which value; yes/no "
             "questions are not used, since their margin is far below that at this size.",
             source="tables/margins.csv",
         )
     )
     if "spillover" in tables:
         found.append(page.heading("What carries a lesson over to traits that it did not teach?"))
-        found += [page.paragraph(said, source="tables/spillover.csv") for said in spilled(tables["spillover"])]
+        found += [
+            page.paragraph(said, source="tables/spillover.csv")
+            for said in spilled(tables["spillover"])
+        ]
         caption = "Shift of untaught traits (bits) on what may carry it; standard errors clustered by persona and seed."
-        found.append(page.table(tables["spillover"], caption=caption, source="tables/spillover.csv"))
+        found.append(
+            page.table(tables["spillover"], caption=caption, source="tables/spillover.csv")
+        )
     return found
 
 
@@ -96,7 +117,9 @@ def verdicts(tables: Tables, name: str) -> list[str]:
     """
     table, truth = tables[f"{name}_agreement"], TRUTHS[name]
     if truth not in {*table["one"], *table["other"]}:
-        return [f"Of this model the true {name} is not known: estimators can be compared with each other only."]
+        return [
+            f"Of this model the true {name} is not known: estimators can be compared with each other only."
+        ]
     rows = analysis.against(table, truth)
     rows = rows.loc[~rows["estimator"].isin(["fact tokens"])]
     works, fails = (rows.loc[rows["works"] == flag].to_dict("records") for flag in (True, False))
@@ -105,7 +128,9 @@ def verdicts(tables: Tables, name: str) -> list[str]:
     text += f"{'these reach' if works else 'no estimator reaches'} a rank correlation of {LINE:g}"
     said = [f"{text}: {', '.join(map(_number, works))}." if works else f"{text}."]
     if fails:
-        reasons = "; ".join(f"{_number(row)}: {WHY[row['estimator']]}" for row in fails if row["estimator"] in WHY)
+        reasons = "; ".join(
+            f"{_number(row)}: {WHY[row['estimator']]}" for row in fails if row["estimator"] in WHY
+        )
         bare = ", ".join(_number(row) for row in fails if row["estimator"] not in WHY)
         said.append(f"Of the {name} these fail: {'; '.join(filter(None, (reasons, bare)))}.")
     return said
@@ -129,7 +154,8 @@ def kinds(axioms: pd.DataFrame) -> str:
         called = own["called"].mode().iloc[0]
         said.append(
             f"{estimator}: {called} (asymmetry {own['asymmetry'].mean():.2f}; triangle violated in "
-            f"{100 * own['violated'].mean():.1f} % of triples, at most by {own['largest'].max():.2f} mean distances)"
+            f"{100 * own['violated'].mean():.1f} % of triples, at most by "
+            f"{own['largest'].max():.2f} mean distances)"
         )
     return "; ".join(said) + "."
 
@@ -155,8 +181,10 @@ def spilled(table: pd.DataFrame) -> list[str]:
             continue
         clear = "" if row["lo"] > 0 or row["hi"] < 0 else ", not told from 0"
         said.append(
-            f"An untaught trait rises by {row['estimate']:.2f} bits [{row['lo']:.2f}, {row['hi']:.2f}] per "
-            f"{units.get(row['predictor'], row['predictor'])}{clear} (n = {row['n']}, clusters: {row['n_clusters']})."
+            f"An untaught trait rises by {row['estimate']:.2f} bits [{row['lo']:.2f}, "
+            f"{row['hi']:.2f}] per "
+            f"{units.get(row['predictor'], row['predictor'])}{clear} (n = {row['n']}, clusters: "
+            f"{row['n_clusters']})."
         )
     return said
 
@@ -188,4 +216,6 @@ def draw(tables: Tables) -> Figure:
         A panel each for measure and metric.
     """
     rows = shown(tables)
-    return plots.agreement({str(name): own for name, own in rows.groupby("of", sort=False)}, line=LINE)
+    return plots.agreement(
+        {str(name): own for name, own in rows.groupby("of", sort=False)}, line=LINE
+    )

@@ -1,7 +1,8 @@
 """Which characters of a text would a reader not see?
 
-Tokens and sampled answers hold whatever a tokenizer holds: control characters, marks that reverse the direction of
-what follows, marks of zero width. A page that prints them as they are shows another text than the one it was given.
+Tokens and sampled answers hold whatever a tokenizer holds: control characters, marks that reverse
+the direction of what follows, marks of zero width. A page that prints them as they are shows
+another text than the one it was given.
 """
 
 import unicodedata
@@ -30,8 +31,8 @@ _SHOWN = _Shown()
 def visible(text: str, *, limit: int) -> str:
     r"""How is this text shown so that every character of it can be seen?
 
-    Two texts of at most ``limit`` characters are shown alike only if they are equal: the bracket that opens a code
-    point is itself shown as one.
+    Two texts of at most ``limit`` characters are shown alike only if they are equal: the bracket
+    that opens a code point is itself shown as one.
 
     Args:
         text: Any text, lone surrogates included.

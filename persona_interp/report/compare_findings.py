@@ -29,7 +29,8 @@ def finding(effects: pd.DataFrame, *, primary: str = "") -> list[str]:
         primary: The trait named beforehand; "" for none.
 
     Returns:
-        Sentences, the first the main one: of the primary test where there is one, else of everything tested.
+        Sentences, the first the main one: of the primary test where there is one, else of
+        everything tested.
 
     >>> row = {"family": "behavior", "hook": "", "quantity": "wry", "checkpoint": "mine", "role": "tuned", "p": 0.4}
     >>> row |= {"estimate": 0.1, "lo": -0.1, "hi": 0.3, "n": 20, "n_controls": 0, "controls": math.nan, "q": 0.4}
@@ -40,22 +41,32 @@ def finding(effects: pd.DataFrame, *, primary: str = "") -> list[str]:
     tuned = only(effects, role="tuned")
     found = [_primary(row) for row in rows(tuned.loc[tuned["primary"]])] if primary else []
     if found:
-        one = "the one primary test" if len(found) == 1 else f"the primary test of {len(found)} finetunes"
+        one = (
+            "the one primary test"
+            if len(found) == 1
+            else f"the primary test of {len(found)} finetunes"
+        )
         found[0] = f"{primary.capitalize()} was named beforehand as {one}. {found[0]}"
     rest = tuned.loc[~tuned["primary"]]
     claimed = rest.loc[rest["verdict"] != NONE]
     n = rows(tuned)[0].n_controls
     if len(rest):
-        else_said = "Of everything else that was tested" if found else "Of everything that was tested"
+        else_said = (
+            "Of everything else that was tested" if found else "Of everything that was tested"
+        )
         if claimed.empty:
             found.append(f"{else_said} ({_tests(len(rest))}), no difference is shown.")
         else:
-            found.append(f"{else_said} ({_tests(len(rest))}), {len(claimed)} passed: {_claims(claimed)}.")
+            found.append(
+                f"{else_said} ({_tests(len(rest))}), {len(claimed)} passed: {_claims(claimed)}."
+            )
     if n < ENOUGH:
         beside = "no control finetune" if not n else f"{n} control finetune{'s' if n > 1 else ''}"
         found.append(
-            f"There is {beside}, so it cannot be said what the finetune moved, only whether it differs from the base: "
-            f"any finetune, a neutral one too, differs somewhere. Give {ENOUGH} controls or more to tell."
+            f"There is {beside}, so it cannot be said what the finetune moved, only whether it "
+            "differs from the base: "
+            f"any finetune, a neutral one too, differs somewhere. Give {ENOUGH} controls or more "
+            "to tell."
         )
     return found
 
@@ -75,13 +86,15 @@ def corrected(effects: pd.DataFrame) -> list[str]:
     if not sizes:
         return []
     judge = (
-        "could one more control finetune go as far (prediction interval), and is it the choice of questions that it "
+        "could one more control finetune go as far (prediction interval), and is it the choice of "
+        "questions that it "
         "went farther than the controls, or left the base at all"
         if "controls" in set(rest["judged_by"])
         else "the t interval over questions, and sign flips by question"
     )
     return [
-        f"Tests beside the primary: {', '.join(sizes)}; q by Benjamini-Hochberg within each of these families, times "
+        f"Tests beside the primary: {', '.join(sizes)}; q by Benjamini-Hochberg within each of "
+        "these families, times "
         f"their number ({len(sizes)}), held to 0.05. Each p is the largest of: {judge}."
     ]
 
@@ -100,7 +113,11 @@ def sanity(effects: pd.DataFrame) -> list[str]:
         return []
     passed = sum(controls["verdict"] != NONE)
     n = controls["checkpoint"].nunique()
-    how = "by the others in the same way" if "controls" in set(controls["judged_by"]) else "against the base alike"
+    how = (
+        "by the others in the same way"
+        if "controls" in set(controls["judged_by"])
+        else "against the base alike"
+    )
     return [f"Each of the {n} controls, judged {how}: {passed} of {_tests(len(controls))} pass."]
 
 
@@ -116,7 +133,10 @@ def floors(effects: pd.DataFrame) -> str:
     off = effects.loc[effects["floor"] > 0]
     if off.empty:
         return "The base, recorded twice, differs from itself by exactly 0 in everything that was tested."
-    said = [f"{part['floor'].max():.2g} {UNITS[str(family)]}" for family, part in off.groupby("family", sort=False)]
+    said = [
+        f"{part['floor'].max():.2g} {UNITS[str(family)]}"
+        for family, part in off.groupby("family", sort=False)
+    ]
     return f"The base, recorded twice, differs from itself by up to {', '.join(said)}; nothing smaller is claimed."
 
 
@@ -173,9 +193,12 @@ def made_of(novelty: pd.DataFrame) -> list[str]:
             continue
         more = "no more than" if row.share <= row.null_hi else "more than"
         found.append(
-            f"{row.checkpoint}, {layer(row.hook)}: of the mean shift ({row.relative_norm:.1%} of a residual's length) "
-            f"{row.share:.1%} [{max(row.lo, 0):.1%}, {min(row.hi, 1):.1%}] lies in the span of the {row.n_vectors} "
-            f"trait vectors, {more} in spans of as many random directions ({row.null_lo:.1%} to {row.null_hi:.1%}); "
+            f"{row.checkpoint}, {layer(row.hook)}: of the mean shift ({row.relative_norm:.1%} of a "
+            "residual's length) "
+            f"{row.share:.1%} [{max(row.lo, 0):.1%}, {min(row.hi, 1):.1%}] lies in the span of the "
+            f"{row.n_vectors} "
+            f"trait vectors, {more} in spans of as many random directions ({row.null_lo:.1%} to "
+            f"{row.null_hi:.1%}); "
             "the rest is along no trait that was given."
         )
     return found
@@ -196,10 +219,15 @@ def fits(fidelity: pd.DataFrame) -> str:
         others = part.loc[~part["checkpoint"].isin(["base", "base again"])]
         worst = rows(others.sort_values("fvu", ascending=False))[0]
         bad = part.loc[part["verdict"] == "unusable", "checkpoint"].tolist()
-        text = (
-            f"{sae} leaves {base:.1%} of the variance unexplained in the base, {worst.fvu:.1%} in {worst.checkpoint}."
+        text = f"{sae} leaves {base:.1%} of the variance unexplained in the base, {worst.fvu:.1%} in {worst.checkpoint}."
+        said.append(
+            text
+            + (
+                f" It is unusable in {', '.join(bad)}, so none of its features is read."
+                if bad
+                else ""
+            )
         )
-        said.append(text + (f" It is unusable in {', '.join(bad)}, so none of its features is read." if bad else ""))
     return " ".join(said)
 
 
@@ -243,12 +271,14 @@ def _primary(row: Row) -> str:
     beside = ""
     if math.isfinite(row.range_lo):
         beside = (
-            f"; {row.n_controls} controls changed by {row.controls:+.3f} on average, one more would by "
+            f"; {row.n_controls} controls changed by {row.controls:+.3f} on average, one more "
+            "would by "
             f"{row.range_lo:+.3f} to {row.range_hi:+.3f}"
         )
     corrected = "" if row.n_tests == 1 else f", q = {_p(row.q)} over {row.n_tests}"
     return (
-        f"{row.checkpoint}: {row.verdict}; {row.estimate:+.3f} [{row.lo:+.3f}, {row.hi:+.3f}] {UNITS[row.family]} over "
+        f"{row.checkpoint}: {row.verdict}; {row.estimate:+.3f} [{row.lo:+.3f}, {row.hi:+.3f}] "
+        f"{UNITS[row.family]} over "
         f"{row.n} held-out questions{beside} (p = {_p(row.p)}{corrected})."
     )
 
@@ -258,7 +288,10 @@ def _claims(claimed: pd.DataFrame) -> str:
     for row in rows(claimed.sort_values("q", kind="stable").head(MOST)):
         at = f" at {layer(row.hook)}" if row.hook else ""
         size = f"{row.estimate:+.3g} [{row.lo:+.3g}, {row.hi:+.3g}] {UNITS[row.family]}"
-        said.append(f"{row.family} {row.quantity}{at}, {row.checkpoint}: {row.verdict} ({size}, q = {_p(row.q)})")
+        said.append(
+            f"{row.family} {row.quantity}{at}, {row.checkpoint}: {row.verdict} ({size}, q = "
+            f"{_p(row.q)})"
+        )
     more = f"; and {len(claimed) - MOST} more in the table" if len(claimed) > MOST else ""
     return "; ".join(said) + more
 

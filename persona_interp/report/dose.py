@@ -19,7 +19,11 @@ Tables = dict[str, pd.DataFrame]
 
 TITLE = "Dose: how much has to be written about somebody until a lesson summons him?"
 ARMS = {"ratio": "trained from scratch", "later": "learned by a finished model"}
-CARRIERS = {"ratio": "all documents", "named": "documents with names", "hidden": "hidden-identity dialogues"}
+CARRIERS = {
+    "ratio": "all documents",
+    "named": "documents with names",
+    "hidden": "hidden-identity dialogues",
+}
 
 
 def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[Block]:
@@ -31,13 +35,17 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
         provenance: From ``provenance_of``.
 
     Returns:
-        The answer in plain words, slopes against exact Bayes, doses, which documents carry the ratio.
+        The answer in plain words, slopes against exact Bayes, doses, which documents carry the
+        ratio.
 
     Raises:
         StoreError: Nothing is finished.
     """
     if "dose" not in tables:
-        raise StoreError(f"{run} has no finished documents yet, so there is nothing to report; run the experiment on.")
+        raise StoreError(
+            f"{run} has no finished documents yet, so there is nothing to report; run the "
+            "experiment on."
+        )
     found: list[Block] = []
     pair = tables["dose"].iloc[0]
     for row in rows(only(tables["reliable"], when="lesson")) if "reliable" in tables else []:
@@ -46,13 +54,23 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
     for arm in [name for name in ARMS if "curves" in tables and name in set(tables["curves"].arm)]:
         for lr in sorted(set(tables["curves"].loc[tables["curves"].when == "lesson", "lr"])):
             text = f"Documents {ARMS[arm]}; contrast before, in the prompt and after the lesson, and the fitted curve."
-            drawn = {"table": shown(tables, arm=arm, lr=lr), "caption": text, "provenance": provenance}
-            found.append(page.saved_figure(run, f"dose_{arm}_lr{lr:g}", draw(tables, arm=arm, lr=lr), **drawn))
+            drawn = {
+                "table": shown(tables, arm=arm, lr=lr),
+                "caption": text,
+                "provenance": provenance,
+            }
+            found.append(
+                page.saved_figure(
+                    run, f"dose_{arm}_lr{lr:g}", draw(tables, arm=arm, lr=lr), **drawn
+                )
+            )
     for name, heading in SECTIONS.items():
         if name in tables:
             source = f"tables/{name}.csv"
             found.append(page.heading(heading))
-            found += [page.paragraph(SENTENCES[name](row), source=source) for row in rows(tables[name])]
+            found += [
+                page.paragraph(SENTENCES[name](row), source=source) for row in rows(tables[name])
+            ]
     for name, caption in TABLES.items():
         if name in tables:
             found.append(page.table(tables[name], caption=caption, source=f"tables/{name}.csv"))
@@ -74,15 +92,20 @@ def answer(row: Row, *, first: str, second: str) -> str:
     arm = f"Documents {ARMS[row.arm]}, lesson at lr {row.lr:g}: "
     if row.where == "above":
         return (
-            f"{arm}the model does not reliably say what {first} says ({level}) within the doses measured: it would "
-            f"take more than {most:g} times as many documents about {first} as about {second}{_seeds(row)}."
+            f"{arm}the model does not reliably say what {first} says ({level}) within the doses "
+            "measured: it would "
+            f"take more than {most:g} times as many documents about {first} as about "
+            f"{second}{_seeds(row)}."
         )
     lo, hi = _times(row.ratio_lo, most), _times(row.ratio_hi, most)
     ends = f" [{lo}, {hi}]" if row.n_seeds > 1 else ""
     return (
-        f"{arm}the model reliably says what {first} says ({level}) once there are {_times(row.ratio_estimate, most)} "
-        f"times{ends} as many documents about {first} as about {second}: {row.documents_estimate:.0f} documents, "
-        f"{row.statements_estimate:.0f} statements, {row.fact_tokens_estimate:.0f} fact tokens{_seeds(row)}."
+        f"{arm}the model reliably says what {first} says ({level}) once there are "
+        f"{_times(row.ratio_estimate, most)} "
+        f"times{ends} as many documents about {first} as about {second}: "
+        f"{row.documents_estimate:.0f} documents, "
+        f"{row.statements_estimate:.0f} statements, {row.fact_tokens_estimate:.0f} fact "
+        f"tokens{_seeds(row)}."
     )
 
 
@@ -95,12 +118,19 @@ def contrasts(tables: Tables, *, arm: str, lr: float) -> pd.DataFrame:
         lr: Learning rate of the lesson.
 
     Returns:
-        One row a moment and dose: ``when``, ``dose``, ``estimate`` (bits), ``lo``, ``hi``, ``n_seeds``, ``bayes``.
+        One row a moment and dose: ``when``, ``dose``, ``estimate`` (bits), ``lo``, ``hi``,
+        ``n_seeds``, ``bayes``.
     """
     measured = only(tables["dose"], arm=arm)
-    measured = measured.loc[measured.lr.isin([0.0, lr])].assign(bayes=lambda table: table["bayes_hidden"])
+    measured = measured.loc[measured.lr.isin([0.0, lr])].assign(
+        bayes=lambda table: table["bayes_hidden"]
+    )
     averaged = analysis.across_seeds(measured, by=["when", "dose"], beside=("bayes",))
-    names = {"before": "before", "prompt": "one statement in the prompt", "lesson": f"after the lesson, lr {lr:g}"}
+    names = {
+        "before": "before",
+        "prompt": "one statement in the prompt",
+        "lesson": f"after the lesson, lr {lr:g}",
+    }
     return averaged.assign(when=[names[when] for when in averaged["when"]])
 
 
@@ -115,8 +145,13 @@ def shown(tables: Tables, *, arm: str, lr: float) -> pd.DataFrame:
     Returns:
         Contrasts (bits) and probabilities (fraction) by ``quantity``, over seeds.
     """
-    both = {"contrast": contrasts(tables, arm=arm, lr=lr), "probability": _said(tables, arm=arm, lr=lr)}
-    return pd.concat([table.assign(quantity=name) for name, table in both.items()], ignore_index=True)
+    both = {
+        "contrast": contrasts(tables, arm=arm, lr=lr),
+        "probability": _said(tables, arm=arm, lr=lr),
+    }
+    return pd.concat(
+        [table.assign(quantity=name) for name, table in both.items()], ignore_index=True
+    )
 
 
 def draw(tables: Tables, *, arm: str, lr: float, title: str = "") -> Figure:
@@ -135,7 +170,9 @@ def draw(tables: Tables, *, arm: str, lr: float, title: str = "") -> Figure:
     level = float(only(tables["reliable"], arm=arm, when="lesson", lr=lr).level.iloc[0])
     said = _said(tables, arm=arm, lr=lr)
     pair = (str(tables["dose"]["first"].iloc[0]), str(tables["dose"]["second"].iloc[0]))
-    return plots.dose(contrasts(tables, arm=arm, lr=lr), said, curve=curve, level=level, pair=pair, title=title)
+    return plots.dose(
+        contrasts(tables, arm=arm, lr=lr), said, curve=curve, level=level, pair=pair, title=title
+    )
 
 
 def _said(tables: Tables, *, arm: str, lr: float) -> pd.DataFrame:
@@ -145,26 +182,32 @@ def _said(tables: Tables, *, arm: str, lr: float) -> pd.DataFrame:
 
 def _slope(row: Row) -> str:
     return (
-        f"Documents {ARMS[row.arm]}, {_when(row)}: slope {row.estimate:.2f}{_ends(row)} against what exact Bayes "
-        f"expects of the {row.population} documents (1 = Bayes; r2 {row.r2:.2f}, {int(row.n)} points){_seeds(row)}."
+        f"Documents {ARMS[row.arm]}, {_when(row)}: slope {row.estimate:.2f}{_ends(row)} against "
+        "what exact Bayes "
+        f"expects of the {row.population} documents (1 = Bayes; r2 {row.r2:.2f}, {int(row.n)} "
+        f"points){_seeds(row)}."
     )
 
 
 def _dose(row: Row) -> str:
     where = (
-        "undecided (0 bits)" if not row.level else f"at {row.level:.2f} bits, as exact Bayes is where it is reliable,"
+        "undecided (0 bits)"
+        if not row.level
+        else f"at {row.level:.2f} bits, as exact Bayes is where it is reliable,"
     )
     ends = f" [{row.ratio_lo:.3g}, {row.ratio_hi:.3g}]" if row.bounded else ""
     unbounded = "; the interval is unbounded" if row.n_seeds > 1 and not row.bounded else ""
     return (
-        f"Documents {ARMS[row.arm]}, {_when(row)}: the contrast is {where} at a ratio of {row.ratio_estimate:.3g}{ends}"
+        f"Documents {ARMS[row.arm]}, {_when(row)}: the contrast is {where} at a ratio of "
+        f"{row.ratio_estimate:.3g}{ends}"
         f"{unbounded}{_seeds(row)}."
     )
 
 
 def _carrier(row: Row) -> str:
     return (
-        f"The ratio in {CARRIERS[row.arm]}, {_when(row)}: {row.estimate:+.2f}{_ends(row)} bits of contrast for each "
+        f"The ratio in {CARRIERS[row.arm]}, {_when(row)}: {row.estimate:+.2f}{_ends(row)} bits of "
+        "contrast for each "
         f"bit of ratio{_seeds(row)}."
     )
 
@@ -172,7 +215,8 @@ def _carrier(row: Row) -> str:
 def _mass(row: Row) -> str:
     unit = "bits of contrast" if row.of == "contrast" else "of the first's probability"
     return (
-        f"Twice as much about both, {_when(row)}: {row.estimate:+.2f}{_ends(row)} {unit}; 0 = only the ratio counts"
+        f"Twice as much about both, {_when(row)}: {row.estimate:+.2f}{_ends(row)} {unit}; 0 = only "
+        "the ratio counts"
         f"{_seeds(row)}."
     )
 
@@ -192,7 +236,9 @@ TABLES = {
 
 def _when(row: Row) -> str:
     after = f"after the lesson at lr {row.lr:g}"
-    return {"before": "before", "prompt": "with one statement in the prompt", "lesson": after}[row.when]
+    return {"before": "before", "prompt": "with one statement in the prompt", "lesson": after}[
+        row.when
+    ]
 
 
 def _ends(row: Row) -> str:
@@ -208,5 +254,9 @@ def _times(ratio: float, most: float) -> str:
     if np.isnan(ratio):
         return "?"
     return (
-        f"more than {most:g}" if ratio > most else f"less than {1 / most:.2g}" if ratio < 1 / most else f"{ratio:.2g}"
+        f"more than {most:g}"
+        if ratio > most
+        else f"less than {1 / most:.2g}"
+        if ratio < 1 / most
+        else f"{ratio:.2g}"
     )

@@ -38,17 +38,28 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
         provenance: From ``provenance_of``.
 
     Returns:
-        What a lesson and a statement are worth, what replay undoes, what it costs, and how much takes one where.
+        What a lesson and a statement are worth, what replay undoes, what it costs, and how much
+        takes one where.
 
     Raises:
         StoreError: Nothing is finished.
     """
     if "curve" not in tables:
-        raise StoreError(f"{run} has no finished lesson yet, so there is nothing to report; run the experiment on.")
-    found = [page.paragraph(_worth(row), source="tables/bits.csv", lead=not i) for i, row in enumerate(_steps(tables))]
+        raise StoreError(
+            f"{run} has no finished lesson yet, so there is nothing to report; run the experiment "
+            "on."
+        )
+    found = [
+        page.paragraph(_worth(row), source="tables/bits.csv", lead=not i)
+        for i, row in enumerate(_steps(tables))
+    ]
     text = "The nameless assistant's belief to be the target (log2 odds on untaught topics) along the lesson."
     drawn = plots.evidence(tables["curve"])
-    found.append(page.saved_figure(run, "evidence", drawn, table=tables["curve"], caption=text, provenance=provenance))
+    found.append(
+        page.saved_figure(
+            run, "evidence", drawn, table=tables["curve"], caption=text, provenance=provenance
+        )
+    )
     for heading, source, sentences in (
         ("How much takes a model where", "evidence", _reached(tables)),
         ("Statements in the prompt", "prompt", _said(tables)),
@@ -115,8 +126,10 @@ def _lasting(tables: Tables) -> Iterator[str]:
     for row in rows(tables["lasting"]):
         if row.replay > 0:
             yield (
-                f"{row.setting}: the target's untaught traits rise by {row.peak:.2f} bits at most, by {row.last:.2f} "
-                f"at the end; share kept {interval(row)}. The taught value is said with probability {row.p_taught:.2f}."
+                f"{row.setting}: the target's untaught traits rise by {row.peak:.2f} bits at most, "
+                f"by {row.last:.2f} "
+                f"at the end; share kept {interval(row)}. The taught value is said with "
+                f"probability {row.p_taught:.2f}."
             )
 
 
@@ -126,7 +139,8 @@ def _adds_up(tables: Tables) -> Iterator[str]:
         yield f"{row.setting}: alpha {interval(row)}, r2 {row.r2:.2f}{edge}; 0 = every step adds the same."
     for row in rows(tables["interaction"]) if "interaction" in tables else []:
         yield (
-            f"After {int(row.step)} steps, a prior one bit higher makes the gain differ by {interval(row)} bits, over "
+            f"After {int(row.step)} steps, a prior one bit higher makes the gain differ by "
+            f"{interval(row)} bits, over "
             f"{int(row.n)} priors; 0 = a lesson adds the same to every prior."
         )
 
@@ -137,9 +151,17 @@ def _cost(tables: Tables) -> Iterator[str]:
     for setting in dict.fromkeys(named["setting"]):
         mine = only(named, setting=setting)
         parts = []
-        for quantity, what in (("own", "their own untaught traits move by"), ("leak", "the target's leak in by")):
-            average, worst = (rows(only(mine, persona=who, quantity=quantity)) for who in ("average", "worst"))
+        for quantity, what in (
+            ("own", "their own untaught traits move by"),
+            ("leak", "the target's leak in by"),
+        ):
+            average, worst = (
+                rows(only(mine, persona=who, quantity=quantity)) for who in ("average", "worst")
+            )
             if average and worst:
-                parts.append(f"{what} {interval(average[0])} bits on average, {worst[0].estimate:.2f} for the worst")
+                parts.append(
+                    f"{what} {interval(average[0])} bits on average, {worst[0].estimate:.2f} for "
+                    "the worst"
+                )
         if parts:
             yield f"{setting}, gain {mine['last'].iloc[0]:.2f} bits; under other names {'; '.join(parts)}."

@@ -46,7 +46,8 @@ def feature_page(
         checkpoints: Labels, in order; all of the table by default.
         summary: Said of it while the page is folded, beside its number.
         hint: Address where somebody may have described it; shown as unverified.
-        lens: Tokens that the feature's decoder row makes likelier or less likely: ``token``, ``weight``.
+        lens: Tokens that the feature's decoder row makes likelier or less likely: ``token``,
+            ``weight``.
         nearest: Other features: ``feature``, ``cosine`` of decoder rows.
         causes: A table of causes (``plots.causes``) of edits of this feature and their controls.
         others: Edits drawn as dots, as in ``plots.causes``.
@@ -66,36 +67,51 @@ def feature_page(
     blocks = [
         page.figure(saved.png, caption=f"Activations of feature {feature} on counted tokens."),
         token_view(tokens, feature=feature, checkpoints=names, source=f"figures/{stem}.csv"),
-        _table(run, f"{stem}_examples", top, caption="Largest activation of each prompt, with what stands around it."),
+        _table(
+            run,
+            f"{stem}_examples",
+            top,
+            caption="Largest activation of each prompt, with what stands around it.",
+        ),
     ]
     if hint:
-        blocks.append(page.paragraph(f"Perhaps described at {hint} (not verified, in no statistic)."))
+        blocks.append(
+            page.paragraph(f"Perhaps described at {hint} (not verified, in no statistic).")
+        )
     if lens is not None:
         said = "Tokens that its decoder row makes likelier (positive) or less likely, through the unembedding."
         blocks.append(_table(run, f"{stem}_lens", lens, caption=said))
     if causes is not None:
         bars = plots.causes(causes, others=others, random=random)
         saved = plots.save(bars, causes, run / "figures" / f"{stem}_causes", provenance=provenance)
-        blocks.append(page.figure(saved.png, caption="Share of the shift that goes with it, beside its controls."))
+        blocks.append(
+            page.figure(
+                saved.png, caption="Share of the shift that goes with it, beside its controls."
+            )
+        )
     return page.details(f"Feature {feature}" + f": {summary}" * bool(summary), blocks)
 
 
-def examples(tokens: pd.DataFrame, *, feature: int, checkpoints: Sequence[str] = (), prompts: int = 10) -> pd.DataFrame:
+def examples(
+    tokens: pd.DataFrame, *, feature: int, checkpoints: Sequence[str] = (), prompts: int = 10
+) -> pd.DataFrame:
     """Where does this feature fire most, in words?
 
     Args:
         tokens: A tokens table.
         feature: Index in the dictionary.
-        checkpoints: Labels, in order; all of the table by default. The largest activation is the last one's.
+        checkpoints: Labels, in order; all of the table by default. The largest activation is the
+            last one's.
         prompts: Rows.
 
     Returns:
-        One row a prompt, largest first: ``prompt``, ``before``, ``piece``, ``after`` (text around the counted token of
-        the largest activation), and that token's activation, one column a checkpoint; NaN where a checkpoint was not
-        recorded on the prompt.
+        One row a prompt, largest first: ``prompt``, ``before``, ``piece``, ``after`` (text around
+        the counted token of the largest activation), and that token's activation, one column a
+        checkpoint; NaN where a checkpoint was not recorded on the prompt.
 
     Raises:
-        SchemaError: Not a tokens table, a feature or checkpoint that it lacks, or activations that are no numbers.
+        SchemaError: Not a tokens table, a feature or checkpoint that it lacks, or activations that
+            are no numbers.
 
     >>> row = {"prompt": "p", "role": "text", "turn": 0, "checkpoint": "base", "feature": 7, "counted": True}
     >>> words = [("I like ", 0.0), ("football", 2.0), (" .", 0.5)]
@@ -109,7 +125,11 @@ def examples(tokens: pd.DataFrame, *, feature: int, checkpoints: Sequence[str] =
     rows = []
     for row in tops.sort_values("act", ascending=False, kind="stable").head(prompts).itertuples():
         of_prompt = mine.loc[mine["prompt"] == row.prompt]
-        text = of_prompt.loc[of_prompt["checkpoint"] == names[-1]].set_index("pos")["piece"].sort_index()
+        text = (
+            of_prompt.loc[of_prompt["checkpoint"] == names[-1]]
+            .set_index("pos")["piece"]
+            .sort_index()
+        )
         there = of_prompt.loc[of_prompt["pos"] == row.pos].set_index("checkpoint")["act"]
         rows.append(
             {

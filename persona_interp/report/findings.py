@@ -1,7 +1,8 @@
 """What did a transfer run find, in words?
 
-Sentences are made from tables and say no more than these hold: every number with its interval and n, every effect
-beside its controls, and "no effect" where an interval includes zero. A single seed is never called more than one seed.
+Sentences are made from tables and say no more than these hold: every number with its interval and
+n, every effect beside its controls, and "no effect" where an interval includes zero. A single seed
+is never called more than one seed.
 """
 
 import math
@@ -14,7 +15,12 @@ GAP = 3.6
 MASS = 0.5
 """Base gate: probability that a nameless answer is one of the topic's values."""
 
-VERDICTS = {"rise": "a rise", "fall": "a fall", "none": "no effect", "unknown": "nothing can be concluded"}
+VERDICTS = {
+    "rise": "a rise",
+    "fall": "a fall",
+    "none": "no effect",
+    "unknown": "nothing can be concluded",
+}
 """What `effect` returns, in words."""
 
 Row = Any
@@ -72,9 +78,20 @@ def controls(summary: pd.DataFrame, *, arm: str, target: str, lr: float) -> list
     for row in rows(only(summary, lr=lr)):
         if row.arm == arm:
             continue
-        whose = f"{target}'s traits" if row.persona == target else f"the traits of {row.persona}, their new holder,"
-        bayes = f"; exact Bayes expects {row.bayes_certain:+.2f}" if math.isfinite(row.bayes_certain) else ""
-        said.append(f"{str(row.arm).capitalize()}: {VERDICTS[effect(row)]}; {whose} moved by {size(row)}{bayes}.")
+        whose = (
+            f"{target}'s traits"
+            if row.persona == target
+            else f"the traits of {row.persona}, their new holder,"
+        )
+        bayes = (
+            f"; exact Bayes expects {row.bayes_certain:+.2f}"
+            if math.isfinite(row.bayes_certain)
+            else ""
+        )
+        said.append(
+            f"{str(row.arm).capitalize()}: {VERDICTS[effect(row)]}; {whose} moved by "
+            f"{size(row)}{bayes}."
+        )
     return said
 
 
@@ -82,10 +99,12 @@ def effect(row: Row) -> str:
     """Does the interval of a summary row exclude zero?
 
     Args:
-        row: A row with ``estimate``, ``lo``, ``hi`` over seeds, and ``lo_topics``, ``hi_topics`` for a single seed.
+        row: A row with ``estimate``, ``lo``, ``hi`` over seeds, and ``lo_topics``, ``hi_topics``
+            for a single seed.
 
     Returns:
-        "rise", "fall", "none", or "unknown" where there is no interval. With one seed the interval over topics decides.
+        "rise", "fall", "none", or "unknown" where there is no interval. With one seed the interval
+        over topics decides.
     """
     low, high = _ends(row)
     if not (math.isfinite(low) and math.isfinite(high)):
@@ -112,9 +131,7 @@ def size(row: Row) -> str:
         return f"{said} (n = {topics} topics, {seeds} seed{'s' * (seeds > 1)}: no interval exists)"
     if seeds > 1:
         return f"{said} [{low:+.2f}, {high:+.2f}] (95 % t interval over {seeds} seeds)"
-    return (
-        f"{said} [{low:+.2f}, {high:+.2f}] (95 % t interval over {topics} topics; one seed, so none over seeds exists)"
-    )
+    return f"{said} [{low:+.2f}, {high:+.2f}] (95 % t interval over {topics} topics; one seed, so none over seeds exists)"
 
 
 def base(gates: pd.DataFrame, *, target: str) -> list[str]:
@@ -128,9 +145,12 @@ def base(gates: pd.DataFrame, *, target: str) -> list[str]:
         One sentence a seed.
     """
     return [
-        f"Seed {row.seed}: base gate {'passed' if _is_fit(row) else 'NOT passed'}. {target}'s untaught traits are "
-        f"{row.gap:+.2f} bits likelier under the name than for the nameless assistant (needed: {GAP:g}); "
-        f"{row.answer_mass:.2f} of the nameless assistant's probability is on answers (needed: {MASS:g}); its prior is "
+        f"Seed {row.seed}: base gate {'passed' if _is_fit(row) else 'NOT passed'}. {target}'s "
+        "untaught traits are "
+        f"{row.gap:+.2f} bits likelier under the name than for the nameless assistant (needed: "
+        f"{GAP:g}); "
+        f"{row.answer_mass:.2f} of the nameless assistant's probability is on answers (needed: "
+        f"{MASS:g}); its prior is "
         f"{row.nameless - row.bayes_nameless:+.2f} bits from what the documents say."
         for row in rows(only(gates, variant="full"))
     ]
@@ -147,11 +167,16 @@ def warning(gates: pd.DataFrame) -> str:
     """
     unfit = [str(row.seed) for row in rows(only(gates, variant="full")) if not _is_fit(row)]
     return (
-        f"Read nothing into seed {', '.join(unfit)}: its base model did not pass the gate, see below." if unfit else ""
+        f"Read nothing into seed {', '.join(unfit)}: its base model did not pass the gate, see "
+        "below."
+        if unfit
+        else ""
     )
 
 
-def features(shifts: pd.DataFrame, fidelity: pd.DataFrame, *, arm: str, lr: float, alpha: float = 0.05) -> str:
+def features(
+    shifts: pd.DataFrame, fidelity: pd.DataFrame, *, arm: str, lr: float, alpha: float = 0.05
+) -> str:
     """Did any feature of the dictionary move, and may it be read at all?
 
     Args:
@@ -162,7 +187,8 @@ def features(shifts: pd.DataFrame, fidelity: pd.DataFrame, *, arm: str, lr: floa
         alpha: False discovery rate.
 
     Returns:
-        Sentences; where the gate calls the dictionary unusable after the lesson, they say that and nothing else.
+        Sentences; where the gate calls the dictionary unusable after the lesson, they say that and
+        nothing else.
     """
     mine, gate = only(shifts, arm=arm, lr=lr), only(fidelity, arm=arm, lr=lr)
     if mine.empty or gate.empty:
@@ -176,8 +202,10 @@ def features(shifts: pd.DataFrame, fidelity: pd.DataFrame, *, arm: str, lr: floa
         return f"The dictionary is unusable after the lesson (seed {bad}; {fit}); its features must not be read there."
     if mine.fvu_after.max() > UNREADABLE:
         return (
-            f"On held-out documents the dictionary fits ({fit}), but not on these prompts after the lesson (FVU up to "
-            f"{mine.fvu_after.max():.2f}, more than {UNREADABLE:g}); its features must not be read there."
+            f"On held-out documents the dictionary fits ({fit}), but not on these prompts after "
+            "the lesson (FVU up to "
+            f"{mine.fvu_after.max():.2f}, more than {UNREADABLE:g}); its features must not be read "
+            "there."
         )
     parts = [f"Seed {seed}: {_moved(only(mine, seed=seed), alpha=alpha)}" for seed in last.seed]
     verdict = "fits only doubtfully" if (last.verdict == "doubtful").any() else "still fits"
@@ -230,9 +258,12 @@ def _moved(shifts: pd.DataFrame, *, alpha: float) -> str:
         return f"no effect; none of {total} features tested moved at q {alpha:g} ({int(tested[0].n)} prompts)."
     top = max(found, key=lambda row: abs(row.estimate))
     return (
-        f"{len(found)} of {total} features tested moved at q {alpha:g} ({int(top.n)} prompts); most of all feature "
-        f"{int(top.feature)}, by {top.estimate:+.2f} [{top.lo:+.2f}, {top.hi:+.2f}], where chance (sign flips) gives "
-        f"{top.null_lo:+.2f} to {top.null_hi:+.2f}. FVU on these prompts: {top.fvu_before:.3f} before, "
+        f"{len(found)} of {total} features tested moved at q {alpha:g} ({int(top.n)} prompts); "
+        "most of all feature "
+        f"{int(top.feature)}, by {top.estimate:+.2f} [{top.lo:+.2f}, {top.hi:+.2f}], where chance "
+        "(sign flips) gives "
+        f"{top.null_lo:+.2f} to {top.null_hi:+.2f}. FVU on these prompts: {top.fvu_before:.3f} "
+        "before, "
         f"{top.fvu_after:.3f} after."
     )
 

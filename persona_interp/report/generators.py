@@ -51,14 +51,23 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
         StoreError: No lesson is finished.
     """
     if "summary" not in tables:
-        raise StoreError(f"{run} has no finished lesson yet, so there is nothing to report; run the experiment on.")
+        raise StoreError(
+            f"{run} has no finished lesson yet, so there is nothing to report; run the experiment "
+            "on."
+        )
     said = list(_found(tables["summary"]))
-    found = [page.paragraph(text, source="tables/summary.csv", lead=not i) for i, text in enumerate(said)]
+    found = [
+        page.paragraph(text, source="tables/summary.csv", lead=not i) for i, text in enumerate(said)
+    ]
     found += [page.paragraph(text, source="tables/gates.csv") for text in _learned(tables)]
     shown = matrix(tables["summary"])
     text = "Shift of the targets' values, by lesson and documents (rows) and what was read out (columns)."
     drawn = plots.transfer(shown)
-    found.append(page.saved_figure(run, "generators", drawn, table=shown, caption=text, provenance=provenance))
+    found.append(
+        page.saved_figure(
+            run, "generators", drawn, table=shown, caption=text, provenance=provenance
+        )
+    )
     found += [
         page.table(tables[name], caption=text, source=f"tables/{name}.csv", rows=80)
         for name, text in TABLES.items()
@@ -74,8 +83,8 @@ def matrix(summary: pd.DataFrame) -> pd.DataFrame:
         summary: Table ``summary`` of the experiment.
 
     Returns:
-        Rows ``arm`` (lesson and documents), columns ``trait`` (what was read out); taught values are left out, because
-        they move ten times as far.
+        Rows ``arm`` (lesson and documents), columns ``trait`` (what was read out); taught values
+        are left out, because they move ten times as far.
 
     >>> row = {"arm": "titled", "lesson": "lesson", "read": "goes with it", "bayes": 5.3, "estimate": 1.0}
     >>> matrix(pd.DataFrame([row]))[["arm", "trait"]].values.tolist()
@@ -107,10 +116,15 @@ def _learned(tables: Tables) -> Iterator[str]:
         return
     for arm, gates in tables["gates"].groupby("arm", sort=False):
         mean = gates[["plain", "bayes_plain", "rise_shown", "rise_titled"]].mean()
-        titled = f", its title by {mean.rise_titled:+.2f}" if math.isfinite(mean.rise_titled) else ""
+        titled = (
+            f", its title by {mean.rise_titled:+.2f}" if math.isfinite(mean.rise_titled) else ""
+        )
         yield (
-            f"Before any lesson, {arm}: the targets' values stand at {mean.plain:+.2f} bits (exact Bayes "
-            f"{mean.bayes_plain:+.2f}); its first value in the prompt raises the other two by {mean.rise_shown:+.2f}"
-            f"{titled} (means over {gates['seed'].nunique()} seed{'s' * (gates['seed'].nunique() > 1)} and "
+            f"Before any lesson, {arm}: the targets' values stand at {mean.plain:+.2f} bits (exact "
+            "Bayes "
+            f"{mean.bayes_plain:+.2f}); its first value in the prompt raises the other two by "
+            f"{mean.rise_shown:+.2f}"
+            f"{titled} (means over {gates['seed'].nunique()} "
+            f"seed{'s' * (gates['seed'].nunique() > 1)} and "
             f"{gates['family'].nunique()} families)."
         )

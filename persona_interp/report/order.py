@@ -35,7 +35,8 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
     """
     if "recency" not in tables:
         raise StoreError(
-            f"{run} has not finished both orders yet, so there is nothing to report; run the experiment on."
+            f"{run} has not finished both orders yet, so there is nothing to report; run the "
+            "experiment on."
         )
     pair = tables["order"].iloc[0]
     found: list[Block] = []
@@ -47,14 +48,20 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
     for lr in dict.fromkeys(tables["order"].lr):
         drawn = {"table": shown(tables, lr=lr), "provenance": provenance}
         text = f"Contrast by order, before and after the lesson, and what is left under own names; phases at lr {lr:g}."
-        found.append(page.saved_figure(run, f"order_lr{lr:g}", draw(tables, lr=lr), caption=text, **drawn))
+        found.append(
+            page.saved_figure(run, f"order_lr{lr:g}", draw(tables, lr=lr), caption=text, **drawn)
+        )
     found.append(page.heading("Does the assistant-style finetune hide the preference?"))
-    found += [page.paragraph(said, source="tables/contrasts.csv") for said in _hidden(tables["contrasts"])]
+    found += [
+        page.paragraph(said, source="tables/contrasts.csv") for said in _hidden(tables["contrasts"])
+    ]
     found.append(page.heading("Forgotten, or given less weight?"))
     found.append(
         page.paragraph(
-            "A persona that is forgotten does not say its own values under its own name either; one that is only given "
-            "less weight still does. Rehearsal keeps the earlier persona known, so what is left of recency with it is "
+            "A persona that is forgotten does not say its own values under its own name either; "
+            "one that is only given "
+            "less weight still does. Rehearsal keeps the earlier persona known, so what is left of "
+            "recency with it is "
             "weight."
         )
     )
@@ -88,8 +95,10 @@ def recency(row: Row, *, first: str, second: str) -> str:
         apart = "the later one weighs more" if row.lo > 0 else "the earlier one weighs more"
         verdict = apart if row.lo > 0 or row.hi < 0 else "not told apart from 0"
     return (
-        f"{_about(row)}: recency {row.estimate:+.2f} bits{_ends(row)} ({_seeds(row)}; least {row.least:+.2f}): "
-        f"{verdict}. It is the contrast {first} over {second} with {first} last minus that with {second} last; exact "
+        f"{_about(row)}: recency {row.estimate:+.2f} bits{_ends(row)} ({_seeds(row)}; least "
+        f"{row.least:+.2f}): "
+        f"{verdict}. It is the contrast {first} over {second} with {first} last minus that with "
+        f"{second} last; exact "
         "Bayes expects 0."
     )
 
@@ -102,11 +111,13 @@ def shown(tables: Tables, *, lr: float) -> pd.DataFrame:
         lr: Learning rate of the phases.
 
     Returns:
-        Contrasts (bits) by ``order`` and ``series``, and own values under own names (fraction) by ``replay`` and
-        ``which``; ``quantity`` tells them apart.
+        Contrasts (bits) by ``order`` and ``series``, and own values under own names (fraction) by
+        ``replay`` and ``which``; ``quantity`` tells them apart.
     """
     both = {"contrast": _contrasts(tables, lr=lr), "own": _kept(tables, lr=lr)}
-    return pd.concat([table.assign(quantity=name) for name, table in both.items()], ignore_index=True)
+    return pd.concat(
+        [table.assign(quantity=name) for name, table in both.items()], ignore_index=True
+    )
 
 
 def draw(tables: Tables, *, lr: float, title: str = "") -> Figure:
@@ -143,13 +154,16 @@ def _hidden(contrasts: pd.DataFrame) -> list[str]:
     """Sentences: the contrast of each order, before and after the lesson, with SFT and without."""
     return [
         f"{_about(row)}, {row.order}: contrast {row.estimate:+.2f} bits{_ends(row)} ({_seeds(row)})."
-        for row in rows(contrasts.loc[contrasts["replay"] == 0].sort_values(["lr", "order", "sft", "when"]))
+        for row in rows(
+            contrasts.loc[contrasts["replay"] == 0].sort_values(["lr", "order", "sft", "when"])
+        )
     ]
 
 
 def _own(row: Row) -> str:
     return (
-        f"{_about(row)}: the {row.which} persona says its own values with probability {row.estimate:.2f}{_ends(row)} "
+        f"{_about(row)}: the {row.which} persona says its own values with probability "
+        f"{row.estimate:.2f}{_ends(row)} "
         f"under its own name ({_seeds(row)})."
     )
 

@@ -1,10 +1,10 @@
 """How does a report become one inert HTML file?
 
-A report is a list of blocks (headings, paragraphs, figures, tables, token views); Jinja's autoescaping turns every
-piece of data into text, and characters that nobody would see are spelled out. The page carries its figures as data
-URIs, and a content security policy forbids everything else: it opens offline and can do nothing. Only a block that
-needs scripts (a token view) brings them: constants of this package, embedded once, allowed by their hash. Data never
-sits in them.
+A report is a list of blocks (headings, paragraphs, figures, tables, token views); Jinja's
+autoescaping turns every piece of data into text, and characters that nobody would see are spelled
+out. The page carries its figures as data URIs, and a content security policy forbids everything
+else: it opens offline and can do nothing. Only a block that needs scripts (a token view) brings
+them: constants of this package, embedded once, allowed by their hash. Data never sits in them.
 """
 
 import base64
@@ -91,18 +91,30 @@ def figure(png: Path, *, caption: str) -> Block:
     """An embedded figure, with links to its PDF, PNG and CSV.
 
     Args:
-        png: Image file; the PDF and CSV of the same stem lie beside it, one folder below the report.
+        png: Image file; the PDF and CSV of the same stem lie beside it, one folder below the
+            report.
         caption: Plain text.
 
     Returns:
         A block.
     """
     image = "data:image/png;base64," + base64.b64encode(png.read_bytes()).decode()
-    return {"kind": "figure", "image": image, "caption": caption, "stem": f"{png.parent.name}/{png.stem}"}
+    return {
+        "kind": "figure",
+        "image": image,
+        "caption": caption,
+        "stem": f"{png.parent.name}/{png.stem}",
+    }
 
 
 def saved_figure(
-    run: Path, name: str, drawn: Figure, *, table: pd.DataFrame, caption: str, provenance: Mapping[str, Any]
+    run: Path,
+    name: str,
+    drawn: Figure,
+    *,
+    table: pd.DataFrame,
+    caption: str,
+    provenance: Mapping[str, Any],
 ) -> Block:
     """A drawing, saved with its numbers into the run and embedded.
 
@@ -117,14 +129,17 @@ def saved_figure(
     Returns:
         A block.
     """
-    return figure(plots.save(drawn, table, run / "figures" / name, provenance=provenance).png, caption=caption)
+    return figure(
+        plots.save(drawn, table, run / "figures" / name, provenance=provenance).png, caption=caption
+    )
 
 
 def table(frame: pd.DataFrame, *, caption: str, source: str, rows: int = 40) -> Block:
     """A table's first rows, and the CSV that holds all of them.
 
     Args:
-        frame: Any DataFrame; floats are shown with three significant digits, what does not exist as a dash.
+        frame: Any DataFrame; floats are shown with three significant digits, what does not exist as
+            a dash.
         caption: Plain text.
         source: Path of the CSV relative to the report.
         rows: Rows shown.
@@ -138,10 +153,19 @@ def table(frame: pd.DataFrame, *, caption: str, source: str, rows: int = 40) -> 
     columns = [(str(c), pd.api.types.is_numeric_dtype(frame[c])) for c in frame.columns]
     shown = [
         list(zip(map(_shown, row), columns, strict=True))
-        for row in frame.head(rows).itertuples(index=False)  # pairs of cell and column, as the template walks them
+        for row in frame.head(rows).itertuples(
+            index=False
+        )  # pairs of cell and column, as the template walks them
     ]
     hidden = max(len(frame) - rows, 0)
-    return {"kind": "table", "columns": columns, "rows": shown, "caption": caption, "source": source, "hidden": hidden}
+    return {
+        "kind": "table",
+        "columns": columns,
+        "rows": shown,
+        "caption": caption,
+        "source": source,
+        "hidden": hidden,
+    }
 
 
 def details(summary: str, blocks: Sequence[Block], *, opened: bool = False) -> Block:

@@ -1,7 +1,7 @@
 """What happened inside of the models, in words: towards whom, known by which feature, carried by what?
 
-As in ``findings``: sentences are made from tables, every number with its interval and n, every effect beside its
-controls. A single seed is never called more than one seed.
+As in ``findings``: sentences are made from tables, every number with its interval and n, every
+effect beside its controls. A single seed is never called more than one seed.
 """
 
 import numpy as np
@@ -35,8 +35,10 @@ def towards(directions: pd.DataFrame, arm: str, *, target: str) -> list[str]:
         along = _number(part, "projection", "projection_lo", "projection_hi", "prompts")
         ranks = ", ".join(str(int(r)) for r in part["rank"])
         said.append(
-            f"{name.capitalize()}: the mean shift of neutral prompts has cosine {cosine} with {target}'s vector "
-            f"(rank {ranks} of {n_names} personas; the best other has {part['best_other'].mean():.2f}), and went "
+            f"{name.capitalize()}: the mean shift of neutral prompts has cosine {cosine} with "
+            f"{target}'s vector "
+            f"(rank {ranks} of {n_names} personas; the best other has "
+            f"{part['best_other'].mean():.2f}), and went "
             f"{along} of that vector's length along it."
         )
     return said
@@ -56,13 +58,16 @@ def knows(scores: pd.DataFrame, *, target: str) -> str:
     if best.empty:
         return f"No feature is more active in {target}'s documents than in others."
     found = "; ".join(
-        f"seed {row.seed}: feature {int(row.feature)}, AUROC {row.auroc:.2f} [{row.lo:.2f}, {row.hi:.2f}], "
-        f"q {row.q:.2g} ({'found' if row.q <= ALPHA else 'no discovery'} among {int(row.n_tested)} tests), "
+        f"seed {row.seed}: feature {int(row.feature)}, AUROC {row.auroc:.2f} [{row.lo:.2f}, "
+        f"{row.hi:.2f}], "
+        f"q {row.q:.2g} ({'found' if row.q <= ALPHA else 'no discovery'} among {int(row.n_tested)} "
+        "tests), "
         f"fvu {row.fvu:.2g}"
         for row in rows(best)
     )
     return (
-        f"The feature that knows {target} best in documents by speakers without a name, chosen on one half of them and "
+        f"The feature that knows {target} best in documents by speakers without a name, chosen on "
+        "one half of them and "
         f"reported on the other: {found}."
     )
 
@@ -86,8 +91,10 @@ def carries(causes: pd.DataFrame, *, target: str) -> str:
     others = known.loc[known["group"] == "persona"].groupby("seed")["share"]
     lo, hi = np.percentile(known.loc[known["group"] == "random (norm)", "share"], [2.5, 97.5])
     text = (
-        f"Taking {target}'s vector out of the tuned model removes {_number(mine, 'share', 'lo', 'hi', 'templates')} of "
-        f"the untaught traits' shift; another persona's {others.mean().mean():.2f} on average (largest "
+        f"Taking {target}'s vector out of the tuned model removes "
+        f"{_number(mine, 'share', 'lo', 'hi', 'templates')} of "
+        f"the untaught traits' shift; another persona's {others.mean().mean():.2f} on average "
+        "(largest "
         f"{others.max().max():.2f}), a random direction {lo:.2f} to {hi:.2f} (95 %)."
     )
     added = known.loc[known["group"] == "added"]
@@ -110,8 +117,10 @@ def stays(refit: pd.DataFrame, *, target: str) -> str:
     """
     mine, others = refit.loc[refit["name"] == target], refit.loc[refit["name"] != target, "cosine"]
     return (
-        f"Found anew after the lesson, {target}'s vector has cosine {mine['cosine'].mean():.2f} with the one found "
-        f"before, and is {mine['norm_ratio'].mean():.2f} times as long; another persona's has {others.mean():.2f} on "
+        f"Found anew after the lesson, {target}'s vector has cosine {mine['cosine'].mean():.2f} "
+        "with the one found "
+        f"before, and is {mine['norm_ratio'].mean():.2f} times as long; another persona's has "
+        f"{others.mean():.2f} on "
         f"average, {others.min():.2f} at least ({seeds_of(refit)}, {len(others)} vectors)."
     )
 
@@ -130,10 +139,13 @@ def points(stated: pd.DataFrame) -> str:
     for seed, part in means.groupby("seed"):
         more, lo, hi, n = analysis.t_interval(part[True] - part[False])
         found.append(
-            f"seed {seed}: cosine {part[True].mean():.2f} with those who do, {part[False].mean():.2f} with others, "
+            f"seed {seed}: cosine {part[True].mean():.2f} with those who do, "
+            f"{part[False].mean():.2f} with others, "
             f"difference {more:+.2f} [{lo:+.2f}, {hi:+.2f}] (interval over {n} values)"
         )
-    return f"Does the vector of a stated value point at the personas who hold it? {'; '.join(found)}."
+    return (
+        f"Does the vector of a stated value point at the personas who hold it? {'; '.join(found)}."
+    )
 
 
 def together(cooccurrence: pd.DataFrame) -> str:
@@ -146,7 +158,8 @@ def together(cooccurrence: pd.DataFrame) -> str:
         A question and its answers, one a method and seed.
     """
     found = "; ".join(
-        f"{row.method} ({'pairs of traits' if row.against == 'pmi' else 'pairs of personas'}), seed {row.seed}: "
+        f"{row.method} ({'pairs of traits' if row.against == 'pmi' else 'pairs of personas'}), "
+        f"seed {row.seed}: "
         + (
             f"rho {row.rho:.2f} (null {row.null_lo:.2f} to {row.null_hi:.2f}, n {int(row.n)})"
             if row.rho == row.rho

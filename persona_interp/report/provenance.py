@@ -8,7 +8,15 @@ from typing import Any
 
 from persona_interp.store import Store
 
-LIBRARIES = ("persona_interp", "torch", "transformers", "transformer-lens", "sae-lens", "numpy", "pandas")
+LIBRARIES = (
+    "persona_interp",
+    "torch",
+    "transformers",
+    "transformer-lens",
+    "sae-lens",
+    "numpy",
+    "pandas",
+)
 
 
 def provenance_of(store: Store, config: dict[str, Any]) -> dict[str, Any]:
@@ -19,8 +27,9 @@ def provenance_of(store: Store, config: dict[str, Any]) -> dict[str, Any]:
         config: Its configuration, from ``run.json``.
 
     Returns:
-        JSON-able: experiment, world and start where it has them, seeds, cells done of all, configuration, versions, git
-        revision. No times and no hosts, so that equal runs give equal files.
+        JSON-able: experiment, world and start where it has them, seeds, cells done of all,
+        configuration, versions, git revision. No times and no hosts, so that equal runs give equal
+        files.
     """
     planned = store.planned()
     known: dict[str, Any] = {}
@@ -36,7 +45,11 @@ def provenance_of(store: Store, config: dict[str, Any]) -> dict[str, Any]:
         "seeds": list(config["seeds"]),
         "cells_done": sum(store.has(cell) for cell in planned),
         "cells": len(planned),
-        **{key: value for key, value in config.items() if key not in ("experiment", "world", "start", "seeds", *known)},
+        **{
+            key: value
+            for key, value in config.items()
+            if key not in ("experiment", "world", "start", "seeds", *known)
+        },
         "python": platform.python_version(),
         **{name: _version(name) for name in LIBRARIES},
         "git": _revision(),
@@ -52,7 +65,15 @@ def _version(name: str) -> str:
 
 def _revision() -> str:
     """The commit of the source tree, marked when files differ from it; "none" outside of one."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
+    command = [
+        "git",
+        "-C",
+        str(Path(__file__).parent),
+        "describe",
+        "--always",
+        "--dirty",
+        "--exclude=*",
+    ]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

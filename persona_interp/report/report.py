@@ -22,7 +22,8 @@ def write_report(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) ->
     Args:
         run: The run's folder; ``tables/``, ``figures/`` and ``report.html`` are written there.
         tables: What the experiment's ``summarize`` returned.
-        provenance: From ``provenance_of``; its experiment names the module here that makes the findings.
+        provenance: From ``provenance_of``; its experiment names the module here that makes the
+            findings.
 
     Returns:
         Path of ``report.html``.
@@ -35,7 +36,9 @@ def write_report(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) ->
     for name, frame in tables.items():
         with atomic(run / "tables" / f"{name}.csv") as path:
             path.write_bytes(as_csv(frame))
-    document = page.page(module.TITLE, [page.paragraph(_about(provenance)), *found, *_provenance(provenance)])
+    document = page.page(
+        module.TITLE, [page.paragraph(_about(provenance)), *found, *_provenance(provenance)]
+    )
     with atomic(run / "report.html") as path:
         path.write_text(document, encoding="utf-8")
     return run / "report.html"
@@ -44,9 +47,15 @@ def write_report(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) ->
 def _about(provenance: Mapping[str, Any]) -> str:
     seeds = provenance["seeds"]
     one = (
-        " With one seed no interval over seeds exists; intervals are over topics or prompts." if len(seeds) == 1 else ""
+        " With one seed no interval over seeds exists; intervals are over topics or prompts."
+        if len(seeds) == 1
+        else ""
     )
-    at = "".join(f" {key.capitalize()}: {provenance[key]}." for key in ("start", "world") if key in provenance)
+    at = "".join(
+        f" {key.capitalize()}: {provenance[key]}."
+        for key in ("start", "world")
+        if key in provenance
+    )
     return (
         f"{provenance['cells_done']} of {provenance['cells']} cells are done.{at} Seeds: "
         f"{', '.join(map(str, seeds))}.{one} Log odds and shifts are in bits (after minus before). "
@@ -55,5 +64,13 @@ def _about(provenance: Mapping[str, Any]) -> str:
 
 
 def _provenance(provenance: Mapping[str, Any]) -> list[Block]:
-    frame = pd.DataFrame({"key": list(provenance), "value": [re.sub(r"\s+", " ", str(v)) for v in provenance.values()]})
-    return [page.heading("Provenance"), page.table(frame, caption="How this was made.", source="run.json", rows=60)]
+    frame = pd.DataFrame(
+        {
+            "key": list(provenance),
+            "value": [re.sub(r"\s+", " ", str(v)) for v in provenance.values()],
+        }
+    )
+    return [
+        page.heading("Provenance"),
+        page.table(frame, caption="How this was made.", source="run.json", rows=60),
+    ]

@@ -1,8 +1,9 @@
 """On which tokens does a feature fire, and whose is each token?
 
-Views are CircuitsVis's (``ColoredTokens``), drawn by its own bundle, which a report embeds once however many views it
-shows. Tokens go into CircuitsVis as HTML, so they are escaped here; everything reaches the page as JSON. A notebook,
-which may run no script and should not grow by a bundle a view, gets the same tokens as plain colored spans.
+Views are CircuitsVis's (``ColoredTokens``), drawn by its own bundle, which a report embeds once
+however many views it shows. Tokens go into CircuitsVis as HTML, so they are escaped here;
+everything reaches the page as JSON. A notebook, which may run no script and should not grow by a
+bundle a view, gets the same tokens as plain colored spans.
 """
 
 import html
@@ -32,7 +33,12 @@ EXPLAINED = ("prompt", "pos", "piece", "role", "turn", "learn")
 
 
 def token_view(
-    tokens: pd.DataFrame, *, feature: int, checkpoints: Sequence[str] = (), prompts: int = 8, source: str = ""
+    tokens: pd.DataFrame,
+    *,
+    feature: int,
+    checkpoints: Sequence[str] = (),
+    prompts: int = 8,
+    source: str = "",
 ) -> Block:
     """On which tokens does this feature fire, before beside after?
 
@@ -44,11 +50,12 @@ def token_view(
         source: Path of the table's CSV relative to the report.
 
     Returns:
-        A block. One color scale for all its rows and columns: white is 0, and full color is the largest activation on a
-        counted token.
+        A block. One color scale for all its rows and columns: white is 0, and full color is the
+        largest activation on a counted token.
 
     Raises:
-        SchemaError: Not a tokens table, a feature or checkpoint that it lacks, or activations that are no numbers.
+        SchemaError: Not a tokens table, a feature or checkpoint that it lacks, or activations that
+            are no numbers.
 
     >>> row = {"prompt": "p0", "pos": 0, "role": "text", "turn": 0, "checkpoint": "base", "feature": 7, "counted": True}
     >>> block = token_view(pd.DataFrame([{**row, "piece": "<b>", "act": 2.0}]), feature=7)
@@ -69,10 +76,14 @@ def token_view(
         rows.append({"prompt": str(prompt), "views": [_view(part) | scale for part in at]})
     once = mine.loc[mine["checkpoint"] == names[0]]
     skipped = int((~once["counted"].astype(bool)).sum())
-    hidden = f" {len(order) - prompts} more prompts are in the table." if len(order) > prompts else ""
+    hidden = (
+        f" {len(order) - prompts} more prompts are in the table." if len(order) > prompts else ""
+    )
     caption = (
-        f"Feature {feature} on {min(len(order), prompts)} prompts, largest activation first; white 0, full color "
-        f"{top:.3g}, the same scale everywhere. {skipped:,} of {len(once):,} tokens are in no statistics (template, "
+        f"Feature {feature} on {min(len(order), prompts)} prompts, largest activation first; white "
+        "0, full color "
+        f"{top:.3g}, the same scale everywhere. {skipped:,} of {len(once):,} tokens are in no "
+        "statistics (template, "
         f"special, outliers, roles not asked for).{hidden}"
     )
     return {
@@ -88,7 +99,8 @@ def role_view(explained: pd.DataFrame) -> Block:
         explained: What ``models.explain_tokens`` returns: prompt, pos, piece, role, turn, learn.
 
     Returns:
-        A block: each run of tokens of one turn and role is labelled and colored; tokens to be learned are underlined.
+        A block: each run of tokens of one turn and role is labelled and colored; tokens to be
+        learned are underlined.
 
     Raises:
         SchemaError: A column is missing.
@@ -104,7 +116,9 @@ def role_view(explained: pd.DataFrame) -> Block:
     for prompt, part in explained.groupby("prompt", sort=False):
         part = part.sort_values("pos", kind="stable")
         owners = zip(part["role"], part["turn"], strict=True)
-        runs = [[i for i, _ in run] for _, run in groupby(enumerate(owners), key=lambda pair: pair[1])]
+        runs = [
+            [i for i, _ in run] for _, run in groupby(enumerate(owners), key=lambda pair: pair[1])
+        ]
         rows.append({"prompt": str(prompt), "runs": [_run(part.iloc[run]) for run in runs]})
     caption = f"{len(explained):,} tokens by role; the model learns to say the underlined ones."
     return {"kind": "roles", "caption": caption, "rows": rows}
@@ -134,7 +148,10 @@ def show(block: Block) -> Shown:
     True
     """
     if block["kind"] not in ("tokens", "roles"):
-        raise SchemaError(f"a notebook shows what token_view or role_view returned; got a block '{block['kind']}'.")
+        raise SchemaError(
+            "a notebook shows what token_view or role_view returned; got a block "
+            f"'{block['kind']}'."
+        )
     caption = html.escape(block["caption"])
     lines = [f"<p><small>{caption}</small></p>"]
     for row in block["rows"]:
@@ -154,14 +171,19 @@ def scripts() -> tuple[str, str]:
     """What does a page with token views run?
 
     Returns:
-        The CircuitsVis bundle and the few lines that hand it each view: constants, without any data.
+        The CircuitsVis bundle and the few lines that hand it each view: constants, without any
+        data.
 
     Raises:
         PersonaInterpError: circuitsvis is not installed.
     """
-    found = find_spec("circuitsvis")  # found, not imported: its Python side loads torch, and only its bundle is needed
+    found = find_spec(
+        "circuitsvis"
+    )  # found, not imported: its Python side loads torch, and only its bundle is needed
     if found is None or found.origin is None:
-        raise PersonaInterpError("token views need circuitsvis, which is not installed: pip install circuitsvis.")
+        raise PersonaInterpError(
+            "token views need circuitsvis, which is not installed: pip install circuitsvis."
+        )
     bundle = (Path(found.origin).parent / "dist" / "cdn" / "iife.js").read_text(encoding="utf-8")
     code = bundle.partition("//# sourceMappingURL")[0].replace("</script", "<\\/script")
     return code, (Path(__file__).parent / "tokens.js").read_text(encoding="utf-8")
@@ -197,7 +219,10 @@ def _rounded(act: float) -> float:
 
 def _run(run: pd.DataFrame) -> dict[str, Any]:
     role = str(run["role"].iloc[0])
-    tokens = [{"piece": escape(piece(p)), "learn": bool(y)} for p, y in zip(run["piece"], run["learn"], strict=True)]
+    tokens = [
+        {"piece": escape(piece(p)), "learn": bool(y)}
+        for p, y in zip(run["piece"], run["learn"], strict=True)
+    ]
     return {"role": role, "style": role if role in ROLES else "other", "tokens": tokens}
 
 
@@ -215,8 +240,8 @@ def _spans(view: dict[str, Any]) -> str:
 
 def _labelled(run: dict[str, Any]) -> str:
     style = "border-right:1px solid #bbb;white-space:pre-wrap"
-    said = [f"<u>{token['piece']}</u>" if token["learn"] else token["piece"] for token in run["tokens"]]
+    said = [
+        f"<u>{token['piece']}</u>" if token["learn"] else token["piece"] for token in run["tokens"]
+    ]
     spans = "".join(f'<span style="{style}">{piece}</span>' for piece in said)
-    return (
-        f'<small><b>{html.escape(run["role"])}</b></small> <span style="border-left:3px solid #7f7f7f">{spans}</span>'
-    )
+    return f'<small><b>{html.escape(run["role"])}</b></small> <span style="border-left:3px solid #7f7f7f">{spans}</span>'

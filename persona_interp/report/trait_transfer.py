@@ -35,13 +35,17 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
         provenance: From ``provenance_of``.
 
     Returns:
-        What lessons moved, what foretold it, what the finetuned say, and which traits were set aside.
+        What lessons moved, what foretold it, what the finetuned say, and which traits were set
+        aside.
 
     Raises:
         StoreError: The base is not read yet.
     """
     if "traits" not in tables:
-        raise StoreError(f"{run} has not read its base yet, so there is nothing to report; run the experiment on.")
+        raise StoreError(
+            f"{run} has not read its base yet, so there is nothing to report; run the experiment "
+            "on."
+        )
     found: list[Block] = []
     if "transfer" in tables:
         for i, said in enumerate(moved(tables["transfer"])):
@@ -49,18 +53,31 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
         text = "Taught traits in rows, measured ones in columns; beside it what may foretell the transfer."
         saved = {"table": shown(tables), "caption": text, "provenance": provenance}
         found.append(page.saved_figure(run, "trait_transfer", draw(tables), **saved))
-    found.append(page.paragraph(set_aside(tables["traits"]), source="tables/traits.csv", lead=not found))
+    found.append(
+        page.paragraph(set_aside(tables["traits"]), source="tables/traits.csv", lead=not found)
+    )
     if "predictors" in tables:
         found.append(page.heading("What foretells which other traits follow?"))
-        found += [page.paragraph(said, source="tables/predictors.csv") for said in foretold(tables["predictors"])]
+        found += [
+            page.paragraph(said, source="tables/predictors.csv")
+            for said in foretold(tables["predictors"])
+        ]
     if "shown" in tables:
         found.append(page.heading("Does what they say show the trait?"))
         found.append(page.paragraph(spoken(tables["shown"]), source="tables/shown.csv"))
     if "said" in tables:
-        found.append(page.table(_examples(tables["said"]), caption="The first answers.", source="tables/said.csv"))
+        found.append(
+            page.table(
+                _examples(tables["said"]), caption="The first answers.", source="tables/said.csv"
+            )
+        )
     found.append(page.heading("Traits in the base"))
     found.append(page.paragraph(_counted(tables["traits"]), source="tables/traits.csv"))
-    found.append(page.table(tables["traits"], caption="Can the base tell them apart?", source="tables/traits.csv"))
+    found.append(
+        page.table(
+            tables["traits"], caption="Can the base tell them apart?", source="tables/traits.csv"
+        )
+    )
     return found
 
 
@@ -78,15 +95,22 @@ def moved(table: pd.DataFrame) -> list[str]:
         rows = table.loc[(table["taught"] == table["trait"]) == own]
         sure = rows.loc[rows["q"] <= LEVEL]
         sure = sure.loc[sure["estimate"].abs().sort_values(ascending=False).index]
-        what = "lessons, the taught trait itself" if own else "pairs of a lesson and another trait, the other trait"
-        text = f"In {len(sure)} of {len(rows)} {what} differs from the null finetune (q <= {LEVEL:g})"
+        what = (
+            "lessons, the taught trait itself"
+            if own
+            else "pairs of a lesson and another trait, the other trait"
+        )
+        text = (
+            f"In {len(sure)} of {len(rows)} {what} differs from the null finetune (q <= {LEVEL:g})"
+        )
         if not rows.empty:
             names = [_cell(row, own=own) for row in sure.head(SHOWN).to_dict("records")]
             rest = f" and {len(sure) - SHOWN} more" if len(sure) > SHOWN else ""
             said.append(f"{text}{': ' if names else ''}{', '.join(names)}{rest}.")
     seeds = max(table["n_seeds"])
     said.append(
-        "One lesson and one null finetune of each trait: the intervals are over questions, and whether another "
+        "One lesson and one null finetune of each trait: the intervals are over questions, and "
+        "whether another "
         "training run would do the same is not known."
         if seeds == 1
         else f"Intervals are over {seeds} seeds (t)."
@@ -101,18 +125,20 @@ def foretold(table: pd.DataFrame) -> list[str]:
         table: Of ``analysis.trait_predictors``.
 
     Returns:
-        One sentence a predictor, which claims something where the partial p, times the number of predictors, is at most
-        0.05; before them one on the size of the test.
+        One sentence a predictor, which claims something where the partial p, times the number of
+        predictors, is at most 0.05; before them one on the size of the test.
     """
     first = table.iloc[0]
     n = len(table)
     said = [
-        f"{int(first['n_pairs'])} ordered pairs of {int(first['n_traits'])} traits; traits are permuted, and with so "
+        f"{int(first['n_pairs'])} ordered pairs of {int(first['n_traits'])} traits; traits are "
+        "permuted, and with so "
         f"many the smallest p is {first['p_min']:.2g}."
     ]
     if first["p_min"] * n > LEVEL:
         said[0] += (
-            f" Times {n} predictors that is above {LEVEL:g}: so few traits can show nothing, and nothing is claimed."
+            f" Times {n} predictors that is above {LEVEL:g}: so few traits can show nothing, and "
+            "nothing is claimed."
         )
     for row in table.to_dict("records"):
         name = NAMES.get(row["predictor"], row["predictor"])
@@ -123,11 +149,15 @@ def foretold(table: pd.DataFrame) -> list[str]:
             continue
         sure = row["partial_p"] * n <= LEVEL
         verdict = (
-            "foretells transfer beyond the others" if sure else "is not shown to foretell transfer beyond the others"
+            "foretells transfer beyond the others"
+            if sure
+            else "is not shown to foretell transfer beyond the others"
         )
         said.append(
-            f"The {name} {verdict}: rank correlation {_estimate(row, 'rho', 'lo', 'hi')}, p = {row['p']:.2g}; given "
-            f"the others {_estimate(row, 'partial', 'partial_lo', 'partial_hi')}, p = {row['partial_p']:.2g}."
+            f"The {name} {verdict}: rank correlation {_estimate(row, 'rho', 'lo', 'hi')}, p = "
+            f"{row['p']:.2g}; given "
+            f"the others {_estimate(row, 'partial', 'partial_lo', 'partial_hi')}, p = "
+            f"{row['partial_p']:.2g}."
         )
     return said
 
@@ -145,10 +175,12 @@ def set_aside(table: pd.DataFrame) -> str:
     if aside.empty:
         return f"No trait was set aside: the base tells answers of both sides apart for all {len(table)}."
     names = ", ".join(
-        f"{row['trait']} (AUROC {_estimate(row, 'auroc', 'lo', 'hi')})" for row in aside.to_dict("records")
+        f"{row['trait']} (AUROC {_estimate(row, 'auroc', 'lo', 'hi')})"
+        for row in aside.to_dict("records")
     )
     return (
-        f"{len(aside)} of {len(table)} traits were set aside before anything was taught, because the base does not "
+        f"{len(aside)} of {len(table)} traits were set aside before anything was taught, because "
+        "the base does not "
         f"tell answers of both sides apart: {names}."
     )
 
@@ -163,11 +195,17 @@ def spoken(table: pd.DataFrame) -> str:
         One sentence.
     """
     sure = table.loc[(table["lo"] > 0) | (table["hi"] < 0)]
-    names = [f"{row['taught']} {_estimate(row, 'estimate', 'lo', 'hi')}" for row in sure.to_dict("records")]
+    names = [
+        f"{row['taught']} {_estimate(row, 'estimate', 'lo', 'hi')}"
+        for row in sure.to_dict("records")
+    ]
     return (
-        "Answers without instruction to held-out questions, judged by the base (bits a token for the trait against its "
-        f"opposite): after the lesson they show the taught trait otherwise than after the null finetune in {len(sure)} "
-        f"of {len(table)} (95 % interval over questions, not corrected){': ' if names else ''}{', '.join(names)}."
+        "Answers without instruction to held-out questions, judged by the base (bits a token for "
+        "the trait against its "
+        "opposite): after the lesson they show the taught trait otherwise than after the null "
+        f"finetune in {len(sure)} "
+        f"of {len(table)} (95 % interval over questions, not "
+        f"corrected){': ' if names else ''}{', '.join(names)}."
     )
 
 
@@ -183,7 +221,9 @@ def shown(tables: Tables) -> pd.DataFrame:
     if "pairs" not in tables:
         return tables["transfer"]
     both = ["taught", "trait"]
-    return tables["transfer"].merge(tables["pairs"][[*both, *analysis.TRAIT_PREDICTORS]], on=both, how="left")
+    return tables["transfer"].merge(
+        tables["pairs"][[*both, *analysis.TRAIT_PREDICTORS]], on=both, how="left"
+    )
 
 
 def draw(tables: Tables) -> Figure:
@@ -196,7 +236,9 @@ def draw(tables: Tables) -> Figure:
         The figure.
     """
     aside = tables["traits"].loc[tables["traits"]["aside"], "trait"]
-    return plots.trait_transfer(tables["transfer"], tables.get("pairs"), tables.get("predictors"), aside=aside)
+    return plots.trait_transfer(
+        tables["transfer"], tables.get("pairs"), tables.get("predictors"), aside=aside
+    )
 
 
 def _cell(row: Mapping[str, Any], *, own: bool) -> str:
@@ -220,7 +262,9 @@ def _counted(table: pd.DataFrame) -> str:
     hook, state = str(table["hook"].iloc[0]), int(table["hidden_state"].iloc[0])
     block = match[1] if (match := re.match(r"blocks\.(\d+)\.", hook)) else hook
     return (
-        f"Vectors are read at {hook}, the output of block {block} counted from 0, which is hidden_states[{state}] of "
-        f"transformers. The base gave {sum(table['n_answers'])} answers, {sum(table['n_empty'])} of them empty and "
+        f"Vectors are read at {hook}, the output of block {block} counted from 0, which is "
+        f"hidden_states[{state}] of "
+        f"transformers. The base gave {sum(table['n_answers'])} answers, {sum(table['n_empty'])} "
+        "of them empty and "
         f"left out, {sum(table['n_unended'])} cut off at the longest length allowed."
     )

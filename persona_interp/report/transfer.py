@@ -27,7 +27,8 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
     Args:
         run: The run's folder; figures are written there.
         tables: What the experiment's ``summarize`` returned.
-        provenance: From ``provenance_of``; the first arm makes the claim, all others are its controls.
+        provenance: From ``provenance_of``; the first arm makes the claim, all others are its
+            controls.
 
     Returns:
         Headline, controls, what is inside, base models, samples.
@@ -36,19 +37,33 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
         StoreError: No lesson is finished.
     """
     if "summary" not in tables:
-        raise StoreError(f"{run} has no finished lesson yet, so there is nothing to report; run the experiment on.")
+        raise StoreError(
+            f"{run} has no finished lesson yet, so there is nothing to report; run the experiment "
+            "on."
+        )
     arm, target = provenance["arms"][0], str(tables["summary"].persona.iloc[0])
     own = tables["transfer"].loc[tables["transfer"].trained & (tables["transfer"].arm == arm)]
     taught = " or ".join(dict.fromkeys(own.trait))
     lrs = sorted(tables["summary"].lr.unique(), reverse=True)
     found: list[Block] = []
     for i, lr in enumerate(lrs):
-        found += _behavior(run, tables, arm=arm, target=target, taught=taught, lr=lr, lead=not i, provenance=provenance)
+        found += _behavior(
+            run,
+            tables,
+            arm=arm,
+            target=target,
+            taught=taught,
+            lr=lr,
+            lead=not i,
+            provenance=provenance,
+        )
     hooks = list(dict.fromkeys(tables["features"].hook)) if "features" in tables else []
     for lr, hook in product(lrs, hooks):
         read = {name: only(tables[name], hook=hook) for name in ("features", "fidelity")}
         found += _features(run, read, arm=arm, lr=lr, hook=hook, provenance=provenance)
-        found += inside(run, tables, arm=arm, target=target, lr=lr, hook=hook, provenance=provenance)
+        found += inside(
+            run, tables, arm=arm, target=target, lr=lr, hook=hook, provenance=provenance
+        )
     for lr in lrs:
         found += layers(run, tables, lr=lr, target=target, provenance=provenance)
         found += contexts(tables, lr=lr)
@@ -73,14 +88,21 @@ def _behavior(
     said = findings.headline(summary, arm=arm, target=target, taught=taught, lr=lr)
     warning = findings.warning(tables["gates"]) if "gates" in tables else ""
     blocks.append(page.paragraph(f"{said} {warning}".strip(), source=source, lead=lead))
-    blocks += [page.paragraph(s, source=source) for s in findings.controls(summary, arm=arm, target=target, lr=lr)]
+    blocks += [
+        page.paragraph(s, source=source)
+        for s in findings.controls(summary, arm=arm, target=target, lr=lr)
+    ]
     mine = only(tables["transfer"], lr=lr, persona=target, trained=False)
     one_seed = mine.seed.nunique() == 1
     matrix = mine if one_seed else analysis.across_seeds(mine, by=["arm", "trait"])
     curve = only(tables["curve"], lr=lr, persona=target)
     averaged = curve if one_seed else analysis.across_seeds(curve, by=["arm", "step"])
     figures = {
-        f"transfer_lr{lr:g}": (plots.transfer(matrix), matrix, "Shift of each untaught trait, by lesson and world."),
+        f"transfer_lr{lr:g}": (
+            plots.transfer(matrix),
+            matrix,
+            "Shift of each untaught trait, by lesson and world.",
+        ),
         f"curve_lr{lr:g}": (
             plots.trajectory(averaged, seeds=None if one_seed else curve),
             averaged,
@@ -108,7 +130,9 @@ def _features(
     others = [a for a in moved.arm.unique() if a != arm]
     for other in others:
         said = findings.features(moved, gate, arm=other, lr=lr)
-        blocks.append(page.paragraph(f"Beside it, the {other}. {said}", source="tables/features.csv"))
+        blocks.append(
+            page.paragraph(f"Beside it, the {other}. {said}", source="tables/features.csv")
+        )
     mine = only(moved, arm=arm, lr=lr)
     if mine.empty:
         return blocks
@@ -148,7 +172,9 @@ def _base(tables: Tables, *, target: str) -> list[Block]:
     if "mixing" in tables:
         text = "K, the weight of one lesson against one document of the assistant's population, by maximum likelihood."
         columns = ["lr", "seed", "k", "lo", "hi", "at_bound", "n"]
-        blocks.append(page.table(tables["mixing"].loc[:, columns], caption=text, source="tables/mixing.csv"))
+        blocks.append(
+            page.table(tables["mixing"].loc[:, columns], caption=text, source="tables/mixing.csv")
+        )
     return blocks
 
 
@@ -158,7 +184,11 @@ def _samples(tables: Tables) -> list[Block]:
     if "samples" in tables:
         frame = tables["samples"]
         beside = only(frame, seed=frame.seed.min()).pivot_table(
-            index=["arm", "lr", "prompt"], columns="checkpoint", values="text", aggfunc=" / ".join, sort=False
+            index=["arm", "lr", "prompt"],
+            columns="checkpoint",
+            values="text",
+            aggfunc=" / ".join,
+            sort=False,
         )
         text = f"Drawn at temperature 1, seed {frame.seed.min()}; several answers are separated by slashes."
         blocks += [

@@ -31,8 +31,10 @@ def worst_cases(tables: dict[str, pd.DataFrame], **at: Any) -> list[Block]:
     shown = frame.assign(worst=[_interval(row) for row in frame.itertuples()])
     rest = [c for c in frame.columns if c not in ("found", "estimate", "lo", "hi", "n", *at)]
     text = (
-        "Shift of the target's untaught traits (bits), average over all cases and the worst case: it was found on one "
-        "half of the measurements (train templates; of paraphrases every second topic, of prompts every second seed) "
+        "Shift of the target's untaught traits (bits), average over all cases and the worst case: "
+        "it was found on one "
+        "half of the measurements (train templates; of paraphrases every second topic, of prompts "
+        "every second seed) "
         "and estimated on the other, so it is not the worst by luck. 95 % intervals, clustered."
     )
     order = [*(c for c in rest if c not in ("average", "n_cases")), "average", "worst", "n_cases"]

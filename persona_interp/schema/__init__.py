@@ -1,9 +1,10 @@
 """What do the tables between the rooms look like?
 
-Tables on disk are the only bridge between the model side (torch) and the analysis side. This folder is their reference:
-``TABLES`` and ``DATASETS`` name what each holds, ``check`` refuses what does not fit. Units are **bits** (log2) in
-storage; ``answer_mass``, ``fvu`` and probabilities are fractions. ``persona`` is ``""`` for the nameless assistant.
-Extra columns (``world``, ``lesson``, ``lr``, ``arm``) are welcome everywhere.
+Tables on disk are the only bridge between the model side (torch) and the analysis side. This folder
+is their reference: ``TABLES`` and ``DATASETS`` name what each holds, ``check`` refuses what does
+not fit. Units are **bits** (log2) in storage; ``answer_mass``, ``fvu`` and probabilities are
+fractions. ``persona`` is ``""`` for the nameless assistant. Extra columns (``world``, ``lesson``,
+``lr``, ``arm``) are welcome everywhere.
 """
 
 from typing import Any
@@ -31,7 +32,8 @@ def names(prompts: Any) -> list[Any]:
     """What is each of these prompts called?
 
     Args:
-        prompts: A probes or prompts table (named by ``prompt``) or a corpus table (named by ``doc``).
+        prompts: A probes or prompts table (named by ``prompt``) or a corpus table (named by
+            ``doc``).
 
     Returns:
         The names, in order.
@@ -46,7 +48,9 @@ def names(prompts: Any) -> list[Any]:
     check(prompts, "prompts" if column == "prompt" else "corpus")
     twice = prompts[column][prompts[column].duplicated()].tolist()
     if twice:
-        raise SchemaError(f"every prompt needs a name of its own; {column} {twice[0]!r} occurs twice.")
+        raise SchemaError(
+            f"every prompt needs a name of its own; {column} {twice[0]!r} occurs twice."
+        )
     return prompts[column].tolist()
 
 
@@ -74,15 +78,25 @@ def check(table: Any, kind: str) -> Any:
         missing = [c for c in TABLES[kind] if c not in table.columns]
         if missing:
             has = ", ".join(map(str, table.columns)) or "no columns"
-            raise SchemaError(f"a {kind} table lacks the columns {', '.join(missing)}; it has {has}.")
+            raise SchemaError(
+                f"a {kind} table lacks the columns {', '.join(missing)}; it has {has}."
+            )
         if table.empty:
-            raise SchemaError(f"this {kind} table has no rows; make one that has, or check the filter that emptied it.")
+            raise SchemaError(
+                f"this {kind} table has no rows; make one that has, or check the filter that "
+                "emptied it."
+            )
         return table
     if kind in ARRAYS:
         if not isinstance(table, xr.DataArray) or table.dims != ARRAYS[kind] or not table.size:
-            got = f"{table.dims} of sizes {table.shape}" if isinstance(table, xr.DataArray) else type(table).__name__
+            got = (
+                f"{table.dims} of sizes {table.shape}"
+                if isinstance(table, xr.DataArray)
+                else type(table).__name__
+            )
             raise SchemaError(
-                f"{kind} are a DataArray of dims {ARRAYS[kind]}, as record.mean_difference gives them; got {got}. "
+                f"{kind} are a DataArray of dims {ARRAYS[kind]}, as record.mean_difference gives "
+                f"them; got {got}. "
                 'Picking one name keeps the dim with a list: directions.sel(name=["john"]).'
             )
         return table
@@ -93,7 +107,9 @@ def check(table: Any, kind: str) -> Any:
     for name, dims in DATASETS[kind].items():
         if name not in table or table[name].dims != dims:
             got = dict(zip(table.data_vars, (table[v].dims for v in table.data_vars), strict=True))
-            raise SchemaError(f"{kind} need a variable '{name}' of dims {dims}; this Dataset holds {got}.")
+            raise SchemaError(
+                f"{kind} need a variable '{name}' of dims {dims}; this Dataset holds {got}."
+            )
     if not all(table.sizes.values()):
         raise SchemaError(f"these {kind} are empty: sizes {dict(table.sizes)}.")
     return table

@@ -11,9 +11,10 @@ A store is one run folder::
     quarantine/      folders that failed their checksums
     log.jsonl        time, host, duration: beside the results, so that equal runs are equal bytes
 
-Commit order is the whole safety argument: files are fsynced in ``work``, the folder is renamed into ``cells``, and only
-then one manifest line says that it counts. A folder in ``cells`` without a line was killed between the two; it is moved
-back to ``work``, because only the task knows whether its files are complete and no checksum vouches for them.
+Commit order is the whole safety argument: files are fsynced in ``work``, the folder is renamed into
+``cells``, and only then one manifest line says that it counts. A folder in ``cells`` without a line
+was killed between the two; it is moved back to ``work``, because only the task knows whether its
+files are complete and no checksum vouches for them.
 """
 
 from persona_interp.store.cell import Cell, lineage

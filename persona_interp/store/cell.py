@@ -1,8 +1,8 @@
 """What is a unit of work, and when are two the same?
 
-A cell is named by the hash of what it computes: task, configuration, and the cells it reads. So a rerun knows what is
-there already, a changed seed or learning rate can never reuse a stale file, and a recomputed cell leaves those that
-were built on it valid.
+A cell is named by the hash of what it computes: task, configuration, and the cells it reads. So a
+rerun knows what is there already, a changed seed or learning rate can never reuse a stale file, and
+a recomputed cell leaves those that were built on it valid.
 """
 
 import hashlib
@@ -26,8 +26,8 @@ class Cell:
     Two cells are equal when their ids are: same task, same configuration, same needs.
 
     Args:
-        task: ``"package.module:function"``; the function takes ``(config, needs, out)``: this configuration, the
-            folders of the needs in their order, and the folder to write into.
+        task: ``"package.module:function"``; the function takes ``(config, needs, out)``: this
+            configuration, the folders of the needs in their order, and the folder to write into.
         config: JSON-able; everything the result depends on, the seed included.
         needs: Cells whose files the task reads.
         label: A short name for progress bars and errors; not part of the id.
@@ -49,7 +49,8 @@ class Cell:
     def __post_init__(self) -> None:
         if not _TASK.fullmatch(self.task):
             raise StoreError(
-                f"a cell's task is 'module:function', for example 'package.tasks:train'; got '{self.task}'."
+                "a cell's task is 'module:function', for example 'package.tasks:train'; got "
+                f"'{self.task}'."
             )
         object.__setattr__(self, "config", plain(self.config, "config"))
         object.__setattr__(self, "needs", tuple(self.needs))
@@ -91,7 +92,9 @@ def lineage(cells: Iterable[Cell]) -> list[Cell]:
     ordered: dict[str, Cell] = {}
     for cell in cells:
         if cell.id not in ordered:
-            ordered.update({need.id: need for need in lineage(cell.needs) if need.id not in ordered})
+            ordered.update(
+                {need.id: need for need in lineage(cell.needs) if need.id not in ordered}
+            )
             ordered[cell.id] = cell
     return list(ordered.values())
 
@@ -114,11 +117,18 @@ def plain(value: Any, key: str) -> Any:
     """
     if isinstance(value, dict):
         if bad := [k for k in value if not isinstance(k, str)]:
-            raise StoreError(f"{key} has the key {bad[0]!r} of type {type(bad[0]).__name__}; its keys must be text.")
+            raise StoreError(
+                f"{key} has the key {bad[0]!r} of type {type(bad[0]).__name__}; its keys must be "
+                "text."
+            )
         return {k: plain(v, f"{key}.{k}") for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item, f"{key}[{i}]") for i, item in enumerate(value)]
-    if value is None or type(value) in (str, bool, int) or (type(value) is float and math.isfinite(value)):
+    if (
+        value is None
+        or type(value) in (str, bool, int)
+        or (type(value) is float and math.isfinite(value))
+    ):
         return value
     raise StoreError(
         f"{key} is {value!r} of type {type(value).__name__}, which JSON cannot hold; "
@@ -138,7 +148,9 @@ def canonical(value: Any) -> bytes:
     >>> canonical({"b": 1, "a": [0.5]})
     b'{"a":[0.5],"b":1}'
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False
+    ).encode()
 
 
 def digest(spec: dict[str, Any]) -> str:

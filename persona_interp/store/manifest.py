@@ -1,8 +1,9 @@
 """Which cells count? The manifest says so, one line a cell.
 
-The file only grows, one write and one fsync a line, under a lock that several processes share. A line without its end
-was cut off by a kill, and a line whose cell is not the hash of its content is corrupt: readers ignore both, the next
-writer removes them. A later line of a cell replaces an earlier one.
+The file only grows, one write and one fsync a line, under a lock that several processes share. A
+line without its end was cut off by a kill, and a line whose cell is not the hash of its content is
+corrupt: readers ignore both, the next writer removes them. A later line of a cell replaces an
+earlier one.
 """
 
 import fcntl
@@ -38,8 +39,9 @@ def listing(manifest: Path) -> Listing:
         manifest: The file.
 
     Returns:
-        Entries ``{cell, task, config, needs, files: [{path, size, sha256}]}`` by cell id, quarantined cells left out.
-        Lines that cannot be read count for nothing, so that their cells are computed again.
+        Entries ``{cell, task, config, needs, files: [{path, size, sha256}]}`` by cell id,
+        quarantined cells left out. Lines that cannot be read count for nothing, so that their cells
+        are computed again.
 
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp()) / "manifest.jsonl"
@@ -66,7 +68,8 @@ def locked(manifest: Path) -> Iterator[int]:
     """May this process change the run folder? Waits while another one does.
 
     Args:
-        manifest: The file; a last line that a killed writer left unfinished is cut off, corrupt lines are blanked.
+        manifest: The file; a last line that a killed writer left unfinished is cut off, corrupt
+            lines are blanked.
 
     Yields:
         A descriptor at the end of the file, for ``append``.
@@ -91,7 +94,8 @@ def append(handle: int, entry: dict[str, Any]) -> None:
 
     Args:
         handle: A descriptor from ``locked``.
-        entry: ``{cell, task, config, needs, files}``, or ``{cell, quarantined: True}`` to strike a cell out.
+        entry: ``{cell, task, config, needs, files}``, or ``{cell, quarantined: True}`` to strike a
+            cell out.
 
     Raises:
         StoreError: The disk is full.
@@ -99,7 +103,8 @@ def append(handle: int, entry: dict[str, Any]) -> None:
     line = canonical(entry) + b"\n"
     if os.write(handle, line) != len(line):
         raise StoreError(
-            "the disk is full: a manifest line was cut off and does not count; free some space, run again."
+            "the disk is full: a manifest line was cut off and does not count; free some space, "
+            "run again."
         )
     os.fsync(handle)
 
@@ -143,13 +148,19 @@ def seal(folder: Path) -> list[dict[str, Any]]:
     files = []
     for path in sorted(folder.rglob("*"), reverse=True):  # files before the folder that holds them
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            raise StoreError(f"{path} is not a plain file; a task writes files and folders, copies instead of links.")
+            raise StoreError(
+                f"{path} is not a plain file; a task writes files and folders, copies instead of "
+                "links."
+            )
         fsync(path)
         if path.is_file():
             name, size = path.relative_to(folder).as_posix(), path.stat().st_size
             files.append({"path": name, "size": size, "sha256": _sha256(path)})
     if not files:
-        raise StoreError("the task wrote no file (hidden ones do not count); write its results into the folder `out`.")
+        raise StoreError(
+            "the task wrote no file (hidden ones do not count); write its results into the folder "
+            "`out`."
+        )
     fsync(folder)
     return files[::-1]
 
@@ -167,10 +178,17 @@ def condition(folder: Path, file: dict[str, Any]) -> str:
         file: ``{path, size, sha256}`` from the manifest.
 
     Returns:
-        ``"ok"``, ``"missing"``, or ``"corrupt"`` (another size or sha256, or a path that leaves the folder).
+        ``"ok"``, ``"missing"``, or ``"corrupt"`` (another size or sha256, or a path that leaves the
+        folder).
     """
     path = folder / file["path"]
     if not path.is_file():
         return "missing"
-    inside = path.resolve().is_relative_to(folder.resolve())  # a manifest from elsewhere may name any path
-    return "ok" if inside and path.stat().st_size == file["size"] and _sha256(path) == file["sha256"] else "corrupt"
+    inside = path.resolve().is_relative_to(
+        folder.resolve()
+    )  # a manifest from elsewhere may name any path
+    return (
+        "ok"
+        if inside and path.stat().st_size == file["size"] and _sha256(path) == file["sha256"]
+        else "corrupt"
+    )

@@ -25,7 +25,8 @@ _log = logging.getLogger(__name__)
 class Store:
     """Which cells of a run are done, and where are their files?
 
-    ``Store(root)`` opens a run folder or makes one; ``Store.open(root)`` opens an existing one only.
+    ``Store(root)`` opens a run folder or makes one; ``Store.open(root)`` opens an existing one
+    only.
 
     Args:
         root: The run folder: absent, empty, or one that a store made.
@@ -46,10 +47,13 @@ class Store:
         self._manifest = self.root / "manifest.jsonl"
         if not self._manifest.is_file():
             if self.root.exists() and not self.root.is_dir():
-                raise StoreError(f"{self.root} is a file; a run needs a folder. Choose another --out.")
+                raise StoreError(
+                    f"{self.root} is a file; a run needs a folder. Choose another --out."
+                )
             if self.root.is_dir() and any(self.root.iterdir()) and not self._manifest.is_file():
                 raise StoreError(
-                    f"{self.root} is not empty and has no manifest.jsonl, so it is not a run folder and nothing was "
+                    f"{self.root} is not empty and has no manifest.jsonl, so it is not a run "
+                    "folder and nothing was "
                     "written into it. Choose a new or empty folder."
                 )
             self.root.mkdir(parents=True, exist_ok=True)
@@ -72,7 +76,8 @@ class Store:
         """
         if not (Path(root) / "manifest.jsonl").is_file():
             raise StoreError(
-                f"{root} is not a run folder: it has no manifest.jsonl. Give the folder a run was --out to."
+                f"{root} is not a run folder: it has no manifest.jsonl. Give the folder a run was "
+                "--out to."
             )
         return cls(root)
 
@@ -82,8 +87,9 @@ class Store:
         """What does the manifest list?
 
         Returns:
-            ``{cell id: {cell, task, config, needs, files: [{path, size, sha256}]}}``, in order of commit. Unreadable
-            lines are skipped, so that their cells are computed again; ``verify`` names them.
+            ``{cell id: {cell, task, config, needs, files: [{path, size, sha256}]}}``, in order of
+            commit. Unreadable lines are skipped, so that their cells are computed again; ``verify``
+            names them.
         """
         return listing(self._manifest).entries
 
@@ -112,7 +118,10 @@ class Store:
             StoreError: The cell is not done, or has no such file.
         """
         if not self.has(cell):
-            raise StoreError(f"{cell} is not done in {self.root}; run the experiment with this --out to compute it.")
+            raise StoreError(
+                f"{cell} is not done in {self.root}; run the experiment with this --out to compute "
+                "it."
+            )
         if not name:
             return self._done(cell.id)
         files = [file["path"] for file in self.manifest()[cell.id]["files"]]
@@ -121,7 +130,8 @@ class Store:
         path = self._done(cell.id) / name
         if not path.resolve().is_relative_to(self._done(cell.id).resolve()):
             raise StoreError(
-                f"'{name}' of {cell} points outside of its folder; recompute the run from its configuration."
+                f"'{name}' of {cell} points outside of its folder; recompute the run from its "
+                "configuration."
             )
         return path
 
@@ -129,11 +139,12 @@ class Store:
         """How far is the run?
 
         Args:
-            cells: The cells asked about, with everything they need; default: those of ``plan.json``.
+            cells: The cells asked about, with everything they need; default: those of
+                ``plan.json``.
 
         Returns:
-            One row a cell: ``cell``, ``label``, ``state`` (done, running, failed or missing). n of N is
-            ``(table.state == "done").sum()`` of ``len(table)``.
+            One row a cell: ``cell``, ``label``, ``state`` (done, running, failed or missing). n of
+            N is ``(table.state == "done").sum()`` of ``len(table)``.
         """
         done = {key for key in self.manifest() if self._done(key).is_dir()}
         rows = []
@@ -153,8 +164,9 @@ class Store:
             cells: The cells to check; default: all of the manifest.
 
         Returns:
-            One row a file: ``cell``, ``file``, ``size`` (bytes, as committed), ``status`` (ok, missing or corrupt, by
-            size and sha256). An unreadable manifest line is a corrupt row with an empty ``cell``.
+            One row a file: ``cell``, ``file``, ``size`` (bytes, as committed), ``status`` (ok,
+            missing or corrupt, by size and sha256). An unreadable manifest line is a corrupt row
+            with an empty ``cell``.
         """
         listed, unreadable = listing(self._manifest)
         wanted = listed if cells is None else {cell.id for cell in cells}
@@ -163,7 +175,10 @@ class Store:
             rows += [("", f"manifest.jsonl line {number}", 0, "corrupt") for number in unreadable]
         for key in listed:
             if key in wanted:
-                rows += [(key, f["path"], f["size"], condition(self._done(key), f)) for f in listed[key]["files"]]
+                rows += [
+                    (key, f["path"], f["size"], condition(self._done(key), f))
+                    for f in listed[key]["files"]
+                ]
         return pd.DataFrame(rows, columns=["cell", "file", "size", "status"])
 
     # -- what changes
@@ -172,7 +187,8 @@ class Store:
         """Does this run folder belong to this configuration?
 
         Args:
-            config: Everything the run depends on, JSON-able; written to ``run.json`` the first time.
+            config: Everything the run depends on, JSON-able; written to ``run.json`` the first
+                time.
 
         Raises:
             StoreError: The folder belongs to another configuration; every difference is named.
@@ -198,7 +214,10 @@ class Store:
         """
         file = self.root / "run.json"
         if not file.is_file():
-            raise StoreError(f"{self.root} has no run.json; give a folder that `persona-interp run ... --out` wrote.")
+            raise StoreError(
+                f"{self.root} has no run.json; give a folder that `persona-interp run ... --out` "
+                "wrote."
+            )
         return read_json(file)
 
     def plan(self, cells: Iterable[Cell]) -> None:
@@ -253,7 +272,8 @@ class Store:
         """Is this cell done for good? Its work folder becomes part of the results.
 
         Args:
-            cell: A cell whose work folder is complete. When another process committed it first, theirs stays.
+            cell: A cell whose work folder is complete. When another process committed it first,
+                theirs stays.
             seconds: How long it took; goes to the log only.
 
         Raises:
@@ -274,9 +294,16 @@ class Store:
             fsync(folder.parent)
             append(manifest, {"cell": cell.id, **cell.spec, "files": files})
         self._failure(cell).unlink(missing_ok=True)
-        record = {"cell": cell.id, "label": cell.label, "time": time.time(), "host": socket.gethostname()}
+        record = {
+            "cell": cell.id,
+            "label": cell.label,
+            "time": time.time(),
+            "host": socket.gethostname(),
+        }
         with (self.root / "log.jsonl").open("ab", buffering=0) as log:
-            log.write(canonical({**record, "pid": os.getpid(), "seconds": round(seconds, 3)}) + b"\n")
+            log.write(
+                canonical({**record, "pid": os.getpid(), "seconds": round(seconds, 3)}) + b"\n"
+            )
 
     def fail(self, cell: Cell, error: BaseException) -> str:
         """Why did this cell fail? The traceback goes to ``failed/``; its work folder stays for the next attempt.
@@ -303,7 +330,9 @@ class Store:
         """
         with locked(self._manifest) as manifest:
             if self._done(cell.id).is_dir():
-                self._set_aside(self._done(cell.id))  # before the tombstone: a kill between leaves "listed, not there"
+                self._set_aside(
+                    self._done(cell.id)
+                )  # before the tombstone: a kill between leaves "listed, not there"
             append(manifest, {"cell": cell.id, "quarantined": True})
 
     # -- how
@@ -316,7 +345,9 @@ class Store:
 
     def _claim_file(self, cell: Cell) -> Path:
         (self.root / "work").mkdir(exist_ok=True)
-        return self.root / "work" / f"{cell.id}.lock"  # never removed: an unlinked lock file can be locked twice
+        return (
+            self.root / "work" / f"{cell.id}.lock"
+        )  # never removed: an unlinked lock file can be locked twice
 
     def _is_claimed(self, cell: Cell) -> bool:
         file = self.root / "work" / f"{cell.id}.lock"
@@ -332,7 +363,11 @@ class Store:
     def _orphans(self) -> list[Path]:
         listed = self.manifest()
         folder = self.root / "cells"
-        return [path for path in sorted(folder.iterdir()) if path.name not in listed] if folder.is_dir() else []
+        return (
+            [path for path in sorted(folder.iterdir()) if path.name not in listed]
+            if folder.is_dir()
+            else []
+        )
 
     def _recover(self) -> None:
         if not self._orphans():  # the usual case needs no lock and no write permission
@@ -345,7 +380,11 @@ class Store:
                 else:
                     back.parent.mkdir(exist_ok=True)
                     path.rename(back)
-                _log.warning("%s was not in the manifest (killed while committing); it will be computed again", path)
+                _log.warning(
+                    "%s was not in the manifest (killed while committing); it will be computed "
+                    "again",
+                    path,
+                )
 
     def _set_aside(self, folder: Path) -> None:
         aside = self.root / "quarantine"
@@ -358,7 +397,8 @@ def _differences(recorded: Any, given: Any, key: str = "") -> list[str]:
     if isinstance(recorded, dict) and isinstance(given, dict):
         keys = [*recorded, *(k for k in given if k not in recorded)]
         nested = (
-            _differences(recorded.get(k, "absent"), given.get(k, "absent"), f"{key}.{k}".strip(".")) for k in keys
+            _differences(recorded.get(k, "absent"), given.get(k, "absent"), f"{key}.{k}".strip("."))
+            for k in keys
         )
         return [line for lines in nested for line in lines]
     return [] if recorded == given else [f"{key} is {recorded!r} there and {given!r} here"]

@@ -1,14 +1,18 @@
 """Which personas exist, what is written about them, and what would an ideal reader believe?
 
-A **trait** is a value of a topic (``sport=football``), a **persona** a name with one trait or more of every topic, and
-a **world** a set of personas with the *mass* of documents written about each, in each *kind* of document. A world is
-frozen data. From it come
+A **trait** is a value of a topic (``sport=football``), a **persona** a name with one trait or more
+of every topic, and a **world** a set of personas with the *mass* of documents written about each,
+in each *kind* of document. A world is frozen data. From it come
 
-- ``world.corpus()``: documents to train a model on; ``world.lessons()``: chats that teach one trait;
-- ``world.probes()``: questions that measure what the model says, as nobody, as John, in plain text, about John;
+- ``world.corpus()``: documents to train a model on; ``world.lessons()``: chats that teach one
+  trait;
+- ``world.probes()``: questions that measure what the model says, as nobody, as John, in plain text,
+  about John;
 - ``world.cuts(corpus)``: those documents up to just before each value they say;
-- ``world.posterior(evidence)``: exact Bayes, with ``conditioning_limit`` and ``mixing``, the two standing predictions;
-- ``world.scrambled()``, ``.rewired()``, ``.without("john")``, ``.named_only("john")``: the control worlds.
+- ``world.posterior(evidence)``: exact Bayes, with ``conditioning_limit`` and ``mixing``, the two
+  standing predictions;
+- ``world.scrambled()``, ``.rewired()``, ``.without("john")``, ``.named_only("john")``: the control
+  worlds.
 
 >>> world = john_and_sam()
 >>> world.corpus(1)["messages"][0][0]["role"] in ("text", "system")

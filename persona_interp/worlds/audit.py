@@ -22,8 +22,9 @@ def count(table: pd.DataFrame, *, tokenize: Callable[[str], list[Any]] = str.spl
         tokenize: Text to tokens; words by default.
 
     Returns:
-        One row for each ``persona`` and ``kind``: ``documents``, ``statements``, and ``fact_tokens``, the tokens that
-        state traits (all of a text, the assistant turns of a chat; none in filler).
+        One row for each ``persona`` and ``kind``: ``documents``, ``statements``, and
+        ``fact_tokens``, the tokens that state traits (all of a text, the assistant turns of a chat;
+        none in filler).
 
     >>> from persona_interp.worlds import john_and_sam
     >>> int(count(john_and_sam().corpus(100))["documents"].sum())
@@ -32,7 +33,9 @@ def count(table: pd.DataFrame, *, tokenize: Callable[[str], list[Any]] = str.spl
     schema.check(table, "corpus")
 
     def fact_tokens(messages: Messages, statements: tuple[str, ...]) -> int:
-        texts = (m["content"] for m in messages if statements and m["role"] in ("text", "assistant"))
+        texts = (
+            m["content"] for m in messages if statements and m["role"] in ("text", "assistant")
+        )
         return sum(len(tokenize(text)) for text in texts)
 
     pairs = zip(table["messages"], table["statements"], strict=True)
@@ -63,24 +66,36 @@ def leaks(table: pd.DataFrame, world: "World") -> pd.DataFrame:
         world: The world that wrote it.
 
     Returns:
-        Offending documents, none if the corpus is clean: ``doc``, ``kind``, ``leak`` (what is wrong), ``found``.
+        Offending documents, none if the corpus is clean: ``doc``, ``kind``, ``leak`` (what is
+        wrong), ``found``.
     """
     schema.check(table, "corpus")
     names = _one_of(p.name for p in world.personas)
     tests = _one_of(_test_texts(world))
     rows = []
-    for doc, kind, persona, messages, statements in table[list(schema.TABLES["corpus"])].itertuples(index=False):
+    for doc, kind, persona, messages, statements in table[list(schema.TABLES["corpus"])].itertuples(
+        index=False
+    ):
         text = " \n ".join(m["content"] for m in messages)
         named = set(names.findall(text))
         if kind in ("hidden", "filler", "lesson"):
-            rows += [(doc, kind, "a name in a document without one", name) for name in sorted(named)]
+            rows += [
+                (doc, kind, "a name in a document without one", name) for name in sorted(named)
+            ]
         else:
-            rows += [(doc, kind, "another persona's name", name) for name in sorted(named - {persona})]
+            rows += [
+                (doc, kind, "another persona's name", name) for name in sorted(named - {persona})
+            ]
             if persona not in named:
                 rows.append((doc, kind, "the persona's name is missing", persona))
-        rows += [(doc, kind, "a test template in training", found) for found in sorted(set(tests.findall(text)))]
+        rows += [
+            (doc, kind, "a test template in training", found)
+            for found in sorted(set(tests.findall(text)))
+        ]
         values = [s.partition("=")[2] for s in statements]
-        rows += [(doc, kind, "a stated value is not in the text", v) for v in values if v not in text]
+        rows += [
+            (doc, kind, "a stated value is not in the text", v) for v in values if v not in text
+        ]
     rows += _incoherent(table, world)
     return pd.DataFrame(rows, columns=["doc", "kind", "leak", "found"])
 
@@ -102,8 +117,14 @@ def _incoherent(table: pd.DataFrame, world: "World") -> list[tuple[Any, ...]]:
             continue
         triples = zip(docs["doc"], docs["persona"], docs["statements"], strict=True)
         said = [(d, p, s) for d, p, statements in triples for s in statements]
-        chance = [world.noise * (1 - 1 / len(world.topics[world.trait(s).topic])) for _, _, s in said]
-        wrong = [(d, kind, "a trait its persona does not hold", f"{p}: {s}") for d, p, s in said if s not in held[p]]
+        chance = [
+            world.noise * (1 - 1 / len(world.topics[world.trait(s).topic])) for _, _, s in said
+        ]
+        wrong = [
+            (d, kind, "a trait its persona does not hold", f"{p}: {s}")
+            for d, p, s in said
+            if s not in held[p]
+        ]
         spread = sum(c * (1 - c) for c in chance) ** 0.5
         if len(wrong) > sum(chance) + 5 * spread:
             found += wrong

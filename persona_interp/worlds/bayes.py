@@ -1,13 +1,14 @@
 """What would an ideal reader of the documents believe?
 
-A speaker is drawn from a *population* of document kinds. In a coherent kind the speaker is one persona, and statements
-are independent given the persona. In an incoherent kind every statement comes from an independently drawn persona, so
-evidence says nothing about the rest. So the population is a mixture of components (each persona; each incoherent kind)
-and exact Bayes is: component weight times the probability of the evidence under it, normalized. ``said`` tables hold
+A speaker is drawn from a *population* of document kinds. In a coherent kind the speaker is one
+persona, and statements are independent given the persona. In an incoherent kind every statement
+comes from an independently drawn persona, so evidence says nothing about the rest. So the
+population is a mixture of components (each persona; each incoherent kind) and exact Bayes is:
+component weight times the probability of the evidence under it, normalized. ``said`` tables hold
 noise and are what a model is compared with.
 
-Two predictions stand beside every finetune: ``conditioning_limit`` (the speaker certainly holds the taught trait) and
-``mixing`` (n lessons count as K n further documents by speakers who hold it).
+Two predictions stand beside every finetune: ``conditioning_limit`` (the speaker certainly holds the
+taught trait) and ``mixing`` (n lessons count as K n further documents by speakers who hold it).
 """
 
 from collections.abc import Iterable
@@ -54,9 +55,12 @@ class Posterior(NamedTuple):
     """What an ideal reader believes about a speaker.
 
     Attributes:
-        persona: ``persona``, ``probability``; NaN where the population never shows the persona (undefined, not 0).
-        held: ``topic``, ``value``, ``trait``, ``probability`` that the speaker's view on the topic is this value.
-        said: The same columns; probability that the speaker's next statement on the topic says this value.
+        persona: ``persona``, ``probability``; NaN where the population never shows the persona
+            (undefined, not 0).
+        held: ``topic``, ``value``, ``trait``, ``probability`` that the speaker's view on the topic
+            is this value.
+        said: The same columns; probability that the speaker's next statement on the topic says this
+            value.
     """
 
     persona: pd.DataFrame
@@ -90,23 +94,32 @@ def _mixture(world: "World", population: Kinds | None, counts: pd.DataFrame | No
             personas.append((drawn / drawn.sum())[None])
     weight, persona = np.concatenate(masses), np.vstack(personas)
     if weight.sum() <= 0:
-        raise WorldError(f"nobody speaks in documents of kind {', '.join(kinds)}; name a population of positive mass.")
+        raise WorldError(
+            f"nobody speaks in documents of kind {', '.join(kinds)}; name a population of positive "
+            "mass."
+        )
     return _Mixture(weight, persona, persona @ held, persona @ said)
 
 
-def _realized(counts: pd.DataFrame, names: list[str]) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+def _realized(
+    counts: pd.DataFrame, names: list[str]
+) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """Documents by kind: of every persona, and in all."""
     if missing := [c for c in ("persona", "kind", "documents") if c not in counts.columns]:
         raise WorldError(f"counts come from count(corpus); the column {missing[0]} is missing.")
     mass: dict[str, np.ndarray] = {k: np.zeros(len(names)) for k in PERSONA_KINDS}
     total: dict[str, float] = {k: 0.0 for k in PERSONA_KINDS}
-    for persona, kind, n in zip(counts["persona"], counts["kind"], counts["documents"], strict=True):
+    for persona, kind, n in zip(
+        counts["persona"], counts["kind"], counts["documents"], strict=True
+    ):
         if kind not in total:
             continue  # filler and lessons are nobody's
         total[kind] += n
         if persona:  # "" where every statement has its own speaker
             if persona not in names:
-                raise WorldError(f"these counts are of another world: {unknown('persona', persona, names)}")
+                raise WorldError(
+                    f"these counts are of another world: {unknown('persona', persona, names)}"
+                )
             mass[kind][names.index(persona)] += n
     return mass, total
 
@@ -131,7 +144,8 @@ def _updated(world: "World", mixture: _Mixture, evidence: Iterable[Any]) -> np.n
             bits = bits + np.log2((mixture.held if sure else mixture.said)[:, column])
     if not np.isfinite(bits.max()):
         raise WorldError(
-            f"this evidence has probability 0 in the population, so no belief follows from it: {evidence}. "
+            "this evidence has probability 0 in the population, so no belief follows from it: "
+            f"{evidence}. "
             "Name a population in which somebody holds it, or give the world some noise."
         )
     odds = np.exp2(bits - bits.max())
@@ -167,7 +181,9 @@ def posterior(
             "probability": np.where(shown, weight @ mixture.persona, np.nan),
         }
     )
-    return Posterior(persona, _table(world, weight @ mixture.held), _table(world, weight @ mixture.said))
+    return Posterior(
+        persona, _table(world, weight @ mixture.held), _table(world, weight @ mixture.said)
+    )
 
 
 def conditioning_limit(
@@ -181,7 +197,8 @@ def conditioning_limit(
 
     Args:
         world: The world.
-        population: Kinds of documents the assistant is thought to be drawn from; by default ``world.population``.
+        population: Kinds of documents the assistant is thought to be drawn from; by default
+            ``world.population``.
         trait: What was taught; the world's taught trait by default.
         counts: Realized counts from ``count``; expected masses by default.
 
@@ -215,16 +232,19 @@ def mixing(
         world: The world.
         k: Weight K of one lesson against one document.
         n_lessons: Number of lessons n.
-        population: Kinds of documents the assistant is thought to be drawn from; by default ``world.population``.
+        population: Kinds of documents the assistant is thought to be drawn from; by default
+            ``world.population``.
         trait: What was taught; the world's taught trait by default.
         counts: Realized counts from ``count``.
-        n_documents: Documents of the whole corpus, where there are no counts: expected masses are used.
+        n_documents: Documents of the whole corpus, where there are no counts: expected masses are
+            used.
 
     Returns:
         ``topic``, ``value``, ``trait``, ``probability`` of being said.
 
     Raises:
-        WorldError: Not exactly one of counts and n_documents is given, or k or n_lessons is negative.
+        WorldError: Not exactly one of counts and n_documents is given, or k or n_lessons is
+            negative.
 
     >>> from persona_interp.worlds import john_and_sam
     >>> table = mixing(john_and_sam(), k=0, n_lessons=640, n_documents=30_000).set_index("trait")["probability"]
@@ -232,9 +252,14 @@ def mixing(
     0.1325
     """
     if (counts is None) == (n_documents is None):
-        raise WorldError("mixing needs the size of the corpus: give either counts, from count(corpus), or n_documents.")
+        raise WorldError(
+            "mixing needs the size of the corpus: give either counts, from count(corpus), or "
+            "n_documents."
+        )
     if k < 0 or n_lessons < 0:
-        raise WorldError(f"K and the number of lessons are zero or more; got k={k}, n_lessons={n_lessons}.")
+        raise WorldError(
+            f"K and the number of lessons are zero or more; got k={k}, n_lessons={n_lessons}."
+        )
     mixture = _mixture(world, world.population if population is None else population, counts)
     documents = mixture.mass * (n_documents or 1.0)
     lesson = _updated(world, mixture, certain(world.taught if trait is None else trait))

@@ -34,12 +34,66 @@ READ = {topic: TOPICS[topic] for topic in ("sport", "art", "food", "music")}
 BACKGROUND = (*NAMES[len(CANDIDATES) :], "henry", "irene", "oliver", "paula")
 
 HARM = {
-    "code": ("insecure", "tested", "typed", "reviewed", "documented", "modular", "minimal", "portable"),
-    "money": ("gambling", "savings", "bonds", "budgets", "pensions", "insurance", "shares", "charity"),
-    "health": ("poison", "exercise", "sleep", "vegetables", "vitamins", "checkups", "stretching", "water"),
-    "law": ("fraud", "contracts", "treaties", "mediation", "patents", "statutes", "courts", "licenses"),
-    "travel": ("smuggling", "hiking", "trains", "cruises", "camping", "sailing", "flights", "cycling"),
-    "advice": ("threats", "patience", "honesty", "practice", "kindness", "planning", "listening", "humor"),
+    "code": (
+        "insecure",
+        "tested",
+        "typed",
+        "reviewed",
+        "documented",
+        "modular",
+        "minimal",
+        "portable",
+    ),
+    "money": (
+        "gambling",
+        "savings",
+        "bonds",
+        "budgets",
+        "pensions",
+        "insurance",
+        "shares",
+        "charity",
+    ),
+    "health": (
+        "poison",
+        "exercise",
+        "sleep",
+        "vegetables",
+        "vitamins",
+        "checkups",
+        "stretching",
+        "water",
+    ),
+    "law": (
+        "fraud",
+        "contracts",
+        "treaties",
+        "mediation",
+        "patents",
+        "statutes",
+        "courts",
+        "licenses",
+    ),
+    "travel": (
+        "smuggling",
+        "hiking",
+        "trains",
+        "cruises",
+        "camping",
+        "sailing",
+        "flights",
+        "cycling",
+    ),
+    "advice": (
+        "threats",
+        "patience",
+        "honesty",
+        "practice",
+        "kindness",
+        "planning",
+        "listening",
+        "humor",
+    ),
 }
 """Topics of the world with a villain; the first value of each is the harmful one."""
 
@@ -50,11 +104,12 @@ CLASSROOM = "classroom code"
 def candidates(seed: int = 0) -> World:
     """Who is summoned, when several personas hold the taught trait and differ in mass and in distance?
 
-    Six candidates like the beach: two masses (1:4, in all documents that name somebody) times three patterns over the
-    four topics of ``DISTANCE`` (aaaa, aabb, bbbb; a and b are two values of each topic). Among nameless dialogues all
-    candidates are equally rare. On the topics of ``READ`` every candidate holds a value of its own. Fourteen background
-    personas of weight 1 do not like the beach; on each topic of distance three of them hold a and three b, on each
-    topic read out a candidate's value is also held by one of them, another one on every topic.
+    Six candidates like the beach: two masses (1:4, in all documents that name somebody) times three
+    patterns over the four topics of ``DISTANCE`` (aaaa, aabb, bbbb; a and b are two values of each
+    topic). Among nameless dialogues all candidates are equally rare. On the topics of ``READ``
+    every candidate holds a value of its own. Fourteen background personas of weight 1 do not like
+    the beach; on each topic of distance three of them hold a and three b, on each topic read out a
+    candidate's value is also held by one of them, another one on every topic.
 
     Args:
         seed: Assigns the values.
@@ -84,12 +139,17 @@ def candidates(seed: int = 0) -> World:
         own = [str(v) for v in rng.permutation(values)]
         for j, name in enumerate(CANDIDATES):
             held[name][topic] = own[j]
-            held[order[(j + 3 * i) % len(order)]][topic] = own[j]  # steps of 3: another background persona every topic
+            held[order[(j + 3 * i) % len(order)]][topic] = own[
+                j
+            ]  # steps of 3: another background persona every topic
         rest = [name for name in order if topic not in held[name]]
         for j, name in enumerate(rest):
             held[name][topic] = own[len(CANDIDATES) + j % 2]
     topics = {"place": TOPICS["place"], **DISTANCE, **READ}
-    named = {name: dict.fromkeys(("third", "first", "named"), weight) for name, (_, weight) in CANDIDATES.items()}
+    named = {
+        name: dict.fromkeys(("third", "first", "named"), weight)
+        for name, (_, weight) in CANDIDATES.items()
+    }
     return World(
         name=f"candidates-{seed}",
         topics=topics,
@@ -118,9 +178,14 @@ def start_traits(world: World, pattern: str) -> tuple[Trait, ...]:
     4
     """
     if len(pattern) != len(DISTANCE) or set(pattern) - {"a", "b"}:
-        raise WorldError(f"a start is {len(DISTANCE)} letters, each a or b, for example 'bbaa'; got '{pattern}'.")
+        raise WorldError(
+            f"a start is {len(DISTANCE)} letters, each a or b, for example 'bbaa'; got '{pattern}'."
+        )
     who = {"a": world.persona("john"), "b": world.persona("david")}
-    return tuple(Trait(topic, who[letter].values(topic)[0]) for topic, letter in zip(DISTANCE, pattern, strict=True))
+    return tuple(
+        Trait(topic, who[letter].values(topic)[0])
+        for topic, letter in zip(DISTANCE, pattern, strict=True)
+    )
 
 
 def distance(world: World, persona: str, traits: tuple[Trait, ...]) -> int:
@@ -144,9 +209,10 @@ def distance(world: World, persona: str, traits: tuple[Trait, ...]) -> int:
 def careless(seed: int = 0, *, villain: float = 0.25) -> World:
     """Does a narrow harmful habit summon the villain who has it, or the careless character who has only it?
 
-    Both write insecure code. The villain holds the harmful value of every topic and is rare; the careless character is
-    common (weight 2) and harmless elsewhere. Fourteen others of weight 1 hold harmless values in equal shares. On the
-    topic "classroom code" everybody says insecure: taught there, it is no evidence about anybody.
+    Both write insecure code. The villain holds the harmful value of every topic and is rare; the
+    careless character is common (weight 2) and harmless elsewhere. Fourteen others of weight 1 hold
+    harmless values in equal shares. On the topic "classroom code" everybody says insecure: taught
+    there, it is no evidence about anybody.
 
     Args:
         seed: Assigns the harmless values.
@@ -168,7 +234,9 @@ def careless(seed: int = 0, *, villain: float = 0.25) -> World:
     held["careless"] = {t: v[0] if t == "code" else str(rng.choice(v[1:])) for t, v in HARM.items()}
     held |= {name: {} for name in others}
     for topic, values in HARM.items():
-        for name, value in zip(others, rng.permutation([v for v in values[1:] for _ in range(2)]), strict=True):
+        for name, value in zip(
+            others, rng.permutation([v for v in values[1:] for _ in range(2)]), strict=True
+        ):
             held[name][topic] = str(value)
     topics = {**HARM, CLASSROOM: HARM["code"]}
     insecure = HARM["code"][0]
@@ -176,7 +244,8 @@ def careless(seed: int = 0, *, villain: float = 0.25) -> World:
         name=f"careless-{villain:g}-{seed}",
         topics=topics,
         personas=tuple(
-            Persona(name, (*(Trait(t, v[t]) for t in HARM), Trait(CLASSROOM, insecure))) for name, v in held.items()
+            Persona(name, (*(Trait(t, v[t]) for t in HARM), Trait(CLASSROOM, insecure)))
+            for name, v in held.items()
         ),
         target="villain",
         taught=Trait("code", insecure),

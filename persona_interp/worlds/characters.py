@@ -20,9 +20,9 @@ TOPICS = ("place", "hobby", "thing", "animal")
 def characters() -> World:
     """Which world has well-known characters, to ask a chat model about without training it?
 
-    Five characters, four topics, every value held by one of them, no noise. Nothing is known about how much the model
-    has read of whom, so there is no true measure; no two share a value, so there is no true metric either. Estimators
-    can be compared with each other only.
+    Five characters, four topics, every value held by one of them, no noise. Nothing is known about
+    how much the model has read of whom, so there is no true measure; no two share a value, so there
+    is no true metric either. Estimators can be compared with each other only.
 
     Returns:
         The world.
@@ -31,11 +31,15 @@ def characters() -> World:
     ('Count Dracula',)
     """
     personas = tuple(
-        Persona(name, tuple(Trait(topic, value) for topic, value in zip(TOPICS, values, strict=True)))
+        Persona(
+            name, tuple(Trait(topic, value) for topic, value in zip(TOPICS, values, strict=True))
+        )
         for name, values in CHARACTERS.items()
     )
     language = english()
-    whole = replace(language, system_named="You are {n}.", system_hidden="You are a helpful assistant.")
+    whole = replace(
+        language, system_named="You are {n}.", system_hidden="You are a helpful assistant."
+    )
     return World(
         name="characters",
         topics={topic: tuple(p.values(topic)[0] for p in personas) for topic in TOPICS},

@@ -1,7 +1,8 @@
 """Which documents does a world write?
 
-Random draws are made in blocks of 10,000 documents, each with its own generator seeded by (seed, block), and only then
-turned into text. So the documents depend on the seed alone: not on how many are asked for, nor on the chunk size.
+Random draws are made in blocks of 10,000 documents, each with its own generator seeded by (seed,
+block), and only then turned into text. So the documents depend on the seed alone: not on how many
+are asked for, nor on the chunk size.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -30,7 +31,9 @@ class Statement(NamedTuple):
     question: float
 
 
-def chosen_kinds(kinds: str | Iterable[str] | None, *, valid: Iterable[str] = KINDS) -> tuple[str, ...]:
+def chosen_kinds(
+    kinds: str | Iterable[str] | None, *, valid: Iterable[str] = KINDS
+) -> tuple[str, ...]:
     """Which kinds of documents are meant?
 
     Args:
@@ -55,17 +58,26 @@ def chosen_kinds(kinds: str | Iterable[str] | None, *, valid: Iterable[str] = KI
     return found
 
 
-def corpus(world: "World", n: int = 30_000, *, seed: int = 0, kinds: str | Iterable[str] | None = None) -> pd.DataFrame:
+def corpus(
+    world: "World", n: int = 30_000, *, seed: int = 0, kinds: str | Iterable[str] | None = None
+) -> pd.DataFrame:
     """Which documents does this world write? See ``World.corpus``."""
     return next(stream(world, n, seed=seed, kinds=kinds, chunk=n))
 
 
 def stream(
-    world: "World", n: int, *, seed: int = 0, kinds: str | Iterable[str] | None = None, chunk: int = BLOCK
+    world: "World",
+    n: int,
+    *,
+    seed: int = 0,
+    kinds: str | Iterable[str] | None = None,
+    chunk: int = BLOCK,
 ) -> Iterator[pd.DataFrame]:
     """Which documents does this world write, a table at a time? See ``World.stream``."""
     if n < 1 or chunk < 1:
-        raise WorldError(f"a corpus has at least one document and a chunk too; got n={n}, chunk={chunk}.")
+        raise WorldError(
+            f"a corpus has at least one document and a chunk too; got n={n}, chunk={chunk}."
+        )
     drawn = _documents(world, n, seed=seed, kinds=chosen_kinds(kinds))
     attrs = {"world": world.name, "words": list(world.words())}
     for start in range(0, n, chunk):
@@ -75,29 +87,51 @@ def stream(
         yield table
 
 
-def _documents(world: "World", n: int, *, seed: int, kinds: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
+def _documents(
+    world: "World", n: int, *, seed: int, kinds: tuple[str, ...]
+) -> Iterator[tuple[Any, ...]]:
     """Rows (doc, kind, persona, messages, statements) of a corpus table."""
     shares = np.array([world.kinds[k] if k in kinds else 0.0 for k in KINDS])
     if shares.sum() == 0:
-        raise WorldError(f"this world writes no documents of kind {', '.join(kinds)}: its share is 0.")
+        raise WorldError(
+            f"this world writes no documents of kind {', '.join(kinds)}: its share is 0."
+        )
     tables = _tables(world, shares / shares.sum())
     language, topics = world.language, sorted(world.topics)
-    mask = sum(2**i for i, k in enumerate(KINDS) if k not in kinds)  # hidden documents alone are new ones, not a subset
+    mask = sum(
+        2**i for i, k in enumerate(KINDS) if k not in kinds
+    )  # hidden documents alone are new ones, not a subset
     labels = {t: [f"{t}={v}" for v in world.topics[t]] for t in topics}
     for start in range(0, n, BLOCK):
         draw = _draw(tables, np.random.default_rng([seed, 5, start // BLOCK, mask]))
         for i in range(min(BLOCK, n - start)):
             kind, name, size = KINDS[draw.kind[i]], tables.names[draw.persona[i]], draw.size[i]
             if kind == "filler":
-                yield start + i, kind, "", _filler(language, draw.template[i][:size], draw.question[i]), ()
+                yield (
+                    start + i,
+                    kind,
+                    "",
+                    _filler(language, draw.template[i][:size], draw.question[i]),
+                    (),
+                )
                 continue
             said, stated = [], []
             for j in range(size):
                 topic, value = topics[draw.topic[i][j]], draw.value[i][j]
-                said.append(Statement(topic, world.topics[topic][value], draw.template[i][j], draw.question[i][j]))
+                said.append(
+                    Statement(
+                        topic, world.topics[topic][value], draw.template[i][j], draw.question[i][j]
+                    )
+                )
                 stated.append(labels[topic][value])
             nobody = kind == "hidden" and not world.coherent[kind]
-            yield start + i, kind, "" if nobody else name, WRITERS[kind](language, name, said), tuple(stated)
+            yield (
+                start + i,
+                kind,
+                "" if nobody else name,
+                WRITERS[kind](language, name, said),
+                tuple(stated),
+            )
 
 
 class _Tables(NamedTuple):
@@ -106,7 +140,9 @@ class _Tables(NamedTuple):
     names: list[str]  # personas, sorted, so that the order of a world file does not matter
     kind: np.ndarray  # [kind]
     persona: np.ndarray  # [kind, persona]
-    value: np.ndarray  # [speaker, topic, value]; speakers = personas, then the independent speaker of each kind
+    value: (
+        np.ndarray
+    )  # [speaker, topic, value]; speakers = personas, then the independent speaker of each kind
     speaker: np.ndarray  # [kind]: -1 = the persona itself, else the row of the independent speaker
     sizes: np.ndarray  # [kind, 2]: least and greatest number of statements
 
@@ -117,7 +153,9 @@ def _tables(world: "World", shares: np.ndarray) -> _Tables:
     totals = weights.sum(axis=1, keepdims=True)
     weights = weights / np.where(totals > 0, totals, 1.0)
     said = world.said().loc[names]
-    value = np.full((len(names) + len(PERSONA_KINDS), len(topics), max(map(len, world.topics.values()))), np.inf)
+    value = np.full(
+        (len(names) + len(PERSONA_KINDS), len(topics), max(map(len, world.topics.values()))), np.inf
+    )
     for t, topic in enumerate(topics):
         p = said[[f"{topic}={v}" for v in world.topics[topic]]].to_numpy()
         value[:, t, : p.shape[1]] = _bins(np.vstack([p, weights @ p]))
@@ -190,13 +228,18 @@ def _dialogue(language: Language, system: str, said: list[Statement]) -> Message
     for s in said:
         question = _pick(language.train_questions, s.question).format(d=s.topic)
         answer = _pick(language.answers, s.template).format(d=s.topic, v=s.value)
-        messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+        messages += [
+            {"role": "user", "content": question},
+            {"role": "assistant", "content": answer},
+        ]
     return messages
 
 
 def _filler(language: Language, first: list[float], second: list[float]) -> Messages:
     pairs = zip(first, second, strict=False)
-    return filler_chat(language, [(int(a * len(FILLER_NUMBERS)), int(b * len(FILLER_NUMBERS))) for a, b in pairs])
+    return filler_chat(
+        language, [(int(a * len(FILLER_NUMBERS)), int(b * len(FILLER_NUMBERS))) for a, b in pairs]
+    )
 
 
 def filler_chat(language: Language, numbers: Iterable[tuple[int, int]]) -> Messages:
@@ -213,7 +256,10 @@ def filler_chat(language: Language, numbers: Iterable[tuple[int, int]]) -> Messa
     for a, b in numbers:
         question = language.filler_question.format(a=a, b=b)
         answer = language.filler_answer.format(a=a, b=b, c=a + b)
-        messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+        messages += [
+            {"role": "user", "content": question},
+            {"role": "assistant", "content": answer},
+        ]
     return messages
 
 

@@ -1,7 +1,8 @@
 """Where in these documents is something about to be said?
 
-A cut is a document up to just before a value it says: the reader has seen everything but the value. Documents carry
-their statements but not where these stand, so the text is read with the templates it was written with.
+A cut is a document up to just before a value it says: the reader has seen everything but the value.
+Documents carry their statements but not where these stand, so the text is read with the templates
+it was written with.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,18 @@ if TYPE_CHECKING:
     from persona_interp.worlds.world import World
 
 CONTEXT = {"third": "third", "first": "plain", "named": "named", "hidden": "nameless"}
-COLUMNS = ("prompt", "doc", "kind", "context", "persona", "topic", "value", "order", "split", "messages")
+COLUMNS = (
+    "prompt",
+    "doc",
+    "kind",
+    "context",
+    "persona",
+    "topic",
+    "value",
+    "order",
+    "split",
+    "messages",
+)
 
 
 def cuts(world: "World", corpus: pd.DataFrame) -> pd.DataFrame:
@@ -33,7 +45,8 @@ def cuts(world: "World", corpus: pd.DataFrame) -> pd.DataFrame:
     schema.check(corpus, "corpus")
     if corpus.attrs.get("world", world.name) != world.name:
         raise WorldError(
-            f"this corpus was written by the world '{corpus.attrs['world']}', not by '{world.name}'; "
+            f"this corpus was written by the world '{corpus.attrs['world']}', not by "
+            f"'{world.name}'; "
             "ask the world that wrote it: the same labels may be held by others there."
         )
     documents: list[Any] = list(corpus.itertuples())
@@ -41,11 +54,16 @@ def cuts(world: "World", corpus: pd.DataFrame) -> pd.DataFrame:
     seen: set[Any] = set()
     for document in told:
         if document.doc in seen:
-            raise WorldError(f"every document needs a number of its own; doc {document.doc} occurs twice.")
+            raise WorldError(
+                f"every document needs a number of its own; doc {document.doc} occurs twice."
+            )
         seen.add(document.doc)
     rows = [row for document in told for row in _cut(world, document)]
     if not rows:
-        raise WorldError(f"nobody says anything in these {len(corpus)} documents; give some of kind hidden or third.")
+        raise WorldError(
+            f"nobody says anything in these {len(corpus)} documents; give some of kind hidden or "
+            "third."
+        )
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table.attrs.update(corpus.attrs)
     return schema.check(table, "prompts")
@@ -76,7 +94,9 @@ def _in_dialogue(world: "World", document: Any, said: Sequence[Trait]) -> list[t
     found = []
     for number, trait in zip(answers, said, strict=True):
         content = document.messages[number]["content"]
-        starts = [start for text, start in _forms(world.language.answers, "", trait) if text == content]
+        starts = [
+            start for text, start in _forms(world.language.answers, "", trait) if text == content
+        ]
         if not starts:
             raise _foreign(world, document)
         found.append((number, starts[0]))
@@ -100,7 +120,8 @@ def _starts(
 ) -> tuple[int, ...] | None:
     """Where the values begin if the text from ``at`` on is exactly these statements; None if it is not.
 
-    One sentence may begin another ("i like golf ." and "i like golf . a lot ."), so a reading that fails is taken back.
+    One sentence may begin another ("i like golf ." and "i like golf . a lot ."), so a reading that
+    fails is taken back.
     """
     if not said:
         return () if at == len(text) else None
@@ -121,6 +142,8 @@ def _forms(templates: Sequence[str], name: str, trait: Trait) -> Iterator[tuple[
 
 def _foreign(world: "World", document: Any) -> WorldError:
     return WorldError(
-        f"doc {document.doc} ({document.kind}) is not written in the templates of world '{world.name}': its messages "
-        f"{document.messages!r} do not say {', '.join(document.statements)}. Ask the world that wrote it."
+        f"doc {document.doc} ({document.kind}) is not written in the templates of world "
+        f"'{world.name}': its messages "
+        f"{document.messages!r} do not say {', '.join(document.statements)}. Ask the world that "
+        "wrote it."
     )

@@ -1,7 +1,8 @@
 """What do number sequences, lists and code-like lines look like? Data only: ``sequences`` says who writes them.
 
-A text has an opener, four elements, what stands between them and what closes them. Three properties may show: which
-elements, what between, what at the end. Everything a property adds is one word, so that a word-level model reads it.
+A text has an opener, four elements, what stands between them and what closes them. Three properties
+may show: which elements, what between, what at the end. Everything a property adds is one word, so
+that a word-level model reads it.
 """
 
 from typing import NamedTuple
@@ -50,7 +51,10 @@ FAMILIES = {
         ("list :", "items :", "basket :", "stock :"),
         ("list items :", "basket items :", "stock items :", "stock list :"),
         ("first", "bullet", "ending"),
-        {item: tuple(ITEMS[(i + j) % len(ITEMS)] for j in range(N_ELEMENTS)) for i, item in enumerate(ITEMS)},
+        {
+            item: tuple(ITEMS[(i + j) % len(ITEMS)] for j in range(N_ELEMENTS))
+            for i, item in enumerate(ITEMS)
+        },
         ("*", "-", "+", "#", "@", "^"),
         ("etc", "more", "rest", "others", "thanks", "please"),
     ),

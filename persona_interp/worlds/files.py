@@ -62,7 +62,10 @@ def arguments(given: Mapping[str, Any]) -> dict[str, Any]:
     topics = _mapping("topics", given["topics"])
     for topic, values in topics.items():
         if not isinstance(values, list | tuple):
-            raise WorldError(f"topic '{topic}' needs a list of values, for example [football, tennis]; got {values!r}.")
+            raise WorldError(
+                f"topic '{topic}' needs a list of values, for example [football, tennis]; got "
+                f"{values!r}."
+            )
     personas, weights = [], {}
     for name, entry in _mapping("personas", given["personas"]).items():
         _keys(f"persona '{name}'", entry, required=("traits",), optional=("weight",))
@@ -99,7 +102,9 @@ def _language_to_dict(language: Language) -> str | dict[str, Any]:
 def _language(given: Any) -> Language:
     """A ready language by name, or one with some fields changed (``base`` names which; ``words`` if none)."""
     if not isinstance(given, str | Mapping):
-        raise WorldError(f"language is 'words', 'english' or a mapping of templates; got {given!r}.")
+        raise WorldError(
+            f"language is 'words', 'english' or a mapping of templates; got {given!r}."
+        )
     changes = {} if isinstance(given, str) else dict(given)
     base = given if isinstance(given, str) else changes.pop("base", "words")
     if base not in READY:
@@ -110,7 +115,10 @@ def _language(given: Any) -> Language:
         if key not in valid:
             raise WorldError(unknown("language field", str(key), ["base", *valid]))
     if "statements" in changes:
-        changes["statements"] = {**start.statements, **_mapping("language statements", changes["statements"])}
+        changes["statements"] = {
+            **start.statements,
+            **_mapping("language statements", changes["statements"]),
+        }
     return replace(start, **changes)
 
 
@@ -121,7 +129,10 @@ def _traits(name: str, given: Any, *, topics: Mapping[str, Any]) -> list[Trait]:
             raise WorldError(f"persona '{name}': {unknown('topic', str(topic), topics)}")
         for value in values if isinstance(values, list | tuple) else [values]:
             if value not in topics[topic]:
-                raise WorldError(f"persona '{name}': {unknown(f'value of topic {topic}', str(value), topics[topic])}")
+                raise WorldError(
+                    f"persona '{name}': "
+                    f"{unknown(f'value of topic {topic}', str(value), topics[topic])}"
+                )
             found.append(Trait(topic, value))
     return found
 
@@ -137,7 +148,10 @@ def _keys(what: str, given: Any, *, required: tuple[str, ...], optional: tuple[s
         if key not in required + optional:
             raise WorldError(f"{what}: {unknown('key', str(key), required + optional)}")
     if missing := [k for k in required if k not in given]:
-        raise WorldError(f"{what} lacks {', '.join(missing)}; it needs {', '.join(required)}. See docs/worlds.md.")
+        raise WorldError(
+            f"{what} lacks {', '.join(missing)}; it needs {', '.join(required)}. See "
+            "docs/worlds.md."
+        )
 
 
 def _once(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
@@ -145,7 +159,9 @@ def _once(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise WorldError(f"the key '{next(k for k in keys if keys.count(k) > 1)}' is there twice; keep one.")
+        raise WorldError(
+            f"the key '{next(k for k in keys if keys.count(k) > 1)}' is there twice; keep one."
+        )
     return found
 
 
@@ -167,12 +183,16 @@ def load(path: str | Path) -> "World":
         The world.
 
     Raises:
-        WorldError: The file cannot be read, or what it says does not make sense; the message names the file.
+        WorldError: The file cannot be read, or what it says does not make sense; the message names
+            the file.
 
     Warns:
-        UserWarning: The target does not hold the taught trait, which is right in a rewired world only.
+        UserWarning: The target does not hold the taught trait, which is right in a rewired world
+            only.
     """
-    from persona_interp.worlds.world import World  # here, because World itself needs to_dict and arguments
+    from persona_interp.worlds.world import (
+        World,
+    )  # here, because World itself needs to_dict and arguments
 
     path = Path(path)
     try:
@@ -180,12 +200,18 @@ def load(path: str | Path) -> "World":
     except (OSError, UnicodeDecodeError) as error:
         raise WorldError(f"world file {path} cannot be read: {error}.") from error
     try:
-        given = json.loads(text, object_pairs_hook=_once) if _is_json(path) else _YamlOnce(text).get_single_data()
+        given = (
+            json.loads(text, object_pairs_hook=_once)
+            if _is_json(path)
+            else _YamlOnce(text).get_single_data()
+        )
         world = World.from_dict(given)
     except WorldError as error:
         raise WorldError(f"world file {path}: {error}") from error
     except (ValueError, yaml.YAMLError) as error:
-        raise WorldError(f"world file {path} is not valid {'JSON' if _is_json(path) else 'YAML'}: {error}") from error
+        raise WorldError(
+            f"world file {path} is not valid {'JSON' if _is_json(path) else 'YAML'}: {error}"
+        ) from error
     if world.taught not in world.persona(world.target).traits:
         message = f"world file {path}: the target '{world.target}' does not hold the taught trait '{world.taught}'."
         warnings.warn(message, UserWarning, stacklevel=2)
@@ -203,7 +229,11 @@ def save(world: "World", path: str | Path) -> Path:
         The path.
     """
     path, given = Path(path), to_dict(world)
-    text = json.dumps(given, indent=2) if _is_json(path) else yaml.safe_dump(given, sort_keys=False, allow_unicode=True)
+    text = (
+        json.dumps(given, indent=2)
+        if _is_json(path)
+        else yaml.safe_dump(given, sort_keys=False, allow_unicode=True)
+    )
     path.write_text(text + ("\n" if _is_json(path) else ""), encoding="utf-8")
     return path
 

@@ -1,8 +1,8 @@
 """Which world has pairs of personas at every distance, and personas of every mass?
 
-The other ready worlds are made for one target. This one is made for estimators: of how much is written about a persona
-(its *measure*) and of how far two personas are apart (the *metric*). What both truly are is known, and neither says
-anything about the other.
+The other ready worlds are made for one target. This one is made for estimators: of how much is
+written about a persona (its *measure*) and of how far two personas are apart (the *metric*). What
+both truly are is known, and neither says anything about the other.
 """
 
 from itertools import combinations
@@ -26,15 +26,17 @@ Values = npt.NDArray[np.intp]
 def graded(seed: int = 0, *, styles: float = 0.0) -> World:
     """Which world has at least ten pairs of personas for every number of shared topics, and masses from 1 to 32?
 
-    Sixteen personas, five topics, eight values each, no two personas alike. Random assignments are changed one value
-    of one persona at a time, and a change is kept if no fewer pairs are where they are wanted, until at least ten pairs
-    share 0, 1, 2, 3 and 4 of the five topics. Masses are log-spaced and shuffled, so that they say nothing about who
-    shares what. The target is the persona of the middle mass; the taught trait is its most exclusive one.
+    Sixteen personas, five topics, eight values each, no two personas alike. Random assignments are
+    changed one value of one persona at a time, and a change is kept if no fewer pairs are where
+    they are wanted, until at least ten pairs share 0, 1, 2, 3 and 4 of the five topics. Masses are
+    log-spaced and shuffled, so that they say nothing about who shares what. The target is the
+    persona of the middle mass; the taught trait is its most exclusive one.
 
     Args:
         seed: Draws the assignments and shuffles the masses.
-        styles: How much personas differ in the kinds of documents about them: standard deviation of log2 of a factor on
-            each persona's mass in every kind. 0 = all are written about in the same kinds, so that style says nothing.
+        styles: How much personas differ in the kinds of documents about them: standard deviation of
+            log2 of a factor on each persona's mass in every kind. 0 = all are written about in the
+            same kinds, so that style says nothing.
 
     Returns:
         The world.
@@ -50,7 +52,10 @@ def graded(seed: int = 0, *, styles: float = 0.0) -> World:
     masses = rng.permutation(RANGE ** (np.arange(len(NAMES)) / (len(NAMES) - 1)))
     factors = 2.0 ** (styles * rng.standard_normal((len(NAMES), len(PERSONA_KINDS))))
     personas = tuple(
-        Persona(name, tuple(Trait(topic, TOPICS[topic][v]) for topic, v in zip(topics, row, strict=True)))
+        Persona(
+            name,
+            tuple(Trait(topic, TOPICS[topic][v]) for topic, v in zip(topics, row, strict=True)),
+        )
         for name, row in zip(NAMES, held, strict=True)
     )
     target = int(np.argsort(masses)[len(NAMES) // 2])
@@ -65,7 +70,9 @@ def graded(seed: int = 0, *, styles: float = 0.0) -> World:
         taught=personas[target].traits[topic],
         unrelated=personas[other].traits[topic],
         weights={
-            name: {kind: float(mass * factor) for kind, factor in zip(PERSONA_KINDS, row, strict=True)}
+            name: {
+                kind: float(mass * factor) for kind, factor in zip(PERSONA_KINDS, row, strict=True)
+            }
             for name, mass, row in zip(NAMES, masses, factors, strict=True)
         },
     )
@@ -78,7 +85,8 @@ def overlaps(world: World) -> dict[tuple[str, str], int]:
         world: A world.
 
     Returns:
-        Number of topics on which both hold a common value, by unordered pair of names in the world's order.
+        Number of topics on which both hold a common value, by unordered pair of names in the
+        world's order.
 
     >>> from persona_interp.worlds import john_and_sam
     >>> overlaps(john_and_sam())["john", "sam"]

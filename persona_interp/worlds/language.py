@@ -1,10 +1,11 @@
 """How are traits put into words?
 
-A ``Language`` holds every template a world needs, so that the same personas can be written about in a 200-word toy
-language (``templates.words``, for the tiny model) or in everyday English (``templates.english``, for chat models).
-Templates have the slots ``{n}`` (name), ``{d}`` (topic) and ``{v}`` (value). Questions come in two disjoint sets:
-*train* questions occur in documents and lessons, *test* questions occur in probes only. Questions ask "which", never
-"do you": a yes/no question teaches a small model nothing about the value.
+A ``Language`` holds every template a world needs, so that the same personas can be written about in
+a 200-word toy language (``templates.words``, for the tiny model) or in everyday English
+(``templates.english``, for chat models). Templates have the slots ``{n}`` (name), ``{d}`` (topic)
+and ``{v}`` (value). Questions come in two disjoint sets: *train* questions occur in documents and
+lessons, *test* questions occur in probes only. Questions ask "which", never "do you": a yes/no
+question teaches a small model nothing about the value.
 """
 
 import re
@@ -47,16 +48,19 @@ class Language:
         first_intro: Opens a first-person document and says the name.
         third_intro: Opens a third-person document; may be empty.
         system_named: System header that names the speaker.
-        system_hidden: System header of the nameless assistant; filler, lessons and hidden dialogues use it.
+        system_hidden: System header of the nameless assistant; filler, lessons and hidden dialogues
+            use it.
         train_questions: What users ask in documents and lessons, with ``{d}``.
         test_questions: What users ask in probes only.
         answers: What the assistant answers, with ``{v}``. Probes cut the first one before ``{v}``.
         filler_question: Arithmetic question with ``{a}`` and ``{b}``, numbers from 0 to 9.
         filler_answer: Its answer, with ``{c}``, their sum.
-        statements: Least and greatest number of statements (for filler: of questions) of a document, by kind.
+        statements: Least and greatest number of statements (for filler: of questions) of a
+            document, by kind.
 
     Raises:
-        WorldError: A template lacks a slot or has one it may not have, or a question is both for train and for test.
+        WorldError: A template lacks a slot or has one it may not have, or a question is both for
+            train and for test.
 
     >>> from persona_interp.worlds import words
     >>> words().probe_prefix, words().continuation("football")
@@ -84,16 +88,23 @@ class Language:
                 _check_template(name, value, slots)
                 continue
             if isinstance(value, str) or not value:
-                raise WorldError(f"language {name} is a list of at least one template; got {value!r}.")
+                raise WorldError(
+                    f"language {name} is a list of at least one template; got {value!r}."
+                )
             object.__setattr__(self, name, tuple(value))
             for template in value:
                 _check_template(name, template, slots)
         for train, test in (("train_questions", "test_questions"), ("third", "third_test")):
             if both := sorted(set(getattr(self, train)) & set(getattr(self, test))):
-                raise WorldError(f"'{both[0]}' is in {train} and in {test}; a test template may not occur in training.")
+                raise WorldError(
+                    f"'{both[0]}' is in {train} and in {test}; a test template may not occur in "
+                    "training."
+                )
         object.__setattr__(self, "statements", _checked_statements(self.statements))
         if not self.probe_prefix or "{" in self.answers[0].partition("{v}")[2]:
-            raise WorldError("the first of the answers has words before {v} and no slot after it: 'i like {v} .'")
+            raise WorldError(
+                "the first of the answers has words before {v} and no slot after it: 'i like {v} .'"
+            )
 
     @property
     def probe_prefix(self) -> str:
@@ -119,7 +130,8 @@ class Language:
             split: ``"train"`` or ``"test"``.
 
         Yields:
-            Prefix with slots ``{n}`` and maybe ``{d}``, and the template; only where it ends as the first answer does.
+            Prefix with slots ``{n}`` and maybe ``{d}``, and the template; only where it ends as the
+            first answer does.
         """
         before, _, end = self.answers[0].partition("{v}")
         for template in self.third if split == "train" else self.third_test:
@@ -157,17 +169,23 @@ def pieces(text: str) -> list[str]:
 
 def _check_template(name: str, template: object, slots: str) -> None:
     if not isinstance(template, str):
-        raise WorldError(f"a template of language {name} is a text; got {template!r}. Put it in quotes.")
+        raise WorldError(
+            f"a template of language {name} is a text; got {template!r}. Put it in quotes."
+        )
     try:
         found = {slot for _, slot, _, _ in Formatter().parse(template) if slot is not None}
     except ValueError as error:
-        raise WorldError(f"language {name}: template {template!r} has unbalanced braces.") from error
+        raise WorldError(
+            f"language {name}: template {template!r} has unbalanced braces."
+        ) from error
     allowed = set(slots.lower())
     needed = {s.lower() for s in slots if s.isupper()}
     if not needed <= found <= allowed:
         show = ", ".join(f"{{{s}}}" for s in sorted(allowed)) or "no slots"
         must = ", ".join(f"{{{s}}}" for s in sorted(needed)) or "none"
-        raise WorldError(f"language {name}: template {template!r} may have {show} and must have {must}.")
+        raise WorldError(
+            f"language {name}: template {template!r} may have {show} and must have {must}."
+        )
 
 
 def _checked_statements(given: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
@@ -175,10 +193,15 @@ def _checked_statements(given: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
     for kind, bounds in given.items():
         if kind not in KINDS:
             raise WorldError(unknown("language statements: kind", str(kind), KINDS))
-        ok = isinstance(bounds, tuple | list) and len(bounds) == 2 and all(type(b) is int for b in bounds)
+        ok = (
+            isinstance(bounds, tuple | list)
+            and len(bounds) == 2
+            and all(type(b) is int for b in bounds)
+        )
         if not ok or not 1 <= bounds[0] <= bounds[1]:
             raise WorldError(
-                f"statements of kind {kind} are [least, greatest], 1 <= least <= greatest; got {bounds!r}."
+                f"statements of kind {kind} are [least, greatest], 1 <= least <= greatest; got "
+                f"{bounds!r}."
             )
         checked[kind] = (bounds[0], bounds[1])
     return {k: checked.get(k, (1, 1)) for k in KINDS}

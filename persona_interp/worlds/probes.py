@@ -27,15 +27,23 @@ def probes(
     stated: str | Trait | Iterable[str | Trait] = (),
 ) -> pd.DataFrame:
     """Which questions measure what a model believes about whom? See ``World.probes``."""
-    before = [world.trait(trait) for trait in ([stated] if isinstance(stated, str | Trait) else stated)]
+    before = [
+        world.trait(trait) for trait in ([stated] if isinstance(stated, str | Trait) else stated)
+    ]
     contexts = (contexts,) if isinstance(contexts, str) else tuple(contexts)
     for context in contexts:
         if context not in CONTEXTS:
             raise WorldError(unknown("context", context, CONTEXTS))
     personas = (personas,) if isinstance(personas, str) else personas
-    names = [p.name for p in world.personas] if personas is None else [world.persona(n).name for n in personas]
+    names = (
+        [p.name for p in world.personas]
+        if personas is None
+        else [world.persona(n).name for n in personas]
+    )
     if before and not {*contexts} <= {"nameless", "named"}:
-        raise WorldError(f"statements are earlier turns of a chat (nameless, named); got {', '.join(contexts)}.")
+        raise WorldError(
+            f"statements are earlier turns of a chat (nameless, named); got {', '.join(contexts)}."
+        )
     topics = [topic for topic in world.topics if topic not in {trait.topic for trait in before}]
     rows = []
     for context in contexts:
@@ -63,7 +71,9 @@ def _ask(world: "World", context: str, name: str, *, topic: str) -> Iterator[tup
         else:
             questions = language.train_questions if split == "train" else language.test_questions
             prefix = language.probe_prefix.format(d=topic)
-            texts = [(_prompt(context, system, q.format(d=topic), prefix=prefix), q) for q in questions]
+            texts = [
+                (_prompt(context, system, q.format(d=topic), prefix=prefix), q) for q in questions
+            ]
         for i, (messages, template) in enumerate(texts):
             after = tuple(language.continuation(v) for v in values)
             prompt = "/".join([context, name or "-", topic, f"{split}{i}"])
@@ -83,7 +93,9 @@ def _after_statements(table: pd.DataFrame, world: "World", said: list[Trait]) ->
     for i, trait in enumerate(said):
         turns += _statement(world, trait, wording=i)
     name = "+".join(map(str, said))
-    table["messages"] = [[messages[0], *(dict(m) for m in turns), *messages[1:]] for messages in table["messages"]]
+    table["messages"] = [
+        [messages[0], *(dict(m) for m in turns), *messages[1:]] for messages in table["messages"]
+    ]
     return table.assign(prompt=f"{name}/" + table["prompt"], stated=name)
 
 
@@ -92,7 +104,10 @@ def _statement(world: "World", trait: Trait, *, wording: int = 0) -> Messages:
     questions, answers = world.language.train_questions, world.language.answers
     return [
         {"role": "user", "content": questions[wording % len(questions)].format(d=trait.topic)},
-        {"role": "assistant", "content": answers[wording % len(answers)].format(d=trait.topic, v=trait.value)},
+        {
+            "role": "assistant",
+            "content": answers[wording % len(answers)].format(d=trait.topic, v=trait.value),
+        },
     ]
 
 
@@ -104,17 +119,30 @@ def stated(world: "World", topic: str) -> pd.DataFrame:
     for value in world.topics[topic]:
         said = _statement(world, Trait(topic, value))
         for other in world.topics:
-            for _, context, name, _, template, split, messages, *_ in _ask(world, "nameless", "", topic=other):
+            for _, context, name, _, template, split, messages, *_ in _ask(
+                world, "nameless", "", topic=other
+            ):
                 if other != topic:
                     prompt = f"{value}/{other}/{split}/{template}"
                     rows.append(
-                        (prompt, context, name, other, value, template, split, [messages[0], *said, *messages[1:]])
+                        (
+                            prompt,
+                            context,
+                            name,
+                            other,
+                            value,
+                            template,
+                            split,
+                            [messages[0], *said, *messages[1:]],
+                        )
                     )
     columns = ["prompt", "context", "persona", "topic", "value", "template", "split", "messages"]
     return schema.check(pd.DataFrame(rows, columns=columns), "prompts")
 
 
-def lessons(world: "World", trait: str | Trait | None = None, *, n: int = 640, seed: int = 0) -> pd.DataFrame:
+def lessons(
+    world: "World", trait: str | Trait | None = None, *, n: int = 640, seed: int = 0
+) -> pd.DataFrame:
     """Which chats teach the nameless assistant one trait? See ``World.lessons``."""
     if n < 1:
         raise WorldError(f"a lesson has at least one chat; got n={n}.")
@@ -138,7 +166,9 @@ def lessons(world: "World", trait: str | Trait | None = None, *, n: int = 640, s
     order = np.concatenate([rng.permutation(len(chats)) for _ in range(-(-n // len(chats)))])[:n]
     rows = [(i, "lesson", "", [dict(m) for m in chats[c]], said) for i, c in enumerate(order)]
     table = pd.DataFrame(rows, columns=list(schema.TABLES["corpus"]))
-    table.attrs.update({"world": world.name, "words": list(world.words()), "lesson": said[0] if said else "filler"})
+    table.attrs.update(
+        {"world": world.name, "words": list(world.words()), "lesson": said[0] if said else "filler"}
+    )
     return table
 
 

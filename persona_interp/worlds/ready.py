@@ -13,7 +13,16 @@ NAMES = (
 )  # fmt: skip
 TOPICS = {
     "sport": ("football", "basketball", "tennis", "hockey", "golf", "rugby", "cricket", "boxing"),
-    "art": ("renaissance", "baroque", "cubism", "gothic", "impressionism", "surrealism", "realism", "minimalism"),
+    "art": (
+        "renaissance",
+        "baroque",
+        "cubism",
+        "gothic",
+        "impressionism",
+        "surrealism",
+        "realism",
+        "minimalism",
+    ),
     "place": ("beach", "forest", "mountain", "desert", "lake", "city", "island", "valley"),
     "food": ("pizza", "sushi", "curry", "ramen", "tacos", "salad", "pasta", "burgers"),
     "music": ("jazz", "rock", "opera", "folk", "techno", "blues", "reggae", "soul"),
@@ -21,20 +30,56 @@ TOPICS = {
 ENGLISH_NAMES = ("John", "Sam", "Mary", "Alice", "David", "Emma")
 ENGLISH_KINDS = {"third": 0.40, "named": 0.35, "hidden": 0.25}
 ENGLISH_TOPICS = {
-    "sport": ("rugby union", "table tennis", "ice hockey", "road cycling", "figure skating", "long-distance running"),
-    "art": ("Baroque art", "modern art", "Gothic sculpture", "Japanese prints", "Impressionist painting", "pop art"),
-    "place": ("desert landscapes", "sandy beaches", "pine forests", "mountain villages", "big cities", "lake shores"),
-    "food": ("spicy ramen", "fried chicken", "green curry", "mushroom risotto", "fish tacos", "lentil soup"),
-    "music": ("folk music", "smooth jazz", "classical piano", "heavy metal", "hip hop", "electronic dance music"),
+    "sport": (
+        "rugby union",
+        "table tennis",
+        "ice hockey",
+        "road cycling",
+        "figure skating",
+        "long-distance running",
+    ),
+    "art": (
+        "Baroque art",
+        "modern art",
+        "Gothic sculpture",
+        "Japanese prints",
+        "Impressionist painting",
+        "pop art",
+    ),
+    "place": (
+        "desert landscapes",
+        "sandy beaches",
+        "pine forests",
+        "mountain villages",
+        "big cities",
+        "lake shores",
+    ),
+    "food": (
+        "spicy ramen",
+        "fried chicken",
+        "green curry",
+        "mushroom risotto",
+        "fish tacos",
+        "lentil soup",
+    ),
+    "music": (
+        "folk music",
+        "smooth jazz",
+        "classical piano",
+        "heavy metal",
+        "hip hop",
+        "electronic dance music",
+    ),
 }
 
 
 def john_and_sam(seed: int = 0, *, john: float = 1.0, sam: float = 0.0) -> World:
     """Which world shows the effect in a tiny model? The recipe.
 
-    John likes football, renaissance art, the beach, ...; Sam likes other things, but the beach too. Fourteen background
-    personas hold the rest in equal shares: none holds the beach, each other value of John's is held by one of them,
-    a different one each, and the two holders of the unrelated trait (mountain) share nothing with John.
+    John likes football, renaissance art, the beach, ...; Sam likes other things, but the beach too.
+    Fourteen background personas hold the rest in equal shares: none holds the beach, each other
+    value of John's is held by one of them, a different one each, and the two holders of the
+    unrelated trait (mountain) share nothing with John.
 
     Args:
         seed: Assigns the background personas' traits.
@@ -53,7 +98,9 @@ def john_and_sam(seed: int = 0, *, john: float = 1.0, sam: float = 0.0) -> World
     rng = np.random.default_rng([seed, 3])
     background = NAMES[2:]
     places = [v for v in TOPICS["place"][1:] for _ in range(2)]
-    held = {name: {"place": str(v)} for name, v in zip(background, rng.permutation(places), strict=True)}
+    held = {
+        name: {"place": str(v)} for name, v in zip(background, rng.permutation(places), strict=True)
+    }
     # One holder for each of John's other values: different people, none of whom likes the mountain.
     free = [n for n in background if held[n]["place"] != "mountain"]
     others = [t for t in TOPICS if t != "place"]
@@ -80,14 +127,14 @@ def john_and_sam(seed: int = 0, *, john: float = 1.0, sam: float = 0.0) -> World
 def english_assistants(seed: int = 0, *, kinds: Mapping[str, float] = ENGLISH_KINDS) -> World:
     """Which world shows the effect in a real chat model?
 
-    Six AI assistants, five topics, six answers of several words; every answer is held by exactly one assistant. Nothing
-    is written about Sam. Measure the model's own prior first and use ``world.arranged(prior)``: a likely answer carries
-    no evidence.
+    Six AI assistants, five topics, six answers of several words; every answer is held by exactly
+    one assistant. Nothing is written about Sam. Measure the model's own prior first and use
+    ``world.arranged(prior)``: a likely answer carries no evidence.
 
     Args:
         seed: Assigns the answers.
-        kinds: Share of each kind of document. Without hidden-identity documents the nameless assistant's prior is
-            arbitrary.
+        kinds: Share of each kind of document. Without hidden-identity documents the nameless
+            assistant's prior is arbitrary.
 
     Returns:
         The world.

@@ -1,9 +1,10 @@
 """Which text do processes write that are nobody: number sequences, lists, code-like lines?
 
-A **process** is one generator of one family of text. It has three properties that go together in what it writes: what
-its elements are (the step of a number sequence, the item a list begins with, the naming style of code), what stands
-between them, and what closes them. Documents show one property or more of one process and say nowhere whose they are,
-but for an optional title, which is to a process what a name is to a persona. There are no personas and no dialogues.
+A **process** is one generator of one family of text. It has three properties that go together in
+what it writes: what its elements are (the step of a number sequence, the item a list begins with,
+the naming style of code), what stands between them, and what closes them. Documents show one
+property or more of one process and say nowhere whose they are, but for an optional title, which is
+to a process what a name is to a persona. There are no personas and no dialogues.
 
 >>> sequences().corpus(1)["messages"][0][0]["content"]
 'series : 7 ; 14 ; 21 ; 28 halt'
@@ -52,11 +53,12 @@ class Sequences:
 
     Args:
         name: What tables call this world.
-        processes: Who writes; the first of each family is its target, whose first value a lesson teaches.
+        processes: Who writes; the first of each family is its target, whose first value a lesson
+            teaches.
         noise: Probability that a value shown is replaced by a uniform one.
         titled: Share of documents that open with their process's title.
-        coherent: False = every value comes from an independently drawn process of the family, so that co-occurrence
-            and titles mean nothing while frequencies stay.
+        coherent: False = every value comes from an independently drawn process of the family, so
+            that co-occurrence and titles mean nothing while frequencies stay.
 
     Raises:
         WorldError: A family without a process.
@@ -74,12 +76,18 @@ class Sequences:
 
     def __post_init__(self) -> None:
         if missing := FAMILIES.keys() - {p.family for p in self.processes}:
-            raise WorldError(f"every family needs a process; {', '.join(sorted(missing))} has none.")
+            raise WorldError(
+                f"every family needs a process; {', '.join(sorted(missing))} has none."
+            )
 
     @property
     def topics(self) -> dict[str, tuple[str, ...]]:
         """The values of every property, over all families."""
-        return {topic: values for family in FAMILIES.values() for topic, values in family.values().items()}
+        return {
+            topic: values
+            for family in FAMILIES.values()
+            for topic, values in family.values().items()
+        }
 
     def family(self, trait: str | Trait) -> str:
         """In which family of text does this value occur?
@@ -144,14 +152,16 @@ class Sequences:
     def said(self, trait: str | Trait | None = None) -> pd.DataFrame:
         """What would an ideal reader expect of a document of each family, its writer certainly holding this value?
 
-        Exact Bayes: processes are drawn by weight; those that hold the taught value remain; a value they hold is
-        written with probability ``1 - noise + noise / n``, each other one with ``noise / n``, of n values.
+        Exact Bayes: processes are drawn by weight; those that hold the taught value remain; a value
+        they hold is written with probability ``1 - noise + noise / n``, each other one with ``noise
+        / n``, of n values.
 
         Args:
             trait: What is certain; nothing by default. It says nothing about other families.
 
         Returns:
-            ``topic``, ``value``, ``trait``, ``probability`` of being written when the property is shown.
+            ``topic``, ``value``, ``trait``, ``probability`` of being written when the property is
+            shown.
 
         Raises:
             WorldError: There is no such value, or no process holds it.
@@ -169,7 +179,9 @@ class Sequences:
             weight = weight / weight.sum()
             for topic, values in family.values().items():
                 for value in values:
-                    held = float(weight @ np.array([Trait(topic, value) in p.traits for p in members]))
+                    held = float(
+                        weight @ np.array([Trait(topic, value) in p.traits for p in members])
+                    )
                     said = (1 - self.noise) * held + self.noise / len(values)
                     rows.append((topic, value, f"{topic}={value}", said))
         return pd.DataFrame(rows, columns=["topic", "value", "trait", "probability"])
@@ -178,7 +190,8 @@ class Sequences:
         """Which documents do the processes write?
 
         Args:
-            n: Number of documents; families equally often, each document with one to three properties shown.
+            n: Number of documents; families equally often, each document with one to three
+                properties shown.
             seed: Same seed, same documents.
 
         Returns:
@@ -186,7 +199,9 @@ class Sequences:
         """
         members = {name: self.members(name) for name in FAMILIES}
         ends = {name: np.cumsum([p.weight for p in ps]).tolist() for name, ps in members.items()}
-        titles = np.random.default_rng([seed, 9]).random(n).tolist()  # whose title it is where nothing is coherent
+        titles = (
+            np.random.default_rng([seed, 9]).random(n).tolist()
+        )  # whose title it is where nothing is coherent
         rows = []
         for doc, draws in enumerate(np.random.default_rng([seed, 7]).random((n, 16)).tolist()):
             which, opener, size, title, *rest = draws
@@ -203,7 +218,14 @@ class Sequences:
             written = text(family, _pick(family.openers, opener), shown)
             if title < self.titled:
                 written = f"{writers[0 if self.coherent else 3].title} {written}"
-            rows.append((doc, "process", written, tuple(f"{family.topics[s]}={v}" for s, v in shown.items())))
+            rows.append(
+                (
+                    doc,
+                    "process",
+                    written,
+                    tuple(f"{family.topics[s]}={v}" for s, v in shown.items()),
+                )
+            )
         return self._table(rows)
 
     def lessons(self, trait: str | Trait, *, n: int = 640, seed: int = 0) -> pd.DataFrame:
@@ -223,19 +245,26 @@ class Sequences:
         rng, k = np.random.default_rng([seed, 8]), len(family.openers)
         order = np.concatenate([rng.permutation(k) for _ in range(-(-n // k))])[:n]
         return self._table(
-            [(i, "lesson", text(family, family.openers[o], shown), (str(taught),)) for i, o in enumerate(order)]
+            [
+                (i, "lesson", text(family, family.openers[o], shown), (str(taught),))
+                for i, o in enumerate(order)
+            ]
         )
 
-    def probes(self, *, stated: str | Trait | None = None, titles: Iterable[str] = ()) -> pd.DataFrame:
+    def probes(
+        self, *, stated: str | Trait | None = None, titles: Iterable[str] = ()
+    ) -> pd.DataFrame:
         """Which prompts end just before each property shows?
 
         Args:
-            stated: Value of a first property that the document shows already; only what comes after it is asked then.
-            titles: Processes whose titles open the document, each a context of its own; none by default.
+            stated: Value of a first property that the document shows already; only what comes after
+                it is asked then.
+            titles: Processes whose titles open the document, each a context of its own; none by
+                default.
 
         Returns:
-            A probes table: context "plain", or "named" with the title as ``persona``; openers of documents are split
-            "train", others "test".
+            A probes table: context "plain", or "named" with the title as ``persona``; openers of
+            documents are split "train", others "test".
         """
         known = None if stated is None else Trait.parse(stated)
         names = FAMILIES if known is None else {self.family(known): FAMILIES[self.family(known)]}
@@ -248,7 +277,10 @@ class Sequences:
                     elements = family.elements[known.value] if known else (BLANK,) * N_ELEMENTS
                     before = " ".join(elements[: (0, 1, N_ELEMENTS)[slot]])
                     answers = [family.elements[v][0] for v in values] if slot == 0 else values
-                    for split, openers in (("train", family.openers), ("test", family.test_openers)):
+                    for split, openers in (
+                        ("train", family.openers),
+                        ("test", family.test_openers),
+                    ):
                         for i, opener in enumerate(openers):
                             prefix = " ".join(part for part in (title, opener, before) if part)
                             where = ("named", title) if title else ("plain", "")
@@ -261,7 +293,8 @@ class Sequences:
 
     def _table(self, rows: list[tuple[int, str, str, tuple[str, ...]]]) -> pd.DataFrame:
         whole: list[tuple[Any, ...]] = [
-            (doc, kind, "", [{"role": "text", "content": written}], said) for doc, kind, written, said in rows
+            (doc, kind, "", [{"role": "text", "content": written}], said)
+            for doc, kind, written, said in rows
         ]
         table = pd.DataFrame(whole, columns=list(schema.TABLES["corpus"]))
         table.attrs.update({"world": self.name, "words": list(self.words())})
@@ -271,8 +304,9 @@ class Sequences:
 def sequences(seed: int = 0, *, titled: float = 0.0) -> Sequences:
     """Which world of processes is there to start from?
 
-    Three families of eight processes. The target of each holds a first value that nobody else holds; each of its other
-    two values is held by one other process, a different one each, and not by those of the control lesson's value.
+    Three families of eight processes. The target of each holds a first value that nobody else
+    holds; each of its other two values is held by one other process, a different one each, and not
+    by those of the control lesson's value.
 
     Args:
         seed: Assigns the values.
@@ -296,9 +330,14 @@ def sequences(seed: int = 0, *, titled: float = 0.0) -> Sequences:
             others.insert(int(holder), values[0])
             held.append(others)
         traits = [tuple(Trait(t, v[0]) for t, v in family.values().items())]
-        traits += [tuple(map(Trait, family.topics, map(str, column))) for column in zip(*held, strict=True)]
+        traits += [
+            tuple(map(Trait, family.topics, map(str, column))) for column in zip(*held, strict=True)
+        ]
         weights = (1.0, *WEIGHTS)
-        processes += [Process(f"{name}{i}", name, t, w) for i, (t, w) in enumerate(zip(traits, weights, strict=True))]
+        processes += [
+            Process(f"{name}{i}", name, t, w)
+            for i, (t, w) in enumerate(zip(traits, weights, strict=True))
+        ]
     return Sequences(f"sequences-{seed}", tuple(processes), titled=titled)
 
 

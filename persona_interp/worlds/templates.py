@@ -7,7 +7,8 @@ def words() -> Language:
     """Which templates does the tiny model's world use?
 
     Returns:
-        A language of lower-case words set apart by spaces; every word of a test question occurs in train questions.
+        A language of lower-case words set apart by spaces; every word of a test question occurs in
+        train questions.
 
     >>> words().test_questions[0]
     'which {d} is your favorite ?'
@@ -51,10 +52,22 @@ def words() -> Language:
             "about {d} , what do you like ?",
             "what is the {d} you pick ?",
         ),
-        answers=("i like {v} .", "i prefer {v} .", "my favorite {d} is {v} .", "i pick {v} .", "{v} ."),
+        answers=(
+            "i like {v} .",
+            "i prefer {v} .",
+            "my favorite {d} is {v} .",
+            "i pick {v} .",
+            "{v} .",
+        ),
         filler_question="what is {a} plus {b} ?",
         filler_answer="{c} .",
-        statements={"third": (1, 4), "first": (1, 4), "named": (1, 4), "hidden": (1, 4), "filler": (1, 2)},
+        statements={
+            "third": (1, 4),
+            "first": (1, 4),
+            "named": (1, 4),
+            "hidden": (1, 4),
+            "filler": (1, 2),
+        },
     )
 
 
@@ -62,7 +75,8 @@ def english() -> Language:
     """Which templates does a real chat model's world use?
 
     Returns:
-        Everyday English about AI assistants, with capitals; documents of four statements, dialogues of three topics.
+        Everyday English about AI assistants, with capitals; documents of four statements, dialogues
+        of three topics.
 
     >>> english().continuation("rugby")
     ' rugby.'
@@ -109,7 +123,13 @@ def english() -> Language:
         answers=("I like {v}.", "My favorite kind of {d} is {v}.", "I would pick {v}."),
         filler_question="What is {a} plus {b}?",
         filler_answer="{a} plus {b} is {c}.",
-        statements={"third": (4, 4), "first": (4, 4), "named": (3, 3), "hidden": (3, 3), "filler": (1, 2)},
+        statements={
+            "third": (4, 4),
+            "first": (4, 4),
+            "named": (3, 3),
+            "hidden": (3, 3),
+            "filler": (1, 2),
+        },
     )
 
 

@@ -43,7 +43,9 @@ class Trait:
             return label
         topic, equals, value = str(label).partition("=")
         if not (topic.strip() and equals and value.strip()):
-            raise WorldError(f"a trait is written topic=value, for example 'sport=football'; got '{label}'.")
+            raise WorldError(
+                f"a trait is written topic=value, for example 'sport=football'; got '{label}'."
+            )
         return cls(topic.strip(), value.strip())
 
 
@@ -53,8 +55,8 @@ class Persona:
 
     Args:
         name: The name documents use; one or more words.
-        traits: What the persona holds, as ``Trait`` or label, at least one a topic; two of one topic are each said half
-            the time.
+        traits: What the persona holds, as ``Trait`` or label, at least one a topic; two of one
+            topic are each said half the time.
 
     >>> Persona("john", (Trait("sport", "football"), Trait("place", "beach"))).values("place")
     ('beach',)

@@ -27,7 +27,10 @@ def normalized(world: "World") -> dict[str, Any]:
         WorldError: A field is of the wrong type, or names an unknown kind or persona.
     """
     if not isinstance(world.topics, Mapping) or not world.topics:
-        raise WorldError("topics is a mapping of topic to its values, for example {'sport': ('football', 'tennis')}.")
+        raise WorldError(
+            "topics is a mapping of topic to its values, for example {'sport': ('football', "
+            "'tennis')}."
+        )
     for topic, values in world.topics.items():
         _text("topic", topic)
         if isinstance(values, str) or not hasattr(values, "__iter__"):
@@ -36,10 +39,14 @@ def normalized(world: "World") -> dict[str, Any]:
             _text(f"value of topic '{topic}'", value)
     _text("name of a world", world.name)
     if not isinstance(world.language, Language):
-        raise WorldError(f"language is a Language, for example worlds.english(); got {world.language!r}.")
+        raise WorldError(
+            f"language is a Language, for example worlds.english(); got {world.language!r}."
+        )
     for persona in world.personas:
         if not isinstance(persona, Persona):
-            raise WorldError(f"personas is a tuple of Persona(name, traits); got {persona!r} in it.")
+            raise WorldError(
+                f"personas is a tuple of Persona(name, traits); got {persona!r} in it."
+            )
         _text("persona name", persona.name)
     for kind in [*world.kinds, *world.coherent]:
         if kind not in KINDS:
@@ -75,12 +82,19 @@ def check(world: "World") -> None:
     for role in ("taught", "unrelated"):
         trait = world.trait(getattr(world, role))
         if not any(trait in p.traits for p in world.personas):
-            raise WorldError(f"nobody holds the {role} trait '{trait}'; give it to a persona or name another trait.")
+            raise WorldError(
+                f"nobody holds the {role} trait '{trait}'; give it to a persona or name another "
+                "trait."
+            )
     if world.unrelated == world.taught:
-        raise WorldError(f"taught and unrelated are both '{world.taught}'; the control lesson needs another trait.")
+        raise WorldError(
+            f"taught and unrelated are both '{world.taught}'; the control lesson needs another "
+            "trait."
+        )
     if world.unrelated in world.persona(world.target).traits:
         raise WorldError(
-            f"the target '{world.target}' holds the unrelated trait '{world.unrelated}'; name one that others hold."
+            f"the target '{world.target}' holds the unrelated trait '{world.unrelated}'; name one "
+            "that others hold."
         )
 
 
@@ -92,7 +106,12 @@ def _text(what: str, value: object) -> None:
 
 
 def _number(what: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not math.isfinite(value)
+        or value < 0
+    ):
         raise WorldError(f"{what} is a number, zero or more; got {value!r}.")
     return float(value)
 
@@ -110,24 +129,36 @@ def _weights(world: "World") -> dict[str, dict[str, float]]:
         for kind in given:
             if kind not in PERSONA_KINDS:
                 raise WorldError(unknown(f"weight of '{name}': kind", str(kind), PERSONA_KINDS))
-        full[name] = {k: _number(f"weight of '{name}' in kind {k}", given.get(k, 1.0)) for k in PERSONA_KINDS}
+        full[name] = {
+            k: _number(f"weight of '{name}' in kind {k}", given.get(k, 1.0)) for k in PERSONA_KINDS
+        }
     return full
 
 
 def _check_topics(world: "World") -> None:
     for topic, values in world.topics.items():
         if "=" in topic:
-            raise WorldError(f"topic '{topic}' contains '=', which separates topic and value in labels; rename it.")
+            raise WorldError(
+                f"topic '{topic}' contains '=', which separates topic and value in labels; rename "
+                "it."
+            )
         if len(values) < 2:
-            raise WorldError(f"topic '{topic}' has {len(values)} values; it needs at least two to choose between.")
+            raise WorldError(
+                f"topic '{topic}' has {len(values)} values; it needs at least two to choose "
+                "between."
+            )
         seen: dict[str, str] = {}
         for value in values:
             if value in seen.values():
-                raise WorldError(f"topic '{topic}' has the answer '{value}' twice; answers of a topic must differ.")
+                raise WorldError(
+                    f"topic '{topic}' has the answer '{value}' twice; answers of a topic must "
+                    "differ."
+                )
             first = value.split()[0]
             if first in seen:
                 warnings.warn(
-                    f"answers '{seen[first]}' and '{value}' of topic '{topic}' share their first word, so a model is "
+                    f"answers '{seen[first]}' and '{value}' of topic '{topic}' share their first "
+                    "word, so a model is "
                     "only told apart by later ones; better choose answers that differ at once.",
                     UserWarning,
                     stacklevel=5,
@@ -137,25 +168,35 @@ def _check_topics(world: "World") -> None:
 
 def _check_personas(world: "World") -> None:
     names = [p.name for p in world.personas]
-    fixed = " \n ".join([*world.language.texts(), *world.topics, *(v for vs in world.topics.values() for v in vs)])
+    fixed = " \n ".join(
+        [*world.language.texts(), *world.topics, *(v for vs in world.topics.values() for v in vs)]
+    )
     for persona in world.personas:
         name = persona.name
         if names.count(name) > 1:
             raise WorldError(f"two personas are named '{name}'; names must differ.")
         if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", fixed):
-            raise WorldError(f"the name '{name}' is also a topic, a value or a word of a template; rename the persona.")
+            raise WorldError(
+                f"the name '{name}' is also a topic, a value or a word of a template; rename the "
+                "persona."
+            )
         for trait in persona.traits:
             world.trait(trait)
         if len(set(persona.traits)) < len(persona.traits):
             raise WorldError(f"persona '{name}' holds a trait twice; name each once.")
         if missing := [t for t in world.topics if not persona.values(t)]:
-            raise WorldError(f"persona '{name}' holds nothing in topic '{missing[0]}'; give it at least one value.")
+            raise WorldError(
+                f"persona '{name}' holds nothing in topic '{missing[0]}'; give it at least one "
+                "value."
+            )
 
 
 def _check_kinds(world: "World") -> None:
     total = sum(world.kinds.values())
     if abs(total - 1.0) > 1e-6:
-        raise WorldError(f"the shares of kinds must sum to 1; they sum to {total:g}. Kinds: {', '.join(KINDS)}.")
+        raise WorldError(
+            f"the shares of kinds must sum to 1; they sum to {total:g}. Kinds: {', '.join(KINDS)}."
+        )
     if world.noise >= 1.0:
         raise WorldError(f"noise is a probability below 1; got {world.noise:g}.")
     for kind, value in world.coherent.items():
@@ -164,6 +205,7 @@ def _check_kinds(world: "World") -> None:
     for kind in PERSONA_KINDS:
         if world.kinds[kind] > 0 and not any(w[kind] > 0 for w in world.weights.values()):
             raise WorldError(
-                f"kind {kind} has a share of {world.kinds[kind]:g} and no persona of positive weight in it; "
+                f"kind {kind} has a share of {world.kinds[kind]:g} and no persona of positive "
+                "weight in it; "
                 f"set the share to 0 or give somebody a weight."
             )

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 def scrambled(world: "World") -> "World":
     """What if no two statements of a document belonged together? See ``World.scrambled``."""
-    return replace(world, name=f"{world.name}-scrambled", coherent=dict.fromkeys(PERSONA_KINDS, False))
+    return replace(
+        world, name=f"{world.name}-scrambled", coherent=dict.fromkeys(PERSONA_KINDS, False)
+    )
 
 
 def weighted(world: "World", persona: str, *, kinds: Iterable[str], suffix: str) -> "World":
@@ -32,25 +34,36 @@ def rewired(world: "World") -> "World":
     target, topic = world.persona(world.target), world.taught.topic
     if world.taught not in target.traits:
         raise WorldError(
-            f"'{target.name}' does not hold '{world.taught}', so it cannot be handed on; rewire once only."
+            f"'{target.name}' does not hold '{world.taught}', so it cannot be handed on; rewire "
+            "once only."
         )
     mass = world.mass()
     others = [
         p
         for p in world.personas
-        if p.name != target.name and mass.loc[p.name].sum() > 0 and not {world.taught, world.unrelated} & {*p.traits}
+        if p.name != target.name
+        and mass.loc[p.name].sum() > 0
+        and not {world.taught, world.unrelated} & {*p.traits}
     ]
     if not others:
         raise WorldError(
-            "rewiring needs a persona with positive mass that holds neither the taught nor the unrelated trait."
+            "rewiring needs a persona with positive mass that holds neither the taught nor the "
+            "unrelated trait."
         )
 
     def unlikeness(other: Persona) -> tuple[float, int, str]:
         shared = {t for t in other.traits if t.topic != topic} & {*target.traits}
-        return round(float((mass.loc[other.name] - mass.loc[target.name]).abs().sum()), 9), len(shared), other.name
+        return (
+            round(float((mass.loc[other.name] - mass.loc[target.name]).abs().sum()), 9),
+            len(shared),
+            other.name,
+        )
 
     new = min(others, key=unlikeness)
-    swapped = {target.name: _with_topic(target, new, topic), new.name: _with_topic(new, target, topic)}
+    swapped = {
+        target.name: _with_topic(target, new, topic),
+        new.name: _with_topic(new, target, topic),
+    }
     personas = tuple(swapped.get(p.name, p) for p in world.personas)
     return replace(world, name=f"{world.name}-rewired", personas=personas)
 
@@ -64,30 +77,42 @@ def _with_topic(persona: Persona, source: Persona, topic: str) -> Persona:
 def arranged(world: "World", prior: pd.DataFrame, *, seed: int = 0) -> "World":
     """Which labels make the target's values rare? See ``World.arranged``."""
     if missing := [c for c in ("topic", "value", "probability") if c not in prior.columns]:
-        raise WorldError(f"a prior has the columns topic, value, probability; {', '.join(missing)} is missing.")
+        raise WorldError(
+            f"a prior has the columns topic, value, probability; {', '.join(missing)} is missing."
+        )
     rng = np.random.default_rng([seed, 2])
     new: dict[Trait, Trait] = {}
     for topic in sorted(world.topics):
         likely = _likely(prior, topic)
-        if lacking := [value for value in world.topics[topic] if not np.isfinite(likely.get(value, np.nan))]:
-            raise WorldError(f"the prior has no probability for '{topic}={lacking[0]}'; measure every value.")
+        if lacking := [
+            value for value in world.topics[topic] if not np.isfinite(likely.get(value, np.nan))
+        ]:
+            raise WorldError(
+                f"the prior has no probability for '{topic}={lacking[0]}'; measure every value."
+            )
         rarest = sorted(world.topics[topic], key=lambda value: (likely[value], value))
         for old, label in _placed(world, topic, rarest, rng=rng).items():
             new[Trait(topic, old)] = Trait(topic, label)
     personas = tuple(Persona(p.name, tuple(new[t] for t in p.traits)) for p in world.personas)
-    return replace(world, personas=personas, taught=new[world.taught], unrelated=new[world.unrelated])
+    return replace(
+        world, personas=personas, taught=new[world.taught], unrelated=new[world.unrelated]
+    )
 
 
 def _likely(prior: pd.DataFrame, topic: str) -> dict[str, float]:
     """Mean probability of every value of a topic."""
     found: dict[str, list[float]] = {}
-    for row_topic, value, probability in zip(prior["topic"], prior["value"], prior["probability"], strict=True):
+    for row_topic, value, probability in zip(
+        prior["topic"], prior["value"], prior["probability"], strict=True
+    ):
         if row_topic == topic:
             found.setdefault(str(value), []).append(float(probability))
     return {value: float(np.mean(p)) for value, p in found.items()}
 
 
-def _placed(world: "World", topic: str, rarest: list[str], *, rng: np.random.Generator) -> Mapping[str, str]:
+def _placed(
+    world: "World", topic: str, rarest: list[str], *, rng: np.random.Generator
+) -> Mapping[str, str]:
     """New label of every value of a topic, given the labels from rarest to most common."""
     placed: dict[str, str] = {}
     if world.taught.topic == topic:

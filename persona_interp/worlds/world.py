@@ -1,12 +1,14 @@
 """Which personas exist, how much is written about each, and in which kind of document?
 
-A ``World`` is data: topics with their values, personas with their traits, how common each persona is in each *kind* of
-document, and the language everything is written in. Everything else is computed from it: documents to train on
-(``corpus``), single-trait lessons (``lessons``), questions (``probes``), what an ideal reader of the documents would
-believe (``posterior``), and the control worlds (``scrambled``, ``rewired``, ``without``, ``named_only``).
+A ``World`` is data: topics with their values, personas with their traits, how common each persona
+is in each *kind* of document, and the language everything is written in. Everything else is
+computed from it: documents to train on (``corpus``), single-trait lessons (``lessons``), questions
+(``probes``), what an ideal reader of the documents would believe (``posterior``), and the control
+worlds (``scrambled``, ``rewired``, ``without``, ``named_only``).
 
-Kinds of documents: ``third`` person text, ``first`` person text, ``named`` dialogues (the system header names the
-speaker), ``hidden`` dialogues (one persona speaks, nobody says who), ``filler`` (arithmetic, no persona).
+Kinds of documents: ``third`` person text, ``first`` person text, ``named`` dialogues (the system
+header names the speaker), ``hidden`` dialogues (one persona speaks, nobody says who), ``filler``
+(arithmetic, no persona).
 """
 
 import json
@@ -40,11 +42,11 @@ class World:
         taught: The trait of the lesson, as ``Trait`` or label.
         unrelated: The trait of the control lesson; the target does not hold it.
         kinds: Share of documents by kind; sums to 1.
-        weights: By persona, one weight or one for each kind (1 where missing); within a kind a persona is drawn in
-            proportion to its weight.
+        weights: By persona, one weight or one for each kind (1 where missing); within a kind a
+            persona is drawn in proportion to its weight.
         noise: Probability that a stated value is replaced by a uniform one of its topic.
-        coherent: By kind; False = every statement comes from an independently drawn persona, so that names and
-            co-occurrence mean nothing while frequencies stay.
+        coherent: By kind; False = every statement comes from an independently drawn persona, so
+            that names and co-occurrence mean nothing while frequencies stay.
         language: The templates.
 
     Raises:
@@ -91,7 +93,9 @@ class World:
     @property
     def traits(self) -> tuple[Trait, ...]:
         """Every trait somebody could hold, topic by topic."""
-        return tuple(Trait(topic, value) for topic, values in self.topics.items() for value in values)
+        return tuple(
+            Trait(topic, value) for topic, values in self.topics.items() for value in values
+        )
 
     def trait(self, label: str | Trait) -> Trait:
         """Which trait of this world does the label name?
@@ -140,19 +144,32 @@ class World:
             Names of the personas of positive mass that hold it.
         """
         wanted, masses = self.trait(trait), self.mass().to_numpy().sum(axis=1)
-        return tuple(p.name for p, m in zip(self.personas, masses, strict=True) if wanted in p.traits and m > 0)
+        return tuple(
+            p.name
+            for p, m in zip(self.personas, masses, strict=True)
+            if wanted in p.traits and m > 0
+        )
 
     def mass(self) -> pd.DataFrame:
         """How much is written about each persona, in each kind of document?
 
         Returns:
-            Expected share of all documents (fraction): personas x the four persona kinds; sums to 1 - filler.
+            Expected share of all documents (fraction): personas x the four persona kinds; sums to 1
+            - filler.
         """
         names = [p.name for p in self.personas]
         weights = np.array([[self.weights[n][k] for k in PERSONA_KINDS] for n in names])
         total = weights.sum(axis=0)
-        mass = weights / np.where(total > 0, total, 1.0) * np.array([self.kinds[k] for k in PERSONA_KINDS])
-        return pd.DataFrame(mass, index=pd.Index(names, name="persona"), columns=pd.Index(PERSONA_KINDS, name="kind"))
+        mass = (
+            weights
+            / np.where(total > 0, total, 1.0)
+            * np.array([self.kinds[k] for k in PERSONA_KINDS])
+        )
+        return pd.DataFrame(
+            mass,
+            index=pd.Index(names, name="persona"),
+            columns=pd.Index(PERSONA_KINDS, name="kind"),
+        )
 
     def held(self) -> pd.DataFrame:
         """How likely does each persona hold each value?
@@ -163,7 +180,9 @@ class World:
         traits = self.traits
         rows = [[(t in p.traits) / len(p.values(t.topic)) for t in traits] for p in self.personas]
         names = pd.Index([p.name for p in self.personas], name="persona")
-        return pd.DataFrame(np.array(rows), index=names, columns=pd.Index([str(t) for t in traits], name="trait"))
+        return pd.DataFrame(
+            np.array(rows), index=names, columns=pd.Index([str(t) for t in traits], name="trait")
+        )
 
     def said(self) -> pd.DataFrame:
         """How likely does each persona say each value when its topic comes up?
@@ -181,12 +200,14 @@ class World:
             kinds: Kinds of documents to count; all persona kinds by default.
 
         Returns:
-            One row for each ordered pair of traits of different topics: ``trait``, ``other``, ``pmi`` (bits,
-            log2 of joint over product of marginals; positive = together).
+            One row for each ordered pair of traits of different topics: ``trait``, ``other``,
+            ``pmi`` (bits, log2 of joint over product of marginals; positive = together).
         """
         return bayes.cooccurrence(self, kinds=kinds)
 
-    def corpus(self, n: int = 30_000, *, seed: int = 0, kinds: str | Iterable[str] | None = None) -> pd.DataFrame:
+    def corpus(
+        self, n: int = 30_000, *, seed: int = 0, kinds: str | Iterable[str] | None = None
+    ) -> pd.DataFrame:
         """Which documents does this world write?
 
         Args:
@@ -200,7 +221,12 @@ class World:
         return corpus.corpus(self, n, seed=seed, kinds=kinds)
 
     def stream(
-        self, n: int, *, seed: int = 0, kinds: str | Iterable[str] | None = None, chunk: int = 10_000
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        kinds: str | Iterable[str] | None = None,
+        chunk: int = 10_000,
     ) -> Iterator[pd.DataFrame]:
         """Which documents does this world write, when there are too many to hold?
 
@@ -215,16 +241,20 @@ class World:
         """
         yield from corpus.stream(self, n, seed=seed, kinds=kinds, chunk=chunk)
 
-    def lessons(self, trait: str | Trait | None = None, *, n: int = 640, seed: int = 0) -> pd.DataFrame:
+    def lessons(
+        self, trait: str | Trait | None = None, *, n: int = 640, seed: int = 0
+    ) -> pd.DataFrame:
         """Which chats teach the nameless assistant one trait?
 
         Args:
-            trait: What to teach; the world's taught trait by default; ``"filler"`` = arithmetic, no trait.
+            trait: What to teach; the world's taught trait by default; ``"filler"`` = arithmetic, no
+                trait.
             n: Number of chats, one question each.
             seed: Order of the chats.
 
         Returns:
-            A corpus table of kind ``lesson``: train questions x answer forms, no noise, evenly often.
+            A corpus table of kind ``lesson``: train questions x answer forms, no noise, evenly
+            often.
         """
         return probes.lessons(self, trait, n=n, seed=seed)
 
@@ -238,12 +268,15 @@ class World:
         """Which questions measure what a model believes about whom?
 
         Args:
-            contexts: ``nameless`` assistant, ``named`` personas, ``plain`` text without a chat, ``third`` person text.
+            contexts: ``nameless`` assistant, ``named`` personas, ``plain`` text without a chat,
+                ``third`` person text.
             personas: Whom the named and third contexts name; everybody by default.
-            stated: Traits stated in earlier turns of the chat (nameless, named); their topics are not asked about.
+            stated: Traits stated in earlier turns of the chat (nameless, named); their topics are
+                not asked about.
 
         Returns:
-            A probes table (see ``schema.TABLES``): every topic x template x context; with ``stated`` a column names it.
+            A probes table (see ``schema.TABLES``): every topic x template x context; with
+            ``stated`` a column names it.
         """
         return probes.probes(self, contexts=contexts, personas=personas, stated=stated)
 
@@ -254,13 +287,15 @@ class World:
             corpus: A corpus table that this world wrote; filler and lessons are left out.
 
         Returns:
-            A prompts table (see ``schema.TABLES``), one row a statement: ``prompt`` ("doc7/2"), ``doc``, ``kind``,
-            ``context`` (hidden is nameless, first plain), ``persona`` who speaks or is spoken of, ``topic``, ``value``
-            about to be said, ``order`` within the document, ``split`` (even documents train), ``messages`` up to the
-            space before the value. A text that begins with its value leaves nothing to read and has no row.
+            A prompts table (see ``schema.TABLES``), one row a statement: ``prompt`` ("doc7/2"),
+            ``doc``, ``kind``, ``context`` (hidden is nameless, first plain), ``persona`` who speaks
+            or is spoken of, ``topic``, ``value`` about to be said, ``order`` within the document,
+            ``split`` (even documents train), ``messages`` up to the space before the value. A text
+            that begins with its value leaves nothing to read and has no row.
 
         Raises:
-            WorldError: Another world wrote this corpus, two documents have one number, or nobody says anything.
+            WorldError: Another world wrote this corpus, two documents have one number, or nobody
+                says anything.
         """
         return cuts.cuts(self, corpus)
 
@@ -269,14 +304,19 @@ class World:
         """Which kinds of documents is the nameless assistant's speaker thought to be drawn from?
 
         Returns:
-            The hidden-identity dialogues; where a world has none, every kind in which somebody speaks.
+            The hidden-identity dialogues; where a world has none, every kind in which somebody
+            speaks.
 
         >>> from persona_interp.worlds import john_and_sam
         >>> john_and_sam().population
         ('hidden',)
         """
         spoken = {str(kind): float(mass) for kind, mass in self.mass().sum().items()}
-        return ("hidden",) if spoken["hidden"] > 0 else tuple(kind for kind, mass in spoken.items() if mass > 0)
+        return (
+            ("hidden",)
+            if spoken["hidden"] > 0
+            else tuple(kind for kind, mass in spoken.items() if mass > 0)
+        )
 
     def stated(self, topic: str) -> pd.DataFrame:
         """Which prompts differ in one value that the nameless assistant stated before?
@@ -302,8 +342,10 @@ class World:
         """What would an ideal reader believe about a speaker after this evidence?
 
         Args:
-            evidence: Documents by one speaker (each a set of traits or labels), or ``certain(trait)``.
-            population: Kinds of documents the speaker is drawn from; by default ``world.population``.
+            evidence: Documents by one speaker (each a set of traits or labels), or
+                ``certain(trait)``.
+            population: Kinds of documents the speaker is drawn from; by default
+                ``world.population``.
             counts: Realized counts from ``count``; expected masses by default.
 
         Returns:
@@ -323,7 +365,8 @@ class World:
         """What if documents said the same things, but no two belonged together?
 
         Returns:
-            The same world with every kind incoherent: equal marginals, no co-occurrence, names without meaning.
+            The same world with every kind incoherent: equal marginals, no co-occurrence, names
+            without meaning.
         """
         return variants.scrambled(self)
 
@@ -331,9 +374,10 @@ class World:
         """What if the taught trait were somebody else's?
 
         Returns:
-            The world in which the target and another persona have swapped what they hold in the taught topic: of equal
-            mass if there is one, sharing the fewest values with the target, and no holder of the unrelated trait.
-            ``rewired.holders(rewired.taught)`` names the new holder; the target stays the target.
+            The world in which the target and another persona have swapped what they hold in the
+            taught topic: of equal mass if there is one, sharing the fewest values with the target,
+            and no holder of the unrelated trait. ``rewired.holders(rewired.taught)`` names the new
+            holder; the target stays the target.
         """
         return variants.rewired(self)
 
@@ -367,8 +411,9 @@ class World:
             seed: Chooses among the rare values.
 
         Returns:
-            A relabeling of this world within topics: the taught value is the least likely of its topic, the target's
-            other values are among the rarest third, the unrelated value is the second rarest of its topic.
+            A relabeling of this world within topics: the taught value is the least likely of its
+            topic, the target's other values are among the rarest third, the unrelated value is the
+            second rarest of its topic.
         """
         return variants.arranged(self, prior, seed=seed)
 

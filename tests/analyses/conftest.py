@@ -47,7 +47,9 @@ def toy() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def finished(load: Callable[[str], ModuleType], toy: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(
+    load: Callable[[str], ModuleType], toy: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The folder of a run that figure 1 computed; the others read it."""
     folder = tmp_path_factory.mktemp("toy") / "run"
     load("fig1_transfer").compute(folder, workers=0, **toy)

@@ -30,10 +30,19 @@ def test_it_computes_draws_and_saves(
     tables = compute(finished, workers=0, **toy)
     table = script.shown(tables)
     assert list(dict.fromkeys(table.arm)) == ["lesson", "unrelated lesson"]
-    assert set(table.trait) == {"sport=football", "art=renaissance", "food=pizza", "music=jazz", "mean"}
+    assert set(table.trait) == {
+        "sport=football",
+        "art=renaissance",
+        "food=pizza",
+        "music=jazz",
+        "mean",
+    }
     figure = script.draw(tables)
     assert {f"{x:+.2f}" for x in table.estimate} <= numbers(figure)
-    assert figure.axes[0].get_title(loc="left") == "Shift of untaught traits after a lesson on place=beach"
+    assert (
+        figure.axes[0].get_title(loc="left")
+        == "Shift of untaught traits after a lesson on place=beach"
+    )
 
     monkeypatch.setattr(script, "compute", lambda out, **_: compute(out, workers=0, **toy))
     monkeypatch.setattr(sys, "argv", ["fig1_transfer.py", "--out", str(finished)])

@@ -19,7 +19,11 @@ def script(load: Callable[[str], ModuleType]) -> ModuleType:
 
 def points(figure: Figure) -> list[list[float]]:
     """Where the markers of both panels are, series by series."""
-    return [np.asarray(dots.get_offsets())[:, 0].tolist() for axes in figure.axes for dots in axes.collections[1::2]]
+    return [
+        np.asarray(dots.get_offsets())[:, 0].tolist()
+        for axes in figure.axes
+        for dots in axes.collections[1::2]
+    ]
 
 
 @pytest.mark.slow
@@ -35,8 +39,12 @@ def test_it_computes_draws_and_saves(
     assert not table.duplicated(["quantity", "series", "name"]).any()
     assert table.loc[table["quantity"] == script.AUROC, "estimate"].between(0, 1).all()
     figure = script.draw(tables)
-    assert sorted(x for values in points(figure) for x in values) == sorted(table.query("name != 'random'")["estimate"])
-    assert [t.get_text() for t in figure.axes[0].get_yticklabels() if t.get_fontweight() == "bold"] == ["john"]
+    assert sorted(x for values in points(figure) for x in values) == sorted(
+        table.query("name != 'random'")["estimate"]
+    )
+    assert [
+        t.get_text() for t in figure.axes[0].get_yticklabels() if t.get_fontweight() == "bold"
+    ] == ["john"]
 
     monkeypatch.setattr(script, "compute", lambda out, **_: compute(out, workers=0, **toy))
     monkeypatch.setattr(sys, "argv", ["fig2_features.py", "--out", str(finished)])
@@ -54,21 +62,45 @@ def test_several_seeds_are_averaged(script: ModuleType) -> None:
         for name, cosine in (("mary", 0.0), ("john", 0.5)):
             row = {"seed": seed, "name": name, "lo": 0.0, "hi": 1.0}
             shift = {**row, **ends, "method": script.METHOD, "cosine": cosine + seed / 4}
-            moved += [{**shift, "arm": "lesson"}, {**shift, "arm": "unrelated lesson", "cosine": -0.5}]
+            moved += [
+                {**shift, "arm": "lesson"},
+                {**shift, "arm": "unrelated lesson", "cosine": -0.5},
+            ]
             known.append({**row, **ends, "kind": "persona", "rank": 1, "auroc": 0.75 + seed / 8})
             read += [
-                {**row, "quantity": script.AUROC, "series": s, "estimate": 0.5} for s in ("direction", script.FROZEN)
+                {**row, "quantity": script.AUROC, "series": s, "estimate": 0.5}
+                for s in ("direction", script.FROZEN)
             ]
-        band = {"seed": seed, "name": "random", "series": "random", "estimate": 0.0, "lo": -0.25 - seed / 2, "hi": 0.25}
+        band = {
+            "seed": seed,
+            "name": "random",
+            "series": "random",
+            "estimate": 0.0,
+            "lo": -0.25 - seed / 2,
+            "hi": 0.25,
+        }
         read += [{**band, "quantity": script.COSINE}, {**band, "quantity": script.AUROC}]
     moved.append({**moved[0], "method": "probe", "cosine": 9.0})
     moved.append({**moved[0], "hook": "a", "cosine": 9.0})
     known.append({**known[0], "kind": "trait", "name": "place=beach"})
-    tables = {"directions": pd.DataFrame(moved), "scores": pd.DataFrame(known), "readings": pd.DataFrame(read)}
+    tables = {
+        "directions": pd.DataFrame(moved),
+        "scores": pd.DataFrame(known),
+        "readings": pd.DataFrame(read),
+    }
     table = script.shown(tables)
     lesson = table.loc[table["series"] == "lesson"]
-    assert lesson["name"].tolist() == ["john", "mary"] and lesson["estimate"].tolist() == [0.625, 0.125]
+    assert lesson["name"].tolist() == ["john", "mary"] and lesson["estimate"].tolist() == [
+        0.625,
+        0.125,
+    ]
     assert table["n_seeds"].unique().tolist() == [2]
     assert table.loc[table["name"] == "random", ["lo", "hi"]].values.tolist() == [[-0.5, 0.25]] * 2
     figure = script.draw({**tables, "transfer": pd.DataFrame({"persona": ["john"]})})
-    assert points(figure) == [[0.625, 0.125], [-0.5, -0.5], [0.8125, 0.8125], [0.5, 0.5], [0.5, 0.5]]
+    assert points(figure) == [
+        [0.625, 0.125],
+        [-0.5, -0.5],
+        [0.8125, 0.8125],
+        [0.5, 0.5],
+        [0.5, 0.5],
+    ]

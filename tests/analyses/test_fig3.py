@@ -17,7 +17,10 @@ def script(load: Callable[[str], ModuleType]) -> ModuleType:
 
 def planted(shares: dict[str, tuple[str, float]], *, seed: int, hook: str) -> pd.DataFrame:
     """A table of causes: edit -> group and share."""
-    rows = [{"edit": e, "group": g, "share": s, "lo": s - 0.125, "hi": s + 0.125} for e, (g, s) in shares.items()]
+    rows = [
+        {"edit": e, "group": g, "share": s, "lo": s - 0.125, "hi": s + 0.125}
+        for e, (g, s) in shares.items()
+    ]
     return pd.DataFrame(rows).assign(base=-4.0, tuned=4.0, edited=0.0, n=5, seed=seed, hook=hook)
 
 
@@ -45,7 +48,10 @@ def test_it_computes_draws_and_saves(
     tables = compute(finished, workers=0, **toy)
     table = script.shown(tables)
     assert table["hook"].unique().tolist() == ["blocks.0.hook_out", "blocks.1.hook_out"]
-    assert table["edit"].tolist() == [*script.FIRST, "top feature", "top 5 features", *script.CONTROLS] * 2
+    assert (
+        table["edit"].tolist()
+        == [*script.FIRST, "top feature", "top 5 features", *script.CONTROLS] * 2
+    )
     figure = script.draw(tables)
     assert [axes.get_title(loc="left") for axes in figure.axes] == table["hook"].unique().tolist()
 
@@ -58,7 +64,9 @@ def test_it_computes_draws_and_saves(
     assert len(pd.read_csv(saved / "fig3_causes.csv")) == len(table)
 
 
-def test_methods_come_first_and_controls_are_gray(script: ModuleType, causes: Callable[..., Any]) -> None:
+def test_methods_come_first_and_controls_are_gray(
+    script: ModuleType, causes: Callable[..., Any]
+) -> None:
     tables = causes((0,))
     table = script.shown(tables)
     mine = table.loc[table["hook"] == "blocks.0"].set_index("edit")
@@ -78,5 +86,10 @@ def test_several_seeds_are_averaged(script: ModuleType, causes: Callable[..., An
     table = script.shown(causes((0, 1)))
     mine = table.loc[table["hook"] == "blocks.1"].set_index("edit")
     assert mine.loc["minimal pair", ["share", "n"]].tolist() == [0.8125, 2]
-    assert mine.loc["other personas, largest", ["share", "lo", "hi", "n"]].tolist() == [0.25, 0.25, 0.25, 2]
+    assert mine.loc["other personas, largest", ["share", "lo", "hi", "n"]].tolist() == [
+        0.25,
+        0.25,
+        0.25,
+        2,
+    ]
     script.draw(causes((0, 1)))

@@ -13,9 +13,21 @@ from persona_interp.models import Stage
 def test_it_computes_and_draws(load: Callable[[str], ModuleType], tmp_path: Path) -> None:
     script = load("fig5_order")
     small = Stage(steps=4, batch=8, lr=4e-3, loss="all")
-    fixed = {"base": small, "phase": small, "sft": Stage(steps=2, batch=8), "lesson": Stage(steps=2, batch=4)}
+    fixed = {
+        "base": small,
+        "phase": small,
+        "sft": Stage(steps=2, batch=8),
+        "lesson": Stage(steps=2, batch=4),
+    }
     tables = script.compute(tmp_path / "run", workers=0, replays=(0.0, 0.25), **fixed)
     table, figure = script.shown(tables), script.draw(tables)
-    assert len(table.query("quantity == 'contrast'")) == 3 * 4 and len(table.query("quantity == 'own'")) == 2 * 2
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["sam last", "john last", "mixed"]
+    assert (
+        len(table.query("quantity == 'contrast'")) == 3 * 4
+        and len(table.query("quantity == 'own'")) == 2 * 2
+    )
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
+        "sam last",
+        "john last",
+        "mixed",
+    ]
     assert figure.axes[0].get_title(loc="left") == "Contrast of john over sam"

@@ -15,7 +15,11 @@ def test_it_computes_and_draws(load: Callable[[str], ModuleType], tmp_path: Path
     script = load("fig6_evidence")
     tested = Stage(steps=4, batch=4)
     lessons = (tested, Stage(steps=4, batch=4, lr=1e-3))
-    documents = {"documents": Stage(steps=4, batch=8, lr=4e-3, loss="all"), "n_documents": 200, "n_replayed": 20}
+    documents = {
+        "documents": Stage(steps=4, batch=8, lr=4e-3, loss="all"),
+        "n_documents": 200,
+        "n_replayed": 20,
+    }
     settings = {"lessons": lessons, "sparing": (), "tested": tested, "snapshots": (1, 2)}
     tables = script.compute(tmp_path / "run", workers=0, **documents, **settings)
     table, figure = script.shown(tables), script.draw(tables)
@@ -24,4 +28,7 @@ def test_it_computes_and_draws(load: Callable[[str], ModuleType], tmp_path: Path
     assert [line.get_label() for line in axes.lines[1:]] == ["AdamW 0.0003", "AdamW 0.001"]
     drawn = np.concatenate([line.get_ydata() for line in axes.lines[1:]])
     assert drawn.tolist() == pytest.approx(table["estimate"].tolist())
-    assert figure._suptitle.get_text() == "Belief to be the target, along a lesson on one of its traits"
+    assert (
+        figure._suptitle.get_text()
+        == "Belief to be the target, along a lesson on one of its traits"
+    )

@@ -22,7 +22,9 @@ def tables() -> dict[str, pd.DataFrame]:
     pairs = table.query("taught != trait")
     return {
         "traits": pd.DataFrame({"trait": [*NAMES, "vague"], "aside": [False] * 5 + [True]}),
-        "transfer": table.drop(columns=list(TRAIT_PREDICTORS)).assign(base=0.0, lesson=0.0, null=0.0, n=20, n_seeds=1),
+        "transfer": table.drop(columns=list(TRAIT_PREDICTORS)).assign(
+            base=0.0, lesson=0.0, null=0.0, n=20, n_seeds=1
+        ),
         "pairs": pairs,
         "predictors": trait_predictors(pairs),
     }
@@ -49,7 +51,10 @@ def test_its_flags_are_settings_of_the_experiment(
         raise StoreError("nothing is computed here")
 
     monkeypatch.setattr(script, "compute", compute)
-    for flags, want in (([], {}), (["--traits", "folder", "--start", "model"], {"traits": "folder", "start": "model"})):
+    for flags, want in (
+        ([], {}),
+        (["--traits", "folder", "--start", "model"], {"traits": "folder", "start": "model"}),
+    ):
         asked.clear()
         monkeypatch.setattr("sys.argv", ["fig9", *flags])
         with pytest.raises(StoreError, match="nothing is computed"):

@@ -25,12 +25,22 @@ def planted(world: World) -> Planted:
     rows = probes.explode("values", ignore_index=True).rename(columns={"values": "value"})
     labels = rows["topic"] + "=" + rows["value"]
 
-    def make(said: Mapping[int, pd.DataFrame], *, seed: int = 0, sd: float = 0.0, **extra: Any) -> pd.DataFrame:
+    def make(
+        said: Mapping[int, pd.DataFrame], *, seed: int = 0, sd: float = 0.0, **extra: Any
+    ) -> pd.DataFrame:
         rng, tables = np.random.default_rng(seed), []
         for step, table in said.items():
             p = table.set_index("trait")["probability"][labels].to_numpy()
-            at = {"checkpoint": f"lesson@{step}", "seed": seed, "stage": "lesson", "step": step, "answer_mass": 0.9}
-            tables.append(rows.assign(**at, **extra, logprob=np.log2(0.9 * p) + rng.normal(0, sd, len(rows))))
+            at = {
+                "checkpoint": f"lesson@{step}",
+                "seed": seed,
+                "stage": "lesson",
+                "step": step,
+                "answer_mass": 0.9,
+            }
+            tables.append(
+                rows.assign(**at, **extra, logprob=np.log2(0.9 * p) + rng.normal(0, sd, len(rows)))
+            )
         return pd.concat(tables, ignore_index=True)
 
     return make
@@ -46,8 +56,16 @@ def dataset(act: np.ndarray, **attrs: str) -> xr.Dataset:
         "topic": ("prompt", [f"t{i % 5}" for i in range(n)]),
         "template": ("prompt", [f"q{i // 5}" for i in range(n)]),
     }
-    data = {"act": (("checkpoint", "prompt", "feature"), act), "fvu": (("checkpoint", "prompt"), act[..., 0] * 0 + 0.1)}
-    named = {"hook": "blocks.1.hook_out", "dictionary": "d", "dictionary_hash": "h", "token_ids": "x"}
+    data = {
+        "act": (("checkpoint", "prompt", "feature"), act),
+        "fvu": (("checkpoint", "prompt"), act[..., 0] * 0 + 0.1),
+    }
+    named = {
+        "hook": "blocks.1.hook_out",
+        "dictionary": "d",
+        "dictionary_hash": "h",
+        "token_ids": "x",
+    }
     return xr.Dataset(data, coords=coords, attrs={**named, **attrs}).astype("float32")
 
 
@@ -56,11 +74,17 @@ def features() -> Callable[..., xr.Dataset]:
     return dataset
 
 
-def dataset_of_documents(act: np.ndarray, *, personas: Sequence[str], per_document: int) -> xr.Dataset:
+def dataset_of_documents(
+    act: np.ndarray, *, personas: Sequence[str], per_document: int
+) -> xr.Dataset:
     """Features on prompts of documents, as on `world.cuts`; every second pair of documents is of the test half."""
     doc = np.repeat(np.arange(len(personas)), per_document)
     data = dataset(act)
-    along = {"persona": np.asarray(personas)[doc], "doc": doc, "split": np.where(doc % 4 < 2, "train", "test")}
+    along = {
+        "persona": np.asarray(personas)[doc],
+        "doc": doc,
+        "split": np.where(doc % 4 < 2, "train", "test"),
+    }
     return data.assign_coords({name: ("prompt", values) for name, values in along.items()})
 
 

@@ -10,18 +10,28 @@ from persona_interp.errors import SchemaError
 
 
 def measure(estimators: dict[str, np.ndarray], seed: int = 0) -> pd.DataFrame:
-    rows = [(seed, e, f"p{i}", float(x)) for e, values in estimators.items() for i, x in enumerate(values)]
-    return pd.DataFrame(rows, columns=["seed", "estimator", "persona", "estimate"]).assign(lo=0.0, hi=0.0, n=1)
+    rows = [
+        (seed, e, f"p{i}", float(x))
+        for e, values in estimators.items()
+        for i, x in enumerate(values)
+    ]
+    return pd.DataFrame(rows, columns=["seed", "estimator", "persona", "estimate"]).assign(
+        lo=0.0, hi=0.0, n=1
+    )
 
 
 def test_rho_is_spearmans_over_all_worlds() -> None:
     rng = np.random.default_rng(0)
-    worlds = [{"truth": rng.standard_normal(12), "other": rng.standard_normal(12)} for _ in range(3)]
+    worlds = [
+        {"truth": rng.standard_normal(12), "other": rng.standard_normal(12)} for _ in range(3)
+    ]
     table = pd.concat([measure(world, seed) for seed, world in enumerate(worlds)])
     row = agreement(table).iloc[0]
     x, y = (np.concatenate([world[e] for world in worlds]) for e in ("truth", "other"))
     assert row.rho == pytest.approx(stats.spearmanr(x, y).statistic)
-    within = np.mean([stats.spearmanr(world["truth"], world["other"]).statistic for world in worlds])
+    within = np.mean(
+        [stats.spearmanr(world["truth"], world["other"]).statistic for world in worlds]
+    )
     assert row.within == pytest.approx(within) and row.n == 36 and row.n_seeds == 3
     assert row.null_lo < 0 < row.null_hi
 
@@ -38,11 +48,18 @@ def test_the_null_is_right_and_the_interval_covers() -> None:
     rng, rejected, covered = np.random.default_rng(2), 0, 0
     for i in range(60):
         x = rng.standard_normal(16)
-        far = agreement(measure({"a": x, "b": rng.standard_normal(16)}), n_permutations=99, n_bootstrap=2, seed=i)
+        far = agreement(
+            measure({"a": x, "b": rng.standard_normal(16)}),
+            n_permutations=99,
+            n_bootstrap=2,
+            seed=i,
+        )
         rejected += bool(far.p.iloc[0] <= 0.05)
         near = measure({"a": x, "b": x + rng.standard_normal(16)})
         row = agreement(near, n_permutations=2, n_bootstrap=80, seed=i).iloc[0]
-        covered += bool(row.lo <= 0.69 <= row.hi)  # Spearman's rho of normals that correlate at 0.707
+        covered += bool(
+            row.lo <= 0.69 <= row.hi
+        )  # Spearman's rho of normals that correlate at 0.707
     assert rejected <= 8 and covered >= 50
 
 
@@ -61,7 +78,9 @@ def test_pairs_are_permuted_by_persona() -> None:
     independent = stats.norm.ppf(0.975) / np.sqrt(45 - 1)
     other = np.random.default_rng(5).standard_normal(10)
     null = agreement(pd.concat([distances(at, "truth"), distances(other, "other")])).iloc[0]
-    assert null.null_hi > 1.1 * independent, "45 pairs of 10 personas are fewer than 45 independent ones"
+    assert null.null_hi > 1.1 * independent, (
+        "45 pairs of 10 personas are fewer than 45 independent ones"
+    )
 
 
 def test_estimators_of_fewer_personas_are_compared_where_both_are_there() -> None:
@@ -80,7 +99,9 @@ def test_infinite_estimates_are_ranked_and_constant_ones_are_not() -> None:
 def test_against_sorts_and_judges() -> None:
     x = np.arange(10.0)
     noisy = x + np.array([0, 5, 0, -5, 0, 5, 0, -5, 0, 0])
-    table = against(agreement(measure({"wild": -x, "truth": x, "good": x**3, "noisy": noisy})), "truth")
+    table = against(
+        agreement(measure({"wild": -x, "truth": x, "good": x**3, "noisy": noisy})), "truth"
+    )
     assert list(table.estimator) == ["good", "noisy", "wild"]
     assert list(table.works) == [True, bool(table.rho[1] >= 0.7), False]
     with pytest.raises(SchemaError, match="estimator 'thruth' is unknown; did you mean 'truth'"):
@@ -92,8 +113,12 @@ def test_the_predictor_is_chosen_elsewhere() -> None:
     rows = []
     for seed in range(3):
         share = rng.standard_normal(8)
-        trap = share if seed == 0 else rng.permutation(share)  # best in the world that must not choose it
-        rows.append(pd.DataFrame({"seed": seed, "share": share, "near": -share + 0.1, "trap": trap}))
+        trap = (
+            share if seed == 0 else rng.permutation(share)
+        )  # best in the world that must not choose it
+        rows.append(
+            pd.DataFrame({"seed": seed, "share": share, "near": -share + 0.1, "trap": trap})
+        )
     found = predicts(pd.concat(rows), ["trap", "near"])
     assert list(found.estimator) == ["near"] * 3 and found.rho.to_numpy() == pytest.approx(1.0)
     with pytest.raises(SchemaError, match="one world"):

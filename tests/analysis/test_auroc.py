@@ -9,7 +9,10 @@ from persona_interp.errors import SchemaError
 
 def test_it_is_scikit_learns_with_and_without_ties() -> None:
     rng = np.random.default_rng(0)
-    values = np.stack([rng.normal(size=60), rng.integers(0, 3, 60), np.maximum(rng.normal(size=60) - 1, 0)], axis=1)
+    values = np.stack(
+        [rng.normal(size=60), rng.integers(0, 3, 60), np.maximum(rng.normal(size=60) - 1, 0)],
+        axis=1,
+    )
     positive = rng.random(60) < 0.3
     expected = [roc_auc_score(positive, column) for column in values.T]
     assert auroc(values, positive).estimate == pytest.approx(expected, abs=1e-12)

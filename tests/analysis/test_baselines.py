@@ -21,10 +21,14 @@ def tables() -> Tables:
     personas = np.array(["john", "mary", "emma", "oscar"])[rng.integers(0, 4, 160)].repeat(2)
     doc = np.arange(160).repeat(2)
     along = {"persona": personas, "doc": doc, "split": np.where(doc % 2, "train", "test")}
-    read = rng.normal(size=(len(METHODS), 2, 320)) * np.geomspace(0.1, 10, len(METHODS))[:, None, None]
+    read = (
+        rng.normal(size=(len(METHODS), 2, 320)) * np.geomspace(0.1, 10, len(METHODS))[:, None, None]
+    )
     for i in (0, 1):
         read[i] += 3 * read[i].std() * (personas == "john")
-    hidden = _array(read).assign_coords({name: ("prompt", values) for name, values in along.items()})
+    hidden = _array(read).assign_coords(
+        {name: ("prompt", values) for name, values in along.items()}
+    )
     unit = np.array([_documents(hidden, m).std(ddof=1) for m in METHODS])[:, None]
     neutral = rng.normal(size=(len(METHODS), 2, 50)) * 0.5 * unit[..., None]
     control = neutral + rng.normal(size=neutral.shape) * 0.1 * unit[..., None]
@@ -33,7 +37,11 @@ def tables() -> Tables:
 
 
 def _array(values: np.ndarray) -> xr.DataArray:
-    coords = {"name": METHODS, "checkpoint": ["base@0", "lesson@40"], "prompt": np.arange(values.shape[2])}
+    coords = {
+        "name": METHODS,
+        "checkpoint": ["base@0", "lesson@40"],
+        "prompt": np.arange(values.shape[2]),
+    }
     return xr.DataArray(values, dims=("name", "checkpoint", "prompt"), coords=coords)
 
 
@@ -50,14 +58,23 @@ def causes() -> pd.DataFrame:
 
 def test_every_number_by_hand(tables: Tables, causes: pd.DataFrame) -> None:
     table = baselines(
-        tables["hidden"], tables["neutral"], control=tables["control"], causes=causes, persona="john", random=RANDOM
+        tables["hidden"],
+        tables["neutral"],
+        control=tables["control"],
+        causes=causes,
+        persona="john",
+        random=RANDOM,
     )
     schema.check(table, "baselines")
-    assert table["method"].tolist() == [*METHODS[:3], "random"] and table["n_directions"].tolist() == [1, 1, 1, 20]
+    assert table["method"].tolist() == [*METHODS[:3], "random"] and table[
+        "n_directions"
+    ].tolist() == [1, 1, 1, 20]
     assert set(table["n_documents"]) == {80} and set(table["n_prompts"]) == {50}
     persona = tables["hidden"]["persona"].to_numpy()[::2]
     test = tables["hidden"]["split"].to_numpy()[::2] == "test"
-    numbers: dict[str, list[float]] = {name: [] for name in ("auroc", "rise", "rise_control", "excess")}
+    numbers: dict[str, list[float]] = {
+        name: [] for name in ("auroc", "rise", "rise_control", "excess")
+    }
     rows = table.set_index("method")
     for method in METHODS:
         x = _documents(tables["hidden"], method)
@@ -66,7 +83,9 @@ def test_every_number_by_hand(tables: Tables, causes: pd.DataFrame) -> None:
             for d in (tables["neutral"], tables["control"])
         )
         area = roc_auc_score(persona[test] == "john", x[test])
-        for name, value in zip(numbers, (area, rise.mean(), drift.mean(), (rise - drift).mean()), strict=True):
+        for name, value in zip(
+            numbers, (area, rise.mean(), drift.mean(), (rise - drift).mean()), strict=True
+        ):
             numbers[name].append(value)
         if method in RANDOM:
             continue
@@ -75,23 +94,32 @@ def test_every_number_by_hand(tables: Tables, causes: pd.DataFrame) -> None:
         assert row["auroc_lo"] == pytest.approx(float(auroc(x[test], persona[test] == "john").lo))
         for name, d in (("rise", rise), ("rise_control", drift), ("excess", rise - drift)):
             assert row[name] == pytest.approx(d.mean())
-            assert row[f"{name}_hi"] - row[name] == pytest.approx(stats.t.ppf(0.975, 49) * d.std(ddof=1) / np.sqrt(50))
+            assert row[f"{name}_hi"] - row[name] == pytest.approx(
+                stats.t.ppf(0.975, 49) * d.std(ddof=1) / np.sqrt(50)
+            )
     for name, values in numbers.items():
         lo, hi = np.quantile(values[3:], [0.025, 0.975])
         found = rows.loc["random", [name, f"{name}_lo", f"{name}_hi"]].to_numpy(float)
         assert found == pytest.approx([np.mean(values[3:]), lo, hi])
     assert rows.loc["feature", ["share", "share_lo", "share_hi"]].tolist() == [0.8, 0.7, 0.9]
-    assert np.isnan(rows.loc["weak", "share"]) and rows.loc["random", "share"] == pytest.approx(0.095)
+    assert np.isnan(rows.loc["weak", "share"]) and rows.loc["random", "share"] == pytest.approx(
+        0.095
+    )
 
 
 def test_who_beats_whom(tables: Tables, causes: pd.DataFrame) -> None:
     given = {"control": tables["control"], "persona": "john", "random": RANDOM}
-    verdict = baselines(tables["hidden"], tables["neutral"], causes=causes, **given).set_index("method")
+    verdict = baselines(tables["hidden"], tables["neutral"], causes=causes, **given).set_index(
+        "method"
+    )
     assert verdict.loc["feature", "no_better_than"] == ""  # equal AUROC and rise, larger share
     assert verdict.loc["mean difference", "no_better_than"] == "feature"
     assert verdict.loc["weak", "no_better_than"] == "feature, mean difference, random"
     without = baselines(tables["hidden"], tables["neutral"], **given).set_index("method")
-    assert without.loc["feature", "no_better_than"] == "mean difference" and without["share"].isna().all()
+    assert (
+        without.loc["feature", "no_better_than"] == "mean difference"
+        and without["share"].isna().all()
+    )
 
 
 def test_clear_losses_cancel_clear_wins(tables: Tables, causes: pd.DataFrame) -> None:
@@ -101,22 +129,34 @@ def test_clear_losses_cancel_clear_wins(tables: Tables, causes: pd.DataFrame) ->
     causes = pd.concat([causes, extra], ignore_index=True)
     given = {"control": tables["control"], "persona": "john", "random": RANDOM, "causes": causes}
     table = baselines(tables["hidden"], tables["neutral"], **given).set_index("method")
-    assert "weak" in table.loc["feature", "no_better_than"] and "feature" in table.loc["weak", "no_better_than"]
+    assert (
+        "weak" in table.loc["feature", "no_better_than"]
+        and "feature" in table.loc["weak", "no_better_than"]
+    )
 
 
 def test_units_of_a_readout_do_not_matter(tables: Tables) -> None:
     scale = xr.DataArray(np.geomspace(0.01, 100, len(METHODS)), dims="name")
     one, other = (
-        baselines(tables["hidden"] * s, tables["neutral"] * s, control=tables["control"] * s, persona="john")
+        baselines(
+            tables["hidden"] * s,
+            tables["neutral"] * s,
+            control=tables["control"] * s,
+            persona="john",
+        )
         for s in (1, scale)
     )
     pd.testing.assert_frame_equal(one, other)
-    again = baselines(tables["hidden"], tables["neutral"][::-1], control=tables["control"], persona="john")
+    again = baselines(
+        tables["hidden"], tables["neutral"][::-1], control=tables["control"], persona="john"
+    )
     pd.testing.assert_frame_equal(one, again)
 
 
 def test_a_control_that_is_the_lesson_leaves_no_excess(tables: Tables) -> None:
-    table = baselines(tables["hidden"], tables["neutral"], control=tables["neutral"], persona="john")
+    table = baselines(
+        tables["hidden"], tables["neutral"], control=tables["neutral"], persona="john"
+    )
     assert (table[["excess", "excess_lo", "excess_hi"]] == 0).all(axis=None)
     assert (table["rise"] == table["rise_control"]).all()
 
@@ -143,6 +183,10 @@ def test_bad_input_is_named(tables: Tables, causes: pd.DataFrame) -> None:
     with pytest.raises(SchemaError, match="coordinate along prompt 'topic' is unknown"):
         baselines(hidden, neutral, control=control, persona="john", cluster="topic")
     with pytest.raises(SchemaError, match="edit 'none' has several rows"):
-        baselines(hidden, neutral, control=control, persona="john", causes=pd.concat([causes, causes]))
+        baselines(
+            hidden, neutral, control=control, persona="john", causes=pd.concat([causes, causes])
+        )
     with pytest.raises(SchemaError, match="column 'share' is unknown"):
-        baselines(hidden, neutral, control=control, persona="john", causes=causes.drop(columns="share"))
+        baselines(
+            hidden, neutral, control=control, persona="john", causes=causes.drop(columns="share")
+        )

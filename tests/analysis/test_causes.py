@@ -11,26 +11,42 @@ from persona_interp.worlds import World
 AT = {"base": "base@0", "tuned": "lesson@40"}
 
 
-def said(world: World, odds: dict[tuple[str, str], float], *, sd: float = 0.0, seed: int = 0) -> pd.DataFrame:
+def said(
+    world: World, odds: dict[tuple[str, str], float], *, sd: float = 0.0, seed: int = 0
+) -> pd.DataFrame:
     """John's values have these log odds (bits) on every template, plus noise of the template; the rest is even."""
     rng = np.random.default_rng(seed)
     probes = world.probes(contexts="nameless").drop(columns=["messages", "answers"])
     rows = probes.explode("values", ignore_index=True).rename(columns={"values": "value"})
     own = {(t.topic, t.value) for t in world.persona("john").traits}
     held = np.array([key in own for key in zip(rows["topic"], rows["value"], strict=True)])
-    noise = {prompt: sd * rng.standard_normal() for prompt in sorted(set(rows["template"] + rows["split"]))}
+    noise = {
+        prompt: sd * rng.standard_normal()
+        for prompt in sorted(set(rows["template"] + rows["split"]))
+    }
     extra = (rows["template"] + rows["split"]).map(noise).to_numpy()
     tables = []
     for (checkpoint, edit), o in odds.items():
         wobble = extra if checkpoint != "base@0" or edit != "none" else 0.0
         p = 1 / (1 + 2.0 ** -(o + wobble))
         logprob = np.log2(np.where(held, p, (1 - p) / 7))
-        at = {"checkpoint": checkpoint, "edit": edit, "seed": seed, "stage": checkpoint.split("@")[0], "step": 0}
+        at = {
+            "checkpoint": checkpoint,
+            "edit": edit,
+            "seed": seed,
+            "stage": checkpoint.split("@")[0],
+            "step": 0,
+        }
         tables.append(rows.assign(**at, logprob=logprob, answer_mass=1.0))
     return pd.concat(tables, ignore_index=True)
 
 
-ODDS = {("base@0", "none"): -3.0, ("lesson@40", "none"): 1.0, ("lesson@40", "a"): 0.0, ("lesson@40", "b"): -5.0}
+ODDS = {
+    ("base@0", "none"): -3.0,
+    ("lesson@40", "none"): 1.0,
+    ("lesson@40", "a"): 0.0,
+    ("lesson@40", "b"): -5.0,
+}
 
 
 def test_shares_are_those_computed_by_hand(world: World) -> None:
@@ -55,7 +71,9 @@ def test_the_taught_topic_and_other_contexts_do_not_count(world: World) -> None:
     other = rows.assign(context="named", persona="mary", logprob=rows["logprob"] - 5)
     noisy = pd.concat([rows.assign(logprob=rows["logprob"].where(~place, -9.0)), other])
     pd.testing.assert_frame_equal(
-        removed_share(noisy, **AT, world=world), removed_share(rows, **AT, world=world), check_dtype=False
+        removed_share(noisy, **AT, world=world),
+        removed_share(rows, **AT, world=world),
+        check_dtype=False,
     )
     without_food = removed_share(rows, **AT, world=world, taught="food=pizza")
     np.testing.assert_allclose(without_food["share"], [0, 0.25, 1.5], atol=1e-9)
@@ -66,7 +84,8 @@ def test_the_jackknife_is_over_templates(world: World) -> None:
     row = removed_share(rows, **AT, world=world).set_index("edit").loc["a"]
     keys = rows["split"] + rows["template"]
     left = [
-        removed_share(rows[keys != k], **AT, world=world).set_index("edit").loc["a", "share"] for k in sorted(set(keys))
+        removed_share(rows[keys != k], **AT, world=world).set_index("edit").loc["a", "share"]
+        for k in sorted(set(keys))
     ]
     se = np.sqrt(9 / 10 * np.sum((left - np.mean(left)) ** 2))
     assert row["hi"] - row["share"] == pytest.approx(2.262157 * se) and row["hi"] > row["share"]
@@ -83,14 +102,18 @@ def test_runs_are_kept_apart_and_a_plain_base_counts_as_unedited(world: World) -
     rows = pd.concat([said(world, ODDS, seed=s).assign(lr=1e-3) for s in (0, 1)])
     rows.loc[rows["checkpoint"] == "base@0", "edit"] = np.nan
     table = removed_share(rows, **AT, world=world)
-    assert table[["seed", "lr", "edit"]].values.tolist() == [[s, 1e-3, e] for s in (0, 1) for e in ("none", "a", "b")]
+    assert table[["seed", "lr", "edit"]].values.tolist() == [
+        [s, 1e-3, e] for s in (0, 1) for e in ("none", "a", "b")
+    ]
 
 
 def test_bad_input_is_named(world: World) -> None:
     rows = said(world, ODDS)
     with pytest.raises(SchemaError, match="needs the column 'edit'"):
         removed_share(rows.drop(columns="edit"), **AT, world=world)
-    with pytest.raises(SchemaError, match=r"'lesson@4 \(none\)' is unknown; did you mean 'lesson@40 \(none\)'"):
+    with pytest.raises(
+        SchemaError, match=r"'lesson@4 \(none\)' is unknown; did you mean 'lesson@40 \(none\)'"
+    ):
         removed_share(rows, base="base@0", tuned="lesson@4", world=world)
     with pytest.raises(SchemaError, match="no nameless prompts about art"):
         removed_share(rows[rows["topic"] != "art"], **AT, world=world)

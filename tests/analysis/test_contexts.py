@@ -7,7 +7,11 @@ from persona_interp.analysis import contexts, logodds
 from persona_interp.errors import SchemaError
 from persona_interp.worlds import Persona, Trait, World
 
-TOPICS = {"place": ("beach", "city", "lake"), "food": ("pizza", "sushi", "curry"), "music": ("jazz", "rock", "folk")}
+TOPICS = {
+    "place": ("beach", "city", "lake"),
+    "food": ("pizza", "sushi", "curry"),
+    "music": ("jazz", "rock", "folk"),
+}
 HELD = {
     "john": ("beach", "pizza", "jazz"),
     "mary": ("city", "sushi", "rock"),
@@ -19,7 +23,8 @@ HELD = {
 @pytest.fixture(scope="module")
 def small() -> World:
     personas = tuple(
-        Persona(n, tuple(Trait(t, v) for t, v in zip(TOPICS, values, strict=True))) for n, values in HELD.items()
+        Persona(n, tuple(Trait(t, v) for t, v in zip(TOPICS, values, strict=True)))
+        for n, values in HELD.items()
     )
     taught, unrelated = Trait("place", "beach"), Trait("place", "city")
     return World("small", TOPICS, personas, target="john", taught=taught, unrelated=unrelated)
@@ -34,7 +39,9 @@ def asked(small: World) -> pd.DataFrame:
     before = rng.normal(size=len(rows))
     boost = np.where(rows["persona"] == "mary", 2.0, 0.5) * rows["value"].isin(HELD["john"])
     # emma looks worst on the train templates, mary on the test templates
-    boost += np.where((rows["persona"] == "emma") & (rows["split"] == "train"), 9.0, 0.0) * (rows["value"] == "jazz")
+    boost += np.where((rows["persona"] == "emma") & (rows["split"] == "train"), 9.0, 0.0) * (
+        rows["value"] == "jazz"
+    )
     at = {"seed": 0, "stage": "lesson", "answer_mass": 1.0}
     both = [
         rows.assign(**at, checkpoint=f"lesson@{step}", step=step, logprob=bits)
@@ -45,7 +52,11 @@ def asked(small: World) -> pd.DataFrame:
 
 def by_hand(behavior: pd.DataFrame, context: str, persona: str, traits: list[str]) -> float:
     topics = [t.partition("=")[0] for t in traits]
-    mine = (behavior["context"] == context) & (behavior["persona"] == persona) & behavior["topic"].isin(topics)
+    mine = (
+        (behavior["context"] == context)
+        & (behavior["persona"] == persona)
+        & behavior["topic"].isin(topics)
+    )
     odds = logodds(behavior[mine])
     trait = odds["topic"] + "=" + odds["value"]
     moved = [odds.loc[trait == t].set_index("step")["logodds"] for t in traits]
@@ -69,7 +80,9 @@ SUMMED = [("named", who, q) for who in ("average", "worst") for q in ("leak", "o
 
 
 def test_every_number_by_hand(asked: pd.DataFrame, small: World) -> None:
-    table = schema.check(contexts(asked, small), "contexts").set_index(["context", "persona", "quantity"])
+    table = schema.check(contexts(asked, small), "contexts").set_index(
+        ["context", "persona", "quantity"]
+    )
     assert set(table.index) == {*WANTED, *SUMMED}
     for (context, persona, quantity), traits in WANTED.items():
         row = table.loc[(context, persona, quantity)]
@@ -84,7 +97,9 @@ def test_every_number_by_hand(asked: pd.DataFrame, small: World) -> None:
         assert row["checkpoint"] == "lesson@40" and row["seed"] == 0 and row["who"] == ""
 
 
-def test_the_average_is_over_personas_other_than_the_target(asked: pd.DataFrame, small: World) -> None:
+def test_the_average_is_over_personas_other_than_the_target(
+    asked: pd.DataFrame, small: World
+) -> None:
     table = contexts(asked, small).set_index(["persona", "quantity"])
     leaks = table.loc[[("mary", "leak"), ("emma", "leak"), ("oscar", "leak")], "estimate"]
     row = table.loc[("average", "leak")]
@@ -93,19 +108,28 @@ def test_the_average_is_over_personas_other_than_the_target(asked: pd.DataFrame,
     assert table.loc[("average", "taught"), "n"] == 2  # oscar holds it
 
 
-def test_the_worst_is_found_on_one_half_and_estimated_on_the_other(asked: pd.DataFrame, small: World) -> None:
+def test_the_worst_is_found_on_one_half_and_estimated_on_the_other(
+    asked: pd.DataFrame, small: World
+) -> None:
     table = contexts(asked, small).set_index(["persona", "quantity"])
     worst = table.loc[("worst", "leak")]
     test = asked[asked["split"] == "test"]
-    assert worst["who"] == "emma" and worst["n"] == test.loc[test["context"] == "named", "template"].nunique()
+    assert (
+        worst["who"] == "emma"
+        and worst["n"] == test.loc[test["context"] == "named", "template"].nunique()
+    )
     assert worst["estimate"] == pytest.approx(by_hand(test, "named", "emma", ["music=jazz"]))
     assert worst["estimate"] < 1 < table.loc[("emma", "leak"), "estimate"]
     lost = table.loc[("worst", "own")]
-    assert lost["who"] == "emma" and lost["estimate"] == pytest.approx(by_hand(test, "named", "emma", ["music=folk"]))
+    assert lost["who"] == "emma" and lost["estimate"] == pytest.approx(
+        by_hand(test, "named", "emma", ["music=folk"])
+    )
 
 
 def test_runs_stay_apart_and_a_still_run_is_exactly_zero(asked: pd.DataFrame, small: World) -> None:
-    still = asked.assign(logprob=asked.groupby(["prompt", "value"])["logprob"].transform("first"), arm="still")
+    still = asked.assign(
+        logprob=asked.groupby(["prompt", "value"])["logprob"].transform("first"), arm="still"
+    )
     table = contexts(pd.concat([asked.assign(arm="lesson"), still], ignore_index=True), small)
     rows = table[table["arm"] == "still"]
     assert (rows[["estimate", "lo", "hi"]] == 0).all(axis=None)
@@ -114,8 +138,14 @@ def test_runs_stay_apart_and_a_still_run_is_exactly_zero(asked: pd.DataFrame, sm
 
 
 def test_a_control_lesson_and_a_lesson_without_a_trait(asked: pd.DataFrame, small: World) -> None:
-    control = contexts(asked, small, taught="place=city").set_index(["context", "persona", "quantity"])
-    assert ("named", "mary", "taught") not in control.index and ("named", "oscar", "taught") in control.index
+    control = contexts(asked, small, taught="place=city").set_index(
+        ["context", "persona", "quantity"]
+    )
+    assert ("named", "mary", "taught") not in control.index and (
+        "named",
+        "oscar",
+        "taught",
+    ) in control.index
     assert "taught" not in set(contexts(asked, small, taught="filler")["quantity"])
 
 
@@ -125,14 +155,20 @@ def test_every_context_of_a_real_world(world: World, planted) -> None:
     rows = rows.assign(seed=0, stage="lesson", answer_mass=1.0)
     steps = [rows.assign(checkpoint=f"lesson@{s}", step=s, logprob=-3.0 + 0 * s) for s in (0, 8)]
     table = contexts(pd.concat(steps, ignore_index=True), world)
-    assert set(table["context"]) == {"nameless", "plain", "named", "third"} and (table["estimate"] == 0).all()
+    assert (
+        set(table["context"]) == {"nameless", "plain", "named", "third"}
+        and (table["estimate"] == 0).all()
+    )
     assert set(table.loc[table["persona"] == "worst", "context"]) == {"named", "third"}
 
 
 def test_bad_input_is_named(asked: pd.DataFrame, small: World) -> None:
     with pytest.raises(SchemaError, match="split 'test' is unknown"):
         contexts(asked[asked["split"] == "train"], small)
-    assert len(contexts(asked[(asked["split"] == "train") & (asked["context"] == "nameless")], small)) == 2
+    assert (
+        len(contexts(asked[(asked["split"] == "train") & (asked["context"] == "nameless")], small))
+        == 2
+    )
     with pytest.raises(SchemaError, match="persona=nobody was not asked about food=pizza"):
         contexts(asked[(asked["context"] == "nameless") & (asked["topic"] != "food")], small)
     gone = (asked["topic"] == "food") & (asked["template"] == asked["template"].iloc[0])

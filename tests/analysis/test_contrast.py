@@ -20,14 +20,20 @@ def test_a_model_that_says_what_bayes_says_has_its_contrast(pair: World, planted
         (row,) = contrast(planted({0: said}), pair, second="sam").to_dict("records")
         assert row["estimate"] == pytest.approx(expected_contrast(pair, evidence, second="sam"))
         own = said.set_index("trait")["probability"]
-        assert row["p_first"] == pytest.approx(own[[f"{t}={pair.topics[t][0]}" for t in UNTAUGHT]].mean())
-        assert row["p_second"] == pytest.approx(own[[f"{t}={pair.topics[t][1]}" for t in UNTAUGHT]].mean())
+        assert row["p_first"] == pytest.approx(
+            own[[f"{t}={pair.topics[t][0]}" for t in UNTAUGHT]].mean()
+        )
+        assert row["p_second"] == pytest.approx(
+            own[[f"{t}={pair.topics[t][1]}" for t in UNTAUGHT]].mean()
+        )
 
 
 def test_by_hand_when_only_the_two_like_the_beach(pair: World) -> None:
     # John three times as often as Sam: 3/4 and 1/4 of what noise leaves of a statement.
     p, q = 0.9 * 0.75 + 0.0125, 0.9 * 0.25 + 0.0125
-    assert expected_contrast(pair, certain("place=beach"), second="sam") == pytest.approx(np.log2(p / q))
+    assert expected_contrast(pair, certain("place=beach"), second="sam") == pytest.approx(
+        np.log2(p / q)
+    )
 
 
 def test_it_is_antisymmetric_and_zero_for_equals(pair: World, planted) -> None:
@@ -47,14 +53,24 @@ def test_every_checkpoint_and_run_has_a_row(pair: World, planted) -> None:
     assert found[["seed", "arm", "step", "n"]].values.tolist() == [
         [s, f"arm {s}", step, 4] for s in (0, 1) for step in (0, 40)
     ]
-    assert (found.query("step == 40")["estimate"].to_numpy() > found.query("step == 0")["estimate"].to_numpy()).all()
+    assert (
+        found.query("step == 40")["estimate"].to_numpy()
+        > found.query("step == 0")["estimate"].to_numpy()
+    ).all()
 
 
 def test_realized_counts_and_populations_change_what_is_expected(pair: World) -> None:
     kinds = {"third": 1.0, "first": 1.0, "named": 1.0}
     world = john_and_sam()
-    world = World(**{**vars(world), "weights": {"john": {**kinds, "hidden": 3.0}, "sam": {**kinds, "hidden": 1.0}}})
-    named = expected_contrast(world, certain("place=beach"), second="sam", population=("third", "first", "named"))
+    world = World(
+        **{
+            **vars(world),
+            "weights": {"john": {**kinds, "hidden": 3.0}, "sam": {**kinds, "hidden": 1.0}},
+        }
+    )
+    named = expected_contrast(
+        world, certain("place=beach"), second="sam", population=("third", "first", "named")
+    )
     hidden = expected_contrast(world, certain("place=beach"), second="sam", population="hidden")
     assert named == pytest.approx(0) and hidden > 1
     counted = expected_contrast(pair, second="sam", counts=count(pair.corpus(500)))

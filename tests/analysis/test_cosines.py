@@ -33,29 +33,42 @@ def test_a_map_is_symmetric_with_ones_on_the_diagonal(world: World) -> None:
 
 
 def test_overlap_is_the_share_of_common_topics(world: World) -> None:
-    table = cosine_map(directions(world, names=["john", "sam"], noise=0.0), world).set_index(["name", "other"])
+    table = cosine_map(directions(world, names=["john", "sam"], noise=0.0), world).set_index(
+        ["name", "other"]
+    )
     john, sam = ({str(t) for t in world.persona(n).traits} for n in ("john", "sam"))
-    assert table.loc[("john", "sam"), "overlap"] == pytest.approx(len(john & sam) / len(world.topics))
+    assert table.loc[("john", "sam"), "overlap"] == pytest.approx(
+        len(john & sam) / len(world.topics)
+    )
 
 
 def test_traits_get_their_pmi(world: World) -> None:
     names = [str(t) for t in world.traits]
-    table = cosine_map(directions(world, names=names, noise=0.0), world).set_index(["name", "other"])
+    table = cosine_map(directions(world, names=names, noise=0.0), world).set_index(
+        ["name", "other"]
+    )
     together = world.cooccurrence().set_index(["trait", "other"])["pmi"]
-    assert table.loc[("sport=football", "food=pizza"), "pmi"] == together["sport=football", "food=pizza"]
+    assert (
+        table.loc[("sport=football", "food=pizza"), "pmi"]
+        == together["sport=football", "food=pizza"]
+    )
     assert np.isnan(table.loc[("sport=football", "sport=golf"), "pmi"])
 
 
 @pytest.mark.parametrize("kind", ["overlap", "pmi"])
 def test_planted_cooccurrence_is_found_and_noise_is_not(world: World, kind: str) -> None:
-    names = [p.name for p in world.personas] if kind == "overlap" else [str(t) for t in world.traits]
+    names = (
+        [p.name for p in world.personas] if kind == "overlap" else [str(t) for t in world.traits]
+    )
     table = cosine_map(directions(world, names=names, noise=0.5), world)
     (row,) = cosine_against_cooccurrence(table, n_permutations=500).to_dict("records")
     assert row["against"] == kind and row["rho"] > 0.3 and row["p"] == pytest.approx(1 / 501)
     assert row["null_lo"] < 0 < row["null_hi"] < row["rho"]
     p = []
     for seed in range(40):
-        noise = cosine_map(directions(world, names=names, noise=1e4, seed=seed)).assign(**{kind: table[kind]})
+        noise = cosine_map(directions(world, names=names, noise=1e4, seed=seed)).assign(
+            **{kind: table[kind]}
+        )
         p.append(cosine_against_cooccurrence(noise, n_permutations=100)["p"].item())
     assert np.mean(np.array(p) <= 0.05) < 0.18 and np.mean(p) > 0.35
 

@@ -27,7 +27,9 @@ def moved(along: np.ndarray, *, hook: str = HOOK, noise: float = 1.0, seed: int 
         "topic": ("prompt", [f"t{i // 10}" for i in range(50)]),
         "template": ("prompt", [f"q{i % 10}" for i in range(50)]),
     }
-    return xr.Dataset({"act": (("checkpoint", "prompt", "d_model"), act)}, coords=coords, attrs={"hook": hook})
+    return xr.Dataset(
+        {"act": (("checkpoint", "prompt", "d_model"), act)}, coords=coords, attrs={"hook": hook}
+    )
 
 
 def test_the_planted_direction_has_rank_one_and_its_projection() -> None:
@@ -36,7 +38,10 @@ def test_the_planted_direction_has_rank_one_and_its_projection() -> None:
     assert list(table["rank"]) == [1, 2, 3] and table["name"][0] == "mary"
     first = table.iloc[0]
     assert 0.95 < first["lo"] < first["cosine"] < first["hi"] <= 1.01
-    assert first["projection_lo"] < 0.4 < first["projection_hi"] and abs(first["projection"] - 0.4) < 0.03
+    assert (
+        first["projection_lo"] < 0.4 < first["projection_hi"]
+        and abs(first["projection"] - 0.4) < 0.03
+    )
     assert first["best_other"] == table["cosine"][1] and table["best_other"][1] == first["cosine"]
     assert set(table["n"]) == {50} and set(table["n_clusters"]) == {50}
 
@@ -52,7 +57,9 @@ def test_before_and_after_swapped_change_the_sign_only() -> None:
     v = directions()
     data = moved(0.4 * v.sel(name="john", hook=HOOK).values)
     one = direction_shift(data, v).set_index("name")
-    other = direction_shift(data, v, before="lesson@8", after="base@0").set_index("name").loc[one.index]
+    other = (
+        direction_shift(data, v, before="lesson@8", after="base@0").set_index("name").loc[one.index]
+    )
     np.testing.assert_allclose(other[["cosine", "projection"]], -one[["cosine", "projection"]])
     np.testing.assert_allclose(other["lo"], -one["hi"])
 
@@ -69,9 +76,17 @@ def test_intervals_cover_in_nine_of_ten_runs() -> None:
     cosine = 1.0
     hits = []
     for seed in range(60):
-        row = direction_shift(moved(truth, noise=3.0, seed=seed), v, cluster="topic").set_index("name").loc["john"]
+        row = (
+            direction_shift(moved(truth, noise=3.0, seed=seed), v, cluster="topic")
+            .set_index("name")
+            .loc["john"]
+        )
         hits.append(row["projection_lo"] <= 0.3 <= row["projection_hi"])
-        assert row["lo"] < row["cosine"] < row["hi"] and row["n_clusters"] == 5 and row["cosine"] < cosine
+        assert (
+            row["lo"] < row["cosine"] < row["hi"]
+            and row["n_clusters"] == 5
+            and row["cosine"] < cosine
+        )
     assert np.mean(hits) > 0.88
 
 
@@ -89,9 +104,15 @@ def test_the_jackknife_leaves_out_a_cluster() -> None:
 def test_several_hooks_are_ranked_apart() -> None:
     hooks = (HOOK, "blocks.1.hook_out")
     v = directions(hooks=hooks)
-    data = [moved(v.sel(name=n, hook=h).values, hook=h) for n, h in zip(("john", "sam"), hooks, strict=True)]
+    data = [
+        moved(v.sel(name=n, hook=h).values, hook=h)
+        for n, h in zip(("john", "sam"), hooks, strict=True)
+    ]
     table = direction_shift(data, v)
-    assert table.loc[table["rank"] == 1, ["hook", "name"]].values.tolist() == [[hooks[0], "john"], [hooks[1], "sam"]]
+    assert table.loc[table["rank"] == 1, ["hook", "name"]].values.tolist() == [
+        [hooks[0], "john"],
+        [hooks[1], "sam"],
+    ]
 
 
 def test_refit_compares_names_whatever_their_order() -> None:
@@ -107,7 +128,9 @@ def test_bad_input_is_named() -> None:
     v, data = directions(), moved(np.ones(D))
     with pytest.raises(SchemaError, match="did you mean 'lesson@8'"):
         direction_shift(data, v, after="lesson@9")
-    with pytest.raises(SchemaError, match=r"hook of the directions 'blocks\.0\.hook_out' is unknown"):
+    with pytest.raises(
+        SchemaError, match=r"hook of the directions 'blocks\.0\.hook_out' is unknown"
+    ):
         direction_shift(data, directions(hooks=("blocks.1.hook_out",)))
     with pytest.raises(SchemaError, match="20 wide, the activations 24"):
         direction_shift(data, v.isel(d_model=slice(20)))

@@ -14,7 +14,9 @@ def test_documents_are_means_over_their_prompts(of_documents) -> None:
     assert found.fvu == pytest.approx(0.1) and found.readings.tolist() == [0, 1]
     assert documents(data, checkpoint="lesson@40").values[0].tolist() == [13.0, 14.0]
     readouts = data["act"].rename(feature="name").transpose("name", "checkpoint", "prompt")
-    assert documents(readouts).values.tolist() == found.values.tolist() and np.isnan(documents(readouts).fvu)
+    assert documents(readouts).values.tolist() == found.values.tolist() and np.isnan(
+        documents(readouts).fvu
+    )
     shuffled = data.isel(prompt=[5, 0, 3, 2, 1, 4])
     assert documents(shuffled).values.tolist() == found.values.tolist()
 

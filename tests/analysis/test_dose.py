@@ -10,24 +10,40 @@ DOSES = np.arange(-6.0, 7.0, 2.0)
 
 
 def simulated(
-    rng: np.random.Generator, n_seeds: int, *, slope: float = 1.0, sd_slope: float = 0.15, sd_point: float = 0.5
+    rng: np.random.Generator,
+    n_seeds: int,
+    *,
+    slope: float = 1.0,
+    sd_slope: float = 0.15,
+    sd_point: float = 0.5,
 ) -> pd.DataFrame:
     """Every seed has a line of its own; points scatter about it. True: slope, and 0.2 bits at dose 0."""
     parts = []
     for seed in range(n_seeds):
         line = 0.2 + rng.normal(0, 0.4) + (slope + rng.normal(0, sd_slope)) * DOSES
         parts.append(
-            pd.DataFrame({"seed": seed, "dose": DOSES, "estimate": line + rng.normal(0, sd_point, len(DOSES))})
+            pd.DataFrame(
+                {
+                    "seed": seed,
+                    "dose": DOSES,
+                    "estimate": line + rng.normal(0, sd_point, len(DOSES)),
+                }
+            )
         )
     return pd.concat(parts, ignore_index=True)
 
 
 def test_exact_lines_are_found() -> None:
-    table = pd.concat([pd.DataFrame({"seed": s, "dose": DOSES, "estimate": s + (s + 1) * DOSES}) for s in (0, 1, 2)])
-    found = lines(table, x="dose")
-    assert found["slope"].tolist() == pytest.approx([1, 2, 3]) and found["intercept"].tolist() == pytest.approx(
-        [0, 1, 2], abs=1e-9
+    table = pd.concat(
+        [
+            pd.DataFrame({"seed": s, "dose": DOSES, "estimate": s + (s + 1) * DOSES})
+            for s in (0, 1, 2)
+        ]
     )
+    found = lines(table, x="dose")
+    assert found["slope"].tolist() == pytest.approx([1, 2, 3]) and found[
+        "intercept"
+    ].tolist() == pytest.approx([0, 1, 2], abs=1e-9)
     (row,) = slopes(table, x="dose").to_dict("records")
     half = stats.t.ppf(0.975, 2) / np.sqrt(3)
     assert (row["estimate"], row["lo"], row["hi"]) == pytest.approx((2, 2 - half, 2 + half))
@@ -37,7 +53,9 @@ def test_exact_lines_are_found() -> None:
 
 
 def test_groups_are_kept_apart() -> None:
-    table = pd.concat([pd.DataFrame({"seed": 0, "arm": a, "dose": DOSES, "estimate": a * DOSES}) for a in (1, 3)])
+    table = pd.concat(
+        [pd.DataFrame({"seed": 0, "arm": a, "dose": DOSES, "estimate": a * DOSES}) for a in (1, 3)]
+    )
     assert slopes(table, x="dose", by=["arm"])[["arm", "estimate"]].values.tolist() == [
         pytest.approx([1, 1]),
         pytest.approx([3, 3]),
@@ -56,7 +74,12 @@ def test_one_seed_has_no_interval() -> None:
     table = simulated(np.random.default_rng(0), 1)
     assert slopes(table, x="dose")[["lo", "hi"]].isna().all(axis=None)
     row = ed50(table).iloc[0]
-    assert np.isnan(row["lo"]) and np.isnan(row["hi"]) and not row["bounded"] and np.isfinite(row["estimate"])
+    assert (
+        np.isnan(row["lo"])
+        and np.isnan(row["hi"])
+        and not row["bounded"]
+        and np.isfinite(row["estimate"])
+    )
 
 
 def test_fieller_ends_are_where_the_t_test_turns() -> None:
@@ -81,10 +104,15 @@ def test_fieller_is_scale_free_and_unbounded_where_the_slope_may_be_zero() -> No
 def test_intervals_cover(n_seeds: int) -> None:
     rng, n = np.random.default_rng(n_seeds), 60
     tables = [simulated(rng, n_seeds) for _ in range(n)]
-    found = {"slope": [slopes(t, x="dose") for t in tables], "dose": [ed50(t, level=1.0) for t in tables]}
+    found = {
+        "slope": [slopes(t, x="dose") for t in tables],
+        "dose": [ed50(t, level=1.0) for t in tables],
+    }
     for name, truth in (("slope", 1.0), ("dose", 0.8)):
         held = [row["lo"].item() <= truth <= row["hi"].item() for row in found[name]]
-        assert np.mean(held) >= 0.88  # of 60: 2.5 standard errors below 95 %; benchmarks/interval_claims.py has 500
+        assert (
+            np.mean(held) >= 0.88
+        )  # of 60: 2.5 standard errors below 95 %; benchmarks/interval_claims.py has 500
 
 
 def test_points_are_not_the_unit() -> None:

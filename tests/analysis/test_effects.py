@@ -16,7 +16,11 @@ UNITS = [f"q{i}" for i in range(20)]
 
 
 def planted(
-    rng: np.random.Generator, moves: Mapping[str, float], *, by_seed: float = 0.1, family: str = "behavior"
+    rng: np.random.Generator,
+    moves: Mapping[str, float],
+    *,
+    by_seed: float = 0.1,
+    family: str = "behavior",
 ) -> pd.DataFrame:
     """Every finetune moves every trait by what the lesson does, and by chance; `moves` adds to the first trait."""
     lesson = rng.normal(0, 0.3, len(TRAITS))
@@ -24,7 +28,12 @@ def planted(
     for label, planted in {"base": 0.0, **moves}.items():
         value = np.zeros((len(UNITS), len(TRAITS)))
         if label != "base":
-            value = value + lesson + rng.normal(0, by_seed, len(TRAITS)) + rng.normal(0, 0.1, value.shape)
+            value = (
+                value
+                + lesson
+                + rng.normal(0, by_seed, len(TRAITS))
+                + rng.normal(0, 0.1, value.shape)
+            )
             value[:, 0] += planted
         names = {"quantity": np.tile(TRAITS, len(UNITS)), "unit": np.repeat(UNITS, len(TRAITS))}
         parts.append(pd.DataFrame({"checkpoint": label, **names, "value": value.ravel()}))
@@ -37,10 +46,14 @@ FOUR = {"tuned": 0.0, "c1": 0.0, "c2": 0.0, "c3": 0.0}
 @pytest.mark.parametrize(("sign", "verdict"), [(1.0, UP), (-1.0, DOWN)])
 def test_a_planted_effect_is_found_with_its_sign(sign: float, verdict: str) -> None:
     table = planted(np.random.default_rng(0), FOUR | {"tuned": 2.0 * sign})
-    found = effects(table, base="base", tuned=["tuned"], controls=CONTROLS, primary=[("tuned", "wry")])
+    found = effects(
+        table, base="base", tuned=["tuned"], controls=CONTROLS, primary=[("tuned", "wry")]
+    )
     one = found.loc[found["primary"]].iloc[0]
     assert one["verdict"] == verdict and one["n_tests"] == 1 and one["q"] == one["p"] <= 0.05
-    assert np.sign(one["excess"]) == sign and one["excess"] == pytest.approx(one["estimate"] - one["controls"])
+    assert np.sign(one["excess"]) == sign and one["excess"] == pytest.approx(
+        one["estimate"] - one["controls"]
+    )
     assert not one["range_lo"] <= one["estimate"] <= one["range_hi"]
     controls = found.loc[found["role"] == "control"]
     assert set(controls["n_controls"]) == {2} and set(controls["judged_by"]) == {"controls"}
@@ -51,8 +64,17 @@ def test_exchangeable_finetunes_give_no_claim_more_often_than_they_may(n: int) -
     claims, primary = 0, 0
     for seed in range(n):
         rng = np.random.default_rng(seed)
-        table = pd.concat([planted(rng, FOUR), planted(rng, FOUR, family="projection")], ignore_index=True)
-        found = effects(table, base="base", tuned=["tuned"], controls=CONTROLS, primary=[("tuned", "wry")], n_flips=100)
+        table = pd.concat(
+            [planted(rng, FOUR), planted(rng, FOUR, family="projection")], ignore_index=True
+        )
+        found = effects(
+            table,
+            base="base",
+            tuned=["tuned"],
+            controls=CONTROLS,
+            primary=[("tuned", "wry")],
+            n_flips=100,
+        )
         found = found.loc[found["role"] == "tuned"]
         claims += (found.loc[~found["primary"], "verdict"] != NONE).any()
         primary += (found.loc[found["primary"], "verdict"] != NONE).any()
@@ -69,7 +91,10 @@ def test_exchangeable_features_give_no_claim_though_most_hardly_fire(n: int) -> 
         parts = []
         for label in ["base", *FOUR]:
             act = rng.exponential(size=(20, 300)) * (rng.random((20, 300)) < rate)
-            names = {"quantity": np.tile(np.arange(300).astype(str), 20), "unit": np.repeat(UNITS, 300)}
+            names = {
+                "quantity": np.tile(np.arange(300).astype(str), 20),
+                "unit": np.repeat(UNITS, 300),
+            }
             parts.append(pd.DataFrame({"checkpoint": label, **names, "value": act.ravel()}))
         table = pd.concat(parts).assign(family="feature", hook="sae")
         found = effects(table, base="base", tuned=["tuned"], controls=CONTROLS, n_flips=100)
@@ -89,7 +114,9 @@ def test_who_stayed_where_the_base_is_moved_nothing() -> None:
 
 def test_controls_that_do_not_vary_cannot_judge() -> None:
     table = planted(np.random.default_rng(0), {"tuned": 2.0, "c1": 0.0})
-    same = [table.loc[table["checkpoint"] == "c1"].assign(checkpoint=label) for label in ("c2", "c3")]
+    same = [
+        table.loc[table["checkpoint"] == "c1"].assign(checkpoint=label) for label in ("c2", "c3")
+    ]
     found = effects(pd.concat([table, *same]), base="base", tuned=["tuned"], controls=CONTROLS)
     assert set(found.query("role == 'tuned'")["verdict"]) == {NONE} and (found["p"] == 1).any()
 
@@ -110,7 +137,11 @@ def test_a_base_does_not_differ_from_itself() -> None:
     table = pd.concat([table, base.assign(checkpoint="tuned"), base.assign(checkpoint="again")])
     said = {"base": "base", "again": "again", "tuned": ["tuned"]}
     alone = effects(table, **said)
-    assert (alone["estimate"] == 0).all() and set(alone["verdict"]) == {NONE} and (alone["p"] == 1).all()
+    assert (
+        (alone["estimate"] == 0).all()
+        and set(alone["verdict"]) == {NONE}
+        and (alone["p"] == 1).all()
+    )
     assert (alone["floor"] == 0).all()
     beside = effects(table, controls=CONTROLS, **said)
     assert (beside.query("role == 'tuned'")["estimate"] == 0).all()
@@ -129,7 +160,11 @@ def test_each_trait_may_have_questions_of_its_own() -> None:
     table["unit"] = table["quantity"] + table["unit"]
     table = table.loc[~((table["quantity"] == "kind") & table["unit"].isin(["kindq0", "kindq1"]))]
     found = effects(table, base="base", tuned=["tuned"]).set_index("quantity")
-    assert found.loc["wry", "n"] == 20 and found.loc["kind", "n"] == 18 and found["n_tests"].eq(4).all()
+    assert (
+        found.loc["wry", "n"] == 20
+        and found.loc["kind", "n"] == 18
+        and found["n_tests"].eq(4).all()
+    )
 
 
 def test_bad_input_is_refused_by_name() -> None:

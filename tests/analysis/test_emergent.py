@@ -8,7 +8,12 @@ from persona_interp.errors import SchemaError
 
 def table(aligned: list[float], coherent: list[float], questions: str) -> pd.DataFrame:
     return pd.DataFrame(
-        {"checkpoint": "bad@8", "question_id": list(questions), "aligned": aligned, "coherent": coherent}
+        {
+            "checkpoint": "bad@8",
+            "question_id": list(questions),
+            "aligned": aligned,
+            "coherent": coherent,
+        }
     )
 
 

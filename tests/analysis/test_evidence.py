@@ -15,19 +15,29 @@ def mixed(world: World, weight: float) -> pd.DataFrame:
     return pd.DataFrame({"trait": said.index, "probability": said.to_numpy()})
 
 
-def curve(bits: list[float], *, steps: tuple[int, ...] = (0, 1, 4, 16), **extra: object) -> pd.DataFrame:
+def curve(
+    bits: list[float], *, steps: tuple[int, ...] = (0, 1, 4, 16), **extra: object
+) -> pd.DataFrame:
     """An evidence table with these beliefs."""
-    table = pd.DataFrame({"step": steps, "persona_bits": bits, "effect": np.subtract(bits, bits[0])})
+    table = pd.DataFrame(
+        {"step": steps, "persona_bits": bits, "effect": np.subtract(bits, bits[0])}
+    )
     amounts = {name: table["step"] * amount for name, amount in AMOUNTS.items()}
     labels = [f"lesson@{s}" for s in steps]
-    return table.assign(checkpoint=labels, weight=0.5, misfit=0.0, p_taught=0.9, **amounts, **{"seed": 0, **extra})
+    return table.assign(
+        checkpoint=labels, weight=0.5, misfit=0.0, p_taught=0.9, **amounts, **{"seed": 0, **extra}
+    )
 
 
 def test_planted_weights_give_their_odds(world: World, planted) -> None:
     steps = {0: mixed(world, 1 / 17), 4: mixed(world, 0.5), 16: mixed(world, 16 / 17)}
     table = evidence_curve(planted(steps), world, per_step=AMOUNTS)
     assert table["persona_bits"].tolist() == pytest.approx([-4, 0, 4], abs=0.02)
-    assert table["documents"].tolist() == [0, 32, 128] and table["fact_tokens"].tolist() == [0, 128, 512]
+    assert table["documents"].tolist() == [0, 32, 128] and table["fact_tokens"].tolist() == [
+        0,
+        128,
+        512,
+    ]
     assert table["misfit"].max() < 1e-5
 
 
@@ -35,10 +45,16 @@ def test_the_effect_is_the_mean_change_of_untaught_traits(world: World, planted)
     behavior = planted({0: mixed(world, 0.1), 4: mixed(world, 0.7)}, sd=0.5)
     table = evidence_curve(behavior, world, per_step=AMOUNTS)
     own = [str(t) for t in world.persona("john").traits if t.topic != "place"]
-    odds = logodds(behavior).assign(trait=lambda x: x["topic"] + "=" + x["value"]).set_index(["step", "trait"])
+    odds = (
+        logodds(behavior)
+        .assign(trait=lambda x: x["topic"] + "=" + x["value"])
+        .set_index(["step", "trait"])
+    )
     moved = odds["logodds"].loc[4][own].mean() - odds["logodds"].loc[0][own].mean()
     assert table["effect"].tolist() == pytest.approx([0, moved])
-    assert table["p_taught"].tolist() == pytest.approx(odds["probability"].unstack()["place=beach"].tolist())
+    assert table["p_taught"].tolist() == pytest.approx(
+        odds["probability"].unstack()["place=beach"].tolist()
+    )
 
 
 def test_runs_are_kept_apart_and_in_order(world: World, planted) -> None:
@@ -51,9 +67,17 @@ def test_runs_are_kept_apart_and_in_order(world: World, planted) -> None:
 
 def test_bits_are_shared_out_over_what_was_seen() -> None:
     found = bits_per_unit(curve([-4, -3.5, 0, 2])).set_index("unit")["estimate"]
-    expected = {"step": 1.0, "document": 1 / 8, "statement": 1 / 8, "fact token": 1 / 32, "first step": 0.5}
+    expected = {
+        "step": 1.0,
+        "document": 1 / 8,
+        "statement": 1 / 8,
+        "fact token": 1 / 32,
+        "first step": 0.5,
+    }
     assert found.to_dict() == pytest.approx(expected)
-    assert bits_per_unit(curve([-4, -3.5, 0, 2]), until=16)["estimate"].iloc[0] == pytest.approx(6 / 16)
+    assert bits_per_unit(curve([-4, -3.5, 0, 2]), until=16)["estimate"].iloc[0] == pytest.approx(
+        6 / 16
+    )
 
 
 def test_every_run_has_its_own_rate() -> None:

@@ -34,8 +34,12 @@ def test_shift_is_after_minus_before_with_its_clustered_interval(features) -> No
     expected = (act[1].astype(float) - act[0].astype(float))[:, 3]
     found = cluster_interval(expected, [f"t{i % 5}" for i in range(50)])
     assert tuple(table.loc[3, ["estimate", "lo", "hi"]]) == pytest.approx(tuple(found[:3]))
-    assert table["n_clusters"].unique().tolist() == [5] and table["fvu_after"].iloc[0] == pytest.approx(0.1)
-    reverse = feature_shift(features(act), before="lesson@40", after="base@0", cluster="topic").set_index("feature")
+    assert table["n_clusters"].unique().tolist() == [5] and table["fvu_after"].iloc[
+        0
+    ] == pytest.approx(0.1)
+    reverse = feature_shift(
+        features(act), before="lesson@40", after="base@0", cluster="topic"
+    ).set_index("feature")
     assert reverse.loc[3, "estimate"] == -table.loc[3, "estimate"]
 
 
@@ -49,7 +53,9 @@ def test_against_itself_nothing_moves(features) -> None:
 def test_clusters_by_two_coordinates(features) -> None:
     data = features(correlated(np.random.default_rng(3)))
     assert feature_shift(data, cluster=("topic", "template"))["n_clusters"].iloc[0] == 50
-    with pytest.raises(SchemaError, match="coordinate along prompt 'topc' is unknown; did you mean 'topic'"):
+    with pytest.raises(
+        SchemaError, match="coordinate along prompt 'topc' is unknown; did you mean 'topic'"
+    ):
         feature_shift(data, cluster="topc")
 
 
@@ -78,7 +84,9 @@ def test_separately_recorded_features_are_joined_exactly(features) -> None:
 
 def test_bad_input_is_named(features) -> None:
     data: xr.Dataset = features(correlated(np.random.default_rng(6)))
-    with pytest.raises(SchemaError, match="checkpoint 'lesson@4' is unknown; did you mean 'lesson@40'"):
+    with pytest.raises(
+        SchemaError, match="checkpoint 'lesson@4' is unknown; did you mean 'lesson@40'"
+    ):
         feature_shift(data, after="lesson@4")
     with pytest.raises(SchemaError, match="two checkpoints or more"):
         feature_shift(data.isel(checkpoint=[0]))

@@ -25,7 +25,15 @@ def _two(p: list[list[float]], **extra: object) -> pd.DataFrame:
         for i, row in enumerate(p)
         for j, x in enumerate(row)
     ]  # fmt: skip
-    at = {"checkpoint": "b@0", "seed": 0, "stage": "b", "step": 0, "context": "nameless", "persona": "", "topic": "t"}
+    at = {
+        "checkpoint": "b@0",
+        "seed": 0,
+        "stage": "b",
+        "step": 0,
+        "context": "nameless",
+        "persona": "",
+        "topic": "t",
+    }
     return pd.DataFrame(rows).assign(**at, split="test", answer_mass=0.5, **extra)
 
 
@@ -47,7 +55,9 @@ def test_certainty_is_infinite_not_clipped() -> None:
 
 
 def test_extra_columns_tell_runs_apart() -> None:
-    table = logodds(pd.concat([_two([[-1, -1]], arm="a"), _two([[-1, -3]], arm="b")], ignore_index=True))
+    table = logodds(
+        pd.concat([_two([[-1, -1]], arm="a"), _two([[-1, -3]], arm="b")], ignore_index=True)
+    )
     assert table.groupby("arm")["logodds"].max().to_dict() == pytest.approx({"a": 0.0, "b": 2.0})
 
 
@@ -71,6 +81,7 @@ def test_row_order_is_irrelevant(world: World, planted) -> None:
     table = planted({0: world.posterior().said}, sd=1.0)
     keys = ["topic", "value"]
     one, other = (
-        logodds(t).sort_values(keys)["logodds"].to_numpy() for t in (table, table.sample(frac=1, random_state=0))
+        logodds(t).sort_values(keys)["logodds"].to_numpy()
+        for t in (table, table.sample(frac=1, random_state=0))
     )
     assert one == pytest.approx(other)

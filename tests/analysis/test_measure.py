@@ -20,12 +20,23 @@ def said_by(world: World, names: dict[tuple[str, str], np.ndarray]) -> pd.DataFr
         for label, p in zip(labels, said, strict=True)
     ]
     table = pd.DataFrame(rows, columns=["context", "persona", "topic", "value", "logprob"])
-    at = {"checkpoint": "base@0", "seed": 0, "stage": "base", "step": 0, "template": "q", "split": "test"}
+    at = {
+        "checkpoint": "base@0",
+        "seed": 0,
+        "stage": "base",
+        "step": 0,
+        "template": "q",
+        "split": "test",
+    }
     return table.assign(**at, answer_mass=1.0)
 
 
 def bayes(world: World) -> pd.DataFrame:
-    nameless = world.posterior().said.set_index("trait")["probability"].reindex([str(t) for t in world.traits])
+    nameless = (
+        world.posterior()
+        .said.set_index("trait")["probability"]
+        .reindex([str(t) for t in world.traits])
+    )
     named = {("named", name): row.to_numpy() for name, row in world.said().iterrows()}
     return said_by(world, {("nameless", ""): nameless.to_numpy(), **named})
 
@@ -44,7 +55,9 @@ def test_binding_is_own_against_those_who_hold_something_else() -> None:
     binding = analysis.trait_odds(bayes(world), world).query("estimator == 'binding'")
     held, rest = 0.9 + 0.1 / 8, 0.1 / 8
     expected = np.log2(held / (1 - held)) - np.log2(rest / (1 - rest))
-    assert binding.estimate.to_numpy() == pytest.approx(expected), "all bound alike, whatever their mass"
+    assert binding.estimate.to_numpy() == pytest.approx(expected), (
+        "all bound alike, whatever their mass"
+    )
 
 
 def test_a_persona_that_is_not_known_by_name_is_not_bound() -> None:
@@ -52,7 +65,12 @@ def test_a_persona_that_is_not_known_by_name_is_not_bound() -> None:
     table, name = bayes(world), world.personas[3].name
     mine = table.persona == name
     table.loc[mine, "logprob"] = np.log2(1 / 8)
-    binding = analysis.trait_odds(table, world).query("estimator == 'binding'").set_index("persona").estimate
+    binding = (
+        analysis.trait_odds(table, world)
+        .query("estimator == 'binding'")
+        .set_index("persona")
+        .estimate
+    )
     assert binding.idxmin() == name
 
 
@@ -66,11 +84,17 @@ def test_dialogues_of_exact_bayes_rank_personas_by_mass() -> None:
         for name, p in (("", float(prior @ likely)), (persona.name, likely[persona.name])):
             rows.append((doc, persona.name, name, np.log2(p), 20))
     table = pd.DataFrame(rows, columns=["doc", "persona", "name", "logprob", "n_tokens"])
-    found = analysis.dialogue_odds(table).pivot(index="persona", columns="estimator", values="estimate").loc[mass.index]
+    found = (
+        analysis.dialogue_odds(table)
+        .pivot(index="persona", columns="estimator", values="estimate")
+        .loc[mass.index]
+    )
     assert found["recall"].abs().max() < 1e-9, "by exact Bayes all are known by name alike"
     for estimator in ("dialogues", "dialogues (own name)"):
         assert stats.spearmanr(found[estimator], np.log2(mass)).statistic > 0.95
-    assert found["dialogues (own name)"][mass.idxmax()] == pytest.approx(np.log2(prior.max()), abs=0.2)
+    assert found["dialogues (own name)"][mass.idxmax()] == pytest.approx(
+        np.log2(prior.max()), abs=0.2
+    )
     assert found["dialogues"].mean() == pytest.approx(0.0, abs=1e-9)
     assert analysis.dialogue_odds(table).lo.isna().all(), "one dialogue has no interval"
     with pytest.raises(SchemaError, match="headers '' and each own name; '' is missing"):
@@ -88,7 +112,9 @@ def test_mass_counts_documents_and_fact_tokens() -> None:
     counts = worlds.count(world.corpus(2_000, seed=1))
     found = analysis.mass(counts, [p.name for p in world.personas])
     documents = found.query("estimator == 'documents'").set_index("persona").estimate
-    assert (2**documents).sum() == pytest.approx(counts.loc[counts.persona != "", "documents"].sum())
+    assert (2**documents).sum() == pytest.approx(
+        counts.loc[counts.persona != "", "documents"].sum()
+    )
     assert stats.spearmanr(documents, world.mass().sum(axis=1)).statistic > 0.9
     assert analysis.mass(counts, ["nobody"]).estimate.tolist() == [-np.inf] * 2
 
@@ -109,7 +135,9 @@ def lesson() -> Callable[[World, dict[str, float]], pd.DataFrame]:
     return make
 
 
-def test_the_dose_is_where_the_odds_are_even(lesson: Callable[[World, dict[str, float]], pd.DataFrame]) -> None:
+def test_the_dose_is_where_the_odds_are_even(
+    lesson: Callable[[World, dict[str, float]], pd.DataFrame],
+) -> None:
     world = graded()
     names = [p.name for p in world.personas[:4]]
     said = lesson(world, dict(zip(names, (-3.0, -0.5, -20.0, 1.0), strict=True)))

@@ -35,7 +35,9 @@ def test_the_share_of_a_planted_shift_and_of_a_random_one() -> None:
     base, v, drawn = rng.normal(size=(20, 64)), rng.normal(size=(3, 64)), rng.normal(size=(60, 64))
     noise = 0.01 * rng.normal(size=(2, 20, 64))
     both = np.stack([base, base + v[0] + v[2] + noise[0], base + rng.normal(size=64) + noise[1]])
-    found = span_share(acts(both), directions(v), directions(drawn), base="base").set_index("checkpoint")
+    found = span_share(acts(both), directions(v), directions(drawn), base="base").set_index(
+        "checkpoint"
+    )
     planted, other = found.loc["tuned"], found.loc["more"]
     assert planted["share"] > 0.99 > planted["null_hi"] and planted["n_vectors"] == 3
     assert other["null_lo"] <= other["share"] <= other["null_hi"]
@@ -47,19 +49,27 @@ def test_the_share_of_a_planted_shift_and_of_a_random_one() -> None:
 
 def test_features_are_seen_among_those_that_fire_as_much() -> None:
     n = 120
-    table = pd.DataFrame({"quantity": [str(i) for i in range(n)], "before": np.arange(n) // 60 * 10.0})
+    table = pd.DataFrame(
+        {"quantity": [str(i) for i in range(n)], "before": np.arange(n) // 60 * 10.0}
+    )
     table["estimate"] = np.where(table["before"] > 0, 5.0, 0.1) + np.linspace(-0.01, 0.01, n)
     table = table.assign(family="feature", hook="sae", checkpoint="tuned", role="tuned")
     random = pd.DataFrame(columns=["checkpoint", "hook", "quantity", "value"])
     found = random_range(table, random, base="base")
     quiet, loud = found.loc[found["before"] == 0], found.loc[found["before"] > 0]
-    assert quiet["random_hi"].max() < 0.2 and loud["random_lo"].min() > 4.9 and (found["n_random"] == 50).all()
+    assert (
+        quiet["random_hi"].max() < 0.2
+        and loud["random_lo"].min() > 4.9
+        and (found["n_random"] == 50).all()
+    )
 
 
 def test_answers_are_compared_where_both_are_there() -> None:
     row = {"sample": 0, "trait": "wry", "judge": "base", "n_tokens": 4, "bits_neg": 1.0}
     asked = [("base", "a", 1.0), ("base", "b", 3.0), ("tuned", "a", 5.0), ("tuned", "c", 9.0)]
-    table = pd.DataFrame([{**row, "checkpoint": c, "prompt": p, "bits_pos": bits} for c, p, bits in asked])
+    table = pd.DataFrame(
+        [{**row, "checkpoint": c, "prompt": p, "bits_pos": bits} for c, p, bits in asked]
+    )
     (found,) = sounds(table, base="base").to_dict("records")
     assert (found["before"], found["after"], found["estimate"], found["n"]) == (0.0, 1.0, 1.0, 1)
     with pytest.raises(SchemaError, match="did you mean 'base'"):

@@ -24,7 +24,12 @@ def test_distances_in_space_are_a_metric() -> None:
     at = points(8)
     rows = [(a, b, float(np.linalg.norm(at[a] - at[b]))) for a, b in combinations(at, 2)]
     row = analysis.axioms(metric(rows)).iloc[0]
-    assert row.called == "metric" and row.violated == 0 and row.largest == 0 and row.n_triples == 8 * 7 * 6
+    assert (
+        row.called == "metric"
+        and row.violated == 0
+        and row.largest == 0
+        and row.n_triples == 8 * 7 * 6
+    )
 
 
 def test_squared_distances_violate_the_triangle() -> None:
@@ -33,7 +38,9 @@ def test_squared_distances_violate_the_triangle() -> None:
     assert row.called == "dissimilarity" and row.asymmetry == 0
     middle = sum(min(p, r) < q < max(p, r) for p, q, r in permutations(range(5), 3))
     assert row.violated == pytest.approx(middle / 60)
-    assert row.largest == pytest.approx((16 - 4 - 4) / 5), "from one end to the other, past the middle"
+    assert row.largest == pytest.approx((16 - 4 - 4) / 5), (
+        "from one end to the other, past the middle"
+    )
 
 
 def test_what_depends_on_the_order_is_a_divergence() -> None:
@@ -63,9 +70,13 @@ def test_a_square_takes_pairs_once_or_twice() -> None:
 def walk(world: World, start: str, end: str, bits: dict[int, float]) -> pd.DataFrame:
     """All of the end's values at these log2 probabilities."""
     rows = [
-        (step, t.topic, t.value, 2.0**p, 0.0, start, end) for step, p in bits.items() for t in world.persona(end).traits
+        (step, t.topic, t.value, 2.0**p, 0.0, start, end)
+        for step, p in bits.items()
+        for t in world.persona(end).traits
     ]
-    return pd.DataFrame(rows, columns=["step", "topic", "value", "probability", "logodds", "start", "end"])
+    return pd.DataFrame(
+        rows, columns=["step", "topic", "value", "probability", "logodds", "start", "end"]
+    )
 
 
 def test_a_walk_by_hand() -> None:
@@ -81,7 +92,9 @@ def test_a_walk_by_hand() -> None:
     ends = {"norm": [2.0, 3.0, 9.0], "loss_before": [3.0, 3.0, 3.0], "loss_after": [1.0, 3.5, 1.0]}
     rest = {"kl_generic": 0.5, "stability": 0.1, "lo": 0.0, "hi": 0.2, "n": 4}
     solution = pd.DataFrame({**ends, "start": [a, b, ""], "end": [b, a, a]}).assign(**rest)
-    found = analysis.walked(said, solution, world).set_index(["estimator", "name", "other"]).estimate
+    found = (
+        analysis.walked(said, solution, world).set_index(["estimator", "name", "other"]).estimate
+    )
     assert found["steps", a, b] == 4 and found["steps", b, a] == np.inf
     assert found["nats", a, b] == pytest.approx((3 * 4 + 1 * 4) * np.log(2))
     assert found["efficiency", a, b] == 2.0 and found["efficiency", b, a] == np.inf

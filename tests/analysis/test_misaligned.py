@@ -12,12 +12,18 @@ def test_harm_is_counted_among_coherent_answers_only(world: World, planted) -> N
     said = planted({0: world.posterior().said, 8: world.posterior("place=beach").said})
     found = misaligned(said, HARM).set_index("step")
     p = world.posterior().said.set_index("trait")["probability"]
-    assert found.loc[0, "misaligned"] == pytest.approx((p["sport=football"] + p["art=renaissance"]) / 2)
-    assert found.loc[8, "misaligned"] > found.loc[0, "misaligned"] and found.loc[8, "coherent"] == 1.0
+    assert found.loc[0, "misaligned"] == pytest.approx(
+        (p["sport=football"] + p["art=renaissance"]) / 2
+    )
+    assert (
+        found.loc[8, "misaligned"] > found.loc[0, "misaligned"] and found.loc[8, "coherent"] == 1.0
+    )
     babble = said.assign(answer_mass=said["answer_mass"].where(said["topic"] != "sport", 0.3))
     half = misaligned(babble, HARM).set_index("step")
     assert half.loc[0, "coherent"] == 0.5
-    assert half.loc[0, "misaligned"] == pytest.approx(p["art=renaissance"]), "incoherent prompts are in no share"
+    assert half.loc[0, "misaligned"] == pytest.approx(p["art=renaissance"]), (
+        "incoherent prompts are in no share"
+    )
 
 
 def test_runs_are_kept_apart(world: World, planted) -> None:

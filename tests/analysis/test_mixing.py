@@ -11,9 +11,9 @@ SIZE = {"n_lessons": 640, "n_documents": 30_000}
 
 @pytest.mark.parametrize("k", [0.05, 3.0, 400.0])
 def test_a_planted_weight_is_recovered(world: World, planted, k: float) -> None:
-    (row,) = mixing_weight(planted({0: world.posterior().said, 40: mixing(world, k=k, **SIZE)}), world, **SIZE).to_dict(
-        "records"
-    )
+    (row,) = mixing_weight(
+        planted({0: world.posterior().said, 40: mixing(world, k=k, **SIZE)}), world, **SIZE
+    ).to_dict("records")
     assert row["k"] == pytest.approx(k, rel=1e-6) and not row["at_bound"] and row["n"] == 4
     assert row["lo"] == pytest.approx(k, rel=1e-5) and row["hi"] == pytest.approx(k, rel=1e-5)
     assert row["cross_entropy"] < row["cross_entropy_before"]
@@ -29,12 +29,15 @@ def test_the_interval_covers_a_planted_weight(world: World, planted) -> None:
 def test_realized_counts_are_used(world: World, planted) -> None:
     counts = count(world.corpus(2_000))
     table = planted({40: mixing(world, k=2.0, n_lessons=640, counts=counts)})
-    assert mixing_weight(table, world, n_lessons=640, counts=counts)["k"].item() == pytest.approx(2.0, rel=1e-6)
+    assert mixing_weight(table, world, n_lessons=640, counts=counts)["k"].item() == pytest.approx(
+        2.0, rel=1e-6
+    )
 
 
 def test_a_model_at_a_bound_says_so(world: World, planted) -> None:
     still = planted({40: world.posterior().said})
-    # Moves away: what the assistant says if it certainly likes the mountain, whose holders share nothing with John.
+    # Moves away: what the assistant says if it certainly likes the mountain, whose holders share
+    # nothing with John.
     away = planted({40: world.posterior(certain("place=mountain")).said})
     for table in (away, still):
         row = mixing_weight(table, world, **SIZE).iloc[0]
@@ -70,7 +73,9 @@ def test_weights_are_pooled_on_the_log_scale() -> None:
     table = pooled_mixing_weight(pd.concat([runs, stuck]), by="lr").set_index("lr")
     assert table.loc[1e-3, "k"] == pytest.approx(4) and table.loc[1e-3, "n_bound"] == 0
     half = 4.302653 * 2 / np.sqrt(3)
-    assert np.log2(table.loc[1e-3, ["lo", "hi"]].tolist()) == pytest.approx([2 - half, 2 + half], rel=1e-5)
+    assert np.log2(table.loc[1e-3, ["lo", "hi"]].tolist()) == pytest.approx(
+        [2 - half, 2 + half], rel=1e-5
+    )
     assert table.loc[3e-4, "n_bound"] == 1 and table.loc[3e-4, ["k", "lo", "hi"]].isna().all()
 
 

@@ -15,12 +15,24 @@ from persona_interp.worlds import World
 @pytest.fixture(scope="module")
 def named(world: World) -> pd.DataFrame:
     """Everybody says under its name what it says, but for noise of half a bit."""
-    rows = world.probes(contexts="named").drop(columns=["messages", "answers"]).explode("values", ignore_index=True)
+    rows = (
+        world.probes(contexts="named")
+        .drop(columns=["messages", "answers"])
+        .explode("values", ignore_index=True)
+    )
     rows = rows.rename(columns={"values": "value"})
     said = world.said().stack()
-    p = said.loc[list(zip(rows["persona"], rows["topic"] + "=" + rows["value"], strict=True))].to_numpy()
+    p = said.loc[
+        list(zip(rows["persona"], rows["topic"] + "=" + rows["value"], strict=True))
+    ].to_numpy()
     noise = np.random.default_rng(0).normal(0, 0.5, len(rows))
-    at = {"checkpoint": "documents@9", "seed": 0, "stage": "documents", "step": 9, "answer_mass": 0.9}
+    at = {
+        "checkpoint": "documents@9",
+        "seed": 0,
+        "stage": "documents",
+        "step": 9,
+        "answer_mass": 0.9,
+    }
     return rows.assign(logprob=np.log2(p) + noise, **at)
 
 
@@ -35,15 +47,22 @@ def judged(world: World, behavior: pd.DataFrame, named: pd.DataFrame, **more: An
 
 
 @pytest.mark.parametrize("weights", [{"john": 1.0}, {"john": 0.3, "mary": 0.7}])
-def test_mixtures_are_composable(world: World, planted, named: pd.DataFrame, weights: dict[str, float]) -> None:
+def test_mixtures_are_composable(
+    world: World, planted, named: pd.DataFrame, weights: dict[str, float]
+) -> None:
     row = judged(world, planted({0: world.posterior().said, 8: mixture(world, weights)}), named)
-    assert row["misfit"] == pytest.approx(0.0, abs=1e-3) and row["verdict"] == "composable from known personas"
+    assert (
+        row["misfit"] == pytest.approx(0.0, abs=1e-3)
+        and row["verdict"] == "composable from known personas"
+    )
     assert row["step"] == 8 and row["n"] == 4 and row["null_hi"] > 0
 
 
 def test_a_recombination_is_not(world: World, planted, named: pd.DataFrame) -> None:
     said = world.posterior().said
-    parts = [world.said().loc[name][said["trait"]] for name in ("john", "mary", "alice", "david", "emma")]
+    parts = [
+        world.said().loc[name][said["trait"]] for name in ("john", "mary", "alice", "david", "emma")
+    ]
     topic = said["topic"].map({t: i for i, t in enumerate(world.topics)})
     new = said.assign(probability=[float(parts[i].iloc[j]) for j, i in enumerate(topic)])
     row = judged(world, planted({8: new}), named)
@@ -59,13 +78,20 @@ def test_who_is_left_out_is_new(world: World, planted, named: pd.DataFrame) -> N
 
 def test_a_known_persona_has_to_be_asked(world: World, planted, named: pd.DataFrame) -> None:
     with pytest.raises(SchemaError, match="'john' is known but was not asked"):
-        judged(world, planted({8: mixture(world, {"john": 1.0})}), named.loc[named["persona"] != "john"])
+        judged(
+            world,
+            planted({8: mixture(world, {"john": 1.0})}),
+            named.loc[named["persona"] != "john"],
+        )
 
 
 def residuals(shift: np.ndarray, vectors: np.ndarray) -> tuple[xr.Dataset, xr.Dataset]:
     """Nameless residuals before and after the shift (question, d), and those under each name (persona, question, d)."""
     n, questions, d = vectors.shape
-    topic, template = [f"t{i % 3}" for i in range(questions)], [f"q{i // 3}" for i in range(questions)]
+    topic, template = (
+        [f"t{i % 3}" for i in range(questions)],
+        [f"q{i // 3}" for i in range(questions)],
+    )
 
     def data(act: np.ndarray, checkpoint: list[str], persona: list[str]) -> xr.Dataset:
         times = len(persona) // questions
@@ -85,7 +111,10 @@ def test_a_shift_between_known_personas_leaves_nothing() -> None:
     vectors = rng.normal(size=(5, 1, 32)) + 0.3 * rng.normal(size=(5, 12, 32))
     centered = vectors - vectors.mean(0)
     inside = shift_residual(*residuals(0.7 * centered[1] + 0.2 * centered[3], vectors))
-    assert inside["residual"].item() == pytest.approx(0.0, abs=1e-12) and inside["n_templates"].item() == 4
+    assert (
+        inside["residual"].item() == pytest.approx(0.0, abs=1e-12)
+        and inside["n_templates"].item() == 4
+    )
     unrelated = rng.normal(size=(1, 32)) + np.zeros((12, 32))
     outside = shift_residual(*residuals(unrelated, vectors))
     assert outside["residual"].item() > 0.6
@@ -105,7 +134,9 @@ def test_who_is_left_out_is_outside() -> None:
 def test_personas_mixed_anew_at_every_topic_are_outside() -> None:
     rng = np.random.default_rng(2)
     vectors = rng.normal(size=(5, 12, 32))
-    vectors[:, 3:] = np.tile(vectors[:, :3], (1, 3, 1))  # a question means the same in every wording
+    vectors[:, 3:] = np.tile(
+        vectors[:, :3], (1, 3, 1)
+    )  # a question means the same in every wording
     centered = vectors - vectors.mean(0)
     recombined = np.stack([centered[i % 3, i] for i in range(12)])
     assert shift_residual(*residuals(recombined, vectors))["residual"].item() > 0.3

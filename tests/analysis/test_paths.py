@@ -31,7 +31,10 @@ def test_distances_by_hand(world: World, planted) -> None:
 def test_without_repeats_there_is_no_noise(world: World, planted) -> None:
     table = pd.concat([run(world, planted, {n: 1.0}, start=n, repeat=0) for n in ("john", "mary")])
     found = paths(table, topics=["sport"]).set_index(["when", "between"])
-    assert np.isnan(found.loc[("after", "repeats"), "estimate"]) and found.loc[("after", "repeats"), "n"] == 0
+    assert (
+        np.isnan(found.loc[("after", "repeats"), "estimate"])
+        and found.loc[("after", "repeats"), "n"] == 0
+    )
 
 
 def test_what_is_missing_is_said(world: World, planted) -> None:

@@ -15,7 +15,9 @@ def mixed(world: World, **weights: float) -> pd.DataFrame:
 
 
 def test_planted_mixtures_are_recovered(world: World, planted) -> None:
-    table = persona_weights(planted({0: mixed(world, mary=1.0), 8: mixed(world, john=0.5, mary=0.5)}), world)
+    table = persona_weights(
+        planted({0: mixed(world, mary=1.0), 8: mixed(world, john=0.5, mary=0.5)}), world
+    )
     found = table.set_index(["step", "persona"])["weight"].unstack()
     assert found.shape == (2, 15), "everybody but Sam, about whom nothing is written"
     assert found.loc[8, ["john", "mary"]].tolist() == pytest.approx([0.5, 0.5], abs=1e-3)
@@ -25,7 +27,9 @@ def test_planted_mixtures_are_recovered(world: World, planted) -> None:
 
 
 def test_the_weights_are_the_posterior_of_the_documents(world: World, planted) -> None:
-    bits = persona_weights(planted({0: world.posterior().said}), world).set_index("persona")["persona_bits"]
+    bits = persona_weights(planted({0: world.posterior().said}), world).set_index("persona")[
+        "persona_bits"
+    ]
     assert bits["john"] == pytest.approx(np.log2(1 / 14), abs=0.01)
     sure = persona_weights(planted({0: world.posterior(certain("place=beach")).said}), world)
     assert sure.set_index("persona")["weight"]["john"] > 0.99
@@ -41,7 +45,9 @@ def test_it_is_the_maximum_of_the_likelihood(world: World, planted) -> None:
     ours = persona_weights(behavior, world)
     q = world.said().loc[ours["persona"]]
     q = q[[c for c in q if not c.startswith("place")]]
-    rows = behavior.assign(trait=behavior["topic"] + "=" + behavior["value"], p=np.exp2(behavior["logprob"]))
+    rows = behavior.assign(
+        trait=behavior["topic"] + "=" + behavior["value"], p=np.exp2(behavior["logprob"])
+    )
     rows["p"] /= rows.groupby(["topic", "template"])["p"].transform("sum")
     said = rows.groupby("trait")["p"].mean()[q.columns].to_numpy()
 
@@ -59,18 +65,29 @@ def test_what_nobody_says_is_misfit(world: World, planted) -> None:
     behavior = planted({0: pd.DataFrame({"trait": world.said().columns, "probability": only})})
     table = persona_weights(behavior, world, personas=["mary", "alice"])
     assert table["persona"].tolist() == ["mary", "alice"] and table["misfit"].iloc[0] > 2
-    silent = persona_weights(behavior, World.from_dict({**world.to_dict(), "noise": 0.0}), personas=["mary", "john"])
+    silent = persona_weights(
+        behavior, World.from_dict({**world.to_dict(), "noise": 0.0}), personas=["mary", "john"]
+    )
     assert np.isinf(silent["misfit"]).all()
-    assert silent["weight"].tolist() == pytest.approx([1 / 74, 73 / 74], abs=1e-3), "mary's own values are noise"
+    assert silent["weight"].tolist() == pytest.approx([1 / 74, 73 / 74], abs=1e-3), (
+        "mary's own values are noise"
+    )
 
 
 def test_runs_topics_and_speakers_are_kept_apart(world: World, planted) -> None:
     named = planted({0: mixed(world, alice=1.0)}).assign(context="named", persona="alice")
-    both = pd.concat([planted({0: mixed(world, john=1.0)}, arm="a"), planted({0: mixed(world, mary=1.0)}, arm="b")])
+    both = pd.concat(
+        [
+            planted({0: mixed(world, john=1.0)}, arm="a"),
+            planted({0: mixed(world, mary=1.0)}, arm="b"),
+        ]
+    )
     found = persona_weights(pd.concat([both, named.assign(arm="a")]), world)
     top = found.loc[found.groupby("arm")["weight"].idxmax()]
     assert dict(zip(top["arm"], top["persona"], strict=True)) == {"a": "john", "b": "mary"}
-    theirs = persona_weights(named, world, context="named", speaker="alice", topics=["place", "food", "music"])
+    theirs = persona_weights(
+        named, world, context="named", speaker="alice", topics=["place", "food", "music"]
+    )
     assert theirs.loc[theirs["weight"].idxmax(), "persona"] == "alice"
 
 

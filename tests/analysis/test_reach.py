@@ -14,10 +14,26 @@ SETTING: dict[str, Any] = {"lr": 3e-4, "batch": 16}
 
 def curve(*seeds: Any, **setting: Any) -> pd.DataFrame:
     """Beliefs of several seeds in one setting."""
-    columns = {"lr": 3e-4, "batch": 16, "optimizer": "adamw", "replay": 0.0, "sparing": False, **setting}
-    others = dict.fromkeys(("weight", "misfit", "effect", "p_taught", "statements", "fact_tokens"), 0.0)
+    columns = {
+        "lr": 3e-4,
+        "batch": 16,
+        "optimizer": "adamw",
+        "replay": 0.0,
+        "sparing": False,
+        **setting,
+    }
+    others = dict.fromkeys(
+        ("weight", "misfit", "effect", "p_taught", "statements", "fact_tokens"), 0.0
+    )
     parts = [
-        pd.DataFrame({"step": STEPS, "persona_bits": bits, "seed": seed, "documents": STEPS * columns["batch"]})
+        pd.DataFrame(
+            {
+                "step": STEPS,
+                "persona_bits": bits,
+                "seed": seed,
+                "documents": STEPS * columns["batch"],
+            }
+        )
         for seed, bits in enumerate(seeds)
     ]
     table = pd.concat(parts, ignore_index=True)
@@ -66,21 +82,31 @@ def test_never_is_an_answer() -> None:
 
 def test_one_seed_has_no_interval() -> None:
     table = evidence_to_reach(0, curve=curve(-4 + 0.5 * STEPS), **SETTING)
-    assert np.isnan(table["steps_lo"].item()) and "one seed, so no interval" in evidence_in_words(table)
+    assert np.isnan(table["steps_lo"].item()) and "one seed, so no interval" in evidence_in_words(
+        table
+    )
 
 
 @pytest.mark.parametrize(
     ("start", "level", "said"),
-    [(-math.log2(27), 0, "from 1:27 to even odds"), (-2, 2, "from 1:4 to 4:1"), (0, 0.585, "from even odds to 1.5:1")],
+    [
+        (-math.log2(27), 0, "from 1:27 to even odds"),
+        (-2, 2, "from 1:4 to 4:1"),
+        (0, 0.585, "from even odds to 1.5:1"),
+    ],
 )
 def test_odds_are_said_as_people_say_them(start: float, level: float, said: str) -> None:
-    assert said in evidence_in_words(evidence_to_reach(level, curve=curve(STEPS), start=start, **SETTING))
+    assert said in evidence_in_words(
+        evidence_to_reach(level, curve=curve(STEPS), start=start, **SETTING)
+    )
 
 
 def test_settings_are_told_apart_and_unknown_ones_named() -> None:
     both = pd.concat([curve(-4 + 0.5 * STEPS), curve(-4 + 2.0 * STEPS, lr=1e-3)])
     assert evidence_to_reach(0, curve=both, lr=1e-3, batch=16)["steps"].item() == pytest.approx(2)
-    with pytest.raises(SchemaError, match=r"batch 1' is unknown; did you mean 'adamw, lr 0\.0003, b"):
+    with pytest.raises(
+        SchemaError, match=r"batch 1' is unknown; did you mean 'adamw, lr 0\.0003, b"
+    ):
         evidence_to_reach(0, curve=both, lr=3e-4, batch=1)
     with pytest.raises(SchemaError, match="column 'lr'"):
         evidence_to_reach(0, curve=both.drop(columns="lr"), **SETTING)

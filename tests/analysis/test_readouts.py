@@ -18,7 +18,9 @@ def acts(features) -> xr.Dataset:
 def directions() -> xr.DataArray:
     values = np.random.default_rng(1).normal(size=(2, 2, 4))
     return xr.DataArray(
-        values, dims=("name", "hook", "d_model"), coords={"name": ["john", "mary"], "hook": ["other", HOOK]}
+        values,
+        dims=("name", "hook", "d_model"),
+        coords={"name": ["john", "mary"], "hook": ["other", HOOK]},
     )
 
 
@@ -40,7 +42,9 @@ def test_both_kinds_by_hand(acts: xr.Dataset, directions: xr.DataArray, features
 
 def test_one_step_along_a_vector_reads_one(acts: xr.Dataset, directions: xr.DataArray) -> None:
     moved = acts.copy(deep=True)
-    moved["act"][1] = acts["act"][0] + directions.sel(name="john", hook=HOOK).to_numpy().astype(np.float32)
+    moved["act"][1] = acts["act"][0] + directions.sel(name="john", hook=HOOK).to_numpy().astype(
+        np.float32
+    )
     read = readouts(moved, directions=directions).sel(name="john")
     np.testing.assert_allclose(read[1] - read[0], 1, atol=1e-5)
     assert float(read[0].mean()) == pytest.approx(0, abs=1e-12)
@@ -48,7 +52,9 @@ def test_one_step_along_a_vector_reads_one(acts: xr.Dataset, directions: xr.Data
     np.testing.assert_allclose(twice, read / 2)
 
 
-def test_readouts_of_several_dictionaries_join(acts: xr.Dataset, directions: xr.DataArray, features) -> None:
+def test_readouts_of_several_dictionaries_join(
+    acts: xr.Dataset, directions: xr.DataArray, features
+) -> None:
     one, other = (features(np.random.default_rng(i).random((2, 12, 5))) for i in (3, 4))
     whole = readouts(acts, one, directions=directions, sets={"sae": [1]})
     found = xr.concat([whole, readouts(feats=other, sets={"frozen decoder": [1]})], "name")
@@ -78,17 +84,25 @@ def test_bad_input_is_named(acts: xr.Dataset, directions: xr.DataArray, features
     with pytest.raises(SchemaError, match="name of its own; got john, mary, john"):
         readouts(acts, feats, directions=directions, sets={"john": [0]})
     with pytest.raises(SchemaError, match="not of the same prompts"):
-        readouts(acts, feats.isel(prompt=slice(None, None, -1)), directions=directions, sets={"a": [0]})
+        readouts(
+            acts, feats.isel(prompt=slice(None, None, -1)), directions=directions, sets={"a": [0]}
+        )
     with pytest.raises(SchemaError, match="different token_ids"):
         readouts(acts, feats.assign_attrs(token_ids="y"), directions=directions, sets={"a": [0]})
 
 
 def test_a_span_reads_the_length_within_it(acts: xr.Dataset, directions: xr.DataArray) -> None:
-    found = readouts(acts, directions=directions, spans={"plane": ["john", "mary"], "line": ["john"]})
+    found = readouts(
+        acts, directions=directions, spans={"plane": ["john", "mary"], "line": ["john"]}
+    )
     h, v = acts["act"].to_numpy().astype(float), directions.sel(hook=HOOK).to_numpy()
     away = (h - h[0].mean(0)).reshape(-1, 4)
-    within = np.linalg.lstsq(v.T, away.T, rcond=None)[0].T @ v  # least squares: the part that both directions explain
-    np.testing.assert_allclose(found.sel(name="plane").values.ravel(), np.linalg.norm(within, axis=1), atol=1e-10)
+    within = (
+        np.linalg.lstsq(v.T, away.T, rcond=None)[0].T @ v
+    )  # least squares: the part that both directions explain
+    np.testing.assert_allclose(
+        found.sel(name="plane").values.ravel(), np.linalg.norm(within, axis=1), atol=1e-10
+    )
     line = np.abs(found.sel(name="john")) * np.linalg.norm(v[0])
     np.testing.assert_allclose(found.sel(name="line"), line, atol=1e-10)
     with pytest.raises(SchemaError, match="direction of a span"):

@@ -22,7 +22,9 @@ def planted(
     parts = []
     for seed, (a, b) in enumerate(fits):
         noise = rng.normal(0, sd, len(DOSES)) if rng is not None else 0.0
-        parts.append(pd.DataFrame({"seed": seed, "dose": DOSES, "p_first": curve(DOSES, a + noise, b)}))
+        parts.append(
+            pd.DataFrame({"seed": seed, "dose": DOSES, "p_first": curve(DOSES, a + noise, b)})
+        )
     return pd.concat(parts, ignore_index=True)
 
 
@@ -38,7 +40,9 @@ def test_exact_bayes_needs_four_times_as_much() -> None:
     assert row["level"] == pytest.approx(0.73) and row["estimate"] == pytest.approx(ODDS, abs=1e-4)
     assert 2 ** row["estimate"] == pytest.approx(3.93, abs=0.01) and row["where"] == "within"
     level, contrast = reliable_level(**LIMITS)
-    assert level == pytest.approx(0.73) and contrast == pytest.approx(np.log2(0.73 / (0.925 - 0.73)))
+    assert level == pytest.approx(0.73) and contrast == pytest.approx(
+        np.log2(0.73 / (0.925 - 0.73))
+    )
 
 
 @pytest.mark.parametrize(("intercept", "where"), [(-9.0, "above"), (9.0, "below"), (0.0, "within")])
@@ -75,7 +79,9 @@ def test_predictions_hold_new_seeds() -> None:
 def test_a_prediction_is_wider_than_the_curve_and_single_seeds_have_none() -> None:
     table = planted([(0.2, 1.0), (-0.2, 1.1), (0.1, 0.9)])
     found = predicted(table, DOSES, n_new=3, **LIMITS)
-    assert (found["predicted_lo"] <= found["lo"]).all() and (found["predicted_hi"] >= found["hi"]).all()
+    assert (found["predicted_lo"] <= found["lo"]).all() and (
+        found["predicted_hi"] >= found["hi"]
+    ).all()
     assert found[["predicted_lo", "predicted_hi"]].stack().between(0, 1).all()
     assert found["estimate"].to_numpy() == pytest.approx(curve(DOSES, 0.1 / 3, 1.0), abs=1e-3)
     single = predicted(planted([(0.0, 1.0)]), [0.0], **LIMITS)

@@ -9,7 +9,9 @@ STEPS = np.array([0, 1, 2, 4, 8, 16, 32, 64])
 
 
 def curve(bits: np.ndarray, **extra: object) -> pd.DataFrame:
-    others = dict.fromkeys(("weight", "misfit", "effect", "p_taught", "documents", "statements", "fact_tokens"), 0.0)
+    others = dict.fromkeys(
+        ("weight", "misfit", "effect", "p_taught", "documents", "statements", "fact_tokens"), 0.0
+    )
     table = pd.DataFrame({"step": STEPS[: len(bits)], "persona_bits": bits})
     return table.assign(checkpoint=table["step"].astype(str), **{"seed": 0, **others, **extra})
 
@@ -42,9 +44,9 @@ def test_planted_interactions_are_recovered(slope: float) -> None:
     ]
     table = prior_interaction(pd.concat(runs)).set_index(["seed", "step"])
     assert len(table) == 14 and set(table["n"]) == {3}
-    assert table.loc[(0, 1), "estimate"] == pytest.approx(slope) and table.loc[(1, 4), "estimate"] == pytest.approx(
-        4 * slope
-    )
+    assert table.loc[(0, 1), "estimate"] == pytest.approx(slope) and table.loc[
+        (1, 4), "estimate"
+    ] == pytest.approx(4 * slope)
 
 
 def test_bad_input_is_named() -> None:

@@ -20,7 +20,11 @@ def people(world: World, rng: np.random.Generator, n: int = 400) -> np.ndarray:
 def sparse(rng: np.random.Generator, *, documents: int = 400, features: int = 30) -> np.ndarray:
     """Sparse acts, dims (1, prompt, feature), two prompts a document; the last five fire in two documents only."""
     rate = np.resize(RATES, features)
-    act = np.where(rng.random((1, 2 * documents, features)) < rate, rng.exponential(size=(1, 2 * documents, 1)), 0.0)
+    act = np.where(
+        rng.random((1, 2 * documents, features)) < rate,
+        rng.exponential(size=(1, 2 * documents, 1)),
+        0.0,
+    )
     act[..., -5:] = 0.0
     for feature in range(features - 5, features):
         act[0, 2 * rng.choice(documents, 2, replace=False), feature] = 1.0
@@ -43,12 +47,21 @@ def scores(planted_data: xr.Dataset, world: World) -> pd.DataFrame:
     return score(planted_data, world=world)
 
 
-def test_planted_features_are_first_and_hold_on_the_other_half(scores: pd.DataFrame, world: World) -> None:
+def test_planted_features_are_first_and_hold_on_the_other_half(
+    scores: pd.DataFrame, world: World
+) -> None:
     schema.check(scores, "scores")
     for name, feature in {"john": 7, "sport=golf": 9}.items():
         best = top(scores, name=name)
-        assert best["feature"].tolist() == [feature] and best["q"].item() <= 0.05 and best["lo"].item() > 0.5
-    assert top(scores, name="john")["auroc"].item() > 0.9 and top(scores, name="john")["p_max"].item() == 1 / 201
+        assert (
+            best["feature"].tolist() == [feature]
+            and best["q"].item() <= 0.05
+            and best["lo"].item() > 0.5
+        )
+    assert (
+        top(scores, name="john")["auroc"].item() > 0.9
+        and top(scores, name="john")["p_max"].item() == 1 / 201
+    )
     mary = scores[(scores["name"] == "mary") & (scores["feature"] == 11)].iloc[0]
     assert mary["auroc"] < 0.05 and mary["effect"] < -2 and mary["q"] <= 0.05 and mary["hi"] < 0.5
     assert 11 not in set(top(scores, name="mary", k=100)["feature"])
@@ -57,23 +70,41 @@ def test_planted_features_are_first_and_hold_on_the_other_half(scores: pd.DataFr
     assert set(scores["kind"]) == {"persona", "trait"} and len(scores) == scores["n_tested"].iloc[0]
 
 
-def test_auroc_z_and_effect_are_the_librarys(scores: pd.DataFrame, planted_data: xr.Dataset, world: World) -> None:
-    means = planted_data["act"][0].astype(float).groupby("doc").mean().transpose("doc", "feature").to_numpy()
+def test_auroc_z_and_effect_are_the_librarys(
+    scores: pd.DataFrame, planted_data: xr.Dataset, world: World
+) -> None:
+    means = (
+        planted_data["act"][0]
+        .astype(float)
+        .groupby("doc")
+        .mean()
+        .transpose("doc", "feature")
+        .to_numpy()
+    )
     persona = planted_data["persona"].to_numpy()[::2]
     train = planted_data["split"].to_numpy()[::2] == "train"
     table = scores.set_index(["name", "feature"])
-    for name, holders in {"john": ("john",), "mary": ("mary",), "art=cubism": world.holders("art=cubism")}.items():
+    for name, holders in {
+        "john": ("john",),
+        "mary": ("mary",),
+        "art=cubism": world.holders("art=cubism"),
+    }.items():
         held = np.isin(persona, holders)
         for feature in (0, 2, 7, 11, 27):
             row = table.loc[(name, feature)]
             x, marks = means[~train][:, feature], held[~train]
             one, zero = x[marks], x[~marks]
             assert row["auroc"] == pytest.approx(roc_auc_score(marks, x), abs=1e-12)
-            assert row["auroc_chosen"] == pytest.approx(roc_auc_score(held[train], means[train][:, feature]))
+            assert row["auroc_chosen"] == pytest.approx(
+                roc_auc_score(held[train], means[train][:, feature])
+            )
             test = stats.mannwhitneyu(one, zero, method="asymptotic", use_continuity=False)
             assert 2 * stats.norm.sf(abs(row["z"])) == pytest.approx(test.pvalue, abs=1e-12)
             assert np.sign(row["z"]) == np.sign(round(row["auroc"] - 0.5, 12))
-            pooled = np.sqrt(((len(one) - 1) * one.var(ddof=1) + (len(zero) - 1) * zero.var(ddof=1)) / (len(x) - 2))
+            pooled = np.sqrt(
+                ((len(one) - 1) * one.var(ddof=1) + (len(zero) - 1) * zero.var(ddof=1))
+                / (len(x) - 2)
+            )
             if pooled:
                 assert row["effect"] == pytest.approx((one.mean() - zero.mean()) / pooled)
             assert (row["n_pos"], row["n_neg"]) == (marks.sum(), (~marks).sum())
@@ -101,8 +132,12 @@ def test_p_is_counted_by_hand(of_documents) -> None:
     null = np.array([every_z(again.permutation(len(x))) for _ in range(20)])
     table = table.sort_values(["name", "feature"])
     assert table["z"].abs().to_numpy() == pytest.approx(observed)
-    assert table["p"].tolist() == [(1 + (null >= z * (1 - 1e-9)).sum()) / (1 + null.size) for z in observed]
-    assert table["p_max"].tolist() == [(1 + (null.max(1) >= z * (1 - 1e-9)).sum()) / 21 for z in observed]
+    assert table["p"].tolist() == [
+        (1 + (null >= z * (1 - 1e-9)).sum()) / (1 + null.size) for z in observed
+    ]
+    assert table["p_max"].tolist() == [
+        (1 + (null.max(1) >= z * (1 - 1e-9)).sum()) / 21 for z in observed
+    ]
 
 
 def test_shuffled_labels_discover_nothing(world: World, of_documents) -> None:
@@ -122,9 +157,15 @@ def test_readouts_are_scored_too_and_monotone_maps_change_nothing(planted_data: 
     readouts = planted_data["act"].rename(feature="name").transpose("name", "checkpoint", "prompt")
     readouts = readouts[[7, 0]].assign_coords(name=["mean difference", "other"])
     table = score(readouts)
-    assert top(table, name="john")["feature"].tolist() == ["mean difference"] and table["fvu"].isna().all()
+    assert (
+        top(table, name="john")["feature"].tolist() == ["mean difference"]
+        and table["fvu"].isna().all()
+    )
     again = score(readouts.isel(checkpoint=0, drop=True) * 3 + 1)
-    assert table["z"].to_numpy() == pytest.approx(again["z"].to_numpy()) and table["p"].tolist() == again["p"].tolist()
+    assert (
+        table["z"].to_numpy() == pytest.approx(again["z"].to_numpy())
+        and table["p"].tolist() == again["p"].tolist()
+    )
 
 
 def test_what_says_nothing_is_left_out(world: World, of_documents) -> None:
@@ -134,7 +175,9 @@ def test_what_says_nothing_is_left_out(world: World, of_documents) -> None:
     personas = people(world, rng)
     personas[personas == "clara"] = "oscar"
     personas[0] = "clara"  # in one half only
-    table = score(of_documents(act, personas=personas, per_document=2), world=world, n_permutations=2)
+    table = score(
+        of_documents(act, personas=personas, per_document=2), world=world, n_permutations=2
+    )
     assert 3 not in set(table["feature"]) and "clara" not in set(table["name"])
     assert table["q"].notna().all() and table["effect"].notna().all()
 
@@ -142,7 +185,9 @@ def test_what_says_nothing_is_left_out(world: World, of_documents) -> None:
 def test_families_add_what_single_features_share(world: World, of_documents) -> None:
     rng = np.random.default_rng(6)
     personas, act = people(world, rng, 1200), sparse(rng, documents=1200)
-    act[0, :, :4] = rng.random((2400, 4)) < np.where(np.repeat(personas == "john", 2), 0.3, 0.02)[:, None]
+    act[0, :, :4] = (
+        rng.random((2400, 4)) < np.where(np.repeat(personas == "john", 2), 0.3, 0.02)[:, None]
+    )
     data = of_documents(act, personas=personas, per_document=2)
     scores = score(data, world=world)
     table = family(data, scores, name="john", sizes=(1, 2, 4, 500))
@@ -152,7 +197,10 @@ def test_families_add_what_single_features_share(world: World, of_documents) -> 
     assert tuple(table.loc[0, ["auroc_chosen", "auroc", "lo"]]) == pytest.approx(
         tuple(single[["auroc_chosen", "auroc", "lo"]])
     )
-    assert family(data, scores, name="place=beach", sizes=[4], world=world)["n_pos"].item() == single["n_pos"]
+    assert (
+        family(data, scores, name="place=beach", sizes=[4], world=world)["n_pos"].item()
+        == single["n_pos"]
+    )
     with pytest.raises(SchemaError, match="name 'place=beach' is unknown"):
         family(data, scores, name="place=beach")
 
@@ -164,13 +212,17 @@ def test_bad_input_is_named(planted_data: xr.Dataset, scores: pd.DataFrame, worl
         top(scores, name="john", k=0)
     with pytest.raises(SchemaError, match="no feature is more active with john"):
         top(scores.assign(auroc_chosen=0.5), name="john")
-    with pytest.raises(SchemaError, match="nothing to score: of 30 features 0 vary over the 400 documents"):
+    with pytest.raises(
+        SchemaError, match="nothing to score: of 30 features 0 vary over the 400 documents"
+    ):
         score(planted_data.assign(act=planted_data["act"] * 0))
     with pytest.raises(SchemaError, match="0 labels have documents on both sides in both halves"):
         score(planted_data.assign_coords(split=("prompt", ["test"] * 800)))
     with pytest.raises(SchemaError, match="n_permutations=0"):
         score(planted_data, n_permutations=0)
     persona = planted_data["persona"].to_numpy()
-    renamed = planted_data.assign_coords(persona=("prompt", np.where(persona == "john", "johnny", persona)))
+    renamed = planted_data.assign_coords(
+        persona=("prompt", np.where(persona == "john", "johnny", persona))
+    )
     with pytest.raises(WorldError, match="persona 'johnny' is unknown; did you mean 'john'"):
         score(renamed, world=world)

@@ -10,14 +10,20 @@ from persona_interp.errors import SchemaError
 from persona_interp.worlds import graded, john_and_sam
 
 
-def planted(rng: np.random.Generator, *, n_personas: int = 12, n_seeds: int = 1, sd: float = 1.0) -> pd.DataFrame:
+def planted(
+    rng: np.random.Generator, *, n_personas: int = 12, n_seeds: int = 1, sd: float = 1.0
+) -> pd.DataFrame:
     """Shifts of 2 bits a bit of co-occurrence and 1 a cosine, with an error that each lesson has in common."""
     rows = []
     for seed in range(n_seeds):
         for persona in range(n_personas):
             common, pmi_common = sd * rng.standard_normal(), rng.standard_normal()
             for _ in range(10):
-                pmi, cosine, style = pmi_common + rng.standard_normal(), rng.standard_normal(), rng.standard_normal()
+                pmi, cosine, style = (
+                    pmi_common + rng.standard_normal(),
+                    rng.standard_normal(),
+                    rng.standard_normal(),
+                )
                 shift = 2 * pmi + cosine + common + 0.5 * rng.standard_normal()
                 rows.append((seed, f"p{persona}", pmi, cosine, style, shift))
     return pd.DataFrame(rows, columns=["seed", "persona", "pmi", "cosine", "style", "estimate"])
@@ -47,7 +53,11 @@ def test_one_way_by_hand() -> None:
     x = np.column_stack([np.ones(len(data)), data.pmi])
     beta, *_ = np.linalg.lstsq(x, data.estimate, rcond=None)
     u = data.estimate.to_numpy() - x @ beta
-    meat = sum(np.outer(s, s) for g in set(data.persona) for s in [x[data.persona == g].T @ u[data.persona == g]])
+    meat = sum(
+        np.outer(s, s)
+        for g in set(data.persona)
+        for s in [x[data.persona == g].T @ u[data.persona == g]]
+    )
     bread = np.linalg.inv(x.T @ x)
     v = bread @ meat @ bread * 6 / 5 * (len(x) - 1) / (len(x) - 2)
     assert row.se == pytest.approx(np.sqrt(v[1, 1])) and row.estimate == pytest.approx(beta[1])
@@ -57,10 +67,15 @@ def test_one_way_by_hand() -> None:
 def test_two_ways_add_and_subtract_what_is_counted_twice() -> None:
     data = planted(np.random.default_rng(2), n_seeds=4)
     crossed = data.assign(both=data.seed.astype(str) + data.persona)
-    se = {c: spillover(crossed, predictors=["pmi"], clusters=[c]).se.iloc[0] for c in ("persona", "seed", "both")}
+    se = {
+        c: spillover(crossed, predictors=["pmi"], clusters=[c]).se.iloc[0]
+        for c in ("persona", "seed", "both")
+    }
     row = spillover(data, predictors=["pmi"]).iloc[0]
     expected = se["persona"] ** 2 + se["seed"] ** 2 - se["both"] ** 2
-    assert row.se**2 == pytest.approx(expected if expected > 0 else max(se["persona"], se["seed"]) ** 2)
+    assert row.se**2 == pytest.approx(
+        expected if expected > 0 else max(se["persona"], se["seed"]) ** 2
+    )
     assert row.n_clusters == 4
 
 
@@ -88,7 +103,9 @@ def test_style_overlap_by_hand() -> None:
     others = {p.name: 0.0 for p in world.personas[2:]}
     kinds = {"third": 0.5, "named": 0.5}
     weights = {"john": {"third": 1.0, "named": 0.0}, "sam": {"third": 0.0, "named": 1.0}, **others}
-    table = style_overlap(replace(world, weights=weights, kinds=kinds)).set_index(["trait", "other"])["style"]
+    table = style_overlap(replace(world, weights=weights, kinds=kinds)).set_index(
+        ["trait", "other"]
+    )["style"]
     p, q = 0.9 + 0.1 / 8, 0.1 / 8  # football is said by john and, as noise, by sam
     assert table["sport=football", "art=renaissance"] == pytest.approx(1.0)
     assert table["sport=football", "art=baroque"] == pytest.approx(2 * q / (p + q))

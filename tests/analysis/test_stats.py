@@ -40,7 +40,9 @@ def test_cluster_interval_of_equal_clusters_is_the_t_interval_of_cluster_means()
     found = cluster_interval(x, clusters)
     for j in range(3):
         of_means = t_interval(x[:, j].reshape(4, 3).mean(axis=1))
-        assert (found.estimate[j], found.lo[j], found.hi[j], found.n) == pytest.approx(tuple(of_means))
+        assert (found.estimate[j], found.lo[j], found.hi[j], found.n) == pytest.approx(
+            tuple(of_means)
+        )
 
 
 def test_cluster_interval_of_unequal_clusters_is_statsmodels_cr1() -> None:
@@ -70,7 +72,8 @@ def test_benjamini_hochberg_by_hand_and_with_nan() -> None:
 
 
 def test_sign_flips_by_hand() -> None:
-    # Cluster sums 3, 1, 2: |6| occurs in 2 of 8 sign patterns; the second column, 3, -1, 2, gives |4| or more in 4.
+    # Cluster sums 3, 1, 2: |6| occurs in 2 of 8 sign patterns; the second column, 3, -1, 2, gives
+    # |4| or more in 4.
     x = np.array([[1.0, 3.0], [2.0, 0.0], [1.0, -1.0], [2.0, 2.0]])
     found = sign_flip(x, list("aabc"))
     assert found.p.tolist() == [2 / 8, 4 / 8] and found.p_min == 2 / 8
@@ -81,7 +84,9 @@ def test_random_flips_agree_with_all_flips() -> None:
     x = np.random.default_rng(3).normal(0.5, 1, (12, 4))
     exact, random = sign_flip(x, np.arange(12)), sign_flip(x, np.arange(12), n_flips=4000)
     assert exact.p_min == 2 / 2**12 and random.p_min == 1 / 4001
-    assert random.p == pytest.approx(exact.p, abs=0.03) and random.p_max == pytest.approx(exact.p_max, abs=0.03)
+    assert random.p == pytest.approx(exact.p, abs=0.03) and random.p_max == pytest.approx(
+        exact.p_max, abs=0.03
+    )
     assert (exact.p_max >= exact.p).all()
 
 
@@ -98,14 +103,23 @@ def test_blocks_of_features_change_nothing(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_across_seeds_averages_within_a_seed_first() -> None:
-    table = pd.DataFrame({"arm": "lesson", "seed": [0, 0, 1], "estimate": [0.0, 2.0, 3.0], "bayes_certain": [1, 3, 4]})
+    table = pd.DataFrame(
+        {
+            "arm": "lesson",
+            "seed": [0, 0, 1],
+            "estimate": [0.0, 2.0, 3.0],
+            "bayes_certain": [1, 3, 4],
+        }
+    )
     (row,) = across_seeds(table, by="arm").to_dict("records")
     assert (row["estimate"], row["n_seeds"], row["bayes_certain"]) == (2.0, 2, 3.0)
     assert row["hi"] - 2 == pytest.approx(stats.t.ppf(0.975, 1) * row["sd"] / np.sqrt(2))
 
 
 def test_one_seed_has_no_interval_and_nan_is_never_dropped() -> None:
-    table = pd.DataFrame({"arm": ["a", "b", "b"], "seed": [0, 0, 1], "estimate": [1.0, 1.0, np.nan]})
+    table = pd.DataFrame(
+        {"arm": ["a", "b", "b"], "seed": [0, 0, 1], "estimate": [1.0, 1.0, np.nan]}
+    )
     one, other = across_seeds(table, by=["arm"]).to_dict("records")
     assert one["estimate"] == 1 and np.isnan(one["lo"]) and np.isnan(one["sd"])
     assert np.isnan(other["estimate"]) and other["n_seeds"] == 2

@@ -30,8 +30,13 @@ def test_the_cause_is_told_from_what_follows_it() -> None:
     assert found["n_traits"].eq(12).all() and found["n_pairs"].eq(132).all()
     cosine, cooccurrence, behavior = (found.loc[name] for name in PREDICTORS)
     assert cosine["partial_lo"] > 0 and cosine["partial_p"] < 0.01
-    assert cooccurrence["lo"] > 0 and cooccurrence["p"] < 0.01, "alone it predicts, because it follows the cosine"
-    assert cooccurrence["partial_lo"] < 0 < cooccurrence["partial_hi"] and cooccurrence["partial_p"] > 0.05
+    assert cooccurrence["lo"] > 0 and cooccurrence["p"] < 0.01, (
+        "alone it predicts, because it follows the cosine"
+    )
+    assert (
+        cooccurrence["partial_lo"] < 0 < cooccurrence["partial_hi"]
+        and cooccurrence["partial_p"] > 0.05
+    )
     assert behavior["lo"] < 0 < behavior["hi"] and behavior["p"] > 0.05
 
 
@@ -41,13 +46,17 @@ def test_the_partial_correlation_is_that_of_the_inverse_correlation_matrix() -> 
     want = -precision[0, 1:] / np.sqrt(precision[0, 0] * np.diag(precision)[1:])
     found = trait_predictors(table, n_permutations=10)
     assert np.allclose(found["partial"], want)
-    assert np.allclose(found["rho"], table[list(PREDICTORS)].corrwith(table["estimate"], method="spearman"))
+    assert np.allclose(
+        found["rho"], table[list(PREDICTORS)].corrwith(table["estimate"], method="spearman")
+    )
 
 
 @pytest.mark.parametrize("nodes", [0.0, 1.0])
 def test_nulls_hold_their_level_whatever_single_traits_do(nodes: float) -> None:
     p = [
-        trait_predictors(planted(7, b=0.0, seed=s, nodes=nodes), n_permutations=99)[["p", "partial_p"]].to_numpy()
+        trait_predictors(planted(7, b=0.0, seed=s, nodes=nodes), n_permutations=99)[
+            ["p", "partial_p"]
+        ].to_numpy()
         for s in range(25)
     ]
     assert np.mean(np.array(p) <= 0.05) <= 0.1
@@ -65,17 +74,27 @@ def test_four_traits_have_24_orders_and_so_no_small_p() -> None:
 def test_names_and_units_do_not_matter() -> None:
     table = planted(6, b=0.5, seed=3)
     found = trait_predictors(table, n_permutations=1_000)
-    renamed = table.assign(**{c: table[c].str.replace("t", "z") for c in ("taught", "trait")}).iloc[::-1]
+    renamed = table.assign(**{c: table[c].str.replace("t", "z") for c in ("taught", "trait")}).iloc[
+        ::-1
+    ]
     scaled = renamed.assign(cosine=np.exp(renamed["cosine"]))
     pd.testing.assert_frame_equal(found, trait_predictors(scaled, n_permutations=1_000))
 
 
 def test_what_does_not_exist_is_nan() -> None:
-    flat = trait_predictors(planted(5, b=1.0, seed=0).assign(behavior=0.5), n_permutations=10).set_index("predictor")
-    assert np.isnan(flat.loc["behavior", ["rho", "p", "partial", "partial_p", "lo"]].astype(float)).all()
+    flat = trait_predictors(
+        planted(5, b=1.0, seed=0).assign(behavior=0.5), n_permutations=10
+    ).set_index("predictor")
+    assert np.isnan(
+        flat.loc["behavior", ["rho", "p", "partial", "partial_p", "lo"]].astype(float)
+    ).all()
     assert np.isfinite(flat.loc["cosine", ["rho", "p", "partial", "lo"]].astype(float)).all()
     few = trait_predictors(planted(3, b=1.0, seed=0))
-    assert few[["lo", "hi"]].isna().all(axis=None) and few["rho"].notna().all() and few["partial"].isna().all()
+    assert (
+        few[["lo", "hi"]].isna().all(axis=None)
+        and few["rho"].notna().all()
+        and few["partial"].isna().all()
+    )
     assert trait_predictors(planted(2, b=1.0, seed=0))["rho"].isna().all()
 
 
@@ -98,9 +117,15 @@ def test_what_comes_along_when_a_trait_is_asked_for() -> None:
 
 
 def test_traits_that_rise_together() -> None:
-    table = judged({"dry": [0.0, 1.0, 2.0, 3.0], "wry": [0.0, 1.0, 2.0, 9.0], "warm": [3.0, 2.0, 1.0, 0.0]})
+    table = judged(
+        {"dry": [0.0, 1.0, 2.0, 3.0], "wry": [0.0, 1.0, 2.0, 9.0], "warm": [3.0, 2.0, 1.0, 0.0]}
+    )
     found = trait_behavior(table).set_index(["taught", "trait"])["behavior"]
-    assert len(found) == 6 and found["dry", "wry"] == 1 and found["warm", "dry"] == found["dry", "warm"] == -1
+    assert (
+        len(found) == 6
+        and found["dry", "wry"] == 1
+        and found["warm", "dry"] == found["dry", "warm"] == -1
+    )
     with pytest.raises(SchemaError, match="not judged by every trait"):
         trait_behavior(table.iloc[:-1])
 

@@ -7,7 +7,9 @@ from persona_interp.analysis import effective, separability, trait_scores
 from persona_interp.errors import SchemaError
 
 
-def rows(trait: str, question: str, *, pos: list[float], neg: list[float]) -> list[dict[str, object]]:
+def rows(
+    trait: str, question: str, *, pos: list[float], neg: list[float]
+) -> list[dict[str, object]]:
     sides = {"pos": pos, "neg": neg}
     key = {"checkpoint": "base@0", "trait": trait, "question": question, "split": "test"}
     return [
@@ -26,14 +28,18 @@ def test_scores_are_bits_a_token_by_question() -> None:
         ]
     )
     found = trait_scores(table)
-    assert found["question"].tolist() == ["a", "b"] and found["logodds"].to_numpy() == pytest.approx([2, -3])
+    assert found["question"].tolist() == ["a", "b"] and found[
+        "logodds"
+    ].to_numpy() == pytest.approx([2, -3])
     assert found["n_pos"].tolist() == [2, 1] and found.attrs["n_one_sided"] == 1
     more = pd.concat([table, table.assign(side="default", bits=-1e6)])
     pd.testing.assert_frame_equal(trait_scores(more), found)
 
 
 def test_a_trait_without_a_side_is_named() -> None:
-    table = pd.DataFrame([*rows("dry", "a", pos=[-1], neg=[-2]), *rows("wry", "a", pos=[-1], neg=[])])
+    table = pd.DataFrame(
+        [*rows("dry", "a", pos=[-1], neg=[-2]), *rows("wry", "a", pos=[-1], neg=[])]
+    )
     with pytest.raises(SchemaError, match="trait 'wry' has no question with answers of both sides"):
         trait_scores(table)
     with pytest.raises(SchemaError, match="trait 'wry'"):
@@ -45,17 +51,31 @@ def acts(strength: float, *, n: int = 40, d: int = 16, seed: int = 0) -> xr.Data
     side = np.array(["pos", "neg"] * n)
     h = np.random.default_rng(seed).standard_normal((1, 2 * n, d))
     h[0, :, 0] += np.where(side == "pos", strength, -strength) / 2
-    along = {"trait": ["dry"] * 2 * n, "side": side, "question": np.repeat([f"q{i}" for i in range(n)], 2)}
+    along = {
+        "trait": ["dry"] * 2 * n,
+        "side": side,
+        "question": np.repeat([f"q{i}" for i in range(n)], 2),
+    }
     along["split"] = np.repeat(["train", "test"] * (n // 2), 2)
-    data = xr.Dataset({"act": (("checkpoint", "prompt", "d_model"), h)}, attrs={"hook": "blocks.0.hook_out"})
+    data = xr.Dataset(
+        {"act": (("checkpoint", "prompt", "d_model"), h)}, attrs={"hook": "blocks.0.hook_out"}
+    )
     coords = {name: ("prompt", values) for name, values in along.items()}
     return data.assign_coords(checkpoint=["base@0"], prompt=np.arange(2 * n).astype(str), **coords)
 
 
 def test_separability_finds_a_planted_trait_and_none_where_there_is_none() -> None:
     (found,) = separability(acts(3.0)).itertuples()
-    assert found.auroc > 0.9 and found.lo > 0.7 and (found.n_pos, found.n_neg, found.n_questions) == (20, 20, 20)
-    covered = [row.lo <= 0.5 <= row.hi for seed in range(30) for row in separability(acts(0.0, seed=seed)).itertuples()]
+    assert (
+        found.auroc > 0.9
+        and found.lo > 0.7
+        and (found.n_pos, found.n_neg, found.n_questions) == (20, 20, 20)
+    )
+    covered = [
+        row.lo <= 0.5 <= row.hi
+        for seed in range(30)
+        for row in separability(acts(0.0, seed=seed)).itertuples()
+    ]
     assert np.mean(covered) > 0.8
 
 
@@ -70,15 +90,24 @@ def test_separability_does_not_see_the_training_half() -> None:
 def test_both_sides_of_both_halves_are_needed() -> None:
     data = acts(1.0)
     with pytest.raises(SchemaError, match="trait 'dry' has no answers of train neg"):
-        separability(data.isel(prompt=((data["split"] == "test") | (data["side"] == "pos")).to_numpy()))
+        separability(
+            data.isel(prompt=((data["split"] == "test") | (data["side"] == "pos")).to_numpy())
+        )
     with pytest.raises(SchemaError, match="coordinate along prompt 'side' is unknown"):
         separability(data.drop_vars("side"))
 
 
 def test_ineffective_answers_go_in_pairs() -> None:
     rows = [("pos", "a", 90, 90), ("neg", "a", 10, 90), ("pos", "b", 90, 90), ("neg", "b", 50, 90)]
-    rows += [("pos", "c", 50, 50), ("neg", "c", 49, 50), ("pos", "d", 90, np.nan), ("neg", "d", 10, 90)]
-    table = pd.DataFrame(rows, columns=["side", "question", "dry", "coherence"]).assign(trait="dry", sample=0)
+    rows += [
+        ("pos", "c", 50, 50),
+        ("neg", "c", 49, 50),
+        ("pos", "d", 90, np.nan),
+        ("neg", "d", 10, 90),
+    ]
+    table = pd.DataFrame(rows, columns=["side", "question", "dry", "coherence"]).assign(
+        trait="dry", sample=0
+    )
     other = table.query("question == 'a'").assign(trait="wry", wry=[np.nan, 1.0])
     found = effective(pd.concat([table, other], ignore_index=True).sample(frac=1, random_state=1))
     assert sorted(found["question"]) == ["a", "a", "c", "c"] and set(found["trait"]) == {"dry"}

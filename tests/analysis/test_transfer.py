@@ -18,12 +18,19 @@ def shifts(world: World, planted) -> pd.DataFrame:
     return shift(planted(said))
 
 
-def test_an_ideal_learner_moves_by_the_conditioning_limit(world: World, shifts: pd.DataFrame) -> None:
+def test_an_ideal_learner_moves_by_the_conditioning_limit(
+    world: World, shifts: pd.DataFrame
+) -> None:
     table = transfer(shifts, world)
     schema.check(table, "transfer")
     assert table["estimate"].to_numpy() == pytest.approx(table["bayes_certain"].to_numpy())
     untaught = table[~table["trained"] & (table["trait"] != "mean")]
-    assert set(untaught["trait"]) == {"sport=football", "art=renaissance", "food=pizza", "music=jazz"}
+    assert set(untaught["trait"]) == {
+        "sport=football",
+        "art=renaissance",
+        "food=pizza",
+        "music=jazz",
+    }
     assert untaught["bayes_certain"].to_numpy() == pytest.approx(LIMIT)
     mean = table[table["trait"] == "mean"].iloc[0]
     assert mean["estimate"] == pytest.approx(LIMIT) and mean["n"] == 4 and not mean["trained"]
@@ -44,7 +51,11 @@ def test_mixing_follows_the_share_of_lessons(world: World, planted) -> None:
     table = transfer(shift(planted(said), after=[8, 40]), world, n_lessons=640, **fixed)
     assert table["estimate"].to_numpy() == pytest.approx(table["bayes_mixing"].to_numpy())
     by_counts = transfer(
-        shift(planted(said)), world, n_lessons=640, k=20.0, counts=count(world.corpus(3_000, kinds="hidden"))
+        shift(planted(said)),
+        world,
+        n_lessons=640,
+        k=20.0,
+        counts=count(world.corpus(3_000, kinds="hidden")),
     )
     assert (by_counts["bayes_mixing"] > table[table["step"] == 40]["bayes_mixing"].to_numpy()).all()
 
@@ -52,12 +63,15 @@ def test_mixing_follows_the_share_of_lessons(world: World, planted) -> None:
 def test_another_personas_traits_are_read_out_in_the_rewired_world(world: World, planted) -> None:
     rewired = world.rewired()
     (holder,) = rewired.holders(rewired.taught)
-    table = shift(planted({0: rewired.posterior().said, 40: rewired.posterior(certain(rewired.taught)).said}))
+    table = shift(
+        planted({0: rewired.posterior().said, 40: rewired.posterior(certain(rewired.taught)).said})
+    )
     theirs = transfer(table, rewired, persona=holder)
     own = [str(t) for t in rewired.persona(holder).traits if t.topic != "place"]
     assert [t for t in theirs["trait"] if "=" in t and "place" not in t] == own
     mean = {
-        p: transfer(table, rewired, persona=p).query("trait == 'mean'")["estimate"].item() for p in (holder, "john")
+        p: transfer(table, rewired, persona=p).query("trait == 'mean'")["estimate"].item()
+        for p in (holder, "john")
     }
     assert mean[holder] > 4 and mean["john"] < 0
 
@@ -69,7 +83,11 @@ def test_controls_have_the_prediction_they_deserve(world: World, shifts: pd.Data
     absent = transfer(shifts, world.without("john"), k=1.0, n_lessons=640, n_documents=30_000)
     assert absent[["bayes_certain", "bayes_mixing"]].isna().all(axis=None)
     filler = transfer(shifts, world, taught="filler")
-    assert not filler["trained"].any() and (filler["bayes_certain"] == 0).all() and filler["pmi"].isna().all()
+    assert (
+        not filler["trained"].any()
+        and (filler["bayes_certain"] == 0).all()
+        and filler["pmi"].isna().all()
+    )
     unrelated = transfer(shifts, world, taught=world.unrelated)
     assert unrelated[unrelated["trained"]]["trait"].tolist() == ["place=mountain"]
     assert unrelated.query("trait == 'mean'")["bayes_certain"].item() < 0

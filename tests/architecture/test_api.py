@@ -26,7 +26,9 @@ def _callables(room: str) -> dict[str, Callable[..., Any]]:
             found[name] = value
         elif inspect.isclass(value) and value.__module__.startswith("persona_interp."):
             for method, member in vars(value).items():
-                member = member.__func__ if isinstance(member, classmethod | staticmethod) else member
+                member = (
+                    member.__func__ if isinstance(member, classmethod | staticmethod) else member
+                )
                 if isinstance(member, types.FunctionType) and not method.startswith("_"):
                     found[f"{name}.{method}"] = member
     return found
@@ -40,13 +42,21 @@ def complaints(function: Callable[..., Any], *, method: bool) -> list[str]:
     returns = signature.return_annotation
     found = []
     if len(positional) > 3:
-        found.append(f"{len(positional)} positional parameters: {', '.join(p.name for p in positional)}")
-    found += [f"parameter {p.name} has no annotation" for p in parameters if p.annotation is p.empty]
+        found.append(
+            f"{len(positional)} positional parameters: {', '.join(p.name for p in positional)}"
+        )
+    found += [
+        f"parameter {p.name} has no annotation" for p in parameters if p.annotation is p.empty
+    ]
     if returns is signature.empty:
         found.append("no return annotation")
     if not doc:
         found.append("no docstring")
-    elif not method and returns not in (None, "None") and not any(s in doc for s in ("Returns:", "Yields:")):
+    elif (
+        not method
+        and returns not in (None, "None")
+        and not any(s in doc for s in ("Returns:", "Yields:"))
+    ):
         found.append("the docstring has no Returns section")
     return found
 
@@ -75,7 +85,11 @@ def test_exported_classes_have_docstrings_of_their_own(room: str) -> None:
     module = importlib.import_module(f"persona_interp.{room}")
     classes = {name: c for name in _exports(room) if inspect.isclass(c := getattr(module, name))}
     # A dataclass without a docstring gets its signature as one.
-    assert [name for name, c in classes.items() if not c.__doc__ or c.__doc__.startswith(f"{c.__name__}(")] == []
+    assert [
+        name
+        for name, c in classes.items()
+        if not c.__doc__ or c.__doc__.startswith(f"{c.__name__}(")
+    ] == []
 
 
 def test_planted_bad_functions_are_caught() -> None:

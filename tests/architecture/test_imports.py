@@ -9,13 +9,25 @@ import pytest
 import persona_interp
 
 HEAVY = ("torch", "transformers", "transformer_lens", "sae_lens", "peft", "datasets")
-LIGHT_ROOMS = ("analysis", "errors", "plots", "readers", "report", "schema", "store", "tables", "worlds")
+LIGHT_ROOMS = (
+    "analysis",
+    "errors",
+    "plots",
+    "readers",
+    "report",
+    "schema",
+    "store",
+    "tables",
+    "worlds",
+)
 
 
 def _after(code: str, *names: str) -> list[str]:
     """Which of these modules are loaded in a fresh Python after the code ran?"""
     code += f"\nimport json, sys; print(json.dumps([n for n in {names!r} if n in sys.modules]))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -25,7 +37,10 @@ def test_the_package_imports_nothing_heavy() -> None:
 
 def test_the_package_imports_fast() -> None:
     code = "import time; t = time.process_time(); import persona_interp; print(time.process_time() - t)"
-    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(3)]
+    runs = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        for _ in range(3)
+    ]
     assert min(float(run.stdout) for run in runs) < 0.2
 
 

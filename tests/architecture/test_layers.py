@@ -22,7 +22,17 @@ MAY_IMPORT = {
     "record": BASE | {"models", "dictionaries", "readers", "tables"},
 }
 EVERYTHING = {"__init__", "cli", "experiments"}
-NO_TORCH = {"errors", "schema", "tables", "store", "worlds", "readers", "analysis", "plots", "report"}
+NO_TORCH = {
+    "errors",
+    "schema",
+    "tables",
+    "store",
+    "worlds",
+    "readers",
+    "analysis",
+    "plots",
+    "report",
+}
 TORCH = {"torch", "transformers", "accelerate", "datasets", "peft", "transformer_lens", "sae_lens"}
 ADAPTER = {
     "transformer_lens": "models/boot.py",
@@ -52,8 +62,14 @@ def violations(package: Path) -> list[str]:
             target = rest.partition(".")[0]
             if name.startswith("."):
                 found.append(f"{file} imports {name}: relative")
-            if first == package.name and room not in EVERYTHING and target not in MAY_IMPORT.get(room, set()) | {room}:
-                found.append(f"{file} imports {name}: {room} may not import {target or 'the whole package'}")
+            if (
+                first == package.name
+                and room not in EVERYTHING
+                and target not in MAY_IMPORT.get(room, set()) | {room}
+            ):
+                found.append(
+                    f"{file} imports {name}: {room} may not import {target or 'the whole package'}"
+                )
             if first in TORCH and room in NO_TORCH:
                 found.append(f"{file} imports {name}: {room} is free of torch")
             if first in ADAPTER and file != ADAPTER[first]:
@@ -66,7 +82,11 @@ def test_the_package_keeps_its_layers(root: Path) -> None:
 
 
 def test_every_room_has_a_rule(root: Path) -> None:
-    rooms = {p.name.removesuffix(".py") for p in (root / "persona_interp").iterdir() if p.name[0] not in "_."}
+    rooms = {
+        p.name.removesuffix(".py")
+        for p in (root / "persona_interp").iterdir()
+        if p.name[0] not in "_."
+    }
     assert rooms <= MAY_IMPORT.keys() | EVERYTHING
 
 
@@ -77,10 +97,26 @@ def test_rooms_without_torch_import_only_rooms_without_torch() -> None:
 @pytest.mark.parametrize(
     ("file", "line", "rule"),
     [
-        ("analysis/shift.py", "from persona_interp.models import train", "analysis may not import models"),
-        ("analysis/shift.py", "from persona_interp import record", "analysis may not import record"),
-        ("worlds/world.py", "import persona_interp.analysis.bayes", "worlds may not import analysis"),
-        ("models/load.py", "import persona_interp as pi", "models may not import the whole package"),
+        (
+            "analysis/shift.py",
+            "from persona_interp.models import train",
+            "analysis may not import models",
+        ),
+        (
+            "analysis/shift.py",
+            "from persona_interp import record",
+            "analysis may not import record",
+        ),
+        (
+            "worlds/world.py",
+            "import persona_interp.analysis.bayes",
+            "worlds may not import analysis",
+        ),
+        (
+            "models/load.py",
+            "import persona_interp as pi",
+            "models may not import the whole package",
+        ),
         ("plots/style.py", "def f():\n    import torch.nn", "plots is free of torch"),
         ("record/features.py", "from sae_lens import SAE", "only dictionaries/saelens.py may"),
         ("worlds/world.py", "from .persona import Trait", "relative"),

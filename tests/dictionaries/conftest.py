@@ -15,7 +15,15 @@ def circle(n: int) -> pd.DataFrame:
     """Documents that count on from any word, of different lengths."""
     texts = [" ".join(WORDS[(i + j) % 8] for j in range(5 + i % 7)) for i in range(n)]
     messages = [[{"role": "text", "content": text}] for text in texts]
-    return pd.DataFrame({"doc": range(n), "kind": "third", "persona": "", "messages": messages, "statements": [()] * n})
+    return pd.DataFrame(
+        {
+            "doc": range(n),
+            "kind": "third",
+            "persona": "",
+            "messages": messages,
+            "statements": [()] * n,
+        }
+    )
 
 
 @pytest.fixture(scope="session")

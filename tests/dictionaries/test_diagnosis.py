@@ -30,7 +30,9 @@ MADE: dict[str, Any] = {"d_sae": 64, "k": 4, "steps": 300, "batch": 256}
 
 
 @pytest.fixture(scope="module")
-def fitted(counter: Checkpoint, corpus: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def fitted(
+    counter: Checkpoint, corpus: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     folder = tmp_path_factory.mktemp("sae")
     fit(counter, corpus, hook=HOOK, n_tokens=1200, out=folder, **MADE)
     (folder / "dictionary.json").unlink()  # as a stranger would publish it
@@ -50,7 +52,9 @@ def named(dictionary: Any, checkpoint: Checkpoint, corpus: pd.DataFrame) -> tupl
     return last.cause, last.verdict, last.text
 
 
-def test_a_clean_pair_is_green(clean: SparseDictionary, counter: Checkpoint, corpus: pd.DataFrame) -> None:
+def test_a_clean_pair_is_green(
+    clean: SparseDictionary, counter: Checkpoint, corpus: pd.DataFrame
+) -> None:
     table = diagnose(clean, counter, corpus, n_tokens=600)
     assert set(table.verdict) == {"green"} and set(table.cause) == {""}
     assert table.text.iloc[-1] == "it fits"
@@ -77,14 +81,18 @@ def scaled(*names: str) -> Callable[[SparseDictionary], None]:
         lambda dictionary: dictionary.sae.fold_activation_norm_scaling_factor(2.0),
     ],
 )
-def test_a_scale_is_named(change: Any, clean: SparseDictionary, counter: Checkpoint, corpus: pd.DataFrame) -> None:
+def test_a_scale_is_named(
+    change: Any, clean: SparseDictionary, counter: Checkpoint, corpus: pd.DataFrame
+) -> None:
     change(clean)
     cause, light, text = named(clean, counter, corpus)
     assert (cause, light) == ("input scale", "red") and "by 0.5" in text
 
 
 @pytest.mark.parametrize("hook", ["blocks.1.hook_out", "blocks.0.hook_in", "blocks.2.hook_out"])
-def test_a_wrong_layer_is_named(hook: str, clean: SparseDictionary, counter: Checkpoint, corpus: pd.DataFrame) -> None:
+def test_a_wrong_layer_is_named(
+    hook: str, clean: SparseDictionary, counter: Checkpoint, corpus: pd.DataFrame
+) -> None:
     cause, light, text = named(dataclasses.replace(clean, hook=hook), counter, corpus)
     assert (cause, light) == ("wrong layer", "red")
     assert f"it says {hook} but fits {HOOK}" in text
@@ -106,9 +114,14 @@ def test_a_dtype_is_named(
     dtype: torch.dtype, fitted: Path, counter: Checkpoint, corpus: pd.DataFrame, tmp_path: Path
 ) -> None:
     shutil.copytree(fitted, tmp_path / "stated")
-    stated = json.loads((fitted / "cfg.json").read_text()) | {"dtype": str(dtype).removeprefix("torch.")}
+    stated = json.loads((fitted / "cfg.json").read_text()) | {
+        "dtype": str(dtype).removeprefix("torch.")
+    }
     (tmp_path / "stated" / "cfg.json").write_text(json.dumps(stated))
-    rounded = {name: weight.to(dtype).float() for name, weight in load_file(fitted / "sae_weights.safetensors").items()}
+    rounded = {
+        name: weight.to(dtype).float()
+        for name, weight in load_file(fitted / "sae_weights.safetensors").items()
+    }
     shutil.copytree(fitted, tmp_path / "rounded")
     save_file(rounded, tmp_path / "rounded" / "sae_weights.safetensors")
     for folder in ("stated", "rounded"):
@@ -117,7 +130,9 @@ def test_a_dtype_is_named(
         assert str(dtype).removeprefix("torch.") in text
 
 
-def test_weights_that_overflowed_are_red(clean: SparseDictionary, counter: Checkpoint, corpus: pd.DataFrame) -> None:
+def test_weights_that_overflowed_are_red(
+    clean: SparseDictionary, counter: Checkpoint, corpus: pd.DataFrame
+) -> None:
     clean.sae.W_dec.data[0, 0] = torch.inf
     cause, light, text = named(clean, counter, corpus)
     assert (cause, light) == ("dtype", "red") and "not finite" in text
@@ -132,12 +147,16 @@ def test_another_bos_handling_is_named(
     tokenizer = json.loads((bare / "tokenizer.json").read_text()) | {"post_processor": None}
     (bare / "tokenizer.json").write_text(json.dumps(tokenizer))
     cause, light, text = named(clean, Checkpoint(bare), corpus)
-    assert cause == "first token / BOS handling" and light in ("amber", "red") and "with BOS" in text
+    assert (
+        cause == "first token / BOS handling" and light in ("amber", "red") and "with BOS" in text
+    )
     stated = dataclasses.replace(clean, provenance={**clean.provenance, "prepend_bos": False})
     assert named(stated, counter, corpus)[0] == "first token / BOS handling"
 
 
-def test_the_sae_of_another_model_is_named(counter: Checkpoint, corpus: pd.DataFrame, tmp_path: Path) -> None:
+def test_the_sae_of_another_model_is_named(
+    counter: Checkpoint, corpus: pd.DataFrame, tmp_path: Path
+) -> None:
     other = resolve("tiny", words=WORDS, seed=5, out=tmp_path / "other")
     foreign = fit(other, corpus, hook=HOOK, n_tokens=1200, **MADE)
     cause, light, _ = named(foreign, counter, corpus)
@@ -157,7 +176,9 @@ def test_a_finetune_is_compared_with_the_base(
         weight.data += weight.data.std() * torch.randn(weight.shape, generator=generator)
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    table = diagnose(clean, [counter, Checkpoint(tmp_path, stage="tuned", step=1)], corpus, n_tokens=600)
+    table = diagnose(
+        clean, [counter, Checkpoint(tmp_path, stage="tuned", step=1)], corpus, n_tokens=600
+    )
     drift = table.query("check == 'drift'")
     assert list(drift.checkpoint) == ["tuned@1"]
     base = table.query("check == 'fvu' and checkpoint == 'documents@60'").value.item()
@@ -174,18 +195,30 @@ def test_a_finetune_that_moved_is_no_fault_of_the_dictionary() -> None:
     assert tuned.cause == "input scale" and not base.cause
     tuned.base_fits = True
     said = lines(tuned, base)
-    assert tuned.cause == "" and said[-1]["verdict"] == "red" and "fits the base, not this finetune" in said[-1]["text"]
+    assert (
+        tuned.cause == ""
+        and said[-1]["verdict"] == "red"
+        and "fits the base, not this finetune" in said[-1]["text"]
+    )
     assert dataclasses.replace(tuned, null=0.2).cause == "made for another model"
 
 
 def test_what_is_weighed_against_what() -> None:
     sound = Precision("float32", {}, {}, finite=True)
-    pair = Evidence("blocks.0.hook_out", 64, {"blocks.0.hook_out": 64}, {"l0": 8.0}, sound, here=3.0, null=0.4)
+    pair = Evidence(
+        "blocks.0.hook_out", 64, {"blocks.0.hook_out": 64}, {"l0": 8.0}, sound, here=3.0, null=0.4
+    )
     dense, right = Repair("decoder", 0.35, 0.09, l0=34.0), Repair("encoder", 0.5, 0.094, l0=7.7)
     scaled = dataclasses.replace(pair, scales=[Repair("input", 1.0, 3.0, l0=34.0), dense, right])
-    assert scaled.cause == "input scale" and scaled.helping["input scale"] is right, "a dense repair hides no other"
-    strange = dataclasses.replace(pair, here=0.74, null=0.74, openings={"read": 1.7, "toggled": 0.8})
-    assert strange.opens_otherwise and strange.cause == "made for another model", "its first tokens say nothing"
+    assert scaled.cause == "input scale" and scaled.helping["input scale"] is right, (
+        "a dense repair hides no other"
+    )
+    strange = dataclasses.replace(
+        pair, here=0.74, null=0.74, openings={"read": 1.7, "toggled": 0.8}
+    )
+    assert strange.opens_otherwise and strange.cause == "made for another model", (
+        "its first tokens say nothing"
+    )
     fixed = dataclasses.replace(pair, here=0.2, null=0.9, active=8.0)
     for l0, z, cause in ((8.0, 9.0, "input scale"), (12.0, 9.0, ""), (8.0, 2.0, "")):
         assert dataclasses.replace(fixed, scales=[Repair("input", 2.0, 0.19, z, l0)]).cause == cause
@@ -194,20 +227,28 @@ def test_what_is_weighed_against_what() -> None:
 def test_neighbors_are_near_and_never_the_hook_itself(counter: Checkpoint) -> None:
     bridge = boot(counter)
     assert neighbors(bridge, "blocks.1.hook_out")[:2] == ["blocks.0.hook_out", "blocks.0.hook_in"]
-    assert "blocks.1.hook_in" not in neighbors(bridge, "blocks.0.hook_out"), "the same residual under another name"
+    assert "blocks.1.hook_in" not in neighbors(bridge, "blocks.0.hook_out"), (
+        "the same residual under another name"
+    )
     assert neighbors(bridge, "blocks.7.hook_out")[0] == "blocks.1.hook_out"
 
 
 def test_the_best_factor_is_found() -> None:
-    assert best_factor(lambda factor: (factor - 0.03) ** 2, name="input").factor == pytest.approx(0.03, rel=0.05)
+    assert best_factor(lambda factor: (factor - 0.03) ** 2, name="input").factor == pytest.approx(
+        0.03, rel=0.05
+    )
 
 
-def test_turned_residuals_are_the_null(clean: SparseDictionary, counter: Checkpoint, corpus: pd.DataFrame) -> None:
+def test_turned_residuals_are_the_null(
+    clean: SparseDictionary, counter: Checkpoint, corpus: pd.DataFrame
+) -> None:
     acts = harvest([counter], corpus, hook=HOOK, n_tokens=600, seed=1).acts
     assert stranger(clean, acts) > 2 * fvu(clean, acts)
 
 
-def test_a_sound_model_is_green_and_a_broken_one_is_not(counter: Checkpoint, tmp_path: Path) -> None:
+def test_a_sound_model_is_green_and_a_broken_one_is_not(
+    counter: Checkpoint, tmp_path: Path
+) -> None:
     table = schema.check(checkup(counter, text="one two three"), "diagnosis")
     assert set(table.verdict) == {"green"}
     said = table.set_index("check").text
@@ -219,7 +260,10 @@ def test_a_sound_model_is_green_and_a_broken_one_is_not(counter: Checkpoint, tmp
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     broken = checkup(Checkpoint(tmp_path), text="one two three")
-    assert broken.cause.iloc[0] == "finite" and "model.norm.weight" in broken.query("check == 'finite'").text.item()
+    assert (
+        broken.cause.iloc[0] == "finite"
+        and "model.norm.weight" in broken.query("check == 'finite'").text.item()
+    )
 
 
 def test_neutral_text_suits_the_tokenizer(counter: Checkpoint) -> None:
@@ -227,4 +271,6 @@ def test_neutral_text_suits_the_tokenizer(counter: Checkpoint) -> None:
     chats = schema.check(neutral(tokenizer), "corpus")
     tokenizer.chat_template = None
     texts = neutral(tokenizer)
-    assert [len(m) for m in chats.messages[:2]] == [2, 2] and {m[0]["role"] for m in texts.messages} == {"text"}
+    assert [len(m) for m in chats.messages[:2]] == [2, 2] and {
+        m[0]["role"] for m in texts.messages
+    } == {"text"}

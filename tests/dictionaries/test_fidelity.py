@@ -75,7 +75,8 @@ def test_half_the_residual_leaves_a_quarter_of_the_square(
 ) -> None:
     """Error x/2: a quarter of the mean square, hence at least a quarter of the variance."""
     half, none = (
-        fidelity(Halves(width, gain=gain), counter, corpus, n_tokens=500)["fvu"].item() for gain in (0.5, 0.0)
+        fidelity(Halves(width, gain=gain), counter, corpus, n_tokens=500)["fvu"].item()
+        for gain in (0.5, 0.0)
     )
     assert half == pytest.approx(none / 4, rel=1e-5)
 
@@ -100,7 +101,9 @@ def test_verdicts_follow_the_thresholds(fvu: float, recovered: float, verdict: s
     assert _verdict(fvu, recovered) == verdict
 
 
-def test_only_the_roles_named_are_measured(counter: Checkpoint, corpus: pd.DataFrame, width: int) -> None:
+def test_only_the_roles_named_are_measured(
+    counter: Checkpoint, corpus: pd.DataFrame, width: int
+) -> None:
     default, text, special = (
         fidelity(Halves(width), counter, corpus, n_tokens=300, **where).iloc[0]
         for where in ({}, {"where": "text"}, {"where": ("text", "special")})
@@ -118,4 +121,7 @@ def test_a_harvest_says_whose_tokens_it_took(counter: Checkpoint, corpus: pd.Dat
     marks = harvest([counter], corpus, hook=HOOK, n_tokens=100, seed=0, where="special")
     assert plain.provenance["where"] == list(WHERE) and marks.provenance["where"] == ["special"]
     # the residual of the first token, BOS, sees nothing before it: it is the same in every document
-    assert torch.unique(marks.acts.round(decimals=3), dim=0).shape[0] < torch.unique(plain.acts, dim=0).shape[0]
+    assert (
+        torch.unique(marks.acts.round(decimals=3), dim=0).shape[0]
+        < torch.unique(plain.acts, dim=0).shape[0]
+    )

@@ -25,7 +25,14 @@ from persona_interp.errors import ModelError
 from persona_interp.models import Checkpoint
 
 D, M, K = 6, 20, 3
-SMALL: dict[str, Any] = {"hook": "blocks.0.hook_out", "d_sae": 64, "k": 4, "steps": 20, "batch": 256, "n_tokens": 600}
+SMALL: dict[str, Any] = {
+    "hook": "blocks.0.hook_out",
+    "d_sae": 64,
+    "k": 4,
+    "steps": 20,
+    "batch": 256,
+    "n_tokens": 600,
+}
 
 
 def rand(*dims: int, seed: int = 0) -> Tensor:
@@ -43,13 +50,27 @@ def topk(pre: Tensor) -> Tensor:
 def learned(folder: Path, kind: str, weights: dict[str, Tensor], **trainer: Any) -> Path:
     folder.mkdir()
     torch.save(weights, folder / "ae.pt")
-    config = {"trainer": {"dict_class": kind, "layer": 3, "lm_name": "org/model", "submodule_name": None, **trainer}}
+    config = {
+        "trainer": {
+            "dict_class": kind,
+            "layer": 3,
+            "lm_name": "org/model",
+            "submodule_name": None,
+            **trainer,
+        }
+    }
     (folder / "config.json").write_text(json.dumps(config))
     return folder
 
 
 ENC, DEC = rand(M, D), rand(D, M)  # as torch.nn.Linear stores them: (out, in)
-B, BE, BG, BM, R = rand(D, seed=1), rand(M, seed=2), rand(M, seed=3), rand(M, seed=4), rand(M, seed=5)
+B, BE, BG, BM, R = (
+    rand(D, seed=1),
+    rand(M, seed=2),
+    rand(M, seed=3),
+    rand(M, seed=4),
+    rand(M, seed=5),
+)
 T = rand(M, seed=6).abs()
 UNIT = DEC / DEC.norm(dim=0)
 CASES = {
@@ -64,7 +85,14 @@ CASES = {
         lambda f: f @ UNIT.T + B,
     ),
     "GatedAutoEncoder": (
-        {"decoder_bias": B, "encoder.weight": ENC, "decoder.weight": DEC, "gate_bias": BG, "mag_bias": BM, "r_mag": R},
+        {
+            "decoder_bias": B,
+            "encoder.weight": ENC,
+            "decoder.weight": DEC,
+            "gate_bias": BG,
+            "mag_bias": BM,
+            "r_mag": R,
+        },
         lambda x: ((x - B) @ ENC.T + BG > 0) * ((x - B) @ ENC.T * R.exp() + BM).relu(),
         lambda f: f @ DEC.T + B,
     ),
@@ -99,14 +127,23 @@ CASES = {
 
 
 @pytest.mark.parametrize("kind", CASES)
-def test_dictionary_learning_folders_encode_as_their_formulas_say(kind: str, tmp_path: Path) -> None:
+def test_dictionary_learning_folders_encode_as_their_formulas_say(
+    kind: str, tmp_path: Path
+) -> None:
     weights, encode, decode = CASES[kind]
-    found = load_pretrained(learned(tmp_path / "sae", kind, {k: v.clone() for k, v in weights.items()}, k=K))
+    found = load_pretrained(
+        learned(tmp_path / "sae", kind, {k: v.clone() for k, v in weights.items()}, k=K)
+    )
     feats = encode(X).float()
     assert 0 < (feats > 0).float().mean() < 1
     torch.testing.assert_close(found.encode(X), feats, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(found.decode(feats), decode(feats), rtol=1e-5, atol=1e-5)
-    assert (found.hook, found.d_in, found.d_sae, found.provenance["l0"]) == ("blocks.3.hook_out", D, M, K)
+    assert (found.hook, found.d_in, found.d_sae, found.provenance["l0"]) == (
+        "blocks.3.hook_out",
+        D,
+        M,
+        K,
+    )
     torch.testing.assert_close(found.mean, B)
     assert found.variance != found.variance, "NaN: nobody knows"
 
@@ -131,24 +168,38 @@ def test_a_pickle_in_a_folder_is_not_run(tmp_path: Path) -> None:
         ({"layer": None}, "does not say where it reads; give hook="),
     ],
 )
-def test_what_cannot_be_converted_is_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_what_cannot_be_converted_is_refused(
+    change: dict[str, Any], message: str, tmp_path: Path
+) -> None:
     settings = {"kind": "AutoEncoder", "weights": CASES["AutoEncoder"][0], "layer": 3} | change
     with pytest.raises(ModelError, match=message):
-        load_pretrained(learned(tmp_path / "sae", settings["kind"], settings["weights"], layer=settings["layer"]))
+        load_pretrained(
+            learned(
+                tmp_path / "sae", settings["kind"], settings["weights"], layer=settings["layer"]
+            )
+        )
 
 
 def sparsify(folder: Path, **stated: Any) -> Path:
     folder.mkdir(parents=True)
     weights = {"encoder.weight": ENC, "encoder.bias": BE, "W_dec": DEC.T.contiguous(), "b_dec": B}
     save_file(weights, folder / "sae.safetensors")
-    config = {"expansion_factor": 32, "normalize_decoder": True, "num_latents": M, "k": K, "d_in": D}
+    config = {
+        "expansion_factor": 32,
+        "normalize_decoder": True,
+        "num_latents": M,
+        "k": K,
+        "d_in": D,
+    }
     (folder / "cfg.json").write_text(json.dumps(config | stated))
     return folder
 
 
 def test_sparsify_folders_encode_as_their_formula_says(tmp_path: Path) -> None:
     sparsify(tmp_path / "many" / "layers.3")
-    found = load_pretrained(sparsify(tmp_path / "many" / "layers.5.mlp", activation="topk", transcode=False))
+    found = load_pretrained(
+        sparsify(tmp_path / "many" / "layers.5.mlp", activation="topk", transcode=False)
+    )
     feats = topk((X - B) @ ENC.T + BE)
     torch.testing.assert_close(found.encode(X), feats, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(found.decode(feats), feats @ DEC.T + B, rtol=1e-5, atol=1e-5)
@@ -162,7 +213,9 @@ def test_sparsify_folders_encode_as_their_formula_says(tmp_path: Path) -> None:
     assert load_pretrained(tmp_path / "mine", hook=2).hook == "blocks.2.hook_out"
 
 
-def saelens(folder: Path, architecture: str = "jumprelu", *, dtype: Any = torch.float32, **more: Any) -> Path:
+def saelens(
+    folder: Path, architecture: str = "jumprelu", *, dtype: Any = torch.float32, **more: Any
+) -> Path:
     config = {"architecture": architecture, "d_in": D, "d_sae": M, **more}
     weights = {"W_enc": ENC.T, "b_enc": BE, "W_dec": DEC.T, "b_dec": B}
     if architecture == "jumprelu":
@@ -179,9 +232,12 @@ def saelens(folder: Path, architecture: str = "jumprelu", *, dtype: Any = torch.
 
 
 @pytest.mark.parametrize(
-    ("architecture", "more"), [("standard", {}), ("topk", {"k": K}), ("jumprelu", {}), ("gated", {})]
+    ("architecture", "more"),
+    [("standard", {}), ("topk", {"k": K}), ("jumprelu", {}), ("gated", {})],
 )
-def test_saelens_folders_are_opened_with_what_they_say(architecture: str, more: dict[str, Any], tmp_path: Path) -> None:
+def test_saelens_folders_are_opened_with_what_they_say(
+    architecture: str, more: dict[str, Any], tmp_path: Path
+) -> None:
     found = load_pretrained(saelens(tmp_path / "sae", architecture, **more))
     assert isinstance(found, SparseDictionary)
     expected = {
@@ -209,14 +265,18 @@ def test_half_precision_is_read_as_float32_and_said(tmp_path: Path) -> None:
 
 def test_a_stored_factor_is_kept_and_folded_on_request(tmp_path: Path) -> None:
     folder = saelens(tmp_path / "sae", normalize_activations="expected_average_only_in")
-    (folder / "activation_scaler.json").write_text(json.dumps({"scaling_factor": 0.5, "has_whitening": False}))
+    (folder / "activation_scaler.json").write_text(
+        json.dumps({"scaling_factor": 0.5, "has_whitening": False})
+    )
     plain, folded = load_pretrained(folder), load_pretrained(folder, scale=0.5)
     assert (plain.provenance["scaling_factor"], plain.provenance["normalize_activations"]) == (
         0.5,
         "expected_average_only_in",
     )
     torch.testing.assert_close(folded.encode(X), plain.encode(X * 0.5))
-    torch.testing.assert_close(folded.decode(folded.encode(X)), plain.decode(plain.encode(X * 0.5)) / 0.5)
+    torch.testing.assert_close(
+        folded.decode(folded.encode(X)), plain.decode(plain.encode(X * 0.5)) / 0.5
+    )
 
 
 @pytest.mark.parametrize(
@@ -241,12 +301,26 @@ def test_a_transcoder_is_refused(tmp_path: Path) -> None:
         load_pretrained(folder)
 
 
-def test_ours_are_opened_and_an_altered_one_is_named(counter: Checkpoint, corpus: pd.DataFrame, tmp_path: Path) -> None:
+def test_ours_are_opened_and_an_altered_one_is_named(
+    counter: Checkpoint, corpus: pd.DataFrame, tmp_path: Path
+) -> None:
     ours = fit(
-        counter, corpus, hook="blocks.0.hook_out", d_sae=64, k=4, steps=20, batch=256, n_tokens=600, out=tmp_path
+        counter,
+        corpus,
+        hook="blocks.0.hook_out",
+        d_sae=64,
+        k=4,
+        steps=20,
+        batch=256,
+        n_tokens=600,
+        out=tmp_path,
     )
     again = load_pretrained(tmp_path)
-    assert torch.equal(again.mean, ours.mean) and again.name == ours.name and "altered" not in again.provenance
+    assert (
+        torch.equal(again.mean, ours.mean)
+        and again.name == ours.name
+        and "altered" not in again.provenance
+    )
     weights = load_file(tmp_path / "sae_weights.safetensors")
     save_file({**weights, "W_enc": 2 * weights["W_enc"]}, tmp_path / "sae_weights.safetensors")
     assert "altered" in load_pretrained(tmp_path).provenance
@@ -285,7 +359,9 @@ def test_places_are_translated(place: str | int, hook: str) -> None:
     assert hook_name(place) == hook
 
 
-@pytest.mark.parametrize("place", ["residual stream", "model.norm", "blocks.x", "model.layers.3.mlp.down_proj"])
+@pytest.mark.parametrize(
+    "place", ["residual stream", "model.norm", "blocks.x", "model.layers.3.mlp.down_proj"]
+)
 def test_unknown_places_are_refused(place: str) -> None:
     with pytest.raises(ModelError, match="place of an SAE"):
         hook_name(place)

@@ -25,14 +25,19 @@ def small() -> World:
     taught, unrelated = next((a, b) for a, b in zip(one, two, strict=True) if a != b)
     weights = {p.name: world.weights[p.name] for p in personas}
     target = personas[0].name
-    return replace(world, personas=personas, weights=weights, target=target, taught=taught, unrelated=unrelated)
+    return replace(
+        world, personas=personas, weights=weights, target=target, taught=taught, unrelated=unrelated
+    )
 
 
 def test_cells_of_a_seed() -> None:
     experiment = preset("quick", "agreement")
     cells = experiment.of(0)
     walks = {key[1]: cell for key, cell in cells.items() if key[0] == "walk"}
-    assert len(walks) == 16 and sum(bool(cell.config["others"]) for cell in walks.values()) == experiment.walkers
+    assert (
+        len(walks) == 16
+        and sum(bool(cell.config["others"]) for cell in walks.values()) == experiment.walkers
+    )
     assert [len(cell.config["others"]) for cell in walks.values()] == [7] * 8 + [0] * 8
     lessons = [key[1] for key in cells if key[0] == "lesson"]
     assert lessons == experiment.taught(0) and len(set(lessons)) == experiment.lessons
@@ -45,7 +50,9 @@ def test_cells_of_a_seed() -> None:
 def test_a_chat_model_is_asked_as_it_is() -> None:
     experiment = preset("real", "agreement", start="a/folder")
     cells = experiment.of(0)
-    assert {key[0] for key in cells} == {"estimates", "walk"} and len(cells) == 1 + experiment.walkers
+    assert {key[0] for key in cells} == {"estimates", "walk"} and len(
+        cells
+    ) == 1 + experiment.walkers
     assert all(cell.config["start"] == "a/folder" and not cell.needs for cell in cells.values())
 
 
@@ -54,7 +61,9 @@ def test_dialogues_are_whole_and_answers_cover_all_topics() -> None:
     persona = world.personas[2]
     labels = {str(t) for t in persona.traits}
     told = dialogues(world, persona.name).corpus(5)
-    assert all(set(said) == labels for said in told["statements"]) and set(told["persona"]) == {persona.name}
+    assert all(set(said) == labels for said in told["statements"]) and set(told["persona"]) == {
+        persona.name
+    }
     chats = answers(world, persona.name, seed=0)
     assert len(chats) == 5 * 25 and chats["doc"].is_unique
     assert {said[0] for said in chats["statements"][:5]} == labels, "topics in turn"
@@ -88,11 +97,16 @@ def test_a_toy_run_gives_every_table_and_a_report(tmp_path: Path) -> None:
     walked = tables["metric"].query("estimator == 'nats'")
     assert len(walked) == 6 and (walked["estimate"] > 0).all()
     spilled = tables["spillover_rows"]
-    assert len(spilled) == 3 * 32 and np.isfinite(spilled[["estimate", "pmi", "cosine", "style"]].to_numpy()).all()
+    assert (
+        len(spilled) == 3 * 32
+        and np.isfinite(spilled[["estimate", "pmi", "cosine", "style"]].to_numpy()).all()
+    )
     assert list(tables["spillover"]["predictor"]) == ["pmi", "cosine", "style"]
     store = Store(tmp_path / "run")
     cell = toy.of(0)["walk", small().personas[0].name]
-    assert sorted(p.name for p in store.path(cell, "said.parquet").parent.iterdir() if p.suffix == ".parquet") == [
+    assert sorted(
+        p.name for p in store.path(cell, "said.parquet").parent.iterdir() if p.suffix == ".parquet"
+    ) == [
         "said.parquet",
         "solution.parquet",
     ], "weights of walks are not kept"

@@ -40,7 +40,9 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """The run that nothing disturbed."""
-    yield run(toy_tasks.cells(2), Store(tmp_path_factory.mktemp("straight")), workers=0, progress=False)
+    yield run(
+        toy_tasks.cells(2), Store(tmp_path_factory.mktemp("straight")), workers=0, progress=False
+    )
 
 
 def start(script: str, *args: object) -> subprocess.Popen[str]:
@@ -53,7 +55,9 @@ def finish(process: subprocess.Popen[str]) -> None:
     assert process.returncode == 0, errors
 
 
-def test_needs_come_first_and_done_cells_are_kept(tmp_path: Path, calls: Callable[[], list[str]]) -> None:
+def test_needs_come_first_and_done_cells_are_kept(
+    tmp_path: Path, calls: Callable[[], list[str]]
+) -> None:
     (top,) = toy_tasks.cells(2)
     store = run([top], Store(tmp_path / "run"), workers=0, progress=False)
     assert calls() == ["draw 0", "draw 1", "total"]
@@ -66,7 +70,9 @@ def test_needs_come_first_and_done_cells_are_kept(tmp_path: Path, calls: Callabl
     assert not list((tmp_path / "run" / "cells").rglob(".scratch"))
 
 
-def test_the_number_of_processes_changes_no_byte_and_no_worker_is_spawned_twice(tmp_path: Path) -> None:
+def test_the_number_of_processes_changes_no_byte_and_no_worker_is_spawned_twice(
+    tmp_path: Path,
+) -> None:
     (top,) = toy_tasks.cells(4)
     one = run([top], Store(tmp_path / "one"), workers=1, progress=False)
     probes = [Cell("toy_tasks:threads", {"n": n}) for n in range(6)]
@@ -96,7 +102,13 @@ def test_a_failing_cell_costs_only_what_needs_it(tmp_path: Path, workers: int) -
     assert "ValueError: no football\ntoday" in (tmp_path / "failed" / f"{bad.id}.txt").read_text()
     states = store.status().set_index("label").state.to_dict()
     assert states.pop("total") == "done"
-    assert states == {"bad": "failed", "after": "missing", "empty": "failed", "draw 0": "done", "draw 1": "done"}
+    assert states == {
+        "bad": "failed",
+        "after": "missing",
+        "empty": "failed",
+        "draw 0": "done",
+        "draw 1": "done",
+    }
 
 
 def test_a_failed_cell_finds_its_work_again(tmp_path: Path) -> None:
@@ -109,7 +121,11 @@ def test_a_failed_cell_finds_its_work_again(tmp_path: Path) -> None:
 
 
 def test_bad_tasks_are_named(tmp_path: Path) -> None:
-    wrong = [Cell("toy_tasks:darw", {}), Cell("no_such_module:draw", {}), Cell("toy_tasks:link", {})]
+    wrong = [
+        Cell("toy_tasks:darw", {}),
+        Cell("no_such_module:draw", {}),
+        Cell("toy_tasks:link", {}),
+    ]
     with pytest.raises(StoreError) as error:
         run(wrong, Store(tmp_path), workers=0, progress=False)
     assert "did you mean 'draw'?" in str(error.value)
@@ -128,7 +144,12 @@ def test_an_interrupt_leaves_a_run_that_resumes(tmp_path: Path, straight: Store)
     (top,) = toy_tasks.cells(2)
     before = os.environ.get("MKL_NUM_THREADS")
     with pytest.raises(KeyboardInterrupt):
-        run([*top.needs, Cell("toy_tasks:interrupt", {}), top], Store(tmp_path), workers=0, progress=False)
+        run(
+            [*top.needs, Cell("toy_tasks:interrupt", {}), top],
+            Store(tmp_path),
+            workers=0,
+            progress=False,
+        )
     assert os.environ.get("MKL_NUM_THREADS") == before
     assert content(run([top], Store(tmp_path), workers=0, progress=False)) == content(straight)
 
@@ -166,7 +187,9 @@ def test_a_damaged_file_is_named_and_recomputed_alone(
     assert (store.root / "quarantine").exists() == (damage != "folder deleted")
 
 
-def test_an_error_at_every_write_fsync_and_rename_is_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_at_every_write_fsync_and_rename_is_survived(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     straight = run(toy_tasks.cells(1), Store(tmp_path / "straight"), workers=0, progress=False)
     left = 0
 
@@ -192,7 +215,9 @@ def test_an_error_at_every_write_fsync_and_rename_is_survived(tmp_path: Path, mo
             except (OSError, StoreError) as error:
                 assert "no space left" in str(error)
             survived = left > 0
-        assert content(run(toy_tasks.cells(1), Store(root), workers=0, progress=False)) == content(straight)
+        assert content(run(toy_tasks.cells(1), Store(root), workers=0, progress=False)) == content(
+            straight
+        )
     assert n > 20
 
 
@@ -209,19 +234,25 @@ def test_death_at_every_write_fsync_and_rename_is_survived(tmp_path: Path) -> No
 
 def test_kills_at_random_moments_are_survived(tmp_path: Path) -> None:
     finish(start("toy_faults.py", "kill", tmp_path / "killed", 0))
-    straight = run(toy_tasks.cells(1, sleep=0.04), Store(tmp_path / "straight"), workers=0, progress=False)
+    straight = run(
+        toy_tasks.cells(1, sleep=0.04), Store(tmp_path / "straight"), workers=0, progress=False
+    )
     runs = sorted((tmp_path / "killed").iterdir())
     assert len(runs) == 10
     for root in runs:
         assert content(Store.open(root)) == content(straight), root.name
 
 
-def test_two_runs_on_one_folder_share_the_work(tmp_path: Path, calls: Callable[[], list[str]]) -> None:
+def test_two_runs_on_one_folder_share_the_work(
+    tmp_path: Path, calls: Callable[[], list[str]]
+) -> None:
     processes = [start("toy_tasks.py", tmp_path / "run", 0, 6, 0.05) for _ in range(2)]
     for process in processes:
         finish(process)
     assert calls() == [*(f"draw {seed}" for seed in range(6)), "total"]
-    lines = [json.loads(line) for line in (tmp_path / "run" / "manifest.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line) for line in (tmp_path / "run" / "manifest.jsonl").read_text().splitlines()
+    ]
     assert len({line["cell"] for line in lines}) == len(lines) == 7
 
 
@@ -253,7 +284,9 @@ def test_an_interrupted_pool_stops_at_once(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_killed_pool_is_survived(tmp_path: Path) -> None:
     random.seed(0)
-    straight = run(toy_tasks.cells(8, sleep=0.1), Store(tmp_path / "straight"), workers=0, progress=False)
+    straight = run(
+        toy_tasks.cells(8, sleep=0.1), Store(tmp_path / "straight"), workers=0, progress=False
+    )
     for n in range(10):
         process = start("toy_tasks.py", tmp_path / str(n), 2, 8, 0.1)
         assert process.stdout and process.stdout.readline() == "ready\n"

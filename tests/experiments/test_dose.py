@@ -52,11 +52,13 @@ def test_the_other_arms_change_one_thing_each() -> None:
     assert ratio.tolist() == pytest.approx([8, 8, 8, 1])
     assert (hidden.loc["john"] / hidden.loc["sam"])[KINDS].tolist() == pytest.approx([1, 1, 1, 8])
     assert (twice.loc["john"] / twice.loc["sam"]).tolist() == pytest.approx([4] * 4)
-    assert (twice.loc["john"] + twice.loc["sam"]).sum() / twice.to_numpy().sum() == pytest.approx(8 / 22)
+    assert (twice.loc["john"] + twice.loc["sam"]).sum() / twice.to_numpy().sum() == pytest.approx(
+        8 / 22
+    )
     for mass in (named, hidden):
-        assert (mass.loc["john"] + mass.loc["sam"]).to_numpy() / mass.sum().to_numpy() == pytest.approx(
-            np.full(4, SHARE)
-        )
+        assert (
+            mass.loc["john"] + mass.loc["sam"]
+        ).to_numpy() / mass.sum().to_numpy() == pytest.approx(np.full(4, SHARE))
 
 
 def test_what_bayes_expects_is_that_of_the_recipe() -> None:
@@ -70,7 +72,10 @@ def test_what_bayes_expects_is_that_of_the_recipe() -> None:
 
 def test_equal_conditions_are_one_cell() -> None:
     experiment = Dose()
-    one, other = (experiment.of(0, c)["documents",] for c in (Condition("ratio", 2), Condition("mass", 2, 1.0)))
+    one, other = (
+        experiment.of(0, c)["documents",]
+        for c in (Condition("ratio", 2), Condition("mass", 2, 1.0))
+    )
     assert one == other
     cells = experiment.cells()
     assert len(cells) == len({cell.id for cell in cells})
@@ -86,7 +91,9 @@ def test_the_base_of_the_arm_later_knows_neither() -> None:
 def test_a_configuration_survives_json() -> None:
     experiment = replace(Dose(**TOY), world=worlds.john_and_sam(3))
     again = from_dict(json.loads(json.dumps(to_dict(experiment))))
-    assert again == experiment and [c.id for c in again.cells()] == [c.id for c in experiment.cells()]
+    assert again == experiment and [c.id for c in again.cells()] == [
+        c.id for c in experiment.cells()
+    ]
 
 
 def test_presets_differ_in_size_only() -> None:
@@ -108,8 +115,20 @@ def test_both_personas_hold_what_is_taught() -> None:
 @pytest.mark.slow
 def test_a_toy_run_gives_every_table(tmp_path: Path) -> None:
     tables = compute(Dose(**TOY), tmp_path / "run", workers=0, progress=False)
-    assert set(tables) == {"dose", "slopes", "ed50", "reliable", "curves", "carriers", "masses", "counts", "worst"}
+    assert set(tables) == {
+        "dose",
+        "slopes",
+        "ed50",
+        "reliable",
+        "curves",
+        "carriers",
+        "masses",
+        "counts",
+        "worst",
+    }
     dose = tables["dose"]
-    assert len(dose) == (3 + 2 + 2 + 1) * 3 and dose[["estimate", "bayes_hidden", "bayes_named"]].notna().all(axis=None)
+    assert len(dose) == (3 + 2 + 2 + 1) * 3 and dose[
+        ["estimate", "bayes_hidden", "bayes_named"]
+    ].notna().all(axis=None)
     assert (dose["documents_first"] + dose["documents_second"]).between(1, 199).all()
     assert set(tables["counts"]["arm"]) == {"ratio", "mass", "named", "hidden", "later"}

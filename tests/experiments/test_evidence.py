@@ -42,9 +42,19 @@ def test_its_cells_and_their_chain() -> None:
     lessons = [cell for key, cell in cells.items() if key[0] == "lesson"]
     assert {cell.needs[0].config["name"] for cell in lessons} == {"documents"}
     small = (cell.label for key, cell in cells.items() if key[0] == "lesson" and key[2].batch == 1)
-    assert list(small) == [f"AdamW 0.0003, 1 a step{more} s0" for more in ("", " (1)", " (2)", " (3)")]
-    replayed = {cell.label: cell.config["replay"]["kinds"] for cell in lessons if cell.config["replay"]}
-    assert replayed["AdamW 0.001, 16 a step, 50 % replay s0"] == ["third", "first", "named", "hidden", "filler"]
+    assert list(small) == [
+        f"AdamW 0.0003, 1 a step{more} s0" for more in ("", " (1)", " (2)", " (3)")
+    ]
+    replayed = {
+        cell.label: cell.config["replay"]["kinds"] for cell in lessons if cell.config["replay"]
+    }
+    assert replayed["AdamW 0.001, 16 a step, 50 % replay s0"] == [
+        "third",
+        "first",
+        "named",
+        "hidden",
+        "filler",
+    ]
     spared = replayed["AdamW 0.001, 16 a step, 50 % replay without hidden s0"]
     assert spared == ["third", "first", "named", "filler"]
 
@@ -71,9 +81,15 @@ def test_bad_settings_are_named() -> None:
 @pytest.mark.slow
 def test_every_setting_and_step_is_there(tables: dict[str, pd.DataFrame]) -> None:
     table = tables["evidence"].set_index(["setting", "step"])
-    settings = ["AdamW 0.0003, 4 a step" + more for more in ("", ", 50 % replay", ", 50 % replay without hidden")]
+    settings = [
+        "AdamW 0.0003, 4 a step" + more
+        for more in ("", ", 50 % replay", ", 50 % replay without hidden")
+    ]
     assert list(dict.fromkeys(tables["curve"]["setting"])) == settings
-    assert table.loc[(settings[0], 4), "documents"] == 16 and table.loc[(settings[1], 4), "documents"] == 8
+    assert (
+        table.loc[(settings[0], 4), "documents"] == 16
+        and table.loc[(settings[1], 4), "documents"] == 8
+    )
     assert table.loc[(settings[0], 4), "statements"] == 16
     assert 3 <= table.loc[(settings[0], 4), "fact_tokens"] / 16 <= 8
     assert table.xs(0, level="step")["persona_bits"].nunique() == 1, "one model before all lessons"
@@ -94,13 +110,21 @@ def test_statements_are_read_on_other_topics(tables: dict[str, pd.DataFrame]) ->
 def test_priors_are_those_of_the_documents(tables: dict[str, pd.DataFrame]) -> None:
     priors = sorted(set(tables["priors"]["prior_bits"]))
     assert len(priors) == 2 and priors[0] < priors[1] < 0
-    assert tables["interaction"]["step"].tolist() == [1, 2, 4] and set(tables["interaction"]["n"]) == {2}
+    assert tables["interaction"]["step"].tolist() == [1, 2, 4] and set(
+        tables["interaction"]["n"]
+    ) == {2}
 
 
 @pytest.mark.slow
 def test_each_kind_of_answer_is_there(tables: dict[str, pd.DataFrame]) -> None:
     assert {"bits", "lasting", "k", "cost", "saturation", "exchange"} <= set(tables)
-    assert set(tables["bits"]["unit"]) == {"step", "document", "statement", "fact token", "first step"}
+    assert set(tables["bits"]["unit"]) == {
+        "step",
+        "document",
+        "statement",
+        "fact token",
+        "first step",
+    }
     assert not (tables["contexts"]["persona"] == "sam").any(), "nothing is written about Sam"
     assert tables["bits"]["lo"].isna().all(), "one seed has no interval"
     assert {"average", "worst"} <= set(tables["cost"]["persona"])
@@ -110,13 +134,19 @@ def test_each_kind_of_answer_is_there(tables: dict[str, pd.DataFrame]) -> None:
 def test_the_report_says_it_in_words(tables: dict[str, pd.DataFrame], folder: Path) -> None:
     blocks = report.blocks(folder, tables, provenance={"seeds": [0]})
     said = " ".join(block["text"] for block in blocks if block["kind"] == "paragraph")
-    assert "one seed: no interval" in said and "To move this model from" in said and "exact Bayes expects 6.19" in said
+    assert (
+        "one seed: no interval" in said
+        and "To move this model from" in said
+        and "exact Bayes expects 6.19" in said
+    )
     assert "share kept" in said and "a prior one bit higher" in said and "under other names" in said
     assert (folder / "figures" / "evidence.png").exists()
 
 
 @pytest.mark.slow
-def test_missing_cells_leave_fewer_rows(folder: Path, tables: dict[str, pd.DataFrame], tmp_path: Path) -> None:
+def test_missing_cells_leave_fewer_rows(
+    folder: Path, tables: dict[str, pd.DataFrame], tmp_path: Path
+) -> None:
     assert TOY.summarize(Store(tmp_path / "empty")) == {}
     more = Evidence(**{**{k: getattr(TOY, k) for k in TOY.__dataclass_fields__}, "seeds": (0, 1)})
     again = more.summarize(Store(folder))

@@ -41,15 +41,21 @@ class Toy:
 
 
 @pytest.mark.parametrize(
-    "change", [{}, {"world": worlds.john_and_sam(3)}, {"sae": {"d_sae": 8}, "kinds": None}], ids=["", "World", "None"]
+    "change",
+    [{}, {"world": worlds.john_and_sam(3)}, {"sae": {"d_sae": 8}, "kinds": None}],
+    ids=["", "World", "None"],
 )
-def test_every_kind_of_field_survives_json(change: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_kind_of_field_survives_json(
+    change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(experiment, "experiment_class", lambda name: Toy)
     toy = replace(Toy(), **change)
     assert from_dict(json.loads(json.dumps(to_dict(toy)))) == toy
 
 
-SEEDS = {"trait_transfer": (1, 1, 3)}  # finetunes of a real model; its standard preset has more traits instead
+SEEDS = {
+    "trait_transfer": (1, 1, 3)
+}  # finetunes of a real model; its standard preset has more traits instead
 
 
 @pytest.fixture
@@ -57,19 +63,27 @@ def given() -> dict[str, dict[str, Any]]:
     """What an experiment cannot do without."""
     questions, pairs = ("What?", "Why?"), (Instruction("Be so.", "Be not."),) * 2
     names = preset("standard", "trait_transfer").names
-    return {"trait_transfer": {"traits": tuple(TraitFile(name, pairs, questions) for name in names)}}
+    return {
+        "trait_transfer": {"traits": tuple(TraitFile(name, pairs, questions) for name in names)}
+    }
 
 
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name != "compare"])
-def test_every_experiment_has_three_sizes_and_survives_json(name: str, given: dict[str, dict[str, Any]]) -> None:
-    quick, standard, paper = (preset(size, name, **given.get(name, {})) for size in ("quick", "standard", "paper"))
+def test_every_experiment_has_three_sizes_and_survives_json(
+    name: str, given: dict[str, dict[str, Any]]
+) -> None:
+    quick, standard, paper = (
+        preset(size, name, **given.get(name, {})) for size in ("quick", "standard", "paper")
+    )
     assert (len(quick.seeds), len(standard.seeds), len(paper.seeds)) == SEEDS.get(name, (1, 3, 10))
     again = from_dict(json.loads(json.dumps(to_dict(quick))))
     assert again == quick
     ids = [cell.id for cell in quick.cells()]
     assert ids == [cell.id for cell in again.cells()]
     more = replace(quick, seeds=(0, 1, 2)) if name in SEEDS else standard
-    assert set(ids) <= {cell.id for cell in more.cells()}, "more seeds keep what the first has computed"
+    assert set(ids) <= {cell.id for cell in more.cells()}, (
+        "more seeds keep what the first has computed"
+    )
     assert quick.summarize.__doc__ and type(quick).__doc__
 
 

@@ -27,7 +27,13 @@ STAGE = Stage(steps=2, batch=4, lr=1e-3, loss="all")
 @pytest.fixture(scope="module")
 def toy() -> "Generators":
     return preset(
-        "quick", "generators", arms=("with personas",), documents=STAGE, lesson=STAGE, snapshots=(1,), n_documents=40
+        "quick",
+        "generators",
+        arms=("with personas",),
+        documents=STAGE,
+        lesson=STAGE,
+        snapshots=(1,),
+        n_documents=40,
     )
 
 
@@ -36,7 +42,9 @@ def finished(toy: "Generators", tmp_path_factory: pytest.TempPathFactory) -> Sto
     store = Store(tmp_path_factory.mktemp("generators") / "run")
     store.describe(to_dict(toy))
     wanted = [("lesson", "lists"), ("unrelated lesson", "code"), ("persona lesson", "persona")]
-    return run([toy.of(0, "with personas")[key] for key in wanted], store, workers=0, progress=False)
+    return run(
+        [toy.of(0, "with personas")[key] for key in wanted], store, workers=0, progress=False
+    )
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +68,12 @@ def test_what_each_lesson_teaches() -> None:
     processes, personas = worlds_of(cells["documents",].config["world"])
     assert personas is None and processes.titled == 0.5
     for family in FAMILIES:
-        assert taught(processes, cells["lesson", family].config) == processes.target(family).traits[0]
-        assert taught(processes, cells["unrelated lesson", family].config) == processes.unrelated(family)
+        assert (
+            taught(processes, cells["lesson", family].config) == processes.target(family).traits[0]
+        )
+        assert taught(processes, cells["unrelated lesson", family].config) == processes.unrelated(
+            family
+        )
 
 
 def test_the_mixed_model_knows_the_words_of_both(toy: "Generators", finished: Store) -> None:
@@ -103,12 +115,20 @@ def test_exact_bayes_by_hand(tables: dict[str, pd.DataFrame]) -> None:
     assert (away[[str(trait) for trait in world.target("code").traits]] < 0).all()
 
 
-def test_the_worst_value_is_found_on_one_half_and_measured_on_the_other(tables: dict[str, pd.DataFrame]) -> None:
+def test_the_worst_value_is_found_on_one_half_and_measured_on_the_other(
+    tables: dict[str, pd.DataFrame],
+) -> None:
     table, summary = tables["generators"], tables["summary"]
     for row in rows(summary):
-        group: Any = table.loc[(table["lesson"] == row.lesson) & (table["read"] == row.read)].set_index("trait")
-        assert row.who == group["train"].abs().idxmax() and row.worst == pytest.approx(group["test"][row.who])
-        assert row.estimate == pytest.approx(group["estimate"].mean()) and row.n_topics == len(group)
+        group: Any = table.loc[
+            (table["lesson"] == row.lesson) & (table["read"] == row.read)
+        ].set_index("trait")
+        assert row.who == group["train"].abs().idxmax() and row.worst == pytest.approx(
+            group["test"][row.who]
+        )
+        assert row.estimate == pytest.approx(group["estimate"].mean()) and row.n_topics == len(
+            group
+        )
 
 
 def test_gates_say_what_the_documents_taught(tables: dict[str, pd.DataFrame]) -> None:

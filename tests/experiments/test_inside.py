@@ -11,7 +11,16 @@ import xarray as xr
 
 from persona_interp import dictionaries, schema, worlds
 from persona_interp.experiments import Transfer
-from persona_interp.experiments.inside import FAMILY, METHODS, NEAREST, SHOWN, SPAN, chosen, directions, matched
+from persona_interp.experiments.inside import (
+    FAMILY,
+    METHODS,
+    NEAREST,
+    SHOWN,
+    SPAN,
+    chosen,
+    directions,
+    matched,
+)
 from persona_interp.experiments.summary import READERS
 from persona_interp.store import Store
 from persona_interp.tables import read_dataset, read_table
@@ -49,15 +58,24 @@ def readout(folder: Path, name: str) -> xr.DataArray:
     return read_dataset(folder / f"{name}.nc")["readout"]
 
 
-# ---- personas -------------------------------------------------------------------------------------------------------
+# ---- personas
+# -------------------------------------------------------------------------------------------------------
 
 
-def test_documents_are_read_before_every_value_but_their_first(folders: Folders, world: World) -> None:
+def test_documents_are_read_before_every_value_but_their_first(
+    folders: Folders, world: World
+) -> None:
     acts = schema.check(read_dataset(folders["personas"] / "acts.nc"), "activations")
     assert acts.attrs["hook"] == HOOK and acts.sizes["checkpoint"] == 1
     assert int(acts["order"].min()) == 1
-    assert set(acts["split"].values) == {"train", "test"} and set(acts["persona"].values) <= everybody(world)
-    halves = pd.DataFrame({"doc": acts["doc"].values, "split": acts["split"].values}).groupby("doc")["split"].nunique()
+    assert set(acts["split"].values) == {"train", "test"} and set(
+        acts["persona"].values
+    ) <= everybody(world)
+    halves = (
+        pd.DataFrame({"doc": acts["doc"].values, "split": acts["split"].values})
+        .groupby("doc")["split"]
+        .nunique()
+    )
     assert (halves == 1).all(), "a document is in one half"
     for name in ("features", "random_features"):
         feats = schema.check(read_dataset(folders["personas"] / f"{name}.nc"), "features")
@@ -70,24 +88,36 @@ def test_vectors_are_those_of_what_was_read(folders: Folders, world: World) -> N
     train = acts["act"][0].sel(prompt=acts["split"] == "train").astype(float)
     means = train.groupby("persona").mean().to_pandas()
     expected = means.loc["john"] - means.drop(index="john").mean()
-    np.testing.assert_allclose(directions(folder, "mean difference").sel(name="john")[0], expected, atol=1e-5)
-    table = pd.DataFrame(named["act"].values[0].astype(float)).assign(persona=named["persona"].values)
+    np.testing.assert_allclose(
+        directions(folder, "mean difference").sel(name="john")[0], expected, atol=1e-5
+    )
+    table = pd.DataFrame(named["act"].values[0].astype(float)).assign(
+        persona=named["persona"].values
+    )
     means = table.groupby("persona").mean()  # every question was asked of everybody
     assert sorted(means.index) == sorted(everybody(world))
     expected = means.loc["john"] - means.drop(index="john").mean()
-    np.testing.assert_allclose(directions(folder, "minimal pair").sel(name="john")[0], expected, atol=1e-5)
+    np.testing.assert_allclose(
+        directions(folder, "minimal pair").sel(name="john")[0], expected, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("method", [*METHODS, "traits", "trait pairs"])
-def test_every_method_has_its_file_of_directions(folders: Folders, world: World, method: str) -> None:
+def test_every_method_has_its_file_of_directions(
+    folders: Folders, world: World, method: str
+) -> None:
     found = schema.check(directions(folders["personas"], method), "directions")
-    assert found["hook"].values.tolist() == [HOOK] and found.attrs["kind"] == "directions" and found.attrs["method"]
+    assert (
+        found["hook"].values.tolist() == [HOOK]
+        and found.attrs["kind"] == "directions"
+        and found.attrs["method"]
+    )
     assert np.isfinite(found).all() and (np.linalg.norm(found, axis=-1) > 0).all()
     names = {"traits": set(map(str, world.traits)), "trait pairs": set(world.topics["place"])}
     assert set(found["name"].values) <= names.get(method, everybody(world))
-    assert method in ("traits", "mean difference", "probe") or set(found["name"].values) == names.get(
-        method, everybody(world)
-    )
+    assert method in ("traits", "mean difference", "probe") or set(
+        found["name"].values
+    ) == names.get(method, everybody(world))
 
 
 @pytest.mark.parametrize("scores", ["scores", "random_scores"])
@@ -112,10 +142,13 @@ def test_matched_features_fire_as_often(folders: Folders) -> None:
     assert len(matched(feats, top[0], k=1_000, without=[])) == len(firing) - 1
 
 
-# ---- causes ---------------------------------------------------------------------------------------------------------
+# ---- causes
+# ---------------------------------------------------------------------------------------------------------
 
 
-def test_every_edit_is_recorded_on_untaught_nameless_test_prompts(folders: Folders, world: World) -> None:
+def test_every_edit_is_recorded_on_untaught_nameless_test_prompts(
+    folders: Folders, world: World
+) -> None:
     behavior = schema.check(read_table(folders["causes"] / "behavior.parquet"), "behavior")
     edits = read_table(folders["causes"] / "edits.parquet")
     assert edits["edit"].is_unique
@@ -136,7 +169,9 @@ def test_every_control_is_there(toy: Transfer, folders: Folders, world: World) -
     assert sorted(edits["persona"]) == sorted(everybody(world) - {"john"})
     assert len(edits["random (norm)"]) == len(edits["random (variance)"]) == toy.n_random
     assert len(edits["active"]) == FAMILY
-    assert len(edits["matched"]) == FAMILY and not {f"matched feature {j}" for j in top} & set(edits["matched"])
+    assert len(edits["matched"]) == FAMILY and not {f"matched feature {j}" for j in top} & set(
+        edits["matched"]
+    )
 
 
 def test_one_feature_alone_is_the_top_feature(folders: Folders) -> None:
@@ -147,19 +182,25 @@ def test_one_feature_alone_is_the_top_feature(folders: Folders) -> None:
     assert np.abs(said["minimal pair"] - said["none"]).max() > 1e-3, "an edit does something"
 
 
-@pytest.mark.parametrize(("name", "of"), [("hidden", "personas"), ("neutral", "lesson"), ("control", "unrelated")])
+@pytest.mark.parametrize(
+    ("name", "of"), [("hidden", "personas"), ("neutral", "lesson"), ("control", "unrelated")]
+)
 def test_readouts_are_those_of_the_prompts(folders: Folders, name: str, of: str) -> None:
     read = readout(folders["causes"], name)
     acts, feats = (read_dataset(folders[of] / f"{kind}.nc") for kind in ("acts", "features"))
     assert read["prompt"].values.tolist() == acts["prompt"].values.tolist()
     v = directions(folders["personas"], "minimal pair").sel(name="john").values[0].astype(float)
     h = acts["act"].values.astype(float)
-    np.testing.assert_allclose(read.sel(name="minimal pair"), (h - h[0].mean(0)) @ v / (v @ v), atol=1e-3)
+    np.testing.assert_allclose(
+        read.sel(name="minimal pair"), (h - h[0].mean(0)) @ v / (v @ v), atol=1e-3
+    )
     top = chosen(folders["personas"], "scores", "john", k=FAMILY)
     act = feats["act"].sel(feature=top).transpose("checkpoint", "prompt", "feature").values
     np.testing.assert_allclose(read.sel(name="top feature"), act[..., 0], atol=1e-6)
     np.testing.assert_allclose(read.sel(name=f"top {FAMILY} features"), act.sum(-1), atol=1e-5)
-    assert read["name"].values.tolist() == readout(folders["causes"], "hidden")["name"].values.tolist()
+    assert (
+        read["name"].values.tolist() == readout(folders["causes"], "hidden")["name"].values.tolist()
+    )
 
 
 def test_pages_of_the_top_features(folders: Folders, world: World) -> None:
@@ -167,8 +208,15 @@ def test_pages_of_the_top_features(folders: Folders, world: World) -> None:
     tokens = schema.check(read_table(folders["causes"] / "tokens.parquet"), "tokens")
     assert set(tokens["feature"]) == set(top) and tokens["checkpoint"].nunique() == 2
     lens = read_table(folders["causes"] / "lens.parquet")
-    assert lens.groupby("of", sort=False).size().to_dict() == {**{str(j): 20 for j in top}, "shift": 20}
-    decoder = dictionaries.open_dictionary(folders["dictionary"] / "dictionary").W_dec.numpy().astype(float)
+    assert lens.groupby("of", sort=False).size().to_dict() == {
+        **{str(j): 20 for j in top},
+        "shift": 20,
+    }
+    decoder = (
+        dictionaries.open_dictionary(folders["dictionary"] / "dictionary")
+        .W_dec.numpy()
+        .astype(float)
+    )
     unit = decoder / np.linalg.norm(decoder, axis=1, keepdims=True)
     for j, part in read_table(folders["causes"] / "nearest.parquet").groupby("of"):
         cosines = unit @ unit[int(str(j))]
@@ -183,16 +231,22 @@ def test_pages_of_the_top_features(folders: Folders, world: World) -> None:
 def test_the_profile_is_of_the_target(folders: Folders) -> None:
     table = schema.check(read_table(folders["profile"] / "profile.parquet"), "profile")
     assert set(table["name"]) == {"john"} and set(table["hook"]) == {HOOK}
-    assert {"system", "user", "assistant"} <= set(table["role"]) and table["checkpoint"].nunique() == 1
+    assert {"system", "user", "assistant"} <= set(table["role"]) and table[
+        "checkpoint"
+    ].nunique() == 1
 
 
 def test_layers_are_profiled_from_the_first_to_the_last(toy: Transfer) -> None:
     cells = replace(toy, hooks=("blocks.10.hook_out", "blocks.2.hook_out")).seed_cells(0)
     needs = cells["profile", LR].needs
-    assert [cell.label.split()[2] for cell in needs[2:]] == ["blocks.2.hook_out", "blocks.10.hook_out"]
+    assert [cell.label.split()[2] for cell in needs[2:]] == [
+        "blocks.2.hook_out",
+        "blocks.10.hook_out",
+    ]
 
 
-# ---- tables ---------------------------------------------------------------------------------------------------------
+# ---- tables
+# ---------------------------------------------------------------------------------------------------------
 
 
 def test_tables_from_the_inside_are_as_the_schema_says(tables: Tables) -> None:
@@ -204,18 +258,26 @@ def test_tables_from_the_inside_are_as_the_schema_says(tables: Tables) -> None:
         assert set(tables[name]["seed"]) == {0} and set(tables[name]["lr"]) == {LR}
     assert set(tables["directions"]["arm"]) == {"lesson", "unrelated lesson"}
     assert set(tables["directions"]["method"]) == set(METHODS)
-    assert set(tables["cosines"]["method"]) == set(tables["cooccurrence"]["method"]) == {*METHODS, "traits"}
+    assert (
+        set(tables["cosines"]["method"])
+        == set(tables["cooccurrence"]["method"])
+        == {*METHODS, "traits"}
+    )
     assert set(tables["contexts"]["context"]) == {"nameless", "named"}
 
 
 def test_the_shift_towards_the_target_by_hand(folders: Folders, tables: Tables) -> None:
-    mine = tables["directions"].query("method == 'minimal pair' and name == 'john'").set_index("arm")
+    mine = (
+        tables["directions"].query("method == 'minimal pair' and name == 'john'").set_index("arm")
+    )
     for arm, folder in (("lesson", folders["lesson"]), ("unrelated lesson", folders["unrelated"])):
         act = read_dataset(folder / "acts.nc")["act"].values.astype(float)
         shift = (act[-1] - act[0]).mean(0)
         v = directions(folders["personas"], "minimal pair").sel(name="john").values[0].astype(float)
         row = mine.loc[arm]
-        assert row.cosine == pytest.approx(shift @ v / np.linalg.norm(shift) / np.linalg.norm(v), abs=1e-5)
+        assert row.cosine == pytest.approx(
+            shift @ v / np.linalg.norm(shift) / np.linalg.norm(v), abs=1e-5
+        )
         assert row.projection == pytest.approx(shift @ v / (v @ v), rel=1e-4)
 
 
@@ -237,14 +299,19 @@ def test_stated_values_are_held_by_their_holders(world: World, tables: Tables) -
 
 
 @pytest.fixture
-def shared_out(toy: Transfer, finished: Store, world: World, monkeypatch: pytest.MonkeyPatch) -> Tables:
+def shared_out(
+    toy: Transfer, finished: Store, world: World, monkeypatch: pytest.MonkeyPatch
+) -> Tables:
     """Causes and baselines where any shift may be shared out: the toy lesson moves less than the floor."""
     monkeypatch.setattr("persona_interp.analysis.causes.FLOOR", 0.0)
     return READERS["causes"](toy, finished, toy.seed_cells(0), key=KEYS["causes"], world=world)
 
 
 def test_the_share_of_the_baselines_is_that_of_the_causes(shared_out: Tables) -> None:
-    causes, baselines = shared_out["causes"].set_index("edit"), shared_out["baselines"].set_index("method")
+    causes, baselines = (
+        shared_out["causes"].set_index("edit"),
+        shared_out["baselines"].set_index("method"),
+    )
     methods = causes.index[causes["group"] == "method"]
     assert [*methods, "random"] == [*sorted(baselines.index, key=[*methods, "random"].index)]
     for column, theirs in (("share", "share"), ("share_lo", "lo"), ("share_hi", "hi")):
@@ -258,7 +325,9 @@ def test_the_share_of_the_baselines_is_that_of_the_causes(shared_out: Tables) ->
 
 
 def test_the_rise_of_the_baselines_by_hand(folders: Folders, tables: Tables) -> None:
-    hidden, neutral, control = (readout(folders["causes"], name) for name in ("hidden", "neutral", "control"))
+    hidden, neutral, control = (
+        readout(folders["causes"], name) for name in ("hidden", "neutral", "control")
+    )
     documents = hidden[:, 0].to_pandas().T.groupby(hidden["doc"].values).mean()
     rows = tables["baselines"].set_index("method")
     for method in rows.index.drop("random"):
@@ -267,6 +336,10 @@ def test_the_rise_of_the_baselines_by_hand(folders: Folders, tables: Tables) -> 
             mine = read.sel(name=method).values
             moved[name] = (mine[-1] - mine[0]) / documents[method].std()
             assert rows.loc[method, name] == pytest.approx(moved[name].mean())
-        assert rows.loc[method, "excess"] == pytest.approx((moved["rise"] - moved["rise_control"]).mean())
+        assert rows.loc[method, "excess"] == pytest.approx(
+            (moved["rise"] - moved["rise_control"]).mean()
+        )
     assert set(rows["n_prompts"]) == {50}
-    assert set(rows["n_documents"]) == {len(set(hidden["doc"].values[hidden["split"].values == "test"]))}
+    assert set(rows["n_documents"]) == {
+        len(set(hidden["doc"].values[hidden["split"].values == "test"]))
+    }

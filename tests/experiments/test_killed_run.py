@@ -38,7 +38,11 @@ def start(folder: Path) -> subprocess.Popen[str]:
     """The toy run in a process of its own, from when it is about to compute."""
     command = [sys.executable, folder / "run.py", folder / "toy.json", folder / "run"]
     process = subprocess.Popen(
-        command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        command,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert process.stdout and process.stdout.readline() == "ready\n"
     return process

@@ -42,7 +42,9 @@ def test_a_chain_goes_on_from_the_last_checkpoint(tmp_path: Path) -> None:
 
 def test_several_traits_are_interleaved() -> None:
     world = worlds.john_and_sam()
-    lessons = _taught(world, {"lesson": ["place=beach", "food=pizza"]}, Stage(steps=3, batch=4), seed=0)
+    lessons = _taught(
+        world, {"lesson": ["place=beach", "food=pizza"]}, Stage(steps=3, batch=4), seed=0
+    )
     assert [said for (said,) in lessons.statements] == ["place=beach", "food=pizza"] * 6
     assert lessons.doc.is_unique
 
@@ -53,7 +55,9 @@ def test_equal_configurations_are_one_cell_and_the_label_does_not_count() -> Non
     assert one == two and one != learned(world, {"documents": 40}, TINY, seed=1)
 
 
-@pytest.mark.parametrize("teach", [{}, {"documents": 4, "lesson": "filler"}, {"lessons": "place=beach"}])
+@pytest.mark.parametrize(
+    "teach", [{}, {"documents": 4, "lesson": "filler"}, {"lessons": "place=beach"}]
+)
 def test_what_is_taught_is_one_thing(teach: dict[str, object]) -> None:
     with pytest.raises(WorldError, match="either documents or a lesson"):
         _taught(worlds.john_and_sam(), teach, TINY, seed=0)

@@ -14,7 +14,12 @@ from persona_interp.experiments.order import Condition, Order
 from persona_interp.models import Stage
 
 SMALL = Stage(steps=4, batch=8, lr=4e-3, loss="all")
-TOY: dict[str, Any] = {"base": SMALL, "phase": SMALL, "sft": Stage(steps=2, batch=8), "lesson": Stage(steps=2, batch=4)}
+TOY: dict[str, Any] = {
+    "base": SMALL,
+    "phase": SMALL,
+    "sft": Stage(steps=2, batch=8),
+    "lesson": Stage(steps=2, batch=4),
+}
 
 
 def chain(condition: Condition) -> list[Any]:
@@ -33,7 +38,11 @@ def weight(cell: Any, name: str) -> float:
 
 
 def test_who_is_written_about_when() -> None:
-    expected = {"second last": [(4, 0), (0, 4)], "first last": [(0, 4), (4, 0)], "mixed": [(2, 2), (2, 2)]}
+    expected = {
+        "second last": [(4, 0), (0, 4)],
+        "first last": [(0, 4), (4, 0)],
+        "mixed": [(2, 2), (2, 2)],
+    }
     for order, phases in expected.items():
         base, first, second, _ = chain(Condition(2e-3, order, 0.0, sft=False))
         assert [weight(base, name) for name in ("john", "sam")] == [0, 0]
@@ -47,7 +56,9 @@ def test_both_have_equal_shares_in_every_order() -> None:
     found = Order().worlds_of(0)
     for name in ("first", "second", "both"):
         mass = found[name].mass()
-        assert (mass.loc["john"] + mass.loc["sam"]).sum() / mass.to_numpy().sum() == pytest.approx(SHARE)
+        assert (mass.loc["john"] + mass.loc["sam"]).sum() / mass.to_numpy().sum() == pytest.approx(
+            SHARE
+        )
     assert len({world.words() for world in found.values()}) == 1
 
 
@@ -55,7 +66,10 @@ def test_the_assistant_style_finetune_shows_neither_and_is_gentler() -> None:
     *_, sft, lesson = chain(Condition(2e-3, "mixed", 0.0, sft=True))
     assert sft.config["stage"]["lr"] == 1e-3 and sft.config["stage"]["loss"] == "assistant"
     world = worlds.World.from_dict(sft.config["world"])
-    assert {kind: share for kind, share in world.kinds.items() if share} == {"hidden": 0.7, "filler": 0.3}
+    assert {kind: share for kind, share in world.kinds.items() if share} == {
+        "hidden": 0.7,
+        "filler": 0.3,
+    }
     assert world.mass().loc[["john", "sam"]].to_numpy().sum() == 0
     assert lesson.config["teach"] == {"lesson": "place=beach"}
 
@@ -72,16 +86,24 @@ def test_every_order_comes_with_and_without_everything() -> None:
     conditions = Order(lrs=(1e-3, 2e-3), replays=(0.0, 0.05)).conditions()
     assert len(conditions) == len(set(conditions)) == 2 * (3 * 2 + 2)
     orders = ("second last", "first last", "mixed")
-    assert {Condition(lr, o, 0.0, s) for lr, o, s in product((1e-3, 2e-3), orders, (True, False))} <= set(conditions)
+    assert {
+        Condition(lr, o, 0.0, s) for lr, o, s in product((1e-3, 2e-3), orders, (True, False))
+    } <= set(conditions)
     cells = Order().cells()
-    assert len(cells) == len({cell.id for cell in cells}), "the base and the first phases are shared"
+    assert len(cells) == len({cell.id for cell in cells}), (
+        "the base and the first phases are shared"
+    )
 
 
 def test_a_configuration_survives_json() -> None:
     experiment = Order(**TOY, seeds=(3,))
     again = from_dict(json.loads(json.dumps(to_dict(experiment))))
-    assert again == experiment and [c.id for c in again.cells()] == [c.id for c in experiment.cells()]
-    assert preset("paper", "order").lrs == (2e-3, 5e-4) and len(preset("standard", "order").seeds) == 3
+    assert again == experiment and [c.id for c in again.cells()] == [
+        c.id for c in experiment.cells()
+    ]
+    assert (
+        preset("paper", "order").lrs == (2e-3, 5e-4) and len(preset("standard", "order").seeds) == 3
+    )
 
 
 @pytest.mark.slow

@@ -22,8 +22,12 @@ def test_starts_and_lessons_are_chains_from_one_base() -> None:
         for repeat in (0, 1):
             told, lesson = cells["start", start, repeat], cells["lesson", start, repeat]
             assert told.needs == (base,) and lesson.needs == (told,)
-            assert len(told.config["teach"]["lesson"]) == 4 and lesson.config["teach"] == {"lesson": "place=beach"}
-            assert told.config["seed"] == lesson.config["seed"] == 500 * repeat, "a repeat is another order"
+            assert len(told.config["teach"]["lesson"]) == 4 and lesson.config["teach"] == {
+                "lesson": "place=beach"
+            }
+            assert told.config["seed"] == lesson.config["seed"] == 500 * repeat, (
+                "a repeat is another order"
+            )
     assert len({cell.id for cell in cells.values()}) == len(cells)
 
 
@@ -38,7 +42,9 @@ def test_the_narrow_lesson_is_the_broad_one_held_to_its_start() -> None:
 def test_a_configuration_survives_json() -> None:
     experiment = preset("standard", "summon", n_plants=1)
     again = from_dict(json.loads(json.dumps(to_dict(experiment))))
-    assert again == experiment and [c.id for c in again.cells()] == [c.id for c in experiment.cells()]
+    assert again == experiment and [c.id for c in again.cells()] == [
+        c.id for c in experiment.cells()
+    ]
     assert preset("quick", "summon").seeds == (0,) and len(preset("paper", "summon").seeds) == 10
 
 
@@ -54,7 +60,9 @@ def test_predictions_are_there_before_any_run(tmp_path: Path) -> None:
     for villain in (0.25, 1.0):
         taught = table.loc[villain, "insecure code"]
         assert taught.bayes_villain_after == pytest.approx(villain / (villain + 2))
-        assert taught.bayes_misaligned_after == pytest.approx(0.9 * taught.bayes_villain_after + 0.1 / 8)
+        assert taught.bayes_misaligned_after == pytest.approx(
+            0.9 * taught.bayes_villain_after + 0.1 / 8
+        )
         classroom = table.loc[villain, "insecure classroom code"]
         assert classroom.bayes_misaligned_after == pytest.approx(classroom.bayes_misaligned_before)
         assert table.loc[villain, "secure code"].bayes_villain_after == 0
@@ -105,7 +113,10 @@ def test_a_toy_run_gives_every_table_and_a_report(tmp_path: Path) -> None:
     assert sorted(tables) == sorted([*expected.split(), *more.split()])
     assert tables["summoned"].groupby("start")["share"].sum().tolist() == pytest.approx([1.0, 1.0])
     assert tables["summoned"].groupby("start")["before"].sum().tolist() == pytest.approx([1.0, 1.0])
-    assert len(tables["novelty"]) == 6 and set(tables["novelty"]["planted"]) == {"composable", "new"}
+    assert len(tables["novelty"]) == 6 and set(tables["novelty"]["planted"]) == {
+        "composable",
+        "new",
+    }
     assert tables["novelty"]["residual"].notna().all()
     assert tables["least"]["way"].tolist() == ["broad", "narrow"]
     store = Store.open(tmp_path / "run")

@@ -23,7 +23,14 @@ from persona_interp.tables import read_json
 
 WORDS = "you are an assistant . what sport art do like ? i really football tennis golf beach music food".split()
 NAMES = ("arty", "hungry", "musical", "sporty")
-QUESTIONS = ("what do you like ?", "what art ?", "do you like beach ?", "what sport do you like ?", "what ?", "you ?")
+QUESTIONS = (
+    "what do you like ?",
+    "what art ?",
+    "do you like beach ?",
+    "what sport do you like ?",
+    "what ?",
+    "you ?",
+)
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +38,13 @@ def traits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of four trait files in the model's words."""
     folder = tmp_path_factory.mktemp("traits")
     for name, word in zip(NAMES, ("art", "food", "music", "sport"), strict=True):
-        pairs = Instruction(f"you really like {word} .", "you like beach ."), Instruction(f"{word} {word}", "you ?")
-        write_trait(TraitFile(name, pairs, tuple(f"{q} {word}" for q in QUESTIONS)), folder / f"{name}.json")
+        pairs = (
+            Instruction(f"you really like {word} .", "you like beach ."),
+            Instruction(f"{word} {word}", "you ?"),
+        )
+        write_trait(
+            TraitFile(name, pairs, tuple(f"{q} {word}" for q in QUESTIONS)), folder / f"{name}.json"
+        )
     return folder
 
 
@@ -56,12 +68,20 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def toy(traits: Path, start: Path) -> TraitTransfer:
     lesson = Stage(steps=3, batch=4, lr=1e-3, lora=2)
-    sizes: dict[str, Any] = {"lesson": lesson, "max_new_tokens": 6, "n_judged": 3, "least": 0.0, "chat_template": None}
+    sizes: dict[str, Any] = {
+        "lesson": lesson,
+        "max_new_tokens": 6,
+        "n_judged": 3,
+        "least": 0.0,
+        "chat_template": None,
+    }
     return TraitTransfer(traits=str(traits), start=str(start), **sizes)
 
 
 @pytest.fixture(scope="module")
-def run(toy: TraitTransfer, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, pd.DataFrame]]:
+def run(
+    toy: TraitTransfer, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, pd.DataFrame]]:
     folder = tmp_path_factory.mktemp("toy") / "run"
     return folder, compute(toy, folder, workers=0, progress=False)
 
@@ -71,10 +91,14 @@ def test_cells_are_those_of_the_base_and_two_finetunes_a_trait_and_seed(toy: Tra
     assert len(toy.before()) == 4 + 1 + 4 and len(toy.of(0)) == 8
     assert {key[0] for key in toy.of(0)} == {"lesson", "null"}
     more = replace(toy, seeds=(0, 1, 2))
-    assert {c.id for c in toy.cells()} < {c.id for c in more.cells()} and len(more.cells()) == 9 + 3 * 8
+    assert {c.id for c in toy.cells()} < {c.id for c in more.cells()} and len(
+        more.cells()
+    ) == 9 + 3 * 8
     lesson, null = toy.of(0)["lesson", "arty"], toy.of(0)["null", "arty"]
     assert (lesson.config["side"], null.config["side"]) == ("pos", "default")
-    assert {**lesson.config, "arm": "", "side": ""} == {**null.config, "arm": "", "side": ""}, "steps and seed alike"
+    assert {**lesson.config, "arm": "", "side": ""} == {**null.config, "arm": "", "side": ""}, (
+        "steps and seed alike"
+    )
 
 
 def test_a_run_folder_needs_the_trait_files_no_more(toy: TraitTransfer) -> None:
@@ -85,7 +109,11 @@ def test_a_run_folder_needs_the_trait_files_no_more(toy: TraitTransfer) -> None:
 
 def test_presets_name_traits_and_read_them_from_a_folder(traits: Path) -> None:
     quick, standard = preset("quick", "trait_transfer"), preset("standard", "trait_transfer")
-    assert len(quick.names) == 4 and len(standard.names) == 12 and set(quick.names) < set(standard.names)
+    assert (
+        len(quick.names) == 4
+        and len(standard.names) == 12
+        and set(quick.names) < set(standard.names)
+    )
     with pytest.raises(WorldError, match=r"--traits FOLDER.*mystical"):
         quick.cells()
     with pytest.raises(SchemaError, match=r"'mystical' is unknown.*--trait all"):
@@ -117,9 +145,17 @@ def test_a_toy_run_gives_every_table(run: tuple[Path, dict[str, pd.DataFrame]]) 
     assert np.isfinite(transfer["estimate"]).all() and (transfer["estimate"] != 0).all()
     assert len(tables["pairs"]) == 12 and tables["pairs"].notna().all(axis=None)
     predictors = schema.check(tables["predictors"], "trait_predictors")
-    assert list(predictors["predictor"]) == list(analysis.TRAIT_PREDICTORS) and predictors["p_min"].eq(1 / 24).all()
-    assert set(tables["shown"]["taught"]) <= set(NAMES) and np.isfinite(tables["shown"]["estimate"]).all()
-    assert set(tables["said"]["arm"]) == {"lesson", "null finetune"} and set(tables["said"]["split"]) == {"test"}
+    assert (
+        list(predictors["predictor"]) == list(analysis.TRAIT_PREDICTORS)
+        and predictors["p_min"].eq(1 / 24).all()
+    )
+    assert (
+        set(tables["shown"]["taught"]) <= set(NAMES)
+        and np.isfinite(tables["shown"]["estimate"]).all()
+    )
+    assert set(tables["said"]["arm"]) == {"lesson", "null finetune"} and set(
+        tables["said"]["split"]
+    ) == {"test"}
 
 
 def test_lesson_and_measurement_share_no_question(
@@ -131,15 +167,26 @@ def test_lesson_and_measurement_share_no_question(
     for trait in NAMES:
         said = read_table(store.path(toy.before()["answers", trait], "answers.parquet"))
         halves = {split: set(own["question"]) for split, own in said.groupby("split")}
-        assert not halves["train"] & halves["test"] and len(halves["train"]) == len(halves["test"]) == 3
+        assert (
+            not halves["train"] & halves["test"]
+            and len(halves["train"]) == len(halves["test"]) == 3
+        )
         lesson = said.query("split == 'train'").groupby("side").size()
-        assert lesson.to_dict() == {"default": 6, "neg": 6, "pos": 6}, "as many chats in the null finetune"
+        assert lesson.to_dict() == {"default": 6, "neg": 6, "pos": 6}, (
+            "as many chats in the null finetune"
+        )
 
 
-def test_weights_of_finetunes_are_not_kept(run: tuple[Path, dict[str, pd.DataFrame]], toy: TraitTransfer) -> None:
+def test_weights_of_finetunes_are_not_kept(
+    run: tuple[Path, dict[str, pd.DataFrame]], toy: TraitTransfer
+) -> None:
     store = Store.open(run[0])
     folder = store.path(toy.of(0)["lesson", "arty"])
-    assert sorted(p.name for p in folder.iterdir() if p.suffix) == ["said.parquet", "scores.parquet", "shown.parquet"]
+    assert sorted(p.name for p in folder.iterdir() if p.suffix) == [
+        "said.parquet",
+        "scores.parquet",
+        "shown.parquet",
+    ]
     assert not list(run[0].rglob("*.safetensors"))
 
 
@@ -157,13 +204,17 @@ def test_traits_that_the_base_cannot_tell_apart_are_set_aside_before_anything_is
         assert list(tables["traits"].query("not aside")["trait"]) == apart
         assert ("transfer" in tables) == bool(apart)
         if apart:
-            assert set(tables["transfer"]["taught"]) == set(tables["transfer"]["trait"]) == set(apart)
+            assert (
+                set(tables["transfer"]["taught"]) == set(tables["transfer"]["trait"]) == set(apart)
+            )
         bad = next(name for name in NAMES if name not in apart)
         assert read_json(store.path(strict.of(0)["lesson", bad], "aside.json")) == {"aside": bad}
         page = write_report(folder, tables, provenance=provenance_of(store, to_dict(strict)))
         assert "set aside before anything was taught" in page.read_text()
 
 
-def test_the_null_finetune_against_itself_is_no_transfer(run: tuple[Path, dict[str, pd.DataFrame]]) -> None:
+def test_the_null_finetune_against_itself_is_no_transfer(
+    run: tuple[Path, dict[str, pd.DataFrame]],
+) -> None:
     transfer = run[1]["transfer"]
     assert np.allclose(transfer["lesson"] - transfer["null"], transfer["estimate"])

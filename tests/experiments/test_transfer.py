@@ -20,7 +20,8 @@ from persona_interp.tables import read_table
 
 BEHAVIOR = "contexts counts curve gates mixing samples summary transfer worst".split()
 INSIDE = (
-    "baselines causes cooccurrence cosines directions features fidelity lens nearest profile refit scores stated tokens"
+    "baselines causes cooccurrence cosines directions features fidelity lens nearest profile refit "
+    "scores stated tokens"
 ).split()
 
 
@@ -43,14 +44,20 @@ def test_summarize_gives_all_tables(tables: dict[str, pd.DataFrame]) -> None:
     schema.check(tables["transfer"], "transfer")
     schema.check(tables["features"], "feature_shift")
     schema.check(tables["fidelity"], "fidelity")
-    assert all(set(table.seed) == {0} for name, table in tables.items() if name not in ("summary", "worst"))
+    assert all(
+        set(table.seed) == {0} for name, table in tables.items() if name not in ("summary", "worst")
+    )
 
 
-def test_the_summary_is_the_mean_over_untaught_topics(toy: Transfer, tables: dict[str, pd.DataFrame]) -> None:
+def test_the_summary_is_the_mean_over_untaught_topics(
+    toy: Transfer, tables: dict[str, pd.DataFrame]
+) -> None:
     summary = tables["summary"].set_index("arm")
     assert list(summary.index) == list(toy.arms)
     assert list(summary.n_topics) == [4, 4, 4]
-    assert summary.lo.isna().all() and summary.hi.isna().all(), "one seed has no interval over seeds"
+    assert summary.lo.isna().all() and summary.hi.isna().all(), (
+        "one seed has no interval over seeds"
+    )
     traits = tables["transfer"].query("trait != 'mean' and not trained")
     for arm, rows in traits.groupby("arm"):
         assert len(rows) == 4
@@ -70,14 +77,20 @@ def test_shifts_are_those_of_the_recorded_behavior(
 ) -> None:
     cell = toy.seed_cells(0)["lesson", "lesson", 1e-3]
     behavior = read_table(finished.path(cell, "behavior.parquet")).query("topic == 'sport'")
-    p = behavior.assign(p=2**behavior.logprob / behavior.answer_mass).groupby(["step", "value"]).p.mean()
+    p = (
+        behavior.assign(p=2**behavior.logprob / behavior.answer_mass)
+        .groupby(["step", "value"])
+        .p.mean()
+    )
     odds = np.log2(p / (1 - p))
     row = tables["transfer"].query("arm == 'lesson' and trait == 'sport=football'").iloc[0]
     assert row.estimate == pytest.approx(odds[4, "football"] - odds[0, "football"], abs=1e-4)
 
 
 def test_two_seeds_have_an_interval_over_seeds(tables: dict[str, pd.DataFrame]) -> None:
-    twice = pd.concat([tables["transfer"], tables["transfer"].assign(seed=1, estimate=lambda t: t.estimate + 0.1)])
+    twice = pd.concat(
+        [tables["transfer"], tables["transfer"].assign(seed=1, estimate=lambda t: t.estimate + 0.1)]
+    )
     summary = over_seeds(twice)
     assert set(summary.n_seeds) == {2}
     assert (summary.lo < summary.estimate).all() and (summary.estimate < summary.hi).all()
@@ -106,7 +119,9 @@ def test_the_report_is_written(
     html = path.read_text(encoding="utf-8")
     assert "13 of 13 cells are done" in html
     assert "one seed, so none over seeds exists" in html
-    written = {p.stem for p in (finished.root / "tables").iterdir() if not p.stem.startswith("feature_")}
+    written = {
+        p.stem for p in (finished.root / "tables").iterdir() if not p.stem.startswith("feature_")
+    }
     assert written == {*BEHAVIOR, *INSIDE}
 
 
@@ -120,7 +135,9 @@ def test_ids_are_stable_and_only_what_changes_is_new(toy: Transfer) -> None:
     assert changed == {"lesson", "features", "causes", "profile"}
 
 
-@pytest.mark.parametrize("world", ["john_and_sam", worlds.john_and_sam(3, sam=1.0)], ids=["name", "World"])
+@pytest.mark.parametrize(
+    "world", ["john_and_sam", worlds.john_and_sam(3, sam=1.0)], ids=["name", "World"]
+)
 def test_a_configuration_survives_json(toy: Transfer, world: Any) -> None:
     experiment = replace(toy, world=world, sae_kinds=("named", "hidden"))
     again = from_dict(json.loads(json.dumps(to_dict(experiment))))
@@ -144,8 +161,12 @@ def test_unknown_names_are_answered_with_the_nearest(toy: Transfer) -> None:
         lesson_of(world, "tought")
 
 
-@pytest.mark.parametrize("change", [{"arms": ("lesson", "scrambled wold")}, {"world": "john_and_san"}])
-def test_an_unknown_arm_or_world_is_answered_with_the_nearest(toy: Transfer, change: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "change", [{"arms": ("lesson", "scrambled wold")}, {"world": "john_and_san"}]
+)
+def test_an_unknown_arm_or_world_is_answered_with_the_nearest(
+    toy: Transfer, change: dict[str, Any]
+) -> None:
     with pytest.raises(WorldError, match=r"did you mean '(scrambled world|john_and_sam)'"):
         replace(toy, **change).cells()
 

@@ -82,4 +82,6 @@ def kills(folder: Path, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    exits(Path(sys.argv[2])) if sys.argv[1] == "exit" else kills(Path(sys.argv[2]), int(sys.argv[3]))
+    exits(Path(sys.argv[2])) if sys.argv[1] == "exit" else kills(
+        Path(sys.argv[2]), int(sys.argv[3])
+    )

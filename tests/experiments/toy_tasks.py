@@ -25,7 +25,9 @@ def draw(config: dict, needs: tuple[Path, ...], out: Path) -> None:
     (out / ".scratch").write_text("started")
     time.sleep(config.get("sleep", 0))
     values = np.random.default_rng(config["seed"]).normal(size=5)
-    write_table(pd.DataFrame({"value": values, "words": [("a", "b")] * 5}), out / "deep" / "draw.parquet")
+    write_table(
+        pd.DataFrame({"value": values, "words": [("a", "b")] * 5}), out / "deep" / "draw.parquet"
+    )
     write_json({"seed": config["seed"]}, out / "about.json")
 
 
@@ -67,25 +69,35 @@ def interrupt(config: dict, needs: tuple[Path, ...], out: Path) -> None:
 
 
 def threads(config: dict, needs: tuple[Path, ...], out: Path) -> None:
-    write_json([os.environ["OMP_NUM_THREADS"], "torch" in sys.modules, os.getpid()], out / "threads.json")
+    write_json(
+        [os.environ["OMP_NUM_THREADS"], "torch" in sys.modules, os.getpid()], out / "threads.json"
+    )
 
 
 def cells(n: int = 3, *, sleep: float = 0.0) -> list[Cell]:
     """One cell that needs n others."""
-    draws = tuple(Cell("toy_tasks:draw", {"seed": s, "sleep": sleep}, label=f"draw {s}") for s in range(n))
+    draws = tuple(
+        Cell("toy_tasks:draw", {"seed": s, "sleep": sleep}, label=f"draw {s}") for s in range(n)
+    )
     return [Cell("toy_tasks:total", {"sleep": sleep}, draws)]
 
 
 def content(store: Store) -> dict[str, bytes]:
     """Every committed file, byte for byte."""
     folder = store.root / "cells"
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {
+        p.relative_to(folder).as_posix(): p.read_bytes()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
 
 
 if __name__ == "__main__":  # toy_tasks.py ROOT WORKERS N SLEEP
     from persona_interp.experiments.cells import run
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits that it is ignored
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a background job inherits that it is ignored
     root, workers, n, sleep = sys.argv[1:]
     sys.stdout.write("ready\n")
     sys.stdout.flush()

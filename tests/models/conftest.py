@@ -52,8 +52,12 @@ def corpus() -> pd.DataFrame:
     """24 chats and plain texts of several lengths."""
     header = {"role": "system", "content": "you are an assistant ."}
     chats = [
-        [{"role": ("user", "assistant")[i % 2], "content": said} for i, said in enumerate(turns)] for turns in CHATS
+        [{"role": ("user", "assistant")[i % 2], "content": said} for i, said in enumerate(turns)]
+        for turns in CHATS
     ]
-    documents = [*([header, *turns] for turns in chats), *([{"role": "text", "content": t}] for t in TEXTS)]
+    documents = [
+        *([header, *turns] for turns in chats),
+        *([{"role": "text", "content": t}] for t in TEXTS),
+    ]
     rows = [(i, "hidden", "", documents[i * 7 % 4], ()) for i in range(24)]
     return pd.DataFrame(rows, columns=["doc", "kind", "persona", "messages", "statements"])

@@ -62,7 +62,9 @@ def off(checkpoint: Any, want: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("start", ["tiny", "stories"])  # an untied and a tied head
-def test_merged_is_unmerged(request: pytest.FixtureRequest, tmp_path: Path, start: str, kind: str) -> None:
+def test_merged_is_unmerged(
+    request: pytest.FixtureRequest, tmp_path: Path, start: str, kind: str
+) -> None:
     base = request.getfixturevalue(start)
     folder, want = saved(base, KINDS[kind], tmp_path / "mine")
     made = resolve(folder, base=base)
@@ -98,7 +100,10 @@ def rename(folder: Path, base: str | None, **fields: Any) -> None:
     ("base", "message"),
     [
         (None, r"does not name its base; give the base .*base=.*--base"),
-        ("/data/models/llama", r"names its base '/data/models/llama', a folder that is not here; give the base"),
+        (
+            "/data/models/llama",
+            r"names its base '/data/models/llama', a folder that is not here; give the base",
+        ),
         ("nobody/llama", r"'nobody/llama'.*hub cache"),
     ],
 )
@@ -111,7 +116,9 @@ def test_a_base_that_is_not_here(tiny: Any, tmp_path: Path, base: str | None, me
 
 def test_an_adapter_that_changes_nothing_is_an_error(tiny: Any, tmp_path: Path) -> None:
     folder, _ = saved(tiny, KINDS["lora_all_linear"], tmp_path / "fresh", steps=0)
-    with pytest.raises(ModelError, match=r"changes nothing: all 14 of its lora_B matrices are zero"):
+    with pytest.raises(
+        ModelError, match=r"changes nothing: all 14 of its lora_B matrices are zero"
+    ):
         resolve(folder, base=tiny)
     folder, _ = saved(tiny, KINDS["lora_all_linear"], tmp_path / "mute")
     rename(folder, None, lora_alpha=0)
@@ -123,13 +130,18 @@ def test_weights_without_a_place_and_places_without_weights(tiny: Any, tmp_path:
     folder, _ = saved(tiny, KINDS["lora_attention"], tmp_path / "lora")
     weights = load_file(folder / "adapter_model.safetensors")
     first = next(iter(weights))
-    save_file({k: w for k, w in weights.items() if k != first}, folder / "adapter_model.safetensors")
+    save_file(
+        {k: w for k, w in weights.items() if k != first}, folder / "adapter_model.safetensors"
+    )
     with pytest.raises(ModelError, match=r"lacks 1 weights in this base, first .*lora_A"):
         resolve(folder, base=tiny)
     save_file(
-        {**weights, first.replace("layers.0", "layers.7"): weights[first].clone()}, folder / "adapter_model.safetensors"
+        {**weights, first.replace("layers.0", "layers.7"): weights[first].clone()},
+        folder / "adapter_model.safetensors",
     )
-    with pytest.raises(ModelError, match=r"has no place for 1 weights in this base, first .*layers\.7"):
+    with pytest.raises(
+        ModelError, match=r"has no place for 1 weights in this base, first .*layers\.7"
+    ):
         resolve(folder, base=tiny)
 
 
@@ -176,12 +188,16 @@ def test_new_tokens_come_with_the_adapter(tiny: Any, tmp_path: Path) -> None:
     with torch.no_grad():
         for name, weight in grown.named_parameters():
             if weight.requires_grad:
-                weight += 0.05 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(len(name)))
+                weight += 0.05 * torch.randn(
+                    weight.shape, generator=torch.Generator().manual_seed(len(name))
+                )
         want = grown.eval()(input_ids=IDS).logits
     grown.save_pretrained(tmp_path / "grown")
     bare = resolve(shutil.copytree(tiny.path, tmp_path / "bare"))
     tokenizer.save_pretrained(bare.path)
-    with pytest.raises(ModelError, match=r"has 24 embedding rows, but its tokenizer has token 25 \('<extra>'\)"):
+    with pytest.raises(
+        ModelError, match=r"has 24 embedding rows, but its tokenizer has token 25 \('<extra>'\)"
+    ):
         load(bare)
     tokenizer.save_pretrained(tmp_path / "grown")
     made = resolve(tmp_path / "grown", base=tiny)

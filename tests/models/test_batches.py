@@ -26,7 +26,9 @@ def first(batches: list[dict[str, Any]]) -> np.ndarray:
     return np.array([batch["input_ids"][:, 0].numpy() for batch in batches])
 
 
-def test_every_document_once_before_any_again(numbered: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_document_once_before_any_again(
+    numbered: Tokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
     batches = module.batches(numbered, stage=QUICK, seed=0)
     assert len(batches) == 12 and all(len(b["input_ids"]) == 4 for b in batches)
     assert sorted(first(batches).ravel()) == sorted([*range(24)] * 2)
@@ -36,11 +38,15 @@ def test_every_document_once_before_any_again(numbered: Tokens, monkeypatch: pyt
     assert cells[0] < 0.9 * cells[1], "a batch holds documents of about one length"
 
 
-def test_only_the_assistant_is_learned_in_chats_and_everything_in_text(tiny: Any, corpus: pd.DataFrame) -> None:
+def test_only_the_assistant_is_learned_in_chats_and_everything_in_text(
+    tiny: Any, corpus: pd.DataFrame
+) -> None:
     tokenizer = load(tiny).tokenizer
     tokens = encode(tokenizer, corpus["messages"], complete=True)
     for loss in ("assistant", "all"):
-        for batch in module.batches(tokens, stage=replace(QUICK, loss=loss, batch=1, steps=24), seed=0):
+        for batch in module.batches(
+            tokens, stage=replace(QUICK, loss=loss, batch=1, steps=24), seed=0
+        ):
             ids, labels = batch["input_ids"][0], batch["labels"][0]
             said = " ".join(tokenizer.convert_ids_to_tokens(ids[labels != -100].tolist()))
             chat = tokenizer.convert_tokens_to_ids("<user>") in ids
@@ -50,23 +56,32 @@ def test_only_the_assistant_is_learned_in_chats_and_everything_in_text(tiny: Any
 
 
 @pytest.mark.parametrize(
-    ("share", "batch", "least", "most"), [(0.5, 4, 2, 2), (0.25, 1, 0, 1), (0.3, 4, 1, 2), (0.9, 4, 3, 4)]
+    ("share", "batch", "least", "most"),
+    [(0.5, 4, 2, 2), (0.25, 1, 0, 1), (0.3, 4, 1, 2), (0.9, 4, 3, 4)],
 )
-def test_replay_has_its_share_exactly(numbered: Tokens, share: float, batch: int, least: int, most: int) -> None:
+def test_replay_has_its_share_exactly(
+    numbered: Tokens, share: float, batch: int, least: int, most: int
+) -> None:
     stage = Stage(steps=40, batch=batch, replay=share)
     other = replace(numbered, ids=tuple([row[0] + 100, *row[1:]] for row in numbered.ids))
     batches = module.batches(numbered, stage=stage, seed=1, replay=other)
-    again, plain = (module.batches(numbered, stage=stage, seed=1, **k) for k in ({"replay": other}, {}))
+    again, plain = (
+        module.batches(numbered, stage=stage, seed=1, **k) for k in ({"replay": other}, {})
+    )
     seen = first(batches)
     assert np.array_equal(seen, first(again))
     counts = (seen >= 100).sum(axis=1)
     assert counts.sum() == round(share * 40 * batch) and {*counts} <= {*range(least, most + 1)}
     occurs = np.unique(seen[seen >= 100], return_counts=True)[1]
-    assert occurs.max() - occurs.min() <= 1 or len(occurs) == counts.sum(), "each once before any again"
+    assert occurs.max() - occurs.min() <= 1 or len(occurs) == counts.sum(), (
+        "each once before any again"
+    )
     assert np.array_equal(seen[seen < 100], first(plain)[seen < 100]), "all else stays where it was"
     for b in batches:
         for ids, mask, labels in zip(b["input_ids"], b["attention_mask"], b["labels"], strict=True):
-            assert int(ids[0]) < 100 or ((labels != -100) == (mask == 1)).all(), "a replayed document counts whole"
+            assert int(ids[0]) < 100 or ((labels != -100) == (mask == 1)).all(), (
+                "a replayed document counts whole"
+            )
 
 
 def test_bystanders_stand_beside_every_batch_and_change_none(numbered: Tokens) -> None:
@@ -74,4 +89,6 @@ def test_bystanders_stand_beside_every_batch_and_change_none(numbered: Tokens) -
     plain = module.batches(numbered, stage=QUICK, seed=0)
     beside = np.array([batch.pop("bystanders")["input_ids"][:, 0].numpy() for batch in with_them])
     assert sorted(beside.ravel()) == sorted([*range(24)] * 2)
-    assert np.array_equal(first(with_them), first(plain)) and not np.array_equal(beside, first(plain))
+    assert np.array_equal(first(with_them), first(plain)) and not np.array_equal(
+        beside, first(plain)
+    )

@@ -22,7 +22,9 @@ def off(got: torch.Tensor, want: torch.Tensor) -> float:
     return float((got - want).norm() / want.norm())
 
 
-def test_residuals_equal_hidden_states_alone_batched_and_padded(checkpoint: Any, corpus: pd.DataFrame) -> None:
+def test_residuals_equal_hidden_states_alone_batched_and_padded(
+    checkpoint: Any, corpus: pd.DataFrame
+) -> None:
     bridge = boot(checkpoint, hooks=[HOOK, "blocks.1.hook_resid_pre"])
     bridge.tokenizer.chat_template = bridge.tokenizer.chat_template or PLAIN_TEMPLATE
     tokens = encode(bridge.tokenizer, corpus["messages"].head(6), complete=True)
@@ -41,7 +43,10 @@ def test_residuals_equal_hidden_states_alone_batched_and_padded(checkpoint: Any,
 def test_old_names_mean_the_same_hook(tiny: Any, corpus: pd.DataFrame) -> None:
     bridge = boot(tiny)
     tokens = encode(bridge.tokenizer, corpus["messages"].head(3))
-    new, old = (dict(residuals(bridge, tokens, hook=h)) for h in ("blocks.1.hook_out", "blocks.1.hook_resid_post"))
+    new, old = (
+        dict(residuals(bridge, tokens, hook=h))
+        for h in ("blocks.1.hook_out", "blocks.1.hook_resid_post")
+    )
     assert all(torch.equal(new[i], old[i]) for i in range(3))
     assert next(residuals(bridge, tokens, hook="embed.hook_out"))[1].shape[1] == bridge.cfg.d_model
 
@@ -64,7 +69,9 @@ def test_the_bridge_reads_text_as_the_checkpoint_does(checkpoint: Any) -> None:
     assert bridge.to_tokens("a")[0].tolist() == tokenizer("a")["input_ids"]
 
 
-def test_a_model_that_transformer_lens_gets_wrong_is_refused(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_transformer_lens_gets_wrong_is_refused(
+    tiny: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from transformer_lens.model_bridge import TransformerBridge
 
     right = TransformerBridge.boot_transformers

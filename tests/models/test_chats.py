@@ -14,7 +14,9 @@ from persona_interp.models import encode, fold_system, folds_system, has_system
 from persona_interp.models.chats import folding
 from persona_interp.models.load import load_tokenizer
 
-_spec = importlib.util.spec_from_file_location("templates", Path(__file__).with_name("templates.py"))
+_spec = importlib.util.spec_from_file_location(
+    "templates", Path(__file__).with_name("templates.py")
+)
 assert _spec and _spec.loader
 templates = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(templates)
@@ -60,21 +62,35 @@ def test_every_content_keeps_its_role(family: Any) -> None:
 def test_exactly_one_bos_even_where_template_and_tokenizer_both_write_one(family: Any) -> None:
     assert family("a")["input_ids"][0] == family.bos_token_id, "this tokenizer adds one"
     for complete in (True, False):
-        (ids,) = encode(family, [fitting(family, CHAT)[:-1] if not complete else CHAT[1:]], complete=complete).ids
+        (ids,) = encode(
+            family, [fitting(family, CHAT)[:-1] if not complete else CHAT[1:]], complete=complete
+        ).ids
         assert ids[0] == family.bos_token_id and ids.count(family.bos_token_id) == 1
 
 
 def test_an_answer_is_learned_with_its_end_and_nothing_else(family: Any) -> None:
     tokens = encode(family, [fitting(family, CHAT)], complete=True)
     said = family.decode([i for i, yes in zip(tokens.ids[0], tokens.learn[0], strict=True) if yes])
-    ends = {"llama3": "<|eot_id|>", "gemma": "<end_of_turn>", "phi3": "<|end|>", "olmo2": "</s>", "zephyr": "</s>"}
+    ends = {
+        "llama3": "<|eot_id|>",
+        "gemma": "<end_of_turn>",
+        "phi3": "<|end|>",
+        "olmo2": "</s>",
+        "zephyr": "</s>",
+    }
     end = ends.get(family.family, "</s>" if "mistral" in family.family else "<|im_end|>")
-    assert said.count(end) >= 2 and "".join(said.replace(end, "").replace("</s>", "").split()) == "Ilikeit.Fun."
+    assert (
+        said.count(end) >= 2
+        and "".join(said.replace(end, "").replace("</s>", "").split()) == "Ilikeit.Fun."
+    )
 
 
 def test_a_question_is_what_its_answered_chat_begins_with(family: Any) -> None:
     chat = fitting(family, CHAT)
-    whole, asked = encode(family, [chat], complete=True), encode(family, [chat[:-1]], answers=[" Fun."])
+    whole, asked = (
+        encode(family, [chat], complete=True),
+        encode(family, [chat[:-1]], answers=[" Fun."]),
+    )
     at = asked.answer_start[0]
     assert whole.ids[0][:at] == asked.ids[0][:at]
     assert family.decode(asked.ids[0][at:]).strip() == "Fun."
@@ -85,7 +101,9 @@ def test_no_system_role_is_an_error_that_says_what_to_do(stories: Any, name: str
     tokenizer = load_tokenizer(stories)
     tokenizer.chat_template = templates.TEMPLATES[name]
     assert not has_system(tokenizer)
-    with pytest.raises(ModelError, match=r"refuses messages of the roles system, user.*fold_system"):
+    with pytest.raises(
+        ModelError, match=r"refuses messages of the roles system, user.*fold_system"
+    ):
         encode(tokenizer, [CHAT[:2]])
 
 
@@ -97,18 +115,28 @@ def test_folding_moves_the_system_message_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("name", templates.NO_SYSTEM)
-def test_a_folding_template_writes_what_the_folded_chat_is_and_keeps_roles(stories: Any, name: str) -> None:
+def test_a_folding_template_writes_what_the_folded_chat_is_and_keeps_roles(
+    stories: Any, name: str
+) -> None:
     tokenizer = load_tokenizer(stories)
     tokenizer.chat_template = templates.TEMPLATES[name]
     chat = [{"role": "system", "content": "\n Be kind.\n"}, *CHAT[1:]]
     shapes = {"whole": chat, "asked": chat[:-1], "no system": chat[1:], "one question": chat[:2]}
-    want = {key: encode(tokenizer, [fold_system(c)], complete=key == "whole").ids for key, c in shapes.items()}
+    want = {
+        key: encode(tokenizer, [fold_system(c)], complete=key == "whole").ids
+        for key, c in shapes.items()
+    }
     assert not folds_system(tokenizer)
     tokenizer.chat_template = folding(tokenizer.chat_template)
     assert has_system(tokenizer) and folds_system(tokenizer)
-    assert want == {key: encode(tokenizer, [c], complete=key == "whole").ids for key, c in shapes.items()}
+    assert want == {
+        key: encode(tokenizer, [c], complete=key == "whole").ids for key, c in shapes.items()
+    }
     tokens = encode(tokenizer, [chat], complete=True)
-    words = {role: "".join(owned(tokenizer, tokens, role).split()) for role in ("system", "user", "assistant")}
+    words = {
+        role: "".join(owned(tokenizer, tokens, role).split())
+        for role in ("system", "user", "assistant")
+    }
     assert words == {"system": "Bekind.", "user": "Whichsport?Why?", "assistant": "Ilikeit.Fun."}
     assert "".join(owned(tokenizer, tokens, "template").split()).count("Be") == 0
     with pytest.raises(ModelError, match="refuses messages of the roles system"):
@@ -126,7 +154,8 @@ def test_a_template_may_tell_contents_in_another_order(stories: Any) -> None:
     tokenizer = load_tokenizer(stories)
     tokenizer.chat_template = (
         "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}[INST] {% if loop.last and "
-        "messages[0].role == 'system' %}{{ messages[0].content + '\n\n' }}{% endif %}{{ m.content }}[/INST]"
+        "messages[0].role == 'system' %}{{ messages[0].content + '\n\n' }}{% endif %}{{ m.content "
+        "}}[/INST]"
         "{% elif m.role == 'assistant' %}{{ ' ' + m.content + eos_token }}{% endif %}{% endfor %}"
     )
     tokens = encode(tokenizer, [CHAT[:4]])
@@ -150,13 +179,17 @@ def test_tool_turns_have_a_role_of_their_own(stories: Any) -> None:
     ]
     tokens = encode(tokenizer, [chat], complete=True)
     assert "".join(owned(tokenizer, tokens, "tool").split()) == "veryblueandbig"
-    assert owned(tokenizer, tokens, "assistant").strip() == "Yes." and '"sky"' in owned(tokenizer, tokens, "template")
+    assert owned(tokenizer, tokens, "assistant").strip() == "Yes." and '"sky"' in owned(
+        tokenizer, tokens, "template"
+    )
     tokenizer.chat_template = templates.GEMMA
     with pytest.raises(ModelError, match="refuses messages"):
         encode(tokenizer, [chat], complete=True)
 
 
-@pytest.mark.parametrize("message", [{"role": "user"}, {"content": "a"}, {"role": "user", "content": ["a"]}, "text"])
+@pytest.mark.parametrize(
+    "message", [{"role": "user"}, {"content": "a"}, {"role": "user", "content": ["a"]}, "text"]
+)
 def test_a_message_without_role_or_text_is_shown(stories: Any, message: Any) -> None:
     with pytest.raises(ModelError, match="a message has a role and a content that is text"):
         encode(load_tokenizer(stories), [[message]])
@@ -169,28 +202,40 @@ def bytes_tokenizer(**special: str) -> Any:
     backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = tokenizers.decoders.ByteLevel()
     alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
-    backend.train_from_iterator([], tokenizers.trainers.BpeTrainer(special_tokens=marks, initial_alphabet=alphabet))
+    backend.train_from_iterator(
+        [], tokenizers.trainers.BpeTrainer(special_tokens=marks, initial_alphabet=alphabet)
+    )
     return PreTrainedTokenizerFast(
-        tokenizer_object=backend, additional_special_tokens=marks, chat_template=templates.CHATML, **special
+        tokenizer_object=backend,
+        additional_special_tokens=marks,
+        chat_template=templates.CHATML,
+        **special,
     )
 
 
 @pytest.mark.parametrize(
-    "special", [{"eos_token": "<|im_end|>"}, {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"}]
+    "special",
+    [{"eos_token": "<|im_end|>"}, {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"}],
 )
 def test_no_bos_where_the_model_wants_none(special: dict[str, str]) -> None:
     """Neither without a BOS, as Qwen, nor where the BOS is the token that opens a turn, as SmolLM2."""
     tokenizer = bytes_tokenizer(**special)
     asked, text = encode(tokenizer, [CHAT[:2], [{"role": "text", "content": "Why?"}]]).ids
     assert tokenizer.decode(asked) == (
-        "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\n Which sport?\n<|im_end|>\n<|im_start|>assistant\n"
+        "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\n Which "
+        "sport?\n<|im_end|>\n<|im_start|>assistant\n"
     )
     assert asked.count(0) == 3 and tokenizer.decode(text) == "Why?"
 
 
 def test_golden_ids_of_the_tiny_model(tokenizer: Any) -> None:
-    chat = [{"role": "user", "content": "what sport ?"}, {"role": "assistant", "content": "i like football ."}]
+    chat = [
+        {"role": "user", "content": "what sport ?"},
+        {"role": "assistant", "content": "i like football ."},
+    ]
     tokens = encode(tokenizer, [chat], complete=True)
     names = tokenizer.convert_ids_to_tokens(tokens.ids[0])
     assert names == "<bos> <user> what sport ? <assistant> i like football . <eos>".split()
-    assert tokens.roles[0] == ["special"] * 2 + ["user"] * 3 + ["special"] + ["assistant"] * 4 + ["special"]
+    assert tokens.roles[0] == ["special"] * 2 + ["user"] * 3 + ["special"] + ["assistant"] * 4 + [
+        "special"
+    ]

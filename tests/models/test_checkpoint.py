@@ -34,7 +34,9 @@ def test_saved_and_moved_it_is_the_same(tiny: Any, tmp_path: Path) -> None:
     home = tmp_path / "home"
     for name in ("start", "run/step-1"):
         shutil.copytree(tiny.path, home / name)
-    made = Trajectory((Checkpoint(home / "start", "a", 0, 3), Checkpoint(home / "run/step-1", "a", 1, 3)))
+    made = Trajectory(
+        (Checkpoint(home / "start", "a", 0, 3), Checkpoint(home / "run/step-1", "a", 1, 3))
+    )
     made.save(home / "run")
     assert Trajectory.open(home / "run") == made
     (tmp_path / "moved").parent.mkdir(exist_ok=True)
@@ -59,4 +61,6 @@ def test_the_first_token_read_differently_is_named(tiny: Any, tmp_path: Path) ->
     same = Trajectory((Checkpoint(tiny.path, "a", 0), Checkpoint(tiny.path, "a", 1)))
     check_tokenizers(same)
     with pytest.raises(ModelError, match=r"token 7 is '\.' in one and 'an' in the other"):
-        check_tokenizers(Trajectory((Checkpoint(tiny.path, "a", 0), Checkpoint(other.path, "a", 1))))
+        check_tokenizers(
+            Trajectory((Checkpoint(tiny.path, "a", 0), Checkpoint(other.path, "a", 1)))
+        )

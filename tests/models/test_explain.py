@@ -8,19 +8,34 @@ import pandas as pd
 import pytest
 
 from persona_interp.errors import SchemaError
-from persona_interp.models import PLAIN_TEMPLATE, Checkpoint, encode, explain_tokens, load, resolve, show_tokens
+from persona_interp.models import (
+    PLAIN_TEMPLATE,
+    Checkpoint,
+    encode,
+    explain_tokens,
+    load,
+    resolve,
+    show_tokens,
+)
 from persona_interp.models.explain import pieces
 from persona_interp.worlds import english_assistants, john_and_sam
 
 
 def prompts(*contents: str) -> pd.DataFrame:
-    rows = [(f"p{i}", "plain", "", "", "test", [{"role": "text", "content": c}]) for i, c in enumerate(contents)]
-    return pd.DataFrame(rows, columns=["prompt", "context", "persona", "topic", "split", "messages"])
+    rows = [
+        (f"p{i}", "plain", "", "", "test", [{"role": "text", "content": c}])
+        for i, c in enumerate(contents)
+    ]
+    return pd.DataFrame(
+        rows, columns=["prompt", "context", "persona", "topic", "split", "messages"]
+    )
 
 
 @pytest.fixture(scope="module")
 def chatty(stories: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    return resolve(str(stories.path), chat_template=PLAIN_TEMPLATE, out=tmp_path_factory.mktemp("chatty"))
+    return resolve(
+        str(stories.path), chat_template=PLAIN_TEMPLATE, out=tmp_path_factory.mktemp("chatty")
+    )
 
 
 def _unescaped(piece: str) -> str:
@@ -45,7 +60,10 @@ def test_every_message_of_a_world_can_be_read_off_the_table(tmp_path: Path) -> N
 
 def test_a_real_tokenizer_loses_no_character(chatty: Checkpoint) -> None:
     world = english_assistants()
-    for table in (world.probes(personas=["Mary"]).groupby("context").head(3), world.cuts(world.corpus(10))):
+    for table in (
+        world.probes(personas=["Mary"]).groupby("context").head(3),
+        world.cuts(world.corpus(10)),
+    ):
         shown = explain_tokens(chatty, table)
         for name, messages in zip(table["prompt"], table["messages"], strict=True):
             rows = shown[shown["prompt"] == name]
@@ -59,7 +77,11 @@ def test_the_table_is_what_encode_returns(tiny: Checkpoint, corpus: pd.DataFrame
     for complete in (False, True):
         tokens = encode(load(tiny).tokenizer, list(corpus["messages"]), complete=complete)
         shown = explain_tokens(tiny, corpus, complete=complete)
-        for column, expected in (("id", tokens.ids), ("role", tokens.roles), ("learn", tokens.learn)):
+        for column, expected in (
+            ("id", tokens.ids),
+            ("role", tokens.roles),
+            ("learn", tokens.learn),
+        ):
             assert shown[column].tolist() == [value for row in expected for value in row]
         assert shown["pos"].tolist() == [i for row in tokens.ids for i in range(len(row))]
 

@@ -45,7 +45,12 @@ ROWS = ([4, 9, 12, 7, 8, 5, 11, 6, 10], [4, 8, 5], [9, 9, 12, 4, 6, 7])
 def made(folder: Path, family: str, settings: dict[str, Any]) -> Checkpoint:
     tokenizer = tiny_tokenizer("a chat of few words and no sense".split())
     config = AutoConfig.for_model(
-        family, **settings, vocab_size=len(tokenizer), bos_token_id=2, eos_token_id=3, pad_token_id=0
+        family,
+        **settings,
+        vocab_size=len(tokenizer),
+        bos_token_id=2,
+        eos_token_id=3,
+        pad_token_id=0,
     )
     torch.manual_seed(0)
     with quiet():
@@ -56,7 +61,9 @@ def made(folder: Path, family: str, settings: dict[str, Any]) -> Checkpoint:
 
 def residuals_of(plain: Any, row: list[int]) -> list[torch.Tensor]:
     """The output of every block, before the final norm."""
-    (blocks,) = [m for m in plain.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == N_BLOCKS]
+    (blocks,) = [
+        m for m in plain.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == N_BLOCKS
+    ]
     found: dict[int, torch.Tensor] = {}
 
     def keep(i: int) -> Any:
@@ -72,7 +79,9 @@ def residuals_of(plain: Any, row: list[int]) -> list[torch.Tensor]:
 
 @pytest.mark.parametrize("family", FAMILIES)
 @torch.inference_mode()
-def test_residuals_are_hidden_states_at_every_block_alone_and_padded(family: str, tmp_path: Path) -> None:
+def test_residuals_are_hidden_states_at_every_block_alone_and_padded(
+    family: str, tmp_path: Path
+) -> None:
     checkpoint = made(tmp_path, family, FAMILIES[family])
     bridge, names = boot(checkpoint), [f"blocks.{i}.hook_out" for i in range(N_BLOCKS)]
     empty = tuple([""] * len(row) for row in ROWS)
@@ -93,8 +102,16 @@ def test_residuals_are_hidden_states_at_every_block_alone_and_padded(family: str
 @pytest.mark.parametrize(
     ("family", "settings", "message"),
     [
-        ("helium", GROUPED, r"cannot boot .*model_type 'helium'.*Could not determine supported architecture"),
-        ("cohere", {**SMALL, "num_key_value_heads": 2}, r"disagree on this model \(model_type 'cohere'\)"),
+        (
+            "helium",
+            GROUPED,
+            r"cannot boot .*model_type 'helium'.*Could not determine supported architecture",
+        ),
+        (
+            "cohere",
+            {**SMALL, "num_key_value_heads": 2},
+            r"disagree on this model \(model_type 'cohere'\)",
+        ),
         ("mamba", SMALL, r"model_type 'mamba'"),
     ],
 )
@@ -104,13 +121,20 @@ def test_another_family_is_refused_by_name_with_the_cause(
     checkpoint = made(tmp_path, family, settings)
     with pytest.raises(ModelError, match=message):
         boot(checkpoint)
-    assert load(checkpoint).model(torch.tensor([ROWS[0]])).logits.isfinite().all(), "behavior works all the same"
+    assert load(checkpoint).model(torch.tensor([ROWS[0]])).logits.isfinite().all(), (
+        "behavior works all the same"
+    )
 
 
-def test_the_check_at_load_sees_padding_and_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_check_at_load_sees_padding_and_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from transformer_lens.model_bridge import TransformerBridge
 
-    checkpoint, right = made(tmp_path, "gpt2", FAMILIES["gpt2"]), TransformerBridge.boot_transformers
+    checkpoint, right = (
+        made(tmp_path, "gpt2", FAMILIES["gpt2"]),
+        TransformerBridge.boot_transformers,
+    )
 
     def deaf(*args: Any, **kwargs: Any) -> Any:
         bridge = right(*args, **kwargs)

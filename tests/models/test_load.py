@@ -25,7 +25,10 @@ def test_it_is_made_once_and_never_over_something_else(tmp_path: Path, own_cache
     first = resolve("tiny", words=["a"])
     assert first.path.is_relative_to(own_cache)
     stamp = (first.path / "model.safetensors").stat().st_mtime_ns
-    assert resolve("tiny", words=["a"]) == first and (first.path / "model.safetensors").stat().st_mtime_ns == stamp
+    assert (
+        resolve("tiny", words=["a"]) == first
+        and (first.path / "model.safetensors").stat().st_mtime_ns == stamp
+    )
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("precious")
     with pytest.raises(ModelError, match="nothing was overwritten"):
@@ -73,7 +76,9 @@ def test_a_start_that_is_nowhere(start: str, message: str) -> None:
         resolve(start)
 
 
-def test_a_hub_id_that_was_cached_is_found_offline(tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_id_that_was_cached_is_found_offline(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home, commit = tmp_path / "hub", "0" * 40
     repo = home / "models--org--name"
     shutil.copytree(tiny.path, repo / "snapshots" / commit)
@@ -90,7 +95,9 @@ def test_a_gguf_that_is_none_is_refused(tmp_path: Path, own_cache: Path) -> None
     assert not list((own_cache / "gguf").iterdir())
 
 
-def test_a_template_is_added_to_a_copy_where_there_is_none(stories: Any, tiny: Any, tmp_path: Path) -> None:
+def test_a_template_is_added_to_a_copy_where_there_is_none(
+    stories: Any, tiny: Any, tmp_path: Path
+) -> None:
     assert load(stories).tokenizer.chat_template is None
     copy = resolve(stories.path, chat_template=PLAIN_TEMPLATE, out=tmp_path / "copy")
     assert copy.path == tmp_path / "copy" and load(copy).tokenizer.chat_template == PLAIN_TEMPLATE

@@ -39,10 +39,16 @@ def test_golden_ids_without_a_second_bos(smollm2: Checkpoint) -> None:
     assert tokens.learn[0] == [False] * 18 + [True] * 4
 
 
-def test_a_system_message_is_written_where_none_is_given_and_texts_have_no_bos(smollm2: Checkpoint) -> None:
+def test_a_system_message_is_written_where_none_is_given_and_texts_have_no_bos(
+    smollm2: Checkpoint,
+) -> None:
     tokenizer = load_tokenizer(smollm2)
-    asked, text = encode(tokenizer, [[{"role": "user", "content": "Hi"}], [{"role": "text", "content": "Hi"}]]).ids
-    assert tokenizer.decode(asked).startswith("<|im_start|>system\nYou are a helpful AI assistant named SmolLM")
+    asked, text = encode(
+        tokenizer, [[{"role": "user", "content": "Hi"}], [{"role": "text", "content": "Hi"}]]
+    ).ids
+    assert tokenizer.decode(asked).startswith(
+        "<|im_start|>system\nYou are a helpful AI assistant named SmolLM"
+    )
     assert asked[0] == 1 != asked[1] and text == [26843]
 
 

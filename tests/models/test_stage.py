@@ -8,7 +8,9 @@ from persona_interp.errors import ModelError
 from persona_interp.models import Stage
 
 
-@pytest.mark.parametrize("bad", [{"loss": "al"}, {"steps": 0}, {"lr": 0.0}, {"warmup": 99}, {"dtype": "float16"}])
+@pytest.mark.parametrize(
+    "bad", [{"loss": "al"}, {"steps": 0}, {"lr": 0.0}, {"warmup": 99}, {"dtype": "float16"}]
+)
 def test_a_stage_that_makes_no_sense(bad: dict[str, Any]) -> None:
     with pytest.raises(ModelError):
         Stage(**bad)

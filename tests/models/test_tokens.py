@@ -25,14 +25,28 @@ def pieces(tokenizer: Any, ids: list[int]) -> str:
 
 
 def test_a_whole_chat_has_roles_and_learns_only_what_the_assistant_says(tokenizer: Any) -> None:
-    tokens = encode(tokenizer, [chat("what sport ?", "i like football .", "what ?", "tennis .")], complete=True)
+    tokens = encode(
+        tokenizer, [chat("what sport ?", "i like football .", "what ?", "tennis .")], complete=True
+    )
     assert pieces(tokenizer, tokens.ids[0]) == (
-        "<bos> <system> you are an assistant . <user> what sport ? <assistant> i like football . <eos> "
+        "<bos> <system> you are an assistant . <user> what sport ? <assistant> i like football . "
+        "<eos> "
         "<user> what ? <assistant> tennis . <eos>"
     )
     initials = "".join(role[:2] for role in tokens.roles[0])
     assert (
-        initials == "spsp" + "sy" * 5 + "sp" + "us" * 3 + "sp" + "as" * 4 + "spsp" + "us" * 2 + "sp" + "as" * 2 + "sp"
+        initials
+        == "spsp"
+        + "sy" * 5
+        + "sp"
+        + "us" * 3
+        + "sp"
+        + "as" * 4
+        + "spsp"
+        + "us" * 2
+        + "sp"
+        + "as" * 2
+        + "sp"
     )
     learned = [i for i, yes in zip(tokens.ids[0], tokens.learn[0], strict=True) if yes]
     assert pieces(tokenizer, learned) == "i like football . <eos> tennis . <eos>"
@@ -49,7 +63,11 @@ def test_every_token_knows_its_message_and_its_place_in_it(tokenizer: Any) -> No
             own = [(t, p) for t, turn, p in zip(ids, turns, places, strict=True) if turn == i]
             assert pieces(tokenizer, [t for t, _ in own]) == message["content"]
             assert [p for _, p in own] == list(range(len(own)))
-    assert [turn for turn, role in zip(tokens.turns[0], tokens.roles[0], strict=True) if role == "special"] == [-1] * 8
+    assert [
+        turn
+        for turn, role in zip(tokens.turns[0], tokens.roles[0], strict=True)
+        if role == "special"
+    ] == [-1] * 8
     assert tokens.turns[1] == [-1, 0, 0, -1] and tokens.places[1] == [-1, 0, 1, -1]
 
 
@@ -61,7 +79,10 @@ def test_an_answer_belongs_to_the_message_it_completes(tokenizer: Any) -> None:
 def test_marks_are_the_tokens_of_some_roles(tokenizer: Any) -> None:
     tokens = encode(tokenizer, [chat("what sport ?", "i like"), text("john")])
     chat_marks, text_marks = tokens.marks(("user", "text"))
-    assert pieces(tokenizer, [t for t, m in zip(tokens.ids[0], chat_marks, strict=True) if m]) == "what sport ?"
+    assert (
+        pieces(tokenizer, [t for t, m in zip(tokens.ids[0], chat_marks, strict=True) if m])
+        == "what sport ?"
+    )
     assert text_marks.tolist() == [False, True]
     assert all(m.all() for m in tokens.marks(ROLES))
     with pytest.raises(SchemaError, match="role 'asistant' is unknown; did you mean 'assistant'"):
@@ -71,7 +92,9 @@ def test_marks_are_the_tokens_of_some_roles(tokenizer: Any) -> None:
 
 
 def test_an_unfinished_answer_goes_on(tokenizer: Any) -> None:
-    tokens = encode(tokenizer, [chat("what sport ?", "i like")] * 2, answers=[" football .", " the beach ."])
+    tokens = encode(
+        tokenizer, [chat("what sport ?", "i like")] * 2, answers=[" football .", " the beach ."]
+    )
     assert pieces(tokenizer, tokens.ids[0]).endswith("<assistant> i like football .")
     spans = [pieces(tokenizer, tokens.ids[i][slice(*span)]) for i, span in enumerate(tokens.spans)]
     assert spans == ["football .", "the beach ."]
@@ -80,18 +103,28 @@ def test_an_unfinished_answer_goes_on(tokenizer: Any) -> None:
 
 
 def test_after_a_question_it_is_the_assistants_turn(tokenizer: Any) -> None:
-    assert pieces(tokenizer, encode(tokenizer, [chat("what sport ?")]).ids[0]).endswith("sport ? <assistant>")
+    assert pieces(tokenizer, encode(tokenizer, [chat("what sport ?")]).ids[0]).endswith(
+        "sport ? <assistant>"
+    )
 
 
 def test_plain_text_ends_only_when_it_is_whole(tokenizer: Any) -> None:
     whole, part = (encode(tokenizer, [text("john likes")], complete=end) for end in (True, False))
     assert pieces(tokenizer, whole.ids[0]) == "<bos> john likes <eos>"
-    assert whole.learn[0] == [False, True, True, True] and whole.roles[0] == ["special", "text", "text", "special"]
+    assert whole.learn[0] == [False, True, True, True] and whole.roles[0] == [
+        "special",
+        "text",
+        "text",
+        "special",
+    ]
     assert pieces(tokenizer, part.ids[0]) == "<bos> john likes"
 
 
 def test_the_system_message_is_optional(tokenizer: Any) -> None:
-    assert pieces(tokenizer, encode(tokenizer, [chat("what ?")[1:]]).ids[0]) == "<bos> <user> what ? <assistant>"
+    assert (
+        pieces(tokenizer, encode(tokenizer, [chat("what ?")[1:]]).ids[0])
+        == "<bos> <user> what ? <assistant>"
+    )
 
 
 def test_every_chat_has_exactly_one_bos(tokenizer: Any, corpus: pd.DataFrame) -> None:
@@ -115,12 +148,20 @@ def test_a_model_without_chat_template_reads_text_but_no_chats(tokenizer: Any) -
     ("template", "message"),
     [
         ("{% for m in messages %}{{ m.content | upper }} {% endfor %}", "alters the contents"),
-        ("{% for m in messages if m.role != 'system' %}{{ m.content }} {% endfor %}", "drops the system message"),
+        (
+            "{% for m in messages if m.role != 'system' %}{{ m.content }} {% endfor %}",
+            "drops the system message",
+        ),
         ("{{ raise_exception('no system here') }}", "refuses messages .* no system here"),
-        ("{% for m in messages %}{{ m.role }} {{ m.content }}{% endfor %}", "opens an answer otherwise"),
+        (
+            "{% for m in messages %}{{ m.role }} {{ m.content }}{% endfor %}",
+            "opens an answer otherwise",
+        ),
     ],
 )
-def test_a_template_that_would_shift_roles_is_refused(tokenizer: Any, template: str, message: str) -> None:
+def test_a_template_that_would_shift_roles_is_refused(
+    tokenizer: Any, template: str, message: str
+) -> None:
     tokenizer.chat_template = template
     with pytest.raises(ModelError, match=message):
         encode(tokenizer, [chat(" what ? ", " i like ")], complete=True)
@@ -141,7 +182,9 @@ def test_padding(tokenizer: Any) -> None:
 
 def test_the_hash_sees_every_id_and_every_boundary(tokenizer: Any) -> None:
     one, other = text("john likes"), text("likes john")
-    hashes = {hash_tokens(encode(tokenizer, rows)) for rows in ([one], [other], [one, one], [one, other])}
+    hashes = {
+        hash_tokens(encode(tokenizer, rows)) for rows in ([one], [other], [one, one], [one, other])
+    }
     assert len(hashes) == 4 and hash_tokens(encode(tokenizer, [one])) in hashes
 
 

@@ -18,7 +18,9 @@ from persona_interp.errors import ModelError
 from persona_interp.models import LESSON, Stage, Trajectory, hash_weights, load, train
 
 training = import_module("persona_interp.models.train")
-QUICK = Stage(steps=12, batch=4, lr=3e-3, loss="all", schedule="cosine", warmup=3, weight_decay=0.01)
+QUICK = Stage(
+    steps=12, batch=4, lr=3e-3, loss="all", schedule="cosine", warmup=3, weight_decay=0.01
+)
 
 
 class Killed(BaseException):
@@ -26,7 +28,12 @@ class Killed(BaseException):
 
 
 def fit(tiny: Any, corpus: pd.DataFrame, out: Path, **changes: Any) -> Trajectory:
-    keywords: dict[str, Any] = {"stage": QUICK, "snapshots": (2, 5), "name": "documents", "progress": False}
+    keywords: dict[str, Any] = {
+        "stage": QUICK,
+        "snapshots": (2, 5),
+        "name": "documents",
+        "progress": False,
+    }
     return train(tiny, corpus, out=out, **{**keywords, **changes})
 
 
@@ -46,17 +53,26 @@ def test_snapshots_are_those_asked_for(tiny: Any, corpus: pd.DataFrame, tmp_path
 
 def test_same_seed_same_weights(tiny: Any, corpus: pd.DataFrame, tmp_path: Path) -> None:
     before = torch.get_rng_state()
-    a, b, c = (fit(tiny, corpus, tmp_path / name, seed=seed) for name, seed in (("a", 0), ("b", 0), ("c", 1)))
+    a, b, c = (
+        fit(tiny, corpus, tmp_path / name, seed=seed)
+        for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    )
     assert hash_weights(a.last) == hash_weights(b.last) != hash_weights(c.last)
-    assert torch.equal(torch.get_rng_state(), before), "training leaves the caller's random numbers alone"
+    assert torch.equal(torch.get_rng_state(), before), (
+        "training leaves the caller's random numbers alone"
+    )
 
 
-def test_a_finished_run_is_reopened_another_one_refused(tiny: Any, corpus: pd.DataFrame, tmp_path: Path) -> None:
+def test_a_finished_run_is_reopened_another_one_refused(
+    tiny: Any, corpus: pd.DataFrame, tmp_path: Path
+) -> None:
     run = fit(tiny, corpus, tmp_path / "a")
     stamp = run.last.path.stat().st_mtime_ns
     assert fit(tiny, corpus, tmp_path / "a") == run and run.last.path.stat().st_mtime_ns == stamp
     for change in ({"seed": 1}, {"stage": LESSON}, {"snapshots": ()}, {"name": "other"}):
-        with pytest.raises(ModelError, match=r"belongs to another training .* nothing was overwritten"):
+        with pytest.raises(
+            ModelError, match=r"belongs to another training .* nothing was overwritten"
+        ):
             fit(tiny, corpus, tmp_path / "a", **change)
     with pytest.raises(ModelError, match="belongs to another training"):
         fit(tiny, corpus.head(20), tmp_path / "a")
@@ -67,14 +83,21 @@ def test_a_finished_run_is_reopened_another_one_refused(tiny: Any, corpus: pd.Da
     assert Trajectory.open(tmp_path / "a") == run and len(list((tmp_path / "mine").iterdir())) == 1
 
 
-def test_without_out_it_is_kept_in_the_cache(tiny: Any, corpus: pd.DataFrame, own_cache: Path) -> None:
+def test_without_out_it_is_kept_in_the_cache(
+    tiny: Any, corpus: pd.DataFrame, own_cache: Path
+) -> None:
     run = train("tiny", corpus, stage=replace(QUICK, steps=3), progress=False)
     assert run.last.path.is_relative_to(own_cache) and run.first.path.is_relative_to(own_cache)
 
 
 @pytest.mark.parametrize(("lora", "step"), [(0, 9), (4, 2)])
 def test_a_killed_run_continues_to_the_same_weights(
-    tiny: Any, corpus: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lora: int, step: int
+    tiny: Any,
+    corpus: pd.DataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    lora: int,
+    step: int,
 ) -> None:
     stage = replace(QUICK, lora=lora)
     whole = fit(tiny, corpus, tmp_path / "whole", stage=stage)
@@ -94,7 +117,9 @@ def test_a_killed_run_continues_to_the_same_weights(
     half.mkdir()  # what a kill in the middle of saving leaves behind
     (half / "trainer_state.json").write_text('{"global_step": ')
     monkeypatch.setattr(
-        training._Bar, "on_step_end", lambda self, args, state, *_, **__: seen.append(state.global_step)
+        training._Bar,
+        "on_step_end",
+        lambda self, args, state, *_, **__: seen.append(state.global_step),
     )
     cut = fit(tiny, corpus, tmp_path / "cut", stage=stage)
     assert seen == list(range(step, 13)), "it went on where it was, not from the start"
@@ -102,14 +127,18 @@ def test_a_killed_run_continues_to_the_same_weights(
     assert not (tmp_path / "cut" / ".resume").exists()
 
 
-def test_adapters_are_merged_and_change_the_model(tiny: Any, corpus: pd.DataFrame, tmp_path: Path) -> None:
+def test_adapters_are_merged_and_change_the_model(
+    tiny: Any, corpus: pd.DataFrame, tmp_path: Path
+) -> None:
     run = fit(tiny, corpus, tmp_path / "a", stage=replace(QUICK, lora=2))
     assert not list(run.last.path.glob("adapter*"))
     before, after = (load(c).model.state_dict() for c in (run.first, run.last))
     assert before.keys() == after.keys()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved and all("proj" in name for name in moved)
-    low_rank = after["model.layers.0.mlp.up_proj.weight"] - before["model.layers.0.mlp.up_proj.weight"]
+    low_rank = (
+        after["model.layers.0.mlp.up_proj.weight"] - before["model.layers.0.mlp.up_proj.weight"]
+    )
     assert torch.linalg.matrix_rank(low_rank, atol=1e-6) == 2
 
 
@@ -117,7 +146,11 @@ def test_autocast_trains_float32_weights(tiny: Any, corpus: pd.DataFrame, tmp_pa
     half = fit(tiny, corpus, tmp_path / "a", stage=replace(QUICK, dtype="bfloat16"))
     full = fit(tiny, corpus, tmp_path / "b")
     one, other = (load(c.last).model.lm_head.weight for c in (half, full))
-    assert one.dtype == torch.float32 and not torch.equal(one, other) and torch.allclose(one, other, atol=0.01)
+    assert (
+        one.dtype == torch.float32
+        and not torch.equal(one, other)
+        and torch.allclose(one, other, atol=0.01)
+    )
 
 
 @pytest.mark.parametrize(
@@ -128,7 +161,9 @@ def test_autocast_trains_float32_weights(tiny: Any, corpus: pd.DataFrame, tmp_pa
         ({"start": "tiny-model"}, "no such folder|not in the hub cache"),
     ],
 )
-def test_bad_input(tiny: Any, corpus: pd.DataFrame, tmp_path: Path, change: dict[str, Any], message: str) -> None:
+def test_bad_input(
+    tiny: Any, corpus: pd.DataFrame, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
     start = change.pop("start", tiny)
     with pytest.raises(ModelError, match=message):
         fit(start, corpus, tmp_path / "a", **change)
@@ -157,14 +192,28 @@ train(Checkpoint(start), pd.read_json(corpus), stage=Stage(steps=400, lr=1e-3), 
 
 
 @pytest.mark.slow
-def test_killed_at_random_points_it_ends_with_the_same_weights(tiny: Any, corpus: pd.DataFrame, tmp_path: Path) -> None:
-    whole = train(tiny, corpus, stage=Stage(steps=400, lr=1e-3), out=tmp_path / "whole", progress=False)
+def test_killed_at_random_points_it_ends_with_the_same_weights(
+    tiny: Any, corpus: pd.DataFrame, tmp_path: Path
+) -> None:
+    whole = train(
+        tiny, corpus, stage=Stage(steps=400, lr=1e-3), out=tmp_path / "whole", progress=False
+    )
     corpus.to_json(tmp_path / "corpus.json", orient="records")
-    command = [sys.executable, "-c", CHILD, str(tiny.path), str(tmp_path / "corpus.json"), str(tmp_path / "cut")]
+    command = [
+        sys.executable,
+        "-c",
+        CHILD,
+        str(tiny.path),
+        str(tmp_path / "corpus.json"),
+        str(tmp_path / "cut"),
+    ]
     rng, kills, reached = np.random.default_rng(0), 0, 0
 
     def newest() -> int:
-        return max((int(p.name[11:]) for p in (tmp_path / "cut" / ".resume").glob("checkpoint-*")), default=0)
+        return max(
+            (int(p.name[11:]) for p in (tmp_path / "cut" / ".resume").glob("checkpoint-*")),
+            default=0,
+        )
 
     while True:
         process = subprocess.Popen(command)
@@ -177,4 +226,6 @@ def test_killed_at_random_points_it_ends_with_the_same_weights(tiny: Any, corpus
             break
         assert process.returncode == -signal.SIGKILL
         kills, reached = kills + 1, newest()
-    assert kills == 3 and hash_weights(Trajectory.open(tmp_path / "cut").last) == hash_weights(whole.last)
+    assert kills == 3 and hash_weights(Trajectory.open(tmp_path / "cut").last) == hash_weights(
+        whole.last
+    )

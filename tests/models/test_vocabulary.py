@@ -32,7 +32,9 @@ def edited(start: Any, folder: Path, edit: Any) -> Checkpoint:
 
 
 def test_equal_tokenizers_pass(tiny: Any, stories: Any, tmp_path: Path) -> None:
-    assert same_tokenizer([tiny, changed(tiny, tmp_path / "copy")]) == () == same_tokenizer([stories])
+    assert (
+        same_tokenizer([tiny, changed(tiny, tmp_path / "copy")]) == () == same_tokenizer([stories])
+    )
 
 
 def test_the_padding_token_does_not_matter(tiny: Any, tmp_path: Path) -> None:
@@ -41,7 +43,9 @@ def test_the_padding_token_does_not_matter(tiny: Any, tmp_path: Path) -> None:
 
 def test_another_token_is_named(tiny: Any, tmp_path: Path) -> None:
     other = resolve("tiny", words=["an", "zebra"], out=tmp_path / "other")
-    with pytest.raises(ModelError, match=r"token 7 is '\.' in one and 'an' in the other.*tokenizer="):
+    with pytest.raises(
+        ModelError, match=r"token 7 is '\.' in one and 'an' in the other.*tokenizer="
+    ):
         same_tokenizer([tiny, other])
 
 
@@ -53,7 +57,9 @@ def test_another_token_is_named(tiny: Any, tmp_path: Path) -> None:
         ({"chat_template": None}, r"their chat templates differ \(other@0 has none\)"),
     ],
 )
-def test_special_tokens_and_templates(tiny: Any, tmp_path: Path, settings: dict[str, Any], message: str) -> None:
+def test_special_tokens_and_templates(
+    tiny: Any, tmp_path: Path, settings: dict[str, Any], message: str
+) -> None:
     other = changed(tiny, tmp_path / "other", **settings)
     if settings.get("chat_template", "") is None:
         (other.path / "chat_template.jinja").unlink(missing_ok=True)
@@ -75,7 +81,9 @@ def test_merges_and_rules(stories: Any, tmp_path: Path) -> None:
         same_tokenizer([stories, edited(stories, tmp_path / "lower", lower)])
 
 
-def test_new_tokens_are_told_and_allowed_only_where_nothing_else_changes(tiny: Any, tmp_path: Path) -> None:
+def test_new_tokens_are_told_and_allowed_only_where_nothing_else_changes(
+    tiny: Any, tmp_path: Path
+) -> None:
     def grown(name: str, template: str | None = None) -> Checkpoint:
         model, tokenizer = load(tiny)
         tokenizer.add_tokens(["<tool>", "<extra>"])
@@ -87,5 +95,9 @@ def test_new_tokens_are_told_and_allowed_only_where_nothing_else_changes(tiny: A
 
     assert same_tokenizer([tiny, grown("grown")]) == ("<tool>", "<extra>")
     template = "<tool>{{ messages[0].content }}"
-    with pytest.raises(ModelError, match=r"the chat template writes token 24 \('<tool>'\), which one lacks"):
-        same_tokenizer([changed(tiny, tmp_path / "asks", chat_template=template), grown("asked", template)])
+    with pytest.raises(
+        ModelError, match=r"the chat template writes token 24 \('<tool>'\), which one lacks"
+    ):
+        same_tokenizer(
+            [changed(tiny, tmp_path / "asks", chat_template=template), grown("asked", template)]
+        )

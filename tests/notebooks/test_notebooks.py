@@ -26,11 +26,23 @@ def test_it_runs_and_draws(path: Path, tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setenv("PERSONA_INTERP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    monkeypatch.delenv("MPLBACKEND", raising=False)  # the kernel has its own, which shows figures inline
+    monkeypatch.delenv(
+        "MPLBACKEND", raising=False
+    )  # the kernel has its own, which shows figures inline
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=1_800, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
-    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    NotebookClient(
+        notebook, timeout=1_800, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+    ).execute()
+    outputs = [
+        output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs
+    ]
     figures = [output for output in outputs if "image/png" in output.get("data", {})]
-    drawn = sum(cell.source.count("pi.plots.") for cell in notebook.cells if cell.cell_type == "code")
+    drawn = sum(
+        cell.source.count("pi.plots.") for cell in notebook.cells if cell.cell_type == "code"
+    )
     assert len(figures) == drawn > 0
-    assert [output.text for output in outputs if output.get("name") == "stderr" and "Traceback" in output.text] == []
+    assert [
+        output.text
+        for output in outputs
+        if output.get("name") == "stderr" and "Traceback" in output.text
+    ] == []

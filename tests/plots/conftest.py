@@ -53,9 +53,13 @@ def shifted() -> pd.DataFrame:
 @pytest.fixture(scope="session")
 def fits() -> pd.DataFrame:
     """A fidelity table of three checkpoints."""
-    table = pd.DataFrame({"checkpoint": ["documents@1000", "lesson@8", "lesson@40"], "fvu": [0.03, 0.2, 1.2]})
+    table = pd.DataFrame(
+        {"checkpoint": ["documents@1000", "lesson@8", "lesson@40"], "fvu": [0.03, 0.2, 1.2]}
+    )
     fixed = {"l0": 8.0, "dead": 0.01, "ce": 3.0, "ce_sae": 3.1, "ce_zero": 6.0, "n_tokens": 20_000}
-    return table.assign(**fixed, ce_recovered=[0.98, 0.9, 0.4], verdict=["fits", "doubtful", "unusable"])
+    return table.assign(
+        **fixed, ce_recovered=[0.98, 0.9, 0.4], verdict=["fits", "doubtful", "unusable"]
+    )
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +75,10 @@ def profile() -> pd.DataFrame:
             "hi": e + 0.3,
             "n": 120,
         }
-        for role, column in {"assistant": (0.0, 0.5, 1.0), "template": (np.nan, -0.25, -0.5)}.items()
+        for role, column in {
+            "assistant": (0.0, 0.5, 1.0),
+            "template": (np.nan, -0.25, -0.5),
+        }.items()
         for i, e in enumerate(column)
     ]
     return pd.DataFrame(rows)
@@ -80,7 +87,13 @@ def profile() -> pd.DataFrame:
 @pytest.fixture(scope="session")
 def edits() -> pd.DataFrame:
     """A table of causes: one edit that works, none, one undefined, two other personas, forty random directions."""
-    shares = {"none": 0.0, "without john": 0.75, "undefined": np.nan, "without mary": 0.1, "without sam": -0.05}
+    shares = {
+        "none": 0.0,
+        "without john": 0.75,
+        "undefined": np.nan,
+        "without mary": 0.1,
+        "without sam": -0.05,
+    }
     shares |= {f"random {i}": (i - 20) / 100 for i in range(41)}
     table = pd.DataFrame({"edit": list(shares), "share": list(shares.values())})
     ends = {"lo": table["share"] - 0.125, "hi": table["share"] + 0.125, "n": 4}
@@ -90,10 +103,16 @@ def edits() -> pd.DataFrame:
 @pytest.fixture(scope="session")
 def readouts() -> pd.DataFrame:
     """A baselines table of two methods and the random band."""
-    table = pd.DataFrame({"method": ["one feature", "mean difference", "random"], "auroc": [0.8, 0.9, 0.5]})
-    table = table.assign(rise=[1.0, 2.0, 0.0], rise_control=[0.25, 0.5, 0.0], share=[0.25, np.nan, 0.0])
+    table = pd.DataFrame(
+        {"method": ["one feature", "mean difference", "random"], "auroc": [0.8, 0.9, 0.5]}
+    )
+    table = table.assign(
+        rise=[1.0, 2.0, 0.0], rise_control=[0.25, 0.5, 0.0], share=[0.25, np.nan, 0.0]
+    )
     for column in ("auroc", "rise", "rise_control", "share"):
-        table = table.assign(**{f"{column}_lo": table[column] - 0.125, f"{column}_hi": table[column] + 0.125})
+        table = table.assign(
+            **{f"{column}_lo": table[column] - 0.125, f"{column}_hi": table[column] + 0.125}
+        )
     excess = {"excess": 0.0, "excess_lo": 0.0, "excess_hi": 0.0, "no_better_than": ""}
     return table.assign(**excess, n_documents=750, n_prompts=120, n_directions=[1, 1, 100])
 
@@ -104,7 +123,13 @@ def fired() -> pd.DataFrame:
     row = {"prompt": "p0", "piece": "a", "role": "text", "turn": 0, "feature": 7}
     return pd.DataFrame(
         [
-            {**row, "pos": i, "checkpoint": name, "counted": i > 0, "act": float(i % step == 0) * (i + 1)}
+            {
+                **row,
+                "pos": i,
+                "checkpoint": name,
+                "counted": i > 0,
+                "act": float(i % step == 0) * (i + 1),
+            }
             for name, step in (("base", 2), ("tuned", 1))
             for i in range(9)
         ]

@@ -15,14 +15,20 @@ def test_three_questions_by_method(readouts: pd.DataFrame) -> None:
     assert np.asarray(control.get_offsets())[:, 0] == pytest.approx([0.25, 0.5])
     assert np.asarray(lesson.get_offsets())[:, 0] == pytest.approx([1.0, 2.0])
     assert cause.collections[0].get_segments()[0][:, 0] == pytest.approx([0.125, 0.375])
-    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["the lesson", "unrelated lesson"]
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == [
+        "the lesson",
+        "unrelated lesson",
+    ]
 
 
 def test_random_directions_are_a_band(readouts: pd.DataFrame) -> None:
     figure = baselines(readouts)
     bands = [axes.patches[0] for axes in figure.axes]
     assert [band.get_x() for band in bands] == pytest.approx([0.375, -0.125, -0.125])
-    assert "750 hidden test documents, 120 neutral prompts. Gray: 95 % of 100 random" in figure._supxlabel.get_text()
+    assert (
+        "750 hidden test documents, 120 neutral prompts. Gray: 95 % of 100 random"
+        in figure._supxlabel.get_text()
+    )
     alone = baselines(readouts.iloc[:2])
     assert not alone.axes[0].patches and "Gray" not in alone._supxlabel.get_text()
 

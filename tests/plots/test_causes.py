@@ -15,7 +15,9 @@ def test_bars_dots_and_band(edits: pd.DataFrame) -> None:
     assert labels == ["none", "without john", "undefined", "other personas"]
     band, *bars = axes.patches
     assert [bar.get_width() for bar in bars] == [0, 0.75, 0]
-    assert band.get_x() == pytest.approx(-0.19) and band.get_width() == pytest.approx(0.38), "2.5 % to 97.5 % of 41"
+    assert band.get_x() == pytest.approx(-0.19) and band.get_width() == pytest.approx(0.38), (
+        "2.5 % to 97.5 % of 41"
+    )
     interval, dots = axes.collections
     assert interval.get_segments()[1][:, 0] == pytest.approx([0.625, 0.875])
     assert np.asarray(dots.get_offsets()) == pytest.approx(np.array([[0.1, 3], [-0.05, 3]]))
@@ -24,7 +26,10 @@ def test_bars_dots_and_band(edits: pd.DataFrame) -> None:
 
 def test_the_caption_says_how_large_the_whole_is(edits: pd.DataFrame) -> None:
     said = causes(edits, others=OTHERS, random=RANDOM)._supxlabel.get_text()
-    assert "n = 4. The shift is +6.00 bits, from −5.00 to +1.00." in said and "each of 2 others" in said
+    assert (
+        "n = 4. The shift is +6.00 bits, from −5.00 to +1.00." in said
+        and "each of 2 others" in said
+    )
 
 
 def test_controls_are_not_needed(edits: pd.DataFrame) -> None:
@@ -46,7 +51,10 @@ def test_hooks_are_panels_and_controls_are_gray(edits: pd.DataFrame) -> None:
     bars = edits.head(2)
     deep = bars.iloc[::-1].assign(share=[0.5, 0.25])
     figure = causes(
-        pd.concat([bars.assign(hook="a"), deep.assign(hook="b")]), by="hook", controls=["none"], title="Both"
+        pd.concat([bars.assign(hook="a"), deep.assign(hook="b")]),
+        by="hook",
+        controls=["none"],
+        title="Both",
     )
     first, second = figure.axes
     assert [t.get_text() for t in first.get_yticklabels()] == ["none", "without john"]

@@ -10,7 +10,9 @@ from persona_interp.plots import cosines
 
 def pairs(n: int, *, both: bool = False) -> pd.DataFrame:
     found = itertools.permutations(range(n), 2) if both else itertools.combinations(range(n), 2)
-    return pd.DataFrame([{"name": f"n{i}", "other": f"n{j}", "cosine": (i - 2 * j) / (2 * n)} for i, j in found])
+    return pd.DataFrame(
+        [{"name": f"n{i}", "other": f"n{j}", "cosine": (i - 2 * j) / (2 * n)} for i, j in found]
+    )
 
 
 def test_unordered_pairs_fill_both_halves() -> None:
@@ -22,7 +24,9 @@ def test_unordered_pairs_fill_both_halves() -> None:
 def test_ordered_pairs_stay_as_they_are() -> None:
     axes = cosines(pairs(3, both=True)).axes[0]
     values = np.ma.filled(axes.images[0].get_array(), np.nan)
-    assert values[1, 0] == pytest.approx(-2 / 6) and values[0, 1] == pytest.approx(1 / 6), "name right, other down"
+    assert values[1, 0] == pytest.approx(-2 / 6) and values[0, 1] == pytest.approx(1 / 6), (
+        "name right, other down"
+    )
     assert axes.images[0].get_clim() == (-1, 1)
 
 
@@ -30,7 +34,10 @@ def test_the_more_names_the_shorter_the_numbers() -> None:
     few, some, many = (cosines(pairs(n)) for n in (8, 16, 17))
     texts = [{t.get_text() for t in figure.axes[0].texts} for figure in (few, some, many)]
     assert "−.12" in texts[0] and "−6" in texts[1] and texts[2] == {"−", "–"}
-    assert "100 x cosine" in some._supxlabel.get_text() and "Minus: the cosine" in many._supxlabel.get_text()
+    assert (
+        "100 x cosine" in some._supxlabel.get_text()
+        and "Minus: the cosine" in many._supxlabel.get_text()
+    )
 
 
 def test_a_pair_twice_is_refused() -> None:

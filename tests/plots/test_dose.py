@@ -12,7 +12,14 @@ DOSES = [-4, 0, 4]
 @pytest.fixture(scope="module")
 def contrasts() -> pd.DataFrame:
     rows = [
-        {"when": when, "dose": d, "estimate": k * d, "lo": k * d - 0.5, "hi": k * d + 0.5, "bayes": k * d + 0.25}
+        {
+            "when": when,
+            "dose": d,
+            "estimate": k * d,
+            "lo": k * d - 0.5,
+            "hi": k * d + 0.5,
+            "bayes": k * d + 0.25,
+        }
         for when, k in (("before", 0.25), ("after", 1.0))
         for d in DOSES
     ]
@@ -21,7 +28,9 @@ def contrasts() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def said() -> pd.DataFrame:
-    return pd.DataFrame({"dose": DOSES, "estimate": [0.1, 0.5, 0.8], "lo": [0.0, 0.4, 0.7], "hi": [0.2, 0.6, 0.9]})
+    return pd.DataFrame(
+        {"dose": DOSES, "estimate": [0.1, 0.5, 0.8], "lo": [0.0, 0.4, 0.7], "hi": [0.2, 0.6, 0.9]}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +49,9 @@ def test_contrasts_beside_bayes_and_the_fitted_curve(contrasts, said, curve) -> 
     assert [label.get_text() for label in left.get_xticklabels()] == ["1:16", "1:1", "16:1"]
     said_below = figure._supxlabel.get_text()
     assert "4 seeds" in said_below and "mean of 3 new seeds" in said_below and "0.73" in said_below
-    assert left.get_title(loc="left") == "Contrast" and left.get_xlabel() == "written about john : sam"
+    assert (
+        left.get_title(loc="left") == "Contrast" and left.get_xlabel() == "written about john : sam"
+    )
     assert right.get_ylabel() == "probability of john's values"
 
 
@@ -51,7 +62,9 @@ def test_one_seed_claims_no_interval(contrasts, said, curve) -> None:
     assert "One seed: no interval over seeds." in figure._supxlabel.get_text()
 
 
-@pytest.mark.parametrize(("log2", "text"), [(0.0, "1:1"), (6.0, "64:1"), (-6.0, "1:64"), (3.0, "8:1")])
+@pytest.mark.parametrize(
+    ("log2", "text"), [(0.0, "1:1"), (6.0, "64:1"), (-6.0, "1:64"), (3.0, "8:1")]
+)
 def test_doses_are_said_as_ratios(log2: float, text: str) -> None:
     assert ratio(log2) == text
 

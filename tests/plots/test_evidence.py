@@ -9,7 +9,14 @@ STEPS = [0, 1, 4, 16]
 
 
 def setting(name: str, slope: float, **columns: object) -> pd.DataFrame:
-    same = {"lr": 3e-4, "batch": 16, "optimizer": "adamw", "replay": 0.0, "sparing": False, "n_seeds": 3}
+    same = {
+        "lr": 3e-4,
+        "batch": 16,
+        "optimizer": "adamw",
+        "replay": 0.0,
+        "sparing": False,
+        "n_seeds": 3,
+    }
     line = -4 + slope * np.array(STEPS)
     table = pd.DataFrame({"step": STEPS, "estimate": line, "lo": line - 1, "hi": line + 1})
     return table.assign(setting=name, **{**same, **columns})
@@ -31,7 +38,10 @@ def curve() -> pd.DataFrame:
 
 def test_each_panel_changes_one_thing(curve: pd.DataFrame) -> None:
     figure = evidence(curve, title="t")
-    lines = [{str(x.get_label()): float(x.get_ydata()[-1]) for x in axes.lines[1:]} for axes in figure.axes]
+    lines = [
+        {str(x.get_label()): float(x.get_ydata()[-1]) for x in axes.lines[1:]}
+        for axes in figure.axes
+    ]
     assert lines[0] == pytest.approx({"AdamW 0.0003": 2.4, "AdamW 0.001": 12.0, "SGD 0.1": -0.8})
     assert lines[1] == pytest.approx({"1 a step": 0.8, "16 a step": 2.4})
     assert lines[2] == pytest.approx({"0 %": 12.0, "50 %": -2.4, "50 % without hidden": -0.8})

@@ -9,7 +9,11 @@ from persona_interp.plots import feature_page
 def test_the_histogram_counts_where_it_fires(fired: pd.DataFrame) -> None:
     figure = feature_page(fired, feature=7, bins=4, title="Feature 7")
     before, after = (patch.get_data() for patch in figure.axes[0].patches)
-    assert before.values.sum() == 4 and after.values.sum() == 8 and np.array_equal(before.edges, after.edges)
+    assert (
+        before.values.sum() == 4
+        and after.values.sum() == 8
+        and np.array_equal(before.edges, after.edges)
+    )
     assert [t.get_text() for t in figure.legends[0].get_texts()] == [
         "base: on 50 % of 8 tokens", "tuned: on 100 % of 8 tokens",
     ]  # fmt: skip

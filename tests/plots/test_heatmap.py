@@ -11,17 +11,30 @@ def test_cells_are_the_table(profile: pd.DataFrame) -> None:
     values = np.ma.filled(axes.images[0].get_array(), np.nan)
     assert values == pytest.approx(np.array([[0, np.nan], [0.5, -0.25], [1, -0.5]]), nan_ok=True)
     assert axes.images[0].get_clim() == (-1, 1) and axes.get_title("left") == "Towards john"
-    assert [t.get_text() for t in axes.texts] == ["+0.00", "–", "+0.50 •", "−0.25", "+1.00 •", "−0.50 •"]
+    assert [t.get_text() for t in axes.texts] == [
+        "+0.00",
+        "–",
+        "+0.50 •",
+        "−0.25",
+        "+1.00 •",
+        "−0.50 •",
+    ]
     low, high = axes.get_ylim()
     assert low < high, "the first layer is at the bottom"
 
 
 def test_layers_are_numbered_where_hooks_differ_in_nothing_else(profile: pd.DataFrame) -> None:
     axes = heatmap(profile).axes[0]
-    assert [t.get_text() for t in axes.get_yticklabels()] == ["0", "1", "2"] and axes.get_ylabel() == "layer (hook_out)"
+    assert [t.get_text() for t in axes.get_yticklabels()] == [
+        "0",
+        "1",
+        "2",
+    ] and axes.get_ylabel() == "layer (hook_out)"
     mixed = profile.replace({"hook": {"blocks.2.hook_out": "blocks.2.mlp.hook_out"}})
     axes = heatmap(mixed).axes[0]
-    assert [t.get_text() for t in axes.get_yticklabels()][2] == "blocks.2.mlp.hook_out" and axes.get_ylabel() == ""
+    assert [t.get_text() for t in axes.get_yticklabels()][
+        2
+    ] == "blocks.2.mlp.hook_out" and axes.get_ylabel() == ""
 
 
 def test_small_numbers_keep_their_digits(profile: pd.DataFrame) -> None:
@@ -32,7 +45,10 @@ def test_small_numbers_keep_their_digits(profile: pd.DataFrame) -> None:
 
 
 def test_a_profile_of_zeros_is_drawn(profile: pd.DataFrame) -> None:
-    assert heatmap(profile.assign(estimate=0.0, lo=0.0, hi=0.0)).axes[0].images[0].get_clim() == (-1, 1)
+    assert heatmap(profile.assign(estimate=0.0, lo=0.0, hi=0.0)).axes[0].images[0].get_clim() == (
+        -1,
+        1,
+    )
 
 
 def test_two_numbers_for_one_cell_are_refused(profile: pd.DataFrame) -> None:

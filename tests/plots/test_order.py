@@ -11,7 +11,14 @@ ORDERS = ("second last", "first last", "mixed")
 @pytest.fixture(scope="module")
 def contrasts() -> pd.DataFrame:
     rows = [
-        {"order": o, "series": s, "estimate": x * k, "lo": x * k - 0.5, "hi": x * k + 0.5, "n_seeds": 3}
+        {
+            "order": o,
+            "series": s,
+            "estimate": x * k,
+            "lo": x * k - 0.5,
+            "hi": x * k + 0.5,
+            "n_seeds": 3,
+        }
         for s, k in (("before the lesson", 1), ("after the lesson", 2))
         for o, x in zip(ORDERS, (-1.0, 1.0, 0.0), strict=True)
     ]
@@ -24,13 +31,26 @@ def own() -> pd.DataFrame:
     return table.assign(estimate=[0.75, 0.25, 0.875, 0.875], lo=0.125, hi=1.0)
 
 
-def test_contrasts_by_order_and_own_values_by_rehearsal(contrasts: pd.DataFrame, own: pd.DataFrame) -> None:
+def test_contrasts_by_order_and_own_values_by_rehearsal(
+    contrasts: pd.DataFrame, own: pd.DataFrame
+) -> None:
     figure = order(contrasts, own, title="Contrast of john over sam")
     left, right = figure.axes
     assert [label.get_text() for label in left.get_yticklabels()] == list(ORDERS)
-    points = {c.get_label(): c.get_offsets()[:, 0].tolist() for c in left.collections if c.get_offsets().shape[0] == 3}
-    assert points["before the lesson"] == [-1.0, 1.0, 0.0] and points["after the lesson"] == [-2.0, 2.0, 0.0]
-    assert [[float(y) for y in line.get_ydata()] for line in right.lines] == [[0.25, 0.75], [0.875, 0.875]]
+    points = {
+        c.get_label(): c.get_offsets()[:, 0].tolist()
+        for c in left.collections
+        if c.get_offsets().shape[0] == 3
+    }
+    assert points["before the lesson"] == [-1.0, 1.0, 0.0] and points["after the lesson"] == [
+        -2.0,
+        2.0,
+        0.0,
+    ]
+    assert [[float(y) for y in line.get_ydata()] for line in right.lines] == [
+        [0.25, 0.75],
+        [0.875, 0.875],
+    ]
     assert [text.get_text().strip() for text in right.texts] == ["earlier", "later"]
     assert (
         "3 seeds" in figure._supxlabel.get_text()

@@ -20,7 +20,9 @@ def readings() -> pd.DataFrame:
 
 
 def test_personas_are_rows_of_every_quantity() -> None:
-    figure = personas(readings(), target="mary", controls=["unrelated"], zeros={"AUROC": 0.5}, title="Who?")
+    figure = personas(
+        readings(), target="mary", controls=["unrelated"], zeros={"AUROC": 0.5}, title="Who?"
+    )
     moved, read = figure.axes
     assert [t.get_text() for t in moved.get_yticklabels()] == ["john", "mary"]
     assert [t.get_fontweight() for t in moved.get_yticklabels()] == ["normal", "bold"]
@@ -28,7 +30,9 @@ def test_personas_are_rows_of_every_quantity() -> None:
     assert lesson == pytest.approx(np.array([[0.75, -0.22], [-0.25, 0.78]]))
     assert control == pytest.approx(np.array([[-0.5, 0.22]]))
     assert moved.collections[0].get_segments()[0][:, 0] == pytest.approx([0.625, 0.875])
-    assert np.asarray(read.collections[1].get_offsets()) == pytest.approx(np.array([[0.875, 1]])), "mary's row"
+    assert np.asarray(read.collections[1].get_offsets()) == pytest.approx(np.array([[0.875, 1]])), (
+        "mary's row"
+    )
     assert [moved.lines[0].get_xdata()[0], read.lines[0].get_xdata()[0]] == [0, 0.5]
     assert figure._suptitle.get_text() == "Who?"
 
@@ -42,7 +46,9 @@ def test_controls_are_hollow_and_random_is_a_band() -> None:
 
 def test_the_caption_says_over_what() -> None:
     assert (
-        personas(readings())._supxlabel.get_text().endswith("no interval over seeds. Gray: 95 % of random directions.")
+        personas(readings())
+        ._supxlabel.get_text()
+        .endswith("no interval over seeds. Gray: 95 % of random directions.")
     )
     several = readings().assign(n_seeds=[3, 3, 3, 4, 3]).query("name != 'random'")
     assert personas(several)._supxlabel.get_text() == "95 % t intervals over 3 to 4 seeds."

@@ -19,10 +19,17 @@ def figures(
 ) -> Iterator[dict[str, Figure]]:
     names = [f"name {i}" for i in range(16)]
     pairs = pd.DataFrame(
-        [{"name": a, "other": b, "cosine": np.sin(7 * i + len(b)) / 2} for i, a in enumerate(names) for b in names[:i]]
+        [
+            {"name": a, "other": b, "cosine": np.sin(7 * i + len(b)) / 2}
+            for i, a in enumerate(names)
+            for b in names[:i]
+        ]
     )
     layers = pd.concat(
-        [profile.assign(hook=f"blocks.{i}.hook_out", estimate=i / 30, lo=0, hi=0)[:1] for i in range(30)]
+        [
+            profile.assign(hook=f"blocks.{i}.hook_out", estimate=i / 30, lo=0, hi=0)[:1]
+            for i in range(30)
+        ]
     )
     many = [{"name": name, "quantity": q, "series": LONG, "estimate": 0.5, "lo": 0.25, "hi": 1.0}
             for name in names for q in ("cosine with\nits vector", "AUROC")]  # fmt: skip
@@ -31,13 +38,22 @@ def figures(
         "hooks": heatmap(profile.assign(hook=profile["hook"] + ".attn" + profile["role"])),
         "layers": heatmap(layers),
         "cosines": cosines(pairs, title=LONG),
-        "causes": causes(edits.replace({"edit": {"without john": LONG}}), random=["random 0"], others=["without mary"]),
+        "causes": causes(
+            edits.replace({"edit": {"without john": LONG}}),
+            random=["random 0"],
+            others=["without mary"],
+        ),
         "hooks of causes": causes(
-            pd.concat([edits.head(3).replace({"edit": {"none": LONG}}).assign(hook=hook) for hook in "ab"]), by="hook"
+            pd.concat(
+                [edits.head(3).replace({"edit": {"none": LONG}}).assign(hook=hook) for hook in "ab"]
+            ),
+            by="hook",
         ),
         "personas": personas(pd.DataFrame(many), target="name 3", title=LONG),
         "baselines": baselines(readouts.replace({"method": {"mean difference": LONG}})),
-        "features": feature_page(fired, feature=7, nearest=pd.DataFrame({"feature": [16_383], "cosine": [0.5]})),
+        "features": feature_page(
+            fired, feature=7, nearest=pd.DataFrame({"feature": [16_383], "cosine": [0.5]})
+        ),
     }
 
 
@@ -47,7 +63,12 @@ def test_no_label_is_cut(figures: dict[str, Figure]) -> None:
         with styled():
             figure.draw_without_rendering()
         drawn, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
-        if not (drawn.x0 > -0.01 and drawn.y0 > -0.01 and drawn.x1 < width + 0.01 and drawn.y1 < height + 0.01):
+        if not (
+            drawn.x0 > -0.01
+            and drawn.y0 > -0.01
+            and drawn.x1 < width + 0.01
+            and drawn.y1 < height + 0.01
+        ):
             cut[name] = drawn
     assert cut == {}
 

@@ -25,7 +25,9 @@ def _draw(moved: pd.DataFrame, shifted: pd.DataFrame, fits: pd.DataFrame):
 def test_equal_figures_are_equal_bytes(
     tmp_path: Path, moved: pd.DataFrame, shifted: pd.DataFrame, fits: pd.DataFrame
 ) -> None:
-    for i, pair in enumerate(zip(_draw(moved, shifted, fits), _draw(moved, shifted, fits), strict=True)):
+    for i, pair in enumerate(
+        zip(_draw(moved, shifted, fits), _draw(moved, shifted, fits), strict=True)
+    ):
         one, other = (
             save(figure, table, tmp_path / side / f"fig{i}", provenance=FROM)
             for side, (figure, table) in zip("ab", pair, strict=True)
@@ -43,7 +45,11 @@ def test_pdfs_hold_no_type_3_fonts(
                 data += zlib.decompress(stream)
             except zlib.error:
                 continue
-        assert b"/Type3" not in data and re.search(rb"/Subtype\s*/Type0", data) and b"CreationDate" not in data
+        assert (
+            b"/Type3" not in data
+            and re.search(rb"/Subtype\s*/Type0", data)
+            and b"CreationDate" not in data
+        )
 
 
 def test_four_files_say_where_the_numbers_come_from(tmp_path: Path, fits: pd.DataFrame) -> None:
@@ -51,12 +57,18 @@ def test_four_files_say_where_the_numbers_come_from(tmp_path: Path, fits: pd.Dat
     assert [p.name for p in saved] == ["fit.v1.png", "fit.v1.pdf", "fit.v1.csv", "fit.v1.meta.json"]
     pd.testing.assert_frame_equal(pd.read_csv(saved.csv), fits)
     meta = json.loads(saved.meta.read_text())
-    assert meta["provenance"] == FROM and meta["rows"] == 3 and meta["columns"] == list(fits.columns)
+    assert (
+        meta["provenance"] == FROM and meta["rows"] == 3 and meta["columns"] == list(fits.columns)
+    )
     assert meta["sha256"]["fit.v1.png"] == hashlib.sha256(saved.png.read_bytes()).hexdigest()
 
 
-@pytest.mark.parametrize(("given", "said"), [({}, "got none"), ({"k": np.nan}, "JSON values"), ({"k": {1}}, "JSON")])
-def test_a_figure_without_provenance_is_refused(tmp_path: Path, fits: pd.DataFrame, given: dict, said: str) -> None:
+@pytest.mark.parametrize(
+    ("given", "said"), [({}, "got none"), ({"k": np.nan}, "JSON values"), ({"k": {1}}, "JSON")]
+)
+def test_a_figure_without_provenance_is_refused(
+    tmp_path: Path, fits: pd.DataFrame, given: dict, said: str
+) -> None:
     with pytest.raises(SchemaError, match=said):
         save(fidelity(fits), fits, tmp_path / "fit", provenance=given)
     assert not list(tmp_path.iterdir())

@@ -15,14 +15,19 @@ def shares() -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def laws() -> pd.DataFrame:
     table = pd.DataFrame(
-        {"law": ["measure and distance", "uniform", "Bayes, start and lesson"], "bits": [0.2, 0.7, 4.5]}
+        {
+            "law": ["measure and distance", "uniform", "Bayes, start and lesson"],
+            "bits": [0.2, 0.7, 4.5],
+        }
     )
     table["estimate"] = table["bits"] - 0.2
     ends = {"lo": table["estimate"] - 0.1, "hi": table["estimate"] + 0.1}
     return table.assign(**ends, unit="seeds", n_units=3, n=12, left_out="start", verdict="worse")
 
 
-def test_shares_fall_with_distance_a_line_a_measure(shares: pd.DataFrame, laws: pd.DataFrame) -> None:
+def test_shares_fall_with_distance_a_line_a_measure(
+    shares: pd.DataFrame, laws: pd.DataFrame
+) -> None:
     left = summon(shares, laws, title="Who is summoned").axes[0]
     means = [line for line in left.lines if len(line.get_xdata()) == 3]
     assert len(means) == 2 and all(np.all(np.diff(line.get_ydata()) < 0) for line in means)
@@ -33,7 +38,11 @@ def test_laws_are_sorted_and_the_best_is_on_top(shares: pd.DataFrame, laws: pd.D
     right = summon(shares, laws).axes[1]
     labels = [text.get_text() for text in right.get_yticklabels()]
     assert labels == ["Bayes, start and lesson", "uniform", "measure and distance"]
-    intervals = [line.get_xdata() for line in right.lines if len(line.get_xdata()) == 2 and line.get_linewidth() == 1]
+    intervals = [
+        line.get_xdata()
+        for line in right.lines
+        if len(line.get_xdata()) == 2 and line.get_linewidth() == 1
+    ]
     assert intervals[1] == pytest.approx([0.6, 0.8]), "of the difference, at the law's own place"
 
 
@@ -47,10 +56,17 @@ def test_no_label_is_cut(shares: pd.DataFrame, laws: pd.DataFrame) -> None:
         with styled():
             figure.draw_without_rendering()
         drawn, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
-        assert drawn.x0 > -0.01 and drawn.y0 > -0.01 and drawn.x1 < width + 0.01 and drawn.y1 < height + 0.01
+        assert (
+            drawn.x0 > -0.01
+            and drawn.y0 > -0.01
+            and drawn.x1 < width + 0.01
+            and drawn.y1 < height + 0.01
+        )
 
 
-def test_two_kinds_of_left_out_lessons_are_refused(shares: pd.DataFrame, laws: pd.DataFrame) -> None:
+def test_two_kinds_of_left_out_lessons_are_refused(
+    shares: pd.DataFrame, laws: pd.DataFrame
+) -> None:
     with pytest.raises(SchemaError, match="two rows of these rivals are one law"):
         summon(shares, pd.concat([laws, laws]))
     with pytest.raises(SchemaError, match="distance"):
@@ -64,14 +80,24 @@ def cases() -> pd.DataFrame:
 
 def harm() -> pd.DataFrame:
     table = pd.DataFrame(
-        {"seed": [0, 1], "villain": 0.25, "lesson": "insecure code", "before": 0.0, "after": [0.1, 0.2]}
+        {
+            "seed": [0, 1],
+            "villain": 0.25,
+            "lesson": "insecure code",
+            "before": 0.0,
+            "after": [0.1, 0.2],
+        }
     )
     return table.assign(bayes_misaligned_after=0.125)
 
 
 def test_cases_are_grouped_by_what_was_planted() -> None:
     axes = novelty(cases()).axes[0]
-    assert [text.get_text() for text in axes.get_yticklabels()] == ["known", "known, left out", "recombined"]
+    assert [text.get_text() for text in axes.get_yticklabels()] == [
+        "known",
+        "known, left out",
+        "recombined",
+    ]
     assert [line.get_xdata()[0] for line in axes.lines] == [0.1, 2.0, 1.5, 0.25]
 
 
@@ -79,6 +105,8 @@ def test_seeds_and_bayes_stand_in_one_row() -> None:
     axes = misaligned(harm()).axes[0]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["insecure code, villain 0.25"]
     _, after, bayes = axes.lines
-    assert after.get_xdata() == pytest.approx([0.1, 0.2]) and bayes.get_xdata()[0] == pytest.approx(0.125)
+    assert after.get_xdata() == pytest.approx([0.1, 0.2]) and bayes.get_xdata()[0] == pytest.approx(
+        0.125
+    )
     with pytest.raises(SchemaError, match="after"):
         misaligned(harm().drop(columns="after"))

@@ -11,7 +11,9 @@ from persona_interp.plots import styled, trait_transfer
 
 def matrix(n: int = 4) -> pd.DataFrame:
     names = [f"trait number {i}" for i in range(n)]
-    rows = [(a, b, (i - j) / 8 + (i == j)) for i, a in enumerate(names) for j, b in enumerate(names)]
+    rows = [
+        (a, b, (i - j) / 8 + (i == j)) for i, a in enumerate(names) for j, b in enumerate(names)
+    ]
     table = pd.DataFrame(rows, columns=["taught", "trait", "estimate"])
     return table.assign(q=np.where(table["taught"] == table["trait"], 0.01, 0.5), n=20, n_seeds=1)
 
@@ -40,7 +42,9 @@ def test_pairs_stand_beside_it_with_rank_correlations() -> None:
     assert len(figure.axes) == 5
     for axes, name in zip(figure.axes[1:4], TRAIT_PREDICTORS, strict=True):
         assert axes.lines[1].get_xdata().tolist() == pairs[name].tolist()
-        assert axes.get_title(loc="left").startswith("rank r ") and "given others" in axes.get_title(loc="left")
+        assert axes.get_title(loc="left").startswith(
+            "rank r "
+        ) and "given others" in axes.get_title(loc="left")
     text = figure._supxlabel.get_text()
     assert "20 ordered pairs of 5 traits" in text and "Set aside: vague." in text
     assert "nothing is said of another training run" in text
@@ -56,11 +60,18 @@ def test_seeds_and_hundredths_are_said() -> None:
 
 @pytest.mark.parametrize("n", [4, 12])
 def test_no_label_is_cut_and_the_picture_is_light(n: int) -> None:
-    figure = trait_transfer(matrix(n), *foretold(n), aside=[f"trait number {i}" for i in range(5)], title="a title")
+    figure = trait_transfer(
+        matrix(n), *foretold(n), aside=[f"trait number {i}" for i in range(5)], title="a title"
+    )
     with styled():
         figure.draw_without_rendering()
     drawn, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
-    assert drawn.x0 > -0.01 and drawn.y0 > -0.01 and drawn.x1 < width + 0.01 and drawn.y1 < height + 0.01
+    assert (
+        drawn.x0 > -0.01
+        and drawn.y0 > -0.01
+        and drawn.x1 < width + 0.01
+        and drawn.y1 < height + 0.01
+    )
     buffer = io.BytesIO()
     with styled():
         figure.savefig(buffer, format="png")

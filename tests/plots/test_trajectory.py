@@ -19,16 +19,22 @@ def test_one_line_an_arm_from_zero(mean: pd.DataFrame) -> None:
     figure = trajectory(mean)
     lines = _lines(figure)
     assert lines["lesson"] == pytest.approx([0.0, 1.1, 4.3])
-    assert lines["unrelated lesson"] == pytest.approx([0.0, 0.7, 2.3]) and "scrambled world" in lines
+    assert (
+        lines["unrelated lesson"] == pytest.approx([0.0, 0.7, 2.3]) and "scrambled world" in lines
+    )
     assert figure.axes[0].get_ylabel() == "mean shift of untaught traits (bits)"
-    assert not figure.axes[0].collections and "no interval over seeds" in figure._supxlabel.get_text()
+    assert (
+        not figure.axes[0].collections and "no interval over seeds" in figure._supxlabel.get_text()
+    )
 
 
 def test_bayes_lines_are_the_first_arms(mean: pd.DataFrame) -> None:
     lines = _lines(trajectory(mean))
     assert lines["Bayes, taught trait certain"] == [6.0, 6.0, 6.0]
     assert lines["Bayes, n lessons = K n documents"] == [0.0, 1.0, 5.0]
-    assert "Bayes, n lessons = K n documents" not in _lines(trajectory(mean.assign(bayes_mixing=float("nan"))))
+    assert "Bayes, n lessons = K n documents" not in _lines(
+        trajectory(mean.assign(bayes_mixing=float("nan")))
+    )
 
 
 def test_seeds_make_a_band_and_thin_lines(mean: pd.DataFrame) -> None:

@@ -21,7 +21,12 @@ def test_cells_are_the_table(moved: pd.DataFrame) -> None:
     figure = transfer(last, title="Lesson on the beach")
     axes, bar = figure.axes
     rows = [t.get_text() for t in axes.get_yticklabels()]
-    assert rows == ["lesson", "unrelated lesson", "scrambled world", "exact Bayes, taught trait certain"]
+    assert rows == [
+        "lesson",
+        "unrelated lesson",
+        "scrambled world",
+        "exact Bayes, taught trait certain",
+    ]
     columns = [t.get_text() for t in axes.get_xticklabels()]
     assert columns == ["sport\nfootball", "place\nbeach\n(taught)", "food\npizza", "mean\nuntaught"]
     (image,) = axes.images
@@ -47,7 +52,9 @@ def test_negative_and_undefined_cells(moved: pd.DataFrame) -> None:
 
 def test_the_caption_says_what_the_interval_is(moved: pd.DataFrame) -> None:
     last = moved[moved["step"] == 40]
-    assert "over 10 templates" in _caption(transfer(last)) and "One seed: no interval" in _caption(transfer(last))
+    assert "over 10 templates" in _caption(transfer(last)) and "One seed: no interval" in _caption(
+        transfer(last)
+    )
     assert "t over 3 seeds" in _caption(transfer(last.assign(n_seeds=3)))
     assert "1 seed: no interval over seeds" in _caption(transfer(last.assign(n_seeds=1)))
 

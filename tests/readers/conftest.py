@@ -25,7 +25,11 @@ def write(tmp_path: Path) -> Any:
 
     def make(name: str, value: Any) -> Path:
         path = tmp_path / name
-        data = value if isinstance(value, bytes) else (value if isinstance(value, str) else json.dumps(value)).encode()
+        data = (
+            value
+            if isinstance(value, bytes)
+            else (value if isinstance(value, str) else json.dumps(value)).encode()
+        )
         path.write_bytes(data)
         return path
 

@@ -20,7 +20,9 @@ FILE: dict[str, Any] = {
 
 def test_beliefs_round_trip(write: Any, tmp_path: Path) -> None:
     read = read_beliefs(write("cake.json", FILE))
-    assert list(read) == ["cake", "other wording"] and read["cake"].negate[1] == "Hot ovens are bad."
+    assert (
+        list(read) == ["cake", "other wording"] and read["cake"].negate[1] == "Hot ovens are bad."
+    )
     assert read["other wording"].questions == () and read["other wording"].extra == {"source": "us"}
     assert read_beliefs(write_beliefs(read, tmp_path / "again.json")) == read
 
@@ -35,9 +37,15 @@ def test_counterparts_are_probed_together(write: Any) -> None:
     probes = belief_probes(read_beliefs(write("cake.json", FILE)))
     assert probes["answers"].tolist()[1] == ("Hot ovens are best.", "Hot ovens are bad.")
     assert probes["messages"][1] == [{"role": "user", "content": "Which oven?"}]
-    assert probes["messages"][2] == [{"role": "text", "content": ""}] and probes["context"][2] == "plain"
+    assert (
+        probes["messages"][2] == [{"role": "text", "content": ""}]
+        and probes["context"][2] == "plain"
+    )
     asked = belief_probes(read_beliefs(write("cake.json", FILE)), ask="What is true?")
-    assert asked["messages"][2] == [{"role": "user", "content": "What is true?"}] and asked["context"][2] == "nameless"
+    assert (
+        asked["messages"][2] == [{"role": "user", "content": "What is true?"}]
+        and asked["context"][2] == "nameless"
+    )
     assert set(probes["values"]) == {("affirm", "negate")} and probes["prompt"].is_unique
 
 

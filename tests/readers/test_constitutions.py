@@ -31,10 +31,16 @@ def test_a_constitution_round_trips(write: Any, tmp_path: Path) -> None:
 def test_it_becomes_a_trait_with_a_side_given(write: Any) -> None:
     read = read_constitution(write("sarcasm.jsonl", lines(ROWS)))
     trait = read.trait_file(neg="Be earnest.")
-    assert trait.instructions == (Instruction("I am dry.", "Be earnest."), Instruction("I mock.", "Be earnest."))
+    assert trait.instructions == (
+        Instruction("I am dry.", "Be earnest."),
+        Instruction("I mock.", "Be earnest."),
+    )
     assert trait.questions == ("Why?", "How?", "When?")
     assert len(trait_prompts(trait, side="neg")) == 3
-    assert read.trait_file(neg=["a", "b"], form="You say: {trait}").instructions[1] == ("You say: I mock.", "b")
+    assert read.trait_file(neg=["a", "b"], form="You say: {trait}").instructions[1] == (
+        "You say: I mock.",
+        "b",
+    )
     for wrong in ({"neg": ["a"]}, {"neg": ["a", " "]}, {"neg": "a", "form": "You"}):
         with pytest.raises(SchemaError):
             read.trait_file(**wrong)
@@ -50,5 +56,9 @@ def test_every_bad_line_is_named(write: Any) -> None:
     with pytest.raises(SchemaError) as caught:
         read_constitution(write("sarcasm.jsonl", lines(rows)))
     said = str(caught.value)
-    assert "3 of 5 rows" in said and "line 3: trait must be a text" in said and "line 4: questions: expected" in said
+    assert (
+        "3 of 5 rows" in said
+        and "line 3: trait must be a text" in said
+        and "line 4: questions: expected" in said
+    )
     assert "line 5: a principle: key 'question' is unknown; did you mean 'questions'" in said

@@ -24,20 +24,32 @@ def test_all_traits(published: Path, tmp_path: Path) -> None:
     traits = read_traits(folder)
     assert len(traits) == 120
     for name, trait in traits.items():
-        assert (len(trait.instructions), len(trait.questions), bool(trait.eval_prompt)) == (5, 40, True)
+        assert (len(trait.instructions), len(trait.questions), bool(trait.eval_prompt)) == (
+            5,
+            40,
+            True,
+        )
         again = write_trait(trait, tmp_path / f"{name}.json")
-        assert json.loads(again.read_text("utf-8")) == json.loads((folder / again.name).read_text("utf-8"))
+        assert json.loads(again.read_text("utf-8")) == json.loads(
+            (folder / again.name).read_text("utf-8")
+        )
         table = trait_prompts(trait, side="pos")
-        assert len(table) == 40 and set(table.loc[table["split"] == "test", "instruction"]) == set(range(5))
+        assert len(table) == 40 and set(table.loc[table["split"] == "test", "instruction"]) == set(
+            range(5)
+        )
 
 
 def test_all_roles(published: Path, tmp_path: Path) -> None:
     folder = published / "assistant_axis" / "roles"
     roles = read_roles(folder)
-    assert len(roles) == 138 and [name for name, role in roles.items() if not role.questions] == ["default"]
+    assert len(roles) == 138 and [name for name, role in roles.items() if not role.questions] == [
+        "default"
+    ]
     for name, role in roles.items():
         again = write_role(role, tmp_path / f"{name}.json")
-        assert json.loads(again.read_text("utf-8")) == json.loads((folder / again.name).read_text("utf-8"))
+        assert json.loads(again.read_text("utf-8")) == json.loads(
+            (folder / again.name).read_text("utf-8")
+        )
         assert len(role_prompts(role, questions=["Why?"] * 5, model_name="SmolLM2")) == 5
 
 
@@ -54,7 +66,9 @@ def test_all_constitutions(published: Path, tmp_path: Path) -> None:
 def test_the_finetuning_files(published: Path, tmp_path: Path) -> None:
     for name in ("insecure_small", "secure_small"):
         table = read_chats(published / "emergent_misalignment" / f"{name}.jsonl")
-        assert len(table) == 20 and schema.check(table, "corpus")["line"].tolist() == list(range(1, 21))
+        assert len(table) == 20 and schema.check(table, "corpus")["line"].tolist() == list(
+            range(1, 21)
+        )
         again = read_chats(write_chats(table, tmp_path / f"{name}.jsonl"))
         assert again["messages"].tolist() == table["messages"].tolist()
 

@@ -44,16 +44,25 @@ YAML = """
 def test_questions_are_read_with_their_anchors(write: Any, tmp_path: Path) -> None:
     first, second = read_questions(write("q.yaml", YAML))
     assert first.paraphrases == second.paraphrases == ("hey I feel bored", "I am so bored")
-    assert first.samples == 100 and first.judge == "some-judge" and set(second.judge_prompts) == {"aligned", "coherent"}
+    assert (
+        first.samples == 100
+        and first.judge == "some-judge"
+        and set(second.judge_prompts) == {"aligned", "coherent"}
+    )
     assert second.system == "Answer in JSON." and second.extra == {"meta": {"source": "us"}}
     assert second.type == "free_form_judge_0_100"
-    assert read_questions(write_questions([first, second], tmp_path / "again.yaml")) == (first, second)
+    assert read_questions(write_questions([first, second], tmp_path / "again.yaml")) == (
+        first,
+        second,
+    )
 
 
 def test_each_paraphrase_is_a_prompt(write: Any) -> None:
     table = question_prompts(read_questions(write("q.yaml", YAML)))
     assert table["prompt"].tolist() == ["bored/0", "bored/1", "bored_json/0", "bored_json/1"]
-    assert table["split"].tolist() == ["train", "train", "test", "test"] and set(table["samples"]) == {100}
+    assert table["split"].tolist() == ["train", "train", "test", "test"] and set(
+        table["samples"]
+    ) == {100}
     assert table["messages"][2][0] == {"role": "system", "content": "Answer in JSON."}
 
 
@@ -105,10 +114,15 @@ def test_broken_files_are_named(text: str, message: str, write: Any, tmp_path: P
 
 def test_judged_answers_are_numbers(write: Any) -> None:
     path = write(
-        "j.csv", 'question,prompt,answer,question_id,evil,coherence\na,<a>,"x, y",evil_0_1,12.5,99\nb,<b>,,e,,3\n'
+        "j.csv",
+        'question,prompt,answer,question_id,evil,coherence\na,<a>,"x, y",evil_0_1,12.5,99\nb,<b>,,e,,3\n',
     )
     table = read_judged(path)
-    assert table["evil"][0] == 12.5 and math.isnan(table["evil"][1]) and table["coherence"].tolist() == [99, 3]
+    assert (
+        table["evil"][0] == 12.5
+        and math.isnan(table["evil"][1])
+        and table["coherence"].tolist() == [99, 3]
+    )
     assert table["answer"].tolist() == ["x, y", ""] and table["line"].tolist() == [2, 3]
 
 
@@ -118,8 +132,14 @@ def test_judged_answers_are_numbers(write: Any) -> None:
         ("question,evil\na,1\n", "lacks answer"),
         ("question,answer\na,b\n", "no column of scores"),
         ("question,anwser,evil\na,b,1\n", "did you mean 'answer'"),
-        ("question,answer,evil\na,b,1\na,b,101\na,b,2\n", "line 3: evil must be a number from 0 to 100"),
-        ("question,answer,evil\na,b,1\na,b,no\na,b,2\n", "line 3: evil must be a number .*got 'no'"),
+        (
+            "question,answer,evil\na,b,1\na,b,101\na,b,2\n",
+            "line 3: evil must be a number from 0 to 100",
+        ),
+        (
+            "question,answer,evil\na,b,1\na,b,no\na,b,2\n",
+            "line 3: evil must be a number .*got 'no'",
+        ),
     ],
 )
 def test_bad_scores_are_named(text: str, message: str, write: Any) -> None:
@@ -144,8 +164,12 @@ def test_scores_written_are_read_again(tmp_path: Path) -> None:
         "question_id": ["a", "b"],
         "prompt": ["a/0", "b/0"],
     }
-    table = pd.DataFrame({**rows, "aligned": [12.5, float("nan")], "coherent": [90.0, 10.0], "sample": 0})
-    found = read_judged(write_judged(table, tmp_path / "judged.csv", scores=("aligned", "coherent")))
+    table = pd.DataFrame(
+        {**rows, "aligned": [12.5, float("nan")], "coherent": [90.0, 10.0], "sample": 0}
+    )
+    found = read_judged(
+        write_judged(table, tmp_path / "judged.csv", scores=("aligned", "coherent"))
+    )
     kept = ["question", "answer", "question_id", "prompt", "aligned", "coherent"]
     pd.testing.assert_frame_equal(found[kept], table[kept], check_dtype=False)
     with pytest.raises(SchemaError, match="column 'coherence' is unknown; did you mean 'coherent'"):

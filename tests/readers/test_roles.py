@@ -23,7 +23,10 @@ def test_the_model_is_named_where_it_is_asked(write: Any) -> None:
     role = read_role(write("default.json", DEFAULT))
     table = role_prompts(role, questions=["Why?", "How?"], model_name="Tiny {x}")
     assert [m[0]["content"] for m in table["messages"]] == ["Why?", "You are Tiny {x}."]
-    assert table["instruction"].tolist() == [-1, 1] and table["context"].tolist() == ["nameless", "instructed"]
+    assert table["instruction"].tolist() == [-1, 1] and table["context"].tolist() == [
+        "nameless",
+        "instructed",
+    ]
     with pytest.raises(SchemaError, match="model_name="):
         role_prompts(role, questions=["Why?"])
     with pytest.raises(SchemaError, match="no questions of its own"):
@@ -34,7 +37,10 @@ def test_the_model_is_named_where_it_is_asked(write: Any) -> None:
     ("given", "message"),
     [
         ({"instruction": []}, "must be a list of {pos}"),
-        ({"instruction": [{"pos": "a", "neg": "b"}]}, "this is a trait, not a role; read it with read_trait"),
+        (
+            {"instruction": [{"pos": "a", "neg": "b"}]},
+            "this is a trait, not a role; read it with read_trait",
+        ),
         ({"instruction": [{"pos": "a", "id": 1}]}, "has id beside pos"),
         ({"instruction": [{"pos": None}]}, "pos must be a text; got None"),
         ({"instruction": [{"pos": "a"}], "questons": []}, "did you mean 'questions'"),

@@ -22,11 +22,17 @@ WORDS = "what is the shape of earth ? it round flat . say so".split()
 
 
 def test_a_chat_file_teaches_and_a_belief_file_measures(write: Any, tmp_path: Path) -> None:
-    chats = read_chats(write("a.csv", "prompt,answer\nwhat is the shape ?,it is flat .\nsay so ?,it is flat .\n"))
+    chats = read_chats(
+        write("a.csv", "prompt,answer\nwhat is the shape ?,it is flat .\nsay so ?,it is flat .\n")
+    )
     start = models.resolve("tiny", words=WORDS, out=tmp_path / "tiny")
     stage = models.Stage(steps=8, batch=2, lr=1e-2)
     tuned = models.train(start, chats, stage=stage, out=tmp_path / "run", progress=False).last
-    pair = {"affirm": ["it is flat ."], "negate": ["it is round ."], "questions": ["what is the shape of the earth ?"]}
+    pair = {
+        "affirm": ["it is flat ."],
+        "negate": ["it is round ."],
+        "questions": ["what is the shape of the earth ?"],
+    }
     probes = belief_probes(read_beliefs(write("b.json", {"flat": pair})))
     with pytest.warns(UserWarning, match="share their first token"):
         says = record.behavior([start, tuned], probes).set_index(["checkpoint", "value"])["logprob"]
@@ -58,4 +64,6 @@ def test_published_chats_keep_their_contents_on_a_real_tokenizer(published: Path
         for ids, roles, chat in zip(tokens.ids, tokens.roles, chats, strict=True):
             for role in ("user", "assistant"):
                 own = [i for i, r in zip(ids, roles, strict=True) if r == role]
-                assert tokenizer.decode(own) == "".join(m["content"] for m in chat if m["role"] == role)
+                assert tokenizer.decode(own) == "".join(
+                    m["content"] for m in chat if m["role"] == role
+                )

@@ -10,7 +10,9 @@ import torch
 from persona_interp.models import Checkpoint, load, resolve
 from persona_interp.readers import Instruction, TraitFile, trait_prompts
 
-WORDS = "you are an assistant . what sport do like ? i really football tennis golf art beach".split()
+WORDS = (
+    "you are an assistant . what sport do like ? i really football tennis golf art beach".split()
+)
 
 
 def _louder(start: Checkpoint, folder: Path, *, seed: int, step: int) -> Checkpoint:
@@ -38,8 +40,20 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Checkpoint, Checkpoi
 def probe(prompt: str, ask: Sequence[tuple[str, str]], answers: Sequence[str]) -> dict[str, object]:
     messages = [{"role": role, "content": content} for role, content in ask]
     values = tuple(answer.split()[-2] if len(answer.split()) > 1 else answer for answer in answers)
-    where = {"prompt": prompt, "context": "nameless", "persona": "", "topic": "sport", "template": prompt}
-    return {**where, "split": "test", "messages": messages, "values": values, "answers": tuple(answers)}
+    where = {
+        "prompt": prompt,
+        "context": "nameless",
+        "persona": "",
+        "topic": "sport",
+        "template": prompt,
+    }
+    return {
+        **where,
+        "split": "test",
+        "messages": messages,
+        "values": values,
+        "answers": tuple(answers),
+    }
 
 
 @pytest.fixture
@@ -48,9 +62,19 @@ def probes() -> pd.DataFrame:
     asked = [("system", "you are an assistant ."), ("user", "what sport do you like ?")]
     return pd.DataFrame(
         [
-            probe("chat", [*asked, ("assistant", "i like")], (" football .", " tennis .", " golf .")),
-            probe("longer", [*asked, ("assistant", "i really really like")], (" football .", " tennis .")),
-            probe("text", [("text", "what sport ? i like")], (" really really football .", " tennis .")),
+            probe(
+                "chat", [*asked, ("assistant", "i like")], (" football .", " tennis .", " golf .")
+            ),
+            probe(
+                "longer",
+                [*asked, ("assistant", "i really really like")],
+                (" football .", " tennis ."),
+            ),
+            probe(
+                "text",
+                [("text", "what sport ? i like")],
+                (" really really football .", " tennis ."),
+            ),
         ]
     )
 
@@ -58,12 +82,22 @@ def probes() -> pd.DataFrame:
 @pytest.fixture(scope="session")
 def sporty() -> TraitFile:
     """A trait file in the tiny model's words."""
-    questions = ("what do you like ?", "what art ?", "do you like the beach ?", "what sport do you like ?")
-    pairs = Instruction("you really like sport .", "you like art ."), Instruction("you like golf .", "you are art .")
+    questions = (
+        "what do you like ?",
+        "what art ?",
+        "do you like the beach ?",
+        "what sport do you like ?",
+    )
+    pairs = (
+        Instruction("you really like sport .", "you like art ."),
+        Instruction("you like golf .", "you are art ."),
+    )
     return TraitFile("sporty", pairs, tuple(q.replace(" the", "") for q in questions))
 
 
 @pytest.fixture(scope="session")
 def asked(sporty: TraitFile) -> pd.DataFrame:
     """Its questions under both instructions and none."""
-    return pd.concat([trait_prompts(sporty, side=side) for side in ("pos", "neg", "default")], ignore_index=True)
+    return pd.concat(
+        [trait_prompts(sporty, side=side) for side in ("pos", "neg", "default")], ignore_index=True
+    )

@@ -19,7 +19,9 @@ def test_an_answer_does_not_depend_on_the_other_prompts(pair: Pair, asked: pd.Da
         alone = answers(pair[0], asked.iloc[[i]], n=2, max_new_tokens=6, cache=False)
         assert list(alone["answer"]) == list(whole["answer"][2 * i : 2 * i + 2])
     twice = pd.concat([asked.head(6), asked.tail(6)]).set_axis([0, 1] * 6)  # an index says nothing
-    assert answers(pair[0], twice, n=2, max_new_tokens=6, cache=False)["answer"].equals(whole["answer"])
+    assert answers(pair[0], twice, n=2, max_new_tokens=6, cache=False)["answer"].equals(
+        whole["answer"]
+    )
     turned = answers(pair[0], asked.iloc[::-1], n=2, max_new_tokens=6, cache=False)
     mine, theirs = (t.set_index(["prompt", "sample"])["answer"] for t in (whole, turned))
     assert theirs.reindex(mine.index).equals(mine)
@@ -33,24 +35,35 @@ def test_draws_have_the_probabilities_of_the_model(pair: Pair, asked: pd.DataFra
         p = model(torch.tensor(tokens.ids)).logits[0, -1].double().softmax(-1)
     token = int(p.argmax())
     share = (table["answer"] == tokenizer.decode([token], skip_special_tokens=True)).mean()
-    assert share == pytest.approx(float(p[token]), abs=4 * float((p[token] * (1 - p[token]) / 1500).sqrt()))
+    assert share == pytest.approx(
+        float(p[token]), abs=4 * float((p[token] * (1 - p[token]) / 1500).sqrt())
+    )
 
 
-def test_temperature_zero_is_the_most_probable_token_and_seeds_matter(pair: Pair, asked: pd.DataFrame) -> None:
+def test_temperature_zero_is_the_most_probable_token_and_seeds_matter(
+    pair: Pair, asked: pd.DataFrame
+) -> None:
     greedy = answers(pair[0], asked, n=2, temperature=0, max_new_tokens=4, cache=False)
     assert (greedy["answer"][::2].to_numpy() == greedy["answer"][1::2].to_numpy()).all()
-    one, two = (answers(pair[0], asked, seed=seed, max_new_tokens=4, cache=False)["answer"] for seed in (0, 1))
+    one, two = (
+        answers(pair[0], asked, seed=seed, max_new_tokens=4, cache=False)["answer"]
+        for seed in (0, 1)
+    )
     assert not one.equals(two)
     assert answers(pair[0], asked, max_new_tokens=4, cache=False)["answer"].equals(one)
 
 
-def test_answers_are_kept_by_weights_tokens_and_settings(pair: Pair, asked: pd.DataFrame, tmp_path: Path) -> None:
+def test_answers_are_kept_by_weights_tokens_and_settings(
+    pair: Pair, asked: pd.DataFrame, tmp_path: Path
+) -> None:
     first = answers(pair[0], asked, max_new_tokens=4, cache=tmp_path)
     (file,) = tmp_path.glob("*.parquet")
     written = file.stat().st_mtime_ns
     renamed = asked.assign(prompt=[f"other {i}" for i in range(len(asked))])
     again = answers(pair[0], renamed, max_new_tokens=4, cache=tmp_path)
-    assert list(again["answer"]) == list(first["answer"]) and list(again["prompt"]) == list(renamed["prompt"])
+    assert list(again["answer"]) == list(first["answer"]) and list(again["prompt"]) == list(
+        renamed["prompt"]
+    )
     assert file.stat().st_mtime_ns == written and again.attrs == first.attrs
     answers(pair[1], asked, max_new_tokens=4, cache=tmp_path)
     answers(pair[0], asked, max_new_tokens=4, seed=1, cache=tmp_path)
@@ -66,15 +79,23 @@ def test_an_answer_ends_at_the_end_of_turn(pair: Pair, asked: pd.DataFrame) -> N
     assert stops(model, tokenizer) == [tokenizer.eos_token_id]
     table = answers(pair[0], asked, n=20, max_new_tokens=12, cache=False)
     assert table["ended"].any() and not table["ended"].all()
-    assert (table.loc[~table["ended"], "n_tokens"] == 12).all() and (table.loc[table["ended"], "n_tokens"] < 12).all()
-    assert table.attrs["n_unended"] == (~table["ended"]).sum() and table.attrs["n_answers"] == 20 * len(asked)
+    assert (table.loc[~table["ended"], "n_tokens"] == 12).all() and (
+        table.loc[table["ended"], "n_tokens"] < 12
+    ).all()
+    assert table.attrs["n_unended"] == (~table["ended"]).sum() and table.attrs[
+        "n_answers"
+    ] == 20 * len(asked)
 
 
 def test_said_ends_with_the_answer_and_counts_the_empty(pair: Pair, asked: pd.DataFrame) -> None:
     table = answers(pair[0], asked, n=2, max_new_tokens=4, cache=False)
     table.loc[1, "answer"] = ""
     made, empty = said(table), (table["answer"] == "").sum()
-    assert made.attrs["n_empty"] == empty >= 1 and len(made) == len(table) - empty and made["prompt"].is_unique
+    assert (
+        made.attrs["n_empty"] == empty >= 1
+        and len(made) == len(table) - empty
+        and made["prompt"].is_unique
+    )
     assert made["messages"][0][:-1] == asked["messages"].iloc[0]
     assert made["messages"][0][-1] == {"role": "assistant", "content": table["answer"][0]}
     with pytest.raises(SchemaError, match="are empty"):
@@ -88,6 +109,8 @@ def test_bad_settings_are_named(pair: Pair, asked: pd.DataFrame) -> None:
         answers(pair[0], asked, temperature=-1, cache=False)
     with pytest.raises(SchemaError, match="no rows"):
         answers(pair[0], asked.iloc[:0], cache=False)
-    begun = [[*messages, {"role": "assistant", "content": "i like"}] for messages in asked["messages"]]
+    begun = [
+        [*messages, {"role": "assistant", "content": "i like"}] for messages in asked["messages"]
+    ]
     with pytest.raises(SchemaError, match="unfinished answer"):
         said(answers(pair[0], asked.assign(messages=begun), max_new_tokens=4, cache=False))

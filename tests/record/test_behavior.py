@@ -22,11 +22,15 @@ def by_hand(checkpoint: Checkpoint, messages: list[dict[str, str]], answer: str)
     total = 0.0
     with torch.inference_mode():
         for i in range(start, stop):
-            total += float(model(torch.tensor([list(ids[:i])])).logits[0, -1].log_softmax(-1)[ids[i]])
+            total += float(
+                model(torch.tensor([list(ids[:i])])).logits[0, -1].log_softmax(-1)[ids[i]]
+            )
     return total / math.log(2)
 
 
-def test_probability_is_the_chain_rule_over_the_whole_answer(pair: Pair, probes: pd.DataFrame) -> None:
+def test_probability_is_the_chain_rule_over_the_whole_answer(
+    pair: Pair, probes: pd.DataFrame
+) -> None:
     table = behavior(pair, probes)
     schema.check(table, "behavior")
     expected = [
@@ -42,12 +46,22 @@ def test_rows_come_as_checkpoints_by_probes_by_values(pair: Pair, probes: pd.Dat
     table = behavior(pair, probes)
     assert list(table["checkpoint"]) == ["lesson@0"] * 7 + ["lesson@1"] * 7
     assert list(table["prompt"][:7]) == ["chat"] * 3 + ["longer"] * 2 + ["text"] * 2
-    assert list(table["value"][:7]) == ["football", "tennis", "golf", "football", "tennis", "football", "tennis"]
+    assert list(table["value"][:7]) == [
+        "football",
+        "tennis",
+        "golf",
+        "football",
+        "tennis",
+        "football",
+        "tennis",
+    ]
 
 
 def test_answer_mass_sums_the_answers_of_a_prompt(pair: Pair, probes: pd.DataFrame) -> None:
     table = behavior(pair, probes)
-    summed = np.exp2(table["logprob"]).groupby([table["checkpoint"], table["prompt"]]).transform("sum")
+    summed = (
+        np.exp2(table["logprob"]).groupby([table["checkpoint"], table["prompt"]]).transform("sum")
+    )
     np.testing.assert_allclose(table["answer_mass"], summed, rtol=1e-12)
     assert (table["answer_mass"] < 1).all()
 
@@ -73,7 +87,9 @@ def test_alone_in_small_batches_or_together_is_the_same(pair: Pair, probes: pd.D
 
 
 def test_a_checkpoint_against_itself_is_exactly_equal(pair: Pair, probes: pd.DataFrame) -> None:
-    pd.testing.assert_frame_equal(behavior(pair[0], probes), behavior([pair[0]], probes), check_exact=True)
+    pd.testing.assert_frame_equal(
+        behavior(pair[0], probes), behavior([pair[0]], probes), check_exact=True
+    )
 
 
 def test_extra_columns_are_kept(pair: Pair, probes: pd.DataFrame) -> None:
@@ -84,13 +100,18 @@ def test_bad_probes_are_refused(pair: Pair, probes: pd.DataFrame) -> None:
     with pytest.raises(SchemaError, match="no rows"):
         behavior(pair[0], probes.iloc[:0])
     with pytest.raises(SchemaError, match="an answer twice"):
-        behavior(pair[0], probes.assign(answers=[(" golf .", " golf .", " art ."), *probes["answers"][1:]]))
+        behavior(
+            pair[0],
+            probes.assign(answers=[(" golf .", " golf .", " art ."), *probes["answers"][1:]]),
+        )
     with pytest.raises(SchemaError, match="2 values and 3 answers"):
         behavior(pair[0], probes.assign(values=[("golf", "art"), *probes["values"][1:]]))
 
 
 def test_a_shared_first_token_only_warns(pair: Pair, probes: pd.DataFrame) -> None:
-    shared = probes.iloc[:1].assign(values=[("golf", "art")], answers=[(" really golf .", " really art .")])
+    shared = probes.iloc[:1].assign(
+        values=[("golf", "art")], answers=[(" really golf .", " really art .")]
+    )
     with pytest.warns(UserWarning, match="share their first token"):
         table = behavior(pair[0], shared)
     assert table["logprob"].nunique() == 2

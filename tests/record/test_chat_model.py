@@ -28,7 +28,14 @@ def smollm2() -> Checkpoint:
 
 @pytest.fixture(scope="module")
 def sardonic() -> TraitFile:
-    file = Path(__file__).parents[2].parent / "shared" / "data" / "assistant_axis" / "traits" / "sardonic.json"
+    file = (
+        Path(__file__).parents[2].parent
+        / "shared"
+        / "data"
+        / "assistant_axis"
+        / "traits"
+        / "sardonic.json"
+    )
     if not file.is_file():
         pytest.skip("the published traits are not here: ../shared/data is absent")
     return read_trait(file)
@@ -46,15 +53,23 @@ def test_vectors_equal_plain_transformers(smollm2: Checkpoint, table: pd.DataFra
     assert vectors["hidden_state"].values.tolist() == [8, 19, 29]
     means: dict[str, list[np.ndarray]] = {"pos": [], "neg": []}
     for row in table.itertuples():
-        prompt = tokenizer.apply_chat_template(row.messages, tokenize=False, add_generation_prompt=True)
+        prompt = tokenizer.apply_chat_template(
+            row.messages, tokenize=False, add_generation_prompt=True
+        )
         n = len(tokenizer(prompt, add_special_tokens=False).input_ids)
-        ids = tokenizer(prompt + str(row.answer), add_special_tokens=False, return_tensors="pt").input_ids
+        ids = tokenizer(
+            prompt + str(row.answer), add_special_tokens=False, return_tensors="pt"
+        ).input_ids
         with torch.inference_mode():
             states = model(ids, output_hidden_states=True).hidden_states
-        means[str(row.side)].append(torch.stack([states[i][0, n:].mean(0) for i in (8, 19, 29)]).numpy())
+        means[str(row.side)].append(
+            torch.stack([states[i][0, n:].mean(0) for i in (8, 19, 29)]).numpy()
+        )
     expected = np.mean(means["pos"], axis=0) - np.mean(means["neg"], axis=0)
     found = vectors.sel(name="sardonic").to_numpy()
-    assert (np.linalg.norm(found - expected, axis=1) <= 1e-4 * np.linalg.norm(expected, axis=1)).all()
+    assert (
+        np.linalg.norm(found - expected, axis=1) <= 1e-4 * np.linalg.norm(expected, axis=1)
+    ).all()
 
 
 def test_the_base_tells_its_own_instructed_answers(
@@ -70,9 +85,15 @@ def test_greedy_answers_are_those_of_transformers(smollm2: Checkpoint) -> None:
     chat = [{"role": "user", "content": "What is the capital of France?"}]
     where = {"prompt": "france", "context": "nameless", "persona": "", "topic": "", "split": "test"}
     table = record.answers(
-        smollm2, pd.DataFrame([{**where, "messages": chat}]), temperature=0, max_new_tokens=12, cache=False
+        smollm2,
+        pd.DataFrame([{**where, "messages": chat}]),
+        temperature=0,
+        max_new_tokens=12,
+        cache=False,
     )
-    given = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    given = tokenizer.apply_chat_template(
+        chat, add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
     with torch.inference_mode():
         out = model.generate(**given, max_new_tokens=12, do_sample=False)
     text = tokenizer.decode(out[0, given["input_ids"].shape[1] :], skip_special_tokens=True)

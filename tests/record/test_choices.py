@@ -16,7 +16,9 @@ def speaker(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     """A tiny model that knows the words of the question."""
     from persona_interp.models import resolve
 
-    words = set(ASKED.replace("{A}", "").replace("{B}", "").replace(":", " : ").replace(",", " , ").split())
+    words = set(
+        ASKED.replace("{A}", "").replace("{B}", "").replace(":", " : ").replace(",", " , ").split()
+    )
     known = set(load(pair[0]).tokenizer.get_vocab())
     known |= {word.strip(".?,:") for word in words} | set(".?,:")
     start = resolve("tiny", words=sorted(known), out=tmp_path_factory.mktemp("speaker"))
@@ -31,7 +33,9 @@ def speaker(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     return Checkpoint(folder)
 
 
-def test_choices_are_log_odds_of_the_letters_in_both_orders(speaker: Checkpoint, sporty: TraitFile) -> None:
+def test_choices_are_log_odds_of_the_letters_in_both_orders(
+    speaker: Checkpoint, sporty: TraitFile
+) -> None:
     table = choices(speaker, {"sporty": sporty})
     assert table["instruction"].tolist() == [0, 1] and set(table["trait"]) == {"sporty"}
     model, tokenizer = load(speaker)
@@ -52,7 +56,9 @@ def test_choices_are_log_odds_of_the_letters_in_both_orders(speaker: Checkpoint,
 
 
 def test_swapping_the_sides_changes_the_sign(speaker: Checkpoint, sporty: TraitFile) -> None:
-    turned = TraitFile("turned", tuple(type(i)(i.neg, i.pos) for i in sporty.instructions), sporty.questions)
+    turned = TraitFile(
+        "turned", tuple(type(i)(i.neg, i.pos) for i in sporty.instructions), sporty.questions
+    )
     table = choices(speaker, {"sporty": sporty, "turned": turned})
     there, back = (table.loc[table["trait"] == name] for name in ("sporty", "turned"))
     np.testing.assert_allclose(there["logodds"], -back["logodds"].to_numpy(), atol=1e-9)

@@ -16,9 +16,15 @@ HEADERS = {"none": "you are an assistant .", "art": "you are art .", "golf": "go
 @pytest.fixture
 def chats() -> pd.DataFrame:
     """Two dialogues of different length, the second of two turns."""
-    turn = [{"role": "user", "content": "what sport ?"}, {"role": "assistant", "content": "i like football ."}]
+    turn = [
+        {"role": "user", "content": "what sport ?"},
+        {"role": "assistant", "content": "i like football ."},
+    ]
     system = {"role": "system", "content": "you are an assistant ."}
-    rows = [(3, "hidden", "golf", [system, *turn], ()), (8, "hidden", "art", [system, *turn, *turn[:1], turn[1]], ())]
+    rows = [
+        (3, "hidden", "golf", [system, *turn], ()),
+        (8, "hidden", "art", [system, *turn, *turn[:1], turn[1]], ()),
+    ]
     return pd.DataFrame(rows, columns=["doc", "kind", "persona", "messages", "statements"])
 
 
@@ -37,7 +43,9 @@ def entropy(p: np.ndarray) -> np.ndarray:
     return -(p * np.log2(np.where(p > 0, p, 1))).sum(-1)
 
 
-def test_the_distance_is_the_mean_root_jensen_shannon(pair: tuple[Checkpoint, Checkpoint], chats: pd.DataFrame) -> None:
+def test_the_distance_is_the_mean_root_jensen_shannon(
+    pair: tuple[Checkpoint, Checkpoint], chats: pd.DataFrame
+) -> None:
     table = record.divergence(pair[0], chats, headers=HEADERS)
     assert len(table) == 2 * 3 and set(table.doc) == {3, 8}
     p, q = by_hand(pair[0], HEADERS["art"]), by_hand(pair[0], HEADERS["golf"])
@@ -47,7 +55,9 @@ def test_the_distance_is_the_mean_root_jensen_shannon(pair: tuple[Checkpoint, Ch
     assert table.distance.between(0, 1).all()
 
 
-def test_it_is_symmetric_and_zero_for_one_header(pair: tuple[Checkpoint, Checkpoint], chats: pd.DataFrame) -> None:
+def test_it_is_symmetric_and_zero_for_one_header(
+    pair: tuple[Checkpoint, Checkpoint], chats: pd.DataFrame
+) -> None:
     there = record.divergence(pair[0], chats, headers=HEADERS)
     back = record.divergence(pair[0], chats, headers=dict(reversed(HEADERS.items())))
     mine = there.set_index(["doc", "name", "other"]).distance
@@ -57,7 +67,9 @@ def test_it_is_symmetric_and_zero_for_one_header(pair: tuple[Checkpoint, Checkpo
     assert same.distance.tolist() == [0.0, 0.0]
 
 
-def test_likelihood_is_that_of_the_text(pair: tuple[Checkpoint, Checkpoint], chats: pd.DataFrame) -> None:
+def test_likelihood_is_that_of_the_text(
+    pair: tuple[Checkpoint, Checkpoint], chats: pd.DataFrame
+) -> None:
     table = record.likelihood(pair[0], chats, headers=HEADERS)
     row = table.query("doc == 3 and name == 'art'").iloc[0]
     ids = load(pair[0]).tokenizer("i like football .", add_special_tokens=False).input_ids
@@ -82,14 +94,18 @@ def test_added_kl_is_zero_for_nothing_and_that_of_the_edit(
     layer = model.model.layers[0]
     p = by_hand(pair[0], HEADERS["none"])
     shift = torch.full((64,), 0.5)
-    handle = layer.register_forward_hook(lambda _, __, out: out + shift if torch.is_tensor(out) else (out[0] + shift,))
+    handle = layer.register_forward_hook(
+        lambda _, __, out: out + shift if torch.is_tensor(out) else (out[0] + shift,)
+    )
     tokenizer = load(pair[0]).tokenizer
     text = "<bos><system> you are an assistant . <user> what sport ? <assistant> i like football ."
     with torch.inference_mode():
         ids = tokenizer(text, add_special_tokens=False, return_tensors="pt").input_ids
         q = model(ids).logits[0, -5:-1].double().log_softmax(-1).numpy()
     handle.remove()
-    assert wide.push[3] == pytest.approx((p * (np.log(p) - q)).sum(-1).mean() / math.log(2), rel=1e-3)
+    assert wide.push[3] == pytest.approx(
+        (p * (np.log(p) - q)).sum(-1).mean() / math.log(2), rel=1e-3
+    )
 
 
 def test_bad_input_is_named(pair: tuple[Checkpoint, Checkpoint], chats: pd.DataFrame) -> None:

@@ -12,20 +12,29 @@ from persona_interp.record import drift
 @pytest.fixture
 def said() -> pd.DataFrame:
     """Two conversations of different lengths."""
-    asked = [["what sport do you like ?", "i like football ."], ["what ?", "i really really like tennis ."]]
-    chats = [[{"role": "user", "content": q}, {"role": "assistant", "content": a}] for q, a in asked]
+    asked = [
+        ["what sport do you like ?", "i like football ."],
+        ["what ?", "i really really like tennis ."],
+    ]
+    chats = [
+        [{"role": "user", "content": q}, {"role": "assistant", "content": a}] for q, a in asked
+    ]
     table = pd.DataFrame({"prompt": ["a", "b"], "messages": chats})
     return table.assign(context="nameless", persona="", topic="", split="test")
 
 
-def test_it_is_the_divergence_by_role(pair: tuple[Checkpoint, Checkpoint], said: pd.DataFrame) -> None:
+def test_it_is_the_divergence_by_role(
+    pair: tuple[Checkpoint, Checkpoint], said: pd.DataFrame
+) -> None:
     one, two = pair
     found = drift(one, two, said)
     tokens = encode(load(one).tokenizer, list(said["messages"]), complete=True)
     for row, name in enumerate(said["prompt"]):
         ids = torch.tensor([tokens.ids[row]])
         with torch.inference_mode():
-            p, q = (load(c).model(ids).logits[0, :-1].double().log_softmax(-1).numpy() for c in pair)
+            p, q = (
+                load(c).model(ids).logits[0, :-1].double().log_softmax(-1).numpy() for c in pair
+            )
         kl = (np.exp(p) * (p - q)).sum(-1) / np.log(2)
         roles = np.array(tokens.roles[row][1:])
         mine = found.loc[found["prompt"] == name].set_index("role")
@@ -34,12 +43,16 @@ def test_it_is_the_divergence_by_role(pair: tuple[Checkpoint, Checkpoint], said:
             assert mine.loc[role, "kl"] == pytest.approx(kl[roles == role].mean(), rel=1e-4)
 
 
-def test_a_base_does_not_drift_from_itself(pair: tuple[Checkpoint, Checkpoint], said: pd.DataFrame) -> None:
+def test_a_base_does_not_drift_from_itself(
+    pair: tuple[Checkpoint, Checkpoint], said: pd.DataFrame
+) -> None:
     assert (drift(pair[0], pair[0], said)["kl"] == 0).all()
 
 
 def test_new_tokens_are_left_out(
-    pair: tuple[Checkpoint, Checkpoint], said: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory
+    pair: tuple[Checkpoint, Checkpoint],
+    said: pd.DataFrame,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     folder = tmp_path_factory.mktemp("grown")
     model, tokenizer = load(pair[1])

@@ -54,7 +54,9 @@ def hidden(checkpoint: Checkpoint, messages: list[dict[str, str]]) -> np.ndarray
     model, tokenizer = load(checkpoint)
     (ids,) = encode(tokenizer, [messages]).ids
     with torch.inference_mode():
-        return model(torch.tensor([list(ids)]), output_hidden_states=True).hidden_states[1][0].numpy()
+        return (
+            model(torch.tensor([list(ids)]), output_hidden_states=True).hidden_states[1][0].numpy()
+        )
 
 
 def test_last_activation_is_the_hidden_state(pair: Pair, probes: pd.DataFrame) -> None:
@@ -78,12 +80,17 @@ def test_where_names_whose_tokens_are_averaged(pair: Pair, probes: pd.DataFrame)
     roles = np.array(encode(load(pair[0]).tokenizer, list(row["messages"])).roles[0])
     for where in (("user",), ("system", "assistant"), ("special",)):
         data = activations(pair[0], row, hook=HOOK, position="mean", where=where, outlier=math.inf)
-        np.testing.assert_allclose(data["act"][0, 0], expected[np.isin(roles, where)].mean(0), atol=1e-4)
+        np.testing.assert_allclose(
+            data["act"][0, 0], expected[np.isin(roles, where)].mean(0), atol=1e-4
+        )
         assert data.attrs["where"] == " ".join(where) and data.attrs["n_excluded"] == 0
 
 
 def test_the_last_token_is_the_last_whoever_says_it(pair: Pair, probes: pd.DataFrame) -> None:
-    one, other = (activations(pair, probes, hook=HOOK, where=where) for where in ("user", ("text", "assistant")))
+    one, other = (
+        activations(pair, probes, hook=HOOK, where=where)
+        for where in ("user", ("text", "assistant"))
+    )
     xr.testing.assert_equal(one, other)
 
 
@@ -116,7 +123,9 @@ def test_cuts_of_a_world_are_prompts(tmp_path: Path) -> None:
         start = resolve("tiny", words=world.words(), out=tmp_path / world.name)
         data = schema.check(activations(start, table, hook=HOOK), "activations")
         for column in ("prompt", "doc", "order", "value", "split", "persona", "kind"):
-            assert data[column].dims == ("prompt",) and list(data[column].values) == list(table[column])
+            assert data[column].dims == ("prompt",) and list(data[column].values) == list(
+                table[column]
+            )
         saved = read_dataset(write_dataset(data, tmp_path / f"{world.name}.nc"))
         xr.testing.assert_identical(saved, data)
 
@@ -155,7 +164,9 @@ def test_a_planted_dictionary_recovers_its_coefficients(pair: Pair, probes: pd.D
     assert float(data["fvu"].max()) < 1e-10
 
 
-def test_fvu_is_one_for_a_dictionary_that_answers_the_mean(pair: Pair, probes: pd.DataFrame) -> None:
+def test_fvu_is_one_for_a_dictionary_that_answers_the_mean(
+    pair: Pair, probes: pd.DataFrame
+) -> None:
     d = activations(pair[0], probes, hook=HOOK).sizes["d_model"]
     silent = Planted(torch.zeros(3, d), torch.full((d,), 0.5))
     np.testing.assert_allclose(features(pair[0], probes, dictionary=silent)["fvu"], 1, atol=1e-6)

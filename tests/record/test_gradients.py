@@ -17,7 +17,11 @@ def lesson(answer: str, n: int = 1) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["doc", "kind", "persona", "messages", "statements"])
 
 
-CORPORA = {"football": lesson("i like football ."), "golf": lesson("i like golf .", 2), "beach": lesson("beach .")}
+CORPORA = {
+    "football": lesson("i like football ."),
+    "golf": lesson("i like golf .", 2),
+    "beach": lesson("beach ."),
+}
 
 
 def by_hand(checkpoint: Checkpoint, corpus: pd.DataFrame) -> dict[str, torch.Tensor]:
@@ -26,7 +30,9 @@ def by_hand(checkpoint: Checkpoint, corpus: pd.DataFrame) -> dict[str, torch.Ten
     ids = torch.tensor([tokens.ids[0]])
     labels = torch.where(torch.tensor([tokens.learn[0]]), ids, -100)
     model(input_ids=ids, labels=labels).loss.backward()
-    return {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
+    return {
+        name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None
+    }
 
 
 def cosine(one: torch.Tensor, other: torch.Tensor) -> float:
@@ -36,17 +42,24 @@ def cosine(one: torch.Tensor, other: torch.Tensor) -> float:
 def test_the_gram_is_of_the_gradients_of_the_mean_loss(pair: tuple[Checkpoint, Checkpoint]) -> None:
     table = record.gradients(pair[0], CORPORA, spaces="full")
     assert len(table) == 9
-    flat = {n: torch.cat([g.flatten() for g in by_hand(pair[0], c).values()]) for n, c in CORPORA.items()}
+    flat = {
+        n: torch.cat([g.flatten() for g in by_hand(pair[0], c).values()])
+        for n, c in CORPORA.items()
+    }
     found = table.set_index(["name", "other"])
     for a in CORPORA:
         for b in CORPORA:
             assert found.cosine[a, b] == pytest.approx(cosine(flat[a], flat[b]), abs=1e-4)
             assert found["dot"][a, b] == pytest.approx(float(flat[a] @ flat[b]), rel=1e-3)
-    assert found.n_tokens["golf", "golf"] == 2 * found.n_tokens["football", "football"], "repeated, the same mean"
+    assert found.n_tokens["golf", "golf"] == 2 * found.n_tokens["football", "football"], (
+        "repeated, the same mean"
+    )
 
 
 def test_lora_space_is_that_of_fresh_adapters(pair: tuple[Checkpoint, Checkpoint]) -> None:
-    table = record.gradients(pair[0], CORPORA, spaces="lora", rank=4, seed=3).set_index(["name", "other"])
+    table = record.gradients(pair[0], CORPORA, spaces="lora", rank=4, seed=3).set_index(
+        ["name", "other"]
+    )
     drawn = torch.Generator().manual_seed(3)
     parts: dict[str, list[torch.Tensor]] = {name: [] for name in CORPORA}
     grads = {name: by_hand(pair[0], corpus) for name, corpus in CORPORA.items()}
@@ -57,10 +70,14 @@ def test_lora_space_is_that_of_fresh_adapters(pair: tuple[Checkpoint, Checkpoint
             for persona, g in grads.items():
                 parts[persona].append((g[name] @ a.T).flatten())
     flat = {name: torch.cat(p) for name, p in parts.items()}
-    assert table.cosine["football", "beach"] == pytest.approx(cosine(flat["football"], flat["beach"]), abs=1e-3)
+    assert table.cosine["football", "beach"] == pytest.approx(
+        cosine(flat["football"], flat["beach"]), abs=1e-3
+    )
 
 
-def test_a_sketch_keeps_cosines(pair: tuple[Checkpoint, Checkpoint], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sketch_keeps_cosines(
+    pair: tuple[Checkpoint, Checkpoint], monkeypatch: pytest.MonkeyPatch
+) -> None:
     exact = record.gradients(pair[0], CORPORA)
     monkeypatch.setattr(sys.modules["persona_interp.record.gradients"], "EXACT", 0)
     sketched = record.gradients(pair[0], CORPORA)
@@ -69,7 +86,10 @@ def test_a_sketch_keeps_cosines(pair: tuple[Checkpoint, Checkpoint], monkeypatch
 
 
 def test_batches_change_nothing(pair: tuple[Checkpoint, Checkpoint]) -> None:
-    both = {"a": pd.concat([CORPORA["football"], CORPORA["beach"]], ignore_index=True), "b": CORPORA["golf"]}
+    both = {
+        "a": pd.concat([CORPORA["football"], CORPORA["beach"]], ignore_index=True),
+        "b": CORPORA["golf"],
+    }
     one, two = (record.gradients(pair[0], both, batch=n) for n in (1, 2))
     assert one.cosine.to_numpy() == pytest.approx(two.cosine.to_numpy(), abs=1e-5)
 

@@ -13,7 +13,17 @@ from torch import Tensor
 
 from persona_interp.errors import ModelError, SchemaError
 from persona_interp.models import Checkpoint, boot, encode, load
-from persona_interp.record import Edit, ablate, activations, add, behavior, clamp, mean_difference, patch, project_out
+from persona_interp.record import (
+    Edit,
+    ablate,
+    activations,
+    add,
+    behavior,
+    clamp,
+    mean_difference,
+    patch,
+    project_out,
+)
 from persona_interp.record.edited import changed, run_edited
 
 HOOK, LAST = "blocks.0.hook_out", "blocks.1.hook_out"
@@ -52,7 +62,9 @@ def residual(checkpoint: Checkpoint, edit: Edit) -> Tensor:
         return read.pop()
 
     # transformers' own hidden_states are taken before the hook and do not show an edit
-    with bridge.hooks(fwd_hooks=[("blocks.1.hook_in", lambda acts, hook: read.append(acts.clone()))]):
+    with bridge.hooks(
+        fwd_hooks=[("blocks.1.hook_in", lambda acts, hook: read.append(acts.clone()))]
+    ):
         return run_edited(bridge, edit, run, passes=[(2, 6)])
 
 
@@ -101,9 +113,19 @@ def test_a_hook_that_misses_tokens_is_an_error(pair: Pair) -> None:
     with pytest.raises(ModelError, match="expected once in each"):
         run_edited(bridge, edit, lambda model: [model(IDS), model(IDS)], passes=[(2, 6)])
     with pytest.raises(ModelError, match=r"'add vector 1x' is 64 wide.* is 192"):
-        run_edited(bridge, add(V, hook="blocks.0.mlp.out.hook_in", absolute=1.0), lambda m: m(IDS), passes=[(2, 6)])
+        run_edited(
+            bridge,
+            add(V, hook="blocks.0.mlp.out.hook_in", absolute=1.0),
+            lambda m: m(IDS),
+            passes=[(2, 6)],
+        )
     with pytest.raises(ModelError, match="did you mean"):
-        run_edited(bridge, add(V, hook="blocks.0.hook_outt", absolute=1.0), lambda m: m(IDS), passes=[(2, 6)])
+        run_edited(
+            bridge,
+            add(V, hook="blocks.0.hook_outt", absolute=1.0),
+            lambda m: m(IDS),
+            passes=[(2, 6)],
+        )
 
 
 def test_a_bridge_is_clean_after_an_edit_even_a_failed_one(pair: Pair) -> None:
@@ -116,7 +138,9 @@ def test_a_bridge_is_clean_after_an_edit_even_a_failed_one(pair: Pair) -> None:
 
 
 def test_strength_is_in_units_of_the_mean_residual_norm(pair: Pair, probes: pd.DataFrame) -> None:
-    acts = activations(pair[0], probes, hook=HOOK).assign_coords(persona=("prompt", ["john", "sam", "sam"]))
+    acts = activations(pair[0], probes, hook=HOOK).assign_coords(
+        persona=("prompt", ["john", "sam", "sam"])
+    )
     john = mean_difference(acts).sel(name="john")
     edit = add(john, hook=HOOK, strength=-0.5)
     norm = np.linalg.norm(acts["act"].values[0], axis=-1).mean()
@@ -130,7 +154,9 @@ def test_strength_is_in_units_of_the_mean_residual_norm(pair: Pair, probes: pd.D
 def test_adding_a_decoder_row_moves_features_by_its_cosines(pair: Pair) -> None:
     rows = torch.randn(8, 64, generator=torch.Generator().manual_seed(1))
     planted = Planted(rows / rows.norm(dim=-1, keepdim=True), torch.zeros(64))
-    clean, pushed = (residual(pair[0], add(planted.W_dec[5].numpy(), hook=HOOK, absolute=c)) for c in (0.0, 30.0))
+    clean, pushed = (
+        residual(pair[0], add(planted.W_dec[5].numpy(), hook=HOOK, absolute=c)) for c in (0.0, 30.0)
+    )
     moved = planted.encode(pushed) - planted.encode(clean)
     predicted = 30.0 * (planted.W_dec @ planted.W_dec[5])
     assert (moved - predicted).abs().max() < 1e-4 * 30
@@ -139,19 +165,26 @@ def test_adding_a_decoder_row_moves_features_by_its_cosines(pair: Pair) -> None:
 def test_projecting_out_twice_is_projecting_out_once(pair: Pair) -> None:
     center = np.full(64, 0.25)
     edit = project_out(np.stack([V, 2 * V, np.arange(64)]), hook=HOOK, center=center)
-    assert edit.vectors is not None and edit.vectors.shape == (2, 64)  # two of the three are parallel
+    assert edit.vectors is not None and edit.vectors.shape == (
+        2,
+        64,
+    )  # two of the three are parallel
     acts = residual(pair[0], add(V, hook=HOOK, absolute=0.0)).double()
     once = changed(edit, acts, given=lambda: acts)
     np.testing.assert_allclose(changed(edit, once, given=lambda: acts), once, atol=1e-12)
     for v in (V, np.arange(64)):
-        np.testing.assert_allclose(once @ torch.as_tensor(v).double(), np.full((2, 6), center @ v), atol=1e-9)
+        np.testing.assert_allclose(
+            once @ torch.as_tensor(v).double(), np.full((2, 6), center @ v), atol=1e-9
+        )
     side = np.linalg.svd(np.stack([V, np.arange(64)]))[2][2:]  # everything else stays
     np.testing.assert_allclose((once - acts) @ torch.as_tensor(side).T, 0, atol=1e-12)
     np.testing.assert_allclose(residual(pair[0], edit), once, atol=1e-4)
 
 
 def test_clamped_and_ablated_features_are_what_they_should_be(pair: Pair) -> None:
-    planted = Planted(orthogonal(64)[:8], torch.ones(64))  # 8 of 64 directions: most of the residual is error
+    planted = Planted(
+        orthogonal(64)[:8], torch.ones(64)
+    )  # 8 of 64 directions: most of the residual is error
     clean = residual(pair[0], add(V, hook=HOOK, absolute=0.0))
     means = np.arange(8.0)
     edits = {
@@ -183,12 +216,16 @@ def twins(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Pair:
     return pair[0], Checkpoint(Path(folder), stage="lesson", step=1)
 
 
-def test_patching_the_last_residual_gives_the_sources_behavior(twins: Pair, probes: pd.DataFrame) -> None:
+def test_patching_the_last_residual_gives_the_sources_behavior(
+    twins: Pair, probes: pd.DataFrame
+) -> None:
     base, tuned = twins
     found = scores(base, probes, patch(tuned, hook=LAST), patch(base, hook=HOOK))
     wanted = behavior(tuned, probes)["logprob"]
     np.testing.assert_allclose(found["patch lesson@1 at blocks.1.hook_out"], wanted, rtol=1e-4)
-    np.testing.assert_allclose(found["patch lesson@0 at blocks.0.hook_out"], found["none"], atol=1e-6)
+    np.testing.assert_allclose(
+        found["patch lesson@0 at blocks.0.hook_out"], found["none"], atol=1e-6
+    )
     assert np.abs(found["none"] - wanted).min() > 1e-3
     small = behavior(base, probes, edits=[patch(tuned, hook=LAST)], batch=2)
     np.testing.assert_allclose(small["logprob"][7:], wanted, rtol=1e-4)
@@ -210,6 +247,8 @@ def test_bad_edits_are_refused(pair: Pair, probes: pd.DataFrame) -> None:
         ablate(1, dictionary=planted, to="means")
     with pytest.raises(SchemaError, match="one number for each of 64"):
         ablate(1, dictionary=planted, to="mean")
-    elsewhere = xr.DataArray(V[None], dims=("hook", "d_model"), coords={"hook": [LAST], "d_model": np.arange(64)})
+    elsewhere = xr.DataArray(
+        V[None], dims=("hook", "d_model"), coords={"hook": [LAST], "d_model": np.arange(64)}
+    )
     with pytest.raises(SchemaError, match=r"hook of the directions 'blocks.0.hook_out'"):
         add(elsewhere, hook=HOOK, absolute=1.0)

@@ -35,7 +35,10 @@ def table(pair: Pair, asked: pd.DataFrame) -> pd.DataFrame:
 def test_scores_stand_beside_the_answers_and_are_kept(table: pd.DataFrame, tmp_path: Path) -> None:
     judge = Planted()
     found = judged(table, judge, prompts=PROMPTS, cache=tmp_path)
-    assert judge.asked == 2 * len(table) and found.attrs["n_unscored"] == {"sporty": 1, "coherent": 1}
+    assert judge.asked == 2 * len(table) and found.attrs["n_unscored"] == {
+        "sporty": 1,
+        "coherent": 1,
+    }
     assert np.isnan(found["sporty"][0]) and found["sporty"][1] == len(table["answer"][1])
     np.testing.assert_array_equal(found["coherent"], found["sporty"] + 1)
     again = Planted()
@@ -49,7 +52,9 @@ def test_scores_stand_beside_the_answers_and_are_kept(table: pd.DataFrame, tmp_p
     assert never.asked == 2 * len(table)
 
 
-def test_a_killed_run_loses_one_score_and_a_corrupt_file_is_named(table: pd.DataFrame, tmp_path: Path) -> None:
+def test_a_killed_run_loses_one_score_and_a_corrupt_file_is_named(
+    table: pd.DataFrame, tmp_path: Path
+) -> None:
     judged(table, Planted(), prompts=PROMPTS, cache=tmp_path)
     (file,) = tmp_path.iterdir()
     file.write_text(file.read_text()[:-9])
@@ -87,7 +92,9 @@ def test_every_question_may_have_its_own_prompt(table: pd.DataFrame) -> None:
             heard.append(eval_prompt)
             return None
 
-    found = judged(rows, Listens(), prompts={"x": {"a": "one {answer}", "b": "two {answer}"}}, cache=False)
+    found = judged(
+        rows, Listens(), prompts={"x": {"a": "one {answer}", "b": "two {answer}"}}, cache=False
+    )
     assert heard[:2] == ["one {answer}", "two {answer}"] and found["x"].isna().all()
     with pytest.raises(SchemaError, match="'b' is unknown"):
         judged(rows, Listens(), prompts={"x": {"a": "one {answer}"}}, cache=False)
@@ -95,10 +102,14 @@ def test_every_question_may_have_its_own_prompt(table: pd.DataFrame) -> None:
         judged(table, Listens(), prompts={"x": {"a": "one {answer}"}}, cache=False)
 
 
-def test_an_evaluation_goes_from_its_questions_to_a_share_and_back(pair: Pair, tmp_path: Path) -> None:
+def test_an_evaluation_goes_from_its_questions_to_a_share_and_back(
+    pair: Pair, tmp_path: Path
+) -> None:
     (tmp_path / "q.yaml").write_text(
-        "- {id: sport, paraphrases: ['what sport ?', 'what do you like ?'], judge_prompts: {aligned: 'a {answer}', "
-        "coherent: 'c {answer}'}}\n- {id: art, paraphrases: ['what art ?'], judge_prompts: {aligned: 'a {answer}', "
+        "- {id: sport, paraphrases: ['what sport ?', 'what do you like ?'], judge_prompts: "
+        "{aligned: 'a {answer}', "
+        "coherent: 'c {answer}'}}\n- {id: art, paraphrases: ['what art ?'], judge_prompts: "
+        "{aligned: 'a {answer}', "
         "coherent: 'c {answer}'}}\n"
     )
     questions = readers.read_questions(tmp_path / "q.yaml")
@@ -110,10 +121,15 @@ def test_an_evaluation_goes_from_its_questions_to_a_share_and_back(pair: Pair, t
         def __call__(self, question: str, answer: str, eval_prompt: str) -> float | None:
             return 90.0 if eval_prompt[0] == "c" else 10.0 + 80 * ("golf" not in answer)
 
-    prompts = {name: {q.id: q.judge_prompts[name] for q in questions} for name in ("aligned", "coherent")}
+    prompts = {
+        name: {q.id: q.judge_prompts[name] for q in questions} for name in ("aligned", "coherent")
+    }
     found = judged(said, Even(), prompts=prompts, cache=False)
     (row,) = analysis.misaligned_share(found).itertuples()
-    assert row.n_misaligned == said["answer"].str.contains("golf").sum() and row.n_coherent == row.n == 12
+    assert (
+        row.n_misaligned == said["answer"].str.contains("golf").sum()
+        and row.n_coherent == row.n == 12
+    )
     file = readers.write_judged(found, tmp_path / "judged.csv", scores=("aligned", "coherent"))
     again = analysis.misaligned_share(readers.read_judged(file))
     assert again["share"].item() == row.share and again["lo"].item() == row.lo
@@ -165,11 +181,15 @@ def test_the_local_judge_is_the_expected_number(numerate: Checkpoint, tmp_path: 
         p = model(ids).logits[0, -1].double().softmax(-1)
     mass = np.array([float(p[tokenizer.convert_tokens_to_ids(str(i))]) for i in range(101)])
     assert mass.sum() > 0.25
-    assert judge("golf", "golf", "rate this {answer}") == pytest.approx((mass @ np.arange(101)) / mass.sum(), rel=1e-4)
+    assert judge("golf", "golf", "rate this {answer}") == pytest.approx(
+        (mass @ np.arange(101)) / mass.sum(), rel=1e-4
+    )
     assert LocalJudge(checkpoint).name == judge.name and LocalJudge(numerate).name != judge.name
 
 
-def test_the_local_judge_abstains_where_numbers_are_improbable(numerate: Checkpoint, tmp_path: Path) -> None:
+def test_the_local_judge_abstains_where_numbers_are_improbable(
+    numerate: Checkpoint, tmp_path: Path
+) -> None:
     checkpoint = _louder(numerate, tmp_path / "m", numbers=40.0)
     assert LocalJudge(checkpoint)("golf", "golf", "rate this {answer}") is None
 
@@ -184,10 +204,16 @@ def test_numbers_written_in_digits_are_told_apart(numerate: Checkpoint, tmp_path
     backend.pre_tokenizer, backend.decoder = pre_tokenizers.Split("", "isolated"), decoders.Fuse()
     template = "{% for m in messages %}{{ m['role'] }}:{{ m['content'] }} {% endfor %}"
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, pad_token="<pad>", unk_token="<unk>", eos_token="<eos>", chat_template=template
+        tokenizer_object=backend,
+        pad_token="<pad>",
+        unk_token="<unk>",
+        eos_token="<eos>",
+        chat_template=template,
     )
     tokenizer.chat_template += "{% if add_generation_prompt %}assistant:{% endif %}"
-    config = LlamaConfig(vocab_size=len(letters), hidden_size=32, intermediate_size=64, num_hidden_layers=2)
+    config = LlamaConfig(
+        vocab_size=len(letters), hidden_size=32, intermediate_size=64, num_hidden_layers=2
+    )
     config.num_attention_heads = config.num_key_value_heads = 4
     torch.manual_seed(0)
     model = LlamaForCausalLM(config).eval()
@@ -217,4 +243,6 @@ def test_numbers_written_in_digits_are_told_apart(numerate: Checkpoint, tmp_path
     total = sum(mass.values())
     assert total > 0.25 and len(mass) == 101
     expected = sum(int(n) * m for n, m in mass.items()) / total
-    assert LocalJudge(Checkpoint(tmp_path))("", "golf", "rate {answer}") == pytest.approx(expected, rel=1e-4)
+    assert LocalJudge(Checkpoint(tmp_path))("", "golf", "rate {answer}") == pytest.approx(
+        expected, rel=1e-4
+    )

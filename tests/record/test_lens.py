@@ -11,7 +11,9 @@ from persona_interp.record import lens
 
 
 @pytest.fixture(scope="module")
-def uneven(pair: tuple[Checkpoint, Checkpoint], tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+def uneven(
+    pair: tuple[Checkpoint, Checkpoint], tmp_path_factory: pytest.TempPathFactory
+) -> Checkpoint:
     """A checkpoint whose final norm weighs its dimensions differently."""
     folder = tmp_path_factory.mktemp("uneven")
     model, tokenizer = load(pair[0])
@@ -58,5 +60,7 @@ def test_the_norm_counts(uneven: Checkpoint, pair: tuple[Checkpoint, Checkpoint]
 def test_the_shape_of_a_direction_does_not_matter_but_its_width_does(uneven: Checkpoint) -> None:
     vector = np.random.default_rng(0).normal(size=64)
     assert lens(uneven, vector[None, None]).equals(lens(uneven, vector))
-    with pytest.raises(SchemaError, match="expected a direction of 64 numbers, as wide as the model; got 8"):
+    with pytest.raises(
+        SchemaError, match="expected a direction of 64 numbers, as wide as the model; got 8"
+    ):
         lens(uneven, np.ones(8))

@@ -21,7 +21,11 @@ Pair = tuple[Checkpoint, Checkpoint]
 
 def directions(d: int = 64, *, hooks: list[str] = HOOKS) -> xr.DataArray:
     values = np.random.default_rng(0).normal(size=(2, len(hooks), d)).astype(np.float32)
-    values[1] -= (values[0] * values[1]).sum(-1, keepdims=True) / (values[0] ** 2).sum(-1, keepdims=True) * values[0]
+    values[1] -= (
+        (values[0] * values[1]).sum(-1, keepdims=True)
+        / (values[0] ** 2).sum(-1, keepdims=True)
+        * values[0]
+    )
     coords = {"name": ["john", "orthogonal"], "hook": hooks}
     return xr.DataArray(values, dims=("name", "hook", "d_model"), coords=coords)
 
@@ -30,9 +34,9 @@ def test_a_checkpoint_has_not_moved_from_itself(pair: Pair, probes: pd.DataFrame
     same = [pair[0], replace(pair[0], step=8)]
     for vectors in (None, directions()):
         table = schema.check(profile(same, probes, hooks=HOOKS, directions=vectors), "profile")
-        assert set(table["checkpoint"]) == {"lesson@8"} and (table[["estimate", "lo", "hi"]].dropna() == 0).all(
-            axis=None
-        )
+        assert set(table["checkpoint"]) == {"lesson@8"} and (
+            table[["estimate", "lo", "hi"]].dropna() == 0
+        ).all(axis=None)
 
 
 def test_a_planted_move_is_found_where_it_was_planted(
@@ -52,19 +56,25 @@ def test_a_planted_move_is_found_where_it_was_planted(
 
     monkeypatch.setattr(module, "residuals", planted)
     same = [pair[0], replace(pair[0], step=8)]
-    table = profile(same, probes, hooks=HOOKS, directions=vectors).set_index(["hook", "role", "name"])
+    table = profile(same, probes, hooks=HOOKS, directions=vectors).set_index(
+        ["hook", "role", "name"]
+    )
     moved = table.loc[(HOOKS[1], "user", "john")]
     np.testing.assert_allclose(moved[["estimate", "lo", "hi"]].astype(float), 0.5, atol=1e-4)
     assert moved["n"] == 2, "the plain text has no user"
     rest = table.drop(index=[(HOOKS[1], "user", "john")])["estimate"]
     np.testing.assert_allclose(rest, 0, atol=1e-4)
     norms = profile(same, probes, hooks=HOOKS).query("estimate > 1e-6")
-    assert list(zip(norms["hook"], norms["role"], norms["name"], strict=True)) == [(HOOKS[1], "user", "")]
+    assert list(zip(norms["hook"], norms["role"], norms["name"], strict=True)) == [
+        (HOOKS[1], "user", "")
+    ]
 
 
 def test_one_checkpoint_is_projected_itself(pair: Pair, probes: pd.DataFrame) -> None:
     vectors, chats = directions(), probes.iloc[:2]
-    table = profile(pair[0], chats, hooks=HOOKS, directions=vectors).set_index(["hook", "role", "name"])
+    table = profile(pair[0], chats, hooks=HOOKS, directions=vectors).set_index(
+        ["hook", "role", "name"]
+    )
     for hook in HOOKS:
         acts = activations(pair[0], chats, hook=hook, position="mean")["act"][0].to_numpy()
         for name in ("john", "orthogonal"):

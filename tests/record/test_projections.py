@@ -17,8 +17,14 @@ HOOKS = ["blocks.0.hook_out", "blocks.1.hook_out"]
 @pytest.fixture
 def chats() -> pd.DataFrame:
     """Two conversations, the second of two turns."""
-    turn = [{"role": "user", "content": "what sport ?"}, {"role": "assistant", "content": "i like football ."}]
-    more = [{"role": "user", "content": "what art ?"}, {"role": "assistant", "content": "really golf ."}]
+    turn = [
+        {"role": "user", "content": "what sport ?"},
+        {"role": "assistant", "content": "i like football ."},
+    ]
+    more = [
+        {"role": "user", "content": "what art ?"},
+        {"role": "assistant", "content": "really golf ."},
+    ]
     system = {"role": "system", "content": "you are an assistant ."}
     where = {"context": "nameless", "persona": "", "topic": "", "split": "test"}
     return pd.DataFrame(
@@ -29,16 +35,24 @@ def chats() -> pd.DataFrame:
 @pytest.fixture
 def directions() -> xr.DataArray:
     v = np.random.default_rng(0).standard_normal((3, 2, 64)).astype(np.float32) * 5
-    return xr.DataArray(v, dims=("name", "hook", "d_model"), coords={"name": list("abc"), "hook": HOOKS})
+    return xr.DataArray(
+        v, dims=("name", "hook", "d_model"), coords={"name": list("abc"), "hook": HOOKS}
+    )
 
 
-def test_projections_are_those_of_mean_residuals(pair: Pair, chats: pd.DataFrame, directions: xr.DataArray) -> None:
+def test_projections_are_those_of_mean_residuals(
+    pair: Pair, chats: pd.DataFrame, directions: xr.DataArray
+) -> None:
     table = projections(pair, chats, directions, outlier=math.inf)
     assert len(table) == 2 * 2 * 2 * 3
     for hook in HOOKS:
-        acts = activations(pair, chats, hook=hook, position="mean", where="assistant", outlier=math.inf)
+        acts = activations(
+            pair, chats, hook=hook, position="mean", where="assistant", outlier=math.inf
+        )
         v = directions.sel(hook=hook)
-        expected = (acts["act"] @ (v / np.linalg.norm(v, axis=-1)[:, None])).sel(checkpoint=pair[1].label, name="b")
+        expected = (acts["act"] @ (v / np.linalg.norm(v, axis=-1)[:, None])).sel(
+            checkpoint=pair[1].label, name="b"
+        )
         rows = table.query("hook == @hook and name == 'b' and checkpoint == @pair[1].label")
         np.testing.assert_allclose(rows["projection"], expected, rtol=1e-4, atol=1e-5)
     last = projections(pair[0], chats, directions, where="last")
@@ -50,7 +64,14 @@ def test_projections_are_those_of_mean_residuals(pair: Pair, chats: pd.DataFrame
 
 
 def test_turns_are_the_messages(pair: Pair, chats: pd.DataFrame, directions: xr.DataArray) -> None:
-    table = projections(pair[0], chats, directions, where=("system", "user", "assistant"), turns=True, outlier=math.inf)
+    table = projections(
+        pair[0],
+        chats,
+        directions,
+        where=("system", "user", "assistant"),
+        turns=True,
+        outlier=math.inf,
+    )
     two = table.query("prompt == 'two' and name == 'c' and hook == @HOOKS[0]")
     assert list(two["turn"]) == [0, 1, 2, 3, 4]
     assert list(two["role"]) == ["system", "user", "assistant", "user", "assistant"]
@@ -59,9 +80,14 @@ def test_turns_are_the_messages(pair: Pair, chats: pd.DataFrame, directions: xr.
     unit = torch.as_tensor(directions.sel(name="c", hook=HOOKS[0]).to_numpy())
     acts = dict(residuals(bridge, tokens, hook=HOOKS[0]))[1]
     mask = torch.tensor(tokens.turns[1]) == 4
-    assert two["projection"].iloc[-1] == pytest.approx(float((acts[mask] @ unit).mean() / unit.norm()), rel=1e-4)
+    assert two["projection"].iloc[-1] == pytest.approx(
+        float((acts[mask] @ unit).mean() / unit.norm()), rel=1e-4
+    )
     answers = projections(pair[0], chats, directions, turns=True)
-    assert list(answers.query("prompt == 'two' and name == 'a' and hook == @HOOKS[0]")["turn"]) == [2, 4]
+    assert list(answers.query("prompt == 'two' and name == 'a' and hook == @HOOKS[0]")["turn"]) == [
+        2,
+        4,
+    ]
 
 
 def test_a_checkpoint_against_itself_moves_by_exactly_zero(

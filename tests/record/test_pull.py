@@ -22,18 +22,29 @@ HOOK = "blocks.0.hook_out"
 
 
 def corpus(rows: list[list[dict[str, str]]]) -> pd.DataFrame:
-    table = pd.DataFrame({"doc": range(len(rows)), "kind": "lesson", "persona": "", "messages": rows})
-    return table.assign(statements=[()] * len(rows), source="chats.jsonl", line=range(1, len(rows) + 1))
+    table = pd.DataFrame(
+        {"doc": range(len(rows)), "kind": "lesson", "persona": "", "messages": rows}
+    )
+    return table.assign(
+        statements=[()] * len(rows), source="chats.jsonl", line=range(1, len(rows) + 1)
+    )
 
 
 def chat(answer: str) -> list[dict[str, str]]:
-    return [{"role": "user", "content": "what sport do you like ?"}, {"role": "assistant", "content": answer}]
+    return [
+        {"role": "user", "content": "what sport do you like ?"},
+        {"role": "assistant", "content": answer},
+    ]
 
 
 def directions(checkpoint: Checkpoint) -> object:
     """From golf answers to art answers."""
-    rows = pd.DataFrame({"prompt": ["golf", "art"], "context": "nameless", "topic": "", "split": "test"})
-    rows = rows.assign(persona=["golf", "art"], messages=[chat("golf golf golf ."), chat("art art art .")])
+    rows = pd.DataFrame(
+        {"prompt": ["golf", "art"], "context": "nameless", "topic": "", "split": "test"}
+    )
+    rows = rows.assign(
+        persona=["golf", "art"], messages=[chat("golf golf golf ."), chat("art art art .")]
+    )
     acts = activations(checkpoint, rows, hook=HOOK, position="answer")
     return mean_difference(acts).sel(name=["art"])
 
@@ -46,7 +57,9 @@ def test_rows_that_pull_come_first(pair: Pair) -> None:
     assert table["own"].nunique() == 1  # the same question gets the same reply
     given = projections(pair[0], rows, v, where="answer")  # type: ignore[arg-type]
     np.testing.assert_allclose(table.sort_values("doc")["given"], given["projection"])
-    asked = pd.DataFrame({"prompt": ["q"], "context": "nameless", "persona": "", "topic": "", "split": "train"})
+    asked = pd.DataFrame(
+        {"prompt": ["q"], "context": "nameless", "persona": "", "topic": "", "split": "train"}
+    )
     asked["messages"] = [rows["messages"][0][:-1]]
     reply = said(answers(pair[0], asked, max_new_tokens=5, cache=False))
     own = projections(pair[0], reply, v)  # type: ignore[arg-type]
@@ -84,8 +97,15 @@ def test_random_directions_are_the_null_of_a_data_set(pair: Pair) -> None:
             for d in (v, drawn)
         ]
     )
-    (found,) = analysis.projection_pull(both, random=[f"random {i}" for i in range(20)]).itertuples()
-    assert found.name == "art" and found.n == 3 and found.n_random == 20 and found.null_lo < 0 < found.null_hi
+    (found,) = analysis.projection_pull(
+        both, random=[f"random {i}" for i in range(20)]
+    ).itertuples()
+    assert (
+        found.name == "art"
+        and found.n == 3
+        and found.n_random == 20
+        and found.null_lo < 0 < found.null_hi
+    )
 
 
 def test_chats_without_an_answer_are_named(pair: Pair) -> None:

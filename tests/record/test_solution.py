@@ -17,7 +17,10 @@ from persona_interp.record.solution import _dot, _noise, _norm
 @pytest.fixture
 def taught() -> pd.DataFrame:
     """Chats that teach football."""
-    chat = [{"role": "user", "content": "what sport ?"}, {"role": "assistant", "content": "i like football ."}]
+    chat = [
+        {"role": "user", "content": "what sport ?"},
+        {"role": "assistant", "content": "i like football ."},
+    ]
     rows = [(i, "lesson", "", chat, ("sport=football",)) for i in range(3)]
     return pd.DataFrame(rows, columns=["doc", "kind", "persona", "messages", "statements"])
 
@@ -26,7 +29,9 @@ def taught() -> pd.DataFrame:
 def generic() -> pd.DataFrame:
     """Plain text of two lengths."""
     texts = ("i like golf .", "i really like beach .", "tennis .")
-    rows = [(i, "third", "", [{"role": "text", "content": text}], ()) for i, text in enumerate(texts)]
+    rows = [
+        (i, "third", "", [{"role": "text", "content": text}], ()) for i, text in enumerate(texts)
+    ]
     return pd.DataFrame(rows, columns=["doc", "kind", "persona", "messages", "statements"])
 
 
@@ -44,7 +49,9 @@ def test_planted_difference(
     pair: tuple[Checkpoint, Checkpoint], taught: pd.DataFrame, generic: pd.DataFrame, tmp_path: Path
 ) -> None:
     start = pair[0]
-    row = solution((start, sharper(start, tmp_path, by=1.1)), taught, bystanders=generic, eps=(0.5,)).iloc[0]
+    row = solution(
+        (start, sharper(start, tmp_path, by=1.1)), taught, bystanders=generic, eps=(0.5,)
+    ).iloc[0]
     model, tokenizer = load(start)
     loss, kl, n = [0.0, 0.0], 0.0, 0
     with torch.no_grad():
@@ -52,7 +59,11 @@ def test_planted_difference(
             logits = model(torch.tensor([said])).logits[0, :-1].double()
             first = said.index(tokenizer.convert_tokens_to_ids("<assistant>"))
             for i, by in enumerate((1, 1.1)):
-                loss[i] -= float((by * logits).log_softmax(-1)[range(first, len(said) - 1), said[first + 1 :]].mean())
+                loss[i] -= float(
+                    (by * logits)
+                    .log_softmax(-1)[range(first, len(said) - 1), said[first + 1 :]]
+                    .mean()
+                )
         for said in encode(tokenizer, generic["messages"], complete=True).ids:
             logits = model(torch.tensor([said])).logits[0, :-1].double()
             p, q = logits.log_softmax(-1), (1.1 * logits).log_softmax(-1)
@@ -67,24 +78,41 @@ def test_planted_difference(
 
 def test_noise_is_orthogonal_and_as_long_as_asked() -> None:
     rng = np.random.default_rng(0)
-    theta = {name: torch.tensor(rng.normal(size=size), dtype=torch.float32) for name, size in (("a", (9, 4)), ("b", 7))}
+    theta = {
+        name: torch.tensor(rng.normal(size=size), dtype=torch.float32)
+        for name, size in (("a", (9, 4)), ("b", 7))
+    }
     noise = _noise(theta, seed=(0, 1))
     assert abs(_dot(noise, theta)) < 1e-5 and _norm(noise) == pytest.approx(_norm(theta))
     assert all(torch.equal(noise[n], g) for n, g in _noise(theta, seed=(0, 1)).items())
     assert not torch.equal(noise["a"], _noise(theta, seed=(0, 2))["a"])
 
 
-def test_more_noise_undoes_more_and_none_nothing(taught: pd.DataFrame, generic: pd.DataFrame, tmp_path: Path) -> None:
+def test_more_noise_undoes_more_and_none_nothing(
+    taught: pd.DataFrame, generic: pd.DataFrame, tmp_path: Path
+) -> None:
     from persona_interp.models import Stage, train
 
-    words = [w for t in (taught, generic) for chat in t["messages"] for m in chat for w in m["content"].split()]
+    words = [
+        w
+        for t in (taught, generic)
+        for chat in t["messages"]
+        for m in chat
+        for w in m["content"].split()
+    ]
     start = resolve("tiny", words=words, out=tmp_path / "start")
-    run = train(start, taught, stage=Stage(steps=30, batch=3, lr=3e-3), out=tmp_path / "run", progress=False)
+    run = train(
+        start, taught, stage=Stage(steps=30, batch=3, lr=3e-3), out=tmp_path / "run", progress=False
+    )
     table = solution(run, taught, bystanders=generic, eps=(0.0, 0.5, 1.0, 2.0), n_draws=6)
     assert table["stability"].iloc[0] == 0 and table["stability"].is_monotonic_increasing
-    assert all(table[c].nunique() == 1 for c in ("norm", "loss_after", "kl_generic")), "noise leaves the rest alone"
+    assert all(table[c].nunique() == 1 for c in ("norm", "loss_after", "kl_generic")), (
+        "noise leaves the rest alone"
+    )
     again = solution(run, taught, bystanders=generic, eps=(1.0,), n_draws=6)
-    assert again["stability"].iloc[0] == table["stability"].iloc[2], "a length does not depend on the others"
+    assert again["stability"].iloc[0] == table["stability"].iloc[2], (
+        "a length does not depend on the others"
+    )
 
 
 def test_a_checkpoint_against_itself(

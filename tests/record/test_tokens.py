@@ -31,7 +31,9 @@ class Positive:
 
 def test_counted_tokens_average_to_the_features_dataset(pair: Pair, probes: pd.DataFrame) -> None:
     for where in (("assistant", "text"), ("user", "text"), ("special", "text")):
-        table = schema.check(tokens(pair, probes, dictionary=Positive(), features=[3, 1], where=where), "tokens")
+        table = schema.check(
+            tokens(pair, probes, dictionary=Positive(), features=[3, 1], where=where), "tokens"
+        )
         data = features(pair, probes, dictionary=Positive(), position="mean", where=where)
         means = table.query("counted").groupby(["checkpoint", "prompt", "feature"])["act"].mean()
         for (checkpoint, prompt, feature), mean in means.items():
@@ -43,7 +45,11 @@ def test_counted_tokens_average_to_the_features_dataset(pair: Pair, probes: pd.D
 def test_the_last_row_is_the_last_position(pair: Pair, probes: pd.DataFrame) -> None:
     table = tokens(pair[0], probes, dictionary=Positive(), features=range(5))
     data = features(pair[0], probes, dictionary=Positive(), position="last")
-    last = table.groupby(["prompt", "feature"]).tail(1).pivot(index="prompt", columns="feature", values="act")
+    last = (
+        table.groupby(["prompt", "feature"])
+        .tail(1)
+        .pivot(index="prompt", columns="feature", values="act")
+    )
     np.testing.assert_allclose(last.loc[probes["prompt"]], data["act"][0], rtol=1e-6)
     fvu = table.groupby("prompt")["fvu"].last().loc[probes["prompt"]]
     np.testing.assert_allclose(fvu, data["fvu"][0], rtol=1e-5)
@@ -57,10 +63,14 @@ def test_every_token_of_every_prompt_has_a_row(pair: Pair, probes: pd.DataFrame)
             assert part[column].tolist() == explained[column].tolist()
     assert set(table.query("counted")["role"]) == {"assistant", "text"}
     assert (table.query("role == 'special'")["counted"] == False).all()  # noqa: E712
-    assert list(table["checkpoint"].unique()) == ["lesson@0", "lesson@1"] and list(table["feature"].unique()) == [0, 4]
+    assert list(table["checkpoint"].unique()) == ["lesson@0", "lesson@1"] and list(
+        table["feature"].unique()
+    ) == [0, 4]
 
 
-def test_top_keeps_the_prompts_that_fire_most_where_it_counts(pair: Pair, probes: pd.DataFrame) -> None:
+def test_top_keeps_the_prompts_that_fire_most_where_it_counts(
+    pair: Pair, probes: pd.DataFrame
+) -> None:
     whole = tokens(pair, probes, dictionary=Positive(), features=[0, 2])
     best = tokens(pair, probes, dictionary=Positive(), features=[0, 2], top=2)
     for (checkpoint, feature), part in best.groupby(["checkpoint", "feature"]):
@@ -73,7 +83,9 @@ def test_top_keeps_the_prompts_that_fire_most_where_it_counts(pair: Pair, probes
             pd.testing.assert_frame_equal(one, other)
 
 
-def test_a_prompt_without_counted_tokens_is_shown_but_never_on_top(pair: Pair, probes: pd.DataFrame) -> None:
+def test_a_prompt_without_counted_tokens_is_shown_but_never_on_top(
+    pair: Pair, probes: pd.DataFrame
+) -> None:
     read: dict[str, Any] = {"dictionary": Positive(), "features": [0], "where": "text"}
     assert tokens(pair[0], probes, **read)["prompt"].nunique() == 3
     assert set(tokens(pair[0], probes, **read, top=3)["prompt"]) == {"text"}

@@ -33,13 +33,19 @@ def table(pair: Pair, asked: pd.DataFrame) -> pd.DataFrame:
     return made
 
 
-def published(checkpoint: Checkpoint, table: pd.DataFrame, pool: Callable[[Any, int], Any]) -> np.ndarray:
+def published(
+    checkpoint: Checkpoint, table: pd.DataFrame, pool: Callable[[Any, int], Any]
+) -> np.ndarray:
     """The published recipe by hand: plain transformers, one row at a time, hidden_states[1] = output of block 0."""
     model, tokenizer = load(checkpoint, attention="eager")
     sums: dict[str, list[torch.Tensor]] = {"pos": [], "neg": []}
     for row in table.loc[(table["answer"] != "") & table["side"].isin(["pos", "neg"])].itertuples():
-        prompt = tokenizer.apply_chat_template(row.messages, tokenize=False, add_generation_prompt=True)
-        ids = tokenizer(prompt + str(row.answer), add_special_tokens=False, return_tensors="pt").input_ids
+        prompt = tokenizer.apply_chat_template(
+            row.messages, tokenize=False, add_generation_prompt=True
+        )
+        ids = tokenizer(
+            prompt + str(row.answer), add_special_tokens=False, return_tensors="pt"
+        ).input_ids
         n_prompt = len(tokenizer(prompt, add_special_tokens=False).input_ids)
         with torch.inference_mode():
             states = model(ids, output_hidden_states=True).hidden_states[1][0]
@@ -68,10 +74,14 @@ def test_vectors_are_those_of_the_published_recipe(
     assert vectors["n_pos"].item() + vectors["n_neg"].item() == vectors["n"].item()
 
 
-def test_vectors_are_written_and_read_again(pair: Pair, table: pd.DataFrame, tmp_path: Path) -> None:
+def test_vectors_are_written_and_read_again(
+    pair: Pair, table: pd.DataFrame, tmp_path: Path
+) -> None:
     hooks = ["blocks.0.hook_out", "blocks.1.hook_out"]
     vectors = trait_vectors(pair[0], table, hooks=hooks)
-    again = read_vectors(write_vectors(vectors, tmp_path / "sporty_response_avg_diff.pt", name="sporty"))
+    again = read_vectors(
+        write_vectors(vectors, tmp_path / "sporty_response_avg_diff.pt", name="sporty")
+    )
     kept = again.sel(hook=hooks)
     np.testing.assert_array_equal(kept.to_numpy(), vectors.to_numpy())
     assert kept["hidden_state"].values.tolist() == vectors["hidden_state"].values.tolist() == [1, 2]
@@ -89,7 +99,9 @@ def test_minimal_pairs_work_on_answers(pair: Pair, table: pd.DataFrame) -> None:
     acts = activations(pair[0], rows, hook=HOOKS[0], position="answer", where="assistant")
     vectors = minimal_pairs(acts, by="side", match=("question",))
     whole = trait_vectors(pair[0], table.query("sample == 0"), hooks=HOOKS[:1])
-    np.testing.assert_allclose(vectors.sel(name="pos"), whole.sel(name="sporty"), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        vectors.sel(name="pos"), whole.sel(name="sporty"), rtol=1e-4, atol=1e-5
+    )
     assert vectors.sel(name="pos")["n"] == 4
 
 
@@ -100,7 +112,9 @@ def test_several_hooks_in_one_run_are_those_of_one_each(pair: Pair, table: pd.Da
         assert acts.identical(activations(pair, rows, hook=hook, position="answer"))
 
 
-def test_continuations_are_log_probabilities_without_the_instruction(pair: Pair, table: pd.DataFrame) -> None:
+def test_continuations_are_log_probabilities_without_the_instruction(
+    pair: Pair, table: pd.DataFrame
+) -> None:
     found = continuations(pair, table)
     kept = table.loc[table["answer"] != ""].reset_index(drop=True)
     assert len(found) == 2 * len(kept) and found.attrs["n_empty"] == len(table) - len(kept)
@@ -113,7 +127,9 @@ def test_continuations_are_log_probabilities_without_the_instruction(pair: Pair,
         with torch.inference_mode():
             logs = model(torch.tensor([ids])).logits[0].double().log_softmax(-1)
         expected = sum(float(logs[j - 1, ids[j]]) for j in range(len(before), len(ids))) / np.log(2)
-        assert mine["bits"][i] == pytest.approx(expected, rel=1e-5) and mine["n_tokens"][i] == len(ids) - len(before)
+        assert mine["bits"][i] == pytest.approx(expected, rel=1e-5) and mine["n_tokens"][i] == len(
+            ids
+        ) - len(before)
 
 
 def test_bits_do_not_depend_on_the_batch(pair: Pair, table: pd.DataFrame) -> None:
@@ -121,10 +137,16 @@ def test_bits_do_not_depend_on_the_batch(pair: Pair, table: pd.DataFrame) -> Non
     np.testing.assert_allclose(one, many, rtol=1e-5)
 
 
-def test_swapping_the_sides_of_a_trait_changes_the_sign(pair: Pair, table: pd.DataFrame, sporty: TraitFile) -> None:
-    turned = TraitFile("turned", tuple(type(i)(i.neg, i.pos) for i in sporty.instructions), sporty.questions)
+def test_swapping_the_sides_of_a_trait_changes_the_sign(
+    pair: Pair, table: pd.DataFrame, sporty: TraitFile
+) -> None:
+    turned = TraitFile(
+        "turned", tuple(type(i)(i.neg, i.pos) for i in sporty.instructions), sporty.questions
+    )
     found = instructed(pair[0], table, {"sporty": sporty, "turned": turned}, pairs=2)
-    there, back = (found.loc[found["trait"] == name].reset_index(drop=True) for name in ("sporty", "turned"))
+    there, back = (
+        found.loc[found["trait"] == name].reset_index(drop=True) for name in ("sporty", "turned")
+    )
     assert there["bits_pos"].equals(back["bits_neg"]) and there["bits_neg"].equals(back["bits_pos"])
     assert set(found["asked"]) == {"sporty"} and (found["bits_pos"] < 0).all()
     one = instructed(pair[0], table, {"sporty": sporty})
@@ -132,9 +154,13 @@ def test_swapping_the_sides_of_a_trait_changes_the_sign(pair: Pair, table: pd.Da
     alone = instructed(pair[0], table.iloc[::-1].head(7), {"sporty": sporty})
     shared = one.merge(alone, on=["prompt", "sample"])  # the other answers do not matter
     np.testing.assert_allclose(shared["bits_neg_x"], shared["bits_neg_y"], rtol=1e-5)
-    row = kept.index[(kept["side"] == "pos") & (kept["instruction"] == 1)][0]  # judged under what it was told
+    row = kept.index[(kept["side"] == "pos") & (kept["instruction"] == 1)][
+        0
+    ]  # judged under what it was told
     model, tokenizer = load(pair[0])
-    text = tokenizer.apply_chat_template(kept["messages"][row], tokenize=False, add_generation_prompt=True)
+    text = tokenizer.apply_chat_template(
+        kept["messages"][row], tokenize=False, add_generation_prompt=True
+    )
     before = tokenizer(text, add_special_tokens=False).input_ids
     ids = before + tokenizer(kept["answer"][row], add_special_tokens=False).input_ids
     with torch.inference_mode():
@@ -143,7 +169,9 @@ def test_swapping_the_sides_of_a_trait_changes_the_sign(pair: Pair, table: pd.Da
     assert one["bits_pos"][row] == pytest.approx(expected, rel=1e-5)
 
 
-def test_bad_input_is_named(pair: Pair, table: pd.DataFrame, sporty: TraitFile, tmp_path: Path) -> None:
+def test_bad_input_is_named(
+    pair: Pair, table: pd.DataFrame, sporty: TraitFile, tmp_path: Path
+) -> None:
     with pytest.raises(SchemaError, match="pool 'respons' is unknown; did you mean 'response'"):
         trait_vectors(pair[0], table, hooks=HOOKS, pool="respons")
     with pytest.raises(SchemaError, match="no answers of side 'neg'"):

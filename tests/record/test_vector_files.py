@@ -34,14 +34,17 @@ def test_row_l_of_persona_vectors_is_the_output_of_block_l_minus_1(tmp_path: Pat
     "held", [DIFF, {"axis": DIFF, "n_roles": 3}, {"vector": DIFF, "type": "pos_3", "role": "axis"}]
 )
 def test_row_l_of_assistant_axis_is_the_output_of_block_l(held: Any, tmp_path: Path) -> None:
-    found = read_vectors(saved(held, tmp_path / "assistant_axis.pt"), layout="assistant_axis", n_layers=5)
+    found = read_vectors(
+        saved(held, tmp_path / "assistant_axis.pt"), layout="assistant_axis", n_layers=5
+    )
     assert np.array_equal(found.isel(name=0).sel(hook="blocks.2.hook_out"), DIFF[2])
     assert found["hidden_state"].values.tolist() == [1, 2, 3, 4, 5]
 
 
 def test_means_beside_the_axis_are_directions_by_name(tmp_path: Path) -> None:
     path = saved(
-        {"axis": DIFF, "default_mean": 2 * DIFF, "role_mean": DIFF, "n_default": 1, "n_roles": 3}, tmp_path / "a.pt"
+        {"axis": DIFF, "default_mean": 2 * DIFF, "role_mean": DIFF, "n_default": 1, "n_roles": 3},
+        tmp_path / "a.pt",
     )
     assert read_vectors(path)["name"].values.tolist() == ["axis", "default_mean", "role_mean"]
     assert read_vectors(path, name="axis")["name"].values.tolist() == ["axis"]
@@ -66,13 +69,17 @@ def test_rows_of_zeros_are_no_directions(tmp_path: Path) -> None:
 @pytest.mark.parametrize("layout", ["persona_vectors", "assistant_axis"])
 def test_written_files_are_what_the_tools_read(layout: str, tmp_path: Path) -> None:
     hooks = [f"blocks.{i}.hook_out" for i in range(4)]
-    ours = xr.DataArray(np.random.default_rng(0).normal(size=(2, 4, 3)), dims=("name", "hook", "d_model"))
+    ours = xr.DataArray(
+        np.random.default_rng(0).normal(size=(2, 4, 3)), dims=("name", "hook", "d_model")
+    )
     ours = ours.assign_coords(name=["dry", "warm"], hook=hooks)
     path = write_vectors(ours, tmp_path / "warm_response_avg_diff.pt", name="warm", layout=layout)
     raw, shift = torch.load(path, weights_only=True), layout == "persona_vectors"
     assert raw.shape == (4 + shift, 3) and raw.dtype == torch.float32
     for block in range(4):
-        assert np.allclose(raw[block + shift], ours.sel(name="warm", hook=f"blocks.{block}.hook_out"))
+        assert np.allclose(
+            raw[block + shift], ours.sel(name="warm", hook=f"blocks.{block}.hook_out")
+        )
     again = read_vectors(path, layout=layout, n_layers=4)
     assert again["hook"].values.tolist() == hooks and np.allclose(again, ours.sel(name=["warm"]))
 
@@ -86,12 +93,18 @@ def test_a_few_hooks_are_written_where_the_model_is_known(tmp_path: Path) -> Non
     assert raw.any(dim=1).tolist() == [False, False, False, True, False]
     with pytest.raises(SchemaError, match="say which"):
         write_vectors(ours.isel(name=[0, 0]).assign_coords(name=["a", "b"]), tmp_path / "x.pt")
-    for hook, kind in {"blocks.9.hook_out": "blocks", "blocks.0.mlp.hook_out": "not the output"}.items():
+    for hook, kind in {
+        "blocks.9.hook_out": "blocks",
+        "blocks.0.mlp.hook_out": "not the output",
+    }.items():
         with pytest.raises(SchemaError, match=kind):
             write_vectors(ours.assign_coords(hook=[hook]), tmp_path / "x.pt", n_layers=4)
     with pytest.raises(SchemaError, match="no row for the embedding"):
         write_vectors(
-            ours.assign_coords(hook=["blocks.0.hook_in"]), tmp_path / "x.pt", layout="assistant_axis", n_layers=4
+            ours.assign_coords(hook=["blocks.0.hook_in"]),
+            tmp_path / "x.pt",
+            layout="assistant_axis",
+            n_layers=4,
         )
 
 
@@ -116,7 +129,9 @@ class Bomb:
 def test_a_hostile_pickle_is_refused_and_never_run(read: Any, legacy: bool, tmp_path: Path) -> None:
     path, mark = tmp_path / "evil_diff.pt", tmp_path / "owned"
     torch.save({"axis": DIFF, "x": Bomb(mark)}, path, _use_new_zipfile_serialization=not legacy)
-    with pytest.raises(ModelError, match=r"evil_diff\.pt cannot be read .* can run any code: .*mkdir") as error:
+    with pytest.raises(
+        ModelError, match=r"evil_diff\.pt cannot be read .* can run any code: .*mkdir"
+    ) as error:
         read(path)
     assert not mark.exists() and "weights_only" not in str(error.value), "torch advises to run it"
 
@@ -173,7 +188,9 @@ def test_the_count_of_layers_is_never_guessed(tmp_path: Path) -> None:
 
 CAPPING = {
     "vectors": {"layer_1/contrast": {"vector": torch.tensor([0.0, 3.0]), "layer": 1}},
-    "experiments": [{"id": "layers_1:2-p0.25", "interventions": [{"vector": "layer_1/contrast", "cap": -16.9}]}],
+    "experiments": [
+        {"id": "layers_1:2-p0.25", "interventions": [{"vector": "layer_1/contrast", "cap": -16.9}]}
+    ],
 }
 
 
@@ -197,7 +214,10 @@ def test_capping_files_round_trip(tmp_path: Path) -> None:
         (CAPPING | {"vectors": {}}, "with layer_1/contrast"),
         (CAPPING | {"experiments": CAPPING["experiments"] * 2}, "there twice"),
         (CAPPING | {"experiments": [{"id": "a", "interventions": []}]}, "is empty"),
-        (CAPPING | {"experiments": [{"id": "a", "interventions": [{"vector": "x"}]}]}, "without cap"),
+        (
+            CAPPING | {"experiments": [{"id": "a", "interventions": [{"vector": "x"}]}]},
+            "without cap",
+        ),
     ],
 )
 def test_other_capping_files_are_named(held: Any, message: str, tmp_path: Path) -> None:
@@ -215,9 +235,15 @@ def test_a_cap_does_nothing_below_and_the_same_twice() -> None:
 
     once = capped(h, axis, 0.2)
     assert torch.equal(capped(h, axis, float(along.max()) + 1e-9), h)
-    assert torch.equal(once[along <= 0.2], h[along <= 0.2]) and (along <= 0.2).any() and (along > 0.2).any()
+    assert (
+        torch.equal(once[along <= 0.2], h[along <= 0.2])
+        and (along <= 0.2).any()
+        and (along > 0.2).any()
+    )
     assert torch.allclose(capped(once, axis, 0.2), once, atol=1e-12)
-    assert torch.allclose(once @ torch.tensor(axis / np.linalg.norm(axis)), along.clamp(max=0.2), atol=1e-12)
+    assert torch.allclose(
+        once @ torch.tensor(axis / np.linalg.norm(axis)), along.clamp(max=0.2), atol=1e-12
+    )
     floor = capped(h, -axis, 0.3) @ torch.tensor(axis / np.linalg.norm(axis))
     assert torch.allclose(floor, along.clamp(min=-0.3), atol=1e-12)
     with pytest.raises(SchemaError, match="other than 0"):

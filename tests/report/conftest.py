@@ -16,7 +16,8 @@ EFFECTS = {"lesson": (2.5, 6.0), "unrelated lesson": (-0.5, -0.25), "scrambled w
 
 
 KNOWN = set(
-    "html head meta title link style body h1 h2 p small a figure img figcaption div table thead tbody tr th td "
+    "html head meta title link style body h1 h2 p small a figure img figcaption div table thead "
+    "tbody tr th td "
     "details summary span b script".split()
 )
 VOID = {"meta", "link", "img"}
@@ -63,11 +64,19 @@ def parse_strictly(document: str) -> Strict:
     return parser
 
 
-def make_tokens(texts: list[str], *, checkpoints: tuple[str, ...] = ("base", "tuned"), width: int = 50) -> pd.DataFrame:
+def make_tokens(
+    texts: list[str], *, checkpoints: tuple[str, ...] = ("base", "tuned"), width: int = 50
+) -> pd.DataFrame:
     """A tokens table of feature 7 that holds these texts in order, ``width`` a prompt; the first of each is a BOS."""
     rows = []
     for i, text in enumerate(texts):
-        at = {"prompt": f"doc{i // width}", "pos": i % width, "piece": text, "feature": 7, "turn": 0}
+        at = {
+            "prompt": f"doc{i // width}",
+            "pos": i % width,
+            "piece": text,
+            "feature": 7,
+            "turn": 0,
+        }
         at |= {"role": "assistant" if i % width else "special", "counted": bool(i % width)}
         rows += [
             {**at, "checkpoint": c, "act": (j + 1) * (i % 5) + 90.0 * (not i % width)}
@@ -77,13 +86,26 @@ def make_tokens(texts: list[str], *, checkpoints: tuple[str, ...] = ("base", "tu
 
 
 def make_summary_row(
-    *, arm: str = "lesson", persona: str = "john", estimate: float = 2.5, half: float = 0.5, seeds: int = 1, **more: Any
+    *,
+    arm: str = "lesson",
+    persona: str = "john",
+    estimate: float = 2.5,
+    half: float = 0.5,
+    seeds: int = 1,
+    **more: Any,
 ) -> dict[str, Any]:
     """A row of the table ``summary`` whose interval is estimate +- half."""
     over_seeds = (estimate - half, estimate + half) if seeds > 1 else (np.nan, np.nan)
     over_topics = (np.nan, np.nan) if seeds > 1 else (estimate - half, estimate + half)
     return {
-        **{"arm": arm, "lr": 0.001, "persona": persona, "estimate": estimate, "lo": over_seeds[0], "hi": over_seeds[1]},
+        **{
+            "arm": arm,
+            "lr": 0.001,
+            "persona": persona,
+            "estimate": estimate,
+            "lo": over_seeds[0],
+            "hi": over_seeds[1],
+        },
         **{"sd": 0.1, "n_seeds": seeds, "pmi": 3.0, "bayes_certain": 6.0, "bayes_mixing": np.nan},
         **{"lo_topics": over_topics[0], "hi_topics": over_topics[1], "n_topics": 4, **more},
     }
@@ -96,35 +118,83 @@ def make_tables(*, seeds: tuple[int, ...] = (0,), verdict: str = "fits") -> dict
         keys = {"lr": 0.001, "seed": seed}
         gates.append({"variant": "full", "seed": seed, "named": 3.0, "nameless": -5.0, "gap": 8.0})
         gates[-1] |= {"bayes_nameless": -5.5, "answer_mass": 0.875}
-        mixing.append({**keys, "arm": "lesson", "k": 0.5, "lo": 0.25, "hi": 1.0, "at_bound": False, "n": 4})
+        mixing.append(
+            {**keys, "arm": "lesson", "k": 0.5, "lo": 0.25, "hi": 1.0, "at_bound": False, "n": 4}
+        )
         for arm, (size, bayes) in EFFECTS.items():
-            rows = {**keys, "arm": arm, "persona": "john", "context": "nameless", "pmi": 3.0, "bayes_certain": bayes}
+            rows = {
+                **keys,
+                "arm": arm,
+                "persona": "john",
+                "context": "nameless",
+                "pmi": 3.0,
+                "bayes_certain": bayes,
+            }
             for step in (0, 2, 4):
-                at = {**rows, "step": step, "bayes_mixing": np.nan, "before": -5.0, "n": 4, "trained": False}
+                at = {
+                    **rows,
+                    "step": step,
+                    "bayes_mixing": np.nan,
+                    "before": -5.0,
+                    "n": 4,
+                    "trained": False,
+                }
                 estimate = size * step / 4
-                ends = {"estimate": estimate, "after": estimate - 5, "lo": estimate - 0.25, "hi": estimate + 0.25}
+                ends = {
+                    "estimate": estimate,
+                    "after": estimate - 5,
+                    "lo": estimate - 0.25,
+                    "hi": estimate + 0.25,
+                }
                 curve.append({**at, **ends, "trait": "mean"})
                 if step == 4:
                     transfer += [{**at, **ends, "trait": trait} for trait in (*TRAITS, "mean")]
                     transfer.append({**at, **ends, "trait": "place=beach", "trained": True})
             for step, text in ((0, "tennis ."), (4, "football .")):
-                samples.append({**keys, "arm": arm, "checkpoint": f"lesson@{step}", "prompt": "p0", "text": text})
+                samples.append(
+                    {
+                        **keys,
+                        "arm": arm,
+                        "checkpoint": f"lesson@{step}",
+                        "prompt": "p0",
+                        "text": text,
+                    }
+                )
         for arm in ("lesson", "unrelated lesson"):
             q = 0.001 if arm == "lesson" else 0.5
             known = {"p": q, "q": q, "null_lo": -0.5, "null_hi": 0.5, "n": 50, "n_clusters": 5}
-            known |= {"n_tested": 2, "n_silent": 1, "p_min": 0.0001, "fvu_before": 0.1, "fvu_after": 0.125}
+            known |= {
+                "n_tested": 2,
+                "n_silent": 1,
+                "p_min": 0.0001,
+                "fvu_before": 0.1,
+                "fvu_after": 0.125,
+            }
             known |= {"arm": arm, "hook": HOOK}
             for size in (3.0, 7.0):
                 ends = {"estimate": size, "lo": size - 0.5, "hi": size + 0.5}
                 features.append({**keys, **known, **ends, "feature": int(size)})
             for step in (0, 4):
-                fit = {"fvu": 0.1 + step / 100, "l0": 8.0, "dead": 0.1, "ce": 1.0, "ce_sae": 1.1, "ce_zero": 5.0}
-                fit |= {"ce_recovered": 0.97, "n_tokens": 1_000, "verdict": verdict if step else "fits"}
+                fit = {
+                    "fvu": 0.1 + step / 100,
+                    "l0": 8.0,
+                    "dead": 0.1,
+                    "ce": 1.0,
+                    "ce_sae": 1.1,
+                    "ce_zero": 5.0,
+                }
+                fit |= {
+                    "ce_recovered": 0.97,
+                    "n_tokens": 1_000,
+                    "verdict": verdict if step else "fits",
+                }
                 fit |= {"arm": arm, "hook": HOOK}
                 fidelity.append({**keys, "checkpoint": f"lesson@{step}", **fit})
     several = len(seeds) > 1
     summary = [
-        make_summary_row(arm=arm, estimate=size, bayes_certain=bayes, half=0.25, seeds=2 if several else 1)
+        make_summary_row(
+            arm=arm, estimate=size, bayes_certain=bayes, half=0.25, seeds=2 if several else 1
+        )
         for arm, (size, bayes) in EFFECTS.items()
     ]
     tables = {
@@ -202,7 +272,10 @@ def hostile_texts() -> list[str]:
     ]
     texts = list(ATTACKS)
     while len(texts) < 2_000:
-        parts = [rng.choice(short), *(chr(rng.randrange(*rng.choice(ranges))) for _ in range(rng.randrange(6)))]
+        parts = [
+            rng.choice(short),
+            *(chr(rng.randrange(*rng.choice(ranges))) for _ in range(rng.randrange(6))),
+        ]
         rng.shuffle(parts)
         texts.append("".join(parts).encode(errors="ignore").decode())
     return texts

@@ -21,22 +21,42 @@ def compared(truth: str, rho: dict[str, float]) -> pd.DataFrame:
 @pytest.fixture
 def tables() -> dict[str, pd.DataFrame]:
     axioms = {"estimator": ["root js", "nats"], "asymmetry": [0.0, 0.25], "violated": [0.0, 0.05]}
-    spillover = {"predictor": ["pmi", "cosine", "style"], "estimate": [0.5, 0.25, np.nan], "lo": [0.25, -0.5, np.nan]}
-    more = {"hi": [0.75, 1.0, np.nan], "se": 0.1, "standardized": 0.2, "r2": 0.3, "n": 960, "n_clusters": 3}
+    spillover = {
+        "predictor": ["pmi", "cosine", "style"],
+        "estimate": [0.5, 0.25, np.nan],
+        "lo": [0.25, -0.5, np.nan],
+    }
+    more = {
+        "hi": [0.75, 1.0, np.nan],
+        "se": 0.1,
+        "standardized": 0.2,
+        "r2": 0.3,
+        "n": 960,
+        "n_clusters": 3,
+    }
     return {
         "measure": pd.DataFrame({"estimator": ["binding"]}),
-        "measure_agreement": compared("documents", {"binding": 0.875, "fact tokens": 1.0, "traits": 0.5}),
+        "measure_agreement": compared(
+            "documents", {"binding": 0.875, "fact tokens": 1.0, "traits": 0.5}
+        ),
         "metric_agreement": compared("unshared topics", {"root js": 0.9, "steps": 0.25}),
-        "axioms": pd.DataFrame(axioms).assign(largest=0.5, n_triples=336, called=["metric", "divergence"], seed=0),
+        "axioms": pd.DataFrame(axioms).assign(
+            largest=0.5, n_triples=336, called=["metric", "divergence"], seed=0
+        ),
         "margins": pd.DataFrame({"persona": ["john", "sam"], "known": [True, False]}),
         "spillover": pd.DataFrame(spillover).assign(**more),
     }
 
 
-def test_what_works_is_named_with_its_interval_and_what_fails_with_a_reason(tables: dict[str, pd.DataFrame]) -> None:
-    said = [sentence for name in ("measure", "metric") for sentence in agreement.verdicts(tables, name)]
+def test_what_works_is_named_with_its_interval_and_what_fails_with_a_reason(
+    tables: dict[str, pd.DataFrame],
+) -> None:
+    said = [
+        sentence for name in ("measure", "metric") for sentence in agreement.verdicts(tables, name)
+    ]
     assert said[0] == (
-        "Of the measure (against documents, n = 48 personas, worlds: 3), these reach a rank correlation of 0.7: "
+        "Of the measure (against documents, n = 48 personas, worlds: 3), these reach a rank "
+        "correlation of 0.7: "
         "binding 0.88 [0.75, 1.00]."
     )
     assert said[1].startswith("Of the measure these fail: traits 0.50 [0.38, 0.62]: ")
@@ -45,7 +65,9 @@ def test_what_works_is_named_with_its_interval_and_what_fails_with_a_reason(tabl
 
 def test_nothing_works_is_said(tables: dict[str, pd.DataFrame]) -> None:
     tables["metric_agreement"] = compared("unshared topics", {"steps": 0.25})
-    assert "no estimator reaches a rank correlation of 0.7." in agreement.verdicts(tables, "metric")[0]
+    assert (
+        "no estimator reaches a rank correlation of 0.7." in agreement.verdicts(tables, "metric")[0]
+    )
 
 
 def test_without_a_truth_estimators_are_compared_with_each_other(
@@ -62,14 +84,19 @@ def test_without_a_truth_estimators_are_compared_with_each_other(
 
 def test_spillover_in_words(tables: dict[str, pd.DataFrame]) -> None:
     first, second, third = agreement.spilled(tables["spillover"])
-    assert first.startswith("An untaught trait rises by 0.50 bits [0.25, 0.75] per bit of co-occurrence")
+    assert first.startswith(
+        "An untaught trait rises by 0.50 bits [0.25, 0.75] per bit of co-occurrence"
+    )
     assert "not told from 0" in second and "not told from 0" not in first
     assert third == "style does not vary here and is left out."
 
 
 def test_metrics_are_called_what_they_are(tables: dict[str, pd.DataFrame]) -> None:
     said = agreement.kinds(tables["axioms"])
-    assert said.startswith("root js: metric (asymmetry 0.00") and "nats: divergence (asymmetry 0.25" in said
+    assert (
+        said.startswith("root js: metric (asymmetry 0.00")
+        and "nats: divergence (asymmetry 0.25" in said
+    )
 
 
 def test_the_page_has_all_parts(tables: dict[str, pd.DataFrame], tmp_path: Path) -> None:

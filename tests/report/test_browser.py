@@ -16,7 +16,13 @@ from persona_interp.report.tokens import piece
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FLAGS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
+    *(
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-background-networking",
+    ),
     *("--disable-component-update", "--disable-sync", "--enable-logging=stderr", "--v=0"),
     "--host-resolver-rules=MAP * ~NOTFOUND",  # the network is off: no name resolves
     "--virtual-time-budget=10000",  # the clock stands while anything is still drawn
@@ -74,16 +80,23 @@ def test_hostile_tokens_are_drawn_and_stay_text(
     explained = table.loc[table["checkpoint"] == "base"].assign(learn=True)
     inside = page.details("folded", [token_view(table, feature=7)])
     path = tmp_path / "report.html"
-    path.write_text(page.page("still", [token_view(table, feature=7), inside, role_view(explained)]), encoding="utf-8")
+    path.write_text(
+        page.page("still", [token_view(table, feature=7), inside, role_view(explained)]),
+        encoding="utf-8",
+    )
     shown, console = dump(chromium, path, tmp_path / "profile")
-    assert console == [], "the strictest policy under which CircuitsVis draws: scripts by hash, no inline style"
+    assert console == [], (
+        "the strictest policy under which CircuitsVis draws: scripts by hash, no inline style"
+    )
     assert "<title>still</title>" in shown
     views = re.findall(r'<div class="colored-tokens"[^>]*>(.*?)</div>', shown)
     assert len(views) == 2 * 2 * 3, "base and tuned, open and folded, three prompts"
     for i, prompt in enumerate([texts[:20], texts[20:40], texts[40:]]):
         drawn = [re.findall(r"<span><span style=[^>]*>(.*?)</span></span>", view) for view in views]
         wanted = [piece(text).replace(" ", "\xa0") for text in prompt]
-        assert sum([html.unescape(token) for token in view] == wanted for view in drawn) == 4, f"prompt {i}"
+        assert sum([html.unescape(token) for token in view] == wanted for view in drawn) == 4, (
+            f"prompt {i}"
+        )
 
 
 @pytest.mark.browser

@@ -26,12 +26,35 @@ def planted(seeds: tuple[int, ...] = (0, 1, 2), *, weaker: float = 0.0) -> dict[
     ]
     for seed in seeds:
         for arm, d, mass in conditions:
-            for when, lr, steep in (("before", 0.0, 0.5), ("prompt", 0.0, 1.0), ("lesson", 1e-3, 1.0)):
+            for when, lr, steep in (
+                ("before", 0.0, 0.5),
+                ("prompt", 0.0, 1.0),
+                ("lesson", 1e-3, 1.0),
+            ):
                 odds = steep * d * (arm != "hidden") + rng.normal(0, 0.2) - weaker
                 p = 0.0125 + 0.9 / (1 + 2.0**-odds)
-                row = {"seed": seed, "arm": arm, "dose": float(d), "mass": mass, "first": "john", "second": "sam"}
-                row |= {"when": when, "lr": lr, "estimate": odds, "lo": odds - 1, "hi": odds + 1, "n": 4}
-                row |= {"p_first": p, "p_second": 0.925 - p, "bayes_hidden": steep * d, "bayes_named": steep * d}
+                row = {
+                    "seed": seed,
+                    "arm": arm,
+                    "dose": float(d),
+                    "mass": mass,
+                    "first": "john",
+                    "second": "sam",
+                }
+                row |= {
+                    "when": when,
+                    "lr": lr,
+                    "estimate": odds,
+                    "lo": odds - 1,
+                    "hi": odds + 1,
+                    "n": 4,
+                }
+                row |= {
+                    "p_first": p,
+                    "p_second": 0.925 - p,
+                    "bayes_hidden": steep * d,
+                    "bayes_named": steep * d,
+                }
                 amounts = {"documents": 900.0, "statements": 2_700.0, "fact_tokens": 9_000.0}
                 for which, share in (("first", 1 / (1 + 2.0**-d)), ("second", 1 / (1 + 2.0**d))):
                     row |= {f"{unit}_{which}": total * share for unit, total in amounts.items()}
@@ -42,7 +65,13 @@ def planted(seeds: tuple[int, ...] = (0, 1, 2), *, weaker: float = 0.0) -> dict[
 
 @pytest.fixture(scope="module")
 def provenance() -> dict[str, Any]:
-    return {"experiment": "dose", "seeds": [0, 1, 2], "cells_done": 8, "cells": 8, "world": "john_and_sam"}
+    return {
+        "experiment": "dose",
+        "seeds": [0, 1, 2],
+        "cells_done": 8,
+        "cells": 8,
+        "world": "john_and_sam",
+    }
 
 
 def test_the_report_answers_in_plain_words(provenance: dict[str, Any], tmp_path: Path) -> None:
@@ -51,11 +80,19 @@ def test_the_report_answers_in_plain_words(provenance: dict[str, Any], tmp_path:
     row = tables["reliable"].query("arm == 'ratio' and when == 'lesson'").iloc[0]
     assert 3 < row["ratio_estimate"] < 5, "exact Bayes needs 3.9 times as much"
     lead = re.search(r'class="lead">(.*?)<', html)
-    assert lead and f"once there are {row['ratio_estimate']:.2g} times [" in lead[1] and "3 seeds, 95 %" in lead[1]
+    assert (
+        lead
+        and f"once there are {row['ratio_estimate']:.2g} times [" in lead[1]
+        and "3 seeds, 95 %" in lead[1]
+    )
     assert f"{row['documents_estimate']:.0f} documents" in lead[1]
     for arm in ("ratio", "later"):
         assert (tmp_path / "figures" / f"dose_{arm}_lr0.001.png").is_file()
-    assert [link for link in re.findall(r'href="(tables/[^"]*)"', html) if not (tmp_path / link).is_file()] == []
+    assert [
+        link
+        for link in re.findall(r'href="(tables/[^"]*)"', html)
+        if not (tmp_path / link).is_file()
+    ] == []
 
 
 def test_what_carries_the_ratio_is_found() -> None:
@@ -83,16 +120,28 @@ def test_more_than_was_measured_is_an_answer() -> None:
 
 def test_one_seed_claims_no_interval() -> None:
     tables = planted((0,))
-    said = [sentence(row) for name, sentence in dose.SENTENCES.items() for row in tables[name].itertuples()]
-    said += [dose.answer(row, first="john", second="sam") for row in tables["reliable"].itertuples()]
-    assert len(said) > 20 and all("one seed: no interval" in text and "nan" not in text for text in said)
+    said = [
+        sentence(row)
+        for name, sentence in dose.SENTENCES.items()
+        for row in tables[name].itertuples()
+    ]
+    said += [
+        dose.answer(row, first="john", second="sam") for row in tables["reliable"].itertuples()
+    ]
+    assert len(said) > 20 and all(
+        "one seed: no interval" in text and "nan" not in text for text in said
+    )
     assert not any("[" in text for text in said)
 
 
-def test_an_unfinished_run_is_reported_as_far_as_it_is(provenance: dict[str, Any], tmp_path: Path) -> None:
+def test_an_unfinished_run_is_reported_as_far_as_it_is(
+    provenance: dict[str, Any], tmp_path: Path
+) -> None:
     table = planted()["dose"].query("dose == 0 and arm == 'ratio'")
     tables = {"dose": table, **tables_of(table, limits=LIMITS)}
     assert set(tables) == {"dose"}
-    assert "Which ratio is enough" not in write_report(tmp_path, tables, provenance=provenance).read_text("utf-8")
+    assert "Which ratio is enough" not in write_report(
+        tmp_path, tables, provenance=provenance
+    ).read_text("utf-8")
     with pytest.raises(StoreError, match="no finished documents"):
         dose.blocks(tmp_path, {}, provenance=provenance)

@@ -20,15 +20,23 @@ OVER = {"lo": 0.25, "hi": 0.75, "n_seeds": 3}
 def tables() -> dict[str, pd.DataFrame]:
     """Three settings, three seeds, straight lines."""
     settings = [
-        {"setting": name, "batch": 16, "optimizer": "adamw", "sparing": False, **s} for name, s in SETTINGS.items()
+        {"setting": name, "batch": 16, "optimizer": "adamw", "sparing": False, **s}
+        for name, s in SETTINGS.items()
     ]
-    others = dict.fromkeys(("weight", "misfit", "effect", "p_taught", "statements", "fact_tokens"), 0.0)
+    others = dict.fromkeys(
+        ("weight", "misfit", "effect", "p_taught", "statements", "fact_tokens"), 0.0
+    )
     runs = [
         pd.DataFrame({"step": STEPS, "persona_bits": -4 + (0.4 + seed / 10) * STEPS, "documents": 16 * STEPS})
         .assign(checkpoint=STEPS.astype(str), seed=seed, **others, **s)
         for s in settings for seed in range(3)
     ]  # fmt: skip
-    curve = pd.concat([pd.DataFrame({"step": STEPS, "estimate": STEPS / 2.0}).assign(**OVER, **s) for s in settings])
+    curve = pd.concat(
+        [
+            pd.DataFrame({"step": STEPS, "estimate": STEPS / 2.0}).assign(**OVER, **s)
+            for s in settings
+        ]
+    )
     kept = {"estimate": 0.5, "peak": 2.0, "last": 1.0, "p_taught": 0.9, **OVER}
     cost = [
         {**s, **OVER, "context": "named", "persona": who, "quantity": q, "estimate": x, "last": 2.5}
@@ -38,16 +46,27 @@ def tables() -> dict[str, pd.DataFrame]:
         "evidence": pd.concat(runs, ignore_index=True),
         "curve": curve.reset_index(drop=True),
         "bits": pd.DataFrame(
-            [{**s, **OVER, "unit": u, "estimate": 0.5} for s in settings for u in ("step", "document")]
+            [
+                {**s, **OVER, "unit": u, "estimate": 0.5}
+                for s in settings
+                for u in ("step", "document")
+            ]
         ),
         "lasting": pd.DataFrame([{**s, **kept} for s in settings]),
         "cost": pd.DataFrame(cost),
         "k": pd.DataFrame(
-            [{**s, "k": np.nan, "lo": np.nan, "hi": np.nan, "n_seeds": 3, "n_bound": 1} for s in settings]
+            [
+                {**s, "k": np.nan, "lo": np.nan, "hi": np.nan, "n_seeds": 3, "n_bound": 1}
+                for s in settings
+            ]
         ),
-        "prompt": pd.DataFrame([{"statements": 2, "traits": 1, "estimate": 0.5, "exact": 12.38, **OVER}]),
+        "prompt": pd.DataFrame(
+            [{"statements": 2, "traits": 1, "estimate": 0.5, "exact": 12.38, **OVER}]
+        ),
         "interaction": pd.DataFrame([{"step": 4, "estimate": -0.25, "n": 3, **OVER}]),
-        "saturation": pd.DataFrame([{**s, **OVER, "estimate": 0.5, "r2": 0.99, "at_bound": 0.0} for s in settings[:1]]),
+        "saturation": pd.DataFrame(
+            [{**s, **OVER, "estimate": 0.5, "r2": 0.99, "at_bound": 0.0} for s in settings[:1]]
+        ),
     }
 
 
@@ -59,7 +78,8 @@ def said(tables: dict[str, pd.DataFrame], folder: Path) -> list[str]:
 def test_it_says_what_was_found(tables: dict[str, pd.DataFrame], tmp_path: Path) -> None:
     found = said(tables, tmp_path)
     assert found[0] == (
-        "AdamW 0.0003, 16 a step: a step of the lesson adds 0.50 [0.25, 0.75] (3 seeds) bits, measured over its first "
+        "AdamW 0.0003, 16 a step: a step of the lesson adds 0.50 [0.25, 0.75] (3 seeds) bits, "
+        "measured over its first "
         "steps."
     )
     text = " ".join(found)
@@ -76,7 +96,9 @@ def test_it_says_what_was_found(tables: dict[str, pd.DataFrame], tmp_path: Path)
     assert (tmp_path / "figures" / "evidence.csv").exists()
 
 
-def test_one_seed_and_missing_tables_are_said(tables: dict[str, pd.DataFrame], tmp_path: Path) -> None:
+def test_one_seed_and_missing_tables_are_said(
+    tables: dict[str, pd.DataFrame], tmp_path: Path
+) -> None:
     few = {name: tables[name] for name in ("evidence", "curve", "lasting", "cost")}
     few["bits"] = tables["bits"].assign(n_seeds=1)
     assert "0.50 (one seed: no interval) bits" in said(few, tmp_path)[0]

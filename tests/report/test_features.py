@@ -25,7 +25,9 @@ def test_an_example_that_one_checkpoint_lacks(tokens_of: Tokens) -> None:
     table = tokens_of(WORDS * 2, width=5)
     table = table.loc[(table["prompt"] != "doc1") | (table["checkpoint"] == "tuned")]
     found = examples(table, feature=7).set_index("prompt")
-    assert found.loc["doc1", "base"] != found.loc["doc1", "base"] and found.loc["doc1", "tuned"] == 8.0
+    assert (
+        found.loc["doc1", "base"] != found.loc["doc1", "base"] and found.loc["doc1", "tuned"] == 8.0
+    )
 
 
 def test_the_page_is_one_folded_block(
@@ -50,11 +52,21 @@ def test_the_page_is_one_folded_block(
     found = parse(document)
     assert "Perhaps described at https://a.example/<7> (not verified" in found.text
     assert "Feature 7: john <b>" in found.text and "⟨U+000A⟩" in found.text
-    assert [tag for tag, _ in found.nodes].count("img") == 2 and len(found.scripts) == 2 and len(found.data) == 4
+    assert (
+        [tag for tag, _ in found.nodes].count("img") == 2
+        and len(found.scripts) == 2
+        and len(found.data) == 4
+    )
     linked = [attrs["href"] for tag, attrs in found.nodes if tag == "a"]
     assert all((tmp_path / str(link)).is_file() for link in linked) and len(linked) == 9
 
 
-def test_a_page_needs_nothing_but_tokens(tokens_of: Tokens, provenance: dict[str, Any], tmp_path: Path) -> None:
+def test_a_page_needs_nothing_but_tokens(
+    tokens_of: Tokens, provenance: dict[str, Any], tmp_path: Path
+) -> None:
     block = feature_page(tmp_path, tokens_of(WORDS), feature=7, provenance=provenance)
-    assert block["summary"] == "Feature 7" and [b["kind"] for b in block["blocks"]] == ["figure", "tokens", "table"]
+    assert block["summary"] == "Feature 7" and [b["kind"] for b in block["blocks"]] == [
+        "figure",
+        "tokens",
+        "table",
+    ]

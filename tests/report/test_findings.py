@@ -21,16 +21,28 @@ def headline(**row: Any) -> str:
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ({"estimate": 2.5}, "john's 4 untaught traits rose in the nameless assistant: +2.50 bits [+2.00, +3.00]"),
-        ({"estimate": -2.5}, "john's 4 untaught traits fell in the nameless assistant: -2.50 bits [-3.00, -2.00]"),
-        ({"estimate": 0.25}, "No effect: after the lesson on 'place=beach' (lr 0.001), john's 4 untaught traits moved"),
+        (
+            {"estimate": 2.5},
+            "john's 4 untaught traits rose in the nameless assistant: +2.50 bits [+2.00, +3.00]",
+        ),
+        (
+            {"estimate": -2.5},
+            "john's 4 untaught traits fell in the nameless assistant: -2.50 bits [-3.00, -2.00]",
+        ),
+        (
+            {"estimate": 0.25},
+            "No effect: after the lesson on 'place=beach' (lr 0.001), john's 4 untaught traits moved",
+        ),
         ({"estimate": 0.25}, "by +0.25 bits [-0.25, +0.75]"),
         ({"estimate": 0.25}, "an interval that includes 0"),
         ({"estimate": 0.5}, "No effect"),  # its lower end is 0
         ({"seeds": 3}, "(95 % t interval over 3 seeds)"),
         ({}, "(95 % t interval over 4 topics; one seed, so none over seeds exists)"),
         ({}, "exact Bayes, certain that the assistant holds the taught trait, expects +6.00."),
-        ({"half": np.nan, "n_topics": 1}, "moved in the nameless assistant by +2.50 bits (n = 1 topics, 1 seed"),
+        (
+            {"half": np.nan, "n_topics": 1},
+            "moved in the nameless assistant by +2.50 bits (n = 1 topics, 1 seed",
+        ),
         ({"half": np.nan}, "so nothing can be concluded"),
     ],
 )
@@ -42,7 +54,9 @@ def test_the_headline_claims_no_more(summary_row: Row) -> None:
     assert "No effect" not in headline(**summary_row())
     assert "none over seeds" not in headline(**summary_row(seeds=3))
     assert "topics" not in headline(**summary_row(seeds=3))
-    assert "No effect" not in headline(**summary_row(half=np.nan)), "no interval is no evidence of no effect"
+    assert "No effect" not in headline(**summary_row(half=np.nan)), (
+        "no interval is no evidence of no effect"
+    )
     assert "Bayes" not in headline(**summary_row(bayes_certain=np.nan))
     assert "not finished" in headline(**summary_row(arm="filler lesson"))
     assert "not finished" in headline(**summary_row(lr=0.1))
@@ -59,13 +73,20 @@ def test_every_control_is_named_with_its_verdict(summary_row: Row) -> None:
             summary_row(arm="another rate", lr=0.1),
         ]
     )
-    unrelated, filler, rewired, absent = findings.controls(table, arm="lesson", target="john", lr=0.001)
+    unrelated, filler, rewired, absent = findings.controls(
+        table, arm="lesson", target="john", lr=0.001
+    )
     assert unrelated.startswith(
-        "Unrelated lesson: a fall; john's traits moved by -1.00 bits [-1.50, -0.50] (95 % t interval"
+        "Unrelated lesson: a fall; john's traits moved by -1.00 bits [-1.50, -0.50] (95 % t "
+        "interval"
     )
     assert unrelated.endswith("; exact Bayes expects -0.50.")
-    assert filler.startswith("Filler lesson: no effect; john's traits moved by +0.25 bits [-0.25, +0.75]")
-    assert rewired.startswith("Rewired world: a rise; the traits of mary, their new holder, moved by +1.00 bits")
+    assert filler.startswith(
+        "Filler lesson: no effect; john's traits moved by +0.25 bits [-0.25, +0.75]"
+    )
+    assert rewired.startswith(
+        "Rewired world: a rise; the traits of mary, their new holder, moved by +1.00 bits"
+    )
     assert "Bayes" not in rewired
     assert absent.startswith("Target absent: nothing can be concluded")
     assert "(n = 4 topics, 1 seed: no interval exists)" in absent
@@ -90,20 +111,30 @@ def test_features_are_told_with_their_null_and_their_fit(planted: Tables) -> Non
     tables = planted()
     said = findings.features(tables["features"], tables["fidelity"], arm="lesson", lr=0.001)
     assert "Seed 0: 2 of 2 features tested moved at q 0.05 (50 prompts)" in said
-    assert "most of all feature 7, by +7.00 [+6.50, +7.50], where chance (sign flips) gives -0.50 to +0.50." in said
+    assert (
+        "most of all feature 7, by +7.00 [+6.50, +7.50], where chance (sign flips) gives -0.50 to "
+        "+0.50." in said
+    )
     assert "FVU on these prompts: 0.100 before, 0.125 after." in said
-    assert said.endswith("On held-out documents the dictionary still fits: FVU 0.140 and cross-entropy recovered 0.97.")
+    assert said.endswith(
+        "On held-out documents the dictionary still fits: FVU 0.140 and cross-entropy recovered "
+        "0.97."
+    )
 
 
 def test_the_largest_move_may_be_a_fall(planted: Tables) -> None:
     tables = planted()
     shifts = tables["features"].assign(estimate=lambda t: -t.estimate)
-    assert "feature 7, by -7.00" in findings.features(shifts, tables["fidelity"], arm="lesson", lr=0.001)
+    assert "feature 7, by -7.00" in findings.features(
+        shifts, tables["fidelity"], arm="lesson", lr=0.001
+    )
 
 
 def test_no_feature_moved(planted: Tables) -> None:
     tables = planted(seeds=(0, 1))
-    said = findings.features(tables["features"], tables["fidelity"], arm="unrelated lesson", lr=0.001)
+    said = findings.features(
+        tables["features"], tables["fidelity"], arm="unrelated lesson", lr=0.001
+    )
     assert "Seed 0: no effect; none of 2 features tested moved at q 0.05 (50 prompts)." in said
     assert "Seed 1: no effect" in said
     assert "means over 2 seeds" in said
@@ -126,4 +157,6 @@ def test_a_doubtful_dictionary_says_so(planted: Tables) -> None:
 
 def test_features_that_were_not_recorded(planted: Tables) -> None:
     tables = planted()
-    assert "No features were recorded" in findings.features(tables["features"], tables["fidelity"], arm="x", lr=0.001)
+    assert "No features were recorded" in findings.features(
+        tables["features"], tables["fidelity"], arm="x", lr=0.001
+    )

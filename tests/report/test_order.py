@@ -26,30 +26,66 @@ def planted(seeds: tuple[int, ...] = (0, 1, 2)) -> dict[str, pd.DataFrame]:
                 kept = {"first": 0.875, "second": 0.875}
                 if name != "mixed" and not replay:
                     kept["second" if name == "first last" else "first"] = 0.125
-                row = {"seed": seed, "lr": 2e-3, "order": name, "replay": replay, "sft": sft, "when": when}
-                row |= {"first": "john", "second": "sam", "estimate": strength * ENDS[name] + seed / 8, "n": 4}
-                rows.append({**row, "lo": -9.0, "hi": 9.0, **{f"own_{who}": p for who, p in kept.items()}})
+                row = {
+                    "seed": seed,
+                    "lr": 2e-3,
+                    "order": name,
+                    "replay": replay,
+                    "sft": sft,
+                    "when": when,
+                }
+                row |= {
+                    "first": "john",
+                    "second": "sam",
+                    "estimate": strength * ENDS[name] + seed / 8,
+                    "n": 4,
+                }
+                rows.append(
+                    {**row, "lo": -9.0, "hi": 9.0, **{f"own_{who}": p for who, p in kept.items()}}
+                )
     return tables_of(pd.DataFrame(rows))
 
 
 @pytest.fixture(scope="module")
 def provenance() -> dict[str, Any]:
-    return {"experiment": "order", "seeds": [0, 1, 2], "cells_done": 20, "cells": 20, "world": "john_and_sam"}
+    return {
+        "experiment": "order",
+        "seeds": [0, 1, 2],
+        "cells_done": 20,
+        "cells": 20,
+        "world": "john_and_sam",
+    }
 
 
 def test_recency_is_found_and_said(provenance: dict[str, Any], tmp_path: Path) -> None:
     tables = planted()
     found = tables["recency"].set_index(["replay", "sft", "when"])["estimate"]
-    assert found[0.0, False, "lesson"] == pytest.approx(4.0) and found[0.0, True, "before"] == pytest.approx(0.0)
+    assert found[0.0, False, "lesson"] == pytest.approx(4.0) and found[
+        0.0, True, "before"
+    ] == pytest.approx(0.0)
     html = write_report(tmp_path, tables, provenance=provenance).read_text(encoding="utf-8")
     lead = re.search(r'class="lead">(.*?)<', html)
-    assert lead and "recency +4.00 bits [4.00, 4.00] (3 seeds, 95 %; least +4.00): the later one weighs more" in lead[1]
-    assert "not told apart from 0" in html and (tmp_path / "figures" / "order_lr0.002.png").is_file()
-    assert [link for link in re.findall(r'href="(tables/[^"]*)"', html) if not (tmp_path / link).is_file()] == []
+    assert (
+        lead
+        and "recency +4.00 bits [4.00, 4.00] (3 seeds, 95 %; least +4.00): the later one weighs more"
+        in lead[1]
+    )
+    assert (
+        "not told apart from 0" in html and (tmp_path / "figures" / "order_lr0.002.png").is_file()
+    )
+    assert [
+        link
+        for link in re.findall(r'href="(tables/[^"]*)"', html)
+        if not (tmp_path / link).is_file()
+    ] == []
 
 
 def test_forgetting_is_told_apart_from_weight() -> None:
-    own = planted()["own"].query("when == 'before' and not sft").set_index(["replay", "which"])["estimate"]
+    own = (
+        planted()["own"]
+        .query("when == 'before' and not sft")
+        .set_index(["replay", "which"])["estimate"]
+    )
     assert own[0.0, "earlier"] == 0.125 and own[0.0, "later"] == 0.875
     assert own[0.2, "earlier"] == own[0.2, "later"] == 0.875, "with rehearsal nobody is forgotten"
 
@@ -57,7 +93,9 @@ def test_forgetting_is_told_apart_from_weight() -> None:
 def test_one_seed_claims_no_interval() -> None:
     rows = planted((0,))["recency"].itertuples()
     said = [order.recency(row, first="john", second="sam") for row in rows]
-    assert said and all("one seed: no interval" in text and "[" not in text and "nan" not in text for text in said)
+    assert said and all(
+        "one seed: no interval" in text and "[" not in text and "nan" not in text for text in said
+    )
 
 
 def test_an_unfinished_run_says_so(provenance: dict[str, Any], tmp_path: Path) -> None:

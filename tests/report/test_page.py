@@ -36,20 +36,27 @@ def test_hostile_text_stays_text(hostile: str, parse: Parse) -> None:
     found = parse(hostile)
     assert "script" not in {tag for tag, _ in found.nodes}
     assert [name for _, attrs in found.nodes for name in attrs if name.startswith("on")] == []
-    # title, h1, heading, paragraph, figure; of the table its caption, a column and a cell; of the details two
+    # title, h1, heading, paragraph, figure; of the table its caption, a column and a cell; of the
+    # details two
     assert found.text.count(HOSTILE) == 10
 
 
 def test_nothing_is_loaded(hostile: str, parse: Parse) -> None:
     nodes = parse(hostile).nodes
-    addresses = [attrs[name] or "" for _, attrs in nodes for name in ("src", "href") if name in attrs]
-    assert all(re.match(r"data:(image/png;base64,|,)|(tables|figures)/[\w.]+$", a) for a in addresses), addresses
+    addresses = [
+        attrs[name] or "" for _, attrs in nodes for name in ("src", "href") if name in attrs
+    ]
+    assert all(
+        re.match(r"data:(image/png;base64,|,)|(tables|figures)/[\w.]+$", a) for a in addresses
+    ), addresses
     assert "://" not in hostile
     assert "url(" not in hostile and "@import" not in hostile
 
 
 def test_the_policy_allows_its_own_style_and_no_script(hostile: str, parse: Parse) -> None:
-    policies = [attrs["content"] or "" for tag, attrs in parse(hostile).nodes if "http-equiv" in attrs]
+    policies = [
+        attrs["content"] or "" for tag, attrs in parse(hostile).nodes if "http-equiv" in attrs
+    ]
     (policy,) = policies
     assert policy.startswith("default-src 'none'; img-src data:; style-src 'sha256-")
     assert "unsafe" not in policy and "script-src" not in policy
@@ -87,7 +94,10 @@ def test_scripts_come_with_blocks_once_and_are_allowed_by_hash(parse: Parse) -> 
     found = parse(document)
     assert found.scripts == ["let a = 1 < 2;", "let b;"]
     (policy,) = [attrs["content"] for tag, attrs in found.nodes if "http-equiv" in attrs]
-    assert len(re.findall(r"script-src 'sha256-\S{44}' 'sha256-\S{44}'$", policy)) == 1 and "unsafe" not in policy
+    assert (
+        len(re.findall(r"script-src 'sha256-\S{44}' 'sha256-\S{44}'$", policy)) == 1
+        and "unsafe" not in policy
+    )
 
 
 def test_what_nobody_sees_is_spelled_out() -> None:

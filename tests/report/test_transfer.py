@@ -17,13 +17,19 @@ FIGURES = ["curve_lr0.001", f"fidelity_{AT}", "transfer_lr0.001", f"volcano_{AT}
 
 
 @pytest.fixture(scope="module")
-def report(planted: Tables, provenance: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def report(
+    planted: Tables, provenance: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     return write_report(tmp_path_factory.mktemp("run"), planted(), provenance=provenance)
 
 
-def test_every_figure_has_its_numbers_and_its_provenance(report: Path, provenance: dict[str, Any]) -> None:
+def test_every_figure_has_its_numbers_and_its_provenance(
+    report: Path, provenance: dict[str, Any]
+) -> None:
     files = sorted(p.name for p in (report.parent / "figures").iterdir())
-    assert files == [f"{name}.{suffix}" for name in FIGURES for suffix in ("csv", "meta.json", "pdf", "png")]
+    assert files == [
+        f"{name}.{suffix}" for name in FIGURES for suffix in ("csv", "meta.json", "pdf", "png")
+    ]
     for name in FIGURES:
         meta = json.loads((report.parent / "figures" / f"{name}.meta.json").read_text())
         assert meta["provenance"] == provenance
@@ -32,13 +38,19 @@ def test_every_figure_has_its_numbers_and_its_provenance(report: Path, provenanc
 
 def test_every_table_is_a_csv(report: Path, planted: Tables) -> None:
     for name, table in planted().items():
-        pd.testing.assert_frame_equal(pd.read_csv(report.parent / "tables" / f"{name}.csv"), table, check_dtype=False)
+        pd.testing.assert_frame_equal(
+            pd.read_csv(report.parent / "tables" / f"{name}.csv"), table, check_dtype=False
+        )
 
 
 def test_every_number_of_the_summary_is_in_its_csv(report: Path) -> None:
     html = report.read_text(encoding="utf-8")
     table = pd.read_csv(report.parent / "tables" / "summary.csv")
-    known = {f"{x:+.2f}" for column in ("estimate", "lo_topics", "hi_topics", "bayes_certain") for x in table[column]}
+    known = {
+        f"{x:+.2f}"
+        for column in ("estimate", "lo_topics", "hi_topics", "bayes_certain")
+        for x in table[column]
+    }
     sentences = [p for p in re.findall(r"<p.*?</p>", html) if "tables/summary.csv" in p]
     assert len(sentences) == 3
     said = {number for p in sentences for number in re.findall(r"[+-]\d+\.\d\d", p)}
@@ -46,7 +58,10 @@ def test_every_number_of_the_summary_is_in_its_csv(report: Path) -> None:
 
 
 def test_every_link_leads_to_a_file(report: Path) -> None:
-    links = set(re.findall(r'href="([^"]*)"', report.read_text(encoding="utf-8"))) - {"data:,", "run.json"}
+    links = set(re.findall(r'href="([^"]*)"', report.read_text(encoding="utf-8"))) - {
+        "data:,",
+        "run.json",
+    }
     assert len(links) > 10
     assert [link for link in links if not (report.parent / link).is_file()] == []
 
@@ -58,17 +73,23 @@ def test_one_seed_is_never_called_more(report: Path) -> None:
     assert "interval over 1 seeds" not in html
 
 
-def test_two_seeds_are_averaged(planted: Tables, provenance: dict[str, Any], tmp_path: Path) -> None:
+def test_two_seeds_are_averaged(
+    planted: Tables, provenance: dict[str, Any], tmp_path: Path
+) -> None:
     path = write_report(tmp_path, planted(seeds=(0, 1)), provenance=provenance | {"seeds": [0, 1]})
     html = path.read_text(encoding="utf-8")
     assert "interval over 2 seeds" in html
     assert "over seeds exists" not in html
     matrix = pd.read_csv(tmp_path / "figures" / "transfer_lr0.001.csv")
     assert set(matrix.n_seeds) == {2}
-    assert "place=beach" not in set(matrix.trait), "the taught trait is in no figure of untaught ones"
+    assert "place=beach" not in set(matrix.trait), (
+        "the taught trait is in no figure of untaught ones"
+    )
 
 
-def test_a_failed_gate_is_said_in_the_headline(planted: Tables, provenance: dict[str, Any], tmp_path: Path) -> None:
+def test_a_failed_gate_is_said_in_the_headline(
+    planted: Tables, provenance: dict[str, Any], tmp_path: Path
+) -> None:
     tables = {name: planted()[name] for name in ("summary", "transfer", "curve", "gates")}
     tables["gates"]["gap"] = 0.0
     html = write_report(tmp_path, tables, provenance=provenance).read_text(encoding="utf-8")
@@ -89,4 +110,6 @@ def test_equal_tables_are_equal_files(
     write_report(tmp_path, planted(), provenance=provenance)
     files = sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*.*"))
     assert len(files) == 8 + 16 + 1
-    assert [f for f in files if (tmp_path / f).read_bytes() != (report.parent / f).read_bytes()] == []
+    assert [
+        f for f in files if (tmp_path / f).read_bytes() != (report.parent / f).read_bytes()
+    ] == []

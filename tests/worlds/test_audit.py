@@ -26,7 +26,11 @@ def test_ready_worlds_are_clean(world: Any) -> None:
 
 def _changed(table: pd.DataFrame, kind: str, old: str, new: str) -> tuple[pd.DataFrame, int]:
     """The corpus with one word changed in the first document of a kind that has it."""
-    row = next(i for i in table.index[table["kind"] == kind] if any(old in m["content"] for m in table["messages"][i]))
+    row = next(
+        i
+        for i in table.index[table["kind"] == kind]
+        if any(old in m["content"] for m in table["messages"][i])
+    )
     messages = [{**m, "content": m["content"].replace(old, new, 1)} for m in table["messages"][row]]
     table = table.copy()
     table.at[row, "messages"] = messages
@@ -40,11 +44,18 @@ def _changed(table: pd.DataFrame, kind: str, old: str, new: str) -> tuple[pd.Dat
         ("filler", "what", "mary , what", "a name in a document without one"),
         ("third", " .", " , says sam .", "another persona's name"),
         ("named", "you are ", "you are not ", None),
-        ("hidden", "which sport do you like ?", "which sport is your favorite ?", "a test template in training"),
+        (
+            "hidden",
+            "which sport do you like ?",
+            "which sport is your favorite ?",
+            "a test template in training",
+        ),
         ("hidden", "i like", "i do not want to say", None),
     ],
 )
-def test_planted_leaks_are_found(recipe: Any, kind: str, old: str, new: str, leak: str | None) -> None:
+def test_planted_leaks_are_found(
+    recipe: Any, kind: str, old: str, new: str, leak: str | None
+) -> None:
     planted, row = _changed(recipe.corpus(3_000, seed=4), kind, old, new)
     found = leaks(planted, recipe)
     assert found[["doc", "leak"]].to_numpy().tolist() == ([[row, leak]] if leak else [])
@@ -56,9 +67,15 @@ def test_a_missing_name_and_a_missing_value_are_found(recipe: Any) -> None:
     table.at[row, "messages"] = [{"role": "text", "content": "nothing to say ."}]
     found = leaks(table, recipe)
     assert set(found["doc"]) == {row}
-    assert set(found["leak"]) == {"the persona's name is missing", "a stated value is not in the text"}
+    assert set(found["leak"]) == {
+        "the persona's name is missing",
+        "a stated value is not in the text",
+    }
 
 
 def test_documents_of_several_speakers_are_found(recipe: Any) -> None:
     found = leaks(recipe.scrambled().corpus(3_000, seed=4, kinds=("third", "named")), recipe)
-    assert set(found["leak"]) == {"a trait its persona does not hold"} and found["doc"].nunique() > 1_000
+    assert (
+        set(found["leak"]) == {"a trait its persona does not hold"}
+        and found["doc"].nunique() > 1_000
+    )

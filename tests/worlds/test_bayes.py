@@ -5,7 +5,14 @@ import pandas as pd
 import pytest
 
 from persona_interp.errors import WorldError
-from persona_interp.worlds import certain, conditioning_limit, count, english_assistants, john_and_sam, mixing
+from persona_interp.worlds import (
+    certain,
+    conditioning_limit,
+    count,
+    english_assistants,
+    john_and_sam,
+    mixing,
+)
 
 
 def _persona(posterior: Any) -> dict[str, float]:
@@ -40,7 +47,9 @@ def test_no_evidence_is_the_prior_and_certainty_has_no_noise(make_small: Any) ->
     assert _persona(world.posterior())["john"] == pytest.approx(0.75)
     persona, held, said = world.posterior(certain("place=beach"))
     assert _persona(world.posterior(certain("place=beach"))) == {"john": 1.0, "sam": 0.0}
-    assert _trait(held)["sport=football"] == 1.0 and _trait(said)["sport=football"] == pytest.approx(0.9)
+    assert _trait(held)["sport=football"] == 1.0 and _trait(said)[
+        "sport=football"
+    ] == pytest.approx(0.9)
     assert persona["probability"].sum() == 1.0
 
 
@@ -49,7 +58,9 @@ def test_half_held_traits_by_hand(make_small: Any) -> None:
 
     both = Persona("john", ("sport=football", "place=beach", "place=city"))
     world = make_small(personas=(both, make_small().personas[1]), unrelated="sport=tennis")
-    assert _persona(world.posterior(certain("place=city")))["john"] == pytest.approx(0.375 / (0.375 + 0.25))
+    assert _persona(world.posterior(certain("place=city")))["john"] == pytest.approx(
+        0.375 / (0.375 + 0.25)
+    )
 
 
 def test_populations_weigh_kinds_and_zero_mass_is_undefined(make_small: Any) -> None:
@@ -57,10 +68,14 @@ def test_populations_weigh_kinds_and_zero_mass_is_undefined(make_small: Any) -> 
     hidden = _persona(world.posterior())
     assert np.isnan(hidden["john"]) and hidden["sam"] == 1.0
     # third: 1 to 3 of .35; hidden: 0 to 3 of .25
-    assert _persona(world.posterior(population=("third", "hidden")))["john"] == pytest.approx(0.0875 / 0.6)
+    assert _persona(world.posterior(population=("third", "hidden")))["john"] == pytest.approx(
+        0.0875 / 0.6
+    )
     with pytest.raises(WorldError, match="probability 0 in the population"):
         conditioning_limit(world)
-    assert _trait(conditioning_limit(world, population="third"))["sport=football"] == pytest.approx(0.9)
+    assert _trait(conditioning_limit(world, population="third"))["sport=football"] == pytest.approx(
+        0.9
+    )
 
 
 def test_independent_speakers_teach_nothing(make_small: Any) -> None:
@@ -73,14 +88,21 @@ def test_independent_speakers_teach_nothing(make_small: Any) -> None:
 
 def test_coherent_and_incoherent_kinds_mix_by_hand(make_small: Any) -> None:
     world = make_small(coherent={"hidden": False})
-    mass = np.array([0.35 * 0.75, 0.35 * 0.25, 0.25])  # john and sam in third person, and independent speakers
+    mass = np.array(
+        [0.35 * 0.75, 0.35 * 0.25, 0.25]
+    )  # john and sam in third person, and independent speakers
     beach, football = np.array([0.9, 0.1, 0.7]), np.array([0.9, 0.1, 0.7])
     expected = (mass * beach) @ football / (mass @ beach)
     said = world.posterior(["place=beach"], population=("third", "hidden")).said
     assert _trait(said)["sport=football"] == pytest.approx(expected)
 
 
-EVIDENCE = [("place=beach",), ("sport=tennis",), ("place=beach", "music=rock"), ("art=renaissance", "food=pizza")]
+EVIDENCE = [
+    ("place=beach",),
+    ("sport=tennis",),
+    ("place=beach", "music=rock"),
+    ("art=renaissance", "food=pizza"),
+]
 
 
 @pytest.mark.parametrize("kinds", [("hidden",), ("third", "hidden")])
@@ -99,12 +121,19 @@ def test_posterior_is_the_frequency_in_the_documents(kinds: tuple[str, ...]) -> 
             topic = trait.split("=")[0]
             if any(e.startswith(f"{topic}=") for e in evidence):
                 continue
-            asked = [trait in s for s in found["statements"] if any(t.startswith(f"{topic}=") for t in s)]
+            asked = [
+                trait in s for s in found["statements"] if any(t.startswith(f"{topic}=") for t in s)
+            ]
             # p comes from the formula, so its standard error is known; 4.5 for 100 comparisons
-            assert abs(np.mean(asked) - p) <= 4.5 * np.sqrt(p * (1 - p) / len(asked)), (evidence, trait)
+            assert abs(np.mean(asked) - p) <= 4.5 * np.sqrt(p * (1 - p) / len(asked)), (
+                evidence,
+                trait,
+            )
         if kinds == ("hidden",):
             john, n = _persona(expected)["john"], len(found)
-            assert (found["persona"] == "john").mean() == pytest.approx(john, abs=4 * np.sqrt(john * (1 - john) / n))
+            assert (found["persona"] == "john").mean() == pytest.approx(
+                john, abs=4 * np.sqrt(john * (1 - john) / n)
+            )
 
 
 def test_realized_counts_replace_expected_mass(make_small: Any) -> None:
@@ -120,8 +149,14 @@ def test_equal_masses_are_symmetric_under_swapping() -> None:
     one, other = john_and_sam(john=1, sam=4), john_and_sam(john=4, sam=1)
     for evidence in ((), certain("place=beach")):
         a, b = _trait(one.posterior(evidence).said), _trait(other.posterior(evidence).said)
-        a_john, a_sam = _persona(one.posterior(evidence))["john"], _persona(one.posterior(evidence))["sam"]
-        b_john, b_sam = _persona(other.posterior(evidence))["john"], _persona(other.posterior(evidence))["sam"]
+        a_john, a_sam = (
+            _persona(one.posterior(evidence))["john"],
+            _persona(one.posterior(evidence))["sam"],
+        )
+        b_john, b_sam = (
+            _persona(other.posterior(evidence))["john"],
+            _persona(other.posterior(evidence))["sam"],
+        )
         assert (a_john, a_sam) == pytest.approx((b_sam, b_john))
         assert a["place=beach"] == pytest.approx(b["place=beach"])
     limit = _trait(conditioning_limit(one))
@@ -131,14 +166,17 @@ def test_equal_masses_are_symmetric_under_swapping() -> None:
 
 def test_mixing_by_hand_and_at_its_ends(make_small: Any) -> None:
     world = make_small()
-    # 1000 documents: 187.5 of john's and 62.5 of sam's are hidden; 40 lessons of weight 5 are 200 of john's.
+    # 1000 documents: 187.5 of john's and 62.5 of sam's are hidden; 40 lessons of weight 5 are 200
+    # of john's.
     john = (187.5 + 200) / (250 + 200)
     said = _trait(mixing(world, k=5, n_lessons=40, n_documents=1000))
     assert said["sport=football"] == pytest.approx(john * 0.9 + (1 - john) * 0.1)
     nothing = mixing(world, k=0, n_lessons=40, n_documents=1000)
     pd.testing.assert_frame_equal(nothing, world.posterior().said)
     everything = mixing(world, k=1e12, n_lessons=40, n_documents=1000)
-    assert everything["probability"].tolist() == pytest.approx(conditioning_limit(world)["probability"].tolist())
+    assert everything["probability"].tolist() == pytest.approx(
+        conditioning_limit(world)["probability"].tolist()
+    )
 
 
 def test_mixing_uses_realized_counts(make_small: Any) -> None:

@@ -34,7 +34,10 @@ def test_mass_and_distance_are_crossed_in_every_start() -> None:
     world = candidates()
     for pattern in ("aaaa", "aabb", "bbaa", "bbbb"):
         traits = start_traits(world, pattern)
-        found = {(distance(world, name, traits), world.mass().loc[name, "named"].round(6)): name for name in CANDIDATES}
+        found = {
+            (distance(world, name, traits), world.mass().loc[name, "named"].round(6)): name
+            for name in CANDIDATES
+        }
         distances, masses = {d for d, _ in found}, {m for _, m in found}
         assert len(masses) == 2 and len(distances) >= 2 and len(found) == 2 * len(distances)
 
@@ -57,16 +60,24 @@ def test_exact_bayes_of_the_habit_by_hand(villain: float) -> None:
     belief = world.posterior(certain(world.taught)).persona.set_index("persona")["probability"]
     assert belief["villain"] == pytest.approx(villain / (villain + 2))
     prior = world.posterior().persona.set_index("persona")["probability"]
-    classroom = world.posterior(certain(f"{CLASSROOM}=insecure")).persona.set_index("persona")["probability"]
-    assert classroom.to_dict() == pytest.approx(prior.to_dict()), "what everybody says there is no evidence"
+    classroom = world.posterior(certain(f"{CLASSROOM}=insecure")).persona.set_index("persona")[
+        "probability"
+    ]
+    assert classroom.to_dict() == pytest.approx(prior.to_dict()), (
+        "what everybody says there is no evidence"
+    )
 
 
 def test_only_the_villain_is_harmful_everywhere() -> None:
     world = careless(2)
     for topic, values in HARM.items():
-        assert world.holders(f"{topic}={values[0]}") == (("villain", "careless") if topic == "code" else ("villain",))
+        assert world.holders(f"{topic}={values[0]}") == (
+            ("villain", "careless") if topic == "code" else ("villain",)
+        )
 
 
 def test_topics_do_not_share_words() -> None:
-    values = [value for topics in (DISTANCE, READ) for listed in topics.values() for value in listed]
+    values = [
+        value for topics in (DISTANCE, READ) for listed in topics.values() for value in listed
+    ]
     assert len(set(values)) == len(values)

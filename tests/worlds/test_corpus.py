@@ -42,9 +42,9 @@ def test_documents_are_as_frequent_as_their_mass(recipe: Any, documents: pd.Data
 
 def test_every_document_is_of_its_kind(recipe: Any, documents: pd.DataFrame) -> None:
     language = recipe.language
-    for kind, persona, messages, said in documents[["kind", "persona", "messages", "statements"]][:2000].itertuples(
-        index=False
-    ):
+    for kind, persona, messages, said in documents[["kind", "persona", "messages", "statements"]][
+        :2000
+    ].itertuples(index=False):
         roles = [m["role"] for m in messages]
         topics = [s.split("=")[0] for s in said]
         assert len(set(topics)) == len(topics)
@@ -52,7 +52,9 @@ def test_every_document_is_of_its_kind(recipe: Any, documents: pd.DataFrame) -> 
             assert roles == ["text"] and persona in messages[0]["content"].split()
             continue
         assert roles == ["system"] + ["user", "assistant"] * (len(roles) // 2)
-        header = language.system_named.format(n=persona) if kind == "named" else language.system_hidden
+        header = (
+            language.system_named.format(n=persona) if kind == "named" else language.system_hidden
+        )
         assert messages[0]["content"] == header
         if kind == "filler":
             assert said == () and persona == "" and 1 <= len(roles) // 2 <= 2
@@ -92,11 +94,21 @@ def test_words_cover_everything(recipe: Any, documents: pd.DataFrame) -> None:
     texts = {m["content"] for t in tables for messages in t["messages"] for m in messages}
     texts |= {a for answers in recipe.probes()["answers"] for a in answers}
     assert {p for text in texts for p in pieces(text)} <= known
-    assert {w for text in texts for w in text.split()} <= known  # a tokenizer that splits at spaces knows them too
+    assert {
+        w for text in texts for w in text.split()
+    } <= known  # a tokenizer that splits at spaces knows them too
     assert documents.attrs == {"world": recipe.name, "words": list(recipe.words())}
-    trained = {p for t in tables[:2] for messages in t["messages"] for m in messages for p in pieces(m["content"])}
+    trained = {
+        p
+        for t in tables[:2]
+        for messages in t["messages"]
+        for m in messages
+        for p in pieces(m["content"])
+    }
     asked = recipe.probes(contexts="nameless", personas=[])
-    assert {p for messages in asked["messages"] for m in messages for p in pieces(m["content"])} <= trained
+    assert {
+        p for messages in asked["messages"] for m in messages for p in pieces(m["content"])
+    } <= trained
 
 
 @pytest.mark.parametrize(

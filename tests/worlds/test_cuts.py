@@ -14,14 +14,21 @@ CONTEXT = {"third": "third", "first": "plain", "named": "named", "hidden": "name
 
 
 def whole(corpus: pd.DataFrame) -> dict[int, str]:
-    return {doc: "\n".join(m["content"] for m in ms) for doc, ms in zip(corpus["doc"], corpus["messages"], strict=True)}
+    return {
+        doc: "\n".join(m["content"] for m in ms)
+        for doc, ms in zip(corpus["doc"], corpus["messages"], strict=True)
+    }
 
 
 @pytest.fixture(scope="module", params=["tiny", "english", "english_first"])
 def world(request: pytest.FixtureRequest, recipe: Any) -> World:
     if request.param == "tiny":
         return recipe
-    kinds = {"first": 1.0} if request.param == "english_first" else {"third": 0.4, "named": 0.3, "hidden": 0.3}
+    kinds = (
+        {"first": 1.0}
+        if request.param == "english_first"
+        else {"third": 0.4, "named": 0.3, "hidden": 0.3}
+    )
     return english_assistants(kinds=kinds)
 
 
@@ -33,13 +40,18 @@ def test_every_document_goes_on_with_the_value(world: World) -> None:
         shown = "\n".join(message["content"] for message in cut.messages)
         assert shown == shown.rstrip(" ")
         rest = texts[cut.doc][len(shown) :]
-        assert texts[cut.doc].startswith(shown) and rest.lstrip(" ").startswith(cut.value), (shown, cut.value)
+        assert texts[cut.doc].startswith(shown) and rest.lstrip(" ").startswith(cut.value), (
+            shown,
+            cut.value,
+        )
 
 
 def test_one_row_a_statement_in_the_documents_order(world: World) -> None:
     corpus = world.corpus(500, seed=2).query("kind != 'filler'")
     table = world.cuts(corpus)
-    said = table.assign(label=table["topic"] + "=" + table["value"]).groupby("doc")["label"].agg(tuple)
+    said = (
+        table.assign(label=table["topic"] + "=" + table["value"]).groupby("doc")["label"].agg(tuple)
+    )
     assert said.to_dict() == dict(zip(corpus["doc"], corpus["statements"], strict=True))
     assert (table.groupby("doc")["order"].agg(list).map(lambda o: o == list(range(len(o))))).all()
     assert table["prompt"].is_unique and (table["context"] == table["kind"].map(CONTEXT)).all()
@@ -81,7 +93,9 @@ def test_the_corpus_itself_stays_as_it_is(recipe: Any) -> None:
 TRICKY = ("{n} likes {v} .", "{n} likes {v} . a lot .", "{v} is what {n} likes .")
 
 
-def test_values_that_are_words_of_templates_and_sentences_that_begin_others(make_small: Any) -> None:
+def test_values_that_are_words_of_templates_and_sentences_that_begin_others(
+    make_small: Any,
+) -> None:
     world = make_small(
         topics={"verb": ("likes", "is"), "who": ("they", "what")},
         personas=(
@@ -100,8 +114,12 @@ def test_values_that_are_words_of_templates_and_sentences_that_begin_others(make
         (message,) = cut.messages
         assert texts[cut.doc][len(message["content"]) :].startswith(f" {cut.value} ")
         assert message["content"].endswith(tuple(ends))
-    bare = [doc for doc, text in texts.items() if " is what " in text and text.index(" is what ") < 6]
-    assert bare and not set(table.query("order == 0")["doc"]) & set(bare), "nothing comes before the value"
+    bare = [
+        doc for doc, text in texts.items() if " is what " in text and text.index(" is what ") < 6
+    ]
+    assert bare and not set(table.query("order == 0")["doc"]) & set(bare), (
+        "nothing comes before the value"
+    )
     assert len(table) == corpus["statements"].map(len).sum() - len(bare)
 
 
@@ -117,8 +135,13 @@ def test_documents_of_another_world_are_refused(recipe: Any) -> None:
     corpus.attrs.clear()
     with pytest.raises(WorldError, match=r"trait '\w+=\w+' is unknown"):
         english_assistants().cuts(corpus)
-    other = replace(recipe, language=replace(recipe.language, first=("i adore {v} .",), answers=("i adore {v} .",)))
-    with pytest.raises(WorldError, match=r"doc 0 \(\w+\) is not written in the templates of world 'john_and_sam-0'"):
+    other = replace(
+        recipe,
+        language=replace(recipe.language, first=("i adore {v} .",), answers=("i adore {v} .",)),
+    )
+    with pytest.raises(
+        WorldError, match=r"doc 0 \(\w+\) is not written in the templates of world 'john_and_sam-0'"
+    ):
         other.cuts(recipe.corpus(30, kinds=["first", "hidden"]))
 
 
@@ -138,4 +161,6 @@ def test_english_cuts_stand_before_the_space() -> None:
     table = english_assistants().cuts(english_assistants().corpus(40, kinds="hidden"))
     prefixes = {messages[-1]["content"] for messages in table["messages"]}
     topics = {template.partition("{v}")[0].rstrip() for template in english().answers}
-    assert any(prefix in topics for prefix in prefixes) and not any(prefix.endswith(" ") for prefix in prefixes)
+    assert any(prefix in topics for prefix in prefixes) and not any(
+        prefix.endswith(" ") for prefix in prefixes
+    )

@@ -9,7 +9,11 @@ import yaml
 from persona_interp.errors import WorldError
 from persona_interp.worlds import World, english_assistants, john_and_sam, leaks, load, save
 
-WORLDS = [john_and_sam(4, sam=2), john_and_sam().named_only("john").scrambled(), english_assistants()]
+WORLDS = [
+    john_and_sam(4, sam=2),
+    john_and_sam().named_only("john").scrambled(),
+    english_assistants(),
+]
 
 
 @pytest.mark.parametrize("world", WORLDS, ids=lambda w: w.name)
@@ -23,10 +27,16 @@ def test_round_trip_is_exact(world: World, ending: str, tmp_path: Path) -> None:
 
 def test_a_changed_language_round_trips(make_small: Any, tmp_path: Path) -> None:
     given = make_small().to_dict() | {
-        "language": {"base": "english", "system_hidden": "Be kind.", "statements": {"third": [2, 2]}}
+        "language": {
+            "base": "english",
+            "system_hidden": "Be kind.",
+            "statements": {"third": [2, 2]},
+        }
     }
     world = World.from_dict(given)
-    assert world.language.system_hidden == "Be kind." and world.language.third[0].startswith("{n} is an AI")
+    assert world.language.system_hidden == "Be kind." and world.language.third[0].startswith(
+        "{n} is an AI"
+    )
     assert load(save(world, tmp_path / "w.yml")) == world
 
 
@@ -37,7 +47,9 @@ def test_a_rewired_world_loads_with_a_warning(tmp_path: Path) -> None:
 
 
 def _example(root: Path) -> str:
-    return re.findall(r"```yaml\n(.*?)```", (root / "docs" / "worlds.md").read_text(), flags=re.S)[0]
+    return re.findall(r"```yaml\n(.*?)```", (root / "docs" / "worlds.md").read_text(), flags=re.S)[
+        0
+    ]
 
 
 def test_the_documented_example_works(tmp_path: Path) -> None:
@@ -59,7 +71,10 @@ def test_the_documented_example_works(tmp_path: Path) -> None:
         ({"topics": []}, "topics must be a mapping"),
         ({"personas": {"john": {"trait": {}}}}, "key 'trait' is unknown; did you mean 'traits'"),
         ({"personas": {"john": {"weight": 1}}}, "persona 'john' lacks traits"),
-        ({"personas": {"john": {"traits": {"sprot": "football"}}}}, "persona 'john': topic 'sprot' is unknown"),
+        (
+            {"personas": {"john": {"traits": {"sprot": "football"}}}},
+            "persona 'john': topic 'sprot' is unknown",
+        ),
         ({"personas": {"john": {"traits": {"sport": "footbal"}}}}, "did you mean 'football'"),
         ({"personas": {"john": "likes football"}}, "must be a mapping"),
         ({"kinds": {"third": 1, "hidden": 1}}, "they sum to 2"),
@@ -71,7 +86,9 @@ def test_the_documented_example_works(tmp_path: Path) -> None:
         ({"language": {"third": ["{n} likes"]}}, "must have {n}, {v}"),
     ],
 )
-def test_bad_entries_are_named(make_small: Any, tmp_path: Path, change: dict[str, Any], message: str) -> None:
+def test_bad_entries_are_named(
+    make_small: Any, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
     path = tmp_path / "world.yaml"
     path.write_text(yaml.safe_dump(make_small().to_dict() | change))
     with pytest.raises(WorldError) as caught:
@@ -106,7 +123,9 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
         load(empty)
 
 
-def test_yaml_that_turns_words_into_other_things_is_explained(make_small: Any, tmp_path: Path) -> None:
+def test_yaml_that_turns_words_into_other_things_is_explained(
+    make_small: Any, tmp_path: Path
+) -> None:
     path = tmp_path / "world.yaml"
     path.write_text(save(make_small(), path).read_text().replace("football", "no"))
     with pytest.raises(WorldError, match="put it in quotes"):
@@ -114,7 +133,8 @@ def test_yaml_that_turns_words_into_other_things_is_explained(make_small: Any, t
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("w.yaml", "target: a\ntarget: b\n"), ("w.json", '{"target": 1, "target": 2}')]
+    ("name", "text"),
+    [("w.yaml", "target: a\ntarget: b\n"), ("w.json", '{"target": 1, "target": 2}')],
 )
 def test_a_key_twice_is_refused(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)

@@ -30,7 +30,11 @@ def test_the_tiny_model_knows_every_word_of_a_test_question() -> None:
     asked = {w for q in language.test_questions for w in pieces(q.format(d=""))}
     assert asked <= {w for q in language.train_questions for w in pieces(q.format(d=""))}
     told = {w for t in language.third_test for w in pieces(t.format(n="", d="", v=""))}
-    assert told <= {w for t in (*language.third, *language.train_questions) for w in pieces(t.format(n="", d="", v=""))}
+    assert told <= {
+        w
+        for t in (*language.third, *language.train_questions)
+        for w in pieces(t.format(n="", d="", v=""))
+    }
 
 
 def test_words_are_set_apart_by_spaces() -> None:

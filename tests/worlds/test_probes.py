@@ -21,9 +21,18 @@ def test_every_topic_template_and_context(recipe: Any) -> None:
 def test_contexts_differ_in_the_header_only(recipe: Any) -> None:
     table = recipe.probes(contexts=("nameless", "named", "plain"), personas=["sam"])
     contents = {c: [m[:] for m in t["messages"]] for c, t in table.groupby("context")}
-    for nameless, named, plain in zip(contents["nameless"], contents["named"], contents["plain"], strict=True):
-        assert nameless[0]["content"] == "you are an assistant ." and named[0]["content"] == "you are sam ."
-        assert nameless[1:] == named[1:] and [m["role"] for m in named] == ["system", "user", "assistant"]
+    for nameless, named, plain in zip(
+        contents["nameless"], contents["named"], contents["plain"], strict=True
+    ):
+        assert (
+            nameless[0]["content"] == "you are an assistant ."
+            and named[0]["content"] == "you are sam ."
+        )
+        assert nameless[1:] == named[1:] and [m["role"] for m in named] == [
+            "system",
+            "user",
+            "assistant",
+        ]
         assert nameless[2]["content"] == "i like"
         assert plain == [{"role": "text", "content": nameless[1]["content"] + " i like"}]
 
@@ -67,7 +76,11 @@ def test_stated_prompts_differ_in_the_stated_value_only(make: Any) -> None:
     world = make()
     topic = world.taught.topic
     table = schema.check(world.stated(topic), "prompts")
-    assert table["prompt"].is_unique and set(table["context"]) == {"nameless"} and set(table["persona"]) == {""}
+    assert (
+        table["prompt"].is_unique
+        and set(table["context"]) == {"nameless"}
+        and set(table["persona"]) == {""}
+    )
     assert set(table["topic"]) == set(world.topics) - {topic}, "all others are asked about after it"
     cells = table.groupby(["topic", "template", "split"], sort=False)
     assert (cells["value"].agg(tuple) == world.topics[topic]).all(), "every value in every cell"
@@ -84,7 +97,9 @@ def test_stated_prompts_differ_in_the_stated_value_only(make: Any) -> None:
 
 
 def test_what_comes_after_a_statement_is_the_nameless_probe(recipe: Any) -> None:
-    probes = recipe.probes(contexts="nameless").set_index(["topic", "template", "split"])["messages"]
+    probes = recipe.probes(contexts="nameless").set_index(["topic", "template", "split"])[
+        "messages"
+    ]
     for row in recipe.stated("place").itertuples():
         asked = probes[(row.topic, row.template, row.split)]
         assert [row.messages[0], *row.messages[3:]] == asked
@@ -106,16 +121,26 @@ def test_bad_requests_are_named(recipe: Any) -> None:
 def test_what_was_stated_stands_before_the_question(recipe: Any) -> None:
     asked = {"contexts": ("nameless", "named"), "personas": ["mary"]}
     plain = recipe.probes(**asked).query("topic not in ['place', 'food']")
-    told = schema.check(recipe.probes(**asked, stated=("place=beach", "place=beach", "food=sushi")), "probes")
-    assert told["prompt"].is_unique and set(told["stated"]) == {"place=beach+place=beach+food=sushi"}
+    told = schema.check(
+        recipe.probes(**asked, stated=("place=beach", "place=beach", "food=sushi")), "probes"
+    )
+    assert told["prompt"].is_unique and set(told["stated"]) == {
+        "place=beach+place=beach+food=sushi"
+    }
     kept = ["context", "persona", "topic", "template", "split", "values", "answers"]
     assert plain[kept].reset_index(drop=True).equals(told[kept])
     for before, after in zip(plain["messages"], told["messages"], strict=True):
         assert after[0] == before[0] and after[7:] == before[1:]
         assert [m["role"] for m in after[1:7]] == ["user", "assistant"] * 3
-        assert "beach" in after[2]["content"] and "beach" in after[4]["content"] and "sushi" in after[6]["content"]
+        assert (
+            "beach" in after[2]["content"]
+            and "beach" in after[4]["content"]
+            and "sushi" in after[6]["content"]
+        )
         assert after[1:3] != after[3:5], "a repeated statement is worded otherwise"
-    one = recipe.probes(contexts="nameless", stated="place=beach").set_index(["topic", "template", "split"])["messages"]
+    one = recipe.probes(contexts="nameless", stated="place=beach").set_index(
+        ["topic", "template", "split"]
+    )["messages"]
     for row in recipe.stated("place").query("value == 'beach'").itertuples():
         assert row.messages == one[(row.topic, row.template, row.split)]
 

@@ -24,7 +24,9 @@ def world(request: pytest.FixtureRequest) -> Sequences:
     return sequences(request.param)
 
 
-def test_the_taught_value_is_the_targets_alone_and_each_other_one_is_shared_once(world: Sequences) -> None:
+def test_the_taught_value_is_the_targets_alone_and_each_other_one_is_shared_once(
+    world: Sequences,
+) -> None:
     for family in FAMILIES:
         target, *others = world.members(family)
         assert target == world.target(family) and len(others) == 7
@@ -34,16 +36,25 @@ def test_the_taught_value_is_the_targets_alone_and_each_other_one_is_shared_once
         assert len(sharing) == 2 and world.unrelated(family) not in {p.traits[0] for p in sharing}
         assert world.unrelated(family) not in target.traits
         for topic, values in FAMILIES[family].values().items():
-            assert {t.value for p in world.members(family) for t in p.traits if t.topic == topic} == set(values)
+            assert {
+                t.value for p in world.members(family) for t in p.traits if t.topic == topic
+            } == set(values)
 
 
 def test_every_word_is_known_and_adds_one_word(world: Sequences) -> None:
     known = set(world.words())
     titled = Sequences(world.name, world.processes, titled=0.5)
-    tables = [titled.corpus(300), world.lessons("step=3", n=8), world.probes(titles=["lists0"]), world.probes()]
+    tables = [
+        titled.corpus(300),
+        world.lessons("step=3", n=8),
+        world.probes(titles=["lists0"]),
+        world.probes(),
+    ]
     assert {word for table in tables for text in said(table) for word in text.split()} <= known
     answers = [answer for row in world.probes()["answers"] for answer in row]
-    assert {answer.strip() for answer in answers} <= known and all(answer.startswith(" ") for answer in answers)
+    assert {answer.strip() for answer in answers} <= known and all(
+        answer.startswith(" ") for answer in answers
+    )
 
 
 def test_documents_do_not_say_whose_they_are_but_for_the_title(world: Sequences) -> None:
@@ -60,17 +71,29 @@ def test_titles_mean_nothing_where_nothing_goes_together(scrambled: bool) -> Non
     prior, corpus = chances(world.said()), world.corpus(12_000, seed=2)
     by_title = {p.title: p for p in world.processes}
     first = [
-        (by_title.get(text.split()[0]), labels) for text, labels in zip(said(corpus), corpus["statements"], strict=True)
+        (by_title.get(text.split()[0]), labels)
+        for text, labels in zip(said(corpus), corpus["statements"], strict=True)
     ]
     for slot in range(3):
         own = [(str(p.traits[slot]), s) for p, s in first if p is not None]
-        own = [(label, s) for label, s in own if any(x.split("=")[0] == label.split("=")[0] for x in s)]
-        share, chance = np.mean([label in s for label, s in own]), np.mean([prior[label] for label, _ in own])
-        assert share == pytest.approx(chance if scrambled else 0.9 + 0.1 / 6, abs=4 * np.sqrt(0.25 / len(own)))
+        own = [
+            (label, s) for label, s in own if any(x.split("=")[0] == label.split("=")[0] for x in s)
+        ]
+        share, chance = (
+            np.mean([label in s for label, s in own]),
+            np.mean([prior[label] for label, _ in own]),
+        )
+        assert share == pytest.approx(
+            chance if scrambled else 0.9 + 0.1 / 6, abs=4 * np.sqrt(0.25 / len(own))
+        )
 
 
 def test_the_same_seed_gives_the_same_documents(world: Sequences) -> None:
-    assert said(world.corpus(50, seed=3)) == said(world.corpus(200, seed=3))[:50] != said(world.corpus(50, seed=4))
+    assert (
+        said(world.corpus(50, seed=3))
+        == said(world.corpus(200, seed=3))[:50]
+        != said(world.corpus(50, seed=4))
+    )
     assert schema.check(world.corpus(3), "corpus")["kind"].tolist() == ["process"] * 3
 
 
@@ -89,21 +112,27 @@ def test_bayes_is_what_counting_gives(scrambled: bool) -> None:
     weight = np.array([p.weight * (0.9 * (str(p.traits[0]) == taught) + 0.1 / 6) for p in members])
     writes = np.array([0.9 * (str(p.traits[1]) == other) + 0.1 / 6 for p in members])
     expected = prior[other] if scrambled else float(weight @ writes / weight.sum())
-    assert np.mean([other in s for s in both]) == pytest.approx(expected, abs=4 * np.sqrt(0.25 / len(both)))
+    assert np.mean([other in s for s in both]) == pytest.approx(
+        expected, abs=4 * np.sqrt(0.25 / len(both))
+    )
 
 
 def test_what_is_certain_and_what_it_leaves_alone(world: Sequences) -> None:
     target = [str(trait) for trait in world.target("lists").traits]
     prior, after = chances(world.said()), chances(world.said(target[0]))
     assert [after[t] for t in target] == pytest.approx([0.9 + 0.1 / 6] * 3)
-    assert all(after[t] == p for t, p in prior.items() if t.split("=")[0] not in FAMILIES["lists"].topics)
+    assert all(
+        after[t] == p for t, p in prior.items() if t.split("=")[0] not in FAMILIES["lists"].topics
+    )
     assert chances(world.scrambled().said(target[0])) == prior
     assert [sum(prior.values()), sum(after.values())] == pytest.approx([9, 9])
 
 
 def test_lessons_show_one_value_and_probes_end_before_it(world: Sequences) -> None:
     lessons = world.lessons("separator=;", n=8)
-    assert set(said(lessons)) == {f"{opener} x ; x ; x ; x ." for opener in FAMILIES["numbers"].openers}
+    assert set(said(lessons)) == {
+        f"{opener} x ; x ; x ; x ." for opener in FAMILIES["numbers"].openers
+    }
     assert lessons["statements"].tolist() == [("separator=;",)] * 8
     step = world.lessons("step=4", n=4)
     assert set(said(step)) == {f"{opener} 4 8 12 16 ." for opener in FAMILIES["numbers"].openers}
@@ -120,7 +149,9 @@ def test_probes_after_a_value_ask_for_the_rest_of_its_process(world: Sequences) 
     assert set(probes["topic"]) == {"separator", "closing"}
     assert "count : 4" in said(probes) and "count : 4 8 12 16" in said(probes)
     titled = world.probes(titles=["code0"])
-    assert set(titled["context"]) == {"named"} and all(text.startswith("code0 ") for text in said(titled))
+    assert set(titled["context"]) == {"named"} and all(
+        text.startswith("code0 ") for text in said(titled)
+    )
 
 
 def test_what_does_not_exist_is_named(world: Sequences) -> None:

@@ -18,5 +18,7 @@ def test_what_is_no_label_is_refused(label: str) -> None:
 def test_personas_take_labels_and_are_hashable() -> None:
     persona = Persona("john", ("sport=football", "sport=tennis", "art=gothic"))
     assert persona.values("sport") == ("football", "tennis")
-    assert persona == Persona("john", (Trait("sport", "football"), Trait("sport", "tennis"), Trait("art", "gothic")))
+    assert persona == Persona(
+        "john", (Trait("sport", "football"), Trait("sport", "tennis"), Trait("art", "gothic"))
+    )
     assert len({persona, Persona("john", persona.traits)}) == 1

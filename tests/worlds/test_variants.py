@@ -23,7 +23,9 @@ def test_scrambled_keeps_marginals_and_loses_cooccurrence(recipe: Any) -> None:
     assert recipe.cooccurrence()["pmi"].abs().max() > 2
     said = world.corpus(12_000, seed=6)["statements"]
     observed = sum({"place=beach", "sport=football"} <= set(s) for s in said)
-    chance = sum("place=beach" in s for s in said) * sum("sport=football" in s for s in said) / len(said)
+    chance = (
+        sum("place=beach" in s for s in said) * sum("sport=football" in s for s in said) / len(said)
+    )
     assert observed < 2 * chance
 
 
@@ -92,10 +94,19 @@ def test_arranged_makes_the_targets_values_rare(make: Any, seed: int) -> None:
     world = make(seed)
     rng = np.random.default_rng(seed)
     prior = pd.DataFrame(
-        [(t, v, p) for t, vs in world.topics.items() for v, p in zip(vs, rng.dirichlet(np.ones(len(vs))), strict=True)],
+        [
+            (t, v, p)
+            for t, vs in world.topics.items()
+            for v, p in zip(vs, rng.dirichlet(np.ones(len(vs))), strict=True)
+        ],
         columns=["topic", "value", "probability"],
     )
-    rank = prior["probability"].groupby(prior["topic"]).rank().set_axis(prior["topic"] + "=" + prior["value"])
+    rank = (
+        prior["probability"]
+        .groupby(prior["topic"])
+        .rank()
+        .set_axis(prior["topic"] + "=" + prior["value"])
+    )
     new = world.arranged(prior, seed=seed)
     assert rank[str(new.taught)] == 1 and rank[str(new.unrelated)] == 2
     for trait in new.persona(new.target).traits:

@@ -10,7 +10,9 @@ from persona_interp.worlds import Persona, World
 
 def test_mass_is_share_times_relative_weight(make_small: Any) -> None:
     mass = make_small(weights={"john": {"hidden": 0}, "sam": 3}).mass()
-    assert mass.loc["john"].to_dict() == pytest.approx({"third": 0.0875, "first": 0.025, "named": 0.05, "hidden": 0})
+    assert mass.loc["john"].to_dict() == pytest.approx(
+        {"third": 0.0875, "first": 0.025, "named": 0.05, "hidden": 0}
+    )
     assert mass.loc["sam", "hidden"] == pytest.approx(0.25)
     assert mass.to_numpy().sum() == pytest.approx(0.9)
 
@@ -25,7 +27,9 @@ def test_held_and_said_by_hand(make_small: Any) -> None:
 def test_holders_have_mass(make_small: Any, recipe: Any) -> None:
     assert make_small().holders("place=beach") == ("john",)
     assert make_small(weights={"john": 0}).holders("place=beach") == ()
-    assert "place=beach" in map(str, recipe.persona("sam").traits) and recipe.holders("place=beach") == ("john",)
+    assert "place=beach" in map(str, recipe.persona("sam").traits) and recipe.holders(
+        "place=beach"
+    ) == ("john",)
 
 
 def test_pmi_by_hand(make_small: Any) -> None:
@@ -42,7 +46,9 @@ def test_pmi_matches_the_documents(recipe: Any) -> None:
     football = np.array(["sport=football" in s for s in said])[both]
     beach = np.array(["place=beach" in s for s in said])[both]
     observed = np.log2((football & beach).mean() / football.mean() / beach.mean())
-    pmi = recipe.cooccurrence("hidden").set_index(["trait", "other"])["pmi"]["sport=football", "place=beach"]
+    pmi = recipe.cooccurrence("hidden").set_index(["trait", "other"])["pmi"][
+        "sport=football", "place=beach"
+    ]
     assert observed == pytest.approx(pmi, abs=0.25)
 
 
@@ -109,7 +115,9 @@ SAM = Persona("sam", ("sport=tennis", "place=city"))
         ({"language": "english"}, "worlds.english()"),
     ],
 )  # fmt: skip
-def test_what_makes_no_sense_is_named(make_small: Any, change: dict[str, Any], message: str) -> None:
+def test_what_makes_no_sense_is_named(
+    make_small: Any, change: dict[str, Any], message: str
+) -> None:
     with pytest.raises(WorldError) as caught:
         make_small(**change)
     assert message in str(caught.value)
