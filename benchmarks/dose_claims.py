@@ -83,7 +83,9 @@ def _answer(experiment: Any, store: Any, table: pd.DataFrame) -> Iterator[Claim]
     dose = float(row["estimate"])
     world = experiment.world_of(experiment.seeds[0], experiment.conditions()[0])
     lessons = tables["dose"].query("when == 'lesson' and arm == 'ratio'")
-    (said,) = analysis.predicted(lessons, [dose], n_new=NEW, **limits(world)).to_dict("records")
+    (said,) = analysis.predict_curves(lessons, [dose], n_new=NEW, **limits(world)).to_dict(
+        "records"
+    )
     seeds = tuple(max(experiment.seeds) + APART + i for i in range(NEW))
     again = replace(experiment, seeds=seeds)
     condition = Condition("ratio", dose)

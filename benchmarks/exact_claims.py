@@ -24,7 +24,7 @@ def bayes_claims(seeds: list[int], world_file: str | None) -> Iterator[Claim]:
         )
         documents = world.corpus(100_000, seed=seed, kinds="hidden")
         saying = [set(s) - {plain["taught"]} for s in documents.statements if plain["taught"] in s]
-        believed = world.posterior([{plain["taught"]}]).said.set_index("trait").probability
+        believed = world.posterior([{plain["taught"]}]).statement.set_index("trait").probability
         scores = []
         for t, v in own.items():
             about = [s for s in saying if any(label.startswith(f"{t}=") for label in s)]

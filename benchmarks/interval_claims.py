@@ -136,7 +136,7 @@ def evidence_intervals(
         "n_lessons": LESSONS,
         "n_documents": 4 * POPULATION,
     }  # a quarter is hidden
-    ends = {"before": world.posterior().said, "limit": worlds.conditioning_limit(world)}
+    ends = {"before": world.posterior().statement, "limit": worlds.conditioning_limit(world)}
     ends = {name: said.loc[said["topic"] != world.taught.topic] for name, said in ends.items()}
 
     def rate(rng: np.random.Generator) -> tuple[float, float]:

@@ -317,7 +317,7 @@ def doctor(
         corpus = (
             readers.read_chats(text)
             if text
-            else dictionaries.neutral(load_tokenizer(checkpoints[0]))
+            else dictionaries.neutral_text(load_tokenizer(checkpoints[0]))
         )
         for source in sae:
             dictionary = dictionaries.load_pretrained(source, hook=hook)

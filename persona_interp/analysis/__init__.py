@@ -15,7 +15,12 @@ predictions. Features get the same treatment in ``feature_shift``, with a null; 
   says NaN)
 """
 
-from persona_interp.analysis.agreement import REACHES, against, agreement, predicts
+from persona_interp.analysis.agreement import (
+    REACHES,
+    agreement,
+    agreement_with_truth,
+    best_estimator,
+)
 from persona_interp.analysis.auroc import auroc
 from persona_interp.analysis.axis import axis_cosine, role_loadings
 from persona_interp.analysis.baselines import baselines
@@ -24,7 +29,8 @@ from persona_interp.analysis.contexts import contexts
 from persona_interp.analysis.contrast import contrast, expected_contrast
 from persona_interp.analysis.cosines import cosine_against_cooccurrence, cosine_map
 from persona_interp.analysis.directions import direction_shift, refit
-from persona_interp.analysis.dose import ed50, fieller, lines, slopes
+from persona_interp.analysis.dose import ed50, fieller, fit_lines, slopes
+from persona_interp.analysis.drift import kl_by_role
 from persona_interp.analysis.effects import effects
 from persona_interp.analysis.emergent import misaligned_share
 from persona_interp.analysis.evidence import bits_per_unit, evidence_curve, lasting_effect
@@ -38,23 +44,23 @@ from persona_interp.analysis.measure import (
     mass,
     trait_odds,
 )
-from persona_interp.analysis.measured import (
-    measured_answers,
-    measured_behavior,
-    measured_features,
-    measured_projections,
+from persona_interp.analysis.measurements import (
+    measure_answers,
+    measure_behavior,
+    measure_features,
+    measure_projections,
     random_range,
-    sounds,
+    sound_shift,
 )
 from persona_interp.analysis.metric import (
     axioms,
     continuation_distance,
     direction_distance,
     kernel_distance,
-    unshared,
-    walked,
+    trait_distance,
+    walk_distance,
 )
-from persona_interp.analysis.misaligned import misaligned
+from persona_interp.analysis.misalignment import misalignment
 from persona_interp.analysis.mixing import mixing_weight, pooled_mixing_weight
 from persona_interp.analysis.novelty import novelty, shift_residual
 from persona_interp.analysis.order import recency
@@ -63,7 +69,12 @@ from persona_interp.analysis.persona_weights import persona_weights
 from persona_interp.analysis.projections import projection_pull, projection_shift
 from persona_interp.analysis.reach import evidence_in_words, evidence_to_reach
 from persona_interp.analysis.readouts import readouts
-from persona_interp.analysis.reliable import curves, predicted, reliable_dose, reliable_level
+from persona_interp.analysis.reliable import (
+    fit_curves,
+    predict_curves,
+    reliable_dose,
+    reliable_level,
+)
 from persona_interp.analysis.saturation import prior_interaction, saturation
 from persona_interp.analysis.score import family, score, top
 from persona_interp.analysis.shift import shift
@@ -77,7 +88,7 @@ from persona_interp.analysis.stats import (
     sign_flip,
     t_interval,
 )
-from persona_interp.analysis.summon import said_distance, summon_law, summon_rivals
+from persona_interp.analysis.summon import answer_distance, summon_law, summon_rivals
 from persona_interp.analysis.trait_predictors import (
     TRAIT_PREDICTORS,
     trait_behavior,
@@ -85,7 +96,7 @@ from persona_interp.analysis.trait_predictors import (
     trait_predictors,
 )
 from persona_interp.analysis.trait_transfer import SEPARABLE, trait_transfer
-from persona_interp.analysis.traits import effective, separability, trait_scores
+from persona_interp.analysis.traits import effective_answers, separability, trait_scores
 from persona_interp.analysis.transfer import transfer
 from persona_interp.analysis.worst import worst_case
 
@@ -95,13 +106,15 @@ __all__ = [
     "TRAIT_PREDICTORS",
     "across_seeds",
     "added_share",
-    "against",
     "agreement",
+    "agreement_with_truth",
+    "answer_distance",
     "auroc",
     "axioms",
     "axis_cosine",
     "baselines",
     "benjamini_hochberg",
+    "best_estimator",
     "bits_per_unit",
     "cluster_interval",
     "contexts",
@@ -109,13 +122,12 @@ __all__ = [
     "contrast",
     "cosine_against_cooccurrence",
     "cosine_map",
-    "curves",
     "dialogue_odds",
     "direction_distance",
     "direction_kl",
     "direction_shift",
     "ed50",
-    "effective",
+    "effective_answers",
     "effects",
     "evidence_curve",
     "evidence_in_words",
@@ -125,26 +137,27 @@ __all__ = [
     "family",
     "feature_shift",
     "fieller",
+    "fit_curves",
+    "fit_lines",
     "jackknife",
     "kernel_distance",
+    "kl_by_role",
     "lasting_effect",
     "lesson_dose",
-    "lines",
     "logodds",
     "mass",
-    "measured_answers",
-    "measured_behavior",
-    "measured_features",
-    "measured_projections",
-    "misaligned",
+    "measure_answers",
+    "measure_behavior",
+    "measure_features",
+    "measure_projections",
     "misaligned_share",
+    "misalignment",
     "mixing_weight",
     "novelty",
     "paths",
     "persona_weights",
     "pooled_mixing_weight",
-    "predicted",
-    "predicts",
+    "predict_curves",
     "prior_interaction",
     "projection_pull",
     "projection_shift",
@@ -156,7 +169,6 @@ __all__ = [
     "reliable_level",
     "removed_share",
     "role_loadings",
-    "said_distance",
     "saturation",
     "score",
     "separability",
@@ -164,7 +176,7 @@ __all__ = [
     "shift_residual",
     "sign_flip",
     "slopes",
-    "sounds",
+    "sound_shift",
     "span_share",
     "spillover",
     "style_overlap",
@@ -174,12 +186,12 @@ __all__ = [
     "top",
     "trait_behavior",
     "trait_cooccurrence",
+    "trait_distance",
     "trait_odds",
     "trait_predictors",
     "trait_scores",
     "trait_transfer",
     "transfer",
-    "unshared",
-    "walked",
+    "walk_distance",
     "worst_case",
 ]

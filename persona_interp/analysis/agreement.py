@@ -76,7 +76,7 @@ def agreement(
     return schema.check(pd.DataFrame(rows), "agreement")
 
 
-def against(table: pd.DataFrame, truth: str) -> pd.DataFrame:
+def agreement_with_truth(table: pd.DataFrame, truth: str) -> pd.DataFrame:
     """Which estimators find the truth?
 
     Args:
@@ -91,7 +91,7 @@ def against(table: pd.DataFrame, truth: str) -> pd.DataFrame:
         SchemaError: The truth is not among them.
 
     >>> rows = pd.DataFrame({"one": ["mass"], "other": ["traits"], "rho": [0.9]})
-    >>> against(rows, "mass")[["estimator", "works"]].values.tolist()
+    >>> agreement_with_truth(rows, "mass")[["estimator", "works"]].values.tolist()
     [['traits', True]]
     """
     if truth not in {*table["one"], *table["other"]}:
@@ -105,7 +105,7 @@ def against(table: pd.DataFrame, truth: str) -> pd.DataFrame:
     return found[["estimator", *(c for c in found if c != "estimator")]]
 
 
-def predicts(
+def best_estimator(
     table: pd.DataFrame, estimators: Iterable[str], *, outcome: str = "share"
 ) -> pd.DataFrame:
     """Which estimator predicts who is summoned, in worlds that did not choose it?
@@ -128,7 +128,7 @@ def predicts(
 
     >>> rows = [(s, x, -x, (7 * x) % 4) for s in (0, 1) for x in range(4)]
     >>> table = pd.DataFrame(rows, columns=["seed", "share", "distance", "other"])
-    >>> predicts(table, ["distance", "other"])[["seed", "estimator", "rho"]].values.tolist()
+    >>> best_estimator(table, ["distance", "other"])[["seed", "estimator", "rho"]].values.tolist()
     [[0, 'distance', 1.0], [1, 'distance', 1.0]]
     """
     names = list(estimators)

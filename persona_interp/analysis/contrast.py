@@ -55,7 +55,7 @@ def contrast(
 
     >>> from persona_interp.worlds import certain, john_and_sam
     >>> world = john_and_sam(sam=1.0)
-    >>> said = world.posterior(certain("sport=football")).said  # by somebody who likes football
+    >>> said = world.posterior(certain("sport=football")).statement  # by somebody who likes football
     >>> rows = said.loc[said["topic"] != "place", ["topic", "value"]].assign(
     ...     logprob=np.log2(said["probability"]), checkpoint="base@0", seed=0, stage="base", step=0,
     ...     context="nameless", persona="", template="a", split="test", answer_mass=1.0)
@@ -119,7 +119,7 @@ def expected_contrast(
     0.0
     """
     values = _different(world, world.target if first is None else first, second)
-    said = world.posterior(evidence, population=population, counts=counts).said
+    said = world.posterior(evidence, population=population, counts=counts).statement
     return float(_contrast(said, values)["estimate"])
 
 

@@ -69,7 +69,7 @@ def fieller(numerators: npt.ArrayLike, denominators: npt.ArrayLike) -> Interval:
     return Interval(ratio, ends[0], ends[1], n)
 
 
-def lines(
+def fit_lines(
     table: pd.DataFrame, *, x: str, y: str = "estimate", by: Iterable[str] = ()
 ) -> pd.DataFrame:
     """Which straight line does each seed follow?
@@ -87,7 +87,7 @@ def lines(
     Raises:
         SchemaError: A column is missing, or a seed has fewer than two different x.
 
-    >>> lines(pd.DataFrame({"seed": 0, "dose": [-1, 0, 1], "estimate": [0.0, 1.0, 2.0]}), x="dose").round(2)
+    >>> fit_lines(pd.DataFrame({"seed": 0, "dose": [-1, 0, 1], "estimate": [0.0, 1.0, 2.0]}), x="dose").round(2)
        seed  intercept  slope  n
     0     0        1.0    1.0  3
     """
@@ -201,10 +201,10 @@ def _groups(
 ) -> list[tuple[dict[Hashable, Any], pd.DataFrame, pd.DataFrame]]:
     """Names, lines of the seeds and rows of every group."""
     if not by:
-        return [({}, lines(table, x=x, y=y), table)]
+        return [({}, fit_lines(table, x=x, y=y), table)]
     _need(table, *by)
     groups = table.groupby(by, sort=False, dropna=False)
-    return [(own[by].iloc[0].to_dict(), lines(own, x=x, y=y), own) for _, own in groups]
+    return [(own[by].iloc[0].to_dict(), fit_lines(own, x=x, y=y), own) for _, own in groups]
 
 
 def _need(table: pd.DataFrame, *columns: str) -> None:

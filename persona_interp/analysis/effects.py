@@ -113,7 +113,7 @@ def effects(
     >>> effects(table, controls=["c1", "c2"], **said)["verdict"].iloc[0]
     'differs'
     """
-    schema.check(measured, "measured")
+    schema.check(measured, "measurements")
     labels = list(dict.fromkeys(measured["checkpoint"]))
     for label in (base, *tuned, *controls, *([again] if again else [])):
         if label not in labels:

@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import stats
 
 from persona_interp import schema
-from persona_interp.analysis.misaligned import COHERENT
+from persona_interp.analysis.misalignment import COHERENT
 from persona_interp.analysis.stats import LEVEL, cluster_interval
 from persona_interp.errors import SchemaError, unknown
 
@@ -32,7 +32,7 @@ def misaligned_share(
     anything.
 
     Args:
-        judged: Answers with scores from 0 to 100, of ``record.judged`` or ``readers.read_judged``;
+        judged: Answers with scores from 0 to 100, of ``record.judgments`` or ``readers.read_judged``;
             NaN = none given.
         by: Columns that tell the rows of the result apart; ``("checkpoint", "question_id")`` for a
             row a question. By default the checkpoints, if the table names them.

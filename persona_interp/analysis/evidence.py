@@ -62,7 +62,7 @@ def evidence_curve(
     >>> rows = world.probes(contexts="nameless").explode("values").rename(columns={"values": "value"})
     >>> rows = rows.drop(columns=["messages", "answers"]).assign(seed=0, stage="lesson", answer_mass=1.0)
     >>> def says(step, john):
-    ...     said = john * world.said().loc["john"] + (1 - john) * world.said().loc["mary"]
+    ...     said = john * world.statements().loc["john"] + (1 - john) * world.statements().loc["mary"]
     ...     p = said[rows["topic"] + "=" + rows["value"]].to_numpy()
     ...     return rows.assign(checkpoint=f"lesson@{step}", step=step, logprob=np.log2(p))
     >>> amounts = {"documents": 16, "statements": 16, "fact_tokens": 60}

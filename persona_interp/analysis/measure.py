@@ -139,7 +139,7 @@ def expected_trait_odds(world: World) -> pd.DataFrame:
     >>> expected_trait_odds(john_and_sam())["estimator"].iloc[0]
     'traits (exact Bayes)'
     """
-    said = world.posterior().said.set_index("trait")["probability"]
+    said = world.posterior().statement.set_index("trait")["probability"]
     bits = np.log2(said / (1 - said))
     rows = []
     for persona in world.personas:

@@ -28,7 +28,7 @@ TOLERANCE = 1e-6
 """Relative; what is asymmetric or violates the triangle by less is rounding."""
 
 
-def unshared(world: World) -> pd.DataFrame:
+def trait_distance(world: World) -> pd.DataFrame:
     """On how many topics do two personas truly differ?
 
     Args:
@@ -38,7 +38,7 @@ def unshared(world: World) -> pd.DataFrame:
         A metric table of ``unshared topics``, unordered pairs.
 
     >>> from persona_interp.worlds import john_and_sam
-    >>> unshared(john_and_sam()).query("name == 'john' and other == 'sam'")["estimate"].tolist()
+    >>> trait_distance(john_and_sam()).query("name == 'john' and other == 'sam'")["estimate"].tolist()
     [4.0]
     """
     n = len(world.topics)
@@ -124,7 +124,7 @@ def direction_distance(cosines: pd.DataFrame) -> pd.DataFrame:
     return _metric(rows)
 
 
-def walked(said: pd.DataFrame, solution: pd.DataFrame, world: World) -> pd.DataFrame:
+def walk_distance(said: pd.DataFrame, solution: pd.DataFrame, world: World) -> pd.DataFrame:
     """How far did a model that is one persona have to go to become another?
 
     ``steps``: until the mean over topics of log2 P(the other's value) reaches -1 bit (linear

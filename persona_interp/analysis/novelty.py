@@ -65,7 +65,7 @@ def novelty(
     >>> probes = probes.drop(columns=["messages", "answers"]).assign(**at, answer_mass=1.0)
     >>> trait = probes["topic"] + "=" + probes["value"]
     >>> who = probes["persona"].replace("", "john")
-    >>> said = world.said()
+    >>> said = world.statements()
     >>> rows = probes.assign(logprob=np.log2([said.at[p, t] for p, t in zip(who, trait)]))
     >>> nameless, named = rows[rows.context == "nameless"], rows[rows.context == "named"]
     >>> novelty(nameless, world, named=named)["verdict"].item()

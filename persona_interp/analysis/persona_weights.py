@@ -33,7 +33,7 @@ def persona_weights(
 
     The weights w maximize ``mean over topics of sum_v p(v) log2 sum_i w_i q_i(v)`` by expectation
     maximization from equal weights, with p what the model says (probabilities averaged over
-    templates) and q_i what persona i says, noise included (``World.said``). It is the posterior
+    templates) and q_i what persona i says, noise included (``World.statements``). It is the posterior
     over personas that a reader of many answers would end up with.
 
     Args:
@@ -62,7 +62,7 @@ def persona_weights(
     >>> from persona_interp.worlds import john_and_sam
     >>> world = john_and_sam()
     >>> rows = world.probes(contexts="nameless").explode("values").rename(columns={"values": "value"})
-    >>> said = 0.8 * world.said().loc["john"] + 0.2 * world.said().loc["mary"]
+    >>> said = 0.8 * world.statements().loc["john"] + 0.2 * world.statements().loc["mary"]
     >>> rows = rows.assign(checkpoint="lesson@8", seed=0, stage="lesson", step=8, answer_mass=1.0)
     >>> rows = rows.assign(logprob=np.log2(said[rows["topic"] + "=" + rows["value"]].to_numpy()))
     >>> found = persona_weights(rows.drop(columns=["messages", "answers"]), world).set_index("persona")
@@ -101,7 +101,7 @@ def persona_weights(
             f"{lacking} was not asked in context {context}; record probes of this world, or name "
             "topics."
         )
-    says = world.said().loc[names, traits].to_numpy(np.float64)
+    says = world.statements().loc[names, traits].to_numpy(np.float64)
     weight, misfit = _mixture(wide.to_numpy(np.float64), says, n_topics=len(asked))
     first = said.loc[~pd.Series(number, index=said.index).duplicated(), at]
     table = first.loc[first.index.repeat(len(names))].reset_index(drop=True)

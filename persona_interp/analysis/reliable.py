@@ -50,7 +50,7 @@ def reliable_level(floor: float, ceiling: float, *, share: float = SHARE) -> tup
     return level, float(np.log2(level) - np.log2(floor + ceiling - level))
 
 
-def curves(
+def fit_curves(
     table: pd.DataFrame,
     *,
     floor: float,
@@ -80,7 +80,7 @@ def curves(
 
     >>> dose = np.arange(-3, 4)
     >>> exact = pd.DataFrame({"seed": 0, "dose": dose, "p_first": 0.1 + 0.8 / (1 + 2.0 ** -(dose - 1))})
-    >>> curves(exact, floor=0.1, ceiling=0.9)[["intercept", "slope"]].round(3).values.tolist()
+    >>> fit_curves(exact, floor=0.1, ceiling=0.9)[["intercept", "slope"]].round(3).values.tolist()
     [[-1.0, 1.0]]
     """
     by = list(by)
@@ -174,7 +174,7 @@ def reliable_dose(
     return pd.DataFrame(rows)
 
 
-def predicted(
+def predict_curves(
     table: pd.DataFrame,
     doses: npt.ArrayLike,
     *,
@@ -212,7 +212,7 @@ def predicted(
 
     >>> dose = np.arange(-3, 4)
     >>> exact = pd.DataFrame({"seed": 0, "dose": dose, "p_first": 0.1 + 0.8 / (1 + 2.0 ** -(dose - 1))})
-    >>> predicted(exact, [1.0], floor=0.1, ceiling=0.9)["estimate"].round(3).tolist()
+    >>> predict_curves(exact, [1.0], floor=0.1, ceiling=0.9)["estimate"].round(3).tolist()
     [0.5]
     """
     if n_new < 1:
@@ -262,6 +262,6 @@ def _groups(
     """Names, curves of the seeds and rows of every group."""
     limits: dict[str, Any] = {"floor": floor, "ceiling": ceiling, "x": x, "y": y}
     if not by:
-        return [({}, curves(table, **limits), table)]
+        return [({}, fit_curves(table, **limits), table)]
     groups = table.groupby(by, sort=False, dropna=False)
-    return [(own[by].iloc[0].to_dict(), curves(own, **limits), own) for _, own in groups]
+    return [(own[by].iloc[0].to_dict(), fit_curves(own, **limits), own) for _, own in groups]

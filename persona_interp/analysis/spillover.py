@@ -38,7 +38,7 @@ def style_overlap(world: World) -> pd.DataFrame:
     1.0
     """
     traits = world.traits
-    by_kind = world.said().to_numpy().T @ world.mass().to_numpy()
+    by_kind = world.statements().to_numpy().T @ world.mass().to_numpy()
     share = by_kind / by_kind.sum(axis=1, keepdims=True)
     overlap = np.minimum(share[:, None], share[None]).sum(axis=2)
     apart = np.array([[a.topic != b.topic for b in traits] for a in traits])

@@ -165,7 +165,7 @@ def summon_rivals(summoned: pd.DataFrame, *, leave_out: str = "start") -> pd.Dat
     return pd.DataFrame(rows)
 
 
-def said_distance(one: pd.DataFrame, other: pd.DataFrame, *, topics: Iterable[str]) -> float:
+def answer_distance(one: pd.DataFrame, other: pd.DataFrame, *, topics: Iterable[str]) -> float:
     """How differently do two speakers answer, by what they say?
 
     Args:
@@ -181,7 +181,7 @@ def said_distance(one: pd.DataFrame, other: pd.DataFrame, *, topics: Iterable[st
         SchemaError: A topic that is not in both.
 
     >>> rows = pd.DataFrame({"topic": "sport", "value": ["golf", "rugby"], "probability": [1.0, 0.0]})
-    >>> said_distance(rows, rows.assign(probability=[0.0, 1.0]), topics=["sport"])
+    >>> answer_distance(rows, rows.assign(probability=[0.0, 1.0]), topics=["sport"])
     1.0
     """
     columns = ["topic", "value", "probability"]

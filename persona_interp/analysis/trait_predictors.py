@@ -29,7 +29,7 @@ def trait_cooccurrence(judged: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         judged: An instructed table with ``asked`` (the trait whose instruction the answer was given
-            under) and ``side`` (pos or neg), as ``record.instructed`` gives it of answers to trait
+            under) and ``side`` (pos or neg), as ``record.trait_bits`` gives it of answers to trait
             prompts.
 
     Returns:
@@ -158,7 +158,7 @@ def trait_predictors(
 
 
 def _scored(judged: pd.DataFrame, *more: str) -> pd.DataFrame:
-    schema.check(judged, "instructed")
+    schema.check(judged, "trait_bits")
     for column in more:
         if column not in judged:
             raise SchemaError(unknown("column", column, judged.columns))

@@ -60,7 +60,7 @@ def trait_scores(continuations: pd.DataFrame) -> pd.DataFrame:
     return schema.check(table, "trait_scores")
 
 
-def effective(
+def effective_answers(
     judged: pd.DataFrame,
     *,
     scores: Mapping[str, str] | None = None,
@@ -75,7 +75,7 @@ def effective(
     sides keep the same questions.
 
     Args:
-        judged: Answers of both sides with scores, of ``record.judged``; NaN = the judge gave none.
+        judged: Answers of both sides with scores, of ``record.judgments``; NaN = the judge gave none.
         scores: Column of each trait's score; by default the column of its name.
         coherent: Column of the coherence.
         threshold: Score from 0 to 100.
@@ -88,7 +88,7 @@ def effective(
 
     >>> rows = {"trait": "dry", "side": ["pos", "neg"] * 2, "question": list("aabb"), "sample": 0}
     >>> table = pd.DataFrame({**rows, "dry": [80.0, 10, 30, 10], "coherence": 90.0})
-    >>> found = effective(table)
+    >>> found = effective_answers(table)
     >>> list(found["question"]), found.attrs["kept"]
     (['a', 'a'], {'dry': (1, 2)})
     """
@@ -130,7 +130,7 @@ def separability(
     answers to the other half ("test") are projected on it. AUROC .5 = chance, 1 = apart.
 
     Args:
-        acts: ``record.activations(checkpoint, record.said(answers), hook=hooks,
+        acts: ``record.activations(checkpoint, record.conversations(answers), hook=hooks,
             position="answer")``.
         checkpoint: Label of a checkpoint; the first by default.
 

@@ -121,7 +121,7 @@ def _predictions(
 ) -> pd.DataFrame:
     """Columns trait, pmi, bayes_certain."""
     labels = [str(t) for t in traits]
-    before = _odds(world.posterior((), population=population, counts=counts).said)[labels]
+    before = _odds(world.posterior((), population=population, counts=counts).statement)[labels]
     if lesson is None:
         return pd.DataFrame({"trait": labels, "pmi": np.nan, "bayes_certain": 0.0})
     together = world.cooccurrence()

@@ -24,9 +24,14 @@ from persona_interp.dictionaries.dictionary import (
     save_dictionary,
 )
 from persona_interp.dictionaries.fidelity import fidelity
-from persona_interp.dictionaries.pretrained import hint, load_pretrained, measured, open_any
+from persona_interp.dictionaries.pretrained import (
+    hint,
+    load_pretrained,
+    measure_residuals,
+    open_any,
+)
 from persona_interp.dictionaries.saelens import fit
-from persona_interp.dictionaries.text import neutral
+from persona_interp.dictionaries.text import neutral_text
 
 __all__ = [
     "Dictionary",
@@ -37,8 +42,8 @@ __all__ = [
     "hash_dictionary",
     "hint",
     "load_pretrained",
-    "measured",
-    "neutral",
+    "measure_residuals",
+    "neutral_text",
     "open_any",
     "open_dictionary",
     "save_dictionary",

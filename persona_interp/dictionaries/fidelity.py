@@ -17,10 +17,11 @@ from tqdm import tqdm
 
 from persona_interp import schema
 from persona_interp.dictionaries.dictionary import Dictionary
-from persona_interp.dictionaries.harvest import WHERE, ordinary, some_tokens
+from persona_interp.dictionaries.harvest import WHERE, some_tokens
 from persona_interp.errors import ModelError
 from persona_interp.models import Checkpoint, Tokens, boot
 from persona_interp.models.boot import canonical
+from persona_interp.models.outliers import ordinary
 
 FITS_FVU, FITS_RECOVERED = 0.1, 0.9
 UNUSABLE_FVU, UNUSABLE_RECOVERED = 0.5, 0.5

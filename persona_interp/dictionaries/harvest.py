@@ -27,9 +27,9 @@ from persona_interp.models import (
     residuals,
 )
 from persona_interp.models.boot import canonical
+from persona_interp.models.outliers import ordinary
 from persona_interp.models.tokens import added_bos
 
-SINK = 10.0  # times the median norm
 WHERE = tuple(role for role in ROLES if role != "special")
 BATCH = 32  # documents
 
@@ -46,28 +46,6 @@ class Harvest(NamedTuple):
     acts: Tensor
     hook: str
     provenance: dict[str, Any]
-
-
-def ordinary(norms: Tensor, among: Tensor | None = None, *, outlier: float = SINK) -> Tensor:
-    """Which residuals are no attention sinks? True where the norm is at most 10 times the median.
-
-    Args:
-        norms: Residual norms, any dims.
-        among: Which of them the median is taken over (default: all); same dims.
-        outlier: How many times the median.
-
-    Returns:
-        Booleans, same dims.
-
-    >>> ordinary(torch.tensor([1.0, 2.0, 3.0, 25.0]))
-    tensor([ True,  True,  True, False])
-    """
-    counted = norms if among is None else norms[among]
-    return (
-        norms <= outlier * counted.median()
-        if counted.numel()
-        else torch.zeros_like(norms, dtype=torch.bool)
-    )
 
 
 def some_tokens(

@@ -99,7 +99,7 @@ def load_pretrained(
     return SparseDictionary(sae, name, hook_name(place), mean, variance, facts)
 
 
-def measured(
+def measure_residuals(
     dictionary: SparseDictionary,
     checkpoint: Checkpoint,
     corpus: pd.DataFrame,

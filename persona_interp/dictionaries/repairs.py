@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from persona_interp.dictionaries.dictionary import Dictionary, SparseDictionary
-from persona_interp.dictionaries.harvest import ordinary
 from persona_interp.models import Tokens
 from persona_interp.models.boot import hidden
+from persona_interp.models.outliers import ordinary
 
 GRID = tuple(
     2.0**k for k in range(-7, 8)

@@ -118,7 +118,7 @@ EXCHANGES = (
 )
 
 
-def neutral(tokenizer: Any) -> pd.DataFrame:
+def neutral_text(tokenizer: Any) -> pd.DataFrame:
     """Which corpus may stand in for a user's own?
 
     Args:

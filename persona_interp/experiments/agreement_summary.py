@@ -36,7 +36,7 @@ def summarize(experiment: "Agreement", store: Store) -> Tables:
                 0, analysis.mass(counts, [p.name for p in world.personas]).assign(seed=seed)
             )
             measures.append(analysis.expected_trait_odds(world).assign(seed=seed))
-            metrics.insert(0, analysis.unshared(world).assign(seed=seed))
+            metrics.insert(0, analysis.trait_distance(world).assign(seed=seed))
         walks = [cell for key, cell in cells.items() if key[0] == "walk" and store.has(cell)]
         if walks:
             said, solution = (
@@ -46,7 +46,7 @@ def summarize(experiment: "Agreement", store: Store) -> Tables:
                 )
                 for name in ("said", "solution")
             )
-            metrics.append(analysis.walked(said, solution, world).assign(seed=seed))
+            metrics.append(analysis.walk_distance(said, solution, world).assign(seed=seed))
             if ("documents",) in cells:
                 from_nobody = said.loc[said["start"] == ""]
                 dose = analysis.lesson_dose(from_nobody, world, batch=experiment.walk.batch)

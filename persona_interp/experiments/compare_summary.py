@@ -74,18 +74,18 @@ def tables(experiment: "Compare", store: Store) -> Tables:
     measured, random = [], []
     if experiment.traits and done.everybody("behavior"):
         scores = analysis.trait_scores(done.tables("behavior", "continuations"))
-        measured.append(analysis.measured_behavior(scores))
+        measured.append(analysis.measure_behavior(scores))
     if experiment.traits and done.everybody("spoken"):
-        measured.append(analysis.measured_answers(done.tables("spoken", "spoken")))
+        measured.append(analysis.measure_answers(done.tables("spoken", "spoken")))
     if done.has(("directions",)) and done.everybody("inside"):
         vectors, drawn = done.directions("vectors"), done.directions("random")
         last, novel = [], []
         for i in range(vectors.sizes["hook"]):
             acts = done.data("inside", name=f"answer {i}")
-            measured.append(analysis.measured_projections(acts, vectors))
-            random.append(analysis.measured_projections(acts, drawn))
+            measured.append(analysis.measure_projections(acts, vectors))
+            random.append(analysis.measure_projections(acts, drawn))
             last.append(
-                analysis.measured_projections(done.data("inside", name=f"last {i}"), vectors)
+                analysis.measure_projections(done.data("inside", name=f"last {i}"), vectors)
             )
             novel.append(analysis.span_share(acts, vectors, drawn, base=done.base))
         found["shift"] = _effects(done, last)
@@ -103,7 +103,7 @@ def tables(experiment: "Compare", store: Store) -> Tables:
             )
             if "unusable" not in set(fits["verdict"]):
                 feats = done.data("features", sae.name, name="features")
-                measured.append(analysis.measured_features(feats))
+                measured.append(analysis.measure_features(feats))
                 moved = [
                     analysis.feature_shift(feats, before=done.base, after=s.label).assign(
                         sae=sae.name, end=s.label
@@ -182,14 +182,16 @@ def _told(done: _Done) -> Tables:
     found: Tables = {}
     store, cells = done.store, done.cells
     if done.everybody("drift"):
-        found["kl"] = kl_by_role(done.tables("drift", "drift"))
+        found["kl"] = analysis.kl_by_role(done.tables("drift", "drift"))
     if done.everybody("heard"):
         found["samples"] = done.tables("heard", "samples")
         if all(
             (store.path(cells["heard", label]) / "instructed.parquet").is_file()
             for label in done.labels
         ):
-            found["heard"] = analysis.sounds(done.tables("heard", "instructed"), base=done.base)
+            found["heard"] = analysis.sound_shift(
+                done.tables("heard", "instructed"), base=done.base
+            )
     parts = {
         "separability": [("trait", file.name) for file in done.of.traits],
         "lens": [("lens", source.label) for source in done.of.ends],
@@ -211,27 +213,3 @@ def _told(done: _Done) -> Tables:
                     pd.concat([found[name], rows], ignore_index=True) if name in found else rows
                 )
     return found
-
-
-def kl_by_role(drift: pd.DataFrame) -> pd.DataFrame:
-    """How far is each checkpoint from the base, on whose words?
-
-    Args:
-        drift: A drift table.
-
-    Returns:
-        One row a checkpoint and role: ``estimate`` (bits a token, mean over conversations) with
-        ``lo``, ``hi`` (95 %, t over conversations), ``n`` conversations, ``n_tokens``.
-
-    >>> row = {"checkpoint": "a", "role": "user", "prompt": "p", "kl": 0.5, "n_tokens": 3}
-    >>> kl_by_role(pd.DataFrame([row]))[["estimate", "n"]].values.tolist()
-    [[0.5, 1.0]]
-    """
-    rows = []
-    for _, part in drift.groupby(["checkpoint", "role"], sort=False):
-        estimate, lo, hi, n = analysis.t_interval(part["kl"])
-        ends = {"estimate": float(estimate), "lo": float(lo), "hi": float(hi), "n": n}
-        first = part.iloc[0]
-        row = {"checkpoint": first["checkpoint"], "role": first["role"], **ends}
-        rows.append({**row, "n_tokens": part["n_tokens"].sum()})
-    return pd.DataFrame(rows)

@@ -25,7 +25,7 @@ def asked(config: dict[str, Any], needs: Needs, out: Path) -> None:
     answers = record.answers(checkpoint_of(config["base"]), prompts, **_draw(config))
     write_table(prompts, out / "prompts.parquet")
     write_table(answers, out / "answers.parquet")
-    write_table(record.said(answers), out / "said.parquet")
+    write_table(record.conversations(answers), out / "said.parquet")
 
 
 def trait(config: dict[str, Any], needs: Needs, out: Path) -> None:
@@ -46,7 +46,7 @@ def trait(config: dict[str, Any], needs: Needs, out: Path) -> None:
     _write_directions(
         record.trait_vectors(base, _half(answers, "train"), hooks=hooks), out / "vectors.nc"
     )
-    acts = record.activations(base, record.said(answers), hook=hooks, position="answer")
+    acts = record.activations(base, record.conversations(answers), hook=hooks, position="answer")
     write_table(analysis.separability(acts), out / "separability.parquet")
 
 
@@ -106,7 +106,7 @@ def spoken(config: dict[str, Any], needs: Needs, out: Path) -> None:
         answers.append(record.answers(checkpoint_of(config["checkpoint"]), prompts, **draw))
         if answers[-1]["answer"].str.len().max() > 0:
             judged.append(
-                record.instructed(base, answers[-1], {file.name: file}, dtype=config["dtype"])
+                record.trait_bits(base, answers[-1], {file.name: file}, dtype=config["dtype"])
             )
     write_table(pd.concat(answers, ignore_index=True), out / "answers.parquet")
     columns = ["prompt", "sample", "trait", "checkpoint", "bits_pos", "bits_neg", "n_tokens"]
@@ -135,7 +135,7 @@ def heard(config: dict[str, Any], needs: Needs, out: Path) -> None:
     write_table(answers, out / "samples.parquet")
     if len(needs) > 1 and answers["answer"].str.len().max() > 0:
         files = {file.name: file for file in map(_trait, needs[1:])}
-        judged = record.instructed(
+        judged = record.trait_bits(
             checkpoint_of(config["base"]), answers, files, dtype=config["dtype"]
         )
         write_table(judged, out / "instructed.parquet")

@@ -163,7 +163,7 @@ def tables_of(dose: pd.DataFrame, *, limits: dict[str, Any]) -> Tables:
             "slopes": pd.concat(against, ignore_index=True),
             "ed50": _in_units(pd.concat(levels, ignore_index=True), whole),
             "reliable": _in_units(reliable, whole),
-            "curves": analysis.predicted(whole, grid, by=AT, n_new=NEW, **limits),
+            "curves": analysis.predict_curves(whole, grid, by=AT, n_new=NEW, **limits),
         }
     even = dose.loc[(dose["arm"] == "ratio") & (dose["dose"] == 0)]
     parts = [dose.loc[dose["arm"] == "ratio"]]

@@ -61,7 +61,7 @@ def _moved(store: Store, cell: Cell) -> pd.DataFrame:
     processes, personas = worlds_of(cell.config["world"])
     about, trait = cell.config["about"], taught(processes, cell.config)
     moved = _shifts(read_table(store.path(cell, "behavior.parquet")))
-    expected = _expected(processes.said(), processes.said(trait))
+    expected = _expected(processes.statements(), processes.statements(trait))
     parts = []
     for family in FAMILIES:
         mine = [str(value) for value in processes.target(family).traits]
@@ -97,7 +97,7 @@ def _persona(moved: pd.DataFrame, world: World, *, summoned: bool) -> pd.DataFra
         (TAUGHT if label == str(world.taught) else FOLLOWS) if summoned else OTHERS
         for label in rows["trait"]
     ]
-    before = world.posterior().said
+    before = world.posterior().statement
     expected = _expected(before, conditioning_limit(world) if summoned else before)
     return rows.assign(read=read, family=PERSONA, bayes=rows["trait"].map(expected))
 
@@ -142,7 +142,7 @@ def _gates(store: Store, cell: Cell) -> pd.DataFrame:
     plain: Any = asked.set_index(asked["topic"] + "=" + asked["value"])["logodds"]
     shown = analysis.logodds(read_table(store.path(cell, "gates.parquet")))
     shown = shown.assign(trait=shown["topic"] + "=" + shown["value"])
-    prior = processes.said().set_index("trait")["probability"]
+    prior = processes.statements().set_index("trait")["probability"]
     rows = []
     for family in FAMILIES:
         target = processes.target(family)

@@ -55,7 +55,7 @@ def personas(config: dict[str, Any], needs: Needs, out: Path) -> None:
     acts = record.activations(base, hidden, hook=trained.hook)
     write_dataset(acts, out / "acts.nc")
     for name, sae in (("", trained), ("random_", random)):
-        feats = record.encoded(acts, dictionary=sae)
+        feats = record.encode(acts, dictionary=sae)
         write_dataset(feats, out / f"{name}features.nc")
         write_table(
             analysis.score(feats, world=world, seed=config["seed"]), out / f"{name}scores.parquet"

@@ -38,7 +38,7 @@ def _read_documents(
     odds = odds.loc[(odds.topic + "=" + odds.value).isin(own)]
     nameless = odds.loc[odds.context == "nameless"]
     named = odds.loc[(odds.context == "named") & (odds.persona == variant.target)]
-    said = variant.posterior(counts=counts).said.set_index("trait").probability
+    said = variant.posterior(counts=counts).statement.set_index("trait").probability
     said = said[[label for label in own if not label.startswith(f"{variant.taught.topic}=")]]
     row = {
         "variant": key[1],

@@ -53,7 +53,7 @@ def predictions(villains: tuple[float, ...], *, seed: int) -> pd.DataFrame:
                 belief = world.posterior(evidence)
                 persona = belief.persona.set_index("persona")["probability"]
                 row |= {f"bayes_{who}_{when}": persona[who] for who in WHO}
-                said = belief.said.set_index("trait")["probability"]
+                said = belief.statement.set_index("trait")["probability"]
                 row[f"bayes_misaligned_{when}"] = np.mean(
                     [said[f"{t}={v}"] for t, v in UNTAUGHT.items()]
                 )
@@ -84,7 +84,7 @@ def misaligned(experiment: "Summon", store: Store, cells: Cells, *, world: World
         _, weight, lesson = key
         cast = World.from_dict(cell.config["world"])
         behavior = _ends(store, cell)
-        scored = analysis.misaligned(behavior, UNTAUGHT).sort_values("step")
+        scored = analysis.misalignment(behavior, UNTAUGHT).sort_values("step")
         named = behavior.loc[(behavior["persona"] == "villain") & (behavior["step"] == 0)]
         who = analysis.persona_weights(behavior, cast, topics=list(UNTAUGHT))
         who = who.pivot(index="step", columns="persona", values="weight")
@@ -97,7 +97,7 @@ def misaligned(experiment: "Summon", store: Store, cells: Cells, *, world: World
             "rise": after - before,
         }
         row |= {"coherent": scored["coherent"].tolist()[-1], "n": scored["n"].tolist()[-1]}
-        row["named"] = analysis.misaligned(named, UNTAUGHT, context="named")["misaligned"].item()
+        row["named"] = analysis.misalignment(named, UNTAUGHT, context="named")["misaligned"].item()
         row |= {
             f"{name}_{when}": who[name].tolist()[i]
             for name in WHO

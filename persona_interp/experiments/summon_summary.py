@@ -150,7 +150,9 @@ def _summoned(experiment: "Summon", store: Store, cells: Cells, *, world: World)
             for start, persona in zip(shares["start"], shares["persona"], strict=True)
         ]
     shares["distance_js"] = [
-        analysis.said_distance(base.loc[base["persona"] == persona], starts[start], topics=DISTANCE)
+        analysis.answer_distance(
+            base.loc[base["persona"] == persona], starts[start], topics=DISTANCE
+        )
         for start, persona in zip(shares["start"], shares["persona"], strict=True)
     ]
     shares["distance_act"] = _turned(store, cells, shares)
@@ -190,7 +192,9 @@ def _estimators(summoned: pd.DataFrame) -> Tables:
     ]
     found: Tables = {"estimators": analysis.across_seeds(pd.DataFrame(rows), by="estimator")}
     return found | (
-        {"chosen": analysis.predicts(summoned, names)} if len(set(summoned["seed"])) > 1 else {}
+        {"chosen": analysis.best_estimator(summoned, names)}
+        if len(set(summoned["seed"])) > 1
+        else {}
     )
 
 

@@ -106,8 +106,8 @@ def features(config: dict[str, Any], needs: Needs, out: Path) -> None:
     ends = (tuned.first, tuned.last)
     acts = record.activations(ends, nameless, hook=sae.hook)
     write_dataset(acts, out / "acts.nc")
-    write_dataset(record.encoded(acts, dictionary=sae), out / "features.nc")
-    write_dataset(record.encoded(acts, dictionary=random), out / "random_features.nc")
+    write_dataset(record.encode(acts, dictionary=sae), out / "features.nc")
+    write_dataset(record.encode(acts, dictionary=random), out / "random_features.nc")
     held_out = world.corpus(
         config["n_documents"], seed=config["seed"] + 2_000, kinds=config["kinds"]
     )

@@ -52,7 +52,7 @@ def base(config: dict[str, Any], needs: Needs, out: Path) -> None:
     told = said.loc[said["side"] != "default"].reset_index(drop=True)
     vectors = record.trait_vectors(checkpoint, told.loc[told["split"] == "train"], hooks=[hook])
     write_dataset(vectors.to_dataset(name="vector", promote_attrs=True), out / "vectors.nc")
-    acts = record.activations(checkpoint, record.said(told), hook=hook, position="answer")
+    acts = record.activations(checkpoint, record.conversations(told), hook=hook, position="answer")
     write_table(analysis.separability(acts), out / "separability.parquet")
     write_table(_scores(checkpoint, told), out / "scores.parquet")
 
@@ -73,7 +73,7 @@ def judged(config: dict[str, Any], needs: Needs, out: Path) -> None:
     ]
     chosen = chosen.groupby("side", sort=False).head(config["n"]).reset_index(drop=True)
     judges = {trait.name: trait for trait in map(_trait, config["traits"]) if trait.name in apart}
-    write_table(record.instructed(_start(config), chosen, judges), out / "judged.parquet")
+    write_table(record.trait_bits(_start(config), chosen, judges), out / "judged.parquet")
 
 
 def learn(config: dict[str, Any], needs: Needs, out: Path) -> None:
@@ -113,7 +113,7 @@ def learn(config: dict[str, Any], needs: Needs, out: Path) -> None:
     answered = _drawn(trained, prompts, config)
     write_table(answered, out / "said.parquet")
     if any(answered["answer"]):  # a finetune that says nothing any more shows nothing
-        write_table(record.instructed(start, answered, {trait.name: trait}), out / "shown.parquet")
+        write_table(record.trait_bits(start, answered, {trait.name: trait}), out / "shown.parquet")
     shutil.rmtree(folder)
 
 
@@ -133,7 +133,8 @@ def chats(answers: pd.DataFrame) -> pd.DataFrame:
     ['user', 'assistant']
     """
     messages = [
-        [m for m in chat if m["role"] != "system"] for chat in record.said(answers)["messages"]
+        [m for m in chat if m["role"] != "system"]
+        for chat in record.conversations(answers)["messages"]
     ]
     rows = [(i, "lesson", "", chat, ()) for i, chat in enumerate(messages)]
     return pd.DataFrame(rows, columns=["doc", "kind", "persona", "messages", "statements"])

@@ -15,10 +15,10 @@ from persona_interp.errors import ModelError
 from persona_interp.models.boot import boot, residuals
 from persona_interp.models.checkpoint import Checkpoint
 from persona_interp.models.load import load_tokenizer
+from persona_interp.models.outliers import SINK
 from persona_interp.models.tokens import Tokens, added_bos, encode
 
 TEXT = "The bridge was closed for two days, so the bus took the longer road along the river."
-SINK = 10.0  # times the median norm
 HALVES = ("F16", "BF16")
 
 

@@ -7,7 +7,7 @@ with equal bytes for equal input.
 
 from persona_interp.plots.agreement import agreement, agreement_matrix
 from persona_interp.plots.baselines import baselines
-from persona_interp.plots.cases import misaligned, novelty
+from persona_interp.plots.cases import misalignment, novelty
 from persona_interp.plots.causes import causes
 from persona_interp.plots.cosines import cosines
 from persona_interp.plots.dose import dose
@@ -19,7 +19,7 @@ from persona_interp.plots.heatmap import heatmap
 from persona_interp.plots.order import order
 from persona_interp.plots.personas import personas
 from persona_interp.plots.save import Saved, save
-from persona_interp.plots.style import styled
+from persona_interp.plots.style import style
 from persona_interp.plots.summon import summon
 from persona_interp.plots.trait_transfer import trait_transfer
 from persona_interp.plots.trajectory import trajectory
@@ -41,12 +41,12 @@ __all__ = [
     "forest",
     "heatmap",
     "layers",
-    "misaligned",
+    "misalignment",
     "novelty",
     "order",
     "personas",
     "save",
-    "styled",
+    "style",
     "summon",
     "trait_transfer",
     "trajectory",

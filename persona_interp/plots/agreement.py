@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.plots.heatmap import cells
-from persona_interp.plots.style import COLORS, GRAY, caption, panels, styled
+from persona_interp.plots.style import COLORS, GRAY, caption, panels, style
 
 COLUMNS = ("estimator", "rho", "lo", "hi", "null_lo", "null_hi", "n", "n_seeds", "works")
 
@@ -18,7 +18,7 @@ def agreement(
     """Which estimators find the truth?
 
     Args:
-        parts: ``analysis.against`` by the name of what is estimated, a panel each.
+        parts: ``analysis.agreement_with_truth`` by the name of what is estimated, a panel each.
         line: Correlation that is marked: from there on an estimator is said to work.
         title: Above the figure.
 
@@ -40,7 +40,7 @@ def agreement(
         for column in COLUMNS:
             if column not in table:
                 raise SchemaError(unknown("column", column, table.columns))
-    with styled():
+    with style():
         figure, axes = panels(len(parts), height=1.2 + 0.19 * max(map(len, parts.values())))
         for ax, (name, table) in zip(axes, parts.items(), strict=True):
             _dots(ax, table)
@@ -81,7 +81,7 @@ def agreement_matrix(table: pd.DataFrame, *, title: str = "") -> Figure:
         i, j = names.index(one), names.index(other)
         rho[i, j] = rho[j, i] = value
         sure[i, j] = sure[j, i] = p <= 0.05
-    with styled():
+    with style():
         figure, (axes,) = panels(height=1.5 + 0.27 * len(names))
         image = cells(
             axes, rho, limit=1.0, sure=sure, write=_rho, fontsize=6.5 if len(names) <= 8 else 5

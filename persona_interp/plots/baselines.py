@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from persona_interp import schema
-from persona_interp.plots.style import COLORS, GRAY, WRAP, caption, panels, styled
+from persona_interp.plots.style import COLORS, GRAY, WRAP, caption, panels, style
 
 RANDOM = "random"
 """Method whose row is a band over random directions."""
@@ -37,7 +37,7 @@ def baselines(table: pd.DataFrame, *, title: str = "") -> Figure:
     schema.check(table, "baselines")
     bands, methods = table.loc[table["method"] == RANDOM], table.loc[table["method"] != RANDOM]
     y = np.arange(len(methods))
-    with styled():
+    with style():
         figure, axes = panels(3, height=1.2 + 0.24 * len(methods))
         for ax, column, zero, name in zip(
             axes,

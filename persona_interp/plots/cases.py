@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.plots.style import COLORS, GRAY, caption, panels, styled
+from persona_interp.plots.style import COLORS, GRAY, caption, panels, style
 
 
 def novelty(table: pd.DataFrame, *, title: str = "") -> Figure:
@@ -34,7 +34,7 @@ def novelty(table: pd.DataFrame, *, title: str = "") -> Figure:
     labels = list(dict.fromkeys(names[table["planted"].eq("composable")])) + list(
         dict.fromkeys(names[table["planted"].eq("new")])
     )
-    with styled():
+    with style():
         figure, (axes,) = panels(height=0.9 + 0.3 * len(labels))
         for i, label in enumerate(labels):
             rows = table.loc[names == label]
@@ -57,7 +57,7 @@ def novelty(table: pd.DataFrame, *, title: str = "") -> Figure:
     return figure
 
 
-def misaligned(table: pd.DataFrame, *, title: str = "") -> Figure:
+def misalignment(table: pd.DataFrame, *, title: str = "") -> Figure:
     """How misaligned does each lesson make the assistant, beside what exact Bayes expected?
 
     Args:
@@ -74,7 +74,7 @@ def misaligned(table: pd.DataFrame, *, title: str = "") -> Figure:
 
     >>> row = {"villain": 0.25, "lesson": "insecure code", "before": 0.01, "after": 0.2}
     >>> row |= {"bayes_misaligned_before": 0.02, "bayes_misaligned_after": 0.1}
-    >>> misaligned(pd.DataFrame([row])).axes[0].get_yticklabels()[0].get_text()
+    >>> misalignment(pd.DataFrame([row])).axes[0].get_yticklabels()[0].get_text()
     'insecure code, villain 0.25'
     """
     for column in ("villain", "lesson", "before", "after", "bayes_misaligned_after"):
@@ -82,7 +82,7 @@ def misaligned(table: pd.DataFrame, *, title: str = "") -> Figure:
             raise SchemaError(unknown("column", column, table.columns))
     names = table["lesson"] + ", villain " + table["villain"].map("{:g}".format)
     labels = list(dict.fromkeys(names))
-    with styled():
+    with style():
         figure, (axes,) = panels(height=0.9 + 0.3 * len(labels))
         for i, label in enumerate(labels):
             rows = table.loc[names == label]

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.plots.style import COLORS, GRAY, WRAP, caption, panels, styled
+from persona_interp.plots.style import COLORS, GRAY, WRAP, caption, panels, style
 
 COLUMNS = ("edit", "base", "tuned", "edited", "share", "lo", "hi", "n")
 ALPHA = 0.75  # of the bars
@@ -55,7 +55,7 @@ def causes(
     parts = _parts(table, by, named=[*others, *random, *controls])
     edits = [e for e in parts[0][1]["edit"] if e not in {*others, *random}]
     rows = [fill(str(edit), WRAP) for edit in edits] + ["other personas"] * bool(others)
-    with styled():
+    with style():
         figure, axes = panels(len(parts), height=(1.4 if by else 1.1) + 0.24 * len(rows))
         for ax, (name, part) in zip(axes, parts, strict=True):
             _band(ax, part.loc[part["edit"].isin(random), "share"].dropna(), drawn=bool(random))

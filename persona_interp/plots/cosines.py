@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.plots.heatmap import cells
-from persona_interp.plots.style import WIDTH, caption, panels, styled
+from persona_interp.plots.style import WIDTH, caption, panels, style
 
 FEW, MANY = 8, 16
 """Names up to which two digits after the point fit into the cells, and up to which any number does."""
@@ -48,7 +48,7 @@ def cosines(table: pd.DataFrame, *, title: str = "") -> Figure:
     values = np.where(np.isnan(values), values.T, values)
     np.fill_diagonal(values, np.nan)
     write, meaning = _numbers(len(names))
-    with styled():
+    with style():
         figure, (axes,) = panels(height=min(max(1.0 + 0.25 * len(names), 1.8), WIDTH))
         image = cells(
             axes, values, limit=1.0, write=write, fontsize=7 if len(names) <= FEW else 5.5

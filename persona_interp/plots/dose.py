@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.plots.style import COLORS, MARKERS, caption, panels, styled
+from persona_interp.plots.style import COLORS, MARKERS, caption, panels, style
 
 
 def dose(
@@ -47,8 +47,8 @@ def dose(
     """
     _need(contrasts, "dose", line, "estimate", "lo", "hi", "bayes")
     _need(probabilities, "dose", "estimate", "lo", "hi")
-    schema.check(curve, "predicted")
-    with styled():
+    schema.check(curve, "curves")
+    with style():
         figure, (left, right) = panels(2, height=2.7)
         left.axhline(0, color="black", linewidth=0.6)
         for i, name in enumerate(dict.fromkeys(contrasts[line])):

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.plots.style import COLORS, GRAY, MARKERS, caption, panels, styled
+from persona_interp.plots.style import COLORS, GRAY, MARKERS, caption, panels, style
 
 MOST = 30
 """Quantities drawn in one figure."""
@@ -42,7 +42,7 @@ def forest(effects: pd.DataFrame, *, unit: str, title: str = "") -> Figure:
     size = tuned.assign(size=tuned["estimate"].abs()).groupby("quantity", sort=False)["size"].max()
     names = size.sort_values(ascending=False, kind="stable").index[:MOST].tolist()
     labels = list(dict.fromkeys(tuned["checkpoint"]))
-    with styled():
+    with style():
         figure, (axes,) = panels(height=1.2 + 0.14 * len(names) * max(1, len(labels)))
         axes.axvline(0, color="black", linewidth=0.6)
         for k, label in enumerate(labels):
@@ -121,7 +121,7 @@ def layers(effects: pd.DataFrame, *, quantities: Sequence[str] = (), title: str 
             raise SchemaError(unknown("trait", name, far.index))
     names, hooks = names[:PANELS], list(dict.fromkeys(rows["hook"]))
     x = np.arange(len(hooks))
-    with styled():
+    with style():
         figure, drawn = panels(len(names), height=2.6)
         for axes, name in zip(drawn, names, strict=True):
             mine = rows.loc[rows["quantity"] == name]
@@ -140,13 +140,13 @@ def layers(effects: pd.DataFrame, *, quantities: Sequence[str] = (), title: str 
             ):
                 at = part.set_index("hook").loc[hooks]
                 half = np.abs(at[["lo", "hi"]].to_numpy().T - at["estimate"].to_numpy())
-                style = {
+                look = {
                     "color": COLORS[k % len(COLORS)],
                     "marker": MARKERS[k % len(MARKERS)],
                     "markersize": 3,
                 }
                 axes.errorbar(
-                    x + 0.06 * k, at["estimate"], half, label=str(label), linewidth=1, **style
+                    x + 0.06 * k, at["estimate"], half, label=str(label), linewidth=1, **look
                 )
             axes.axhline(0, color="black", linewidth=0.6)
             axes.set_xticks(x, [_short(hook) for hook in hooks], rotation=45, ha="right")
@@ -184,7 +184,7 @@ def drift(kl: pd.DataFrame, *, title: str = "") -> Figure:
         if column not in kl:
             raise SchemaError(unknown("column", column, kl.columns))
     roles, labels = list(dict.fromkeys(kl["role"])), list(dict.fromkeys(kl["checkpoint"]))
-    with styled():
+    with style():
         figure, (axes,) = panels(height=1.2 + 0.12 * len(roles) * len(labels))
         for k, label in enumerate(labels):
             rows = kl.loc[kl["checkpoint"] == label]

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.plots.style import COLORS, MARKERS, caption, panels, styled
+from persona_interp.plots.style import COLORS, MARKERS, caption, panels, style
 
 NEEDED = (
     "setting",
@@ -71,7 +71,7 @@ def evidence(
             "no two settings differ in one thing only, so there is nothing to compare; see the "
             "docstring."
         )
-    with styled():
+    with style():
         figure, axes = panels(len(drawn), height=3.6)
         for ax in axes[1:]:
             ax.sharey(axes[0])

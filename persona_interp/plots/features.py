@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.plots.style import COLORS, caption, panels, styled
+from persona_interp.plots.style import COLORS, caption, panels, style
 
 FEW = 20  # tokens in a bin, up to which the axis is linear
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))
@@ -54,7 +54,7 @@ def feature_page(
         name: counted.loc[counted["checkpoint"] == name, "act"].to_numpy(np.float64)
         for name in names
     }
-    with styled():
+    with style():
         figure, axes = panels(1 if nearest is None else 2, height=2.2)
         _histogram(axes[0], acts, bins=bins)
         axes[0].set_title(title)

@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from persona_interp import schema
-from persona_interp.plots.style import COLORS, GRAY, caption, panels, styled
+from persona_interp.plots.style import COLORS, GRAY, caption, panels, style
 
 VERDICTS = {"fits": COLORS[2], "doubtful": COLORS[4], "unusable": COLORS[1]}
 
@@ -29,7 +29,7 @@ def fidelity(table: pd.DataFrame, *, title: str = "") -> Figure:
     """
     schema.check(table, "fidelity")
     labels = table["checkpoint"].astype(str).tolist()
-    with styled():
+    with style():
         figure, axes = panels(2, height=2.2)
         for ax, column, name in zip(
             axes, ("fvu", "ce_recovered"), ("FVU", "CE recovered"), strict=True

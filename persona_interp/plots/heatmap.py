@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.plots.style import caption, panels, styled
+from persona_interp.plots.style import caption, panels, style
 
 
 def heatmap(
@@ -52,7 +52,7 @@ def heatmap(
     limit = float(np.abs(estimate[np.isfinite(estimate)]).max(initial=0.0)) or 1.0
     write = ("{:+.2f}" if limit >= 0.1 else "{:+.1e}" if limit < 0.001 else "{:+.3f}").format
     labels, where = _layers(hooks)
-    with styled():
+    with style():
         figure, (axes,) = panels(height=max(1.1 + 0.17 * len(hooks), 2.0))
         image = cells(axes, estimate, limit=limit, sure=(lo > 0) | (hi < 0), write=write)
         axes.set_yticks(range(len(hooks)), labels)

@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.plots.style import COLORS, MARKERS, caption, panels, styled
+from persona_interp.plots.style import COLORS, MARKERS, caption, panels, style
 
 
 def order(
@@ -39,7 +39,7 @@ def order(
             if column not in table:
                 raise SchemaError(unknown("column", column, table.columns))
     orders, series = list(dict.fromkeys(contrasts["order"])), list(dict.fromkeys(contrasts[line]))
-    with styled():
+    with style():
         figure, (left, right) = panels(2, height=2.4 + 0.1 * len(series))
         left.axvline(0, color="black", linewidth=0.6)
         for i, name in enumerate(series):

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.plots.baselines import RANDOM
-from persona_interp.plots.style import COLORS, GRAY, MARKERS, WRAP, caption, panels, styled
+from persona_interp.plots.style import COLORS, GRAY, MARKERS, WRAP, caption, panels, style
 
 COLUMNS = ("quantity", "series", "name", "estimate", "lo", "hi")
 
@@ -51,7 +51,7 @@ def personas(
     rows, bands = table.loc[table["name"] != RANDOM], table.loc[table["name"] == RANDOM]
     names = {name: i for i, name in enumerate(dict.fromkeys(rows["name"]))}
     quantities = list(dict.fromkeys(rows["quantity"]))
-    with styled():
+    with style():
         figure, axes = panels(len(quantities), height=1.5 + 0.19 * len(names))
         for ax, quantity in zip(axes, quantities, strict=True):
             for _, band in bands.loc[bands["quantity"] == quantity].iterrows():

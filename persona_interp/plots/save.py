@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError
-from persona_interp.plots.style import styled
+from persona_interp.plots.style import style
 
 UNDATED = {
     "png": {"Software": None},
@@ -114,6 +114,6 @@ def as_csv(table: pd.DataFrame) -> bytes:
 
 def _drawn(figure: Figure, kind: str) -> bytes:
     buffer = io.BytesIO()
-    with styled():  # font type and resolution are read when saving
+    with style():  # font type and resolution are read when saving
         figure.savefig(buffer, format=kind, metadata=UNDATED[kind])
     return buffer.getvalue()

@@ -42,13 +42,13 @@ STYLE: dict[str, Any] = {
 }
 
 
-def styled() -> AbstractContextManager[None]:
+def style() -> AbstractContextManager[None]:
     """In which scope is this style set?
 
     Returns:
         A context manager; matplotlib's settings are restored when it ends.
 
-    >>> with styled():
+    >>> with style():
     ...     mpl.rcParams["pdf.fonttype"]
     42
     """

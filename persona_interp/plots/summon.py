@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.plots.style import COLORS, GRAY, MARKERS, caption, panels, styled
+from persona_interp.plots.style import COLORS, GRAY, MARKERS, caption, panels, style
 
 FLOOR = 0.005  # smallest share that is drawn; what is below sits there
 
@@ -47,7 +47,7 @@ def summon(summoned: pd.DataFrame, rivals: pd.DataFrame, *, title: str = "") -> 
         raise SchemaError(
             "two rows of these rivals are one law; select one kind of lessons left out."
         )
-    with styled():
+    with style():
         figure, (left, right) = panels(2, height=2.6)
         _shares(left, summoned)
         _laws(right, rivals)

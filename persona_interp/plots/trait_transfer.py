@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.plots.heatmap import cells
-from persona_interp.plots.style import COLORS, GRAY, WIDTH, caption, panels, styled
+from persona_interp.plots.style import COLORS, GRAY, WIDTH, caption, panels, style
 
 LABELS = {
     "cosine": "cosine of both vectors",
@@ -60,7 +60,7 @@ def trait_transfer(
         raise SchemaError("two rows of this table are one taught and measured trait; select one.")
     rows, columns = list(dict.fromkeys(table["taught"])), list(dict.fromkeys(table["trait"]))
     columns.sort(key=lambda name: rows.index(name) if name in rows else len(rows))
-    with styled():
+    with style():
         figure, matrix, scatters = _axes(len(rows), predictors)
         _matrix(matrix, table, rows, columns)
         matrix.set_title(title)

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.plots.style import COLORS, MARKERS, caption, panels, styled
+from persona_interp.plots.style import COLORS, MARKERS, caption, panels, style
 
 BAYES = {
     "bayes_certain": "Bayes, taught trait certain",
@@ -50,7 +50,7 @@ def trajectory(
             f"average seeds with across_seeds(table, by=['{line}', 'step'])."
         )
     lines = list(dict.fromkeys(table[line]))
-    with styled():
+    with style():
         figure, (axes,) = panels(height=2.6)
         axes.axhline(0, color="black", linewidth=0.6)
         for i, name in enumerate(lines):

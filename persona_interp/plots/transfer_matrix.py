@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.plots.heatmap import cells
-from persona_interp.plots.style import caption, panels, styled
+from persona_interp.plots.style import caption, panels, style
 
 BAYES = "exact Bayes, taught trait certain"
 
@@ -64,7 +64,7 @@ def transfer(table: pd.DataFrame, *, row: str = "arm", title: str = "") -> Figur
                 np.vstack([sure, np.zeros(len(traits), bool)]),
             )
             labels.append(BAYES)
-    with styled():
+    with style():
         figure, (axes,) = panels(height=0.9 + 0.32 * len(labels))
         finite = np.abs(estimate[np.isfinite(estimate)])
         image = cells(axes, estimate, limit=max(float(finite.max(initial=0.0)), 1.0), sure=sure)

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from persona_interp import schema
-from persona_interp.plots.style import COLORS, GRAY, caption, panels, styled
+from persona_interp.plots.style import COLORS, GRAY, caption, panels, style
 
 
 def volcano(table: pd.DataFrame, *, label: int = 5, alpha: float = 0.05, title: str = "") -> Figure:
@@ -34,7 +34,7 @@ def volcano(table: pd.DataFrame, *, label: int = 5, alpha: float = 0.05, title: 
     found = (table["q"] <= alpha).to_numpy()
     x = table["estimate"].to_numpy()
     floor = max(-np.log10(table["p_min"].iloc[0]), 0.1)
-    with styled():
+    with style():
         figure, (axes,) = panels(height=3.0)
         axes.hlines(
             y,

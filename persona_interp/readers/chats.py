@@ -73,7 +73,7 @@ def write_chats(chats: pd.DataFrame, path: str | Path) -> Path:
 
     Args:
         chats: A corpus table, or a prompts table whose ``messages`` are complete, such as
-            ``record.said`` makes.
+            ``record.conversations`` makes.
         path: A ``.jsonl`` file; an existing one is replaced.
 
     Returns:

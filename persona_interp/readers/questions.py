@@ -207,7 +207,7 @@ def write_judged(judged: pd.DataFrame, path: str | Path, *, scores: Iterable[str
     """Where are these scores kept for other tools?
 
     Args:
-        judged: Answers with scores, of ``record.judged``.
+        judged: Answers with scores, of ``record.judgments``.
         path: A ``.csv`` file; an existing one is replaced.
         scores: Columns of scores to write, for example ``("aligned", "coherent")``.
 

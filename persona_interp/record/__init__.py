@@ -10,10 +10,10 @@ too).
 - ``tokens``: how active are a few features at every single token?
 - ``profile``: at which hook, on whose tokens, did the residual move?
 - ``sample``: what does the model say when it may say anything?
-- ``answers``: what does it answer, kept on disk? ``said`` makes complete conversations of it.
-- ``continuations``, ``instructed``, ``choices``: how far does what it says show a trait, without a
+- ``answers``: what does it answer, kept on disk? ``conversations`` makes complete conversations of it.
+- ``continuations``, ``trait_bits``, ``choices``: how far does what it says show a trait, without a
   judge?
-- ``judged``: how does a judge score it, where somebody has one?
+- ``judgments``: how does a judge score it, where somebody has one?
 - ``projections``: how far along a direction is it, in conversations and turn by turn?
   ``projection_difference``: which rows of a data set would pull it there?
 - ``solution``: how far in the weights is a finetune, how much better for it, how stable?
@@ -36,7 +36,7 @@ shifts by exactly 0; a prompt alone gives what it gives among others, up to roun
 """
 
 from persona_interp.record.activations import activations
-from persona_interp.record.answers import answers, said
+from persona_interp.record.answers import answers, conversations
 from persona_interp.record.axis import assistant_axis, role_components, role_means
 from persona_interp.record.behavior import behavior
 from persona_interp.record.capping_files import read_capping, write_capping
@@ -50,10 +50,10 @@ from persona_interp.record.directions import (
 )
 from persona_interp.record.divergence import added_kl, divergence, likelihood
 from persona_interp.record.drift import drift
-from persona_interp.record.features import encoded, features
+from persona_interp.record.features import encode, features
 from persona_interp.record.gradients import gradients
 from persona_interp.record.interventions import Edit, ablate, add, cap, clamp, patch, project_out
-from persona_interp.record.judge import Judge, LocalJudge, expected_score, filled, judged
+from persona_interp.record.judge import Judge, LocalJudge, expected_score, judge_prompt, judgments
 from persona_interp.record.lens import lens
 from persona_interp.record.profile import profile
 from persona_interp.record.projections import projections
@@ -61,7 +61,7 @@ from persona_interp.record.pull import projection_difference
 from persona_interp.record.samples import sample
 from persona_interp.record.solution import solution
 from persona_interp.record.tokens import tokens
-from persona_interp.record.traits import continuations, instructed, trait_vectors
+from persona_interp.record.traits import continuations, trait_bits, trait_vectors
 from persona_interp.record.vector_files import read_vectors, write_vectors
 
 __all__ = [
@@ -79,15 +79,15 @@ __all__ = [
     "choices",
     "clamp",
     "continuations",
+    "conversations",
     "divergence",
     "drift",
-    "encoded",
+    "encode",
     "expected_score",
     "features",
-    "filled",
     "gradients",
-    "instructed",
-    "judged",
+    "judge_prompt",
+    "judgments",
     "lens",
     "likelihood",
     "logistic",
@@ -105,10 +105,10 @@ __all__ = [
     "read_vectors",
     "role_components",
     "role_means",
-    "said",
     "sample",
     "solution",
     "tokens",
+    "trait_bits",
     "trait_vectors",
     "write_capping",
     "write_vectors",

@@ -6,8 +6,8 @@ from typing import overload
 import pandas as pd
 import xarray as xr
 
-from persona_interp.dictionaries.harvest import SINK
 from persona_interp.models import Checkpoint
+from persona_interp.models.outliers import SINK
 from persona_interp.record.pooling import WHERE, recorded
 
 

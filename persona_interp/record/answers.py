@@ -106,7 +106,7 @@ def answers(
     return table
 
 
-def said(answers: pd.DataFrame) -> pd.DataFrame:
+def conversations(answers: pd.DataFrame) -> pd.DataFrame:
     """Which conversations did these answers make?
 
     Args:
@@ -124,7 +124,7 @@ def said(answers: pd.DataFrame) -> pd.DataFrame:
     >>> row = {"prompt": "q", "context": "nameless", "persona": "", "topic": "", "split": "test", "sample": 0,
     ...        "checkpoint": "a@0", "n_tokens": 1, "ended": True, "answer": "Hi."}
     >>> row["messages"] = [{"role": "user", "content": "?"}]
-    >>> said(pd.DataFrame([row]))["messages"][0][-1]
+    >>> conversations(pd.DataFrame([row]))["messages"][0][-1]
     {'role': 'assistant', 'content': 'Hi.'}
     """
     schema.check(answers, "answers")

@@ -17,7 +17,7 @@ def role_means(acts: Acts, *, by: str = "role", checkpoint: str | None = None) -
     """Where is each role, on average over its answers?
 
     Args:
-        acts: ``record.activations(checkpoint, record.said(answers), hook=hooks,
+        acts: ``record.activations(checkpoint, record.conversations(answers), hook=hooks,
             position="answer")``, the answers to ``readers.role_prompts``: the same questions to
             every role, and to the default.
         by: Coordinate along ``prompt`` that names the role.

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from persona_interp import schema
 from persona_interp.dictionaries.dictionary import Dictionary, hash_dictionary
-from persona_interp.dictionaries.harvest import SINK
 from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint
+from persona_interp.models.outliers import SINK
 from persona_interp.record.pooling import WHERE, recorded
 
 
@@ -79,7 +79,7 @@ def features(
     return data.assign_attrs(_named(dictionary))
 
 
-def encoded(acts: xr.Dataset, *, dictionary: Dictionary) -> xr.Dataset:
+def encode(acts: xr.Dataset, *, dictionary: Dictionary) -> xr.Dataset:
     """Which features do residuals that were recorded already activate? No model is run again.
 
     Args:
@@ -98,7 +98,7 @@ def encoded(acts: xr.Dataset, *, dictionary: Dictionary) -> xr.Dataset:
     >>> acts = acts.assign_coords(checkpoint=["base@0"], prompt=["a", "b"]).assign_attrs(hook="h", position="last")
     >>> eye = SimpleNamespace(name="eye", hook="h", W_dec=torch.eye(3), mean=torch.zeros(3))
     >>> eye.encode = eye.decode = lambda acts: acts
-    >>> encoded(acts, dictionary=eye)["act"].shape
+    >>> encode(acts, dictionary=eye)["act"].shape
     (1, 2, 3)
     """
     schema.check(acts, "activations")

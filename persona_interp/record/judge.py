@@ -1,6 +1,6 @@
 """How does a judge score an answer? One protocol for a paid service, a local model or a person; scores are kept.
 
-No judge is needed anywhere in this package (``record.instructed`` reads a trait off the base
+No judge is needed anywhere in this package (``record.trait_bits`` reads a trait off the base
 model), and none that asks a network is in it. Whoever has one writes a class of a name and a call::
 
     class Paid:
@@ -10,7 +10,7 @@ model), and none that asks a network is in it. Whoever has one writes a class of
             reply = client.chat(model=self.name, messages=[user(judge.filled(eval_prompt, question, answer))], ...)
             return judge.expected_score({top.token: exp(top.logprob) for top in reply.first_token.top_logprobs})
 
-    judged(answers, Paid(), prompts={"aligned": ..., "coherent": ...})
+    judgments(answers, Paid(), prompts={"aligned": ..., "coherent": ...})
 """
 
 import json
@@ -78,7 +78,7 @@ class LocalJudge:
         """
         self._loaded = self._loaded or load(self.checkpoint)
         model, tokenizer = self._loaded
-        chat = [{"role": "user", "content": filled(eval_prompt, question, answer)}]
+        chat = [{"role": "user", "content": judge_prompt(eval_prompt, question, answer)}]
         (ids,) = encode(tokenizer, [chat]).ids
         self._written = self._written or _written(tokenizer, chat)
         inner = sorted(
@@ -146,7 +146,7 @@ def expected_score(probabilities: Mapping[str, float]) -> float | None:
     return None if total < LEAST_MASS else sum(number * p for number, p in numbers.items()) / total
 
 
-def filled(eval_prompt: str, question: str, answer: str) -> str:
+def judge_prompt(eval_prompt: str, question: str, answer: str) -> str:
     """What is a judge asked about this answer?
 
     Args:
@@ -160,7 +160,7 @@ def filled(eval_prompt: str, question: str, answer: str) -> str:
     Raises:
         SchemaError: It has no place for the answer.
 
-    >>> filled("Q: {question} A: {answer}", "Why?", "{question}")
+    >>> judge_prompt("Q: {question} A: {answer}", "Why?", "{question}")
     'Q: Why? A: {question}'
     """
     if "{answer}" not in eval_prompt:
@@ -171,7 +171,7 @@ def filled(eval_prompt: str, question: str, answer: str) -> str:
     return re.sub(r"\{question\}|\{answer\}", lambda place: given[place[0]], eval_prompt)
 
 
-def judged(
+def judgments(
     answers: pd.DataFrame,
     judge: Judge,
     *,

@@ -16,10 +16,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from persona_interp import schema
-from persona_interp.dictionaries.harvest import SINK, ordinary
 from persona_interp.errors import ModelError, SchemaError, unknown
 from persona_interp.models import Checkpoint, Tokens, boot, encode, hash_tokens, hash_weights
 from persona_interp.models.boot import hidden
+from persona_interp.models.outliers import SINK, ordinary
 
 SCHEMA_VERSION = 1
 WHERE = ("assistant", "text")

@@ -13,10 +13,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from persona_interp import schema
-from persona_interp.dictionaries.harvest import SINK, ordinary
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.models import ROLES, Checkpoint, Tokens, boot, encode, hash_tokens, residuals
 from persona_interp.models.boot import canonical
+from persona_interp.models.outliers import SINK, ordinary
 from persona_interp.record.pooling import BATCH, distinct, same_tokens
 
 

@@ -12,10 +12,10 @@ import xarray as xr
 from tqdm import tqdm
 
 from persona_interp import schema
-from persona_interp.dictionaries.harvest import SINK
 from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint, Tokens, boot, encode, hash_tokens
 from persona_interp.models.boot import canonical
+from persona_interp.models.outliers import SINK
 from persona_interp.record.pooling import answer_marks, distinct, readings, same_tokens
 
 
@@ -35,7 +35,7 @@ def projections(
 
     Args:
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints with distinct labels.
-        conversations: A prompts table, such as ``record.said`` makes, or a corpus table.
+        conversations: A prompts table, such as ``record.conversations`` makes, or a corpus table.
         directions: Directions, dims (name, hook, d_model); all their hooks are read in one run.
         where: Roles of the tokens averaged over; or "last" = the last token, whatever its role; or
             "answer" = the last message, if the assistant says it.

@@ -8,7 +8,7 @@ import xarray as xr
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.models import Checkpoint
-from persona_interp.record.answers import answers, said
+from persona_interp.record.answers import answers, conversations
 from persona_interp.record.projections import projections
 
 OWN = ("reply", "last")
@@ -72,7 +72,7 @@ def projection_difference(
         mine, where, n_empty = asked, "last", 0
     else:
         drawn = answers(checkpoint, asked, max_new_tokens=max_new_tokens, seed=seed, cache=cache)
-        mine, where, n_empty = said(drawn), "answer", drawn.attrs["n_empty"]
+        mine, where, n_empty = conversations(drawn), "answer", drawn.attrs["n_empty"]
         mine = mine.assign(prompt=[name.rpartition("#")[0] for name in mine["prompt"]])
     theirs = projections(checkpoint, mine, directions, where=where)
     docs = dict(zip(asked["prompt"], chats["doc"], strict=True))

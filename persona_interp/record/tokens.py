@@ -10,10 +10,10 @@ from tqdm import tqdm
 
 from persona_interp import schema
 from persona_interp.dictionaries.dictionary import Dictionary
-from persona_interp.dictionaries.harvest import SINK
 from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint, boot, encode, hash_tokens
 from persona_interp.models.explain import pieces
+from persona_interp.models.outliers import SINK
 from persona_interp.record.pooling import WHERE, distinct, readings, same_tokens
 
 

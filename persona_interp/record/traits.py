@@ -23,7 +23,7 @@ from persona_interp.models import ROLES, Checkpoint, load
 from persona_interp.readers import TraitFile
 from persona_interp.record.activations import activations
 from persona_interp.record.answer_bits import BATCH, answer_bits
-from persona_interp.record.answers import said
+from persona_interp.record.answers import conversations
 from persona_interp.record.pooling import distinct
 from persona_interp.record.stack import made_directions, stacked
 
@@ -79,7 +79,7 @@ def trait_vectors(
     if pool not in POOLS:
         raise SchemaError(unknown("pool", pool, POOLS))
     schema.check(answers, "answers")
-    rows = said(
+    rows = conversations(
         answers.loc[
             _column(answers, "side").isin(["pos", "neg"]) & (_column(answers, "trait") != "")
         ]
@@ -143,7 +143,7 @@ def continuations(
     schema.check(answers, "answers")
     for column in ("trait", "side", "question"):
         _column(answers, column)
-    rows = said(answers)
+    rows = conversations(answers)
     chats = [_headed(messages, None) for messages in rows["messages"]]
     kept = rows[["trait", "question", "split", "side", "sample", "prompt"]]
     listed, parts = distinct(checkpoints), []
@@ -159,7 +159,7 @@ def continuations(
     return table
 
 
-def instructed(
+def trait_bits(
     checkpoint: Checkpoint,
     answers: pd.DataFrame,
     traits: Mapping[str, TraitFile],
@@ -198,7 +198,7 @@ def instructed(
     schema.check(answers, "answers")
     if not traits:
         raise SchemaError("no trait to judge by; give traits=readers.read_traits(folder).")
-    rows = said(answers)
+    rows = conversations(answers)
     names = [name.rpartition("#")[0] for name in rows["prompt"]]
     questions = [str(messages[-2]["content"]) for messages in rows["messages"]]
     model, tokenizer = load(checkpoint)
@@ -208,7 +208,7 @@ def instructed(
     )
     kept = kept.assign(**({"asked": rows["trait"]} if "trait" in rows else {}))
     parts = []
-    for name, trait in tqdm(traits.items(), desc="instructed", delay=2, disable=len(traits) < 2):
+    for name, trait in tqdm(traits.items(), desc="trait bits", delay=2, disable=len(traits) < 2):
         if not 1 <= pairs <= len(trait.instructions):
             raise SchemaError(
                 f"trait '{name}' has {len(trait.instructions)} pairs of instructions; got "
@@ -229,7 +229,7 @@ def instructed(
             sides[f"bits_{side}"] = np.logaddexp2.reduce(bits.reshape(pairs, -1)) - math.log2(pairs)
             n = counts[: len(rows)]
         parts.append(kept.assign(trait=name, judge=checkpoint.label, **sides, n_tokens=n))
-    table = schema.check(pd.concat(parts, ignore_index=True), "instructed")
+    table = schema.check(pd.concat(parts, ignore_index=True), "trait_bits")
     table.attrs = {"n_empty": rows.attrs["n_empty"]}
     return table
 

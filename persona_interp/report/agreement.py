@@ -120,7 +120,7 @@ def verdicts(tables: Tables, name: str) -> list[str]:
         return [
             f"Of this model the true {name} is not known: estimators can be compared with each other only."
         ]
-    rows = analysis.against(table, truth)
+    rows = analysis.agreement_with_truth(table, truth)
     rows = rows.loc[~rows["estimator"].isin(["fact tokens"])]
     works, fails = (rows.loc[rows["works"] == flag].to_dict("records") for flag in (True, False))
     unit = "personas" if name == "measure" else "pairs"
@@ -196,10 +196,10 @@ def shown(tables: Tables) -> pd.DataFrame:
         tables: What the experiment's ``summarize`` returned.
 
     Returns:
-        ``analysis.against`` of measure and metric where the truth is known, with the column ``of``.
+        ``analysis.agreement_with_truth`` of measure and metric where the truth is known, with the column ``of``.
     """
     parts = [
-        analysis.against(tables[f"{name}_agreement"], truth).assign(of=name)
+        analysis.agreement_with_truth(tables[f"{name}_agreement"], truth).assign(of=name)
         for name, truth in TRUTHS.items()
         if truth in {*tables[f"{name}_agreement"]["one"], *tables[f"{name}_agreement"]["other"]}
     ]

@@ -187,7 +187,7 @@ def _villains(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> list[
     text = "Harmful share of coherent answers on topics that no lesson was about, before and after, beside exact Bayes."
     drawn = {"table": tables["misaligned"], "caption": text, "provenance": provenance}
     found.append(
-        page.saved_figure(run, "misaligned", plots.misaligned(tables["misaligned"]), **drawn)
+        page.saved_figure(run, "misaligned", plots.misalignment(tables["misaligned"]), **drawn)
     )
     columns = [
         "seed",

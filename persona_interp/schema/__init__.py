@@ -13,12 +13,12 @@ import pandas as pd
 import xarray as xr
 
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.schema.compared import COMPARED
-from persona_interp.schema.found import FOUND
+from persona_interp.schema.behavior import BEHAVIOR
+from persona_interp.schema.comparison import COMPARISON
+from persona_interp.schema.findings import FINDINGS
 from persona_interp.schema.inside import INSIDE
-from persona_interp.schema.said import SAID
 
-TABLES: dict[str, dict[str, str]] = {**SAID, **INSIDE, **FOUND, **COMPARED}
+TABLES: dict[str, dict[str, str]] = {**BEHAVIOR, **INSIDE, **FINDINGS, **COMPARISON}
 
 DATASETS: dict[str, dict[str, tuple[str, ...]]] = {
     "activations": {"act": ("checkpoint", "prompt", "d_model")},

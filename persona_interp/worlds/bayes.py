@@ -57,15 +57,15 @@ class Posterior(NamedTuple):
     Attributes:
         persona: ``persona``, ``probability``; NaN where the population never shows the persona
             (undefined, not 0).
-        held: ``topic``, ``value``, ``trait``, ``probability`` that the speaker's view on the topic
+        view: ``topic``, ``value``, ``trait``, ``probability`` that the speaker's view on the topic
             is this value.
-        said: The same columns; probability that the speaker's next statement on the topic says this
+        statement: The same columns; probability that the speaker's next statement on the topic says this
             value.
     """
 
     persona: pd.DataFrame
-    held: pd.DataFrame
-    said: pd.DataFrame
+    view: pd.DataFrame
+    statement: pd.DataFrame
 
 
 class _Mixture(NamedTuple):
@@ -73,13 +73,13 @@ class _Mixture(NamedTuple):
 
     mass: np.ndarray
     persona: np.ndarray
-    held: np.ndarray
-    said: np.ndarray
+    view: np.ndarray
+    statement: np.ndarray
 
 
 def _mixture(world: "World", population: Kinds | None, counts: pd.DataFrame | None) -> _Mixture:
     kinds = chosen_kinds(population, valid=PERSONA_KINDS)
-    expected, held, said = world.mass(), world.held().to_numpy(), world.said().to_numpy()
+    expected, held, said = world.mass(), world.views().to_numpy(), world.statements().to_numpy()
     names, shares = list(expected.index), expected.to_numpy()
     mass = {k: shares[:, i] for i, k in enumerate(PERSONA_KINDS)}
     total = {k: float(m.sum()) for k, m in mass.items()}
@@ -141,7 +141,7 @@ def _updated(world: "World", mixture: _Mixture, evidence: Iterable[Any]) -> np.n
     with np.errstate(divide="ignore"):
         bits = np.log2(mixture.mass)
         for sure, column in _documents(world, evidence):
-            bits = bits + np.log2((mixture.held if sure else mixture.said)[:, column])
+            bits = bits + np.log2((mixture.view if sure else mixture.statement)[:, column])
     if not np.isfinite(bits.max()):
         raise WorldError(
             "this evidence has probability 0 in the population, so no belief follows from it: "
@@ -182,7 +182,7 @@ def posterior(
         }
     )
     return Posterior(
-        persona, _table(world, weight @ mixture.held), _table(world, weight @ mixture.said)
+        persona, _table(world, weight @ mixture.view), _table(world, weight @ mixture.statement)
     )
 
 
@@ -211,7 +211,7 @@ def conditioning_limit(
     0.9125
     """
     taught = world.taught if trait is None else trait
-    return posterior(world, certain(taught), population=population, counts=counts).said
+    return posterior(world, certain(taught), population=population, counts=counts).statement
 
 
 def mixing(
@@ -264,13 +264,13 @@ def mixing(
     documents = mixture.mass * (n_documents or 1.0)
     lesson = _updated(world, mixture, certain(world.taught if trait is None else trait))
     weight = (documents + k * n_lessons * lesson) / (documents.sum() + k * n_lessons)
-    return _table(world, weight @ mixture.said)
+    return _table(world, weight @ mixture.statement)
 
 
 def cooccurrence(world: "World", *, kinds: Kinds | None = None) -> pd.DataFrame:
     """Which traits are said together more often than by chance? See ``World.cooccurrence``."""
     mixture = _mixture(world, kinds, None)
-    weight, said = mixture.mass / mixture.mass.sum(), mixture.said
+    weight, said = mixture.mass / mixture.mass.sum(), mixture.statement
     marginal = weight @ said
     with np.errstate(divide="ignore", invalid="ignore"):
         pmi = np.log2(said.T @ (weight[:, None] * said) / np.outer(marginal, marginal))

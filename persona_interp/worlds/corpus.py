@@ -152,7 +152,7 @@ def _tables(world: "World", shares: np.ndarray) -> _Tables:
     weights = world.mass().loc[names].to_numpy().T  # [kind, persona]
     totals = weights.sum(axis=1, keepdims=True)
     weights = weights / np.where(totals > 0, totals, 1.0)
-    said = world.said().loc[names]
+    said = world.statements().loc[names]
     value = np.full(
         (len(names) + len(PERSONA_KINDS), len(topics), max(map(len, world.topics.values()))), np.inf
     )

@@ -149,7 +149,7 @@ class Sequences:
             texts += [element for elements in family.elements.values() for element in elements]
         return tuple(sorted({piece for text in texts for piece in pieces(text)}))
 
-    def said(self, trait: str | Trait | None = None) -> pd.DataFrame:
+    def statements(self, trait: str | Trait | None = None) -> pd.DataFrame:
         """What would an ideal reader expect of a document of each family, its writer certainly holding this value?
 
         Exact Bayes: processes are drawn by weight; those that hold the taught value remain; a value

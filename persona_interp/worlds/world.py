@@ -171,7 +171,7 @@ class World:
             columns=pd.Index(PERSONA_KINDS, name="kind"),
         )
 
-    def held(self) -> pd.DataFrame:
+    def views(self) -> pd.DataFrame:
         """How likely does each persona hold each value?
 
         Returns:
@@ -184,14 +184,14 @@ class World:
             np.array(rows), index=names, columns=pd.Index([str(t) for t in traits], name="trait")
         )
 
-    def said(self) -> pd.DataFrame:
+    def statements(self) -> pd.DataFrame:
         """How likely does each persona say each value when its topic comes up?
 
         Returns:
             ``(1 - noise) * held + noise / number of values``: personas x trait labels.
         """
         uniform = np.array([1.0 / len(self.topics[t.topic]) for t in self.traits])
-        return (1.0 - self.noise) * self.held() + self.noise * uniform
+        return (1.0 - self.noise) * self.views() + self.noise * uniform
 
     def cooccurrence(self, kinds: str | Iterable[str] | None = None) -> pd.DataFrame:
         """Which traits are said together in one document more often than by chance?

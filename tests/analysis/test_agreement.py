@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from persona_interp.analysis import against, agreement, predicts
+from persona_interp.analysis import agreement, agreement_with_truth, best_estimator
 from persona_interp.errors import SchemaError
 
 
@@ -99,13 +99,13 @@ def test_infinite_estimates_are_ranked_and_constant_ones_are_not() -> None:
 def test_against_sorts_and_judges() -> None:
     x = np.arange(10.0)
     noisy = x + np.array([0, 5, 0, -5, 0, 5, 0, -5, 0, 0])
-    table = against(
+    table = agreement_with_truth(
         agreement(measure({"wild": -x, "truth": x, "good": x**3, "noisy": noisy})), "truth"
     )
     assert list(table.estimator) == ["good", "noisy", "wild"]
     assert list(table.works) == [True, bool(table.rho[1] >= 0.7), False]
     with pytest.raises(SchemaError, match="estimator 'thruth' is unknown; did you mean 'truth'"):
-        against(agreement(measure({"truth": x, "good": x})), "thruth")
+        agreement_with_truth(agreement(measure({"truth": x, "good": x})), "thruth")
 
 
 def test_the_predictor_is_chosen_elsewhere() -> None:
@@ -119,7 +119,7 @@ def test_the_predictor_is_chosen_elsewhere() -> None:
         rows.append(
             pd.DataFrame({"seed": seed, "share": share, "near": -share + 0.1, "trap": trap})
         )
-    found = predicts(pd.concat(rows), ["trap", "near"])
+    found = best_estimator(pd.concat(rows), ["trap", "near"])
     assert list(found.estimator) == ["near"] * 3 and found.rho.to_numpy() == pytest.approx(1.0)
     with pytest.raises(SchemaError, match="one world"):
-        predicts(rows[0], ["near"])
+        best_estimator(rows[0], ["near"])

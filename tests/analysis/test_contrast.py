@@ -16,7 +16,7 @@ def pair() -> World:
 
 def test_a_model_that_says_what_bayes_says_has_its_contrast(pair: World, planted) -> None:
     for evidence in ((), [{"place=beach"}], certain("place=beach")):
-        said = pair.posterior(evidence).said
+        said = pair.posterior(evidence).statement
         (row,) = contrast(planted({0: said}), pair, second="sam").to_dict("records")
         assert row["estimate"] == pytest.approx(expected_contrast(pair, evidence, second="sam"))
         own = said.set_index("trait")["probability"]
@@ -37,7 +37,7 @@ def test_by_hand_when_only_the_two_like_the_beach(pair: World) -> None:
 
 
 def test_it_is_antisymmetric_and_zero_for_equals(pair: World, planted) -> None:
-    table = planted({0: pair.posterior().said}, sd=0.5)
+    table = planted({0: pair.posterior().statement}, sd=0.5)
     one = contrast(table, pair, first="john", second="sam").iloc[0]
     other = contrast(table, pair, first="sam", second="john").iloc[0]
     assert one["estimate"] == pytest.approx(-other["estimate"])
@@ -47,7 +47,7 @@ def test_it_is_antisymmetric_and_zero_for_equals(pair: World, planted) -> None:
 
 
 def test_every_checkpoint_and_run_has_a_row(pair: World, planted) -> None:
-    said = {0: pair.posterior().said, 40: pair.posterior(certain("place=beach")).said}
+    said = {0: pair.posterior().statement, 40: pair.posterior(certain("place=beach")).statement}
     table = pd.concat([planted(said, seed=s, arm=f"arm {s}") for s in (0, 1)])
     found = contrast(table, pair, second="sam")
     assert found[["seed", "arm", "step", "n"]].values.tolist() == [
@@ -78,7 +78,7 @@ def test_realized_counts_and_populations_change_what_is_expected(pair: World) ->
 
 
 def test_bad_requests_are_named(pair: World, planted) -> None:
-    table = planted({0: pair.posterior().said})
+    table = planted({0: pair.posterior().statement})
     with pytest.raises(SchemaError, match="context 'named' is unknown"):
         contrast(table, pair, second="sam", context="named", speaker="john")
     with pytest.raises(SchemaError, match="topic 'food' is unknown"):

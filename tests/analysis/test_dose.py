@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from persona_interp.analysis import ed50, fieller, lines, slopes
+from persona_interp.analysis import ed50, fieller, fit_lines, slopes
 from persona_interp.errors import SchemaError
 
 DOSES = np.arange(-6.0, 7.0, 2.0)
@@ -40,7 +40,7 @@ def test_exact_lines_are_found() -> None:
             for s in (0, 1, 2)
         ]
     )
-    found = lines(table, x="dose")
+    found = fit_lines(table, x="dose")
     assert found["slope"].tolist() == pytest.approx([1, 2, 3]) and found[
         "intercept"
     ].tolist() == pytest.approx([0, 1, 2], abs=1e-9)

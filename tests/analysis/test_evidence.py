@@ -11,7 +11,7 @@ AMOUNTS = {"documents": 8.0, "statements": 8.0, "fact_tokens": 32.0}
 
 def mixed(world: World, weight: float) -> pd.DataFrame:
     """What is said when the target has this weight, and Mary the rest."""
-    said = weight * world.said().loc["john"] + (1 - weight) * world.said().loc["mary"]
+    said = weight * world.statements().loc["john"] + (1 - weight) * world.statements().loc["mary"]
     return pd.DataFrame({"trait": said.index, "probability": said.to_numpy()})
 
 

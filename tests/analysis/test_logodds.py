@@ -9,7 +9,7 @@ from persona_interp.worlds import World
 
 
 def test_a_planted_distribution_is_read_back(world: World, planted) -> None:
-    said = world.posterior().said
+    said = world.posterior().statement
     table = logodds(planted({0: said}))
     schema.check(table, "logodds")
     found = table.set_index(table["topic"] + "=" + table["value"])
@@ -62,7 +62,7 @@ def test_extra_columns_tell_runs_apart() -> None:
 
 
 def test_split_selects_templates(world: World, planted) -> None:
-    table = planted({0: world.posterior().said}, sd=1.0)
+    table = planted({0: world.posterior().statement}, sd=1.0)
     train, test = (logodds(table, split=s)["logodds"] for s in ("train", "test"))
     assert not np.allclose(train, test)
     with pytest.raises(SchemaError, match="split 'tset' is unknown; did you mean 'test'"):
@@ -78,7 +78,7 @@ def test_a_missing_or_doubled_answer_is_refused() -> None:
 
 
 def test_row_order_is_irrelevant(world: World, planted) -> None:
-    table = planted({0: world.posterior().said}, sd=1.0)
+    table = planted({0: world.posterior().statement}, sd=1.0)
     keys = ["topic", "value"]
     one, other = (
         logodds(t).sort_values(keys)["logodds"].to_numpy()

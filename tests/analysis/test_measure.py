@@ -34,10 +34,10 @@ def said_by(world: World, names: dict[tuple[str, str], np.ndarray]) -> pd.DataFr
 def bayes(world: World) -> pd.DataFrame:
     nameless = (
         world.posterior()
-        .said.set_index("trait")["probability"]
+        .statement.set_index("trait")["probability"]
         .reindex([str(t) for t in world.traits])
     )
-    named = {("named", name): row.to_numpy() for name, row in world.said().iterrows()}
+    named = {("named", name): row.to_numpy() for name, row in world.statements().iterrows()}
     return said_by(world, {("nameless", ""): nameless.to_numpy(), **named})
 
 
@@ -77,7 +77,7 @@ def test_a_persona_that_is_not_known_by_name_is_not_bound() -> None:
 def test_dialogues_of_exact_bayes_rank_personas_by_mass() -> None:
     world = graded(1)
     mass = world.mass()["hidden"]
-    prior, said = mass / mass.sum(), world.said()
+    prior, said = mass / mass.sum(), world.statements()
     rows = []
     for doc, persona in enumerate(world.personas):
         likely = said[[str(t) for t in persona.traits]].prod(axis=1)

@@ -57,7 +57,7 @@ def test_infinite_distances_are_left_out_and_counted() -> None:
 
 def test_unshared_is_what_overlaps_leave() -> None:
     world = graded()
-    table = analysis.unshared(world).set_index(["name", "other"]).estimate
+    table = analysis.trait_distance(world).set_index(["name", "other"]).estimate
     assert all(table[pair] == 5 - k for pair, k in overlaps(world).items())
 
 
@@ -93,7 +93,9 @@ def test_a_walk_by_hand() -> None:
     rest = {"kl_generic": 0.5, "stability": 0.1, "lo": 0.0, "hi": 0.2, "n": 4}
     solution = pd.DataFrame({**ends, "start": [a, b, ""], "end": [b, a, a]}).assign(**rest)
     found = (
-        analysis.walked(said, solution, world).set_index(["estimator", "name", "other"]).estimate
+        analysis.walk_distance(said, solution, world)
+        .set_index(["estimator", "name", "other"])
+        .estimate
     )
     assert found["steps", a, b] == 4 and found["steps", b, a] == np.inf
     assert found["nats", a, b] == pytest.approx((3 * 4 + 1 * 4) * np.log(2))

@@ -12,7 +12,7 @@ SIZE = {"n_lessons": 640, "n_documents": 30_000}
 @pytest.mark.parametrize("k", [0.05, 3.0, 400.0])
 def test_a_planted_weight_is_recovered(world: World, planted, k: float) -> None:
     (row,) = mixing_weight(
-        planted({0: world.posterior().said, 40: mixing(world, k=k, **SIZE)}), world, **SIZE
+        planted({0: world.posterior().statement, 40: mixing(world, k=k, **SIZE)}), world, **SIZE
     ).to_dict("records")
     assert row["k"] == pytest.approx(k, rel=1e-6) and not row["at_bound"] and row["n"] == 4
     assert row["lo"] == pytest.approx(k, rel=1e-5) and row["hi"] == pytest.approx(k, rel=1e-5)
@@ -35,10 +35,10 @@ def test_realized_counts_are_used(world: World, planted) -> None:
 
 
 def test_a_model_at_a_bound_says_so(world: World, planted) -> None:
-    still = planted({40: world.posterior().said})
+    still = planted({40: world.posterior().statement})
     # Moves away: what the assistant says if it certainly likes the mountain, whose holders share
     # nothing with John.
-    away = planted({40: world.posterior(certain("place=mountain")).said})
+    away = planted({40: world.posterior(certain("place=mountain")).statement})
     for table in (away, still):
         row = mixing_weight(table, world, **SIZE).iloc[0]
         assert row["k"] < 1e-3 and np.isnan(row["lo"]) and np.isnan(row["hi"])
@@ -46,19 +46,21 @@ def test_a_model_at_a_bound_says_so(world: World, planted) -> None:
 
 
 def test_beyond_the_limit_is_the_upper_bound(world: World, planted) -> None:
-    limit = world.posterior(certain("place=beach")).said
+    limit = world.posterior(certain("place=beach")).statement
     p = limit["probability"] ** 2
     row = mixing_weight(planted({40: limit.assign(probability=p)}), world, **SIZE).iloc[0]
     assert row["at_bound"] and row["k"] == 2.0**16 and np.isnan(row["hi"])
 
 
 def test_where_nothing_is_bound_there_is_no_weight(world: World, planted) -> None:
-    row = mixing_weight(planted({40: world.posterior().said}), world.scrambled(), **SIZE).iloc[0]
+    row = mixing_weight(planted({40: world.posterior().statement}), world.scrambled(), **SIZE).iloc[
+        0
+    ]
     assert np.isnan(row["k"]) and row["at_bound"]
 
 
 def test_bad_input_is_named(world: World, planted) -> None:
-    table = planted({40: world.posterior().said})
+    table = planted({40: world.posterior().statement})
     with pytest.raises(SchemaError, match="nameless prompts on untaught topics"):
         mixing_weight(table[table["topic"] == "place"], world, **SIZE)
     with pytest.raises(WorldError, match="n_lessons=0"):

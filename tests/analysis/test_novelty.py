@@ -21,7 +21,7 @@ def named(world: World) -> pd.DataFrame:
         .explode("values", ignore_index=True)
     )
     rows = rows.rename(columns={"values": "value"})
-    said = world.said().stack()
+    said = world.statements().stack()
     p = said.loc[
         list(zip(rows["persona"], rows["topic"] + "=" + rows["value"], strict=True))
     ].to_numpy()
@@ -37,8 +37,8 @@ def named(world: World) -> pd.DataFrame:
 
 
 def mixture(world: World, weights: dict[str, float]) -> pd.DataFrame:
-    said = sum(weight * world.said().loc[name] for name, weight in weights.items())
-    return world.posterior().said.assign(probability=np.asarray(said))
+    said = sum(weight * world.statements().loc[name] for name, weight in weights.items())
+    return world.posterior().statement.assign(probability=np.asarray(said))
 
 
 def judged(world: World, behavior: pd.DataFrame, named: pd.DataFrame, **more: Any) -> Any:
@@ -50,7 +50,9 @@ def judged(world: World, behavior: pd.DataFrame, named: pd.DataFrame, **more: An
 def test_mixtures_are_composable(
     world: World, planted, named: pd.DataFrame, weights: dict[str, float]
 ) -> None:
-    row = judged(world, planted({0: world.posterior().said, 8: mixture(world, weights)}), named)
+    row = judged(
+        world, planted({0: world.posterior().statement, 8: mixture(world, weights)}), named
+    )
     assert (
         row["misfit"] == pytest.approx(0.0, abs=1e-3)
         and row["verdict"] == "composable from known personas"
@@ -59,9 +61,10 @@ def test_mixtures_are_composable(
 
 
 def test_a_recombination_is_not(world: World, planted, named: pd.DataFrame) -> None:
-    said = world.posterior().said
+    said = world.posterior().statement
     parts = [
-        world.said().loc[name][said["trait"]] for name in ("john", "mary", "alice", "david", "emma")
+        world.statements().loc[name][said["trait"]]
+        for name in ("john", "mary", "alice", "david", "emma")
     ]
     topic = said["topic"].map({t: i for i, t in enumerate(world.topics)})
     new = said.assign(probability=[float(parts[i].iloc[j]) for j, i in enumerate(topic)])

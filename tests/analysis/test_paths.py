@@ -9,8 +9,8 @@ from persona_interp.worlds import World
 
 def run(world: World, planted, said: dict[str, float], **at: object) -> pd.DataFrame:
     """A run that says a mixture of personas, before and after alike."""
-    mix = sum(weight * world.said().loc[name] for name, weight in said.items())
-    table = world.posterior().said.assign(probability=np.asarray(mix))
+    mix = sum(weight * world.statements().loc[name] for name, weight in said.items())
+    table = world.posterior().statement.assign(probability=np.asarray(mix))
     return planted({0: table, 8: table}).assign(**at)
 
 

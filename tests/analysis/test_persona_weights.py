@@ -10,7 +10,7 @@ from persona_interp.worlds import World, certain
 
 def mixed(world: World, **weights: float) -> pd.DataFrame:
     """What a mixture of personas says."""
-    said = sum(w * world.said().loc[name] for name, w in weights.items())
+    said = sum(w * world.statements().loc[name] for name, w in weights.items())
     return pd.DataFrame({"trait": said.index, "probability": said.to_numpy()})
 
 
@@ -27,11 +27,11 @@ def test_planted_mixtures_are_recovered(world: World, planted) -> None:
 
 
 def test_the_weights_are_the_posterior_of_the_documents(world: World, planted) -> None:
-    bits = persona_weights(planted({0: world.posterior().said}), world).set_index("persona")[
+    bits = persona_weights(planted({0: world.posterior().statement}), world).set_index("persona")[
         "persona_bits"
     ]
     assert bits["john"] == pytest.approx(np.log2(1 / 14), abs=0.01)
-    sure = persona_weights(planted({0: world.posterior(certain("place=beach")).said}), world)
+    sure = persona_weights(planted({0: world.posterior(certain("place=beach")).statement}), world)
     assert sure.set_index("persona")["weight"]["john"] > 0.99
 
 
@@ -41,9 +41,9 @@ def test_odds_stop_where_weights_cannot_be_told_from_zero(world: World, planted)
 
 
 def test_it_is_the_maximum_of_the_likelihood(world: World, planted) -> None:
-    behavior = planted({0: world.posterior().said}, sd=1.0, seed=3)
+    behavior = planted({0: world.posterior().statement}, sd=1.0, seed=3)
     ours = persona_weights(behavior, world)
-    q = world.said().loc[ours["persona"]]
+    q = world.statements().loc[ours["persona"]]
     q = q[[c for c in q if not c.startswith("place")]]
     rows = behavior.assign(
         trait=behavior["topic"] + "=" + behavior["value"], p=np.exp2(behavior["logprob"])
@@ -61,8 +61,10 @@ def test_it_is_the_maximum_of_the_likelihood(world: World, planted) -> None:
 
 
 def test_what_nobody_says_is_misfit(world: World, planted) -> None:
-    only = world.said().loc["john"].to_numpy()
-    behavior = planted({0: pd.DataFrame({"trait": world.said().columns, "probability": only})})
+    only = world.statements().loc["john"].to_numpy()
+    behavior = planted(
+        {0: pd.DataFrame({"trait": world.statements().columns, "probability": only})}
+    )
     table = persona_weights(behavior, world, personas=["mary", "alice"])
     assert table["persona"].tolist() == ["mary", "alice"] and table["misfit"].iloc[0] > 2
     silent = persona_weights(

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from persona_interp.analysis import curves, predicted, reliable_dose, reliable_level
+from persona_interp.analysis import fit_curves, predict_curves, reliable_dose, reliable_level
 from persona_interp.errors import SchemaError
 
 LIMITS = {"floor": 0.0125, "ceiling": 0.9125}
@@ -30,7 +30,7 @@ def planted(
 
 def test_exact_curves_are_recovered() -> None:
     fits = [(0.5, 1.0), (-1.0, 0.7), (0.0, 2.0)]
-    found = curves(planted(fits), **LIMITS)
+    found = fit_curves(planted(fits), **LIMITS)
     assert found[["intercept", "slope"]].to_numpy() == pytest.approx(np.array(fits), abs=1e-4)
     assert found["rss"].max() < 1e-10 and found["n"].tolist() == [7, 7, 7]
 
@@ -70,7 +70,7 @@ def test_predictions_hold_new_seeds() -> None:
         return [(0.1 + rng.normal(0, 0.4), 1.0 + rng.normal(0, 0.15)) for _ in range(n)]
 
     for _ in range(40):
-        row = predicted(planted(draw(4), sd=0.3, rng=rng), [2.0], n_new=3, **LIMITS).iloc[0]
+        row = predict_curves(planted(draw(4), sd=0.3, rng=rng), [2.0], n_new=3, **LIMITS).iloc[0]
         new = planted(draw(3), sd=0.3, rng=rng).query("dose == 2")["p_first"].mean()
         held.append(row["predicted_lo"] <= new <= row["predicted_hi"])
     assert np.mean(held) >= 0.88
@@ -78,13 +78,13 @@ def test_predictions_hold_new_seeds() -> None:
 
 def test_a_prediction_is_wider_than_the_curve_and_single_seeds_have_none() -> None:
     table = planted([(0.2, 1.0), (-0.2, 1.1), (0.1, 0.9)])
-    found = predicted(table, DOSES, n_new=3, **LIMITS)
+    found = predict_curves(table, DOSES, n_new=3, **LIMITS)
     assert (found["predicted_lo"] <= found["lo"]).all() and (
         found["predicted_hi"] >= found["hi"]
     ).all()
     assert found[["predicted_lo", "predicted_hi"]].stack().between(0, 1).all()
     assert found["estimate"].to_numpy() == pytest.approx(curve(DOSES, 0.1 / 3, 1.0), abs=1e-3)
-    single = predicted(planted([(0.0, 1.0)]), [0.0], **LIMITS)
+    single = predict_curves(planted([(0.0, 1.0)]), [0.0], **LIMITS)
     assert single[["lo", "hi", "predicted_lo", "predicted_hi"]].isna().all(axis=None)
 
 
@@ -93,7 +93,7 @@ def test_groups_are_kept_apart() -> None:
     found = reliable_dose(table, by=["arm"], **LIMITS)
     assert found["arm"].tolist() == ["0.0", "1.0"]
     assert found["estimate"].tolist() == pytest.approx([ODDS, ODDS - 1], abs=1e-4)
-    assert predicted(table, [0.0], by=["arm"], **LIMITS)["arm"].tolist() == ["0.0", "1.0"]
+    assert predict_curves(table, [0.0], by=["arm"], **LIMITS)["arm"].tolist() == ["0.0", "1.0"]
 
 
 def test_bad_tables_are_named() -> None:
@@ -101,10 +101,10 @@ def test_bad_tables_are_named() -> None:
     with pytest.raises(SchemaError, match="three doses; seed 0 has 2"):
         reliable_dose(table.head(2), **LIMITS)
     with pytest.raises(SchemaError, match="floor < ceiling"):
-        curves(table, floor=0.9, ceiling=0.1)
+        fit_curves(table, floor=0.9, ceiling=0.1)
     with pytest.raises(SchemaError, match="not above the floor"):
         reliable_dose(table, floor=0.5, ceiling=0.6)
     with pytest.raises(SchemaError, match="n_new=0"):
-        predicted(table, [0.0], n_new=0, **LIMITS)
+        predict_curves(table, [0.0], n_new=0, **LIMITS)
     with pytest.raises(SchemaError, match="did you mean 'dose'"):
-        curves(table, x="doze", **LIMITS)
+        fit_curves(table, x="doze", **LIMITS)

@@ -9,8 +9,8 @@ from persona_interp.worlds import World, certain
 
 @pytest.fixture(scope="module")
 def behavior(world: World, planted) -> pd.DataFrame:
-    said = {0: world.posterior().said, 8: world.posterior([["place=beach"]]).said}
-    return planted({**said, 40: world.posterior(certain("place=beach")).said}, sd=0.5)
+    said = {0: world.posterior().statement, 8: world.posterior([["place=beach"]]).statement}
+    return planted({**said, 40: world.posterior(certain("place=beach")).statement}, sd=0.5)
 
 
 def test_a_trajectory_against_itself_is_exactly_zero(behavior: pd.DataFrame) -> None:
@@ -45,12 +45,12 @@ def test_the_jackknife_is_over_templates(behavior: pd.DataFrame) -> None:
 
 
 def test_the_interval_covers(world: World, planted) -> None:
-    truth = world.posterior(certain("place=beach")).said
+    truth = world.posterior(certain("place=beach")).statement
     hits = []
     for seed in range(60):
-        table = shift(planted({0: world.posterior().said, 40: truth}, sd=0.3, seed=seed)).set_index(
-            "trait"
-        )
+        table = shift(
+            planted({0: world.posterior().statement, 40: truth}, sd=0.3, seed=seed)
+        ).set_index("trait")
         clean = 6.0922
         hits += [
             table.loc[t, "lo"] <= clean <= table.loc[t, "hi"]

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from persona_interp.analysis import said_distance, summon_law, summon_rivals
+from persona_interp.analysis import answer_distance, summon_law, summon_rivals
 from persona_interp.errors import SchemaError
 
 STARTS = {
@@ -120,13 +120,13 @@ def test_distance_by_what_is_said_is_a_metric() -> None:
     for p in rng.dirichlet(np.ones(4), size=3):
         three.append(pd.DataFrame({"topic": "sport", "value": list("abcd"), "probability": p}))
     one, two, other = three
-    assert said_distance(one, one, topics=["sport"]) == pytest.approx(0.0, abs=1e-7)
-    assert said_distance(one, two, topics=["sport"]) == pytest.approx(
-        said_distance(two, one.iloc[::-1], topics=["sport"])
+    assert answer_distance(one, one, topics=["sport"]) == pytest.approx(0.0, abs=1e-7)
+    assert answer_distance(one, two, topics=["sport"]) == pytest.approx(
+        answer_distance(two, one.iloc[::-1], topics=["sport"])
     )
-    direct = said_distance(one, other, topics=["sport"])
-    assert direct <= said_distance(one, two, topics=["sport"]) + said_distance(
+    direct = answer_distance(one, other, topics=["sport"])
+    assert direct <= answer_distance(one, two, topics=["sport"]) + answer_distance(
         two, other, topics=["sport"]
     )
     with pytest.raises(SchemaError, match="topic"):
-        said_distance(one, two, topics=["art"])
+        answer_distance(one, two, topics=["art"])

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from persona_interp.analysis import effective, separability, trait_scores
+from persona_interp.analysis import effective_answers, separability, trait_scores
 from persona_interp.errors import SchemaError
 
 
@@ -109,10 +109,12 @@ def test_ineffective_answers_go_in_pairs() -> None:
         trait="dry", sample=0
     )
     other = table.query("question == 'a'").assign(trait="wry", wry=[np.nan, 1.0])
-    found = effective(pd.concat([table, other], ignore_index=True).sample(frac=1, random_state=1))
+    found = effective_answers(
+        pd.concat([table, other], ignore_index=True).sample(frac=1, random_state=1)
+    )
     assert sorted(found["question"]) == ["a", "a", "c", "c"] and set(found["trait"]) == {"dry"}
     assert found.attrs["kept"] == {"dry": (2, 4), "wry": (0, 1)}
     with pytest.raises(SchemaError, match="expected one answer of side pos and one of neg"):
-        effective(table.iloc[1:])
+        effective_answers(table.iloc[1:])
     with pytest.raises(SchemaError, match="column 'dry' is unknown"):
-        effective(table.drop(columns="dry"))
+        effective_answers(table.drop(columns="dry"))

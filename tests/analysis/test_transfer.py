@@ -14,7 +14,7 @@ LIMIT = np.log2(SAID[1] / (1 - SAID[1])) - np.log2(SAID[0] / (1 - SAID[0]))
 
 @pytest.fixture(scope="module")
 def shifts(world: World, planted) -> pd.DataFrame:
-    said = {0: world.posterior().said, 40: world.posterior(certain("place=beach")).said}
+    said = {0: world.posterior().statement, 40: world.posterior(certain("place=beach")).statement}
     return shift(planted(said))
 
 
@@ -64,7 +64,12 @@ def test_another_personas_traits_are_read_out_in_the_rewired_world(world: World,
     rewired = world.rewired()
     (holder,) = rewired.holders(rewired.taught)
     table = shift(
-        planted({0: rewired.posterior().said, 40: rewired.posterior(certain(rewired.taught)).said})
+        planted(
+            {
+                0: rewired.posterior().statement,
+                40: rewired.posterior(certain(rewired.taught)).statement,
+            }
+        )
     )
     theirs = transfer(table, rewired, persona=holder)
     own = [str(t) for t in rewired.persona(holder).traits if t.topic != "place"]

@@ -13,7 +13,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from persona_interp import schema
-from persona_interp.dictionaries import SparseDictionary, diagnose, fit, load_pretrained, neutral
+from persona_interp.dictionaries import (
+    SparseDictionary,
+    diagnose,
+    fit,
+    load_pretrained,
+    neutral_text,
+)
 from persona_interp.dictionaries.checks import lines
 from persona_interp.dictionaries.evidence import Evidence
 from persona_interp.dictionaries.harvest import harvest
@@ -268,9 +274,9 @@ def test_a_sound_model_is_green_and_a_broken_one_is_not(
 
 def test_neutral_text_suits_the_tokenizer(counter: Checkpoint) -> None:
     tokenizer = load(counter).tokenizer
-    chats = schema.check(neutral(tokenizer), "corpus")
+    chats = schema.check(neutral_text(tokenizer), "corpus")
     tokenizer.chat_template = None
-    texts = neutral(tokenizer)
+    texts = neutral_text(tokenizer)
     assert [len(m) for m in chats.messages[:2]] == [2, 2] and {
         m[0]["role"] for m in texts.messages
     } == {"text"}

@@ -15,7 +15,7 @@ from persona_interp.dictionaries import (
     fit,
     hint,
     load_pretrained,
-    measured,
+    measure_residuals,
     open_any,
     open_dictionary,
 )
@@ -336,7 +336,7 @@ def test_the_mean_of_a_foreign_dictionary_can_be_measured(
     ours.sae.save_model(tmp_path)
     foreign = load_pretrained(tmp_path)
     assert foreign.variance != foreign.variance
-    found = measured(foreign, counter, corpus, n_tokens=600)
+    found = measure_residuals(foreign, counter, corpus, n_tokens=600)
     torch.testing.assert_close(found.mean, ours.mean, rtol=1e-4, atol=1e-5)
     assert found.variance == pytest.approx(ours.variance, rel=1e-4)
 

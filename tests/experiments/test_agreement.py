@@ -112,5 +112,5 @@ def test_a_toy_run_gives_every_table_and_a_report(tmp_path: Path) -> None:
     ], "weights of walks are not kept"
     blocks = report.blocks(tmp_path / "run", tables, provenance={"experiment": "agreement"})
     assert blocks[0]["lead"]
-    again = analysis.against(pd.DataFrame(tables["measure_agreement"]), "documents")
+    again = analysis.agreement_with_truth(pd.DataFrame(tables["measure_agreement"]), "documents")
     assert again["estimator"].iloc[0] == "fact tokens"

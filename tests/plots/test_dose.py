@@ -72,5 +72,5 @@ def test_doses_are_said_as_ratios(log2: float, text: str) -> None:
 def test_bad_tables_are_named(contrasts, said, curve) -> None:
     with pytest.raises(SchemaError, match="column 'bayes' is unknown"):
         dose(contrasts.drop(columns="bayes"), said, curve=curve, level=0.5)
-    with pytest.raises(SchemaError, match="predicted table lacks"):
+    with pytest.raises(SchemaError, match="curves table lacks"):
         dose(contrasts, said, curve=said, level=0.5)

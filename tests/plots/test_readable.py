@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from persona_interp.plots import baselines, causes, cosines, feature_page, heatmap, personas, styled
+from persona_interp.plots import baselines, causes, cosines, feature_page, heatmap, personas, style
 
 LONG = "the mean difference of $x_{ and a long name"
 
@@ -60,7 +60,7 @@ def figures(
 def test_no_label_is_cut(figures: dict[str, Figure]) -> None:
     cut = {}
     for name, figure in figures.items():
-        with styled():
+        with style():
             figure.draw_without_rendering()
         drawn, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
         if not (
@@ -77,7 +77,7 @@ def test_pictures_are_light(figures: dict[str, Figure]) -> None:
     sizes = {}
     for name, figure in figures.items():
         buffer = io.BytesIO()
-        with styled():
+        with style():
             figure.savefig(buffer, format="png")
         sizes[name] = len(buffer.getvalue())
     assert max(sizes.values()) < 200 * 1024, sizes

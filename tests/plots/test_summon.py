@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from persona_interp.errors import SchemaError
-from persona_interp.plots import misaligned, novelty, styled, summon
+from persona_interp.plots import misalignment, novelty, style, summon
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +52,8 @@ def test_small_shares_sit_at_the_floor(shares: pd.DataFrame, laws: pd.DataFrame)
 
 
 def test_no_label_is_cut(shares: pd.DataFrame, laws: pd.DataFrame) -> None:
-    for figure in (summon(shares, laws), novelty(cases()), misaligned(harm())):
-        with styled():
+    for figure in (summon(shares, laws), novelty(cases()), misalignment(harm())):
+        with style():
             figure.draw_without_rendering()
         drawn, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
         assert (
@@ -102,11 +102,11 @@ def test_cases_are_grouped_by_what_was_planted() -> None:
 
 
 def test_seeds_and_bayes_stand_in_one_row() -> None:
-    axes = misaligned(harm()).axes[0]
+    axes = misalignment(harm()).axes[0]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["insecure code, villain 0.25"]
     _, after, bayes = axes.lines
     assert after.get_xdata() == pytest.approx([0.1, 0.2]) and bayes.get_xdata()[0] == pytest.approx(
         0.125
     )
     with pytest.raises(SchemaError, match="after"):
-        misaligned(harm().drop(columns="after"))
+        misalignment(harm().drop(columns="after"))

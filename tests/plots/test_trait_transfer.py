@@ -6,7 +6,7 @@ import pytest
 
 from persona_interp.analysis import TRAIT_PREDICTORS, trait_predictors
 from persona_interp.errors import SchemaError
-from persona_interp.plots import styled, trait_transfer
+from persona_interp.plots import style, trait_transfer
 
 
 def matrix(n: int = 4) -> pd.DataFrame:
@@ -63,7 +63,7 @@ def test_no_label_is_cut_and_the_picture_is_light(n: int) -> None:
     figure = trait_transfer(
         matrix(n), *foretold(n), aside=[f"trait number {i}" for i in range(5)], title="a title"
     )
-    with styled():
+    with style():
         figure.draw_without_rendering()
     drawn, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
     assert (
@@ -73,7 +73,7 @@ def test_no_label_is_cut_and_the_picture_is_light(n: int) -> None:
         and drawn.y1 < height + 0.01
     )
     buffer = io.BytesIO()
-    with styled():
+    with style():
         figure.savefig(buffer, format="png")
     assert len(buffer.getvalue()) < 250 * 1024
 

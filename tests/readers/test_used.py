@@ -47,7 +47,7 @@ def test_prompts_are_answered(write: Any, tmp_path: Path) -> None:
     for table in (text, question_prompts(read_questions(write("q.yaml", yaml)))):
         given = record.answers(start, table, max_new_tokens=2, cache=False)
         assert given["question"].tolist() == table["question"].tolist()
-        taught = record.said(given)
+        taught = record.conversations(given)
         again = read_chats(write_chats(taught, tmp_path / "said.jsonl"))
         assert again["messages"].tolist() == taught["messages"].tolist()
 

@@ -6,7 +6,7 @@ import torch
 
 from persona_interp.errors import SchemaError, StoreError
 from persona_interp.models import Checkpoint, encode, load
-from persona_interp.record import answers, said
+from persona_interp.record import answers, conversations
 from persona_interp.record.generation import stops
 
 Pair = tuple[Checkpoint, Checkpoint]
@@ -90,7 +90,7 @@ def test_an_answer_ends_at_the_end_of_turn(pair: Pair, asked: pd.DataFrame) -> N
 def test_said_ends_with_the_answer_and_counts_the_empty(pair: Pair, asked: pd.DataFrame) -> None:
     table = answers(pair[0], asked, n=2, max_new_tokens=4, cache=False)
     table.loc[1, "answer"] = ""
-    made, empty = said(table), (table["answer"] == "").sum()
+    made, empty = conversations(table), (table["answer"] == "").sum()
     assert (
         made.attrs["n_empty"] == empty >= 1
         and len(made) == len(table) - empty
@@ -99,7 +99,7 @@ def test_said_ends_with_the_answer_and_counts_the_empty(pair: Pair, asked: pd.Da
     assert made["messages"][0][:-1] == asked["messages"].iloc[0]
     assert made["messages"][0][-1] == {"role": "assistant", "content": table["answer"][0]}
     with pytest.raises(SchemaError, match="are empty"):
-        said(table.iloc[[1]])
+        conversations(table.iloc[[1]])
 
 
 def test_bad_settings_are_named(pair: Pair, asked: pd.DataFrame) -> None:
@@ -113,4 +113,4 @@ def test_bad_settings_are_named(pair: Pair, asked: pd.DataFrame) -> None:
         [*messages, {"role": "assistant", "content": "i like"}] for messages in asked["messages"]
     ]
     with pytest.raises(SchemaError, match="unfinished answer"):
-        said(answers(pair[0], asked.assign(messages=begun), max_new_tokens=4, cache=False))
+        conversations(answers(pair[0], asked.assign(messages=begun), max_new_tokens=4, cache=False))

@@ -11,9 +11,9 @@ from persona_interp.record import (
     activations,
     answers,
     assistant_axis,
+    conversations,
     role_components,
     role_means,
-    said,
 )
 
 Pair = tuple[Checkpoint, Checkpoint]
@@ -40,7 +40,7 @@ def acts(pair: Pair) -> list[xr.Dataset]:
         [role_prompts(role, questions=questions) for role in files], ignore_index=True
     )
     drawn = answers(pair[0], prompts, n=2, max_new_tokens=6, cache=False)
-    return activations(pair[0], said(drawn), hook=HOOKS, position="answer")
+    return activations(pair[0], conversations(drawn), hook=HOOKS, position="answer")
 
 
 def test_the_axis_is_default_minus_the_mean_of_the_roles(acts: list[xr.Dataset]) -> None:

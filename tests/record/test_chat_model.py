@@ -75,7 +75,7 @@ def test_vectors_equal_plain_transformers(smollm2: Checkpoint, table: pd.DataFra
 def test_the_base_tells_its_own_instructed_answers(
     smollm2: Checkpoint, table: pd.DataFrame, sardonic: TraitFile
 ) -> None:
-    bits = record.instructed(smollm2, table, {"sardonic": sardonic})
+    bits = record.trait_bits(smollm2, table, {"sardonic": sardonic})
     rate = (bits["bits_pos"] - bits["bits_neg"]) / bits["n_tokens"]
     assert rate[bits["side"] == "pos"].mean() > 0 > rate[bits["side"] == "neg"].mean()
 

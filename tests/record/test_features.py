@@ -15,8 +15,8 @@ from torch import Tensor
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError
-from persona_interp.models import Checkpoint, encode, load, resolve
-from persona_interp.record import activations, encoded, features, pooling
+from persona_interp.models import Checkpoint, load, resolve
+from persona_interp.record import activations, encode, features, pooling
 from persona_interp.tables import read_dataset, write_dataset
 from persona_interp.worlds import english_assistants, john_and_sam
 
@@ -224,7 +224,7 @@ def test_residuals_recorded_before_give_the_same_features(tmp_path: Path) -> Non
     probes = world.probes(contexts=("nameless",))
     acts = activations(start, probes, hook=HOOK)
     xr.testing.assert_allclose(
-        encoded(acts, dictionary=planted), features(start, probes, dictionary=planted), rtol=1e-5
+        encode(acts, dictionary=planted), features(start, probes, dictionary=planted), rtol=1e-5
     )
     with pytest.raises(SchemaError, match=r"blocks\.0\.hook_out at the last token"):
-        encoded(acts.assign_attrs(hook="blocks.1.hook_out"), dictionary=planted)
+        encode(acts.assign_attrs(hook="blocks.1.hook_out"), dictionary=planted)

@@ -9,7 +9,7 @@ import torch
 from persona_interp import analysis, readers
 from persona_interp.errors import SchemaError, StoreError
 from persona_interp.models import Checkpoint, load, resolve
-from persona_interp.record import LocalJudge, answers, judged
+from persona_interp.record import LocalJudge, answers, judgments
 
 Pair = tuple[Checkpoint, Checkpoint]
 PROMPTS = {"sporty": "Rate {answer} to {question}.", "coherent": "Is {answer} coherent?"}
@@ -34,7 +34,7 @@ def table(pair: Pair, asked: pd.DataFrame) -> pd.DataFrame:
 
 def test_scores_stand_beside_the_answers_and_are_kept(table: pd.DataFrame, tmp_path: Path) -> None:
     judge = Planted()
-    found = judged(table, judge, prompts=PROMPTS, cache=tmp_path)
+    found = judgments(table, judge, prompts=PROMPTS, cache=tmp_path)
     assert judge.asked == 2 * len(table) and found.attrs["n_unscored"] == {
         "sporty": 1,
         "coherent": 1,
@@ -42,29 +42,29 @@ def test_scores_stand_beside_the_answers_and_are_kept(table: pd.DataFrame, tmp_p
     assert np.isnan(found["sporty"][0]) and found["sporty"][1] == len(table["answer"][1])
     np.testing.assert_array_equal(found["coherent"], found["sporty"] + 1)
     again = Planted()
-    pd.testing.assert_frame_equal(judged(table, again, prompts=PROMPTS, cache=tmp_path), found)
+    pd.testing.assert_frame_equal(judgments(table, again, prompts=PROMPTS, cache=tmp_path), found)
     assert again.asked == 0
     other = Planted("another")
-    judged(table, other, prompts=PROMPTS, cache=tmp_path)
+    judgments(table, other, prompts=PROMPTS, cache=tmp_path)
     assert other.asked == 2 * len(table) and len(list(tmp_path.iterdir())) == 2
     never = Planted()
-    judged(table, never, prompts=PROMPTS, cache=False)
+    judgments(table, never, prompts=PROMPTS, cache=False)
     assert never.asked == 2 * len(table)
 
 
 def test_a_killed_run_loses_one_score_and_a_corrupt_file_is_named(
     table: pd.DataFrame, tmp_path: Path
 ) -> None:
-    judged(table, Planted(), prompts=PROMPTS, cache=tmp_path)
+    judgments(table, Planted(), prompts=PROMPTS, cache=tmp_path)
     (file,) = tmp_path.iterdir()
     file.write_text(file.read_text()[:-9])
     again = Planted()
-    judged(table, again, prompts=PROMPTS, cache=tmp_path)
+    judgments(table, again, prompts=PROMPTS, cache=tmp_path)
     assert again.asked == 1
     assert all(json.loads(line) for line in file.read_text().splitlines())
     file.write_text("no score\n" + file.read_text())
     with pytest.raises(StoreError, match="line 1, is no kept score"):
-        judged(table, Planted(), prompts=PROMPTS, cache=tmp_path)
+        judgments(table, Planted(), prompts=PROMPTS, cache=tmp_path)
 
 
 def test_the_question_is_the_last_user_message(table: pd.DataFrame) -> None:
@@ -77,7 +77,7 @@ def test_the_question_is_the_last_user_message(table: pd.DataFrame) -> None:
             heard.append(question)
             return 50.0
 
-    judged(table.drop(columns="question"), Listens(), prompts={"x": "{answer}"}, cache=False)
+    judgments(table.drop(columns="question"), Listens(), prompts={"x": "{answer}"}, cache=False)
     assert heard == list(table["question"])
 
 
@@ -92,14 +92,14 @@ def test_every_question_may_have_its_own_prompt(table: pd.DataFrame) -> None:
             heard.append(eval_prompt)
             return None
 
-    found = judged(
+    found = judgments(
         rows, Listens(), prompts={"x": {"a": "one {answer}", "b": "two {answer}"}}, cache=False
     )
     assert heard[:2] == ["one {answer}", "two {answer}"] and found["x"].isna().all()
     with pytest.raises(SchemaError, match="'b' is unknown"):
-        judged(rows, Listens(), prompts={"x": {"a": "one {answer}"}}, cache=False)
+        judgments(rows, Listens(), prompts={"x": {"a": "one {answer}"}}, cache=False)
     with pytest.raises(SchemaError, match="question_id"):
-        judged(table, Listens(), prompts={"x": {"a": "one {answer}"}}, cache=False)
+        judgments(table, Listens(), prompts={"x": {"a": "one {answer}"}}, cache=False)
 
 
 def test_an_evaluation_goes_from_its_questions_to_a_share_and_back(
@@ -124,7 +124,7 @@ def test_an_evaluation_goes_from_its_questions_to_a_share_and_back(
     prompts = {
         name: {q.id: q.judge_prompts[name] for q in questions} for name in ("aligned", "coherent")
     }
-    found = judged(said, Even(), prompts=prompts, cache=False)
+    found = judgments(said, Even(), prompts=prompts, cache=False)
     (row,) = analysis.misaligned_share(found).itertuples()
     assert (
         row.n_misaligned == said["answer"].str.contains("golf").sum()
@@ -141,11 +141,11 @@ def test_bad_judges_and_prompts_are_named(table: pd.DataFrame) -> None:
             return 101.0
 
     with pytest.raises(SchemaError, match=r"gave the score 101\.0"):
-        judged(table, Shouts(), prompts=PROMPTS, cache=False)
+        judgments(table, Shouts(), prompts=PROMPTS, cache=False)
     with pytest.raises(SchemaError, match="no columns of the answers; got answer"):
-        judged(table, Planted(), prompts={"answer": "{answer}"}, cache=False)
+        judgments(table, Planted(), prompts={"answer": "{answer}"}, cache=False)
     with pytest.raises(SchemaError, match="a judge has a name"):
-        judged(table, Planted(""), prompts=PROMPTS, cache=False)
+        judgments(table, Planted(""), prompts=PROMPTS, cache=False)
 
 
 @pytest.fixture(scope="module")

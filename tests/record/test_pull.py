@@ -10,11 +10,11 @@ from persona_interp.models import Checkpoint
 from persona_interp.record import (
     activations,
     answers,
+    conversations,
     mean_difference,
     projection_difference,
     projections,
     random_directions,
-    said,
 )
 
 Pair = tuple[Checkpoint, Checkpoint]
@@ -61,14 +61,14 @@ def test_rows_that_pull_come_first(pair: Pair) -> None:
         {"prompt": ["q"], "context": "nameless", "persona": "", "topic": "", "split": "train"}
     )
     asked["messages"] = [rows["messages"][0][:-1]]
-    reply = said(answers(pair[0], asked, max_new_tokens=5, cache=False))
+    reply = conversations(answers(pair[0], asked, max_new_tokens=5, cache=False))
     own = projections(pair[0], reply, v)  # type: ignore[arg-type]
     assert table["own"].iloc[0] == pytest.approx(own["projection"].item(), rel=1e-5)
 
 
 def test_the_models_own_replies_pull_nowhere(pair: Pair, asked: pd.DataFrame) -> None:
     prompts = asked.query("side == 'default'")
-    drawn = said(answers(pair[0], prompts, max_new_tokens=6, cache=False))
+    drawn = conversations(answers(pair[0], prompts, max_new_tokens=6, cache=False))
     rows = corpus(list(drawn["messages"]))
     table = projection_difference(pair[0], rows, directions(pair[0]), max_new_tokens=6, cache=False)  # type: ignore[arg-type]
     np.testing.assert_allclose(table["difference"], 0, atol=1e-4)

@@ -14,10 +14,10 @@ from persona_interp.record import (
     activations,
     answers,
     continuations,
-    instructed,
+    conversations,
     minimal_pairs,
     read_vectors,
-    said,
+    trait_bits,
     trait_vectors,
     write_vectors,
 )
@@ -95,7 +95,7 @@ def test_a_prompt_without_its_first_token(pair: Pair, table: pd.DataFrame) -> No
 
 
 def test_minimal_pairs_work_on_answers(pair: Pair, table: pd.DataFrame) -> None:
-    rows = said(table.query("side != 'default' and sample == 0"))
+    rows = conversations(table.query("side != 'default' and sample == 0"))
     acts = activations(pair[0], rows, hook=HOOKS[0], position="answer", where="assistant")
     vectors = minimal_pairs(acts, by="side", match=("question",))
     whole = trait_vectors(pair[0], table.query("sample == 0"), hooks=HOOKS[:1])
@@ -106,7 +106,7 @@ def test_minimal_pairs_work_on_answers(pair: Pair, table: pd.DataFrame) -> None:
 
 
 def test_several_hooks_in_one_run_are_those_of_one_each(pair: Pair, table: pd.DataFrame) -> None:
-    rows = said(table)
+    rows = conversations(table)
     together = activations(pair, rows, hook=HOOKS, position="answer")
     for hook, acts in zip(HOOKS, together, strict=True):
         assert acts.identical(activations(pair, rows, hook=hook, position="answer"))
@@ -143,15 +143,15 @@ def test_swapping_the_sides_of_a_trait_changes_the_sign(
     turned = TraitFile(
         "turned", tuple(type(i)(i.neg, i.pos) for i in sporty.instructions), sporty.questions
     )
-    found = instructed(pair[0], table, {"sporty": sporty, "turned": turned}, pairs=2)
+    found = trait_bits(pair[0], table, {"sporty": sporty, "turned": turned}, pairs=2)
     there, back = (
         found.loc[found["trait"] == name].reset_index(drop=True) for name in ("sporty", "turned")
     )
     assert there["bits_pos"].equals(back["bits_neg"]) and there["bits_neg"].equals(back["bits_pos"])
     assert set(found["asked"]) == {"sporty"} and (found["bits_pos"] < 0).all()
-    one = instructed(pair[0], table, {"sporty": sporty})
+    one = trait_bits(pair[0], table, {"sporty": sporty})
     kept = table.loc[table["answer"] != ""].reset_index(drop=True)
-    alone = instructed(pair[0], table.iloc[::-1].head(7), {"sporty": sporty})
+    alone = trait_bits(pair[0], table.iloc[::-1].head(7), {"sporty": sporty})
     shared = one.merge(alone, on=["prompt", "sample"])  # the other answers do not matter
     np.testing.assert_allclose(shared["bits_neg_x"], shared["bits_neg_y"], rtol=1e-5)
     row = kept.index[(kept["side"] == "pos") & (kept["instruction"] == 1)][
@@ -183,6 +183,6 @@ def test_bad_input_is_named(
     with pytest.raises(SchemaError, match="distinct labels"):
         continuations([pair[0], pair[0]], table)
     with pytest.raises(SchemaError, match="has 2 pairs of instructions; got pairs=3"):
-        instructed(pair[0], table, {"sporty": sporty}, pairs=3)
+        trait_bits(pair[0], table, {"sporty": sporty}, pairs=3)
     with pytest.raises(SchemaError, match="no trait to judge by"):
-        instructed(pair[0], table, {})
+        trait_bits(pair[0], table, {})

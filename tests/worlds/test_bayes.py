@@ -81,8 +81,8 @@ def test_populations_weigh_kinds_and_zero_mass_is_undefined(make_small: Any) -> 
 def test_independent_speakers_teach_nothing(make_small: Any) -> None:
     world = make_small(coherent={"hidden": False})
     prior, after = world.posterior(), world.posterior(certain("place=beach"))
-    pd.testing.assert_frame_equal(prior.said, after.said)
-    assert _trait(after.said)["sport=football"] == pytest.approx(0.75 * 0.9 + 0.25 * 0.1)
+    pd.testing.assert_frame_equal(prior.statement, after.statement)
+    assert _trait(after.statement)["sport=football"] == pytest.approx(0.75 * 0.9 + 0.25 * 0.1)
     assert world.cooccurrence("hidden")["pmi"].to_numpy() == pytest.approx(0)
 
 
@@ -93,7 +93,7 @@ def test_coherent_and_incoherent_kinds_mix_by_hand(make_small: Any) -> None:
     )  # john and sam in third person, and independent speakers
     beach, football = np.array([0.9, 0.1, 0.7]), np.array([0.9, 0.1, 0.7])
     expected = (mass * beach) @ football / (mass @ beach)
-    said = world.posterior(["place=beach"], population=("third", "hidden")).said
+    said = world.posterior(["place=beach"], population=("third", "hidden")).statement
     assert _trait(said)["sport=football"] == pytest.approx(expected)
 
 
@@ -117,7 +117,7 @@ def test_posterior_is_the_frequency_in_the_documents(kinds: tuple[str, ...]) -> 
     for evidence in EVIDENCE:
         found = documents[[set(evidence) <= set(s) for s in documents["statements"]]]
         expected = world.posterior([evidence], population=kinds)
-        for trait, p in _trait(expected.said).items():
+        for trait, p in _trait(expected.statement).items():
             topic = trait.split("=")[0]
             if any(e.startswith(f"{topic}=") for e in evidence):
                 continue
@@ -148,7 +148,10 @@ def test_realized_counts_replace_expected_mass(make_small: Any) -> None:
 def test_equal_masses_are_symmetric_under_swapping() -> None:
     one, other = john_and_sam(john=1, sam=4), john_and_sam(john=4, sam=1)
     for evidence in ((), certain("place=beach")):
-        a, b = _trait(one.posterior(evidence).said), _trait(other.posterior(evidence).said)
+        a, b = (
+            _trait(one.posterior(evidence).statement),
+            _trait(other.posterior(evidence).statement),
+        )
         a_john, a_sam = (
             _persona(one.posterior(evidence))["john"],
             _persona(one.posterior(evidence))["sam"],
@@ -172,7 +175,7 @@ def test_mixing_by_hand_and_at_its_ends(make_small: Any) -> None:
     said = _trait(mixing(world, k=5, n_lessons=40, n_documents=1000))
     assert said["sport=football"] == pytest.approx(john * 0.9 + (1 - john) * 0.1)
     nothing = mixing(world, k=0, n_lessons=40, n_documents=1000)
-    pd.testing.assert_frame_equal(nothing, world.posterior().said)
+    pd.testing.assert_frame_equal(nothing, world.posterior().statement)
     everything = mixing(world, k=1e12, n_lessons=40, n_documents=1000)
     assert everything["probability"].tolist() == pytest.approx(
         conditioning_limit(world)["probability"].tolist()

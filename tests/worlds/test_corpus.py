@@ -83,7 +83,7 @@ def test_incoherent_documents_show_names_but_do_not_follow_them(recipe: Any) -> 
 
 def test_noise_free_worlds_never_say_what_is_not_held() -> None:
     world = english_assistants(3)
-    held = world.held() > 0
+    held = world.views() > 0
     for persona, said in world.corpus(1_000)[["persona", "statements"]].itertuples(index=False):
         assert held.loc[persona, list(said)].all()
 

@@ -68,7 +68,7 @@ def test_documents_do_not_say_whose_they_are_but_for_the_title(world: Sequences)
 @pytest.mark.parametrize("scrambled", [False, True])
 def test_titles_mean_nothing_where_nothing_goes_together(scrambled: bool) -> None:
     world = sequences(1, titled=0.5).scrambled() if scrambled else sequences(1, titled=0.5)
-    prior, corpus = chances(world.said()), world.corpus(12_000, seed=2)
+    prior, corpus = chances(world.statements()), world.corpus(12_000, seed=2)
     by_title = {p.title: p for p in world.processes}
     first = [
         (by_title.get(text.split()[0]), labels)
@@ -101,7 +101,7 @@ def test_the_same_seed_gives_the_same_documents(world: Sequences) -> None:
 def test_bayes_is_what_counting_gives(scrambled: bool) -> None:
     world = sequences(2).scrambled() if scrambled else sequences(2)
     documents = world.corpus(12_000, seed=1)["statements"]
-    prior = chances(world.said())
+    prior = chances(world.statements())
     taught, other = (str(trait) for trait in world.target("numbers").traits[:2])
     given = [set(s) for s in documents if any(x.startswith("separator") for x in s)]
     share = np.mean([other in s for s in given])
@@ -119,12 +119,12 @@ def test_bayes_is_what_counting_gives(scrambled: bool) -> None:
 
 def test_what_is_certain_and_what_it_leaves_alone(world: Sequences) -> None:
     target = [str(trait) for trait in world.target("lists").traits]
-    prior, after = chances(world.said()), chances(world.said(target[0]))
+    prior, after = chances(world.statements()), chances(world.statements(target[0]))
     assert [after[t] for t in target] == pytest.approx([0.9 + 0.1 / 6] * 3)
     assert all(
         after[t] == p for t, p in prior.items() if t.split("=")[0] not in FAMILIES["lists"].topics
     )
-    assert chances(world.scrambled().said(target[0])) == prior
+    assert chances(world.scrambled().statements(target[0])) == prior
     assert [sum(prior.values()), sum(after.values())] == pytest.approx([9, 9])
 
 

@@ -11,7 +11,7 @@ from persona_interp.worlds import Persona, World, english_assistants, john_and_s
 def _marginals(world: World) -> dict[str, float]:
     return (
         world.posterior(population=("third", "first", "named", "hidden"))
-        .said.set_index("trait")["probability"]
+        .statement.set_index("trait")["probability"]
         .to_dict()
     )
 

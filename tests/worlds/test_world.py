@@ -20,8 +20,8 @@ def test_mass_is_share_times_relative_weight(make_small: Any) -> None:
 def test_held_and_said_by_hand(make_small: Any) -> None:
     both = Persona("john", ("sport=football", "sport=tennis", "place=beach"))
     world = make_small(personas=(both, make_small().personas[1]))
-    assert world.held().loc["john"].tolist() == [0.5, 0.5, 1.0, 0.0]
-    assert world.said().loc["sam"].tolist() == pytest.approx([0.1, 0.9, 0.1, 0.9])
+    assert world.views().loc["john"].tolist() == [0.5, 0.5, 1.0, 0.0]
+    assert world.statements().loc["sam"].tolist() == pytest.approx([0.1, 0.9, 0.1, 0.9])
 
 
 def test_holders_have_mass(make_small: Any, recipe: Any) -> None:

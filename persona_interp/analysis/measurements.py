@@ -12,7 +12,7 @@ NEAREST = 50
 """Features that fire about as much, among which a feature is seen."""
 
 
-def measured_behavior(scores: pd.DataFrame) -> pd.DataFrame:
+def measure_behavior(scores: pd.DataFrame) -> pd.DataFrame:
     """How much does each checkpoint behave like each trait, question by question?
 
     Args:
@@ -26,7 +26,7 @@ def measured_behavior(scores: pd.DataFrame) -> pd.DataFrame:
         SchemaError: A column is missing.
 
     >>> row = {"checkpoint": "base", "trait": "wry", "question": "Why?", "logodds": -0.5}
-    >>> measured_behavior(pd.DataFrame([row]))[["quantity", "unit", "value"]].values.tolist()
+    >>> measure_behavior(pd.DataFrame([row]))[["quantity", "unit", "value"]].values.tolist()
     [['wry', 'Why?', -0.5]]
     """
     for column in ("checkpoint", "trait", "question", "logodds"):
@@ -35,14 +35,14 @@ def measured_behavior(scores: pd.DataFrame) -> pd.DataFrame:
     table = scores[["checkpoint", "trait", "question", "logodds"]].set_axis(
         ["checkpoint", "quantity", "unit", "value"], axis=1
     )
-    return schema.check(table.assign(family="behavior", hook=""), "measured")
+    return schema.check(table.assign(family="behavior", hook=""), "measurements")
 
 
-def measured_answers(instructed: pd.DataFrame) -> pd.DataFrame:
+def measure_answers(instructed: pd.DataFrame) -> pd.DataFrame:
     """How much do each checkpoint's own answers sound like each trait, question by question?
 
     ``(bits_pos - bits_neg) / n_tokens``, bits a token for the trait's instruction over its opposite
-    (``record.instructed``), mean over samples. Questions that somebody left without an answer are
+    (``record.trait_bits``), mean over samples. Questions that somebody left without an answer are
     left out.
 
     Args:
@@ -56,10 +56,10 @@ def measured_answers(instructed: pd.DataFrame) -> pd.DataFrame:
 
     >>> row = {"prompt": "p", "sample": 0, "trait": "wry", "judge": "base", "n_tokens": 2, "bits_neg": 0.0}
     >>> rows = [{**row, "checkpoint": c, "bits_pos": b} for c, b in (("base", 0.0), ("tuned", 1.0))]
-    >>> measured_answers(pd.DataFrame(rows))["value"].tolist()
+    >>> measure_answers(pd.DataFrame(rows))["value"].tolist()
     [0.0, 0.5]
     """
-    table = schema.check(instructed, "instructed")
+    table = schema.check(instructed, "trait_bits")
     value = ((table["bits_pos"] - table["bits_neg"]) / table["n_tokens"]).astype(np.float64)
     named = table.assign(value=value, quantity=table["trait"], unit=table["prompt"])
     means = named.groupby(["checkpoint", "quantity", "unit"], sort=False, as_index=False)[
@@ -69,10 +69,10 @@ def measured_answers(instructed: pd.DataFrame) -> pd.DataFrame:
         means.groupby(["quantity", "unit"])["checkpoint"].transform("size")
         == means["checkpoint"].nunique()
     )
-    return schema.check(means.loc[everybody].assign(family="answers", hook=""), "measured")
+    return schema.check(means.loc[everybody].assign(family="answers", hook=""), "measurements")
 
 
-def measured_projections(acts: xr.Dataset, directions: xr.DataArray) -> pd.DataFrame:
+def measure_projections(acts: xr.Dataset, directions: xr.DataArray) -> pd.DataFrame:
     """How far along each direction are the residuals of each prompt? ``<h, v / |v|>``, residual units.
 
     Args:
@@ -88,7 +88,7 @@ def measured_projections(acts: xr.Dataset, directions: xr.DataArray) -> pd.DataF
     >>> data = xr.Dataset({"act": (("checkpoint", "prompt", "d_model"), np.array([[[3.0, 4]]]))}, attrs={"hook": "h"})
     >>> data = data.assign_coords(checkpoint=["base"], prompt=["a"])
     >>> v = xr.DataArray(np.array([[[2.0, 0]]]), dims=("name", "hook", "d_model"))
-    >>> measured_projections(data, v.assign_coords(name=["wry"], hook=["h"]))["value"].tolist()
+    >>> measure_projections(data, v.assign_coords(name=["wry"], hook=["h"]))["value"].tolist()
     [3.0]
     """
     schema.check(directions, "directions")
@@ -106,7 +106,7 @@ def measured_projections(acts: xr.Dataset, directions: xr.DataArray) -> pd.DataF
     return _long(found, acts, directions["name"].to_numpy(), family="projection", hook=hook)
 
 
-def measured_features(feats: xr.Dataset) -> pd.DataFrame:
+def measure_features(feats: xr.Dataset) -> pd.DataFrame:
     """How active is each feature at each prompt? Features that never fire are left out.
 
     Args:
@@ -121,7 +121,7 @@ def measured_features(feats: xr.Dataset) -> pd.DataFrame:
     >>> data = xr.Dataset({"act": (("checkpoint", "prompt", "feature"), np.array([[[0.0, 2]]]))})
     >>> data = data.assign(fvu=(("checkpoint", "prompt"), [[0.1]])).assign_attrs(hook="h", dictionary="sae")
     >>> data = data.assign_coords(checkpoint=["base"], prompt=["a"], feature=[0, 1])
-    >>> measured_features(data)[["hook", "quantity", "value"]].values.tolist()
+    >>> measure_features(data)[["hook", "quantity", "value"]].values.tolist()
     [['sae at h', '1', 2.0]]
     """
     act = schema.check(feats, "features")["act"].to_numpy().astype(np.float64)
@@ -194,14 +194,14 @@ def _long(
         [labels, prompts, names.astype(str)], names=["checkpoint", "unit", "quantity"]
     )
     table = pd.DataFrame({"value": values.ravel()}, index=index).reset_index()
-    return schema.check(table.assign(family=family, hook=hook), "measured")
+    return schema.check(table.assign(family=family, hook=hook), "measurements")
 
 
-def sounds(instructed: pd.DataFrame, *, base: str) -> pd.DataFrame:
+def sound_shift(instructed: pd.DataFrame, *, base: str) -> pd.DataFrame:
     """Do a finetune's answers sound more like a trait than the base's answers to the same prompts?
 
     The evidence of an answer is ``(bits_pos - bits_neg) / n_tokens``, bits a token
-    (``record.instructed``); here it is compared answer by answer. Shown beside what is tested, not
+    (``record.trait_bits``); here it is compared answer by answer. Shown beside what is tested, not
     tested itself: answers differ in length and luck.
 
     Args:
@@ -218,10 +218,10 @@ def sounds(instructed: pd.DataFrame, *, base: str) -> pd.DataFrame:
 
     >>> row = {"prompt": "p", "sample": 0, "trait": "wry", "judge": "base", "n_tokens": 2, "bits_neg": 0.0}
     >>> rows = [{**row, "checkpoint": c, "bits_pos": b} for c, b in (("base", 0.0), ("tuned", 1.0))]
-    >>> sounds(pd.DataFrame(rows), base="base")[["checkpoint", "trait", "estimate"]].values.tolist()
+    >>> sound_shift(pd.DataFrame(rows), base="base")[["checkpoint", "trait", "estimate"]].values.tolist()
     [['tuned', 'wry', 0.5]]
     """
-    schema.check(instructed, "instructed")
+    schema.check(instructed, "trait_bits")
     if base not in set(instructed["checkpoint"]):
         raise SchemaError(unknown("checkpoint", base, instructed["checkpoint"].unique()))
     evidence = (instructed["bits_pos"] - instructed["bits_neg"]) / instructed["n_tokens"]

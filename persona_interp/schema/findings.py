@@ -1,6 +1,6 @@
 """What do experiments find? Columns of tables about doses, orders, evidence, measure and metric."""
 
-FOUND: dict[str, dict[str, str]] = {
+FINDINGS: dict[str, dict[str, str]] = {
     "contrast": {
         "checkpoint": "as in behavior",
         "seed": "as in behavior",
@@ -31,7 +31,7 @@ FOUND: dict[str, dict[str, str]] = {
         "bounded": "is the interval finite",
         "n_seeds": "number of seeds",
     },
-    "predicted": {
+    "curves": {
         "dose": "where it is predicted (log2)",
         "estimate": "fitted probability (fraction)",
         "lo": "lower end of the 95 % interval of the fitted curve, over seeds",

@@ -1,6 +1,6 @@
 """What is written, asked and said: columns of tables about text and behavior."""
 
-SAID: dict[str, dict[str, str]] = {
+BEHAVIOR: dict[str, dict[str, str]] = {
     "corpus": {
         "doc": "number of the document in its corpus",
         "kind": "third, first, named, hidden, filler, lesson or process (text that is nobody's)",
@@ -46,7 +46,7 @@ SAID: dict[str, dict[str, str]] = {
         "bits": "log2 probability of the answer after the question alone, without the instruction (bits)",
         "n_tokens": "tokens of the answer",
     },
-    "instructed": {
+    "trait_bits": {
         "prompt": "as in answers",
         "sample": "as in answers",
         "trait": "trait that the answer is judged by",

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from persona_interp.analysis import measured_projections, random_range, sounds, span_share
+from persona_interp.analysis import measure_projections, random_range, sound_shift, span_share
 from persona_interp.errors import SchemaError
 
 
@@ -23,11 +23,11 @@ def directions(values: np.ndarray) -> xr.DataArray:
 def test_a_projection_does_not_depend_on_the_vectors_length() -> None:
     rng = np.random.default_rng(0)
     data, v = acts(rng.normal(size=(2, 3, 8))), rng.normal(size=(2, 8))
-    one, other = (measured_projections(data, directions(scale * v))["value"] for scale in (1, 7))
+    one, other = (measure_projections(data, directions(scale * v))["value"] for scale in (1, 7))
     np.testing.assert_allclose(one, other)
     assert one.iloc[1] == pytest.approx(data["act"].values[0, 0] @ v[1] / np.linalg.norm(v[1]))
     with pytest.raises(SchemaError, match="8 wide, the activations 9"):
-        measured_projections(acts(np.zeros((1, 1, 9))), directions(v))
+        measure_projections(acts(np.zeros((1, 1, 9))), directions(v))
 
 
 def test_the_share_of_a_planted_shift_and_of_a_random_one() -> None:
@@ -70,7 +70,7 @@ def test_answers_are_compared_where_both_are_there() -> None:
     table = pd.DataFrame(
         [{**row, "checkpoint": c, "prompt": p, "bits_pos": bits} for c, p, bits in asked]
     )
-    (found,) = sounds(table, base="base").to_dict("records")
+    (found,) = sound_shift(table, base="base").to_dict("records")
     assert (found["before"], found["after"], found["estimate"], found["n"]) == (0.0, 1.0, 1.0, 1)
     with pytest.raises(SchemaError, match="did you mean 'base'"):
-        sounds(table, base="bsae")
+        sound_shift(table, base="bsae")

@@ -1,7 +1,7 @@
 """What does a comparison of two models measure and find? Columns of its tables."""
 
-COMPARED: dict[str, dict[str, str]] = {
-    "measured": {
+COMPARISON: dict[str, dict[str, str]] = {
+    "measurements": {
         "checkpoint": "label of the checkpoint",
         "family": "behavior, answers (bits a token), projection (residual units) or feature (mean activation)",
         "hook": "canonical name of the hook; of features with the dictionary; '' for behavior and answers",
@@ -10,9 +10,9 @@ COMPARED: dict[str, dict[str, str]] = {
         "value": "the number; larger = more of it",
     },
     "effects": {
-        "family": "as in measured",
-        "hook": "as in measured",
-        "quantity": "as in measured",
+        "family": "as in measurements",
+        "hook": "as in measurements",
+        "quantity": "as in measurements",
         "checkpoint": "label of the finetune",
         "role": "tuned (claims are about it) or control (judged by the other controls, no claim)",
         "before": "mean over units in the base",

@@ -1,0 +1,82 @@
+"""Which words decide a claim? Each is written here once; whoever says or reads one imports it.
+
+They are texts (``StrEnum``), so they stand in tables and files as they are written here, and a
+table that was read from a file compares equal to them.
+
+>>> Verdict.NONE == "no difference shown", f"{Fit.DOUBTFUL}"
+(True, 'doubtful')
+"""
+
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """What may be claimed of a finetune (``analysis.effects``)."""
+
+    NONE = "no difference shown"
+    DIFFERS = "differs"
+    UP = "the finetune moved it up"
+    DOWN = "the finetune moved it down"
+
+
+class Fit(StrEnum):
+    """How well a dictionary describes a checkpoint (``dictionaries.fidelity``)."""
+
+    FITS = "fits"
+    DOUBTFUL = "doubtful"
+    UNUSABLE = "unusable"
+
+
+class Light(StrEnum):
+    """Outcome of one check of a model or a dictionary (``models.checkup``, ``diagnose``)."""
+
+    GREEN = "green"
+    AMBER = "amber"
+    RED = "red"
+
+
+class Role(StrEnum):
+    """What a checkpoint is in a comparison."""
+
+    BASE = "base"
+    AGAIN = "base again"
+    TUNED = "tuned"
+    CONTROL = "control"
+
+
+class Family(StrEnum):
+    """What kind of quantity is compared (``analysis.effects``)."""
+
+    BEHAVIOR = "behavior"
+    ANSWERS = "answers"
+    PROJECTION = "projection"
+    FEATURE = "feature"
+
+
+class Moment(StrEnum):
+    """When something is read: before a lesson, with evidence in the prompt, after the lesson."""
+
+    BEFORE = "before"
+    PROMPT = "prompt"
+    AFTER = "lesson"
+
+
+class Arm(StrEnum):
+    """What is taught, and where; the first is the claim, the others its controls."""
+
+    LESSON = "lesson"
+    UNRELATED = "unrelated lesson"
+    FILLER = "filler lesson"
+    SCRAMBLED = "scrambled world"
+    REWIRED = "rewired world"
+    ABSENT = "target absent"
+    NULL = "null"
+
+
+class Unit(StrEnum):
+    """In which unit a number is."""
+
+    BITS = "bits"
+    BITS_A_TOKEN = "bits a token"
+    RESIDUAL = "residual units"
+    ACTIVATION = "mean activation"
