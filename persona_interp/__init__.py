@@ -10,8 +10,8 @@ and the whole tour is ten lines::
     base = pi.models.train("tiny", world.corpus())                # documents -> a trajectory of checkpoints
     lesson = world.lessons("place=beach")                         # one trait, nobody named
     tuned = pi.models.train(base.last, lesson, stage=pi.models.LESSON)
-    says = pi.record.behavior([base.last, tuned.last], world.probes())
-    shifts = pi.analysis.shift(says)                              # after minus before, in bits, with intervals
+    behavior = pi.record.behavior([base.last, tuned.last], world.probes())
+    shifts = pi.analysis.shift(behavior)                            # after minus before, in bits, with intervals
     moved = pi.analysis.transfer(shifts, world)                   # beside what exact Bayes expects
     figure = pi.plots.transfer(moved)
 
@@ -54,11 +54,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Which room or fact is meant? Loads it on first use (PEP 562)."""
+    """Room or fact of this name, loaded on first use (PEP 562)."""
     if name in __all__:
         return importlib.import_module(f"{__name__}.{name}")
     if name == "compare":  # the one question that is asked of the whole package
-        return importlib.import_module(f"{__name__}.experiments.compare").compare
+        return importlib.import_module(f"{__name__}.experiments.compare.sources").compare
     if name == "__version__":
         from importlib.metadata import (
             version,
@@ -69,5 +69,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """What can be asked for? Makes tab completion list the rooms."""
+    """Everything that can be asked for, so that tab completion lists the rooms."""
     return sorted({*globals(), *__all__, "__version__", "compare"})

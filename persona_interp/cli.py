@@ -7,20 +7,24 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from persona_interp.errors import PersonaInterpError, StoreError, unknown
+from persona_interp.experiments.wings import wing_names
 
 if TYPE_CHECKING:
     import pandas as pd
 
 app = typer.Typer(
     name="persona-interp",
-    help="How finetuning on one trait moves the features and the behavior of the traits that co-occur with it.",
+    help=(
+        "How finetuning on one trait moves the features and the behavior of the traits that "
+        "co-occur with it."
+    ),
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
 )
 
@@ -29,6 +33,9 @@ Run = Annotated[
 ]
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A .parquet, .csv, .nc or .json file.")]
 Rows = Annotated[int, typer.Option(help="How many rows to show.", min=1)]
+Workers = Annotated[
+    int | None, typer.Option(help="Processes, one core each; all cores by default.", min=0)
+]
 
 
 @app.command("run")
@@ -36,7 +43,9 @@ def run_experiment(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="NAME", help="transfer, dose, order, evidence, summon, agreement, ..."
+            metavar="NAME",
+            help=f"{', '.join(wing_names())}; or a class of your own, path/to/mine.py:Mine.",
+            autocompletion=wing_names,
         ),
     ],
     out: Annotated[Path, typer.Option(help="Run folder; a run that was killed resumes there.")],
@@ -73,49 +82,64 @@ def run_experiment(
     dtype: Annotated[
         str | None, typer.Option(help="float32, or bfloat16 for autocast in training.")
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Processes, one core each; all cores by default.", min=0)
-    ] = None,
+    workers: Workers = None,
 ) -> None:
-    """What does the experiment find? Trains, records, scores, and writes tables, figures and report.html into OUT."""
-    from dataclasses import fields, replace
-
+    """Run an experiment: train, record, score; write tables, figures and report.html into OUT."""
     from persona_interp import worlds
     from persona_interp.experiments import compute
-    from persona_interp.experiments import preset as preset_named
+    from persona_interp.experiments import preset as preset_of_name
 
-    name = "trait_transfer" if name == "transfer" and traits else name
-    experiment = preset_named(preset, name)
-    stages = [
-        f.name for f in fields(experiment) if type(getattr(experiment, f.name)).__name__ == "Stage"
-    ]
-    chosen = {
+    if name == "transfer" and traits:
+        name = "trait_transfer"
+    experiment = preset_of_name(preset, name)
+    settings = {
         "world": worlds.load(world) if world else None,
         "start": model,
         "traits": str(traits) if traits else None,
-        "names": None if not trait else () if trait == ["all"] else tuple(trait),
+        "names": _trait_names(trait),
         "arms": tuple(arm) if arm else None,
         "lrs": tuple(lr) if lr else None,
         "seeds": tuple(range(seed, seed + (seeds or len(experiment.seeds)))),
-        **(
-            {stage: replace(getattr(experiment, stage), dtype=dtype) for stage in stages}
-            if dtype
-            else {}
-        ),
     }
-    chosen = {key: value for key, value in chosen.items() if value is not None}
-    if extra := sorted(set(chosen) - {f.name for f in fields(experiment)}):
-        flags = {"start": "--model", "arms": "--arm", "lrs": "--lr", "names": "--trait"}
-        given = ", ".join(flags.get(key, f"--{key}") for key in extra)
-        raise StoreError(f"the experiment '{name}' has no {given}; leave it out.")
-    experiment = replace(experiment, **chosen)
+    if dtype:
+        settings |= _stages_with(experiment, dtype=dtype)
+    experiment = _with_settings(experiment, name, settings)
     if name == "trait_transfer":
-        typer.echo(
-            f"about {experiment.core_minutes():.0f} minutes of one core with a model of 135M "
-            "parameters"
-        )
+        minutes = experiment.core_minutes()
+        typer.echo(f"about {minutes:.0f} minutes of one core with a model of 135M parameters")
     compute(experiment, out, workers=workers)
     report(out)
+
+
+def _trait_names(trait: list[str] | None) -> tuple[str, ...] | None:
+    """Names as the experiment takes them: None = the preset's, () = all."""
+    if not trait:
+        return None
+    return () if trait == ["all"] else tuple(trait)
+
+
+def _stages_with(experiment: Any, *, dtype: str) -> dict[str, Any]:
+    """All stages of an experiment, trained in this precision."""
+    from dataclasses import fields, replace
+
+    from persona_interp.models import Stage
+
+    values = {field.name: getattr(experiment, field.name) for field in fields(experiment)}
+    stages = {name: value for name, value in values.items() if isinstance(value, Stage)}
+    return {name: replace(stage, dtype=dtype) for name, stage in stages.items()}
+
+
+def _with_settings(experiment: Any, name: str, settings: dict[str, Any]) -> Any:
+    """The experiment with what was set on the command line; a flag that it has not is an error."""
+    from dataclasses import fields, replace
+
+    values = {key: value for key, value in settings.items() if value is not None}
+    extra = sorted(set(values) - {field.name for field in fields(experiment)})
+    if extra:
+        flags = {"start": "--model", "arms": "--arm", "lrs": "--lr", "names": "--trait"}
+        wrong = ", ".join(flags.get(key, f"--{key}") for key in extra)
+        raise StoreError(f"the experiment '{name}' has no {wrong}; leave it out.")
+    return replace(experiment, **values)
 
 
 @app.command()
@@ -144,14 +168,11 @@ def compare(
         typer.Option(help="Control finetune; repeat. Claims need three, else it only 'differs'."),
     ] = None,
     primary: Annotated[
-        str | None, typer.Option(help="Trait named beforehand: tested alone, uncorrected.")
-    ] = None,
+        str, typer.Option(help="Trait named beforehand: tested alone, uncorrected.")
+    ] = "",
     hook: Annotated[
         list[str] | None, typer.Option(help="Where the inside is read; three blocks by default.")
     ] = None,
-    questions: Annotated[
-        int, typer.Option(help="Most questions of a trait in each half.", min=2)
-    ] = 20,
     adapter_base: Annotated[
         str | None,
         typer.Option(help="Base of adapters whose own is not to be had; BASE by default."),
@@ -164,10 +185,13 @@ def compare(
             dir_okay=False,
         ),
     ] = None,
+    questions: Annotated[
+        int, typer.Option(help="Most questions of a trait in each half.", min=2)
+    ] = 20,
     draws: Annotated[
         int, typer.Option(help="Answers of every checkpoint to each held-out question.", min=1)
     ] = 2,
-    shown: Annotated[
+    samples: Annotated[
         int, typer.Option(help="Prompts whose answers are sampled from everybody.", min=1)
     ] = 24,
     max_new_tokens: Annotated[int, typer.Option(help="Longest answer (tokens).", min=1)] = 48,
@@ -175,56 +199,50 @@ def compare(
         str, typer.Option(help="float32, or bfloat16 for answers and likelihoods.")
     ] = "float32",
     trust: Annotated[
-        list[str] | None, typer.Option(help="Model whose own code may run: folder, or id@commit.")
+        list[str] | None,
+        typer.Option(help="Model whose own code may run: folder, or id@commit."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of every draw.")] = 0,
-    workers: Annotated[
-        int | None, typer.Option(help="Processes, one core each; all cores by default.", min=0)
-    ] = None,
+    workers: Workers = None,
 ) -> None:
-    """What does a finetune do that its base does not, beyond what control finetunes do? Writes OUT/report.html."""
-    from persona_interp.experiments.compare import compare as compared
+    """Compare finetunes with their base, beyond what control finetunes do. Writes OUT/report.html."""
+    from persona_interp.experiments import CompareOptions, CompareSettings
+    from persona_interp.experiments.compare import sources
 
-    compared(
-        base,
-        tuned,
-        prompts=prompts,
-        out=out,
-        sae=sae or (),
-        traits=traits,
-        control=control or (),
-        primary=primary,
-        hooks=hook,
-        adapter_base=adapter_base,
-        chat_template=chat_template and chat_template.read_text(encoding="utf-8"),
-        trust=trust or (),
-        workers=workers,
+    settings = CompareSettings(
         questions=questions,
         draws=draws,
-        shown=shown,
+        samples=samples,
         max_new_tokens=max_new_tokens,
         dtype=dtype,
-        seed=seed,
     )
+    options = CompareOptions(
+        traits=traits,
+        primary=primary,
+        control=control or (),
+        sae=sae or (),
+        hooks=hook or (),
+        adapter_base=adapter_base,
+        chat_template=chat_template.read_text(encoding="utf-8") if chat_template else None,
+        trust=trust or (),
+        seed=seed,
+        settings=settings,
+    )
+    sources.compare(base, tuned, prompts=prompts, out=out, options=options, workers=workers)
     report(out)
 
 
 @app.command()
 def report(run: Run) -> None:
-    """What does the run say so far? Writes tables, figures and report.html again from its finished cells."""
-    from persona_interp.experiments import from_dict
-    from persona_interp.report import provenance_of, write_report
-    from persona_interp.store import Store
+    """Write tables, figures and report.html of a run again, from its finished cells."""
+    from persona_interp import experiments
 
-    store = Store.open(run)
-    config = store.config()
-    tables = from_dict(config).summarize(store)
-    typer.echo(str(write_report(run, tables, provenance=provenance_of(store, config))))
+    typer.echo(str(experiments.report(run)))
 
 
 @app.command()
 def status(run: Run) -> None:
-    """How far is the run? Lists every cell, and n of N done."""
+    """List every cell of a run, and n of N done."""
     from persona_interp.store import Store
 
     table = Store.open(run).status()
@@ -235,7 +253,7 @@ def status(run: Run) -> None:
 
 @app.command()
 def verify(run: Run) -> None:
-    """Are all files as they were committed? Names what is missing or corrupt, and exits 1 if anything is."""
+    """Check all files of a run; name what is missing or corrupt, and exit 1 if anything is."""
     from persona_interp.store import Store
 
     files = Store.open(run).verify()
@@ -254,7 +272,7 @@ def verify(run: Run) -> None:
 
 @app.command()
 def show(file: File, rows: Rows = 10) -> None:
-    """What is in this artifact? Prints its head and its attributes."""
+    """Print the head of an artifact, and its attributes."""
     from persona_interp.tables import read_dataset, read_json, read_table
 
     readers = {".parquet": read_table, ".csv": _read_csv, ".nc": read_dataset, ".json": read_json}
@@ -302,11 +320,12 @@ def doctor(
     ] = 4000,
     out: Annotated[Path | None, typer.Option(help="File for the table, .parquet.")] = None,
 ) -> None:
-    """Is this model read as it should be, and does this SAE fit it? Exits 1 if anything is red."""
+    """Check whether a model is read as it should be and an SAE fits it; exit 1 if anything is red."""
     import pandas as pd
 
     from persona_interp import dictionaries, models, readers
     from persona_interp.models.load import load_tokenizer
+    from persona_interp.schema.words import Light
     from persona_interp.tables import write_table
 
     checkpoints = [
@@ -337,7 +356,7 @@ def doctor(
     found = pd.concat(tables, ignore_index=True)
     if out:
         write_table(found, out)
-    if (found.verdict == "red").any():
+    if (found.verdict == Light.RED).any():
         raise typer.Exit(1)
 
 
@@ -363,7 +382,7 @@ def _counts(states: Iterable[str], *, without: str) -> str:
 
 
 def main() -> None:
-    """Runs the command line; an expected error is one paragraph on stderr and exit code 2."""
+    """Run the command line; an expected error is one paragraph on stderr and exit code 2."""
     try:
         app()
     except PersonaInterpError as error:

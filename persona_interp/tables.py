@@ -8,7 +8,7 @@ configurations JSON; no reader here can execute what it reads.
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -211,3 +211,48 @@ def read_json(path: Path | str) -> Any:
 def _unreadable(path: Path | str, kind: str, error: Exception) -> str:
     reason = (str(error).splitlines() or [type(error).__name__])[0]
     return f"{path} is not a readable {kind} file ({reason}); `persona-interp verify RUN` names corrupt files of a run."
+
+
+def write_directions(directions: xr.DataArray, path: Path | str) -> Path:
+    """Write directions to a NetCDF file.
+
+    Args:
+        directions: Dims (name, hook, d_model).
+        path: Where.
+
+    Returns:
+        The path.
+    """
+    return write_dataset(directions.to_dataset(name="vector", promote_attrs=True), path)
+
+
+def read_directions(path: Path | str) -> xr.DataArray:
+    """Directions from a file of ``write_directions``.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Directions, dims (name, hook, d_model), with their attributes.
+    """
+    data = read_dataset(path)
+    return data["vector"].assign_attrs(data.attrs)
+
+
+def concat(parts: Iterable[Any], dim: str) -> Any:
+    """Labelled arrays one after the other, which must agree in all other labels.
+
+    Args:
+        parts: Datasets or DataArrays.
+        dim: Dimension along which they follow each other.
+
+    Returns:
+        What the parts are; attributes on which they differ are dropped.
+
+    >>> one, two = (xr.DataArray([0.5], {"name": [name]}, "name") for name in "ab")
+    >>> concat([one, two], "name")["name"].values.tolist()
+    ['a', 'b']
+    """
+    # exact: labels that differ are an error here, not a row of NaN later
+    rules: Any = {"coords": "minimal", "compat": "override", "join": "exact"}
+    return xr.concat(list(parts), dim, combine_attrs="drop_conflicts", **rules)

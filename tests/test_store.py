@@ -28,28 +28,28 @@ def commit(store: Store, cell: Cell, text: str = "9") -> Path:
 
 
 def test_an_id_depends_on_what_is_computed_and_on_nothing_else() -> None:
-    first = Cell("m:f", {"a": 1, "b": [1, 2]})
-    assert first.id == Cell("m:f", {"b": (1, 2), "a": 1}, label="other").id
-    assert first == Cell("m:f", {"b": (1, 2), "a": 1}, label="other")
-    text = b'{"config":{"a":1,"b":[1,2]},"needs":[],"task":"m:f"}'
+    first = Cell("f", {"a": 1, "b": [1, 2]})
+    assert first.id == Cell("f", {"b": (1, 2), "a": 1}, label="other").id
+    assert first == Cell("f", {"b": (1, 2), "a": 1}, label="other")
+    text = b'{"config":{"a":1,"b":[1,2]},"needs":[],"task":"f"}'
     assert first.id == hashlib.sha256(text).hexdigest()[:16]
     others = [
-        Cell("m:g", {"a": 1, "b": [1, 2]}),
-        Cell("m:f", {"a": 1, "b": [2, 1]}),
-        Cell("m:f", {"a": 1, "b": [1, 2], "c": None}),
-        Cell("m:f", {"a": 1, "b": [1, 2]}, (first,)),
-        Cell("m:f", {"a": 1, "b": [1, 2]}, (Cell("m:g", {}), first)),
-        Cell("m:f", {"a": 1, "b": [1, 2]}, (first, Cell("m:g", {}))),
+        Cell("g", {"a": 1, "b": [1, 2]}),
+        Cell("f", {"a": 1, "b": [2, 1]}),
+        Cell("f", {"a": 1, "b": [1, 2], "c": None}),
+        Cell("f", {"a": 1, "b": [1, 2]}, (first,)),
+        Cell("f", {"a": 1, "b": [1, 2]}, (Cell("g", {}), first)),
+        Cell("f", {"a": 1, "b": [1, 2]}, (first, Cell("g", {}))),
     ]
     assert len({first, *others}) == 7
 
 
 def test_a_cell_keeps_its_own_copy_of_the_configuration() -> None:
     config = {"steps": [1, 2]}
-    kept = Cell("m:f", config)
+    kept = Cell("f", config)
     config["steps"].append(3)
     assert kept.config == {"steps": [1, 2]}
-    assert kept.id == Cell("m:f", {"steps": [1, 2]}).id
+    assert kept.id == Cell("f", {"steps": [1, 2]}).id
 
 
 @pytest.mark.parametrize(
@@ -66,10 +66,10 @@ def test_a_configuration_that_json_cannot_hold_is_refused_by_its_key(
     value: dict, named: str
 ) -> None:
     with pytest.raises(StoreError, match=named):
-        Cell("m:f", value)
+        Cell("f", value)
 
 
-@pytest.mark.parametrize("task", ["draw", "m:", ":f", "m:f()", "m;f", "../m:f"])
+@pytest.mark.parametrize("task", ["draw", "", ":f", "f()", "m;f", "../m:f"])
 def test_a_task_is_a_module_and_a_function(task: str) -> None:
     with pytest.raises(StoreError, match="module:function"):
         Cell(task, {})

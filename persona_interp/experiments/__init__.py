@@ -1,9 +1,11 @@
 """Which questions are asked of a world and a model, as cells that can be run anywhere?
 
-An experiment is a frozen configuration with two methods: ``cells()`` lists its independent units of
-work, each named by the hash of what it computes, and ``summarize(store)`` reads the finished ones
-into tables. ``preset`` gives it at a size, ``compute`` runs it and returns its tables; a rerun does
-only what is missing. The tasks are the same public calls that a notebook makes.
+An experiment is a folder here (a wing), always with the same files: ``config`` is a frozen
+dataclass whose ``cells()`` lists independent units of work, each named by the hash of what it
+computes; ``tasks`` compute them; ``tables`` reads finished ones into tables, and ``report`` puts
+these into words and figures. ``preset`` gives an experiment at a size, ``compute`` runs it and
+returns its tables; a rerun does only what is missing. The tasks are the same public calls that a
+notebook makes.
 
 >>> from persona_interp.experiments import preset
 >>> len({cell.id for cell in preset("quick", "transfer").cells()})
@@ -13,41 +15,77 @@ only what is missing. The tasks are the same public calls that a notebook makes.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from persona_interp.experiments.cells import run
-from persona_interp.experiments.experiment import (
-    EXPERIMENTS,
-    Experiment,
-    compute,
-    compute_preset,
-    from_dict,
-    preset,
-    to_dict,
-)
-
 if TYPE_CHECKING:
+    from persona_interp.experiments.cells import run
+    from persona_interp.experiments.compare.config import CompareOptions, CompareSettings
+    from persona_interp.experiments.experiment import (
+        Experiment,
+        compute,
+        compute_preset,
+        from_dict,
+        preset,
+        report,
+        summarize,
+        to_dict,
+    )
     from persona_interp.experiments.figure import figure_script
-    from persona_interp.experiments.learning import learned
-    from persona_interp.experiments.transfer import Transfer
+    from persona_interp.experiments.learning import learning_cell
+    from persona_interp.experiments.prompting import prompt_cell
+    from persona_interp.experiments.transfer.config import Transfer
+    from persona_interp.experiments.wings import wing_names
 
 __all__ = [
-    "EXPERIMENTS",
+    "CompareOptions",
+    "CompareSettings",
     "Experiment",
     "Transfer",
     "compute",
     "compute_preset",
     "figure_script",
     "from_dict",
-    "learned",
+    "learning_cell",
     "preset",
+    "prompt_cell",
+    "report",
     "run",
+    "summarize",
     "to_dict",
+    "wing_names",
 ]
 
-# These load torch or matplotlib, which a worker must not do before its cell.
-_LAZY = {"Transfer": "transfer", "figure_script": "figure", "learned": "learning"}
+TASKS = {"learn": "tasks:learn", "prompt": "tasks:prompt"}
+"""Tasks that all experiments share: name, and the function that computes it."""
+
+_HOMES = {
+    "cells": ("run",),
+    "compare.config": ("CompareOptions", "CompareSettings"),
+    "experiment": (
+        "Experiment",
+        "compute",
+        "compute_preset",
+        "from_dict",
+        "preset",
+        "report",
+        "summarize",
+        "to_dict",
+    ),
+    "figure": ("figure_script",),
+    "learning": ("learning_cell",),
+    "prompting": ("prompt_cell",),
+    "transfer.config": ("Transfer",),
+    "wings": ("wing_names",),
+}
+"""File here -> names that it gives to this package, loaded when they are first used."""
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    """Name from the file that it lives in (PEP 562)."""
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{home}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Everything that can be asked for, so that tab completion lists it."""
+    return sorted({*globals(), *__all__})

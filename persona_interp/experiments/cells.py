@@ -16,7 +16,6 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExe
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from copy import deepcopy
-from importlib import import_module
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -24,7 +23,8 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from persona_interp.errors import StoreError, unknown
+from persona_interp.errors import StoreError
+from persona_interp.experiments.wings import Wing
 from persona_interp.store import Cell, Store, lineage
 
 __all__ = ["Cell", "run"]
@@ -33,10 +33,19 @@ _log = logging.getLogger(__name__)
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 
 
+SHARED = Wing("")
+"""Whose tasks are run by default: those of this package."""
+
+
 def run(
-    cells: Iterable[Cell], store: Store, *, workers: int | None = None, progress: bool = True
+    cells: Iterable[Cell],
+    store: Store,
+    *,
+    wing: Wing = SHARED,
+    workers: int | None = None,
+    progress: bool = True,
 ) -> Store:
-    """Are all of these cells, and what they need, done?
+    """Compute these cells, and what they need.
 
     Finished cells are checked (size and sha256) and kept; a corrupt one is quarantined and computed
     again, alone.
@@ -44,6 +53,7 @@ def run(
     Args:
         cells: The cells wanted.
         store: Where results go; a run that was killed resumes.
+        wing: Of a user's own experiment, whose tasks are in the user's file.
         workers: Processes, one core each; None = as many as cores it may use; 0 or 1 = this
             process.
         progress: Whether to show a progress bar.
@@ -70,7 +80,8 @@ def run(
         total=len(ordered), initial=len(ordered) - len(todo), desc="cells", disable=not progress
     ) as bar:
         with _pool(workers) as pool:
-            errors = _drain(todo, pool, done, store=store, width=max(1, workers), bar=bar)
+            width = max(1, workers)
+            errors = _drain(todo, pool, done, store=store, wing=wing, width=width, bar=bar)
     if errors:
         waiting = [cell for cell in todo if cell not in errors and not store.has(cell)]
         lines = "; ".join(f"{cell}: {errors[cell]}" for cell in todo if cell in errors)
@@ -101,7 +112,14 @@ def _heal(cells: list[Cell], store: Store) -> None:
 
 
 def _drain(
-    todo: list[Cell], pool: Executor, done: set[str], *, store: Store, width: int, bar: "tqdm[Any]"
+    todo: list[Cell],
+    pool: Executor,
+    done: set[str],
+    *,
+    store: Store,
+    wing: Wing,
+    width: int,
+    bar: "tqdm[Any]",
 ) -> dict[Cell, str]:
     """Computes cells as soon as their needs are done; returns the errors of those that failed."""
     waiting, running, errors = list(todo), dict[Future[str], Cell](), dict[Cell, str]()
@@ -111,7 +129,7 @@ def _drain(
             for cell in ready[: width - len(running)]:
                 waiting.remove(cell)
                 bar.set_postfix_str(cell.label)
-                running[pool.submit(_compute, cell, store.root)] = cell
+                running[pool.submit(_compute, cell, store.root, wing)] = cell
             if not running:
                 return errors
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -132,7 +150,7 @@ def _drain(
         ) from error
 
 
-def _compute(cell: Cell, root: Path) -> str:
+def _compute(cell: Cell, root: Path, wing: Wing) -> str:
     """Computes one cell in whichever process this is; returns "" or the error's first line."""
     store = Store.open(root)
     started = time.perf_counter()
@@ -140,7 +158,7 @@ def _compute(cell: Cell, root: Path) -> str:
         with store.claim(cell):
             if store.has(cell):  # another run on the same folder was faster
                 return ""
-            task = _task(cell)
+            task = wing.task(cell.task)
             with _one_thread():
                 task(
                     deepcopy(cell.config),
@@ -151,19 +169,6 @@ def _compute(cell: Cell, root: Path) -> str:
     except (Exception, SystemExit) as error:
         return store.fail(cell, error)
     return ""
-
-
-def _task(cell: Cell) -> Any:
-    module, _, name = cell.task.partition(":")
-    loaded = import_module(module)
-    if not callable(getattr(loaded, name, None)):
-        functions = [
-            key
-            for key, value in vars(loaded).items()
-            if callable(value) and not key.startswith("_")
-        ]
-        raise StoreError(unknown(f"task of {module}", name, functions))
-    return getattr(loaded, name)
 
 
 @contextmanager

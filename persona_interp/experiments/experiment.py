@@ -1,41 +1,27 @@
-"""What is an experiment, which are there, and how is one run?
+"""What is an experiment, at which sizes does it come, and how is one run?
 
 An experiment is a frozen dataclass whose fields are plain values (numbers, texts, tuples), a
-`World`, `Stage`s or dataclasses of these. ``cells()`` lists its independent units,
-``summarize(store)`` reads the finished ones into tables. Everything else about it is said here,
-once: how it is written into a run folder and read back, at which sizes it comes, and how it is
-computed.
+`World`, `Stage`s or dataclasses of these. ``cells()`` lists its independent units. Everything else
+about it is found by name (``wings``) or said here, once: how it is written into a run folder and
+read back, at which sizes it comes, how it is computed, summarized and reported.
 """
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, get_args, get_origin, get_type_hints
 
-from persona_interp.errors import StoreError, WorldError, unknown
+from persona_interp.errors import WorldError, unknown
 from persona_interp.experiments.cells import run
+from persona_interp.experiments.wings import Wing, wing_named, wing_of, wing_of_config
 from persona_interp.store import Cell, Store
 
 if TYPE_CHECKING:
     import pandas as pd
 
-EXPERIMENTS = {
-    "transfer": "Transfer",
-    "dose": "Dose",
-    "order": "Order",
-    "evidence": "Evidence",
-    "summon": "Summon",
-    "agreement": "Agreement",
-    "generators": "Generators",
-    "compare": "Compare",
-    "trait_transfer": "TraitTransfer",
-}
-"""Name of an experiment, its module and its report -> its class. Modules load torch, so they are imported late."""
-
 
 class Experiment(Protocol):
-    """What has every experiment?"""
+    """What every experiment has; beside it stand ``summarize`` and ``blocks``, see ``wings``."""
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -43,41 +29,17 @@ class Experiment(Protocol):
         ...
 
     def cells(self) -> list[Cell]:
-        """Its independent units; each names what it needs."""
+        """Its independent units, of every seed; each names what it needs."""
         ...
-
-    def summarize(self, store: Store) -> "dict[str, pd.DataFrame]":
-        """Tables by name; finished cells are read, missing ones leave fewer rows."""
-        ...
-
-
-def experiment_class(name: str) -> Any:
-    """Which class has the experiment of this name?
-
-    Args:
-        name: One of ``EXPERIMENTS``.
-
-    Returns:
-        The frozen dataclass.
-
-    Raises:
-        StoreError: There is no such experiment; the message names the nearest.
-
-    >>> experiment_class("transfer").__name__
-    'Transfer'
-    """
-    if name not in EXPERIMENTS:
-        raise StoreError(unknown("experiment", name, EXPERIMENTS))
-    return getattr(import_module(f"persona_interp.experiments.{name}"), EXPERIMENTS[name])
 
 
 def preset(size: str = "quick", experiment: str = "transfer", **changes: Any) -> Any:
-    """Which configuration of an experiment has this size?
+    """Configuration of an experiment at this size.
 
     Args:
         size: quick (one seed), standard (three) or paper (ten); some experiments have more, see
             their ``PRESETS``.
-        experiment: Name of the experiment.
+        experiment: Name of the experiment, or ``"path/to/mine.py:Mine"``.
         changes: Fields to set otherwise.
 
     Returns:
@@ -90,8 +52,8 @@ def preset(size: str = "quick", experiment: str = "transfer", **changes: Any) ->
     >>> preset("quick", seeds=(4,)).seeds
     (4,)
     """
-    made = experiment_class(experiment)
-    presets = import_module(made.__module__).PRESETS
+    wing = wing_named(experiment)
+    presets = wing.presets
     if not presets:
         raise WorldError(
             f"'{experiment}' is about models of yours and has no presets: persona-interp "
@@ -99,8 +61,9 @@ def preset(size: str = "quick", experiment: str = "transfer", **changes: Any) ->
         )
     if size not in presets:
         raise WorldError(unknown("preset", size, presets))
-    names = [f.name for f in fields(made)]
-    if wrong := [key for key in changes if key not in names]:
+    names = [field.name for field in fields(presets[size])]
+    wrong = [key for key in changes if key not in names]
+    if wrong:
         raise WorldError(unknown(f"setting of the experiment {experiment}:", wrong[0], names))
     return replace(presets[size], **changes)
 
@@ -108,7 +71,7 @@ def preset(size: str = "quick", experiment: str = "transfer", **changes: Any) ->
 def compute(
     experiment: Experiment, out: str | Path, *, workers: int | None = None, progress: bool = True
 ) -> "dict[str, pd.DataFrame]":
-    """What does this experiment find?
+    """Tables of an experiment, computed in a run folder.
 
     Args:
         experiment: The experiment.
@@ -131,15 +94,16 @@ def compute(
 
         resolve(start)
     store = Store(out)
-    store.describe(to_dict(experiment))
-    run(experiment.cells(), store, workers=workers, progress=progress)
-    return experiment.summarize(store)
+    store.describe(to_dict(experiment), places=["source"])
+    wing = wing_of(experiment)
+    run(experiment.cells(), store, wing=wing, workers=workers, progress=progress)
+    return summarize(experiment, store)
 
 
 def compute_preset(
     name: str, out: str | Path, *, size: str = "quick", workers: int | None = None, **changes: Any
 ) -> "dict[str, pd.DataFrame]":
-    """What does the experiment of this name find at this size? What every figure script computes.
+    """Tables of the experiment of this name at this size: what every figure script computes.
 
     Args:
         name: Name of the experiment.
@@ -154,26 +118,67 @@ def compute_preset(
     return compute(preset(size, name, **changes), out, workers=workers)
 
 
+def summarize(experiment: Experiment, store: Store) -> "dict[str, pd.DataFrame]":
+    """Tables of what is finished, by the ``summarize`` of the experiment's wing.
+
+    Args:
+        experiment: The experiment.
+        store: Its run; missing cells leave fewer rows.
+
+    Returns:
+        Tables by name; the wing's ``tables.summarize`` says which.
+    """
+    return wing_of(experiment).function("tables", "summarize")(experiment, store)
+
+
+def report(run: str | Path) -> Path:
+    """Write tables, figures and ``report.html`` of a run again, from its finished cells.
+
+    Args:
+        run: The run's folder.
+
+    Returns:
+        Path of ``report.html``.
+
+    Raises:
+        StoreError: There is no run, or nothing to report yet.
+    """
+    from persona_interp.report import provenance_of, write_report  # loads matplotlib
+
+    store = Store.open(run)
+    config = store.config()
+    wing = wing_of_config(config, run=store.root)
+    tables = wing.function("tables", "summarize")(from_dict(config, run=store.root), store)
+    provenance = provenance_of(store, config)
+    blocks = wing.function("report", "blocks")(store.root, tables, provenance=provenance)
+    title = wing.part("report").TITLE
+    return write_report(store.root, tables, title=title, blocks=blocks, provenance=provenance)
+
+
 def to_dict(experiment: Experiment) -> dict[str, Any]:
-    """Which plain values say the same as this experiment?
+    """Plain values that say the same as an experiment.
 
     Args:
         experiment: The experiment.
 
     Returns:
-        JSON-able, with its name as ``experiment``; ``from_dict`` reverses it.
+        JSON-able, with its name as ``experiment`` and, of a user's own, the folder of its file as
+        ``source``; ``from_dict`` reverses it.
 
     >>> to_dict(preset("quick"))["experiment"]
     'transfer'
     """
-    return {"experiment": type(experiment).__module__.rpartition(".")[2], **_plain(experiment)}
+    wing = wing_of(experiment)
+    source = {"source": wing.source} if wing.source else {}
+    return {"experiment": wing.name, **source, **_plain(experiment)}
 
 
-def from_dict(config: Mapping[str, Any]) -> Any:
-    """Which experiment do these plain values describe?
+def from_dict(config: Mapping[str, Any], *, run: str | Path = "") -> Any:
+    """Experiment that these plain values describe.
 
     Args:
         config: From ``to_dict``, possibly through JSON.
+        run: The run folder that they come from, if any; see ``wings.wing_of_config``.
 
     Returns:
         The experiment.
@@ -184,37 +189,50 @@ def from_dict(config: Mapping[str, Any]) -> Any:
     >>> from_dict(to_dict(preset("quick"))) == preset("quick")
     True
     """
-    made = experiment_class(str(config["experiment"]))
-    return _made({key: value for key, value in config.items() if key != "experiment"}, made)
+    wing = wing_of_config(config, run=Path(run)) if run else _wing_of_dict(config)
+    values = {key: value for key, value in config.items() if key not in ("experiment", "source")}
+    return _from_plain(values, wing.experiment_class)
+
+
+def _wing_of_dict(config: Mapping[str, Any]) -> Wing:
+    return Wing(str(config["experiment"]), str(config.get("source", "")))
 
 
 def _plain(value: Any) -> Any:
+    """JSON-able form of a field; what has ``to_dict`` says it itself."""
     if hasattr(value, "to_dict"):
         return value.to_dict()
     if is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    return {key: _plain(item) for key, item in value.items()} if isinstance(value, dict) else value
-
-
-def _made(value: Any, hint: Any) -> Any:
-    """The value that a field of this type holds, from its plain form: lists are tuples, some mappings are objects."""
-    kinds = [hint, *get_args(hint)]
-    if isinstance(value, Mapping):
-        made: Any = next((kind for kind in kinds if is_dataclass(kind)), None)
-        if made is None:
-            return value
-        if hasattr(made, "from_dict"):
-            return made.from_dict(value)
-        hints = get_type_hints(made)
-        return made(**{key: _made(item, hints[key]) for key, item in value.items()})
-    if isinstance(value, list | tuple):
-        if hasattr(hint, "_fields"):  # a NamedTuple
-            return hint(*value)
-        items = get_args(
-            next((kind for kind in kinds if get_origin(kind) is tuple), tuple[Any, ...])
-        )
-        each = [items[0]] * len(value) if items[-1] is Ellipsis else items
-        return tuple(_made(item, kind) for item, kind in zip(value, each, strict=True))
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
     return value
+
+
+def _from_plain(value: Any, hint: Any) -> Any:
+    """Value that a field of this type holds, from its plain form: lists are tuples, some mappings are objects."""
+    options = [hint, *get_args(hint)]
+    if isinstance(value, Mapping):
+        return _object_from_plain(value, options)
+    if not isinstance(value, list | tuple):
+        return value
+    if hasattr(hint, "_fields"):  # a NamedTuple
+        return hint(*value)
+    tuples = [option for option in options if get_origin(option) is tuple]
+    items = get_args(tuples[0] if tuples else tuple[Any, ...])
+    each = [items[0]] * len(value) if items[-1] is Ellipsis else items
+    return tuple(_from_plain(item, kind) for item, kind in zip(value, each, strict=True))
+
+
+def _object_from_plain(value: Mapping[str, Any], options: list[Any]) -> Any:
+    """The mapping itself, or an object of the dataclass among these types."""
+    classes = [option for option in options if is_dataclass(option)]
+    if not classes:
+        return value
+    cls: Any = classes[0]
+    if hasattr(cls, "from_dict"):
+        return cls.from_dict(value)
+    hints = get_type_hints(cls)
+    return cls(**{key: _from_plain(item, hints[key]) for key, item in value.items()})

@@ -2,18 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import combinations
-from pathlib import Path
-from typing import Any
 
-import pandas as pd
-
-from persona_interp import models, record
 from persona_interp.store import Cell
-from persona_interp.tables import write_table
 from persona_interp.worlds import Trait, World
 
 
-def prompted(
+def prompt_cell(
     world: World,
     stated: Iterable[Iterable[str | Trait]],
     *,
@@ -21,7 +15,7 @@ def prompted(
     contexts: Iterable[str] = ("nameless",),
     label: str = "",
 ) -> Cell:
-    """Which cell asks the model of another cell after these statements?
+    """Cell that asks the model of another cell after statements.
 
     Args:
         world: Whose questions are asked.
@@ -32,36 +26,18 @@ def prompted(
         label: Of the cell.
 
     Returns:
-        The cell; see ``ask`` for what it writes.
+        The cell; see ``tasks.prompt`` for what it writes.
     """
     config = {
         "world": world.to_dict(),
         "stated": [[str(trait) for trait in traits] for traits in stated],
+        "contexts": list(contexts),
     }
-    config["contexts"] = list(contexts)
-    return Cell(
-        "persona_interp.experiments.prompted:ask", config, needs=(after,), label=label or "prompted"
-    )
+    return Cell("prompt", config, needs=(after,), label=label or "prompt")
 
 
-def ask(config: dict[str, Any], needs: tuple[Path, ...], out: Path) -> None:
-    """What does the model say after these statements?
-
-    Writes ``behavior.parquet``; the column ``stated`` has the labels joined by "+", "" where
-    nothing was stated.
-    """
-    world, last = World.from_dict(config["world"]), models.Trajectory.open(needs[0] / "model").last
-    tables = [
-        record.behavior(last, world.probes(contexts=config["contexts"], stated=traits)).assign(
-            stated="+".join(traits)
-        )
-        for traits in config["stated"]
-    ]
-    write_table(pd.concat(tables, ignore_index=True), out / "behavior.parquet")
-
-
-def stated(world: World) -> Iterator[tuple[str, ...]]:
-    """Which statements are put into the prompt?
+def statements(world: World) -> Iterator[tuple[str, ...]]:
+    """Statements to put into the prompt, several lists of traits.
 
     Args:
         world: The world.
@@ -71,14 +47,17 @@ def stated(world: World) -> Iterator[tuple[str, ...]]:
         target's, in all choices that leave a topic to ask about.
 
     >>> from persona_interp.worlds import john_and_sam
-    >>> len(list(stated(john_and_sam())))
+    >>> len(list(statements(john_and_sam())))
     14
     """
     taught = str(world.taught)
-    yield from ((taught,) * n for n in range(4))
-    others: dict[str, str] = {}
+    for n in range(4):
+        yield (taught,) * n
+    others: dict[str, str] = {}  # the first of the target's traits on each untaught topic
     for trait in world.persona(world.target).traits:
         if trait.topic != world.taught.topic:
             others.setdefault(trait.topic, str(trait))
     for n in (1, 2):
-        yield from ((taught, *more) for more in combinations(others.values(), n) if n < len(others))
+        if n < len(others):
+            for more in combinations(others.values(), n):
+                yield (taught, *more)

@@ -48,7 +48,7 @@ def provenance_of(store: Store, config: dict[str, Any]) -> dict[str, Any]:
         **{
             key: value
             for key, value in config.items()
-            if key not in ("experiment", "world", "start", "seeds", *known)
+            if key not in ("experiment", "source", "world", "start", "seeds", *known)
         },
         "python": platform.python_version(),
         **{name: _version(name) for name in LIBRARIES},

@@ -1,8 +1,7 @@
-"""How does any experiment's run become a report? Tables as CSV, and one page of what its own module says of them."""
+"""How does any run become a report? Tables as CSV, and one page of what its experiment says of them."""
 
 import re
-from collections.abc import Mapping
-from importlib import import_module
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +15,31 @@ from persona_interp.tables import atomic
 Tables = dict[str, pd.DataFrame]
 
 
-def write_report(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> Path:
-    """Where is the report of this run?
+def write_report(
+    run: Path,
+    tables: Tables,
+    *,
+    title: str,
+    blocks: Sequence[Block],
+    provenance: Mapping[str, Any],
+) -> Path:
+    """Write the page of a run, and its tables as CSV beside it.
 
     Args:
-        run: The run's folder; ``tables/``, ``figures/`` and ``report.html`` are written there.
-        tables: What the experiment's ``summarize`` returned.
-        provenance: From ``provenance_of``; its experiment names the module here that makes the
-            findings.
+        run: The run's folder; ``tables/`` and ``report.html`` are written there.
+        tables: What ``experiments.summarize`` returned.
+        title: Of the page.
+        blocks: What the experiment's report says of the tables.
+        provenance: From ``provenance_of``.
 
     Returns:
         Path of ``report.html``.
-
-    Raises:
-        StoreError: There is nothing to report yet.
     """
-    module = import_module(f"persona_interp.report.{provenance['experiment']}")
-    found = module.blocks(run, tables, provenance=provenance)
     for name, frame in tables.items():
         with atomic(run / "tables" / f"{name}.csv") as path:
             path.write_bytes(as_csv(frame))
-    document = page.page(
-        module.TITLE, [page.paragraph(_about(provenance)), *found, *_provenance(provenance)]
-    )
+    first = page.paragraph(_about(provenance))
+    document = page.page(title, [first, *blocks, *_provenance(provenance)])
     with atomic(run / "report.html") as path:
         path.write_text(document, encoding="utf-8")
     return run / "report.html"

@@ -19,6 +19,15 @@ class Verdict(StrEnum):
     DOWN = "the finetune moved it down"
 
 
+class Effect(StrEnum):
+    """What an interval over seeds or topics says of a mean (``report.rows.effect``)."""
+
+    RISE = "a rise"
+    FALL = "a fall"
+    NONE = "no effect"
+    UNKNOWN = "nothing can be concluded"
+
+
 class Fit(StrEnum):
     """How well a dictionary describes a checkpoint (``dictionaries.fidelity``)."""
 

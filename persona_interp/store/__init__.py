@@ -4,9 +4,11 @@ A store is one run folder::
 
     run.json         configuration of the run; another configuration is refused
     plan.json        cells that the run wants, so that a figure can say n of N
-    manifest.jsonl   append-only; a cell exists if and only if it is listed here and its folder is there
+    manifest.jsonl   append-only; a cell exists if and only if it is listed here and its folder
+                     is there
     cells/ID/        finished files, never written again
-    work/ID/         unfinished files; a killed cell finds them again. Hidden names (".x") are dropped at commit
+    work/ID/         unfinished files; a killed cell finds them again. Hidden names (".x") are
+                     dropped at commit
     failed/ID.txt    traceback of the last failure
     quarantine/      folders that failed their checksums
     log.jsonl        time, host, duration: beside the results, so that equal runs are equal bytes

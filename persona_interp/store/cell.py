@@ -16,28 +16,29 @@ from typing import Any
 
 from persona_interp.errors import StoreError
 
-_TASK = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_TASK = re.compile(r"([A-Za-z_]\w*\.)?[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """Which piece of work is this, and what must be there before it?
+    """One piece of work, named by the hash of what it computes.
 
     Two cells are equal when their ids are: same task, same configuration, same needs.
 
     Args:
-        task: ``"package.module:function"``; the function takes ``(config, needs, out)``: this
-            configuration, the folders of the needs in their order, and the folder to write into.
+        task: Short name, ``"learn"`` or ``"compare.behavior"``. Whoever runs the cell knows the
+            function of that name; it takes ``(config, needs, out)``: this configuration, the
+            folders of the needs in their order, and the folder to write into.
         config: JSON-able; everything the result depends on, the seed included.
         needs: Cells whose files the task reads.
         label: A short name for progress bars and errors; not part of the id.
 
     Raises:
-        StoreError: The task is not ``module:function``, or a value of config is not JSON-able.
+        StoreError: The task is no such name, or a value of config is not JSON-able.
 
-    >>> Cell("json:dumps", {"seed": 0}).id == Cell("json:dumps", {"seed": 0}, label="first").id
+    >>> Cell("square", {"seed": 0}).id == Cell("square", {"seed": 0}, label="first").id
     True
-    >>> Cell("json:dumps", {"seed": 0}).id == Cell("json:dumps", {"seed": 1}).id
+    >>> Cell("square", {"seed": 0}).id == Cell("square", {"seed": 1}).id
     False
     """
 
@@ -49,12 +50,13 @@ class Cell:
     def __post_init__(self) -> None:
         if not _TASK.fullmatch(self.task):
             raise StoreError(
-                "a cell's task is 'module:function', for example 'package.tasks:train'; got "
-                f"'{self.task}'."
+                f"a cell's task is a short name such as 'learn' or 'compare.behavior'; got "
+                f"'{self.task}'. Run folders that name modules were made before tasks had names "
+                "of their own and are not read: choose a new --out."
             )
         object.__setattr__(self, "config", plain(self.config, "config"))
         object.__setattr__(self, "needs", tuple(self.needs))
-        object.__setattr__(self, "label", self.label or self.task.partition(":")[2])
+        object.__setattr__(self, "label", self.label or self.task.rpartition(".")[2])
 
     @cached_property
     def id(self) -> str:
@@ -77,7 +79,7 @@ class Cell:
 
 
 def lineage(cells: Iterable[Cell]) -> list[Cell]:
-    """Which cells are needed in all, and in which order?
+    """All cells that are needed for some, in an order in which they can be computed.
 
     Args:
         cells: The cells wanted.
@@ -85,8 +87,8 @@ def lineage(cells: Iterable[Cell]) -> list[Cell]:
     Returns:
         They and everything they need, each once, needs first.
 
-    >>> base = Cell("m:base", {})
-    >>> [cell.label for cell in lineage([Cell("m:tuned", {"lr": 1e-3}, (base,)), base])]
+    >>> base = Cell("base", {})
+    >>> [cell.label for cell in lineage([Cell("tuned", {"lr": 1e-3}, (base,)), base])]
     ['base', 'tuned']
     """
     ordered: dict[str, Cell] = {}
@@ -100,14 +102,14 @@ def lineage(cells: Iterable[Cell]) -> list[Cell]:
 
 
 def plain(value: Any, key: str) -> Any:
-    """Is this configuration made of plain JSON types?
+    """Deep copy of a configuration, in plain JSON types.
 
     Args:
         value: Text, finite numbers, booleans, None, lists, tuples and dicts of them.
         key: How an error names the value.
 
     Returns:
-        A deep copy; tuples are lists, as they would be after a round trip through a file.
+        The copy; tuples are lists, as they would be after a round trip through a file.
 
     Raises:
         StoreError: Something else, named by its key.
@@ -116,9 +118,10 @@ def plain(value: Any, key: str) -> Any:
     {'steps': [1, 2]}
     """
     if isinstance(value, dict):
-        if bad := [k for k in value if not isinstance(k, str)]:
+        wrong = [key for key in value if not isinstance(key, str)]
+        if wrong:
             raise StoreError(
-                f"{key} has the key {bad[0]!r} of type {type(bad[0]).__name__}; its keys must be "
+                f"{key} has the key {wrong[0]!r} of type {type(wrong[0]).__name__}; keys must be "
                 "text."
             )
         return {k: plain(v, f"{key}.{k}") for k, v in value.items()}
@@ -137,7 +140,7 @@ def plain(value: Any, key: str) -> Any:
 
 
 def canonical(value: Any) -> bytes:
-    """Which bytes stand for this JSON value, whatever the order of its keys?
+    """Bytes that stand for a JSON value, whatever the order of its keys.
 
     Args:
         value: A value that ``plain`` accepts.
@@ -154,7 +157,7 @@ def canonical(value: Any) -> bytes:
 
 
 def digest(spec: dict[str, Any]) -> str:
-    """Which cell has this task, configuration and needs?
+    """Hash of a cell: of its task, its configuration and the cells that it needs.
 
     Args:
         spec: ``Cell.spec``.
@@ -162,8 +165,31 @@ def digest(spec: dict[str, Any]) -> str:
     Returns:
         Its id, 16 hex digits.
 
-    >>> cell = Cell("m:base", {"seed": 0})
+    >>> cell = Cell("base", {"seed": 0})
     >>> digest(cell.spec) == cell.id
     True
     """
     return hashlib.sha256(canonical(spec)).hexdigest()[:16]
+
+
+def differences(recorded: Any, current: Any, key: str = "") -> list[str]:
+    """Differences between two configurations, in words.
+
+    Args:
+        recorded: A plain configuration.
+        current: Another.
+        key: Path of keys to them.
+
+    Returns:
+        A line for every value that differs, named by its path of keys.
+
+    >>> differences({"lr": 0.1, "world": {"noise": 0}}, {"lr": 0.1, "world": {"noise": 1}})
+    ['world.noise is 0 there and 1 here']
+    """
+    if not (isinstance(recorded, dict) and isinstance(current, dict)):
+        return [] if recorded == current else [f"{key} is {recorded!r} there and {current!r} here"]
+    lines = []
+    for name in dict.fromkeys([*recorded, *current]):
+        path = f"{key}.{name}".strip(".")
+        lines += differences(recorded.get(name, "absent"), current.get(name, "absent"), path)
+    return lines

@@ -26,14 +26,14 @@ _ID = re.compile(r"[0-9a-f]{16}")
 
 
 class Listing(NamedTuple):
-    """What a manifest lists: entries by cell id in order of commit, and the numbers of unreadable lines."""
+    """Entries of a manifest by cell id, in order of commit, and numbers of unreadable lines."""
 
     entries: dict[str, dict[str, Any]]
     unreadable: list[int]
 
 
 def listing(manifest: Path) -> Listing:
-    r"""Which cells does this manifest list?
+    r"""Entries of a manifest, and the lines that cannot be read.
 
     Args:
         manifest: The file.
@@ -45,8 +45,9 @@ def listing(manifest: Path) -> Listing:
 
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp()) / "manifest.jsonl"
-    >>> spec = {"task": "m:base", "config": {}, "needs": []}
-    >>> _ = file.write_bytes(canonical({"cell": digest(spec), **spec, "files": []}) + b'\n{"cell": "cut o')
+    >>> spec = {"task": "base", "config": {}, "needs": []}
+    >>> line = canonical({"cell": digest(spec), **spec, "files": []})
+    >>> _ = file.write_bytes(line + b'\n{"cell": "cut o')
     >>> list(listing(file).entries) == [digest(spec)]
     True
     """
@@ -65,7 +66,7 @@ def listing(manifest: Path) -> Listing:
 
 @contextmanager
 def locked(manifest: Path) -> Iterator[int]:
-    """May this process change the run folder? Waits while another one does.
+    """Lock the run folder for a change; wait while another process changes it.
 
     Args:
         manifest: The file; a last line that a killed writer left unfinished is cut off, corrupt
@@ -90,7 +91,7 @@ def locked(manifest: Path) -> Iterator[int]:
 
 
 def append(handle: int, entry: dict[str, Any]) -> None:
-    """Is this line on disk?
+    """Write one line to disk.
 
     Args:
         handle: A descriptor from ``locked``.
@@ -123,7 +124,7 @@ def _parse(line: bytes) -> dict[str, Any] | None:
 
 
 def seal(folder: Path) -> list[dict[str, Any]]:
-    """Which files does this folder hold, now that all of them are on disk?
+    """Files of a finished folder, after all of them are synced to disk.
 
     Args:
         folder: A finished work folder; hidden names (scratch) are removed from it.
@@ -171,7 +172,7 @@ def _sha256(path: Path) -> str:
 
 
 def condition(folder: Path, file: dict[str, Any]) -> str:
-    """Is this file as it was committed?
+    """Condition of a file beside what was committed.
 
     Args:
         folder: The folder of its cell.

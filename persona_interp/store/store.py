@@ -1,6 +1,5 @@
 """Which cells of a run folder are done, and how does a finished one get there?"""
 
-import fcntl
 import logging
 import os
 import shutil
@@ -15,7 +14,8 @@ from typing import Any
 import pandas as pd
 
 from persona_interp.errors import StoreError, unknown
-from persona_interp.store.cell import Cell, canonical, lineage, plain
+from persona_interp.store.cell import Cell, canonical, differences, lineage, plain
+from persona_interp.store.claims import claimed, is_claimed
 from persona_interp.store.manifest import append, condition, listing, locked, seal
 from persona_interp.tables import atomic, fsync, read_json, write_json
 
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 class Store:
-    """Which cells of a run are done, and where are their files?
+    """A run folder: which cells are done, and where their files are.
 
     ``Store(root)`` opens a run folder or makes one; ``Store.open(root)`` opens an existing one
     only.
@@ -35,7 +35,7 @@ class Store:
         StoreError: The folder holds something else; nothing is overwritten.
 
     >>> import tempfile
-    >>> store, cell = Store(tempfile.mkdtemp()), Cell("m:square", {"x": 3})
+    >>> store, cell = Store(tempfile.mkdtemp()), Cell("square", {"x": 3})
     >>> _ = (store.work(cell) / "square.txt").write_text("9")
     >>> store.commit(cell, seconds=0.1)
     >>> store.path(cell, "square.txt").read_text()
@@ -53,17 +53,17 @@ class Store:
             if self.root.is_dir() and any(self.root.iterdir()) and not self._manifest.is_file():
                 raise StoreError(
                     f"{self.root} is not empty and has no manifest.jsonl, so it is not a run "
-                    "folder and nothing was "
-                    "written into it. Choose a new or empty folder."
+                    "folder and nothing was written into it. Choose a new or empty folder."
                 )
             self.root.mkdir(parents=True, exist_ok=True)
             self._manifest.touch()  # first of all: a run folder is recognized by it
             fsync(self.root)
+        self._refuse_older()
         self._recover()
 
     @classmethod
     def open(cls, root: Path | str) -> "Store":
-        """Which run is in this folder?
+        """Store of an existing run folder.
 
         Args:
             root: An existing run folder.
@@ -84,7 +84,7 @@ class Store:
     # -- what is there
 
     def manifest(self) -> dict[str, dict[str, Any]]:
-        """What does the manifest list?
+        """Entries of the manifest: the cells that count.
 
         Returns:
             ``{cell id: {cell, task, config, needs, files: [{path, size, sha256}]}}``, in order of
@@ -94,7 +94,7 @@ class Store:
         return listing(self._manifest).entries
 
     def has(self, cell: Cell) -> bool:
-        """Is this cell done?
+        """Whether a cell is done.
 
         Args:
             cell: Any cell.
@@ -105,7 +105,7 @@ class Store:
         return cell.id in self.manifest() and self._done(cell.id).is_dir()
 
     def path(self, cell: Cell, name: str = "") -> Path:
-        """Where is this file of a finished cell?
+        """Path of a file of a finished cell.
 
         Args:
             cell: A finished cell.
@@ -119,8 +119,8 @@ class Store:
         """
         if not self.has(cell):
             raise StoreError(
-                f"{cell} is not done in {self.root}; run the experiment with this --out to compute "
-                "it."
+                f"{cell} is not done in {self.root}; run the experiment with this --out to "
+                "compute it."
             )
         if not name:
             return self._done(cell.id)
@@ -136,7 +136,7 @@ class Store:
         return path
 
     def status(self, cells: Iterable[Cell] | None = None) -> pd.DataFrame:
-        """How far is the run?
+        """State of every cell: how far the run is.
 
         Args:
             cells: The cells asked about, with everything they need; default: those of
@@ -150,7 +150,7 @@ class Store:
         rows = []
         for cell in lineage(self.planned() if cells is None else cells):
             state = "done" if cell.id in done else "missing"
-            if state == "missing" and self._is_claimed(cell):
+            if state == "missing" and is_claimed(self._claim_file(cell)):
                 state = "running"
             elif state == "missing" and self._failure(cell).is_file():
                 state = "failed"
@@ -158,7 +158,7 @@ class Store:
         return pd.DataFrame(rows, columns=["cell", "label", "state"])
 
     def verify(self, cells: Iterable[Cell] | None = None) -> pd.DataFrame:
-        """Are all files as they were committed?
+        """Condition of every file beside what was committed.
 
         Args:
             cells: The cells to check; default: all of the manifest.
@@ -183,28 +183,33 @@ class Store:
 
     # -- what changes
 
-    def describe(self, config: dict[str, Any]) -> None:
-        """Does this run folder belong to this configuration?
+    def describe(self, config: dict[str, Any], *, places: Iterable[str] = ()) -> None:
+        """Write down what the run depends on; refuse another configuration than was recorded.
 
         Args:
             config: Everything the run depends on, JSON-able; written to ``run.json`` the first
                 time.
+            places: Keys of it that say where something lies, not what it is: a new value replaces
+                the recorded one.
 
         Raises:
             StoreError: The folder belongs to another configuration; every difference is named.
         """
         config, file = plain(config, "config"), self.root / "run.json"
         with locked(self._manifest):
-            if not file.is_file():
+            recorded = read_json(file) if file.is_file() else config
+            recorded = recorded | {key: config[key] for key in places if key in config}
+            changes = differences(recorded, config)
+            if not changes and not (file.is_file() and read_json(file) == config):
                 write_json(config, file)
-        if differences := _differences(read_json(file), config):
+        if changes:
             raise StoreError(
-                f"{self.root} belongs to another configuration: {'; '.join(differences)}. "
+                f"{self.root} belongs to another configuration: {'; '.join(changes)}. "
                 "Use the recorded values, or choose a new --out."
             )
 
     def config(self) -> dict[str, Any]:
-        """Which configuration does this run folder belong to?
+        """Configuration of the run.
 
         Returns:
             What ``describe`` wrote.
@@ -221,7 +226,7 @@ class Store:
         return read_json(file)
 
     def plan(self, cells: Iterable[Cell]) -> None:
-        """Which cells does the run want? They are added to ``plan.json``.
+        """Add cells to ``plan.json``: the run wants them.
 
         Args:
             cells: Cells; what they need is added with them.
@@ -232,7 +237,7 @@ class Store:
             write_json(rows, self.root / "plan.json")
 
     def planned(self) -> list[Cell]:
-        """Which cells did the run say it wants?
+        """Cells that the run wants.
 
         Returns:
             The cells of ``plan.json``, needs first; empty when there is no plan yet.
@@ -245,7 +250,7 @@ class Store:
         return list(cells.values())
 
     def work(self, cell: Cell) -> Path:
-        """Where may this cell write?
+        """Work folder of a cell.
 
         Args:
             cell: A cell that is not done.
@@ -259,17 +264,19 @@ class Store:
 
     @contextmanager
     def claim(self, cell: Cell) -> Iterator[None]:
-        """May this process work on the cell? Waits while another one does; a killed process lets go by itself.
+        """Claim a cell for this process; wait while another one works on it.
+
+        A killed process lets go by itself.
 
         Args:
             cell: The cell to work on; ask ``has`` again inside the block.
         """
-        with self._claim_file(cell).open("ab") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        (self.root / "work").mkdir(exist_ok=True)
+        with claimed(self._claim_file(cell)):
             yield
 
     def commit(self, cell: Cell, *, seconds: float) -> None:
-        """Is this cell done for good? Its work folder becomes part of the results.
+        """Make the work folder of a cell part of the results, for good.
 
         Args:
             cell: A cell whose work folder is complete. When another process committed it first,
@@ -306,7 +313,7 @@ class Store:
             )
 
     def fail(self, cell: Cell, error: BaseException) -> str:
-        """Why did this cell fail? The traceback goes to ``failed/``; its work folder stays for the next attempt.
+        """Keep the traceback of a failed cell in ``failed/``; its work folder stays for a retry.
 
         Args:
             cell: The cell.
@@ -323,19 +330,28 @@ class Store:
         return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
     def quarantine(self, cell: Cell) -> None:
-        """Is this corrupt cell out of the way? It will be computed again, alone: equal inputs give equal bytes.
+        """Move a corrupt cell out of the way, so that it is computed again.
+
+        It alone is: equal inputs give equal bytes, so cells built on it stay valid.
 
         Args:
             cell: A cell with a missing or corrupt file.
         """
         with locked(self._manifest) as manifest:
             if self._done(cell.id).is_dir():
-                self._set_aside(
-                    self._done(cell.id)
-                )  # before the tombstone: a kill between leaves "listed, not there"
+                # before the tombstone: a kill between leaves "listed, not there"
+                self._set_aside(self._done(cell.id))
             append(manifest, {"cell": cell.id, "quarantined": True})
 
     # -- how
+
+    def _refuse_older(self) -> None:
+        """Tasks were named by their module once; such cells could be neither found nor computed."""
+        if any(":" in entry["task"] for entry in self.manifest().values()):
+            raise StoreError(
+                f"{self.root} was made before tasks had names of their own and is not read any "
+                "more; nothing in it was changed. Choose a new --out."
+            )
 
     def _done(self, key: str) -> Path:
         return self.root / "cells" / key
@@ -344,30 +360,15 @@ class Store:
         return self.root / "failed" / f"{cell.id}.txt"
 
     def _claim_file(self, cell: Cell) -> Path:
-        (self.root / "work").mkdir(exist_ok=True)
-        return (
-            self.root / "work" / f"{cell.id}.lock"
-        )  # never removed: an unlinked lock file can be locked twice
-
-    def _is_claimed(self, cell: Cell) -> bool:
-        file = self.root / "work" / f"{cell.id}.lock"
-        if not file.is_file():
-            return False
-        with file.open("rb") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
+        return self.root / "work" / f"{cell.id}.lock"
 
     def _orphans(self) -> list[Path]:
-        listed = self.manifest()
+        """Folders of cells that no manifest line vouches for."""
         folder = self.root / "cells"
-        return (
-            [path for path in sorted(folder.iterdir()) if path.name not in listed]
-            if folder.is_dir()
-            else []
-        )
+        if not folder.is_dir():
+            return []
+        listed = self.manifest()
+        return [path for path in sorted(folder.iterdir()) if path.name not in listed]
 
     def _recover(self) -> None:
         if not self._orphans():  # the usual case needs no lock and no write permission
@@ -381,9 +382,7 @@ class Store:
                     back.parent.mkdir(exist_ok=True)
                     path.rename(back)
                 _log.warning(
-                    "%s was not in the manifest (killed while committing); it will be computed "
-                    "again",
-                    path,
+                    "%s was not in the manifest (killed while committing); computed again", path
                 )
 
     def _set_aside(self, folder: Path) -> None:
@@ -391,14 +390,3 @@ class Store:
         aside.mkdir(exist_ok=True)
         taken = sum(1 for path in aside.iterdir() if path.name.startswith(folder.name))
         os.rename(folder, aside / f"{folder.name}-{taken}")  # noqa: PTH104
-
-
-def _differences(recorded: Any, given: Any, key: str = "") -> list[str]:
-    if isinstance(recorded, dict) and isinstance(given, dict):
-        keys = [*recorded, *(k for k in given if k not in recorded)]
-        nested = (
-            _differences(recorded.get(k, "absent"), given.get(k, "absent"), f"{key}.{k}".strip("."))
-            for k in keys
-        )
-        return [line for lines in nested for line in lines]
-    return [] if recorded == given else [f"{key} is {recorded!r} there and {given!r} here"]

@@ -12,17 +12,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from persona_interp import worlds
-from persona_interp.experiments.agreement_summary import summarize
-from persona_interp.experiments.learning import learned
+from persona_interp.experiments.learning import learning_cell
 from persona_interp.models import DOCUMENTS, LESSON, Stage
 from persona_interp.models.chats import PLAIN_TEMPLATE
-from persona_interp.store import Cell, Store
+from persona_interp.store import Cell
 from persona_interp.worlds import World
 
-TASKS = "persona_interp.experiments.agreement_tasks"
 WALK = replace(LESSON, steps=16, batch=8, lr=1e-3)
 
 
@@ -85,9 +82,9 @@ class Agreement:
         Returns:
             Cells of every seed.
         """
-        return [cell for seed in self.seeds for cell in self.of(seed).values()]
+        return [cell for seed in self.seeds for cell in self.seed_cells(seed).values()]
 
-    def of(self, seed: int) -> dict[tuple[Any, ...], Cell]:
+    def seed_cells(self, seed: int) -> dict[tuple[Any, ...], Cell]:
         """Which cells does one seed have?
 
         Args:
@@ -114,7 +111,7 @@ class Agreement:
             needs = (cells["documents",],)
         start = {} if needs else {"start": self.start, "chat_template": self.chat_template}
         cells["estimates",] = Cell(
-            f"{TASKS}:estimates", {**asked, **start}, needs, f"estimates s{seed}"
+            "agreement.estimates", {**asked, **start}, needs, f"estimates s{seed}"
         )
         names = [p.name for p in world.personas]
         walkers = names[: self.walkers]
@@ -126,14 +123,14 @@ class Agreement:
         for name in names if needs else walkers:
             others = [other for other in walkers if other != name] if name in walkers else []
             config = {**about, **start, **steps, "persona": name, "others": others}
-            cells["walk", name] = Cell(f"{TASKS}:walk", config, needs, f"walk from {name} s{seed}")
+            cells["walk", name] = Cell("agreement.walk", config, needs, f"walk from {name} s{seed}")
         return cells | (self._spillover(seed) if needs and self.lessons else {})
 
     def taught(self, seed: int) -> list[str]:
         """Which traits are taught for the spillover regression?
 
         Args:
-            seed: As in ``of``.
+            seed: As in ``seed_cells``.
 
         Returns:
             Labels; topics in turn, values that somebody holds, drawn without replacement.
@@ -157,17 +154,17 @@ class Agreement:
         base = self._documents(world, seed)
         config = {"world": world.to_dict(), "seed": seed, "hook": self.hook}
         cells: dict[tuple[Any, ...], Cell] = {("styles",): base}
-        cells["geometry",] = Cell(f"{TASKS}:geometry", config, (base,), f"geometry s{seed}")
+        cells["geometry",] = Cell("agreement.geometry", config, (base,), f"geometry s{seed}")
         for trait in self.taught(seed):
             label = f"lesson {trait} s{seed}"
-            cells["lesson", trait] = learned(
+            cells["lesson", trait] = learning_cell(
                 world, {"lesson": trait}, self.lesson, seed=seed, after=base, label=label
             )
         return cells
 
     def _documents(self, world: World, seed: int) -> Cell:
         teach = {"documents": self.n_documents}
-        return learned(
+        return learning_cell(
             world,
             teach,
             self.documents,
@@ -175,20 +172,6 @@ class Agreement:
             name="documents",
             label=f"{world.name} documents",
         )
-
-    def summarize(self, store: Store) -> dict[str, pd.DataFrame]:
-        """What was found?
-
-        Args:
-            store: The run's store; missing cells leave fewer rows.
-
-        Returns:
-            ``measure`` and ``metric`` (a seed, estimator and persona or pair),
-            ``measure_agreement`` and ``metric_agreement`` (pairs of estimators), ``axioms`` (a seed
-            and estimator), ``margins`` (named minus nameless log odds of own traits: does the model
-            know them?), ``spillover_rows`` and ``spillover`` (a predictor).
-        """
-        return summarize(self, store)
 
 
 REAL = Agreement(

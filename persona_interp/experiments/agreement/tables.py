@@ -1,17 +1,14 @@
 """What do the finished cells of an agreement run say, as tables?"""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from persona_interp import analysis
+from persona_interp.experiments.agreement.config import Agreement
 from persona_interp.store import Store
 from persona_interp.tables import read_dataset, read_table
 from persona_interp.worlds import World
-
-if TYPE_CHECKING:
-    from persona_interp.experiments.agreement import Agreement
 
 MARGIN = 1.44
 """Bits (1 nat) by which a persona's own traits must be likelier under its name for the model to know it."""
@@ -19,11 +16,22 @@ MARGIN = 1.44
 Tables = dict[str, pd.DataFrame]
 
 
-def summarize(experiment: "Agreement", store: Store) -> Tables:
-    """What was found? See ``Agreement.summarize``."""
+def summarize(experiment: Agreement, store: Store) -> dict[str, pd.DataFrame]:
+    """Tables of what is finished.
+
+    Args:
+        experiment: The experiment.
+        store: Its run; missing cells leave fewer rows.
+
+    Returns:
+        ``measure`` and ``metric`` (a seed, estimator and persona or pair),
+        ``measure_agreement`` and ``metric_agreement`` (pairs of estimators), ``axioms`` (a seed
+        and estimator), ``margins`` (named minus nameless log odds of own traits: does the model
+        know them?), ``spillover_rows`` and ``spillover`` (a predictor).
+    """
     measures, metrics, margins, rows = [], [], [], []
     for seed in experiment.seeds:
-        cells, world = experiment.of(seed), experiment.world_of(seed)
+        cells, world = experiment.seed_cells(seed), experiment.world_of(seed)
         if store.has(cells["estimates",]):
             at = store.path(cells["estimates",], "behavior.parquet").parent
             tables = _estimated(at, world)
@@ -109,9 +117,9 @@ def _margins(behavior: pd.DataFrame, world: World) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["persona", "estimate", "lo", "hi", "n", "known"])
 
 
-def _spilled(experiment: "Agreement", store: Store, seed: int) -> pd.DataFrame:
+def _spilled(experiment: Agreement, store: Store, seed: int) -> pd.DataFrame:
     """Shift of every untaught trait after every lesson, beside what may carry it."""
-    cells, world = experiment.of(seed), experiment.world_of(seed, styles=experiment.styles)
+    cells, world = experiment.seed_cells(seed), experiment.world_of(seed, styles=experiment.styles)
     data = read_dataset(store.path(cells["geometry",], "traits.nc"))
     beside = analysis.cosine_map(data["vector"].assign_attrs(data.attrs), world)
     beside = beside.rename(columns={"name": "taught", "other": "trait"})

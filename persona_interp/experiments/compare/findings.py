@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from persona_interp.report.findings import Row, only, rows
+from persona_interp.report.rows import Row, only, rows
 
 NONE, DIFFERS = "no difference shown", "differs"
 UNITS = {

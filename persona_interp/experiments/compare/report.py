@@ -12,8 +12,7 @@ import pandas as pd
 
 from persona_interp import plots
 from persona_interp.errors import StoreError
-from persona_interp.report import page
-from persona_interp.report.compare_findings import (
+from persona_interp.experiments.compare.findings import (
     corrected,
     finding,
     fits,
@@ -25,10 +24,10 @@ from persona_interp.report.compare_findings import (
     sanity,
     twins,
 )
+from persona_interp.report import page
 from persona_interp.report.features import feature_page
-from persona_interp.report.findings import only
-from persona_interp.report.inside import has
 from persona_interp.report.page import Block
+from persona_interp.report.rows import has, only
 
 Tables = dict[str, pd.DataFrame]
 

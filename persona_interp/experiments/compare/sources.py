@@ -2,97 +2,117 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from persona_interp import dictionaries, models, readers
 from persona_interp.errors import ModelError, SchemaError
+from persona_interp.experiments.compare.config import Compare, CompareOptions, File, Source
+from persona_interp.experiments.experiment import compute
+from persona_interp.models import Checkpoint, Trajectory
+from persona_interp.models.load import load_tokenizer
+from persona_interp.schema.words import Role
 
-BLOCKS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
-RESERVED = ("base", "base again")
-
-
-@dataclass(frozen=True)
-class Source:
-    """Which weights are these?
-
-    Attributes:
-        label: What tables and figures call them.
-        path: Saved Hugging Face folder.
-        weights: Hash of the weights.
-        step: Optimizer step, where it is one of a training.
-        run: The source as it was given; the steps of a training share it.
-        trusted: Whether code in the folder may run.
-        note: What had to be done to get them.
-    """
-
-    label: str
-    path: str
-    weights: str
-    step: int = 0
-    run: str = ""
-    trusted: bool = False
-    note: str = ""
-
-    def plain(self) -> dict[str, Any]:
-        """JSON-able values that a task needs and a result depends on."""
-        return {key: value for key, value in asdict(self).items() if key not in ("run", "note")}
+BLOCK_KEYS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
+"""What configurations call the number of blocks."""
+DEPTHS = (1 / 4, 1 / 2, 3 / 4)
+"""Of the blocks, after which the inside is read unless hooks are named."""
 
 
-@dataclass(frozen=True)
-class File:
-    """Which file is this?
+def compare(
+    base: Any,
+    tuned: Any,
+    *,
+    prompts: str | Path,
+    out: str | Path,
+    options: CompareOptions | None = None,
+    workers: int | None = None,
+    progress: bool = True,
+) -> dict[str, pd.DataFrame]:
+    """What a finetune changed, beyond what other finetunes change, as tables.
 
-    Attributes:
-        name: What tables call it.
-        path: Where it was.
-        sha256: Of its bytes; of a dictionary its hash.
-    """
-
-    name: str
-    path: str
-    sha256: str
-
-    def plain(self) -> dict[str, Any]:
-        """JSON-able values."""
-        return asdict(self)
-
-
-def file_of(path: str | Path, *, name: str = "") -> File:
-    """Which file is this now?
+    Where traits or prompts have system messages and the chat template of the models has no role for
+    them, the first user message says them before its own words, in all models alike; the report
+    says so.
 
     Args:
-        path: An existing file.
-        name: What tables call it; the stem by default.
+        base: The model before: whatever ``models.resolve`` takes.
+        tuned: A finetune, or several in a list: whatever ``models.sources`` takes. All steps of a
+            training count.
+        prompts: A file of prompts, see ``readers.read_prompts``.
+        out: Run folder; finished cells are read, missing ones computed.
+        options: Traits, controls, dictionaries and how all is read and measured.
+        workers: Processes; all cores by default, 0 = this one.
+        progress: Whether to show a progress bar.
 
     Returns:
-        Name, path and hash.
-    """
-    path = Path(path).expanduser()
-    with path.open("rb") as handle:
-        digest = hashlib.file_digest(handle, "sha256").hexdigest()
-    return File(name or path.stem, str(path.absolute()), digest)
-
-
-def same_file(file: dict[str, Any]) -> Path:
-    """Where is this file, unchanged?
-
-    Args:
-        file: ``File.plain()``.
-
-    Returns:
-        Its path.
+        Tables by name, see ``tables.summarize``.
 
     Raises:
-        SchemaError: It is gone or holds something else than when the comparison began.
+        ModelError: A source, hook or dictionary is not there or does not fit; nothing was computed.
+        SchemaError: A file cannot be read, or an unknown trait; nothing was computed.
+        StoreError: The run folder belongs to another comparison.
     """
-    path = Path(file["path"])
-    if not path.is_file() or file_of(path).sha256 != file["sha256"]:
-        raise SchemaError(
-            f"{path} is gone or changed since this comparison began; restore it, or use a new "
-            "--out."
-        )
-    return path
+    experiment = comparison(base, tuned, prompts=prompts, options=options)
+    return compute(experiment, out, workers=workers, progress=progress)
+
+
+def comparison(
+    base: Any, tuned: Any, *, prompts: str | Path, options: CompareOptions | None = None
+) -> Compare:
+    """Comparison that these names mean; everything is looked up, so that a wrong name costs nothing.
+
+    Args:
+        base: As in ``compare``, like all others.
+        tuned: A finetune or a list of them.
+        prompts: A file of prompts.
+        options: Traits, controls, dictionaries and how all is read and measured.
+
+    Returns:
+        The experiment.
+
+    Raises:
+        ModelError: A source, hook or dictionary is not there or does not fit.
+        SchemaError: A file cannot be read, or an unknown trait.
+    """
+    options = options or CompareOptions()
+    contexts = set(readers.read_prompts(prompts)["context"])
+    traits = _trait_files(options.traits)
+    reading = {
+        "trust": tuple(options.trust),
+        "chat_template": options.chat_template,
+        "fold_system": bool(traits) or "instructed" in contexts,
+    }
+    first, finetunes, controls = sources_of(
+        base,
+        tuned,
+        options.control,
+        adapter_base=options.adapter_base,
+        tokenizer=options.tokenizer,
+        **reading,
+    )
+    checkpoint = checkpoint_of(first.plain())
+    by_path = {str(path): dictionaries.open_any(path) for path in _as_list(options.sae)}
+    hooks = tuple(options.hooks) or _default_hooks(first)
+    models.boot(checkpoint, hooks=(*hooks, *(sae.hook for sae in by_path.values())))
+    return Compare(
+        first,
+        finetunes,
+        file_of(prompts),
+        control=controls,
+        traits=traits,
+        sae=tuple(
+            File(sae.name, path, dictionaries.hash_dictionary(sae)) for path, sae in by_path.items()
+        ),
+        primary=options.primary,
+        hooks=hooks,
+        settings=options.settings,
+        seeds=(options.seed,),
+        fold_system=models.folds_system(load_tokenizer(checkpoint)),
+    )
 
 
 def sources_of(
@@ -104,7 +124,7 @@ def sources_of(
     tokenizer: Any = None,
     **reading: Any,
 ) -> tuple[Source, tuple[Source, ...], tuple[Source, ...]]:
-    """Which checkpoints do these names mean?
+    """Base, finetunes and controls that these names mean.
 
     An adapter is merged into the base that it names, and where that is not to be had into
     ``adapter_base``; its source has a note that says so. The start of a trajectory is left out
@@ -120,119 +140,178 @@ def sources_of(
             fold_system.
 
     Returns:
-        Base, finetunes and controls, with distinct labels; all read text alike.
+        Three kinds of sources with distinct labels; all read text alike.
 
     Raises:
         ModelError: A source is not there, no finetune is named, or the tokenizers differ.
     """
-    from persona_interp import models
-
     trust = reading.get("trust", ())
     plain = models.resolve(base, tokenizer=tokenizer, trust=trust)
-    under = (
-        plain
-        if adapter_base is None
-        else models.resolve(adapter_base, tokenizer=tokenizer, trust=trust)
-    )
-    first = models.resolve(plain, **reading)
-    known = models.hash_weights(first)
-    taken: dict[str, int] = dict.fromkeys(RESERVED, 1)
-    every, found = [first], []
-    for given in (tuned, control):
-        made: list[Source] = []
-        for number, one in enumerate(_listed(given)):
+    under = plain
+    if adapter_base is not None:
+        under = models.resolve(adapter_base, tokenizer=tokenizer, trust=trust)
+    start = models.resolve(plain, **reading)
+    start_hash = models.hash_weights(start)
+    uses: dict[str, int] = dict.fromkeys((str(Role.BASE), str(Role.AGAIN)), 1)
+    checkpoints = [start]
+    groups: list[tuple[Source, ...]] = []
+    for names in (tuned, control):
+        sources: list[Source] = []
+        for number, one in enumerate(_as_list(names)):
             steps, note = _checkpoints(one, under, tokenizer=tokenizer, **reading)
-            hashes = [models.hash_weights(c) for c in steps]
-            kept = (
-                [(c, h) for c, h in zip(steps, hashes, strict=True) if h != known]
-                if len(steps) > 1
-                else []
-            )
             run = str(one) if isinstance(one, str | Path) else f"{steps[-1].label} ({number})"
-            for checkpoint, weights in kept or [(steps[-1], hashes[-1])]:
-                label = _distinct(checkpoint.label, taken)
-                every.append(replace(checkpoint, name=label))
+            for checkpoint, weights in _beside(steps, start_hash):
+                label = _distinct(checkpoint.label, uses)
+                checkpoints.append(replace(checkpoint, name=label))
                 source = Source(label, str(checkpoint.path), weights, checkpoint.step, run)
-                made.append(replace(source, trusted=checkpoint.trusted, note=note))
-        found.append(tuple(made))
-    if not found[0]:
+                sources.append(replace(source, trusted=checkpoint.trusted, note=note))
+        groups.append(tuple(sources))
+    finetunes, controls = groups
+    if not finetunes:
         raise ModelError("a comparison needs a finetune beside its base; name one or more.")
-    models.same_tokenizer(every)
-    start = Source(
-        "base",
-        str(first.path),
-        known,
-        run=str(base) if isinstance(base, str | Path) else first.label,
-    )
-    return replace(start, trusted=first.trusted), *found
+    models.same_tokenizer(checkpoints)
+    run = str(base) if isinstance(base, str | Path) else start.label
+    first = Source(str(Role.BASE), str(start.path), start_hash, run=run, trusted=start.trusted)
+    return first, finetunes, controls
 
 
-def checkpoint_of(source: dict[str, Any]) -> Any:
-    """Which checkpoint is this?
+def file_of(path: str | Path, *, name: str = "") -> File:
+    """File with its hash of now.
+
+    Args:
+        path: An existing file.
+        name: What tables call it; the stem by default.
+
+    Returns:
+        Name, path and hash.
+    """
+    path = Path(path).expanduser()
+    with path.open("rb") as handle:
+        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+    return File(name or path.stem, str(path.absolute()), digest)
+
+
+def unchanged_path(file: dict[str, Any]) -> Path:
+    """Path of a file that is as it was when the comparison began.
+
+    Args:
+        file: ``File.plain()``.
+
+    Returns:
+        Its path.
+
+    Raises:
+        SchemaError: It is gone or holds something else.
+    """
+    path = Path(file["path"])
+    if not path.is_file() or file_of(path).sha256 != file["sha256"]:
+        raise SchemaError(
+            f"{path} is gone or changed since this comparison began; restore it, or use a new "
+            "--out."
+        )
+    return path
+
+
+def checkpoint_of(source: dict[str, Any]) -> Checkpoint:
+    """Checkpoint of a source.
 
     Args:
         source: ``Source.plain()``.
 
     Returns:
-        A ``models.Checkpoint``, its label that of the source.
+        The checkpoint, its label that of the source.
     """
-    from persona_interp.models import Checkpoint
-
     path = Path(source["path"])
     return Checkpoint(path, step=source["step"], name=source["label"], trusted=source["trusted"])
 
 
 def blocks_of(source: Source) -> int:
-    """How many blocks has this model?
+    """Number of blocks of a model.
 
     Args:
         source: A saved folder.
 
     Returns:
-        Their number.
+        The number.
 
     Raises:
         ModelError: Its configuration does not say.
     """
     config = json.loads((Path(source.path) / "config.json").read_text(encoding="utf-8"))
     for part in (config, config.get("text_config") or {}):
-        if number := next((part[key] for key in BLOCKS if isinstance(part.get(key), int)), None):
-            return number
+        for key in BLOCK_KEYS:
+            if isinstance(part.get(key), int) and part[key]:
+                return part[key]
     raise ModelError(
         f"{source.path}/config.json does not say how many blocks there are; name hooks."
     )
 
 
-def _checkpoints(one: Any, base: Any, *, tokenizer: Any, **reading: Any) -> tuple[list[Any], str]:
-    """The checkpoints of one source, and what had to be done to get them."""
-    from persona_interp import models
+def default_blocks(n: int) -> list[int]:
+    """Blocks after which the inside is read: a quarter, a half and three quarters of the way.
 
-    options = {**reading, **({} if isinstance(one, str | Path) else {"tokenizer": tokenizer})}
+    Args:
+        n: Blocks of the model.
+
+    Returns:
+        Numbers of blocks, distinct.
+
+    >>> default_blocks(30), default_blocks(2)
+    ([7, 14, 22], [0, 1])
+    """
+    # .01 more, so that halves are rounded up and not to the even number
+    return sorted({max(round(depth * n + 0.01) - 1, 0) for depth in DEPTHS})
+
+
+def _default_hooks(source: Source) -> tuple[str, ...]:
+    return tuple(f"blocks.{block}.hook_out" for block in default_blocks(blocks_of(source)))
+
+
+def _trait_files(traits: str | Path | None) -> tuple[File, ...]:
+    """Trait files of a folder, or one file, each read once so that a broken one is named now."""
+    if traits is None:
+        return ()
+    names = readers.read_traits(traits)
+    path = Path(traits).expanduser()
+    if path.is_file():
+        return tuple(file_of(path, name=name) for name in names)
+    return tuple(file_of(path / f"{name}.json", name=name) for name in names)
+
+
+def _checkpoints(
+    one: Any, base: Checkpoint, *, tokenizer: Any, **reading: Any
+) -> tuple[list[Checkpoint], str]:
+    """The checkpoints of one source, and what had to be done to get them."""
+    is_name = isinstance(one, str | Path)
+    options = dict(reading) if is_name else {**reading, "tokenizer": tokenizer}
     try:
         return list(models.sources(one, **options)), ""
     except ModelError as error:
-        if not isinstance(one, str | Path) or not any(
-            Path(one).expanduser().rglob("adapter_config.json")
-        ):
+        # an adapter whose own base is not to be had may be merged into ours
+        if not is_name or not any(Path(one).expanduser().rglob("adapter_config.json")):
             raise
         why = str(error).partition(";")[0].rstrip(".")
-    return list(
-        models.sources(one, base=base, **options)
-    ), f"an adapter merged into {base.label}, because {why}"
+    note = f"an adapter merged into {base.label}, because {why}"
+    return list(models.sources(one, base=base, **options)), note
 
 
-def _listed(given: Any) -> list[Any]:
+def _beside(steps: list[Checkpoint], base_hash: str) -> list[tuple[Checkpoint, str]]:
+    """The steps of a training with their hashes, without its start where that is the base."""
+    pairs = [(checkpoint, models.hash_weights(checkpoint)) for checkpoint in steps]
+    if len(pairs) == 1:
+        return pairs
+    others = [pair for pair in pairs if pair[1] != base_hash]
+    return others or pairs[-1:]
+
+
+def _as_list(names: Any) -> list[Any]:
     """Names or models as a list; a trajectory is one training, no list."""
-    from persona_interp.models import Trajectory
-
-    return (
-        list(given)
-        if isinstance(given, list | tuple) and not isinstance(given, Trajectory)
-        else [given]
-    )
+    if isinstance(names, list | tuple) and not isinstance(names, Trajectory):
+        return list(names)
+    return [names]
 
 
-def _distinct(label: str, taken: dict[str, int]) -> str:
-    """A label of its own."""
-    number = taken[label] = taken.get(label, 0) + 1
-    return label if number == 1 else f"{label} ({number})"
+def _distinct(label: str, uses: dict[str, int]) -> str:
+    """A label of its own: numbered from the second use on."""
+    uses[label] = uses.get(label, 0) + 1
+    return label if uses[label] == 1 else f"{label} ({uses[label]})"

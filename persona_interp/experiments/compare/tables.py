@@ -1,131 +1,99 @@
 """What do the finished cells of a comparison say, as tables?"""
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
 import xarray as xr
 
 from persona_interp import analysis
-from persona_interp.experiments.inside import JOINED
-from persona_interp.store import Cell, Store
-from persona_interp.tables import read_dataset, read_table
-
-if TYPE_CHECKING:
-    from persona_interp.experiments.compare import Compare
+from persona_interp.experiments.compare.config import Compare
+from persona_interp.schema.words import Family, Fit, Role
+from persona_interp.store import Store
+from persona_interp.tables import concat, read_dataset, read_directions, read_table
 
 Tables = dict[str, pd.DataFrame]
-Cells = dict[tuple[str, ...], Cell]
 
 
-class _Done:
+class Finished:
     """The finished cells of a comparison."""
 
-    def __init__(self, experiment: "Compare", store: Store) -> None:
-        self.of, self.store, self.cells = experiment, store, experiment.keyed_cells()
-        controls = experiment.controls
-        self.labels = [
-            s.label for s in (experiment.base, experiment.again, *experiment.tuned, *controls)
-        ]
-        self.base, self.tuned = experiment.base.label, [s.label for s in experiment.tuned]
-        self.controls = [s.label for s in controls]
+    def __init__(self, experiment: Compare, store: Store) -> None:
+        """Look the cells up.
+
+        Args:
+            experiment: The comparison.
+            store: Its run.
+        """
+        self.experiment, self.store = experiment, store
+        self.cells = experiment.seed_cells(experiment.seeds[0])
+        self.labels = [source.label for source in experiment.sources]
 
     def has(self, *keys: tuple[str, ...]) -> bool:
-        """Are these cells there, and done?"""
+        """Whether all of these cells are there, and done."""
         return all(key in self.cells and self.store.has(self.cells[key]) for key in keys)
 
-    def everybody(self, *kind: str) -> bool:
-        """Is this kind of cell done of every checkpoint? What is compared is compared whole."""
+    def has_all(self, *kind: str) -> bool:
+        """Whether this kind of cell is done of every checkpoint; a comparison is of all or none."""
         return self.has(*((*kind, label) for label in self.labels))
 
-    def tables(self, kind: str, name: str) -> pd.DataFrame:
+    def has_file(self, key: tuple[str, ...], file: str) -> bool:
+        """Whether a cell is done and wrote this file; some files are written on occasion only."""
+        return self.has(key) and (self.store.path(self.cells[key]) / file).is_file()
+
+    def table(self, key: tuple[str, ...], name: str) -> pd.DataFrame:
+        """One file of one cell."""
+        return read_table(self.store.path(self.cells[key], f"{name}.parquet"))
+
+    def tables(self, *kind: str, name: str) -> pd.DataFrame:
         """One file of the cells of this kind, all checkpoints together."""
-        parts = [
-            read_table(self.store.path(self.cells[kind, label], f"{name}.parquet"))
-            for label in self.labels
-        ]
+        parts = [self.table((*kind, label), name) for label in self.labels]
         return pd.concat(parts, ignore_index=True)
 
     def data(self, *kind: str, name: str) -> xr.Dataset:
         """The same of labelled arrays, along checkpoint."""
-        parts = [
-            read_dataset(self.store.path(self.cells[(*kind, label)], f"{name}.nc"))
-            for label in self.labels
-        ]
-        return xr.concat(parts, "checkpoint", **JOINED)
+        paths = [self.store.path(self.cells[*kind, label], f"{name}.nc") for label in self.labels]
+        return concat([read_dataset(path) for path in paths], "checkpoint")
 
     def directions(self, name: str) -> xr.DataArray:
         """Trait vectors or random directions."""
-        data = read_dataset(self.store.path(self.cells["directions",], f"{name}.nc"))
-        return data["vector"].assign_attrs(data.attrs)
+        return read_directions(self.store.path(self.cells["directions",], f"{name}.nc"))
 
 
-def tables(experiment: "Compare", store: Store) -> Tables:
-    """What was found? See ``Compare.summarize``.
+def summarize(experiment: Compare, store: Store) -> Tables:
+    """Tables of what is finished.
 
     Args:
         experiment: The comparison.
-        store: Its run.
+        store: Its run; missing cells leave fewer tables.
 
     Returns:
-        Tables by name.
+        Tables by name: ``sources``, ``effects`` (everything that was tested), ``shift`` (last
+        prompt token), ``drift``, ``samples``, ``sound`` (what the samples sound like),
+        ``separability``, ``novelty``, ``lens``; ``features``, ``fidelity``, ``tokens`` and
+        ``words`` of dictionaries.
     """
-    done = _Done(experiment, store)
-    found: Tables = {"sources": sources(experiment)}
-    measured, random = [], []
-    if experiment.traits and done.everybody("behavior"):
-        scores = analysis.trait_scores(done.tables("behavior", "continuations"))
-        measured.append(analysis.measure_behavior(scores))
-    if experiment.traits and done.everybody("spoken"):
-        measured.append(analysis.measure_answers(done.tables("spoken", "spoken")))
-    if done.has(("directions",)) and done.everybody("inside"):
-        vectors, drawn = done.directions("vectors"), done.directions("random")
-        last, novel = [], []
-        for i in range(vectors.sizes["hook"]):
-            acts = done.data("inside", name=f"answer {i}")
-            measured.append(analysis.measure_projections(acts, vectors))
-            random.append(analysis.measure_projections(acts, drawn))
-            last.append(
-                analysis.measure_projections(done.data("inside", name=f"last {i}"), vectors)
-            )
-            novel.append(analysis.span_share(acts, vectors, drawn, base=done.base))
-        found["shift"] = _effects(done, last)
-        novelty = pd.concat(novel, ignore_index=True)
-        found["novelty"] = novelty.loc[novelty["checkpoint"] != experiment.again.label]
-    for sae in experiment.sae:
-        if done.everybody("features", sae.name):
-            parts = [
-                read_table(store.path(done.cells["features", sae.name, label], "fidelity.parquet"))
-                for label in done.labels
-            ]
-            fits = pd.concat(parts, ignore_index=True).assign(sae=sae.name)
-            found["fidelity"] = pd.concat(
-                [found.get("fidelity", fits.head(0)), fits], ignore_index=True
-            )
-            if "unusable" not in set(fits["verdict"]):
-                feats = done.data("features", sae.name, name="features")
-                measured.append(analysis.measure_features(feats))
-                moved = [
-                    analysis.feature_shift(feats, before=done.base, after=s.label).assign(
-                        sae=sae.name, end=s.label
-                    )
-                    for s in experiment.ends
-                ]
-                found["features"] = pd.concat(
-                    [*([found["features"]] if "features" in found else []), *moved]
-                )
-    if measured:
-        effects = _effects(done, measured)
-        drawn = (
-            pd.concat(random, ignore_index=True)
-            if random
-            else pd.DataFrame(columns=list(measured[0].columns))
-        )
-        found["effects"] = analysis.random_range(effects, drawn, base=done.base)
-    return found | _told(done)
+    cells = Finished(experiment, store)
+    tables: Tables = {"sources": sources(experiment)}
+    measurements: list[pd.DataFrame] = []
+    random: list[pd.DataFrame] = []
+    if experiment.traits and cells.has_all("behavior"):
+        scores = analysis.trait_scores(cells.tables("behavior", name="continuations"))
+        measurements.append(analysis.measure_behavior(scores))
+    if experiment.traits and cells.has_all("answers"):
+        bits = cells.tables("answers", name="trait_bits")
+        measurements.append(analysis.measure_answers(bits))
+    if cells.has(("directions",)) and cells.has_all("residuals"):
+        tables |= _along_directions(cells, measurements, random)
+    tables |= _of_dictionaries(cells, measurements)
+    if measurements:
+        effects = _effects(cells, measurements)
+        drawn = pd.DataFrame(columns=list(measurements[0].columns))
+        if random:
+            drawn = pd.concat(random, ignore_index=True)
+        tables["effects"] = analysis.random_range(effects, drawn, base=experiment.base.label)
+    return tables | _untested(cells)
 
 
-def sources(experiment: "Compare") -> pd.DataFrame:
-    """Which weights were compared, and are some of them the same?
+def sources(experiment: Compare) -> pd.DataFrame:
+    """Weights that were compared, and which of them are the same.
 
     Args:
         experiment: The comparison.
@@ -134,82 +102,116 @@ def sources(experiment: "Compare") -> pd.DataFrame:
         One row a checkpoint: ``checkpoint``, ``role``, ``given`` as, ``step``, ``weights`` (hash),
         ``note``.
     """
-    roles = [
-        ("base", (experiment.base,)),
-        ("tuned", experiment.tuned),
-        ("control", experiment.control),
-    ]
-    used = {s.label for s in (experiment.base, *experiment.tuned, *experiment.controls)}
-    rows, first = [], dict[str, str]()
-    for role, listed in roles:
+    by_role = {
+        Role.BASE: (experiment.base,),
+        Role.TUNED: experiment.tuned,
+        Role.CONTROL: experiment.control,
+    }
+    used = {source.label for source in experiment.sources}
+    first_of: dict[str, str] = {}
+    rows = []
+    for role, listed in by_role.items():
         for source in listed:
-            twin = first.setdefault(source.weights, source.label)
-            note = "" if twin == source.label else f"the same weights as {twin}"
-            if source.label not in used:
-                note = (
-                    f"{note}; no control of its own"
-                    if note
-                    else "an earlier step of its training; not used"
-                )
-            note = "; ".join(filter(None, (note, source.note)))
-            row = {
-                "checkpoint": source.label,
-                "role": role,
-                "given": source.run,
-                "step": source.step,
-            }
-            rows.append({**row, "weights": source.weights[:16], "note": note})
+            notes = []
+            twin = first_of.setdefault(source.weights, source.label)
+            if twin != source.label:
+                notes.append(f"the same weights as {twin}")
+            if source.label not in used and notes:
+                notes.append("no control of its own")
+            elif source.label not in used:
+                notes.append("an earlier step of its training; not used")
+            if source.note:
+                notes.append(source.note)
+            about = {"checkpoint": source.label, "role": str(role), "given": source.run}
+            about |= {"step": source.step, "weights": source.weights[:16]}
+            rows.append({**about, "note": "; ".join(notes)})
     return pd.DataFrame(rows)
 
 
-def _effects(done: _Done, measured: list[pd.DataFrame]) -> pd.DataFrame:
-    table = pd.concat(measured, ignore_index=True)
-    named = "answers" in set(table["family"]) and done.of.primary
+def _along_directions(
+    cells: Finished, measurements: list[pd.DataFrame], random: list[pd.DataFrame]
+) -> Tables:
+    """Projections on trait vectors: adds what is tested, returns what is only shown."""
+    experiment = cells.experiment
+    vectors, drawn = cells.directions("vectors"), cells.directions("random")
+    last, novelty = [], []
+    for i in range(vectors.sizes["hook"]):
+        acts = cells.data("residuals", name=f"answer {i}")
+        measurements.append(analysis.measure_projections(acts, vectors))
+        random.append(analysis.measure_projections(acts, drawn))
+        before_answer = cells.data("residuals", name=f"last {i}")
+        last.append(analysis.measure_projections(before_answer, vectors))
+        novelty.append(analysis.span_share(acts, vectors, drawn, base=experiment.base.label))
+    shares = pd.concat(novelty, ignore_index=True)
+    shares = shares.loc[shares["checkpoint"] != experiment.again.label]
+    return {"shift": _effects(cells, last), "novelty": shares}
+
+
+def _of_dictionaries(cells: Finished, measurements: list[pd.DataFrame]) -> Tables:
+    """Fidelity of every dictionary; of those that may be read, features: adds what is tested."""
+    fidelity, shifts = [], []
+    for sae in cells.experiment.sae:
+        if not cells.has_all("features", sae.name):
+            continue
+        fits = cells.tables("features", sae.name, name="fidelity").assign(sae=sae.name)
+        fidelity.append(fits)
+        if Fit.UNUSABLE in set(fits["verdict"]):
+            continue
+        feats = cells.data("features", sae.name, name="features")
+        measurements.append(analysis.measure_features(feats))
+        for end in cells.experiment.ends:
+            shift = analysis.feature_shift(
+                feats, before=cells.experiment.base.label, after=end.label
+            )
+            shifts.append(shift.assign(sae=sae.name, end=end.label))
+    tables: Tables = {}
+    if fidelity:
+        tables["fidelity"] = pd.concat(fidelity, ignore_index=True)
+    if shifts:
+        tables["features"] = pd.concat(shifts)
+    return tables
+
+
+def _effects(cells: Finished, measurements: list[pd.DataFrame]) -> pd.DataFrame:
+    experiment = cells.experiment
+    table = pd.concat(measurements, ignore_index=True)
+    primary = []
+    if experiment.primary and Family.ANSWERS in set(table["family"]):
+        primary = [(source.label, experiment.primary) for source in experiment.ends]
     return analysis.effects(
         table,
-        base=done.base,
-        tuned=done.tuned,
-        controls=done.controls,
-        again=done.of.again.label,
-        primary=[(source.label, done.of.primary) for source in done.of.ends] if named else (),
-        primary_in="answers",
-        seed=done.of.seeds[0],
+        base=experiment.base.label,
+        tuned=[source.label for source in experiment.tuned],
+        controls=[source.label for source in experiment.controls],
+        again=experiment.again.label,
+        primary=primary,
+        primary_in=Family.ANSWERS,
+        seed=experiment.seeds[0],
     )
 
 
-def _told(done: _Done) -> Tables:
+def _untested(cells: Finished) -> Tables:
     """What is shown and not tested."""
-    found: Tables = {}
-    store, cells = done.store, done.cells
-    if done.everybody("drift"):
-        found["kl"] = analysis.kl_by_role(done.tables("drift", "drift"))
-    if done.everybody("heard"):
-        found["samples"] = done.tables("heard", "samples")
-        if all(
-            (store.path(cells["heard", label]) / "instructed.parquet").is_file()
-            for label in done.labels
-        ):
-            found["heard"] = analysis.sound_shift(
-                done.tables("heard", "instructed"), base=done.base
-            )
-    parts = {
-        "separability": [("trait", file.name) for file in done.of.traits],
-        "lens": [("lens", source.label) for source in done.of.ends],
-    }
-    for name, keys in parts.items():
-        if keys and done.has(*keys):
-            rows = [read_table(store.path(cells[key], f"{name}.parquet")) for key in keys]
-            if name == "lens":
-                rows = [
-                    part.assign(checkpoint=key[-1]) for part, key in zip(rows, keys, strict=True)
-                ]
-            found[name] = pd.concat(rows, ignore_index=True)
-    for sae in done.of.sae:
-        folder = store.path(cells["pages", sae.name]) if done.has(("pages", sae.name)) else None
-        for name in ("tokens", "words"):
-            if folder and (folder / f"{name}.parquet").is_file():
-                rows = read_table(folder / f"{name}.parquet").assign(sae=sae.name)
-                found[name] = (
-                    pd.concat([found[name], rows], ignore_index=True) if name in found else rows
-                )
-    return found
+    experiment, tables = cells.experiment, {}
+    if cells.has_all("drift"):
+        tables["drift"] = analysis.kl_by_role(cells.tables("drift", name="drift"))
+    if cells.has_all("samples"):
+        tables["samples"] = cells.tables("samples", name="samples")
+        if all(cells.has_file(("samples", label), "trait_bits.parquet") for label in cells.labels):
+            bits = cells.tables("samples", name="trait_bits")
+            tables["sound"] = analysis.sound_shift(bits, base=experiment.base.label)
+    traits = [("trait", file.name) for file in experiment.traits]
+    if traits and cells.has(*traits):
+        parts = [cells.table(key, "separability") for key in traits]
+        tables["separability"] = pd.concat(parts, ignore_index=True)
+    ends = [("lens", source.label) for source in experiment.ends]
+    if ends and cells.has(*ends):
+        parts = [cells.table(key, "lens").assign(checkpoint=key[-1]) for key in ends]
+        tables["lens"] = pd.concat(parts, ignore_index=True)
+    for name in ("tokens", "words"):
+        keys = [("pages", sae.name) for sae in experiment.sae]
+        keys = [key for key in keys if cells.has_file(key, f"{name}.parquet")]
+        if keys:
+            parts = [cells.table(key, name).assign(sae=key[-1]) for key in keys]
+            tables[name] = pd.concat(parts, ignore_index=True)
+    return tables

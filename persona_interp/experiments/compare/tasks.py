@@ -6,236 +6,232 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 
 from persona_interp import analysis, dictionaries, readers, record
 from persona_interp.errors import ModelError
-from persona_interp.experiments.compare_sources import checkpoint_of, same_file
-from persona_interp.experiments.inside import JOINED
-from persona_interp.tables import read_dataset, read_table, write_dataset, write_table
+from persona_interp.experiments.compare.sources import checkpoint_of, unchanged_path
+from persona_interp.tables import (
+    concat,
+    read_dataset,
+    read_directions,
+    read_table,
+    write_dataset,
+    write_directions,
+    write_table,
+)
 
 Needs = tuple[Path, ...]
 GATE_TOKENS = 5_000
+"""Tokens on which a dictionary's fidelity is measured."""
 PAGE_PROMPTS = 12
+"""Prompts among which a feature's page looks for examples."""
 
 
-def asked(config: dict[str, Any], needs: Needs, out: Path) -> None:
-    """What does the base answer to the prompts? Writes ``prompts.parquet``, ``answers.parquet``, ``said.parquet``."""
-    prompts = readers.read_prompts(same_file(config["file"]))
+def prompts(config: dict[str, Any], needs: Needs, out: Path) -> None:
+    """Read the prompts, and let the base answer them.
+
+    Writes ``prompts.parquet`` and ``conversations.parquet``: prompts with the base's answers.
+    """
+    prompts = readers.read_prompts(unchanged_path(config["file"]))
     answers = record.answers(checkpoint_of(config["base"]), prompts, **_draw(config))
     write_table(prompts, out / "prompts.parquet")
-    write_table(answers, out / "answers.parquet")
-    write_table(record.conversations(answers), out / "said.parquet")
+    write_table(record.conversations(answers), out / "conversations.parquet")
 
 
 def trait(config: dict[str, Any], needs: Needs, out: Path) -> None:
-    """What does the base answer when it is told to show a trait or its opposite, and in which direction is that?
+    """Let the base answer when told to show a trait or its opposite, and find the direction of that.
 
     Questions of one half make the vector, those of the other measure. Writes ``trait.json``,
     ``answers.parquet``, ``vectors.nc`` and ``separability.parquet``.
     """
     base, hooks = checkpoint_of(config["base"]), config["hooks"]
-    file = readers.read_trait(same_file(config["file"]))
+    file = readers.read_trait(unchanged_path(config["file"]))
     readers.write_trait(file, out / "trait.json")
-    prompts = pd.concat(
-        [readers.trait_prompts(file, side="pos"), readers.trait_prompts(file, side="neg")]
-    )
-    prompts = prompts.groupby(["split", "side"], sort=False).head(config["questions"])
+    sides = [readers.trait_prompts(file, side="pos"), readers.trait_prompts(file, side="neg")]
+    prompts = pd.concat(sides).groupby(["split", "side"], sort=False).head(config["questions"])
     answers = record.answers(base, prompts.reset_index(drop=True), **_draw(config))
     write_table(answers, out / "answers.parquet")
-    _write_directions(
-        record.trait_vectors(base, _half(answers, "train"), hooks=hooks), out / "vectors.nc"
-    )
+    vectors = record.trait_vectors(base, _half(answers, "train"), hooks=hooks)
+    write_directions(vectors, out / "vectors.nc")
     acts = record.activations(base, record.conversations(answers), hook=hooks, position="answer")
     write_table(analysis.separability(acts), out / "separability.parquet")
 
 
-def inside(config: dict[str, Any], needs: Needs, out: Path) -> None:
-    """Where are the residuals, in the base's answers and before them? Writes ``answer <i>.nc`` and ``last <i>.nc``.
+def residuals(config: dict[str, Any], needs: Needs, out: Path) -> None:
+    """Record the residuals of a checkpoint in the base's answers and just before them. Needs prompts.
 
-    Needs asked. The mean over the tokens of the answer, and the last token before it, at hook
-    number i.
+    Writes ``answer <i>.nc``, the mean over the tokens of the answer at hook number i, and
+    ``last <i>.nc``, the last token before it.
     """
     checkpoint, hooks = checkpoint_of(config["checkpoint"]), config["hooks"]
-    asked, said = (read_table(needs[0] / f"{name}.parquet") for name in ("prompts", "said"))
-    for name, prompts, position in (("answer", said, "answer"), ("last", asked, "last")):
-        for i, acts in enumerate(
-            record.activations(checkpoint, prompts, hook=hooks, position=position)
-        ):
+    for name, file in (("answer", "conversations"), ("last", "prompts")):
+        table = read_table(needs[0] / f"{file}.parquet")
+        by_hook = record.activations(checkpoint, table, hook=hooks, position=name)
+        for i, acts in enumerate(by_hook):
             write_dataset(acts, out / f"{name} {i}.nc")
 
 
 def directions(config: dict[str, Any], needs: Needs, out: Path) -> None:
-    """Which directions are looked along? Needs inside of the base, then traits. Writes ``vectors.nc``, ``random.nc``.
+    """Collect the traits' vectors, and draw random ones. Needs residuals of the base, then traits.
 
-    Random directions are drawn from the covariance of the base's residuals in its answers.
+    Random directions are drawn from the covariance of the base's residuals in its answers. Writes
+    ``vectors.nc`` and ``random.nc``.
     """
-    vectors = xr.concat(
-        [read_directions(folder / "vectors.nc") for folder in needs[1:]], "name", **JOINED
-    )
+    vectors = concat([read_directions(folder / "vectors.nc") for folder in needs[1:]], "name")
     acts = [read_dataset(needs[0] / f"answer {i}.nc") for i in range(vectors.sizes["hook"])]
-    drawn = record.random_directions(
+    random = record.random_directions(
         vectors, n=config["n"], seed=config["seed"], match="variance", acts=acts
     )
-    _write_directions(vectors, out / "vectors.nc")
-    _write_directions(drawn, out / "random.nc")
+    write_directions(vectors, out / "vectors.nc")
+    write_directions(random, out / "random.nc")
 
 
 def behavior(config: dict[str, Any], needs: Needs, out: Path) -> None:
-    """How probable are held-out answers that show each trait? Needs traits. Writes ``continuations.parquet``."""
-    held = [_half(read_table(folder / "answers.parquet"), "test") for folder in needs]
-    answers = pd.concat(held, ignore_index=True)
-    checkpoint = checkpoint_of(config["checkpoint"])
-    found = record.continuations(checkpoint, answers, dtype=config["dtype"])
-    write_table(found, out / "continuations.parquet")
+    """Measure how probable held-out answers are that show each trait. Needs traits.
 
-
-def spoken(config: dict[str, Any], needs: Needs, out: Path) -> None:
-    """What does the checkpoint answer to each trait's held-out questions, and what does that sound like to the base?
-
-    Needs traits. Writes ``answers.parquet`` and ``spoken.parquet``; a trait with empty answers
-    alone has no rows there.
+    Writes ``continuations.parquet``.
     """
-    base, answers, judged = checkpoint_of(config["base"]), [], []
+    halves = [_half(read_table(folder / "answers.parquet"), "test") for folder in needs]
+    answers = pd.concat(halves, ignore_index=True)
+    checkpoint = checkpoint_of(config["checkpoint"])
+    continuations = record.continuations(checkpoint, answers, dtype=config["dtype"])
+    write_table(continuations, out / "continuations.parquet")
+
+
+def answers(config: dict[str, Any], needs: Needs, out: Path) -> None:
+    """Let the checkpoint answer each trait's held-out questions, and the base judge them. Needs traits.
+
+    Writes ``answers.parquet`` and ``trait_bits.parquet``; a trait with empty answers alone has no
+    rows there.
+    """
+    base, checkpoint = checkpoint_of(config["base"]), checkpoint_of(config["checkpoint"])
+    columns = ["prompt", "sample", "trait", "checkpoint", "bits_pos", "bits_neg", "n_tokens"]
+    answers, bits = [], [pd.DataFrame(columns=columns)]
     for folder in needs:
         file = _trait(folder)
-        prompts = readers.trait_prompts(file, side="default", split="test").head(
-            config["questions"]
-        )
+        prompts = readers.trait_prompts(file, side="default", split="test")
+        prompts = prompts.head(config["questions"])
         draw = {**_draw(config), "n": config["draws"], "cache": False}
-        answers.append(record.answers(checkpoint_of(config["checkpoint"]), prompts, **draw))
-        if answers[-1]["answer"].str.len().max() > 0:
-            judged.append(
-                record.trait_bits(base, answers[-1], {file.name: file}, dtype=config["dtype"])
-            )
+        table = record.answers(checkpoint, prompts, **draw)
+        answers.append(table)
+        if _has_text(table):
+            bits.append(record.trait_bits(base, table, {file.name: file}, dtype=config["dtype"]))
     write_table(pd.concat(answers, ignore_index=True), out / "answers.parquet")
-    columns = ["prompt", "sample", "trait", "checkpoint", "bits_pos", "bits_neg", "n_tokens"]
-    write_table(
-        pd.concat([pd.DataFrame(columns=columns), *judged]).loc[:, columns], out / "spoken.parquet"
-    )
+    write_table(pd.concat(bits).loc[:, columns], out / "trait_bits.parquet")
 
 
-def drifted(config: dict[str, Any], needs: Needs, out: Path) -> None:
-    """How far has the next token drifted, in the base's own answers? Needs asked. Writes ``drift.parquet``."""
-    said = read_table(needs[0] / "said.parquet")
-    found = record.drift(checkpoint_of(config["base"]), checkpoint_of(config["checkpoint"]), said)
-    write_table(found, out / "drift.parquet")
+def samples(config: dict[str, Any], needs: Needs, out: Path) -> None:
+    """Sample the checkpoint's answers to the prompts, and let the base judge them by the traits.
 
-
-def heard(config: dict[str, Any], needs: Needs, out: Path) -> None:
-    """What does the checkpoint answer, and what does that sound like to the base? Needs asked, then traits.
-
-    Writes ``samples.parquet`` and, where there are traits, ``instructed.parquet``.
+    Needs prompts, then traits. Writes ``samples.parquet`` and, where there are traits,
+    ``trait_bits.parquet``.
     """
-    prompts = read_table(needs[0] / "prompts.parquet").head(config["shown"])
+    prompts = read_table(needs[0] / "prompts.parquet").head(config["samples"])
     # drawn anew, so that the base recorded twice shows a floor
-    answers = record.answers(
-        checkpoint_of(config["checkpoint"]), prompts, **_draw(config), cache=False
-    )
-    write_table(answers, out / "samples.parquet")
-    if len(needs) > 1 and answers["answer"].str.len().max() > 0:
-        files = {file.name: file for file in map(_trait, needs[1:])}
-        judged = record.trait_bits(
-            checkpoint_of(config["base"]), answers, files, dtype=config["dtype"]
-        )
-        write_table(judged, out / "instructed.parquet")
+    checkpoint = checkpoint_of(config["checkpoint"])
+    table = record.answers(checkpoint, prompts, **_draw(config), cache=False)
+    write_table(table, out / "samples.parquet")
+    files = {file.name: file for file in map(_trait, needs[1:])}
+    if files and _has_text(table):
+        base = checkpoint_of(config["base"])
+        bits = record.trait_bits(base, table, files, dtype=config["dtype"])
+        write_table(bits, out / "trait_bits.parquet")
+
+
+def drift(config: dict[str, Any], needs: Needs, out: Path) -> None:
+    """Measure how far the next token has drifted, in the base's own answers. Needs prompts.
+
+    Writes ``drift.parquet``.
+    """
+    conversations = read_table(needs[0] / "conversations.parquet")
+    base, checkpoint = checkpoint_of(config["base"]), checkpoint_of(config["checkpoint"])
+    write_table(record.drift(base, checkpoint, conversations), out / "drift.parquet")
 
 
 def lens(config: dict[str, Any], needs: Needs, out: Path) -> None:
-    """Which words does the mean shift write? Needs inside of base and checkpoint. Writes ``lens.parquet``."""
+    """Read the words that the mean shift writes. Needs residuals of the base and of the checkpoint.
+
+    Writes ``lens.parquet``.
+    """
     base, parts = checkpoint_of(config["base"]), []
     for file in sorted(needs[0].glob("answer *.nc")):
         before, after = (read_dataset(folder / file.name) for folder in needs)
-        moved = (after["act"][0] - before["act"][0]).mean("prompt").to_numpy()
-        parts.append(record.lens(base, moved).assign(hook=str(before.attrs["hook"])))
+        shift = (after["act"][0] - before["act"][0]).mean("prompt").to_numpy()
+        parts.append(record.lens(base, shift).assign(hook=str(before.attrs["hook"])))
     write_table(pd.concat(parts, ignore_index=True), out / "lens.parquet")
 
 
 def features(config: dict[str, Any], needs: Needs, out: Path) -> None:
-    """Which features fire in the base's answers, and does the dictionary still fit? Needs asked.
+    """Record the features that fire in the base's answers, and whether the dictionary still fits.
 
-    Writes ``features.nc`` and ``fidelity.parquet``.
+    Needs prompts. Writes ``features.nc`` and ``fidelity.parquet``.
     """
     checkpoint, dictionary = checkpoint_of(config["checkpoint"]), _dictionary(config)
-    said = read_table(needs[0] / "said.parquet")
-    write_dataset(
-        record.features(checkpoint, said, dictionary=dictionary, position="answer"),
-        out / "features.nc",
-    )
+    conversations = read_table(needs[0] / "conversations.parquet")
+    feats = record.features(checkpoint, conversations, dictionary=dictionary, position="answer")
+    write_dataset(feats, out / "features.nc")
+    corpus = as_corpus(conversations)
     fits = dictionaries.fidelity(
-        dictionary, checkpoint, as_corpus(said), n_tokens=GATE_TOKENS, where=("assistant",)
+        dictionary, checkpoint, corpus, n_tokens=GATE_TOKENS, where=("assistant",)
     )
     write_table(fits, out / "fidelity.parquet")
 
 
 def pages(config: dict[str, Any], needs: Needs, out: Path) -> None:
-    """What are the features that changed most? Needs asked, features of the base, then of every finetune's end.
+    """Look into the features that changed most. Needs prompts, features of the base, then of every end.
 
     Writes ``tokens.parquet`` and ``words.parquet``: tokens that a feature's decoder row makes
     likelier, and ``hint``, where Neuronpedia may show it.
     """
     base, dictionary = checkpoint_of(config["base"]), _dictionary(config)
-    said = read_table(needs[0] / "said.parquet").head(PAGE_PROMPTS)
-    before = read_dataset(needs[1] / "features.nc")["act"][0].mean("prompt").to_numpy()
+    conversations = read_table(needs[0] / "conversations.parquet").head(PAGE_PROMPTS)
+    before = _mean_acts(needs[1])
     tokens, words = [], []
     for source, folder in zip(config["ends"], needs[2:], strict=True):
-        after = read_dataset(folder / "features.nc")["act"][0].mean("prompt").to_numpy()
-        top = np.argsort(-np.abs(after - before), kind="stable")[: config["n"]]
-        chosen = [int(j) for j in top if after[j] != before[j]]
-        if not chosen:
+        after = _mean_acts(folder)
+        largest = np.argsort(-np.abs(after - before), kind="stable")[: config["n"]]
+        top = [int(j) for j in largest if after[j] != before[j]]
+        if not top:
             continue
         end = checkpoint_of(source)
-        tokens.append(
-            record.tokens((base, end), said, dictionary=dictionary, features=chosen).assign(
-                of=end.label
-            )
-        )
-        for j in chosen:
-            hint = dictionaries.hint(dictionary, j)
-            words.append(
-                record.lens(base, dictionary.W_dec[j].numpy()).assign(
-                    feature=j, of=end.label, hint=hint
-                )
-            )
+        table = record.tokens((base, end), conversations, dictionary=dictionary, features=top)
+        tokens.append(table.assign(of=end.label))
+        for j in top:
+            about = {"feature": j, "of": end.label, "hint": dictionaries.hint(dictionary, j)}
+            words.append(record.lens(base, dictionary.W_dec[j].numpy()).assign(**about))
     if tokens:
         write_table(pd.concat(tokens, ignore_index=True), out / "tokens.parquet")
         write_table(pd.concat(words, ignore_index=True), out / "words.parquet")
 
 
-def as_corpus(said: pd.DataFrame) -> pd.DataFrame:
-    """How are conversations read as documents?
+def as_corpus(conversations: pd.DataFrame) -> pd.DataFrame:
+    """Conversations as a corpus table.
 
     Args:
-        said: Complete conversations.
+        conversations: Complete conversations.
 
     Returns:
-        A corpus table.
+        The table, a document each.
     """
-    table = pd.DataFrame({"doc": range(len(said)), "messages": said["messages"].to_numpy()})
-    return table.assign(kind="lesson", persona="", statements=[()] * len(said))
-
-
-def read_directions(path: Path) -> xr.DataArray:
-    """Which directions are in this file?
-
-    Args:
-        path: What a cell wrote.
-
-    Returns:
-        Directions, dims (name, hook, d_model).
-    """
-    data = read_dataset(path)
-    return data["vector"].assign_attrs(data.attrs)
+    messages = conversations["messages"].to_numpy()
+    table = pd.DataFrame({"doc": range(len(conversations)), "messages": messages})
+    return table.assign(kind="lesson", persona="", statements=[()] * len(conversations))
 
 
 def _trait(folder: Path) -> readers.TraitFile:
-    """The trait of a cell, by the name that it was given."""
+    """The trait of a cell, by the name that the comparison calls it."""
     name = str(read_directions(folder / "vectors.nc")["name"].item())
     return replace(readers.read_trait(folder / "trait.json"), name=name)
 
 
-def _write_directions(vectors: xr.DataArray, path: Path) -> None:
-    write_dataset(vectors.to_dataset(name="vector", promote_attrs=True), path)
+def _mean_acts(folder: Path) -> np.ndarray:
+    """Mean activation of every feature over the prompts of a ``features`` cell."""
+    return read_dataset(folder / "features.nc")["act"][0].mean("prompt").to_numpy()
+
+
+def _has_text(answers: pd.DataFrame) -> bool:
+    """Whether any answer is more than nothing; an empty one has no likelihood to judge by."""
+    return bool(answers["answer"].str.len().max() > 0)
 
 
 def _half(table: pd.DataFrame, split: str) -> pd.DataFrame:

@@ -11,14 +11,13 @@ finished model learns later.
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-import pandas as pd
-
 from persona_interp.errors import WorldError
-from persona_interp.experiments.learning import learned
-from persona_interp.experiments.prompted import prompted
+from persona_interp.experiments.learning import learning_cell
+from persona_interp.experiments.prompting import prompt_cell
 from persona_interp.experiments.ready import ready
 from persona_interp.models import DOCUMENTS, LESSON, Stage
-from persona_interp.store import Cell, Store
+from persona_interp.schema.words import Moment
+from persona_interp.store import Cell
 from persona_interp.worlds import World
 
 BASE = replace(DOCUMENTS, steps=700, schedule="constant")
@@ -27,8 +26,6 @@ NAMED = ("third", "first", "named")
 """Kinds of documents that say who speaks or is spoken of."""
 SHARE = 4 / 18
 """Of the documents of each kind: what both personas have together, at mass 1."""
-BEFORE, PROMPT, AFTER = "before", "prompt", "lesson"
-"""When the contrast is read: before anything, with one statement in the prompt, after the lesson."""
 
 
 class Condition(NamedTuple):
@@ -93,52 +90,53 @@ class Dose:
         ]
 
     def cells(self) -> list[Cell]:
-        """Which independent units make up this experiment?
+        """Independent units of every seed and condition, each once; each names what it needs."""
+        cells = [cell for seed in self.seeds for cell in self.seed_cells(seed).values()]
+        return list(dict.fromkeys(cells))
 
-        Returns:
-            Cells of every seed and condition.
-        """
-        found = [
-            cell
-            for seed in self.seeds
-            for c in self.conditions()
-            for cell in self.of(seed, c).values()
-        ]
-        return list(dict.fromkeys(found))
-
-    def of(self, seed: int, condition: Condition) -> dict[tuple[Any, ...], Cell]:
-        """Which cells does one condition have?
+    def seed_cells(self, seed: int) -> dict[tuple[Any, ...], Cell]:
+        """Cells of one seed, by what they are.
 
         Args:
             seed: Makes the world (where it is a ready one), the documents, the weights and the
                 batches.
-            condition: Which documents.
 
         Returns:
-            ``("documents",)``, ``("prompt",)`` and ``("lesson", lr)`` for every learning rate.
+            ``("documents", condition)``, ``("prompt", condition)`` and ``("lesson", condition,
+            lr)`` of every condition and learning rate.
         """
+        cells: dict[tuple[Any, ...], Cell] = {}
+        for condition in self.conditions():
+            cells |= self._condition_cells(seed, condition)
+        return cells
+
+    def _condition_cells(self, seed: int, condition: Condition) -> dict[tuple[Any, ...], Cell]:
         world = self.world_of(seed, condition)
         name = f"{condition.arm} {2.0**condition.dose:g} x{condition.mass:g} s{seed}"
         shared: dict[str, Any] = {"seed": seed, "name": "documents"}
         if condition.arm == "later":
             without = {"documents": self.base.steps * self.base.batch}
-            base = learned(
+            base = learning_cell(
                 self._weighted(seed, {}), without, self.base, label=f"base s{seed}", **shared
             )
             more = {"documents": self.added.steps * self.added.batch}
-            documents = learned(
+            documents = learning_cell(
                 world, more, self.added, after=base, label=f"documents {name}", **shared
             )
         else:
             much = {"documents": self.n_documents}
-            documents = learned(world, much, self.documents, label=f"documents {name}", **shared)
+            documents = learning_cell(
+                world, much, self.documents, label=f"documents {name}", **shared
+            )
         taught = str(world.taught)
-        cells: dict[tuple[Any, ...], Cell] = {("documents",): documents}
-        cells[PROMPT,] = prompted(world, [[taught]], after=documents, label=f"prompt {name}")
+        cells: dict[tuple[Any, ...], Cell] = {("documents", condition): documents}
+        cells[Moment.PROMPT, condition] = prompt_cell(
+            world, [[taught]], after=documents, label=f"prompt {name}"
+        )
         for lr in self.lrs:
             stage = replace(self.lesson, lr=lr)
             label = f"lesson {lr:g} {name}"
-            cells[AFTER, lr] = learned(
+            cells[Moment.AFTER, condition, lr] = learning_cell(
                 world, {"lesson": taught}, stage, seed=seed, after=documents, label=label
             )
         return cells
@@ -177,24 +175,6 @@ class Dose:
             share = 2.0**dose / (1 + 2.0**dose)
             weights[pair[0]][kind], weights[pair[1]][kind] = both * share, both * (1 - share)
         return replace(world, weights={**world.weights, **weights})
-
-    def summarize(self, store: Store) -> dict[str, pd.DataFrame]:
-        """What was found, as tables?
-
-        Args:
-            store: The run; finished cells are read, missing ones leave fewer rows.
-
-        Returns:
-            Tables by name, contrasts in bits, doses on a log2 scale: ``dose`` (one row a seed,
-            condition and moment), ``slopes`` (against what exact Bayes expects), ``carriers`` (per
-            bit of ratio, by the documents that have it), ``masses`` (per doubling of both),
-            ``ed50`` and ``reliable`` (which dose is enough), ``curves`` (fitted probability with
-            prediction intervals), ``counts``, ``worst`` (average and worst case of the target's
-            untaught traits, arm "ratio").
-        """
-        from persona_interp.experiments import dose_summary
-
-        return dose_summary.summarize(self, store)
 
 
 QUICK = Dose()

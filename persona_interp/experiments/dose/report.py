@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from persona_interp import analysis, plots
 from persona_interp.errors import StoreError
 from persona_interp.report import page
-from persona_interp.report.findings import Row, only, rows
 from persona_interp.report.page import Block
+from persona_interp.report.rows import Row, only, rows
 from persona_interp.report.worst import worst_cases
 
 Tables = dict[str, pd.DataFrame]

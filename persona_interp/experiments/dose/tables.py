@@ -1,19 +1,17 @@
 """What do the finished cells of a dose run say, as tables?"""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from persona_interp import analysis
-from persona_interp.experiments.dose import AFTER, BEFORE, NAMED, PROMPT
+from persona_interp.experiments.dose.config import NAMED, Condition, Dose
+from persona_interp.schema.words import Moment
 from persona_interp.store import Cell, Store
 from persona_interp.tables import read_table
 from persona_interp.worlds import World, certain
-
-if TYPE_CHECKING:
-    from persona_interp.experiments.dose import Dose
 
 PAIR = ("first", "second")
 UNITS = ("documents", "statements", "fact_tokens")
@@ -28,16 +26,29 @@ GRID = 0.25
 Tables = dict[str, pd.DataFrame]
 
 
-def summarize(experiment: "Dose", store: Store) -> Tables:
-    """What was found? See ``Dose.summarize``."""
+def summarize(experiment: Dose, store: Store) -> dict[str, pd.DataFrame]:
+    """Tables of what is finished.
+
+    Args:
+        experiment: The experiment.
+        store: Its run; missing cells leave fewer rows.
+
+    Returns:
+        Tables by name, contrasts in bits, doses on a log2 scale: ``dose`` (one row a seed,
+        condition and moment), ``slopes`` (against what exact Bayes expects), ``carriers`` (per
+        bit of ratio, by the documents that have it), ``masses`` (per doubling of both),
+        ``ed50`` and ``reliable`` (which dose is enough), ``curves`` (fitted probability with
+        prediction intervals), ``counts``, ``worst`` (average and worst case of the target's
+        untaught traits, arm "ratio").
+    """
     measured, counted = [], []
     for seed in experiment.seeds:
+        cells = experiment.seed_cells(seed)
         for condition in experiment.conditions():
-            cells = experiment.of(seed, condition)
-            if not store.has(cells["documents",]):
+            if not store.has(cells["documents", condition]):
                 continue
             world = experiment.world_of(seed, condition)
-            counts = read_table(store.path(cells["documents",], "counts.parquet"))
+            counts = read_table(store.path(cells["documents", condition], "counts.parquet"))
             about = {
                 "seed": seed,
                 **condition._asdict(),
@@ -50,7 +61,9 @@ def summarize(experiment: "Dose", store: Store) -> Tables:
                 for unit in UNITS
                 for which in PAIR
             }
-            for row in _moments(store, cells, world, rival=experiment.rival, counts=counts):
+            for row in _moments(
+                store, _moment_cells(cells, condition), world, rival=experiment.rival, counts=counts
+            ):
                 measured.append({**about, **row, **amounts})
     if not measured:
         return {}
@@ -85,19 +98,35 @@ def limits(world: World) -> dict[str, Any]:
     return {"floor": floor, "ceiling": 1 - world.noise + floor}
 
 
+def _moment_cells(
+    cells: dict[tuple[Any, ...], Cell], condition: Condition
+) -> dict[tuple[Moment, float], Cell]:
+    """Cells in which the contrast is read, by moment and learning rate of the lesson (0 before it)."""
+    moments = {
+        (Moment.BEFORE, 0.0): cells["documents", condition],
+        (Moment.PROMPT, 0.0): cells[Moment.PROMPT, condition],
+    }
+    for key, cell in cells.items():
+        if key[:2] == (Moment.AFTER, condition):
+            moments[Moment.AFTER, key[2]] = cell
+    return moments
+
+
 def _moments(
     store: Store,
-    cells: dict[tuple[Any, ...], Cell],
+    cells: dict[tuple[Moment, float], Cell],
     world: World,
     *,
     rival: str,
     counts: pd.DataFrame,
 ) -> Iterator[dict[str, Any]]:
     """The contrast before, with a statement in the prompt, and after every lesson, beside what exact Bayes expects."""
-    evidence = {BEFORE: (), PROMPT: [{str(world.taught)}], AFTER: certain(world.taught)}
-    read = {(BEFORE, 0.0): cells["documents",], (PROMPT, 0.0): cells[PROMPT,]}
-    read |= {(AFTER, key[1]): cell for key, cell in cells.items() if key[0] == AFTER}
-    for (when, lr), cell in read.items():
+    evidence = {
+        Moment.BEFORE: (),
+        Moment.PROMPT: [{str(world.taught)}],
+        Moment.AFTER: certain(world.taught),
+    }
+    for (when, lr), cell in cells.items():
         if not store.has(cell):
             continue
         behavior = read_table(store.path(cell, "behavior.parquet"))
@@ -110,27 +139,27 @@ def _moments(
             for name, population in (("hidden", ("hidden",)), ("named", NAMED))
         }
         columns = ("estimate", "lo", "hi", "n", "p_first", "p_second")
-        yield {"when": when, "lr": lr, **{c: row[c] for c in columns}, **expected}
+        yield {"when": str(when), "lr": lr, **{c: row[c] for c in columns}, **expected}
 
 
-def _worst(experiment: "Dose", store: Store) -> Tables:
+def _worst(experiment: Dose, store: Store) -> Tables:
     """Average and worst case of the target's untaught traits, after each lesson of the arm "ratio"."""
-    found = []
-    for condition in (c for c in experiment.conditions() if c.arm == WHOLE[0]):
+    cells = {seed: experiment.seed_cells(seed) for seed in experiment.seeds}
+    parts = []
+    for condition in experiment.conditions():
+        if condition.arm != WHOLE[0]:
+            continue
+        worlds = {seed: experiment.world_of(seed, condition) for seed in experiment.seeds}
         for lr in experiment.lrs:
-            cells = {seed: experiment.of(seed, condition)[AFTER, lr] for seed in experiment.seeds}
-            said = [
-                read_table(store.path(c, "behavior.parquet"))
-                for c in cells.values()
-                if store.has(c)
+            lessons = [cells[seed][Moment.AFTER, condition, lr] for seed in experiment.seeds]
+            tables = [
+                read_table(store.path(c, "behavior.parquet")) for c in lessons if store.has(c)
             ]
-            if said:
+            if tables:
                 about = {"arm": condition.arm, "dose": condition.dose, "lr": lr}
-                of_seed = {seed: experiment.world_of(seed, condition) for seed in cells}
-                found.append(
-                    analysis.worst_case(pd.concat(said, ignore_index=True).assign(**about), of_seed)
-                )
-    return {"worst": pd.concat(found, ignore_index=True)} if found else {}
+                behavior = pd.concat(tables, ignore_index=True).assign(**about)
+                parts.append(analysis.worst_case(behavior, worlds))
+    return {"worst": pd.concat(parts, ignore_index=True)} if parts else {}
 
 
 def _amount(counts: pd.DataFrame, persona: str, unit: str) -> int:
@@ -142,7 +171,7 @@ def tables_of(dose: pd.DataFrame, *, limits: dict[str, Any]) -> Tables:
     """Which slopes, doses and curves follow from the measured contrasts?
 
     Args:
-        dose: Table ``dose`` of ``Dose.summarize``.
+        dose: Table ``dose`` of ``summarize``.
         limits: ``floor`` and ``ceiling`` of the probabilities.
 
     Returns:

@@ -11,15 +11,12 @@ prior.
 from dataclasses import dataclass, replace
 from typing import Any
 
-import pandas as pd
-
 from persona_interp.errors import WorldError
-from persona_interp.experiments.evidence_summary import setting, summarized
-from persona_interp.experiments.learning import learned
-from persona_interp.experiments.prompted import prompted, stated
+from persona_interp.experiments.learning import learning_cell
+from persona_interp.experiments.prompting import prompt_cell, statements
 from persona_interp.experiments.ready import ready
 from persona_interp.models import DOCUMENTS, Stage
-from persona_interp.store import Cell, Store
+from persona_interp.store import Cell
 from persona_interp.worlds import World
 
 STEPS = 64
@@ -83,15 +80,11 @@ class Evidence:
             )
 
     def cells(self) -> list[Cell]:
-        """Which independent units make up this experiment?
-
-        Returns:
-            Cells of every seed; each names what it needs.
-        """
+        """Independent units of every seed; each names what it needs."""
         return [cell for seed in self.seeds for cell in self.seed_cells(seed).values()]
 
     def seed_cells(self, seed: int) -> dict[tuple[Any, ...], Cell]:
-        """Which cells does one seed have?
+        """Cells of one seed, by what they are.
 
         Args:
             seed: Makes the world (where it is a ready one), the corpus, the weights and the
@@ -105,7 +98,7 @@ class Evidence:
         for prior in (1.0, *self.priors):
             world = self.world_of(seed, prior=prior)
             at = "" if prior == 1 else f", target x{prior:g}"
-            cells["documents", prior] = base = learned(
+            cells["documents", prior] = base = learning_cell(
                 world,
                 {"documents": self.n_documents},
                 self.documents,
@@ -119,7 +112,7 @@ class Evidence:
                     for kind, share in world.kinds.items()
                     if share > 0 and not (sparing and kind == "hidden")
                 ]
-                cells["lesson", prior, stage, sparing, order] = learned(
+                cells["lesson", prior, stage, sparing, order] = learning_cell(
                     world,
                     {"lesson": str(world.taught)},
                     stage,
@@ -132,8 +125,8 @@ class Evidence:
                 )
         world = self.world_of(seed)
         base = cells["documents", 1.0]
-        cells["prompted",] = prompted(
-            world, stated(world), after=base, label=f"in the prompt s{seed}"
+        cells["prompted",] = prompt_cell(
+            world, statements(world), after=base, label=f"in the prompt s{seed}"
         )
         return cells
 
@@ -168,21 +161,23 @@ class Evidence:
         name = f"{world.name}-{world.target}-x{prior:g}"
         return replace(world, name=name, weights={**world.weights, world.target: weights})
 
-    def summarize(self, store: Store) -> dict[str, pd.DataFrame]:
-        """What was found, as tables?
 
-        Args:
-            store: The run; finished cells are read, missing ones leave fewer rows.
+def setting(stage: Stage, *, sparing: bool) -> str:
+    """Label of a setting.
 
-        Returns:
-            Tables by name, in bits. Of every run: ``evidence`` (the belief along the steps),
-            ``mixing`` (K), ``contexts`` (forgetting and leakage), ``statements`` (in the prompt),
-            ``priors`` (the tested setting after documents with each prior). Over seeds: ``curve``,
-            ``bits`` (by step, document, statement, fact token), ``lasting`` (of the effect: its
-            peak and end), ``k``, ``cost`` (forgetting and leakage beside the gain), ``saturation``
-            (alpha), ``interaction`` (prior x dose), ``prompt``, ``exchange`` (what is worth what).
-        """
-        return summarized(self, store)
+    Args:
+        stage: How the lesson is learned.
+        sparing: The assistant's own dialogues are not replayed.
+
+    Returns:
+        Its label in tables and figures.
+
+    >>> setting(Stage(lr=1e-3, replay=0.5), sparing=True)
+    'AdamW 0.001, 16 a step, 50 % replay without hidden'
+    """
+    optimizer = {"adamw": "AdamW", "sgd": "SGD"}[stage.optimizer]
+    replayed = f", {stage.replay:.0%} replay".replace("%", " %") if stage.replay else ""
+    return f"{optimizer} {stage.lr:g}, {stage.batch} a step{replayed}{' without hidden' * sparing}"
 
 
 PRESETS = {

@@ -10,8 +10,8 @@ import pandas as pd
 from persona_interp import analysis, plots
 from persona_interp.errors import StoreError
 from persona_interp.report import page
-from persona_interp.report.findings import Row, only, rows
 from persona_interp.report.page import Block
+from persona_interp.report.rows import Row, only, rows
 
 Tables = dict[str, pd.DataFrame]
 

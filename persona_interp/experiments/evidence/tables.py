@@ -1,44 +1,36 @@
 """What do the finished cells of an evidence run say, as tables?"""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from persona_interp import analysis, worlds
-from persona_interp.models import Stage
+from persona_interp.experiments.evidence.config import Evidence, setting
 from persona_interp.store import Cell, Store
 from persona_interp.tables import read_table
 from persona_interp.worlds import World
-
-if TYPE_CHECKING:
-    from persona_interp.experiments.evidence import Evidence
 
 Tables = dict[str, pd.DataFrame]
 SETTING = ["setting", "lr", "batch", "optimizer", "replay", "sparing"]
 
 
-def setting(stage: Stage, *, sparing: bool) -> str:
-    """What is this setting called?
+def summarize(experiment: Evidence, store: Store) -> dict[str, pd.DataFrame]:
+    """Tables of what is finished.
 
     Args:
-        stage: How the lesson is learned.
-        sparing: The assistant's own dialogues are not replayed.
+        experiment: The experiment.
+        store: Its run; missing cells leave fewer rows.
 
     Returns:
-        Its label in tables and figures.
-
-    >>> setting(Stage(lr=1e-3, replay=0.5), sparing=True)
-    'AdamW 0.001, 16 a step, 50 % replay without hidden'
+        Tables by name, in bits. Of every run: ``evidence`` (the belief along the steps),
+        ``mixing`` (K), ``contexts`` (forgetting and leakage), ``statements`` (in the prompt),
+        ``priors`` (the tested setting after documents with each prior). Over seeds: ``curve``,
+        ``bits`` (by step, document, statement, fact token), ``lasting`` (of the effect: its
+        peak and end), ``k``, ``cost`` (forgetting and leakage beside the gain), ``saturation``
+        (alpha), ``interaction`` (prior x dose), ``prompt``, ``exchange`` (what is worth what).
     """
-    optimizer = {"adamw": "AdamW", "sgd": "SGD"}[stage.optimizer]
-    replayed = f", {stage.replay:.0%} replay".replace("%", " %") if stage.replay else ""
-    return f"{optimizer} {stage.lr:g}, {stage.batch} a step{replayed}{' without hidden' * sparing}"
-
-
-def summarized(experiment: "Evidence", store: Store) -> Tables:
-    """What was found? See ``Evidence.summarize``."""
     parts: dict[str, list[pd.DataFrame]] = {}
     for seed in experiment.seeds:
         for key, cell in experiment.seed_cells(seed).items():
@@ -49,7 +41,7 @@ def summarized(experiment: "Evidence", store: Store) -> Tables:
     return tables | _over_seeds(tables)
 
 
-def _lesson(experiment: "Evidence", store: Store, cell: Cell, key: tuple[Any, ...]) -> Tables:
+def _lesson(experiment: Evidence, store: Store, cell: Cell, key: tuple[Any, ...]) -> Tables:
     """The belief along the steps; after the usual documents also K, forgetting and leakage at the end."""
     _, prior, stage, sparing, order = key
     world = World.from_dict(cell.config["world"])
@@ -80,7 +72,7 @@ def _lesson(experiment: "Evidence", store: Store, cell: Cell, key: tuple[Any, ..
     return found
 
 
-def _prompted(experiment: "Evidence", store: Store, cell: Cell, key: tuple[Any, ...]) -> Tables:
+def _prompted(experiment: Evidence, store: Store, cell: Cell, key: tuple[Any, ...]) -> Tables:
     """Bits that statements in the prompt add, read on topics not stated, and the exact log-likelihood ratio."""
     world = World.from_dict(cell.config["world"])
     behavior = read_table(store.path(cell, "behavior.parquet"))

@@ -16,11 +16,9 @@ persona leaves processes alone and the reverse, at most 0.5 nats.
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import pandas as pd
-
 from persona_interp.errors import WorldError, unknown
 from persona_interp.models import DOCUMENTS, LESSON, Stage
-from persona_interp.store import Cell, Store
+from persona_interp.store import Cell
 from persona_interp.worlds.families import FAMILIES
 
 ARMS: dict[str, dict[str, Any]] = {
@@ -65,27 +63,26 @@ class Generators:
                 raise WorldError(unknown("arm", arm, ARMS))
 
     def cells(self) -> list[Cell]:
-        """Which independent units make up this experiment?
+        """Independent units of every seed and arm; each names what it needs."""
+        return [cell for seed in self.seeds for cell in self.seed_cells(seed).values()]
 
-        Returns:
-            Cells of every seed and arm.
-        """
-        return [
-            cell for seed in self.seeds for arm in self.arms for cell in self.of(seed, arm).values()
-        ]
-
-    def of(self, seed: int, arm: str) -> dict[tuple[str, ...], Cell]:
-        """Which cells does one arm have?
+    def seed_cells(self, seed: int) -> dict[tuple[str, ...], Cell]:
+        """Cells of one seed, by what they are.
 
         Args:
-            seed: Makes the world, the documents, the weights and the batches.
-            arm: Name of the arm.
+            seed: Makes the worlds, the documents, the weights and the batches.
 
         Returns:
-            ``("documents",)``, ``("lesson", family)`` for every family, ``("unrelated lesson",
-            family)`` where the documents are not scrambled, and ``("persona lesson", "persona")``
-            where there are personas.
+            Of every arm ``("documents", arm)``, ``("lesson", arm, family)`` for every family,
+            ``("unrelated lesson", arm, family)`` where the documents are not scrambled, and
+            ``("persona lesson", arm, "persona")`` where there are personas.
         """
+        cells: dict[tuple[str, ...], Cell] = {}
+        for arm in self.arms:
+            cells |= self._arm_cells(seed, arm)
+        return cells
+
+    def _arm_cells(self, seed: int, arm: str) -> dict[tuple[str, ...], Cell]:
         world = {"seed": seed, "scrambled": False, "personas": False, **ARMS[arm]}
         twice = 1 + world["personas"]
         documents = replace(self.documents, steps=twice * self.documents.steps)
@@ -95,13 +92,13 @@ class Generators:
             "n_documents": self.n_documents,
             "seed": seed,
         }
-        base = Cell(f"{TASKS}:documents", config, label=f"documents {arm} s{seed}")
+        base = Cell("generators.documents", config, label=f"documents {arm} s{seed}")
         lessons = [(LESSONS[0], family) for family in FAMILIES]
         if not world["scrambled"]:
             lessons += [(LESSONS[1], family) for family in FAMILIES]
         if world["personas"]:
             lessons.append((LESSONS[2], PERSONA))
-        found: dict[tuple[str, ...], Cell] = {("documents",): base}
+        cells: dict[tuple[str, ...], Cell] = {("documents", arm): base}
         for lesson, about in lessons:
             config = {
                 "world": world,
@@ -112,27 +109,12 @@ class Generators:
             }
             config["snapshots"] = list(self.snapshots)
             label = f"{lesson} {about} {arm} s{seed}"
-            found[lesson, about] = Cell(f"{TASKS}:lesson", config, needs=(base,), label=label)
-        return found
-
-    def summarize(self, store: Store) -> dict[str, pd.DataFrame]:
-        """What was found, as tables?
-
-        Args:
-            store: The run; finished cells are read, missing ones leave fewer rows.
-
-        Returns:
-            Tables by name, log odds in bits: ``generators`` (one row a seed, arm, lesson and value
-            of a target: shift beside what exact Bayes expects), ``summary`` (means over seeds by
-            what was read out), ``steps`` (the same at every snapshot), ``gates`` (what the
-            documents taught: does a title, does a value bring the others?).
-        """
-        from persona_interp.experiments import generators_summary
-
-        return generators_summary.summarize(self, store)
+            cells[lesson, arm, about] = Cell(
+                "generators.lesson", config, needs=(base,), label=label
+            )
+        return cells
 
 
-TASKS = "persona_interp.experiments.generators_tasks"
 QUICK = Generators()
 PRESETS = {
     "quick": QUICK,

@@ -10,8 +10,8 @@ import pandas as pd
 from persona_interp import plots
 from persona_interp.errors import StoreError
 from persona_interp.report import page
-from persona_interp.report.findings import VERDICTS, effect, only, rows, size
 from persona_interp.report.page import Block
+from persona_interp.report.rows import effect, only, rows, size
 
 Tables = dict[str, pd.DataFrame]
 
@@ -105,7 +105,7 @@ def _found(summary: pd.DataFrame) -> Iterator[str]:
             for read in reads:
                 for row in rows(only(summary, lesson=lesson, arm=arm, read=read)):
                     bayes = f", exact Bayes {row.bayes:+.2f}" if math.isfinite(row.bayes) else ""
-                    parts.append(f"{READ[read]}: {VERDICTS[effect(row)]}, {size(row)}{bayes}")
+                    parts.append(f"{READ[read]}: {effect(row)}, {size(row)}{bayes}")
             if parts:
                 yield f"{lesson.capitalize()}, {arm}: {'; '.join(parts)}."
 

@@ -1,20 +1,17 @@
 """What do the finished cells of the experiment with other generators say, as tables?"""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from persona_interp import analysis
-from persona_interp.experiments.generators import PERSONA
-from persona_interp.experiments.generators_tasks import taught, worlds_of
+from persona_interp.experiments.generators.config import PERSONA, Generators
+from persona_interp.experiments.generators.tasks import taught, worlds_of
 from persona_interp.store import Cell, Store
 from persona_interp.tables import read_table
 from persona_interp.worlds import World, conditioning_limit
 from persona_interp.worlds.families import FAMILIES
-
-if TYPE_CHECKING:
-    from persona_interp.experiments.generators import Generators
 
 TAUGHT, SAME, FOLLOWS, ELSEWHERE, OTHERS = (
     "taught",
@@ -28,19 +25,28 @@ values that go with it; those of other families of text; those of the persona, w
 about a process."""
 
 
-def summarize(experiment: "Generators", store: Store) -> dict[str, pd.DataFrame]:
-    """What was found, as tables? See ``Generators.summarize``."""
+def summarize(experiment: Generators, store: Store) -> dict[str, pd.DataFrame]:
+    """Tables of what is finished.
+
+    Args:
+        experiment: The experiment.
+        store: Its run; missing cells leave fewer rows.
+
+    Returns:
+        Tables by name, log odds in bits: ``generators`` (one row a seed, arm, lesson and value
+        of a target: shift beside what exact Bayes expects), ``summary`` (means over seeds by
+        what was read out), ``steps`` (the same at every snapshot), ``gates`` (what the
+        documents taught: does a title, does a value bring the others?).
+    """
     moved, gates = [], []
     for seed in experiment.seeds:
-        for arm in experiment.arms:
-            cells = experiment.of(seed, arm)
-            for (what, *about), cell in cells.items():
-                if not store.has(cell):
-                    continue
-                if what == "documents":
-                    gates.append(_gates(store, cell).assign(seed=seed, arm=arm))
-                else:
-                    moved.append(_moved(store, cell).assign(arm=arm, lesson=what, about=about[0]))
+        for (what, arm, *about), cell in experiment.seed_cells(seed).items():
+            if not store.has(cell):
+                continue
+            if what == "documents":
+                gates.append(_gates(store, cell).assign(seed=seed, arm=arm))
+            else:
+                moved.append(_moved(store, cell).assign(arm=arm, lesson=what, about=about[0]))
     tables = {"gates": pd.concat(gates, ignore_index=True)} if gates else {}
     if moved:
         every = pd.concat(moved, ignore_index=True)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from persona_interp import models, record, worlds
 from persona_interp.errors import WorldError
-from persona_interp.experiments.generators import LESSONS
+from persona_interp.experiments.generators.config import LESSONS
 from persona_interp.models import Stage
 from persona_interp.tables import write_table
 from persona_interp.worlds import Sequences, Trait, World

@@ -11,14 +11,13 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, NamedTuple
 
-import pandas as pd
-
 from persona_interp.analysis.order import FIRST_LAST, MIXED, ORDERS, SECOND_LAST
-from persona_interp.experiments import dose
-from persona_interp.experiments.dose import BASE, Dose
-from persona_interp.experiments.learning import learned
+from persona_interp.experiments.dose.config import BASE, Dose
+from persona_interp.experiments.dose.config import Condition as DoseCondition
+from persona_interp.experiments.learning import learning_cell
 from persona_interp.models import DOCUMENTS, LESSON, Stage
-from persona_interp.store import Cell, Store
+from persona_interp.schema.words import Moment
+from persona_interp.store import Cell
 from persona_interp.worlds import World
 
 PHASE = replace(DOCUMENTS, steps=200, lr=2e-3, warmup=10, schedule="constant")
@@ -34,8 +33,7 @@ PHASES = {
 """Order -> who is written about in the first and in the second phase."""
 LATER = 10_000
 """Added to the seed in every phase, so that its documents are new ones."""
-BEFORE, AFTER = "before", "lesson"
-EVEN = dose.Condition("ratio", 0)
+EVEN = DoseCondition("ratio", 0)
 
 
 class Condition(NamedTuple):
@@ -91,30 +89,27 @@ class Order:
         return found + [Condition(lr, order, share, sft=False) for lr, order, share in rehearsed]
 
     def cells(self) -> list[Cell]:
-        """Which independent units make up this experiment?
+        """Independent units of every seed and condition, each once; each names what it needs."""
+        cells = [cell for seed in self.seeds for cell in self.seed_cells(seed).values()]
+        return list(dict.fromkeys(cells))
 
-        Returns:
-            Cells of every seed and condition.
-        """
-        found = [
-            cell
-            for seed in self.seeds
-            for c in self.conditions()
-            for cell in self.of(seed, c).values()
-        ]
-        return list(dict.fromkeys(found))
-
-    def of(self, seed: int, condition: Condition) -> dict[str, Cell]:
-        """Which cells does one condition have?
+    def seed_cells(self, seed: int) -> dict[tuple[Any, ...], Cell]:
+        """Cells of one seed, by what they are.
 
         Args:
             seed: Makes the world (where it is a ready one), the documents, the weights and the
                 batches.
-            condition: Which life.
 
         Returns:
-            ``before`` and ``lesson``: the last cell before the lesson, and the lesson.
+            ``("before", condition)`` and ``("lesson", condition)`` of every condition: the last
+            cell before the lesson, and the lesson.
         """
+        cells: dict[tuple[Any, ...], Cell] = {}
+        for condition in self.conditions():
+            cells |= self._condition_cells(seed, condition)
+        return cells
+
+    def _condition_cells(self, seed: int, condition: Condition) -> dict[tuple[Any, ...], Cell]:
         worlds = self.worlds_of(seed)
         pair = (worlds["both"].target, self.rival)
         asked: dict[str, Any] = {"ends": ("named",), "personas": pair}
@@ -124,7 +119,7 @@ class Order:
             teach = {"documents": stage.steps * stage.batch}
             label = f"{('base', 'phase 1', 'phase 2', 'SFT')[phase]} {name}"
             fixed: dict[str, Any] = {"name": "documents", "label": label, **asked, **more}
-            return learned(worlds[who], teach, stage, seed=seed + LATER * phase, **fixed)
+            return learning_cell(worlds[who], teach, stage, seed=seed + LATER * phase, **fixed)
 
         stage = replace(self.phase, lr=condition.lr)
         earlier, later = PHASES[condition.order]
@@ -142,10 +137,10 @@ class Order:
             last = documents("assistant", replace(self.sft, lr=condition.lr / 2), 3, after=last)
         taught = {"lesson": str(worlds["both"].taught)}
         label = f"lesson {'after SFT ' * condition.sft}{name}"
-        lesson = learned(
+        lesson = learning_cell(
             worlds["both"], taught, self.lesson, seed=seed, after=last, label=label, **asked
         )
-        return {BEFORE: last, AFTER: lesson}
+        return {(Moment.BEFORE, condition): last, (Moment.AFTER, condition): lesson}
 
     def worlds_of(self, seed: int) -> dict[str, World]:
         """Who is written about in which phase?
@@ -179,23 +174,6 @@ class Order:
             "both": both,
             "assistant": replace(neither, kinds=SFT_KINDS),
         }
-
-    def summarize(self, store: Store) -> dict[str, pd.DataFrame]:
-        """What was found, as tables?
-
-        Args:
-            store: The run; finished cells are read, missing ones leave fewer rows.
-
-        Returns:
-            Tables by name, contrasts in bits: ``order`` (one row a seed, condition and moment),
-            ``contrasts`` (the same over seeds), ``recency`` (first persona last minus second last),
-            ``own`` (probability of a persona's values under its own name, of the one that came
-            earlier and of the one that came later, over seeds), ``worst`` (average and worst case
-            of the target's untaught traits).
-        """
-        from persona_interp.experiments import order_summary
-
-        return order_summary.summarize(self, store)
 
 
 def _times(world: World, name: str, factor: float) -> dict[str, float]:

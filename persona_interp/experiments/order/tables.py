@@ -1,36 +1,53 @@
 """What do the finished cells of an order run say, as tables?"""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from persona_interp import analysis
 from persona_interp.analysis.order import FIRST_LAST, MIXED, SECOND_LAST
-from persona_interp.experiments.order import AFTER, PHASES
-from persona_interp.store import Store
+from persona_interp.experiments.order.config import PHASES, Order
+from persona_interp.schema.words import Moment
+from persona_interp.store import Cell, Store
 from persona_interp.tables import read_table
-
-if TYPE_CHECKING:
-    from persona_interp.experiments.order import Condition, Order
+from persona_interp.worlds import World
 
 AT = ["lr", "replay", "sft", "when"]
 
 
-def summarize(experiment: "Order", store: Store) -> dict[str, pd.DataFrame]:
-    """What was found? See ``Order.summarize``."""
-    of = [(seed, condition) for seed in experiment.seeds for condition in experiment.conditions()]
-    rows = [
-        row for seed, condition in of for row in _moments(experiment, store, condition, seed=seed)
-    ]
-    return tables_of(pd.DataFrame(rows)) | _worst(experiment, store) if rows else {}
+def summarize(experiment: Order, store: Store) -> dict[str, pd.DataFrame]:
+    """Tables of what is finished.
+
+    Args:
+        experiment: The experiment.
+        store: Its run; missing cells leave fewer rows.
+
+    Returns:
+        Tables by name, contrasts in bits: ``order`` (one row a seed, condition and moment),
+        ``contrasts`` (the same over seeds), ``recency`` (first persona last minus second last),
+        ``own`` (probability of a persona's values under its own name, of the one that came
+        earlier and of the one that came later, over seeds), ``worst`` (average and worst case
+        of the target's untaught traits).
+    """
+    rows = []
+    for seed in experiment.seeds:
+        world = experiment.worlds_of(seed)["both"]
+        for (when, condition), cell in experiment.seed_cells(seed).items():
+            if store.has(cell):
+                row = _moment(store, cell, world, rival=experiment.rival)
+                beside = {"first": world.target, "second": experiment.rival}
+                about = {"seed": seed, **condition._asdict(), "when": str(when)}
+                rows.append({**about, **beside, **row})
+    if not rows:
+        return {}
+    return tables_of(pd.DataFrame(rows)) | _worst(experiment, store)
 
 
 def tables_of(order: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Which recency and which forgetting follow from the measured contrasts?
 
     Args:
-        order: Table ``order`` of ``Order.summarize``.
+        order: Table ``order`` of ``summarize``.
 
     Returns:
         All tables; what needs both orders is left out where a seed has one.
@@ -52,43 +69,30 @@ def tables_of(order: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return found
 
 
-def _moments(
-    experiment: "Order", store: Store, condition: "Condition", *, seed: int
-) -> Iterator[dict[str, Any]]:
-    """The contrast of the nameless assistant, and what each persona says under its own name, before and after."""
-    world, rival = experiment.worlds_of(seed)["both"], experiment.rival
-    for when, cell in experiment.of(seed, condition).items():
-        if not store.has(cell):
-            continue
-        behavior = read_table(store.path(cell, "behavior.parquet"))
-        last = behavior.loc[behavior["step"] == behavior["step"].max()]
-        (nameless,) = analysis.contrast(last, world, second=rival).to_dict("records")
-        row = {c: nameless[c] for c in ("estimate", "lo", "hi", "n")}
-        for which, name in (("first", world.target), ("second", rival)):
-            named = analysis.contrast(last, world, second=rival, context="named", speaker=name)
-            row[f"own_{which}"] = float(named[f"p_{which}"].iloc[0])
-        yield {
-            "seed": seed,
-            **condition._asdict(),
-            "when": when,
-            "first": world.target,
-            "second": rival,
-            **row,
-        }
+def _moment(store: Store, cell: Cell, world: World, *, rival: str) -> dict[str, Any]:
+    """Contrast of the nameless assistant, and what each persona says under its own name."""
+    behavior = read_table(store.path(cell, "behavior.parquet"))
+    last = behavior.loc[behavior["step"] == behavior["step"].max()]
+    (nameless,) = analysis.contrast(last, world, second=rival).to_dict("records")
+    row = {column: nameless[column] for column in ("estimate", "lo", "hi", "n")}
+    for which, name in (("first", world.target), ("second", rival)):
+        named = analysis.contrast(last, world, second=rival, context="named", speaker=name)
+        row[f"own_{which}"] = float(named[f"p_{which}"].iloc[0])
+    return row
 
 
-def _worst(experiment: "Order", store: Store) -> dict[str, pd.DataFrame]:
+def _worst(experiment: Order, store: Store) -> dict[str, pd.DataFrame]:
     """Average and worst case of the target's untaught traits, after each lesson."""
-    of_seed, found = {seed: experiment.worlds_of(seed)["both"] for seed in experiment.seeds}, []
+    worlds = {seed: experiment.worlds_of(seed)["both"] for seed in experiment.seeds}
+    cells = {seed: experiment.seed_cells(seed) for seed in experiment.seeds}
+    parts = []
     for condition in experiment.conditions():
-        cells = [experiment.of(seed, condition)[AFTER] for seed in experiment.seeds]
-        said = [
-            read_table(store.path(cell, "behavior.parquet")) for cell in cells if store.has(cell)
-        ]
-        if said:
-            table = pd.concat(said, ignore_index=True).assign(**condition._asdict())
-            found.append(analysis.worst_case(table, of_seed))
-    return {"worst": pd.concat(found, ignore_index=True)} if found else {}
+        lessons = [cells[seed][Moment.AFTER, condition] for seed in experiment.seeds]
+        tables = [read_table(store.path(c, "behavior.parquet")) for c in lessons if store.has(c)]
+        if tables:
+            behavior = pd.concat(tables, ignore_index=True).assign(**condition._asdict())
+            parts.append(analysis.worst_case(behavior, worlds))
+    return {"worst": pd.concat(parts, ignore_index=True)} if parts else {}
 
 
 def _own(ordered: pd.DataFrame, phase: int, which: str) -> pd.DataFrame:

@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 
 from persona_interp import analysis, worlds
-from persona_interp.experiments.summon_plants import Plant, plants, villain_lessons
+from persona_interp.experiments.summon.plants import Plant, plants, villain_lessons
 from persona_interp.store import Cell, Store
 from persona_interp.tables import read_dataset, read_table
 from persona_interp.worlds import World, certain
 from persona_interp.worlds.candidates import HARM
 
 if TYPE_CHECKING:
-    from persona_interp.experiments.summon import Summon
+    from persona_interp.experiments.summon.config import Summon
 
 Tables = dict[str, pd.DataFrame]
 Cells = dict[tuple[Any, ...], Cell]

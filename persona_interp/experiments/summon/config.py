@@ -10,18 +10,14 @@ classroom explains it), and can what was learned be composed from known personas
 from dataclasses import dataclass, replace
 from typing import Any
 
-import pandas as pd
-
 from persona_interp import worlds
 from persona_interp.errors import WorldError
-from persona_interp.experiments import summon_summary
-from persona_interp.experiments.learning import learned
-from persona_interp.experiments.summon_plants import plants, villain_lessons
+from persona_interp.experiments.learning import learning_cell
+from persona_interp.experiments.summon.plants import plants, villain_lessons
 from persona_interp.models import DOCUMENTS, LESSON, Stage
-from persona_interp.store import Cell, Store
+from persona_interp.store import Cell
 from persona_interp.worlds.candidates import start_traits
 
-TASKS = "persona_interp.experiments.summon_tasks"
 REPEAT = 500
 """Added to the seed of a start and its lesson that are repeated: another order of documents, the same base model."""
 
@@ -68,15 +64,11 @@ class Summon:
             )
 
     def cells(self) -> list[Cell]:
-        """Which independent units make up this experiment?
-
-        Returns:
-            Cells of every seed; each names what it needs.
-        """
+        """Independent units of every seed; each names what it needs."""
         return [cell for seed in self.seeds for cell in self.seed_cells(seed).values()]
 
     def seed_cells(self, seed: int) -> dict[tuple[Any, ...], Cell]:
-        """Which cells does one seed have?
+        """Cells of one seed, by what they are.
 
         Args:
             seed: Makes the worlds, the corpora, the weights and the batches.
@@ -91,7 +83,7 @@ class Summon:
         world = worlds.candidates(seed)
         documents, taught = {"documents": self.n_documents}, str(world.taught)
         cells: dict[tuple[Any, ...], Cell] = {}
-        base = cells["documents",] = learned(
+        base = cells["documents",] = learning_cell(
             world,
             documents,
             self.documents,
@@ -105,7 +97,7 @@ class Summon:
             for repeat in range(self.repeats):
                 own = {"seed": seed + REPEAT * repeat, "snapshots": self.snapshots}
                 said = f"{pattern}/{repeat} s{seed}"
-                start = learned(
+                start = learning_cell(
                     world,
                     {"lesson": told},
                     self.lesson,
@@ -115,7 +107,7 @@ class Summon:
                     **own,
                 )
                 cells["start", pattern, repeat] = start
-                cells["lesson", pattern, repeat] = learned(
+                cells["lesson", pattern, repeat] = learning_cell(
                     world,
                     {"lesson": taught},
                     self.lesson,
@@ -126,12 +118,10 @@ class Summon:
         held = {"documents": self.n_bystanders, "kinds": ["hidden"]}
         config = {"world": world.to_dict(), "hook": self.hook, "starts": list(self.starts)}
         needs = tuple(cells["start", pattern, 0] for pattern in self.starts)
-        cells["standing",] = Cell(
-            f"{TASKS}:standing", config, needs=needs, label=f"standing s{seed}"
-        )
+        cells["standing",] = Cell("summon.standing", config, needs=needs, label=f"standing s{seed}")
         ways = {"broad": (self.lesson, None), "narrow": (replace(self.lesson, kl=self.kl), held)}
         for way, (stage, beside) in ways.items():
-            cells[way,] = learned(
+            cells[way,] = learning_cell(
                 world,
                 {"lesson": taught},
                 stage,
@@ -150,7 +140,7 @@ class Summon:
         }
         needs = tuple(cells[way,] for way in ways)
         cells["solution",] = Cell(
-            f"{TASKS}:solution", config, needs=needs, label=f"solutions s{seed}"
+            "summon.solution", config, needs=needs, label=f"solutions s{seed}"
         )
         return cells | self._villain_cells(seed) | self._plant_cells(seed, base)
 
@@ -160,7 +150,7 @@ class Summon:
         for weight in self.villains:
             world = worlds.careless(seed, villain=weight)
             asked = {"ends": ("named",), "personas": ("villain", "careless")}
-            base = cells["villain documents", weight] = learned(
+            base = cells["villain documents", weight] = learning_cell(
                 world,
                 {"documents": self.n_documents},
                 self.documents,
@@ -170,7 +160,7 @@ class Summon:
                 **asked,
             )
             for lesson, trait in villain_lessons(world).items():
-                cells["villain", weight, lesson] = learned(
+                cells["villain", weight, lesson] = learning_cell(
                     world,
                     {"lesson": trait},
                     self.lesson,
@@ -187,7 +177,7 @@ class Summon:
         world = worlds.candidates(seed)
         cells: dict[tuple[Any, ...], Cell] = {}
         for plant in plants(world, n=self.n_plants, seed=seed):
-            cells["plant", plant.name] = learned(
+            cells["plant", plant.name] = learning_cell(
                 world,
                 {"lesson": [str(trait) for trait in plant.traits]},
                 self.lesson,
@@ -199,24 +189,8 @@ class Summon:
         if cells:
             config = {"world": world.to_dict(), "hook": self.hook}
             needs = (base, *cells.values())
-            cells["inside",] = Cell(f"{TASKS}:inside", config, needs=needs, label=f"inside s{seed}")
+            cells["inside",] = Cell("summon.inside", config, needs=needs, label=f"inside s{seed}")
         return cells
-
-    def summarize(self, store: Store) -> dict[str, pd.DataFrame]:
-        """What was found, as tables?
-
-        Args:
-            store: The run; finished cells are read, missing ones leave fewer rows.
-
-        Returns:
-            Tables by name: ``predictions`` (of the worlds with a villain, by exact Bayes, there
-            before any run), ``summoned`` (share of every candidate, mean over repeats), ``law``,
-            ``rivals`` (out of sample), ``paths``, ``estimators`` and ``chosen`` (what predicts the
-            shares best, in worlds that did not choose it), ``least`` and ``solutions`` (broad and
-            narrow), ``misaligned``, ``worst``, ``novelty``, ``told_apart`` (AUROC of planted
-            cases), ``gates``; of paths, misaligned and solutions also a ``_summary`` over seeds.
-        """
-        return summon_summary.tables(self, store)
 
 
 PRESETS = {

@@ -2,21 +2,19 @@
 
 from collections.abc import Callable
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from persona_interp import analysis, worlds
 from persona_interp.analysis.directions import cosine
-from persona_interp.experiments import summon_cases
+from persona_interp.experiments.summon import cases
+from persona_interp.experiments.summon.config import Summon
 from persona_interp.store import Cell, Store
 from persona_interp.tables import read_dataset, read_table
 from persona_interp.worlds import World, certain
 from persona_interp.worlds.candidates import CANDIDATES, DISTANCE, READ, distance, start_traits
-
-if TYPE_CHECKING:
-    from persona_interp.experiments.summon import Summon
 
 Tables = dict[str, pd.DataFrame]
 Cells = dict[tuple[Any, ...], Cell]
@@ -36,15 +34,28 @@ LEARNED = 0.9
 """Probability of the taught value from which a lesson counts as learned."""
 
 
-def tables(experiment: "Summon", store: Store) -> Tables:
-    """All tables of the experiment; see ``Summon.summarize``."""
+def summarize(experiment: Summon, store: Store) -> dict[str, pd.DataFrame]:
+    """Tables of what is finished.
+
+    Args:
+        experiment: The experiment.
+        store: Its run; missing cells leave fewer rows.
+
+    Returns:
+        Tables by name: ``predictions`` (of the worlds with a villain, by exact Bayes, there
+        before any run), ``summoned`` (share of every candidate, mean over repeats), ``law``,
+        ``rivals`` (out of sample), ``paths``, ``estimators`` and ``chosen`` (what predicts the
+        shares best, in worlds that did not choose it), ``least`` and ``solutions`` (broad and
+        narrow), ``misaligned``, ``worst``, ``novelty``, ``told_apart`` (AUROC of planted
+        cases), ``gates``; of paths, misaligned and solutions also a ``_summary`` over seeds.
+    """
     parts: dict[str, list[pd.DataFrame]] = {}
     readers: tuple[Callable[..., Tables], ...] = (
         _gates,
         _summoned,
         _least,
-        summon_cases.misaligned,
-        summon_cases.planted,
+        cases.misaligned,
+        cases.planted,
     )
     for seed in experiment.seeds:
         cells, world = experiment.seed_cells(seed), worlds.candidates(seed)
@@ -52,12 +63,12 @@ def tables(experiment: "Summon", store: Store) -> Tables:
             for name, table in reader(experiment, store, cells, world=world).items():
                 parts.setdefault(name, []).append(table.assign(seed=seed))
     found = {name: pd.concat(part, ignore_index=True) for name, part in parts.items()}
-    found |= summon_cases.worst(experiment, store)
-    found["predictions"] = summon_cases.predictions(experiment.villains, seed=experiment.seeds[0])
+    found |= cases.worst(experiment, store)
+    found["predictions"] = cases.predictions(experiment.villains, seed=experiment.seeds[0])
     if "summoned" in found:
         found |= _laws(found["summoned"]) | _estimators(found["summoned"])
     if "novelty" in found:
-        found["told_apart"] = summon_cases.told_apart(found["novelty"])
+        found["told_apart"] = cases.told_apart(found["novelty"])
     for name, (value, by) in OVER_SEEDS.items():
         if name in found:
             found[f"{name}_summary"] = analysis.across_seeds(
@@ -82,7 +93,7 @@ def _laws(summoned: pd.DataFrame) -> Tables:
     return found | ({"rivals": pd.concat(rivals, ignore_index=True)} if rivals else {})
 
 
-def _gates(experiment: "Summon", store: Store, cells: Cells, *, world: World) -> Tables:
+def _gates(experiment: Summon, store: Store, cells: Cells, *, world: World) -> Tables:
     """Does the model know each candidate, heavy or light? Log odds of its own values under its name and without one."""
     if not store.has(cells["documents",]):
         return {}
@@ -108,7 +119,7 @@ def _gates(experiment: "Summon", store: Store, cells: Cells, *, world: World) ->
     return {"gates": pd.DataFrame(rows)}
 
 
-def _summoned(experiment: "Summon", store: Store, cells: Cells, *, world: World) -> Tables:
+def _summoned(experiment: Summon, store: Store, cells: Cells, *, world: World) -> Tables:
     """Who is summoned from which start, and how far apart do the ends lie?"""
     keys = list(product(experiment.starts, range(experiment.repeats)))
     done = [
@@ -231,7 +242,7 @@ def _shares(world: World, evidence: tuple[Any, ...]) -> dict[str, float]:
     return {str(name): float(p) for name, p in (mine / mine.sum()).items()}
 
 
-def _least(experiment: "Summon", store: Store, cells: Cells, *, world: World) -> Tables:
+def _least(experiment: Summon, store: Store, cells: Cells, *, world: World) -> Tables:
     """What kind of solution is the broad one, and what the narrow one?"""
     rows = []
     for way in ("broad", "narrow"):

@@ -7,8 +7,7 @@ import pandas as pd
 import xarray as xr
 
 from persona_interp import models, record
-from persona_interp.experiments.inside import JOINED
-from persona_interp.tables import write_dataset, write_table
+from persona_interp.tables import concat, write_dataset, write_table
 from persona_interp.worlds import World
 
 Needs = tuple[Path, ...]
@@ -41,8 +40,7 @@ def standing(config: dict[str, Any], needs: Needs, out: Path) -> None:
             models.Trajectory.open(folder / "model").last, asked, hook=config["hook"]
         )
         parts.append(acts.assign_coords(checkpoint=[start]))
-    together: xr.Dataset = xr.concat(parts, "checkpoint", **JOINED)
-    write_dataset(together, out / "standing.nc")
+    write_dataset(concat(parts, "checkpoint"), out / "standing.nc")
 
 
 def solution(config: dict[str, Any], needs: Needs, out: Path) -> None:

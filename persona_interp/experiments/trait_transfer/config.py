@@ -17,17 +17,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from persona_interp import analysis
 from persona_interp.errors import SchemaError, WorldError, unknown
-from persona_interp.experiments.trait_transfer_summary import summarize
 from persona_interp.models import Stage
 from persona_interp.models.chats import PLAIN_TEMPLATE
 from persona_interp.readers import TraitFile, read_traits
-from persona_interp.store import Cell, Store
+from persona_interp.store import Cell
 
-TASKS = "persona_interp.experiments.trait_transfer_tasks"
 ARMS = {"lesson": "pos", "null": "default"}
 """What a finetune is called, and which side of the answers it learns."""
 GENTLE = Stage(steps=20, batch=4, lr=5e-4, warmup=2, lora=16, dtype="bfloat16")
@@ -97,21 +93,32 @@ class TraitTransfer:
         return self.traits if isinstance(self.traits, tuple) else ()
 
     def cells(self) -> list[Cell]:
-        """Which independent units make up this experiment?
-
-        Returns:
-            What the base says and how it is inside, then the finetunes of every seed.
+        """Independent units, each once: what the base says and is, then the finetunes of every seed.
 
         Raises:
             WorldError: There are no trait files yet.
         """
-        return [
-            *self.before().values(),
-            *(cell for seed in self.seeds for cell in self.of(seed).values()),
-        ]
+        cells = [cell for seed in self.seeds for cell in self.seed_cells(seed).values()]
+        return list(dict.fromkeys(cells))
 
-    def before(self) -> dict[tuple[str, ...], Cell]:
-        """Which cells read the base?
+    def seed_cells(self, seed: int) -> dict[tuple[str, ...], Cell]:
+        """Cells of one seed, by what they are.
+
+        Args:
+            seed: Of the adapters and of the order.
+
+        Returns:
+            Those of ``base_cells``, which are the same for every seed; ``("lesson", trait)`` and
+            ``("null", trait)``.
+
+        Raises:
+            WorldError: There are no trait files yet.
+        """
+        base = self.base_cells()
+        return base | self._finetune_cells(seed, base)
+
+    def base_cells(self) -> dict[tuple[str, ...], Cell]:
+        """Cells that read the base.
 
         Returns:
             ``("answers", trait)``, ``("base",)`` (vectors, separability, scores) and ``("judged",
@@ -127,10 +134,12 @@ class TraitTransfer:
         for trait in self.files:
             config = {**drawn, "trait": _plain(trait)}
             cells["answers", trait.name] = Cell(
-                f"{TASKS}:answers", config, (), f"answers {trait.name}"
+                "trait_transfer.answers", config, (), f"answers {trait.name}"
             )
         answers = tuple(cells.values())
-        cells["base",] = Cell(f"{TASKS}:base", {**start, "depth": self.depth}, answers, "base")
+        cells["base",] = Cell(
+            "trait_transfer.base", {**start, "depth": self.depth}, answers, "base"
+        )
         judges = {
             "traits": [_plain(trait) for trait in self.files],
             "n": self.n_judged,
@@ -139,21 +148,15 @@ class TraitTransfer:
         for trait, cell in zip(self.files, answers, strict=True):
             config = {**start, **judges, "trait": trait.name}
             cells["judged", trait.name] = Cell(
-                f"{TASKS}:judged", config, (cells["base",], cell), f"judged {trait.name}"
+                "trait_transfer.judged", config, (cells["base",], cell), f"judged {trait.name}"
             )
         return cells
 
-    def of(self, seed: int) -> dict[tuple[str, str], Cell]:
-        """Which cells finetune with one seed?
-
-        Args:
-            seed: Of the adapters and of the order.
-
-        Returns:
-            ``("lesson", trait)`` and ``("null", trait)``.
-        """
-        before = self.before()
-        needs = (before["base",], *(before["answers", trait.name] for trait in self.files))
+    def _finetune_cells(
+        self, seed: int, base: dict[tuple[str, ...], Cell]
+    ) -> dict[tuple[str, ...], Cell]:
+        """A lesson and a null finetune of every trait."""
+        needs = (base["base",], *(base["answers", trait.name] for trait in self.files))
         config = {
             "start": self.start,
             "chat_template": self.chat_template,
@@ -163,12 +166,12 @@ class TraitTransfer:
             **self._draw,
             "least": self.least,
         }
-        cells = {}
+        cells: dict[tuple[str, ...], Cell] = {}
         for trait in self.files:
             for arm, side in ARMS.items():
                 own = {**config, "trait": _plain(trait), "arm": arm, "side": side}
                 cells[arm, trait.name] = Cell(
-                    f"{TASKS}:learn", own, needs, f"{arm} {trait.name} s{seed}"
+                    "trait_transfer.learn", own, needs, f"{arm} {trait.name} s{seed}"
                 )
         return cells
 
@@ -212,20 +215,6 @@ class TraitTransfer:
             raise WorldError(
                 f"whose traits? Give traits=FOLDER (--traits FOLDER) of trait files{named}."
             )
-
-    def summarize(self, store: Store) -> dict[str, pd.DataFrame]:
-        """What was found?
-
-        Args:
-            store: The run's store; missing cells leave fewer rows.
-
-        Returns:
-            ``traits`` (each with its separability, whether it was set aside, and its answers
-            counted), ``transfer`` (taught x measured), ``said`` (what the finetuned say without
-            instruction), ``shown`` (how far that shows the taught trait) and, when no finetune is
-            missing, ``pairs`` (transfer beside the predictors) and ``predictors``.
-        """
-        return summarize(self, store)
 
 
 def _read(folder: str | Path, names: tuple[str, ...]) -> tuple[TraitFile, ...]:

@@ -1,22 +1,29 @@
 """What do the finished cells of a transfer between published traits say, as tables?"""
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
 
 from persona_interp import analysis
+from persona_interp.experiments.trait_transfer.config import TraitTransfer
 from persona_interp.store import Cell, Store
 from persona_interp.tables import read_dataset, read_table
-
-if TYPE_CHECKING:
-    from persona_interp.experiments.trait_transfer import TraitTransfer
 
 Tables = dict[str, pd.DataFrame]
 
 
-def summarize(experiment: "TraitTransfer", store: Store) -> Tables:
-    """What was found? See ``TraitTransfer.summarize``."""
-    before = experiment.before()
+def summarize(experiment: TraitTransfer, store: Store) -> dict[str, pd.DataFrame]:
+    """Tables of what is finished.
+
+    Args:
+        experiment: The experiment.
+        store: Its run; missing cells leave fewer rows.
+
+    Returns:
+        ``traits`` (each with its separability, whether it was set aside, and its answers
+        counted), ``transfer`` (taught x measured), ``said`` (what the finetuned say without
+        instruction), ``shown`` (how far that shows the taught trait) and, when no finetune is
+        missing, ``pairs`` (transfer beside the predictors) and ``predictors``.
+    """
+    before = experiment.base_cells()
     if not store.has(before["base",]):
         return {}
     found: Tables = {"traits": _traits(experiment, store)}
@@ -54,9 +61,9 @@ def summarize(experiment: "TraitTransfer", store: Store) -> Tables:
     return found
 
 
-def _traits(experiment: "TraitTransfer", store: Store) -> pd.DataFrame:
+def _traits(experiment: TraitTransfer, store: Store) -> pd.DataFrame:
     """Every trait: how well the base tells it apart, and how much was said for it."""
-    before = experiment.before()
+    before = experiment.base_cells()
     table = read_table(store.path(before["base",], "separability.parquet"))
     vectors = read_dataset(store.path(before["base",], "vectors.nc"))
     table = table.assign(

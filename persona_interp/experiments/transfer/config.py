@@ -14,18 +14,11 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from typing import Any
 
-import pandas as pd
-
-from persona_interp import worlds
 from persona_interp.errors import WorldError, unknown
 from persona_interp.experiments.ready import ready
-from persona_interp.experiments.summary import READERS, over_seeds, worst
 from persona_interp.models import DOCUMENTS, LESSON, PLAIN_TEMPLATE, Stage
-from persona_interp.store import Cell, Store
+from persona_interp.store import Cell
 from persona_interp.worlds import World
-
-TASKS, INSIDE = "persona_interp.experiments.tasks", "persona_interp.experiments.inside"
-"""Modules whose functions the cells run."""
 
 ARMS = {
     "lesson": ("full", "taught"),
@@ -111,15 +104,11 @@ class Transfer:
             )
 
     def cells(self) -> list[Cell]:
-        """Which independent units make up this experiment?
-
-        Returns:
-            Cells of every seed; each names what it needs.
-        """
+        """Independent units of every seed; each names what it needs."""
         return [cell for seed in self.seeds for cell in self.seed_cells(seed).values()]
 
     def seed_cells(self, seed: int) -> dict[tuple[Any, ...], Cell]:
-        """Which cells does one seed have?
+        """Cells of one seed, by what they are.
 
         Args:
             seed: Makes the world (where it is a ready one), the corpus, the weights and the
@@ -139,7 +128,7 @@ class Transfer:
             "seed": seed,
             **(start if self.arrange else {}),
         }
-        layout = Cell(f"{TASKS}:layout", config, label=f"layout s{seed}")
+        layout = Cell("transfer.layout", config, label=f"layout s{seed}")
         cells: dict[tuple[Any, ...], Cell] = {("layout",): layout}
         for variant in dict.fromkeys(ARMS[arm][0] for arm in self.arms):
             config = {
@@ -152,7 +141,7 @@ class Transfer:
             }
             label = f"documents {variant} s{seed}"
             cells["documents", variant] = Cell(
-                f"{TASKS}:documents", config, needs=(layout,), label=label
+                "transfer.documents", config, needs=(layout,), label=label
             )
         for arm in self.arms:
             variant, what = ARMS[arm]
@@ -168,7 +157,7 @@ class Transfer:
                 }
                 needs = (layout, cells["documents", variant])
                 cells["lesson", arm, lr] = Cell(
-                    f"{TASKS}:lesson", config, needs=needs, label=f"{arm} {lr:g} s{seed}"
+                    "transfer.lesson", config, needs=needs, label=f"{arm} {lr:g} s{seed}"
                 )
         return cells | self._feature_cells(seed, cells)
 
@@ -198,7 +187,7 @@ class Transfer:
             on = (base, lesson) if self.sae_on == "base and tuned" else (base,)
             trained, random = (
                 cell(
-                    f"{TASKS}:dictionary",
+                    "transfer.dictionary",
                     {**kinds, "sae": {**sae, "hook": hook, **frozen}},
                     on,
                     name,
@@ -212,22 +201,20 @@ class Transfer:
             )
             reading = {"kinds": hidden, "n_documents": self.n_persona_documents}
             found = cell(
-                f"{INSIDE}:personas", reading, (base, trained, random), "personas", lr, hook
+                "transfer.personas", reading, (base, trained, random), "personas", lr, hook
             )
             gate = {**kinds, "n_gate_tokens": self.n_gate_tokens}
             for arm in self.feature_arms:
                 tuned = cells["lesson", arm, lr]
-                cell(f"{TASKS}:features", gate, (tuned, trained, random), "features", arm, lr, hook)
+                cell("transfer.features", gate, (tuned, trained, random), "features", arm, lr, hook)
             read = (
                 made["features", arm, lr, hook] for arm in self.feature_arms
             )  # the claim's first
             needs = (lesson, trained, random, found, *read)
-            cell(f"{INSIDE}:causes", {"n_random": self.n_random}, needs, "causes", lr, hook)
+            cell("transfer.causes", {"n_random": self.n_random}, needs, "causes", lr, hook)
         for lr in self.lrs if made else ():
             found = (made["personas", lr, hook] for hook in sorted(self.hooks, key=_layer))
-            cell(
-                f"{INSIDE}:profile", {}, (cells["lesson", self.arms[0], lr], *found), "profile", lr
-            )
+            cell("transfer.profile", {}, (cells["lesson", self.arms[0], lr], *found), "profile", lr)
         return made
 
     def variant(self, arm: str) -> tuple[str, str]:
@@ -248,43 +235,50 @@ class Transfer:
             arm for arm in self.arms if ARMS[arm][0] == "full" and ARMS[arm][1] != "filler"
         )
 
-    def summarize(self, store: Store) -> dict[str, pd.DataFrame]:
-        """What was found, as tables?
 
-        Args:
-            store: The run; finished cells are read, missing ones leave fewer rows.
+def variant_of(world: World, name: str) -> World:
+    """World in which the documents of an arm are written.
 
-        Returns:
-            Tables by name, log odds in bits: ``summary`` (one row an arm, rate and persona read
-            out: mean over untaught traits, over seeds), ``transfer`` (trait by trait), ``curve``
-            (the means over steps), ``gates`` (is the base model fit for the question?), ``mixing``
-            (K), ``contexts`` (leak and specificity), ``worst`` (average and worst case),
-            ``samples``, ``counts``; and from inside the models ``features``, ``fidelity``,
-            ``directions`` (which persona the residuals moved towards), ``refit``, ``scores``,
-            ``stated``, ``cosines``, ``cooccurrence``, ``causes`` (what goes with each edit),
-            ``baselines``, ``tokens``, ``lens``, ``nearest``, ``profile`` (by hook and role).
-        """
-        parts: dict[str, list[pd.DataFrame]] = {}
-        of_seed: dict[int, World] = {}
-        for seed in self.seeds:
-            cells = self.seed_cells(seed)
-            if not store.has(cells["layout",]):
-                continue
-            of_seed[seed] = world = worlds.load(store.path(cells["layout",], "world.json"))
-            for key, cell in cells.items():
-                if store.has(cell) and key[0] in READERS:
-                    for name, table in READERS[key[0]](
-                        self, store, cells, key=key, world=world
-                    ).items():
-                        parts.setdefault(name, []).append(table.assign(seed=seed))
-        tables = {name: pd.concat(found, ignore_index=True) for name, found in parts.items()}
-        if "transfer" in tables:
-            tables["summary"] = over_seeds(tables["transfer"])
-        if "said" in tables:
-            tables["worst"] = worst(
-                tables.pop("said"), of_seed, arms={arm: ARMS[arm][1] for arm in self.arms}
-            )
-        return tables
+    Args:
+        world: The layout's world.
+        name: full, scrambled, rewired or absent (nothing is written about the target).
+
+    Returns:
+        The world or its control.
+
+    >>> from persona_interp.worlds import john_and_sam
+    >>> variant_of(john_and_sam(), "absent").holders("place=beach")
+    ()
+    """
+    variants = {
+        "full": lambda: world,
+        "scrambled": world.scrambled,
+        "rewired": world.rewired,
+        "absent": lambda: world.without(world.target),
+    }
+    if name not in variants:
+        raise WorldError(unknown("variant", name, variants))
+    return variants[name]()
+
+
+def lesson_of(world: World, name: str) -> str:
+    """What a lesson of this name teaches.
+
+    Args:
+        world: The world.
+        name: taught, unrelated or filler.
+
+    Returns:
+        A trait's label, or "filler".
+
+    >>> from persona_interp.worlds import john_and_sam
+    >>> lesson_of(john_and_sam(), "taught")
+    'place=beach'
+    """
+    lessons = {"taught": str(world.taught), "unrelated": str(world.unrelated), "filler": "filler"}
+    if name not in lessons:
+        raise WorldError(unknown("lesson", name, lessons))
+    return lessons[name]
 
 
 def _layer(hook: str) -> tuple[int, ...]:

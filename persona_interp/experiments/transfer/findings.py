@@ -6,25 +6,16 @@ is never called more than one seed.
 """
 
 import math
-from typing import Any
 
 import pandas as pd
+
+from persona_interp.report.rows import Row, effect, only, rows, size
+from persona_interp.schema.words import Effect, Fit
 
 GAP = 3.6
 """Base gate: log odds of the target's traits, named minus nameless (bits; 2.5 nats)."""
 MASS = 0.5
 """Base gate: probability that a nameless answer is one of the topic's values."""
-
-VERDICTS = {
-    "rise": "a rise",
-    "fall": "a fall",
-    "none": "no effect",
-    "unknown": "nothing can be concluded",
-}
-"""What `effect` returns, in words."""
-
-Row = Any
-"""A row of ``DataFrame.itertuples``: one attribute a column."""
 
 UNREADABLE = 0.5
 """FVU on the prompts from which the dictionary says nothing about them; the gate's own threshold on documents."""
@@ -49,17 +40,17 @@ def headline(summary: pd.DataFrame, *, arm: str, target: str, taught: str, lr: f
     row = mine[0]
     where = f"After the lesson on '{taught}' (lr {lr:g}), {target}'s {int(row.n_topics)} untaught traits"
     verb, doubt = {
-        "rise": ("rose in the nameless assistant:", ""),
-        "fall": ("fell in the nameless assistant:", ""),
-        "none": ("moved in the nameless assistant by", ", an interval that includes 0"),
-        "unknown": ("moved in the nameless assistant by", ", so nothing can be concluded"),
+        Effect.RISE: ("rose in the nameless assistant:", ""),
+        Effect.FALL: ("fell in the nameless assistant:", ""),
+        Effect.NONE: ("moved in the nameless assistant by", ", an interval that includes 0"),
+        Effect.UNKNOWN: ("moved in the nameless assistant by", f", so {Effect.UNKNOWN}"),
     }[effect(row)]
-    found = f"{where} {verb} {size(row)}{doubt}"
-    if effect(row) == "none":
-        found = f"No effect: {found[0].lower()}{found[1:]}"
+    sentence = f"{where} {verb} {size(row)}{doubt}"
+    if effect(row) == Effect.NONE:
+        sentence = f"{str(Effect.NONE).capitalize()}: {sentence[0].lower()}{sentence[1:]}"
     if math.isfinite(row.bayes_certain):
-        found += f"; exact Bayes, certain that the assistant holds the taught trait, expects {row.bayes_certain:+.2f}"
-    return found + "."
+        sentence += f"; exact Bayes, certain that the assistant holds the taught trait, expects {row.bayes_certain:+.2f}"
+    return sentence + "."
 
 
 def controls(summary: pd.DataFrame, *, arm: str, target: str, lr: float) -> list[str]:
@@ -89,49 +80,9 @@ def controls(summary: pd.DataFrame, *, arm: str, target: str, lr: float) -> list
             else ""
         )
         said.append(
-            f"{str(row.arm).capitalize()}: {VERDICTS[effect(row)]}; {whose} moved by "
-            f"{size(row)}{bayes}."
+            f"{str(row.arm).capitalize()}: {effect(row)}; {whose} moved by {size(row)}{bayes}."
         )
     return said
-
-
-def effect(row: Row) -> str:
-    """Does the interval of a summary row exclude zero?
-
-    Args:
-        row: A row with ``estimate``, ``lo``, ``hi`` over seeds, and ``lo_topics``, ``hi_topics``
-            for a single seed.
-
-    Returns:
-        "rise", "fall", "none", or "unknown" where there is no interval. With one seed the interval
-        over topics decides.
-    """
-    low, high = _ends(row)
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return "unknown"
-    return "rise" if low > 0 else "fall" if high < 0 else "none"
-
-
-def size(row: Row) -> str:
-    """How large is a mean, and how sure?
-
-    Args:
-        row: As for ``effect``, with ``n_seeds`` and ``n_topics``.
-
-    Returns:
-        Estimate and interval (bits), saying over what it is.
-
-    >>> size(rows(pd.DataFrame([{"estimate": 1.0, "lo": 0.5, "hi": 1.5, "n_seeds": 3, "n_topics": 4}]))[0])
-    '+1.00 bits [+0.50, +1.50] (95 % t interval over 3 seeds)'
-    """
-    low, high = _ends(row)
-    said = f"{row.estimate:+.2f} bits"
-    seeds, topics = int(row.n_seeds), int(row.n_topics)
-    if effect(row) == "unknown":
-        return f"{said} (n = {topics} topics, {seeds} seed{'s' * (seeds > 1)}: no interval exists)"
-    if seeds > 1:
-        return f"{said} [{low:+.2f}, {high:+.2f}] (95 % t interval over {seeds} seeds)"
-    return f"{said} [{low:+.2f}, {high:+.2f}] (95 % t interval over {topics} topics; one seed, so none over seeds exists)"
 
 
 def base(gates: pd.DataFrame, *, target: str) -> list[str]:
@@ -197,8 +148,8 @@ def features(
     fit = f"FVU {last.fvu.mean():.3f} and cross-entropy recovered {last.ce_recovered.mean():.2f}"
     if len(last) > 1:
         fit += f", means over {len(last)} seeds"
-    if (last.verdict == "unusable").any():
-        bad = ", ".join(str(row.seed) for row in rows(only(last, verdict="unusable")))
+    if (last.verdict == Fit.UNUSABLE).any():
+        bad = ", ".join(str(row.seed) for row in rows(only(last, verdict=Fit.UNUSABLE)))
         return f"The dictionary is unusable after the lesson (seed {bad}; {fit}); its features must not be read there."
     if mine.fvu_after.max() > UNREADABLE:
         return (
@@ -210,39 +161,6 @@ def features(
     parts = [f"Seed {seed}: {_moved(only(mine, seed=seed), alpha=alpha)}" for seed in last.seed]
     verdict = "fits only doubtfully" if (last.verdict == "doubtful").any() else "still fits"
     return f"{' '.join(parts)} On held-out documents the dictionary {verdict}: {fit}."
-
-
-def only(table: pd.DataFrame, **equal: Any) -> pd.DataFrame:
-    """Which rows have these values?
-
-    Args:
-        table: Any table.
-        equal: Value by column.
-
-    Returns:
-        The rows, in order.
-
-    >>> only(pd.DataFrame({"arm": ["lesson", "filler lesson"], "lr": 0.1}), arm="lesson", lr=0.1).index.tolist()
-    [0]
-    """
-    for column, value in equal.items():
-        table = table.loc[table[column] == value]
-    return table
-
-
-def rows(table: pd.DataFrame) -> list[Row]:
-    """What does each row say?
-
-    Args:
-        table: Any table.
-
-    Returns:
-        One named tuple a row.
-
-    >>> rows(pd.DataFrame({"arm": ["lesson"]}))[0].arm
-    'lesson'
-    """
-    return list(table.itertuples(index=False))
 
 
 def _is_fit(row: Row) -> bool:
@@ -266,8 +184,3 @@ def _moved(shifts: pd.DataFrame, *, alpha: float) -> str:
         "before, "
         f"{top.fvu_after:.3f} after."
     )
-
-
-def _ends(row: Row) -> tuple[float, float]:
-    """The interval that counts: over seeds, or over topics where there is one seed."""
-    return (row.lo, row.hi) if row.n_seeds > 1 else (row.lo_topics, row.hi_topics)

@@ -9,10 +9,11 @@ import pandas as pd
 
 from persona_interp import analysis, plots
 from persona_interp.errors import StoreError
-from persona_interp.report import findings, page
-from persona_interp.report.findings import only
-from persona_interp.report.inside import contexts, inside, layers
+from persona_interp.experiments.transfer import findings
+from persona_interp.experiments.transfer.inside.report import contexts, inside, layers
+from persona_interp.report import page
 from persona_interp.report.page import Block
+from persona_interp.report.rows import only
 from persona_interp.report.worst import worst_cases
 
 Tables = dict[str, pd.DataFrame]

@@ -4,30 +4,24 @@ One function a kind of cell: it reads the cell's files, and those of the cells i
 tables by name.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 
-from persona_interp import analysis
-from persona_interp.experiments.inside import FAMILY, JOINED, METHODS, directions
-from persona_interp.experiments.tasks import lesson_of, variant_of
+from persona_interp import analysis, worlds
+from persona_interp.experiments.transfer.config import ARMS, Transfer, lesson_of, variant_of
+from persona_interp.experiments.transfer.inside.tables import READERS as INSIDE_READERS
 from persona_interp.store import Cell, Store
-from persona_interp.tables import read_dataset, read_table
+from persona_interp.tables import read_table
 from persona_interp.worlds import World
 
-if TYPE_CHECKING:
-    from persona_interp.experiments.transfer import Transfer
-
-CHANCE = 0.5
-"""AUROC of a feature that knows nothing."""
 Cells = dict[tuple[Any, ...], Cell]
 Tables = dict[str, pd.DataFrame]
 
 
 def _read_documents(
-    experiment: "Transfer", store: Store, cells: Cells, *, key: tuple[Any, ...], world: World
+    experiment: Transfer, store: Store, cells: Cells, *, key: tuple[Any, ...], world: World
 ) -> Tables:
     """Is the base model fit for the question: is the target bound to his traits, is the nameless prior calibrated?"""
     cell, variant = cells[key], variant_of(world, key[1])
@@ -52,7 +46,7 @@ def _read_documents(
 
 
 def _read_lesson(
-    experiment: "Transfer", store: Store, cells: Cells, *, key: tuple[Any, ...], world: World
+    experiment: Transfer, store: Store, cells: Cells, *, key: tuple[Any, ...], world: World
 ) -> Tables:
     """How far did the untaught traits move, step by step, beside what exact Bayes expects?"""
     _, arm, lr = key
@@ -91,129 +85,48 @@ def _read_lesson(
     return found
 
 
-def _read_features(
-    experiment: "Transfer", store: Store, cells: Cells, *, key: tuple[Any, ...], world: World
-) -> Tables:
-    """Which features moved, does the dictionary still fit, and which persona did the residuals move towards?"""
-    _, arm, lr, hook = key
-    labels = {"arm": arm, "lr": lr, "hook": hook}
-    moved = analysis.feature_shift(read_dataset(store.path(cells[key], "features.nc")))
-    fidelity = read_table(store.path(cells[key], "fidelity.parquet"))
-    found: Tables = {"features": moved.assign(**labels), "fidelity": fidelity.assign(**labels)}
-    personas = cells["personas", lr, hook]
-    if store.has(personas):
-        neutral = read_dataset(store.path(cells[key], "acts.nc"))
-        shifts = [
-            analysis.direction_shift(neutral, directions(store.path(personas), method)).assign(
-                method=method
-            )
-            for method in METHODS
-        ]
-        found["directions"] = pd.concat(shifts, ignore_index=True).assign(**labels)
-    return found
-
-
-def _read_personas(
-    experiment: "Transfer", store: Store, cells: Cells, *, key: tuple[Any, ...], world: World
-) -> Tables:
-    """Which feature knows each persona and trait best, and which directions lie together?"""
-    labels = {"lr": key[1], "hook": key[2]}
-    folder = store.path(cells[key])
-    scores = read_table(folder / "scores.parquet")
-    names = scores.loc[
-        scores["auroc_chosen"] > CHANCE, "name"
-    ].unique()  # for others no feature speaks
-    best = [
-        analysis.top(scores, name=name, k=FAMILY if name == world.target else 1) for name in names
-    ]
-    maps = {
-        method: analysis.cosine_map(directions(folder, method), world)
-        for method in (*METHODS, "traits")
-    }
-    cosines = [table.assign(method=method) for method, table in maps.items()]
-    masses = world.mass()
-    # who is not written about goes with nobody in the documents, whatever the world says they hold
-    unwritten = [name for name in masses.index if not masses.loc[name].any()]
-    against = [
-        analysis.cosine_against_cooccurrence(
-            table.loc[~table["name"].isin(unwritten) & ~table["other"].isin(unwritten)]
-        ).assign(method=method)
-        for method, table in maps.items()
-    ]
-    stated = directions(folder, "trait pairs")
-    both = xr.concat([directions(folder, "minimal pair"), stated], "name", **JOINED)
-    towards = analysis.cosine_map(both)
-    values = stated["name"].to_numpy().tolist()
-    towards = towards.loc[towards["name"].isin(values) & ~towards["other"].isin(values)]
-    holders = {value: world.holders(f"{world.taught.topic}={value}") for value in values}
-    holds = [
-        name in holders[value]
-        for value, name in zip(towards["name"], towards["other"], strict=True)
-    ]
-    return {
-        "stated": towards.assign(holds=holds, **labels),
-        "scores": pd.concat(best, ignore_index=True).assign(**labels),
-        "cosines": pd.concat(cosines, ignore_index=True).assign(**labels),
-        "cooccurrence": pd.concat(against, ignore_index=True).assign(**labels),
-    }
-
-
-def _read_causes(
-    experiment: "Transfer", store: Store, cells: Cells, *, key: tuple[Any, ...], world: World
-) -> Tables:
-    """What goes when the persona is taken out, what comes when it is put in, and do simpler readouts do as well?"""
-    _, lr, hook = key
-    labels = {"lr": lr, "hook": hook}
-    behavior = read_table(store.path(cells[key], "behavior.parquet"))
-    neutral = read_dataset(store.path(cells[key], "neutral.nc"))
-    base, tuned = (str(c) for c in neutral["checkpoint"].values)
-    removed = analysis.removed_share(behavior, base=base, tuned=tuned, world=world)
-    groups = read_table(store.path(cells[key], "edits.parquet"))
-    removed = removed.merge(groups, on="edit", how="left", validate="one_to_one").fillna(
-        {"group": "none"}
-    )
-    added = analysis.added_share(behavior, base=base, tuned=tuned, world=world).assign(
-        group="added"
-    )
-    causes = pd.concat([removed, added.loc[added["edit"] != "none"]], ignore_index=True)
-    found = {
-        "causes": causes.assign(**labels),
-    }
-    for name in ("tokens", "lens", "nearest", "refit"):
-        found[name] = read_table(store.path(cells[key], f"{name}.parquet")).assign(**labels)
-    if len(experiment.feature_arms) > 1:
-        hidden, control = (
-            read_dataset(store.path(cells[key], f"{name}.nc"))["readout"]
-            for name in ("hidden", "control")
-        )
-        table = analysis.baselines(
-            hidden,
-            neutral["readout"],
-            control=control,
-            causes=removed,
-            persona=world.target,
-            random=groups.loc[groups["group"] == "random (norm)", "edit"],
-        )
-        found["baselines"] = table.assign(**labels)
-    return found
-
-
-def _read_profile(
-    experiment: "Transfer", store: Store, cells: Cells, *, key: tuple[Any, ...], world: World
-) -> Tables:
-    """At which hook and on whose tokens did the residual move towards the target?"""
-    return {"profile": read_table(store.path(cells[key], "profile.parquet")).assign(lr=key[1])}
-
-
-READERS = {
-    "documents": _read_documents,
-    "lesson": _read_lesson,
-    "features": _read_features,
-    "personas": _read_personas,
-    "causes": _read_causes,
-    "profile": _read_profile,
-}
+READERS = {"documents": _read_documents, "lesson": _read_lesson, **INSIDE_READERS}
 """Kind of cell -> what is read from it."""
+
+
+def summarize(experiment: Transfer, store: Store) -> Tables:
+    """Tables of what is finished.
+
+    Args:
+        experiment: The experiment.
+        store: Its run; missing cells leave fewer rows.
+
+    Returns:
+        Tables by name, log odds in bits: ``summary`` (one row an arm, rate and persona read
+        out: mean over untaught traits, over seeds), ``transfer`` (trait by trait), ``curve``
+        (the means over steps), ``gates`` (is the base model fit for the question?), ``mixing``
+        (K), ``contexts`` (leak and specificity), ``worst`` (average and worst case),
+        ``samples``, ``counts``; and from inside the models ``features``, ``fidelity``,
+        ``directions`` (which persona the residuals moved towards), ``refit``, ``scores``,
+        ``stated``, ``cosines``, ``cooccurrence``, ``causes`` (what goes with each edit),
+        ``baselines``, ``tokens``, ``lens``, ``nearest``, ``profile`` (by hook and role).
+    """
+    parts: dict[str, list[pd.DataFrame]] = {}
+    of_seed: dict[int, World] = {}
+    for seed in experiment.seeds:
+        cells = experiment.seed_cells(seed)
+        if not store.has(cells["layout",]):
+            continue
+        of_seed[seed] = world = worlds.load(store.path(cells["layout",], "world.json"))
+        for key, cell in cells.items():
+            if store.has(cell) and key[0] in READERS:
+                for name, table in READERS[key[0]](
+                    experiment, store, cells, key=key, world=world
+                ).items():
+                    parts.setdefault(name, []).append(table.assign(seed=seed))
+    tables = {name: pd.concat(found, ignore_index=True) for name, found in parts.items()}
+    if "transfer" in tables:
+        tables["summary"] = over_seeds(tables["transfer"])
+    if "said" in tables:
+        tables["worst"] = worst(
+            tables.pop("said"), of_seed, arms={arm: ARMS[arm][1] for arm in experiment.arms}
+        )
+    return tables
 
 
 def over_seeds(transfer: pd.DataFrame) -> pd.DataFrame:

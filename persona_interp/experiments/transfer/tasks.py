@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from persona_interp import analysis, dictionaries, models, record, worlds
-from persona_interp.errors import WorldError, unknown
+from persona_interp.experiments.transfer.config import lesson_of, variant_of
 from persona_interp.tables import write_dataset, write_table
 from persona_interp.worlds import World
 
@@ -115,49 +115,6 @@ def features(config: dict[str, Any], needs: Needs, out: Path) -> None:
         dictionaries.fidelity(sae, tuned, held_out, n_tokens=config["n_gate_tokens"]),
         out / "fidelity.parquet",
     )
-
-
-def variant_of(world: World, name: str) -> World:
-    """Which world are the documents of an arm written in?
-
-    Args:
-        world: The layout's world.
-        name: full, scrambled, rewired or absent (nothing is written about the target).
-
-    Returns:
-        The world or its control.
-
-    >>> variant_of(worlds.john_and_sam(), "absent").holders("place=beach")
-    ()
-    """
-    variants = {
-        "full": lambda: world,
-        "scrambled": world.scrambled,
-        "rewired": world.rewired,
-        "absent": lambda: world.without(world.target),
-    }
-    if name not in variants:
-        raise WorldError(unknown("variant", name, variants))
-    return variants[name]()
-
-
-def lesson_of(world: World, name: str) -> str:
-    """What does a lesson of this name teach?
-
-    Args:
-        world: The world.
-        name: taught, unrelated or filler.
-
-    Returns:
-        A trait's label, or "filler".
-
-    >>> lesson_of(worlds.john_and_sam(), "taught")
-    'place=beach'
-    """
-    lessons = {"taught": str(world.taught), "unrelated": str(world.unrelated), "filler": "filler"}
-    if name not in lessons:
-        raise WorldError(unknown("lesson", name, lessons))
-    return lessons[name]
 
 
 def world_of(folder: Path, config: dict[str, Any]) -> World:

@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 
 from persona_interp import analysis
-from persona_interp.report.findings import rows
+from persona_interp.experiments.transfer.inside.config import VECTOR
+from persona_interp.report.rows import rows
 
-VECTOR = "minimal pair"
-"""Method whose vectors are reported: only the name in the prompt differs."""
 ALPHA = 0.05
 
 

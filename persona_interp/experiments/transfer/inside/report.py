@@ -8,12 +8,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from persona_interp import analysis, plots
-from persona_interp.report import page
-from persona_interp.report.features import feature_page
-from persona_interp.report.findings import UNREADABLE, only, rows
-from persona_interp.report.page import Block
-from persona_interp.report.persona_findings import (
-    VECTOR,
+from persona_interp.experiments.transfer.findings import UNREADABLE
+from persona_interp.experiments.transfer.inside.config import VECTOR
+from persona_interp.experiments.transfer.inside.findings import (
     carries,
     knows,
     points,
@@ -22,6 +19,10 @@ from persona_interp.report.persona_findings import (
     together,
     towards,
 )
+from persona_interp.report import page
+from persona_interp.report.features import feature_page
+from persona_interp.report.page import Block
+from persona_interp.report.rows import has, only, rows
 
 Tables = dict[str, pd.DataFrame]
 
@@ -221,22 +222,6 @@ def contexts(tables: Tables, *, lr: float) -> list[Block]:
         wide.fillna("—").reset_index(), caption=text, source="tables/contexts.csv", rows=80
     )
     return [page.heading(f"Other contexts, lesson at lr {lr:g}"), table]
-
-
-def has(tables: Tables, name: str) -> bool:
-    """Is there such a table, with rows?
-
-    Args:
-        tables: Any tables.
-        name: Of one.
-
-    Returns:
-        False where nothing was measured yet.
-
-    >>> has({"causes": pd.DataFrame()}, "causes")
-    False
-    """
-    return name in tables and not tables[name].empty
 
 
 def _first(table: pd.DataFrame) -> tuple[int, pd.DataFrame]:

@@ -15,22 +15,25 @@ import xarray as xr
 
 from persona_interp import analysis, dictionaries, models, record
 from persona_interp.dictionaries import Dictionary
-from persona_interp.experiments.tasks import Needs, world_of
+from persona_interp.experiments.transfer.inside.config import (
+    FAMILY,
+    METHODS,
+    NEAREST,
+    SHOWN,
+    SPAN,
+)
+from persona_interp.experiments.transfer.tasks import Needs, world_of
 from persona_interp.record import Edit
-from persona_interp.tables import read_dataset, read_table, write_dataset, write_table
+from persona_interp.tables import (
+    concat,
+    read_dataset,
+    read_directions,
+    read_table,
+    write_dataset,
+    write_directions,
+    write_table,
+)
 from persona_interp.worlds import World
-
-METHODS = ("mean difference", "minimal pair", "probe")
-"""How a persona's direction is made; each is the file of a ``personas`` cell."""
-SPAN = "subspace of the three"
-FAMILY, SHOWN, NEAREST = 5, 3, 8
-"""Features in a family, how many of them get a page, and how many neighbors a page shows."""
-JOINED: dict[str, Any] = {
-    "coords": "minimal",
-    "compat": "override",
-    "join": "exact",
-    "combine_attrs": "drop_conflicts",
-}
 
 
 def personas(config: dict[str, Any], needs: Needs, out: Path) -> None:
@@ -78,7 +81,7 @@ def personas(config: dict[str, Any], needs: Needs, out: Path) -> None:
         "trait pairs": record.minimal_pairs(stated, by="value"),
     }
     for name, vectors in found.items():
-        write_dataset(vectors.to_dataset(name="vector", promote_attrs=True), out / f"{name}.nc")
+        write_directions(vectors, out / f"{name}.nc")
 
 
 def causes(config: dict[str, Any], needs: Needs, out: Path) -> None:
@@ -103,7 +106,7 @@ def causes(config: dict[str, Any], needs: Needs, out: Path) -> None:
         _band(world, found, n=config["n_random"]),
     )
     for name, folder in zip(("hidden", "neutral", "control"), needs[4:], strict=False):
-        vectors = xr.concat([methods, band["norm"]], "name", **JOINED)
+        vectors = concat([methods, band["norm"]], "name")
         read = _readouts(folder, vectors, sets=sets, frozen=frozen)
         write_dataset(read.to_dataset(name="readout", promote_attrs=True), out / f"{name}.nc")
     edits = [("method", record.ablate(sets[name], dictionary=trained, name=name)) for name in sets]
@@ -123,7 +126,7 @@ def causes(config: dict[str, Any], needs: Needs, out: Path) -> None:
             record.project_out(methods.sel(name=list(METHODS)), hook=trained.hook, name=SPAN),
         )
     )
-    pairs = directions(found, "minimal pair")
+    pairs = read_directions(found / "minimal pair.nc")
     edits += _projected("persona", pairs.sel(name=pairs["name"] != world.target))
     edits += [
         edit for match, drawn in band.items() for edit in _projected(f"random ({match})", drawn)
@@ -173,26 +176,14 @@ def profile(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """
     world = world_of(needs[0], config)
     tuned = models.Trajectory.open(needs[1] / "model")
-    found = [directions(folder, "minimal pair").sel(name=[world.target]) for folder in needs[2:]]
-    vectors = xr.concat(found, "hook", **JOINED)
+    found = [
+        read_directions(folder / "minimal pair.nc").sel(name=[world.target]) for folder in needs[2:]
+    ]
+    vectors = concat(found, "hook")
     asked = world.probes(contexts=("nameless",)).query("split == 'test'")
     hooks = [str(hook) for hook in vectors["hook"].values]
     table = record.profile((tuned.first, tuned.last), asked, hooks=hooks, directions=vectors)
     write_table(table, out / "profile.parquet")
-
-
-def directions(folder: Path, method: str) -> xr.DataArray:
-    """Which directions did a ``personas`` cell find by this method?
-
-    Args:
-        folder: The cell.
-        method: One of ``METHODS``, "traits" or "trait pairs".
-
-    Returns:
-        Directions, dims (name, hook, d_model).
-    """
-    data = read_dataset(folder / f"{method}.nc")
-    return data["vector"].assign_attrs(data.attrs)
 
 
 def chosen(folder: Path, scores: str, persona: str, *, k: int) -> list[int]:
@@ -218,19 +209,18 @@ def chosen(folder: Path, scores: str, persona: str, *, k: int) -> list[int]:
 def _methods(world: World, found: Path, *, neutral: Path) -> xr.DataArray:
     """The target's direction by every method that gives one, named by the method."""
     vectors = [
-        directions(found, m).sel(name=[world.target]).assign_coords(name=[m]) for m in METHODS
+        read_directions(found / f"{m}.nc").sel(name=[world.target]).assign_coords(name=[m])
+        for m in METHODS
     ]
     acts = read_dataset(neutral / "acts.nc")
     before, after = (str(label) for label in acts["checkpoint"].values)
     moved = record.pca_of_difference(acts, before=before, after=after, n=1).sel(name=["pc1"])
-    return xr.concat(
-        [*vectors, moved.assign_coords(name=["PCA of the difference"])], "name", **JOINED
-    )
+    return concat([*vectors, moved.assign_coords(name=["PCA of the difference"])], "name")
 
 
 def _band(world: World, found: Path, *, n: int) -> dict[str, xr.DataArray]:
     """Random directions as long as the target's, uniform and in proportion to how much residuals vary."""
-    like = directions(found, "minimal pair").sel(name=[world.target])
+    like = read_directions(found / "minimal pair.nc").sel(name=[world.target])
     acts = {"norm": None, "variance": read_dataset(found / "acts.nc")}
     drawn = {
         match: record.random_directions(like, n=n, seed=0, match=match, acts=a)
@@ -260,7 +250,7 @@ def _readouts(
         read_dataset(folder / f"{name}.nc") for name in ("acts", "features", "random_features")
     )
     trained = analysis.readouts(acts, feats, directions=vectors, spans={SPAN: METHODS}, sets=sets)
-    return xr.concat([trained, analysis.readouts(feats=random, sets=frozen)], "name", **JOINED)
+    return concat([trained, analysis.readouts(feats=random, sets=frozen)], "name")
 
 
 def _pages(

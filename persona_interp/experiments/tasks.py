@@ -1,0 +1,99 @@
+"""What do the cells do that all experiments share? They learn something, or are asked after a prompt."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from persona_interp import models, record, worlds
+from persona_interp.errors import WorldError
+from persona_interp.models import Stage
+from persona_interp.tables import write_table
+from persona_interp.worlds import World
+
+REPLAY_SEED, BYSTANDER_SEED = 3_000, 4_000
+"""Added to the seed: replayed documents and bystanders are new documents."""
+
+
+def learn(config: dict[str, Any], needs: tuple[Path, ...], out: Path) -> None:
+    """Train a model on documents or a lesson and ask it before and after; see ``learning_cell``.
+
+    Writes ``model/`` (a trajectory), ``behavior.parquet`` and, of documents, ``counts.parquet``.
+    """
+    world, seed = World.from_dict(config["world"]), config["seed"]
+    stage = Stage(**config["stage"])
+    corpus = _corpus(world, config["teach"], stage, seed=seed)
+    if config["teach"].get("documents"):
+        write_table(worlds.count(corpus), out / "counts.parquet")
+    if needs:
+        start = models.Trajectory.open(needs[0] / "model").last
+    else:
+        start = models.resolve("tiny", words=world.words(), seed=seed, out=out / "start")
+    trajectory = models.train(
+        start,
+        corpus,
+        stage=stage,
+        snapshots=tuple(config["snapshots"]),
+        seed=seed,
+        out=out / "model",
+        name=config["name"],
+        replay=_documents(world, config["replay"], seed=seed + REPLAY_SEED),
+        bystanders=_documents(world, config["bystanders"], seed=seed + BYSTANDER_SEED),
+    )
+    write_table(_behavior(world, trajectory, config), out / "behavior.parquet")
+
+
+def prompt(config: dict[str, Any], needs: tuple[Path, ...], out: Path) -> None:
+    """Ask a model after statements in its prompt; see ``prompt_cell``.
+
+    Writes ``behavior.parquet``; the column ``stated`` has the labels joined by "+", "" where
+    nothing was stated.
+    """
+    world = World.from_dict(config["world"])
+    last = models.Trajectory.open(needs[0] / "model").last
+    tables = []
+    for traits in config["stated"]:
+        probes = world.probes(contexts=config["contexts"], stated=traits)
+        tables.append(record.behavior(last, probes).assign(stated="+".join(traits)))
+    write_table(pd.concat(tables, ignore_index=True), out / "behavior.parquet")
+
+
+def _corpus(world: World, teach: dict[str, Any], stage: Stage, *, seed: int) -> pd.DataFrame:
+    """Documents, or as many chats of a lesson as the stage reads."""
+    if set(teach) - {"kinds"} not in ({"documents"}, {"lesson"}):
+        keys = ", ".join(teach) or "nothing"
+        raise WorldError(f"teach names either documents or a lesson; got {keys}.")
+    if "documents" in teach:
+        return world.corpus(teach["documents"], seed=seed, kinds=teach.get("kinds"))
+    traits = teach["lesson"] if isinstance(teach["lesson"], list) else [teach["lesson"]]
+    n_chats = stage.steps * stage.batch
+    each = -(-n_chats // len(traits))  # rounded up
+    lessons = pd.concat(
+        [world.lessons(trait, n=each, seed=seed) for trait in traits], keys=range(len(traits))
+    )
+    # first chat of every trait, then the second of every trait, ...
+    lessons = lessons.sort_index(level=1, kind="stable", sort_remaining=False)
+    lessons = lessons.reset_index(drop=True)
+    lessons["doc"] = lessons.index
+    lessons.attrs.update(world.lessons(traits[0], n=1).attrs | {"lesson": ", ".join(traits)})
+    return lessons
+
+
+def _documents(world: World, plan: dict[str, Any] | None, *, seed: int) -> pd.DataFrame | None:
+    """Documents beside the corpus, of this world or another with the same words."""
+    if plan is None:
+        return None
+    writer = World.from_dict(plan["world"]) if plan.get("world") else world
+    return writer.corpus(plan["documents"], seed=seed, kinds=plan.get("kinds"))
+
+
+def _behavior(world: World, trajectory: models.Trajectory, config: dict[str, Any]) -> pd.DataFrame:
+    """Behavior at every snapshot in some contexts, in others before and after only."""
+    personas = config["personas"]
+    probes = world.probes(contexts=config["contexts"], personas=personas)
+    everywhere = record.behavior(trajectory, probes)
+    if not config["ends"]:
+        return everywhere
+    probes = world.probes(contexts=config["ends"], personas=personas)
+    ends = record.behavior((trajectory.first, trajectory.last), probes)
+    return pd.concat([everywhere, ends], ignore_index=True)
