@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from persona_interp import analysis, experiments, plots, record
 from persona_interp.experiments import Transfer, figure_script, preset
-from persona_interp.experiments.inside import directions
+from persona_interp.experiments.transfer.inside.tasks import directions
 from persona_interp.store import Store
 from persona_interp.tables import read_dataset, read_table
 

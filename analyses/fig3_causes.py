@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from persona_interp import analysis, experiments, plots
 from persona_interp.experiments import figure_script, preset
-from persona_interp.report.inside import GROUPS, grouped
+from persona_interp.experiments.transfer.inside.report import GROUPS, grouped
 
 NAME = "fig3_causes"
 LARGEST = "other personas, largest"

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from persona_interp.experiments import compute_preset, figure_script
-from persona_interp.report import dose
+from persona_interp.experiments.dose import report as dose
 
 NAME = "fig4_dose"
 compute = partial(compute_preset, "dose")

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from persona_interp.experiments import compute_preset, figure_script
-from persona_interp.report import order
+from persona_interp.experiments.order import report as order
 
 NAME = "fig5_order"
 compute = partial(compute_preset, "order")

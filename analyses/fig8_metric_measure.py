@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from persona_interp.experiments import compute_preset, figure_script
-from persona_interp.report import agreement
+from persona_interp.experiments.agreement import report as agreement
 
 NAME = "fig8_metric_measure"
 compute = partial(compute_preset, "agreement")

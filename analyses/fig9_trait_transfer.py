@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from persona_interp.experiments import compute_preset, figure_script
-from persona_interp.report import trait_transfer
+from persona_interp.experiments.trait_transfer import report as trait_transfer
 
 NAME = "fig9_trait_transfer"
 compute = partial(compute_preset, "trait_transfer")

@@ -70,8 +70,8 @@ def _answer(experiment: Any, store: Any, table: pd.DataFrame) -> Iterator[Claim]
     """Either new seeds at the answered ratio say what the curve predicts, or the largest ratio is not enough."""
     from persona_interp import analysis
     from persona_interp.experiments import run
-    from persona_interp.experiments.dose import Condition
-    from persona_interp.experiments.dose_summary import limits
+    from persona_interp.experiments.dose.config import Condition
+    from persona_interp.experiments.dose.tables import limits
 
     tables = experiment.summarize(store)
     (row,) = tables["reliable"].query("when == 'lesson' and arm == 'ratio'").to_dict("records")

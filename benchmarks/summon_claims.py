@@ -133,7 +133,7 @@ def villain_claims(store: Any, keyed: dict[int, Any]) -> Iterator[Claim]:
 def novelty_claims(store: Any, keyed: dict[int, Any], experiment: Any) -> Iterator[Claim]:
     """Misfit to the best mixture of known personas, planted new lessons against planted composable ones."""
     from persona_interp import worlds
-    from persona_interp.experiments.summon_plants import plants
+    from persona_interp.experiments.summon.plants import plants
 
     area = []
     for seed, cells in keyed.items():

@@ -38,7 +38,7 @@ def transfer_runs(
     """Runs the transfer experiment; gathers the raw tables: per seed the world, every arm's behavior, the inside."""
     from persona_interp import worlds
     from persona_interp.experiments import preset, run
-    from persona_interp.experiments.transfer import ARMS
+    from persona_interp.experiments.transfer.config import ARMS
     from persona_interp.store import Store
     from persona_interp.tables import read_dataset, read_table
 

@@ -51,7 +51,7 @@ UNITS = {
     "projection": "residual units",
     "feature": "mean activation",
 }
-FOLDED = (
+FOLD_TEXT = (
     "The chat template of these models has no system role. What a system message says, a trait's "
     "instructions too, "
     "stands before the first user message instead, an empty line between; alike in base, finetunes "
@@ -108,8 +108,8 @@ def _findings(tables: Tables, provenance: Mapping[str, Any]) -> list[Block]:
         )
     text = "What was compared; equal weights have equal hashes."
     found.append(page.heading("Models"))
-    if provenance.get("folded"):  # runs from before there was folding do not say
-        found.append(page.paragraph(FOLDED))
+    if provenance["fold_system"]:
+        found.append(page.paragraph(FOLD_TEXT))
     found += [
         page.paragraph(said) for said in (*twins(tables["sources"]), *merged(tables["sources"]))
     ]
@@ -183,24 +183,24 @@ def _answers(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> list[B
         f"Answers are cut at {ANSWER} characters here."
     )
     found = [page.heading("Answers"), page.table(wide, caption=text, source="tables/samples.csv")]
-    if has(tables, "heard"):
+    if has(tables, "sound"):
         text = (
             "What these answers sound like to the base: bits a token for the trait's instruction "
             "over its opposite, "
             "beside the base's answers to the same prompts. Shown, not tested."
         )
-        heard = tables["heard"].loc[tables["heard"]["checkpoint"] != "base again"]
+        heard = tables["sound"].loc[tables["sound"]["checkpoint"] != "base again"]
         found.append(page.table(heard, caption=text, source="tables/heard.csv"))
     return found
 
 
 def _drift(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> list[Block]:
-    if not has(tables, "kl"):
+    if not has(tables, "drift"):
         return []
-    kl = tables["kl"].loc[tables["kl"]["checkpoint"] != "base"]
+    kl = tables["drift"].loc[tables["drift"]["checkpoint"] != "base"]
     text = "How far the next token has drifted from the base, by whose words come next; 'base again' is the floor."
     figure = page.saved_figure(
-        run, "kl", plots.drift(kl), table=kl, caption=text, provenance=provenance
+        run, "drift", plots.drift(kl), table=kl, caption=text, provenance=provenance
     )
     return [page.heading("Drift of the next token"), figure]
 

@@ -19,6 +19,7 @@ from typing import Any
 from persona_interp.errors import WorldError, unknown
 from persona_interp.models import DOCUMENTS, LESSON, Stage
 from persona_interp.store import Cell
+from persona_interp.worlds import Sequences, Trait, World, john_and_sam, sequences
 from persona_interp.worlds.families import FAMILIES
 
 ARMS: dict[str, dict[str, Any]] = {
@@ -113,6 +114,40 @@ class Generators:
                 "generators.lesson", config, needs=(base,), label=label
             )
         return cells
+
+
+def worlds_of(config: dict[str, Any]) -> tuple[Sequences, World | None]:
+    """Processes and personas that write the documents.
+
+    Args:
+        config: The ``world`` of a cell's configuration.
+
+    Returns:
+        The processes, and the persona world where there is one.
+    """
+    processes = sequences(config["seed"], titled=config["titled"])
+    processes = processes.scrambled() if config["scrambled"] else processes
+    return processes, john_and_sam(config["seed"]) if config["personas"] else None
+
+
+def taught_value(processes: Sequences, config: dict[str, Any]) -> Trait | None:
+    """Value of a process that a lesson teaches.
+
+    Args:
+        processes: The world.
+        config: Of a lesson's cell.
+
+    Returns:
+        The trait; None where the lesson is about a persona.
+    """
+    if config["about"] not in FAMILIES:
+        return None
+    unrelated = config["lesson"] == LESSONS[1]
+    return (
+        processes.unrelated(config["about"])
+        if unrelated
+        else processes.target(config["about"]).traits[0]
+    )
 
 
 QUICK = Generators()

@@ -6,8 +6,12 @@ import numpy as np
 import pandas as pd
 
 from persona_interp import analysis
-from persona_interp.experiments.generators.config import PERSONA, Generators
-from persona_interp.experiments.generators.tasks import taught, worlds_of
+from persona_interp.experiments.generators.config import (
+    PERSONA,
+    Generators,
+    taught_value,
+    worlds_of,
+)
 from persona_interp.store import Cell, Store
 from persona_interp.tables import read_table
 from persona_interp.worlds import World, conditioning_limit
@@ -65,7 +69,7 @@ def summarize(experiment: Generators, store: Store) -> dict[str, pd.DataFrame]:
 def _moved(store: Store, cell: Cell) -> pd.DataFrame:
     """Shift of every value that a target holds, beside what exact Bayes expects; one row a value and snapshot."""
     processes, personas = worlds_of(cell.config["world"])
-    about, trait = cell.config["about"], taught(processes, cell.config)
+    about, trait = cell.config["about"], taught_value(processes, cell.config)
     moved = _shifts(read_table(store.path(cell, "behavior.parquet")))
     expected = _expected(processes.statements(), processes.statements(trait))
     parts = []

@@ -5,50 +5,15 @@ from typing import Any
 
 import pandas as pd
 
-from persona_interp import models, record, worlds
+from persona_interp import models, record
 from persona_interp.errors import WorldError
-from persona_interp.experiments.generators.config import LESSONS
+from persona_interp.experiments.generators.config import taught_value, worlds_of
 from persona_interp.models import Stage
 from persona_interp.tables import write_table
-from persona_interp.worlds import Sequences, Trait, World
 from persona_interp.worlds.families import FAMILIES
 
 BESIDE = 5_000
 """Added to the seed: documents of personas beside those of processes."""
-
-
-def worlds_of(config: dict[str, Any]) -> tuple[Sequences, World | None]:
-    """Which processes and which personas write the documents?
-
-    Args:
-        config: The ``world`` of a cell's configuration.
-
-    Returns:
-        The processes, and the persona world where there is one.
-    """
-    processes = worlds.sequences(config["seed"], titled=config["titled"])
-    processes = processes.scrambled() if config["scrambled"] else processes
-    return processes, worlds.john_and_sam(config["seed"]) if config["personas"] else None
-
-
-def taught(processes: Sequences, config: dict[str, Any]) -> Trait | None:
-    """Which value of a process does a lesson teach?
-
-    Args:
-        processes: The world.
-        config: Of a lesson's cell.
-
-    Returns:
-        The trait; None where the lesson is about a persona.
-    """
-    if config["about"] not in FAMILIES:
-        return None
-    unrelated = config["lesson"] == LESSONS[1]
-    return (
-        processes.unrelated(config["about"])
-        if unrelated
-        else processes.target(config["about"]).traits[0]
-    )
 
 
 def documents(config: dict[str, Any], needs: tuple[Path, ...], out: Path) -> None:
@@ -88,7 +53,7 @@ def lesson(config: dict[str, Any], needs: tuple[Path, ...], out: Path) -> None:
     processes, personas = worlds_of(config["world"])
     base, stage = models.Trajectory.open(needs[0] / "model").last, Stage(**config["stage"])
     n, seed = stage.steps * stage.batch, config["seed"]
-    trait = taught(processes, config)
+    trait = taught_value(processes, config)
     if trait is not None:
         corpus = processes.lessons(trait, n=n, seed=seed)
     elif personas is not None:

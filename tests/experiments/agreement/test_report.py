@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from persona_interp.errors import StoreError
-from persona_interp.report import agreement
+from persona_interp.experiments.agreement import report as agreement
 
 ENDS = {"p": 0.01, "null_lo": -0.4, "null_hi": 0.4, "within": 0.5, "n": 48, "n_seeds": 3}
 

@@ -9,10 +9,10 @@ import pytest
 
 from persona_interp import analysis, schema
 from persona_interp.experiments import compute, from_dict, preset, to_dict
-from persona_interp.experiments.agreement import Agreement
-from persona_interp.experiments.agreement_tasks import answers, dialogues
+from persona_interp.experiments.agreement.config import Agreement
+from persona_interp.experiments.agreement.tasks import answers, dialogues
 from persona_interp.models import Stage
-from persona_interp.report import agreement as report
+from persona_interp.experiments.agreement import report as agreement as report
 from persona_interp.store import Store
 from persona_interp.worlds import World, graded
 

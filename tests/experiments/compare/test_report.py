@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from persona_interp.errors import StoreError
-from persona_interp.report import compare, write_report
-from persona_interp.report.compare_findings import (
+from persona_interp.experiments.compare import report as compare, write_report
+from persona_interp.experiments.compare.findings import (
     corrected,
     finding,
     floors,

@@ -15,9 +15,9 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from persona_interp.errors import ModelError, SchemaError, StoreError
 from persona_interp.experiments import from_dict, to_dict
-from persona_interp.experiments.compare import compare, comparison
-from persona_interp.experiments.compare_sources import checkpoint_of, sources_of
-from persona_interp.experiments.compare_summary import sources as compare_sources_table
+from persona_interp.experiments.compare.sources import compare, comparison
+from persona_interp.experiments.compare.sources import checkpoint_of, sources_of
+from persona_interp.experiments.compare.tables import sources as compare_sources_table
 from persona_interp.models import Checkpoint, Trajectory, fold_system, load
 from persona_interp.models.load import load_tokenizer
 from persona_interp.models.tiny import tiny_tokenizer
@@ -131,7 +131,7 @@ def test_a_base_against_itself_is_zero_and_claims_nothing(
 def test_a_planted_shift_is_found_where_it_was_planted(
     run: tuple[Path, dict[str, pd.DataFrame]],
 ) -> None:
-    from persona_interp.experiments.compare_tasks import read_directions
+    from persona_interp.experiments.compare.tasks import read_directions
 
     out, tables = run
     cells = from_dict(Store(out).config()).keyed_cells()

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from persona_interp.errors import StoreError
-from persona_interp.experiments.dose_summary import tables_of
-from persona_interp.report import dose, write_report
+from persona_interp.experiments.dose.tables import tables_of
+from persona_interp.experiments.dose import report as dose, write_report
 
 LIMITS = {"floor": 0.0125, "ceiling": 0.9125}
 

@@ -12,8 +12,8 @@ from persona_interp import worlds
 from persona_interp.analysis import expected_contrast
 from persona_interp.errors import WorldError
 from persona_interp.experiments import compute, from_dict, preset, to_dict
-from persona_interp.experiments.dose import SHARE, Condition, Dose
-from persona_interp.experiments.dose_summary import limits
+from persona_interp.experiments.dose.config import SHARE, Condition, Dose
+from persona_interp.experiments.dose.tables import limits
 from persona_interp.models import Stage
 from persona_interp.worlds import certain
 

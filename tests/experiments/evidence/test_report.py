@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from persona_interp.errors import StoreError
-from persona_interp.report import evidence
+from persona_interp.experiments.evidence import report as evidence
 
 STEPS = np.array([0, 1, 4, 16])
 SETTINGS = {

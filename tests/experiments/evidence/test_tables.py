@@ -8,9 +8,9 @@ import pytest
 
 from persona_interp.errors import WorldError
 from persona_interp.experiments import compute, from_dict, preset, to_dict
-from persona_interp.experiments.evidence import Evidence
+from persona_interp.experiments.evidence.config import Evidence
 from persona_interp.models import Stage
-from persona_interp.report import evidence as report
+from persona_interp.experiments.evidence import report as evidence as report
 from persona_interp.store import Store
 
 TESTED = Stage(steps=4, batch=4)

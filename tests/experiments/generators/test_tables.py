@@ -11,15 +11,15 @@ from persona_interp import worlds
 from persona_interp.errors import StoreError, WorldError
 from persona_interp.experiments import preset, run, to_dict
 from persona_interp.experiments.experiment import from_dict
-from persona_interp.experiments.generators_tasks import taught, worlds_of
+from persona_interp.experiments.generators.tasks import taught, worlds_of
 from persona_interp.models import Stage, Trajectory, load
-from persona_interp.report import generators as report
+from persona_interp.experiments.generators import report as generators as report
 from persona_interp.report.findings import rows
 from persona_interp.store import Store
 from persona_interp.worlds.families import FAMILIES
 
 if TYPE_CHECKING:
-    from persona_interp.experiments.generators import Generators
+    from persona_interp.experiments.generators.config import Generators
 
 STAGE = Stage(steps=2, batch=4, lr=1e-3, loss="all")
 

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from persona_interp.errors import StoreError
-from persona_interp.experiments.order_summary import tables_of
-from persona_interp.report import order, write_report
+from persona_interp.experiments.order.tables import tables_of
+from persona_interp.experiments.order import report as order, write_report
 
 ENDS = {"first last": 1.0, "second last": -1.0, "mixed": 0.0}
 

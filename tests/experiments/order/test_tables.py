@@ -9,8 +9,8 @@ import pytest
 
 from persona_interp import worlds
 from persona_interp.experiments import compute, from_dict, preset, to_dict
-from persona_interp.experiments.dose import SHARE
-from persona_interp.experiments.order import Condition, Order
+from persona_interp.experiments.dose.config import SHARE
+from persona_interp.experiments.order.config import Condition, Order
 from persona_interp.models import Stage
 
 SMALL = Stage(steps=4, batch=8, lr=4e-3, loss="all")

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from persona_interp.errors import StoreError
-from persona_interp.report import summon, write_report
+from persona_interp.experiments.summon import report as summon, write_report
 
 NAN = float("nan")
 PROVENANCE = {"experiment": "summon", "seeds": [0, 1, 2], "cells_done": 9, "cells": 9}

@@ -9,8 +9,8 @@ import pytest
 from persona_interp import worlds
 from persona_interp.errors import WorldError
 from persona_interp.experiments import compute, from_dict, preset, to_dict
-from persona_interp.experiments.summon import Summon
-from persona_interp.experiments.summon_plants import KINDS, plants, villain_lessons
+from persona_interp.experiments.summon.config import Summon
+from persona_interp.experiments.summon.plants import KINDS, plants, villain_lessons
 from persona_interp.models import Stage
 from persona_interp.store import Store
 

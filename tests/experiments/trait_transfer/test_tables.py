@@ -14,7 +14,7 @@ from persona_interp import analysis, schema
 from persona_interp.errors import SchemaError, WorldError
 from persona_interp.experiments import compute, from_dict, preset, to_dict
 from persona_interp.experiments import run as run_cells
-from persona_interp.experiments.trait_transfer import TraitTransfer
+from persona_interp.experiments.trait_transfer.config import TraitTransfer
 from persona_interp.models import Stage, load, resolve
 from persona_interp.readers import Instruction, TraitFile, write_trait
 from persona_interp.report import provenance_of, write_report

@@ -11,7 +11,7 @@ import xarray as xr
 
 from persona_interp import dictionaries, schema, worlds
 from persona_interp.experiments import Transfer
-from persona_interp.experiments.inside import (
+from persona_interp.experiments.transfer.inside.tasks import (
     FAMILY,
     METHODS,
     NEAREST,

@@ -12,8 +12,8 @@ from scipy import stats
 
 from persona_interp import schema
 from persona_interp.report import page, write_report
-from persona_interp.report.inside import contexts, grouped, inside, layers
-from persona_interp.report.persona_findings import carries, knows, points, stays, together, towards
+from persona_interp.experiments.transfer.inside.report import contexts, grouped, inside, layers
+from persona_interp.experiments.transfer.inside.findings import carries, knows, points, stays, together, towards
 
 HOOK, T = "blocks.1.hook_out", float(stats.t.ppf(0.975, 1))
 AT: dict[str, Any] = {"arm": "lesson", "target": "john", "lr": 0.001, "hook": HOOK}

@@ -13,8 +13,8 @@ from persona_interp import schema, worlds
 from persona_interp.errors import WorldError
 from persona_interp.experiments import Transfer, from_dict, preset, run, to_dict
 from persona_interp.experiments.summary import over_seeds
-from persona_interp.experiments.tasks import lesson_of, variant_of
-from persona_interp.experiments.transfer import ARMS
+from persona_interp.experiments.transfer.config import lesson_of, variant_of
+from persona_interp.experiments.transfer.config import ARMS
 from persona_interp.store import Store
 from persona_interp.tables import read_table
 
