@@ -25,8 +25,8 @@ def cli(capsys: pytest.CaptureFixture[str], *args: object) -> tuple[int, str, st
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     store = Store(tmp_path / "run")
-    base = Cell("m:base", {}, label="base")
-    store.plan([Cell("m:tuned", {"lr": 0.1}, (base,), label="tuned")])
+    base = Cell("base", {}, label="base")
+    store.plan([Cell("tuned", {"lr": 0.1}, (base,), label="tuned")])
     write_table(pd.DataFrame({"x": range(20)}), store.work(base) / "t.parquet")
     store.commit(base, seconds=1)
     return store

@@ -143,16 +143,44 @@ def report(run: str | Path) -> Path:
     Raises:
         StoreError: There is no run, or nothing to report yet.
     """
-    from persona_interp.report import provenance_of, write_report  # loads matplotlib
+    from persona_interp.report import provenance_of  # loads matplotlib
 
     store = Store.open(run)
     config = store.config()
     wing = wing_of_config(config, run=store.root)
-    tables = wing.function("tables", "summarize")(from_dict(config, run=store.root), store)
+    experiment = from_dict(config, run=store.root)
+    tables = wing.function("tables", "summarize")(experiment, store)
     provenance = provenance_of(store, config)
-    blocks = wing.function("report", "blocks")(store.root, tables, provenance=provenance)
+    return draw_report(store.root, tables, provenance=provenance, wing=wing)
+
+
+def draw_report(
+    run: Path,
+    tables: "dict[str, pd.DataFrame]",
+    *,
+    provenance: Mapping[str, Any],
+    wing: Wing | None = None,
+) -> Path:
+    """Write the page of these tables: what the report of their wing says of them.
+
+    Args:
+        run: Folder that ``tables/``, ``figures/`` and ``report.html`` are written into.
+        tables: What ``summarize`` returned.
+        provenance: From ``report.provenance_of``.
+        wing: Whose report; that of the provenance's ``experiment`` by default.
+
+    Returns:
+        Path of ``report.html``.
+
+    Raises:
+        StoreError: There is nothing to report yet.
+    """
+    from persona_interp.report import write_report  # loads matplotlib
+
+    wing = wing or Wing(provenance["experiment"])
+    blocks = wing.function("report", "blocks")(run, tables, provenance=provenance)
     title = wing.part("report").TITLE
-    return write_report(store.root, tables, title=title, blocks=blocks, provenance=provenance)
+    return write_report(run, tables, title=title, blocks=blocks, provenance=provenance)
 
 
 def to_dict(experiment: Experiment) -> dict[str, Any]:

@@ -22,6 +22,8 @@ from typing import Any, NamedTuple
 from persona_interp.errors import StoreError, unknown
 
 PACKAGE = __name__.rpartition(".")[0]
+LOADED_AT = "__persona_interp_loaded_at__"
+"""Attribute of a user's module that was loaded here: when its file was last modified (ns)."""
 
 
 class Wing(NamedTuple):
@@ -160,8 +162,10 @@ def wing_of(experiment: Any) -> Wing:
         StoreError: Its class is in no file, so that no other process could load it.
     """
     cls = type(experiment)
-    if cls.__module__.startswith(f"{PACKAGE}."):
-        return Wing(cls.__module__.split(".")[-2])
+    package, _, part = cls.__module__.rpartition(".")
+    name = package.removeprefix(f"{PACKAGE}.")
+    if part == "config" and name in wing_names():
+        return Wing(name)
     try:
         file = Path(inspect.getfile(cls)).resolve()
     except (OSError, TypeError):
@@ -203,36 +207,27 @@ def wing_of_config(config: Mapping[str, Any], *, run: Path) -> Wing:
 
 
 def _load_file(file: Path) -> ModuleType:
-    """The module of a user's file, loaded once a process and again when the file has changed."""
+    """The module of a user's file: the one that is imported already, else loaded now."""
     if not file.is_file():
         raise StoreError(
             f"the experiment's file {file} is not there; if it was moved, run it again from its "
             "new place with the same --out, and finished cells are kept."
         )
-    main = sys.modules.get("__main__")
-    if main is not None and str(file) == _path_of(main):  # the user's file is the script that runs
-        return main
-    name = f"persona_interp_user_{file.stem}"
-    module = sys.modules.get(name)
-    if module is not None and (module.__file__, module.MODIFIED) == (str(file), _modified(file)):
-        return module
+    modified = file.stat().st_mtime_ns
+    for module in list(sys.modules.values()):
+        path = getattr(module, "__file__", None)
+        if path and Path(path).name == file.name and Path(path).resolve() == file:
+            if getattr(module, LOADED_AT, modified) == modified:  # else edited since we loaded it
+                return module
+    name = f"{PACKAGE}.user.{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise StoreError(f"{file} is no Python file.")
     module = importlib.util.module_from_spec(spec)
-    module.MODIFIED = _modified(file)
+    setattr(module, LOADED_AT, modified)
     sys.modules[name] = module  # dataclasses look their module up while they are made
     spec.loader.exec_module(module)
     return module
-
-
-def _path_of(module: ModuleType) -> str:
-    file = getattr(module, "__file__", None)
-    return str(Path(file).resolve()) if file else ""
-
-
-def _modified(file: Path) -> int:
-    return file.stat().st_mtime_ns
 
 
 def _functions(module: ModuleType) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     import pandas as pd
 
-    from persona_interp.experiments import Transfer
+    from persona_interp.experiments import Transfer, summarize
     from persona_interp.store import Store
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -55,4 +55,4 @@ def finished(toy: "Transfer", tmp_path_factory: pytest.TempPathFactory) -> "Stor
 @pytest.fixture(scope="session")
 def tables(toy: "Transfer", finished: "Store") -> "dict[str, pd.DataFrame]":
     """All tables of the toy run."""
-    return toy.summarize(finished)
+    return summarize(toy, finished)

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 import toy_tasks
-from toy_tasks import content
+from toy_tasks import content, run
 
 from persona_interp.errors import StoreError
-from persona_interp.experiments.cells import Cell, run
+from persona_interp.experiments.cells import Cell
 from persona_interp.store import Store
 from persona_interp.tables import read_dataset, read_json
 
@@ -75,7 +75,7 @@ def test_the_number_of_processes_changes_no_byte_and_no_worker_is_spawned_twice(
 ) -> None:
     (top,) = toy_tasks.cells(4)
     one = run([top], Store(tmp_path / "one"), workers=1, progress=False)
-    probes = [Cell("toy_tasks:threads", {"n": n}) for n in range(6)]
+    probes = [Cell("toy_tasks.threads", {"n": n}) for n in range(6)]
     two = run([top, *probes], Store(tmp_path / "two"), workers=2, progress=False)
     pooled = content(two)
     assert content(one).items() <= pooled.items()
@@ -87,9 +87,9 @@ def test_the_number_of_processes_changes_no_byte_and_no_worker_is_spawned_twice(
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_failing_cell_costs_only_what_needs_it(tmp_path: Path, workers: int) -> None:
-    bad = Cell("toy_tasks:fail", {}, label="bad")
-    empty = Cell("toy_tasks:nothing", {}, label="empty")
-    after = Cell("toy_tasks:total", {}, (bad,), label="after")
+    bad = Cell("toy_tasks.fail", {}, label="bad")
+    empty = Cell("toy_tasks.nothing", {}, label="empty")
+    after = Cell("toy_tasks.total", {}, (bad,), label="after")
     (top,) = toy_tasks.cells(2)
     store = Store(tmp_path)
     with pytest.raises(StoreError) as error:
@@ -112,7 +112,7 @@ def test_a_failing_cell_costs_only_what_needs_it(tmp_path: Path, workers: int) -
 
 
 def test_a_failed_cell_finds_its_work_again(tmp_path: Path) -> None:
-    cell = Cell("toy_tasks:resume", {})
+    cell = Cell("toy_tasks.resume", {})
     with pytest.raises(StoreError, match="OSError: first attempt"):
         run([cell], Store(tmp_path), workers=0, progress=False)
     store = run([cell], Store(tmp_path), workers=0, progress=False)
@@ -122,19 +122,19 @@ def test_a_failed_cell_finds_its_work_again(tmp_path: Path) -> None:
 
 def test_bad_tasks_are_named(tmp_path: Path) -> None:
     wrong = [
-        Cell("toy_tasks:darw", {}),
-        Cell("no_such_module:draw", {}),
-        Cell("toy_tasks:link", {}),
+        Cell("toy_tasks.darw", {}),
+        Cell("no_such_wing.draw", {}),
+        Cell("toy_tasks.link", {}),
     ]
     with pytest.raises(StoreError) as error:
         run(wrong, Store(tmp_path), workers=0, progress=False)
     assert "did you mean 'draw'?" in str(error.value)
-    assert "ModuleNotFoundError: No module named 'no_such_module'" in str(error.value)
+    assert "task 'no_such_wing.draw' is unknown" in str(error.value)
     assert "is not a plain file" in str(error.value)
 
 
 def test_a_killed_worker_is_a_clear_error_and_the_run_resumes(tmp_path: Path) -> None:
-    dying, (top,) = Cell("toy_tasks:die", {}, label="dying"), toy_tasks.cells(2)
+    dying, (top,) = Cell("toy_tasks.die", {}, label="dying"), toy_tasks.cells(2)
     with pytest.raises(StoreError, match=r"a worker process died while computing one of: .*dying"):
         run([dying, top], Store(tmp_path), workers=2, progress=False)
     run([top], Store(tmp_path), workers=0, progress=False)
@@ -145,7 +145,7 @@ def test_an_interrupt_leaves_a_run_that_resumes(tmp_path: Path, straight: Store)
     before = os.environ.get("MKL_NUM_THREADS")
     with pytest.raises(KeyboardInterrupt):
         run(
-            [*top.needs, Cell("toy_tasks:interrupt", {}), top],
+            [*top.needs, Cell("toy_tasks.interrupt", {}), top],
             Store(tmp_path),
             workers=0,
             progress=False,

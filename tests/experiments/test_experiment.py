@@ -9,7 +9,8 @@ import pytest
 
 from persona_interp import worlds
 from persona_interp.errors import ModelError, StoreError, WorldError
-from persona_interp.experiments import wing_names(), compute, experiment, from_dict, preset, to_dict
+from persona_interp.experiments import compute, from_dict, preset, to_dict, wing_names
+from persona_interp.experiments.wings import wing_of
 from persona_interp.models import Stage
 from persona_interp.readers import Instruction, TraitFile
 from persona_interp.worlds import World
@@ -36,19 +37,13 @@ class Toy:
     def cells(self) -> list[Any]:
         return []
 
-    def summarize(self, store: Any) -> dict[str, Any]:
-        return {}
-
 
 @pytest.mark.parametrize(
     "change",
     [{}, {"world": worlds.john_and_sam(3)}, {"sae": {"d_sae": 8}, "kinds": None}],
     ids=["", "World", "None"],
 )
-def test_every_kind_of_field_survives_json(
-    change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(experiment, "experiment_class", lambda name: Toy)
+def test_every_kind_of_field_survives_json(change: dict[str, Any]) -> None:
     toy = replace(Toy(), **change)
     assert from_dict(json.loads(json.dumps(to_dict(toy)))) == toy
 
@@ -84,7 +79,7 @@ def test_every_experiment_has_three_sizes_and_survives_json(
     assert set(ids) <= {cell.id for cell in more.cells()}, (
         "more seeds keep what the first has computed"
     )
-    assert quick.summarize.__doc__ and type(quick).__doc__
+    assert type(quick).__doc__ and wing_of(quick).function("tables", "summarize").__doc__
 
 
 def test_a_comparison_is_of_models_that_somebody_names() -> None:

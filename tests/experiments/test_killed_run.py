@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 
-from persona_interp.experiments import to_dict
+from persona_interp.experiments import summarize, to_dict
 from persona_interp.store import Store
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def test_tables_survive_ten_kills(tmp_path: Path, toy: "Transfer", finished: Sto
     assert process.returncode == 0, errors
     store = Store.open(tmp_path / "run")
     assert (store.verify().status == "ok").all()
-    again, straight = toy.summarize(store), toy.summarize(finished)
+    again, straight = summarize(toy, store), summarize(toy, finished)
     assert set(again) == set(straight)
     for name, table in straight.items():
         pd.testing.assert_frame_equal(again[name], table, check_exact=True, obj=name)

@@ -6,8 +6,8 @@ import pytest
 
 from persona_interp import worlds
 from persona_interp.errors import WorldError
-from persona_interp.experiments import learned, run
-from persona_interp.experiments.learning import _taught
+from persona_interp.experiments import learning_cell, run
+from persona_interp.experiments.tasks import _corpus
 from persona_interp.models import Stage, Trajectory
 from persona_interp.store import Store
 from persona_interp.tables import read_table
@@ -17,9 +17,9 @@ TINY = Stage(steps=2, batch=4, lr=1e-3, loss="all")
 
 def test_a_chain_goes_on_from_the_last_checkpoint(tmp_path: Path) -> None:
     world = worlds.john_and_sam()
-    base = learned(world, {"documents": 40}, TINY, seed=0, name="documents")
+    base = learning_cell(world, {"documents": 40}, TINY, seed=0, name="documents")
     kinds = {"documents": 40, "kinds": ["hidden"]}
-    lesson = learned(
+    lesson = learning_cell(
         world,
         {"lesson": ["place=beach", "food=pizza"]},
         Stage(steps=2, batch=4, replay=0.5),
@@ -42,7 +42,7 @@ def test_a_chain_goes_on_from_the_last_checkpoint(tmp_path: Path) -> None:
 
 def test_several_traits_are_interleaved() -> None:
     world = worlds.john_and_sam()
-    lessons = _taught(
+    lessons = _corpus(
         world, {"lesson": ["place=beach", "food=pizza"]}, Stage(steps=3, batch=4), seed=0
     )
     assert [said for (said,) in lessons.statements] == ["place=beach", "food=pizza"] * 6
@@ -51,8 +51,10 @@ def test_several_traits_are_interleaved() -> None:
 
 def test_equal_configurations_are_one_cell_and_the_label_does_not_count() -> None:
     world = worlds.john_and_sam()
-    one, two = (learned(world, {"documents": 40}, TINY, seed=0, label=label) for label in "ab")
-    assert one == two and one != learned(world, {"documents": 40}, TINY, seed=1)
+    one, two = (
+        learning_cell(world, {"documents": 40}, TINY, seed=0, label=label) for label in "ab"
+    )
+    assert one == two and one != learning_cell(world, {"documents": 40}, TINY, seed=1)
 
 
 @pytest.mark.parametrize(
@@ -60,4 +62,4 @@ def test_equal_configurations_are_one_cell_and_the_label_does_not_count() -> Non
 )
 def test_what_is_taught_is_one_thing(teach: dict[str, object]) -> None:
     with pytest.raises(WorldError, match="either documents or a lesson"):
-        _taught(worlds.john_and_sam(), teach, TINY, seed=0)
+        _corpus(worlds.john_and_sam(), teach, TINY, seed=0)

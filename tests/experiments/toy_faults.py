@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import toy_tasks
+from toy_tasks import run
 
-from persona_interp.experiments.cells import run
 from persona_interp.store import Store
 
 DIED = 9

@@ -5,11 +5,14 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from persona_interp.experiments import cells as pool
+from persona_interp.experiments.wings import wing_named
 from persona_interp.store import Cell, Store
 from persona_interp.tables import read_table, write_dataset, write_json, write_table
 
@@ -77,9 +80,14 @@ def threads(config: dict, needs: tuple[Path, ...], out: Path) -> None:
 def cells(n: int = 3, *, sleep: float = 0.0) -> list[Cell]:
     """One cell that needs n others."""
     draws = tuple(
-        Cell("toy_tasks:draw", {"seed": s, "sleep": sleep}, label=f"draw {s}") for s in range(n)
+        Cell("toy_tasks.draw", {"seed": s, "sleep": sleep}, label=f"draw {s}") for s in range(n)
     )
-    return [Cell("toy_tasks:total", {"sleep": sleep}, draws)]
+    return [Cell("toy_tasks.total", {"sleep": sleep}, draws)]
+
+
+def run(cells: list[Cell], store: Store, **settings: Any) -> Store:
+    """Compute cells whose tasks are in this file."""
+    return pool.run(cells, store, wing=wing_named(f"{__file__}:Toy"), **settings)
 
 
 def content(store: Store) -> dict[str, bytes]:
@@ -93,8 +101,6 @@ def content(store: Store) -> dict[str, bytes]:
 
 
 if __name__ == "__main__":  # toy_tasks.py ROOT WORKERS N SLEEP
-    from persona_interp.experiments.cells import run
-
     signal.signal(
         signal.SIGINT, signal.default_int_handler
     )  # a background job inherits that it is ignored

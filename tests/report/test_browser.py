@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from persona_interp.report import page, role_view, token_view, write_report
+from persona_interp.experiments.experiment import draw_report
+from persona_interp.report import page, role_view, token_view
 from persona_interp.report.tokens import piece
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -54,7 +55,7 @@ def test_the_report_opens_offline(
     tables = planted()
     tables["samples"]["text"] = hostile
     tables["transfer"]["trait"] = tables["transfer"]["trait"].replace("place=beach", hostile)
-    path = write_report(tmp_path / "run", tables, provenance=provenance)
+    path = draw_report(tmp_path / "run", tables, provenance=provenance)
     shown, console = dump(chromium, path, tmp_path / "profile")
     assert console == []
     assert "john's 4 untaught traits rose in the nameless assistant: +2.50 bits" in shown

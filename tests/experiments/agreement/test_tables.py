@@ -9,10 +9,10 @@ import pytest
 
 from persona_interp import analysis, schema
 from persona_interp.experiments import compute, from_dict, preset, to_dict
+from persona_interp.experiments.agreement import report
 from persona_interp.experiments.agreement.config import Agreement
 from persona_interp.experiments.agreement.tasks import answers, dialogues
 from persona_interp.models import Stage
-from persona_interp.experiments.agreement import report as agreement as report
 from persona_interp.store import Store
 from persona_interp.worlds import World, graded
 
@@ -32,7 +32,7 @@ def small() -> World:
 
 def test_cells_of_a_seed() -> None:
     experiment = preset("quick", "agreement")
-    cells = experiment.of(0)
+    cells = experiment.seed_cells(0)
     walks = {key[1]: cell for key, cell in cells.items() if key[0] == "walk"}
     assert (
         len(walks) == 16
@@ -49,7 +49,7 @@ def test_cells_of_a_seed() -> None:
 
 def test_a_chat_model_is_asked_as_it_is() -> None:
     experiment = preset("real", "agreement", start="a/folder")
-    cells = experiment.of(0)
+    cells = experiment.seed_cells(0)
     assert {key[0] for key in cells} == {"estimates", "walk"} and len(
         cells
     ) == 1 + experiment.walkers
@@ -103,7 +103,7 @@ def test_a_toy_run_gives_every_table_and_a_report(tmp_path: Path) -> None:
     )
     assert list(tables["spillover"]["predictor"]) == ["pmi", "cosine", "style"]
     store = Store(tmp_path / "run")
-    cell = toy.of(0)["walk", small().personas[0].name]
+    cell = toy.seed_cells(0)["walk", small().personas[0].name]
     assert sorted(
         p.name for p in store.path(cell, "said.parquet").parent.iterdir() if p.suffix == ".parquet"
     ) == [

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from persona_interp.errors import StoreError
-from persona_interp.experiments.compare import report as compare, write_report
+from persona_interp.experiments.compare import report as compare
 from persona_interp.experiments.compare.findings import (
     corrected,
     finding,
@@ -18,6 +18,7 @@ from persona_interp.experiments.compare.findings import (
     sanity,
     twins,
 )
+from persona_interp.experiments.experiment import draw_report
 
 NAN = float("nan")
 UP, NONE, DIFFERS = "the finetune moved it up", "no difference shown", "differs"
@@ -152,7 +153,7 @@ def test_the_page_holds_what_was_measured_and_names_what_was_not(tmp_path: Path)
         {"prompt": "p", "checkpoint": ["base", "mine"], "question": "Why?", "answer": ["A", "<i>"]}
     )
     tables = {"effects": pd.DataFrame(effects), "sources": sources, "kl": kl, "samples": samples}
-    html = write_report(tmp_path, tables, provenance=PROVENANCE).read_text(encoding="utf-8")
+    html = draw_report(tmp_path, tables, provenance=PROVENANCE).read_text(encoding="utf-8")
     assert (
         "No dictionary" in html and "No control finetunes" in html and "No trait files" not in html
     )
@@ -164,12 +165,12 @@ def test_the_page_holds_what_was_measured_and_names_what_was_not(tmp_path: Path)
         "layers",
     ]
     assert "has no system role" not in html
-    folded = write_report(
+    folded = draw_report(
         tmp_path / "b", tables, provenance={**PROVENANCE, "folded": True}
     ).read_text(encoding="utf-8")
     assert "has no system role" in folded and "alike in base, finetunes and controls" in folded
     only = {name: tables[name] for name in ("sources", "kl")}
-    assert "Nothing was tested" in write_report(
+    assert "Nothing was tested" in draw_report(
         tmp_path / "a", only, provenance=PROVENANCE
     ).read_text(encoding="utf-8")
     with pytest.raises(StoreError, match="no finished measurement"):

@@ -15,14 +15,19 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from persona_interp.errors import ModelError, SchemaError, StoreError
 from persona_interp.experiments import from_dict, to_dict
-from persona_interp.experiments.compare.sources import compare, comparison
-from persona_interp.experiments.compare.sources import checkpoint_of, sources_of
+from persona_interp.experiments.compare.sources import (
+    checkpoint_of,
+    compare,
+    comparison,
+    sources_of,
+)
 from persona_interp.experiments.compare.tables import sources as compare_sources_table
+from persona_interp.experiments.experiment import draw_report
 from persona_interp.models import Checkpoint, Trajectory, fold_system, load
 from persona_interp.models.load import load_tokenizer
 from persona_interp.models.tiny import tiny_tokenizer
 from persona_interp.readers import Instruction, TraitFile, write_trait
-from persona_interp.report import provenance_of, write_report
+from persona_interp.report import provenance_of
 from persona_interp.store import Store
 
 WORDS = "what why do you like is the best . ? football tennis golf art be very dry warm i really always not".split()
@@ -134,7 +139,7 @@ def test_a_planted_shift_is_found_where_it_was_planted(
     from persona_interp.experiments.compare.tasks import read_directions
 
     out, tables = run
-    cells = from_dict(Store(out).config()).keyed_cells()
+    cells = from_dict(Store(out).config()).seed_cells(0)
     vector = (
         read_directions(Store(out).path(cells["directions",], "vectors.nc"))
         .sel(name="dry", hook=HOOK)
@@ -166,7 +171,7 @@ def test_a_rerun_computes_nothing_and_the_report_needs_no_models(
     store = Store.open(out)
     experiment = from_dict(json.loads(json.dumps(to_dict(from_dict(store.config())))))
     assert [c.id for c in experiment.cells()] == [c.id for c in from_dict(store.config()).cells()]
-    html = write_report(out, tables, provenance=provenance_of(store, store.config())).read_text(
+    html = draw_report(out, tables, provenance=provenance_of(store, store.config())).read_text(
         encoding="utf-8"
     )
     assert "cannot be said what the finetune moved" in html and "moved it" not in html
@@ -178,8 +183,8 @@ def test_a_changed_checkpoint_is_another_comparison(made: Path, tmp_path: Path) 
     first = comparison(made / "base", folder, **asked(made))
     saved(folder, planted=True, scale=0.01)
     second = comparison(made / "base", folder, **asked(made))
-    keys = first.keyed_cells()
-    changed = [key for key, cell in second.keyed_cells().items() if cell.id != keys[key].id]
+    keys = first.seed_cells(0)
+    changed = [key for key, cell in second.seed_cells(0).items() if cell.id != keys[key].id]
     assert {key[-1] for key in changed} == {"planted@0"}
     store = Store(tmp_path / "run")
     store.describe(to_dict(first))
@@ -278,7 +283,7 @@ def test_three_controls_and_a_dictionary(
     )
     assert (tables["fidelity"]["fvu"] < 1e-6).all() and set(tables["tokens"]["sae"]) == {"parts"}
     store = Store.open(tmp_path / "run")
-    html = write_report(
+    html = draw_report(
         tmp_path / "run", tables, provenance=provenance_of(store, store.config())
     ).read_text("utf-8")
     assert "Each of the 3 controls" in html and "cannot be said" not in html
@@ -312,7 +317,7 @@ def test_without_a_system_role_the_user_says_the_instructions(
     store = Store.open(tmp_path / "run")
     experiment = from_dict(store.config())
     assert experiment.folded
-    answers = store.path(experiment.keyed_cells()["trait", "dry"], "answers.parquet")
+    answers = store.path(experiment.seed_cells(0)["trait", "dry"], "answers.parquet")
     chats = pd.read_parquet(answers)["messages"].tolist()
     assert {chat[0]["role"] for chat in chats} == {"system"}, "tables keep whose words they are"
     everybody = [
@@ -321,7 +326,7 @@ def test_without_a_system_role_the_user_says_the_instructions(
     assert {load_tokenizer(c).apply_chat_template(chats[0], tokenize=False) for c in everybody} == {
         load_tokenizer(Checkpoint(base)).apply_chat_template(fold_system(chats[0]), tokenize=False)
     }
-    page = write_report(tmp_path / "run", tables, provenance=provenance_of(store, store.config()))
+    page = draw_report(tmp_path / "run", tables, provenance=provenance_of(store, store.config()))
     assert "has no system role" in page.read_text(encoding="utf-8")
     plain = comparison(base, tuned, **asked(made, traits=None))
     assert not plain.folded and plain.base.path == str(base), (

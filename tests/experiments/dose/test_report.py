@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from persona_interp.errors import StoreError
+from persona_interp.experiments.dose import report as dose
 from persona_interp.experiments.dose.tables import tables_of
-from persona_interp.experiments.dose import report as dose, write_report
+from persona_interp.experiments.experiment import draw_report
 
 LIMITS = {"floor": 0.0125, "ceiling": 0.9125}
 
@@ -76,7 +77,7 @@ def provenance() -> dict[str, Any]:
 
 def test_the_report_answers_in_plain_words(provenance: dict[str, Any], tmp_path: Path) -> None:
     tables = planted()
-    html = write_report(tmp_path, tables, provenance=provenance).read_text(encoding="utf-8")
+    html = draw_report(tmp_path, tables, provenance=provenance).read_text(encoding="utf-8")
     row = tables["reliable"].query("arm == 'ratio' and when == 'lesson'").iloc[0]
     assert 3 < row["ratio_estimate"] < 5, "exact Bayes needs 3.9 times as much"
     lead = re.search(r'class="lead">(.*?)<', html)
@@ -140,7 +141,7 @@ def test_an_unfinished_run_is_reported_as_far_as_it_is(
     table = planted()["dose"].query("dose == 0 and arm == 'ratio'")
     tables = {"dose": table, **tables_of(table, limits=LIMITS)}
     assert set(tables) == {"dose"}
-    assert "Which ratio is enough" not in write_report(
+    assert "Which ratio is enough" not in draw_report(
         tmp_path, tables, provenance=provenance
     ).read_text("utf-8")
     with pytest.raises(StoreError, match="no finished documents"):

@@ -73,7 +73,7 @@ def test_what_bayes_expects_is_that_of_the_recipe() -> None:
 def test_equal_conditions_are_one_cell() -> None:
     experiment = Dose()
     one, other = (
-        experiment.of(0, c)["documents",]
+        experiment.seed_cells(0)["documents", c]
         for c in (Condition("ratio", 2), Condition("mass", 2, 1.0))
     )
     assert one == other
@@ -84,7 +84,7 @@ def test_equal_conditions_are_one_cell() -> None:
 
 
 def test_the_base_of_the_arm_later_knows_neither() -> None:
-    (base,) = Dose().of(0, Condition("later", 4))["documents",].needs
+    (base,) = Dose().seed_cells(0)["documents", Condition("later", 4)].needs
     assert {base.config["world"]["personas"][name]["weight"] for name in ("john", "sam")} == {0}
 
 
@@ -105,7 +105,7 @@ def test_noise_bounds_what_is_said() -> None:
     assert limits(worlds.john_and_sam()) == pytest.approx({"floor": 0.0125, "ceiling": 0.9125})
 
 
-def test_both_personas_hold_what_is_taught() -> None:
+def test_both_personas_hold_what_is_corpus() -> None:
     with pytest.raises(WorldError, match="'mary' does not hold it"):
         Dose(rival="mary").cells()
     with pytest.raises(WorldError, match="did you mean 'sam'"):

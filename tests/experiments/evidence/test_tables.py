@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from persona_interp.errors import WorldError
-from persona_interp.experiments import compute, from_dict, preset, to_dict
+from persona_interp.experiments import compute, from_dict, preset, summarize, to_dict
+from persona_interp.experiments.evidence import report
 from persona_interp.experiments.evidence.config import Evidence
 from persona_interp.models import Stage
-from persona_interp.experiments.evidence import report as evidence as report
 from persona_interp.store import Store
 
 TESTED = Stage(steps=4, batch=4)
@@ -147,7 +147,7 @@ def test_the_report_says_it_in_words(tables: dict[str, pd.DataFrame], folder: Pa
 def test_missing_cells_leave_fewer_rows(
     folder: Path, tables: dict[str, pd.DataFrame], tmp_path: Path
 ) -> None:
-    assert TOY.summarize(Store(tmp_path / "empty")) == {}
+    assert summarize(TOY, Store(tmp_path / "empty")) == {}
     more = Evidence(**{**{k: getattr(TOY, k) for k in TOY.__dataclass_fields__}, "seeds": (0, 1)})
-    again = more.summarize(Store(folder))
+    again = summarize(more, Store(folder))
     assert np.array_equal(again["bits"]["estimate"], tables["bits"]["estimate"], equal_nan=True)

@@ -9,12 +9,12 @@ import pytest
 
 from persona_interp import worlds
 from persona_interp.errors import StoreError, WorldError
-from persona_interp.experiments import preset, run, to_dict
+from persona_interp.experiments import preset, run, summarize, to_dict
 from persona_interp.experiments.experiment import from_dict
-from persona_interp.experiments.generators.tasks import taught, worlds_of
+from persona_interp.experiments.generators import report
+from persona_interp.experiments.generators.config import taught_value, worlds_of
 from persona_interp.models import Stage, Trajectory, load
-from persona_interp.experiments.generators import report as generators as report
-from persona_interp.report.findings import rows
+from persona_interp.report.rows import rows
 from persona_interp.store import Store
 from persona_interp.worlds.families import FAMILIES
 
@@ -41,43 +41,46 @@ def toy() -> "Generators":
 def finished(toy: "Generators", tmp_path_factory: pytest.TempPathFactory) -> Store:
     store = Store(tmp_path_factory.mktemp("generators") / "run")
     store.describe(to_dict(toy))
-    wanted = [("lesson", "lists"), ("unrelated lesson", "code"), ("persona lesson", "persona")]
-    return run(
-        [toy.of(0, "with personas")[key] for key in wanted], store, workers=0, progress=False
-    )
+    about = [("lesson", "lists"), ("unrelated lesson", "code"), ("persona lesson", "persona")]
+    cells = toy.seed_cells(0)
+    some = [cells[lesson, "with personas", family] for lesson, family in about]
+    return run(some, store, workers=0, progress=False)
 
 
 @pytest.fixture(scope="module")
 def tables(toy: "Generators", finished: Store) -> dict[str, pd.DataFrame]:
-    return toy.summarize(finished)
+    return summarize(toy, finished)
 
 
 def test_cells_of_every_arm() -> None:
     whole = preset("standard", "generators")
     assert len({cell.id for cell in whole.cells()}) == len(whole.cells()) == 3 * (7 + 7 + 4 + 4 + 8)
-    mixed = whole.of(0, "with personas")
-    assert mixed["documents",].config["stage"]["steps"] == 2 * whole.documents.steps
-    assert ("unrelated lesson", "code") not in whole.of(0, "titled, scrambled")
+    cells = whole.seed_cells(0)
+    assert cells["documents", "with personas"].config["stage"]["steps"] == 2 * whole.documents.steps
+    assert ("unrelated lesson", "titled, scrambled", "code") not in cells
     assert from_dict(to_dict(whole)) == whole
     with pytest.raises(WorldError, match="titled"):
         preset("quick", "generators", arms=("title",))
 
 
 def test_what_each_lesson_teaches() -> None:
-    cells = preset("quick", "generators").of(0, "titled")
-    processes, personas = worlds_of(cells["documents",].config["world"])
+    cells = preset("quick", "generators").seed_cells(0)
+    processes, personas = worlds_of(cells["documents", "titled"].config["world"])
     assert personas is None and processes.titled == 0.5
     for family in FAMILIES:
         assert (
-            taught(processes, cells["lesson", family].config) == processes.target(family).traits[0]
+            taught_value(processes, cells["lesson", "titled", family].config)
+            == processes.target(family).traits[0]
         )
-        assert taught(processes, cells["unrelated lesson", family].config) == processes.unrelated(
-            family
-        )
+        assert taught_value(
+            processes, cells["unrelated lesson", "titled", family].config
+        ) == processes.unrelated(family)
 
 
 def test_the_mixed_model_knows_the_words_of_both(toy: "Generators", finished: Store) -> None:
-    base = Trajectory.open(finished.path(toy.of(0, "with personas")["documents",]) / "model").last
+    base = Trajectory.open(
+        finished.path(toy.seed_cells(0)["documents", "with personas"]) / "model"
+    ).last
     known = load(base).tokenizer.get_vocab()
     assert {*worlds.sequences().words(), *worlds.john_and_sam().words()} <= known.keys()
 
@@ -131,7 +134,7 @@ def test_the_worst_value_is_found_on_one_half_and_measured_on_the_other(
         )
 
 
-def test_gates_say_what_the_documents_taught(tables: dict[str, pd.DataFrame]) -> None:
+def test_gates_say_what_the_documents_corpus(tables: dict[str, pd.DataFrame]) -> None:
     gates: Any = tables["gates"]
     assert gates["family"].tolist() == list(FAMILIES) and gates.notna().all().all()
     assert gates["bayes_plain"].between(-3.5, -1).all()

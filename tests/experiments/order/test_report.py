@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from persona_interp.errors import StoreError
+from persona_interp.experiments.experiment import draw_report
+from persona_interp.experiments.order import report as order
 from persona_interp.experiments.order.tables import tables_of
-from persona_interp.experiments.order import report as order, write_report
 
 ENDS = {"first last": 1.0, "second last": -1.0, "mixed": 0.0}
 
@@ -63,7 +64,7 @@ def test_recency_is_found_and_said(provenance: dict[str, Any], tmp_path: Path) -
     assert found[0.0, False, "lesson"] == pytest.approx(4.0) and found[
         0.0, True, "before"
     ] == pytest.approx(0.0)
-    html = write_report(tmp_path, tables, provenance=provenance).read_text(encoding="utf-8")
+    html = draw_report(tmp_path, tables, provenance=provenance).read_text(encoding="utf-8")
     lead = re.search(r'class="lead">(.*?)<', html)
     assert (
         lead

@@ -24,7 +24,7 @@ TOY: dict[str, Any] = {
 
 def chain(condition: Condition) -> list[Any]:
     """Cells from the base to the lesson."""
-    cell, found = Order().of(0, condition)["lesson"], []
+    cell, found = Order().seed_cells(0)["lesson", condition], []
     while True:
         found.insert(0, cell)
         if not cell.needs:

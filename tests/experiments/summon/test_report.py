@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from persona_interp.errors import StoreError
-from persona_interp.experiments.summon import report as summon, write_report
+from persona_interp.experiments.experiment import draw_report
+from persona_interp.experiments.summon import report as summon
 
 NAN = float("nan")
 PROVENANCE = {"experiment": "summon", "seeds": [0, 1, 2], "cells_done": 9, "cells": 9}
@@ -106,7 +107,7 @@ def planted() -> Callable[..., dict[str, pd.DataFrame]]:
 def test_the_law_and_every_verdict_are_said(
     planted: Callable[..., dict[str, pd.DataFrame]], tmp_path: Path
 ) -> None:
-    html = write_report(tmp_path, planted(), provenance=PROVENANCE).read_text(encoding="utf-8")
+    html = draw_report(tmp_path, planted(), provenance=PROVENANCE).read_text(encoding="utf-8")
     lead = re.search(r'class="lead">(.*?)<', html)
     assert (
         lead
@@ -131,7 +132,7 @@ def test_the_law_and_every_verdict_are_said(
 def test_a_wrong_verdict_is_counted_and_one_seed_has_no_interval(
     planted: Callable[..., dict[str, pd.DataFrame]], tmp_path: Path
 ) -> None:
-    html = write_report(tmp_path, planted(), provenance=PROVENANCE).read_text(encoding="utf-8")
+    html = draw_report(tmp_path, planted(), provenance=PROVENANCE).read_text(encoding="utf-8")
     assert "is right for 1 of 2" in html
     assert (
         "changed by 0.062 [no interval]" in html
@@ -146,7 +147,7 @@ def test_part_of_a_run_is_reported(
     planted: Callable[..., dict[str, pd.DataFrame]], tmp_path: Path
 ) -> None:
     some = {name: planted()[name] for name in ("predictions", "novelty", "told_apart")}
-    html = write_report(tmp_path, some, provenance=PROVENANCE).read_text(encoding="utf-8")
+    html = draw_report(tmp_path, some, provenance=PROVENANCE).read_text(encoding="utf-8")
     assert "stated before any model is trained" in html and "Path dependence" not in html
     with pytest.raises(StoreError, match="no finished lesson"):
         summon.blocks(tmp_path, {"predictions": planted()["predictions"]}, provenance={})

@@ -8,7 +8,7 @@ import pytest
 
 from persona_interp import worlds
 from persona_interp.errors import WorldError
-from persona_interp.experiments import compute, from_dict, preset, to_dict
+from persona_interp.experiments import compute, from_dict, preset, summarize, to_dict
 from persona_interp.experiments.summon.config import Summon
 from persona_interp.experiments.summon.plants import KINDS, plants, villain_lessons
 from persona_interp.models import Stage
@@ -54,7 +54,7 @@ def test_one_start_is_no_comparison() -> None:
 
 
 def test_predictions_are_there_before_any_run(tmp_path: Path) -> None:
-    found = Summon().summarize(Store(tmp_path / "run"))
+    found = summarize(Summon(), Store(tmp_path / "run"))
     assert list(found) == ["predictions"]
     table = found["predictions"].set_index(["villain", "lesson"])
     for villain in (0.25, 1.0):
@@ -104,7 +104,8 @@ TOY: dict[str, Any] = {
 
 @pytest.mark.slow
 def test_a_toy_run_gives_every_table_and_a_report(tmp_path: Path) -> None:
-    from persona_interp.report import provenance_of, write_report
+    from persona_interp.experiments.experiment import draw_report
+    from persona_interp.report import provenance_of
 
     experiment = preset("quick", "summon", **TOY)
     tables = compute(experiment, tmp_path / "run", workers=0, progress=False)
@@ -120,5 +121,5 @@ def test_a_toy_run_gives_every_table_and_a_report(tmp_path: Path) -> None:
     assert tables["novelty"]["residual"].notna().all()
     assert tables["least"]["way"].tolist() == ["broad", "narrow"]
     store = Store.open(tmp_path / "run")
-    path = write_report(store.root, tables, provenance=provenance_of(store, store.config()))
+    path = draw_report(store.root, tables, provenance=provenance_of(store, store.config()))
     assert "Composable from known personas, or not" in path.read_text(encoding="utf-8")

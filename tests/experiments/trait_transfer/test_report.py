@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from persona_interp.errors import StoreError
-from persona_interp.experiments.trait_transfer import report as trait_transfer as report
+from persona_interp.experiments.trait_transfer import report
 
 NAMES = ("casual", "dry", "wry")
 

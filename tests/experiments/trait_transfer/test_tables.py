@@ -12,12 +12,13 @@ import pytest
 
 from persona_interp import analysis, schema
 from persona_interp.errors import SchemaError, WorldError
-from persona_interp.experiments import compute, from_dict, preset, to_dict
+from persona_interp.experiments import compute, from_dict, preset, summarize, to_dict
 from persona_interp.experiments import run as run_cells
+from persona_interp.experiments.experiment import draw_report
 from persona_interp.experiments.trait_transfer.config import TraitTransfer
 from persona_interp.models import Stage, load, resolve
 from persona_interp.readers import Instruction, TraitFile, write_trait
-from persona_interp.report import provenance_of, write_report
+from persona_interp.report import provenance_of
 from persona_interp.store import Store
 from persona_interp.tables import read_json
 
@@ -88,13 +89,13 @@ def run(
 
 def test_cells_are_those_of_the_base_and_two_finetunes_a_trait_and_seed(toy: TraitTransfer) -> None:
     assert toy.names == NAMES
-    assert len(toy.before()) == 4 + 1 + 4 and len(toy.of(0)) == 8
-    assert {key[0] for key in toy.of(0)} == {"lesson", "null"}
+    assert len(toy.base_cells()) == 4 + 1 + 4 and len(toy.seed_cells(0)) == 8
+    assert {key[0] for key in toy.seed_cells(0)} == {"lesson", "null"}
     more = replace(toy, seeds=(0, 1, 2))
     assert {c.id for c in toy.cells()} < {c.id for c in more.cells()} and len(
         more.cells()
     ) == 9 + 3 * 8
-    lesson, null = toy.of(0)["lesson", "arty"], toy.of(0)["null", "arty"]
+    lesson, null = toy.seed_cells(0)["lesson", "arty"], toy.seed_cells(0)["null", "arty"]
     assert (lesson.config["side"], null.config["side"]) == ("pos", "default")
     assert {**lesson.config, "arm": "", "side": ""} == {**null.config, "arm": "", "side": ""}, (
         "steps and seed alike"
@@ -165,7 +166,7 @@ def test_lesson_and_measurement_share_no_question(
 
     store = Store.open(run[0])
     for trait in NAMES:
-        said = read_table(store.path(toy.before()["answers", trait], "answers.parquet"))
+        said = read_table(store.path(toy.base_cells()["answers", trait], "answers.parquet"))
         halves = {split: set(own["question"]) for split, own in said.groupby("split")}
         assert (
             not halves["train"] & halves["test"]
@@ -181,7 +182,7 @@ def test_weights_of_finetunes_are_not_kept(
     run: tuple[Path, dict[str, pd.DataFrame]], toy: TraitTransfer
 ) -> None:
     store = Store.open(run[0])
-    folder = store.path(toy.of(0)["lesson", "arty"])
+    folder = store.path(toy.seed_cells(0)["lesson", "arty"])
     assert sorted(p.name for p in folder.iterdir() if p.suffix) == [
         "said.parquet",
         "scores.parquet",
@@ -190,7 +191,7 @@ def test_weights_of_finetunes_are_not_kept(
     assert not list(run[0].rglob("*.safetensors"))
 
 
-def test_traits_that_the_base_cannot_tell_apart_are_set_aside_before_anything_is_taught(
+def test_traits_that_the_base_cannot_tell_apart_are_set_aside_before_anything_is_corpus(
     toy: TraitTransfer, run: tuple[Path, dict[str, pd.DataFrame]], tmp_path: Path
 ) -> None:
     found = run[1]["traits"].set_index("trait")["auroc"]
@@ -200,7 +201,7 @@ def test_traits_that_the_base_cannot_tell_apart_are_set_aside_before_anything_is
         strict, folder = replace(toy, least=least), tmp_path / str(least)
         shutil.copytree(run[0], folder)  # what the base says is there already
         store = run_cells(strict.cells(), Store(folder), workers=0, progress=False)
-        tables = strict.summarize(store)
+        tables = summarize(strict, store)
         assert list(tables["traits"].query("not aside")["trait"]) == apart
         assert ("transfer" in tables) == bool(apart)
         if apart:
@@ -208,8 +209,10 @@ def test_traits_that_the_base_cannot_tell_apart_are_set_aside_before_anything_is
                 set(tables["transfer"]["taught"]) == set(tables["transfer"]["trait"]) == set(apart)
             )
         bad = next(name for name in NAMES if name not in apart)
-        assert read_json(store.path(strict.of(0)["lesson", bad], "aside.json")) == {"aside": bad}
-        page = write_report(folder, tables, provenance=provenance_of(store, to_dict(strict)))
+        assert read_json(store.path(strict.seed_cells(0)["lesson", bad], "aside.json")) == {
+            "aside": bad
+        }
+        page = draw_report(folder, tables, provenance=provenance_of(store, to_dict(strict)))
         assert "set aside before anything was taught" in page.read_text()
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from persona_interp.report import findings
+from persona_interp.experiments.transfer import findings
 
 CLAIM: dict[str, Any] = {"arm": "lesson", "target": "john", "taught": "place=beach", "lr": 0.001}
 Row = Callable[..., dict[str, Any]]

@@ -21,7 +21,7 @@ from persona_interp.experiments.transfer.inside.tasks import (
     directions,
     matched,
 )
-from persona_interp.experiments.summary import READERS
+from persona_interp.experiments.transfer.tables import READERS
 from persona_interp.store import Store
 from persona_interp.tables import read_dataset, read_table
 from persona_interp.worlds import World

@@ -11,9 +11,17 @@ import pytest
 from scipy import stats
 
 from persona_interp import schema
-from persona_interp.report import page, write_report
+from persona_interp.experiments.experiment import draw_report
+from persona_interp.experiments.transfer.inside.findings import (
+    carries,
+    knows,
+    points,
+    stays,
+    together,
+    towards,
+)
 from persona_interp.experiments.transfer.inside.report import contexts, grouped, inside, layers
-from persona_interp.experiments.transfer.inside.findings import carries, knows, points, stays, together, towards
+from persona_interp.report import page
 
 HOOK, T = "blocks.1.hook_out", float(stats.t.ppf(0.975, 1))
 AT: dict[str, Any] = {"arm": "lesson", "target": "john", "lr": 0.001, "hook": HOOK}
@@ -421,7 +429,7 @@ def test_layers_and_contexts(
 def test_the_whole_report(
     one: Tables, provenance: dict[str, Any], parse: Callable[[str], Any], tmp_path: Path
 ) -> None:
-    path = write_report(tmp_path, one, provenance=provenance)
+    path = draw_report(tmp_path, one, provenance=provenance)
     found = parse(path.read_text(encoding="utf-8"))
     for said in (
         "Inside at blocks.1.hook_out, lesson at lr 0.001",

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from persona_interp.report import write_report
+from persona_interp.experiments.experiment import draw_report
 
 Tables = Callable[..., dict[str, pd.DataFrame]]
 AT = "blocks_1_hook_out_lr0.001"
@@ -20,7 +20,7 @@ FIGURES = ["curve_lr0.001", f"fidelity_{AT}", "transfer_lr0.001", f"volcano_{AT}
 def report(
     planted: Tables, provenance: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    return write_report(tmp_path_factory.mktemp("run"), planted(), provenance=provenance)
+    return draw_report(tmp_path_factory.mktemp("run"), planted(), provenance=provenance)
 
 
 def test_every_figure_has_its_numbers_and_its_provenance(
@@ -76,7 +76,7 @@ def test_one_seed_is_never_called_more(report: Path) -> None:
 def test_two_seeds_are_averaged(
     planted: Tables, provenance: dict[str, Any], tmp_path: Path
 ) -> None:
-    path = write_report(tmp_path, planted(seeds=(0, 1)), provenance=provenance | {"seeds": [0, 1]})
+    path = draw_report(tmp_path, planted(seeds=(0, 1)), provenance=provenance | {"seeds": [0, 1]})
     html = path.read_text(encoding="utf-8")
     assert "interval over 2 seeds" in html
     assert "over seeds exists" not in html
@@ -92,7 +92,7 @@ def test_a_failed_gate_is_said_in_the_headline(
 ) -> None:
     tables = {name: planted()[name] for name in ("summary", "transfer", "curve", "gates")}
     tables["gates"]["gap"] = 0.0
-    html = write_report(tmp_path, tables, provenance=provenance).read_text(encoding="utf-8")
+    html = draw_report(tmp_path, tables, provenance=provenance).read_text(encoding="utf-8")
     assert re.search(r'class="lead">.*Read nothing into seed 0', html)
 
 
@@ -100,14 +100,14 @@ def test_an_unfinished_run_is_reported_as_far_as_it_is(
     planted: Tables, provenance: dict[str, Any], tmp_path: Path
 ) -> None:
     tables = {name: planted()[name] for name in ("summary", "transfer", "curve")}
-    html = write_report(tmp_path, tables, provenance=provenance).read_text(encoding="utf-8")
+    html = draw_report(tmp_path, tables, provenance=provenance).read_text(encoding="utf-8")
     assert "Base models" not in html and "Features" not in html
 
 
 def test_equal_tables_are_equal_files(
     report: Path, planted: Tables, provenance: dict[str, Any], tmp_path: Path
 ) -> None:
-    write_report(tmp_path, planted(), provenance=provenance)
+    draw_report(tmp_path, planted(), provenance=provenance)
     files = sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*.*"))
     assert len(files) == 8 + 16 + 1
     assert [

@@ -11,10 +11,9 @@ import pytest
 
 from persona_interp import schema, worlds
 from persona_interp.errors import WorldError
-from persona_interp.experiments import Transfer, from_dict, preset, run, to_dict
-from persona_interp.experiments.summary import over_seeds
-from persona_interp.experiments.transfer.config import lesson_of, variant_of
-from persona_interp.experiments.transfer.config import ARMS
+from persona_interp.experiments import Transfer, from_dict, preset, run, summarize, to_dict
+from persona_interp.experiments.transfer.config import ARMS, lesson_of, variant_of
+from persona_interp.experiments.transfer.tables import over_seeds
 from persona_interp.store import Store
 from persona_interp.tables import read_table
 
@@ -99,9 +98,9 @@ def test_two_seeds_have_an_interval_over_seeds(tables: dict[str, pd.DataFrame]) 
 
 def test_an_unfinished_run_has_fewer_rows(toy: Transfer, tmp_path: Path) -> None:
     store = Store(tmp_path / "run")
-    assert toy.summarize(store) == {}
+    assert summarize(toy, store) == {}
     run([toy.seed_cells(0)["layout",]], store, workers=0, progress=False)
-    assert toy.summarize(store) == {}
+    assert summarize(toy, store) == {}
 
 
 def test_the_report_is_written(
