@@ -65,7 +65,7 @@ def feature_shift(
     """
     data = _joined(features)
     labels = [str(c) for c in data["checkpoint"].to_numpy()]
-    first, last = (chosen_checkpoint(labels, *pair) for pair in ((before, 0), (after, -1)))
+    first, last = (select_checkpoint(labels, *pair) for pair in ((before, 0), (after, -1)))
     start, end = data.sel(checkpoint=first), data.sel(checkpoint=last)
     with xr.set_options(arithmetic_join="exact"):
         moved = (end["act"].astype(np.float64) - start["act"].astype(np.float64)).transpose(
@@ -130,7 +130,7 @@ def _joined(features: xr.Dataset | Iterable[xr.Dataset]) -> xr.Dataset:
         ) from error
 
 
-def chosen_checkpoint(labels: list[str], wanted: str | None, default: int) -> str:
+def select_checkpoint(labels: list[str], wanted: str | None, default: int) -> str:
     """Which of these checkpoints is meant?
 
     Args:
