@@ -1,4 +1,4 @@
-"""Which persona's direction did a finetune move along, and is it still that persona's afterwards?"""
+"""Along which persona's direction did a finetune move, and is it that persona's afterwards?"""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ import xarray as xr
 from scipy import stats
 
 from persona_interp import schema
-from persona_interp.analysis.features import select_checkpoint, prompt_clusters
+from persona_interp.analysis.features import prompt_clusters, select_checkpoint
 from persona_interp.analysis.stats import Interval, cluster_interval, jackknife
 from persona_interp.errors import SchemaError, unknown
 

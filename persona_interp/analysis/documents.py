@@ -77,13 +77,13 @@ def documents(
                 "world.cuts(...)."
             )
     prompts = pd.DataFrame({name: act[name].to_numpy() for name in ("persona", "split", cluster)})
-    by_somebody = (prompts["persona"] != "").to_numpy()
-    if not by_somebody.any():
+    has_persona = (prompts["persona"] != "").to_numpy()
+    if not has_persona.any():
         raise SchemaError(
             "no prompt names a persona, so there is nothing to score; use documents that do."
         )
-    prompts = prompts.loc[by_somebody]
-    values = act.transpose("prompt", column).to_numpy().astype(np.float64)[by_somebody]
+    prompts = prompts.loc[has_persona]
+    values = act.transpose("prompt", column).to_numpy().astype(np.float64)[has_persona]
     if not np.isfinite(values).all():
         raise SchemaError(
             "expected finite readings; got NaN or infinity. Record these prompts again."
@@ -96,7 +96,7 @@ def documents(
     sums = np.zeros((len(names), values.shape[1]))
     np.add.at(sums, group, values)
     first = prompts.groupby(group).first()
-    fvu = float(_fvu(data, label)[by_somebody].mean())
+    fvu = float(_fvu(data, label)[has_persona].mean())
     return Documents(
         values=sums / np.bincount(group)[:, None],
         readings=act[column].to_numpy(),
@@ -110,7 +110,7 @@ def documents(
 def labelled(
     personas: npt.NDArray[np.str_], world: World | None
 ) -> list[tuple[str, str, npt.NDArray[np.bool_]]]:
-    """Labels of documents: whose they are, and which traits their author holds.
+    """Labels of documents: whose they are, and which traits that persona holds.
 
     Args:
         personas: Whose document it is, dims (document).
