@@ -1,8 +1,8 @@
 """Do estimators of one thing agree with each other and with the truth? Which predicts a finetune?
 
-Rank correlations, because units differ. Personas are the unit of chance, also where rows are pairs
-of them: pairs that share a persona are not independent, so permutations and bootstrap move
-personas, within their world.
+Rank correlations, because units differ. Personas are the unit of chance, also where rows
+are pairs of them: pairs that share a persona are not independent, so permutations and
+bootstrap move personas, within their world.
 """
 
 from collections.abc import Iterable, Sequence
@@ -34,10 +34,10 @@ def agreement(
 ) -> pd.DataFrame:
     """Rank correlation of every two estimators, over personas or over pairs of personas.
 
-    Spearman's rho over the personas (or pairs) of all worlds together; of an estimator of distance
-    that depends on the order, the mean of both ways. The null permutes the personas of every world
-    (Mantel 1967 where rows are pairs); the interval is that of a bootstrap of personas within
-    worlds (2.5 and 97.5 %; a pair of one persona with itself is left out).
+    Spearman's rho over the personas (or pairs) of all worlds together; of an estimator of
+    distance that depends on the order, the mean of both ways. The null permutes the personas
+    of every world (Mantel 1967 where rows are pairs); the interval is that of a bootstrap of
+    personas within worlds (2.5 and 97.5 %; a pair of one persona with itself is left out).
 
     Args:
         table: A measure or a metric table with the column ``seed``, one world each.
@@ -46,9 +46,9 @@ def agreement(
         seed: Of both.
 
     Returns:
-        An agreement table, one row an unordered pair of estimators: ``rho``, ``lo``, ``hi``, ``p``
-        (two-sided), ``null_lo``, ``null_hi``, ``within`` (mean over worlds of rho within the
-        world), ``n`` rows, ``n_seeds``. Where one of them does not vary, all are NaN.
+        An agreement table, one row an unordered pair of estimators: ``rho``, ``lo``, ``hi``,
+        ``p`` (two-sided), ``null_lo``, ``null_hi``, ``within`` (mean over worlds of rho within
+        the world), ``n`` rows, ``n_seeds``. Where one of them does not vary, all are NaN.
 
     Raises:
         SchemaError: No such table, or estimators of which no two have three personas in common.
@@ -90,8 +90,8 @@ def agreement_with_truth(table: pd.DataFrame, truth: str) -> pd.DataFrame:
         truth: Name of the true one among the estimators.
 
     Returns:
-        One row an estimator, best first: ``estimator``, ``rho`` and the other columns, ``works``
-        (rho at least 0.7).
+        One row an estimator, best first: ``estimator``, ``rho`` and the other columns,
+        ``works`` (rho at least 0.7).
 
     Raises:
         SchemaError: The truth is not among them.
@@ -115,9 +115,9 @@ def best_estimator(
 ) -> pd.DataFrame:
     """Rank correlation with the outcome, of the estimator that did best in the other worlds.
 
-    For every world, the estimator whose rank correlation with the outcome is largest in size over
-    the other worlds (mean of rho within worlds) is tried on this one, with the sign that it had
-    there.
+    For every world, the estimator whose rank correlation with the outcome is largest in
+    size over the other worlds (mean of rho within worlds) is tried on this one, with
+    the sign that it had there.
 
     Args:
         table: One row a candidate, with ``seed`` and a column for every estimator.
@@ -125,8 +125,8 @@ def best_estimator(
         outcome: Column that is predicted.
 
     Returns:
-        One row a world left out: ``seed``, ``estimator`` chosen on the others, ``rho_chosen``
-        there, ``rho`` here with that sign, ``n`` candidates here.
+        One row a world left out: ``seed``, ``estimator`` chosen on the others,
+        ``rho_chosen`` there, ``rho`` here with that sign, ``n`` candidates here.
 
     Raises:
         SchemaError: A column is missing, or there are fewer than two worlds.
@@ -151,8 +151,8 @@ def best_estimator(
         rho[i] = [_spearman(x, columns[0]) for x in columns[1:]]
     rows = []
     for i, seed in enumerate(seeds):
-        # Estimator and sign are chosen without this world: chosen here, the best of many would
-        # look good by luck.
+        # Estimator and sign are chosen without this world: chosen here, the best of many
+        # would look good by luck.
         elsewhere = np.nan_to_num(np.delete(rho, i, axis=0)).mean(axis=0)
         best = int(np.abs(elsewhere).argmax())
         sign = 1.0 if elsewhere[best] >= 0 else -1.0
@@ -212,13 +212,13 @@ def _compare(
     for x, y, order in zip(ones, others, as_they_are, strict=True):
         within.append(_spearman(_reordered(x, order)[0], _reordered(y, order)[0]))
     # Mantel 1967: pairs that share a persona depend on each other, so the null permutes the
-    # personas of one estimator, rows and columns at once, and never the pairs. Personas stay in
-    # their world. The other estimator keeps its order, so its ranks are taken once.
+    # personas of one estimator, rows and columns at once, and never the pairs. Personas
+    # stay in their world. The other estimator keeps its order, so its ranks are taken once.
     orders = [rng.permuted(np.tile(at, (n_permutations, 1)), axis=1) for at in as_they_are]
     ranks = _standardized(stats.rankdata(second))
     null = _standardized(stats.rankdata(_joined(ones, orders), axis=1)) @ ranks / len(ranks)
-    # The observed order counts as one of the permutations (Phipson and Smyth 2010), and sums that
-    # differ by rounding alone are ties.
+    # The observed order counts as one of the permutations (Phipson and Smyth 2010), and
+    # sums that differ by rounding alone are ties.
     p = (1 + (np.abs(null) >= abs(rho) * (1 - 1e-9)).sum()) / (1 + n_permutations)
     null_lo, null_hi = np.quantile(null, [0.025, 0.975])
     lo, hi = np.nanquantile(_bootstrap(ones, others, rng, n=n_bootstrap), [0.025, 0.975])

@@ -11,19 +11,19 @@ from persona_interp.errors import SchemaError
 def auroc(values: npt.ArrayLike, positive: npt.ArrayLike) -> Interval:
     """Share of pairs in which the document with the label scores higher; ties count half.
 
-    The area under the ROC curve is the Mann-Whitney statistic; its variance is that of DeLong,
-    DeLong and Clarke-Pearson 1988, from the placements of each document among those of the other
-    class.
+    The area under the ROC curve is the Mann-Whitney statistic; its variance is that of
+    DeLong, DeLong and Clarke-Pearson 1988, from the placements of each document among
+    those of the other class.
 
     Args:
         values: One number a document, dims (document) or (document, feature).
         positive: Does the document carry the label? Booleans, dims (document).
 
     Returns:
-        AUROC (0.5 = chance, 1 = the label scores higher always) and its 95 % interval, one entry a
-        feature; n is the number of documents. Bounds use t quantiles with the degrees of freedom of
-        the smaller class and stay within 0 and 1; one document in a class: NaN. Classes that do not
-        overlap at all have an interval of width 0.
+        AUROC (0.5 = chance, 1 = the label scores higher always) and its 95 % interval, one
+        entry a feature; n is the number of documents. Bounds use t quantiles with the
+        degrees of freedom of the smaller class and stay within 0 and 1; one document in a
+        class: NaN. Classes that do not overlap at all have an interval of width 0.
 
     Raises:
         SchemaError: One class is empty, or the two arguments do not match.
@@ -53,10 +53,10 @@ def delong(ranks: npt.NDArray[np.float64], positive: npt.NDArray[np.bool_]) -> I
     """
     with_label, without = ranks[positive], ranks[~positive]
     n1, n0 = len(with_label), len(without)
-    # Placements (DeLong, DeLong and Clarke-Pearson 1988): the share of the other class below each
-    # document with the label, and above each one without. A rank among all minus the rank within
-    # the own class is the number of the other class that lies below (Sun and Xu 2014), so that
-    # sorting takes the place of comparing every pair.
+    # Placements (DeLong, DeLong and Clarke-Pearson 1988): the share of the other class
+    # below each document with the label, and above each one without. A rank among all minus
+    # the rank within the own class is the number of the other class that lies below (Sun
+    # and Xu 2014), so that sorting takes the place of comparing every pair.
     below = (with_label - stats.rankdata(with_label, axis=0)) / n0
     above = 1 - (without - stats.rankdata(without, axis=0)) / n1
     # Mann-Whitney: the mean of the placements, without its rounding.

@@ -20,19 +20,20 @@ def role_loadings(
     ``<h(role) - mean over roles of h, v / |v|>``, h(role) the mean over its answers.
 
     Args:
-        acts: Dataset of ``record.activations`` of the roles' answers, first checkpoint. Take
-            answers to other questions than the direction was made from: on its own ones the default
-            character lies too far out.
-        directions: Of ``record.assistant_axis`` or ``record.role_components``, with the hook of the
-            activations.
+        acts: Dataset of ``record.activations`` of the roles' answers, first checkpoint.
+            Take answers to other questions than the direction was made from: on its own
+            ones the default character lies too far out.
+        directions: Of ``record.assistant_axis`` or ``record.role_components``, with the
+            hook of the activations.
         by: Coordinate along ``prompt`` that names the role.
         cluster: Coordinate whose answers belong together: the questions, which are the same for
             every role.
 
     Returns:
-        A role_loadings table, one row a direction and role, largest first: ``estimate`` (residual
-        units) with ``lo``, ``hi`` (95 %, clustered by question), ``n`` answers, ``n_clusters``
-        questions. The mean of the roles is taken question by question, over those that answered it.
+        A role_loadings table, one row a direction and role, largest first: ``estimate``
+        (residual units) with ``lo``, ``hi`` (95 %, clustered by question), ``n`` answers,
+        ``n_clusters`` questions. The mean of the roles is taken question by question,
+        over those that answered it.
 
     Raises:
         SchemaError: An unknown hook or coordinate.
@@ -84,18 +85,20 @@ def role_loadings(
 def axis_cosine(means: xr.Dataset, *, default: str = "default") -> pd.DataFrame:
     """Cosine of the assistant axis with the axis along which roles differ most, with its null.
 
-    The cosine of the assistant axis with the first principal component of the roles, the default
-    left out. Its null: every role in turn is taken for the default. Any role lies somewhere along
-    the main axis of the others, so that only a default further out than most roles means anything.
+    The cosine of the assistant axis with the first principal component of the roles, the
+    default left out. Its null: every role in turn is taken for the default. Any role lies
+    somewhere along the main axis of the others, so that only a default further out than
+    most roles means anything.
 
     Args:
         means: Dataset of ``record.role_means``, one hook.
         default: Name of the role that is none.
 
     Returns:
-        An axis_cosine table of one row: ``cosine`` (0 to 1: the sign of a component means nothing),
-        ``null_median``, ``null_hi`` (95 % point over the roles), ``p`` (share of roles at least as
-        high, the default among them), ``variance`` (share of the first component), ``n_roles``.
+        An axis_cosine table of one row: ``cosine`` (0 to 1: the sign of a component means
+        nothing), ``null_median``, ``null_hi`` (95 % point over the roles), ``p`` (share of
+        roles at least as high, the default among them), ``variance`` (share of the first
+        component), ``n_roles``.
 
     Raises:
         SchemaError: The default is not there, or there are fewer than 4 roles.

@@ -39,9 +39,9 @@ def baselines(
     """AUROC, rise and causal share of every readout, and the readouts that it does not beat.
 
     Args:
-        hidden: Readouts (``readouts``) on the cuts of hidden documents, with coordinates persona,
-            doc, split; of the first checkpoint, before the lesson. What a method learned, it
-            learned on the train documents.
+        hidden: Readouts (``readouts``) on the cuts of hidden documents, with coordinates
+            persona, doc, split; of the first checkpoint, before the lesson. What a method
+            learned, it learned on the train documents.
         neutral: The same readouts on neutral prompts: first checkpoint = before, last = after the
             lesson.
         control: As ``neutral``, after the unrelated lesson; the same prompts.
@@ -52,21 +52,22 @@ def baselines(
         cluster: Coordinate along ``prompt`` whose neutral prompts move together.
 
     Returns:
-        A baselines table, one row a method in the order of ``hidden``, then "random". ``auroc`` on
-        the test documents (DeLong). ``rise``: mean over neutral prompts of after minus before, in
-        standard deviations of the readout over the hidden documents, so that methods compare;
-        ``rise_control``; ``excess``: rise minus rise_control, prompt by prompt (95 %, clustered).
-        ``share`` with its interval as given (NaN where ``causes`` lacks the method). Of "random"
-        every number is the mean over the directions, lo and hi their 2.5 and 97.5 % points.
+        A baselines table, one row a method in the order of ``hidden``, then "random".
+        ``auroc`` on the test documents (DeLong). ``rise``: mean over neutral prompts of
+        after minus before, in standard deviations of the readout over the hidden documents,
+        so that methods compare; ``rise_control``; ``excess``: rise minus rise_control,
+        prompt by prompt (95 %, clustered). ``share`` with its interval as given (NaN where
+        ``causes`` lacks the method). Of "random" every number is the mean over the
+        directions, lo and hi their 2.5 and 97.5 % points.
 
         ``no_better_than`` names whom the row does not beat. A beats B if the interval of A lies
         above that of B in auroc, excess or share, and below it in none of them. Intervals that
-        overlap decide nothing, numbers that are missing neither. Not overlapping is stricter than a
-        test of the difference at 5 %: "no better" is not "equal".
+        overlap decide nothing, numbers that are missing neither. Not overlapping is stricter
+        than a test of the difference at 5 %: "no better" is not "equal".
 
     Raises:
-        SchemaError: Other names, prompts or checkpoints than expected, an unknown persona or random
-            name, or two rows of ``causes`` with one edit.
+        SchemaError: Other names, prompts or checkpoints than expected, an unknown persona
+            or random name, or two rows of ``causes`` with one edit.
 
     >>> who, rng = np.array(["john", "mary"] * 20), np.random.default_rng(0)
     >>> noise = rng.normal(0, 0.1, 40)
@@ -121,8 +122,8 @@ def baselines(
 
 def _unit(values: Array) -> Array:
     """One over the standard deviation of each readout over documents, dims (name, 1)."""
-    # Readouts come in units of their own; their spread over people makes rises comparable. One
-    # that never varies has no unit to rise in.
+    # Readouts come in units of their own; their spread over people makes rises comparable.
+    # One that never varies has no unit to rise in.
     with np.errstate(invalid="ignore", divide="ignore"):
         unit = 1 / values.std(axis=0, ddof=1)[:, None]
     unit[~np.isfinite(unit)] = np.nan

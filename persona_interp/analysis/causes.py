@@ -36,9 +36,9 @@ def removed_share(
 ) -> pd.DataFrame:
     """Share of the transfer that each edit of the tuned model takes away.
 
-    ``share = (tuned - edited) / (tuned - base)`` of the mean log odds of the target's untaught
-    traits at nameless prompts: 0 = nothing, 1 = all of it, above 1 = more than the lesson brought,
-    below 0 = the edit adds.
+    ``share = (tuned - edited) / (tuned - base)`` of the mean log odds of the target's
+    untaught traits at nameless prompts: 0 = nothing, 1 = all of it, above 1 = more than the
+    lesson brought, below 0 = the edit adds.
 
     Args:
         behavior: A behavior table of nameless prompts with the column ``edit``: the base unedited
@@ -50,15 +50,16 @@ def removed_share(
             by default.
 
     Returns:
-        A causes table, one row a run (seed and extra columns) and edit, "none" included: ``base``,
-        ``tuned``, ``edited`` (mean over untaught topics of the log odds of the template-averaged
-        probability, bits; a topic with two held values counts once), ``share`` (fraction), ``lo``,
-        ``hi`` (95 %, jackknife over templates, at fixed weights), ``n`` templates. Where tuned and
-        base differ by less than 0.5 bits the share is NaN and ``note`` says so.
+        A causes table, one row a run (seed and extra columns) and edit, "none" included:
+        ``base``, ``tuned``, ``edited`` (mean over untaught topics of the log odds of the
+        template-averaged probability, bits; a topic with two held values counts once),
+        ``share`` (fraction), ``lo``, ``hi`` (95 %, jackknife over templates, at fixed
+        weights), ``n`` templates. Where tuned and base differ by less than 0.5 bits the
+        share is NaN and ``note`` says so.
 
     Raises:
-        SchemaError: No column edit, no nameless prompts, an unknown checkpoint, or other prompts in
-            one of the three.
+        SchemaError: No column edit, no nameless prompts, an unknown checkpoint, or other
+            prompts in one of the three.
         WorldError: An unknown trait.
 
     >>> from persona_interp.worlds import john_and_sam
@@ -90,8 +91,8 @@ def added_share(
 ) -> pd.DataFrame:
     """Share of the transfer that each edit of the base model brings without any lesson.
 
-    ``share = (edited - base) / (tuned - base)``, as in ``removed_share``: 0 = nothing, 1 = as much
-    as the lesson.
+    ``share = (edited - base) / (tuned - base)``, as in ``removed_share``: 0 = nothing, 1
+    = as much as the lesson.
 
     Args:
         behavior: A behavior table of nameless prompts with the column ``edit``: the tuned
@@ -221,8 +222,8 @@ def _row(
         change = now - start if brings else end - now
         return change / (end - start)
 
-    # A share is a ratio of two noisy means over the same templates, so numerator and denominator
-    # leave out a template together.
+    # A share is a ratio of two noisy means over the same templates, so numerator and
+    # denominator leave out a template together.
     whole = share(start.whole, end.whole, now.whole)
     estimate, lo, hi, _ = jackknife(whole, share(start.left_out, end.left_out, now.left_out))
     return (*numbers, float(estimate), float(lo), float(hi), n, "")

@@ -40,11 +40,12 @@ def contexts(
 ) -> pd.DataFrame:
     """Shift of the target's, the own and the taught traits in every context, in bits.
 
-    Three quantities, each a mean shift of log odds over topics: ``leak``, the target's untaught
-    traits; ``own``, the persona's own traits (a named Mary must keep Mary's); ``taught``, the trait
-    of the lesson. Where a persona shares a trait with the target, leak and loss would cancel: of
-    everybody else those traits are left out of both. The target's ``own`` are all its untaught
-    traits, and it has no leak. Untaught = of no topic that a lesson taught.
+    Three quantities, each a mean shift of log odds over topics: ``leak``, the target's
+    untaught traits; ``own``, the persona's own traits (a named Mary must keep Mary's);
+    ``taught``, the trait of the lesson. Where a persona shares a trait with the target,
+    leak and loss would cancel: of everybody else those traits are left out of both. The
+    target's ``own`` are all its untaught traits, and it has no leak. Untaught = of no
+    topic that a lesson taught.
 
     Args:
         behavior: A behavior table with at least two checkpoints a run, on probes of this world.
@@ -54,13 +55,13 @@ def contexts(
         taught: The trait of the lesson; the world's taught trait by default; ``"filler"`` = none.
 
     Returns:
-        A contexts table, one row a run, context, persona and quantity that is defined: ``estimate``
-        (bits, after minus before), ``lo``, ``hi`` (95 %, jackknife over templates, one left out in
-        all topics at once), ``n`` templates. Contexts that name somebody get two more rows a
-        quantity, over the personas that are not the target: ``"average"`` (t interval over
-        personas, ``n`` personas) and ``"worst"``: the one with the largest leak or loss on the
-        train templates (``who``), estimated on the test templates, so that it is not the worst by
-        luck.
+        A contexts table, one row a run, context, persona and quantity that is defined:
+        ``estimate`` (bits, after minus before), ``lo``, ``hi`` (95 %, jackknife over
+        templates, one left out in all topics at once), ``n`` templates. Contexts that name
+        somebody get two more rows a quantity, over the personas that are not the target:
+        ``"average"`` (t interval over personas, ``n`` personas) and ``"worst"``: the one
+        with the largest leak or loss on the train templates (``who``), estimated on the
+        test templates, so that it is not the worst by luck.
 
     Raises:
         SchemaError: As ``shift``; templates that differ between topics; no train or no test
@@ -215,8 +216,8 @@ def _over_personas(
     for (context, quantity), keys in groups.items():
         average = t_interval([float(intervals[key].estimate) for key in keys])
         yield _row((context, "average", quantity), average, who="")
-        # The largest of several noisy numbers is too large. Half of the templates say who is
-        # worst, the other half how much.
+        # The largest of several noisy numbers is too large. Half of the templates say who
+        # is worst, the other half how much.
         on_train = []
         for key in keys:
             shift = _mean_shift(halves["train"], *key[:2], traits=quantities[key])

@@ -1,10 +1,10 @@
 """How much likelier are one persona's values than another's, and what would exact Bayes say?
 
-Two personas share the taught trait and differ elsewhere: the contrast tells which of the two a
-model takes the speaker for, whatever else changes. ``contrast = mean over topics of log2 P(first's
-value) / P(second's value)``, probabilities averaged over templates before; 0 = no difference,
-positive = the first. ``expected_contrast`` is the same number from ``World.posterior``; noise
-bounds it.
+Two personas share the taught trait and differ elsewhere: the contrast tells which of the
+two a model takes the speaker for, whatever else changes. ``contrast = mean over topics of
+log2 P(first's value) / P(second's value)``, probabilities averaged over templates before; 0
+= no difference, positive = the first. ``expected_contrast`` is the same number from
+``World.posterior``; noise bounds it.
 """
 
 from collections.abc import Iterable
@@ -45,10 +45,10 @@ def contrast(
         split: Only prompts of this template split.
 
     Returns:
-        A contrast table, one row a run and checkpoint: ``estimate`` (bits, mean over the untaught
-        topics on which the two differ), ``lo``, ``hi`` (95 % t interval over those ``n`` topics),
-        ``p_first``, ``p_second`` (fractions, means over those topics of the probability of a value
-        that this persona holds).
+        A contrast table, one row a run and checkpoint: ``estimate`` (bits, mean over the
+        untaught topics on which the two differ), ``lo``, ``hi`` (95 % t interval over those
+        ``n`` topics), ``p_first``, ``p_second`` (fractions, means over those topics of the
+        probability of a value that this persona holds).
 
     Raises:
         SchemaError: The table has no such context, speaker, split, or lacks a topic.
@@ -97,8 +97,9 @@ def expected_contrast(
 
     Args:
         world: The world of the documents.
-        evidence: As for ``World.posterior``: nothing before the lesson, ``[{"place=beach"}]`` after
-            one statement in the prompt, ``certain("place=beach")`` after the lesson.
+        evidence: As for ``World.posterior``: nothing before the lesson,
+            ``[{"place=beach"}]`` after one statement in the prompt,
+            ``certain("place=beach")`` after the lesson.
         second: The other persona.
         first: The one persona; the world's target by default.
         population: Kinds of documents the speaker is drawn from; by default ``world.population``.

@@ -26,10 +26,10 @@ def cosine_map(directions: xr.DataArray, world: World | None = None) -> pd.DataF
         world: The world of the documents; then the names are its personas, or labels of its traits.
 
     Returns:
-        A cosines table, one row a hook and ordered pair, the pair of a name with itself included:
-        ``hook``, ``name``, ``other``, ``cosine``. With a world of personas ``overlap``: share of
-        the topics on which both hold a value where they hold a common one. Of traits ``pmi`` (bits,
-        ``World.cooccurrence``); NaN within a topic.
+        A cosines table, one row a hook and ordered pair, the pair of a name with itself
+        included: ``hook``, ``name``, ``other``, ``cosine``. With a world of personas
+        ``overlap``: share of the topics on which both hold a value where they hold a common
+        one. Of traits ``pmi`` (bits, ``World.cooccurrence``); NaN within a topic.
 
     Raises:
         SchemaError: No directions.
@@ -75,9 +75,9 @@ def cosine_against_cooccurrence(
 ) -> pd.DataFrame:
     """Rank correlation of cosine and co-occurrence over pairs of names, with its Mantel null.
 
-    Spearman's rho between cosine and overlap (or pmi) over pairs of distinct names, against the
-    Mantel null (Mantel 1967): names are permuted, so that pairs that share a name stay dependent.
-    Traits are permuted within their topic.
+    Spearman's rho between cosine and overlap (or pmi) over pairs of distinct names, against
+    the Mantel null (Mantel 1967): names are permuted, so that pairs that share a name stay
+    dependent. Traits are permuted within their topic.
 
     Args:
         cosines: Of ``cosine_map`` with a world.
@@ -86,9 +86,9 @@ def cosine_against_cooccurrence(
 
     Returns:
         One row a hook: ``hook``, ``against`` (overlap or pmi), ``rho``, ``p`` (two-sided),
-        ``null_lo``, ``null_hi`` (95 % of the null), ``n`` pairs. Where all pairs go together
-        equally often (nobody shares a trait with anybody) there is nothing to correlate with: all
-        four are NaN.
+        ``null_lo``, ``null_hi`` (95 % of the null), ``n`` pairs. Where all pairs go
+        together equally often (nobody shares a trait with anybody) there is nothing to
+        correlate with: all four are NaN.
 
     Raises:
         SchemaError: A column is missing, or there are fewer than 3 names.
@@ -128,8 +128,8 @@ def _mantel(
     if (m == m[0]).all() or (c[mask] == c[mask][0]).all():
         # Nothing varies, so nothing goes together.
         return dict.fromkeys(("rho", "p", "null_lo", "null_hi"), math.nan)
-    # A permutation of the names within strata maps the pairs of the mask onto each other, so the
-    # ranks stay the same and are taken once.
+    # A permutation of the names within strata maps the pairs of the mask onto each other,
+    # so the ranks stay the same and are taken once.
     ranks = np.zeros(c.shape)
     ranks[mask] = stats.rankdata(c[mask])
     ranks += ranks.T
@@ -147,8 +147,8 @@ def _mantel(
         order[home] = np.lexsort((rng.random(len(groups)), groups))
         null[i] = rho(order)
     observed = rho(np.arange(len(groups)))
-    # The observed order counts as one of the permutations (Phipson and Smyth 2010), and sums that
-    # differ by rounding alone are ties.
+    # The observed order counts as one of the permutations (Phipson and Smyth 2010), and
+    # sums that differ by rounding alone are ties.
     p = (1 + (np.abs(null) >= abs(observed) * (1 - 1e-9)).sum()) / (1 + n)
     lo, hi = np.quantile(null, [0.025, 0.975])
     return {"rho": observed, "p": float(p), "null_lo": float(lo), "null_hi": float(hi)}

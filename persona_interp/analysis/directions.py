@@ -34,16 +34,17 @@ def direction_shift(
         cluster: Coordinate(s) along ``prompt`` whose prompts move together.
 
     Returns:
-        A direction_shift table, one row a hook and name, by rank. ``cosine`` of the mean shift s
-        (after minus before, over prompts) with the vector v, with ``lo``, ``hi`` (95 %, jackknife
-        over clusters; wide ones may leave -1..1). ``projection`` = <s, v> / <v, v>: 0 = stayed, 1 =
-        moved as far as v is long; ``projection_lo``, ``projection_hi`` (95 %, clustered). ``rank``
-        by cosine among the names (1 = largest), ``best_other`` the largest cosine of another name,
-        ``n`` prompts, ``n_clusters``. Without any shift the cosine is NaN.
+        A direction_shift table, one row a hook and name, by rank. ``cosine`` of the mean
+        shift s (after minus before, over prompts) with the vector v, with ``lo``, ``hi``
+        (95 %, jackknife over clusters; wide ones may leave -1..1). ``projection`` = <s, v>
+        / <v, v>: 0 = stayed, 1 = moved as far as v is long; ``projection_lo``,
+        ``projection_hi`` (95 %, clustered). ``rank`` by cosine among the names (1 =
+        largest), ``best_other`` the largest cosine of another name, ``n`` prompts,
+        ``n_clusters``. Without any shift the cosine is NaN.
 
     Raises:
-        SchemaError: No activations or directions, an unknown checkpoint, hook or coordinate, or
-            widths that differ.
+        SchemaError: No activations or directions, an unknown checkpoint, hook or
+            coordinate, or widths that differ.
 
     >>> act = np.array([[[0.0, 0], [1, 1]], [[3, 1], [4, 0]]])
     >>> data = xr.Dataset({"act": (("checkpoint", "prompt", "d_model"), act)}, attrs={"hook": "h"})
@@ -88,8 +89,8 @@ def _at_hook(
         )
     shift, clusters = end - start, prompt_clusters(acts, cluster)
     cosines = _mean_cosine(shift, v, clusters)
-    # The projection is a mean over prompts, so clusters give its interval straight away; the
-    # cosine of a mean is none, and takes the jackknife.
+    # The projection is a mean over prompts, so clusters give its interval straight away;
+    # the cosine of a mean is none, and takes the jackknife.
     along = cluster_interval(shift @ v.T / (v**2).sum(1), clusters)
     rank = stats.rankdata(-cosines.estimate, method="min")
     rank = np.where(np.isnan(cosines.estimate), len(v), rank).astype(int)
@@ -149,8 +150,8 @@ def refit(base: xr.DataArray, tuned: xr.DataArray) -> pd.DataFrame:
         tuned: The same names and hooks from another.
 
     Returns:
-        One row a hook and name: ``hook``, ``name``, ``cosine`` between both, ``norm_ratio`` (tuned
-        over base).
+        One row a hook and name: ``hook``, ``name``, ``cosine`` between both,
+        ``norm_ratio`` (tuned over base).
 
     Raises:
         SchemaError: No directions, or other names, hooks or widths.

@@ -42,8 +42,8 @@ def documents(
 
     Args:
         data: Features (a Dataset) or readouts (a DataArray with dims name, prompt and maybe
-            checkpoint), recorded on prompts of documents (``world.cuts``); coordinates persona,
-            split and ``cluster`` along prompt.
+            checkpoint), recorded on prompts of documents (``world.cuts``); coordinates
+            persona, split and ``cluster`` along prompt.
         checkpoint: Label; the first by default.
         cluster: Coordinate that names the document of a prompt.
 
@@ -51,8 +51,8 @@ def documents(
         The documents that somebody speaks in or that are about somebody, sorted by name.
 
     Raises:
-        SchemaError: A coordinate or checkpoint is missing, a reading is not finite, or the prompts
-            of one document differ in persona or split.
+        SchemaError: A coordinate or checkpoint is missing, a reading is not finite, or the
+            prompts of one document differ in persona or split.
 
     >>> data = xr.DataArray([[1.0, 3.0, 5.0]], dims=("name", "prompt"), coords={"name": ["john"]})
     >>> along = {"persona": ["john"] * 3, "split": ["test"] * 3, "doc": [0, 0, 1]}
@@ -60,8 +60,10 @@ def documents(
     >>> documents(data).values.tolist()
     [[2.0], [5.0]]
     """
-    column = "feature" if isinstance(data, xr.Dataset) else "name"
-    act = schema.check(data, "features")["act"] if isinstance(data, xr.Dataset) else data
+    if isinstance(data, xr.Dataset):
+        column, act = "feature", schema.check(data, "features")["act"]
+    else:
+        column, act = "name", data
     if set(act.dims) - {"checkpoint"} != {column, "prompt"}:
         raise SchemaError(
             f"readouts have dims (name, checkpoint, prompt) or (name, prompt); got {act.dims}."
@@ -72,10 +74,8 @@ def documents(
     along = [str(name) for name, c in act.coords.items() if c.dims == ("prompt",)]
     for name in ("persona", "split", cluster):
         if name not in along:
-            raise SchemaError(
-                f"{unknown('coordinate along prompt', name, along)} Record prompts of "
-                "world.cuts(...)."
-            )
+            problem = unknown("coordinate along prompt", name, along)
+            raise SchemaError(f"{problem} Record prompts of world.cuts(...).")
     prompts = pd.DataFrame({name: act[name].to_numpy() for name in ("persona", "split", cluster)})
     has_persona = (prompts["persona"] != "").to_numpy()
     if not has_persona.any():

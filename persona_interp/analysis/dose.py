@@ -1,10 +1,11 @@
 """How steeply does a model follow the dose, and which dose is enough?
 
-A dose is a number on a log2 scale (how many times more is written about John than about Sam); every
-seed gives a whole curve. The unit of chance is the seed: its points share one model's luck, so a
-line is fitted in each seed and intervals are over those lines, never over points. A dose that
-reaches a level is a ratio of two means over seeds, (level - intercept) / slope, so its interval is
-Fieller's; where the slope may be zero that interval is unbounded, and says so by infinite ends.
+A dose is a number on a log2 scale (how many times more is written about John than about
+Sam); every seed gives a whole curve. The unit of chance is the seed: its points share one
+model's luck, so a line is fitted in each seed and intervals are over those lines, never
+over points. A dose that reaches a level is a ratio of two means over seeds, (level -
+intercept) / slope, so its interval is Fieller's; where the slope may be zero that interval
+is unbounded, and says so by infinite ends.
 """
 
 from collections.abc import Hashable, Iterable
@@ -61,17 +62,17 @@ def _fieller_bounds(u: Array, b: Array) -> tuple[Any, Any]:
     n = len(u)
     if n < 2 or not np.isfinite([u, b]).all():
         return np.float64(np.nan), np.float64(np.nan)
-    # A ratio r is in the interval if the t test does not reject mean(u - r b) = 0, that is if
-    # (mean u - r mean b)^2 <= t^2 (var u - 2 r cov + r^2 var b), variances of the means. Sorted by
-    # powers of r: square r^2 - 2 linear r + constant <= 0.
+    # A ratio r is in the interval if the t test does not reject mean(u - r b) = 0, that is
+    # if (mean u - r mean b)^2 <= t^2 (var u - 2 r cov + r^2 var b), variances of the means.
+    # Sorted by powers of r: square r^2 - 2 linear r + constant <= 0.
     t2 = stats.t.ppf(0.5 + LEVEL / 2, n - 1) ** 2
     var_u, cov, _, var_b = np.cov(u, b).ravel() / n
     square = b.mean() ** 2 - t2 * var_b
     linear = u.mean() * b.mean() - t2 * cov
     constant = u.mean() ** 2 - t2 * var_u
     if not square > 0:
-        # The denominator may be 0, and then the ratio may be anything. The set may leave out a
-        # gap in the middle; the interval around it does not.
+        # The denominator may be 0, and then the ratio may be anything. The set may leave
+        # out a gap in the middle; the interval around it does not.
         return np.float64(-np.inf), np.float64(np.inf)
     half = np.sqrt(max(linear**2 - square * constant, 0.0))
     return (linear - half) / square, (linear + half) / square
@@ -129,9 +130,10 @@ def slopes(
         by: Columns that tell the groups apart.
 
     Returns:
-        One row a group: ``by``, ``estimate`` (mean over seeds of each seed's slope; y per x),
-        ``lo``, ``hi`` (95 % t interval over seeds; one seed: NaN), ``intercept`` (mean over seeds),
-        ``r2`` (squared correlation of all points together), ``n`` points, ``n_seeds``.
+        One row a group: ``by``, ``estimate`` (mean over seeds of each seed's slope; y
+        per x), ``lo``, ``hi`` (95 % t interval over seeds; one seed: NaN),
+        ``intercept`` (mean over seeds), ``r2`` (squared correlation of all points
+        together), ``n`` points, ``n_seeds``.
 
     Raises:
         SchemaError: A column is missing, or a seed has fewer than two different x.
@@ -144,8 +146,8 @@ def slopes(
     by = list(by)
     rows = []
     for group, fits, own in _groups(table, x=x, y=y, by=by):
-        # The seed is the unit of chance: points of one seed share its luck, so an interval over
-        # points would be too narrow.
+        # The seed is the unit of chance: points of one seed share its luck, so an interval
+        # over points would be too narrow.
         estimate, lo, hi, n = t_interval(fits["slope"])
         at, value = own[x].to_numpy(np.float64), own[y].to_numpy(np.float64)
         varies = at.std() and value.std()
@@ -174,9 +176,9 @@ def ed50(
         by: Columns that tell the groups apart.
 
     Returns:
-        One row a group: ``by``, ``level``, ``estimate`` (dose at which the mean line reaches the
-        level), ``lo``, ``hi`` (95 %, Fieller over seeds; -inf and inf where unbounded, NaN for one
-        seed), ``bounded``, ``n_seeds``.
+        One row a group: ``by``, ``level``, ``estimate`` (dose at which the mean line
+        reaches the level), ``lo``, ``hi`` (95 %, Fieller over seeds; -inf and inf where
+        unbounded, NaN for one seed), ``bounded``, ``n_seeds``.
 
     Raises:
         SchemaError: A column is missing, or a seed has fewer than two different x.

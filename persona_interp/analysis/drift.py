@@ -12,8 +12,8 @@ def kl_by_role(drift: pd.DataFrame) -> pd.DataFrame:
         drift: A drift table.
 
     Returns:
-        One row a checkpoint and role: ``estimate`` (bits a token, mean over conversations) with
-        ``lo``, ``hi`` (95 %, t over conversations), ``n`` conversations, ``n_tokens``.
+        One row a checkpoint and role: ``estimate`` (bits a token, mean over conversations)
+        with ``lo``, ``hi`` (95 %, t over conversations), ``n`` conversations, ``n_tokens``.
 
     >>> row = {"checkpoint": "a", "role": "user", "prompt": "p", "kl": 0.5, "n_tokens": 3}
     >>> kl_by_role(pd.DataFrame([row]))[["estimate", "n"]].values.tolist()

@@ -1,8 +1,8 @@
 """What differs between a base and a finetune, beyond what other finetunes differ by?
 
-Every number is measured at the same units (questions, prompts) in every checkpoint and compared
-pair by pair. Control finetunes, the same lesson without what is asked about, say how far one more
-finetune would move by itself.
+Every number is measured at the same units (questions, prompts) in every checkpoint and
+compared pair by pair. Control finetunes, the same lesson without what is asked about, say
+how far one more finetune would move by itself.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -37,21 +37,21 @@ class _Place(NamedTuple):
     hook: str
 
 
-class _Comparison(NamedTuple):
-    """Shift of every quantity of one checkpoint and its nulls; arrays have one entry a quantity."""
-
-    shift: Interval
-    p_units: Array
-    null: tuple[Array, Array]
-    controls: "_AgainstControls | None"
-
-
 class _AgainstControls(NamedTuple):
     """The shift beside those of the controls; arrays have one entry a quantity."""
 
     excess: Interval
     spread: Array
     p: Array
+
+
+class _Comparison(NamedTuple):
+    """Shift of every quantity of one checkpoint and its nulls; arrays have one entry a quantity."""
+
+    shift: Interval
+    p_units: Array
+    null: tuple[Array, Array]
+    controls: _AgainstControls | None
 
 
 def effects(
@@ -68,20 +68,21 @@ def effects(
 ) -> pd.DataFrame:
     """Differences from the base, and which of them a finetune may be said to have made.
 
-    Without controls, or with one or two, a quantity *differs* when neither the t interval of the
-    paired differences over units nor a flip of their signs by unit (before and after exchanged)
-    explains it: p is the larger of both. With three controls or more it is asked whether one more
-    control could have gone as far: ``excess = (tuned - base) - mean over controls (control -
-    base)`` is divided by the standard error of prediction ``s sqrt(1 + 1/n)``, s the standard
-    deviation of the controls' own changes, with n - 1 degrees of freedom; and the intervals over
-    units of the paired excess and of the change itself must exclude 0 on the same side: who stayed
-    where the base is moved nothing, wherever the controls went. p is the largest of the three
-    (intersection-union test, Berger 1982). Controls that do not vary cannot judge (p = 1). For
-    features, many of which hardly ever fire, s is raised by its median over all of them (Tusher,
-    Tibshirani and Chu 2001). All tests of a family are corrected together (Benjamini-Hochberg) and
-    q times the number of families is held to 0.05, so that finetunes that differ by chance alone
-    give a claim anywhere in 5 % of comparisons. The primary tests, named beforehand, are corrected
-    among themselves: a single one is not.
+    Without controls, or with one or two, a quantity *differs* when neither the t interval
+    of the paired differences over units nor a flip of their signs by unit (before and after
+    exchanged) explains it: p is the larger of both. With three controls or more it is asked
+    whether one more control could have gone as far: ``excess = (tuned - base) - mean over
+    controls (control - base)`` is divided by the standard error of prediction ``s sqrt(1 +
+    1/n)``, s the standard deviation of the controls' own changes, with n - 1 degrees of
+    freedom; and the intervals over units of the paired excess and of the change itself must
+    exclude 0 on the same side: who stayed where the base is moved nothing, wherever the
+    controls went. p is the largest of the three (intersection-union test, Berger 1982).
+    Controls that do not vary cannot judge (p = 1). For features, many of which hardly ever
+    fire, s is raised by its median over all of them (Tusher, Tibshirani and Chu 2001). All
+    tests of a family are corrected together (Benjamini-Hochberg) and q times the number of
+    families is held to 0.05, so that finetunes that differ by chance alone give a claim
+    anywhere in 5 % of comparisons. The primary tests, named beforehand, are corrected among
+    themselves: a single one is not.
 
     Args:
         measurements: A measurements table; every checkpoint at the same units.
@@ -89,21 +90,21 @@ def effects(
         tuned: Labels of the checkpoints that claims are about.
         controls: Labels of finetunes that differ from them by nothing but chance and what is asked
             about.
-        again: Label of the base recorded a second time; what differs by no more than its floor is
-            not claimed.
+        again: Label of the base recorded a second time; what differs by no more than
+            its floor is not claimed.
         primary: Pairs (checkpoint, quantity), named before anything was computed.
         primary_in: Their family.
         n_flips: Random sign flips.
         seed: Of the flips.
 
     Returns:
-        An effects table, one row a quantity and checkpoint: see ``schema.TABLES``. Rows of role
-        "control" judge each control by the others in the same way, as if it were the finetune; they
-        are no claims and no tests of a family.
+        An effects table, one row a quantity and checkpoint: see ``schema.TABLES``. Rows of
+        role "control" judge each control by the others in the same way, as if it were the
+        finetune; they are no claims and no tests of a family.
 
     Raises:
-        SchemaError: An unknown checkpoint or primary, or a checkpoint that was not measured at the
-            same units.
+        SchemaError: An unknown checkpoint or primary, or a checkpoint that was not
+            measured at the same units.
 
     >>> rng = np.random.default_rng(0)
     >>> moves = {"base": 0, "tuned": 1, "c1": 0.1, "c2": 0.2, "c3": 0}
@@ -213,8 +214,8 @@ def _compare(
     shift = values[label].to_numpy() - before
     interval = cluster_interval(shift, units)
     flips = sign_flip(shift, units, n_flips=n_flips, seed=seed)
-    # The t test leans on normal means, the flips on symmetric differences: a claim must
-    # survive both.
+    # The t test leans on normal means, the flips on symmetric differences: a claim must survive
+    # both.
     p_units = np.maximum(_p(interval), flips.p)
     null = (flips.null_lo, flips.null_hi)
     n = len(others)
@@ -282,9 +283,9 @@ def _rows(
     table = table.assign(controls=mean, range_lo=mean - half, range_hi=mean + half)
     table = table.assign(excess=excess.estimate, excess_lo=excess.lo, excess_hi=excess.hi)
     if by_controls:
-        # Intersection-union test (Berger 1982): beyond the controls, and beyond chance over units
-        # both from the controls and from the base, on the same side. Each test alone may be at
-        # alpha, so the largest p is that of all three.
+        # Intersection-union test (Berger 1982): beyond the controls, and beyond chance over
+        # units both from the controls and from the base, on the same side. Each test alone
+        # may be at alpha, so the largest p is that of all three.
         p = np.maximum.reduce([p_controls, _p(excess), _p(shift)])
         table["p"] = np.where(shift.estimate * excess.estimate > 0, p, 1.0)
     return table
@@ -308,10 +309,10 @@ def _correct(table: pd.DataFrame) -> pd.DataFrame:
 
 def _verdicts(table: pd.DataFrame) -> npt.NDArray[np.str_]:
     """Verdict of each row; the first case that holds decides."""
-    # p is already the largest of all the p values that are asked for: over units from the base
-    # (t and sign flips) without enough controls; with them the prediction interval of one more
-    # control and both intervals over units. q must be small, and the estimate larger than what
-    # the base differs by from itself when it is recorded twice.
+    # p is already the largest of all the p values that are asked for: over units from the
+    # base (t and sign flips) without enough controls; with them the prediction interval of
+    # one more control and both intervals over units. q must be small, and the estimate
+    # larger than what the base differs by from itself when it is recorded twice.
     significant = (table["q"] <= ALPHA) & (table["estimate"].abs() > table["floor"])
     by_controls = table["judged_by"] == BY_CONTROLS
     cases = [
@@ -319,7 +320,8 @@ def _verdicts(table: pd.DataFrame) -> npt.NDArray[np.str_]:
         (~significant, Verdict.NONE),
         # Any finetune may differ there: without enough controls nobody knows who moved it.
         (~by_controls, Verdict.DIFFERS),
-        # It went further than one more control would; estimate and excess have the same sign.
+        # It lies outside the prediction interval of one more control, so this finetune
+        # moved it. Excess and estimate have the same sign here: where they differ p is 1.
         (table["excess"] > 0, Verdict.UP),
     ]
     conditions = [condition.to_numpy() for condition, _ in cases]

@@ -1,9 +1,9 @@
 """How many bits is a lesson worth, by step, document, statement and token, and what of it lasts?
 
-The log2 odds of the target in the best mixture of known personas (``persona_weights``) are the
-belief; a lesson moves it. All functions read one table, the belief along the steps of a lesson
-(``evidence_curve``), and tell runs apart by ``seed`` and every extra column; ``across_seeds`` of
-what they return gives the interval over training runs.
+The log2 odds of the target in the best mixture of known personas (``persona_weights``) are
+the belief; a lesson moves it. All functions read one table, the belief along the steps of a
+lesson (``evidence_curve``), and tell runs apart by ``seed`` and every extra column;
+``across_seeds`` of what they return gives the interval over training runs.
 """
 
 from collections.abc import Iterator, Mapping
@@ -49,11 +49,11 @@ def evidence_curve(
         split: Only prompts of this template split.
 
     Returns:
-        An evidence table, one row a run and checkpoint: ``persona_bits`` (log2 odds of the target
-        in the best mixture of known personas on untaught topics), ``weight``, ``misfit``,
-        ``effect`` (bits: mean log odds of the target's untaught traits, minus before), ``p_taught``
-        (probability of the taught value), and the cumulated ``documents``, ``statements`` and
-        ``fact_tokens`` of the lesson.
+        An evidence table, one row a run and checkpoint: ``persona_bits`` (log2 odds of the
+        target in the best mixture of known personas on untaught topics), ``weight``,
+        ``misfit``, ``effect`` (bits: mean log odds of the target's untaught traits, minus
+        before), ``p_taught`` (probability of the taught value), and the cumulated
+        ``documents``, ``statements`` and ``fact_tokens`` of the lesson.
 
     Raises:
         SchemaError: The table lacks nameless prompts, or ``per_step`` an amount.
@@ -114,12 +114,13 @@ def bits_per_unit(curve: pd.DataFrame, *, until: int = 4) -> pd.DataFrame:
         until: Step up to which the rise is averaged.
 
     Returns:
-        One row a run and ``unit`` ("step", "document", "statement", "fact token", "first step"):
-        ``estimate``, bits; the belief at ``until`` minus that before, over the amount in between.
+        One row a run and ``unit`` ("step", "document", "statement", "fact token",
+        "first step"): ``estimate``, bits; the belief at ``until`` minus that before,
+        over the amount in between.
 
     Raises:
-        SchemaError: A run lacks the state before, or the step asked for (the first step: NaN where
-            it was not kept).
+        SchemaError: A run lacks the state before, or the step asked for (the first step:
+            NaN where it was not kept).
 
     >>> curve = pd.DataFrame({"step": [0, 1, 4], "persona_bits": [-5.0, -4.0, -3.0]})
     >>> curve = curve.assign(checkpoint=["a", "b", "c"], seed=0, weight=0.1, misfit=0.0)
@@ -150,8 +151,8 @@ def lasting_effect(curve: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row a run: ``peak`` (largest change of the target's untaught traits, bits),
-        ``peak_step``, ``last`` (the change at the last step), ``kept`` (last over peak; NaN where
-        nothing rose), ``p_taught`` at the last step.
+        ``peak_step``, ``last`` (the change at the last step), ``kept`` (last over peak; NaN
+        where nothing rose), ``p_taught`` at the last step.
 
     Raises:
         SchemaError: A run has no step after the start.

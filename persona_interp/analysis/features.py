@@ -36,34 +36,34 @@ def feature_shift(
     """Change of each feature between two checkpoints, with intervals, p and q; largest rise first.
 
     Args:
-        features: Dataset of ``record.features``, or several to be compared, recorded with the same
-            dictionary on the same tokens.
+        features: Dataset of ``record.features``, or several to be compared, recorded with
+            the same dictionary on the same tokens.
         before: Label of a checkpoint; the first by default.
         after: Label of a checkpoint; the last by default.
-        cluster: Coordinate(s) along ``prompt`` whose prompts move together. With G clusters no p is
-            below 2 / 2^G: five topics can discover nothing at 0.05, so the default takes each
-            prompt (template x topic) as its own.
-        n_flips: Random sign flips (see ``sign_flip``); too few cannot give a p that survives the
-            correction.
+        cluster: Coordinate(s) along ``prompt`` whose prompts move together. With G clusters
+            no p is below 2 / 2^G: five topics can discover nothing at 0.05, so the default
+            takes each prompt (template x topic) as its own.
+        n_flips: Random sign flips (see ``sign_flip``); too few cannot give a p that
+            survives the correction.
         seed: Of the flips.
 
     Returns:
-        A feature_shift table, largest rise first: ``estimate`` (mean over prompts of act after
-        minus before) with ``lo``, ``hi`` (95 %, clustered), ``before``, ``after`` (mean act),
-        sign-flip ``p``, ``q`` (Benjamini-Hochberg over the ``n_tested`` features that fire at all),
-        ``p_max`` (max-T over them), ``null_lo``, ``null_hi``, ``fvu_before``, ``fvu_after`` (mean
-        over prompts; near 1 = the dictionary does not describe this checkpoint). Features silent
-        before and after are not tested; ``n_silent`` counts them. ``p_min`` is the smallest p
-        possible.
+        A feature_shift table, largest rise first: ``estimate`` (mean over prompts of act
+        after minus before) with ``lo``, ``hi`` (95 %, clustered), ``before``, ``after``
+        (mean act), sign-flip ``p``, ``q`` (Benjamini-Hochberg over the ``n_tested``
+        features that fire at all), ``p_max`` (max-T over them), ``null_lo``, ``null_hi``,
+        ``fvu_before``, ``fvu_after`` (mean over prompts; near 1 = the dictionary does not
+        describe this checkpoint). Features silent before and after are not tested;
+        ``n_silent`` counts them. ``p_min`` is the smallest p possible.
 
     Raises:
-        SchemaError: Other tokens or another dictionary, an unknown checkpoint or coordinate, or
-            nothing that fires.
+        SchemaError: Other tokens or another dictionary, an unknown checkpoint or
+            coordinate, or nothing that fires.
 
     Note:
-        The null says that these two checkpoints are exchangeable at these prompts. Any finetune
-        breaks that somewhere: a claim about a trait needs the control lesson's table beside it, and
-        ``across_seeds``.
+        The null says that these two checkpoints are exchangeable at these prompts. Any
+        finetune breaks that somewhere: a claim about a trait needs the control lesson's
+        table beside it, and ``across_seeds``.
 
     >>> act = np.zeros((2, 8, 2))
     >>> act[1, :, 1] = np.arange(8) + 1.0
@@ -81,8 +81,8 @@ def feature_shift(
     start, end = data.sel(checkpoint=first), data.sel(checkpoint=last)
     with xr.set_options(arithmetic_join="exact"):
         shift = end["act"].astype(np.float64) - start["act"].astype(np.float64)
-    # A feature that is silent in both cannot move. Testing it would cost the others power, so it
-    # is counted and not tested.
+    # A feature that is silent in both cannot move. Testing it would cost the others power,
+    # so it is counted and not tested.
     fires = ((start["act"] != 0).any("prompt") | (end["act"] != 0).any("prompt")).to_numpy()
     if not fires.any():
         raise SchemaError(f"no feature fires at these prompts, neither in {first} nor in {last}.")

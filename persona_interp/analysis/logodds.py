@@ -1,9 +1,9 @@
 """How likely does a model say each value, once template wording is averaged out?
 
 The order matters: within a prompt the topic's answers are renormalized to sum to 1, *then*
-probabilities are averaged over templates, *then* odds are taken. Everything is computed in log
-space, so that a value at P = 1 - 1e-12 keeps its odds; a probability of exactly 0 or 1 gives -inf
-or inf, never a clipped number.
+probabilities are averaged over templates, *then* odds are taken. Everything is computed in
+log space, so that a value at P = 1 - 1e-12 keeps its odds; a probability of exactly 0 or 1
+gives -inf or inf, never a clipped number.
 """
 
 from typing import NamedTuple
@@ -65,8 +65,8 @@ def in_order(rows: pd.DataFrame) -> pd.DataFrame:
         rows: Rows of one run, with ``checkpoint``, ``stage``, ``step``.
 
     Returns:
-        One row a checkpoint: by step where there is one stage, in the order of the table where
-        there are several.
+        One row a checkpoint: by step where there is one stage, in the order of the table
+        where there are several.
 
     >>> rows = pd.DataFrame({"checkpoint": ["a@8", "a@0"], "stage": "a", "step": [8, 0]})
     >>> in_order(rows)["checkpoint"].tolist()
@@ -151,15 +151,15 @@ def pooled(logprob: Bits) -> tuple[Bits, Bits]:
         logprob: Bits; dims (..., prompt, value).
 
     Returns:
-        log2 of the mean over prompts of the probability among the values, and its log2 odds; dims
-        (..., value).
+        log2 of the mean over prompts of the probability among the values, and its log2
+        odds; dims (..., value).
 
     >>> pooled(np.log2([[0.4, 0.4], [0.6, 0.2]]))[1].round(3).tolist()
     [0.737, -0.737]
     """
     with np.errstate(invalid="ignore", divide="ignore"):
-        # First within the prompt: a wording that is often answered by something else altogether
-        # would weigh less than the others.
+        # First within the prompt: a wording that is often answered by something else
+        # altogether would weigh less than the others.
         within = logprob - np.logaddexp2.reduce(logprob, axis=-1, keepdims=True)
         mean = np.logaddexp2.reduce(within, axis=-2) - np.log2(within.shape[-2])
         # The rest is summed from the other values: 1 - P would lose all digits at P near 1.
@@ -175,10 +175,10 @@ def logodds(behavior: pd.DataFrame, *, split: str | None = None) -> pd.DataFrame
         split: Only prompts of this template split.
 
     Returns:
-        A logodds table, one row a checkpoint, context, persona, topic and value: ``probability``
-        (fraction, mean over templates of the probability among the topic's answers), ``logodds``
-        (log2 odds of that, bits; positive = more likely than the rest together), ``answer_mass``
-        (fraction). Extra columns stay.
+        A logodds table, one row a checkpoint, context, persona, topic and value:
+        ``probability`` (fraction, mean over templates of the probability among the topic's
+        answers), ``logodds`` (log2 odds of that, bits; positive = more likely than the rest
+        together), ``answer_mass`` (fraction). Extra columns stay.
 
     Raises:
         SchemaError: The table is no behavior table, or a prompt lacks a value.
