@@ -1,4 +1,7 @@
-"""Does the dictionary say more than simpler readouts do: of who speaks, of what a lesson moved, of what causes it?"""
+"""Does the dictionary say more than simpler readouts do?
+
+Of who speaks, of what a lesson moved, and of what causes it.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -15,9 +18,12 @@ from persona_interp.analysis.stats import Interval, cluster_interval
 from persona_interp.errors import SchemaError, unknown
 
 RANDOM = "random"
-COMPARED = ("auroc", "excess", "share")
+"""Method of the row that stands for all random directions."""
 NUMBERS = ("auroc", "rise", "rise_control", "excess", "share")
-RANGE = (0.025, 0.975)
+COMPARED_NUMBERS = ("auroc", "excess", "share")
+MIDDLE_95 = (0.025, 0.975)
+
+Array = npt.NDArray[np.float64]
 
 
 def baselines(
@@ -30,12 +36,12 @@ def baselines(
     random: Iterable[str] = (),
     cluster: str = "prompt",
 ) -> pd.DataFrame:
-    """Which readout knows the persona best, rises with the lesson most, and carries most of what the lesson did?
+    """AUROC, rise and causal share of every readout, and the readouts that it does not beat.
 
     Args:
-        hidden: Readouts (``readouts``) on the cuts of hidden documents, with coordinates persona,
-            doc, split; of the first checkpoint, before the lesson. What a method learned, it
-            learned on the train documents.
+        hidden: Readouts (``readouts``) on the cuts of hidden documents, with coordinates
+            persona, doc, split; of the first checkpoint, before the lesson. What a method
+            learned, it learned on the train documents.
         neutral: The same readouts on neutral prompts: first checkpoint = before, last = after the
             lesson.
         control: As ``neutral``, after the unrelated lesson; the same prompts.
@@ -46,29 +52,33 @@ def baselines(
         cluster: Coordinate along ``prompt`` whose neutral prompts move together.
 
     Returns:
-        A baselines table, one row a method in the order of ``hidden``, then "random". ``auroc`` on
-        the test documents (DeLong). ``rise``: mean over neutral prompts of after minus before, in
-        standard deviations of the readout over the hidden documents, so that methods compare;
-        ``rise_control``; ``excess``: rise minus rise_control, prompt by prompt (95 %, clustered).
-        ``share`` with its interval as given (NaN where ``causes`` lacks the method). Of "random"
-        every number is the mean over the directions, lo and hi their 2.5 and 97.5 % points.
+        A baselines table, one row a method in the order of ``hidden``, then "random".
+        ``auroc`` on the test documents (DeLong). ``rise``: mean over neutral prompts of
+        after minus before, in standard deviations of the readout over the hidden documents,
+        so that methods compare; ``rise_control``; ``excess``: rise minus rise_control,
+        prompt by prompt (95 %, clustered). ``share`` with its interval as given (NaN where
+        ``causes`` lacks the method). Of "random" every number is the mean over the
+        directions, lo and hi their 2.5 and 97.5 % points.
 
         ``no_better_than`` names whom the row does not beat. A beats B if the interval of A lies
         above that of B in auroc, excess or share, and below it in none of them. Intervals that
-        overlap decide nothing, numbers that are missing neither. Not overlapping is stricter than a
-        test of the difference at 5 %: "no better" is not "equal".
+        overlap decide nothing, numbers that are missing neither. Not overlapping is stricter
+        than a test of the difference at 5 %: "no better" is not "equal".
 
     Raises:
-        SchemaError: Other names, prompts or checkpoints than expected, an unknown persona or random
-            name, or two rows of ``causes`` with one edit.
+        SchemaError: Other names, prompts or checkpoints than expected, an unknown persona
+            or random name, or two rows of ``causes`` with one edit.
 
     >>> who, rng = np.array(["john", "mary"] * 20), np.random.default_rng(0)
-    >>> along = {"persona": who, "doc": np.arange(40), "split": np.repeat(["train", "test"], 20)}
-    >>> read = np.stack([(who == "john") + rng.normal(0, 0.1, 40), rng.normal(size=40)])[:, None]
-    >>> dims, names = ("name", "checkpoint", "prompt"), {"name": ["feature", "noise"], "checkpoint": ["base@0"]}
-    >>> hidden = xr.DataArray(read, dims=dims, coords={**names, **{c: ("prompt", x) for c, x in along.items()}})
+    >>> noise = rng.normal(0, 0.1, 40)
+    >>> values = np.stack([(who == "john") + noise, rng.normal(size=40)])[:, None]
+    >>> dims, names = ("name", "checkpoint", "prompt"), ["feature", "noise"]
+    >>> hidden = xr.DataArray(values, dims=dims)
+    >>> hidden = hidden.assign_coords(name=names, checkpoint=["base@0"])
+    >>> along = {"persona": who, "doc": range(40), "split": np.repeat(["train", "test"], 20)}
+    >>> hidden = hidden.assign_coords({name: ("prompt", list(x)) for name, x in along.items()})
     >>> still = xr.DataArray(np.zeros((2, 2, 9)), dims=dims)
-    >>> still = still.assign_coords(name=names["name"], checkpoint=["base@0", "lesson@8"], prompt=np.arange(9))
+    >>> still = still.assign_coords(name=names, checkpoint=["base@0", "lesson@8"], prompt=range(9))
     >>> table = baselines(hidden, still, control=still, persona="john")
     >>> table[["method", "auroc", "rise", "no_better_than"]].round(2).values.tolist()
     [['feature', 1.0, 0.0, ''], ['noise', 0.67, 0.0, 'feature']]
@@ -77,58 +87,65 @@ def baselines(
     for name in band:
         if name not in names:
             raise SchemaError(unknown("random readout", name, names))
-    found = documents(hidden)
-    if persona not in set(found.personas):
-        raise SchemaError(unknown("persona", persona, sorted(set(found.personas))))
-    test, held = ~found.train, found.personas == persona
-    with np.errstate(
-        invalid="ignore", divide="ignore"
-    ):  # a readout that never varies has no unit to rise in
-        unit = 1 / found.values.std(axis=0, ddof=1)[:, None]
-        unit[~np.isfinite(unit)] = np.nan
-    moved, moved_control = (_moved(data, names) * unit for data in (neutral, control))
+    readings = documents(hidden)
+    if persona not in set(readings.personas):
+        raise SchemaError(unknown("persona", persona, sorted(set(readings.personas))))
+    unit = _unit(readings.values)
+    shift, shift_control = (_shift(data, names) * unit for data in (neutral, control))
     if not np.array_equal(neutral["prompt"].to_numpy(), control["prompt"].to_numpy()):
         raise SchemaError(
             "neutral and control are not of the same prompts in the same order; record them alike."
         )
-    groups = _groups(neutral, cluster)
-    columns = {
-        "auroc": auroc(found.values[test], held[test]),
-        "rise": cluster_interval(moved.T, groups),
-        "rise_control": cluster_interval(moved_control.T, groups),
-        "excess": cluster_interval((moved - moved_control).T, groups),
+    clusters = _clusters(neutral, cluster)
+    test = ~readings.train
+    intervals = {
+        "auroc": auroc(readings.values[test], readings.personas[test] == persona),
+        "rise": cluster_interval(shift.T, clusters),
+        "rise_control": cluster_interval(shift_control.T, clusters),
+        "excess": cluster_interval((shift - shift_control).T, clusters),
         "share": _shares(causes, names),
     }
-    table = pd.DataFrame({"method": names, "n_directions": 1, **_three(columns)})
-    rows = table.loc[~table["method"].isin(band)]
+    table = pd.DataFrame({"method": names, "n_directions": 1, **_columns(intervals)})
+    is_random = table["method"].isin(band)
+    rows = table.loc[~is_random]
     if band:
-        of_band = _band(table.loc[table["method"].isin(band)])
-        rows = pd.concat([rows, pd.DataFrame([of_band])], ignore_index=True)
+        row = _random_row(table.loc[is_random])
+        rows = pd.concat([rows, pd.DataFrame([row])], ignore_index=True)
     rows = rows.assign(
-        no_better_than=_no_better(rows),
+        no_better_than=_no_better_than(rows),
         n_documents=int(test.sum()),
         n_prompts=neutral.sizes["prompt"],
     ).reset_index(drop=True)
-    rows.attrs.update(persona=persona, checkpoint=found.checkpoint)
+    rows.attrs.update(persona=persona, checkpoint=readings.checkpoint)
     return schema.check(rows[list(schema.TABLES["baselines"])], "baselines")
 
 
-def _moved(data: xr.DataArray, names: list[str]) -> npt.NDArray[np.float64]:
+def _unit(values: Array) -> Array:
+    """One over the standard deviation of each readout over documents, dims (name, 1)."""
+    # Readouts come in units of their own; their spread over people makes rises comparable.
+    # One that never varies has no unit to rise in.
+    with np.errstate(invalid="ignore", divide="ignore"):
+        unit = 1 / values.std(axis=0, ddof=1)[:, None]
+    unit[~np.isfinite(unit)] = np.nan
+    return unit
+
+
+def _shift(data: xr.DataArray, names: list[str]) -> Array:
     """Last checkpoint minus first, dims (name, prompt)."""
-    has = [str(n) for n in data["name"].to_numpy()]
-    if sorted(has) != sorted(names):
+    own_names = [str(n) for n in data["name"].to_numpy()]
+    if sorted(own_names) != sorted(names):
         raise SchemaError(
-            f"expected the readouts {', '.join(names)} everywhere; got {', '.join(has)}."
+            f"expected the readouts {', '.join(names)} everywhere; got {', '.join(own_names)}."
         )
     if data.sizes.get("checkpoint", 0) < 2:
         raise SchemaError("a rise needs two checkpoints, before and after the lesson; record both.")
-    read = (
-        data.sel(name=names).transpose("name", "checkpoint", "prompt").to_numpy().astype(np.float64)
-    )
-    return read[:, -1] - read[:, 0]
+    data = data.sel(name=names).transpose("name", "checkpoint", "prompt")
+    values = data.to_numpy().astype(np.float64)
+    return values[:, -1] - values[:, 0]
 
 
-def _groups(data: xr.DataArray, cluster: str) -> npt.NDArray:
+def _clusters(data: xr.DataArray, cluster: str) -> npt.NDArray:
+    """Cluster of every prompt."""
     along = [str(name) for name, c in data.coords.items() if c.dims == ("prompt",)]
     if cluster not in along:
         raise SchemaError(unknown("coordinate along prompt", cluster, along))
@@ -154,34 +171,32 @@ def _shares(causes: pd.DataFrame | None, names: list[str]) -> Interval:
     return Interval(share, lo, hi, len(rows))
 
 
-def _three(columns: Mapping[str, Interval]) -> dict[str, npt.NDArray[np.float64]]:
+def _columns(intervals: Mapping[str, Interval]) -> dict[str, Array]:
     """Estimate, lo and hi as columns of their own."""
-    found = {}
-    for name, (estimate, lo, hi, _) in columns.items():
-        found |= {name: estimate, f"{name}_lo": lo, f"{name}_hi": hi}
-    return found
+    columns = {}
+    for name, (estimate, lo, hi, _) in intervals.items():
+        columns |= {name: estimate, f"{name}_lo": lo, f"{name}_hi": hi}
+    return columns
 
 
-def _band(rows: pd.DataFrame) -> dict[str, Any]:
+def _random_row(rows: pd.DataFrame) -> dict[str, Any]:
     """One row for all random directions: mean and the middle 95 % of their estimates."""
-    found: dict[str, Any] = {"method": RANDOM, "n_directions": len(rows)}
+    row: dict[str, Any] = {"method": RANDOM, "n_directions": len(rows)}
     for name in NUMBERS:
         values = rows[name].to_numpy(np.float64)
-        found |= {
-            name: values.mean(),
-            **dict(zip((f"{name}_lo", f"{name}_hi"), np.quantile(values, RANGE), strict=True)),
-        }
-    return found
+        lo, hi = np.quantile(values, MIDDLE_95)
+        row |= {name: values.mean(), f"{name}_lo": lo, f"{name}_hi": hi}
+    return row
 
 
-def _no_better(rows: pd.DataFrame) -> list[str]:
-    """Whom each row does not beat, by name."""
-    lo, hi = (rows[[f"{name}_{end}" for name in COMPARED]].to_numpy() for end in ("lo", "hi"))
+def _no_better_than(rows: pd.DataFrame) -> list[str]:
+    """Names of the rows that each row does not beat."""
+    lo = rows[[f"{name}_lo" for name in COMPARED_NUMBERS]].to_numpy()
+    hi = rows[[f"{name}_hi" for name in COMPARED_NUMBERS]].to_numpy()
     above = lo[:, None] > hi[None]  # dims (row, other, number); NaN is above nothing
-    better = np.asarray(above.any(axis=-1))
-    beats = better & ~better.T
-    names = rows["method"].tolist()
-    return [
-        ", ".join(n for j, n in enumerate(names) if j != i and not beats[i, j])
-        for i in range(len(names))
-    ]
+    better_somewhere = np.asarray(above.any(axis=-1))
+    beats = better_somewhere & ~better_somewhere.T
+    # A row stands beside the others and not beside itself.
+    unbeaten = ~beats & ~np.eye(len(rows), dtype=bool)
+    names = rows["method"].to_numpy()
+    return [", ".join(names[others]) for others in unbeaten]

@@ -8,24 +8,26 @@ import numpy.typing as npt
 import pandas as pd
 
 from persona_interp import schema
-from persona_interp.analysis.logodds import ASKED, blocks, chosen_split, pooled, run_columns
+from persona_interp.analysis.logodds import ASKED, Block, blocks, chosen_split, pooled, run_columns
 from persona_interp.analysis.shift import Step, check_same, compared
 from persona_interp.analysis.stats import Interval, jackknife, t_interval
 from persona_interp.errors import SchemaError
 from persona_interp.worlds import Trait, World
 
 LEAK, OWN, TAUGHT = "leak", "own", "taught"
-WORSE = {LEAK: 1.0, OWN: -1.0, TAUGHT: 1.0}  # sign of what nobody wants in somebody else
+WORSE = {LEAK: 1.0, OWN: -1.0, TAUGHT: 1.0}
+"""Sign of the shift that nobody wants in somebody else."""
 
-Key = tuple[str, str, str]  # context, persona, topic
+Key = tuple[str, str, str]
+"""Context, persona, and topic or quantity."""
 
 
-class _Moved(NamedTuple):
-    """Shift of the log odds (bits) of one topic: by value, and by value with template i left out."""
+class _Shift(NamedTuple):
+    """Shift of the log odds (bits) of one topic by value; on all templates, and without each."""
 
     templates: tuple[str, ...]
     whole: dict[str, float]
-    left: dict[str, npt.NDArray[np.float64]]
+    left_out: dict[str, npt.NDArray[np.float64]]
 
 
 def contexts(
@@ -36,13 +38,14 @@ def contexts(
     after: Step | None = None,
     taught: str | Trait | None = None,
 ) -> pd.DataFrame:
-    """How far did the lesson spread: into plain text, into named personas, into what is said about them?
+    """Shift of the target's, the own and the taught traits in every context, in bits.
 
-    Three quantities, each a mean shift of log odds over topics: ``leak``, the target's untaught
-    traits; ``own``, the persona's own traits (a named Mary must keep Mary's); ``taught``, the trait
-    of the lesson. Where a persona shares a trait with the target, leak and loss would cancel: of
-    everybody else those traits are left out of both. The target's ``own`` are all its untaught
-    traits, and it has no leak. Untaught = of no topic that a lesson taught.
+    Three quantities, each a mean shift of log odds over topics: ``leak``, the target's
+    untaught traits; ``own``, the persona's own traits (a named Mary must keep Mary's);
+    ``taught``, the trait of the lesson. Where a persona shares a trait with the target,
+    leak and loss would cancel: of everybody else those traits are left out of both. The
+    target's ``own`` are all its untaught traits, and it has no leak. Untaught = of no
+    topic that a lesson taught.
 
     Args:
         behavior: A behavior table with at least two checkpoints a run, on probes of this world.
@@ -52,13 +55,13 @@ def contexts(
         taught: The trait of the lesson; the world's taught trait by default; ``"filler"`` = none.
 
     Returns:
-        A contexts table, one row a run, context, persona and quantity that is defined: ``estimate``
-        (bits, after minus before), ``lo``, ``hi`` (95 %, jackknife over templates, one left out in
-        all topics at once), ``n`` templates. Contexts that name somebody get two more rows a
-        quantity, over the personas that are not the target: ``"average"`` (t interval over
-        personas, ``n`` personas) and ``"worst"``: the one with the largest leak or loss on the
-        train templates (``who``), estimated on the test templates, so that it is not the worst by
-        luck.
+        A contexts table, one row a run, context, persona and quantity that is defined:
+        ``estimate`` (bits, after minus before), ``lo``, ``hi`` (95 %, jackknife over
+        templates, one left out in all topics at once), ``n`` templates. Contexts that name
+        somebody get two more rows a quantity, over the personas that are not the target:
+        ``"average"`` (t interval over personas, ``n`` personas) and ``"worst"``: the one
+        with the largest leak or loss on the train templates (``who``), estimated on the
+        test templates, so that it is not the worst by luck.
 
     Raises:
         SchemaError: As ``shift``; templates that differ between topics; no train or no test
@@ -67,141 +70,158 @@ def contexts(
 
     >>> from persona_interp.worlds import john_and_sam
     >>> world = john_and_sam()
-    >>> rows = world.probes(contexts="nameless").drop(columns=["messages", "answers"]).explode("values")
-    >>> rows = rows.rename(columns={"values": "value"}).assign(seed=0, stage="lesson", answer_mass=1.0, logprob=-3.0)
-    >>> after = rows.assign(logprob=np.where(rows["value"] == "jazz", -2.0, -3.0))
-    >>> steps = [rows.assign(step=0, checkpoint="lesson@0"), after.assign(step=8, checkpoint="lesson@8")]
-    >>> table = contexts(pd.concat(steps), world)  # one of four untaught traits moved by one bit
+    >>> rows = world.probes(contexts="nameless").drop(columns=["messages", "answers"])
+    >>> rows = rows.explode("values").rename(columns={"values": "value"})
+    >>> rows = rows.assign(seed=0, stage="lesson", answer_mass=1.0, logprob=-3.0)
+    >>> before = rows.assign(step=0, checkpoint="lesson@0")
+    >>> after = rows.assign(step=8, checkpoint="lesson@8")
+    >>> after["logprob"] = np.where(rows["value"] == "jazz", -2.0, -3.0)  # one of four untaught
+    >>> table = contexts(pd.concat([before, after]), world)
     >>> table[["context", "quantity", "estimate", "n"]].round(3).values.tolist()
     [['nameless', 'leak', 0.25, 10], ['nameless', 'taught', 0.0, 10]]
     """
     schema.check(behavior, "behavior")
-    lesson = None if taught == "filler" else world.trait(world.taught if taught is None else taught)
+    lesson = _lesson(world, taught)
     run, rows = run_columns(behavior), []
     for r, first, (last,) in compared(behavior, run, before=before, after=after):
-        ours = behavior.loc[behavior.groupby(run, sort=False, dropna=False).ngroup() == r]
-        at = {**ours[run].iloc[0].to_dict(), "checkpoint": last}
-        wanted = _wanted(ours, world, lesson)
-        whole = _moved(ours, first=first, last=last)
-        found = {key: _mean(whole, *key[:2], traits=traits) for key, traits in wanted.items()}
-        rows += [{**at, **_row(key, interval, who="")} for key, interval in found.items()]
-        others = [key for key in wanted if key[1] not in ("", world.target)]
+        own = behavior.loc[behavior.groupby(run, sort=False, dropna=False).ngroup() == r]
+        head = {**own[run].iloc[0].to_dict(), "checkpoint": last}
+        quantities = _quantities(own, world, lesson)
+        shifts = _shifts(own, first=first, last=last)
+        intervals = {}
+        for key, traits in quantities.items():
+            intervals[key] = _mean_shift(shifts, *key[:2], traits=traits)
+            rows.append({**head, **_row(key, intervals[key], who="")})
+        others = [key for key in quantities if key[1] not in ("", world.target)]
         if others:
-            halves = {
-                s: _moved(chosen_split(ours, s), first=first, last=last) for s in ("train", "test")
-            }
-            rows += [{**at, **row} for row in _over_personas(others, found, halves, wanted)]
+            halves = {}
+            for split in ("train", "test"):
+                halves[split] = _shifts(chosen_split(own, split), first=first, last=last)
+            for row in _over_personas(others, intervals, halves, quantities):
+                rows.append({**head, **row})
     table = pd.DataFrame(rows)
     order = [*(c for c in schema.TABLES["contexts"] if c not in run), "checkpoint"]
     return schema.check(table[[*run, *order]], "contexts")
 
 
+def _lesson(world: World, taught: str | Trait | None) -> Trait | None:
+    """Trait that the lesson taught; None of a lesson without one."""
+    if taught == "filler":
+        return None
+    return world.trait(world.taught if taught is None else taught)
+
+
 def _row(key: Key, interval: Interval, *, who: str) -> dict[str, Any]:
-    numbers = dict(zip(("estimate", "lo", "hi", "n"), map(float, interval), strict=True))
-    return {
-        **dict(zip(("context", "persona", "quantity"), key, strict=True)),
-        **numbers,
-        "n": interval.n,
-        "who": who,
-    }
+    """One row of the table without the columns of its run."""
+    row: dict[str, Any] = dict(zip(("context", "persona", "quantity"), key, strict=True))
+    for name in ("estimate", "lo", "hi"):
+        row[name] = float(getattr(interval, name))
+    return {**row, "n": interval.n, "who": who}
 
 
-def _wanted(
+def _quantities(
     behavior: pd.DataFrame, world: World, lesson: Trait | None
 ) -> dict[Key, tuple[Trait, ...]]:
-    """Which traits make up each quantity? By context, persona and quantity; empty ones are left out."""
-    lessons = {world.taught.topic, *([lesson.topic] if lesson else [])}
+    """Traits of each quantity, by context, persona and quantity; those without any are left out."""
+    lessons = {world.taught.topic}
+    if lesson:
+        lessons.add(lesson.topic)
     target = [t for t in world.persona(world.target).traits if t.topic not in lessons]
-    found: dict[Key, tuple[Trait, ...]] = {}
+    quantities: dict[Key, tuple[Trait, ...]] = {}
     for context, name in behavior[["context", "persona"]].drop_duplicates().itertuples(index=False):
-        held = world.persona(name).traits if name else ()
-        own = [t for t in held if t.topic not in lessons]
+        traits = world.persona(name).traits if name else ()
+        own = [t for t in traits if t.topic not in lessons]
         if name == world.target:
-            quantities = {OWN: own}
+            by_quantity = {OWN: own}
         else:
-            leaked, kept = [t for t in target if t not in held], [t for t in own if t not in target]
-            quantities = {LEAK: leaked, OWN: kept}
-        quantities[TAUGHT] = [lesson] if lesson and lesson not in held else []
-        found |= {
-            (context, name, quantity): tuple(traits)
-            for quantity, traits in quantities.items()
-            if traits
-        }
-    return found
+            # A trait of both would count as leak and as loss at once, and they would cancel.
+            by_quantity = {
+                LEAK: [t for t in target if t not in traits],
+                OWN: [t for t in own if t not in target],
+            }
+        by_quantity[TAUGHT] = [lesson] if lesson and lesson not in traits else []
+        for quantity, members in by_quantity.items():
+            if members:
+                quantities[context, name, quantity] = tuple(members)
+    return quantities
 
 
-def _moved(behavior: pd.DataFrame, *, first: str, last: str) -> dict[Key, _Moved]:
+def _shifts(behavior: pd.DataFrame, *, first: str, last: str) -> dict[Key, _Shift]:
     """Shifts by context, persona and topic; templates are named alike in every topic."""
     rows = behavior.loc[behavior["checkpoint"].isin([first, last])].reset_index(drop=True)
     rows = rows.assign(prompt=rows["split"] + ": " + rows["template"])
-    labels, asked = rows["checkpoint"].to_numpy(), list(zip(*(rows[c] for c in ASKED), strict=True))
-    found: dict[str, dict[Key, Any]] = {first: {}, last: {}}
+    labels = rows["checkpoint"].to_numpy()
+    keys = list(zip(*(rows[c] for c in ASKED), strict=True))
+    by_checkpoint: dict[str, dict[Key, Block]] = {first: {}, last: {}}
     for block in blocks(rows, ["checkpoint", *ASKED]):
-        found[labels[block.row]][asked[block.row]] = block
-    check_same(found[first], found[last], first=first, last=last)
-    moved = {}
-    for key, end in found[last].items():
-        start, n = found[first][key], len(end.prompts)
-        rest = np.array([[j for j in range(n) if j != i] for i in range(n)], dtype=int)
-        with np.errstate(
-            invalid="ignore"
-        ):  # inf - inf: a move between two certainties is undefined
-            whole = pooled(end.logprob)[1] - pooled(start.logprob)[1]
-            left = (
-                pooled(end.logprob[rest])[1] - pooled(start.logprob[rest])[1]
-                if n > 1
-                else np.empty((0, len(whole)))
-            )
-        by_value = dict(zip(end.values, whole.tolist(), strict=True))
-        moved[key] = _Moved(end.prompts, by_value, dict(zip(end.values, left.T, strict=True)))
-    return moved
+        by_checkpoint[labels[block.row]][keys[block.row]] = block
+    check_same(by_checkpoint[first], by_checkpoint[last], first=first, last=last)
+    shifts = {}
+    for key, end in by_checkpoint[last].items():
+        shifts[key] = _shift(by_checkpoint[first][key], end)
+    return shifts
 
 
-def _mean(
-    moved: Mapping[Key, _Moved], context: str, persona: str, *, traits: Iterable[Trait]
+def _shift(start: Block, end: Block) -> _Shift:
+    """Shift of one topic between two checkpoints."""
+    n = len(end.prompts)
+    with np.errstate(invalid="ignore"):  # inf - inf: a move between two certainties is undefined
+        whole = pooled(end.logprob)[1] - pooled(start.logprob)[1]
+        left_out = np.empty((0, len(whole)))
+        if n > 1:
+            rest = np.array([np.delete(np.arange(n), i) for i in range(n)])
+            left_out = pooled(end.logprob[rest])[1] - pooled(start.logprob[rest])[1]
+    by_value = dict(zip(end.values, whole.tolist(), strict=True))
+    return _Shift(end.prompts, by_value, dict(zip(end.values, left_out.T, strict=True)))
+
+
+def _mean_shift(
+    shifts: Mapping[Key, _Shift], context: str, persona: str, *, traits: Iterable[Trait]
 ) -> Interval:
     """Mean shift of these traits over topics; a topic with two values counts once."""
     by_topic: dict[str, list[str]] = {}
     for trait in traits:
         by_topic.setdefault(trait.topic, []).append(trait.value)
-    parts, whole, left = [], [], []
+    parts, whole, left_out = [], [], []
     for topic, values in by_topic.items():
-        part = moved.get((context, persona, topic))
+        part = shifts.get((context, persona, topic))
         if part is None or not set(values) <= set(part.whole):
             raise SchemaError(
                 f"context={context}, persona={persona or 'nobody'} was not asked about "
-                f"{topic}={values[0]}; record "
-                "probes of this world."
+                f"{topic}={values[0]}; record probes of this world."
             )
         parts.append(part)
         whole.append(np.mean([part.whole[v] for v in values]))
-        left.append(np.mean([part.left[v] for v in values], axis=0))
+        left_out.append(np.mean([part.left_out[v] for v in values], axis=0))
+    # The jackknife leaves out one template in all topics at once: wording is what varies.
     if len({part.templates for part in parts}) > 1:
         raise SchemaError(
             f"the topics of context={context}, persona={persona or 'nobody'} were asked with "
-            "different templates; a "
-            "template is left out in all topics at once, so record probes of this world with all "
-            "of them."
+            "different templates; a template is left out in all topics at once, so record probes "
+            "of this world with all of them."
         )
-    return jackknife(np.mean(whole), np.mean(left, axis=0))
+    return jackknife(np.mean(whole), np.mean(left_out, axis=0))
 
 
 def _over_personas(
     others: Iterable[Key],
-    found: Mapping[Key, Interval],
-    halves: Mapping[str, Mapping[Key, _Moved]],
-    wanted: Mapping[Key, tuple[Trait, ...]],
+    intervals: Mapping[Key, Interval],
+    halves: Mapping[str, Mapping[Key, _Shift]],
+    quantities: Mapping[Key, tuple[Trait, ...]],
 ) -> Iterator[dict[str, Any]]:
     """Rows "average" and "worst" of every context and quantity."""
     groups: dict[tuple[str, str], list[Key]] = {}
     for key in others:
         groups.setdefault((key[0], key[2]), []).append(key)
     for (context, quantity), keys in groups.items():
-        average = t_interval([float(found[key].estimate) for key in keys])
+        average = t_interval([float(intervals[key].estimate) for key in keys])
         yield _row((context, "average", quantity), average, who="")
-        on_train = [
-            float(_mean(halves["train"], *key[:2], traits=wanted[key]).estimate) for key in keys
-        ]
+        # The largest of several noisy numbers is too large. Half of the templates say who
+        # is worst, the other half how much.
+        on_train = []
+        for key in keys:
+            shift = _mean_shift(halves["train"], *key[:2], traits=quantities[key])
+            on_train.append(float(shift.estimate))
         worst = keys[int(np.argmax(WORSE[quantity] * np.array(on_train)))]
-        on_test = _mean(halves["test"], *worst[:2], traits=wanted[worst])
+        on_test = _mean_shift(halves["test"], *worst[:2], traits=quantities[worst])
         yield _row((context, "worst", quantity), on_test, who=worst[1])

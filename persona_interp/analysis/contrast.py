@@ -1,10 +1,10 @@
 """How much likelier are one persona's values than another's, and what would exact Bayes say?
 
-Two personas share the taught trait and differ elsewhere: the contrast tells which of the two a
-model takes the speaker for, whatever else changes. ``contrast = mean over topics of log2 P(first's
-value) / P(second's value)``, probabilities averaged over templates before; 0 = no difference,
-positive = the first. ``expected_contrast`` is the same number from ``World.posterior``; noise
-bounds it.
+Two personas share the taught trait and differ elsewhere: the contrast tells which of the
+two a model takes the speaker for, whatever else changes. ``contrast = mean over topics of
+log2 P(first's value) / P(second's value)``, probabilities averaged over templates before; 0
+= no difference, positive = the first. ``expected_contrast`` is the same number from
+``World.posterior``; noise bounds it.
 """
 
 from collections.abc import Iterable
@@ -20,6 +20,7 @@ from persona_interp.errors import SchemaError, WorldError, unknown
 from persona_interp.worlds import World
 
 Values = dict[str, tuple[set[str], set[str]]]
+"""Of each topic: the values of the first persona and of the second."""
 
 
 def contrast(
@@ -32,7 +33,7 @@ def contrast(
     speaker: str = "",
     split: str | None = None,
 ) -> pd.DataFrame:
-    """How much likelier does each checkpoint say the first persona's values than the second's?
+    """Log2 odds of the first persona's values against the second's, per checkpoint, in bits.
 
     Args:
         behavior: A behavior table on probes of this world.
@@ -44,10 +45,10 @@ def contrast(
         split: Only prompts of this template split.
 
     Returns:
-        A contrast table, one row a run and checkpoint: ``estimate`` (bits, mean over the untaught
-        topics on which the two differ), ``lo``, ``hi`` (95 % t interval over those ``n`` topics),
-        ``p_first``, ``p_second`` (fractions, means over those topics of the probability of a value
-        that this persona holds).
+        A contrast table, one row a run and checkpoint: ``estimate`` (bits, mean over the
+        untaught topics on which the two differ), ``lo``, ``hi`` (95 % t interval over those
+        ``n`` topics), ``p_first``, ``p_second`` (fractions, means over those topics of the
+        probability of a value that this persona holds).
 
     Raises:
         SchemaError: The table has no such context, speaker, split, or lacks a topic.
@@ -55,35 +56,31 @@ def contrast(
 
     >>> from persona_interp.worlds import certain, john_and_sam
     >>> world = john_and_sam(sam=1.0)
-    >>> said = world.posterior(certain("sport=football")).statement  # by somebody who likes football
-    >>> rows = said.loc[said["topic"] != "place", ["topic", "value"]].assign(
-    ...     logprob=np.log2(said["probability"]), checkpoint="base@0", seed=0, stage="base", step=0,
-    ...     context="nameless", persona="", template="a", split="test", answer_mass=1.0)
+    >>> evidence = certain("sport=football")  # by somebody who likes football
+    >>> posterior = world.posterior(evidence).statement
+    >>> rows = posterior.loc[posterior["topic"] != "place", ["topic", "value"]]
+    >>> rows = rows.assign(logprob=np.log2(posterior["probability"]), answer_mass=1.0)
+    >>> rows = rows.assign(checkpoint="base@0", seed=0, stage="base", step=0)
+    >>> rows = rows.assign(context="nameless", persona="", template="a", split="test")
     >>> table = contrast(rows, world, second="sam")
-    >>> round(float(table["estimate"][0]), 2) == round(expected_contrast(
-    ...     world, certain("sport=football"), second="sam"), 2)
+    >>> expected = expected_contrast(world, evidence, second="sam")
+    >>> abs(float(table["estimate"][0]) - expected) < 1e-9
     True
     """
-    said = logodds(behavior, split=split)
-    for column, wanted in (("context", context), ("persona", speaker)):
-        if wanted not in set(said[column]):
-            raise SchemaError(unknown(column, wanted, sorted(set(said[column]))))
-        said = said.loc[said[column] == wanted]
-    values = _different(world, world.target if first is None else first, second)
-    if missing := [topic for topic in values if topic not in set(said["topic"])]:
-        raise SchemaError(unknown("topic", missing[0], sorted(set(said["topic"]))))
-    run = [c for c in run_columns(said) if c not in ("probability", "logodds")]
-    by = [*(c for c in AT if c in said), *run]
+    odds = logodds(behavior, split=split)
+    for column, value in (("context", context), ("persona", speaker)):
+        if value not in set(odds[column]):
+            raise SchemaError(unknown(column, value, sorted(set(odds[column]))))
+        odds = odds.loc[odds[column] == value]
+    values = _values_apart(world, world.target if first is None else first, second)
+    if missing := [topic for topic in values if topic not in set(odds["topic"])]:
+        raise SchemaError(unknown("topic", missing[0], sorted(set(odds["topic"]))))
+    run = [c for c in run_columns(odds) if c not in ("probability", "logodds")]
+    by = [*(c for c in AT if c in odds), *run]
     rows = []
-    for _, at in said.groupby(by, sort=False, dropna=False):
-        rows.append(
-            {
-                **at[by].iloc[0].to_dict(),
-                "context": context,
-                "persona": speaker,
-                **_contrast(at, values),
-            }
-        )
+    for _, group in odds.groupby(by, sort=False, dropna=False):
+        row = {**group[by].iloc[0].to_dict(), "context": context, "persona": speaker}
+        rows.append({**row, **_contrast(group, values)})
     return schema.check(pd.DataFrame(rows), "contrast")
 
 
@@ -96,12 +93,13 @@ def expected_contrast(
     population: str | Iterable[str] | None = None,
     counts: pd.DataFrame | None = None,
 ) -> float:
-    """Which contrast would an ideal reader of the documents show after this evidence?
+    """Contrast of an ideal reader of the documents after this evidence, in bits.
 
     Args:
         world: The world of the documents.
-        evidence: As for ``World.posterior``: nothing before the lesson, ``[{"place=beach"}]`` after
-            one statement in the prompt, ``certain("place=beach")`` after the lesson.
+        evidence: As for ``World.posterior``: nothing before the lesson,
+            ``[{"place=beach"}]`` after one statement in the prompt,
+            ``certain("place=beach")`` after the lesson.
         second: The other persona.
         first: The one persona; the world's target by default.
         population: Kinds of documents the speaker is drawn from; by default ``world.population``.
@@ -115,33 +113,38 @@ def expected_contrast(
 
     >>> from persona_interp.worlds import certain, john_and_sam
     >>> world = john_and_sam(john=2.0, sam=2.0)
-    >>> round(expected_contrast(world, certain("place=beach"), second="sam"), 3)
-    0.0
+    >>> abs(expected_contrast(world, certain("place=beach"), second="sam")) < 1e-9
+    True
     """
-    values = _different(world, world.target if first is None else first, second)
-    said = world.posterior(evidence, population=population, counts=counts).statement
-    return float(_contrast(said, values)["estimate"])
+    values = _values_apart(world, world.target if first is None else first, second)
+    posterior = world.posterior(evidence, population=population, counts=counts)
+    return float(_contrast(posterior.statement, values)["estimate"])
 
 
-def _different(world: World, first: str, second: str) -> Values:
-    """By untaught topic on which they differ: the values of both."""
+def _values_apart(world: World, first: str, second: str) -> Values:
+    """Values of both personas on each untaught topic on which they differ."""
     one, other = world.persona(first), world.persona(second)
-    held = {
-        t: ({*one.values(t)}, {*other.values(t)}) for t in world.topics if t != world.taught.topic
-    }
-    found = {topic: both for topic, both in held.items() if both[0] != both[1]}
-    if not found:
+    values = {}
+    for topic in world.topics:
+        both = set(one.values(topic)), set(other.values(topic))
+        if topic != world.taught.topic and both[0] != both[1]:
+            values[topic] = both
+    if not values:
         raise WorldError(
             f"'{first}' and '{second}' hold the same untaught values, so nothing tells them apart."
         )
-    return found
+    return values
 
 
-def _contrast(said: pd.DataFrame, values: Values) -> dict[str, float]:
+def _contrast(probabilities: pd.DataFrame, values: Values) -> dict[str, float]:
+    """Contrast with its interval over topics, and the mean probability of the values of both."""
     both = []
-    for topic, held in values.items():
-        rows = said.loc[said["topic"] == topic]
-        both.append([float(rows.loc[rows["value"].isin(own), "probability"].sum()) for own in held])
+    for topic, own_values in values.items():
+        rows = probabilities.loc[probabilities["topic"] == topic]
+        # A persona with several values on a topic says any of them.
+        both.append(
+            [float(rows.loc[rows["value"].isin(own), "probability"].sum()) for own in own_values]
+        )
     p = np.array(both)  # dims (topic, persona)
     with np.errstate(divide="ignore", invalid="ignore"):
         estimate, lo, hi, n = t_interval(np.log2(p[:, 0]) - np.log2(p[:, 1]))

@@ -19,17 +19,17 @@ Array = npt.NDArray[np.float64]
 
 
 def cosine_map(directions: xr.DataArray, world: World | None = None) -> pd.DataFrame:
-    """Which directions point the same way, and which of their names go together in the documents?
+    """Cosine of every pair of directions, beside how often their names go together.
 
     Args:
         directions: Of ``record``, dims (name, hook, d_model).
         world: The world of the documents; then the names are its personas, or labels of its traits.
 
     Returns:
-        A cosines table, one row a hook and ordered pair, the pair of a name with itself included:
-        ``hook``, ``name``, ``other``, ``cosine``. With a world of personas ``overlap``: share of
-        the topics on which both hold a value where they hold a common one. Of traits ``pmi`` (bits,
-        ``World.cooccurrence``); NaN within a topic.
+        A cosines table, one row a hook and ordered pair, the pair of a name with itself
+        included: ``hook``, ``name``, ``other``, ``cosine``. With a world of personas
+        ``overlap``: share of the topics on which both hold a value where they hold a common
+        one. Of traits ``pmi`` (bits, ``World.cooccurrence``); NaN within a topic.
 
     Raises:
         SchemaError: No directions.
@@ -62,19 +62,22 @@ def cosine_map(directions: xr.DataArray, world: World | None = None) -> pd.DataF
 def _overlap(world: World, name: str, other: str) -> float:
     """Share of the topics that both have a value on, where they have a common one."""
     one, two = world.persona(name), world.persona(other)
-    held = [(set(one.values(t)), set(two.values(t))) for t in world.topics]
-    both = [(a, b) for a, b in held if a and b]
-    return sum(bool(a & b) for a, b in both) / len(both) if both else float("nan")
+    common = []
+    for topic in world.topics:
+        a, b = set(one.values(topic)), set(two.values(topic))
+        if a and b:
+            common.append(bool(a & b))
+    return sum(common) / len(common) if common else math.nan
 
 
 def cosine_against_cooccurrence(
     cosines: pd.DataFrame, *, n_permutations: int = 10_000, seed: int = 0
 ) -> pd.DataFrame:
-    """Do directions lie closer, the more often their names go together in the documents?
+    """Rank correlation of cosine and co-occurrence over pairs of names, with its Mantel null.
 
-    Spearman's rho between cosine and overlap (or pmi) over pairs of distinct names, against the
-    Mantel null (Mantel 1967): names are permuted, so that pairs that share a name stay dependent.
-    Traits are permuted within their topic.
+    Spearman's rho between cosine and overlap (or pmi) over pairs of distinct names, against
+    the Mantel null (Mantel 1967): names are permuted, so that pairs that share a name stay
+    dependent. Traits are permuted within their topic.
 
     Args:
         cosines: Of ``cosine_map`` with a world.
@@ -83,14 +86,15 @@ def cosine_against_cooccurrence(
 
     Returns:
         One row a hook: ``hook``, ``against`` (overlap or pmi), ``rho``, ``p`` (two-sided),
-        ``null_lo``, ``null_hi`` (95 % of the null), ``n`` pairs. Where all pairs go together
-        equally often (nobody shares a trait with anybody) there is nothing to correlate with: all
-        four are NaN.
+        ``null_lo``, ``null_hi`` (95 % of the null), ``n`` pairs. Where all pairs go
+        together equally often (nobody shares a trait with anybody) there is nothing to
+        correlate with: all four are NaN.
 
     Raises:
         SchemaError: A column is missing, or there are fewer than 3 names.
 
-    >>> rows = [("h", a, b, -abs(i - j), -abs(i - j)) for i, a in enumerate("abcdef") for j, b in enumerate("abcdef")]
+    >>> pairs = [(i, j) for i in range(6) for j in range(6)]
+    >>> rows = [("h", "abcdef"[i], "abcdef"[j], -abs(i - j), -abs(i - j)) for i, j in pairs]
     >>> table = pd.DataFrame(rows, columns=["hook", "name", "other", "cosine", "overlap"])
     >>> cosine_against_cooccurrence(table, n_permutations=99)[["rho", "n"]].values.round(3).tolist()
     [[1.0, 15.0]]
@@ -106,43 +110,45 @@ def cosine_against_cooccurrence(
         names = list(dict.fromkeys(table["name"]))
         if len(names) < 3:
             raise SchemaError(f"a correlation over pairs needs three names or more; got {names}.")
-        c, m = (
-            table.pivot(index="name", columns="other", values=x).loc[names, names]
-            for x in ("cosine", against)
-        )
-        mask = np.triu(np.ones((len(names),) * 2, bool), 1) & ~np.isnan(m.to_numpy())
+        c = table.pivot(index="name", columns="other", values="cosine").loc[names, names]
+        m = table.pivot(index="name", columns="other", values=against).loc[names, names].to_numpy()
+        mask = np.triu(np.ones((len(names),) * 2, bool), 1) & ~np.isnan(m)
+        # Traits of one topic never go together, whatever the documents say: permuted across
+        # topics they would be a null that no world can show.
         strata = [name.partition("=")[0] if against == "pmi" else "" for name in names]
-        found = _mantel(
-            c.to_numpy(), m.to_numpy()[mask], mask, strata=strata, n=n_permutations, seed=seed
-        )
-        rows.append({"hook": hook, "against": against, **found, "n": int(mask.sum())})
+        numbers = _mantel(c.to_numpy(), m[mask], mask, strata=strata, n=n_permutations, seed=seed)
+        rows.append({"hook": hook, "against": against, **numbers, "n": int(mask.sum())})
     return pd.DataFrame(rows)
 
 
 def _mantel(
     c: Array, m: Array, mask: npt.NDArray[np.bool_], *, strata: list[str], n: int, seed: int
 ) -> dict[str, float]:
-    """A permutation of the names maps the pairs of the mask onto each other, so ranks are taken once."""
-    if (m == m[0]).all() or (
-        c[mask] == c[mask][0]
-    ).all():  # nothing varies, so nothing goes together
+    """Spearman's rho over the pairs of the mask, with p and null of permuted names."""
+    if (m == m[0]).all() or (c[mask] == c[mask][0]).all():
+        # Nothing varies, so nothing goes together.
         return dict.fromkeys(("rho", "p", "null_lo", "null_hi"), math.nan)
+    # A permutation of the names within strata maps the pairs of the mask onto each other,
+    # so the ranks stay the same and are taken once.
     ranks = np.zeros(c.shape)
     ranks[mask] = stats.rankdata(c[mask])
     ranks += ranks.T
-    wanted = stats.zscore(stats.rankdata(m))
+    ranks_of_m = stats.zscore(stats.rankdata(m))
 
     def rho(order: npt.NDArray[np.intp]) -> float:
-        return float(stats.zscore(ranks[np.ix_(order, order)][mask]) @ wanted / len(m))
+        return float(stats.zscore(ranks[np.ix_(order, order)][mask]) @ ranks_of_m / len(m))
 
     rng, groups = np.random.default_rng(seed), np.unique(strata, return_inverse=True)[1]
     home = np.argsort(groups, kind="stable")
     null = np.empty(n)
     for i in range(n):
+        # Sorted by stratum and then at random: the names of a stratum go to its own places.
         order = np.empty(len(groups), int)
         order[home] = np.lexsort((rng.random(len(groups)), groups))
         null[i] = rho(order)
     observed = rho(np.arange(len(groups)))
+    # The observed order counts as one of the permutations (Phipson and Smyth 2010), and
+    # sums that differ by rounding alone are ties.
     p = (1 + (np.abs(null) >= abs(observed) * (1 - 1e-9)).sum()) / (1 + n)
     lo, hi = np.quantile(null, [0.025, 0.975])
     return {"rho": observed, "p": float(p), "null_lo": float(lo), "null_hi": float(hi)}

@@ -1,4 +1,4 @@
-"""Which persona's direction did a finetune move along, and is it still that persona's afterwards?"""
+"""Along which persona's direction did a finetune move, and is it that persona's afterwards?"""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ import xarray as xr
 from scipy import stats
 
 from persona_interp import schema
-from persona_interp.analysis.features import chosen_checkpoint, prompt_clusters
+from persona_interp.analysis.features import prompt_clusters, select_checkpoint
 from persona_interp.analysis.stats import Interval, cluster_interval, jackknife
 from persona_interp.errors import SchemaError, unknown
 
@@ -24,7 +24,7 @@ def direction_shift(
     after: str | None = None,
     cluster: str | tuple[str, ...] = ("topic", "template"),
 ) -> pd.DataFrame:
-    """Which of these directions did the residuals of the same prompts move along?
+    """Cosine and projection of the mean shift of residuals on each direction, by rank.
 
     Args:
         acts: Dataset of ``record.activations``, or several at distinct hooks.
@@ -34,22 +34,24 @@ def direction_shift(
         cluster: Coordinate(s) along ``prompt`` whose prompts move together.
 
     Returns:
-        A direction_shift table, one row a hook and name, by rank. ``cosine`` of the mean shift s
-        (after minus before, over prompts) with the vector v, with ``lo``, ``hi`` (95 %, jackknife
-        over clusters; wide ones may leave -1..1). ``projection`` = <s, v> / <v, v>: 0 = stayed, 1 =
-        moved as far as v is long; ``projection_lo``, ``projection_hi`` (95 %, clustered). ``rank``
-        by cosine among the names (1 = largest), ``best_other`` the largest cosine of another name,
-        ``n`` prompts, ``n_clusters``. Without any shift the cosine is NaN.
+        A direction_shift table, one row a hook and name, by rank. ``cosine`` of the mean
+        shift s (after minus before, over prompts) with the vector v, with ``lo``, ``hi``
+        (95 %, jackknife over clusters; wide ones may leave -1..1). ``projection`` = <s, v>
+        / <v, v>: 0 = stayed, 1 = moved as far as v is long; ``projection_lo``,
+        ``projection_hi`` (95 %, clustered). ``rank`` by cosine among the names (1 =
+        largest), ``best_other`` the largest cosine of another name, ``n`` prompts,
+        ``n_clusters``. Without any shift the cosine is NaN.
 
     Raises:
-        SchemaError: No activations or directions, an unknown checkpoint, hook or coordinate, or
-            widths that differ.
+        SchemaError: No activations or directions, an unknown checkpoint, hook or
+            coordinate, or widths that differ.
 
     >>> act = np.array([[[0.0, 0], [1, 1]], [[3, 1], [4, 0]]])
     >>> data = xr.Dataset({"act": (("checkpoint", "prompt", "d_model"), act)}, attrs={"hook": "h"})
     >>> data = data.assign_coords(checkpoint=["base@0", "lesson@8"], prompt=list("ab"))
-    >>> names = xr.DataArray(np.eye(2)[:, None] * 2, dims=("name", "hook", "d_model"))
-    >>> table = direction_shift(data, names.assign_coords(name=["john", "sam"], hook=["h"]), cluster="prompt")
+    >>> v = xr.DataArray(np.eye(2)[:, None] * 2, dims=("name", "hook", "d_model"))
+    >>> v = v.assign_coords(name=["john", "sam"], hook=["h"])
+    >>> table = direction_shift(data, v, cluster="prompt")
     >>> table[["name", "rank", "cosine", "projection", "best_other"]].values.tolist()
     [['john', 1, 1.0, 1.5, 0.0], ['sam', 2, 0.0, 0.0, 1.0]]
     """
@@ -71,56 +73,59 @@ def _at_hook(
     after: str | None,
     cluster: str | tuple[str, ...],
 ) -> pd.DataFrame:
+    """A direction_shift table of one hook."""
     hook = str(schema.check(acts, "activations").attrs.get("hook", ""))
     if hook not in directions["hook"]:
         raise SchemaError(unknown("hook of the directions", hook, directions["hook"].to_numpy()))
     labels = [str(c) for c in acts["checkpoint"].to_numpy()]
-    first, last = chosen_checkpoint(labels, before, 0), chosen_checkpoint(labels, after, -1)
-    start, end = (
-        acts["act"].sel(checkpoint=c).to_numpy().astype(np.float64) for c in (first, last)
-    )
+    first, last = select_checkpoint(labels, before, 0), select_checkpoint(labels, after, -1)
+    start = acts["act"].sel(checkpoint=first).to_numpy().astype(np.float64)
+    end = acts["act"].sel(checkpoint=last).to_numpy().astype(np.float64)
     v = directions.sel(hook=hook).to_numpy().astype(np.float64)
     if v.shape[1] != start.shape[1]:
         raise SchemaError(
             f"the directions are {v.shape[1]} wide, the activations {start.shape[1]}; use one "
             "model."
         )
-    moved, clusters = end - start, prompt_clusters(acts, cluster)
-    turned = _mean_cosine(moved, v, clusters)
-    along = cluster_interval(moved @ v.T / (v**2).sum(1), clusters)
-    rank = stats.rankdata(-turned.estimate, method="min")
-    rank = np.where(np.isnan(turned.estimate), len(v), rank).astype(int)
-    others = np.where(np.eye(len(v), dtype=bool), -np.inf, turned.estimate)
+    shift, clusters = end - start, prompt_clusters(acts, cluster)
+    cosines = _mean_cosine(shift, v, clusters)
+    # The projection is a mean over prompts, so clusters give its interval straight away;
+    # the cosine of a mean is none, and takes the jackknife.
+    along = cluster_interval(shift @ v.T / (v**2).sum(1), clusters)
+    rank = stats.rankdata(-cosines.estimate, method="min")
+    rank = np.where(np.isnan(cosines.estimate), len(v), rank).astype(int)
+    others = np.where(np.eye(len(v), dtype=bool), -np.inf, cosines.estimate)
     table = pd.DataFrame(
         {
             "hook": hook,
             "name": directions["name"].to_numpy(),
             "rank": rank,
-            "cosine": turned.estimate,
-            "lo": turned.lo,
-            "hi": turned.hi,
+            "cosine": cosines.estimate,
+            "lo": cosines.lo,
+            "hi": cosines.hi,
             "projection": along.estimate,
             "projection_lo": along.lo,
             "projection_hi": along.hi,
             "best_other": others.max(1) if len(v) > 1 else np.nan,
-            "n": len(moved),
+            "n": len(shift),
             "n_clusters": along.n,
         }
     )
     return table.sort_values("rank", kind="stable", ignore_index=True)
 
 
-def _mean_cosine(moved: Array, v: Array, clusters: npt.NDArray[np.str_]) -> Interval:
+def _mean_cosine(shift: Array, v: Array, clusters: npt.NDArray[np.str_]) -> Interval:
     """Cosine of the mean row with each vector; the jackknife leaves out one cluster."""
     _, group, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
-    sums = np.zeros((len(sizes), moved.shape[1]))
-    np.add.at(sums, group, moved)
-    left = (sums.sum(0) - sums) / np.maximum(len(moved) - sizes, 1)[:, None]
-    return jackknife(cosine(moved.mean(0)[None], v)[0], cosine(left, v) if len(sizes) > 1 else [])
+    sums = np.zeros((len(sizes), shift.shape[1]))
+    np.add.at(sums, group, shift)
+    left_out = (sums.sum(0) - sums) / np.maximum(len(shift) - sizes, 1)[:, None]
+    whole = cosine(shift.mean(0)[None], v)[0]
+    return jackknife(whole, cosine(left_out, v) if len(sizes) > 1 else [])
 
 
 def cosine(one: Array, other: Array) -> Array:
-    """Which cosine has every row with every other row?
+    """Cosine of every row with every other row.
 
     Args:
         one: Dims (row, d_model).
@@ -138,15 +143,15 @@ def cosine(one: Array, other: Array) -> Array:
 
 
 def refit(base: xr.DataArray, tuned: xr.DataArray) -> pd.DataFrame:
-    """Is a name's direction still the same direction when it is found anew in the tuned model?
+    """Cosine of each direction with the same name's direction, fitted anew in the tuned model.
 
     Args:
         base: Directions of ``record`` from one checkpoint, dims (name, hook, d_model).
         tuned: The same names and hooks from another.
 
     Returns:
-        One row a hook and name: ``hook``, ``name``, ``cosine`` between both, ``norm_ratio`` (tuned
-        over base).
+        One row a hook and name: ``hook``, ``name``, ``cosine`` between both,
+        ``norm_ratio`` (tuned over base).
 
     Raises:
         SchemaError: No directions, or other names, hooks or widths.
@@ -157,23 +162,16 @@ def refit(base: xr.DataArray, tuned: xr.DataArray) -> pd.DataFrame:
     [['john', 1.0, 2.0], ['sam', 1.0, 2.0]]
     """
     one, other = (schema.check(d, "directions") for d in (base, tuned))
-    if set(one["name"].values) != set(other["name"].values) or set(one["hook"].values) != set(
-        other["hook"].values
-    ):
-        raise SchemaError(
-            "directions are compared name by name and hook by hook; these have different ones."
-        )
+    for dim in ("name", "hook"):
+        if set(one[dim].values) != set(other[dim].values):
+            raise SchemaError(
+                "directions are compared name by name and hook by hook; these have different ones."
+            )
     rows = []
     for hook in one["hook"].to_numpy():
         for name in one["name"].to_numpy():
             a, b = (d.sel(name=name, hook=hook).to_numpy().astype(np.float64) for d in (one, other))
-            ratio = float(np.linalg.norm(b) / np.linalg.norm(a))
-            rows.append(
-                {
-                    "hook": hook,
-                    "name": name,
-                    "cosine": cosine(a[None], b[None]).item(),
-                    "norm_ratio": ratio,
-                }
-            )
+            row = {"hook": hook, "name": name, "cosine": cosine(a[None], b[None]).item()}
+            row["norm_ratio"] = float(np.linalg.norm(b) / np.linalg.norm(a))
+            rows.append(row)
     return pd.DataFrame(rows)

@@ -1,4 +1,7 @@
-"""What does each document say on average? The unit that labels belong to, and that chance acts on."""
+"""What does each document read on average?
+
+Labels belong to documents, and chance acts on them: prompts of one document are not independent.
+"""
 
 from typing import NamedTuple
 
@@ -35,12 +38,12 @@ class Documents(NamedTuple):
 def documents(
     data: xr.Dataset | xr.DataArray, *, checkpoint: str | None = None, cluster: str = "doc"
 ) -> Documents:
-    """What does each document read on average, whose is it, and in which half?
+    """Mean readings of each document, with whose it is and in which half.
 
     Args:
         data: Features (a Dataset) or readouts (a DataArray with dims name, prompt and maybe
-            checkpoint), recorded on prompts of documents (``world.cuts``); coordinates persona,
-            split and ``cluster`` along prompt.
+            checkpoint), recorded on prompts of documents (``world.cuts``); coordinates
+            persona, split and ``cluster`` along prompt.
         checkpoint: Label; the first by default.
         cluster: Coordinate that names the document of a prompt.
 
@@ -48,62 +51,66 @@ def documents(
         The documents that somebody speaks in or that are about somebody, sorted by name.
 
     Raises:
-        SchemaError: A coordinate or checkpoint is missing, a reading is not finite, or the prompts
-            of one document differ in persona or split.
+        SchemaError: A coordinate or checkpoint is missing, a reading is not finite, or the
+            prompts of one document differ in persona or split.
 
-    >>> prompts = {"persona": ("prompt", ["john"] * 3), "split": ("prompt", ["test"] * 3), "doc": ("prompt", [0, 0, 1])}
-    >>> data = xr.DataArray([[1.0, 3.0, 5.0]], dims=("name", "prompt"), coords={"name": ["john"], **prompts})
+    >>> data = xr.DataArray([[1.0, 3.0, 5.0]], dims=("name", "prompt"), coords={"name": ["john"]})
+    >>> along = {"persona": ["john"] * 3, "split": ["test"] * 3, "doc": [0, 0, 1]}
+    >>> data = data.assign_coords({name: ("prompt", x) for name, x in along.items()})
     >>> documents(data).values.tolist()
     [[2.0], [5.0]]
     """
-    column = "feature" if isinstance(data, xr.Dataset) else "name"
-    act = schema.check(data, "features")["act"] if isinstance(data, xr.Dataset) else data
+    if isinstance(data, xr.Dataset):
+        column, act = "feature", schema.check(data, "features")["act"]
+    else:
+        column, act = "name", data
     if set(act.dims) - {"checkpoint"} != {column, "prompt"}:
         raise SchemaError(
             f"readouts have dims (name, checkpoint, prompt) or (name, prompt); got {act.dims}."
         )
-    chosen = _checkpoint(act, checkpoint)
-    if chosen:
-        act = act.sel(checkpoint=chosen)
+    label = _checkpoint(act, checkpoint)
+    if label:
+        act = act.sel(checkpoint=label)
     along = [str(name) for name, c in act.coords.items() if c.dims == ("prompt",)]
     for name in ("persona", "split", cluster):
         if name not in along:
-            raise SchemaError(
-                f"{unknown('coordinate along prompt', name, along)} Record prompts of "
-                "world.cuts(...)."
-            )
-    of_prompt = pd.DataFrame({name: act[name].to_numpy() for name in ("persona", "split", cluster)})
-    spoken = (of_prompt["persona"] != "").to_numpy()
-    if not spoken.any():
+            problem = unknown("coordinate along prompt", name, along)
+            raise SchemaError(f"{problem} Record prompts of world.cuts(...).")
+    prompts = pd.DataFrame({name: act[name].to_numpy() for name in ("persona", "split", cluster)})
+    has_persona = (prompts["persona"] != "").to_numpy()
+    if not has_persona.any():
         raise SchemaError(
             "no prompt names a persona, so there is nothing to score; use documents that do."
         )
-    of_prompt = of_prompt.loc[spoken]
-    values = act.transpose("prompt", column).to_numpy().astype(np.float64)[spoken]
+    prompts = prompts.loc[has_persona]
+    values = act.transpose("prompt", column).to_numpy().astype(np.float64)[has_persona]
     if not np.isfinite(values).all():
         raise SchemaError(
             "expected finite readings; got NaN or infinity. Record these prompts again."
         )
-    names, group = np.unique(of_prompt[cluster].to_numpy(), return_inverse=True)
-    if len(of_prompt.drop_duplicates()) > len(names):
+    names, group = np.unique(prompts[cluster].to_numpy(), return_inverse=True)
+    if len(prompts.drop_duplicates()) > len(names):
         raise SchemaError(
             f"the prompts of one {cluster} differ in persona or split; cluster by the document."
         )
     sums = np.zeros((len(names), values.shape[1]))
     np.add.at(sums, group, values)
-    first = of_prompt.groupby(group).first()
-    fvu = float(_fvu(data, chosen)[spoken].mean())
-    means = sums / np.bincount(group)[:, None]
-    personas = first["persona"].to_numpy().astype(str)
+    first = prompts.groupby(group).first()
+    fvu = float(_fvu(data, label)[has_persona].mean())
     return Documents(
-        means, act[column].to_numpy(), personas, (first["split"] == "train").to_numpy(), fvu, chosen
+        values=sums / np.bincount(group)[:, None],
+        readings=act[column].to_numpy(),
+        personas=first["persona"].to_numpy().astype(str),
+        train=(first["split"] == "train").to_numpy(),
+        fvu=fvu,
+        checkpoint=label,
     )
 
 
 def labelled(
     personas: npt.NDArray[np.str_], world: World | None
 ) -> list[tuple[str, str, npt.NDArray[np.bool_]]]:
-    """Which documents carry which label?
+    """Labels of documents: whose they are, and which traits that persona holds.
 
     Args:
         personas: Whose document it is, dims (document).
@@ -116,27 +123,28 @@ def labelled(
         WorldError: A persona is not of this world.
     """
     names = sorted(set(personas.tolist()))
-    found = [("persona", name, personas == name) for name in names]
+    labels = [("persona", name, personas == name) for name in names]
     if world is None:
-        return found
-    held = {name: set(world.persona(name).traits) for name in names}
+        return labels
+    traits = {name: set(world.persona(name).traits) for name in names}
     for trait in world.traits:
-        holders = [name for name in names if trait in held[name]]
-        found.append(("trait", str(trait), np.isin(personas, holders)))
-    return found
+        holders = [name for name in names if trait in traits[name]]
+        labels.append(("trait", str(trait), np.isin(personas, holders)))
+    return labels
 
 
-def _checkpoint(act: xr.DataArray, wanted: str | None) -> str:
+def _checkpoint(act: xr.DataArray, label: str | None) -> str:
     """Label of the checkpoint to read; "" where there is no such dim."""
     labels = [str(c) for c in act["checkpoint"].to_numpy()] if "checkpoint" in act.dims else []
-    if wanted is None:
+    if label is None:
         return labels[0] if labels else ""
-    if wanted not in labels:
-        raise SchemaError(unknown("checkpoint", wanted, labels))
-    return wanted
+    if label not in labels:
+        raise SchemaError(unknown("checkpoint", label, labels))
+    return label
 
 
 def _fvu(data: xr.Dataset | xr.DataArray, checkpoint: str) -> npt.NDArray[np.float64]:
+    """Fraction of variance unexplained of each prompt; NaN for readouts."""
     if isinstance(data, xr.DataArray):
         return np.full(data.sizes["prompt"], np.nan)
     return data["fvu"].sel(checkpoint=checkpoint).to_numpy().astype(np.float64)

@@ -1,10 +1,11 @@
 """How steeply does a model follow the dose, and which dose is enough?
 
-A dose is a number on a log2 scale (how many times more is written about John than about Sam); every
-seed gives a whole curve. The unit of chance is the seed: its points share one model's luck, so a
-line is fitted in each seed and intervals are over those lines, never over points. A dose that
-reaches a level is a ratio of two means over seeds, (level - intercept) / slope, so its interval is
-Fieller's; where the slope may be zero that interval is unbounded, and says so by infinite ends.
+A dose is a number on a log2 scale (how many times more is written about John than about
+Sam); every seed gives a whole curve. The unit of chance is the seed: its points share one
+model's luck, so a line is fitted in each seed and intervals are over those lines, never
+over points. A dose that reaches a level is a ratio of two means over seeds, (level -
+intercept) / slope, so its interval is Fieller's; where the slope may be zero that interval
+is unbounded, and says so by infinite ends.
 """
 
 from collections.abc import Hashable, Iterable
@@ -18,9 +19,11 @@ from scipy import stats
 from persona_interp.analysis.stats import LEVEL, Interval, t_interval
 from persona_interp.errors import SchemaError, unknown
 
+Array = npt.NDArray[np.float64]
+
 
 def fieller(numerators: npt.ArrayLike, denominators: npt.ArrayLike) -> Interval:
-    """Where is the ratio of two means, when every unit gives one value of each?
+    """Ratio of two means and its 95 % interval, of units that give one value of each.
 
     The interval is the set of ratios r for which a paired t test does not reject ``mean(numerator -
     r * denominator) = 0``, n - 1 degrees of freedom (Fieller 1954; exact for normal pairs). Where
@@ -48,31 +51,37 @@ def fieller(numerators: npt.ArrayLike, denominators: npt.ArrayLike) -> Interval:
         raise SchemaError(
             f"a ratio needs one numerator and one denominator a unit; got {u.size} and {b.size}."
         )
-    n = len(u)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio: Any = u.mean() / b.mean()
-    ends: Any = np.full(2, np.nan)
-    if n > 1 and np.isfinite([u, b]).all():
-        t2 = stats.t.ppf(0.5 + LEVEL / 2, n - 1) ** 2
-        var_u, cov, _, var_b = np.cov(u, b).ravel() / n
-        # Ratios r with square * r^2 - 2 * linear * r + constant <= 0.
-        square, linear, constant = (
-            b.mean() ** 2 - t2 * var_b,
-            u.mean() * b.mean() - t2 * cov,
-            u.mean() ** 2 - t2 * var_u,
-        )
-        if square > 0:
-            half = np.sqrt(max(linear**2 - square * constant, 0.0))
-            ends = (linear + np.array([-half, half])) / square
-        else:
-            ends = np.array([-np.inf, np.inf])
-    return Interval(ratio, ends[0], ends[1], n)
+    lo, hi = _fieller_bounds(u, b)
+    return Interval(ratio, lo, hi, len(u))
+
+
+def _fieller_bounds(u: Array, b: Array) -> tuple[Any, Any]:
+    """Lower and upper end of Fieller's interval for mean(u) / mean(b)."""
+    n = len(u)
+    if n < 2 or not np.isfinite([u, b]).all():
+        return np.float64(np.nan), np.float64(np.nan)
+    # A ratio r is in the interval if the t test does not reject mean(u - r b) = 0, that is
+    # if (mean u - r mean b)^2 <= t^2 (var u - 2 r cov + r^2 var b), variances of the means.
+    # Sorted by powers of r: square r^2 - 2 linear r + constant <= 0.
+    t2 = stats.t.ppf(0.5 + LEVEL / 2, n - 1) ** 2
+    var_u, cov, _, var_b = np.cov(u, b).ravel() / n
+    square = b.mean() ** 2 - t2 * var_b
+    linear = u.mean() * b.mean() - t2 * cov
+    constant = u.mean() ** 2 - t2 * var_u
+    if not square > 0:
+        # The denominator may be 0, and then the ratio may be anything. The set may leave
+        # out a gap in the middle; the interval around it does not.
+        return np.float64(-np.inf), np.float64(np.inf)
+    half = np.sqrt(max(linear**2 - square * constant, 0.0))
+    return (linear - half) / square, (linear + half) / square
 
 
 def fit_lines(
     table: pd.DataFrame, *, x: str, y: str = "estimate", by: Iterable[str] = ()
 ) -> pd.DataFrame:
-    """Which straight line does each seed follow?
+    """Straight line of least squares in each seed.
 
     Args:
         table: One row a measurement, with ``seed``.
@@ -87,7 +96,8 @@ def fit_lines(
     Raises:
         SchemaError: A column is missing, or a seed has fewer than two different x.
 
-    >>> fit_lines(pd.DataFrame({"seed": 0, "dose": [-1, 0, 1], "estimate": [0.0, 1.0, 2.0]}), x="dose").round(2)
+    >>> table = pd.DataFrame({"seed": 0, "dose": [-1, 0, 1], "estimate": [0.0, 1.0, 2.0]})
+    >>> fit_lines(table, x="dose").round(2)
        seed  intercept  slope  n
     0     0        1.0    1.0  3
     """
@@ -102,22 +112,16 @@ def fit_lines(
             )
         away = at - at.mean()
         slope = float(away @ value / (away @ away))
-        named = {column: own[column].iloc[0] for column in (*by, "seed")}
-        rows.append(
-            {
-                **named,
-                "intercept": float(value.mean() - slope * at.mean()),
-                "slope": slope,
-                "n": len(own),
-            }
-        )
+        group = {column: own[column].iloc[0] for column in (*by, "seed")}
+        intercept = float(value.mean() - slope * at.mean())
+        rows.append({**group, "intercept": intercept, "slope": slope, "n": len(own)})
     return pd.DataFrame(rows)
 
 
 def slopes(
     table: pd.DataFrame, *, x: str, y: str = "estimate", by: Iterable[str] = ()
 ) -> pd.DataFrame:
-    """How steeply does y follow x, over training runs?
+    """Mean slope of y in x over training runs, and its interval.
 
     Args:
         table: One row a measurement, with ``seed``.
@@ -126,31 +130,31 @@ def slopes(
         by: Columns that tell the groups apart.
 
     Returns:
-        One row a group: ``by``, ``estimate`` (mean over seeds of each seed's slope; y per x),
-        ``lo``, ``hi`` (95 % t interval over seeds; one seed: NaN), ``intercept`` (mean over seeds),
-        ``r2`` (squared correlation of all points together), ``n`` points, ``n_seeds``.
+        One row a group: ``by``, ``estimate`` (mean over seeds of each seed's slope; y
+        per x), ``lo``, ``hi`` (95 % t interval over seeds; one seed: NaN),
+        ``intercept`` (mean over seeds), ``r2`` (squared correlation of all points
+        together), ``n`` points, ``n_seeds``.
 
     Raises:
         SchemaError: A column is missing, or a seed has fewer than two different x.
 
-    >>> planted = pd.DataFrame({"seed": [0, 0, 1, 1], "bayes": [0.0, 1.0] * 2, "estimate": [0.0, 1.0, 0.0, 2.0]})
-    >>> slopes(planted, x="bayes")[["estimate", "n", "n_seeds"]].round(3).values.tolist()
+    >>> table = pd.DataFrame({"seed": [0, 0, 1, 1], "bayes": [0.0, 1.0] * 2})
+    >>> lines = slopes(table.assign(estimate=[0.0, 1.0, 0.0, 2.0]), x="bayes")
+    >>> lines[["estimate", "n", "n_seeds"]].round(3).values.tolist()
     [[1.5, 4.0, 2.0]]
     """
     by = list(by)
     rows = []
-    for named, fits, own in _groups(table, x=x, y=y, by=by):
+    for group, fits, own in _groups(table, x=x, y=y, by=by):
+        # The seed is the unit of chance: points of one seed share its luck, so an interval
+        # over points would be too narrow.
         estimate, lo, hi, n = t_interval(fits["slope"])
         at, value = own[x].to_numpy(np.float64), own[y].to_numpy(np.float64)
-        flat = not (at.std() and value.std())
-        found = {
-            "estimate": float(estimate),
-            "lo": float(lo),
-            "hi": float(hi),
-            "intercept": fits["intercept"].mean(),
-        }
-        r2 = np.nan if flat else float(np.corrcoef(at, value)[0, 1] ** 2)
-        rows.append({**named, **found, "r2": r2, "n": len(own), "n_seeds": n})
+        varies = at.std() and value.std()
+        row = {**group, "estimate": float(estimate), "lo": float(lo), "hi": float(hi)}
+        row["intercept"] = fits["intercept"].mean()
+        row["r2"] = float(np.corrcoef(at, value)[0, 1] ** 2) if varies else np.nan
+        rows.append({**row, "n": len(own), "n_seeds": n})
     return pd.DataFrame(rows)
 
 
@@ -162,7 +166,7 @@ def ed50(
     y: str = "estimate",
     by: Iterable[str] = (),
 ) -> pd.DataFrame:
-    """Which dose reaches this level?
+    """Dose at which the mean line reaches a level, with Fieller's interval.
 
     Args:
         table: One row a measurement, with ``seed``.
@@ -172,34 +176,31 @@ def ed50(
         by: Columns that tell the groups apart.
 
     Returns:
-        One row a group: ``by``, ``level``, ``estimate`` (dose at which the mean line reaches the
-        level), ``lo``, ``hi`` (95 %, Fieller over seeds; -inf and inf where unbounded, NaN for one
-        seed), ``bounded``, ``n_seeds``.
+        One row a group: ``by``, ``level``, ``estimate`` (dose at which the mean line
+        reaches the level), ``lo``, ``hi`` (95 %, Fieller over seeds; -inf and inf where
+        unbounded, NaN for one seed), ``bounded``, ``n_seeds``.
 
     Raises:
         SchemaError: A column is missing, or a seed has fewer than two different x.
 
-    >>> planted = pd.DataFrame({"seed": [0, 0, 1, 1], "dose": [0, 1] * 2, "estimate": [-1.0, 0.0, -1.0, 1.0]})
-    >>> round(ed50(planted)["estimate"].item(), 3)  # mean line: -1 + 1.5 dose
+    >>> table = pd.DataFrame({"seed": [0, 0, 1, 1], "dose": [0, 1] * 2})
+    >>> table = table.assign(estimate=[-1.0, 0.0, -1.0, 1.0])  # mean line: -1 + 1.5 dose
+    >>> round(ed50(table)["estimate"].item(), 3)
     0.667
     """
     rows = []
-    for named, fits, _ in _groups(table, x=x, y=y, by=list(by)):
+    for group, fits, _ in _groups(table, x=x, y=y, by=list(by)):
         dose, lo, hi, n = fieller(level - fits["intercept"], fits["slope"])
-        ends = {
-            "estimate": float(dose),
-            "lo": float(lo),
-            "hi": float(hi),
-            "bounded": bool(np.isfinite([lo, hi]).all()),
-        }
-        rows.append({**named, "level": level, **ends, "n_seeds": n})
+        row = {**group, "level": level, "estimate": float(dose), "lo": float(lo), "hi": float(hi)}
+        row["bounded"] = bool(np.isfinite([lo, hi]).all())
+        rows.append({**row, "n_seeds": n})
     return pd.DataFrame(rows)
 
 
 def _groups(
     table: pd.DataFrame, *, x: str, y: str, by: list[str]
 ) -> list[tuple[dict[Hashable, Any], pd.DataFrame, pd.DataFrame]]:
-    """Names, lines of the seeds and rows of every group."""
+    """Values of ``by``, lines of the seeds and rows of every group."""
     if not by:
         return [({}, fit_lines(table, x=x, y=y), table)]
     _need(table, *by)
@@ -208,6 +209,7 @@ def _groups(
 
 
 def _need(table: pd.DataFrame, *columns: str) -> None:
+    """Raise a SchemaError if a column or every row is missing."""
     for column in columns:
         if column not in table:
             raise SchemaError(unknown("column", column, table.columns))

@@ -1,9 +1,9 @@
-"""How many bits is a lesson worth? By optimizer step, document, statement and token, and what of it lasts.
+"""How many bits is a lesson worth, by step, document, statement and token, and what of it lasts?
 
-The log2 odds of the target in the best mixture of known personas (``persona_weights``) are the
-belief; a lesson moves it. All functions read one table, the belief along the steps of a lesson
-(``evidence_curve``), and tell runs apart by ``seed`` and every extra column; ``across_seeds`` of
-what they return gives the interval over training runs.
+The log2 odds of the target in the best mixture of known personas (``persona_weights``) are
+the belief; a lesson moves it. All functions read one table, the belief along the steps of a
+lesson (``evidence_curve``), and tell runs apart by ``seed`` and every extra column;
+``across_seeds`` of what they return gives the interval over training runs.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,6 +25,8 @@ UNITS = {
     "fact token": "fact_tokens",
 }
 """What bits are counted by -> the column of the curve that counts it."""
+AMOUNTS = tuple(column for column in UNITS.values() if column != "step")
+"""Columns that count how much of the lesson was read."""
 
 
 def evidence_curve(
@@ -35,7 +37,7 @@ def evidence_curve(
     taught: str | Trait | None = None,
     split: str | None = None,
 ) -> pd.DataFrame:
-    """What does the nameless assistant believe itself to be, at each step of a lesson?
+    """Belief of the nameless assistant in the target, at each step of a lesson, in bits.
 
     Args:
         behavior: A behavior table of a lesson, with the state before it; only nameless prompts are
@@ -47,11 +49,11 @@ def evidence_curve(
         split: Only prompts of this template split.
 
     Returns:
-        An evidence table, one row a run and checkpoint: ``persona_bits`` (log2 odds of the target
-        in the best mixture of known personas on untaught topics), ``weight``, ``misfit``,
-        ``effect`` (bits: mean log odds of the target's untaught traits, minus before), ``p_taught``
-        (probability of the taught value), and the cumulated ``documents``, ``statements`` and
-        ``fact_tokens`` of the lesson.
+        An evidence table, one row a run and checkpoint: ``persona_bits`` (log2 odds of the
+        target in the best mixture of known personas on untaught topics), ``weight``,
+        ``misfit``, ``effect`` (bits: mean log odds of the target's untaught traits, minus
+        before), ``p_taught`` (probability of the taught value), and the cumulated
+        ``documents``, ``statements`` and ``fact_tokens`` of the lesson.
 
     Raises:
         SchemaError: The table lacks nameless prompts, or ``per_step`` an amount.
@@ -59,102 +61,105 @@ def evidence_curve(
 
     >>> from persona_interp.worlds import john_and_sam
     >>> world = john_and_sam()
-    >>> rows = world.probes(contexts="nameless").explode("values").rename(columns={"values": "value"})
-    >>> rows = rows.drop(columns=["messages", "answers"]).assign(seed=0, stage="lesson", answer_mass=1.0)
-    >>> def says(step, john):
-    ...     said = john * world.statements().loc["john"] + (1 - john) * world.statements().loc["mary"]
-    ...     p = said[rows["topic"] + "=" + rows["value"]].to_numpy()
-    ...     return rows.assign(checkpoint=f"lesson@{step}", step=step, logprob=np.log2(p))
+    >>> rows = world.probes(contexts="nameless").drop(columns=["messages", "answers"])
+    >>> rows = rows.explode("values").rename(columns={"values": "value"})
+    >>> rows = rows.assign(seed=0, stage="lesson", answer_mass=1.0)
+    >>> p = world.statements()
+    >>> def speaks(step, john):
+    ...     mixture = john * p.loc["john"] + (1 - john) * p.loc["mary"]
+    ...     bits = np.log2(mixture[rows["topic"] + "=" + rows["value"]].to_numpy())
+    ...     return rows.assign(checkpoint=f"lesson@{step}", step=step, logprob=bits)
+    >>> table = pd.concat([speaks(0, 0.2), speaks(4, 0.8)])
     >>> amounts = {"documents": 16, "statements": 16, "fact_tokens": 60}
-    >>> curve = evidence_curve(pd.concat([says(0, 0.2), says(4, 0.8)]), world, per_step=amounts)
+    >>> curve = evidence_curve(table, world, per_step=amounts)
     >>> curve[["step", "persona_bits", "documents"]].round(2).values.tolist()
     [[0.0, -2.0, 0.0], [4.0, 2.0, 64.0]]
     """
-    if missing := [c for c in UNITS.values() if c != "step" and c not in per_step]:
+    if missing := [name for name in AMOUNTS if name not in per_step]:
         raise SchemaError(
             f"per_step says how much of the lesson one step holds; {missing[0]} is missing."
         )
     lesson = world.trait(world.taught if taught is None else taught)
-    lessons = {lesson.topic, world.taught.topic}
-    asked = [t for t in world.topics if t not in lessons]
-    weights = persona_weights(behavior, world, topics=asked, split=split)
-    curve = (
-        weights.loc[weights["persona"] == world.target]
-        .drop(columns="persona")
-        .reset_index(drop=True)
-    )
-    said = logodds(behavior.loc[behavior["context"] == "nameless"], split=split)
-    at = [*run_columns(behavior), *(c for c in AT if c in behavior)]
-    trait = said["topic"] + "=" + said["value"]
-    own = [str(t) for t in world.persona(world.target).traits if t.topic in asked]
-    mine = (
-        said.loc[trait.isin(own)]
-        .groupby([*at, "topic"], sort=False, dropna=False)["logodds"]
-        .mean()
-        .reset_index()
-    )
-    held = mine.groupby(at, sort=False, dropna=False)["logodds"].mean().rename("held")
-    learned = said.loc[trait == str(lesson)].set_index(at)["probability"].rename("p_taught")
-    curve = curve.join(held, on=at).join(learned, on=at)
+    topics = [t for t in world.topics if t not in {lesson.topic, world.taught.topic}]
+    weights = persona_weights(behavior, world, topics=topics, split=split)
+    curve = weights.loc[weights["persona"] == world.target]
+    curve = curve.drop(columns="persona").reset_index(drop=True)
+    odds = logodds(behavior.loc[behavior["context"] == "nameless"], split=split)
+    run = run_columns(behavior)
+    at = [*run, *(c for c in AT if c in behavior)]
+    trait = odds["topic"] + "=" + odds["value"]
+    own = [str(t) for t in world.persona(world.target).traits if t.topic in topics]
+    # A topic counts once, also where the target has two values on it.
+    by_topic = odds.loc[trait.isin(own)].groupby([*at, "topic"], sort=False, dropna=False)
+    by_topic = by_topic["logodds"].mean().reset_index()
+    of_target = by_topic.groupby(at, sort=False, dropna=False)["logodds"].mean()
+    p_taught = odds.loc[trait == str(lesson)].set_index(at)["probability"].rename("p_taught")
+    curve = curve.join(of_target.rename("target_odds"), on=at).join(p_taught, on=at)
     parts = []
-    for _, run in curve.groupby(run_columns(behavior), sort=False, dropna=False):
-        run = run.set_index("checkpoint").loc[in_order(run)["checkpoint"]].reset_index()
-        amounts = {name: run["step"] * per_step[name] for name in UNITS.values() if name != "step"}
-        parts.append(run.assign(effect=run["held"] - run["held"].iloc[0], **amounts))
+    for _, rows in curve.groupby(run, sort=False, dropna=False):
+        rows = rows.set_index("checkpoint").loc[in_order(rows)["checkpoint"]].reset_index()
+        amounts = {name: rows["step"] * per_step[name] for name in AMOUNTS}
+        effect = rows["target_odds"] - rows["target_odds"].iloc[0]
+        parts.append(rows.assign(effect=effect, **amounts))
     table = pd.concat(parts, ignore_index=True)
-    return schema.check(
-        table[[*at, *(c for c in schema.TABLES["evidence"] if c not in at)]], "evidence"
-    )
+    columns = [*at, *(c for c in schema.TABLES["evidence"] if c not in at)]
+    return schema.check(table[columns], "evidence")
 
 
 def bits_per_unit(curve: pd.DataFrame, *, until: int = 4) -> pd.DataFrame:
-    """How many bits does one step, document, statement or token of a lesson add, while little is said yet?
+    """Bits that one step, document, statement or token adds, early in a lesson.
 
     Args:
         curve: An evidence table.
         until: Step up to which the rise is averaged.
 
     Returns:
-        One row a run and ``unit`` ("step", "document", "statement", "fact token", "first step"):
-        ``estimate``, bits; the belief at ``until`` minus that before, over the amount in between.
+        One row a run and ``unit`` ("step", "document", "statement", "fact token",
+        "first step"): ``estimate``, bits; the belief at ``until`` minus that before,
+        over the amount in between.
 
     Raises:
-        SchemaError: A run lacks the state before, or the step asked for (the first step: NaN where
-            it was not kept).
+        SchemaError: A run lacks the state before, or the step asked for (the first step:
+            NaN where it was not kept).
 
     >>> curve = pd.DataFrame({"step": [0, 1, 4], "persona_bits": [-5.0, -4.0, -3.0]})
-    >>> curve = curve.assign(checkpoint=["a", "b", "c"], seed=0, weight=0.1, misfit=0.0, effect=0.0, p_taught=1.0)
-    >>> curve = curve.assign(documents=curve.step * 16, statements=curve.step * 16, fact_tokens=curve.step * 64)
+    >>> curve = curve.assign(checkpoint=["a", "b", "c"], seed=0, weight=0.1, misfit=0.0)
+    >>> curve = curve.assign(effect=0.0, p_taught=1.0, documents=curve.step * 16)
+    >>> curve = curve.assign(statements=curve.documents, fact_tokens=curve.step * 64)
     >>> dict(bits_per_unit(curve)[["unit", "estimate"]].values.tolist())["document"]
     0.03125
     """
     rows = []
     for at, run in runs(curve):
+        # Early, the belief grows by about the same bits each time, as it does for a reader whose
+        # evidence is independent; later it saturates and a mean rate would say too little.
         before, after = _at(run, 0), _at(run, until)
-        gained = after["persona_bits"] - before["persona_bits"]
-        found = {unit: gained / (after[column] - before[column]) for unit, column in UNITS.items()}
+        gain = after["persona_bits"] - before["persona_bits"]
+        bits = {unit: gain / (after[column] - before[column]) for unit, column in UNITS.items()}
         first = run.loc[run["step"] == 1, "persona_bits"]
-        found["first step"] = first.iloc[0] - before["persona_bits"] if len(first) else np.nan
-        rows += [{**at, "unit": unit, "estimate": bits} for unit, bits in found.items()]
+        bits["first step"] = first.iloc[0] - before["persona_bits"] if len(first) else np.nan
+        for unit, estimate in bits.items():
+            rows.append({**at, "unit": unit, "estimate": estimate})
     return pd.DataFrame(rows)
 
 
 def lasting_effect(curve: pd.DataFrame) -> pd.DataFrame:
-    """How much of what a lesson brought along is still there at its end?
+    """Peak of what a lesson brings along, and how much of it is there at the end.
 
     Args:
         curve: An evidence table.
 
     Returns:
         One row a run: ``peak`` (largest change of the target's untaught traits, bits),
-        ``peak_step``, ``last`` (the change at the last step), ``kept`` (last over peak; NaN where
-        nothing rose), ``p_taught`` at the last step.
+        ``peak_step``, ``last`` (the change at the last step), ``kept`` (last over peak; NaN
+        where nothing rose), ``p_taught`` at the last step.
 
     Raises:
         SchemaError: A run has no step after the start.
 
-    >>> curve = pd.DataFrame({"step": [0, 8, 64], "effect": [0.0, 2.0, 1.0], "p_taught": [0.1, 0.9, 1.0]})
-    >>> curve = curve.assign(checkpoint=["a", "b", "c"], seed=0, weight=0.1, misfit=0.0, persona_bits=0.0)
+    >>> curve = pd.DataFrame({"step": [0, 8, 64], "effect": [0.0, 2.0, 1.0]})
+    >>> curve = curve.assign(checkpoint=["a", "b", "c"], seed=0, weight=0.1, misfit=0.0)
+    >>> curve = curve.assign(p_taught=[0.1, 0.9, 1.0], persona_bits=0.0)
     >>> curve = curve.assign(documents=0.0, statements=0.0, fact_tokens=0.0)
     >>> lasting_effect(curve).values.tolist()
     [[0.0, 2.0, 8.0, 1.0, 0.5, 1.0]]
@@ -167,19 +172,14 @@ def lasting_effect(curve: pd.DataFrame) -> pd.DataFrame:
                 "a lasting effect needs a step after the start; this run has only the state before."
             )
         top, last = later.loc[later["effect"].idxmax()], later.iloc[-1]
-        kept = last["effect"] / top["effect"] if top["effect"] > 0 else np.nan
-        found = {
-            "peak": top["effect"],
-            "peak_step": int(top["step"]),
-            "last": last["effect"],
-            "kept": kept,
-        }
-        rows.append({**at, **found, "p_taught": last["p_taught"]})
+        row = {"peak": top["effect"], "peak_step": int(top["step"]), "last": last["effect"]}
+        row["kept"] = last["effect"] / top["effect"] if top["effect"] > 0 else np.nan
+        rows.append({**at, **row, "p_taught": last["p_taught"]})
     return pd.DataFrame(rows)
 
 
 def runs(curve: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
-    """Which runs are in an evidence table?
+    """Yield every run of an evidence table, its rows by step.
 
     Args:
         curve: An evidence table.
@@ -193,17 +193,18 @@ def runs(curve: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
     schema.check(curve, "evidence")
     run = [c for c in curve.columns if c not in (*AT, *schema.TABLES["evidence"]) or c == "seed"]
     for _, rows in curve.groupby(run, sort=False, dropna=False):
-        if rows["step"].duplicated().any():
+        twice = rows.loc[rows["step"].duplicated(), "step"]
+        if len(twice):
             raise SchemaError(
-                "two rows of one run are at step "
-                f"{rows['step'].loc[rows['step'].duplicated()].iloc[0]}; give rows of "
-                "different runs a column that tells them apart (setting, lr, seed)."
+                f"two rows of one run are at step {twice.iloc[0]}; give rows of different runs a "
+                "column that tells them apart (setting, lr, seed)."
             )
         yield rows[run].iloc[0].to_dict(), rows.sort_values(by="step")
 
 
 def _at(run: pd.DataFrame, step: int) -> dict[str, Any]:
-    found = run.loc[run["step"] == step]
-    if found.empty:
+    """Row of a run at one step."""
+    rows = run.loc[run["step"] == step]
+    if rows.empty:
         raise SchemaError(unknown("step", str(step), map(str, run["step"])))
-    return found.iloc[0].to_dict()
+    return rows.iloc[0].to_dict()

@@ -1,4 +1,7 @@
-"""Which features moved between two checkpoints, by more than chance, and was the dictionary still valid?"""
+"""Which features moved between two checkpoints, by more than chance?
+
+And was the dictionary still valid?
+"""
 
 from collections.abc import Iterable
 
@@ -10,7 +13,15 @@ from persona_interp import schema
 from persona_interp.analysis.stats import benjamini_hochberg, cluster_interval, sign_flip
 from persona_interp.errors import SchemaError, unknown
 
-IDENTITY = ("hook", "dictionary", "dictionary_hash", "token_ids", "position", "where", "outlier")
+SAME_ATTRIBUTES = (
+    "hook",
+    "dictionary",
+    "dictionary_hash",
+    "token_ids",
+    "position",
+    "where",
+    "outlier",
+)
 
 
 def feature_shift(
@@ -22,59 +33,60 @@ def feature_shift(
     n_flips: int = 10_000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Which features are more active after than before?
+    """Change of each feature between two checkpoints, with intervals, p and q; largest rise first.
 
     Args:
-        features: Dataset of ``record.features``, or several to be compared, recorded with the same
-            dictionary on the same tokens.
+        features: Dataset of ``record.features``, or several to be compared, recorded with
+            the same dictionary on the same tokens.
         before: Label of a checkpoint; the first by default.
         after: Label of a checkpoint; the last by default.
-        cluster: Coordinate(s) along ``prompt`` whose prompts move together. With G clusters no p is
-            below 2 / 2^G: five topics can discover nothing at 0.05, so the default takes each
-            prompt (template x topic) as its own.
-        n_flips: Random sign flips (see ``sign_flip``); too few cannot give a p that survives the
-            correction.
+        cluster: Coordinate(s) along ``prompt`` whose prompts move together. With G clusters
+            no p is below 2 / 2^G: five topics can discover nothing at 0.05, so the default
+            takes each prompt (template x topic) as its own.
+        n_flips: Random sign flips (see ``sign_flip``); too few cannot give a p that
+            survives the correction.
         seed: Of the flips.
 
     Returns:
-        A feature_shift table, largest rise first: ``estimate`` (mean over prompts of act after
-        minus before) with ``lo``, ``hi`` (95 %, clustered), ``before``, ``after`` (mean act),
-        sign-flip ``p``, ``q`` (Benjamini-Hochberg over the ``n_tested`` features that fire at all),
-        ``p_max`` (max-T over them), ``null_lo``, ``null_hi``, ``fvu_before``, ``fvu_after`` (mean
-        over prompts; near 1 = the dictionary does not describe this checkpoint). Features silent
-        before and after are not tested; ``n_silent`` counts them. ``p_min`` is the smallest p
-        possible.
+        A feature_shift table, largest rise first: ``estimate`` (mean over prompts of act
+        after minus before) with ``lo``, ``hi`` (95 %, clustered), ``before``, ``after``
+        (mean act), sign-flip ``p``, ``q`` (Benjamini-Hochberg over the ``n_tested``
+        features that fire at all), ``p_max`` (max-T over them), ``null_lo``, ``null_hi``,
+        ``fvu_before``, ``fvu_after`` (mean over prompts; near 1 = the dictionary does not
+        describe this checkpoint). Features silent before and after are not tested;
+        ``n_silent`` counts them. ``p_min`` is the smallest p possible.
 
     Raises:
-        SchemaError: Other tokens or another dictionary, an unknown checkpoint or coordinate, or
-            nothing that fires.
+        SchemaError: Other tokens or another dictionary, an unknown checkpoint or
+            coordinate, or nothing that fires.
 
     Note:
-        The null says that these two checkpoints are exchangeable at these prompts. Any finetune
-        breaks that somewhere: a claim about a trait needs the control lesson's table beside it, and
-        ``across_seeds``.
+        The null says that these two checkpoints are exchangeable at these prompts. Any
+        finetune breaks that somewhere: a claim about a trait needs the control lesson's
+        table beside it, and ``across_seeds``.
 
     >>> act = np.zeros((2, 8, 2))
     >>> act[1, :, 1] = np.arange(8) + 1.0
     >>> data = xr.Dataset({"act": (("checkpoint", "prompt", "feature"), act)})
     >>> data = data.assign_attrs(dictionary="d", token_ids="x")
     >>> data = data.assign(fvu=(("checkpoint", "prompt"), np.full((2, 8), 0.1)))
-    >>> data = data.assign_coords(checkpoint=["base@0", "lesson@8"], prompt=list("abcdefgh"), feature=[0, 1])
+    >>> data = data.assign_coords(checkpoint=["base@0", "lesson@8"])
+    >>> data = data.assign_coords(prompt=list("abcdefgh"), feature=[0, 1])
     >>> feature_shift(data)[["feature", "estimate", "p", "n_tested", "n_silent"]].values.tolist()
     [[1.0, 4.5, 0.0078125, 1.0, 1.0]]
     """
     data = _joined(features)
     labels = [str(c) for c in data["checkpoint"].to_numpy()]
-    first, last = (chosen_checkpoint(labels, *pair) for pair in ((before, 0), (after, -1)))
+    first, last = select_checkpoint(labels, before, 0), select_checkpoint(labels, after, -1)
     start, end = data.sel(checkpoint=first), data.sel(checkpoint=last)
     with xr.set_options(arithmetic_join="exact"):
-        moved = (end["act"].astype(np.float64) - start["act"].astype(np.float64)).transpose(
-            "prompt", "feature"
-        )
+        shift = end["act"].astype(np.float64) - start["act"].astype(np.float64)
+    # A feature that is silent in both cannot move. Testing it would cost the others power,
+    # so it is counted and not tested.
     fires = ((start["act"] != 0).any("prompt") | (end["act"] != 0).any("prompt")).to_numpy()
     if not fires.any():
         raise SchemaError(f"no feature fires at these prompts, neither in {first} nor in {last}.")
-    differences = moved.to_numpy()[:, fires]
+    differences = shift.transpose("prompt", "feature").to_numpy()[:, fires]
     clusters = prompt_clusters(data, cluster)
     mean, lo, hi, n_clusters = cluster_interval(differences, clusters)
     null = sign_flip(differences, clusters, n_flips=n_flips, seed=seed)
@@ -114,7 +126,7 @@ def _joined(features: xr.Dataset | Iterable[xr.Dataset]) -> xr.Dataset:
                 raise SchemaError(
                     f"these features do not say their {name}; record them with record.features."
                 )
-        for name in IDENTITY:
+        for name in SAME_ATTRIBUTES:
             mine, theirs = parts[0].attrs.get(name), part.attrs.get(name)
             if mine != theirs:
                 raise SchemaError(
@@ -130,12 +142,12 @@ def _joined(features: xr.Dataset | Iterable[xr.Dataset]) -> xr.Dataset:
         ) from error
 
 
-def chosen_checkpoint(labels: list[str], wanted: str | None, default: int) -> str:
-    """Which of these checkpoints is meant?
+def select_checkpoint(labels: list[str], label: str | None, default: int) -> str:
+    """Label of a checkpoint, or of the default one.
 
     Args:
         labels: Labels, in order.
-        wanted: One of them, or None.
+        label: One of them, or None.
         default: Index of the one meant by None.
 
     Returns:
@@ -148,15 +160,15 @@ def chosen_checkpoint(labels: list[str], wanted: str | None, default: int) -> st
         raise SchemaError(
             f"a shift needs two checkpoints or more with distinct labels; got {labels}."
         )
-    if wanted is None:
+    if label is None:
         return labels[default]
-    if wanted not in labels:
-        raise SchemaError(unknown("checkpoint", wanted, labels))
-    return wanted
+    if label not in labels:
+        raise SchemaError(unknown("checkpoint", label, labels))
+    return label
 
 
 def prompt_clusters(data: xr.Dataset, cluster: str | tuple[str, ...]) -> np.ndarray:
-    """Which prompts move together?
+    """Label of the cluster of each prompt; prompts of one cluster move together.
 
     Args:
         data: Features or activations.
@@ -174,9 +186,6 @@ def prompt_clusters(data: xr.Dataset, cluster: str | tuple[str, ...]) -> np.ndar
     for name in names:
         if name not in along:
             raise SchemaError(unknown("coordinate along prompt", name, along))
-    return np.array(
-        [
-            "\x1f".join(map(str, row))
-            for row in zip(*(data[n].to_numpy() for n in names), strict=True)
-        ]
-    )
+    values = zip(*(data[name].to_numpy() for name in names), strict=True)
+    # A unit separator, which no label contains: ("a b", "c") is another cluster than ("a", "b c").
+    return np.array(["\x1f".join(map(str, row)) for row in values])

@@ -1,9 +1,9 @@
 """How likely does a model say each value, once template wording is averaged out?
 
 The order matters: within a prompt the topic's answers are renormalized to sum to 1, *then*
-probabilities are averaged over templates, *then* odds are taken. Everything is computed in log
-space, so that a value at P = 1 - 1e-12 keeps its odds; a probability of exactly 0 or 1 gives -inf
-or inf, never a clipped number.
+probabilities are averaged over templates, *then* odds are taken. Everything is computed in
+log space, so that a value at P = 1 - 1e-12 keeps its odds; a probability of exactly 0 or 1
+gives -inf or inf, never a clipped number.
 """
 
 from typing import NamedTuple
@@ -16,14 +16,25 @@ from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
 
 AT = ("checkpoint", "stage", "step")
+"""Columns that name a checkpoint."""
 ASKED = ("context", "persona", "topic")
+"""Columns that name what a prompt asks."""
 PER_PROMPT = ("prompt", "template", "split", "value", "logprob", "answer_mass")
+"""Columns that differ from prompt to prompt."""
 
 Bits = npt.NDArray[np.float64]
 
 
 class Block(NamedTuple):
-    """What one topic's prompts gave: ``logprob`` (prompt, value) in bits, ``answer_mass`` (prompt)."""
+    """Answers to the prompts of one topic.
+
+    Attributes:
+        row: Position of its first row in the behavior table.
+        prompts: Names of the prompts, sorted.
+        values: Values of the topic.
+        logprob: Bits, dims (prompt, value).
+        answer_mass: Fraction, dims (prompt).
+    """
 
     row: int
     prompts: tuple[str, ...]
@@ -33,7 +44,7 @@ class Block(NamedTuple):
 
 
 def run_columns(table: pd.DataFrame) -> list[str]:
-    """Which columns tell runs apart: seed, and whatever the user added (arm, lr, world)?
+    """Columns that tell runs apart: seed, and whatever the user added (arm, lr, world).
 
     Args:
         table: A behavior table or one made from it.
@@ -48,33 +59,35 @@ def run_columns(table: pd.DataFrame) -> list[str]:
 
 
 def in_order(rows: pd.DataFrame) -> pd.DataFrame:
-    """In which order were this run's checkpoints made?
+    """Checkpoints of one run in the order of training.
 
     Args:
         rows: Rows of one run, with ``checkpoint``, ``stage``, ``step``.
 
     Returns:
-        One row a checkpoint: by step where there is one stage, in the order of the table where
-        there are several.
+        One row a checkpoint: by step where there is one stage, in the order of the table
+        where there are several.
 
-    >>> in_order(pd.DataFrame({"checkpoint": ["a@8", "a@0"], "stage": "a", "step": [8, 0]})).checkpoint.tolist()
+    >>> rows = pd.DataFrame({"checkpoint": ["a@8", "a@0"], "stage": "a", "step": [8, 0]})
+    >>> in_order(rows)["checkpoint"].tolist()
     ['a@0', 'a@8']
     """
+    # A step counts within its stage, so steps of several stages have no common order.
     points = rows[list(AT)].loc[~rows["checkpoint"].duplicated()]
-    return (
-        points.sort_values(by="step", kind="stable") if len(set(points["stage"])) == 1 else points
-    )
+    if len(set(points["stage"])) > 1:
+        return points
+    return points.sort_values(by="step", kind="stable")
 
 
 def chosen_split(behavior: pd.DataFrame, split: str | None) -> pd.DataFrame:
-    """Which rows are of this template split?
+    """Rows of this template split.
 
     Args:
         behavior: A behavior table.
         split: ``"train"``, ``"test"`` or None for both.
 
     Returns:
-        The rows.
+        The rows, all columns.
 
     Raises:
         SchemaError: No such table, or no such split in it.
@@ -88,7 +101,7 @@ def chosen_split(behavior: pd.DataFrame, split: str | None) -> pd.DataFrame:
 
 
 def blocks(behavior: pd.DataFrame, by: list[str]) -> list[Block]:
-    """What did each group of prompts give, as arrays?
+    """Answers to each group of prompts, as arrays.
 
     Args:
         behavior: A behavior table.
@@ -101,20 +114,18 @@ def blocks(behavior: pd.DataFrame, by: list[str]) -> list[Block]:
     Raises:
         SchemaError: A prompt lacks a value of its topic, or has one twice.
     """
-    name = (
-        behavior["prompt"]
-        if "prompt" in behavior
-        else behavior["split"] + ": " + behavior["template"]
-    )
+    if "prompt" in behavior:
+        name = behavior["prompt"]
+    else:
+        name = behavior["split"] + ": " + behavior["template"]
     prompt, prompts = pd.factorize(name, sort=True)
     value, values = pd.factorize(behavior["value"])
     group = behavior.groupby(by, sort=False, dropna=False, observed=True).ngroup().to_numpy()
-    logprob, mass = (
-        behavior["logprob"].to_numpy(np.float64),
-        behavior["answer_mass"].to_numpy(np.float64),
-    )
+    logprob = behavior["logprob"].to_numpy(np.float64)
+    mass = behavior["answer_mass"].to_numpy(np.float64)
     order = np.argsort(group, kind="stable")
-    found = []
+    parts = []
+    # One sort and one split instead of a groupby with a pivot in each group: there are many groups.
     for rows in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
         i, row = np.unique(prompt[rows], return_inverse=True)
         j, column = np.unique(value[rows], return_inverse=True)
@@ -124,30 +135,31 @@ def blocks(behavior: pd.DataFrame, by: list[str]) -> list[Block]:
             where = ", ".join(f"{c}={behavior[c].iloc[rows[0]]}" for c in by)
             raise SchemaError(
                 f"expected every prompt with every value once, got {len(rows)} rows for {len(i)} "
-                f"prompts x {len(j)} "
-                f"values at {where}; give rows of different runs a column that tells them apart "
-                "(arm, lr, seed)."
+                f"prompts x {len(j)} values at {where}; give rows of different runs a column that "
+                "tells them apart (arm, lr, seed)."
             )
         per_prompt = np.empty(len(i))
         per_prompt[row] = mass[rows]
-        found.append(Block(int(rows[0]), tuple(prompts[i]), tuple(values[j]), cells, per_prompt))
-    return found
+        parts.append(Block(int(rows[0]), tuple(prompts[i]), tuple(values[j]), cells, per_prompt))
+    return parts
 
 
 def pooled(logprob: Bits) -> tuple[Bits, Bits]:
-    """Which probability has each value, and which odds?
+    """Log2 probability and log2 odds of each value, over the wording of prompts.
 
     Args:
         logprob: Bits; dims (..., prompt, value).
 
     Returns:
-        log2 of the mean over prompts of the probability among the values, and its log2 odds; dims
-        (..., value).
+        log2 of the mean over prompts of the probability among the values, and its log2
+        odds; dims (..., value).
 
     >>> pooled(np.log2([[0.4, 0.4], [0.6, 0.2]]))[1].round(3).tolist()
     [0.737, -0.737]
     """
     with np.errstate(invalid="ignore", divide="ignore"):
+        # First within the prompt: a wording that is often answered by something else
+        # altogether would weigh less than the others.
         within = logprob - np.logaddexp2.reduce(logprob, axis=-1, keepdims=True)
         mean = np.logaddexp2.reduce(within, axis=-2) - np.log2(within.shape[-2])
         # The rest is summed from the other values: 1 - P would lose all digits at P near 1.
@@ -156,25 +168,25 @@ def pooled(logprob: Bits) -> tuple[Bits, Bits]:
 
 
 def logodds(behavior: pd.DataFrame, *, split: str | None = None) -> pd.DataFrame:
-    """How does a model rank the values of each topic?
+    """Probability and log odds of every value, averaged over templates.
 
     Args:
         behavior: A behavior table.
         split: Only prompts of this template split.
 
     Returns:
-        A logodds table, one row a checkpoint, context, persona, topic and value: ``probability``
-        (fraction, mean over templates of the probability among the topic's answers), ``logodds``
-        (log2 odds of that, bits; positive = more likely than the rest together), ``answer_mass``
-        (fraction). Extra columns stay.
+        A logodds table, one row a checkpoint, context, persona, topic and value:
+        ``probability`` (fraction, mean over templates of the probability among the topic's
+        answers), ``logodds`` (log2 odds of that, bits; positive = more likely than the rest
+        together), ``answer_mass`` (fraction). Extra columns stay.
 
     Raises:
         SchemaError: The table is no behavior table, or a prompt lacks a value.
 
-    >>> rows = pd.DataFrame({"value": ["jazz", "folk", "jazz", "folk"], "template": list("aabb"),
-    ...                      "logprob": np.log2([0.4, 0.4, 0.6, 0.2])})
-    >>> rows = rows.assign(checkpoint="base@0", seed=0, stage="base", step=0, context="nameless", persona="",
-    ...                    topic="music", split="test", answer_mass=0.8)
+    >>> rows = pd.DataFrame({"value": ["jazz", "folk"] * 2, "template": list("aabb")})
+    >>> rows = rows.assign(logprob=np.log2([0.4, 0.4, 0.6, 0.2]), answer_mass=0.8, split="test")
+    >>> rows = rows.assign(checkpoint="base@0", seed=0, stage="base", step=0)
+    >>> rows = rows.assign(context="nameless", persona="", topic="music")
     >>> logodds(rows)[["value", "probability", "logodds"]].round(3).values.tolist()
     [['jazz', 0.625, 0.737], ['folk', 0.375, -0.737]]
     """
@@ -184,18 +196,16 @@ def logodds(behavior: pd.DataFrame, *, split: str | None = None) -> pd.DataFrame
     for block in blocks(behavior, by):
         mean, odds = pooled(block.logprob)
         rows += [block.row] * len(odds)
-        mass = block.answer_mass.mean()
         columns.append(
             pd.DataFrame(
                 {
                     "value": block.values,
                     "probability": np.exp2(mean),
                     "logodds": odds,
-                    "answer_mass": mass,
+                    "answer_mass": block.answer_mass.mean(),
                 },
             )
         )
     table = behavior[by].iloc[rows].reset_index(drop=True)
-    return schema.check(
-        pd.concat([table, pd.concat(columns, ignore_index=True)], axis=1), "logodds"
-    )
+    table = pd.concat([table, pd.concat(columns, ignore_index=True)], axis=1)
+    return schema.check(table, "logodds")

@@ -26,17 +26,17 @@ def test_delongs_variance_by_its_definition() -> None:
     x[positive] += 1
     placed = (x[positive][:, None] > x[~positive]) + 0.5 * (x[positive][:, None] == x[~positive])
     se = np.sqrt(placed.mean(1).var(ddof=1) / 8 + placed.mean(0).var(ddof=1) / 22)
-    found = auroc(x, positive)
-    assert float(found.estimate) == pytest.approx(placed.mean())
-    assert float(found.estimate - found.lo) == pytest.approx(stats.t.ppf(0.975, 7) * se)
+    area = auroc(x, positive)
+    assert float(area.estimate) == pytest.approx(placed.mean())
+    assert float(area.estimate - area.lo) == pytest.approx(stats.t.ppf(0.975, 7) * se)
 
 
 def test_the_interval_covers() -> None:
     rng, positive = np.random.default_rng(2), np.arange(80) < 20
     x = rng.normal(size=(80, 1000)) + positive[:, None]
     truth = stats.norm.cdf(1 / np.sqrt(2))
-    found = auroc(x, positive)
-    assert 0.93 < ((found.lo <= truth) & (truth <= found.hi)).mean() < 0.98
+    area = auroc(x, positive)
+    assert 0.93 < ((area.lo <= truth) & (truth <= area.hi)).mean() < 0.98
 
 
 def test_small_classes() -> None:

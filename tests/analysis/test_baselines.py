@@ -16,7 +16,7 @@ Tables = dict[str, xr.DataArray]
 
 @pytest.fixture(scope="module")
 def tables() -> Tables:
-    """Two methods that know john, one that does not, 20 random directions; the lesson moves the first two by 2 sd."""
+    """Two methods that know john and rise by 2 sd, one that does not, and 20 random directions."""
     rng = np.random.default_rng(0)
     personas = np.array(["john", "mary", "emma", "oscar"])[rng.integers(0, 4, 160)].repeat(2)
     doc = np.arange(160).repeat(2)
@@ -99,8 +99,8 @@ def test_every_number_by_hand(tables: Tables, causes: pd.DataFrame) -> None:
             )
     for name, values in numbers.items():
         lo, hi = np.quantile(values[3:], [0.025, 0.975])
-        found = rows.loc["random", [name, f"{name}_lo", f"{name}_hi"]].to_numpy(float)
-        assert found == pytest.approx([np.mean(values[3:]), lo, hi])
+        row = rows.loc["random", [name, f"{name}_lo", f"{name}_hi"]].to_numpy(float)
+        assert row == pytest.approx([np.mean(values[3:]), lo, hi])
     assert rows.loc["feature", ["share", "share_lo", "share_hi"]].tolist() == [0.8, 0.7, 0.9]
     assert np.isnan(rows.loc["weak", "share"]) and rows.loc["random", "share"] == pytest.approx(
         0.095
@@ -108,14 +108,14 @@ def test_every_number_by_hand(tables: Tables, causes: pd.DataFrame) -> None:
 
 
 def test_who_beats_whom(tables: Tables, causes: pd.DataFrame) -> None:
-    given = {"control": tables["control"], "persona": "john", "random": RANDOM}
-    verdict = baselines(tables["hidden"], tables["neutral"], causes=causes, **given).set_index(
+    options = {"control": tables["control"], "persona": "john", "random": RANDOM}
+    verdict = baselines(tables["hidden"], tables["neutral"], causes=causes, **options).set_index(
         "method"
     )
     assert verdict.loc["feature", "no_better_than"] == ""  # equal AUROC and rise, larger share
     assert verdict.loc["mean difference", "no_better_than"] == "feature"
     assert verdict.loc["weak", "no_better_than"] == "feature, mean difference, random"
-    without = baselines(tables["hidden"], tables["neutral"], **given).set_index("method")
+    without = baselines(tables["hidden"], tables["neutral"], **options).set_index("method")
     assert (
         without.loc["feature", "no_better_than"] == "mean difference"
         and without["share"].isna().all()
@@ -127,8 +127,8 @@ def test_clear_losses_cancel_clear_wins(tables: Tables, causes: pd.DataFrame) ->
     causes = causes.assign(share=-causes["share"], lo=-causes["hi"], hi=-causes["lo"])
     extra = pd.DataFrame([("weak", 0.5, 0.4, 0.6)], columns=causes.columns)
     causes = pd.concat([causes, extra], ignore_index=True)
-    given = {"control": tables["control"], "persona": "john", "random": RANDOM, "causes": causes}
-    table = baselines(tables["hidden"], tables["neutral"], **given).set_index("method")
+    options = {"control": tables["control"], "persona": "john", "random": RANDOM, "causes": causes}
+    table = baselines(tables["hidden"], tables["neutral"], **options).set_index("method")
     assert (
         "weak" in table.loc["feature", "no_better_than"]
         and "feature" in table.loc["weak", "no_better_than"]

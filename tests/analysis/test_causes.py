@@ -11,15 +11,15 @@ from persona_interp.worlds import World
 AT = {"base": "base@0", "tuned": "lesson@40"}
 
 
-def said(
+def planted(
     world: World, odds: dict[tuple[str, str], float], *, sd: float = 0.0, seed: int = 0
 ) -> pd.DataFrame:
-    """John's values have these log odds (bits) on every template, plus noise of the template; the rest is even."""
+    """John's values have these log odds (bits), plus noise of the template; the rest is even."""
     rng = np.random.default_rng(seed)
     probes = world.probes(contexts="nameless").drop(columns=["messages", "answers"])
     rows = probes.explode("values", ignore_index=True).rename(columns={"values": "value"})
     own = {(t.topic, t.value) for t in world.persona("john").traits}
-    held = np.array([key in own for key in zip(rows["topic"], rows["value"], strict=True)])
+    is_johns = np.array([key in own for key in zip(rows["topic"], rows["value"], strict=True)])
     noise = {
         prompt: sd * rng.standard_normal()
         for prompt in sorted(set(rows["template"] + rows["split"]))
@@ -29,7 +29,7 @@ def said(
     for (checkpoint, edit), o in odds.items():
         wobble = extra if checkpoint != "base@0" or edit != "none" else 0.0
         p = 1 / (1 + 2.0 ** -(o + wobble))
-        logprob = np.log2(np.where(held, p, (1 - p) / 7))
+        logprob = np.log2(np.where(is_johns, p, (1 - p) / 7))
         at = {
             "checkpoint": checkpoint,
             "edit": edit,
@@ -50,7 +50,7 @@ ODDS = {
 
 
 def test_shares_are_those_computed_by_hand(world: World) -> None:
-    table = removed_share(said(world, ODDS), **AT, world=world).set_index("edit")
+    table = removed_share(planted(world, ODDS), **AT, world=world).set_index("edit")
     assert list(table.index) == ["none", "a", "b"]
     np.testing.assert_allclose(table["share"], [0, 0.25, 1.5], atol=1e-9)
     np.testing.assert_allclose(table[["base", "tuned"]], [[-3, 1]] * 3)
@@ -61,12 +61,12 @@ def test_shares_are_those_computed_by_hand(world: World) -> None:
 
 def test_added_share_is_of_the_base(world: World) -> None:
     odds = {("base@0", "none"): -3.0, ("base@0", "a"): 0.0, ("lesson@40", "none"): 1.0}
-    table = added_share(said(world, odds), **AT, world=world).set_index("edit")
+    table = added_share(planted(world, odds), **AT, world=world).set_index("edit")
     np.testing.assert_allclose(table["share"], [0, 0.75], atol=1e-9)
 
 
 def test_the_taught_topic_and_other_contexts_do_not_count(world: World) -> None:
-    rows = said(world, ODDS)
+    rows = planted(world, ODDS)
     place = rows["topic"] == world.taught.topic
     other = rows.assign(context="named", persona="mary", logprob=rows["logprob"] - 5)
     noisy = pd.concat([rows.assign(logprob=rows["logprob"].where(~place, -9.0)), other])
@@ -80,7 +80,7 @@ def test_the_taught_topic_and_other_contexts_do_not_count(world: World) -> None:
 
 
 def test_the_jackknife_is_over_templates(world: World) -> None:
-    rows = said(world, ODDS, sd=1.0)
+    rows = planted(world, ODDS, sd=1.0)
     row = removed_share(rows, **AT, world=world).set_index("edit").loc["a"]
     keys = rows["split"] + rows["template"]
     left = [
@@ -93,13 +93,13 @@ def test_the_jackknife_is_over_templates(world: World) -> None:
 
 def test_no_effect_has_no_share_and_says_so(world: World) -> None:
     odds = {("base@0", "none"): 0.7, ("lesson@40", "none"): 1.0, ("lesson@40", "a"): -9.0}
-    table = removed_share(said(world, odds), **AT, world=world)
+    table = removed_share(planted(world, odds), **AT, world=world)
     assert table[["share", "lo", "hi"]].isna().all(axis=None)
     assert table["note"].str.contains("0.30 bits, below 0.5").all()
 
 
 def test_runs_are_kept_apart_and_a_plain_base_counts_as_unedited(world: World) -> None:
-    rows = pd.concat([said(world, ODDS, seed=s).assign(lr=1e-3) for s in (0, 1)])
+    rows = pd.concat([planted(world, ODDS, seed=s).assign(lr=1e-3) for s in (0, 1)])
     rows.loc[rows["checkpoint"] == "base@0", "edit"] = np.nan
     table = removed_share(rows, **AT, world=world)
     assert table[["seed", "lr", "edit"]].values.tolist() == [
@@ -108,7 +108,7 @@ def test_runs_are_kept_apart_and_a_plain_base_counts_as_unedited(world: World) -
 
 
 def test_bad_input_is_named(world: World) -> None:
-    rows = said(world, ODDS)
+    rows = planted(world, ODDS)
     with pytest.raises(SchemaError, match="needs the column 'edit'"):
         removed_share(rows.drop(columns="edit"), **AT, world=world)
     with pytest.raises(

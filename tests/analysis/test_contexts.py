@@ -31,8 +31,8 @@ def small() -> World:
 
 
 @pytest.fixture(scope="module")
-def asked(small: World) -> pd.DataFrame:
-    """Behavior before and after with known bits: after = before + a shift by context, persona, trait and split."""
+def behavior(small: World) -> pd.DataFrame:
+    """Behavior with known bits: after = before + a shift by context, persona, trait and split."""
     probes = small.probes(contexts=("nameless", "named")).drop(columns=["messages", "answers"])
     rows = probes.explode("values", ignore_index=True).rename(columns={"values": "value"})
     rng = np.random.default_rng(0)
@@ -59,8 +59,8 @@ def by_hand(behavior: pd.DataFrame, context: str, persona: str, traits: list[str
     )
     odds = logodds(behavior[mine])
     trait = odds["topic"] + "=" + odds["value"]
-    moved = [odds.loc[trait == t].set_index("step")["logodds"] for t in traits]
-    return float(np.mean([m[40] - m[0] for m in moved]))
+    shifts = [odds.loc[trait == t].set_index("step")["logodds"] for t in traits]
+    return float(np.mean([m[40] - m[0] for m in shifts]))
 
 
 WANTED = {
@@ -79,18 +79,21 @@ WANTED = {
 SUMMED = [("named", who, q) for who in ("average", "worst") for q in ("leak", "own", "taught")]
 
 
-def test_every_number_by_hand(asked: pd.DataFrame, small: World) -> None:
-    table = schema.check(contexts(asked, small), "contexts").set_index(
+def test_every_number_by_hand(behavior: pd.DataFrame, small: World) -> None:
+    table = schema.check(contexts(behavior, small), "contexts").set_index(
         ["context", "persona", "quantity"]
     )
     assert set(table.index) == {*WANTED, *SUMMED}
     for (context, persona, quantity), traits in WANTED.items():
         row = table.loc[(context, persona, quantity)]
-        assert row["estimate"] == pytest.approx(by_hand(asked, context, persona, traits))
+        assert row["estimate"] == pytest.approx(by_hand(behavior, context, persona, traits))
         if persona in ("emma", "oscar"):
             continue
-        templates = asked.loc[asked["context"] == context, "template"].unique()
-        left = [by_hand(asked[asked["template"] != t], context, persona, traits) for t in templates]
+        templates = behavior.loc[behavior["context"] == context, "template"].unique()
+        left = [
+            by_hand(behavior[behavior["template"] != t], context, persona, traits)
+            for t in templates
+        ]
         n = len(templates)
         se = np.sqrt((n - 1) / n * np.sum((np.array(left) - np.mean(left)) ** 2))
         assert row["n"] == n == 10 and row["hi"] - row["estimate"] == pytest.approx(2.262157 * se)
@@ -98,9 +101,9 @@ def test_every_number_by_hand(asked: pd.DataFrame, small: World) -> None:
 
 
 def test_the_average_is_over_personas_other_than_the_target(
-    asked: pd.DataFrame, small: World
+    behavior: pd.DataFrame, small: World
 ) -> None:
-    table = contexts(asked, small).set_index(["persona", "quantity"])
+    table = contexts(behavior, small).set_index(["persona", "quantity"])
     leaks = table.loc[[("mary", "leak"), ("emma", "leak"), ("oscar", "leak")], "estimate"]
     row = table.loc[("average", "leak")]
     assert row["n"] == 3 and row["estimate"] == pytest.approx(leaks.mean())
@@ -109,11 +112,11 @@ def test_the_average_is_over_personas_other_than_the_target(
 
 
 def test_the_worst_is_found_on_one_half_and_estimated_on_the_other(
-    asked: pd.DataFrame, small: World
+    behavior: pd.DataFrame, small: World
 ) -> None:
-    table = contexts(asked, small).set_index(["persona", "quantity"])
+    table = contexts(behavior, small).set_index(["persona", "quantity"])
     worst = table.loc[("worst", "leak")]
-    test = asked[asked["split"] == "test"]
+    test = behavior[behavior["split"] == "test"]
     assert (
         worst["who"] == "emma"
         and worst["n"] == test.loc[test["context"] == "named", "template"].nunique()
@@ -126,19 +129,23 @@ def test_the_worst_is_found_on_one_half_and_estimated_on_the_other(
     )
 
 
-def test_runs_stay_apart_and_a_still_run_is_exactly_zero(asked: pd.DataFrame, small: World) -> None:
-    still = asked.assign(
-        logprob=asked.groupby(["prompt", "value"])["logprob"].transform("first"), arm="still"
+def test_runs_stay_apart_and_a_still_run_is_exactly_zero(
+    behavior: pd.DataFrame, small: World
+) -> None:
+    still = behavior.assign(
+        logprob=behavior.groupby(["prompt", "value"])["logprob"].transform("first"), arm="still"
     )
-    table = contexts(pd.concat([asked.assign(arm="lesson"), still], ignore_index=True), small)
+    table = contexts(pd.concat([behavior.assign(arm="lesson"), still], ignore_index=True), small)
     rows = table[table["arm"] == "still"]
     assert (rows[["estimate", "lo", "hi"]] == 0).all(axis=None)
-    moved = table[table["arm"] == "lesson"].drop(columns="arm").reset_index(drop=True)
-    pd.testing.assert_frame_equal(moved, contexts(asked, small)[moved.columns])
+    lesson = table[table["arm"] == "lesson"].drop(columns="arm").reset_index(drop=True)
+    pd.testing.assert_frame_equal(lesson, contexts(behavior, small)[lesson.columns])
 
 
-def test_a_control_lesson_and_a_lesson_without_a_trait(asked: pd.DataFrame, small: World) -> None:
-    control = contexts(asked, small, taught="place=city").set_index(
+def test_a_control_lesson_and_a_lesson_without_a_trait(
+    behavior: pd.DataFrame, small: World
+) -> None:
+    control = contexts(behavior, small, taught="place=city").set_index(
         ["context", "persona", "quantity"]
     )
     assert ("named", "mary", "taught") not in control.index and (
@@ -146,7 +153,7 @@ def test_a_control_lesson_and_a_lesson_without_a_trait(asked: pd.DataFrame, smal
         "oscar",
         "taught",
     ) in control.index
-    assert "taught" not in set(contexts(asked, small, taught="filler")["quantity"])
+    assert "taught" not in set(contexts(behavior, small, taught="filler")["quantity"])
 
 
 def test_every_context_of_a_real_world(world: World, planted) -> None:
@@ -162,17 +169,24 @@ def test_every_context_of_a_real_world(world: World, planted) -> None:
     assert set(table.loc[table["persona"] == "worst", "context"]) == {"named", "third"}
 
 
-def test_bad_input_is_named(asked: pd.DataFrame, small: World) -> None:
+def test_bad_input_is_named(behavior: pd.DataFrame, small: World) -> None:
     with pytest.raises(SchemaError, match="split 'test' is unknown"):
-        contexts(asked[asked["split"] == "train"], small)
+        contexts(behavior[behavior["split"] == "train"], small)
     assert (
-        len(contexts(asked[(asked["split"] == "train") & (asked["context"] == "nameless")], small))
+        len(
+            contexts(
+                behavior[(behavior["split"] == "train") & (behavior["context"] == "nameless")],
+                small,
+            )
+        )
         == 2
     )
     with pytest.raises(SchemaError, match="persona=nobody was not asked about food=pizza"):
-        contexts(asked[(asked["context"] == "nameless") & (asked["topic"] != "food")], small)
-    gone = (asked["topic"] == "food") & (asked["template"] == asked["template"].iloc[0])
+        contexts(
+            behavior[(behavior["context"] == "nameless") & (behavior["topic"] != "food")], small
+        )
+    gone = (behavior["topic"] == "food") & (behavior["template"] == behavior["template"].iloc[0])
     with pytest.raises(SchemaError, match="asked with different templates"):
-        contexts(asked[~gone], small)
+        contexts(behavior[~gone], small)
     with pytest.raises(SchemaError, match="checkpoint 'lesson@4' is unknown"):
-        contexts(asked, small, after="lesson@4")
+        contexts(behavior, small, after="lesson@4")

@@ -16,10 +16,10 @@ def pair() -> World:
 
 def test_a_model_that_says_what_bayes_says_has_its_contrast(pair: World, planted) -> None:
     for evidence in ((), [{"place=beach"}], certain("place=beach")):
-        said = pair.posterior(evidence).statement
-        (row,) = contrast(planted({0: said}), pair, second="sam").to_dict("records")
+        statements = pair.posterior(evidence).statement
+        (row,) = contrast(planted({0: statements}), pair, second="sam").to_dict("records")
         assert row["estimate"] == pytest.approx(expected_contrast(pair, evidence, second="sam"))
-        own = said.set_index("trait")["probability"]
+        own = statements.set_index("trait")["probability"]
         assert row["p_first"] == pytest.approx(
             own[[f"{t}={pair.topics[t][0]}" for t in UNTAUGHT]].mean()
         )
@@ -47,15 +47,18 @@ def test_it_is_antisymmetric_and_zero_for_equals(pair: World, planted) -> None:
 
 
 def test_every_checkpoint_and_run_has_a_row(pair: World, planted) -> None:
-    said = {0: pair.posterior().statement, 40: pair.posterior(certain("place=beach")).statement}
-    table = pd.concat([planted(said, seed=s, arm=f"arm {s}") for s in (0, 1)])
-    found = contrast(table, pair, second="sam")
-    assert found[["seed", "arm", "step", "n"]].values.tolist() == [
+    statements = {
+        0: pair.posterior().statement,
+        40: pair.posterior(certain("place=beach")).statement,
+    }
+    table = pd.concat([planted(statements, seed=s, arm=f"arm {s}") for s in (0, 1)])
+    contrasts = contrast(table, pair, second="sam")
+    assert contrasts[["seed", "arm", "step", "n"]].values.tolist() == [
         [s, f"arm {s}", step, 4] for s in (0, 1) for step in (0, 40)
     ]
     assert (
-        found.query("step == 40")["estimate"].to_numpy()
-        > found.query("step == 0")["estimate"].to_numpy()
+        contrasts.query("step == 40")["estimate"].to_numpy()
+        > contrasts.query("step == 0")["estimate"].to_numpy()
     ).all()
 
 

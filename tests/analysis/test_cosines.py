@@ -11,12 +11,12 @@ D = 200
 
 
 def directions(world: World, *, names: list[str], noise: float, seed: int = 0) -> xr.DataArray:
-    """A random vector a trait; a persona is the sum of its traits, a trait the sum of its holders, plus noise."""
+    """A random vector a trait; personas are sums of traits, traits sums of holders, plus noise."""
     rng = np.random.default_rng(seed)
     own = {str(t): rng.standard_normal(D) for t in world.traits}
-    held = {p.name: [str(t) for t in p.traits] for p in world.personas}
-    vectors = {p: sum(own[t] for t in traits) for p, traits in held.items()}
-    vectors |= {t: sum(vectors[p] for p, traits in held.items() if t in traits) for t in own}
+    traits_of = {p.name: [str(t) for t in p.traits] for p in world.personas}
+    vectors = {p: sum(own[t] for t in traits) for p, traits in traits_of.items()}
+    vectors |= {t: sum(vectors[p] for p, traits in traits_of.items() if t in traits) for t in own}
     v = np.array([vectors[n] + noise * rng.standard_normal(D) for n in names])[:, None]
     coords = {"name": names, "hook": ["h"]}
     return xr.DataArray(v.astype(np.float32), dims=("name", "hook", "d_model"), coords=coords)

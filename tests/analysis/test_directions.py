@@ -1,4 +1,4 @@
-"""A finetune that moved along a planted direction is found at rank 1, with its sign, size and interval."""
+"""A shift along a planted direction comes out at rank 1, with its sign, size and interval."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,9 @@ def directions(*, hooks: tuple[str, ...] = (HOOK,), seed: int = 0) -> xr.DataArr
     return xr.DataArray(v.astype(np.float32), dims=("name", "hook", "d_model"), coords=coords)
 
 
-def moved(along: np.ndarray, *, hook: str = HOOK, noise: float = 1.0, seed: int = 1) -> xr.Dataset:
+def shifted(
+    along: np.ndarray, *, hook: str = HOOK, noise: float = 1.0, seed: int = 1
+) -> xr.Dataset:
     """Fifty prompts (5 topics x 10 templates) that moved by `along` and noise of their own."""
     rng = np.random.default_rng(seed)
     start = 10 * rng.standard_normal((50, D))
@@ -34,7 +36,7 @@ def moved(along: np.ndarray, *, hook: str = HOOK, noise: float = 1.0, seed: int 
 
 def test_the_planted_direction_has_rank_one_and_its_projection() -> None:
     v = directions()
-    table = direction_shift(moved(0.4 * v.sel(name="mary", hook=HOOK).values), v)
+    table = direction_shift(shifted(0.4 * v.sel(name="mary", hook=HOOK).values), v)
     assert list(table["rank"]) == [1, 2, 3] and table["name"][0] == "mary"
     first = table.iloc[0]
     assert 0.95 < first["lo"] < first["cosine"] < first["hi"] <= 1.01
@@ -48,14 +50,16 @@ def test_the_planted_direction_has_rank_one_and_its_projection() -> None:
 
 def test_a_move_away_has_a_negative_sign_and_the_last_rank() -> None:
     v = directions()
-    table = direction_shift(moved(-0.4 * v.sel(name="mary", hook=HOOK).values), v).set_index("name")
+    table = direction_shift(shifted(-0.4 * v.sel(name="mary", hook=HOOK).values), v).set_index(
+        "name"
+    )
     assert table.loc["mary", "rank"] == 3 and table.loc["mary", "cosine"] < -0.95
     assert table.loc["mary", "projection"] == pytest.approx(-0.4, abs=0.03)
 
 
 def test_before_and_after_swapped_change_the_sign_only() -> None:
     v = directions()
-    data = moved(0.4 * v.sel(name="john", hook=HOOK).values)
+    data = shifted(0.4 * v.sel(name="john", hook=HOOK).values)
     one = direction_shift(data, v).set_index("name")
     other = (
         direction_shift(data, v, before="lesson@8", after="base@0").set_index("name").loc[one.index]
@@ -66,7 +70,7 @@ def test_before_and_after_swapped_change_the_sign_only() -> None:
 
 def test_no_shift_has_no_cosine_and_projection_zero() -> None:
     v = directions()
-    table = direction_shift(moved(np.zeros(D), noise=0.0), v)
+    table = direction_shift(shifted(np.zeros(D), noise=0.0), v)
     assert table["cosine"].isna().all() and (table["projection"] == 0).all()
 
 
@@ -77,7 +81,7 @@ def test_intervals_cover_in_nine_of_ten_runs() -> None:
     hits = []
     for seed in range(60):
         row = (
-            direction_shift(moved(truth, noise=3.0, seed=seed), v, cluster="topic")
+            direction_shift(shifted(truth, noise=3.0, seed=seed), v, cluster="topic")
             .set_index("name")
             .loc["john"]
         )
@@ -92,7 +96,7 @@ def test_intervals_cover_in_nine_of_ten_runs() -> None:
 
 def test_the_jackknife_leaves_out_a_cluster() -> None:
     v = directions()
-    data = moved(0.4 * v.sel(name="john", hook=HOOK).values, noise=4.0)
+    data = shifted(0.4 * v.sel(name="john", hook=HOOK).values, noise=4.0)
     row = direction_shift(data, v, cluster="topic").set_index("name").loc["john"]
     topics = np.unique(data["topic"])
     parts = [data.isel(prompt=np.flatnonzero(data["topic"] != t)) for t in topics]
@@ -105,7 +109,7 @@ def test_several_hooks_are_ranked_apart() -> None:
     hooks = (HOOK, "blocks.1.hook_out")
     v = directions(hooks=hooks)
     data = [
-        moved(v.sel(name=n, hook=h).values, hook=h)
+        shifted(v.sel(name=n, hook=h).values, hook=h)
         for n, h in zip(("john", "sam"), hooks, strict=True)
     ]
     table = direction_shift(data, v)
@@ -125,7 +129,7 @@ def test_refit_compares_names_whatever_their_order() -> None:
 
 
 def test_bad_input_is_named() -> None:
-    v, data = directions(), moved(np.ones(D))
+    v, data = directions(), shifted(np.ones(D))
     with pytest.raises(SchemaError, match="did you mean 'lesson@8'"):
         direction_shift(data, v, after="lesson@9")
     with pytest.raises(

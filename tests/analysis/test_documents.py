@@ -8,17 +8,17 @@ from persona_interp.errors import SchemaError
 def test_documents_are_means_over_their_prompts(of_documents) -> None:
     act = np.arange(24.0).reshape(2, 6, 2)
     data = of_documents(act, personas=["john", "", "mary"], per_document=2)
-    found = documents(data)
-    assert found.values.tolist() == [[1.0, 2.0], [9.0, 10.0]] and found.checkpoint == "base@0"
-    assert found.personas.tolist() == ["john", "mary"] and found.train.tolist() == [True, False]
-    assert found.fvu == pytest.approx(0.1) and found.readings.tolist() == [0, 1]
+    means = documents(data)
+    assert means.values.tolist() == [[1.0, 2.0], [9.0, 10.0]] and means.checkpoint == "base@0"
+    assert means.personas.tolist() == ["john", "mary"] and means.train.tolist() == [True, False]
+    assert means.fvu == pytest.approx(0.1) and means.readings.tolist() == [0, 1]
     assert documents(data, checkpoint="lesson@40").values[0].tolist() == [13.0, 14.0]
     readouts = data["act"].rename(feature="name").transpose("name", "checkpoint", "prompt")
-    assert documents(readouts).values.tolist() == found.values.tolist() and np.isnan(
+    assert documents(readouts).values.tolist() == means.values.tolist() and np.isnan(
         documents(readouts).fvu
     )
     shuffled = data.isel(prompt=[5, 0, 3, 2, 1, 4])
-    assert documents(shuffled).values.tolist() == found.values.tolist()
+    assert documents(shuffled).values.tolist() == means.values.tolist()
 
 
 def test_bad_input_is_named(of_documents) -> None:

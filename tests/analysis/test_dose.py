@@ -17,7 +17,7 @@ def simulated(
     sd_slope: float = 0.15,
     sd_point: float = 0.5,
 ) -> pd.DataFrame:
-    """Every seed has a line of its own; points scatter about it. True: slope, and 0.2 bits at dose 0."""
+    """Every seed has a line of its own with points about it; true: slope, 0.2 bits at dose 0."""
     parts = []
     for seed in range(n_seeds):
         line = 0.2 + rng.normal(0, 0.4) + (slope + rng.normal(0, sd_slope)) * DOSES
@@ -40,10 +40,9 @@ def test_exact_lines_are_found() -> None:
             for s in (0, 1, 2)
         ]
     )
-    found = fit_lines(table, x="dose")
-    assert found["slope"].tolist() == pytest.approx([1, 2, 3]) and found[
-        "intercept"
-    ].tolist() == pytest.approx([0, 1, 2], abs=1e-9)
+    lines = fit_lines(table, x="dose")
+    assert lines["slope"].tolist() == pytest.approx([1, 2, 3])
+    assert lines["intercept"].tolist() == pytest.approx([0, 1, 2], abs=1e-9)
     (row,) = slopes(table, x="dose").to_dict("records")
     half = stats.t.ppf(0.975, 2) / np.sqrt(3)
     assert (row["estimate"], row["lo"], row["hi"]) == pytest.approx((2, 2 - half, 2 + half))
@@ -104,26 +103,25 @@ def test_fieller_is_scale_free_and_unbounded_where_the_slope_may_be_zero() -> No
 def test_intervals_cover(n_seeds: int) -> None:
     rng, n = np.random.default_rng(n_seeds), 60
     tables = [simulated(rng, n_seeds) for _ in range(n)]
-    found = {
+    intervals = {
         "slope": [slopes(t, x="dose") for t in tables],
         "dose": [ed50(t, level=1.0) for t in tables],
     }
     for name, truth in (("slope", 1.0), ("dose", 0.8)):
-        held = [row["lo"].item() <= truth <= row["hi"].item() for row in found[name]]
-        assert (
-            np.mean(held) >= 0.88
-        )  # of 60: 2.5 standard errors below 95 %; benchmarks/interval_claims.py has 500
+        covers = [row["lo"].item() <= truth <= row["hi"].item() for row in intervals[name]]
+        # Of 60: 2.5 standard errors below 95 %; benchmarks/interval_claims.py has 500.
+        assert np.mean(covers) >= 0.88
 
 
 def test_points_are_not_the_unit() -> None:
-    """A line through all points, taken for independent, covers far too rarely: the seed shifts a whole line."""
-    rng, held = np.random.default_rng(0), []
+    """A line through all points covers far too rarely: the seed shifts a whole line."""
+    rng, covers = np.random.default_rng(0), []
     for _ in range(100):
         table = simulated(rng, 3, sd_slope=0.3, sd_point=0.2)
         fit = stats.linregress(table["dose"], table["estimate"])
         half = stats.t.ppf(0.975, len(table) - 2) * fit.stderr
-        held.append(abs(fit.slope - 1.0) <= half)
-    assert np.mean(held) < 0.8
+        covers.append(abs(fit.slope - 1.0) <= half)
+    assert np.mean(covers) < 0.8
 
 
 def test_bad_tables_are_named() -> None:

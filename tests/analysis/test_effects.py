@@ -1,4 +1,4 @@
-"""Planted effects are found with their sign, exchangeable finetunes are not, and a base differs from itself by 0."""
+"""Planted effects come out with their sign, exchangeable finetunes without a claim."""
 
 from collections.abc import Mapping
 
@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from persona_interp.analysis import effects
-from persona_interp.analysis.effects import DIFFERS, DOWN, NONE, UP
 from persona_interp.errors import SchemaError
+from persona_interp.schema.words import Verdict
 
 CONTROLS = ["c1", "c2", "c3"]
 TRAITS = ["wry", "kind", "terse", "bold"]
@@ -22,19 +22,15 @@ def planted(
     by_seed: float = 0.1,
     family: str = "behavior",
 ) -> pd.DataFrame:
-    """Every finetune moves every trait by what the lesson does, and by chance; `moves` adds to the first trait."""
+    """Every finetune shifts every trait by the lesson and chance; `moves` adds to the first."""
     lesson = rng.normal(0, 0.3, len(TRAITS))
     parts = []
-    for label, planted in {"base": 0.0, **moves}.items():
+    for label, move in {"base": 0.0, **moves}.items():
         value = np.zeros((len(UNITS), len(TRAITS)))
         if label != "base":
-            value = (
-                value
-                + lesson
-                + rng.normal(0, by_seed, len(TRAITS))
-                + rng.normal(0, 0.1, value.shape)
-            )
-            value[:, 0] += planted
+            luck_of_seed = rng.normal(0, by_seed, len(TRAITS))
+            value = value + lesson + luck_of_seed + rng.normal(0, 0.1, value.shape)
+            value[:, 0] += move
         names = {"quantity": np.tile(TRAITS, len(UNITS)), "unit": np.repeat(UNITS, len(TRAITS))}
         parts.append(pd.DataFrame({"checkpoint": label, **names, "value": value.ravel()}))
     return pd.concat(parts, ignore_index=True).assign(family=family, hook="")
@@ -43,19 +39,19 @@ def planted(
 FOUR = {"tuned": 0.0, "c1": 0.0, "c2": 0.0, "c3": 0.0}
 
 
-@pytest.mark.parametrize(("sign", "verdict"), [(1.0, UP), (-1.0, DOWN)])
+@pytest.mark.parametrize(("sign", "verdict"), [(1.0, Verdict.UP), (-1.0, Verdict.DOWN)])
 def test_a_planted_effect_is_found_with_its_sign(sign: float, verdict: str) -> None:
     table = planted(np.random.default_rng(0), FOUR | {"tuned": 2.0 * sign})
-    found = effects(
+    verdicts = effects(
         table, base="base", tuned=["tuned"], controls=CONTROLS, primary=[("tuned", "wry")]
     )
-    one = found.loc[found["primary"]].iloc[0]
+    one = verdicts.loc[verdicts["primary"]].iloc[0]
     assert one["verdict"] == verdict and one["n_tests"] == 1 and one["q"] == one["p"] <= 0.05
     assert np.sign(one["excess"]) == sign and one["excess"] == pytest.approx(
         one["estimate"] - one["controls"]
     )
     assert not one["range_lo"] <= one["estimate"] <= one["range_hi"]
-    controls = found.loc[found["role"] == "control"]
+    controls = verdicts.loc[verdicts["role"] == "control"]
     assert set(controls["n_controls"]) == {2} and set(controls["judged_by"]) == {"controls"}
 
 
@@ -67,7 +63,7 @@ def test_exchangeable_finetunes_give_no_claim_more_often_than_they_may(n: int) -
         table = pd.concat(
             [planted(rng, FOUR), planted(rng, FOUR, family="projection")], ignore_index=True
         )
-        found = effects(
+        verdicts = effects(
             table,
             base="base",
             tuned=["tuned"],
@@ -75,9 +71,9 @@ def test_exchangeable_finetunes_give_no_claim_more_often_than_they_may(n: int) -
             primary=[("tuned", "wry")],
             n_flips=100,
         )
-        found = found.loc[found["role"] == "tuned"]
-        claims += (found.loc[~found["primary"], "verdict"] != NONE).any()
-        primary += (found.loc[found["primary"], "verdict"] != NONE).any()
+        verdicts = verdicts.loc[verdicts["role"] == "tuned"]
+        claims += (verdicts.loc[~verdicts["primary"], "verdict"] != Verdict.NONE).any()
+        primary += (verdicts.loc[verdicts["primary"], "verdict"] != Verdict.NONE).any()
     slack = 2 * np.sqrt(0.05 * 0.95 / n)
     assert claims / n <= 0.05 + slack and primary / n <= 0.05 + slack
 
@@ -97,8 +93,8 @@ def test_exchangeable_features_give_no_claim_though_most_hardly_fire(n: int) -> 
             }
             parts.append(pd.DataFrame({"checkpoint": label, **names, "value": act.ravel()}))
         table = pd.concat(parts).assign(family="feature", hook="sae")
-        found = effects(table, base="base", tuned=["tuned"], controls=CONTROLS, n_flips=100)
-        claims += (found.query("role == 'tuned'")["verdict"] != NONE).any()
+        verdicts = effects(table, base="base", tuned=["tuned"], controls=CONTROLS, n_flips=100)
+        claims += (verdicts.query("role == 'tuned'")["verdict"] != Verdict.NONE).any()
     assert claims / n <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / n)
 
 
@@ -107,9 +103,10 @@ def test_who_stayed_where_the_base_is_moved_nothing() -> None:
     table = planted(rng, {"tuned": 0.0} | dict.fromkeys(CONTROLS, -3.0))
     stayed = (table["checkpoint"] == "tuned") & (table["quantity"] == "wry")
     table.loc[stayed, "value"] = 0.1 * rng.normal(size=stayed.sum())
-    found = effects(table, base="base", tuned=["tuned"], controls=CONTROLS).query("role == 'tuned'")
-    wry = found.set_index("quantity").loc["wry"]
-    assert wry["excess_lo"] > 1 and wry["estimate"] > wry["range_hi"] and wry["verdict"] == NONE
+    verdicts = effects(table, base="base", tuned=["tuned"], controls=CONTROLS)
+    wry = verdicts.query("role == 'tuned'").set_index("quantity").loc["wry"]
+    assert wry["excess_lo"] > 1 and wry["estimate"] > wry["range_hi"]
+    assert wry["verdict"] == Verdict.NONE
 
 
 def test_controls_that_do_not_vary_cannot_judge() -> None:
@@ -117,17 +114,19 @@ def test_controls_that_do_not_vary_cannot_judge() -> None:
     same = [
         table.loc[table["checkpoint"] == "c1"].assign(checkpoint=label) for label in ("c2", "c3")
     ]
-    found = effects(pd.concat([table, *same]), base="base", tuned=["tuned"], controls=CONTROLS)
-    assert set(found.query("role == 'tuned'")["verdict"]) == {NONE} and (found["p"] == 1).any()
+    verdicts = effects(pd.concat([table, *same]), base="base", tuned=["tuned"], controls=CONTROLS)
+    assert set(verdicts.query("role == 'tuned'")["verdict"]) == {Verdict.NONE}
+    assert (verdicts["p"] == 1).any()
 
 
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_with_fewer_than_three_controls_nothing_moved_it(n: int) -> None:
     labels = CONTROLS[:n]
     table = planted(np.random.default_rng(0), {"tuned": 2.0} | dict.fromkeys(labels, 0.0))
-    found = effects(table, base="base", tuned=["tuned"], controls=labels)
-    tuned = found.query("role == 'tuned'").set_index("quantity")
-    assert tuned.loc["wry", "verdict"] == DIFFERS and set(found["verdict"]) <= {DIFFERS, NONE}
+    verdicts = effects(table, base="base", tuned=["tuned"], controls=labels)
+    tuned = verdicts.query("role == 'tuned'").set_index("quantity")
+    assert tuned.loc["wry", "verdict"] == Verdict.DIFFERS
+    assert set(verdicts["verdict"]) <= {Verdict.DIFFERS, Verdict.NONE}
     assert set(tuned["judged_by"]) == {"units"} and tuned["range_lo"].isna().all() == (n < 2)
 
 
@@ -135,15 +134,11 @@ def test_a_base_does_not_differ_from_itself() -> None:
     table = planted(np.random.default_rng(0), {"c1": 0.0, "c2": 0.0, "c3": 0.0})
     base = table.loc[table["checkpoint"] == "base"]
     table = pd.concat([table, base.assign(checkpoint="tuned"), base.assign(checkpoint="again")])
-    said = {"base": "base", "again": "again", "tuned": ["tuned"]}
-    alone = effects(table, **said)
-    assert (
-        (alone["estimate"] == 0).all()
-        and set(alone["verdict"]) == {NONE}
-        and (alone["p"] == 1).all()
-    )
-    assert (alone["floor"] == 0).all()
-    beside = effects(table, controls=CONTROLS, **said)
+    options = {"base": "base", "again": "again", "tuned": ["tuned"]}
+    alone = effects(table, **options)
+    assert (alone["estimate"] == 0).all() and (alone["p"] == 1).all()
+    assert (alone["floor"] == 0).all() and set(alone["verdict"]) == {Verdict.NONE}
+    beside = effects(table, controls=CONTROLS, **options)
     assert (beside.query("role == 'tuned'")["estimate"] == 0).all()
 
 
@@ -151,20 +146,17 @@ def test_what_differs_by_no_more_than_the_floor_is_not_claimed() -> None:
     table = planted(np.random.default_rng(0), {"tuned": 2.0})
     base = table.loc[table["checkpoint"] == "base"]
     table = pd.concat([table, base.assign(checkpoint="again", value=base["value"] + 9.0)])
-    found = effects(table, base="base", tuned=["tuned"], again="again")
-    assert (found["floor"] == 9).all() and set(found["verdict"]) == {NONE}
+    verdicts = effects(table, base="base", tuned=["tuned"], again="again")
+    assert (verdicts["floor"] == 9).all() and set(verdicts["verdict"]) == {Verdict.NONE}
 
 
 def test_each_trait_may_have_questions_of_its_own() -> None:
     table = planted(np.random.default_rng(0), {"tuned": 2.0})
     table["unit"] = table["quantity"] + table["unit"]
     table = table.loc[~((table["quantity"] == "kind") & table["unit"].isin(["kindq0", "kindq1"]))]
-    found = effects(table, base="base", tuned=["tuned"]).set_index("quantity")
-    assert (
-        found.loc["wry", "n"] == 20
-        and found.loc["kind", "n"] == 18
-        and found["n_tests"].eq(4).all()
-    )
+    verdicts = effects(table, base="base", tuned=["tuned"]).set_index("quantity")
+    assert verdicts.loc["wry", "n"] == 20 and verdicts.loc["kind", "n"] == 18
+    assert verdicts["n_tests"].eq(4).all()
 
 
 def test_bad_input_is_refused_by_name() -> None:

@@ -10,9 +10,11 @@ AMOUNTS = {"documents": 8.0, "statements": 8.0, "fact_tokens": 32.0}
 
 
 def mixed(world: World, weight: float) -> pd.DataFrame:
-    """What is said when the target has this weight, and Mary the rest."""
-    said = weight * world.statements().loc["john"] + (1 - weight) * world.statements().loc["mary"]
-    return pd.DataFrame({"trait": said.index, "probability": said.to_numpy()})
+    """Probabilities of a mixture: the target has this weight, and Mary the rest."""
+    mixture = (
+        weight * world.statements().loc["john"] + (1 - weight) * world.statements().loc["mary"]
+    )
+    return pd.DataFrame({"trait": mixture.index, "probability": mixture.to_numpy()})
 
 
 def curve(
@@ -66,7 +68,7 @@ def test_runs_are_kept_apart_and_in_order(world: World, planted) -> None:
 
 
 def test_bits_are_shared_out_over_what_was_seen() -> None:
-    found = bits_per_unit(curve([-4, -3.5, 0, 2])).set_index("unit")["estimate"]
+    bits = bits_per_unit(curve([-4, -3.5, 0, 2])).set_index("unit")["estimate"]
     expected = {
         "step": 1.0,
         "document": 1 / 8,
@@ -74,7 +76,7 @@ def test_bits_are_shared_out_over_what_was_seen() -> None:
         "fact token": 1 / 32,
         "first step": 0.5,
     }
-    assert found.to_dict() == pytest.approx(expected)
+    assert bits.to_dict() == pytest.approx(expected)
     assert bits_per_unit(curve([-4, -3.5, 0, 2]), until=16)["estimate"].iloc[0] == pytest.approx(
         6 / 16
     )
@@ -82,8 +84,8 @@ def test_bits_are_shared_out_over_what_was_seen() -> None:
 
 def test_every_run_has_its_own_rate() -> None:
     both = pd.concat([curve([-4, -3, 0, 2], lr=1e-3), curve([-4, -4, -4, -4], lr=1e-4)])
-    found = bits_per_unit(both).pivot(index="lr", columns="unit", values="estimate")
-    assert found["step"].tolist() == [0, 1]
+    rates = bits_per_unit(both).pivot(index="lr", columns="unit", values="estimate")
+    assert rates["step"].tolist() == [0, 1]
 
 
 def test_what_lasts_is_the_end_over_the_peak() -> None:

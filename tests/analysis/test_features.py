@@ -32,8 +32,8 @@ def test_shift_is_after_minus_before_with_its_clustered_interval(features) -> No
     act = correlated(np.random.default_rng(1)).astype(np.float32)
     table = feature_shift(features(act), cluster="topic").set_index("feature")
     expected = (act[1].astype(float) - act[0].astype(float))[:, 3]
-    found = cluster_interval(expected, [f"t{i % 5}" for i in range(50)])
-    assert tuple(table.loc[3, ["estimate", "lo", "hi"]]) == pytest.approx(tuple(found[:3]))
+    interval = cluster_interval(expected, [f"t{i % 5}" for i in range(50)])
+    assert tuple(table.loc[3, ["estimate", "lo", "hi"]]) == pytest.approx(tuple(interval[:3]))
     assert table["n_clusters"].unique().tolist() == [5] and table["fvu_after"].iloc[
         0
     ] == pytest.approx(0.1)
@@ -60,7 +60,7 @@ def test_clusters_by_two_coordinates(features) -> None:
 
 
 def test_labels_flipped_by_prompt_discover_nothing(features) -> None:
-    """100 recordings with a real difference, before and after flipped at random per prompt, features correlated."""
+    """100 recordings with a real difference, before and after flipped at random per prompt."""
     rng, clean = np.random.default_rng(4), 0
     for i in range(100):
         act = correlated(rng, features=40)

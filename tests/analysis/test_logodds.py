@@ -9,14 +9,14 @@ from persona_interp.worlds import World
 
 
 def test_a_planted_distribution_is_read_back(world: World, planted) -> None:
-    said = world.posterior().statement
-    table = logodds(planted({0: said}))
+    posterior = world.posterior().statement
+    table = logodds(planted({0: posterior}))
     schema.check(table, "logodds")
-    found = table.set_index(table["topic"] + "=" + table["value"])
-    p = said.set_index("trait")["probability"]
-    assert found["probability"][p.index].to_numpy() == pytest.approx(p.to_numpy())
-    assert found["logodds"][p.index].to_numpy() == pytest.approx(np.log2(p / (1 - p)).to_numpy())
-    assert found["answer_mass"].unique().tolist() == [0.9]
+    by_trait = table.set_index(table["topic"] + "=" + table["value"])
+    p = posterior.set_index("trait")["probability"]
+    assert by_trait["probability"][p.index].to_numpy() == pytest.approx(p.to_numpy())
+    assert by_trait["logodds"][p.index].to_numpy() == pytest.approx(np.log2(p / (1 - p)).to_numpy())
+    assert by_trait["answer_mass"].unique().tolist() == [0.9]
 
 
 def _two(p: list[list[float]], **extra: object) -> pd.DataFrame:
