@@ -35,6 +35,9 @@ if TYPE_CHECKING:
         store,
         worlds,
     )
+    from persona_interp.experiments.compare.config import CompareOptions as CompareOptions
+    from persona_interp.experiments.compare.config import CompareSettings as CompareSettings
+    from persona_interp.experiments.compare.sources import compare as compare
 
     __version__: str
 
@@ -53,16 +56,25 @@ __all__ = [
 ]
 
 
+_COMPARE = {
+    "CompareOptions": "config",
+    "CompareSettings": "config",
+    "compare": "sources",
+}
+"""The one question that is asked of the whole package: name -> file of the experiment ``compare``."""
+
+
 def __getattr__(name: str) -> Any:
     """Room or fact of this name, loaded on first use (PEP 562)."""
     if name in __all__:
         return importlib.import_module(f"{__name__}.{name}")
-    if name == "compare":  # the one question that is asked of the whole package
-        return importlib.import_module(f"{__name__}.experiments.compare.sources").compare
+    if name in _COMPARE:
+        home = importlib.import_module(f"{__name__}.experiments.compare.{_COMPARE[name]}")
+        return getattr(home, name)
     if name == "__version__":
         from importlib.metadata import (
-            version,
-        )  # reading package metadata is slow, and rarely wanted
+            version,  # reading package metadata is slow, and rarely wanted
+        )
 
         return version(__name__)
     raise AttributeError(f"module '{__name__}' has no '{name}'; it has {', '.join(__all__)}.")
@@ -70,4 +82,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """Everything that can be asked for, so that tab completion lists the rooms."""
-    return sorted({*globals(), *__all__, "__version__", "compare"})
+    return sorted({*globals(), *__all__, "__version__", *_COMPARE})

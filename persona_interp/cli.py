@@ -206,8 +206,8 @@ def compare(
     workers: Workers = None,
 ) -> None:
     """Compare finetunes with their base, beyond what control finetunes do. Writes OUT/report.html."""
-    from persona_interp.experiments import CompareOptions, CompareSettings
     from persona_interp.experiments.compare import sources
+    from persona_interp.experiments.compare.config import CompareOptions, CompareSettings
 
     settings = CompareSettings(
         questions=questions,

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from persona_interp.experiments.cells import run
-    from persona_interp.experiments.compare.config import CompareOptions, CompareSettings
     from persona_interp.experiments.experiment import (
         Experiment,
         compute,
@@ -31,14 +30,10 @@ if TYPE_CHECKING:
     from persona_interp.experiments.figure import figure_script
     from persona_interp.experiments.learning import learning_cell
     from persona_interp.experiments.prompting import prompt_cell
-    from persona_interp.experiments.transfer.config import Transfer
     from persona_interp.experiments.wings import wing_names
 
 __all__ = [
-    "CompareOptions",
-    "CompareSettings",
     "Experiment",
-    "Transfer",
     "compute",
     "compute_preset",
     "figure_script",
@@ -58,7 +53,6 @@ TASKS = {"learn": "tasks:learn", "prompt": "tasks:prompt"}
 
 _HOMES = {
     "cells": ("run",),
-    "compare.config": ("CompareOptions", "CompareSettings"),
     "experiment": (
         "Experiment",
         "compute",
@@ -72,7 +66,6 @@ _HOMES = {
     "figure": ("figure_script",),
     "learning": ("learning_cell",),
     "prompting": ("prompt_cell",),
-    "transfer.config": ("Transfer",),
     "wings": ("wing_names",),
 }
 """File here -> names that it gives to this package, loaded when they are first used."""

@@ -42,7 +42,8 @@ ADAPTER = {
 }
 
 
-def _imports(tree: ast.AST) -> Iterator[str]:
+def imports_of(tree: ast.AST) -> Iterator[str]:
+    """Full names of everything that a file imports."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -57,7 +58,7 @@ def violations(package: Path) -> list[str]:
     for path in sorted(package.rglob("*.py")):
         file = path.relative_to(package).as_posix()
         room = file.split("/")[0].removesuffix(".py")
-        for name in _imports(ast.parse(path.read_text())):
+        for name in imports_of(ast.parse(path.read_text())):
             first, _, rest = name.partition(".")
             target = rest.partition(".")[0]
             if name.startswith("."):

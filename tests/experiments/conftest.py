@@ -9,7 +9,8 @@ import pytest
 if TYPE_CHECKING:
     import pandas as pd
 
-    from persona_interp.experiments import Transfer, summarize
+    from persona_interp.experiments import summarize
+    from persona_interp.experiments.transfer.config import Transfer
     from persona_interp.store import Store
 
 sys.path.insert(0, str(Path(__file__).parent))

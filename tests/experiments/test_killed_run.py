@@ -17,7 +17,7 @@ from persona_interp.experiments import summarize, to_dict
 from persona_interp.store import Store
 
 if TYPE_CHECKING:
-    from persona_interp.experiments import Transfer
+    from persona_interp.experiments.transfer.config import Transfer
 
 KILLS = 10
 RUN = """

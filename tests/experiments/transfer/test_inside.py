@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 from persona_interp import dictionaries, schema, worlds
-from persona_interp.experiments import Transfer
+from persona_interp.experiments.transfer.config import Transfer
 from persona_interp.experiments.transfer.inside.tasks import (
     FAMILY,
     METHODS,

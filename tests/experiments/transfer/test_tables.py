@@ -11,8 +11,8 @@ import pytest
 
 from persona_interp import schema, worlds
 from persona_interp.errors import WorldError
-from persona_interp.experiments import Transfer, from_dict, preset, run, summarize, to_dict
-from persona_interp.experiments.transfer.config import ARMS, lesson_of, variant_of
+from persona_interp.experiments import from_dict, preset, run, summarize, to_dict
+from persona_interp.experiments.transfer.config import ARMS, Transfer, lesson_of, variant_of
 from persona_interp.experiments.transfer.tables import over_seeds
 from persona_interp.store import Store
 from persona_interp.tables import read_table
