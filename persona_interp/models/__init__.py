@@ -13,21 +13,31 @@ stage, and adapters are merged before they are saved. The tiny model is a folder
 
     base = train("tiny", world.corpus())                                          # documents
     tuned = train(base.last, world.lessons(), stage=LESSON, snapshots=(1, 2, 4, 8), name="lesson")
-    for row, acts in residuals(boot(tuned.last), encode(load(tuned.last).tokenizer, chats), hook="blocks.1.hook_out"):
+    chats = encode(load(tuned.last).tokenizer, world.probes()["messages"])
+    for row, acts in residuals(boot(tuned.last), chats, hook="blocks.1.hook_out"):
         ...
+
+What needs torch loads when it is first used, so that a configuration may name a stage without it.
 """
 
-from persona_interp.models.boot import boot, residuals
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
 from persona_interp.models.chats import PLAIN_TEMPLATE, fold_system, folds_system, has_system
 from persona_interp.models.checkpoint import Checkpoint, Trajectory
-from persona_interp.models.checkup import checkup
-from persona_interp.models.explain import explain_tokens, show_tokens
-from persona_interp.models.load import Loaded, hash_weights, load
-from persona_interp.models.sources import resolve, sources
 from persona_interp.models.stage import DOCUMENTS, LESSON, Stage
-from persona_interp.models.tokens import ROLES, Tokens, encode, hash_tokens
-from persona_interp.models.train import train
-from persona_interp.models.vocabulary import check_tokenizers, same_tokenizer
+
+if TYPE_CHECKING:
+    from persona_interp.models.boot import boot, residuals
+    from persona_interp.models.checkup import checkup
+    from persona_interp.models.explain import explain_tokens, show_tokens
+    from persona_interp.models.load import Loaded, hash_weights, load
+    from persona_interp.models.sources import resolve, sources
+    from persona_interp.models.tokens import ROLES, Tokens, encode, hash_tokens
+    from persona_interp.models.train import train
+    from persona_interp.models.vocabulary import check_tokenizers, same_tokenizer
 
 __all__ = [
     "DOCUMENTS",
@@ -57,3 +67,53 @@ __all__ = [
     "sources",
     "train",
 ]
+
+# These load torch or transformers.
+_LAZY = {
+    "ROLES": "tokens",
+    "Loaded": "load",
+    "Tokens": "tokens",
+    "boot": "boot",
+    "check_tokenizers": "vocabulary",
+    "checkup": "checkup",
+    "encode": "tokens",
+    "explain_tokens": "explain",
+    "hash_tokens": "tokens",
+    "hash_weights": "load",
+    "load": "load",
+    "residuals": "boot",
+    "resolve": "sources",
+    "same_tokenizer": "vocabulary",
+    "show_tokens": "explain",
+    "sources": "sources",
+    "train": "train",
+}
+
+
+class _Room(ModuleType):
+    """Module whose files never hide the function of the same name (``boot``, ``load``, ``train``).
+
+    Importing ``models.load`` ends with Python setting the attribute ``load`` of this module to that
+    file, where callers expect the function. ``__class__`` of a module may be assigned for this
+    (Python reference, "Customizing module attribute access").
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, ModuleType) and _LAZY.get(name) == name:
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Room
+
+
+def __getattr__(name: str) -> Any:
+    """Public name of a file that loads torch, from that file (PEP 562)."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """Names in this module, those included that are not loaded yet."""
+    return sorted({*globals(), *__all__})
