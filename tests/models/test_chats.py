@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from persona_interp.errors import ModelError
 from persona_interp.models import encode, fold_system, folds_system, has_system
-from persona_interp.models.chats import folding
+from persona_interp.models.chats import fold_template
 from persona_interp.models.load import load_tokenizer
 
 _spec = importlib.util.spec_from_file_location(
@@ -127,7 +127,7 @@ def test_a_folding_template_writes_what_the_folded_chat_is_and_keeps_roles(
         for key, c in shapes.items()
     }
     assert not folds_system(tokenizer)
-    tokenizer.chat_template = folding(tokenizer.chat_template)
+    tokenizer.chat_template = fold_template(tokenizer.chat_template)
     assert has_system(tokenizer) and folds_system(tokenizer)
     assert want == {
         key: encode(tokenizer, [c], complete=key == "whole").ids for key, c in shapes.items()
