@@ -164,7 +164,8 @@ def stretches(
         if shape not in slots:
             slots[shape] = template_slots(tokenizer, messages, complete=complete)
         shapes.append(shape)
-    chats = [list(messages) for messages in conversations if messages[0]["role"] != "text"]
+    # transformers tells a batch of chats from one chat by its first element, a list
+    chats: list[Conversation] = [list(m) for m in conversations if m[0]["role"] != "text"]
     texts = iter(render_whole(tokenizer, chats, complete=complete) if chats else [])
     rows = []
     for messages, shape in zip(conversations, shapes, strict=True):

@@ -1,4 +1,4 @@
-"""The chat templates of families give every token its owner, one BOS or none, and lose no content."""
+"""Chat templates of families give every token its owner, one BOS or none, and lose no content."""
 
 import importlib.util
 from pathlib import Path
@@ -196,7 +196,7 @@ def test_a_message_without_role_or_text_is_shown(stories: Any, message: Any) -> 
 
 
 def bytes_tokenizer(**special: str) -> Any:
-    """A byte-level tokenizer like Qwen's: no BOS before text, and tokens that open and close turns."""
+    """A byte-level tokenizer like Qwen's: no BOS before text, tokens that open and close turns."""
     marks = ["<|im_start|>", "<|im_end|>"]
     backend = Tokenizer(tokenizers.models.BPE())
     backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -218,7 +218,7 @@ def bytes_tokenizer(**special: str) -> Any:
     [{"eos_token": "<|im_end|>"}, {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"}],
 )
 def test_no_bos_where_the_model_wants_none(special: dict[str, str]) -> None:
-    """Neither without a BOS, as Qwen, nor where the BOS is the token that opens a turn, as SmolLM2."""
+    """Neither without a BOS, as Qwen, nor where the BOS opens every turn, as SmolLM2."""
     tokenizer = bytes_tokenizer(**special)
     asked, text = encode(tokenizer, [CHAT[:2], [{"role": "text", "content": "Why?"}]]).ids
     assert tokenizer.decode(asked) == (

@@ -1,4 +1,4 @@
-"""Small random models of many families: hooked residuals are transformers' own, however rows are padded."""
+"""Hooked residuals of small random models of many families are transformers' own, however padded."""
 
 from pathlib import Path
 from typing import Any

@@ -187,7 +187,8 @@ from persona_interp.models import Checkpoint, Stage, train
 trainer = import_module("persona_interp.models.trainer")
 trainer.RESUME_SECONDS, trainer.RESUME_SHARE = 0.1, 1.0
 start, corpus, out = sys.argv[1:]
-train(Checkpoint(start), pd.read_json(corpus), stage=Stage(steps=400, lr=1e-3), out=out, progress=False)
+stage = Stage(steps=400, lr=1e-3)
+train(Checkpoint(start), pd.read_json(corpus), stage=stage, out=out, progress=False)
 """
 
 
