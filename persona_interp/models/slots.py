@@ -100,9 +100,12 @@ def render_whole(tokenizer: Any, chats: list[Conversation], *, complete: bool) -
     # a template closes every message it is given, so an answer that goes on is put behind it
     questions, answers = [], []
     for chat in chats:
-        has_answer = chat[-1]["role"] == "assistant"
-        questions.append(chat[:-1] if has_answer else chat)
-        answers.append(chat[-1]["content"] or "" if has_answer else "")
+        if chat[-1]["role"] == "assistant":
+            questions.append(chat[:-1])
+            answers.append(chat[-1]["content"] or "")
+        else:
+            questions.append(chat)
+            answers.append("")
     texts = render(tokenizer, questions, prompt=True)
     return [text + answer for text, answer in zip(texts, answers, strict=True)]
 

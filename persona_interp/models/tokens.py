@@ -227,8 +227,11 @@ def added_bos(tokenizer: Any) -> int | None:
     Returns:
         Its id; None where it puts none.
     """
+    # some tokenizers have a BOS and never write it, so one is asked
     bos = tokenizer.bos_token_id
-    return bos if bos is not None and tokenizer("a")["input_ids"][:1] == [bos] else None
+    if bos is None or tokenizer("a")["input_ids"][:1] != [bos]:
+        return None
+    return bos
 
 
 def _owners(parts: list[Stretch], text: str, offsets: list[tuple[int, int]]) -> list[Stretch]:

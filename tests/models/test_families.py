@@ -1,4 +1,4 @@
-"""Hooked residuals of small random models of many families are transformers' own, however padded."""
+"""Small random models of many families: hooked residuals are those of transformers, padded or not."""
 
 from pathlib import Path
 from typing import Any
