@@ -163,6 +163,7 @@ def with_lora(model: Any, rank: int) -> Any:
 @torch.no_grad()
 def check_lora(model: Any, batch: Mapping[str, Tensor]) -> None:
     """Refuse adapters that do not change the output; not trained or not used, none is a finetune.
+
     Args:
         model: A PEFT model.
         batch: ``input_ids`` and ``attention_mask``.
