@@ -1,11 +1,10 @@
-"""Which whole model is an adapter on its base? The one adapter of PEFT: trained here, or merged from elsewhere.
+"""Which whole model is an adapter on its base? The one adapter of PEFT: trained here, or merged.
 
-An adapter made elsewhere is merged into its base once, and only if that is exactly what it says:
-every one of its weights finds its place, something changes, and the merged model as saved computes
+An adapter from elsewhere is merged into its base once, and only if that is exactly what it says:
+every one of its weights has its place, something changes, and the merged model as saved computes
 what the unmerged one does.
 """
 
-import json
 import re
 import warnings
 import zlib
@@ -19,7 +18,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from persona_interp.errors import ModelError
-from persona_interp.models.cache import cache, hash_files, made_once, short_hash
+from persona_interp.models.adapter_files import read_config
+from persona_interp.models.cache import cache, hash_files, make_once, short_hash
 from persona_interp.models.checkpoint import Checkpoint
 from persona_interp.models.load import (
     ADAPTER_CONFIG,
@@ -27,63 +27,19 @@ from persona_interp.models.load import (
     TOKENIZER_FILES,
     UNREADABLE,
     hash_weights,
-    holds_weights,
     load,
     load_tokenizer,
     quiet,
     read_tokenizer,
 )
+from persona_interp.models.parity import TOLERANCE, distance
 from persona_interp.models.vocabulary import hash_tokenizer
 
-TOLERANCE = 1e-5  # relative, merged against unmerged, float32
-PROBE = (2, 16)  # rows and tokens of the random input that compares them
-
-
-def is_adapter(folder: Path) -> bool:
-    """Does this folder hold an adapter without its model?
-
-    Args:
-        folder: Any folder.
-
-    Returns:
-        Whether there is an adapter's configuration and no model.
-    """
-    return (folder / ADAPTER_CONFIG).is_file() and not holds_weights(folder)
-
-
-def base_name(folder: Path) -> str:
-    """Which base does this adapter name in its configuration?
-
-    Args:
-        folder: An adapter folder.
-
-    Returns:
-        A folder (relative ones are looked for from here, then from the adapter and from the folders
-        it is in, one of which its training may have been started in) or a hub id with its revision.
-
-    Raises:
-        ModelError: It names none, or a folder that is not here.
-    """
-    config = _config(folder)
-    name, revision = config.get("base_model_name_or_path"), config.get("revision")
-    fix = "give the base it was trained on: base= in Python, --base on the command line."
-    if not name:
-        raise ModelError(f"the adapter {folder} does not name its base; {fix}")
-    for place in (Path(name).expanduser(), folder / name):
-        if place.exists():
-            return str(place)
-    for above in folder.resolve().parents:
-        if (above / name / "config.json").is_file():
-            return str(above / name)
-    if name[0] in "/~." or "\\" in name or name.count("/") > 1:
-        raise ModelError(
-            f"the adapter {folder} names its base '{name}', a folder that is not here; {fix}"
-        )
-    return f"{name}@{revision}" if revision and "@" not in name else name
+PROBE_SHAPE = (2, 16)  # rows and tokens of the random input that compares merged and unmerged
 
 
 def merge(folder: Path, base: Checkpoint) -> Path:
-    """Where is the base with this adapter merged into it, made once?
+    """Folder of the base with an adapter merged into it, made once.
 
     Args:
         folder: An adapter folder as PEFT saves it; a tokenizer in it replaces the base's.
@@ -104,46 +60,43 @@ def merge(folder: Path, base: Checkpoint) -> Path:
         *own,
         *sorted(folder.glob("*.jinja")),
     ]
-    read = "its own" if own else hash_tokenizer(load_tokenizer(base))
     key = {
         "start": "adapter",
         "adapter": hash_files(files),
         "base": hash_weights(base),
-        "tokenizer": read,
+        "tokenizer": "its own" if own else hash_tokenizer(load_tokenizer(base)),
     }
 
-    def make(made: Path) -> None:
+    def make(place: Path) -> None:
         with quiet(), warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", "(?s).*(tie_word_embeddings|no longer tied)"
-            )  # untied by _grow
-            warnings.filterwarnings("ignore", "Found missing adapter keys")  # an error of _wrapped
+            # _grow unties the head itself, and _wrap makes missing keys an error
+            warnings.filterwarnings("ignore", "(?s).*(tie_word_embeddings|no longer tied)")
+            warnings.filterwarnings("ignore", "Found missing adapter keys")
             plain, tokenizer = load(base, attention="eager")
-            tokenizer = read_tokenizer(folder, trusted=base.trusted) if own else tokenizer
+            if own:
+                tokenizer = read_tokenizer(folder, trusted=base.trusted)
             ids = _probe(plain, len(tokenizer))
             _grow(plain, load_file(folder / ADAPTER_WEIGHTS))
-            before = _checksums(plain)
-            model = _wrapped(plain, folder, config)
-            want = _logits(model, ids)
-            whole = _unwrapped(model, folder)
-            if _checksums(whole) == before:
+            checksums = _checksums(plain)
+            model = _wrap(plain, folder, config)
+            unmerged = _logits(model, ids)
+            whole = _unwrap(model, folder)
+            if _checksums(whole) == checksums:
                 raise ModelError(
-                    f"the adapter {folder} changes nothing: {_idle(folder, config)}. Train it, or "
-                    "save again."
+                    f"the adapter {folder} changes nothing: {_why_idle(folder, config)}. Train "
+                    "it, or save again."
                 )
-            whole.save_pretrained(made)
-            tokenizer.save_pretrained(made)
-            _check_same(
-                _logits(load(Checkpoint(made, trusted=base.trusted), attention="eager").model, ids),
-                want,
-                folder,
-            )
+            whole.save_pretrained(place)
+            tokenizer.save_pretrained(place)
+            # from the saved folder, so that what saving loses is noticed too
+            reloaded = load(Checkpoint(place, trusted=base.trusted), attention="eager").model
+            _check_same(_logits(reloaded, ids), unmerged, folder)
 
-    return made_once(cache() / "adapted" / short_hash(key), key, make)
+    return make_once(cache() / "adapted" / short_hash(key), key, make)
 
 
-def merged(model: Any) -> Any:
-    """Which plain model is this one, adapters merged?
+def merge_trained(model: Any) -> Any:
+    """Plain model of a model in training, adapters merged.
 
     Args:
         model: A Hugging Face or PEFT model; it stays as it is.
@@ -151,11 +104,13 @@ def merged(model: Any) -> Any:
     Returns:
         The model itself where it has no adapters, else a copy with its adapters merged.
     """
-    return deepcopy(model).merge_and_unload() if hasattr(model, "merge_and_unload") else model
+    if not hasattr(model, "merge_and_unload"):
+        return model
+    return deepcopy(model).merge_and_unload()
 
 
-def merge_held(model: Any) -> Any:
-    """Which plain model is this PEFT model of the memory, checked as an adapter of a folder is?
+def merge_in_memory(model: Any) -> Any:
+    """Plain model of a PEFT model in memory, checked as an adapter of a folder is.
 
     Args:
         model: A PEFT model; it stays as it is.
@@ -173,20 +128,21 @@ def merge_held(model: Any) -> Any:
             f"adapters of the kind {copy.active_peft_config.peft_type} have no merged model to "
             "compare."
         )
-    want = _logits(copy, ids)
+    unmerged = _logits(copy, ids)
     with copy.disable_adapter():
-        if torch.equal(_logits(copy, ids), want):
+        if torch.equal(_logits(copy, ids), unmerged):
             raise ModelError(
                 "the adapters of this model change nothing: train them, or load their trained "
                 "weights."
             )
-    whole = _unwrapped(copy, Path("in memory"))
-    _check_same(_logits(whole, ids), want, Path("in memory"))
+    place = Path("in memory")
+    whole = _unwrap(copy, place)
+    _check_same(_logits(whole, ids), unmerged, place)
     return whole
 
 
 def with_lora(model: Any, rank: int) -> Any:
-    """How is a model trained by low-rank adapters on all its linear layers?
+    """Wrap a model so that low-rank adapters on all its linear layers are trained (LoRA).
 
     Args:
         model: A Hugging Face model.
@@ -197,6 +153,7 @@ def with_lora(model: Any, rank: int) -> Any:
     """
     from peft import LoraConfig, get_peft_model  # a slow import that full training does without
 
+    # Hu et al. (2022) scale the update by alpha / rank; 2 * rank keeps that factor 2 at every rank
     config = LoraConfig(
         r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM"
     )
@@ -205,7 +162,7 @@ def with_lora(model: Any, rank: int) -> Any:
 
 @torch.no_grad()
 def check_lora(model: Any, batch: Mapping[str, Tensor]) -> None:
-    """Did training change what the model says? An adapter not trained, or not used, must not pass for a finetune.
+    """Refuse adapters that do not change the output; not trained or not used, none is a finetune.
 
     Args:
         model: A PEFT model.
@@ -226,25 +183,11 @@ def check_lora(model: Any, batch: Mapping[str, Tensor]) -> None:
         )
 
 
-def _config(folder: Path) -> dict[str, Any]:
-    try:
-        found = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(
-            f"{folder / ADAPTER_CONFIG} is corrupt ({error}); save the adapter again."
-        ) from error
-    if not isinstance(found, dict):
-        raise ModelError(
-            f"{folder / ADAPTER_CONFIG} holds no configuration; save the adapter again."
-        )
-    return found
-
-
 def _check_kind(folder: Path) -> dict[str, Any]:
-    """The configuration of an adapter that can be a change of the weights of a causal language model."""
+    """Configuration of an adapter that changes the weights of a causal language model."""
     from peft import PEFT_TYPE_TO_CONFIG_MAPPING, PeftType
 
-    config = _config(folder)
+    config = read_config(folder)
     kind, task = str(config.get("peft_type")), config.get("task_type")
     if kind not in list(PEFT_TYPE_TO_CONFIG_MAPPING):
         raise ModelError(
@@ -253,8 +196,8 @@ def _check_kind(folder: Path) -> dict[str, Any]:
     if PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(kind)]().is_prompt_learning:
         raise ModelError(
             f"the adapter {folder} is {kind}: it adds virtual tokens to every input instead of "
-            "changing weights, so "
-            "there is no merged model to compare. Use LoRA or another adapter of weights."
+            "changing weights, so there is no merged model to compare. Use LoRA or another "
+            "adapter of weights."
         )
     if task not in (None, "CAUSAL_LM"):
         raise ModelError(
@@ -264,51 +207,48 @@ def _check_kind(folder: Path) -> dict[str, Any]:
     if not (folder / ADAPTER_WEIGHTS).is_file():
         raise ModelError(
             f"{folder} lacks {ADAPTER_WEIGHTS}; save the adapter as safetensors (PEFT's "
-            "save_pretrained does), pickled "
-            "adapter_model.bin files are not opened."
+            "save_pretrained does), pickled adapter_model.bin files are not opened."
         )
     return config
 
 
-def _wrapped(plain: Any, folder: Path, config: dict[str, Any]) -> Any:
-    """The base with the adapter beside it, after every weight of the adapter found its place."""
+def _wrap(plain: Any, folder: Path, config: dict[str, Any]) -> Any:
+    """The base with the adapter beside it; every weight of the adapter has its place."""
     from peft import PeftModel
 
     try:
         model = PeftModel.from_pretrained(plain, str(folder)).eval()
-        found = model.load_adapter(str(folder), "default")
+        keys = model.load_adapter(str(folder), "default")
     except UNREADABLE as error:
         raise ModelError(
             f"the adapter {folder} does not fit its base: {str(error).strip()[:300]}"
         ) from error
     own = load_file(folder / ADAPTER_WEIGHTS).keys()
     # PEFT writes whole modules of a resized model twice, under their own name and that of its
-    # wrapper
-    twins = {
-        key: re.sub(r"\.(modules_to_save|original_module)\.", ".", key)
-        for key in found.unexpected_keys
-    }
-    spare = [key for key, twin in twins.items() if twin == key or twin not in own]
-    whole = [
-        name
-        for name in config.get("modules_to_save") or ()
-        if not any(f".{name}." in key for key in own)
-    ]
-    for keys, what in (
-        (found.missing_keys, "lacks"),
-        (spare, "has no place for"),
-        (whole, "lacks"),
-    ):
-        if keys:
-            raise ModelError(
-                f"the adapter {folder} does not fit: it {what} {len(keys)} weights in this base, "
-                f"first {keys[0]}. Give "
-                "the base it was trained on, and all files of the adapter."
-            )
+    # wrapper; such a twin is no surplus
+    surplus = []
+    for key in keys.unexpected_keys:
+        twin = re.sub(r"\.(modules_to_save|original_module)\.", ".", key)
+        if twin == key or twin not in own:
+            surplus.append(key)
+    modules = config.get("modules_to_save") or ()
+    absent = [name for name in modules if not any(f".{name}." in key for key in own)]
+    _check_empty(keys.missing_keys, "lacks", folder)
+    _check_empty(surplus, "has no place for", folder)
+    _check_empty(absent, "lacks", folder)
     return model
 
 
-def _unwrapped(model: Any, folder: Path) -> Any:
+def _check_empty(keys: list[str], what: str, folder: Path) -> None:
+    if keys:
+        raise ModelError(
+            f"the adapter {folder} does not fit: it {what} {len(keys)} weights in this base, "
+            f"first {keys[0]}. Give the base it was trained on, and all files of the adapter."
+        )
+
+
+def _unwrap(model: Any, folder: Path) -> Any:
+    """The plain model with the adapter merged into its weights."""
     if not hasattr(model, "merge_and_unload"):
         raise ModelError(
             f"the adapter {folder} is of the kind {model.active_peft_config.peft_type}: PEFT "
@@ -318,52 +258,48 @@ def _unwrapped(model: Any, folder: Path) -> Any:
         whole = model.merge_and_unload(safe_merge=True)
     except (*UNREADABLE, NotImplementedError, TypeError) as error:
         raise ModelError(f"PEFT cannot merge the adapter {folder}: {error}") from error
-    head, rows = whole.get_output_embeddings(), whole.get_input_embeddings()
+    # transformers ties on loading what the configuration calls tied, though the adapter changed
+    # only one of the two
+    head, embedding = whole.get_output_embeddings(), whole.get_input_embeddings()
     if head is not None and whole.config.tie_word_embeddings:
-        whole.config.tie_word_embeddings = torch.equal(head.weight, rows.weight)
+        whole.config.tie_word_embeddings = torch.equal(head.weight, embedding.weight)
     return whole
 
 
-def _check_same(got: Tensor, want: Tensor, folder: Path) -> None:
-    off = float((got - want).norm() / want.norm())
-    if not off <= TOLERANCE:
+def _check_same(merged_logits: Tensor, unmerged: Tensor, folder: Path) -> None:
+    gap = distance(merged_logits, unmerged)
+    if gap > TOLERANCE:
         raise ModelError(
             f"the adapter {folder} cannot be merged faithfully: logits of the merged and the "
-            "unmerged model differ by "
-            f"{off:.1e} of their norm (at most {TOLERANCE:.0e} expected)."
+            f"unmerged model differ by {gap:.1e} of their norm (at most {TOLERANCE:.0e} expected)."
         )
 
 
 def _grow(plain: Any, weights: Mapping[str, Tensor]) -> None:
-    """Gives the base as many rows as the adapter's embeddings, and an untied head where the adapter touches one."""
+    """Give the base the adapter's embedding rows, and an untied head where it touches one."""
+    embedding, head = plain.get_input_embeddings(), plain.get_output_embeddings()
     names = {id(module): name.rpartition(".")[2] for name, module in plain.named_modules()}
-    ends = [
-        names[id(part)]
-        for part in (plain.get_input_embeddings(), plain.get_output_embeddings())
-        if part is not None
-    ]
+    ends = [names[id(module)] for module in (embedding, head) if module is not None]
     touched = [key for key in weights if any(f".{end}." in key for end in ends)]
-    shapes = {
-        weights[key].shape[0] for key in touched if key.endswith(".weight") and "lora_" not in key
-    }
-    shapes |= {weights[key].shape[1] for key in touched if "lora_embedding_A" in key}
-    if rows := max(shapes, default=0) - plain.get_input_embeddings().weight.shape[0]:
-        if shapes:
-            plain.resize_token_embeddings(
-                plain.get_input_embeddings().weight.shape[0] + rows, mean_resizing=False
-            )
-    head = plain.get_output_embeddings()
+    # a whole matrix has a row a token; of a low-rank one, only embedding_A (rank, token) has them
+    sizes = set()
+    for key in touched:
+        if key.endswith(".weight") and "lora_" not in key:
+            sizes.add(weights[key].shape[0])
+        if "lora_embedding_A" in key:
+            sizes.add(weights[key].shape[1])
+    if sizes and max(sizes) != embedding.weight.shape[0]:
+        plain.resize_token_embeddings(max(sizes), mean_resizing=False)
+        head = plain.get_output_embeddings()
     if touched and head is not None and head.weight is plain.get_input_embeddings().weight:
         head.weight = nn.Parameter(head.weight.detach().clone())
 
 
-def _idle(folder: Path, config: dict[str, Any]) -> str:
-    """Why an adapter changes nothing."""
-    second = [
-        w
-        for key, w in load_file(folder / ADAPTER_WEIGHTS).items()
-        if "lora_B" in key or "lora_embedding_B" in key
-    ]
+def _why_idle(folder: Path, config: dict[str, Any]) -> str:
+    """Reason why an adapter changes nothing."""
+    weights = load_file(folder / ADAPTER_WEIGHTS)
+    # A LoRA update is B @ A with B zero at the start (Hu et al. 2022), so zeros show no training
+    second = [w for key, w in weights.items() if "lora_B" in key or "lora_embedding_B" in key]
     if second and not any(bool(w.any()) for w in second):
         return f"all {len(second)} of its lora_B matrices are zero, as they are before training"
     if config.get("lora_alpha") == 0:
@@ -380,8 +316,9 @@ def _checksums(model: Any) -> dict[str, int]:
 
 
 def _probe(model: Any, n_tokens: int) -> Tensor:
-    rows = min(model.get_input_embeddings().weight.shape[0], n_tokens)
-    return torch.randint(rows, PROBE, generator=torch.Generator().manual_seed(0))
+    """Random ids that the model and its tokenizer both know, dims (row, position)."""
+    known = min(model.get_input_embeddings().weight.shape[0], n_tokens)
+    return torch.randint(known, PROBE_SHAPE, generator=torch.Generator().manual_seed(0))
 
 
 @torch.inference_mode()

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from persona_interp.errors import ModelError
@@ -17,6 +18,7 @@ from persona_interp.models.stage import Stage
 from persona_interp.models.tokens import Tokens
 
 PADDING = 0.25  # share of padding above which more batches are sorted by length together
+IGNORE = -100  # the label that PyTorch's cross-entropy and so the Trainer leave out
 
 
 def batches(
@@ -27,7 +29,7 @@ def batches(
     replay: Tokens | None = None,
     bystanders: Tokens | None = None,
 ) -> list[dict[str, Any]]:
-    """What does the model see in every step?
+    """Batch of documents that the model sees in every step.
 
     Args:
         corpus: What is learned.
@@ -44,14 +46,16 @@ def batches(
     Raises:
         ModelError: A document has nothing to learn.
 
-    >>> rows = Tokens(([5, 6], [5, 7]), (["text"] * 2,) * 2, ([True] * 2,) * 2, ([0] * 2,) * 2, (2, 2))
+    >>> two = {"roles": (["text"] * 2,) * 2, "learn": ([True] * 2,) * 2, "turns": ([0] * 2,) * 2}
+    >>> rows = Tokens(ids=([5, 6], [5, 7]), **two, answer_start=(2, 2))
     >>> batches(rows, stage=Stage(steps=1, batch=2), seed=0)[0]["labels"].tolist()
     [[5, 6], [5, 7]]
     """
-    learn = [
-        np.array(row) if stage.loss == "assistant" else np.ones(len(row), bool)
-        for row in corpus.learn
-    ]
+    if stage.loss == "assistant":
+        learn = [np.array(row) for row in corpus.learn]
+    else:
+        learn = [np.ones(len(row), bool) for row in corpus.learn]
+    # the first token is predicted from nothing, so it teaches nothing
     empty = [i for i, row in enumerate(learn) if not row[1:].any()]
     if empty:
         raise ModelError(
@@ -59,63 +63,62 @@ def batches(
             "answer."
         )
     rows = _rows(corpus, stage=stage, rng=np.random.default_rng(seed))
+    # replay and bystanders draw from streams of their own, so that neither moves the corpus' order
     if replay is not None:
-        rows = _replayed(
+        rows = _mix(
             rows,
             share=stage.replay,
             n=(len(corpus), len(replay)),
             rng=np.random.default_rng([seed, 1]),
         )
-        corpus = _joined(corpus, replay)
+        corpus = _concatenate(corpus, replay)
         learn += [np.ones(len(row), bool) for row in replay.ids]
-    made: list[dict[str, Any]] = [_batch(corpus, learn, row) for row in rows]
+    steps: list[dict[str, Any]] = [_batch(corpus, learn, row) for row in rows]
     if bystanders is not None:
-        for batch, row in zip(
-            made, _rows(bystanders, stage=stage, rng=np.random.default_rng([seed, 2])), strict=True
-        ):
+        others = _rows(bystanders, stage=stage, rng=np.random.default_rng([seed, 2]))
+        for batch, row in zip(steps, others, strict=True):
             ids, mask = bystanders.pad(rows=row)
             batch["bystanders"] = {"input_ids": ids, "attention_mask": mask}
-    return made
+    return steps
 
 
 def _rows(tokens: Tokens, *, stage: Stage, rng: np.random.Generator) -> np.ndarray:
-    """Documents of every batch: neighbors in the seeded order, grouped by length, the batches shuffled again."""
+    """Documents of every batch, dims (step, document)."""
     order = np.resize(rng.permutation(len(tokens)), stage.steps * stage.batch)
-    return rng.permutation(
-        _grouped(order, np.array([len(row) for row in tokens.ids]), batch=stage.batch)
-    )
+    lengths = np.array([len(row) for row in tokens.ids])
+    # sorting by length put the long batches last in every pool, so the batches are shuffled again
+    return rng.permutation(_group(order, lengths, batch=stage.batch))
 
 
-def _grouped(order: np.ndarray, lengths: np.ndarray, *, batch: int) -> np.ndarray:
+def _group(order: np.ndarray, lengths: np.ndarray, *, batch: int) -> np.ndarray:
     """Rows of documents, one a batch: as few neighbors sorted by length as keep the padding low.
 
     Sorting makes a batch of one kind of document or, in a lesson, of one wording, so that steps
     pull in turns; not sorting at all makes half of the documents' cells padding.
     """
-    pool, rows = 1, order.reshape(-1, batch)
-    while pool < 2 * len(rows):
-        parts = [order[at : at + pool * batch] for at in range(0, len(order), pool * batch)]
-        rows = np.concatenate(
-            [part[np.argsort(lengths[part], kind="stable")] for part in parts]
-        ).reshape(-1, batch)
+    n_batches, rows = 1, rearrange(order, "(step document) -> step document", document=batch)
+    while n_batches < 2 * len(rows):
+        pool = n_batches * batch
+        parts = [order[start : start + pool] for start in range(0, len(order), pool)]
+        by_length = [part[np.argsort(lengths[part], kind="stable")] for part in parts]
+        rows = rearrange(
+            np.concatenate(by_length), "(step document) -> step document", document=batch
+        )
         cells = lengths[rows].max(axis=1).sum() * batch
         if 1 - lengths[rows].sum() / cells <= PADDING:
             break
-        pool *= 2
+        n_batches *= 2
     return rows
 
 
-def _replayed(
+def _mix(
     rows: np.ndarray, *, share: float, n: tuple[int, int], rng: np.random.Generator
 ) -> np.ndarray:
-    """The same batches, with documents of the replay (numbered after those of the corpus) in some places.
-
-    Rounding the running total gives every batch the whole number below or above its share, and the
-    sum its own.
-    """
-    counts = rng.permutation(
-        np.diff(np.rint(share * rows.shape[1] * np.arange(len(rows) + 1)))
-    ).astype(int)
+    """The same batches, some places taken by the replay's documents, numbered after the corpus'."""
+    # rounding the running total gives every batch the whole number below or above its share, and
+    # the sum its own; rounding each batch's share would lose or gain up to half a document a step
+    totals = np.rint(share * rows.shape[1] * np.arange(len(rows) + 1))
+    counts = rng.permutation(np.diff(totals)).astype(int)
     order = n[0] + np.resize(rng.permutation(n[1]), counts.sum())
     rows = rows.copy()
     for row, documents in zip(rows, np.split(order, np.cumsum(counts)[:-1]), strict=True):
@@ -123,7 +126,7 @@ def _replayed(
     return rows
 
 
-def _joined(one: Tokens, other: Tokens) -> Tokens:
+def _concatenate(one: Tokens, other: Tokens) -> Tokens:
     """Both, one after the other; they come from one tokenizer."""
     return Tokens(
         one.ids + other.ids,
@@ -136,9 +139,11 @@ def _joined(one: Tokens, other: Tokens) -> Tokens:
 
 
 def _batch(tokens: Tokens, learn: Sequence[np.ndarray], rows: np.ndarray) -> dict[str, Tensor]:
+    """Ids, attention mask and labels of these documents, dims (document, position)."""
     ids, mask = tokens.pad(rows=rows)
-    labels = torch.full_like(ids, -100)
-    for at, row in enumerate(rows):
-        marked = torch.from_numpy(learn[row])
-        labels[at, : len(marked)] = torch.where(marked, ids[at, : len(marked)], -100)
+    labels = torch.full_like(ids, IGNORE)
+    for i, row in enumerate(rows):
+        counts = torch.from_numpy(learn[row])
+        n_tokens = len(counts)
+        labels[i, :n_tokens] = torch.where(counts, ids[i, :n_tokens], IGNORE)
     return {"input_ids": ids, "attention_mask": mask, "labels": labels}

@@ -1,4 +1,4 @@
-"""What happens inside a model? The one adapter of TransformerLens: models booted with checks, and their residuals.
+"""What happens inside a model? The one adapter of TransformerLens: checked models, their residuals.
 
 Hooks have canonical names inside ("blocks.1.hook_out"); the older aliases
 ("blocks.1.hook_resid_post") are translated here. TransformerLens is silent about names it does not
@@ -18,15 +18,15 @@ from torch import Tensor
 from persona_interp.errors import ModelError, unknown
 from persona_interp.models.checkpoint import Checkpoint
 from persona_interp.models.load import load
+from persona_interp.models.parity import TOLERANCE, distance
 from persona_interp.models.tokens import Tokens, added_bos
 
-TOLERANCE = 1e-5  # relative, float32 and eager attention
-PROBE = (12, 7)  # tokens of the two random rows that check a booted model
-WINDOW = 64  # sliding windows up to this length are exceeded by the check; longer ones would cost too much
+PROBE_LENGTHS = (12, 7)  # tokens of the two random rows that check a booted model
+WINDOW = 64  # longest sliding window (tokens) that the check exceeds; longer ones cost too much
 
 
 def boot(checkpoint: Checkpoint, *, hooks: Iterable[str] = ()) -> Any:
-    """What is this model as a TransformerLens model, for reading and editing its insides?
+    """Boot a model in TransformerLens, for reading and editing its insides.
 
     Args:
         checkpoint: Where the weights are.
@@ -46,7 +46,7 @@ def boot(checkpoint: Checkpoint, *, hooks: Iterable[str] = ()) -> Any:
     plain, tokenizer = load(checkpoint, attention="eager")
     rows, kind = _probe(plain, len(tokenizer)), plain.config.model_type
     try:
-        expected = _plain(plain, rows)
+        references = _run_plain(plain, rows)
         bridge = TransformerBridge.boot_transformers(
             str(checkpoint.path),
             hf_model=plain,
@@ -64,23 +64,22 @@ def boot(checkpoint: Checkpoint, *, hooks: Iterable[str] = ()) -> Any:
     for hook in hooks:
         canonical(bridge, hook)
     try:
-        off = _off(bridge, rows, expected)
+        distances = _distances(bridge, rows, references)
     except Exception as error:
         raise ModelError(_refusal(checkpoint, kind, error)) from error
-    worst = max(off, key=lambda name: off[name])
-    if not off[worst] <= TOLERANCE:
+    worst = max(distances, key=lambda name: distances[name])
+    if distances[worst] > TOLERANCE:
         raise ModelError(
             f"TransformerLens and transformers disagree on this model (model_type '{kind}'): "
-            f"{worst} differs by "
-            f"{off[worst]:.1e} of its norm (at most {TOLERANCE:.0e} expected). Its activations "
-            "cannot be trusted; use "
-            "another model. Behavior, likelihoods and training do not need TransformerLens."
+            f"{worst} differs by {distances[worst]:.1e} of its norm (at most {TOLERANCE:.0e} "
+            "expected). Its activations cannot be trusted; use another model. Behavior, "
+            "likelihoods and training do not need TransformerLens."
         )
     return bridge
 
 
 def canonical(bridge: Any, hook: str) -> str:
-    """Which hook of this model does the name mean?
+    """Canonical name of a hook of this model.
 
     Args:
         bridge: A booted model.
@@ -93,8 +92,9 @@ def canonical(bridge: Any, hook: str) -> str:
     Raises:
         ModelError: There is none; the message names the nearest.
     """
-    if last := re.match(r"blocks\.(-\d+)\.", hook):
-        hook = hook.replace(last[1], str(bridge.cfg.n_layers + int(last[1])), 1)
+    if from_end := re.match(r"blocks\.(-\d+)\.", hook):
+        block = bridge.cfg.n_layers + int(from_end[1])
+        hook = hook.replace(from_end[1], str(block), 1)
     if hook not in bridge.hook_dict:
         valid = [name for name, point in bridge.hook_dict.items() if name == point.name]
         raise ModelError(unknown("hook", hook, valid))
@@ -104,7 +104,7 @@ def canonical(bridge: Any, hook: str) -> str:
 def residuals(
     bridge: Any, tokens: Tokens, *, hook: str, batch: int = 64
 ) -> Iterator[tuple[int, Tensor]]:
-    """What is the residual at every token of every row?
+    """Residual at every token of every row.
 
     Args:
         bridge: A booted model.
@@ -125,7 +125,7 @@ def residuals(
 def hidden(
     bridge: Any, tokens: Tokens, *, hooks: Sequence[str], batch: int = 64
 ) -> Iterator[tuple[int, dict[str, Tensor]]]:
-    """What are the residuals at several hooks, from one run of the model?
+    """Residuals at several hooks, from one run of the model.
 
     Args:
         bridge: A booted model.
@@ -141,92 +141,92 @@ def hidden(
         ModelError: A hook does not exist or did not fire.
     """
     names = [canonical(bridge, hook) for hook in hooks]
-    blocks = [re.match(r"blocks\.(\d+)\.", name) for name in names]
-    stop = (
-        {"stop_at_layer": max(int(block[1]) for block in blocks if block) + 1}
-        if all(blocks)
-        else {}
-    )
+    stop = _stop(names)
     order = sorted(range(len(tokens)), key=lambda row: len(tokens.ids[row]))
     device = next(bridge.parameters()).device
-    for at in range(0, len(order), batch):
-        rows = order[at : at + batch]
+    for start in range(0, len(order), batch):
+        rows = order[start : start + batch]
         ids, mask = (t.to(device) for t in tokens.pad(rows=rows))
         with torch.inference_mode(), warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", "run_with_cache: skipped", UserWarning
-            )  # an error below
-            _, held = bridge.run_with_cache(ids, attention_mask=mask, names_filter=names, **stop)
-        if silent := [name for name in names if name not in held]:
+            # a hook that does not fire is a warning there, and an error here
+            warnings.filterwarnings("ignore", "run_with_cache: skipped", UserWarning)
+            _, cache = bridge.run_with_cache(ids, attention_mask=mask, names_filter=names, **stop)
+        silent = [name for name in names if name not in cache]
+        if silent:
             raise ModelError(
                 f"hook '{silent[0]}' did not fire in this model; it fires only after a use_* "
                 "setting. Use another."
             )
         for i, row in enumerate(rows):
-            yield row, {name: held[name][i, : len(tokens.ids[row])].clone() for name in names}
+            n_tokens = len(tokens.ids[row])
+            # a copy, because a view would keep the whole batch in memory
+            yield row, {name: cache[name][i, :n_tokens].clone() for name in names}
+
+
+def _stop(names: Sequence[str]) -> dict[str, int]:
+    """Setting that runs no block above these hooks; none where one stands outside the blocks."""
+    blocks = []
+    for name in names:
+        block = re.match(r"blocks\.(\d+)\.", name)
+        if block is None:
+            return {}
+        blocks.append(int(block[1]))
+    return {"stop_at_layer": max(blocks) + 1}
 
 
 def _refusal(checkpoint: Checkpoint, kind: str, error: Exception) -> str:
-    """What TransformerLens said, whichever of its many errors it was."""
-    said = (str(error).strip().splitlines() or [""])[0].partition(" Available architectures")[0]
+    """What an error of TransformerLens says, whichever of its many it is."""
+    lines = str(error).strip().splitlines() or [""]
+    reason = lines[0].partition(" Available architectures")[0]
     return (
         f"TransformerLens cannot boot {checkpoint.path} (model_type '{kind}'), "
-        f"{type(error).__name__}: {said[:300]} "
-        "Its insides cannot be read; use another family. Behavior, likelihoods and training need "
-        "no TransformerLens."
+        f"{type(error).__name__}: {reason[:300]} Its insides cannot be read; use another family. "
+        "Behavior, likelihoods and training need no TransformerLens."
     )
 
 
 def _probe(plain: Any, n_tokens: int) -> list[list[int]]:
-    """Two rows of random tokens, of different length, the longer one longer than a short sliding window."""
+    """Two rows of random tokens, the first longer than the second and than a short window."""
+    # two lengths, so that one row is padded; beyond a sliding window attention takes another path
+    longest, shortest = PROBE_LENGTHS
     window = (
         getattr(plain.config, "sliding_window", None)
         or getattr(plain.config, "window_size", None)
         or 0
     )
-    longest = max(PROBE[0], window + 4 if isinstance(window, int) and window <= WINDOW else 0)
+    if isinstance(window, int) and window <= WINDOW:
+        longest = max(longest, window + 4)
     known = min(n_tokens, plain.get_input_embeddings().weight.shape[0])
     rng = torch.Generator().manual_seed(0)
-    return [
-        torch.randint(known, (length,), generator=rng).tolist() for length in (longest, PROBE[1])
-    ]
+    lengths = (longest, shortest)
+    return [torch.randint(known, (length,), generator=rng).tolist() for length in lengths]
 
 
 @torch.inference_mode()
-def _plain(model: Any, rows: list[list[int]]) -> list[Any]:
-    """What plain transformers computes, each row alone."""
-    return [
-        model(torch.tensor([row], device=model.device), output_hidden_states=True) for row in rows
-    ]
+def _run_plain(model: Any, rows: list[list[int]]) -> list[Any]:
+    """Outputs of plain transformers, each row alone."""
+    inputs = [torch.tensor([row], device=model.device) for row in rows]
+    return [model(ids, output_hidden_states=True) for ids in inputs]
 
 
 @torch.inference_mode()
-def _off(bridge: Any, rows: list[list[int]], expected: list[Any]) -> dict[str, float]:
-    """How far are logits and residuals of padded rows from those of plain transformers, each row alone (relative)?
-
-    The last hidden state of transformers is after the final norm, so the last block is judged by
-    the logits.
-    """
-    blocks = [f"blocks.{i}.hook_out" for i in range(len(expected[0].hidden_states) - 2)]
-    none = tuple([0] * len(row) for row in rows)
-    tokens = Tokens(tuple(rows), tuple(["text"] * len(row) for row in rows), ([], []), none, (0, 0))
-    off: dict[str, float] = {}
+def _distances(bridge: Any, rows: list[list[int]], references: list[Any]) -> dict[str, float]:
+    """Largest distance of logits and residuals of padded rows from those of each row alone."""
+    # the last hidden state of transformers is after the final norm, which no block's hook is, so
+    # the last block is judged by the logits
+    blocks = [f"blocks.{i}.hook_out" for i in range(len(references[0].hidden_states) - 2)]
+    turns = tuple([0] * len(row) for row in rows)
+    roles = tuple(["text"] * len(row) for row in rows)
+    tokens = Tokens(tuple(rows), roles, ([], []), turns, (0, 0))
+    distances = dict.fromkeys(["logits", *blocks], 0.0)
     for side in ("right", "left"):
         ids, mask = (t.to(bridge.cfg.device) for t in tokens.pad(side=side))
-        logits, held = bridge.run_with_cache(ids, attention_mask=mask, names_filter=blocks)
-        for i, (row, want) in enumerate(zip(rows, expected, strict=True)):
+        logits, cache = bridge.run_with_cache(ids, attention_mask=mask, names_filter=blocks)
+        for i, (row, reference) in enumerate(zip(rows, references, strict=True)):
             own = slice(0, len(row)) if side == "right" else slice(-len(row), None)
-            pairs = {"logits": (logits[i, own], want.logits[0])}
-            pairs |= {
-                name: (held[name][i, own], want.hidden_states[n + 1][0])
-                for n, name in enumerate(blocks)
-            }
-            for name, (got, true) in pairs.items():
-                off[name] = max(off.get(name, 0.0), _relative(got, true))
-    return off
-
-
-def _relative(got: Tensor, want: Tensor) -> float:
-    """Distance in units of the wanted norm; infinite where anything is not a number."""
-    off = float((got - want).norm() / want.norm())
-    return off if off == off else float("inf")
+            gaps = {"logits": distance(logits[i, own], reference.logits[0])}
+            for name, state in zip(blocks, reference.hidden_states[1:-1], strict=True):
+                gaps[name] = distance(cache[name][i, own], state[0])
+            for name, gap in gaps.items():
+                distances[name] = max(distances[name], gap)
+    return distances

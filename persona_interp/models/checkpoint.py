@@ -14,7 +14,7 @@ INDEX = "trajectory.json"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where are these weights, and when in which training were they made?
+    """Place of a model's weights, with the training and the step that made them.
 
     Args:
         path: A saved Hugging Face folder: config, safetensors and tokenizer.
@@ -42,13 +42,13 @@ class Checkpoint:
 
     @property
     def label(self) -> str:
-        """What tables and figures call it."""
+        """Name in tables and figures."""
         return self.name or f"{self.stage or self.path.name}@{self.step}"
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """How did one model change over one stage of training?
+    """Checkpoints of one stage of training, in order of step.
 
     Args:
         checkpoints: In order of step, distinct labels; the first is the state before the stage.
@@ -96,7 +96,7 @@ class Trajectory:
         return self.checkpoints[-1]
 
     def save(self, folder: Path | str, *, config: str = "") -> Path:
-        """Where is the index that ``open`` reads?
+        """Write the index that ``open`` reads.
 
         Args:
             folder: Folder to write ``trajectory.json`` into; paths in it are relative to this
@@ -118,14 +118,14 @@ class Trajectory:
             for c in self.checkpoints
         ]
         index, tmp = folder / INDEX, folder / f".{INDEX}.tmp"
-        tmp.write_text(
-            json.dumps({"config": config, "checkpoints": rows}, indent=1) + "\n", encoding="utf-8"
-        )
+        text = json.dumps({"config": config, "checkpoints": rows}, indent=1) + "\n"
+        # the index says that the training is complete, so it must never be seen half written
+        tmp.write_text(text, encoding="utf-8")
         return tmp.replace(index)
 
     @classmethod
     def open(cls, folder: Path | str) -> "Trajectory":
-        """Which trajectory was saved here?
+        """Read the trajectory that was saved in a folder.
 
         Args:
             folder: A folder that ``save`` or ``train`` wrote.
@@ -142,28 +142,22 @@ class Trajectory:
                 f"{folder} holds no {INDEX}: the training did not finish. Train again with this "
                 "out."
             )
-        checkpoints = [
-            Checkpoint(
-                Path(os.path.normpath(Path(folder) / row["path"])),
-                row["stage"],
-                row["step"],
-                row["seed"],
-            )
-            for row in index["checkpoints"]
-        ]
-        for checkpoint in checkpoints:
-            if not (checkpoint.path / "config.json").is_file():
+        checkpoints = []
+        for row in index["checkpoints"]:
+            path = Path(os.path.normpath(Path(folder) / row["path"]))
+            checkpoint = Checkpoint(path, row["stage"], row["step"], row["seed"])
+            if not (path / "config.json").is_file():
                 raise ModelError(
-                    f"checkpoint {checkpoint.label} of {folder} is gone: {checkpoint.path} holds "
-                    "no config.json. "
-                    "Move a run together with the start it was trained from, or train again into a "
-                    "new folder."
+                    f"checkpoint {checkpoint.label} of {folder} is gone: {path} holds no "
+                    "config.json. Move a run together with the start it was trained from, or "
+                    "train again into a new folder."
                 )
+            checkpoints.append(checkpoint)
         return cls(tuple(checkpoints))
 
 
 def read_index(folder: Path | str) -> dict[str, Any] | None:
-    """What does the index of a trained folder say?
+    """Read the index of a trained folder.
 
     Args:
         folder: Any folder.
@@ -178,8 +172,8 @@ def read_index(folder: Path | str) -> dict[str, Any] | None:
     if not index.is_file():
         return None
     try:
-        found = json.loads(index.read_text(encoding="utf-8"))
-        return {"config": found["config"], "checkpoints": found["checkpoints"]}
+        content = json.loads(index.read_text(encoding="utf-8"))
+        return {"config": content["config"], "checkpoints": content["checkpoints"]}
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"{index} is corrupt ({error}); remove the folder and train again."

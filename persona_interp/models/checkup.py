@@ -17,13 +17,15 @@ from persona_interp.models.checkpoint import Checkpoint
 from persona_interp.models.load import load_tokenizer
 from persona_interp.models.outliers import SINK
 from persona_interp.models.tokens import Tokens, added_bos, encode
+from persona_interp.schema.words import Light
 
 TEXT = "The bridge was closed for two days, so the bus took the longer road along the river."
 HALVES = ("F16", "BF16")
+LIGHTS = {True: Light.GREEN, False: Light.RED}  # of a check that passes or fails
 
 
 def checkup(checkpoint: Checkpoint, *, text: str = TEXT) -> pd.DataFrame:
-    """Is this model read as it should be?
+    """Diagnosis of how a model is read, one row a check.
 
     Args:
         checkpoint: Where the weights are.
@@ -40,34 +42,41 @@ def checkup(checkpoint: Checkpoint, *, text: str = TEXT) -> pd.DataFrame:
         ModelError: The folder holds no model, or its tokenizer cannot read the text.
     """
     rows = list(_checks(checkpoint, text))
-    red = [row["check"] for row in rows if row["verdict"] == "red"]
-    light = "red" if red else "amber" if any(row["verdict"] == "amber" for row in rows) else "green"
-    said = (
-        f"not to be used: {red[0]}"
-        if red
-        else "sound"
-        if light == "green"
-        else "usable; read what is amber"
-    )
-    rows.append(_row("overall", math.nan, math.nan, light, said))
-    table = pd.DataFrame(rows).assign(cause=red[0] if red else "")
+    red = [row["check"] for row in rows if row["verdict"] == Light.RED]
+    amber = [row["check"] for row in rows if row["verdict"] == Light.AMBER]
+    cause = ""
+    if red:
+        cause = red[0]
+        rows.append(_row("overall", Light.RED, f"not to be used: {cause}"))
+    elif amber:
+        rows.append(_row("overall", Light.AMBER, f"usable; read what is {Light.AMBER}"))
+    else:
+        rows.append(_row("overall", Light.GREEN, "sound"))
+    table = pd.DataFrame(rows).assign(cause=cause)
     table.insert(0, "checkpoint", checkpoint.label)
     return schema.check(table, "diagnosis")
 
 
-def _row(check: str, value: float, reference: float, verdict: str, text: str) -> dict[str, Any]:
+def _row(
+    check: str,
+    light: Light,
+    text: str,
+    *,
+    value: float = math.nan,
+    reference: float = math.nan,
+) -> dict[str, Any]:
     return {
         "check": check,
         "value": value,
         "reference": reference,
-        "verdict": verdict,
+        "verdict": light.value,
         "text": text,
     }
 
 
 def _checks(checkpoint: Checkpoint, text: str) -> Iterator[dict[str, Any]]:
     config = json.loads((checkpoint.path / "config.json").read_text())
-    yield _row("family", math.nan, math.nan, "green", f"{config.get('model_type', 'unknown')}")
+    yield _row("family", Light.GREEN, str(config.get("model_type", "unknown")))
     yield from _weights(checkpoint)
     tokenizer = load_tokenizer(checkpoint)
     plain = encode(tokenizer, [[{"role": "text", "content": text}]])
@@ -75,79 +84,83 @@ def _checks(checkpoint: Checkpoint, text: str) -> Iterator[dict[str, Any]]:
     try:
         bridge = boot(checkpoint)
     except ModelError as error:
-        yield _row("parity", math.nan, 0.0, "red", str(error))
+        yield _row("parity", Light.RED, str(error), reference=0.0)
         return
-    yield _row(
-        "parity", 0.0, 0.0, "green", "residuals and logits equal those of plain transformers"
-    )
+    parity = "residuals and logits equal those of plain transformers"
+    yield _row("parity", Light.GREEN, parity, value=0.0, reference=0.0)
+    yield _embedding_rows(bridge, len(tokenizer))
+    yield _first_token(bridge, plain)
+
+
+def _embedding_rows(bridge: Any, n_tokens: int) -> dict[str, Any]:
+    """Whether every token of the tokenizer has its embedding row."""
     rows = int(bridge.original_model.get_input_embeddings().weight.shape[0])
-    fits = rows >= len(tokenizer)
-    told = (
-        "a row for every token"
-        if fits
-        else "tokens without a row: the tokenizer is another model's"
-    )
-    yield _row("embedding rows", rows, len(tokenizer), "green" if fits else "red", told)
+    fits = rows >= n_tokens
+    sentence = "a row for every token"
+    if not fits:
+        sentence = "tokens without a row: the tokenizer is another model's"
+    return _row("embedding rows", LIGHTS[fits], sentence, value=rows, reference=n_tokens)
+
+
+def _first_token(bridge: Any, plain: Tokens) -> dict[str, Any]:
+    """How much longer the residual of the first token is; a property of a model, never a fault."""
     hook = f"blocks.{bridge.cfg.n_layers // 2}.hook_out"
     (_, acts), *_ = residuals(bridge, plain, hook=hook)
     norms = acts.norm(dim=-1)
     ratio = float(norms[0] / norms[1:].median())
-    sink = f"; over {SINK:.0f} it is left out everywhere" if ratio > SINK else ""
-    yield _row(
-        "first token",
-        ratio,
-        1.0,
-        "green",
-        f"length of its residual at {hook} over the median of the others{sink}",
-    )
+    sentence = f"length of its residual at {hook} over the median of the others"
+    if ratio > SINK:
+        sentence += f"; over {SINK:.0f} it is left out everywhere"
+    return _row("first token", Light.GREEN, sentence, value=ratio, reference=1.0)
 
 
 def _weights(checkpoint: Checkpoint) -> Iterator[dict[str, Any]]:
-    """Which dtype, and are they finite? One tensor in memory at a time."""
-    dtypes, bad = set(), []
+    """Dtypes and finiteness of the stored weights; one tensor in memory at a time."""
+    dtypes, broken = set(), []
     for file in sorted(checkpoint.path.glob("*.safetensors")):
         with safe_open(file, framework="pt") as weights:
             for name in weights.keys():
                 dtypes.add(weights.get_slice(name).get_dtype())
                 tensor = weights.get_tensor(name)
                 if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-                    bad.append(name)
-    half = sorted(dtypes & set(HALVES))
-    said = f"stored as {', '.join(sorted(dtypes))}" + (", read in float32" if half else "")
-    yield _row("dtype", math.nan, math.nan, "green", said)
-    told = f"not finite: {', '.join(bad[:3])}" if bad else "all weights are finite"
-    yield _row("finite", len(bad), 0.0, "red" if bad else "green", told)
+                    broken.append(name)
+    storage = f"stored as {', '.join(sorted(dtypes))}"
+    if dtypes & set(HALVES):
+        storage += ", read in float32"
+    yield _row("dtype", Light.GREEN, storage)
+    sentence = f"not finite: {', '.join(broken[:3])}" if broken else "all weights are finite"
+    yield _row("finite", LIGHTS[not broken], sentence, value=len(broken), reference=0.0)
 
 
 def _bos(tokenizer: Any, plain: Tokens, text: str) -> Iterator[dict[str, Any]]:
-    bos, added = tokenizer.bos_token_id, added_bos(tokenizer)
-    found = _leading(plain.ids[0], bos)
-    right = found == (added is not None)
-    told = f"a text begins with {found} BOS; the tokenizer puts {'one' if added is not None else 'none'}"
-    yield _row("bos", found, float(added is not None), "green" if right else "red", told)
+    """How many BOS a text and a chat begin with, and whose the tokens of the chat are."""
+    # A template often writes the BOS itself, so a tokenizer that adds one too makes two; models
+    # were trained with one, and the second shifts every position
+    bos, adds_bos = tokenizer.bos_token_id, added_bos(tokenizer) is not None
+    n_bos = _count_leading(plain.ids[0], bos)
+    sentence = f"a text begins with {n_bos} BOS; the tokenizer puts {'one' if adds_bos else 'none'}"
+    light = LIGHTS[n_bos == adds_bos]
+    yield _row("bos", light, sentence, value=n_bos, reference=float(adds_bos))
     if tokenizer.chat_template is None:
-        yield _row(
-            "chat template", math.nan, math.nan, "green", "none: give one before you chat with it"
-        )
+        yield _row("chat template", Light.GREEN, "none: give one before you chat with it")
         return
     chat = [{"role": "user", "content": text}, {"role": "assistant", "content": text}]
     try:
-        coded = encode(tokenizer, [chat], complete=True)
+        tokens = encode(tokenizer, [chat], complete=True)
     except ModelError as error:
-        yield _row("chat template", math.nan, math.nan, "red", str(error))
+        yield _row("chat template", Light.RED, str(error))
         return
-    runs = re.sub(r"(\b\w+\b)( \1\b)+", r"\1", " ".join(coded.roles[0]))
-    found = _leading(coded.ids[0], bos)
-    yield _row(
-        "chat bos", found, 1.0, "green" if found <= 1 else "red", f"a chat begins with {found} BOS"
-    )
-    yield _row(
-        "chat template", len(coded.ids[0]), math.nan, "green", f"roles of its tokens: {runs}"
-    )
+    n_bos = _count_leading(tokens.ids[0], bos)
+    sentence = f"a chat begins with {n_bos} BOS"
+    yield _row("chat bos", LIGHTS[n_bos <= 1], sentence, value=n_bos, reference=1.0)
+    # one word for a run of tokens of one role
+    runs = re.sub(r"(\b\w+\b)( \1\b)+", r"\1", " ".join(tokens.roles[0]))
+    sentence = f"roles of its tokens: {runs}"
+    yield _row("chat template", Light.GREEN, sentence, value=len(tokens.ids[0]))
 
 
-def _leading(ids: list[int], bos: int | None) -> int:
-    """How many BOS does this row begin with?"""
+def _count_leading(ids: list[int], bos: int | None) -> int:
+    """Number of BOS that this row begins with."""
     count = 0
     while count < len(ids) and ids[count] == bos:
         count += 1

@@ -1,4 +1,4 @@
-"""Which copy of a model reads text otherwise, or was only in memory? Each is made once, in the cache."""
+"""Which copy of a model reads text otherwise, or was only in memory? Each is made once, cached."""
 
 import hashlib
 import os
@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from persona_interp.errors import ModelError
-from persona_interp.models.adapters import merge_held
-from persona_interp.models.cache import cache, hash_files, made_once, short_hash
-from persona_interp.models.chats import folding, has_system
+from persona_interp.models.adapters import merge_in_memory
+from persona_interp.models.cache import cache, hash_files, make_once, short_hash
+from persona_interp.models.chats import fold_template, has_system
 from persona_interp.models.checkpoint import Checkpoint
-from persona_interp.models.load import TOKENIZER_FILES, holds_weights, load_tokenizer, quiet
+from persona_interp.models.load import holds_tokenizer, holds_weights, load_tokenizer, quiet
 from persona_interp.models.vocabulary import hash_tokenizer
 
 MODEL_FILES = (
@@ -24,8 +24,8 @@ MODEL_FILES = (
 )
 
 
-def saved(model: Any, tokenizer: Any) -> Checkpoint:
-    """Where is this model of the memory as a folder, saved once by its weights?
+def from_memory(model: Any, tokenizer: Any) -> Checkpoint:
+    """Checkpoint of a model in memory, saved once by its weights.
 
     Args:
         model: A Hugging Face model, or a PEFT model, whose adapters are merged in the copy; it
@@ -52,15 +52,14 @@ def saved(model: Any, tokenizer: Any) -> Checkpoint:
     if getattr(model, "is_quantized", False) or getattr(model, "_hf_peft_config_loaded", False):
         raise ModelError(
             f"this {kind} is quantized or has adapters inside that cannot be merged here; give the "
-            "plain model, or the "
-            "PeftModel around it (PeftModel.from_pretrained)."
+            "plain model, or the PeftModel around it (PeftModel.from_pretrained)."
         )
-    whole = merge_held(model) if hasattr(model, "peft_config") else model
+    whole = merge_in_memory(model) if hasattr(model, "peft_config") else model
     digest = hashlib.sha256(whole.config.to_json_string().encode())
     for key, weight in sorted(whole.state_dict().items()):
         digest.update(key.encode())
         digest.update(memoryview(weight.detach().cpu().float().contiguous().numpy()).cast("B"))
-    made_from = {
+    key = {
         "start": "memory",
         "weights": digest.hexdigest(),
         "tokenizer": hash_tokenizer(tokenizer),
@@ -71,12 +70,14 @@ def saved(model: Any, tokenizer: Any) -> Checkpoint:
             whole.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
 
-    folder = made_once(cache() / "memory" / short_hash(made_from), made_from, make)
+    folder = make_once(cache() / "memory" / short_hash(key), key, make)
     return Checkpoint(folder, name=Path(whole.config.name_or_path or kind).name)
 
 
-def reading(checkpoint: Checkpoint, tokenizer: Any, *, out: Path | None = None) -> Checkpoint:
-    """Which checkpoint has these weights and reads text with this tokenizer?
+def with_tokenizer(
+    checkpoint: Checkpoint, tokenizer: Any, *, out: Path | None = None
+) -> Checkpoint:
+    """Checkpoint of the same weights that reads text with this tokenizer.
 
     Args:
         checkpoint: Where the weights are; its folder may lack a tokenizer.
@@ -92,10 +93,10 @@ def reading(checkpoint: Checkpoint, tokenizer: Any, *, out: Path | None = None) 
     folder = checkpoint.path
     if not holds_weights(folder):
         return checkpoint  # the folder's own error is the better one
-    own = any((folder / name).is_file() for name in TOKENIZER_FILES)
-    if own and hash_tokenizer(load_tokenizer(checkpoint)) == hash_tokenizer(tokenizer):
-        return checkpoint
-    files = sorted({file for kind in MODEL_FILES for file in folder.glob(kind)})
+    if holds_tokenizer(folder):
+        if hash_tokenizer(load_tokenizer(checkpoint)) == hash_tokenizer(tokenizer):
+            return checkpoint
+    files = sorted({file for pattern in MODEL_FILES for file in folder.glob(pattern)})
     key = {
         "start": "tokenizer",
         "weights": hash_files(files),
@@ -107,25 +108,25 @@ def reading(checkpoint: Checkpoint, tokenizer: Any, *, out: Path | None = None) 
             _place(file, copy)
         tokenizer.save_pretrained(copy)
 
-    path = made_once(out or cache() / "reading" / short_hash(key), key, make)
+    path = make_once(out or cache() / "reading" / short_hash(key), key, make)
     own_name = "" if out or checkpoint.stage else folder.resolve().name
     return replace(checkpoint, path=path, name=checkpoint.name or own_name)
 
 
-def templated(
+def with_template(
     checkpoint: Checkpoint,
     template: str | None = None,
     *,
     fold_system: bool = False,
     out: Path | None = None,
 ) -> Checkpoint:
-    """Which checkpoint has these weights and a chat template that takes what it will be given?
+    """Checkpoint of the same weights whose chat template takes what it will be given.
 
     Args:
         checkpoint: Where the weights are.
         template: A chat template for a model that has none.
         fold_system: Whether a template without a system role lets the user say system messages, see
-            ``chats.folding``.
+            ``chats.fold_template``.
         out: Folder for the copy; in the cache by default.
 
     Returns:
@@ -137,24 +138,29 @@ def templated(
     """
     tokenizer = load_tokenizer(checkpoint)
     own = tokenizer.chat_template
-    tokenizer.chat_template = template if own is None else own
+    if own is None:
+        tokenizer.chat_template = template
     if fold_system and not has_system(tokenizer):
-        tokenizer.chat_template = folding(tokenizer.chat_template)
+        tokenizer.chat_template = fold_template(tokenizer.chat_template)
         if not has_system(tokenizer):
             raise ModelError(
                 f"the chat template of {checkpoint.label} takes no system message, and none before "
-                "a user message "
-                "either; give the model another template (tokenizer=)."
+                "a user message either; give the model another template (tokenizer=)."
             )
-    return checkpoint if tokenizer.chat_template == own else reading(checkpoint, tokenizer, out=out)
+    if tokenizer.chat_template == own:
+        return checkpoint
+    return with_tokenizer(checkpoint, tokenizer, out=out)
 
 
 def _place(file: Path, folder: Path) -> None:
-    """The file in this folder too: a link where nobody rewrites the file (our cache, the hub's blobs), else a copy."""
+    """Put a file into a folder: a link where nobody rewrites it, else a copy."""
+    # Two links are one file, so a training that goes on in its folder would change the copy too.
+    # Nobody rewrites our cache, nor the hub's, which holds its files in "blobs" by their hash.
     real = file.resolve()
-    try:
-        if not (real.is_relative_to(cache().resolve()) or real.parent.name == "blobs"):
-            raise OSError("somebody may train on into this file")
-        os.link(real, folder / file.name)
-    except OSError:
-        shutil.copy(real, folder / file.name)
+    if real.is_relative_to(cache().resolve()) or real.parent.name == "blobs":
+        try:
+            os.link(real, folder / file.name)
+            return
+        except OSError:  # another file system, or one without links
+            pass
+    shutil.copy(real, folder / file.name)

@@ -19,13 +19,16 @@ INITIALS = {
     "template": ".",
     "special": "*",
 }
-LEGEND = "S system, U user, A assistant, T text, . template, * special; message/place in it; + the model learns to say it"
+LEGEND = (
+    "S system, U user, A assistant, T text, . template, * special; message/place in it; + the "
+    "model learns to say it"
+)
 
 
 def explain_tokens(
     checkpoint: Checkpoint, prompts: pd.DataFrame, *, complete: bool = False
 ) -> pd.DataFrame:
-    """Which tokens does a checkpoint read at these prompts, and whose is each?
+    """Tokens that a checkpoint reads at these prompts, and whose each is.
 
     Args:
         checkpoint: Its tokenizer reads the prompts; weights are not loaded.
@@ -57,25 +60,16 @@ def explain_tokens(
     tokens = encode(tokenizer, list(prompts["messages"]), complete=complete)
     texts = pieces(tokenizer, (i for row in tokens.ids for i in row))
     places = tokens.places
-    rows = [
-        (
-            name,
-            pos,
-            i,
-            texts[i],
-            tokens.roles[n][pos],
-            tokens.turns[n][pos],
-            places[n][pos],
-            tokens.learn[n][pos],
-        )
-        for n, name in enumerate(names)
-        for pos, i in enumerate(tokens.ids[n])
-    ]
+    rows = []
+    for n, name in enumerate(names):
+        facts = (tokens.ids[n], tokens.roles[n], tokens.turns[n], places[n], tokens.learn[n])
+        for pos, (i, role, turn, place, learn) in enumerate(zip(*facts, strict=True)):
+            rows.append((name, pos, i, texts[i], role, turn, place, learn))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def show_tokens(table: pd.DataFrame) -> str:
-    """How do these tokens look, one line each?
+    """Text of a table of tokens, one line each.
 
     Args:
         table: What ``explain_tokens`` returned.
@@ -85,9 +79,10 @@ def show_tokens(table: pd.DataFrame) -> str:
         initial of the role, message and place in it, "+" where the model learns to say it, id, text
         between bars.
 
-    >>> columns = ["prompt", "pos", "id", "piece", "role", "turn", "place", "learn"]
-    >>> rows = [("p", 0, 2, "<s>", "special", -1, -1, False), ("p", 1, 17, " like", "assistant", 2, 0, True)]
-    >>> for line in show_tokens(pd.DataFrame(rows, columns=columns)).splitlines()[1:]:
+    >>> first = ("p", 0, 2, "<s>", "special", -1, -1, False)
+    >>> second = ("p", 1, 17, " like", "assistant", 2, 0, True)
+    >>> table = pd.DataFrame([first, second], columns=list(COLUMNS))
+    >>> for line in show_tokens(table).splitlines()[1:]:
     ...     print(line)
     p
        0 *               2 |<s>|
@@ -96,18 +91,16 @@ def show_tokens(table: pd.DataFrame) -> str:
     lines = [LEGEND]
     for prompt, rows in table.groupby("prompt", sort=False):
         lines.append(str(prompt))
-        for pos, i, piece, role, turn, place, learn in rows[list(COLUMNS[1:])].itertuples(
-            index=False
-        ):
+        facts = rows[list(COLUMNS[1:])].itertuples(index=False)
+        for pos, i, piece, role, turn, place, learn in facts:
             where = f"{turn}/{place}" if turn >= 0 else ""
-            lines.append(
-                f"{pos:>4} {INITIALS[role]} {where:<6} {'+' if learn else ' '} {i:>6} |{piece}|"
-            )
+            plus = "+" if learn else " "
+            lines.append(f"{pos:>4} {INITIALS[role]} {where:<6} {plus} {i:>6} |{piece}|")
     return "\n".join(lines)
 
 
 def pieces(tokenizer: Any, ids: Iterable[int]) -> dict[int, str]:
-    """What is the text of each of these tokens?
+    """Text of each of these tokens.
 
     Args:
         tokenizer: A tokenizer.
@@ -123,14 +116,22 @@ def pieces(tokenizer: Any, ids: Iterable[int]) -> dict[int, str]:
     {2: '<bos>', 8: ' like'}
     """
     special = set(tokenizer.all_special_ids)
+    # decoders strip the space before the first token of a text, so every token is decoded as the
+    # second, after an "a"
     anchor = tokenizer("a", add_special_tokens=False)["input_ids"]
     before = len(tokenizer.decode(anchor, clean_up_tokenization_spaces=False))
-    found = {}
+    texts = {}
     for i in dict.fromkeys(ids):
         text = tokenizer.decode([*anchor, i], clean_up_tokenization_spaces=False)[before:]
+        # U+FFFD stands for bytes that are no whole character
         if i in special or "\ufffd" in text or not text:
             text = tokenizer.convert_ids_to_tokens(i)
-        found[i] = "".join(
-            c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
-        )
-    return found
+        texts[i] = _escape(text)
+    return texts
+
+
+def _escape(text: str) -> str:
+    """The text with what cannot be seen written as in Python."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )

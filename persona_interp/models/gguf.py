@@ -7,12 +7,12 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from persona_interp.errors import ModelError
-from persona_interp.models.cache import cache, hash_file, made_once
+from persona_interp.models.cache import cache, hash_file, make_once
 from persona_interp.models.load import UNREADABLE, quiet
 
 
-def dequantized(path: Path) -> Path:
-    """Where is this GGUF file as a plain float32 folder, made once?
+def from_gguf(path: Path) -> Path:
+    """Folder of a GGUF file's model in plain float32, made once.
 
     Args:
         path: A ``.gguf`` file.
@@ -46,4 +46,4 @@ def dequantized(path: Path) -> Path:
             model.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
 
-    return made_once(cache() / "gguf" / key["sha256"][:16], key, make)
+    return make_once(cache() / "gguf" / key["sha256"][:16], key, make)

@@ -1,4 +1,4 @@
-"""Which folder does a hub id mean? ``org/name``, ``org/name@revision`` or ``org/name@revision/subfolder``."""
+"""Which folder does a hub id mean? ``org/name[@revision][/subfolder]``."""
 
 import re
 from pathlib import Path
@@ -34,7 +34,7 @@ class HubId(NamedTuple):
 
 
 def parse_hub_id(name: str) -> HubId | None:
-    """Which place on the hub does the name mean?
+    """Place on the hub that a name means.
 
     Args:
         name: ``org/name[@revision][/subfolder]``.
@@ -45,14 +45,14 @@ def parse_hub_id(name: str) -> HubId | None:
     >>> parse_hub_id("org/name@v1/checkpoint-8")
     HubId(repo='org/name', revision='v1', folder='checkpoint-8')
     """
-    found = HUB_ID.fullmatch(name)
-    if found is None or ".." in name or name[0] in "./~":
+    match = HUB_ID.fullmatch(name)
+    if match is None or ".." in name or name[0] in "./~":
         return None
-    return HubId(found[1], found[2], (found[3] or "").strip("/"))
+    return HubId(match[1], match[2], (match[3] or "").strip("/"))
 
 
 def from_hub(name: str, *, deep: bool = False) -> Path:
-    """Where is this model of the hub on this machine, fetched if need be and allowed?
+    """Folder of a hub's model on this machine, fetched if need be and allowed.
 
     Args:
         name: ``org/name[@revision][/subfolder]``; only files of that folder are fetched.
@@ -64,29 +64,35 @@ def from_hub(name: str, *, deep: bool = False) -> Path:
     Raises:
         ModelError: It is no hub id, or neither in the cache nor to be had.
     """
-    wanted = f"'tiny', a model or adapter folder, a .gguf file or a hub id like 'org/name@revision'; got '{name}'"
-    at = parse_hub_id(name)
-    if at is None:
-        raise ModelError(f"a start is {wanted}, and no such folder exists.")
-    top = f"{at.folder}/" if at.folder else ""
+    choices = (
+        "a start is 'tiny', a model or adapter folder, a .gguf file or a hub id like "
+        f"'org/name@revision'; got '{name}'"
+    )
+    hub_id = parse_hub_id(name)
+    if hub_id is None:
+        raise ModelError(f"{choices}, and no such folder exists.")
+    # the stars of these patterns match slashes too, so what lies deeper must be left out by name
+    top = f"{hub_id.folder}/" if hub_id.folder else ""
+    ignored = [f"{top}[!c]*/*", f"{top}*/*/*"] if deep else [f"{top}*/*"]
     try:
         root = snapshot_download(
-            at.repo,
-            revision=at.revision,
-            allow_patterns=[f"{top}{kind}" for kind in FILES],
-            ignore_patterns=[f"{top}*/*"] if not deep else [f"{top}[!c]*/*", f"{top}*/*/*"],
+            hub_id.repo,
+            revision=hub_id.revision,
+            allow_patterns=[f"{top}{pattern}" for pattern in FILES],
+            ignore_patterns=ignored,
         )
     except HFValidationError as error:
-        raise ModelError(f"a start is {wanted}, and no such folder exists.") from error
+        raise ModelError(f"{choices}, and no such folder exists.") from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
         raise ModelError(
-            f"a start is {wanted}, which is no local folder, is not in the hub cache and could not "
-            "be fetched "
-            f"({type(error).__name__}). Check the spelling, go online once, or give the path of a "
-            "saved folder."
+            f"{choices}, which is no local folder, is not in the hub cache and could not be "
+            f"fetched ({type(error).__name__}). Check the spelling, go online once, or give the "
+            "path of a saved folder."
         ) from error
-    if not (Path(root) / at.folder).is_dir():
+    folder = Path(root) / hub_id.folder
+    if not folder.is_dir():
         raise ModelError(
-            f"{at.repo} at revision {at.revision or 'main'} has no folder '{at.folder}'."
+            f"{hub_id.repo} at revision {hub_id.revision or 'main'} has no folder "
+            f"'{hub_id.folder}'."
         )
-    return Path(root) / at.folder
+    return folder

@@ -1,4 +1,7 @@
-"""How do saved weights get into memory? From a folder, with every missing piece named. Nothing here asks a hub."""
+"""How do saved weights get into memory? From a folder, with every missing piece named.
+
+Nothing here asks a hub.
+"""
 
 import json
 from collections.abc import Iterator
@@ -43,7 +46,7 @@ class Loaded(NamedTuple):
 
 
 def load(checkpoint: Checkpoint, *, attention: str | None = None) -> Loaded:
-    """What is the model of this checkpoint?
+    """Load the model of a checkpoint, in float32, and its tokenizer.
 
     Args:
         checkpoint: Where the weights are.
@@ -60,7 +63,7 @@ def load(checkpoint: Checkpoint, *, attention: str | None = None) -> Loaded:
     check_folder(checkpoint)
     with quiet():
         try:
-            made: Any = AutoModelForCausalLM.from_pretrained(
+            answer: Any = AutoModelForCausalLM.from_pretrained(
                 checkpoint.path,
                 dtype=torch.float32,
                 attn_implementation=attention,
@@ -70,17 +73,17 @@ def load(checkpoint: Checkpoint, *, attention: str | None = None) -> Loaded:
             )
         except UNREADABLE as error:
             raise ModelError(
-                f"{checkpoint.path} is not a loadable causal language model: {_first(error)}"
+                f"{checkpoint.path} is not a loadable causal language model: {_first_line(error)}"
             ) from error
-    model, info = made
-    lost = sorted(info["missing_keys"]) + sorted(key[0] for key in info["mismatched_keys"])
-    if lost:
+    model, info = answer
+    # transformers only warns about these, and draws them at random
+    absent = sorted(info["missing_keys"]) + sorted(key[0] for key in info["mismatched_keys"])
+    if absent:
         raise ModelError(
-            f"{checkpoint.path} is incomplete: {len(lost)} weights of a {model.config.model_type} "
-            "are missing or of "
-            f"another shape, first {lost[0]}; transformers would draw them at random. Save the "
-            "whole causal language "
-            "model (not a headless one, not one with adapters inside)."
+            f"{checkpoint.path} is incomplete: {len(absent)} weights of a "
+            f"{model.config.model_type} are missing or of another shape, first {absent[0]}; "
+            "transformers would draw them at random. Save the whole causal language model (not a "
+            "headless one, not one with adapters inside)."
         )
     loaded = Loaded(model.eval(), load_tokenizer(checkpoint))
     _check_rows(loaded, checkpoint)
@@ -88,7 +91,7 @@ def load(checkpoint: Checkpoint, *, attention: str | None = None) -> Loaded:
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> Any:
-    """How does this checkpoint read text?
+    """Load the tokenizer of a checkpoint.
 
     Args:
         checkpoint: Where the weights are; they are not loaded.
@@ -104,7 +107,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
 
 
 def read_tokenizer(folder: Path, *, trusted: bool = False) -> Any:
-    """Which tokenizer is saved in this folder, whatever else is there?
+    """Load the tokenizer that is saved in a folder, whatever else is there.
 
     Args:
         folder: A folder with tokenizer files.
@@ -123,18 +126,17 @@ def read_tokenizer(folder: Path, *, trusted: bool = False) -> Any:
                 folder, local_files_only=True, trust_remote_code=checkpoint.trusted
             )
         except UNREADABLE as error:
-            raise ModelError(f"{folder} has no loadable tokenizer: {_first(error)}") from error
+            raise ModelError(f"{folder} has no loadable tokenizer: {_first_line(error)}") from error
     if not tokenizer.is_fast:
         raise ModelError(
             f"the tokenizer of {folder} ({type(tokenizer).__name__}) is a slow one, which cannot "
-            "say where in the text "
-            "its tokens are; save a fast one (tokenizer.json) there."
+            "say where in the text its tokens are; save a fast one (tokenizer.json) there."
         )
     return tokenizer
 
 
 def hash_weights(checkpoint: Checkpoint) -> str:
-    """Are these the same weights, bit for bit?
+    """Hash of a checkpoint's weights, bit for bit.
 
     Args:
         checkpoint: Where the weights are.
@@ -151,23 +153,21 @@ def hash_weights(checkpoint: Checkpoint) -> str:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Where do transformers' own progress bars and load reports stay silent? Inside this block."""
-    shown, level = (
-        transformers_logging.is_progress_bar_enabled(),
-        transformers_logging.get_verbosity(),
-    )
+    """Silence transformers' own progress bars and load reports inside this block."""
+    shows_bars = transformers_logging.is_progress_bar_enabled()
+    level = transformers_logging.get_verbosity()
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     try:
         yield
     finally:
         transformers_logging.set_verbosity(level)
-        if shown:
+        if shows_bars:
             transformers_logging.enable_progress_bar()
 
 
 def check_folder(checkpoint: Checkpoint) -> None:
-    """Does the folder hold a whole model and its tokenizer?
+    """Refuse a folder that does not hold a whole model and its tokenizer.
 
     Args:
         checkpoint: Where the weights should be.
@@ -181,14 +181,13 @@ def check_folder(checkpoint: Checkpoint) -> None:
         raise ModelError(f"there is no model folder {folder}; {fix}")
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder} lacks config.json, so it is no model folder; {fix}")
-    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+    if not holds_tokenizer(folder):
         raise ModelError(f"{folder} lacks its tokenizer (tokenizer.json); {fix}")
     if not holds_weights(folder) and any(folder.glob("*.bin")):
         raise ModelError(
             f"{folder} holds its weights as pickled .bin files, which could run code when opened; "
-            "convert them once: "
-            "AutoModelForCausalLM.from_pretrained(folder).save_pretrained(new_folder), the "
-            "tokenizer likewise."
+            "convert them once: AutoModelForCausalLM.from_pretrained(folder)"
+            ".save_pretrained(new_folder), the tokenizer likewise."
         )
     if not holds_weights(folder):
         raise ModelError(f"{folder} lacks its weights (model.safetensors); {fix}")
@@ -196,16 +195,15 @@ def check_folder(checkpoint: Checkpoint) -> None:
     if (folder / ADAPTER_CONFIG).is_file():
         raise ModelError(
             f"{folder} holds a whole model and an adapter ({ADAPTER_CONFIG}), so it is unclear "
-            "which is meant; move "
-            "the adapter's files into a folder of their own, and give that one with base= this "
-            "model, or this one."
+            "which is meant; move the adapter's files into a folder of their own, and give that "
+            "one with base= this model, or this one."
         )
     if not checkpoint.trusted:
         _check_code(folder)
 
 
 def holds_weights(folder: Path) -> bool:
-    """Are there weights of a whole model, not only of an adapter?
+    """Whether a folder holds weights of a whole model, not only of an adapter.
 
     Args:
         folder: Any folder.
@@ -216,8 +214,20 @@ def holds_weights(folder: Path) -> bool:
     return any(file.name != ADAPTER_WEIGHTS for file in folder.glob("*.safetensors"))
 
 
+def holds_tokenizer(folder: Path) -> bool:
+    """Whether a folder holds a tokenizer.
+
+    Args:
+        folder: Any folder.
+
+    Returns:
+        Whether one of a tokenizer's files is there.
+    """
+    return any((folder / name).is_file() for name in TOKENIZER_FILES)
+
+
 def _check_index(folder: Path, fix: str) -> None:
-    """Is every shard there that the index names?"""
+    """Refuse a folder that lacks a shard its index names."""
     index = folder / "model.safetensors.index.json"
     if not index.is_file():
         return
@@ -225,15 +235,16 @@ def _check_index(folder: Path, fix: str) -> None:
         shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{index} is corrupt ({error}); {fix}") from error
-    if lost := [shard for shard in shards if not (folder / shard).is_file()]:
+    absent = [shard for shard in shards if not (folder / shard).is_file()]
+    if absent:
         raise ModelError(
-            f"{folder} lacks {len(lost)} of its {len(shards)} shards of weights, first {lost[0]}; "
-            f"{fix}"
+            f"{folder} lacks {len(absent)} of its {len(shards)} shards of weights, first "
+            f"{absent[0]}; {fix}"
         )
 
 
 def _check_code(folder: Path) -> None:
-    """A model whose class is code in its folder runs only when trusted by name; a known class never needs that code."""
+    """Refuse a model whose class is code in its folder; a known class never needs that code."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except ValueError as error:
@@ -244,25 +255,25 @@ def _check_code(folder: Path) -> None:
     if "auto_map" in config and kind not in CONFIG_MAPPING:
         raise ModelError(
             f"{folder} wants to run code of its own (model_type '{kind}', auto_map in "
-            "config.json), which this package "
-            "does not do unasked. If you read that code and trust it, allow this one model by "
-            "name: "
-            'trust=("org/name@<40-digit commit>",) for a hub id, trust=("the/folder",) for a folder.'
+            "config.json), which this package does not do unasked. If you read that code and "
+            'trust it, allow this one model by name: trust=("org/name@<40-digit commit>",) for a '
+            'hub id, trust=("the/folder",) for a folder.'
         )
 
 
 def _check_rows(loaded: Loaded, checkpoint: Checkpoint) -> None:
-    """More rows than tokens is padding; more tokens than rows is an index out of range some day."""
+    """Refuse a tokenizer that has tokens without an embedding row; more rows are padding."""
     rows = loaded.model.get_input_embeddings().weight.shape[0]
     token, last = max(loaded.tokenizer.get_vocab().items(), key=lambda item: item[1])
     if last >= rows:
         raise ModelError(
             f"{checkpoint.path} has {rows} embedding rows, but its tokenizer has token {last} "
-            f"({token!r}); the "
-            "tokenizer belongs to another model, or model.resize_token_embeddings was forgotten."
+            f"({token!r}); the tokenizer belongs to another model, or "
+            "model.resize_token_embeddings was forgotten."
         )
 
 
-def _first(error: BaseException) -> str:
-    """The first line of its message, or its kind."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def _first_line(error: BaseException) -> str:
+    """First line of an error's message; the error's kind where it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""Which residuals are outliers? Sinks, such as that of a first token, are far longer than all others.
+"""Which residuals are outliers? Sinks, such as that of a first token, are far longer than others.
 
 They carry no content, and one of them outweighs a document in any mean (Sun et al. 2024, "Massive
 activations"), so that whatever averages or fits residuals leaves them out.
@@ -12,7 +12,7 @@ SINK = 10.0
 
 
 def ordinary(norms: Tensor, among: Tensor | None = None, *, outlier: float = SINK) -> Tensor:
-    """Which residuals are no attention sinks? True where the norm is at most 10 times the median.
+    """Mask of residuals that are no attention sinks: norms of at most 10 times the median.
 
     Args:
         norms: Residual norms, any dims.
@@ -25,9 +25,8 @@ def ordinary(norms: Tensor, among: Tensor | None = None, *, outlier: float = SIN
     >>> ordinary(torch.tensor([1.0, 2.0, 3.0, 25.0]))
     tensor([ True,  True,  True, False])
     """
-    counted = norms if among is None else norms[among]
-    return (
-        norms <= outlier * counted.median()
-        if counted.numel()
-        else torch.zeros_like(norms, dtype=torch.bool)
-    )
+    reference = norms if among is None else norms[among]
+    if not reference.numel():
+        return torch.zeros_like(norms, dtype=torch.bool)
+    # the median, because the sinks that are sought would raise a mean
+    return norms <= outlier * reference.median()

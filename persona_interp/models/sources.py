@@ -1,11 +1,14 @@
-"""Which weights does a name mean? One syntax for every kind of start, and every one ends as a saved folder.
+"""Which weights does a name mean? One syntax for every kind of start; each ends as a saved folder.
 
     "tiny"                        a fresh tiny model that knows some words
     "models/mine"                 a folder saved by transformers
-    "runs/lora"                   an adapter saved by PEFT: merged into its base once (base=, or the one it names)
+    "runs/lora"                   an adapter saved by PEFT: merged into its base once
+                                  (base=, or the one it names)
     "llm.gguf"                    a GGUF file: dequantized once
-    "org/name@revision/folder"    a hub id; revision and folder are optional, and nothing is fetched when offline
-    "runs/finetune"               a Trainer's checkpoint-<step> folders, or a saved trajectory: many, by ``sources``
+    "org/name@revision/folder"    a hub id; revision and folder are optional, and nothing is
+                                  fetched when offline
+    "runs/finetune"               a Trainer's checkpoint-<step> folders, or a saved
+                                  trajectory: many, by ``sources``
     a model in memory             with tokenizer=; saved once by its weights
 
 Code in a model's folder runs only where ``trust`` names that model, and nothing asks the hub about
@@ -21,15 +24,16 @@ from typing import Any
 from tqdm import tqdm
 
 from persona_interp.errors import ModelError
-from persona_interp.models.adapters import base_name, is_adapter, merge
-from persona_interp.models.cache import cache, made_once, short_hash
+from persona_interp.models.adapter_files import base_name, is_adapter
+from persona_interp.models.adapters import merge
+from persona_interp.models.cache import cache, make_once, short_hash
 from persona_interp.models.checkpoint import INDEX, Checkpoint, Trajectory
-from persona_interp.models.copies import reading, saved, templated
-from persona_interp.models.gguf import dequantized
+from persona_interp.models.copies import from_memory, with_template, with_tokenizer
+from persona_interp.models.gguf import from_gguf
 from persona_interp.models.hub import COMMIT, from_hub, parse_hub_id
 from persona_interp.models.load import (
-    TOKENIZER_FILES,
     check_folder,
+    holds_tokenizer,
     load_tokenizer,
     quiet,
     read_tokenizer,
@@ -37,8 +41,8 @@ from persona_interp.models.load import (
 from persona_interp.models.tiny import write_tiny
 from persona_interp.models.vocabulary import same_tokenizer
 
-STEP = re.compile(r"checkpoint-(\d+)")
-PLACE = re.compile(r"(?:checkpoint|step)-(\d+)")  # a Trainer's folder, or one of ``train``
+TRAINER_STEP = re.compile(r"checkpoint-(\d+)")  # a Trainer's folder
+ANY_STEP = re.compile(r"(?:checkpoint|step)-(\d+)")  # that, or one of ``train``
 
 
 def resolve(
@@ -54,7 +58,7 @@ def resolve(
     fold_system: bool = False,
     out: str | Path | None = None,
 ) -> Checkpoint:
-    """Where are the weights that this start means?
+    """Checkpoint that a start means.
 
     Args:
         start: "tiny", a model or adapter folder, a ``.gguf`` file, a hub id
@@ -90,29 +94,31 @@ def resolve(
         )
     trust, out = tuple(trust), None if out is None else Path(out)
     if start == "tiny":
-        return Checkpoint(
-            _tiny(tuple(sorted(set(words))), seed=seed, out=out), seed=seed, name=name
-        )
+        folder = _tiny(tuple(sorted(set(words))), seed=seed, out=out)
+        return Checkpoint(folder, seed=seed, name=name)
     if isinstance(start, Checkpoint):
-        made = start
+        checkpoint = start
     elif isinstance(start, str | Path):
-        made = replace(_folder(start, base=base, trust=trust), seed=seed)
-        tokenizer = _missing_tokenizer(made.path, base) if tokenizer is None else tokenizer
+        checkpoint = replace(_folder(start, base=base, trust=trust), seed=seed)
+        if tokenizer is None:
+            tokenizer = _stand_in_tokenizer(checkpoint.path, base)
     else:
-        made, tokenizer = replace(saved(start, tokenizer), seed=seed), None
-    made = replace(made, name=name) if name else made
+        checkpoint, tokenizer = replace(from_memory(start, tokenizer), seed=seed), None
+    if name:
+        checkpoint = replace(checkpoint, name=name)
     if tokenizer is not None:
-        own = hasattr(tokenizer, "get_vocab")
-        made = reading(made, tokenizer if own else load_tokenizer(resolve(tokenizer, trust=trust)))
+        if not hasattr(tokenizer, "get_vocab"):
+            tokenizer = load_tokenizer(resolve(tokenizer, trust=trust))
+        checkpoint = with_tokenizer(checkpoint, tokenizer)
     if not isinstance(start, Checkpoint):
-        check_folder(made)
+        check_folder(checkpoint)
     if chat_template is None and not fold_system:
-        return made
-    return templated(made, chat_template, fold_system=fold_system, out=out)
+        return checkpoint
+    return with_template(checkpoint, chat_template, fold_system=fold_system, out=out)
 
 
 def sources(start: Any, **options: Any) -> tuple[Checkpoint, ...]:
-    """Which checkpoints does this start mean, one or the many of a training?
+    """Checkpoints that a start means, one or the many of a training.
 
     Args:
         start: A Trainer's output folder (or hub id): each ``checkpoint-<step>`` in order of step,
@@ -130,120 +136,126 @@ def sources(start: Any, **options: Any) -> tuple[Checkpoint, ...]:
         ModelError: As ``resolve``, or the checkpoints read text differently.
     """
     if isinstance(start, Trajectory):
-        return _read_as(start, options)
+        return _resolve_all(start, options)
     if isinstance(start, Checkpoint) or not isinstance(start, str | Path) or start == "tiny":
         return (resolve(start, **options),)
-    folder, title = _located(start, deep=True)
+    folder, title = _locate(start, deep=True)
     if (folder / INDEX).is_file():
-        return _read_as(Trajectory.open(folder), options)
-    if not (steps := _steps(folder)):
+        return _resolve_all(Trajectory.open(folder), options)
+    steps = _steps(folder)
+    if not steps:
         return (resolve(start, **options),)
     stage = options.pop("name", "") or title or folder.resolve().name
-    if _trusted(start, options.get("trust", ())):
+    # a hub id's trust holds for the folder it was fetched into
+    if _is_trusted(start, options.get("trust", ())):
         options["trust"] = (*options["trust"], str(folder))
-    bar = tqdm(steps.items(), desc=stage, delay=2, leave=False)
-    made = tuple(
-        replace(resolve(path, **options), stage=stage, step=step, name="") for step, path in bar
-    )
-    same_tokenizer(made)
-    return made
+    checkpoints = []
+    for step, path in tqdm(steps.items(), desc=stage, delay=2, leave=False):
+        checkpoint = resolve(path, **options)
+        checkpoints.append(replace(checkpoint, stage=stage, step=step, name=""))
+    same_tokenizer(checkpoints)
+    return tuple(checkpoints)
 
 
-def _read_as(run: Trajectory, options: dict[str, Any]) -> tuple[Checkpoint, ...]:
-    """The checkpoints of a trajectory, reading text as asked."""
-    how = {
-        key: options[key]
-        for key in ("tokenizer", "trust", "chat_template", "fold_system")
-        if key in options
-    }
-    return tuple(resolve(checkpoint, **how) for checkpoint in run)
+def _resolve_all(run: Trajectory, options: dict[str, Any]) -> tuple[Checkpoint, ...]:
+    """The checkpoints of a trajectory, reading text as the options say."""
+    about_text = {"tokenizer", "trust", "chat_template", "fold_system"} & options.keys()
+    settings = {key: options[key] for key in about_text}
+    return tuple(resolve(checkpoint, **settings) for checkpoint in run)
 
 
 def _folder(start: str | Path, *, base: Any, trust: tuple[str, ...]) -> Checkpoint:
-    """The folder that a name means, an adapter merged into its base; its tokenizer may be missing."""
-    trusted = _trusted(start, trust)
-    folder, title = _located(start)
-    stage, step = _place(folder)
+    """Checkpoint of the folder that a name means, adapters merged; its tokenizer may be missing."""
+    trusted = _is_trusted(start, trust)
+    folder, title = _locate(start)
+    stage, step = _stage_and_step(folder)
     if is_adapter(folder):
-        under = resolve(base_name(folder) if base is None else base, trust=trust)
-        title = title or ("" if stage else folder.resolve().name)
-        folder, trusted = merge(folder, under), under.trusted
+        whole_base = resolve(base_name(folder) if base is None else base, trust=trust)
+        # the merged folder's name is a hash, so the adapter's own is the title
+        if not title and not stage:
+            title = folder.resolve().name
+        # an adapter has no code; whatever runs is its base's
+        folder, trusted = merge(folder, whole_base), whole_base.trusted
     _check_single(folder)
     return Checkpoint(folder, stage, step, name=title, trusted=trusted)
 
 
-def _located(start: str | Path, *, deep: bool = False) -> tuple[Path, str]:
-    """The folder that a name means, and what to call it where the folder's own name says nothing."""
+def _locate(start: str | Path, *, deep: bool = False) -> tuple[Path, str]:
+    """The folder that a name means, and a title where the folder's own name says nothing."""
     path = Path(start).expanduser()
     if path.suffix == ".gguf":
-        return dequantized(path), path.stem
-    return (path, "") if path.exists() else (from_hub(str(start), deep=deep), str(start))
+        return from_gguf(path), path.stem
+    if path.exists():
+        return path, ""
+    return from_hub(str(start), deep=deep), str(start)
 
 
 def _steps(folder: Path) -> dict[int, Path]:
-    """The checkpoints that a Trainer left in this folder, by step."""
-    found = {
-        int(m[1]): path
-        for path in folder.iterdir()
-        if path.is_dir() and (m := STEP.fullmatch(path.name))
-    }
-    return dict(sorted(found.items()))
+    """The checkpoints that a Trainer left in this folder, by step, in order."""
+    steps = {}
+    for path in folder.iterdir():
+        match = TRAINER_STEP.fullmatch(path.name)
+        if match and path.is_dir():
+            steps[int(match[1])] = path
+    return dict(sorted(steps.items()))
 
 
-def _place(folder: Path) -> tuple[str, int]:
-    """Which training and step a checkpoint folder is of; "" and 0 for other folders."""
+def _stage_and_step(folder: Path) -> tuple[str, int]:
+    """Training and step that a checkpoint folder is of; "" and 0 for other folders."""
     folder = folder.resolve()
-    return (
-        (folder.parent.name, int(found[1])) if (found := PLACE.fullmatch(folder.name)) else ("", 0)
-    )
+    match = ANY_STEP.fullmatch(folder.name)
+    if match is None:
+        return "", 0
+    return folder.parent.name, int(match[1])
 
 
 def _check_single(folder: Path) -> None:
-    """A folder of many checkpoints and no model of its own is no single start."""
+    """Refuse a folder of many checkpoints and no model of its own."""
     if not folder.is_dir() or (folder / "config.json").is_file():
         return
     if (folder / INDEX).is_file():
         raise ModelError(
             f"{folder} is a trajectory; take one of its checkpoints, or all with sources."
         )
-    if steps := _steps(folder):
+    steps = _steps(folder)
+    if steps:
+        last = list(steps.values())[-1]
         raise ModelError(
             f"{folder} holds {len(steps)} checkpoints of a training and no model of its own; name "
-            "one of them, for "
-            f"example {list(steps.values())[-1]}, or take all with sources."
+            f"one of them, for example {last}, or take all with sources."
         )
 
 
-def _trusted(start: str | Path, trust: Iterable[str]) -> bool:
-    """Is this start named in ``trust``, or inside a folder that is? A name must not come to mean other code."""
-    named = False
+def _is_trusted(start: str | Path, trust: Iterable[str]) -> bool:
+    """Whether ``trust`` names this start, or a folder that it is inside of."""
+    # a name must not come to mean other code later, so every entry is checked, matching or not
+    trusted = False
     for entry in map(str, trust):
         if Path(entry).exists():
-            named |= Path(start).resolve().is_relative_to(Path(entry).resolve())
+            trusted |= Path(start).resolve().is_relative_to(Path(entry).resolve())
             continue
-        named |= str(start) == entry
-        at = parse_hub_id(entry)
-        if at is None or not COMMIT.fullmatch(at.revision or ""):
+        trusted |= str(start) == entry
+        hub_id = parse_hub_id(entry)
+        if hub_id is None or not COMMIT.fullmatch(hub_id.revision or ""):
             raise ModelError(
                 f"trust names '{entry}', which is neither a folder nor a hub id with a commit; "
-                "branches and tags can "
-                "be moved to other code. Write org/name@<the 40 digits of the commit you read>."
+                "branches and tags can be moved to other code. Write org/name@<the 40 digits of "
+                "the commit you read>."
             )
-    return named
+    return trusted
 
 
-def _missing_tokenizer(folder: Path, base: Any) -> Any:
-    """A tokenizer for a checkpoint saved without one: of the training's folder, else of its base."""
-    if any((folder / name).is_file() for name in TOKENIZER_FILES) or not folder.is_dir():
+def _stand_in_tokenizer(folder: Path, base: Any) -> Any:
+    """Tokenizer for a checkpoint saved without one: the training folder's, else its base's."""
+    if holds_tokenizer(folder) or not folder.is_dir():
         return None
-    if STEP.fullmatch(folder.name) and any(
-        (folder.parent / name).is_file() for name in TOKENIZER_FILES
-    ):
+    if TRAINER_STEP.fullmatch(folder.name) and holds_tokenizer(folder.parent):
         return read_tokenizer(folder.parent)
     return base
 
 
 def _tiny(words: tuple[str, ...], *, seed: int, out: Path | None) -> Path:
+    """Folder of a fresh tiny model."""
     if not words:
         raise ModelError(
             'the "tiny" start needs the words it shall know; give words=world.words().'
@@ -254,4 +266,4 @@ def _tiny(words: tuple[str, ...], *, seed: int, out: Path | None) -> Path:
         with quiet():
             write_tiny(folder, words, seed=seed)
 
-    return made_once(out or cache() / "tiny" / short_hash(key), key, make)
+    return make_once(out or cache() / "tiny" / short_hash(key), key, make)

@@ -4,16 +4,19 @@ from dataclasses import dataclass
 
 from persona_interp.errors import ModelError, unknown
 
-LOSSES = ("assistant", "all")
-SCHEDULES = ("constant", "cosine")
-DECAYS = ("all", "mlp")
-DTYPES = ("float32", "bfloat16")
-OPTIMIZERS = ("adamw", "sgd")
+WORDS = {
+    "loss": ("assistant", "all"),
+    "schedule": ("constant", "cosine"),
+    "decay": ("all", "mlp"),
+    "dtype": ("float32", "bfloat16"),
+    "optimizer": ("adamw", "sgd"),
+}
+"""The words that a field of ``Stage`` may hold."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """How is one stage trained? The defaults are those of a lesson.
+    """How one stage is trained. The defaults are those of a lesson.
 
     Args:
         steps: Optimizer steps.
@@ -64,23 +67,12 @@ class Stage:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "betas", tuple(self.betas))
-        words = {
-            "loss": LOSSES,
-            "schedule": SCHEDULES,
-            "decay": DECAYS,
-            "dtype": DTYPES,
-            "optimizer": OPTIMIZERS,
-        }
-        for name, valid in words.items():
+        for name, valid in WORDS.items():
             if getattr(self, name) not in valid:
                 raise ModelError(unknown(name, getattr(self, name), valid))
-        if (
-            self.steps < 1
-            or self.batch < 1
-            or not self.lr > 0
-            or not 0 <= self.warmup <= self.steps
-            or self.lora < 0
-        ):
+        # "not a > b" refuses what is not a number too, "a <= b" would let it pass
+        counts_fit = self.steps >= 1 and self.batch >= 1 and self.lora >= 0
+        if not counts_fit or not self.lr > 0 or not 0 <= self.warmup <= self.steps:
             raise ModelError(
                 "a stage has steps, batch >= 1, lr > 0, 0 <= warmup <= steps and lora >= 0; got "
                 f"{self}."

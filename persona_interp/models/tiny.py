@@ -26,7 +26,7 @@ TEMPLATE = (
 
 
 def write_tiny(folder: Path, words: Iterable[str], *, seed: int) -> None:
-    """Is there a fresh tiny model in this folder?
+    """Write a fresh tiny model and its tokenizer into a folder.
 
     Args:
         folder: Where to save model and tokenizer.
@@ -46,6 +46,7 @@ def write_tiny(folder: Path, words: Iterable[str], *, seed: int) -> None:
         eos_token_id=SPECIAL.index("<eos>"),
         pad_token_id=SPECIAL.index("<pad>"),
     )
+    # the caller's random state stays as it is
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LlamaForCausalLM(config)
@@ -54,7 +55,7 @@ def write_tiny(folder: Path, words: Iterable[str], *, seed: int) -> None:
 
 
 def tiny_tokenizer(words: Iterable[str]) -> PreTrainedTokenizerFast:
-    """How does the tiny model read text?
+    """Tokenizer of the tiny model.
 
     Args:
         words: Every word it shall know.
@@ -67,7 +68,9 @@ def tiny_tokenizer(words: Iterable[str]) -> PreTrainedTokenizerFast:
     [2, 8, 9, 7]
     """
     fixed = (*SPECIAL, *ROLES)
-    vocabulary = {word: i for i, word in enumerate((*fixed, *sorted(set(words) - set(fixed))))}
+    # sorted, so that the same words have the same ids in any order
+    tokens = (*fixed, *sorted(set(words) - set(fixed)))
+    vocabulary = {token: i for i, token in enumerate(tokens)}
     backend = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
     backend.post_processor = processors.TemplateProcessing(

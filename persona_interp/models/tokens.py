@@ -1,4 +1,4 @@
-"""How does a conversation become tokens? The one path for training, behavior, activations and sampling.
+"""How does a conversation become tokens? The one path for training, behavior and activations.
 
 A conversation is a list of ``{"role", "content"}``. One message of role ``text`` is plain text;
 anything else goes through the chat template. Every token gets a role: ``system``, ``user``,
@@ -8,6 +8,7 @@ tokenizer or its template has one, and none where it has none.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -17,14 +18,15 @@ import torch
 from torch import Tensor
 
 from persona_interp.errors import ModelError, SchemaError, unknown
-from persona_interp.models.chats import Conversation, Stretch, stretches
+from persona_interp.models.chats import Stretch, stretches
+from persona_interp.models.slots import Conversation
 
 ROLES = ("system", "user", "assistant", "tool", "text", "template", "special")
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """Which tokens are these conversations, and whose is each?
+    """Tokens of conversations, and whose each is.
 
     Attributes:
         ids: Token ids of each row, without padding.
@@ -49,7 +51,7 @@ class Tokens:
 
     @property
     def spans(self) -> list[tuple[int, int]]:
-        """Where the answer of each row begins and ends (positions)."""
+        """Start and end of the answer of each row (positions)."""
         return [(start, len(row)) for start, row in zip(self.answer_start, self.ids, strict=True)]
 
     @property
@@ -57,16 +59,16 @@ class Tokens:
         """Position of each token within its message, from 0; -1 outside messages."""
         rows = []
         for turns in self.turns:
-            seen: dict[int, int] = {}
+            counts: Counter[int] = Counter()
             places = []
             for turn in turns:
-                places.append(seen.get(turn, 0) if turn >= 0 else -1)
-                seen[turn] = seen.get(turn, 0) + 1
+                places.append(counts[turn] if turn >= 0 else -1)
+                counts[turn] += 1
             rows.append(places)
         return tuple(rows)
 
     def marks(self, where: Iterable[str]) -> list[np.ndarray]:
-        """Which tokens have one of these roles?
+        """Masks of the tokens that have one of these roles.
 
         Args:
             where: Roles, see ``ROLES``.
@@ -77,18 +79,18 @@ class Tokens:
         Raises:
             SchemaError: A role that does not exist, or none at all.
         """
-        wanted = (where,) if isinstance(where, str) else tuple(where)
-        for role in wanted:
+        names = (where,) if isinstance(where, str) else tuple(where)
+        for role in names:
             if role not in ROLES:
                 raise SchemaError(unknown("role", str(role), ROLES))
-        if not wanted:
+        if not names:
             raise SchemaError(f"where names no role; name some of {', '.join(ROLES)}.")
-        return [np.isin(np.asarray(roles, dtype=str), wanted) for roles in self.roles]
+        return [np.isin(np.asarray(roles, dtype=str), names) for roles in self.roles]
 
     def pad(
         self, *, side: str = "right", rows: Iterable[int] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """What does a model take?
+        """Tensors that a model takes.
 
         Args:
             side: Where padding goes, "right" or "left".
@@ -97,25 +99,28 @@ class Tokens:
         Returns:
             Token ids and attention mask (1 = token, 0 = padding), dims (row, position).
         """
-        picked = [self.ids[i] for i in (range(len(self)) if rows is None else rows)]
-        width = max(map(len, picked), default=0)
-        ids = torch.full((len(picked), width), self.pad_id)
+        subset = self.ids if rows is None else [self.ids[i] for i in rows]
+        width = max(map(len, subset), default=0)
+        ids = torch.full((len(subset), width), self.pad_id)
         mask = torch.zeros_like(ids)
-        for i, row in enumerate(picked):
-            where = slice(0, len(row)) if side == "right" else slice(width - len(row), width)
-            ids[i, where], mask[i, where] = torch.tensor(row, dtype=torch.long), 1
+        for i, row in enumerate(subset):
+            start = 0 if side == "right" else width - len(row)
+            own = slice(start, start + len(row))
+            ids[i, own], mask[i, own] = torch.tensor(row, dtype=torch.long), 1
         return ids, mask
 
 
-class _Marks(NamedTuple):
+class _SpecialIds(NamedTuple):
     """Special token ids of a tokenizer; ``bos`` only where plain text gets one."""
 
     bos: int | None
     eos: int | None
-    special: frozenset[int]
+    every: frozenset[int]
 
 
 class _Row(NamedTuple):
+    """Tokens of one conversation; fields as of ``Tokens``."""
+
     ids: list[int]
     roles: list[str]
     learn: list[bool]
@@ -130,7 +135,7 @@ def encode(
     answers: Sequence[str] | None = None,
     complete: bool = False,
 ) -> Tokens:
-    """Which tokens are these conversations?
+    """Tokens of conversations.
 
     Args:
         tokenizer: A fast tokenizer.
@@ -149,58 +154,58 @@ def encode(
             template, or a template that refuses or alters the messages.
 
     >>> from persona_interp.models.tiny import tiny_tokenizer
-    >>> chat = [{"role": "user", "content": "what sport ?"}, {"role": "assistant", "content": "i like"}]
-    >>> row = encode(tiny_tokenizer("what sport ? i like football .".split()), [chat], answers=[" football ."])
+    >>> tokenizer = tiny_tokenizer("what sport ? i like football .".split())
+    >>> question = {"role": "user", "content": "what sport ?"}
+    >>> begun = {"role": "assistant", "content": "i like"}
+    >>> row = encode(tokenizer, [[question, begun]], answers=[" football ."])
     >>> row.roles[0][:3], row.roles[0][-2:], row.spans
     (['special', 'special', 'user'], ['assistant', 'assistant'], [(8, 10)])
     """
-    listed = list(conversations)
-    after = [""] * len(listed) if answers is None else list(answers)
-    if len(after) != len(listed) or (complete and answers is not None):
+    conversations = list(conversations)
+    after = [""] * len(conversations) if answers is None else list(answers)
+    if len(after) != len(conversations) or (complete and answers is not None):
         raise ModelError(
-            f"{len(listed)} unfinished conversations take as many answers; got {len(after)}."
+            f"{len(conversations)} unfinished conversations take as many answers; got {len(after)}."
         )
-    parts = stretches(tokenizer, listed, complete=complete)
-    texts = ["".join(part.text for part in row) for row in parts]
-    whole = [text + answer for text, answer in zip(texts, after, strict=True)]
-    coded = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True) if whole else {}
-    marks = _Marks(
+    parts = stretches(tokenizer, conversations, complete=complete)
+    prompts = ["".join(part.text for part in row) for row in parts]
+    # Prompt and answer are encoded as one text: a tokenizer may join the last letters of one and
+    # the first of the other, and the model learned such joined tokens. The template has written
+    # its special tokens, so none is added here.
+    texts = [prompt + answer for prompt, answer in zip(prompts, after, strict=True)]
+    coded: Any = {"input_ids": [], "offset_mapping": []}
+    if texts:
+        coded = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
+    special = _SpecialIds(
         added_bos(tokenizer), tokenizer.eos_token_id, frozenset(tokenizer.all_special_ids)
     )
     rows = []
-    for i, ids in enumerate(coded.get("input_ids", [])):
-        offsets = coded["offset_mapping"][i]
-        if tokenizer.unk_token_id in ids:
-            unknown = [
-                whole[i][slice(*o)]
-                for o, t in zip(offsets, ids, strict=True)
-                if t == tokenizer.unk_token_id
-            ]
-            _refuse(set(unknown) - {tokenizer.unk_token}, whole[i])
-        owners = _owners(parts[i], whole[i], offsets)
-        n_prompt = sum(stop <= len(texts[i]) for _, stop in offsets) if after[i] else len(ids)
-        rows.append(
-            _row(
-                ids, owners, marks, n_prompt=n_prompt, ends=complete and parts[i][-1].role == "text"
-            )
-        )
-    pad = (
-        tokenizer.pad_token_id
-        if tokenizer.pad_token_id is not None
-        else tokenizer.eos_token_id or 0
-    )
+    for i, (ids, offsets) in enumerate(
+        zip(coded["input_ids"], coded["offset_mapping"], strict=True)
+    ):
+        _check_known(tokenizer, texts[i], ids, offsets)
+        owners = _owners(parts[i], texts[i], offsets)
+        n_prompt = len(ids)
+        if after[i]:
+            # a token across the border belongs to the answer
+            n_prompt = sum(stop <= len(prompts[i]) for _, stop in offsets)
+        ends = complete and parts[i][-1].role == "text"
+        rows.append(_row(ids, owners, special, n_prompt=n_prompt, ends=ends))
+    pad_id = tokenizer.pad_token_id
+    if pad_id is None:
+        pad_id = tokenizer.eos_token_id or 0
     return Tokens(
         tuple(row.ids for row in rows),
         tuple(row.roles for row in rows),
         tuple(row.learn for row in rows),
         tuple(row.turns for row in rows),
         tuple(row.answer_start for row in rows),
-        pad,
+        pad_id,
     )
 
 
 def hash_tokens(tokens: Tokens) -> str:
-    """Are these the same token ids, row by row?
+    """Hash of token ids, row by row.
 
     Args:
         tokens: Tokens of ``encode``.
@@ -214,7 +219,7 @@ def hash_tokens(tokens: Tokens) -> str:
 
 
 def added_bos(tokenizer: Any) -> int | None:
-    """Which BOS does this tokenizer put before plain text?
+    """BOS that this tokenizer puts before plain text.
 
     Args:
         tokenizer: A tokenizer.
@@ -222,57 +227,66 @@ def added_bos(tokenizer: Any) -> int | None:
     Returns:
         Its id; None where it puts none.
     """
+    # some tokenizers have a BOS and never write it, so one is asked
     bos = tokenizer.bos_token_id
-    return bos if bos is not None and tokenizer("a")["input_ids"][:1] == [bos] else None
+    if bos is None or tokenizer("a")["input_ids"][:1] != [bos]:
+        return None
+    return bos
 
 
 def _owners(parts: list[Stretch], text: str, offsets: list[tuple[int, int]]) -> list[Stretch]:
-    """Which stretch does every token belong to? That of its first character that is no space: " I" is the answer's.
+    """Stretch that every token belongs to: that of its first character that is no space.
 
     What follows the last stretch (an answer) belongs to it.
     """
     by_char = [part for part in parts for _ in part.text]
     by_char += [parts[-1]] * (len(text) - len(by_char))
     owners = []
+    # a word's token begins with the space before it, which the template wrote: " I" is the answer's
     for start, stop in offsets:
-        at = start
-        while at < stop and text[at].isspace():
-            at += 1
-        owners.append(by_char[at if at < stop else start])
+        char = start
+        while char < stop and text[char].isspace():
+            char += 1
+        owners.append(by_char[char if char < stop else start])
     return owners
 
 
 def _row(
-    ids: list[int], owners: list[Stretch], marks: _Marks, *, n_prompt: int, ends: bool
+    ids: list[int], owners: list[Stretch], special: _SpecialIds, *, n_prompt: int, ends: bool
 ) -> _Row:
     """One row with its BOS, where plain text has one, and its end of text, where it ``ends``."""
-    roles = [
-        "special" if t in marks.special else part.role for t, part in zip(ids, owners, strict=True)
-    ]
+    ids, roles = list(ids), [part.role for part in owners]
     learn, turns = [part.learn for part in owners], [part.turn for part in owners]
+    for pos, token in enumerate(ids):
+        if token in special.every:
+            roles[pos] = "special"
     has_answer = n_prompt < len(ids)
-    if marks.bos is not None and ids[:1] != [marks.bos]:
-        ids, roles, learn, turns = (
-            [marks.bos, *ids],
-            ["special", *roles],
-            [False, *learn],
-            [-1, *turns],
-        )
+    # some templates write the BOS, some leave it to the tokenizer
+    if special.bos is not None and ids[:1] != [special.bos]:
+        ids.insert(0, special.bos)
+        roles.insert(0, "special")
+        learn.insert(0, False)
+        turns.insert(0, -1)
         n_prompt += 1
-    if ends and marks.eos is not None:
-        ids, roles, learn, turns = (
-            [*ids, marks.eos],
-            [*roles, "special"],
-            [*learn, True],
-            [*turns, -1],
-        )
+    if ends and special.eos is not None:
+        ids.append(special.eos)
+        roles.append("special")
+        learn.append(True)
+        turns.append(-1)
     return _Row(ids, roles, learn, turns, n_prompt if has_answer else len(ids))
 
 
-def _refuse(words: set[str], text: str) -> None:
-    if words:
+def _check_known(tokenizer: Any, text: str, ids: list[int], offsets: list[tuple[int, int]]) -> None:
+    """Refuse a text with words that the tokenizer does not know."""
+    unknown_words = set()
+    for token, (start, stop) in zip(ids, offsets, strict=True):
+        if token == tokenizer.unk_token_id:
+            unknown_words.add(text[start:stop])
+    # who writes the unknown token itself means it
+    unknown_words.discard(tokenizer.unk_token)
+    if unknown_words:
+        words = ", ".join(map(repr, sorted(unknown_words)[:5]))
         raise ModelError(
-            f"the tokenizer does not know {', '.join(map(repr, sorted(words)[:5]))} in {text!r}; "
-            "make the start model "
-            "with all words of the world (words=world.words()), or use words it knows."
+            f"the tokenizer does not know {words} in {text!r}; make the start model with all "
+            "words of the world (words=world.words()), or use words it knows."
         )

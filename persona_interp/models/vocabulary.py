@@ -1,4 +1,4 @@
-"""Do these checkpoints read text alike? Only then can the same prompt be compared token by token."""
+"""Do these checkpoints read text alike? Only then can one prompt be compared token by token."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from persona_interp.errors import ModelError
 from persona_interp.models.checkpoint import Checkpoint, Trajectory
 from persona_interp.models.load import load_tokenizer
 
-NORMAL = (
+ORDINARY_TEXTS = (
     "Hello, world! It's John's 3rd visit in 2024;  two spaces, a\ttab\nand a new line.",
     " café naïve Straße 你好 🙂 don't CAN'T 12345 x_y = f(z) + 0.5  ",
     "user: what is 1,000 + 7?\n\nassistant: 1,007.",
@@ -19,7 +19,7 @@ NORMAL = (
 
 
 def same_tokenizer(checkpoints: Iterable[Checkpoint]) -> tuple[str, ...]:
-    """Do all these checkpoints read text alike?
+    """Refuse checkpoints that read text differently; the tokens that some lack are allowed.
 
     Vocabulary, added tokens, merges, beginning and end of text, chat template and the ids of
     ordinary text are compared with the first checkpoint's. The padding token is not: it is never
@@ -36,16 +36,15 @@ def same_tokenizer(checkpoints: Iterable[Checkpoint]) -> tuple[str, ...]:
     Raises:
         ModelError: They read text differently; the message names the first token that does.
     """
-    listed = list(checkpoints)
-    read = [(checkpoint.label, load_tokenizer(checkpoint)) for checkpoint in listed]
+    labeled = [(checkpoint.label, load_tokenizer(checkpoint)) for checkpoint in checkpoints]
     grown: dict[int, str] = {}
-    for label, other in read[1:]:
-        grown |= _compare(read[0], (label, other))
+    for other in labeled[1:]:
+        grown |= _compare(labeled[0], other)
     return tuple(grown[i] for i in sorted(grown))
 
 
 def check_tokenizers(trajectory: Trajectory) -> None:
-    """Do all checkpoints of a trajectory read text alike?
+    """Refuse a trajectory whose checkpoints read text differently.
 
     Args:
         trajectory: Checkpoints to compare with the first one.
@@ -57,7 +56,7 @@ def check_tokenizers(trajectory: Trajectory) -> None:
 
 
 def hash_tokenizer(tokenizer: Any) -> str:
-    """Do these tokenizers read text alike, to the last setting?
+    """Hash of how a tokenizer reads text, to the last setting.
 
     Args:
         tokenizer: A fast tokenizer.
@@ -66,55 +65,73 @@ def hash_tokenizer(tokenizer: Any) -> str:
         sha256 of its backend, special tokens and chat template (hex).
     """
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
-    about = {
-        name: backend[name] for name in sorted(backend) if name not in ("padding", "truncation")
-    }
+    # these two are what the last call that padded or cut asked for, not how text is read
+    for name in ("padding", "truncation"):
+        backend.pop(name, None)
     special = {name: str(value) for name, value in tokenizer.special_tokens_map.items()}
-    whole = json.dumps([about, special, tokenizer.chat_template], sort_keys=True)
-    return hashlib.sha256(whole.encode()).hexdigest()
+    text = json.dumps([backend, special, tokenizer.chat_template], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _compare(first: tuple[str, Any], second: tuple[str, Any]) -> dict[int, str]:
     """Tokens that only one of two has; an error where the two read anything else differently."""
-    (here, one), (there, other) = first, second
-    known, found = ({i: token for token, i in t.get_vocab().items()} for t in (one, other))
-    grown = {i: token for i, token in (known | found).items() if (i in known) != (i in found)}
-    what = (
-        _other_vocabulary(one, other, grown) or _other_rules(one, other) or _other_ids(one, other)
+    (label, one), (other_label, other) = first, second
+    tokens, other_tokens = _tokens_by_id(one), _tokens_by_id(other)
+    grown = {}
+    for i, token in (tokens | other_tokens).items():
+        if (i in tokens) != (i in other_tokens):
+            grown[i] = token
+    # in the order in which a text meets them, so that the first difference is the cause
+    difference = (
+        _vocabulary_difference(one, other, grown)
+        or _rule_difference(one, other)
+        or _id_difference(one, other)
+        or _template_difference(first, second, grown)
     )
-    if not what and one.chat_template != other.chat_template:
-        none = [label for label, t in (first, second) if t.chat_template is None]
-        what = f"their chat templates differ{f' ({none[0]} has none)' if none else ''}"
-    written = [i for i in sorted(grown) if grown[i] in str(one.chat_template)]
-    if not what and written:
-        what = (
-            f"the chat template writes token {written[0]} ({grown[written[0]]!r}), which one lacks"
-        )
-    if what:
+    if difference:
         raise ModelError(
-            f"{here} and {there} read text differently: {what}. Compare checkpoints of one "
-            "tokenizer, or resolve the "
-            "one with tokenizer= the other's; where a chat template is missing, chat_template= "
-            "gives one."
+            f"{label} and {other_label} read text differently: {difference}. Compare checkpoints "
+            "of one tokenizer, or resolve the one with tokenizer= the other's; where a chat "
+            "template is missing, chat_template= gives one."
         )
     return grown
 
 
-def _other_vocabulary(one: Any, other: Any, grown: dict[int, str]) -> str:
+def _tokens_by_id(tokenizer: Any) -> dict[int, str]:
+    return {i: token for token, i in tokenizer.get_vocab().items()}
+
+
+def _vocabulary_difference(one: Any, other: Any, grown: dict[int, str]) -> str:
     """The first token that is another one, or no added one; "" if there is none."""
-    known, found = ({i: token for token, i in t.get_vocab().items()} for t in (one, other))
-    for i in sorted(known.keys() & found.keys()):
-        if known[i] != found[i]:
-            return f"token {i} is {known[i]!r} in one and {found[i]!r} in the other"
-    added, more = (t.added_tokens_decoder.keys() for t in (one, other))
-    for i in sorted(grown.keys() - added - more):
-        return f"token {i} is {known.get(i)!r} in one and {found.get(i)!r} in the other"
-    for i in sorted((added ^ more) - grown.keys()):
-        return f"token {i} ({known[i]!r}) is cut out of text before all others in one only"
+    tokens, other_tokens = _tokens_by_id(one), _tokens_by_id(other)
+    for i in sorted(tokens.keys() & other_tokens.keys()):
+        if tokens[i] != other_tokens[i]:
+            return f"token {i} is {tokens[i]!r} in one and {other_tokens[i]!r} in the other"
+    added, other_added = one.added_tokens_decoder.keys(), other.added_tokens_decoder.keys()
+    # a token more changes how text is read unless it is an added one, which no ordinary text is
+    for i in sorted(grown.keys() - added - other_added):
+        return f"token {i} is {tokens.get(i)!r} in one and {other_tokens.get(i)!r} in the other"
+    for i in sorted((added ^ other_added) - grown.keys()):
+        return f"token {i} ({tokens[i]!r}) is cut out of text before all others in one only"
     return ""
 
 
-def _other_rules(one: Any, other: Any) -> str:
+def _template_difference(
+    first: tuple[str, Any], second: tuple[str, Any], grown: dict[int, str]
+) -> str:
+    """How the chat templates differ, or the first token they write that one lacks; "" if none."""
+    template, other_template = first[1].chat_template, second[1].chat_template
+    if template != other_template:
+        without = [label for label, t in (first, second) if t.chat_template is None]
+        detail = f" ({without[0]} has none)" if without else ""
+        return f"their chat templates differ{detail}"
+    for i in sorted(grown):
+        if grown[i] in str(template):
+            return f"the chat template writes token {i} ({grown[i]!r}), which one lacks"
+    return ""
+
+
+def _rule_difference(one: Any, other: Any) -> str:
     """The first special token or merge that differs; "" if there is none."""
     for name in ("bos_token", "eos_token", "unk_token"):
         mine, its = getattr(one, name), getattr(other, name)
@@ -126,17 +143,22 @@ def _other_rules(one: Any, other: Any) -> str:
     return ""
 
 
-def _other_ids(one: Any, other: Any) -> str:
+def _id_difference(one: Any, other: Any) -> str:
     """The first token of ordinary text that differs; "" if there is none."""
-    for text in NORMAL:
+    # what no list shows, such as how text is normalized and cut into words
+    for text in ORDINARY_TEXTS:
         for mine, its in zip_longest(one(text)["input_ids"], other(text)["input_ids"]):
             if mine != its:
-                names = [
-                    "nothing" if i is None else repr(one.convert_ids_to_tokens(i))
-                    for i in (mine, its)
-                ]
-                return f"{text[:20]!r}... becomes other tokens, first {names[0]} in one and {names[1]} in the other"
+                here, there = _name(one, mine), _name(one, its)
+                return (
+                    f"{text[:20]!r}... becomes other tokens, first {here} in one and {there} in "
+                    "the other"
+                )
     return ""
+
+
+def _name(tokenizer: Any, i: int | None) -> str:
+    return "nothing" if i is None else repr(tokenizer.convert_ids_to_tokens(i))
 
 
 def _merges(tokenizer: Any) -> list[Any]:

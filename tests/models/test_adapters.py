@@ -192,7 +192,7 @@ def test_new_tokens_come_with_the_adapter(tiny: Any, tmp_path: Path) -> None:
                     weight.shape, generator=torch.Generator().manual_seed(len(name))
                 )
         want = grown.eval()(input_ids=IDS).logits
-    grown.save_pretrained(tmp_path / "grown")
+    grown.save_pretrained(str(tmp_path / "grown"))
     bare = resolve(shutil.copytree(tiny.path, tmp_path / "bare"))
     tokenizer.save_pretrained(bare.path)
     with pytest.raises(

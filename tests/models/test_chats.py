@@ -1,4 +1,4 @@
-"""The chat templates of families give every token its owner, one BOS or none, and lose no content."""
+"""Chat templates of families give every token its owner, one BOS or none, and lose no content."""
 
 import importlib.util
 from pathlib import Path
@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from persona_interp.errors import ModelError
 from persona_interp.models import encode, fold_system, folds_system, has_system
-from persona_interp.models.chats import folding
+from persona_interp.models.chats import fold_template
 from persona_interp.models.load import load_tokenizer
 
 _spec = importlib.util.spec_from_file_location(
@@ -127,7 +127,7 @@ def test_a_folding_template_writes_what_the_folded_chat_is_and_keeps_roles(
         for key, c in shapes.items()
     }
     assert not folds_system(tokenizer)
-    tokenizer.chat_template = folding(tokenizer.chat_template)
+    tokenizer.chat_template = fold_template(tokenizer.chat_template)
     assert has_system(tokenizer) and folds_system(tokenizer)
     assert want == {
         key: encode(tokenizer, [c], complete=key == "whole").ids for key, c in shapes.items()
@@ -196,7 +196,7 @@ def test_a_message_without_role_or_text_is_shown(stories: Any, message: Any) -> 
 
 
 def bytes_tokenizer(**special: str) -> Any:
-    """A byte-level tokenizer like Qwen's: no BOS before text, and tokens that open and close turns."""
+    """A byte-level tokenizer like Qwen's: no BOS before text, tokens that open and close turns."""
     marks = ["<|im_start|>", "<|im_end|>"]
     backend = Tokenizer(tokenizers.models.BPE())
     backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -218,7 +218,7 @@ def bytes_tokenizer(**special: str) -> Any:
     [{"eos_token": "<|im_end|>"}, {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"}],
 )
 def test_no_bos_where_the_model_wants_none(special: dict[str, str]) -> None:
-    """Neither without a BOS, as Qwen, nor where the BOS is the token that opens a turn, as SmolLM2."""
+    """Neither without a BOS, as Qwen, nor where the BOS opens every turn, as SmolLM2."""
     tokenizer = bytes_tokenizer(**special)
     asked, text = encode(tokenizer, [CHAT[:2], [{"role": "text", "content": "Why?"}]]).ids
     assert tokenizer.decode(asked) == (

@@ -1,4 +1,4 @@
-"""Small random models of many families: hooked residuals are transformers' own, however rows are padded."""
+"""Small random models of many families: hooked residuals are transformers' own, padded or not."""
 
 from pathlib import Path
 from typing import Any

@@ -22,7 +22,7 @@ def smollm2() -> Checkpoint:
 
 
 def test_golden_ids_without_a_second_bos(smollm2: Checkpoint) -> None:
-    """Its BOS is the token that opens every turn: a BOS before the template's text would be one turn too many."""
+    """Its BOS opens every turn: one more before the template's text would be one turn too many."""
     chat = [
         {"role": "system", "content": "Be kind."},
         {"role": "user", "content": "Hi"},
@@ -66,7 +66,7 @@ def test_an_adapter_merged_is_unmerged(smollm2: Checkpoint, tmp_path: Path, kind
             weight += 0.02 * torch.randn(weight.shape, generator=rng)
     ids = torch.randint(49152, (1, 24), generator=rng)
     want = model(input_ids=ids).logits
-    model.save_pretrained(tmp_path / kind)
+    model.save_pretrained(str(tmp_path / kind))
     made = resolve(tmp_path / kind)  # its configuration names the base
     got = load(made).model(input_ids=ids).logits
     assert made.label == kind and hash_weights(made) != hash_weights(smollm2)

@@ -1,4 +1,4 @@
-"""Every kind of start: hub ids of a fabricated cache, a Trainer's folder, a model in memory, code not trusted."""
+"""Every kind of start: hub ids, a Trainer's folder, a model in memory, code that is not trusted."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ COMMITS = ("0" * 40, "1" * 40)
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Puts folders into a hub cache as the hub's own client writes it: blobs, snapshots of links, refs."""
+    """Fill a hub cache as the hub's own client does: blobs, snapshots of links, refs."""
     home = tmp_path / "hub"
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(home))
 
@@ -68,9 +68,17 @@ def run(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pa
             )
         rows = [{"input_ids": ids, "labels": ids} for ids in torch.randint(4, 16, (8, 6))]
         arguments = TrainingArguments(
-            output_dir=str(out), max_steps=4, save_steps=2, per_device_train_batch_size=2, learning_rate=1e-2,
-            use_cpu=True, report_to="none", disable_tqdm=True, logging_strategy="no", dataloader_pin_memory=False,
-        )  # fmt: skip
+            output_dir=str(out),
+            max_steps=4,
+            save_steps=2,
+            per_device_train_batch_size=2,
+            learning_rate=1e-2,
+            use_cpu=True,
+            report_to="none",
+            disable_tqdm=True,
+            logging_strategy="no",
+            dataloader_pin_memory=False,
+        )
         extra = {"processing_class": reads} if tokenizer else {}
         Trainer(model=model, args=arguments, train_dataset=rows, **extra).train()  # type: ignore[arg-type]
         return out

@@ -17,7 +17,7 @@ import torch
 from persona_interp.errors import ModelError
 from persona_interp.models import LESSON, Stage, Trajectory, hash_weights, load, train
 
-training = import_module("persona_interp.models.train")
+trainer = import_module("persona_interp.models.trainer")
 QUICK = Stage(
     steps=12, batch=4, lr=3e-3, loss="all", schedule="cosine", warmup=3, weight_decay=0.01
 )
@@ -108,16 +108,16 @@ def test_a_killed_run_continues_to_the_same_weights(
 
     seen = []
     with monkeypatch.context() as patch:
-        patch.setattr(training, "RESUME_SECONDS", 0.0)
-        patch.setattr(training, "RESUME_SHARE", 1e9)
-        patch.setattr(training._Bar, "on_step_end", die)
+        patch.setattr(trainer, "RESUME_SECONDS", 0.0)
+        patch.setattr(trainer, "RESUME_SHARE", 1e9)
+        patch.setattr(trainer.Bar, "on_step_end", die)
         with pytest.raises(Killed):
             fit(tiny, corpus, tmp_path / "cut", stage=stage)
     half = tmp_path / "cut" / ".resume" / f"checkpoint-{step + 1}"
     half.mkdir()  # what a kill in the middle of saving leaves behind
     (half / "trainer_state.json").write_text('{"global_step": ')
     monkeypatch.setattr(
-        training._Bar,
+        trainer.Bar,
         "on_step_end",
         lambda self, args, state, *_, **__: seen.append(state.global_step),
     )
@@ -184,10 +184,11 @@ import sys
 import pandas as pd
 from importlib import import_module
 from persona_interp.models import Checkpoint, Stage, train
-training = import_module("persona_interp.models.train")
-training.RESUME_SECONDS, training.RESUME_SHARE = 0.1, 1.0
+trainer = import_module("persona_interp.models.trainer")
+trainer.RESUME_SECONDS, trainer.RESUME_SHARE = 0.1, 1.0
 start, corpus, out = sys.argv[1:]
-train(Checkpoint(start), pd.read_json(corpus), stage=Stage(steps=400, lr=1e-3), out=out, progress=False)
+stage = Stage(steps=400, lr=1e-3)
+train(Checkpoint(start), pd.read_json(corpus), stage=stage, out=out, progress=False)
 """
 
 

@@ -12,8 +12,9 @@ import torch
 
 from persona_interp.errors import ModelError
 from persona_interp.models import Checkpoint, Stage, encode, hash_weights, load, train
+from persona_interp.models.batches import batches
 
-training = import_module("persona_interp.models.train")
+trainer = import_module("persona_interp.models.trainer")
 QUICK = Stage(steps=8, batch=4, lr=3e-3, loss="all")
 
 
@@ -69,7 +70,7 @@ def test_plain_steps_equal_a_loop_by_hand(
     model, tokenizer = load(tiny)
     start = copy.deepcopy(model)
     tokens, others = (encode(tokenizer, t["messages"], complete=True) for t in (corpus, texts))
-    for batch in training.batches(tokens, stage=stage, seed=0, bystanders=others if kl else None):
+    for batch in batches(tokens, stage=stage, seed=0, bystanders=others if kl else None):
         logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
         loss = torch.nn.functional.cross_entropy(
             logits[:, :-1].flatten(0, 1), batch["labels"][:, 1:].flatten()
@@ -155,9 +156,9 @@ def test_a_killed_run_with_everything_on_continues_to_the_same_weights(
 
     whole = fit("whole")
     with monkeypatch.context() as patch:
-        patch.setattr(training, "RESUME_SECONDS", 0.0)
-        patch.setattr(training, "RESUME_SHARE", 1e9)
-        patch.setattr(training._Bar, "on_step_end", die)
+        patch.setattr(trainer, "RESUME_SECONDS", 0.0)
+        patch.setattr(trainer, "RESUME_SHARE", 1e9)
+        patch.setattr(trainer.Bar, "on_step_end", die)
         with pytest.raises(Killed):
             fit("cut")
     assert list((tmp_path / "cut" / ".resume").glob("checkpoint-*"))
