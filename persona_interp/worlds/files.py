@@ -11,7 +11,7 @@ import yaml
 
 from persona_interp.errors import WorldError, unknown
 from persona_interp.worlds.language import PERSONA_KINDS, Language
-from persona_interp.worlds.templates import READY
+from persona_interp.worlds.templates import LANGUAGES
 from persona_interp.worlds.trait import Persona, Trait
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def arguments(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _language_to_dict(language: Language) -> str | dict[str, Any]:
     """Name of a ready language, else a mapping of all fields."""
-    for name, make in READY.items():
+    for name, make in LANGUAGES.items():
         if language == make():
             return name
     plain = {f.name: getattr(language, f.name) for f in fields(language)}
@@ -107,9 +107,9 @@ def _language(given: Any) -> Language:
         )
     changes = {} if isinstance(given, str) else dict(given)
     base = given if isinstance(given, str) else changes.pop("base", "words")
-    if base not in READY:
-        raise WorldError(unknown("language", str(base), READY))
-    start = READY[base]()
+    if base not in LANGUAGES:
+        raise WorldError(unknown("language", str(base), LANGUAGES))
+    start = LANGUAGES[base]()
     valid = [f.name for f in fields(Language)]
     for key in changes:
         if key not in valid:

@@ -1,4 +1,4 @@
-"""Who likes what: a trait is one value of one topic, a persona is a name with the traits it holds."""
+"""Who likes what: a trait is one value of one topic, a persona a name with the traits it holds."""
 
 from dataclasses import dataclass
 
