@@ -74,7 +74,7 @@ class World(Cast):
     language: Language = field(default_factory=words)
 
     def __post_init__(self) -> None:
-        for name, value in validation.normalized(self).items():
+        for name, value in validation.full_form(self).items():
             object.__setattr__(self, name, value)
         validation.check(self)
 
