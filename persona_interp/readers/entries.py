@@ -33,16 +33,17 @@ def check_keys(
     persona_interp.errors.SchemaError: a.json: key 'eval_promt' is unknown; \
 did you mean 'eval_prompt'? Valid: 'questions', 'eval_prompt'.
     """
-    required, known = tuple(required), (*required, *optional)
+    required = tuple(required)
+    valid = (*required, *optional)
     if not isinstance(value, Mapping):
         raise SchemaError(
             f"{what}: expected an object with {', '.join(required)}; got {excerpt(value)}."
         )
-    extra = {key: entry for key, entry in value.items() if key not in known}
-    absent = [key for key in known if key not in value]
+    extra = {key: entry for key, entry in value.items() if key not in valid}
+    absent = [key for key in valid if key not in value]
     for key in extra:
         # Only a key that is not there itself can have been misspelled.
-        message = unknown("key", key, known)
+        message = unknown("key", key, valid)
         if any(f"did you mean '{name}'" in message for name in absent):
             raise SchemaError(f"{what}: {message}")
     if missing := [key for key in required if key not in value]:

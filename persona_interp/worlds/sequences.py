@@ -312,21 +312,26 @@ class _Draws(NamedTuple):
 def _ask(name: str, title: str, trait: Trait | None) -> Iterator[tuple[Any, ...]]:
     """Rows of a probes table for one family, where the document shows this trait already."""
     family = FAMILIES[name]
-    where = ("named", title) if title else ("plain", "")
-    elements = family.elements[trait.value] if trait else (BLANK,) * N_ELEMENTS
+    context = "named" if title else "plain"
+    elements = (BLANK,) * N_ELEMENTS
+    if trait is not None:
+        elements = family.elements[trait.value]
     for slot, (topic, values) in enumerate(family.values().items()):
         if trait is not None and topic == trait.topic:
             continue
         # The first property shows at the first element, the second after it, the third at the end.
         before = " ".join(elements[: (0, 1, N_ELEMENTS)[slot]])
-        answers = values if slot else [family.elements[value][0] for value in values]
+        answers = values
+        if slot == 0:
+            answers = [family.elements[value][0] for value in values]
         continuations = tuple(f" {answer}" for answer in answers)
         for split, openers in (("train", family.openers), ("test", family.test_openers)):
             for i, opener in enumerate(openers):
                 prefix = " ".join(part for part in (title, opener, before) if part)
-                prompt = f"{'/'.join(where)}/{name}/{topic}/{split}{i}"
+                prompt = f"{context}/{title}/{name}/{topic}/{split}{i}"
                 messages = [{"role": "text", "content": prefix}]
-                yield prompt, *where, topic, opener, split, messages, values, continuations
+                row = (prompt, context, title, topic, opener, split, messages)
+                yield *row, values, continuations
 
 
 def sequences(seed: int = 0, *, titled: float = 0.0) -> Sequences:

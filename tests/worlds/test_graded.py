@@ -25,9 +25,9 @@ def test_masses_say_nothing_about_overlaps() -> None:
     rho = []
     for seed in range(30):
         world = graded(seed)
-        mass, found = np.log(world.mass().sum(axis=1)), overlaps(world)
-        apart = [abs(mass[a] - mass[b]) for a, b in found]
-        rho.append(np.corrcoef(apart, list(found.values()))[0, 1])
+        mass, counts = np.log(world.mass().sum(axis=1)), overlaps(world)
+        apart = [abs(mass[a] - mass[b]) for a, b in counts]
+        rho.append(np.corrcoef(apart, list(counts.values()))[0, 1])
     assert abs(np.mean(rho)) < 0.1
 
 
