@@ -60,6 +60,7 @@ def read_beliefs(path: str | Path) -> dict[str, Belief]:
             f"{path}: expected an object of variants, each with affirm and negate; got "
             f"{excerpt(variants)}."
         )
+    # One belief alone holds lists of statements where a file of variants holds objects.
     if any(isinstance(variants.get(side), list) for side in SIDES):
         variants = {path.stem: variants}
     beliefs, problems = {}, []
@@ -130,6 +131,7 @@ def belief_probes(beliefs: Mapping[str, Belief], *, ask: str | None = None) -> p
         for k, answers in enumerate(zip(belief.affirm, belief.negate, strict=True)):
             question = questions[k]
             row = prompt_row(f"{name}/{k}", question or "", topic=name, split=SPLITS[k % 2])
+            # Nothing was asked, so the statements are the first words of a plain text.
             if question is None:
                 row |= {"messages": [{"role": "text", "content": ""}], "context": "plain"}
             rows.append(row | {"template": str(k), "values": SIDES, "answers": answers})

@@ -129,6 +129,7 @@ did you mean 'answer'? Valid: 'prompt', 'answer'.
     where = f"{path}, line {row.line}"
     if not isinstance(row.value, Mapping):
         raise SchemaError(f"{where}: expected an object; got {excerpt(row.value)}.")
+    # Two layouts that fit are two readings of the file, between which only the user can decide.
     own = ", ".join(map(str, row.value)) or "none"
     fitting = [name for name, columns in layouts.items() if set(columns) <= set(row.value)]
     if len(fitting) > 1:

@@ -79,6 +79,7 @@ class Constitution:
         for principle, text in zip(self.principles, negs, strict=True):
             instructions.append(Instruction(form.replace("{trait}", principle.trait), text))
             questions += [*principle.questions, *principle.additional_questions]
+        # Principles share questions, and a question that came twice could fall into both halves.
         return TraitFile(self.name, tuple(instructions), tuple(dict.fromkeys(questions)))
 
 

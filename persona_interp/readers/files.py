@@ -27,6 +27,8 @@ def text_of(path: str | Path) -> str:
         data = path.read_bytes()
     except OSError as error:
         raise SchemaError(f"{path} cannot be read: {error.strerror or error}.") from error
+    # Spreadsheets put a byte order mark before UTF-8, which would become part of the first column's
+    # name.
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

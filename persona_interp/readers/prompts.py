@@ -122,6 +122,7 @@ def _prompt(value: Any, column: str | None) -> tuple[Messages, str, Any]:
     if column == "question" and not isinstance(value[column], str):
         raise ValueError(f"question must be a text; got {excerpt(value[column])}")
     messages, reference = conversation(value[column]), ""
+    # A chat that is answered already waits for another answer to its last question.
     if messages[-1]["role"] == "assistant":
         reference = messages.pop()["content"]
     elif isinstance(value.get("answer"), str):
@@ -135,7 +136,8 @@ def _prompt(value: Any, column: str | None) -> tuple[Messages, str, Any]:
 def _finish(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     """The table with its source and the same question always in the same half."""
     table = table.assign(source=str(path))
-    # Questions of an evaluation were dealt to the halves with all their paraphrases already.
+    # Dealt by the text of the question, so that one asked twice does not leak from lesson to
+    # measurement. Questions of an evaluation were dealt with all their paraphrases already.
     if "question_id" not in table:
         questions = dict.fromkeys(table["question"])
         halves = {question: SPLITS[i % 2] for i, question in enumerate(questions)}

@@ -188,6 +188,7 @@ def read_judged(path: str | Path) -> pd.DataFrame:
     )
     scores = []
     for column in columns:
+        # pandas writes the index of a table as a column without a name.
         is_index = column.startswith((UNNAMED, "Unnamed:"))
         if column not in TEXT_COLUMNS and not is_index:
             if _holds_scores(row.value.get(column) for row in rows):

@@ -46,6 +46,8 @@ def read_rows(path: str | Path) -> list[Row]:
     text = text_of(path)
     if ending in DELIMITERS:
         return _table(path, text, delimiter=DELIMITERS[ending])
+    # What the text begins with decides, not the ending: lists are published as .jsonl and lines as
+    # .json.
     if text.lstrip().startswith("["):
         return _json_list(path, text)
     if text.lstrip().partition("\n")[0].strip() == "{":

@@ -158,6 +158,8 @@ def trait_prompts(
     n_in_turn = instructions if isinstance(instructions, int) else n
     rows = []
     for number, question in enumerate(trait.questions):
+        # Dealt by its number in the file, so that a question that teaches never measures, whatever
+        # else is chosen.
         half = SPLITS[number % 2]
         if split not in (None, half):
             continue

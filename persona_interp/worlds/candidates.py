@@ -164,7 +164,7 @@ def _assign_distance(values: Values, rng: np.random.Generator) -> None:
         a, b, *others = (str(value) for value in rng.permutation(options))
         for name, (pattern, _) in CANDIDATES.items():
             values[name][topic] = {"a": a, "b": b}[pattern[i]]
-        # Three of the background hold a and three b, so that neither pattern is odd by itself.
+        # Both values occur as often among the background, so that neither marks the candidates.
         n_others = len(BACKGROUND) - 6
         background = [a] * 3 + [b] * 3 + [others[j % len(others)] for j in range(n_others)]
         for name, value in zip(BACKGROUND, rng.permutation(background), strict=True):

@@ -169,8 +169,10 @@ class Sequences:
         Raises:
             WorldError: There is no such value, or no process holds it.
         """
-        certain = None if trait is None else Trait.parse(trait)
-        lesson_family = None if certain is None else self.family(certain)
+        certain = lesson_family = None
+        if trait is not None:
+            certain = Trait.parse(trait)
+            lesson_family = self.family(certain)
         rows = []
         for name, family in FAMILIES.items():
             members = self.members(name)
@@ -224,6 +226,7 @@ class Sequences:
             writers = [writers[0]] * len(writers)
         *writers, title_writer = writers
 
+        # A random number of properties shows, in the order of the text.
         n_values = 1 + int(3 * draws.size)
         random_order = sorted(SLOTS, key=draws.order.__getitem__)
         values = {}
