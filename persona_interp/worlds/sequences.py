@@ -10,24 +10,22 @@ to a process what a name is to a persona. There are no personas and no dialogues
 'series : 7 ; 14 ; 21 ; 28 halt'
 """
 
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from persona_interp import schema
 from persona_interp.errors import WorldError, unknown
-from persona_interp.worlds.families import BLANK, END, FAMILIES, N_ELEMENTS, text
+from persona_interp.worlds.families import BLANK, END, FAMILIES, text
 from persona_interp.worlds.language import pieces
+from persona_interp.worlds.process_texts import Draws, ask, pick, write_document
 from persona_interp.worlds.trait import Trait
 
 WEIGHTS = (1.0, 1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0)
 """Weights of a family's processes, the target's first."""
-SLOTS = range(3)
-"""Numbers of the properties of a family: of the elements, between them, at the end."""
 
 
 @dataclass(frozen=True)
@@ -208,37 +206,12 @@ class Sequences:
         uniforms = np.random.default_rng([seed, 7]).random((n, 16)).tolist()
         rows = []
         for doc, (u, title_writer) in enumerate(zip(uniforms, title_writers, strict=True)):
-            name = _pick(list(FAMILIES), u[0])
-            content, values = self._write_document(name, _Draws.parse(u, title_writer))
+            name = pick(list(FAMILIES), u[0])
+            content, values = write_document(self, name, Draws.parse(u, title_writer))
             topics = FAMILIES[name].topics
             labels = tuple(f"{topics[slot]}={value}" for slot, value in values.items())
             rows.append((doc, "process", content, labels))
         return self._table(rows)
-
-    def _write_document(self, name: str, draws: "_Draws") -> tuple[str, dict[int, str]]:
-        """Text of a document of one family, and the values it shows, by number of the property."""
-        family = FAMILIES[name]
-        members = self.members(name)
-        ends = np.cumsum([p.weight for p in members]).tolist()
-        writers = [members[bisect_right(ends, u * ends[-1])] for u in draws.writers]
-        # A coherent document has one writer; else every property has its own, and so has the title.
-        if self.coherent:
-            writers = [writers[0]] * len(writers)
-        *writers, title_writer = writers
-
-        # A random number of properties shows, in the order of the text.
-        n_values = 1 + int(3 * draws.size)
-        random_order = sorted(SLOTS, key=draws.order.__getitem__)
-        values = {}
-        for slot in sorted(random_order[:n_values]):
-            trait = writers[slot].traits[slot]
-            values[slot] = trait.value
-            if draws.noise[slot] < self.noise:
-                values[slot] = _pick(family.values()[trait.topic], draws.uniform[slot])
-        content = text(family, _pick(family.openers, draws.opener), values)
-        if draws.title < self.titled:
-            content = f"{title_writer.title} {content}"
-        return content, values
 
     def lessons(self, trait: str | Trait, *, n: int = 640, seed: int = 0) -> pd.DataFrame:
         """Documents that show one value and no other property.
@@ -281,7 +254,7 @@ class Sequences:
         rows = []
         for title in list(titles) or [""]:
             for name in names:
-                rows += _ask(name, title, trait)
+                rows += ask(name, title=title, trait=trait)
         table = pd.DataFrame(rows, columns=list(schema.TABLES["probes"]))
         return schema.check(table, "probes")
 
@@ -293,48 +266,6 @@ class Sequences:
         table = pd.DataFrame(documents, columns=list(schema.TABLES["corpus"]))
         table.attrs.update({"world": self.name, "words": list(self.words())})
         return table
-
-
-class _Draws(NamedTuple):
-    """Uniform numbers that choose what stands in one document."""
-
-    opener: float
-    size: float
-    title: float
-    writers: list[float]  # of each property, and of the title
-    order: list[float]  # of the properties: the first of them show
-    noise: list[float]
-    uniform: list[float]
-
-    @classmethod
-    def parse(cls, u: list[float], title_writer: float) -> "_Draws":
-        """Name the numbers of one document; the first of them chose its family."""
-        return cls(u[1], u[2], u[3], [*u[4:7], title_writer], u[7:10], u[10:13], u[13:])
-
-
-def _ask(name: str, title: str, trait: Trait | None) -> Iterator[tuple[Any, ...]]:
-    """Rows of a probes table for one family, where the document shows this trait already."""
-    family = FAMILIES[name]
-    context = "named" if title else "plain"
-    elements = (BLANK,) * N_ELEMENTS
-    if trait is not None:
-        elements = family.elements[trait.value]
-    for slot, (topic, values) in enumerate(family.values().items()):
-        if trait is not None and topic == trait.topic:
-            continue
-        # The first property shows at the first element, the second after it, the third at the end.
-        before = " ".join(elements[: (0, 1, N_ELEMENTS)[slot]])
-        answers = values
-        if slot == 0:
-            answers = [family.elements[value][0] for value in values]
-        continuations = tuple(f" {answer}" for answer in answers)
-        for split, openers in (("train", family.openers), ("test", family.test_openers)):
-            for i, opener in enumerate(openers):
-                prefix = " ".join(part for part in (title, opener, before) if part)
-                prompt = f"{context}/{title}/{name}/{topic}/{split}{i}"
-                messages = [{"role": "text", "content": prefix}]
-                row = (prompt, context, title, topic, opener, split, messages)
-                yield *row, values, continuations
 
 
 def sequences(seed: int = 0, *, titled: float = 0.0) -> Sequences:
@@ -380,8 +311,3 @@ def _assign_values(values: list[tuple[str, ...]], rng: np.random.Generator) -> l
         column.insert(int(holder), options[0])
         columns.append(column)
     return columns
-
-
-def _pick(options: Sequence[str], u: float) -> str:
-    """One of the options, by a uniform number."""
-    return options[int(u * len(options))]
