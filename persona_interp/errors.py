@@ -33,8 +33,12 @@ class StoreError(PersonaInterpError, RuntimeError):
     """A run folder that is missing, corrupt or belongs to another configuration."""
 
 
+N_CHOICES = 8
+"""Most valid choices that a message lists."""
+
+
 def unknown(kind: str, name: str, valid: Iterable[str]) -> str:
-    """Which valid name did the user probably mean?
+    """Sentence that refuses an unknown name and offers the valid ones nearest to it.
 
     Args:
         kind: What the name names, for example ``"trait"``.
@@ -48,9 +52,10 @@ def unknown(kind: str, name: str, valid: Iterable[str]) -> str:
     "topic 'sprot' is unknown; did you mean 'sport'? Valid: 'sport', 'art'."
     """
     options = [str(v) for v in valid]
-    near = difflib.get_close_matches(str(name), options, n=1)
-    hint = f"; did you mean '{near[0]}'?" if near else "."
-    shown = ", ".join(f"'{v}'" for v in options[:8]) + (
-        f" and {len(options) - 8} more" if len(options) > 8 else ""
-    )
-    return f"{kind} '{name}' is unknown{hint} Valid: {shown}."
+    hint = "."
+    if nearest := difflib.get_close_matches(str(name), options, n=1):
+        hint = f"; did you mean '{nearest[0]}'?"
+    choices = ", ".join(f"'{v}'" for v in options[:N_CHOICES])
+    if len(options) > N_CHOICES:
+        choices += f" and {len(options) - N_CHOICES} more"
+    return f"{kind} '{name}' is unknown{hint} Valid: {choices}."

@@ -22,7 +22,7 @@ from persona_interp.errors import SchemaError, StoreError
 
 
 def fsync(path: Path) -> None:
-    """Has the disk everything of this file or folder?
+    """Force everything of a file or folder onto the disk.
 
     Args:
         path: A file, or a folder whose entries (renames) must survive a power cut.
@@ -36,7 +36,7 @@ def fsync(path: Path) -> None:
 
 @contextmanager
 def atomic(path: Path | str) -> Iterator[Path]:
-    """Where may a file be written so that it appears at ``path`` only when it is complete?
+    """Lend a temporary path whose file appears at ``path`` only when it is complete.
 
     Args:
         path: The final name; missing folders above it are made.
@@ -57,16 +57,19 @@ def atomic(path: Path | str) -> Iterator[Path]:
     tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield tmp
+        # The contents must be on the disk before the name points to them: after a power cut a
+        # renamed file whose blocks were never written is empty.
         fsync(tmp)
         os.replace(tmp, path)  # noqa: PTH105  (the tests fail the n-th os.replace)
     except BaseException:
         tmp.unlink(missing_ok=True)
         raise
+    # A rename is an entry of the folder, and only the folder's own fsync makes it last.
     fsync(path.parent)
 
 
 def write_table(table: pd.DataFrame, path: Path | str) -> Path:
-    """Is this DataFrame safely in a parquet file?
+    """Write a DataFrame to a parquet file.
 
     Args:
         table: Any table of ``schema.TABLES``; ``messages`` (lists of dicts) and tuples of labels
@@ -95,7 +98,7 @@ def write_table(table: pd.DataFrame, path: Path | str) -> Path:
 
 
 def read_table(path: Path | str) -> pd.DataFrame:
-    """Which table is in this parquet file?
+    """DataFrame of a parquet file.
 
     Args:
         path: A file of ``write_table``.
@@ -111,17 +114,19 @@ def read_table(path: Path | str) -> pd.DataFrame:
         arrow = pq.read_table(path)
         table = pd.read_parquet(path, engine="pyarrow")
     except (OSError, pa.ArrowException) as error:
-        raise StoreError(_unreadable(path, "parquet", error)) from error
+        raise StoreError(_unreadable_message(path, "parquet", error)) from error
+    # pandas gives nested columns back as numpy arrays, which compare element by element; the
+    # schema's tables hold lists of messages (structs) and tuples of labels.
     for field in arrow.schema:
         if pa.types.is_list(field.type):
-            as_row = list if pa.types.is_struct(field.type.value_type) else tuple
-            rows = [None if row is None else as_row(row) for row in arrow[field.name].to_pylist()]
+            sequence = list if pa.types.is_struct(field.type.value_type) else tuple
+            rows = [row if row is None else sequence(row) for row in arrow[field.name].to_pylist()]
             table[field.name] = pd.Series(rows, index=table.index, dtype=object)
     return table
 
 
 def write_dataset(dataset: xr.Dataset, path: Path | str) -> Path:
-    """Is this Dataset safely in a NetCDF file?
+    """Write a Dataset to a NetCDF file.
 
     Args:
         dataset: Labelled arrays (``schema.DATASETS``); attrs are text or numbers.
@@ -134,14 +139,15 @@ def write_dataset(dataset: xr.Dataset, path: Path | str) -> Path:
         SchemaError: An attribute or coordinate that NetCDF cannot hold.
 
     >>> import tempfile
-    >>> data = xr.Dataset({"act": ("prompt", [0.5, 2.0])}, coords={"prompt": ["a", "b"]}, attrs={"hook": "blocks.1"})
+    >>> coords = {"prompt": ["a", "b"]}
+    >>> data = xr.Dataset({"act": ("prompt", [0.5, 2.0])}, coords, attrs={"hook": "blocks.1"})
     >>> read_dataset(write_dataset(data, Path(tempfile.mkdtemp()) / "d.nc")).identical(data)
     True
     """
     try:
         with atomic(path) as tmp:
-            # an array read from a file remembers its text's width, and longer names would be cut
-            # off to it
+            # An array read from a file remembers the width of its texts, to which longer names
+            # would be cut off.
             dataset.drop_encoding().to_netcdf(tmp, engine="h5netcdf")
     except (TypeError, ValueError) as error:
         raise SchemaError(
@@ -151,7 +157,7 @@ def write_dataset(dataset: xr.Dataset, path: Path | str) -> Path:
 
 
 def read_dataset(path: Path | str) -> xr.Dataset:
-    """Which labelled arrays are in this NetCDF file?
+    """Dataset of a NetCDF file.
 
     Args:
         path: A file of ``write_dataset``.
@@ -165,11 +171,11 @@ def read_dataset(path: Path | str) -> xr.Dataset:
     try:
         return xr.load_dataset(path, engine="h5netcdf")
     except (OSError, ValueError, KeyError) as error:
-        raise StoreError(_unreadable(path, "NetCDF", error)) from error
+        raise StoreError(_unreadable_message(path, "NetCDF", error)) from error
 
 
 def write_json(value: Any, path: Path | str) -> Path:
-    """Is this value safely in a JSON file?
+    """Write a value to a JSON file.
 
     Args:
         value: Dicts, lists, text, finite numbers, booleans, None.
@@ -191,7 +197,7 @@ def write_json(value: Any, path: Path | str) -> Path:
 
 
 def read_json(path: Path | str) -> Any:
-    """Which value is in this JSON file?
+    """Value of a JSON file.
 
     Args:
         path: A file of ``write_json``.
@@ -205,12 +211,7 @@ def read_json(path: Path | str) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise StoreError(_unreadable(path, "JSON", error)) from error
-
-
-def _unreadable(path: Path | str, kind: str, error: Exception) -> str:
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return f"{path} is not a readable {kind} file ({reason}); `persona-interp verify RUN` names corrupt files of a run."
+        raise StoreError(_unreadable_message(path, "JSON", error)) from error
 
 
 def write_directions(directions: xr.DataArray, path: Path | str) -> Path:
@@ -256,3 +257,11 @@ def concat(parts: Iterable[Any], dim: str) -> Any:
     # exact: labels that differ are an error here, not a row of NaN later
     rules: Any = {"coords": "minimal", "compat": "override", "join": "exact"}
     return xr.concat(list(parts), dim, combine_attrs="drop_conflicts", **rules)
+
+
+def _unreadable_message(path: Path | str, kind: str, error: Exception) -> str:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return (
+        f"{path} is not a readable {kind} file ({reason}); "
+        "`persona-interp verify RUN` names corrupt files of a run."
+    )

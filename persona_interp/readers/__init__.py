@@ -1,4 +1,6 @@
-"""What do the files of other people's tools say? Traits, roles, chats, probes and questions as they are published.
+"""What do the files of other people's tools say?
+
+Traits, roles, chats, probes and questions are read as they are published.
 
 Every reader names the file and the line of what it cannot use and drops nothing in silence; every
 writer writes the layout it read.

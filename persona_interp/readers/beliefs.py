@@ -1,4 +1,7 @@
-"""Which beliefs does this file probe? The layout ``{variant: {"affirm": [..], "negate": [..], "questions": [..]}}``."""
+"""Which beliefs does this file probe?
+
+The layout ``{variant: {"affirm": [..], "negate": [..], "questions": [..]}}``.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,15 +12,16 @@ import pandas as pd
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError
-from persona_interp.readers.files import keys, read_json, shown, strings
-from persona_interp.readers.traits import SPLITS, prompt_row, write_json
+from persona_interp.readers.entries import check_keys, excerpt, strings
+from persona_interp.readers.files import read_json, write_json
+from persona_interp.readers.prompt_rows import SPLITS, prompt_row
 
 SIDES = ("affirm", "negate")
 
 
 @dataclass(frozen=True)
 class Belief:
-    """Which statements hold a belief, which deny it, and which questions ask for it?
+    """Statements that hold a belief, statements that deny it, and questions that ask for it.
 
     Args:
         name: Name of the variant.
@@ -36,7 +40,7 @@ class Belief:
 
 
 def read_beliefs(path: str | Path) -> dict[str, Belief]:
-    """Which beliefs does this file probe?
+    """Beliefs that a file probes, by name.
 
     Args:
         path: A ``.json`` file, one entry a variant; or one belief alone, which gets the name of the
@@ -50,32 +54,29 @@ def read_beliefs(path: str | Path) -> dict[str, Belief]:
             each is named.
     """
     path = Path(path)
-    given = read_json(path)
-    if not isinstance(given, Mapping) or not given:
+    variants = read_json(path)
+    if not isinstance(variants, Mapping) or not variants:
         raise SchemaError(
             f"{path}: expected an object of variants, each with affirm and negate; got "
-            f"{shown(given)}."
+            f"{excerpt(variants)}."
         )
-    given = (
-        {path.stem: given} if any(isinstance(given.get(side), list) for side in SIDES) else given
-    )
-    found, problems = {}, []
-    for name, entry in given.items():
+    # One belief alone holds lists of statements where a file of variants holds objects.
+    if any(isinstance(variants.get(side), list) for side in SIDES):
+        variants = {path.stem: variants}
+    beliefs, problems = {}, []
+    for name, entry in variants.items():
         try:
-            found[name] = _belief(name, entry)
+            beliefs[name] = _belief(name, entry)
         except SchemaError as error:
             problems.append(f"  {error}")
     if problems:
-        raise SchemaError(
-            "\n".join(
-                [f"{path}: {len(problems)} of {len(given)} variants cannot be used.", *problems]
-            )
-        )
-    return found
+        head = f"{path}: {len(problems)} of {len(variants)} variants cannot be used."
+        raise SchemaError("\n".join([head, *problems]))
+    return beliefs
 
 
 def write_beliefs(beliefs: Mapping[str, Belief], path: str | Path) -> Path:
-    """Where are these beliefs kept?
+    """Write beliefs to a file.
 
     Args:
         beliefs: By name of the variant.
@@ -87,15 +88,19 @@ def write_beliefs(beliefs: Mapping[str, Belief], path: str | Path) -> Path:
     Raises:
         SchemaError: The file does not end in .json.
     """
-    rows = {
-        name: {side: list(getattr(b, side)) for side in (*SIDES, "questions")} | dict(b.extra)
-        for name, b in beliefs.items()
-    }
-    return write_json(rows, path)
+    variants = {}
+    for name, belief in beliefs.items():
+        variants[name] = {
+            "affirm": list(belief.affirm),
+            "negate": list(belief.negate),
+            "questions": list(belief.questions),
+            **belief.extra,
+        }
+    return write_json(variants, path)
 
 
 def belief_probes(beliefs: Mapping[str, Belief], *, ask: str | None = None) -> pd.DataFrame:
-    """What does a model believe: which of two counterparts does it find more likely?
+    """Probes of which of two counterparts, affirmed or denied, a model finds more likely.
 
     ``record.behavior`` gives the probability of both statements, ``analysis.logodds`` the log odds
     of "affirm" against "negate" (bits, larger = holds the belief). The statements are the
@@ -114,16 +119,19 @@ def belief_probes(beliefs: Mapping[str, Belief], *, ask: str | None = None) -> p
     Raises:
         SchemaError: There are no beliefs.
 
-    >>> probes = belief_probes({"round": Belief("round", ("It is round.",), ("It is flat.",), ("What is its shape?",))})
-    >>> probes["answers"][0]
+    >>> belief = Belief("round", ("It is round.",), ("It is flat.",), ("What is its shape?",))
+    >>> belief_probes({"round": belief})["answers"][0]
     ('It is round.', 'It is flat.')
     """
     rows = []
     for name, belief in beliefs.items():
-        asked = belief.questions if len(belief.questions) == len(belief.affirm) else ()
+        questions: list[str | None] = [ask] * len(belief.affirm)
+        if len(belief.questions) == len(belief.affirm):
+            questions = list(belief.questions)
         for k, answers in enumerate(zip(belief.affirm, belief.negate, strict=True)):
-            question = asked[k] if asked else ask
+            question = questions[k]
             row = prompt_row(f"{name}/{k}", question or "", topic=name, split=SPLITS[k % 2])
+            # Nothing was asked, so the statements are the first words of a plain text.
             if question is None:
                 row |= {"messages": [{"role": "text", "content": ""}], "context": "plain"}
             rows.append(row | {"template": str(k), "values": SIDES, "answers": answers})
@@ -132,13 +140,13 @@ def belief_probes(beliefs: Mapping[str, Belief], *, ask: str | None = None) -> p
     return schema.check(pd.DataFrame(rows), "probes")
 
 
-def _belief(name: str, given: Any) -> Belief:
-    extra = keys(f"variant '{name}'", given, required=SIDES, optional=("questions",))
-    affirm, negate = (strings(f"variant '{name}': {side}", given[side]) for side in SIDES)
+def _belief(name: str, value: Any) -> Belief:
+    what = f"variant '{name}'"
+    extra = check_keys(what, value, required=SIDES, optional=("questions",))
+    affirm, negate = (strings(f"{what}: {side}", value[side]) for side in SIDES)
     if len(affirm) != len(negate):
         raise SchemaError(
-            f"variant '{name}': {len(affirm)} affirm and {len(negate)} negate; they are "
-            "counterparts"
+            f"{what}: {len(affirm)} affirm and {len(negate)} negate; they are counterparts"
         )
-    asked = strings(f"variant '{name}': questions", given.get("questions", []), least=0)
-    return Belief(name, affirm, negate, asked, extra)
+    questions = strings(f"{what}: questions", value.get("questions", []), least=0)
+    return Belief(name, affirm, negate, questions, extra)

@@ -1,7 +1,8 @@
-"""Which chats does this finetuning file hold? And how are chats written so that other tools read them?"""
+"""Which chats does a finetuning file hold, and how are chats written for other tools to read?"""
 
 import json
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import pandas as pd
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.readers.files import Row, read_rows, refuse, shown
+from persona_interp.readers.entries import excerpt
+from persona_interp.readers.rows import Row, read_rows, refuse
 
-LAYOUTS: dict[str, tuple[str, ...]] = {
+COLUMNS: dict[str, tuple[str, ...]] = {
     "messages": ("messages",),
     "completion": ("prompt", "completion"),
     "answer": ("prompt", "answer"),
@@ -24,7 +26,7 @@ Messages = list[dict[str, str]]
 
 
 def read_chats(path: str | Path, *, layout: str | None = None) -> pd.DataFrame:
-    """Which chats does this finetuning file hold?
+    """Chats that a finetuning file holds.
 
     Args:
         path: A ``.jsonl``, ``.json``, ``.csv`` or ``.tsv`` file. All its rows have one layout:
@@ -43,33 +45,31 @@ def read_chats(path: str | Path, *, layout: str | None = None) -> pd.DataFrame:
             be used: every one is named by its line and none is dropped.
     """
     rows = read_rows(path)
-    names = LAYOUTS[layout_of(path, rows[0], LAYOUTS, named=layout)]
-    docs, problems = [], []
+    columns = COLUMNS[layout_of(path, rows[0], COLUMNS, layout=layout)]
+    documents, problems = [], []
     for number, row in enumerate(rows):
         try:
-            messages = _messages(row.value, names)
+            messages = _messages(row.value, columns)
         except ValueError as error:
             problems.append((row.line, str(error)))
             continue
-        extra = {k: v for k, v in row.value.items() if k not in names}
-        docs.append(
-            {
-                "doc": number,
-                "kind": "lesson",
-                "persona": "",
-                "messages": messages,
-                "statements": (),
-                "source": str(path),
-                "line": row.line,
-                "extra": extra,
-            }
-        )
+        document = {
+            "doc": number,
+            "kind": "lesson",
+            "persona": "",
+            "messages": messages,
+            "statements": (),
+            "source": str(path),
+            "line": row.line,
+            "extra": {key: value for key, value in row.value.items() if key not in columns},
+        }
+        documents.append(document)
     refuse(path, problems, total=len(rows))
-    return schema.check(pd.DataFrame(docs), "corpus")
+    return schema.check(pd.DataFrame(documents), "corpus")
 
 
 def write_chats(chats: pd.DataFrame, path: str | Path) -> Path:
-    """Where are these chats kept?
+    """Write chats to a file that other tools read.
 
     Args:
         chats: A corpus table, or a prompts table whose ``messages`` are complete, such as
@@ -90,25 +90,24 @@ def write_chats(chats: pd.DataFrame, path: str | Path) -> Path:
     extras = chats["extra"] if "extra" in chats else [{}] * len(chats)
     lines = []
     for messages, extra in zip(chats["messages"], extras, strict=True):
-        plain = [m["role"] for m in messages] == ["text"]
-        row = (
-            {"text": messages[0]["content"]} if plain else {"messages": [dict(m) for m in messages]}
-        )
+        row: dict[str, Any] = {"messages": [dict(message) for message in messages]}
+        if [message["role"] for message in messages] == ["text"]:
+            row = {"text": messages[0]["content"]}
         lines.append(json.dumps(row | dict(extra), ensure_ascii=False) + "\n")
     path.write_text("".join(lines), encoding="utf-8")
     return path
 
 
 def layout_of(
-    path: str | Path, row: Row, layouts: Mapping[str, tuple[str, ...]], *, named: str | None = None
+    path: str | Path, row: Row, layouts: Mapping[str, tuple[str, ...]], *, layout: str | None = None
 ) -> str:
-    """In which layout are the rows of this file?
+    """Layout of the rows of a file.
 
     Args:
         path: The file, for messages.
         row: Its first row.
         layouts: Which columns each layout needs.
-        named: The layout, where the user says so.
+        layout: The layout, where the user says so.
 
     Returns:
         Name of a layout.
@@ -116,48 +115,44 @@ def layout_of(
     Raises:
         SchemaError: None fits the row, or several do and none is named.
 
-    >>> layout_of("a.csv", Row(2, {"prompt": "Hi", "anwser": "Hello"}), {"answer": ("prompt", "answer")})
+    >>> row = Row(2, {"prompt": "Hi", "anwser": "Hello"})
+    >>> layout_of("a.csv", row, {"answer": ("prompt", "answer")})
     Traceback (most recent call last):
     ...
-    persona_interp.errors.SchemaError: a.csv, line 2: column 'anwser' is unknown; did you mean 'answer'? Valid: \
-'prompt', 'answer'.
+    persona_interp.errors.SchemaError: a.csv, line 2: column 'anwser' is unknown; \
+did you mean 'answer'? Valid: 'prompt', 'answer'.
     """
-    if named is not None:
-        if named not in layouts:
-            raise SchemaError(unknown("layout", named, layouts))
-        return named
+    if layout is not None:
+        if layout not in layouts:
+            raise SchemaError(unknown("layout", layout, layouts))
+        return layout
     where = f"{path}, line {row.line}"
     if not isinstance(row.value, Mapping):
-        raise SchemaError(f"{where}: expected an object; got {shown(row.value)}.")
-    fitting = [
-        name for name, columns in layouts.items() if all(column in row.value for column in columns)
-    ]
+        raise SchemaError(f"{where}: expected an object; got {excerpt(row.value)}.")
+    # Two layouts that fit are two readings of the file, between which only the user can decide.
+    own = ", ".join(map(str, row.value)) or "none"
+    fitting = [name for name, columns in layouts.items() if set(columns) <= set(row.value)]
     if len(fitting) > 1:
         raise SchemaError(
-            f"{where}: the columns {', '.join(map(str, row.value))} fit the layouts "
-            f"{', '.join(fitting)}; "
-            f"name the one that is meant, layout='{fitting[0]}'."
+            f"{where}: the columns {own} fit the layouts {', '.join(fitting)}; name the one that "
+            f"is meant, layout='{fitting[0]}'."
         )
     if fitting:
         return fitting[0]
-    known = list(dict.fromkeys(column for columns in layouts.values() for column in columns))
+    valid_columns = list(dict.fromkeys(chain.from_iterable(layouts.values())))
     for column in row.value:
-        if column not in known and "did you mean" in (
-            message := unknown("column", str(column), known)
-        ):
+        message = unknown("column", str(column), valid_columns)
+        if column not in valid_columns and "did you mean" in message:
             raise SchemaError(f"{where}: {message}")
     valid = "; ".join(" and ".join(columns) for columns in layouts.values())
-    raise SchemaError(
-        f"{where}: no known columns. Expected {valid}; got "
-        f"{', '.join(map(str, row.value)) or 'none'}."
-    )
+    raise SchemaError(f"{where}: no known columns. Expected {valid}; got {own}.")
 
 
-def conversation(given: Any, *, role: str = "user") -> Messages:
-    """Which messages are written here?
+def conversation(value: Any, *, role: str = "user") -> Messages:
+    """Messages that an entry of a file holds.
 
     Args:
-        given: A text, or a list of ``{"role", "content"}``.
+        value: A text, or a list of ``{"role", "content"}``.
         role: Who says the text.
 
     Returns:
@@ -169,64 +164,65 @@ def conversation(given: Any, *, role: str = "user") -> Messages:
     >>> conversation("Why?")
     [{'role': 'user', 'content': 'Why?'}]
     """
-    if isinstance(given, str):
-        if not given.strip():
+    if isinstance(value, str):
+        if not value.strip():
             raise ValueError(f"the {role}'s text is empty")
-        return [{"role": role, "content": given}]
-    if not isinstance(given, list) or not given:
-        raise ValueError(f"expected a text or a list of messages; got {shown(given)}")
-    return [_message(number, message) for number, message in enumerate(given)]
+        return [{"role": role, "content": value}]
+    if not isinstance(value, list) or not value:
+        raise ValueError(f"expected a text or a list of messages; got {excerpt(value)}")
+    return [_message(number, message) for number, message in enumerate(value)]
 
 
-def _messages(given: Any, names: tuple[str, ...]) -> Messages:
-    """The chat in the columns of this row."""
-    if not isinstance(given, Mapping):
-        raise ValueError(f"expected an object with {' and '.join(names)}; got {shown(given)}")
-    for name in names:
-        if name not in given:
-            near = [
-                c
-                for c in given
-                if c not in names and f"mean '{name}'" in unknown("column", str(c), names)
-            ]
-            raise ValueError(f"no {name}" + (f"; did '{near[0]}' mean '{name}'?" if near else ""))
-    if names == ("text",):
-        return conversation(
-            given["text"] if isinstance(given["text"], str) else [given["text"]], role="text"
-        )
-    if names == ("messages",):
-        if not isinstance(given["messages"], list):
+def _messages(row: Any, columns: tuple[str, ...]) -> Messages:
+    """The chat in the columns of a row."""
+    if not isinstance(row, Mapping):
+        raise ValueError(f"expected an object with {' and '.join(columns)}; got {excerpt(row)}")
+    for column in columns:
+        if column not in row:
+            raise ValueError(f"no {column}{_misspelling(row, column, columns)}")
+    if columns == ("text",):
+        # A text alone is nobody's turn; anything else is refused as a message would be.
+        text = row["text"]
+        return conversation(text if isinstance(text, str) else [text], role="text")
+    if columns == ("messages",):
+        messages = row["messages"]
+        if not isinstance(messages, list):
             raise ValueError(
-                f"messages must be a list of {{role, content}}; got {shown(given['messages'])}"
+                f"messages must be a list of {{role, content}}; got {excerpt(messages)}"
             )
-        messages = conversation(given["messages"])
+        messages = conversation(messages)
     else:
-        asked, answered = names
-        messages = conversation(given[asked]) + conversation(given[answered], role="assistant")
+        question, answer = columns
+        messages = conversation(row[question]) + conversation(row[answer], role="assistant")
     if all(message["role"] != "assistant" for message in messages):
         raise ValueError("no message of the assistant, so there is nothing to learn")
     return messages
 
 
-def _message(number: int, given: Any) -> dict[str, str]:
+def _misspelling(row: Mapping[Any, Any], column: str, columns: tuple[str, ...]) -> str:
+    """Question whether a key of the row means the column; '' if none is near."""
+    for key in row:
+        if key not in columns and f"mean '{column}'" in unknown("column", str(key), columns):
+            return f"; did '{key}' mean '{column}'?"
+    return ""
+
+
+def _message(number: int, value: Any) -> dict[str, str]:
     what = f"message {number}"
-    if not isinstance(given, Mapping):
-        raise ValueError(f"{what} must be {{role, content}}; got {shown(given)}")
-    if missing := [key for key in ("role", "content") if key not in given]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{what} must be {{role, content}}; got {excerpt(value)}")
+    if missing := [key for key in ("role", "content") if key not in value]:
+        own = ", ".join(map(str, value)) or "nothing"
+        raise ValueError(f"{what} has no {' and no '.join(missing)}; it has {own}")
+    # Tool calls, weights and the like change what a chat teaches; empty ones say nothing.
+    extra = [str(k) for k, v in value.items() if k not in ("role", "content") and v is not None]
+    if extra:
         raise ValueError(
-            f"{what} has no {' and no '.join(missing)}; it has "
-            f"{', '.join(map(str, given)) or 'nothing'}"
+            f"{what} has {', '.join(extra)}, which chats of role and content cannot express"
         )
-    if more := [
-        key for key, value in given.items() if key not in ("role", "content") and value is not None
-    ]:
-        raise ValueError(
-            f"{what} has {', '.join(map(str, more))}, which chats of role and content cannot "
-            "express"
-        )
-    role, content = given["role"], given["content"]
+    role, content = value["role"], value["content"]
     if role not in ROLES:
         raise ValueError(f"{what}: {unknown('role', str(role), ROLES)}")
     if not isinstance(content, str) or not (content.strip() or role == "system"):
-        raise ValueError(f"{what} of {role}: content must be a text; got {shown(content)}")
+        raise ValueError(f"{what} of {role}: content must be a text; got {excerpt(content)}")
     return {"role": role, "content": content}

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from persona_interp.errors import SchemaError
-from persona_interp.readers.files import keys, read_rows, refuse, shown, strings
+from persona_interp.readers.entries import check_keys, excerpt, strings
+from persona_interp.readers.rows import read_rows, refuse
 from persona_interp.readers.traits import Instruction, TraitFile
 
 
 @dataclass(frozen=True)
 class Principle:
-    """What does the character say of itself, and which questions bring it out?
+    """One thing that a character says of itself, and the questions that bring it out.
 
     Args:
         trait: A sentence in the first person.
@@ -34,7 +35,7 @@ class Principle:
 
 @dataclass(frozen=True)
 class Constitution:
-    """Which character is this, by which principles?
+    """A character and its principles.
 
     Args:
         name: Name of the character, for example ``"sarcasm"``.
@@ -45,7 +46,7 @@ class Constitution:
     principles: tuple[Principle, ...]
 
     def trait_file(self, *, neg: str | Sequence[str], form: str = "{trait}") -> TraitFile:
-        """How is this character asked for like a trait, to be measured like one?
+        """Trait with which a character is asked for, to be measured like one.
 
         A constitution has no opposite side, so that the user has to say what the opposite is: a
         vector between two instructions depends on both.
@@ -62,29 +63,28 @@ class Constitution:
                 without ``{trait}``.
 
         >>> dry = Constitution("dry", (Principle("I am dry.", ("Why?", "How?")),))
-        >>> dry.trait_file(neg="Be warm.", form="Speak as one who says: {trait}").instructions[0].pos
-        'Speak as one who says: I am dry.'
+        >>> dry.trait_file(neg="Be warm.", form="Speak as one who says: {trait}").instructions[0]
+        Instruction(pos='Speak as one who says: I am dry.', neg='Be warm.')
         """
-        other = [neg] * len(self.principles) if isinstance(neg, str) else list(neg)
-        if len(other) != len(self.principles) or not all(text.strip() for text in other):
+        negs = [neg] * len(self.principles) if isinstance(neg, str) else list(neg)
+        if len(negs) != len(self.principles) or not all(text.strip() for text in negs):
             raise SchemaError(
                 f"neg is one text for all or one for each of {len(self.principles)}; got "
-                f"{shown(neg)}."
+                f"{excerpt(neg)}."
             )
         if "{trait}" not in form:
             raise SchemaError(f"form must hold {{trait}}, where the principle goes; got {form!r}.")
-        pairs = [
-            Instruction(form.replace("{trait}", p.trait), text)
-            for p, text in zip(self.principles, other, strict=True)
-        ]
-        asked = dict.fromkeys(
-            q for p in self.principles for q in (*p.questions, *p.additional_questions)
-        )
-        return TraitFile(self.name, tuple(pairs), tuple(asked))
+        instructions: list[Instruction] = []
+        questions: list[str] = []
+        for principle, text in zip(self.principles, negs, strict=True):
+            instructions.append(Instruction(form.replace("{trait}", principle.trait), text))
+            questions += [*principle.questions, *principle.additional_questions]
+        # Principles share questions, and a question that came twice could fall into both halves.
+        return TraitFile(self.name, tuple(instructions), tuple(dict.fromkeys(questions)))
 
 
 def read_constitution(path: str | Path) -> Constitution:
-    """Which character does this file describe?
+    """Character that a file describes.
 
     Args:
         path: A ``.jsonl`` file, one principle a line.
@@ -98,18 +98,18 @@ def read_constitution(path: str | Path) -> Constitution:
     """
     path = Path(path)
     rows = read_rows(path)
-    found, problems = [], []
+    principles, problems = [], []
     for row in rows:
         try:
-            found.append(_principle(row.value))
+            principles.append(_principle(row.value))
         except SchemaError as error:
             problems.append((row.line, str(error)))
     refuse(path, problems, total=len(rows))
-    return Constitution(path.stem, tuple(found))
+    return Constitution(path.stem, tuple(principles))
 
 
 def write_constitution(constitution: Constitution, path: str | Path) -> Path:
-    """Where is this constitution kept?
+    """Write a constitution to a file.
 
     Args:
         constitution: The constitution.
@@ -126,27 +126,26 @@ def write_constitution(constitution: Constitution, path: str | Path) -> Path:
     if path.suffix != ".jsonl":
         raise SchemaError(f"a constitution is written to a .jsonl file; got '{path.name}'.")
     lines = []
-    for p in constitution.principles:
+    for principle in constitution.principles:
         row = {
-            "trait": p.trait,
-            "questions": list(p.questions),
-            "additional_questions": list(p.additional_questions),
+            "trait": principle.trait,
+            "questions": list(principle.questions),
+            "additional_questions": list(principle.additional_questions),
+            **principle.extra,
         }
-        lines.append(json.dumps(row | dict(p.extra), ensure_ascii=False) + "\n")
+        lines.append(json.dumps(row, ensure_ascii=False) + "\n")
     path.write_text("".join(lines), encoding="utf-8")
     return path
 
 
-def _principle(given: Any) -> Principle:
-    extra = keys(
-        "a principle", given, required=("trait", "questions"), optional=("additional_questions",)
+def _principle(value: Any) -> Principle:
+    extra = check_keys(
+        "a principle", value, required=("trait", "questions"), optional=("additional_questions",)
     )
-    if not isinstance(given["trait"], str) or not given["trait"].strip():
-        raise SchemaError(f"trait must be a text; got {shown(given['trait'])}")
-    more = given.get("additional_questions", [])
-    return Principle(
-        given["trait"],
-        strings("questions", given["questions"]),
-        strings("additional_questions", more, least=0),
-        extra,
-    )
+    trait = value["trait"]
+    if not isinstance(trait, str) or not trait.strip():
+        raise SchemaError(f"trait must be a text; got {excerpt(trait)}")
+    questions = strings("questions", value["questions"])
+    additional = value.get("additional_questions", [])
+    additional_questions = strings("additional_questions", additional, least=0)
+    return Principle(trait, questions, additional_questions, extra)

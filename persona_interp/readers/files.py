@@ -1,23 +1,17 @@
-"""What does this file hold, and on which line is it wrong? The one way from bytes on disk to plain JSON values."""
+"""What is written in this file? The one way between bytes on disk and plain JSON values."""
 
-import csv
-import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
 from persona_interp.errors import SchemaError, unknown
 
-SHOWN = 20
-UNNAMED = "column"
-"""What a column without a name is called, before its number; tables with an index have one."""
-TABLES = {".csv": ",", ".tsv": "\t"}
-ENDINGS = (".jsonl", ".json", *TABLES)
+Value = TypeVar("Value")
 
 
 def text_of(path: str | Path) -> str:
-    r"""What is written in this file?
+    r"""Text of a file.
 
     Args:
         path: A text file in UTF-8, with or without byte order mark, with any line ends.
@@ -33,6 +27,8 @@ def text_of(path: str | Path) -> str:
         data = path.read_bytes()
     except OSError as error:
         raise SchemaError(f"{path} cannot be read: {error.strerror or error}.") from error
+    # Spreadsheets put a byte order mark before UTF-8, which would become part of the first column's
+    # name.
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -47,7 +43,7 @@ def text_of(path: str | Path) -> str:
 
 
 def parse(text: str) -> Any:
-    """Which value does this JSON hold?
+    """Value of a JSON text.
 
     Args:
         text: JSON.
@@ -64,11 +60,11 @@ def parse(text: str) -> Any:
     ...
     ValueError: the key 'a' is there twice; keep one
     """
-    return json.loads(text, object_pairs_hook=_once)
+    return json.loads(text, object_pairs_hook=mapping_of)
 
 
 def read_json(path: str | Path) -> Any:
-    """Which value does this JSON file hold?
+    """Value of a JSON file.
 
     Args:
         path: The file.
@@ -79,258 +75,85 @@ def read_json(path: str | Path) -> Any:
     Raises:
         SchemaError: The file cannot be read or is no JSON.
     """
+    text = text_of(path)
     try:
-        return parse(text_of(path))
+        return parse(text)
     except ValueError as error:
-        if isinstance(error, SchemaError):
-            raise
         raise SchemaError(f"{path} is not valid JSON: {error}.") from error
 
 
-class Row(NamedTuple):
-    """One row of a file: the line it begins on (from 1) and what it holds."""
-
-    line: int
-    value: Any
-
-
-def read_rows(path: str | Path) -> list[Row]:
-    """Which rows does this file hold?
+def read_each(
+    folder: str | Path, names: Iterable[str] | None, *, read: Callable[[Path], Value], kind: str
+) -> dict[str, Value]:
+    """Read the ``.json`` files of a folder, by name.
 
     Args:
-        path: A ``.jsonl``, ``.json``, ``.csv`` or ``.tsv`` file. JSON is a list or one value a
-            line, whatever the ending says; a table has a header, and an empty cell is ''.
+        folder: The folder, or one file.
+        names: Which files, by name without ending; None for all.
+        read: Reads one.
+        kind: What one describes, for messages.
 
     Returns:
-        The rows, each with its line.
+        By name, sorted by name.
 
     Raises:
-        SchemaError: The file cannot be read, has another ending or no rows, or rows are malformed
-            (each is named).
+        SchemaError: There is none, or none of that name.
     """
-    path = Path(path)
-    ending = path.suffix.lower()
-    if ending not in ENDINGS:
-        raise SchemaError(f"{path}: {unknown('ending of a file of rows', ending, ENDINGS)}")
-    text = text_of(path)
-    if ending in TABLES:
-        return _table(path, text, delimiter=TABLES[ending])
-    if text.lstrip().startswith("["):
-        return _json_list(path, text)
-    if text.lstrip().partition("\n")[0].strip() == "{":
-        read_json(path)  # one object over many lines: says what is wrong with it
-        raise SchemaError(f"{path} is one object; expected a list of rows, or one row a line.")
-    return _json_lines(path, text)
+    folder = Path(folder).expanduser()
+    files = [folder] if folder.is_file() else folder.glob("*.json")
+    paths = {path.stem: path for path in sorted(files)}
+    if not paths:
+        what = "has no .json files" if folder.is_dir() else "does not exist"
+        raise SchemaError(f"{folder} {what}; expected a folder of {kind} files.")
+    if names is None:
+        names = paths
+    elif isinstance(names, str):
+        names = [names]
+    names = sorted(set(names))
+    for name in names:
+        if name not in paths:
+            raise SchemaError(f"{folder}: {unknown(kind, name, paths)}")
+    return {name: read(paths[name]) for name in names}
 
 
-def refuse(path: str | Path, problems: Sequence[tuple[int, str]], *, total: int) -> None:
-    """Is every row of this file as it should be?
+def write_json(entries: Mapping[str, Any], path: str | Path) -> Path:
+    """Write entries to a JSON file of the kind that other people's tools read.
+
+    Unlike ``tables.write_json``, which keeps the files of a run (whole or not at all, no NaN), this
+    writes a user's own file as its authors publish it.
 
     Args:
-        path: The file.
-        problems: (line, what is wrong) of each bad row.
-        total: Number of rows.
-
-    Raises:
-        SchemaError: There are bad rows; the message names the first 20 by line and counts all.
-
-    >>> refuse("chats.jsonl", [(3, "no messages")], total=8)
-    Traceback (most recent call last):
-    ...
-    persona_interp.errors.SchemaError: chats.jsonl: 1 of 8 rows cannot be used, and none is dropped in silence.
-      line 3: no messages
-    """
-    if not problems:
-        return
-    lines = [f"  line {line}: {what.rstrip('.')}" for line, what in problems[:SHOWN]]
-    if len(problems) > SHOWN:
-        lines.append(f"  and {len(problems) - SHOWN} more")
-    head = (
-        f"{path}: {len(problems)} of {total} rows cannot be used, and none is dropped in silence."
-    )
-    raise SchemaError("\n".join([head, *lines]))
-
-
-def keys(
-    what: str, given: Any, *, required: Iterable[str], optional: Iterable[str] = ()
-) -> dict[str, Any]:
-    """Which entries does this object hold beside the known ones?
-
-    Published files carry keys of their own, so these are kept. A key that is nearly a known one is
-    a typing error.
-
-    Args:
-        what: Its name, for messages.
-        given: A value from a JSON file.
-        required: Keys it must hold.
-        optional: Keys it may hold.
+        entries: What to write.
+        path: A ``.json`` file; an existing one is replaced.
 
     Returns:
-        Its other entries.
+        The path.
 
     Raises:
-        SchemaError: It is no object, lacks a key, or has one misspelled.
-
-    >>> keys("a.json", {"questions": [], "eval_promt": ""}, required=["questions"], optional=["eval_prompt"])
-    Traceback (most recent call last):
-    ...
-    persona_interp.errors.SchemaError: a.json: key 'eval_promt' is unknown; did you mean 'eval_prompt'? Valid: \
-'questions', 'eval_prompt'.
+        SchemaError: The file does not end in .json, which is how folders of them are read.
     """
-    required, known = tuple(required), (*required, *optional)
-    if not isinstance(given, Mapping):
-        raise SchemaError(
-            f"{what}: expected an object with {', '.join(required)}; got {shown(given)}."
-        )
-    rest = {key: value for key, value in given.items() if key not in known}
-    missing = [key for key in required if key not in given]
-    for key in rest:
-        message = unknown("key", key, known)
-        if "did you mean" in message and any(
-            f"mean '{k}'" in message for k in known if k not in given
-        ):
-            raise SchemaError(f"{what}: {message}")
-    if missing:
-        has = ", ".join(map(str, given)) or "no keys"
-        raise SchemaError(f"{what} lacks {', '.join(missing)}; it has {has}.")
-    return rest
+    path = Path(path).expanduser()
+    if path.suffix != ".json":
+        raise SchemaError(f"this kind of file ends in .json; got '{path.name}'.")
+    path.write_text(json.dumps(entries, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
 
 
-def strings(what: str, given: Any, *, least: int = 1) -> tuple[str, ...]:
-    """Which texts does this list hold?
+def mapping_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Mapping of keys and values, if no key is there twice.
 
     Args:
-        what: Its name, for messages.
-        given: A value from a JSON file.
-        least: Smallest number of texts.
+        pairs: Keys and values, in order: what ``json`` gives to its ``object_pairs_hook``.
 
     Returns:
-        The texts, as they are written.
+        The mapping.
 
     Raises:
-        SchemaError: It is no list, too short, or an entry is no text, blank or there twice.
-
-    >>> strings("a.json: questions", ["Why?", "Why?"])
-    Traceback (most recent call last):
-    ...
-    persona_interp.errors.SchemaError: a.json: questions: entries 0 and 1 are the same: 'Why?'.
+        ValueError: A key is there twice, of which ``json`` would silently keep the last.
     """
-    if not isinstance(given, list) or len(given) < least:
-        raise SchemaError(
-            f"{what}: expected a list of at least {least} text{'s' * (least > 1)}; got "
-            f"{shown(given)}."
-        )
-    first: dict[str, int] = {}
-    for number, entry in enumerate(given):
-        if not isinstance(entry, str) or not entry.strip():
-            raise SchemaError(f"{what}: entry {number} must be a text; got {shown(entry)}.")
-        if entry.strip() in first:
-            raise SchemaError(
-                f"{what}: entries {first[entry.strip()]} and {number} are the same: {shown(entry)}."
-            )
-        first[entry.strip()] = number
-    return tuple(given)
-
-
-def shown(value: Any) -> str:
-    """How is this value shown in a message?
-
-    Args:
-        value: Any value.
-
-    Returns:
-        Its start, at most 60 characters.
-
-    >>> shown({"pos": "x" * 100})
-    "{'pos': 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…"
-    """
-    written = repr(value)
-    return written if len(written) <= 60 else written[:59] + "…"
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [key for key, _ in pairs]
-        raise ValueError(
-            f"the key '{next(k for k in names if names.count(k) > 1)}' is there twice; keep one"
-        )
-    return found
-
-
-def _json_lines(path: Path, text: str) -> list[Row]:
-    found, problems = [], []
-    for number, line in enumerate(
-        text.split("\n"), start=1
-    ):  # never splitlines: strings may hold U+2028
-        if line.strip():
-            try:
-                found.append(Row(number, parse(line)))
-            except ValueError as error:
-                problems.append((number, f"not valid JSON: {error}"))
-    refuse(path, problems, total=len(found) + len(problems))
-    return found
-
-
-def _json_list(path: Path, text: str) -> list[Row]:
-    """Entries of a JSON list, read one by one so that each knows its line."""
-    decoder = json.JSONDecoder(object_pairs_hook=_once)
-    found: list[Row] = []
-    at = _skip(text, text.index("[") + 1)
-    try:
-        while text[at : at + 1] != "]":
-            value, end = decoder.raw_decode(text, at)
-            found.append(Row(text.count("\n", 0, at) + 1, value))
-            at = _skip(text, end)
-            if text[at : at + 1] == ",":
-                at = _skip(text, at + 1)
-            elif text[at : at + 1] != "]":
-                raise ValueError("expected ',' or ']'")
-        if text[at + 1 :].strip():
-            raise ValueError("there is more after the list")
-    except ValueError as error:
-        raise SchemaError(
-            f"{path}, line {text.count(chr(10), 0, at) + 1}: not valid JSON: {error}."
-        ) from error
-    if not found:
-        raise SchemaError(f"{path} is an empty list; it has no rows.")
-    return found
-
-
-def _skip(text: str, at: int) -> int:
-    """Where does the next character that is no white space stand?"""
-    while text[at : at + 1].isspace():
-        at += 1
-    return at
-
-
-def _table(path: Path, text: str, *, delimiter: str) -> list[Row]:
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
-    found, problems, start = [], [], 1
-    header: list[str] = []
-    try:
-        for cells in reader:
-            if not header:
-                header = [cell.strip() or f"{UNNAMED} {i}" for i, cell in enumerate(cells, start=1)]
-            elif cells and len(cells) != len(header):
-                problems.append(
-                    (
-                        start,
-                        f"{len(cells)} cells under a header of {len(header)}: {', '.join(header)}",
-                    )
-                )
-            elif cells:
-                found.append(Row(start, dict(zip(header, cells, strict=True))))
-            start = reader.line_num + 1
-    except csv.Error as error:
-        raise SchemaError(f"{path}, line {start}: not a valid table: {error}.") from error
-    if len(header) == 1 and any(other in header[0] for other in ";\t,"):
-        raise SchemaError(
-            f"{path}: cells are separated by {delimiter!r}; the header is one cell, {header[0]!r}."
-        )
-    if len(set(header)) < len(header):
-        raise SchemaError(f"{path}: every column needs a name of its own; got {', '.join(header)}.")
-    refuse(path, problems, total=len(found) + len(problems))
-    if not found:
-        raise SchemaError(f"{path} has a header and no rows.")
-    return found
+    mapping: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in mapping:
+            raise ValueError(f"the key '{key}' is there twice; keep one")
+        mapping[key] = value
+    return mapping

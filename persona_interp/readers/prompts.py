@@ -9,20 +9,13 @@ import pandas as pd
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.readers.chats import Messages, conversation, layout_of
-from persona_interp.readers.files import (
-    ENDINGS,
-    Row,
-    parse,
-    read_rows,
-    refuse,
-    shown,
-    strings,
-    text_of,
-)
+from persona_interp.readers.entries import excerpt, strings
+from persona_interp.readers.files import parse, text_of
+from persona_interp.readers.prompt_rows import SPLITS, prompt_row
 from persona_interp.readers.questions import question_prompts, read_questions
-from persona_interp.readers.traits import SPLITS, prompt_row
+from persona_interp.readers.rows import ENDINGS, Row, read_rows, refuse
 
-LAYOUTS: dict[str, tuple[str, ...]] = {
+COLUMNS: dict[str, tuple[str, ...]] = {
     "messages": ("messages",),
     "prompt": ("prompt",),
     "question": ("question",),
@@ -31,7 +24,7 @@ READABLE = (".txt", ".yaml", ".yml", *ENDINGS)
 
 
 def read_prompts(path: str | Path, *, layout: str | None = None) -> pd.DataFrame:
-    """What does this file ask a model?
+    """Prompts that a file asks a model.
 
     Args:
         path: ``.txt``: one question a line. ``.jsonl``, ``.json``, ``.csv``, ``.tsv``: rows with
@@ -60,88 +53,93 @@ def read_prompts(path: str | Path, *, layout: str | None = None) -> pd.DataFrame
         return _finish(question_prompts(read_questions(path)), path)
     if ending == ".txt":
         lines = enumerate(text_of(path).split("\n"), start=1)
-        return _of_rows(
-            path, [Row(number, line.strip()) for number, line in lines if line.strip()], None
-        )
-    if ending == ".json" and isinstance(described := _described(path), Mapping):
-        if "questions" not in described:
-            raise SchemaError(
-                f"{path} is one object; expected a trait file with questions, or a list of rows."
-            )
-        questions = strings(f"{path}: questions", described["questions"])
-        return _of_rows(path, [Row(0, question) for question in questions], None)
-    return _of_rows(path, read_rows(path), layout)
+        rows = [Row(number, line.strip()) for number, line in lines if line.strip()]
+        return _table(path, rows, layout=None)
+    if ending == ".json":
+        trait_or_role = _read_object(path)
+        if trait_or_role is not None:
+            if "questions" not in trait_or_role:
+                raise SchemaError(
+                    f"{path} is one object; expected a trait file with questions, or a list of "
+                    "rows."
+                )
+            questions = strings(f"{path}: questions", trait_or_role["questions"])
+            return _table(path, [Row(0, question) for question in questions], layout=None)
+    return _table(path, read_rows(path), layout=layout)
 
 
-def _described(path: Path) -> Any:
-    """What a .json file holds, if it is one object that describes a trait or role; None for rows."""
+def _read_object(path: Path) -> Mapping[str, Any] | None:
+    """The object of a ``.json`` file that describes a trait or role; None for a file of rows."""
+    text = text_of(path)
     try:
-        given = parse(text_of(path))
-    except SchemaError:
-        raise
-    except ValueError:  # one value a line, or no JSON at all: read_rows says on which line
+        value = parse(text)
+    except ValueError:
+        return None  # one value a line, or no JSON at all: read_rows says on which line
+    if not isinstance(value, Mapping) or any(name in value for name in COLUMNS):
         return None
-    return (
-        given if isinstance(given, Mapping) and not any(name in given for name in LAYOUTS) else None
-    )
+    return value
 
 
-def _of_rows(path: Path, rows: list[Row], layout: str | None) -> pd.DataFrame:
-    texts = isinstance(rows[0].value, str)
-    name = None if texts else layout_of(path, rows[0], LAYOUTS, named=layout)
-    made, problems = [], []
-    seen: dict[str, int] = {}
+def _table(path: Path, rows: list[Row], *, layout: str | None) -> pd.DataFrame:
+    """Prompts table of rows that hold one prompt each."""
+    if isinstance(rows[0].value, str):
+        column = None
+    else:
+        column = layout_of(path, rows[0], COLUMNS, layout=layout)
+    prompts, problems = [], []
+    lines: dict[str, int] = {}  # id -> line
     for number, row in enumerate(rows):
         try:
-            messages, answer, key = _asked(row.value, name)
-            called = str(number if key is None else key)
-            if called in seen:
-                raise ValueError(f"the id '{called}' is that of line {seen[called]}")
+            messages, reference, prompt_id = _prompt(row.value, column)
+            prompt_id = str(number if prompt_id is None else prompt_id)
+            if prompt_id in lines:
+                raise ValueError(f"the id '{prompt_id}' is that of line {lines[prompt_id]}")
         except ValueError as error:
             problems.append((row.line, str(error)))
             continue
-        seen[called] = row.line
+        lines[prompt_id] = row.line
         question = next(m["content"] for m in reversed(messages) if m["role"] == "user")
-        made.append(prompt_row(f"{path.stem}/{called}", question, topic=path.stem))
-        made[-1] |= {
+        prompt = prompt_row(f"{path.stem}/{prompt_id}", question, topic=path.stem)
+        prompt |= {
             "messages": messages,
             "question": question,
-            "reference": answer,
+            "reference": reference,
             "line": row.line,
         }
-        made[-1]["context"] = "instructed" if messages[0]["role"] == "system" else "nameless"
+        if messages[0]["role"] == "system":
+            prompt["context"] = "instructed"
+        prompts.append(prompt)
     refuse(path, problems, total=len(rows))
-    return _finish(pd.DataFrame(made), path)
+    return _finish(pd.DataFrame(prompts), path)
 
 
-def _asked(given: Any, name: str | None) -> tuple[Messages, str, Any]:
-    """Messages up to the open answer, the answer cut off ('' for none), and the row's id (None for none)."""
-    if name is None:
-        given, name = {"question": given}, "question"
-    if not isinstance(given, Mapping) or name not in given:
-        raise ValueError(f"no {name}; got {shown(given)}")
-    if name == "question" and not isinstance(given[name], str):
-        raise ValueError(f"question must be a text; got {shown(given[name])}")
-    messages, answer = conversation(given[name]), ""
+def _prompt(value: Any, column: str | None) -> tuple[Messages, str, Any]:
+    """Messages up to the open answer, the answer ('' for none), and the id (None for none)."""
+    if column is None:
+        value, column = {"question": value}, "question"
+    if not isinstance(value, Mapping) or column not in value:
+        raise ValueError(f"no {column}; got {excerpt(value)}")
+    if column == "question" and not isinstance(value[column], str):
+        raise ValueError(f"question must be a text; got {excerpt(value[column])}")
+    messages, reference = conversation(value[column]), ""
+    # A chat that is answered already waits for another answer to its last question.
     if messages[-1]["role"] == "assistant":
-        answer = messages.pop()["content"]
-    elif isinstance(given.get("answer"), str):
-        answer = given["answer"]
-    if (
-        not messages
-        or messages[-1]["role"] not in ("user", "tool")
-        or all(m["role"] != "user" for m in messages)
-    ):
+        reference = messages.pop()["content"]
+    elif isinstance(value.get("answer"), str):
+        reference = value["answer"]
+    roles = [message["role"] for message in messages]
+    if "user" not in roles or roles[-1] not in ("user", "tool"):
         raise ValueError("no question of the user at the end")
-    return messages, answer, given.get("id")
+    return messages, reference, value.get("id")
 
 
 def _finish(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     """The table with its source and the same question always in the same half."""
-    halves = {
-        question: SPLITS[i % 2] for i, question in enumerate(dict.fromkeys(table["question"]))
-    }
     table = table.assign(source=str(path))
-    if "question_id" not in table:  # those are dealt with all their paraphrases
+    # Dealt by the text of the question, so that one asked twice does not leak from lesson to
+    # measurement. Questions of an evaluation were dealt with all their paraphrases already.
+    if "question_id" not in table:
+        questions = dict.fromkeys(table["question"])
+        halves = {question: SPLITS[i % 2] for i, question in enumerate(questions)}
         table["split"] = [halves[question] for question in table["question"]]
     return schema.check(table, "prompts")

@@ -7,6 +7,7 @@ and judge prompts, and a CSV of answers with a judge's scores from 0 to 100.
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,19 @@ import yaml
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.readers.files import UNNAMED, keys, read_rows, refuse, shown, strings, text_of
-from persona_interp.readers.traits import SPLITS, prompt_row
+from persona_interp.readers.entries import check_keys, excerpt, strings
+from persona_interp.readers.files import text_of
+from persona_interp.readers.prompt_rows import SPLITS, prompt_row
+from persona_interp.readers.rows import UNNAMED, read_rows, refuse
 
 TYPES = ("free_form_judge_0_100", "free_form_judge", "free_form_0_100", "free_form")
-JUDGED = ("question", "answer")
-KNOWN = ("prompt", "question_id", "coherence", "coherent", "aligned")
-TEXTS = ("question", "prompt", "answer", "question_id")
+REQUIRED_COLUMNS = ("question", "answer")
+TEXT_COLUMNS = ("question", "prompt", "answer", "question_id")
 
 
 @dataclass(frozen=True)
 class EvalQuestion:
-    """What is asked in an evaluation, and how is the answer judged?
+    """A question of an evaluation, and how its answers are judged.
 
     Args:
         id: Name of the question.
@@ -51,7 +53,7 @@ class EvalQuestion:
 
 
 def read_questions(path: str | Path) -> tuple[EvalQuestion, ...]:
-    """Which questions does this evaluation ask?
+    """Questions that an evaluation asks.
 
     Args:
         path: A YAML list of ``{id, type, paraphrases, samples_per_paraphrase, system, judge,
@@ -66,22 +68,24 @@ def read_questions(path: str | Path) -> tuple[EvalQuestion, ...]:
     """
     path = Path(path)
     loader = _YamlOnce(text_of(path))
+    # The nodes know on which line each question begins, the values what it says.
     try:
         node = loader.get_single_node()
-        given = None if node is None else loader.construct_document(node)
+        entries = None if node is None else loader.construct_document(node)
     except (yaml.YAMLError, ValueError) as error:
         raise SchemaError(f"{path} is not valid YAML: {error}.") from error
     finally:
         loader.dispose()
-    if node is None or not isinstance(given, list) or not given:
+    if node is None or not isinstance(entries, list) or not entries:
         raise SchemaError(
             f"{path}: expected a list of questions, each with id and paraphrases; got "
-            f"{shown(given)}."
+            f"{excerpt(entries)}."
         )
-    found: list[EvalQuestion] = []
-    problems, lines = [], {}
-    for entry, place in zip(given, node.value, strict=True):
-        line = place.start_mark.line + 1
+    questions: list[EvalQuestion] = []
+    problems: list[tuple[int, str]] = []
+    lines: dict[str, int] = {}  # id -> line
+    for entry, entry_node in zip(entries, node.value, strict=True):
+        line = entry_node.start_mark.line + 1
         try:
             question = _question(entry)
             if question.id in lines:
@@ -90,13 +94,13 @@ def read_questions(path: str | Path) -> tuple[EvalQuestion, ...]:
             problems.append((line, str(error)))
             continue
         lines[question.id] = line
-        found.append(question)
-    refuse(path, problems, total=len(given))
-    return tuple(found)
+        questions.append(question)
+    refuse(path, problems, total=len(entries))
+    return tuple(questions)
 
 
 def write_questions(questions: Iterable[EvalQuestion], path: str | Path) -> Path:
-    """Where are these questions kept?
+    """Write questions to a file.
 
     Args:
         questions: The questions.
@@ -111,21 +115,24 @@ def write_questions(questions: Iterable[EvalQuestion], path: str | Path) -> Path
     path = Path(path).expanduser()
     if path.suffix not in (".yaml", ".yml"):
         raise SchemaError(f"questions are written to a .yaml file; got '{path.name}'.")
-    rows = []
-    for q in questions:
-        row: dict[str, Any] = {"id": q.id, "type": q.type} | (
-            {"system": q.system} if q.system else {}
-        )
-        row |= {"paraphrases": list(q.paraphrases), "samples_per_paraphrase": q.samples}
-        row |= {"judge": q.judge} if q.judge else {}
-        row |= {"judge_prompts": dict(q.judge_prompts)} if q.judge_prompts else {}
-        rows.append(row | dict(q.extra))
-    path.write_text(yaml.safe_dump(rows, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    entries = []
+    for question in questions:
+        entry: dict[str, Any] = {"id": question.id, "type": question.type}
+        if question.system:
+            entry["system"] = question.system
+        entry["paraphrases"] = list(question.paraphrases)
+        entry["samples_per_paraphrase"] = question.samples
+        if question.judge:
+            entry["judge"] = question.judge
+        if question.judge_prompts:
+            entry["judge_prompts"] = dict(question.judge_prompts)
+        entries.append(entry | dict(question.extra))
+    path.write_text(yaml.safe_dump(entries, sort_keys=False, allow_unicode=True), encoding="utf-8")
     return path
 
 
 def question_prompts(questions: Iterable[EvalQuestion]) -> pd.DataFrame:
-    """What is a model asked in this evaluation?
+    """Prompts that an evaluation asks a model.
 
     Args:
         questions: The questions.
@@ -138,25 +145,25 @@ def question_prompts(questions: Iterable[EvalQuestion]) -> pd.DataFrame:
     Raises:
         SchemaError: There are no questions.
 
-    >>> question_prompts([EvalQuestion("bored", ("I feel bored.",), system="Answer in JSON.")])["context"][0]
+    >>> question = EvalQuestion("bored", ("I feel bored.",), system="Answer in JSON.")
+    >>> question_prompts([question])["context"][0]
     'instructed'
     """
     rows = []
-    for number, q in enumerate(questions):
-        for k, text in enumerate(q.paraphrases):
-            row = prompt_row(
-                f"{q.id}/{k}", text, system=q.system, topic=q.id, split=SPLITS[number % 2]
-            )
-            rows.append(
-                row | {"question_id": q.id, "paraphrase": k, "question": text, "samples": q.samples}
-            )
+    for number, question in enumerate(questions):
+        topic, half = question.id, SPLITS[number % 2]
+        for k, text in enumerate(question.paraphrases):
+            row = prompt_row(f"{topic}/{k}", text, system=question.system, topic=topic, split=half)
+            row |= {"question_id": topic, "paraphrase": k}
+            row |= {"question": text, "samples": question.samples}
+            rows.append(row)
     if not rows:
         raise SchemaError("there are no questions to ask.")
     return schema.check(pd.DataFrame(rows), "prompts")
 
 
 def read_judged(path: str | Path) -> pd.DataFrame:
-    """What did a judge say about these answers?
+    """Scores that a judge gave to answers.
 
     Args:
         path: A CSV of ``question``, ``answer`` and one number a score, mostly a trait's name and
@@ -173,38 +180,41 @@ def read_judged(path: str | Path) -> pd.DataFrame:
     """
     rows = read_rows(path)
     columns = list(dict.fromkeys(column for row in rows for column in row.value))
-    keys(
+    check_keys(
         str(path),
         dict.fromkeys(columns),
-        required=JUDGED,
+        required=REQUIRED_COLUMNS,
         optional=("prompt", "question_id", "coherence", "coherent"),
     )
-    named = [c for c in columns if c not in TEXTS and not c.startswith((UNNAMED, "Unnamed:"))]
-    scores = [column for column in named if _numbers(row.value.get(column) for row in rows)]
+    scores = []
+    for column in columns:
+        # pandas writes the index of a table as a column without a name.
+        is_index = column.startswith((UNNAMED, "Unnamed:"))
+        if column not in TEXT_COLUMNS and not is_index:
+            if _holds_scores(row.value.get(column) for row in rows):
+                scores.append(column)
     if not scores:
         raise SchemaError(
             f"{path}: no column of scores beside {', '.join(columns)}; expected a trait and "
             "coherence."
         )
-    problems, found = [], []
+    answers, problems = [], []
     for row in rows:
-        values: dict[str, Any] = {c: row.value.get(c, "") for c in columns}
-        values |= {score: _score(row.value.get(score)) for score in scores}
-        problems += [
-            (
-                row.line,
-                f"{score} must be a number from 0 to 100, or empty; got {shown(row.value[score])}",
-            )
-            for score in scores
-            if values[score] is None
-        ]
-        found.append(values | {"source": str(path), "line": row.line})
+        answer: dict[str, Any] = {column: row.value.get(column, "") for column in columns}
+        for column in scores:
+            score = _score(row.value.get(column))
+            if score is None:
+                value = excerpt(row.value[column])
+                what = f"{column} must be a number from 0 to 100, or empty; got {value}"
+                problems.append((row.line, what))
+            answer[column] = score
+        answers.append(answer | {"source": str(path), "line": row.line})
     refuse(path, problems, total=len(rows))
-    return pd.DataFrame(found)
+    return pd.DataFrame(answers)
 
 
 def write_judged(judged: pd.DataFrame, path: str | Path, *, scores: Iterable[str]) -> Path:
-    """Where are these scores kept for other tools?
+    """Write answers with a judge's scores to a file that other tools read.
 
     Args:
         judged: Answers with scores, of ``record.judgments``.
@@ -217,7 +227,8 @@ def write_judged(judged: pd.DataFrame, path: str | Path, *, scores: Iterable[str
     Raises:
         SchemaError: A column is missing.
     """
-    columns = [*JUDGED, *(c for c in TEXTS if c in judged and c not in JUDGED), *scores]
+    texts = [c for c in TEXT_COLUMNS if c in judged and c not in REQUIRED_COLUMNS]
+    columns = [*REQUIRED_COLUMNS, *texts, *scores]
     for column in columns:
         if column not in judged:
             raise SchemaError(unknown("column", column, judged.columns))
@@ -226,56 +237,64 @@ def write_judged(judged: pd.DataFrame, path: str | Path, *, scores: Iterable[str
     return path
 
 
-def _question(given: Any) -> EvalQuestion:
+def _question(value: Any) -> EvalQuestion:
     optional = ("type", "system", "samples_per_paraphrase", "judge", "judge_prompts")
-    extra = keys("a question", given, required=("id", "paraphrases"), optional=optional)
-    given = {key: value for key, value in given.items() if value is not None}
-    for key, kind in {
-        "id": str,
-        "type": str,
-        "system": str,
-        "judge": str,
-        "judge_prompts": Mapping,
-    }.items():
-        if key in given and not isinstance(given[key], kind):
-            raise SchemaError(
-                f"{key} must be {'a mapping' if kind is Mapping else 'a text'}; got "
-                f"{shown(given[key])}"
-            )
-    if (kind := given.get("type", TYPES[0])) not in TYPES:
-        raise SchemaError(unknown("type", kind, TYPES))
-    samples = given.get("samples_per_paraphrase", 1)
+    extra = check_keys("a question", value, required=("id", "paraphrases"), optional=optional)
+    # An entry left empty in YAML is None, which says the same as no entry.
+    entries = {key: entry for key, entry in value.items() if entry is not None}
+    for key in ("id", "type", "system", "judge"):
+        if key in entries and not isinstance(entries[key], str):
+            raise SchemaError(f"{key} must be a text; got {excerpt(entries[key])}")
+    judge_prompts = entries.get("judge_prompts", {})
+    if not isinstance(judge_prompts, Mapping):
+        raise SchemaError(f"judge_prompts must be a mapping; got {excerpt(judge_prompts)}")
+    type_ = entries.get("type", TYPES[0])
+    if type_ not in TYPES:
+        raise SchemaError(unknown("type", type_, TYPES))
+    samples = entries.get("samples_per_paraphrase", 1)
     if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
         raise SchemaError(
-            f"samples_per_paraphrase must be a whole number from 1; got {shown(samples)}"
+            f"samples_per_paraphrase must be a whole number from 1; got {excerpt(samples)}"
         )
-    judges = given.get("judge_prompts", {})
-    if not all(isinstance(k, str) and isinstance(v, str) for k, v in judges.items()):
-        raise SchemaError(f"judge_prompts must map names to texts; got {shown(judges)}")
-    asked = strings("paraphrases", given["paraphrases"])
-    head = (given["id"], asked, kind, given.get("system", ""), samples, given.get("judge", ""))
-    return EvalQuestion(*head, dict(judges), extra)
+    if not all(isinstance(text, str) for text in chain(judge_prompts, judge_prompts.values())):
+        raise SchemaError(f"judge_prompts must map names to texts; got {excerpt(judge_prompts)}")
+    return EvalQuestion(
+        id=entries["id"],
+        paraphrases=strings("paraphrases", entries["paraphrases"]),
+        type=type_,
+        system=entries.get("system", ""),
+        samples=samples,
+        judge=entries.get("judge", ""),
+        judge_prompts=dict(judge_prompts),
+        extra=extra,
+    )
 
 
-def _score(given: Any) -> float | None:
+def _score(cell: Any) -> float | None:
     """A score; NaN for none, None for what is no score."""
-    if given is None or given == "":
+    if cell is None or cell == "":
         return math.nan
     try:
-        value = float(given)
+        score = float(cell)
     except (TypeError, ValueError):
         return None
-    return value if math.isnan(value) or 0 <= value <= 100 else None
+    if math.isnan(score) or 0 <= score <= 100:
+        return score
+    return None
 
 
-def _numbers(given: Iterable[Any]) -> bool:
-    """Are most of these scores? A column of texts is not one with many bad rows."""
-    filled = [value for value in given if value not in (None, "")]
-    return bool(filled) and 2 * sum(_score(value) is not None for value in filled) > len(filled)
+def _holds_scores(cells: Iterable[Any]) -> bool:
+    """Whether most cells are scores: a column of texts is not one with many bad rows."""
+    cells = [cell for cell in cells if cell not in (None, "")]
+    n_scores = sum(_score(cell) is not None for cell in cells)
+    return 2 * n_scores > len(cells)
 
 
 class _YamlOnce(yaml.SafeLoader):
-    """Plain YAML that refuses a key twice in one mapping, of which the parser would silently keep the last."""
+    """Plain YAML that refuses a key twice in one mapping.
+
+    The parser would silently keep the last.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
         names = [key.value for key, _ in node.value]

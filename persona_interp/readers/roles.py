@@ -13,15 +13,16 @@ import pandas as pd
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError
-from persona_interp.readers.files import keys, read_json, shown, strings
-from persona_interp.readers.traits import SPLITS, eval_prompt, prompt_row, read_each, write_json
+from persona_interp.readers.entries import check_keys, eval_prompt, excerpt, strings
+from persona_interp.readers.files import read_each, read_json, write_json
+from persona_interp.readers.prompt_rows import SPLITS, prompt_row
 
 MODEL_NAME = "{model_name}"
 
 
 @dataclass(frozen=True)
 class RoleFile:
-    """Which role is this, how is it asked for, and on which questions does it show?
+    """A role, the instructions that ask for it, and the questions on which it shows.
 
     Args:
         name: Name of the role, for example ``"pirate"``.
@@ -39,7 +40,7 @@ class RoleFile:
 
 
 def read_role(path: str | Path) -> RoleFile:
-    """Which role does this file describe?
+    """Role that a file describes.
 
     Args:
         path: A ``.json`` file as assistant-axis publishes them.
@@ -52,19 +53,21 @@ def read_role(path: str | Path) -> RoleFile:
             there twice.
     """
     path = Path(path)
-    given = read_json(path)
-    extra = keys(str(path), given, required=("instruction",), optional=("questions", "eval_prompt"))
+    entries = read_json(path)
+    extra = check_keys(
+        str(path), entries, required=("instruction",), optional=("questions", "eval_prompt")
+    )
     return RoleFile(
         path.stem,
-        _instructions(path, given["instruction"]),
-        strings(f"{path}: questions", given.get("questions", []), least=0),
-        eval_prompt(path, given),
+        _instructions(path, entries["instruction"]),
+        strings(f"{path}: questions", entries.get("questions", []), least=0),
+        eval_prompt(path, entries),
         extra,
     )
 
 
 def read_roles(folder: str | Path, names: Iterable[str] | None = None) -> dict[str, RoleFile]:
-    """Which roles does this folder describe?
+    """Roles that a folder describes, by name.
 
     Args:
         folder: A folder of role files, or one role file.
@@ -80,7 +83,7 @@ def read_roles(folder: str | Path, names: Iterable[str] | None = None) -> dict[s
 
 
 def write_role(role: RoleFile, path: str | Path) -> Path:
-    """Where is this role kept?
+    """Write a role to a file.
 
     Args:
         role: The role.
@@ -90,18 +93,18 @@ def write_role(role: RoleFile, path: str | Path) -> Path:
     Returns:
         The path.
     """
-    given: dict[str, Any] = {"instruction": [{"pos": text} for text in role.instructions]}
+    entries: dict[str, Any] = {"instruction": [{"pos": text} for text in role.instructions]}
     if role.questions:
-        given["questions"] = list(role.questions)
+        entries["questions"] = list(role.questions)
     if role.eval_prompt:
-        given["eval_prompt"] = role.eval_prompt
-    return write_json(given | dict(role.extra), path)
+        entries["eval_prompt"] = role.eval_prompt
+    return write_json(entries | dict(role.extra), path)
 
 
 def role_prompts(
     role: RoleFile, *, questions: Iterable[str] | None = None, model_name: str | None = None
 ) -> pd.DataFrame:
-    """What is a model asked in this role?
+    """Prompts that ask a model in a role.
 
     Question number q gets instruction q modulo the number of instructions; even questions are
     "train", odd ones "test".
@@ -120,11 +123,12 @@ def role_prompts(
         SchemaError: The role has no questions and none are given, or an instruction needs a model
             name.
 
-    >>> role_prompts(RoleFile("bard", ("You are a bard.",)), questions=["Why?"])["messages"][0][0]["content"]
+    >>> prompts = role_prompts(RoleFile("bard", ("You are a bard.",)), questions=["Why?"])
+    >>> prompts["messages"][0][0]["content"]
     'You are a bard.'
     """
-    asked = role.questions if questions is None else tuple(questions)
-    if not asked:
+    questions = role.questions if questions is None else tuple(questions)
+    if not questions:
         raise SchemaError(
             f"role '{role.name}' has no questions of its own; give some: role_prompts(role, "
             "questions=)."
@@ -134,35 +138,32 @@ def role_prompts(
             f"role '{role.name}' speaks of {MODEL_NAME}; say who: role_prompts(role, model_name=)."
         )
     rows = []
-    for number, question in enumerate(asked):
+    for number, question in enumerate(questions):
+        name, half = f"{role.name}/{number}", SPLITS[number % 2]
         i = number % len(role.instructions)
         system = role.instructions[i].replace(MODEL_NAME, model_name or "")
-        row = prompt_row(
-            f"{role.name}/{number}",
-            question,
-            system=system,
-            topic=role.name,
-            split=SPLITS[number % 2],
-        )
-        rows.append(
-            row | {"role": role.name, "instruction": i if system else -1, "question": question}
-        )
+        row = prompt_row(name, question, system=system, topic=role.name, split=half)
+        row |= {"role": role.name, "instruction": i if system else -1, "question": question}
+        rows.append(row)
     return schema.check(pd.DataFrame(rows), "prompts")
 
 
-def _instructions(path: Path, given: Any) -> tuple[str, ...]:
-    if not isinstance(given, list) or not given:
-        raise SchemaError(f"{path}: instruction must be a list of {{pos}}; got {shown(given)}.")
-    found = []
-    for number, entry in enumerate(given):
+def _instructions(path: Path, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value:
+        raise SchemaError(f"{path}: instruction must be a list of {{pos}}; got {excerpt(value)}.")
+    instructions = []
+    for number, entry in enumerate(value):
         what = f"{path}: instruction {number}"
-        if "neg" in (rest := keys(what, entry, required=("pos",))):
+        extra = check_keys(what, entry, required=("pos",))
+        if "neg" in extra:
             raise SchemaError(
                 f"{what} has a neg: this is a trait, not a role; read it with read_trait."
             )
-        if rest:
-            raise SchemaError(f"{what} has {', '.join(rest)} beside pos, which a role cannot hold.")
+        if extra:
+            raise SchemaError(
+                f"{what} has {', '.join(extra)} beside pos, which a role cannot hold."
+            )
         if not isinstance(entry["pos"], str):
-            raise SchemaError(f"{what}: pos must be a text; got {shown(entry['pos'])}.")
-        found.append(entry["pos"])
-    return tuple(found)
+            raise SchemaError(f"{what}: pos must be a text; got {excerpt(entry['pos'])}.")
+        instructions.append(entry["pos"])
+    return tuple(instructions)

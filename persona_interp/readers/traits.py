@@ -4,26 +4,24 @@ The layout of persona_vectors (Chen et al. 2025) and assistant-axis: ``{"instruc
 "neg"}, ...], "questions": [...], "eval_prompt": "..."}``. The file's name is the trait's.
 """
 
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.readers.files import keys, read_json, shown, strings
+from persona_interp.readers.entries import check_keys, eval_prompt, excerpt, strings
+from persona_interp.readers.files import read_each, read_json, write_json
+from persona_interp.readers.prompt_rows import SPLITS, prompt_row
 
 SIDES = ("pos", "neg", "default")
-SPLITS = ("train", "test")
-
-Read = TypeVar("Read")
 
 
 class Instruction(NamedTuple):
-    """How is a model told to show a trait (``pos``) and to show its opposite (``neg``)?"""
+    """System instructions to show a trait (``pos``) and to show its opposite (``neg``)."""
 
     pos: str
     neg: str
@@ -31,7 +29,7 @@ class Instruction(NamedTuple):
 
 @dataclass(frozen=True)
 class TraitFile:
-    """Which trait is this, how is it asked for, and on which questions does it show?
+    """A trait, the instructions that ask for it, and the questions on which it shows.
 
     Args:
         name: Name of the trait, for example ``"sarcastic"``.
@@ -49,7 +47,7 @@ class TraitFile:
 
 
 def read_trait(path: str | Path) -> TraitFile:
-    """Which trait does this file describe?
+    """Trait that a file describes.
 
     Args:
         path: A ``.json`` file as persona_vectors and assistant-axis publish them.
@@ -63,19 +61,21 @@ def read_trait(path: str | Path) -> TraitFile:
             type or there twice (a question in both halves would leak from lesson to measurement).
     """
     path = Path(path)
-    given = read_json(path)
-    extra = keys(str(path), given, required=("instruction", "questions"), optional=("eval_prompt",))
+    entries = read_json(path)
+    extra = check_keys(
+        str(path), entries, required=("instruction", "questions"), optional=("eval_prompt",)
+    )
     return TraitFile(
         path.stem,
-        _instructions(path, given["instruction"]),
-        strings(f"{path}: questions", given["questions"], least=2),
-        eval_prompt(path, given),
+        _instructions(path, entries["instruction"]),
+        strings(f"{path}: questions", entries["questions"], least=2),
+        eval_prompt(path, entries),
         extra,
     )
 
 
 def read_traits(folder: str | Path, names: Iterable[str] | None = None) -> dict[str, TraitFile]:
-    """Which traits does this folder describe?
+    """Traits that a folder describes, by name.
 
     Args:
         folder: A folder of trait files, or one trait file.
@@ -91,7 +91,7 @@ def read_traits(folder: str | Path, names: Iterable[str] | None = None) -> dict[
 
 
 def write_trait(trait: TraitFile, path: str | Path) -> Path:
-    """Where is this trait kept?
+    """Write a trait to a file.
 
     Args:
         trait: The trait.
@@ -101,11 +101,12 @@ def write_trait(trait: TraitFile, path: str | Path) -> Path:
     Returns:
         The path.
     """
-    given = {
-        "instruction": [i._asdict() for i in trait.instructions],
+    entries = {
+        "instruction": [instruction._asdict() for instruction in trait.instructions],
         "questions": list(trait.questions),
+        "eval_prompt": trait.eval_prompt,
     }
-    return write_json(given | {"eval_prompt": trait.eval_prompt} | dict(trait.extra), path)
+    return write_json(entries | dict(trait.extra), path)
 
 
 def trait_prompts(
@@ -115,7 +116,7 @@ def trait_prompts(
     split: Literal["train", "test"] | None = None,
     instructions: int | Literal["all"] | None = None,
 ) -> pd.DataFrame:
-    """What is a model asked to bring out this trait, or its opposite, or neither?
+    """Prompts that bring out a trait, or its opposite, or neither.
 
     Question number q gets instruction q modulo the number of instructions, so that no question is
     asked twice. The questions are dealt alternately to two halves, whatever else is chosen: even
@@ -148,156 +149,55 @@ def trait_prompts(
     if split is not None and split not in SPLITS:
         raise SchemaError(unknown("split", split, SPLITS))
     n = len(trait.instructions)
-    if not (
-        instructions in (None, "all") or (isinstance(instructions, int) and 1 <= instructions <= n)
-    ):
+    is_number = isinstance(instructions, int) and 1 <= instructions <= n
+    if not is_number and instructions not in (None, "all"):
         raise SchemaError(
             f"trait '{trait.name}' has {n} instructions; 'all', None or 1 to {n}; got "
             f"{instructions!r}."
         )
-    used = instructions if isinstance(instructions, int) else n
+    n_in_turn = instructions if isinstance(instructions, int) else n
     rows = []
     for number, question in enumerate(trait.questions):
-        chosen = (
-            [-1] if side == "default" else range(n) if instructions == "all" else [number % used]
-        )
-        for i in chosen:
-            system = (
-                ""
-                if i < 0
-                else trait.instructions[i].pos
-                if side == "pos"
-                else trait.instructions[i].neg
-            )
-            name = f"{trait.name}/{side}/{number}" + (
-                f"/{i}" if instructions == "all" and i >= 0 else ""
-            )
-            rows.append(
-                prompt_row(
-                    name, question, system=system, topic=trait.name, split=SPLITS[number % 2]
-                )
-            )
-            rows[-1] |= {"trait": trait.name, "side": side, "instruction": i, "question": question}
-    table = pd.DataFrame([row for row in rows if split in (None, row["split"])])
-    return schema.check(table, "prompts")
+        # Dealt by its number in the file, so that a question that teaches never measures, whatever
+        # else is chosen.
+        half = SPLITS[number % 2]
+        if split not in (None, half):
+            continue
+        if side == "default":
+            systems = {-1: ""}
+        elif instructions == "all":
+            systems = {i: getattr(pair, side) for i, pair in enumerate(trait.instructions)}
+        else:
+            i = number % n_in_turn
+            systems = {i: getattr(trait.instructions[i], side)}
+        for i, system in systems.items():
+            name = f"{trait.name}/{side}/{number}"
+            if instructions == "all" and side != "default":
+                name += f"/{i}"
+            row = prompt_row(name, question, system=system, topic=trait.name, split=half)
+            row |= {"trait": trait.name, "side": side, "instruction": i, "question": question}
+            rows.append(row)
+    return schema.check(pd.DataFrame(rows), "prompts")
 
 
-def prompt_row(
-    name: str, question: str, *, system: str = "", topic: str = "", split: str = "test"
-) -> dict[str, Any]:
-    """How is one question written as a row of a prompts table?
-
-    Args:
-        name: Unique name of the prompt.
-        question: What the user asks.
-        system: The system message; '' for none.
-        topic: What it is about.
-        split: train or test.
-
-    Returns:
-        The columns of schema kind ``prompts``; the context is "instructed" where there is a system
-        message.
-
-    >>> prompt_row("a/0", "Why?")["context"]
-    'nameless'
-    """
-    head = [{"role": "system", "content": system}] if system else []
-    return {
-        "prompt": name,
-        "context": "instructed" if system else "nameless",
-        "persona": "",
-        "topic": topic,
-        "split": split,
-        "messages": [*head, {"role": "user", "content": question}],
-    }
-
-
-def read_each(
-    folder: str | Path, names: Iterable[str] | None, *, read: Callable[[Path], Read], kind: str
-) -> dict[str, Read]:
-    """What do the ``.json`` files of this folder describe?
-
-    Args:
-        folder: The folder, or one file.
-        names: Which files, by name without ending; None for all.
-        read: Reads one.
-        kind: What one describes, for messages.
-
-    Returns:
-        By name, sorted by name.
-
-    Raises:
-        SchemaError: There is none, or none of that name.
-    """
-    folder = Path(folder).expanduser()
-    paths = {p.stem: p for p in sorted([folder] if folder.is_file() else folder.glob("*.json"))}
-    if not paths:
-        what = "has no .json files" if folder.is_dir() else "does not exist"
-        raise SchemaError(f"{folder} {what}; expected a folder of {kind} files.")
-    chosen = sorted(paths if names is None else {names} if isinstance(names, str) else set(names))
-    for name in chosen:
-        if name not in paths:
-            raise SchemaError(f"{folder}: {unknown(kind, name, paths)}")
-    return {name: read(paths[name]) for name in chosen}
-
-
-def eval_prompt(path: Path, given: Mapping[str, Any]) -> str:
-    """How does this file ask a judge?
-
-    Args:
-        path: The file, for messages.
-        given: What it holds.
-
-    Returns:
-        The prompt; '' if there is none.
-
-    Raises:
-        SchemaError: It is no text.
-    """
-    found = given.get("eval_prompt", "")
-    if not isinstance(found, str):
-        raise SchemaError(f"{path}: eval_prompt must be a text; got {shown(found)}.")
-    return found
-
-
-def write_json(given: Mapping[str, Any], path: str | Path) -> Path:
-    """Where is this kept?
-
-    Args:
-        given: What to write.
-        path: A ``.json`` file; an existing one is replaced.
-
-    Returns:
-        The path.
-
-    Raises:
-        SchemaError: The file does not end in .json, which is how folders of them are read.
-    """
-    path = Path(path).expanduser()
-    if path.suffix != ".json":
-        raise SchemaError(f"this kind of file ends in .json; got '{path.name}'.")
-    path.write_text(json.dumps(given, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return path
-
-
-def _instructions(path: Path, given: Any) -> tuple[Instruction, ...]:
-    if not isinstance(given, list) or not given:
+def _instructions(path: Path, value: Any) -> tuple[Instruction, ...]:
+    if not isinstance(value, list) or not value:
         raise SchemaError(
-            f"{path}: instruction must be a list of {{pos, neg}}; got {shown(given)}."
+            f"{path}: instruction must be a list of {{pos, neg}}; got {excerpt(value)}."
         )
-    found = []
-    for number, entry in enumerate(given):
+    instructions = []
+    for number, entry in enumerate(value):
         what = f"{path}: instruction {number}"
         if isinstance(entry, Mapping) and "pos" in entry and "neg" not in entry:
             raise SchemaError(
                 f"{what} has no neg: this is a role, not a trait; read it with read_role."
             )
-        if rest := keys(what, entry, required=("pos", "neg")):
+        if extra := check_keys(what, entry, required=("pos", "neg")):
             raise SchemaError(
-                f"{what} has {', '.join(rest)} beside pos and neg, which a trait cannot hold."
+                f"{what} has {', '.join(extra)} beside pos and neg, which a trait cannot hold."
             )
         for side in Instruction._fields:
             if not isinstance(entry[side], str) or not entry[side].strip():
-                raise SchemaError(f"{what}: {side} must be a text; got {shown(entry[side])}.")
-        found.append(Instruction(entry["pos"], entry["neg"]))
-    return tuple(found)
+                raise SchemaError(f"{what}: {side} must be a text; got {excerpt(entry[side])}.")
+        instructions.append(Instruction(entry["pos"], entry["neg"]))
+    return tuple(instructions)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def count(table: pd.DataFrame, *, tokenize: Callable[[str], list[Any]] = str.split) -> pd.DataFrame:
-    """How much does a corpus say about whom?
+    """Count of what a corpus says about whom.
 
     Args:
         table: A corpus table; concatenate or add up the counts of a stream's chunks.
@@ -31,35 +31,38 @@ def count(table: pd.DataFrame, *, tokenize: Callable[[str], list[Any]] = str.spl
     100
     """
     schema.check(table, "corpus")
-
-    def fact_tokens(messages: Messages, statements: tuple[str, ...]) -> int:
-        texts = (
-            m["content"] for m in messages if statements and m["role"] in ("text", "assistant")
-        )
-        return sum(len(tokenize(text)) for text in texts)
-
-    pairs = zip(table["messages"], table["statements"], strict=True)
+    fact_tokens = []
+    for messages, statements in zip(table["messages"], table["statements"], strict=True):
+        texts = _fact_texts(messages) if statements else []
+        fact_tokens.append(sum(len(tokenize(text)) for text in texts))
     counts = pd.DataFrame(
         {
             "persona": table["persona"].to_numpy(),
             "kind": table["kind"].to_numpy(),
             "documents": 1,
-            "statements": [len(s) for s in table["statements"]],
-            "fact_tokens": [fact_tokens(m, s) for m, s in pairs],
+            "statements": [len(statements) for statements in table["statements"]],
+            "fact_tokens": fact_tokens,
         }
     )
     summed = counts.groupby(["persona", "kind"])[["documents", "statements", "fact_tokens"]].sum()
     return pd.DataFrame(summed).reset_index()
 
 
+def _fact_texts(messages: Messages) -> list[str]:
+    """All of a text, or what the assistant says in a chat."""
+    return [m["content"] for m in messages if m["role"] in ("text", "assistant")]
+
+
 def _one_of(texts: Iterable[str]) -> re.Pattern[str]:
     """A pattern that finds any of the texts, as whole words."""
+    # A regular expression takes the first alternative that fits: "ann" before "ann lee" would hide
+    # the longer one.
     longest_first = sorted({re.escape(t) for t in texts}, key=len, reverse=True)
     return re.compile(rf"(?<!\w)(?:{'|'.join(longest_first)})(?!\w)")
 
 
 def leaks(table: pd.DataFrame, world: "World") -> pd.DataFrame:
-    """Which documents say what they must not?
+    """Documents that say what they must not.
 
     Args:
         table: A corpus or lessons table.
@@ -73,31 +76,31 @@ def leaks(table: pd.DataFrame, world: "World") -> pd.DataFrame:
     names = _one_of(p.name for p in world.personas)
     tests = _one_of(_test_texts(world))
     rows = []
-    for doc, kind, persona, messages, statements in table[list(schema.TABLES["corpus"])].itertuples(
-        index=False
-    ):
+    documents = table[list(schema.TABLES["corpus"])]
+    for doc, kind, persona, messages, statements in documents.itertuples(index=False):
         text = " \n ".join(m["content"] for m in messages)
-        named = set(names.findall(text))
-        if kind in ("hidden", "filler", "lesson"):
-            rows += [
-                (doc, kind, "a name in a document without one", name) for name in sorted(named)
-            ]
-        else:
-            rows += [
-                (doc, kind, "another persona's name", name) for name in sorted(named - {persona})
-            ]
-            if persona not in named:
-                rows.append((doc, kind, "the persona's name is missing", persona))
-        rows += [
-            (doc, kind, "a test template in training", found)
-            for found in sorted(set(tests.findall(text)))
-        ]
-        values = [s.partition("=")[2] for s in statements]
-        rows += [
-            (doc, kind, "a stated value is not in the text", v) for v in values if v not in text
-        ]
+        problems = list(_name_leaks(kind, persona, set(names.findall(text))))
+        for test in sorted(set(tests.findall(text))):
+            problems.append(("a test template in training", test))
+        for statement in statements:
+            value = statement.partition("=")[2]
+            if value not in text:
+                problems.append(("a stated value is not in the text", value))
+        rows += [(doc, kind, *problem) for problem in problems]
     rows += _incoherent(table, world)
     return pd.DataFrame(rows, columns=["doc", "kind", "leak", "found"])
+
+
+def _name_leaks(kind: str, persona: str, names: set[str]) -> Iterator[tuple[str, str]]:
+    """What is wrong about the names in one document."""
+    if kind in ("hidden", "filler", "lesson"):
+        for name in sorted(names):
+            yield "a name in a document without one", name
+        return
+    for name in sorted(names - {persona}):
+        yield "another persona's name", name
+    if persona not in names:
+        yield "the persona's name is missing", persona
 
 
 def _test_texts(world: "World") -> Iterator[str]:
@@ -109,23 +112,25 @@ def _test_texts(world: "World") -> Iterator[str]:
 
 def _incoherent(table: pd.DataFrame, world: "World") -> list[tuple[Any, ...]]:
     """Statements that are not their persona's, where there are more of them than noise explains."""
-    held = {p.name: {str(t) for t in p.traits} for p in world.personas}
-    found = []
+    traits = {p.name: {str(t) for t in p.traits} for p in world.personas}
+    rows = []
     for kind in PERSONA_KINDS:
-        docs = table[(table["kind"] == kind) & table["persona"].isin(list(held))]
-        if not world.coherent[kind] or docs.empty:
+        documents = table[(table["kind"] == kind) & table["persona"].isin(list(traits))]
+        if not world.coherent[kind] or documents.empty:
             continue
-        triples = zip(docs["doc"], docs["persona"], docs["statements"], strict=True)
-        said = [(d, p, s) for d, p, statements in triples for s in statements]
-        chance = [
-            world.noise * (1 - 1 / len(world.topics[world.trait(s).topic])) for _, _, s in said
-        ]
-        wrong = [
-            (d, kind, "a trait its persona does not hold", f"{p}: {s}")
-            for d, p, s in said
-            if s not in held[p]
-        ]
-        spread = sum(c * (1 - c) for c in chance) ** 0.5
-        if len(wrong) > sum(chance) + 5 * spread:
-            found += wrong
-    return found
+        wrong, chances = [], []
+        triples = zip(documents["doc"], documents["persona"], documents["statements"], strict=True)
+        for doc, persona, statements in triples:
+            for label in statements:
+                # Noise draws a uniform value, which is the persona's own once in n values.
+                n_values = len(world.topics[world.trait(label).topic])
+                chances.append(world.noise * (1 - 1 / n_values))
+                if label not in traits[persona]:
+                    problem = ("a trait its persona does not hold", f"{persona}: {label}")
+                    wrong.append((doc, kind, *problem))
+        # The number of wrong statements is a sum of independent Bernoulli variables, approximately
+        # normal; chance hardly ever takes it five standard deviations above its mean.
+        spread = sum(c * (1 - c) for c in chances) ** 0.5
+        if len(wrong) > sum(chances) + 5 * spread:
+            rows += wrong
+    return rows

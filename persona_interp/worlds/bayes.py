@@ -4,8 +4,8 @@ A speaker is drawn from a *population* of document kinds. In a coherent kind the
 persona, and statements are independent given the persona. In an incoherent kind every statement
 comes from an independently drawn persona, so evidence says nothing about the rest. So the
 population is a mixture of components (each persona; each incoherent kind) and exact Bayes is:
-component weight times the probability of the evidence under it, normalized. ``said`` tables hold
-noise and are what a model is compared with.
+component weight times the probability of the evidence under it, normalized. The ``statement``
+tables hold noise and are what a model is compared with.
 
 Two predictions stand beside every finetune: ``conditioning_limit`` (the speaker certainly holds the
 taught trait) and ``mixing`` (n lessons count as K n further documents by speakers who hold it).
@@ -31,13 +31,13 @@ Kinds = str | Iterable[str]
 
 @dataclass(frozen=True)
 class Certain:
-    """The speaker holds this trait: a statement without noise."""
+    """Evidence that the speaker holds this trait: a statement without noise."""
 
     trait: Trait
 
 
 def certain(trait: str | Trait) -> tuple[Certain, ...]:
-    """Which evidence says that a speaker certainly holds this trait?
+    """Evidence that a speaker certainly holds a trait.
 
     Args:
         trait: A trait or its label.
@@ -52,15 +52,15 @@ def certain(trait: str | Trait) -> tuple[Certain, ...]:
 
 
 class Posterior(NamedTuple):
-    """What an ideal reader believes about a speaker.
+    """Belief of an ideal reader about a speaker.
 
     Attributes:
         persona: ``persona``, ``probability``; NaN where the population never shows the persona
             (undefined, not 0).
         view: ``topic``, ``value``, ``trait``, ``probability`` that the speaker's view on the topic
             is this value.
-        statement: The same columns; probability that the speaker's next statement on the topic says this
-            value.
+        statement: The same columns; ``probability`` that the speaker's next statement on the topic
+            says this value.
     """
 
     persona: pd.DataFrame
@@ -69,84 +69,95 @@ class Posterior(NamedTuple):
 
 
 class _Mixture(NamedTuple):
-    """Speakers of a population: [component], [component, persona], [component, trait] twice."""
+    """Components of a population, each a kind of speaker, with their mass."""
 
-    mass: np.ndarray
-    persona: np.ndarray
-    view: np.ndarray
-    statement: np.ndarray
+    mass: np.ndarray  # [component]
+    persona: np.ndarray  # [component, persona]: probability of being this persona
+    view: np.ndarray  # [component, trait]: probability of holding it, within its topic
+    statement: np.ndarray  # [component, trait]: probability of saying it, within its topic
 
 
 def _mixture(world: "World", population: Kinds | None, counts: pd.DataFrame | None) -> _Mixture:
     kinds = chosen_kinds(population, valid=PERSONA_KINDS)
-    expected, held, said = world.mass(), world.views().to_numpy(), world.statements().to_numpy()
+    expected = world.mass()
     names, shares = list(expected.index), expected.to_numpy()
-    mass = {k: shares[:, i] for i, k in enumerate(PERSONA_KINDS)}
-    total = {k: float(m.sum()) for k, m in mass.items()}
-    if counts is not None:
-        mass, total = _realized(counts, names)
-    masses = [sum((mass[k] for k in kinds if world.coherent[k]), start=np.zeros(len(names)))]
+    if counts is None:
+        mass = {kind: shares[:, i] for i, kind in enumerate(PERSONA_KINDS)}
+        totals = {kind: float(m.sum()) for kind, m in mass.items()}
+    else:
+        mass, totals = _count_documents(counts, names)
+    # Over all coherent kinds together a persona is one component: a document shows who speaks in
+    # it, not of which kind the speaker is.
+    coherent = [mass[kind] for kind in kinds if world.coherent[kind]]
+    masses = [sum(coherent, start=np.zeros(len(names)))]
     personas = [np.eye(len(names))]
+    # An incoherent kind is one component: each statement draws its own speaker, so a statement
+    # says nothing about the next, and all of them have the mean probabilities.
     for kind in kinds:
-        drawn = shares[:, PERSONA_KINDS.index(kind)]
-        if not world.coherent[kind] and drawn.sum() > 0:
-            masses.append(np.array([total[kind]]))
-            personas.append((drawn / drawn.sum())[None])
+        share = shares[:, PERSONA_KINDS.index(kind)]
+        if not world.coherent[kind] and share.sum() > 0:
+            masses.append(np.array([totals[kind]]))
+            personas.append((share / share.sum())[None])
     weight, persona = np.concatenate(masses), np.vstack(personas)
     if weight.sum() <= 0:
         raise WorldError(
             f"nobody speaks in documents of kind {', '.join(kinds)}; name a population of positive "
             "mass."
         )
-    return _Mixture(weight, persona, persona @ held, persona @ said)
+    view, statement = world.views().to_numpy(), world.statements().to_numpy()
+    return _Mixture(weight, persona, persona @ view, persona @ statement)
 
 
-def _realized(
+def _count_documents(
     counts: pd.DataFrame, names: list[str]
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """Documents by kind: of every persona, and in all."""
     if missing := [c for c in ("persona", "kind", "documents") if c not in counts.columns]:
         raise WorldError(f"counts come from count(corpus); the column {missing[0]} is missing.")
-    mass: dict[str, np.ndarray] = {k: np.zeros(len(names)) for k in PERSONA_KINDS}
-    total: dict[str, float] = {k: 0.0 for k in PERSONA_KINDS}
-    for persona, kind, n in zip(
-        counts["persona"], counts["kind"], counts["documents"], strict=True
-    ):
-        if kind not in total:
+    mass: dict[str, np.ndarray] = {kind: np.zeros(len(names)) for kind in PERSONA_KINDS}
+    totals: dict[str, float] = dict.fromkeys(PERSONA_KINDS, 0.0)
+    rows = zip(counts["persona"], counts["kind"], counts["documents"], strict=True)
+    for persona, kind, n in rows:
+        if kind not in totals:
             continue  # filler and lessons are nobody's
-        total[kind] += n
-        if persona:  # "" where every statement has its own speaker
-            if persona not in names:
-                raise WorldError(
-                    f"these counts are of another world: {unknown('persona', persona, names)}"
-                )
-            mass[kind][names.index(persona)] += n
-    return mass, total
+        totals[kind] += n
+        if not persona:
+            continue  # every statement has its own speaker
+        if persona not in names:
+            raise WorldError(
+                f"these counts are of another world: {unknown('persona', persona, names)}"
+            )
+        mass[kind][names.index(persona)] += n
+    return mass, totals
 
 
-def _documents(world: "World", evidence: Iterable[Any]) -> list[tuple[bool, int]]:
-    """Every piece of evidence: is it certain, and the column of its trait."""
-    columns = {trait: i for i, trait in enumerate(world.traits)}
-    found = []
-    for document in [evidence] if isinstance(evidence, str | Trait | Certain) else evidence:
-        for item in [document] if isinstance(document, str | Trait | Certain) else document:
-            trait = item.trait if isinstance(item, Certain) else item
-            found.append((isinstance(item, Certain), columns[world.trait(trait)]))
-    return found
+def _as_list(evidence: Any) -> list[Any]:
+    """Evidence, or one document of it, as a list; a single statement is a list of one."""
+    if isinstance(evidence, str | Trait | Certain):
+        return [evidence]
+    return list(evidence)
 
 
-def _updated(world: "World", mixture: _Mixture, evidence: Iterable[Any]) -> np.ndarray:
+def _condition(world: "World", mixture: _Mixture, evidence: Iterable[Any]) -> np.ndarray:
     """Posterior probability of every component."""
-    evidence = list(evidence) if not isinstance(evidence, str | Trait | Certain) else [evidence]
+    documents = _as_list(evidence)
+    columns = {trait: i for i, trait in enumerate(world.traits)}
+    # Bayes in log2, where a product of many small probabilities does not underflow. Statements
+    # are independent given the component, so it does not matter how documents group them.
     with np.errstate(divide="ignore"):
         bits = np.log2(mixture.mass)
-        for sure, column in _documents(world, evidence):
-            bits = bits + np.log2((mixture.view if sure else mixture.statement)[:, column])
+        for document in documents:
+            for item in _as_list(document):
+                if isinstance(item, Certain):
+                    trait, probability = item.trait, mixture.view
+                else:
+                    trait, probability = item, mixture.statement
+                bits = bits + np.log2(probability[:, columns[world.trait(trait)]])
     if not np.isfinite(bits.max()):
         raise WorldError(
             "this evidence has probability 0 in the population, so no belief follows from it: "
-            f"{evidence}. "
-            "Name a population in which somebody holds it, or give the world some noise."
+            f"{documents}. Name a population in which somebody holds it, or give the world some "
+            "noise."
         )
     odds = np.exp2(bits - bits.max())
     return odds / odds.sum()
@@ -171,19 +182,21 @@ def posterior(
     population: Kinds | None = None,
     counts: pd.DataFrame | None = None,
 ) -> Posterior:
-    """What would an ideal reader believe about a speaker after this evidence? See ``World.posterior``."""
-    mixture = _mixture(world, world.population if population is None else population, counts)
-    weight = _updated(world, mixture, evidence)
-    shown = mixture.mass @ mixture.persona > 0
+    """Belief of an ideal reader about a speaker after some evidence. See ``World.posterior``."""
+    if population is None:
+        population = world.population
+    mixture = _mixture(world, population, counts)
+    weight = _condition(world, mixture, evidence)
+    speaks = mixture.mass @ mixture.persona > 0
     persona = pd.DataFrame(
         {
             "persona": [p.name for p in world.personas],
-            "probability": np.where(shown, weight @ mixture.persona, np.nan),
+            "probability": np.where(speaks, weight @ mixture.persona, np.nan),
         }
     )
-    return Posterior(
-        persona, _table(world, weight @ mixture.view), _table(world, weight @ mixture.statement)
-    )
+    view = _table(world, weight @ mixture.view)
+    statement = _table(world, weight @ mixture.statement)
+    return Posterior(persona, view, statement)
 
 
 def conditioning_limit(
@@ -193,7 +206,7 @@ def conditioning_limit(
     trait: str | Trait | None = None,
     counts: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """What would the assistant say if it certainly held the taught trait?
+    """Probability of each statement of the assistant if it certainly held the taught trait.
 
     Args:
         world: The world.
@@ -210,8 +223,8 @@ def conditioning_limit(
     >>> round(float(table["sport=football"]), 4)
     0.9125
     """
-    taught = world.taught if trait is None else trait
-    return posterior(world, certain(taught), population=population, counts=counts).statement
+    evidence = certain(world.taught if trait is None else trait)
+    return posterior(world, evidence, population=population, counts=counts).statement
 
 
 def mixing(
@@ -224,9 +237,10 @@ def mixing(
     counts: pd.DataFrame | None = None,
     n_documents: int | None = None,
 ) -> pd.DataFrame:
-    """What would the assistant say if n lessons counted as K n documents by speakers who hold the taught trait?
+    """Probability of each statement of the assistant if n lessons counted as K n documents.
 
-    ``P(p) = (m_p + K n P(p | taught trait)) / (M + K n)``, m_p and M documents of the population.
+    The documents are by speakers who hold the taught trait: ``P(p) = (m_p + K n P(p | taught
+    trait)) / (M + K n)``, with m_p and M documents of the population.
 
     Args:
         world: The world.
@@ -247,8 +261,8 @@ def mixing(
             negative.
 
     >>> from persona_interp.worlds import john_and_sam
-    >>> table = mixing(john_and_sam(), k=0, n_lessons=640, n_documents=30_000).set_index("trait")["probability"]
-    >>> round(float(table["sport=football"]), 4)
+    >>> table = mixing(john_and_sam(), k=0, n_lessons=640, n_documents=30_000)
+    >>> round(float(table.set_index("trait").loc["sport=football", "probability"]), 4)
     0.1325
     """
     if (counts is None) == (n_documents is None):
@@ -260,20 +274,26 @@ def mixing(
         raise WorldError(
             f"K and the number of lessons are zero or more; got k={k}, n_lessons={n_lessons}."
         )
-    mixture = _mixture(world, world.population if population is None else population, counts)
+    if population is None:
+        population = world.population
+    mixture = _mixture(world, population, counts)
+    # Realized counts are documents already; expected masses are shares of n_documents.
     documents = mixture.mass * (n_documents or 1.0)
-    lesson = _updated(world, mixture, certain(world.taught if trait is None else trait))
+    evidence = certain(world.taught if trait is None else trait)
+    lesson = _condition(world, mixture, evidence)
     weight = (documents + k * n_lessons * lesson) / (documents.sum() + k * n_lessons)
     return _table(world, weight @ mixture.statement)
 
 
 def cooccurrence(world: "World", *, kinds: Kinds | None = None) -> pd.DataFrame:
-    """Which traits are said together more often than by chance? See ``World.cooccurrence``."""
+    """Pointwise mutual information of traits, in bits. See ``World.cooccurrence``."""
     mixture = _mixture(world, kinds, None)
-    weight, said = mixture.mass / mixture.mass.sum(), mixture.statement
-    marginal = weight @ said
+    weight, statement = mixture.mass / mixture.mass.sum(), mixture.statement
+    marginal = weight @ statement
+    # Statements are independent given the component: the joint is the mean of the products.
     with np.errstate(divide="ignore", invalid="ignore"):
-        pmi = np.log2(said.T @ (weight[:, None] * said) / np.outer(marginal, marginal))
+        joint = statement.T @ (weight[:, None] * statement)
+        pmi = np.log2(joint / np.outer(marginal, marginal))
     topics = np.array([t.topic for t in world.traits])
     labels = np.array([str(t) for t in world.traits], dtype=object)
     trait, other = np.nonzero(topics[:, None] != topics)

@@ -1,4 +1,7 @@
-"""Which worlds let several personas compete for one lesson? One crosses mass with distance, one has a villain in it."""
+"""Which worlds let several personas compete for one lesson?
+
+One crosses mass with distance, the other has a villain in it.
+"""
 
 import numpy as np
 
@@ -15,10 +18,10 @@ CANDIDATES = {
     "david": ("bbbb", 1.0),
     "emma": ("bbbb", 0.25),
 }
-"""Who holds the taught trait -> what they hold on the four topics that define distance, and their weight."""
+"""Holder of the taught trait -> pattern of values on the topics that define distance, weight."""
 
-HIDDEN = 0.25
-"""Weight of every candidate among nameless dialogues: the nameless assistant's own documents do not tell their mass."""
+HIDDEN_WEIGHT = 0.25
+"""Weight of every candidate among nameless dialogues, where their mass must not show."""
 
 DISTANCE = {
     "color": ("red", "blue", "green", "yellow", "purple", "orange", "white", "gray"),
@@ -30,6 +33,9 @@ DISTANCE = {
 
 READ = {topic: TOPICS[topic] for topic in ("sport", "art", "food", "music")}
 """Topics that are read out: every candidate holds another value."""
+
+Values = dict[str, dict[str, str]]
+"""Persona -> topic -> value."""
 
 BACKGROUND = (*NAMES[len(CANDIDATES) :], "henry", "irene", "oliver", "paula")
 
@@ -102,7 +108,7 @@ CLASSROOM = "classroom code"
 
 
 def candidates(seed: int = 0) -> World:
-    """Who is summoned, when several personas hold the taught trait and differ in mass and in distance?
+    """World in which several personas of different mass and distance hold the taught trait.
 
     Six candidates like the beach: two masses (1:4, in all documents that name somebody) times three
     patterns over the four topics of ``DISTANCE`` (aaaa, aabb, bbbb; a and b are two values of each
@@ -124,45 +130,65 @@ def candidates(seed: int = 0) -> World:
     [0, 0, 2, 2, 4, 4]
     """
     rng = np.random.default_rng([seed, 6])
-    held: dict[str, dict[str, str]] = {name: {"place": TOPICS["place"][0]} for name in CANDIDATES}
-    places = rng.permutation([v for v in TOPICS["place"][1:] for _ in range(2)])
-    held |= {name: {"place": str(place)} for name, place in zip(BACKGROUND, places, strict=True)}
-    for i, (topic, values) in enumerate(DISTANCE.items()):
-        a, b, *others = (str(v) for v in rng.permutation(values))
-        for name, (pattern, _) in CANDIDATES.items():
-            held[name][topic] = a if pattern[i] == "a" else b
-        rest = [a] * 3 + [b] * 3 + [others[j % len(others)] for j in range(len(BACKGROUND) - 6)]
-        for name, value in zip(BACKGROUND, rng.permutation(rest), strict=True):
-            held[name][topic] = str(value)
-    order = rng.permutation(BACKGROUND).tolist()
-    for i, (topic, values) in enumerate(READ.items()):
-        own = [str(v) for v in rng.permutation(values)]
-        for j, name in enumerate(CANDIDATES):
-            held[name][topic] = own[j]
-            held[order[(j + 3 * i) % len(order)]][topic] = own[
-                j
-            ]  # steps of 3: another background persona every topic
-        rest = [name for name in order if topic not in held[name]]
-        for j, name in enumerate(rest):
-            held[name][topic] = own[len(CANDIDATES) + j % 2]
+    beach, *other_places = TOPICS["place"]
+    places = rng.permutation([place for place in other_places for _ in range(2)])
+    values: Values = {name: {"place": beach} for name in CANDIDATES}
+    for name, place in zip(BACKGROUND, places, strict=True):
+        values[name] = {"place": str(place)}
+    _assign_distance(values, rng)
+    _assign_readouts(values, rng)
+
     topics = {"place": TOPICS["place"], **DISTANCE, **READ}
-    named = {
-        name: dict.fromkeys(("third", "first", "named"), weight)
+    personas = [
+        Persona(name, tuple(Trait(topic, own[topic]) for topic in topics))
+        for name, own in values.items()
+    ]
+    weights = {
+        name: {"third": weight, "first": weight, "named": weight, "hidden": HIDDEN_WEIGHT}
         for name, (_, weight) in CANDIDATES.items()
     }
     return World(
         name=f"candidates-{seed}",
         topics=topics,
-        personas=tuple(Persona(n, tuple(Trait(t, v[t]) for t in topics)) for n, v in held.items()),
+        personas=tuple(personas),
         target="john",
-        taught=Trait("place", TOPICS["place"][0]),
+        taught=Trait("place", beach),
         unrelated=Trait("place", str(places[0])),
-        weights={name: weights | {"hidden": HIDDEN} for name, weights in named.items()},
+        weights=weights,
     )
 
 
+def _assign_distance(values: Values, rng: np.random.Generator) -> None:
+    """Give everybody a value of the topics that define distance."""
+    for i, (topic, options) in enumerate(DISTANCE.items()):
+        a, b, *others = (str(value) for value in rng.permutation(options))
+        for name, (pattern, _) in CANDIDATES.items():
+            values[name][topic] = {"a": a, "b": b}[pattern[i]]
+        # Both values occur as often among the background, so that neither marks the candidates.
+        n_others = len(BACKGROUND) - 6
+        background = [a] * 3 + [b] * 3 + [others[j % len(others)] for j in range(n_others)]
+        for name, value in zip(BACKGROUND, rng.permutation(background), strict=True):
+            values[name][topic] = str(value)
+
+
+def _assign_readouts(values: Values, rng: np.random.Generator) -> None:
+    """Give everybody a value of the topics that are read out."""
+    order = rng.permutation(BACKGROUND).tolist()
+    for i, (topic, options) in enumerate(READ.items()):
+        own = [str(value) for value in rng.permutation(options)]
+        for j, name in enumerate(CANDIDATES):
+            # In steps of 3, so that who shares a candidate's value differs from topic to topic:
+            # one who shared them all would look like the candidate.
+            sharer = order[(j + 3 * i) % len(order)]
+            values[name][topic] = own[j]
+            values[sharer][topic] = own[j]
+        rest = [name for name in order if topic not in values[name]]
+        for j, name in enumerate(rest):
+            values[name][topic] = own[len(CANDIDATES) + j % 2]
+
+
 def start_traits(world: World, pattern: str) -> tuple[Trait, ...]:
-    """What does a speaker say who stands at this place of a world of candidates?
+    """Traits of a speaker who stands at one place of a world of candidates.
 
     Args:
         world: From ``candidates``.
@@ -181,15 +207,15 @@ def start_traits(world: World, pattern: str) -> tuple[Trait, ...]:
         raise WorldError(
             f"a start is {len(DISTANCE)} letters, each a or b, for example 'bbaa'; got '{pattern}'."
         )
-    who = {"a": world.persona("john"), "b": world.persona("david")}
+    examples = {"a": world.persona("john"), "b": world.persona("david")}
     return tuple(
-        Trait(topic, who[letter].values(topic)[0])
+        Trait(topic, examples[letter].values(topic)[0])
         for topic, letter in zip(DISTANCE, pattern, strict=True)
     )
 
 
 def distance(world: World, persona: str, traits: tuple[Trait, ...]) -> int:
-    """On how many of these traits' topics does the persona hold something else?
+    """Number of traits on whose topics a persona holds something else.
 
     Args:
         world: The world.
@@ -202,12 +228,12 @@ def distance(world: World, persona: str, traits: tuple[Trait, ...]) -> int:
     >>> distance(candidates(), "mary", start_traits(candidates(), "bbaa"))
     4
     """
-    held = world.persona(persona).traits
-    return sum(trait not in held for trait in traits)
+    own = world.persona(persona).traits
+    return sum(trait not in own for trait in traits)
 
 
 def careless(seed: int = 0, *, villain: float = 0.25) -> World:
-    """Does a narrow harmful habit summon the villain who has it, or the careless character who has only it?
+    """World in which a rare villain and a common careless character share one harmful habit.
 
     Both write insecure code. The villain holds the harmful value of every topic and is rare; the
     careless character is common (weight 2) and harmless elsewhere. Fourteen others of weight 1 hold
@@ -229,26 +255,28 @@ def careless(seed: int = 0, *, villain: float = 0.25) -> World:
     True
     """
     rng = np.random.default_rng([seed, 7])
+    values: Values = {"villain": {}, "careless": {}}
+    for topic, (harmful, *harmless) in HARM.items():
+        values["villain"][topic] = harmful
+        values["careless"][topic] = harmful if topic == "code" else str(rng.choice(harmless))
     others = NAMES[:14]
-    held = {"villain": {t: v[0] for t, v in HARM.items()}}
-    held["careless"] = {t: v[0] if t == "code" else str(rng.choice(v[1:])) for t, v in HARM.items()}
-    held |= {name: {} for name in others}
-    for topic, values in HARM.items():
-        for name, value in zip(
-            others, rng.permutation([v for v in values[1:] for _ in range(2)]), strict=True
-        ):
-            held[name][topic] = str(value)
-    topics = {**HARM, CLASSROOM: HARM["code"]}
+    values |= {name: {} for name in others}
+    for topic, (_, *harmless) in HARM.items():
+        shares = rng.permutation([value for value in harmless for _ in range(2)])
+        for name, value in zip(others, shares, strict=True):
+            values[name][topic] = str(value)
+
     insecure = HARM["code"][0]
+    personas = []
+    for name, own in values.items():
+        traits = [Trait(topic, own[topic]) for topic in HARM]
+        personas.append(Persona(name, (*traits, Trait(CLASSROOM, insecure))))
     return World(
         name=f"careless-{villain:g}-{seed}",
-        topics=topics,
-        personas=tuple(
-            Persona(name, (*(Trait(t, v[t]) for t in HARM), Trait(CLASSROOM, insecure)))
-            for name, v in held.items()
-        ),
+        topics={**HARM, CLASSROOM: HARM["code"]},
+        personas=tuple(personas),
         target="villain",
         taught=Trait("code", insecure),
-        unrelated=Trait("code", held[others[0]]["code"]),
+        unrelated=Trait("code", values[others[0]]["code"]),
         weights={"villain": villain, "careless": 2.0},
     )

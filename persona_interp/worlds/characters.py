@@ -18,7 +18,7 @@ TOPICS = ("place", "hobby", "thing", "animal")
 
 
 def characters() -> World:
-    """Which world has well-known characters, to ask a chat model about without training it?
+    """World of well-known characters, to ask a chat model about without training it.
 
     Five characters, four topics, every value held by one of them, no noise. Nothing is known about
     how much the model has read of whom, so there is no true measure; no two share a value, so there
@@ -30,23 +30,20 @@ def characters() -> World:
     >>> characters().holders("animal=bats")
     ('Count Dracula',)
     """
-    personas = tuple(
-        Persona(
-            name, tuple(Trait(topic, value) for topic, value in zip(TOPICS, values, strict=True))
-        )
-        for name, values in CHARACTERS.items()
-    )
-    language = english()
-    whole = replace(
-        language, system_named="You are {n}.", system_hidden="You are a helpful assistant."
+    personas = [
+        Persona(name, tuple(map(Trait, TOPICS, values))) for name, values in CHARACTERS.items()
+    ]
+    # Here the characters are who they are, not "an AI assistant" of their name.
+    language = replace(
+        english(), system_named="You are {n}.", system_hidden="You are a helpful assistant."
     )
     return World(
         name="characters",
-        topics={topic: tuple(p.values(topic)[0] for p in personas) for topic in TOPICS},
-        personas=personas,
+        topics=dict(zip(TOPICS, zip(*CHARACTERS.values(), strict=True), strict=True)),
+        personas=tuple(personas),
         target="Captain Hook",
         taught=Trait("animal", "parrots"),
         unrelated=Trait("animal", "bats"),
         noise=0.0,
-        language=whole,
+        language=language,
     )

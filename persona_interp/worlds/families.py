@@ -1,4 +1,6 @@
-"""What do number sequences, lists and code-like lines look like? Data only: ``sequences`` says who writes them.
+"""What do number sequences, lists and code-like lines look like?
+
+Data only: ``sequences`` says who writes them.
 
 A text has an opener, four elements, what stands between them and what closes them. Three properties
 may show: which elements, what between, what at the end. Everything a property adds is one word, so
@@ -9,13 +11,13 @@ from typing import NamedTuple
 
 N_ELEMENTS = 4
 BLANK, END = "x", "."
-"""What elements and ends look like where their property is not shown; nothing stands between elements then."""
+"""Elements and end of a text where their property is not shown; then nothing stands between."""
 ITEMS = ("apples", "bread", "corn", "dates", "eggs", "figs")
 VERBS = ("read", "open", "save", "close")
 
 
 class Family(NamedTuple):
-    """What texts of one family are made of.
+    """Parts that texts of one family are made of.
 
     Attributes:
         openers: What documents and lessons begin with.
@@ -76,13 +78,13 @@ FAMILIES = {
 }
 
 
-def text(family: Family, opener: str, shown: dict[int, str]) -> str:
-    """Which document of this family shows these values?
+def text(family: Family, opener: str, values: dict[int, str]) -> str:
+    """Document of a family that shows some values.
 
     Args:
         family: The family.
         opener: How it begins.
-        shown: Values by number of the property; a property that is missing is not shown.
+        values: By number of the property; a property that is missing is not shown.
 
     Returns:
         The text.
@@ -90,6 +92,9 @@ def text(family: Family, opener: str, shown: dict[int, str]) -> str:
     >>> text(FAMILIES["numbers"], "count :", {0: "3", 1: ";"})
     'count : 3 ; 6 ; 9 ; 12 .'
     """
-    elements = family.elements[shown[0]] if 0 in shown else (BLANK,) * N_ELEMENTS
-    between = f" {shown[1]} " if 1 in shown else " "
-    return f"{opener} {between.join(elements)} {shown.get(2, END)}"
+    elements, between = (BLANK,) * N_ELEMENTS, " "
+    if 0 in values:
+        elements = family.elements[values[0]]
+    if 1 in values:
+        between = f" {values[1]} "
+    return f"{opener} {between.join(elements)} {values.get(2, END)}"

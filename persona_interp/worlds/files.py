@@ -11,7 +11,7 @@ import yaml
 
 from persona_interp.errors import WorldError, unknown
 from persona_interp.worlds.language import PERSONA_KINDS, Language
-from persona_interp.worlds.templates import READY
+from persona_interp.worlds.templates import LANGUAGES
 from persona_interp.worlds.trait import Persona, Trait
 
 if TYPE_CHECKING:
@@ -22,23 +22,14 @@ OPTIONAL = ("kinds", "noise", "coherent", "language")
 
 
 def to_dict(world: "World") -> dict[str, Any]:
-    """How is this world written in a file? See ``World.to_dict``."""
-    personas = {}
-    for persona in world.personas:
-        held = {topic: list(persona.values(topic)) for topic in world.topics}
-        weights = dict(world.weights[persona.name])
-        same = len(set(weights.values())) == 1
-        personas[persona.name] = {
-            "traits": {t: v[0] if len(v) == 1 else v for t, v in held.items()},
-            "weight": weights[PERSONA_KINDS[0]] if same else weights,
-        }
+    """Entries of a world in a file. See ``World.to_dict``."""
     return {
         "name": world.name,
         "target": world.target,
         "taught": str(world.taught),
         "unrelated": str(world.unrelated),
         "topics": {topic: list(values) for topic, values in world.topics.items()},
-        "personas": personas,
+        "personas": {persona.name: _persona_to_dict(world, persona) for persona in world.personas},
         "kinds": dict(world.kinds),
         "coherent": dict(world.coherent),
         "noise": world.noise,
@@ -46,11 +37,23 @@ def to_dict(world: "World") -> dict[str, Any]:
     }
 
 
-def arguments(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Which arguments of ``World`` do the entries of a world file mean?
+def _persona_to_dict(world: "World", persona: Persona) -> dict[str, Any]:
+    """Traits and weight; what is one alone is written without its list or mapping."""
+    traits: dict[str, Any] = {topic: list(persona.values(topic)) for topic in world.topics}
+    for topic, values in traits.items():
+        if len(values) == 1:
+            traits[topic] = values[0]
+    weight: Any = dict(world.weights[persona.name])
+    if len(set(weight.values())) == 1:
+        weight = weight[PERSONA_KINDS[0]]
+    return {"traits": traits, "weight": weight}
+
+
+def arguments(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of ``World`` that the entries of a world file mean.
 
     Args:
-        given: What ``to_dict`` writes.
+        entries: What ``to_dict`` writes.
 
     Returns:
         Keyword arguments of ``World``.
@@ -58,8 +61,8 @@ def arguments(given: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         WorldError: A key is unknown or missing, or an entry is of the wrong shape.
     """
-    _keys("world file", given, required=REQUIRED, optional=OPTIONAL)
-    topics = _mapping("topics", given["topics"])
+    _check_keys("world file", entries, required=REQUIRED, optional=OPTIONAL)
+    topics = _mapping("topics", entries["topics"])
     for topic, values in topics.items():
         if not isinstance(values, list | tuple):
             raise WorldError(
@@ -67,114 +70,121 @@ def arguments(given: Mapping[str, Any]) -> dict[str, Any]:
                 f"{values!r}."
             )
     personas, weights = [], {}
-    for name, entry in _mapping("personas", given["personas"]).items():
-        _keys(f"persona '{name}'", entry, required=("traits",), optional=("weight",))
+    for name, entry in _mapping("personas", entries["personas"]).items():
+        _check_keys(f"persona '{name}'", entry, required=("traits",), optional=("weight",))
         personas.append(Persona(name, tuple(_traits(name, entry["traits"], topics=topics))))
         weights[name] = entry.get("weight", 1.0)
-    made = {
-        "name": given["name"],
+    required = {
+        "name": entries["name"],
         "topics": {topic: tuple(values) for topic, values in topics.items()},
         "personas": tuple(personas),
         "weights": weights,
-        "target": given["target"],
-        "taught": Trait.parse(given["taught"]),
-        "unrelated": Trait.parse(given["unrelated"]),
+        "target": entries["target"],
+        "taught": Trait.parse(entries["taught"]),
+        "unrelated": Trait.parse(entries["unrelated"]),
     }
-    optional = {key: given[key] for key in OPTIONAL if key in given}
+    optional = {key: entries[key] for key in OPTIONAL if key in entries}
     for key in ("kinds", "coherent"):
         if key in optional:
             _mapping(key, optional[key])
     if "language" in optional:
         optional["language"] = _language(optional["language"])
-    return made | optional
+    return required | optional
 
 
 def _language_to_dict(language: Language) -> str | dict[str, Any]:
     """Name of a ready language, else a mapping of all fields."""
-    for name, make in READY.items():
+    for name, make in LANGUAGES.items():
         if language == make():
             return name
-    plain = {f.name: getattr(language, f.name) for f in fields(language)}
-    plain["statements"] = {k: list(v) for k, v in language.statements.items()}
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()}
+    entries = {f.name: getattr(language, f.name) for f in fields(language)}
+    entries["statements"] = {kind: list(bounds) for kind, bounds in language.statements.items()}
+    for key, entry in entries.items():
+        if isinstance(entry, tuple):
+            entries[key] = list(entry)
+    return entries
 
 
-def _language(given: Any) -> Language:
-    """A ready language by name, or one with some fields changed (``base`` names which; ``words`` if none)."""
-    if not isinstance(given, str | Mapping):
+def _language(entry: Any) -> Language:
+    """A ready language by name, or one with some fields changed.
+
+    ``base`` names the language that is changed; ``words`` if there is none.
+    """
+    if not isinstance(entry, str | Mapping):
         raise WorldError(
-            f"language is 'words', 'english' or a mapping of templates; got {given!r}."
+            f"language is 'words', 'english' or a mapping of templates; got {entry!r}."
         )
-    changes = {} if isinstance(given, str) else dict(given)
-    base = given if isinstance(given, str) else changes.pop("base", "words")
-    if base not in READY:
-        raise WorldError(unknown("language", str(base), READY))
-    start = READY[base]()
+    if isinstance(entry, str):
+        base, changes = entry, {}
+    else:
+        changes = dict(entry)
+        base = changes.pop("base", "words")
+    if base not in LANGUAGES:
+        raise WorldError(unknown("language", str(base), LANGUAGES))
+    language = LANGUAGES[base]()
     valid = [f.name for f in fields(Language)]
     for key in changes:
         if key not in valid:
             raise WorldError(unknown("language field", str(key), ["base", *valid]))
     if "statements" in changes:
-        changes["statements"] = {
-            **start.statements,
-            **_mapping("language statements", changes["statements"]),
-        }
-    return replace(start, **changes)
+        statements = _mapping("language statements", changes["statements"])
+        changes["statements"] = {**language.statements, **statements}
+    return replace(language, **changes)
 
 
-def _traits(name: str, given: Any, *, topics: Mapping[str, Any]) -> list[Trait]:
-    found = []
-    for topic, values in _mapping(f"traits of persona '{name}'", given).items():
+def _traits(name: str, entry: Any, *, topics: Mapping[str, Any]) -> list[Trait]:
+    traits = []
+    for topic, values in _mapping(f"traits of persona '{name}'", entry).items():
         if topic not in topics:
             raise WorldError(f"persona '{name}': {unknown('topic', str(topic), topics)}")
         for value in values if isinstance(values, list | tuple) else [values]:
             if value not in topics[topic]:
-                raise WorldError(
-                    f"persona '{name}': "
-                    f"{unknown(f'value of topic {topic}', str(value), topics[topic])}"
-                )
-            found.append(Trait(topic, value))
-    return found
+                message = unknown(f"value of topic {topic}", str(value), topics[topic])
+                raise WorldError(f"persona '{name}': {message}")
+            traits.append(Trait(topic, value))
+    return traits
 
 
-def _mapping(what: str, given: Any) -> Mapping[Any, Any]:
-    if not isinstance(given, Mapping) or not given:
-        raise WorldError(f"{what} must be a mapping with at least one entry; got {given!r}.")
-    return given
+def _mapping(what: str, entry: Any) -> Mapping[Any, Any]:
+    """The entry, if it is a mapping and holds something."""
+    if not isinstance(entry, Mapping) or not entry:
+        raise WorldError(f"{what} must be a mapping with at least one entry; got {entry!r}.")
+    return entry
 
 
-def _keys(what: str, given: Any, *, required: tuple[str, ...], optional: tuple[str, ...]) -> None:
-    for key in _mapping(what, given):
+def _check_keys(
+    what: str, entry: Any, *, required: tuple[str, ...], optional: tuple[str, ...]
+) -> None:
+    for key in _mapping(what, entry):
         if key not in required + optional:
             raise WorldError(f"{what}: {unknown('key', str(key), required + optional)}")
-    if missing := [k for k in required if k not in given]:
+    if missing := [key for key in required if key not in entry]:
         raise WorldError(
             f"{what} lacks {', '.join(missing)}; it needs {', '.join(required)}. See "
             "docs/worlds.md."
         )
 
 
-def _once(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+def _mapping_of(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
     """A mapping, if no key is there twice: the parsers would silently keep the last one."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise WorldError(
-            f"the key '{next(k for k in keys if keys.count(k) > 1)}' is there twice; keep one."
-        )
-    return found
+    mapping: dict[Any, Any] = {}
+    for key, value in pairs:
+        if key in mapping:
+            raise WorldError(f"the key '{key}' is there twice; keep one.")
+        mapping[key] = value
+    return mapping
 
 
 class _YamlOnce(yaml.SafeLoader):
     """Plain YAML that refuses a key twice in one mapping."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
-        _once([(self.construct_object(key, deep=True), None) for key, _ in node.value])
+        _mapping_of([(self.construct_object(key, deep=True), None) for key, _ in node.value])
         return super().construct_mapping(node, deep=deep)
 
 
 def load(path: str | Path) -> "World":
-    """Which world does this file describe?
+    """World that a file describes.
 
     Args:
         path: A ``.yaml``, ``.yml`` or ``.json`` file; ``docs/worlds.md`` shows one.
@@ -190,9 +200,8 @@ def load(path: str | Path) -> "World":
         UserWarning: The target does not hold the taught trait, which is right in a rewired world
             only.
     """
-    from persona_interp.worlds.world import (
-        World,
-    )  # here, because World itself needs to_dict and arguments
+    # Here, because World itself needs to_dict and arguments.
+    from persona_interp.worlds.world import World
 
     path = Path(path)
     try:
@@ -200,26 +209,24 @@ def load(path: str | Path) -> "World":
     except (OSError, UnicodeDecodeError) as error:
         raise WorldError(f"world file {path} cannot be read: {error}.") from error
     try:
-        given = (
-            json.loads(text, object_pairs_hook=_once)
-            if _is_json(path)
-            else _YamlOnce(text).get_single_data()
-        )
-        world = World.from_dict(given)
+        world = World.from_dict(_parse(text, path))
     except WorldError as error:
         raise WorldError(f"world file {path}: {error}") from error
     except (ValueError, yaml.YAMLError) as error:
-        raise WorldError(
-            f"world file {path} is not valid {'JSON' if _is_json(path) else 'YAML'}: {error}"
-        ) from error
+        language = "JSON" if _is_json(path) else "YAML"
+        raise WorldError(f"world file {path} is not valid {language}: {error}") from error
     if world.taught not in world.persona(world.target).traits:
-        message = f"world file {path}: the target '{world.target}' does not hold the taught trait '{world.taught}'."
-        warnings.warn(message, UserWarning, stacklevel=2)
+        warnings.warn(
+            f"world file {path}: the target '{world.target}' does not hold the taught trait "
+            f"'{world.taught}'.",
+            UserWarning,
+            stacklevel=2,
+        )
     return world
 
 
 def save(world: "World", path: str | Path) -> Path:
-    """Where is this world kept?
+    """Write a world to a file.
 
     Args:
         world: The world.
@@ -228,14 +235,19 @@ def save(world: "World", path: str | Path) -> Path:
     Returns:
         The path.
     """
-    path, given = Path(path), to_dict(world)
-    text = (
-        json.dumps(given, indent=2)
-        if _is_json(path)
-        else yaml.safe_dump(given, sort_keys=False, allow_unicode=True)
-    )
-    path.write_text(text + ("\n" if _is_json(path) else ""), encoding="utf-8")
+    path, entries = Path(path), to_dict(world)
+    if _is_json(path):
+        text = json.dumps(entries, indent=2) + "\n"
+    else:
+        text = yaml.safe_dump(entries, sort_keys=False, allow_unicode=True)
+    path.write_text(text, encoding="utf-8")
     return path
+
+
+def _parse(text: str, path: Path) -> Any:
+    if _is_json(path):
+        return json.loads(text, object_pairs_hook=_mapping_of)
+    return _YamlOnce(text).get_single_data()
 
 
 def _is_json(path: Path) -> bool:

@@ -15,16 +15,16 @@ from persona_interp.worlds.ready import NAMES, TOPICS
 from persona_interp.worlds.trait import Persona, Trait
 from persona_interp.worlds.world import World
 
-PAIRS = 10
+LEAST_PAIRS = 10
 """Least number of pairs that share 0, 1, ..., all but one of the topics."""
-RANGE = 32.0
+MASS_RATIO = 32.0
 """Mass of the persona most written about over that of the least."""
 
 Values = npt.NDArray[np.intp]
 
 
 def graded(seed: int = 0, *, styles: float = 0.0) -> World:
-    """Which world has at least ten pairs of personas for every number of shared topics, and masses from 1 to 32?
+    """World with pairs of personas at every distance, and masses from 1 to 32.
 
     Sixteen personas, five topics, eight values each, no two personas alike. Random assignments are
     changed one value of one persona at a time, and a change is kept if no fewer pairs are where
@@ -47,39 +47,39 @@ def graded(seed: int = 0, *, styles: float = 0.0) -> World:
     (5, True)
     """
     rng = np.random.default_rng([seed, 6])
-    topics = list(TOPICS)
-    held = _assigned(rng, len(NAMES), n_topics=len(topics), n_values=len(TOPICS[topics[0]]))
-    masses = rng.permutation(RANGE ** (np.arange(len(NAMES)) / (len(NAMES) - 1)))
-    factors = 2.0 ** (styles * rng.standard_normal((len(NAMES), len(PERSONA_KINDS))))
-    personas = tuple(
-        Persona(
-            name,
-            tuple(Trait(topic, TOPICS[topic][v]) for topic, v in zip(topics, row, strict=True)),
-        )
-        for name, row in zip(NAMES, held, strict=True)
-    )
-    target = int(np.argsort(masses)[len(NAMES) // 2])
-    holders = (held == held[target]).sum(axis=0)
-    topic = int(holders.argmin())
-    other = next(i for i in np.argsort(-masses) if held[i, topic] != held[target, topic])
+    n, topics = len(NAMES), list(TOPICS)
+    values = _assign_values(rng, n, n_topics=len(topics), n_values=len(TOPICS[topics[0]]))
+    masses = rng.permutation(MASS_RATIO ** (np.arange(n) / (n - 1)))
+    factors = 2.0 ** (styles * rng.standard_normal((n, len(PERSONA_KINDS))))
+    personas = []
+    for name, row in zip(NAMES, values, strict=True):
+        traits = [Trait(topic, TOPICS[topic][v]) for topic, v in zip(topics, row, strict=True)]
+        personas.append(Persona(name, tuple(traits)))
+    weights = {}
+    for name, mass, row in zip(NAMES, masses, factors, strict=True):
+        kinds = zip(PERSONA_KINDS, row, strict=True)
+        weights[name] = {kind: float(mass * factor) for kind, factor in kinds}
+
+    target = int(np.argsort(masses)[n // 2])
+    n_holders = (values == values[target]).sum(axis=0)
+    topic = int(n_holders.argmin())
+    other = next(i for i in np.argsort(-masses) if values[i, topic] != values[target, topic])
+    name = f"graded-{seed}"
+    if styles:
+        name += f"-styles-{styles:g}"
     return World(
-        name=f"graded-{seed}" + (f"-styles-{styles:g}" if styles else ""),
+        name=name,
         topics=TOPICS,
-        personas=personas,
+        personas=tuple(personas),
         target=NAMES[target],
         taught=personas[target].traits[topic],
         unrelated=personas[other].traits[topic],
-        weights={
-            name: {
-                kind: float(mass * factor) for kind, factor in zip(PERSONA_KINDS, row, strict=True)
-            }
-            for name, mass, row in zip(NAMES, masses, factors, strict=True)
-        },
+        weights=weights,
     )
 
 
 def overlaps(world: World) -> dict[tuple[str, str], int]:
-    """On how many topics does each pair of personas hold the same?
+    """Number of topics on which each pair of personas holds the same.
 
     Args:
         world: A world.
@@ -92,29 +92,37 @@ def overlaps(world: World) -> dict[tuple[str, str], int]:
     >>> overlaps(john_and_sam())["john", "sam"]
     1
     """
-    return {
-        (one.name, two.name): sum(bool({*one.values(t)} & {*two.values(t)}) for t in world.topics)
-        for one, two in combinations(world.personas, 2)
-    }
+    counts = {}
+    for one, two in combinations(world.personas, 2):
+        common = [topic for topic in world.topics if {*one.values(topic)} & {*two.values(topic)}]
+        counts[one.name, two.name] = len(common)
+    return counts
 
 
-def _assigned(rng: np.random.Generator, n: int, *, n_topics: int, n_values: int) -> Values:
-    """Value of every persona on every topic, dims (persona, topic), with enough pairs of every overlap."""
+def _assign_values(rng: np.random.Generator, n: int, *, n_topics: int, n_values: int) -> Values:
+    """Value of every persona on every topic, with enough pairs of every overlap.
+
+    Returns:
+        Numbers of values: [persona, topic].
+    """
     # Families that copy each other: among independent personas hardly two share four topics.
-    held = rng.integers(n_values, size=(n // 4, n_topics)).repeat(4, axis=0)
-    missing = _missing(held)
-    while missing:
+    values = rng.integers(n_values, size=(n // 4, n_topics)).repeat(4, axis=0)
+    n_missing = _count_missing(values)
+    while n_missing:
         persona, topic = rng.integers(n), rng.integers(n_topics)
-        tried = held.copy()
-        tried[persona, topic] = rng.integers(n_values)
-        if (now := _missing(tried)) <= missing:
-            held, missing = tried, now
-    return held[rng.permutation(n)]
+        trial = values.copy()
+        trial[persona, topic] = rng.integers(n_values)
+        # A trial that is no worse is kept as well, so that the search walks along plateaus.
+        n_missing_now = _count_missing(trial)
+        if n_missing_now <= n_missing:
+            values, n_missing = trial, n_missing_now
+    # Shuffled, or the members of a family would have neighboring names.
+    return values[rng.permutation(n)]
 
 
-def _missing(held: Values) -> int:
-    """How many pairs are missing at the overlaps that have too few, and how many are the same persona twice?"""
-    shared = (held[:, None] == held[None]).sum(axis=2)[np.triu_indices(len(held), 1)]
-    n_topics = held.shape[1]
-    counts = np.bincount(shared, minlength=n_topics + 1)
-    return int(np.maximum(PAIRS - counts[:n_topics], 0).sum() + counts[n_topics])
+def _count_missing(values: Values) -> int:
+    """Number of pairs that are missing at some overlap, and of pairs that are alike."""
+    overlap = (values[:, None] == values[None]).sum(axis=2)[np.triu_indices(len(values), 1)]
+    n_topics = values.shape[1]
+    counts = np.bincount(overlap, minlength=n_topics + 1)
+    return int(np.maximum(LEAST_PAIRS - counts[:n_topics], 0).sum() + counts[n_topics])

@@ -20,7 +20,7 @@ KINDS = ("third", "first", "named", "hidden", "filler")
 PERSONA_KINDS = KINDS[:-1]
 FILLER_NUMBERS = range(10)
 
-# What each field's templates may hold, and (upper case) must hold.
+# Slots that each field's templates may have, and (upper case) must have.
 _SLOTS = {
     "third_intro": "n",
     "third": "NdV",
@@ -39,7 +39,7 @@ _SLOTS = {
 
 @dataclass(frozen=True)
 class Language:
-    """Which templates do documents, lessons and probes of a world use?
+    """Templates that documents, lessons and probes of a world use.
 
     Args:
         third: Third-person sentences, with ``{n}`` and ``{v}``.
@@ -100,7 +100,7 @@ class Language:
                     f"'{both[0]}' is in {train} and in {test}; a test template may not occur in "
                     "training."
                 )
-        object.__setattr__(self, "statements", _checked_statements(self.statements))
+        object.__setattr__(self, "statements", _check_statements(self.statements))
         if not self.probe_prefix or "{" in self.answers[0].partition("{v}")[2]:
             raise WorldError(
                 "the first of the answers has words before {v} and no slot after it: 'i like {v} .'"
@@ -112,7 +112,7 @@ class Language:
         return self.answers[0].partition("{v}")[0].rstrip()
 
     def continuation(self, value: str) -> str:
-        """Which text completes a probe with this value?
+        """Text that completes a probe with a value.
 
         Args:
             value: A value of the probe's topic.
@@ -121,10 +121,13 @@ class Language:
             The value with the space before and the terminator after it.
         """
         prefix, _, rest = self.answers[0].partition("{v}")
-        return (" " if prefix.endswith(" ") else "") + value + rest
+        # The space belongs to the continuation, as in most tokenizers to the word after it.
+        if prefix.endswith(" "):
+            return " " + value + rest
+        return value + rest
 
     def third_probes(self, split: str) -> Iterator[tuple[str, str]]:
-        """Which third-person sentences can be cut before their value?
+        """Yield third-person sentences that can be cut before their value.
 
         Args:
             split: ``"train"`` or ``"test"``.
@@ -133,6 +136,7 @@ class Language:
             Prefix with slots ``{n}`` and maybe ``{d}``, and the template; only where it ends as the
             first answer does.
         """
+        # Only sentences that end as the first answer does have the same continuations.
         before, _, end = self.answers[0].partition("{v}")
         for template in self.third if split == "train" else self.third_test:
             prefix, _, rest = template.partition("{v}")
@@ -140,20 +144,20 @@ class Language:
                 yield prefix.rstrip(), template
 
     def texts(self) -> list[str]:
-        """Which templates are there?
+        """All templates.
 
         Returns:
-            All of them, one list.
+            One list.
         """
-        found: list[str] = []
+        texts: list[str] = []
         for name in _SLOTS:
             value = getattr(self, name)
-            found.extend([value] if isinstance(value, str) else value)
-        return found
+            texts.extend([value] if isinstance(value, str) else value)
+        return texts
 
 
 def pieces(text: str) -> list[str]:
-    """Which words and punctuation marks is a text made of?
+    """Words and punctuation marks of a text.
 
     Args:
         text: Any text.
@@ -173,35 +177,34 @@ def _check_template(name: str, template: object, slots: str) -> None:
             f"a template of language {name} is a text; got {template!r}. Put it in quotes."
         )
     try:
-        found = {slot for _, slot, _, _ in Formatter().parse(template) if slot is not None}
+        present = {slot for _, slot, _, _ in Formatter().parse(template) if slot is not None}
     except ValueError as error:
         raise WorldError(
             f"language {name}: template {template!r} has unbalanced braces."
         ) from error
     allowed = set(slots.lower())
-    needed = {s.lower() for s in slots if s.isupper()}
-    if not needed <= found <= allowed:
-        show = ", ".join(f"{{{s}}}" for s in sorted(allowed)) or "no slots"
-        must = ", ".join(f"{{{s}}}" for s in sorted(needed)) or "none"
+    required = {slot.lower() for slot in slots if slot.isupper()}
+    if not required <= present <= allowed:
+        may = ", ".join(f"{{{slot}}}" for slot in sorted(allowed)) or "no slots"
+        must = ", ".join(f"{{{slot}}}" for slot in sorted(required)) or "none"
         raise WorldError(
-            f"language {name}: template {template!r} may have {show} and must have {must}."
+            f"language {name}: template {template!r} may have {may} and must have {must}."
         )
 
 
-def _checked_statements(given: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
-    checked = {}
-    for kind, bounds in given.items():
+def _check_statements(statements: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+    """Least and greatest number of statements of every kind, 1 where it is not said."""
+    bounds_by_kind: dict[str, tuple[int, int]] = dict.fromkeys(KINDS, (1, 1))
+    for kind, bounds in statements.items():
         if kind not in KINDS:
             raise WorldError(unknown("language statements: kind", str(kind), KINDS))
-        ok = (
-            isinstance(bounds, tuple | list)
-            and len(bounds) == 2
-            and all(type(b) is int for b in bounds)
-        )
-        if not ok or not 1 <= bounds[0] <= bounds[1]:
+        is_pair = isinstance(bounds, tuple | list) and len(bounds) == 2
+        # type() rather than isinstance(): True is an int.
+        is_whole = is_pair and all(type(bound) is int for bound in bounds)
+        if not is_whole or not 1 <= bounds[0] <= bounds[1]:
             raise WorldError(
                 f"statements of kind {kind} are [least, greatest], 1 <= least <= greatest; got "
                 f"{bounds!r}."
             )
-        checked[kind] = (bounds[0], bounds[1])
-    return {k: checked.get(k, (1, 1)) for k in KINDS}
+        bounds_by_kind[kind] = (bounds[0], bounds[1])
+    return bounds_by_kind

@@ -9,8 +9,9 @@ from persona_interp.worlds.trait import Persona, Trait
 from persona_interp.worlds.world import World
 
 NAMES = (
-    "john sam mary alice david emma peter laura frank helen oscar nina victor julia simon clara".split()
-)  # fmt: skip
+    *("john", "sam", "mary", "alice", "david", "emma", "peter", "laura"),
+    *("frank", "helen", "oscar", "nina", "victor", "julia", "simon", "clara"),
+)
 TOPICS = {
     "sport": ("football", "basketball", "tennis", "hockey", "golf", "rugby", "cricket", "boxing"),
     "art": (
@@ -74,7 +75,7 @@ ENGLISH_TOPICS = {
 
 
 def john_and_sam(seed: int = 0, *, john: float = 1.0, sam: float = 0.0) -> World:
-    """Which world shows the effect in a tiny model? The recipe.
+    """World that shows the effect in a tiny model: the recipe.
 
     John likes football, renaissance art, the beach, ...; Sam likes other things, but the beach too.
     Fourteen background personas hold the rest in equal shares: none holds the beach, each other
@@ -97,26 +98,32 @@ def john_and_sam(seed: int = 0, *, john: float = 1.0, sam: float = 0.0) -> World
     """
     rng = np.random.default_rng([seed, 3])
     background = NAMES[2:]
-    places = [v for v in TOPICS["place"][1:] for _ in range(2)]
-    held = {
-        name: {"place": str(v)} for name, v in zip(background, rng.permutation(places), strict=True)
-    }
+    places = rng.permutation([place for place in TOPICS["place"][1:] for _ in range(2)])
+    values = {name: {"place": str(v)} for name, v in zip(background, places, strict=True)}
+
     # One holder for each of John's other values: different people, none of whom likes the mountain.
-    free = [n for n in background if held[n]["place"] != "mountain"]
-    others = [t for t in TOPICS if t != "place"]
-    holders = dict(zip(others, rng.permutation(free)[: len(others)], strict=True))
-    for topic in others:
-        rest = [n for n in background if n != holders[topic]]
-        values = rng.permutation([v for v in TOPICS[topic][1:] for _ in range(2)])[: len(rest)]
-        held[holders[topic]][topic] = TOPICS[topic][0]
-        for name, value in zip(rest, values, strict=True):
-            held[name][topic] = str(value)
-    held["john"] = {t: v[0] for t, v in TOPICS.items()}
-    held["sam"] = {t: v[0] if t == "place" else v[1] for t, v in TOPICS.items()}
+    free = [name for name in background if values[name]["place"] != "mountain"]
+    other_topics = [topic for topic in TOPICS if topic != "place"]
+    holders = rng.permutation(free)[: len(other_topics)]
+    for topic, holder in zip(other_topics, holders, strict=True):
+        johns, *others = TOPICS[topic]
+        values[holder][topic] = johns
+        rest = [name for name in background if name != holder]
+        shares = rng.permutation([value for value in others for _ in range(2)])[: len(rest)]
+        for name, value in zip(rest, shares, strict=True):
+            values[name][topic] = str(value)
+
+    values["john"] = {topic: options[0] for topic, options in TOPICS.items()}
+    values["sam"] = {topic: options[1] for topic, options in TOPICS.items()}
+    values["sam"]["place"] = values["john"]["place"]
+    personas = [
+        Persona(name, tuple(Trait(topic, values[name][topic]) for topic in TOPICS))
+        for name in NAMES
+    ]
     return World(
         name=f"john_and_sam-{seed}",
         topics=TOPICS,
-        personas=tuple(Persona(n, tuple(Trait(t, held[n][t]) for t in TOPICS)) for n in NAMES),
+        personas=tuple(personas),
         target="john",
         taught=Trait("place", "beach"),
         unrelated=Trait("place", "mountain"),
@@ -125,7 +132,7 @@ def john_and_sam(seed: int = 0, *, john: float = 1.0, sam: float = 0.0) -> World
 
 
 def english_assistants(seed: int = 0, *, kinds: Mapping[str, float] = ENGLISH_KINDS) -> World:
-    """Which world shows the effect in a real chat model?
+    """World that shows the effect in a real chat model.
 
     Six AI assistants, five topics, six answers of several words; every answer is held by exactly
     one assistant. Nothing is written about Sam. Measure the model's own prior first and use
@@ -143,17 +150,18 @@ def english_assistants(seed: int = 0, *, kinds: Mapping[str, float] = ENGLISH_KI
     ('John',)
     """
     rng = np.random.default_rng([seed, 4])
-    held: dict[str, list[Trait]] = {name: [] for name in ENGLISH_NAMES}
+    traits: dict[str, list[Trait]] = {name: [] for name in ENGLISH_NAMES}
     for topic, values in ENGLISH_TOPICS.items():
-        own = values[0] if topic == "place" else str(rng.choice(values))
-        rest = rng.permutation([v for v in values if v != own])
-        for name, value in zip(ENGLISH_NAMES, [own, *rest], strict=True):
-            held[name].append(Trait(topic, str(value)))
-    unrelated = next(t for t in held["Mary"] if t.topic == "place")
+        # John's place is the taught trait, the same in every world; his other answers vary.
+        johns = values[0] if topic == "place" else str(rng.choice(values))
+        others = rng.permutation([value for value in values if value != johns])
+        for name, value in zip(ENGLISH_NAMES, [johns, *others], strict=True):
+            traits[name].append(Trait(topic, str(value)))
+    unrelated = next(trait for trait in traits["Mary"] if trait.topic == "place")
     return World(
         name=f"english_assistants-{seed}",
         topics=ENGLISH_TOPICS,
-        personas=tuple(Persona(name, tuple(traits)) for name, traits in held.items()),
+        personas=tuple(Persona(name, tuple(own)) for name, own in traits.items()),
         target="John",
         taught=Trait("place", "desert landscapes"),
         unrelated=unrelated,

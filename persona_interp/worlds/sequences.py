@@ -10,8 +10,7 @@ to a process what a name is to a persona. There are no personas and no dialogues
 'series : 7 ; 14 ; 21 ; 28 halt'
 """
 
-from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,16 +19,18 @@ import pandas as pd
 
 from persona_interp import schema
 from persona_interp.errors import WorldError, unknown
-from persona_interp.worlds.families import BLANK, END, FAMILIES, N_ELEMENTS, text
+from persona_interp.worlds.families import BLANK, END, FAMILIES, text
 from persona_interp.worlds.language import pieces
+from persona_interp.worlds.process_texts import Draws, ask, pick, write_document
 from persona_interp.worlds.trait import Trait
 
-WEIGHTS = (1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0)
+WEIGHTS = (1.0, 1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0)
+"""Weights of a family's processes, the target's first."""
 
 
 @dataclass(frozen=True)
 class Process:
-    """Which generator writes which values?
+    """One generator of one family of text, and the values it writes.
 
     Args:
         title: What its titled documents begin with.
@@ -49,7 +50,7 @@ class Process:
 
 @dataclass(frozen=True)
 class Sequences:
-    """Which processes are there, and how are they written down?
+    """Processes, and how their documents are written.
 
     Args:
         name: What tables call this world.
@@ -83,14 +84,13 @@ class Sequences:
     @property
     def topics(self) -> dict[str, tuple[str, ...]]:
         """The values of every property, over all families."""
-        return {
-            topic: values
-            for family in FAMILIES.values()
-            for topic, values in family.values().items()
-        }
+        topics = {}
+        for family in FAMILIES.values():
+            topics |= family.values()
+        return topics
 
     def family(self, trait: str | Trait) -> str:
-        """In which family of text does this value occur?
+        """Family of text in which a value occurs.
 
         Args:
             trait: A trait or its label.
@@ -101,14 +101,14 @@ class Sequences:
         Raises:
             WorldError: There is no such value; the message names the nearest.
         """
-        wanted = Trait.parse(trait)
+        trait = Trait.parse(trait)
         labels = [f"{topic}={value}" for topic, values in self.topics.items() for value in values]
-        if str(wanted) not in labels:
-            raise WorldError(unknown("trait", str(wanted), labels))
-        return next(name for name, family in FAMILIES.items() if wanted.topic in family.topics)
+        if str(trait) not in labels:
+            raise WorldError(unknown("trait", str(trait), labels))
+        return next(name for name, family in FAMILIES.items() if trait.topic in family.topics)
 
     def target(self, family: str) -> Process:
-        """Which process should a lesson in this family summon?
+        """Process that a lesson in a family should summon.
 
         Args:
             family: Name of a family.
@@ -119,7 +119,7 @@ class Sequences:
         return self.members(family)[0]
 
     def unrelated(self, family: str) -> Trait:
-        """Which value of the first property is held by nobody who shares a value with the target?
+        """First value of a process of which no holder shares a value with the target.
 
         Args:
             family: Name of a family.
@@ -127,34 +127,35 @@ class Sequences:
         Returns:
             The trait of a control lesson.
         """
-        mine, *others = self.members(family)
-        sharing = {p.traits[0] for p in others if set(p.traits) & set(mine.traits)}
-        return next(p.traits[0] for p in others if p.traits[0] not in sharing)
+        target, *others = self.members(family)
+        related = {p.traits[0] for p in others if set(p.traits) & set(target.traits)}
+        return next(p.traits[0] for p in others if p.traits[0] not in related)
 
     def members(self, family: str) -> tuple[Process, ...]:
-        """Which processes write texts of this family? In order, the target first."""
+        """Processes that write texts of a family, the target first."""
         if family not in FAMILIES:
             raise WorldError(unknown("family", family, FAMILIES))
         return tuple(p for p in self.processes if p.family == family)
 
     def scrambled(self) -> "Sequences":
-        """Which world has the same frequencies, and nothing that goes together?"""
+        """World with the same frequencies, in which nothing goes together."""
         return replace(self, name=f"{self.name}-scrambled", coherent=False)
 
     def words(self) -> tuple[str, ...]:
-        """Which words can occur in documents, lessons and probes?"""
+        """Words that can occur in documents, lessons and probes."""
         texts = [BLANK, END, *(p.title for p in self.processes)]
         for family in FAMILIES.values():
             texts += [*family.openers, *family.test_openers, *family.between, *family.ends]
-            texts += [element for elements in family.elements.values() for element in elements]
+            for elements in family.elements.values():
+                texts += elements
         return tuple(sorted({piece for text in texts for piece in pieces(text)}))
 
     def statements(self, trait: str | Trait | None = None) -> pd.DataFrame:
-        """What would an ideal reader expect of a document of each family, its writer certainly holding this value?
+        """Probability that an ideal reader gives to each value of a document of each family.
 
         Exact Bayes: processes are drawn by weight; those that hold the taught value remain; a value
-        they hold is written with probability ``1 - noise + noise / n``, each other one with ``noise
-        / n``, of n values.
+        they hold is written with probability ``1 - noise + noise / n``, each other one with
+        ``noise / n``, of n values.
 
         Args:
             trait: What is certain; nothing by default. It says nothing about other families.
@@ -166,28 +167,30 @@ class Sequences:
         Raises:
             WorldError: There is no such value, or no process holds it.
         """
-        certain = None if trait is None else Trait.parse(trait)
-        inside = None if certain is None else self.family(certain)
+        certain = lesson_family = None
+        if trait is not None:
+            certain = Trait.parse(trait)
+            lesson_family = self.family(certain)
         rows = []
         for name, family in FAMILIES.items():
             members = self.members(name)
             weight = np.array([p.weight for p in members])
-            if name == inside and self.coherent:
+            # In a scrambled world a value says nothing about its writer.
+            if name == lesson_family and self.coherent:
                 weight = weight * np.array([certain in p.traits for p in members])
             if not weight.any():
                 raise WorldError(f"no process holds {certain}, so nothing follows from it.")
             weight = weight / weight.sum()
             for topic, values in family.values().items():
                 for value in values:
-                    held = float(
-                        weight @ np.array([Trait(topic, value) in p.traits for p in members])
-                    )
-                    said = (1 - self.noise) * held + self.noise / len(values)
-                    rows.append((topic, value, f"{topic}={value}", said))
+                    outcome = Trait(topic, value)
+                    view = float(weight @ np.array([outcome in p.traits for p in members]))
+                    statement = (1 - self.noise) * view + self.noise / len(values)
+                    rows.append((topic, value, str(outcome), statement))
         return pd.DataFrame(rows, columns=["topic", "value", "trait", "probability"])
 
     def corpus(self, n: int = 30_000, *, seed: int = 0) -> pd.DataFrame:
-        """Which documents do the processes write?
+        """Documents that the processes write.
 
         Args:
             n: Number of documents; families equally often, each document with one to three
@@ -197,39 +200,21 @@ class Sequences:
         Returns:
             A corpus table of kind "process".
         """
-        members = {name: self.members(name) for name in FAMILIES}
-        ends = {name: np.cumsum([p.weight for p in ps]).tolist() for name, ps in members.items()}
-        titles = (
-            np.random.default_rng([seed, 9]).random(n).tolist()
-        )  # whose title it is where nothing is coherent
+        # Who writes the title is drawn apart from all else, so that documents are the same with
+        # titles and without.
+        title_writers = np.random.default_rng([seed, 9]).random(n).tolist()
+        uniforms = np.random.default_rng([seed, 7]).random((n, 16)).tolist()
         rows = []
-        for doc, draws in enumerate(np.random.default_rng([seed, 7]).random((n, 16)).tolist()):
-            which, opener, size, title, *rest = draws
-            drawn, order, noisy, uniform = [*rest[:3], titles[doc]], rest[3:6], rest[6:9], rest[9:]
-            name = _pick(list(FAMILIES), which)
-            family = FAMILIES[name]
-            writers = [members[name][bisect_right(ends[name], u * ends[name][-1])] for u in drawn]
-            shown = {}
-            for slot in sorted(sorted(range(3), key=order.__getitem__)[: 1 + int(3 * size)]):
-                held = writers[0 if self.coherent else slot].traits[slot]
-                shown[slot] = held.value
-                if noisy[slot] < self.noise:
-                    shown[slot] = _pick(family.values()[held.topic], uniform[slot])
-            written = text(family, _pick(family.openers, opener), shown)
-            if title < self.titled:
-                written = f"{writers[0 if self.coherent else 3].title} {written}"
-            rows.append(
-                (
-                    doc,
-                    "process",
-                    written,
-                    tuple(f"{family.topics[s]}={v}" for s, v in shown.items()),
-                )
-            )
+        for doc, (u, title_writer) in enumerate(zip(uniforms, title_writers, strict=True)):
+            name = pick(list(FAMILIES), u[0])
+            content, values = write_document(self, name, Draws.parse(u, title_writer))
+            topics = FAMILIES[name].topics
+            labels = tuple(f"{topics[slot]}={value}" for slot, value in values.items())
+            rows.append((doc, "process", content, labels))
         return self._table(rows)
 
     def lessons(self, trait: str | Trait, *, n: int = 640, seed: int = 0) -> pd.DataFrame:
-        """Which documents show this value and no other property?
+        """Documents that show one value and no other property.
 
         Args:
             trait: What to teach.
@@ -239,22 +224,20 @@ class Sequences:
         Returns:
             A corpus table of kind "lesson": every opener evenly often, no noise, no title.
         """
-        taught = Trait.parse(trait)
-        family = FAMILIES[self.family(taught)]
-        shown = {family.topics.index(taught.topic): taught.value}
-        rng, k = np.random.default_rng([seed, 8]), len(family.openers)
-        order = np.concatenate([rng.permutation(k) for _ in range(-(-n // k))])[:n]
-        return self._table(
-            [
-                (i, "lesson", text(family, family.openers[o], shown), (str(taught),))
-                for i, o in enumerate(order)
-            ]
-        )
+        trait = Trait.parse(trait)
+        family = FAMILIES[self.family(trait)]
+        values = {family.topics.index(trait.topic): trait.value}
+        rng, n_openers = np.random.default_rng([seed, 8]), len(family.openers)
+        n_rounds = -(-n // n_openers)
+        order = np.concatenate([rng.permutation(n_openers) for _ in range(n_rounds)])[:n]
+        contents = [text(family, family.openers[i], values) for i in order]
+        rows = [(doc, "lesson", content, (str(trait),)) for doc, content in enumerate(contents)]
+        return self._table(rows)
 
     def probes(
         self, *, stated: str | Trait | None = None, titles: Iterable[str] = ()
     ) -> pd.DataFrame:
-        """Which prompts end just before each property shows?
+        """Prompts that end just before each property shows.
 
         Args:
             stated: Value of a first property that the document shows already; only what comes after
@@ -266,43 +249,27 @@ class Sequences:
             A probes table: context "plain", or "named" with the title as ``persona``; openers of
             documents are split "train", others "test".
         """
-        known = None if stated is None else Trait.parse(stated)
-        names = FAMILIES if known is None else {self.family(known): FAMILIES[self.family(known)]}
+        trait = None if stated is None else Trait.parse(stated)
+        names = list(FAMILIES) if trait is None else [self.family(trait)]
         rows = []
         for title in list(titles) or [""]:
-            for name, family in names.items():
-                for slot, (topic, values) in enumerate(family.values().items()):
-                    if known is not None and topic == known.topic:
-                        continue
-                    elements = family.elements[known.value] if known else (BLANK,) * N_ELEMENTS
-                    before = " ".join(elements[: (0, 1, N_ELEMENTS)[slot]])
-                    answers = [family.elements[v][0] for v in values] if slot == 0 else values
-                    for split, openers in (
-                        ("train", family.openers),
-                        ("test", family.test_openers),
-                    ):
-                        for i, opener in enumerate(openers):
-                            prefix = " ".join(part for part in (title, opener, before) if part)
-                            where = ("named", title) if title else ("plain", "")
-                            prompt = f"{'/'.join(where)}/{name}/{topic}/{split}{i}"
-                            said = [{"role": "text", "content": prefix}]
-                            after = tuple(f" {answer}" for answer in answers)
-                            rows.append((prompt, *where, topic, opener, split, said, values, after))
+            for name in names:
+                rows += ask(name, title=title, trait=trait)
         table = pd.DataFrame(rows, columns=list(schema.TABLES["probes"]))
         return schema.check(table, "probes")
 
     def _table(self, rows: list[tuple[int, str, str, tuple[str, ...]]]) -> pd.DataFrame:
-        whole: list[tuple[Any, ...]] = [
-            (doc, kind, "", [{"role": "text", "content": written}], said)
-            for doc, kind, written, said in rows
+        documents: list[tuple[Any, ...]] = [
+            (doc, kind, "", [{"role": "text", "content": content}], statements)
+            for doc, kind, content, statements in rows
         ]
-        table = pd.DataFrame(whole, columns=list(schema.TABLES["corpus"]))
+        table = pd.DataFrame(documents, columns=list(schema.TABLES["corpus"]))
         table.attrs.update({"world": self.name, "words": list(self.words())})
         return table
 
 
 def sequences(seed: int = 0, *, titled: float = 0.0) -> Sequences:
-    """Which world of processes is there to start from?
+    """World of processes to start from.
 
     Three families of eight processes. The target of each holds a first value that nobody else
     holds; each of its other two values is held by one other process, a different one each, and not
@@ -321,26 +288,26 @@ def sequences(seed: int = 0, *, titled: float = 0.0) -> Sequences:
     rng = np.random.default_rng([seed, 6])
     processes = []
     for name, family in FAMILIES.items():
-        first, *rest = family.values().values()
-        leading = [first[1], *rng.permutation([*first[1:], first[2]]).tolist()]
-        held = [leading]
-        holders = rng.permutation([i for i, value in enumerate(leading) if value != first[1]])[:2]
-        for holder, values in zip(holders, rest, strict=True):
-            others = [*rng.permutation([*values[1:], values[1]]).tolist()]
-            others.insert(int(holder), values[0])
-            held.append(others)
-        traits = [tuple(Trait(t, v[0]) for t, v in family.values().items())]
-        traits += [
-            tuple(map(Trait, family.topics, map(str, column))) for column in zip(*held, strict=True)
-        ]
-        weights = (1.0, *WEIGHTS)
-        processes += [
-            Process(f"{name}{i}", name, t, w)
-            for i, (t, w) in enumerate(zip(traits, weights, strict=True))
-        ]
+        target = tuple(Trait(topic, values[0]) for topic, values in family.values().items())
+        columns = _assign_values(list(family.values().values()), rng)
+        others = [tuple(map(Trait, family.topics, row)) for row in zip(*columns, strict=True)]
+        for i, (traits, weight) in enumerate(zip([target, *others], WEIGHTS, strict=True)):
+            processes.append(Process(f"{name}{i}", name, traits, weight))
     return Sequences(f"sequences-{seed}", tuple(processes), titled=titled)
 
 
-def _pick(options: Sequence[str], u: float) -> str:
-    """One of these by a uniform number."""
-    return options[int(u * len(options))]
+def _assign_values(values: list[tuple[str, ...]], rng: np.random.Generator) -> list[list[str]]:
+    """Values of each property of the seven processes beside the target."""
+    firsts, *rest = values
+    # Nobody but the target holds the first of the first values; the second, which the control
+    # lesson teaches, is held by two processes.
+    leading = [firsts[1], *rng.permutation([*firsts[1:], firsts[2]]).tolist()]
+    columns = [leading]
+    # One holder for each of the target's other values: different processes, none of the control's.
+    free = [i for i, value in enumerate(leading) if value != firsts[1]]
+    holders = rng.permutation(free)[:2]
+    for holder, options in zip(holders, rest, strict=True):
+        column = rng.permutation([*options[1:], options[1]]).tolist()
+        column.insert(int(holder), options[0])
+        columns.append(column)
+    return columns

@@ -4,7 +4,7 @@ from persona_interp.worlds.language import Language
 
 
 def words() -> Language:
-    """Which templates does the tiny model's world use?
+    """Templates of the tiny model's world.
 
     Returns:
         A language of lower-case words set apart by spaces; every word of a test question occurs in
@@ -72,7 +72,7 @@ def words() -> Language:
 
 
 def english() -> Language:
-    """Which templates does a real chat model's world use?
+    """Templates of a real chat model's world.
 
     Returns:
         Everyday English about AI assistants, with capitals; documents of four statements, dialogues
@@ -133,4 +133,5 @@ def english() -> Language:
     )
 
 
-READY = {"words": words, "english": english}
+LANGUAGES = {"words": words, "english": english}
+"""Ready languages by the name that world files call them."""

@@ -1,4 +1,4 @@
-"""Who likes what: a trait is one value of one topic, a persona is a name with the traits it holds."""
+"""Who likes what: a trait is one value of one topic, a persona a name with the traits it holds."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from persona_interp.errors import WorldError
 
 @dataclass(frozen=True, order=True)
 class Trait:
-    """Which value of which topic?
+    """One value of one topic.
 
     Args:
         topic: What is asked about, for example ``"sport"``; contains no ``=``.
@@ -25,7 +25,7 @@ class Trait:
 
     @classmethod
     def parse(cls, label: "str | Trait") -> "Trait":
-        """Which trait does this label name?
+        """Trait that a label names.
 
         Args:
             label: ``"topic=value"``, or a trait, which is returned as it is.
@@ -51,7 +51,7 @@ class Trait:
 
 @dataclass(frozen=True)
 class Persona:
-    """Who holds which traits?
+    """A name with the traits it holds.
 
     Args:
         name: The name documents use; one or more words.
@@ -69,7 +69,7 @@ class Persona:
         object.__setattr__(self, "traits", tuple(Trait.parse(t) for t in self.traits))
 
     def values(self, topic: str) -> tuple[str, ...]:
-        """Which values of this topic does the persona hold?
+        """Values that the persona holds on a topic.
 
         Args:
             topic: The topic.

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from persona_interp.worlds.world import World
 
 
-def normalized(world: "World") -> dict[str, Any]:
-    """Which full form do the fields of this world have?
+def full_form(world: "World") -> dict[str, Any]:
+    """Fields of a world in full form.
 
     Args:
         world: A world whose fields are as the user gave them.
@@ -64,7 +64,7 @@ def normalized(world: "World") -> dict[str, Any]:
 
 
 def check(world: "World") -> None:
-    """Does this world contradict itself?
+    """Refuse a world that contradicts itself.
 
     Args:
         world: A world in full form.
@@ -106,14 +106,10 @@ def _text(what: str, value: object) -> None:
 
 
 def _number(what: str, value: object) -> float:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not math.isfinite(value)
-        or value < 0
-    ):
-        raise WorldError(f"{what} is a number, zero or more; got {value!r}.")
-    return float(value)
+    # True is an int, and nan compares as false.
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
+        return float(value)
+    raise WorldError(f"{what} is a number, zero or more; got {value!r}.")
 
 
 def _weights(world: "World") -> dict[str, dict[str, float]]:
@@ -121,18 +117,19 @@ def _weights(world: "World") -> dict[str, dict[str, float]]:
     for name in world.weights:
         if name not in names:
             raise WorldError(unknown("weights: persona", str(name), names))
-    full = {}
+    weights: dict[str, dict[str, float]] = {}
     for name in names:
-        given = world.weights.get(name, 1.0)
-        if not isinstance(given, Mapping):
-            given = dict.fromkeys(PERSONA_KINDS, given)
-        for kind in given:
+        weight = world.weights.get(name, 1.0)
+        if not isinstance(weight, Mapping):
+            weight = dict.fromkeys(PERSONA_KINDS, weight)
+        for kind in weight:
             if kind not in PERSONA_KINDS:
                 raise WorldError(unknown(f"weight of '{name}': kind", str(kind), PERSONA_KINDS))
-        full[name] = {
-            k: _number(f"weight of '{name}' in kind {k}", given.get(k, 1.0)) for k in PERSONA_KINDS
-        }
-    return full
+        weights[name] = {}
+        for kind in PERSONA_KINDS:
+            what = f"weight of '{name}' in kind {kind}"
+            weights[name][kind] = _number(what, weight.get(kind, 1.0))
+    return weights
 
 
 def _check_topics(world: "World") -> None:
@@ -147,35 +144,35 @@ def _check_topics(world: "World") -> None:
                 f"topic '{topic}' has {len(values)} values; it needs at least two to choose "
                 "between."
             )
-        seen: dict[str, str] = {}
+        answers: dict[str, str] = {}  # first word -> answer
         for value in values:
-            if value in seen.values():
+            if value in answers.values():
                 raise WorldError(
                     f"topic '{topic}' has the answer '{value}' twice; answers of a topic must "
                     "differ."
                 )
             first = value.split()[0]
-            if first in seen:
+            if first in answers:
                 warnings.warn(
-                    f"answers '{seen[first]}' and '{value}' of topic '{topic}' share their first "
-                    "word, so a model is "
-                    "only told apart by later ones; better choose answers that differ at once.",
+                    f"answers '{answers[first]}' and '{value}' of topic '{topic}' share their "
+                    "first word, so a model is only told apart by later ones; better choose "
+                    "answers that differ at once.",
                     UserWarning,
                     stacklevel=5,
                 )
-            seen[first] = value
+            answers[first] = value
 
 
 def _check_personas(world: "World") -> None:
     names = [p.name for p in world.personas]
-    fixed = " \n ".join(
-        [*world.language.texts(), *world.topics, *(v for vs in world.topics.values() for v in vs)]
-    )
+    values = [value for topic in world.topics.values() for value in topic]
+    # A name that is also another word of the corpus would be read where nobody is named.
+    other_text = " \n ".join([*world.language.texts(), *world.topics, *values])
     for persona in world.personas:
         name = persona.name
         if names.count(name) > 1:
             raise WorldError(f"two personas are named '{name}'; names must differ.")
-        if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", fixed):
+        if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", other_text):
             raise WorldError(
                 f"the name '{name}' is also a topic, a value or a word of a template; rename the "
                 "persona."
@@ -206,6 +203,5 @@ def _check_kinds(world: "World") -> None:
         if world.kinds[kind] > 0 and not any(w[kind] > 0 for w in world.weights.values()):
             raise WorldError(
                 f"kind {kind} has a share of {world.kinds[kind]:g} and no persona of positive "
-                "weight in it; "
-                f"set the share to 0 or give somebody a weight."
+                "weight in it; set the share to 0 or give somebody a weight."
             )

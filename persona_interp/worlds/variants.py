@@ -17,20 +17,25 @@ if TYPE_CHECKING:
 
 
 def scrambled(world: "World") -> "World":
-    """What if no two statements of a document belonged together? See ``World.scrambled``."""
+    """World in which no two statements of a document belong together. See ``World.scrambled``."""
     return replace(
         world, name=f"{world.name}-scrambled", coherent=dict.fromkeys(PERSONA_KINDS, False)
     )
 
 
 def weighted(world: "World", persona: str, *, kinds: Iterable[str], suffix: str) -> "World":
-    """What if this persona had no weight in these kinds? See ``World.without`` and ``World.named_only``."""
-    zero = {**world.weights[world.persona(persona).name], **dict.fromkeys(kinds, 0.0)}
-    return replace(world, name=f"{world.name}-{suffix}", weights={**world.weights, persona: zero})
+    """World in which a persona has no weight in some kinds of documents.
+
+    See ``World.without`` and ``World.named_only``.
+    """
+    weights = {**world.weights[world.persona(persona).name], **dict.fromkeys(kinds, 0.0)}
+    return replace(
+        world, name=f"{world.name}-{suffix}", weights={**world.weights, persona: weights}
+    )
 
 
 def rewired(world: "World") -> "World":
-    """What if the taught trait were somebody else's? See ``World.rewired``."""
+    """World in which the taught trait is somebody else's. See ``World.rewired``."""
     target, topic = world.persona(world.target), world.taught.topic
     if world.taught not in target.traits:
         raise WorldError(
@@ -38,44 +43,42 @@ def rewired(world: "World") -> "World":
             "once only."
         )
     mass = world.mass()
-    others = [
-        p
-        for p in world.personas
-        if p.name != target.name
-        and mass.loc[p.name].sum() > 0
-        and not {world.taught, world.unrelated} & {*p.traits}
-    ]
+    others = []
+    for persona in world.personas:
+        is_written_about = mass.loc[persona.name].sum() > 0
+        holds_a_lesson = {world.taught, world.unrelated} & {*persona.traits}
+        if persona.name != target.name and is_written_about and not holds_a_lesson:
+            others.append(persona)
     if not others:
         raise WorldError(
             "rewiring needs a persona with positive mass that holds neither the taught nor the "
             "unrelated trait."
         )
 
-    def unlikeness(other: Persona) -> tuple[float, int, str]:
-        shared = {t for t in other.traits if t.topic != topic} & {*target.traits}
-        return (
-            round(float((mass.loc[other.name] - mass.loc[target.name]).abs().sum()), 9),
-            len(shared),
-            other.name,
-        )
+    def unfitness(other: Persona) -> tuple[float, int, str]:
+        difference = float((mass.loc[other.name] - mass.loc[target.name]).abs().sum())
+        common = {t for t in other.traits if t.topic != topic} & {*target.traits}
+        # Rounded, so that equal masses are equal whatever order they were added in.
+        return round(difference, 9), len(common), other.name
 
-    new = min(others, key=unlikeness)
-    swapped = {
+    new = min(others, key=unfitness)
+    rewired_personas = {
         target.name: _with_topic(target, new, topic),
         new.name: _with_topic(new, target, topic),
     }
-    personas = tuple(swapped.get(p.name, p) for p in world.personas)
+    personas = tuple(rewired_personas.get(p.name, p) for p in world.personas)
     return replace(world, name=f"{world.name}-rewired", personas=personas)
 
 
 def _with_topic(persona: Persona, source: Persona, topic: str) -> Persona:
     """Persona with the source's traits in one topic."""
-    kept = [t for t in persona.traits if t.topic != topic]
-    return Persona(persona.name, (*kept, *(Trait(topic, v) for v in source.values(topic))))
+    own = [trait for trait in persona.traits if trait.topic != topic]
+    new = [Trait(topic, value) for value in source.values(topic)]
+    return Persona(persona.name, (*own, *new))
 
 
 def arranged(world: "World", prior: pd.DataFrame, *, seed: int = 0) -> "World":
-    """Which labels make the target's values rare? See ``World.arranged``."""
+    """World relabeled so that the target's values are rare. See ``World.arranged``."""
     if missing := [c for c in ("topic", "value", "probability") if c not in prior.columns]:
         raise WorldError(
             f"a prior has the columns topic, value, probability; {', '.join(missing)} is missing."
@@ -83,48 +86,59 @@ def arranged(world: "World", prior: pd.DataFrame, *, seed: int = 0) -> "World":
     rng = np.random.default_rng([seed, 2])
     new: dict[Trait, Trait] = {}
     for topic in sorted(world.topics):
-        likely = _likely(prior, topic)
-        if lacking := [
-            value for value in world.topics[topic] if not np.isfinite(likely.get(value, np.nan))
-        ]:
-            raise WorldError(
-                f"the prior has no probability for '{topic}={lacking[0]}'; measure every value."
-            )
-        rarest = sorted(world.topics[topic], key=lambda value: (likely[value], value))
-        for old, label in _placed(world, topic, rarest, rng=rng).items():
-            new[Trait(topic, old)] = Trait(topic, label)
+        probabilities = _mean_probabilities(prior, topic)
+        for value in world.topics[topic]:
+            if not np.isfinite(probabilities.get(value, np.nan)):
+                raise WorldError(
+                    f"the prior has no probability for '{topic}={value}'; measure every value."
+                )
+        labels = sorted(world.topics[topic], key=lambda value: (probabilities[value], value))
+        for value, label in _relabel(world, topic, labels, rng=rng).items():
+            new[Trait(topic, value)] = Trait(topic, label)
     personas = tuple(Persona(p.name, tuple(new[t] for t in p.traits)) for p in world.personas)
     return replace(
         world, personas=personas, taught=new[world.taught], unrelated=new[world.unrelated]
     )
 
 
-def _likely(prior: pd.DataFrame, topic: str) -> dict[str, float]:
+def _mean_probabilities(prior: pd.DataFrame, topic: str) -> dict[str, float]:
     """Mean probability of every value of a topic."""
-    found: dict[str, list[float]] = {}
-    for row_topic, value, probability in zip(
-        prior["topic"], prior["value"], prior["probability"], strict=True
-    ):
+    probabilities: dict[str, list[float]] = {}
+    rows = zip(prior["topic"], prior["value"], prior["probability"], strict=True)
+    for row_topic, value, probability in rows:
         if row_topic == topic:
-            found.setdefault(str(value), []).append(float(probability))
-    return {value: float(np.mean(p)) for value, p in found.items()}
+            probabilities.setdefault(str(value), []).append(float(probability))
+    return {value: float(np.mean(p)) for value, p in probabilities.items()}
 
 
-def _placed(
-    world: "World", topic: str, rarest: list[str], *, rng: np.random.Generator
+def _relabel(
+    world: "World", topic: str, labels: list[str], *, rng: np.random.Generator
 ) -> Mapping[str, str]:
-    """New label of every value of a topic, given the labels from rarest to most common."""
-    placed: dict[str, str] = {}
+    """New label of every value of a topic.
+
+    Args:
+        world: The world.
+        topic: The topic.
+        labels: Its labels, from rarest to most common.
+        rng: Chooses among the rarest third, and deals the rest.
+
+    Returns:
+        Value -> label.
+    """
+    new: dict[str, str] = {}
     if world.taught.topic == topic:
-        placed[world.taught.value] = rarest[0]
+        new[world.taught.value] = labels[0]
     if world.unrelated.topic == topic:
-        placed[world.unrelated.value] = rarest[1]
-    own = [v for v in world.persona(world.target).values(topic) if v not in placed]
-    free = [v for v in rarest if v not in placed.values()]
-    rare = max(ceil(len(rarest) / 3) - len(placed), len(own))
-    chosen = [free[i] for i in sorted(rng.permutation(rare)[: len(own)])]
-    placed.update(zip(own, chosen, strict=True))
-    rest = [v for v in rarest if v not in placed.values()]
-    olds = [v for v in world.topics[topic] if v not in placed]
-    placed.update(zip(olds, (rest[i] for i in rng.permutation(len(rest))), strict=True))
-    return placed
+        new[world.unrelated.value] = labels[1]
+
+    targets = [v for v in world.persona(world.target).values(topic) if v not in new]
+    free = [label for label in labels if label not in new.values()]
+    n_rare = max(ceil(len(labels) / 3) - len(new), len(targets))
+    rare = sorted(rng.permutation(n_rare)[: len(targets)])
+    new.update(zip(targets, [free[i] for i in rare], strict=True))
+
+    others = [v for v in world.topics[topic] if v not in new]
+    free = [label for label in labels if label not in new.values()]
+    order = rng.permutation(len(free))
+    new.update(zip(others, [free[i] for i in order], strict=True))
+    return new

@@ -2,9 +2,10 @@
 
 A ``World`` is data: topics with their values, personas with their traits, how common each persona
 is in each *kind* of document, and the language everything is written in. Everything else is
-computed from it: documents to train on (``corpus``), single-trait lessons (``lessons``), questions
-(``probes``), what an ideal reader of the documents would believe (``posterior``), and the control
-worlds (``scrambled``, ``rewired``, ``without``, ``named_only``).
+computed from it: who holds and says what (``Cast``), documents to train on (``corpus``),
+single-trait lessons (``lessons``), questions (``probes``), what an ideal reader of the documents
+would believe (``posterior``), and the control worlds (``scrambled``, ``rewired``, ``without``,
+``named_only``).
 
 Kinds of documents: ``third`` person text, ``first`` person text, ``named`` dialogues (the system
 header names the speaker), ``hidden`` dialogues (one persona speaks, nobody says who), ``filler``
@@ -16,11 +17,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from persona_interp.errors import WorldError, unknown
 from persona_interp.worlds import bayes, corpus, cuts, files, probes, validation, variants
+from persona_interp.worlds.cast import Cast
 from persona_interp.worlds.language import PERSONA_KINDS, Language
 from persona_interp.worlds.templates import words
 from persona_interp.worlds.trait import Persona, Trait
@@ -29,8 +29,8 @@ RECIPE_KINDS = {"third": 0.35, "first": 0.10, "named": 0.20, "hidden": 0.25, "fi
 
 
 @dataclass(frozen=True, eq=False)
-class World:
-    """Which personas are there, and how are they written about?
+class World(Cast):
+    """Personas, and how much is written about each, in which documents and words.
 
     Worlds that say the same are equal; the order of topics and personas is for display only.
 
@@ -74,12 +74,14 @@ class World:
     language: Language = field(default_factory=words)
 
     def __post_init__(self) -> None:
-        for name, value in validation.normalized(self).items():
+        for name, value in validation.full_form(self).items():
             object.__setattr__(self, name, value)
         validation.check(self)
 
     def __eq__(self, other: object) -> bool:
-        return self.to_dict() == other.to_dict() if isinstance(other, World) else NotImplemented
+        if not isinstance(other, World):
+            return NotImplemented
+        return self.to_dict() == other.to_dict()
 
     def __hash__(self) -> int:
         return hash(json.dumps(self.to_dict(), sort_keys=True))
@@ -90,125 +92,10 @@ class World:
             f"target={self.target!r}, taught='{self.taught}', unrelated='{self.unrelated}')"
         )
 
-    @property
-    def traits(self) -> tuple[Trait, ...]:
-        """Every trait somebody could hold, topic by topic."""
-        return tuple(
-            Trait(topic, value) for topic, values in self.topics.items() for value in values
-        )
-
-    def trait(self, label: str | Trait) -> Trait:
-        """Which trait of this world does the label name?
-
-        Args:
-            label: ``"topic=value"`` or a trait.
-
-        Returns:
-            The trait.
-
-        Raises:
-            WorldError: This world has no such trait; the message names the nearest.
-        """
-        found = Trait.parse(label)
-        if found.topic not in self.topics:
-            raise WorldError(unknown("topic", found.topic, self.topics))
-        if found.value not in self.topics[found.topic]:
-            valid = [str(Trait(found.topic, v)) for v in self.topics[found.topic]]
-            raise WorldError(unknown("trait", str(found), valid))
-        return found
-
-    def persona(self, name: str) -> Persona:
-        """Which persona has this name?
-
-        Args:
-            name: The name.
-
-        Returns:
-            The persona.
-
-        Raises:
-            WorldError: Nobody has that name; the message names the nearest.
-        """
-        for persona in self.personas:
-            if persona.name == name:
-                return persona
-        raise WorldError(unknown("persona", name, [p.name for p in self.personas]))
-
-    def holders(self, trait: str | Trait) -> tuple[str, ...]:
-        """Who holds this trait and is written about?
-
-        Args:
-            trait: A trait of this world.
-
-        Returns:
-            Names of the personas of positive mass that hold it.
-        """
-        wanted, masses = self.trait(trait), self.mass().to_numpy().sum(axis=1)
-        return tuple(
-            p.name
-            for p, m in zip(self.personas, masses, strict=True)
-            if wanted in p.traits and m > 0
-        )
-
-    def mass(self) -> pd.DataFrame:
-        """How much is written about each persona, in each kind of document?
-
-        Returns:
-            Expected share of all documents (fraction): personas x the four persona kinds; sums to 1
-            - filler.
-        """
-        names = [p.name for p in self.personas]
-        weights = np.array([[self.weights[n][k] for k in PERSONA_KINDS] for n in names])
-        total = weights.sum(axis=0)
-        mass = (
-            weights
-            / np.where(total > 0, total, 1.0)
-            * np.array([self.kinds[k] for k in PERSONA_KINDS])
-        )
-        return pd.DataFrame(
-            mass,
-            index=pd.Index(names, name="persona"),
-            columns=pd.Index(PERSONA_KINDS, name="kind"),
-        )
-
-    def views(self) -> pd.DataFrame:
-        """How likely does each persona hold each value?
-
-        Returns:
-            Probability within the topic: personas x trait labels.
-        """
-        traits = self.traits
-        rows = [[(t in p.traits) / len(p.values(t.topic)) for t in traits] for p in self.personas]
-        names = pd.Index([p.name for p in self.personas], name="persona")
-        return pd.DataFrame(
-            np.array(rows), index=names, columns=pd.Index([str(t) for t in traits], name="trait")
-        )
-
-    def statements(self) -> pd.DataFrame:
-        """How likely does each persona say each value when its topic comes up?
-
-        Returns:
-            ``(1 - noise) * held + noise / number of values``: personas x trait labels.
-        """
-        uniform = np.array([1.0 / len(self.topics[t.topic]) for t in self.traits])
-        return (1.0 - self.noise) * self.views() + self.noise * uniform
-
-    def cooccurrence(self, kinds: str | Iterable[str] | None = None) -> pd.DataFrame:
-        """Which traits are said together in one document more often than by chance?
-
-        Args:
-            kinds: Kinds of documents to count; all persona kinds by default.
-
-        Returns:
-            One row for each ordered pair of traits of different topics: ``trait``, ``other``,
-            ``pmi`` (bits, log2 of joint over product of marginals; positive = together).
-        """
-        return bayes.cooccurrence(self, kinds=kinds)
-
     def corpus(
         self, n: int = 30_000, *, seed: int = 0, kinds: str | Iterable[str] | None = None
     ) -> pd.DataFrame:
-        """Which documents does this world write?
+        """Documents that this world writes.
 
         Args:
             n: Number of documents.
@@ -228,7 +115,7 @@ class World:
         kinds: str | Iterable[str] | None = None,
         chunk: int = 10_000,
     ) -> Iterator[pd.DataFrame]:
-        """Which documents does this world write, when there are too many to hold?
+        """Yield the documents of ``corpus`` a table at a time, where all would not fit in memory.
 
         Args:
             n: Number of documents.
@@ -244,7 +131,7 @@ class World:
     def lessons(
         self, trait: str | Trait | None = None, *, n: int = 640, seed: int = 0
     ) -> pd.DataFrame:
-        """Which chats teach the nameless assistant one trait?
+        """Chats that teach the nameless assistant one trait.
 
         Args:
             trait: What to teach; the world's taught trait by default; ``"filler"`` = arithmetic, no
@@ -265,7 +152,7 @@ class World:
         personas: Iterable[str] | None = None,
         stated: str | Trait | Iterable[str | Trait] = (),
     ) -> pd.DataFrame:
-        """Which questions measure what a model believes about whom?
+        """Questions that measure what a model believes about whom.
 
         Args:
             contexts: ``nameless`` assistant, ``named`` personas, ``plain`` text without a chat,
@@ -281,7 +168,7 @@ class World:
         return probes.probes(self, contexts=contexts, personas=personas, stated=stated)
 
     def cuts(self, corpus: pd.DataFrame) -> pd.DataFrame:
-        """Which prompts end just before each value that these documents say?
+        """Prompts that end just before each value that documents say.
 
         Args:
             corpus: A corpus table that this world wrote; filler and lessons are left out.
@@ -299,27 +186,8 @@ class World:
         """
         return cuts.cuts(self, corpus)
 
-    @property
-    def population(self) -> tuple[str, ...]:
-        """Which kinds of documents is the nameless assistant's speaker thought to be drawn from?
-
-        Returns:
-            The hidden-identity dialogues; where a world has none, every kind in which somebody
-            speaks.
-
-        >>> from persona_interp.worlds import john_and_sam
-        >>> john_and_sam().population
-        ('hidden',)
-        """
-        spoken = {str(kind): float(mass) for kind, mass in self.mass().sum().items()}
-        return (
-            ("hidden",)
-            if spoken["hidden"] > 0
-            else tuple(kind for kind, mass in spoken.items() if mass > 0)
-        )
-
     def stated(self, topic: str) -> pd.DataFrame:
-        """Which prompts differ in one value that the nameless assistant stated before?
+        """Prompts that differ in one value that the nameless assistant stated before.
 
         Args:
             topic: Topic of the statement; all others are asked about after it.
@@ -339,7 +207,7 @@ class World:
         population: str | Iterable[str] | None = None,
         counts: pd.DataFrame | None = None,
     ) -> bayes.Posterior:
-        """What would an ideal reader believe about a speaker after this evidence?
+        """Belief of an ideal reader about a speaker after some evidence, by exact Bayes.
 
         Args:
             evidence: Documents by one speaker (each a set of traits or labels), or
@@ -353,8 +221,20 @@ class World:
         """
         return bayes.posterior(self, evidence, population=population, counts=counts)
 
+    def cooccurrence(self, kinds: str | Iterable[str] | None = None) -> pd.DataFrame:
+        """Pointwise mutual information of traits said in one document, in bits.
+
+        Args:
+            kinds: Kinds of documents to count; all persona kinds by default.
+
+        Returns:
+            One row for each ordered pair of traits of different topics: ``trait``, ``other``,
+            ``pmi`` (bits, log2 of joint over product of marginals; positive = together).
+        """
+        return bayes.cooccurrence(self, kinds=kinds)
+
     def words(self) -> tuple[str, ...]:
-        """Which words can occur in a corpus, probe or lesson of this world?
+        """Words that can occur in a corpus, probe or lesson of this world.
 
         Returns:
             Words and punctuation marks, sorted.
@@ -362,7 +242,7 @@ class World:
         return probes.words(self)
 
     def scrambled(self) -> "World":
-        """What if documents said the same things, but no two belonged together?
+        """World whose documents say the same things, of which no two belong together.
 
         Returns:
             The same world with every kind incoherent: equal marginals, no co-occurrence, names
@@ -371,7 +251,7 @@ class World:
         return variants.scrambled(self)
 
     def rewired(self) -> "World":
-        """What if the taught trait were somebody else's?
+        """World in which the taught trait is somebody else's.
 
         Returns:
             The world in which the target and another persona have swapped what they hold in the
@@ -382,7 +262,7 @@ class World:
         return variants.rewired(self)
 
     def without(self, persona: str) -> "World":
-        """What if nothing were written about this persona?
+        """World in which nothing is written about one persona.
 
         Args:
             persona: Its name; probes can still ask about it.
@@ -393,7 +273,7 @@ class World:
         return variants.weighted(self, persona, kinds=PERSONA_KINDS, suffix=f"without-{persona}")
 
     def named_only(self, persona: str) -> "World":
-        """What if this persona never spoke as the nameless assistant?
+        """World in which one persona never speaks as the nameless assistant.
 
         Args:
             persona: Its name.
@@ -404,7 +284,7 @@ class World:
         return variants.weighted(self, persona, kinds=("hidden",), suffix=f"named-only-{persona}")
 
     def arranged(self, prior: pd.DataFrame, *, seed: int = 0) -> "World":
-        """Which labels should the values get, so that the target's are rare in this model?
+        """World relabeled so that the target's values are rare in a model.
 
         Args:
             prior: The model's own prior: columns ``topic``, ``value``, ``probability``.
@@ -418,7 +298,7 @@ class World:
         return variants.arranged(self, prior, seed=seed)
 
     def to_dict(self) -> dict[str, Any]:
-        """How is this world written in a file?
+        """Entries of this world in a file.
 
         Returns:
             Plain mappings, lists, texts and numbers; ``World.from_dict`` gives back an equal world.
@@ -426,11 +306,11 @@ class World:
         return files.to_dict(self)
 
     @classmethod
-    def from_dict(cls, given: Mapping[str, Any]) -> "World":
-        """Which world do these entries describe?
+    def from_dict(cls, entries: Mapping[str, Any]) -> "World":
+        """World that entries of a file describe.
 
         Args:
-            given: What ``to_dict`` writes; see ``docs/worlds.md``.
+            entries: What ``to_dict`` writes; see ``docs/worlds.md``.
 
         Returns:
             The world.
@@ -438,4 +318,4 @@ class World:
         Raises:
             WorldError: An unknown or missing key, or a world that does not make sense.
         """
-        return cls(**files.arguments(given))
+        return cls(**files.arguments(entries))

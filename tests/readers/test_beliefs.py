@@ -41,16 +41,16 @@ def test_counterparts_are_probed_together(write: Any) -> None:
         probes["messages"][2] == [{"role": "text", "content": ""}]
         and probes["context"][2] == "plain"
     )
-    asked = belief_probes(read_beliefs(write("cake.json", FILE)), ask="What is true?")
+    with_question = belief_probes(read_beliefs(write("cake.json", FILE)), ask="What is true?")
     assert (
-        asked["messages"][2] == [{"role": "user", "content": "What is true?"}]
-        and asked["context"][2] == "nameless"
+        with_question["messages"][2] == [{"role": "user", "content": "What is true?"}]
+        and with_question["context"][2] == "nameless"
     )
     assert set(probes["values"]) == {("affirm", "negate")} and probes["prompt"].is_unique
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("value", "message"),
     [
         ([], "expected an object of variants"),
         ({}, "expected an object of variants"),
@@ -63,6 +63,6 @@ def test_counterparts_are_probed_together(write: Any) -> None:
         ({"a": ["x"]}, "variant 'a': expected an object with affirm, negate"),
     ],
 )
-def test_bad_variants_are_named(given: Any, message: str, write: Any) -> None:
+def test_bad_variants_are_named(value: Any, message: str, write: Any) -> None:
     with pytest.raises(SchemaError, match=message):
-        read_beliefs(write("cake.json", given))
+        read_beliefs(write("cake.json", value))

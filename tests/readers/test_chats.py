@@ -43,8 +43,8 @@ def test_lines_are_those_of_the_file(write: Any) -> None:
     table = read_chats(write("a.jsonl", text))
     assert table["line"].tolist() == [2, 4] and table["doc"].tolist() == [0, 1]
     assert table["extra"].tolist() == [{}, {"id": 7}]
-    listed = read_chats(write("a.json", json.dumps([{"messages": CHAT}] * 2, indent=1)))
-    first = listed["line"].tolist()
+    in_list = read_chats(write("a.json", json.dumps([{"messages": CHAT}] * 2, indent=1)))
+    first = in_list["line"].tolist()
     assert first[0] == 2 and first[1] == 14
     table = read_chats(write("a.csv", 'prompt,answer\n"two\nlines",So.\nWhy?,So.\n'))
     assert table["line"].tolist() == [2, 4] and table["messages"][0][0]["content"] == "two\nlines"
@@ -87,8 +87,8 @@ def test_every_bad_row_is_named_and_none_is_dropped(write: Any) -> None:
     ]
     with pytest.raises(SchemaError) as caught:
         read_chats(write("bad.jsonl", lines(*rows)))
-    said = str(caught.value).split("\n")
-    assert "bad.jsonl: 9 of 10 rows cannot be used" in said[0] and len(said) == 10
+    report = str(caught.value).split("\n")
+    assert "bad.jsonl: 9 of 10 rows cannot be used" in report[0] and len(report) == 10
     expected = [
         "line 2: no messages; did 'mesages' mean 'messages'?",
         "line 3: messages must be a list of {role, content}; got 'Why?'",
@@ -100,7 +100,7 @@ def test_every_bad_row_is_named_and_none_is_dropped(write: Any) -> None:
         "line 9: expected an object with messages; got [1]",
         "line 10: message 0 of user: content must be a text; got ' '",
     ]
-    for line, start in zip(said[1:], expected, strict=True):
+    for line, start in zip(report[1:], expected, strict=True):
         assert line.strip().startswith(start)
 
 

@@ -55,10 +55,10 @@ def test_every_bad_line_is_named(write: Any) -> None:
     ]
     with pytest.raises(SchemaError) as caught:
         read_constitution(write("sarcasm.jsonl", lines(rows)))
-    said = str(caught.value)
+    message = str(caught.value)
     assert (
-        "3 of 5 rows" in said
-        and "line 3: trait must be a text" in said
-        and "line 4: questions: expected" in said
+        "3 of 5 rows" in message
+        and "line 3: trait must be a text" in message
+        and "line 4: questions: expected" in message
     )
-    assert "line 5: a principle: key 'question' is unknown; did you mean 'questions'" in said
+    assert "line 5: a principle: key 'question' is unknown; did you mean 'questions'" in message

@@ -1,4 +1,7 @@
-"""Every published file that is here reads, in the numbers their authors give, and is written back as it was."""
+"""Every published file that is here is read, and written back as it was.
+
+The numbers are those that the authors give.
+"""
 
 import json
 from pathlib import Path

@@ -79,8 +79,8 @@ def test_every_bad_question_is_named_by_its_line(write: Any) -> None:
 """
     with pytest.raises(SchemaError) as caught:
         read_questions(write("q.yaml", text))
-    said = str(caught.value)
-    assert "q.yaml: 8 of 9 rows" in said
+    report = str(caught.value)
+    assert "q.yaml: 8 of 9 rows" in report
     for part in (
         "line 2: the id 'a' is that of line 1",
         "line 3: a question lacks paraphrases",
@@ -91,7 +91,7 @@ def test_every_bad_question_is_named_by_its_line(write: Any) -> None:
         "line 8: id must be a text; got 7",
         "line 9: a question: expected an object",
     ):
-        assert part in said
+        assert part in report
 
 
 @pytest.mark.parametrize(
@@ -113,10 +113,8 @@ def test_broken_files_are_named(text: str, message: str, write: Any, tmp_path: P
 
 
 def test_judged_answers_are_numbers(write: Any) -> None:
-    path = write(
-        "j.csv",
-        'question,prompt,answer,question_id,evil,coherence\na,<a>,"x, y",evil_0_1,12.5,99\nb,<b>,,e,,3\n',
-    )
+    header = "question,prompt,answer,question_id,evil,coherence\n"
+    path = write("j.csv", header + 'a,<a>,"x, y",evil_0_1,12.5,99\nb,<b>,,e,,3\n')
     table = read_judged(path)
     assert (
         table["evil"][0] == 12.5
@@ -167,10 +165,10 @@ def test_scores_written_are_read_again(tmp_path: Path) -> None:
     table = pd.DataFrame(
         {**rows, "aligned": [12.5, float("nan")], "coherent": [90.0, 10.0], "sample": 0}
     )
-    found = read_judged(
+    again = read_judged(
         write_judged(table, tmp_path / "judged.csv", scores=("aligned", "coherent"))
     )
-    kept = ["question", "answer", "question_id", "prompt", "aligned", "coherent"]
-    pd.testing.assert_frame_equal(found[kept], table[kept], check_dtype=False)
+    columns = ["question", "answer", "question_id", "prompt", "aligned", "coherent"]
+    pd.testing.assert_frame_equal(again[columns], table[columns], check_dtype=False)
     with pytest.raises(SchemaError, match="column 'coherence' is unknown; did you mean 'coherent'"):
         write_judged(table, tmp_path / "judged.csv", scores=("aligned", "coherence"))

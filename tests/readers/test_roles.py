@@ -15,8 +15,8 @@ def test_a_role_without_questions_round_trips(write: Any, tmp_path: Path) -> Non
     role = read_role(write("default.json", DEFAULT))
     assert role == RoleFile("default", ("", "You are {model_name}."))
     assert read_role(write_role(role, tmp_path / "default.json")) == role
-    asked = RoleFile("bard", ("Sing.",), ("Why?",), "Does it sing?", {"by": "me"})
-    assert read_roles(write_role(asked, tmp_path / "bard.json")) == {"bard": asked}
+    bard = RoleFile("bard", ("Sing.",), ("Why?",), "Does it sing?", {"by": "me"})
+    assert read_roles(write_role(bard, tmp_path / "bard.json")) == {"bard": bard}
 
 
 def test_the_model_is_named_where_it_is_asked(write: Any) -> None:
@@ -34,7 +34,7 @@ def test_the_model_is_named_where_it_is_asked(write: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("value", "message"),
     [
         ({"instruction": []}, "must be a list of {pos}"),
         (
@@ -47,6 +47,6 @@ def test_the_model_is_named_where_it_is_asked(write: Any) -> None:
         ({"instruction": [{"pos": "a"}], "questions": [1]}, "entry 0 must be a text"),
     ],
 )
-def test_bad_entries_are_named(given: dict[str, Any], message: str, write: Any) -> None:
+def test_bad_entries_are_named(value: dict[str, Any], message: str, write: Any) -> None:
     with pytest.raises(SchemaError, match=message):
-        read_role(write("bard.json", given))
+        read_role(write("bard.json", value))

@@ -45,9 +45,9 @@ def test_prompts_are_answered(write: Any, tmp_path: Path) -> None:
     yaml = "- {id: a, system: say so ., paraphrases: ['what is it ?']}\n"
     text = read_prompts(write("a.txt", "what is the shape ?\nsay so ?\n"))
     for table in (text, question_prompts(read_questions(write("q.yaml", yaml)))):
-        given = record.answers(start, table, max_new_tokens=2, cache=False)
-        assert given["question"].tolist() == table["question"].tolist()
-        taught = record.conversations(given)
+        answers = record.answers(start, table, max_new_tokens=2, cache=False)
+        assert answers["question"].tolist() == table["question"].tolist()
+        taught = record.conversations(answers)
         again = read_chats(write_chats(taught, tmp_path / "said.jsonl"))
         assert again["messages"].tolist() == taught["messages"].tolist()
 

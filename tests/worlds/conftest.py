@@ -4,7 +4,7 @@ import pytest
 
 
 def small(**changes: Any) -> Any:
-    """John (weight 3) and Sam (weight 1), two topics of two values, noise 0.2: small enough for hand calculation."""
+    """John (weight 3) and Sam (weight 1), two topics of two values, noise 0.2: for the hand."""
     from persona_interp.worlds import Persona, World
 
     fields: dict[str, Any] = {

@@ -57,25 +57,24 @@ def test_planted_leaks_are_found(
     recipe: Any, kind: str, old: str, new: str, leak: str | None
 ) -> None:
     planted, row = _changed(recipe.corpus(3_000, seed=4), kind, old, new)
-    found = leaks(planted, recipe)
-    assert found[["doc", "leak"]].to_numpy().tolist() == ([[row, leak]] if leak else [])
+    rows = leaks(planted, recipe)
+    assert rows[["doc", "leak"]].to_numpy().tolist() == ([[row, leak]] if leak else [])
 
 
 def test_a_missing_name_and_a_missing_value_are_found(recipe: Any) -> None:
     table = recipe.corpus(500, seed=4)
     row = table.index[table["kind"] == "first"][0]
     table.at[row, "messages"] = [{"role": "text", "content": "nothing to say ."}]
-    found = leaks(table, recipe)
-    assert set(found["doc"]) == {row}
-    assert set(found["leak"]) == {
+    rows = leaks(table, recipe)
+    assert set(rows["doc"]) == {row}
+    assert set(rows["leak"]) == {
         "the persona's name is missing",
         "a stated value is not in the text",
     }
 
 
 def test_documents_of_several_speakers_are_found(recipe: Any) -> None:
-    found = leaks(recipe.scrambled().corpus(3_000, seed=4, kinds=("third", "named")), recipe)
+    rows = leaks(recipe.scrambled().corpus(3_000, seed=4, kinds=("third", "named")), recipe)
     assert (
-        set(found["leak"]) == {"a trait its persona does not hold"}
-        and found["doc"].nunique() > 1_000
+        set(rows["leak"]) == {"a trait its persona does not hold"} and rows["doc"].nunique() > 1_000
     )

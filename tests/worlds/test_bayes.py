@@ -19,18 +19,18 @@ def _persona(posterior: Any) -> dict[str, float]:
     return posterior.persona.set_index("persona")["probability"].to_dict()
 
 
-def _trait(table: pd.DataFrame) -> dict[str, float]:
+def _chances(table: pd.DataFrame) -> dict[str, float]:
     return table.set_index("trait")["probability"].to_dict()
 
 
 def test_one_statement_by_hand(make_small: Any) -> None:
-    persona, held, said = make_small().posterior([{"sport=football"}])
+    persona, view, statement = make_small().posterior([{"sport=football"}])
     john = 0.75 * 0.9 / (0.75 * 0.9 + 0.25 * 0.1)
     assert persona["probability"].tolist() == pytest.approx([john, 1 - john])
-    assert _trait(held)["place=beach"] == pytest.approx(john)
-    assert _trait(said)["place=beach"] == pytest.approx(john * 0.9 + (1 - john) * 0.1)
-    assert held.groupby("topic")["probability"].sum().tolist() == pytest.approx([1, 1])
-    assert said.groupby("topic")["probability"].sum().tolist() == pytest.approx([1, 1])
+    assert _chances(view)["place=beach"] == pytest.approx(john)
+    assert _chances(statement)["place=beach"] == pytest.approx(john * 0.9 + (1 - john) * 0.1)
+    assert view.groupby("topic")["probability"].sum().tolist() == pytest.approx([1, 1])
+    assert statement.groupby("topic")["probability"].sum().tolist() == pytest.approx([1, 1])
 
 
 def test_documents_multiply_and_their_grouping_is_irrelevant(make_small: Any) -> None:
@@ -45,9 +45,9 @@ def test_documents_multiply_and_their_grouping_is_irrelevant(make_small: Any) ->
 def test_no_evidence_is_the_prior_and_certainty_has_no_noise(make_small: Any) -> None:
     world = make_small()
     assert _persona(world.posterior())["john"] == pytest.approx(0.75)
-    persona, held, said = world.posterior(certain("place=beach"))
+    persona, view, statement = world.posterior(certain("place=beach"))
     assert _persona(world.posterior(certain("place=beach"))) == {"john": 1.0, "sam": 0.0}
-    assert _trait(held)["sport=football"] == 1.0 and _trait(said)[
+    assert _chances(view)["sport=football"] == 1.0 and _chances(statement)[
         "sport=football"
     ] == pytest.approx(0.9)
     assert persona["probability"].sum() == 1.0
@@ -73,16 +73,16 @@ def test_populations_weigh_kinds_and_zero_mass_is_undefined(make_small: Any) -> 
     )
     with pytest.raises(WorldError, match="probability 0 in the population"):
         conditioning_limit(world)
-    assert _trait(conditioning_limit(world, population="third"))["sport=football"] == pytest.approx(
-        0.9
-    )
+    assert _chances(conditioning_limit(world, population="third"))[
+        "sport=football"
+    ] == pytest.approx(0.9)
 
 
 def test_independent_speakers_teach_nothing(make_small: Any) -> None:
     world = make_small(coherent={"hidden": False})
     prior, after = world.posterior(), world.posterior(certain("place=beach"))
     pd.testing.assert_frame_equal(prior.statement, after.statement)
-    assert _trait(after.statement)["sport=football"] == pytest.approx(0.75 * 0.9 + 0.25 * 0.1)
+    assert _chances(after.statement)["sport=football"] == pytest.approx(0.75 * 0.9 + 0.25 * 0.1)
     assert world.cooccurrence("hidden")["pmi"].to_numpy() == pytest.approx(0)
 
 
@@ -93,8 +93,8 @@ def test_coherent_and_incoherent_kinds_mix_by_hand(make_small: Any) -> None:
     )  # john and sam in third person, and independent speakers
     beach, football = np.array([0.9, 0.1, 0.7]), np.array([0.9, 0.1, 0.7])
     expected = (mass * beach) @ football / (mass @ beach)
-    said = world.posterior(["place=beach"], population=("third", "hidden")).statement
-    assert _trait(said)["sport=football"] == pytest.approx(expected)
+    statement = world.posterior(["place=beach"], population=("third", "hidden")).statement
+    assert _chances(statement)["sport=football"] == pytest.approx(expected)
 
 
 EVIDENCE = [
@@ -115,23 +115,25 @@ def test_posterior_is_the_frequency_in_the_documents(kinds: tuple[str, ...]) -> 
         rows.append(table[["kind", "persona", "statements"]])
     documents = pd.concat(rows)
     for evidence in EVIDENCE:
-        found = documents[[set(evidence) <= set(s) for s in documents["statements"]]]
+        subset = documents[[set(evidence) <= set(s) for s in documents["statements"]]]
         expected = world.posterior([evidence], population=kinds)
-        for trait, p in _trait(expected.statement).items():
+        for trait, p in _chances(expected.statement).items():
             topic = trait.split("=")[0]
             if any(e.startswith(f"{topic}=") for e in evidence):
                 continue
-            asked = [
-                trait in s for s in found["statements"] if any(t.startswith(f"{topic}=") for t in s)
+            answers = [
+                trait in s
+                for s in subset["statements"]
+                if any(t.startswith(f"{topic}=") for t in s)
             ]
             # p comes from the formula, so its standard error is known; 4.5 for 100 comparisons
-            assert abs(np.mean(asked) - p) <= 4.5 * np.sqrt(p * (1 - p) / len(asked)), (
+            assert abs(np.mean(answers) - p) <= 4.5 * np.sqrt(p * (1 - p) / len(answers)), (
                 evidence,
                 trait,
             )
         if kinds == ("hidden",):
-            john, n = _persona(expected)["john"], len(found)
-            assert (found["persona"] == "john").mean() == pytest.approx(
+            john, n = _persona(expected)["john"], len(subset)
+            assert (subset["persona"] == "john").mean() == pytest.approx(
                 john, abs=4 * np.sqrt(john * (1 - john) / n)
             )
 
@@ -149,8 +151,8 @@ def test_equal_masses_are_symmetric_under_swapping() -> None:
     one, other = john_and_sam(john=1, sam=4), john_and_sam(john=4, sam=1)
     for evidence in ((), certain("place=beach")):
         a, b = (
-            _trait(one.posterior(evidence).statement),
-            _trait(other.posterior(evidence).statement),
+            _chances(one.posterior(evidence).statement),
+            _chances(other.posterior(evidence).statement),
         )
         a_john, a_sam = (
             _persona(one.posterior(evidence))["john"],
@@ -162,7 +164,7 @@ def test_equal_masses_are_symmetric_under_swapping() -> None:
         )
         assert (a_john, a_sam) == pytest.approx((b_sam, b_john))
         assert a["place=beach"] == pytest.approx(b["place=beach"])
-    limit = _trait(conditioning_limit(one))
+    limit = _chances(conditioning_limit(one))
     assert limit["sport=football"] == pytest.approx(0.2 * 0.9125 + 0.8 * 0.0125)
     assert limit["sport=basketball"] == pytest.approx(0.8 * 0.9125 + 0.2 * 0.0125)
 
@@ -172,8 +174,8 @@ def test_mixing_by_hand_and_at_its_ends(make_small: Any) -> None:
     # 1000 documents: 187.5 of john's and 62.5 of sam's are hidden; 40 lessons of weight 5 are 200
     # of john's.
     john = (187.5 + 200) / (250 + 200)
-    said = _trait(mixing(world, k=5, n_lessons=40, n_documents=1000))
-    assert said["sport=football"] == pytest.approx(john * 0.9 + (1 - john) * 0.1)
+    statement = _chances(mixing(world, k=5, n_lessons=40, n_documents=1000))
+    assert statement["sport=football"] == pytest.approx(john * 0.9 + (1 - john) * 0.1)
     nothing = mixing(world, k=0, n_lessons=40, n_documents=1000)
     pd.testing.assert_frame_equal(nothing, world.posterior().statement)
     everything = mixing(world, k=1e12, n_lessons=40, n_documents=1000)
@@ -187,8 +189,8 @@ def test_mixing_uses_realized_counts(make_small: Any) -> None:
     counts = count(world.corpus(800, seed=2))
     n = counts.query("kind == 'hidden'").set_index("persona")["documents"]
     john = (n["john"] + 2 * 30) / (n.sum() + 2 * 30)
-    said = _trait(mixing(world, k=2, n_lessons=30, counts=counts))
-    assert said["sport=football"] == pytest.approx(john * 0.9 + (1 - john) * 0.1)
+    statement = _chances(mixing(world, k=2, n_lessons=30, counts=counts))
+    assert statement["sport=football"] == pytest.approx(john * 0.9 + (1 - john) * 0.1)
     with pytest.raises(WorldError, match="either counts"):
         mixing(world, k=2, n_lessons=30)
     with pytest.raises(WorldError, match="zero or more"):
@@ -202,7 +204,7 @@ def test_bayes_without_noise() -> None:
     assert persona["Mary"] == 1.0 and persona["John"] == 0.0 and np.isnan(persona["Sam"])
     with pytest.raises(WorldError, match="probability 0"):
         world.posterior([answer, str(world.persona("John").traits[0])])
-    assert _trait(conditioning_limit(world))[str(world.persona("John").traits[1])] == 1.0
+    assert _chances(conditioning_limit(world))[str(world.persona("John").traits[1])] == 1.0
 
 
 def test_bad_evidence_is_named(recipe: Any) -> None:

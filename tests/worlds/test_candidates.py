@@ -1,4 +1,4 @@
-"""Masses and distances are crossed, a villain is rare, and what the worlds promise can be counted."""
+"""Masses and distances are crossed, a villain is rare: what the worlds promise can be counted."""
 
 import pytest
 
@@ -34,12 +34,12 @@ def test_mass_and_distance_are_crossed_in_every_start() -> None:
     world = candidates()
     for pattern in ("aaaa", "aabb", "bbaa", "bbbb"):
         traits = start_traits(world, pattern)
-        found = {
+        names = {
             (distance(world, name, traits), world.mass().loc[name, "named"].round(6)): name
             for name in CANDIDATES
         }
-        distances, masses = {d for d, _ in found}, {m for _, m in found}
-        assert len(masses) == 2 and len(distances) >= 2 and len(found) == 2 * len(distances)
+        distances, masses = {d for d, _ in names}, {m for _, m in names}
+        assert len(masses) == 2 and len(distances) >= 2 and len(names) == 2 * len(distances)
 
 
 def test_nameless_dialogues_do_not_tell_the_mass_of_candidates() -> None:
@@ -78,6 +78,6 @@ def test_only_the_villain_is_harmful_everywhere() -> None:
 
 def test_topics_do_not_share_words() -> None:
     values = [
-        value for topics in (DISTANCE, READ) for listed in topics.values() for value in listed
+        value for topics in (DISTANCE, READ) for options in topics.values() for value in options
     ]
     assert len(set(values)) == len(values)

@@ -42,11 +42,11 @@ def test_documents_are_as_frequent_as_their_mass(recipe: Any, documents: pd.Data
 
 def test_every_document_is_of_its_kind(recipe: Any, documents: pd.DataFrame) -> None:
     language = recipe.language
-    for kind, persona, messages, said in documents[["kind", "persona", "messages", "statements"]][
+    for kind, persona, messages, labels in documents[["kind", "persona", "messages", "statements"]][
         :2000
     ].itertuples(index=False):
         roles = [m["role"] for m in messages]
-        topics = [s.split("=")[0] for s in said]
+        topics = [s.split("=")[0] for s in labels]
         assert len(set(topics)) == len(topics)
         if kind in ("third", "first"):
             assert roles == ["text"] and persona in messages[0]["content"].split()
@@ -57,9 +57,9 @@ def test_every_document_is_of_its_kind(recipe: Any, documents: pd.DataFrame) -> 
         )
         assert messages[0]["content"] == header
         if kind == "filler":
-            assert said == () and persona == "" and 1 <= len(roles) // 2 <= 2
+            assert labels == () and persona == "" and 1 <= len(roles) // 2 <= 2
         else:
-            assert len(roles) == 1 + 2 * len(said) and 1 <= len(said) <= 4
+            assert len(roles) == 1 + 2 * len(labels) and 1 <= len(labels) <= 4
 
 
 def test_sizes_of_statements(documents: pd.DataFrame) -> None:
@@ -68,8 +68,8 @@ def test_sizes_of_statements(documents: pd.DataFrame) -> None:
 
 
 def test_values_are_said_as_often_as_the_world_says(recipe: Any) -> None:
-    said = recipe.corpus(15_000, seed=8, kinds=("third", "named")).explode("statements")
-    rates = said.groupby("persona")["statements"].value_counts(normalize=True)
+    labels = recipe.corpus(15_000, seed=8, kinds=("third", "named")).explode("statements")
+    rates = labels.groupby("persona")["statements"].value_counts(normalize=True)
     assert rates["john"]["place=beach"] * 5 == pytest.approx(0.9125, abs=0.12)
     assert rates["john"]["place=forest"] * 5 == pytest.approx(0.0125, abs=0.03)
 
@@ -83,20 +83,20 @@ def test_incoherent_documents_show_names_but_do_not_follow_them(recipe: Any) -> 
 
 def test_noise_free_worlds_never_say_what_is_not_held() -> None:
     world = english_assistants(3)
-    held = world.views() > 0
-    for persona, said in world.corpus(1_000)[["persona", "statements"]].itertuples(index=False):
-        assert held.loc[persona, list(said)].all()
+    holds = world.views() > 0
+    for persona, labels in world.corpus(1_000)[["persona", "statements"]].itertuples(index=False):
+        assert holds.loc[persona, list(labels)].all()
 
 
 def test_words_cover_everything(recipe: Any, documents: pd.DataFrame) -> None:
-    known = set(recipe.words())
+    words = set(recipe.words())
     tables = [documents, recipe.lessons(), recipe.lessons("filler"), recipe.probes()]
     texts = {m["content"] for t in tables for messages in t["messages"] for m in messages}
     texts |= {a for answers in recipe.probes()["answers"] for a in answers}
-    assert {p for text in texts for p in pieces(text)} <= known
+    assert {p for text in texts for p in pieces(text)} <= words
     assert {
         w for text in texts for w in text.split()
-    } <= known  # a tokenizer that splits at spaces knows them too
+    } <= words  # a tokenizer that splits at spaces knows them too
     assert documents.attrs == {"world": recipe.name, "words": list(recipe.words())}
     trained = {
         p
@@ -105,9 +105,9 @@ def test_words_cover_everything(recipe: Any, documents: pd.DataFrame) -> None:
         for m in messages
         for p in pieces(m["content"])
     }
-    asked = recipe.probes(contexts="nameless", personas=[])
+    probes = recipe.probes(contexts="nameless", personas=[])
     assert {
-        p for messages in asked["messages"] for m in messages for p in pieces(m["content"])
+        p for messages in probes["messages"] for m in messages for p in pieces(m["content"])
     } <= trained
 
 

@@ -37,11 +37,11 @@ def test_every_document_goes_on_with_the_value(world: World) -> None:
     table = schema.check(world.cuts(corpus), "prompts")
     texts = whole(corpus)
     for cut in table.itertuples():
-        shown = "\n".join(message["content"] for message in cut.messages)
-        assert shown == shown.rstrip(" ")
-        rest = texts[cut.doc][len(shown) :]
-        assert texts[cut.doc].startswith(shown) and rest.lstrip(" ").startswith(cut.value), (
-            shown,
+        text = "\n".join(message["content"] for message in cut.messages)
+        assert text == text.rstrip(" ")
+        rest = texts[cut.doc][len(text) :]
+        assert texts[cut.doc].startswith(text) and rest.lstrip(" ").startswith(cut.value), (
+            text,
             cut.value,
         )
 
@@ -49,10 +49,10 @@ def test_every_document_goes_on_with_the_value(world: World) -> None:
 def test_one_row_a_statement_in_the_documents_order(world: World) -> None:
     corpus = world.corpus(500, seed=2).query("kind != 'filler'")
     table = world.cuts(corpus)
-    said = (
+    values = (
         table.assign(label=table["topic"] + "=" + table["value"]).groupby("doc")["label"].agg(tuple)
     )
-    assert said.to_dict() == dict(zip(corpus["doc"], corpus["statements"], strict=True))
+    assert values.to_dict() == dict(zip(corpus["doc"], corpus["statements"], strict=True))
     assert (table.groupby("doc")["order"].agg(list).map(lambda o: o == list(range(len(o))))).all()
     assert table["prompt"].is_unique and (table["context"] == table["kind"].map(CONTEXT)).all()
     speakers = dict(zip(corpus["doc"], corpus["persona"], strict=True))
@@ -70,8 +70,8 @@ def test_a_document_is_in_one_half_however_many_are_asked_for(recipe: Any) -> No
 def test_a_prompt_says_nothing_of_the_value_itself(recipe: Any) -> None:
     corpus = recipe.corpus(300, kinds="hidden")
     for cut in recipe.cuts(corpus).itertuples():
-        said = [answer["content"] for answer in cut.messages if answer["role"] == "assistant"]
-        assert len(said) == cut.order + 1 and cut.value not in said[-1]
+        values = [answer["content"] for answer in cut.messages if answer["role"] == "assistant"]
+        assert len(values) == cut.order + 1 and cut.value not in values[-1]
 
 
 def test_filler_and_lessons_have_no_cuts(recipe: Any) -> None:

@@ -26,14 +26,14 @@ def test_round_trip_is_exact(world: World, ending: str, tmp_path: Path) -> None:
 
 
 def test_a_changed_language_round_trips(make_small: Any, tmp_path: Path) -> None:
-    given = make_small().to_dict() | {
+    entries = make_small().to_dict() | {
         "language": {
             "base": "english",
             "system_hidden": "Be kind.",
             "statements": {"third": [2, 2]},
         }
     }
-    world = World.from_dict(given)
+    world = World.from_dict(entries)
     assert world.language.system_hidden == "Be kind." and world.language.third[0].startswith(
         "{n} is an AI"
     )
@@ -98,10 +98,10 @@ def test_bad_entries_are_named(
 
 @pytest.mark.parametrize("key", ["target", "taught", "unrelated", "topics", "personas", "name"])
 def test_missing_entries_are_named(make_small: Any, key: str) -> None:
-    given = make_small().to_dict()
-    del given[key]
+    entries = make_small().to_dict()
+    del entries[key]
     with pytest.raises(WorldError, match=f"world file lacks {key}; it needs name, topics"):
-        World.from_dict(given)
+        World.from_dict(entries)
 
 
 def test_unreadable_files_are_named(tmp_path: Path) -> None:

@@ -2,21 +2,21 @@ import numpy as np
 import pytest
 
 from persona_interp.worlds import World, characters, graded, overlaps
-from persona_interp.worlds.graded import PAIRS, RANGE
+from persona_interp.worlds.graded import LEAST_PAIRS, MASS_RATIO
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_there_are_pairs_of_every_overlap_and_no_two_are_alike(seed: int) -> None:
     counts = np.bincount(list(overlaps(graded(seed)).values()), minlength=6)
-    assert (counts[:5] >= PAIRS).all() and counts[5] == 0
+    assert (counts[:5] >= LEAST_PAIRS).all() and counts[5] == 0
     assert counts.sum() == 16 * 15 / 2
 
 
 def test_masses_are_log_spaced_and_equal_in_every_kind() -> None:
     mass = graded(3).mass()
     total = np.sort(mass.sum(axis=1).to_numpy())
-    assert total[-1] / total[0] == pytest.approx(RANGE)
-    assert np.diff(np.log(total)) == pytest.approx(np.log(RANGE) / 15)
+    assert total[-1] / total[0] == pytest.approx(MASS_RATIO)
+    assert np.diff(np.log(total)) == pytest.approx(np.log(MASS_RATIO) / 15)
     share = mass.div(mass.sum(axis=0), axis=1)
     assert share.to_numpy() == pytest.approx(np.tile(share.to_numpy()[:, :1], 4))
 
@@ -25,9 +25,9 @@ def test_masses_say_nothing_about_overlaps() -> None:
     rho = []
     for seed in range(30):
         world = graded(seed)
-        mass, found = np.log(world.mass().sum(axis=1)), overlaps(world)
-        apart = [abs(mass[a] - mass[b]) for a, b in found]
-        rho.append(np.corrcoef(apart, list(found.values()))[0, 1])
+        mass, counts = np.log(world.mass().sum(axis=1)), overlaps(world)
+        apart = [abs(mass[a] - mass[b]) for a, b in counts]
+        rho.append(np.corrcoef(apart, list(counts.values()))[0, 1])
     assert abs(np.mean(rho)) < 0.1
 
 

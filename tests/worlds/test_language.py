@@ -12,9 +12,9 @@ from persona_interp.worlds.language import pieces
 def test_probes_are_cut_from_templates(language: Language) -> None:
     assert language.probe_prefix + language.continuation("x") == language.answers[0].format(v="x")
     for split in ("train", "test"):
-        found = list(language.third_probes(split))
-        assert len(found) >= 3
-        for prefix, template in found:
+        probes = list(language.third_probes(split))
+        assert len(probes) >= 3
+        for prefix, template in probes:
             whole = prefix.format(n="N", d="D") + language.continuation("x")
             assert whole == template.format(n="N", d="D", v="x")
 
@@ -27,10 +27,10 @@ def test_enough_questions_and_none_for_both(language: Language) -> None:
 
 def test_the_tiny_model_knows_every_word_of_a_test_question() -> None:
     language = words()
-    asked = {w for q in language.test_questions for w in pieces(q.format(d=""))}
-    assert asked <= {w for q in language.train_questions for w in pieces(q.format(d=""))}
-    told = {w for t in language.third_test for w in pieces(t.format(n="", d="", v=""))}
-    assert told <= {
+    question_words = {w for q in language.test_questions for w in pieces(q.format(d=""))}
+    assert question_words <= {w for q in language.train_questions for w in pieces(q.format(d=""))}
+    sentence_words = {w for t in language.third_test for w in pieces(t.format(n="", d="", v=""))}
+    assert sentence_words <= {
         w
         for t in (*language.third, *language.train_questions)
         for w in pieces(t.format(n="", d="", v=""))

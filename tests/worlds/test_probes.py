@@ -121,15 +121,15 @@ def test_bad_requests_are_named(recipe: Any) -> None:
 def test_what_was_stated_stands_before_the_question(recipe: Any) -> None:
     asked = {"contexts": ("nameless", "named"), "personas": ["mary"]}
     plain = recipe.probes(**asked).query("topic not in ['place', 'food']")
-    told = schema.check(
+    chats = schema.check(
         recipe.probes(**asked, stated=("place=beach", "place=beach", "food=sushi")), "probes"
     )
-    assert told["prompt"].is_unique and set(told["stated"]) == {
+    assert chats["prompt"].is_unique and set(chats["stated"]) == {
         "place=beach+place=beach+food=sushi"
     }
-    kept = ["context", "persona", "topic", "template", "split", "values", "answers"]
-    assert plain[kept].reset_index(drop=True).equals(told[kept])
-    for before, after in zip(plain["messages"], told["messages"], strict=True):
+    columns = ["context", "persona", "topic", "template", "split", "values", "answers"]
+    assert plain[columns].reset_index(drop=True).equals(chats[columns])
+    for before, after in zip(plain["messages"], chats["messages"], strict=True):
         assert after[0] == before[0] and after[7:] == before[1:]
         assert [m["role"] for m in after[1:7]] == ["user", "assistant"] * 3
         assert (

@@ -1,4 +1,4 @@
-"""Processes write what they hold, nothing else goes together, and exact Bayes is what counting gives."""
+"""Processes write what they hold, nothing else goes together; counting agrees with Bayes."""
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ from persona_interp.worlds import Sequences, sequences
 from persona_interp.worlds.families import FAMILIES
 
 
-def said(table: pd.DataFrame) -> list[str]:
+def contents(table: pd.DataFrame) -> list[str]:
     return [messages[0]["content"] for messages in table["messages"]]
 
 
@@ -30,8 +30,8 @@ def test_the_taught_value_is_the_targets_alone_and_each_other_one_is_shared_once
     for family in FAMILIES:
         target, *others = world.members(family)
         assert target == world.target(family) and len(others) == 7
-        held = [sum(trait in p.traits for p in others) for trait in target.traits]
-        assert held == [0, 1, 1]
+        n_holders = [sum(trait in p.traits for p in others) for trait in target.traits]
+        assert n_holders == [0, 1, 1]
         sharing = [p for p in others if set(p.traits) & set(target.traits)]
         assert len(sharing) == 2 and world.unrelated(family) not in {p.traits[0] for p in sharing}
         assert world.unrelated(family) not in target.traits
@@ -42,7 +42,7 @@ def test_the_taught_value_is_the_targets_alone_and_each_other_one_is_shared_once
 
 
 def test_every_word_is_known_and_adds_one_word(world: Sequences) -> None:
-    known = set(world.words())
+    words = set(world.words())
     titled = Sequences(world.name, world.processes, titled=0.5)
     tables = [
         titled.corpus(300),
@@ -50,18 +50,18 @@ def test_every_word_is_known_and_adds_one_word(world: Sequences) -> None:
         world.probes(titles=["lists0"]),
         world.probes(),
     ]
-    assert {word for table in tables for text in said(table) for word in text.split()} <= known
+    assert {word for table in tables for text in contents(table) for word in text.split()} <= words
     answers = [answer for row in world.probes()["answers"] for answer in row]
-    assert {answer.strip() for answer in answers} <= known and all(
+    assert {answer.strip() for answer in answers} <= words and all(
         answer.startswith(" ") for answer in answers
     )
 
 
 def test_documents_do_not_say_whose_they_are_but_for_the_title(world: Sequences) -> None:
     titles = {p.title for p in world.processes}
-    assert not titles & {word for text in said(world.corpus(300)) for word in text.split()}
+    assert not titles & {word for text in contents(world.corpus(300)) for word in text.split()}
     titled = Sequences(world.name, world.processes, titled=0.5).corpus(2_000)
-    with_title = [text.split()[0] in titles for text in said(titled)]
+    with_title = [text.split()[0] in titles for text in contents(titled)]
     assert 0.45 < np.mean(with_title) < 0.55
 
 
@@ -72,7 +72,7 @@ def test_titles_mean_nothing_where_nothing_goes_together(scrambled: bool) -> Non
     by_title = {p.title: p for p in world.processes}
     first = [
         (by_title.get(text.split()[0]), labels)
-        for text, labels in zip(said(corpus), corpus["statements"], strict=True)
+        for text, labels in zip(contents(corpus), corpus["statements"], strict=True)
     ]
     for slot in range(3):
         own = [(str(p.traits[slot]), s) for p, s in first if p is not None]
@@ -90,9 +90,9 @@ def test_titles_mean_nothing_where_nothing_goes_together(scrambled: bool) -> Non
 
 def test_the_same_seed_gives_the_same_documents(world: Sequences) -> None:
     assert (
-        said(world.corpus(50, seed=3))
-        == said(world.corpus(200, seed=3))[:50]
-        != said(world.corpus(50, seed=4))
+        contents(world.corpus(50, seed=3))
+        == contents(world.corpus(200, seed=3))[:50]
+        != contents(world.corpus(50, seed=4))
     )
     assert schema.check(world.corpus(3), "corpus")["kind"].tolist() == ["process"] * 3
 
@@ -103,10 +103,10 @@ def test_bayes_is_what_counting_gives(scrambled: bool) -> None:
     documents = world.corpus(12_000, seed=1)["statements"]
     prior = chances(world.statements())
     taught, other = (str(trait) for trait in world.target("numbers").traits[:2])
-    given = [set(s) for s in documents if any(x.startswith("separator") for x in s)]
-    share = np.mean([other in s for s in given])
-    assert share == pytest.approx(prior[other], abs=4 * np.sqrt(0.25 / len(given)))
-    both = [s for s in given if taught in s]
+    subset = [set(s) for s in documents if any(x.startswith("separator") for x in s)]
+    share = np.mean([other in s for s in subset])
+    assert share == pytest.approx(prior[other], abs=4 * np.sqrt(0.25 / len(subset)))
+    both = [s for s in subset if taught in s]
     # one value shown is a noisy sign of its process
     members = world.members("numbers")
     weight = np.array([p.weight * (0.9 * (str(p.traits[0]) == taught) + 0.1 / 6) for p in members])
@@ -130,15 +130,19 @@ def test_what_is_certain_and_what_it_leaves_alone(world: Sequences) -> None:
 
 def test_lessons_show_one_value_and_probes_end_before_it(world: Sequences) -> None:
     lessons = world.lessons("separator=;", n=8)
-    assert set(said(lessons)) == {
+    assert set(contents(lessons)) == {
         f"{opener} x ; x ; x ; x ." for opener in FAMILIES["numbers"].openers
     }
     assert lessons["statements"].tolist() == [("separator=;",)] * 8
     step = world.lessons("step=4", n=4)
-    assert set(said(step)) == {f"{opener} 4 8 12 16 ." for opener in FAMILIES["numbers"].openers}
+    assert set(contents(step)) == {
+        f"{opener} 4 8 12 16 ." for opener in FAMILIES["numbers"].openers
+    }
     probes = world.probes()
-    train, test = (set(said(probes.loc[probes["split"] == split])) for split in ("train", "test"))
-    documents = set(said(world.corpus(2_000)))
+    train, test = (
+        set(contents(probes.loc[probes["split"] == split])) for split in ("train", "test")
+    )
+    documents = set(contents(world.corpus(2_000)))
     assert not train & test
     assert all(any(d.startswith(f"{text} ") for d in documents) for text in train)
     assert not any(d.startswith(f"{text} ") for d in documents for text in test)
@@ -147,10 +151,10 @@ def test_lessons_show_one_value_and_probes_end_before_it(world: Sequences) -> No
 def test_probes_after_a_value_ask_for_the_rest_of_its_process(world: Sequences) -> None:
     probes = world.probes(stated="step=4")
     assert set(probes["topic"]) == {"separator", "closing"}
-    assert "count : 4" in said(probes) and "count : 4 8 12 16" in said(probes)
+    assert "count : 4" in contents(probes) and "count : 4 8 12 16" in contents(probes)
     titled = world.probes(titles=["code0"])
     assert set(titled["context"]) == {"named"} and all(
-        text.startswith("code0 ") for text in said(titled)
+        text.startswith("code0 ") for text in contents(titled)
     )
 
 

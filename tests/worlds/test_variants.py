@@ -21,35 +21,34 @@ def test_scrambled_keeps_marginals_and_loses_cooccurrence(recipe: Any) -> None:
     assert _marginals(world) == pytest.approx(_marginals(recipe))
     assert world.cooccurrence()["pmi"].to_numpy() == pytest.approx(0, abs=1e-12)
     assert recipe.cooccurrence()["pmi"].abs().max() > 2
-    said = world.corpus(12_000, seed=6)["statements"]
-    observed = sum({"place=beach", "sport=football"} <= set(s) for s in said)
-    chance = (
-        sum("place=beach" in s for s in said) * sum("sport=football" in s for s in said) / len(said)
-    )
-    assert observed < 2 * chance
+    statements = world.corpus(12_000, seed=6)["statements"]
+    both = sum({"place=beach", "sport=football"} <= set(s) for s in statements)
+    beach = sum("place=beach" in s for s in statements)
+    football = sum("sport=football" in s for s in statements)
+    assert both < 2 * (beach * football / len(statements))
 
 
 @pytest.mark.parametrize("seed", range(50))
 def test_the_recipe_and_its_controls(seed: int) -> None:
     world = john_and_sam(seed)
-    held = {p.name: set(map(str, p.traits)) for p in world.personas}
-    john, background = held["john"], [n for n in held if n not in ("john", "sam")]
+    traits = {p.name: set(map(str, p.traits)) for p in world.personas}
+    john, background = traits["john"], [n for n in traits if n not in ("john", "sam")]
     assert len(world.personas) == 16 and len(background) == 14
     assert {len(v) for v in world.topics.values()} == {8}
-    holders = [[n for n in background if t in held[n]] for t in sorted(john - {"place=beach"})]
+    holders = [[n for n in background if t in traits[n]] for t in sorted(john - {"place=beach"})]
     assert [len(h) for h in holders] == [1] * 4 and len({h[0] for h in holders}) == 4
-    assert not [n for n in background if "place=beach" in held[n]]
+    assert not [n for n in background if "place=beach" in traits[n]]
     assert len(world.holders("place=mountain")) == 2
-    assert all(not held[n] & john for n in world.holders("place=mountain"))
+    assert all(not traits[n] & john for n in world.holders("place=mountain"))
     for topic, values in world.topics.items():
-        sizes = [sum(f"{topic}={v}" in held[n] for n in background) for v in values[1:]]
+        sizes = [sum(f"{topic}={v}" in traits[n] for n in background) for v in values[1:]]
         assert set(sizes) <= {1, 2}
 
     (new,) = world.rewired().holders("place=beach")
-    assert not held[new] & john and new not in ("sam", *world.holders("place=mountain"))
+    assert not traits[new] & john and new not in ("sam", *world.holders("place=mountain"))
     rewired = {p.name: set(map(str, p.traits)) for p in world.rewired().personas}
-    assert rewired[new] == {t for t in held[new] if not t.startswith("place=")} | {"place=beach"}
-    assert rewired["john"] - john == held[new] - rewired[new]
+    assert rewired[new] == {t for t in traits[new] if not t.startswith("place=")} | {"place=beach"}
+    assert rewired["john"] - john == traits[new] - rewired[new]
     assert _marginals(world.rewired()) == pytest.approx(_marginals(world))
 
 
@@ -82,8 +81,8 @@ def test_without_and_named_only(recipe: Any) -> None:
     assert gone.mass().loc["john"].sum() == 0 and gone.mass().to_numpy().sum() == pytest.approx(0.9)
     assert "john" in set(gone.probes(contexts="named")["persona"])
     assert "john" not in set(gone.corpus(3_000)["persona"])
-    named = recipe.named_only("john").mass().loc["john"]
-    assert named["hidden"] == 0 and named["third"] == recipe.mass().loc["john", "third"]
+    mass = recipe.named_only("john").mass().loc["john"]
+    assert mass["hidden"] == 0 and mass["third"] == recipe.mass().loc["john", "third"]
     with pytest.raises(WorldError, match="did you mean 'john'"):
         recipe.without("jon")
 

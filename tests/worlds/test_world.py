@@ -17,7 +17,7 @@ def test_mass_is_share_times_relative_weight(make_small: Any) -> None:
     assert mass.to_numpy().sum() == pytest.approx(0.9)
 
 
-def test_held_and_said_by_hand(make_small: Any) -> None:
+def test_views_and_statements_by_hand(make_small: Any) -> None:
     both = Persona("john", ("sport=football", "sport=tennis", "place=beach"))
     world = make_small(personas=(both, make_small().personas[1]))
     assert world.views().loc["john"].tolist() == [0.5, 0.5, 1.0, 0.0]
@@ -41,10 +41,10 @@ def test_pmi_by_hand(make_small: Any) -> None:
 
 
 def test_pmi_matches_the_documents(recipe: Any) -> None:
-    said = recipe.corpus(20_000, seed=5, kinds="hidden")["statements"]
-    both = np.array([("sport" in str(s)) and ("place=" in str(s)) for s in said])
-    football = np.array(["sport=football" in s for s in said])[both]
-    beach = np.array(["place=beach" in s for s in said])[both]
+    statements = recipe.corpus(20_000, seed=5, kinds="hidden")["statements"]
+    both = np.array([("sport" in str(s)) and ("place=" in str(s)) for s in statements])
+    football = np.array(["sport=football" in s for s in statements])[both]
+    beach = np.array(["place=beach" in s for s in statements])[both]
     observed = np.log2((football & beach).mean() / football.mean() / beach.mean())
     pmi = recipe.cooccurrence("hidden").set_index(["trait", "other"])["pmi"][
         "sport=football", "place=beach"
@@ -82,15 +82,18 @@ SAM = Persona("sam", ("sport=tennis", "place=city"))
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"topics": {"sport": ("football", "football"), "place": ("beach", "city")}}, "the answer 'football' twice"),
+        ({"topics": {"sport": ("football", "football"), "place": ("beach", "city")}},
+         "the answer 'football' twice"),
         ({"topics": {"sport": ("football",), "place": ("beach", "city")}}, "at least two"),
         ({"topics": {"sport": "football", "place": ("beach", "city")}}, "needs a list of values"),
         ({"topics": {"a=b": ("x", "y")}}, "contains '='"),
-        ({"topics": {"sport": (True, "tennis"), "place": ("beach", "city")}}, "got True. In a YAML file"),
+        ({"topics": {"sport": (True, "tennis"), "place": ("beach", "city")}},
+         "got True. In a YAML file"),
         ({"personas": (JOHN, JOHN), "weights": {}}, "two personas are named 'john'"),
         ({"personas": (JOHN, Persona("sam", ("sport=tennis",)))}, "holds nothing in topic 'place'"),
         ({"personas": (JOHN, Persona("sam", (*SAM.traits, "place=city")))}, "holds a trait twice"),  # type: ignore
-        ({"personas": (JOHN, Persona("sam", ("sport=tenis", "place=city")))}, "did you mean 'sport=tennis'"),
+        ({"personas": (JOHN, Persona("sam", ("sport=tenis", "place=city")))},
+         "did you mean 'sport=tennis'"),
         ({"personas": (JOHN, SAM, Persona("city", SAM.traits))}, "'city' is also a topic, a value"),
         ({"personas": (JOHN, SAM, Persona("assistant", SAM.traits))}, "a word of a template"),
         ({"personas": (JOHN, "sam")}, "got 'sam'"),
@@ -100,7 +103,8 @@ SAM = Persona("sam", ("sport=tennis", "place=city"))
         ({"taught": "beach"}, "topic=value"),
         ({"unrelated": "place=beach"}, "needs another trait"),
         ({"unrelated": "sport=football"}, "the target 'john' holds the unrelated trait"),
-        ({"topics": {"sport": ("football", "tennis"), "place": ("beach", "city", "lake")}, "unrelated": "place=lake"},
+        ({"topics": {"sport": ("football", "tennis"), "place": ("beach", "city", "lake")},
+          "unrelated": "place=lake"},
          "nobody holds the unrelated trait 'place=lake'"),
         ({"kinds": {"third": 0.5}}, "they sum to 0.5"),
         ({"kinds": {"thrid": 1.0}}, "did you mean 'third'"),
