@@ -14,8 +14,15 @@ READY  := $(VENV)/.stamp
 # Tests are offline, without a display and with one thread a process.
 OFFLINE := HF_HUB_OFFLINE=1 WANDB_MODE=disabled TOKENIZERS_PARALLELISM=false MPLBACKEND=Agg OMP_NUM_THREADS=1
 
+# An old CPU: the lowest instruction sets that OpenBLAS, torch, MKL, oneDNN, the C library and numpy (which
+# takes only names that this machine has) can be told to use. What hangs on the rounding of one CPU fails here.
+FEATURES := import numpy; print(*numpy.show_config("dicts")["SIMD Extensions"].get("found", ()))
+LOWEST = OPENBLAS_CORETYPE=Prescott ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE ONEDNN_MAX_CPU_ISA=SSE41 \
+	GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX2,-AVX,-FMA,-FMA4,-AVX512F \
+	NPY_DISABLE_CPU_FEATURES="$$($(BIN)/python -c '$(FEATURES)')"
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint bench validate model clean
+.PHONY: help demo test check portable lint bench validate model clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '  make %-9s %s\n' "$$name" "$$what"; done
@@ -34,8 +41,12 @@ demo: $(READY)  ## the main job on the tiny model: from documents to a report
 test: $(READY)  ## the default test suite, offline
 	$(OFFLINE) $(BIN)/python -m pytest -n 2 --durations 15
 
-check: $(READY)  ## slow tests, notebooks and the browser
+check: $(READY)  ## slow tests, notebooks and the browser; then portable
 	$(OFFLINE) $(BIN)/python -m pytest -n 2 --durations 15 -m "slow or notebook or browser"
+	$(MAKE) portable
+
+portable: $(READY)  ## the default test suite with the arithmetic of an old CPU
+	$(OFFLINE) $(LOWEST) $(BIN)/python -m pytest -n 2 --durations 15
 
 lint: $(READY)  ## style, format and types
 	$(BIN)/ruff check .

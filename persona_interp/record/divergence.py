@@ -69,7 +69,7 @@ def divergence(
     ...     start = models.resolve("tiny", words=world.words(), out=folder)
     ...     chats = world.corpus(1, kinds="hidden")
     ...     table = divergence(start, chats, headers={"john": "you are john .", "again": "you are john ."})
-    >>> table[["name", "other", "distance"]].values.tolist()
+    >>> table[["name", "other", "distance"]].round(4).values.tolist()
     [['john', 'again', 0.0]]
     """
     if len(headers) < 2:

@@ -64,7 +64,8 @@ def test_it_is_symmetric_and_zero_for_one_header(
     theirs = back.set_index(["doc", "other", "name"]).distance
     assert theirs.reindex(mine.index).to_numpy() == pytest.approx(mine.to_numpy(), abs=1e-6)
     same = record.divergence(pair[0], chats, headers={"a": "golf .", "b": "golf ."})
-    assert same.distance.tolist() == [0.0, 0.0]
+    # Equal rows of one batch may be rounded differently, by row and thread.
+    assert same.distance.tolist() == pytest.approx([0.0, 0.0], abs=1e-5)
 
 
 def test_likelihood_is_that_of_the_text(
