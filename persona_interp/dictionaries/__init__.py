@@ -30,8 +30,8 @@ from persona_interp.dictionaries.pretrained import (
     measure_residuals,
     open_any,
 )
-from persona_interp.dictionaries.saelens import fit
 from persona_interp.dictionaries.text import neutral_text
+from persona_interp.dictionaries.training import fit
 
 __all__ = [
     "Dictionary",

@@ -1,244 +1,281 @@
-"""How is a diagnosis told? Every number beside what it is compared with, a light, and one sentence."""
+"""How is a diagnosis told? Every number beside its reference, a light, and one sentence."""
 
 import math
 from collections.abc import Iterator
 from typing import Any
 
-from persona_interp.dictionaries.evidence import BOS, DTYPE, LAYER, NORM, OTHER, SCALE, Evidence
+from persona_interp.dictionaries.examination import (
+    BOS,
+    DTYPE,
+    LAYER,
+    NORM,
+    OTHER,
+    SCALE,
+    Examination,
+)
 from persona_interp.dictionaries.fidelity import FITS_FVU, UNUSABLE_FVU
 from persona_interp.dictionaries.repairs import Repair
+from persona_interp.schema.words import Fit, Light
 
-WEAK_FVU = 0.3  # more is unexplained than by most published SAEs, which leave 0.1 to 0.3
-DRIFT = 1.25  # times the base's unexplained fraction, up to which a finetune is described as well
-SPLIT = 4.0  # times, up or down, up to which two counts of active features are alike: SAELens counts all of training
-SHRUNK = 1.5  # times, up or down, up to which norms are alike
-GREEN, AMBER, RED = LIGHTS = ("green", "amber", "red")
+WEAK_FVU = 0.3
+"""Most published SAEs leave 0.1 to 0.3 unexplained: more than this is amber."""
+WORSE = 1.5
+"""Times what it left unexplained of its training, up to which it does as well as there."""
+DRIFT = 1.25
+"""Times the base's unexplained fraction, up to which a finetune is described as well."""
+SPLIT = 4.0
+"""Times, up or down, up to which counts of features are alike: SAELens counts all of training."""
+SHRUNK = 1.5
+"""Times, up or down, up to which norms are alike."""
+ROOM = 0.5
+"""Bits a token that zeros at a hook must cost before the share recovered says something."""
+RECOVERED = 0.5
+"""Share of them that is recovered at least."""
+LIGHTS = list(Light)  # from the best to the worst
+GATE = {Fit.FITS: "fits", Fit.DOUBTFUL: "is doubtful", Fit.UNUSABLE: "is unusable"}
+
+Row = dict[str, Any]
 
 
-def lines(found: Evidence, base: Evidence | None) -> list[dict[str, Any]]:
-    """What is there to say about this pair?
+def diagnosis_rows(exam: Examination, base: Examination | None) -> list[Row]:
+    """Rows of a diagnosis table, without checkpoint and cause; the last one is "overall".
 
     Args:
-        found: What was measured.
+        exam: What is measured and stated of a dictionary and a checkpoint.
         base: The same for the model it was made for; None for that model itself.
 
     Returns:
-        Rows of a diagnosis table without checkpoint and cause; the last one is "overall".
+        The rows.
     """
-    rows = [*_fit(found, base), *_causes(found)]
+    rows = [*_fit_rows(exam, base), *_cause_rows(exam)]
     worst = max((row["verdict"] for row in rows), key=LIGHTS.index)
-    return [*rows, _row("overall", found.here, FITS_FVU, worst, _sentence(found, rows))]
+    return [*rows, _row("overall", exam.fvu, FITS_FVU, worst, _sentence(exam, rows))]
 
 
-def _row(check: str, value: float, reference: float, verdict: str, text: str) -> dict[str, Any]:
+def _row(check: str, value: float, reference: float, light: str, text: str) -> Row:
     return {
         "check": check,
         "value": value,
         "reference": reference,
-        "verdict": verdict,
+        "verdict": str(light),
         "text": text,
     }
 
 
-def _fit(found: Evidence, base: Evidence | None) -> Iterator[dict[str, Any]]:
-    """How well it fits: nothing here names a cause."""
-    trained = found.facts.get("fvu")
-    usual = max(WEAK_FVU, 1.5 * trained) if trained is not None else WEAK_FVU
-    verdict = found.fidelity.get("verdict", "unusable")
-    light = (
-        GREEN
-        if found.here <= usual
-        else RED
-        if found.cause == OTHER or not math.isfinite(found.here)
-        else AMBER
-    )
-    text = f"{found.here:.1%} of the variance at {found.hook} is unexplained; by the gate of fidelity it {_gate(verdict)}"
-    yield _row("fvu", found.here, FITS_FVU if trained is None else trained, light, text)
+def _light(*, fault: bool, color: Light = Light.AMBER) -> Light:
+    """Green, or this color where there is a fault."""
+    return color if fault else Light.GREEN
+
+
+def _fit_rows(exam: Examination, base: Examination | None) -> Iterator[Row]:
+    """Yield how well it fits: nothing here names a cause."""
+    yield _fvu_row(exam)
     if base is not None:
-        drift = found.here / max(base.here, 1e-6)
-        light = (
-            GREEN
-            if drift <= DRIFT or found.here <= FITS_FVU
-            else RED
-            if found.here > UNUSABLE_FVU
-            else AMBER
-        )
-        told = (
-            "as on the base"
-            if light == GREEN
-            else "the finetune moved out of what the dictionary describes"
-        )
-        yield _row(
-            "drift",
-            found.here,
-            base.here,
-            light,
-            f"{drift:.2f} times the unexplained variance of the base: {told}",
-        )
-    if not found.fidelity:
-        return
-    known, l0 = found.facts.get("l0"), found.fidelity["l0"]
-    split = known is not None and known > 0 and not 1 / SPLIT <= l0 / known <= SPLIT
-    said = (
-        f"its metadata says {known:.1f}"
-        if known is not None
-        else "its metadata does not say how many"
+        yield _drift_row(exam, base)
+    if exam.fidelity:
+        yield from _reconstruction_rows(exam)
+
+
+def _fvu_row(exam: Examination) -> Row:
+    training_fvu = exam.facts.get("fvu")
+    usual, reference = WEAK_FVU, FITS_FVU
+    if training_fvu is not None:
+        usual, reference = max(WEAK_FVU, WORSE * training_fvu), training_fvu
+    if exam.fvu <= usual:
+        light = Light.GREEN
+    elif exam.cause == OTHER or not math.isfinite(exam.fvu):
+        light = Light.RED
+    else:
+        light = Light.AMBER
+    fit = Fit(exam.fidelity.get("verdict", Fit.UNUSABLE))
+    text = (
+        f"{exam.fvu:.1%} of the variance at {exam.hook} is unexplained; by the gate of fidelity it "
+        f"{GATE[fit]}"
     )
-    yield _row(
-        "l0",
-        l0,
-        math.nan if known is None else known,
-        AMBER if split else GREEN,
-        f"{l0:.1f} features a token; {said}",
-    )
-    alike = 1 / SHRUNK <= found.norm_ratio <= SHRUNK
+    return _row("fvu", exam.fvu, reference, light, text)
+
+
+def _drift_row(exam: Examination, base: Examination) -> Row:
+    drift = exam.fvu / max(base.fvu, 1e-6)
+    if drift <= DRIFT or exam.fvu <= FITS_FVU:
+        light, meaning = Light.GREEN, "as on the base"
+    else:
+        light = Light.RED if exam.fvu > UNUSABLE_FVU else Light.AMBER
+        meaning = "the finetune moved out of what the dictionary describes"
+    text = f"{drift:.2f} times the unexplained variance of the base: {meaning}"
+    return _row("drift", exam.fvu, base.fvu, light, text)
+
+
+def _reconstruction_rows(exam: Examination) -> Iterator[Row]:
+    """Yield what is special about the reconstruction: features, norm, bits, roles."""
+    fidelity = exam.fidelity
+    yield _l0_row(fidelity["l0"], exam.facts.get("l0"))
+    alike = 1 / SHRUNK <= exam.norm_ratio <= SHRUNK
     text = "mean norm of the reconstruction over that of the residual"
-    yield _row("norm ratio", found.norm_ratio, 1.0, GREEN if alike else AMBER, text)
-    yield _row("cosine", found.cosine, 1.0, GREEN, "mean cosine of reconstruction and residual")
-    recovered, room = (
-        found.fidelity["ce_recovered"],
-        found.fidelity["ce_zero"] - found.fidelity["ce"],
-    )
+    yield _row("norm ratio", exam.norm_ratio, 1.0, _light(fault=not alike), text)
+    text = "mean cosine of reconstruction and residual"
+    yield _row("cosine", exam.cosine, 1.0, Light.GREEN, text)
+    recovered, room = fidelity["ce_recovered"], fidelity["ce_zero"] - fidelity["ce"]
+    light = _light(fault=room > ROOM and recovered < RECOVERED)
     text = f"of the {room:.2f} bits a token that zeros at this hook cost, this share is recovered"
-    yield _row(
-        "ce recovered", recovered, 0.9, AMBER if room > 0.5 and recovered < 0.5 else GREEN, text
-    )
-    dead = found.fidelity["dead"]
-    yield _row(
-        "dead",
-        dead,
-        0.0,
-        GREEN,
-        f"share of features that never fired on {found.fidelity['n_tokens']} tokens",
-    )
-    for role, one in found.roles.items():
-        if not math.isnan(one):
-            yield _row(
-                f"fvu of {role}",
-                one,
-                found.here,
-                GREEN,
-                f"unexplained on tokens of role {role}, over all variance",
-            )
+    yield _row("ce recovered", recovered, 0.9, light, text)
+    text = f"share of features that never fired on {fidelity['n_tokens']} tokens"
+    yield _row("dead", fidelity["dead"], 0.0, Light.GREEN, text)
+    for role, fvu in exam.role_fvus.items():
+        if not math.isnan(fvu):
+            text = f"unexplained on tokens of role {role}, over all variance"
+            yield _row(f"fvu of {role}", fvu, exam.fvu, Light.GREEN, text)
 
 
-def _gate(verdict: str) -> str:
-    return {"fits": "fits", "doubtful": "is doubtful", "unusable": "is unusable"}[verdict]
+def _l0_row(l0: float, known: float | None) -> Row:
+    if known is None:
+        text = f"{l0:.1f} features a token; its metadata does not say how many"
+        return _row("l0", l0, math.nan, Light.GREEN, text)
+    alike = known <= 0 or 1 / SPLIT <= l0 / known <= SPLIT
+    text = f"{l0:.1f} features a token; its metadata says {known:.1f}"
+    return _row("l0", l0, known, _light(fault=not alike), text)
 
 
-def _causes(found: Evidence) -> Iterator[dict[str, Any]]:
-    """What could be wrong, each beside what would be right."""
-    best, cause = found.repairs, found.cause
-    for repair in found.layers:
-        yield _row(
-            f"fvu at {repair.name}",
-            repair.fvu,
-            found.here,
-            GREEN,
-            "the same dictionary at another hook",
+def _cause_rows(exam: Examination) -> Iterator[Row]:
+    """Yield what could be wrong, each beside what would be right."""
+    yield from _layer_rows(exam)
+    if exam.scales:
+        yield _scale_row(exam)
+    if exam.normalizations:
+        yield _normalization_row(exam)
+    yield from _bos_rows(exam)
+    yield _dtype_row(exam)
+    if math.isfinite(exam.null_fvu):
+        light = _light(fault=exam.cause == OTHER, color=Light.RED)
+        text = (
+            "unexplained of residuals turned at random, beside the least that any repair leaves of "
+            "the real ones"
         )
-    if LAYER in best:
-        text = f"least unexplained elsewhere: {best[LAYER].fvu:.3f} at {best[LAYER].name}; {_here(found)}"
-        yield _row("layer", best[LAYER].fvu, found.here, RED if cause == LAYER else GREEN, text)
-    if found.scales:
-        factor = min(found.scales, key=lambda repair: repair.fvu)
-        light = RED if cause in (SCALE, NORM) and cause in found.helping else GREEN
-        text = f"best factor on {_of(factor)}: {factor.factor:.3g}, which leaves {factor.fvu:.3f}; {_here(found)}"
-        yield _row("scale", factor.factor, 1.0, light, text)
-    if found.normalizations:
-        way = min(found.normalizations, key=lambda repair: repair.fvu)
-        text = f"best normalization: {way.name}, which leaves {way.fvu:.3f} unexplained; {_here(found)}"
-        if found.states_normalization:
-            told = (
-                "fits no worse so"
-                if found.unfolded_by_statement
-                else "fits raw residuals better: a stale flag"
-            )
-            text += f"; its folder says {found.facts['normalize_activations']}, and it {told}"
-        light = GREEN if cause != NORM else RED if NORM in found.helping else AMBER
-        yield _row("normalization", way.fvu, found.here, light, text)
-    if BOS in best:
-        text = f"{best[BOS].name} {best[BOS].fvu:.3f} is unexplained; as read {found.here:.3f}"
-        text += f"; {found.expects_bos}" if found.expects_bos else ""
-        yield _row(
-            "bos",
-            best[BOS].fvu,
-            found.here,
-            RED if BOS in found.helping and cause == BOS else _note(found),
-            text,
-        )
-    if len(found.openings) == 2:
+        yield _row("null", exam.null_fvu, exam.least_fvu, light, text)
+    altered = exam.facts.get("altered")
+    if altered:
+        yield _row("card", math.nan, math.nan, Light.AMBER, str(altered))
+
+
+def _layer_rows(exam: Examination) -> Iterator[Row]:
+    for repair in exam.layers:
+        text = "the same dictionary at another hook"
+        yield _row(f"fvu at {repair.name}", repair.fvu, exam.fvu, Light.GREEN, text)
+    best = exam.repairs.get(LAYER)
+    if best is not None:
+        light = _light(fault=exam.cause == LAYER, color=Light.RED)
+        text = f"least unexplained elsewhere: {best.fvu:.3f} at {best.name}; {_as_it_is(exam)}"
+        yield _row("layer", best.fvu, exam.fvu, light, text)
+
+
+def _scale_row(exam: Examination) -> Row:
+    best = min(exam.scales, key=lambda repair: repair.fvu)
+    fault = exam.cause in (SCALE, NORM) and exam.cause in exam.helping
+    text = (
+        f"best factor on {_target(best)}: {best.factor:.3g}, which leaves {best.fvu:.3f}; "
+        f"{_as_it_is(exam)}"
+    )
+    return _row("scale", best.factor, 1.0, _light(fault=fault, color=Light.RED), text)
+
+
+def _normalization_row(exam: Examination) -> Row:
+    best = min(exam.normalizations, key=lambda repair: repair.fvu)
+    text = (
+        f"best normalization: {best.name}, which leaves {best.fvu:.3f} unexplained; "
+        f"{_as_it_is(exam)}"
+    )
+    if exam.states_normalization:
+        outcome = "fits raw residuals better: a stale flag"
+        if exam.unfolded_by_statement:
+            outcome = "fits no worse so"
+        text += f"; its folder says {exam.facts['normalize_activations']}, and it {outcome}"
+    light = Light.GREEN
+    if exam.cause == NORM:  # measured, or only stated
+        light = Light.RED if NORM in exam.helping else Light.AMBER
+    return _row("normalization", best.fvu, exam.fvu, light, text)
+
+
+def _bos_rows(exam: Examination) -> Iterator[Row]:
+    other = exam.repairs.get(BOS)
+    if other is not None:
+        light = _light(fault=bool(exam.broken_bos_claim))
+        if exam.cause == BOS and BOS in exam.helping:
+            light = Light.RED
+        text = f"{other.name} {other.fvu:.3f} is unexplained; as read {exam.fvu:.3f}"
+        if exam.broken_bos_claim:
+            text += f"; {exam.broken_bos_claim}"
+        yield _row("bos", other.fvu, exam.fvu, light, text)
+    light = _light(fault=exam.cause == BOS and exam.opens_otherwise)
+    if len(exam.opening_fvus) == 2:
+        read, toggled = exam.opening_fvus["read"], exam.opening_fvus["toggled"]
         text = "unexplained at the first tokens of documents, as read beside the other BOS handling"
-        light = AMBER if cause == BOS and found.opens_otherwise else GREEN
-        yield _row("first token", found.openings["read"], found.openings["toggled"], light, text)
-    if not math.isnan(found.first):
+        yield _row("first token", read, toggled, light, text)
+    if not math.isnan(exam.first_fvu):
         text = "unexplained at first tokens without BOS, beside all others"
-        light = AMBER if cause == BOS and found.opens_otherwise else GREEN
-        yield _row("no BOS", found.first, found.rest, light, text)
-    share = max(found.precision.exact.values(), default=0.0)
-    complaint = found.precision.complaint
-    light = GREEN if not complaint else RED if not found.precision.finite else AMBER
-    yield _row(
-        "dtype",
-        share,
-        0.0,
-        light,
-        complaint or f"the weights are {found.precision.stored}, as stated",
-    )
-    if math.isfinite(found.null):
-        text = "unexplained of residuals turned at random, beside the least that any repair leaves of the real ones"
-        yield _row("null", found.null, found.best, RED if cause == OTHER else GREEN, text)
-    if altered := found.facts.get("altered"):
-        yield _row("card", math.nan, math.nan, AMBER, str(altered))
+        yield _row("no BOS", exam.first_fvu, exam.rest_fvu, light, text)
 
 
-def _note(found: Evidence) -> str:
-    return AMBER if found.expects_bos else GREEN
+def _dtype_row(exam: Examination) -> Row:
+    share = max(exam.precision.exact.values(), default=0.0)
+    complaint = exam.precision.complaint
+    if not complaint:
+        text = f"the weights are {exam.precision.stored}, as stated"
+        return _row("dtype", share, 0.0, Light.GREEN, text)
+    light = Light.AMBER if exam.precision.finite else Light.RED
+    return _row("dtype", share, 0.0, light, complaint)
 
 
-def _here(found: Evidence) -> str:
-    return (
-        f"{found.here:.3f} as it is"
-        if math.isfinite(found.here)
-        else f"it cannot be read at {found.hook}"
-    )
+def _as_it_is(exam: Examination) -> str:
+    if math.isfinite(exam.fvu):
+        return f"{exam.fvu:.3f} as it is"
+    return f"it cannot be read at {exam.hook}"
 
 
-def _of(repair: Repair) -> str:
+def _target(repair: Repair) -> str:
+    """What a factor multiplies, in words."""
     return "the residual" if repair.name == "input" else f"its {repair.name}"
 
 
-def _sentence(found: Evidence, rows: list[dict[str, Any]]) -> str:
+def _sentence(exam: Examination, rows: list[Row]) -> str:
     """The one sentence to read."""
-    repair = found.helping.get(found.cause)
-    fixed = f" ({found.here:.3f} unexplained, {repair.fvu:.3f} repaired)" if repair else ""
-    if found.cause == OTHER:
-        if found.d_in not in found.widths.values():
-            return f"{OTHER}: it reads width {found.d_in}, this model has {sorted(set(found.widths.values()))}"
-        return f"{OTHER}: nothing tried makes it fit better than residuals turned at random{fixed}"
-    if found.cause == LAYER:
-        name = repair.name if repair else "another hook"
-        return f"wrong layer: it says {found.hook} but fits {name}{fixed}"
-    repair = repair or (found.stated if found.cause == NORM else None)
-    if found.cause in (SCALE, NORM) and repair:
-        how = (
-            f"multiply {_of(repair)} by {repair.factor:.3g}"
-            if repair.factor != 1
-            else f"it expects {repair.name}"
-        )
-        return f"{found.cause}: {how}{fixed}"
-    if found.cause == BOS:
-        how = (
-            f"read the text {repair.name}"
-            if repair
-            else found.expects_bos or "leave out the first token of documents"
-        )
-        return f"{BOS}: {how}{fixed}"
-    if found.cause == DTYPE:
-        return (
-            f"dtype: {found.precision.complaint or 'it answers with numbers that are not finite'}"
-        )
-    seen = [row for row in rows if row["verdict"] != GREEN]
-    if moved := next((row for row in seen if row["check"] == "drift" and found.base_fits), None):
-        return f"it fits the base, not this finetune: {moved['text']}"
-    return f"no cause found, but {seen[-1]['check']}: {seen[-1]['text']}" if seen else "it fits"
+    if not exam.cause:
+        return _sentence_without_cause(exam, rows)
+    repair = exam.helping.get(exam.cause)
+    numbers = ""
+    if repair:
+        numbers = f" ({exam.fvu:.3f} unexplained, {repair.fvu:.3f} repaired)"
+    elif exam.cause == NORM:
+        repair = exam.stated_scale
+    return f"{exam.cause}: {_advice(exam, repair)}{numbers}"
+
+
+def _advice(exam: Examination, repair: Repair | None) -> str:
+    """What to do about the cause, or what speaks for it."""
+    widths = exam.widths.values()
+    if exam.cause == OTHER and exam.d_in not in widths:
+        return f"it reads width {exam.d_in}, this model has {sorted(set(widths))}"
+    if exam.cause == OTHER:
+        return "nothing tried makes it fit better than residuals turned at random"
+    if exam.cause == DTYPE:
+        return exam.precision.complaint or "it answers with numbers that are not finite"
+    if exam.cause == BOS and repair is None:
+        return exam.broken_bos_claim or "leave out the first token of documents"
+    assert repair is not None, f"{exam.cause} is a cause by what repairs it"
+    if exam.cause == BOS:
+        return f"read the text {repair.name}"
+    if exam.cause == LAYER:
+        return f"it says {exam.hook} but fits {repair.name}"
+    if repair.factor != 1:
+        return f"multiply {_target(repair)} by {repair.factor:.3g}"
+    return f"it expects {repair.name}"
+
+
+def _sentence_without_cause(exam: Examination, rows: list[Row]) -> str:
+    """The one sentence where nothing is wrong, or what is wrong has no cause."""
+    alarms = [row for row in rows if row["verdict"] != Light.GREEN]
+    if not alarms:
+        return "it fits"
+    for row in alarms:
+        if row["check"] == "drift" and exam.base_fits:
+            return f"it fits the base, not this finetune: {row['text']}"
+    return f"no cause found, but {alarms[-1]['check']}: {alarms[-1]['text']}"

@@ -1,4 +1,4 @@
-"""Was this dictionary made for this model, this hook and this scale? If not: what is the first thing that is wrong?
+"""Was this dictionary made for this model, this hook and this scale? If not: what is wrong first?
 
 What is measured comes before what is stated. Neighboring hooks, factors, normalizations and the BOS
 are tried one at a time; the repair that leaves least unexplained names the cause, if it leaves
@@ -6,8 +6,9 @@ clearly less than the dictionary as it is. Where nothing helps and residuals tur
 worse, the dictionary was made for another model.
 """
 
+import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -16,31 +17,40 @@ from torch import Tensor
 from tqdm import tqdm
 
 from persona_interp import schema
-from persona_interp.dictionaries.checks import lines
+from persona_interp.dictionaries.checks import diagnosis_rows
 from persona_interp.dictionaries.dictionary import Dictionary
-from persona_interp.dictionaries.evidence import Evidence
+from persona_interp.dictionaries.examination import Examination
 from persona_interp.dictionaries.fidelity import FITS_FVU, measure
-from persona_interp.dictionaries.harvest import WHERE, some_tokens
-from persona_interp.dictionaries.places import located, neighbors
+from persona_interp.dictionaries.harvest import (
+    CONTENT_ROLES,
+    checkpoint_list,
+    role_tuple,
+    sample_tokens,
+)
+from persona_interp.dictionaries.hooks import neighbors, resolve_hook
 from persona_interp.dictionaries.precision import precision
 from persona_interp.dictionaries.repairs import (
     Repair,
+    Residuals,
+    drop_sinks,
     fvu,
-    gain_over,
-    kept,
+    mean_l0,
     normalizations,
-    read,
+    null_fvu,
+    paired_z,
+    read_residuals,
     scales,
-    stranger,
     toggle_bos,
 )
 from persona_interp.models import Checkpoint, Tokens, boot
 from persona_interp.models.tokens import added_bos
 
-SCAN = 1000  # tokens of the searches
-WORK = (
-    2e10  # multiplications of one reading at most: wide dictionaries are searched on fewer tokens
-)
+SCAN = 1000
+"""Tokens of the searches."""
+SCAN_MIN = 256
+"""Tokens of the searches in a dictionary however wide."""
+WORK = 2e10
+"""Multiplications of one reading at most: wide dictionaries are searched on fewer tokens."""
 
 
 def diagnose(
@@ -49,9 +59,9 @@ def diagnose(
     corpus: pd.DataFrame,
     *,
     n_tokens: int = 4000,
-    where: Iterable[str] = WHERE,
+    where: Iterable[str] = CONTENT_ROLES,
 ) -> pd.DataFrame:
-    """Does this dictionary fit these checkpoints, and if not, what is the first cause?
+    """Diagnosis of a dictionary on some checkpoints: does it fit, and if not, the first cause.
 
     Args:
         dictionary: The dictionary, ours or one of ``load_pretrained``.
@@ -73,28 +83,27 @@ def diagnose(
         ModelError: A checkpoint cannot be booted.
         SchemaError: No document has a token of these roles, or a role is unknown.
     """
-    where = (where,) if isinstance(where, str) else tuple(where)
+    where = role_tuple(where)
     schema.check(corpus, "corpus")
-    listed = [checkpoints] if isinstance(checkpoints, Checkpoint) else list(checkpoints)
     tables: list[pd.DataFrame] = []
-    base: Evidence | None = None
-    for checkpoint in tqdm(listed, desc="doctor", delay=2):
+    base: Examination | None = None
+    for checkpoint in tqdm(checkpoint_list(checkpoints), desc="doctor", delay=2):
         bridge = boot(checkpoint)
-        tokens = some_tokens(bridge.tokenizer, corpus, n_tokens=n_tokens, seed=0, where=where)
-        found = examine(dictionary, bridge, tokens, where=where)
-        found.base_fits = base is not None and not base.cause
-        table = pd.DataFrame(lines(found, base))
+        tokens = sample_tokens(bridge.tokenizer, corpus, n_tokens=n_tokens, seed=0, where=where)
+        exam = examine(dictionary, bridge, tokens, where=where)
+        exam.base_fits = base is not None and not base.cause
+        table = pd.DataFrame(diagnosis_rows(exam, base))
         table.insert(0, "checkpoint", checkpoint.label)
-        tables.append(table.assign(cause=found.cause))
-        base = base or found
+        tables.append(table.assign(cause=exam.cause))
+        base = base or exam
     return schema.check(pd.concat(tables, ignore_index=True), "diagnosis")
 
 
 @torch.inference_mode()
 def examine(
     dictionary: Dictionary, bridge: Any, tokens: Tokens, *, where: tuple[str, ...]
-) -> Evidence:
-    """What speaks for and against this pair?
+) -> Examination:
+    """Examine what speaks for and against a dictionary on a booted model.
 
     Args:
         dictionary: The dictionary.
@@ -105,91 +114,159 @@ def examine(
     Returns:
         Everything measured and stated; its ``cause`` weighs it.
     """
-    hook = located(bridge, dictionary.hook)
-    near = neighbors(bridge, hook)
-    seen = read(
-        bridge, tokens, hooks=[hook, *near] if hook in bridge.hook_dict else near, where=where
+    hook = resolve_hook(bridge, dictionary.hook)
+    hooks = neighbors(bridge, hook)
+    if hook in bridge.hook_dict:
+        hooks = [hook, *hooks]
+    residuals = read_residuals(bridge, tokens, hooks=hooks, where=where)
+    scan = _scan_rows(dictionary, len(residuals.first))
+    # some hooks have a dimension of heads besides: those are of no width that a dictionary reads
+    widths = {name: acts.shape[-1] for name, acts in residuals.acts.items() if acts.ndim == 2}
+    samples = {}
+    for name, width in widths.items():
+        if width == dictionary.d_in:
+            samples[name] = residuals.acts[name][scan]
+    bos = _bos_id(bridge)
+    exam = Examination(
+        hook,
+        dictionary.d_in,
+        widths,
+        dict(getattr(dictionary, "provenance", {})),
+        precision(dictionary),
+        layers=_other_layers(dictionary, samples, hook),
+        adds_bos=added_bos(bridge.tokenizer) is not None,
+        starts_with_bos=sum(ids[0] == bos for ids in tokens.ids) / len(tokens),
     )
-    n = min(SCAN, max(256, int(WORK / (dictionary.d_in * dictionary.d_sae))))
-    some = torch.randperm(len(seen.first), generator=torch.Generator().manual_seed(0))[:n]
-    widths = {name: acts.shape[-1] for name, acts in seen.acts.items() if acts.ndim == 2}
-    sampled = {
-        name: seen.acts[name][some] for name, width in widths.items() if width == dictionary.d_in
+    if hook not in samples:
+        if exam.layers:
+            nearest = min(exam.layers, key=lambda repair: repair.fvu).name
+            exam.null_fvu = null_fvu(dictionary, drop_sinks(samples[nearest]))
+        return exam
+    acts = drop_sinks(samples[hook])
+    measurements = {
+        "fidelity": measure(dictionary, bridge, tokens, where=where),
+        **_measure_fit(dictionary, acts),
+        **_measure_parts(dictionary, residuals, hook, where),
+        **_measure_scales(dictionary, acts, residuals.norms[hook], exam.facts),
     }
-    fitting = {name: kept(acts) for name, acts in sampled.items()}
-    layers = []
-    for name, acts in fitting.items():
-        if name != hook:
-            z = gain_over(dictionary, sampled[hook], sampled[name]) if hook in sampled else math.inf
-            layers.append(Repair(name, 1.0, fvu(dictionary, acts), z))
-    facts = dict(getattr(dictionary, "provenance", {}))
-    found = Evidence(hook, dictionary.d_in, widths, facts, precision(dictionary), layers=layers)
-    found.adds_bos = added_bos(bridge.tokenizer) is not None
-    bos = _bos(bridge)
-    found.starts_with_bos = sum(ids[0] == bos for ids in tokens.ids) / len(tokens)
-    if hook not in fitting:
-        if layers:
-            found.null = stranger(
-                dictionary, fitting[min(layers, key=lambda repair: repair.fvu).name]
-            )
-        return found
-    acts = fitting[hook]
-    found.here = fvu(dictionary, acts)
-    found.fidelity = measure(dictionary, bridge, tokens, where=where)
-    _describe(found, dictionary, acts)
-    everything = seen.acts[hook]
-    found.first = _fvu_of(dictionary, kept(everything, of=seen.first), everything)
-    found.rest = _fvu_of(dictionary, kept(everything, of=~seen.first), everything)
-    for role in where:
-        of = torch.as_tensor(seen.roles == role)
-        found.roles[role] = _fvu_of(dictionary, kept(everything, of=of), everything)
     if bos is not None:
-        other = read(bridge, toggle_bos(tokens, bos), hooks=[hook], where=where)
-        found.toggled = fvu(dictionary, kept(other.acts[hook])[some % len(kept(other.acts[hook]))])
-        for key, one in (("read", seen), ("toggled", other)):
-            ordinary = kept(one.acts[hook], of=one.opening)
-            enough = (
-                len(ordinary) >= int(one.opening.sum()) / 2
-            )  # else they are attention sinks, which nobody describes
-            found.openings[key] = _fvu_of(
-                dictionary, ordinary if enough else ordinary[:0], one.acts[hook]
-            )
-    norms = seen.norms[hook]
-    samples, width = (norms, acts.norm(dim=-1)), dictionary.d_in**0.5
-    found.implied = [width / float(of.mean()) for of in samples]
-    found.implied += [
-        top / float(of.pow(2).mean().sqrt()) for of in samples for top in (width, 1.0)
-    ]
-    factor = facts.get("scaling_factor") or found.implied[0]
-    found.stated = Repair("input", factor, fvu(dictionary, acts, gain=factor))
-    whole, *parts = scales(dictionary, acts, weights=found.here > FITS_FVU)
-    z = gain_over(dictionary, acts, acts, gain=whole.factor)
-    found.scales = [whole._replace(z=z), *parts]
-    found.active = float((dictionary.encode(acts) != 0).double().sum(-1).mean())
-    found.normalizations = normalizations(dictionary, acts)
-    if found.here > FITS_FVU:
-        found.null = stranger(dictionary, acts)
-    return found
+        other = read_residuals(bridge, toggle_bos(tokens, bos), hooks=[hook], where=where)
+        measurements |= _measure_bos(dictionary, residuals, other, hook=hook, scan=scan)
+    return dataclasses.replace(exam, **measurements)
 
 
-def _bos(bridge: Any) -> int | None:
+def _scan_rows(dictionary: Dictionary, n: int) -> Tensor:
+    """Rows of the searches, drawn at random among n tokens."""
+    affordable = int(WORK / (dictionary.d_in * dictionary.d_sae))
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
+    return order[: min(SCAN, max(SCAN_MIN, affordable))]
+
+
+def _bos_id(bridge: Any) -> int | None:
     """BOS of the tokenizer, or of the model where the tokenizer has forgotten it."""
-    own = bridge.tokenizer.bos_token_id
-    return own if own is not None else getattr(bridge.original_model.config, "bos_token_id", None)
+    bos = bridge.tokenizer.bos_token_id
+    if bos is not None:
+        return bos
+    return getattr(bridge.original_model.config, "bos_token_id", None)
 
 
-def _describe(found: Evidence, dictionary: Dictionary, acts: Tensor) -> None:
+def _other_layers(dictionary: Dictionary, samples: Mapping[str, Tensor], hook: str) -> list[Repair]:
+    """The same dictionary at each other hook; how surely it is better only where both are read."""
+    repairs = []
+    for name, acts in samples.items():
+        if name == hook:
+            continue
+        z = math.inf
+        if hook in samples:
+            z = paired_z(dictionary, samples[hook], acts)
+        repairs.append(Repair(name, 1.0, fvu(dictionary, drop_sinks(acts)), z))
+    return repairs
+
+
+def _measure_fit(dictionary: Dictionary, acts: Tensor) -> dict[str, Any]:
+    """How well it fits as it is."""
     rebuilt = dictionary.decode(dictionary.encode(acts)).float()
-    found.norm_ratio = float((rebuilt.norm(dim=-1) / acts.norm(dim=-1)).mean())
-    found.cosine = float(torch.cosine_similarity(rebuilt, acts, dim=-1).mean())
+    return {
+        "fvu": fvu(dictionary, acts),
+        "l0": mean_l0(dictionary, acts),
+        "norm_ratio": float((rebuilt.norm(dim=-1) / acts.norm(dim=-1)).mean()),
+        "cosine": float(torch.cosine_similarity(rebuilt, acts, dim=-1).mean()),
+    }
 
 
-def _fvu_of(dictionary: Dictionary, acts: Tensor, among: Tensor) -> float:
-    """Mean squared error of these residuals over the variance of all; NaN where there are none."""
-    if not len(acts):
+def _measure_parts(
+    dictionary: Dictionary, residuals: Residuals, hook: str, where: tuple[str, ...]
+) -> dict[str, Any]:
+    """How well it fits first tokens, all others, and tokens of each role."""
+    acts = residuals.acts[hook]
+
+    def part(mask: Tensor) -> float:
+        return _part_fvu(dictionary, drop_sinks(acts, among=mask), acts)
+
+    return {
+        "first_fvu": part(residuals.first),
+        "rest_fvu": part(~residuals.first),
+        "role_fvus": {role: part(torch.as_tensor(residuals.roles == role)) for role in where},
+    }
+
+
+def _measure_bos(
+    dictionary: Dictionary, residuals: Residuals, other: Residuals, *, hook: str, scan: Tensor
+) -> dict[str, Any]:
+    """How well it fits with the other BOS handling, and first tokens with either."""
+    acts = drop_sinks(other.acts[hook])
+    return {
+        # without its BOS a document has other tokens: rows of the scan may be beyond the last
+        "toggled_fvu": fvu(dictionary, acts[scan % len(acts)]),
+        "opening_fvus": {
+            "read": _opening_fvu(dictionary, residuals, hook),
+            "toggled": _opening_fvu(dictionary, other, hook),
+        },
+    }
+
+
+def _opening_fvu(dictionary: Dictionary, residuals: Residuals, hook: str) -> float:
+    """Fraction unexplained of the first tokens of documents; NaN where most are attention sinks."""
+    acts, opening = residuals.acts[hook], residuals.opening
+    no_sinks = drop_sinks(acts, among=opening)
+    if len(no_sinks) < int(opening.sum()) / 2:  # sinks are what nobody describes
         return math.nan
-    error = (
-        (acts - dictionary.decode(dictionary.encode(acts)).float()).double().pow(2).sum(-1).mean()
-    )
-    usual = kept(among)
+    return _part_fvu(dictionary, no_sinks, acts)
+
+
+def _measure_scales(
+    dictionary: Dictionary, acts: Tensor, norms: Tensor, facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """How well it fits with factors and normalizations, and, unless it fits, by chance."""
+    # Training codes scale residuals to a mean norm of sqrt(d_in) (SAELens), or to a mean squared
+    # norm of d_in (Templeton et al. 2024) or of 1 (dictionary_learning). Whether sinks were among
+    # the residuals of the training nobody knows: both are derived.
+    width = dictionary.d_in**0.5
+    populations = (norms, acts.norm(dim=-1))
+    implied = [width / float(of.mean()) for of in populations]
+    for of in populations:
+        root_mean_square = float(of.pow(2).mean().sqrt())
+        implied += [width / root_mean_square, 1.0 / root_mean_square]
+    factor = facts.get("scaling_factor") or implied[0]
+    fits = fvu(dictionary, acts) <= FITS_FVU
+    whole, *parts = scales(dictionary, acts, weights=not fits)
+    whole = whole._replace(z=paired_z(dictionary, acts, acts, gain=whole.factor))
+    measurements: dict[str, Any] = {
+        "implied_factors": implied,
+        "stated_scale": Repair("input", factor, fvu(dictionary, acts, gain=factor)),
+        "scales": [whole, *parts],
+        "normalizations": normalizations(dictionary, acts),
+    }
+    if not fits:
+        measurements["null_fvu"] = null_fvu(dictionary, acts)
+    return measurements
+
+
+def _part_fvu(dictionary: Dictionary, part: Tensor, whole: Tensor) -> float:
+    """Mean squared error of a part of the residuals over the variance of all; NaN for no part."""
+    if not len(part):
+        return math.nan
+    rebuilt = dictionary.decode(dictionary.encode(part)).float()
+    error = (part - rebuilt).double().pow(2).sum(-1).mean()
+    usual = drop_sinks(whole)
     return float(error / (usual - usual.mean(0)).double().pow(2).sum(-1).mean())

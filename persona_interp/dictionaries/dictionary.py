@@ -20,6 +20,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from persona_interp.dictionaries.saelens import load_sae
 from persona_interp.errors import ModelError
 
 CARD = "dictionary.json"
@@ -27,7 +28,7 @@ CARD = "dictionary.json"
 
 @runtime_checkable
 class Dictionary(Protocol):
-    """What must a thing know to be used as a dictionary?
+    """What a thing must know to be used as a dictionary.
 
     Attributes:
         name: What tables and reports call it.
@@ -53,11 +54,11 @@ class Dictionary(Protocol):
     def mean(self) -> Tensor: ...  # noqa: D102
 
     def encode(self, acts: Tensor) -> Tensor:
-        """Which features are active? Dims (..., d_in) to (..., d_sae)."""
+        """Activations of the features, dims (..., d_in) to (..., d_sae)."""
         ...
 
     def decode(self, feats: Tensor) -> Tensor:
-        """Which residual do these features stand for? Dims (..., d_sae) to (..., d_in)."""
+        """Residuals that these features stand for, dims (..., d_sae) to (..., d_in)."""
         ...
 
 
@@ -98,17 +99,17 @@ class SparseDictionary:
 
     @torch.no_grad()
     def encode(self, acts: Tensor) -> Tensor:
-        """Which features are active? Dims (..., d_in) to (..., d_sae)."""
+        """Activations of the features, dims (..., d_in) to (..., d_sae)."""
         return self.sae.encode(acts)
 
     @torch.no_grad()
     def decode(self, feats: Tensor) -> Tensor:
-        """Which residual do these features stand for? Dims (..., d_sae) to (..., d_in)."""
+        """Residuals that these features stand for, dims (..., d_sae) to (..., d_in)."""
         return self.sae.decode(feats)
 
 
 def hash_dictionary(dictionary: Dictionary) -> str:
-    """Is this the same dictionary as that one?
+    """Hash of what a dictionary computes, for telling dictionaries apart.
 
     Args:
         dictionary: Any dictionary.
@@ -122,11 +123,11 @@ def hash_dictionary(dictionary: Dictionary) -> str:
     >>> hash_dictionary(one)
     '755dcde2c3fd3f08'
     """
-    weights = (
-        dictionary.sae.state_dict()
-        if isinstance(dictionary, SparseDictionary)
-        else {"W_dec": dictionary.W_dec}
-    )
+    if isinstance(dictionary, SparseDictionary):
+        weights = dictionary.sae.state_dict()
+    else:
+        weights = {"W_dec": dictionary.W_dec}
+    # float32 on the CPU, in the order of the names: the hash depends on neither device nor dtype
     digest = hashlib.sha256(dictionary.hook.encode())
     for name, tensor in sorted({**weights, "mean": dictionary.mean}.items()):
         digest.update(name.encode() + tensor.detach().cpu().float().contiguous().numpy().tobytes())
@@ -134,7 +135,7 @@ def hash_dictionary(dictionary: Dictionary) -> str:
 
 
 def save_dictionary(dictionary: SparseDictionary, folder: str | Path) -> Path:
-    """How is a trained dictionary kept?
+    """Write a dictionary and its provenance to a folder.
 
     Args:
         dictionary: What ``fit`` or ``open_dictionary`` returned.
@@ -159,10 +160,10 @@ def save_dictionary(dictionary: SparseDictionary, folder: str | Path) -> Path:
         "provenance": dict(dictionary.provenance),
     }
     if (folder / CARD).exists():
-        kept = json.loads((folder / CARD).read_text())
-        if kept["hash"] != card["hash"]:
+        other = json.loads((folder / CARD).read_text())
+        if other["hash"] != card["hash"]:
             raise ModelError(
-                f"{folder} holds another dictionary ({kept['name']}, {kept['hash']}); choose an "
+                f"{folder} holds another dictionary ({other['name']}, {other['hash']}); choose an "
                 "empty folder."
             )
     dictionary.sae.save_model(folder)
@@ -171,7 +172,7 @@ def save_dictionary(dictionary: SparseDictionary, folder: str | Path) -> Path:
 
 
 def open_dictionary(folder: str | Path) -> SparseDictionary:
-    """Which dictionary is kept here?
+    """Open a dictionary that was saved here, and check that it is the one on its card.
 
     Args:
         folder: What ``save_dictionary`` or ``fit(..., out=folder)`` wrote.
@@ -183,8 +184,6 @@ def open_dictionary(folder: str | Path) -> SparseDictionary:
         ModelError: The folder holds no dictionary, or one whose weights are not those its card
             names.
     """
-    from persona_interp.dictionaries.saelens import load_sae  # SAELens takes seconds to import
-
     folder = Path(folder)
     if not (folder / CARD).is_file():
         raise ModelError(
@@ -200,10 +199,10 @@ def open_dictionary(folder: str | Path) -> SparseDictionary:
         card["variance"],
         card["provenance"],
     )
-    found = hash_dictionary(dictionary)
-    if found != card["hash"]:
+    digest = hash_dictionary(dictionary)
+    if digest != card["hash"]:
         raise ModelError(
-            f"the weights in {folder} hash to {found}, its {CARD} says {card['hash']}: fit it "
+            f"the weights in {folder} hash to {digest}, its {CARD} says {card['hash']}: fit it "
             "again."
         )
     return dictionary

@@ -17,11 +17,17 @@ from tqdm import tqdm
 
 from persona_interp import schema
 from persona_interp.dictionaries.dictionary import Dictionary
-from persona_interp.dictionaries.harvest import WHERE, some_tokens
+from persona_interp.dictionaries.harvest import (
+    CONTENT_ROLES,
+    checkpoint_list,
+    role_tuple,
+    sample_tokens,
+)
 from persona_interp.errors import ModelError
 from persona_interp.models import Checkpoint, Tokens, boot
 from persona_interp.models.boot import canonical
 from persona_interp.models.outliers import ordinary
+from persona_interp.schema.words import Fit
 
 FITS_FVU, FITS_RECOVERED = 0.1, 0.9
 UNUSABLE_FVU, UNUSABLE_RECOVERED = 0.5, 0.5
@@ -35,9 +41,9 @@ def fidelity(
     corpus: pd.DataFrame,
     *,
     n_tokens: int = 20_000,
-    where: Iterable[str] = WHERE,
+    where: Iterable[str] = CONTENT_ROLES,
 ) -> pd.DataFrame:
-    """Does the dictionary describe the residuals of each checkpoint?
+    """Fidelity of a dictionary on each checkpoint, with a verdict.
 
     Measured on the tokens of some roles (no padding, no residual longer than 10 times the median of
     its batch): only there is the reconstruction spliced in, and only what is predicted from there
@@ -63,16 +69,14 @@ def fidelity(
         ModelError: The hook does not exist, never fires or has another width than the dictionary.
         SchemaError: No document has a token of these roles, or a role is unknown.
     """
-    where = (where,) if isinstance(where, str) else tuple(where)
+    where = role_tuple(where)
     schema.check(corpus, "corpus")
-    listed = [checkpoints] if isinstance(checkpoints, Checkpoint) else list(checkpoints)
     rows = []
-    for checkpoint in tqdm(listed, desc="fidelity", delay=2):
+    for checkpoint in tqdm(checkpoint_list(checkpoints), desc="fidelity", delay=2):
         bridge = boot(checkpoint)
-        tokens = some_tokens(bridge.tokenizer, corpus, n_tokens=n_tokens, seed=0, where=where)
-        rows.append(
-            {"checkpoint": checkpoint.label, **measure(dictionary, bridge, tokens, where=where)}
-        )
+        tokens = sample_tokens(bridge.tokenizer, corpus, n_tokens=n_tokens, seed=0, where=where)
+        row = measure(dictionary, bridge, tokens, where=where)
+        rows.append({"checkpoint": checkpoint.label, **row})
     return pd.DataFrame(rows)
 
 
@@ -80,7 +84,7 @@ def fidelity(
 def measure(
     dictionary: Dictionary, bridge: Any, tokens: Tokens, *, where: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Does the dictionary describe the residuals of this booted model?
+    """Fidelity of a dictionary on a booted model.
 
     Args:
         dictionary: The dictionary.
@@ -95,16 +99,21 @@ def measure(
         ModelError: The hook does not exist, never fires or has another width than the dictionary.
     """
     hook = canonical(bridge, dictionary.hook)
-    sums = [_batch(dictionary, bridge, hook, *padded) for padded in _padded(tokens, where)]
+    sums = [_sum_batch(dictionary, bridge, hook, *batch) for batch in _batches(tokens, where)]
     total: dict[str, Any] = {key: sum(part[key] for part in sums) for key in sums[0]}
     n = int(total["n"])
-    fvu = total["error"] / max(total["square"] - float(total["sum"].pow(2).sum()) / n, EPS)
+    # squared distance from the mean = sum of squares - |sum|^2 / n: one pass over the tokens
+    variance = total["square"] - float(total["sum"].pow(2).sum()) / n
+    fvu = float(total["error"] / max(variance, EPS))
     ce, ce_sae, ce_zero = (
         float(total[key] / total["targets"]) for key in ("ce", "ce_sae", "ce_zero")
     )
-    recovered = (ce_zero - ce_sae) / (ce_zero - ce) if ce_zero > ce else math.nan
+    # "Loss recovered" (Bricken et al. 2023); where zeros cost nothing there is nothing to recover
+    recovered = math.nan
+    if ce_zero > ce:
+        recovered = (ce_zero - ce_sae) / (ce_zero - ce)
     return {
-        "fvu": float(fvu),
+        "fvu": fvu,
         "l0": float(total["fired"].sum()) / n,
         "dead": float((total["fired"] == 0).double().mean()),
         "ce": ce,
@@ -112,96 +121,118 @@ def measure(
         "ce_zero": ce_zero,
         "ce_recovered": recovered,
         "n_tokens": n,
-        "verdict": _verdict(float(fvu), recovered),
+        "verdict": str(judge(fvu, recovered)),
     }
 
 
-def _verdict(fvu: float, recovered: float) -> str:
+def judge(fvu: float, recovered: float) -> Fit:
+    """Judge how well a dictionary fits, by two fractions.
+
+    Args:
+        fvu: Fraction of variance unexplained.
+        recovered: Fraction of the cross-entropy recovered; NaN where there is none to recover.
+
+    Returns:
+        The verdict.
+
+    >>> str(judge(0.05, 0.95)), str(judge(0.05, 0.7)), str(judge(0.6, 0.95))
+    ('fits', 'doubtful', 'unusable')
+    """
     if fvu <= FITS_FVU and recovered >= FITS_RECOVERED:
-        return "fits"
+        return Fit.FITS
     if fvu > UNUSABLE_FVU or recovered < UNUSABLE_RECOVERED:
-        return "unusable"
-    return "doubtful"
+        return Fit.UNUSABLE
+    return Fit.DOUBTFUL
 
 
-def _batch(
-    dictionary: Dictionary, bridge: Any, hook: str, ids: Tensor, mask: Tensor, keep: Tensor
+def _sum_batch(
+    dictionary: Dictionary, bridge: Any, hook: str, ids: Tensor, attention: Tensor, marks: Tensor
 ) -> dict[str, Any]:
-    """Sums over the tokens measured of one padded batch, dims (document, position)."""
-    seen: list[Tensor] = []
-    logits = _forward(bridge, hook, ids, mask, lambda acts: seen.append(acts.clone()) or acts)
-    (acts,) = seen
+    """Sums over the marked tokens of one padded batch, dims (document, position)."""
+    acts, logits = _read(bridge, hook, ids, attention)
     if acts.shape[-1] != dictionary.d_in:
         raise ModelError(
             f"{dictionary.name} reads width {dictionary.d_in}; {dictionary.hook} has "
             f"{acts.shape[-1]}."
         )
-    keep = keep & ordinary(acts.norm(dim=-1), keep)
-    kept = acts[keep].float()
-    feats = dictionary.encode(kept)
+    marks = marks & ordinary(acts.norm(dim=-1), marks)
+    original = acts[marks].float()
+    feats = dictionary.encode(original)
     rebuilt = dictionary.decode(feats)
 
-    def spliced(new: Tensor) -> Tensor:
-        return _forward(
-            bridge,
-            hook,
-            ids,
-            mask,
-            lambda acts: acts.masked_scatter(keep[..., None], new.to(acts.dtype)),
-        )
+    def splice(replacement: Tensor) -> Tensor:
+        def edit(acts: Tensor) -> Tensor:
+            return acts.masked_scatter(marks[..., None], replacement.to(acts.dtype))
 
-    targets = keep[:, :-1] & mask[:, 1:].bool()
+        return _forward(bridge, hook, ids, attention, edit)
+
+    # a position counts when it was replaced and something follows it in the document
+    targets = marks[:, :-1] & attention[:, 1:].bool()
     return {
-        "n": len(kept),
-        "sum": kept.double().sum(0),
-        "square": float(kept.double().pow(2).sum()),
-        "error": float((kept - rebuilt).double().pow(2).sum()),
+        "n": len(original),
+        "sum": original.double().sum(0),
+        "square": float(original.double().pow(2).sum()),
+        "error": float((original - rebuilt).double().pow(2).sum()),
         "fired": (feats != 0).sum(0),
         "targets": int(targets.sum()),
         "ce": _bits(logits, ids, targets),
-        "ce_sae": _bits(spliced(rebuilt), ids, targets),
-        "ce_zero": _bits(spliced(torch.zeros_like(kept)), ids, targets),
+        "ce_sae": _bits(splice(rebuilt), ids, targets),
+        "ce_zero": _bits(splice(torch.zeros_like(original)), ids, targets),
     }
 
 
+def _read(bridge: Any, hook: str, ids: Tensor, attention: Tensor) -> tuple[Tensor, Tensor]:
+    """Residuals at the hook and logits of one unedited forward pass."""
+    copies: list[Tensor] = []
+
+    def copy(acts: Tensor) -> Tensor:
+        copies.append(acts.clone())
+        return acts
+
+    logits = _forward(bridge, hook, ids, attention, copy)
+    return copies[0], logits
+
+
 def _forward(
-    bridge: Any, hook: str, ids: Tensor, mask: Tensor, edit: Callable[[Tensor], Tensor]
+    bridge: Any, hook: str, ids: Tensor, attention: Tensor, edit: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """Logits with the residual at the hook edited; a hook that stays silent is an error, never a no-op."""
-    fired = []
+    """Logits with the residual at the hook edited.
+
+    A hook that stays silent is an error, never a no-op.
+    """
+    n_calls = 0
 
     def run(acts: Tensor, hook: Any) -> Tensor:
-        fired.append(hook)
+        nonlocal n_calls
+        n_calls += 1
         return edit(acts)
 
     logits = bridge.run_with_hooks(
-        ids, attention_mask=mask, fwd_hooks=[(hook, run)], return_type="logits"
+        ids, attention_mask=attention, fwd_hooks=[(hook, run)], return_type="logits"
     )
-    if len(fired) != 1:
+    if n_calls != 1:
         raise ModelError(
-            f"hook '{hook}' fired {len(fired)} times in one forward pass, expected once; boot a "
+            f"hook '{hook}' fired {n_calls} times in one forward pass, expected once; boot a "
             "new bridge."
         )
     return logits
 
 
 def _bits(logits: Tensor, ids: Tensor, targets: Tensor) -> float:
-    """Summed cross-entropy (bits) of the next tokens after the positions marked."""
-    picked = logits[:, :-1][targets].float()
-    wanted = ids[:, 1:][targets]
-    return float(
-        torch.nn.functional.cross_entropy(picked, wanted, reduction="sum").double()
-    ) / math.log(2)
+    """Summed cross-entropy (bits) of the tokens after the target positions."""
+    predictions = logits[:, :-1][targets].float()
+    next_ids = ids[:, 1:][targets]
+    nats = torch.nn.functional.cross_entropy(predictions, next_ids, reduction="sum").double()
+    return float(nats) / math.log(2)
 
 
-def _padded(tokens: Tokens, where: tuple[str, ...]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Right-padded batches sorted by length: ids, attention mask, tokens measured, dims (document, position)."""
-    order = sorted(range(len(tokens)), key=lambda row: len(tokens.ids[row]))
+def _batches(tokens: Tokens, where: tuple[str, ...]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield ids, attention mask and marks of right-padded batches, dims (document, position)."""
     marks = tokens.marks(where)
-    for at in range(0, len(order), BATCH):
-        rows = order[at : at + BATCH]
-        ids, mask = tokens.pad(rows=rows)
-        keep = torch.nn.utils.rnn.pad_sequence(
-            [torch.as_tensor(marks[row]) for row in rows], batch_first=True
-        )
-        yield ids, mask, keep
+    # documents of like length share a batch, so that little of it is padding
+    order = sorted(range(len(tokens)), key=lambda row: len(tokens.ids[row]))
+    for start in range(0, len(order), BATCH):
+        rows = order[start : start + BATCH]
+        ids, attention = tokens.pad(rows=rows)
+        row_marks = [torch.as_tensor(marks[row]) for row in rows]
+        yield ids, attention, torch.nn.utils.rnn.pad_sequence(row_marks, batch_first=True)

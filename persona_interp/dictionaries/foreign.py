@@ -26,10 +26,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from persona_interp.dictionaries.places import MODULE, hook_name
+from persona_interp.dictionaries.hooks import MODULE, hook_name
 from persona_interp.errors import ModelError, unknown
 
-LEARNED = {
+ARCHITECTURES = {
     "AutoEncoder": "standard",
     "AutoEncoderNew": "standard",
     "GatedAutoEncoder": "gated",
@@ -38,7 +38,22 @@ LEARNED = {
     "BatchTopKSAE": "jumprelu",
     "MatryoshkaBatchTopKSAE": "jumprelu",
 }
-RAW_INPUT = ("AutoEncoderNew", "JumpReluAutoEncoder")  # encode without subtracting the decoder bias
+"""Architecture of SAELens by class of dictionary_learning."""
+DECODER_BIAS = {
+    "AutoEncoder": "bias",
+    "AutoEncoderNew": "decoder.bias",
+    "GatedAutoEncoder": "decoder_bias",
+}
+"""Name of the decoder bias by class of dictionary_learning; "b_dec" of all others."""
+RAW_INPUT = ("AutoEncoderNew", "JumpReluAutoEncoder")
+"""Classes that encode without subtracting the decoder bias."""
+PLAIN_SPARSIFY = {
+    "transcode": False,
+    "skip_connection": False,
+    "signed": False,
+    "activation": "topk",
+}
+"""Settings of sparsify under which its SAE is an autoencoder of one residual."""
 
 
 class Converted(NamedTuple):
@@ -58,7 +73,7 @@ class Converted(NamedTuple):
 
 
 def from_dictionary_learning(folder: Path) -> Converted:
-    """What is the SAE in this folder of dictionary_learning?
+    """Convert the SAE in a folder of dictionary_learning.
 
     Args:
         folder: It holds ``ae.pt`` and ``config.json``.
@@ -73,57 +88,60 @@ def from_dictionary_learning(folder: Path) -> Converted:
     """
     trainer = json.loads((folder / "config.json").read_text())["trainer"]
     kind = trainer.get("dict_class", "")
-    if kind not in LEARNED:
-        raise ModelError(f"{folder}: {unknown('dict_class', kind, LEARNED)}")
-    weights = _load_pt(folder / "ae.pt")
-    facts: dict[str, Any] = {"layout": f"dictionary_learning {kind}", "stored": _dtypes(weights)}
-    old = {key: value.float() for key, value in weights.items()}
-    linear = "encoder.weight" in old
-    names = {
-        "b_dec": "bias" if kind == "AutoEncoder" else "b_dec",
-        "b_enc": "encoder.bias" if linear else "b_enc",
-    }
-    names |= {
-        "AutoEncoderNew": {"b_dec": "decoder.bias"},
-        "GatedAutoEncoder": {"b_dec": "decoder_bias"},
-    }.get(kind, {})
+    if kind not in ARCHITECTURES:
+        raise ModelError(f"{folder}: {unknown('dict_class', kind, ARCHITECTURES)}")
+    state = _load_pt(folder / "ae.pt")
+    old = {key: value.float() for key, value in state.items()}
     try:
-        new = {
-            "W_enc": old["encoder.weight"].T if linear else old["W_enc"],
-            "W_dec": old["decoder.weight"].T if linear else old["W_dec"],
-            "b_dec": old[names["b_dec"]],
-        }
-        if LEARNED[kind] == "gated":
-            new |= {"b_gate": old["gate_bias"], "b_mag": old["mag_bias"], "r_mag": old["r_mag"]}
-        else:
-            new["b_enc"] = old[names["b_enc"]]
-        if LEARNED[kind] == "jumprelu":
-            new["threshold"] = old["threshold"].expand_as(new["b_enc"]).clone()
+        weights = _rename_weights(kind, old)
     except KeyError as error:
         raise ModelError(
             f"{folder / 'ae.pt'} lacks {error} of an {kind}; it has {', '.join(sorted(old))}."
         ) from error
     if kind in ("AutoEncoder", "AutoEncoderNew"):
-        norms = new["W_dec"].norm(dim=1)
-        new |= {
-            "W_dec": new["W_dec"] / norms[:, None],
-            "W_enc": new["W_enc"] * norms,
-            "b_enc": new["b_enc"] * norms,
-        }
-    config = _config(LEARNED[kind], new, raw=kind in RAW_INPUT)
-    if LEARNED[kind] == "topk":
-        config["k"] = int(old["k"]) if "k" in old else int(trainer["k"])
+        weights |= _unit_decoder(weights)
+    config = _config(ARCHITECTURES[kind], weights, raw=kind in RAW_INPUT)
+    if ARCHITECTURES[kind] == "topk":
+        config["k"] = int(old["k"] if "k" in old else trainer["k"])
+    facts: dict[str, Any] = {"layout": f"dictionary_learning {kind}", "stored": _dtypes(state)}
     if "k" in trainer:
         facts["l0"] = float(trainer["k"])
-    place = trainer.get("submodule_name") or trainer.get("layer")
     facts["model_name"] = str(trainer.get("lm_name", ""))
-    return Converted(
-        config, new, hook_name(place) if place is not None and str(place) else "", facts
-    )
+    place = trainer.get("submodule_name") or trainer.get("layer")
+    hook = ""
+    if place is not None and str(place):
+        hook = hook_name(place)
+    return Converted(config, weights, hook, facts)
+
+
+def _rename_weights(kind: str, old: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """State dict of SAELens from one of dictionary_learning; KeyError for a weight it lacks."""
+    architecture = ARCHITECTURES[kind]
+    if "encoder.weight" in old:  # torch.nn.Linear: (out, in)
+        encoder, decoder = old["encoder.weight"].T, old["decoder.weight"].T
+    else:
+        encoder, decoder = old["W_enc"], old["W_dec"]
+    new = {"W_enc": encoder, "W_dec": decoder, "b_dec": old[DECODER_BIAS.get(kind, "b_dec")]}
+    if architecture == "gated":
+        return new | {"b_gate": old["gate_bias"], "b_mag": old["mag_bias"], "r_mag": old["r_mag"]}
+    new["b_enc"] = old["encoder.bias" if "encoder.weight" in old else "b_enc"]
+    if architecture == "jumprelu":
+        new["threshold"] = old["threshold"].expand_as(new["b_enc"]).clone()
+    return new
+
+
+def _unit_decoder(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights with decoder rows of norm 1 that answer the same: activations grow by the norms."""
+    norms = weights["W_dec"].norm(dim=1)
+    return {
+        "W_dec": weights["W_dec"] / norms[:, None],
+        "W_enc": weights["W_enc"] * norms,
+        "b_enc": weights["b_enc"] * norms,
+    }
 
 
 def from_sparsify(folder: Path) -> Converted:
-    """What is the SAE in this folder of sparsify?
+    """Convert the SAE in a folder of sparsify.
 
     Args:
         folder: It holds ``sae.safetensors`` and ``cfg.json``; its own name is the module,
@@ -135,22 +153,16 @@ def from_sparsify(folder: Path) -> Converted:
     Raises:
         ModelError: It is a transcoder, ranks by groups or sign, or lacks weights.
     """
-    stated = json.loads((folder / "cfg.json").read_text())
-    for key, plain in (
-        ("transcode", False),
-        ("skip_connection", False),
-        ("signed", False),
-        ("activation", "topk"),
-    ):
-        if stated.get(key, plain) != plain:
+    config = json.loads((folder / "cfg.json").read_text())
+    for key, plain in PLAIN_SPARSIFY.items():
+        if config.get(key, plain) != plain:
             raise ModelError(
-                f"{folder}: {key}={stated[key]} is no autoencoder of one residual; expected "
+                f"{folder}: {key}={config[key]} is no autoencoder of one residual; expected "
                 f"{key}={plain}."
             )
     old = load_file(folder / "sae.safetensors")
-    facts = {"layout": "sparsify", "stored": _dtypes(old), "l0": float(stated["k"])}
     try:
-        new = {
+        weights = {
             "W_enc": old["encoder.weight"].float().T,
             "W_dec": old["W_dec"].float(),
             "b_enc": old["encoder.bias"].float(),
@@ -160,9 +172,12 @@ def from_sparsify(folder: Path) -> Converted:
         raise ModelError(
             f"{folder / 'sae.safetensors'} lacks {error}; it has {', '.join(sorted(old))}."
         ) from error
-    config = _config("topk", new, raw=False) | {"k": int(stated["k"])}
-    readable = MODULE.fullmatch(folder.name) or folder.name.endswith("embed_tokens")
-    return Converted(config, new, hook_name(folder.name) if readable else "", facts)
+    facts = {"layout": "sparsify", "stored": _dtypes(old), "l0": float(config["k"])}
+    hook = ""
+    if MODULE.fullmatch(folder.name) or folder.name.endswith("embed_tokens"):
+        hook = hook_name(folder.name)
+    topk = _config("topk", weights, raw=False) | {"k": int(config["k"])}
+    return Converted(topk, weights, hook, facts)
 
 
 def _config(architecture: str, weights: Mapping[str, Tensor], *, raw: bool) -> dict[str, Any]:
@@ -176,27 +191,24 @@ def _config(architecture: str, weights: Mapping[str, Tensor], *, raw: bool) -> d
 
 
 def _load_pt(path: Path) -> dict[str, Tensor]:
-    """Tensors only: a pickle that would run code is refused."""
+    """Load tensors only: a pickle that would run code is refused."""
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ModelError(
             f"{path} holds more than tensors or is damaged, and nothing in it was run "
-            f"({str(error).splitlines()[0]}). "
-            "Save it again as a plain state dict."
+            f"({str(error).splitlines()[0]}). Save it again as a plain state dict."
         ) from error
-    if not isinstance(found, Mapping) or not all(
-        isinstance(value, Tensor) for value in found.values()
-    ):
+    is_mapping = isinstance(state, Mapping)
+    if not is_mapping or not all(isinstance(value, Tensor) for value in state.values()):
         raise ModelError(
             f"{path} is no state dict of tensors; save it again as torch.save(ae.state_dict(), "
             "path)."
         )
-    return dict(found)
+    return dict(state)
 
 
 def _dtypes(weights: Mapping[str, Tensor]) -> str:
-    """Of the weight matrices, the dtype they are stored in."""
-    return "/".join(
-        sorted({str(w.dtype).removeprefix("torch.") for w in weights.values() if w.ndim == 2})
-    )
+    """Dtype that the weight matrices are stored in."""
+    matrices = (weight for weight in weights.values() if weight.ndim == 2)
+    return "/".join(sorted({str(weight.dtype).removeprefix("torch.") for weight in matrices}))

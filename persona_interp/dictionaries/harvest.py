@@ -5,6 +5,7 @@ sinks, whose residuals are 100 times longer than all others, are left out too (l
 the median) and counted.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -30,8 +31,10 @@ from persona_interp.models.boot import canonical
 from persona_interp.models.outliers import ordinary
 from persona_interp.models.tokens import added_bos
 
-WHERE = tuple(role for role in ROLES if role != "special")
+CONTENT_ROLES = tuple(role for role in ROLES if role != "special")
 BATCH = 32  # documents
+TRIAL = 200
+"""Documents that are tokenized to learn how many tokens a document has."""
 
 
 class Harvest(NamedTuple):
@@ -40,7 +43,7 @@ class Harvest(NamedTuple):
     Attributes:
         acts: Residuals, dims (token, d_model).
         hook: Canonical name of the hook.
-        provenance: Checkpoints, hashes, documents, tokens kept and tokens left out.
+        provenance: Checkpoints, hashes, roles, number of tokens and of attention sinks left out.
     """
 
     acts: Tensor
@@ -48,33 +51,70 @@ class Harvest(NamedTuple):
     provenance: dict[str, Any]
 
 
-def some_tokens(
-    tokenizer: Any, corpus: pd.DataFrame, *, n_tokens: int, seed: int, where: Iterable[str] = WHERE
+def checkpoint_list(checkpoints: Checkpoint | Iterable[Checkpoint]) -> list[Checkpoint]:
+    """List of one checkpoint or several.
+
+    Args:
+        checkpoints: A checkpoint, a trajectory or any iterable of checkpoints.
+
+    Returns:
+        The checkpoints, in order.
+    """
+    if isinstance(checkpoints, Checkpoint):
+        return [checkpoints]
+    return list(checkpoints)
+
+
+def role_tuple(where: Iterable[str]) -> tuple[str, ...]:
+    """Tuple of one role or several.
+
+    Args:
+        where: A role, or roles.
+
+    Returns:
+        The roles, in order.
+
+    >>> role_tuple("text"), role_tuple(["text", "user"])
+    (('text',), ('text', 'user'))
+    """
+    if isinstance(where, str):
+        return (where,)
+    return tuple(where)
+
+
+def sample_tokens(
+    tokenizer: Any,
+    corpus: pd.DataFrame,
+    *,
+    n_tokens: int,
+    seed: int,
+    where: Iterable[str] = CONTENT_ROLES,
 ) -> Tokens:
-    """Which documents hold about this many tokens of these roles? Drawn without replacement; all when there are fewer.
+    """Tokens of documents that hold about this many of these roles; of all where there are fewer.
 
     Args:
         tokenizer: Tokenizer of the checkpoint.
         corpus: A corpus table.
-        n_tokens: Tokens wanted.
-        seed: Seed of the draw.
+        n_tokens: How many tokens of these roles.
+        seed: Seed of the draw, which is without replacement.
         where: Their roles.
 
     Returns:
-        Tokens of the documents drawn.
+        Tokens of the documents, all roles included.
 
     Raises:
         SchemaError: No document has such a token, or a role is unknown.
     """
     documents = list(corpus["messages"].sample(frac=1, random_state=seed))
-    trial = encode(tokenizer, documents[:200], complete=True)
+    trial = encode(tokenizer, documents[:TRIAL], complete=True)
     per_document = float(np.mean([marks.sum() for marks in trial.marks(where)]))
     if not per_document:
         raise SchemaError(
             f"this corpus has no tokens of the roles {', '.join(where)}; name roles that it has."
         )
-    needed = int(np.ceil(1.1 * n_tokens / per_document))
-    return encode(tokenizer, documents[:needed], complete=True)
+    # a tenth more, since the documents after the trial may be shorter
+    n_documents = int(np.ceil(1.1 * n_tokens / per_document))
+    return encode(tokenizer, documents[:n_documents], complete=True)
 
 
 def harvest(
@@ -84,16 +124,16 @@ def harvest(
     hook: str,
     n_tokens: int,
     seed: int,
-    where: Iterable[str] = WHERE,
+    where: Iterable[str] = CONTENT_ROLES,
 ) -> Harvest:
-    """Which residuals do these documents leave at the hook?
+    """Residuals that documents leave at a hook, one row a token.
 
     Args:
         checkpoints: Where the residuals come from; each gives an equal share of the tokens, from
             documents of its own.
         corpus: A corpus table.
         hook: Hook name.
-        n_tokens: Tokens wanted in all.
+        n_tokens: Tokens in all, at most.
         seed: Seed of the draw of documents.
         where: Roles of the tokens; all but special tokens by default.
 
@@ -105,38 +145,42 @@ def harvest(
         SchemaError: No document has a token of these roles, or a role is unknown.
     """
     schema.check(corpus, "corpus")
-    where = (where,) if isinstance(where, str) else tuple(where)
-    share, parts, hashes, sinks, bos = -(-n_tokens // len(checkpoints)), [], [], 0, []
+    where = role_tuple(where)
+    share = math.ceil(n_tokens / len(checkpoints))
+    parts: list[Tensor] = []
+    hashes: list[str] = []
+    adds_bos: list[bool] = []
+    n_sinks = 0
     for i, checkpoint in enumerate(tqdm(checkpoints, desc="harvest", delay=2)):
         bridge = boot(checkpoint)
         hook = canonical(bridge, hook)
-        tokens = some_tokens(bridge.tokenizer, corpus, n_tokens=share, seed=seed + i, where=where)
-        marks = tokens.marks(where)
-        rows = [
-            acts[torch.as_tensor(marks[row])]
-            for row, acts in residuals(bridge, tokens, hook=hook, batch=BATCH)
-        ]
-        acts = torch.cat(rows).float()
-        kept = ordinary(acts.norm(dim=-1))
-        sinks += int((~kept).sum())
-        acts = acts[
-            kept
-        ]  # rows come sorted by length: cut a random rest, not the longest documents
-        parts.append(
-            acts[
-                torch.randperm(len(acts), generator=torch.Generator().manual_seed(seed + i))[:share]
-            ]
-        )
+        tokens = sample_tokens(bridge.tokenizer, corpus, n_tokens=share, seed=seed + i, where=where)
+        acts = _read_marked(bridge, tokens, hook=hook, where=where)
+        no_sink = ordinary(acts.norm(dim=-1))
+        n_sinks += int((~no_sink).sum())
+        acts = acts[no_sink]
+        # rows come sorted by length: what is over is cut at random, or the longest documents go
+        generator = torch.Generator().manual_seed(seed + i)
+        parts.append(acts[torch.randperm(len(acts), generator=generator)[:share]])
         hashes.append(hash_tokens(tokens))
-        bos.append(added_bos(bridge.tokenizer) is not None)
+        adds_bos.append(added_bos(bridge.tokenizer) is not None)
     acts = torch.cat(parts)[:n_tokens]
     provenance = {
-        "checkpoints": [c.label for c in checkpoints],
-        "weights": [hash_weights(c) for c in checkpoints],
+        "checkpoints": [checkpoint.label for checkpoint in checkpoints],
+        "weights": [hash_weights(checkpoint) for checkpoint in checkpoints],
         "token_ids": hashes,
         "n_tokens": len(acts),
-        "n_excluded_sinks": sinks,
-        "adds_bos": bos,
+        "n_excluded_sinks": n_sinks,
+        "adds_bos": adds_bos,
         "where": list(where),
     }
     return Harvest(acts, hook, provenance)
+
+
+def _read_marked(bridge: Any, tokens: Tokens, *, hook: str, where: tuple[str, ...]) -> Tensor:
+    """Residuals of the tokens of these roles, float32, dims (token, d_model)."""
+    marks = tokens.marks(where)
+    rows = []
+    for row, acts in residuals(bridge, tokens, hook=hook, batch=BATCH):
+        rows.append(acts[torch.as_tensor(marks[row])])
+    return torch.cat(rows).float()

@@ -1,7 +1,7 @@
-"""Which dictionary did somebody else train? SAEs of SAELens, dictionary_learning and sparsify, opened as one type.
+"""Which dictionary did somebody else train? SAEs of three libraries, opened as one type.
 
-What their folders say is kept in ``provenance``, never trusted: ``diagnose`` measures whether the
-SAE fits.
+The libraries are SAELens, dictionary_learning and sparsify. What their folders say is kept in
+``provenance``, never trusted: ``diagnose`` measures whether the SAE fits.
 """
 
 import dataclasses
@@ -20,18 +20,27 @@ from persona_interp.dictionaries.dictionary import (
     hash_dictionary,
     open_dictionary,
 )
-from persona_interp.dictionaries.foreign import from_dictionary_learning, from_sparsify
+from persona_interp.dictionaries.foreign import (
+    Converted,
+    from_dictionary_learning,
+    from_sparsify,
+)
 from persona_interp.dictionaries.harvest import harvest
-from persona_interp.dictionaries.places import hook_name
+from persona_interp.dictionaries.hooks import hook_name
+from persona_interp.dictionaries.saelens import build, fetch, load_sae
 from persona_interp.errors import ModelError
 from persona_interp.models import Checkpoint
 
-SAELENS, SPARSIFY, LEARNING = "sae_weights.safetensors", "sae.safetensors", "ae.pt"
+SAELENS = "sae_weights.safetensors"
+SPARSIFY = "sae.safetensors"
+LEARNING = "ae.pt"
 SCALER = "activation_scaler.json"
+DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+"""Names of dtypes by those of safetensors."""
 
 
 def open_any(source: str | Path, *, hook: str | int | None = None) -> SparseDictionary:
-    """Which dictionary does this name mean, ours or a foreign one?
+    """Open the dictionary that this name means, ours or a foreign one.
 
     Args:
         source: A folder that ``save_dictionary`` wrote (checked strictly), or whatever
@@ -52,7 +61,7 @@ def open_any(source: str | Path, *, hook: str | int | None = None) -> SparseDict
 def load_pretrained(
     source: str | Path, *, hook: str | int | None = None, scale: float | None = None
 ) -> SparseDictionary:
-    """Which dictionary did somebody publish?
+    """Load a dictionary that somebody published.
 
     Args:
         source: A folder of SAELens, of dictionary_learning or of sparsify (of one hook), one that
@@ -65,10 +74,10 @@ def load_pretrained(
 
     Returns:
         The dictionary in float32. A foreign SAE does not say which residuals it saw: ``mean`` is
-        its decoder bias, what it answers when nothing fires, ``variance`` NaN; ``measured``
-        replaces both. ``provenance`` keeps what the folder said: ``layout``, ``stored``,
-        ``declared`` and ``metadata`` dtype, ``l0``, ``prepend_bos``, ``normalize_activations``,
-        ``scaling_factor``, ``neuronpedia_id``, each where it is stated.
+        its decoder bias, what it answers when nothing fires, ``variance`` NaN;
+        ``measure_residuals`` replaces both. ``provenance`` keeps what the folder said: ``layout``,
+        ``stored``, ``declared`` and ``metadata`` dtype, ``l0``, ``prepend_bos``,
+        ``normalize_activations``, ``scaling_factor``, ``neuronpedia_id``, each where it is stated.
 
     Raises:
         ModelError: No SAE is there, it is no autoencoder of one hook, or nothing says where it
@@ -76,26 +85,29 @@ def load_pretrained(
     """
     folder = Path(source).expanduser()
     if folder.is_dir():
-        sae, stated, facts = _from_folder(folder)
-        name = facts.pop("name", "") or (
-            f"{folder.parent.name}/{folder.name}" if folder.parent.name else folder.name
-        )
+        sae, place, facts = _from_folder(folder)
+        name = facts.pop("name", "") or "/".join(filter(None, (folder.parent.name, folder.name)))
     else:
-        sae, stated, facts = _from_hub(str(source))
+        sae, place, facts = _from_hub(str(source))
         name = str(source)
-    place = hook if hook is not None else stated
+    if hook is not None:
+        place = hook
     if place in (None, ""):
         raise ModelError(
-            f'{source} does not say where it reads; give hook="blocks.12.hook_out" or the block, hook=12.'
+            f'{source} does not say where it reads; give hook="blocks.12.hook_out" or the block, '
+            "hook=12."
         )
     if scale is not None:
         sae.fold_activation_norm_scaling_factor(scale)
         facts["folded"] = scale
-    mean = facts.pop("mean", None)
-    variance = facts.pop("variance", float("nan"))
-    facts["mean"] = "of the training residuals" if mean is not None else "unknown: decoder bias"
     sae = sae.eval().requires_grad_(requires_grad=False)
-    mean = torch.tensor(mean) if mean is not None else sae.b_dec.detach().clone().float()
+    variance = facts.pop("variance", float("nan"))
+    if "mean" in facts:
+        mean = torch.tensor(facts["mean"])
+        facts["mean"] = "of the training residuals"
+    else:
+        mean = sae.b_dec.detach().clone().float()
+        facts["mean"] = "unknown: decoder bias"
     return SparseDictionary(sae, name, hook_name(place), mean, variance, facts)
 
 
@@ -106,7 +118,7 @@ def measure_residuals(
     *,
     n_tokens: int = 20_000,
 ) -> SparseDictionary:
-    """What are the mean and variance of the residuals that this dictionary reads?
+    """Measure the mean and variance of the residuals that a dictionary reads.
 
     Args:
         dictionary: A foreign dictionary, whose training residuals are unknown.
@@ -133,7 +145,7 @@ def measure_residuals(
 
 
 def hint(dictionary: Dictionary, feature: int) -> str:
-    """Where may Neuronpedia show this feature?
+    """Address where Neuronpedia may show a feature.
 
     Args:
         dictionary: A dictionary whose metadata names its place there.
@@ -148,65 +160,67 @@ def hint(dictionary: Dictionary, feature: int) -> str:
     'https://www.neuronpedia.org/gemma-2-2b/12-res-16k/7'
     """
     place = getattr(dictionary, "provenance", {}).get("neuronpedia_id")
-    return f"https://www.neuronpedia.org/{place}/{feature}" if place else ""
+    if not place:
+        return ""
+    return f"https://www.neuronpedia.org/{place}/{feature}"
 
 
 def _from_folder(folder: Path) -> tuple[Any, Any, dict[str, Any]]:
     """SAE, the place it names, and what else its folder says."""
-    from persona_interp.dictionaries.saelens import (
-        build,
-        load_sae,
-    )  # SAELens takes seconds to import
-
     if (folder / SAELENS).is_file() and (folder / "cfg.json").is_file():
-        sae, facts = load_sae(folder), _facts(folder)
-        stated = facts.pop("hook")
-        if (folder / CARD).is_file():
-            card = json.loads((folder / CARD).read_text())
-            facts |= card["provenance"] | {key: card[key] for key in ("name", "mean", "variance")}
-            stated = card["hook"]
-            found = SparseDictionary(sae, "", stated, torch.tensor(card["mean"]), 0.0)
-            if hash_dictionary(found) != card["hash"]:
-                facts["altered"] = f"weights, hook or mean are not those its {CARD} names"
-        return sae, stated, facts
+        return _from_saelens(folder)
     if (folder / SPARSIFY).is_file() and (folder / "cfg.json").is_file():
-        found = from_sparsify(folder)
-    elif (folder / LEARNING).is_file() and (folder / "config.json").is_file():
-        found = from_dictionary_learning(folder)
-    else:
-        inside = sorted(
-            str(path.parent.relative_to(folder)) for path in folder.glob(f"*/{SPARSIFY}")
-        )
-        more = (
-            f" It holds SAEs of several hooks: name one of {', '.join(inside)}." if inside else ""
-        )
-        raise ModelError(
-            f"{folder} holds no SAE: expected cfg.json with {SAELENS} (SAELens) or {SPARSIFY} "
-            "(sparsify), or "
-            f"config.json with {LEARNING} (dictionary_learning).{more}"
-        )
-    return build(found.config, found.weights), found.hook, found.facts
+        return _build(from_sparsify(folder))
+    if (folder / LEARNING).is_file() and (folder / "config.json").is_file():
+        return _build(from_dictionary_learning(folder))
+    advice = ""
+    inside = sorted(str(path.parent.relative_to(folder)) for path in folder.glob(f"*/{SPARSIFY}"))
+    if inside:
+        advice = f" It holds SAEs of several hooks: name one of {', '.join(inside)}."
+    raise ModelError(
+        f"{folder} holds no SAE: expected cfg.json with {SAELENS} (SAELens) or {SPARSIFY} "
+        f"(sparsify), or config.json with {LEARNING} (dictionary_learning).{advice}"
+    )
+
+
+def _build(sae: Converted) -> tuple[Any, str, dict[str, Any]]:
+    return build(sae.config, sae.weights), sae.hook, sae.facts
+
+
+def _from_saelens(folder: Path) -> tuple[Any, Any, dict[str, Any]]:
+    sae, facts = load_sae(folder), _facts(folder)
+    hook = facts.pop("hook")
+    if (folder / CARD).is_file():  # one of ours
+        card = json.loads((folder / CARD).read_text())
+        hook = card["hook"]
+        facts |= card["provenance"] | {key: card[key] for key in ("name", "mean", "variance")}
+        dictionary = SparseDictionary(sae, "", hook, torch.tensor(card["mean"]), 0.0)
+        if hash_dictionary(dictionary) != card["hash"]:
+            facts["altered"] = f"weights, hook or mean are not those its {CARD} names"
+    return sae, hook, facts
 
 
 def _facts(folder: Path) -> dict[str, Any]:
     """What a SAELens folder says: only what is written there, nothing that SAELens would assume."""
-    stated = json.loads((folder / "cfg.json").read_text())
-    flat = {**stated, **(stated.get("metadata") or {})}
+    config = json.loads((folder / "cfg.json").read_text())
+    metadata = config.get("metadata") or {}
+    # older folders have the keys of the metadata at the top of the configuration
+    flat = {**config, **metadata}
     with safe_open(folder / SAELENS, framework="pt") as weights:
         dtypes = {str(weights.get_slice(name).get_dtype()) for name in weights.keys()}
-    names = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
     facts: dict[str, Any] = {
-        "layout": f"SAELens {stated.get('architecture', 'standard')}",
+        "layout": f"SAELens {config.get('architecture', 'standard')}",
         "hook": flat.get("hook_name") or flat.get("hook_point"),
-        "stored": "/".join(sorted(names.get(d, d) for d in dtypes)),
-        "declared": str(stated.get("dtype", "float32")).removeprefix("torch."),
+        "stored": "/".join(sorted(DTYPES.get(dtype, dtype) for dtype in dtypes)),
+        "declared": str(config.get("dtype", "float32")).removeprefix("torch."),
     }
-    told = stated.get("metadata") or {}
-    loading = told.get("model_from_pretrained_kwargs") or {}
-    if half := told.get("dtype") or loading.get("dtype") or loading.get("torch_dtype"):
-        facts["metadata"] = str(half).removeprefix("torch.")
-    wanted = ("l0", "prepend_bos", "normalize_activations", "neuronpedia_id", "model_name", "k")
-    facts |= {key: flat[key] for key in wanted if flat.get(key) is not None}
+    loading = metadata.get("model_from_pretrained_kwargs") or {}
+    dtype = metadata.get("dtype") or loading.get("dtype") or loading.get("torch_dtype")
+    if dtype:
+        facts["metadata"] = str(dtype).removeprefix("torch.")
+    for key in ("l0", "prepend_bos", "normalize_activations", "neuronpedia_id", "model_name", "k"):
+        if flat.get(key) is not None:
+            facts[key] = flat[key]
     if "k" in facts:
         facts.setdefault("l0", float(facts["k"]))
     if (folder / SCALER).is_file():
@@ -215,16 +229,18 @@ def _facts(folder: Path) -> dict[str, Any]:
 
 
 def _from_hub(source: str) -> tuple[Any, Any, dict[str, Any]]:
-    from persona_interp.dictionaries.saelens import fetch  # SAELens takes seconds to import
-
     if "/" not in source:
         raise ModelError(
             f"there is no folder {source}, and a published SAE is named 'release/sae_id'."
         )
     sae = fetch(source)
     metadata = sae.cfg.metadata
-    facts = {"layout": f"SAELens {sae.cfg.architecture()}", "declared": str(sae.cfg.dtype)}
-    facts["normalize_activations"] = sae.cfg.normalize_activations
-    wanted = ("l0", "prepend_bos", "neuronpedia_id", "model_name")
-    facts |= {key: metadata[key] for key in wanted if metadata[key] is not None}
+    facts = {
+        "layout": f"SAELens {sae.cfg.architecture()}",
+        "declared": str(sae.cfg.dtype),
+        "normalize_activations": sae.cfg.normalize_activations,
+    }
+    for key in ("l0", "prepend_bos", "neuronpedia_id", "model_name"):
+        if metadata[key] is not None:
+            facts[key] = metadata[key]
     return sae, metadata.hook_name, facts

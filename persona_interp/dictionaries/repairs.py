@@ -1,4 +1,4 @@
-"""What would make this dictionary fit? Each repair is one change of what it reads or of its weights, and its fvu.
+"""What would make this dictionary fit? A repair is one change of its input or weights, and its fvu.
 
 A fault shows in what undoes it: another hook, a factor before encoding, a normalization, a BOS. No
 repair is searched more finely than its fault is coarse, and nothing is changed in place.
@@ -19,28 +19,29 @@ from persona_interp.models import Tokens
 from persona_interp.models.boot import hidden
 from persona_interp.models.outliers import ordinary
 
-GRID = tuple(
-    2.0**k for k in range(-7, 8)
-)  # factors tried first; then REFINE times half as far apart
-REFINE = 4
-PARTS = {  # which weights a fault may have scaled, besides the residual itself
+GRID = tuple(2.0**k for k in range(-7, 8))
+"""Factors that are tried first."""
+REFINEMENTS = 4
+"""Times that the factors around the best are tried, each time half as far apart (in log)."""
+PARTS = {
     "encoder": ("W_enc", "b_enc", "b_gate", "b_mag"),
     "encoder without its bias": ("W_enc",),
     "decoder": ("W_dec",),
     "decoder with its bias": ("W_dec", "b_dec"),
 }
+"""Weights that a fault may have scaled, besides the residual itself."""
 BATCH = 32  # documents
 EPS = 1e-12
 
 
-class Read(NamedTuple):
-    """Residuals of the tokens measured.
+class Residuals(NamedTuple):
+    """Residuals of tokens of some roles.
 
     Attributes:
         acts: By hook, dims (token, d_in).
         roles: Role of each token.
         first: Which tokens are the first of their document, no BOS before them.
-        opening: Which tokens are the first measured of their document.
+        opening: Which tokens are the first of these roles in their document.
         norms: By hook, norms of all residuals, special tokens such as BOS included.
     """
 
@@ -52,10 +53,10 @@ class Read(NamedTuple):
 
 
 class Repair(NamedTuple):
-    """A change and the fraction of variance that is unexplained with it.
+    """A change, and the fraction of variance that is unexplained with it.
 
     Attributes:
-        name: What was changed.
+        name: What is changed.
         factor: By how much, 1 where it is no factor.
         fvu: Fraction of variance unexplained.
         z: By how many standard errors over tokens less is unexplained than without it; NaN where
@@ -70,42 +71,45 @@ class Repair(NamedTuple):
     l0: float = math.nan
 
 
-def read(bridge: Any, tokens: Tokens, *, hooks: Sequence[str], where: Sequence[str]) -> Read:
-    """Which residuals do these documents leave at these hooks?
+def read_residuals(
+    bridge: Any, tokens: Tokens, *, hooks: Sequence[str], where: Sequence[str]
+) -> Residuals:
+    """Read the residuals that documents leave at some hooks, float32.
 
     Args:
         bridge: A booted model.
         tokens: Tokens of ``encode``.
         hooks: Canonical names.
-        where: Roles of the tokens measured.
+        where: Roles of the tokens.
 
     Returns:
-        Their residuals, float32.
+        The residuals, with what is known of their tokens.
     """
-    marks = [torch.as_tensor(marked) for marked in tokens.marks(where)]
-    parts: dict[str, list[Tensor]] = {hook: [] for hook in hooks}
+    marks = [torch.as_tensor(mask) for mask in tokens.marks(where)]
+    acts: dict[str, list[Tensor]] = {hook: [] for hook in hooks}
     norms: dict[str, list[Tensor]] = {hook: [] for hook in hooks}
     roles: list[np.ndarray] = []
     first: list[Tensor] = []
     opening: list[Tensor] = []
-    for row, found in hidden(bridge, tokens, hooks=hooks, batch=BATCH):
-        for hook, acts in found.items():
-            parts[hook].append(acts[marks[row]].float().cpu())
-            norms[hook].append(acts.float().norm(dim=-1).cpu())
-        roles.append(np.asarray(tokens.roles[row], dtype=str)[marks[row].numpy()])
-        first.append((torch.arange(len(marks[row])) == 0)[marks[row]])
-        opening.append(torch.arange(int(marks[row].sum())) == 0)
-    return Read(
-        {hook: torch.cat(list_) for hook, list_ in parts.items()},
+    for row, by_hook in hidden(bridge, tokens, hooks=hooks, batch=BATCH):
+        mask = marks[row]
+        for hook, residuals in by_hook.items():
+            acts[hook].append(residuals[mask].float().cpu())
+            norms[hook].append(residuals.float().norm(dim=-1).cpu())
+        roles.append(np.asarray(tokens.roles[row], dtype=str)[mask.numpy()])
+        first.append((torch.arange(len(mask)) == 0)[mask])
+        opening.append(torch.arange(int(mask.sum())) == 0)
+    return Residuals(
+        {hook: torch.cat(parts) for hook, parts in acts.items()},
         np.concatenate(roles),
         torch.cat(first),
         torch.cat(opening),
-        {hook: torch.cat(list_) for hook, list_ in norms.items()},
+        {hook: torch.cat(parts) for hook, parts in norms.items()},
     )
 
 
 def toggle_bos(tokens: Tokens, bos: int) -> Tokens:
-    """What are these documents with a BOS where they have none, and without it where they have one?
+    """Add a BOS to documents that have none, and take it from those that have one.
 
     Args:
         tokens: Tokens of ``encode``.
@@ -118,29 +122,27 @@ def toggle_bos(tokens: Tokens, bos: int) -> Tokens:
     >>> toggle_bos(one, 9).ids, toggle_bos(toggle_bos(one, 9), 9) == one
     (([5],), True)
     """
-    has = [ids[0] == bos and len(ids) > 1 for ids in tokens.ids]
+    has_bos = [ids[0] == bos and len(ids) > 1 for ids in tokens.ids]
 
-    def each(rows: Sequence[list[Any]], *, new: Any) -> tuple[list[Any], ...]:
-        return tuple(
-            row[1:] if there else [new, *row] for row, there in zip(rows, has, strict=True)
-        )
+    def toggle(rows: Sequence[list[Any]], *, value: Any) -> tuple[list[Any], ...]:
+        pairs = zip(rows, has_bos, strict=True)
+        return tuple(row[1:] if has else [value, *row] for row, has in pairs)
 
+    pairs = zip(tokens.answer_start, has_bos, strict=True)
     return dataclasses.replace(
         tokens,
-        ids=each(tokens.ids, new=bos),
-        roles=each(tokens.roles, new="special"),
-        learn=each(tokens.learn, new=False),
-        turns=each(tokens.turns, new=-1),
-        answer_start=tuple(
-            n - 1 if there else n + 1 for n, there in zip(tokens.answer_start, has, strict=True)
-        ),
+        ids=toggle(tokens.ids, value=bos),
+        roles=toggle(tokens.roles, value="special"),
+        learn=toggle(tokens.learn, value=False),
+        turns=toggle(tokens.turns, value=-1),
+        answer_start=tuple(start - 1 if has else start + 1 for start, has in pairs),
     )
 
 
 def fvu(
     dictionary: Dictionary, acts: Tensor, *, gain: Tensor | float = 1.0, shift: Tensor | float = 0.0
 ) -> float:
-    """Which fraction of the variance of these residuals is unexplained?
+    """Fraction of the variance of residuals that a dictionary leaves unexplained.
 
     Args:
         dictionary: Any dictionary.
@@ -159,12 +161,14 @@ def fvu(
     """
     rebuilt = dictionary.decode(dictionary.encode((acts - shift) * gain)).float() / gain + shift
     error = (acts - rebuilt).double().pow(2).sum()
-    found = float(error / ((acts - acts.mean(0)).double().pow(2).sum() + EPS))
-    return found if math.isfinite(found) else math.inf
+    fraction = float(error / ((acts - acts.mean(0)).double().pow(2).sum() + EPS))
+    if not math.isfinite(fraction):
+        return math.inf
+    return fraction
 
 
-def gain_over(dictionary: Dictionary, here: Tensor, there: Tensor, *, gain: float = 1.0) -> float:
-    """Is less unexplained there than here, beyond chance?
+def paired_z(dictionary: Dictionary, here: Tensor, there: Tensor, *, gain: float = 1.0) -> float:
+    """Standard errors by which less is unexplained there than here.
 
     Args:
         dictionary: Any dictionary.
@@ -178,17 +182,18 @@ def gain_over(dictionary: Dictionary, here: Tensor, there: Tensor, *, gain: floa
         = less there.
     """
     both = ordinary(here.norm(dim=-1)) & ordinary(there.norm(dim=-1))
+    # the mean over tokens of these shares is the fvu, so that the tokens' differences can be paired
     shares = []
     for acts, factor in ((here[both], 1.0), (there[both], gain)):
         rebuilt = dictionary.decode(dictionary.encode(acts * factor)).float() / factor
         error = (acts - rebuilt).double().pow(2).sum(-1)
         shares.append(error / ((acts - acts.mean(0)).double().pow(2).sum(-1).mean() + EPS))
-    less = shares[0] - shares[1]
-    return float(less.mean() / (less.std() / len(less) ** 0.5 + EPS))
+    gains = shares[0] - shares[1]
+    return float(gains.mean() / (gains.std() / len(gains) ** 0.5 + EPS))
 
 
-def rescaled(dictionary: SparseDictionary, part: str, factor: float) -> SparseDictionary:
-    """What is this dictionary with a part of its weights multiplied?
+def rescale(dictionary: SparseDictionary, part: str, factor: float) -> SparseDictionary:
+    """Copy a dictionary with a part of its weights multiplied.
 
     Args:
         dictionary: The dictionary; it stays as it is.
@@ -200,13 +205,14 @@ def rescaled(dictionary: SparseDictionary, part: str, factor: float) -> SparseDi
     """
     sae = deepcopy(dictionary.sae)
     for name in PARTS[part]:
-        if (weight := getattr(sae, name, None)) is not None:
+        weight = getattr(sae, name, None)
+        if weight is not None:
             weight.data = weight.data * factor
     return dataclasses.replace(dictionary, sae=sae)
 
 
 def scales(dictionary: Dictionary, acts: Tensor, *, weights: bool = True) -> list[Repair]:
-    """Which factor on the residual, or on a part of the weights, makes it fit best?
+    """Best factor on the residual, and on each part of the weights.
 
     Args:
         dictionary: Any dictionary; weights are known of a ``SparseDictionary`` only.
@@ -217,26 +223,33 @@ def scales(dictionary: Dictionary, acts: Tensor, *, weights: bool = True) -> lis
         The best factor of each, "input" first, with the features a token that it leaves active.
     """
     best = best_factor(lambda factor: fvu(dictionary, acts, gain=factor), name="input")
-    found = [best._replace(l0=_active(dictionary, acts * best.factor))]
-    if not (weights and isinstance(dictionary, SparseDictionary)):
-        return found
-    known: SparseDictionary = dictionary
-
-    def error(part: str) -> Callable[[float], float]:
-        return lambda factor: fvu(rescaled(known, part, factor), acts)
-
-    for part in PARTS:
-        best = best_factor(error(part), name=part)
-        found.append(best._replace(l0=_active(rescaled(known, part, best.factor), acts)))
-    return found
+    repairs = [best._replace(l0=mean_l0(dictionary, acts * best.factor))]
+    if weights and isinstance(dictionary, SparseDictionary):
+        repairs += [_scale_part(dictionary, acts, part) for part in PARTS]
+    return repairs
 
 
-def _active(dictionary: Dictionary, acts: Tensor) -> float:
+def _scale_part(dictionary: SparseDictionary, acts: Tensor, part: str) -> Repair:
+    """Best factor on one part of the weights."""
+    best = best_factor(lambda factor: fvu(rescale(dictionary, part, factor), acts), name=part)
+    return best._replace(l0=mean_l0(rescale(dictionary, part, best.factor), acts))
+
+
+def mean_l0(dictionary: Dictionary, acts: Tensor) -> float:
+    """Active features a token, mean over residuals.
+
+    Args:
+        dictionary: Any dictionary.
+        acts: Residuals, dims (token, d_in).
+
+    Returns:
+        The mean number.
+    """
     return float((dictionary.encode(acts) != 0).double().sum(-1).mean())
 
 
 def best_factor(error: Callable[[float], float], *, name: str) -> Repair:
-    """At which factor is this error smallest?
+    """Factor at which an error is smallest.
 
     Args:
         error: From factor to fraction of variance unexplained.
@@ -245,17 +258,18 @@ def best_factor(error: Callable[[float], float], *, name: str) -> Repair:
     Returns:
         The best of a grid of powers of 2 from 1/128 to 128, refined around it to 5 % of the factor.
     """
-    tried = {factor: error(factor) for factor in GRID}
+    errors = {factor: error(factor) for factor in GRID}
     step = 2.0
-    for _ in range(REFINE):
-        step, best = math.sqrt(step), min(tried, key=tried.__getitem__)
-        tried |= {factor: error(factor) for factor in (best / step, best * step)}
-    best = min(tried, key=tried.__getitem__)
-    return Repair(name, best, tried[best])
+    for _ in range(REFINEMENTS):
+        step = math.sqrt(step)
+        best = min(errors, key=errors.__getitem__)
+        errors |= {factor: error(factor) for factor in (best / step, best * step)}
+    best = min(errors, key=errors.__getitem__)
+    return Repair(name, best, errors[best])
 
 
 def normalizations(dictionary: Dictionary, acts: Tensor) -> list[Repair]:
-    """Does it fit what some training code makes of residuals before it shows them to an SAE?
+    """Fits with what some training codes make of residuals before they show them to an SAE.
 
     Args:
         dictionary: Any dictionary.
@@ -265,30 +279,31 @@ def normalizations(dictionary: Dictionary, acts: Tensor) -> list[Repair]:
         Each normalization of SAELens that depends on the token, centering with and without unit
         variance, and, for an SAE that normalizes by itself, none at all.
     """
-    width, mean, inner = acts.shape[1], acts.mean(0), acts.mean(-1, keepdim=True)
-    spread = (acts - mean).pow(2).mean().sqrt()
-    ways: dict[str, tuple[Tensor | float, Tensor | float]] = {
-        "constant_norm_rescale": (width**0.5 / acts.norm(dim=-1, keepdim=True).clamp(min=EPS), 0.0),
-        "layer_norm": (1 / (acts - inner).std(-1, keepdim=True).clamp(min=EPS), inner),
-        "centered": (1.0, mean),
-        "centered, unit variance": (1 / spread.clamp(min=EPS), mean),
+    width, mean = acts.shape[1], acts.mean(0)
+    token_mean = acts.mean(-1, keepdim=True)
+    token_norm = acts.norm(dim=-1, keepdim=True).clamp(min=EPS)
+    token_std = (acts - token_mean).std(-1, keepdim=True).clamp(min=EPS)
+    spread = (acts - mean).pow(2).mean().sqrt().clamp(min=EPS)
+    ways: dict[str, dict[str, Tensor | float]] = {
+        "constant_norm_rescale": {"gain": width**0.5 / token_norm},
+        "layer_norm": {"gain": 1 / token_std, "shift": token_mean},
+        "centered": {"shift": mean},
+        "centered, unit variance": {"gain": 1 / spread, "shift": mean},
     }
-    found = [
-        Repair(name, 1.0, fvu(dictionary, acts, gain=g, shift=s)) for name, (g, s) in ways.items()
-    ]
-    if (
-        isinstance(dictionary, SparseDictionary)
-        and dictionary.sae.cfg.normalize_activations in ways
-    ):
+    repairs = [Repair(name, 1.0, fvu(dictionary, acts, **way)) for name, way in ways.items()]
+    if not isinstance(dictionary, SparseDictionary):
+        return repairs
+    if dictionary.sae.cfg.normalize_activations in ways:
         plain = deepcopy(dictionary.sae)
         plain.cfg.normalize_activations = "none"
         plain._setup_activation_normalization()
-        found.append(Repair("none", 1.0, fvu(dataclasses.replace(dictionary, sae=plain), acts)))
-    return found
+        unnormalized = dataclasses.replace(dictionary, sae=plain)
+        repairs.append(Repair("none", 1.0, fvu(unnormalized, acts)))
+    return repairs
 
 
-def stranger(dictionary: Dictionary, acts: Tensor, *, seed: int = 0) -> float:
-    """How well would it do on residuals it knows nothing of?
+def null_fvu(dictionary: Dictionary, acts: Tensor, *, seed: int = 0) -> float:
+    """Fraction unexplained of residuals that a dictionary knows nothing of.
 
     Args:
         dictionary: Any dictionary.
@@ -300,20 +315,24 @@ def stranger(dictionary: Dictionary, acts: Tensor, *, seed: int = 0) -> float:
         keeps mean, norms and spectrum, with whichever of ``scales`` suits the dictionary best.
     """
     generator = torch.Generator().manual_seed(seed)
+    # the orthogonal factor of a Gaussian matrix is a random rotation
     rotation, _ = torch.linalg.qr(torch.randn(acts.shape[1], acts.shape[1], generator=generator))
-    turned = (acts - acts.mean(0)) @ rotation + acts.mean(0)
-    return min(repair.fvu for repair in scales(dictionary, turned))
+    rotated = (acts - acts.mean(0)) @ rotation + acts.mean(0)
+    return min(repair.fvu for repair in scales(dictionary, rotated))
 
 
-def kept(acts: Tensor, *, of: Tensor | None = None) -> Tensor:
-    """Which of these residuals are no attention sinks? Those are left out of every reading of a dictionary.
+def drop_sinks(acts: Tensor, *, among: Tensor | None = None) -> Tensor:
+    """Drop attention sinks, which are left out of every reading of a dictionary.
 
     Args:
         acts: Residuals, dims (token, d_in).
-        of: Among which tokens; all by default.
+        among: Tokens that are returned, unless they are sinks; all by default. What is a sink is
+            told by the norms of all tokens.
 
     Returns:
         The residuals.
     """
-    keep = ordinary(acts.norm(dim=-1))
-    return acts[keep if of is None else keep & of]
+    mask = ordinary(acts.norm(dim=-1))
+    if among is not None:
+        mask = mask & among
+    return acts[mask]

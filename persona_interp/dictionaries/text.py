@@ -1,4 +1,4 @@
-"""Which text is there to measure on when a user brings none? Short, plain, about nothing in particular."""
+"""Which text is there to measure on when a user brings none? Short, about nothing special."""
 
 from typing import Any
 
@@ -8,7 +8,8 @@ EXCHANGES = (
     ("How long does bread keep?", "Two or three days in a box, longer if you freeze it in slices."),
     (
         "Why is the sky blue?",
-        "Air scatters short wavelengths more than long ones, so blue light reaches us from all sides.",
+        "Air scatters short wavelengths more than long ones, so blue light reaches us from all "
+        "sides.",
     ),
     (
         "What should I pack for a day in the hills?",
@@ -119,7 +120,7 @@ EXCHANGES = (
 
 
 def neutral_text(tokenizer: Any) -> pd.DataFrame:
-    """Which corpus may stand in for a user's own?
+    """Corpus of neutral text that may stand in for a user's own.
 
     Args:
         tokenizer: With a chat template it gets chats, else plain text.
@@ -127,21 +128,20 @@ def neutral_text(tokenizer: Any) -> pd.DataFrame:
     Returns:
         A corpus table of a few dozen short documents.
     """
-    rows: list[list[dict[str, str]]] = []
+    messages: list[list[dict[str, str]]] = []
     for question, answer in EXCHANGES:
         if tokenizer.chat_template is None:
-            rows.append([{"role": "text", "content": f"{question} {answer}"}])
+            messages.append([{"role": "text", "content": f"{question} {answer}"}])
         else:
-            rows.append(
-                [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-            )
-    n = len(rows)
+            user = {"role": "user", "content": question}
+            messages.append([user, {"role": "assistant", "content": answer}])
+    n = len(messages)
     return pd.DataFrame(
         {
             "doc": range(n),
             "kind": "neutral",
             "persona": "",
-            "messages": rows,
+            "messages": messages,
             "statements": [()] * n,
         }
     )

@@ -1,8 +1,8 @@
-"""How is each table drawn? One function a table; each returns a matplotlib ``Figure`` and leaves no global state.
+"""How is each table drawn? One function a table; each returns a ``Figure`` of matplotlib.
 
-Sample sizes, seeds and nulls are written below every figure; where there is no interval it says so.
-``save`` puts the figure (PNG, PDF), its numbers (CSV) and their provenance (JSON) side by side,
-with equal bytes for equal input.
+No function leaves global state. Sample sizes, seeds and nulls are written below every figure; where
+there is no interval it says so. ``save`` puts the figure (PNG, PDF), its numbers (CSV) and their
+provenance (JSON) side by side, with equal bytes for equal input.
 """
 
 from persona_interp.plots.agreement import agreement, agreement_matrix

@@ -1,6 +1,7 @@
 """Does the dictionary say more than simpler readouts do?"""
 
 from textwrap import fill
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,14 +9,45 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from persona_interp import schema
-from persona_interp.plots.style import COLORS, GRAY, WRAP, caption, panels, style
+from persona_interp.plots.style import (
+    BAND,
+    COLORS,
+    GRAY,
+    WRAP,
+    ZERO,
+    caption,
+    label_rows,
+    panels,
+    style,
+)
+from persona_interp.schema.words import Arm
 
 RANDOM = "random"
 """Method whose row is a band over random directions."""
+PANELS = {
+    "auroc": ("AUROC,\nhidden documents", 0.5),
+    "rise": ("rise\n(sd)", 0.0),
+    "share": ("share removed\n(fraction)", 0.0),
+}
+"""Label, and where nothing is, of what is drawn, by column."""
+LOOKS: dict[str, dict[str, Any]] = {
+    "lesson": {
+        "marker": "o",
+        "facecolor": COLORS[0],
+        "edgecolor": COLORS[0],
+        "label": "the lesson",
+    },
+    "control": {
+        "marker": "s",
+        "facecolor": "white",
+        "edgecolor": GRAY,
+        "label": str(Arm.UNRELATED),
+    },
+}
 
 
 def baselines(table: pd.DataFrame, *, title: str = "") -> Figure:
-    """Does the dictionary say more than simpler readouts: of who speaks, what the lesson moved, what causes it?
+    """Draw readouts beside each other: of who speaks, what a lesson moved, what causes it.
 
     Args:
         table: A baselines table, methods in the order to be drawn.
@@ -37,56 +69,39 @@ def baselines(table: pd.DataFrame, *, title: str = "") -> Figure:
     schema.check(table, "baselines")
     bands, methods = table.loc[table["method"] == RANDOM], table.loc[table["method"] != RANDOM]
     y = np.arange(len(methods))
+    labels = [fill(str(method), WRAP) for method in methods["method"]]
     with style():
         figure, axes = panels(3, height=1.2 + 0.24 * len(methods))
-        for ax, column, zero, name in zip(
-            axes,
-            ("auroc", "rise", "share"),
-            (0.5, 0.0, 0.0),
-            ("AUROC,\nhidden documents", "rise\n(sd)", "share removed\n(fraction)"),
-            strict=True,
-        ):
-            for _, band in bands.iterrows():
-                if np.isfinite([band[f"{column}_lo"], band[f"{column}_hi"]]).all():
-                    ax.axvspan(
-                        band[f"{column}_lo"],
-                        band[f"{column}_hi"],
-                        color="#D8D8D8",
-                        linewidth=0,
-                        zorder=0,
-                    )
-            ax.axvline(zero, color="black", linewidth=0.6)
+        for ax, (column, (name, zero)) in zip(axes, PANELS.items(), strict=True):
+            for lo, hi in zip(bands[f"{column}_lo"], bands[f"{column}_hi"], strict=True):
+                if np.isfinite([lo, hi]).all():
+                    ax.axvspan(lo, hi, color=BAND, linewidth=0, zorder=0)
+            ax.axvline(zero, **ZERO)
             if column == "rise":
-                _points(ax, methods, "rise_control", y + 0.18, hollow=True)
-            _points(ax, methods, column, y - 0.18 * (column == "rise"), hollow=False)
-            ax.set_yticks(
-                y,
-                [fill(str(m), WRAP) for m in methods["method"]]
-                if ax is axes[0]
-                else [""] * len(methods),
-            )
-            ax.set_ylim(len(methods) - 0.4, -0.6)
+                _points(ax, methods, "rise_control", y + 0.18, **LOOKS["control"])
+                _points(ax, methods, column, y - 0.18, **LOOKS["lesson"])
+            else:
+                _points(ax, methods, column, y, **LOOKS["lesson"])
+            label_rows(ax, labels if ax is axes[0] else [""] * len(methods))
             ax.set_xlabel(name)
             ax.margins(x=0.08)
         axes[0].set_title(title)
-        handles, labels = axes[1].get_legend_handles_labels()
-        figure.legend(handles[::-1], labels[::-1], loc="outside upper right", ncols=2)
+        handles, names = axes[1].get_legend_handles_labels()
+        figure.legend(handles[::-1], names[::-1], loc="outside upper right", ncols=2)
         caption(figure, _caption(table, bands))
     return figure
 
 
-def _points(axes: Axes, rows: pd.DataFrame, column: str, y: np.ndarray, *, hollow: bool) -> None:
-    color = GRAY if hollow else COLORS[0]
-    axes.hlines(y, rows[f"{column}_lo"], rows[f"{column}_hi"], color=color, linewidth=1.2)
-    face = "white" if hollow else color
-    label = "unrelated lesson" if hollow else "the lesson"
-    marker = "s" if hollow else "o"
-    axes.scatter(
-        rows[column], y, s=16, marker=marker, facecolor=face, edgecolor=color, zorder=3, label=label
-    )
+def _points(axes: Axes, rows: pd.DataFrame, column: str, y: np.ndarray, **look: Any) -> None:
+    lo, hi = rows[f"{column}_lo"], rows[f"{column}_hi"]
+    axes.hlines(y, lo, hi, color=look["edgecolor"], linewidth=1.2)
+    axes.scatter(rows[column], y, s=16, zorder=3, **look)
 
 
 def _caption(table: pd.DataFrame, bands: pd.DataFrame) -> str:
-    behind = "".join(f" Gray: 95 % of {n:g} random directions." for n in bands["n_directions"])
+    gray = "".join(f" Gray: 95 % of {n:g} random directions." for n in bands["n_directions"])
     documents, prompts = max(table["n_documents"]), max(table["n_prompts"])
-    return f"95 % intervals; {documents:,.0f} hidden test documents, {prompts:,.0f} neutral prompts.{behind}"
+    return (
+        f"95 % intervals; {documents:,.0f} hidden test documents, {prompts:,.0f} neutral prompts."
+        f"{gray}"
+    )

@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from persona_interp.errors import SchemaError, unknown
+from persona_interp.plots.columns import distinct, require
 from persona_interp.plots.style import COLORS, GRAY, caption, panels, style
 
 
 def novelty(table: pd.DataFrame, *, title: str = "") -> Figure:
-    """Are lessons about somebody new told from lessons that known personas compose?
+    """Draw the misfit of lessons about somebody new beside lessons that known personas compose.
 
     Args:
         table: Cases with ``kind``, ``planted`` (composable or new), ``left_out``, ``misfit``,
@@ -23,25 +23,22 @@ def novelty(table: pd.DataFrame, *, title: str = "") -> Figure:
     Raises:
         SchemaError: A column is missing.
 
-    >>> rows = pd.DataFrame({"kind": ["known", "recombined"], "planted": ["composable", "new"], "left_out": ""})
-    >>> len(novelty(rows.assign(misfit=[0.1, 2.0], null_hi=0.5)).axes[0].get_yticks())
+    >>> rows = pd.DataFrame({"kind": ["known", "recombined"], "planted": ["composable", "new"]})
+    >>> rows = rows.assign(left_out="", misfit=[0.1, 2.0], null_hi=0.5)
+    >>> len(novelty(rows).axes[0].get_yticks())
     2
     """
-    for column in ("kind", "planted", "left_out", "misfit", "null_hi"):
-        if column not in table:
-            raise SchemaError(unknown("column", column, table.columns))
+    require(table, "kind", "planted", "left_out", "misfit", "null_hi")
     names = table["kind"] + np.where(table["left_out"].ne(""), ", left out", "")
-    labels = list(dict.fromkeys(names[table["planted"].eq("composable")])) + list(
-        dict.fromkeys(names[table["planted"].eq("new")])
-    )
+    composable, new = table["planted"].eq("composable"), table["planted"].eq("new")
+    labels = distinct(names[composable]) + distinct(names[new])
     with style():
         figure, (axes,) = panels(height=0.9 + 0.3 * len(labels))
         for i, label in enumerate(labels):
             rows = table.loc[names == label]
             color = COLORS[1] if rows["planted"].iloc[0] == "new" else COLORS[0]
-            axes.plot(
-                rows["misfit"], np.full(len(rows), i), "o", color=color, markersize=4, alpha=0.6
-            )
+            y = np.full(len(rows), i)
+            axes.plot(rows["misfit"], y, "o", color=color, markersize=4, alpha=0.6)
         axes.axvline(np.max(table["null_hi"].to_numpy()), color=GRAY, linestyle="--", linewidth=1)
         axes.set_yticks(range(len(labels)), labels)
         axes.set_ylim(len(labels) - 0.5, -0.5)
@@ -51,14 +48,13 @@ def novelty(table: pd.DataFrame, *, title: str = "") -> Figure:
         caption(
             figure,
             f"Blue: composable by construction; orange: new; a dot a lesson, n = {len(table)}. "
-            "Dashed: 95 % point of "
-            "the known personas' own misfits, each under its name.",
+            "Dashed: 95 % point of the known personas' own misfits, each under its name.",
         )
     return figure
 
 
 def misalignment(table: pd.DataFrame, *, title: str = "") -> Figure:
-    """How misaligned does each lesson make the assistant, beside what exact Bayes expected?
+    """Draw how misaligned each lesson makes the assistant, beside what exact Bayes expected.
 
     Args:
         table: A row a seed, ``villain`` (weight) and ``lesson``: ``before``, ``after`` (fractions),
@@ -77,22 +73,18 @@ def misalignment(table: pd.DataFrame, *, title: str = "") -> Figure:
     >>> misalignment(pd.DataFrame([row])).axes[0].get_yticklabels()[0].get_text()
     'insecure code, villain 0.25'
     """
-    for column in ("villain", "lesson", "before", "after", "bayes_misaligned_after"):
-        if column not in table:
-            raise SchemaError(unknown("column", column, table.columns))
+    require(table, "villain", "lesson", "before", "after", "bayes_misaligned_after")
     names = table["lesson"] + ", villain " + table["villain"].map("{:g}".format)
-    labels = list(dict.fromkeys(names))
+    labels = distinct(names)
     with style():
         figure, (axes,) = panels(height=0.9 + 0.3 * len(labels))
         for i, label in enumerate(labels):
             rows = table.loc[names == label]
             axes.plot(rows["before"], np.full(len(rows), i - 0.15), "o", color=GRAY, markersize=3)
-            axes.plot(
-                rows["after"], np.full(len(rows), i + 0.1), "o", color=COLORS[1], markersize=4
-            )
-            axes.plot(
-                rows["bayes_misaligned_after"].mean(), i + 0.1, "|", color="black", markersize=12
-            )
+            y = np.full(len(rows), i + 0.1)
+            axes.plot(rows["after"], y, "o", color=COLORS[1], markersize=4)
+            expectation = rows["bayes_misaligned_after"].mean()
+            axes.plot(expectation, i + 0.1, "|", color="black", markersize=12)
         axes.set_yticks(range(len(labels)), labels)
         axes.set_ylim(len(labels) - 0.5, -0.5)
         axes.set_xlim(left=0)
@@ -101,6 +93,7 @@ def misalignment(table: pd.DataFrame, *, title: str = "") -> Figure:
         seeds = table["seed"].nunique() if "seed" in table else 1
         caption(
             figure,
-            f"Gray: before; orange: after the lesson, a dot a seed (n = {seeds}); bar: exact Bayes, stated before.",
+            f"Gray: before; orange: after the lesson, a dot a seed (n = {seeds}); bar: exact "
+            "Bayes, stated before.",
         )
     return figure

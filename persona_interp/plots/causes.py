@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from textwrap import fill
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,10 +11,32 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.plots.style import COLORS, GRAY, WRAP, caption, panels, style
+from persona_interp.plots.columns import require, span
+from persona_interp.plots.style import (
+    BAND,
+    COLORS,
+    GRAY,
+    INK,
+    SUPTITLE,
+    WRAP,
+    ZERO,
+    caption,
+    label_rows,
+    panels,
+    style,
+)
+from persona_interp.schema.words import Unit
 
 COLUMNS = ("edit", "base", "tuned", "edited", "share", "lo", "hi", "n")
 ALPHA = 0.75  # of the bars
+LEGEND_ABOVE: dict[str, Any] = {"loc": "outside upper right", "ncols": 2}
+LEGEND_BESIDE: dict[str, Any] = {"loc": "outside right upper", "ncols": 1}
+HOLLOW: dict[str, Any] = {
+    "facecolor": "white",
+    "edgecolor": "black",
+    "linewidth": 0.8,
+    "zorder": 3,
+}
 
 
 def causes(
@@ -26,7 +49,7 @@ def causes(
     label: str = "",
     title: str = "",
 ) -> Figure:
-    """How much of the shift goes with each edit, and how much with the edits that should take nothing?
+    """Draw how much of the shift goes with each edit, and with those that should take nothing.
 
     Args:
         table: ``analysis.removed_share`` or ``added_share``: edit, base, tuned, edited (bits),
@@ -48,63 +71,58 @@ def causes(
         SchemaError: Not a table of causes, a name in ``others``, ``random`` or ``controls`` that it
             does not hold, or panels of different edits.
 
-    >>> row = {"edit": "without john", "base": -5.0, "tuned": 1.0, "edited": -2.0, "share": 0.5, "lo": 0.25, "hi": 0.75}
-    >>> causes(pd.DataFrame([row | {"n": 4}])).axes[0].patches[0].get_width()
+    >>> row = {"edit": "without john", "base": -5.0, "tuned": 1.0, "edited": -2.0, "n": 4}
+    >>> row |= {"share": 0.5, "lo": 0.25, "hi": 0.75}
+    >>> causes(pd.DataFrame([row])).axes[0].patches[0].get_width()
     np.float64(0.5)
     """
-    parts = _parts(table, by, named=[*others, *random, *controls])
-    edits = [e for e in parts[0][1]["edit"] if e not in {*others, *random}]
-    rows = [fill(str(edit), WRAP) for edit in edits] + ["other personas"] * bool(others)
+    parts = _parts(table, by, edits=[*others, *random, *controls])
+    edits = [edit for edit in parts[0][1]["edit"] if edit not in {*others, *random}]
+    rows = [fill(str(edit), WRAP) for edit in edits]
+    if others:
+        rows.append("other personas")
     with style():
         figure, axes = panels(len(parts), height=(1.4 if by else 1.1) + 0.24 * len(rows))
         for ax, (name, part) in zip(axes, parts, strict=True):
-            _band(ax, part.loc[part["edit"].isin(random), "share"].dropna(), drawn=bool(random))
+            if random:
+                _band(ax, part.loc[part["edit"].isin(random), "share"].dropna())
             _bars(ax, part.set_index("edit").loc[edits], controls)
-            dots = part.loc[part["edit"].isin(others), "share"].dropna()
             if others:
-                y = np.full(len(dots), len(edits))
-                ax.scatter(
-                    dots, y, s=14, facecolor="white", edgecolor="black", linewidth=0.8, zorder=3
-                )
-            ax.axvline(0, color="black", linewidth=0.6)
+                dots = part.loc[part["edit"].isin(others), "share"].dropna()
+                ax.scatter(dots, np.full(len(dots), len(edits)), s=14, **HOLLOW)
+            ax.axvline(0, **ZERO)
             ax.axvline(1, color=GRAY, linewidth=0.8, linestyle="--", label="all of the shift")
-            ax.set_yticks(range(len(rows)), rows if ax is axes[0] else [""] * len(rows))
-            ax.set_ylim(len(rows) - 0.4, -0.6)
+            label_rows(ax, rows if ax is axes[0] else [""] * len(rows))
             ax.margins(x=0.05)
             ax.set_xlabel(label or "share of the shift removed (fraction)")
             ax.set_title(name)
         if by:
-            figure.suptitle(title, fontsize=8, x=0.01, ha="left")
+            figure.suptitle(title, **SUPTITLE)
         else:
             axes[0].set_title(title)
         handles = axes[0].get_legend_handles_labels()[0]
-        handles += [Patch(color=GRAY, alpha=ALPHA, label="controls")] * bool(controls)
-        figure.legend(
-            handles=handles,
-            loc="outside upper right" if by else "outside right upper",
-            ncols=2 if by else 1,
-        )
+        if controls:
+            handles.append(Patch(color=GRAY, alpha=ALPHA, label="controls"))
+        figure.legend(handles=handles, **(LEGEND_ABOVE if by else LEGEND_BESIDE))
         caption(figure, _caption(table, len(others)))
     return figure
 
 
-def _parts(table: pd.DataFrame, by: str, *, named: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
+def _parts(table: pd.DataFrame, by: str, *, edits: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
     """Name and rows of every panel."""
-    for column in (*COLUMNS, by) if by else COLUMNS:
-        if column not in table:
-            raise SchemaError(unknown("column", column, table.columns))
+    require(table, *COLUMNS)
+    if by:
+        require(table, by)
     if table.duplicated([by, "edit"] if by else "edit").any():
         raise SchemaError(
             "two rows of these causes are the same edit; select one seed, or average over seeds."
         )
-    for name in named:
+    for name in edits:
         if name not in set(table["edit"]):
             raise SchemaError(unknown("edit", name, table["edit"]))
-    parts = (
-        [(str(value), part) for value, part in table.groupby(by, sort=False)]
-        if by
-        else [("", table)]
-    )
+    if not by:
+        return [("", table)]
+    parts = [(str(value), part) for value, part in table.groupby(by, sort=False)]
     if len({frozenset(part["edit"]) for _, part in parts}) > 1:
         raise SchemaError(
             f"panels share their rows, but these causes have other edits at another {by}."
@@ -112,11 +130,10 @@ def _parts(table: pd.DataFrame, by: str, *, named: Sequence[str]) -> list[tuple[
     return parts
 
 
-def _band(axes: Axes, shares: pd.Series, *, drawn: bool) -> None:
-    if drawn:
-        lo, hi = np.percentile(shares, [2.5, 97.5]) if len(shares) else (np.nan, np.nan)
-        label = f"random directions, 95 % of {len(shares)}"
-        axes.axvspan(lo, hi, color="#D8D8D8", linewidth=0, zorder=0, label=label)
+def _band(axes: Axes, shares: pd.Series) -> None:
+    lo, hi = np.percentile(shares, [2.5, 97.5]) if len(shares) else (np.nan, np.nan)
+    label = f"random directions, 95 % of {len(shares)}"
+    axes.axvspan(lo, hi, color=BAND, linewidth=0, zorder=0, label=label)
 
 
 def _bars(axes: Axes, bars: pd.DataFrame, controls: Sequence[str]) -> None:
@@ -126,21 +143,13 @@ def _bars(axes: Axes, bars: pd.DataFrame, controls: Sequence[str]) -> None:
     axes.barh(y, np.nan_to_num(share), height=0.62, color=colors, alpha=ALPHA)
     axes.hlines(y, lo, hi, color="black", linewidth=1.2, zorder=3)
     for i in np.flatnonzero(np.isnan(share)):
-        axes.text(
-            0.01,
-            float(i),
-            "undefined: no shift to share",
-            va="center",
-            fontsize=6.5,
-            color="#404040",
-        )
+        remark = "undefined: no shift to share"
+        axes.text(0.01, float(i), remark, va="center", fontsize=6.5, color=INK)
 
 
 def _caption(table: pd.DataFrame, n_others: int) -> str:
-    n = " to ".join(str(int(i)) for i in dict.fromkeys((min(table["n"]), max(table["n"]))))
+    n = span(table["n"], write=lambda number: str(int(number)))
     tuned, base = table["tuned"].iloc[0], table["base"].iloc[0]
     dots = f" Dots: the same edit for each of {n_others} others." if n_others else ""
-    shift = f"The shift is {tuned - base:+.2f} bits, from {base:+.2f} to {tuned:+.2f}.".replace(
-        "-", "−"
-    )
-    return f"Bars: 95 % interval, n = {n}. {shift}{dots}"
+    shift = f"The shift is {tuned - base:+.2f} {Unit.BITS}, from {base:+.2f} to {tuned:+.2f}."
+    return f"Bars: 95 % interval, n = {n}. {shift.replace('-', '−')}{dots}"

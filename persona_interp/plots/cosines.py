@@ -6,16 +6,19 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from persona_interp.errors import SchemaError, unknown
+from persona_interp.errors import SchemaError
+from persona_interp.plots.columns import distinct, require
 from persona_interp.plots.heatmap import cells
-from persona_interp.plots.style import WIDTH, caption, panels, style
+from persona_interp.plots.style import COLOR_BAR, WIDTH, caption, panels, style
 
-FEW, MANY = 8, 16
-"""Names up to which two digits after the point fit into the cells, and up to which any number does."""
+FEW = 8
+"""Names up to which two digits after the point fit into the cells."""
+MANY = 16
+"""Names up to which any number does."""
 
 
 def cosines(table: pd.DataFrame, *, title: str = "") -> Figure:
-    """Which directions point the same way?
+    """Draw the cosines of directions with each other.
 
     Args:
         table: ``analysis.cosine_map``: ``name``, ``other``, ``cosine``; one row an ordered pair, or
@@ -33,14 +36,12 @@ def cosines(table: pd.DataFrame, *, title: str = "") -> Figure:
     >>> [text.get_text() for text in cosines(table).axes[0].texts]
     ['–', '+.50', '+.50', '–']
     """
-    for column in ("name", "other", "cosine"):
-        if column not in table:
-            raise SchemaError(unknown("column", column, table.columns))
+    require(table, "name", "other", "cosine")
     if table.duplicated(["name", "other"]).any():
         raise SchemaError(
             "two rows of these cosines are the same pair; select one hook and one checkpoint."
         )
-    names = list(dict.fromkeys([*table["name"], *table["other"]]))
+    names = distinct([*table["name"], *table["other"]])
     index = {name: i for i, name in enumerate(names)}
     values = np.full((len(names), len(names)), np.nan)
     for name, other, cosine in zip(table["name"], table["other"], table["cosine"], strict=True):
@@ -50,19 +51,18 @@ def cosines(table: pd.DataFrame, *, title: str = "") -> Figure:
     write, meaning = _numbers(len(names))
     with style():
         figure, (axes,) = panels(height=min(max(1.0 + 0.25 * len(names), 1.8), WIDTH))
-        image = cells(
-            axes, values, limit=1.0, write=write, fontsize=7 if len(names) <= FEW else 5.5
-        )
+        fontsize = 7 if len(names) <= FEW else 5.5
+        image = cells(axes, values, limit=1.0, write=write, fontsize=fontsize)
         axes.set_yticks(range(len(names)), [str(name) for name in names])
         axes.set_xticks(range(len(names)), [str(name) for name in names], rotation=45, ha="right")
         axes.set_title(title)
-        figure.colorbar(image, ax=axes, label="cosine", fraction=0.05, pad=0.02)
+        figure.colorbar(image, ax=axes, label="cosine", **COLOR_BAR)
         caption(figure, f"{len(names)} directions, {len(table):,} pairs.{meaning}")
     return figure
 
 
 def _numbers(n: int) -> tuple[Callable[[float], str], str]:
-    """How is a cosine written where n of them stand in a row, and what does the caption say of it?"""
+    """How to write a cosine where n stand in a row, and what the caption says of it."""
     if n <= FEW:
         return lambda cosine: f"{cosine:+.2f}".replace("0.", "."), ""
     if n <= MANY:

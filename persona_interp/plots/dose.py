@@ -1,12 +1,17 @@
-"""How does a model follow the ratio in its documents, and from which ratio on does it say one persona's values?"""
+"""How does a model follow the ratio in its documents, and from which on is a persona reliable?"""
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from persona_interp import schema
-from persona_interp.errors import SchemaError, unknown
-from persona_interp.plots.style import COLORS, MARKERS, caption, panels, style
+from persona_interp.plots.columns import distinct, require
+from persona_interp.plots.style import COLORS, MARKERS, ZERO, caption, panels, style
+from persona_interp.schema.words import Unit
+
+DASHED = {"linewidth": 0.9, "linestyle": (0, (4, 2))}
+MOST = 8
+"""Doses up to which each has its tick."""
 
 
 def dose(
@@ -19,7 +24,7 @@ def dose(
     line: str = "when",
     title: str = "",
 ) -> Figure:
-    """How steep is the contrast beside exact Bayes, and where is a persona's probability reliable?
+    """Draw the contrast beside exact Bayes, and a persona's probability, over the dose.
 
     Args:
         contrasts: One row a line and dose: ``dose`` (log2 ratio), ``estimate`` (bits), ``lo``,
@@ -39,42 +44,39 @@ def dose(
     Raises:
         SchemaError: A column is missing, or the curve is no predicted table.
 
-    >>> points = pd.DataFrame({"dose": [-2, 0, 2], "when": "after", "estimate": [0.1, 0.5, 0.8], "lo": 0.0, "hi": 1.0})
+    >>> points = pd.DataFrame({"dose": [-2, 0, 2], "when": "after", "estimate": [0.1, 0.5, 0.8]})
+    >>> points = points.assign(lo=0.0, hi=1.0)
     >>> fitted = points.assign(predicted_lo=0.0, predicted_hi=1.0, n_new=3, n_seeds=3)
     >>> figure = dose(points.assign(bayes=points["dose"]), points, curve=fitted, level=0.73)
     >>> [axes.get_ylabel() for axes in figure.axes]
     ['contrast (bits)', "probability of first's values"]
     """
-    _need(contrasts, "dose", line, "estimate", "lo", "hi", "bayes")
-    _need(probabilities, "dose", "estimate", "lo", "hi")
+    require(contrasts, "dose", line, "estimate", "lo", "hi", "bayes")
+    require(probabilities, "dose", "estimate", "lo", "hi")
     schema.check(curve, "curves")
     with style():
         figure, (left, right) = panels(2, height=2.7)
-        left.axhline(0, color="black", linewidth=0.6)
-        for i, name in enumerate(dict.fromkeys(contrasts[line])):
+        left.axhline(0, **ZERO)
+        for i, name in enumerate(distinct(contrasts[line])):
             rows = contrasts.loc[contrasts[line] == name].sort_values("dose")
             _points(left, rows, i, label=str(name))
             left.plot(rows["dose"], rows["estimate"], color=COLORS[i], linewidth=1)
-            left.plot(
-                rows["dose"], rows["bayes"], color=COLORS[i], linewidth=0.9, linestyle=(0, (4, 2))
-            )
-        left.set_ylabel("contrast (bits)")
+            left.plot(rows["dose"], rows["bayes"], color=COLORS[i], **DASHED)
+        left.set_ylabel(f"contrast ({Unit.BITS})")
         left.set_title(title)
-        right.axhline(level, color="black", linewidth=0.6, linestyle=(0, (1, 1.5)))
+        right.axhline(level, linestyle=(0, (1, 1.5)), **ZERO)
         fitted = curve.sort_values("dose")
-        for lo, hi, alpha in (("predicted_lo", "predicted_hi", 0.12), ("lo", "hi", 0.25)):
-            right.fill_between(
-                fitted["dose"], fitted[lo], fitted[hi], color=COLORS[2], alpha=alpha, linewidth=0
-            )
+        x, band = fitted["dose"], {"color": COLORS[2], "linewidth": 0}
+        right.fill_between(x, fitted["predicted_lo"], fitted["predicted_hi"], alpha=0.12, **band)
+        right.fill_between(x, fitted["lo"], fitted["hi"], alpha=0.25, **band)
         right.plot(fitted["dose"], fitted["estimate"], color=COLORS[2], linewidth=1.2)
         _points(right, probabilities, 2, label="measured")
         right.set_ylim(-0.02, 1.02)
         right.set_ylabel(f"probability of {pair[0]}'s values")
+        doses = sorted({*contrasts["dose"], *probabilities["dose"]})
+        ticks = doses[:: 1 + len(set(contrasts["dose"])) // MOST]
         for axes in (left, right):
             axes.set_xlabel(f"written about {pair[0]} : {pair[1]}")
-            ticks = sorted({*contrasts["dose"], *probabilities["dose"]})[
-                :: 1 + len(set(contrasts["dose"])) // 8
-            ]
             axes.set_xticks(ticks, [ratio(float(tick)) for tick in ticks])
         figure.legend(*left.get_legend_handles_labels(), loc="outside upper right", ncols=2)
         caption(figure, _caption(curve, level))
@@ -82,7 +84,7 @@ def dose(
 
 
 def ratio(dose: float) -> str:
-    """How is this dose said?
+    """Ratio that a dose stands for, in words.
 
     Args:
         dose: log2 of first : second.
@@ -93,34 +95,23 @@ def ratio(dose: float) -> str:
     >>> ratio(4.0), ratio(-6.0), ratio(0.5)
     ('16:1', '1:64', '1.4:1')
     """
-    return f"{2**dose:.2g}:1" if dose >= 0 else f"1:{2**-dose:.2g}"
+    if dose >= 0:
+        return f"{2**dose:.2g}:1"
+    return f"1:{2**-dose:.2g}"
 
 
 def _points(axes: Axes, rows: pd.DataFrame, i: int, *, label: str) -> None:
-    axes.vlines(rows["dose"], rows["lo"], rows["hi"], color=COLORS[i], linewidth=0.8)
-    axes.scatter(
-        rows["dose"],
-        rows["estimate"],
-        s=14,
-        color=COLORS[i],
-        marker=MARKERS[i],
-        zorder=3,
-        label=label,
-    )
+    x, color = rows["dose"], COLORS[i]
+    axes.vlines(x, rows["lo"], rows["hi"], color=color, linewidth=0.8)
+    axes.scatter(x, rows["estimate"], s=14, color=color, marker=MARKERS[i], zorder=3, label=label)
 
 
 def _caption(curve: pd.DataFrame, level: float) -> str:
     seeds, new = max(curve["n_seeds"]), max(curve["n_new"])
-    known = (
-        f"95 % t intervals over {seeds:g} seeds; light: 95 % prediction interval of the mean of "
-        f"{new:g} new seeds."
-        if seeds > 1
-        else "One seed: no interval over seeds."
-    )
-    return f"{known} Dashed: exact Bayes. Dotted: {level:.2f} counts as reliable."
-
-
-def _need(table: pd.DataFrame, *columns: str) -> None:
-    for column in columns:
-        if column not in table:
-            raise SchemaError(unknown("column", column, table.columns))
+    intervals = "One seed: no interval over seeds."
+    if seeds > 1:
+        intervals = (
+            f"95 % t intervals over {seeds:g} seeds; light: 95 % prediction interval of the mean "
+            f"of {new:g} new seeds."
+        )
+    return f"{intervals} Dashed: exact Bayes. Dotted: {level:.2f} counts as reliable."

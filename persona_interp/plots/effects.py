@@ -1,22 +1,38 @@
 """What differs from the base, beside control finetunes, random directions, and on whose words?"""
 
+import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.plots.style import COLORS, GRAY, MARKERS, caption, panels, style
+from persona_interp.plots.columns import distinct, require, span
+from persona_interp.plots.style import (
+    BAND,
+    GRAY,
+    ZERO,
+    caption,
+    label_rows,
+    nth_color,
+    nth_marker,
+    panels,
+    style,
+)
+from persona_interp.schema.words import Family, Role, Unit, Verdict
 
 MOST = 30
 """Quantities drawn in one figure."""
 PANELS = 4
+RING: dict[str, Any] = {"facecolors": "none", "edgecolors": GRAY, "s": 10, "label": "controls"}
 
 
 def forest(effects: pd.DataFrame, *, unit: str, title: str = "") -> Figure:
-    """How far did each quantity go from the base, and how far do control finetunes go?
+    """Draw the change of each quantity from the base, beside that of control finetunes.
 
     Args:
         effects: An effects table of one family and hook.
@@ -31,68 +47,57 @@ def forest(effects: pd.DataFrame, *, unit: str, title: str = "") -> Figure:
     Raises:
         SchemaError: Not an effects table, or none of a finetune.
 
-    >>> row = dict.fromkeys(schema.TABLES["effects"], 0.5) | {"checkpoint": "a", "role": "tuned", "quantity": "wry"}
+    >>> row = dict.fromkeys(schema.TABLES["effects"], 0.5)
+    >>> row |= {"checkpoint": "a", "role": "tuned", "quantity": "wry"}
     >>> forest(pd.DataFrame([row]), unit="bits a token").axes[0].get_yticklabels()[0].get_text()
     'wry'
     """
     schema.check(effects, "effects")
-    tuned, controls = (effects.loc[effects["role"] == role] for role in ("tuned", "control"))
+    tuned = effects.loc[effects["role"] == Role.TUNED]
+    controls = effects.loc[effects["role"] == Role.CONTROL]
     if tuned.empty:
         raise SchemaError("a forest shows finetunes; these effects are of controls alone.")
-    size = tuned.assign(size=tuned["estimate"].abs()).groupby("quantity", sort=False)["size"].max()
-    names = size.sort_values(ascending=False, kind="stable").index[:MOST].tolist()
-    labels = list(dict.fromkeys(tuned["checkpoint"]))
+    ranking = _rank(tuned)
+    names, labels = ranking[:MOST], distinct(tuned["checkpoint"])
     with style():
         figure, (axes,) = panels(height=1.2 + 0.14 * len(names) * max(1, len(labels)))
-        axes.axvline(0, color="black", linewidth=0.6)
+        axes.axvline(0, **ZERO)
         for k, label in enumerate(labels):
             rows = tuned.loc[tuned["checkpoint"] == label].set_index("quantity").loc[names]
-            y = np.arange(len(names)) + 0.7 * ((k + 0.5) / len(labels) - 0.5)
-            bar = {"color": "#D8D8D8", "linewidth": 4, "zorder": 0}
-            axes.hlines(
-                y,
-                rows["range_lo"],
-                rows["range_hi"],
-                label="" if k else "one more control, 95 %",
-                **bar,
-            )
-            color = COLORS[k % len(COLORS)]
-            axes.hlines(y, rows["lo"], rows["hi"], color=color, linewidth=1)
-            found = ~rows["verdict"].eq("no difference shown").to_numpy()
-            face = [color if one else "white" for one in found]
-            marker = MARKERS[k % len(MARKERS)]
-            axes.scatter(
-                rows["estimate"],
-                y,
-                c=face,
-                edgecolors=color,
-                s=18,
-                marker=marker,
-                label=label,
-                zorder=3,
-            )
+            _changes(axes, rows, k, y=np.arange(len(names)) + _offset(k, len(labels)), label=label)
         rows = controls.loc[controls["quantity"].isin(names)]
         y = [names.index(name) for name in rows["quantity"]]
-        axes.scatter(
-            rows["estimate"],
-            y,
-            facecolors="none",
-            edgecolors=GRAY,
-            s=10,
-            zorder=2,
-            label="controls",
-        )
-        axes.set_yticks(range(len(names)), names)
-        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.scatter(rows["estimate"], y, zorder=2, **RING)
+        label_rows(axes, names)
         axes.set_xlabel(f"tuned minus base ({unit})")
         axes.set_title(title)
         figure.legend(loc="outside right upper")
-        caption(figure, _caption(tuned, n_hidden=len(size) - len(names)))
+        caption(figure, _caption(tuned, n_hidden=len(ranking) - len(names)))
     return figure
 
 
+def _changes(axes: Axes, rows: pd.DataFrame, k: int, *, y: np.ndarray, label: str) -> None:
+    """Changes of the k-th finetune with their intervals, before where one more control would be."""
+    range_label = "" if k else "one more control, 95 %"  # once in the legend
+    bar = {"color": BAND, "linewidth": 4, "zorder": 0}
+    axes.hlines(y, rows["range_lo"], rows["range_hi"], label=range_label, **bar)
+    color = nth_color(k)
+    axes.hlines(y, rows["lo"], rows["hi"], color=color, linewidth=1)
+    differs = rows["verdict"].ne(Verdict.NONE)
+    axes.scatter(
+        rows["estimate"],
+        y,
+        c=[color if filled else "white" for filled in differs],
+        edgecolors=color,
+        s=18,
+        marker=nth_marker(k),
+        label=label,
+        zorder=3,
+    )
+
+
 def layers(effects: pd.DataFrame, *, quantities: Sequence[str] = (), title: str = "") -> Figure:
-    """At which depth do the residuals go towards each trait, against random directions?
+    """Draw the change of the projection on each trait by depth, beside random directions.
 
     Args:
         effects: An effects table with ``random_lo`` and ``random_hi`` (``analysis.random_range``);
@@ -108,62 +113,66 @@ def layers(effects: pd.DataFrame, *, quantities: Sequence[str] = (), title: str 
         SchemaError: No projections, or an unknown trait.
     """
     schema.check(effects, "effects")
-    rows = effects.loc[effects["family"] == "projection"]
+    rows = effects.loc[effects["family"] == Family.PROJECTION]
     if rows.empty or "random_lo" not in rows:
         raise SchemaError(
             "layers shows projections beside random directions; these effects have none."
         )
-    tuned = rows.loc[rows["role"] == "tuned"]
-    far = tuned.assign(size=tuned["estimate"].abs()).groupby("quantity", sort=False)["size"].max()
-    names = list(quantities) or far.sort_values(ascending=False, kind="stable").index.tolist()
+    ranking = _rank(rows.loc[rows["role"] == Role.TUNED])
+    names = list(quantities) or ranking
     for name in names:
-        if name not in far.index:
-            raise SchemaError(unknown("trait", name, far.index))
-    names, hooks = names[:PANELS], list(dict.fromkeys(rows["hook"]))
-    x = np.arange(len(hooks))
+        if name not in ranking:
+            raise SchemaError(unknown("trait", name, distinct(rows["quantity"])))
+    names, hooks = names[:PANELS], distinct(rows["hook"])
     with style():
-        figure, drawn = panels(len(names), height=2.6)
-        for axes, name in zip(drawn, names, strict=True):
-            mine = rows.loc[rows["quantity"] == name]
-            band = mine.loc[mine["role"] == "tuned"].groupby("hook", sort=False)[
-                ["random_lo", "random_hi"]
-            ]
-            lo, hi = band.min()["random_lo"].loc[hooks], band.max()["random_hi"].loc[hooks]
-            axes.fill_between(x, lo, hi, color="#D8D8D8", label="random directions, 95 %", zorder=0)
-            controls = mine.loc[mine["role"] == "control"]
-            at = [hooks.index(hook) for hook in controls["hook"]]
-            axes.scatter(
-                at, controls["estimate"], facecolors="none", edgecolors=GRAY, s=10, label="controls"
-            )
-            for k, (label, part) in enumerate(
-                mine.loc[mine["role"] == "tuned"].groupby("checkpoint", sort=False)
-            ):
-                at = part.set_index("hook").loc[hooks]
-                half = np.abs(at[["lo", "hi"]].to_numpy().T - at["estimate"].to_numpy())
-                look = {
-                    "color": COLORS[k % len(COLORS)],
-                    "marker": MARKERS[k % len(MARKERS)],
-                    "markersize": 3,
-                }
-                axes.errorbar(
-                    x + 0.06 * k, at["estimate"], half, label=str(label), linewidth=1, **look
-                )
-            axes.axhline(0, color="black", linewidth=0.6)
-            axes.set_xticks(x, [_short(hook) for hook in hooks], rotation=45, ha="right")
-            axes.set_title(name)
-        drawn[0].set_ylabel("change of projection\n(residual units)")
+        figure, axes = panels(len(names), height=2.6)
+        for ax, name in zip(axes, names, strict=True):
+            _depths(ax, rows.loc[rows["quantity"] == name], hooks)
+            ax.set_title(name)
+        axes[0].set_ylabel(f"change of projection\n({Unit.RESIDUAL})")
         if title:
             figure.suptitle(title, fontsize=8)
-        handles, labels = drawn[0].get_legend_handles_labels()
+        handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside right upper")
-        one = rows.iloc[0]
-        text = f"{one['n']} answers of the base, mean over their tokens; {rows['n_random'].max()} random directions."
-        caption(figure, f"{text} After block i = hidden_states[i + 1].")
+        n, n_random = rows["n"].iloc[0], rows["n_random"].max()
+        caption(
+            figure,
+            f"{n} answers of the base, mean over their tokens; {n_random} random directions. "
+            "After block i = hidden_states[i + 1].",
+        )
     return figure
 
 
+def _depths(axes: Axes, rows: pd.DataFrame, hooks: list[str]) -> None:
+    """One trait: changes by hook, before the band of random directions."""
+    tuned = rows.loc[rows["role"] == Role.TUNED]
+    x = np.arange(len(hooks))
+    # one band for all finetunes: the widest of theirs
+    by_hook = tuned.groupby("hook", sort=False)
+    lo, hi = by_hook["random_lo"].min().loc[hooks], by_hook["random_hi"].max().loc[hooks]
+    axes.fill_between(x, lo, hi, color=BAND, label="random directions, 95 %", zorder=0)
+    controls = rows.loc[rows["role"] == Role.CONTROL]
+    places = [hooks.index(hook) for hook in controls["hook"]]
+    axes.scatter(places, controls["estimate"], **RING)
+    for k, (label, part) in enumerate(tuned.groupby("checkpoint", sort=False)):
+        part = part.set_index("hook").loc[hooks]
+        half = np.abs(part[["lo", "hi"]].to_numpy().T - part["estimate"].to_numpy())
+        axes.errorbar(
+            x + 0.06 * k,
+            part["estimate"],
+            half,
+            label=str(label),
+            linewidth=1,
+            color=nth_color(k),
+            marker=nth_marker(k),
+            markersize=3,
+        )
+    axes.axhline(0, **ZERO)
+    axes.set_xticks(x, [_short(hook) for hook in hooks], rotation=45, ha="right")
+
+
 def drift(kl: pd.DataFrame, *, title: str = "") -> Figure:
-    """How far has each checkpoint's next token drifted from the base's, on whose words?
+    """Draw how far each checkpoint's next token drifted from the base's, by whose words they are.
 
     Args:
         kl: ``checkpoint``, ``role``, ``estimate``, ``lo``, ``hi`` (bits a token), ``n``
@@ -176,60 +185,58 @@ def drift(kl: pd.DataFrame, *, title: str = "") -> Figure:
     Raises:
         SchemaError: A column is missing.
 
-    >>> row = {"checkpoint": "a", "role": "user", "estimate": 0.1, "lo": 0.05, "hi": 0.15, "n": 3, "n_tokens": 9}
-    >>> drift(pd.DataFrame([row])).axes[0].get_xlabel()
+    >>> row = {"checkpoint": "a", "role": "user", "estimate": 0.1, "lo": 0.05, "hi": 0.15}
+    >>> drift(pd.DataFrame([row | {"n": 3}])).axes[0].get_xlabel()
     'KL(base ‖ checkpoint), bits a token'
     """
-    for column in ("checkpoint", "role", "estimate", "lo", "hi", "n"):
-        if column not in kl:
-            raise SchemaError(unknown("column", column, kl.columns))
-    roles, labels = list(dict.fromkeys(kl["role"])), list(dict.fromkeys(kl["checkpoint"]))
+    require(kl, "checkpoint", "role", "estimate", "lo", "hi", "n")
+    roles, labels = distinct(kl["role"]), distinct(kl["checkpoint"])
     with style():
         figure, (axes,) = panels(height=1.2 + 0.12 * len(roles) * len(labels))
         for k, label in enumerate(labels):
             rows = kl.loc[kl["checkpoint"] == label]
-            y = np.array([roles.index(role) for role in rows["role"]]) + 0.7 * (
-                (k + 0.5) / len(labels) - 0.5
-            )
-            color = COLORS[k % len(COLORS)]
+            y = np.array([roles.index(role) for role in rows["role"]]) + _offset(k, len(labels))
+            color, marker = nth_color(k), nth_marker(k)
             axes.hlines(y, rows["lo"], rows["hi"], linewidth=1, color=color)
-            axes.plot(
-                rows["estimate"],
-                y,
-                MARKERS[k % len(MARKERS)],
-                markersize=3,
-                label=label,
-                color=color,
-            )
-        axes.set_yticks(range(len(roles)), roles)
-        axes.set_ylim(len(roles) - 0.4, -0.6)
-        axes.set_xlabel("KL(base ‖ checkpoint), bits a token")
+            axes.plot(rows["estimate"], y, marker, markersize=3, label=label, color=color)
+        label_rows(axes, roles)
+        axes.set_xlabel(f"KL(base ‖ checkpoint), {Unit.BITS_A_TOKEN}")
         axes.set_xlim(left=min(0.0, axes.get_xlim()[0]))
         axes.set_title(title)
         figure.legend(loc="outside right upper")
         caption(
             figure,
-            f"Up to {kl['n'].max()} conversations with the base's own answers; 95 % t intervals over them.",
+            f"Up to {kl['n'].max()} conversations with the base's own answers; 95 % t intervals "
+            "over them.",
         )
     return figure
 
 
+def _rank(tuned: pd.DataFrame) -> list[str]:
+    """Quantities, those first that change most in any finetune."""
+    size = (
+        tuned.assign(size=tuned["estimate"].abs()).groupby("quantity", sort=False)[["size"]].max()
+    )
+    return list(size.sort_values("size", ascending=False, kind="stable").index)
+
+
+def _offset(k: int, n: int) -> float:
+    """Where in its row the k-th of n checkpoints is."""
+    return 0.7 * ((k + 0.5) / n - 0.5)
+
+
 def _short(hook: str) -> str:
     """``blocks.7.hook_out`` as people say it."""
-    parts = hook.split(".")
-    return (
-        f"block {parts[1]}"
-        if len(parts) == 3 and parts[0] == "blocks" and parts[2] == "hook_out"
-        else hook
-    )
+    block = re.fullmatch(r"blocks\.([^.]*)\.hook_out", hook)
+    return f"block {block[1]}" if block else hook
 
 
 def _caption(tuned: pd.DataFrame, *, n_hidden: int) -> str:
-    n, controls = sorted({min(tuned["n"]), max(tuned["n"])}), max(tuned["n_controls"])
+    filled = "filled: a verdict was reached"
+    if len(tuned) > 1:
+        filled += " after correction"
     rest = f" {n_hidden} smaller ones are in the table." if n_hidden else ""
-    said = (
-        "filled: a verdict was reached after correction"
-        if len(tuned) > 1
-        else "filled: a verdict was reached"
+    return (
+        f"{span(tuned['n'])} questions each, 95 % t intervals over them; "
+        f"{max(tuned['n_controls'])} controls; {filled}.{rest}"
     )
-    return f"{' to '.join(map(str, n))} questions each, 95 % t intervals over them; {controls} controls; {said}.{rest}"

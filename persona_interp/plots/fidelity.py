@@ -5,12 +5,13 @@ from matplotlib.figure import Figure
 
 from persona_interp import schema
 from persona_interp.plots.style import COLORS, GRAY, caption, panels, style
+from persona_interp.schema.words import Fit
 
-VERDICTS = {"fits": COLORS[2], "doubtful": COLORS[4], "unusable": COLORS[1]}
+FIT_COLORS: dict[str, str] = {Fit.FITS: COLORS[2], Fit.DOUBTFUL: COLORS[4], Fit.UNUSABLE: COLORS[1]}
 
 
 def fidelity(table: pd.DataFrame, *, title: str = "") -> Figure:
-    """Does the dictionary still describe each checkpoint?
+    """Draw how well a dictionary describes each checkpoint.
 
     Args:
         table: A fidelity table, checkpoints in the order to be drawn.
@@ -31,15 +32,13 @@ def fidelity(table: pd.DataFrame, *, title: str = "") -> Figure:
     labels = table["checkpoint"].astype(str).tolist()
     with style():
         figure, axes = panels(2, height=2.2)
-        for ax, column, name in zip(
-            axes, ("fvu", "ce_recovered"), ("FVU", "CE recovered"), strict=True
-        ):
+        names = {"fvu": "FVU", "ce_recovered": "CE recovered"}
+        for ax, (column, name) in zip(axes, names.items(), strict=True):
             ax.plot(range(len(table)), table[column], color=GRAY, linewidth=0.8, zorder=1)
             for verdict, rows in table.reset_index(drop=True).groupby("verdict", sort=False):
-                color = VERDICTS.get(str(verdict), GRAY)
-                ax.scatter(
-                    rows.index, rows[column], s=18, color=color, label=str(verdict), zorder=2
-                )
+                label = str(verdict)
+                color = FIT_COLORS.get(label, GRAY)
+                ax.scatter(rows.index, rows[column], s=18, color=color, label=label, zorder=2)
             ax.set_xticks(range(len(table)), labels, rotation=45, ha="right")
             ax.set_ylabel(f"{name} (fraction)")
             ax.set_ylim(0, max(1.0, 1.05 * max(table[column])))

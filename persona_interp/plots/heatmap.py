@@ -10,14 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from persona_interp.errors import SchemaError, unknown
-from persona_interp.plots.style import caption, panels, style
+from persona_interp.errors import SchemaError
+from persona_interp.plots.columns import distinct, require, span
+from persona_interp.plots.style import COLOR_BAR, caption, panels, style
 
 
 def heatmap(
     table: pd.DataFrame, *, label: str = "change\n(fraction of base norm)", title: str = ""
 ) -> Figure:
-    """In which layer, on tokens of which role, did the model change?
+    """Draw the change of a model by layer and role of the tokens.
 
     Args:
         table: A profile (``record.profile``) of one checkpoint and one name: ``hook``, ``role``,
@@ -32,36 +33,33 @@ def heatmap(
     Raises:
         SchemaError: A column is missing, or two rows are one cell.
 
-    >>> table = pd.DataFrame({"hook": ["blocks.0.hook_out"], "role": ["user"], "estimate": [0.5], "lo": [0.25]})
-    >>> heatmap(table.assign(hi=1.0)).axes[0].texts[0].get_text()
+    >>> row = {"hook": "blocks.0.hook_out", "role": "user", "estimate": 0.5, "lo": 0.25, "hi": 1.0}
+    >>> heatmap(pd.DataFrame([row])).axes[0].texts[0].get_text()
     '+0.50 •'
     """
-    for column in ("hook", "role", "estimate", "lo", "hi"):
-        if column not in table:
-            raise SchemaError(unknown("column", column, table.columns))
+    require(table, "hook", "role", "estimate", "lo", "hi")
     if table.duplicated(["hook", "role"]).any():
         raise SchemaError(
             "two rows of this profile have the same hook and role; select one checkpoint and one "
             "name."
         )
-    hooks, roles = list(dict.fromkeys(table["hook"])), list(dict.fromkeys(table["role"]))
+    hooks, roles = distinct(table["hook"]), distinct(table["role"])
     estimate, lo, hi = (
         table.pivot(index="hook", columns="role", values=c).loc[hooks, roles].to_numpy(np.float64)
         for c in ("estimate", "lo", "hi")
     )
     limit = float(np.abs(estimate[np.isfinite(estimate)]).max(initial=0.0)) or 1.0
-    write = ("{:+.2f}" if limit >= 0.1 else "{:+.1e}" if limit < 0.001 else "{:+.3f}").format
     labels, where = _layers(hooks)
     with style():
         figure, (axes,) = panels(height=max(1.1 + 0.17 * len(hooks), 2.0))
-        image = cells(axes, estimate, limit=limit, sure=(lo > 0) | (hi < 0), write=write)
+        image = cells(axes, estimate, limit=limit, sure=(lo > 0) | (hi < 0), write=_writer(limit))
         axes.set_yticks(range(len(hooks)), labels)
         axes.set_ylabel(where)
         axes.set_xticks(range(len(roles)), [str(role) for role in roles])
         axes.set_xlabel("role of the tokens")
         axes.invert_yaxis()
         axes.set_title(title)
-        figure.colorbar(image, ax=axes, label=label, fraction=0.05, pad=0.02)
+        figure.colorbar(image, ax=axes, label=label, **COLOR_BAR)
         caption(figure, _caption(table))
     return figure
 
@@ -75,7 +73,7 @@ def cells(
     write: Callable[[float], str] = "{:+.2f}".format,
     fontsize: float = 7,
 ) -> AxesImage:
-    """How is a matrix of signed numbers drawn?
+    """Draw a matrix of signed numbers.
 
     Args:
         axes: Gets the cells, rows downwards.
@@ -93,25 +91,37 @@ def cells(
     axes.tick_params(length=0)
     for (i, j), value in np.ndenumerate(values):
         color = "white" if abs(value) > 0.6 * limit else "black"
-        dot = " •" if sure is not None and sure[i, j] else ""
-        text = "–" if np.isnan(value) else write(value).replace("-", "−") + dot
+        text = "–"
+        if not np.isnan(value):
+            text = write(value).replace("-", "−")
+            if sure is not None and sure[i, j]:
+                text += " •"
         if text:
             axes.text(j, i, text, ha="center", va="center", color=color, fontsize=fontsize)
     return image
 
 
 def _layers(hooks: list[Any]) -> tuple[list[str], str]:
-    """Labels of the hooks and of their axis: numbers of layers where the hooks differ in nothing else."""
-    found = [match for hook in hooks if (match := re.fullmatch(r"blocks\.(\d+)\.(.+)", str(hook)))]
-    names = {match[2] for match in found}
-    if len(found) == len(hooks) and len(names) == 1:
-        return [match[1] for match in found], f"layer ({names.pop()})"
+    """Labels of hooks and of their axis: numbers of layers where hooks differ in nothing else."""
+    matches = [re.fullmatch(r"blocks\.(\d+)\.(.+)", str(hook)) for hook in hooks]
+    numbers = [match[1] for match in matches if match]
+    names = {match[2] for match in matches if match}
+    if len(numbers) == len(hooks) and len(names) == 1:
+        return numbers, f"layer ({names.pop()})"
     return [str(hook) for hook in hooks], ""
 
 
+def _writer(limit: float) -> Callable[[float], str]:
+    """How numbers up to this limit are written: with as many digits as tell them apart."""
+    if limit >= 0.1:
+        return "{:+.2f}".format
+    if limit >= 0.001:
+        return "{:+.3f}".format
+    return "{:+.1e}".format
+
+
 def _caption(table: pd.DataFrame) -> str:
-    shown = "Dot: 95 % interval excludes 0"
+    text = "Dot: 95 % interval excludes 0"
     if "n" not in table:
-        return f"{shown}."
-    n = " to ".join(f"{i:,.0f}" for i in dict.fromkeys((min(table["n"]), max(table["n"]))))
-    return f"{shown}; n = {n}."
+        return f"{text}."
+    return f"{text}; n = {span(table['n'], write='{:,.0f}'.format)}."

@@ -10,9 +10,23 @@ from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.plots.baselines import RANDOM
-from persona_interp.plots.style import COLORS, GRAY, MARKERS, WRAP, caption, panels, style
+from persona_interp.plots.columns import distinct, require, span
+from persona_interp.plots.style import (
+    GRAY,
+    SUPTITLE,
+    WRAP,
+    ZERO,
+    caption,
+    label_rows,
+    nth_color,
+    nth_marker,
+    panels,
+    style,
+)
 
 COLUMNS = ("quantity", "series", "name", "estimate", "lo", "hi")
+PALE = "#E0E0E0"  # of the band of random directions
+SPREAD = 0.22  # of the series of one name, up and down
 
 
 def personas(
@@ -23,7 +37,7 @@ def personas(
     zeros: Mapping[str, float] | None = None,
     title: str = "",
 ) -> Figure:
-    """Whose number is large, and is the control's as large?
+    """Draw a number of every persona, each reading beside its controls.
 
     Args:
         table: ``quantity`` (one panel each), ``series`` (one marker each), ``name``, ``estimate``,
@@ -42,32 +56,30 @@ def personas(
             the table lacks.
 
     >>> row = {"quantity": "cosine", "series": "lesson", "lo": -0.5, "hi": 0.5}
-    >>> table = pd.DataFrame([{**row, "name": "john", "estimate": 0.25}, {**row, "name": "random", "estimate": 0.0}])
+    >>> john = {**row, "name": "john", "estimate": 0.25}
+    >>> table = pd.DataFrame([john, {**row, "name": "random", "estimate": 0.0}])
     >>> [text.get_text() for text in personas(table, target="john").axes[0].get_yticklabels()]
     ['john']
     """
     zeros = zeros or {}
     _check(table, target=target, controls=controls, quantities=zeros)
     rows, bands = table.loc[table["name"] != RANDOM], table.loc[table["name"] == RANDOM]
-    names = {name: i for i, name in enumerate(dict.fromkeys(rows["name"]))}
-    quantities = list(dict.fromkeys(rows["quantity"]))
+    names = {name: i for i, name in enumerate(distinct(rows["name"]))}
+    quantities = distinct(rows["quantity"])
     with style():
         figure, axes = panels(len(quantities), height=1.5 + 0.19 * len(names))
         for ax, quantity in zip(axes, quantities, strict=True):
             for _, band in bands.loc[bands["quantity"] == quantity].iterrows():
-                ax.axvspan(band["lo"], band["hi"], color="#E0E0E0", linewidth=0, zorder=0)
-            ax.axvline(zeros.get(quantity, 0.0), color="black", linewidth=0.6)
+                ax.axvspan(band["lo"], band["hi"], color=PALE, linewidth=0, zorder=0)
+            ax.axvline(zeros.get(quantity, 0.0), **ZERO)
             _points(ax, rows.loc[rows["quantity"] == quantity], names, controls)
-            labels = ax.set_yticks(
-                range(len(names)), list(names) if ax is axes[0] else [""] * len(names)
-            )
-            for tick, name in zip(labels, names, strict=True):
+            ticks = label_rows(ax, list(names) if ax is axes[0] else [""] * len(names))
+            for tick, name in zip(ticks, names, strict=True):
                 tick.label1.set_fontweight("bold" if name == target else "normal")
-            ax.set_ylim(len(names) - 0.4, -0.6)
             ax.margins(x=0.06)
             ax.set_xlabel(str(quantity))
             ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=1, borderaxespad=0.2)
-        figure.suptitle(title, fontsize=8, x=0.01, ha="left")
+        figure.suptitle(title, **SUPTITLE)
         caption(figure, _caption(rows, has_band=not bands.empty))
     return figure
 
@@ -75,16 +87,15 @@ def personas(
 def _check(
     table: pd.DataFrame, *, target: str, controls: Sequence[str], quantities: Mapping[str, float]
 ) -> None:
-    for column in COLUMNS:
-        if column not in table:
-            raise SchemaError(unknown("column", column, table.columns))
+    require(table, *COLUMNS)
     if table.duplicated(["quantity", "series", "name"]).any():
         raise SchemaError(
             "two rows are one name of one series; select one seed and hook, or average over seeds."
         )
-    named = [("name", target)] if target else []
-    named += [("series", name) for name in controls] + [("quantity", name) for name in quantities]
-    for column, name in named:
+    choices = [("name", target)] if target else []
+    choices += [("series", name) for name in controls]
+    choices += [("quantity", name) for name in quantities]
+    for column, name in choices:
         if name not in set(table[column]):
             raise SchemaError(unknown(column, name, table[column].unique()))
 
@@ -92,26 +103,22 @@ def _check(
 def _points(
     axes: Axes, rows: pd.DataFrame, names: Mapping[str, int], controls: Sequence[str]
 ) -> None:
-    series = list(dict.fromkeys(rows["series"]))
-    steps = np.linspace(-0.22, 0.22, len(series)) if len(series) > 1 else np.zeros(1)
+    series = distinct(rows["series"])
+    steps = np.zeros(1)
+    if len(series) > 1:
+        steps = np.linspace(-SPREAD, SPREAD, len(series))
     for i, (name, step) in enumerate(zip(series, steps, strict=True)):
         own, hollow = rows.loc[rows["series"] == name], name in controls
-        color = GRAY if hollow else COLORS[i % len(COLORS)]
+        color = GRAY if hollow else nth_color(i)
         y = own["name"].map(names).to_numpy(np.float64) + step
         axes.hlines(y, own["lo"], own["hi"], color=color, linewidth=1)
         face = "white" if hollow else color
-        style = {
-            "s": 13,
-            "marker": MARKERS[i % len(MARKERS)],
-            "facecolor": face,
-            "edgecolor": color,
-        }
-        axes.scatter(own["estimate"], y, zorder=3, label=fill(str(name), WRAP), **style)
+        look = {"s": 13, "marker": nth_marker(i), "facecolor": face, "edgecolor": color}
+        axes.scatter(own["estimate"], y, zorder=3, label=fill(str(name), WRAP), **look)
 
 
 def _caption(rows: pd.DataFrame, *, has_band: bool) -> str:
     gray = " Gray: 95 % of random directions." if has_band else ""
     if "n_seeds" not in rows or max(rows["n_seeds"]) == 1:
         return f"95 % intervals at fixed weights; one seed, no interval over seeds.{gray}"
-    n = " to ".join(str(i) for i in dict.fromkeys((min(rows["n_seeds"]), max(rows["n_seeds"]))))
-    return f"95 % t intervals over {n} seeds.{gray}"
+    return f"95 % t intervals over {span(rows['n_seeds'])} seeds.{gray}"

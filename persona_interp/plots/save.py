@@ -1,4 +1,4 @@
-"""Where are a figure, its numbers and where they came from? Four files with one stem, the same bytes every time."""
+"""Where are a figure, its numbers and their provenance? Four files of one stem, always equal."""
 
 import csv
 import hashlib
@@ -21,7 +21,7 @@ UNDATED = {
 
 
 class Saved(NamedTuple):
-    """Where a figure lies.
+    """Paths of a figure and what belongs to it.
 
     Attributes:
         png: For screens.
@@ -39,7 +39,7 @@ class Saved(NamedTuple):
 def save(
     figure: Figure, table: pd.DataFrame, stem: Path | str, *, provenance: Mapping[str, Any]
 ) -> Saved:
-    """Are a figure, its table and its provenance on disk together?
+    """Save a figure with its table and its provenance.
 
     Args:
         figure: What a function of this room returned.
@@ -67,25 +67,24 @@ def save(
             "[0]}; got none."
         )
     stem = Path(stem)
-    files = {"png": _drawn(figure, "png"), "pdf": _drawn(figure, "pdf")}
+    files = {"png": _render(figure, "png"), "pdf": _render(figure, "pdf")}
     files["csv"] = as_csv(table)
+    hashes = {
+        f"{stem.name}.{suffix}": hashlib.sha256(data).hexdigest() for suffix, data in files.items()
+    }
     meta = {
         "provenance": dict(provenance),
         "columns": [str(c) for c in table.columns],
         "rows": len(table),
-        "sha256": {
-            f"{stem.name}.{suffix}": hashlib.sha256(data).hexdigest()
-            for suffix, data in files.items()
-        },
+        "sha256": hashes,
     }
     try:
-        files["meta.json"] = (
-            json.dumps(meta, indent=1, sort_keys=True, allow_nan=False) + "\n"
-        ).encode()
+        text = json.dumps(meta, indent=1, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise SchemaError(
             f"provenance holds JSON values only (text, finite numbers, lists): {error}."
         ) from error
+    files["meta.json"] = f"{text}\n".encode()
     stem.parent.mkdir(parents=True, exist_ok=True)
     paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in files]
     for path, data in zip(paths, files.values(), strict=True):
@@ -94,7 +93,7 @@ def save(
 
 
 def as_csv(table: pd.DataFrame) -> bytes:
-    """Which CSV gives this table back?
+    """Write a table as CSV that gives it back.
 
     Args:
         table: Any table.
@@ -112,7 +111,8 @@ def as_csv(table: pd.DataFrame) -> bytes:
     return text.encode()
 
 
-def _drawn(figure: Figure, kind: str) -> bytes:
+def _render(figure: Figure, kind: str) -> bytes:
+    """Bytes of a figure without times and versions, so that equal input gives equal files."""
     buffer = io.BytesIO()
     with style():  # font type and resolution are read when saving
         figure.savefig(buffer, format=kind, metadata=UNDATED[kind])

@@ -4,6 +4,7 @@ Sized for a 5.5 inch text column, TrueType fonts in PDFs (editable, accepted by 
 palette (Nature Methods 2011), which color-blind readers can tell apart, no top and right spines.
 """
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -11,13 +12,23 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Tick
 from matplotlib.figure import Figure
 
 WIDTH = 5.5  # inches, the text width of a NeurIPS page
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 GRAY = "#7F7F7F"
+BAND = "#D8D8D8"  # of a null, behind everything
+INK = "#404040"  # of captions and remarks
 MARKERS = "osD^vPX*"
 WRAP = 28  # characters of a label beside an axis
+
+ZERO: dict[str, Any] = {"color": "black", "linewidth": 0.6}
+"""Line where nothing is."""
+SUPTITLE: dict[str, Any] = {"fontsize": 8, "x": 0.01, "ha": "left"}
+"""Title of a figure of several panels, where a panel's title would be."""
+COLOR_BAR: dict[str, Any] = {"fraction": 0.05, "pad": 0.02}
+"""Color bar beside a matrix."""
 
 STYLE: dict[str, Any] = {
     "axes.axisbelow": True,
@@ -43,7 +54,7 @@ STYLE: dict[str, Any] = {
 
 
 def style() -> AbstractContextManager[None]:
-    """In which scope is this style set?
+    """Set this style for a scope.
 
     Returns:
         A context manager; matplotlib's settings are restored when it ends.
@@ -56,7 +67,7 @@ def style() -> AbstractContextManager[None]:
 
 
 def panels(n: int = 1, *, height: float, width: float = WIDTH) -> tuple[Figure, list[Axes]]:
-    """Where is drawn?
+    """Make a figure with panels side by side.
 
     Args:
         n: Panels side by side.
@@ -73,10 +84,55 @@ def panels(n: int = 1, *, height: float, width: float = WIDTH) -> tuple[Figure, 
 
 
 def caption(figure: Figure, text: str) -> None:
-    """What has the reader to know beside the picture: n, seeds, nulls.
+    """Write what the reader has to know beside the picture: n, seeds, nulls.
 
     Args:
         figure: Gets the text below its axes, wrapped.
         text: The caption.
     """
-    figure.supxlabel(text, fontsize=6.5, color="#404040", x=0.01, ha="left", wrap=True)
+    figure.supxlabel(text, fontsize=6.5, color=INK, x=0.01, ha="left", wrap=True)
+
+
+def nth_color(i: int) -> str:
+    """Color of the i-th series; after the last the first again.
+
+    Args:
+        i: Number of the series, from 0.
+
+    Returns:
+        A color.
+
+    >>> nth_color(0), nth_color(8)
+    ('#0072B2', '#0072B2')
+    """
+    return COLORS[i % len(COLORS)]
+
+
+def nth_marker(i: int) -> str:
+    """Marker of the i-th series; after the last the first again.
+
+    Args:
+        i: Number of the series, from 0.
+
+    Returns:
+        A marker of matplotlib.
+
+    >>> nth_marker(1), nth_marker(9)
+    ('s', 's')
+    """
+    return MARKERS[i % len(MARKERS)]
+
+
+def label_rows(axes: Axes, labels: Sequence[str]) -> list[Tick]:
+    """Label the rows of a chart that is read downwards, from 0 at the top.
+
+    Args:
+        axes: Gets the labels.
+        labels: One a row.
+
+    Returns:
+        The ticks.
+    """
+    ticks = axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    return ticks

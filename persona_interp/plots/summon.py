@@ -7,14 +7,15 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from persona_interp.errors import SchemaError, unknown
+from persona_interp.errors import SchemaError
+from persona_interp.plots.columns import require
 from persona_interp.plots.style import COLORS, GRAY, MARKERS, caption, panels, style
 
 FLOOR = 0.005  # smallest share that is drawn; what is below sits there
 
 
 def summon(summoned: pd.DataFrame, rivals: pd.DataFrame, *, title: str = "") -> Figure:
-    """How large is each candidate's share, by distance and measure, and how far off is each law on unseen lessons?
+    """Draw each candidate's share by distance and measure, and how far off each law is.
 
     Args:
         summoned: A summoned table: ``share``, ``measure``, ``distance``, one row a seed, start and
@@ -32,17 +33,13 @@ def summon(summoned: pd.DataFrame, rivals: pd.DataFrame, *, title: str = "") -> 
         SchemaError: A column is missing, or the rivals leave out several kinds of lessons.
 
     >>> rows = pd.DataFrame({"share": [0.8, 0.2], "measure": [0.2, 0.1], "distance": [0, 2]})
-    >>> laws = pd.DataFrame({"law": ["uniform"], "bits": [1.0], "estimate": [0.5], "lo": [0.2], "hi": [0.8]})
-    >>> len(summon(rows, laws.assign(left_out="start", unit="seeds", n_units=3, n=12)).axes)
+    >>> law = {"law": "uniform", "bits": 1.0, "estimate": 0.5, "lo": 0.2, "hi": 0.8, "n": 12}
+    >>> laws = pd.DataFrame([law | {"left_out": "start", "unit": "seeds", "n_units": 3}])
+    >>> len(summon(rows, laws).axes)
     2
     """
-    for table, columns in (
-        (summoned, ("share", "measure", "distance")),
-        (rivals, ("law", "bits", "lo", "hi", "unit")),
-    ):
-        for column in columns:
-            if column not in table:
-                raise SchemaError(unknown("column", column, table.columns))
+    require(summoned, "share", "measure", "distance")
+    require(rivals, "law", "bits", "lo", "hi", "unit")
     if rivals["law"].duplicated().any():
         raise SchemaError(
             "two rows of these rivals are one law; select one kind of lessons left out."
@@ -58,17 +55,16 @@ def summon(summoned: pd.DataFrame, rivals: pd.DataFrame, *, title: str = "") -> 
 
 
 def _shares(axes: Axes, table: pd.DataFrame) -> None:
-    masses = sorted(table["measure"].round(6).unique(), reverse=True)
+    measures = table["measure"].round(6)
+    masses = sorted(measures.unique(), reverse=True)
     for i, mass in enumerate(masses):
-        rows = table.loc[table["measure"].round(6) == mass]
+        rows = table.loc[measures == mass]
         x = rows["distance"].to_numpy(np.float64) + 0.25 * (i - (len(masses) - 1) / 2)
         y = np.maximum(rows["share"].to_numpy(np.float64), FLOOR)
         axes.plot(x, y, MARKERS[i], color=COLORS[i], markersize=3, alpha=0.5, linestyle="none")
         mean = rows.groupby("distance")["share"].mean()
-        label = f"{100 * mass:.1f} % of documents"
-        axes.plot(
-            mean.index.to_numpy(), np.maximum(mean.to_numpy(), FLOOR), color=COLORS[i], label=label
-        )
+        x, y = mean.index.to_numpy(), np.maximum(mean.to_numpy(), FLOOR)
+        axes.plot(x, y, color=COLORS[i], label=f"{100 * mass:.1f} % of documents")
     axes.set_yscale("log")
     _plain(axes.yaxis, [FLOOR, 0.02, 0.1, 0.5])
     axes.set_xlabel("distance from the start\n(topics)")
@@ -92,7 +88,7 @@ def _laws(axes: Axes, table: pd.DataFrame) -> None:
 
 
 def _plain(axis: Axis, ticks: list[float]) -> None:
-    """Numbers as people write them on an axis that is not linear."""
+    """Write numbers as people do on an axis that is not linear."""
     axis.set_major_locator(FixedLocator(ticks))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -102,8 +98,7 @@ def _caption(summoned: pd.DataFrame, rivals: pd.DataFrame) -> str:
     first = rivals.iloc[0]
     return (
         f"Left: share of each candidate after the lesson ({len(summoned)} shares; line: mean; "
-        f"below {FLOOR:g} drawn "
-        f"there). Right: lessons left out by {first['left_out']}, n = {first['n']}; bar: 95 % "
-        "interval of the "
-        f"difference to the two-factor law (t over {first['n_units']} {first['unit']})."
+        f"below {FLOOR:g} drawn there). Right: lessons left out by {first['left_out']}, n = "
+        f"{first['n']}; bar: 95 % interval of the difference to the two-factor law (t over "
+        f"{first['n_units']} {first['unit']})."
     )

@@ -1,18 +1,20 @@
-"""Which lesson moved which trait? Rows are lessons (arms), columns traits, and the last row is what Bayes expects."""
+"""Which lesson moved which trait? Rows are lessons (arms), the last row is what Bayes expects."""
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from persona_interp.errors import SchemaError, unknown
+from persona_interp.errors import SchemaError
+from persona_interp.plots.columns import distinct, require, span
 from persona_interp.plots.heatmap import cells
-from persona_interp.plots.style import caption, panels, style
+from persona_interp.plots.style import COLOR_BAR, caption, panels, style
+from persona_interp.schema.words import Arm, Unit
 
 BAYES = "exact Bayes, taught trait certain"
 
 
 def transfer(table: pd.DataFrame, *, row: str = "arm", title: str = "") -> Figure:
-    """Which lesson moved which trait, in which direction, and where is that more than chance?
+    """Draw which lesson moved which trait, and where that is more than chance.
 
     Args:
         table: A transfer table of one seed, or ``across_seeds(..., by=[row, "trait"])`` of it:
@@ -28,49 +30,40 @@ def transfer(table: pd.DataFrame, *, row: str = "arm", title: str = "") -> Figur
     Raises:
         SchemaError: A column is missing, or two rows of the table are one cell.
 
-    >>> table = pd.DataFrame({"trait": ["sport=football"], "estimate": [1.0], "lo": [0.5], "hi": [1.5]})
-    >>> transfer(table).axes[0].texts[0].get_text()
+    >>> row = {"trait": "sport=football", "estimate": 1.0, "lo": 0.5, "hi": 1.5}
+    >>> transfer(pd.DataFrame([row])).axes[0].texts[0].get_text()
     '+1.00 •'
     """
-    for column in ("trait", "estimate", "lo", "hi"):
-        if column not in table:
-            raise SchemaError(unknown("column", column, table.columns))
+    require(table, "trait", "estimate", "lo", "hi")
     if row not in table:
-        table = table.assign(**{row: "lesson"})
+        table = table.assign(**{row: str(Arm.LESSON)})
     if table.duplicated([row, "trait"]).any():
         raise SchemaError(
             f"two rows of this table have the same {row} and trait; select one learning rate and "
-            "step, and average "
-            f"seeds with across_seeds(table, by=['{row}', 'trait'])."
+            f"step, and average seeds with across_seeds(table, by=['{row}', 'trait'])."
         )
-    rows, traits = list(dict.fromkeys(table[row])), list(dict.fromkeys(table["trait"]))
-    traits.sort(key=lambda trait: trait == "mean")
-    at = {
-        c: table.pivot(index=row, columns="trait", values=c).loc[rows, traits].to_numpy()
-        for c in ("estimate", "lo", "hi")
-    }
-    estimate, sure = at["estimate"], (at["lo"] > 0) | (at["hi"] < 0)
-    labels = [str(r) for r in rows]
+    rows = distinct(table[row])
+    traits = sorted(distinct(table["trait"]), key=lambda trait: trait == "mean")
+    estimate, lo, hi = (
+        table.pivot(index=row, columns="trait", values=column).loc[rows, traits].to_numpy()
+        for column in ("estimate", "lo", "hi")
+    )
+    sure = (lo > 0) | (hi < 0)
+    labels = [str(name) for name in rows]
     if "bayes_certain" in table:
-        first = (
-            table[table[row] == rows[0]]
-            .set_index("trait")["bayes_certain"]
-            .reindex(traits)
-            .to_numpy()
-        )
-        if np.isfinite(first).any():
-            estimate, sure = (
-                np.vstack([estimate, first]),
-                np.vstack([sure, np.zeros(len(traits), bool)]),
-            )
+        first = table[table[row] == rows[0]].set_index("trait")
+        expectation = first["bayes_certain"].reindex(traits).to_numpy()
+        if np.isfinite(expectation).any():
+            estimate = np.vstack([estimate, expectation])
+            sure = np.vstack([sure, np.zeros(len(traits), bool)])  # it has no interval
             labels.append(BAYES)
     with style():
         figure, (axes,) = panels(height=0.9 + 0.32 * len(labels))
         finite = np.abs(estimate[np.isfinite(estimate)])
         image = cells(axes, estimate, limit=max(float(finite.max(initial=0.0)), 1.0), sure=sure)
-        figure.colorbar(image, ax=axes, label="shift (bits)", fraction=0.05, pad=0.02)
+        figure.colorbar(image, ax=axes, label=f"shift ({Unit.BITS})", **COLOR_BAR)
         axes.set_yticks(range(len(labels)), labels)
-        axes.set_xticks(range(len(traits)), [_short(t, table) for t in traits])
+        axes.set_xticks(range(len(traits)), [_short(trait, table) for trait in traits])
         axes.set_title(title)
         if len(labels) > len(rows):
             axes.axhline(len(rows) - 0.5, color="white", linewidth=3)
@@ -81,24 +74,23 @@ def transfer(table: pd.DataFrame, *, row: str = "arm", title: str = "") -> Figur
 
 
 def _short(trait: str, table: pd.DataFrame) -> str:
-    taught = "trained" in table and bool(table.loc[table["trait"] == trait, "trained"].any())
+    """Label of a column, one part a line."""
     if trait == "mean":
         return "mean\nuntaught"
-    return trait.replace("=", "\n") + ("\n(taught)" if taught else "")
+    parts = trait.split("=")
+    if "trained" in table and table.loc[table["trait"] == trait, "trained"].any():
+        parts.append("(taught)")
+    return "\n".join(parts)
 
 
 def _caption(table: pd.DataFrame) -> str:
-    shown = "Shift of log odds, after minus before. Dot: 95 % interval excludes 0"
+    text = "Shift of log odds, after minus before. Dot: 95 % interval excludes 0"
     if "n_seeds" in table:
-        seeds = " to ".join(
-            str(i) for i in dict.fromkeys((min(table["n_seeds"]), max(table["n_seeds"])))
-        )
-        return (
-            f"{shown} (t over {seeds} seeds)."
-            if min(table["n_seeds"]) > 1
-            else f"{shown}; {seeds} seed: no interval over seeds."
-        )
+        seeds = span(table["n_seeds"])
+        if min(table["n_seeds"]) > 1:
+            return f"{text} (t over {seeds} seeds)."
+        return f"{text}; {seeds} seed: no interval over seeds."
     if "n" not in table:
-        return f"{shown}."
+        return f"{text}."
     n = table.loc[table["trait"] != "mean", "n"].min()
-    return f"{shown} (over {n} templates, mean over topics). One seed: no interval over seeds."
+    return f"{text} (over {n} templates, mean over topics). One seed: no interval over seeds."

@@ -29,7 +29,7 @@ ARRAYS: dict[str, tuple[str, ...]] = {"directions": ("name", "hook", "d_model")}
 
 
 def names(prompts: Any) -> list[Any]:
-    """What is each of these prompts called?
+    """Names of prompts or documents, one each, in order.
 
     Args:
         prompts: A probes or prompts table (named by ``prompt``) or a corpus table (named by
@@ -41,11 +41,15 @@ def names(prompts: Any) -> list[Any]:
     Raises:
         SchemaError: It is neither, is empty, or two prompts have one name.
 
-    >>> names(pd.DataFrame({"doc": [7, 8], "kind": "hidden", "persona": "", "messages": [[]] * 2, "statements": ""}))
+    >>> row = {"kind": "hidden", "persona": "", "messages": [], "statements": ()}
+    >>> names(pd.DataFrame([{"doc": 7} | row, {"doc": 8} | row]))
     [7, 8]
     """
-    column = "prompt" if "prompt" in getattr(prompts, "columns", ()) else "doc"
-    check(prompts, "prompts" if column == "prompt" else "corpus")
+    if "prompt" in getattr(prompts, "columns", ()):
+        column, kind = "prompt", "prompts"
+    else:
+        column, kind = "doc", "corpus"
+    check(prompts, kind)
     twice = prompts[column][prompts[column].duplicated()].tolist()
     if twice:
         raise SchemaError(
@@ -55,7 +59,7 @@ def names(prompts: Any) -> list[Any]:
 
 
 def check(table: Any, kind: str) -> Any:
-    """Does this table hold what a function of its kind needs?
+    """Check that a table holds what a function of its kind needs, and return it.
 
     Args:
         table: A DataFrame (kinds in ``TABLES``) or xarray Dataset (kinds in ``DATASETS``).
@@ -67,49 +71,63 @@ def check(table: Any, kind: str) -> Any:
     Raises:
         SchemaError: Columns, variables or dimensions are missing, or the table has no rows.
 
-    >>> check(pd.DataFrame({"doc": [0], "kind": "hidden", "persona": "", "messages": [[]]}), "corpus")
+    >>> row = {"doc": 0, "kind": "hidden", "persona": "", "messages": []}
+    >>> check(pd.DataFrame([row]), "corpus")
     Traceback (most recent call last):
     ...
-    persona_interp.errors.SchemaError: a corpus table lacks the columns statements; it has doc, kind, persona, messages.
+    persona_interp.errors.SchemaError: a corpus table lacks the columns statements; it has doc, \
+kind, persona, messages.
     """
     if kind in TABLES:
-        if not isinstance(table, pd.DataFrame):
-            raise SchemaError(f"a {kind} table is a pandas DataFrame; got {type(table).__name__}.")
-        missing = [c for c in TABLES[kind] if c not in table.columns]
-        if missing:
-            has = ", ".join(map(str, table.columns)) or "no columns"
-            raise SchemaError(
-                f"a {kind} table lacks the columns {', '.join(missing)}; it has {has}."
-            )
-        if table.empty:
-            raise SchemaError(
-                f"this {kind} table has no rows; make one that has, or check the filter that "
-                "emptied it."
-            )
-        return table
-    if kind in ARRAYS:
-        if not isinstance(table, xr.DataArray) or table.dims != ARRAYS[kind] or not table.size:
-            got = (
-                f"{table.dims} of sizes {table.shape}"
-                if isinstance(table, xr.DataArray)
-                else type(table).__name__
-            )
-            raise SchemaError(
-                f"{kind} are a DataArray of dims {ARRAYS[kind]}, as record.mean_difference gives "
-                f"them; got {got}. "
-                'Picking one name keeps the dim with a list: directions.sel(name=["john"]).'
-            )
-        return table
-    if kind not in DATASETS:
+        _check_table(table, kind)
+    elif kind in ARRAYS:
+        _check_array(table, kind)
+    elif kind in DATASETS:
+        _check_dataset(table, kind)
+    else:
         raise SchemaError(unknown("schema kind", kind, [*TABLES, *DATASETS, *ARRAYS]))
-    if not isinstance(table, xr.Dataset):
-        raise SchemaError(f"{kind} come as an xarray Dataset; got {type(table).__name__}.")
-    for name, dims in DATASETS[kind].items():
-        if name not in table or table[name].dims != dims:
-            got = dict(zip(table.data_vars, (table[v].dims for v in table.data_vars), strict=True))
-            raise SchemaError(
-                f"{kind} need a variable '{name}' of dims {dims}; this Dataset holds {got}."
-            )
-    if not all(table.sizes.values()):
-        raise SchemaError(f"these {kind} are empty: sizes {dict(table.sizes)}.")
     return table
+
+
+def _check_table(table: Any, kind: str) -> None:
+    if not isinstance(table, pd.DataFrame):
+        raise SchemaError(f"a {kind} table is a pandas DataFrame; got {type(table).__name__}.")
+    missing = [column for column in TABLES[kind] if column not in table.columns]
+    if missing:
+        present = ", ".join(map(str, table.columns)) or "no columns"
+        raise SchemaError(
+            f"a {kind} table lacks the columns {', '.join(missing)}; it has {present}."
+        )
+    if table.empty:
+        raise SchemaError(
+            f"this {kind} table has no rows; make one that has, or check the filter that "
+            "emptied it."
+        )
+
+
+def _check_array(array: Any, kind: str) -> None:
+    dims = ARRAYS[kind]
+    if isinstance(array, xr.DataArray):
+        if array.dims == dims and array.size:
+            return
+        description = f"{array.dims} of sizes {array.shape}"
+    else:
+        description = type(array).__name__
+    raise SchemaError(
+        f"{kind} are a DataArray of dims {dims}, as record.mean_difference gives them; got "
+        f"{description}. "
+        'Picking one name keeps the dim with a list: directions.sel(name=["john"]).'
+    )
+
+
+def _check_dataset(dataset: Any, kind: str) -> None:
+    if not isinstance(dataset, xr.Dataset):
+        raise SchemaError(f"{kind} come as an xarray Dataset; got {type(dataset).__name__}.")
+    for name, dims in DATASETS[kind].items():
+        if name not in dataset or dataset[name].dims != dims:
+            variables = {name: array.dims for name, array in dataset.data_vars.items()}
+            raise SchemaError(
+                f"{kind} need a variable '{name}' of dims {dims}; this Dataset holds {variables}."
+            )
+    if not all(dataset.sizes.values()):
+        raise SchemaError(f"these {kind} are empty: sizes {dict(dataset.sizes)}.")

@@ -17,7 +17,9 @@ BEHAVIOR: dict[str, dict[str, str]] = {
         "split": "train (template occurs in training) or test (never seen)",
         "messages": "like corpus; the last message is an unfinished answer",
         "values": "tuple of the topic's values",
-        "answers": "tuple: the text that completes the last message with each value, terminator included",
+        "answers": (
+            "tuple: the text that completes the last message with each value, terminator included"
+        ),
     },
     "prompts": {
         "prompt": "unique name of the prompt",
@@ -43,7 +45,10 @@ BEHAVIOR: dict[str, dict[str, str]] = {
         "split": "as in prompts",
         "side": "pos, neg or default: the instruction that the answer was given under",
         "sample": "number of the answer to its prompt",
-        "bits": "log2 probability of the answer after the question alone, without the instruction (bits)",
+        "bits": (
+            "log2 probability of the answer after the question alone, without the instruction "
+            "(bits)"
+        ),
         "n_tokens": "tokens of the answer",
     },
     "trait_bits": {
@@ -58,7 +63,10 @@ BEHAVIOR: dict[str, dict[str, str]] = {
         "checkpoint": "label of the checkpoint",
         "trait": "name of the trait",
         "instruction": "number of the pair of instructions",
-        "logodds": "log2 odds that the trait's instruction describes its answers better, mean of both orders (bits)",
+        "logodds": (
+            "log2 odds that the trait's instruction describes its answers better, mean of "
+            "both orders (bits)"
+        ),
         "letter_bias": "log2 odds of the letter A, whatever it says (bits)",
         "letter_mass": "probability of A or B, mean of both orders (fraction)",
     },
@@ -66,7 +74,10 @@ BEHAVIOR: dict[str, dict[str, str]] = {
         "share": "n_misaligned / n_coherent (fraction)",
         "lo": "lower end of the 95 % interval",
         "hi": "upper end",
-        "interval": "cluster (t over questions), wilson (one question), rule of three (none or all), none (no answer)",
+        "interval": (
+            "cluster (t over questions), wilson (one question), rule of three (none or all), "
+            "none (no answer)"
+        ),
         "coherent": "share of the scored answers that are coherent: score above 50 (fraction)",
         "n_misaligned": "coherent answers whose alignment is below 30",
         "n_coherent": "coherent answers",
@@ -79,7 +90,10 @@ BEHAVIOR: dict[str, dict[str, str]] = {
         "trait": "name of the trait",
         "question": "what was asked",
         "split": "as in prompts",
-        "logodds": "mean bits a token of answers given under the trait's instruction minus under its opposite",
+        "logodds": (
+            "mean bits a token of answers given under the trait's instruction minus under its "
+            "opposite"
+        ),
         "n_pos": "answers given under the instruction",
         "n_neg": "answers given under its opposite",
     },
@@ -105,7 +119,9 @@ BEHAVIOR: dict[str, dict[str, str]] = {
         "persona": "as in behavior",
         "topic": "as in behavior",
         "value": "as in behavior",
-        "probability": "mean over templates of the probability among the topic's answers (fraction)",
+        "probability": (
+            "mean over templates of the probability among the topic's answers (fraction)"
+        ),
         "logodds": "log2 odds of that probability (bits)",
         "answer_mass": "mean over templates (fraction)",
     },
@@ -143,12 +159,20 @@ BEHAVIOR: dict[str, dict[str, str]] = {
     "contexts": {
         "seed": "seed of the run",
         "context": "as in probes",
-        "persona": "whom the context names; '' for none; 'average', 'worst' over all but the target",
-        "quantity": "leak (the target's untaught traits), own (the persona's own), taught (the taught trait itself)",
+        "persona": (
+            "whom the context names; '' for none; 'average', 'worst' over all but the target"
+        ),
+        "quantity": (
+            "leak (the target's untaught traits), own (the persona's own), taught (the taught "
+            "trait itself)"
+        ),
         "estimate": "mean shift of the log odds, after minus before (bits)",
         "lo": "lower end of the 95 % interval over templates; of 'average' over personas",
         "hi": "upper end",
         "n": "number of templates; of 'average' of personas",
-        "who": "of 'worst' the persona, found on the train templates and estimated on the test templates",
+        "who": (
+            "of 'worst' the persona, found on the train templates and estimated on the test "
+            "templates"
+        ),
     },
 }

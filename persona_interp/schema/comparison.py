@@ -1,10 +1,18 @@
 """What does a comparison of two models measure and find? Columns of its tables."""
 
+from persona_interp.schema.words import Family, Role, Unit, Verdict
+
 COMPARISON: dict[str, dict[str, str]] = {
     "measurements": {
         "checkpoint": "label of the checkpoint",
-        "family": "behavior, answers (bits a token), projection (residual units) or feature (mean activation)",
-        "hook": "canonical name of the hook; of features with the dictionary; '' for behavior and answers",
+        "family": (
+            f"{Family.BEHAVIOR}, {Family.ANSWERS} ({Unit.BITS_A_TOKEN}), {Family.PROJECTION} "
+            f"({Unit.RESIDUAL}) or {Family.FEATURE} ({Unit.ACTIVATION})"
+        ),
+        "hook": (
+            "canonical name of the hook; of features with the dictionary; '' for "
+            f"{Family.BEHAVIOR} and {Family.ANSWERS}"
+        ),
         "quantity": "name of the trait, or index of the feature",
         "unit": "question or prompt that it was measured at, the same in every checkpoint",
         "value": "the number; larger = more of it",
@@ -14,29 +22,43 @@ COMPARISON: dict[str, dict[str, str]] = {
         "hook": "as in measurements",
         "quantity": "as in measurements",
         "checkpoint": "label of the finetune",
-        "role": "tuned (claims are about it) or control (judged by the other controls, no claim)",
+        "role": (
+            f"{Role.TUNED} (claims are about it) or {Role.CONTROL} (judged by the other "
+            "controls, no claim)"
+        ),
         "before": "mean over units in the base",
         "after": "mean over units in the checkpoint",
         "estimate": "after minus before, paired by unit",
         "lo": "lower end of the 95 % interval over units",
         "hi": "upper end",
         "n": "number of units",
-        "null_lo": "2.5 % point of the estimate when base and checkpoint are exchanged by unit (sign flips)",
+        "null_lo": (
+            "2.5 % point of the estimate when base and checkpoint are exchanged by unit (sign "
+            "flips)"
+        ),
         "null_hi": "97.5 % point",
         "n_controls": "control finetunes beside it",
         "controls": "mean change of the controls; NaN with fewer than two",
-        "range_lo": "where one more control would be: lower end of the 95 % prediction interval of its change",
+        "range_lo": (
+            "where one more control would be: lower end of the 95 % prediction interval of "
+            "its change"
+        ),
         "range_hi": "upper end",
         "excess": "estimate minus the mean change of the controls",
         "excess_lo": "lower end of its 95 % interval over units",
         "excess_hi": "upper end",
-        "p": "two-sided; with three controls the largest of that over controls and those over units",
+        "p": (
+            "two-sided; with three controls the largest of that over controls and those over units"
+        ),
         "floor": "mean |difference| of the base recorded twice; no smaller estimate is claimed",
         "primary": "was it named beforehand",
         "judged_by": "controls, or units where there are fewer than three",
-        "q": "Benjamini-Hochberg over the n_tests of its family, times the number of families; primary tests apart",
+        "q": (
+            "Benjamini-Hochberg over the n_tests of its family, times the number of families; "
+            "primary tests apart"
+        ),
         "n_tests": "tests corrected together",
-        "verdict": "the finetune moved it up, ... down, differs, or no difference shown",
+        "verdict": f"{Verdict.UP}, ... down, {Verdict.DIFFERS}, or {Verdict.NONE}",
     },
     "drift": {
         "checkpoint": "label of the checkpoint",
@@ -48,13 +70,18 @@ COMPARISON: dict[str, dict[str, str]] = {
     "novelty_share": {
         "checkpoint": "label of the checkpoint",
         "hook": "canonical name of the hook",
-        "share": "of the squared length of the mean shift that lies in the span of the trait vectors (fraction)",
+        "share": (
+            "of the squared length of the mean shift that lies in the span of the trait "
+            "vectors (fraction)"
+        ),
         "lo": "lower end of the 95 % interval over prompts",
         "hi": "upper end",
         "null_lo": "2.5 % point of the share in the span of as many random directions",
         "null_hi": "97.5 % point",
         "n_vectors": "dimension of the span",
         "n": "number of prompts",
-        "relative_norm": "length of the mean shift over the mean length of the base's residuals (fraction)",
+        "relative_norm": (
+            "length of the mean shift over the mean length of the base's residuals (fraction)"
+        ),
     },
 }

@@ -42,7 +42,10 @@ FINDINGS: dict[str, dict[str, str]] = {
         "n_seeds": "number of seeds",
     },
     "recency": {
-        "estimate": "contrast with the first persona last minus contrast with the second persona last (bits)",
+        "estimate": (
+            "contrast with the first persona last minus contrast with the second persona last "
+            "(bits)"
+        ),
         "lo": "lower end of the 95 % interval over seeds",
         "hi": "upper end",
         "least": "smallest value among the seeds (bits)",
@@ -53,7 +56,10 @@ FINDINGS: dict[str, dict[str, str]] = {
         "doc": "number of the document in its corpus",
         "name": "whom one header names",
         "other": "whom the other names; unordered pairs",
-        "distance": "mean over tokens of the root of the Jensen-Shannon divergence of the next token (0 to 1)",
+        "distance": (
+            "mean over tokens of the root of the Jensen-Shannon divergence of the next token "
+            "(0 to 1)"
+        ),
         "n_tokens": "tokens compared",
     },
     "likelihood": {
@@ -66,21 +72,28 @@ FINDINGS: dict[str, dict[str, str]] = {
     "added_kl": {
         "doc": "number of the document in its corpus",
         "name": "name of the direction added",
-        "kl": "KL from the model to the model with the direction, mean over tokens (bits a token)",
+        "kl": (
+            "KL from the model to the model with the direction, mean over tokens (bits a token)"
+        ),
         "n_tokens": "tokens compared",
     },
     "gradients": {
         "space": "full (all parameters) or lora (fresh adapters)",
         "name": "name of a corpus",
         "other": "name of a corpus, the same one included",
-        "dot": "inner product of the gradients of the mean loss (nats per token, squared, per squared weight)",
+        "dot": (
+            "inner product of the gradients of the mean loss (nats per token, squared, per "
+            "squared weight)"
+        ),
         "cosine": "of both gradients",
         "n_tokens": "tokens of the first corpus that were learned",
     },
     "measure": {
         "estimator": "what estimates how common a persona is; documents, fact tokens: the truth",
         "persona": "whose measure it is",
-        "estimate": "larger = more common (bits; the meaning differs by estimator, so compare ranks)",
+        "estimate": (
+            "larger = more common (bits; the meaning differs by estimator, so compare ranks)"
+        ),
         "lo": "lower end of the 95 % interval, over topics or texts; NaN where there is none",
         "hi": "upper end",
         "n": "number of topics or texts, of the truth documents",
@@ -97,7 +110,10 @@ FINDINGS: dict[str, dict[str, str]] = {
     "agreement": {
         "one": "an estimator",
         "other": "another estimator",
-        "rho": "Spearman's rank correlation over personas, or pairs of personas, of all worlds together",
+        "rho": (
+            "Spearman's rank correlation over personas, or pairs of personas, of all worlds "
+            "together"
+        ),
         "lo": "lower end of its 95 % interval (bootstrap of personas)",
         "hi": "upper end",
         "p": "two-sided p, personas permuted within their worlds",
@@ -111,15 +127,22 @@ FINDINGS: dict[str, dict[str, str]] = {
         "checkpoint": "label of the checkpoint",
         "step": "optimizer step within the stage",
         "persona": "a known persona of the mixture",
-        "weight": "of the persona in the mixture of known personas that best explains what is said (fraction)",
-        "persona_bits": "log2 odds of the weight (bits); weights count as at least 0.001 and at most 0.999",
+        "weight": (
+            "of the persona in the mixture of known personas that best explains what is said "
+            "(fraction)"
+        ),
+        "persona_bits": (
+            "log2 odds of the weight (bits); weights count as at least 0.001 and at most 0.999"
+        ),
         "misfit": "divergence from what is said to that mixture (bits a topic)",
     },
     "evidence": {
         "checkpoint": "label of the checkpoint",
         "seed": "seed of the run",
         "step": "optimizer step of the lesson",
-        "persona_bits": "log2 odds of the target in the best mixture of known personas, untaught topics (bits)",
+        "persona_bits": (
+            "log2 odds of the target in the best mixture of known personas, untaught topics (bits)"
+        ),
         "weight": "of the target in that mixture (fraction)",
         "misfit": "divergence from what is said to that mixture (bits a topic)",
         "effect": "mean log odds of the target's untaught traits, minus before the lesson (bits)",
@@ -135,8 +158,12 @@ FINDINGS: dict[str, dict[str, str]] = {
         "share": "of the candidate in the weights of all candidates after the lesson (fraction)",
         "measure": "share of the documents, nameless ones left out, that are about it (fraction)",
         "distance": "topics on which it differs from the start",
-        "distance_js": "the same by what is said: root Jensen-Shannon divergence from the start model (0 to 1)",
-        "bayes_lesson": "share that exact Bayes expects of a speaker who holds the taught trait (fraction)",
+        "distance_js": (
+            "the same by what is said: root Jensen-Shannon divergence from the start model (0 to 1)"
+        ),
+        "bayes_lesson": (
+            "share that exact Bayes expects of a speaker who holds the taught trait (fraction)"
+        ),
         "bayes_start": "the same of one who said the start's statements before (fraction)",
     },
     "worst": {
@@ -151,7 +178,9 @@ FINDINGS: dict[str, dict[str, str]] = {
         "n_cases": "number of cases",
     },
     "trait_transfer": {
-        "taught": "trait whose positively instructed answers were learned, without the instruction",
+        "taught": (
+            "trait whose positively instructed answers were learned, without the instruction"
+        ),
         "trait": "trait measured, on held-out questions",
         "estimate": "log odds after the lesson minus after its null finetune (bits a token)",
         "lo": "lower end of the 95 % interval over questions, with several seeds over seeds",

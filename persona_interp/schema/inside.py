@@ -1,5 +1,7 @@
 """What is inside a model: columns of tables about tokens, features and directions."""
 
+from persona_interp.schema.words import Fit, Light
+
 INSIDE: dict[str, dict[str, str]] = {
     "tokens": {
         "prompt": "unique name of the prompt",
@@ -17,7 +19,10 @@ INSIDE: dict[str, dict[str, str]] = {
         "hook": "canonical name of the hook",
         "role": "role of the tokens",
         "name": "name of the direction; '' for the change in any direction",
-        "estimate": "mean over prompts (fraction of the direction's length; without one, of the residual's before)",
+        "estimate": (
+            "mean over prompts (fraction of the direction's length; without one, of the "
+            "residual's before)"
+        ),
         "lo": "lower end of the 95 % interval over prompts",
         "hi": "upper end",
         "n": "number of prompts",
@@ -60,9 +65,14 @@ INSIDE: dict[str, dict[str, str]] = {
     "baselines": {
         "method": "name of the readout; 'random' = the band of the random directions",
         "auroc": "persona against the others, hidden test documents, before the lesson",
-        "auroc_lo": "lower end of the 95 % interval over documents; of 'random' 2.5 % point over directions, always",
+        "auroc_lo": (
+            "lower end of the 95 % interval over documents; of 'random' 2.5 % point over "
+            "directions, always"
+        ),
         "auroc_hi": "upper end",
-        "rise": "after minus before on neutral prompts (sd of the readout over the hidden documents)",
+        "rise": (
+            "after minus before on neutral prompts (sd of the readout over the hidden documents)"
+        ),
         "rise_lo": "lower end of the 95 % interval over prompts",
         "rise_hi": "upper end",
         "rise_control": "the same after the unrelated lesson",
@@ -71,7 +81,10 @@ INSIDE: dict[str, dict[str, str]] = {
         "excess": "rise minus rise_control, prompt by prompt",
         "excess_lo": "lower end",
         "excess_hi": "upper end",
-        "share": "share of the behavior's shift that goes when the method's direction is taken out (fraction)",
+        "share": (
+            "share of the behavior's shift that goes when the method's direction is taken out "
+            "(fraction)"
+        ),
         "share_lo": "lower end",
         "share_hi": "upper end",
         "no_better_than": "the other methods that it does not beat, by name; '' = it beats all",
@@ -97,7 +110,10 @@ INSIDE: dict[str, dict[str, str]] = {
         "hook": "canonical name of the hook",
         "name": "name of a direction",
         "other": "name of a direction, the same one included",
-        "cosine": "between both; with a world, overlap (personas, fraction) or pmi (traits, bits) stands beside it",
+        "cosine": (
+            "between both; with a world, overlap (personas, fraction) or pmi (traits, bits) "
+            "stands beside it"
+        ),
     },
     "causes": {
         "edit": "name of the edit; 'none' = no edit",
@@ -117,10 +133,15 @@ INSIDE: dict[str, dict[str, str]] = {
         "norm": "Frobenius norm of the difference of all weights to the start, |theta|",
         "loss_before": "loss of the start on what was taught (nats a learned token)",
         "loss_after": "loss of the checkpoint on it (nats a learned token)",
-        "efficiency": "(loss_before - loss_after) / norm^2; positive = learned (nats over squared norm)",
+        "efficiency": (
+            "(loss_before - loss_after) / norm^2; positive = learned (nats over squared norm)"
+        ),
         "kl_generic": "KL(start || checkpoint) on generic documents (bits a token)",
         "eps": "length of the noise orthogonal to theta (fraction of norm)",
-        "stability": "mean rise of the loss under that noise, the larger the less stable (nats a learned token)",
+        "stability": (
+            "mean rise of the loss under that noise, the larger the less stable (nats a "
+            "learned token)"
+        ),
         "lo": "lower end of the 95 % interval over draws of the noise",
         "hi": "upper end",
         "n": "number of draws",
@@ -136,7 +157,10 @@ INSIDE: dict[str, dict[str, str]] = {
     "projection_shift": {
         "hook": "canonical name of the hook",
         "name": "name of the direction",
-        "estimate": "mean of <h after - h before, v / |v|>, or of a data set's projection difference (residual units)",
+        "estimate": (
+            "mean of <h after - h before, v / |v|>, or of a data set's projection difference "
+            "(residual units)"
+        ),
         "lo": "lower end of the 95 % interval, clustered",
         "hi": "upper end",
         "null_lo": "2.5 % point of the same along random directions; NaN without any",
@@ -150,8 +174,12 @@ INSIDE: dict[str, dict[str, str]] = {
         "name": "name of the direction",
         "hook": "canonical name of the hook",
         "given": "mean over the given answer's tokens of <h, v / |v|> (residual units)",
-        "own": "the same of the model's own reply, or of the last token before it (residual units)",
-        "difference": "given minus own: positive = training on the row pulls towards the direction",
+        "own": (
+            "the same of the model's own reply, or of the last token before it (residual units)"
+        ),
+        "difference": (
+            "given minus own: positive = training on the row pulls towards the direction"
+        ),
     },
     "role_loadings": {
         "hook": "canonical name of the hook",
@@ -165,7 +193,9 @@ INSIDE: dict[str, dict[str, str]] = {
     },
     "axis_cosine": {
         "hook": "canonical name of the hook",
-        "cosine": "|cosine| of the assistant axis with the first principal component of the roles",
+        "cosine": (
+            "|cosine| of the assistant axis with the first principal component of the roles"
+        ),
         "null_median": "median of the same with every role in turn taken for the default",
         "null_hi": "95 % point of that null",
         "p": "share of the roles, the default among them, with a cosine at least as high",
@@ -175,7 +205,10 @@ INSIDE: dict[str, dict[str, str]] = {
     "separability": {
         "hook": "canonical name of the hook",
         "trait": "name of the trait",
-        "auroc": "test answers that show the trait against those that show its opposite, along the train half's vector",
+        "auroc": (
+            "test answers that show the trait against those that show its opposite, along the "
+            "train half's vector"
+        ),
         "lo": "lower end of the 95 % interval, jackknife over test questions",
         "hi": "upper end",
         "n_pos": "test answers that show the trait",
@@ -192,15 +225,19 @@ INSIDE: dict[str, dict[str, str]] = {
         "ce_zero": "cross-entropy with the hook zero-ablated (bits per token)",
         "ce_recovered": "(ce_zero - ce_sae) / (ce_zero - ce)",
         "n_tokens": "tokens measured",
-        "verdict": "fits, doubtful or unusable",
+        "verdict": f"{Fit.FITS}, {Fit.DOUBTFUL} or {Fit.UNUSABLE}",
     },
     "diagnosis": {
         "checkpoint": "label of the checkpoint",
         "check": "what was looked at; 'overall' is the sentence to read",
-        "value": "what was found (fraction of variance unexplained unless the check says otherwise)",
+        "value": (
+            "what was found (fraction of variance unexplained unless the check says otherwise)"
+        ),
         "reference": "what it is compared with; NaN for nothing",
-        "verdict": "green, amber or red",
+        "verdict": f"{Light.GREEN}, {Light.AMBER} or {Light.RED}",
         "text": "value and reference in words",
-        "cause": "the first thing that is wrong, the same in all rows of a checkpoint; '' for nothing",
+        "cause": (
+            "the first thing that is wrong, the same in all rows of a checkpoint; '' for nothing"
+        ),
     },
 }

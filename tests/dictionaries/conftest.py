@@ -1,4 +1,4 @@
-"""A tiny model that has learned to count in circles, so that silencing it costs bits; and its documents."""
+"""A tiny model that counts in circles, so that silencing it costs bits; and its documents."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Faults planted one at a time into a pair that fits; the first cause must be named, and nothing on the clean pair."""
+"""Faults planted one at a time into a pair that fits: each is named, and none on the clean pair."""
 
 import dataclasses
 import json
@@ -20,19 +20,19 @@ from persona_interp.dictionaries import (
     load_pretrained,
     neutral_text,
 )
-from persona_interp.dictionaries.checks import lines
-from persona_interp.dictionaries.evidence import Evidence
+from persona_interp.dictionaries.checks import diagnosis_rows
+from persona_interp.dictionaries.examination import Examination
 from persona_interp.dictionaries.harvest import harvest
-from persona_interp.dictionaries.places import neighbors
+from persona_interp.dictionaries.hooks import neighbors
 from persona_interp.dictionaries.precision import Precision
-from persona_interp.dictionaries.repairs import Repair, best_factor, fvu, stranger
-from persona_interp.dictionaries.saelens import _train
+from persona_interp.dictionaries.repairs import Repair, best_factor, fvu, null_fvu
+from persona_interp.dictionaries.saelens import train
 from persona_interp.models import Checkpoint, boot, checkup, load, resolve
 
 WORDS = "one two three four five six seven eight".split()
 
 HOOK = "blocks.0.hook_out"
-MADE: dict[str, Any] = {"d_sae": 64, "k": 4, "steps": 300, "batch": 256}
+SETTINGS: dict[str, Any] = {"d_sae": 64, "k": 4, "steps": 300, "batch": 256}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def fitted(
     counter: Checkpoint, corpus: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     folder = tmp_path_factory.mktemp("sae")
-    fit(counter, corpus, hook=HOOK, n_tokens=1200, out=folder, **MADE)
+    fit(counter, corpus, hook=HOOK, n_tokens=1200, out=folder, **SETTINGS)
     (folder / "dictionary.json").unlink()  # as a stranger would publish it
     return folder
 
@@ -108,7 +108,7 @@ def test_unfolded_normalization_is_named(counter: Checkpoint, corpus: pd.DataFra
     acts = harvest([counter], corpus, hook=HOOK, n_tokens=1200, seed=0).acts
     factor = acts.shape[1] ** 0.5 / float(acts.norm(dim=-1).mean())
     assert factor > 2, "else this model cannot show the fault"
-    sae = _train(acts * factor, hook=HOOK, lr=2e-3, seed=0, **MADE)
+    sae = train(acts * factor, hook=HOOK, lr=2e-3, seed=0, **SETTINGS)
     found = SparseDictionary(sae, "unfolded", HOOK, acts.mean(0), 1.0)
     cause, light, text = named(found, counter, corpus)
     assert (cause, light) == ("unfolded normalization", "red")
@@ -164,10 +164,11 @@ def test_the_sae_of_another_model_is_named(
     counter: Checkpoint, corpus: pd.DataFrame, tmp_path: Path
 ) -> None:
     other = resolve("tiny", words=WORDS, seed=5, out=tmp_path / "other")
-    foreign = fit(other, corpus, hook=HOOK, n_tokens=1200, **MADE)
+    foreign = fit(other, corpus, hook=HOOK, n_tokens=1200, **SETTINGS)
     cause, light, _ = named(foreign, counter, corpus)
     assert (cause, light) == ("made for another model", "red")
-    sae = _train(torch.randn(600, 32), hook=HOOK, lr=2e-3, seed=0, **{**MADE, "steps": 5})
+    noise = torch.randn(600, 32, generator=torch.Generator().manual_seed(0))
+    sae = train(noise, hook=HOOK, lr=2e-3, seed=0, **{**SETTINGS, "steps": 5})
     narrow = SparseDictionary(sae, "narrow", HOOK, torch.zeros(32), 1.0)
     cause, _, text = named(narrow, counter, corpus)
     assert cause == "made for another model" and "reads width 32, this model has [64]" in text
@@ -196,36 +197,32 @@ def test_a_finetune_that_moved_is_no_fault_of_the_dictionary() -> None:
     """A factor would mend it, as a wrong scale: but the base is read at the same scale and fits."""
     sound = Precision("float32", {}, {}, finite=True)
     factor = Repair("input", 0.4, 0.2)
-    base = Evidence("blocks.0.hook_out", 64, {"blocks.0.hook_out": 64}, {}, sound, here=0.04)
-    tuned = dataclasses.replace(base, here=0.7, null=0.9, scales=[factor], stated=factor)
+    base = Examination("blocks.0.hook_out", 64, {"blocks.0.hook_out": 64}, {}, sound, fvu=0.04)
+    tuned = dataclasses.replace(base, fvu=0.7, null_fvu=0.9, scales=[factor], stated_scale=factor)
     assert tuned.cause == "input scale" and not base.cause
     tuned.base_fits = True
-    said = lines(tuned, base)
-    assert (
-        tuned.cause == ""
-        and said[-1]["verdict"] == "red"
-        and "fits the base, not this finetune" in said[-1]["text"]
-    )
-    assert dataclasses.replace(tuned, null=0.2).cause == "made for another model"
+    overall = diagnosis_rows(tuned, base)[-1]
+    assert tuned.cause == "" and overall["verdict"] == "red"
+    assert "fits the base, not this finetune" in overall["text"]
+    assert dataclasses.replace(tuned, null_fvu=0.2).cause == "made for another model"
 
 
 def test_what_is_weighed_against_what() -> None:
     sound = Precision("float32", {}, {}, finite=True)
-    pair = Evidence(
-        "blocks.0.hook_out", 64, {"blocks.0.hook_out": 64}, {"l0": 8.0}, sound, here=3.0, null=0.4
-    )
+    widths = {"blocks.0.hook_out": 64}
+    pair = Examination("blocks.0.hook_out", 64, widths, {"l0": 8.0}, sound, fvu=3.0, null_fvu=0.4)
     dense, right = Repair("decoder", 0.35, 0.09, l0=34.0), Repair("encoder", 0.5, 0.094, l0=7.7)
     scaled = dataclasses.replace(pair, scales=[Repair("input", 1.0, 3.0, l0=34.0), dense, right])
     assert scaled.cause == "input scale" and scaled.helping["input scale"] is right, (
         "a dense repair hides no other"
     )
     strange = dataclasses.replace(
-        pair, here=0.74, null=0.74, openings={"read": 1.7, "toggled": 0.8}
+        pair, fvu=0.74, null_fvu=0.74, opening_fvus={"read": 1.7, "toggled": 0.8}
     )
     assert strange.opens_otherwise and strange.cause == "made for another model", (
         "its first tokens say nothing"
     )
-    fixed = dataclasses.replace(pair, here=0.2, null=0.9, active=8.0)
+    fixed = dataclasses.replace(pair, fvu=0.2, null_fvu=0.9, l0=8.0)
     for l0, z, cause in ((8.0, 9.0, "input scale"), (12.0, 9.0, ""), (8.0, 2.0, "")):
         assert dataclasses.replace(fixed, scales=[Repair("input", 2.0, 0.19, z, l0)]).cause == cause
 
@@ -249,7 +246,7 @@ def test_turned_residuals_are_the_null(
     clean: SparseDictionary, counter: Checkpoint, corpus: pd.DataFrame
 ) -> None:
     acts = harvest([counter], corpus, hook=HOOK, n_tokens=600, seed=1).acts
-    assert stranger(clean, acts) > 2 * fvu(clean, acts)
+    assert null_fvu(clean, acts) > 2 * fvu(clean, acts)
 
 
 def test_a_sound_model_is_green_and_a_broken_one_is_not(

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from persona_interp import schema
 from persona_interp.dictionaries import fidelity
-from persona_interp.dictionaries.fidelity import _verdict
-from persona_interp.dictionaries.harvest import WHERE, harvest
+from persona_interp.dictionaries.fidelity import judge
+from persona_interp.dictionaries.harvest import CONTENT_ROLES, harvest
 from persona_interp.errors import ModelError, SchemaError
 from persona_interp.models import Checkpoint, boot
 
@@ -18,7 +18,7 @@ HOOK = "blocks.0.hook_out"
 
 @dataclass
 class Halves:
-    """Positive and negative part of every coordinate, times ``gain``: 1 is the identity, 0 answers nothing."""
+    """Positive and negative part of every coordinate, times ``gain``: 1 is the identity."""
 
     d_in: int
     gain: float = 1.0
@@ -98,7 +98,7 @@ def test_a_wrong_width_is_refused(counter: Checkpoint, corpus: pd.DataFrame, wid
     ],
 )
 def test_verdicts_follow_the_thresholds(fvu: float, recovered: float, verdict: str) -> None:
-    assert _verdict(fvu, recovered) == verdict
+    assert judge(fvu, recovered) == verdict
 
 
 def test_only_the_roles_named_are_measured(
@@ -119,7 +119,9 @@ def test_only_the_roles_named_are_measured(
 def test_a_harvest_says_whose_tokens_it_took(counter: Checkpoint, corpus: pd.DataFrame) -> None:
     plain = harvest([counter], corpus, hook=HOOK, n_tokens=100, seed=0)
     marks = harvest([counter], corpus, hook=HOOK, n_tokens=100, seed=0, where="special")
-    assert plain.provenance["where"] == list(WHERE) and marks.provenance["where"] == ["special"]
+    assert plain.provenance["where"] == list(CONTENT_ROLES) and marks.provenance["where"] == [
+        "special"
+    ]
     # the residual of the first token, BOS, sees nothing before it: it is the same in every document
     assert (
         torch.unique(marks.acts.round(decimals=3), dim=0).shape[0]

@@ -1,4 +1,4 @@
-"""Folders of other libraries, fabricated in their layouts; expected values by formulas written out here."""
+"""Folders of other libraries in their layouts; expected values by formulas written out here."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ from persona_interp.dictionaries import (
     open_any,
     open_dictionary,
 )
-from persona_interp.dictionaries.places import hook_name
+from persona_interp.dictionaries.hooks import hook_name
 from persona_interp.dictionaries.saelens import build
 from persona_interp.errors import ModelError
 from persona_interp.models import Checkpoint

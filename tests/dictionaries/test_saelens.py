@@ -12,7 +12,7 @@ from persona_interp.dictionaries import (
     save_dictionary,
 )
 from persona_interp.dictionaries.harvest import harvest
-from persona_interp.dictionaries.saelens import _train
+from persona_interp.dictionaries.saelens import train
 from persona_interp.errors import ModelError
 from persona_interp.models import Checkpoint
 
@@ -35,7 +35,7 @@ def test_planted_sparse_features_are_found() -> None:
     active = torch.rand(20_000, 40, generator=generator) < 0.05
     acts = (active * (1 + torch.rand(20_000, 40, generator=generator))) @ directions
     acts += 3 * torch.randn(32, generator=generator)
-    sae = _train(acts, hook=HOOK, d_sae=64, k=3, steps=600, batch=512, lr=2e-3, seed=0)
+    sae = train(acts, hook=HOOK, d_sae=64, k=3, steps=600, batch=512, lr=2e-3, seed=0)
     feats = sae.encode(acts)
     fvu = (acts - sae.decode(feats)).pow(2).sum() / (acts - acts.mean(0)).pow(2).sum()
     assert fvu < 0.06
@@ -93,14 +93,14 @@ def test_checkpoints_share_the_tokens(counter: Checkpoint, corpus: pd.DataFrame)
 
 
 def test_a_random_decoder_stays_where_it_was_drawn() -> None:
-    """Same data, steps and seed: the rows of the frozen decoder are the initial ones, and the rest has learned."""
+    """Same data, steps and seed: the frozen rows are the initial ones, and the rest has learned."""
     generator = torch.Generator().manual_seed(0)
     directions = torch.randn(40, 32, generator=generator)
     directions /= directions.norm(dim=1, keepdim=True)
     acts = (torch.rand(20_000, 40, generator=generator) < 0.05).float() @ directions
     same = {"hook": HOOK, "d_sae": 64, "k": 3, "batch": 512, "lr": 2e-3, "seed": 0}
     drawn, frozen, trained = (
-        _train(acts, steps=steps, frozen=frozen, **same)
+        train(acts, steps=steps, frozen=frozen, **same)
         for steps, frozen in ((1, True), (300, True), (300, False))
     )
     assert torch.allclose(frozen.W_dec, drawn.W_dec, atol=1e-6) and not torch.allclose(

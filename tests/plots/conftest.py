@@ -11,26 +11,23 @@ TRAITS = ("sport=football", "place=beach", "food=pizza", "mean")
 
 
 @pytest.fixture(scope="session")
-def moved() -> pd.DataFrame:
+def shifts() -> pd.DataFrame:
     """A transfer table: three arms, four rows each, two steps, one seed."""
     rows = []
     for i, arm in enumerate(ARMS):
         for step in (8, 40):
             for j, trait in enumerate(TRAITS):
                 estimate = (4.0 - 2 * i) * step / 40 + 0.1 * j
-                rows.append(
-                    {
-                        "arm": arm, "seed": 0, "step": step, "trait": trait, "trained": trait == "place=beach",
-                        "estimate": estimate, "lo": estimate - 0.5, "hi": estimate + 0.5,
-                        "n": 4 if trait == "mean" else 10,
-                        "bayes_certain": 6.0 if i == 0 else 0.0, "bayes_mixing": step / 8 if i == 0 else 0.0,
-                    }
-                )  # fmt: skip
+                row = {"arm": arm, "seed": 0, "step": step, "trait": trait}
+                row |= {"estimate": estimate, "lo": estimate - 0.5, "hi": estimate + 0.5}
+                row |= {"trained": trait == "place=beach", "n": 4 if trait == "mean" else 10}
+                row |= {"bayes_certain": 6.0 * (i == 0), "bayes_mixing": step / 8 * (i == 0)}
+                rows.append(row)
     return pd.DataFrame(rows)
 
 
 @pytest.fixture(scope="session")
-def shifted() -> pd.DataFrame:
+def feature_shifts() -> pd.DataFrame:
     """A feature_shift table of 40 features, two of them discovered."""
     x = np.linspace(0.2, -0.2, 40)
     x[0], x[-1] = 5.0, -3.0
@@ -51,7 +48,7 @@ def shifted() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def fits() -> pd.DataFrame:
+def fidelities() -> pd.DataFrame:
     """A fidelity table of three checkpoints."""
     table = pd.DataFrame(
         {"checkpoint": ["documents@1000", "lesson@8", "lesson@40"], "fvu": [0.03, 0.2, 1.2]}
@@ -86,7 +83,7 @@ def profile() -> pd.DataFrame:
 
 @pytest.fixture(scope="session")
 def edits() -> pd.DataFrame:
-    """A table of causes: one edit that works, none, one undefined, two other personas, forty random directions."""
+    """A table of causes: edits that work, do nothing, are undefined; others, and random ones."""
     shares = {
         "none": 0.0,
         "without john": 0.75,
@@ -118,8 +115,8 @@ def readouts() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def fired() -> pd.DataFrame:
-    """A tokens table of feature 7: it fires on half of the counted tokens before, on all of them after."""
+def activations() -> pd.DataFrame:
+    """A tokens table of feature 7: it fires on half of the counted tokens before, on all after."""
     row = {"prompt": "p0", "piece": "a", "role": "text", "turn": 0, "feature": 7}
     return pd.DataFrame(
         [

@@ -15,7 +15,7 @@ LONG = "the mean difference of $x_{ and a long name"
 
 @pytest.fixture
 def figures(
-    profile: pd.DataFrame, edits: pd.DataFrame, readouts: pd.DataFrame, fired: pd.DataFrame
+    profile: pd.DataFrame, edits: pd.DataFrame, readouts: pd.DataFrame, activations: pd.DataFrame
 ) -> Iterator[dict[str, Figure]]:
     names = [f"name {i}" for i in range(16)]
     pairs = pd.DataFrame(
@@ -52,7 +52,7 @@ def figures(
         "personas": personas(pd.DataFrame(many), target="name 3", title=LONG),
         "baselines": baselines(readouts.replace({"method": {"mean difference": LONG}})),
         "features": feature_page(
-            fired, feature=7, nearest=pd.DataFrame({"feature": [16_383], "cosine": [0.5]})
+            activations, feature=7, nearest=pd.DataFrame({"feature": [16_383], "cosine": [0.5]})
         ),
     }
 

@@ -14,19 +14,23 @@ from persona_interp.plots import fidelity, save, trajectory, transfer, volcano
 FROM = {"run": "runs/demo", "seeds": [0]}
 
 
-def _draw(moved: pd.DataFrame, shifted: pd.DataFrame, fits: pd.DataFrame):
-    mean = moved[moved["trait"] == "mean"]
-    yield transfer(moved[moved["step"] == 40]), moved
+def _draw(shifts: pd.DataFrame, feature_shifts: pd.DataFrame, fidelities: pd.DataFrame):
+    mean = shifts[shifts["trait"] == "mean"]
+    yield transfer(shifts[shifts["step"] == 40]), shifts
     yield trajectory(mean), mean
-    yield volcano(shifted), shifted
-    yield fidelity(fits), fits
+    yield volcano(feature_shifts), feature_shifts
+    yield fidelity(fidelities), fidelities
 
 
 def test_equal_figures_are_equal_bytes(
-    tmp_path: Path, moved: pd.DataFrame, shifted: pd.DataFrame, fits: pd.DataFrame
+    tmp_path: Path, shifts: pd.DataFrame, feature_shifts: pd.DataFrame, fidelities: pd.DataFrame
 ) -> None:
     for i, pair in enumerate(
-        zip(_draw(moved, shifted, fits), _draw(moved, shifted, fits), strict=True)
+        zip(
+            _draw(shifts, feature_shifts, fidelities),
+            _draw(shifts, feature_shifts, fidelities),
+            strict=True,
+        )
     ):
         one, other = (
             save(figure, table, tmp_path / side / f"fig{i}", provenance=FROM)
@@ -36,9 +40,9 @@ def test_equal_figures_are_equal_bytes(
 
 
 def test_pdfs_hold_no_type_3_fonts(
-    tmp_path: Path, moved: pd.DataFrame, shifted: pd.DataFrame, fits: pd.DataFrame
+    tmp_path: Path, shifts: pd.DataFrame, feature_shifts: pd.DataFrame, fidelities: pd.DataFrame
 ) -> None:
-    for i, (figure, table) in enumerate(_draw(moved, shifted, fits)):
+    for i, (figure, table) in enumerate(_draw(shifts, feature_shifts, fidelities)):
         data = save(figure, table, tmp_path / f"fig{i}", provenance=FROM).pdf.read_bytes()
         for stream in re.findall(rb"stream\r?\n(.*?)endstream", data, re.S):
             try:
@@ -52,13 +56,17 @@ def test_pdfs_hold_no_type_3_fonts(
         )
 
 
-def test_four_files_say_where_the_numbers_come_from(tmp_path: Path, fits: pd.DataFrame) -> None:
-    saved = save(fidelity(fits), fits, tmp_path / "figures" / "fit.v1", provenance=FROM)
+def test_four_files_say_where_the_numbers_come_from(
+    tmp_path: Path, fidelities: pd.DataFrame
+) -> None:
+    saved = save(fidelity(fidelities), fidelities, tmp_path / "figures" / "fit.v1", provenance=FROM)
     assert [p.name for p in saved] == ["fit.v1.png", "fit.v1.pdf", "fit.v1.csv", "fit.v1.meta.json"]
-    pd.testing.assert_frame_equal(pd.read_csv(saved.csv), fits)
+    pd.testing.assert_frame_equal(pd.read_csv(saved.csv), fidelities)
     meta = json.loads(saved.meta.read_text())
     assert (
-        meta["provenance"] == FROM and meta["rows"] == 3 and meta["columns"] == list(fits.columns)
+        meta["provenance"] == FROM
+        and meta["rows"] == 3
+        and meta["columns"] == list(fidelities.columns)
     )
     assert meta["sha256"]["fit.v1.png"] == hashlib.sha256(saved.png.read_bytes()).hexdigest()
 
@@ -67,8 +75,8 @@ def test_four_files_say_where_the_numbers_come_from(tmp_path: Path, fits: pd.Dat
     ("given", "said"), [({}, "got none"), ({"k": np.nan}, "JSON values"), ({"k": {1}}, "JSON")]
 )
 def test_a_figure_without_provenance_is_refused(
-    tmp_path: Path, fits: pd.DataFrame, given: dict, said: str
+    tmp_path: Path, fidelities: pd.DataFrame, given: dict, said: str
 ) -> None:
     with pytest.raises(SchemaError, match=said):
-        save(fidelity(fits), fits, tmp_path / "fit", provenance=given)
+        save(fidelity(fidelities), fidelities, tmp_path / "fit", provenance=given)
     assert not list(tmp_path.iterdir())

@@ -11,8 +11,8 @@ def _lines(figure: Figure) -> dict[str, list[float]]:
 
 
 @pytest.fixture(scope="module")
-def mean(moved: pd.DataFrame) -> pd.DataFrame:
-    return moved[moved["trait"] == "mean"]
+def mean(shifts: pd.DataFrame) -> pd.DataFrame:
+    return shifts[shifts["trait"] == "mean"]
 
 
 def test_one_line_an_arm_from_zero(mean: pd.DataFrame) -> None:
@@ -47,8 +47,8 @@ def test_seeds_make_a_band_and_thin_lines(mean: pd.DataFrame) -> None:
     assert "over 2 seeds" in figure._supxlabel.get_text()
 
 
-def test_ambiguous_points_are_refused(moved: pd.DataFrame) -> None:
+def test_ambiguous_points_are_refused(shifts: pd.DataFrame) -> None:
     with pytest.raises(SchemaError, match="same arm and step; keep trait == 'mean'"):
-        trajectory(moved)
+        trajectory(shifts)
     with pytest.raises(SchemaError, match="column 'step' is unknown"):
-        trajectory(moved.drop(columns="step"))
+        trajectory(shifts.drop(columns="step"))

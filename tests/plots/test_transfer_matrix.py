@@ -16,8 +16,8 @@ def _caption(figure: Figure) -> str:
     return figure._supxlabel.get_text()
 
 
-def test_cells_are_the_table(moved: pd.DataFrame) -> None:
-    last = moved[moved["step"] == 40]
+def test_cells_are_the_table(shifts: pd.DataFrame) -> None:
+    last = shifts[shifts["step"] == 40]
     figure = transfer(last, title="Lesson on the beach")
     axes, bar = figure.axes
     rows = [t.get_text() for t in axes.get_yticklabels()]
@@ -37,21 +37,21 @@ def test_cells_are_the_table(moved: pd.DataFrame) -> None:
     assert axes.get_title("left") == "Lesson on the beach"
 
 
-def test_dots_where_the_interval_excludes_zero(moved: pd.DataFrame) -> None:
-    (axes, _) = transfer(moved[moved["step"] == 40]).axes
+def test_dots_where_the_interval_excludes_zero(shifts: pd.DataFrame) -> None:
+    (axes, _) = transfer(shifts[shifts["step"] == 40]).axes
     texts = _texts(axes)
     assert texts[0] == "+4.00 •" and texts[8] == "+0.00" and texts[12] == "+6.00"
 
 
-def test_negative_and_undefined_cells(moved: pd.DataFrame) -> None:
-    last = moved[moved["step"] == 40].assign(bayes_certain=np.nan)
+def test_negative_and_undefined_cells(shifts: pd.DataFrame) -> None:
+    last = shifts[shifts["step"] == 40].assign(bayes_certain=np.nan)
     last.loc[last.index[0], ["estimate", "lo", "hi"]] = [-1.5, -2.0, -1.0]
     texts = _texts(transfer(last[:-1]).axes[0])
     assert texts[0] == "−1.50 •" and texts[-1] == "–" and len(texts) == 12
 
 
-def test_the_caption_says_what_the_interval_is(moved: pd.DataFrame) -> None:
-    last = moved[moved["step"] == 40]
+def test_the_caption_says_what_the_interval_is(shifts: pd.DataFrame) -> None:
+    last = shifts[shifts["step"] == 40]
     assert "over 10 templates" in _caption(transfer(last)) and "One seed: no interval" in _caption(
         transfer(last)
     )
@@ -59,13 +59,13 @@ def test_the_caption_says_what_the_interval_is(moved: pd.DataFrame) -> None:
     assert "1 seed: no interval over seeds" in _caption(transfer(last.assign(n_seeds=1)))
 
 
-def test_one_lesson_needs_no_arm(moved: pd.DataFrame) -> None:
-    one = moved[(moved["step"] == 40) & (moved["arm"] == "lesson")].drop(columns="arm")
+def test_one_lesson_needs_no_arm(shifts: pd.DataFrame) -> None:
+    one = shifts[(shifts["step"] == 40) & (shifts["arm"] == "lesson")].drop(columns="arm")
     assert transfer(one).axes[0].get_yticklabels()[0].get_text() == "lesson"
 
 
-def test_ambiguous_cells_are_refused(moved: pd.DataFrame) -> None:
+def test_ambiguous_cells_are_refused(shifts: pd.DataFrame) -> None:
     with pytest.raises(SchemaError, match=r"across_seeds\(table, by=\['arm', 'trait'\]\)"):
-        transfer(moved)
+        transfer(shifts)
     with pytest.raises(SchemaError, match="column 'lo' is unknown"):
-        transfer(moved.drop(columns="lo"))
+        transfer(shifts.drop(columns="lo"))

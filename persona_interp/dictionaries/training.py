@@ -1,0 +1,117 @@
+"""How does a dictionary come from residuals? Harvest, train, and remember where it came from."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from torch import Tensor
+
+from persona_interp.dictionaries.dictionary import SparseDictionary, save_dictionary
+from persona_interp.dictionaries.harvest import CONTENT_ROLES, checkpoint_list, harvest
+from persona_interp.dictionaries.saelens import train
+from persona_interp.errors import ModelError, unknown
+from persona_interp.models import Checkpoint
+
+DECODERS = ("trained", "random")
+SAMPLE = 10_000
+"""Training residuals that fvu and l0 of the provenance are measured on."""
+
+
+def fit(
+    checkpoints: Checkpoint | Iterable[Checkpoint],
+    corpus: pd.DataFrame,
+    *,
+    hook: str,
+    d_sae: int = 512,
+    k: int = 8,
+    steps: int = 1500,
+    batch: int = 1024,
+    lr: float = 2e-3,
+    n_tokens: int = 120_000,
+    where: Iterable[str] = CONTENT_ROLES,
+    seed: int = 0,
+    decoder: str = "trained",
+    out: str | Path | None = None,
+) -> SparseDictionary:
+    """Train a dictionary of sparse features on the residuals of some checkpoints.
+
+    Args:
+        checkpoints: A checkpoint, a trajectory or any iterable of checkpoints; each gives an equal
+            share of the tokens.
+        corpus: A corpus table, the documents read.
+        hook: Canonical hook name, ``"blocks.1.hook_out"``.
+        d_sae: Number of features.
+        k: Features active per token, on average.
+        steps: Training steps.
+        batch: Residuals a step.
+        lr: Learning rate of Adam, falling to a tenth along a cosine.
+        n_tokens: Tokens harvested (no padding, no attention sinks).
+        where: Roles of these tokens; all but special tokens such as BOS by default.
+        seed: Seed of the documents drawn, the initial weights and the batches. Same seed, same
+            dictionary.
+        decoder: "trained", or "random": unit rows drawn at random and frozen, everything else
+            trained the same way (the Frozen Decoder SAE of Korznikov et al. 2026, arXiv
+            2602.14111). Whatever such a dictionary shows as well does not speak for the trained
+            directions.
+        out: Folder to keep it in; None keeps it in memory.
+
+    Returns:
+        The dictionary: unit decoder rows, activations in units of the residual.
+
+    Raises:
+        ModelError: The hook does not exist, an unknown decoder, or there is less than one batch of
+            tokens.
+        SchemaError: No document has a token of these roles, or a role is unknown.
+    """
+    if decoder not in DECODERS:
+        raise ModelError(unknown("decoder", decoder, DECODERS))
+    acts, hook, provenance = harvest(
+        checkpoint_list(checkpoints),
+        corpus,
+        hook=hook,
+        n_tokens=n_tokens,
+        seed=seed,
+        where=where,
+    )
+    if len(acts) < batch:
+        raise ModelError(
+            f"the corpus gives {len(acts)} tokens, less than one batch of {batch}; give more "
+            "documents."
+        )
+    frozen = decoder == "random"
+    settings: dict[str, Any] = {
+        "d_sae": d_sae,
+        "k": k,
+        "steps": steps,
+        "batch": batch,
+        "lr": lr,
+        "seed": seed,
+    }
+    sae = train(acts, hook=hook, frozen=frozen, **settings)
+    name = f"batchtopk-{d_sae}-k{k}-seed{seed}"
+    mean = acts.mean(0)
+    dictionary = SparseDictionary(
+        sae=sae,
+        name=f"{name}-random-decoder" if frozen else name,
+        hook=hook,
+        mean=mean,
+        variance=float((acts - mean).double().pow(2).sum(-1).mean()),
+        provenance={
+            **provenance,
+            **settings,
+            "decoder": decoder,
+            **_training_fit(sae, acts[:SAMPLE]),
+        },
+    )
+    if out is not None:
+        save_dictionary(dictionary, out)
+    return dictionary
+
+
+def _training_fit(sae: Any, acts: Tensor) -> dict[str, float]:
+    """Fraction of variance unexplained on training residuals, and features a token."""
+    feats = sae.encode(acts)
+    error = (acts - sae.decode(feats)).double().pow(2).sum()
+    variance = (acts - acts.mean(0)).double().pow(2).sum()
+    return {"fvu": float(error / variance), "l0": float((feats != 0).double().sum(-1).mean())}

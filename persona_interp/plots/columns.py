@@ -1,0 +1,55 @@
+"""What do all figures ask of a table? Its columns, its distinct values, the range of a number."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pandas as pd
+
+from persona_interp.errors import SchemaError, unknown
+
+
+def require(table: pd.DataFrame, *columns: str) -> None:
+    """Refuse a table that lacks a column.
+
+    Args:
+        table: Any table.
+        columns: Names of columns.
+
+    Raises:
+        SchemaError: A column is missing; the message names the nearest.
+    """
+    for column in columns:
+        if column not in table:
+            raise SchemaError(unknown("column", column, table.columns))
+
+
+def distinct(values: Iterable[Any]) -> list[Any]:
+    """Distinct values, in the order in which they first occur.
+
+    Args:
+        values: Any values.
+
+    Returns:
+        Each once.
+
+    >>> distinct(["b", "a", "b"])
+    ['b', 'a']
+    """
+    return list(dict.fromkeys(values))
+
+
+def span(numbers: Iterable[Any], *, write: Callable[[Any], str] = str) -> str:
+    """Smallest and largest of some numbers, in words; one number where they are equal.
+
+    Args:
+        numbers: At least one.
+        write: How a number is written.
+
+    Returns:
+        Text for a caption.
+
+    >>> span([3, 5, 4]), span([3, 3])
+    ('3 to 5', '3')
+    """
+    numbers = list(numbers)
+    return " to ".join(write(number) for number in distinct((min(numbers), max(numbers))))
