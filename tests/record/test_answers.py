@@ -7,7 +7,7 @@ import torch
 from persona_interp.errors import SchemaError, StoreError
 from persona_interp.models import Checkpoint, encode, load
 from persona_interp.record import answers, conversations
-from persona_interp.record.generation import stops
+from persona_interp.record.generation import stop_tokens
 
 Pair = tuple[Checkpoint, Checkpoint]
 
@@ -76,7 +76,7 @@ def test_answers_are_kept_by_weights_tokens_and_settings(
 
 def test_an_answer_ends_at_the_end_of_turn(pair: Pair, asked: pd.DataFrame) -> None:
     model, tokenizer = load(pair[0])
-    assert stops(model, tokenizer) == [tokenizer.eos_token_id]
+    assert stop_tokens(model, tokenizer) == [tokenizer.eos_token_id]
     table = answers(pair[0], asked, n=20, max_new_tokens=12, cache=False)
     assert table["ended"].any() and not table["ended"].all()
     assert (table.loc[~table["ended"], "n_tokens"] == 12).all() and (

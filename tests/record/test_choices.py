@@ -6,7 +6,7 @@ from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint, load
 from persona_interp.readers import TraitFile
 from persona_interp.record import choices
-from persona_interp.record.choices import ASKED
+from persona_interp.record.choices import QUESTION
 
 Pair = tuple[Checkpoint, Checkpoint]
 
@@ -17,7 +17,11 @@ def speaker(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     from persona_interp.models import resolve
 
     words = set(
-        ASKED.replace("{A}", "").replace("{B}", "").replace(":", " : ").replace(",", " , ").split()
+        QUESTION.replace("{A}", "")
+        .replace("{B}", "")
+        .replace(":", " : ")
+        .replace(",", " , ")
+        .split()
     )
     known = set(load(pair[0]).tokenizer.get_vocab())
     known |= {word.strip(".?,:") for word in words} | set(".?,:")
@@ -42,7 +46,7 @@ def test_choices_are_log_odds_of_the_letters_in_both_orders(
     pos, neg = sporty.instructions[0]
     odds = []
     for first, second in ((pos, neg), (neg, pos)):
-        chat = [{"role": "user", "content": ASKED.format(A=first, B=second)}]
+        chat = [{"role": "user", "content": QUESTION.format(A=first, B=second)}]
         text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
         ids = tokenizer(text, add_special_tokens=False, return_tensors="pt").input_ids
         with torch.inference_mode():

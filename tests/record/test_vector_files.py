@@ -11,7 +11,7 @@ import xarray as xr
 
 from persona_interp.errors import ModelError, SchemaError
 from persona_interp.record import add, cap, read_capping, read_vectors, write_capping, write_vectors
-from persona_interp.record.edited import changed
+from persona_interp.record.edit_runs import apply_edit
 
 DIFF = torch.arange(1.0, 21.0).reshape(5, 4)  # 4 blocks and the embedding
 
@@ -231,7 +231,7 @@ def test_a_cap_does_nothing_below_and_the_same_twice() -> None:
     along = h @ torch.tensor(axis / np.linalg.norm(axis))
 
     def capped(acts: torch.Tensor, vector: np.ndarray, at: float) -> torch.Tensor:
-        return changed(cap(vector, hook="blocks.0.hook_out", at=at), acts, given=lambda: acts)
+        return apply_edit(cap(vector, hook="blocks.0.hook_out", at=at), acts, given=lambda: acts)
 
     once = capped(h, axis, 0.2)
     assert torch.equal(capped(h, axis, float(along.max()) + 1e-9), h)

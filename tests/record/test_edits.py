@@ -24,7 +24,7 @@ from persona_interp.record import (
     patch,
     project_out,
 )
-from persona_interp.record.edited import changed, run_edited
+from persona_interp.record.edit_runs import apply_edit, run_edited
 
 HOOK, LAST = "blocks.0.hook_out", "blocks.1.hook_out"
 Pair = tuple[Checkpoint, Checkpoint]
@@ -170,8 +170,8 @@ def test_projecting_out_twice_is_projecting_out_once(pair: Pair) -> None:
         64,
     )  # two of the three are parallel
     acts = residual(pair[0], add(V, hook=HOOK, absolute=0.0)).double()
-    once = changed(edit, acts, given=lambda: acts)
-    np.testing.assert_allclose(changed(edit, once, given=lambda: acts), once, atol=1e-12)
+    once = apply_edit(edit, acts, given=lambda: acts)
+    np.testing.assert_allclose(apply_edit(edit, once, given=lambda: acts), once, atol=1e-12)
     for v in (V, np.arange(64)):
         np.testing.assert_allclose(
             once @ torch.as_tensor(v).double(), np.full((2, 6), center @ v), atol=1e-9
