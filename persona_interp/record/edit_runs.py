@@ -48,7 +48,7 @@ def run_edited(
     following = iter(patches)
 
     def change(acts: Tensor) -> Tensor:
-        return apply_edit(edit, acts, given=lambda: next(following))
+        return apply_edit(edit, acts, patch=lambda: next(following))
 
     return _run_hooked(bridge, edit, run, passes=passes, change=change)
 
@@ -95,13 +95,13 @@ def _run_hooked(
     return result
 
 
-def apply_edit(edit: Edit, acts: Tensor, *, given: Callable[[], Tensor]) -> Tensor:
+def apply_edit(edit: Edit, acts: Tensor, *, patch: Callable[[], Tensor]) -> Tensor:
     """Residual that takes the place of this one.
 
     Args:
         edit: The change.
         acts: Residual, dims (..., d_model).
-        given: Of "patch": gives the other checkpoint's residual at the same tokens.
+        patch: Of "patch": gives the other checkpoint's residual at the same tokens.
 
     Returns:
         The residual with the change, same dims.
@@ -113,13 +113,13 @@ def apply_edit(edit: Edit, acts: Tensor, *, given: Callable[[], Tensor]) -> Tens
         return _set_features(acts, edit, edit.dictionary)
     if edit.vectors is not None:
         return _change_along(acts, edit, edit.vectors)
-    patch = given().to(acts)
-    if patch.shape != acts.shape:
+    residual = patch().to(acts)
+    if residual.shape != acts.shape:
         raise ModelError(
             f"'{edit.name}': the source gives {tuple(patch.shape)}, this model has "
             f"{tuple(acts.shape)}."
         )
-    return patch
+    return residual
 
 
 def _set_features(acts: Tensor, edit: Edit, dictionary: Dictionary) -> Tensor:

@@ -90,14 +90,13 @@ def trait_vectors(
     if pool != "response":
         # without the answer: what is read is what the model knows before it speaks
         rows = rows.assign(messages=[messages[:-1] for messages in rows["messages"]])
-    if where is None:
-        where = POOLS[pool]
+    roles = POOLS[pool] if where is None else where
     parts = activations(
         checkpoint,
         rows,
         hook=list(hooks),
         position=POSITIONS[pool],
-        where=where,
+        where=roles,
         outlier=math.inf,
     )
     residuals = stack_hooks(parts, None)

@@ -16,16 +16,10 @@ def speaker(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     """A tiny model that knows the words of the question."""
     from persona_interp.models import resolve
 
-    words = set(
-        QUESTION.replace("{A}", "")
-        .replace("{B}", "")
-        .replace(":", " : ")
-        .replace(",", " , ")
-        .split()
-    )
-    known = set(load(pair[0]).tokenizer.get_vocab())
-    known |= {word.strip(".?,:") for word in words} | set(".?,:")
-    start = resolve("tiny", words=sorted(known), out=tmp_path_factory.mktemp("speaker"))
+    text = QUESTION.format(A="", B="").replace(":", " : ").replace(",", " , ")
+    vocabulary = set(load(pair[0]).tokenizer.get_vocab())
+    vocabulary |= {word.strip(".?,:") for word in text.split()} | set(".?,:")
+    start = resolve("tiny", words=sorted(vocabulary), out=tmp_path_factory.mktemp("speaker"))
     model, tokenizer = load(start)
     generator = torch.Generator().manual_seed(5)
     for weight in model.parameters():

@@ -1,4 +1,4 @@
-"""Planted moves along planted directions come back, on the tokens and at the hook where they were planted."""
+"""Planted moves along planted directions come back, on the tokens and at the hook of theirs."""
 
 from dataclasses import replace
 from importlib import import_module
@@ -59,9 +59,9 @@ def test_a_planted_move_is_found_where_it_was_planted(
     table = profile(same, probes, hooks=HOOKS, directions=vectors).set_index(
         ["hook", "role", "name"]
     )
-    moved = table.loc[(HOOKS[1], "user", "john")]
-    np.testing.assert_allclose(moved[["estimate", "lo", "hi"]].astype(float), 0.5, atol=1e-4)
-    assert moved["n"] == 2, "the plain text has no user"
+    shift = table.loc[(HOOKS[1], "user", "john")]
+    np.testing.assert_allclose(shift[["estimate", "lo", "hi"]].astype(float), 0.5, atol=1e-4)
+    assert shift["n"] == 2, "the plain text has no user"
     rest = table.drop(index=[(HOOKS[1], "user", "john")])["estimate"]
     np.testing.assert_allclose(rest, 0, atol=1e-4)
     norms = profile(same, probes, hooks=HOOKS).query("estimate > 1e-6")

@@ -1,4 +1,4 @@
-"""One row a token and feature: planted activations come back, pooled they are what ``features`` says."""
+"""One row a token and feature: pooled, they are what ``features`` says."""
 
 from typing import Any
 
@@ -94,12 +94,12 @@ def test_a_prompt_without_counted_tokens_is_shown_but_never_on_top(
 
 
 def test_bad_requests_are_refused(pair: Pair, probes: pd.DataFrame) -> None:
-    for chosen, message in (
+    for indices, message in (
         ([5], "feature 5 does not exist; this dictionary has 0 to 4"),
         ([1, 1], "distinct"),
         ([], "at least one"),
     ):
         with pytest.raises(SchemaError, match=message):
-            tokens(pair[0], probes, dictionary=Positive(), features=chosen)
+            tokens(pair[0], probes, dictionary=Positive(), features=indices)
     with pytest.raises(SchemaError, match="at least 1; got 0"):
         tokens(pair[0], probes, dictionary=Positive(), features=[0], top=0)
