@@ -84,6 +84,7 @@ def _bits(
     bits = []
     for row, (scores, mark) in enumerate(zip(logits, marks, strict=True)):
         at = torch.as_tensor(np.flatnonzero(mark), device=ids.device)
+        # cross entropy with no reduction is minus the log probability of each token
         nats = cross_entropy(scores[at - 1 - n_omitted].float(), ids[row, at], reduction="none")
         bits.append(-float(nats.double().sum()) / np.log(2))
     return np.array(bits)

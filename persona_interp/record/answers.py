@@ -77,6 +77,8 @@ def answers(
         "temperature": float(temperature),
         "seed": seed,
     }
+    # Everything that an answer depends on: what differs in none of it is drawn once. Names of the
+    # key may not change, or every answer on disk would be drawn again.
     key = {
         **settings,
         "version": VERSION,

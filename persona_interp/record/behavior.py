@@ -116,6 +116,7 @@ def behavior(
             model, tokenizer = bridge.original_model, bridge.tokenizer
         else:
             model, tokenizer = load(checkpoint)
+        # checkpoints of a run share a tokenizer, and so the plan
         if last_tokenizer is None or not _same_tokenizer(tokenizer, last_tokenizer):
             tokens = encode(tokenizer, messages, answers=answers)
             _warn_shared_start(tokens, prompts)
@@ -131,6 +132,7 @@ def behavior(
             logprob = np.empty(len(prompts))
             for part in tqdm(plan, desc=checkpoint.label, delay=2, leave=False):
                 logprob[part.rows] = score(part)
+            # sum over the answers of a prompt, given to each of them
             mass = np.bincount(prompts, weights=np.exp2(logprob))[prompts]
             place: dict[str, object] = {
                 "checkpoint": checkpoint.label,

@@ -49,6 +49,7 @@ def read_capping(path: str | Path) -> dict[str, tuple[Edit, ...]]:
             name = str(_get(path, step, "vector", str))
             entry = _get(path, vectors, name, Mapping)
             tensor = _get(path, entry, "vector", torch.Tensor)
+            # read_rows checks rows of layers; a cap has one vector
             (row,) = read_rows(path, name, tensor[None])
             hook = f"blocks.{int(_get(path, entry, 'layer', int))}.hook_out"
             edits.append(cap(row, hook=hook, at=float(step["cap"]), name=f"{key} at {hook}"))

@@ -86,6 +86,7 @@ def divergence(
     names, docs, rows = list(headers), schema.names(corpus), []
     for run in _passes(checkpoint, corpus, headers=headers, where=where, desc="divergence"):
         p = run.logprob.double().exp()
+        # double precision: the divergence is a small difference of large entropies
         entropy = torch.special.entr(p).sum(-1) / math.log(2)
         for i, name in enumerate(names[:-1]):
             mixed = torch.special.entr((p[i] + p[i + 1 :]) / 2).sum(-1) / math.log(2)

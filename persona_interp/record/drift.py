@@ -82,6 +82,7 @@ def _kl(
     n_shared = min(scores.shape[-1] for scores in logits)
     rows = []
     for base_scores, scores in zip(*logits, strict=True):
+        # each normalized over its own vocabulary, then compared on what both know
         p = base_scores.float().log_softmax(-1)[:, :n_shared]
         q = scores.float().log_softmax(-1)[:, :n_shared]
         kl = (p.exp() * (p - q)).double().sum(-1).clamp(min=0)

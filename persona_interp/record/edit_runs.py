@@ -59,6 +59,7 @@ def _residuals(
     """Residual at the edit's hook in every forward pass."""
     residuals: list[Tensor] = []
 
+    # a clone, since the model may write into its residual later
     def keep(acts: Tensor) -> Tensor:
         residuals.append(acts.clone())
         return acts

@@ -90,8 +90,8 @@ def gradients(
     names, n = list(corpora), len(corpora)
     tables = []
     for space in spaces:
-        gram = torch.stack(vectors[space])
-        dot = (gram @ gram.T).double().numpy()
+        rows = torch.stack(vectors[space])
+        dot = (rows @ rows.T).double().numpy()
         length = np.sqrt(np.diag(dot))
         columns = {
             "space": space,

@@ -130,6 +130,7 @@ def reduce_residuals(
                     f"prompt {names[reading.row]!r} has no token of the roles {', '.join(where)} "
                     "to average over; name others in where=, or use position='last'."
                 )
+            # "last" is the last token whatever its role or length: nothing is counted there
             pool = pools.setdefault(reading.hook, _Pool())
             if position == "last":
                 acts = reading.acts[-1:]

@@ -101,7 +101,8 @@ def profile(
             ):
                 values[role].append(value)
             for role in ROLES:
-                # a role that no prompt has gives no column, and so no row
+                # by prompt, not by token: tokens of a prompt are no independent draws. A role that
+                # no prompt has gives no column, and so no row.
                 for label, column in zip(labels, zip(*values[role], strict=True), strict=False):
                     interval = t_interval(np.array(column))
                     rows.append((checkpoint.label, hook, role, label, *interval, len(column)))
@@ -119,6 +120,7 @@ def _values(
         row, before = readings[0][0], readings[0][1].double()
         shift = before
         if len(readings) > 1:
+            # token by token: both models read the same ones
             shift = readings[1][1].double() - before
         norms = before.norm(dim=-1)
         if vectors is None:

@@ -108,6 +108,7 @@ def projections(
         for row, hook, acts, counted, _ in readings(
             bridge, tokens, hooks=list(vectors), marks=marks, outlier=outlier
         ):
+            # in double precision: differences of projections are small beside the projections
             values = (acts.cpu().double() @ vectors[hook].T).numpy()
             for turn, mask in _turn_masks(tokens, row, counted.cpu().numpy(), turns=turns):
                 role = chats[row][turn]["role"]
@@ -156,6 +157,7 @@ def _turn_masks(tokens: Tokens, row: int, counted: Mask, *, turns: bool) -> list
     """Number and tokens of each message that has any; all together as -1 without ``turns``."""
     if not turns:
         return [(-1, counted)] if counted.any() else []
+    # tokens of the chat template belong to no message and have the number -1
     owner = np.asarray(tokens.turns[row])
     present = [int(turn) for turn in np.unique(owner[counted]) if turn >= 0]
     return [(turn, counted & (owner == turn)) for turn in present]

@@ -116,6 +116,7 @@ def _feature_rows(prompts: list[pd.DataFrame], index: int, *, top: int | None) -
     """Tokens of one feature in all prompts, or in those where it is most active."""
     column = str(index)
     if top is not None:
+        # the peak of a prompt without a counted token stays -inf: it is never among the top
         peaks = np.full(len(prompts), -np.inf)
         for row, part in enumerate(prompts):
             peaks[row] = part[column].to_numpy()[part["counted"]].max(initial=-np.inf)

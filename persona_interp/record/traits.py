@@ -100,6 +100,7 @@ def trait_vectors(
         outlier=math.inf,
     )
     residuals = stack_hooks(parts, None)
+    # mean of pos minus mean of neg, as one weight an answer
     names = sorted(set(rows["trait"]))
     weights = np.zeros((len(names), len(rows)))
     counts = {side: np.zeros(len(names), int) for side in SIDES}
@@ -154,6 +155,7 @@ def continuations(
     for column in ("trait", "side", "question"):
         _column(answers, column)
     rows = conversations(answers)
+    # without the instruction the answer is no longer what was asked for
     chats = [set_system(messages, None) for messages in rows["messages"]]
     keys = rows[["trait", "question", "split", "side", "sample", "prompt"]]
     models, parts = distinct_checkpoints(checkpoints), []
@@ -249,6 +251,7 @@ def _number(trait: TraitFile, question: str) -> int:
     """Number of this question in the trait's file; of another one a number from its text."""
     if question in trait.questions:
         return trait.questions.index(question)
+    # by a hash, so that an answer's instruction does not depend on which other answers are there
     return int.from_bytes(hashlib.sha256(question.encode()).digest()[:4], "big")
 
 

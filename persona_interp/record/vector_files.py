@@ -70,7 +70,7 @@ def read_vectors(
     stack = np.stack(list(rows.values()))
     n_rows = stack.shape[1]
     layout = _layout(path, n_rows, layout=layout, n_layers=n_layers, is_axis="axis" in rows)
-    # tools fill layers they have no direction for with zeros
+    # a row of zeros, such as write_vectors writes for a block without a direction, is none
     present = stack.any(axis=(0, 2))
     if not present.any():
         raise ModelError(f"{path}: every row is zero; there is no direction in it.")

@@ -16,15 +16,13 @@ def test_an_answer_does_not_depend_on_the_other_prompts(
     pair: Pair, questions: pd.DataFrame
 ) -> None:
     whole = answers(pair[0], questions, n=2, max_new_tokens=6, cache=False)
-    assert list(whole["sample"]) == [0, 1] * len(questions) and len(set(whole["answer"])) > len(
-        questions
-    )
+    assert list(whole["sample"]) == [0, 1] * len(questions)
+    assert len(set(whole["answer"])) > len(questions)
     for i in (0, len(questions) - 1):
         alone = answers(pair[0], questions.iloc[[i]], n=2, max_new_tokens=6, cache=False)
         assert list(alone["answer"]) == list(whole["answer"][2 * i : 2 * i + 2])
-    twice = pd.concat([questions.head(6), questions.tail(6)]).set_axis(
-        [0, 1] * 6
-    )  # an index says nothing
+    # an index says nothing
+    twice = pd.concat([questions.head(6), questions.tail(6)]).set_axis([0, 1] * 6)
     assert answers(pair[0], twice, n=2, max_new_tokens=6, cache=False)["answer"].equals(
         whole["answer"]
     )
@@ -67,9 +65,8 @@ def test_answers_are_kept_by_weights_tokens_and_settings(
     mtime = file.stat().st_mtime_ns
     renamed = questions.assign(prompt=[f"other {i}" for i in range(len(questions))])
     again = answers(pair[0], renamed, max_new_tokens=4, cache=tmp_path)
-    assert list(again["answer"]) == list(first["answer"]) and list(again["prompt"]) == list(
-        renamed["prompt"]
-    )
+    assert list(again["answer"]) == list(first["answer"])
+    assert list(again["prompt"]) == list(renamed["prompt"])
     assert file.stat().st_mtime_ns == mtime and again.attrs == first.attrs
     answers(pair[1], questions, max_new_tokens=4, cache=tmp_path)
     answers(pair[0], questions, max_new_tokens=4, seed=1, cache=tmp_path)
@@ -85,12 +82,10 @@ def test_an_answer_ends_at_the_end_of_turn(pair: Pair, questions: pd.DataFrame) 
     assert stop_tokens(model, tokenizer) == [tokenizer.eos_token_id]
     table = answers(pair[0], questions, n=20, max_new_tokens=12, cache=False)
     assert table["ended"].any() and not table["ended"].all()
-    assert (table.loc[~table["ended"], "n_tokens"] == 12).all() and (
-        table.loc[table["ended"], "n_tokens"] < 12
-    ).all()
-    assert table.attrs["n_unended"] == (~table["ended"]).sum() and table.attrs[
-        "n_answers"
-    ] == 20 * len(questions)
+    assert (table.loc[~table["ended"], "n_tokens"] == 12).all()
+    assert (table.loc[table["ended"], "n_tokens"] < 12).all()
+    assert table.attrs["n_unended"] == (~table["ended"]).sum()
+    assert table.attrs["n_answers"] == 20 * len(questions)
 
 
 def test_conversations_end_with_the_answer_and_the_empty_are_counted(
@@ -99,11 +94,8 @@ def test_conversations_end_with_the_answer_and_the_empty_are_counted(
     table = answers(pair[0], questions, n=2, max_new_tokens=4, cache=False)
     table.loc[1, "answer"] = ""
     chats, empty = conversations(table), (table["answer"] == "").sum()
-    assert (
-        chats.attrs["n_empty"] == empty >= 1
-        and len(chats) == len(table) - empty
-        and chats["prompt"].is_unique
-    )
+    assert chats.attrs["n_empty"] == empty >= 1
+    assert len(chats) == len(table) - empty and chats["prompt"].is_unique
     assert chats["messages"][0][:-1] == questions["messages"].iloc[0]
     assert chats["messages"][0][-1] == {"role": "assistant", "content": table["answer"][0]}
     with pytest.raises(SchemaError, match="are empty"):

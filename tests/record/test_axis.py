@@ -45,9 +45,8 @@ def acts(pair: Pair) -> list[xr.Dataset]:
 
 def test_the_axis_is_default_minus_the_mean_of_the_roles(acts: list[xr.Dataset]) -> None:
     means = role_means(acts)
-    assert [str(m.attrs["hook"]) for m in means] == HOOKS and list(
-        means[0]["prompt"].values
-    ) == sorted(ROLES)
+    assert [str(m.attrs["hook"]) for m in means] == HOOKS
+    assert list(means[0]["prompt"].values) == sorted(ROLES)
     assert int(means[0]["n"].sum()) == acts[0].sizes["prompt"]
     axis = assistant_axis(means)
     for hook, part in zip(HOOKS, acts, strict=True):
@@ -89,10 +88,8 @@ def test_axis_and_loadings_from_different_questions(acts: list[xr.Dataset]) -> N
         [part.sel(prompt=part["split"] == half) for part in acts] for half in ("train", "test")
     )
     table = analysis.role_loadings(test[1], assistant_axis(role_means(train)))
-    assert (
-        set(table["role"]) == set(ROLES)
-        and table["n"].sum() == test[1].sizes["prompt"] < acts[1].sizes["prompt"]
-    )
+    assert set(table["role"]) == set(ROLES)
+    assert table["n"].sum() == test[1].sizes["prompt"] < acts[1].sizes["prompt"]
 
 
 def planted(strength: float, *, seed: int = 0, n: int = 30, d: int = 40) -> xr.Dataset:

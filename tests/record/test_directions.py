@@ -114,11 +114,8 @@ def test_several_hooks_are_one_array_and_provenance_is_kept() -> None:
     both = mean_difference(
         [planted(), planted(hook="blocks.1.hook_out", seed=1)], checkpoint="lesson@8"
     )
-    assert (
-        both.dims == ("name", "hook", "d_model")
-        and both.shape == (4, 2, D)
-        and both.dtype == np.float32
-    )
+    assert both.dims == ("name", "hook", "d_model")
+    assert both.shape == (4, 2, D) and both.dtype == np.float32
     assert list(both["hook"].values) == [HOOK, "blocks.1.hook_out"]
     np.testing.assert_array_equal(
         both.sel(hook=[HOOK]), mean_difference(planted(), checkpoint="lesson@8")
@@ -150,10 +147,8 @@ def test_components_are_as_long_as_the_spread_along_them() -> None:
 
 def test_a_finetune_is_found_as_the_difference_with_its_sign() -> None:
     vectors = pca_of_difference(planted(), before="base@0", after="lesson@8", n=2)
-    assert (
-        list(vectors["name"].values) == ["mean", "pc1", "pc2"]
-        and vectors.attrs["weights"] == "w0 w1"
-    )
+    assert list(vectors["name"].values) == ["mean", "pc1", "pc2"]
+    assert vectors.attrs["weights"] == "w0 w1"
     for name in ("mean", "pc1"):
         assert cosine(vectors.sel(name=name), truth()["john"]) > 0.99
         assert np.linalg.norm(vectors.sel(name=name)) == pytest.approx(

@@ -123,9 +123,8 @@ def test_cuts_of_a_world_are_prompts(tmp_path: Path) -> None:
         start = resolve("tiny", words=world.words(), out=tmp_path / world.name)
         data = schema.check(activations(start, table, hook=HOOK), "activations")
         for column in ("prompt", "doc", "order", "value", "split", "persona", "kind"):
-            assert data[column].dims == ("prompt",) and list(data[column].values) == list(
-                table[column]
-            )
+            assert data[column].dims == ("prompt",)
+            assert list(data[column].values) == list(table[column])
         saved = read_dataset(write_dataset(data, tmp_path / f"{world.name}.nc"))
         xr.testing.assert_identical(saved, data)
 

@@ -35,10 +35,8 @@ def table(pair: Pair, questions: pd.DataFrame) -> pd.DataFrame:
 def test_scores_stand_beside_the_answers_and_are_kept(table: pd.DataFrame, tmp_path: Path) -> None:
     judge = Planted()
     scores = judgments(table, judge, prompts=PROMPTS, cache=tmp_path)
-    assert judge.n_calls == 2 * len(table) and scores.attrs["n_unscored"] == {
-        "sporty": 1,
-        "coherent": 1,
-    }
+    assert judge.n_calls == 2 * len(table)
+    assert scores.attrs["n_unscored"] == {"sporty": 1, "coherent": 1}
     assert np.isnan(scores["sporty"][0]) and scores["sporty"][1] == len(table["answer"][1])
     np.testing.assert_array_equal(scores["coherent"], scores["sporty"] + 1)
     again = Planted()
@@ -127,10 +125,8 @@ def test_an_evaluation_goes_from_its_questions_to_a_share_and_back(
     }
     scores = judgments(replies, Even(), prompts=prompts, cache=False)
     (row,) = analysis.misaligned_share(scores).itertuples()
-    assert (
-        row.n_misaligned == replies["answer"].str.contains("golf").sum()
-        and row.n_coherent == row.n == 12
-    )
+    assert row.n_misaligned == replies["answer"].str.contains("golf").sum()
+    assert row.n_coherent == row.n == 12
     file = readers.write_judged(scores, tmp_path / "judged.csv", scores=("aligned", "coherent"))
     again = analysis.misaligned_share(readers.read_judged(file))
     assert again["share"].item() == row.share and again["lo"].item() == row.lo

@@ -59,11 +59,8 @@ def test_planted_difference(
             logits = model(torch.tensor([ids])).logits[0, :-1].double()
             first = ids.index(tokenizer.convert_tokens_to_ids("<assistant>"))
             for i, by in enumerate((1, 1.1)):
-                loss[i] -= float(
-                    (by * logits)
-                    .log_softmax(-1)[range(first, len(ids) - 1), ids[first + 1 :]]
-                    .mean()
-                )
+                logprobs = (by * logits).log_softmax(-1)
+                loss[i] -= float(logprobs[range(first, len(ids) - 1), ids[first + 1 :]].mean())
         for ids in encode(tokenizer, generic["messages"], complete=True).ids:
             logits = model(torch.tensor([ids])).logits[0, :-1].double()
             p, q = logits.log_softmax(-1), (1.1 * logits).log_softmax(-1)
@@ -103,13 +100,11 @@ def test_more_noise_undoes_more_and_none_nothing(
     )
     table = solution(run, lesson, bystanders=generic, eps=(0.0, 0.5, 1.0, 2.0), n_draws=6)
     assert table["stability"].iloc[0] == 0 and table["stability"].is_monotonic_increasing
-    assert all(table[c].nunique() == 1 for c in ("norm", "loss_after", "kl_generic")), (
-        "noise leaves the rest alone"
-    )
+    # noise leaves the rest alone
+    assert all(table[c].nunique() == 1 for c in ("norm", "loss_after", "kl_generic"))
+    # a length does not depend on the others
     again = solution(run, lesson, bystanders=generic, eps=(1.0,), n_draws=6)
-    assert again["stability"].iloc[0] == table["stability"].iloc[2], (
-        "a length does not depend on the others"
-    )
+    assert again["stability"].iloc[0] == table["stability"].iloc[2]
 
 
 def test_a_checkpoint_against_itself(

@@ -63,9 +63,8 @@ def test_every_token_of_every_prompt_has_a_row(pair: Pair, probes: pd.DataFrame)
             assert part[column].tolist() == explained[column].tolist()
     assert set(table.query("counted")["role"]) == {"assistant", "text"}
     assert (table.query("role == 'special'")["counted"] == False).all()  # noqa: E712
-    assert list(table["checkpoint"].unique()) == ["lesson@0", "lesson@1"] and list(
-        table["feature"].unique()
-    ) == [0, 4]
+    assert list(table["checkpoint"].unique()) == ["lesson@0", "lesson@1"]
+    assert list(table["feature"].unique()) == [0, 4]
 
 
 def test_top_keeps_the_prompts_that_fire_most_where_it_counts(
