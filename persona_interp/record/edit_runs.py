@@ -117,7 +117,7 @@ def apply_edit(edit: Edit, acts: Tensor, *, patch: Callable[[], Tensor]) -> Tens
     residual = patch().to(acts)
     if residual.shape != acts.shape:
         raise ModelError(
-            f"'{edit.name}': the source gives {tuple(patch.shape)}, this model has "
+            f"'{edit.name}': the source gives {tuple(residual.shape)}, this model has "
             f"{tuple(acts.shape)}."
         )
     return residual

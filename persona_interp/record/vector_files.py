@@ -164,7 +164,7 @@ def _hook(block: int) -> str:
 
 
 def _ending(path: Path) -> str:
-    """What persona_vectors puts after the trait in the name of a file; "" in other names."""
+    """Part of a file's name that persona_vectors puts after the trait; "" in other names."""
     for ending in ENDINGS:
         if path.stem.endswith(ending):
             return ending

@@ -230,6 +230,13 @@ def test_patching_the_last_residual_gives_the_sources_behavior(
     np.testing.assert_allclose(small["logprob"][7:], expected, rtol=1e-4)
 
 
+def test_a_source_of_another_shape_is_named(pair: Pair) -> None:
+    edit, acts = patch(pair[1], hook=LAST), torch.zeros(2, 6, 64)
+    message = r"the source gives \(2, 6, 32\), this model has \(2, 6, 64\)"
+    with pytest.raises(ModelError, match=message):
+        apply_edit(edit, acts, patch=lambda: torch.zeros(2, 6, 32))
+
+
 def test_bad_edits_are_refused(pair: Pair, probes: pd.DataFrame) -> None:
     edit, planted = add(V, hook=HOOK, absolute=1.0), Planted(orthogonal(64), torch.zeros(64))
     with pytest.raises(SchemaError, match="'add vector 1x' is taken"):
