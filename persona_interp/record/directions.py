@@ -8,7 +8,6 @@ token ids and the weights.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +17,7 @@ from einops import einsum
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
+from persona_interp.record.contrasts import label_contrasts, name_contrasts, weigh_prompts
 from persona_interp.record.stack import (
     Acts,
     label_directions,
@@ -27,20 +27,6 @@ from persona_interp.record.stack import (
 )
 
 MATCHES = ("norm", "variance")
-
-
-class Contrasts(NamedTuple):
-    """Directions as weights of the prompts.
-
-    Attributes:
-        names: Names.
-        weights: Dims (name, prompt); each row sums to 0.
-        n: Prompts or match keys behind each name.
-    """
-
-    names: list[str]
-    weights: npt.NDArray[np.float64]
-    n: npt.NDArray[np.intp]
 
 
 def mean_difference(
@@ -82,11 +68,11 @@ def mean_difference(
     if labels is None:
         owners = prompt_labels(residuals, by)
         one_key = np.zeros(len(owners), int)
-        names, weights, _ = _contrasts(owners, one_key, by=by)
+        names, weights, _ = name_contrasts(owners, one_key, by=by)
         n = np.array([(owners == name).sum() for name in names])
         reference = f"mean of the means of the other names of {by}"
     else:
-        names, weights, n = _label_contrasts(labels, residuals.sizes["prompt"])
+        names, weights, n = label_contrasts(labels, residuals.sizes["prompt"])
         reference = "mean of the prompts without the label"
     return label_directions(
         weigh_prompts(weights, residuals),
@@ -137,7 +123,7 @@ def minimal_pairs(
     owners = prompt_labels(residuals, by)
     columns = pd.DataFrame({column: prompt_labels(residuals, column) for column in match})
     keys = columns.groupby(list(match), sort=False).ngroup().to_numpy()
-    names, weights, n = _contrasts(owners, keys, by=by)
+    names, weights, n = name_contrasts(owners, keys, by=by)
     return label_directions(
         weigh_prompts(weights, residuals),
         residuals,
@@ -266,22 +252,6 @@ def random_directions(
     )
 
 
-def weigh_prompts(
-    weights: npt.NDArray[np.float64], residuals: xr.DataArray
-) -> npt.NDArray[np.float64]:
-    """Weighted sums of the residuals over prompts.
-
-    Args:
-        weights: Dims (name, prompt).
-        residuals: Dims (hook, prompt, d_model), of ``stack_hooks``.
-
-    Returns:
-        Vectors, dims (name, hook, d_model).
-    """
-    pattern = "name prompt, hook prompt d_model -> name hook d_model"
-    return einsum(weights, residuals.to_numpy(), pattern)
-
-
 def _residuals_at(acts: Acts, hooks: list[str]) -> npt.NDArray[np.float64]:
     """Residuals of the first checkpoint at these hooks, dims (hook, prompt, d_model)."""
     residuals = stack_hooks(acts, None)
@@ -289,50 +259,3 @@ def _residuals_at(acts: Acts, hooks: list[str]) -> npt.NDArray[np.float64]:
         if hook not in residuals["hook"].values:
             raise SchemaError(unknown("hook of the activations", hook, residuals["hook"].values))
     return residuals.sel(hook=hooks).to_numpy()
-
-
-def _contrasts(owners: npt.NDArray[np.str_], keys: npt.NDArray[np.intp], *, by: str) -> Contrasts:
-    """Mean over keys of a name's mean there minus the mean of the other names' means there.
-
-    Args:
-        owners: A name a prompt; "" is nobody.
-        keys: Number of the match key of every prompt.
-        by: What the names are, for the error.
-    """
-    cells = pd.DataFrame({"name": owners, "key": keys})
-    cells = cells.loc[cells["name"] != ""]
-    # prompts of a name share its weight at a key; a key with one name alone compares nothing
-    share = 1 / cells.groupby(["name", "key"])["key"].transform("size")
-    others = cells.groupby("key")["name"].transform("nunique") - 1
-    cells = cells.assign(share=share, others=others).loc[others > 0]
-    names = sorted(set(cells["name"]))
-    missing = sorted(set(owners) - set(names) - {""})
-    if missing or not names:
-        raise SchemaError(
-            f"a direction needs another name to differ from; {by} "
-            f"{', '.join(missing) or 'is empty and'} has none. "
-            "Record prompts of at least two names, with the same match coordinates."
-        )
-    weights, n = np.zeros((len(names), len(owners))), np.zeros(len(names), int)
-    for i, name in enumerate(names):
-        own_keys = cells.loc[cells["name"] == name, "key"]
-        here = cells.loc[cells["key"].isin(own_keys)]
-        n[i] = here["key"].nunique()
-        sign = np.where(here["name"] == name, 1.0, -1 / here["others"])
-        weights[i, here.index] = sign * here["share"] / n[i]
-    return Contrasts(names, weights, n)
-
-
-def _label_contrasts(labels: Mapping[str, Any], n_prompts: int) -> Contrasts:
-    """Mean where true minus mean where false, as weights of the prompts."""
-    weights, n = np.zeros((len(labels), n_prompts)), np.zeros(len(labels), int)
-    for i, (name, marks) in enumerate(labels.items()):
-        mask = np.asarray(marks, dtype=bool)
-        if mask.shape != (n_prompts,) or mask.all() or not mask.any():
-            raise SchemaError(
-                f"label {name!r} takes one boolean for each of {n_prompts} prompts, some true and "
-                f"some false; got {int(mask.sum())} true of {mask.size}."
-            )
-        weights[i] = mask / mask.sum() - ~mask / (~mask).sum()
-        n[i] = mask.sum()
-    return Contrasts(list(labels), weights, n)

@@ -25,7 +25,7 @@ from persona_interp.readers import TraitFile
 from persona_interp.record.activations import activations
 from persona_interp.record.answer_bits import BATCH, answer_bits
 from persona_interp.record.answers import conversations
-from persona_interp.record.directions import weigh_prompts
+from persona_interp.record.contrasts import weigh_prompts
 from persona_interp.record.inputs import distinct_checkpoints, set_system
 from persona_interp.record.stack import label_directions, stack_hooks
 
