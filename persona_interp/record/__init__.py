@@ -1,38 +1,37 @@
 """What does a checkpoint do, and what goes on inside it? From models to labelled tables.
 
-Questions, asked with ``(checkpoints, prompts)``, where checkpoints is one checkpoint, a trajectory
+Recorders, called with ``(checkpoints, prompts)``, where checkpoints is one checkpoint, a trajectory
 or any iterable of them, and prompts a probes table of ``worlds`` (for the inside: a corpus table
 too).
 
-- ``behavior``: how probable is every answer? Log2 probabilities of whole answers, one row each.
-- ``activations``: what is the residual at a hook?
-- ``features``: which features of a dictionary does that residual activate, and with what fvu?
-- ``tokens``: how active are a few features at every single token?
-- ``profile``: at which hook, on whose tokens, did the residual move?
-- ``sample``: what does the model say when it may say anything?
-- ``answers``: what does it answer, kept on disk? ``conversations`` makes complete conversations of it.
-- ``continuations``, ``trait_bits``, ``choices``: how far does what it says show a trait, without a
-  judge?
-- ``judgments``: how does a judge score it, where somebody has one?
-- ``projections``: how far along a direction is it, in conversations and turn by turn?
-  ``projection_difference``: which rows of a data set would pull it there?
-- ``solution``: how far in the weights is a finetune, how much better for it, how stable?
-- ``divergence``, ``likelihood``: how differently does it continue the same text under another name,
-  how probable is it?
-- ``added_kl``: how much does what it says change when it is pushed along a direction?
-- ``drift``: how far has its next token drifted from its base's, on whose words?
-- ``gradients``: would two texts pull the weights the same way?
+- ``behavior``: log2 probabilities of whole answers, one row each.
+- ``activations``: residuals at a hook.
+- ``features``: the features of a dictionary that a residual activates, and their fvu; ``encode``
+  gives them for activations already recorded.
+- ``tokens``: activation of a few features at every single token.
+- ``profile``: shift of the residual, by hook and by whose tokens.
+- ``sample``: what a model says when it may say anything.
+- ``answers``: drawn answers, stored on disk; ``conversations``: complete conversations of them.
+- ``continuations``, ``trait_bits``, ``choices``: how far answers show a trait, without a judge.
+- ``judgments``: scores of a judge, where somebody has one (``Judge``, ``judge_prompt``).
+- ``projections``: how far residuals are along a direction, in conversations and turn by turn.
+  ``projection_difference``: which rows of a data set would pull them there.
+- ``solution``: length, efficiency and stability of a finetune in the weights.
+- ``divergence``, ``likelihood``: continuations and probability of the same text under another name.
+- ``added_kl``: divergence of the next token when a direction is added.
+- ``drift``: divergence of a checkpoint's next token from its base's, by whose words.
+- ``gradients``: whether two texts would pull the weights the same way.
 
 Activations become **directions** (name, hook, d_model): ``mean_difference``, ``minimal_pairs``,
 ``logistic``, ``pca``, ``pca_of_difference``, ``trait_vectors`` of a chat model's own answers,
 ``assistant_axis`` of the roles it can play, and ``random_directions`` as their control. **Edits**
-change the inside of a model while ``behavior(..., edits=)`` asks it: ``add``, ``project_out``,
+change the inside of a model while ``behavior(..., edits=)`` runs it: ``add``, ``project_out``,
 ``cap``, ``clamp``, ``ablate``, ``patch``. ``read_vectors`` and ``read_capping`` read files of other
 tools, ``write_vectors`` and ``write_capping`` write them.
 
-What comes out is pandas or xarray, labelled by checkpoint and prompt; nothing downstream needs
-torch. The same call gives the same numbers to the last bit, so that a checkpoint against itself
-shifts by exactly 0; a prompt alone gives what it gives among others, up to rounding.
+Tables are pandas or xarray, labelled by checkpoint and prompt; nothing downstream needs torch. The
+same call gives the same numbers to the last bit, so that a checkpoint against itself shifts by
+exactly 0; a prompt alone gives what it gives among others, up to rounding.
 """
 
 from persona_interp.record.activations import activations
@@ -50,11 +49,14 @@ from persona_interp.record.directions import (
 )
 from persona_interp.record.divergence import added_kl, divergence, likelihood
 from persona_interp.record.drift import drift
+from persona_interp.record.edit import Edit, patch
+from persona_interp.record.feature_edits import ablate, clamp
 from persona_interp.record.features import encode, features
 from persona_interp.record.gradients import gradients
-from persona_interp.record.interventions import Edit, ablate, add, cap, clamp, patch, project_out
-from persona_interp.record.judge import Judge, LocalJudge, expected_score, judge_prompt, judgments
+from persona_interp.record.judge import Judge, expected_score, judge_prompt
+from persona_interp.record.judgments import judgments
 from persona_interp.record.lens import lens
+from persona_interp.record.local_judge import LocalJudge
 from persona_interp.record.profile import profile
 from persona_interp.record.projections import projections
 from persona_interp.record.pull import projection_difference
@@ -62,6 +64,7 @@ from persona_interp.record.samples import sample
 from persona_interp.record.solution import solution
 from persona_interp.record.tokens import tokens
 from persona_interp.record.traits import continuations, trait_bits, trait_vectors
+from persona_interp.record.vector_edits import add, cap, project_out
 from persona_interp.record.vector_files import read_vectors, write_vectors
 
 __all__ = [

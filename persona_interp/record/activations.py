@@ -8,7 +8,8 @@ import xarray as xr
 
 from persona_interp.models import Checkpoint
 from persona_interp.models.outliers import SINK
-from persona_interp.record.pooling import WHERE, recorded
+from persona_interp.record.inputs import as_tuple
+from persona_interp.record.pooling import WHERE, reduce_residuals
 
 
 @overload
@@ -40,7 +41,7 @@ def activations(
     where: Iterable[str] = WHERE,
     outlier: float = SINK,
 ) -> xr.Dataset | list[xr.Dataset]:
-    """What is the residual at each prompt, in each checkpoint?
+    """Residual at each prompt, in each checkpoint.
 
     Args:
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints with distinct labels.
@@ -75,18 +76,21 @@ def activations(
     >>> world = worlds.john_and_sam()
     >>> with TemporaryDirectory() as folder:
     ...     start = models.resolve("tiny", words=world.words(), out=folder)
-    ...     data = activations(start, world.probes(contexts=("nameless",)), hook="blocks.0.hook_out")
+    ...     probes = world.probes(contexts=("nameless",))
+    ...     data = activations(start, probes, hook="blocks.0.hook_out")
     >>> dict(data.sizes)
     {'checkpoint': 1, 'prompt': 50, 'd_model': 64}
     """
-    made = recorded(
+    datasets = reduce_residuals(
         checkpoints,
         prompts,
         kind="activations",
-        hooks=[hook] if isinstance(hook, str) else hook,
+        hooks=as_tuple(hook),
         position=position,
         where=where,
         outlier=outlier,
         reduce=lambda acts: {"act": acts.mean(0)},
     )
-    return made[0] if isinstance(hook, str) else made
+    if isinstance(hook, str):
+        return datasets[0]
+    return datasets

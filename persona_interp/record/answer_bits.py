@@ -21,7 +21,7 @@ BATCH = 1024  # tokens run together, padding included
 def answer_bits(
     model: Any, tokenizer: Any, chats: Sequence[Any], *, batch: int = BATCH, desc: str = "bits"
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]:
-    """How probable is the last message of each conversation, given those before it?
+    """Log2 probability of the last message of each conversation, given those before it.
 
     The end of the turn is not counted: an answer may have been cut off.
 
@@ -58,6 +58,7 @@ def _batches(tokens: Tokens, batch: int) -> Iterator[list[int]]:
     """Rows of similar length, at most so many tokens together."""
     rows: list[int] = []
     for row in sorted(range(len(tokens)), key=lambda i: len(tokens.ids[i])):
+        # rows come by length: this one, the longest yet, says how wide the batch would be
         if rows and (len(rows) + 1) * len(tokens.ids[row]) > batch:
             yield rows
             rows = []
@@ -70,20 +71,20 @@ def _batches(tokens: Tokens, batch: int) -> Iterator[list[int]]:
 def _bits(
     model: Any, tokens: Tokens, rows: list[int], marks: list[npt.NDArray[np.bool_]]
 ) -> npt.NDArray[np.float64]:
+    """Log2 probability of the marked tokens of each row together (bits)."""
     ids, mask = (t.to(model.device) for t in tokens.pad(rows=rows))
-    needed = (
-        ids.shape[1] + 1 - min(int(mark.argmax()) for mark in marks)
-    )  # from the token before the first answer
-    kept = (
-        {"logits_to_keep": needed}
-        if "logits_to_keep" in signature(model.forward).parameters
-        else {}
-    )
-    logits: Tensor = model(input_ids=ids, attention_mask=mask, use_cache=False, **kept).logits
-    before = ids.shape[1] - logits.shape[1]
-    found = []
+    # A token is predicted at the one before it. Logits of earlier positions are not asked for where
+    # the model can leave them out: over a large vocabulary they take most of the memory.
+    first = min(int(mark.argmax()) for mark in marks) - 1
+    options = {}
+    if "logits_to_keep" in signature(model.forward).parameters:
+        options["logits_to_keep"] = ids.shape[1] - first
+    logits: Tensor = model(input_ids=ids, attention_mask=mask, use_cache=False, **options).logits
+    n_omitted = ids.shape[1] - logits.shape[1]
+    bits = []
     for row, (scores, mark) in enumerate(zip(logits, marks, strict=True)):
         at = torch.as_tensor(np.flatnonzero(mark), device=ids.device)
-        nats = cross_entropy(scores[at - 1 - before].float(), ids[row, at], reduction="none")
-        found.append(-float(nats.double().sum()) / np.log(2))
-    return np.array(found)
+        # cross entropy with no reduction is minus the log probability of each token
+        nats = cross_entropy(scores[at - 1 - n_omitted].float(), ids[row, at], reduction="none")
+        bits.append(-float(nats.double().sum()) / np.log(2))
+    return np.array(bits)

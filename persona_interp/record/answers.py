@@ -1,4 +1,4 @@
-"""What does a checkpoint answer? Drawn once, kept on disk, counted, and turned into complete conversations."""
+"""What does a checkpoint answer? Drawn once, stored on disk, counted, made conversations."""
 
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,10 @@ from persona_interp.errors import SchemaError, StoreError, unknown
 from persona_interp.models import Checkpoint, encode, hash_tokens, hash_weights, load
 from persona_interp.models.cache import cache as cache_folder
 from persona_interp.models.cache import short_hash
-from persona_interp.record.generation import generated, stops
+from persona_interp.record.generation import generate, stop_tokens
 
 DTYPES = ("float32", "bfloat16")
-DRAWN = ("answer", "n_tokens", "ended")
+ANSWER_COLUMNS = ("answer", "n_tokens", "ended")  # in the order of generation.Continuation
 VERSION = 1  # of the draw: another one makes the answers on disk void
 
 
@@ -30,7 +30,7 @@ def answers(
     dtype: str = "float32",
     cache: Path | str | bool | None = None,
 ) -> pd.DataFrame:
-    """What does the checkpoint answer to each prompt?
+    """Answers of the checkpoint to each prompt.
 
     The noise of a draw belongs to prompt, sample and seed (``record.generation``): an answer does
     not depend on the other prompts of the table but through rounding, and checkpoints of equal
@@ -77,27 +77,32 @@ def answers(
         "temperature": float(temperature),
         "seed": seed,
     }
+    # Everything that an answer depends on: what differs in none of it is drawn once. Names of the
+    # key may not change, or every answer on disk would be drawn again.
     key = {
         **settings,
         "version": VERSION,
         "dtype": dtype,
         "weights": hash_weights(checkpoint),
         "token_ids": hash_tokens(tokens),
-        "stops": stops(model, tokenizer),
+        "stops": stop_tokens(model, tokenizer),
     }
-    file = None if cache is False else _folder(cache) / f"{short_hash(key)}.parquet"
+    file = None
+    if cache is not False:
+        file = _folder(cache) / f"{short_hash(key)}.parquet"
     if file is not None and file.is_file():
-        drawn = _kept(file, rows=len(prompts) * n)
+        draws = _read(file, rows=len(prompts) * n)
     else:
-        rows = generated(
-            model.to(getattr(torch, dtype)), tokenizer, tokens, **settings, desc="answers"
-        )
-        drawn = pd.DataFrame(rows).set_axis(list(DRAWN), axis=1)
+        model = model.to(getattr(torch, dtype))
+        rows = generate(model, tokenizer, tokens, **settings, desc="answers")
+        draws = pd.DataFrame(rows).set_axis(list(ANSWER_COLUMNS), axis=1)
         if file is not None:
-            tables.write_table(drawn, file)
+            tables.write_table(draws, file)
     table = prompts.iloc[np.repeat(np.arange(len(prompts)), n)].reset_index(drop=True)
     table = table.assign(checkpoint=checkpoint.label, sample=list(range(n)) * len(prompts))
-    table = schema.check(table.assign(**{c: drawn[c].to_numpy() for c in DRAWN}), "answers")
+    for column in ANSWER_COLUMNS:
+        table[column] = draws[column].to_numpy()
+    table = schema.check(table, "answers")
     table.attrs |= {
         "n_answers": len(table),
         "n_empty": int((table["answer"] == "").sum()),
@@ -107,7 +112,7 @@ def answers(
 
 
 def conversations(answers: pd.DataFrame) -> pd.DataFrame:
-    """Which conversations did these answers make?
+    """Complete conversations: each prompt with its answer.
 
     Args:
         answers: An answers table.
@@ -121,48 +126,50 @@ def conversations(answers: pd.DataFrame) -> pd.DataFrame:
         SchemaError: No answers table, every answer is empty, or a prompt ends in an unfinished
             answer.
 
-    >>> row = {"prompt": "q", "context": "nameless", "persona": "", "topic": "", "split": "test", "sample": 0,
-    ...        "checkpoint": "a@0", "n_tokens": 1, "ended": True, "answer": "Hi."}
+    >>> row = {"prompt": "q", "context": "nameless", "persona": "", "topic": "", "split": "test"}
     >>> row["messages"] = [{"role": "user", "content": "?"}]
+    >>> row |= {"checkpoint": "a@0", "sample": 0, "answer": "Hi.", "n_tokens": 1, "ended": True}
     >>> conversations(pd.DataFrame([row]))["messages"][0][-1]
     {'role': 'assistant', 'content': 'Hi.'}
     """
     schema.check(answers, "answers")
-    kept = answers.loc[answers["answer"] != ""].reset_index(drop=True)
-    if kept.empty:
+    rows = answers.loc[answers["answer"] != ""].reset_index(drop=True)
+    if rows.empty:
         raise SchemaError(
             f"all {len(answers)} answers are empty; look at the prompts, or allow more tokens."
         )
-    if any(asked[-1]["role"] == "assistant" for asked in kept["messages"]):
+    if any(prompt[-1]["role"] == "assistant" for prompt in rows["messages"]):
         raise SchemaError(
             "a prompt that ends in an unfinished answer makes no turn of its own; ask with user "
             "messages."
         )
-    pairs = zip(kept["messages"], kept["answer"], strict=True)
-    messages = [
-        [*map(dict, asked), {"role": "assistant", "content": answer}] for asked, answer in pairs
-    ]
-    names = [
-        f"{prompt}#{sample}" for prompt, sample in zip(kept["prompt"], kept["sample"], strict=True)
-    ]
-    table = kept.assign(messages=pd.Series(messages, index=kept.index, dtype=object), prompt=names)
-    table.attrs = {"n_empty": len(answers) - len(kept)}
+    chats = []
+    for prompt, answer in zip(rows["messages"], rows["answer"], strict=True):
+        chats.append([*map(dict, prompt), {"role": "assistant", "content": answer}])
+    # several answers to one prompt would otherwise share its name
+    names = [f"{name}#{i}" for name, i in zip(rows["prompt"], rows["sample"], strict=True)]
+    messages = pd.Series(chats, index=rows.index, dtype=object)
+    table = rows.assign(messages=messages, prompt=names)
+    table.attrs = {"n_empty": len(answers) - len(rows)}
     return table
 
 
 def _folder(cache: Any) -> Path:
-    return cache_folder() / "answers" if cache is None or cache is True else Path(cache)
+    if isinstance(cache, Path | str):
+        return Path(cache)
+    return cache_folder() / "answers"
 
 
-def _kept(file: Path, *, rows: int) -> pd.DataFrame:
+def _read(file: Path, *, rows: int) -> pd.DataFrame:
+    """Answers drawn before, from the cache."""
     try:
-        drawn = tables.read_table(file)
+        draws = tables.read_table(file)
     except StoreError as error:
         raise StoreError(
             f"{file} holds answers drawn before and cannot be read; remove it to draw again."
         ) from error
-    if len(drawn) != rows or not set(DRAWN) <= set(drawn.columns):
+    if len(draws) != rows or not set(ANSWER_COLUMNS) <= set(draws.columns):
         raise StoreError(
-            f"{file} shall hold {rows} answers and holds {len(drawn)}; remove it to draw again."
+            f"{file} shall hold {rows} answers and holds {len(draws)}; remove it to draw again."
         )
-    return drawn
+    return draws

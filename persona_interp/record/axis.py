@@ -1,20 +1,28 @@
-"""In which direction does the model's own character lie, seen from the roles it can play? The assistant axis."""
+"""Where does a model's own character lie, seen from the roles it can play? The assistant axis."""
 
 from collections.abc import Iterable
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
+from einops import einsum
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.record.components import pca
-from persona_interp.record.stack import Acts, along, made_directions, stacked
+from persona_interp.record.stack import (
+    Acts,
+    label_directions,
+    list_datasets,
+    prompt_labels,
+    stack_hooks,
+)
 
 DEFAULT = "default"
 
 
 def role_means(acts: Acts, *, by: str = "role", checkpoint: str | None = None) -> list[xr.Dataset]:
-    """Where is each role, on average over its answers?
+    """Mean residual of each role over its answers.
 
     Args:
         acts: ``record.activations(checkpoint, record.conversations(answers), hook=hooks,
@@ -31,38 +39,40 @@ def role_means(acts: Acts, *, by: str = "role", checkpoint: str | None = None) -
         SchemaError: No activations, or an unknown checkpoint or coordinate.
 
     >>> act = np.array([[[1.0, 0], [3, 0], [0, 2]]])
-    >>> data = xr.Dataset({"act": (("checkpoint", "prompt", "d_model"), act)}, attrs={"hook": "blocks.0.hook_out"})
-    >>> roles = ("prompt", ["bard", "bard", "default"])
-    >>> data = data.assign_coords(checkpoint=["base@0"], prompt=list("abc"), role=roles)
-    >>> role_means(data)[0]["act"].values.tolist()
+    >>> data = xr.Dataset({"act": (("checkpoint", "prompt", "d_model"), act)})
+    >>> data = data.assign_coords(checkpoint=["base@0"], prompt=list("abc"))
+    >>> data = data.assign_coords(role=("prompt", ["bard", "bard", "default"]))
+    >>> role_means(data.assign_attrs(hook="blocks.0.hook_out"))[0]["act"].values.tolist()
     [[[2.0, 0.0], [0.0, 2.0]]]
     """
-    parts = [acts] if isinstance(acts, xr.Dataset) else list(acts)
-    rows = stacked(parts, checkpoint)
-    names = along(rows, by)
-    roles = sorted(set(names) - {""})
-    weights = np.stack([(names == role) / max((names == role).sum(), 1) for role in roles])
-    means = np.einsum("rp,hpd->hrd", weights, rows.to_numpy())
+    parts = list_datasets(acts)
+    residuals = stack_hooks(parts, checkpoint)
+    labels = prompt_labels(residuals, by)
+    roles = sorted(set(labels) - {""})
+    counts = [int((labels == role).sum()) for role in roles]
+    weights = np.stack([(labels == role) / n for role, n in zip(roles, counts, strict=True)])
+    means = einsum(
+        weights, residuals.to_numpy(), "role prompt, hook prompt d_model -> hook role d_model"
+    )
     coords = {
-        "checkpoint": [rows.attrs["checkpoint"]],
+        "checkpoint": [residuals.attrs["checkpoint"]],
         "prompt": roles,
         "role": ("prompt", roles),
-        "n": ("prompt", [int((names == role).sum()) for role in roles]),
-        "d_model": rows["d_model"].to_numpy(),
-        "weights": ("checkpoint", [rows.attrs["weights"]]),
+        "n": ("prompt", counts),
+        "d_model": residuals["d_model"].to_numpy(),
+        "weights": ("checkpoint", [residuals.attrs["weights"]]),
     }
-    return [
-        xr.Dataset(
-            {"act": (schema.DATASETS["activations"]["act"], mean[None].astype(np.float32))},
-            coords=coords,
-            attrs={**part.attrs, "position": f"mean of the answers by {by}"},
-        )
-        for part, mean in zip(parts, means, strict=True)
-    ]
+    dims = schema.DATASETS["activations"]["act"]
+    datasets = []
+    for part, mean in zip(parts, means, strict=True):
+        act = mean[None].astype(np.float32)
+        attrs = {**part.attrs, "position": f"mean of the answers by {by}"}
+        datasets.append(xr.Dataset({"act": (dims, act)}, coords=coords, attrs=attrs))
+    return datasets
 
 
 def assistant_axis(means: Iterable[xr.Dataset], *, default: str = DEFAULT) -> xr.DataArray:
-    """In which direction does the default character lie, seen from the roles?
+    """Direction of the default character, seen from the roles.
 
     ``a = h(default) - mean over the other roles of h(role)`` (assistant axis, Lu et al. 2026),
     every role weighing the same. Positive = towards the default character.
@@ -78,18 +88,25 @@ def assistant_axis(means: Iterable[xr.Dataset], *, default: str = DEFAULT) -> xr
     Raises:
         SchemaError: The default is not among the roles, or is alone.
     """
-    rows = stacked(means, None)
-    roles = _roles(rows, default)
-    weights = np.where(roles == default, 1.0, -1 / (len(roles) - 1))
-    vector = np.einsum("r,hrd->hd", weights, rows.to_numpy())
-    said = {"method": "assistant axis", "reference": f"mean of {len(roles) - 1} roles"}
-    return made_directions(vector[None], rows, names=["assistant"], n=[len(roles) - 1], **said)
+    residuals = stack_hooks(means, None)
+    roles = _roles(residuals, default)
+    n_others = len(roles) - 1
+    weights = np.where(roles == default, 1.0, -1 / n_others)
+    vector = einsum(weights, residuals.to_numpy(), "role, hook role d_model -> hook d_model")
+    return label_directions(
+        vector[None],
+        residuals,
+        names=["assistant"],
+        n=[n_others],
+        method="assistant axis",
+        reference=f"mean of {n_others} roles",
+    )
 
 
 def role_components(
     means: Iterable[xr.Dataset], *, n: int = 3, default: str = DEFAULT
 ) -> xr.DataArray:
-    """In which directions do the roles differ most? ``pca`` of their means, the default left out.
+    """Directions in which the roles differ most: ``pca`` of their means, the default left out.
 
     Args:
         means: Of ``role_means``.
@@ -104,28 +121,28 @@ def role_components(
     Raises:
         SchemaError: The default is not among the roles, or there are too few roles.
     """
-    listed = list(means)
-    axis = assistant_axis(listed, default=default)
-    others = [part.sel(prompt=part["prompt"] != default) for part in listed]
-    made = pca(others, n=n)
-    toward = (made.astype(np.float64) * axis.isel(name=0, drop=True).astype(np.float64)).sum(
-        "d_model"
-    )
-    rows = stacked(others, None)
-    total = ((rows - rows.mean("prompt")) ** 2).sum(["prompt", "d_model"]) / (
-        rows.sizes["prompt"] - 1
-    )
-    signed = made.copy(
-        data=made.to_numpy() * np.where(toward.to_numpy() < 0, -1, 1)[..., None].astype(np.float32)
-    )
-    share = (made.astype(np.float64) ** 2).sum("d_model").to_numpy() / total.to_numpy()
-    return signed.assign_coords(variance=(("name", "hook"), share)).assign_attrs(
-        reference=f"mean of the roles but {default}"
-    )
+    parts = list(means)
+    axis = assistant_axis(parts, default=default).isel(name=0, drop=True)
+    others = [part.sel(prompt=part["prompt"] != default) for part in parts]
+    components = pca(others, n=n)
+
+    # a component has no sign of its own; the axis gives it one
+    toward = (components.astype(np.float64) * axis.astype(np.float64)).sum("d_model")
+    sign = np.where(toward.to_numpy() < 0, -1, 1)[..., None].astype(np.float32)
+    oriented = components.copy(data=components.to_numpy() * sign)
+
+    # a component is as long as the standard deviation along it: its square is a variance
+    residuals = stack_hooks(others, None)
+    squares = (residuals - residuals.mean("prompt")) ** 2
+    total = squares.sum(["prompt", "d_model"]) / (residuals.sizes["prompt"] - 1)
+    variance = (components.astype(np.float64) ** 2).sum("d_model")
+    share = variance.to_numpy() / total.to_numpy()
+    oriented = oriented.assign_coords(variance=(("name", "hook"), share))
+    return oriented.assign_attrs(reference=f"mean of the roles but {default}")
 
 
-def _roles(rows: xr.DataArray, default: str) -> np.ndarray:
-    roles = rows["prompt"].to_numpy().astype(str)
+def _roles(residuals: xr.DataArray, default: str) -> npt.NDArray[np.str_]:
+    roles = residuals["prompt"].to_numpy().astype(str)
     if default not in roles:
         raise SchemaError(unknown("role", default, roles))
     if len(roles) < 2:

@@ -21,20 +21,38 @@ from tqdm import tqdm
 from persona_interp import schema
 from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint, Tokens, boot, encode, load
-from persona_interp.record.edited import run_edited
-from persona_interp.record.interventions import Edit
+from persona_interp.record.edit import Edit
+from persona_interp.record.edit_runs import run_edited
+from persona_interp.record.inputs import list_checkpoints
 
 UNEDITED = "none"
 
 
 class _Batch(NamedTuple):
-    """Answers whose prompts are equally long."""
+    """Answers whose prompts are equally long.
 
-    rows: list[int]  # which rows of the table these are
-    prefix: Tensor  # (n_prefix, n_tokens): distinct prompts without their last token
-    owner: Tensor  # (answer,): the prompt of every answer
-    tail: Tensor  # (answer, position): last token of the prompt and the answer but its last token; right padded
-    target: Tensor  # (answer, position): the answer; -1 where padded
+    Attributes:
+        rows: Rows of the table.
+        prefix: Distinct prompts without their last token, dims (prefix, position).
+        owner: The prefix of every answer, dims (answer,).
+        tail: Last token of the prompt and the answer but its last token, dims (answer, position);
+            right padded.
+        target: The answer, dims (answer, position); -1 where padded.
+    """
+
+    rows: list[int]
+    prefix: Tensor
+    owner: Tensor
+    tail: Tensor
+    target: Tensor
+
+
+class _Row(NamedTuple):
+    """Token ids of a prompt and its answer, without padding, and the answer's ends."""
+
+    ids: list[int]
+    start: int
+    stop: int
 
 
 def behavior(
@@ -44,7 +62,7 @@ def behavior(
     edits: Sequence[Edit] = (),
     batch: int = 256,
 ) -> pd.DataFrame:
-    """How probable does each checkpoint find every answer to every probe?
+    """Log2 probability of every answer to every probe, by each checkpoint.
 
     Args:
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints.
@@ -80,54 +98,62 @@ def behavior(
     """
     schema.check(probes, "probes")
     _check_answers(probes)
-    changes = _changes(edits)
-    prompts = np.repeat(np.arange(len(probes)), [len(a) for a in probes["answers"]])
-    asked = list(probes["messages"])
-    messages = [asked[i] for i in prompts]
+    _check_names(edits)
+    n_answers = [len(answers) for answers in probes["answers"]]
+    prompts = np.repeat(np.arange(len(probes)), n_answers)  # of every answer
+    chats = list(probes["messages"])
+    messages = [chats[prompt] for prompt in prompts]
     answers = [answer for row in probes["answers"] for answer in row]
     keys = probes.drop(columns=["messages", "answers"]).explode("values", ignore_index=True)
     keys = keys.rename(columns={"values": "value"}).astype({"value": "str"})
-    listed = [checkpoints] if isinstance(checkpoints, Checkpoint) else list(checkpoints)
-    tables, plan, known = [], [], None
-    for checkpoint in tqdm(listed, desc="behavior", delay=2, disable=len(listed) < 2):
-        bridge = (
-            boot(checkpoint) if edits else None
-        )  # eager attention: "none" and the edits differ by the edit alone
-        model, tokenizer = (
-            (bridge.original_model, bridge.tokenizer) if bridge is not None else load(checkpoint)
-        )
-        if known is None or not _same_tokenizer(tokenizer, known):
+    models = list_checkpoints(checkpoints)
+    tables, plan, last_tokenizer = [], [], None
+    for checkpoint in tqdm(models, desc="behavior", delay=2, disable=len(models) < 2):
+        bridge = None
+        if edits:
+            # eager attention: "none" and the edits differ by the edit alone
+            bridge = boot(checkpoint)
+            model, tokenizer = bridge.original_model, bridge.tokenizer
+        else:
+            model, tokenizer = load(checkpoint)
+        # checkpoints of a run share a tokenizer, and so the plan
+        if last_tokenizer is None or not _same_tokenizer(tokenizer, last_tokenizer):
             tokens = encode(tokenizer, messages, answers=answers)
             _warn_shared_start(tokens, prompts)
-            plan, known = _plan(tokens, batch=batch), tokenizer
+            plan, last_tokenizer = _plan(tokens, batch=batch), tokenizer
         for edit in tqdm(
-            changes, desc=f"edits of {checkpoint.label}", delay=2, leave=False, disable=not edits
+            (None, *edits),
+            desc=f"edits of {checkpoint.label}",
+            delay=2,
+            leave=False,
+            disable=not edits,
         ):
-            logprob, score = np.empty(len(prompts)), _scorer(model, bridge, edit)
+            score = _scorer(model, bridge, edit)
+            logprob = np.empty(len(prompts))
             for part in tqdm(plan, desc=checkpoint.label, delay=2, leave=False):
                 logprob[part.rows] = score(part)
+            # sum over the answers of a prompt, given to each of them
             mass = np.bincount(prompts, weights=np.exp2(logprob))[prompts]
-            where = {
+            place: dict[str, object] = {
                 "checkpoint": checkpoint.label,
                 "seed": checkpoint.seed,
                 "stage": checkpoint.stage,
+                "step": checkpoint.step,
             }
-            where |= {"step": checkpoint.step} | (
-                {"edit": edit.name if edit else UNEDITED} if edits else {}
-            )
-            head = pd.DataFrame(where, index=keys.index)
+            if edits:
+                place["edit"] = UNEDITED if edit is None else edit.name
+            head = pd.DataFrame(place, index=keys.index)
             tables.append(pd.concat([head, keys.assign(logprob=logprob, answer_mass=mass)], axis=1))
     return pd.concat(tables, ignore_index=True)
 
 
-def _changes(edits: Sequence[Edit]) -> list[Edit | None]:
-    """No edit first, then each."""
+def _check_names(edits: Sequence[Edit]) -> None:
     names = [UNEDITED, *(edit.name for edit in edits)]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise SchemaError(
-            f"edits need distinct names other than '{UNEDITED}'; {twice[0]!r} is taken. Give name=."
-        )
-    return [None, *edits]
+    for name in sorted(set(names)):
+        if names.count(name) > 1:
+            raise SchemaError(
+                f"edits need distinct names other than '{UNEDITED}'; {name!r} is taken. Give name=."
+            )
 
 
 def _check_answers(probes: pd.DataFrame) -> None:
@@ -151,68 +177,72 @@ def _same_tokenizer(one: Any, other: Any) -> bool:
 
 
 def _warn_shared_start(tokens: Tokens, prompts: np.ndarray) -> None:
-    starts = pd.DataFrame({"prompt": prompts, "token": [row[s] for row, (s, _) in _rows(tokens)]})
-    shared = int(starts.duplicated().groupby(starts["prompt"]).any().sum())
-    if shared:
+    first = [row.ids[row.start] for row in _rows(tokens)]
+    starts = pd.DataFrame({"prompt": prompts, "token": first})
+    n_shared = int(starts.duplicated().groupby(starts["prompt"]).any().sum())
+    if n_shared:
         warnings.warn(
-            f"{shared} of {starts['prompt'].nunique()} prompts have answers that share their first "
-            "token; "
-            "their probabilities are of the whole answers and stay valid, single-token readings "
-            "do not.",
+            f"{n_shared} of {starts['prompt'].nunique()} prompts have answers that share their "
+            "first token; their probabilities are of the whole answers and stay valid, "
+            "single-token readings do not.",
             stacklevel=3,
         )
 
 
-def _rows(tokens: Tokens) -> list[tuple[list[int], tuple[int, int]]]:
-    """Token ids of every row without padding, and where its answer begins and ends."""
-    return list(zip(tokens.ids, tokens.spans, strict=True))
+def _rows(tokens: Tokens) -> list[_Row]:
+    return [_Row(ids, *span) for ids, span in zip(tokens.ids, tokens.spans, strict=True)]
 
 
 def _plan(tokens: Tokens, *, batch: int) -> list[_Batch]:
-    """Which answers run together? Those with equally long prompts, at most ``batch`` of them."""
+    """Answers that run together: those with equally long prompts, at most ``batch`` of them."""
     rows = _rows(tokens)
-    if any(start < 1 for _, (start, _) in rows):
-        raise SchemaError(
-            "an answer needs at least one token before it; begin the prompt with text or a BOS "
-            "token."
-        )
     by_length: dict[int, list[int]] = {}
-    for i, (_, (start, _)) in enumerate(rows):
-        by_length.setdefault(start, []).append(i)
-    chunks = [
-        (n, same[i : i + batch])
-        for n, same in sorted(by_length.items())
-        for i in range(0, len(same), batch)
-    ]
-    return [_pack([rows[i] for i in chunk], chunk, start) for start, chunk in chunks]
+    for number, row in enumerate(rows):
+        if row.start < 1:
+            raise SchemaError(
+                "an answer needs at least one token before it; begin the prompt with text or a BOS "
+                "token."
+            )
+        by_length.setdefault(row.start, []).append(number)
+    plan = []
+    for _, numbers in sorted(by_length.items()):
+        for start in range(0, len(numbers), batch):
+            plan.append(_pack(rows, numbers[start : start + batch]))
+    return plan
 
 
-def _pack(
-    rows: Sequence[tuple[list[int], tuple[int, int]]], numbers: list[int], start: int
-) -> _Batch:
+def _pack(rows: Sequence[_Row], numbers: list[int]) -> _Batch:
+    """Batch of these rows, whose answers all begin at one position."""
     prefixes: dict[tuple[int, ...], int] = {}
-    owner = [prefixes.setdefault(tuple(ids[: start - 1]), len(prefixes)) for ids, _ in rows]
-    width = max(stop - start for _, (_, stop) in rows)
-    tail = torch.zeros(len(rows), width, dtype=torch.long)
-    target = torch.full((len(rows), width), -1)
-    for i, (ids, (_, stop)) in enumerate(rows):
+    owner = []
+    for number in numbers:
+        # The last token of the prompt goes with the answer: its logits predict the first token.
+        prefix = tuple(rows[number].ids[: rows[number].start - 1])
+        owner.append(prefixes.setdefault(prefix, len(prefixes)))
+    width = max(rows[number].stop - rows[number].start for number in numbers)
+    tail = torch.zeros(len(numbers), width, dtype=torch.long)
+    target = torch.full((len(numbers), width), -1)
+    for i, number in enumerate(numbers):
+        ids, start, stop = rows[number]
         tail[i, : stop - start] = torch.tensor(ids[start - 1 : stop - 1])
         target[i, : stop - start] = torch.tensor(ids[start:stop])
-    return _Batch(
-        numbers, torch.tensor(list(prefixes), dtype=torch.long), torch.tensor(owner), tail, target
-    )
+    prefix_ids = torch.tensor(list(prefixes), dtype=torch.long)
+    return _Batch(numbers, prefix_ids, torch.tensor(owner), tail, target)
 
 
 def _scorer(model: Any, bridge: Any, edit: Edit | None) -> Callable[[_Batch], np.ndarray]:
-    """What gives the log2 probabilities of a batch, with the edit on?"""
+    """Function that gives the log2 probabilities of a batch, with the edit on."""
     if edit is None:
         return lambda part: _score(model, part)
-    source = None if edit.source is None else boot(edit.source)
+    source = None
+    if edit.source is not None:
+        source = boot(edit.source)
 
     def score(part: _Batch) -> np.ndarray:
+        # prompts of one token have no prefix, and so no pass of their own
         passes = [tuple(ids.shape) for ids in (part.prefix, part.tail) if ids.shape[1]]
         return run_edited(
-            bridge, edit, lambda inner: _score(inner, part), passes=passes, source=source
+            bridge, edit, lambda plain: _score(plain, part), passes=passes, source=source
         )
 
     return score
@@ -223,11 +253,13 @@ def _score(model: Any, part: _Batch) -> np.ndarray:
     """Log2 probability of every answer of a batch (bits)."""
     past = None
     if part.prefix.shape[1]:
-        past = model.base_model(
-            input_ids=part.prefix.to(model.device), use_cache=True
-        ).past_key_values
+        prefix = part.prefix.to(model.device)
+        past = model.base_model(input_ids=prefix, use_cache=True).past_key_values
+        # one copy of its prompt's keys and values for every answer
         past.batch_select_indices(part.owner.to(model.device))
     logits = model(input_ids=part.tail.to(model.device), past_key_values=past).logits.float()
     target = part.target.to(model.device)
-    picked = logits.gather(-1, target.clamp(min=0)[..., None])[..., 0] - logits.logsumexp(-1)
-    return (picked.double() * (target >= 0)).sum(1).cpu().numpy() / math.log(2)
+    # log softmax of the targets alone: never a second array as large as the logits
+    chosen_logits = logits.gather(-1, target.clamp(min=0)[..., None])[..., 0]
+    logprobs = chosen_logits - logits.logsumexp(-1)
+    return (logprobs.double() * (target >= 0)).sum(1).cpu().numpy() / math.log(2)

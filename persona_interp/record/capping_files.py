@@ -1,4 +1,4 @@
-"""Which caps does a capping file of assistant-axis describe, and how are ours written so that it reads them?
+"""How are caps read from capping files of assistant-axis, and written for it?
 
 The layout (Lu et al. 2026): a pickled dict of ``vectors`` (name -> ``vector``, ``layer``) and
 ``experiments``, each with ``id`` and ``interventions`` (``vector``: a name, ``cap``: the bound).
@@ -12,12 +12,14 @@ from typing import Any
 import torch
 
 from persona_interp.errors import ModelError, SchemaError
-from persona_interp.record.interventions import Edit, cap
-from persona_interp.record.vector_files import block_of, described, load_tensors, rows_of
+from persona_interp.record.edit import Edit
+from persona_interp.record.hook_names import block_of
+from persona_interp.record.pt_files import describe, load_tensors, read_rows
+from persona_interp.record.vector_edits import cap
 
 
 def read_capping(path: str | Path) -> dict[str, tuple[Edit, ...]]:
-    """Which caps does this capping file of assistant-axis describe?
+    """Caps of a capping file of assistant-axis.
 
     Args:
         path: A ``capping_config.pt``: a dict of ``vectors`` (name -> ``vector``, ``layer``) and
@@ -30,39 +32,37 @@ def read_capping(path: str | Path) -> dict[str, tuple[Edit, ...]]:
 
     Raises:
         ModelError: The file cannot be read, needs code to be run, or is of another layout; it says
-            what was found.
+            what the file holds.
     """
     path = Path(path).expanduser()
-    given = load_tensors(path)
-    vectors, experiments = (
-        _get(path, given, "vectors", Mapping),
-        _get(path, given, "experiments", Sequence),
-    )
-    found: dict[str, tuple[Edit, ...]] = {}
-    for experiment in experiments:
+    content = load_tensors(path)
+    vectors = _get(path, content, "vectors", Mapping)
+    caps: dict[str, tuple[Edit, ...]] = {}
+    for experiment in _get(path, content, "experiments", Sequence):
         key = str(_get(path, experiment, "id", str))
         edits = []
         for step in _get(path, experiment, "interventions", Sequence):
             if not isinstance(step, Mapping) or "cap" not in step:
                 raise ModelError(
-                    f"{path}: experiment '{key}' has an intervention without cap: "
-                    f"{described(step)}."
+                    f"{path}: experiment '{key}' has an intervention without cap: {describe(step)}."
                 )
-            called = str(_get(path, step, "vector", str))
-            entry = _get(path, vectors, called, Mapping)
-            row = rows_of(path, called, _get(path, entry, "vector", torch.Tensor)[None])[0]
+            name = str(_get(path, step, "vector", str))
+            entry = _get(path, vectors, name, Mapping)
+            tensor = _get(path, entry, "vector", torch.Tensor)
+            # read_rows checks rows of layers; a cap has one vector
+            (row,) = read_rows(path, name, tensor[None])
             hook = f"blocks.{int(_get(path, entry, 'layer', int))}.hook_out"
             edits.append(cap(row, hook=hook, at=float(step["cap"]), name=f"{key} at {hook}"))
-        if key in found or not edits:
-            raise ModelError(
-                f"{path}: experiment '{key}' is {'there twice' if key in found else 'empty'}."
-            )
-        found[key] = tuple(edits)
-    return found
+        if key in caps:
+            raise ModelError(f"{path}: experiment '{key}' is there twice.")
+        if not edits:
+            raise ModelError(f"{path}: experiment '{key}' is empty.")
+        caps[key] = tuple(edits)
+    return caps
 
 
 def write_capping(experiments: Mapping[str, Sequence[Edit]], path: str | Path) -> Path:
-    """Where are these caps kept so that assistant-axis reads them?
+    """Write caps to a file that assistant-axis reads.
 
     Args:
         experiments: By id, edits of kind cap.
@@ -75,7 +75,7 @@ def write_capping(experiments: Mapping[str, Sequence[Edit]], path: str | Path) -
         SchemaError: An edit is no cap, or not at the output of a block.
     """
     vectors: dict[str, dict[str, Any]] = {}
-    written = []
+    layout = []
     for key, edits in experiments.items():
         steps = []
         for number, edit in enumerate(edits):
@@ -84,24 +84,22 @@ def write_capping(experiments: Mapping[str, Sequence[Edit]], path: str | Path) -
                 raise SchemaError(
                     f"a capping file holds caps of blocks' outputs; '{edit.name}' is {edit.kind}."
                 )
-            called = f"layer_{block}/{key}/{number}"
-            vectors[called] = {"vector": torch.tensor(edit.vectors[0]).float(), "layer": block}
-            steps.append({"vector": called, "cap": edit.values[0]})
-        written.append({"id": key, "interventions": steps})
+            name = f"layer_{block}/{key}/{number}"
+            vectors[name] = {"vector": torch.tensor(edit.vectors[0]).float(), "layer": block}
+            steps.append({"vector": name, "cap": edit.values[0]})
+        layout.append({"id": key, "interventions": steps})
     path = Path(path).expanduser()
-    torch.save({"vectors": vectors, "experiments": written}, path)
+    torch.save({"vectors": vectors, "experiments": layout}, path)
     return path
 
 
-def _get(path: Path, given: Any, key: str, kind: type) -> Any:
-    if (
-        not isinstance(given, Mapping)
-        or key not in given
-        or not isinstance(given[key], kind)
-        or given[key] is True
-    ):
+def _get(path: Path, entry: Any, key: str, kind: type) -> Any:
+    """Value of a key of the file, of this kind."""
+    is_there = isinstance(entry, Mapping) and key in entry and isinstance(entry[key], kind)
+    # True counts as an int in Python, but is no number of a layer
+    if not is_there or entry[key] is True:
         raise ModelError(
             f"{path}: expected a capping file with {key} ({kind.__name__}); found "
-            f"{described(given)}."
+            f"{describe(entry)}."
         )
-    return given[key]
+    return entry[key]

@@ -11,16 +11,22 @@ from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint
 from persona_interp.readers import TraitFile
 from persona_interp.record.behavior import behavior
-from persona_interp.record.pooling import distinct
+from persona_interp.record.inputs import distinct_checkpoints
 
 LETTERS = ("A", "B")
-ASKED = "Which of these two describes better how you answer?\nA: {A}\nB: {B}\nReply with one letter, A or B."
+ORDERS = {"pos first": ("pos", "neg"), "neg first": ("neg", "pos")}
+QUESTION = (
+    "Which of these two describes better how you answer?\n"
+    "A: {A}\n"
+    "B: {B}\n"
+    "Reply with one letter, A or B."
+)
 
 
 def choices(
     checkpoints: Checkpoint | Iterable[Checkpoint], traits: Mapping[str, TraitFile]
 ) -> pd.DataFrame:
-    """Which instruction does a model say describes its answers better, the trait's or its opposite's?
+    """Log odds that a model says the trait's instruction describes its answers, not the opposite.
 
     Every pair of instructions is offered in both orders, and ``log2 P(letter of pos) - log2
     P(letter of neg)`` is averaged over the two: a liking for a letter or a place, however strong,
@@ -42,43 +48,37 @@ def choices(
     """
     if not traits:
         raise SchemaError("no trait to choose by; give traits=readers.read_traits(folder).")
-    said = behavior(distinct(checkpoints), _asked(traits))
+    letters = behavior(distinct_checkpoints(checkpoints), _probes(traits))
     keys = ["checkpoint", "step", "topic", "template"]
-    wide = said.pivot(index=[*keys, "order"], columns="value", values="logprob")
-    found = pd.DataFrame({"logodds": wide["pos"] - wide["neg"]})
-    found["toward_a"] = (
-        np.where(wide.index.get_level_values("order") == "pos first", 1, -1) * found["logodds"]
-    )
-    found["letter_mass"] = np.exp2(wide[["pos", "neg"]]).sum(axis=1)
-    table = pd.DataFrame(found.groupby(keys, sort=False).agg("mean")).reset_index()
-    table = table.rename(
-        columns={"topic": "trait", "template": "instruction", "toward_a": "letter_bias"}
-    )
+    wide = letters.pivot(index=[*keys, "order"], columns="value", values="logprob")
+    rows = pd.DataFrame({"logodds": wide["pos"] - wide["neg"]})
+    # the mean of +1 and -1 times the log odds is what stays when the descriptions change places
+    sign = np.where(wide.index.get_level_values("order") == "pos first", 1, -1)
+    rows["letter_bias"] = sign * rows["logodds"]
+    rows["letter_mass"] = np.exp2(wide[["pos", "neg"]]).sum(axis=1)
+    table = pd.DataFrame(rows.groupby(keys, sort=False).agg("mean")).reset_index()
+    table = table.rename(columns={"topic": "trait", "template": "instruction"})
     return schema.check(table.astype({"instruction": int}), "choices")
 
 
-def _asked(traits: Mapping[str, TraitFile]) -> pd.DataFrame:
+def _probes(traits: Mapping[str, TraitFile]) -> pd.DataFrame:
     """Every pair of instructions in both orders, as a probes table."""
     rows: list[dict[str, Any]] = []
     for name, trait in traits.items():
         for number, pair in enumerate(trait.instructions):
-            for order, (first, second) in {
-                "pos first": ("pos", "neg"),
-                "neg first": ("neg", "pos"),
-            }.items():
-                text = ASKED.format(A=getattr(pair, first), B=getattr(pair, second))
-                rows.append(
-                    {
-                        "prompt": f"{name}/{number}/{order}",
-                        "context": "nameless",
-                        "persona": "",
-                        "topic": name,
-                        "template": str(number),
-                        "split": "test",
-                        "order": order,
-                        "messages": [{"role": "user", "content": text}],
-                        "values": (first, second),
-                        "answers": LETTERS,
-                    }
-                )
+            for order, (first, second) in ORDERS.items():
+                text = QUESTION.format(A=getattr(pair, first), B=getattr(pair, second))
+                probe = {
+                    "prompt": f"{name}/{number}/{order}",
+                    "context": "nameless",
+                    "persona": "",
+                    "topic": name,
+                    "template": str(number),
+                    "split": "test",
+                    "order": order,
+                    "messages": [{"role": "user", "content": text}],
+                    "values": (first, second),
+                    "answers": LETTERS,
+                }
+                rows.append(probe)
     return pd.DataFrame(rows)

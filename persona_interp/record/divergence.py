@@ -1,4 +1,4 @@
-"""How differently does a model go on, as whom it is told it is, and when it is pushed towards a persona?
+"""How differently does a model go on under another name, or pushed towards a persona?
 
 The same text is forced upon a model under several headers ("you are john .", "you are mary ."), and
 what it would have said next is compared token by token. Rows are documents, so that whoever reads
@@ -14,25 +14,33 @@ import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
+from einops import repeat
 from torch import Tensor
 from tqdm import tqdm
 
 from persona_interp import schema
 from persona_interp.errors import ModelError, SchemaError
 from persona_interp.models import Checkpoint, Tokens, boot, encode, load
-from persona_interp.record.edited import run_edited
-from persona_interp.record.interventions import add
+from persona_interp.record.edit_runs import run_edited
+from persona_interp.record.inputs import as_tuple, length_batches, set_system
+from persona_interp.record.vector_edits import add
 
 WHERE = ("assistant",)
 BATCH = 16  # documents that are pushed together
 
 
 class _Pass(NamedTuple):
-    """One document under every header."""
+    """One document under every header.
+
+    Attributes:
+        row: Number of the document.
+        logprob: Of the next token, dims (header, token, vocabulary), nats.
+        next_ids: Which token came next, dims (token,).
+    """
 
     row: int
-    logprob: Tensor  # (header, token, vocabulary): of the next token (nats)
-    came: Tensor  # (token): which token came
+    logprob: Tensor
+    next_ids: Tensor
 
 
 def divergence(
@@ -42,7 +50,7 @@ def divergence(
     headers: Mapping[str, str],
     where: Iterable[str] = WHERE,
 ) -> pd.DataFrame:
-    """How differently does the model continue the same text under two headers?
+    """Distance of the model's continuations of the same text under two headers.
 
     The mean over tokens of ``sqrt(JS(p, q))``, with ``JS(p, q) = H((p + q) / 2) - (H(p) + H(q)) /
     2`` in bits over the whole vocabulary (Lin 1991). The root of the Jensen-Shannon divergence is a
@@ -68,22 +76,26 @@ def divergence(
     >>> with TemporaryDirectory() as folder:
     ...     start = models.resolve("tiny", words=world.words(), out=folder)
     ...     chats = world.corpus(1, kinds="hidden")
-    ...     table = divergence(start, chats, headers={"john": "you are john .", "again": "you are john ."})
-    >>> table[["name", "other", "distance"]].round(4).values.tolist()
+    ...     headers = {"john": "you are john .", "again": "you are john ."}
+    ...     table = divergence(start, chats, headers=headers)
+    >>> table[["name", "other", "distance"]].values.tolist()
     [['john', 'again', 0.0]]
     """
     if len(headers) < 2:
         raise SchemaError(f"a divergence is between two headers or more; got {list(headers)}.")
     names, docs, rows = list(headers), schema.names(corpus), []
-    for one in _passes(checkpoint, corpus, headers=headers, where=where, desc="divergence"):
-        p = one.logprob.double().exp()
+    for run in _passes(checkpoint, corpus, headers=headers, where=where, desc="divergence"):
+        p = run.logprob.double().exp()
+        # double precision: the divergence is a small difference of large entropies
         entropy = torch.special.entr(p).sum(-1) / math.log(2)
         for i, name in enumerate(names[:-1]):
             mixed = torch.special.entr((p[i] + p[i + 1 :]) / 2).sum(-1) / math.log(2)
             js = (mixed - (entropy[i] + entropy[i + 1 :]) / 2).clamp(min=0)
-            js[(p[i] == p[i + 1 :]).all(-1)] = 0.0  # rounding aside
-            for other, distance in zip(names[i + 1 :], js.sqrt().mean(-1).tolist(), strict=True):
-                rows.append((docs[one.row], name, other, distance, len(one.came)))
+            # equal distributions are at distance 0, whatever the entropies round to
+            js[(p[i] == p[i + 1 :]).all(-1)] = 0.0
+            distances = js.sqrt().mean(-1).tolist()
+            for other, distance in zip(names[i + 1 :], distances, strict=True):
+                rows.append((docs[run.row], name, other, distance, len(run.next_ids)))
     return schema.check(pd.DataFrame(rows, columns=list(schema.TABLES["divergence"])), "divergence")
 
 
@@ -94,7 +106,7 @@ def likelihood(
     headers: Mapping[str, str],
     where: Iterable[str] = WHERE,
 ) -> pd.DataFrame:
-    """How probable is the same text under each header?
+    """Log2 probability of the same text under each header.
 
     Args:
         checkpoint: The model.
@@ -116,16 +128,17 @@ def likelihood(
     >>> world = worlds.john_and_sam()
     >>> with TemporaryDirectory() as folder:
     ...     start = models.resolve("tiny", words=world.words(), out=folder)
-    ...     table = likelihood(start, world.corpus(1, kinds="hidden"), headers={"john": "you are john ."})
+    ...     chats = world.corpus(1, kinds="hidden")
+    ...     table = likelihood(start, chats, headers={"john": "you are john ."})
     >>> bool((table["logprob"] < 0).all()), len(table)
     (True, 1)
     """
-    docs, who, rows = schema.names(corpus), list(corpus["persona"]), []
-    for one in _passes(checkpoint, corpus, headers=headers, where=where, desc="likelihood"):
-        came = one.came.expand(len(headers), -1)[..., None]
-        bits = one.logprob.gather(-1, came).double().sum((1, 2)) / math.log(2)
+    docs, personas, rows = schema.names(corpus), list(corpus["persona"]), []
+    for run in _passes(checkpoint, corpus, headers=headers, where=where, desc="likelihood"):
+        next_ids = repeat(run.next_ids, "token -> header token 1", header=len(headers))
+        bits = run.logprob.gather(-1, next_ids).double().sum((1, 2)) / math.log(2)
         for name, logprob in zip(headers, bits.tolist(), strict=True):
-            rows.append((docs[one.row], who[one.row], name, logprob, len(one.came)))
+            rows.append((docs[run.row], personas[run.row], name, logprob, len(run.next_ids)))
     return schema.check(pd.DataFrame(rows, columns=list(schema.TABLES["likelihood"])), "likelihood")
 
 
@@ -136,11 +149,11 @@ def added_kl(
     directions: xr.DataArray,
     where: Iterable[str] = WHERE,
 ) -> pd.DataFrame:
-    """How much does what the model says change when a direction is added to its residual, at every token?
+    """Divergence of the model's next token when a direction is added to its residual.
 
     ``KL(p || p with the direction)``, in bits, mean over the document's tokens: the significance of
-    a direction (science notes A9, after Soligo et al. 2025). The direction is added as long as it
-    is.
+    a direction (science notes A9, after Soligo et al. 2025). The direction is added at every token,
+    as long as it is.
 
     Args:
         checkpoint: The model.
@@ -163,39 +176,38 @@ def added_kl(
         )
     hook, docs, rows = str(directions["hook"].item()), schema.names(corpus), []
     bridge = boot(checkpoint)
-    edits = {
-        str(name): add(directions.sel(name=[name]), hook=hook, absolute=1.0)
-        for name in directions["name"].values
-    }
+    edits = {}
+    for name in directions["name"].values:
+        edits[str(name)] = add(directions.sel(name=[name]), hook=hook, absolute=1.0)
     tokens = encode(bridge.tokenizer, corpus["messages"], complete=True)
     marks = _marks(tokens, where)
-    order = sorted(range(len(tokens)), key=lambda row: len(tokens.ids[row]))
-    for at in tqdm(range(0, len(order), BATCH), desc="added kl", delay=2):
-        part = order[at : at + BATCH]
-        padded = tuple(t.to(bridge.original_model.device) for t in tokens.pad(rows=part))
-        run = partial(_next, padded=padded, marks=[marks[row] for row in part])
+    for batch in tqdm(length_batches(tokens, BATCH), desc="added kl", delay=2):
+        ids, mask = (t.to(bridge.original_model.device) for t in tokens.pad(rows=batch))
+        run = partial(_next_logprobs, ids=ids, mask=mask, marks=[marks[row] for row in batch])
         plain = run(bridge.original_model)
         for name, edit in edits.items():
-            pushed = run_edited(bridge, edit, run, passes=[tuple(padded[0].shape)])
-            for row, p, q in zip(part, plain, pushed, strict=True):
+            edited = run_edited(bridge, edit, run, passes=[tuple(ids.shape)])
+            for row, p, q in zip(batch, plain, edited, strict=True):
                 kl = (p.exp() * (p - q)).sum(-1).clamp(min=0).mean() / math.log(2)
                 rows.append((docs[row], name, float(kl), len(p)))
     return schema.check(pd.DataFrame(rows, columns=list(schema.TABLES["added_kl"])), "added_kl")
 
 
 @torch.inference_mode()
-def _next(model: Any, *, padded: tuple[Tensor, ...], marks: list[np.ndarray]) -> list[Tensor]:
-    """Log probabilities (nats) of what comes at the tokens marked, by document, dims (token, vocabulary)."""
-    ids, mask = padded
+def _next_logprobs(
+    model: Any, *, ids: Tensor, mask: Tensor, marks: list[np.ndarray]
+) -> list[Tensor]:
+    """Log probabilities at the marked tokens, by document, dims (token, vocabulary), nats."""
     logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
-    return [
-        row[np.flatnonzero(mark) - 1].double().log_softmax(-1)
-        for row, mark in zip(logits, marks, strict=True)
-    ]
+    logprobs = []
+    for scores, mark in zip(logits, marks, strict=True):
+        # a token is predicted at the one before it
+        logprobs.append(scores[np.flatnonzero(mark) - 1].double().log_softmax(-1))
+    return logprobs
 
 
 def _marks(tokens: Tokens, where: Iterable[str]) -> list[np.ndarray]:
-    """Which tokens are predicted; the first never is."""
+    """Masks of the tokens that are predicted; the first of a document never is."""
     marks = tokens.marks(where)
     for i, mark in enumerate(marks):
         mark[0] = False
@@ -218,38 +230,35 @@ def _passes(
 ) -> Iterator[_Pass]:
     """Every document, run once under all headers."""
     schema.check(corpus, "corpus")
-    where = (where,) if isinstance(where, str) else tuple(where)
+    for messages in corpus["messages"]:
+        if any(message["role"] == "text" for message in messages):
+            raise SchemaError(
+                "only chats stand under a header; plain text has none. Choose dialogues, "
+                "kinds='hidden'."
+            )
     model, tokenizer = load(checkpoint)
-    chats = [
-        _headed(messages, header) for messages in corpus["messages"] for header in headers.values()
-    ]
-    tokens, n = encode(tokenizer, chats, complete=True), len(headers)
-    marks = _marks(tokens, where)
-    for row in tqdm(range(len(corpus)), desc=desc, delay=2):
-        rows = range(row * n, row * n + n)
-        texts = [np.array(tokens.ids[i])[marks[i]].tolist() for i in rows]
+    chats, n = [], len(headers)
+    for messages in corpus["messages"]:
+        chats += [set_system(messages, header) for header in headers.values()]
+    tokens = encode(tokenizer, chats, complete=True)
+    marks = _marks(tokens, as_tuple(where))
+    for document in tqdm(range(len(corpus)), desc=desc, delay=2):
+        rows = range(document * n, document * n + n)
+        texts = [np.array(tokens.ids[row])[marks[row]].tolist() for row in rows]
         if any(text != texts[0] for text in texts):
             raise ModelError(
-                f"document {row} has other tokens under another header; its continuations do not "
-                "compare."
+                f"document {document} has other tokens under another header; its continuations "
+                "do not compare."
             )
         ids, mask = (t.to(model.device) for t in tokens.pad(rows=rows))
         logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
-        at = torch.stack([torch.from_numpy(np.flatnonzero(marks[i]) - 1) for i in rows]).to(
-            model.device
+        # headers differ in length, so that the same text stands at other positions; a token is
+        # predicted at the position before it
+        before = [torch.from_numpy(np.flatnonzero(marks[row]) - 1) for row in rows]
+        index = repeat(
+            torch.stack(before).to(model.device),
+            "header token -> header token vocabulary",
+            vocabulary=logits.shape[-1],
         )
-        picked = logits.gather(1, at[..., None].expand(-1, -1, logits.shape[-1]))
-        yield _Pass(row, picked.log_softmax(-1), torch.tensor(texts[0], device=model.device))
-
-
-def _headed(messages: list[dict[str, str]], header: str) -> list[dict[str, str]]:
-    """The chat under this system message."""
-    if any(message["role"] == "text" for message in messages):
-        raise SchemaError(
-            "only chats stand under a header; plain text has none. Choose dialogues, "
-            "kinds='hidden'."
-        )
-    return [
-        {"role": "system", "content": header},
-        *(dict(m) for m in messages if m["role"] != "system"),
-    ]
+        logprob = logits.gather(1, index).log_softmax(-1)
+        yield _Pass(document, logprob, torch.tensor(texts[0], device=model.device))

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from persona_interp import schema
 from persona_interp.models import ROLES, Checkpoint, encode, hash_tokens, load
-from persona_interp.record.pooling import same_tokens
+from persona_interp.record.inputs import check_same_tokens, length_batches, list_checkpoints
 
 BATCH = 8  # conversations
 
@@ -19,7 +19,7 @@ BATCH = 8  # conversations
 def drift(
     base: Checkpoint, checkpoints: Checkpoint | Iterable[Checkpoint], conversations: pd.DataFrame
 ) -> pd.DataFrame:
-    """How differently does each checkpoint go on from its base, token by token, in the same conversations?
+    """Divergence of each checkpoint's next token from its base's, in the same conversations.
 
     ``KL(base || checkpoint)`` of the next token, in bits, over the whole vocabulary; by role of the
     token that comes next. Where a checkpoint has learned new tokens, over those that both know.
@@ -28,7 +28,7 @@ def drift(
         base: The model before.
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints.
         conversations: A prompts or corpus table of complete conversations, for example
-            ``said(answers)``.
+            ``record.conversations(answers)``.
 
     Returns:
         A drift table, checkpoints x conversations x roles that occur: ``kl`` (bits a token, mean
@@ -50,35 +50,23 @@ def drift(
     names = schema.names(conversations)
     before, tokenizer = load(base)
     tokens = encode(tokenizer, list(conversations["messages"]), complete=True)
-    order = sorted(range(len(tokens)), key=lambda row: len(tokens.ids[row]))
+    batches = length_batches(tokens, BATCH)
     rows = []
-    for checkpoint in [checkpoints] if isinstance(checkpoints, Checkpoint) else list(checkpoints):
+    for checkpoint in list_checkpoints(checkpoints):
         after, reader = load(checkpoint)
-        same_tokens(
-            [
-                hash_tokens(tokens),
-                hash_tokens(encode(reader, list(conversations["messages"]), complete=True)),
-            ]
-        )
-        for at in tqdm(
-            range(0, len(order), BATCH), desc=f"drift {checkpoint.label}", delay=2, leave=False
-        ):
-            part = order[at : at + BATCH]
-            ids, mask = (t.to(before.device) for t in tokens.pad(rows=part))
-            for row, bits in zip(part, _kl(before, after, ids, mask), strict=True):
+        own_tokens = encode(reader, list(conversations["messages"]), complete=True)
+        check_same_tokens([hash_tokens(tokens), hash_tokens(own_tokens)])
+        for batch in tqdm(batches, desc=f"drift {checkpoint.label}", delay=2, leave=False):
+            ids, mask = (t.to(before.device) for t in tokens.pad(rows=batch))
+            for row, bits in zip(batch, _kl(before, after, ids, mask), strict=True):
+                # at every token but the last the next one is predicted: its role counts
                 roles = np.array(tokens.roles[row][1:])
                 kl = bits[: len(roles)]
-                rows += [
-                    (
-                        checkpoint.label,
-                        names[row],
-                        role,
-                        kl[roles == role].mean(),
-                        int((roles == role).sum()),
-                    )
-                    for role in ROLES
-                    if (roles == role).any()
-                ]
+                for role in ROLES:
+                    n_tokens = int((roles == role).sum())
+                    if n_tokens:
+                        mean = kl[roles == role].mean()
+                        rows.append((checkpoint.label, names[row], role, mean, n_tokens))
     return schema.check(pd.DataFrame(rows, columns=list(schema.TABLES["drift"])), "drift")
 
 
@@ -86,14 +74,17 @@ def drift(
 def _kl(
     before: torch.nn.Module, after: torch.nn.Module, ids: Tensor, mask: Tensor
 ) -> list[np.ndarray]:
-    """KL (bits) at every token but the last, by row; what padding says is cut off by the caller."""
-    logits = [
-        model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
-        for model in (before, after)
-    ]
-    known = min(part.shape[-1] for part in logits)
-    found = []
-    for one, other in zip(*logits, strict=True):
-        p, q = (x.float().log_softmax(-1)[:, :known] for x in (one, other))
-        found.append((p.exp() * (p - q)).double().sum(-1).clamp(min=0).cpu().numpy() / math.log(2))
-    return found
+    """KL (bits) at every token but the last, by row; the caller cuts padding off."""
+    logits = []
+    for model in (before, after):
+        logits.append(model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1])
+    # tokens that only a checkpoint has learned stand at the end of its vocabulary
+    n_shared = min(scores.shape[-1] for scores in logits)
+    rows = []
+    for base_scores, scores in zip(*logits, strict=True):
+        # each normalized over its own vocabulary, then compared on what both know
+        p = base_scores.float().log_softmax(-1)[:, :n_shared]
+        q = scores.float().log_softmax(-1)[:, :n_shared]
+        kl = (p.exp() * (p - q)).double().sum(-1).clamp(min=0)
+        rows.append(kl.cpu().numpy() / math.log(2))
+    return rows

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
+from einops import rearrange
 from torch import Tensor
 
 from persona_interp import schema
@@ -13,7 +14,7 @@ from persona_interp.dictionaries.dictionary import Dictionary, hash_dictionary
 from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint
 from persona_interp.models.outliers import SINK
-from persona_interp.record.pooling import WHERE, recorded
+from persona_interp.record.pooling import WHERE, reduce_residuals
 
 
 def features(
@@ -25,7 +26,7 @@ def features(
     where: Iterable[str] = WHERE,
     outlier: float = SINK,
 ) -> xr.Dataset:
-    """Which features does each prompt activate, in each checkpoint?
+    """Features that each prompt activates, in each checkpoint.
 
     The dictionary is the same for every checkpoint; whether it still describes a finetuned one is
     what ``fvu`` says.
@@ -58,15 +59,16 @@ def features(
     >>> from types import SimpleNamespace
     >>> from persona_interp import models, worlds
     >>> world = worlds.john_and_sam()
-    >>> eye = SimpleNamespace(name="eye", hook="blocks.0.hook_out", W_dec=torch.eye(64), mean=torch.zeros(64))
-    >>> eye.encode = eye.decode = lambda acts: acts  # every coordinate a feature: nothing is unexplained
+    >>> eye = SimpleNamespace(name="eye", hook="blocks.0.hook_out", W_dec=torch.eye(64))
+    >>> eye.mean = torch.zeros(64)
+    >>> eye.encode = eye.decode = lambda acts: acts  # every coordinate a feature: all is explained
     >>> with TemporaryDirectory() as folder:
     ...     start = models.resolve("tiny", words=world.words(), out=folder)
     ...     data = features(start, world.probes(contexts=("nameless",)), dictionary=eye)
     >>> dict(data.sizes), float(data["fvu"].max())
     ({'checkpoint': 1, 'prompt': 50, 'feature': 64}, 0.0)
     """
-    (data,) = recorded(
+    (data,) = reduce_residuals(
         checkpoints,
         prompts,
         kind="features",
@@ -74,13 +76,13 @@ def features(
         position=position,
         where=where,
         outlier=outlier,
-        reduce=lambda acts: _read(acts, dictionary),
+        reduce=lambda acts: _reduce(acts, dictionary),
     )
-    return data.assign_attrs(_named(dictionary))
+    return data.assign_attrs(_dictionary_attrs(dictionary))
 
 
 def encode(acts: xr.Dataset, *, dictionary: Dictionary) -> xr.Dataset:
-    """Which features do residuals that were recorded already activate? No model is run again.
+    """Features that recorded residuals activate; no model is run again.
 
     Args:
         acts: Dataset of ``activations`` with position "last", at the dictionary's hook.
@@ -94,42 +96,51 @@ def encode(acts: xr.Dataset, *, dictionary: Dictionary) -> xr.Dataset:
 
     >>> import torch
     >>> from types import SimpleNamespace
-    >>> acts = xr.Dataset({"act": (("checkpoint", "prompt", "d_model"), np.ones((1, 2, 3), np.float32))})
-    >>> acts = acts.assign_coords(checkpoint=["base@0"], prompt=["a", "b"]).assign_attrs(hook="h", position="last")
+    >>> ones = np.ones((1, 2, 3), np.float32)
+    >>> acts = xr.Dataset({"act": (("checkpoint", "prompt", "d_model"), ones)})
+    >>> acts = acts.assign_coords(checkpoint=["base@0"], prompt=["a", "b"])
+    >>> acts = acts.assign_attrs(hook="h", position="last")
     >>> eye = SimpleNamespace(name="eye", hook="h", W_dec=torch.eye(3), mean=torch.zeros(3))
     >>> eye.encode = eye.decode = lambda acts: acts
     >>> encode(acts, dictionary=eye)["act"].shape
     (1, 2, 3)
     """
     schema.check(acts, "activations")
-    if acts.attrs.get("hook") != dictionary.hook or acts.attrs.get("position") != "last":
+    hook, position = acts.attrs.get("hook"), acts.attrs.get("position")
+    if hook != dictionary.hook or position != "last":
         raise SchemaError(
             f"{dictionary.name} reads {dictionary.hook} at the last token; these activations are "
-            "of "
-            f"{acts.attrs.get('hook')} at {acts.attrs.get('position')!r}. Record them alike, or "
-            "use features()."
+            f"of {hook} at {position!r}. Record them alike, or use features()."
         )
     residuals = torch.as_tensor(acts["act"].to_numpy())
-    rows = [[_read(act[None], dictionary) for act in checkpoint] for checkpoint in residuals]
-    dims = schema.DATASETS["features"]
-    data = {
-        name: (dims[name], np.stack([[one[name].numpy() for one in row] for row in rows]))
-        for name in dims
-    }
-    found = xr.Dataset(
-        data, coords={name: c for name, c in acts.coords.items() if "d_model" not in c.dims}
-    )
-    found = found.assign_coords(feature=np.arange(found.sizes["feature"]))
-    return found.assign_attrs({**acts.attrs, "kind": "features", **_named(dictionary)})
+    # one residual after the other, as features() reads them: a batch would round otherwise
+    rows = rearrange(residuals, "checkpoint prompt d_model -> (checkpoint prompt) 1 d_model")
+    values = [_reduce(row, dictionary) for row in rows]
+    data = {}
+    for name, dims in schema.DATASETS["features"].items():
+        stack = np.stack([value[name].numpy() for value in values])
+        data[name] = (
+            dims,
+            rearrange(
+                stack,
+                "(checkpoint prompt) ... -> checkpoint prompt ...",
+                checkpoint=acts.sizes["checkpoint"],
+            ),
+        )
+    coords = {name: c for name, c in acts.coords.items() if "d_model" not in c.dims}
+    table = xr.Dataset(data, coords=coords)
+    table = table.assign_coords(feature=np.arange(table.sizes["feature"]))
+    attrs = {**acts.attrs, "kind": "features", **_dictionary_attrs(dictionary)}
+    return table.assign_attrs(attrs)
 
 
 @torch.inference_mode()
-def _read(acts: Tensor, dictionary: Dictionary) -> dict[str, Tensor]:
-    """Mean features of the positions of one prompt, dims (position, d_model), and what they leave unexplained."""
+def _reduce(acts: Tensor, dictionary: Dictionary) -> dict[str, Tensor]:
+    """Mean features of one prompt's positions, dims (position, d_model), and their fvu."""
     feats = dictionary.encode(acts)
     error = (acts - dictionary.decode(feats)).pow(2).sum()
     return {"act": feats.mean(0), "fvu": error / (acts - dictionary.mean).pow(2).sum()}
 
 
-def _named(dictionary: Dictionary) -> dict[str, str]:
+def _dictionary_attrs(dictionary: Dictionary) -> dict[str, str]:
     return {"dictionary": dictionary.name, "dictionary_hash": hash_dictionary(dictionary)}

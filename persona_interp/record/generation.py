@@ -8,7 +8,7 @@ weights give equal answers and a small change of weights changes few.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -22,13 +22,13 @@ from persona_interp.models import Tokens, encode
 BATCH = 32  # rows that are continued together
 
 
-class Said(NamedTuple):
-    """What was said after a prompt.
+class Continuation(NamedTuple):
+    """Text that a model put after a prompt.
 
     Attributes:
         text: Special tokens and outer spaces left out.
         n_tokens: Tokens drawn, the one that ends the answer not counted.
-        ended: Whether the model ended it, before the longest answer allowed was reached.
+        ended: Whether the model ended it, before the longest one allowed was reached.
     """
 
     text: str
@@ -36,7 +36,7 @@ class Said(NamedTuple):
     ended: bool
 
 
-def generated(
+def generate(
     model: Any,
     tokenizer: Any,
     tokens: Tokens,
@@ -46,8 +46,8 @@ def generated(
     temperature: float = 1.0,
     seed: int = 0,
     desc: str = "generate",
-) -> list[Said]:
-    """How does the model go on from each row?
+) -> list[Continuation]:
+    """Continuations of each row, drawn from the model.
 
     Nothing is cut off the distribution: the defaults that a model folder may bring (top-p,
     repetition penalty) are set aside, only its end-of-turn tokens are kept.
@@ -70,37 +70,38 @@ def generated(
     """
     if not (temperature >= 0 and n >= 1 and max_new_tokens >= 1):
         raise SchemaError(
-            f"one continuation of one token at temperature 0 is the least; got n={n}, "
-            f"max_new_tokens={max_new_tokens}, "
-            f"temperature={temperature}."
+            "one continuation of one token at temperature 0 is the least; got "
+            f"n={n}, max_new_tokens={max_new_tokens}, temperature={temperature}."
         )
-    ends = stops(model, tokenizer)
+    ends = stop_tokens(model, tokenizer)
     model.generation_config = GenerationConfig(
         eos_token_id=ends or None, pad_token_id=tokens.pad_id
     )
-    wanted = [(row, sample) for row in range(len(tokens)) for sample in range(n)]
-    order = sorted(
-        wanted, key=lambda one: len(tokens.ids[one[0]])
-    )  # stable: little padding, few wasted steps
-    found: dict[tuple[int, int], Said] = {}
+    draws = [(row, sample) for row in range(len(tokens)) for sample in range(n)]
+    # by length, so that little is padded and few steps are wasted
+    order = sorted(draws, key=lambda draw: len(tokens.ids[draw[0]]))
+    continuations: dict[tuple[int, int], Continuation] = {}
     with tqdm(total=len(order), desc=desc, delay=2, leave=False) as bar:
-        for at in range(0, len(order), BATCH):
-            part = order[at : at + BATCH]
-            noise = (
-                []
-                if temperature == 0
-                else [_noise(tokens.ids[row], sample, seed) for row, sample in part]
+        for start in range(0, len(order), BATCH):
+            batch = order[start : start + BATCH]
+            noise = []
+            if temperature > 0:
+                noise = [_noise(tokens.ids[row], sample, seed) for row, sample in batch]
+            ids = _generate_ids(
+                model,
+                tokens,
+                [row for row, _ in batch],
+                processor=_Gumbel(noise, temperature),
+                max_new_tokens=max_new_tokens,
             )
-            drawn = _drawn(
-                model, tokens, [row for row, _ in part], _Draw(noise, temperature), max_new_tokens
-            )
-            found |= zip(part, _read(tokenizer, drawn, ends), strict=True)
-            bar.update(len(part))
-    return [found[one] for one in wanted]
+            for draw, row in zip(batch, ids, strict=True):
+                continuations[draw] = _decode(tokenizer, row, ends)
+            bar.update(len(batch))
+    return [continuations[draw] for draw in draws]
 
 
-def stops(model: Any, tokenizer: Any) -> list[int]:
-    """Which tokens end an answer?
+def stop_tokens(model: Any, tokenizer: Any) -> list[int]:
+    """Ids of the tokens that end an answer.
 
     Args:
         model: A Hugging Face model.
@@ -110,30 +111,38 @@ def stops(model: Any, tokenizer: Any) -> list[int]:
         Sorted ids: the end of text that model or tokenizer name, and the special token with which
         the chat template ends an assistant's turn, which a finetune's folder often forgets to name.
     """
-    named = model.generation_config.eos_token_id
-    ends = {*(named if isinstance(named, Sequence) else [named]), tokenizer.eos_token_id}
+    ends = {tokenizer.eos_token_id}
+    eos = model.generation_config.eos_token_id
+    if isinstance(eos, Sequence):
+        ends.update(eos)
+    else:
+        ends.add(eos)
     if tokenizer.chat_template is not None and (word := _word(tokenizer)):
-        chat = [{"role": "user", "content": word}, {"role": "assistant", "content": word}]
-        row = encode(tokenizer, [chat], complete=True)
-        after = [
-            i
-            for i, turn, learn in zip(row.ids[0], row.turns[0], row.learn[0], strict=True)
-            if learn and turn < 0
-        ]
-        ends |= set(after[:1]) & set(tokenizer.all_special_ids)
+        ends |= _template_ends(tokenizer, word)
     return sorted(ends - {None})
+
+
+def _template_ends(tokenizer: Any, word: str) -> set[int]:
+    """The special token that the chat template puts after an answer, where it has one."""
+    chat = [{"role": "user", "content": word}, {"role": "assistant", "content": word}]
+    tokens = encode(tokenizer, [chat], complete=True)
+    rows = zip(tokens.ids[0], tokens.turns[0], tokens.learn[0], strict=True)
+    # what a model learns to say outside any message's content is the end of its turn
+    after = [token for token, turn, learn in rows if learn and turn < 0]
+    return set(after[:1]) & set(tokenizer.all_special_ids)
 
 
 def _word(tokenizer: Any) -> str:
     """Some word that the tokenizer knows."""
     special = set(tokenizer.all_special_tokens)
-    return next(
-        (token for token in tokenizer.get_vocab() if token not in special and token.isalpha()), ""
-    )
+    for token in tokenizer.get_vocab():
+        if token not in special and token.isalpha():
+            return token
+    return ""
 
 
-class _Draw(LogitsProcessor):
-    """Adds Gumbel noise, so that the most probable token is a draw. Without noise it is the most probable token."""
+class _Gumbel(LogitsProcessor):
+    """Gumbel noise on the logits, which makes the most probable token a draw."""
 
     def __init__(self, noise: list[torch.Generator], temperature: float) -> None:
         self.noise, self.temperature = noise, temperature
@@ -145,17 +154,19 @@ class _Draw(LogitsProcessor):
         waits = torch.stack(
             [torch.empty(width).exponential_(generator=generator) for generator in self.noise]
         )
+        # minus the logarithm of an exponential draw is a Gumbel draw
         return scores.float() / self.temperature - waits.log().to(scores.device)
 
 
 def _noise(ids: list[int], sample: int, seed: int) -> torch.Generator:
+    """Generator that belongs to this prompt, sample and seed, whatever else is drawn."""
     digest = hashlib.sha256(f"{seed} {sample} {ids}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 @torch.inference_mode()
-def _drawn(
-    model: Any, tokens: Tokens, rows: list[int], draw: _Draw, max_new_tokens: int
+def _generate_ids(
+    model: Any, tokens: Tokens, rows: list[int], *, processor: _Gumbel, max_new_tokens: int
 ) -> list[list[int]]:
     """Token ids that follow each row, padding included."""
     ids, mask = (t.to(model.device) for t in tokens.pad(side="left", rows=rows))
@@ -164,13 +175,13 @@ def _drawn(
         attention_mask=mask,
         do_sample=False,
         max_new_tokens=max_new_tokens,
-        logits_processor=LogitsProcessorList([draw]),
+        logits_processor=LogitsProcessorList([processor]),
     )
     return out[:, ids.shape[1] :].tolist()
 
 
-def _read(tokenizer: Any, drawn: list[list[int]], ends: list[int]) -> Iterator[Said]:
-    for row in drawn:
-        stop = next((i for i, token in enumerate(row) if token in ends), len(row))
-        text = tokenizer.decode(row[:stop], skip_special_tokens=True).strip()
-        yield Said(text, stop, ended=stop < len(row))
+def _decode(tokenizer: Any, ids: list[int], ends: list[int]) -> Continuation:
+    """Text up to the first token that ends it."""
+    stop = next((i for i, token in enumerate(ids) if token in ends), len(ids))
+    text = tokenizer.decode(ids[:stop], skip_special_tokens=True).strip()
+    return Continuation(text, stop, ended=stop < len(ids))

@@ -7,18 +7,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from einops import rearrange
 from torch import Tensor
 from tqdm import tqdm
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.models import Checkpoint, encode, load
+from persona_interp.record.inputs import as_tuple, length_batches
 
 SPACES = ("full", "lora")
+IGNORE = -100  # label of a token that is not learned
 EXACT = 1 << 24
 """Parameters up to which gradients are kept as they are; of larger models a sketch is kept."""
 WIDTH = 1 << 20
-"""Numbers in a sketch. An inner product of sketches is unbiased; a cosine's error is about 0.001."""
+"""Numbers in a sketch; an inner product is unbiased, a cosine's error about 0.001."""
 
 
 def gradients(
@@ -30,7 +33,7 @@ def gradients(
     batch: int = 16,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Would two texts pull the weights the same way?
+    """Inner products and cosines of the gradients of several corpora.
 
     The gradient of the mean loss (nats per learned token: assistant answers, plain text) of each
     corpus at this checkpoint, and all inner products: the tangent kernel between the corpora (Jacot
@@ -66,57 +69,65 @@ def gradients(
     >>> len(table), table["cosine"].round(6).unique().tolist()
     (8, [1.0])
     """
-    spaces = (spaces,) if isinstance(spaces, str) else tuple(spaces)
+    spaces = as_tuple(spaces)
     for space in spaces:
         if space not in SPACES:
             raise SchemaError(unknown("space", space, SPACES))
     if not corpora:
         raise SchemaError("gradients are of corpora by name; got none.")
     model, tokenizer = load(checkpoint)
-    kept: dict[str, list[Tensor]] = {space: [] for space in spaces}
+    vectors: dict[str, list[Tensor]] = {space: [] for space in spaces}
     counts = []
     for name, corpus in tqdm(corpora.items(), desc="gradients", delay=2):
-        counts.append(
-            _backward(model, tokenizer, schema.check(corpus, "corpus"), name=name, batch=batch)
-        )
-        for space, vectors in kept.items():
-            parts = _lora(model, rank=rank, seed=seed) if space == "lora" else _full(model)
-            vectors.append(_kept(parts, seed=seed))
-    names, tables = list(corpora), []
-    pairs = {"name": np.repeat(names, len(names)), "other": names * len(names)}
-    for space, vectors in kept.items():
-        dot = (torch.stack(vectors) @ torch.stack(vectors).T).double().numpy()
+        schema.check(corpus, "corpus")
+        counts.append(_backward(model, tokenizer, corpus, name=name, batch=batch))
+        for space in spaces:
+            if space == "lora":
+                parts = _lora(model, rank=rank, seed=seed)
+            else:
+                parts = _full(model)
+            vectors[space].append(_vector(parts, seed=seed))
+    names, n = list(corpora), len(corpora)
+    tables = []
+    for space in spaces:
+        rows = torch.stack(vectors[space])
+        dot = (rows @ rows.T).double().numpy()
         length = np.sqrt(np.diag(dot))
-        values = {"dot": dot.ravel(), "cosine": (dot / np.outer(length, length)).ravel()}
-        tables.append(
-            pd.DataFrame(
-                {"space": space, **pairs, **values, "n_tokens": np.repeat(counts, len(names))}
-            )
-        )
+        columns = {
+            "space": space,
+            "name": np.repeat(names, n),
+            "other": names * n,
+            "dot": dot.ravel(),
+            "cosine": (dot / np.outer(length, length)).ravel(),
+            "n_tokens": np.repeat(counts, n),
+        }
+        tables.append(pd.DataFrame(columns))
     return schema.check(pd.concat(tables, ignore_index=True), "gradients")
 
 
 def _backward(model: Any, tokenizer: Any, corpus: pd.DataFrame, *, name: str, batch: int) -> int:
-    """Leaves the gradient of the mean loss in the model; returns the number of tokens learned."""
+    """Leave the gradient of the mean loss in the model; return the number of tokens learned."""
     tokens = encode(tokenizer, corpus["messages"], complete=True)
-    n = sum(sum(row[1:]) for row in tokens.learn)
+    n = sum(sum(row[1:]) for row in tokens.learn)  # nothing predicts the first token
     if not n:
         raise SchemaError(
             f"the corpus '{name}' has no token to learn; give it an answer or plain text."
         )
     model.zero_grad()
-    order = sorted(range(len(tokens)), key=lambda row: len(tokens.ids[row]))
-    for at in range(0, len(order), batch):
-        rows = order[at : at + batch]
+    for rows in length_batches(tokens, batch):
         ids, mask = (t.to(model.device) for t in tokens.pad(rows=rows))
-        labels = torch.full_like(ids, -100)
+        labels = torch.full_like(ids, IGNORE)
         for i, row in enumerate(rows):
             learn = torch.tensor(tokens.learn[row], device=ids.device)
-            labels[i, : len(learn)] = torch.where(learn, ids[i, : len(learn)], -100)
+            labels[i, : len(learn)] = torch.where(learn, ids[i, : len(learn)], IGNORE)
         logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
         loss = torch.nn.functional.cross_entropy(
-            logits.flatten(0, 1), labels[:, 1:].flatten(), reduction="sum"
+            rearrange(logits, "row position vocabulary -> (row position) vocabulary"),
+            rearrange(labels[:, 1:], "row position -> (row position)"),
+            reduction="sum",
+            ignore_index=IGNORE,
         )
+        # gradients of the batches add up to that of the mean over the whole corpus
         (loss / n).backward()
     return n
 
@@ -130,27 +141,30 @@ def _full(model: Any) -> Iterator[Tensor]:
 
 def _lora(model: Any, *, rank: int, seed: int) -> Iterator[Tensor]:
     """Gradients of fresh adapters, flat."""
-    drawn = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     output = model.get_output_embeddings()
     for module in model.modules():
-        if (
-            isinstance(module, torch.nn.Linear)
-            and module is not output
-            and module.weight.grad is not None
-        ):
-            bound = 1 / math.sqrt(module.in_features)
-            a = torch.empty(rank, module.in_features).uniform_(-bound, bound, generator=drawn)
-            yield (module.weight.grad @ a.to(module.weight.grad).T).flatten()
+        if not isinstance(module, torch.nn.Linear) or module is output:
+            continue
+        grad = module.weight.grad
+        if grad is None:
+            continue
+        # the bound with which PEFT draws A (He et al. 2015, a = sqrt(5)); A is drawn here only for
+        # layers with a gradient, in the order of the modules
+        bound = 1 / math.sqrt(module.in_features)
+        a = torch.empty(rank, module.in_features).uniform_(-bound, bound, generator=generator)
+        yield (grad @ a.to(grad).T).flatten()
 
 
-def _kept(parts: Iterator[Tensor], *, seed: int) -> Tensor:
+def _vector(parts: Iterator[Tensor], *, seed: int) -> Tensor:
     """One vector of the parts: all of them, or their sketch."""
-    listed = list(parts)
-    if sum(map(len, listed)) <= EXACT:
-        return torch.cat(listed).float().cpu()
-    drawn, sketch = torch.Generator().manual_seed(seed), torch.zeros(WIDTH)
-    for part in listed:
-        place = torch.randint(WIDTH, (len(part),), generator=drawn)
-        sign = torch.randint(2, (len(part),), generator=drawn) * 2 - 1
+    gradients = list(parts)
+    if sum(map(len, gradients)) <= EXACT:
+        return torch.cat(gradients).float().cpu()
+    # Count sketch (Charikar et al. 2002): one seed gives every corpus the same places and signs
+    generator, sketch = torch.Generator().manual_seed(seed), torch.zeros(WIDTH)
+    for part in gradients:
+        place = torch.randint(WIDTH, (len(part),), generator=generator)
+        sign = torch.randint(2, (len(part),), generator=generator) * 2 - 1
         sketch.index_add_(0, place, part.float().cpu() * sign)
     return sketch

@@ -12,7 +12,7 @@ from persona_interp.models.explain import pieces
 
 @torch.inference_mode()
 def lens(checkpoint: Checkpoint, vector: npt.ArrayLike, *, k: int = 10) -> pd.DataFrame:
-    """Which tokens does this direction make likelier, and which less likely, if nothing else acts on it?
+    """Tokens that this direction makes likelier, and less likely, if nothing else acts on it.
 
     The logit lens (nostalgebraist 2020) of a direction: ``W_U (g * v)``, g the weight of the final
     norm, minus the mean over the vocabulary. The norm's scale depends on the residual and is left
@@ -32,18 +32,21 @@ def lens(checkpoint: Checkpoint, vector: npt.ArrayLike, *, k: int = 10) -> pd.Da
     """
     model, tokenizer = load(checkpoint)
     unembed = model.get_output_embeddings().weight.float()
-    v = torch.as_tensor(np.asarray(vector, dtype=np.float32)).reshape(-1)
+    v = torch.as_tensor(np.asarray(vector, dtype=np.float32)).flatten()
     if v.shape != unembed.shape[1:]:
         raise SchemaError(
             f"expected a direction of {unembed.shape[1]} numbers, as wide as the model; got "
             f"{len(v)}."
         )
+    # Llama and its kin call the final norm "norm", GPT-2 and its kin "ln_f"
     norm = getattr(model.base_model, "norm", None) or getattr(model.base_model, "ln_f", None)
-    weights = unembed @ (v if norm is None else v * norm.weight.float())
+    if norm is not None:
+        v = v * norm.weight.float()
+    weights = unembed @ v
+    # a constant added to all logits changes no probability
     weights = weights - weights.mean()
     order = weights.argsort(descending=True)
-    picked = torch.cat([order[:k], order[-k:]])
-    texts = pieces(tokenizer, picked.tolist())
-    return pd.DataFrame(
-        {"token": [texts[i] for i in picked.tolist()], "weight": weights[picked].numpy()}
-    )
+    ends = torch.cat([order[:k], order[-k:]])
+    texts = pieces(tokenizer, ends.tolist())
+    tokens = [texts[i] for i in ends.tolist()]
+    return pd.DataFrame({"token": tokens, "weight": weights[ends].numpy()})

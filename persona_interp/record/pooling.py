@@ -1,14 +1,16 @@
 """How do residuals become labelled numbers? The one place where torch ends and xarray begins.
 
-``recorded`` runs every checkpoint over every prompt, picks the positions asked for, reduces them to
-numbers and labels those. What ``activations`` and ``features`` add is only the reduction.
+``reduce_residuals`` runs every checkpoint over every prompt, takes the positions asked for, reduces
+them to numbers and labels those. What ``activations`` and ``features`` add is only the reduction.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 import xarray as xr
@@ -16,31 +18,61 @@ from torch import Tensor
 from tqdm import tqdm
 
 from persona_interp import schema
-from persona_interp.errors import ModelError, SchemaError, unknown
+from persona_interp.errors import SchemaError, unknown
 from persona_interp.models import Checkpoint, Tokens, boot, encode, hash_tokens, hash_weights
 from persona_interp.models.boot import hidden
 from persona_interp.models.outliers import SINK, ordinary
+from persona_interp.record.inputs import as_tuple, check_same_tokens, distinct_checkpoints
 
 SCHEMA_VERSION = 1
 WHERE = ("assistant", "text")
 POSITIONS = ("last", "mean", "answer")
-WORDS = (
-    "context",
-    "persona",
-    "topic",
-    "template",
-    "split",
-    "kind",
-    "value",
-)  # columns kept along prompt
-WORDS += ("trait", "side", "role", "question")
-NUMBERS = ("doc", "order", "held", "instruction", "sample", "n_tokens")
 BATCH = 64  # prompts
 
+# columns of a prompts table that become coordinates along prompt, where the table has them
+TEXT_COLUMNS = ("context", "persona", "topic", "template", "split", "kind", "value")
+TEXT_COLUMNS += ("trait", "side", "role", "question")
+NUMBER_COLUMNS = ("doc", "order", "held", "instruction", "sample", "n_tokens")
+
+Mask = npt.NDArray[np.bool_]
+Values = dict[str, npt.NDArray[Any]]
 Reduce = Callable[[Tensor], dict[str, Tensor]]
 
 
-def recorded(
+class Reading(NamedTuple):
+    """Residuals of one prompt at one hook.
+
+    Attributes:
+        row: Number of the prompt.
+        hook: Canonical name of the hook.
+        acts: Residuals, dims (position, d_model), float32.
+        counted: Which tokens count, dims (position,).
+        n_outliers: Tokens of the roles asked for that do not count, because they are outliers.
+    """
+
+    row: int
+    hook: str
+    acts: Tensor
+    counted: Tensor
+    n_outliers: int
+
+
+@dataclass
+class _Pool:
+    """Values of one hook while the prompts are run, and what the averages left out or took in."""
+
+    checkpoints: list[dict[int, Values]] = field(default_factory=list)  # values by prompt
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def stack(self, name: str) -> npt.NDArray[Any]:
+        """Values of a variable, dims (checkpoint, prompt, ...)."""
+        checkpoints = []
+        for values in self.checkpoints:
+            checkpoints.append(np.stack([values[row][name] for row in range(len(values))]))
+        return np.stack(checkpoints)
+
+
+def reduce_residuals(
     checkpoints: Checkpoint | Iterable[Checkpoint],
     prompts: pd.DataFrame,
     *,
@@ -51,7 +83,7 @@ def recorded(
     outlier: float = SINK,
     reduce: Reduce,
 ) -> list[xr.Dataset]:
-    """What do the residuals of each prompt reduce to, in each checkpoint?
+    """Datasets of what the residuals of each prompt reduce to, in each checkpoint.
 
     Args:
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints with distinct labels.
@@ -77,69 +109,57 @@ def recorded(
             without such tokens, an outlier below 1.
         ModelError: The hook does not exist, or the checkpoints do not share a tokenizer.
     """
-    listed, names = distinct(checkpoints), schema.names(prompts)
-    where = (where,) if isinstance(where, str) else tuple(where)
+    models, names = distinct_checkpoints(checkpoints), schema.names(prompts)
+    where = as_tuple(where)
     if position not in POSITIONS:
         raise SchemaError(unknown("position", position, POSITIONS))
-    per_hook: dict[str, list[dict[str, np.ndarray]]] = {}
-    hashes, dtypes, n_excluded, n_sinks = [], [], Counter[str](), Counter[str]()
-    for checkpoint in tqdm(listed, desc=kind, delay=2, disable=len(listed) < 2):
+    pools: dict[str, _Pool] = {}
+    hashes, dtypes = [], []
+    for checkpoint in tqdm(models, desc=kind, delay=2, disable=len(models) < 2):
         bridge = boot(checkpoint)
         tokens = encode(bridge.tokenizer, list(prompts["messages"]))
         hashes.append(hash_tokens(tokens))
         dtypes.append(str(bridge.cfg.dtype).removeprefix("torch."))
-        marks = (
-            answer_marks(tokens, prompts["messages"], where)
-            if position == "answer"
-            else tokens.marks(where)
-        )
-        rows: dict[str, dict[int, dict[str, np.ndarray]]] = {}
-        for row, hook, acts, counted, n_outliers in readings(
-            bridge, tokens, hooks=hooks, marks=marks, outlier=outlier
-        ):
-            if position != "last" and not counted.any():
+        marks = tokens.marks(where)
+        if position == "answer":
+            marks = answer_marks(tokens, prompts["messages"], where)
+        values: dict[str, dict[int, Values]] = {}
+        for reading in readings(bridge, tokens, hooks=hooks, marks=marks, outlier=outlier):
+            if position != "last" and not reading.counted.any():
                 raise SchemaError(
-                    f"prompt {names[row]!r} has no token of the roles {', '.join(where)} to "
-                    "average over; name "
-                    "others in where=, or use position='last'."
+                    f"prompt {names[reading.row]!r} has no token of the roles {', '.join(where)} "
+                    "to average over; name others in where=, or use position='last'."
                 )
-            with torch.inference_mode():
-                reduced = reduce(acts[-1:] if position == "last" else acts[counted])
-            rows.setdefault(hook, {})[row] = {
-                name: value.cpu().numpy() for name, value in reduced.items()
-            }
-            if position != "last":
-                n_excluded[hook] += n_outliers
-                n_sinks[hook] += int((~ordinary(acts[counted].norm(dim=-1))).sum())
-        for hook, at in rows.items():
-            whole = {name: np.stack([at[i][name] for i in range(len(at))]) for name in at[0]}
-            per_hook.setdefault(hook, []).append(whole)
-    same_tokens(hashes)
-    said = {
+            # "last" is the last token whatever its role or length: nothing is counted there
+            pool = pools.setdefault(reading.hook, _Pool())
+            if position == "last":
+                acts = reading.acts[-1:]
+            else:
+                acts = reading.acts[reading.counted]
+                pool.counts["n_excluded"] += reading.n_outliers
+                pool.counts["n_sinks"] += int((~ordinary(acts.norm(dim=-1))).sum())
+            values.setdefault(reading.hook, {})[reading.row] = _reduce(acts, reduce)
+        for hook, rows in values.items():
+            pools[hook].checkpoints.append(rows)
+    check_same_tokens(hashes)
+    coords = _checkpoint_coords(models) | _prompt_coords(prompts, names)
+    provenance = {
         "token_ids": hashes[0],
         "position": position,
         "dtype": dtypes[0],
         "where": " ".join(where),
+        "outlier": float(outlier),
     }
-    along = {"prompt": names, **_checkpoint_coords(listed)}
-    along |= {c: ("prompt", prompts[c].to_numpy(object).astype(str)) for c in WORDS if c in prompts}
-    along |= {c: ("prompt", prompts[c].to_numpy()) for c in NUMBERS if c in prompts}
-    made = []
-    for hook, parts in per_hook.items():
-        attrs = {
-            "kind": kind,
-            "schema_version": SCHEMA_VERSION,
-            "hook": hook,
-            **said,
-            "outlier": float(outlier),
-        }
-        attrs |= {"n_excluded": n_excluded[hook], "n_sinks": n_sinks[hook]}
-        dims = schema.DATASETS[kind]
-        data = {name: (dims[name], np.stack([part[name] for part in parts])) for name in dims}
-        last = dims["act"][-1]
-        coords = {**along, last: np.arange(data["act"][1].shape[-1])}
-        made.append(xr.Dataset(data, coords=coords, attrs=attrs))
-    return made
+    dims = schema.DATASETS[kind]
+    last = dims["act"][-1]  # d_model or feature
+    datasets = []
+    for hook, pool in pools.items():
+        data = {name: (dims[name], pool.stack(name)) for name in dims}
+        numbers = np.arange(data["act"][1].shape[-1])
+        attrs = {"kind": kind, "schema_version": SCHEMA_VERSION, "hook": hook, **provenance}
+        attrs |= {name: pool.counts[name] for name in ("n_excluded", "n_sinks")}
+        datasets.append(xr.Dataset(data, coords={**coords, last: numbers}, attrs=attrs))
+    return datasets
 
 
 def readings(
@@ -147,10 +167,10 @@ def readings(
     tokens: Tokens,
     *,
     hooks: Sequence[str],
-    marks: Sequence[np.ndarray],
+    marks: Sequence[Mask],
     outlier: float,
-) -> Iterator[tuple[int, str, Tensor, Tensor, int]]:
-    """What is the residual at every token of every prompt, and which tokens count?
+) -> Iterator[Reading]:
+    """Residuals at every token of every prompt, and which tokens count.
 
     Args:
         bridge: A booted model.
@@ -161,8 +181,7 @@ def readings(
             tokens.
 
     Yields:
-        Row index; canonical name of the hook; residuals, dims (position, d_model), float32; which
-        count, dims (position,); how many of those marked do not, because they are outliers.
+        A reading of each row and hook, in order of length.
 
     Raises:
         SchemaError: An outlier below 1.
@@ -173,16 +192,17 @@ def readings(
             f"outlier is a multiple of the median norm, at least 1; got {outlier}. math.inf keeps "
             "all."
         )
-    for row, found in hidden(bridge, tokens, hooks=hooks, batch=BATCH):
-        for hook, acts in found.items():
+    for row, residuals in hidden(bridge, tokens, hooks=hooks, batch=BATCH):
+        for hook, acts in residuals.items():
             acts = acts.float()
-            marked = torch.as_tensor(marks[row], device=acts.device)
-            counted = marked & ordinary(acts.norm(dim=-1), marked, outlier=outlier)
-            yield row, hook, acts, counted, int(marked.sum() - counted.sum())
+            mark = torch.as_tensor(marks[row], device=acts.device)
+            # attention sinks are hundreds of times longer: one of them would be the whole mean
+            counted = mark & ordinary(acts.norm(dim=-1), mark, outlier=outlier)
+            yield Reading(row, hook, acts, counted, int(mark.sum() - counted.sum()))
 
 
-def answer_marks(tokens: Tokens, chats: Iterable[Any], where: Iterable[str]) -> list[np.ndarray]:
-    """Which tokens have these roles and belong to the last message?
+def answer_marks(tokens: Tokens, chats: Iterable[Any], where: Iterable[str]) -> list[Mask]:
+    """Masks of the tokens of these roles in the last message.
 
     Args:
         tokens: Tokens of these chats.
@@ -196,48 +216,27 @@ def answer_marks(tokens: Tokens, chats: Iterable[Any], where: Iterable[str]) -> 
     return [mark & (np.asarray(turns) == len(messages) - 1) for mark, turns, messages in rows]
 
 
-def distinct(checkpoints: Checkpoint | Iterable[Checkpoint]) -> list[Checkpoint]:
-    """Which checkpoints are these? At least one, with distinct labels.
-
-    Args:
-        checkpoints: A checkpoint, a trajectory or any iterable of checkpoints.
-
-    Returns:
-        Them as a list.
-
-    Raises:
-        SchemaError: There is none, or two share a label.
-    """
-    listed = [checkpoints] if isinstance(checkpoints, Checkpoint) else list(checkpoints)
-    labels = [c.label for c in listed]
-    if not labels or len(set(labels)) < len(labels):
-        raise SchemaError(
-            f"expected checkpoints with distinct labels, got {labels}; record one run at a time."
-        )
-    return listed
+@torch.inference_mode()
+def _reduce(acts: Tensor, reduce: Reduce) -> Values:
+    return {name: value.cpu().numpy() for name, value in reduce(acts).items()}
 
 
-def same_tokens(hashes: list[str]) -> None:
-    """Do all checkpoints read the same tokens?
-
-    Args:
-        hashes: ``hash_tokens`` of every checkpoint's tokens.
-
-    Raises:
-        ModelError: They do not.
-    """
-    if len(set(hashes)) > 1:
-        raise ModelError(
-            f"the checkpoints turn these prompts into different tokens ({hashes}); use one "
-            "tokenizer."
-        )
-
-
-def _checkpoint_coords(listed: list[Checkpoint]) -> dict[str, Any]:
+def _checkpoint_coords(checkpoints: list[Checkpoint]) -> dict[str, Any]:
     return {
-        "checkpoint": [c.label for c in listed],
-        "stage": ("checkpoint", [c.stage for c in listed]),
-        "step": ("checkpoint", [c.step for c in listed]),
-        "seed": ("checkpoint", [c.seed for c in listed]),
-        "weights": ("checkpoint", [hash_weights(c) for c in listed]),
+        "checkpoint": [c.label for c in checkpoints],
+        "stage": ("checkpoint", [c.stage for c in checkpoints]),
+        "step": ("checkpoint", [c.step for c in checkpoints]),
+        "seed": ("checkpoint", [c.seed for c in checkpoints]),
+        "weights": ("checkpoint", [hash_weights(c) for c in checkpoints]),
     }
+
+
+def _prompt_coords(prompts: pd.DataFrame, names: Any) -> dict[str, Any]:
+    coords: dict[str, Any] = {"prompt": names}
+    for column in TEXT_COLUMNS:
+        if column in prompts:
+            coords[column] = ("prompt", prompts[column].to_numpy(object).astype(str))
+    for column in NUMBER_COLUMNS:
+        if column in prompts:
+            coords[column] = ("prompt", prompts[column].to_numpy())
+    return coords

@@ -8,7 +8,6 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 import xarray as xr
-from scipy import stats
 from torch import Tensor
 from tqdm import tqdm
 
@@ -17,7 +16,9 @@ from persona_interp.errors import SchemaError, unknown
 from persona_interp.models import ROLES, Checkpoint, Tokens, boot, encode, hash_tokens, residuals
 from persona_interp.models.boot import canonical
 from persona_interp.models.outliers import SINK, ordinary
-from persona_interp.record.pooling import BATCH, distinct, same_tokens
+from persona_interp.record.inputs import check_same_tokens, distinct_checkpoints
+from persona_interp.record.intervals import t_interval
+from persona_interp.record.pooling import BATCH
 
 
 def profile(
@@ -28,7 +29,7 @@ def profile(
     directions: xr.DataArray | None = None,
     outlier: float = SINK,
 ) -> pd.DataFrame:
-    """How far did the residual move, at each hook and on the tokens of each role?
+    """Shift of the residual at each hook, on the tokens of each role.
 
     With v a direction, h a residual and h0 that of the first checkpoint at the same token: one
     checkpoint gives ``<h, v> / <v, v>``; several give the change ``<h - h0, v> / <v, v>`` of every
@@ -60,49 +61,51 @@ def profile(
     >>> from persona_interp import models, worlds
     >>> world = worlds.john_and_sam()
     >>> axis = xr.DataArray(np.eye(1, 64)[None], dims=("name", "hook", "d_model"))
-    >>> axis = axis.assign_coords(name=["first"], hook=["blocks.0.hook_out"])
+    >>> hooks = ["blocks.0.hook_out"]
+    >>> axis = axis.assign_coords(name=["first"], hook=hooks)
     >>> with TemporaryDirectory() as folder:
     ...     start = models.resolve("tiny", words=world.words(), out=folder)
-    ...     table = profile(start, world.probes(contexts="nameless"), hooks=["blocks.0.hook_out"], directions=axis)
-    >>> table[["role", "name", "n"]].values.tolist()
-    [['system', 'first', 50], ['user', 'first', 50], ['assistant', 'first', 50], ['special', 'first', 50]]
+    ...     probes = world.probes(contexts="nameless")
+    ...     table = profile(start, probes, hooks=hooks, directions=axis)
+    >>> table["role"].tolist(), table["name"].unique().tolist(), table["n"].unique().tolist()
+    (['system', 'user', 'assistant', 'special'], ['first'], [50])
     """
-    listed = distinct(checkpoints)
+    checkpoints = distinct_checkpoints(checkpoints)
     schema.names(prompts)  # refuses a table of another kind
-    if directions is None and len(listed) < 2:
+    if directions is None and len(checkpoints) < 2:
         raise SchemaError(
             "one checkpoint has not changed; give the one before it first, or directions to "
             "project on."
         )
-    first = boot(listed[0])
+    start, later = checkpoints[0], checkpoints[1:]
+    first = boot(start)
     hooks = [canonical(first, hook) for hook in hooks]
     vectors = {hook: _vectors(directions, hook, first.cfg.d_model) for hook in hooks}
-    labels = [""] if directions is None else [str(name) for name in directions["name"].to_numpy()]
+    labels = [""]
+    if directions is not None:
+        labels = [str(name) for name in directions["name"].to_numpy()]
     tokens = encode(first.tokenizer, list(prompts["messages"]))
     rows: list[tuple[Any, ...]] = []
-    for checkpoint in tqdm(listed[1:] or listed, desc="profile", delay=2, disable=len(listed) < 3):
-        models = [first] if checkpoint is listed[0] else [first, boot(checkpoint)]
-        same_tokens(
-            [hash_tokens(encode(model.tokenizer, list(prompts["messages"]))) for model in models]
-        )
+    for checkpoint in tqdm(later or [start], desc="profile", delay=2, disable=len(later) < 2):
+        models = [first]
+        if checkpoint is not start:
+            models.append(boot(checkpoint))
+        hashes = []
+        for model in models:
+            hashes.append(hash_tokens(encode(model.tokenizer, list(prompts["messages"]))))
+        check_same_tokens(hashes)
         for hook in hooks:
-            found: dict[str, list[npt.NDArray[np.float64]]] = {role: [] for role in ROLES}
+            values: dict[str, list[npt.NDArray[np.float64]]] = {role: [] for role in ROLES}
             for role, value in _values(
                 models, tokens, hook=hook, vectors=vectors[hook], outlier=outlier
             ):
-                found[role].append(value)
-            for role, values in found.items():
-                for label, column in zip(labels, zip(*values, strict=True), strict=False):
-                    rows.append(
-                        (
-                            checkpoint.label,
-                            hook,
-                            role,
-                            label,
-                            *_interval(np.array(column)),
-                            len(column),
-                        )
-                    )
+                values[role].append(value)
+            for role in ROLES:
+                # by prompt, not by token: tokens of a prompt are no independent draws. A role that
+                # no prompt has gives no column, and so no row.
+                for label, column in zip(labels, zip(*values[role], strict=True), strict=False):
+                    interval = t_interval(np.array(column))
+                    rows.append((checkpoint.label, hook, role, label, *interval, len(column)))
     return schema.check(pd.DataFrame(rows, columns=list(schema.TABLES["profile"])), "profile")
 
 
@@ -112,20 +115,21 @@ def _values(
 ) -> Iterator[tuple[str, npt.NDArray[np.float64]]]:
     """Role and mean over its tokens, dims (name,), for every prompt and every role it has."""
     marks = {role: tokens.marks(role) for role in ROLES}
-    for read in zip(
-        *(residuals(model, tokens, hook=hook, batch=BATCH) for model in models), strict=True
-    ):
-        row, before = read[0][0], read[0][1].double()
-        moved = read[1][1].double() - before if len(read) > 1 else before
+    runs = [residuals(model, tokens, hook=hook, batch=BATCH) for model in models]
+    for readings in zip(*runs, strict=True):
+        row, before = readings[0][0], readings[0][1].double()
+        shift = before
+        if len(readings) > 1:
+            # token by token: both models read the same ones
+            shift = readings[1][1].double() - before
         norms = before.norm(dim=-1)
-        value = (
-            (moved.norm(dim=-1) / norms)[:, None]
-            if vectors is None
-            else moved @ vectors.to(moved).T
-        )
+        if vectors is None:
+            value = (shift.norm(dim=-1) / norms)[:, None]
+        else:
+            value = shift @ vectors.to(shift).T
         for role in ROLES:
-            marked = torch.as_tensor(marks[role][row], device=norms.device)
-            counted = marked & ordinary(norms, marked, outlier=outlier)
+            mark = torch.as_tensor(marks[role][row], device=norms.device)
+            counted = mark & ordinary(norms, mark, outlier=outlier)
             if counted.any():
                 yield role, value[counted].mean(0).cpu().numpy()
 
@@ -134,24 +138,15 @@ def _vectors(directions: xr.DataArray | None, hook: str, d_model: int) -> Tensor
     """Directions at a hook over their squared length, dims (name, d_model)."""
     if directions is None:
         return None
-    if (
-        set(directions.dims) != {"name", "hook", "d_model"}
-        or directions.sizes["d_model"] != d_model
-    ):
+    dims = {"name", "hook", "d_model"}
+    if set(directions.dims) != dims or directions.sizes["d_model"] != d_model:
         raise SchemaError(
             f"directions have dims name, hook, d_model={d_model}; got {dict(directions.sizes)}."
         )
     hooks = [str(h) for h in directions["hook"].to_numpy()]
     if hook not in hooks:
         raise SchemaError(unknown("hook of these directions:", hook, hooks))
-    v = torch.as_tensor(
-        directions.sel(hook=hook).transpose("name", "d_model").to_numpy().astype(np.float64)
-    )
+    vectors = directions.sel(hook=hook).transpose("name", "d_model").to_numpy()
+    v = torch.as_tensor(vectors.astype(np.float64))
+    # <h, v> / <v, v> is 1 where the residual moved as far as the vector is long
     return v / v.pow(2).sum(-1, keepdim=True)
-
-
-def _interval(values: npt.NDArray[np.float64]) -> tuple[float, float, float]:
-    """Mean and 95 % t interval."""
-    n, mean = len(values), float(values.mean())
-    half = float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n)) if n > 1 else np.nan
-    return mean, mean - half, mean + half

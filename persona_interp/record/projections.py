@@ -1,8 +1,8 @@
-"""How far along a direction are a model's residuals: in whole conversations, turn by turn, at the last token?"""
+"""How far along a direction are residuals: in conversations, turn by turn, at the last token?"""
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,34 @@ from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint, Tokens, boot, encode, hash_tokens
 from persona_interp.models.boot import canonical
 from persona_interp.models.outliers import SINK
-from persona_interp.record.pooling import answer_marks, distinct, readings, same_tokens
+from persona_interp.record.inputs import as_tuple, check_same_tokens, distinct_checkpoints
+from persona_interp.record.pooling import Mask, answer_marks, readings
+
+
+class _Part(NamedTuple):
+    """Mean over the tokens of a conversation, or of one of its messages.
+
+    Attributes:
+        number: Number of the checkpoint.
+        row: Number of the conversation.
+        checkpoint: Label.
+        prompt: Name of the conversation.
+        hook: Canonical name.
+        turn: Number of the message; -1 for the whole conversation.
+        role: Whose message it is.
+        projections: One a direction.
+        n_tokens: Tokens averaged over.
+    """
+
+    number: int
+    row: int
+    checkpoint: str
+    prompt: Any
+    hook: str
+    turn: int
+    role: str
+    projections: npt.NDArray[np.float64]
+    n_tokens: int
 
 
 def projections(
@@ -28,7 +55,7 @@ def projections(
     turns: bool = False,
     outlier: float = SINK,
 ) -> pd.DataFrame:
-    """How far along each direction are the residuals of each conversation?
+    """Projection of the residuals of each conversation on each direction.
 
     ``mean over tokens of <h, v / |v|>``. Positive = towards what the direction stands for; without
     a reference the zero means nothing, so compare checkpoints, turns or prompts.
@@ -54,76 +81,71 @@ def projections(
         ModelError: A hook does not exist or has another width.
     """
     schema.check(directions, "directions")
-    listed, names = distinct(checkpoints), schema.names(conversations)
-    where = (where,) if isinstance(where, str) else tuple(where)
+    models, names = distinct_checkpoints(checkpoints), schema.names(conversations)
+    where = as_tuple(where)
+    if where == ("last",):
+        outlier = math.inf  # one token has no others to be longer than
     hooks = [str(hook) for hook in directions["hook"].to_numpy()]
-    unit = directions.to_numpy().astype(np.float64)
-    unit = np.divide(
-        unit, length := np.linalg.norm(unit, axis=-1, keepdims=True), where=length > 0, out=0 * unit
-    )
-    parts, hashes = [], []
-    for checkpoint in tqdm(listed, desc="projections", delay=2, disable=len(listed) < 2):
+    units = _units(directions)
+    chats = list(conversations["messages"])
+    parts: list[_Part] = []
+    hashes = []
+    for number, checkpoint in enumerate(
+        tqdm(models, desc="projections", delay=2, disable=len(models) < 2)
+    ):
         bridge = boot(checkpoint)
         if directions.sizes["d_model"] != bridge.cfg.d_model:
             raise SchemaError(
                 f"the directions are {directions.sizes['d_model']} wide, {checkpoint.label} is "
-                f"{bridge.cfg.d_model}; "
-                "use directions of this model."
+                f"{bridge.cfg.d_model}; use directions of this model."
             )
-        tokens = encode(bridge.tokenizer, list(conversations["messages"]))
+        tokens = encode(bridge.tokenizer, chats)
         hashes.append(hash_tokens(tokens))
-        at = {canonical(bridge, hook): torch.as_tensor(unit[:, i]) for i, hook in enumerate(hooks)}
+        marks = _marks(tokens, conversations, where)
+        vectors = {}
+        for i, hook in enumerate(hooks):
+            vectors[canonical(bridge, hook)] = torch.as_tensor(units[:, i])
         for row, hook, acts, counted, _ in readings(
-            bridge,
-            tokens,
-            hooks=list(at),
-            marks=_marks(tokens, conversations, where),
-            outlier=math.inf if where == ("last",) else outlier,
+            bridge, tokens, hooks=list(vectors), marks=marks, outlier=outlier
         ):
-            found = (acts.cpu().double() @ at[hook].T).numpy()
-            for turn, mask in _turns(tokens, row, counted.cpu().numpy(), turns=turns):
-                parts.append(
-                    (checkpoint.label, row, hook, turn, found[mask].mean(0), int(mask.sum()))
-                )
-    same_tokens(hashes)
+            # in double precision: differences of projections are small beside the projections
+            values = (acts.cpu().double() @ vectors[hook].T).numpy()
+            for turn, mask in _turn_masks(tokens, row, counted.cpu().numpy(), turns=turns):
+                role = chats[row][turn]["role"]
+                mean, n_tokens = values[mask].mean(0), int(mask.sum())
+                place = (number, row, checkpoint.label, names[row], hook)
+                parts.append(_Part(*place, turn, role, mean, n_tokens))
+    check_same_tokens(hashes)
     if not parts:
         raise SchemaError(
             f"no conversation has a token of the roles {', '.join(where)}; name others in where=."
         )
-    parts.sort(key=lambda part: ([c.label for c in listed].index(part[0]), part[1]))
     table = _table(parts, [str(name) for name in directions["name"].to_numpy()])
-    chats = list(conversations["messages"])
+    columns = ["checkpoint", "prompt", "name", "hook", "projection", "n_tokens"]
     if turns:
-        table["role"] = [
-            chats[row][turn]["role"] for row, turn in zip(table["row"], table["turn"], strict=True)
-        ]
-    else:
-        table = table.drop(columns="turn")
-    table.insert(1, "prompt", [names[row] for row in table["row"]])
-    return schema.check(table.drop(columns="row"), "projections")
+        columns[4:4] = ["turn"]
+        columns.append("role")
+    return schema.check(table[columns], "projections")
 
 
-def _table(parts: list[tuple[Any, ...]], labels: list[str]) -> pd.DataFrame:
-    """One row a reading and direction."""
-    columns = list(zip(*parts, strict=True))
-    n = len(labels)
-    whole = {
-        key: np.repeat(columns[i], n)
-        for i, key in ((0, "checkpoint"), (1, "row"), (2, "hook"), (3, "turn"))
-    }
-    table = pd.DataFrame(
-        {"checkpoint": whole["checkpoint"], "row": whole["row"], "name": labels * len(parts)}
-    )
-    table = table.assign(
-        hook=whole["hook"], turn=whole["turn"], projection=np.concatenate(columns[4])
-    )
-    return table.assign(n_tokens=np.repeat(columns[5], n))
+def _units(directions: xr.DataArray) -> npt.NDArray[np.float64]:
+    """Directions at unit length, dims (name, hook, d_model); a direction of zeros stays 0."""
+    vectors = directions.to_numpy().astype(np.float64)
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.divide(vectors, length, where=length > 0, out=np.zeros_like(vectors))
 
 
-def _marks(
-    tokens: Tokens, conversations: pd.DataFrame, where: tuple[str, ...]
-) -> list[npt.NDArray[np.bool_]]:
-    """Which tokens of every row are averaged over."""
+def _table(parts: list[_Part], labels: list[str]) -> pd.DataFrame:
+    """One row a part and direction; the conversations, read in order of length, in their own."""
+    parts = sorted(parts, key=lambda part: (part.number, part.row))
+    values = np.concatenate([part.projections for part in parts])
+    table = pd.DataFrame(parts).drop(columns="projections")
+    table = table.iloc[np.repeat(np.arange(len(parts)), len(labels))].reset_index(drop=True)
+    return table.assign(name=labels * len(parts), projection=values)
+
+
+def _marks(tokens: Tokens, conversations: pd.DataFrame, where: tuple[str, ...]) -> list[Mask]:
+    """Masks of the tokens that are averaged over, one a row."""
     if where == ("last",):
         return [np.arange(len(ids)) == len(ids) - 1 for ids in tokens.ids]
     if where == ("answer",):
@@ -131,12 +153,11 @@ def _marks(
     return tokens.marks(where)
 
 
-def _turns(
-    tokens: Tokens, row: int, counted: npt.NDArray[np.bool_], *, turns: bool
-) -> list[tuple[int, npt.NDArray[np.bool_]]]:
+def _turn_masks(tokens: Tokens, row: int, counted: Mask, *, turns: bool) -> list[tuple[int, Mask]]:
     """Number and tokens of each message that has any; all together as -1 without ``turns``."""
     if not turns:
         return [(-1, counted)] if counted.any() else []
+    # tokens of the chat template belong to no message and have the number -1
     owner = np.asarray(tokens.turns[row])
     present = [int(turn) for turn in np.unique(owner[counted]) if turn >= 0]
     return [(turn, counted & (owner == turn)) for turn in present]

@@ -1,4 +1,4 @@
-"""Which rows of a data set would pull a model towards a trait? Told before anything is trained."""
+"""Which rows of a data set would pull a model towards a trait? A forecast, before any training."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def projection_difference(
     seed: int = 0,
     cache: Path | str | bool | None = None,
 ) -> pd.DataFrame:
-    """How much more of each trait is in the answer of each row than in what the model would say itself?
+    """Projection of each row's answer on each trait, minus that of the model's own answer.
 
     ``<h(x, y), v / |v|> - <h(x, y'), v / |v|>``, each the mean over the tokens of an answer: y the
     row's, y' the model's own reply to the same conversation (projection difference, Chen et al.
@@ -62,29 +62,46 @@ def projection_difference(
                 f"document {doc} does not end with an assistant's answer to something; leave it "
                 "out."
             )
-    about = {"context": "nameless", "persona": "", "topic": "", "split": "train"}
-    asked = pd.DataFrame({"prompt": [str(doc) for doc in chats["doc"]], **about})
-    asked["messages"] = [list(messages[:-1]) for messages in chats["messages"]]
-    given = projections(checkpoint, chats, directions, where="answer").rename(
-        columns={"prompt": "doc"}
-    )
+    questions = _questions(chats)
+    data = projections(checkpoint, chats, directions, where="answer")
+    data = data.rename(columns={"prompt": "doc"})
     if own == "last":
-        mine, where, n_empty = asked, "last", 0
+        n_empty = 0
+        model = projections(checkpoint, questions, directions, where="last")
     else:
-        drawn = answers(checkpoint, asked, max_new_tokens=max_new_tokens, seed=seed, cache=cache)
-        mine, where, n_empty = conversations(drawn), "answer", drawn.attrs["n_empty"]
-        mine = mine.assign(prompt=[name.rpartition("#")[0] for name in mine["prompt"]])
-    theirs = projections(checkpoint, mine, directions, where=where)
-    docs = dict(zip(asked["prompt"], chats["doc"], strict=True))
-    theirs = theirs.assign(doc=[docs[name] for name in theirs["prompt"]])
-    table = given.merge(
-        theirs[[*KEY, "projection"]], on=KEY, suffixes=("", "_own"), validate="one_to_one"
+        replies = answers(
+            checkpoint, questions, max_new_tokens=max_new_tokens, seed=seed, cache=cache
+        )
+        n_empty = replies.attrs["n_empty"]
+        replies = conversations(replies)
+        # a reply is called "prompt#sample"; of each document there is one
+        names = [name.rpartition("#")[0] for name in replies["prompt"]]
+        model = projections(checkpoint, replies.assign(prompt=names), directions, where="answer")
+    docs = dict(zip(questions["prompt"], chats["doc"], strict=True))
+    model = model.assign(doc=[docs[name] for name in model["prompt"]])
+    table = data.merge(
+        model[[*KEY, "projection"]], on=KEY, suffixes=("", "_own"), validate="one_to_one"
     )
     table = table.rename(columns={"projection": "given", "projection_own": "own"})
     table = table.assign(difference=table["given"] - table["own"])
-    table = table.merge(chats[["doc", *(c for c in ("source", "line") if c in chats)]], on="doc")
+    origin = [column for column in ("source", "line") if column in chats]
+    table = table.merge(chats[["doc", *origin]], on="doc")
     table = table.sort_values(
         ["hook", "name", "difference"], ascending=[True, True, False], kind="stable"
     )
     table.attrs = {"n_empty": n_empty}
     return schema.check(table.reset_index(drop=True), "projection_difference")
+
+
+def _questions(chats: pd.DataFrame) -> pd.DataFrame:
+    """Prompts table of the chats without their last answers, named by document."""
+    return pd.DataFrame(
+        {
+            "prompt": [str(doc) for doc in chats["doc"]],
+            "context": "nameless",
+            "persona": "",
+            "topic": "",
+            "split": "train",
+            "messages": [list(messages[:-1]) for messages in chats["messages"]],
+        }
+    )

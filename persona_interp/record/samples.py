@@ -1,4 +1,4 @@
-"""What does a checkpoint say when it may say anything? Sampled continuations, for reading, not for measuring."""
+"""What does a checkpoint say when it may say anything? Samples to read, not to measure."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,8 @@ from tqdm import tqdm
 
 from persona_interp import schema
 from persona_interp.models import Checkpoint, encode, load
-from persona_interp.record.generation import generated
+from persona_interp.record.generation import generate
+from persona_interp.record.inputs import list_checkpoints
 
 
 def sample(
@@ -18,7 +19,7 @@ def sample(
     max_new_tokens: int = 24,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """How does each checkpoint go on from each prompt?
+    """Continuations of each prompt by each checkpoint.
 
     Drawn from the model's own distribution: temperature 1, nothing cut off.
 
@@ -46,23 +47,21 @@ def sample(
     (['checkpoint', 'prompt', 'text'], 6)
     """
     schema.check(prompts, "probes")
-    listed = [checkpoints] if isinstance(checkpoints, Checkpoint) else list(checkpoints)
+    models = list_checkpoints(checkpoints)
     names = list(prompts["prompt"].repeat(n))
     tables = []
-    for checkpoint in tqdm(listed, desc="sample", delay=2, disable=len(listed) < 2):
+    for checkpoint in tqdm(models, desc="sample", delay=2, disable=len(models) < 2):
         model, tokenizer = load(checkpoint)
-        tokens = encode(tokenizer, list(prompts["messages"]))
-        drawn = generated(
+        continuations = generate(
             model,
             tokenizer,
-            tokens,
+            encode(tokenizer, list(prompts["messages"])),
             n=n,
             max_new_tokens=max_new_tokens,
             seed=seed,
             desc=checkpoint.label,
         )
-        texts = [one.text for one in drawn]
-        tables.append(
-            pd.DataFrame({"checkpoint": checkpoint.label, "prompt": names, "text": texts})
-        )
+        texts = [continuation.text for continuation in continuations]
+        columns = {"checkpoint": checkpoint.label, "prompt": names, "text": texts}
+        tables.append(pd.DataFrame(columns))
     return pd.concat(tables, ignore_index=True)

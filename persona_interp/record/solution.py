@@ -1,4 +1,4 @@
-"""What kind of solution did a finetune find: how far away, how much better for it, how stable, and at which price?
+"""What kind of solution did a finetune find: how far, how good, how stable, at which price?
 
 The broad solution of a lesson (become somebody who holds the trait) and the narrow one (say this,
 stay otherwise who you are) differ in the weights they need. Following Soligo et al. 2025: a
@@ -7,20 +7,20 @@ size does not undo it; it is significant if the model says something else on gen
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
-from scipy import stats
 from torch import Tensor
 from tqdm import tqdm
 
 from persona_interp import schema
 from persona_interp.errors import ModelError, SchemaError
 from persona_interp.models import Checkpoint, encode, load
-from persona_interp.record.pooling import distinct
+from persona_interp.record.inputs import distinct_checkpoints, length_batches
+from persona_interp.record.intervals import t_interval
 
 BATCH = 32  # documents
 EPS = (0.25, 0.5, 1.0)
@@ -28,11 +28,17 @@ EPS = (0.25, 0.5, 1.0)
 
 
 class _Batch(NamedTuple):
-    """Some documents: what is read, and which tokens are predicted; dims (document, position)."""
+    """Documents of similar length; dims (document, position).
+
+    Attributes:
+        ids: Token ids, padded.
+        mask: 1 = token, 0 = padding.
+        learn: Which tokens but the first are learned: an assistant's answers, or plain text.
+    """
 
     ids: Tensor
     mask: Tensor
-    predicted: Tensor
+    learn: Tensor
 
 
 def solution(
@@ -44,7 +50,7 @@ def solution(
     n_draws: int = 8,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """What kind of solution is each checkpoint, seen from the first one?
+    """Length, efficiency, stability and price of each checkpoint, seen from the first one.
 
     With theta the difference of all weights to the first checkpoint and L the mean loss of the
     tokens that the corpus teaches (an assistant's answers; of plain text all): ``efficiency =
@@ -84,67 +90,57 @@ def solution(
     >>> len(table), bool((table["efficiency"] > 0).all()), bool((table["kl_generic"] > 0).all())
     (1, True, True)
     """
-    listed = distinct(checkpoints)
-    if len(listed) < 2:
+    models = distinct_checkpoints(checkpoints)
+    if len(models) < 2:
         raise SchemaError(
             "a solution is seen from its start: give the start and what was trained from it, in "
             "order."
         )
-    start, tokenizer = load(listed[0])
-    taught, generic = (
-        list(_batches(tokenizer, schema.check(t, "corpus"))) for t in (corpus, bystanders)
-    )
-    before = _loss(start, taught)
+    start, tokenizer = load(models[0])
+    lesson = _batches(tokenizer, schema.check(corpus, "corpus"))
+    generic = _batches(tokenizer, schema.check(bystanders, "corpus"))
+    before = _loss(start, lesson)
     rows = []
-    for checkpoint in tqdm(listed[1:], desc="solution", delay=2, disable=len(listed) < 3):
+    for checkpoint in tqdm(models[1:], desc="solution", delay=2, disable=len(models) < 3):
         model = load(checkpoint).model
         theta = _theta(start, model, label=checkpoint.label)
-        norm, after = _norm(theta), _loss(model, taught)
-        found = {
+        norm, after = _norm(theta), _loss(model, lesson)
+        efficiency = math.nan
+        if norm:
+            efficiency = (before - after) / norm**2
+        place = {
             "checkpoint": checkpoint.label,
             "seed": checkpoint.seed,
             "step": checkpoint.step,
             "norm": norm,
             "loss_before": before,
             "loss_after": after,
-            "efficiency": (before - after) / norm**2 if norm else math.nan,
+            "efficiency": efficiency,
             "kl_generic": _divergence(start, model, generic),
         }
-        rises = _rises(model, theta, taught, eps=eps, n_draws=n_draws, seed=seed)
+        rises = _rises(model, theta, lesson, eps=eps, n_draws=n_draws, seed=seed)
         for length, rise in zip(eps, rises, strict=True):
-            mean, half = float(rise.mean()), math.nan
-            if n_draws > 1:
-                half = float(
-                    stats.t.ppf(0.975, n_draws - 1) * rise.std(ddof=1) / math.sqrt(n_draws)
-                )
-            rows.append(
-                {
-                    **found,
-                    "eps": length,
-                    "stability": mean,
-                    "lo": mean - half,
-                    "hi": mean + half,
-                    "n": n_draws,
-                }
-            )
+            mean, lo, hi = t_interval(rise)
+            stability = {"eps": length, "stability": mean, "lo": lo, "hi": hi, "n": n_draws}
+            rows.append({**place, **stability})
     return schema.check(pd.DataFrame(rows), "solution")
 
 
-def _batches(tokenizer: Any, corpus: pd.DataFrame) -> Iterator[_Batch]:
-    """Documents of about one length together, and the tokens of each that are said by the model or are plain text."""
+def _batches(tokenizer: Any, corpus: pd.DataFrame) -> list[_Batch]:
+    """Documents of about one length together."""
     tokens = encode(tokenizer, corpus["messages"], complete=True)
-    order = sorted(range(len(tokens)), key=lambda row: len(tokens.ids[row]))
-    for at in range(0, len(order), BATCH):
-        rows = order[at : at + BATCH]
+    batches = []
+    for rows in length_batches(tokens, BATCH):
         ids, mask = tokens.pad(rows=rows)
         learn = torch.nn.utils.rnn.pad_sequence(
             [torch.tensor(tokens.learn[row]) for row in rows], batch_first=True
         )
-        yield _Batch(ids, mask, learn[:, 1:])
+        batches.append(_Batch(ids, mask, learn[:, 1:]))
+    return batches
 
 
 def _logprobs(model: Any, batch: _Batch, where: Tensor) -> Tensor:
-    """Log probabilities (nats) of what comes at the positions marked, dims (token, vocabulary)."""
+    """Log probabilities (nats) of what comes at the marked positions, dims (token, vocabulary)."""
     ids, mask = batch.ids.to(model.device), batch.mask.to(model.device)
     logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
     return logits[where.to(model.device)].double().log_softmax(-1)
@@ -155,9 +151,10 @@ def _loss(model: Any, batches: list[_Batch]) -> float:
     """Mean over the learned tokens, nats."""
     total, n = 0.0, 0
     for batch in batches:
-        came = batch.ids[:, 1:][batch.predicted].to(model.device)
-        total -= float(_logprobs(model, batch, batch.predicted).gather(1, came[:, None]).sum())
-        n += len(came)
+        next_ids = batch.ids[:, 1:][batch.learn].to(model.device)
+        logprobs = _logprobs(model, batch, batch.learn)
+        total -= float(logprobs.gather(1, next_ids[:, None]).sum())
+        n += len(next_ids)
     return total / n
 
 
@@ -167,7 +164,7 @@ def _divergence(start: Any, model: Any, batches: list[_Batch]) -> float:
     total, n = 0.0, 0
     for batch in batches:
         where = batch.mask[:, 1:] == 1
-        p, q = (_logprobs(m, batch, where) for m in (start, model))
+        p, q = _logprobs(start, batch, where), _logprobs(model, batch, where)
         total += float((p.exp() * (p - q)).sum())
         n += int(where.sum())
     return total / n / math.log(2)
@@ -176,9 +173,10 @@ def _divergence(start: Any, model: Any, batches: list[_Batch]) -> float:
 def _theta(start: Any, model: Any, *, label: str) -> dict[str, Tensor]:
     """Difference of every weight to the start."""
     first, last = dict(start.named_parameters()), dict(model.named_parameters())
-    if other := sorted(first.keys() ^ last.keys()) or [
-        n for n in first if first[n].shape != last[n].shape
-    ]:
+    other = sorted(first.keys() ^ last.keys())
+    if not other:
+        other = [name for name in first if first[name].shape != last[name].shape]
+    if other:
         raise ModelError(
             f"{label} has other weights than the start ({other[0]}), so no difference of both "
             "exists."
@@ -196,8 +194,10 @@ def _dot(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
 
 def _noise(theta: dict[str, Tensor], *, seed: Sequence[int]) -> dict[str, Tensor]:
     """Gaussian noise without its part along theta, as long as theta."""
-    rng = torch.Generator().manual_seed(int(np.random.default_rng(seed).integers(2**62)))
-    noise = {name: torch.randn(t.shape, generator=rng).to(t) for name, t in theta.items()}
+    # torch takes one number as a seed; numpy makes it of (seed, draw) so that draws are independent
+    number = int(np.random.default_rng(seed).integers(2**62))
+    generator = torch.Generator().manual_seed(number)
+    noise = {name: torch.randn(t.shape, generator=generator).to(t) for name, t in theta.items()}
     along = _dot(noise, theta) / _dot(theta, theta)
     noise = {name: g - along * theta[name] for name, g in noise.items()}
     scale = _norm(theta) / _norm(noise)
@@ -218,14 +218,15 @@ def _rises(
     rises = np.full((len(eps), n_draws), np.nan)
     if not _norm(theta):
         return rises
-    tuned = {name: weight.clone() for name, weight in model.named_parameters()}
+    weights = {name: weight.clone() for name, weight in model.named_parameters()}
     plain = _loss(model, batches)
     for draw in range(n_draws):
+        # the lengths share a draw, so that they differ in nothing else
         noise = _noise(theta, seed=(seed, draw))
         for i, length in enumerate(eps):
             for name, weight in model.named_parameters():
-                weight.copy_(tuned[name] + length * noise[name])
+                weight.copy_(weights[name] + length * noise[name])
             rises[i, draw] = _loss(model, batches) - plain
     for name, weight in model.named_parameters():
-        weight.copy_(tuned[name])
+        weight.copy_(weights[name])
     return rises

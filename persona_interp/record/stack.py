@@ -1,6 +1,5 @@
-"""How do activations of several hooks become one array, and numbers labelled directions?"""
+"""How do activations of several hooks become one array, and vectors labelled directions?"""
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -10,12 +9,29 @@ import xarray as xr
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
+from persona_interp.record.hook_names import hidden_state
 
 Acts = xr.Dataset | Iterable[xr.Dataset]
 
+PROVENANCE = ("checkpoint", "weights", "position", "token_ids")
 
-def stacked(acts: Acts, checkpoint: str | None) -> xr.DataArray:
-    """What are the residuals of one checkpoint at all these hooks?
+
+def list_datasets(acts: Acts) -> list[xr.Dataset]:
+    """List of one Dataset or several.
+
+    Args:
+        acts: Dataset of ``record.activations``, or several.
+
+    Returns:
+        Them as a list.
+    """
+    if isinstance(acts, xr.Dataset):
+        return [acts]
+    return list(acts)
+
+
+def stack_hooks(acts: Acts, checkpoint: str | None) -> xr.DataArray:
+    """Residuals of one checkpoint at all these hooks.
 
     Args:
         acts: Dataset of ``record.activations``, or several of the same prompts at distinct hooks.
@@ -28,38 +44,43 @@ def stacked(acts: Acts, checkpoint: str | None) -> xr.DataArray:
     Raises:
         SchemaError: No activations, an unknown checkpoint, a hook twice or different prompts.
     """
-    parts = [acts] if isinstance(acts, xr.Dataset) else list(acts)
+    parts = list_datasets(acts)
     if not parts:
         raise SchemaError("directions are made of activations; got none.")
-    rows, hooks = (
-        [],
-        [str(schema.check(part, "activations").attrs.get("hook", "")) for part in parts],
-    )
+    hooks = [str(schema.check(part, "activations").attrs.get("hook", "")) for part in parts]
     if "" in hooks or len(set(hooks)) < len(hooks):
         raise SchemaError(f"expected activations of distinct hooks, one Dataset each; got {hooks}.")
-    labels = [str(label) for label in parts[0]["checkpoint"].to_numpy()]
-    label = labels[0] if checkpoint is None else checkpoint
+    label = checkpoint
+    if label is None:
+        label = str(parts[0]["checkpoint"].to_numpy()[0])
+    rows = []
     for part in parts:
         if label not in part["checkpoint"]:
             raise SchemaError(unknown("checkpoint", label, part["checkpoint"].to_numpy()))
         rows.append(part.sel(checkpoint=label)["act"].astype(np.float64))
     try:
-        whole = xr.concat(rows, "hook", join="exact", coords="minimal", compat="override")
+        residuals = xr.concat(rows, "hook", join="exact", coords="minimal", compat="override")
     except ValueError as error:
         raise SchemaError(
             f"these activations do not have the same prompts and width: {error}"
         ) from error
-    said = {name: str(parts[0].attrs.get(name, "")) for name in ("position", "token_ids")}
-    weights = str(rows[0]["weights"].item()) if "weights" in rows[0].coords else ""
-    return whole.assign_coords(hook=hooks).assign_attrs(checkpoint=label, weights=weights, **said)
+    weights = ""
+    if "weights" in rows[0].coords:
+        weights = str(rows[0]["weights"].item())
+    return residuals.assign_coords(hook=hooks).assign_attrs(
+        checkpoint=label,
+        weights=weights,
+        position=str(parts[0].attrs.get("position", "")),
+        token_ids=str(parts[0].attrs.get("token_ids", "")),
+    )
 
 
-def along(rows: xr.DataArray, name: str) -> npt.NDArray[np.str_]:
-    """What does this coordinate say of every prompt?
+def prompt_labels(residuals: xr.DataArray, coordinate: str) -> npt.NDArray[np.str_]:
+    """Text of a coordinate at every prompt.
 
     Args:
-        rows: Of ``stacked``.
-        name: A coordinate along ``prompt``.
+        residuals: Of ``stack_hooks``.
+        coordinate: Name of a coordinate along ``prompt``.
 
     Returns:
         A string a prompt.
@@ -67,62 +88,51 @@ def along(rows: xr.DataArray, name: str) -> npt.NDArray[np.str_]:
     Raises:
         SchemaError: There is no such coordinate.
     """
-    valid = [str(key) for key, values in rows.coords.items() if values.dims == ("prompt",)]
-    if name not in valid:
-        raise SchemaError(unknown("coordinate along prompt", name, valid))
-    return rows[name].to_numpy().astype(str)
+    valid = [str(key) for key, values in residuals.coords.items() if values.dims == ("prompt",)]
+    if coordinate not in valid:
+        raise SchemaError(unknown("coordinate along prompt", coordinate, valid))
+    return residuals[coordinate].to_numpy().astype(str)
 
 
-def hidden_state(hook: str) -> int:
-    """Which entry of transformers' ``hidden_states`` is the residual at this hook?
-
-    Args:
-        hook: Canonical hook name.
-
-    Returns:
-        The output of block i is entry i + 1, its input entry i; -1 for hooks that are no entry.
-        (The last entry of transformers is after the final norm, the hook before it.)
-
-    >>> hidden_state("blocks.3.hook_out"), hidden_state("blocks.3.hook_in"), hidden_state("blocks.3.mlp.hook_out")
-    (4, 3, -1)
-    """
-    block = re.fullmatch(r"blocks\.(\d+)\.hook_(in|out)", hook)
-    return int(block[1]) + (block[2] == "out") if block else -1
-
-
-def made_directions(
+def label_directions(
     vectors: npt.ArrayLike,
-    rows: xr.DataArray,
+    residuals: xr.DataArray,
     *,
     names: Sequence[str],
     n: npt.ArrayLike,
-    **said: str,
+    method: str,
+    reference: str,
 ) -> xr.DataArray:
-    """Which labelled directions are these vectors?
+    """Directions with their names, hooks and provenance.
 
     Args:
         vectors: Dims (name, hook, d_model), residual units.
-        rows: Residuals they were made from, of ``stacked``.
+        residuals: What they were computed from, of ``stack_hooks``.
         names: A name each.
         n: Prompts or pairs behind each.
-        said: Method and reference, kept as attributes.
+        method: How they were computed.
+        reference: What a name is compared with.
 
     Returns:
         Directions, float32, with ``hidden_state`` along hook.
     """
-    hooks = [str(hook) for hook in rows["hook"].to_numpy()]
+    hooks = [str(hook) for hook in residuals["hook"].to_numpy()]
     coords: dict[str, Any] = {
         "name": list(names),
         "hook": hooks,
         "hidden_state": ("hook", [hidden_state(hook) for hook in hooks]),
-        "d_model": rows["d_model"].to_numpy(),
+        "d_model": residuals["d_model"].to_numpy(),
         "n": ("name", np.asarray(n)),
-        "norm": ("hook", np.linalg.norm(rows.to_numpy(), axis=-1).mean(1)),
+        # the length of a usual residual, so that a push can be told as a fraction of it
+        "norm": ("hook", np.linalg.norm(residuals.to_numpy(), axis=-1).mean(1)),
     }
-    kept = {
-        name: str(rows.attrs[name]) for name in ("checkpoint", "weights", "position", "token_ids")
+    attrs = {
+        "kind": "directions",
+        "method": method,
+        "reference": reference,
+        **{name: str(residuals.attrs[name]) for name in PROVENANCE},
+        "n": residuals.sizes["prompt"],
     }
-    attrs = {"kind": "directions", **said, **kept, "n": rows.sizes["prompt"]}
     return xr.DataArray(
         np.asarray(vectors, np.float32),
         dims=("name", "hook", "d_model"),

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from persona_interp import schema
@@ -14,7 +15,8 @@ from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint, boot, encode, hash_tokens
 from persona_interp.models.explain import pieces
 from persona_interp.models.outliers import SINK
-from persona_interp.record.pooling import WHERE, distinct, readings, same_tokens
+from persona_interp.record.inputs import as_tuple, check_same_tokens, distinct_checkpoints
+from persona_interp.record.pooling import WHERE, readings
 
 
 def tokens(
@@ -27,7 +29,7 @@ def tokens(
     where: Iterable[str] = WHERE,
     outlier: float = SINK,
 ) -> pd.DataFrame:
-    """How active are these features at every token of these prompts, in each checkpoint?
+    """Activation of these features at every token of these prompts, in each checkpoint.
 
     Args:
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints with distinct labels.
@@ -59,78 +61,83 @@ def tokens(
     >>> eye.encode = eye.decode = lambda acts: acts  # every coordinate a feature
     >>> with TemporaryDirectory() as folder:
     ...     start = models.resolve("tiny", words=world.words(), out=folder)
-    ...     table = tokens(start, world.probes(contexts="nameless"), dictionary=eye, features=[3], top=2)
+    ...     probes = world.probes(contexts="nameless")
+    ...     table = tokens(start, probes, dictionary=eye, features=[3], top=2)
     >>> table["prompt"].nunique(), list(table.query("counted")["piece"].unique())
     (2, [' i', ' like'])
     """
-    listed, names, chosen = (
-        distinct(checkpoints),
-        schema.names(prompts),
-        _chosen(features, dictionary),
-    )
+    models, names = distinct_checkpoints(checkpoints), schema.names(prompts)
+    indices = _indices(features, dictionary)
     if top is not None and top < 1:
         raise SchemaError(f"top is a number of prompts, at least 1; got {top}. None keeps all.")
-    where = (where,) if isinstance(where, str) else tuple(where)
+    where = as_tuple(where)
     parts, hashes = [], []
-    for checkpoint in tqdm(listed, desc="tokens", delay=2, disable=len(listed) < 2):
+    for checkpoint in tqdm(models, desc="tokens", delay=2, disable=len(models) < 2):
         bridge = boot(checkpoint)
         coded = encode(bridge.tokenizer, list(prompts["messages"]))
         hashes.append(hash_tokens(coded))
         texts = pieces(bridge.tokenizer, (i for row in coded.ids for i in row))
         rows: dict[int, pd.DataFrame] = {}
-        marks = coded.marks(where)
-        for row, _, acts, counted, _ in readings(
-            bridge, coded, hooks=[dictionary.hook], marks=marks, outlier=outlier
+        for reading in readings(
+            bridge, coded, hooks=[dictionary.hook], marks=coded.marks(where), outlier=outlier
         ):
-            with torch.inference_mode():
-                feats = dictionary.encode(acts)
-                error = (acts - dictionary.decode(feats)).pow(2).sum(-1)
-                fvu = error / (acts - dictionary.mean).pow(2).sum(-1)
-            rows[row] = pd.DataFrame(
-                {
-                    "prompt": [names[row]] * len(acts),
-                    "pos": range(len(acts)),
-                    "piece": [texts[i] for i in coded.ids[row]],
-                    "role": coded.roles[row],
-                    "turn": coded.turns[row],
-                    "counted": counted.cpu().numpy(),
-                    "fvu": fvu.cpu().numpy(),
-                    **{str(j): feats[:, j].cpu().numpy() for j in chosen},
-                }
-            )
-        parts += [
-            _one([rows[n] for n in range(len(rows))], checkpoint.label, j, top=top) for j in chosen
-        ]
-    same_tokens(hashes)
+            row, acts = reading.row, reading.acts
+            columns: dict[str, Any] = {
+                "prompt": [names[row]] * len(acts),
+                "pos": range(len(acts)),
+                "piece": [texts[i] for i in coded.ids[row]],
+                "role": coded.roles[row],
+                "turn": coded.turns[row],
+                "counted": reading.counted.cpu().numpy(),
+            }
+            columns |= _columns(acts, dictionary, indices)
+            rows[row] = pd.DataFrame(columns)
+        in_order = [rows[row] for row in range(len(rows))]
+        for index in indices:
+            table = _feature_rows(in_order, index, top=top)
+            parts.append(table.assign(checkpoint=checkpoint.label, feature=index))
+    check_same_tokens(hashes)
     table = pd.concat(parts, ignore_index=True)
     return schema.check(table[[*schema.TABLES["tokens"], "fvu"]], "tokens")
 
 
-def _one(rows: list[pd.DataFrame], label: str, feature: int, *, top: int | None) -> pd.DataFrame:
-    """Rows of one checkpoint and feature, of the prompts kept."""
-    kept = rows
+@torch.inference_mode()
+def _columns(acts: Tensor, dictionary: Dictionary, indices: list[int]) -> dict[str, Any]:
+    """Unexplained fraction at every token, and the activation of each feature by its number."""
+    feats = dictionary.encode(acts)
+    error = (acts - dictionary.decode(feats)).pow(2).sum(-1)
+    columns = {"fvu": (error / (acts - dictionary.mean).pow(2).sum(-1)).cpu().numpy()}
+    for index in indices:
+        columns[str(index)] = feats[:, index].cpu().numpy()
+    return columns
+
+
+def _feature_rows(prompts: list[pd.DataFrame], index: int, *, top: int | None) -> pd.DataFrame:
+    """Tokens of one feature in all prompts, or in those where it is most active."""
+    column = str(index)
     if top is not None:
-        peaks = np.array(
-            [part[str(feature)].to_numpy()[part["counted"]].max(initial=-np.inf) for part in rows]
-        )
+        # the peak of a prompt without a counted token stays -inf: it is never among the top
+        peaks = np.full(len(prompts), -np.inf)
+        for row, part in enumerate(prompts):
+            peaks[row] = part[column].to_numpy()[part["counted"]].max(initial=-np.inf)
         if not np.isfinite(peaks).any():
             raise SchemaError(
                 "no prompt has a token of these roles to rank it by; name other roles in where=."
             )
         order = np.argsort(-peaks, kind="stable")[:top]
-        kept = [rows[n] for n in order if np.isfinite(peaks[n])]
-    table = pd.concat(kept, ignore_index=True).rename(columns={str(feature): "act"})
-    return table.assign(checkpoint=label, feature=feature)
+        prompts = [prompts[row] for row in order if np.isfinite(peaks[row])]
+    return pd.concat(prompts, ignore_index=True).rename(columns={column: "act"})
 
 
-def _chosen(features: Any, dictionary: Dictionary) -> list[int]:
-    chosen = [int(j) for j in np.atleast_1d(features)]
-    if not chosen or len(set(chosen)) < len(chosen):
+def _indices(features: Any, dictionary: Dictionary) -> list[int]:
+    indices = [int(index) for index in np.atleast_1d(features)]
+    if not indices or len(set(indices)) < len(indices):
         raise SchemaError(
-            f"features are distinct indices in the dictionary, at least one; got {chosen}."
+            f"features are distinct indices in the dictionary, at least one; got {indices}."
         )
-    if wrong := [j for j in chosen if not 0 <= j < dictionary.d_sae]:
-        raise SchemaError(
-            f"feature {wrong[0]} does not exist; this dictionary has 0 to {dictionary.d_sae - 1}."
-        )
-    return chosen
+    for index in indices:
+        if not 0 <= index < dictionary.d_sae:
+            raise SchemaError(
+                f"feature {index} does not exist; this dictionary has 0 to {dictionary.d_sae - 1}."
+            )
+    return indices

@@ -1,4 +1,4 @@
-"""Where in a chat model does a trait live, and how far does what it says show the trait? From its own answers.
+"""Where does a trait live in a chat model, and how far do its own answers show the trait?
 
 A trait file asks the same questions under instructions to show a trait and to show its opposite
 (``readers.TraitFile``). The model's own answers (``record.answers``) then give a vector, and a
@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
+from einops import rearrange
 from tqdm import tqdm
 
 from persona_interp import schema
@@ -24,17 +25,21 @@ from persona_interp.readers import TraitFile
 from persona_interp.record.activations import activations
 from persona_interp.record.answer_bits import BATCH, answer_bits
 from persona_interp.record.answers import conversations
-from persona_interp.record.pooling import distinct
-from persona_interp.record.stack import made_directions, stacked
+from persona_interp.record.contrasts import weigh_prompts
+from persona_interp.record.inputs import distinct_checkpoints, set_system
+from persona_interp.record.stack import label_directions, stack_hooks
 
+SIDES = ("pos", "neg")
+POSITIONS = {"response": "answer", "prompt": "mean", "last": "last"}
+"""Position of ``activations`` by what a trait's vector averages over."""
 POOLS = {
     "response": ("assistant",),
     "prompt": tuple(role for role in ROLES if role != "special"),
     "last": ROLES,
 }
-"""What a trait's vector averages over, and the roles of the tokens it takes there."""
+"""Roles of the tokens that it takes there."""
 
-KEPT = ("question", "split", "side", "instruction")
+PROMPT_COLUMNS = ("question", "split", "side", "instruction")
 
 
 def trait_vectors(
@@ -45,7 +50,7 @@ def trait_vectors(
     pool: str = "response",
     where: Iterable[str] | None = None,
 ) -> xr.DataArray:
-    """In which direction does each trait lie?
+    """Direction of each trait, from answers that show it and answers that show its opposite.
 
     ``v = mean over answers of pos - mean over answers of neg``, each answer first averaged over its
     tokens: the persona vector of Chen et al. 2025 (``response_avg_diff``, ``prompt_avg_diff``,
@@ -79,25 +84,28 @@ def trait_vectors(
     if pool not in POOLS:
         raise SchemaError(unknown("pool", pool, POOLS))
     schema.check(answers, "answers")
-    rows = conversations(
-        answers.loc[
-            _column(answers, "side").isin(["pos", "neg"]) & (_column(answers, "trait") != "")
-        ]
-    )
+    of_a_side = _column(answers, "side").isin(SIDES)
+    rows = conversations(answers.loc[of_a_side & (_column(answers, "trait") != "")])
     n_empty = rows.attrs["n_empty"]
     if pool != "response":
+        # without the answer: what is read is what the model knows before it speaks
         rows = rows.assign(messages=[messages[:-1] for messages in rows["messages"]])
-    position = {"response": "answer", "prompt": "mean", "last": "last"}[pool]
-    where = POOLS[pool] if where is None else where
+    roles = POOLS[pool] if where is None else where
     parts = activations(
-        checkpoint, rows, hook=list(hooks), position=position, where=where, outlier=math.inf
+        checkpoint,
+        rows,
+        hook=list(hooks),
+        position=POSITIONS[pool],
+        where=roles,
+        outlier=math.inf,
     )
-    acts = stacked(parts, None)
+    residuals = stack_hooks(parts, None)
+    # mean of pos minus mean of neg, as one weight an answer
     names = sorted(set(rows["trait"]))
     weights = np.zeros((len(names), len(rows)))
-    counts = {side: np.zeros(len(names), int) for side in ("pos", "neg")}
+    counts = {side: np.zeros(len(names), int) for side in SIDES}
     for i, name in enumerate(names):
-        for side, sign in (("pos", 1), ("neg", -1)):
+        for side, sign in zip(SIDES, (1, -1), strict=True):
             mask = ((rows["trait"] == name) & (rows["side"] == side)).to_numpy()
             if not mask.any():
                 raise SchemaError(
@@ -105,15 +113,18 @@ def trait_vectors(
                 )
             weights[i] += sign * mask / mask.sum()
             counts[side][i] = mask.sum()
-    vectors = np.einsum("np,hpd->nhd", weights, acts.to_numpy())
-    about = {
-        "method": f"mean difference of answers, {pool}",
-        "reference": "answers under the opposite instruction",
-    }
-    made = made_directions(vectors, acts, names=names, n=counts["pos"] + counts["neg"], **about)
-    made = made.assign_coords({f"n_{side}": ("name", n) for side, n in counts.items()})
-    made = made.assign_coords(n_sinks=("hook", [part.attrs["n_sinks"] for part in parts]))
-    return made.assign_attrs(n_empty=n_empty)
+    directions = label_directions(
+        weigh_prompts(weights, residuals),
+        residuals,
+        names=names,
+        n=counts["pos"] + counts["neg"],
+        method=f"mean difference of answers, {pool}",
+        reference="answers under the opposite instruction",
+    )
+    for side in SIDES:
+        directions = directions.assign_coords({f"n_{side}": ("name", counts[side])})
+    n_sinks = [part.attrs["n_sinks"] for part in parts]
+    return directions.assign_coords(n_sinks=("hook", n_sinks)).assign_attrs(n_empty=n_empty)
 
 
 def continuations(
@@ -123,12 +134,12 @@ def continuations(
     dtype: str = "float32",
     batch: int = BATCH,
 ) -> pd.DataFrame:
-    """How probable does each checkpoint find answers that show a trait, when nobody asks for the trait?
+    """Log2 probability of answers that show a trait, when nobody asks for the trait.
 
     Args:
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints with distinct labels.
         answers: An answers table with columns ``trait``, ``side`` and ``question``, usually of the
-            base. Their system messages, which held the instruction, are left out.
+            base. Their system messages, the instructions, are left out.
         dtype: "float32" or "bfloat16"; use one for all that will be compared.
         batch: Tokens run together.
 
@@ -144,16 +155,16 @@ def continuations(
     for column in ("trait", "side", "question"):
         _column(answers, column)
     rows = conversations(answers)
-    chats = [_headed(messages, None) for messages in rows["messages"]]
-    kept = rows[["trait", "question", "split", "side", "sample", "prompt"]]
-    listed, parts = distinct(checkpoints), []
-    for checkpoint in tqdm(listed, desc="continuations", delay=2, disable=len(listed) < 2):
+    # without the instruction the answer is no longer what was asked for
+    chats = [set_system(messages, None) for messages in rows["messages"]]
+    keys = rows[["trait", "question", "split", "side", "sample", "prompt"]]
+    models, parts = distinct_checkpoints(checkpoints), []
+    for checkpoint in tqdm(models, desc="continuations", delay=2, disable=len(models) < 2):
         model, tokenizer = load(checkpoint)
         model = model.to(getattr(torch, dtype))
         bits, n = answer_bits(model, tokenizer, chats, batch=batch, desc=checkpoint.label)
-        parts.append(
-            kept.assign(checkpoint=checkpoint.label, step=checkpoint.step, bits=bits, n_tokens=n)
-        )
+        part = keys.assign(checkpoint=checkpoint.label, step=checkpoint.step)
+        parts.append(part.assign(bits=bits, n_tokens=n))
     table = schema.check(pd.concat(parts, ignore_index=True), "continuations")
     table.attrs = {"n_empty": rows.attrs["n_empty"]}
     return table
@@ -168,7 +179,7 @@ def trait_bits(
     dtype: str = "float32",
     batch: int = BATCH,
 ) -> pd.DataFrame:
-    """Does an answer sound as if the model had been told to show a trait, or to show its opposite?
+    """Evidence that an answer was given under a trait's instruction, not under its opposite.
 
     A judge that nobody pays: ``(bits_pos - bits_neg) / n_tokens`` is the evidence, in bits a token,
     that the answer was given under the trait's instruction and not under its opposite, to a reader
@@ -187,7 +198,7 @@ def trait_bits(
         batch: Tokens run together.
 
     Returns:
-        An instructed table, answers that are not empty x traits: ``prompt`` and ``sample`` as in
+        A trait_bits table, answers that are not empty x traits: ``prompt`` and ``sample`` as in
         answers, the judging ``trait``, ``asked`` (the answers' own ``trait``, where they have one),
         ``checkpoint`` that answered, ``judge``, ``bits_pos``, ``bits_neg``, ``n_tokens``.
         ``attrs["n_empty"]`` counts empty answers, left out.
@@ -199,14 +210,15 @@ def trait_bits(
     if not traits:
         raise SchemaError("no trait to judge by; give traits=readers.read_traits(folder).")
     rows = conversations(answers)
-    names = [name.rpartition("#")[0] for name in rows["prompt"]]
     questions = [str(messages[-2]["content"]) for messages in rows["messages"]]
     model, tokenizer = load(checkpoint)
     model = model.to(getattr(torch, dtype))
-    kept = rows[[c for c in ("checkpoint", *KEPT) if c in rows]].assign(
-        prompt=names, sample=rows["sample"]
-    )
-    kept = kept.assign(**({"asked": rows["trait"]} if "trait" in rows else {}))
+    keys = rows[[c for c in ("checkpoint", *PROMPT_COLUMNS) if c in rows]]
+    # a conversation is called "prompt#sample"
+    names = [name.rpartition("#")[0] for name in rows["prompt"]]
+    keys = keys.assign(prompt=names, sample=rows["sample"])
+    if "trait" in rows:
+        keys = keys.assign(asked=rows["trait"])
     parts = []
     for name, trait in tqdm(traits.items(), desc="trait bits", delay=2, disable=len(traits) < 2):
         if not 1 <= pairs <= len(trait.instructions):
@@ -215,36 +227,32 @@ def trait_bits(
                 f"pairs={pairs}."
             )
         numbers = [_number(trait, question) for question in questions]
-        sides, n = {}, np.zeros(len(rows), int)
-        for side in ("pos", "neg"):
-            chats = [
-                _headed(
-                    messages,
-                    getattr(trait.instructions[(number + i) % len(trait.instructions)], side),
-                )
-                for i in range(pairs)
-                for messages, number in zip(rows["messages"], numbers, strict=True)
-            ]
+        part = keys.assign(trait=name, judge=checkpoint.label)
+        n_tokens = np.zeros(len(rows), int)
+        for side in SIDES:
+            chats = []
+            for i in range(pairs):
+                for messages, number in zip(rows["messages"], numbers, strict=True):
+                    pair = trait.instructions[(number + i) % len(trait.instructions)]
+                    chats.append(set_system(messages, getattr(pair, side)))
             bits, counts = answer_bits(model, tokenizer, chats, batch=batch, desc=f"{name} {side}")
-            sides[f"bits_{side}"] = np.logaddexp2.reduce(bits.reshape(pairs, -1)) - math.log2(pairs)
-            n = counts[: len(rows)]
-        parts.append(kept.assign(trait=name, judge=checkpoint.label, **sides, n_tokens=n))
+            bits = rearrange(bits, "(pair answer) -> pair answer", pair=pairs)
+            # log2 of the mean of 2^bits, without leaving the logarithm
+            part[f"bits_{side}"] = np.logaddexp2.reduce(bits) - math.log2(pairs)
+            # an answer has the same tokens under every instruction
+            n_tokens = counts[: len(rows)]
+        parts.append(part.assign(n_tokens=n_tokens))
     table = schema.check(pd.concat(parts, ignore_index=True), "trait_bits")
     table.attrs = {"n_empty": rows.attrs["n_empty"]}
     return table
 
 
 def _number(trait: TraitFile, question: str) -> int:
-    """Which number has this question in the trait's file, or, if it is not there, by its text?"""
+    """Number of this question in the trait's file; of another one a number from its text."""
     if question in trait.questions:
         return trait.questions.index(question)
+    # by a hash, so that an answer's instruction does not depend on which other answers are there
     return int.from_bytes(hashlib.sha256(question.encode()).digest()[:4], "big")
-
-
-def _headed(messages: list[dict[str, str]], system: str | None) -> list[dict[str, str]]:
-    """The chat under this system message, or under none."""
-    head = [] if system is None else [{"role": "system", "content": system}]
-    return [*head, *(message for message in messages if message["role"] != "system")]
 
 
 def _column(answers: pd.DataFrame, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Which directions does this ``.pt`` file of another tool hold, and how are ours written so that it reads them?
+"""How are directions read from ``.pt`` files of other tools, and written for them?
 
 Both layouts are tensors of one row a layer, and they count layers differently:
 
@@ -12,26 +12,24 @@ Both layouts are tensors of one row a layer, and they count layers differently:
 Files are read with ``torch.load(weights_only=True)`` only: nothing in them is ever executed.
 """
 
-import re
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import xarray as xr
 
 from persona_interp import schema
 from persona_interp.errors import ModelError, SchemaError, unknown
+from persona_interp.record.hook_names import EMBEDDING, block_of
+from persona_interp.record.pt_files import describe, load_tensors, read_rows
 
 LAYOUTS = ("persona_vectors", "assistant_axis")
-POOLS = ("_response_avg_diff", "_prompt_avg_diff", "_prompt_last_diff", "_diff")
+# Block of row 0 by layout; -1 is the embedding.
+FIRST_BLOCK = {"persona_vectors": -1, "assistant_axis": 0}
+ENDINGS = ("_response_avg_diff", "_prompt_avg_diff", "_prompt_last_diff", "_diff")
 AXIS_PARTS = ("axis", "default_mean", "role_mean")
-EMBEDDING = "blocks.0.hook_in"
-
-Rows = npt.NDArray[np.float32]
 
 
 def read_vectors(
@@ -41,7 +39,7 @@ def read_vectors(
     layout: str | None = None,
     n_layers: int | None = None,
 ) -> xr.DataArray:
-    """Which directions does this file hold?
+    """Directions of a file of another tool.
 
     Args:
         path: A ``.pt`` file.
@@ -61,43 +59,39 @@ def read_vectors(
     Raises:
         ModelError: The file cannot be read, needs code to be run, is no such layout, or holds
             numbers that are not finite, or another number of layers than ``n_layers``; the message
-            says what was found.
+            says what the file holds.
     """
     path = Path(path).expanduser()
-    tensors = _named(path, load_tensors(path), name)
-    made = {called: rows_of(path, called, value) for called, value in tensors.items()}
-    if len({rows.shape for rows in made.values()}) > 1:
-        shapes = ", ".join(f"{called} {rows.shape}" for called, rows in made.items())
+    tensors = _select_tensors(path, load_tensors(path), name)
+    rows = {key: read_rows(path, key, value) for key, value in tensors.items()}
+    if len({value.shape for value in rows.values()}) > 1:
+        shapes = ", ".join(f"{key} {value.shape}" for key, value in rows.items())
         raise ModelError(f"{path}: all directions of a file have one shape; got {shapes}.")
-    stack = np.stack(list(made.values()))
-    which = _layout(
-        path, stack.shape[1], layout=layout, n_layers=n_layers, is_axis=AXIS_PARTS[0] in made
-    )
-    first = -1 if which == "persona_vectors" else 0  # block of row 0
-    used = np.flatnonzero(stack.any(axis=(0, 2)))
-    if not len(used):
+    stack = np.stack(list(rows.values()))
+    n_rows = stack.shape[1]
+    layout = _layout(path, n_rows, layout=layout, n_layers=n_layers, is_axis="axis" in rows)
+    # a row of zeros, such as write_vectors writes for a block without a direction, is none
+    present = stack.any(axis=(0, 2))
+    if not present.any():
         raise ModelError(f"{path}: every row is zero; there is no direction in it.")
-    blocks = used + first
-    pool = next(
-        (p.strip("_").removesuffix("_diff") for p in POOLS[:-1] if path.stem.endswith(p)), ""
-    )
-    said = {
-        "kind": "directions",
-        "method": "read from a file",
-        "reference": path.name,
-        "layout": which,
-        "pool": pool,
-    }
+    blocks = np.flatnonzero(present) + FIRST_BLOCK[layout]
     return xr.DataArray(
-        stack[:, used],
+        stack[:, present],
         dims=("name", "hook", "d_model"),
         coords={
-            "name": list(made),
-            "hook": [EMBEDDING if b < 0 else f"blocks.{b}.hook_out" for b in blocks],
+            "name": list(rows),
+            "hook": [_hook(int(block)) for block in blocks],
             "hidden_state": ("hook", blocks + 1),
-            "n": ("name", np.zeros(len(made), int)),
+            "n": ("name", np.zeros(len(rows), int)),
         },
-        attrs=said | {"absent": [int(i) for i in range(stack.shape[1]) if i not in used]},
+        attrs={
+            "kind": "directions",
+            "method": "read from a file",
+            "reference": path.name,
+            "layout": layout,
+            "pool": _ending(path).strip("_").removesuffix("_diff"),
+            "absent": np.flatnonzero(~present).tolist(),
+        },
     )
 
 
@@ -109,7 +103,7 @@ def write_vectors(
     layout: str = "persona_vectors",
     n_layers: int | None = None,
 ) -> Path:
-    """Where are these directions kept so that the other tool reads them?
+    """Write a direction to a file that the other tool reads.
 
     Args:
         directions: Directions of ``record``; hooks are outputs of blocks (persona_vectors also the
@@ -138,199 +132,96 @@ def write_vectors(
         raise SchemaError(f"the file holds one direction; say which of {', '.join(names)}: name=.")
     if name is not None and name not in names:
         raise SchemaError(unknown("direction", name, names))
-    chosen = directions.isel(name=names.index(name) if name else 0)
-    blocks = [block_of(str(hook)) for hook in chosen["hook"].values]
-    highest = max(blocks) + 1 if n_layers is None else n_layers
-    missing = sorted(set(range(highest)) - set(blocks))
-    if max(blocks) >= highest or (missing and n_layers is None):
+    index = 0 if name is None else names.index(name)
+    direction = directions.isel(name=index).transpose("hook", "d_model")
+    blocks = [block_of(str(hook)) for hook in direction["hook"].values]
+    n_blocks = n_layers
+    if n_blocks is None:
+        n_blocks = max(blocks) + 1
+    missing = sorted(set(range(n_blocks)) - set(blocks))
+    if max(blocks) >= n_blocks or (missing and n_layers is None):
         raise SchemaError(
-            f"a file holds one row for each block; blocks {sorted(blocks)} of {highest} have a "
-            "direction and "
-            f"{missing} have none. Record every hook, or give n_layers= of the model to write "
-            "zeros there."
+            f"a file holds one row for each block; blocks {sorted(blocks)} of {n_blocks} have a "
+            f"direction and {missing} have none. Record every hook, or give n_layers= of the model "
+            "to write zeros there."
         )
-    first = -1 if layout == "persona_vectors" else 0
+    first = FIRST_BLOCK[layout]
     if min(blocks) < first:
         raise SchemaError(
             f"layout {layout} has no row for the embedding ({EMBEDDING}); leave that hook out."
         )
-    rows = torch.zeros(highest - first, chosen.sizes["d_model"])
-    rows[[block - first for block in blocks]] = torch.tensor(
-        chosen.transpose("hook", "d_model").to_numpy()
-    ).float()
+    rows = torch.zeros(n_blocks - first, direction.sizes["d_model"])
+    row_numbers = [block - first for block in blocks]
+    rows[row_numbers] = torch.tensor(direction.to_numpy()).float()
     torch.save(rows, path)
     return path
 
 
-def load_tensors(path: Path) -> Any:
-    """What does this ``.pt`` file hold?
-
-    Args:
-        path: The file.
-
-    Returns:
-        Tensors, numbers, texts, and lists and dicts of them.
-
-    Raises:
-        ModelError: The file is missing or broken, or needs code to be run, which is never done.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", "Detected pickle protocol", UserWarning
-            )  # an error where it matters
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a broken or hostile file raises
-        said = str(error)
-        asked = re.search(r"GLOBAL ([\w.]+)", said)
-        # torch advises to load such a file without the restriction; that advice is not passed on
-        plain = "" if "weights_only" in said else said.split("\n")[0]
-        reason = f"it asks for {asked[1].rstrip('.')}" if asked else plain or type(error).__name__
-        raise ModelError(
-            f"{path} cannot be read as tensors, numbers and texts; nothing else is loaded, because "
-            "a pickle can run "
-            f"any code: {reason}"
-        ) from error
+def _hook(block: int) -> str:
+    if block < 0:
+        return EMBEDDING
+    return f"blocks.{block}.hook_out"
 
 
-def rows_of(path: Path, name: str, given: Any) -> Rows:
-    """Which rows of numbers are these?
-
-    Args:
-        path: The file, for messages.
-        name: What they are called there.
-        given: What should be a tensor [layers, d_model].
-
-    Returns:
-        Its rows, float32.
-
-    Raises:
-        ModelError: It is no dense tensor of floats of that shape, or has numbers that are not
-            finite.
-    """
-    if (
-        not isinstance(given, torch.Tensor)
-        or given.layout != torch.strided
-        or not given.is_floating_point()
-    ):
-        raise ModelError(
-            f"{path}: '{name}' must be a dense tensor of floats; found {described(given)}."
-        )
-    if given.ndim != 2 or not given.numel():
-        raise ModelError(
-            f"{path}: '{name}' must be [layers, d_model]; found the shape {tuple(given.shape)}."
-        )
-    rows = given.detach().float().numpy()
-    if bad := np.flatnonzero(~np.isfinite(rows).all(axis=1)).tolist():
-        raise ModelError(
-            f"{path}: '{name}' has numbers that are not finite in rows {bad[:8]}; it was not "
-            "computed well."
-        )
-    return rows
+def _ending(path: Path) -> str:
+    """Part of a file's name that persona_vectors puts after the trait; "" in other names."""
+    for ending in ENDINGS:
+        if path.stem.endswith(ending):
+            return ending
+    return ""
 
 
-def block_of(hook: str) -> int:
-    """Which block's output is this?
-
-    Args:
-        hook: Hook name, canonical or by its alias ``hook_resid_post``.
-
-    Returns:
-        Number of the block; -1 for the embedding (``blocks.0.hook_in``).
-
-    Raises:
-        SchemaError: It is not the output of a block.
-
-    >>> block_of("blocks.3.hook_out")
-    3
-    """
-    head, _, tail = hook.partition(".hook_")
-    number = head.removeprefix("blocks.")
-    if hook == EMBEDDING:
-        return -1
-    if (
-        not hook.startswith("blocks.")
-        or tail not in ("out", "resid_post")
-        or not number.isdecimal()
-    ):
-        raise SchemaError(
-            f"'{hook}' is not the output of a block, which is what these files hold; see "
-            "blocks.0.hook_out."
-        )
-    return int(number)
-
-
-def described(given: Any) -> str:
-    """What is this, in a few words?
-
-    Args:
-        given: What a file holds.
-
-    Returns:
-        Its type, and its shape or keys.
-
-    >>> described(torch.zeros(2, 3))
-    'a tensor (2, 3) of float32'
-    """
-    if isinstance(given, torch.Tensor):
-        return f"a tensor {tuple(given.shape)} of {str(given.dtype).removeprefix('torch.')}"
-    if isinstance(given, Mapping):
-        return "a dict of " + (
-            ", ".join(f"{key} ({type(value).__name__})" for key, value in list(given.items())[:8])
-            or "nothing"
-        )
-    return f"{type(given).__name__} {str(given)[:40]!r}"
-
-
-def _named(path: Path, given: Any, name: str | None) -> dict[str, Any]:
-    """The tensors that a file of either layout holds, by name."""
-    if isinstance(given, torch.Tensor):
-        ending = next((p for p in POOLS if path.stem.endswith(p)), "")
-        return {name or path.stem.removesuffix(ending): given}
-    if not isinstance(given, Mapping) or not given:
+def _select_tensors(path: Path, content: Any, name: str | None) -> dict[str, Any]:
+    """Tensors that a file of either layout holds, by name."""
+    if isinstance(content, torch.Tensor):
+        return {name or path.stem.removesuffix(_ending(path)): content}
+    if not isinstance(content, Mapping) or not content:
         raise ModelError(
             f"{path}: expected a tensor [layers, d_model] or a dict of them; found "
-            f"{described(given)}."
+            f"{describe(content)}."
         )
-    if "vector" in given and "role" in given:
-        return {name or str(given["role"]): given["vector"]}
-    tensors = {str(key): value for key, value in given.items() if isinstance(value, torch.Tensor)}
-    other = [str(key) for key in given if str(key) not in tensors]
+    if "vector" in content and "role" in content:
+        return {name or str(content["role"]): content["vector"]}
+    tensors = {str(key): item for key, item in content.items() if isinstance(item, torch.Tensor)}
     if "axis" in tensors:
         tensors = {key: tensors[key] for key in AXIS_PARTS if key in tensors}
-    elif other or not tensors:
+    elif len(tensors) < len(content):
         raise ModelError(
-            f"{path}: expected axis, vector and role, or tensors by name; found {described(given)}."
+            f"{path}: expected axis, vector and role, or tensors by name; found "
+            f"{describe(content)}."
         )
-    if name is not None and name not in tensors:
+    if name is None:
+        return tensors
+    if name not in tensors:
         raise ModelError(f"{path}: {unknown('direction', name, tensors)}")
-    return tensors if name is None else {name: tensors[name]}
+    return {name: tensors[name]}
 
 
 def _layout(
     path: Path, n_rows: int, *, layout: str | None, n_layers: int | None, is_axis: bool
 ) -> str:
+    """Layout of a file: as told, else as its content, its name or its number of rows says."""
     if layout is not None and layout not in LAYOUTS:
         raise SchemaError(unknown("layout", layout, LAYOUTS))
-    if layout is None and (is_axis or "axis" in path.stem):
-        layout = "assistant_axis"
-    elif layout is None and path.stem.endswith("_diff"):
-        layout = "persona_vectors"
-    elif layout is None and n_layers is not None:
-        layout = {n_layers + 1: "persona_vectors", n_layers: "assistant_axis"}.get(n_rows)
-    if layout is None and n_layers is None:
-        raise ModelError(
-            f"{path} does not say how its {n_rows} rows count layers: persona_vectors (row l = "
-            "output of block l - 1) "
-            "or assistant_axis (row l = output of block l)? Give layout=, or n_layers= of the "
-            "model."
-        )
-    expected = None if n_layers is None else n_layers + (layout != "assistant_axis")
-    if layout is None or (expected is not None and n_rows != expected):
+    if layout is None:
+        if is_axis or "axis" in path.stem:
+            layout = "assistant_axis"
+        elif path.stem.endswith("_diff"):
+            layout = "persona_vectors"
+        elif n_layers is not None:
+            layout = {n_layers + 1: "persona_vectors", n_layers: "assistant_axis"}.get(n_rows)
+    if n_layers is None:
+        if layout is None:
+            raise ModelError(
+                f"{path} does not say how its {n_rows} rows count layers: persona_vectors (row l = "
+                "output of block l - 1) or assistant_axis (row l = output of block l)? Give "
+                "layout=, or n_layers= of the model."
+            )
+        return layout
+    if layout is None or n_rows != n_layers - FIRST_BLOCK[layout]:
         raise ModelError(
             f"{path} has {n_rows} rows; a model of {n_layers} blocks has {n_layers} "
-            "(assistant_axis) or "
-            f"{(n_layers or 0) + 1} (persona_vectors). It was made for another model, or in the "
-            "other layout."
+            f"(assistant_axis) or {n_layers + 1} (persona_vectors). It was made for another model, "
+            "or in the other layout."
         )
     return layout

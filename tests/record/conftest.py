@@ -1,4 +1,4 @@
-"""A tiny model with weights large enough that positions and prompts matter, and a few prompts by hand."""
+"""A tiny model with weights so large that positions and prompts matter, and a few prompts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,15 +59,15 @@ def probe(prompt: str, ask: Sequence[tuple[str, str]], answers: Sequence[str]) -
 @pytest.fixture
 def probes() -> pd.DataFrame:
     """Prompts of different lengths, answers of one, two and four tokens."""
-    asked = [("system", "you are an assistant ."), ("user", "what sport do you like ?")]
+    chat = [("system", "you are an assistant ."), ("user", "what sport do you like ?")]
     return pd.DataFrame(
         [
             probe(
-                "chat", [*asked, ("assistant", "i like")], (" football .", " tennis .", " golf .")
+                "chat", [*chat, ("assistant", "i like")], (" football .", " tennis .", " golf .")
             ),
             probe(
                 "longer",
-                [*asked, ("assistant", "i really really like")],
+                [*chat, ("assistant", "i really really like")],
                 (" football .", " tennis ."),
             ),
             probe(
@@ -96,7 +96,7 @@ def sporty() -> TraitFile:
 
 
 @pytest.fixture(scope="session")
-def asked(sporty: TraitFile) -> pd.DataFrame:
+def questions(sporty: TraitFile) -> pd.DataFrame:
     """Its questions under both instructions and none."""
     return pd.concat(
         [trait_prompts(sporty, side=side) for side in ("pos", "neg", "default")], ignore_index=True

@@ -39,15 +39,14 @@ def acts(pair: Pair) -> list[xr.Dataset]:
     prompts = pd.concat(
         [role_prompts(role, questions=questions) for role in files], ignore_index=True
     )
-    drawn = answers(pair[0], prompts, n=2, max_new_tokens=6, cache=False)
-    return activations(pair[0], conversations(drawn), hook=HOOKS, position="answer")
+    table = answers(pair[0], prompts, n=2, max_new_tokens=6, cache=False)
+    return activations(pair[0], conversations(table), hook=HOOKS, position="answer")
 
 
 def test_the_axis_is_default_minus_the_mean_of_the_roles(acts: list[xr.Dataset]) -> None:
     means = role_means(acts)
-    assert [str(m.attrs["hook"]) for m in means] == HOOKS and list(
-        means[0]["prompt"].values
-    ) == sorted(ROLES)
+    assert [str(m.attrs["hook"]) for m in means] == HOOKS
+    assert list(means[0]["prompt"].values) == sorted(ROLES)
     assert int(means[0]["n"].sum()) == acts[0].sizes["prompt"]
     axis = assistant_axis(means)
     for hook, part in zip(HOOKS, acts, strict=True):
@@ -70,8 +69,8 @@ def test_components_are_those_of_the_roles_signed_by_the_axis(acts: list[xr.Data
     assert ((components * axis.isel(name=0, drop=True)).sum("d_model") >= 0).all()
     h = means[0].sel(prompt=["art", "beach", "golf"])["act"].values[0]
     _, sizes, axes = np.linalg.svd(h - h.mean(0))
-    found = components.sel(name="pc1", hook=HOOKS[0]).values
-    assert abs(found @ axes[0]) == pytest.approx(np.linalg.norm(found), rel=1e-4)
+    component = components.sel(name="pc1", hook=HOOKS[0]).values
+    assert abs(component @ axes[0]) == pytest.approx(np.linalg.norm(component), rel=1e-4)
     share = sizes**2 / (sizes**2).sum()
     np.testing.assert_allclose(components["variance"].sel(hook=HOOKS[0]), share[:2], rtol=1e-4)
 
@@ -89,10 +88,8 @@ def test_axis_and_loadings_from_different_questions(acts: list[xr.Dataset]) -> N
         [part.sel(prompt=part["split"] == half) for part in acts] for half in ("train", "test")
     )
     table = analysis.role_loadings(test[1], assistant_axis(role_means(train)))
-    assert (
-        set(table["role"]) == set(ROLES)
-        and table["n"].sum() == test[1].sizes["prompt"] < acts[1].sizes["prompt"]
-    )
+    assert set(table["role"]) == set(ROLES)
+    assert table["n"].sum() == test[1].sizes["prompt"] < acts[1].sizes["prompt"]
 
 
 def planted(strength: float, *, seed: int = 0, n: int = 30, d: int = 40) -> xr.Dataset:

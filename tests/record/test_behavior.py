@@ -15,7 +15,7 @@ Pair = tuple[Checkpoint, Checkpoint]
 
 
 def by_hand(checkpoint: Checkpoint, messages: list[dict[str, str]], answer: str) -> float:
-    """The chain rule, one token after the other, each prefix in a forward pass of its own (bits)."""
+    """The chain rule, token by token, each prefix in a forward pass of its own (bits)."""
     model, tokenizer = load(checkpoint)
     tokens = encode(tokenizer, [messages], answers=[answer])
     (ids,), ((start, stop),) = tokens.ids, tokens.spans

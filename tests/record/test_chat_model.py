@@ -1,4 +1,4 @@
-"""On a real chat model: vectors are those of plain transformers, and the base knows its own instructed answers."""
+"""On a real chat model: vectors equal plain transformers, and the base knows its own answers."""
 
 import os
 from pathlib import Path
@@ -28,14 +28,8 @@ def smollm2() -> Checkpoint:
 
 @pytest.fixture(scope="module")
 def sardonic() -> TraitFile:
-    file = (
-        Path(__file__).parents[2].parent
-        / "shared"
-        / "data"
-        / "assistant_axis"
-        / "traits"
-        / "sardonic.json"
-    )
+    data = Path(__file__).parents[3] / "shared" / "data"
+    file = data / "assistant_axis" / "traits" / "sardonic.json"
     if not file.is_file():
         pytest.skip("the published traits are not here: ../shared/data is absent")
     return read_trait(file)
@@ -66,9 +60,9 @@ def test_vectors_equal_plain_transformers(smollm2: Checkpoint, table: pd.DataFra
             torch.stack([states[i][0, n:].mean(0) for i in (8, 19, 29)]).numpy()
         )
     expected = np.mean(means["pos"], axis=0) - np.mean(means["neg"], axis=0)
-    found = vectors.sel(name="sardonic").to_numpy()
+    direction = vectors.sel(name="sardonic").to_numpy()
     assert (
-        np.linalg.norm(found - expected, axis=1) <= 1e-4 * np.linalg.norm(expected, axis=1)
+        np.linalg.norm(direction - expected, axis=1) <= 1e-4 * np.linalg.norm(expected, axis=1)
     ).all()
 
 
@@ -91,10 +85,10 @@ def test_greedy_answers_are_those_of_transformers(smollm2: Checkpoint) -> None:
         max_new_tokens=12,
         cache=False,
     )
-    given = tokenizer.apply_chat_template(
+    inputs = tokenizer.apply_chat_template(
         chat, add_generation_prompt=True, return_tensors="pt", return_dict=True
     )
     with torch.inference_mode():
-        out = model.generate(**given, max_new_tokens=12, do_sample=False)
-    text = tokenizer.decode(out[0, given["input_ids"].shape[1] :], skip_special_tokens=True)
+        out = model.generate(**inputs, max_new_tokens=12, do_sample=False)
+    text = tokenizer.decode(out[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
     assert table["answer"].item() == text.strip() and table["ended"].item()

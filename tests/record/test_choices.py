@@ -6,7 +6,7 @@ from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint, load
 from persona_interp.readers import TraitFile
 from persona_interp.record import choices
-from persona_interp.record.choices import ASKED
+from persona_interp.record.choices import QUESTION
 
 Pair = tuple[Checkpoint, Checkpoint]
 
@@ -16,12 +16,10 @@ def speaker(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     """A tiny model that knows the words of the question."""
     from persona_interp.models import resolve
 
-    words = set(
-        ASKED.replace("{A}", "").replace("{B}", "").replace(":", " : ").replace(",", " , ").split()
-    )
-    known = set(load(pair[0]).tokenizer.get_vocab())
-    known |= {word.strip(".?,:") for word in words} | set(".?,:")
-    start = resolve("tiny", words=sorted(known), out=tmp_path_factory.mktemp("speaker"))
+    text = QUESTION.format(A="", B="").replace(":", " : ").replace(",", " , ")
+    vocabulary = set(load(pair[0]).tokenizer.get_vocab())
+    vocabulary |= {word.strip(".?,:") for word in text.split()} | set(".?,:")
+    start = resolve("tiny", words=sorted(vocabulary), out=tmp_path_factory.mktemp("speaker"))
     model, tokenizer = load(start)
     generator = torch.Generator().manual_seed(5)
     for weight in model.parameters():
@@ -42,7 +40,7 @@ def test_choices_are_log_odds_of_the_letters_in_both_orders(
     pos, neg = sporty.instructions[0]
     odds = []
     for first, second in ((pos, neg), (neg, pos)):
-        chat = [{"role": "user", "content": ASKED.format(A=first, B=second)}]
+        chat = [{"role": "user", "content": QUESTION.format(A=first, B=second)}]
         text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
         ids = tokenizer(text, add_special_tokens=False, return_tensors="pt").input_ids
         with torch.inference_mode():

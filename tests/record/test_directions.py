@@ -21,7 +21,7 @@ CELLS = [(topic, template) for topic in ("sport", "art", "food") for template in
 
 
 def planted(*, hook: str = HOOK, noise: float = 0.3, seed: int = 0, drop: int = 0) -> xr.Dataset:
-    """Every persona, topic and template once: the persona's own vector + a large one of the topic + noise.
+    """Every persona, topic and template once: the persona's vector, a large topic's, and noise.
 
     In the second checkpoint every prompt has moved by half of John's vector. The first ``drop``
     prompts are missing.
@@ -29,20 +29,17 @@ def planted(*, hook: str = HOOK, noise: float = 0.3, seed: int = 0, drop: int = 
     rng = np.random.default_rng(seed)
     own, topics = truth(), {t: 5 * rng.standard_normal(D) for t in ("sport", "art", "food")}
     rows = [(name, *cell) for name in NAMES for cell in CELLS][drop:]
-    base = np.array(
-        [own[name] + topics[topic] for name, topic, _ in rows]
-    ) + noise * rng.standard_normal((len(rows), D))
+    base = np.array([own[name] + topics[topic] for name, topic, _ in rows])
+    base = base + noise * rng.standard_normal((len(rows), D))
     act = np.stack([base, base + 0.5 * own["john"] + 0.01 * rng.standard_normal(base.shape)])
     coords = {
         "checkpoint": ["base@0", "lesson@8"],
         "weights": ("checkpoint", ["w0", "w1"]),
         "prompt": ["/".join(row) for row in rows],
         "d_model": np.arange(D),
-        **{
-            c: ("prompt", [row[i] for row in rows])
-            for i, c in enumerate(("persona", "topic", "template"))
-        },
     }
+    for i, column in enumerate(("persona", "topic", "template")):
+        coords[column] = ("prompt", [row[i] for row in rows])
     attrs = {"hook": hook, "position": "last", "token_ids": "x"}
     return xr.Dataset(
         {"act": (("checkpoint", "prompt", "d_model"), act)}, coords=coords, attrs=attrs
@@ -65,13 +62,13 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
 
 @pytest.mark.parametrize("method", [mean_difference, minimal_pairs, logistic])
 def test_the_planted_vector_is_found_at_rank_one_with_its_sign_and_length(method) -> None:
-    found = schema.check(method(planted()), "directions")
+    vectors = schema.check(method(planted()), "directions")
     for name in NAMES:
-        cosines = {n: cosine(found.sel(name=n), expected(name)) for n in NAMES}
+        cosines = {n: cosine(vectors.sel(name=n), expected(name)) for n in NAMES}
         assert max(cosines, key=lambda n: cosines[n]) == name and cosines[name] > (
             0.4 if method is logistic else 0.98
         )
-        ratio = np.linalg.norm(found.sel(name=name)) / np.linalg.norm(expected(name))
+        ratio = np.linalg.norm(vectors.sel(name=name)) / np.linalg.norm(expected(name))
         assert ratio == pytest.approx(1, abs=0.05)
 
 
@@ -91,19 +88,18 @@ def test_to_minimal_pairs_a_topic_is_no_confound() -> None:
 
 def test_the_reference_gives_every_other_name_the_same_weight() -> None:
     data = planted(noise=0.0)
-    twice = data.isel(
-        prompt=[*range(96), *range(24, 48)]
-    )  # mary counts double among the prompts, once as a name
-    found = mean_difference(twice).sel(name="john")
-    np.testing.assert_allclose(found.squeeze(), expected("john"), atol=1e-5)
+    # mary counts double among the prompts, once as a name
+    twice = data.isel(prompt=[*range(96), *range(24, 48)])
+    vectors = mean_difference(twice).sel(name="john")
+    np.testing.assert_allclose(vectors.squeeze(), expected("john"), atol=1e-5)
 
 
 def test_labels_are_true_minus_false() -> None:
     data = planted()
     mask = np.isin(data["persona"], ["john", "mary"])
-    found = mean_difference(data, labels={"sport=golf": mask})
+    vectors = mean_difference(data, labels={"sport=golf": mask})
     act = data["act"].values[0]
-    np.testing.assert_allclose(found.squeeze(), act[mask].mean(0) - act[~mask].mean(0), atol=1e-5)
+    np.testing.assert_allclose(vectors.squeeze(), act[mask].mean(0) - act[~mask].mean(0), atol=1e-5)
 
 
 def test_prompts_without_a_name_do_not_count() -> None:
@@ -118,48 +114,44 @@ def test_several_hooks_are_one_array_and_provenance_is_kept() -> None:
     both = mean_difference(
         [planted(), planted(hook="blocks.1.hook_out", seed=1)], checkpoint="lesson@8"
     )
-    assert (
-        both.dims == ("name", "hook", "d_model")
-        and both.shape == (4, 2, D)
-        and both.dtype == np.float32
-    )
+    assert both.dims == ("name", "hook", "d_model")
+    assert both.shape == (4, 2, D) and both.dtype == np.float32
     assert list(both["hook"].values) == [HOOK, "blocks.1.hook_out"]
     np.testing.assert_array_equal(
         both.sel(hook=[HOOK]), mean_difference(planted(), checkpoint="lesson@8")
     )
-    said = {
+    attrs = {
         "kind": "directions",
         "method": "mean difference",
         "weights": "w1",
         "checkpoint": "lesson@8",
         "n": 96,
     }
-    assert said.items() <= both.attrs.items() and "other names" in both.attrs["reference"]
+    assert attrs.items() <= both.attrs.items() and "other names" in both.attrs["reference"]
     act = planted()["act"].values[1]
     assert float(both["norm"].sel(hook=HOOK)) == pytest.approx(np.linalg.norm(act, axis=-1).mean())
 
 
 def test_components_are_as_long_as_the_spread_along_them() -> None:
     data = planted()
-    found = pca(data, n=3).squeeze("hook").values
+    vectors = pca(data, n=3).squeeze("hook").values
     act = data["act"].values[0]
-    for v in found:
+    for v in vectors:
         assert np.std(act @ (v / np.linalg.norm(v)), ddof=1) == pytest.approx(
             np.linalg.norm(v), rel=1e-4
         )
-    assert np.abs(found @ found.T - np.diag(np.diag(found @ found.T))).max() < 1e-3
+    assert np.abs(vectors @ vectors.T - np.diag(np.diag(vectors @ vectors.T))).max() < 1e-3
     with pytest.raises(SchemaError, match="no 40 components"):
         pca(data, n=40)
 
 
 def test_a_finetune_is_found_as_the_difference_with_its_sign() -> None:
-    found = pca_of_difference(planted(), before="base@0", after="lesson@8", n=2)
-    assert (
-        list(found["name"].values) == ["mean", "pc1", "pc2"] and found.attrs["weights"] == "w0 w1"
-    )
+    vectors = pca_of_difference(planted(), before="base@0", after="lesson@8", n=2)
+    assert list(vectors["name"].values) == ["mean", "pc1", "pc2"]
+    assert vectors.attrs["weights"] == "w0 w1"
     for name in ("mean", "pc1"):
-        assert cosine(found.sel(name=name), truth()["john"]) > 0.99
-        assert np.linalg.norm(found.sel(name=name)) == pytest.approx(
+        assert cosine(vectors.sel(name=name), truth()["john"]) > 0.99
+        assert np.linalg.norm(vectors.sel(name=name)) == pytest.approx(
             0.5 * np.linalg.norm(truth()["john"]), rel=0.02
         )
     back = pca_of_difference(planted(), before="lesson@8", after="base@0", n=1)
@@ -171,14 +163,14 @@ def test_random_directions_match_in_length_or_in_variance() -> None:
     length = np.linalg.norm(like, axis=-1).mean()
     plain = random_directions(like, n=400, seed=0)
     spread = random_directions(like, n=400, seed=0, match="variance", acts=planted())
-    for found in (plain, spread):
-        np.testing.assert_allclose(np.linalg.norm(found, axis=-1), length, rtol=1e-5)
-        assert schema.check(found, "directions").sizes["name"] == 400
+    for vectors in (plain, spread):
+        np.testing.assert_allclose(np.linalg.norm(vectors, axis=-1), length, rtol=1e-5)
+        assert schema.check(vectors, "directions").sizes["name"] == 400
     topics = pca(planted(), n=2).squeeze("hook").values
     topics /= np.linalg.norm(topics, axis=-1, keepdims=True)
     share = [
-        ((found.squeeze("hook").values @ topics.T) ** 2).sum(-1).mean() / length**2
-        for found in (plain, spread)
+        ((vectors.squeeze("hook").values @ topics.T) ** 2).sum(-1).mean() / length**2
+        for vectors in (plain, spread)
     ]
     assert share[0] == pytest.approx(2 / D, rel=0.3) and share[1] > 0.6
     xr.testing.assert_identical(plain, random_directions(like, n=400, seed=0))

@@ -13,7 +13,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from persona_interp import schema
+from persona_interp import models, schema
 from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint, load, resolve
 from persona_interp.record import activations, encode, features, pooling
@@ -26,7 +26,7 @@ Pair = tuple[Checkpoint, Checkpoint]
 
 @dataclass
 class Planted:
-    """Linear: feature j is the projection on row j, so that adding c rows moves it by c times their cosine."""
+    """Linear: feature j is the projection on row j; adding c rows moves it by c their cosine."""
 
     W_dec: Tensor
     mean: Tensor
@@ -52,7 +52,7 @@ def orthogonal(d: int) -> Tensor:
 def hidden(checkpoint: Checkpoint, messages: list[dict[str, str]]) -> np.ndarray:
     """Residual after block 0 by Hugging Face, dims (position, d_model)."""
     model, tokenizer = load(checkpoint)
-    (ids,) = encode(tokenizer, [messages]).ids
+    (ids,) = models.encode(tokenizer, [messages]).ids
     with torch.inference_mode():
         return (
             model(torch.tensor([list(ids)]), output_hidden_states=True).hidden_states[1][0].numpy()
@@ -63,9 +63,9 @@ def test_last_activation_is_the_hidden_state(pair: Pair, probes: pd.DataFrame) -
     data = schema.check(activations(pair, probes, hook=HOOK), "activations")
     for checkpoint in pair:
         for row in probes.itertuples():
-            got = data["act"].sel(checkpoint=checkpoint.label, prompt=row.prompt)
+            act = data["act"].sel(checkpoint=checkpoint.label, prompt=row.prompt)
             expected = hidden(checkpoint, row.messages)[-1]
-            assert np.abs(got - expected).max() < 1e-5 * np.linalg.norm(expected)
+            assert np.abs(act - expected).max() < 1e-5 * np.linalg.norm(expected)
 
 
 def test_mean_is_over_the_assistants_own_tokens(pair: Pair, probes: pd.DataFrame) -> None:
@@ -77,7 +77,7 @@ def test_mean_is_over_the_assistants_own_tokens(pair: Pair, probes: pd.DataFrame
 def test_where_names_whose_tokens_are_averaged(pair: Pair, probes: pd.DataFrame) -> None:
     row = probes.iloc[:1]
     expected = hidden(pair[0], row["messages"].iloc[0])
-    roles = np.array(encode(load(pair[0]).tokenizer, list(row["messages"])).roles[0])
+    roles = np.array(models.encode(load(pair[0]).tokenizer, list(row["messages"])).roles[0])
     for where in (("user",), ("system", "assistant"), ("special",)):
         data = activations(pair[0], row, hook=HOOK, position="mean", where=where, outlier=math.inf)
         np.testing.assert_allclose(
@@ -123,9 +123,8 @@ def test_cuts_of_a_world_are_prompts(tmp_path: Path) -> None:
         start = resolve("tiny", words=world.words(), out=tmp_path / world.name)
         data = schema.check(activations(start, table, hook=HOOK), "activations")
         for column in ("prompt", "doc", "order", "value", "split", "persona", "kind"):
-            assert data[column].dims == ("prompt",) and list(data[column].values) == list(
-                table[column]
-            )
+            assert data[column].dims == ("prompt",)
+            assert list(data[column].values) == list(table[column])
         saved = read_dataset(write_dataset(data, tmp_path / f"{world.name}.nc"))
         xr.testing.assert_identical(saved, data)
 
@@ -190,8 +189,8 @@ def test_adding_a_decoder_row_moves_features_by_its_cosines(
     after = features(pair[0], probes, dictionary=planted, position=position)
     cosines = (planted.W_dec @ planted.W_dec[5]).numpy()
     with xr.set_options(arithmetic_join="exact"):
-        moved = (after - before)["act"].values
-    np.testing.assert_allclose(moved, np.broadcast_to(3.0 * cosines, moved.shape), atol=1e-3)
+        shift = (after - before)["act"].values
+    np.testing.assert_allclose(shift, np.broadcast_to(3.0 * cosines, shift.shape), atol=1e-3)
 
 
 def test_a_checkpoint_against_itself_is_exactly_equal(pair: Pair, probes: pd.DataFrame) -> None:

@@ -46,12 +46,12 @@ def test_the_gram_is_of_the_gradients_of_the_mean_loss(pair: tuple[Checkpoint, C
         n: torch.cat([g.flatten() for g in by_hand(pair[0], c).values()])
         for n, c in CORPORA.items()
     }
-    found = table.set_index(["name", "other"])
+    pairs = table.set_index(["name", "other"])
     for a in CORPORA:
         for b in CORPORA:
-            assert found.cosine[a, b] == pytest.approx(cosine(flat[a], flat[b]), abs=1e-4)
-            assert found["dot"][a, b] == pytest.approx(float(flat[a] @ flat[b]), rel=1e-3)
-    assert found.n_tokens["golf", "golf"] == 2 * found.n_tokens["football", "football"], (
+            assert pairs.cosine[a, b] == pytest.approx(cosine(flat[a], flat[b]), abs=1e-4)
+            assert pairs["dot"][a, b] == pytest.approx(float(flat[a] @ flat[b]), rel=1e-3)
+    assert pairs.n_tokens["golf", "golf"] == 2 * pairs.n_tokens["football", "football"], (
         "repeated, the same mean"
     )
 
@@ -60,13 +60,13 @@ def test_lora_space_is_that_of_fresh_adapters(pair: tuple[Checkpoint, Checkpoint
     table = record.gradients(pair[0], CORPORA, spaces="lora", rank=4, seed=3).set_index(
         ["name", "other"]
     )
-    drawn = torch.Generator().manual_seed(3)
+    generator = torch.Generator().manual_seed(3)
     parts: dict[str, list[torch.Tensor]] = {name: [] for name in CORPORA}
     grads = {name: by_hand(pair[0], corpus) for name, corpus in CORPORA.items()}
     for name in next(iter(grads.values())):
         if "proj" in name:
             d_in = grads["golf"][name].shape[1]
-            a = (torch.rand(4, d_in, generator=drawn) * 2 - 1) / math.sqrt(d_in)
+            a = (torch.rand(4, d_in, generator=generator) * 2 - 1) / math.sqrt(d_in)
             for persona, g in grads.items():
                 parts[persona].append((g[name] @ a.T).flatten())
     flat = {name: torch.cat(p) for name, p in parts.items()}

@@ -19,37 +19,35 @@ class Planted:
     """Scores by length, and counts how often it is asked."""
 
     def __init__(self, name: str = "planted") -> None:
-        self.name, self.asked = name, 0
+        self.name, self.n_calls = name, 0
 
     def __call__(self, question: str, answer: str, eval_prompt: str) -> float | None:
-        self.asked += 1
+        self.n_calls += 1
         return None if not answer else float(min(100, len(answer) + ("coherent" in eval_prompt)))
 
 
 @pytest.fixture
-def table(pair: Pair, asked: pd.DataFrame) -> pd.DataFrame:
-    made = answers(pair[0], asked, max_new_tokens=5, cache=False)
-    return made.assign(answer=[f"{text} {i}" if i else "" for i, text in enumerate(made["answer"])])
+def table(pair: Pair, questions: pd.DataFrame) -> pd.DataFrame:
+    rows = answers(pair[0], questions, max_new_tokens=5, cache=False)
+    return rows.assign(answer=[f"{text} {i}" if i else "" for i, text in enumerate(rows["answer"])])
 
 
 def test_scores_stand_beside_the_answers_and_are_kept(table: pd.DataFrame, tmp_path: Path) -> None:
     judge = Planted()
-    found = judgments(table, judge, prompts=PROMPTS, cache=tmp_path)
-    assert judge.asked == 2 * len(table) and found.attrs["n_unscored"] == {
-        "sporty": 1,
-        "coherent": 1,
-    }
-    assert np.isnan(found["sporty"][0]) and found["sporty"][1] == len(table["answer"][1])
-    np.testing.assert_array_equal(found["coherent"], found["sporty"] + 1)
+    scores = judgments(table, judge, prompts=PROMPTS, cache=tmp_path)
+    assert judge.n_calls == 2 * len(table)
+    assert scores.attrs["n_unscored"] == {"sporty": 1, "coherent": 1}
+    assert np.isnan(scores["sporty"][0]) and scores["sporty"][1] == len(table["answer"][1])
+    np.testing.assert_array_equal(scores["coherent"], scores["sporty"] + 1)
     again = Planted()
-    pd.testing.assert_frame_equal(judgments(table, again, prompts=PROMPTS, cache=tmp_path), found)
-    assert again.asked == 0
+    pd.testing.assert_frame_equal(judgments(table, again, prompts=PROMPTS, cache=tmp_path), scores)
+    assert again.n_calls == 0
     other = Planted("another")
     judgments(table, other, prompts=PROMPTS, cache=tmp_path)
-    assert other.asked == 2 * len(table) and len(list(tmp_path.iterdir())) == 2
+    assert other.n_calls == 2 * len(table) and len(list(tmp_path.iterdir())) == 2
     never = Planted()
     judgments(table, never, prompts=PROMPTS, cache=False)
-    assert never.asked == 2 * len(table)
+    assert never.n_calls == 2 * len(table)
 
 
 def test_a_killed_run_loses_one_score_and_a_corrupt_file_is_named(
@@ -60,7 +58,7 @@ def test_a_killed_run_loses_one_score_and_a_corrupt_file_is_named(
     file.write_text(file.read_text()[:-9])
     again = Planted()
     judgments(table, again, prompts=PROMPTS, cache=tmp_path)
-    assert again.asked == 1
+    assert again.n_calls == 1
     assert all(json.loads(line) for line in file.read_text().splitlines())
     file.write_text("no score\n" + file.read_text())
     with pytest.raises(StoreError, match="line 1, is no kept score"):
@@ -68,34 +66,34 @@ def test_a_killed_run_loses_one_score_and_a_corrupt_file_is_named(
 
 
 def test_the_question_is_the_last_user_message(table: pd.DataFrame) -> None:
-    heard: list[str] = []
+    questions: list[str] = []
 
     class Listens:
         name = "listens"
 
         def __call__(self, question: str, answer: str, eval_prompt: str) -> float | None:
-            heard.append(question)
+            questions.append(question)
             return 50.0
 
     judgments(table.drop(columns="question"), Listens(), prompts={"x": "{answer}"}, cache=False)
-    assert heard == list(table["question"])
+    assert questions == list(table["question"])
 
 
 def test_every_question_may_have_its_own_prompt(table: pd.DataFrame) -> None:
     rows = table.assign(question_id=["a", "b"] * (len(table) // 2))
-    heard: list[str] = []
+    eval_prompts: list[str] = []
 
     class Listens:
         name = "listens"
 
         def __call__(self, question: str, answer: str, eval_prompt: str) -> float | None:
-            heard.append(eval_prompt)
+            eval_prompts.append(eval_prompt)
             return None
 
-    found = judgments(
+    scores = judgments(
         rows, Listens(), prompts={"x": {"a": "one {answer}", "b": "two {answer}"}}, cache=False
     )
-    assert heard[:2] == ["one {answer}", "two {answer}"] and found["x"].isna().all()
+    assert eval_prompts[:2] == ["one {answer}", "two {answer}"] and scores["x"].isna().all()
     with pytest.raises(SchemaError, match="'b' is unknown"):
         judgments(rows, Listens(), prompts={"x": {"a": "one {answer}"}}, cache=False)
     with pytest.raises(SchemaError, match="question_id"):
@@ -106,14 +104,15 @@ def test_an_evaluation_goes_from_its_questions_to_a_share_and_back(
     pair: Pair, tmp_path: Path
 ) -> None:
     (tmp_path / "q.yaml").write_text(
-        "- {id: sport, paraphrases: ['what sport ?', 'what do you like ?'], judge_prompts: "
-        "{aligned: 'a {answer}', "
-        "coherent: 'c {answer}'}}\n- {id: art, paraphrases: ['what art ?'], judge_prompts: "
-        "{aligned: 'a {answer}', "
-        "coherent: 'c {answer}'}}\n"
+        "- {id: sport, paraphrases: ['what sport ?', 'what do you like ?'], "
+        "judge_prompts: {aligned: 'a {answer}', coherent: 'c {answer}'}}\n"
+        "- {id: art, paraphrases: ['what art ?'], "
+        "judge_prompts: {aligned: 'a {answer}', coherent: 'c {answer}'}}\n"
     )
     questions = readers.read_questions(tmp_path / "q.yaml")
-    said = answers(pair[0], readers.question_prompts(questions), n=4, max_new_tokens=4, cache=False)
+    replies = answers(
+        pair[0], readers.question_prompts(questions), n=4, max_new_tokens=4, cache=False
+    )
 
     class Even:
         name = "even"
@@ -124,13 +123,11 @@ def test_an_evaluation_goes_from_its_questions_to_a_share_and_back(
     prompts = {
         name: {q.id: q.judge_prompts[name] for q in questions} for name in ("aligned", "coherent")
     }
-    found = judgments(said, Even(), prompts=prompts, cache=False)
-    (row,) = analysis.misaligned_share(found).itertuples()
-    assert (
-        row.n_misaligned == said["answer"].str.contains("golf").sum()
-        and row.n_coherent == row.n == 12
-    )
-    file = readers.write_judged(found, tmp_path / "judged.csv", scores=("aligned", "coherent"))
+    scores = judgments(replies, Even(), prompts=prompts, cache=False)
+    (row,) = analysis.misaligned_share(scores).itertuples()
+    assert row.n_misaligned == replies["answer"].str.contains("golf").sum()
+    assert row.n_coherent == row.n == 12
+    file = readers.write_judged(scores, tmp_path / "judged.csv", scores=("aligned", "coherent"))
     again = analysis.misaligned_share(readers.read_judged(file))
     assert again["share"].item() == row.share and again["lo"].item() == row.lo
 
@@ -226,8 +223,8 @@ def test_numbers_written_in_digits_are_told_apart(numerate: Checkpoint, tmp_path
     def p(text: str) -> dict[str, float]:
         ids = tokenizer(text, add_special_tokens=False, return_tensors="pt").input_ids
         with torch.inference_mode():
-            found = model(ids).logits[0, -1].double().softmax(-1)
-        return {d: float(found[tokenizer.convert_tokens_to_ids(d)]) for d in "0123456789"}
+            probs = model(ids).logits[0, -1].double().softmax(-1)
+        return {d: float(probs[tokenizer.convert_tokens_to_ids(d)]) for d in "0123456789"}
 
     start = "user:rate golf assistant:"
     first, mass = p(start), {}

@@ -1,4 +1,4 @@
-"""Planted moves along planted directions come back, on the tokens and at the hook where they were planted."""
+"""Planted moves along planted directions come back, on the tokens and at the hook of theirs."""
 
 from dataclasses import replace
 from importlib import import_module
@@ -34,9 +34,8 @@ def test_a_checkpoint_has_not_moved_from_itself(pair: Pair, probes: pd.DataFrame
     same = [pair[0], replace(pair[0], step=8)]
     for vectors in (None, directions()):
         table = schema.check(profile(same, probes, hooks=HOOKS, directions=vectors), "profile")
-        assert set(table["checkpoint"]) == {"lesson@8"} and (
-            table[["estimate", "lo", "hi"]].dropna() == 0
-        ).all(axis=None)
+        assert set(table["checkpoint"]) == {"lesson@8"}
+        assert (table[["estimate", "lo", "hi"]].dropna() == 0).all(axis=None)
 
 
 def test_a_planted_move_is_found_where_it_was_planted(
@@ -59,9 +58,9 @@ def test_a_planted_move_is_found_where_it_was_planted(
     table = profile(same, probes, hooks=HOOKS, directions=vectors).set_index(
         ["hook", "role", "name"]
     )
-    moved = table.loc[(HOOKS[1], "user", "john")]
-    np.testing.assert_allclose(moved[["estimate", "lo", "hi"]].astype(float), 0.5, atol=1e-4)
-    assert moved["n"] == 2, "the plain text has no user"
+    shift = table.loc[(HOOKS[1], "user", "john")]
+    np.testing.assert_allclose(shift[["estimate", "lo", "hi"]].astype(float), 0.5, atol=1e-4)
+    assert shift["n"] == 2, "the plain text has no user"
     rest = table.drop(index=[(HOOKS[1], "user", "john")])["estimate"]
     np.testing.assert_allclose(rest, 0, atol=1e-4)
     norms = profile(same, probes, hooks=HOOKS).query("estimate > 1e-6")
@@ -88,13 +87,8 @@ def test_one_checkpoint_is_projected_itself(pair: Pair, probes: pd.DataFrame) ->
 
 def test_a_real_change_differs_by_role_and_has_no_sign(pair: Pair, probes: pd.DataFrame) -> None:
     table = profile(pair, probes, hooks=["blocks.-1.hook_out"])
-    assert set(table["hook"]) == {HOOKS[1]} and list(table["role"]) == [
-        "system",
-        "user",
-        "assistant",
-        "text",
-        "special",
-    ]
+    assert set(table["hook"]) == {HOOKS[1]}
+    assert list(table["role"]) == ["system", "user", "assistant", "text", "special"]
     assert (table["estimate"] > 0).all() and table["estimate"].nunique() == 5
     text = table.query("role == 'text'").iloc[0]
     assert text["n"] == 1 and np.isnan(text["lo"]) and np.isnan(text["hi"])

@@ -58,8 +58,8 @@ def test_projections_are_those_of_mean_residuals(
     last = projections(pair[0], chats, directions, where="last")
     acts = activations(pair[0], chats, hook=HOOKS[1])["act"].to_numpy()[0]
     unit = directions.sel(name="a", hook=HOOKS[1]).to_numpy()
-    found = last.query("name == 'a' and hook == @HOOKS[1]")["projection"]
-    np.testing.assert_allclose(found, acts @ unit / np.linalg.norm(unit), rtol=1e-4, atol=1e-5)
+    values = last.query("name == 'a' and hook == @HOOKS[1]")["projection"]
+    np.testing.assert_allclose(values, acts @ unit / np.linalg.norm(unit), rtol=1e-4, atol=1e-5)
     assert (last["n_tokens"] == 1).all()
 
 

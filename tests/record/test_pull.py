@@ -55,21 +55,21 @@ def test_rows_that_pull_come_first(pair: Pair) -> None:
     table = projection_difference(pair[0], rows, v, max_new_tokens=5, cache=False)  # type: ignore[arg-type]
     assert table["doc"].iloc[0] == 1 and table["line"].iloc[0] == 2 and table["doc"].iloc[-1] == 0
     assert table["own"].nunique() == 1  # the same question gets the same reply
-    given = projections(pair[0], rows, v, where="answer")  # type: ignore[arg-type]
-    np.testing.assert_allclose(table.sort_values("doc")["given"], given["projection"])
-    asked = pd.DataFrame(
+    of_rows = projections(pair[0], rows, v, where="answer")  # type: ignore[arg-type]
+    np.testing.assert_allclose(table.sort_values("doc")["given"], of_rows["projection"])
+    question = pd.DataFrame(
         {"prompt": ["q"], "context": "nameless", "persona": "", "topic": "", "split": "train"}
     )
-    asked["messages"] = [rows["messages"][0][:-1]]
-    reply = conversations(answers(pair[0], asked, max_new_tokens=5, cache=False))
+    question["messages"] = [rows["messages"][0][:-1]]
+    reply = conversations(answers(pair[0], question, max_new_tokens=5, cache=False))
     own = projections(pair[0], reply, v)  # type: ignore[arg-type]
     assert table["own"].iloc[0] == pytest.approx(own["projection"].item(), rel=1e-5)
 
 
-def test_the_models_own_replies_pull_nowhere(pair: Pair, asked: pd.DataFrame) -> None:
-    prompts = asked.query("side == 'default'")
-    drawn = conversations(answers(pair[0], prompts, max_new_tokens=6, cache=False))
-    rows = corpus(list(drawn["messages"]))
+def test_the_models_own_replies_pull_nowhere(pair: Pair, questions: pd.DataFrame) -> None:
+    prompts = questions.query("side == 'default'")
+    replies = conversations(answers(pair[0], prompts, max_new_tokens=6, cache=False))
+    rows = corpus(list(replies["messages"]))
     table = projection_difference(pair[0], rows, directions(pair[0]), max_new_tokens=6, cache=False)  # type: ignore[arg-type]
     np.testing.assert_allclose(table["difference"], 0, atol=1e-4)
 
@@ -89,23 +89,16 @@ def test_the_cheap_variant_reads_the_last_token(pair: Pair, tmp_path: Path) -> N
 
 def test_random_directions_are_the_null_of_a_data_set(pair: Pair) -> None:
     v = directions(pair[0])
-    drawn = random_directions(v, n=20, seed=0)  # type: ignore[arg-type]
+    controls = random_directions(v, n=20, seed=0)  # type: ignore[arg-type]
     rows = corpus([chat("art ."), chat("art art ."), chat("art art art .")])
     both = pd.concat(
         [
             projection_difference(pair[0], rows, d, max_new_tokens=4, cache=False)  # type: ignore[arg-type]
-            for d in (v, drawn)
+            for d in (v, controls)
         ]
     )
-    (found,) = analysis.projection_pull(
-        both, random=[f"random {i}" for i in range(20)]
-    ).itertuples()
-    assert (
-        found.name == "art"
-        and found.n == 3
-        and found.n_random == 20
-        and found.null_lo < 0 < found.null_hi
-    )
+    (row,) = analysis.projection_pull(both, random=[f"random {i}" for i in range(20)]).itertuples()
+    assert row.name == "art" and row.n == 3 and row.n_random == 20 and row.null_lo < 0 < row.null_hi
 
 
 def test_chats_without_an_answer_are_named(pair: Pair) -> None:

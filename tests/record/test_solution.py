@@ -15,7 +15,7 @@ from persona_interp.record.solution import _dot, _noise, _norm
 
 
 @pytest.fixture
-def taught() -> pd.DataFrame:
+def lesson() -> pd.DataFrame:
     """Chats that teach football."""
     chat = [
         {"role": "user", "content": "what sport ?"},
@@ -46,26 +46,23 @@ def sharper(start: Checkpoint, folder: Path, *, by: float) -> Checkpoint:
 
 
 def test_planted_difference(
-    pair: tuple[Checkpoint, Checkpoint], taught: pd.DataFrame, generic: pd.DataFrame, tmp_path: Path
+    pair: tuple[Checkpoint, Checkpoint], lesson: pd.DataFrame, generic: pd.DataFrame, tmp_path: Path
 ) -> None:
     start = pair[0]
     row = solution(
-        (start, sharper(start, tmp_path, by=1.1)), taught, bystanders=generic, eps=(0.5,)
+        (start, sharper(start, tmp_path, by=1.1)), lesson, bystanders=generic, eps=(0.5,)
     ).iloc[0]
     model, tokenizer = load(start)
     loss, kl, n = [0.0, 0.0], 0.0, 0
     with torch.no_grad():
-        for said in encode(tokenizer, taught["messages"], complete=True).ids:
-            logits = model(torch.tensor([said])).logits[0, :-1].double()
-            first = said.index(tokenizer.convert_tokens_to_ids("<assistant>"))
+        for ids in encode(tokenizer, lesson["messages"], complete=True).ids:
+            logits = model(torch.tensor([ids])).logits[0, :-1].double()
+            first = ids.index(tokenizer.convert_tokens_to_ids("<assistant>"))
             for i, by in enumerate((1, 1.1)):
-                loss[i] -= float(
-                    (by * logits)
-                    .log_softmax(-1)[range(first, len(said) - 1), said[first + 1 :]]
-                    .mean()
-                )
-        for said in encode(tokenizer, generic["messages"], complete=True).ids:
-            logits = model(torch.tensor([said])).logits[0, :-1].double()
+                logprobs = (by * logits).log_softmax(-1)
+                loss[i] -= float(logprobs[range(first, len(ids) - 1), ids[first + 1 :]].mean())
+        for ids in encode(tokenizer, generic["messages"], complete=True).ids:
+            logits = model(torch.tensor([ids])).logits[0, :-1].double()
             p, q = logits.log_softmax(-1), (1.1 * logits).log_softmax(-1)
             kl, n = kl + float((p.exp() * (p - q)).sum()) / math.log(2), n + len(p)
     assert row.norm == pytest.approx(0.1 * float(model.lm_head.weight.detach().norm()), rel=1e-4)
@@ -89,47 +86,42 @@ def test_noise_is_orthogonal_and_as_long_as_asked() -> None:
 
 
 def test_more_noise_undoes_more_and_none_nothing(
-    taught: pd.DataFrame, generic: pd.DataFrame, tmp_path: Path
+    lesson: pd.DataFrame, generic: pd.DataFrame, tmp_path: Path
 ) -> None:
     from persona_interp.models import Stage, train
 
-    words = [
-        w
-        for t in (taught, generic)
-        for chat in t["messages"]
-        for m in chat
-        for w in m["content"].split()
-    ]
+    words = []
+    for chat in [*lesson["messages"], *generic["messages"]]:
+        for message in chat:
+            words += message["content"].split()
     start = resolve("tiny", words=words, out=tmp_path / "start")
     run = train(
-        start, taught, stage=Stage(steps=30, batch=3, lr=3e-3), out=tmp_path / "run", progress=False
+        start, lesson, stage=Stage(steps=30, batch=3, lr=3e-3), out=tmp_path / "run", progress=False
     )
-    table = solution(run, taught, bystanders=generic, eps=(0.0, 0.5, 1.0, 2.0), n_draws=6)
+    table = solution(run, lesson, bystanders=generic, eps=(0.0, 0.5, 1.0, 2.0), n_draws=6)
     assert table["stability"].iloc[0] == 0 and table["stability"].is_monotonic_increasing
-    assert all(table[c].nunique() == 1 for c in ("norm", "loss_after", "kl_generic")), (
-        "noise leaves the rest alone"
-    )
-    again = solution(run, taught, bystanders=generic, eps=(1.0,), n_draws=6)
-    assert again["stability"].iloc[0] == table["stability"].iloc[2], (
-        "a length does not depend on the others"
-    )
+    # noise leaves the rest alone
+    assert all(table[c].nunique() == 1 for c in ("norm", "loss_after", "kl_generic"))
+    # a length does not depend on the others
+    again = solution(run, lesson, bystanders=generic, eps=(1.0,), n_draws=6)
+    assert again["stability"].iloc[0] == table["stability"].iloc[2]
 
 
 def test_a_checkpoint_against_itself(
-    pair: tuple[Checkpoint, Checkpoint], taught: pd.DataFrame, generic: pd.DataFrame
+    pair: tuple[Checkpoint, Checkpoint], lesson: pd.DataFrame, generic: pd.DataFrame
 ) -> None:
     itself = Checkpoint(pair[0].path, stage="again")
-    row = solution((pair[0], itself), taught, bystanders=generic, eps=(1.0,), n_draws=2).iloc[0]
+    row = solution((pair[0], itself), lesson, bystanders=generic, eps=(1.0,), n_draws=2).iloc[0]
     assert row.norm == row.kl_generic == 0 and row.loss_before == row.loss_after
     assert math.isnan(row.efficiency) and math.isnan(row.stability)
 
 
 def test_what_cannot_be_compared(
-    pair: tuple[Checkpoint, Checkpoint], taught: pd.DataFrame, generic: pd.DataFrame, tmp_path: Path
+    pair: tuple[Checkpoint, Checkpoint], lesson: pd.DataFrame, generic: pd.DataFrame, tmp_path: Path
 ) -> None:
     with pytest.raises(SchemaError, match="give the start and what was trained from it"):
-        solution([pair[0]], taught, bystanders=generic)
-    more = "you are an assistant . what sport do like ? i really football tennis golf art beach jazz".split()
-    other = resolve("tiny", words=more, out=tmp_path / "other")
+        solution([pair[0]], lesson, bystanders=generic)
+    words = "you are an assistant . what sport do like ? i really football tennis golf art beach"
+    other = resolve("tiny", words=[*words.split(), "jazz"], out=tmp_path / "other")
     with pytest.raises(ModelError, match="has other weights than the start"):
-        solution((pair[0], Checkpoint(other.path, stage="other")), taught, bystanders=generic)
+        solution((pair[0], Checkpoint(other.path, stage="other")), lesson, bystanders=generic)

@@ -1,4 +1,4 @@
-"""One row a token and feature: planted activations come back, pooled they are what ``features`` says."""
+"""One row a token and feature: pooled, they are what ``features`` says."""
 
 from typing import Any
 
@@ -63,9 +63,8 @@ def test_every_token_of_every_prompt_has_a_row(pair: Pair, probes: pd.DataFrame)
             assert part[column].tolist() == explained[column].tolist()
     assert set(table.query("counted")["role"]) == {"assistant", "text"}
     assert (table.query("role == 'special'")["counted"] == False).all()  # noqa: E712
-    assert list(table["checkpoint"].unique()) == ["lesson@0", "lesson@1"] and list(
-        table["feature"].unique()
-    ) == [0, 4]
+    assert list(table["checkpoint"].unique()) == ["lesson@0", "lesson@1"]
+    assert list(table["feature"].unique()) == [0, 4]
 
 
 def test_top_keeps_the_prompts_that_fire_most_where_it_counts(
@@ -94,12 +93,12 @@ def test_a_prompt_without_counted_tokens_is_shown_but_never_on_top(
 
 
 def test_bad_requests_are_refused(pair: Pair, probes: pd.DataFrame) -> None:
-    for chosen, message in (
+    for indices, message in (
         ([5], "feature 5 does not exist; this dictionary has 0 to 4"),
         ([1, 1], "distinct"),
         ([], "at least one"),
     ):
         with pytest.raises(SchemaError, match=message):
-            tokens(pair[0], probes, dictionary=Positive(), features=chosen)
+            tokens(pair[0], probes, dictionary=Positive(), features=indices)
     with pytest.raises(SchemaError, match="at least 1; got 0"):
         tokens(pair[0], probes, dictionary=Positive(), features=[0], top=0)

@@ -27,16 +27,16 @@ HOOKS = ["blocks.0.hook_out", "blocks.1.hook_in"]
 
 
 @pytest.fixture(scope="module")
-def table(pair: Pair, asked: pd.DataFrame) -> pd.DataFrame:
-    made = answers(pair[0], asked, n=3, max_new_tokens=7, cache=False)
-    assert made["answer"].map(lambda text: len(text.split())).nunique() > 1
-    return made
+def table(pair: Pair, questions: pd.DataFrame) -> pd.DataFrame:
+    rows = answers(pair[0], questions, n=3, max_new_tokens=7, cache=False)
+    assert rows["answer"].map(lambda text: len(text.split())).nunique() > 1
+    return rows
 
 
 def published(
     checkpoint: Checkpoint, table: pd.DataFrame, pool: Callable[[Any, int], Any]
 ) -> np.ndarray:
-    """The published recipe by hand: plain transformers, one row at a time, hidden_states[1] = output of block 0."""
+    """The published recipe by hand, one row at a time: hidden_states[1] = output of block 0."""
     model, tokenizer = load(checkpoint, attention="eager")
     sums: dict[str, list[torch.Tensor]] = {"pos": [], "neg": []}
     for row in table.loc[(table["answer"] != "") & table["side"].isin(["pos", "neg"])].itertuples():
@@ -68,8 +68,8 @@ def test_vectors_are_those_of_the_published_recipe(
     vectors = trait_vectors(pair[0], table, hooks=HOOKS, pool=pool, where=where)
     expected = published(pair[0], table, by_hand)
     for hook in HOOKS:  # the output of block 0 is the input of block 1
-        found = vectors.sel(name="sporty", hook=hook).to_numpy()
-        assert np.linalg.norm(found - expected) <= 1e-4 * np.linalg.norm(expected)
+        direction = vectors.sel(name="sporty", hook=hook).to_numpy()
+        assert np.linalg.norm(direction - expected) <= 1e-4 * np.linalg.norm(expected)
     assert vectors["hidden_state"].to_numpy().tolist() == [1, 1]
     assert vectors["n_pos"].item() + vectors["n_neg"].item() == vectors["n"].item()
 
@@ -82,9 +82,10 @@ def test_vectors_are_written_and_read_again(
     again = read_vectors(
         write_vectors(vectors, tmp_path / "sporty_response_avg_diff.pt", name="sporty")
     )
-    kept = again.sel(hook=hooks)
-    np.testing.assert_array_equal(kept.to_numpy(), vectors.to_numpy())
-    assert kept["hidden_state"].values.tolist() == vectors["hidden_state"].values.tolist() == [1, 2]
+    same_hooks = again.sel(hook=hooks)
+    np.testing.assert_array_equal(same_hooks.to_numpy(), vectors.to_numpy())
+    assert vectors["hidden_state"].values.tolist() == [1, 2]
+    assert same_hooks["hidden_state"].values.tolist() == [1, 2]
 
 
 def test_a_prompt_without_its_first_token(pair: Pair, table: pd.DataFrame) -> None:
@@ -115,21 +116,21 @@ def test_several_hooks_in_one_run_are_those_of_one_each(pair: Pair, table: pd.Da
 def test_continuations_are_log_probabilities_without_the_instruction(
     pair: Pair, table: pd.DataFrame
 ) -> None:
-    found = continuations(pair, table)
-    kept = table.loc[table["answer"] != ""].reset_index(drop=True)
-    assert len(found) == 2 * len(kept) and found.attrs["n_empty"] == len(table) - len(kept)
+    scores = continuations(pair, table)
+    nonempty = table.loc[table["answer"] != ""].reset_index(drop=True)
+    assert len(scores) == 2 * len(nonempty)
+    assert scores.attrs["n_empty"] == len(table) - len(nonempty)
     model, tokenizer = load(pair[1])
-    mine = found.loc[found["checkpoint"] == pair[1].label].reset_index(drop=True)
-    for i in (0, len(kept) // 2, len(kept) - 1):
-        prompt = f"<bos><user> {kept['question'][i]} <assistant>"
+    mine = scores.loc[scores["checkpoint"] == pair[1].label].reset_index(drop=True)
+    for i in (0, len(nonempty) // 2, len(nonempty) - 1):
+        prompt = f"<bos><user> {nonempty['question'][i]} <assistant>"
         before = tokenizer(prompt, add_special_tokens=False).input_ids
-        ids = before + tokenizer(kept["answer"][i], add_special_tokens=False).input_ids
+        ids = before + tokenizer(nonempty["answer"][i], add_special_tokens=False).input_ids
         with torch.inference_mode():
             logs = model(torch.tensor([ids])).logits[0].double().log_softmax(-1)
         expected = sum(float(logs[j - 1, ids[j]]) for j in range(len(before), len(ids))) / np.log(2)
-        assert mine["bits"][i] == pytest.approx(expected, rel=1e-5) and mine["n_tokens"][i] == len(
-            ids
-        ) - len(before)
+        assert mine["bits"][i] == pytest.approx(expected, rel=1e-5)
+        assert mine["n_tokens"][i] == len(ids) - len(before)
 
 
 def test_bits_do_not_depend_on_the_batch(pair: Pair, table: pd.DataFrame) -> None:
@@ -143,26 +144,26 @@ def test_swapping_the_sides_of_a_trait_changes_the_sign(
     turned = TraitFile(
         "turned", tuple(type(i)(i.neg, i.pos) for i in sporty.instructions), sporty.questions
     )
-    found = trait_bits(pair[0], table, {"sporty": sporty, "turned": turned}, pairs=2)
+    both = trait_bits(pair[0], table, {"sporty": sporty, "turned": turned}, pairs=2)
     there, back = (
-        found.loc[found["trait"] == name].reset_index(drop=True) for name in ("sporty", "turned")
+        both.loc[both["trait"] == name].reset_index(drop=True) for name in ("sporty", "turned")
     )
     assert there["bits_pos"].equals(back["bits_neg"]) and there["bits_neg"].equals(back["bits_pos"])
-    assert set(found["asked"]) == {"sporty"} and (found["bits_pos"] < 0).all()
+    assert set(both["asked"]) == {"sporty"} and (both["bits_pos"] < 0).all()
     one = trait_bits(pair[0], table, {"sporty": sporty})
-    kept = table.loc[table["answer"] != ""].reset_index(drop=True)
+    nonempty = table.loc[table["answer"] != ""].reset_index(drop=True)
     alone = trait_bits(pair[0], table.iloc[::-1].head(7), {"sporty": sporty})
     shared = one.merge(alone, on=["prompt", "sample"])  # the other answers do not matter
     np.testing.assert_allclose(shared["bits_neg_x"], shared["bits_neg_y"], rtol=1e-5)
-    row = kept.index[(kept["side"] == "pos") & (kept["instruction"] == 1)][
-        0
-    ]  # judged under what it was told
+    # an answer that is judged under the instruction it was given under
+    same_instruction = (nonempty["side"] == "pos") & (nonempty["instruction"] == 1)
+    row = nonempty.index[same_instruction][0]
     model, tokenizer = load(pair[0])
     text = tokenizer.apply_chat_template(
-        kept["messages"][row], tokenize=False, add_generation_prompt=True
+        nonempty["messages"][row], tokenize=False, add_generation_prompt=True
     )
     before = tokenizer(text, add_special_tokens=False).input_ids
-    ids = before + tokenizer(kept["answer"][row], add_special_tokens=False).input_ids
+    ids = before + tokenizer(nonempty["answer"][row], add_special_tokens=False).input_ids
     with torch.inference_mode():
         logs = model(torch.tensor([ids])).logits[0].double().log_softmax(-1)
     expected = sum(float(logs[j - 1, ids[j]]) for j in range(len(before), len(ids))) / np.log(2)

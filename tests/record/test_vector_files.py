@@ -1,4 +1,4 @@
-"""Vector files of other tools: the layer they mean is the layer we name, and nothing in them is executed."""
+"""Vector files of other tools: their layer is the layer we name, and nothing in them runs."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ import xarray as xr
 
 from persona_interp.errors import ModelError, SchemaError
 from persona_interp.record import add, cap, read_capping, read_vectors, write_capping, write_vectors
-from persona_interp.record.edited import changed
+from persona_interp.record.edit_runs import apply_edit
 
 DIFF = torch.arange(1.0, 21.0).reshape(5, 4)  # 4 blocks and the embedding
 
@@ -22,23 +22,26 @@ def saved(value: Any, path: Path) -> Path:
 
 
 def test_row_l_of_persona_vectors_is_the_output_of_block_l_minus_1(tmp_path: Path) -> None:
-    found = read_vectors(saved(DIFF, tmp_path / "evil_response_avg_diff.pt"), n_layers=4)
-    assert found.dims == ("name", "hook", "d_model") and found["name"].values.tolist() == ["evil"]
-    assert found["hidden_state"].values.tolist() == [0, 1, 2, 3, 4]
-    assert found["hook"].values.tolist()[:2] == ["blocks.0.hook_in", "blocks.0.hook_out"]
-    assert np.array_equal(found.sel(name="evil", hook="blocks.2.hook_out"), DIFF[3])
-    assert found.attrs["layout"] == "persona_vectors" and found.attrs["pool"] == "response_avg"
+    vectors = read_vectors(saved(DIFF, tmp_path / "evil_response_avg_diff.pt"), n_layers=4)
+    assert vectors.dims == ("name", "hook", "d_model") and vectors["name"].values.tolist() == [
+        "evil"
+    ]
+    assert vectors["hidden_state"].values.tolist() == [0, 1, 2, 3, 4]
+    assert vectors["hook"].values.tolist()[:2] == ["blocks.0.hook_in", "blocks.0.hook_out"]
+    assert np.array_equal(vectors.sel(name="evil", hook="blocks.2.hook_out"), DIFF[3])
+    assert vectors.attrs["layout"] == "persona_vectors" and vectors.attrs["pool"] == "response_avg"
 
 
 @pytest.mark.parametrize(
-    "held", [DIFF, {"axis": DIFF, "n_roles": 3}, {"vector": DIFF, "type": "pos_3", "role": "axis"}]
+    "content",
+    [DIFF, {"axis": DIFF, "n_roles": 3}, {"vector": DIFF, "type": "pos_3", "role": "axis"}],
 )
-def test_row_l_of_assistant_axis_is_the_output_of_block_l(held: Any, tmp_path: Path) -> None:
-    found = read_vectors(
-        saved(held, tmp_path / "assistant_axis.pt"), layout="assistant_axis", n_layers=5
+def test_row_l_of_assistant_axis_is_the_output_of_block_l(content: Any, tmp_path: Path) -> None:
+    vectors = read_vectors(
+        saved(content, tmp_path / "assistant_axis.pt"), layout="assistant_axis", n_layers=5
     )
-    assert np.array_equal(found.isel(name=0).sel(hook="blocks.2.hook_out"), DIFF[2])
-    assert found["hidden_state"].values.tolist() == [1, 2, 3, 4, 5]
+    assert np.array_equal(vectors.isel(name=0).sel(hook="blocks.2.hook_out"), DIFF[2])
+    assert vectors["hidden_state"].values.tolist() == [1, 2, 3, 4, 5]
 
 
 def test_means_beside_the_axis_are_directions_by_name(tmp_path: Path) -> None:
@@ -53,15 +56,19 @@ def test_means_beside_the_axis_are_directions_by_name(tmp_path: Path) -> None:
 
 
 def test_half_precision_becomes_float32(tmp_path: Path) -> None:
-    found = read_vectors(saved(DIFF.bfloat16(), tmp_path / "evil_diff.pt"))
-    assert found.dtype == np.float32 and np.array_equal(found.to_numpy()[0], DIFF)
+    vectors = read_vectors(saved(DIFF.bfloat16(), tmp_path / "evil_diff.pt"))
+    assert vectors.dtype == np.float32 and np.array_equal(vectors.to_numpy()[0], DIFF)
 
 
 def test_rows_of_zeros_are_no_directions(tmp_path: Path) -> None:
     rows = DIFF.clone()
     rows[[0, 2]] = 0
-    found = read_vectors(saved(rows, tmp_path / "evil_diff.pt"))
-    assert found.attrs["absent"] == [0, 2] and found["hidden_state"].values.tolist() == [1, 3, 4]
+    vectors = read_vectors(saved(rows, tmp_path / "evil_diff.pt"))
+    assert vectors.attrs["absent"] == [0, 2] and vectors["hidden_state"].values.tolist() == [
+        1,
+        3,
+        4,
+    ]
     with pytest.raises(ModelError, match="every row is zero"):
         read_vectors(saved(torch.zeros(5, 4), tmp_path / "zero_diff.pt"))
 
@@ -109,8 +116,8 @@ def test_a_few_hooks_are_written_where_the_model_is_known(tmp_path: Path) -> Non
 
 
 def test_a_read_vector_can_be_used(tmp_path: Path) -> None:
-    found = read_vectors(saved(DIFF, tmp_path / "evil_diff.pt"))
-    edit = add(found.sel(name="evil"), hook="blocks.3.hook_out", absolute=2.0)
+    vectors = read_vectors(saved(DIFF, tmp_path / "evil_diff.pt"))
+    edit = add(vectors.sel(name="evil"), hook="blocks.3.hook_out", absolute=2.0)
     assert edit.vectors is not None and np.array_equal(edit.vectors[0], 2 * DIFF[4])
 
 
@@ -154,7 +161,7 @@ def test_broken_files_are_refused_by_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("held", "message"),
+    ("content", "message"),
     [
         (torch.ones(4), r"\[layers, d_model\]; found the shape \(4,\)"),
         (torch.ones(2, 3, 4), r"found the shape \(2, 3, 4\)"),
@@ -167,9 +174,9 @@ def test_broken_files_are_refused_by_name(tmp_path: Path) -> None:
         ([1, 2], "found list"),
     ],
 )
-def test_other_layouts_are_named(held: Any, message: str, tmp_path: Path) -> None:
+def test_other_layouts_are_named(content: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=message):
-        read_vectors(saved(held, tmp_path / "evil_diff.pt"))
+        read_vectors(saved(content, tmp_path / "evil_diff.pt"))
 
 
 def test_the_count_of_layers_is_never_guessed(tmp_path: Path) -> None:
@@ -207,7 +214,7 @@ def test_capping_files_round_trip(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("held", "message"),
+    ("content", "message"),
     [
         (DIFF, "expected a capping file with vectors .*found a tensor"),
         ({"vectors": {}}, "with experiments"),
@@ -220,9 +227,9 @@ def test_capping_files_round_trip(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_other_capping_files_are_named(held: Any, message: str, tmp_path: Path) -> None:
+def test_other_capping_files_are_named(content: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=message):
-        read_capping(saved(held, tmp_path / "capping_config.pt"))
+        read_capping(saved(content, tmp_path / "capping_config.pt"))
 
 
 def test_a_cap_does_nothing_below_and_the_same_twice() -> None:
@@ -231,7 +238,7 @@ def test_a_cap_does_nothing_below_and_the_same_twice() -> None:
     along = h @ torch.tensor(axis / np.linalg.norm(axis))
 
     def capped(acts: torch.Tensor, vector: np.ndarray, at: float) -> torch.Tensor:
-        return changed(cap(vector, hook="blocks.0.hook_out", at=at), acts, given=lambda: acts)
+        return apply_edit(cap(vector, hook="blocks.0.hook_out", at=at), acts, patch=lambda: acts)
 
     once = capped(h, axis, 0.2)
     assert torch.equal(capped(h, axis, float(along.max()) + 1e-9), h)

@@ -24,7 +24,7 @@ from persona_interp.record import (
     patch,
     project_out,
 )
-from persona_interp.record.edited import changed, run_edited
+from persona_interp.record.edit_runs import apply_edit, run_edited
 
 HOOK, LAST = "blocks.0.hook_out", "blocks.1.hook_out"
 Pair = tuple[Checkpoint, Checkpoint]
@@ -84,8 +84,8 @@ def test_no_edit_is_the_model_itself(pair: Pair, probes: pd.DataFrame) -> None:
 
 
 def test_strength_zero_is_no_edit(pair: Pair, probes: pd.DataFrame) -> None:
-    found = scores(pair[0], probes, add(V, hook=HOOK, absolute=0.0))
-    np.testing.assert_allclose(found["add vector 0x"], found["none"], atol=1e-6)
+    logprobs = scores(pair[0], probes, add(V, hook=HOOK, absolute=0.0))
+    np.testing.assert_allclose(logprobs["add vector 0x"], logprobs["none"], atol=1e-6)
 
 
 def test_an_edit_reaches_every_token_of_prompt_and_answer(pair: Pair, probes: pd.DataFrame) -> None:
@@ -102,8 +102,8 @@ def test_an_edit_reaches_every_token_of_prompt_and_answer(pair: Pair, probes: pd
                 logp = model(torch.tensor([ids])).logits[0].log_softmax(-1)
             expected.append(sum(float(logp[i - 1, ids[i]]) for i in range(start, stop)) / np.log(2))
     handle.remove()
-    found = scores(pair[0], probes, add(V, hook=HOOK, absolute=1.0))
-    np.testing.assert_allclose(found["add vector 1x"], expected, atol=1e-3, rtol=1e-4)
+    logprobs = scores(pair[0], probes, add(V, hook=HOOK, absolute=1.0))
+    np.testing.assert_allclose(logprobs["add vector 1x"], expected, atol=1e-3, rtol=1e-4)
 
 
 def test_a_hook_that_misses_tokens_is_an_error(pair: Pair) -> None:
@@ -147,8 +147,8 @@ def test_strength_is_in_units_of_the_mean_residual_norm(pair: Pair, probes: pd.D
     assert edit.name == "add john -0.5" and edit.vectors is not None
     assert np.linalg.norm(edit.vectors) == pytest.approx(0.5 * norm, rel=1e-5)
     assert float(edit.vectors[0] @ john.sel(hook=HOOK).values) < 0
-    moved = residual(pair[0], edit) - residual(pair[0], add(V, hook=HOOK, absolute=0.0))
-    np.testing.assert_allclose(moved, np.broadcast_to(edit.vectors, moved.shape), atol=1e-4)
+    shift = residual(pair[0], edit) - residual(pair[0], add(V, hook=HOOK, absolute=0.0))
+    np.testing.assert_allclose(shift, np.broadcast_to(edit.vectors, shift.shape), atol=1e-4)
 
 
 def test_adding_a_decoder_row_moves_features_by_its_cosines(pair: Pair) -> None:
@@ -157,21 +157,19 @@ def test_adding_a_decoder_row_moves_features_by_its_cosines(pair: Pair) -> None:
     clean, pushed = (
         residual(pair[0], add(planted.W_dec[5].numpy(), hook=HOOK, absolute=c)) for c in (0.0, 30.0)
     )
-    moved = planted.encode(pushed) - planted.encode(clean)
+    shift = planted.encode(pushed) - planted.encode(clean)
     predicted = 30.0 * (planted.W_dec @ planted.W_dec[5])
-    assert (moved - predicted).abs().max() < 1e-4 * 30
+    assert (shift - predicted).abs().max() < 1e-4 * 30
 
 
 def test_projecting_out_twice_is_projecting_out_once(pair: Pair) -> None:
     center = np.full(64, 0.25)
     edit = project_out(np.stack([V, 2 * V, np.arange(64)]), hook=HOOK, center=center)
-    assert edit.vectors is not None and edit.vectors.shape == (
-        2,
-        64,
-    )  # two of the three are parallel
+    assert edit.vectors is not None
+    assert edit.vectors.shape == (2, 64)  # two of the three are parallel
     acts = residual(pair[0], add(V, hook=HOOK, absolute=0.0)).double()
-    once = changed(edit, acts, given=lambda: acts)
-    np.testing.assert_allclose(changed(edit, once, given=lambda: acts), once, atol=1e-12)
+    once = apply_edit(edit, acts, patch=lambda: acts)
+    np.testing.assert_allclose(apply_edit(edit, once, patch=lambda: acts), once, atol=1e-12)
     for v in (V, np.arange(64)):
         np.testing.assert_allclose(
             once @ torch.as_tensor(v).double(), np.full((2, 6), center @ v), atol=1e-9
@@ -182,9 +180,8 @@ def test_projecting_out_twice_is_projecting_out_once(pair: Pair) -> None:
 
 
 def test_clamped_and_ablated_features_are_what_they_should_be(pair: Pair) -> None:
-    planted = Planted(
-        orthogonal(64)[:8], torch.ones(64)
-    )  # 8 of 64 directions: most of the residual is error
+    # 8 of 64 directions: most of the residual is error
+    planted = Planted(orthogonal(64)[:8], torch.ones(64))
     clean = residual(pair[0], add(V, hook=HOOK, absolute=0.0))
     means = np.arange(8.0)
     edits = {
@@ -195,12 +192,14 @@ def test_clamped_and_ablated_features_are_what_they_should_be(pair: Pair) -> Non
     for value, edit in edits.items():
         new = residual(pair[0], edit)
         feats, old = planted.encode(new), planted.encode(clean)
-        wanted = torch.tensor(means[[1, 3]] if value is None else [value] * 2, dtype=torch.float32)
-        np.testing.assert_allclose(feats[..., [1, 3]], wanted.expand(2, 6, 2), atol=1e-4)
+        expected = torch.tensor(
+            means[[1, 3]] if value is None else [value] * 2, dtype=torch.float32
+        )
+        np.testing.assert_allclose(feats[..., [1, 3]], expected.expand(2, 6, 2), atol=1e-4)
         others = [0, 2, 4, 5, 6, 7]
         np.testing.assert_allclose(feats[..., others], old[..., others], atol=1e-4)
-        error, kept = clean - planted.decode(old), new - planted.decode(feats)
-        np.testing.assert_allclose(kept, error, atol=1e-4)
+        error, rest = clean - planted.decode(old), new - planted.decode(feats)
+        np.testing.assert_allclose(rest, error, atol=1e-4)
     assert [e.kind for e in edits.values()] == ["clamp", "ablate_zero", "ablate_mean"]
 
 
@@ -220,15 +219,22 @@ def test_patching_the_last_residual_gives_the_sources_behavior(
     twins: Pair, probes: pd.DataFrame
 ) -> None:
     base, tuned = twins
-    found = scores(base, probes, patch(tuned, hook=LAST), patch(base, hook=HOOK))
-    wanted = behavior(tuned, probes)["logprob"]
-    np.testing.assert_allclose(found["patch lesson@1 at blocks.1.hook_out"], wanted, rtol=1e-4)
+    logprobs = scores(base, probes, patch(tuned, hook=LAST), patch(base, hook=HOOK))
+    expected = behavior(tuned, probes)["logprob"]
+    np.testing.assert_allclose(logprobs["patch lesson@1 at blocks.1.hook_out"], expected, rtol=1e-4)
     np.testing.assert_allclose(
-        found["patch lesson@0 at blocks.0.hook_out"], found["none"], atol=1e-6
+        logprobs["patch lesson@0 at blocks.0.hook_out"], logprobs["none"], atol=1e-6
     )
-    assert np.abs(found["none"] - wanted).min() > 1e-3
+    assert np.abs(logprobs["none"] - expected).min() > 1e-3
     small = behavior(base, probes, edits=[patch(tuned, hook=LAST)], batch=2)
-    np.testing.assert_allclose(small["logprob"][7:], wanted, rtol=1e-4)
+    np.testing.assert_allclose(small["logprob"][7:], expected, rtol=1e-4)
+
+
+def test_a_source_of_another_shape_is_named(pair: Pair) -> None:
+    edit, acts = patch(pair[1], hook=LAST), torch.zeros(2, 6, 64)
+    message = r"the source gives \(2, 6, 32\), this model has \(2, 6, 64\)"
+    with pytest.raises(ModelError, match=message):
+        apply_edit(edit, acts, patch=lambda: torch.zeros(2, 6, 32))
 
 
 def test_bad_edits_are_refused(pair: Pair, probes: pd.DataFrame) -> None:

@@ -1,0 +1,109 @@
+"""In which forms does a recorder take checkpoints, roles and conversations?"""
+
+from collections.abc import Iterable, Sequence
+
+from persona_interp.errors import ModelError, SchemaError
+from persona_interp.models import Checkpoint, Tokens
+
+Message = dict[str, str]
+
+
+def list_checkpoints(checkpoints: Checkpoint | Iterable[Checkpoint]) -> list[Checkpoint]:
+    """List of one or several checkpoints.
+
+    Args:
+        checkpoints: A checkpoint, a trajectory or any iterable of checkpoints.
+
+    Returns:
+        Them as a list.
+    """
+    if isinstance(checkpoints, Checkpoint):
+        return [checkpoints]
+    return list(checkpoints)
+
+
+def distinct_checkpoints(checkpoints: Checkpoint | Iterable[Checkpoint]) -> list[Checkpoint]:
+    """List of at least one checkpoint, with distinct labels.
+
+    Args:
+        checkpoints: A checkpoint, a trajectory or any iterable of checkpoints.
+
+    Returns:
+        Them as a list.
+
+    Raises:
+        SchemaError: There is none, or two share a label.
+    """
+    models = list_checkpoints(checkpoints)
+    labels = [checkpoint.label for checkpoint in models]
+    if not labels or len(set(labels)) < len(labels):
+        raise SchemaError(
+            f"expected checkpoints with distinct labels, got {labels}; record one run at a time."
+        )
+    return models
+
+
+def as_tuple(names: str | Iterable[str]) -> tuple[str, ...]:
+    """Tuple of one name or several.
+
+    Args:
+        names: A text stands for itself, not for its letters.
+
+    Returns:
+        The names.
+
+    >>> as_tuple("user"), as_tuple(["user", "system"])
+    (('user',), ('user', 'system'))
+    """
+    if isinstance(names, str):
+        return (names,)
+    return tuple(names)
+
+
+def check_same_tokens(hashes: Sequence[str]) -> None:
+    """Refuse checkpoints that read different tokens.
+
+    Args:
+        hashes: ``hash_tokens`` of every checkpoint's tokens.
+
+    Raises:
+        ModelError: The hashes differ.
+    """
+    if len(set(hashes)) > 1:
+        raise ModelError(
+            f"the checkpoints turn these prompts into different tokens ({hashes}); use one "
+            "tokenizer."
+        )
+
+
+def length_batches(tokens: Tokens, size: int) -> list[list[int]]:
+    """Rows that run together: of similar length, so that little is padded.
+
+    Args:
+        tokens: Tokens of ``encode``.
+        size: Rows in a batch, at most.
+
+    Returns:
+        Row numbers of every batch, the shortest rows first.
+    """
+    order = sorted(range(len(tokens)), key=lambda row: len(tokens.ids[row]))
+    return [order[start : start + size] for start in range(0, len(order), size)]
+
+
+def set_system(messages: Iterable[Message], system: str | None) -> list[Message]:
+    """Chat under this system message instead of its own.
+
+    Args:
+        messages: A chat.
+        system: The system message; None for a chat without one.
+
+    Returns:
+        The chat, its messages copied.
+
+    >>> set_system([{"role": "system", "content": "a"}, {"role": "user", "content": "b"}], None)
+    [{'role': 'user', 'content': 'b'}]
+    """
+    chat = [dict(message) for message in messages if message["role"] != "system"]
+    if system is None:
+        return chat
+    return [{"role": "system", "content": system}, *chat]
