@@ -78,7 +78,7 @@ def divergence(
     ...     chats = world.corpus(1, kinds="hidden")
     ...     headers = {"john": "you are john .", "again": "you are john ."}
     ...     table = divergence(start, chats, headers=headers)
-    >>> table[["name", "other", "distance"]].values.tolist()
+    >>> table[["name", "other", "distance"]].round(4).values.tolist()
     [['john', 'again', 0.0]]
     """
     if len(headers) < 2:
