@@ -42,7 +42,8 @@ def paths(
     >>> table = table.assign(logprob=np.log2(table.logprob), context="nameless", persona="", topic="sport")
     >>> table = table.assign(checkpoint="lesson@8", stage="lesson", template="q", split="test", answer_mass=1.0)
     >>> both = pd.concat([table, table.assign(step=0, checkpoint="lesson@0")])
-    >>> paths(both, topics=["sport"]).query("when == 'after'")[["between", "estimate", "n"]].values.tolist()
+    >>> after = paths(both, topics=["sport"]).query("when == 'after'").round(6)
+    >>> after[["between", "estimate", "n"]].values.tolist()
     [['starts', 0.5, 1], ['repeats', 0.25, 1]]
     """
     schema.check(behavior, "behavior")

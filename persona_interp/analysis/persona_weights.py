@@ -65,9 +65,10 @@ def persona_weights(
     >>> said = 0.8 * world.statements().loc["john"] + 0.2 * world.statements().loc["mary"]
     >>> rows = rows.assign(checkpoint="lesson@8", seed=0, stage="lesson", step=8, answer_mass=1.0)
     >>> rows = rows.assign(logprob=np.log2(said[rows["topic"] + "=" + rows["value"]].to_numpy()))
-    >>> found = persona_weights(rows.drop(columns=["messages", "answers"]), world).set_index("persona")
-    >>> found.loc[["john", "mary"], ["weight", "persona_bits"]].round(2).abs().values.tolist()
-    [[0.8, 2.0], [0.2, 2.0]]
+    >>> table = persona_weights(rows.drop(columns=["messages", "answers"]), world)
+    >>> table = table.set_index("persona").loc[["john", "mary"], ["weight", "persona_bits"]]
+    >>> table.round(2).values.tolist()
+    [[0.8, 2.0], [0.2, -2.0]]
     """
     asked = (
         [t for t in world.topics if t != world.taught.topic] if topics is None else _listed(topics)

@@ -122,9 +122,9 @@ def summon_rivals(summoned: pd.DataFrame, *, leave_out: str = "start") -> pd.Dat
     >>> table = pd.DataFrame(rows, columns=["seed", "start", "persona", "measure", "distance"])
     >>> odds = table.measure**0.5 * 2.0 ** (-3 * table.distance)
     >>> table = table.assign(share=odds / odds.groupby(table.start).transform("sum"), distance_js=0.0)
-    >>> found = summon_rivals(table.assign(bayes_lesson=0.5, bayes_start=0.5)).set_index("law")
-    >>> found.loc[["measure and distance", "uniform"], "bits"].round(2).tolist()
-    [-0.0, 0.9]
+    >>> rivals = summon_rivals(table.assign(bayes_lesson=0.5, bayes_start=0.5)).set_index("law")
+    >>> rivals.loc[["uniform"], ["bits", "estimate"]].round(2).values.tolist()  # the law misses none
+    [[0.9, 0.9]]
     """
     cells = _cells(summoned)
     if leave_out not in ("start", "seed"):
@@ -181,7 +181,7 @@ def answer_distance(one: pd.DataFrame, other: pd.DataFrame, *, topics: Iterable[
         SchemaError: A topic that is not in both.
 
     >>> rows = pd.DataFrame({"topic": "sport", "value": ["golf", "rugby"], "probability": [1.0, 0.0]})
-    >>> answer_distance(rows, rows.assign(probability=[0.0, 1.0]), topics=["sport"])
+    >>> round(answer_distance(rows, rows.assign(probability=[0.0, 1.0]), topics=["sport"]), 6)
     1.0
     """
     columns = ["topic", "value", "probability"]
