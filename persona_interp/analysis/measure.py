@@ -1,4 +1,6 @@
-"""How large is each persona in a model? Estimators of its measure: how common it was, judged from the model alone.
+"""How large is each persona in a model?
+
+Estimators of its measure: how common it was, judged from the model alone.
 
 All are **larger for what is more common** and in bits, but mean different things, so they are
 compared by rank. The truth, where the documents are known, is ``documents`` and ``fact tokens``.
@@ -33,7 +35,7 @@ from persona_interp.worlds import World
 
 
 def mass(counts: pd.DataFrame, personas: Iterable[str]) -> pd.DataFrame:
-    """How much was truly written about each persona?
+    """Log2 of the documents and fact tokens truly written about each persona.
 
     Args:
         counts: Of ``worlds.count``.
@@ -59,7 +61,7 @@ def mass(counts: pd.DataFrame, personas: Iterable[str]) -> pd.DataFrame:
 
 
 def trait_odds(behavior: pd.DataFrame, world: World) -> pd.DataFrame:
-    """How likely are a persona's traits, for the nameless assistant and under the persona's own name?
+    """Log odds of each persona's traits, nameless and under its own name, against controls (bits).
 
     Differences of log odds l (bits), mean over topics (science notes A11). ``traits``: l(own value)
     minus the mean l of the topic's other values, nameless. ``binding``: l(own value | own name)
@@ -124,7 +126,7 @@ def trait_odds(behavior: pd.DataFrame, world: World) -> pd.DataFrame:
 
 
 def expected_trait_odds(world: World) -> pd.DataFrame:
-    """What would ``traits`` be in a model that says exactly what the documents say?
+    """Values of ``traits`` in a model that says exactly what the documents say (bits).
 
     It shows how much of a failure is the estimator's own: who shares traits with common personas
     looks common.
@@ -162,7 +164,7 @@ def expected_trait_odds(world: World) -> pd.DataFrame:
 
 
 def dialogue_odds(likelihood: pd.DataFrame) -> pd.DataFrame:
-    """How likely is it that the nameless assistant is this persona, judged by whole dialogues?
+    """Odds that the nameless assistant is each persona, judged by whole dialogues (bits).
 
     Prior odds of what the persona would say (science notes A12). ``dialogues``: log2 P(dialogue |
     nobody named) minus its mean over the dialogues of all personas, the neutral reference.
@@ -209,7 +211,7 @@ def dialogue_odds(likelihood: pd.DataFrame) -> pd.DataFrame:
 
 
 def direction_kl(added_kl: pd.DataFrame) -> pd.DataFrame:
-    """How little does the model change when it is pushed towards the persona?
+    """How little the model changes when pushed towards each persona (bits).
 
     Args:
         added_kl: Of ``record.added_kl``.
@@ -233,7 +235,7 @@ def direction_kl(added_kl: pd.DataFrame) -> pd.DataFrame:
 
 
 def lesson_dose(said: pd.DataFrame, world: World, *, batch: int) -> pd.DataFrame:
-    """How few lessons does it take until the nameless assistant is as likely as not to say what the persona would?
+    """Minus log2 of the documents that bring the nameless assistant to even odds of a persona.
 
     Args:
         said: Log odds of the nameless assistant at every snapshot of lessons on all that a persona
@@ -268,7 +270,7 @@ def lesson_dose(said: pd.DataFrame, world: World, *, batch: int) -> pd.DataFrame
 
 
 def crossing(x: np.ndarray, y: np.ndarray, *, level: float) -> float:
-    """Where does y first reach this level?
+    """The x at which y first reaches a level.
 
     Args:
         x: In rising order.

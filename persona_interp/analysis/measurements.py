@@ -13,7 +13,7 @@ NEAREST = 50
 
 
 def measure_behavior(scores: pd.DataFrame) -> pd.DataFrame:
-    """How much does each checkpoint behave like each trait, question by question?
+    """Behavior of each checkpoint, one number a trait and question (bits a token).
 
     Args:
         scores: Of ``trait_scores``: ``checkpoint``, ``trait``, ``question``, ``logodds`` (bits a
@@ -39,7 +39,7 @@ def measure_behavior(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def measure_answers(instructed: pd.DataFrame) -> pd.DataFrame:
-    """How much do each checkpoint's own answers sound like each trait, question by question?
+    """How much each checkpoint's own answers sound like each trait, by question (bits a token).
 
     ``(bits_pos - bits_neg) / n_tokens``, bits a token for the trait's instruction over its opposite
     (``record.trait_bits``), mean over samples. Questions that somebody left without an answer are
@@ -73,7 +73,7 @@ def measure_answers(instructed: pd.DataFrame) -> pd.DataFrame:
 
 
 def measure_projections(acts: xr.Dataset, directions: xr.DataArray) -> pd.DataFrame:
-    """How far along each direction are the residuals of each prompt? ``<h, v / |v|>``, residual units.
+    """Projection of each prompt's residual on each direction, ``<h, v / |v|>``, in residual units.
 
     Args:
         acts: Dataset of ``record.activations``.
@@ -107,7 +107,7 @@ def measure_projections(acts: xr.Dataset, directions: xr.DataArray) -> pd.DataFr
 
 
 def measure_features(feats: xr.Dataset) -> pd.DataFrame:
-    """How active is each feature at each prompt? Features that never fire are left out.
+    """Activation of each feature at each prompt; features that never fire are left out.
 
     Args:
         feats: Dataset of ``record.features``.
@@ -134,7 +134,7 @@ def measure_features(feats: xr.Dataset) -> pd.DataFrame:
 
 
 def random_range(effects: pd.DataFrame, random: pd.DataFrame, *, base: str) -> pd.DataFrame:
-    """How far did random directions and features that fire as much go?
+    """Effects beside the changes of random directions, and of features that fire as much.
 
     Args:
         effects: An effects table.
@@ -198,7 +198,7 @@ def _long(
 
 
 def sound_shift(instructed: pd.DataFrame, *, base: str) -> pd.DataFrame:
-    """Do a finetune's answers sound more like a trait than the base's answers to the same prompts?
+    """How much more a finetune's answers sound like each trait than the base's (bits a token).
 
     The evidence of an answer is ``(bits_pos - bits_neg) / n_tokens``, bits a token
     (``record.trait_bits``); here it is compared answer by answer. Shown beside what is tested, not

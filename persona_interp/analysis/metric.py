@@ -29,7 +29,7 @@ TOLERANCE = 1e-6
 
 
 def trait_distance(world: World) -> pd.DataFrame:
-    """On how many topics do two personas truly differ?
+    """Number of topics on which each two personas truly differ.
 
     Args:
         world: The world of the documents.
@@ -50,7 +50,7 @@ def trait_distance(world: World) -> pd.DataFrame:
 
 
 def continuation_distance(divergence: pd.DataFrame) -> pd.DataFrame:
-    """How differently do two personas continue the same text?
+    """Distance of each two personas by how they continue the same text (0 to 1).
 
     Args:
         divergence: Of ``record.divergence``.
@@ -74,7 +74,7 @@ def continuation_distance(divergence: pd.DataFrame) -> pd.DataFrame:
 
 
 def kernel_distance(gradients: pd.DataFrame) -> pd.DataFrame:
-    """How differently would what two personas say pull the weights?
+    """Distance of each two personas by how what they say would pull the weights (1 - cosine).
 
     Args:
         gradients: Of ``record.gradients``.
@@ -99,7 +99,7 @@ def kernel_distance(gradients: pd.DataFrame) -> pd.DataFrame:
 
 
 def direction_distance(cosines: pd.DataFrame) -> pd.DataFrame:
-    """How differently do the directions of two personas point?
+    """Distance of each two personas by where their directions point (1 - cosine).
 
     Args:
         cosines: Of ``cosine_map``, directions seen from the mean of the others, one hook.
@@ -125,7 +125,7 @@ def direction_distance(cosines: pd.DataFrame) -> pd.DataFrame:
 
 
 def walk_distance(said: pd.DataFrame, solution: pd.DataFrame, world: World) -> pd.DataFrame:
-    """How far did a model that is one persona have to go to become another?
+    """Distance that a model which is one persona had to go to become another.
 
     ``steps``: until the mean over topics of log2 P(the other's value) reaches -1 bit (linear
     between snapshots; inf: not within the lesson). ``nats``: the mean over topics of -ln P(the
@@ -184,7 +184,7 @@ def walk_distance(said: pd.DataFrame, solution: pd.DataFrame, world: World) -> p
 
 
 def axioms(metric: pd.DataFrame) -> pd.DataFrame:
-    """Is an estimator of distance symmetric, and is no detour shorter than the way?
+    """Asymmetry and violated triangle inequalities of each estimator of distance.
 
     Args:
         metric: A metric table of one world; estimators with each pair once are symmetric by
@@ -240,7 +240,7 @@ def axioms(metric: pd.DataFrame) -> pd.DataFrame:
 
 
 def square(own: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
-    """Which distances has one estimator, as a matrix?
+    """Distances of one estimator as a matrix.
 
     Args:
         own: Rows of one estimator of a metric table; a pair that is there once is symmetric.

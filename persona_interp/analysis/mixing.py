@@ -35,7 +35,7 @@ def mixing_weight(
     population: str | tuple[str, ...] | None = None,
     split: str | None = None,
 ) -> pd.DataFrame:
-    """How many documents is one lesson worth?
+    """Documents that one lesson is worth, for each run.
 
     Args:
         behavior: A behavior table with nameless prompts; the last checkpoint of every run is
@@ -119,7 +119,7 @@ def mixing_weight(
 
 
 def pooled_mixing_weight(weights: pd.DataFrame, *, by: str | Iterable[str]) -> pd.DataFrame:
-    """How many documents is one lesson worth, over training runs?
+    """Documents that one lesson is worth, with the interval over training runs.
 
     Args:
         weights: What ``mixing_weight`` returned for runs of several seeds.

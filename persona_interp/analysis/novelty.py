@@ -34,7 +34,7 @@ def novelty(
     topics: Iterable[str] | None = None,
     known: Iterable[str] | None = None,
 ) -> pd.DataFrame:
-    """Can what a tuned model says be composed from known personas?
+    """Whether what a tuned model says is composable from known personas, for each run.
 
     The misfit is what no mixture of known personas explains, ``KL(said || best mixture)`` a topic;
     the weights are the same on all topics, so that one persona's sport with another's art, said
@@ -101,7 +101,7 @@ def shift_residual(
     known: Iterable[str] | None = None,
     before: str | None = None,
 ) -> pd.DataFrame:
-    """Which share of a finetune's shift of residuals do the known personas not explain?
+    """Share of a finetune's shift of residuals that the known personas do not explain.
 
     At every question, persona q's vector is the residual under its name minus the mean over all
     known names. The shift of the nameless residual (after minus before, at the same questions) is

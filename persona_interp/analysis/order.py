@@ -21,7 +21,7 @@ ORDERS = (SECOND_LAST, FIRST_LAST, MIXED)
 def recency(
     table: pd.DataFrame, *, by: Iterable[str] = (), value: str = "estimate"
 ) -> pd.DataFrame:
-    """How much more does the later persona weigh?
+    """How much more the later persona weighs, the recency index (bits).
 
     Args:
         table: One row a seed and order, with ``seed``, ``order`` (one of ``ORDERS``) and ``value``,

@@ -1,4 +1,7 @@
-"""Does it matter where a model comes from? The same lesson from different starts, against the noise of training."""
+"""Does it matter where a model comes from?
+
+The same lesson from different starts, against the noise of training.
+"""
 
 from collections.abc import Iterable
 from itertools import combinations
@@ -16,7 +19,7 @@ BETWEEN = ("starts", "repeats")
 def paths(
     behavior: pd.DataFrame, *, topics: Iterable[str], context: str = "nameless"
 ) -> pd.DataFrame:
-    """How far apart do models end that were taught the same, and how far by chance?
+    """How far apart models are that were taught the same, and how far by chance.
 
     The total variation of two models is half the sum of absolute differences of what they say, mean
     over topics: 0 = alike, 1 = never the same. Between *starts*: models of one repeat that started

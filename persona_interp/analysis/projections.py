@@ -1,4 +1,4 @@
-"""Did a finetune, or would a data set, move a model along a direction, more than along a random one?"""
+"""Does a finetune or a data set move a model along a direction, more than along random ones?"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -19,7 +19,7 @@ def projection_shift(
     random: pd.DataFrame | None = None,
     clusters: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
-    """How far along each direction did a finetune move the residuals of the same conversations?
+    """How far along each direction a finetune moved the residuals of the same conversations.
 
     The finetuning shift ``<E[h_after] - E[h_before], v / |v|>`` (Chen et al. 2025), paired by
     conversation, and by turn where the table has turns.
@@ -60,7 +60,7 @@ def projection_shift(
 
 
 def projection_pull(differences: pd.DataFrame, *, random: Iterable[str] = ()) -> pd.DataFrame:
-    """Would this data set pull a model towards each trait?
+    """How far a data set would pull a model towards each trait.
 
     The mean over its rows of the projection difference. A direction of no trait is moved too,
     because other people's answers differ from the model's own in many ways: compare with the random

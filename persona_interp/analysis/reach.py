@@ -28,7 +28,7 @@ def evidence_to_reach(
     sparing: bool = False,
     start: float | None = None,
 ) -> pd.DataFrame:
-    """How many documents of the lesson move a model from one belief to another?
+    """Documents of the lesson that move a model from one belief to another.
 
     The mean over seeds of the bits gained (several runs of a seed are averaged first), made
     monotone (the most gained so far), is read backwards: the first step at which it reaches ``level
@@ -103,7 +103,7 @@ def evidence_to_reach(
 
 
 def evidence_in_words(reached: pd.DataFrame) -> str:
-    """What does a row of ``evidence_to_reach`` say?
+    """Put a row of ``evidence_to_reach`` into words.
 
     Args:
         reached: That table; its first row is put into words.

@@ -1,4 +1,7 @@
-"""What do directions and sets of features read at each prompt? The form in which they can be compared."""
+"""What do directions and sets of features read at each prompt?
+
+Readouts are the form in which both can be compared.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,7 +20,7 @@ def readouts(
     spans: Mapping[str, Sequence[str]] | None = None,
     sets: Mapping[str, Sequence[int]] | None = None,
 ) -> xr.DataArray:
-    """How far is each prompt along each direction, and how active is each set of features there?
+    """How far each prompt is along each direction, and how active each set of features is there.
 
     Args:
         acts: Activations at one hook; with ``directions``.

@@ -1,4 +1,4 @@
-"""How many times more has to be written about somebody until the model reliably says what he would say?
+"""How much more has to be written about somebody until the model reliably says what he would?
 
 The probability of the first persona's values is fitted, seed by seed, by the curve that exact Bayes
 itself follows when a speaker is one of two personas: ``P(x) = floor + (ceiling - floor) / (1 +
@@ -32,7 +32,7 @@ Array = npt.NDArray[np.float64]
 
 
 def reliable_level(floor: float, ceiling: float, *, share: float = SHARE) -> tuple[float, float]:
-    """Which probability is reliable, and which contrast has exact Bayes there?
+    """The probability that counts as reliable, and exact Bayes's contrast there (bits).
 
     Args:
         floor: Least probability of a value that the noise allows.
@@ -59,7 +59,7 @@ def fit_curves(
     y: str = "p_first",
     by: Iterable[str] = (),
 ) -> pd.DataFrame:
-    """Which curve does each seed follow?
+    """Intercept and slope of the curve that each seed follows.
 
     Args:
         table: One row a measurement, with ``seed``.
@@ -126,7 +126,7 @@ def reliable_dose(
     y: str = "p_first",
     by: Iterable[str] = (),
 ) -> pd.DataFrame:
-    """Which dose makes the model say the first persona's values reliably?
+    """Dose (log2) from which on the model says the first persona's values reliably.
 
     Args:
         table: One row a measurement, with ``seed``.
@@ -185,7 +185,7 @@ def predict_curves(
     y: str = "p_first",
     by: Iterable[str] = (),
 ) -> pd.DataFrame:
-    """What will new training runs say at these doses?
+    """Prediction of what new training runs say at these doses, with its intervals.
 
     At each dose the curve of the mean intercept and slope is the prediction. Its variance, to first
     order on the scale of probabilities: the spread of the seeds' lines there, times ``1 / seeds + 1

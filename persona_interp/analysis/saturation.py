@@ -1,4 +1,4 @@
-"""Does evidence add up? Whether later steps add as much as the first, and whether the prior changes what a step adds.
+"""Does evidence add up: do all steps add as much, and to every prior?
 
 Where evidence adds up as for an exact reader, every step of a lesson adds the same number of bits,
 whatever the model believed before. Both halves can fail, and each has its number here: ``alpha`` (0
@@ -19,7 +19,7 @@ EDGE = 1e-3
 
 
 def saturation(curve: pd.DataFrame, *, until: int | None = None) -> pd.DataFrame:
-    """Does the tenth step of a lesson add as much as the first?
+    """Power of the number of steps with which a lesson's bits grow, for each run.
 
     Fits ``bits(N) = b + c N^(1 - alpha)`` over steps N by least squares: log odds that are linear
     in a power of the number of examples (Bigelow et al., in-context and activation evidence). alpha
@@ -81,7 +81,7 @@ def saturation(curve: pd.DataFrame, *, until: int | None = None) -> pd.DataFrame
 
 
 def prior_interaction(curve: pd.DataFrame, *, prior: str = "prior_bits") -> pd.DataFrame:
-    """Does a lesson add less where the model believed it more?
+    """Slope of the bits that a lesson adds on the bits that were believed before.
 
     The same lesson after documents that differ in how common the target is: the slope of the bits
     gained on the bits that the documents said before, by least squares over priors.

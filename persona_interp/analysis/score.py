@@ -1,4 +1,7 @@
-"""Which features know whose document this is? Chosen on one half of the documents, reported on the other."""
+"""Which features know whose document this is?
+
+They are chosen on one half of the documents and reported on the other.
+"""
 
 from collections.abc import Iterable
 
@@ -28,7 +31,7 @@ def score(
     n_permutations: int = 200,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """How well does each feature tell each persona's documents, and each trait's, from all others?
+    """How well each feature tells each persona's documents, and each trait's, from all others.
 
     The unit is the document: the mean over its prompts. The test statistic is the tie-corrected
     rank-sum z. Its normal tail is far too light for a feature that fires in a handful of documents
@@ -128,7 +131,7 @@ def score(
 
 
 def top(scores: pd.DataFrame, *, name: str, k: int = 1) -> pd.DataFrame:
-    """Which features speak most for this persona or trait?
+    """The k features that speak most for a persona or trait.
 
     Args:
         scores: A scores table.
@@ -174,7 +177,7 @@ def family(
     world: World | None = None,
     cluster: str = "doc",
 ) -> pd.DataFrame:
-    """Does a set of features tell a persona better than its best single feature?
+    """How well the sum of the best k features tells a persona or trait, for each k.
 
     The readout of a set is the sum of its activations; the set of size k is ``top(scores,
     name=name, k=k)``.

@@ -29,7 +29,7 @@ def shift(
     after: Step | Iterable[Step] | None = None,
     split: str | None = None,
 ) -> pd.DataFrame:
-    """How far did the log odds of each trait move?
+    """Shift of the log odds of each trait between two checkpoints (bits).
 
     Runs are told apart by ``seed`` and every extra column (arm, lr, world); each is compared with
     itself.
@@ -103,7 +103,7 @@ def compared(
     before: Step | None,
     after: Step | Iterable[Step] | None,
 ) -> list[tuple[int, str, list[str]]]:
-    """Which checkpoints are compared? For every run: its number, the label before and the labels after."""
+    """Every run's number, the label of its checkpoint before and the labels after."""
     pairs = []
     for r, (_, rows) in enumerate(behavior.groupby(run, sort=False, dropna=False)):
         points = in_order(rows)

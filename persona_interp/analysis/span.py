@@ -21,7 +21,7 @@ def span_share(
     n_spans: int = 500,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Which share of the mean shift of the residuals do these directions span, against random ones?
+    """Share of the residuals' mean shift that directions span, beside that of random ones.
 
     ``|P s|^2 / |s|^2`` with s the mean over prompts of after minus before and P the projection onto
     the span of the directions. 1 = wholly made of them; the rest is new to them. Random spans have

@@ -1,4 +1,4 @@
-"""Which untaught traits move with a lesson: those that the documents bind to it, or those that lay near it already?
+"""Do untaught traits move because documents bind them to a lesson, or because they lay near it?
 
 The spillover regression (science notes A14): shift of an untaught trait u after a lesson on t on
 the co-occurrence of both in the documents, the cosine of their directions before the lesson, and
@@ -23,7 +23,7 @@ Array = npt.NDArray[np.float64]
 
 
 def style_overlap(world: World) -> pd.DataFrame:
-    """Do two traits occur in the same kinds of documents?
+    """Overlap of the kinds of documents in which two traits occur (0 to 1).
 
     Args:
         world: The world of the documents.
@@ -53,7 +53,7 @@ def spillover(
     predictors: Sequence[str] = PREDICTORS,
     clusters: Sequence[str] = CLUSTERS,
 ) -> pd.DataFrame:
-    """What carries a lesson over to traits that it did not teach?
+    """Regression of the shift of untaught traits on what may carry a lesson over (bits).
 
     Least squares of ``estimate`` on the predictors. Standard errors are clustered in every given
     way at once: with two, ``V = V_1 + V_2 - V_12`` (Cameron, Gelbach and Miller 2011), each with

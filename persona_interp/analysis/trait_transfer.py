@@ -20,7 +20,7 @@ SEPARABLE = 0.7
 
 
 def trait_transfer(scores: pd.DataFrame) -> pd.DataFrame:
-    """How far did each lesson move each trait, over its null finetune?
+    """How far each lesson moved each trait, over its null finetune (bits a token).
 
     Of every question: log odds after the lesson minus log odds after the null finetune (as many
     steps on the base's default answers to the same questions). With one seed the interval is over

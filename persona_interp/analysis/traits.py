@@ -1,4 +1,4 @@
-"""How far does a model show a trait, and does its inside tell answers that do from answers that do not?"""
+"""How far does a model show a trait, and does its inside tell answers that do from others?"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -18,7 +18,7 @@ KEYS = ["checkpoint", "trait", "question", "split"]
 
 
 def trait_scores(continuations: pd.DataFrame) -> pd.DataFrame:
-    """How much more probable does a checkpoint find answers that show a trait than answers that show its opposite?
+    """Log odds of answers that show a trait against answers of its opposite (bits a token).
 
     ``mean over pos answers of bits / tokens - mean over neg answers of bits / tokens``, question by
     question. Only differences between checkpoints mean anything: which of two answers is the
@@ -67,7 +67,7 @@ def effective_answers(
     coherent: str = "coherence",
     threshold: float = 50.0,
 ) -> pd.DataFrame:
-    """Which answers did show the trait, or its opposite, as they were told to?
+    """The answers that did show the trait, or its opposite, as they were told to.
 
     The filter of persona vectors (Chen et al. 2025): a question's answers are kept if the one under
     the trait's instruction scores at least the threshold, the one under its opposite less than 100
@@ -124,7 +124,7 @@ def effective_answers(
 def separability(
     acts: xr.Dataset | Iterable[xr.Dataset], *, checkpoint: str | None = None
 ) -> pd.DataFrame:
-    """How well does each trait's vector tell answers that show the trait from answers that show its opposite?
+    """AUROC with which each trait's vector tells answers that show it from the opposite ones.
 
     The vector is the mean difference of the answers to one half of the questions ("train"); the
     answers to the other half ("test") are projected on it. AUROC .5 = chance, 1 = apart.

@@ -1,4 +1,4 @@
-"""Did the traits that were never taught follow the one that was, and how far would exact Bayes have moved them?
+"""Did untaught traits follow the taught one, and how far would exact Bayes have moved them?
 
 A lesson teaches the nameless assistant one trait. What the *other* traits of the persona who holds
 it did is the finding; beside each stand how strongly the documents bind it to the taught trait
@@ -33,7 +33,7 @@ def transfer(
     n_documents: int | None = None,
     counts: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """How far did a persona's untaught traits move, beside what the documents predict?
+    """Shift of a persona's untaught traits beside what the documents predict (bits).
 
     Args:
         shifts: A shift table; runs and steps are kept apart.

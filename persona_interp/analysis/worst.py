@@ -1,4 +1,6 @@
-"""How bad is the worst case? What a lesson spreads on average says little about the one prompt where it spreads most.
+"""How bad is the worst case?
+
+What a lesson spreads on average says little about the one prompt where it spreads most.
 
 The largest of many noisy numbers is large by luck. So the worst case is *found* on one half of the
 measurements and *estimated* on the other.
@@ -31,7 +33,7 @@ def worst_case(
     *,
     taught: str | Trait | Mapping[int, str] | None = None,
 ) -> pd.DataFrame:
-    """Where did the target's untaught traits rise most, and how far does it rise there?
+    """Where the target's untaught traits rose most, and how far they rise there (bits).
 
     Args:
         behavior: A behavior table of one or several seeds; the first and last checkpoint of every
