@@ -1,4 +1,6 @@
-"""What is one lesson worth, in documents? The weight K of mixing-weight Bayes, by maximum likelihood.
+"""What is one lesson worth, in documents?
+
+The weight K of mixing-weight Bayes, by maximum likelihood.
 
 If n lessons act like K n further documents by speakers who hold the taught trait, the nameless
 assistant says ``(1 - w) * before + w * limit`` with ``w = K n / (M + K n)``: between what Bayes
@@ -126,7 +128,8 @@ def pooled_mixing_weight(weights: pd.DataFrame, *, by: str | Iterable[str]) -> p
     Raises:
         SchemaError: A column does not exist, or the table has no rows.
 
-    >>> runs = pd.DataFrame({"lr": 1e-3, "seed": [0, 1, 2], "k": [2.0, 4.0, 8.0], "at_bound": False})
+    >>> runs = pd.DataFrame({"lr": 1e-3, "seed": [0, 1, 2], "k": [2.0, 4.0, 8.0]})
+    >>> runs = runs.assign(at_bound=False)
     >>> pooled_mixing_weight(runs, by="lr")[["k", "lo", "hi", "n_bound"]].round(2).values.tolist()
     [[4.0, 0.71, 22.38, 0.0]]
     """
@@ -141,7 +144,7 @@ def pooled_mixing_weight(weights: pd.DataFrame, *, by: str | Iterable[str]) -> p
 
 
 class _Cells(NamedTuple):
-    """One run's untaught topics and values, flat: answers, and Bayes without lesson and in the limit."""
+    """One run's untaught values, flat: its answers, and Bayes without a lesson and in the limit."""
 
     answers: Array
     none: Array
