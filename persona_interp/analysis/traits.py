@@ -38,8 +38,8 @@ def trait_scores(continuations: pd.DataFrame) -> pd.DataFrame:
         SchemaError: No continuations, or a trait without any question that has both sides.
 
     >>> rows = pd.DataFrame({"side": ["pos", "neg"], "bits": [-30.0, -10.0], "n_tokens": [10, 5]})
-    >>> rows = rows.assign(checkpoint="base@0", trait="dry", question="Why?", split="test", sample=0)
-    >>> trait_scores(rows)[["trait", "logodds", "n_pos", "n_neg"]].values.tolist()
+    >>> rows = rows.assign(checkpoint="base@0", trait="dry", question="Why?", split="test")
+    >>> trait_scores(rows.assign(sample=0))[["trait", "logodds", "n_pos", "n_neg"]].values.tolist()
     [['dry', -1.0, 1, 1]]
     """
     rows = schema.check(continuations, "continuations")
