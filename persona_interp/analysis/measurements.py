@@ -1,5 +1,7 @@
 """How do scores, residuals and features become numbers that can be compared unit by unit?"""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -74,7 +76,8 @@ def measure_answers(instructed: pd.DataFrame) -> pd.DataFrame:
 
 def _evidence(instructed: pd.DataFrame) -> pd.Series:
     """Bits a token of each answer for the trait's instruction over its opposite."""
-    return (instructed["bits_pos"] - instructed["bits_neg"]) / instructed["n_tokens"]
+    bits: Any = instructed["bits_pos"] - instructed["bits_neg"]
+    return bits / instructed["n_tokens"]
 
 
 def measure_projections(acts: xr.Dataset, directions: xr.DataArray) -> pd.DataFrame:

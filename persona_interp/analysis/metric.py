@@ -12,6 +12,7 @@ who is first: those are *divergences*.
 """
 
 from itertools import permutations
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -88,9 +89,10 @@ def kernel_distance(gradients: pd.DataFrame) -> pd.DataFrame:
     [0.5]
     """
     rows = []
-    for row in _each_pair_once(schema.check(gradients, "gradients")).itertuples():
-        estimator = f"gradients ({row.space})"
-        rows.append((estimator, row.name, row.other, 1 - row.cosine, np.nan, np.nan, row.n_tokens))
+    for row in _each_pair_once(schema.check(gradients, "gradients")):
+        estimator, pair = f"gradients ({row['space']})", (row["name"], row["other"])
+        estimate = 1 - row["cosine"]
+        rows.append((estimator, *pair, estimate, np.nan, np.nan, row["n_tokens"]))
     return _metric(rows)
 
 
@@ -114,15 +116,17 @@ def direction_distance(cosines: pd.DataFrame) -> pd.DataFrame:
             f"distances are at one hook; got {sorted(set(cosines['hook']))}. Select one."
         )
     rows = []
-    for row in _each_pair_once(cosines).itertuples():
-        rows.append(("activations", row.name, row.other, 1 - row.cosine, np.nan, np.nan, 1))
+    for row in _each_pair_once(cosines):
+        pair, estimate = (row["name"], row["other"]), 1 - row["cosine"]
+        rows.append(("activations", *pair, estimate, np.nan, np.nan, 1))
     return _metric(rows)
 
 
-def _each_pair_once(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the pairs in whose order their names first appear."""
+def _each_pair_once(table: pd.DataFrame) -> list[dict[Any, Any]]:
+    """Rows in which the name that appears first in the table is the first of the pair."""
     order = {name: i for i, name in enumerate(dict.fromkeys(table["name"]))}
-    return table.loc[table["name"].map(order) < table["other"].map(order)]
+    rows = table.to_dict("records")
+    return [row for row in rows if order[row["name"]] < order[row["other"]]]
 
 
 def walk_distance(odds: pd.DataFrame, solution: pd.DataFrame, world: World) -> pd.DataFrame:

@@ -5,6 +5,7 @@ The same lesson from different starts, against the noise of training.
 
 from collections.abc import Iterable
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -76,7 +77,9 @@ def paths(
 
 def _distances(ends: pd.DataFrame) -> dict[str, list[float]]:
     """Total variation of every two models that differ in the start, or in the repeat, alone."""
-    wide = ends.pivot(index=["topic", "value"], columns=["start", "repeat"], values="probability")
+    wide: Any = ends.pivot(
+        index=["topic", "value"], columns=["start", "repeat"], values="probability"
+    )
     distances: dict[str, list[float]] = {STARTS: [], REPEATS: []}
     for one, other in combinations(wide.columns, 2):
         (start, repeat), (other_start, other_repeat) = one, other

@@ -138,20 +138,20 @@ def _projections(
 def _sums(feats: xr.Dataset, sets: Mapping[str, Sequence[int]]) -> xr.DataArray:
     """Readouts of the sets of features."""
     schema.check(feats, "features")
-    known = feats["feature"].to_numpy().tolist()
+    indices = feats["feature"].to_numpy().tolist()
     for features in sets.values():
         for feature in features:
-            if feature not in known:
+            if feature not in indices:
                 raise SchemaError(
-                    f"feature {feature} is unknown; this dictionary has {len(known)}: 0 to "
-                    f"{known[-1]}."
+                    f"feature {feature} is unknown; this dictionary has {len(indices)}: 0 to "
+                    f"{indices[-1]}."
                 )
     if not sets or not all(len(features) for features in sets.values()):
         raise SchemaError(f"every set needs at least one feature; got {dict(sets)}.")
     act = feats["act"].to_numpy().astype(np.float64)
     sums = []
     for features in sets.values():
-        columns = [known.index(feature) for feature in features]
+        columns = [indices.index(feature) for feature in features]
         sums.append(act[..., columns].sum(axis=-1))
     return _label(np.stack(sums), feats, list(sets))
 

@@ -99,7 +99,7 @@ def test_what_does_not_exist_is_nan() -> None:
 
 
 def judged(scores: dict[str, list[float]], **columns: object) -> pd.DataFrame:
-    """Answers 0, 1, ... judged by every trait with these scores (bits a token), four tokens each."""
+    """Answers 0, 1, ... of four tokens, judged by every trait with these scores (bits a token)."""
     rows = [(f"a{i}", t, 4 * x - 10) for t, values in scores.items() for i, x in enumerate(values)]
     table = pd.DataFrame(rows, columns=["prompt", "trait", "bits_pos"])
     return table.assign(bits_neg=-10.0, n_tokens=4, sample=0, **columns)
