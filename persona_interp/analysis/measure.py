@@ -1,4 +1,6 @@
-"""How large is each persona in a model? Estimators of its measure: how common it was, judged from the model alone.
+"""How large is each persona in a model?
+
+Estimators of its measure: how common it was, judged from the model alone.
 
 All are **larger for what is more common** and in bits, but mean different things, so they are
 compared by rank. The truth, where the documents are known, is ``documents`` and ``fact tokens``.
@@ -33,7 +35,7 @@ from persona_interp.worlds import World
 
 
 def mass(counts: pd.DataFrame, personas: Iterable[str]) -> pd.DataFrame:
-    """How much was truly written about each persona?
+    """Log2 of the documents and fact tokens truly written about each persona.
 
     Args:
         counts: Of ``worlds.count``.
@@ -43,23 +45,23 @@ def mass(counts: pd.DataFrame, personas: Iterable[str]) -> pd.DataFrame:
         A measure table of the estimators ``documents`` and ``fact tokens``: log2 of the numbers,
         without an interval (-inf where nothing was written), ``n`` documents.
 
-    >>> counts = pd.DataFrame({"persona": ["john"], "kind": "hidden", "documents": 8, "fact_tokens": 64})
+    >>> amounts = {"documents": 8, "fact_tokens": 64}
+    >>> counts = pd.DataFrame({"persona": ["john"], "kind": "hidden", **amounts})
     >>> mass(counts, ["john"])[["estimator", "estimate"]].values.tolist()
     [['documents', 3.0], ['fact tokens', 6.0]]
     """
     rows = []
     for column in ("documents", "fact_tokens"):
         for name in personas:
-            n, documents = (
-                int(counts.loc[counts["persona"] == name, c].sum()) for c in (column, "documents")
-            )
+            own = counts.loc[counts["persona"] == name]
+            n, documents = int(own[column].sum()), int(own["documents"].sum())
             bits = float(np.log2(n)) if n else -np.inf
             rows.append((column.replace("_", " "), name, bits, np.nan, np.nan, documents))
     return _measure(rows)
 
 
 def trait_odds(behavior: pd.DataFrame, world: World) -> pd.DataFrame:
-    """How likely are a persona's traits, for the nameless assistant and under the persona's own name?
+    """Log odds of each persona's traits, nameless and under its own name, against controls (bits).
 
     Differences of log odds l (bits), mean over topics (science notes A11). ``traits``: l(own value)
     minus the mean l of the topic's other values, nameless. ``binding``: l(own value | own name)
@@ -79,52 +81,48 @@ def trait_odds(behavior: pd.DataFrame, world: World) -> pd.DataFrame:
 
     >>> from persona_interp.worlds import john_and_sam
     >>> world = john_and_sam()
-    >>> rows = world.probes().query("context in ('nameless', 'named')").explode("values")
+    >>> rows = world.probes(contexts=("nameless", "named")).explode("values")
     >>> rows = rows.rename(columns={"values": "value"}).drop(columns=["messages", "answers"])
-    >>> rows = rows.assign(checkpoint="base@0", seed=0, stage="base", step=0, answer_mass=1.0, logprob=-3.0)
+    >>> at = {"checkpoint": "base@0", "seed": 0, "stage": "base", "step": 0}
+    >>> rows = rows.assign(**at, answer_mass=1.0, logprob=-3.0)
     >>> bool(trait_odds(rows, world)["estimate"].abs().max() < 1e-9)
     True
     """
-    said = logodds(behavior)
-    if len(set(said["checkpoint"])) > 1:
+    odds = logodds(behavior)
+    if len(set(odds["checkpoint"])) > 1:
         raise SchemaError(
-            f"a measure is of one checkpoint; got {sorted(set(said['checkpoint']))}. Select one."
+            f"a measure is of one checkpoint; got {sorted(set(odds['checkpoint']))}. Select one."
         )
-    if lacking := {"nameless", "named"} - set(said["context"]):
+    if lacking := {"nameless", "named"} - set(odds["context"]):
         raise SchemaError(
             f"this needs probes in the contexts nameless and named; {sorted(lacking)[0]} is "
             "missing."
         )
-    trait = said["topic"] + "=" + said["value"]
-    bits = said.assign(trait=trait).pivot_table(index="persona", columns="trait", values="logodds")
+    trait = odds["topic"] + "=" + odds["value"]
+    bits = odds.assign(trait=trait).pivot_table(index="persona", columns="trait", values="logodds")
     rows = []
     for persona in world.personas:
         traits, binding = [], []
         for own in persona.traits:
-            rest = [
-                f"{own.topic}={v}"
-                for v in world.topics[own.topic]
-                if v not in persona.values(own.topic)
-            ]
+            mine = persona.values(own.topic)
+            rest = [f"{own.topic}={v}" for v in world.topics[own.topic] if v not in mine]
             without = [p.name for p in world.personas if own not in p.traits]
             if not rest or not without:
                 raise WorldError(
                     f"everybody holds '{own}' or every value of its topic; there is no control for "
                     "it."
                 )
-            traits.append(float(bits.loc["", str(own)] - bits.loc["", rest].mean()))
-            binding.append(
-                float(bits.loc[persona.name, str(own)] - bits.loc[without, str(own)].mean())
-            )
-        rows += [
-            ("traits", persona.name, *t_interval(traits)),
-            ("binding", persona.name, *t_interval(binding)),
-        ]
+            # The controls take out what makes some words likelier than others whoever speaks.
+            nameless, named = bits.loc["", str(own)], bits.loc[persona.name, str(own)]
+            traits.append(float(nameless - bits.loc["", rest].mean()))
+            binding.append(float(named - bits.loc[without, str(own)].mean()))
+        rows.append(("traits", persona.name, *t_interval(traits)))
+        rows.append(("binding", persona.name, *t_interval(binding)))
     return _measure(rows)
 
 
 def expected_trait_odds(world: World) -> pd.DataFrame:
-    """What would ``traits`` be in a model that says exactly what the documents say?
+    """Values of ``traits`` in a model that says exactly what the documents say (bits).
 
     It shows how much of a failure is the estimator's own: who shares traits with common personas
     looks common.
@@ -139,30 +137,21 @@ def expected_trait_odds(world: World) -> pd.DataFrame:
     >>> expected_trait_odds(john_and_sam())["estimator"].iloc[0]
     'traits (exact Bayes)'
     """
-    said = world.posterior().statement.set_index("trait")["probability"]
-    bits = np.log2(said / (1 - said))
+    probability = world.posterior().statement.set_index("trait")["probability"]
+    bits = np.log2(probability / (1 - probability))
     rows = []
     for persona in world.personas:
-        apart = [
-            bits[str(own)]
-            - np.mean([bits[f"{own.topic}={v}"] for v in world.topics[own.topic] if v != own.value])
-            for own in persona.traits
-        ]
-        rows.append(
-            (
-                "traits (exact Bayes)",
-                persona.name,
-                float(np.mean(apart)),
-                np.nan,
-                np.nan,
-                len(apart),
-            )
-        )
+        gaps = []
+        for own in persona.traits:
+            rest = [f"{own.topic}={v}" for v in world.topics[own.topic] if v != own.value]
+            gaps.append(bits[str(own)] - np.mean([bits[trait] for trait in rest]))
+        estimate = float(np.mean(gaps))
+        rows.append(("traits (exact Bayes)", persona.name, estimate, np.nan, np.nan, len(gaps)))
     return _measure(rows)
 
 
 def dialogue_odds(likelihood: pd.DataFrame) -> pd.DataFrame:
-    """How likely is it that the nameless assistant is this persona, judged by whole dialogues?
+    """Odds that the nameless assistant is each persona, judged by whole dialogues (bits).
 
     Prior odds of what the persona would say (science notes A12). ``dialogues``: log2 P(dialogue |
     nobody named) minus its mean over the dialogues of all personas, the neutral reference.
@@ -185,8 +174,8 @@ def dialogue_odds(likelihood: pd.DataFrame) -> pd.DataFrame:
         SchemaError: A header is missing.
 
     >>> rows = [(0, "", -9.0), (0, "john", -5.0), (1, "", -11.0), (1, "john", -5.0)]
-    >>> table = pd.DataFrame(rows, columns=["doc", "name", "logprob"]).assign(persona="john", n_tokens=9)
-    >>> dialogue_odds(table)["estimate"].tolist()
+    >>> table = pd.DataFrame(rows, columns=["doc", "name", "logprob"])
+    >>> dialogue_odds(table.assign(persona="john", n_tokens=9))["estimate"].tolist()
     [0.0, 0.0, -5.0]
     """
     schema.check(likelihood, "likelihood")
@@ -197,19 +186,21 @@ def dialogue_odds(likelihood: pd.DataFrame) -> pd.DataFrame:
             raise SchemaError(
                 f"dialogues are read under the headers '' and each own name; '{name}' is missing."
             )
-    of = {name: bits.xs(name, level="persona") for name in names}
-    nameless = float(np.mean([own[""].mean() for own in of.values()]))
-    named = float(np.mean([own[name].mean() for name, own in of.items()]))
-    rows = [("dialogues", name, *t_interval(own[""] - nameless)) for name, own in of.items()]
-    rows += [("recall", name, *t_interval(own[name] - named)) for name, own in of.items()]
-    rows += [
-        ("dialogues (own name)", name, *t_interval(own[""] - own[name])) for name, own in of.items()
-    ]
+    dialogues = {name: bits.xs(name, level="persona") for name in names}
+    nameless = float(np.mean([own[""].mean() for own in dialogues.values()]))
+    named = float(np.mean([own[name].mean() for name, own in dialogues.items()]))
+    rows = []
+    for name, own in dialogues.items():
+        rows.append(("dialogues", name, *t_interval(own[""] - nameless)))
+    for name, own in dialogues.items():
+        rows.append(("recall", name, *t_interval(own[name] - named)))
+    for name, own in dialogues.items():
+        rows.append(("dialogues (own name)", name, *t_interval(own[""] - own[name])))
     return _measure(rows)
 
 
 def direction_kl(added_kl: pd.DataFrame) -> pd.DataFrame:
-    """How little does the model change when it is pushed towards the persona?
+    """How little the model changes when pushed towards each persona (bits).
 
     Args:
         added_kl: Of ``record.added_kl``.
@@ -226,17 +217,19 @@ def direction_kl(added_kl: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for persona, own in added_kl.groupby("name", sort=False):
         mean, lo, hi, n = t_interval(own["kl"])
+        # The more the model changes, the less it is the persona: the ends of the interval change
+        # places. A lower end below 0 is no divergence; it allows any closeness (inf).
         with np.errstate(divide="ignore", invalid="ignore"):
-            ends = -np.log2(np.maximum([mean, hi, lo], 0.0))  # the order turns round
+            ends = -np.log2(np.maximum([mean, hi, lo], 0.0))
         rows.append(("added kl", persona, *ends, n))
     return _measure(rows)
 
 
-def lesson_dose(said: pd.DataFrame, world: World, *, batch: int) -> pd.DataFrame:
-    """How few lessons does it take until the nameless assistant is as likely as not to say what the persona would?
+def lesson_dose(odds: pd.DataFrame, world: World, *, batch: int) -> pd.DataFrame:
+    """Minus log2 of the documents that bring the nameless assistant to even odds of a persona.
 
     Args:
-        said: Log odds of the nameless assistant at every snapshot of lessons on all that a persona
+        odds: Log odds of the nameless assistant at every snapshot of lessons on all that a persona
             holds; the column ``end`` names it.
         world: Says who holds what.
         batch: Documents a step.
@@ -249,30 +242,30 @@ def lesson_dose(said: pd.DataFrame, world: World, *, batch: int) -> pd.DataFrame
 
     >>> from persona_interp.worlds import john_and_sam
     >>> world = john_and_sam()
-    >>> rows = [(str(t), step, t.topic, t.value, step - 4) for step in (0, 8) for t in world.persona("john").traits]
-    >>> said = pd.DataFrame(rows, columns=["trait", "step", "topic", "value", "logodds"]).assign(end="john")
-    >>> lesson_dose(said, world, batch=16)["estimate"].tolist()
+    >>> traits = world.persona("john").traits
+    >>> rows = [(step, t.topic, t.value, step - 4) for step in (0, 8) for t in traits]
+    >>> odds = pd.DataFrame(rows, columns=["step", "topic", "value", "logodds"])
+    >>> lesson_dose(odds.assign(end="john"), world, batch=16)["estimate"].tolist()
     [-6.0]
     """
-    rows = []
-    for persona, own in said.groupby("end", sort=False):
-        held = {str(t) for t in world.persona(str(persona)).traits}
-        mine = own.loc[(own["topic"] + "=" + own["value"]).isin(list(held))]
+    rows, n = [], len(world.topics)
+    for persona, lesson in odds.groupby("end", sort=False):
+        traits = [str(t) for t in world.persona(str(persona)).traits]
+        mine = lesson.loc[(lesson["topic"] + "=" + lesson["value"]).isin(traits)]
         curve = mine.groupby("step")["logodds"].mean()
         steps = crossing(curve.index.to_numpy(float), curve.to_numpy(float), level=0.0)
         with np.errstate(divide="ignore"):
-            rows.append(
-                ("dose", persona, -np.log2(steps * batch), np.nan, np.nan, len(world.topics))
-            )
+            bits = -np.log2(steps * batch)
+        rows.append(("dose", persona, bits, np.nan, np.nan, n))
     return _measure(rows)
 
 
 def crossing(x: np.ndarray, y: np.ndarray, *, level: float) -> float:
-    """Where does y first reach this level?
+    """The x at which y first reaches a level.
 
     Args:
-        x: In rising order.
-        y: A value each.
+        x: Places in rising order.
+        y: A value at each.
         level: The level.
 
     Returns:
@@ -282,15 +275,16 @@ def crossing(x: np.ndarray, y: np.ndarray, *, level: float) -> float:
     >>> crossing(np.array([0.0, 2.0]), np.array([-1.0, 1.0]), level=0.0)
     1.0
     """
-    reached = np.flatnonzero(y >= level)
-    if not len(reached):
+    above = np.flatnonzero(y >= level)
+    if not len(above):
         return float("inf")
-    i = int(reached[0])
+    i = int(above[0])
     if i == 0:
         return float(x[0])
     return float(x[i - 1] + (x[i] - x[i - 1]) * (level - y[i - 1]) / (y[i] - y[i - 1]))
 
 
 def _measure(rows: list[tuple]) -> pd.DataFrame:
+    """The measure table of these rows."""
     columns = ["estimator", "persona", "estimate", "lo", "hi", "n"]
     return schema.check(pd.DataFrame(rows, columns=columns), "measure")

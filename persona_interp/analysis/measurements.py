@@ -1,5 +1,7 @@
 """How do scores, residuals and features become numbers that can be compared unit by unit?"""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -7,20 +9,21 @@ import xarray as xr
 from persona_interp import schema
 from persona_interp.analysis.stats import t_interval
 from persona_interp.errors import SchemaError, unknown
+from persona_interp.schema.words import Family
 
 NEAREST = 50
 """Features that fire about as much, among which a feature is seen."""
 
 
 def measure_behavior(scores: pd.DataFrame) -> pd.DataFrame:
-    """How much does each checkpoint behave like each trait, question by question?
+    """Behavior of each checkpoint, one number a trait and question (bits a token).
 
     Args:
         scores: Of ``trait_scores``: ``checkpoint``, ``trait``, ``question``, ``logodds`` (bits a
             token).
 
     Returns:
-        A measured table of the family "behavior".
+        A measurements table of the family "behavior".
 
     Raises:
         SchemaError: A column is missing.
@@ -32,14 +35,13 @@ def measure_behavior(scores: pd.DataFrame) -> pd.DataFrame:
     for column in ("checkpoint", "trait", "question", "logodds"):
         if column not in scores:
             raise SchemaError(unknown("column", column, scores.columns))
-    table = scores[["checkpoint", "trait", "question", "logodds"]].set_axis(
-        ["checkpoint", "quantity", "unit", "value"], axis=1
-    )
-    return schema.check(table.assign(family="behavior", hook=""), "measurements")
+    table = scores[["checkpoint", "trait", "question", "logodds"]]
+    table = table.set_axis(["checkpoint", "quantity", "unit", "value"], axis=1)
+    return schema.check(table.assign(family=str(Family.BEHAVIOR), hook=""), "measurements")
 
 
 def measure_answers(instructed: pd.DataFrame) -> pd.DataFrame:
-    """How much do each checkpoint's own answers sound like each trait, question by question?
+    """How much each checkpoint's own answers sound like each trait, by question (bits a token).
 
     ``(bits_pos - bits_neg) / n_tokens``, bits a token for the trait's instruction over its opposite
     (``record.trait_bits``), mean over samples. Questions that somebody left without an answer are
@@ -49,44 +51,50 @@ def measure_answers(instructed: pd.DataFrame) -> pd.DataFrame:
         instructed: An instructed table of several checkpoints on the same prompts.
 
     Returns:
-        A measured table of the family "answers".
+        A measurements table of the family "answers".
 
     Raises:
         SchemaError: Not an instructed table, or no question that everybody answered.
 
-    >>> row = {"prompt": "p", "sample": 0, "trait": "wry", "judge": "base", "n_tokens": 2, "bits_neg": 0.0}
-    >>> rows = [{**row, "checkpoint": c, "bits_pos": b} for c, b in (("base", 0.0), ("tuned", 1.0))]
+    >>> row = {"prompt": "p", "sample": 0, "trait": "wry", "judge": "base", "n_tokens": 2}
+    >>> bits = (("base", 0.0), ("tuned", 1.0))
+    >>> rows = [{**row, "checkpoint": c, "bits_pos": b, "bits_neg": 0.0} for c, b in bits]
     >>> measure_answers(pd.DataFrame(rows))["value"].tolist()
     [0.0, 0.5]
     """
     table = schema.check(instructed, "trait_bits")
-    value = ((table["bits_pos"] - table["bits_neg"]) / table["n_tokens"]).astype(np.float64)
-    named = table.assign(value=value, quantity=table["trait"], unit=table["prompt"])
-    means = named.groupby(["checkpoint", "quantity", "unit"], sort=False, as_index=False)[
-        "value"
-    ].mean()
-    everybody = (
-        means.groupby(["quantity", "unit"])["checkpoint"].transform("size")
-        == means["checkpoint"].nunique()
-    )
-    return schema.check(means.loc[everybody].assign(family="answers", hook=""), "measurements")
+    value = _evidence(table).astype(np.float64)
+    table = table.assign(value=value, quantity=table["trait"], unit=table["prompt"])
+    cells = table.groupby(["checkpoint", "quantity", "unit"], sort=False, as_index=False)
+    means = cells["value"].mean()
+    # Checkpoints are compared question by question; one that a checkpoint left without an answer
+    # has no partner.
+    n_checkpoints = means.groupby(["quantity", "unit"])["checkpoint"].transform("size")
+    means = means.loc[n_checkpoints == means["checkpoint"].nunique()]
+    return schema.check(means.assign(family=str(Family.ANSWERS), hook=""), "measurements")
+
+
+def _evidence(instructed: pd.DataFrame) -> pd.Series:
+    """Bits a token of each answer for the trait's instruction over its opposite."""
+    bits: Any = instructed["bits_pos"] - instructed["bits_neg"]
+    return bits / instructed["n_tokens"]
 
 
 def measure_projections(acts: xr.Dataset, directions: xr.DataArray) -> pd.DataFrame:
-    """How far along each direction are the residuals of each prompt? ``<h, v / |v|>``, residual units.
+    """Projection of each prompt's residual on each direction, ``<h, v / |v|>``, in residual units.
 
     Args:
         acts: Dataset of ``record.activations``.
         directions: Of ``record``, with the hook of the activations.
 
     Returns:
-        A measured table of the family "projection".
+        A measurements table of the family "projection".
 
     Raises:
         SchemaError: The directions lack this hook or have another width.
 
-    >>> data = xr.Dataset({"act": (("checkpoint", "prompt", "d_model"), np.array([[[3.0, 4]]]))}, attrs={"hook": "h"})
-    >>> data = data.assign_coords(checkpoint=["base"], prompt=["a"])
+    >>> data = xr.Dataset({"act": (("checkpoint", "prompt", "d_model"), [[[3.0, 4.0]]])})
+    >>> data = data.assign_coords(checkpoint=["base"], prompt=["a"]).assign_attrs(hook="h")
     >>> v = xr.DataArray(np.array([[[2.0, 0]]]), dims=("name", "hook", "d_model"))
     >>> measure_projections(data, v.assign_coords(name=["wry"], hook=["h"]))["value"].tolist()
     [3.0]
@@ -100,26 +108,27 @@ def measure_projections(acts: xr.Dataset, directions: xr.DataArray) -> pd.DataFr
         raise SchemaError(
             f"the directions are {v.shape[1]} wide, the activations {acts.sizes['d_model']}."
         )
-    found = (
-        acts["act"].to_numpy().astype(np.float64) @ (v / np.linalg.norm(v, axis=1, keepdims=True)).T
-    )
-    return _long(found, acts, directions["name"].to_numpy(), family="projection", hook=hook)
+    unit = v / np.linalg.norm(v, axis=1, keepdims=True)
+    values = acts["act"].to_numpy().astype(np.float64) @ unit.T
+    names = directions["name"].to_numpy()
+    return _long(values, acts, names, family=Family.PROJECTION, hook=hook)
 
 
 def measure_features(feats: xr.Dataset) -> pd.DataFrame:
-    """How active is each feature at each prompt? Features that never fire are left out.
+    """Activation of each feature at each prompt; features that never fire are left out.
 
     Args:
         feats: Dataset of ``record.features``.
 
     Returns:
-        A measured table of the family "feature"; ``hook`` names the dictionary too.
+        A measurements table of the family "feature"; ``hook`` names the dictionary too.
 
     Raises:
         SchemaError: Not features, or nothing fires.
 
-    >>> data = xr.Dataset({"act": (("checkpoint", "prompt", "feature"), np.array([[[0.0, 2]]]))})
-    >>> data = data.assign(fvu=(("checkpoint", "prompt"), [[0.1]])).assign_attrs(hook="h", dictionary="sae")
+    >>> data = xr.Dataset({"act": (("checkpoint", "prompt", "feature"), [[[0.0, 2.0]]])})
+    >>> data = data.assign(fvu=(("checkpoint", "prompt"), [[0.1]]))
+    >>> data = data.assign_attrs(hook="h", dictionary="sae")
     >>> data = data.assign_coords(checkpoint=["base"], prompt=["a"], feature=[0, 1])
     >>> measure_features(data)[["hook", "quantity", "value"]].values.tolist()
     [['sae at h', '1', 2.0]]
@@ -130,16 +139,16 @@ def measure_features(feats: xr.Dataset) -> pd.DataFrame:
         raise SchemaError("no feature fires at these prompts, in no checkpoint.")
     at = f"{feats.attrs.get('dictionary', 'dictionary')} at {feats.attrs.get('hook', '')}"
     names = feats["feature"].to_numpy()[fires].astype(str)
-    return _long(act[:, :, fires], feats, names, family="feature", hook=at)
+    return _long(act[:, :, fires], feats, names, family=Family.FEATURE, hook=at)
 
 
 def random_range(effects: pd.DataFrame, random: pd.DataFrame, *, base: str) -> pd.DataFrame:
-    """How far did random directions and features that fire as much go?
+    """Effects beside the changes of random directions, and of features that fire as much.
 
     Args:
         effects: An effects table.
-        random: A measured table of random directions at the hooks of its projections, of the same
-            checkpoints.
+        random: A measurements table of random directions at the hooks of its projections, of the
+            same checkpoints.
         base: Label of the base.
 
     Returns:
@@ -147,58 +156,61 @@ def random_range(effects: pd.DataFrame, random: pd.DataFrame, *, base: str) -> p
         before) of the ``n_random`` random directions at the same hook; of a feature, of the
         features nearest in mean activation in the base. NaN for behavior.
 
-    >>> rows = [("base", "r0", 0.0), ("base", "r1", 0.0), ("tuned", "r0", -1.0), ("tuned", "r1", 1.0)]
-    >>> random = pd.DataFrame(rows, columns=["checkpoint", "quantity", "value"]).assign(hook="h", unit="a")
-    >>> found = pd.DataFrame([{"family": "projection", "hook": "h", "checkpoint": "tuned", "role": "tuned"}])
-    >>> random_range(found, random, base="base")[["random_lo", "random_hi", "n_random"]].round(2).values.tolist()
+    >>> values = {"checkpoint": ["base", "base", "tuned", "tuned"], "value": [0.0, 0.0, -1.0, 1.0]}
+    >>> random = pd.DataFrame({**values, "quantity": ["r0", "r1"] * 2, "hook": "h", "unit": "a"})
+    >>> effects = pd.DataFrame({"family": ["projection"], "hook": "h", "checkpoint": "tuned"})
+    >>> table = random_range(effects.assign(role="tuned"), random, base="base")
+    >>> table[["random_lo", "random_hi", "n_random"]].round(2).values.tolist()
     [[-0.95, 0.95, 2.0]]
     """
-    drawn = random.pivot_table(
+    means = random.pivot_table(
         index=["hook", "quantity"], columns="checkpoint", values="value", sort=False
     )
     table = effects.assign(random_lo=np.nan, random_hi=np.nan, n_random=0)
     parts = []
     for _, rows in table.groupby(["checkpoint", "hook", "family"], sort=False):
         checkpoint, hook, family = rows[["checkpoint", "hook", "family"]].iloc[0]
-        if family == "projection":
-            moved = (drawn[checkpoint] - drawn[base]).loc[[hook]].to_numpy()
-            lo, hi = np.quantile(moved, [0.025, 0.975])
-            rows = rows.assign(random_lo=lo, random_hi=hi, n_random=len(moved))
-        elif family == "feature":
-            lo, hi = _matched(rows)
+        if family == Family.PROJECTION:
+            change = (means[checkpoint] - means[base]).loc[[hook]].to_numpy()
+            lo, hi = np.quantile(change, [0.025, 0.975])
+            rows = rows.assign(random_lo=lo, random_hi=hi, n_random=len(change))
+        elif family == Family.FEATURE:
+            lo, hi = _range_of_neighbors(rows)
             rows = rows.assign(random_lo=lo, random_hi=hi, n_random=min(NEAREST, len(rows) - 1))
         parts.append(rows)
     return pd.concat(parts).loc[table.index]
 
 
-def _matched(rows: pd.DataFrame) -> np.ndarray:
-    """95 % range of the change of the features nearest in mean activation before, dims (2, feature)."""
-    before, moved = rows["before"].to_numpy(), rows["estimate"].to_numpy()
+def _range_of_neighbors(rows: pd.DataFrame) -> np.ndarray:
+    """95 % range of the change of the features nearest in activation before, dims (2, feature)."""
+    # A feature that fires much also changes much, so each is seen among its like.
+    before, change = rows["before"].to_numpy(), rows["estimate"].to_numpy()
     bounds = np.full((2, len(rows)), np.nan)
     order = np.argsort(before, kind="stable")
     for place, i in enumerate(order):
+        # The nearest by activation are among the nearest by rank, on either side.
         near = order[max(0, place - NEAREST) : place + NEAREST + 1]
         near = near[near != i]
         if len(near):
             near = near[np.argsort(np.abs(before[near] - before[i]), kind="stable")[:NEAREST]]
-            bounds[:, i] = np.quantile(moved[near], [0.025, 0.975])
+            bounds[:, i] = np.quantile(change[near], [0.025, 0.975])
     return bounds
 
 
 def _long(
-    values: np.ndarray, data: xr.Dataset, names: np.ndarray, *, family: str, hook: str
+    values: np.ndarray, data: xr.Dataset, names: np.ndarray, *, family: Family, hook: str
 ) -> pd.DataFrame:
-    """Dims (checkpoint, prompt, quantity) as a table."""
+    """Values, dims (checkpoint, prompt, quantity), as a measurements table."""
     labels, prompts = (data[dim].to_numpy().astype(str) for dim in ("checkpoint", "prompt"))
     index = pd.MultiIndex.from_product(
         [labels, prompts, names.astype(str)], names=["checkpoint", "unit", "quantity"]
     )
     table = pd.DataFrame({"value": values.ravel()}, index=index).reset_index()
-    return schema.check(table.assign(family=family, hook=hook), "measurements")
+    return schema.check(table.assign(family=str(family), hook=hook), "measurements")
 
 
 def sound_shift(instructed: pd.DataFrame, *, base: str) -> pd.DataFrame:
-    """Do a finetune's answers sound more like a trait than the base's answers to the same prompts?
+    """How much more a finetune's answers sound like each trait than the base's (bits a token).
 
     The evidence of an answer is ``(bits_pos - bits_neg) / n_tokens``, bits a token
     (``record.trait_bits``); here it is compared answer by answer. Shown beside what is tested, not
@@ -216,25 +228,27 @@ def sound_shift(instructed: pd.DataFrame, *, base: str) -> pd.DataFrame:
     Raises:
         SchemaError: Not an instructed table, or an unknown base.
 
-    >>> row = {"prompt": "p", "sample": 0, "trait": "wry", "judge": "base", "n_tokens": 2, "bits_neg": 0.0}
-    >>> rows = [{**row, "checkpoint": c, "bits_pos": b} for c, b in (("base", 0.0), ("tuned", 1.0))]
-    >>> sound_shift(pd.DataFrame(rows), base="base")[["checkpoint", "trait", "estimate"]].values.tolist()
+    >>> row = {"prompt": "p", "sample": 0, "trait": "wry", "judge": "base", "n_tokens": 2}
+    >>> bits = (("base", 0.0), ("tuned", 1.0))
+    >>> rows = [{**row, "checkpoint": c, "bits_pos": b, "bits_neg": 0.0} for c, b in bits]
+    >>> table = sound_shift(pd.DataFrame(rows), base="base")
+    >>> table[["checkpoint", "trait", "estimate"]].values.tolist()
     [['tuned', 'wry', 0.5]]
     """
     schema.check(instructed, "trait_bits")
     if base not in set(instructed["checkpoint"]):
         raise SchemaError(unknown("checkpoint", base, instructed["checkpoint"].unique()))
-    evidence = (instructed["bits_pos"] - instructed["bits_neg"]) / instructed["n_tokens"]
-    wide = instructed.assign(evidence=evidence).pivot_table(
+    wide = instructed.assign(evidence=_evidence(instructed)).pivot_table(
         index=["trait", "prompt"], columns="checkpoint", values="evidence", sort=False
     )
     rows = []
     for trait in wide.index.unique("trait"):
         for checkpoint in wide.columns.drop(base):
             both = wide.loc[[trait], [base, checkpoint]].dropna()
-            if len(both):
-                estimate, lo, hi, n = t_interval(both[checkpoint] - both[base])
-                found = {"checkpoint": checkpoint, "trait": trait, "before": both[base].mean()}
-                found |= {"after": both[checkpoint].mean(), "estimate": float(estimate)}
-                rows.append({**found, "lo": float(lo), "hi": float(hi), "n": n})
+            if both.empty:
+                continue
+            interval = t_interval(both[checkpoint] - both[base])
+            row = {"checkpoint": checkpoint, "trait": trait, "before": both[base].mean()}
+            row |= {"after": both[checkpoint].mean(), **interval.row(), "n": interval.n}
+            rows.append(row)
     return pd.DataFrame(rows)

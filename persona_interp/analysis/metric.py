@@ -12,6 +12,7 @@ who is first: those are *divergences*.
 """
 
 from itertools import permutations
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,14 +23,14 @@ from persona_interp.analysis.stats import t_interval
 from persona_interp.errors import SchemaError
 from persona_interp.worlds import World, overlaps
 
-REACHED = -1.0
-"""Mean over topics of log2 P(the persona's value) from which on the assistant counts as the persona: a half each."""
+ARRIVAL = -1.0
+"""Mean over topics of log2 P(the persona's value) at which the assistant counts as the persona."""
 TOLERANCE = 1e-6
 """Relative; what is asymmetric or violates the triangle by less is rounding."""
 
 
 def trait_distance(world: World) -> pd.DataFrame:
-    """On how many topics do two personas truly differ?
+    """Number of topics on which each two personas truly differ.
 
     Args:
         world: The world of the documents.
@@ -38,19 +39,18 @@ def trait_distance(world: World) -> pd.DataFrame:
         A metric table of ``unshared topics``, unordered pairs.
 
     >>> from persona_interp.worlds import john_and_sam
-    >>> trait_distance(john_and_sam()).query("name == 'john' and other == 'sam'")["estimate"].tolist()
+    >>> table = trait_distance(john_and_sam())
+    >>> table.query("name == 'john' and other == 'sam'")["estimate"].tolist()
     [4.0]
     """
-    n = len(world.topics)
-    rows = [
-        ("unshared topics", a, b, float(n - k), np.nan, np.nan, n)
-        for (a, b), k in overlaps(world).items()
-    ]
+    n, rows = len(world.topics), []
+    for (name, other), shared in overlaps(world).items():
+        rows.append(("unshared topics", name, other, float(n - shared), np.nan, np.nan, n))
     return _metric(rows)
 
 
 def continuation_distance(divergence: pd.DataFrame) -> pd.DataFrame:
-    """How differently do two personas continue the same text?
+    """Distance of each two personas by how they continue the same text (0 to 1).
 
     Args:
         divergence: Of ``record.divergence``.
@@ -59,8 +59,8 @@ def continuation_distance(divergence: pd.DataFrame) -> pd.DataFrame:
         A metric table of ``root js``, unordered pairs: mean over documents weighted by tokens (0 to
         1); interval over documents (of the unweighted mean's standard error), ``n`` documents.
 
-    >>> table = pd.DataFrame({"doc": [0, 1], "name": "john", "other": "sam", "distance": [0.5, 0.25]})
-    >>> continuation_distance(table.assign(n_tokens=[1, 3]))["estimate"].tolist()
+    >>> table = pd.DataFrame({"doc": [0, 1], "distance": [0.5, 0.25], "n_tokens": [1, 3]})
+    >>> continuation_distance(table.assign(name="john", other="sam"))["estimate"].tolist()
     [0.3125]
     """
     schema.check(divergence, "divergence")
@@ -74,7 +74,7 @@ def continuation_distance(divergence: pd.DataFrame) -> pd.DataFrame:
 
 
 def kernel_distance(gradients: pd.DataFrame) -> pd.DataFrame:
-    """How differently would what two personas say pull the weights?
+    """Distance of each two personas by how what they say would pull the weights (1 - cosine).
 
     Args:
         gradients: Of ``record.gradients``.
@@ -83,23 +83,21 @@ def kernel_distance(gradients: pd.DataFrame) -> pd.DataFrame:
         A metric table of ``gradients (full)`` and so on, unordered pairs: ``1 - cosine`` (science
         notes A13), without an interval, ``n`` tokens of the first.
 
-    >>> table = pd.DataFrame({"space": "full", "name": list("aabb"), "other": list("abab"), "cosine": [1, 0.5, 0.5, 1]})
-    >>> kernel_distance(table.assign(dot=1.0, n_tokens=9))["estimate"].tolist()
+    >>> table = pd.DataFrame({"name": list("aabb"), "other": list("abab")})
+    >>> table["cosine"] = [1.0, 0.5, 0.5, 1.0]
+    >>> kernel_distance(table.assign(space="full", dot=1.0, n_tokens=9))["estimate"].tolist()
     [0.5]
     """
-    schema.check(gradients, "gradients")
-    order = {name: i for i, name in enumerate(dict.fromkeys(gradients["name"]))}
-    columns = (gradients[c] for c in ("space", "name", "other", "cosine", "n_tokens"))
-    rows = [
-        (f"gradients ({space})", name, other, 1 - cosine, np.nan, np.nan, n)
-        for space, name, other, cosine, n in zip(*columns, strict=True)
-        if order[name] < order[other]
-    ]
+    rows = []
+    for row in _each_pair_once(schema.check(gradients, "gradients")):
+        estimator, pair = f"gradients ({row['space']})", (row["name"], row["other"])
+        estimate = 1 - row["cosine"]
+        rows.append((estimator, *pair, estimate, np.nan, np.nan, row["n_tokens"]))
     return _metric(rows)
 
 
 def direction_distance(cosines: pd.DataFrame) -> pd.DataFrame:
-    """How differently do the directions of two personas point?
+    """Distance of each two personas by where their directions point (1 - cosine).
 
     Args:
         cosines: Of ``cosine_map``, directions seen from the mean of the others, one hook.
@@ -107,8 +105,9 @@ def direction_distance(cosines: pd.DataFrame) -> pd.DataFrame:
     Returns:
         A metric table of ``activations``, unordered pairs: ``1 - cosine``, without an interval.
 
-    >>> table = pd.DataFrame({"hook": "h", "name": list("aabb"), "other": list("abab"), "cosine": [1, 0.5, 0.5, 1]})
-    >>> direction_distance(table)["estimate"].tolist()
+    >>> table = pd.DataFrame({"name": list("aabb"), "other": list("abab")})
+    >>> table["cosine"] = [1.0, 0.5, 0.5, 1.0]
+    >>> direction_distance(table.assign(hook="h"))["estimate"].tolist()
     [0.5]
     """
     schema.check(cosines, "cosines")
@@ -116,16 +115,22 @@ def direction_distance(cosines: pd.DataFrame) -> pd.DataFrame:
         raise SchemaError(
             f"distances are at one hook; got {sorted(set(cosines['hook']))}. Select one."
         )
-    order = {name: i for i, name in enumerate(dict.fromkeys(cosines["name"]))}
-    pairs = zip(cosines["name"], cosines["other"], cosines["cosine"], strict=True)
-    rows = [
-        ("activations", a, b, 1 - c, np.nan, np.nan, 1) for a, b, c in pairs if order[a] < order[b]
-    ]
+    rows = []
+    for row in _each_pair_once(cosines):
+        pair, estimate = (row["name"], row["other"]), 1 - row["cosine"]
+        rows.append(("activations", *pair, estimate, np.nan, np.nan, 1))
     return _metric(rows)
 
 
-def walk_distance(said: pd.DataFrame, solution: pd.DataFrame, world: World) -> pd.DataFrame:
-    """How far did a model that is one persona have to go to become another?
+def _each_pair_once(table: pd.DataFrame) -> list[dict[Any, Any]]:
+    """Rows in which the name that appears first in the table is the first of the pair."""
+    order = {name: i for i, name in enumerate(dict.fromkeys(table["name"]))}
+    rows = table.to_dict("records")
+    return [row for row in rows if order[row["name"]] < order[row["other"]]]
+
+
+def walk_distance(odds: pd.DataFrame, solution: pd.DataFrame, world: World) -> pd.DataFrame:
+    """Distance that a model which is one persona had to go to become another.
 
     ``steps``: until the mean over topics of log2 P(the other's value) reaches -1 bit (linear
     between snapshots; inf: not within the lesson). ``nats``: the mean over topics of -ln P(the
@@ -136,7 +141,7 @@ def walk_distance(said: pd.DataFrame, solution: pd.DataFrame, world: World) -> p
     as the change (**far = unstable**).
 
     Args:
-        said: Log odds of the nameless assistant at every snapshot; ``start`` and ``end`` name the
+        odds: Log odds of the nameless assistant at every snapshot; ``start`` and ``end`` name the
             personas.
         solution: Of ``record.solution``, with the same columns, one length of noise.
         world: Says who holds what.
@@ -145,46 +150,29 @@ def walk_distance(said: pd.DataFrame, solution: pd.DataFrame, world: World) -> p
         A metric table, ordered pairs, without intervals; ``n`` topics.
     """
     rows, n = [], len(world.topics)
-    walks = said.loc[said["start"] != ""]
-    for _, own in walks.groupby(["start", "end"], sort=False):
-        start, end = own["start"].iloc[0], own["end"].iloc[0]
-        held = {str(t) for t in world.persona(str(end)).traits}
-        mine = own.loc[(own["topic"] + "=" + own["value"]).isin(list(held))]
+    walks = odds.loc[odds["start"] != ""]
+    for _, walk in walks.groupby(["start", "end"], sort=False):
+        pair = walk["start"].iloc[0], walk["end"].iloc[0]
+        traits = [str(t) for t in world.persona(str(pair[1])).traits]
+        mine = walk.loc[(walk["topic"] + "=" + walk["value"]).isin(traits)]
         bits = mine.assign(bits=np.log2(mine["probability"])).groupby("step")["bits"].mean()
         steps = bits.index.to_numpy(float)
-        rows.append(
-            (
-                "steps",
-                start,
-                end,
-                crossing(steps, bits.to_numpy(), level=REACHED),
-                np.nan,
-                np.nan,
-                n,
-            )
-        )
-        rows.append(
-            ("nats", start, end, float(np.trapezoid(-bits * np.log(2), steps)), np.nan, np.nan, n)
-        )
+        arrival = crossing(steps, bits.to_numpy(), level=ARRIVAL)
+        nats = float(np.trapezoid(-bits * np.log(2), steps))
+        rows.append(("steps", *pair, arrival, np.nan, np.nan, n))
+        rows.append(("nats", *pair, nats, np.nan, np.nan, n))
     for row in solution.loc[solution["start"] != ""].to_dict("records"):
-        saved, where = row["loss_before"] - row["loss_after"], (row["start"], row["end"])
-        rows.append(("kl", *where, row["kl_generic"], np.nan, np.nan, n))
-        rows.append(
-            (
-                "efficiency",
-                *where,
-                row["norm"] ** 2 / saved if saved > 0 else np.inf,
-                np.nan,
-                np.nan,
-                n,
-            )
-        )
-        rows.append(("stability", *where, *(row[c] for c in ("stability", "lo", "hi", "n"))))
+        pair, gain = (row["start"], row["end"]), row["loss_before"] - row["loss_after"]
+        # A change of the weights that lowered no loss is infinitely inefficient.
+        cost = row["norm"] ** 2 / gain if gain > 0 else np.inf
+        rows.append(("kl", *pair, row["kl_generic"], np.nan, np.nan, n))
+        rows.append(("efficiency", *pair, cost, np.nan, np.nan, n))
+        rows.append(("stability", *pair, row["stability"], row["lo"], row["hi"], row["n"]))
     return _metric(rows)
 
 
 def axioms(metric: pd.DataFrame) -> pd.DataFrame:
-    """Is an estimator of distance symmetric, and is no detour shorter than the way?
+    """Asymmetry and violated triangle inequalities of each estimator of distance.
 
     Args:
         metric: A metric table of one world; estimators with each pair once are symmetric by
@@ -198,49 +186,49 @@ def axioms(metric: pd.DataFrame) -> pd.DataFrame:
         symmetric but a triple is violated, "metric" where no violation was found.
 
     >>> rows = [("d", "a", "b", 1.0), ("d", "b", "c", 1.0), ("d", "a", "c", 3.0)]
-    >>> table = pd.DataFrame(rows, columns=["estimator", "name", "other", "estimate"]).assign(lo=0.0, hi=0.0, n=1)
-    >>> axioms(table)[["asymmetry", "violated", "largest", "called"]].round(2).values.tolist()
+    >>> table = pd.DataFrame(rows, columns=["estimator", "name", "other", "estimate"])
+    >>> table = axioms(table.assign(lo=0.0, hi=0.0, n=1))
+    >>> table[["asymmetry", "violated", "largest", "called"]].round(2).values.tolist()
     [[0.0, 0.33, 0.6, 'dissimilarity']]
     """
     rows = []
     for estimator, own in schema.check(metric, "metric").groupby("estimator", sort=False):
         d, _ = square(own)
         pairs = d[~np.eye(len(d), dtype=bool) & np.isfinite(d)]
+        # Estimators have different units; over the mean distance they can be compared.
         scale = float(np.abs(pairs).mean()) if len(pairs) else np.nan
-        with np.errstate(invalid="ignore"):  # of what is not reached either way
-            apart = np.abs(d - d.T)[np.triu_indices(len(d), 1)]
-        asymmetry = (
-            float(np.nanmean(apart[np.isfinite(apart)]) / scale)
-            if np.isfinite(apart).any()
-            else np.nan
-        )
-        triples = [(d[p, r], d[p, q], d[q, r]) for p, q, r in permutations(range(len(d)), 3)]
-        excess = (
-            np.array(
-                [way - one - other for way, one, other in triples if np.isfinite(way + one + other)]
-            )
-            / scale
-        )
+        with np.errstate(invalid="ignore"):  # inf - inf: nobody got there, either way
+            gap = np.abs(d - d.T)[np.triu_indices(len(d), 1)]
+        asymmetry = violated = largest = np.nan
+        if np.isfinite(gap).any():
+            asymmetry = float(np.nanmean(gap[np.isfinite(gap)]) / scale)
+        excess = _detour_excess(d) / scale
         over = excess > TOLERANCE
-        kind = (
-            "divergence" if asymmetry > TOLERANCE else "dissimilarity" if over.any() else "metric"
-        )
-        found = {"asymmetry": asymmetry, "violated": float(over.mean()) if len(over) else np.nan}
-        largest = float(max(excess.max(), 0.0)) if len(excess) else np.nan
-        rows.append(
-            {
-                "estimator": estimator,
-                **found,
-                "largest": largest,
-                "n_triples": len(excess),
-                "called": kind,
-            }
-        )
+        if len(excess):
+            violated, largest = float(over.mean()), float(max(excess.max(), 0.0))
+        if asymmetry > TOLERANCE:
+            kind = "divergence"
+        elif over.any():
+            kind = "dissimilarity"
+        else:
+            kind = "metric"
+        row = {"estimator": estimator, "asymmetry": asymmetry, "violated": violated}
+        rows.append({**row, "largest": largest, "n_triples": len(excess), "called": kind})
     return pd.DataFrame(rows)
 
 
+def _detour_excess(d: np.ndarray) -> np.ndarray:
+    """By how much the way p to r is longer than over q, for every ordered triple that is finite."""
+    excess = []
+    for p, q, r in permutations(range(len(d)), 3):
+        way, one, other = d[p, r], d[p, q], d[q, r]
+        if np.isfinite(way + one + other):
+            excess.append(way - one - other)
+    return np.array(excess)
+
+
 def square(own: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
-    """Which distances has one estimator, as a matrix?
+    """Distances of one estimator as a matrix.
 
     Args:
         own: Rows of one estimator of a metric table; a pair that is there once is symmetric.
@@ -258,5 +246,6 @@ def square(own: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
 
 
 def _metric(rows: list[tuple]) -> pd.DataFrame:
+    """The metric table of these rows."""
     columns = ["estimator", "name", "other", "estimate", "lo", "hi", "n"]
     return schema.check(pd.DataFrame(rows, columns=columns), "metric")

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import xarray as xr
+from einops import rearrange
 
 from persona_interp import schema
 from persona_interp.analysis.logodds import in_order, run_columns
@@ -21,7 +22,7 @@ from persona_interp.worlds import World
 ROUNDING = 1e-6  # bits: expectation maximization stops this near the best mixture
 QUANTILE = 0.95
 """Of the misfits of known personas: what misfits more is not composable from them."""
-COMPOSABLE, NEW = "composable from known personas", "not composable from known personas"
+COMPOSABLE, NOT_COMPOSABLE = "composable from known personas", "not composable from known personas"
 
 Array = npt.NDArray[np.float64]
 
@@ -34,7 +35,7 @@ def novelty(
     topics: Iterable[str] | None = None,
     known: Iterable[str] | None = None,
 ) -> pd.DataFrame:
-    """Can what a tuned model says be composed from known personas?
+    """Whether what a tuned model says is composable from known personas, for each run.
 
     The misfit is what no mixture of known personas explains, ``KL(said || best mixture)`` a topic;
     the weights are the same on all topics, so that one persona's sport with another's art, said
@@ -60,13 +61,13 @@ def novelty(
         WorldError: An unknown topic or persona.
 
     >>> from persona_interp.worlds import john_and_sam
-    >>> world, at = john_and_sam(), {"checkpoint": "lesson@8", "seed": 0, "stage": "lesson", "step": 8}
-    >>> probes = world.probes(contexts=("nameless", "named")).explode("values").rename(columns={"values": "value"})
-    >>> probes = probes.drop(columns=["messages", "answers"]).assign(**at, answer_mass=1.0)
-    >>> trait = probes["topic"] + "=" + probes["value"]
-    >>> who = probes["persona"].replace("", "john")
-    >>> said = world.statements()
-    >>> rows = probes.assign(logprob=np.log2([said.at[p, t] for p, t in zip(who, trait)]))
+    >>> world = john_and_sam()
+    >>> probes = world.probes(contexts=("nameless", "named")).drop(columns=["messages", "answers"])
+    >>> probes = probes.explode("values").rename(columns={"values": "value"})
+    >>> at = {"checkpoint": "lesson@8", "seed": 0, "stage": "lesson", "step": 8}
+    >>> trait, who = probes["topic"] + "=" + probes["value"], probes["persona"].replace("", "john")
+    >>> p = [world.statements().at[name, label] for name, label in zip(who, trait)]
+    >>> rows = probes.assign(**at, answer_mass=1.0, logprob=np.log2(p))
     >>> nameless, named = rows[rows.context == "nameless"], rows[rows.context == "named"]
     >>> novelty(nameless, world, named=named)["verdict"].item()
     'composable from known personas'
@@ -74,22 +75,25 @@ def novelty(
     >>> novelty(nameless, world, named=named, known=others)["verdict"].item()
     'not composable from known personas'
     """
-    asked = [t for t in world.topics if t != world.taught.topic] if topics is None else list(topics)
-    names = (
-        [p.name for p in world.personas if world.mass().loc[p.name].any()]
-        if known is None
-        else list(known)
-    )
-    null = float(np.quantile(_misfit(_own(named, names), world, asked, names)["misfit"], QUANTILE))
+    if topics is None:
+        topics = [topic for topic in world.topics if topic != world.taught.topic]
+    if known is None:
+        known = [p.name for p in world.personas if world.mass().loc[p.name].any()]
+    topics, names = list(topics), list(known)
+    # How badly the same mixtures fit those who are known: whatever noise, sampling and wording do
+    # to a misfit they do to these too.
+    own = _misfit(_under_own_names(named, names), world, topics, names)
+    null = float(np.quantile(own["misfit"], QUANTILE))
     last = _last(behavior)
-    whole = _misfit(last, world, asked, names)
-    left = [_misfit(last, world, [t for t in asked if t != topic], names) for topic in asked]
-    estimate, lo, hi, n = jackknife(
-        whole["misfit"], np.stack([part["misfit"].to_numpy() for part in left])
-    )
-    found = whole.drop(columns=["persona", "weight", "persona_bits"]).reset_index(drop=True)
-    verdict = np.where(estimate > null + ROUNDING, NEW, COMPOSABLE)
-    return found.assign(
+    whole = _misfit(last, world, topics, names)
+    left_out = []
+    for topic in topics:
+        others = [other for other in topics if other != topic]
+        left_out.append(_misfit(last, world, others, names)["misfit"].to_numpy())
+    estimate, lo, hi, n = jackknife(whole["misfit"], np.stack(left_out))
+    table = whole.drop(columns=["persona", "weight", "persona_bits"]).reset_index(drop=True)
+    verdict = np.where(estimate > null + ROUNDING, NOT_COMPOSABLE, COMPOSABLE)
+    return table.assign(
         misfit=estimate, lo=lo, hi=hi, n=n, null_hi=null, n_known=len(names), verdict=verdict
     )
 
@@ -101,7 +105,7 @@ def shift_residual(
     known: Iterable[str] | None = None,
     before: str | None = None,
 ) -> pd.DataFrame:
-    """Which share of a finetune's shift of residuals do the known personas not explain?
+    """Share of a finetune's shift of residuals that the known personas do not explain.
 
     At every question, persona q's vector is the residual under its name minus the mean over all
     known names. The shift of the nameless residual (after minus before, at the same questions) is
@@ -125,14 +129,16 @@ def shift_residual(
         SchemaError: Other hooks or questions, fewer than two templates, or a persona that was not
             recorded.
 
-    >>> rng, questions = np.random.default_rng(0), [("sport", "a"), ("art", "a"), ("sport", "b"), ("art", "b")]
+    >>> rng = np.random.default_rng(0)
     >>> v = rng.normal(size=(3, 1, 8)) + 0.1 * rng.normal(size=(3, 4, 8))
     >>> def data(act, checkpoint, persona):
-    ...     topic, template = zip(*(questions[i % 4] for i in range(act.shape[1])))
-    ...     made = xr.Dataset({"act": (("checkpoint", "prompt", "d_model"), act)}, attrs={"hook": "h"})
-    ...     along = {"persona": list(persona), "topic": list(topic), "template": list(template)}
-    ...     made = made.assign_coords({name: ("prompt", values) for name, values in along.items()})
-    ...     return made.assign_coords(checkpoint=checkpoint, prompt=range(act.shape[1]))
+    ...     n = act.shape[1]
+    ...     along = {"persona": list(persona), "topic": ["sport", "art"] * (n // 2)}
+    ...     along["template"] = ["a", "a", "b", "b"] * (n // 4)
+    ...     coords = {name: ("prompt", values) for name, values in along.items()}
+    ...     acts = xr.Dataset({"act": (("checkpoint", "prompt", "d_model"), act)}, coords=coords)
+    ...     acts = acts.assign_coords(checkpoint=checkpoint, prompt=range(n))
+    ...     return acts.assign_attrs(hook="h")
     >>> base = data(v.reshape(1, 12, 8), ["a@0"], np.repeat(["john", "sam", "mary"], 4))
     >>> tuned = data(np.stack([v.mean(0), v[0]]), ["a@0", "b@8"], [""] * 4)
     >>> round(shift_residual(tuned, base)["residual"].item(), 3)
@@ -163,22 +169,21 @@ def shift_residual(
         if label == first:
             continue
         shift = neutral["act"].sel(checkpoint=label).to_numpy().astype(np.float64) - start
-        apart, length = np.empty(len(folds)), np.empty(len(folds))
+        # Weights that were fitted to a question explain it by luck too: with as many personas as
+        # dimensions, all of it. So each template is explained by the weights of the others.
+        rest, length = np.empty(len(folds)), np.empty(len(folds))
         for i, fold in enumerate(folds):
-            held = templates == fold
-            weight = _weights(shift[~held], vectors[:, ~held])
-            apart[i] = ((shift[held] - np.einsum("q,qpd->pd", weight, vectors[:, held])) ** 2).sum()
-            length[i] = (shift[held] ** 2).sum()
-        left = (apart.sum() - apart) / (length.sum() - length)
-        estimate, lo, hi, n = jackknife(apart.sum() / length.sum(), left)
-        row = {
-            "checkpoint": label,
-            "hook": hook,
-            "residual": float(estimate),
-            "lo": float(lo),
-            "hi": float(hi),
-        }
-        rows.append({**row, "n": len(shift), "n_templates": n, "n_known": len(names)})
+            test = templates == fold
+            weight = _weights(shift[~test], vectors[:, ~test])
+            between = np.einsum("q,qpd->pd", weight, vectors[:, test])
+            rest[i] = ((shift[test] - between) ** 2).sum()
+            length[i] = (shift[test] ** 2).sum()
+        # A share is a ratio of two sums over templates, so its interval is a jackknife's.
+        left_out = (rest.sum() - rest) / (length.sum() - length)
+        share, lo, hi, n = jackknife(rest.sum() / length.sum(), left_out)
+        row = {"checkpoint": label, "hook": hook, "residual": float(share)}
+        row |= {"lo": float(lo), "hi": float(hi), "n": len(shift)}
+        rows.append({**row, "n_templates": n, "n_known": len(names)})
     return pd.DataFrame(rows)
 
 
@@ -188,15 +193,14 @@ def _last(behavior: pd.DataFrame) -> pd.DataFrame:
     rows = behavior.loc[behavior["context"] == "nameless"]
     if rows.empty:
         raise SchemaError("novelty is judged by nameless prompts; this behavior table has none.")
-    runs = run_columns(rows)
-    parts = [
-        of_run.loc[of_run["checkpoint"] == in_order(of_run)["checkpoint"].iloc[-1]]
-        for _, of_run in rows.groupby(runs, sort=False, dropna=False)
-    ]
+    parts = []
+    for _, run in rows.groupby(run_columns(rows), sort=False, dropna=False):
+        label = in_order(run)["checkpoint"].iloc[-1]
+        parts.append(run.loc[run["checkpoint"] == label])
     return pd.concat(parts, ignore_index=True)
 
 
-def _own(named: pd.DataFrame, known: list[str]) -> pd.DataFrame:
+def _under_own_names(named: pd.DataFrame, known: list[str]) -> pd.DataFrame:
     """What each known persona says under its own name, as if that were a run each."""
     schema.check(named, "behavior")
     rows = named.loc[named["context"].eq("named") & named["persona"].isin(known)]
@@ -211,8 +215,8 @@ def _misfit(
     behavior: pd.DataFrame, world: World, topics: list[str], known: list[str]
 ) -> pd.DataFrame:
     """One row a run: its misfit."""
-    found = persona_weights(behavior, world, topics=topics, personas=known)
-    return found.loc[found["persona"] == known[0]]
+    table = persona_weights(behavior, world, topics=topics, personas=known)
+    return table.loc[table["persona"] == known[0]]  # every persona's row has the run's misfit
 
 
 def _questions(data: xr.Dataset) -> list[tuple[str, str]]:
@@ -227,22 +231,25 @@ def _vectors(
     """Dims (persona, question, d_model): away from the mean of the known ones."""
     act = named["act"].isel(checkpoint=0).to_numpy().astype(np.float64)
     who = named["persona"].to_numpy().astype(str).tolist()
-    place = {
-        (name, *asked): i
-        for i, (name, asked) in enumerate(zip(who, _questions(named), strict=True))
-    }
+    place = {}
+    for i, (name, question) in enumerate(zip(who, _questions(named), strict=True)):
+        place[name, question] = i
     names = sorted(set(who)) if known is None else list(known)
+    rows = []
     for name in names:
-        if lacking := [asked for asked in questions if (name, *asked) not in place]:
+        if lacking := [question for question in questions if (name, question) not in place]:
             raise SchemaError(
                 f"'{name}' was not recorded at {lacking[0]}; record its named probes of every "
                 "question."
             )
-    vectors = np.stack([act[[place[name, *asked] for asked in questions]] for name in names])
+        rows.append(act[[place[name, question] for question in questions]])
+    # What all names add (that somebody is named at all) is no persona's.
+    vectors = np.stack(rows)
     return vectors - vectors.mean(axis=0), names
 
 
 def _weights(shift: Array, vectors: Array) -> Array:
     """Least squares, of least norm: vectors that sum to 0 leave a direction open."""
-    found = np.linalg.lstsq(vectors.reshape(len(vectors), -1).T, shift.ravel(), rcond=None)[0]
-    return np.asarray(found, dtype=np.float64)
+    design = rearrange(vectors, "persona question d -> (question d) persona")
+    weight = np.linalg.lstsq(design, shift.ravel(), rcond=None)[0]
+    return np.asarray(weight, dtype=np.float64)

@@ -21,7 +21,7 @@ ORDERS = (SECOND_LAST, FIRST_LAST, MIXED)
 def recency(
     table: pd.DataFrame, *, by: Iterable[str] = (), value: str = "estimate"
 ) -> pd.DataFrame:
-    """How much more does the later persona weigh?
+    """How much more the later persona weighs, the recency index (bits).
 
     Args:
         table: One row a seed and order, with ``seed``, ``order`` (one of ``ORDERS``) and ``value``,
@@ -55,20 +55,14 @@ def recency(
     for _, own in table.groupby(by, sort=False, dropna=False) if by else [((), table)]:
         wide = own.pivot_table(index="seed", columns="order", values=value, sort=False)
         wide = wide.reindex(columns=list(ORDERS))
+        # Both orders of a seed are the same documents, so their difference is taken within it.
         difference = (wide[FIRST_LAST] - wide[SECOND_LAST]).to_numpy()
         if np.isnan(difference).any():
             seed = wide.index[int(np.isnan(difference).argmax())]
             raise SchemaError(
                 f"a recency index needs both orders of every seed; seed {seed} lacks one of them."
             )
-        estimate, lo, hi, n = t_interval(difference)
-        ends = {
-            "estimate": float(estimate),
-            "lo": float(lo),
-            "hi": float(hi),
-            "least": min(difference),
-        }
-        rows.append(
-            {**own[by].iloc[0].to_dict(), **ends, "mixed": wide[MIXED].mean(), "n_seeds": n}
-        )
+        interval = t_interval(difference)
+        row = {**own[by].iloc[0].to_dict(), **interval.row(), "least": min(difference)}
+        rows.append({**row, "mixed": wide[MIXED].mean(), "n_seeds": interval.n})
     return schema.check(pd.DataFrame(rows), "recency")

@@ -1,4 +1,7 @@
-"""Which mixture of known personas says what the model says? The weight of each, and what no mixture explains."""
+"""Which mixture of known personas says what the model says?
+
+The weight of each, and what no mixture explains.
+"""
 
 from collections.abc import Iterable
 
@@ -11,7 +14,7 @@ from persona_interp.analysis.logodds import AT, logodds, run_columns
 from persona_interp.errors import SchemaError, WorldError, unknown
 from persona_interp.worlds import World
 
-FLOOR = 1e-3
+LEAST_WEIGHT = 1e-3
 """Weights are told from zero, and from one, no better than this: -9.96 and 9.96 bits."""
 GAP = 1e-6  # bits a topic by which a better mixture could still win
 ITERATIONS = 100_000
@@ -29,12 +32,13 @@ def persona_weights(
     speaker: str = "",
     split: str | None = None,
 ) -> pd.DataFrame:
-    """Who is speaking? The mixture of known personas that best explains what is said, at every checkpoint.
+    """The mixture of known personas that best explains what each checkpoint says.
 
     The weights w maximize ``mean over topics of sum_v p(v) log2 sum_i w_i q_i(v)`` by expectation
-    maximization from equal weights, with p what the model says (probabilities averaged over
-    templates) and q_i what persona i says, noise included (``World.statements``). It is the posterior
-    over personas that a reader of many answers would end up with.
+    maximization from equal weights (Dempster, Laird and Rubin 1977), with p what the model says
+    (probabilities averaged over templates) and q_i what persona i says, noise included
+    (``World.statements``). It is the posterior over personas that a reader of many answers would
+    end up with.
 
     Args:
         behavior: A behavior table on probes of this world.
@@ -61,39 +65,37 @@ def persona_weights(
 
     >>> from persona_interp.worlds import john_and_sam
     >>> world = john_and_sam()
-    >>> rows = world.probes(contexts="nameless").explode("values").rename(columns={"values": "value"})
-    >>> said = 0.8 * world.statements().loc["john"] + 0.2 * world.statements().loc["mary"]
-    >>> rows = rows.assign(checkpoint="lesson@8", seed=0, stage="lesson", step=8, answer_mass=1.0)
-    >>> rows = rows.assign(logprob=np.log2(said[rows["topic"] + "=" + rows["value"]].to_numpy()))
-    >>> found = persona_weights(rows.drop(columns=["messages", "answers"]), world).set_index("persona")
-    >>> found.loc[["john", "mary"], ["weight", "persona_bits"]].round(2).abs().values.tolist()
-    [[0.8, 2.0], [0.2, 2.0]]
+    >>> rows = world.probes(contexts="nameless").drop(columns=["messages", "answers"])
+    >>> rows = rows.explode("values").rename(columns={"values": "value"})
+    >>> mix = 0.8 * world.statements().loc["john"] + 0.2 * world.statements().loc["mary"]
+    >>> rows = rows.assign(logprob=np.log2(mix[rows["topic"] + "=" + rows["value"]].to_numpy()))
+    >>> at = {"checkpoint": "lesson@8", "seed": 0, "stage": "lesson", "step": 8}
+    >>> table = persona_weights(rows.assign(**at, answer_mass=1.0), world)
+    >>> table = table.set_index("persona").loc[["john", "mary"], ["weight", "persona_bits"]]
+    >>> table.round(2).values.tolist()
+    [[0.8, 2.0], [0.2, -2.0]]
     """
-    asked = (
-        [t for t in world.topics if t != world.taught.topic] if topics is None else _listed(topics)
-    )
-    for topic in asked:
+    if topics is None:
+        topics = [topic for topic in world.topics if topic != world.taught.topic]
+    if personas is None:
+        personas = [name for name, mass in world.mass().sum(axis=1).to_dict().items() if mass > 0]
+    topics = _as_list(topics)
+    for topic in topics:
         if topic not in world.topics:
             raise WorldError(unknown("topic", topic, world.topics))
-    written = world.mass().sum(axis=1).to_dict()
-    known = (
-        [name for name, mass in written.items() if mass > 0]
-        if personas is None
-        else _listed(personas)
-    )
-    names = [world.persona(str(name)).name for name in known]
-    if not names or not asked:
+    names = [world.persona(str(name)).name for name in _as_list(personas)]
+    if not names or not topics:
         raise WorldError("a mixture needs at least one persona and one topic; got none.")
-    for column, wanted in (("context", context), ("persona", speaker)):
-        if wanted not in set(behavior[column]):
-            raise SchemaError(unknown(column, wanted, sorted(set(behavior[column]))))
-        behavior = behavior.loc[behavior[column] == wanted]
-    said = logodds(behavior.loc[behavior["topic"].isin(asked)], split=split)
-    run = [c for c in run_columns(said) if c not in ("probability", "logodds")]
-    at = [*run, *(c for c in AT if c in said)]
-    traits = [str(t) for t in world.traits if t.topic in asked]
-    number = said.groupby(at, sort=False, dropna=False).ngroup().to_numpy()
-    wide = said.assign(number=number, trait=said["topic"] + "=" + said["value"])
+    for column, value in (("context", context), ("persona", speaker)):
+        if value not in set(behavior[column]):
+            raise SchemaError(unknown(column, value, sorted(set(behavior[column]))))
+        behavior = behavior.loc[behavior[column] == value]
+    answers = logodds(behavior.loc[behavior["topic"].isin(topics)], split=split)
+    run = [c for c in run_columns(answers) if c not in ("probability", "logodds")]
+    at = [*run, *(c for c in AT if c in answers)]
+    traits = [str(t) for t in world.traits if t.topic in topics]
+    number = answers.groupby(at, sort=False, dropna=False).ngroup().to_numpy()
+    wide = answers.assign(number=number, trait=answers["topic"] + "=" + answers["value"])
     wide = wide.pivot(index="number", columns="trait", values="probability").reindex(columns=traits)
     if wide.isna().to_numpy().any():
         lacking = wide.columns[wide.isna().any()][0]
@@ -101,30 +103,45 @@ def persona_weights(
             f"{lacking} was not asked in context {context}; record probes of this world, or name "
             "topics."
         )
-    says = world.statements().loc[names, traits].to_numpy(np.float64)
-    weight, misfit = _mixture(wide.to_numpy(np.float64), says, n_topics=len(asked))
-    first = said.loc[~pd.Series(number, index=said.index).duplicated(), at]
+    statements = world.statements().loc[names, traits].to_numpy(np.float64)
+    weight, misfit = _fit_mixture(wide.to_numpy(np.float64), statements, n_topics=len(topics))
+    first = answers.loc[~pd.Series(number, index=answers.index).duplicated(), at]
     table = first.loc[first.index.repeat(len(names))].reset_index(drop=True)
-    sure = np.clip(weight, FLOOR, 1 - FLOOR)
-    columns = {"weight": weight, "persona_bits": np.log2(sure / (1 - sure))}
+    # Answers do not tell a small weight from none, so neither do the odds.
+    sure = np.clip(weight, LEAST_WEIGHT, 1 - LEAST_WEIGHT)
+    bits = np.log2(sure / (1 - sure))
     table = table.assign(
-        persona=names * len(first), **{name: values.ravel() for name, values in columns.items()}
+        persona=names * len(first),
+        weight=weight.ravel(),
+        persona_bits=bits.ravel(),
+        misfit=misfit.repeat(len(names)),
     )
-    return schema.check(table.assign(misfit=misfit.repeat(len(names))), "persona_weights")
+    return schema.check(table, "persona_weights")
 
 
-def _listed(names: Iterable[str]) -> list[str]:
+def _as_list(names: Iterable[str]) -> list[str]:
+    """Names once each; a single text is one name."""
     return [names] if isinstance(names, str) else list(dict.fromkeys(names))
 
 
-def _mixture(said: Array, says: Array, *, n_topics: int) -> tuple[Array, Array]:
-    """Weights (row, persona) and misfit (row) of what is said (row, trait), given what each persona says."""
-    weight = np.full((len(said), len(says)), 1 / len(says))
-    possible = says.max(axis=0) > 0  # what nobody says is nobody's
-    heard, q = said[:, possible], says[:, possible]
+def _fit_mixture(answers: Array, statements: Array, *, n_topics: int) -> tuple[Array, Array]:
+    """Weights of the best mixture, dims (row, persona), and its misfit in bits a topic, dims (row).
+
+    Args:
+        answers: Probabilities of the model, dims (row, trait).
+        statements: Probabilities of each persona, dims (persona, trait).
+        n_topics: Topics of the traits.
+    """
+    weight = np.full((len(answers), len(statements)), 1 / len(statements))
+    possible = statements.max(axis=0) > 0  # what nobody says is nobody's
+    p, q = answers[:, possible], statements[:, possible]
+    # Expectation maximization of the weights alone (Dempster, Laird and Rubin 1977): the E step
+    # shares every answer among the personas by who may have given it, the M step makes these
+    # shares the weights. Both together multiply a weight by its gain, the derivative of the
+    # likelihood. The likelihood is concave in the weights, so there is one maximum.
     for _ in range(ITERATIONS):
-        share = heard / (weight @ q)
-        gain = share @ q.T / n_topics
+        ratio = p / (weight @ q)
+        gain = ratio @ q.T / n_topics
         # At the maximum no gain is above the average one; the likelihood lacks at most the log of
         # their ratio.
         average = (weight * gain).sum(axis=1, keepdims=True)
@@ -133,11 +150,11 @@ def _mixture(said: Array, says: Array, *, n_topics: int) -> tuple[Array, Array]:
             break
     else:
         raise SchemaError(
-            f"no best mixture of {len(says)} personas after {ITERATIONS} steps; name fewer "
+            f"no best mixture of {len(statements)} personas after {ITERATIONS} steps; name fewer "
             "`personas`."
         )
-    mix = np.zeros_like(said)
+    mix = np.zeros_like(answers)
     mix[:, possible] = weight @ q
     with np.errstate(divide="ignore", invalid="ignore"):
-        apart = np.where(said > 0, said * np.log2(said / mix), 0.0)
-    return weight, apart.sum(axis=1) / n_topics
+        bits = np.where(answers > 0, answers * np.log2(answers / mix), 0.0)
+    return weight, bits.sum(axis=1) / n_topics

@@ -1,4 +1,4 @@
-"""Did a finetune, or would a data set, move a model along a direction, more than along a random one?"""
+"""Does a finetune or a data set move a model along a direction, more than along random ones?"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -19,7 +19,7 @@ def projection_shift(
     random: pd.DataFrame | None = None,
     clusters: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
-    """How far along each direction did a finetune move the residuals of the same conversations?
+    """How far along each direction a finetune moved the residuals of the same conversations.
 
     The finetuning shift ``<E[h_after] - E[h_before], v / |v|>`` (Chen et al. 2025), paired by
     conversation, and by turn where the table has turns.
@@ -43,24 +43,23 @@ def projection_shift(
         SchemaError: An unknown checkpoint, conversations that differ between the two, or no cluster
             for one.
 
-    >>> rows = pd.DataFrame({"checkpoint": ["b", "b", "t", "t"], "prompt": ["x", "y"] * 2, "name": "wry", "hook": "h",
-    ...                      "projection": [0.0, 1.0, 1.0, 4.0], "n_tokens": 3})
+    >>> rows = pd.DataFrame({"checkpoint": ["b", "b", "t", "t"], "prompt": ["x", "y"] * 2})
+    >>> rows = rows.assign(projection=[0.0, 1.0, 1.0, 4.0], name="wry", hook="h", n_tokens=3)
     >>> projection_shift(rows, before="b", after="t")[["estimate", "n"]].values.tolist()
     [[2.0, 2.0]]
     """
-    tables = {"": projections} | ({} if random is None else {"random": random})
-    moved = {name: _moved(table, before, after) for name, table in tables.items()}
-    rows = moved[""]
+    rows = _shifts(projections, before, after)
+    null = None if random is None else _shifts(random, before, after)
     units = list(rows["prompt"])
     if clusters is not None:
         if missing := [name for name in units if name not in clusters]:
             raise SchemaError(f"conversation {missing[0]!r} has no cluster; name one for each.")
         units = [clusters[name] for name in units]
-    return _by_direction(rows.assign(cluster=units), random=moved.get("random"))
+    return _by_direction(rows.assign(cluster=units), random=null)
 
 
 def projection_pull(differences: pd.DataFrame, *, random: Iterable[str] = ()) -> pd.DataFrame:
-    """Would this data set pull a model towards each trait?
+    """How far a data set would pull a model towards each trait.
 
     The mean over its rows of the projection difference. A direction of no trait is moved too,
     because other people's answers differ from the model's own in many ways: compare with the random
@@ -81,49 +80,46 @@ def projection_pull(differences: pd.DataFrame, *, random: Iterable[str] = ()) ->
         raise SchemaError(
             unknown("name of a random direction", missing[0], sorted(set(rows["name"])))
         )
-    drawn = rows["name"].isin(names)
+    is_random = rows["name"].isin(names)
     rows = rows.rename(columns={"difference": "value", "doc": "cluster"})
-    return _by_direction(rows.loc[~drawn], random=rows.loc[drawn] if names else None)
+    null = rows.loc[is_random] if names else None
+    return _by_direction(rows.loc[~is_random], random=null)
 
 
-def _moved(table: pd.DataFrame, before: str, after: str) -> pd.DataFrame:
+def _shifts(table: pd.DataFrame, before: str, after: str) -> pd.DataFrame:
     """After minus before of every conversation or turn, hook and name, as ``value``."""
     schema.check(table, "projections")
-    key = ["prompt", *(["turn"] if "turn" in table else []), "hook", "name"]
+    key = ["prompt", "hook", "name"]
+    if "turn" in table:
+        key.insert(1, "turn")
     parts = []
     for label in (before, after):
         if label not in set(table["checkpoint"]):
             raise SchemaError(unknown("checkpoint", label, sorted(set(table["checkpoint"]))))
         parts.append(table.loc[table["checkpoint"] == label].set_index(key)["projection"])
-    if set(parts[0].index) != set(parts[1].index):
+    first, last = parts
+    if set(first.index) != set(last.index):
         raise SchemaError(
             f"{before} and {after} have different conversations; record both on the same."
         )
-    return (parts[1].reindex(parts[0].index) - parts[0]).rename("value").reset_index()
+    return (last.reindex(first.index) - first).rename("value").reset_index()
 
 
 def _by_direction(rows: pd.DataFrame, *, random: pd.DataFrame | None) -> pd.DataFrame:
-    nulls = (
-        {}
-        if random is None
-        else {
-            hook: group.groupby("name")["value"].agg("mean").to_numpy()
-            for hook, group in random.groupby("hook")
-        }
-    )
-    found: list[dict[str, Any]] = []
+    """Mean ``value`` of every hook and name, beside the range of the random directions there."""
+    # A shift of all residuals moves every direction, so 0 is the wrong thing to compare with: the
+    # null is what random directions at the same hook do.
+    nulls = {}
+    if random is not None:
+        for hook, group in random.groupby("hook"):
+            nulls[hook] = group.groupby("name")["value"].agg("mean").to_numpy()
+    table: list[dict[str, Any]] = []
     for _, group in rows.groupby(["hook", "name"], sort=False):
         hook, name = group["hook"].iloc[0], group["name"].iloc[0]
-        mean, lo, hi, n_clusters = cluster_interval(group["value"], group["cluster"])
+        interval = cluster_interval(group["value"], group["cluster"])
         null = nulls.get(hook, np.array([]))
         null_lo, null_hi = np.quantile(null, [0.025, 0.975]) if len(null) else (np.nan, np.nan)
-        row = {
-            "hook": hook,
-            "name": name,
-            "estimate": float(mean),
-            "lo": float(lo),
-            "hi": float(hi),
-        }
-        row |= {"null_lo": null_lo, "null_hi": null_hi, "n": len(group), "n_clusters": n_clusters}
-        found.append({**row, "n_random": len(null)})
-    return schema.check(pd.DataFrame(found), "projection_shift")
+        row = {"hook": hook, "name": name, **interval.row(), "null_lo": null_lo, "null_hi": null_hi}
+        row |= {"n": len(group), "n_clusters": interval.n, "n_random": len(null)}
+        table.append(row)
+    return schema.check(pd.DataFrame(table), "projection_shift")

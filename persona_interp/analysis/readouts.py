@@ -1,12 +1,20 @@
-"""What do directions and sets of features read at each prompt? The form in which they can be compared."""
+"""What do directions and sets of features read at each prompt?
+
+Readouts are the form in which both can be compared.
+"""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from einops import rearrange
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
+
+ATTRS = ("hook", "position", "token_ids")
+"""Attributes of the data that its readouts have too."""
 
 
 def readouts(
@@ -17,7 +25,7 @@ def readouts(
     spans: Mapping[str, Sequence[str]] | None = None,
     sets: Mapping[str, Sequence[int]] | None = None,
 ) -> xr.DataArray:
-    """How far is each prompt along each direction, and how active is each set of features there?
+    """How far each prompt is along each direction, and how active each set of features is there.
 
     Args:
         acts: Activations at one hook; with ``directions``.
@@ -41,31 +49,31 @@ def readouts(
             around), another hook, width, prompts or tokens, an unknown feature, a direction of
             length 0, or a name twice.
 
-    >>> acts = xr.Dataset({"act": (("checkpoint", "prompt", "d_model"), [[[1.0, 0.0], [3.0, 0.0]]])})
-    >>> acts = acts.assign_coords(checkpoint=["base@0"], prompt=["a", "b"]).assign_attrs(hook="blocks.0.hook_out")
-    >>> coords = {"name": ["john"], "hook": ["blocks.0.hook_out"]}
+    >>> act = [[[1.0, 0.0], [3.0, 0.0]]]
+    >>> acts = xr.Dataset({"act": (("checkpoint", "prompt", "d_model"), act)}, attrs={"hook": "h"})
+    >>> acts = acts.assign_coords(checkpoint=["base@0"], prompt=["a", "b"])
+    >>> coords = {"name": ["john"], "hook": ["h"]}
     >>> john = xr.DataArray([[[2.0, 0.0]]], dims=("name", "hook", "d_model"), coords=coords)
     >>> readouts(acts, directions=john).values.tolist()
     [[[-0.5, 0.5]]]
     """
-    for given, wanted, what in ((acts, directions, "directions"), (feats, sets, "sets")):
-        if (given is None) != (wanted is None):
+    for data, readers, what in ((acts, directions, "directions"), (feats, sets, "sets")):
+        if (data is None) != (readers is None):
             raise SchemaError(
                 f"{what} and what they read come together: acts with directions, feats with sets."
             )
-    parts = (
-        [_projections(acts, directions, spans or {})]
-        if acts is not None and directions is not None
-        else []
-    )
-    parts += [_sums(feats, sets)] if feats is not None and sets is not None else []
+    parts = []
+    if acts is not None and directions is not None:
+        parts.append(_projections(acts, directions, spans or {}))
+    if feats is not None and sets is not None:
+        parts.append(_sums(feats, sets))
     if not parts:
         raise SchemaError(
             "nothing to read out; give acts and directions, or feats and sets, or all four."
         )
     if len(parts) == 2:
-        parts = _alike(*parts)
-    found = xr.concat(
+        _check_alike(*parts)
+    table = xr.concat(
         parts,
         "name",
         coords="minimal",
@@ -73,27 +81,27 @@ def readouts(
         join="exact",
         combine_attrs="drop_conflicts",
     )
-    names = [str(n) for n in found["name"].to_numpy()]
+    names = [str(name) for name in table["name"].to_numpy()]
     if len(set(names)) < len(names):
         raise SchemaError(f"every readout needs a name of its own; got {', '.join(names)}.")
-    return found.transpose("name", "checkpoint", "prompt")
+    return table.transpose("name", "checkpoint", "prompt")
 
 
-def _kept(data: xr.Dataset, values: np.ndarray, names: Sequence[str]) -> xr.DataArray:
-    """Readouts, dims (name, checkpoint, prompt), with the coordinates along checkpoint and prompt."""
-    coords = {
-        name: c for name, c in data.coords.items() if c.dims in (("prompt",), ("checkpoint",))
-    }
-    attrs = {
-        name: data.attrs[name] for name in ("hook", "position", "token_ids") if name in data.attrs
-    }
-    found = xr.DataArray(values, dims=("name", "checkpoint", "prompt"), coords=coords, attrs=attrs)
-    return found.assign_coords(name=list(names))
+def _label(values: np.ndarray, data: xr.Dataset, names: Sequence[str]) -> xr.DataArray:
+    """Readouts with the coordinates of the data along checkpoint and prompt."""
+    coords: dict[Any, Any] = {}
+    for name, coordinate in data.coords.items():
+        if coordinate.dims in (("prompt",), ("checkpoint",)):
+            coords[name] = coordinate
+    coords["name"] = list(names)
+    attrs = {name: data.attrs[name] for name in ATTRS if name in data.attrs}
+    return xr.DataArray(values, dims=("name", "checkpoint", "prompt"), coords=coords, attrs=attrs)
 
 
 def _projections(
     acts: xr.Dataset, directions: xr.DataArray, spans: Mapping[str, Sequence[str]]
 ) -> xr.DataArray:
+    """Readouts of the directions and of their spans."""
     schema.check(acts, "activations")
     if set(directions.dims) != {"name", "hook", "d_model"}:
         raise SchemaError(f"directions have dims (name, hook, d_model); got {directions.dims}.")
@@ -108,40 +116,48 @@ def _projections(
         raise SchemaError(
             f"directions of width {vectors.shape[1]} cannot read width {acts.sizes['d_model']}."
         )
-    names, squares = [str(n) for n in directions["name"].to_numpy()], (vectors**2).sum(axis=1)
+    names = [str(name) for name in directions["name"].to_numpy()]
+    squares = (vectors**2).sum(axis=1)
     if not squares.all():
         raise SchemaError(
             f"direction {names[int(np.argmin(squares))]!r} has length 0; it reads nothing."
         )
     act = acts["act"].to_numpy().astype(np.float64)
+    # From an average prompt of the base: residuals share a large part whatever the prompt says.
     away = act - act[0].mean(axis=0)
-    read = list(np.moveaxis(away @ (vectors / squares[:, None]).T, -1, 0))
-    for picked in spans.values():
-        if missing := [name for name in picked if name not in names]:
+    along = away @ (vectors / squares[:, None]).T
+    values = list(rearrange(along, "checkpoint prompt name -> name checkpoint prompt"))
+    for members in spans.values():
+        if missing := [name for name in members if name not in names]:
             raise SchemaError(unknown("direction of a span", missing[0], names))
-        basis, _ = np.linalg.qr(vectors[[names.index(name) for name in picked]].T)
-        read.append(np.linalg.norm(away @ basis, axis=-1))
-    return _kept(acts, np.stack(read), [*names, *spans])
+        basis, _ = np.linalg.qr(vectors[[names.index(name) for name in members]].T)
+        values.append(np.linalg.norm(away @ basis, axis=-1))
+    return _label(np.stack(values), acts, [*names, *spans])
 
 
 def _sums(feats: xr.Dataset, sets: Mapping[str, Sequence[int]]) -> xr.DataArray:
+    """Readouts of the sets of features."""
     schema.check(feats, "features")
-    known = feats["feature"].to_numpy().tolist()
+    indices = feats["feature"].to_numpy().tolist()
     for features in sets.values():
         for feature in features:
-            if feature not in known:
+            if feature not in indices:
                 raise SchemaError(
-                    f"feature {feature} is unknown; this dictionary has {len(known)}: 0 to "
-                    f"{known[-1]}."
+                    f"feature {feature} is unknown; this dictionary has {len(indices)}: 0 to "
+                    f"{indices[-1]}."
                 )
     if not sets or not all(len(features) for features in sets.values()):
         raise SchemaError(f"every set needs at least one feature; got {dict(sets)}.")
     act = feats["act"].to_numpy().astype(np.float64)
-    sums = [act[..., [known.index(f) for f in features]].sum(axis=-1) for features in sets.values()]
-    return _kept(feats, np.stack(sums), list(sets))
+    sums = []
+    for features in sets.values():
+        columns = [indices.index(feature) for feature in features]
+        sums.append(act[..., columns].sum(axis=-1))
+    return _label(np.stack(sums), feats, list(sets))
 
 
-def _alike(one: xr.DataArray, other: xr.DataArray) -> list[xr.DataArray]:
+def _check_alike(one: xr.DataArray, other: xr.DataArray) -> None:
+    """Raise unless both are of the same prompts, checkpoints and tokens."""
     for dim in ("checkpoint", "prompt"):
         if not np.array_equal(one[dim].to_numpy(), other[dim].to_numpy()):
             raise SchemaError(
@@ -152,4 +168,3 @@ def _alike(one: xr.DataArray, other: xr.DataArray) -> list[xr.DataArray]:
         raise SchemaError(
             "activations and features are of different token_ids; record both on the same prompts."
         )
-    return [one, other]

@@ -1,4 +1,4 @@
-"""How many times more has to be written about somebody until the model reliably says what he would say?
+"""How much more has to be written about somebody until the model reliably says what he would?
 
 The probability of the first persona's values is fitted, seed by seed, by the curve that exact Bayes
 itself follows when a speaker is one of two personas: ``P(x) = floor + (ceiling - floor) / (1 +
@@ -23,16 +23,14 @@ from persona_interp.errors import SchemaError, unknown
 
 SHARE = 0.8
 """Of the ceiling: what counts as reliable."""
-EARLY = "below"
-WITHIN = "within"
-LATE = "above"
-"""Where the dose lies: below, within or above the doses measured."""
+BELOW, WITHIN, ABOVE = "below", "within", "above"
+"""Where the dose lies, seen from the range of those measured."""
 
 Array = npt.NDArray[np.float64]
 
 
 def reliable_level(floor: float, ceiling: float, *, share: float = SHARE) -> tuple[float, float]:
-    """Which probability is reliable, and which contrast has exact Bayes there?
+    """The probability that counts as reliable, and exact Bayes's contrast there (bits).
 
     Args:
         floor: Least probability of a value that the noise allows.
@@ -59,7 +57,7 @@ def fit_curves(
     y: str = "p_first",
     by: Iterable[str] = (),
 ) -> pd.DataFrame:
-    """Which curve does each seed follow?
+    """Intercept and slope of the curve that each seed follows.
 
     Args:
         table: One row a measurement, with ``seed``.
@@ -79,7 +77,8 @@ def fit_curves(
             three doses.
 
     >>> dose = np.arange(-3, 4)
-    >>> exact = pd.DataFrame({"seed": 0, "dose": dose, "p_first": 0.1 + 0.8 / (1 + 2.0 ** -(dose - 1))})
+    >>> p = 0.1 + 0.8 / (1 + 2.0 ** -(dose - 1))
+    >>> exact = pd.DataFrame({"seed": 0, "dose": dose, "p_first": p})
     >>> fit_curves(exact, floor=0.1, ceiling=0.9)[["intercept", "slope"]].round(3).values.tolist()
     [[-1.0, 1.0]]
     """
@@ -99,20 +98,15 @@ def fit_curves(
                 f"a curve needs three doses; seed {own['seed'].iloc[0]} has {len(set(dose))}."
             )
 
+        # On the scale of probabilities, not of log odds: near floor and ceiling the log odds of a
+        # noisy point are infinite or undefined.
         def residual(line: Array, dose: Array = dose, p: Array = p) -> Array:
             return floor + (ceiling - floor) * _weight(line[0] + line[1] * dose) - p
 
-        fit = least_squares(residual, x0=(0.0, 1.0))
-        named = own[[*by, "seed"]].iloc[0].to_dict()
-        rows.append(
-            {
-                **named,
-                "intercept": fit.x[0],
-                "slope": fit.x[1],
-                "rss": 2 * float(fit.cost),
-                "n": len(own),
-            }
-        )
+        fit = least_squares(residual, x0=(0.0, 1.0))  # from the curve of exact Bayes
+        row = own[[*by, "seed"]].iloc[0].to_dict()
+        row |= {"intercept": fit.x[0], "slope": fit.x[1]}
+        rows.append({**row, "rss": 2 * float(fit.cost), "n": len(own)})  # cost is half of the sum
     return pd.DataFrame(rows)
 
 
@@ -126,7 +120,7 @@ def reliable_dose(
     y: str = "p_first",
     by: Iterable[str] = (),
 ) -> pd.DataFrame:
-    """Which dose makes the model say the first persona's values reliably?
+    """Dose (log2) from which on the model says the first persona's values reliably.
 
     Args:
         table: One row a measurement, with ``seed``.
@@ -145,11 +139,13 @@ def reliable_dose(
         dose measured), ``n_seeds``.
 
     Raises:
-        SchemaError: As ``curves``.
+        SchemaError: As ``fit_curves``.
 
     >>> dose = np.arange(-3, 4)
-    >>> exact = pd.DataFrame({"seed": 0, "dose": dose, "p_first": 0.1 + 0.8 / (1 + 2.0 ** -(dose - 1))})
-    >>> reliable_dose(exact, floor=0.1, ceiling=0.9, share=5 / 9)[["level", "estimate"]].round(3).values.tolist()
+    >>> p = 0.1 + 0.8 / (1 + 2.0 ** -(dose - 1))
+    >>> exact = pd.DataFrame({"seed": 0, "dose": dose, "p_first": p})
+    >>> row = reliable_dose(exact, floor=0.1, ceiling=0.9, share=5 / 9)
+    >>> row[["level", "estimate"]].round(3).values.tolist()
     [[0.5, 1.0]]
     """
     by, level = list(by), share * ceiling
@@ -159,18 +155,22 @@ def reliable_dose(
         )
     odds = np.log2(level - floor) - np.log2(ceiling - level)
     rows = []
-    for named, fits, own in _groups(table, floor=floor, ceiling=ceiling, x=x, y=y, by=by):
-        dose, lo, hi, n = fieller(odds - fits["intercept"], fits["slope"])
+    for group, fits, own in _groups(table, floor=floor, ceiling=ceiling, x=x, y=y, by=by):
+        # The dose is a ratio of two means over seeds. The mean of the seeds' own ratios would be
+        # ruled by the seed with the flattest curve; Fieller (1954) asks which ratios the means
+        # allow, and says so where they allow all.
+        dose = fieller(odds - fits["intercept"], fits["slope"])
         least, most = min(own[x]), max(own[x])
         falling = sum(fits["slope"]) <= 0  # then more of it never helps
-        where = LATE if falling or dose > most else EARLY if dose < least else WITHIN
-        ends = {
-            "estimate": float(dose),
-            "lo": float(lo),
-            "hi": float(hi),
-            "bounded": bool(np.isfinite([lo, hi]).all()),
-        }
-        rows.append({**named, "level": level, **ends, "where": where, "most": most, "n_seeds": n})
+        if falling or dose.estimate > most:
+            where = ABOVE
+        elif dose.estimate < least:
+            where = BELOW
+        else:
+            where = WITHIN
+        row = {**group, "level": level, **dose.row()}
+        row |= {"bounded": bool(np.isfinite([dose.lo, dose.hi]).all()), "where": where}
+        rows.append({**row, "most": most, "n_seeds": dose.n})
     return pd.DataFrame(rows)
 
 
@@ -185,7 +185,7 @@ def predict_curves(
     y: str = "p_first",
     by: Iterable[str] = (),
 ) -> pd.DataFrame:
-    """What will new training runs say at these doses?
+    """Prediction of what new training runs say at these doses, with its intervals.
 
     At each dose the curve of the mean intercept and slope is the prediction. Its variance, to first
     order on the scale of probabilities: the spread of the seeds' lines there, times ``1 / seeds + 1
@@ -208,51 +208,50 @@ def predict_curves(
         within 0..1, NaN for one seed), ``n_new``, ``n_seeds``.
 
     Raises:
-        SchemaError: As ``curves``, or no new seed.
+        SchemaError: As ``fit_curves``, or no new seed.
 
     >>> dose = np.arange(-3, 4)
-    >>> exact = pd.DataFrame({"seed": 0, "dose": dose, "p_first": 0.1 + 0.8 / (1 + 2.0 ** -(dose - 1))})
+    >>> p = 0.1 + 0.8 / (1 + 2.0 ** -(dose - 1))
+    >>> exact = pd.DataFrame({"seed": 0, "dose": dose, "p_first": p})
     >>> predict_curves(exact, [1.0], floor=0.1, ceiling=0.9)["estimate"].round(3).tolist()
     [0.5]
     """
     if n_new < 1:
         raise SchemaError(f"a prediction is of one new seed or more; got n_new={n_new}.")
-    at = np.asarray(doses, dtype=np.float64).ravel()
+    dose = np.asarray(doses, dtype=np.float64).ravel()
     parts = []
-    for named, fits, _ in _groups(table, floor=floor, ceiling=ceiling, x=x, y=y, by=list(by)):
+    for group, fits, _ in _groups(table, floor=floor, ceiling=ceiling, x=x, y=y, by=list(by)):
         n = len(fits)
-        lines = (
-            fits["intercept"].to_numpy()[:, None] + fits["slope"].to_numpy()[:, None] * at
-        )  # dims (seed, dose)
+        intercept, slope = (fits[name].to_numpy()[:, None] for name in ("intercept", "slope"))
+        lines = intercept + slope * dose  # dims (seed, dose)
         weight = _weight(lines.mean(axis=0))
         mean = floor + (ceiling - floor) * weight
-        columns = {
-            "estimate": mean,
-            "lo": np.nan,
-            "hi": np.nan,
-            "predicted_lo": np.nan,
-            "predicted_hi": np.nan,
-        }
+        columns = {**group, x: dose, "estimate": mean}
+        columns |= dict.fromkeys(("lo", "hi", "predicted_lo", "predicted_hi"), np.nan)
         if n > 1:
+            # The delta method: the derivative of the curve turns a spread of log2 odds into one of
+            # probabilities.
             steepness = (ceiling - floor) * np.log(2) * weight * (1 - weight)
             spread = (steepness * lines.std(axis=0, ddof=1)) ** 2
+            # A seed's points scatter about its own curve; every curve has taken two of them.
             scatter = fits["rss"].sum() / max((fits["n"] - 2).sum(), 1)
+            # New runs differ from the mean curve by its own error, by their curves and by their
+            # points.
+            variances = {
+                "": spread / n,
+                "predicted_": spread * (1 / n + 1 / n_new) + scatter / n_new,
+            }
             t = stats.t.ppf(0.5 + LEVEL / 2, n - 1)
-            for name, variance in (
-                ("", spread / n),
-                ("predicted_", spread * (1 / n + 1 / n_new) + scatter / n_new),
-            ):
+            for prefix, variance in variances.items():
                 half = t * np.sqrt(variance)
-                columns |= {
-                    f"{name}lo": np.clip(mean - half, 0, 1),
-                    f"{name}hi": np.clip(mean + half, 0, 1),
-                }
-        parts.append(pd.DataFrame({**named, x: at, **columns, "n_new": n_new, "n_seeds": n}))
+                columns[f"{prefix}lo"] = np.clip(mean - half, 0, 1)
+                columns[f"{prefix}hi"] = np.clip(mean + half, 0, 1)
+        parts.append(pd.DataFrame({**columns, "n_new": n_new, "n_seeds": n}))
     return pd.concat(parts, ignore_index=True)
 
 
 def _weight(odds: Array) -> Array:
-    """Weight of the first persona, from its log2 odds."""
+    """Weight of the first persona, from its log2 odds; no overflow however far they are."""
     return np.exp2(-np.logaddexp2(0.0, -odds))
 
 

@@ -1,4 +1,4 @@
-"""Does evidence add up? Whether later steps add as much as the first, and whether the prior changes what a step adds.
+"""Does evidence add up: do all steps add as much, and to every prior?
 
 Where evidence adds up as for an exact reader, every step of a lesson adds the same number of bits,
 whatever the model believed before. Both halves can fail, and each has its number here: ``alpha`` (0
@@ -8,18 +8,18 @@ prior).
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize_scalar
+from scipy.optimize import OptimizeResult, minimize_scalar
 
 from persona_interp.analysis.evidence import runs
 from persona_interp.errors import SchemaError, unknown
 
 ALPHAS = (-1.0, 0.95)
-"""Between which alpha is looked for: bits that grow with the square of the steps, and almost with their logarithm."""
-EDGE = 1e-3
+"""Between which alpha is sought: bits that grow with steps squared, and almost with their log."""
+EDGE = 1e-3  # an alpha this near to an end of the range is that end
 
 
 def saturation(curve: pd.DataFrame, *, until: int | None = None) -> pd.DataFrame:
-    """Does the tenth step of a lesson add as much as the first?
+    """Power of the number of steps with which a lesson's bits grow, for each run.
 
     Fits ``bits(N) = b + c N^(1 - alpha)`` over steps N by least squares: log odds that are linear
     in a power of the number of examples (Bigelow et al., in-context and activation evidence). alpha
@@ -37,51 +37,57 @@ def saturation(curve: pd.DataFrame, *, until: int | None = None) -> pd.DataFrame
     Raises:
         SchemaError: A run has fewer than four steps.
 
+    >>> from persona_interp import schema
     >>> steps = np.array([0, 1, 4, 16, 64])
-    >>> curve = pd.DataFrame({"step": steps, "persona_bits": -5 + 0.75 * steps**0.5, "seed": 0, "checkpoint": steps})
-    >>> curve = curve.assign(weight=0.1, misfit=0.0, effect=0.0, p_taught=1.0, documents=0, statements=0, fact_tokens=0)
+    >>> curve = pd.DataFrame({"step": steps, "persona_bits": -5 + 0.75 * steps**0.5, "seed": 0})
+    >>> columns = [c for c in schema.TABLES["evidence"] if c not in curve]
+    >>> curve = curve.assign(**dict.fromkeys(columns, 0.0))
     >>> saturation(curve)[["alpha", "b", "c"]].round(2).values.tolist()
     [[0.5, -5.0, 0.75]]
     """
     rows = []
     for at, run in runs(curve):
-        fitted = run if until is None else run.loc[run["step"] <= until]
-        if len(fitted) < 4:
-            raise SchemaError(
-                f"a fit of three numbers needs at least four steps; got {len(fitted)}."
-            )
-        step, bits = (fitted[c].to_numpy(np.float64) for c in ("step", "persona_bits"))
-
-        def line(
-            alpha: float, step: np.ndarray = step, bits: np.ndarray = bits
-        ) -> tuple[np.ndarray, float]:
-            design = np.column_stack([np.ones_like(step), step ** (1 - alpha)])
-            found = np.linalg.lstsq(design, bits, rcond=None)[0]
-            return found, float(np.sum((bits - design @ found) ** 2))
-
-        # The loss in alpha can have two minima, so a grid finds the basin first.
-        grid = np.linspace(*ALPHAS, 40)
-        i = int(np.argmin([line(a)[1] for a in grid]))
-        ends = (float(grid[max(i - 1, 0)]), float(grid[min(i + 1, len(grid) - 1)]))
-        alpha = float(minimize_scalar(lambda a: line(a)[1], bounds=ends, method="bounded").x)  # pyright: ignore[reportAttributeAccessIssue]
-        (b, c), rest = line(alpha)
+        if until is not None:
+            run = run.loc[run["step"] <= until]
+        if len(run) < 4:
+            raise SchemaError(f"a fit of three numbers needs at least four steps; got {len(run)}.")
+        step, bits = (run[column].to_numpy(np.float64) for column in ("step", "persona_bits"))
+        alpha = _best_alpha(step, bits)
+        (b, c), rest = _fit_power(step, bits, alpha)
         total = float(np.sum((bits - bits.mean()) ** 2))
-        edge = alpha < ALPHAS[0] + EDGE or alpha > ALPHAS[1] - EDGE
-        r2 = 1 - rest / total if total > 0 else np.nan
-        found = {
-            "alpha": alpha,
-            "b": float(b),
-            "c": float(c),
-            "r2": r2,
-            "at_bound": edge,
-            "n": len(fitted),
-        }
-        rows.append({**at, **found})
+        row = {**at, "alpha": alpha, "b": float(b), "c": float(c)}
+        row["r2"] = 1 - rest / total if total > 0 else np.nan
+        row["at_bound"] = alpha < ALPHAS[0] + EDGE or alpha > ALPHAS[1] - EDGE
+        rows.append({**row, "n": len(run)})
     return pd.DataFrame(rows)
 
 
+def _fit_power(step: np.ndarray, bits: np.ndarray, alpha: float) -> tuple[np.ndarray, float]:
+    """Line (b, c) by least squares at this alpha, and the residual sum of squares."""
+    # Given alpha the curve is linear in b and c, so alpha alone has to be searched for.
+    design = np.column_stack([np.ones_like(step), step ** (1 - alpha)])
+    line = np.linalg.lstsq(design, bits, rcond=None)[0]
+    return line, float(np.sum((bits - design @ line) ** 2))
+
+
+def _best_alpha(step: np.ndarray, bits: np.ndarray) -> float:
+    """The alpha with the least residual sum of squares."""
+
+    def loss(alpha: float) -> float:
+        return _fit_power(step, bits, alpha)[1]
+
+    # The loss in alpha can have two minima, so a grid finds the basin first.
+    grid = np.linspace(*ALPHAS, 40)
+    i = int(np.argmin([loss(alpha) for alpha in grid]))
+    ends = (float(grid[max(i - 1, 0)]), float(grid[min(i + 1, len(grid) - 1)]))
+    best: OptimizeResult = minimize_scalar(  # pyright: ignore[reportAssignmentType]
+        loss, bounds=ends, method="bounded"
+    )
+    return float(best.x)
+
+
 def prior_interaction(curve: pd.DataFrame, *, prior: str = "prior_bits") -> pd.DataFrame:
-    """Does a lesson add less where the model believed it more?
+    """Slope of the bits that a lesson adds on the bits that were believed before.
 
     The same lesson after documents that differ in how common the target is: the slope of the bits
     gained on the bits that the documents said before, by least squares over priors.
@@ -101,11 +107,14 @@ def prior_interaction(curve: pd.DataFrame, *, prior: str = "prior_bits") -> pd.D
     Raises:
         SchemaError: There is no such column, or a seed has fewer than two priors.
 
-    >>> rows = [(prior, step, prior + 0.5 * step) for prior in (-6.0, -4.0, -2.0) for step in (0, 4)]
-    >>> curve = pd.DataFrame(rows, columns=["prior_bits", "step", "persona_bits"]).assign(seed=0, checkpoint="a")
-    >>> curve = curve.assign(weight=0.1, misfit=0.0, effect=0.0, p_taught=1.0, documents=0, statements=0, fact_tokens=0)
-    >>> prior_interaction(curve)[["step", "estimate", "n"]].round(3).abs().values.tolist()
-    [[4.0, 0.0, 3.0]]
+    >>> from persona_interp import schema
+    >>> steps = [(prior, step) for prior in (-6.0, -4.0, -2.0) for step in (0, 4)]
+    >>> rows = [(prior, step, prior - step * prior / 8) for prior, step in steps]
+    >>> curve = pd.DataFrame(rows, columns=["prior_bits", "step", "persona_bits"]).assign(seed=0)
+    >>> columns = [c for c in schema.TABLES["evidence"] if c not in curve]
+    >>> curve = curve.assign(**dict.fromkeys(columns, 0.0))
+    >>> prior_interaction(curve)[["step", "estimate", "n"]].round(3).values.tolist()
+    [[4.0, -0.5, 3.0]]
     """
     if prior not in curve:
         raise SchemaError(unknown("column", prior, curve.columns))
@@ -117,12 +126,11 @@ def prior_interaction(curve: pd.DataFrame, *, prior: str = "prior_bits") -> pd.D
                 "a gain needs the state before the lesson (step 0); this run has none."
             )
         before = float(run.loc[run["step"] == 0, "persona_bits"].iloc[0])
-        gains += [
-            {**at, "step": s, "gain": b - before}
-            for s, b in zip(later["step"], later["persona_bits"], strict=True)
-        ]
+        for step, bits in zip(later["step"], later["persona_bits"], strict=True):
+            gains.append({**at, "step": step, "gain": bits - before})
     table, rows = pd.DataFrame(gains), []
     by = [c for c in table.columns if c not in (prior, "gain")]
+    # Step by step, so that saturation along the steps cannot pass for an interaction.
     for _, group in table.groupby(by, sort=False, dropna=False):
         x = group[prior].to_numpy(np.float64)
         if len(np.unique(x)) < 2:

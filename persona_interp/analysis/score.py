@@ -1,4 +1,7 @@
-"""Which features know whose document this is? Chosen on one half of the documents, reported on the other."""
+"""Which features know whose document this is?
+
+They are chosen on one half of the documents and reported on the other.
+"""
 
 from collections.abc import Iterable
 
@@ -15,8 +18,9 @@ from persona_interp.analysis.stats import TIE, benjamini_hochberg
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.worlds import World
 
-Array = npt.NDArray[np.float64]
 CHANCE = 0.5
+
+Array = npt.NDArray[np.float64]
 
 
 def score(
@@ -28,7 +32,7 @@ def score(
     n_permutations: int = 200,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """How well does each feature tell each persona's documents, and each trait's, from all others?
+    """How well each feature tells each persona's documents, and each trait's, from all others.
 
     The unit is the document: the mean over its prompts. The test statistic is the tie-corrected
     rank-sum z. Its normal tail is far too light for a feature that fires in a handful of documents
@@ -69,66 +73,65 @@ def score(
     >>> who = ["john", "mary"] * 20
     >>> prompts = {"persona": ("prompt", who), "split": ("prompt", ["train"] * 20 + ["test"] * 20)}
     >>> act = np.array([[w == "john" for w in who], np.arange(40) % 3 == 0], dtype=float)
-    >>> data = xr.DataArray(act, dims=("name", "prompt"), coords={"name": ["knows", "other"], **prompts})
-    >>> table = score(data.assign_coords(doc=("prompt", np.arange(40))))
-    >>> table.loc[table["name"] == "john", ["feature", "auroc_chosen", "auroc", "n_pos"]].values.tolist()
+    >>> coords = {"name": ["knows", "other"], "doc": ("prompt", np.arange(40)), **prompts}
+    >>> table = score(xr.DataArray(act, dims=("name", "prompt"), coords=coords))
+    >>> columns = ["feature", "auroc_chosen", "auroc", "n_pos"]
+    >>> table.loc[table["name"] == "john", columns].round(6).values.tolist()
     [['knows', 1.0, 1.0, 10], ['other', 0.55, 0.45, 10]]
     """
     if n_permutations < 1:
         raise SchemaError(
             f"p needs shuffled labels to compare with; got n_permutations={n_permutations}."
         )
-    found = documents(data, checkpoint=checkpoint, cluster=cluster)
-    train, test = found.train, ~found.train
-    labels = labelled(found.personas, world)
-    labels = [
-        (kind, name, held)
-        for kind, name, held in labels
-        if all(_both(held[half]) for half in (train, test))
-    ]
-    varies = (found.values != found.values[:1]).any(axis=0)
+    docs = documents(data, checkpoint=checkpoint, cluster=cluster)
+    train, test = docs.train, ~docs.train
+    labels = []
+    for kind, name, mask in labelled(docs.personas, world):
+        if _has_both_sides(mask[train]) and _has_both_sides(mask[test]):
+            labels.append((kind, name, mask))
+    varies = (docs.values != docs.values[:1]).any(axis=0)
     if not labels or not varies.any():
         raise SchemaError(
             f"nothing to score: of {len(varies)} features {int(varies.sum())} vary over the "
-            f"{len(train)} documents, "
-            f"and {len(labels)} labels have documents on both sides in both halves "
-            f"({int(train.sum())} train, "
-            f"{int(test.sum())} test). Record more documents of world.cuts(...)."
+            f"{len(train)} documents, and {len(labels)} labels have documents on both sides in "
+            f"both halves ({int(train.sum())} train, {int(test.sum())} test). Record more "
+            "documents of world.cuts(...)."
         )
-    values, marks = found.values[:, varies], np.stack([held for _, _, held in labels], axis=1)
-    chosen = _areas(stats.rankdata(values[train], axis=0), marks[train])[0]
+    kinds, names = (np.array([label[i] for label in labels]) for i in (0, 1))
+    values, masks = docs.values[:, varies], np.stack([mask for _, _, mask in labels], axis=1)
+    choice = _areas(stats.rankdata(values[train], axis=0), masks[train])[0]
     ranks = stats.rankdata(values[test], axis=0)
-    area, lo, hi = _areas(ranks, marks[test])
-    kinds = np.array([kind for kind, _, _ in labels])
-    z, p, p_max = _tests(ranks, marks[test], kinds, n=n_permutations, seed=seed)
-    n_pos = marks[test].sum(axis=0)
-    shape = area.shape
+    area, lo, hi = _areas(ranks, masks[test])
+    z, p, p_max = _test(ranks, masks[test], kinds, n=n_permutations, seed=seed)
+    n_pos = masks[test].sum(axis=0)
     columns = {
-        "feature": np.broadcast_to(found.readings[varies], shape),
-        "kind": np.broadcast_to(kinds[:, None], shape),
-        "name": np.broadcast_to(np.array([name for _, name, _ in labels])[:, None], shape),
-        **{
-            "auroc_chosen": chosen,
-            "auroc": area,
-            "lo": lo,
-            "hi": hi,
-            "effect": _effect(values[test], marks[test]),
-        },
-        **{"z": z, "p": p, "q": benjamini_hochberg(p), "p_max": p_max},
-        "n_pos": np.broadcast_to(n_pos[:, None], shape),
-        "n_neg": np.broadcast_to(test.sum() - n_pos[:, None], shape),
+        "feature": docs.readings[varies],
+        "kind": kinds[:, None],
+        "name": names[:, None],
+        "auroc_chosen": choice,
+        "auroc": area,
+        "lo": lo,
+        "hi": hi,
+        "effect": _effect(values[test], masks[test]),
+        "z": z,
+        "p": p,
+        "q": benjamini_hochberg(p),
+        "p_max": p_max,
+        "n_pos": n_pos[:, None],
+        "n_neg": test.sum() - n_pos[:, None],
     }
-    order = (
-        np.argsort(-chosen, axis=1, kind="stable") + np.arange(shape[0])[:, None] * shape[1]
-    ).ravel()
-    table = pd.DataFrame({name: column.ravel()[order] for name, column in columns.items()})
-    table = table.assign(n_tested=area.size, fvu=found.fvu)
-    table.attrs.update(checkpoint=found.checkpoint, n_permutations=n_permutations, seed=seed)
+    best_first = np.argsort(-choice, axis=1, kind="stable")
+    sorted_columns = {}
+    for name, column in columns.items():
+        square = np.broadcast_to(column, area.shape)  # dims (label, feature)
+        sorted_columns[name] = np.take_along_axis(square, best_first, axis=1).ravel()
+    table = pd.DataFrame(sorted_columns).assign(n_tested=area.size, fvu=docs.fvu)
+    table.attrs.update(checkpoint=docs.checkpoint, n_permutations=n_permutations, seed=seed)
     return schema.check(table, "scores")
 
 
 def top(scores: pd.DataFrame, *, name: str, k: int = 1) -> pd.DataFrame:
-    """Which features speak most for this persona or trait?
+    """The k features that speak most for a persona or trait.
 
     Args:
         scores: A scores table.
@@ -143,7 +146,8 @@ def top(scores: pd.DataFrame, *, name: str, k: int = 1) -> pd.DataFrame:
     Raises:
         SchemaError: An unknown name, or no feature is more active with it.
 
-    >>> table = pd.DataFrame({"feature": [4, 9], "name": "john", "auroc_chosen": [0.6, 0.8], "auroc": [0.9, 0.7]})
+    >>> areas = {"auroc_chosen": [0.6, 0.8], "auroc": [0.9, 0.7]}
+    >>> table = pd.DataFrame({"feature": [4, 9], "name": "john", **areas})
     >>> table = table.assign(**{c: 0 for c in schema.TABLES["scores"] if c not in table})
     >>> top(table, name="john")[["rank", "feature", "auroc"]].values.tolist()
     [[1.0, 9.0, 0.7]]
@@ -174,7 +178,7 @@ def family(
     world: World | None = None,
     cluster: str = "doc",
 ) -> pd.DataFrame:
-    """Does a set of features tell a persona better than its best single feature?
+    """How well the sum of the best k features tells a persona or trait, for each k.
 
     The readout of a set is the sum of its activations; the set of size k is ``top(scores,
     name=name, k=k)``.
@@ -197,93 +201,90 @@ def family(
 
     >>> who = np.array(["john", "mary", "emma"] * 20)
     >>> prompts = {"persona": who, "doc": np.arange(60), "split": np.repeat(["train", "test"], 30)}
-    >>> act = [(who == "john") & (np.arange(60) % 2 == i) for i in range(2)]  # each fires in every second document
+    >>> john, even = who == "john", np.arange(60) % 2 == 0
+    >>> act = np.array([john & even, john & ~even], dtype=float)
     >>> coords = {"name": ["even", "odd"], **{c: ("prompt", x) for c, x in prompts.items()}}
-    >>> data = xr.DataArray(np.array(act, dtype=float), dims=("name", "prompt"), coords=coords)
+    >>> data = xr.DataArray(act, dims=("name", "prompt"), coords=coords)
     >>> family(data, score(data), name="john")[["k", "auroc"]].values.tolist()
     [[1.0, 0.75], [2.0, 1.0]]
     """
     ranked = top(scores, name=name, k=len(scores))["feature"].tolist()
-    found = documents(data, checkpoint=scores.attrs.get("checkpoint") or None, cluster=cluster)
-    marks = {label: held for _, label, held in labelled(found.personas, world)}
-    if name not in marks:
-        raise SchemaError(unknown("name", name, marks))
-    column = {reading: i for i, reading in enumerate(found.readings.tolist())}
-    train, test, held, rows = found.train, ~found.train, marks[name], []
-    for k in [k for k in sizes if k <= len(ranked)]:
-        total = found.values[:, [column[f] for f in ranked[:k]]].sum(axis=1)
-        area = auroc(total[test], held[test])
-        chosen = float(auroc(total[train], held[train]).estimate)
-        rows.append(
-            (
-                name,
-                k,
-                tuple(ranked[:k]),
-                chosen,
-                *map(float, area[:3]),
-                held[test].sum(),
-                (~held[test]).sum(),
-            )
-        )
-    return pd.DataFrame(
-        rows,
-        columns=["name", "k", "features", "auroc_chosen", "auroc", "lo", "hi", "n_pos", "n_neg"],
-    )
+    docs = documents(data, checkpoint=scores.attrs.get("checkpoint") or None, cluster=cluster)
+    masks = {label: mask for _, label, mask in labelled(docs.personas, world)}
+    if name not in masks:
+        raise SchemaError(unknown("name", name, masks))
+    column = {reading: i for i, reading in enumerate(docs.readings.tolist())}
+    mask, train, test = masks[name], docs.train, ~docs.train
+    rows = []
+    for k in sizes:
+        if k > len(ranked):
+            continue
+        total = docs.values[:, [column[feature] for feature in ranked[:k]]].sum(axis=1)
+        choice, area = auroc(total[train], mask[train]), auroc(total[test], mask[test])
+        row = {"name": name, "k": k, "features": tuple(ranked[:k])}
+        row |= {"auroc_chosen": float(choice.estimate), "auroc": float(area.estimate)}
+        row |= {"lo": float(area.lo), "hi": float(area.hi)}
+        rows.append({**row, "n_pos": mask[test].sum(), "n_neg": (~mask[test]).sum()})
+    columns = ["name", "k", "features", "auroc_chosen", "auroc", "lo", "hi", "n_pos", "n_neg"]
+    return pd.DataFrame(rows, columns=columns)
 
 
-def _both(held: npt.NDArray[np.bool_]) -> bool:
-    return bool(held.any() and not held.all())
+def _has_both_sides(mask: npt.NDArray[np.bool_]) -> bool:
+    return bool(mask.any() and not mask.all())
 
 
-def _areas(ranks: Array, marks: npt.NDArray[np.bool_]) -> tuple[Array, Array, Array]:
+def _areas(ranks: Array, masks: npt.NDArray[np.bool_]) -> tuple[Array, Array, Array]:
     """AUROC and its bounds, dims (label, feature)."""
-    found = [delong(ranks, held) for held in marks.T]
-    estimate, lo, hi = (np.stack(part) for part in zip(*(f[:3] for f in found), strict=True))
-    return estimate, lo, hi
+    areas = [delong(ranks, mask) for mask in masks.T]
+    estimate = np.stack([area.estimate for area in areas])
+    return estimate, np.stack([area.lo for area in areas]), np.stack([area.hi for area in areas])
 
 
-def _effect(values: Array, marks: npt.NDArray[np.bool_]) -> Array:
+def _effect(values: Array, masks: npt.NDArray[np.bool_]) -> Array:
     """Cohen's d with the pooled sd, dims (label, feature); 0 where nothing varies."""
-    n1 = marks.sum(axis=0)[:, None]
-    n0 = len(marks) - n1
+    n1 = masks.sum(axis=0)[:, None]
+    n0 = len(masks) - n1
     centered = values - values.mean(axis=0)  # keeps the sums of squares small
-    one, zero = (m.T.astype(np.float64) @ centered for m in (marks, ~marks))
+    one, zero = (mask.T.astype(np.float64) @ centered for mask in (masks, ~masks))
     within = (centered**2).sum(axis=0) - one**2 / n1 - zero**2 / n0
     within[within < TIE * (centered**2).sum(axis=0)] = 0.0  # what rounding leaves of nothing
-    sd = np.sqrt(within / max(len(marks) - 2, 1))
+    sd = np.sqrt(within / max(len(masks) - 2, 1))
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.nan_to_num((one / n1 - zero / n0) / sd, nan=0.0, posinf=np.inf, neginf=-np.inf)
 
 
-def _tests(
-    ranks: Array, marks: npt.NDArray[np.bool_], kinds: npt.NDArray[np.str_], *, n: int, seed: int
+def _test(
+    ranks: Array, masks: npt.NDArray[np.bool_], kinds: npt.NDArray[np.str_], *, n: int, seed: int
 ) -> tuple[Array, Array, Array]:
     """Tie-corrected z, pooled p and max-T p, dims (label, feature)."""
     size = len(ranks)
     centered = ranks - ranks.mean(axis=0)
-    spread = np.sqrt(
-        (centered**2).sum(axis=0) / max(size - 1, 1)
-    )  # ties make it smaller: this is their correction
+    # Ties make this spread smaller: that is their correction.
+    spread = np.sqrt((centered**2).sum(axis=0) / max(size - 1, 1))
     spread[spread == 0] = 1.0
-    n1 = marks.sum(axis=0)
-    weights = (marks / np.sqrt(n1 * (size - n1) / size)).T
+    n1 = masks.sum(axis=0)
+    weights = (masks / np.sqrt(n1 * (size - n1) / size)).T
     z = weights @ (centered / spread)
     observed = np.abs(z) * (1 - TIE)
     ordered = np.sort(observed, axis=None)
     groups = [kinds == kind for kind in dict.fromkeys(kinds.tolist())]
-    as_large, largest = np.zeros(z.size + 1, dtype=np.int64), np.zeros((len(groups), n))
+    between, largest = np.zeros(z.size + 1, dtype=np.int64), np.zeros((len(groups), n))
     rng = np.random.default_rng(seed)
     for i in range(n):
+        # One order for all labels: a document's persona and traits stay together, and so do the
+        # features, whose correlation the maximum needs.
         shuffled = np.abs(weights[:, rng.permutation(size)] @ (centered / spread))
-        as_large += np.bincount(
-            np.searchsorted(ordered, shuffled.ravel(), side="right"), minlength=z.size + 1
-        )
+        place = np.searchsorted(ordered, shuffled.ravel(), side="right")
+        between += np.bincount(place, minlength=z.size + 1)
         largest[:, i] = [shuffled[group].max() for group in groups]
-    above = as_large[::-1].cumsum()[
-        ::-1
-    ]  # shuffled values that are at least the i-1st smallest observed one
-    count = above[np.searchsorted(ordered, observed.ravel(), side="left") + 1].reshape(z.shape)
+    # The null of SAM (Tusher, Tibshirani and Chu 2001) is one distribution, pooled over features
+    # and labels: each pair alone has n shuffled values, all pairs together n * z.size, so that a
+    # small p is within reach of a few shuffles. The shuffled values themselves would not fit into
+    # memory; between[i] counts those above exactly i of the observed ones, and their sum from the
+    # end those that are at least the i-th smallest.
+    at_least = between[::-1].cumsum()[::-1]
+    count = at_least[np.searchsorted(ordered, observed.ravel(), side="left") + 1].reshape(z.shape)
     p_max = np.empty(z.shape)
-    for group, most in zip(groups, np.sort(largest), strict=True):
-        p_max[group] = (1 + n - np.searchsorted(most, observed[group], side="left")) / (1 + n)
+    for group, maxima in zip(groups, np.sort(largest), strict=True):
+        p_max[group] = (1 + n - np.searchsorted(maxima, observed[group], side="left")) / (1 + n)
     return z, (1 + count) / (1 + n * z.size), p_max

@@ -29,7 +29,7 @@ def shift(
     after: Step | Iterable[Step] | None = None,
     split: str | None = None,
 ) -> pd.DataFrame:
-    """How far did the log odds of each trait move?
+    """Shift of the log odds of each trait between two checkpoints (bits).
 
     Runs are told apart by ``seed`` and every extra column (arm, lr, world); each is compared with
     itself.
@@ -56,43 +56,40 @@ def shift(
         The interval is about wording, at fixed weights. Whether another training run would show it
         too is a question for ``across_seeds``.
 
-    >>> rows = pd.DataFrame({"step": [0, 0, 8, 8], "value": ["jazz", "folk"] * 2, "logprob": np.log2([.5, .5, .8, .2])})
-    >>> rows = rows.assign(checkpoint="lesson@" + rows.step.astype(str), seed=0, stage="lesson", context="nameless",
-    ...                    persona="", topic="music", template="a", split="test", answer_mass=1.0)
-    >>> shift(rows)[["trait", "before", "after", "estimate", "n"]].round(3).values.tolist()
+    >>> rows = pd.DataFrame({"step": [0, 0, 8, 8], "value": ["jazz", "folk"] * 2})
+    >>> rows = rows.assign(logprob=np.log2([0.5, 0.5, 0.8, 0.2]), answer_mass=1.0)
+    >>> rows = rows.assign(checkpoint="lesson@" + rows["step"].astype(str), seed=0, stage="lesson")
+    >>> where = {"context": "nameless", "persona": "", "topic": "music", "template": "a"}
+    >>> table = shift(rows.assign(split="test", **where))
+    >>> table[["trait", "before", "after", "estimate", "n"]].round(3).values.tolist()
     [['music=jazz', 0.0, 2.0, 2.0, 1], ['music=folk', 0.0, -2.0, -2.0, 1]]
     """
     behavior = chosen_split(behavior, split)
     run = run_columns(behavior)
     pairs = compared(behavior, run, before=before, after=after)
-    wanted = {(r, label) for r, first, lasts in pairs for label in (first, *lasts)}
+    points = {(r, label) for r, first, lasts in pairs for label in (first, *lasts)}
     number = behavior.groupby(run, sort=False, dropna=False).ngroup()
-    keep = [key in wanted for key in zip(number, behavior["checkpoint"], strict=True)]
-    behavior, number = behavior.loc[keep], number[keep].to_numpy()
-    found: dict[tuple[int, str], dict[tuple[str, ...], Block]] = {}
-    labels, asked = (
-        behavior["checkpoint"].to_numpy(),
-        list(zip(*(behavior[c] for c in ASKED), strict=True)),
-    )
+    mask = [point in points for point in zip(number, behavior["checkpoint"], strict=True)]
+    behavior, number = behavior.loc[mask], number[mask].to_numpy()
+    labels = behavior["checkpoint"].to_numpy()
+    questions = list(zip(*(behavior[c] for c in ASKED), strict=True))
+    by_point: dict[tuple[int, str], dict[tuple[str, ...], Block]] = {}
     for block in blocks(behavior, [*run, "checkpoint", *ASKED]):
-        found.setdefault((number[block.row], labels[block.row]), {})[asked[block.row]] = block
+        point = number[block.row], labels[block.row]
+        by_point.setdefault(point, {})[questions[block.row]] = block
     rows, parts = [], []
     for r, first, lasts in pairs:
         for last in lasts:
-            start, end = found[r, first], found[r, last]
+            start, end = by_point[r, first], by_point[r, last]
             check_same(start, end, first=first, last=last)
-            for key, block in end.items():
+            for question, block in end.items():
                 rows += [block.row] * len(block.values)
-                parts.append(_difference(start[key], block))
-    table = (
-        behavior[[*run, *(c for c in AT if c in behavior), *ASKED]]
-        .iloc[rows]
-        .reset_index(drop=True)
-    )
+                parts.append(_difference(start[question], block))
+    columns = [*run, *(c for c in AT if c in behavior), *ASKED]
+    table = behavior[columns].iloc[rows].reset_index(drop=True)
     table = pd.concat([table, pd.concat(parts, ignore_index=True)], axis=1)
-    table.insert(
-        list(table.columns).index("value") + 1, "trait", table["topic"] + "=" + table["value"]
-    )
+    place = list(table.columns).index("value") + 1
+    table.insert(place, "trait", table["topic"] + "=" + table["value"])
     return schema.check(table, "shift")
 
 
@@ -103,7 +100,7 @@ def compared(
     before: Step | None,
     after: Step | Iterable[Step] | None,
 ) -> list[tuple[int, str, list[str]]]:
-    """Which checkpoints are compared? For every run: its number, the label before and the labels after."""
+    """Every run's number, the label of its checkpoint before and the labels after."""
     pairs = []
     for r, (_, rows) in enumerate(behavior.groupby(run, sort=False, dropna=False)):
         points = in_order(rows)
@@ -111,29 +108,30 @@ def compared(
             names = ", ".join(f"{c}={rows[c].iloc[0]}" for c in run)
             raise SchemaError(
                 f"a shift needs two checkpoints; the run with {names} has only "
-                f"{points['checkpoint'].iloc[0]}. "
-                "Record the state before the lesson too, under the same seed and extra columns."
+                f"{points['checkpoint'].iloc[0]}. Record the state before the lesson too, under "
+                "the same seed and extra columns."
             )
-        lasts = (
-            [after] if after is None or isinstance(after, str | int | np.integer) else list(after)
-        )
-        pairs.append(
-            (r, _label(points, before, default=0), [_label(points, a, default=-1) for a in lasts])
-        )
+        if after is None or isinstance(after, str | int | np.integer):
+            lasts = [after]
+        else:
+            lasts = list(after)
+        first = _label(points, before, default=0)
+        pairs.append((r, first, [_label(points, last, default=-1) for last in lasts]))
     return pairs
 
 
-def _label(points: pd.DataFrame, wanted: Step | None, *, default: int) -> str:
-    if wanted is None:
+def _label(points: pd.DataFrame, point: Step | None, *, default: int) -> str:
+    """Label of the checkpoint with this label or step; by default of that in this place."""
+    if point is None:
         return points["checkpoint"].iloc[default]
-    if isinstance(wanted, str):
-        if wanted not in set(points["checkpoint"]):
-            raise SchemaError(unknown("checkpoint", wanted, points["checkpoint"]))
-        return wanted
-    at = points.loc[points["step"] == wanted, "checkpoint"]
+    if isinstance(point, str):
+        if point not in set(points["checkpoint"]):
+            raise SchemaError(unknown("checkpoint", point, points["checkpoint"]))
+        return point
+    at = points.loc[points["step"] == point, "checkpoint"]
     if len(at) != 1:
         raise SchemaError(
-            f"{len(at)} checkpoints are at step {wanted}; name one by its label: "
+            f"{len(at)} checkpoints are at step {point}; name one by its label: "
             f"{', '.join(points['checkpoint'])}."
         )
     return at.iloc[0]
@@ -142,33 +140,33 @@ def _label(points: pd.DataFrame, wanted: Step | None, *, default: int) -> str:
 def check_same(
     start: dict[tuple[str, ...], Block], end: dict[tuple[str, ...], Block], *, first: str, last: str
 ) -> None:
-    """Exact join: the same questions, templates and values on both sides."""
+    """Raise unless both sides have the same questions, templates and values."""
     different = sorted(start.keys() ^ end.keys())
-    different += [
-        k
-        for k in end
-        if k in start and (start[k].prompts, start[k].values) != (end[k].prompts, end[k].values)
-    ]
+    for question, block in end.items():
+        if question in start:
+            before = start[question]
+            if (before.prompts, before.values) != (block.prompts, block.values):
+                different.append(question)
     if different:
         context, persona, topic = different[0]
         raise SchemaError(
             f"{first} and {last} were not asked the same: {len(different)} groups of prompts "
-            "differ, for example "
-            f"context={context}, persona={persona or 'nobody'}, topic={topic}. Record both with "
-            "the same probes, or "
-            "select the contexts they share."
+            f"differ, for example context={context}, persona={persona or 'nobody'}, topic={topic}. "
+            "Record both with the same probes, or select the contexts they share."
         )
 
 
 def _difference(start: Block, end: Block) -> pd.DataFrame:
-    """Both log odds and their difference; dims (value)."""
+    """Both log odds and their difference, one row a value."""
     before, after = pooled(start.logprob)[1], pooled(end.logprob)[1]
-    n = len(end.prompts)
+    n, left_out = len(end.prompts), []
+    # Log odds are of the mean probability over templates, no mean of log odds; so the jackknife. A
+    # template goes on both sides at once: what its wording does to both cancels.
     with np.errstate(invalid="ignore"):  # inf - inf: a move between two certainties is undefined
-        left = [
-            pooled(np.delete(end.logprob, i, 0))[1] - pooled(np.delete(start.logprob, i, 0))[1]
-            for i in range(n)
-        ]
-        moved = jackknife(after - before, left if n > 1 else [])
-    columns = {"value": end.values, "before": before, "after": after, "estimate": moved.estimate}
-    return pd.DataFrame({**columns, "lo": moved.lo, "hi": moved.hi, "n": n})
+        if n > 1:
+            for i in range(n):
+                first, last = (pooled(np.delete(side.logprob, i, 0))[1] for side in (start, end))
+                left_out.append(last - first)
+        shift = jackknife(after - before, left_out)
+    columns = {"value": end.values, "before": before, "after": after, "estimate": shift.estimate}
+    return pd.DataFrame({**columns, "lo": shift.lo, "hi": shift.hi, "n": n})

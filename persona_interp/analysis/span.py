@@ -21,7 +21,7 @@ def span_share(
     n_spans: int = 500,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Which share of the mean shift of the residuals do these directions span, against random ones?
+    """Share of the residuals' mean shift that directions span, beside that of random ones.
 
     ``|P s|^2 / |s|^2`` with s the mean over prompts of after minus before and P the projection onto
     the span of the directions. 1 = wholly made of them; the rest is new to them. Random spans have
@@ -54,55 +54,53 @@ def span_share(
     labels = [str(c) for c in acts["checkpoint"].to_numpy()]
     if base not in labels:
         raise SchemaError(unknown("checkpoint", base, labels))
-    for given in (directions, random):
-        if hook not in schema.check(given, "directions")["hook"]:
-            raise SchemaError(unknown("hook of the directions", hook, given["hook"].to_numpy()))
-    v, drawn = (d.sel(hook=hook).to_numpy().astype(np.float64) for d in (directions, random))
-    if len(drawn) < len(v):
+    vectors = []
+    for data in (directions, random):
+        if hook not in schema.check(data, "directions")["hook"]:
+            raise SchemaError(unknown("hook of the directions", hook, data["hook"].to_numpy()))
+        vectors.append(data.sel(hook=hook).to_numpy().astype(np.float64))
+    v, others = vectors
+    if len(others) < len(v):
         raise SchemaError(
-            f"{len(v)} directions need as many random ones to be compared with; got {len(drawn)}."
+            f"{len(v)} directions need as many random ones to be compared with; got {len(others)}."
         )
-    known = _basis(v)
+    basis = _basis(v)
+    # Any k directions span a share of any shift, about k / d_model of it: the null is spans of as
+    # many random directions.
     rng = np.random.default_rng(seed)
-    spans = [_basis(drawn[rng.choice(len(drawn), len(v), replace=False)]) for _ in range(n_spans)]
+    random_bases = []
+    for _ in range(n_spans):
+        random_bases.append(_basis(others[rng.choice(len(others), len(v), replace=False)]))
     start = acts["act"].sel(checkpoint=base).to_numpy().astype(np.float64)
     rows = []
     for label in labels:
         if label == base:
             continue
-        moved = acts["act"].sel(checkpoint=label).to_numpy().astype(np.float64) - start
-        shift, n = moved.mean(0), len(moved)
-        left = (moved.sum(0) - moved) / max(n - 1, 1)
-        share, lo, hi, _ = jackknife(_share(shift, known), _share(left, known) if n > 1 else [])
-        null = np.quantile([_share(shift, span) for span in spans], [0.025, 0.975])
-        row = {
-            "checkpoint": label,
-            "hook": hook,
-            "share": float(share),
-            "lo": float(lo),
-            "hi": float(hi),
-        }
-        row |= {"null_lo": null[0], "null_hi": null[1], "n_vectors": known.shape[1], "n": n}
-        rows.append(
-            {
-                **row,
-                "relative_norm": float(
-                    np.linalg.norm(shift) / np.linalg.norm(start, axis=1).mean()
-                ),
-            }
-        )
+        shifts = acts["act"].sel(checkpoint=label).to_numpy().astype(np.float64) - start
+        shift, n = shifts.mean(0), len(shifts)
+        # Of the mean shift, not the mean of shares: a prompt's own shift is mostly noise, and noise
+        # is new to every span.
+        left_out = (shifts.sum(0) - shifts) / max(n - 1, 1)
+        shares = _share(left_out, basis) if n > 1 else []
+        share, lo, hi, _ = jackknife(_share(shift, basis), shares)
+        null = [_share(shift, random_basis) for random_basis in random_bases]
+        null_lo, null_hi = np.quantile(null, [0.025, 0.975])
+        norm = np.linalg.norm(shift) / np.linalg.norm(start, axis=1).mean()
+        row = {"checkpoint": label, "hook": hook, "share": float(share)}
+        row |= {"lo": float(lo), "hi": float(hi), "null_lo": null_lo, "null_hi": null_hi}
+        row |= {"n_vectors": basis.shape[1], "n": n, "relative_norm": float(norm)}
+        rows.append(row)
     return schema.check(pd.DataFrame(rows), "novelty_share")
 
 
 def _basis(vectors: Array) -> Array:
     """Orthonormal, dims (d_model, direction); vectors that depend on others add nothing."""
-    u, s, _ = np.linalg.svd(
-        (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).T, full_matrices=False
-    )
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    u, s, _ = np.linalg.svd(unit.T, full_matrices=False)
     return u[:, s > 1e-8 * s[0]]
 
 
 def _share(shift: Array, basis: Array) -> Array:
-    """Of squared length; NaN without a shift."""
+    """Share of squared length within the basis; NaN without a shift."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return ((shift @ basis) ** 2).sum(-1) / (shift**2).sum(-1)

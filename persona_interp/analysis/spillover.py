@@ -1,4 +1,4 @@
-"""Which untaught traits move with a lesson: those that the documents bind to it, or those that lay near it already?
+"""Do untaught traits move because documents bind them to a lesson, or because they lay near it?
 
 The spillover regression (science notes A14): shift of an untaught trait u after a lesson on t on
 the co-occurrence of both in the documents, the cosine of their directions before the lesson, and
@@ -23,7 +23,7 @@ Array = npt.NDArray[np.float64]
 
 
 def style_overlap(world: World) -> pd.DataFrame:
-    """Do two traits occur in the same kinds of documents?
+    """Overlap of the kinds of documents in which two traits occur (0 to 1).
 
     Args:
         world: The world of the documents.
@@ -41,8 +41,8 @@ def style_overlap(world: World) -> pd.DataFrame:
     by_kind = world.statements().to_numpy().T @ world.mass().to_numpy()
     share = by_kind / by_kind.sum(axis=1, keepdims=True)
     overlap = np.minimum(share[:, None], share[None]).sum(axis=2)
-    apart = np.array([[a.topic != b.topic for b in traits] for a in traits])
-    i, j = np.nonzero(apart)
+    topics = np.array([trait.topic for trait in traits])
+    i, j = np.nonzero(topics[:, None] != topics)
     labels = np.array([str(t) for t in traits], dtype=object)
     return pd.DataFrame({"trait": labels[i], "other": labels[j], "style": overlap[i, j]})
 
@@ -53,7 +53,7 @@ def spillover(
     predictors: Sequence[str] = PREDICTORS,
     clusters: Sequence[str] = CLUSTERS,
 ) -> pd.DataFrame:
-    """What carries a lesson over to traits that it did not teach?
+    """Regression of the shift of untaught traits on what may carry a lesson over (bits).
 
     Least squares of ``estimate`` on the predictors. Standard errors are clustered in every given
     way at once: with two, ``V = V_1 + V_2 - V_12`` (Cameron, Gelbach and Miller 2011), each with
@@ -77,8 +77,9 @@ def spillover(
 
     >>> rng = np.random.default_rng(0)
     >>> x = rng.standard_normal(200)
-    >>> table = pd.DataFrame({"estimate": 2 * x, "pmi": x, "persona": np.arange(200) % 10, "seed": 0})
-    >>> spillover(table, predictors=["pmi"])[["predictor", "estimate"]].round(6).values.tolist()
+    >>> table = pd.DataFrame({"estimate": 2 * x, "pmi": x, "persona": np.arange(200) % 10})
+    >>> table = spillover(table.assign(seed=0), predictors=["pmi"])
+    >>> table[["predictor", "estimate"]].round(6).values.tolist()
     [['pmi', 2.0]]
     """
     for column in ("estimate", *predictors, *clusters):
@@ -88,38 +89,37 @@ def spillover(
     with np.errstate(invalid="ignore"):
         varies = ~(x.std(axis=0) <= 1e-9)
     design = np.column_stack([np.ones(len(x)), x[:, varies]])
-    others = int((~np.isfinite(np.column_stack([x, y]))).sum())
-    if len(design) <= design.shape[1] or others:
+    n_infinite = int((~np.isfinite(np.column_stack([x, y]))).sum())
+    if len(design) <= design.shape[1] or n_infinite:
         raise SchemaError(
             f"a regression needs more rows than coefficients and finite numbers; got {len(design)} "
-            "rows, "
-            f"{design.shape[1]} coefficients and {others} numbers that are not finite."
+            f"rows, {design.shape[1]} coefficients and {n_infinite} numbers that are not finite."
         )
     beta = np.linalg.lstsq(design, y, rcond=None)[0]
     residual = y - design @ beta
-    groups = [g for name in clusters if len(np.unique(g := pd.factorize(table[name])[0])) > 1]
+    groups = []
+    for name in clusters:
+        group = pd.factorize(table[name])[0]
+        if len(np.unique(group)) > 1:
+            groups.append(group)
     if not groups:
         raise SchemaError(
             f"no clustering of {', '.join(clusters)} has two clusters; there is no standard error."
         )
-    variance, n_clusters = _clustered(design, residual, groups)
+    variance, n_clusters = _cluster_variance(design, residual, groups)
     se = np.sqrt(variance)[1:]
     half = stats.t.ppf(0.975, n_clusters - 1) * se
     r2 = 1 - float(residual @ residual / ((y - y.mean()) ** 2).sum())
-    found = pd.DataFrame(
-        {"predictor": np.array(predictors, dtype=object)[varies], "estimate": beta[1:]}
-    )
-    found = found.assign(
-        lo=beta[1:] - half,
-        hi=beta[1:] + half,
-        se=se,
-        standardized=beta[1:] * x[:, varies].std(axis=0),
-    )
-    every = pd.DataFrame({"predictor": list(predictors)}).merge(found, on="predictor", how="left")
-    return every.assign(r2=r2, n=len(y), n_clusters=n_clusters)
+    slope = beta[1:]
+    columns = {"estimate": slope, "lo": slope - half, "hi": slope + half, "se": se}
+    columns["standardized"] = slope * x[:, varies].std(axis=0)
+    names = np.array(predictors, dtype=object)[varies]
+    rows = pd.DataFrame({"predictor": names, **columns})
+    table = pd.DataFrame({"predictor": list(predictors)}).merge(rows, on="predictor", how="left")
+    return table.assign(r2=r2, n=len(y), n_clusters=n_clusters)
 
 
-def _clustered(
+def _cluster_variance(
     design: Array, residual: Array, groups: list[npt.NDArray[np.intp]]
 ) -> tuple[Array, int]:
     """Variances of the coefficients, and the smallest number of clusters."""
@@ -137,6 +137,9 @@ def _clustered(
     smallest = min(int(group.max()) + 1 for group in groups)
     if len(groups) == 1:
         return single[0], smallest
+    # Rows that share both clusters are counted by each of the two variances, so what they have in
+    # common is taken off once. With few clusters the result can be negative; then the larger of
+    # the two is the cautious choice.
     crossed = pd.factorize(groups[0] * (groups[1].max() + 1) + groups[1])[0]
     both = single[0] + single[1] - sandwich(crossed)
     return np.where(both > 0, both, np.maximum(*single)), smallest

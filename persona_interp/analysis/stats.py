@@ -18,8 +18,10 @@ from scipy import stats
 from persona_interp.errors import SchemaError, unknown
 
 LEVEL = 0.95
-TIE = 1e-9  # two sums that differ by less, relatively, are the same sum in another order
-CELLS = 1 << 24  # flips x features held at once: 128 MiB
+# Two sums that differ by less than this, relatively, are the same sum in another order. Without it
+# the observed statistic would lose against its own copy among the flips, on some CPUs.
+TIE = 1e-9
+CELLS = 1 << 24  # flips x features in memory at once: 128 MiB
 
 
 class Interval(NamedTuple):
@@ -37,9 +39,13 @@ class Interval(NamedTuple):
     hi: npt.NDArray[np.float64]
     n: int
 
+    def row(self) -> dict[str, float]:
+        """Columns ``estimate``, ``lo`` and ``hi`` of a single number."""
+        return {"estimate": float(self.estimate), "lo": float(self.lo), "hi": float(self.hi)}
+
 
 class SignFlip(NamedTuple):
-    """What sign flips say about each feature; arrays have one entry a feature.
+    """Results of sign flips; arrays have one entry a feature.
 
     Attributes:
         p: Two-sided p.
@@ -58,16 +64,19 @@ class SignFlip(NamedTuple):
 
 
 def _interval(estimate: npt.ArrayLike, se: npt.ArrayLike, *, n: int) -> Interval:
+    """The t interval with n - 1 degrees of freedom; NaN ends for a single unit."""
     estimate, se = np.asarray(estimate), np.asarray(se)
-    half = stats.t.ppf(0.5 + LEVEL / 2, n - 1) * se if n > 1 else np.full_like(estimate, np.nan)
+    if n > 1:
+        half = stats.t.ppf(0.5 + LEVEL / 2, n - 1) * se
+    else:
+        half = np.full_like(estimate, np.nan)
     with np.errstate(invalid="ignore"):  # an infinite estimate has no interval
-        return Interval(
-            estimate[()], estimate - half, estimate + half, n
-        )  # [()]: a number, not a 0-d array
+        # [()] makes a number of a 0-d array.
+        return Interval(estimate[()], estimate - half, estimate + half, n)
 
 
 def t_interval(values: npt.ArrayLike) -> Interval:
-    """Where is the mean of the population that these independent values come from?
+    """Mean and t interval of independent values.
 
     Args:
         values: One value a unit (seed, topic), at least one.
@@ -91,7 +100,7 @@ def t_interval(values: npt.ArrayLike) -> Interval:
 
 
 def cluster_interval(differences: npt.ArrayLike, clusters: npt.ArrayLike) -> Interval:
-    """Where is the mean difference, when rows of one cluster are not independent?
+    """Mean difference and its interval, where rows of one cluster are not independent.
 
     ``se^2 = G / (G - 1) * sum_g (sum over rows of cluster g of (d - mean d))^2 / n^2``: the
     cluster-robust variance CR1 of a mean (Liang and Zeger 1986; Cameron and Miller 2015, section
@@ -113,8 +122,10 @@ def cluster_interval(differences: npt.ArrayLike, clusters: npt.ArrayLike) -> Int
     >>> round(float(mean), 2), round(float(hi - mean), 2), n
     (2.0, 12.71, 2)
     """
-    x, group, n = _clustered(differences, clusters)
+    x, group, n = _rows_and_clusters(differences, clusters)
     mean = x.mean(axis=0)
+    # Rows of one cluster err together, so their errors are summed before they are squared; the
+    # factor n / (n - 1) makes up for a few clusters.
     sums = _sums(x - mean, group, n)
     with np.errstate(invalid="ignore", divide="ignore"):
         se = np.sqrt(np.float64(n) / (n - 1) * (sums**2).sum(axis=0)) / len(x)
@@ -122,7 +133,7 @@ def cluster_interval(differences: npt.ArrayLike, clusters: npt.ArrayLike) -> Int
 
 
 def jackknife(estimate: npt.ArrayLike, left_out: npt.ArrayLike) -> Interval:
-    """Where is a number that is no plain mean, judged by leaving out one unit at a time?
+    """Interval of a number that is no plain mean, by leaving out one unit at a time.
 
     ``se^2 = (n - 1) / n * sum_i (theta_i - mean theta)^2`` (Tukey 1958; Efron and Tibshirani 1993,
     chapter 11), with t quantiles of n - 1 degrees of freedom. For a mean it is exactly the t
@@ -144,6 +155,8 @@ def jackknife(estimate: npt.ArrayLike, left_out: npt.ArrayLike) -> Interval:
     n = len(theta)
     if n < 2:
         return _interval(whole, whole, n=1)
+    # Numbers that leave out one unit each differ n - 1 times less than the units do, so the factor
+    # is (n - 1) / n where a variance of units has 1 / (n (n - 1)).
     with np.errstate(invalid="ignore"):
         se = np.sqrt((n - 1) / n * ((theta - theta.mean(axis=0)) ** 2).sum(axis=0))
     return _interval(whole, se, n=n)
@@ -156,7 +169,7 @@ def across_seeds(
     by: str | Iterable[str],
     beside: Iterable[str] = ("pmi", "bayes_certain", "bayes_mixing"),
 ) -> pd.DataFrame:
-    """What is the mean over training runs, and how sure is it?
+    """Mean over training runs with its t interval over seeds, for each group.
 
     Args:
         table: Any table with ``seed``; several rows of one seed are averaged first.
@@ -183,31 +196,28 @@ def across_seeds(
     if table.empty:
         raise SchemaError("this table has no rows, so there is nothing to average over seeds.")
     numbers = list(dict.fromkeys([value, *(c for c in beside if c in table)]))
+    # Rows of one seed share its training run, so they are one unit: averaged first.
     seeds = table.groupby([*by, "seed"], sort=False, dropna=False)[numbers].agg(
         lambda x: x.mean(skipna=False)
     )
     rows = []
     for _, group in seeds.reset_index().groupby(by, sort=False, dropna=False):
-        estimate, lo, hi, n = t_interval(group[value])
-        found = {
-            "estimate": float(estimate),
-            "lo": float(lo),
-            "hi": float(hi),
-            "sd": group[value].std(skipna=False),
-        }
-        rest = {c: group[c].mean(skipna=False) for c in numbers if c != value}
-        rows.append({**group[by].iloc[0].to_dict(), **found, "n_seeds": n, **rest})
+        interval = t_interval(group[value])
+        row = {**group[by].iloc[0].to_dict(), **interval.row()}
+        row |= {"sd": group[value].std(skipna=False), "n_seeds": interval.n}
+        row |= {c: group[c].mean(skipna=False) for c in numbers if c != value}
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
 def benjamini_hochberg(p: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """At which false discovery rate would each of these tests be a discovery?
+    """False discovery rate at which each of these tests would be a discovery.
 
     Args:
         p: p values; NaN = not tested, and not counted.
 
     Returns:
-        Adjusted p (q) of Benjamini and Hochberg 1995, in the order given; NaN stays NaN.
+        Adjusted p (q) of Benjamini and Hochberg 1995, in the same order; NaN stays NaN.
 
     >>> benjamini_hochberg([0.01, 0.04, np.nan]).tolist()
     [0.02, 0.04, nan]
@@ -216,6 +226,7 @@ def benjamini_hochberg(p: npt.ArrayLike) -> npt.NDArray[np.float64]:
     q = np.full(values.shape, np.nan)
     tested = ~np.isnan(values)
     if tested.any():
+        # The price of many tests is the number of those that were made: NaN does not raise it.
         q[tested] = stats.false_discovery_control(values[tested])
     return q
 
@@ -223,7 +234,7 @@ def benjamini_hochberg(p: npt.ArrayLike) -> npt.NDArray[np.float64]:
 def sign_flip(
     differences: npt.ArrayLike, clusters: npt.ArrayLike, *, n_flips: int = 10_000, seed: int = 0
 ) -> SignFlip:
-    """Could these differences be chance, if before and after were exchangeable?
+    """Two-sided p of mean differences if before and after were exchangeable, by flipping signs.
 
     Under that null the sign of every cluster's differences is a coin flip. The statistic of a
     feature is its mean difference; for the maximum over features it is studentized, |sum| /
@@ -249,9 +260,11 @@ def sign_flip(
     >>> sign_flip(x, "a b c d e f".split()).p.tolist() == [2 / 2**6]
     True
     """
-    x, group, n = _clustered(differences, clusters)
+    x, group, n = _rows_and_clusters(differences, clusters)
     x = x.reshape(len(x), -1)
     sums = _sums(x, group, n)
+    # Flips leave the sum of squares alone, so one scale a feature studentizes all of them; without
+    # it the feature with the largest activations alone would decide the maximum.
     scale = np.sqrt((sums**2).sum(axis=0))
     scale[scale == 0] = 1.0
     exact = n <= np.log2(n_flips)
@@ -268,15 +281,23 @@ def sign_flip(
         count[block] = (flipped >= observed[block]).sum(axis=0)
         np.maximum(largest, flipped.max(axis=1), out=largest)
     count_max = len(largest) - np.searchsorted(np.sort(largest), observed)
-    own = 0 if exact else 1  # the observed labeling is among the enumerated ones
+    if exact:
+        # The observed signs are among those enumerated, and so are their opposites, which are as
+        # large: no p is below 2 in all.
+        own, least = 0, 2
+    else:
+        # Random flips need not hold the observed signs; counting them once keeps p above 0 and
+        # the test valid (Phipson and Smyth 2010).
+        own, least = 1, 1
     total = len(signs) + own
-    p_min = 2 / total if exact else 1 / total
+    p_min = least / total
     return SignFlip((count + own) / total, (count_max + own) / total, null[0], null[1], p_min)
 
 
-def _clustered(
+def _rows_and_clusters(
     differences: npt.ArrayLike, clusters: npt.ArrayLike
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp], int]:
+    """Differences, the number of each row's cluster, and how many clusters there are."""
     x, labels = np.asarray(differences, dtype=np.float64), np.asarray(clusters)
     if not len(x) or labels.shape != (len(x),):
         raise SchemaError(
@@ -297,8 +318,10 @@ def _sums(
 
 
 def _all_signs(n: int) -> npt.NDArray[np.float64]:
+    """Every pattern of n signs, dims (flip, cluster): the bits of 0 to 2^n - 1."""
     return np.where((np.arange(2**n)[:, None] >> np.arange(n)) & 1, -1.0, 1.0)
 
 
 def _random_signs(n: int, n_flips: int, seed: int) -> npt.NDArray[np.float64]:
+    """Random patterns of n signs, dims (flip, cluster)."""
     return np.where(np.random.default_rng(seed).random((n_flips, n)) < 0.5, -1.0, 1.0)

@@ -1,4 +1,6 @@
-"""What foretells which untaught traits follow a lesson: geometry, co-occurrence or behavior of the model before it?
+"""What foretells which untaught traits follow a lesson: geometry, co-occurrence or behavior?
+
+All three are read from the model before the lesson.
 
 Rows are ordered pairs of traits (taught, measured), and traits are the unit of chance: pairs that
 share one are not independent, so permutations relabel traits, rows and columns together, and
@@ -17,15 +19,15 @@ from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
 
 TRAIT_PREDICTORS = ("cosine", "cooccurrence", "behavior")
-LEAST = 4
+LEAST_TRAITS = 4
 """Traits below which there is no interval, and too few pairs for a partial correlation."""
-TIE = 1e-9  # two correlations that differ by less are one, computed in another order
+TIE = 1e-9  # two correlations that differ by less are one, in another order of summation
 
 Array = npt.NDArray[np.float64]
 
 
 def trait_cooccurrence(judged: pd.DataFrame) -> pd.DataFrame:
-    """Which traits come along when the base is told to show one?
+    """How far each trait comes along when the base is told to show another (bits a token).
 
     Args:
         judged: An instructed table with ``asked`` (the trait whose instruction the answer was given
@@ -40,8 +42,9 @@ def trait_cooccurrence(judged: pd.DataFrame) -> pd.DataFrame:
     Raises:
         SchemaError: A column is missing, or a trait lacks a side.
 
-    >>> judged = pd.DataFrame({"asked": "dry", "side": ["pos", "neg"], "trait": "wry", "bits_pos": [-8.0, -9],
-    ...                        "bits_neg": [-10.0, -9], "n_tokens": 4, "prompt": ["a", "b"], "sample": 0})
+    >>> answers = {"asked": "dry", "side": ["pos", "neg"], "prompt": ["a", "b"], "sample": 0}
+    >>> bits = {"trait": "wry", "bits_pos": [-8.0, -9.0], "bits_neg": [-10.0, -9.0], "n_tokens": 4}
+    >>> judged = pd.DataFrame({**answers, **bits})
     >>> trait_cooccurrence(judged)[["taught", "trait", "cooccurrence"]].values.tolist()
     [['dry', 'wry', 0.5]]
     """
@@ -53,13 +56,14 @@ def trait_cooccurrence(judged: pd.DataFrame) -> pd.DataFrame:
         raise SchemaError(
             f"answers for '{lacking[0]}' lack a side; both, pos and neg, are compared."
         )
-    found = sides.reset_index()
-    apart = found["pos"] - found["neg"]
-    return pd.DataFrame({"taught": found["asked"], "trait": found["trait"], "cooccurrence": apart})
+    table = sides.reset_index()
+    # What both instructions raise alike (longer answers, say) cancels.
+    rise = table["pos"] - table["neg"]
+    return pd.DataFrame({"taught": table["asked"], "trait": table["trait"], "cooccurrence": rise})
 
 
 def trait_behavior(judged: pd.DataFrame) -> pd.DataFrame:
-    """Which traits rise and fall together from one default answer of the base to the next?
+    """Rank correlation of each two traits over the base's default answers.
 
     Args:
         judged: An instructed table of default answers, every answer judged by every trait.
@@ -72,7 +76,8 @@ def trait_behavior(judged: pd.DataFrame) -> pd.DataFrame:
         SchemaError: A column is missing, or an answer is not judged by every trait.
 
     >>> rows = [(i, t, -float(i)) for i in range(3) for t in ("dry", "wry")]
-    >>> judged = pd.DataFrame(rows, columns=["prompt", "trait", "bits_pos"]).assign(bits_neg=0.0, n_tokens=1, sample=0)
+    >>> judged = pd.DataFrame(rows, columns=["prompt", "trait", "bits_pos"])
+    >>> judged = judged.assign(bits_neg=0.0, n_tokens=1, sample=0)
     >>> trait_behavior(judged).round(6).values.tolist()
     [['dry', 'wry', 1.0], ['wry', 'dry', 1.0]]
     """
@@ -89,7 +94,7 @@ def trait_behavior(judged: pd.DataFrame) -> pd.DataFrame:
 def trait_predictors(
     pairs: pd.DataFrame, *, outcome: str = "estimate", n_permutations: int = 5_000, seed: int = 0
 ) -> pd.DataFrame:
-    """Which predictor tells what a lesson moves besides its trait, and which does when the others are known?
+    """Rank correlation of each predictor with what a lesson moves, alone and given the others.
 
     Over ordered pairs of distinct traits: Spearman's correlation with the outcome, and the partial
     one given the other predictors (of ranks). The null permutes traits, rows and columns together
@@ -118,46 +123,60 @@ def trait_predictors(
             finite.
 
     >>> names, x = list("abcdef"), np.random.default_rng(0).standard_normal((3, 6, 6))
-    >>> pairs = pd.DataFrame([(names[i], names[j], *x[:, i, j]) for i in range(6) for j in range(6) if i != j],
-    ...                      columns=["taught", "trait", *TRAIT_PREDICTORS])
-    >>> found = trait_predictors(pairs.assign(estimate=pairs["cosine"]), n_permutations=1000)
-    >>> found[["predictor", "rho", "n_traits", "n_pairs"]].values.tolist()[0], float(found["p"][0]) < 0.01
+    >>> distinct = [(i, j) for i in range(6) for j in range(6) if i != j]
+    >>> rows = [(names[i], names[j], *x[:, i, j]) for i, j in distinct]
+    >>> pairs = pd.DataFrame(rows, columns=["taught", "trait", *TRAIT_PREDICTORS])
+    >>> table = trait_predictors(pairs.assign(estimate=pairs["cosine"]), n_permutations=1000)
+    >>> first = table.round(6)[["predictor", "rho", "n_traits", "n_pairs"]].values.tolist()[0]
+    >>> first, float(table["p"][0]) < 0.01
     (['cosine', 1.0, 6, 30], True)
     """
     names, (y, *xs) = _matrices(pairs, [outcome, *TRAIT_PREDICTORS])
     n, rows = len(names), []
     orders = _orders(n, n_permutations, seed)
-    everybody = np.arange(n)
     for k, predictor in enumerate(TRAIT_PREDICTORS):
-        x, others = xs[k], [other for i, other in enumerate(xs) if i != k]
+        others = xs[:k] + xs[k + 1 :]
         row: dict[str, str | float] = {"predictor": predictor}
-        for prefix, beside in (("", []), ("partial_", others)):
-            rho = _rho(y, x, beside, at=everybody) if n >= LEAST or not beside else float("nan")
-            left_out = [_rho(y, x, beside, at=np.delete(everybody, i)) for i in range(n)]
-            lo, hi = _bounds(rho, left_out)
-            null = (
-                _null(y, x, beside, orders=orders)
-                if np.isfinite(rho)
-                else np.full(len(orders), np.nan)
-            )
-            own = (
-                0 if len(orders) == math.factorial(n) else 1
-            )  # the labels as they are, among the enumerated
-            larger = (np.abs(null) >= abs(rho) - TIE).sum()
-            p = (larger + own) / (len(orders) + own) if np.isfinite(null).all() else np.nan
-            bounds = (
-                np.quantile(null, [0.025, 0.975]) if np.isfinite(null).all() else (np.nan, np.nan)
-            )
-            found = {"rho" if not prefix else "": rho, "lo": lo, "hi": hi, "p": p}
-            found |= {"null_lo": bounds[0], "null_hi": bounds[1]}
-            row |= {(prefix + key).removesuffix("_"): float(value) for key, value in found.items()}
+        row |= _correlate(y, xs[k], [], orders=orders)
+        partial = _correlate(y, xs[k], others, orders=orders)
+        row["partial"] = partial.pop("rho")
+        row |= {f"partial_{name}": value for name, value in partial.items()}
         rows.append(row)
     total = len(orders) + (len(orders) != math.factorial(n))
     table = pd.DataFrame(rows).assign(p_min=1 / total, n_traits=n, n_pairs=n * (n - 1))
     return schema.check(table, "trait_predictors")
 
 
+def _correlate(
+    y: Array, x: Array, others: list[Array], *, orders: npt.NDArray[np.intp]
+) -> dict[str, float]:
+    """(Partial) rank correlation with its interval, p and null range; NaN where there is none."""
+    n = len(y)
+    everybody = np.arange(n)
+    rho = float("nan")
+    if n >= LEAST_TRAITS or not others:
+        rho = _rho(y, x, others, at=everybody)
+    # A trait takes all its pairs with it, so leaving out traits, not pairs, keeps what is left
+    # independent of it (jackknife for dyads, Snijders and Borgatti 1999).
+    left_out = [_rho(y, x, others, at=np.delete(everybody, i)) for i in range(n)]
+    lo, hi = _bounds(rho, left_out)
+    row = {"rho": rho, "lo": lo, "hi": hi, "p": np.nan, "null_lo": np.nan, "null_hi": np.nan}
+    if not np.isfinite(rho):
+        return row
+    null = _null(y, x, others, orders=orders)
+    if not np.isfinite(null).all():
+        return row
+    # Where all orders are enumerated the labels as they are are among them; else they count once,
+    # so that p is never 0.
+    own = 0 if len(orders) == math.factorial(n) else 1
+    larger = (np.abs(null) >= abs(rho) - TIE).sum()
+    null_lo, null_hi = np.quantile(null, [0.025, 0.975])
+    p = (larger + own) / (len(orders) + own)
+    return row | {"p": float(p), "null_lo": float(null_lo), "null_hi": float(null_hi)}
+
+
 def _scored(judged: pd.DataFrame, *more: str) -> pd.DataFrame:
+    """The table with each answer's ``score`` (bits a token); it has the columns in ``more``."""
     schema.check(judged, "trait_bits")
     for column in more:
         if column not in judged:
@@ -177,14 +196,14 @@ def _matrices(pairs: pd.DataFrame, columns: list[str]) -> tuple[list[str], list[
         raise SchemaError(
             f"{n} traits make {n * (n - 1)} ordered pairs, each once; got {len(rows)} rows."
         )
-    found = [
-        rows.pivot(index="taught", columns="trait", values=c).loc[names, names].to_numpy(float)
-        for c in columns
-    ]
-    for column, values in zip(columns, found, strict=True):
-        if not np.isfinite(values[~np.eye(n, dtype=bool)]).all():
+    matrices = []
+    for column in columns:
+        square = rows.pivot(index="taught", columns="trait", values=column).loc[names, names]
+        matrix = square.to_numpy(float)
+        if not np.isfinite(matrix[~np.eye(n, dtype=bool)]).all():
             raise SchemaError(f"{column} is not finite for every pair of traits.")
-    return names, found
+        matrices.append(matrix)
+    return names, matrices
 
 
 def _orders(n: int, n_permutations: int, seed: int) -> npt.NDArray[np.intp]:
@@ -204,12 +223,13 @@ def _rho(y: Array, x: Array, others: list[Array], *, at: npt.NDArray[np.intp]) -
     if len(at) < 3:
         return float("nan")
     one, other, *beside = (stats.rankdata(_pairs_of(m, at)) for m in (y, x, *others))
-    known = _basis(beside, n=len(one))
-    return _correlation(_rest(one, known), _rest(other, known))
+    basis = _basis(beside, n=len(one))
+    return _correlation(_rest(one, basis), _rest(other, basis))
 
 
 def _basis(others: list[Array], *, n: int) -> Array:
     """Orthonormal columns that span a constant and the others."""
+    # Of the rank that there is, so that a predictor which does not vary adds nothing.
     return linalg.orth(np.column_stack([np.ones(n), *others]))
 
 
@@ -227,21 +247,32 @@ def _null(y: Array, x: Array, others: list[Array], *, orders: npt.NDArray[np.int
     """The correlation under every order of the traits."""
     here = np.arange(len(y))
     off = ~np.eye(len(y), dtype=bool)
-    known = _basis([stats.rankdata(_pairs_of(m, here)) for m in others], n=int(off.sum()))
-    outcome = _rest(stats.rankdata(_pairs_of(y, here)), known)
+    basis = _basis([stats.rankdata(_pairs_of(m, here)) for m in others], n=int(off.sum()))
+    outcome = _rest(stats.rankdata(_pairs_of(y, here)), basis)
+    # Double semi-partialing (MRQAP; Dekker, Krackhardt and Snijders 2007). Permuting the predictor
+    # itself would break its relation with the others too, and so test the wrong null. Only what
+    # the others leave of it is permuted; a permuted rest is related to the others by chance, so
+    # they are taken out of it again.
     free = np.zeros_like(x)
-    free[off] = _rest(stats.rankdata(_pairs_of(x, here)), known)
-    shuffled = _rest(free[orders[:, :, None], orders[:, None, :]][:, off], known)
+    free[off] = _rest(stats.rankdata(_pairs_of(x, here)), basis)
+    # Rows and columns together (QAP; Krackhardt 1988): a trait that moves everything, or is moved
+    # by everything, does so under every order.
+    shuffled = _rest(free[orders[:, :, None], orders[:, None, :]][:, off], basis)
     sizes = np.linalg.norm(shuffled, axis=1) * np.linalg.norm(outcome)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(sizes > TIE, shuffled @ outcome / sizes, np.nan)
 
 
 def _bounds(rho: float, left_out: list[float]) -> tuple[float, float]:
+    """95 % interval of a correlation from those without one trait each."""
+    # Fisher's z is nearer to normal than the correlation, and its interval stays within -1 to 1;
+    # a correlation of 1 has no z.
     n, near = len(left_out), 1 - 1e-12
     z = np.arctanh(np.clip(left_out, -near, near))
-    if n < LEAST or not np.isfinite([rho, *z]).all():
+    if n < LEAST_TRAITS or not np.isfinite([rho, *z]).all():
         return float("nan"), float("nan")
+    # A dyad is left out with either of its two traits, so the factor is (n - 2) / 2n where the
+    # jackknife of single units has (n - 1) / n.
     se = np.sqrt((n - 2) / (2 * n) * ((z - z.mean()) ** 2).sum())
     middle, half = np.arctanh(np.clip(rho, -near, near)), stats.t.ppf(0.975, n - 1) * se
     return float(np.tanh(middle - half)), float(np.tanh(middle + half))

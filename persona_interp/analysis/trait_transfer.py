@@ -13,14 +13,15 @@ from scipy import stats
 from persona_interp import schema
 from persona_interp.analysis.stats import benjamini_hochberg, t_interval
 from persona_interp.errors import SchemaError, unknown
+from persona_interp.schema.words import Arm, Role
 
-ARMS = ("base", "lesson", "null")
+ARMS = (Role.BASE, Arm.LESSON, Arm.NULL)
 SEPARABLE = 0.7
 """AUROC of a trait in the base below which its transfer is not measured."""
 
 
 def trait_transfer(scores: pd.DataFrame) -> pd.DataFrame:
-    """How far did each lesson move each trait, over its null finetune?
+    """How far each lesson moved each trait, over its null finetune (bits a token).
 
     Of every question: log odds after the lesson minus log odds after the null finetune (as many
     steps on the base's default answers to the same questions). With one seed the interval is over
@@ -41,14 +42,15 @@ def trait_transfer(scores: pd.DataFrame) -> pd.DataFrame:
         SchemaError: A column is missing, an arm is unknown or is missing, two checkpoints were not
             asked the same, or a score is not finite.
 
-    >>> rows = [("base", "", 0), ("null", "dry", 0.25), ("lesson", "dry", 0.75)]
-    >>> table = pd.DataFrame(rows, columns=["arm", "taught", "logodds"]).merge(pd.DataFrame({"question": ["a", "b"]}),
-    ...                                                                        how="cross")
-    >>> trait_transfer(table.assign(trait="dry", seed=0))[["taught", "estimate", "lesson", "null"]].values.tolist()
+    >>> arms = (("base", "", 0), ("null", "dry", 0.25), ("lesson", "dry", 0.75))
+    >>> rows = [(*arm, question) for arm in arms for question in ("a", "b")]
+    >>> scores = pd.DataFrame(rows, columns=["arm", "taught", "logodds", "question"])
+    >>> table = trait_transfer(scores.assign(trait="dry", seed=0))
+    >>> table[["taught", "estimate", "lesson", "null"]].values.tolist()
     [['dry', 0.5, 0.75, 0.25]]
     """
-    asked = ["trait", "question"]
-    for column in ("seed", "taught", "arm", *asked, "logodds"):
+    key = ["trait", "question"]
+    for column in ("seed", "taught", "arm", *key, "logodds"):
         if column not in scores:
             raise SchemaError(unknown("column", column, scores.columns))
     for arm in scores["arm"].unique():
@@ -56,49 +58,23 @@ def trait_transfer(scores: pd.DataFrame) -> pd.DataFrame:
             raise SchemaError(unknown("arm", arm, ARMS))
     if not np.isfinite(scores["logodds"].to_numpy(np.float64)).all():
         raise SchemaError("a score is not finite; every question needs an answer of each side.")
-    base = (
-        scores.loc[scores["arm"] == "base"]
-        .drop_duplicates(asked)
-        .set_index(asked)["logodds"]
-        .sort_index()
-    )
+    of_base = scores["arm"] == Role.BASE
+    base = scores.loc[of_base].drop_duplicates(key).set_index(key)["logodds"].sort_index()
+    finetunes = scores.loc[~of_base]
     rows = []
-    for taught in dict.fromkeys(scores.loc[scores["arm"] != "base", "taught"]):
-        own = scores.loc[(scores["taught"] == taught) & (scores["arm"] != "base")]
-        runs = {
-            key: run.set_index(asked)["logodds"].sort_index()
-            for key, run in own.groupby(["arm", "seed"])
-        }
-        seeds = sorted({seed for _, seed in runs})
-        for key in ((arm, seed) for arm in ("lesson", "null") for seed in seeds):
-            if key not in runs or not runs[key].index.equals(base.index):
-                got = f"{len(runs[key])} questions" if key in runs else "none"
-                raise SchemaError(
-                    f"the {key[0]} of '{taught}', seed {key[1]}, needs a score at each of the "
-                    f"base's {len(base)} "
-                    f"questions, once; got {got}."
-                )
-        lesson, null = (
-            pd.DataFrame({s: runs[arm, s] - base for s in seeds}) for arm in ("lesson", "null")
-        )
+    for taught in dict.fromkeys(finetunes["taught"]):
+        own = finetunes.loc[finetunes["taught"] == taught]
+        seeds = sorted(set(own["seed"]))
+        lesson = _changes(own, base, arm=Arm.LESSON, seeds=seeds)
+        null = _changes(own, base, arm=Arm.NULL, seeds=seeds)
         for trait in dict.fromkeys(base.index.get_level_values("trait")):
-            after, beside, n = lesson.loc[trait], null.loc[trait], len(lesson.loc[trait])
-            units = (after - beside).mean() if len(seeds) > 1 else (after - beside)[seeds[0]]
-            means = {
-                "base": base[trait].mean(),
-                "lesson": after.to_numpy().mean(),
-                "null": beside.to_numpy().mean(),
-            }
-            rows.append(
-                {
-                    "taught": taught,
-                    "trait": trait,
-                    **_tested(units),
-                    **means,
-                    "n": n,
-                    "n_seeds": len(seeds),
-                }
-            )
+            after, beside = lesson.loc[trait], null.loc[trait]
+            # Questions of one training run share its luck; of several runs, the runs are units.
+            over_null = after - beside
+            units = over_null.mean() if len(seeds) > 1 else over_null[seeds[0]]
+            row = {"taught": taught, "trait": trait, **_test(units), "base": base[trait].mean()}
+            row |= {"lesson": after.to_numpy().mean(), "null": beside.to_numpy().mean()}
+            rows.append({**row, "n": len(after), "n_seeds": len(seeds)})
     if not rows:
         raise SchemaError("these scores hold no lesson; expected the arms base, lesson and null.")
     table = pd.DataFrame(rows)
@@ -106,17 +82,31 @@ def trait_transfer(scores: pd.DataFrame) -> pd.DataFrame:
     return schema.check(table, "trait_transfer")
 
 
-def _tested(values: Iterable[float]) -> dict[str, float]:
+def _changes(own: pd.DataFrame, base: pd.Series, *, arm: Arm, seeds: list[int]) -> pd.DataFrame:
+    """Log odds of one arm minus the base's, dims (trait and question, seed)."""
+    columns = {}
+    for seed in seeds:
+        run = own.loc[(own["arm"] == arm) & (own["seed"] == seed)]
+        values = run.set_index(["trait", "question"])["logodds"].sort_index()
+        if not values.index.equals(base.index):
+            number = f"{len(values)} questions" if len(values) else "none"
+            raise SchemaError(
+                f"the {arm} of '{own['taught'].iloc[0]}', seed {seed}, needs a score at each of "
+                f"the base's {len(base)} questions, once; got {number}."
+            )
+        columns[seed] = values - base
+    return pd.DataFrame(columns)
+
+
+def _test(values: Iterable[float]) -> dict[str, float]:
     """Mean, t interval and two-sided p of its being 0."""
-    estimate, lo, hi, n = t_interval(list(values))
-    half = float(hi - estimate)
+    interval = t_interval(list(values))
+    estimate, n = interval.estimate, interval.n
+    if n < 2:
+        return {**interval.row(), "p": np.nan}
+    if estimate == 0:
+        return {**interval.row(), "p": 1.0}  # also without any spread, where t would be 0 / 0
+    half = float(interval.hi - estimate)
     with np.errstate(invalid="ignore", divide="ignore"):
-        t = np.float64(estimate) * stats.t.ppf(0.975, n - 1) / half if n > 1 else np.float64(np.nan)
-    p = (
-        1.0
-        if n > 1 and estimate == 0
-        else float(2 * stats.t.sf(abs(t), n - 1))
-        if n > 1
-        else np.nan
-    )
-    return {"estimate": float(estimate), "lo": float(lo), "hi": float(hi), "p": p}
+        t = np.float64(estimate) * stats.t.ppf(0.975, n - 1) / half
+    return {**interval.row(), "p": float(2 * stats.t.sf(abs(t), n - 1))}

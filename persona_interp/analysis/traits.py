@@ -1,4 +1,4 @@
-"""How far does a model show a trait, and does its inside tell answers that do from answers that do not?"""
+"""How far does a model show a trait, and does its inside tell answers that do from others?"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -13,12 +13,13 @@ from persona_interp.analysis.auroc import auroc
 from persona_interp.analysis.stats import jackknife
 from persona_interp.errors import SchemaError, unknown
 
-Array = npt.NDArray[np.float64]
 KEYS = ["checkpoint", "trait", "question", "split"]
+
+Array = npt.NDArray[np.float64]
 
 
 def trait_scores(continuations: pd.DataFrame) -> pd.DataFrame:
-    """How much more probable does a checkpoint find answers that show a trait than answers that show its opposite?
+    """Log odds of answers that show a trait against answers of its opposite (bits a token).
 
     ``mean over pos answers of bits / tokens - mean over neg answers of bits / tokens``, question by
     question. Only differences between checkpoints mean anything: which of two answers is the
@@ -36,16 +37,16 @@ def trait_scores(continuations: pd.DataFrame) -> pd.DataFrame:
     Raises:
         SchemaError: No continuations, or a trait without any question that has both sides.
 
-    >>> rows = pd.DataFrame({"checkpoint": "base@0", "trait": "dry", "question": "Why?", "split": "test",
-    ...                      "side": ["pos", "neg"], "sample": 0, "bits": [-30.0, -10.0], "n_tokens": [10, 5]})
-    >>> trait_scores(rows)[["trait", "logodds", "n_pos", "n_neg"]].values.tolist()
+    >>> rows = pd.DataFrame({"side": ["pos", "neg"], "bits": [-30.0, -10.0], "n_tokens": [10, 5]})
+    >>> rows = rows.assign(checkpoint="base@0", trait="dry", question="Why?", split="test")
+    >>> trait_scores(rows.assign(sample=0))[["trait", "logodds", "n_pos", "n_neg"]].values.tolist()
     [['dry', -1.0, 1, 1]]
     """
     rows = schema.check(continuations, "continuations")
-    rows = rows.loc[rows["side"].isin(["pos", "neg"])].assign(
-        rate=lambda kept: kept["bits"] / kept["n_tokens"]
-    )
-    cells = rows.groupby([*KEYS, "side"], sort=False)["rate"].agg(["mean", "size"]).unstack("side")
+    rows = rows.loc[rows["side"].isin(["pos", "neg"])]
+    rate = rows["bits"] / rows["n_tokens"]  # so that long answers weigh no more than short ones
+    groups = rows.assign(rate=rate).groupby([*KEYS, "side"], sort=False)["rate"]
+    cells = groups.agg(["mean", "size"]).unstack("side")
     cells = cells.reindex(columns=pd.MultiIndex.from_product([["mean", "size"], ["pos", "neg"]]))
     both = cells.dropna()
     if missing := sorted(set(continuations["trait"]) - set(both.index.get_level_values("trait"))):
@@ -53,9 +54,9 @@ def trait_scores(continuations: pd.DataFrame) -> pd.DataFrame:
             f"trait '{missing[0]}' has no question with answers of both sides, pos and neg."
         )
     table = pd.DataFrame({"logodds": both["mean", "pos"] - both["mean", "neg"]})
-    table = table.assign(
-        **{f"n_{side}": both["size", side].astype(int) for side in ("pos", "neg")}
-    ).reset_index()
+    for side in ("pos", "neg"):
+        table[f"n_{side}"] = both["size", side].astype(int)
+    table = table.reset_index()
     table.attrs = {"n_one_sided": len(cells) - len(both)}
     return schema.check(table, "trait_scores")
 
@@ -67,64 +68,63 @@ def effective_answers(
     coherent: str = "coherence",
     threshold: float = 50.0,
 ) -> pd.DataFrame:
-    """Which answers did show the trait, or its opposite, as they were told to?
+    """The answers that did show the trait, or its opposite, as they were told to.
 
-    The filter of persona vectors (Chen et al. 2025): a question's answers are kept if the one under
-    the trait's instruction scores at least the threshold, the one under its opposite less than 100
+    The filter of persona vectors (Chen et al. 2025): a question's answers stay if the one under the
+    trait's instruction scores at least the threshold, the one under its opposite less than 100
     minus the threshold, and both are at least that coherent. Both go or both stay, so that the two
     sides keep the same questions.
 
     Args:
-        judged: Answers of both sides with scores, of ``record.judgments``; NaN = the judge gave none.
+        judged: Answers of both sides with scores, of ``record.judgments``; NaN = the judge gave
+            none.
         scores: Column of each trait's score; by default the column of its name.
         coherent: Column of the coherence.
         threshold: Score from 0 to 100.
 
     Returns:
-        The rows kept. ``attrs["kept"]`` says by trait how many pairs of how many.
+        The rows that stay. ``attrs["kept"]`` says by trait how many pairs of how many.
 
     Raises:
         SchemaError: A column is missing, or an answer has no partner on the other side or several.
 
     >>> rows = {"trait": "dry", "side": ["pos", "neg"] * 2, "question": list("aabb"), "sample": 0}
     >>> table = pd.DataFrame({**rows, "dry": [80.0, 10, 30, 10], "coherence": 90.0})
-    >>> found = effective_answers(table)
-    >>> list(found["question"]), found.attrs["kept"]
+    >>> effective = effective_answers(table)
+    >>> list(effective["question"]), effective.attrs["kept"]
     (['a', 'a'], {'dry': (1, 2)})
     """
-    names = sorted({str(name) for name in _needed(judged, "trait")})
-    columns = {name: name for name in names} if scores is None else {**scores}
-    for column in (
-        "side",
-        "question",
-        "sample",
-        coherent,
-        *(columns.setdefault(name, name) for name in names),
-    ):
-        _needed(judged, column)
-    key = ["trait", "question", "sample", *(c for c in ("instruction",) if c in judged)]
+    names = sorted({str(name) for name in _column(judged, "trait")})
+    for column in ("side", "question", "sample", coherent):
+        _column(judged, column)
+    columns = {} if scores is None else scores
     score = pd.Series(np.nan, index=judged.index)
     for name in names:
-        score = score.where(judged["trait"] != name, judged[columns[name]])
+        score = score.where(judged["trait"] != name, _column(judged, columns.get(name, name)))
     good = np.where(judged["side"] == "pos", score >= threshold, score < 100 - threshold)
     rows = judged.assign(good=good & (judged[coherent] >= threshold).to_numpy())
+    key = ["trait", "question", "sample"]
+    if "instruction" in judged:
+        key.append("instruction")
     pairs = rows.groupby(key, sort=False).agg(
         n=("good", "size"), sides=("side", "nunique"), good=("good", "all")
     )
-    if len(odd := pairs.loc[(pairs["n"] != 2) | (pairs["sides"] != 2)]):
+    odd = pairs.loc[(pairs["n"] != 2) | (pairs["sides"] != 2)]
+    if len(odd):
         raise SchemaError(
             f"{', '.join(map(str, odd.index[0]))}: expected one answer of side pos and one of neg."
         )
     table = judged.loc[rows.groupby(key)["good"].transform("all").to_numpy()].copy()
     counts = pairs.groupby("trait")["good"].agg(["sum", "size"])
-    table.attrs = {**judged.attrs, "kept": {n: (int(s), int(k)) for n, s, k in counts.itertuples()}}
+    n_pairs = {name: (int(n_good), int(n)) for name, n_good, n in counts.itertuples()}
+    table.attrs = {**judged.attrs, "kept": n_pairs}
     return table
 
 
 def separability(
     acts: xr.Dataset | Iterable[xr.Dataset], *, checkpoint: str | None = None
 ) -> pd.DataFrame:
-    """How well does each trait's vector tell answers that show the trait from answers that show its opposite?
+    """AUROC with which each trait's vector tells answers that show it from the opposite ones.
 
     The vector is the mean difference of the answers to one half of the questions ("train"); the
     answers to the other half ("test") are projected on it. AUROC .5 = chance, 1 = apart.
@@ -143,10 +143,12 @@ def separability(
         SchemaError: No activations, or a trait that lacks answers of one side in one half.
 
     >>> act = np.array([[[1.0, 0], [-1, 0], [2, 5], [-3, 5]]])
-    >>> data = xr.Dataset({"act": (("checkpoint", "prompt", "d_model"), act)}, attrs={"hook": "blocks.0.hook_out"})
-    >>> along = {"trait": ["dry"] * 4, "side": ["pos", "neg"] * 2, "split": ["train"] * 2 + ["test"] * 2}
-    >>> data = data.assign_coords({k: ("prompt", v) for k, v in {**along, "question": list("aabb")}.items()})
-    >>> separability(data.assign_coords(checkpoint=["base@0"], prompt=list("abcd")))[["trait", "auroc"]].values.tolist()
+    >>> data = xr.Dataset({"act": (("checkpoint", "prompt", "d_model"), act)}, attrs={"hook": "h"})
+    >>> along = {"trait": ["dry"] * 4, "side": ["pos", "neg"] * 2, "question": list("aabb")}
+    >>> along["split"] = ["train", "train", "test", "test"]
+    >>> data = data.assign_coords({name: ("prompt", values) for name, values in along.items()})
+    >>> data = data.assign_coords(checkpoint=["base@0"], prompt=list("abcd"))
+    >>> separability(data)[["trait", "auroc"]].values.tolist()
     [['dry', 1.0]]
     """
     parts = [acts] if isinstance(acts, xr.Dataset) else list(acts)
@@ -158,48 +160,55 @@ def separability(
         if label not in labels:
             raise SchemaError(unknown("checkpoint", label, labels))
         h = part["act"].sel(checkpoint=label).to_numpy().astype(np.float64)
-        known = {c: _along(part, c) for c in ("trait", "side", "split", "question")}
-        for trait in sorted(set(known["trait"]) - {""}):
-            mine = (known["trait"] == trait) & np.isin(known["side"], ["pos", "neg"])
-            train, test = (mine & (known["split"] == half) for half in ("train", "test"))
-            pos = known["side"] == "pos"
-            groups = {
-                f"{half} {side}": m & p
-                for half, m in (("train", train), ("test", test))
-                for side, p in (("pos", pos), ("neg", ~pos))
-            }
+        traits, sides, splits, questions = (
+            _along(part, name) for name in ("trait", "side", "split", "question")
+        )
+        pos = sides == "pos"
+        for trait in sorted(set(traits) - {""}):
+            mine = (traits == trait) & np.isin(sides, ["pos", "neg"])
+            train, test = mine & (splits == "train"), mine & (splits == "test")
+            groups = {"train pos": train & pos, "train neg": train & ~pos}
+            groups |= {"test pos": test & pos, "test neg": test & ~pos}
             if empty := [name for name, mask in groups.items() if not mask.any()]:
                 raise SchemaError(
                     f"trait '{trait}' has no answers of {empty[0]}; separability takes both of "
                     "each half."
                 )
+            # On the questions it was made of, any mean difference tells the sides apart: in as many
+            # dimensions as a model has, that says nothing.
             vector = h[groups["train pos"]].mean(0) - h[groups["train neg"]].mean(0)
-            found = _by_question(h[test] @ vector, pos[test], known["question"][test])
-            n = {"n_pos": int((test & pos).sum()), "n_neg": int((test & ~pos).sum())}
-            rows.append({"hook": str(part.attrs.get("hook", "")), "trait": trait, **found, **n})
+            row = {"hook": str(part.attrs.get("hook", "")), "trait": trait}
+            row |= _auroc_by_question(h[test] @ vector, pos[test], questions[test])
+            row |= {"n_pos": int(groups["test pos"].sum()), "n_neg": int(groups["test neg"].sum())}
+            rows.append(row)
     return schema.check(pd.DataFrame(rows), "separability")
 
 
-def _by_question(
+def _auroc_by_question(
     values: Array, positive: npt.NDArray[np.bool_], questions: npt.NDArray[np.str_]
 ) -> dict[str, float]:
     """AUROC and its interval by leaving out one question at a time."""
     names = np.unique(questions)
-    left = [questions != name for name in names]
-    kept = [mask for mask in left if positive[mask].any() and (~positive[mask]).any()]
+    left_out = []
+    for name in names:
+        mask = questions != name
+        if positive[mask].any() and (~positive[mask]).any():
+            left_out.append(auroc(values[mask], positive[mask]).estimate)
     area = auroc(values, positive).estimate
-    found = jackknife(area, [auroc(values[mask], positive[mask]).estimate for mask in kept])
-    lo, hi = np.clip([found.lo, found.hi], 0, 1)
+    interval = jackknife(area, left_out)
+    lo, hi = np.clip([interval.lo, interval.hi], 0, 1)
     return {"auroc": float(area), "lo": float(lo), "hi": float(hi), "n_questions": len(names)}
 
 
-def _needed(table: pd.DataFrame, column: str) -> Any:
+def _column(table: pd.DataFrame, column: str) -> Any:
+    """A column that has to be there."""
     if column not in table:
         raise SchemaError(unknown("column", column, table.columns))
     return table[column]
 
 
 def _along(acts: xr.Dataset, name: str) -> npt.NDArray[np.str_]:
+    """A coordinate along prompt that has to be there, as texts."""
     if name not in acts.coords:
         raise SchemaError(unknown("coordinate along prompt", name, map(str, acts["prompt"].coords)))
     return acts[name].to_numpy().astype(str)

@@ -1,4 +1,4 @@
-"""Did the traits that were never taught follow the one that was, and how far would exact Bayes have moved them?
+"""Did untaught traits follow the taught one, and how far would exact Bayes have moved them?
 
 A lesson teaches the nameless assistant one trait. What the *other* traits of the persona who holds
 it did is the finding; beside each stand how strongly the documents bind it to the taught trait
@@ -16,7 +16,7 @@ from persona_interp.errors import SchemaError, WorldError, unknown
 from persona_interp.worlds import Trait, World, conditioning_limit, mixing
 
 PREDICTIONS = ("pmi", "bayes_certain", "bayes_mixing")
-MEASURED = ("value", "trait", "before", "after", "estimate", "lo", "hi", "n")
+MEASUREMENTS = ("value", "trait", "before", "after", "estimate", "lo", "hi", "n")
 
 
 def transfer(
@@ -33,7 +33,7 @@ def transfer(
     n_documents: int | None = None,
     counts: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """How far did a persona's untaught traits move, beside what the documents predict?
+    """Shift of a persona's untaught traits beside what the documents predict (bits).
 
     Args:
         shifts: A shift table; runs and steps are kept apart.
@@ -67,81 +67,76 @@ def transfer(
 
     >>> from persona_interp.worlds import john_and_sam
     >>> world = john_and_sam()
-    >>> moved = pd.DataFrame([(t.topic, t.value, str(t)) for t in world.traits], columns=["topic", "value", "trait"])
-    >>> moved = moved.assign(seed=0, step=8, context="nameless", persona="", before=0.0, after=1.0, estimate=1.0, n=10)
-    >>> table = transfer(moved.assign(lo=0.5, hi=1.5), world).set_index("trait")
-    >>> table.loc[["food=pizza", "mean"], ["estimate", "pmi", "bayes_certain"]].round(2).values.tolist()
+    >>> rows = [(t.topic, t.value, str(t)) for t in world.traits]
+    >>> shifts = pd.DataFrame(rows, columns=["topic", "value", "trait"])
+    >>> shifts = shifts.assign(seed=0, step=8, context="nameless", persona="")
+    >>> shifts = shifts.assign(before=0.0, after=1.0, estimate=1.0, lo=0.5, hi=1.5, n=10)
+    >>> table = transfer(shifts, world).set_index("trait").loc[["food=pizza", "mean"]]
+    >>> table[["estimate", "pmi", "bayes_certain"]].round(2).values.tolist()
     [[1.0, 2.55, 6.09], [1.0, 2.55, 6.09]]
     """
     schema.check(shifts, "shift")
-    lesson = None if taught == "filler" else world.trait(world.taught if taught is None else taught)
-    asked = world.persona(world.target if persona is None else persona)
-    rows = _selected(shifts, context=context, speaker=speaker)
-    own = [
-        t
-        for t in asked.traits
-        if t.topic not in {world.taught.topic, lesson.topic if lesson else ""}
-    ]
-    readout = [*own, *([lesson] if lesson else [])]
-    if missing := [str(t) for t in readout if str(t) not in set(rows["trait"])]:
+    lesson = None
+    if taught != "filler":
+        lesson = world.trait(world.taught if taught is None else taught)
+    holder = world.persona(world.target if persona is None else persona)
+    rows = _select(shifts, context=context, speaker=speaker)
+    lessons = {world.taught.topic} if lesson is None else {world.taught.topic, lesson.topic}
+    traits = [trait for trait in holder.traits if trait.topic not in lessons]
+    if lesson is not None:
+        traits.append(lesson)
+    labels = [str(trait) for trait in traits]
+    if missing := [label for label in labels if label not in set(rows["trait"])]:
         raise SchemaError(unknown("trait", missing[0], rows["trait"].unique()))
-    rows = rows[rows["trait"].isin([str(t) for t in readout])]
-    predicted = _predictions(world, readout, lesson, population=population, counts=counts)
-    table = rows.merge(predicted, on="trait", validate="many_to_one")
+    rows = rows[rows["trait"].isin(labels)]
+    predictions = _predict(world, labels, lesson, population=population, counts=counts)
+    table = rows.merge(predictions, on="trait", validate="many_to_one")
     weight = {"k": k, "n_lessons": n_lessons, "n_documents": n_documents, "counts": counts}
     table["bayes_mixing"] = _mixing(table, world, lesson, population=population, **weight)
-    table = table.assign(
-        persona=asked.name, trained=table["trait"] == str(lesson), k=np.nan if k is None else k
-    )
+    trained = table["trait"] == str(lesson)
+    table = table.assign(persona=holder.name, trained=trained, k=np.nan if k is None else k)
     return schema.check(_with_means(table), "transfer")
 
 
-def _selected(shifts: pd.DataFrame, *, context: str, speaker: str) -> pd.DataFrame:
-    for column, wanted in (("context", context), ("persona", speaker)):
-        if wanted not in set(shifts[column]):
-            raise SchemaError(unknown(column, wanted, sorted(set(shifts[column]))))
-        shifts = shifts.loc[shifts[column] == wanted]
+def _select(shifts: pd.DataFrame, *, context: str, speaker: str) -> pd.DataFrame:
+    """The shifts in one context, of one speaker."""
+    for column, value in (("context", context), ("persona", speaker)):
+        if value not in set(shifts[column]):
+            raise SchemaError(unknown(column, value, sorted(set(shifts[column]))))
+        shifts = shifts.loc[shifts[column] == value]
     return shifts
 
 
-def _odds(said: pd.DataFrame) -> pd.Series:
+def _odds(statement: pd.DataFrame) -> pd.Series:
     """Log odds (bits) by trait."""
-    p = said["probability"].to_numpy(np.float64)
+    p = statement["probability"].to_numpy(np.float64)
     with np.errstate(divide="ignore"):
-        return pd.Series(np.log2(p) - np.log2(1 - p), index=said["trait"].tolist())
+        return pd.Series(np.log2(p) - np.log2(1 - p), index=statement["trait"].tolist())
 
 
-def _predictions(
+def _predict(
     world: World,
-    traits: list[Trait],
+    labels: list[str],
     lesson: Trait | None,
     *,
     population: str | tuple[str, ...] | None,
     counts: pd.DataFrame | None,
 ) -> pd.DataFrame:
     """Columns trait, pmi, bayes_certain."""
-    labels = [str(t) for t in traits]
     before = _odds(world.posterior((), population=population, counts=counts).statement)[labels]
     if lesson is None:
         return pd.DataFrame({"trait": labels, "pmi": np.nan, "bayes_certain": 0.0})
-    together = world.cooccurrence()
-    pmi = together[together["trait"] == str(lesson)].set_index("other")["pmi"].reindex(labels)
+    pairs = world.cooccurrence()
+    pmi = pairs[pairs["trait"] == str(lesson)].set_index("other")["pmi"].reindex(labels)
     try:
-        after = _odds(
-            conditioning_limit(world, population=population, trait=lesson, counts=counts)
-        )[labels]
-    except (
-        WorldError
-    ):  # trait and population are known by now: nobody in it holds the trait, so nothing follows
+        limit = conditioning_limit(world, population=population, trait=lesson, counts=counts)
+        after = _odds(limit)[labels]
+    except WorldError:
+        # Trait and population are known by now: nobody in it holds the trait, so nothing follows.
         after = np.nan * before
     with np.errstate(invalid="ignore"):
-        return pd.DataFrame(
-            {
-                "trait": labels,
-                "pmi": list(pmi),
-                "bayes_certain": np.subtract(after, before).tolist(),
-            }
-        )
+        shift = np.subtract(after, before).tolist()
+    return pd.DataFrame({"trait": labels, "pmi": list(pmi), "bayes_certain": shift})
 
 
 def _mixing(
@@ -162,51 +157,37 @@ def _mixing(
         raise SchemaError(
             "mixing-weight Bayes needs n_lessons, the lessons seen by the last step; got k alone."
         )
-    run = _run(table)
-    last = table.groupby(run, dropna=False)["step"].transform("max")
+    # A run's last step has seen all lessons; an earlier one its share of them.
+    last = table.groupby(_run(table), dropna=False)["step"].transform("max")
     share = (table["step"] / last).fillna(1.0)
-    fixed = {
-        "k": k,
-        "population": population,
-        "trait": lesson,
-        "counts": counts,
-        "n_documents": n_documents,
-    }
-    start = _odds(mixing(world, n_lessons=0, **fixed))
-    odds = {
-        s: _odds(mixing(world, n_lessons=n_lessons * s, **fixed)) - start for s in share.unique()
-    }
-    return pd.Series(
-        [odds[s][t] for s, t in zip(share, table["trait"], strict=True)], index=table.index
-    )
+    options = {"k": k, "population": population, "trait": lesson}
+    options |= {"counts": counts, "n_documents": n_documents}
+    start = _odds(mixing(world, n_lessons=0, **options))
+    shifts = {}
+    for part in share.unique():
+        shifts[part] = _odds(mixing(world, n_lessons=n_lessons * part, **options)) - start
+    rows = [shifts[part][trait] for part, trait in zip(share, table["trait"], strict=True)]
+    return pd.Series(rows, index=table.index)
 
 
 def _run(table: pd.DataFrame) -> list[str]:
-    return [c for c in run_columns(table) if c not in (*MEASURED, *PREDICTIONS, "trained", "k")]
+    """Columns that tell runs apart."""
+    others = (*MEASUREMENTS, *PREDICTIONS, "trained", "k")
+    return [c for c in run_columns(table) if c not in others]
 
 
 def _with_means(table: pd.DataFrame) -> pd.DataFrame:
-    """Adds to every run and step the row over its untaught topics; a topic with two held values counts once."""
+    """The table with the row "mean" over the untaught topics of every run and step."""
     by = [*(c for c in AT if c in table), *_run(table), "context", "persona"]
     parts = []
     for _, rows in table.groupby(by, sort=False, dropna=False):
-        topics = rows.loc[~rows["trained"]].groupby("topic", sort=False)[
-            ["before", "after", "estimate", *PREDICTIONS]
-        ]
-        means = topics.mean()
-        estimate, lo, hi, n = t_interval(means["estimate"])
-        whole = {
-            "topic": "",
-            "value": "",
-            "trait": "mean",
-            "trained": False,
-            **means.mean(skipna=False),
-        }
-        whole |= {"estimate": float(estimate), "lo": float(lo), "hi": float(hi), "n": n}
-        parts += [rows, rows.iloc[[0]].assign(**whole)]
-    order = [
-        c
-        for c in (*AT, *_run(table), *ASKED, *MEASURED, "trained", *PREDICTIONS, "k")
-        if c in table
-    ]
-    return pd.concat(parts, ignore_index=True).loc[:, order]
+        # Two values of one topic exclude each other and move together, so the topic is the unit.
+        numbers = ["before", "after", "estimate", *PREDICTIONS]
+        means = rows.loc[~rows["trained"]].groupby("topic", sort=False)[numbers].mean()
+        interval = t_interval(means["estimate"])
+        row = {"topic": "", "value": "", "trait": "mean", "trained": False}
+        row |= {**means.mean(skipna=False), **interval.row(), "n": interval.n}
+        parts += [rows, rows.iloc[[0]].assign(**row)]
+    order = (*AT, *_run(table), *ASKED, *MEASUREMENTS, "trained", *PREDICTIONS, "k")
+    columns = [column for column in order if column in table]
+    return pd.concat(parts, ignore_index=True).loc[:, columns]

@@ -1,4 +1,6 @@
-"""How bad is the worst case? What a lesson spreads on average says little about the one prompt where it spreads most.
+"""How bad is the worst case?
+
+What a lesson spreads on average says little about the one prompt where it spreads most.
 
 The largest of many noisy numbers is large by luck. So the worst case is *found* on one half of the
 measurements and *estimated* on the other.
@@ -22,7 +24,10 @@ OVER = {
     "paraphrase": (["asked"], "topic_half"),
     "prompt": (["context", "persona", "topic", "asked"], "seed_half"),
 }
-"""Over what the worst is sought -> columns that name a case, and the half it is found on (0) and estimated on (1)."""
+"""Over what the worst is sought -> columns that name a case, and the column of its half (0: where
+it is found, 1: where it is estimated)."""
+CLUSTERS = {"half": "asked", "topic_half": "topic", "seed_half": "seed"}
+"""Column of the half -> what is drawn anew on the other half, so that chance acts on it."""
 
 
 def worst_case(
@@ -31,7 +36,7 @@ def worst_case(
     *,
     taught: str | Trait | Mapping[int, str] | None = None,
 ) -> pd.DataFrame:
-    """Where did the target's untaught traits rise most, and how far does it rise there?
+    """Where the target's untaught traits rose most, and how far they rise there (bits).
 
     Args:
         behavior: A behavior table of one or several seeds; the first and last checkpoint of every
@@ -55,42 +60,43 @@ def worst_case(
 
     >>> from persona_interp.worlds import john_and_sam
     >>> world = john_and_sam()
-    >>> rows = world.probes(contexts="nameless").drop(columns=["messages", "answers"]).explode("values")
-    >>> rows = rows.rename(columns={"values": "value"}).assign(seed=0, stage="lesson", answer_mass=1.0, logprob=-3.0)
-    >>> after = rows.assign(logprob=-3.0 + (rows["value"] == "jazz"))
-    >>> steps = [rows.assign(step=0, checkpoint="lesson@0"), after.assign(step=8, checkpoint="lesson@8")]
-    >>> table = worst_case(pd.concat(steps), world).set_index("over")
+    >>> rows = world.probes(contexts="nameless").drop(columns=["messages", "answers"])
+    >>> rows = rows.explode("values").rename(columns={"values": "value"})
+    >>> rows = rows.assign(seed=0, stage="lesson", answer_mass=1.0, logprob=-3.0)
+    >>> before = rows.assign(step=0, checkpoint="lesson@0")
+    >>> after = rows.assign(step=8, checkpoint="lesson@8")
+    >>> after["logprob"] += after["value"] == "jazz"
+    >>> table = worst_case(pd.concat([before, after]), world).set_index("over")
     >>> table.loc[["trait"], ["who", "estimate", "average"]].round(2).values.tolist()
     [['music=jazz', 1.0, 0.25]]
     """
     schema.check(behavior, "behavior")
-    moved = _moved(behavior, world, taught)
+    shifts = _shifts(behavior, world, taught)
     by = [c for c in run_columns(behavior) if c != "seed"]
-    groups: Any = moved.groupby(by, sort=False, dropna=False) if by else [((), moved)]
+    groups: Any = shifts.groupby(by, sort=False, dropna=False) if by else [((), shifts)]
     rows: list[dict[str, Any]] = []
     for key, cells in groups:
         at = dict(zip(by, key if isinstance(key, tuple) else (key,), strict=True))
-        rows += [{**at, **row} for row in _worst(cells)]
+        for row in _worst(cells):
+            rows.append({**at, **row})
     return schema.check(pd.DataFrame(rows), "worst")
 
 
-def _moved(
+def _shifts(
     behavior: pd.DataFrame,
     world: World | Mapping[int, World],
     taught: str | Trait | Mapping[int, str] | None,
 ) -> pd.DataFrame:
-    """Shift of every wanted trait at every single prompt, and the halves it belongs to."""
+    """Shift of every untaught trait at every single prompt, and the halves it belongs to."""
     odds = logodds(behavior.assign(asked=behavior["split"] + ": " + behavior["template"]))
     odds["trait"] = odds["topic"] + "=" + odds["value"]
-    worlds = (
-        world
-        if isinstance(world, Mapping)
-        else dict.fromkeys(odds["seed"].unique().tolist(), world)
-    )
-    lesson = taught if isinstance(taught, Mapping) else dict.fromkeys(worlds, taught)
-    keep = {seed: _wanted(of_seed, lesson[seed]) for seed, of_seed in worlds.items()}
+    worlds = world
+    if not isinstance(worlds, Mapping):
+        worlds = dict.fromkeys(odds["seed"].unique().tolist(), worlds)
+    lessons = taught if isinstance(taught, Mapping) else dict.fromkeys(worlds, taught)
+    leaks = {seed: _leaks(of_seed, lessons[seed]) for seed, of_seed in worlds.items()}
     columns = zip(*(odds[c] for c in ("seed", "persona", "trait")), strict=True)
-    odds = odds.loc[[trait in keep[seed].get(persona, ()) for seed, persona, trait in columns]]
+    odds = odds.loc[[trait in leaks[seed].get(persona, ()) for seed, persona, trait in columns]]
     if odds.empty:
         raise SchemaError(
             "nobody but the target was asked about its untaught traits; record nameless or named "
@@ -103,55 +109,52 @@ def _moved(
         labels = in_order(rows)["checkpoint"].tolist()
         if len(labels) < 2:
             raise SchemaError(f"a shift needs two checkpoints of a run; got only '{labels[0]}'.")
-        first, last = (
-            rows.loc[rows["checkpoint"] == label].set_index(cell)
-            for label in (labels[0], labels[-1])
-        )
+        first = rows.loc[rows["checkpoint"] == labels[0]].set_index(cell)
+        last = rows.loc[rows["checkpoint"] == labels[-1]].set_index(cell)
         parts.append(last.assign(shift=last["logodds"] - first["logodds"]).reset_index())
-    moved = pd.concat(parts, ignore_index=True)
-    halves = {"half": moved["asked"].str.startswith("test").astype(int)}
-    halves |= {f"{c}_half": pd.factorize(moved[c], sort=True)[0] % 2 for c in ("topic", "seed")}
-    return moved.assign(**halves)
+    shifts = pd.concat(parts, ignore_index=True)
+    return shifts.assign(
+        half=shifts["asked"].str.startswith("test").astype(int),
+        topic_half=pd.factorize(shifts["topic"], sort=True)[0] % 2,
+        seed_half=pd.factorize(shifts["seed"], sort=True)[0] % 2,
+    )
 
 
-def _wanted(world: World, taught: str | Trait | None) -> dict[str, set[str]]:
-    """Traits whose rise nobody taught, by the persona that is asked; "" is the nameless assistant."""
-    lessons = {
-        world.taught.topic,
-        *([] if taught == "filler" else [world.trait(taught or world.taught).topic]),
-    }
+def _leaks(world: World, taught: str | Trait | None) -> dict[str, set[str]]:
+    """Traits whose rise nobody taught, by the persona asked; "" is the nameless assistant."""
+    lessons = {world.taught.topic}
+    if taught != "filler":
+        lessons.add(world.trait(taught or world.taught).topic)
     target = {str(t) for t in world.persona(world.target).traits if t.topic not in lessons}
-    others = {
-        p.name: target - {str(t) for t in p.traits}
-        for p in world.personas
-        if p.name != world.target
-    }
-    return {"": target, **others}
+    leaks = {"": target}
+    for persona in world.personas:
+        if persona.name != world.target:
+            leaks[persona.name] = target - {str(t) for t in persona.traits}
+    return leaks
 
 
 def _worst(cells: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    clusters = {"half": "asked", "topic_half": "topic", "seed_half": "seed"}
+    """The worst persona, trait, seed, paraphrase and prompt of one group of runs."""
     for over, (names, half) in OVER.items():
         means: Any = cells.groupby([half, *names], sort=False)["shift"].mean()
         if set(cells[half]) != {0, 1}:
             continue  # nothing to find it on, or to estimate it with
-        known = means.loc[0].index.intersection(means.loc[1].index)
-        if len(known) < 2:
+        first, second = means.loc[0], means.loc[1]
+        cases = first.index.intersection(second.index)
+        if len(cases) < 2:
             continue  # one case is not the worst of anything
-        case = means.loc[0].loc[known].idxmax()
-        chosen = case if isinstance(case, tuple) else (case,)
-        here = (cells[half] == 1) & (cells[names] == list(chosen)).all(axis=1)
-        rows = cells.loc[here]
-        estimate, lo, hi, n = cluster_interval(rows["shift"], rows[clusters[half]])
+        case = first.loc[cases].idxmax()
+        if not isinstance(case, tuple):
+            case = (case,)
+        rows = cells.loc[(cells[half] == 1) & (cells[names] == list(case)).all(axis=1)]
+        interval = cluster_interval(rows["shift"], rows[CLUSTERS[half]])
         averages: Any = cells.groupby(names, sort=False)["shift"].mean()
         yield {
             "over": over,
-            "who": " ".join(str(part) for part in chosen if str(part)),
-            "found": float(means.loc[0].loc[known].max()),
-            "estimate": float(estimate),
-            "lo": float(lo),
-            "hi": float(hi),
-            "n": n,
+            "who": " ".join(str(part) for part in case if str(part)),
+            "found": float(first.loc[cases].max()),
+            **interval.row(),
+            "n": interval.n,
             "average": float(averages.mean()),
-            "n_cases": len(known),
+            "n_cases": len(cases),
         }

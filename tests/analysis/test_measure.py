@@ -12,7 +12,7 @@ from persona_interp.worlds import World, graded
 
 
 def said_by(world: World, names: dict[tuple[str, str], np.ndarray]) -> pd.DataFrame:
-    """A behavior table in which each (context, persona) says exactly these probabilities, by trait."""
+    """A behavior table in which each (context, persona) says these probabilities, by trait."""
     labels = [str(t) for t in world.traits]
     rows = [
         (context, name, label.split("=")[0], label.split("=")[1], np.log2(p))

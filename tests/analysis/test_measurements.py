@@ -1,4 +1,4 @@
-"""Numbers from scores, residuals and features; random directions; and what a mean shift is made of."""
+"""Numbers from scores, residuals and features; random directions; what a mean shift is made of."""
 
 import numpy as np
 import pandas as pd

@@ -89,7 +89,7 @@ def test_a_known_persona_has_to_be_asked(world: World, planted, named: pd.DataFr
 
 
 def residuals(shift: np.ndarray, vectors: np.ndarray) -> tuple[xr.Dataset, xr.Dataset]:
-    """Nameless residuals before and after the shift (question, d), and those under each name (persona, question, d)."""
+    """Nameless residuals before and after the shift, and those under each name, by question."""
     n, questions, d = vectors.shape
     topic, template = (
         [f"t{i % 3}" for i in range(questions)],

@@ -10,7 +10,7 @@ ORDERS = ("first last", "second last", "mixed")
 
 
 def planted(effect: list[float], **extra: object) -> pd.DataFrame:
-    """Seed by seed: the first persona last gives +effect/2, the second last -effect/2, mixed 0.25."""
+    """By seed: effect/2 with the first persona last, -effect/2 with the second last, 0.25 mixed."""
     rows = [
         {"seed": s, "order": order, "estimate": value}
         for s, e in enumerate(effect)

@@ -13,7 +13,7 @@ from persona_interp.worlds import graded, john_and_sam
 def planted(
     rng: np.random.Generator, *, n_personas: int = 12, n_seeds: int = 1, sd: float = 1.0
 ) -> pd.DataFrame:
-    """Shifts of 2 bits a bit of co-occurrence and 1 a cosine, with an error that each lesson has in common."""
+    """Shifts of 2 bits a bit of co-occurrence and 1 a cosine; a lesson's shifts share an error."""
     rows = []
     for seed in range(n_seeds):
         for persona in range(n_personas):

@@ -1,4 +1,4 @@
-"""Laws of choice on planted shares: coefficients are recovered, the planted law wins, whichever it is."""
+"""Laws of choice on planted shares: coefficients are recovered and the planted law wins."""
 
 from collections.abc import Callable
 from itertools import product

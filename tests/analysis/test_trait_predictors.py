@@ -67,7 +67,7 @@ def test_four_traits_have_24_orders_and_so_no_small_p() -> None:
     table = planted(4, b=100.0, seed=0, noise=0.0)
     found = trait_predictors(table)
     assert found["p_min"].eq(1 / 24).all()
-    assert found.loc[0, "rho"] == 1 and found.loc[0, "p"] == pytest.approx(1 / 24)
+    assert found.loc[0, "rho"] == pytest.approx(1) and found.loc[0, "p"] == pytest.approx(1 / 24)
     assert (found["p"] >= 1 / 24).all() and (found["partial_p"].dropna() >= 1 / 24).all()
 
 
@@ -99,7 +99,7 @@ def test_what_does_not_exist_is_nan() -> None:
 
 
 def judged(scores: dict[str, list[float]], **columns: object) -> pd.DataFrame:
-    """Answers 0, 1, ... judged by every trait with these scores (bits a token), four tokens each."""
+    """Answers 0, 1, ... of four tokens, judged by every trait with these scores (bits a token)."""
     rows = [(f"a{i}", t, 4 * x - 10) for t, values in scores.items() for i, x in enumerate(values)]
     table = pd.DataFrame(rows, columns=["prompt", "trait", "bits_pos"])
     return table.assign(bits_neg=-10.0, n_tokens=4, sample=0, **columns)
@@ -121,11 +121,8 @@ def test_traits_that_rise_together() -> None:
         {"dry": [0.0, 1.0, 2.0, 3.0], "wry": [0.0, 1.0, 2.0, 9.0], "warm": [3.0, 2.0, 1.0, 0.0]}
     )
     found = trait_behavior(table).set_index(["taught", "trait"])["behavior"]
-    assert (
-        len(found) == 6
-        and found["dry", "wry"] == 1
-        and found["warm", "dry"] == found["dry", "warm"] == -1
-    )
+    assert len(found) == 6 and found["dry", "wry"] == pytest.approx(1)
+    assert found["warm", "dry"] == found["dry", "warm"] == pytest.approx(-1)
     with pytest.raises(SchemaError, match="not judged by every trait"):
         trait_behavior(table.iloc[:-1])
 
