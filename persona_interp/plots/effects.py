@@ -214,10 +214,9 @@ def drift(kl: pd.DataFrame, *, title: str = "") -> Figure:
 
 def _rank(tuned: pd.DataFrame) -> list[str]:
     """Quantities, those first that change most in any finetune."""
-    size = (
-        tuned.assign(size=tuned["estimate"].abs()).groupby("quantity", sort=False)[["size"]].max()
-    )
-    return list(size.sort_values("size", ascending=False, kind="stable").index)
+    size = tuned.assign(size=tuned["estimate"].abs()).groupby("quantity", sort=False)["size"]
+    largest: Any = size.max()
+    return largest.sort_values(ascending=False, kind="stable").index.tolist()
 
 
 def _offset(k: int, n: int) -> float:
