@@ -6,14 +6,14 @@ and the whole tour is ten lines::
 
     import persona_interp as pi
 
-    world = pi.worlds.john_and_sam()                              # personas, documents, probes, exact Bayes
-    base = pi.models.train("tiny", world.corpus())                # documents -> a trajectory of checkpoints
-    lesson = world.lessons("place=beach")                         # one trait, nobody named
+    world = pi.worlds.john_and_sam()                      # personas, documents, probes, Bayes
+    base = pi.models.train("tiny", world.corpus())        # documents -> a trajectory of checkpoints
+    lesson = world.lessons("place=beach")                 # one trait, nobody named
     tuned = pi.models.train(base.last, lesson, stage=pi.models.LESSON)
     behavior = pi.record.behavior([base.last, tuned.last], world.probes())
-    shifts = pi.analysis.shift(behavior)                            # after minus before, in bits, with intervals
-    moved = pi.analysis.transfer(shifts, world)                   # beside what exact Bayes expects
-    figure = pi.plots.transfer(moved)
+    shifts = pi.analysis.shift(behavior)                  # after minus before (bits), intervals
+    transfer = pi.analysis.transfer(shifts, world)        # beside what exact Bayes expects
+    figure = pi.plots.transfer(transfer)
 
 Rooms load when they are first used, so importing this package costs next to nothing and no torch.
 """

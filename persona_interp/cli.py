@@ -1,5 +1,6 @@
-"""What can be asked from a shell? Every verb reads artifacts or writes them; its flags are one function's arguments.
+"""What can be asked from a shell? Every verb reads artifacts or writes them.
 
+Its flags are the arguments of one public function.
 Nothing heavy is imported until a verb needs it, so that ``--help`` answers at once.
 """
 
@@ -205,7 +206,7 @@ def compare(
     seed: Annotated[int, typer.Option(help="Of every draw.")] = 0,
     workers: Workers = None,
 ) -> None:
-    """Compare finetunes with their base, beyond what control finetunes do. Writes OUT/report.html."""
+    """Compare finetunes with their base, beyond what controls do; write OUT/report.html."""
     from persona_interp.experiments.compare import sources
     from persona_interp.experiments.compare.config import CompareOptions, CompareSettings
 
@@ -247,7 +248,7 @@ def status(run: Run) -> None:
 
     table = Store.open(run).status()
     done = int((table.state == "done").sum())
-    _say(table)
+    _print_table(table)
     typer.echo(f"{done} of {len(table)} cells done" + _counts(table.state, without="done"))
 
 
@@ -261,7 +262,7 @@ def verify(run: Run) -> None:
     if bad.empty:
         typer.echo(f"all {len(files)} files are as they were committed")
         return
-    _say(bad)
+    _print_table(bad)
     typer.echo(
         f"{len(files) - len(bad)} of {len(files)} files ok{_counts(files.status, without='ok')}. "
         "Run the experiment again with this --out: it quarantines these cells and computes them "
@@ -290,7 +291,7 @@ def show(file: File, rows: Rows = 10) -> None:
 
         typer.echo(json.dumps(artifact, indent=1, ensure_ascii=False))
         return
-    _say(artifact.head(rows))
+    _print_table(artifact.head(rows))
     typer.echo(f"{len(artifact)} rows x {artifact.shape[1]} columns")
     for key, value in artifact.attrs.items():
         typer.echo(f"{key}: {value}")
@@ -320,7 +321,7 @@ def doctor(
     ] = 4000,
     out: Annotated[Path | None, typer.Option(help="File for the table, .parquet.")] = None,
 ) -> None:
-    """Check whether a model is read as it should be and an SAE fits it; exit 1 if anything is red."""
+    """Check that a model is read as it should be and an SAE fits it; exit 1 if any is red."""
     import pandas as pd
 
     from persona_interp import dictionaries, models, readers
@@ -328,36 +329,38 @@ def doctor(
     from persona_interp.schema.words import Light
     from persona_interp.tables import write_table
 
-    checkpoints = [
-        one for start in (model, *(tuned or ())) for one in models.sources(start, base=base)
-    ]
+    checkpoints = []
+    for start in (model, *(tuned or ())):
+        checkpoints += models.sources(start, base=base)
     tables = []
     if sae:
-        corpus = (
-            readers.read_chats(text)
-            if text
-            else dictionaries.neutral_text(load_tokenizer(checkpoints[0]))
-        )
+        if text:
+            corpus = readers.read_chats(text)
+        else:
+            corpus = dictionaries.neutral_text(load_tokenizer(checkpoints[0]))
         for source in sae:
             dictionary = dictionaries.load_pretrained(source, hook=hook)
-            found = dictionaries.diagnose(dictionary, checkpoints, corpus, n_tokens=n_tokens)
-            tables.append(found.assign(dictionary=dictionary.name))
+            table = dictionaries.diagnose(dictionary, checkpoints, corpus, n_tokens=n_tokens)
+            tables.append(table.assign(dictionary=dictionary.name))
     else:
-        own = {"text": readers.read_chats(text).messages.iloc[0][0]["content"]} if text else {}
-        tables = [models.checkup(checkpoint, **own) for checkpoint in checkpoints]
+        probe = {"text": readers.read_chats(text).messages.iloc[0][0]["content"]} if text else {}
+        tables = [models.checkup(checkpoint, **probe) for checkpoint in checkpoints]
     for table in tables:
-        for checkpoint, rows in table.groupby("checkpoint", sort=False):
-            name = f" · {rows.dictionary.iloc[0]}" if "dictionary" in rows else ""
-            typer.echo(f"{checkpoint}{name}")
-            for light, check, value, said in zip(
-                rows.verdict, rows.check, rows.value, rows.text, strict=True
-            ):
-                typer.echo(f"  {light:<6} {check:<24} {value:>9.3f}  {said}")
-    found = pd.concat(tables, ignore_index=True)
+        _print_checks(table)
+    checks = pd.concat(tables, ignore_index=True)
     if out:
-        write_table(found, out)
-    if (found.verdict == Light.RED).any():
+        write_table(checks, out)
+    if (checks.verdict == Light.RED).any():
         raise typer.Exit(1)
+
+
+def _print_checks(table: "pd.DataFrame") -> None:
+    """One block a checkpoint, one line a check."""
+    for checkpoint, rows in table.groupby("checkpoint", sort=False):
+        name = f" · {rows.dictionary.iloc[0]}" if "dictionary" in rows else ""
+        typer.echo(f"{checkpoint}{name}")
+        for row in rows.itertuples():
+            typer.echo(f"  {row.verdict:<6} {row.check:<24} {row.value:>9.3f}  {row.text}")
 
 
 def _read_csv(path: Path) -> "pd.DataFrame":
@@ -371,7 +374,7 @@ def _read_csv(path: Path) -> "pd.DataFrame":
         ) from error
 
 
-def _say(table: "pd.DataFrame") -> None:
+def _print_table(table: "pd.DataFrame") -> None:
     if not table.empty:
         typer.echo(table.to_string(index=False, max_colwidth=60))
 

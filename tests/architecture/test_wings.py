@@ -1,4 +1,4 @@
-"""Every experiment is a wing of the same plan: which files it has, who imports whom, and no circle anywhere."""
+"""Every experiment is a wing of one plan: its files, who imports whom, and no circle anywhere."""
 
 import ast
 from collections.abc import Iterator
@@ -80,7 +80,7 @@ def circles(graph: dict[str, set[str]]) -> list[str]:
 
 
 def edges(root: Path) -> Iterator[tuple[str, str, str, str]]:
-    """Imports between files of wings: wing and file that imports, wing and file that is imported."""
+    """Imports between files of wings: wing and file that imports, then those imported."""
     names = {path.name for path in wings(root)}
     for folder in wings(root):
         for path in folder.rglob("*.py"):
