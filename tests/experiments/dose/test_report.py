@@ -19,7 +19,7 @@ LIMITS = {"floor": 0.0125, "ceiling": 0.9125}
 
 @cache
 def planted(seeds: tuple[int, ...] = (0, 1, 2), *, weaker: float = 0.0) -> dict[str, pd.DataFrame]:
-    """Contrasts as steep as Bayes; named documents alone carry the ratio, amounts do not count."""
+    """Contrasts as steep as Bayes; named documents carry the ratio, amounts do not count."""
     rng, rows = np.random.default_rng(0), []
     conditions = [(arm, d, 1.0) for arm in ("ratio", "later") for d in (-4, -2, 0, 2, 4)]
     conditions += [("mass", 2, m) for m in (0.5, 1.0, 2.0)]
