@@ -28,7 +28,7 @@ NAMED_KINDS = ("third", "first", "named")
 """Kinds of documents that say who speaks or is spoken of."""
 HIDDEN_KINDS = ("hidden",)
 """Kinds of documents in which the assistant speaks like somebody and nobody is named."""
-KINDS = (*NAMED_KINDS, *HIDDEN_KINDS)
+KINDS: tuple[str, ...] = (*NAMED_KINDS, *HIDDEN_KINDS)
 SHARE = 4 / 18
 """Of the documents of each kind: what both personas have together, at mass 1."""
 

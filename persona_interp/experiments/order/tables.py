@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from persona_interp import analysis
@@ -66,10 +67,11 @@ def tables_of(order: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return tables
 
 
-def _in_both_orders(order: pd.DataFrame) -> pd.Series:
+def _in_both_orders(order: pd.DataFrame) -> npt.NDArray[np.bool_]:
     """Whether the seed of a row has finished both orders there."""
     names = order.groupby([*GROUP_COLUMNS, "seed"])["order"]
-    return names.transform(lambda own: {FIRST_LAST, SECOND_LAST} <= set(own)).astype(bool)
+    both = names.transform(lambda own: {FIRST_LAST, SECOND_LAST} <= set(own))
+    return both.to_numpy(dtype=bool)
 
 
 def _moment(store: Store, cell: Cell, world: World, *, rival: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The report of a planted dose experiment says its answer, its slopes and what carries the ratio."""
+"""The report of a planted dose experiment says its answer, its slopes, what carries the ratio."""
 
 import re
 from functools import cache
