@@ -32,7 +32,6 @@ __all__ = ["Cell", "run"]
 _log = logging.getLogger(__name__)
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 
-
 SHARED = Wing("")
 """Whose tasks are run by default: those of this package."""
 
@@ -51,7 +50,7 @@ def run(
     again, alone.
 
     Args:
-        cells: The cells wanted.
+        cells: The cells; what they need is computed too.
         store: Where results go; a run that was killed resumes.
         wing: Of a user's own experiment, whose tasks are in the user's file.
         workers: Processes, one core each; None = as many as cores it may use; 0 or 1 = this
@@ -72,46 +71,57 @@ def run(
     """
     ordered = lineage(cells)
     store.plan(ordered)
-    _heal(ordered, store)
+    _quarantine_damaged(ordered, store)
     done = set(store.manifest())
     todo = [cell for cell in ordered if cell.id not in done]
-    workers = _cores() if workers is None else workers
-    with tqdm(
+    if workers is None:
+        workers = _cores()
+    bar = tqdm(
         total=len(ordered), initial=len(ordered) - len(todo), desc="cells", disable=not progress
-    ) as bar:
-        with _pool(workers) as pool:
-            width = max(1, workers)
-            errors = _drain(todo, pool, done, store=store, wing=wing, width=width, bar=bar)
+    )
+    with bar, _pool(workers) as pool:
+        width = max(1, workers)
+        errors = _compute_all(todo, pool, done, store=store, wing=wing, width=width, bar=bar)
     if errors:
-        waiting = [cell for cell in todo if cell not in errors and not store.has(cell)]
-        lines = "; ".join(f"{cell}: {errors[cell]}" for cell in todo if cell in errors)
-        held = f" Not tried, because they need them: {len(waiting)}." if waiting else ""
-        raise StoreError(
-            f"{len(errors)} of {len(ordered)} cells failed: {lines}.{held} Tracebacks are in "
-            f"{store.root / 'failed'}; "
-            "finished cells are kept, so fix the cause and run again."
-        )
+        message = _describe(errors, todo, store)
+        raise StoreError(f"{len(errors)} of {len(ordered)} cells failed: {message}")
     return store
+
+
+def _describe(errors: dict[Cell, str], todo: list[Cell], store: Store) -> str:
+    """What failed, what was therefore not tried, and what to do."""
+    lines = "; ".join(f"{cell}: {errors[cell]}" for cell in todo if cell in errors)
+    missing = [cell for cell in todo if cell not in errors and not store.has(cell)]
+    untried = ""
+    if missing:
+        untried = f" Not tried, because they need them: {len(missing)}."
+    return (
+        f"{lines}.{untried} Tracebacks are in {store.root / 'failed'}; finished cells are kept, "
+        "so fix the cause and run again."
+    )
 
 
 def _cores() -> int:
     """Cores that this process may use, which on a shared machine are fewer than there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
-def _heal(cells: list[Cell], store: Store) -> None:
+def _quarantine_damaged(cells: list[Cell], store: Store) -> None:
+    """Set finished cells aside whose files are not the bytes that were committed."""
+    # Before anything is computed: a cell that reads a damaged one would commit wrong results as
+    # finished ones, and nothing would ever show it.
     files = store.verify(cells)
-    bad = files[files.status != "ok"]
     by_id = {cell.id: cell for cell in cells}
-    for key, rows in bad.groupby("cell"):
+    for key, damaged in files.loc[files.status != "ok"].groupby("cell"):
         cell = by_id[str(key)]
-        _log.warning(
-            "%s: %s; quarantined, computed again", cell, ", ".join(rows.file + " " + rows.status)
-        )
+        details = ", ".join(damaged.file + " " + damaged.status)
+        _log.warning("%s: %s; quarantined, computed again", cell, details)
         store.quarantine(cell)
 
 
-def _drain(
+def _compute_all(
     todo: list[Cell],
     pool: Executor,
     done: set[str],
@@ -121,51 +131,54 @@ def _drain(
     width: int,
     bar: "tqdm[Any]",
 ) -> dict[Cell, str]:
-    """Computes cells as soon as their needs are done; returns the errors of those that failed."""
+    """Compute cells as soon as their needs are done; returns the errors of those that failed."""
     waiting, running, errors = list(todo), dict[Future[str], Cell](), dict[Cell, str]()
     try:
         while True:
             ready = [cell for cell in waiting if all(need.id in done for need in cell.needs)]
+            # No more are handed over than can run: the pool would queue the others, and an
+            # interrupt or a broken pool would have to take them back.
             for cell in ready[: width - len(running)]:
                 waiting.remove(cell)
                 bar.set_postfix_str(cell.label)
                 running[pool.submit(_compute, cell, store.root, wing)] = cell
+            # Nothing runs and nothing is ready: what still waits needs a cell that failed.
             if not running:
                 return errors
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                if error := future.result():
-                    errors[running[future]] = error
-                    _log.error("%s failed: %s", running[future], error)
+                error = future.result()  # raises where a worker died: its cell is named below
+                cell = running.pop(future)
+                if error:
+                    errors[cell] = error
+                    _log.error("%s failed: %s", cell, error)
                 else:
-                    done.add(running[future].id)
+                    done.add(cell.id)
                     bar.update()
-                del running[future]
     except BrokenProcessPool as error:
+        cells = ", ".join(map(str, running.values()))
         raise StoreError(
-            "a worker process died while computing one of: "
-            f"{', '.join(map(str, running.values()))}. It was killed "
-            "from outside (out of memory?), or a script calls run() outside of `if __name__ == "
-            "'__main__':`. The run "
-            "folder is whole: run again to resume, with fewer --workers if memory was short."
+            f"a worker process died while computing one of: {cells}. It was killed from outside "
+            "(out of memory?), or a script calls run() outside of `if __name__ == '__main__':`. "
+            "The run folder is whole: run again to resume, with fewer --workers if memory was "
+            "short."
         ) from error
 
 
 def _compute(cell: Cell, root: Path, wing: Wing) -> str:
-    """Computes one cell in whichever process this is; returns "" or the error's first line."""
+    """Compute one cell in whichever process this is; returns "" or the error's first line."""
     store = Store.open(root)
-    started = time.perf_counter()
+    start = time.perf_counter()
     try:
         with store.claim(cell):
             if store.has(cell):  # another run on the same folder was faster
                 return ""
             task = wing.task(cell.task)
+            needs = tuple(store.path(need) for need in cell.needs)
             with _one_thread():
-                task(
-                    deepcopy(cell.config),
-                    tuple(store.path(need) for need in cell.needs),
-                    store.work(cell),
-                )
-            store.commit(cell, seconds=time.perf_counter() - started)
+                # A copy: in this process, a task that changes its configuration would change the
+                # cell's, and with it its id.
+                task(deepcopy(cell.config), needs, store.work(cell))
+            store.commit(cell, seconds=time.perf_counter() - start)
     except (Exception, SystemExit) as error:
         return store.fail(cell, error)
     return ""
@@ -173,20 +186,22 @@ def _compute(cell: Cell, root: Path, wing: Wing) -> str:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    torch = sys.modules.get(
-        "torch"
-    )  # when the task loads it later, the environment has set it to one thread
-    before = torch.get_num_threads() if torch else 1
-    if torch:
-        torch.set_num_threads(1)
+    """Torch with one thread, whatever it has outside."""
+    # How a sum is split among threads changes its last bits. A torch that the task loads only later
+    # has one thread already: it reads the environment, see ``_pool``.
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
         yield
     finally:
-        if torch:
-            torch.set_num_threads(before)
+        torch.set_num_threads(before)
 
 
-class _Here(Executor):
+class _ThisProcess(Executor):
     """An executor that computes in this process, at once."""
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
@@ -200,30 +215,40 @@ def _pool(workers: int) -> Iterator[Executor]:
     """Processes with one thread each; they end at once when this process ends, however it does."""
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, "1"))
+    # Spawned, not forked: a fork copies the locks of threads that do not exist in the child.
     context = get_context("spawn")
-    watched, alive = context.Pipe(duplex=False)
-    pool = (
-        ProcessPoolExecutor(workers, context, _start_worker, (watched,)) if workers > 1 else _Here()
-    )
+    # Nothing is ever sent through this pipe. Its end here closes with this process, even when that
+    # is killed and can tell nobody; the workers wait for that.
+    worker_end, parent_end = context.Pipe(duplex=False)
+    pool: Executor = _ThisProcess()
+    if workers > 1:
+        pool = ProcessPoolExecutor(workers, context, _start_worker, (worker_end,))
     try:
         yield pool
         pool.shutdown()
     except BaseException:
-        alive.close()  # an interrupt must not wait for cells that take minutes
+        parent_end.close()  # an interrupt must not wait for cells that take minutes
         pool.shutdown(cancel_futures=True)
         raise
     finally:
-        alive.close()
-        watched.close()
-        for name, value in before.items():
-            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+        parent_end.close()
+        worker_end.close()
+        _restore_environment(before)
 
 
-def _start_worker(watched: Connection) -> None:
+def _restore_environment(before: dict[str, str | None]) -> None:
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+def _start_worker(worker_end: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides; see _pool
-    threading.Thread(target=_leave_with_parent, args=(watched,), daemon=True).start()
+    threading.Thread(target=_leave_with_parent, args=(worker_end,), daemon=True).start()
 
 
-def _leave_with_parent(watched: Connection) -> None:
-    watched.poll(None)  # returns when the parent's end is closed, by it or by its death
+def _leave_with_parent(worker_end: Connection) -> None:
+    worker_end.poll(None)  # returns when the parent's end is closed, by it or by its death
     os._exit(1)

@@ -1,4 +1,7 @@
-"""How does a figure script become a command? Its parts are a claim, tables and a drawing; this is the rest."""
+"""How does a figure script become a command?
+
+The script gives a claim, tables and a drawing; this is the rest.
+"""
 
 import argparse
 from collections.abc import Callable, Mapping
@@ -25,7 +28,7 @@ def figure_script(
     out: str = "",
     more: Mapping[str, str] | None = None,
 ) -> None:
-    """Which figure does this command line ask for? Computes it and saves it as PNG, PDF and CSV with its provenance.
+    """Compute the figure that the command line asks for; save it as PNG, PDF and CSV.
 
     Args:
         claim: The script's docstring, shown by ``--help``.
@@ -48,9 +51,14 @@ def figure_script(
     )
     for flag, text in (more or {}).items():
         parser.add_argument(f"--{flag}", help=text)
-    chosen = parser.parse_args()
-    given = {key: value for key in more or () if (value := getattr(chosen, key)) is not None}
-    tables = compute(chosen.out, size=chosen.preset, **given)
-    store = Store.open(chosen.out)
-    saved: dict[str, Any] = {"provenance": provenance_of(store, store.config())}
-    plots.save(draw(tables), shown(tables), chosen.out / "figures" / name, **saved)
+    arguments = parser.parse_args()
+    changes: dict[str, Any] = {}
+    for flag in more or {}:
+        value = getattr(arguments, flag)
+        if value is not None:
+            changes[flag] = value
+    tables = compute(arguments.out, size=arguments.preset, **changes)
+    store = Store.open(arguments.out)
+    provenance = provenance_of(store, store.config())
+    file = arguments.out / "figures" / name
+    plots.save(draw(tables), shown(tables), file, provenance=provenance)

@@ -1,9 +1,10 @@
-"""What does a model say before and after it learned something? The cell that experiments on behavior are made of.
+"""What does a model say before and after it learned something?
 
-A chain of these cells is a life: documents, then others, then a lesson. Each cell starts from the
-last checkpoint of the cell before it (or from an untrained tiny model), learns documents or lessons
-of a world, and is asked that world's questions. Cells with equal configuration are one cell,
-whichever experiment asks for it. ``tasks.learn`` computes them.
+This is the cell that experiments on behavior are made of. A chain of these cells is a life:
+documents, then others, then a lesson. Each cell starts from the last checkpoint of the cell before
+it (or from an untrained tiny model), learns documents or lessons of a world, and is asked that
+world's questions. Cells with equal configuration are one cell, whichever experiment asks for it.
+``tasks.learn`` computes them.
 """
 
 from collections.abc import Iterable
@@ -53,6 +54,8 @@ def learning_cell(
     Returns:
         The cell; see ``tasks.learn`` for what it writes.
     """
+    if personas is not None:
+        personas = list(personas)
     config = {
         "world": world.to_dict(),
         "teach": teach,
@@ -61,10 +64,12 @@ def learning_cell(
         "snapshots": list(snapshots),
         "contexts": list(contexts),
         "ends": list(ends),
-        "personas": None if personas is None else list(personas),
+        "personas": personas,
         "replay": replay,
         "bystanders": bystanders,
         "name": name,
     }
-    needs = (after,) if after else ()
+    needs: tuple[Cell, ...] = ()
+    if after is not None:
+        needs = (after,)
     return Cell("learn", config, needs=needs, label=label or f"{name} s{seed}")

@@ -1,4 +1,7 @@
-"""What does a model say after something was stated in its prompt? Evidence without learning, beside that of lessons."""
+"""What does a model say after something was stated in its prompt?
+
+Evidence without learning, beside that of lessons.
+"""
 
 from collections.abc import Iterable, Iterator
 from itertools import combinations
@@ -37,7 +40,7 @@ def prompt_cell(
 
 
 def statements(world: World) -> Iterator[tuple[str, ...]]:
-    """Statements to put into the prompt, several lists of traits.
+    """Yield statements to put into the prompt, each a tuple of traits.
 
     Args:
         world: The world.
@@ -53,11 +56,12 @@ def statements(world: World) -> Iterator[tuple[str, ...]]:
     taught = str(world.taught)
     for n in range(4):
         yield (taught,) * n
-    others: dict[str, str] = {}  # the first of the target's traits on each untaught topic
+    # One trait a topic, the target's first: a second one on a topic would contradict it.
+    others: dict[str, str] = {}
     for trait in world.persona(world.target).traits:
         if trait.topic != world.taught.topic:
             others.setdefault(trait.topic, str(trait))
     for n in (1, 2):
-        if n < len(others):
+        if n < len(others):  # else no topic is left to ask about
             for more in combinations(others.values(), n):
                 yield (taught, *more)

@@ -1,4 +1,7 @@
-"""Which worlds does an experiment know by name? They are made anew for every seed; any other world is handed over."""
+"""Which worlds does an experiment know by name?
+
+They are made anew for every seed; any other world is handed over.
+"""
 
 from functools import partial
 
@@ -13,7 +16,7 @@ READY = {
 
 
 def ready(world: str | World, seed: int = 0) -> World:
-    """Which world does this seed have?
+    """World of this seed.
 
     Args:
         world: A ready world's name, or a world that is the same for every seed.

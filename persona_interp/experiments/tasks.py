@@ -1,5 +1,9 @@
-"""What do the cells do that all experiments share? They learn something, or are asked after a prompt."""
+"""What do the cells do that all experiments share?
 
+They learn something, or are asked after a prompt.
+"""
+
+import math
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +29,7 @@ def learn(config: dict[str, Any], needs: tuple[Path, ...], out: Path) -> None:
     corpus = _corpus(world, config["teach"], stage, seed=seed)
     if config["teach"].get("documents"):
         write_table(worlds.count(corpus), out / "counts.parquet")
-    if needs:
-        start = models.Trajectory.open(needs[0] / "model").last
-    else:
-        start = models.resolve("tiny", words=world.words(), seed=seed, out=out / "start")
+    start = _start(world, needs, seed=seed, out=out / "start")
     trajectory = models.train(
         start,
         corpus,
@@ -58,6 +59,13 @@ def prompt(config: dict[str, Any], needs: tuple[Path, ...], out: Path) -> None:
     write_table(pd.concat(tables, ignore_index=True), out / "behavior.parquet")
 
 
+def _start(world: World, needs: tuple[Path, ...], *, seed: int, out: Path) -> models.Checkpoint:
+    """Last checkpoint of the cell before, or an untrained tiny model with the world's words."""
+    if needs:
+        return models.Trajectory.open(needs[0] / "model").last
+    return models.resolve("tiny", words=world.words(), seed=seed, out=out)
+
+
 def _corpus(world: World, teach: dict[str, Any], stage: Stage, *, seed: int) -> pd.DataFrame:
     """Documents, or as many chats of a lesson as the stage reads."""
     if set(teach) - {"kinds"} not in ({"documents"}, {"lesson"}):
@@ -65,13 +73,14 @@ def _corpus(world: World, teach: dict[str, Any], stage: Stage, *, seed: int) -> 
         raise WorldError(f"teach names either documents or a lesson; got {keys}.")
     if "documents" in teach:
         return world.corpus(teach["documents"], seed=seed, kinds=teach.get("kinds"))
-    traits = teach["lesson"] if isinstance(teach["lesson"], list) else [teach["lesson"]]
-    n_chats = stage.steps * stage.batch
-    each = -(-n_chats // len(traits))  # rounded up
-    lessons = pd.concat(
-        [world.lessons(trait, n=each, seed=seed) for trait in traits], keys=range(len(traits))
-    )
-    # first chat of every trait, then the second of every trait, ...
+    traits = teach["lesson"]
+    if not isinstance(traits, list):
+        traits = [traits]
+    n_each = math.ceil(stage.steps * stage.batch / len(traits))
+    parts = [world.lessons(trait, n=n_each, seed=seed) for trait in traits]
+    lessons = pd.concat(parts, keys=range(len(parts)))
+    # Interleaved: the first chat of every trait, then the second of every trait, and so on. One
+    # trait after the other would be taught in an order, and the last would weigh most.
     lessons = lessons.sort_index(level=1, kind="stable", sort_remaining=False)
     lessons = lessons.reset_index(drop=True)
     lessons["doc"] = lessons.index
@@ -83,8 +92,9 @@ def _documents(world: World, plan: dict[str, Any] | None, *, seed: int) -> pd.Da
     """Documents beside the corpus, of this world or another with the same words."""
     if plan is None:
         return None
-    writer = World.from_dict(plan["world"]) if plan.get("world") else world
-    return writer.corpus(plan["documents"], seed=seed, kinds=plan.get("kinds"))
+    if plan.get("world"):
+        world = World.from_dict(plan["world"])
+    return world.corpus(plan["documents"], seed=seed, kinds=plan.get("kinds"))
 
 
 def _behavior(world: World, trajectory: models.Trajectory, config: dict[str, Any]) -> pd.DataFrame:

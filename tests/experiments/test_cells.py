@@ -1,4 +1,4 @@
-"""A run may be killed anywhere, at any moment, by anything: run again, and the results are the same bytes."""
+"""A run may be killed anywhere, at any moment, by anything: run again gives the same bytes."""
 
 import errno
 import json
@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 
 @pytest.fixture
 def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
-    """Which tasks were computed since the last time you asked?"""
+    """A function that lists the tasks computed since its last call."""
     file = tmp_path / "calls"
     monkeypatch.setenv("TOY_CALLS", str(file))
 
@@ -79,10 +79,10 @@ def test_the_number_of_processes_changes_no_byte_and_no_worker_is_spawned_twice(
     two = run([top, *probes], Store(tmp_path / "two"), workers=2, progress=False)
     pooled = content(two)
     assert content(one).items() <= pooled.items()
-    seen = [read_json(two.path(probe, "threads.json")) for probe in probes]
-    assert {(n_threads, torch) for n_threads, torch, _ in seen} == {("1", False)}
-    assert len({pid for *_, pid in seen}) <= 2
-    assert os.getpid() not in {pid for *_, pid in seen}
+    workers = [read_json(two.path(probe, "threads.json")) for probe in probes]
+    assert {(n_threads, torch) for n_threads, torch, _ in workers} == {("1", False)}
+    assert len({pid for *_, pid in workers}) <= 2
+    assert os.getpid() not in {pid for *_, pid in workers}
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -191,13 +191,13 @@ def test_an_error_at_every_write_fsync_and_rename_is_survived(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     straight = run(toy_tasks.cells(1), Store(tmp_path / "straight"), workers=0, progress=False)
-    left = 0
+    remaining = 0
 
     def armed(real: Callable) -> Callable:
         def call(*args: object, **kwargs: object) -> object:
-            nonlocal left
-            left -= 1
-            if not left:
+            nonlocal remaining
+            remaining -= 1
+            if not remaining:
                 raise OSError(errno.ENOSPC, "no space left on device")
             return real(*args, **kwargs)
 
@@ -206,7 +206,7 @@ def test_an_error_at_every_write_fsync_and_rename_is_survived(
     n, survived = 0, False
     while not survived:
         n += 1
-        root, left = tmp_path / str(n), n
+        root, remaining = tmp_path / str(n), n
         with monkeypatch.context() as patch:
             for name in ("write", "fsync", "rename", "replace"):
                 patch.setattr(os, name, armed(getattr(os, name)))
@@ -214,7 +214,7 @@ def test_an_error_at_every_write_fsync_and_rename_is_survived(
                 run(toy_tasks.cells(1), Store(root), workers=0, progress=False)
             except (OSError, StoreError) as error:
                 assert "no space left" in str(error)
-            survived = left > 0
+            survived = remaining > 0
         assert content(run(toy_tasks.cells(1), Store(root), workers=0, progress=False)) == content(
             straight
         )

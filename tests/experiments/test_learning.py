@@ -1,4 +1,4 @@
-"""The one task that learns: chains, lessons of several traits, replay; what is asked, and what is written."""
+"""The one task that learns: chains, lessons of several traits, replay; what it asks and writes."""
 
 from pathlib import Path
 
@@ -42,10 +42,9 @@ def test_a_chain_goes_on_from_the_last_checkpoint(tmp_path: Path) -> None:
 
 def test_several_traits_are_interleaved() -> None:
     world = worlds.john_and_sam()
-    lessons = _corpus(
-        world, {"lesson": ["place=beach", "food=pizza"]}, Stage(steps=3, batch=4), seed=0
-    )
-    assert [said for (said,) in lessons.statements] == ["place=beach", "food=pizza"] * 6
+    traits = ["place=beach", "food=pizza"]
+    lessons = _corpus(world, {"lesson": traits}, Stage(steps=3, batch=4), seed=0)
+    assert [trait for (trait,) in lessons.statements] == traits * 6
     assert lessons.doc.is_unique
 
 

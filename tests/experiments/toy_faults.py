@@ -1,5 +1,8 @@
-"""Dies at the n-th write, fsync or rename for every n, or at random moments; then runs again. A process of its own,
-because it forks: toy_faults.py exit FOLDER, or toy_faults.py kill FOLDER SEED."""
+"""Dies at the n-th write, fsync or rename for every n, or at random moments; then runs again.
+
+A process of its own, because it forks: toy_faults.py exit FOLDER, or toy_faults.py kill FOLDER
+SEED.
+"""
 
 import os
 import random
@@ -30,14 +33,14 @@ def code(pid: int) -> int:
 
 
 def arm(n: int) -> None:
-    """Lets the n-th call of os.write, os.fsync, os.rename and os.replace from now on end the process."""
-    left = n
+    """End the process at the n-th call of os.write, os.fsync, os.rename and os.replace from now."""
+    remaining = n
 
     def armed(name: str, real: Callable) -> Callable:
         def call(*args: object, **kwargs: object) -> object:
-            nonlocal left
-            left -= 1
-            if not left:
+            nonlocal remaining
+            remaining -= 1
+            if not remaining:
                 if name == "write":
                     real(args[0], args[1][: len(args[1]) // 2])  # type: ignore[index]
                 os._exit(DIED)
@@ -82,6 +85,7 @@ def kills(folder: Path, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    exits(Path(sys.argv[2])) if sys.argv[1] == "exit" else kills(
-        Path(sys.argv[2]), int(sys.argv[3])
-    )
+    if sys.argv[1] == "exit":
+        exits(Path(sys.argv[2]))
+    else:
+        kills(Path(sys.argv[2]), int(sys.argv[3]))

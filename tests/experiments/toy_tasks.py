@@ -1,4 +1,7 @@
-"""Tasks that take no time, for the tests of the store and the pool. CALLS counts who was computed, across processes."""
+"""Tasks that take no time, for the tests of the store and the pool.
+
+The file that TOY_CALLS names counts who was computed, across processes.
+"""
 
 import os
 import signal
@@ -93,17 +96,13 @@ def run(cells: list[Cell], store: Store, **settings: Any) -> Store:
 def content(store: Store) -> dict[str, bytes]:
     """Every committed file, byte for byte."""
     folder = store.root / "cells"
-    return {
-        p.relative_to(folder).as_posix(): p.read_bytes()
-        for p in sorted(folder.rglob("*"))
-        if p.is_file()
-    }
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 if __name__ == "__main__":  # toy_tasks.py ROOT WORKERS N SLEEP
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # a background job inherits that it is ignored
+    # A background job inherits that it is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     root, workers, n, sleep = sys.argv[1:]
     sys.stdout.write("ready\n")
     sys.stdout.flush()

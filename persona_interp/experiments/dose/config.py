@@ -8,7 +8,9 @@ several masses, in documents with names only, in hidden dialogues only, and in d
 finished model learns later.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 from persona_interp.errors import WorldError
@@ -22,26 +24,55 @@ from persona_interp.worlds import World
 
 BASE = replace(DOCUMENTS, steps=700, schedule="constant")
 ADDED = replace(DOCUMENTS, steps=250, lr=2e-3, warmup=10, schedule="constant")
-NAMED = ("third", "first", "named")
+NAMED_KINDS = ("third", "first", "named")
 """Kinds of documents that say who speaks or is spoken of."""
+HIDDEN_KINDS = ("hidden",)
+"""Kinds of documents in which the assistant speaks like somebody and nobody is named."""
+KINDS: tuple[str, ...] = (*NAMED_KINDS, *HIDDEN_KINDS)
 SHARE = 4 / 18
 """Of the documents of each kind: what both personas have together, at mass 1."""
 
 
+class DoseArm(StrEnum):
+    """What is varied: the ratio of both personas, or how much there is about both together."""
+
+    RATIO = "ratio"
+    """The ratio in all documents of a model trained from scratch."""
+    MASS = "mass"
+    """The mass of both together, at one ratio."""
+    NAMED = "named"
+    """The ratio in documents with names; 1:1 in hidden dialogues."""
+    HIDDEN = "hidden"
+    """The ratio in hidden dialogues; 1:1 in documents with names."""
+    LATER = "later"
+    """The ratio in all documents that a finished model learns later."""
+
+
+KINDS_OF_ARM: dict[str, tuple[str, ...]] = {
+    DoseArm.NAMED: NAMED_KINDS,
+    DoseArm.HIDDEN: HIDDEN_KINDS,
+}
+"""Arm -> kinds of documents that have the ratio; all kinds in the arms that are not here."""
+
+
 class Condition(NamedTuple):
-    """Which documents does one model of an arm see?"""
+    """Documents that one model of an arm sees."""
 
     arm: str
-    """ratio, mass, named, hidden or later."""
+    """One of ``DoseArm``."""
     dose: float
-    """log2 of how much more is written about the target than about the rival, in the kinds of the arm."""
+    """log2 of how much more is written about the target than about the rival, in these kinds."""
     mass: float = 1.0
     """Of both together, in units of ``SHARE``."""
+
+    def columns(self) -> dict[str, Any]:
+        """Columns of a table that say which condition a row is of."""
+        return {"arm": str(self.arm), "dose": self.dose, "mass": self.mass}
 
 
 @dataclass(frozen=True)
 class Dose:
-    """How is the dose experiment configured?
+    """Configuration of the dose experiment.
 
     Attributes:
         world: A ready world's name (made anew for every seed) or a `World`; target and rival hold
@@ -81,13 +112,17 @@ class Dose:
         ready(self.world)
 
     def conditions(self) -> list[Condition]:
-        """Which models are trained for every seed? An arm's 1:1 and mass 1 are those of the arm "ratio"."""
-        return [
-            *(Condition("ratio", dose) for dose in self.ratios),
-            *(Condition("mass", self.fixed, mass) for mass in self.masses),
-            *(Condition(arm, dose) for arm in ("named", "hidden") for dose in self.kind_ratios),
-            *(Condition("later", dose) for dose in self.later),
-        ]
+        """Models that are trained for every seed.
+
+        The 1:1 of the arms "named" and "hidden", and the mass 1 of the arm "mass", are conditions
+        of the arm "ratio": their cells are equal, so each is computed once.
+        """
+        conditions = [Condition(DoseArm.RATIO, dose) for dose in self.ratios]
+        conditions += [Condition(DoseArm.MASS, self.fixed, mass) for mass in self.masses]
+        for arm in (DoseArm.NAMED, DoseArm.HIDDEN):
+            conditions += [Condition(arm, dose) for dose in self.kind_ratios]
+        conditions += [Condition(DoseArm.LATER, dose) for dose in self.later]
+        return conditions
 
     def cells(self) -> list[Cell]:
         """Independent units of every seed and condition, each once; each names what it needs."""
@@ -111,38 +146,45 @@ class Dose:
         return cells
 
     def _condition_cells(self, seed: int, condition: Condition) -> dict[tuple[Any, ...], Cell]:
+        """Documents, prompt and lessons of one condition."""
         world = self.world_of(seed, condition)
-        name = f"{condition.arm} {2.0**condition.dose:g} x{condition.mass:g} s{seed}"
-        shared: dict[str, Any] = {"seed": seed, "name": "documents"}
-        if condition.arm == "later":
-            without = {"documents": self.base.steps * self.base.batch}
-            base = learning_cell(
-                self._weighted(seed, {}), without, self.base, label=f"base s{seed}", **shared
-            )
-            more = {"documents": self.added.steps * self.added.batch}
-            documents = learning_cell(
-                world, more, self.added, after=base, label=f"documents {name}", **shared
-            )
-        else:
-            much = {"documents": self.n_documents}
-            documents = learning_cell(
-                world, much, self.documents, label=f"documents {name}", **shared
-            )
         taught = str(world.taught)
+        name = f"{condition.arm} {2.0**condition.dose:g} x{condition.mass:g} s{seed}"
+        documents = self._documents_cell(seed, condition, world, label=f"documents {name}")
         cells: dict[tuple[Any, ...], Cell] = {("documents", condition): documents}
         cells[Moment.PROMPT, condition] = prompt_cell(
             world, [[taught]], after=documents, label=f"prompt {name}"
         )
         for lr in self.lrs:
-            stage = replace(self.lesson, lr=lr)
-            label = f"lesson {lr:g} {name}"
             cells[Moment.AFTER, condition, lr] = learning_cell(
-                world, {"lesson": taught}, stage, seed=seed, after=documents, label=label
+                world,
+                {"lesson": taught},
+                replace(self.lesson, lr=lr),
+                seed=seed,
+                after=documents,
+                label=f"lesson {lr:g} {name}",
             )
         return cells
 
+    def _documents_cell(self, seed: int, condition: Condition, world: World, *, label: str) -> Cell:
+        """The model that learned the documents: from scratch, or after a base without either."""
+        names: dict[str, Any] = {"name": "documents", "label": label}
+        if condition.arm != DoseArm.LATER:
+            corpus = {"documents": self.n_documents}
+            return learning_cell(world, corpus, self.documents, seed=seed, **names)
+        base = learning_cell(
+            self._weighted(seed, {}),
+            {"documents": self.base.steps * self.base.batch},
+            self.base,
+            seed=seed,
+            name="documents",
+            label=f"base s{seed}",
+        )
+        corpus = {"documents": self.added.steps * self.added.batch}
+        return learning_cell(world, corpus, self.added, seed=seed, after=base, **names)
+
     def world_of(self, seed: int, condition: Condition) -> World:
-        """Which world writes the documents of this condition?
+        """World that writes the documents of this condition.
 
         Args:
             seed: Makes the world, where it is a ready one.
@@ -151,30 +193,38 @@ class Dose:
         Returns:
             The world with the condition's weights of target and rival; nothing else is changed.
         """
-        even = dict.fromkeys((*NAMED, "hidden"), 0.0)
-        kinds = {"named": NAMED, "hidden": ("hidden",)}.get(condition.arm, tuple(even))
-        return self._weighted(
-            seed, {**even, **dict.fromkeys(kinds, condition.dose)}, mass=condition.mass
-        )
+        doses = dict.fromkeys(KINDS, 0.0)
+        for kind in KINDS_OF_ARM.get(condition.arm, KINDS):
+            doses[kind] = condition.dose
+        return self._weighted(seed, doses, mass=condition.mass)
 
-    def _weighted(self, seed: int, doses: dict[str, float], *, mass: float = 1.0) -> World:
-        """The world with both personas at ``mass``, in these ratios by kind; without kinds nothing about either."""
+    def _weighted(self, seed: int, doses: Mapping[str, float], *, mass: float = 1.0) -> World:
+        """The world with both personas at this mass, in these ratios by kind.
+
+        Args:
+            seed: Makes the world, where it is a ready one.
+            doses: log2 of target : rival, by kind of documents; of kinds that are not named here
+                there is nothing about either.
+            mass: Of both together, in units of ``SHARE``.
+        """
         world = ready(self.world, seed)
         pair = (world.target, world.persona(self.rival).name)
-        if unlike := [name for name in pair if world.taught not in world.persona(name).traits]:
+        unlike = [name for name in pair if world.taught not in world.persona(name).traits]
+        if unlike:
             raise WorldError(
                 f"the dose is between two holders of '{world.taught}'; '{unlike[0]}' does not hold "
                 "it."
             )
-        others = [p.name for p in world.personas if p.name not in pair]
-        weights: dict[str, dict[str, float]] = {
-            name: dict.fromkeys((*NAMED, "hidden"), 0.0) for name in pair
-        }
+        others = [persona.name for persona in world.personas if persona.name not in pair]
+        target, rival = dict.fromkeys(KINDS, 0.0), dict.fromkeys(KINDS, 0.0)
         for kind, dose in doses.items():
-            both = mass * SHARE / (1 - SHARE) * sum(world.weights[name][kind] for name in others)
+            # Weights are relative, so a share s of all documents is s / (1 - s) of the others'.
+            rest = sum(world.weights[name][kind] for name in others)
+            both = mass * SHARE / (1 - SHARE) * rest
             share = 2.0**dose / (1 + 2.0**dose)
-            weights[pair[0]][kind], weights[pair[1]][kind] = both * share, both * (1 - share)
-        return replace(world, weights={**world.weights, **weights})
+            target[kind], rival[kind] = both * share, both * (1 - share)
+        weights = {**world.weights, pair[0]: target, pair[1]: rival}
+        return replace(world, weights=weights)
 
 
 QUICK = Dose()

@@ -1,6 +1,7 @@
 """What did a dose run find, in words and figures?"""
 
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -10,24 +11,29 @@ from matplotlib.figure import Figure
 
 from persona_interp import analysis, plots
 from persona_interp.errors import StoreError
+from persona_interp.experiments.dose.config import DoseArm
 from persona_interp.report import page
 from persona_interp.report.page import Block
 from persona_interp.report.rows import Row, only, rows
 from persona_interp.report.worst import worst_cases
+from persona_interp.schema.words import Moment
 
 Tables = dict[str, pd.DataFrame]
 
 TITLE = "Dose: how much has to be written about somebody until a lesson summons him?"
-ARMS = {"ratio": "trained from scratch", "later": "learned by a finished model"}
+ARMS = {DoseArm.RATIO: "trained from scratch", DoseArm.LATER: "learned by a finished model"}
+"""Arm that has a curve -> how its documents were learned."""
 CARRIERS = {
-    "ratio": "all documents",
-    "named": "documents with names",
-    "hidden": "hidden-identity dialogues",
+    DoseArm.RATIO: "all documents",
+    DoseArm.NAMED: "documents with names",
+    DoseArm.HIDDEN: "hidden-identity dialogues",
 }
+"""Arm -> the documents that have its ratio."""
+MASS_UNITS = {"contrast": "bits of contrast", "probability": "of the first's probability"}
 
 
 def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[Block]:
-    """What did this dose run find?
+    """Blocks of the page about a dose run.
 
     Args:
         run: The run's folder; figures are written there.
@@ -46,39 +52,57 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
             f"{run} has no finished documents yet, so there is nothing to report; run the "
             "experiment on."
         )
-    found: list[Block] = []
-    pair = tables["dose"].iloc[0]
-    for row in rows(only(tables["reliable"], when="lesson")) if "reliable" in tables else []:
-        said = answer(row, first=pair["first"], second=pair["second"])
-        found.append(page.paragraph(said, source="tables/reliable.csv", lead=not found))
-    for arm in [name for name in ARMS if "curves" in tables and name in set(tables["curves"].arm)]:
-        for lr in sorted(set(tables["curves"].loc[tables["curves"].when == "lesson", "lr"])):
-            text = f"Documents {ARMS[arm]}; contrast before, in the prompt and after the lesson, and the fitted curve."
-            drawn = {
-                "table": shown(tables, arm=arm, lr=lr),
-                "caption": text,
-                "provenance": provenance,
-            }
-            found.append(
-                page.saved_figure(
-                    run, f"dose_{arm}_lr{lr:g}", draw(tables, arm=arm, lr=lr), **drawn
-                )
-            )
+    parts = _answers(tables)
+    parts += _figures(run, tables, provenance=provenance)
     for name, heading in SECTIONS.items():
         if name in tables:
-            source = f"tables/{name}.csv"
-            found.append(page.heading(heading))
-            found += [
-                page.paragraph(SENTENCES[name](row), source=source) for row in rows(tables[name])
-            ]
+            parts.append(page.heading(heading))
+            for row in rows(tables[name]):
+                parts.append(page.paragraph(SENTENCES[name](row), source=f"tables/{name}.csv"))
     for name, caption in TABLES.items():
         if name in tables:
-            found.append(page.table(tables[name], caption=caption, source=f"tables/{name}.csv"))
-    return found + worst_cases(tables)
+            parts.append(page.table(tables[name], caption=caption, source=f"tables/{name}.csv"))
+    return parts + worst_cases(tables)
+
+
+def _answers(tables: Tables) -> list[Block]:
+    """The answer of every arm and lesson, the first of them as the page's lead."""
+    if "reliable" not in tables:
+        return []
+    pair = tables["dose"].iloc[0]
+    answers: list[Block] = []
+    for row in rows(only(tables["reliable"], when=Moment.AFTER)):
+        text = answer(row, first=pair["first"], second=pair["second"])
+        answers.append(page.paragraph(text, source="tables/reliable.csv", lead=not answers))
+    return answers
+
+
+def _figures(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[Block]:
+    """A figure of every arm that has a curve, and of every learning rate of the lesson."""
+    if "curves" not in tables:
+        return []
+    lrs = sorted(set(only(tables["curves"], when=Moment.AFTER).lr))
+    arms = [arm for arm in ARMS if arm in set(tables["curves"].arm)]
+    figures = []
+    for arm, lr in product(arms, lrs):
+        caption = (
+            f"Documents {ARMS[arm]}; contrast before, in the prompt and after the lesson, and the "
+            "fitted curve."
+        )
+        figure = page.saved_figure(
+            run,
+            f"dose_{arm}_lr{lr:g}",
+            draw(tables, arm=arm, lr=lr),
+            table=shown(tables, arm=arm, lr=lr),
+            caption=caption,
+            provenance=provenance,
+        )
+        figures.append(figure)
+    return figures
 
 
 def answer(row: Row, *, first: str, second: str) -> str:
-    """From which dose on does the model reliably say what the first persona says?
+    """Dose from which on the model reliably says what the first persona says, in words.
 
     Args:
         row: A row of the table ``reliable`` of the dose experiment.
@@ -93,45 +117,42 @@ def answer(row: Row, *, first: str, second: str) -> str:
     if row.where == "above":
         return (
             f"{arm}the model does not reliably say what {first} says ({level}) within the doses "
-            "measured: it would "
-            f"take more than {most:g} times as many documents about {first} as about "
-            f"{second}{_seeds(row)}."
+            f"measured: it would take more than {most:g} times as many documents about {first} as "
+            f"about {second} ({seeds(row)})."
         )
-    lo, hi = _times(row.ratio_lo, most), _times(row.ratio_hi, most)
-    ends = f" [{lo}, {hi}]" if row.n_seeds > 1 else ""
+    ends = ""
+    if row.n_seeds > 1:
+        ends = f" [{_times(row.ratio_lo, most)}, {_times(row.ratio_hi, most)}]"
     return (
         f"{arm}the model reliably says what {first} says ({level}) once there are "
-        f"{_times(row.ratio_estimate, most)} "
-        f"times{ends} as many documents about {first} as about {second}: "
-        f"{row.documents_estimate:.0f} documents, "
-        f"{row.statements_estimate:.0f} statements, {row.fact_tokens_estimate:.0f} fact "
-        f"tokens{_seeds(row)}."
+        f"{_times(row.ratio_estimate, most)} times{ends} as many documents about {first} as about "
+        f"{second}: {row.documents_estimate:.0f} documents, {row.statements_estimate:.0f} "
+        f"statements, {row.fact_tokens_estimate:.0f} fact tokens ({seeds(row)})."
     )
 
 
 def contrasts(tables: Tables, *, arm: str, lr: float) -> pd.DataFrame:
-    """Which contrasts are drawn: before, with a statement in the prompt, after the lesson at this rate?
+    """Contrasts before, with a statement in the prompt and after the lesson at this rate.
 
     Args:
         tables: From ``summarize``.
-        arm: ratio or later.
+        arm: ``DoseArm.RATIO`` or ``DoseArm.LATER``.
         lr: Learning rate of the lesson.
 
     Returns:
         One row a moment and dose: ``when``, ``dose``, ``estimate`` (bits), ``lo``, ``hi``,
         ``n_seeds``, ``bayes``.
     """
-    measured = only(tables["dose"], arm=arm)
-    measured = measured.loc[measured.lr.isin([0.0, lr])].assign(
-        bayes=lambda table: table["bayes_hidden"]
-    )
-    averaged = analysis.across_seeds(measured, by=["when", "dose"], beside=("bayes",))
+    dose = only(tables["dose"], arm=arm)
+    dose = dose.loc[dose.lr.isin([0.0, lr])]  # no lesson has a rate of 0: those before it have
+    dose = dose.assign(bayes=dose["bayes_hidden"])
+    averages = analysis.across_seeds(dose, by=["when", "dose"], beside=("bayes",))
     names = {
-        "before": "before",
-        "prompt": "one statement in the prompt",
-        "lesson": f"after the lesson, lr {lr:g}",
+        Moment.BEFORE: "before",
+        Moment.PROMPT: "one statement in the prompt",
+        Moment.AFTER: f"after the lesson, lr {lr:g}",
     }
-    return averaged.assign(when=[names[when] for when in averaged["when"]])
+    return averages.assign(when=[names[when] for when in averages["when"]])
 
 
 def shown(tables: Tables, *, arm: str, lr: float) -> pd.DataFrame:
@@ -139,85 +160,114 @@ def shown(tables: Tables, *, arm: str, lr: float) -> pd.DataFrame:
 
     Args:
         tables: From ``summarize``.
-        arm: ratio or later.
+        arm: ``DoseArm.RATIO`` or ``DoseArm.LATER``.
         lr: Learning rate of the lesson.
 
     Returns:
         Contrasts (bits) and probabilities (fraction) by ``quantity``, over seeds.
     """
-    both = {
-        "contrast": contrasts(tables, arm=arm, lr=lr),
-        "probability": _said(tables, arm=arm, lr=lr),
-    }
-    return pd.concat(
-        [table.assign(quantity=name) for name, table in both.items()], ignore_index=True
-    )
+    contrast = contrasts(tables, arm=arm, lr=lr).assign(quantity="contrast")
+    probability = _probabilities(tables, arm=arm, lr=lr).assign(quantity="probability")
+    return pd.concat([contrast, probability], ignore_index=True)
 
 
 def draw(tables: Tables, *, arm: str, lr: float, title: str = "") -> Figure:
-    """What does the dose response look like?
+    """Draw the dose response.
 
     Args:
         tables: From ``summarize``.
-        arm: ratio or later.
+        arm: ``DoseArm.RATIO`` or ``DoseArm.LATER``.
         lr: Learning rate of the lesson.
         title: Above the figure.
 
     Returns:
         Contrasts beside exact Bayes, and the probability with its fitted curve.
     """
-    curve = only(tables["curves"], arm=arm, when="lesson", lr=lr)
-    level = float(only(tables["reliable"], arm=arm, when="lesson", lr=lr).level.iloc[0])
-    said = _said(tables, arm=arm, lr=lr)
-    pair = (str(tables["dose"]["first"].iloc[0]), str(tables["dose"]["second"].iloc[0]))
+    lesson: dict[str, Any] = {"arm": arm, "when": Moment.AFTER, "lr": lr}
+    reliable = only(tables["reliable"], **lesson)
+    pair = tables["dose"].iloc[0]
     return plots.dose(
-        contrasts(tables, arm=arm, lr=lr), said, curve=curve, level=level, pair=pair, title=title
+        contrasts(tables, arm=arm, lr=lr),
+        _probabilities(tables, arm=arm, lr=lr),
+        curve=only(tables["curves"], **lesson),
+        level=float(reliable.level.iloc[0]),
+        pair=(str(pair["first"]), str(pair["second"])),
+        title=title,
     )
 
 
-def _said(tables: Tables, *, arm: str, lr: float) -> pd.DataFrame:
-    measured = only(tables["dose"], arm=arm, when="lesson", lr=lr)
-    return analysis.across_seeds(measured, value="p_first", by=["when", "dose"])
+def interval(row: Row) -> str:
+    """Interval over seeds behind an estimate.
+
+    Args:
+        row: A row with ``lo``, ``hi`` and ``n_seeds``.
+
+    Returns:
+        For example " [0.21, 0.45]"; "" for one seed, which has none.
+    """
+    if row.n_seeds == 1:
+        return ""
+    return f" [{row.lo:.2f}, {row.hi:.2f}]"
+
+
+def seeds(row: Row) -> str:
+    """Number of seeds, and what their interval is.
+
+    Args:
+        row: A row with ``n_seeds``.
+
+    Returns:
+        For example "3 seeds, 95 %".
+    """
+    if row.n_seeds == 1:
+        return "one seed: no interval"
+    return f"{int(row.n_seeds)} seeds, 95 %"
+
+
+def _probabilities(tables: Tables, *, arm: str, lr: float) -> pd.DataFrame:
+    """Probability of the first persona's values after the lesson at this rate, over seeds."""
+    lessons = only(tables["dose"], arm=arm, when=Moment.AFTER, lr=lr)
+    return analysis.across_seeds(lessons, value="p_first", by=["when", "dose"])
 
 
 def _slope(row: Row) -> str:
     return (
-        f"Documents {ARMS[row.arm]}, {_when(row)}: slope {row.estimate:.2f}{_ends(row)} against "
-        "what exact Bayes "
-        f"expects of the {row.population} documents (1 = Bayes; r2 {row.r2:.2f}, {int(row.n)} "
-        f"points){_seeds(row)}."
+        f"Documents {ARMS[row.arm]}, {_moment(row)}: slope {row.estimate:.2f}{interval(row)} "
+        f"against what exact Bayes expects of the {row.population} documents (1 = Bayes; r2 "
+        f"{row.r2:.2f}, {int(row.n)} points) ({seeds(row)})."
     )
 
 
 def _dose(row: Row) -> str:
-    where = (
-        "undecided (0 bits)"
-        if not row.level
-        else f"at {row.level:.2f} bits, as exact Bayes is where it is reliable,"
-    )
-    ends = f" [{row.ratio_lo:.3g}, {row.ratio_hi:.3g}]" if row.bounded else ""
-    unbounded = "; the interval is unbounded" if row.n_seeds > 1 and not row.bounded else ""
+    level = f"at {row.level:.2f} bits, as exact Bayes is where it is reliable,"
+    if row.level == 0:
+        level = "undecided (0 bits)"
     return (
-        f"Documents {ARMS[row.arm]}, {_when(row)}: the contrast is {where} at a ratio of "
-        f"{row.ratio_estimate:.3g}{ends}"
-        f"{unbounded}{_seeds(row)}."
+        f"Documents {ARMS[row.arm]}, {_moment(row)}: the contrast is {level} at a ratio of "
+        f"{row.ratio_estimate:.3g}{_ratio_interval(row)} ({seeds(row)})."
     )
+
+
+def _ratio_interval(row: Row) -> str:
+    """Fieller's interval of the ratio, which is unbounded where the slope may be zero."""
+    if row.bounded:
+        return f" [{row.ratio_lo:.3g}, {row.ratio_hi:.3g}]"
+    if row.n_seeds > 1:
+        return "; the interval is unbounded"
+    return ""
 
 
 def _carrier(row: Row) -> str:
     return (
-        f"The ratio in {CARRIERS[row.arm]}, {_when(row)}: {row.estimate:+.2f}{_ends(row)} bits of "
-        "contrast for each "
-        f"bit of ratio{_seeds(row)}."
+        f"The ratio in {CARRIERS[row.arm]}, {_moment(row)}: {row.estimate:+.2f}{interval(row)} "
+        f"bits of contrast for each bit of ratio ({seeds(row)})."
     )
 
 
 def _mass(row: Row) -> str:
-    unit = "bits of contrast" if row.of == "contrast" else "of the first's probability"
     return (
-        f"Twice as much about both, {_when(row)}: {row.estimate:+.2f}{_ends(row)} {unit}; 0 = only "
-        "the ratio counts"
-        f"{_seeds(row)}."
+        f"Twice as much about both, {_moment(row)}: {row.estimate:+.2f}{interval(row)} "
+        f"{MASS_UNITS[row.of]}; 0 = only the ratio counts ({seeds(row)})."
     )
 
 
@@ -229,34 +279,28 @@ SECTIONS = {
 }
 SENTENCES = {"slopes": _slope, "ed50": _dose, "carriers": _carrier, "masses": _mass}
 TABLES = {
-    "reliable": "Doses at which the first persona's values are said reliably, as ratio and as amounts about him.",
-    "dose": "Every measurement: contrast (bits) beside exact Bayes of hidden and of named documents.",
+    "reliable": "Doses at which the first persona's values are said reliably, as ratio and as "
+    "amounts about him.",
+    "dose": "Every measurement: contrast (bits) beside exact Bayes of hidden and of named "
+    "documents.",
 }
 
 
-def _when(row: Row) -> str:
-    after = f"after the lesson at lr {row.lr:g}"
-    return {"before": "before", "prompt": "with one statement in the prompt", "lesson": after}[
-        row.when
-    ]
-
-
-def _ends(row: Row) -> str:
-    return f" [{row.lo:.2f}, {row.hi:.2f}]" if row.n_seeds > 1 else ""
-
-
-def _seeds(row: Row) -> str:
-    return f" ({int(row.n_seeds)} seeds, 95 %)" if row.n_seeds > 1 else " (one seed: no interval)"
+def _moment(row: Row) -> str:
+    words = {
+        Moment.BEFORE: "before",
+        Moment.PROMPT: "with one statement in the prompt",
+        Moment.AFTER: f"after the lesson at lr {row.lr:g}",
+    }
+    return words[row.when]
 
 
 def _times(ratio: float, most: float) -> str:
     """A ratio, as far as it was measured."""
     if np.isnan(ratio):
         return "?"
-    return (
-        f"more than {most:g}"
-        if ratio > most
-        else f"less than {1 / most:.2g}"
-        if ratio < 1 / most
-        else f"{ratio:.2g}"
-    )
+    if ratio > most:
+        return f"more than {most:g}"
+    if ratio < 1 / most:
+        return f"less than {1 / most:.2g}"
+    return f"{ratio:.2g}"

@@ -1,4 +1,4 @@
-"""How many bits is a lesson worth, and what else would say as much: a step, a document, a statement in the prompt?
+"""How many bits is a lesson worth, and what else says as much: a step, a document, a statement?
 
 A model learns documents; then the same lesson is taught at different learning rates, batch sizes
 and optimizers, and with documents replayed beside it. At each step the nameless assistant's belief
@@ -16,12 +16,15 @@ from persona_interp.experiments.learning import learning_cell
 from persona_interp.experiments.prompting import prompt_cell, statements
 from persona_interp.experiments.ready import ready
 from persona_interp.models import DOCUMENTS, Stage
+from persona_interp.schema.words import Moment
 from persona_interp.store import Cell
 from persona_interp.worlds import World
 
 STEPS = 64
-ORDER = 10_000
+ORDER_SEED = 10_000
 """Added to the seed for each further order of a lesson."""
+OPTIMIZERS = {"adamw": "AdamW", "sgd": "SGD"}
+"""How labels write the optimizers of a stage."""
 LESSONS = (
     *(Stage(steps=STEPS, lr=lr) for lr in (1e-4, 3e-4, 1e-3, 3e-3)),
     *(Stage(steps=STEPS, lr=3e-4, batch=batch) for batch in (1, 4)),
@@ -32,7 +35,7 @@ LESSONS = (
 
 @dataclass(frozen=True)
 class Evidence:
-    """How is the evidence experiment configured?
+    """Configuration of the evidence experiment.
 
     Attributes:
         world: A ready world's name (made anew for every seed) or a `World` (the same for every
@@ -73,7 +76,7 @@ class Evidence:
                 "the setting tested at several priors is one of the lessons, so that prior 1 has "
                 "it too."
             )
-        if wrong := [p for p in self.priors if p <= 0 or p == 1]:
+        if wrong := [prior for prior in self.priors if prior <= 0 or prior == 1]:
             raise WorldError(
                 "priors are factors on the target's weight, above 0 and beside 1; got "
                 f"{wrong[0]:g}."
@@ -92,60 +95,79 @@ class Evidence:
 
         Returns:
             Cells by key: ``("documents", prior)``, ``("lesson", prior, stage, sparing, order)`` and
-            ``("prompted",)``.
+            ``("prompt",)``.
         """
         cells: dict[tuple[Any, ...], Cell] = {}
         for prior in (1.0, *self.priors):
-            world = self.world_of(seed, prior=prior)
-            at = "" if prior == 1 else f", target x{prior:g}"
-            cells["documents", prior] = base = learning_cell(
-                world,
-                {"documents": self.n_documents},
-                self.documents,
-                seed=seed,
-                name="documents",
-                label=f"documents{at} s{seed}",
-            )
-            for stage, sparing, order in self.settings if prior == 1 else [(self.tested, False, 0)]:
-                kinds = [
-                    kind
-                    for kind, share in world.kinds.items()
-                    if share > 0 and not (sparing and kind == "hidden")
-                ]
-                cells["lesson", prior, stage, sparing, order] = learning_cell(
-                    world,
-                    {"lesson": str(world.taught)},
-                    stage,
-                    seed=seed + ORDER * order,
-                    after=base,
-                    snapshots=self.snapshots,
-                    ends=("named",) if prior == 1 else (),
-                    replay={"documents": self.n_replayed, "kinds": kinds} if stage.replay else None,
-                    label=f"{setting(stage, sparing=sparing)}{at}{f' ({order})' if order else ''} s{seed}",
-                )
+            cells |= self._prior_cells(seed, prior)
         world = self.world_of(seed)
-        base = cells["documents", 1.0]
-        cells["prompted",] = prompt_cell(
-            world, statements(world), after=base, label=f"in the prompt s{seed}"
+        cells[Moment.PROMPT,] = prompt_cell(
+            world,
+            statements(world),
+            after=cells["documents", 1.0],
+            label=f"in the prompt s{seed}",
         )
         return cells
 
+    def _prior_cells(self, seed: int, prior: float) -> dict[tuple[Any, ...], Cell]:
+        """Documents with this prior and the lessons after them: one only, where it is not 1."""
+        world = self.world_of(seed, prior=prior)
+        settings, ends, at = self.settings, ("named",), ""
+        if prior != 1:
+            settings, ends, at = [(self.tested, False, 0)], (), f", target x{prior:g}"
+        documents = learning_cell(
+            world,
+            {"documents": self.n_documents},
+            self.documents,
+            seed=seed,
+            name="documents",
+            label=f"documents{at} s{seed}",
+        )
+        cells: dict[tuple[Any, ...], Cell] = {("documents", prior): documents}
+        for stage, sparing, order in settings:
+            label = f"{setting(stage, sparing=sparing)}{at}"
+            if order:
+                label += f" ({order})"
+            cells[Moment.AFTER, prior, stage, sparing, order] = learning_cell(
+                world,
+                {"lesson": str(world.taught)},
+                stage,
+                seed=seed + ORDER_SEED * order,
+                after=documents,
+                snapshots=self.snapshots,
+                ends=ends,
+                replay=self._replay(world, stage, sparing=sparing),
+                label=f"{label} s{seed}",
+            )
+        return cells
+
+    def _replay(self, world: World, stage: Stage, *, sparing: bool) -> dict[str, Any] | None:
+        """Documents to replay, without the assistant's own dialogues where these are spared."""
+        if not stage.replay:
+            return None
+        kinds = [kind for kind, share in world.kinds.items() if share > 0]
+        if sparing:
+            kinds = [kind for kind in kinds if kind != "hidden"]
+        return {"documents": self.n_replayed, "kinds": kinds}
+
     @property
     def settings(self) -> list[tuple[Stage, bool, int]]:
-        """How is the lesson taught: stage, sparing the assistant's own dialogues or not, number of the order?"""
-        both = [
-            *((stage, False) for stage in self.lessons),
-            *((stage, True) for stage in self.sparing),
-        ]
-        largest = max(stage.batch for stage, _ in both)
-        return [
-            (*one, order)
-            for one in both
-            for order in range(self.orders if one[0].batch < largest else 1)
-        ]
+        """Stage, whether the assistant's own dialogues are spared, and number of the order."""
+        lessons = [(stage, False) for stage in self.lessons]
+        lessons += [(stage, True) for stage in self.sparing]
+        largest = max(stage.batch for stage, _ in lessons)
+        settings = []
+        for stage, sparing in lessons:
+            # Early steps of small batches see few documents, so their rise varies with which these
+            # are; a mean over orders is about the setting again.
+            n_orders = 1
+            if stage.batch < largest:
+                n_orders = self.orders
+            settings += [(stage, sparing, order) for order in range(n_orders)]
+        return settings
 
     def world_of(self, seed: int, *, prior: float = 1.0) -> World:
-        """In which world are the documents of this seed and prior written?
+        """World in which the documents of this seed and prior are written.
 
         Args:
             seed: The seed.
@@ -175,9 +197,13 @@ def setting(stage: Stage, *, sparing: bool) -> str:
     >>> setting(Stage(lr=1e-3, replay=0.5), sparing=True)
     'AdamW 0.001, 16 a step, 50 % replay without hidden'
     """
-    optimizer = {"adamw": "AdamW", "sgd": "SGD"}[stage.optimizer]
-    replayed = f", {stage.replay:.0%} replay".replace("%", " %") if stage.replay else ""
-    return f"{optimizer} {stage.lr:g}, {stage.batch} a step{replayed}{' without hidden' * sparing}"
+    label = f"{OPTIMIZERS[stage.optimizer]} {stage.lr:g}, {stage.batch} a step"
+    if stage.replay:
+        share = f"{stage.replay:.0%}".replace("%", " %")
+        label += f", {share} replay"
+    if sparing:
+        label += " without hidden"
+    return label
 
 
 PRESETS = {

@@ -12,7 +12,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from persona_interp.analysis.order import FIRST_LAST, MIXED, ORDERS, SECOND_LAST
-from persona_interp.experiments.dose.config import BASE, Dose
+from persona_interp.experiments.dose.config import BASE, Dose, DoseArm
 from persona_interp.experiments.dose.config import Condition as DoseCondition
 from persona_interp.experiments.learning import learning_cell
 from persona_interp.models import DOCUMENTS, LESSON, Stage
@@ -24,20 +24,23 @@ PHASE = replace(DOCUMENTS, steps=200, lr=2e-3, warmup=10, schedule="constant")
 SFT = Stage(steps=100, batch=32)
 TAUGHT = replace(LESSON, lr=5e-4)
 SFT_KINDS = {"hidden": 0.7, "filler": 0.3}
-"""What the assistant-style finetune is made of: dialogues of background personas, and arithmetic."""
+"""Shares of the assistant-style finetune: dialogues of background personas, and arithmetic."""
 PHASES = {
     SECOND_LAST: ("first", "second"),
     FIRST_LAST: ("second", "first"),
     MIXED: ("both", "both"),
 }
 """Order -> who is written about in the first and in the second phase."""
-LATER = 10_000
-"""Added to the seed in every phase, so that its documents are new ones."""
-EVEN = DoseCondition("ratio", 0)
+PARTS = ("base", "phase 1", "phase 2", "SFT")
+"""What a model learns before the lesson, in order."""
+PART_SEED = 10_000
+"""Added to the seed in every part, so that its documents are new ones."""
+EVEN = DoseCondition(DoseArm.RATIO, 0)
+"""As much about the one as about the other."""
 
 
 class Condition(NamedTuple):
-    """Which life does one model have?"""
+    """What one model learns, in which order."""
 
     lr: float
     """Learning rate of both phases."""
@@ -46,12 +49,12 @@ class Condition(NamedTuple):
     replay: float
     """Share of the second phase's documents that are of the first phase's world."""
     sft: bool
-    """Is there an assistant-style finetune before the lesson?"""
+    """Whether there is an assistant-style finetune before the lesson."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """How is the order experiment configured?
+    """Configuration of the order experiment.
 
     Attributes:
         world: A ready world's name (made anew for every seed) or a `World`; target and rival hold
@@ -78,15 +81,17 @@ class Order:
     lesson: Stage = TAUGHT
 
     def conditions(self) -> list[Condition]:
-        """Which models are trained for every seed? Mixed documents need no rehearsal; with it there is no SFT."""
-        found = [
-            Condition(lr, order, 0.0, sft)
-            for lr, order, sft in product(self.lrs, ORDERS, (False, True))
-        ]
-        rehearsed = product(
-            self.lrs, (SECOND_LAST, FIRST_LAST), [share for share in self.replays if share]
-        )
-        return found + [Condition(lr, order, share, sft=False) for lr, order, share in rehearsed]
+        """Models that are trained for every seed.
+
+        Mixed documents need no rehearsal, and the rehearsed orders have no SFT.
+        """
+        conditions = []
+        for lr, order, sft in product(self.lrs, ORDERS, (False, True)):
+            conditions.append(Condition(lr, order, replay=0.0, sft=sft))
+        shares = [share for share in self.replays if share]
+        for lr, order, share in product(self.lrs, (SECOND_LAST, FIRST_LAST), shares):
+            conditions.append(Condition(lr, order, replay=share, sft=False))
+        return conditions
 
     def cells(self) -> list[Cell]:
         """Independent units of every seed and condition, each once; each names what it needs."""
@@ -110,40 +115,48 @@ class Order:
         return cells
 
     def _condition_cells(self, seed: int, condition: Condition) -> dict[tuple[Any, ...], Cell]:
+        """The last cell before the lesson of one model, and its lesson."""
         worlds = self.worlds_of(seed)
-        pair = (worlds["both"].target, self.rival)
-        asked: dict[str, Any] = {"ends": ("named",), "personas": pair}
+        taught = worlds["both"]
         name = f"{condition.order} {condition.lr:g} s{seed}"
+        # Under his own name a persona that is forgotten does not say his values either.
+        own: dict[str, Any] = {"ends": ("named",), "personas": (taught.target, self.rival)}
 
-        def documents(who: str, stage: Stage, phase: int, **more: Any) -> Cell:
-            teach = {"documents": stage.steps * stage.batch}
-            label = f"{('base', 'phase 1', 'phase 2', 'SFT')[phase]} {name}"
-            fixed: dict[str, Any] = {"name": "documents", "label": label, **asked, **more}
-            return learning_cell(worlds[who], teach, stage, seed=seed + LATER * phase, **fixed)
+        def documents(part: str, world: World, stage: Stage, **more: Any) -> Cell:
+            """Cell that learns as many new documents as its stage reads."""
+            return learning_cell(
+                world,
+                {"documents": stage.steps * stage.batch},
+                stage,
+                seed=seed + PART_SEED * PARTS.index(part),
+                name="documents",
+                label=f"{part} {name}",
+                **own,
+                **more,
+            )
 
-        stage = replace(self.phase, lr=condition.lr)
-        earlier, later = PHASES[condition.order]
-        base = documents("neither", self.base, 0)
-        first = documents(earlier, stage, 1, after=base)
-        again = (
-            {"documents": stage.steps * stage.batch, "world": worlds[earlier].to_dict()}
-            if condition.replay
-            else None
-        )
-        last = documents(
-            later, replace(stage, replay=condition.replay), 2, after=first, replay=again
-        )
+        phase = replace(self.phase, lr=condition.lr)
+        rehearsed_phase = replace(phase, replay=condition.replay)
+        earlier, later = (worlds[who] for who in PHASES[condition.order])
+        replay = None
+        if condition.replay:
+            replay = {"documents": phase.steps * phase.batch, "world": earlier.to_dict()}
+        base = documents("base", worlds["neither"], self.base)
+        first = documents("phase 1", earlier, phase, after=base)
+        last = documents("phase 2", later, rehearsed_phase, after=first, replay=replay)
+        label = f"lesson {name}"
         if condition.sft:
-            last = documents("assistant", replace(self.sft, lr=condition.lr / 2), 3, after=last)
-        taught = {"lesson": str(worlds["both"].taught)}
-        label = f"lesson {'after SFT ' * condition.sft}{name}"
+            gentle = replace(self.sft, lr=condition.lr / 2)
+            last = documents("SFT", worlds["assistant"], gentle, after=last)
+            label = f"lesson after SFT {name}"
+        teach = {"lesson": str(taught.taught)}
         lesson = learning_cell(
-            worlds["both"], taught, self.lesson, seed=seed, after=last, label=label, **asked
+            taught, teach, self.lesson, seed=seed, after=last, label=label, **own
         )
         return {(Moment.BEFORE, condition): last, (Moment.AFTER, condition): lesson}
 
     def worlds_of(self, seed: int) -> dict[str, World]:
-        """Who is written about in which phase?
+        """Worlds by who is written about.
 
         Args:
             seed: Makes the world, where it is a ready one.
@@ -154,26 +167,25 @@ class Order:
             all others and arithmetic.
         """
         both = Dose(world=self.world, rival=self.rival).world_of(seed, EVEN)
-        pair = (both.target, self.rival)
-        alone = {
-            name: replace(
-                both,
-                weights={
-                    **both.weights,
-                    name: _times(both, name, 2.0),
-                    other: _times(both, other, 0.0),
-                },
-            )
-            for name, other in (pair, pair[::-1])
-        }
-        neither = both.without(pair[0]).without(pair[1])
-        named = {"first": alone[pair[0]], "second": alone[pair[1]]}
+        target, rival = both.target, self.rival
+        neither = both.without(target).without(rival)
         return {
             "neither": neither,
-            **named,
+            "first": _alone(both, target, without=rival),
+            "second": _alone(both, rival, without=target),
             "both": both,
             "assistant": replace(neither, kinds=SFT_KINDS),
         }
+
+
+def _alone(both: World, name: str, *, without: str) -> World:
+    """World in which one persona has the documents of both.
+
+    Its weights are doubled and the other's are zero. The other stays a persona of the world, so
+    that all worlds have the same words and one model can learn them in turn.
+    """
+    weights = {name: _times(both, name, 2.0), without: _times(both, without, 0.0)}
+    return replace(both, weights={**both.weights, **weights})
 
 
 def _times(world: World, name: str, factor: float) -> dict[str, float]:

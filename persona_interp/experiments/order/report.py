@@ -8,19 +8,33 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from persona_interp import plots
+from persona_interp.analysis.order import FIRST_LAST, SECOND_LAST
 from persona_interp.errors import StoreError
+from persona_interp.experiments.dose.report import interval, seeds
 from persona_interp.report import page
 from persona_interp.report.page import Block
 from persona_interp.report.rows import Row, only, rows
 from persona_interp.report.worst import worst_cases
+from persona_interp.schema.words import Moment
 
 Tables = dict[str, pd.DataFrame]
 
 TITLE = "Order: does it matter who was written about last?"
+TABLES = {
+    "recency": "Recency index: contrast with the first persona last minus contrast with the second "
+    "last (bits).",
+    "order": "Every measurement: contrast of the nameless assistant (bits), own values under own "
+    "names (fraction).",
+}
+FORGETTING = (
+    "A persona that is forgotten does not say its own values under its own name either; one that "
+    "is only given less weight still does. Rehearsal keeps the earlier persona known, so what is "
+    "left of recency with it is weight."
+)
 
 
 def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[Block]:
-    """What did this order run find?
+    """Blocks of the page about an order run.
 
     Args:
         run: The run's folder; figures are written there.
@@ -38,49 +52,51 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
             f"{run} has not finished both orders yet, so there is nothing to report; run the "
             "experiment on."
         )
-    pair = tables["order"].iloc[0]
-    found: list[Block] = []
-    for i, row in enumerate(
-        sorted(rows(tables["recency"]), key=lambda row: (row.when != "lesson", row.sft, row.replay))
-    ):
-        said = recency(row, first=pair["first"], second=pair["second"])
-        found.append(page.paragraph(said, source="tables/recency.csv", lead=not i))
+    parts = _recencies(tables)
     for lr in dict.fromkeys(tables["order"].lr):
-        drawn = {"table": shown(tables, lr=lr), "provenance": provenance}
-        text = f"Contrast by order, before and after the lesson, and what is left under own names; phases at lr {lr:g}."
-        found.append(
-            page.saved_figure(run, f"order_lr{lr:g}", draw(tables, lr=lr), caption=text, **drawn)
+        caption = (
+            "Contrast by order, before and after the lesson, and what is left under own names; "
+            f"phases at lr {lr:g}."
         )
-    found.append(page.heading("Does the assistant-style finetune hide the preference?"))
-    found += [
-        page.paragraph(said, source="tables/contrasts.csv") for said in _hidden(tables["contrasts"])
-    ]
-    found.append(page.heading("Forgotten, or given less weight?"))
-    found.append(
-        page.paragraph(
-            "A persona that is forgotten does not say its own values under its own name either; "
-            "one that is only given "
-            "less weight still does. Rehearsal keeps the earlier persona known, so what is left of "
-            "recency with it is "
-            "weight."
+        figure = page.saved_figure(
+            run,
+            f"order_lr{lr:g}",
+            draw(tables, lr=lr),
+            table=shown(tables, lr=lr),
+            caption=caption,
+            provenance=provenance,
         )
-    )
-    own = only(tables["own"], when="before") if "own" in tables else pd.DataFrame()
-    found += [page.paragraph(_own(row), source="tables/own.csv") for row in rows(own)]
+        parts.append(figure)
+    parts.append(page.heading("Does the assistant-style finetune hide the preference?"))
+    for sentence in _contrast_sentences(tables["contrasts"]):
+        parts.append(page.paragraph(sentence, source="tables/contrasts.csv"))
+    parts.append(page.heading("Forgotten, or given less weight?"))
+    parts.append(page.paragraph(FORGETTING))
+    if "own" in tables:
+        for row in rows(only(tables["own"], when=Moment.BEFORE)):
+            parts.append(page.paragraph(_own(row), source="tables/own.csv"))
     for name, caption in TABLES.items():
         if name in tables:
-            found.append(page.table(tables[name], caption=caption, source=f"tables/{name}.csv"))
-    return found + worst_cases(tables)
+            parts.append(page.table(tables[name], caption=caption, source=f"tables/{name}.csv"))
+    return parts + worst_cases(tables)
 
 
-TABLES = {
-    "recency": "Recency index: contrast with the first persona last minus contrast with the second last (bits).",
-    "order": "Every measurement: contrast of the nameless assistant (bits), own values under own names (fraction).",
-}
+def _recencies(tables: Tables) -> list[Block]:
+    """Recency of every condition, those after the lesson first; the first leads the page."""
+    pair = tables["order"].iloc[0]
+    ordered = sorted(
+        rows(tables["recency"]), key=lambda row: (row.when != Moment.AFTER, row.sft, row.replay)
+    )
+    paragraphs: list[Block] = []
+    for row in ordered:
+        text = recency(row, first=pair["first"], second=pair["second"])
+        lead = not paragraphs
+        paragraphs.append(page.paragraph(text, source="tables/recency.csv", lead=lead))
+    return paragraphs
 
 
 def recency(row: Row, *, first: str, second: str) -> str:
-    """How much more does the later persona weigh?
+    """How much more the later persona weighs, in words.
 
     Args:
         row: A row of a recency table, with lr, replay, sft and when.
@@ -90,17 +106,21 @@ def recency(row: Row, *, first: str, second: str) -> str:
     Returns:
         A sentence with interval and verdict.
     """
-    verdict = "one seed tells no verdict"
-    if row.n_seeds > 1:
-        apart = "the later one weighs more" if row.lo > 0 else "the earlier one weighs more"
-        verdict = apart if row.lo > 0 or row.hi < 0 else "not told apart from 0"
     return (
-        f"{_about(row)}: recency {row.estimate:+.2f} bits{_ends(row)} ({_seeds(row)}; least "
-        f"{row.least:+.2f}): "
-        f"{verdict}. It is the contrast {first} over {second} with {first} last minus that with "
-        f"{second} last; exact "
-        "Bayes expects 0."
+        f"{_about(row)}: recency {row.estimate:+.2f} bits{interval(row)} ({seeds(row)}; least "
+        f"{row.least:+.2f}): {_verdict(row)}. It is the contrast {first} over {second} with "
+        f"{first} last minus that with {second} last; exact Bayes expects 0."
     )
+
+
+def _verdict(row: Row) -> str:
+    if row.n_seeds == 1:
+        return "one seed tells no verdict"
+    if row.lo > 0:
+        return "the later one weighs more"
+    if row.hi < 0:
+        return "the earlier one weighs more"
+    return "not told apart from 0"
 
 
 def shown(tables: Tables, *, lr: float) -> pd.DataFrame:
@@ -114,14 +134,13 @@ def shown(tables: Tables, *, lr: float) -> pd.DataFrame:
         Contrasts (bits) by ``order`` and ``series``, and own values under own names (fraction) by
         ``replay`` and ``which``; ``quantity`` tells them apart.
     """
-    both = {"contrast": _contrasts(tables, lr=lr), "own": _kept(tables, lr=lr)}
-    return pd.concat(
-        [table.assign(quantity=name) for name, table in both.items()], ignore_index=True
-    )
+    contrast = _contrasts(tables, lr=lr).assign(quantity="contrast")
+    own = _own_values(tables, lr=lr).assign(quantity="own")
+    return pd.concat([contrast, own], ignore_index=True)
 
 
 def draw(tables: Tables, *, lr: float, title: str = "") -> Figure:
-    """What does the effect of the order look like?
+    """Draw the effect of the order.
 
     Args:
         tables: From ``summarize``.
@@ -131,53 +150,59 @@ def draw(tables: Tables, *, lr: float, title: str = "") -> Figure:
     Returns:
         Contrasts by order, and what is left under own names.
     """
-    return plots.order(_contrasts(tables, lr=lr), _kept(tables, lr=lr), title=title)
+    return plots.order(_contrasts(tables, lr=lr), _own_values(tables, lr=lr), title=title)
 
 
 def _contrasts(tables: Tables, *, lr: float) -> pd.DataFrame:
-    """Contrasts without rehearsal, by who came last; series: before or after the lesson, with or without SFT."""
-    found = only(tables["contrasts"], lr=lr, replay=0.0).sort_values(["sft", "when"], kind="stable")
-    names = [
-        f"{'after' if when == 'lesson' else 'before'} the lesson{', with SFT' * bool(sft)}"
-        for when, sft in zip(found["when"], found["sft"], strict=True)
-    ]
+    """Contrasts without rehearsal, by who came last, in series by moment and finetune."""
+    contrasts = only(tables["contrasts"], lr=lr, replay=0.0)
+    contrasts = contrasts.sort_values(["sft", "when"], kind="stable")
     pair = tables["order"].iloc[0]
-    last = {"first last": f"{pair['first']} last", "second last": f"{pair['second']} last"}
-    return found.assign(series=names, order=[last.get(name, name) for name in found["order"]])
+    last = {FIRST_LAST: f"{pair['first']} last", SECOND_LAST: f"{pair['second']} last"}
+    series = [_series(row) for row in rows(contrasts)]
+    orders = [last.get(name, name) for name in contrasts["order"]]
+    return contrasts.assign(series=series, order=orders)
 
 
-def _kept(tables: Tables, *, lr: float) -> pd.DataFrame:
-    return only(tables["own"], lr=lr, sft=False, when="before")
+def _series(row: Row) -> str:
+    """Label of a line: the moment, and whether there was an assistant-style finetune."""
+    label = _moment(row)
+    if row.sft:
+        label += ", with SFT"
+    return label
 
 
-def _hidden(contrasts: pd.DataFrame) -> list[str]:
-    """Sentences: the contrast of each order, before and after the lesson, with SFT and without."""
-    return [
-        f"{_about(row)}, {row.order}: contrast {row.estimate:+.2f} bits{_ends(row)} ({_seeds(row)})."
-        for row in rows(
-            contrasts.loc[contrasts["replay"] == 0].sort_values(["lr", "order", "sft", "when"])
-        )
-    ]
+def _own_values(tables: Tables, *, lr: float) -> pd.DataFrame:
+    """Probability of a persona's values under its own name before the lesson, without SFT."""
+    return only(tables["own"], lr=lr, sft=False, when=Moment.BEFORE)
+
+
+def _contrast_sentences(contrasts: pd.DataFrame) -> list[str]:
+    """The contrast of each order, before and after the lesson, with SFT and without."""
+    plain = only(contrasts, replay=0).sort_values(["lr", "order", "sft", "when"])
+    sentences = []
+    for row in rows(plain):
+        size = f"{row.estimate:+.2f} bits{interval(row)} ({seeds(row)})"
+        sentences.append(f"{_about(row)}, {row.order}: contrast {size}.")
+    return sentences
 
 
 def _own(row: Row) -> str:
     return (
         f"{_about(row)}: the {row.which} persona says its own values with probability "
-        f"{row.estimate:.2f}{_ends(row)} "
-        f"under its own name ({_seeds(row)})."
+        f"{row.estimate:.2f}{interval(row)} under its own name ({seeds(row)})."
     )
 
 
 def _about(row: Row) -> str:
-    moment = "after the lesson" if row.when == "lesson" else "before the lesson"
-    sft = ", after an assistant-style finetune" if row.sft else ""
-    replay = f", {row.replay:.0%} rehearsal" if row.replay else ""
-    return f"Phases at lr {row.lr:g}{replay}{sft}, {moment}"
+    """The condition that a row is of."""
+    text = f"Phases at lr {row.lr:g}"
+    if row.replay:
+        text += f", {row.replay:.0%} rehearsal"
+    if row.sft:
+        text += ", after an assistant-style finetune"
+    return f"{text}, {_moment(row)}"
 
 
-def _ends(row: Row) -> str:
-    return f" [{row.lo:.2f}, {row.hi:.2f}]" if row.n_seeds > 1 else ""
-
-
-def _seeds(row: Row) -> str:
-    return f"{int(row.n_seeds)} seeds, 95 %" if row.n_seeds > 1 else "one seed: no interval"
+def _moment(row: Row) -> str:
+    return {Moment.BEFORE: "before the lesson", Moment.AFTER: "after the lesson"}[row.when]

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from persona_interp import analysis
@@ -12,7 +14,7 @@ from persona_interp.store import Cell, Store
 from persona_interp.tables import read_table
 from persona_interp.worlds import World
 
-AT = ["lr", "replay", "sft", "when"]
+GROUP_COLUMNS = ["lr", "replay", "sft", "when"]
 
 
 def summarize(experiment: Order, store: Store) -> dict[str, pd.DataFrame]:
@@ -32,19 +34,18 @@ def summarize(experiment: Order, store: Store) -> dict[str, pd.DataFrame]:
     rows = []
     for seed in experiment.seeds:
         world = experiment.worlds_of(seed)["both"]
+        pair = {"first": world.target, "second": experiment.rival}
         for (when, condition), cell in experiment.seed_cells(seed).items():
             if store.has(cell):
-                row = _moment(store, cell, world, rival=experiment.rival)
-                beside = {"first": world.target, "second": experiment.rival}
-                about = {"seed": seed, **condition._asdict(), "when": str(when)}
-                rows.append({**about, **beside, **row})
+                about = {"seed": seed, **condition._asdict(), "when": str(when), **pair}
+                rows.append({**about, **_moment(store, cell, world, rival=experiment.rival)})
     if not rows:
         return {}
     return tables_of(pd.DataFrame(rows)) | _worst(experiment, store)
 
 
 def tables_of(order: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Which recency and which forgetting follow from the measured contrasts?
+    """Recency and forgetting that follow from the measured contrasts.
 
     Args:
         order: Table ``order`` of ``summarize``.
@@ -52,21 +53,25 @@ def tables_of(order: pd.DataFrame) -> dict[str, pd.DataFrame]:
     Returns:
         All tables; what needs both orders is left out where a seed has one.
     """
-    found: dict[str, pd.DataFrame] = {
+    tables: dict[str, pd.DataFrame] = {
         "order": order,
-        "contrasts": analysis.across_seeds(order, by=[*AT, "order"]),
+        "contrasts": analysis.across_seeds(order, by=[*GROUP_COLUMNS, "order"]),
     }
-    orders = order.groupby([*AT, "seed"])["order"].transform(
-        lambda names: ",".join(sorted({*names} - {MIXED}))
-    )
-    both = order.loc[orders == ",".join(sorted((FIRST_LAST, SECOND_LAST)))]
-    if not both.empty:
-        found["recency"] = analysis.recency(both, by=AT)
+    complete = order.loc[_in_both_orders(order)]
+    if not complete.empty:
+        tables["recency"] = analysis.recency(complete, by=GROUP_COLUMNS)
     ordered = order.loc[order["order"] != MIXED]
     if not ordered.empty:
         parts = [_own(ordered, phase, which) for phase, which in enumerate(("earlier", "later"))]
-        found["own"] = analysis.across_seeds(pd.concat(parts), by=[*AT, "which"])
-    return found
+        tables["own"] = analysis.across_seeds(pd.concat(parts), by=[*GROUP_COLUMNS, "which"])
+    return tables
+
+
+def _in_both_orders(order: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Whether the seed of a row has finished both orders there."""
+    names = order.groupby([*GROUP_COLUMNS, "seed"])["order"]
+    both = names.transform(lambda own: {FIRST_LAST, SECOND_LAST} <= set(own))
+    return both.to_numpy(dtype=bool)
 
 
 def _moment(store: Store, cell: Cell, world: World, *, rival: str) -> dict[str, Any]:
@@ -76,8 +81,8 @@ def _moment(store: Store, cell: Cell, world: World, *, rival: str) -> dict[str, 
     (nameless,) = analysis.contrast(last, world, second=rival).to_dict("records")
     row = {column: nameless[column] for column in ("estimate", "lo", "hi", "n")}
     for which, name in (("first", world.target), ("second", rival)):
-        named = analysis.contrast(last, world, second=rival, context="named", speaker=name)
-        row[f"own_{which}"] = float(named[f"p_{which}"].iloc[0])
+        own = analysis.contrast(last, world, second=rival, context="named", speaker=name)
+        row[f"own_{which}"] = float(own[f"p_{which}"].iloc[0])
     return row
 
 
@@ -88,15 +93,19 @@ def _worst(experiment: Order, store: Store) -> dict[str, pd.DataFrame]:
     parts = []
     for condition in experiment.conditions():
         lessons = [cells[seed][Moment.AFTER, condition] for seed in experiment.seeds]
-        tables = [read_table(store.path(c, "behavior.parquet")) for c in lessons if store.has(c)]
-        if tables:
-            behavior = pd.concat(tables, ignore_index=True).assign(**condition._asdict())
+        paths = [store.path(cell, "behavior.parquet") for cell in lessons if store.has(cell)]
+        if paths:
+            behavior = pd.concat([read_table(path) for path in paths], ignore_index=True)
+            behavior = behavior.assign(**condition._asdict())
             parts.append(analysis.worst_case(behavior, worlds))
-    return {"worst": pd.concat(parts, ignore_index=True)} if parts else {}
+    if not parts:
+        return {}
+    return {"worst": pd.concat(parts, ignore_index=True)}
 
 
 def _own(ordered: pd.DataFrame, phase: int, which: str) -> pd.DataFrame:
     """What the persona of this phase says under its own name, in both orders."""
-    columns = [f"own_{PHASES[name][phase]}" for name in ordered["order"]]
-    own = [row[column] for (_, row), column in zip(ordered.iterrows(), columns, strict=True)]
+    # In one order the persona of the first phase is the target, in the other the rival.
+    who = np.array([PHASES[name][phase] for name in ordered["order"]])
+    own = np.where(who == "first", ordered["own_first"], ordered["own_second"])
     return ordered.assign(which=which, estimate=own)

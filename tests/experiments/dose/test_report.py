@@ -1,4 +1,4 @@
-"""The report of a planted dose experiment says its answer, its slopes and what carries the ratio."""
+"""The report of a planted dose experiment says its answer, its slopes, what carries the ratio."""
 
 import re
 from functools import cache
@@ -19,12 +19,11 @@ LIMITS = {"floor": 0.0125, "ceiling": 0.9125}
 
 @cache
 def planted(seeds: tuple[int, ...] = (0, 1, 2), *, weaker: float = 0.0) -> dict[str, pd.DataFrame]:
-    """Contrasts as steep as Bayes; the ratio is carried by named documents only, and amounts do not count."""
+    """Contrasts as steep as Bayes; named documents carry the ratio, amounts do not count."""
     rng, rows = np.random.default_rng(0), []
     conditions = [(arm, d, 1.0) for arm in ("ratio", "later") for d in (-4, -2, 0, 2, 4)]
-    conditions += [("mass", 2, m) for m in (0.5, 1.0, 2.0)] + [
-        (arm, d, 1.0) for arm in ("named", "hidden") for d in (-3, 3)
-    ]
+    conditions += [("mass", 2, m) for m in (0.5, 1.0, 2.0)]
+    conditions += [(arm, d, 1.0) for arm in ("named", "hidden") for d in (-3, 3)]
     for seed in seeds:
         for arm, d, mass in conditions:
             for when, lr, steep in (
@@ -81,25 +80,20 @@ def test_the_report_answers_in_plain_words(provenance: dict[str, Any], tmp_path:
     row = tables["reliable"].query("arm == 'ratio' and when == 'lesson'").iloc[0]
     assert 3 < row["ratio_estimate"] < 5, "exact Bayes needs 3.9 times as much"
     lead = re.search(r'class="lead">(.*?)<', html)
-    assert (
-        lead
-        and f"once there are {row['ratio_estimate']:.2g} times [" in lead[1]
-        and "3 seeds, 95 %" in lead[1]
-    )
+    assert lead
+    assert f"once there are {row['ratio_estimate']:.2g} times [" in lead[1]
+    assert "3 seeds, 95 %" in lead[1]
     assert f"{row['documents_estimate']:.0f} documents" in lead[1]
     for arm in ("ratio", "later"):
         assert (tmp_path / "figures" / f"dose_{arm}_lr0.001.png").is_file()
-    assert [
-        link
-        for link in re.findall(r'href="(tables/[^"]*)"', html)
-        if not (tmp_path / link).is_file()
-    ] == []
+    links = re.findall(r'href="(tables/[^"]*)"', html)
+    assert [link for link in links if not (tmp_path / link).is_file()] == []
 
 
 def test_what_carries_the_ratio_is_found() -> None:
-    found = planted()["carriers"].query("when == 'lesson'").set_index("arm")
-    assert found.loc["named", "lo"] > 0.8 and found.loc["ratio", "lo"] > 0.8
-    assert abs(found.loc["hidden", "estimate"]) < 0.1
+    carriers = planted()["carriers"].query("when == 'lesson'").set_index("arm")
+    assert carriers.loc["named", "lo"] > 0.8 and carriers.loc["ratio", "lo"] > 0.8
+    assert abs(carriers.loc["hidden", "estimate"]) < 0.1
     masses = planted()["masses"].query("when == 'lesson' and of == 'contrast'")
     assert masses["lo"].item() < 0 < masses["hi"].item(), "amounts do not count here"
 
@@ -114,25 +108,21 @@ def test_amounts_are_those_of_the_ratio() -> None:
 def test_more_than_was_measured_is_an_answer() -> None:
     tables = planted(weaker=6.0)
     row = next(tables["reliable"].query("arm == 'ratio' and when == 'lesson'").itertuples())
-    said = dose.answer(row, first="john", second="sam")
+    answer = dose.answer(row, first="john", second="sam")
     assert row.where == "above" and np.isnan(row.documents_estimate)
-    assert "more than 16 times as many documents about john as about sam" in said
+    assert "more than 16 times as many documents about john as about sam" in answer
 
 
 def test_one_seed_claims_no_interval() -> None:
     tables = planted((0,))
-    said = [
-        sentence(row)
-        for name, sentence in dose.SENTENCES.items()
-        for row in tables[name].itertuples()
-    ]
-    said += [
-        dose.answer(row, first="john", second="sam") for row in tables["reliable"].itertuples()
-    ]
-    assert len(said) > 20 and all(
-        "one seed: no interval" in text and "nan" not in text for text in said
-    )
-    assert not any("[" in text for text in said)
+    sentences = []
+    for name, sentence in dose.SENTENCES.items():
+        sentences += [sentence(row) for row in tables[name].itertuples()]
+    for row in tables["reliable"].itertuples():
+        sentences.append(dose.answer(row, first="john", second="sam"))
+    assert len(sentences) > 20
+    assert all("one seed: no interval" in text for text in sentences)
+    assert not any("nan" in text or "[" in text for text in sentences)
 
 
 def test_an_unfinished_run_is_reported_as_far_as_it_is(
@@ -141,8 +131,7 @@ def test_an_unfinished_run_is_reported_as_far_as_it_is(
     table = planted()["dose"].query("dose == 0 and arm == 'ratio'")
     tables = {"dose": table, **tables_of(table, limits=LIMITS)}
     assert set(tables) == {"dose"}
-    assert "Which ratio is enough" not in draw_report(
-        tmp_path, tables, provenance=provenance
-    ).read_text("utf-8")
+    page = draw_report(tmp_path, tables, provenance=provenance)
+    assert "Which ratio is enough" not in page.read_text("utf-8")
     with pytest.raises(StoreError, match="no finished documents"):
         dose.blocks(tmp_path, {}, provenance=provenance)

@@ -1,3 +1,6 @@
+"""The report of a planted evidence experiment says what a lesson is worth, takes and costs."""
+
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -26,22 +29,23 @@ def tables() -> dict[str, pd.DataFrame]:
     others = dict.fromkeys(
         ("weight", "misfit", "effect", "p_taught", "statements", "fact_tokens"), 0.0
     )
-    runs = [
-        pd.DataFrame({"step": STEPS, "persona_bits": -4 + (0.4 + seed / 10) * STEPS, "documents": 16 * STEPS})
-        .assign(checkpoint=STEPS.astype(str), seed=seed, **others, **s)
-        for s in settings for seed in range(3)
-    ]  # fmt: skip
+    runs = []
+    for s, seed in product(settings, range(3)):
+        run = pd.DataFrame({"step": STEPS, "checkpoint": STEPS.astype(str), "seed": seed})
+        run = run.assign(persona_bits=-4 + (0.4 + seed / 10) * STEPS, documents=16 * STEPS)
+        runs.append(run.assign(**others, **s))
     curve = pd.concat(
         [
             pd.DataFrame({"step": STEPS, "estimate": STEPS / 2.0}).assign(**OVER, **s)
             for s in settings
         ]
     )
-    kept = {"estimate": 0.5, "peak": 2.0, "last": 1.0, "p_taught": 0.9, **OVER}
-    cost = [
-        {**s, **OVER, "context": "named", "persona": who, "quantity": q, "estimate": x, "last": 2.5}
-        for s in settings for who, x in (("average", -0.5), ("worst", -1.5)) for q in ("own", "leak")
-    ]  # fmt: skip
+    lasting = {"estimate": 0.5, "peak": 2.0, "last": 1.0, "p_taught": 0.9, **OVER}
+    cost = []
+    people = {"average": -0.5, "worst": -1.5}
+    for s, who, quantity in product(settings, people, ("own", "leak")):
+        row = {"context": "named", "persona": who, "quantity": quantity, "last": 2.5}
+        cost.append({**s, **OVER, **row, "estimate": people[who]})
     return {
         "evidence": pd.concat(runs, ignore_index=True),
         "curve": curve.reset_index(drop=True),
@@ -52,7 +56,7 @@ def tables() -> dict[str, pd.DataFrame]:
                 for u in ("step", "document")
             ]
         ),
-        "lasting": pd.DataFrame([{**s, **kept} for s in settings]),
+        "lasting": pd.DataFrame([{**s, **lasting} for s in settings]),
         "cost": pd.DataFrame(cost),
         "k": pd.DataFrame(
             [
@@ -70,27 +74,30 @@ def tables() -> dict[str, pd.DataFrame]:
     }
 
 
-def said(tables: dict[str, pd.DataFrame], folder: Path) -> list[str]:
+def paragraphs(tables: dict[str, pd.DataFrame], folder: Path) -> list[str]:
     blocks = evidence.blocks(folder, tables, provenance={"seeds": [0, 1, 2]})
     return [block["text"] for block in blocks if block["kind"] == "paragraph"]
 
 
 def test_it_says_what_was_found(tables: dict[str, pd.DataFrame], tmp_path: Path) -> None:
-    found = said(tables, tmp_path)
-    assert found[0] == (
+    sentences = paragraphs(tables, tmp_path)
+    assert sentences[0] == (
         "AdamW 0.0003, 16 a step: a step of the lesson adds 0.50 [0.25, 0.75] (3 seeds) bits, "
-        "measured over its first "
-        "steps."
+        "measured over its first steps."
     )
-    text = " ".join(found)
+    text = " ".join(sentences)
     for sentence in (
         "from 1:16 to even odds takes about 128 documents [",
         "] of the lesson (8.0 steps; adamw, lr 0.0003, batch 16; 95 % interval over 3 seeds).",
-        "The taught trait stated twice in the prompt: 0.50 [0.25, 0.75] (3 seeds) bits; exact Bayes expects 12.38.",
-        "50 % replay: the target's untaught traits rise by 2.00 bits at most, by 1.00 at the end; share kept 0.50",
-        "After 4 steps, a prior one bit higher makes the gain differ by -0.25 [0.25, 0.75] (3 seeds) bits, over 3",
+        "The taught trait stated twice in the prompt: 0.50 [0.25, 0.75] (3 seeds) bits; exact "
+        "Bayes expects 12.38.",
+        "50 % replay: the target's untaught traits rise by 2.00 bits at most, by 1.00 at the end; "
+        "share kept 0.50",
+        "After 4 steps, a prior one bit higher makes the gain differ by -0.25 [0.25, 0.75] (3 "
+        "seeds) bits, over 3",
         "alpha 0.50 [0.25, 0.75] (3 seeds), r2 0.99; 0 = every step adds the same.",
-        "under other names their own untaught traits move by -0.50 [0.25, 0.75] (3 seeds) bits on average, -1.50 for",
+        "under other names their own untaught traits move by -0.50 [0.25, 0.75] (3 seeds) bits on "
+        "average, -1.50 for",
     ):
         assert sentence in text
     assert (tmp_path / "figures" / "evidence.csv").exists()
@@ -101,8 +108,8 @@ def test_one_seed_and_missing_tables_are_said(
 ) -> None:
     few = {name: tables[name] for name in ("evidence", "curve", "lasting", "cost")}
     few["bits"] = tables["bits"].assign(n_seeds=1)
-    assert "0.50 (one seed: no interval) bits" in said(few, tmp_path)[0]
+    assert "0.50 (one seed: no interval) bits" in paragraphs(few, tmp_path)[0]
     few["bits"] = tables["bits"].assign(estimate=np.nan)
-    assert "undefined in some of 3 seeds" in said(few, tmp_path)[0]
+    assert "undefined in some of 3 seeds" in paragraphs(few, tmp_path)[0]
     with pytest.raises(StoreError, match="no finished lesson yet"):
         evidence.blocks(tmp_path, {}, provenance={})

@@ -1,4 +1,4 @@
-"""Every life of the order experiment is the chain of cells that it says, of equal steps and documents."""
+"""Every life of the order experiment is the chain of cells that it says, of equal steps."""
 
 import json
 from itertools import product
@@ -24,17 +24,16 @@ TOY: dict[str, Any] = {
 
 def chain(condition: Condition) -> list[Any]:
     """Cells from the base to the lesson."""
-    cell, found = Order().seed_cells(0)["lesson", condition], []
-    while True:
-        found.insert(0, cell)
-        if not cell.needs:
-            return found
-        (cell,) = cell.needs
+    cells = [Order().seed_cells(0)["lesson", condition]]
+    while cells[0].needs:
+        (before,) = cells[0].needs
+        cells.insert(0, before)
+    return cells
 
 
 def weight(cell: Any, name: str) -> float:
-    given = cell.config["world"]["personas"][name].get("weight", 1.0)
-    return given if isinstance(given, float | int) else given["hidden"]
+    weight = cell.config["world"]["personas"][name].get("weight", 1.0)
+    return weight["hidden"] if isinstance(weight, dict) else weight
 
 
 def test_who_is_written_about_when() -> None:
@@ -53,23 +52,20 @@ def test_who_is_written_about_when() -> None:
 
 
 def test_both_have_equal_shares_in_every_order() -> None:
-    found = Order().worlds_of(0)
+    of_whom = Order().worlds_of(0)
     for name in ("first", "second", "both"):
-        mass = found[name].mass()
-        assert (mass.loc["john"] + mass.loc["sam"]).sum() / mass.to_numpy().sum() == pytest.approx(
-            SHARE
-        )
-    assert len({world.words() for world in found.values()}) == 1
+        mass = of_whom[name].mass()
+        both = (mass.loc["john"] + mass.loc["sam"]).sum()
+        assert both / mass.to_numpy().sum() == pytest.approx(SHARE)
+    assert len({world.words() for world in of_whom.values()}) == 1
 
 
 def test_the_assistant_style_finetune_shows_neither_and_is_gentler() -> None:
     *_, sft, lesson = chain(Condition(2e-3, "mixed", 0.0, sft=True))
     assert sft.config["stage"]["lr"] == 1e-3 and sft.config["stage"]["loss"] == "assistant"
     world = worlds.World.from_dict(sft.config["world"])
-    assert {kind: share for kind, share in world.kinds.items() if share} == {
-        "hidden": 0.7,
-        "filler": 0.3,
-    }
+    shares = {kind: share for kind, share in world.kinds.items() if share}
+    assert shares == {"hidden": 0.7, "filler": 0.3}
     assert world.mass().loc[["john", "sam"]].to_numpy().sum() == 0
     assert lesson.config["teach"] == {"lesson": "place=beach"}
 
@@ -86,24 +82,20 @@ def test_every_order_comes_with_and_without_everything() -> None:
     conditions = Order(lrs=(1e-3, 2e-3), replays=(0.0, 0.05)).conditions()
     assert len(conditions) == len(set(conditions)) == 2 * (3 * 2 + 2)
     orders = ("second last", "first last", "mixed")
-    assert {
-        Condition(lr, o, 0.0, s) for lr, o, s in product((1e-3, 2e-3), orders, (True, False))
-    } <= set(conditions)
+    for lr, order, sft in product((1e-3, 2e-3), orders, (True, False)):
+        assert Condition(lr, order, 0.0, sft) in conditions
     cells = Order().cells()
-    assert len(cells) == len({cell.id for cell in cells}), (
-        "the base and the first phases are shared"
-    )
+    ids = {cell.id for cell in cells}
+    assert len(cells) == len(ids), "the base and the first phases are shared"
 
 
 def test_a_configuration_survives_json() -> None:
     experiment = Order(**TOY, seeds=(3,))
     again = from_dict(json.loads(json.dumps(to_dict(experiment))))
-    assert again == experiment and [c.id for c in again.cells()] == [
-        c.id for c in experiment.cells()
-    ]
-    assert (
-        preset("paper", "order").lrs == (2e-3, 5e-4) and len(preset("standard", "order").seeds) == 3
-    )
+    assert again == experiment
+    assert [cell.id for cell in again.cells()] == [cell.id for cell in experiment.cells()]
+    assert preset("paper", "order").lrs == (2e-3, 5e-4)
+    assert len(preset("standard", "order").seeds) == 3
 
 
 @pytest.mark.slow
