@@ -17,9 +17,8 @@ from matplotlib.figure import Figure
 
 from persona_interp import analysis, experiments, plots, record
 from persona_interp.experiments import Transfer, figure_script, preset
-from persona_interp.experiments.transfer.inside.tasks import directions
 from persona_interp.store import Store
-from persona_interp.tables import read_dataset, read_table
+from persona_interp.tables import read_dataset, read_directions, read_table
 
 NAME = "fig2_features"
 METHOD = "mean difference"
@@ -70,7 +69,7 @@ def readings(experiment: Transfer, store: Store) -> pd.DataFrame:
     for seed in experiment.seeds:
         cells = experiment.seed_cells(seed)
         found = store.path(cells["personas", lr, hook])
-        vectors = directions(found, METHOD)
+        vectors = read_directions(found / f"{METHOD}.nc")
         drawn = record.random_directions(vectors, n=N_RANDOM, seed=seed)
         acts = read_dataset(found / "acts.nc")
         areas = {

@@ -35,14 +35,14 @@ def agreement_claims(seeds: list[int], world_file: str | None, out: Path) -> Ite
         [
             c
             for seed in seeds
-            for key, c in experiment.of(seed).items()
+            for key, c in experiment.seed_cells(seed).items()
             if key[0] not in ("walk", "geometry")
         ],
         store,
     )
     measures, metrics, slopes = [], [], []
     for seed in seeds:
-        world, cells = experiment.world_of(seed).to_dict(), experiment.of(seed)
+        world, cells = experiment.world_of(seed).to_dict(), experiment.seed_cells(seed)
         raw = {
             name: read_table(store.path(cells["estimates",], f"{name}.parquet"))
             for name in ("behavior", "likelihood", "divergence", "gradients")
@@ -162,7 +162,7 @@ def slope(experiment: Any, store: Any, seed: int) -> float:
 
     world, cells = (
         experiment.world_of(seed, styles=experiment.styles).to_dict(),
-        experiment.of(seed),
+        experiment.seed_cells(seed),
     )
     held = {name: held_by(world, name) for name in world["personas"]}
     counts = read_table(store.path(cells["styles",], "counts.parquet"))

@@ -5,7 +5,7 @@
 The unit is the plainest loop that trains the same tiny model: one thread, 1,000 steps of 32
 documents, length-bucketed, AdamW, nothing recorded. Beside it, in the same process order:
 ``models.train`` of the same stage (the Trainer's price), and whole quick presets, report included,
-on all cores. Then, in seconds: how long each figure takes to be drawn again from finished tables.
+on all cores. Then, in seconds: how long tables, figures and report take again from finished cells.
 """
 
 import argparse
@@ -68,20 +68,14 @@ def trained(seed: int = 0) -> float:
 
 
 def quick(name: str, folder: Path) -> tuple[float, float]:
-    """How long does the quick preset take from a shell, and its figures from its finished tables (seconds)?"""
-    from persona_interp.report import provenance_of, write_report
-    from persona_interp.store import Store
-
+    """Seconds that the quick preset takes from a shell, and its report again from finished cells."""
     out = folder / name
     command = [Path(sys.executable).with_name("persona-interp"), "run", name, "--out", str(out)]
     began = time.perf_counter()
     subprocess.run(command, check=True, capture_output=True)
     took = time.perf_counter() - began
-    store = Store.open(out)
-    config = store.config()
-    tables = experiments.from_dict(config).summarize(store)
     began = time.perf_counter()
-    write_report(out, tables, provenance=provenance_of(store, config))
+    experiments.report(out)
     return took, time.perf_counter() - began
 
 

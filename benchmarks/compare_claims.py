@@ -13,6 +13,7 @@ import os
 import random
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -126,19 +127,21 @@ def one_seed(seed: int, model: Path, out: Path) -> tuple[float, pd.DataFrame, pd
     }
     tuned["sarcastic"] = finetuned(base, mocking, out / "sarcastic", seed=4 * seed)
     controls = [tuned[f"neutral{i}"] for i in range(3)]
-    named: dict[str, Any] = {
-        "prompts": out / "prompts.txt",
-        "traits": out / "sarcastic.json",
-        "primary": "sarcastic",
-    }
-    named |= {"shown": 4, "seed": seed}
+    options = pi.experiments.CompareOptions(
+        traits=out / "sarcastic.json",
+        primary="sarcastic",
+        seed=seed,
+        settings=pi.experiments.CompareSettings(samples=4),
+    )
+    beside = replace(options, control=controls)
+    prompts = out / "prompts.txt"
     rows = []
     for name in ("neutral3", "sarcastic"):
-        effects = pi.compare(base, tuned[name], control=controls, out=out / f"run {name}", **named)[
-            "effects"
-        ]
+        run = out / f"run {name}"
+        effects = pi.compare(base, tuned[name], prompts=prompts, out=run, options=beside)["effects"]
         rows.append(effects.loc[effects["role"] == "tuned"])
-    floor = pi.compare(base, base, out=out / "run base", **named)["effects"]
+    run = out / "run base"
+    floor = pi.compare(base, base, prompts=prompts, out=run, options=options)["effects"]
     return float(floor[["estimate", "floor"]].abs().to_numpy().max()), *rows
 
 

@@ -69,11 +69,11 @@ def dose_claims(seeds: list[int], world_file: str | None, out: Path) -> Iterator
 def _answer(experiment: Any, store: Any, table: pd.DataFrame) -> Iterator[Claim]:
     """Either new seeds at the answered ratio say what the curve predicts, or the largest ratio is not enough."""
     from persona_interp import analysis
-    from persona_interp.experiments import run
+    from persona_interp.experiments import run, summarize
     from persona_interp.experiments.dose.config import Condition
     from persona_interp.experiments.dose.tables import limits
 
-    tables = experiment.summarize(store)
+    tables = summarize(experiment, store)
     (row,) = tables["reliable"].query("when == 'lesson' and arm == 'ratio'").to_dict("records")
     if row["where"] == "above":
         largest = table.loc[table["dose"] == table["dose"].max(), "p_first"]
@@ -87,9 +87,9 @@ def _answer(experiment: Any, store: Any, table: pd.DataFrame) -> Iterator[Claim]
         "records"
     )
     seeds = tuple(max(experiment.seeds) + APART + i for i in range(NEW))
-    again = replace(experiment, seeds=seeds)
+    again = replace(experiment, seeds=seeds, ratios=(dose,))
     condition = Condition("ratio", dose)
-    run([cell for seed in seeds for cell in again.of(seed, condition).values()], store)
+    run(again.cells(), store)
     values = tuple(measured(again, store, seed, condition)["p_first"] for seed in seeds)
     lo, hi = said["predicted_lo"], said["predicted_hi"]
     name = f"dose: the answer is {2.0**dose:.3g} times; probability there on {NEW} new seeds"
@@ -100,14 +100,15 @@ def measured(experiment: Any, store: Any, seed: int, condition: Any) -> dict[str
     """Contrasts (nats) at the three moments, Bayes of the named documents after the lesson, P of the first's values."""
     from persona_interp.tables import read_table
 
-    cells, world = experiment.of(seed, condition), experiment.world_of(seed, condition).to_dict()
+    cells = experiment.seed_cells(seed)
+    world = experiment.world_of(seed, condition).to_dict()
     first, second = held_by(world, world["target"]), held_by(world, experiment.rival)
     taught = world["taught"].split("=", 1)
     row: dict[str, float] = {"seed": seed, "dose": condition.dose}
     for when, key in (
-        ("before", ("documents",)),
-        ("prompt", ("prompt",)),
-        ("lesson", ("lesson", GENTLE)),
+        ("before", ("documents", condition)),
+        ("prompt", ("prompt", condition)),
+        ("lesson", ("lesson", condition, GENTLE)),
     ):
         behavior = read_table(store.path(cells[key], "behavior.parquet"))
         behavior = behavior.loc[
@@ -120,7 +121,7 @@ def measured(experiment: Any, store: Any, seed: int, condition: Any) -> dict[str
         }
         row[when] = float(np.mean([math.log(p[t][first[t]] / p[t][second[t]]) for t in p]))
         row["p_first"] = float(np.mean([p[t][first[t]] for t in p]))
-    counts = read_table(store.path(cells["documents",], "counts.parquet"))
+    counts = read_table(store.path(cells["documents", condition], "counts.parquet"))
     row["bayes"] = bayes(world, counts, taught=taught, first=first, second=second)
     return row
 

@@ -123,7 +123,7 @@ def _weight_claims(table: pd.DataFrame, seeds: list[int], *, recipe: bool) -> It
 
 def measured(experiment: Any, store: Any, cell: Any, key: tuple[Any, ...]) -> dict[str, Any]:
     """One lesson: bits a step, effect at its peak and end, probability of the taught value, log2 K."""
-    from persona_interp.experiments.evidence.tables import setting
+    from persona_interp.experiments.evidence.config import setting
     from persona_interp.tables import read_table
 
     stage, sparing, _ = key[2:]

@@ -24,13 +24,13 @@ def generators_claims(seeds: list[int], world_file: str | None, out: Path) -> It
     from persona_interp.store import Store
 
     experiment = preset("standard", "generators", seeds=tuple(seeds))
-    keyed = {(seed, arm): experiment.of(seed, arm) for seed in seeds for arm in experiment.arms}
+    keyed = {seed: experiment.seed_cells(seed) for seed in seeds}
     store = Store(out)
     run([cell for cells in keyed.values() for cell in cells.values()], store)
     found: dict[tuple[str, ...], list[float]] = {}
-    for (_, arm), cells in keyed.items():
+    for cells in keyed.values():
         told: dict[tuple[str, ...], list[float]] = {}
-        for (lesson, *about), cell in cells.items():
+        for (lesson, arm, *about), cell in cells.items():
             if about:
                 for what, shift in shifts(store, cell, about[0]):
                     told.setdefault((arm, lesson, what), []).append(shift)

@@ -51,7 +51,8 @@ def contrast(experiment: Any, store: Any, seed: int, condition: Any, when: str) 
     """Contrast of the nameless assistant (nats) in the last checkpoint."""
     from persona_interp.tables import read_table
 
-    cell, world = experiment.of(seed, condition)[when], experiment.worlds_of(seed)["both"].to_dict()
+    cell = experiment.seed_cells(seed)[when, condition]
+    world = experiment.worlds_of(seed)["both"].to_dict()
     first, second = held_by(world, world["target"]), held_by(world, experiment.rival)
     taught = world["taught"].split("=", 1)[0]
     behavior = read_table(store.path(cell, "behavior.parquet"))
