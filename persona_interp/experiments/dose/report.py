@@ -55,7 +55,7 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
         for lr in sorted(set(tables["curves"].loc[tables["curves"].when == "lesson", "lr"])):
             text = f"Documents {ARMS[arm]}; contrast before, in the prompt and after the lesson, and the fitted curve."
             drawn = {
-                "table": shown(tables, arm=arm, lr=lr),
+                "table": numbers(tables, arm=arm, lr=lr),
                 "caption": text,
                 "provenance": provenance,
             }
@@ -134,8 +134,8 @@ def contrasts(tables: Tables, *, arm: str, lr: float) -> pd.DataFrame:
     return averaged.assign(when=[names[when] for when in averaged["when"]])
 
 
-def shown(tables: Tables, *, arm: str, lr: float) -> pd.DataFrame:
-    """Which numbers are in the figure?
+def numbers(tables: Tables, *, arm: str, lr: float) -> pd.DataFrame:
+    """The numbers in the figure.
 
     Args:
         tables: From ``summarize``.

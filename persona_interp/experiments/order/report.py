@@ -46,7 +46,7 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
         said = recency(row, first=pair["first"], second=pair["second"])
         found.append(page.paragraph(said, source="tables/recency.csv", lead=not i))
     for lr in dict.fromkeys(tables["order"].lr):
-        drawn = {"table": shown(tables, lr=lr), "provenance": provenance}
+        drawn = {"table": numbers(tables, lr=lr), "provenance": provenance}
         text = f"Contrast by order, before and after the lesson, and what is left under own names; phases at lr {lr:g}."
         found.append(
             page.saved_figure(run, f"order_lr{lr:g}", draw(tables, lr=lr), caption=text, **drawn)
@@ -103,8 +103,8 @@ def recency(row: Row, *, first: str, second: str) -> str:
     )
 
 
-def shown(tables: Tables, *, lr: float) -> pd.DataFrame:
-    """Which numbers are in the figure?
+def numbers(tables: Tables, *, lr: float) -> pd.DataFrame:
+    """The numbers in the figure.
 
     Args:
         tables: From ``summarize``.
