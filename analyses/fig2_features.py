@@ -79,9 +79,10 @@ def readings(experiment: Transfer, store: Store) -> pd.DataFrame:
             FROZEN: _best_areas(read_table(personas / "random_scores.parquet")),
         }
         for series, table in tables.items():
-            best = table[["name", "auroc", "lo", "hi"]].rename(columns={"auroc": "estimate"})
+            best = table.rename(columns={"auroc": "estimate"})
             best = best.assign(seed=seed, quantity=AUROC, series=series)
-            rows += best.to_dict("records")
+            columns = ["name", "estimate", "lo", "hi", "seed", "quantity", "series"]
+            rows += best.loc[:, columns].to_dict("records")
         areas = _areas(documents, random)["auroc"].to_numpy()
         rows.append({"seed": seed, "quantity": AUROC, **_band(areas)})
         neutral = read_dataset(features / "acts.nc")

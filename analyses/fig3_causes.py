@@ -77,10 +77,7 @@ def numbers(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     parts = []
     for hook, rows in tables["causes"].groupby("hook"):
         edits = pd.concat([grouped(rows), _largest(rows)], ignore_index=True)
-        others = edits.loc[~edits["edit"].isin(CONTROLS), "edit"]
-        order = list(dict.fromkeys([*METHODS, *others, *CONTROLS]))
-        place = edits["edit"].map(order.index)
-        parts.append(edits.loc[place.sort_values(kind="stable").index].assign(hook=hook))
+        parts.append(_in_order(edits).assign(hook=hook))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -107,6 +104,13 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
 def main() -> None:
     """Compute the figure and save it as PNG, PDF and CSV with its provenance."""
     figure_script(__doc__, NAME, compute=compute, numbers=numbers, draw=draw, out="runs/inside")
+
+
+def _in_order(edits: pd.DataFrame) -> pd.DataFrame:
+    """Methods first, then what else is no control, then controls."""
+    others = edits.loc[~edits["edit"].isin(CONTROLS), "edit"]
+    order = list(dict.fromkeys([*METHODS, *others, *CONTROLS]))
+    return edits.sort_values("edit", key=lambda names: names.map(order.index), kind="stable")
 
 
 def _largest(causes: pd.DataFrame) -> pd.DataFrame:

@@ -87,10 +87,11 @@ def claims(trial: Trial) -> Iterator[Claim]:
     changes = tuple(one.largest_change for one in seeds)
     name = "compare: base against itself, largest change"
     yield Claim(name, changes, at_most=0.0, unit="any", every=True)
-    counts = tuple(float((one.neutral["verdict"] != Verdict.NONE).sum()) for one in seeds)
+    verdicts = [one.neutral["verdict"].tolist() for one in seeds]
+    counts = tuple(float(sum(verdict != Verdict.NONE for verdict in own)) for own in verdicts)
     name = "compare: claims of one of four neutral finetunes"
     yield Claim(name, counts, at_most=0.0, unit="claims", every=True)
-    primaries = [one.sarcastic.loc[one.sarcastic["primary"]].iloc[0] for one in seeds]
+    primaries: list[Any] = [one.sarcastic.loc[one.sarcastic["primary"]].iloc[0] for one in seeds]
     rises = tuple(float(row["verdict"] == Verdict.UP) for row in primaries)
     name = "compare: sarcasm, the primary, found with its sign"
     yield Claim(name, rises, at_least=1.0, unit="found", every=True)
