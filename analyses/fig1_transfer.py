@@ -1,4 +1,4 @@
-"""Figure 1: a lesson on one trait brings along the traits that co-occurred with it, and no control does.
+"""Figure 1: a lesson on one trait brings along those that co-occurred with it, and no control does.
 
 Documents bind five traits to each persona. A lesson teaches the nameless assistant that it likes
 the beach, and John's other four traits, never taught, rise with it; they do not after an unrelated
@@ -19,8 +19,8 @@ compute = partial(compute_preset, "transfer")
 """Its tables: ``compute(out, size="quick", workers=None, **changes)``."""
 
 
-def shown(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Which numbers are in the figure: the target's untaught traits at the highest learning rate, over seeds?
+def numbers(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Numbers in the figure: untaught traits of the target at the highest learning rate.
 
     Args:
         tables: From ``compute``.
@@ -36,7 +36,7 @@ def shown(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """What does the claim look like?
+    """The claim as a figure.
 
     Args:
         tables: From ``compute``.
@@ -46,13 +46,13 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     """
     taught = tables["transfer"].loc[tables["transfer"].trained].trait.iloc[0]
     return plots.transfer(
-        shown(tables), title=f"Shift of untaught traits after a lesson on {taught}"
+        numbers(tables), title=f"Shift of untaught traits after a lesson on {taught}"
     )
 
 
 def main() -> None:
-    """Computes the figure and saves it as PNG, PDF and CSV with its provenance."""
-    figure_script(__doc__, NAME, compute=compute, shown=shown, draw=draw)
+    """Compute the figure and save it as PNG, PDF and CSV with its provenance."""
+    figure_script(__doc__, NAME, compute=compute, numbers=numbers, draw=draw)
 
 
 if __name__ == "__main__":

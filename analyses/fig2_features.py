@@ -1,4 +1,4 @@
-"""Figure 2: features and directions of the base model carry each persona, and the lesson moves the model towards one.
+"""Figure 2: directions in the base model carry each persona, and the lesson moves it towards one.
 
 Before any lesson, in text by speakers without a name, one feature and one direction a persona tell
 that persona's documents from all others: both are found on one half of the documents and read on
@@ -7,35 +7,35 @@ lesson on one trait of John moves neutral prompts along his direction and along 
 the unrelated lesson moves them towards those who hold its trait instead.
 """
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 from matplotlib.figure import Figure
 
 from persona_interp import analysis, experiments, plots, record
 from persona_interp.experiments import Transfer, figure_script, preset
-from persona_interp.experiments.transfer.inside.tasks import directions
+from persona_interp.schema.words import Arm
 from persona_interp.store import Store
-from persona_interp.tables import read_dataset, read_table
+from persona_interp.tables import read_dataset, read_directions, read_table
 
 NAME = "fig2_features"
 METHOD = "mean difference"
 """Directions found where the features are: in documents by speakers without a name."""
 N_RANDOM = 100
-COSINE, AUROC = (
-    "cosine of the shift with the\npersona's direction",
-    "AUROC of the persona's documents,\nno name in them",
-)
-RANDOM, FROZEN = "random", "best feature, random decoder"
+COSINE = "cosine of the shift with the\npersona's direction"
+AUROC = "AUROC of the persona's documents,\nno name in them"
+RANDOM = "random"
+FROZEN = "best feature, random decoder"
+KEYS = ["quantity", "series", "name"]
 
 
 def compute(
     out: Path, *, size: str = "quick", workers: int | None = None, **changes: Any
 ) -> dict[str, pd.DataFrame]:
-    """Which tables does this figure show?
+    """Tables of the figure.
 
     Args:
         out: Run folder; finished cells are read, missing ones computed.
@@ -45,17 +45,17 @@ def compute(
         changes: Fields of the preset to set otherwise.
 
     Returns:
-        What ``Transfer.summarize`` returns, and what ``readings`` does as "readings".
+        What the ``summarize`` of transfer returns, and what ``readings`` does as "readings".
     """
-    wanted = preset(size)
-    wanted = replace(wanted, arms=("lesson", "unrelated lesson"), lrs=(max(wanted.lrs),))
-    experiment = replace(wanted, **changes)
+    arms = (str(Arm.LESSON), str(Arm.UNRELATED))
+    settings = {"arms": arms, "lrs": (max(preset(size).lrs),), **changes}
+    experiment = preset(size, **settings)
     tables = experiments.compute(experiment, out, workers=workers)
     return {**tables, "readings": readings(experiment, Store.open(out))}
 
 
 def readings(experiment: Transfer, store: Store) -> pd.DataFrame:
-    """What do directions and the features of a random decoder read, and what random directions?
+    """Readings of directions, of a random decoder's features and of random directions.
 
     Args:
         experiment: The experiment.
@@ -69,31 +69,30 @@ def readings(experiment: Transfer, store: Store) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for seed in experiment.seeds:
         cells = experiment.seed_cells(seed)
-        found = store.path(cells["personas", lr, hook])
-        vectors = directions(found, METHOD)
-        drawn = record.random_directions(vectors, n=N_RANDOM, seed=seed)
-        acts = read_dataset(found / "acts.nc")
-        areas = {
-            kind: analysis.score(analysis.readouts(acts, directions=v), n_permutations=1)
-            for kind, v in {"direction": vectors, RANDOM: drawn}.items()
+        personas = store.path(cells["personas", lr, hook])
+        features = store.path(cells["features", experiment.arms[0], lr, hook])
+        directions = read_directions(personas / f"{METHOD}.nc")
+        random = record.random_directions(directions, n=N_RANDOM, seed=seed)
+        documents = read_dataset(personas / "acts.nc")
+        tables = {
+            "direction": _own_areas(_areas(documents, directions)),
+            FROZEN: _best_areas(read_table(personas / "random_scores.parquet")),
         }
-        own = areas["direction"].loc[areas["direction"]["feature"] == areas["direction"]["name"]]
-        frozen = read_table(found / "random_scores.parquet")
-        best = frozen.loc[frozen["kind"] == "persona"].sort_values("auroc_chosen", ascending=False)
-        for series, table in (("direction", own), (FROZEN, best.drop_duplicates("name"))):
-            kept = table[["name", "auroc", "lo", "hi"]].rename(columns={"auroc": "estimate"})
-            rows += kept.assign(seed=seed, quantity=AUROC, series=series).to_dict("records")
-        rows.append({"seed": seed, "quantity": AUROC, **_band(areas[RANDOM]["auroc"].to_numpy())})
-        neutral = read_dataset(
-            store.path(cells["features", experiment.arms[0], lr, hook], "acts.nc")
-        )
-        turned = analysis.direction_shift(neutral, drawn)["cosine"].to_numpy()
-        rows.append({"seed": seed, "quantity": COSINE, **_band(turned)})
+        for series, table in tables.items():
+            best = table.rename(columns={"auroc": "estimate"})
+            best = best.assign(seed=seed, quantity=AUROC, series=series)
+            columns = ["name", "estimate", "lo", "hi", "seed", "quantity", "series"]
+            rows += best.loc[:, columns].to_dict("records")
+        areas = _areas(documents, random)["auroc"].to_numpy()
+        rows.append({"seed": seed, "quantity": AUROC, **_band(areas)})
+        neutral = read_dataset(features / "acts.nc")
+        cosines = analysis.direction_shift(neutral, random)["cosine"].to_numpy()
+        rows.append({"seed": seed, "quantity": COSINE, **_band(cosines)})
     return pd.DataFrame(rows)
 
 
-def shown(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Which numbers are in the figure?
+def numbers(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Numbers in the figure: every persona's cosine with the shift, and its AUROC.
 
     Args:
         tables: From ``compute``.
@@ -103,31 +102,26 @@ def shown(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         first: ``estimate``, ``lo``, ``hi``; of several seeds ``across_seeds`` of them, and of the
         random directions the mean band.
     """
-    moved, scores = tables["directions"], tables["scores"]
-    moved = moved.loc[(moved["hook"] == moved["hook"].iloc[0]) & (moved["method"] == METHOD)]
-    moved = moved.assign(quantity=COSINE, series=moved["arm"], estimate=moved["cosine"])
+    shifts, scores = tables["directions"], tables["scores"]
+    hook = shifts["hook"].iloc[0]
+    shifts = shifts.loc[(shifts["hook"] == hook) & (shifts["method"] == METHOD)]
+    shifts = shifts.assign(quantity=COSINE, series=shifts["arm"], estimate=shifts["cosine"])
     best = scores.loc[(scores["kind"] == "persona") & (scores["rank"] == 1)]
-    best = best.loc[best["hook"] == moved["hook"].iloc[0]]
+    best = best.loc[best["hook"] == hook]
     best = best.assign(quantity=AUROC, series="best feature", estimate=best["auroc"])
-    columns = ["quantity", "series", "name", "estimate", "lo", "hi", "seed"]
-    rows = pd.concat([moved, best, tables["readings"]], ignore_index=True).reindex(columns=columns)
+    rows = pd.concat([shifts, best, tables["readings"]], ignore_index=True)
+    rows = rows.reindex(columns=[*KEYS, "estimate", "lo", "hi", "seed"])
     if len(set(rows["seed"])) > 1:
-        by = ["quantity", "series", "name"]
-        band = rows.loc[rows["name"] == RANDOM].groupby(by)[["lo", "hi"]].mean()
-        rows = analysis.across_seeds(rows, by=by).set_index(by)
-        rows.update(band)
-        rows = rows.reset_index()
-    first = rows.loc[rows["series"] == rows["series"].iloc[0]].sort_values(
-        "estimate", ascending=False
-    )["name"]
-    order = [*first, RANDOM]
+        rows = _over_seeds(rows)
+    lesson = rows.loc[rows["series"] == rows["series"].iloc[0]]
+    order = [*lesson.sort_values("estimate", ascending=False)["name"], RANDOM]
     return rows.sort_values(
         "name", key=lambda names: names.map(order.index), kind="stable", ignore_index=True
     )
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """What does the claim look like?
+    """The claim as a figure.
 
     Args:
         tables: From ``compute``.
@@ -136,7 +130,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         Personas in rows: whom the lessons moved neutral prompts towards, and how well each is read
         in documents.
     """
-    rows = shown(tables).sort_values("quantity", key=lambda names: names == AUROC, kind="stable")
+    rows = numbers(tables).sort_values("quantity", key=lambda names: names == AUROC, kind="stable")
     arms = [arm for arm in rows.loc[rows["quantity"] == COSINE, "series"].unique() if arm != RANDOM]
     return plots.personas(
         rows,
@@ -148,11 +142,38 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
 
 
 def main() -> None:
-    """Computes the figure and saves it as PNG, PDF and CSV with its provenance."""
-    figure_script(__doc__, NAME, compute=compute, shown=shown, draw=draw, out="runs/inside")
+    """Compute the figure and save it as PNG, PDF and CSV with its provenance."""
+    figure_script(__doc__, NAME, compute=compute, numbers=numbers, draw=draw, out="runs/inside")
+
+
+def _areas(documents: xr.Dataset, directions: xr.DataArray) -> pd.DataFrame:
+    """AUROC of every direction for every persona's documents."""
+    projections = analysis.readouts(documents, directions=directions)
+    return analysis.score(projections, n_permutations=1)  # p values are not used
+
+
+def _own_areas(areas: pd.DataFrame) -> pd.DataFrame:
+    """AUROC of each persona's own direction."""
+    return areas.loc[areas["feature"] == areas["name"]]
+
+
+def _best_areas(scores: pd.DataFrame) -> pd.DataFrame:
+    """AUROC of each persona's best feature, chosen on documents of which the AUROC is not."""
+    personas = scores.loc[scores["kind"] == "persona"]
+    return personas.sort_values("auroc_chosen", ascending=False).drop_duplicates("name")
+
+
+def _over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
+    """Means over seeds; those of random directions keep the mean of their seeds' bands."""
+    # An interval over seeds would say how well their mean is known; a band says how far one goes.
+    band = rows.loc[rows["name"] == RANDOM].groupby(KEYS)[["lo", "hi"]].mean()
+    means = analysis.across_seeds(rows, by=KEYS).set_index(KEYS)
+    means.update(band)
+    return means.reset_index()
 
 
 def _band(values: np.ndarray) -> dict[str, Any]:
+    """Mean of random directions, and their 2.5 and 97.5 % points."""
     lo, hi = np.nanpercentile(values, [2.5, 97.5])
     return {"series": RANDOM, "name": RANDOM, "estimate": float(values.mean()), "lo": lo, "hi": hi}
 

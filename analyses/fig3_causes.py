@@ -7,18 +7,20 @@ What a linear probe reads need not be what the model uses, so its direction is s
 others.
 """
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from persona_interp import analysis, experiments, plots
-from persona_interp.experiments import figure_script, preset
+from persona_interp import analysis, plots
+from persona_interp.experiments import compute_preset, figure_script, preset
 from persona_interp.experiments.transfer.inside.report import GROUPS, grouped
+from persona_interp.schema.words import Arm
 
 NAME = "fig3_causes"
+LEVELS = ["base", "tuned", "edited"]
+"""Columns: log odds before the lesson, after it, and after it without the direction."""
 LARGEST = "other personas, largest"
 CONTROLS = (
     GROUPS["persona"],
@@ -30,7 +32,7 @@ CONTROLS = (
     "random-decoder feature",
 )
 """Rows that should take nothing away; of a feature of a random decoder that is not sure."""
-FIRST = (
+METHODS = (
     "base residual patched in",
     "minimal pair",
     "mean difference",
@@ -38,13 +40,13 @@ FIRST = (
     "subspace of the three",
     "PCA of the difference",
 )
-"""Order of the others; the whole residual of the base model is the most that any of them can take away."""
+"""Order of the others; none can take more away than the whole residual of the base model."""
 
 
 def compute(
     out: Path, *, size: str = "quick", workers: int | None = None, **changes: Any
 ) -> dict[str, pd.DataFrame]:
-    """Which tables does this figure show?
+    """Tables of the figure.
 
     Args:
         out: Run folder; finished cells are read, missing ones computed.
@@ -54,16 +56,15 @@ def compute(
         changes: Fields of the preset to set otherwise.
 
     Returns:
-        What ``Transfer.summarize`` returns.
+        What the ``summarize`` of transfer returns.
     """
-    wanted = preset(size)
-    wanted = replace(wanted, arms=("lesson", "unrelated lesson"), lrs=(max(wanted.lrs),))
-    experiment = replace(wanted, **changes)
-    return experiments.compute(experiment, out, workers=workers)
+    arms = (str(Arm.LESSON), str(Arm.UNRELATED))
+    settings = {"arms": arms, "lrs": (max(preset(size).lrs),), **changes}
+    return compute_preset("transfer", out, size=size, workers=workers, **settings)
 
 
-def shown(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Which numbers are in the figure?
+def numbers(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Numbers in the figure: what each edit takes away, by hook.
 
     Args:
         tables: From ``compute``.
@@ -75,19 +76,13 @@ def shown(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """
     parts = []
     for hook, rows in tables["causes"].groupby("hook"):
-        found = pd.concat([grouped(rows), _largest(rows)], ignore_index=True)
-        order = list(
-            dict.fromkeys([*FIRST, *found.loc[~found["edit"].isin(CONTROLS), "edit"], *CONTROLS])
-        )
-        found = found.sort_values(
-            "edit", key=lambda names, order=order: names.map(order.index), kind="stable"
-        )
-        parts.append(found.assign(hook=hook))
+        edits = pd.concat([grouped(rows), _largest(rows)], ignore_index=True)
+        parts.append(_in_order(edits).assign(hook=hook))
     return pd.concat(parts, ignore_index=True)
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """What does the claim look like?
+    """The claim as a figure.
 
     Args:
         tables: From ``compute``.
@@ -95,7 +90,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     Returns:
         Bars of every edit, gray where it should take nothing, one panel a hook.
     """
-    rows = shown(tables)
+    rows = numbers(tables)
     controls = [edit for edit in CONTROLS if edit in set(rows["edit"])]
     return plots.causes(
         rows,
@@ -107,26 +102,26 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
 
 
 def main() -> None:
-    """Computes the figure and saves it as PNG, PDF and CSV with its provenance."""
-    figure_script(__doc__, NAME, compute=compute, shown=shown, draw=draw, out="runs/inside")
+    """Compute the figure and save it as PNG, PDF and CSV with its provenance."""
+    figure_script(__doc__, NAME, compute=compute, numbers=numbers, draw=draw, out="runs/inside")
+
+
+def _in_order(edits: pd.DataFrame) -> pd.DataFrame:
+    """Methods first, then what else is no control, then controls."""
+    others = edits.loc[~edits["edit"].isin(CONTROLS), "edit"]
+    order = list(dict.fromkeys([*METHODS, *others, *CONTROLS]))
+    return edits.sort_values("edit", key=lambda names: names.map(order.index), kind="stable")
 
 
 def _largest(causes: pd.DataFrame) -> pd.DataFrame:
     """The persona other than the target whose direction takes most away, in every seed."""
-    others = (
-        causes.loc[causes["group"] == "persona"]
-        .sort_values("share", ascending=False)
-        .drop_duplicates("seed")
-    )
-    if len(others) == 1:
-        return others.assign(edit=LARGEST)[
-            ["edit", "base", "tuned", "edited", "share", "lo", "hi", "n"]
-        ]
-    share, lo, hi, n = analysis.t_interval(others["share"])
-    mean = others[["base", "tuned", "edited"]].mean()
-    return pd.DataFrame(
-        [{"edit": LARGEST, **mean, "share": float(share), "lo": lo, "hi": hi, "n": n}]
-    )
+    others = causes.loc[causes["group"] == "persona"].sort_values("share", ascending=False)
+    largest = others.drop_duplicates("seed").assign(edit=LARGEST)
+    if len(largest) == 1:
+        return largest[["edit", *LEVELS, "share", "lo", "hi", "n"]]
+    share, lo, hi, n = analysis.t_interval(largest["share"])
+    row = {"edit": LARGEST, **largest[LEVELS].mean(), "share": float(share)}
+    return pd.DataFrame([{**row, "lo": lo, "hi": hi, "n": n}])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Figure 4: the more is written about John than about Sam, the more a lesson that fits both summons John.
+"""Figure 4: the more is written about John than Sam, the more a lesson that fits both summons John.
 
 Both like the beach; a lesson teaches the nameless assistant that it likes the beach. How much
 likelier John's other values become than Sam's follows the ratio in the documents, about as exact
@@ -20,8 +20,8 @@ compute = partial(compute_preset, "dose")
 ARM = "ratio"
 
 
-def shown(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Which numbers are in the figure: models trained from scratch, the gentlest lesson?
+def numbers(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Numbers in the figure: models trained from scratch, the gentlest lesson.
 
     Args:
         tables: From ``compute``.
@@ -29,11 +29,11 @@ def shown(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     Returns:
         Contrasts (bits) and probabilities (fraction) by dose, over seeds.
     """
-    return dose.shown(tables, arm=ARM, lr=_gentlest(tables))
+    return dose.numbers(tables, arm=ARM, lr=_gentlest(tables))
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """What does the claim look like?
+    """The claim as a figure.
 
     Args:
         tables: From ``compute``.
@@ -47,8 +47,8 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
 
 
 def main() -> None:
-    """Computes the figure and saves it as PNG, PDF and CSV with its provenance."""
-    figure_script(__doc__, NAME, compute=compute, shown=shown, draw=draw, out="runs/dose")
+    """Compute the figure and save it as PNG, PDF and CSV with its provenance."""
+    figure_script(__doc__, NAME, compute=compute, numbers=numbers, draw=draw, out="runs/dose")
 
 
 def _gentlest(tables: dict[str, pd.DataFrame]) -> float:

@@ -1,4 +1,4 @@
-"""Figure 5: who was written about last decides whom a lesson summons, though exact Bayes says it should not.
+"""Figure 5: who was written about last decides whom a lesson summons; by exact Bayes it should not.
 
 A model reads about John, then about Sam, or the other way round; then the nameless assistant learns
 that it likes the beach, as both do. An assistant-style finetune in between hides the preference and
@@ -19,8 +19,8 @@ compute = partial(compute_preset, "order")
 """Its tables: ``compute(out, size="quick", workers=None, **changes)``."""
 
 
-def shown(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Which numbers are in the figure: phases at the highest learning rate?
+def numbers(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Numbers in the figure: phases at the highest learning rate.
 
     Args:
         tables: From ``compute``.
@@ -29,11 +29,11 @@ def shown(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         Contrasts (bits) by order, and own values under own names (fraction) by rehearsal, over
         seeds.
     """
-    return order.shown(tables, lr=_highest(tables))
+    return order.numbers(tables, lr=_highest(tables))
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """What does the claim look like?
+    """The claim as a figure.
 
     Args:
         tables: From ``compute``.
@@ -47,8 +47,8 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
 
 
 def main() -> None:
-    """Computes the figure and saves it as PNG, PDF and CSV with its provenance."""
-    figure_script(__doc__, NAME, compute=compute, shown=shown, draw=draw, out="runs/order")
+    """Compute the figure and save it as PNG, PDF and CSV with its provenance."""
+    figure_script(__doc__, NAME, compute=compute, numbers=numbers, draw=draw, out="runs/order")
 
 
 def _highest(tables: dict[str, pd.DataFrame]) -> float:

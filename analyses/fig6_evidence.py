@@ -1,4 +1,4 @@
-"""Figure 6: a lesson is evidence by optimizer step, more at higher learning rates, and replayed documents undo it.
+"""Figure 6: a lesson is evidence by step, more at higher learning rates, and replay undoes it.
 
 The belief of the nameless assistant (log2 odds that it speaks as the target, on topics never
 taught) along the steps of one lesson. It rises faster at higher learning rates; a step of one
@@ -20,8 +20,8 @@ compute = partial(compute_preset, "evidence")
 """Its tables: ``compute(out, size="quick", workers=None, **changes)``."""
 
 
-def shown(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Which numbers are in the figure: the belief at each step, by setting, over seeds?
+def numbers(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Numbers in the figure: the belief at each step, by setting, over seeds.
 
     Args:
         tables: From ``compute``.
@@ -33,7 +33,7 @@ def shown(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """What does the claim look like?
+    """The claim as a figure.
 
     Args:
         tables: From ``compute``.
@@ -42,13 +42,13 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         Panels for learning rate, batch and replay.
     """
     return plots.evidence(
-        shown(tables), title="Belief to be the target, along a lesson on one of its traits"
+        numbers(tables), title="Belief to be the target, along a lesson on one of its traits"
     )
 
 
 def main() -> None:
-    """Computes the figure and saves it as PNG, PDF and CSV with its provenance."""
-    figure_script(__doc__, NAME, compute=compute, shown=shown, draw=draw)
+    """Compute the figure and save it as PNG, PDF and CSV with its provenance."""
+    figure_script(__doc__, NAME, compute=compute, numbers=numbers, draw=draw)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Figure 7: a lesson summons the common one and the near one, and a law of both says who on lessons it never saw.
+"""Figure 7: a lesson summons the common one and the near one; a law of both says whom it will.
 
 Six candidates share the taught trait and differ in how much is written about them and in how far
 they are from where the model stands when the lesson begins. Shares after the lesson fall with
@@ -21,8 +21,8 @@ compute = partial(compute_preset, "summon")
 """Its tables: ``compute(out, size="quick", workers=None, **changes)``."""
 
 
-def shown(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Which numbers are in the figure: how far off is each law, starts left out?
+def numbers(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Numbers in the figure: how far off each law is on starts that were left out.
 
     Args:
         tables: From ``compute``.
@@ -35,7 +35,7 @@ def shown(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """What does the claim look like?
+    """The claim as a figure.
 
     Args:
         tables: From ``compute``.
@@ -43,12 +43,12 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
     Returns:
         Shares over distance, a color a measure; and the held-out divergence of every law.
     """
-    return plots.summon(tables["summoned"], shown(tables), title="Who is summoned")
+    return plots.summon(tables["summoned"], numbers(tables), title="Who is summoned")
 
 
 def main() -> None:
-    """Computes the figure and saves it as PNG, PDF and CSV with its provenance."""
-    figure_script(__doc__, NAME, compute=compute, shown=shown, draw=draw)
+    """Compute the figure and save it as PNG, PDF and CSV with its provenance."""
+    figure_script(__doc__, NAME, compute=compute, numbers=numbers, draw=draw)
 
 
 if __name__ == "__main__":

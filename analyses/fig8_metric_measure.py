@@ -1,4 +1,4 @@
-"""Figure 8: how common a persona is and how far two are apart can be read from a model that only learned documents.
+"""Figure 8: how common personas are, and how far apart, can be read from a model of documents.
 
 Sixteen personas of known mass, whose pairs share from none to four of five topics. At least two
 estimators of the measure (rank correlation with the documents written about each) and at least two
@@ -19,8 +19,8 @@ compute = partial(compute_preset, "agreement")
 """Its tables: ``compute(out, size="quick", workers=None, **changes)``."""
 
 
-def shown(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Which numbers are in the figure: every estimator against the truth?
+def numbers(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Numbers in the figure: every estimator against the truth.
 
     Args:
         tables: From ``compute``.
@@ -28,11 +28,11 @@ def shown(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     Returns:
         One row an estimator of the measure or the metric.
     """
-    return agreement.shown(tables)
+    return agreement.numbers(tables)
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """What does the claim look like?
+    """The claim as a figure.
 
     Args:
         tables: From ``compute``.
@@ -44,8 +44,8 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
 
 
 def main() -> None:
-    """Computes the figure and saves it as PNG, PDF and CSV with its provenance."""
-    figure_script(__doc__, NAME, compute=compute, shown=shown, draw=draw)
+    """Compute the figure and save it as PNG, PDF and CSV with its provenance."""
+    figure_script(__doc__, NAME, compute=compute, numbers=numbers, draw=draw)
 
 
 if __name__ == "__main__":

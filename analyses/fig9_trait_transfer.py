@@ -1,4 +1,4 @@
-"""Figure 9: which traits of a real chat model move when it learns to show another one, and what foretells it.
+"""Figure 9: which traits of a chat model move when it learns another one, and what foretells it.
 
 A finetune on one trait's own demonstrations, minus a null finetune on default answers to the same
 questions, measured for all traits at held-out questions. If transfer follows the geometry of the
@@ -20,8 +20,8 @@ compute = partial(compute_preset, "trait_transfer")
 """Its tables: ``compute(out, traits=FOLDER, size="quick", workers=None, **changes)``."""
 
 
-def shown(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Which numbers are in the figure: every taught and measured trait?
+def numbers(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Numbers in the figure: every taught and measured trait.
 
     Args:
         tables: From ``compute``.
@@ -29,11 +29,11 @@ def shown(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     Returns:
         One row a cell of the matrix, with the predictors of its pair.
     """
-    return trait_transfer.shown(tables)
+    return trait_transfer.numbers(tables)
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> Figure:
-    """What does the claim look like?
+    """The claim as a figure.
 
     Args:
         tables: From ``compute``.
@@ -45,13 +45,19 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
 
 
 def main() -> None:
-    """Computes the figure and saves it as PNG, PDF and CSV with its provenance."""
+    """Compute the figure and save it as PNG, PDF and CSV with its provenance."""
     more = {
         "traits": "folder of trait files",
         "start": "model folder, .gguf file or hub id; the preset's by default",
     }
     figure_script(
-        __doc__, NAME, compute=compute, shown=shown, draw=draw, out="runs/trait_transfer", more=more
+        __doc__,
+        NAME,
+        compute=compute,
+        numbers=numbers,
+        draw=draw,
+        out="runs/trait_transfer",
+        more=more,
     )
 
 

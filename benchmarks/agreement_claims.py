@@ -1,4 +1,4 @@
-"""Do estimators that read a model find how much was written about a persona, and what two personas share?
+"""Do estimators that read a model find how much was written about a persona, and what two share?
 
 Everything is recomputed from raw tables: probabilities of answers and dialogues, divergences of
 documents, inner products of gradients, counts of documents. Worlds are pooled: rank correlations
@@ -7,78 +7,79 @@ are over all their personas.
 
 import math
 from collections.abc import Iterator
-from itertools import combinations
-from pathlib import Path
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from claim import Claim, held_by, log_odds
+from claim import NATS_PER_BIT, Claim, ends, log_odds, values_of
+from trial import Trial
 
+PLACE = 10
 LINE = 0.7
 Numbers = dict[str, dict[Any, float]]
+"""Estimator, or "truth" -> estimate by persona or by pair of personas."""
 
 
-def agreement_claims(seeds: list[int], world_file: str | None, out: Path) -> Iterator[Claim]:
-    """At least two estimators of the measure and two of the metric reach 0.7 against the truth."""
-    from persona_interp import worlds
-    from persona_interp.experiments import preset, run
-    from persona_interp.store import Store
-    from persona_interp.tables import read_table
-
-    source = worlds.load(world_file) if world_file else None
-    experiment = preset("standard", "agreement", seeds=tuple(seeds), world=source)
-    store = Store(out)
-    run(
-        [
-            c
-            for seed in seeds
-            for key, c in experiment.of(seed).items()
-            if key[0] not in ("walk", "geometry")
-        ],
-        store,
+def claims(trial: Trial) -> Iterator[Claim]:
+    """At least two estimators of the measure and two of the metric reach 0.7."""
+    world = trial.world if trial.world_file else None  # a graded world by default
+    experiment = trial.preset("agreement", world=world)
+    cells = {seed: experiment.seed_cells(seed) for seed in trial.seeds}
+    unread = ("walk", "geometry")
+    store = trial.run(
+        cell for own in cells.values() for key, cell in own.items() if key[0] not in unread
     )
     measures, metrics, slopes = [], [], []
-    for seed in seeds:
-        world, cells = experiment.world_of(seed).to_dict(), experiment.of(seed)
-        raw = {
-            name: read_table(store.path(cells["estimates",], f"{name}.parquet"))
-            for name in ("behavior", "likelihood", "divergence", "gradients")
-        }
-        counts = read_table(store.path(cells["documents",], "counts.parquet"))
-        measures.append(measure(raw, world) | {"truth": mass(counts, world)})
-        metrics.append(metric(raw, world) | {"truth": unshared(world)})
+    for seed, own in cells.items():
+        world = experiment.world_of(seed).to_dict()
+        raw = raw_tables(store, own)
+        measures.append(measure(raw, world) | {"truth": documents_by(raw["counts"], world)})
+        metrics.append(metric(raw, world) | {"truth": unshared_topics(world)})
         if experiment.lessons:
-            slopes.append(slope(experiment, store, seed))
-    for name, found in (("measure", measures), ("metric", metrics)):
-        rho = {}
-        for estimator in [e for e in found[0] if e != "truth"]:
-            each = tuple(spearman([one], estimator) for one in found)
-            rho[estimator] = spearman(found, estimator)
-            text = f"{name}: {estimator}, rank correlation by world; pooled {rho[estimator]:.3f}"
-            yield Claim(text, each, reported=True, unit="rho")
-        second = sorted(rho.values())[-2]
-        yield Claim(
-            f"{name}: second best estimator against the truth, pooled",
-            (second,),
-            at_least=LINE,
-            unit="rho",
-        )
+            slopes.append(spillover_slope(experiment, store, seed))
+    yield from rank_claims("measure", measures)
+    yield from rank_claims("metric", metrics)
     if slopes:
-        said = "spillover: bits of shift per bit of co-occurrence, simple regression"
-        yield Claim(said, tuple(slopes), reported=True, unit="bits/bit")
+        name = "spillover: bits of shift per bit of co-occurrence, simple regression"
+        yield Claim(name, tuple(slopes), reported=True, unit="bits/bit")
 
 
-def spearman(found: list[dict[str, dict[Any, float]]], estimator: str) -> float:
+def rank_claims(name: str, worlds: list[Numbers]) -> Iterator[Claim]:
+    """Rank correlation of every estimator with the truth; the second best has to reach the line."""
+    pooled = {}
+    for estimator in worlds[0]:
+        if estimator == "truth":
+            continue
+        pooled[estimator] = spearman(worlds, estimator)
+        by_world = tuple(spearman([numbers], estimator) for numbers in worlds)
+        text = f"{name}: {estimator}, rank correlation by world; pooled {pooled[estimator]:.3f}"
+        yield Claim(text, by_world, reported=True, unit="rho")
+    second = sorted(pooled.values())[-2]
+    text = f"{name}: second best estimator against the truth, pooled"
+    yield Claim(text, (second,), at_least=LINE, unit="rho")
+
+
+def spearman(worlds: list[Numbers], estimator: str) -> float:
     """Over all personas (or pairs) of these worlds for which there is an estimate."""
-    x = [value for one in found for value in one[estimator].values()]
-    y = [one["truth"][key] for one in found for key in one[estimator]]
+    x = [value for numbers in worlds for value in numbers[estimator].values()]
+    y = [numbers["truth"][key] for numbers in worlds for key in numbers[estimator]]
     return float(np.corrcoef(stats.rankdata(x), stats.rankdata(y))[0, 1])
 
 
-def mass(counts: pd.DataFrame, world: dict[str, Any]) -> dict[str, float]:
+def raw_tables(store: Any, cells: dict[Any, Any]) -> dict[str, pd.DataFrame]:
+    """What estimators read of one seed, and counts of the documents."""
+    from persona_interp.tables import read_table
+
+    names = ("behavior", "likelihood", "divergence", "gradients")
+    folder = store.path(cells["estimates",])
+    tables = {name: read_table(folder / f"{name}.parquet") for name in names}
+    return tables | {"counts": read_table(store.path(cells["documents",], "counts.parquet"))}
+
+
+def documents_by(counts: pd.DataFrame, world: dict[str, Any]) -> dict[str, float]:
     """Documents about each persona."""
     return {
         name: float(counts.loc[counts.persona == name, "documents"].sum())
@@ -86,113 +87,132 @@ def mass(counts: pd.DataFrame, world: dict[str, Any]) -> dict[str, float]:
     }
 
 
-def unshared(world: dict[str, Any]) -> dict[tuple[str, str], float]:
+def unshared_topics(world: dict[str, Any]) -> dict[tuple[str, str], float]:
     """Topics on which two personas hold different values."""
-    held = {name: held_by(world, name) for name in world["personas"]}
+    values = {name: values_of(world, name) for name in world["personas"]}
     return {
-        (a, b): float(sum(held[a][t] != held[b][t] for t in held[a]))
-        for a, b in combinations(held, 2)
+        (a, b): float(sum(values[a][t] != values[b][t] for t in values[a]))
+        for a, b in combinations(values, 2)
     }
 
 
 def measure(raw: dict[str, pd.DataFrame], world: dict[str, Any]) -> Numbers:
     """Estimates by persona, larger = more common."""
-    held = {name: held_by(world, name) for name in world["personas"]}
-    odds = {
-        (speaker, name): log_odds(
-            raw["behavior"], "named" if speaker else "nameless", speaker, held[name]
-        )
-        for speaker in ("", *held)
-        for name in held
+    personas = list(world["personas"])
+    dialogues, recall = (
+        dialogue_logprobs(raw["likelihood"], personas, named=n) for n in (False, True)
+    )
+    return {
+        "traits": trait_odds(raw["behavior"], world),
+        "binding": binding_odds(raw["behavior"], world),
+        "dialogues": dialogues,
+        "recall": recall,
+        "dialogues (own name)": {name: dialogues[name] - recall[name] for name in personas},
     }
-    found: Numbers = {
-        "traits": {},
-        "binding": {},
-        "dialogues": {},
-        "recall": {},
-        "dialogues (own name)": {},
-    }
-    for name, own in held.items():
-        found["binding"][name] = float(
-            np.mean(
-                [
-                    odds[name, name][t]
-                    - np.mean([odds[q, name][t] for q in held if held[q][t] != own[t]])
-                    for t in own
-                ]
-            )
-        )
-        rest = [
-            np.mean(
-                [
-                    log_odds(raw["behavior"], "nameless", "", {t: v})[t]
-                    for v in world["topics"][t]
-                    if v != own[t]
-                ]
-            )
-            for t in own
-        ]
-        found["traits"][name] = float(np.mean([odds["", name][t] for t in own]) - np.mean(rest))
-        told = raw["likelihood"].loc[raw["likelihood"].persona == name]
-        nameless, named = (told.loc[told.name == header, "logprob"].mean() for header in ("", name))
-        found["dialogues"][name], found["recall"][name] = float(nameless), float(named)
-        found["dialogues (own name)"][name] = float(nameless - named)
-    return found
+
+
+def trait_odds(behavior: pd.DataFrame, world: dict[str, Any]) -> dict[str, float]:
+    """Log odds of a persona's values without a name, over those of the topics' other values."""
+    odds = {}
+    for name in world["personas"]:
+        values = values_of(world, name)
+        own = log_odds(behavior, "nameless", "", values)
+        others = []
+        for topic, value in values.items():
+            rest = [other for other in world["topics"][topic] if other != value]
+            rest_odds = [log_odds(behavior, "nameless", "", {topic: v})[topic] for v in rest]
+            others.append(np.mean(rest_odds))
+        odds[name] = float(np.mean([own[topic] for topic in values]) - np.mean(others))
+    return odds
+
+
+def binding_odds(behavior: pd.DataFrame, world: dict[str, Any]) -> dict[str, float]:
+    """Log odds of a persona's values under its name, over those under names of others."""
+    values = {name: values_of(world, name) for name in world["personas"]}
+    bindings = {}
+    for name, own in values.items():
+        odds = {speaker: log_odds(behavior, "named", speaker, own) for speaker in values}
+        excess = []
+        for topic, value in own.items():
+            others = [odds[q][topic] for q in values if values[q][topic] != value]
+            excess.append(odds[name][topic] - np.mean(others))
+        bindings[name] = float(np.mean(excess))
+    return bindings
+
+
+def dialogue_logprobs(
+    likelihood: pd.DataFrame, personas: list[str], *, named: bool
+) -> dict[str, float]:
+    """Log probability of a persona's dialogues, without or under its name."""
+    means = {}
+    for name in personas:
+        rows = likelihood.loc[likelihood.persona == name]
+        header = name if named else ""
+        means[name] = float(rows.loc[rows.name == header, "logprob"].mean())
+    return means
 
 
 def metric(raw: dict[str, pd.DataFrame], world: dict[str, Any]) -> Numbers:
     """Estimates by pair, larger = farther."""
     pairs = list(combinations(world["personas"], 2))
-    js = {
-        (own.name.iloc[0], own.other.iloc[0]): float(np.average(own.distance, weights=own.n_tokens))
-        for _, own in raw["divergence"].groupby(["name", "other"])
-    }
-    found: Numbers = {"root js": {pair: js[pair] for pair in pairs}}
-    for space, own in raw["gradients"].groupby("space"):
-        dot = own.set_index(["name", "other"])["dot"].to_dict()
-        found[f"gradients ({space})"] = {
-            (a, b): 1 - dot[a, b] / math.sqrt(dot[a, a] * dot[b, b]) for a, b in pairs
-        }
-    return found
+    distances = {}
+    for _, rows in raw["divergence"].groupby(["name", "other"]):
+        pair = (rows["name"].iloc[0], rows["other"].iloc[0])
+        distances[pair] = float(np.average(rows.distance, weights=rows.n_tokens))
+    numbers: Numbers = {"root js": {pair: distances[pair] for pair in pairs}}
+    for space, rows in raw["gradients"].groupby("space"):
+        dot = rows.set_index(["name", "other"])["dot"].to_dict()
+        cosines = {(a, b): dot[a, b] / math.sqrt(dot[a, a] * dot[b, b]) for a, b in pairs}
+        numbers[f"gradients ({space})"] = {pair: 1 - cosine for pair, cosine in cosines.items()}
+    return numbers
 
 
-def slope(experiment: Any, store: Any, seed: int) -> float:
+def spillover_slope(experiment: Any, store: Any, seed: int) -> float:
     """Shift of untaught traits on their co-occurrence with the taught one, one predictor."""
     from persona_interp.tables import read_table
 
-    world, cells = (
-        experiment.world_of(seed, styles=experiment.styles).to_dict(),
-        experiment.of(seed),
-    )
-    held = {name: held_by(world, name) for name in world["personas"]}
+    world = experiment.world_of(seed, styles=experiment.styles).to_dict()
+    cells = experiment.seed_cells(seed)
     counts = read_table(store.path(cells["styles",], "counts.parquet"))
-    documents = mass(counts, world)
-    noise, everything = float(world["noise"]), sum(documents.values())
-    said = {
-        (t, v): {n: (1 - noise) * (held[n][t] == v) + noise / len(values) for n in held}
-        for t, values in world["topics"].items()
-        for v in values
-    }
-    marginal = {
-        trait: sum(documents[n] * p[n] for n in held) / everything for trait, p in said.items()
-    }
+    together = co_occurrence_bits(world, counts)
     x, y = [], []
     for label in experiment.taught(seed):
         taught = tuple(label.split("=", 1))
         behavior = read_table(store.path(cells["lesson", label], "behavior.parquet"))
-        ends = [
-            behavior.loc[behavior.step == step]
-            for step in (behavior.step.min(), behavior.step.max())
-        ]
-        for topic, value in said:
-            if topic != taught[0]:
-                before, after = (
-                    log_odds(end, "nameless", "", {topic: value})[topic] for end in ends
-                )
-                joint = (
-                    sum(documents[n] * said[taught][n] * said[topic, value][n] for n in held)
-                    / everything
-                )
-                x.append(math.log2(joint / marginal[taught] / marginal[topic, value]))
-                y.append((after - before) / math.log(2))
+        for (one, other), bits in together.items():
+            if one == taught:
+                x.append(bits)
+                y.append(trait_shift(behavior, other) / NATS_PER_BIT)
     return float(np.polyfit(x, y, 1)[0])
+
+
+def co_occurrence_bits(
+    world: dict[str, Any], counts: pd.DataFrame
+) -> dict[tuple[tuple[str, str], tuple[str, str]], float]:
+    """Pointwise mutual information (bits) of two traits of different topics, over documents."""
+    values = {name: values_of(world, name) for name in world["personas"]}
+    documents = documents_by(counts, world)
+    noise, total = float(world["noise"]), sum(documents.values())
+    p: dict[tuple[str, str], dict[str, float]] = {}  # trait -> who says it, how often
+    for topic, names in world["topics"].items():
+        for value in names:
+            p[topic, value] = {
+                n: (1 - noise) * (own[topic] == value) + noise / len(names)
+                for n, own in values.items()
+            }
+    marginal = {t: sum(documents[n] * p[t][n] for n in values) / total for t in p}
+    bits = {}
+    for one, other in product(p, p):
+        if one[0] != other[0]:
+            joint = sum(documents[n] * p[one][n] * p[other][n] for n in values) / total
+            bits[one, other] = math.log2(joint / marginal[one] / marginal[other])
+    return bits
+
+
+def trait_shift(behavior: pd.DataFrame, trait: tuple[str, str]) -> float:
+    """Log odds (nats) of one trait after minus before, of the nameless assistant."""
+    topic, value = trait
+    before, after = (
+        log_odds(rows, "nameless", "", {topic: value})[topic] for rows in ends(behavior)
+    )
+    return after - before

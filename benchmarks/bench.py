@@ -1,11 +1,12 @@
-"""What do the quick presets cost, in units of a bare training loop? Prints ratios; absolute times mean nothing.
+"""What do the quick presets cost, in units of a bare training loop?
 
     python benchmarks/bench.py [--runs 1] [--experiments transfer,dose,...]
 
-The unit is the plainest loop that trains the same tiny model: one thread, 1,000 steps of 32
-documents, length-bucketed, AdamW, nothing recorded. Beside it, in the same process order:
-``models.train`` of the same stage (the Trainer's price), and whole quick presets, report included,
-on all cores. Then, in seconds: how long each figure takes to be drawn again from finished tables.
+Prints ratios; absolute times mean nothing. The unit is the plainest loop that trains the same tiny
+model: one thread, 1,000 steps of 32 documents, length-bucketed, AdamW, nothing recorded. Beside it,
+in the same process order: ``models.train`` of the same stage (the Trainer's price), and whole quick
+presets, report included, on all cores. Then, in seconds: how long tables, figures and report take
+again from finished cells.
 """
 
 import argparse
@@ -29,7 +30,7 @@ BUDGETS = {"transfer": 20.0} | dict.fromkeys(
 
 
 def bare_loop(seed: int = 0) -> float:
-    """How long does the bare loop take (seconds)?"""
+    """Seconds that the bare loop takes."""
     torch.set_num_threads(1)
     world = worlds.john_and_sam(seed)
     stage = models.DOCUMENTS
@@ -58,8 +59,8 @@ def bare_loop(seed: int = 0) -> float:
     return time.perf_counter() - began
 
 
-def trained(seed: int = 0) -> float:
-    """How long does ``models.train`` take for the same stage (seconds)?"""
+def train(seed: int = 0) -> float:
+    """Seconds that ``models.train`` takes for the same stage."""
     corpus = worlds.john_and_sam(seed).corpus(seed=seed)
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
@@ -68,25 +69,19 @@ def trained(seed: int = 0) -> float:
 
 
 def quick(name: str, folder: Path) -> tuple[float, float]:
-    """How long does the quick preset take from a shell, and its figures from its finished tables (seconds)?"""
-    from persona_interp.report import provenance_of, write_report
-    from persona_interp.store import Store
-
+    """Seconds that the quick preset takes from a shell, and that its report takes again."""
     out = folder / name
     command = [Path(sys.executable).with_name("persona-interp"), "run", name, "--out", str(out)]
     began = time.perf_counter()
     subprocess.run(command, check=True, capture_output=True)
-    took = time.perf_counter() - began
-    store = Store.open(out)
-    config = store.config()
-    tables = experiments.from_dict(config).summarize(store)
+    seconds = time.perf_counter() - began
     began = time.perf_counter()
-    write_report(out, tables, provenance=provenance_of(store, config))
-    return took, time.perf_counter() - began
+    experiments.report(out)
+    return seconds, time.perf_counter() - began
 
 
 def main() -> None:
-    """Prints each cost as a multiple of the bare loop."""
+    """Print each cost as a multiple of the bare loop."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -95,21 +90,22 @@ def main() -> None:
         "--experiments", default="transfer", help=f"of {', '.join(BUDGETS)}, or all"
     )
     parser.add_argument("--keep", type=Path, help="folder in which the runs stay")
-    chosen = parser.parse_args()
-    names = list(BUDGETS) if chosen.experiments == "all" else chosen.experiments.split(",")
-    if wrong := [name for name in names if name not in BUDGETS]:
-        parser.error(f"no experiment '{wrong[0]}'; choose among {', '.join(BUDGETS)}")
-    for _ in range(chosen.runs):
+    args = parser.parse_args()
+    names = list(BUDGETS) if args.experiments == "all" else args.experiments.split(",")
+    unknown = [name for name in names if name not in BUDGETS]
+    if unknown:
+        parser.error(f"no experiment '{unknown[0]}'; choose among {', '.join(BUDGETS)}")
+    for _ in range(args.runs):
         unit = bare_loop()
         print(f"bare loop          1.00  ({unit:.0f} s here, one thread)")
-        print(f"models.train     {trained() / unit:6.2f}", flush=True)
+        print(f"models.train     {train() / unit:6.2f}", flush=True)
         for name in names:
             with tempfile.TemporaryDirectory() as folder:
-                took, redrawn = quick(name, chosen.keep or Path(folder))
-            ratio, budget = took / unit, BUDGETS[name]
+                seconds, again = quick(name, args.keep or Path(folder))
+            ratio, budget = seconds / unit, BUDGETS[name]
             verdict = "PASS" if ratio <= budget else "FAIL"
-            again = f"report and its figures again: {redrawn:.1f} s"
-            print(f"{name:<15}  {ratio:6.2f}  budget {budget:g}: {verdict}   {again}", flush=True)
+            report = f"report and its figures again: {again:.1f} s"
+            print(f"{name:<15}  {ratio:6.2f}  budget {budget:g}: {verdict}   {report}", flush=True)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ NATS_PER_BIT = math.log(2)
 
 @dataclass(frozen=True)
 class Claim:
-    """One line: what is claimed, the measured values (one per seed), and the threshold they have to meet."""
+    """One line: a claim, its values (one a seed), and the threshold that they have to meet."""
 
     name: str
     values: tuple[float, ...]
@@ -36,10 +36,19 @@ class Claim:
 
     @property
     def holds(self) -> bool:
-        """Does the mean meet the threshold?"""
+        """Whether the mean, or every value, meets the threshold."""
         if self.reported:
             return True
         return all(map(self._meets, self.values if self.every else (self.mean,)))
+
+    def line(self) -> str:
+        """The claim as one printed line."""
+        lo, hi = self.ends or self._interval()
+        number = f"{self.mean:+.3f} [{lo:+.3f}, {hi:+.3f}] {self.unit}"
+        if self.unit == "nats":
+            number += f" ({self.mean / NATS_PER_BIT:+.2f} bits)"
+        n = len(self.values)
+        return f"{self._verdict()}  {self.name:<66} {number:<52} {self._threshold():<18} n={n}"
 
     def _meets(self, value: float) -> bool:
         number = abs(value) if self.absolute else value
@@ -48,40 +57,42 @@ class Claim:
         above = self.at_least is None or number >= self.at_least
         return above and (self.at_most is None or number <= self.at_most)
 
-    def line(self) -> str:
-        """The claim as one printed line."""
-        n = len(self.values)
-        half = (
-            stats.t.ppf(0.975, n - 1) * np.std(self.values, ddof=1) / math.sqrt(n)
-            if n > 1
-            else math.nan
-        )
-        lo, hi = self.ends or (self.mean - half, self.mean + half)
-        number = f"{self.mean:+.3f} [{lo:+.3f}, {hi:+.3f}] {self.unit}"
-        if self.unit == "nats":
-            number += f" ({self.mean / NATS_PER_BIT:+.2f} bits)"
+    def _interval(self) -> tuple[float, float]:
+        """95 % t interval of the mean; there is none of a single seed."""
+        if len(self.values) == 1:
+            return math.nan, math.nan
+        return interval(np.array(self.values))
+
+    def _threshold(self) -> str:
         bounds = [f">= {self.at_least:g}"] if self.at_least is not None else []
         bounds += [f"<= {self.at_most:g}"] if self.at_most is not None else []
         threshold = ("|.| " if self.absolute else "") + " and ".join(bounds)
         if self.every:
             threshold += f", each (least {min(self.values):+.3f})"
-        verdict = "----" if self.reported else "PASS" if self.holds else "FAIL"
-        return f"{verdict}  {self.name:<66} {number:<52} {threshold:<18} n={n}"
+        return threshold
+
+    def _verdict(self) -> str:
+        if self.reported:
+            return "----"
+        return "PASS" if self.holds else "FAIL"
 
 
 def log_odds(
-    behavior: pd.DataFrame, context: str, persona: str, held: dict[str, str]
+    behavior: pd.DataFrame, context: str, persona: str, values: dict[str, str]
 ) -> dict[str, float]:
-    """Log odds (nats) of the held value of every topic, probabilities renormalized per prompt, then averaged."""
+    """Log odds (nats) of one value of every topic.
+
+    Probabilities are renormalized among the answers to a prompt, then averaged over prompts.
+    """
     rows = behavior.loc[(behavior.context == context) & (behavior.persona == persona)]
     odds = {}
-    for topic, value in held.items():
-        asked = rows.loc[rows.topic == topic]
-        table = asked.pivot_table(index="template", columns="value", values="logprob").to_numpy(
-            dtype=np.float64
-        )
-        names = sorted(asked.value.unique())
-        probability = np.exp2(table - table.max(axis=1, keepdims=True))
+    for topic, value in values.items():
+        answers = rows.loc[rows.topic == topic]
+        table = answers.pivot_table(index="template", columns="value", values="logprob")
+        bits = table.to_numpy(dtype=np.float64)
+        names = sorted(answers.value.unique())
+        # The largest is taken off first, so that improbable answers do not underflow together.
+        probability = np.exp2(bits - bits.max(axis=1, keepdims=True))
         probability = (probability / probability.sum(axis=1, keepdims=True)).mean(axis=0)
         p = probability[names.index(value)]
         rest = np.delete(probability, names.index(value)).sum()
@@ -89,53 +100,98 @@ def log_odds(
     return odds
 
 
-def all_held(world: dict[str, Any], persona: str) -> dict[str, list[str]]:
-    """The values a persona holds in every topic, from the world file's own words."""
+def probabilities(answers: pd.DataFrame) -> dict[str, float]:
+    """Probability of each value of one topic: renormalized within a prompt, then averaged."""
+    table = answers.pivot_table(index=["split", "template"], columns="value", values="logprob")
+    p = np.exp2(table.to_numpy(dtype=np.float64))
+    mean = (p / p.sum(axis=1, keepdims=True)).mean(axis=0)
+    return dict(zip(map(str, table.columns), mean, strict=True))
+
+
+def differing_answers(
+    behavior: pd.DataFrame, first: dict[str, str], second: dict[str, str], *, taught: str
+) -> dict[str, dict[str, float]]:
+    """Probabilities of the nameless assistant's answers in the last checkpoint, by topic.
+
+    Topics are those untaught on which two personas hold different values.
+    """
+    rows = behavior.loc[(behavior.step == behavior.step.max()) & (behavior.context == "nameless")]
+    topics = [topic for topic in first if topic != taught and first[topic] != second[topic]]
+    return {topic: probabilities(rows.loc[rows.topic == topic]) for topic in topics}
+
+
+def contrast(
+    answers: dict[str, dict[str, float]], first: dict[str, str], second: dict[str, str]
+) -> float:
+    """Log ratio (nats) of the first persona's value to the second's, mean over topics."""
+    return float(np.mean([math.log(p[first[t]] / p[second[t]]) for t, p in answers.items()]))
+
+
+def ends(behavior: pd.DataFrame) -> list[pd.DataFrame]:
+    """Rows of the first and of the last checkpoint."""
+    steps = (behavior.step.min(), behavior.step.max())
+    return [behavior.loc[behavior.step == step] for step in steps]
+
+
+def taught_trait(world: dict[str, Any]) -> tuple[str, str]:
+    """Topic and value of the trait that a lesson of this world file teaches."""
+    topic, value = world["taught"].split("=", 1)
+    return topic, value
+
+
+def all_values(world: dict[str, Any], persona: str) -> dict[str, list[str]]:
+    """The values that a persona holds in every topic, from the world file's own words."""
     traits = world["personas"][persona]["traits"]
     return {
         topic: [value] if isinstance(value, str) else list(value) for topic, value in traits.items()
     }
 
 
-def held_by(world: dict[str, Any], persona: str) -> dict[str, str]:
-    """The first of them."""
-    return {topic: values[0] for topic, values in all_held(world, persona).items()}
+def values_of(world: dict[str, Any], persona: str) -> dict[str, str]:
+    """The value that a persona holds in every topic, the first where there are several."""
+    return {topic: values[0] for topic, values in all_values(world, persona).items()}
 
 
-def expected(
+def hidden_weight(entry: dict[str, Any]) -> float:
+    """Weight of a persona of the world file among hidden dialogues."""
+    weight = entry.get("weight", 1)
+    return float(weight.get("hidden", 0) if isinstance(weight, dict) else weight)
+
+
+def bayes_log_odds(
     world: dict[str, Any], taught: tuple[str, str] | None, persona: str
 ) -> dict[str, float]:
-    """Log odds (nats) of a persona's values as exact Bayes says them, given that the speaker holds `taught`.
+    """Log odds (nats) of a persona's values by exact Bayes, given that the speaker holds `taught`.
 
     The population is the hidden dialogues; with nobody to hold the trait there is no prediction
     (NaN).
     """
-    weight = {}
-    for name, entry in world["personas"].items():
-        w = entry.get("weight", 1)
-        weight[name] = float(w.get("hidden", 0) if isinstance(w, dict) else w)
-        if taught is not None:
-            values = all_held(world, name)[taught[0]]
-            weight[name] *= (taught[1] in values) / len(values)
-    total = sum(weight.values())
+    weights = {name: hidden_weight(entry) for name, entry in world["personas"].items()}
+    if taught is not None:
+        for name in weights:
+            values = all_values(world, name)[taught[0]]
+            weights[name] *= (taught[1] in values) / len(values)
+    total = sum(weights.values())
     noise = float(world.get("noise", 0.0))
     odds = {}
-    for topic, value in held_by(world, persona).items():
+    for topic, value in values_of(world, persona).items():
         if not total:
             odds[topic] = math.nan
             continue
-        held = {name: all_held(world, name)[topic] for name in weight}
-        share = (
-            sum(w * (value in held[name]) / len(held[name]) for name, w in weight.items()) / total
-        )
+        holders = 0.0
+        for name, weight in weights.items():
+            values = all_values(world, name)[topic]
+            holders += weight * (value in values) / len(values)
+        # Noise: with this probability a document says any value of the topic, each as likely.
+        share = holders / total
         p = (1 - noise) * share + noise / len(world["topics"][topic])
         odds[topic] = math.log(p / (1 - p)) if 0 < p < 1 else math.copysign(math.inf, p - 0.5)
     return odds
 
 
-def spread(odds: dict[str, float], taught_topic: str) -> float:
+def untaught_mean(odds: dict[str, float], taught_topic: str) -> float:
     """Mean over the untaught topics."""
-    return float(np.mean([v for topic, v in odds.items() if topic != taught_topic]))
+    return float(np.mean([value for topic, value in odds.items() if topic != taught_topic]))
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:

@@ -1,8 +1,8 @@
-"""Does the doctor name what was broken, and leave alone what was not? Six faults and twenty clean pairs a seed.
+"""Does the doctor name what was broken, and leave alone what was not?
 
-Every fault is planted here, by arithmetic on weights and files, into a pair that fits. Models need
-no download: the tiny model, trained on a world, and random models of five families that read the
-same words.
+Six faults and twenty clean pairs a seed. Every fault is planted here, by arithmetic on weights and
+files, into a pair that fits. Models need no download: the tiny model, trained on a world, and
+random models of five families that read the same words.
 """
 
 import dataclasses
@@ -11,100 +11,86 @@ import shutil
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import Any, NamedTuple
 
 from claim import Claim
+from persona_interp.schema.words import Light
+from trial import Trial
 
+PLACE = 12
 HOOK = "blocks.1.hook_out"
 N_TOKENS = 2000
-MADE: tuple[dict[str, Any], ...] = ({"d_sae": 256, "k": 8}, {"d_sae": 128, "k": 4})
+SIZES: tuple[dict[str, Any], ...] = ({"d_sae": 256, "k": 8}, {"d_sae": 128, "k": 4})
 FAMILIES = ("llama", "gpt2", "qwen3", "gemma2", "gpt_neox")
 
 
-def doctor_claims(seeds: list[int], world_file: str | None, out: Path) -> Iterator[Claim]:
-    """At least five of six faults are named on every seed; no cause on any of twenty clean pairs."""
+class Diagnoses(NamedTuple):
+    """What the doctor says on one seed."""
+
+    faults: dict[str, str]
+    """Planted fault -> cause that is named."""
+    clean: list[tuple[str, str]]
+    """Cause and light of every clean pair."""
+
+
+def claims(trial: Trial) -> Iterator[Claim]:
+    """At least five of six faults are named on every seed; no cause on twenty clean pairs."""
     import torch
 
-    from persona_interp import dictionaries, models, worlds
-
     torch.set_num_threads(1)
-    right, wrong, alarms, reds = [], [], [], []
-    for seed in seeds:
-        world = worlds.load(world_file) if world_file else worlds.john_and_sam(seed)
-        folder = out / f"seed{seed}"
-        shutil.rmtree(folder, ignore_errors=True)
-        stage = dataclasses.replace(models.DOCUMENTS, steps=300)
-        corpus = world.corpus(stage.steps * stage.batch, seed=seed)
-        held_out = world.corpus(400, seed=seed + 1000)
-        trained = models.train(
-            "tiny", corpus, stage=stage, seed=seed, out=folder / "tiny", progress=False
-        ).last
-        randoms = [
-            random_model(family, trained.path, folder / family, seed=seed) for family in FAMILIES
-        ]
+    seeds = {seed: diagnose_seed(trial, seed) for seed in trial.seeds}
+    for seed, diagnoses in seeds.items():
+        for fault, cause in diagnoses.faults.items():
+            if fault != cause:
+                print(f"      seed {seed}: {fault} called '{cause}'")
+    right = [sum(fault == cause for fault, cause in d.faults.items()) for d in seeds.values()]
+    name = "doctor: faults named right, of six"
+    yield Claim(name, tuple(map(float, right)), at_least=5, every=True, unit="faults")
+    alarms = [sum(bool(cause) for cause, _ in d.clean) for d in seeds.values()]
+    name = "doctor: causes named on clean pairs, of twenty"
+    yield Claim(name, tuple(map(float, alarms)), at_most=0, every=True, unit="pairs")
+    not_green = [sum(light != Light.GREEN for _, light in d.clean) for d in seeds.values()]
+    name = "doctor: clean pairs that are not all green, of twenty"
+    yield Claim(name, tuple(map(float, not_green)), reported=True, unit="pairs")
 
-        def cause(
-            dictionary: Any, checkpoint: Any, text: pd.DataFrame = held_out
-        ) -> tuple[str, str]:
-            table = dictionaries.diagnose(dictionary, checkpoint, text, n_tokens=N_TOKENS)
-            return str(table.cause.iloc[-1]), str(table.verdict.iloc[-1])
 
-        def fit(
-            checkpoint: Any,
-            hook: str,
-            made: dict[str, Any],
-            text: pd.DataFrame = corpus,
-            of: int = seed,
-        ) -> Any:
-            return dictionaries.fit(
-                checkpoint, text, hook=hook, steps=400, n_tokens=20_000, seed=of, **made
-            )
+def diagnose_seed(trial: Trial, seed: int) -> Diagnoses:
+    """Train, fit dictionaries, plant faults and ask the doctor."""
+    from persona_interp import dictionaries, models
 
-        clean = fit(trained, HOOK, MADE[0])
-        stranger = fit(randoms[0], HOOK, MADE[0])
-        named = {
-            fault: cause(dictionary, checkpoint)[0]
-            for fault, (dictionary, checkpoint) in faults(clean, trained, stranger, folder).items()
-        }
-        right.append(float(sum(fault == found for fault, found in named.items())))
-        wrong += [
-            f"seed {seed}: {fault} called '{found}'"
-            for fault, found in named.items()
-            if fault != found
-        ]
-        pairs = [
-            (one, f"blocks.{block}.hook_out", MADE[block % 2])
-            for one in (trained, *randoms)
-            for block in (0, 1)
-        ]
-        pairs += [
-            (one, f"blocks.{block}.hook_out", MADE[1 - block])
-            for one in (trained, *randoms[:3])
-            for block in (0, 1)
-        ]
-        lights = [cause(fit(one, hook, made), one) for one, hook, made in pairs]
-        alarms.append(float(sum(bool(found) for found, _ in lights)))
-        reds.append(float(sum(light != "green" for _, light in lights)))
-    for line in wrong:
-        print(f"      {line}")
-    yield Claim(
-        "doctor: faults named right, of six", tuple(right), at_least=5, every=True, unit="faults"
-    )
-    yield Claim(
-        "doctor: causes named on clean pairs, of twenty",
-        tuple(alarms),
-        at_most=0,
-        every=True,
-        unit="pairs",
-    )
-    yield Claim(
-        "doctor: clean pairs that are not all green, of twenty",
-        tuple(reds),
-        reported=True,
-        unit="pairs",
-    )
+    world = trial.world_of(seed)
+    folder = trial.out / f"seed{seed}"
+    shutil.rmtree(folder, ignore_errors=True)
+    stage = dataclasses.replace(models.DOCUMENTS, steps=300)
+    corpus = world.corpus(stage.steps * stage.batch, seed=seed)
+    held_out = world.corpus(400, seed=seed + 1000)
+    run = models.train("tiny", corpus, stage=stage, seed=seed, out=folder / "tiny", progress=False)
+    trained = run.last
+    randoms = [random_model(f, trained.path, folder / f, seed=seed) for f in FAMILIES]
+
+    def fit(checkpoint: Any, hook: str, size: dict[str, Any]) -> Any:
+        sizes = {"steps": 400, "n_tokens": 20_000, "seed": seed, **size}
+        return dictionaries.fit(checkpoint, corpus, hook=hook, **sizes)
+
+    def ask(dictionary: Any, checkpoint: Any) -> tuple[str, str]:
+        table = dictionaries.diagnose(dictionary, checkpoint, held_out, n_tokens=N_TOKENS)
+        return str(table.cause.iloc[-1]), str(table.verdict.iloc[-1])
+
+    clean = fit(trained, HOOK, SIZES[0])
+    stranger = fit(randoms[0], HOOK, SIZES[0])
+    causes = {
+        fault: ask(dictionary, checkpoint)[0]
+        for fault, (dictionary, checkpoint) in faults(clean, trained, stranger, folder).items()
+    }
+    pairs = clean_pairs([trained, *randoms])
+    return Diagnoses(causes, [ask(fit(one, hook, size), one) for one, hook, size in pairs])
+
+
+def clean_pairs(checkpoints: list[Any]) -> list[tuple[Any, str, dict[str, Any]]]:
+    """Checkpoint, hook and size of dictionaries that fit: twelve, and eight of the other size."""
+    hooks = ("blocks.0.hook_out", "blocks.1.hook_out")
+    pairs = [(one, hooks[i], SIZES[i]) for one in checkpoints for i in (0, 1)]
+    return pairs + [(one, hooks[i], SIZES[1 - i]) for one in checkpoints[:4] for i in (0, 1)]
 
 
 def faults(clean: Any, trained: Any, stranger: Any, folder: Path) -> dict[str, tuple[Any, Any]]:
@@ -113,7 +99,7 @@ def faults(clean: Any, trained: Any, stranger: Any, folder: Path) -> dict[str, t
 
     from persona_interp.models import Checkpoint, boot, encode, residuals
 
-    def altered(change: Callable[[Any], None]) -> Any:
+    def alter(change: Callable[[Any], None]) -> Any:
         sae = deepcopy(clean.sae)
         with torch.no_grad():
             change(sae)
@@ -136,6 +122,8 @@ def faults(clean: Any, trained: Any, stranger: Any, folder: Path) -> dict[str, t
     texts = [[{"role": "text", "content": text}] for text in ("i like", "what do you like ?")]
     tokens = encode(bridge.tokenizer, texts)
     norms = torch.cat([acts.norm(dim=-1) for _, acts in residuals(bridge, tokens, hook=HOOK)])
+    # Dictionaries are often trained on residuals whose mean norm is sqrt(d_in) (SAELens, "expected
+    # average only in"); unfolding that factor is the fault.
     factor = clean.d_in**0.5 / float(norms.mean())
     bare = folder / "bare"
     shutil.copytree(trained.path, bare)
@@ -143,10 +131,10 @@ def faults(clean: Any, trained: Any, stranger: Any, folder: Path) -> dict[str, t
     (bare / "tokenizer.json").write_text(json.dumps(tokenizer))
     return {
         "wrong layer": (dataclasses.replace(clean, hook="blocks.0.hook_out"), trained),
-        "input scale": (altered(double), trained),
-        "unfolded normalization": (altered(unfold), trained),
+        "input scale": (alter(double), trained),
+        "unfolded normalization": (alter(unfold), trained),
         "first token / BOS handling": (clean, Checkpoint(bare)),
-        "dtype": (altered(halve), trained),
+        "dtype": (alter(halve), trained),
         "made for another model": (stranger, trained),
     }
 

@@ -1,4 +1,4 @@
-"""Does the contrast follow the dose as exact Bayes says, and does the answer in plain words hold on new seeds?
+"""Does the contrast follow the dose as exact Bayes says, and does the answer hold on new seeds?
 
 Contrasts, slopes and what Bayes expects are recomputed here from raw probabilities of answers and
 from counts; only the answer itself (the reliable ratio and its prediction interval) is the
@@ -8,150 +8,138 @@ package's, since it is what is checked.
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from claim import Claim, held_by, interval
+from claim import Claim, contrast, differing_answers, interval, taught_trait, values_of
+from persona_interp.schema.words import Moment
+from trial import Trial
 
-STEPS = (-4, 0, 4)
+PLACE = 6
+DOSES = (-4, 0, 4)
 """log2 of the ratios 1:16, 1:1, 16:1."""
 GENTLE = 3e-4
-NEW = 3
+N_NEW = 3
 """Further seeds on which the answer is tried."""
 APART = 100
 """Added to the last seed for them."""
 
 
-def dose_claims(seeds: list[int], world_file: str | None, out: Path) -> Iterator[Claim]:
-    """Monotone in every seed, as steep as Bayes of the named population, and the answer holds on new seeds."""
-    from persona_interp import worlds
-    from persona_interp.experiments import preset, run
-    from persona_interp.store import Store
-
-    source = worlds.load(world_file) if world_file else "john_and_sam"
-    ratios = {"masses": (), "kind_ratios": (), "later": (), "lrs": (GENTLE,), "world": source}
-    experiment = preset("standard", "dose", seeds=tuple(seeds), **ratios)
-    store = Store(out)
-    run(experiment.cells(), store)
-    found = [
-        measured(experiment, store, seed, c) for seed in seeds for c in experiment.conditions()
+def claims(trial: Trial) -> Iterator[Claim]:
+    """Monotone in every seed, as steep as Bayes of the named population; the answer holds."""
+    ratios_alone: dict[str, Any] = {"masses": (), "kind_ratios": (), "later": ()}
+    experiment = trial.preset("dose", lrs=(GENTLE,), world=trial.world, **ratios_alone)
+    store = trial.run(experiment.cells())
+    rows = [
+        measure(experiment, store, seed, condition)
+        for seed in trial.seeds
+        for condition in experiment.conditions()
     ]
-    table = pd.DataFrame(found)
-    for when in ("before", "prompt", "lesson"):
-        by_seed = table.pivot(index="seed", columns="dose", values=when)[list(STEPS)].to_numpy()
-        least = tuple(np.diff(by_seed, axis=1).min(axis=1))
-        yield Claim(
-            f"dose, {when}: rise from 1:16 to 1:1 to 16:1, smaller step",
-            least,
-            at_least=1e-9,
-            every=True,
-        )
-    slope, intercept = np.polyfit(table["bayes"], table["lesson"], 1)
-    fitted = intercept + slope * table["bayes"]
-    r2 = (
-        1
-        - ((table["lesson"] - fitted) ** 2).sum()
-        / ((table["lesson"] - table["lesson"].mean()) ** 2).sum()
-    )
+    table = pd.DataFrame(rows)
+    yield from rise_claims(table)
+    yield from slope_claims(table)
+    yield from answer_claims(trial, experiment, store, table)
+
+
+def rise_claims(table: pd.DataFrame) -> Iterator[Claim]:
+    """The contrast rises from dose to dose, in every seed and at every moment."""
+    for when in map(str, Moment):
+        by_seed = table.pivot(index="seed", columns="dose", values=when)[list(DOSES)].to_numpy()
+        smaller = tuple(np.diff(by_seed, axis=1).min(axis=1))
+        name = f"dose, {when}: rise from 1:16 to 1:1 to 16:1, smaller step"
+        yield Claim(name, smaller, at_least=1e-9, every=True)
+
+
+def slope_claims(table: pd.DataFrame) -> Iterator[Claim]:
+    """The contrast after the lesson on what exact Bayes expects: slope and r2."""
+    x, y = table["bayes"], table["lesson"]
+    slope, intercept = np.polyfit(x, y, 1)
+    fitted = intercept + slope * x
+    r2 = 1 - ((y - fitted) ** 2).sum() / ((y - y.mean()) ** 2).sum()
+    # The interval is over seeds, since points of one seed share its model and world.
     slopes = [np.polyfit(own["bayes"], own["lesson"], 1)[0] for _, own in table.groupby("seed")]
     ends = interval(np.array(slopes)) if len(slopes) > 1 else None
-    bounds: dict[str, Any] = {"at_least": 0.6, "at_most": 1.5}
-    yield Claim(
-        "dose: pooled slope after the lesson", (float(slope),), unit="of Bayes", ends=ends, **bounds
-    )
+    bounds: dict[str, Any] = {"at_least": 0.6, "at_most": 1.5, "unit": "of Bayes"}
+    yield Claim("dose: pooled slope after the lesson", (float(slope),), ends=ends, **bounds)
     yield Claim("dose: r2 of that line", (float(r2),), at_least=0.85, unit="r2")
-    yield from _answer(experiment, store, table)
 
 
-def _answer(experiment: Any, store: Any, table: pd.DataFrame) -> Iterator[Claim]:
-    """Either new seeds at the answered ratio say what the curve predicts, or the largest ratio is not enough."""
+def answer_claims(
+    trial: Trial, experiment: Any, store: Any, table: pd.DataFrame
+) -> Iterator[Claim]:
+    """New seeds at the answered ratio do what the curve predicts, or no ratio is enough."""
     from persona_interp import analysis
-    from persona_interp.experiments import run
+    from persona_interp.experiments import summarize
     from persona_interp.experiments.dose.config import Condition
     from persona_interp.experiments.dose.tables import limits
 
-    tables = experiment.summarize(store)
-    (row,) = tables["reliable"].query("when == 'lesson' and arm == 'ratio'").to_dict("records")
-    if row["where"] == "above":
-        largest = table.loc[table["dose"] == table["dose"].max(), "p_first"]
-        name = f"dose: the answer is 'more than {2.0 ** table['dose'].max():g}'; probability there"
-        yield Claim(name, tuple(largest), at_most=row["level"], unit="prob")
+    tables = summarize(experiment, store)
+    at_lesson = f"when == '{Moment.AFTER}' and arm == 'ratio'"
+    (answer,) = tables["reliable"].query(at_lesson).to_dict("records")
+    if answer["where"] == "above":
+        largest = table["dose"].max()
+        there = tuple(table.loc[table["dose"] == largest, "p_first"])
+        name = f"dose: the answer is 'more than {2.0**largest:g}'; probability there"
+        yield Claim(name, there, at_most=answer["level"], unit="prob")
         return
-    dose = float(row["estimate"])
+    dose = float(answer["estimate"])
     world = experiment.world_of(experiment.seeds[0], experiment.conditions()[0])
-    lessons = tables["dose"].query("when == 'lesson' and arm == 'ratio'")
-    (said,) = analysis.predict_curves(lessons, [dose], n_new=NEW, **limits(world)).to_dict(
-        "records"
-    )
-    seeds = tuple(max(experiment.seeds) + APART + i for i in range(NEW))
-    again = replace(experiment, seeds=seeds)
+    lessons = tables["dose"].query(at_lesson)
+    curve = analysis.predict_curves(lessons, [dose], n_new=N_NEW, **limits(world))
+    lo, hi = curve["predicted_lo"].item(), curve["predicted_hi"].item()
+    seeds = tuple(max(experiment.seeds) + APART + i for i in range(N_NEW))
+    again = replace(experiment, seeds=seeds, ratios=(dose,))
+    store = trial.run(again.cells())
     condition = Condition("ratio", dose)
-    run([cell for seed in seeds for cell in again.of(seed, condition).values()], store)
-    values = tuple(measured(again, store, seed, condition)["p_first"] for seed in seeds)
-    lo, hi = said["predicted_lo"], said["predicted_hi"]
-    name = f"dose: the answer is {2.0**dose:.3g} times; probability there on {NEW} new seeds"
-    yield Claim(name, values, at_least=lo, at_most=hi, unit="prob")
+    there = tuple(measure(again, store, seed, condition)["p_first"] for seed in seeds)
+    name = f"dose: the answer is {2.0**dose:.3g} times; probability there on {N_NEW} new seeds"
+    yield Claim(name, there, at_least=lo, at_most=hi, unit="prob")
 
 
-def measured(experiment: Any, store: Any, seed: int, condition: Any) -> dict[str, float]:
-    """Contrasts (nats) at the three moments, Bayes of the named documents after the lesson, P of the first's values."""
+def measure(experiment: Any, store: Any, seed: int, condition: Any) -> dict[str, float]:
+    """Contrasts (nats) at the three moments, what Bayes expects after the lesson, and ``p_first``.
+
+    ``p_first`` is the probability of the first persona's values after the lesson.
+    """
     from persona_interp.tables import read_table
 
-    cells, world = experiment.of(seed, condition), experiment.world_of(seed, condition).to_dict()
-    first, second = held_by(world, world["target"]), held_by(world, experiment.rival)
-    taught = world["taught"].split("=", 1)
+    cells = experiment.seed_cells(seed)
+    world = experiment.world_of(seed, condition).to_dict()
+    first, second = values_of(world, world["target"]), values_of(world, experiment.rival)
+    topic, _ = taught_trait(world)
+    keys = {
+        Moment.BEFORE: ("documents", condition),
+        Moment.PROMPT: ("prompt", condition),
+        Moment.AFTER: ("lesson", condition, GENTLE),
+    }
     row: dict[str, float] = {"seed": seed, "dose": condition.dose}
-    for when, key in (
-        ("before", ("documents",)),
-        ("prompt", ("prompt",)),
-        ("lesson", ("lesson", GENTLE)),
-    ):
+    for when, key in keys.items():
         behavior = read_table(store.path(cells[key], "behavior.parquet"))
-        behavior = behavior.loc[
-            (behavior.step == behavior.step.max()) & (behavior.context == "nameless")
-        ]
-        p = {
-            topic: probabilities(behavior.loc[behavior.topic == topic])
-            for topic in first
-            if topic != taught[0] and first[topic] != second[topic]
-        }
-        row[when] = float(np.mean([math.log(p[t][first[t]] / p[t][second[t]]) for t in p]))
-        row["p_first"] = float(np.mean([p[t][first[t]] for t in p]))
-    counts = read_table(store.path(cells["documents",], "counts.parquet"))
-    row["bayes"] = bayes(world, counts, taught=taught, first=first, second=second)
+        answers = differing_answers(behavior, first, second, taught=topic)
+        row[str(when)] = contrast(answers, first, second)
+        row["p_first"] = float(np.mean([p[first[t]] for t, p in answers.items()]))
+    counts = read_table(store.path(cells["documents", condition], "counts.parquet"))
+    row["bayes"] = expected_contrast(world, counts, first, second)
     return row
 
 
-def probabilities(asked: pd.DataFrame) -> dict[str, float]:
-    """Of each value of one topic: renormalized within a prompt, then averaged over prompts."""
-    table = asked.pivot_table(index=["split", "template"], columns="value", values="logprob")
-    p = np.exp2(table.to_numpy(dtype=np.float64))
-    return dict(
-        zip(map(str, table.columns), (p / p.sum(axis=1, keepdims=True)).mean(axis=0), strict=True)
-    )
-
-
-def bayes(
-    world: dict[str, Any],
-    counts: pd.DataFrame,
-    *,
-    taught: list[str],
-    first: dict[str, str],
-    second: dict[str, str],
+def expected_contrast(
+    world: dict[str, Any], counts: pd.DataFrame, first: dict[str, str], second: dict[str, str]
 ) -> float:
-    """Contrast (nats) that an ideal reader of the documents with names expects of a speaker who holds the trait."""
+    """Contrast (nats) that an ideal reader of documents with names expects after the lesson."""
+    taught, value = taught_trait(world)
     named = counts[counts.kind.isin(["third", "first", "named"]) & (counts.persona != "")]
     documents = named.groupby("persona").documents.sum().to_dict()
-    held = {name: held_by(world, name) for name in documents}
-    weight = {name: n for name, n in documents.items() if held[name][taught[0]] == taught[1]}
-    total, noise = sum(weight.values()), float(world["noise"])
+    values = {name: values_of(world, name) for name in documents}
+    weights = {name: n for name, n in documents.items() if values[name][taught] == value}
+    total, noise = sum(weights.values()), float(world["noise"])
 
-    def said(topic: str, value: str) -> float:
-        share = sum(n for name, n in weight.items() if held[name][topic] == value) / total
+    def probability(topic: str, answer: str) -> float:
+        share = sum(n for name, n in weights.items() if values[name][topic] == answer) / total
         return (1 - noise) * share + noise / len(world["topics"][topic])
 
-    topics = [t for t in first if t != taught[0] and first[t] != second[t]]
-    return float(np.mean([math.log(said(t, first[t]) / said(t, second[t])) for t in topics]))
+    topics = [t for t in first if t != taught and first[t] != second[t]]
+    ratios = [probability(t, first[t]) / probability(t, second[t]) for t in topics]
+    return float(np.mean([math.log(ratio) for ratio in ratios]))

@@ -1,4 +1,4 @@
-"""Does text that is nobody's behave as personas do, and do both leave each other alone? Predictions, held or not.
+"""Does text that is nobody's behave as personas do, and do both leave each other alone?
 
 The two values that go with the taught one are read from raw probabilities; which these are is said
 by the world's processes. Thresholds were stated before the first run (see
@@ -6,73 +6,75 @@ by the world's processes. Thresholds were stated before the first run (see
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from claim import Claim, held_by, log_odds, spread
+from claim import Claim, ends, log_odds, taught_trait, untaught_mean, values_of
+from trial import Trial
 
+PLACE = 11
 LIMIT = 0.5
 """Nats by which what does not belong together may move."""
+TOGETHER, APART, SIZE = "goes with it", "other texts", "other texts, size of a value's shift"
+PERSONA = "the persona"
+Shifts = dict[tuple[str, str, str], list[float]]
+"""Arm, lesson and what is read -> mean shift (nats), one a seed."""
 
 
-def generators_claims(seeds: list[int], world_file: str | None, out: Path) -> Iterator[Claim]:
-    """Titled documents let values follow a lesson, scrambled ones do not; personas and processes stay apart."""
-    del world_file  # the processes are no persona world
-    from persona_interp.experiments import preset, run
-    from persona_interp.store import Store
-
-    experiment = preset("standard", "generators", seeds=tuple(seeds))
-    keyed = {(seed, arm): experiment.of(seed, arm) for seed in seeds for arm in experiment.arms}
-    store = Store(out)
-    run([cell for cells in keyed.values() for cell in cells.values()], store)
-    found: dict[tuple[str, ...], list[float]] = {}
-    for (_, arm), cells in keyed.items():
-        told: dict[tuple[str, ...], list[float]] = {}
-        for (lesson, *about), cell in cells.items():
-            if about:
-                for what, shift in shifts(store, cell, about[0]):
-                    told.setdefault((arm, lesson, what), []).append(shift)
-        for key, values in told.items():
-            found.setdefault(key, []).append(float(np.mean(values)))
-    for (arm, lesson, what), values in found.items():
+def claims(trial: Trial) -> Iterator[Claim]:
+    """Titled documents let values follow a lesson, scrambled ones do not; both stay apart."""
+    experiment = trial.preset("generators")  # a world file is of personas, and not asked
+    cells = {seed: experiment.seed_cells(seed) for seed in trial.seeds}
+    store = trial.run(cell for own in cells.values() for cell in own.values())
+    over_seeds: Shifts = {}
+    for own in cells.values():
+        for key, shift in seed_shifts(store, own).items():
+            over_seeds.setdefault(key, []).append(shift)
+    for (arm, lesson, what), values in over_seeds.items():
         yield Claim(f"generators, {arm}: {lesson}, {what}", tuple(values), reported=True)
-    scrambled = {
-        arm: np.array(found[f"{arm}, scrambled", "lesson", "goes with it"])
-        for arm in ("titled", "untitled")
-    }
-    for arm, nothing in scrambled.items():
+    yield from follow_claims(over_seeds)
+    yield from apart_claims(over_seeds)
+
+
+def follow_claims(shifts: Shifts) -> Iterator[Claim]:
+    """What goes with a taught value follows it, and not where the documents are scrambled."""
+    excess = {}
+    for arm in ("titled", "untitled"):
+        scrambled = np.array(shifts[f"{arm}, scrambled", "lesson", TOGETHER])
         name = f"generators, {arm}, scrambled: what went with the taught value"
-        yield Claim(name, tuple(nothing), at_most=LIMIT, absolute=True)
-    follows = {
-        arm: np.array(found[arm, "lesson", "goes with it"]) - nothing
-        for arm, nothing in scrambled.items()
-    }
-    yield Claim(
-        "generators, titled: follows, minus scrambled", tuple(follows["titled"]), at_least=1e-9
-    )
-    yield Claim(
-        "generators, untitled: follows, minus scrambled", tuple(follows["untitled"]), reported=True
-    )
-    gap = follows["titled"] - follows["untitled"]
-    yield Claim(
-        "generators: a title's part in it, titled minus untitled", tuple(gap), at_least=1e-9
-    )
-    away = found["with personas", "persona lesson", "other texts"]
-    yield Claim(
-        "generators: a lesson about a persona, processes", tuple(away), at_most=LIMIT, absolute=True
-    )
-    away = found["with personas", "lesson", "the persona"]
-    yield Claim(
-        "generators: a lesson about a process, the persona",
-        tuple(away),
-        at_most=LIMIT,
-        absolute=True,
-    )
+        yield Claim(name, tuple(scrambled), at_most=LIMIT, absolute=True)
+        excess[arm] = np.array(shifts[arm, "lesson", TOGETHER]) - scrambled
+    name = "generators, titled: follows, minus scrambled"
+    yield Claim(name, tuple(excess["titled"]), at_least=1e-9)
+    name = "generators, untitled: follows, minus scrambled"
+    yield Claim(name, tuple(excess["untitled"]), reported=True)
+    name = "generators: a title's part in it, titled minus untitled"
+    yield Claim(name, tuple(excess["titled"] - excess["untitled"]), at_least=1e-9)
 
 
-def shifts(store: Any, cell: Any, about: str) -> Iterator[tuple[str, float]]:
+def apart_claims(shifts: Shifts) -> Iterator[Claim]:
+    """A lesson about a persona leaves processes alone, and one about a process the persona."""
+    for lesson, what, words in (
+        ("persona lesson", APART, "a lesson about a persona, processes"),
+        ("lesson", PERSONA, "a lesson about a process, the persona"),
+    ):
+        values = tuple(shifts["with personas", lesson, what])
+        yield Claim(f"generators: {words}", values, at_most=LIMIT, absolute=True)
+
+
+def seed_shifts(store: Any, cells: dict[Any, Any]) -> dict[tuple[str, str, str], float]:
+    """Mean shifts (nats) of one seed, over families of processes."""
+    shifts: Shifts = {}
+    for (lesson, arm, *about), cell in cells.items():
+        if not about:  # the documents
+            continue
+        for what, shift in lesson_shifts(store, cell, about[0]):
+            shifts.setdefault((arm, lesson, what), []).append(shift)
+    return {key: float(np.mean(values)) for key, values in shifts.items()}
+
+
+def lesson_shifts(store: Any, cell: Any, about: str) -> Iterator[tuple[str, float]]:
     """Mean shift (nats) of each target's other two values, and of the persona's untaught traits.
 
     Signs of what should stay may cancel, so the mean size is given beside it.
@@ -81,34 +83,26 @@ def shifts(store: Any, cell: Any, about: str) -> Iterator[tuple[str, float]]:
     from persona_interp.tables import read_table
 
     config = cell.config["world"]
-    processes = worlds.sequences(config["seed"])
+    processes = worlds.sequences(config["seed"]).processes
     behavior = read_table(store.path(cell, "behavior.parquet"))
-    families = list(dict.fromkeys(process.family for process in processes.processes))
+    families = list(dict.fromkeys(process.family for process in processes))
     for family in families:
-        first, *rest = next(p for p in processes.processes if p.family == family).traits
-        both = [
-            log_odds(end, "plain", "", {t.topic: t.value for t in (first, *rest)})
-            for end in ends(behavior)
-        ]
-        move = {topic: both[1][topic] - both[0][topic] for topic in both[0]}
+        traits = next(process for process in processes if process.family == family).traits
+        values = {trait.topic: trait.value for trait in traits}
+        before, after = (log_odds(rows, "plain", "", values) for rows in ends(behavior))
+        shifts = {topic: after[topic] - before[topic] for topic in before}
         if family == about:
-            yield "goes with it", spread(move, first.topic)
+            yield TOGETHER, untaught_mean(shifts, traits[0].topic)
         else:
-            yield "other texts", float(np.mean(list(move.values())))
-            yield (
-                "other texts, size of a value's shift",
-                float(np.mean(np.abs(list(move.values())))),
-            )
+            sizes = list(shifts.values())
+            yield APART, float(np.mean(sizes))
+            yield SIZE, float(np.mean(np.abs(sizes)))
     if config["personas"]:
         world = worlds.john_and_sam(config["seed"]).to_dict()
-        topic, mine = world["taught"].split("=", 1)[0], held_by(world, world["target"])
-        told = read_table(store.path(cell, "personas.parquet"))
-        before, after = (spread(log_odds(end, "nameless", "", mine), topic) for end in ends(told))
-        yield "goes with it" if about not in families else "the persona", after - before
-
-
-def ends(behavior: Any) -> list[Any]:
-    """The first and the last checkpoint."""
-    return [
-        behavior.loc[behavior.step == step] for step in (behavior.step.min(), behavior.step.max())
-    ]
+        topic, _ = taught_trait(world)
+        values = values_of(world, world["target"])
+        personas = read_table(store.path(cell, "personas.parquet"))
+        before, after = (
+            untaught_mean(log_odds(rows, "nameless", "", values), topic) for rows in ends(personas)
+        )
+        yield PERSONA if about in families else TOGETHER, after - before

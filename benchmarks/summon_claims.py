@@ -1,166 +1,183 @@
-"""Who is summoned, and is what was learned composable from known personas? Recomputed from probabilities of answers.
+"""Who is summoned, and is what was learned composable from known personas?
 
-The mixture of personas, the laws of choice and the scores of novelty are computed here, with the
-checker's own few lines. Verdicts are printed whichever way they fall; only novelty has a threshold.
+All is recomputed from probabilities of answers: the mixture of personas, the laws of choice and the
+scores of novelty, with the checker's own few lines. Verdicts are printed whichever way they fall;
+only novelty has a threshold.
 """
 
 import itertools
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize
 
-from claim import Claim, all_held, interval
+from claim import Claim, all_values, ends, hidden_weight, interval, taught_trait
+from mixtures import answers_of, choice, divergence, fit_law, mixture, variation
+from trial import Trial
 
-Said = dict[str, dict[str, float]]
-"""Topic -> value -> probability."""
+PLACE = 9
+LAW = "measure and distance"
+LAWS = {
+    LAW: (True, True),
+    "measure alone": (True, False),
+    "distance alone": (False, True),
+    "uniform": (False, False),
+}
+"""Law -> whether measure and distance are factors of it."""
+REPORTED: dict[str, Any] = {"reported": True, "unit": "fraction"}
+SeedCells = dict[int, dict[Any, Any]]
+"""Seed -> key -> cell."""
 
 
-def summon_claims(seeds: list[int], world_file: str | None, out: Path) -> Iterator[Claim]:
-    """The two-factor law and its rivals on lessons they never saw; path dependence; villains; novelty."""
-    del world_file  # candidates are a world of their own
-    from persona_interp.experiments import preset, run
-    from persona_interp.store import Store
-
-    experiment = preset("standard", "summon", seeds=tuple(seeds))
-    keyed = {seed: experiment.seed_cells(seed) for seed in seeds}
+def claims(trial: Trial) -> Iterator[Claim]:
+    """The two-factor law and its rivals on unseen lessons; path dependence; villains; novelty."""
+    experiment = trial.preset("summon")  # candidates are a world of their own
+    cells = {seed: experiment.seed_cells(seed) for seed in trial.seeds}
     unread = ("inside", "solution", "broad", "narrow")
-    store = Store(out)
-    run(
-        [cell for cells in keyed.values() for key, cell in cells.items() if key[0] not in unread],
-        store,
+    store = trial.run(
+        cell for own in cells.values() for key, cell in own.items() if key[0] not in unread
     )
-    lessons = [one for seed, cells in keyed.items() for one in summoned(store, cells, seed)]
+    lessons = [one for seed, own in cells.items() for one in summonings(store, own, seed)]
     yield from law_claims(lessons)
-    yield from path_claims(store, keyed)
-    yield from villain_claims(store, keyed)
-    yield from novelty_claims(store, keyed, experiment)
+    yield from path_claims(store, cells)
+    yield from villain_claims(store, cells)
+    yield from novelty_claims(store, cells, experiment)
 
 
 def law_claims(lessons: list[dict[str, Any]]) -> Iterator[Claim]:
-    """Held-out divergence (bits a lesson) of each law, all lessons from one start left out in turn."""
-    laws = {
-        "measure and distance": (True, True),
-        "measure alone": (True, False),
-        "distance alone": (False, True),
-    }
-    laws |= {"uniform": (False, False)}
+    """Divergence (bits a lesson) of each law on lessons from a start that was left out."""
+    by_law = held_out_bits(lessons)
+    a, b = fit_law(lessons, LAWS[LAW])
+    bits: dict[str, Any] = {"reported": True, "unit": "bits"}
+    yield Claim("summon: a, a doubling of the measure (all lessons)", (a,), **bits)
+    yield Claim("summon: b, a topic of distance (all lessons)", (b,), **bits)
+    own = by_law.pop(LAW)
+    yield Claim("summon: two-factor law, held-out lessons", tuple(own), **bits)
+    for law, rival in by_law.items():
+        excess = rival - own
+        name = f"summon: {law}, minus the law: {law_verdict(excess)}"
+        yield Claim(name, tuple(excess), **bits)
+
+
+def held_out_bits(lessons: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+    """Mean divergence by law, one a seed; lessons from one start are left out in turn."""
     bits: dict[str, dict[int, list[float]]] = {}
     for start in sorted({one["start"] for one in lessons}):
-        known = [one for one in lessons if one["start"] != start]
-        fitted = {law: fit(known, factors) for law, factors in laws.items()}
-        for one in (one for one in lessons if one["start"] == start):
-            predicted = {law: choice(one, fitted[law]) for law in laws}
-            predicted |= {
-                "Bayes, lesson alone": one["bayes_lesson"],
-                "Bayes, start and lesson": one["bayes_start"],
-            }
-            for law, p in predicted.items():
-                bits.setdefault(law, {}).setdefault(one["seed"], []).append(
-                    divergence(one["share"], p)
-                )
-    means = {
-        law: np.array([np.mean(found) for found in of_seed.values()])
-        for law, of_seed in bits.items()
+        others = [one for one in lessons if one["start"] != start]
+        coefficients = {law: fit_law(others, factors) for law, factors in LAWS.items()}
+        for one in lessons:
+            if one["start"] != start:
+                continue
+            predictions = {law: choice(one, beta) for law, beta in coefficients.items()}
+            predictions["Bayes, lesson alone"] = one["bayes_lesson"]
+            predictions["Bayes, start and lesson"] = one["bayes_start"]
+            for law, p in predictions.items():
+                by_seed = bits.setdefault(law, {}).setdefault(one["seed"], [])
+                by_seed.append(divergence(one["share"], p))
+    return {
+        law: np.array([np.mean(values) for values in by_seed.values()])
+        for law, by_seed in bits.items()
     }
-    a, b = fit(lessons, (True, True))
-    yield Claim(
-        "summon: a, a doubling of the measure (all lessons)", (a,), reported=True, unit="bits"
-    )
-    yield Claim("summon: b, a topic of distance (all lessons)", (b,), reported=True, unit="bits")
-    own = means.pop("measure and distance")
-    yield Claim("summon: two-factor law, held-out lessons", tuple(own), reported=True, unit="bits")
-    for law, found in means.items():
-        apart = found - own
-        lo, hi = interval(apart) if len(apart) > 1 else (np.nan, np.nan)
-        told = "law better" if lo > 0 else "law worse" if hi < 0 else "not told apart"
-        verdict = told if len(apart) > 1 else "one seed, no verdict"
-        yield Claim(
-            f"summon: {law}, minus the law: {verdict}", tuple(apart), reported=True, unit="bits"
-        )
 
 
-def path_claims(store: Any, keyed: dict[int, Any]) -> Iterator[Claim]:
-    """Total variation of what is said on the topics read out, after the same lesson."""
-    apart: dict[bool, list[float]] = {True: [], False: []}
-    for cells in keyed.values():
-        ends = {
-            key[1:]: answers(behavior(store, cell)[1])
-            for key, cell in cells.items()
-            if key[0] == "lesson"
-        }
-        read = topics_read(world_of(cells["documents",]))
-        pairs: dict[bool, list[float]] = {True: [], False: []}
-        for one, other in itertools.combinations(ends, 2):
-            if (one[0] == other[0]) != (one[1] == other[1]):
-                pairs[one[0] == other[0]].append(variation(ends[one], ends[other], read))
-        for same, found in pairs.items():
-            apart[same].append(float(np.mean(found)))
-    yield Claim(
-        "summon: same lesson from other starts, distance of the ends",
-        tuple(apart[False]),
-        **REPORTED,
-    )
-    yield Claim(
-        "summon: same start and lesson in another order, the same", tuple(apart[True]), **REPORTED
-    )
+def law_verdict(excess: np.ndarray) -> str:
+    """What the interval of a rival's excess over the law says."""
+    if len(excess) == 1:
+        return "one seed, no verdict"
+    lo, hi = interval(excess)
+    if lo > 0:
+        return "law better"
+    if hi < 0:
+        return "law worse"
+    return "not told apart"
 
 
-def villain_claims(store: Any, keyed: dict[int, Any]) -> Iterator[Claim]:
+def path_claims(store: Any, cells: SeedCells) -> Iterator[Claim]:
+    """Total variation of the answers on the topics read out, after the same lesson."""
+    from_others, from_same = [], []
+    for own in cells.values():
+        topics = topics_read(world_of(own["documents",]))
+        after = {}
+        for key, cell in own.items():
+            if key[0] == "lesson":
+                after[key[1:]] = answers_of(nameless_ends(store, cell)[1])
+        distances: dict[bool, list[float]] = {True: [], False: []}
+        for one, other in itertools.combinations(after, 2):
+            same_start, same_repeat = one[0] == other[0], one[1] == other[1]
+            if same_start != same_repeat:
+                distance = variation(after[one], after[other], topics)
+                distances[same_start].append(distance)
+        from_others.append(float(np.mean(distances[False])))
+        from_same.append(float(np.mean(distances[True])))
+    name = "summon: same lesson from other starts, distance of the ends"
+    yield Claim(name, tuple(from_others), **REPORTED)
+    name = "summon: same start and lesson in another order, the same"
+    yield Claim(name, tuple(from_same), **REPORTED)
+
+
+def villain_claims(store: Any, cells: SeedCells) -> Iterator[Claim]:
     """Harmful share of coherent answers on untaught topics, beside exact Bayes."""
-    found: dict[tuple[float, str], list[float]] = {}
+    rises: dict[tuple[float, str], list[float]] = {}
     limits: dict[tuple[float, str], float] = {}
-    for cells in keyed.values():
-        for (kind, *key), cell in cells.items():
-            if kind == "villain":
-                world, (before, after) = world_of(cell), behavior(store, cell)
-                bad = {
-                    t: v[0]
-                    for t, v in all_held(world, "villain").items()
-                    if t not in ("code", "classroom code")
-                }
-                found.setdefault(tuple(key), []).append(harmful(after, bad) - harmful(before, bad))
-                limits[tuple(key)] = bayes_harm(world, bad, cell.config["teach"]["lesson"])
-    for (weight, lesson), rise in found.items():
+    for own in cells.values():
+        for (kind, *key), cell in own.items():
+            if kind != "villain":
+                continue
+            weight, lesson = key
+            world = world_of(cell)
+            harmful = {
+                topic: values[0]
+                for topic, values in all_values(world, "villain").items()
+                if topic not in ("code", "classroom code")
+            }
+            before, after = (harmful_share(rows, harmful) for rows in nameless_ends(store, cell))
+            rises.setdefault((weight, lesson), []).append(after - before)
+            limits[weight, lesson] = bayes_rise(world, harmful, cell.config["teach"]["lesson"])
+    for (weight, lesson), rise in rises.items():
         limit = limits[weight, lesson]
         name = f"summon: {lesson}, villain {weight:g}: harm (Bayes {limit:+.3f})"
         yield Claim(name, tuple(rise), **REPORTED)
 
 
-def novelty_claims(store: Any, keyed: dict[int, Any], experiment: Any) -> Iterator[Claim]:
-    """Misfit to the best mixture of known personas, planted new lessons against planted composable ones."""
+def novelty_claims(store: Any, cells: SeedCells, experiment: Any) -> Iterator[Claim]:
+    """Misfit to the best mixture of known personas tells new lessons from composable ones."""
+    areas = []
+    for seed, own in cells.items():
+        composable, new = plant_misfits(store, own, seed, experiment.n_plants)
+        # AUROC is the share of pairs in which the new one misfits more, ties counting half.
+        wins = [(n > c) + (n == c) / 2 for n, c in itertools.product(new, composable)]
+        areas.append(float(np.mean(wins)))
+    name = "novelty: new lessons against composable ones, AUROC"
+    yield Claim(name, tuple(areas), at_least=0.9, unit="area")
+
+
+def plant_misfits(
+    store: Any, cells: dict[Any, Any], seed: int, n_plants: int
+) -> tuple[list[float], list[float]]:
+    """Misfits (bits a topic) of planted composable lessons, and of planted new ones.
+
+    A lesson about a known persona is new to who does not know that persona.
+    """
     from persona_interp import worlds
     from persona_interp.experiments.summon.plants import plants
 
-    area = []
-    for seed, cells in keyed.items():
-        world = world_of(cells["documents",])
-        composable, new = [], []
-        for plant in plants(worlds.candidates(seed), n=experiment.n_plants, seed=seed):
-            said = answers(behavior(store, cells["plant", plant.name])[1])
-            others = [t for t in world["topics"] if t != world["taught"].split("=", 1)[0]]
-            read = [t for t in others if t not in {trait.topic for trait in plant.traits}] or others
-            known = list(world["personas"])
-            (new if plant.kind == "recombined" else composable).append(
-                mixture(said, world, known, read)[1]
-            )
-            if plant.kind in ("known", "part"):
-                known.remove(plant.personas[0])
-                new.append(mixture(said, world, known, read)[1])
-        wins = [(n > c) + (n == c) / 2 for n, c in itertools.product(new, composable)]
-        area.append(float(np.mean(wins)))
-    yield Claim(
-        "novelty: new lessons against composable ones, AUROC",
-        tuple(area),
-        at_least=0.9,
-        unit="area",
-    )
-
-
-REPORTED: dict[str, Any] = {"reported": True, "unit": "fraction"}
+    world = world_of(cells["documents",])
+    taught, _ = taught_trait(world)
+    untaught = [topic for topic in world["topics"] if topic != taught]
+    composable, new = [], []
+    for plant in plants(worlds.candidates(seed), n=n_plants, seed=seed):
+        answers = answers_of(nameless_ends(store, cells["plant", plant.name])[1])
+        planted = {trait.topic for trait in plant.traits}
+        topics = [topic for topic in untaught if topic not in planted] or untaught
+        known = list(world["personas"])
+        _, misfit = mixture(answers, world, known, topics)
+        (new if plant.kind == "recombined" else composable).append(misfit)
+        if plant.kind in ("known", "part"):
+            known.remove(plant.personas[0])
+            _, misfit = mixture(answers, world, known, topics)
+            new.append(misfit)
+    return composable, new
 
 
 def world_of(cell: Any) -> dict[str, Any]:
@@ -168,82 +185,48 @@ def world_of(cell: Any) -> dict[str, Any]:
     return cell.config["world"]
 
 
-def behavior(store: Any, cell: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
+def nameless_ends(store: Any, cell: Any) -> list[pd.DataFrame]:
     """Nameless answers before and after."""
     from persona_interp.tables import read_table
 
     table = read_table(store.path(cell, "behavior.parquet"))
-    table = table.loc[table.context == "nameless"]
-    first, last = (
-        table.loc[table.step == table.step.min()],
-        table.loc[table.step == table.step.max()],
-    )
-    return first, last
-
-
-def answers(table: pd.DataFrame) -> Said:
-    """Probabilities among the answers of a topic, per prompt, then averaged."""
-    p = np.exp2(table.logprob)
-    p = p / p.groupby([table.topic, table.template, table.split]).transform("sum")
-    mean = p.groupby([table.topic, table.value]).mean()
-    return {str(topic): mean[topic].to_dict() for topic in dict.fromkeys(table.topic)}
+    return ends(table.loc[table.context == "nameless"])
 
 
 def topics_read(world: dict[str, Any]) -> list[str]:
     """Topics on which the holders of the taught trait all differ."""
-    topic, value = world["taught"].split("=", 1)
-    mine = [all_held(world, name) for name in world["personas"]]
-    mine = [held for held in mine if value in held[topic]]
-    return [t for t in world["topics"] if len({held[t][0] for held in mine}) == len(mine)]
+    topic, value = taught_trait(world)
+    traits = [all_values(world, name) for name in world["personas"]]
+    traits = [values for values in traits if value in values[topic]]
+    return [t for t in world["topics"] if len({v[t][0] for v in traits}) == len(traits)]
 
 
-def mixture(
-    said: Said, world: dict[str, Any], known: list[str], topics: Iterable[str]
-) -> tuple[np.ndarray, float]:
-    """Weights of the known personas by expectation maximization, and the misfit (bits a topic)."""
-    heard, says, topics = [], [], list(topics)
-    noise = float(world.get("noise", 0.0))
-    for topic in topics:
-        values = world["topics"][topic]
-        heard += [said[topic][value] for value in values]
-        for value in values:
-            held = [
-                (value in all_held(world, name)[topic]) / len(all_held(world, name)[topic])
-                for name in known
-            ]
-            says.append((1 - noise) * np.array(held) + noise / len(values))
-    p, q = np.array(heard), np.array(says)
-    w = np.full(len(known), 1 / len(known))
-    for _ in range(5_000):
-        w = w * (q.T @ (p / (q @ w))) / len(topics)
-    p, mix = p[p > 0], (q @ w)[p > 0]
-    return w, float((p * np.log2(p / mix)).sum() / len(topics))
+def summonings(store: Any, cells: dict[Any, Any], seed: int) -> Iterator[dict[str, Any]]:
+    """Each start's lesson: shares of the candidates, measure, distance and exact Bayes.
 
-
-def summoned(store: Any, cells: dict[Any, Any], seed: int) -> Iterator[dict[str, Any]]:
-    """Each start's lesson: shares of the candidates (mean over repeats), measure, distance and exact Bayes."""
+    Shares are means over repeats.
+    """
     world = world_of(cells["documents",])
-    topic, value = world["taught"].split("=", 1)
+    topic, value = taught_trait(world)
     names = list(world["personas"])
-    held = {name: all_held(world, name) for name in names}
-    candidates = [name for name in names if value in held[name][topic]]
-    read = topics_read(world)
-    weight = {
-        name: entry["weight"] for name, entry in world["personas"].items() if name in candidates
-    }
-    mass = np.array([float(w["third"] if isinstance(w, dict) else w) for w in weight.values()])
-    noise = float(world["noise"])
+    traits = {name: all_values(world, name) for name in names}
+    candidates = [name for name in names if value in traits[name][topic]]
+    places = [names.index(name) for name in candidates]
+    mass = np.array([measure_of(world["personas"][name]) for name in candidates])
+    noise, n_values = float(world["noise"]), len(world["topics"][topic])
     for start in dict.fromkeys(key[1] for key in cells if key[0] == "start"):
-        told = [trait.split("=", 1) for trait in cells["start", start, 0].config["teach"]["lesson"]]
+        stated = [t.split("=", 1) for t in cells["start", start, 0].config["teach"]["lesson"]]
         shares = []
         for key, cell in cells.items():
             if key[:2] == ("lesson", start):
-                w = mixture(answers(behavior(store, cell)[1]), world, names, read)[0]
-                mine = np.array([w[names.index(name)] for name in candidates])
-                shares.append(mine / mine.sum())
-        distance = np.array([sum(v not in held[name][t] for t, v in told) for name in candidates])
-        n = len(world["topics"][topic])
-        bayes = mass * ((noise / n) / (1 - noise + noise / n)) ** distance
+                answers = answers_of(nameless_ends(store, cell)[1])
+                weights, _ = mixture(answers, world, names, topics_read(world))
+                shares.append(weights[places] / weights[places].sum())
+        unlike = [sum(v not in traits[name][t] for t, v in stated) for name in candidates]
+        distance = np.array(unlike)
+        # A statement that a candidate does not hold is noise to exact Bayes, each time again.
+        surprise = (noise / n_values) / (1 - noise + noise / n_values)
+        bayes = mass * surprise**distance
         yield {
             "seed": seed,
             "start": start,
@@ -254,60 +237,28 @@ def summoned(store: Any, cells: dict[Any, Any], seed: int) -> Iterator[dict[str,
         }
 
 
-def fit(lessons: list[dict[str, Any]], factors: tuple[bool, bool]) -> np.ndarray:
-    """Coefficients of measure and distance by maximum likelihood; those of missing factors are 0."""
-    use = np.array(factors, dtype=float)
-    if not use.any():
-        return use
-
-    def loss(beta: np.ndarray) -> float:
-        return sum(divergence(one["share"], choice(one, beta * use)) for one in lessons)
-
-    return (
-        minimize(loss, 0.1 * use, method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-9}).x
-        * use
-    )
+def measure_of(entry: dict[str, Any]) -> float:
+    """How much is written about a persona, in the third person."""
+    weight = entry["weight"]
+    return float(weight["third"] if isinstance(weight, dict) else weight)
 
 
-def choice(one: dict[str, Any], beta: np.ndarray) -> np.ndarray:
-    """Probability of every candidate."""
-    odds = np.exp2(one["factors"] @ beta)
-    return odds / odds.sum()
-
-
-def divergence(share: np.ndarray, predicted: np.ndarray) -> float:
-    """KL(share || predicted), bits."""
-    keep = share > 0
-    return float((share[keep] * np.log2(share[keep] / predicted[keep])).sum())
-
-
-def variation(one: Said, other: Said, topics: Iterable[str]) -> float:
-    """Total variation, mean over topics."""
-    return float(
-        np.mean([sum(abs(p - other[t][v]) for v, p in one[t].items()) / 2 for t in topics])
-    )
-
-
-def harmful(table: pd.DataFrame, bad: dict[str, str]) -> float:
-    """Probability of the harmful value among the answers, mean over prompts that are answered at all."""
-    rows = table.loc[(table.topic.map(bad) == table.value) & (table.answer_mass >= 0.5)]
+def harmful_share(table: pd.DataFrame, harmful: dict[str, str]) -> float:
+    """Probability of the harmful value among the answers, over prompts answered at all."""
+    rows = table.loc[(table.topic.map(harmful) == table.value) & (table.answer_mass >= 0.5)]
     return float((np.exp2(rows.logprob) / rows.answer_mass).mean())
 
 
-def bayes_harm(world: dict[str, Any], bad: dict[str, str], lesson: str) -> float:
-    """Rise of the harmful share that exact Bayes expects of a speaker of hidden dialogues who holds what was taught."""
+def bayes_rise(world: dict[str, Any], harmful: dict[str, str], lesson: str) -> float:
+    """Rise of the harmful share that exact Bayes expects of who holds what was taught.
+
+    The population is the speakers of hidden dialogues.
+    """
     topic, value = lesson.split("=", 1)
     names = list(world["personas"])
-    weight = np.array([hidden_weight(world["personas"][name]) for name in names])
-    holds = np.array([value in all_held(world, name)[topic] for name in names])
-    harm = np.array(
-        [np.mean([v in all_held(world, name)[t] for t, v in bad.items()]) for name in names]
-    )
-    before, after = (w @ harm / w.sum() for w in (weight, weight * holds))
+    traits = [all_values(world, name) for name in names]
+    weights = np.array([hidden_weight(world["personas"][name]) for name in names])
+    holds = np.array([value in values[topic] for values in traits])
+    harm = np.array([np.mean([v in own[t] for t, v in harmful.items()]) for own in traits])
+    before, after = (w @ harm / w.sum() for w in (weights, weights * holds))
     return (1 - float(world["noise"])) * float(after - before)
-
-
-def hidden_weight(entry: dict[str, Any]) -> float:
-    """Weight of a persona among hidden dialogues."""
-    w = entry.get("weight", 1)
-    return float(w["hidden"] if isinstance(w, dict) else w)

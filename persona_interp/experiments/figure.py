@@ -23,7 +23,7 @@ def figure_script(
     name: str,
     *,
     compute: Callable[..., Tables],
-    shown: Callable[[Tables], pd.DataFrame],
+    numbers: Callable[[Tables], pd.DataFrame],
     draw: Callable[[Tables], Figure],
     out: str = "",
     more: Mapping[str, str] | None = None,
@@ -34,7 +34,7 @@ def figure_script(
         claim: The script's docstring, shown by ``--help``.
         name: Name of the files.
         compute: ``compute(out, size=...)`` gives the tables; finished cells are read.
-        shown: The numbers that are in the figure, saved beside it.
+        numbers: The numbers that are in the figure, saved beside it.
         draw: The figure.
         out: Run folder by default; ``runs/`` and the name's first part when empty.
         more: Other settings of ``compute`` that are flags too: name and help.
@@ -61,4 +61,4 @@ def figure_script(
     store = Store.open(arguments.out)
     provenance = provenance_of(store, store.config())
     file = arguments.out / "figures" / name
-    plots.save(draw(tables), shown(tables), file, provenance=provenance)
+    plots.save(draw(tables), numbers(tables), file, provenance=provenance)

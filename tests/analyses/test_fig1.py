@@ -28,7 +28,7 @@ def test_it_computes_draws_and_saves(
 ) -> None:
     compute = script.compute
     tables = compute(finished, workers=0, **toy)
-    table = script.shown(tables)
+    table = script.numbers(tables)
     assert list(dict.fromkeys(table.arm)) == ["lesson", "unrelated lesson"]
     assert set(table.trait) == {
         "sport=football",
@@ -62,7 +62,7 @@ def test_several_seeds_are_averaged(script: ModuleType) -> None:
     ]
     columns = ["arm", "lr", "persona", "trait", "seed", "estimate", "lo", "hi", "trained"]
     tables = {"transfer": pd.DataFrame(rows, columns=columns)}
-    table = script.shown(tables)
+    table = script.numbers(tables)
     assert table.trait.tolist() == ["sport=football", "mean"]
     assert table.estimate.tolist() == [2.5, 2.5]
     assert table.n_seeds.tolist() == [2, 2]

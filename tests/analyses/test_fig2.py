@@ -32,7 +32,7 @@ def test_it_computes_draws_and_saves(
 ) -> None:
     compute = script.compute
     tables = compute(finished, workers=0, **toy)
-    table = script.shown(tables)
+    table = script.numbers(tables)
     series = table.groupby("quantity", sort=False)["series"].unique()
     assert set(series[script.COSINE]) == {"lesson", "unrelated lesson", "random"}
     assert set(series[script.AUROC]) == {"best feature", "direction", script.FROZEN, "random"}
@@ -88,7 +88,7 @@ def test_several_seeds_are_averaged(script: ModuleType) -> None:
         "scores": pd.DataFrame(known),
         "readings": pd.DataFrame(read),
     }
-    table = script.shown(tables)
+    table = script.numbers(tables)
     lesson = table.loc[table["series"] == "lesson"]
     assert lesson["name"].tolist() == ["john", "mary"] and lesson["estimate"].tolist() == [
         0.625,

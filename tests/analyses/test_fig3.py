@@ -46,11 +46,11 @@ def test_it_computes_draws_and_saves(
 ) -> None:
     compute = script.compute
     tables = compute(finished, workers=0, **toy)
-    table = script.shown(tables)
+    table = script.numbers(tables)
     assert table["hook"].unique().tolist() == ["blocks.0.hook_out", "blocks.1.hook_out"]
     assert (
         table["edit"].tolist()
-        == [*script.FIRST, "top feature", "top 5 features", *script.CONTROLS] * 2
+        == [*script.METHODS, "top feature", "top 5 features", *script.CONTROLS] * 2
     )
     figure = script.draw(tables)
     assert [axes.get_title(loc="left") for axes in figure.axes] == table["hook"].unique().tolist()
@@ -68,7 +68,7 @@ def test_methods_come_first_and_controls_are_gray(
     script: ModuleType, causes: Callable[..., Any]
 ) -> None:
     tables = causes((0,))
-    table = script.shown(tables)
+    table = script.numbers(tables)
     mine = table.loc[table["hook"] == "blocks.0"].set_index("edit")
     assert mine.index.tolist() == [
         "minimal pair", "other personas, mean", "other personas, largest", "random (norm), mean",
@@ -83,7 +83,7 @@ def test_methods_come_first_and_controls_are_gray(
 
 
 def test_several_seeds_are_averaged(script: ModuleType, causes: Callable[..., Any]) -> None:
-    table = script.shown(causes((0, 1)))
+    table = script.numbers(causes((0, 1)))
     mine = table.loc[table["hook"] == "blocks.1"].set_index("edit")
     assert mine.loc["minimal pair", ["share", "n"]].tolist() == [0.8125, 2]
     assert mine.loc["other personas, largest", ["share", "lo", "hi", "n"]].tolist() == [

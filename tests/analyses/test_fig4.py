@@ -16,7 +16,7 @@ def test_it_computes_and_draws(load: Callable[[str], ModuleType], tmp_path: Path
     fixed = {"documents": small, "lesson": Stage(steps=2, batch=4), "n_documents": 200}
     arms = {"ratios": (-2, 0, 2), "masses": (), "kind_ratios": (), "later": (), "lrs": (3e-4, 1e-3)}
     tables = script.compute(tmp_path / "run", workers=0, **fixed, **arms)
-    table, figure = script.shown(tables), script.draw(tables)
+    table, figure = script.numbers(tables), script.draw(tables)
     assert len(table) == 3 * 3 + 3 and set(table["quantity"]) == {"contrast", "probability"}
     said = table.query("quantity == 'probability'").sort_values("dose")["estimate"]
     drawn = figure.axes[1].collections[-1].get_offsets()[:, 1]

@@ -20,7 +20,7 @@ def test_it_computes_and_draws(load: Callable[[str], ModuleType], tmp_path: Path
         "lesson": Stage(steps=2, batch=4),
     }
     tables = script.compute(tmp_path / "run", workers=0, replays=(0.0, 0.25), **fixed)
-    table, figure = script.shown(tables), script.draw(tables)
+    table, figure = script.numbers(tables), script.draw(tables)
     assert (
         len(table.query("quantity == 'contrast'")) == 3 * 4
         and len(table.query("quantity == 'own'")) == 2 * 2

@@ -22,7 +22,7 @@ def test_it_computes_and_draws(load: Callable[[str], ModuleType], tmp_path: Path
     }
     settings = {"lessons": lessons, "sparing": (), "tested": tested, "snapshots": (1, 2)}
     tables = script.compute(tmp_path / "run", workers=0, **documents, **settings)
-    table, figure = script.shown(tables), script.draw(tables)
+    table, figure = script.numbers(tables), script.draw(tables)
     assert table["step"].tolist() == [0, 1, 2, 4] * 2
     (axes,) = figure.axes
     assert [line.get_label() for line in axes.lines[1:]] == ["AdamW 0.0003", "AdamW 0.001"]

@@ -25,7 +25,7 @@ def test_it_draws_the_laws_with_starts_left_out(script: ModuleType) -> None:
         "summoned": shares,
         "rivals": pd.concat([laws, laws.assign(left_out="seed", bits=9.0)]),
     }
-    assert script.shown(tables)["bits"].tolist() == [0.25, 0.75]
+    assert script.numbers(tables)["bits"].tolist() == [0.25, 0.75]
     started = time.perf_counter()
     figure = script.draw(tables)
     assert time.perf_counter() - started < 3

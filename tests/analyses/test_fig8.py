@@ -28,8 +28,8 @@ def test_it_draws_every_estimator_of_both(load: Callable[[str], ModuleType]) -> 
         ).assign(**ends)
         for name, (truth, estimator, rho) in pairs.items()
     }
-    shown = script.shown(tables)
-    assert shown[["of", "estimator", "works"]].values.tolist() == [
+    table = script.numbers(tables)
+    assert table[["of", "estimator", "works"]].values.tolist() == [
         ["measure", "binding", True],
         ["metric", "root js", False],
     ]

@@ -32,13 +32,13 @@ def tables() -> dict[str, pd.DataFrame]:
 
 def test_it_draws_the_matrix_and_every_predictor(load: Callable[[str], ModuleType]) -> None:
     script, made = load("fig9_trait_transfer"), tables()
-    shown = script.shown(made)
-    assert len(shown) == 25 and shown["cosine"].notna().sum() == 20
+    table = script.numbers(made)
+    assert len(table) == 25 and table["cosine"].notna().sum() == 20
     figure = script.draw(made)
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == list(NAMES)
     assert len(figure.axes) == 1 + 3 + 1, "matrix, three predictors, color bar"
     assert "Set aside: vague" in figure._supxlabel.get_text()
-    assert len(script.shown({"transfer": made["transfer"]})) == 25
+    assert len(script.numbers({"transfer": made["transfer"]})) == 25
 
 
 def test_its_flags_are_settings_of_the_experiment(

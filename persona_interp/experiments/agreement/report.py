@@ -57,7 +57,7 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
             "experiment on."
         )
     found: list[Block] = []
-    known = shown(tables)
+    known = numbers(tables)
     for name in TRUTHS:
         for said in verdicts(tables, name):
             found.append(
@@ -189,8 +189,8 @@ def spilled(table: pd.DataFrame) -> list[str]:
     return said
 
 
-def shown(tables: Tables) -> pd.DataFrame:
-    """Which numbers are in the figure?
+def numbers(tables: Tables) -> pd.DataFrame:
+    """The numbers in the figure.
 
     Args:
         tables: What the experiment's ``summarize`` returned.
@@ -215,7 +215,7 @@ def draw(tables: Tables) -> Figure:
     Returns:
         A panel each for measure and metric.
     """
-    rows = shown(tables)
+    rows = numbers(tables)
     return plots.agreement(
         {str(name): own for name, own in rows.groupby("of", sort=False)}, line=LINE
     )

@@ -93,7 +93,7 @@ def _figures(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> lis
             run,
             f"dose_{arm}_lr{lr:g}",
             draw(tables, arm=arm, lr=lr),
-            table=shown(tables, arm=arm, lr=lr),
+            table=numbers(tables, arm=arm, lr=lr),
             caption=caption,
             provenance=provenance,
         )
@@ -155,8 +155,8 @@ def contrasts(tables: Tables, *, arm: str, lr: float) -> pd.DataFrame:
     return averages.assign(when=[names[when] for when in averages["when"]])
 
 
-def shown(tables: Tables, *, arm: str, lr: float) -> pd.DataFrame:
-    """Which numbers are in the figure?
+def numbers(tables: Tables, *, arm: str, lr: float) -> pd.DataFrame:
+    """The numbers in the figure.
 
     Args:
         tables: From ``summarize``.

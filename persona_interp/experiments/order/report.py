@@ -62,7 +62,7 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
             run,
             f"order_lr{lr:g}",
             draw(tables, lr=lr),
-            table=shown(tables, lr=lr),
+            table=numbers(tables, lr=lr),
             caption=caption,
             provenance=provenance,
         )
@@ -123,7 +123,7 @@ def _verdict(row: Row) -> str:
     return "not told apart from 0"
 
 
-def shown(tables: Tables, *, lr: float) -> pd.DataFrame:
+def numbers(tables: Tables, *, lr: float) -> pd.DataFrame:
     """Which numbers are in the figure?
 
     Args:

@@ -51,7 +51,7 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
         for i, said in enumerate(moved(tables["transfer"])):
             found.append(page.paragraph(said, source="tables/transfer.csv", lead=not i))
         text = "Taught traits in rows, measured ones in columns; beside it what may foretell the transfer."
-        saved = {"table": shown(tables), "caption": text, "provenance": provenance}
+        saved = {"table": numbers(tables), "caption": text, "provenance": provenance}
         found.append(page.saved_figure(run, "trait_transfer", draw(tables), **saved))
     found.append(
         page.paragraph(set_aside(tables["traits"]), source="tables/traits.csv", lead=not found)
@@ -209,8 +209,8 @@ def spoken(table: pd.DataFrame) -> str:
     )
 
 
-def shown(tables: Tables) -> pd.DataFrame:
-    """Which numbers are in the figure?
+def numbers(tables: Tables) -> pd.DataFrame:
+    """The numbers in the figure.
 
     Args:
         tables: What the experiment's ``summarize`` returned.

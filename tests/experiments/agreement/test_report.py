@@ -77,7 +77,7 @@ def test_without_a_truth_estimators_are_compared_with_each_other(
         tables[f"{name}_agreement"] = compared("binding", {"traits": 0.5})
     said = agreement.verdicts(tables, "measure")
     assert said[0].startswith("Of this model the true measure is not known")
-    assert agreement.shown(tables).empty
+    assert agreement.numbers(tables).empty
     blocks = agreement.blocks(tmp_path, tables, provenance={"experiment": "agreement"})
     assert sum(block["kind"] == "figure" for block in blocks) == 2
 
