@@ -1,4 +1,7 @@
-"""What does one cell of a comparison do? It asks one checkpoint one kind of question; the base answers first."""
+"""What does one cell of a comparison do?
+
+It asks one checkpoint one kind of question; the base answers first.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -39,7 +42,7 @@ def prompts(config: dict[str, Any], needs: Needs, out: Path) -> None:
 
 
 def trait(config: dict[str, Any], needs: Needs, out: Path) -> None:
-    """Let the base answer when told to show a trait or its opposite, and find the direction of that.
+    """Let the base answer when told to show a trait or its opposite, and find its direction.
 
     Questions of one half make the vector, those of the other measure. Writes ``trait.json``,
     ``answers.parquet``, ``vectors.nc`` and ``separability.parquet``.
@@ -58,9 +61,9 @@ def trait(config: dict[str, Any], needs: Needs, out: Path) -> None:
 
 
 def residuals(config: dict[str, Any], needs: Needs, out: Path) -> None:
-    """Record the residuals of a checkpoint in the base's answers and just before them. Needs prompts.
+    """Record the residuals of a checkpoint in the base's answers and just before them.
 
-    Writes ``answer <i>.nc``, the mean over the tokens of the answer at hook number i, and
+    Needs prompts. Writes ``answer <i>.nc``, the mean over the tokens of the answer at hook number i, and
     ``last <i>.nc``, the last token before it.
     """
     checkpoint, hooks = checkpoint_of(config["checkpoint"]), config["hooks"]
@@ -99,10 +102,10 @@ def behavior(config: dict[str, Any], needs: Needs, out: Path) -> None:
 
 
 def answers(config: dict[str, Any], needs: Needs, out: Path) -> None:
-    """Let the checkpoint answer each trait's held-out questions, and the base judge them. Needs traits.
+    """Let the checkpoint answer each trait's held-out questions, and the base judge the answers.
 
-    Writes ``answers.parquet`` and ``trait_bits.parquet``; a trait with empty answers alone has no
-    rows there.
+    Needs traits. Writes ``answers.parquet`` and ``trait_bits.parquet``; a trait with empty answers
+    alone has no rows there.
     """
     base, checkpoint = checkpoint_of(config["base"]), checkpoint_of(config["checkpoint"])
     columns = ["prompt", "sample", "trait", "checkpoint", "bits_pos", "bits_neg", "n_tokens"]
@@ -154,8 +157,9 @@ def lens(config: dict[str, Any], needs: Needs, out: Path) -> None:
     Writes ``lens.parquet``.
     """
     base, parts = checkpoint_of(config["base"]), []
-    for file in sorted(needs[0].glob("answer *.nc")):
-        before, after = (read_dataset(folder / file.name) for folder in needs)
+    n_hooks = len(list(needs[0].glob("answer *.nc")))
+    for i in range(n_hooks):
+        before, after = (read_dataset(folder / f"answer {i}.nc") for folder in needs)
         shift = (after["act"][0] - before["act"][0]).mean("prompt").to_numpy()
         parts.append(record.lens(base, shift).assign(hook=str(before.attrs["hook"])))
     write_table(pd.concat(parts, ignore_index=True), out / "lens.parquet")
@@ -178,10 +182,11 @@ def features(config: dict[str, Any], needs: Needs, out: Path) -> None:
 
 
 def pages(config: dict[str, Any], needs: Needs, out: Path) -> None:
-    """Look into the features that changed most. Needs prompts, features of the base, then of every end.
+    """Look into the features that changed most.
 
-    Writes ``tokens.parquet`` and ``words.parquet``: tokens that a feature's decoder row makes
-    likelier, and ``hint``, where Neuronpedia may show it.
+    Needs prompts, features of the base, then of every end. Writes ``tokens.parquet`` and
+    ``words.parquet``: tokens that a feature's decoder row makes likelier, and ``hint``, where
+    Neuronpedia may show it.
     """
     base, dictionary = checkpoint_of(config["base"]), _dictionary(config)
     conversations = read_table(needs[0] / "conversations.parquet").head(PAGE_PROMPTS)
