@@ -63,8 +63,8 @@ def trait(config: dict[str, Any], needs: Needs, out: Path) -> None:
 def residuals(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """Record the residuals of a checkpoint in the base's answers and just before them.
 
-    Needs prompts. Writes ``answer <i>.nc``, the mean over the tokens of the answer at hook number i, and
-    ``last <i>.nc``, the last token before it.
+    Needs prompts. Writes ``answer <i>.nc``, the mean over the tokens of the answer at hook number
+    i, and ``last <i>.nc``, the last token before it.
     """
     checkpoint, hooks = checkpoint_of(config["checkpoint"]), config["hooks"]
     for name, file in (("answer", "conversations"), ("last", "prompts")):
