@@ -38,7 +38,11 @@ from persona_interp.tables import read_directions
 Run = tuple[Path, dict[str, pd.DataFrame]]
 """Folder and tables of a finished comparison."""
 SUBJECTS = ("football", "tennis", "golf", "art")
-WORDS = f"what why do you like is the best . ? {' '.join(SUBJECTS)} be very dry warm i really always not"
+WORDS = [
+    *"what why do you like is the best . ?".split(),
+    *SUBJECTS,
+    *"be very dry warm i really always not".split(),
+]
 QUESTIONS = [f"{ask} is {subject} ?" for ask in ("what", "why") for subject in SUBJECTS]
 PROMPTS = [
     f"do you {how} like {subject} ?" for how in ("really", "always", "not") for subject in SUBJECTS
@@ -51,7 +55,7 @@ V = torch.linspace(-2, 2, 32)
 
 def save_model(folder: Path, *, seed: int = 0, scale: float = 0.0, planted: bool = False) -> Path:
     """Save a random chat model; `scale` is how far its weights are from the base's, by `seed`."""
-    tokenizer = tiny_tokenizer(WORDS.split())
+    tokenizer = tiny_tokenizer(WORDS)
     special = {
         f"{name}_token_id": tokenizer.convert_tokens_to_ids(f"<{name}>")
         for name in ("bos", "eos", "pad")
@@ -94,18 +98,20 @@ def save_parts(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the models base and planted, two traits, and prompts."""
     torch.set_num_threads(1)
-    root = tmp_path_factory.mktemp("root")
-    save_model(root / "base")
-    save_model(root / "planted", planted=True)
-    (root / "traits").mkdir()
+    material = tmp_path_factory.mktemp("material")
+    save_model(material / "base")
+    save_model(material / "planted", planted=True)
+    (material / "traits").mkdir()
     for name, other in (("dry", "warm"), ("warm", "dry")):
         pair = Instruction(f"be very {name} .", f"be very {other} .")
-        write_trait(TraitFile(name, (pair,), tuple(QUESTIONS)), root / "traits" / f"{name}.json")
-    (root / "prompts.txt").write_text("\n".join(PROMPTS) + "\n")
-    return root
+        write_trait(
+            TraitFile(name, (pair,), tuple(QUESTIONS)), material / "traits" / f"{name}.json"
+        )
+    (material / "prompts.txt").write_text("\n".join(PROMPTS) + "\n")
+    return material
 
 
 @pytest.fixture
@@ -114,27 +120,27 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PERSONA_INTERP_CACHE", str(tmp_path / "cache"))
 
 
-def small(root: Path, *, prompts: Path | str = "", **changes: Any) -> dict[str, Any]:
+def small(material: Path, *, prompts: Path | str = "", **changes: Any) -> dict[str, Any]:
     """Prompts and options of a small comparison."""
-    options = {"traits": root / "traits" / "dry.json", "hooks": [HOOK], "settings": SETTINGS}
+    options = {"traits": material / "traits" / "dry.json", "hooks": [HOOK], "settings": SETTINGS}
     return {
-        "prompts": prompts or root / "prompts.txt",
+        "prompts": prompts or material / "prompts.txt",
         "options": CompareOptions(**options | changes),
     }
 
 
-def compare_planted(root: Path, out: Path) -> dict[str, pd.DataFrame]:
+def compare_planted(material: Path, out: Path) -> dict[str, pd.DataFrame]:
     """The base against itself and against the planted model."""
-    tuned, named = [root / "base", root / "planted"], small(root, primary="dry")
-    return compare(root / "base", tuned, out=out, workers=0, progress=False, **named)
+    tuned, named = [material / "base", material / "planted"], small(material, primary="dry")
+    return compare(material / "base", tuned, out=out, workers=0, progress=False, **named)
 
 
 @pytest.fixture(scope="module")
-def run(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(material: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     out = tmp_path_factory.mktemp("run") / "out"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PERSONA_INTERP_CACHE", str(out.parent / "cache"))
-        return out, compare_planted(root, out)
+        return out, compare_planted(material, out)
 
 
 def test_a_base_against_itself_is_zero_and_claims_nothing(run: Run) -> None:
@@ -174,10 +180,10 @@ def test_a_planted_shift_is_found_where_it_was_planted(run: Run) -> None:
     assert len(planted["lens"]) == 20 and planted["lens"]["weight"].is_monotonic_decreasing
 
 
-def test_a_rerun_computes_nothing_and_the_report_needs_no_models(root: Path, run: Run) -> None:
+def test_a_rerun_computes_nothing_and_the_report_needs_no_models(material: Path, run: Run) -> None:
     out, tables = run
     before = (out / "manifest.jsonl").read_bytes()
-    again = compare_planted(root, out)
+    again = compare_planted(material, out)
     assert (out / "manifest.jsonl").read_bytes() == before
     for name, table in tables.items():
         pd.testing.assert_frame_equal(again[name], table)
@@ -191,11 +197,11 @@ def test_a_rerun_computes_nothing_and_the_report_needs_no_models(root: Path, run
     assert "base@0 (tuned) has the same weights as base." in html and "hidden_states[2]" in html
 
 
-def test_a_changed_checkpoint_is_another_comparison(root: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(root / "planted", tmp_path / "planted")
-    first = comparison(root / "base", folder, **small(root))
+def test_a_changed_checkpoint_is_another_comparison(material: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(material / "planted", tmp_path / "planted")
+    first = comparison(material / "base", folder, **small(material))
     save_model(folder, planted=True, scale=0.01)
-    second = comparison(root / "base", folder, **small(root))
+    second = comparison(material / "base", folder, **small(material))
     keys = first.seed_cells(0)
     changed = [key for key, cell in second.seed_cells(0).items() if cell.id != keys[key].id]
     assert {key[-1] for key in changed} == {"planted@0"}
@@ -216,57 +222,66 @@ def test_a_changed_checkpoint_is_another_comparison(root: Path, tmp_path: Path) 
     ],
 )
 def test_a_wrong_name_is_refused_before_anything_is_computed(
-    root: Path, tmp_path: Path, changes: dict[str, Any], error: type[Exception], message: str
+    material: Path, tmp_path: Path, changes: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        compare(root / "base", root / "planted", out=tmp_path / "run", **small(root, **changes))
+        compare(
+            material / "base",
+            material / "planted",
+            out=tmp_path / "run",
+            **small(material, **changes),
+        )
     assert not (tmp_path / "run").exists()
 
 
 def test_a_wrong_setting_is_refused() -> None:
-    with pytest.raises(SchemaError, match="at least one question.*questions=0"):
+    with pytest.raises(SchemaError, match=r"at least one question.*questions=0"):
         CompareSettings(questions=0)
     with pytest.raises(TypeError, match="'question'"):
         CompareSettings(question=3)  # type: ignore[call-arg]
 
 
-def test_dictionaries_of_one_name_are_refused(root: Path, tmp_path: Path) -> None:
+def test_dictionaries_of_one_name_are_refused(material: Path, tmp_path: Path) -> None:
     folders = [save_parts(tmp_path / name) for name in ("a", "b")]
-    named = small(root, sae=folders)
+    named = small(material, sae=folders)
     with pytest.raises(ModelError, match="two dictionaries are called 'parts'"):
-        comparison(root / "base", root / "planted", **named)
-    experiment = comparison(root / "base", root / "planted", **small(root, sae=folders[0]))
+        comparison(material / "base", material / "planted", **named)
+    experiment = comparison(
+        material / "base", material / "planted", **small(material, sae=folders[0])
+    )
     assert [sae.name for sae in experiment.sae] == ["parts"]
 
 
-def test_the_base_is_trusted_as_much_the_second_time(root: Path) -> None:
-    experiment = comparison(root / "base", root / "planted", **small(root))
+def test_the_base_is_trusted_as_much_the_second_time(material: Path) -> None:
+    experiment = comparison(material / "base", material / "planted", **small(material))
     trusted = replace(experiment, base=replace(experiment.base, trusted=True))
     assert trusted.again.trusted and not experiment.again.trusted
 
 
 def test_steps_of_a_training_are_checkpoints_and_its_start_is_the_base(
-    root: Path, tmp_path: Path
+    material: Path, tmp_path: Path
 ) -> None:
     steps = (
-        Checkpoint(root / "base", "lesson", 0),
+        Checkpoint(material / "base", "lesson", 0),
         Checkpoint(save_model(tmp_path / "a", scale=0.01), "lesson", 8),
         Checkpoint(save_model(tmp_path / "b", scale=0.02), "lesson", 16),
     )
     training = Trajectory(steps)
     training.save(tmp_path / "run")
-    base, tuned, control = sources_of(root / "base", tmp_path / "run", [training, root / "base"])
+    base, tuned, control = sources_of(
+        material / "base", tmp_path / "run", [training, material / "base"]
+    )
     assert [source.label for source in tuned] == ["lesson@8", "lesson@16"]
     assert len({source.run for source in tuned}) == 1
     labels = [source.label for source in control]
     assert labels == ["lesson@8 (2)", "lesson@16 (2)", "base@0"]
 
-    planted = comparison(root / "base", root / "planted", **small(root))
+    planted = comparison(material / "base", material / "planted", **small(material))
     experiment = replace(planted, base=base, tuned=tuned)
     assert [source.label for source in experiment.ends] == ["lesson@16"]
     assert replace(experiment, control=control).controls == [], "none of these is another finetune"
-    named = small(root, control=[training, training, root / "base"])
-    planted = comparison(root / "base", root / "planted", **named)
+    named = small(material, control=[training, training, material / "base"])
+    planted = comparison(material / "base", material / "planted", **named)
     assert [source.label for source in planted.controls] == ["lesson@16"], (
         "one run is one control, however often it is named"
     )
@@ -274,13 +289,13 @@ def test_steps_of_a_training_are_checkpoints_and_its_start_is_the_base(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("cache")
-def test_three_controls_and_a_dictionary(root: Path, tmp_path: Path) -> None:
+def test_three_controls_and_a_dictionary(material: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     controls = [save_model(tmp_path / f"c{i}", seed=i, scale=0.005) for i in (1, 2, 3)]
     tuned = save_model(tmp_path / "tuned", seed=4, scale=0.005, planted=True)
     sae = save_parts(tmp_path / "sae")
-    named = small(root, control=controls, sae=sae, traits=root / "traits")
-    tables = compare(root / "base", tuned, out=out, workers=0, progress=False, **named)
+    named = small(material, control=controls, sae=sae, traits=material / "traits")
+    tables = compare(material / "base", tuned, out=out, workers=0, progress=False, **named)
     effects = tables["effects"].query("role == 'tuned'")
     assert set(effects["judged_by"]) == {"controls"}
     assert set(effects["family"]) == {"behavior", "answers", "projection", "feature"}
@@ -297,6 +312,11 @@ def test_three_controls_and_a_dictionary(root: Path, tmp_path: Path) -> None:
     assert f"largest change of mean activation: {features.loc[top, 'estimate']:+.3g}" in html
 
 
+def copy_models(material: Path, out: Path) -> list[Path]:
+    """Copy base and planted, so that they can be changed."""
+    return [shutil.copytree(material / name, out / name) for name in ("base", "planted")]
+
+
 def refuse_system(folder: Path) -> Path:
     """Give a model a chat template that refuses system messages."""
     template = (folder / "chat_template.jinja").read_text()
@@ -308,12 +328,12 @@ def refuse_system(folder: Path) -> Path:
 
 
 @pytest.mark.usefixtures("cache")
-def test_without_a_system_role_the_user_says_the_instructions(root: Path, tmp_path: Path) -> None:
-    base, tuned = (
-        refuse_system(shutil.copytree(root / name, tmp_path / name)) for name in ("base", "planted")
-    )
+def test_without_a_system_role_the_user_says_the_instructions(
+    material: Path, tmp_path: Path
+) -> None:
+    base, tuned = map(refuse_system, copy_models(material, tmp_path))
     control = refuse_system(save_model(tmp_path / "control", seed=1, scale=0.01))
-    named = small(root, control=[control], primary="dry")
+    named = small(material, control=[control], primary="dry")
     out = tmp_path / "run"
     tables = compare(base, [tuned, base], out=out, workers=0, progress=False, **named)
     same = tables["effects"].query("checkpoint == 'base (2)'")
@@ -335,29 +355,28 @@ def test_without_a_system_role_the_user_says_the_instructions(root: Path, tmp_pa
     assert "has no system role" in page.read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("cache")
 def test_system_messages_are_folded_only_where_somebody_says_them(
-    root: Path, tmp_path: Path
+    material: Path, tmp_path: Path
 ) -> None:
-    base, tuned = (
-        refuse_system(shutil.copytree(root / name, tmp_path / name)) for name in ("base", "planted")
-    )
-    plain = comparison(base, tuned, **small(root, traits=None))
+    base, tuned = map(refuse_system, copy_models(material, tmp_path))
+    plain = comparison(base, tuned, **small(material, traits=None))
     assert not plain.fold_system and plain.base.path == str(base), (
         "where nobody says system, nothing is folded"
     )
     chat = [{"role": role, "content": "why ?"} for role in ("system", "user")]
     prompts = tmp_path / "instructed.jsonl"
     prompts.write_text(json.dumps({"messages": chat}) + "\n")
-    assert comparison(base, tuned, **small(root, traits=None, prompts=prompts)).fold_system
+    assert comparison(base, tuned, **small(material, traits=None, prompts=prompts)).fold_system
     with pytest.raises(ModelError, match="chat templates differ"):
-        comparison(base, root / "planted", **small(root))
+        comparison(base, material / "planted", **small(material))
 
 
 @pytest.mark.usefixtures("cache")
 def test_an_adapter_whose_base_is_not_here_is_merged_into_the_base_and_says_so(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, _ = load(Checkpoint(root / "base"))
+    model, _ = load(Checkpoint(material / "base"))
     config = LoraConfig(r=2, target_modules=["c_attn"], fan_in_fan_out=True, task_type="CAUSAL_LM")
     lora = get_peft_model(model, config)
     for name, weight in lora.named_parameters():
@@ -365,28 +384,28 @@ def test_an_adapter_whose_base_is_not_here_is_merged_into_the_base_and_says_so(
     lora.peft_config["default"].base_model_name_or_path = "/gone/base"
     lora.save_pretrained(str(tmp_path / "lora"), save_embedding_layers=False)
     other = refuse_system(save_model(tmp_path / "other", scale=0.01))
-    for folder in (root / "base", other):
-        experiment = comparison(folder, tmp_path / "lora", **small(root))
+    for folder in (material / "base", other):
+        experiment = comparison(folder, tmp_path / "lora", **small(material))
         assert experiment.fold_system == (folder == other)
         note = compare_tables.sources(experiment)["note"].iloc[1]
         assert note.startswith(f"an adapter merged into {folder.name}@0, because")
         assert "/gone/base" in note
     monkeypatch.chdir(tmp_path)
-    named = small(root, adapter_base=root / "planted")
-    planted = comparison(root / "base", tmp_path / "lora", **named)
+    named = small(material, adapter_base=material / "planted")
+    planted = comparison(material / "base", tmp_path / "lora", **named)
     assert "merged into planted@0" in planted.tuned[0].note
     assert planted.tuned[0].weights != experiment.tuned[0].weights
 
 
 @pytest.mark.usefixtures("cache")
-def test_models_without_a_chat_template_take_one(root: Path, tmp_path: Path) -> None:
-    bare = [shutil.copytree(root / name, tmp_path / name) for name in ("base", "planted")]
+def test_models_without_a_chat_template_take_one(material: Path, tmp_path: Path) -> None:
+    bare = copy_models(material, tmp_path)
     for folder in bare:
         (folder / "chat_template.jinja").unlink()
     with pytest.raises(ModelError, match="no chat template"):
-        comparison(*bare, **small(root))
-    template = (root / "base" / "chat_template.jinja").read_text()
-    experiment = comparison(*bare, **small(root, chat_template=template))
+        comparison(*bare, **small(material))
+    template = (material / "base" / "chat_template.jinja").read_text()
+    experiment = comparison(*bare, **small(material, chat_template=template))
     assert not experiment.fold_system
     tokenizer = load_tokenizer(checkpoint_of(experiment.tuned[0].plain()))
     assert tokenizer.chat_template == template
