@@ -194,7 +194,7 @@ def _inside(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> list[Bl
             "Shown, not tested."
         )
         shift = _with_layer_names(only(tables["shift"], role=Role.TUNED))
-        shift = shift[["hook", "quantity", "checkpoint", "estimate", "lo", "hi"]]
+        shift = shift.loc[:, ["hook", "quantity", "checkpoint", "estimate", "lo", "hi"]]
         section.append(page.table(shift, caption=text, source="tables/shift.csv"))
     if has(tables, "novelty"):
         section += _novelty(tables)
@@ -225,7 +225,7 @@ def _lens(lens: pd.DataFrame) -> Block:
         "through the base's unembedding; other hooks are in the table. Any shift writes words, a "
         "control's too."
     )
-    words = only(lens, hook=hook)[["checkpoint", "token", "weight"]]
+    words = only(lens, hook=hook).loc[:, ["checkpoint", "token", "weight"]]
     return page.table(words, caption=text, source="tables/lens.csv")
 
 
@@ -284,7 +284,7 @@ def _feature_pages(
             at=stem,
             summary=summary,
             hint=lens["hint"].iloc[0],
-            lens=lens[["token", "weight"]],
+            lens=lens.loc[:, ["token", "weight"]],
         )
         pages.append(feature_block)
     return pages
@@ -301,7 +301,7 @@ def _effects_table(
     effects: pd.DataFrame, *, unit: str, before: tuple[str, ...] = (), after: tuple[str, ...] = ()
 ) -> Block:
     """Numbers of a figure of effects, with more columns before and after the usual ones."""
-    numbers = effects[[*before, *EFFECT_COLUMNS, *after]]
+    numbers = effects.loc[:, [*before, *EFFECT_COLUMNS, *after]]
     text = f"The same in numbers ({unit})."
     return page.table(numbers, caption=text, source="tables/effects.csv")
 

@@ -151,6 +151,7 @@ def sources_of(
     """
     trust = reading.get("trust", ())
     plain = models.resolve(base, tokenizer=tokenizer, trust=trust)
+    # adapters are merged into weights as they are; how text is read is settled afterwards, for all
     under = plain
     if adapter_base is not None:
         under = models.resolve(adapter_base, tokenizer=tokenizer, trust=trust)

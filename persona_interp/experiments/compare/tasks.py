@@ -109,11 +109,13 @@ def answers(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """
     base, checkpoint = checkpoint_of(config["base"]), checkpoint_of(config["checkpoint"])
     columns = ["prompt", "sample", "trait", "checkpoint", "bits_pos", "bits_neg", "n_tokens"]
+    # the empty table leaves a file with its columns where no answer is more than nothing
     answers, bits = [], [pd.DataFrame(columns=columns)]
     for folder in needs:
         file = _trait(folder)
         prompts = readers.trait_prompts(file, side="default", split="test")
         prompts = prompts.head(config["questions"])
+        # drawn anew, so that the base recorded twice shows a floor
         draw = {**_draw(config), "n": config["draws"], "cache": False}
         table = record.answers(checkpoint, prompts, **draw)
         answers.append(table)
@@ -157,6 +159,7 @@ def lens(config: dict[str, Any], needs: Needs, out: Path) -> None:
     Writes ``lens.parquet``.
     """
     base, parts = checkpoint_of(config["base"]), []
+    # by number and not by name, in which 10 stands before 2: reports show the last hook
     n_hooks = len(list(needs[0].glob("answer *.nc")))
     for i in range(n_hooks):
         before, after = (read_dataset(folder / f"answer {i}.nc") for folder in needs)
@@ -194,6 +197,7 @@ def pages(config: dict[str, Any], needs: Needs, out: Path) -> None:
     tokens, words = [], []
     for source, folder in zip(config["ends"], needs[2:], strict=True):
         after = _mean_acts(folder)
+        # stable, so that equal changes come in the order of their numbers on every machine
         largest = np.argsort(-np.abs(after - before), kind="stable")[: config["n"]]
         top = [int(j) for j in largest if after[j] != before[j]]
         if not top:

@@ -1,5 +1,7 @@
 """What do the finished cells of a transfer between published traits say, as tables?"""
 
+from itertools import product
+
 import pandas as pd
 
 from persona_interp import analysis
@@ -80,10 +82,11 @@ def _finetunes(
     """Traits whose lessons and null finetunes of every seed are finished, and these cells."""
     finished: Finetunes = {}
     for seed in experiment.seeds:
-        for key, cell in experiment.seed_cells(seed).items():
-            if key[0] in ARMS and key[1] in separable and store.has(cell):
-                finished[*key, seed] = cell
-    runs = [(arm, seed) for arm in ARMS for seed in experiment.seeds]
+        cells = experiment.seed_cells(seed)
+        for trait, arm in product(experiment.names, ARMS):
+            if trait in separable and store.has(cells[arm, trait]):
+                finished[arm, trait, seed] = cells[arm, trait]
+    runs = list(product(ARMS, experiment.seeds))
     taught = [
         trait for trait in separable if all((arm, trait, seed) in finished for arm, seed in runs)
     ]
