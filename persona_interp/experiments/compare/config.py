@@ -10,7 +10,7 @@ Words for what models say: **samples** are every checkpoint's answers to the pro
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from persona_interp.store import Cell
 
 PRESETS: dict[str, "Compare"] = {}
 """None: a comparison is of somebody's models; see ``compare``."""
+SAME_WEIGHTS, MERGED_INTO = "the same weights as", "an adapter merged into"
+"""How notes on a source begin, by which reports find them."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ class Compare:
     def again(self) -> Source:
         """The base, recorded a second time."""
         again = str(Role.AGAIN)
-        return Source(again, self.base.path, self.base.weights, run=again)
+        return replace(self.base, label=again, run=again)
 
     @property
     def ends(self) -> list[Source]:

@@ -1,4 +1,7 @@
-"""What does a comparison say, in sentences? Each follows from a table and says no more than it holds."""
+"""What does a comparison say, in sentences?
+
+Each follows from a table, and says no more than it holds.
+"""
 
 import math
 from collections.abc import Mapping
@@ -6,101 +9,80 @@ from typing import Any
 
 import pandas as pd
 
+from persona_interp.analysis.effects import BY_CONTROLS, ENOUGH_CONTROLS
+from persona_interp.experiments.compare.config import MERGED_INTO, SAME_WEIGHTS
 from persona_interp.report.rows import Row, only, rows
+from persona_interp.schema.words import Family, Fit, Role, Unit, Verdict
 
-NONE, DIFFERS = "no difference shown", "differs"
 UNITS = {
-    "behavior": "bits a token",
-    "answers": "bits a token",
-    "projection": "residual units",
-    "feature": "of mean activation",
+    Family.BEHAVIOR: f"{Unit.BITS_A_TOKEN}",
+    Family.ANSWERS: f"{Unit.BITS_A_TOKEN}",
+    Family.PROJECTION: f"{Unit.RESIDUAL}",
+    Family.FEATURE: f"of {Unit.ACTIVATION}",
 }
-MERGED = "an adapter merged into "
-ENOUGH = 3
-MOST = 8
+"""Unit of the numbers of each family, as it stands after a number."""
+MOST_CLAIMS = 8
 """Claims that are said in words."""
 
 
 def finding(effects: pd.DataFrame, *, primary: str = "") -> list[str]:
-    """What is the main finding?
+    """Sentences on what was found, the main one first.
 
     Args:
         effects: Table ``effects``.
         primary: The trait named beforehand; "" for none.
 
     Returns:
-        Sentences, the first the main one: of the primary test where there is one, else of
-        everything tested.
+        Sentences, the first of the primary test where there is one, else of everything tested.
 
-    >>> row = {"family": "behavior", "hook": "", "quantity": "wry", "checkpoint": "mine", "role": "tuned", "p": 0.4}
-    >>> row |= {"estimate": 0.1, "lo": -0.1, "hi": 0.3, "n": 20, "n_controls": 0, "controls": math.nan, "q": 0.4}
-    >>> row |= {"range_lo": math.nan, "range_hi": math.nan, "n_tests": 1, "primary": True, "verdict": NONE}
+    >>> row = {"family": "behavior", "hook": "", "quantity": "wry", "checkpoint": "mine"}
+    >>> row |= {"role": "tuned", "estimate": 0.1, "lo": -0.1, "hi": 0.3, "n": 20, "p": 0.4}
+    >>> row |= {"q": 0.4, "n_tests": 1, "primary": True, "verdict": "no difference shown"}
+    >>> row |= {"n_controls": 0} | dict.fromkeys(["controls", "range_lo", "range_hi"], math.nan)
     >>> finding(pd.DataFrame([row]), primary="wry")[0][:64]
     'Wry was named beforehand as the one primary test. mine: no diffe'
     """
-    tuned = only(effects, role="tuned")
-    found = [_primary(row) for row in rows(tuned.loc[tuned["primary"]])] if primary else []
-    if found:
-        one = (
-            "the one primary test"
-            if len(found) == 1
-            else f"the primary test of {len(found)} finetunes"
-        )
-        found[0] = f"{primary.capitalize()} was named beforehand as {one}. {found[0]}"
+    tuned = only(effects, role=Role.TUNED)
+    sentences = _primary_sentences(tuned, primary) if primary else []
     rest = tuned.loc[~tuned["primary"]]
-    claimed = rest.loc[rest["verdict"] != NONE]
-    n = rows(tuned)[0].n_controls
-    if len(rest):
-        else_said = (
-            "Of everything else that was tested" if found else "Of everything that was tested"
-        )
-        if claimed.empty:
-            found.append(f"{else_said} ({_tests(len(rest))}), no difference is shown.")
-        else:
-            found.append(
-                f"{else_said} ({_tests(len(rest))}), {len(claimed)} passed: {_claims(claimed)}."
-            )
-    if n < ENOUGH:
-        beside = "no control finetune" if not n else f"{n} control finetune{'s' if n > 1 else ''}"
-        found.append(
-            f"There is {beside}, so it cannot be said what the finetune moved, only whether it "
-            "differs from the base: "
-            f"any finetune, a neutral one too, differs somewhere. Give {ENOUGH} controls or more "
-            "to tell."
-        )
-    return found
+    if not rest.empty:
+        sentences.append(_rest_sentence(rest, has_primary=bool(sentences)))
+    n_controls = rows(tuned)[0].n_controls
+    if n_controls < ENOUGH_CONTROLS:
+        sentences.append(_too_few_controls(n_controls))
+    return sentences
 
 
-def corrected(effects: pd.DataFrame) -> list[str]:
-    """What was tested, and how was it corrected?
+def correction(effects: pd.DataFrame) -> list[str]:
+    """Sentence on what was tested beside the primary, and how it was corrected.
 
     Args:
         effects: Table ``effects``.
 
     Returns:
-        One sentence.
+        One sentence; none where nothing else was tested.
     """
-    rest = only(effects, role="tuned")
-    rest = rest.loc[~rest["primary"]]
-    sizes = [f"{family} {len(part)}" for family, part in rest.groupby("family", sort=False)]
-    if not sizes:
+    tuned = only(effects, role=Role.TUNED)
+    rest = tuned.loc[~tuned["primary"]]
+    if rest.empty:
         return []
-    judge = (
-        "could one more control finetune go as far (prediction interval), and is it the choice of "
-        "questions that it "
-        "went farther than the controls, or left the base at all"
-        if "controls" in set(rest["judged_by"])
-        else "the t interval over questions, and sign flips by question"
-    )
+    sizes = [f"{family} {len(part)}" for family, part in rest.groupby("family", sort=False)]
+    if BY_CONTROLS in set(rest["judged_by"]):
+        tests = (
+            "could one more control finetune go as far (prediction interval), and is it the choice "
+            "of questions that it went farther than the controls, or left the base at all"
+        )
+    else:
+        tests = "the t interval over questions, and sign flips by question"
     return [
         f"Tests beside the primary: {', '.join(sizes)}; q by Benjamini-Hochberg within each of "
-        "these families, times "
-        f"their number ({len(sizes)}), held to 0.05. Each p is the largest of: {judge}."
+        f"these families, times their number ({len(sizes)}), held to 0.05. Each p is the largest "
+        f"of: {tests}."
     ]
 
 
-def sanity(effects: pd.DataFrame) -> list[str]:
-    """Would the controls have been claimed, judged by each other?
+def control_claims(effects: pd.DataFrame) -> list[str]:
+    """Sentence on how many claims the controls would have brought, judged by each other.
 
     Args:
         effects: Table ``effects``.
@@ -108,21 +90,20 @@ def sanity(effects: pd.DataFrame) -> list[str]:
     Returns:
         One sentence, none without controls.
     """
-    controls = only(effects, role="control")
+    controls = only(effects, role=Role.CONTROL)
     if controls.empty:
         return []
-    passed = sum(controls["verdict"] != NONE)
-    n = controls["checkpoint"].nunique()
-    how = (
-        "by the others in the same way"
-        if "controls" in set(controls["judged_by"])
-        else "against the base alike"
-    )
-    return [f"Each of the {n} controls, judged {how}: {passed} of {_tests(len(controls))} pass."]
+    n_claims = sum(controls["verdict"] != Verdict.NONE)
+    n_controls = controls["checkpoint"].nunique()
+    how = "against the base alike"
+    if BY_CONTROLS in set(controls["judged_by"]):
+        how = "by the others in the same way"
+    tests = _tests(len(controls))
+    return [f"Each of the {n_controls} controls, judged {how}: {n_claims} of {tests} pass."]
 
 
-def floors(effects: pd.DataFrame) -> str:
-    """Does the base differ from itself?
+def floor(effects: pd.DataFrame) -> str:
+    """Sentence on how far the base, recorded twice, differs from itself.
 
     Args:
         effects: Table ``effects``.
@@ -132,16 +113,20 @@ def floors(effects: pd.DataFrame) -> str:
     """
     off = effects.loc[effects["floor"] > 0]
     if off.empty:
-        return "The base, recorded twice, differs from itself by exactly 0 in everything that was tested."
-    said = [
-        f"{part['floor'].max():.2g} {UNITS[str(family)]}"
-        for family, part in off.groupby("family", sort=False)
-    ]
-    return f"The base, recorded twice, differs from itself by up to {', '.join(said)}; nothing smaller is claimed."
+        return (
+            "The base, recorded twice, differs from itself by exactly 0 in everything that was "
+            "tested."
+        )
+    largest = off.groupby("family", sort=False)["floor"].max()
+    sizes = [f"{value:.2g} {UNITS[Family(family)]}" for family, value in largest.items()]
+    return (
+        f"The base, recorded twice, differs from itself by up to {', '.join(sizes)}; nothing "
+        "smaller is claimed."
+    )
 
 
 def twins(sources: pd.DataFrame) -> list[str]:
-    """Which models have the same weights?
+    """Sentences on models that have the same weights as another.
 
     Args:
         sources: Table ``sources``.
@@ -153,14 +138,16 @@ def twins(sources: pd.DataFrame) -> list[str]:
     >>> twins(pd.DataFrame([row]))
     ['mine (tuned) has the same weights as base.']
     """
-    return [
-        f"{row.checkpoint} ({row.role}) has {row.note.partition(f'; {MERGED}')[0]}."
-        for row in rows(sources.loc[sources["note"].str.startswith("the same")])
-    ]
+    sentences = []
+    for row in rows(sources.loc[sources["note"].str.startswith(SAME_WEIGHTS)]):
+        # what was merged has a sentence of its own
+        note = row.note.partition(f"; {MERGED_INTO}")[0]
+        sentences.append(f"{row.checkpoint} ({row.role}) has {note}.")
+    return sentences
 
 
-def merged(sources: pd.DataFrame) -> list[str]:
-    """Which adapters were merged into another base than they name?
+def merged_adapters(sources: pd.DataFrame) -> list[str]:
+    """Sentences on adapters that were merged into another base than they name.
 
     Args:
         sources: Table ``sources``.
@@ -168,18 +155,19 @@ def merged(sources: pd.DataFrame) -> list[str]:
     Returns:
         One sentence each.
 
-    >>> row = {"checkpoint": "mine", "role": "tuned", "note": "an adapter merged into base, because it names none"}
-    >>> merged(pd.DataFrame([row]))
+    >>> note = "an adapter merged into base, because it names none"
+    >>> merged_adapters(pd.DataFrame([{"checkpoint": "mine", "role": "tuned", "note": note}]))
     ['mine (tuned) is an adapter merged into base, because it names none.']
     """
-    return [
-        f"{row.checkpoint} ({row.role}) is {MERGED}{row.note.partition(MERGED)[2]}."
-        for row in rows(sources.loc[sources["note"].str.contains(MERGED, regex=False)])
-    ]
+    sentences = []
+    for row in rows(sources.loc[sources["note"].str.contains(MERGED_INTO, regex=False)]):
+        into = row.note.partition(MERGED_INTO)[2]
+        sentences.append(f"{row.checkpoint} ({row.role}) is {MERGED_INTO}{into}.")
+    return sentences
 
 
-def made_of(novelty: pd.DataFrame) -> list[str]:
-    """How much of the mean shift lies along the traits' vectors?
+def composition(novelty: pd.DataFrame) -> list[str]:
+    """Sentences on how much of each mean shift lies along the traits' vectors.
 
     Args:
         novelty: Table ``novelty``.
@@ -187,52 +175,70 @@ def made_of(novelty: pd.DataFrame) -> list[str]:
     Returns:
         One sentence a checkpoint and hook where it moved.
     """
-    found = []
-    for row in rows(novelty):
-        if not math.isfinite(row.share):
-            continue
+    sentences = []
+    for row in rows(novelty.loc[novelty["share"].map(math.isfinite)]):
         more = "no more than" if row.share <= row.null_hi else "more than"
-        found.append(
-            f"{row.checkpoint}, {layer(row.hook)}: of the mean shift ({row.relative_norm:.1%} of a "
-            "residual's length) "
-            f"{row.share:.1%} [{max(row.lo, 0):.1%}, {min(row.hi, 1):.1%}] lies in the span of the "
-            f"{row.n_vectors} "
-            f"trait vectors, {more} in spans of as many random directions ({row.null_lo:.1%} to "
-            f"{row.null_hi:.1%}); "
-            "the rest is along no trait that was given."
+        # the interval is by jackknife, which may leave the range of a share
+        interval = f"[{max(row.lo, 0):.1%}, {min(row.hi, 1):.1%}]"
+        sentences.append(
+            f"{row.checkpoint}, {layer_name(row.hook)}: of the mean shift "
+            f"({row.relative_norm:.1%} of a residual's length) {row.share:.1%} {interval} lies in "
+            f"the span of the {row.n_vectors} trait vectors, {more} in spans of as many random "
+            f"directions ({row.null_lo:.1%} to {row.null_hi:.1%}); the rest is along no trait that "
+            "was given."
         )
-    return found
+    return sentences
 
 
-def fits(fidelity: pd.DataFrame) -> str:
-    """Do the dictionaries still describe the checkpoints?
+def fidelity(fits: pd.DataFrame) -> str:
+    """Sentences on whether the dictionaries still describe the checkpoints.
 
     Args:
-        fidelity: Table ``fidelity`` with ``sae``.
+        fits: Table ``fidelity`` with ``sae``.
 
     Returns:
-        One sentence a dictionary, together.
+        One or two sentences a dictionary, together.
     """
-    said = []
-    for sae, part in fidelity.groupby("sae", sort=False):
-        base = part.loc[part["checkpoint"] == "base", "fvu"].iloc[0]
-        others = part.loc[~part["checkpoint"].isin(["base", "base again"])]
+    sentences = []
+    for sae, part in fits.groupby("sae", sort=False):
+        base = only(part, checkpoint=Role.BASE)["fvu"].iloc[0]
+        others = part.loc[~part["checkpoint"].isin([Role.BASE, Role.AGAIN])]
         worst = rows(others.sort_values("fvu", ascending=False))[0]
-        bad = part.loc[part["verdict"] == "unusable", "checkpoint"].tolist()
-        text = f"{sae} leaves {base:.1%} of the variance unexplained in the base, {worst.fvu:.1%} in {worst.checkpoint}."
-        said.append(
-            text
-            + (
-                f" It is unusable in {', '.join(bad)}, so none of its features is read."
-                if bad
-                else ""
-            )
+        sentences.append(
+            f"{sae} leaves {base:.1%} of the variance unexplained in the base, {worst.fvu:.1%} in "
+            f"{worst.checkpoint}."
         )
-    return " ".join(said)
+        unusable = only(part, verdict=Fit.UNUSABLE)["checkpoint"]
+        if not unusable.empty:
+            names = ", ".join(unusable)
+            sentences.append(f"It is unusable in {names}, so none of its features is read.")
+    return " ".join(sentences)
 
 
-def not_asked(provenance: Mapping[str, Any]) -> list[str]:
-    """What was left out because nobody asked?
+def feature_summary(effects: pd.DataFrame, *, feature: int, sae: str, checkpoint: str) -> str:
+    """Phrase on why a feature has a page: its change, and what may be claimed of it.
+
+    Args:
+        effects: Table ``effects``.
+        feature: Number of the feature.
+        sae: Name of its dictionary.
+        checkpoint: The finetune.
+
+    Returns:
+        Half a sentence.
+    """
+    phrase = f"largest change of {Unit.ACTIVATION}"
+    same = only(effects, family=Family.FEATURE, checkpoint=checkpoint, quantity=str(feature))
+    # features of several dictionaries may have one number: the hook names the dictionary too
+    same = same.loc[same["hook"].str.startswith(f"{sae} at ")]
+    if same.empty:
+        return phrase
+    row = rows(same)[0]
+    return f"{phrase}: {row.estimate:+.3g}, {row.verdict}"
+
+
+def omissions(provenance: Mapping[str, Any]) -> list[str]:
+    """Sentences on what was left out because nobody asked for it.
 
     Args:
         provenance: From ``provenance_of``, with the configuration.
@@ -240,17 +246,23 @@ def not_asked(provenance: Mapping[str, Any]) -> list[str]:
     Returns:
         Sentences.
     """
-    lines = {
+    by_option = {
         "traits": "No trait files (--traits): behavior, projections and novelty were not measured.",
         "sae": "No dictionary (--sae): features were not read.",
-        "control": "No control finetunes (--control): what any finetune does cannot be told from what this one does.",
-        "primary": "No trait was named beforehand (--primary): every test is corrected for all others.",
+        "control": (
+            "No control finetunes (--control): what any finetune does cannot be told from what "
+            "this one does."
+        ),
+        "primary": (
+            "No trait was named beforehand (--primary): every test is corrected for all others."
+        ),
     }
-    return [text for key, text in lines.items() if not provenance[key]] or ["Everything was asked."]
+    sentences = [sentence for option, sentence in by_option.items() if not provenance[option]]
+    return sentences or ["Everything was asked."]
 
 
-def layer(hook: str) -> str:
-    """Which layer is this, in both conventions?
+def layer_name(hook: str) -> str:
+    """Name of a layer in both conventions.
 
     Args:
         hook: Canonical name.
@@ -258,7 +270,7 @@ def layer(hook: str) -> str:
     Returns:
         The name, and the index of transformers' hidden states where it is a block's output.
 
-    >>> layer("blocks.7.hook_out")
+    >>> layer_name("blocks.7.hook_out")
     'blocks.7.hook_out (hidden_states[8])'
     """
     parts = hook.split(".")
@@ -267,37 +279,71 @@ def layer(hook: str) -> str:
     return hook
 
 
-def _primary(row: Row) -> str:
-    beside = ""
+def _primary_sentences(tuned: pd.DataFrame, primary: str) -> list[str]:
+    """One sentence a finetune on its primary test; the first says that it was named beforehand."""
+    sentences = [_primary_sentence(row) for row in rows(tuned.loc[tuned["primary"]])]
+    if not sentences:
+        return []
+    test = "the one primary test"
+    if len(sentences) > 1:
+        test = f"the primary test of {len(sentences)} finetunes"
+    sentences[0] = f"{primary.capitalize()} was named beforehand as {test}. {sentences[0]}"
+    return sentences
+
+
+def _primary_sentence(row: Row) -> str:
+    controls, corrected = "", ""
     if math.isfinite(row.range_lo):
-        beside = (
+        controls = (
             f"; {row.n_controls} controls changed by {row.controls:+.3f} on average, one more "
-            "would by "
-            f"{row.range_lo:+.3f} to {row.range_hi:+.3f}"
+            f"would by {row.range_lo:+.3f} to {row.range_hi:+.3f}"
         )
-    corrected = "" if row.n_tests == 1 else f", q = {_p(row.q)} over {row.n_tests}"
+    if row.n_tests > 1:
+        corrected = f", q = {_p(row.q)} over {row.n_tests}"
     return (
         f"{row.checkpoint}: {row.verdict}; {row.estimate:+.3f} [{row.lo:+.3f}, {row.hi:+.3f}] "
-        f"{UNITS[row.family]} over "
-        f"{row.n} held-out questions{beside} (p = {_p(row.p)}{corrected})."
+        f"{UNITS[Family(row.family)]} over {row.n} held-out questions{controls} "
+        f"(p = {_p(row.p)}{corrected})."
     )
 
 
-def _claims(claimed: pd.DataFrame) -> str:
-    said = []
-    for row in rows(claimed.sort_values("q", kind="stable").head(MOST)):
-        at = f" at {layer(row.hook)}" if row.hook else ""
-        size = f"{row.estimate:+.3g} [{row.lo:+.3g}, {row.hi:+.3g}] {UNITS[row.family]}"
-        said.append(
-            f"{row.family} {row.quantity}{at}, {row.checkpoint}: {row.verdict} ({size}, q = "
-            f"{_p(row.q)})"
+def _rest_sentence(rest: pd.DataFrame, *, has_primary: bool) -> str:
+    """Sentence on all tests but the primary ones."""
+    what = "everything else" if has_primary else "everything"
+    start = f"Of {what} that was tested ({_tests(len(rest))}), "
+    claims = rest.loc[rest["verdict"] != Verdict.NONE]
+    if claims.empty:
+        return f"{start}no difference is shown."
+    return f"{start}{len(claims)} passed: {_claims(claims)}."
+
+
+def _too_few_controls(n_controls: int) -> str:
+    count = {0: "no control finetune", 1: "1 control finetune"}
+    beside = count.get(n_controls, f"{n_controls} control finetunes")
+    return (
+        f"There is {beside}, so it cannot be said what the finetune moved, only whether it differs "
+        "from the base: any finetune, a neutral one too, differs somewhere. Give "
+        f"{ENOUGH_CONTROLS} controls or more to tell."
+    )
+
+
+def _claims(claims: pd.DataFrame) -> str:
+    """The claims that are surest, in words, and how many more there are."""
+    phrases = []
+    for row in rows(claims.sort_values("q", kind="stable").head(MOST_CLAIMS)):
+        place = f" at {layer_name(row.hook)}" if row.hook else ""
+        size = f"{row.estimate:+.3g} [{row.lo:+.3g}, {row.hi:+.3g}] {UNITS[Family(row.family)]}"
+        phrases.append(
+            f"{row.family} {row.quantity}{place}, {row.checkpoint}: {row.verdict} "
+            f"({size}, q = {_p(row.q)})"
         )
-    more = f"; and {len(claimed) - MOST} more in the table" if len(claimed) > MOST else ""
-    return "; ".join(said) + more
+    if len(claims) > MOST_CLAIMS:
+        phrases.append(f"and {len(claims) - MOST_CLAIMS} more in the table")
+    return "; ".join(phrases)
 
 
 def _tests(n: int) -> str:
-    return f"{n} test{'s' * (n != 1)}"
+    return "1 test" if n == 1 else f"{n} tests"
 
 
 def _p(value: float) -> str:

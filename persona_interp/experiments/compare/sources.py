@@ -10,7 +10,13 @@ import pandas as pd
 
 from persona_interp import dictionaries, models, readers
 from persona_interp.errors import ModelError, SchemaError
-from persona_interp.experiments.compare.config import Compare, CompareOptions, File, Source
+from persona_interp.experiments.compare.config import (
+    MERGED_INTO,
+    Compare,
+    CompareOptions,
+    File,
+    Source,
+)
 from persona_interp.experiments.experiment import compute
 from persona_interp.models import Checkpoint, Trajectory
 from persona_interp.models.load import load_tokenizer
@@ -63,7 +69,7 @@ def compare(
 def comparison(
     base: Any, tuned: Any, *, prompts: str | Path, options: CompareOptions | None = None
 ) -> Compare:
-    """Comparison that these names mean; everything is looked up, so that a wrong name costs nothing.
+    """Comparison that these names mean, all of them looked up: a wrong name costs nothing.
 
     Args:
         base: As in ``compare``, like all others.
@@ -104,9 +110,7 @@ def comparison(
         file_of(prompts),
         control=controls,
         traits=traits,
-        sae=tuple(
-            File(sae.name, path, dictionaries.hash_dictionary(sae)) for path, sae in by_path.items()
-        ),
+        sae=_dictionary_files(by_path),
         primary=options.primary,
         hooks=hooks,
         settings=options.settings,
@@ -147,6 +151,7 @@ def sources_of(
     """
     trust = reading.get("trust", ())
     plain = models.resolve(base, tokenizer=tokenizer, trust=trust)
+    # adapters are merged into weights as they are; how text is read is settled afterwards, for all
     under = plain
     if adapter_base is not None:
         under = models.resolve(adapter_base, tokenizer=tokenizer, trust=trust)
@@ -278,6 +283,20 @@ def _trait_files(traits: str | Path | None) -> tuple[File, ...]:
     return tuple(file_of(path / f"{name}.json", name=name) for name in names)
 
 
+def _dictionary_files(by_path: dict[str, Any]) -> tuple[File, ...]:
+    """Dictionaries with their hashes; names are distinct, because tables know them by name."""
+    files: dict[str, File] = {}
+    for path, dictionary in by_path.items():
+        name = dictionary.name
+        if name in files:
+            raise ModelError(
+                f"two dictionaries are called '{name}', {files[name].path} and {path}, and tables "
+                "could not tell them apart; compare with one of them, or save one by another name."
+            )
+        files[name] = File(name, path, dictionaries.hash_dictionary(dictionary))
+    return tuple(files.values())
+
+
 def _checkpoints(
     one: Any, base: Checkpoint, *, tokenizer: Any, **reading: Any
 ) -> tuple[list[Checkpoint], str]:
@@ -291,7 +310,7 @@ def _checkpoints(
         if not is_name or not any(Path(one).expanduser().rglob("adapter_config.json")):
             raise
         why = str(error).partition(";")[0].rstrip(".")
-    note = f"an adapter merged into {base.label}, because {why}"
+    note = f"{MERGED_INTO} {base.label}, because {why}"
     return list(models.sources(one, base=base, **options)), note
 
 

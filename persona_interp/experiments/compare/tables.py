@@ -4,7 +4,7 @@ import pandas as pd
 import xarray as xr
 
 from persona_interp import analysis
-from persona_interp.experiments.compare.config import Compare
+from persona_interp.experiments.compare.config import SAME_WEIGHTS, Compare
 from persona_interp.schema.words import Family, Fit, Role
 from persona_interp.store import Store
 from persona_interp.tables import concat, read_dataset, read_directions, read_table
@@ -115,7 +115,7 @@ def sources(experiment: Compare) -> pd.DataFrame:
             notes = []
             twin = first_of.setdefault(source.weights, source.label)
             if twin != source.label:
-                notes.append(f"the same weights as {twin}")
+                notes.append(f"{SAME_WEIGHTS} {twin}")
             if source.label not in used and notes:
                 notes.append("no control of its own")
             elif source.label not in used:

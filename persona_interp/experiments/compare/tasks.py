@@ -1,4 +1,7 @@
-"""What does one cell of a comparison do? It asks one checkpoint one kind of question; the base answers first."""
+"""What does one cell of a comparison do?
+
+It asks one checkpoint one kind of question; the base answers first.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -39,7 +42,7 @@ def prompts(config: dict[str, Any], needs: Needs, out: Path) -> None:
 
 
 def trait(config: dict[str, Any], needs: Needs, out: Path) -> None:
-    """Let the base answer when told to show a trait or its opposite, and find the direction of that.
+    """Let the base answer when told to show a trait or its opposite, and find its direction.
 
     Questions of one half make the vector, those of the other measure. Writes ``trait.json``,
     ``answers.parquet``, ``vectors.nc`` and ``separability.parquet``.
@@ -58,10 +61,10 @@ def trait(config: dict[str, Any], needs: Needs, out: Path) -> None:
 
 
 def residuals(config: dict[str, Any], needs: Needs, out: Path) -> None:
-    """Record the residuals of a checkpoint in the base's answers and just before them. Needs prompts.
+    """Record the residuals of a checkpoint in the base's answers and just before them.
 
-    Writes ``answer <i>.nc``, the mean over the tokens of the answer at hook number i, and
-    ``last <i>.nc``, the last token before it.
+    Needs prompts. Writes ``answer <i>.nc``, the mean over the tokens of the answer at hook number
+    i, and ``last <i>.nc``, the last token before it.
     """
     checkpoint, hooks = checkpoint_of(config["checkpoint"]), config["hooks"]
     for name, file in (("answer", "conversations"), ("last", "prompts")):
@@ -99,18 +102,20 @@ def behavior(config: dict[str, Any], needs: Needs, out: Path) -> None:
 
 
 def answers(config: dict[str, Any], needs: Needs, out: Path) -> None:
-    """Let the checkpoint answer each trait's held-out questions, and the base judge them. Needs traits.
+    """Let the checkpoint answer each trait's held-out questions, and the base judge the answers.
 
-    Writes ``answers.parquet`` and ``trait_bits.parquet``; a trait with empty answers alone has no
-    rows there.
+    Needs traits. Writes ``answers.parquet`` and ``trait_bits.parquet``; a trait with empty answers
+    alone has no rows there.
     """
     base, checkpoint = checkpoint_of(config["base"]), checkpoint_of(config["checkpoint"])
     columns = ["prompt", "sample", "trait", "checkpoint", "bits_pos", "bits_neg", "n_tokens"]
+    # the empty table leaves a file with its columns where no answer is more than nothing
     answers, bits = [], [pd.DataFrame(columns=columns)]
     for folder in needs:
         file = _trait(folder)
         prompts = readers.trait_prompts(file, side="default", split="test")
         prompts = prompts.head(config["questions"])
+        # drawn anew, so that the base recorded twice shows a floor
         draw = {**_draw(config), "n": config["draws"], "cache": False}
         table = record.answers(checkpoint, prompts, **draw)
         answers.append(table)
@@ -154,8 +159,10 @@ def lens(config: dict[str, Any], needs: Needs, out: Path) -> None:
     Writes ``lens.parquet``.
     """
     base, parts = checkpoint_of(config["base"]), []
-    for file in sorted(needs[0].glob("answer *.nc")):
-        before, after = (read_dataset(folder / file.name) for folder in needs)
+    # by number and not by name, in which 10 stands before 2: reports show the last hook
+    n_hooks = len(list(needs[0].glob("answer *.nc")))
+    for i in range(n_hooks):
+        before, after = (read_dataset(folder / f"answer {i}.nc") for folder in needs)
         shift = (after["act"][0] - before["act"][0]).mean("prompt").to_numpy()
         parts.append(record.lens(base, shift).assign(hook=str(before.attrs["hook"])))
     write_table(pd.concat(parts, ignore_index=True), out / "lens.parquet")
@@ -178,10 +185,11 @@ def features(config: dict[str, Any], needs: Needs, out: Path) -> None:
 
 
 def pages(config: dict[str, Any], needs: Needs, out: Path) -> None:
-    """Look into the features that changed most. Needs prompts, features of the base, then of every end.
+    """Look into the features that changed most.
 
-    Writes ``tokens.parquet`` and ``words.parquet``: tokens that a feature's decoder row makes
-    likelier, and ``hint``, where Neuronpedia may show it.
+    Needs prompts, features of the base, then of every end. Writes ``tokens.parquet`` and
+    ``words.parquet``: tokens that a feature's decoder row makes likelier, and ``hint``, where
+    Neuronpedia may show it.
     """
     base, dictionary = checkpoint_of(config["base"]), _dictionary(config)
     conversations = read_table(needs[0] / "conversations.parquet").head(PAGE_PROMPTS)
@@ -189,6 +197,7 @@ def pages(config: dict[str, Any], needs: Needs, out: Path) -> None:
     tokens, words = [], []
     for source, folder in zip(config["ends"], needs[2:], strict=True):
         after = _mean_acts(folder)
+        # stable, so that equal changes come in the order of their numbers on every machine
         largest = np.argsort(-np.abs(after - before), kind="stable")[: config["n"]]
         top = [int(j) for j in largest if after[j] != before[j]]
         if not top:

@@ -3,7 +3,7 @@
 TASKS = {
     "answers": "tasks:answers",
     "base": "tasks:base",
-    "judged": "tasks:judged",
+    "judge": "tasks:judge",
     "learn": "tasks:learn",
 }
 """Name of a task, and the function that computes it."""

@@ -1,4 +1,4 @@
-"""Which traits of a real chat model move when it learns to show another one, and what foretells that?
+"""Which traits of a real chat model move when it learns another one, and what foretells that?
 
 Traits come from files that others published (``readers.TraitFile``). The model answers each trait's
 questions under instructions to show the trait, to show its opposite, and under none. It is then
@@ -22,16 +22,17 @@ from persona_interp.errors import SchemaError, WorldError, unknown
 from persona_interp.models import Stage
 from persona_interp.models.chats import PLAIN_TEMPLATE
 from persona_interp.readers import TraitFile, read_traits
+from persona_interp.schema.words import Arm
 from persona_interp.store import Cell
 
-ARMS = {"lesson": "pos", "null": "default"}
+ARMS = {str(Arm.LESSON): "pos", str(Arm.NULL): "default"}
 """What a finetune is called, and which side of the answers it learns."""
 GENTLE = Stage(steps=20, batch=4, lr=5e-4, warmup=2, lora=16, dtype="bfloat16")
 
 
 @dataclass(frozen=True)
 class TraitTransfer:
-    """How is the transfer between published traits configured?
+    """Transfer between published traits.
 
     Attributes:
         traits: The trait files; a folder of them (or one file) is read at once, so that a run needs
@@ -76,15 +77,15 @@ class TraitTransfer:
             for name in self.names:
                 if name not in known:
                     raise WorldError(unknown("trait", name, known))
-            chosen = tuple(trait for trait in known.values() if trait.name in (self.names or known))
-            object.__setattr__(self, "traits", chosen)
-            object.__setattr__(self, "names", tuple(trait.name for trait in chosen))
+            names = self.names or known
+            traits = tuple(trait for name, trait in known.items() if name in names)
+            object.__setattr__(self, "traits", traits)
+            object.__setattr__(self, "names", tuple(trait.name for trait in traits))
         for trait in self.files:
             if len(trait.instructions) < self.n_instructions:
                 raise WorldError(
                     f"trait '{trait.name}' has {len(trait.instructions)} instructions, "
-                    "n_instructions is "
-                    f"{self.n_instructions}; choose fewer."
+                    f"n_instructions is {self.n_instructions}; choose fewer."
                 )
 
     @property
@@ -93,7 +94,7 @@ class TraitTransfer:
         return self.traits if isinstance(self.traits, tuple) else ()
 
     def cells(self) -> list[Cell]:
-        """Independent units, each once: what the base says and is, then the finetunes of every seed.
+        """Independent units, each once: those of the base, then the finetunes of every seed.
 
         Raises:
             WorldError: There are no trait files yet.
@@ -121,35 +122,31 @@ class TraitTransfer:
         """Cells that read the base.
 
         Returns:
-            ``("answers", trait)``, ``("base",)`` (vectors, separability, scores) and ``("judged",
-            trait)``.
+            ``("answers", trait)``, ``("base",)`` (vectors, separability, scores) and
+            ``("judgments", trait)``.
 
         Raises:
             WorldError: There are no trait files yet.
         """
         self._check_files()
         start = {"start": self.start, "chat_template": self.chat_template}
-        drawn = {**start, **self._draw, "n": self.n_instructions}
         cells: dict[tuple[str, ...], Cell] = {}
         for trait in self.files:
-            config = {**drawn, "trait": _plain(trait)}
-            cells["answers", trait.name] = Cell(
-                "trait_transfer.answers", config, (), f"answers {trait.name}"
-            )
+            config = {**start, **self._draw, "n": self.n_instructions, "trait": _plain(trait)}
+            cells["answers", trait.name] = _cell("answers", config, label=f"answers {trait.name}")
         answers = tuple(cells.values())
-        cells["base",] = Cell(
-            "trait_transfer.base", {**start, "depth": self.depth}, answers, "base"
-        )
+        base = _cell("base", {**start, "depth": self.depth}, answers, label="base")
+        cells["base",] = base
         judges = {
             "traits": [_plain(trait) for trait in self.files],
             "n": self.n_judged,
             "least": self.least,
         }
-        for trait, cell in zip(self.files, answers, strict=True):
+        for trait, own_answers in zip(self.files, answers, strict=True):
             config = {**start, **judges, "trait": trait.name}
-            cells["judged", trait.name] = Cell(
-                "trait_transfer.judged", config, (cells["base",], cell), f"judged {trait.name}"
-            )
+            needs = (base, own_answers)
+            label = f"judgments {trait.name}"
+            cells["judgments", trait.name] = _cell("judge", config, needs, label=label)
         return cells
 
     def _finetune_cells(
@@ -170,13 +167,12 @@ class TraitTransfer:
         for trait in self.files:
             for arm, side in ARMS.items():
                 own = {**config, "trait": _plain(trait), "arm": arm, "side": side}
-                cells[arm, trait.name] = Cell(
-                    "trait_transfer.learn", own, needs, f"{arm} {trait.name} s{seed}"
-                )
+                label = f"{arm} {trait.name} s{seed}"
+                cells[arm, trait.name] = _cell("learn", own, needs, label=label)
         return cells
 
     def core_minutes(self) -> float:
-        """About how long does one core need?
+        """Time that one core needs, about.
 
         Returns:
             Minutes for SmolLM2-135M-Instruct; two workers need about half of it. An answer of 32
@@ -189,16 +185,13 @@ class TraitTransfer:
         self._check_files()
         n, k = len(self.files), self.n_instructions
         half = sum(len(trait.questions) for trait in self.files) / 2
+        # seconds for one answer, one chat that is read, and one that is learned
         answer, read, learn = 0.25 * self.max_new_tokens / 32, 0.17, 0.55
-        base = (
-            half * ((3 * k + 2) * answer + (4 * k + 4) * read)
-            + n * 3 * self.n_judged * n * 2 * read
-        )
-        finetune = (
-            self.lesson.steps * self.lesson.batch * learn
-            + 2 * half * read
-            + self.n_judged * (answer + 2 * read)
-        )
+        base = half * ((3 * k + 2) * answer + (4 * k + 4) * read)
+        # each answer is read under both instructions of every trait
+        base += n * 3 * self.n_judged * n * 2 * read
+        finetune = self.lesson.steps * self.lesson.batch * learn + 2 * half * read
+        finetune += self.n_judged * (answer + 2 * read)
         return (base + 2 * n * len(self.seeds) * finetune) / 60
 
     @property
@@ -211,9 +204,9 @@ class TraitTransfer:
 
     def _check_files(self) -> None:
         if not self.files:
-            named = f", which holds {', '.join(self.names)}" if self.names else ""
+            names = f", which holds {', '.join(self.names)}" if self.names else ""
             raise WorldError(
-                f"whose traits? Give traits=FOLDER (--traits FOLDER) of trait files{named}."
+                f"whose traits? Give traits=FOLDER (--traits FOLDER) of trait files{names}."
             )
 
 
@@ -221,10 +214,14 @@ def _read(folder: str | Path, names: tuple[str, ...]) -> tuple[TraitFile, ...]:
     try:
         return tuple(read_traits(folder, names or None).values())
     except SchemaError as error:
-        asked = ", ".join(names) or "all of the folder"
+        wish = ", ".join(names) or "all of the folder"
         raise SchemaError(
-            f"{error} Asked for: {asked}; choose others with names= (--trait NAME, or --trait all)."
+            f"{error} Asked for: {wish}; choose others with names= (--trait NAME, or --trait all)."
         ) from error
+
+
+def _cell(task: str, config: dict[str, Any], needs: tuple[Cell, ...] = (), *, label: str) -> Cell:
+    return Cell(f"trait_transfer.{task}", config, needs, label)
 
 
 def _plain(trait: TraitFile) -> Mapping[str, Any]:
@@ -239,14 +236,8 @@ def _plain(trait: TraitFile) -> Mapping[str, Any]:
 QUICK = ("mystical", "pessimistic", "romantic", "sardonic")
 STANDARD = (
     *QUICK,
-    "casual",
-    "cryptic",
-    "empathetic",
-    "formal",
-    "optimistic",
-    "quantitative",
-    "skeptical",
-    "wry",
+    *("casual", "cryptic", "empathetic", "formal"),
+    *("optimistic", "quantitative", "skeptical", "wry"),
 )
 
 PRESETS = {
@@ -254,4 +245,4 @@ PRESETS = {
     "standard": TraitTransfer(names=STANDARD),
     "paper": replace(TraitTransfer(names=STANDARD), seeds=(0, 1, 2)),
 }
-"""Traits of assistant-axis, chosen before any of them was taught; others by ``names`` and ``traits``."""
+"""Traits of assistant-axis, chosen before any was taught; others by ``names`` and ``traits``."""

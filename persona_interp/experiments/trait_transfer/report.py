@@ -16,18 +16,19 @@ from persona_interp.report.page import Block
 Tables = dict[str, pd.DataFrame]
 
 TITLE = "Transfer between published traits: what moves when one of them is taught?"
-NAMES = {
+PREDICTOR_NAMES = {
     "cosine": "cosine of both traits' vectors in the base",
     "cooccurrence": "co-occurrence in the base's answers under instruction",
     "behavior": "correlation of both traits over the base's answers without instruction",
 }
 LEVEL = 0.05
-SHOWN = 8
+"""Level of every test."""
+MOST_PAIRS = 8
 """Pairs named in one sentence."""
 
 
 def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[Block]:
-    """What did this run find?
+    """Everything that the page of this experiment says and shows.
 
     Args:
         run: The run's folder; figures are written there.
@@ -46,43 +47,57 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
             f"{run} has not read its base yet, so there is nothing to report; run the experiment "
             "on."
         )
-    found: list[Block] = []
-    if "transfer" in tables:
-        for i, said in enumerate(moved(tables["transfer"])):
-            found.append(page.paragraph(said, source="tables/transfer.csv", lead=not i))
-        text = "Taught traits in rows, measured ones in columns; beside it what may foretell the transfer."
-        saved = {"table": numbers(tables), "caption": text, "provenance": provenance}
-        found.append(page.saved_figure(run, "trait_transfer", draw(tables), **saved))
-    found.append(
-        page.paragraph(set_aside(tables["traits"]), source="tables/traits.csv", lead=not found)
-    )
+    content = _transfer(run, tables, provenance)
+    aside = set_aside_sentence(tables["traits"])
+    content.append(page.paragraph(aside, source="tables/traits.csv", lead=not content))
     if "predictors" in tables:
-        found.append(page.heading("What foretells which other traits follow?"))
-        found += [
-            page.paragraph(said, source="tables/predictors.csv")
-            for said in foretold(tables["predictors"])
-        ]
+        sentences = predictor_sentences(tables["predictors"])
+        content.append(page.heading("What foretells which other traits follow?"))
+        content += [page.paragraph(text, source="tables/predictors.csv") for text in sentences]
     if "shown" in tables:
-        found.append(page.heading("Does what they say show the trait?"))
-        found.append(page.paragraph(spoken(tables["shown"]), source="tables/shown.csv"))
-    if "said" in tables:
-        found.append(
-            page.table(
-                _examples(tables["said"]), caption="The first answers.", source="tables/said.csv"
-            )
-        )
-    found.append(page.heading("Traits in the base"))
-    found.append(page.paragraph(_counted(tables["traits"]), source="tables/traits.csv"))
-    found.append(
-        page.table(
-            tables["traits"], caption="Can the base tell them apart?", source="tables/traits.csv"
-        )
+        text = answer_sentence(tables["shown"])
+        content.append(page.heading("Does what they say show the trait?"))
+        content.append(page.paragraph(text, source="tables/shown.csv"))
+    if "answers" in tables:
+        examples, source = _examples(tables["answers"]), "tables/answers.csv"
+        content.append(page.table(examples, caption="The first answers.", source=source))
+    return content + _base(tables["traits"])
+
+
+def _transfer(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> list[Block]:
+    """What lessons moved, in words and as a figure; nothing before the first is finished."""
+    if "transfer" not in tables:
+        return []
+    content = [
+        page.paragraph(sentence, source="tables/transfer.csv", lead=not i)
+        for i, sentence in enumerate(transfer_sentences(tables["transfer"]))
+    ]
+    text = (
+        "Taught traits in rows, measured ones in columns; beside it what may foretell the transfer."
     )
-    return found
+    figure = page.saved_figure(
+        run,
+        "trait_transfer",
+        draw(tables),
+        table=numbers(tables),
+        caption=text,
+        provenance=provenance,
+    )
+    return [*content, figure]
 
 
-def moved(table: pd.DataFrame) -> list[str]:
-    """What did the lessons move, in words?
+def _base(traits: pd.DataFrame) -> list[Block]:
+    """How the traits lie in the base."""
+    text, source = "Can the base tell them apart?", "tables/traits.csv"
+    return [
+        page.heading("Traits in the base"),
+        page.paragraph(_vectors_sentence(traits), source=source),
+        page.table(traits, caption=text, source=source),
+    ]
+
+
+def transfer_sentences(table: pd.DataFrame) -> list[str]:
+    """Sentences on what the lessons moved.
 
     Args:
         table: Of ``analysis.trait_transfer``.
@@ -90,36 +105,30 @@ def moved(table: pd.DataFrame) -> list[str]:
     Returns:
         One sentence on taught traits, one on the others, one on how far the claim reaches.
     """
-    said = []
-    for own in (True, False):
-        rows = table.loc[(table["taught"] == table["trait"]) == own]
-        sure = rows.loc[rows["q"] <= LEVEL]
-        sure = sure.loc[sure["estimate"].abs().sort_values(ascending=False).index]
-        what = (
-            "lessons, the taught trait itself"
-            if own
-            else "pairs of a lesson and another trait, the other trait"
+    is_own = table["taught"] == table["trait"]
+    lessons, pairs = table.loc[is_own], table.loc[~is_own]
+    sentences = []
+    if not lessons.empty:
+        what = "lessons, the taught trait itself"
+        names = lessons["taught"]
+        sentences.append(_moved_sentence(lessons, names, what=what))
+    if not pairs.empty:
+        what = "pairs of a lesson and another trait, the other trait"
+        names = pairs["taught"] + " to " + pairs["trait"]
+        sentences.append(_moved_sentence(pairs, names, what=what))
+    n_seeds = max(table["n_seeds"])
+    if n_seeds == 1:
+        reach = (
+            "One lesson and one null finetune of each trait: the intervals are over questions, and "
+            "whether another training run would do the same is not known."
         )
-        text = (
-            f"In {len(sure)} of {len(rows)} {what} differs from the null finetune (q <= {LEVEL:g})"
-        )
-        if not rows.empty:
-            names = [_cell(row, own=own) for row in sure.head(SHOWN).to_dict("records")]
-            rest = f" and {len(sure) - SHOWN} more" if len(sure) > SHOWN else ""
-            said.append(f"{text}{': ' if names else ''}{', '.join(names)}{rest}.")
-    seeds = max(table["n_seeds"])
-    said.append(
-        "One lesson and one null finetune of each trait: the intervals are over questions, and "
-        "whether another "
-        "training run would do the same is not known."
-        if seeds == 1
-        else f"Intervals are over {seeds} seeds (t)."
-    )
-    return said
+    else:
+        reach = f"Intervals are over {n_seeds} seeds (t)."
+    return [*sentences, reach]
 
 
-def foretold(table: pd.DataFrame) -> list[str]:
-    """What foretells transfer, in words?
+def predictor_sentences(table: pd.DataFrame) -> list[str]:
+    """Sentences on what foretells transfer.
 
     Args:
         table: Of ``analysis.trait_predictors``.
@@ -128,42 +137,21 @@ def foretold(table: pd.DataFrame) -> list[str]:
         One sentence a predictor, which claims something where the partial p, times the number of
         predictors, is at most 0.05; before them one on the size of the test.
     """
-    first = table.iloc[0]
-    n = len(table)
-    said = [
+    first, n = table.iloc[0], len(table)
+    size = (
         f"{int(first['n_pairs'])} ordered pairs of {int(first['n_traits'])} traits; traits are "
-        "permuted, and with so "
-        f"many the smallest p is {first['p_min']:.2g}."
-    ]
+        f"permuted, and with so many the smallest p is {first['p_min']:.2g}."
+    )
     if first["p_min"] * n > LEVEL:
-        said[0] += (
+        size += (
             f" Times {n} predictors that is above {LEVEL:g}: so few traits can show nothing, and "
             "nothing is claimed."
         )
-    for row in table.to_dict("records"):
-        name = NAMES.get(row["predictor"], row["predictor"])
-        if pd.isna(row["partial"]):
-            alone = f"rank correlation {_estimate(row, 'rho', 'lo', 'hi')}, p = {row['p']:.2g}"
-            alone = "there is no correlation" if pd.isna(row["rho"]) else alone
-            said.append(f"The {name} cannot be judged beside the others here: {alone}.")
-            continue
-        sure = row["partial_p"] * n <= LEVEL
-        verdict = (
-            "foretells transfer beyond the others"
-            if sure
-            else "is not shown to foretell transfer beyond the others"
-        )
-        said.append(
-            f"The {name} {verdict}: rank correlation {_estimate(row, 'rho', 'lo', 'hi')}, p = "
-            f"{row['p']:.2g}; given "
-            f"the others {_estimate(row, 'partial', 'partial_lo', 'partial_hi')}, p = "
-            f"{row['partial_p']:.2g}."
-        )
-    return said
+    return [size, *(_predictor_sentence(row, n=n) for row in table.to_dict("records"))]
 
 
-def set_aside(table: pd.DataFrame) -> str:
-    """Which traits were set aside, in words?
+def set_aside_sentence(table: pd.DataFrame) -> str:
+    """Sentence on which traits were set aside.
 
     Args:
         table: Table ``traits`` of the experiment.
@@ -173,20 +161,22 @@ def set_aside(table: pd.DataFrame) -> str:
     """
     aside = table.loc[table["aside"]]
     if aside.empty:
-        return f"No trait was set aside: the base tells answers of both sides apart for all {len(table)}."
-    names = ", ".join(
+        return (
+            "No trait was set aside: the base tells answers of both sides apart for all "
+            f"{len(table)}."
+        )
+    names = [
         f"{row['trait']} (AUROC {_estimate(row, 'auroc', 'lo', 'hi')})"
         for row in aside.to_dict("records")
-    )
+    ]
     return (
         f"{len(aside)} of {len(table)} traits were set aside before anything was taught, because "
-        "the base does not "
-        f"tell answers of both sides apart: {names}."
+        f"the base does not tell answers of both sides apart: {', '.join(names)}."
     )
 
 
-def spoken(table: pd.DataFrame) -> str:
-    """Do sampled answers show the taught trait, in words?
+def answer_sentence(table: pd.DataFrame) -> str:
+    """Sentence on whether sampled answers show the taught trait.
 
     Args:
         table: Table ``shown`` of the experiment.
@@ -201,16 +191,14 @@ def spoken(table: pd.DataFrame) -> str:
     ]
     return (
         "Answers without instruction to held-out questions, judged by the base (bits a token for "
-        "the trait against its "
-        "opposite): after the lesson they show the taught trait otherwise than after the null "
-        f"finetune in {len(sure)} "
-        f"of {len(table)} (95 % interval over questions, not "
-        f"corrected){': ' if names else ''}{', '.join(names)}."
+        "the trait against its opposite): after the lesson they show the taught trait otherwise "
+        f"than after the null finetune in {len(sure)} of {len(table)} (95 % interval over "
+        f"questions, not corrected){_list(names)}."
     )
 
 
 def numbers(tables: Tables) -> pd.DataFrame:
-    """The numbers in the figure.
+    """Numbers in the figure.
 
     Args:
         tables: What the experiment's ``summarize`` returned.
@@ -227,7 +215,7 @@ def numbers(tables: Tables) -> pd.DataFrame:
 
 
 def draw(tables: Tables) -> Figure:
-    """What do matrix and predictors look like?
+    """Draw the matrix and the predictors.
 
     Args:
         tables: What the experiment's ``summarize`` returned.
@@ -241,30 +229,64 @@ def draw(tables: Tables) -> Figure:
     )
 
 
-def _cell(row: Mapping[str, Any], *, own: bool) -> str:
-    name = row["taught"] if own else f"{row['taught']} to {row['trait']}"
-    return f"{name} {_estimate(row, 'estimate', 'lo', 'hi')}"
+def _moved_sentence(rows: pd.DataFrame, names: pd.Series, *, what: str) -> str:
+    """How many of these differ from the null finetune, and which, the largest first."""
+    sure = rows.assign(name=names).loc[rows["q"] <= LEVEL]
+    largest = sure.loc[sure["estimate"].abs().sort_values(ascending=False).index]
+    estimates = [
+        f"{row['name']} {_estimate(row, 'estimate', 'lo', 'hi')}"
+        for row in largest.head(MOST_PAIRS).to_dict("records")
+    ]
+    rest = f" and {len(sure) - MOST_PAIRS} more" if len(sure) > MOST_PAIRS else ""
+    return (
+        f"In {len(sure)} of {len(rows)} {what} differs from the null finetune (q <= {LEVEL:g})"
+        f"{_list(estimates)}{rest}."
+    )
+
+
+def _predictor_sentence(row: Mapping[str, Any], *, n: int) -> str:
+    """What one of ``n`` predictors foretells beyond the others."""
+    name = PREDICTOR_NAMES.get(row["predictor"], row["predictor"])
+    if pd.isna(row["rho"]):
+        alone = "there is no correlation"
+    else:
+        alone = f"rank correlation {_estimate(row, 'rho', 'lo', 'hi')}, p = {row['p']:.2g}"
+    if pd.isna(row["partial"]):
+        return f"The {name} cannot be judged beside the others here: {alone}."
+    verdict = "is not shown to foretell transfer beyond the others"
+    if row["partial_p"] * n <= LEVEL:  # Bonferroni over the predictors
+        verdict = "foretells transfer beyond the others"
+    partial = _estimate(row, "partial", "partial_lo", "partial_hi")
+    return f"The {name} {verdict}: {alone}; given the others {partial}, p = {row['partial_p']:.2g}."
+
+
+def _list(names: list[str]) -> str:
+    """A colon and the names; nothing where there are none."""
+    return f": {', '.join(names)}" if names else ""
 
 
 def _estimate(row: Mapping[str, Any], *columns: str) -> str:
-    value, lo, hi = (row[c] for c in columns)
-    return f"{value:.2f}" + ("" if pd.isna(lo) else f" [{lo:.2f}, {hi:.2f}]")
+    value, lo, hi = (row[column] for column in columns)
+    interval = "" if pd.isna(lo) else f" [{lo:.2f}, {hi:.2f}]"
+    return f"{value:.2f}{interval}"
 
 
-def _examples(said: pd.DataFrame) -> pd.DataFrame:
-    """One question of every taught trait: the answer after the lesson and after the null finetune."""
-    first = said.loc[said["seed"] == said["seed"].iloc[0]].drop_duplicates(["taught", "arm"])
+def _examples(answers: pd.DataFrame) -> pd.DataFrame:
+    """One question of every taught trait: the answers after its lesson and null finetune."""
+    of_one_seed = answers.loc[answers["seed"] == answers["seed"].iloc[0]]
+    first = of_one_seed.drop_duplicates(["taught", "arm"])
     wide = first.pivot(index=["taught", "question"], columns="arm", values="answer").reset_index()
     return wide.rename(columns={arm: f"after the {arm}" for arm in set(first["arm"])})
 
 
-def _counted(table: pd.DataFrame) -> str:
-    hook, state = str(table["hook"].iloc[0]), int(table["hidden_state"].iloc[0])
-    block = match[1] if (match := re.match(r"blocks\.(\d+)\.", hook)) else hook
+def _vectors_sentence(traits: pd.DataFrame) -> str:
+    """Where vectors are read, and of how many answers."""
+    hook, state = str(traits["hook"].iloc[0]), int(traits["hidden_state"].iloc[0])
+    match = re.match(r"blocks\.(\d+)\.", hook)
+    block = match[1] if match else hook
     return (
         f"Vectors are read at {hook}, the output of block {block} counted from 0, which is "
-        f"hidden_states[{state}] of "
-        f"transformers. The base gave {sum(table['n_answers'])} answers, {sum(table['n_empty'])} "
-        "of them empty and "
-        f"left out, {sum(table['n_unended'])} cut off at the longest length allowed."
+        f"hidden_states[{state}] of transformers. The base gave {sum(traits['n_answers'])} "
+        f"answers, {sum(traits['n_empty'])} of them empty and left out, "
+        f"{sum(traits['n_unended'])} cut off at the longest length allowed."
     )

@@ -9,175 +9,180 @@ import pytest
 from persona_interp.errors import StoreError
 from persona_interp.experiments.compare import report as compare
 from persona_interp.experiments.compare.findings import (
-    corrected,
+    composition,
+    control_claims,
+    correction,
+    feature_summary,
     finding,
-    floors,
-    made_of,
-    merged,
-    not_asked,
-    sanity,
+    floor,
+    merged_adapters,
+    omissions,
     twins,
 )
 from persona_interp.experiments.experiment import draw_report
+from persona_interp.schema.words import Family, Role, Verdict
 
 NAN = float("nan")
-UP, NONE, DIFFERS = "the finetune moved it up", "no difference shown", "differs"
 ROW = {
-    "family": "behavior",
-    "hook": "",
-    "before": 0.0,
-    "after": 0.5,
-    "estimate": 0.5,
-    "lo": 0.25,
-    "hi": 0.75,
-    "n": 20,
+    **{"family": "behavior", "hook": "", "before": 0.0, "after": 0.5},
+    **{"estimate": 0.5, "lo": 0.25, "hi": 0.75, "n": 20, "null_lo": -0.25, "null_hi": 0.25},
+    **{"excess": 0.5, "excess_lo": 0.25, "excess_hi": 0.75, "floor": 0.0},
+    **{"random_lo": -0.125, "random_hi": 0.125, "n_random": 100},
+    **{"p": 0.01, "q": 0.01, "n_tests": 1},
 }
-ROW |= {
-    "null_lo": -0.25,
-    "null_hi": 0.25,
-    "excess": 0.5,
-    "excess_lo": 0.25,
-    "excess_hi": 0.75,
-    "floor": 0.0,
+PROVENANCE = {
+    **{"experiment": "compare", "seeds": [0], "cells_done": 3, "cells": 3, "primary": "wry"},
+    **{"traits": ["wry"], "sae": [], "control": [], "fold_system": False},
 }
-ROW |= {
-    "random_lo": -0.125,
-    "random_hi": 0.125,
-    "n_random": 100,
-    "p": 0.01,
-    "q": 0.01,
-    "n_tests": 1,
-}
-PROVENANCE = {"experiment": "compare", "seeds": [0], "cells_done": 3, "cells": 3, "primary": "wry"}
-PROVENANCE |= {"traits": ["wry"], "sae": [], "control": []}
 
 
 def row(
-    quantity: str, verdict: str = NONE, *, n_controls: int = 3, **changes: Any
+    quantity: str, verdict: str = Verdict.NONE, *, n_controls: int = 3, **changes: Any
 ) -> dict[str, Any]:
-    beside = {"controls": 0.125, "range_lo": -0.25, "range_hi": 0.375} if n_controls > 1 else {}
-    beside = dict.fromkeys(("controls", "range_lo", "range_hi"), NAN) | beside
-    said = {
-        "quantity": quantity,
-        "checkpoint": "mine",
-        "role": "tuned",
-        "primary": False,
-        "verdict": verdict,
-    }
-    by = "controls" if n_controls >= 3 else "units"
-    return ROW | beside | said | {"n_controls": n_controls, "judged_by": by} | changes
+    controls = dict.fromkeys(("controls", "range_lo", "range_hi"), NAN)
+    if n_controls > 1:
+        controls = {"controls": 0.125, "range_lo": -0.25, "range_hi": 0.375}
+    about = {"quantity": quantity, "checkpoint": "mine", "role": "tuned", "primary": False}
+    about |= {"verdict": str(verdict), "n_controls": n_controls}
+    about["judged_by"] = "controls" if n_controls >= 3 else "units"
+    return ROW | controls | about | changes
 
 
 def test_the_primary_test_comes_first_with_its_numbers() -> None:
-    table = pd.DataFrame(
-        [row("wry", UP, primary=True), row("kind"), row("kind", role="control", checkpoint="c1")]
-    )
+    control = row("kind", role="control", checkpoint="c1")
+    table = pd.DataFrame([row("wry", Verdict.UP, primary=True), row("kind"), control])
     first, second = finding(table, primary="wry")
     assert first == (
         "Wry was named beforehand as the one primary test. mine: the finetune moved it up; +0.500 "
-        "[+0.250, +0.750] "
-        "bits a token over 20 held-out questions; 3 controls changed by +0.125 on average, one "
-        "more would by -0.250 "
-        "to +0.375 (p = 0.01)."
+        "[+0.250, +0.750] bits a token over 20 held-out questions; 3 controls changed by +0.125 on "
+        "average, one more would by -0.250 to +0.375 (p = 0.01)."
     )
     assert second == "Of everything else that was tested (1 test), no difference is shown."
-    assert sanity(table) == [
+    assert control_claims(table) == [
         "Each of the 1 controls, judged by the others in the same way: 0 of 1 test pass."
     ]
 
 
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_without_three_controls_nothing_was_moved(n: int) -> None:
-    said = " ".join(
-        finding(pd.DataFrame([row("wry", DIFFERS, n_controls=n), row("kind", n_controls=n)]))
-    )
-    assert (
-        "1 passed: behavior wry, mine: differs (+0.5 [+0.25, +0.75] bits a token, q = 0.01)" in said
-    )
-    assert "cannot be said what the finetune moved" in said and "moved it" not in said
+    effects = [row("wry", Verdict.DIFFERS, n_controls=n), row("kind", n_controls=n)]
+    text = " ".join(finding(pd.DataFrame(effects)))
+    claim = "1 passed: behavior wry, mine: differs (+0.5 [+0.25, +0.75] bits a token, q = 0.01)"
+    assert claim in text
+    assert "cannot be said what the finetune moved" in text and "moved it" not in text
+    assert "Give 3 controls or more" in text
 
 
 def test_when_nothing_passes_nothing_is_said_to_differ() -> None:
     table = pd.DataFrame([row("wry"), row("kind")])
     assert finding(table) == ["Of everything that was tested (2 tests), no difference is shown."]
-    assert "behavior 2;" in corrected(table)[0] and floors(table).endswith(
-        "exactly 0 in everything that was tested."
-    )
-    assert "up to 0.5 bits a token" in floors(table.assign(floor=0.5))
+    assert "behavior 2;" in correction(table)[0]
+    assert floor(table).endswith("exactly 0 in everything that was tested.")
+    assert "up to 0.5 bits a token" in floor(table.assign(floor=0.5))
+    features = table.assign(floor=0.5, family="feature")
+    assert "up to 0.5 of mean activation" in floor(features)
 
 
 def test_a_twin_may_be_an_adapter_merged_into_another_base() -> None:
     note = "the same weights as other; an adapter merged into base, because it names none"
     table = pd.DataFrame([{"checkpoint": "mine", "role": "tuned", "note": note}])
     assert twins(table) == ["mine (tuned) has the same weights as other."]
-    assert merged(table) == ["mine (tuned) is an adapter merged into base, because it names none."]
-    assert merged(table.assign(note="")) == []
+    adapters = merged_adapters(table)
+    assert adapters == ["mine (tuned) is an adapter merged into base, because it names none."]
+    assert merged_adapters(table.assign(note="")) == []
 
 
 def test_a_share_says_whether_random_spans_hold_as_much() -> None:
-    share = {
-        "checkpoint": "mine",
-        "hook": "blocks.7.hook_out",
-        "share": 0.5,
-        "lo": 0.4,
-        "hi": 0.6,
-        "null_lo": 0.01,
-    }
-    table = pd.DataFrame(
-        [
-            {**share, "null_hi": hi, "n_vectors": 2, "n": 9, "relative_norm": 0.1}
-            for hi in (0.1, 0.9)
-        ]
+    share = {"checkpoint": "mine", "hook": "blocks.7.hook_out", "share": 0.5, "lo": 0.4, "hi": 0.6}
+    share |= {"null_lo": 0.01, "n_vectors": 2, "n": 9, "relative_norm": 0.1}
+    table = pd.DataFrame([{**share, "null_hi": null_hi} for null_hi in (0.1, 0.9)])
+    more, no_more = composition(table)
+    assert "hidden_states[8]" in more and ", more in spans" not in more
+    assert "more than in spans" in more
+    assert "no more than in spans" in no_more and composition(table.assign(share=NAN)) == []
+
+
+def test_features_of_two_dictionaries_with_one_number_are_kept_apart() -> None:
+    about = {"family": Family.FEATURE.value}
+    effects = [
+        row("7", Verdict.UP, hook="first at blocks.0.hook_out", estimate=0.5, **about),
+        row("7", Verdict.DOWN, hook="second at blocks.0.hook_out", estimate=-2.0, **about),
+    ]
+    table = pd.DataFrame(effects)
+    first, second, third = (
+        feature_summary(table, feature=7, sae=sae, checkpoint="mine")
+        for sae in ("first", "second", "third")
     )
-    more, no_more = made_of(table)
-    assert (
-        "hidden_states[8]" in more
-        and ", more in spans" not in more
-        and "more than in spans" in more
-    )
-    assert "no more than in spans" in no_more and made_of(table.assign(share=NAN)) == []
+    assert first == "largest change of mean activation: +0.5, the finetune moved it up"
+    assert second == "largest change of mean activation: -2, the finetune moved it down"
+    assert third == "largest change of mean activation"
 
 
 def test_the_page_holds_what_was_measured_and_names_what_was_not(tmp_path: Path) -> None:
     effects = [
-        row("<b>wry</b>", UP, primary=True),
+        row("<b>wry</b>", Verdict.UP, family="answers", primary=True),
+        row("<b>wry</b>"),
         row("<b>wry</b>", family="projection", hook="blocks.0.hook_out"),
     ]
-    sources = pd.DataFrame(
-        [{"checkpoint": "mine", "role": "tuned", "note": "the same weights as base"}]
-    )
-    kl = pd.DataFrame(
-        [{"checkpoint": "mine", "role": "user", "estimate": 0.5, "lo": 0.25, "hi": 0.75, "n": 9}]
-    )
+    source = {"checkpoint": "mine", "role": "tuned", "note": "the same weights as base"}
+    sources = pd.DataFrame([source])
+    drift = {"checkpoint": "mine", "role": "user", "estimate": 0.5, "lo": 0.25, "hi": 0.75, "n": 9}
     samples = pd.DataFrame(
-        {"prompt": "p", "checkpoint": ["base", "mine"], "question": "Why?", "answer": ["A", "<i>"]}
+        {
+            "prompt": "p",
+            "checkpoint": ["base", "base again", "mine"],
+            "question": "Why?",
+            "answer": ["A", "again and again", "<i>"],
+        }
     )
-    tables = {"effects": pd.DataFrame(effects), "sources": sources, "kl": kl, "samples": samples}
-    html = draw_report(tmp_path, tables, provenance=PROVENANCE).read_text(encoding="utf-8")
-    assert (
-        "No dictionary" in html and "No control finetunes" in html and "No trait files" not in html
-    )
-    assert "mine (tuned) has the same weights as base." in html
-    assert "<b>wry" not in html and "<i>" not in html and "hidden_states[1]" in html
-    assert sorted(p.stem for p in (tmp_path / "figures").glob("*.png")) == [
-        "behavior",
-        "kl",
-        "layers",
-    ]
-    assert "has no system role" not in html
-    folded = draw_report(
-        tmp_path / "b", tables, provenance={**PROVENANCE, "folded": True}
-    ).read_text(encoding="utf-8")
+    sound = {"trait": "wry", "before": 0.0, "after": 0.5, "estimate": 0.5, "lo": 0.25, "hi": 0.75}
+    tables = {
+        "effects": pd.DataFrame(effects),
+        "sources": sources,
+        "drift": pd.DataFrame([drift]),
+        "samples": samples,
+        "sound": pd.DataFrame([{"checkpoint": "mine", **sound, "n": 9}]),
+    }
+
+    def html(folder: str, tables: dict[str, pd.DataFrame] = tables, **changes: Any) -> str:
+        page = draw_report(tmp_path / folder, tables, provenance={**PROVENANCE, **changes})
+        return page.read_text(encoding="utf-8")
+
+    whole = html("whole")
+    assert "No dictionary" in whole and "No control finetunes" in whole
+    assert "No trait files" not in whole
+    assert "mine (tuned) has the same weights as base." in whole
+    assert "<b>wry" not in whole and "<i>" not in whole and "hidden_states[1]" in whole
+    assert "again and again" not in whole
+    figures = sorted(path.stem for path in (tmp_path / "whole" / "figures").glob("*.png"))
+    assert figures == ["answers", "behavior", "drift", "layers"]
+    for name in ("effects", "sources", "samples", "sound"):
+        assert f"tables/{name}.csv" in whole and (tmp_path / f"whole/tables/{name}.csv").is_file()
+    assert "has no system role" not in whole
+    folded = html("folded", fold_system=True)
     assert "has no system role" in folded and "alike in base, finetunes and controls" in folded
-    only = {name: tables[name] for name in ("sources", "kl")}
-    assert "Nothing was tested" in draw_report(
-        tmp_path / "a", only, provenance=PROVENANCE
-    ).read_text(encoding="utf-8")
+    assert "Nothing was tested" in html(
+        "part", {name: tables[name] for name in ("sources", "drift")}
+    )
     with pytest.raises(StoreError, match="no finished measurement"):
         compare.blocks(tmp_path, {"sources": sources}, provenance=PROVENANCE)
 
 
-def test_nothing_left_out_is_said() -> None:
-    assert not_asked(dict.fromkeys(("traits", "sae", "control", "primary"), "given")) == [
-        "Everything was asked."
+def test_every_section_has_a_heading_of_its_own(tmp_path: Path) -> None:
+    effects = pd.DataFrame([row("wry", family=Family.ANSWERS.value), row("wry")])
+    source = {"checkpoint": "mine", "role": Role.TUNED.value, "note": ""}
+    samples = pd.DataFrame({"prompt": ["p"], "checkpoint": ["mine"], "answer": ["A"]})
+    tables = {"effects": effects, "sources": pd.DataFrame([source]), "samples": samples}
+    content = compare.blocks(tmp_path, tables, provenance=PROVENANCE)
+    assert [block["text"] for block in content if block["kind"] == "heading"] == [
+        "Models",
+        "Answers to the traits' questions",
+        "Behavior on traits",
+        "Samples",
+        "Not asked",
     ]
+
+
+def test_nothing_left_out_is_said() -> None:
+    options = dict.fromkeys(("traits", "sae", "control", "primary"), "given")
+    assert omissions(options) == ["Everything was asked."]

@@ -1,10 +1,9 @@
-"""The transfer between trait files: its cells, and a toy run on a random chat model of a few words."""
+"""Transfer between trait files: its cells, and a toy run on a random model of a few words."""
 
 import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,9 +19,13 @@ from persona_interp.models import Stage, load, resolve
 from persona_interp.readers import Instruction, TraitFile, write_trait
 from persona_interp.report import provenance_of
 from persona_interp.store import Store
-from persona_interp.tables import read_json
+from persona_interp.tables import read_json, read_table
 
-WORDS = "you are an assistant . what sport art do like ? i really football tennis golf beach music food".split()
+Run = tuple[Path, dict[str, pd.DataFrame]]
+"""Folder and tables of a finished run."""
+WORDS = (
+    "you are an assistant . what sport art do like ? i really football tennis golf beach music food"
+)
 NAMES = ("arty", "hungry", "musical", "sporty")
 QUESTIONS = (
     "what do you like ?",
@@ -43,9 +46,8 @@ def traits(tmp_path_factory: pytest.TempPathFactory) -> Path:
             Instruction(f"you really like {word} .", "you like beach ."),
             Instruction(f"{word} {word}", "you ?"),
         )
-        write_trait(
-            TraitFile(name, pairs, tuple(f"{q} {word}" for q in QUESTIONS)), folder / f"{name}.json"
-        )
+        questions = tuple(f"{question} {word}" for question in QUESTIONS)
+        write_trait(TraitFile(name, pairs, questions), folder / f"{name}.json")
     return folder
 
 
@@ -55,7 +57,9 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     folder = tmp_path_factory.mktemp("start") / "model"
-    model, tokenizer = load(resolve("tiny", words=WORDS, out=tmp_path_factory.mktemp("tiny")))
+    model, tokenizer = load(
+        resolve("tiny", words=WORDS.split(), out=tmp_path_factory.mktemp("tiny"))
+    )
     generator = torch.Generator().manual_seed(0)
     for weight in model.parameters():
         if weight.ndim == 2:
@@ -68,34 +72,32 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def toy(traits: Path, start: Path) -> TraitTransfer:
-    lesson = Stage(steps=3, batch=4, lr=1e-3, lora=2)
-    sizes: dict[str, Any] = {
-        "lesson": lesson,
-        "max_new_tokens": 6,
-        "n_judged": 3,
-        "least": 0.0,
-        "chat_template": None,
-    }
-    return TraitTransfer(traits=str(traits), start=str(start), **sizes)
+    return TraitTransfer(
+        traits=str(traits),
+        start=str(start),
+        lesson=Stage(steps=3, batch=4, lr=1e-3, lora=2),
+        max_new_tokens=6,
+        n_judged=3,
+        least=0.0,
+        chat_template=None,
+    )
 
 
 @pytest.fixture(scope="module")
-def run(
-    toy: TraitTransfer, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, dict[str, pd.DataFrame]]:
+def run(toy: TraitTransfer, tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("toy") / "run"
     return folder, compute(toy, folder, workers=0, progress=False)
 
 
 def test_cells_are_those_of_the_base_and_two_finetunes_a_trait_and_seed(toy: TraitTransfer) -> None:
     assert toy.names == NAMES
-    assert len(toy.base_cells()) == 4 + 1 + 4 and len(toy.seed_cells(0)) == 8
-    assert {key[0] for key in toy.seed_cells(0)} == {"lesson", "null"}
+    base, cells = toy.base_cells(), toy.seed_cells(0)
+    assert len(base) == 4 + 1 + 4 and len(cells) == 9 + 8
+    assert {key[0] for key in cells if key not in base} == {"lesson", "null"}
     more = replace(toy, seeds=(0, 1, 2))
-    assert {c.id for c in toy.cells()} < {c.id for c in more.cells()} and len(
-        more.cells()
-    ) == 9 + 3 * 8
-    lesson, null = toy.seed_cells(0)["lesson", "arty"], toy.seed_cells(0)["null", "arty"]
+    assert {cell.id for cell in toy.cells()} < {cell.id for cell in more.cells()}
+    assert len(more.cells()) == 9 + 3 * 8
+    lesson, null = cells["lesson", "arty"], cells["null", "arty"]
     assert (lesson.config["side"], null.config["side"]) == ("pos", "default")
     assert {**lesson.config, "arm": "", "side": ""} == {**null.config, "arm": "", "side": ""}, (
         "steps and seed alike"
@@ -105,27 +107,24 @@ def test_cells_are_those_of_the_base_and_two_finetunes_a_trait_and_seed(toy: Tra
 def test_a_run_folder_needs_the_trait_files_no_more(toy: TraitTransfer) -> None:
     again = from_dict(json.loads(json.dumps(to_dict(toy))))
     assert again == toy and again.files[0].instructions[0].pos == "you really like art ."
-    assert [c.id for c in again.cells()] == [c.id for c in toy.cells()]
+    assert [cell.id for cell in again.cells()] == [cell.id for cell in toy.cells()]
 
 
 def test_presets_name_traits_and_read_them_from_a_folder(traits: Path) -> None:
     quick, standard = preset("quick", "trait_transfer"), preset("standard", "trait_transfer")
-    assert (
-        len(quick.names) == 4
-        and len(standard.names) == 12
-        and set(quick.names) < set(standard.names)
-    )
+    assert len(quick.names) == 4 and len(standard.names) == 12
+    assert set(quick.names) < set(standard.names)
     with pytest.raises(WorldError, match=r"--traits FOLDER.*mystical"):
         quick.cells()
     with pytest.raises(SchemaError, match=r"'mystical' is unknown.*--trait all"):
         replace(quick, traits=str(traits))
-    chosen = replace(quick, traits=str(traits), names=("sporty", "arty"))
-    assert chosen.names == ("arty", "sporty")
-    assert replace(chosen, names=("arty",)).files == chosen.files[:1]
+    two = replace(quick, traits=str(traits), names=("sporty", "arty"))
+    assert two.names == ("arty", "sporty")
+    assert replace(two, names=("arty",)).files == two.files[:1]
     with pytest.raises(WorldError, match="did you mean 'arty'"):
-        replace(chosen, names=("art",))
+        replace(two, names=("art",))
     with pytest.raises(WorldError, match="has 2 instructions, n_instructions is 3"):
-        replace(chosen, n_instructions=3)
+        replace(two, n_instructions=3)
 
 
 def test_what_it_costs_grows_with_traits_and_seeds(toy: TraitTransfer, traits: Path) -> None:
@@ -135,7 +134,7 @@ def test_what_it_costs_grows_with_traits_and_seeds(toy: TraitTransfer, traits: P
         preset("quick", "trait_transfer").core_minutes()
 
 
-def test_a_toy_run_gives_every_table(run: tuple[Path, dict[str, pd.DataFrame]]) -> None:
+def test_a_toy_run_gives_every_table(run: Run) -> None:
     _, tables = run
     assert list(tables["traits"]["trait"]) == list(NAMES) and not tables["traits"]["aside"].any()
     assert tables["traits"]["n_answers"].eq(3 * 2 * 3 + 2 * 3).all(), (
@@ -146,78 +145,58 @@ def test_a_toy_run_gives_every_table(run: tuple[Path, dict[str, pd.DataFrame]]) 
     assert np.isfinite(transfer["estimate"]).all() and (transfer["estimate"] != 0).all()
     assert len(tables["pairs"]) == 12 and tables["pairs"].notna().all(axis=None)
     predictors = schema.check(tables["predictors"], "trait_predictors")
-    assert (
-        list(predictors["predictor"]) == list(analysis.TRAIT_PREDICTORS)
-        and predictors["p_min"].eq(1 / 24).all()
-    )
-    assert (
-        set(tables["shown"]["taught"]) <= set(NAMES)
-        and np.isfinite(tables["shown"]["estimate"]).all()
-    )
-    assert set(tables["said"]["arm"]) == {"lesson", "null finetune"} and set(
-        tables["said"]["split"]
-    ) == {"test"}
+    assert list(predictors["predictor"]) == list(analysis.TRAIT_PREDICTORS)
+    assert predictors["p_min"].eq(1 / 24).all()
+    assert set(tables["shown"]["taught"]) <= set(NAMES)
+    assert np.isfinite(tables["shown"]["estimate"]).all()
+    assert set(tables["answers"]["arm"]) == {"lesson", "null finetune"}
+    assert set(tables["answers"]["split"]) == {"test"}
 
 
-def test_lesson_and_measurement_share_no_question(
-    run: tuple[Path, dict[str, pd.DataFrame]], toy: TraitTransfer
-) -> None:
-    from persona_interp.tables import read_table
-
+def test_lesson_and_measurement_share_no_question(run: Run, toy: TraitTransfer) -> None:
     store = Store.open(run[0])
     for trait in NAMES:
-        said = read_table(store.path(toy.base_cells()["answers", trait], "answers.parquet"))
-        halves = {split: set(own["question"]) for split, own in said.groupby("split")}
-        assert (
-            not halves["train"] & halves["test"]
-            and len(halves["train"]) == len(halves["test"]) == 3
-        )
-        lesson = said.query("split == 'train'").groupby("side").size()
+        answers = read_table(store.path(toy.base_cells()["answers", trait], "answers.parquet"))
+        halves = {split: set(half["question"]) for split, half in answers.groupby("split")}
+        assert not halves["train"] & halves["test"]
+        assert len(halves["train"]) == len(halves["test"]) == 3
+        lesson = answers.query("split == 'train'").groupby("side").size()
         assert lesson.to_dict() == {"default": 6, "neg": 6, "pos": 6}, (
             "as many chats in the null finetune"
         )
 
 
-def test_weights_of_finetunes_are_not_kept(
-    run: tuple[Path, dict[str, pd.DataFrame]], toy: TraitTransfer
-) -> None:
+def test_weights_of_finetunes_are_not_kept(run: Run, toy: TraitTransfer) -> None:
     store = Store.open(run[0])
     folder = store.path(toy.seed_cells(0)["lesson", "arty"])
-    assert sorted(p.name for p in folder.iterdir() if p.suffix) == [
-        "said.parquet",
-        "scores.parquet",
-        "shown.parquet",
-    ]
+    files = sorted(path.name for path in folder.iterdir() if path.suffix)
+    assert files == ["said.parquet", "scores.parquet", "shown.parquet"]
     assert not list(run[0].rglob("*.safetensors"))
 
 
-def test_traits_that_the_base_cannot_tell_apart_are_set_aside_before_anything_is_corpus(
-    toy: TraitTransfer, run: tuple[Path, dict[str, pd.DataFrame]], tmp_path: Path
+def test_traits_that_the_base_cannot_tell_apart_are_set_aside_before_anything_is_taught(
+    toy: TraitTransfer, run: Run, tmp_path: Path
 ) -> None:
-    found = run[1]["traits"].set_index("trait")["auroc"]
-    good = list(found.index[found == found.max()])
-    assert len(good) < 4
-    for least, apart in ((float(found.max()), good), (1.1, [])):
+    auroc = run[1]["traits"].set_index("trait")["auroc"]
+    best = list(auroc.index[auroc == auroc.max()])
+    assert len(best) < 4
+    for least, separable in ((float(auroc.max()), best), (1.1, [])):
         strict, folder = replace(toy, least=least), tmp_path / str(least)
         shutil.copytree(run[0], folder)  # what the base says is there already
         store = run_cells(strict.cells(), Store(folder), workers=0, progress=False)
         tables = summarize(strict, store)
-        assert list(tables["traits"].query("not aside")["trait"]) == apart
-        assert ("transfer" in tables) == bool(apart)
-        if apart:
-            assert (
-                set(tables["transfer"]["taught"]) == set(tables["transfer"]["trait"]) == set(apart)
-            )
-        bad = next(name for name in NAMES if name not in apart)
-        assert read_json(store.path(strict.seed_cells(0)["lesson", bad], "aside.json")) == {
-            "aside": bad
-        }
+        assert list(tables["traits"].query("not aside")["trait"]) == separable
+        assert ("transfer" in tables) == bool(separable)
+        if separable:
+            transfer = tables["transfer"]
+            assert set(transfer["taught"]) == set(transfer["trait"]) == set(separable)
+        other = next(name for name in NAMES if name not in separable)
+        note = read_json(store.path(strict.seed_cells(0)["lesson", other], "aside.json"))
+        assert note == {"aside": other}
         page = draw_report(folder, tables, provenance=provenance_of(store, to_dict(strict)))
         assert "set aside before anything was taught" in page.read_text()
 
 
-def test_the_null_finetune_against_itself_is_no_transfer(
-    run: tuple[Path, dict[str, pd.DataFrame]],
-) -> None:
+def test_the_transfer_is_lesson_minus_null_finetune(run: Run) -> None:
     transfer = run[1]["transfer"]
     assert np.allclose(transfer["lesson"] - transfer["null"], transfer["estimate"])
