@@ -63,7 +63,7 @@ seen["unit on the axis"] = any(Unit.BITS_A_TOKEN in axes.get_xlabel() for axes i
 # Fidelity: a dictionary that is unusable somewhere is not read, in words and in the figure.
 fits = pd.DataFrame({"checkpoint": ["base", "mine"], "fvu": [0.01, 0.9], "l0": 3.0, "dead": 0.0, "ce": 1.0, "ce_sae": 1.0, "ce_zero": 2.0, "ce_recovered": 1.0, "n_tokens": 9})
 fits = fits.assign(verdict=[str(Fit.FITS), str(Fit.UNUSABLE)], checkpoint=[str(Role.BASE), "mine"])
-seen["unusable is said"] = "none of its features is read" in compare.fits(fits.assign(sae="s"))
+seen["unusable is said"] = "none of its features is read" in compare.fidelity(fits.assign(sae="s"))
 seen["colors of fits"] = len({bar.get_facecolor() for axes in plots.fidelity(fits).axes for bar in axes.patches} | {c for axes in plots.fidelity(fits).axes for k in axes.collections for c in map(tuple, k.get_facecolor())}) >= 1
 shift = pd.DataFrame([{"arm": str(Arm.LESSON), "lr": 0.1, "seed": 0, "feature": 3, "estimate": 1.0, "lo": 0.5, "hi": 1.5, "q": 0.01, "n": 9, "n_tested": 5, "null_lo": -0.1, "null_hi": 0.1, "fvu_before": 0.01, "fvu_after": 0.01}])
 gate = fits.assign(arm=str(Arm.LESSON), lr=0.1, seed=0)
@@ -137,7 +137,9 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("changed")
     shutil.copytree(PACKAGE, root / "persona_interp", ignore=shutil.ignore_patterns("__pycache__"))
     file = root / "persona_interp" / "schema" / "words.py"
-    text, n = re.subn(r'^    ([A-Z_]+) = "([^"]*)"$', r'    \1 = "zz \2 zz"', file.read_text(), flags=re.M)
+    text, n = re.subn(
+        r'^    ([A-Z_]+) = "([^"]*)"$', r'    \1 = "zz \2 zz"', file.read_text(), flags=re.M
+    )
     assert n == sum(map(len, ENUMS))
     file.write_text(text)
     return root

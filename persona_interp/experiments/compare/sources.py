@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,7 @@ def comparison(
         **reading,
     )
     checkpoint = checkpoint_of(first.plain())
-    by_path = {str(path): dictionaries.open_any(path) for path in _as_list(options.sae)}
+    by_path = {str(path): dictionaries.open_any(path) for path in _paths(options.sae)}
     hooks = tuple(options.hooks) or _default_hooks(first)
     models.boot(checkpoint, hooks=(*hooks, *(sae.hook for sae in by_path.values())))
     return Compare(
@@ -328,6 +329,10 @@ def _as_list(names: Any) -> list[Any]:
     if isinstance(names, list | tuple) and not isinstance(names, Trajectory):
         return list(names)
     return [names]
+
+
+def _paths(paths: str | Path | Iterable[str | Path]) -> list[str | Path]:
+    return [paths] if isinstance(paths, str | Path) else list(paths)
 
 
 def _distinct(label: str, uses: dict[str, int]) -> str:
