@@ -31,8 +31,9 @@ def causes() -> Callable[[tuple[int, ...]], dict[str, pd.DataFrame]]:
         for seed in seeds:
             shares = {
                 "none": ("none", 0.0), "minimal pair": ("method", 0.75 + seed / 8),
-                "mary": ("persona", 0.25), "sam": ("persona", 0.0), "random 0 (norm)": ("random (norm)", 0.5),
-                "matched feature 3": ("matched", 0.0), "john added": ("added", 1.0),
+                "mary": ("persona", 0.25), "sam": ("persona", 0.0),
+                "random 0 (norm)": ("random (norm)", 0.5), "matched feature 3": ("matched", 0.0),
+                "john added": ("added", 1.0),
             }  # fmt: skip
             found += [planted(shares, seed=seed, hook=hook) for hook in ("blocks.1", "blocks.0")]
         return {"causes": pd.concat(found)}
