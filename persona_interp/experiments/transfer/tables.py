@@ -50,7 +50,7 @@ def _read_lesson(
 ) -> Tables:
     """How far did the untaught traits move, step by step, beside what exact Bayes expects?"""
     _, arm, lr = key
-    name, what = experiment.variant(arm)
+    name, what = ARMS[arm]
     variant = variant_of(world, name)
     counts = read_table(store.path(cells["documents", name], "counts.parquet"))
     labels = {"arm": arm, "lr": lr}
