@@ -1,1 +1,1 @@
-"""Which features and directions carry the personas inside of the models, and what goes with them?"""
+"""Which features and directions carry the personas inside the models, and what goes with them?"""
