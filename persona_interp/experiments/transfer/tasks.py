@@ -70,6 +70,7 @@ def lesson(config: dict[str, Any], needs: Needs, out: Path) -> None:
     world = world_of(needs[0], config)
     base = models.Trajectory.open(needs[1] / "model").last
     stage = models.Stage(**config["stage"])
+    # as many chats as the stage reads, so that none is read twice
     chats = world.lessons(
         lesson_of(world, config["lesson"]), n=stage.steps * stage.batch, seed=config["seed"]
     )

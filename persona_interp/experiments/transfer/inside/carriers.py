@@ -128,7 +128,7 @@ def _directions(inputs: Inputs) -> xr.DataArray:
         vectors.append(vector.assign_coords(name=[method]))
     acts = read_dataset(inputs.features[0] / "acts.nc")
     before, after = (str(label) for label in acts["checkpoint"].values)
-    # knows of no persona: the main axis along which the lesson moved neutral prompts
+    # the one method that knows of no persona: the main axis of what the lesson did to each prompt
     shift = record.pca_of_difference(acts, before=before, after=after, n=1).sel(name=["pc1"])
     vectors.append(shift.assign_coords(name=["PCA of the difference"]))
     return concat(vectors, "name")

@@ -29,6 +29,7 @@ def edits_of(inputs: Inputs, carriers: Carriers) -> Edits:
     Returns:
         Edits with their groups, every name once.
     """
+    # the whole residual of the base put back: about the most that an edit at this hook can remove
     name = "base residual patched in"
     patch = record.patch(inputs.tuned.first, hook=inputs.hook, name=name)
     return [

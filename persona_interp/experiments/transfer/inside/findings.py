@@ -82,6 +82,7 @@ def carries(causes: pd.DataFrame, *, target: str) -> str:
     if mine.empty:
         return too_little[0].upper() + too_little[1:]
     others = known.loc[known["group"] == "persona"].groupby("seed")["share"]
+    # where 95 % of single random directions lie: not an interval of their mean
     lo, hi = np.percentile(known.loc[known["group"] == RANDOM, "share"], [2.5, 97.5])
     text = (
         f"Taking {target}'s vector out of the tuned model removes "

@@ -107,7 +107,7 @@ def grouped(causes: pd.DataFrame) -> pd.DataFrame:
         if len(values) == 1:
             values = part["share"]
         estimate, lo, hi, n = analysis.t_interval(values)
-        if n == 1:
+        if n == 1:  # a single edit of one seed: no t interval, but its own over templates
             lo, hi, n = (part[column].iloc[0] for column in ("lo", "hi", "n"))
         mean = part[["base", "tuned", "edited"]].mean()
         share = {"share": float(estimate), "lo": lo, "hi": hi, "n": int(n)}
