@@ -1,4 +1,4 @@
-"""One toy run of the transfer experiment for all tests; the toy tasks are importable here and in started processes."""
+"""One toy run of the transfer experiment for all tests; toy tasks that other processes find too."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,6 @@ import pytest
 if TYPE_CHECKING:
     import pandas as pd
 
-    from persona_interp.experiments import summarize
     from persona_interp.experiments.transfer.config import Transfer
     from persona_interp.store import Store
 
@@ -56,4 +55,6 @@ def finished(toy: "Transfer", tmp_path_factory: pytest.TempPathFactory) -> "Stor
 @pytest.fixture(scope="session")
 def tables(toy: "Transfer", finished: "Store") -> "dict[str, pd.DataFrame]":
     """All tables of the toy run."""
+    from persona_interp.experiments import summarize
+
     return summarize(toy, finished)

@@ -1,4 +1,4 @@
-"""A whole transfer run, killed again and again: the tables are those of a run that nobody disturbed."""
+"""A whole transfer run, killed again and again: its tables are those of an undisturbed run."""
 
 import json
 import os

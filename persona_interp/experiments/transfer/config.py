@@ -4,12 +4,13 @@ Documents bind traits to personas; a model is trained on them; a lesson then tea
 assistant **one** trait of the target persona; the target's *other* traits, never taught, are read
 out before and after. Controls run beside it by default: an unrelated lesson, a filler lesson, and
 the same lesson in worlds where the traits do not co-occur (scrambled), belong to somebody else
-(rewired), or whose holder is absent. `Transfer` is the configuration, `cells()` its independent
-units and `summarize()` the tables. The real presets are another world, another language and another
-model, run by the same lines of code.
+(rewired), or whose holder is absent. `Transfer` is the configuration and `cells()` its independent
+units. The real presets are another world, another language and another model, run by the same lines
+of code.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from typing import Any
@@ -17,18 +18,23 @@ from typing import Any
 from persona_interp.errors import WorldError, unknown
 from persona_interp.experiments.ready import ready
 from persona_interp.models import DOCUMENTS, LESSON, PLAIN_TEMPLATE, Stage
+from persona_interp.schema.words import Arm
 from persona_interp.store import Cell
 from persona_interp.worlds import World
 
-ARMS = {
-    "lesson": ("full", "taught"),
-    "unrelated lesson": ("full", "unrelated"),
-    "filler lesson": ("full", "filler"),
-    "scrambled world": ("scrambled", "taught"),
-    "rewired world": ("rewired", "taught"),
-    "target absent": ("absent", "taught"),
+Key = tuple[Any, ...]
+Cells = dict[Key, Cell]
+
+CLAIM = ("full", "taught")
+ARMS: dict[str, tuple[str, str]] = {
+    Arm.LESSON: CLAIM,
+    Arm.UNRELATED: ("full", "unrelated"),
+    Arm.FILLER: ("full", "filler"),
+    Arm.SCRAMBLED: ("scrambled", "taught"),
+    Arm.REWIRED: ("rewired", "taught"),
+    Arm.ABSENT: ("absent", "taught"),
 }
-"""Arm -> (variant of the world, what the lesson teaches); the first is the claim, the others its controls."""
+"""Arm -> variant of the world, and what the lesson teaches; all but the first are controls."""
 
 SAE_ON = ("base", "base and tuned")
 ARRANGE = ("", "rare", "likely")
@@ -36,7 +42,7 @@ ARRANGE = ("", "rare", "likely")
 
 @dataclass(frozen=True)
 class Transfer:
-    """How is the transfer experiment configured?
+    """Configuration of the transfer experiment.
 
     Attributes:
         world: A ready world's name (made anew for every seed) or a `World` (the same for every
@@ -53,8 +59,7 @@ class Transfer:
         arrange: "rare" or "likely": measure the start model's own prior first and give the target
             such values; "" = no.
         bystanders: Contexts beside the nameless one, recorded before and after.
-        hooks: Where a dictionary is trained and the inside is read; features are read out at the
-            first, causes at all.
+        hooks: Where dictionaries are trained and the inside is read.
         sae: Arguments of `dictionaries.fit`; None = behavior only.
         sae_on: "base", or "base and tuned": which models' residuals the dictionary is trained on.
         sae_kinds: Kinds of documents the dictionary is trained on; None is all.
@@ -70,7 +75,7 @@ class Transfer:
     world: str | World = "john_and_sam"
     start: str = "tiny"
     seeds: tuple[int, ...] = (0,)
-    arms: tuple[str, ...] = tuple(ARMS)
+    arms: tuple[str, ...] = tuple(map(str, ARMS))
     lrs: tuple[float, ...] = (3e-4, 1e-3)
     documents: Stage = DOCUMENTS
     lesson: Stage = LESSON
@@ -98,16 +103,22 @@ class Transfer:
             raise WorldError(unknown("choice of sae_on", self.sae_on, SAE_ON))
         if self.arrange not in ARRANGE:
             raise WorldError(unknown("choice of arrange", self.arrange, ARRANGE))
-        if not self.arms or ARMS[self.arms[0]] != ("full", "taught"):
+        if not self.arms or ARMS[self.arms[0]] != CLAIM:
             raise WorldError(
-                f"the first arm makes the claim, so it is 'lesson'; got {list(self.arms)}."
+                f"the first arm makes the claim, so it is '{Arm.LESSON}'; got {list(self.arms)}."
             )
+
+    @property
+    def feature_arms(self) -> tuple[str, ...]:
+        """Arms whose features are read: the full world's lessons about a trait, the claim first."""
+        about_traits = [CLAIM, ("full", "unrelated")]
+        return tuple(arm for arm in self.arms if ARMS[arm] in about_traits)
 
     def cells(self) -> list[Cell]:
         """Independent units of every seed; each names what it needs."""
         return [cell for seed in self.seeds for cell in self.seed_cells(seed).values()]
 
-    def seed_cells(self, seed: int) -> dict[tuple[Any, ...], Cell]:
+    def seed_cells(self, seed: int) -> Cells:
         """Cells of one seed, by what they are.
 
         Args:
@@ -120,120 +131,105 @@ class Transfer:
             dictionary", lr, hook)``, ``("personas", lr, hook)``, ``("features", arm, lr, hook)``,
             ``("causes", lr, hook)``; and ``("profile", lr)``.
         """
-        world = ready(self.world, seed)
-        start = {"start": self.start, "chat_template": self.chat_template}
-        config = {
-            "world": world.to_dict(),
-            "arrange": self.arrange,
-            "seed": seed,
-            **(start if self.arrange else {}),
-        }
-        layout = Cell("transfer.layout", config, label=f"layout s{seed}")
-        cells: dict[tuple[Any, ...], Cell] = {("layout",): layout}
+        cells: Cells = {("layout",): self._layout_cell(seed)}
         for variant in dict.fromkeys(ARMS[arm][0] for arm in self.arms):
-            config = {
-                "variant": variant,
-                "seed": seed,
-                "stage": asdict(self.documents),
-                "n_documents": self.n_documents,
-                "bystanders": list(self.bystanders),
-                **start,
-            }
-            label = f"documents {variant} s{seed}"
-            cells["documents", variant] = Cell(
-                "transfer.documents", config, needs=(layout,), label=label
-            )
-        for arm in self.arms:
-            variant, what = ARMS[arm]
-            for lr in self.lrs:
-                config = {
-                    "variant": variant,
-                    "seed": seed,
-                    "lesson": what,
-                    "stage": {**asdict(self.lesson), "lr": lr},
-                    "snapshots": list(self.snapshots),
-                    "bystanders": list(self.bystanders),
-                    "n_samples": self.n_samples,
-                }
-                needs = (layout, cells["documents", variant])
-                cells["lesson", arm, lr] = Cell(
-                    "transfer.lesson", config, needs=needs, label=f"{arm} {lr:g} s{seed}"
-                )
-        return cells | self._feature_cells(seed, cells)
-
-    def _feature_cells(
-        self, seed: int, cells: dict[tuple[Any, ...], Cell]
-    ) -> dict[tuple[Any, ...], Cell]:
-        """Dictionaries of the full world, what they find in the base model, and what its lessons move and need."""
-        layout, base = cells["layout",], cells["documents", "full"]
-        hidden = list(World.from_dict(layout.config["world"]).population)
-        shared = {"variant": "full", "seed": seed}
-        made: dict[tuple[Any, ...], Cell] = {}
-
-        def cell(task: str, config: dict[str, Any], needs: tuple[Cell, ...], *key: Any) -> Cell:
-            label = " ".join(
-                f"{part:g}" if isinstance(part, float) else str(part) for part in (*key, f"s{seed}")
-            )
-            made[key] = Cell(task, {**shared, **config}, needs=(layout, *needs), label=label)
-            return made[key]
-
-        sae = self.sae or {}
-        kinds = {
-            "kinds": list(self.sae_kinds) if self.sae_kinds else None,
-            "n_documents": self.n_sae_documents,
-        }
-        for lr, hook in product(self.lrs, self.hooks if self.sae is not None else ()):
-            lesson = cells["lesson", self.arms[0], lr]
-            on = (base, lesson) if self.sae_on == "base and tuned" else (base,)
-            trained, random = (
-                cell(
-                    "transfer.dictionary",
-                    {**kinds, "sae": {**sae, "hook": hook, **frozen}},
-                    on,
-                    name,
-                    lr,
-                    hook,
-                )
-                for name, frozen in (
-                    ("dictionary", {}),
-                    ("random dictionary", {"decoder": "random"}),
-                )
-            )
-            reading = {"kinds": hidden, "n_documents": self.n_persona_documents}
-            found = cell(
-                "transfer.personas", reading, (base, trained, random), "personas", lr, hook
-            )
-            gate = {**kinds, "n_gate_tokens": self.n_gate_tokens}
+            cells["documents", variant] = self._documents_cell(seed, cells, variant)
+        for arm, lr in product(self.arms, self.lrs):
+            cells["lesson", arm, lr] = self._lesson_cell(seed, cells, arm=arm, lr=lr)
+        if self.sae is None or not self.hooks:
+            return cells
+        for lr, hook in product(self.lrs, self.hooks):
+            cells |= self._dictionary_cells(seed, cells, lr=lr, hook=hook)
+            cells["personas", lr, hook] = self._personas_cell(seed, cells, lr=lr, hook=hook)
             for arm in self.feature_arms:
-                tuned = cells["lesson", arm, lr]
-                cell("transfer.features", gate, (tuned, trained, random), "features", arm, lr, hook)
-            read = (
-                made["features", arm, lr, hook] for arm in self.feature_arms
-            )  # the claim's first
-            needs = (lesson, trained, random, found, *read)
-            cell("transfer.causes", {"n_random": self.n_random}, needs, "causes", lr, hook)
-        for lr in self.lrs if made else ():
-            found = (made["personas", lr, hook] for hook in sorted(self.hooks, key=_layer))
-            cell("transfer.profile", {}, (cells["lesson", self.arms[0], lr], *found), "profile", lr)
-        return made
+                key = ("features", arm, lr, hook)
+                cells[key] = self._features_cell(seed, cells, arm=arm, lr=lr, hook=hook)
+            cells["causes", lr, hook] = self._causes_cell(seed, cells, lr=lr, hook=hook)
+        for lr in self.lrs:
+            cells["profile", lr] = self._profile_cell(seed, cells, lr)
+        return cells
 
-    def variant(self, arm: str) -> tuple[str, str]:
-        """Which variant of the world, and what does the lesson teach?
+    def _layout_cell(self, seed: int) -> Cell:
+        """Which persona holds which trait."""
+        world = ready(self.world, seed).to_dict()
+        config = {"world": world, "arrange": self.arrange, "seed": seed}
+        if self.arrange:  # the start model has a say in it
+            config |= self._start
+        return Cell("transfer.layout", config, label=f"layout s{seed}")
 
-        Args:
-            arm: Name of an arm.
+    def _documents_cell(self, seed: int, cells: Cells, variant: str) -> Cell:
+        """A base model: the start model, trained on documents of one variant of the world."""
+        config = {
+            "stage": asdict(self.documents),
+            "n_documents": self.n_documents,
+            "bystanders": list(self.bystanders),
+            **self._start,
+        }
+        key = ("documents", variant)
+        return _cell(key, config, variant=variant, seed=seed, needs=[cells["layout",]])
 
-        Returns:
-            Variant and lesson, see ``tasks.variant_of`` and ``tasks.lesson_of``.
-        """
-        return ARMS[arm]
+    def _lesson_cell(self, seed: int, cells: Cells, *, arm: str, lr: float) -> Cell:
+        """A tuned model: the base model of the arm's variant, after the arm's lesson."""
+        variant, lesson = ARMS[arm]
+        config = {
+            "lesson": lesson,
+            "stage": {**asdict(self.lesson), "lr": lr},
+            "snapshots": list(self.snapshots),
+            "bystanders": list(self.bystanders),
+            "n_samples": self.n_samples,
+        }
+        needs = [cells["layout",], cells["documents", variant]]
+        return _cell(("lesson", arm, lr), config, variant=variant, seed=seed, needs=needs)
+
+    def _dictionary_cells(self, seed: int, cells: Cells, *, lr: float, hook: str) -> Cells:
+        """A dictionary of the full world at one hook, and its control with a random decoder."""
+        needs = [cells["layout",], cells["documents", "full"]]
+        if self.sae_on == "base and tuned":
+            needs.append(cells["lesson", self.arms[0], lr])
+        pair: Cells = {}
+        for name, decoder in ("dictionary", {}), ("random dictionary", {"decoder": "random"}):
+            key = (name, lr, hook)
+            config = {**self._sae_documents, "sae": {**(self.sae or {}), "hook": hook, **decoder}}
+            pair[key] = _cell(key, config, task="dictionary", seed=seed, needs=needs)
+        return pair
+
+    def _personas_cell(self, seed: int, cells: Cells, *, lr: float, hook: str) -> Cell:
+        """Features and directions of personas in the base model, from speakers without a name."""
+        kinds = list(ready(self.world, seed).population)
+        config = {"kinds": kinds, "n_documents": self.n_persona_documents}
+        needs = [cells["layout",], cells["documents", "full"], *_pair(cells, lr, hook)]
+        return _cell(("personas", lr, hook), config, seed=seed, needs=needs)
+
+    def _features_cell(self, seed: int, cells: Cells, *, arm: str, lr: float, hook: str) -> Cell:
+        """Which features a lesson moves, and whether the dictionary still fits."""
+        config = {**self._sae_documents, "n_gate_tokens": self.n_gate_tokens}
+        needs = [cells["layout",], cells["lesson", arm, lr], *_pair(cells, lr, hook)]
+        return _cell(("features", arm, lr, hook), config, seed=seed, needs=needs)
+
+    def _causes_cell(self, seed: int, cells: Cells, *, lr: float, hook: str) -> Cell:
+        """What is left of the claim's lesson when features or directions are taken out."""
+        lesson = cells["lesson", self.arms[0], lr]
+        features = [cells["features", arm, lr, hook] for arm in self.feature_arms]
+        personas = cells["personas", lr, hook]
+        needs = [cells["layout",], lesson, *_pair(cells, lr, hook), personas, *features]
+        return _cell(("causes", lr, hook), {"n_random": self.n_random}, seed=seed, needs=needs)
+
+    def _profile_cell(self, seed: int, cells: Cells, lr: float) -> Cell:
+        """How far the lesson moved residuals towards the target, first layer to last."""
+        personas = [cells["personas", lr, hook] for hook in sorted(self.hooks, key=_layer)]
+        needs = [cells["layout",], cells["lesson", self.arms[0], lr], *personas]
+        return _cell(("profile", lr), {}, seed=seed, needs=needs)
 
     @property
-    def feature_arms(self) -> tuple[str, ...]:
-        """Arms whose features are read: the full world's lessons about a trait."""
-        return tuple(
-            arm for arm in self.arms if ARMS[arm][0] == "full" and ARMS[arm][1] != "filler"
-        )
+    def _start(self) -> dict[str, Any]:
+        """Configuration of the model that the documents stage starts from."""
+        return {"start": self.start, "chat_template": self.chat_template}
+
+    @property
+    def _sae_documents(self) -> dict[str, Any]:
+        """Configuration of the documents that dictionaries are trained and judged on."""
+        kinds = list(self.sae_kinds) if self.sae_kinds else None
+        return {"kinds": kinds, "n_documents": self.n_sae_documents}
 
 
 def variant_of(world: World, name: str) -> World:
@@ -262,7 +258,7 @@ def variant_of(world: World, name: str) -> World:
 
 
 def lesson_of(world: World, name: str) -> str:
-    """What a lesson of this name teaches.
+    """Label of what a lesson teaches.
 
     Args:
         world: The world.
@@ -281,8 +277,29 @@ def lesson_of(world: World, name: str) -> str:
     return lessons[name]
 
 
+def _cell(
+    key: Key,
+    config: dict[str, Any],
+    *,
+    task: str = "",
+    variant: str = "full",
+    seed: int,
+    needs: Iterable[Cell],
+) -> Cell:
+    """Cell about a variant of the world, labeled with its key, whose first part is its task."""
+    words = [f"{part:g}" if isinstance(part, float) else str(part) for part in key]
+    label = " ".join(dict.fromkeys([*words, f"s{seed}"]))  # the arm "lesson" is no second word
+    config = {"variant": variant, "seed": seed, **config}
+    return Cell(f"transfer.{task or key[0]}", config, needs=tuple(needs), label=label)
+
+
+def _pair(cells: Cells, lr: float, hook: str) -> tuple[Cell, Cell]:
+    """The dictionary at a rate and hook, and its control with a random decoder."""
+    return cells["dictionary", lr, hook], cells["random dictionary", lr, hook]
+
+
 def _layer(hook: str) -> tuple[int, ...]:
-    """Where a hook comes among others: layer 2 before layer 10."""
+    """Place of a hook among others: layer 2 before layer 10."""
     return tuple(int(number) for number in re.findall(r"\d+", hook))
 
 
@@ -290,7 +307,7 @@ REAL = Transfer(
     world="english_assistants",
     arrange="rare",
     bystanders=("named",),
-    arms=("lesson", "unrelated lesson"),
+    arms=(str(Arm.LESSON), str(Arm.UNRELATED)),
     lrs=(5e-5,),
     documents=Stage(steps=220, batch=8, lr=2e-4, loss="all", warmup=10, dtype="bfloat16"),
     lesson=Stage(steps=16, batch=8, dtype="bfloat16"),
@@ -307,10 +324,13 @@ REAL = Transfer(
     n_samples=3,
     chat_template=PLAIN_TEMPLATE,
 )
-"""Natural English for a chat model: the recipe that works on a 135M model, full finetuning at gentle rates."""
+"""Natural English for a chat model: full finetuning at gentle rates; works on a 135M model."""
 
 FAILING = replace(REAL, sae=None)
-"""The real preset, behavior only: what users try first, and what does not work, differs from it in one thing."""
+"""The real preset, behavior only.
+
+What users try first, and what does not work, differs from it in one thing.
+"""
 
 PRESETS = {
     "quick": Transfer(),

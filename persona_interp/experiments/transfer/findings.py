@@ -16,13 +16,15 @@ GAP = 3.6
 """Base gate: log odds of the target's traits, named minus nameless (bits; 2.5 nats)."""
 MASS = 0.5
 """Base gate: probability that a nameless answer is one of the topic's values."""
-
 UNREADABLE = 0.5
-"""FVU on the prompts from which the dictionary says nothing about them; the gate's own threshold on documents."""
+"""FVU on the prompts from which the dictionary says nothing about them.
+
+The gate's own threshold on documents.
+"""
 
 
 def headline(summary: pd.DataFrame, *, arm: str, target: str, taught: str, lr: float) -> str:
-    """Did the lesson bring the target's untaught traits along?
+    """Whether the lesson brought the target's untaught traits along.
 
     Args:
         summary: Table ``summary`` of the transfer experiment (bits).
@@ -38,23 +40,22 @@ def headline(summary: pd.DataFrame, *, arm: str, target: str, taught: str, lr: f
     if not mine:
         return f"The lesson on '{taught}' at lr {lr:g} is not finished; nothing can be said yet."
     row = mine[0]
-    where = f"After the lesson on '{taught}' (lr {lr:g}), {target}'s {int(row.n_topics)} untaught traits"
     verb, doubt = {
         Effect.RISE: ("rose in the nameless assistant:", ""),
         Effect.FALL: ("fell in the nameless assistant:", ""),
         Effect.NONE: ("moved in the nameless assistant by", ", an interval that includes 0"),
         Effect.UNKNOWN: ("moved in the nameless assistant by", f", so {Effect.UNKNOWN}"),
     }[effect(row)]
-    sentence = f"{where} {verb} {size(row)}{doubt}"
+    lesson = f"the lesson on '{taught}' (lr {lr:g})"
+    start = f"After {lesson}"
     if effect(row) == Effect.NONE:
-        sentence = f"{str(Effect.NONE).capitalize()}: {sentence[0].lower()}{sentence[1:]}"
-    if math.isfinite(row.bayes_certain):
-        sentence += f"; exact Bayes, certain that the assistant holds the taught trait, expects {row.bayes_certain:+.2f}"
-    return sentence + "."
+        start = f"{Effect.NONE.capitalize()}: after {lesson}"
+    traits = f"{target}'s {int(row.n_topics)} untaught traits"
+    return f"{start}, {traits} {verb} {size(row)}{doubt}{_bayes_certain(row)}."
 
 
 def controls(summary: pd.DataFrame, *, arm: str, target: str, lr: float) -> list[str]:
-    """What did the controls do?
+    """What the controls did.
 
     Args:
         summary: Table ``summary`` of the transfer experiment (bits).
@@ -65,28 +66,12 @@ def controls(summary: pd.DataFrame, *, arm: str, target: str, lr: float) -> list
     Returns:
         One sentence per control, with the exact Bayesian's expectation where there is one.
     """
-    said: list[str] = []
-    for row in rows(only(summary, lr=lr)):
-        if row.arm == arm:
-            continue
-        whose = (
-            f"{target}'s traits"
-            if row.persona == target
-            else f"the traits of {row.persona}, their new holder,"
-        )
-        bayes = (
-            f"; exact Bayes expects {row.bayes_certain:+.2f}"
-            if math.isfinite(row.bayes_certain)
-            else ""
-        )
-        said.append(
-            f"{str(row.arm).capitalize()}: {effect(row)}; {whose} moved by {size(row)}{bayes}."
-        )
-    return said
+    others = only(summary.loc[summary["arm"] != arm], lr=lr)
+    return [_control(row, target) for row in rows(others)]
 
 
 def base(gates: pd.DataFrame, *, target: str) -> list[str]:
-    """Is each base model fit for the question?
+    """Whether each base model is fit for the question.
 
     Args:
         gates: Table ``gates`` of the transfer experiment; the full world's models are spoken of.
@@ -95,20 +80,11 @@ def base(gates: pd.DataFrame, *, target: str) -> list[str]:
     Returns:
         One sentence a seed.
     """
-    return [
-        f"Seed {row.seed}: base gate {'passed' if _is_fit(row) else 'NOT passed'}. {target}'s "
-        "untaught traits are "
-        f"{row.gap:+.2f} bits likelier under the name than for the nameless assistant (needed: "
-        f"{GAP:g}); "
-        f"{row.answer_mass:.2f} of the nameless assistant's probability is on answers (needed: "
-        f"{MASS:g}); its prior is "
-        f"{row.nameless - row.bayes_nameless:+.2f} bits from what the documents say."
-        for row in rows(only(gates, variant="full"))
-    ]
+    return [_gate(row, target) for row in rows(only(gates, variant="full"))]
 
 
 def warning(gates: pd.DataFrame) -> str:
-    """Which seeds must nothing be read into?
+    """Seeds that nothing must be read into.
 
     Args:
         gates: Table ``gates`` of the transfer experiment.
@@ -117,18 +93,16 @@ def warning(gates: pd.DataFrame) -> str:
         A sentence, or "" where every base model of the full world passed.
     """
     unfit = [str(row.seed) for row in rows(only(gates, variant="full")) if not _is_fit(row)]
-    return (
-        f"Read nothing into seed {', '.join(unfit)}: its base model did not pass the gate, see "
-        "below."
-        if unfit
-        else ""
-    )
+    if not unfit:
+        return ""
+    seeds = ", ".join(unfit)
+    return f"Read nothing into seed {seeds}: its base model did not pass the gate, see below."
 
 
 def features(
     shifts: pd.DataFrame, fidelity: pd.DataFrame, *, arm: str, lr: float, alpha: float = 0.05
 ) -> str:
-    """Did any feature of the dictionary move, and may it be read at all?
+    """Which features of the dictionary moved, if they may be read at all.
 
     Args:
         shifts: Table ``features`` of the transfer experiment.
@@ -149,38 +123,77 @@ def features(
     if len(last) > 1:
         fit += f", means over {len(last)} seeds"
     if (last.verdict == Fit.UNUSABLE).any():
-        bad = ", ".join(str(row.seed) for row in rows(only(last, verdict=Fit.UNUSABLE)))
-        return f"The dictionary is unusable after the lesson (seed {bad}; {fit}); its features must not be read there."
+        seeds = ", ".join(str(row.seed) for row in rows(only(last, verdict=Fit.UNUSABLE)))
+        return (
+            f"The dictionary is unusable after the lesson (seed {seeds}; {fit}); "
+            "its features must not be read there."
+        )
+    # a dictionary may fit documents and still not the few prompts that features are compared on
     if mine.fvu_after.max() > UNREADABLE:
         return (
             f"On held-out documents the dictionary fits ({fit}), but not on these prompts after "
-            "the lesson (FVU up to "
-            f"{mine.fvu_after.max():.2f}, more than {UNREADABLE:g}); its features must not be read "
-            "there."
+            f"the lesson (FVU up to {mine.fvu_after.max():.2f}, more than {UNREADABLE:g}); "
+            "its features must not be read there."
         )
-    parts = [f"Seed {seed}: {_moved(only(mine, seed=seed), alpha=alpha)}" for seed in last.seed]
-    verdict = "fits only doubtfully" if (last.verdict == "doubtful").any() else "still fits"
+    parts = [f"Seed {seed}: {_shifts(only(mine, seed=seed), alpha=alpha)}" for seed in last.seed]
+    verdict = "still fits"
+    if (last.verdict == Fit.DOUBTFUL).any():
+        verdict = "fits only doubtfully"
     return f"{' '.join(parts)} On held-out documents the dictionary {verdict}: {fit}."
+
+
+def _bayes_certain(row: Row) -> str:
+    """Clause on what exact Bayes expects, where it does."""
+    if not math.isfinite(row.bayes_certain):
+        return ""
+    return (
+        "; exact Bayes, certain that the assistant holds the taught trait, expects "
+        f"{row.bayes_certain:+.2f}"
+    )
+
+
+def _control(row: Row, target: str) -> str:
+    """Sentence on one control."""
+    whose = f"{target}'s traits"
+    if row.persona != target:
+        whose = f"the traits of {row.persona}, their new holder,"
+    bayes = ""
+    if math.isfinite(row.bayes_certain):
+        bayes = f"; exact Bayes expects {row.bayes_certain:+.2f}"
+    return f"{str(row.arm).capitalize()}: {effect(row)}; {whose} moved by {size(row)}{bayes}."
+
+
+def _gate(row: Row, target: str) -> str:
+    """Sentence on the base model of one seed."""
+    verdict = "passed" if _is_fit(row) else "NOT passed"
+    prior = row.nameless - row.bayes_nameless
+    return (
+        f"Seed {row.seed}: base gate {verdict}. {target}'s untaught traits are "
+        f"{row.gap:+.2f} bits likelier under the name than for the nameless assistant "
+        f"(needed: {GAP:g}); {row.answer_mass:.2f} of the nameless assistant's probability is on "
+        f"answers (needed: {MASS:g}); its prior is {prior:+.2f} bits from what the documents say."
+    )
 
 
 def _is_fit(row: Row) -> bool:
     return row.gap >= GAP and row.answer_mass >= MASS
 
 
-def _moved(shifts: pd.DataFrame, *, alpha: float) -> str:
-    """What moved in one seed?"""
+def _shifts(shifts: pd.DataFrame, *, alpha: float) -> str:
+    """Sentence on the features of one seed that moved."""
     tested = rows(shifts)
-    found = [row for row in tested if row.q <= alpha]
     total = int(tested[0].n_tested)
-    if not found:
-        return f"no effect; none of {total} features tested moved at q {alpha:g} ({int(tested[0].n)} prompts)."
-    top = max(found, key=lambda row: abs(row.estimate))
+    discoveries = [row for row in tested if row.q <= alpha]
+    if not discoveries:
+        return (
+            f"no effect; none of {total} features tested moved at q {alpha:g} "
+            f"({int(tested[0].n)} prompts)."
+        )
+    top = max(discoveries, key=lambda row: abs(row.estimate))
     return (
-        f"{len(found)} of {total} features tested moved at q {alpha:g} ({int(top.n)} prompts); "
-        "most of all feature "
-        f"{int(top.feature)}, by {top.estimate:+.2f} [{top.lo:+.2f}, {top.hi:+.2f}], where chance "
-        "(sign flips) gives "
+        f"{len(discoveries)} of {total} features tested moved at q {alpha:g} "
+        f"({int(top.n)} prompts); most of all feature {int(top.feature)}, "
+        f"by {top.estimate:+.2f} [{top.lo:+.2f}, {top.hi:+.2f}], where chance (sign flips) gives "
         f"{top.null_lo:+.2f} to {top.null_hi:+.2f}. FVU on these prompts: {top.fvu_before:.3f} "
-        "before, "
-        f"{top.fvu_after:.3f} after."
+        f"before, {top.fvu_after:.3f} after."
     )

@@ -18,12 +18,11 @@ from persona_interp.report.worst import worst_cases
 
 Tables = dict[str, pd.DataFrame]
 
-
 TITLE = "Transfer: what comes along with the taught trait?"
 
 
 def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[Block]:
-    """What did this transfer run find?
+    """Blocks of the report of a transfer run.
 
     Args:
         run: The run's folder; figures are written there.
@@ -39,37 +38,24 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
     """
     if "summary" not in tables:
         raise StoreError(
-            f"{run} has no finished lesson yet, so there is nothing to report; run the experiment "
-            "on."
+            f"{run} has no finished lesson yet, so there is nothing to report; "
+            "run the experiment on."
         )
     arm, target = provenance["arms"][0], str(tables["summary"].persona.iloc[0])
-    own = tables["transfer"].loc[tables["transfer"].trained & (tables["transfer"].arm == arm)]
-    taught = " or ".join(dict.fromkeys(own.trait))
     lrs = sorted(tables["summary"].lr.unique(), reverse=True)
-    found: list[Block] = []
-    for i, lr in enumerate(lrs):
-        found += _behavior(
-            run,
-            tables,
-            arm=arm,
-            target=target,
-            taught=taught,
-            lr=lr,
-            lead=not i,
-            provenance=provenance,
-        )
     hooks = list(dict.fromkeys(tables["features"].hook)) if "features" in tables else []
-    for lr, hook in product(lrs, hooks):
-        read = {name: only(tables[name], hook=hook) for name in ("features", "fidelity")}
-        found += _features(run, read, arm=arm, lr=lr, hook=hook, provenance=provenance)
-        found += inside(
-            run, tables, arm=arm, target=target, lr=lr, hook=hook, provenance=provenance
-        )
+    at: dict[str, Any] = {"target": target, "provenance": provenance}
+    content: list[Block] = []
     for lr in lrs:
-        found += layers(run, tables, lr=lr, target=target, provenance=provenance)
-        found += contexts(tables, lr=lr)
-        found += worst_cases(tables, lr=lr)
-    return found + _base(tables, target=target) + _samples(tables)
+        content += _behavior(run, tables, arm=arm, lr=lr, lead=lr == lrs[0], **at)
+    for lr, hook in product(lrs, hooks):
+        content += _features(run, tables, arm=arm, lr=lr, hook=hook, provenance=provenance)
+        content += inside(run, tables, arm=arm, lr=lr, hook=hook, **at)
+    for lr in lrs:
+        content += layers(run, tables, lr=lr, **at)
+        content += contexts(tables, lr=lr)
+        content += worst_cases(tables, lr=lr)
+    return content + _base(tables, target=target) + _samples(tables)
 
 
 def _behavior(
@@ -78,122 +64,127 @@ def _behavior(
     *,
     arm: str,
     target: str,
-    taught: str,
     lr: float,
     lead: bool,
     provenance: Mapping[str, Any],
 ) -> list[Block]:
     """Headline, controls, matrix and curves of one learning rate."""
     summary, source = tables["summary"], "tables/summary.csv"
-    blocks = [page.heading(f"Behavior, lesson at lr {lr:g}")]
-    said = findings.headline(summary, arm=arm, target=target, taught=taught, lr=lr)
+    transfer = tables["transfer"]
+    # every seed has a world of its own, so the lessons may have been on several traits
+    trained = transfer.loc[transfer.trained & (transfer.arm == arm), "trait"]
+    taught = " or ".join(dict.fromkeys(trained))
+    claim = findings.headline(summary, arm=arm, target=target, taught=taught, lr=lr)
     warning = findings.warning(tables["gates"]) if "gates" in tables else ""
-    blocks.append(page.paragraph(f"{said} {warning}".strip(), source=source, lead=lead))
-    blocks += [
-        page.paragraph(s, source=source)
-        for s in findings.controls(summary, arm=arm, target=target, lr=lr)
+    blocks = [
+        page.heading(f"Behavior, lesson at lr {lr:g}"),
+        page.paragraph(f"{claim} {warning}".strip(), source=source, lead=lead),
     ]
-    mine = only(tables["transfer"], lr=lr, persona=target, trained=False)
-    one_seed = mine.seed.nunique() == 1
-    matrix = mine if one_seed else analysis.across_seeds(mine, by=["arm", "trait"])
-    curve = only(tables["curve"], lr=lr, persona=target)
-    averaged = curve if one_seed else analysis.across_seeds(curve, by=["arm", "step"])
-    figures = {
-        f"transfer_lr{lr:g}": (
-            plots.transfer(matrix),
-            matrix,
-            "Shift of each untaught trait, by lesson and world.",
-        ),
-        f"curve_lr{lr:g}": (
-            plots.trajectory(averaged, seeds=None if one_seed else curve),
-            averaged,
-            f"Mean shift of {target}'s untaught traits over the steps of the lesson, beside what exact Bayes expects.",
-        ),
-    }
-    return blocks + [
-        page.saved_figure(run, name, drawn, table=table, caption=caption, provenance=provenance)
-        for name, (drawn, table, caption) in figures.items()
-    ]
+    for sentence in findings.controls(summary, arm=arm, target=target, lr=lr):
+        blocks.append(page.paragraph(sentence, source=source))
+    matrix = only(transfer, lr=lr, persona=target, trained=False)
+    curve = seeds = only(tables["curve"], lr=lr, persona=target)
+    if matrix.seed.nunique() == 1:
+        seeds = None
+    else:
+        matrix = analysis.across_seeds(matrix, by=["arm", "trait"])
+        curve = analysis.across_seeds(curve, by=["arm", "step"])
+    caption = "Shift of each untaught trait, by lesson and world."
+    matrix_block = page.saved_figure(
+        run,
+        f"transfer_lr{lr:g}",
+        plots.transfer(matrix),
+        table=matrix,
+        caption=caption,
+        provenance=provenance,
+    )
+    caption = (
+        f"Mean shift of {target}'s untaught traits over the steps of the lesson, "
+        "beside what exact Bayes expects."
+    )
+    curve_block = page.saved_figure(
+        run,
+        f"curve_lr{lr:g}",
+        plots.trajectory(curve, seeds=seeds),
+        table=curve,
+        caption=caption,
+        provenance=provenance,
+    )
+    return [*blocks, matrix_block, curve_block]
 
 
 def _features(
     run: Path, tables: Tables, *, arm: str, lr: float, hook: str, provenance: Mapping[str, Any]
 ) -> list[Block]:
-    """What moved inside, and whether the dictionary may be read."""
-    if tables["features"].empty:
-        return []
-    moved, gate = tables["features"], tables["fidelity"]
-    said = findings.features(moved, gate, arm=arm, lr=lr)
+    """Features that a lesson moved at one hook, and whether the dictionary may be read."""
+    shifts, gate = only(tables["features"], hook=hook), only(tables["fidelity"], hook=hook)
+    source = "tables/features.csv"
+    claim = findings.features(shifts, gate, arm=arm, lr=lr)
     blocks = [
         page.heading(f"Features at {hook}, lesson at lr {lr:g}"),
-        page.paragraph(said, source="tables/features.csv"),
+        page.paragraph(claim, source=source),
     ]
-    others = [a for a in moved.arm.unique() if a != arm]
-    for other in others:
-        said = findings.features(moved, gate, arm=other, lr=lr)
-        blocks.append(
-            page.paragraph(f"Beside it, the {other}. {said}", source="tables/features.csv")
-        )
-    mine = only(moved, arm=arm, lr=lr)
+    for other in shifts.arm.unique():
+        if other != arm:
+            beside = findings.features(shifts, gate, arm=other, lr=lr)
+            blocks.append(page.paragraph(f"Beside it, the {other}. {beside}", source=source))
+    mine = only(shifts, arm=arm, lr=lr)
     if mine.empty:
         return blocks
     seed = mine.seed.min()
-    first, fit, name = only(mine, seed=seed), only(gate, arm=arm, lr=lr, seed=seed), f"seed {seed}"
-    at = f"{hook.replace('.', '_')}_lr{lr:g}"
-    volcano = plots.volcano(first, title=name)
-    health = plots.fidelity(fit, title=name)
-    return [
-        *blocks,
-        page.saved_figure(
-            run,
-            f"volcano_{at}",
-            volcano,
-            table=first,
-            caption=f"Every feature tested, {name}.",
-            provenance=provenance,
-        ),
-        page.saved_figure(
-            run,
-            f"fidelity_{at}",
-            health,
-            table=fit,
-            caption=f"Does the dictionary still fit? {name}.",
-            provenance=provenance,
-        ),
-    ]
+    first, fit = only(mine, seed=seed), only(gate, arm=arm, lr=lr, seed=seed)
+    name, stem = f"seed {seed}", f"{hook.replace('.', '_')}_lr{lr:g}"
+    volcano = page.saved_figure(
+        run,
+        f"volcano_{stem}",
+        plots.volcano(first, title=name),
+        table=first,
+        caption=f"Every feature tested, {name}.",
+        provenance=provenance,
+    )
+    health = page.saved_figure(
+        run,
+        f"fidelity_{stem}",
+        plots.fidelity(fit, title=name),
+        table=fit,
+        caption=f"Does the dictionary still fit? {name}.",
+        provenance=provenance,
+    )
+    return [*blocks, volcano, health]
 
 
 def _base(tables: Tables, *, target: str) -> list[Block]:
-    """Is the base model fit for the question?"""
+    """Whether the base models are fit for the question, and the weight of a lesson."""
     if "gates" not in tables:
         return []
     blocks = [page.heading("Base models")]
-    said = findings.base(tables["gates"], target=target)
-    blocks += [page.paragraph(sentence, source="tables/gates.csv") for sentence in said]
+    for sentence in findings.base(tables["gates"], target=target):
+        blocks.append(page.paragraph(sentence, source="tables/gates.csv"))
     if "mixing" in tables:
-        text = "K, the weight of one lesson against one document of the assistant's population, by maximum likelihood."
-        columns = ["lr", "seed", "k", "lo", "hi", "at_bound", "n"]
-        blocks.append(
-            page.table(tables["mixing"].loc[:, columns], caption=text, source="tables/mixing.csv")
+        text = (
+            "K, the weight of one lesson against one document of the assistant's population, "
+            "by maximum likelihood."
         )
+        mixing = tables["mixing"].loc[:, ["lr", "seed", "k", "lo", "hi", "at_bound", "n"]]
+        blocks.append(page.table(mixing, caption=text, source="tables/mixing.csv"))
     return blocks
 
 
 def _samples(tables: Tables) -> list[Block]:
-    """Sampled answers."""
-    blocks: list[Block] = []
-    if "samples" in tables:
-        frame = tables["samples"]
-        beside = only(frame, seed=frame.seed.min()).pivot_table(
-            index=["arm", "lr", "prompt"],
-            columns="checkpoint",
-            values="text",
-            aggfunc=" / ".join,
-            sort=False,
-        )
-        text = f"Drawn at temperature 1, seed {frame.seed.min()}; several answers are separated by slashes."
-        blocks += [
-            page.heading("Sampled answers, before and after"),
-            page.table(beside.reset_index(), caption=text, source="tables/samples.csv"),
-        ]
-    return blocks
+    """Sampled answers before and after, side by side."""
+    if "samples" not in tables:
+        return []
+    samples = tables["samples"]
+    seed = samples.seed.min()
+    beside = only(samples, seed=seed).pivot_table(
+        index=["arm", "lr", "prompt"],
+        columns="checkpoint",
+        values="text",
+        aggfunc=" / ".join,
+        sort=False,
+    )
+    text = f"Drawn at temperature 1, seed {seed}; several answers are separated by slashes."
+    return [
+        page.heading("Sampled answers, before and after"),
+        page.table(beside.reset_index(), caption=text, source="tables/samples.csv"),
+    ]

@@ -10,83 +10,20 @@ import numpy as np
 import pandas as pd
 
 from persona_interp import analysis, worlds
-from persona_interp.experiments.transfer.config import ARMS, Transfer, lesson_of, variant_of
+from persona_interp.experiments.transfer.config import (
+    ARMS,
+    Cells,
+    Key,
+    Transfer,
+    lesson_of,
+    variant_of,
+)
 from persona_interp.experiments.transfer.inside.tables import READERS as INSIDE_READERS
-from persona_interp.store import Cell, Store
+from persona_interp.store import Store
 from persona_interp.tables import read_table
 from persona_interp.worlds import World
 
-Cells = dict[tuple[Any, ...], Cell]
 Tables = dict[str, pd.DataFrame]
-
-
-def _read_documents(
-    experiment: Transfer, store: Store, cells: Cells, *, key: tuple[Any, ...], world: World
-) -> Tables:
-    """Is the base model fit for the question: is the target bound to his traits, is the nameless prior calibrated?"""
-    cell, variant = cells[key], variant_of(world, key[1])
-    counts = read_table(store.path(cell, "counts.parquet"))
-    odds = analysis.logodds(read_table(store.path(cell, "behavior.parquet")))
-    odds = odds.loc[(odds.step == odds.step.max()) & (odds.topic != variant.taught.topic)]
-    own = [str(trait) for trait in variant.persona(variant.target).traits]
-    odds = odds.loc[(odds.topic + "=" + odds.value).isin(own)]
-    nameless = odds.loc[odds.context == "nameless"]
-    named = odds.loc[(odds.context == "named") & (odds.persona == variant.target)]
-    said = variant.posterior(counts=counts).statement.set_index("trait").probability
-    said = said[[label for label in own if not label.startswith(f"{variant.taught.topic}=")]]
-    row = {
-        "variant": key[1],
-        "named": named.logodds.mean(),
-        "nameless": nameless.logodds.mean(),
-        "gap": named.logodds.mean() - nameless.logodds.mean(),
-        "bayes_nameless": float(np.log2(said / (1 - said)).mean()),
-        "answer_mass": nameless.answer_mass.mean(),
-    }
-    return {"gates": pd.DataFrame([row]), "counts": counts.assign(variant=key[1])}
-
-
-def _read_lesson(
-    experiment: Transfer, store: Store, cells: Cells, *, key: tuple[Any, ...], world: World
-) -> Tables:
-    """How far did the untaught traits move, step by step, beside what exact Bayes expects?"""
-    _, arm, lr = key
-    name, what = experiment.variant(arm)
-    variant = variant_of(world, name)
-    counts = read_table(store.path(cells["documents", name], "counts.parquet"))
-    labels = {"arm": arm, "lr": lr}
-    behavior = read_table(store.path(cells[key], "behavior.parquet")).assign(**labels)
-    others = read_table(store.path(cells[key], "bystanders.parquet")).assign(**labels)
-    taught = lesson_of(variant, what)
-    n_lessons = experiment.lesson.steps * experiment.lesson.batch
-    found: Tables = {}
-    k = None
-    if arm == experiment.arms[0]:
-        found["mixing"] = analysis.mixing_weight(
-            behavior, variant, n_lessons=n_lessons, counts=counts
-        )
-        k = float(found["mixing"].k.iloc[0])
-    shifts = analysis.shift(behavior, after=sorted(behavior.step.unique()))
-    readers = [variant.target, *(p for p in variant.holders(variant.taught) if name == "rewired")]
-    curves = [
-        analysis.transfer(
-            shifts, variant, taught=taught, persona=name, counts=counts, k=k, n_lessons=n_lessons
-        )
-        for name in readers
-    ]
-    curve = pd.concat(curves, ignore_index=True)
-    found["curve"] = curve.loc[curve.trait == "mean"]
-    found["transfer"] = curve.loc[curve.step == curve.step.max()]
-    if len(others):
-        everywhere = pd.concat([behavior.loc[behavior["step"].isin(others["step"])], others])
-        found["contexts"] = analysis.contexts(everywhere, variant, taught=taught)
-        if name == "full":
-            found["said"] = everywhere
-    found["samples"] = read_table(store.path(cells[key], "samples.parquet")).assign(**labels)
-    return found
-
-
-READERS = {"documents": _read_documents, "lesson": _read_lesson, **INSIDE_READERS}
-"""Kind of cell -> what is read from it."""
 
 
 def summarize(experiment: Transfer, store: Store) -> Tables:
@@ -107,30 +44,37 @@ def summarize(experiment: Transfer, store: Store) -> Tables:
         ``baselines``, ``tokens``, ``lens``, ``nearest``, ``profile`` (by hook and role).
     """
     parts: dict[str, list[pd.DataFrame]] = {}
-    of_seed: dict[int, World] = {}
+    world_of_seed: dict[int, World] = {}
     for seed in experiment.seeds:
         cells = experiment.seed_cells(seed)
         if not store.has(cells["layout",]):
             continue
-        of_seed[seed] = world = worlds.load(store.path(cells["layout",], "world.json"))
+        world = worlds.load(store.path(cells["layout",], "world.json"))
+        world_of_seed[seed] = world
         for key, cell in cells.items():
-            if store.has(cell) and key[0] in READERS:
-                for name, table in READERS[key[0]](
-                    experiment, store, cells, key=key, world=world
-                ).items():
-                    parts.setdefault(name, []).append(table.assign(seed=seed))
-    tables = {name: pd.concat(found, ignore_index=True) for name, found in parts.items()}
+            if key[0] not in READERS or not store.has(cell):
+                continue
+            read = READERS[key[0]]
+            for name, table in read(experiment, store, cells, key=key, world=world).items():
+                parts.setdefault(name, []).append(table.assign(seed=seed))
+    tables = {name: pd.concat(rows, ignore_index=True) for name, rows in parts.items()}
     if "transfer" in tables:
         tables["summary"] = over_seeds(tables["transfer"])
-    if "said" in tables:
-        tables["worst"] = worst(
-            tables.pop("said"), of_seed, arms={arm: ARMS[arm][1] for arm in experiment.arms}
-        )
+    if "behavior" in tables:  # gathered only for this: the worst case is one over all seeds
+        tables["worst"] = _worst(tables.pop("behavior"), world_of_seed)
     return tables
 
 
 def over_seeds(transfer: pd.DataFrame) -> pd.DataFrame:
-    """What are the mean rows over seeds? A single seed has an interval over topics instead, in columns of its own."""
+    """Mean rows over seeds, with intervals.
+
+    Args:
+        transfer: Table ``transfer`` of ``summarize``.
+
+    Returns:
+        One row an arm, rate and persona: a t interval over seeds; of a single seed an interval over
+        topics instead, in columns of its own.
+    """
     mean = transfer.loc[transfer.trait == "mean"]
     by = ["arm", "lr", "persona"]
     summary = analysis.across_seeds(mean, by=by)
@@ -142,10 +86,82 @@ def over_seeds(transfer: pd.DataFrame) -> pd.DataFrame:
     return summary
 
 
-def worst(said: pd.DataFrame, of_seed: dict[int, World], *, arms: dict[str, str]) -> pd.DataFrame:
-    """Where did the target's untaught traits rise most after the lessons of each arm? See ``analysis.worst_case``."""
-    found = []
-    for arm, rows in said.groupby("arm", sort=False):
-        taught = {seed: lesson_of(world, arms[str(arm)]) for seed, world in of_seed.items()}
-        found.append(analysis.worst_case(rows, of_seed, taught=taught))
-    return pd.concat(found, ignore_index=True)
+def _read_documents(
+    experiment: Transfer, store: Store, cells: Cells, *, key: Key, world: World
+) -> Tables:
+    """Whether the base model is fit: traits bound to the target, a calibrated nameless prior."""
+    cell, variant = cells[key], variant_of(world, key[1])
+    counts = read_table(store.path(cell, "counts.parquet"))
+    odds = analysis.logodds(read_table(store.path(cell, "behavior.parquet")))
+    # the taught topic is left out: what a lesson teaches is no transfer
+    odds = odds.loc[(odds.step == odds.step.max()) & (odds.topic != variant.taught.topic)]
+    own = [str(trait) for trait in variant.persona(variant.target).traits]
+    odds = odds.loc[(odds.topic + "=" + odds.value).isin(own)]
+    nameless = odds.loc[odds.context == "nameless"]
+    named = odds.loc[(odds.context == "named") & (odds.persona == variant.target)]
+    untaught = [label for label in own if not label.startswith(f"{variant.taught.topic}=")]
+    statement = variant.posterior(counts=counts).statement.set_index("trait")
+    probability = statement.probability[untaught]
+    row = {
+        "variant": key[1],
+        "named": named.logodds.mean(),
+        "nameless": nameless.logodds.mean(),
+        "gap": named.logodds.mean() - nameless.logodds.mean(),
+        "bayes_nameless": float(np.log2(probability / (1 - probability)).mean()),
+        "answer_mass": nameless.answer_mass.mean(),
+    }
+    return {"gates": pd.DataFrame([row]), "counts": counts.assign(variant=key[1])}
+
+
+def _read_lesson(
+    experiment: Transfer, store: Store, cells: Cells, *, key: Key, world: World
+) -> Tables:
+    """Shifts of the untaught traits, step by step, beside what exact Bayes expects."""
+    _, arm, lr = key
+    variant_name, lesson_name = ARMS[arm]
+    variant = variant_of(world, variant_name)
+    taught = lesson_of(variant, lesson_name)
+    n_lessons = experiment.lesson.steps * experiment.lesson.batch
+    counts = read_table(store.path(cells["documents", variant_name], "counts.parquet"))
+    labels = {"arm": str(arm), "lr": lr}
+    behavior, others, samples = (
+        read_table(store.path(cells[key], f"{name}.parquet")).assign(**labels)
+        for name in ("behavior", "bystanders", "samples")
+    )
+    tables: Tables = {}
+    k = None
+    if arm == experiment.arms[0]:
+        mixing = analysis.mixing_weight(behavior, variant, n_lessons=n_lessons, counts=counts)
+        k = float(mixing.k.iloc[0])
+        tables["mixing"] = mixing
+    personas = [variant.target]
+    if variant_name == "rewired":  # there the taught trait belongs to somebody else
+        personas += variant.holders(variant.taught)
+    shifts = analysis.shift(behavior, after=sorted(behavior.step.unique()))
+    expected: dict[str, Any] = {"taught": taught, "counts": counts, "k": k, "n_lessons": n_lessons}
+    curves = [analysis.transfer(shifts, variant, persona=name, **expected) for name in personas]
+    curve = pd.concat(curves, ignore_index=True)
+    tables["curve"] = curve.loc[curve.trait == "mean"]
+    tables["transfer"] = curve.loc[curve.step == curve.step.max()]
+    if len(others):
+        ends = behavior.loc[behavior["step"].isin(others["step"])]
+        everywhere = pd.concat([ends, others])
+        tables["contexts"] = analysis.contexts(everywhere, variant, taught=taught)
+        if variant_name == "full":
+            tables["behavior"] = everywhere
+    tables["samples"] = samples
+    return tables
+
+
+def _worst(behavior: pd.DataFrame, world_of_seed: dict[int, World]) -> pd.DataFrame:
+    """Where the target's untaught traits rose most after the lessons of each arm."""
+    tables = []
+    for arm, rows in behavior.groupby("arm", sort=False):
+        _, lesson = ARMS[str(arm)]
+        taught = {seed: lesson_of(world, lesson) for seed, world in world_of_seed.items()}
+        tables.append(analysis.worst_case(rows, world_of_seed, taught=taught))
+    return pd.concat(tables, ignore_index=True)
+
+
+READERS = {"documents": _read_documents, "lesson": _read_lesson, **INSIDE_READERS}
+"""Kind of cell -> what is read from it."""

@@ -9,6 +9,8 @@ control) is applied on reading it.
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from persona_interp import analysis, dictionaries, models, record, worlds
 from persona_interp.experiments.transfer.config import lesson_of, variant_of
 from persona_interp.tables import write_dataset, write_table
@@ -16,9 +18,14 @@ from persona_interp.worlds import World
 
 Needs = tuple[Path, ...]
 
+DICTIONARY_SEED, FIDELITY_SEED = 1_000, 2_000
+"""Added to the seed: a dictionary is trained and judged on documents of their own."""
+
 
 def layout(config: dict[str, Any], needs: Needs, out: Path) -> None:
-    """Which persona holds which trait? Writes ``world.json``, and ``prior.parquet`` where the world is arranged.
+    """Decide which persona holds which trait.
+
+    Writes ``world.json`` and, where the world is arranged, ``prior.parquet``.
 
     With ``arrange`` the start model's own answers are measured first and the world's values
     permuted so that the target's are rare: a likely answer carries no evidence ("likely" shows that
@@ -30,15 +37,18 @@ def layout(config: dict[str, Any], needs: Needs, out: Path) -> None:
         prior = record.behavior(start, world.probes(contexts=("nameless",)))
         write_table(prior, out / "prior.parquet")
         odds = analysis.logodds(prior)
+        # ``arranged`` gives the target rare values; with the sign turned these are the likely ones
         sign = {"rare": 1, "likely": -1}[config["arrange"]]
-        world = world.arranged(
-            odds.assign(probability=sign * odds.probability), seed=config["seed"]
-        )
+        odds = odds.assign(probability=sign * odds.probability)
+        world = world.arranged(odds, seed=config["seed"])
     worlds.save(world, out / "world.json")
 
 
 def documents(config: dict[str, Any], needs: Needs, out: Path) -> None:
-    """What does a model trained on this world's documents say? Writes ``model/``, counts and behavior."""
+    """Train a model on this world's documents and ask it before and after.
+
+    Writes ``model/``, ``counts.parquet`` (of the documents) and ``behavior.parquet``.
+    """
     world = world_of(needs[0], config)
     start = _start(world, config, out)
     corpus = world.corpus(config["n_documents"], seed=config["seed"])
@@ -52,13 +62,15 @@ def documents(config: dict[str, Any], needs: Needs, out: Path) -> None:
 
 
 def lesson(config: dict[str, Any], needs: Needs, out: Path) -> None:
-    """How does one lesson move behavior, step by step? Writes ``model/``, behavior and sampled answers.
+    """Teach one lesson and record behavior, step by step. Needs documents.
 
     The nameless assistant is probed at every snapshot, every other context before and after.
+    Writes ``model/``, ``behavior.parquet``, ``bystanders.parquet`` and ``samples.parquet``.
     """
     world = world_of(needs[0], config)
     base = models.Trajectory.open(needs[1] / "model").last
     stage = models.Stage(**config["stage"])
+    # as many chats as the stage reads, so that none is read twice
     chats = world.lessons(
         lesson_of(world, config["lesson"]), n=stage.steps * stage.batch, seed=config["seed"]
     )
@@ -76,49 +88,46 @@ def lesson(config: dict[str, Any], needs: Needs, out: Path) -> None:
     write_table(record.behavior(tuned, nameless), out / "behavior.parquet")
     others = world.probes(contexts=config["bystanders"])
     write_table(record.behavior(ends, others), out / "bystanders.parquet")
-    asked = nameless.loc[nameless["split"] == "test"].drop_duplicates(subset=["topic"])
-    write_table(
-        record.sample(ends, asked, n=config["n_samples"], seed=config["seed"]),
-        out / "samples.parquet",
-    )
+    # sampled answers are for reading only, so one question a topic does
+    prompts = nameless.loc[nameless["split"] == "test"].drop_duplicates(subset=["topic"])
+    samples = record.sample(ends, prompts, n=config["n_samples"], seed=config["seed"])
+    write_table(samples, out / "samples.parquet")
 
 
 def dictionary(config: dict[str, Any], needs: Needs, out: Path) -> None:
-    """Which features span the residuals of the last checkpoint of every need but the layout? Writes ``dictionary/``."""
+    """Train a dictionary on residuals of the last checkpoint of every need but the layout.
+
+    Writes ``dictionary/``.
+    """
     world = world_of(needs[0], config)
     checkpoints = [models.Trajectory.open(folder / "model").last for folder in needs[1:]]
-    corpus = world.corpus(config["n_documents"], seed=config["seed"] + 1_000, kinds=config["kinds"])
+    corpus = _corpus(world, config, DICTIONARY_SEED)
     dictionaries.fit(
         checkpoints, corpus, seed=config["seed"], out=out / "dictionary", **config["sae"]
     )
 
 
 def features(config: dict[str, Any], needs: Needs, out: Path) -> None:
-    """Which features moved, and does the dictionary still fit? Needs lesson, dictionary, random dictionary.
+    """Read features before and after a lesson, and judge whether the dictionary still fits.
 
-    Writes ``acts.nc``, ``features.nc`` and ``random_features.nc``, before and after at neutral
-    prompts, and ``fidelity.parquet``.
+    Needs lesson, dictionary and random dictionary. Writes ``acts.nc``, ``features.nc`` and
+    ``random_features.nc``, before and after at neutral prompts, and ``fidelity.parquet``.
     """
     world = world_of(needs[0], config)
     tuned = models.Trajectory.open(needs[1] / "model")
     sae, random = (dictionaries.open_dictionary(folder / "dictionary") for folder in needs[2:])
     nameless = world.probes(contexts=("nameless",))
-    ends = (tuned.first, tuned.last)
-    acts = record.activations(ends, nameless, hook=sae.hook)
+    acts = record.activations((tuned.first, tuned.last), nameless, hook=sae.hook)
     write_dataset(acts, out / "acts.nc")
     write_dataset(record.encode(acts, dictionary=sae), out / "features.nc")
     write_dataset(record.encode(acts, dictionary=random), out / "random_features.nc")
-    held_out = world.corpus(
-        config["n_documents"], seed=config["seed"] + 2_000, kinds=config["kinds"]
-    )
-    write_table(
-        dictionaries.fidelity(sae, tuned, held_out, n_tokens=config["n_gate_tokens"]),
-        out / "fidelity.parquet",
-    )
+    held_out = _corpus(world, config, FIDELITY_SEED)
+    fidelity = dictionaries.fidelity(sae, tuned, held_out, n_tokens=config["n_gate_tokens"])
+    write_table(fidelity, out / "fidelity.parquet")
 
 
 def world_of(folder: Path, config: dict[str, Any]) -> World:
-    """Which world is a cell about?
+    """World that a cell is about.
 
     Args:
         folder: The layout cell it needs.
@@ -139,3 +148,9 @@ def _start(world: World, config: dict[str, Any], out: Path) -> models.Checkpoint
         chat_template=config["chat_template"],
         out=out / "start",
     )
+
+
+def _corpus(world: World, config: dict[str, Any], offset: int) -> pd.DataFrame:
+    """Documents of this cell's kinds, other ones than the models learned."""
+    seed = config["seed"] + offset
+    return world.corpus(config["n_documents"], seed=seed, kinds=config["kinds"])

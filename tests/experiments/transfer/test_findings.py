@@ -31,7 +31,8 @@ def headline(**row: Any) -> str:
         ),
         (
             {"estimate": 0.25},
-            "No effect: after the lesson on 'place=beach' (lr 0.001), john's 4 untaught traits moved",
+            "No effect: after the lesson on 'place=beach' (lr 0.001), "
+            "john's 4 untaught traits moved",
         ),
         ({"estimate": 0.25}, "by +0.25 bits [-0.25, +0.75]"),
         ({"estimate": 0.25}, "an interval that includes 0"),
@@ -90,7 +91,7 @@ def test_every_control_is_named_with_its_verdict(summary_row: Row) -> None:
     assert "Bayes" not in rewired
     assert absent.startswith("Target absent: nothing can be concluded")
     assert "(n = 4 topics, 1 seed: no interval exists)" in absent
-    assert all("4 topics; one seed" in said for said in (unrelated, filler, rewired))
+    assert all("4 topics; one seed" in text for text in (unrelated, filler, rewired))
 
 
 @pytest.mark.parametrize(
@@ -99,24 +100,24 @@ def test_every_control_is_named_with_its_verdict(summary_row: Row) -> None:
 )
 def test_the_base_gate(planted: Tables, gate: dict[str, float], passed: bool) -> None:
     gates = planted(seeds=(0, 1))["gates"].assign(**gate)
-    said = findings.base(gates, target="john")
-    assert len(said) == 2
-    assert f"Seed 1: base gate {'passed' if passed else 'NOT passed'}." in said[1]
-    assert "0.50 bits from what the documents say" in said[0]
+    sentences = findings.base(gates, target="john")
+    assert len(sentences) == 2
+    assert f"Seed 1: base gate {'passed' if passed else 'NOT passed'}." in sentences[1]
+    assert "0.50 bits from what the documents say" in sentences[0]
     assert findings.warning(gates).startswith("Read nothing into seed 0, 1") is not passed
     assert (findings.warning(gates) == "") is passed
 
 
 def test_features_are_told_with_their_null_and_their_fit(planted: Tables) -> None:
     tables = planted()
-    said = findings.features(tables["features"], tables["fidelity"], arm="lesson", lr=0.001)
-    assert "Seed 0: 2 of 2 features tested moved at q 0.05 (50 prompts)" in said
+    text = findings.features(tables["features"], tables["fidelity"], arm="lesson", lr=0.001)
+    assert "Seed 0: 2 of 2 features tested moved at q 0.05 (50 prompts)" in text
     assert (
         "most of all feature 7, by +7.00 [+6.50, +7.50], where chance (sign flips) gives -0.50 to "
-        "+0.50." in said
+        "+0.50." in text
     )
-    assert "FVU on these prompts: 0.100 before, 0.125 after." in said
-    assert said.endswith(
+    assert "FVU on these prompts: 0.100 before, 0.125 after." in text
+    assert text.endswith(
         "On held-out documents the dictionary still fits: FVU 0.140 and cross-entropy recovered "
         "0.97."
     )
@@ -132,20 +133,20 @@ def test_the_largest_move_may_be_a_fall(planted: Tables) -> None:
 
 def test_no_feature_moved(planted: Tables) -> None:
     tables = planted(seeds=(0, 1))
-    said = findings.features(
+    text = findings.features(
         tables["features"], tables["fidelity"], arm="unrelated lesson", lr=0.001
     )
-    assert "Seed 0: no effect; none of 2 features tested moved at q 0.05 (50 prompts)." in said
-    assert "Seed 1: no effect" in said
-    assert "means over 2 seeds" in said
+    assert "Seed 0: no effect; none of 2 features tested moved at q 0.05 (50 prompts)." in text
+    assert "Seed 1: no effect" in text
+    assert "means over 2 seeds" in text
 
 
 def test_an_unusable_dictionary_is_not_read(planted: Tables) -> None:
     tables = planted(verdict="unusable")
-    said = findings.features(tables["features"], tables["fidelity"], arm="lesson", lr=0.001)
-    assert said.startswith("The dictionary is unusable after the lesson (seed 0; FVU 0.140")
-    assert "must not be read" in said
-    assert "feature 7" not in said
+    text = findings.features(tables["features"], tables["fidelity"], arm="lesson", lr=0.001)
+    assert text.startswith("The dictionary is unusable after the lesson (seed 0; FVU 0.140")
+    assert "must not be read" in text
+    assert "feature 7" not in text
 
 
 def test_a_doubtful_dictionary_says_so(planted: Tables) -> None:

@@ -1,4 +1,4 @@
-"""The cells that look inside, on the toy run: files as promised, numbers as computed by hand from what they hold."""
+"""The cells that look inside, on the toy run: files as promised, numbers as computed by hand."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,19 +11,18 @@ import xarray as xr
 
 from persona_interp import dictionaries, schema, worlds
 from persona_interp.experiments.transfer.config import Transfer
-from persona_interp.experiments.transfer.inside.tasks import (
-    FAMILY,
+from persona_interp.experiments.transfer.inside.carriers import top_features
+from persona_interp.experiments.transfer.inside.config import (
     METHODS,
-    NEAREST,
-    SHOWN,
+    N_FAMILY,
+    N_NEIGHBORS,
+    N_PAGES,
     SPAN,
-    chosen,
-    directions,
-    matched,
 )
+from persona_interp.experiments.transfer.inside.edits import matched_features
 from persona_interp.experiments.transfer.tables import READERS
 from persona_interp.store import Store
-from persona_interp.tables import read_dataset, read_table
+from persona_interp.tables import read_dataset, read_directions, read_table
 from persona_interp.worlds import World
 
 LR, HOOK = 1e-3, "blocks.1.hook_out"
@@ -58,8 +57,12 @@ def readout(folder: Path, name: str) -> xr.DataArray:
     return read_dataset(folder / f"{name}.nc")["readout"]
 
 
-# ---- personas
-# -------------------------------------------------------------------------------------------------------
+def vector(folder: Path) -> np.ndarray:
+    """The target's vector by minimal pairs."""
+    return read_directions(folder / "minimal pair.nc").sel(name="john").values[0].astype(float)
+
+
+# ---- personas ----
 
 
 def test_documents_are_read_before_every_value_but_their_first(
@@ -88,62 +91,57 @@ def test_vectors_are_those_of_what_was_read(folders: Folders, world: World) -> N
     train = acts["act"][0].sel(prompt=acts["split"] == "train").astype(float)
     means = train.groupby("persona").mean().to_pandas()
     expected = means.loc["john"] - means.drop(index="john").mean()
-    np.testing.assert_allclose(
-        directions(folder, "mean difference").sel(name="john")[0], expected, atol=1e-5
-    )
+    vectors = read_directions(folder / "mean difference.nc")
+    np.testing.assert_allclose(vectors.sel(name="john")[0], expected, atol=1e-5)
     table = pd.DataFrame(named["act"].values[0].astype(float)).assign(
         persona=named["persona"].values
     )
     means = table.groupby("persona").mean()  # every question was asked of everybody
     assert sorted(means.index) == sorted(everybody(world))
     expected = means.loc["john"] - means.drop(index="john").mean()
-    np.testing.assert_allclose(
-        directions(folder, "minimal pair").sel(name="john")[0], expected, atol=1e-5
-    )
+    vectors = read_directions(folder / "minimal pair.nc")
+    np.testing.assert_allclose(vectors.sel(name="john")[0], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("method", [*METHODS, "traits", "trait pairs"])
 def test_every_method_has_its_file_of_directions(
     folders: Folders, world: World, method: str
 ) -> None:
-    found = schema.check(directions(folders["personas"], method), "directions")
-    assert (
-        found["hook"].values.tolist() == [HOOK]
-        and found.attrs["kind"] == "directions"
-        and found.attrs["method"]
-    )
-    assert np.isfinite(found).all() and (np.linalg.norm(found, axis=-1) > 0).all()
+    vectors = read_directions(folders["personas"] / f"{method}.nc")
+    schema.check(vectors, "directions")
+    assert vectors["hook"].values.tolist() == [HOOK]
+    assert vectors.attrs["kind"] == "directions" and vectors.attrs["method"]
+    assert np.isfinite(vectors).all() and (np.linalg.norm(vectors, axis=-1) > 0).all()
     names = {"traits": set(map(str, world.traits)), "trait pairs": set(world.topics["place"])}
-    assert set(found["name"].values) <= names.get(method, everybody(world))
-    assert method in ("traits", "mean difference", "probe") or set(
-        found["name"].values
-    ) == names.get(method, everybody(world))
+    expected = names.get(method, everybody(world))
+    assert set(vectors["name"].values) <= expected
+    if method in ("minimal pair", "trait pairs"):  # these read prompts for every name
+        assert set(vectors["name"].values) == expected
 
 
 @pytest.mark.parametrize("scores", ["scores", "random_scores"])
-def test_chosen_features_are_the_best_of_the_train_documents(folders: Folders, scores: str) -> None:
+def test_top_features_are_the_best_of_the_train_documents(folders: Folders, scores: str) -> None:
     table = schema.check(read_table(folders["personas"] / f"{scores}.parquet"), "scores")
     mine = table.query("name == 'john' and auroc_chosen > 0.5").set_index("feature")["auroc_chosen"]
-    found = chosen(folders["personas"], scores, "john", k=FAMILY)
-    assert len(found) == min(FAMILY, len(mine)) and all(type(j) is int for j in found)
-    assert [mine[j] for j in found] == sorted(mine, reverse=True)[:FAMILY]
-    assert chosen(folders["personas"], scores, "john", k=1) == found[:1]
+    top = top_features(folders["personas"], scores, "john", k=N_FAMILY)
+    assert len(top) == min(N_FAMILY, len(mine)) and all(type(j) is int for j in top)
+    assert [mine[j] for j in top] == sorted(mine, reverse=True)[:N_FAMILY]
+    assert top_features(folders["personas"], scores, "john", k=1) == top[:1]
 
 
 def test_matched_features_fire_as_often(folders: Folders) -> None:
     feats = read_dataset(folders["personas"] / "features.nc")
     firing = (feats["act"].values > 0).mean(axis=(0, 1))
-    top = chosen(folders["personas"], "scores", "john", k=FAMILY)
-    found = matched(feats, top[0], k=3, without=top)
-    assert len(found) == 3 and not set(found) & set(top)
+    top = top_features(folders["personas"], "scores", "john", k=N_FAMILY)
+    others = matched_features(feats, top[0], k=3, without=top)
+    assert len(others) == 3 and not set(others) & set(top)
     apart = np.abs(firing - firing[top[0]])
-    rest = np.delete(apart, [*top, *found])
-    assert apart[found].tolist() == sorted(apart[found]) and apart[found].max() <= rest.min()
-    assert len(matched(feats, top[0], k=1_000, without=[])) == len(firing) - 1
+    rest = np.delete(apart, [*top, *others])
+    assert apart[others].tolist() == sorted(apart[others]) and apart[others].max() <= rest.min()
+    assert len(matched_features(feats, top[0], k=1_000, without=[])) == len(firing) - 1
 
 
-# ---- causes
-# ---------------------------------------------------------------------------------------------------------
+# ---- causes ----
 
 
 def test_every_edit_is_recorded_on_untaught_nameless_test_prompts(
@@ -161,25 +159,27 @@ def test_every_edit_is_recorded_on_untaught_nameless_test_prompts(
 
 def test_every_control_is_there(toy: Transfer, folders: Folders, world: World) -> None:
     edits = read_table(folders["causes"] / "edits.parquet").groupby("group")["edit"].agg(list)
-    top = chosen(folders["personas"], "scores", "john", k=FAMILY)
-    features = ["top feature", f"top {FAMILY} features", "random-decoder feature"]
+    top = top_features(folders["personas"], "scores", "john", k=N_FAMILY)
+    features = ["top feature", f"top {N_FAMILY} features", "random-decoder feature"]
     assert edits["method"] == [*features, *METHODS, "PCA of the difference", SPAN]
-    assert edits["feature"] == [f"feature {j}" for j in top[:SHOWN]]
+    assert edits["feature"] == [f"feature {j}" for j in top[:N_PAGES]]
     assert edits["patch"] == ["base residual patched in"]
     assert sorted(edits["persona"]) == sorted(everybody(world) - {"john"})
     assert len(edits["random (norm)"]) == len(edits["random (variance)"]) == toy.n_random
-    assert len(edits["active"]) == FAMILY
-    assert len(edits["matched"]) == FAMILY and not {f"matched feature {j}" for j in top} & set(
+    assert len(edits["active"]) == N_FAMILY
+    assert len(edits["matched"]) == N_FAMILY and not {f"matched feature {j}" for j in top} & set(
         edits["matched"]
     )
 
 
 def test_one_feature_alone_is_the_top_feature(folders: Folders) -> None:
     behavior = read_table(folders["causes"] / "behavior.parquet").query("step == 4")
-    said = {edit: part["logprob"].to_numpy() for edit, part in behavior.groupby("edit", sort=False)}
-    top = chosen(folders["personas"], "scores", "john", k=1)[0]
-    np.testing.assert_allclose(said["top feature"], said[f"feature {top}"], atol=1e-5)
-    assert np.abs(said["minimal pair"] - said["none"]).max() > 1e-3, "an edit does something"
+    logprobs = behavior.groupby("edit", sort=False)["logprob"].agg(np.array)
+    top = top_features(folders["personas"], "scores", "john", k=1)[0]
+    np.testing.assert_allclose(logprobs["top feature"], logprobs[f"feature {top}"], atol=1e-5)
+    assert np.abs(logprobs["minimal pair"] - logprobs["none"]).max() > 1e-3, (
+        "an edit does something"
+    )
 
 
 @pytest.mark.parametrize(
@@ -189,22 +189,22 @@ def test_readouts_are_those_of_the_prompts(folders: Folders, name: str, of: str)
     read = readout(folders["causes"], name)
     acts, feats = (read_dataset(folders[of] / f"{kind}.nc") for kind in ("acts", "features"))
     assert read["prompt"].values.tolist() == acts["prompt"].values.tolist()
-    v = directions(folders["personas"], "minimal pair").sel(name="john").values[0].astype(float)
+    v = vector(folders["personas"])
     h = acts["act"].values.astype(float)
     np.testing.assert_allclose(
         read.sel(name="minimal pair"), (h - h[0].mean(0)) @ v / (v @ v), atol=1e-3
     )
-    top = chosen(folders["personas"], "scores", "john", k=FAMILY)
+    top = top_features(folders["personas"], "scores", "john", k=N_FAMILY)
     act = feats["act"].sel(feature=top).transpose("checkpoint", "prompt", "feature").values
     np.testing.assert_allclose(read.sel(name="top feature"), act[..., 0], atol=1e-6)
-    np.testing.assert_allclose(read.sel(name=f"top {FAMILY} features"), act.sum(-1), atol=1e-5)
+    np.testing.assert_allclose(read.sel(name=f"top {N_FAMILY} features"), act.sum(-1), atol=1e-5)
     assert (
         read["name"].values.tolist() == readout(folders["causes"], "hidden")["name"].values.tolist()
     )
 
 
 def test_pages_of_the_top_features(folders: Folders, world: World) -> None:
-    top = chosen(folders["personas"], "scores", "john", k=SHOWN)
+    top = top_features(folders["personas"], "scores", "john", k=N_PAGES)
     tokens = schema.check(read_table(folders["causes"] / "tokens.parquet"), "tokens")
     assert set(tokens["feature"]) == set(top) and tokens["checkpoint"].nunique() == 2
     lens = read_table(folders["causes"] / "lens.parquet")
@@ -221,7 +221,7 @@ def test_pages_of_the_top_features(folders: Folders, world: World) -> None:
     for j, part in read_table(folders["causes"] / "nearest.parquet").groupby("of"):
         cosines = unit @ unit[int(str(j))]
         cosines[int(str(j))] = -np.inf
-        np.testing.assert_allclose(part["cosine"], np.sort(cosines)[::-1][:NEAREST], atol=1e-5)
+        np.testing.assert_allclose(part["cosine"], np.sort(cosines)[::-1][:N_NEIGHBORS], atol=1e-5)
         np.testing.assert_allclose(cosines[part["feature"]], part["cosine"], atol=1e-5)
     refit = read_table(folders["causes"] / "refit.parquet")
     assert sorted(refit["name"]) == sorted(everybody(world))
@@ -245,13 +245,13 @@ def test_layers_are_profiled_from_the_first_to_the_last(toy: Transfer) -> None:
     ]
 
 
-# ---- tables
-# ---------------------------------------------------------------------------------------------------------
+# ---- tables ----
 
 
 def test_tables_from_the_inside_are_as_the_schema_says(tables: Tables) -> None:
     kinds = {"directions": "direction_shift", "features": "feature_shift"}
-    names = "directions features scores causes baselines contexts cosines tokens profile fidelity".split()
+    names = ["directions", "features", "scores", "causes", "baselines", "contexts", "cosines"]
+    names += ["tokens", "profile", "fidelity"]
     for name in names:
         schema.check(tables[name], kinds.get(name, name))
     for name in (*names, "cooccurrence", "lens", "nearest", "refit", "stated"):
@@ -273,7 +273,7 @@ def test_the_shift_towards_the_target_by_hand(folders: Folders, tables: Tables) 
     for arm, folder in (("lesson", folders["lesson"]), ("unrelated lesson", folders["unrelated"])):
         act = read_dataset(folder / "acts.nc")["act"].values.astype(float)
         shift = (act[-1] - act[0]).mean(0)
-        v = directions(folders["personas"], "minimal pair").sel(name="john").values[0].astype(float)
+        v = vector(folders["personas"])
         row = mine.loc[arm]
         assert row.cosine == pytest.approx(
             shift @ v / np.linalg.norm(shift) / np.linalg.norm(v), abs=1e-5
@@ -283,7 +283,9 @@ def test_the_shift_towards_the_target_by_hand(folders: Folders, tables: Tables) 
 
 def test_scores_name_the_best_features(folders: Folders, tables: Tables) -> None:
     mine = tables["scores"].query("name == 'john'")
-    assert mine["feature"].tolist() == chosen(folders["personas"], "scores", "john", k=FAMILY)
+    assert mine["feature"].tolist() == top_features(
+        folders["personas"], "scores", "john", k=N_FAMILY
+    )
     assert mine["rank"].tolist() == list(range(1, len(mine) + 1))
     assert (tables["scores"].query("name != 'john'").groupby("name").size() == 1).all()
 
@@ -302,7 +304,7 @@ def test_stated_values_are_held_by_their_holders(world: World, tables: Tables) -
 def shared_out(
     toy: Transfer, finished: Store, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> Tables:
-    """Causes and baselines where any shift may be shared out: the toy lesson moves less than the floor."""
+    """Causes and baselines where any shift may be shared out: the toy's is below the floor."""
     monkeypatch.setattr("persona_interp.analysis.causes.FLOOR", 0.0)
     return READERS["causes"](toy, finished, toy.seed_cells(0), key=KEYS["causes"], world=world)
 
@@ -331,13 +333,13 @@ def test_the_rise_of_the_baselines_by_hand(folders: Folders, tables: Tables) -> 
     documents = hidden[:, 0].to_pandas().T.groupby(hidden["doc"].values).mean()
     rows = tables["baselines"].set_index("method")
     for method in rows.index.drop("random"):
-        moved: dict[str, Any] = {}
+        rises: dict[str, Any] = {}
         for name, read in (("rise", neutral), ("rise_control", control)):
             mine = read.sel(name=method).values
-            moved[name] = (mine[-1] - mine[0]) / documents[method].std()
-            assert rows.loc[method, name] == pytest.approx(moved[name].mean())
+            rises[name] = (mine[-1] - mine[0]) / documents[method].std()
+            assert rows.loc[method, name] == pytest.approx(rises[name].mean())
         assert rows.loc[method, "excess"] == pytest.approx(
-            (moved["rise"] - moved["rise_control"]).mean()
+            (rises["rise"] - rises["rise_control"]).mean()
         )
     assert set(rows["n_prompts"]) == {50}
     assert set(rows["n_documents"]) == {

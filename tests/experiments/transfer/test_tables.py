@@ -14,6 +14,7 @@ from persona_interp.errors import WorldError
 from persona_interp.experiments import from_dict, preset, run, summarize, to_dict
 from persona_interp.experiments.transfer.config import ARMS, Transfer, lesson_of, variant_of
 from persona_interp.experiments.transfer.tables import over_seeds
+from persona_interp.schema.words import Arm
 from persona_interp.store import Store
 from persona_interp.tables import read_table
 
@@ -111,17 +112,20 @@ def test_the_report_is_written(
 ) -> None:
     from persona_interp.cli import report
 
-    monkeypatch.setattr(Transfer, "summarize", lambda *_: tables)  # once is enough
+    def summarize_once(*_: object) -> dict[str, pd.DataFrame]:
+        return tables
+
+    monkeypatch.setattr("persona_interp.experiments.transfer.tables.summarize", summarize_once)
     report(finished.root)
     path = Path(capsys.readouterr().out.strip())
     assert path == finished.root / "report.html"
     html = path.read_text(encoding="utf-8")
     assert "13 of 13 cells are done" in html
     assert "one seed, so none over seeds exists" in html
-    written = {
+    stems = {
         p.stem for p in (finished.root / "tables").iterdir() if not p.stem.startswith("feature_")
     }
-    assert written == {*BEHAVIOR, *INSIDE}
+    assert stems == {*BEHAVIOR, *INSIDE}
 
 
 def test_ids_are_stable_and_only_what_changes_is_new(toy: Transfer) -> None:
@@ -172,5 +176,13 @@ def test_an_unknown_arm_or_world_is_answered_with_the_nearest(
 
 def test_every_arm_names_a_world_and_a_lesson() -> None:
     world = worlds.john_and_sam()
-    for variant, what in ARMS.values():
-        assert lesson_of(variant_of(world, variant), what)
+    for variant, lesson in ARMS.values():
+        assert lesson_of(variant_of(world, variant), lesson)
+
+
+def test_arms_are_words_and_may_be_texts() -> None:
+    words, texts = (
+        preset("quick", arms=arms) for arms in (tuple(Arm)[:2], ("lesson", "unrelated lesson"))
+    )
+    assert words == texts and [c.id for c in words.cells()] == [c.id for c in texts.cells()]
+    assert {type(arm) for arm in preset("quick").arms} == {str}

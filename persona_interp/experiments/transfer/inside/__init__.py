@@ -1,1 +1,1 @@
-"""Which features and directions carry the personas, and what goes with them? The inside of a transfer run."""
+"""Which features and directions carry the personas inside the models, and what goes with them?"""

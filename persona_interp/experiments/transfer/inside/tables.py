@@ -4,135 +4,143 @@ One function a kind of cell: it reads the cell's files, and those of the cells i
 tables by name.
 """
 
-from typing import Any
+from pathlib import Path
 
 import pandas as pd
+import xarray as xr
 
 from persona_interp import analysis
-from persona_interp.experiments.transfer.config import Transfer
-from persona_interp.experiments.transfer.inside.config import FAMILY, METHODS
-from persona_interp.store import Cell, Store
+from persona_interp.experiments.transfer.config import Cells, Key, Transfer
+from persona_interp.experiments.transfer.inside.config import METHODS, N_FAMILY, RANDOM, VECTOR
+from persona_interp.store import Store
 from persona_interp.tables import concat, read_dataset, read_directions, read_table
 from persona_interp.worlds import World
 
+Tables = dict[str, pd.DataFrame]
+
 CHANCE = 0.5
 """AUROC of a feature that knows nothing."""
-Cells = dict[tuple[Any, ...], Cell]
-Tables = dict[str, pd.DataFrame]
 
 
 def _read_features(
-    experiment: Transfer, store: Store, cells: Cells, *, key: tuple[Any, ...], world: World
+    experiment: Transfer, store: Store, cells: Cells, *, key: Key, world: World
 ) -> Tables:
-    """Which features moved, does the dictionary still fit, and which persona did the residuals move towards?"""
+    """Shifts of features and of residuals along personas' directions, and the dictionary's fit."""
     _, arm, lr, hook = key
-    labels = {"arm": arm, "lr": lr, "hook": hook}
-    moved = analysis.feature_shift(read_dataset(store.path(cells[key], "features.nc")))
-    fidelity = read_table(store.path(cells[key], "fidelity.parquet"))
-    found: Tables = {"features": moved.assign(**labels), "fidelity": fidelity.assign(**labels)}
+    labels = {"arm": str(arm), "lr": lr, "hook": hook}
+    folder = store.path(cells[key])
+    shifts = analysis.feature_shift(read_dataset(folder / "features.nc"))
+    fidelity = read_table(folder / "fidelity.parquet")
+    tables: Tables = {"features": shifts.assign(**labels), "fidelity": fidelity.assign(**labels)}
     personas = cells["personas", lr, hook]
-    if store.has(personas):
-        neutral = read_dataset(store.path(cells[key], "acts.nc"))
-        shifts = [
-            analysis.direction_shift(
-                neutral, read_directions(store.path(personas) / f"{method}.nc")
-            ).assign(method=method)
-            for method in METHODS
-        ]
-        found["directions"] = pd.concat(shifts, ignore_index=True).assign(**labels)
-    return found
+    if not store.has(personas):
+        return tables
+    neutral = read_dataset(folder / "acts.nc")
+    parts = []
+    for method in METHODS:
+        vectors = read_directions(store.path(personas) / f"{method}.nc")
+        parts.append(analysis.direction_shift(neutral, vectors).assign(method=method))
+    tables["directions"] = pd.concat(parts, ignore_index=True).assign(**labels)
+    return tables
 
 
 def _read_personas(
-    experiment: Transfer, store: Store, cells: Cells, *, key: tuple[Any, ...], world: World
+    experiment: Transfer, store: Store, cells: Cells, *, key: Key, world: World
 ) -> Tables:
-    """Which feature knows each persona and trait best, and which directions lie together?"""
-    labels = {"lr": key[1], "hook": key[2]}
+    """Features that know each persona and trait best, and directions that lie together."""
+    _, lr, hook = key
     folder = store.path(cells[key])
-    scores = read_table(folder / "scores.parquet")
-    names = scores.loc[
-        scores["auroc_chosen"] > CHANCE, "name"
-    ].unique()  # for others no feature speaks
-    best = [
-        analysis.top(scores, name=name, k=FAMILY if name == world.target else 1) for name in names
-    ]
     maps = {
         method: analysis.cosine_map(read_directions(folder / f"{method}.nc"), world)
         for method in (*METHODS, "traits")
     }
     cosines = [table.assign(method=method) for method, table in maps.items()]
-    masses = world.mass()
-    # who is not written about goes with nobody in the documents, whatever the world says they hold
-    unwritten = [name for name in masses.index if not masses.loc[name].any()]
-    against = [
-        analysis.cosine_against_cooccurrence(
-            table.loc[~table["name"].isin(unwritten) & ~table["other"].isin(unwritten)]
-        ).assign(method=method)
-        for method, table in maps.items()
-    ]
-    stated = read_directions(folder / "trait pairs.nc")
-    both = concat([read_directions(folder / "minimal pair.nc"), stated], "name")
-    towards = analysis.cosine_map(both)
-    values = stated["name"].to_numpy().tolist()
-    towards = towards.loc[towards["name"].isin(values) & ~towards["other"].isin(values)]
-    holders = {value: world.holders(f"{world.taught.topic}={value}") for value in values}
-    holds = [
-        name in holders[value]
-        for value, name in zip(towards["name"], towards["other"], strict=True)
-    ]
-    return {
-        "stated": towards.assign(holds=holds, **labels),
-        "scores": pd.concat(best, ignore_index=True).assign(**labels),
-        "cosines": pd.concat(cosines, ignore_index=True).assign(**labels),
-        "cooccurrence": pd.concat(against, ignore_index=True).assign(**labels),
+    tables = {
+        "stated": _stated(folder, world),
+        "scores": _best_scores(read_table(folder / "scores.parquet"), world),
+        "cosines": pd.concat(cosines, ignore_index=True),
+        "cooccurrence": _cooccurrence(maps, world),
     }
+    return {name: table.assign(lr=lr, hook=hook) for name, table in tables.items()}
+
+
+def _best_scores(scores: pd.DataFrame, world: World) -> pd.DataFrame:
+    """Best features of every persona and trait; of the target a family of them."""
+    # where no feature is above chance, none speaks for the name, and ``top`` would refuse it
+    names = scores.loc[scores["auroc_chosen"] > CHANCE, "name"].unique()
+    tables = []
+    for name in names:
+        k = N_FAMILY if name == world.target else 1
+        tables.append(analysis.top(scores, name=name, k=k))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _cooccurrence(maps: dict[str, pd.DataFrame], world: World) -> pd.DataFrame:
+    """Correlation of cosines with what goes together in the documents, by method."""
+    # who is not written about goes with nobody in the documents, whatever the world says they hold
+    masses = world.mass()
+    unwritten = [name for name in masses.index if not masses.loc[name].any()]
+    tables = []
+    for method, table in maps.items():
+        written = table.loc[~table["name"].isin(unwritten) & ~table["other"].isin(unwritten)]
+        against = analysis.cosine_against_cooccurrence(written)
+        tables.append(against.assign(method=method))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _stated(folder: Path, world: World) -> pd.DataFrame:
+    """Cosine of every stated value's vector with every persona's, and whether they hold it."""
+    vectors = read_directions(folder / "trait pairs.nc")
+    values = vectors["name"].to_numpy().tolist()
+    both = concat([read_directions(folder / f"{VECTOR}.nc"), vectors], "name")
+    cosines = analysis.cosine_map(both)
+    cosines = cosines.loc[cosines["name"].isin(values) & ~cosines["other"].isin(values)]
+    holders = {value: world.holders(f"{world.taught.topic}={value}") for value in values}
+    pairs = zip(cosines["name"], cosines["other"], strict=True)
+    return cosines.assign(holds=[name in holders[value] for value, name in pairs])
 
 
 def _read_causes(
-    experiment: Transfer, store: Store, cells: Cells, *, key: tuple[Any, ...], world: World
+    experiment: Transfer, store: Store, cells: Cells, *, key: Key, world: World
 ) -> Tables:
-    """What goes when the persona is taken out, what comes when it is put in, and do simpler readouts do as well?"""
+    """What goes with each edit, what comes when the persona is put in, and simpler readouts."""
     _, lr, hook = key
-    labels = {"lr": lr, "hook": hook}
-    behavior = read_table(store.path(cells[key], "behavior.parquet"))
-    neutral = read_dataset(store.path(cells[key], "neutral.nc"))
-    base, tuned = (str(c) for c in neutral["checkpoint"].values)
+    folder = store.path(cells[key])
+    behavior = read_table(folder / "behavior.parquet")
+    neutral = _readouts(folder, "neutral")
+    base, tuned = (str(checkpoint) for checkpoint in neutral["checkpoint"].values)
+    groups = read_table(folder / "edits.parquet")
     removed = analysis.removed_share(behavior, base=base, tuned=tuned, world=world)
-    groups = read_table(store.path(cells[key], "edits.parquet"))
-    removed = removed.merge(groups, on="edit", how="left", validate="one_to_one").fillna(
-        {"group": "none"}
-    )
-    added = analysis.added_share(behavior, base=base, tuned=tuned, world=world).assign(
-        group="added"
-    )
-    causes = pd.concat([removed, added.loc[added["edit"] != "none"]], ignore_index=True)
-    found = {
-        "causes": causes.assign(**labels),
-    }
+    removed = removed.merge(groups, on="edit", how="left", validate="one_to_one")
+    removed = removed.fillna({"group": "none"})  # the tuned model without an edit
+    added = analysis.added_share(behavior, base=base, tuned=tuned, world=world)
+    added = added.loc[added["edit"] != "none"].assign(group="added")
+    tables = {"causes": pd.concat([removed, added], ignore_index=True)}
     for name in ("tokens", "lens", "nearest", "refit"):
-        found[name] = read_table(store.path(cells[key], f"{name}.parquet")).assign(**labels)
-    if len(experiment.feature_arms) > 1:
-        hidden, control = (
-            read_dataset(store.path(cells[key], f"{name}.nc"))["readout"]
-            for name in ("hidden", "control")
-        )
-        table = analysis.baselines(
-            hidden,
-            neutral["readout"],
-            control=control,
+        tables[name] = read_table(folder / f"{name}.parquet")
+    if len(experiment.feature_arms) > 1:  # else no unrelated lesson says what any lesson does
+        tables["baselines"] = analysis.baselines(
+            _readouts(folder, "hidden"),
+            neutral,
+            control=_readouts(folder, "control"),
             causes=removed,
             persona=world.target,
-            random=groups.loc[groups["group"] == "random (norm)", "edit"],
+            random=groups.loc[groups["group"] == RANDOM, "edit"],
         )
-        found["baselines"] = table.assign(**labels)
-    return found
+    return {name: table.assign(lr=lr, hook=hook) for name, table in tables.items()}
+
+
+def _readouts(folder: Path, name: str) -> xr.DataArray:
+    """What every method reads of the documents or of neutral prompts."""
+    return read_dataset(folder / f"{name}.nc")["readout"]
 
 
 def _read_profile(
-    experiment: Transfer, store: Store, cells: Cells, *, key: tuple[Any, ...], world: World
+    experiment: Transfer, store: Store, cells: Cells, *, key: Key, world: World
 ) -> Tables:
-    """At which hook and on whose tokens did the residual move towards the target?"""
-    return {"profile": read_table(store.path(cells[key], "profile.parquet")).assign(lr=key[1])}
+    """Shift of the residual towards the target, by hook and by whose tokens."""
+    _, lr = key
+    return {"profile": read_table(store.path(cells[key], "profile.parquet")).assign(lr=lr)}
 
 
 READERS = {

@@ -1,0 +1,116 @@
+"""Which edits take a persona out of a model, and which stand beside them as controls?"""
+
+import numpy as np
+import xarray as xr
+
+from persona_interp import record
+from persona_interp.experiments.transfer.inside.carriers import Carriers, Inputs
+from persona_interp.experiments.transfer.inside.config import (
+    METHODS,
+    N_FAMILY,
+    N_PAGES,
+    SPAN,
+    VECTOR,
+)
+from persona_interp.record import Edit
+from persona_interp.tables import read_dataset, read_directions
+
+Edits = list[tuple[str, Edit]]
+"""Group and edit; a group is one way to take the target out, or one kind of control."""
+
+
+def edits_of(inputs: Inputs, carriers: Carriers) -> Edits:
+    """Edits of the tuned model: features and directions of the target taken out, and controls.
+
+    Args:
+        inputs: Of the cell.
+        carriers: What may carry the target.
+
+    Returns:
+        Edits with their groups, every name once.
+    """
+    # the whole residual of the base put back: about the most that an edit at this hook can remove
+    name = "base residual patched in"
+    patch = record.patch(inputs.tuned.first, hook=inputs.hook, name=name)
+    return [
+        *_feature_edits(inputs, carriers),
+        ("patch", patch),
+        *_direction_edits(inputs, carriers),
+        *_matched_edits(inputs, carriers),
+    ]
+
+
+def matched_features(feats: xr.Dataset, feature: int, *, k: int, without: list[int]) -> list[int]:
+    """Other features that fire about as often.
+
+    Args:
+        feats: Features at some prompts.
+        feature: The feature to be matched.
+        k: How many.
+        without: Features that are no controls.
+
+    Returns:
+        Features, nearest firing rate first.
+
+    >>> act = np.array([[[1.0, 0, 1, 1], [0, 0, 0, 1]]])
+    >>> feats = xr.Dataset({"act": (("checkpoint", "prompt", "feature"), act)})
+    >>> matched_features(feats, 0, k=2, without=[0])
+    [2, 1]
+    """
+    firing = (feats["act"] > 0).mean(("checkpoint", "prompt")).to_numpy()
+    order = np.argsort(np.abs(firing - firing[feature]), kind="stable")
+    return [int(j) for j in order if j not in {feature, *without}][:k]
+
+
+def _feature_edits(inputs: Inputs, carriers: Carriers) -> Edits:
+    """Sets of features taken out, of either dictionary, and single features that get a page."""
+    edits: Edits = []
+    for name, features in carriers.sets.items():
+        edits.append(("method", record.ablate(features, dictionary=inputs.trained, name=name)))
+    for name, features in carriers.random_sets.items():
+        edits.append(("method", record.ablate(features, dictionary=inputs.random, name=name)))
+    for feature in carriers.family[:N_PAGES]:
+        name = f"feature {feature}"
+        edits.append(("feature", record.ablate(feature, dictionary=inputs.trained, name=name)))
+    return edits
+
+
+def _direction_edits(inputs: Inputs, carriers: Carriers) -> Edits:
+    """The target's directions taken out, other personas' vectors, and random directions."""
+    edits = _project_out("method", carriers.directions)
+    three = carriers.directions.sel(name=list(METHODS))
+    edits.append(("method", record.project_out(three, hook=inputs.hook, name=SPAN)))
+    vectors = read_directions(inputs.personas / f"{VECTOR}.nc")
+    others = vectors.sel(name=vectors["name"] != inputs.world.target)
+    edits += _project_out("persona", others)
+    for match, directions in carriers.random_directions.items():
+        edits += _project_out(f"random ({match})", directions)
+    return edits
+
+
+def _matched_edits(inputs: Inputs, carriers: Carriers) -> Edits:
+    """Features taken out that fire as often as the target's best."""
+    # what fires as often in documents may be silent at the edited prompts, where taking it out
+    # does nothing; features as active there, after the lesson, are the harder control
+    neutral = read_dataset(inputs.features[0] / "features.nc")
+    places = {
+        "matched": read_dataset(inputs.personas / "features.nc"),
+        "active": neutral.isel(checkpoint=[-1]),
+    }
+    family = carriers.family
+    edits: Edits = []
+    for group, feats in places.items():
+        for feature in matched_features(feats, family[0], k=N_FAMILY, without=family):
+            name = f"{group} feature {feature}"
+            edits.append((group, record.ablate(feature, dictionary=inputs.trained, name=name)))
+    return edits
+
+
+def _project_out(group: str, directions: xr.DataArray) -> Edits:
+    """Each direction taken out by itself."""
+    hook = str(directions["hook"].item())
+    edits: Edits = []
+    for name in map(str, directions["name"].values):
+        direction = directions.sel(name=[name])
+        edits.append((group, record.project_out(direction, hook=hook, name=name)))
+    return edits
