@@ -11,7 +11,7 @@ import xarray as xr
 
 from persona_interp import dictionaries, schema, worlds
 from persona_interp.experiments.transfer.config import Transfer
-from persona_interp.experiments.transfer.inside.carriers import top_features
+from persona_interp.experiments.transfer.inside.cases import matched_features
 from persona_interp.experiments.transfer.inside.config import (
     METHODS,
     N_FAMILY,
@@ -19,7 +19,7 @@ from persona_interp.experiments.transfer.inside.config import (
     N_PAGES,
     SPAN,
 )
-from persona_interp.experiments.transfer.inside.edits import matched_features
+from persona_interp.experiments.transfer.inside.sources import top_features
 from persona_interp.experiments.transfer.tables import READERS
 from persona_interp.store import Store
 from persona_interp.tables import read_dataset, read_directions, read_table

@@ -13,12 +13,7 @@ import torch
 import xarray as xr
 
 from persona_interp import analysis, dictionaries, models, record
-from persona_interp.experiments.transfer.inside.carriers import (
-    Carriers,
-    Inputs,
-    carriers_of,
-    open_inputs,
-)
+from persona_interp.experiments.transfer.inside.cases import Edits, edits_of
 from persona_interp.experiments.transfer.inside.config import (
     METHODS,
     N_NEIGHBORS,
@@ -26,7 +21,12 @@ from persona_interp.experiments.transfer.inside.config import (
     SPAN,
     VECTOR,
 )
-from persona_interp.experiments.transfer.inside.edits import Edits, edits_of
+from persona_interp.experiments.transfer.inside.sources import (
+    Carriers,
+    Inputs,
+    carriers_of,
+    open_inputs,
+)
 from persona_interp.experiments.transfer.tasks import Needs, world_of
 from persona_interp.tables import (
     concat,

@@ -4,7 +4,6 @@ import numpy as np
 import xarray as xr
 
 from persona_interp import record
-from persona_interp.experiments.transfer.inside.carriers import Carriers, Inputs
 from persona_interp.experiments.transfer.inside.config import (
     METHODS,
     N_FAMILY,
@@ -12,6 +11,7 @@ from persona_interp.experiments.transfer.inside.config import (
     SPAN,
     VECTOR,
 )
+from persona_interp.experiments.transfer.inside.sources import Carriers, Inputs
 from persona_interp.record import Edit
 from persona_interp.tables import read_dataset, read_directions
 
