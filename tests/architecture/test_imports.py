@@ -36,7 +36,8 @@ def test_the_package_imports_nothing_heavy() -> None:
 
 
 def test_the_package_imports_fast() -> None:
-    code = "import time; t = time.process_time(); import persona_interp; print(time.process_time() - t)"
+    code = "import time; t = time.process_time(); import persona_interp; "
+    code += "print(time.process_time() - t)"
     runs = [
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         for _ in range(3)
@@ -63,5 +64,16 @@ try:
     main()
 except SystemExit as stop:
     assert not stop.code, stop.code
+"""
+    assert _after(code, *HEAVY) == []
+
+
+def test_what_only_reads_tables_loads_no_torch() -> None:
+    code = """
+from importlib import import_module
+from persona_interp.experiments.wings import PACKAGE, wing_names
+for wing in wing_names():
+    for part in ("config", "tables", "report"):
+        import_module(f"{PACKAGE}.{wing}.{part}")
 """
     assert _after(code, *HEAVY) == []

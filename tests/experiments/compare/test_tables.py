@@ -9,138 +9,30 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import torch
-from peft import LoraConfig, get_peft_model
-from transformers import GPT2Config, GPT2LMHeadModel
 
-from persona_interp.dictionaries import SparseDictionary, save_dictionary
-from persona_interp.dictionaries.saelens import build
 from persona_interp.errors import ModelError, SchemaError, StoreError
 from persona_interp.experiments import from_dict, to_dict
-from persona_interp.experiments.compare import tables as compare_tables
-from persona_interp.experiments.compare.config import CompareOptions, CompareSettings
+from persona_interp.experiments.compare.config import CompareSettings
 from persona_interp.experiments.compare.sources import (
-    checkpoint_of,
     compare,
     comparison,
     sources_of,
 )
 from persona_interp.experiments.experiment import draw_report
-from persona_interp.models import Checkpoint, Trajectory, fold_system, load
-from persona_interp.models.load import load_tokenizer
-from persona_interp.models.tiny import tiny_tokenizer
-from persona_interp.readers import Instruction, TraitFile, write_trait
+from persona_interp.models import Checkpoint, Trajectory
 from persona_interp.report import provenance_of
 from persona_interp.schema.words import Verdict
 from persona_interp.store import Store
 from persona_interp.tables import read_directions
-
-Run = tuple[Path, dict[str, pd.DataFrame]]
-"""Folder and tables of a finished comparison."""
-SUBJECTS = ("football", "tennis", "golf", "art")
-WORDS = [
-    *"what why do you like is the best . ?".split(),
-    *SUBJECTS,
-    *"be very dry warm i really always not".split(),
-]
-QUESTIONS = [f"{ask} is {subject} ?" for ask in ("what", "why") for subject in SUBJECTS]
-PROMPTS = [
-    f"do you {how} like {subject} ?" for how in ("really", "always", "not") for subject in SUBJECTS
-]
-SETTINGS = CompareSettings(samples=2, max_new_tokens=3, n_random=10, draws=1)
-HOOK = "blocks.1.hook_out"
-V = torch.linspace(-2, 2, 32)
-"""What is planted: added to the residual by the last block, at every token."""
-
-
-def save_model(folder: Path, *, seed: int = 0, scale: float = 0.0, planted: bool = False) -> Path:
-    """Save a random chat model; `scale` is how far its weights are from the base's, by `seed`."""
-    tokenizer = tiny_tokenizer(WORDS)
-    special = {
-        f"{name}_token_id": tokenizer.convert_tokens_to_ids(f"<{name}>")
-        for name in ("bos", "eos", "pad")
-    }
-    config = GPT2Config(
-        vocab_size=len(tokenizer), n_embd=32, n_layer=2, n_head=2, n_positions=64, **special
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = GPT2LMHeadModel(config)
-        for weight in model.parameters():
-            weight.data += 0.2 * torch.randn(weight.shape)
-        torch.manual_seed(seed)
-        for weight in model.parameters():
-            weight.data += scale * torch.randn(weight.shape)
-    if planted:
-        model.transformer.h[1].mlp.c_proj.bias.data += V
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
-def save_parts(folder: Path) -> Path:
-    """Save an exact dictionary: every residual is its positive and its negative part."""
-    eye = torch.eye(32)
-    both = torch.cat([eye, -eye])
-    config = {
-        **{"architecture": "standard", "d_in": 32, "d_sae": 64},
-        **{"dtype": "float32", "device": "cpu"},
-    }
-    weights = {
-        "W_enc": both.T.contiguous(),
-        "W_dec": both,
-        "b_enc": torch.zeros(64),
-        "b_dec": torch.zeros(32),
-    }
-    dictionary = SparseDictionary(build(config, weights), "parts", HOOK, torch.zeros(32), 1.0)
-    save_dictionary(dictionary, folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the models base and planted, two traits, and prompts."""
-    torch.set_num_threads(1)
-    material = tmp_path_factory.mktemp("material")
-    save_model(material / "base")
-    save_model(material / "planted", planted=True)
-    (material / "traits").mkdir()
-    for name, other in (("dry", "warm"), ("warm", "dry")):
-        pair = Instruction(f"be very {name} .", f"be very {other} .")
-        write_trait(
-            TraitFile(name, (pair,), tuple(QUESTIONS)), material / "traits" / f"{name}.json"
-        )
-    (material / "prompts.txt").write_text("\n".join(PROMPTS) + "\n")
-    return material
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cache of this test alone."""
-    monkeypatch.setenv("PERSONA_INTERP_CACHE", str(tmp_path / "cache"))
-
-
-def small(material: Path, *, prompts: Path | str = "", **changes: Any) -> dict[str, Any]:
-    """Prompts and options of a small comparison."""
-    options = {"traits": material / "traits" / "dry.json", "hooks": [HOOK], "settings": SETTINGS}
-    return {
-        "prompts": prompts or material / "prompts.txt",
-        "options": CompareOptions(**options | changes),
-    }
-
-
-def compare_planted(material: Path, out: Path) -> dict[str, pd.DataFrame]:
-    """The base against itself and against the planted model."""
-    tuned, named = [material / "base", material / "planted"], small(material, primary="dry")
-    return compare(material / "base", tuned, out=out, workers=0, progress=False, **named)
-
-
-@pytest.fixture(scope="module")
-def run(material: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    out = tmp_path_factory.mktemp("run") / "out"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PERSONA_INTERP_CACHE", str(out.parent / "cache"))
-        return out, compare_planted(material, out)
+from tests.experiments.compare.conftest import (
+    HOOK,
+    Run,
+    V,
+    compare_planted,
+    save_model,
+    save_parts,
+    small,
+)
 
 
 def test_a_base_against_itself_is_zero_and_claims_nothing(run: Run) -> None:
@@ -310,102 +202,3 @@ def test_three_controls_and_a_dictionary(material: Path, tmp_path: Path) -> None
     html = page.read_text(encoding="utf-8")
     assert "Each of the 3 controls" in html and "cannot be said" not in html
     assert f"largest change of mean activation: {features.loc[top, 'estimate']:+.3g}" in html
-
-
-def copy_models(material: Path, out: Path) -> list[Path]:
-    """Copy base and planted, so that they can be changed."""
-    return [shutil.copytree(material / name, out / name) for name in ("base", "planted")]
-
-
-def refuse_system(folder: Path) -> Path:
-    """Give a model a chat template that refuses system messages."""
-    template = (folder / "chat_template.jinja").read_text()
-    refuse = (
-        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
-    )
-    (folder / "chat_template.jinja").write_text(refuse + template)
-    return folder
-
-
-@pytest.mark.usefixtures("cache")
-def test_without_a_system_role_the_user_says_the_instructions(
-    material: Path, tmp_path: Path
-) -> None:
-    base, tuned = map(refuse_system, copy_models(material, tmp_path))
-    control = refuse_system(save_model(tmp_path / "control", seed=1, scale=0.01))
-    named = small(material, control=[control], primary="dry")
-    out = tmp_path / "run"
-    tables = compare(base, [tuned, base], out=out, workers=0, progress=False, **named)
-    same = tables["effects"].query("checkpoint == 'base (2)'")
-    assert set(same["family"]) == {"behavior", "answers", "projection"}
-    assert (same["estimate"] == 0).all()
-
-    store = Store.open(out)
-    experiment = from_dict(store.config())
-    assert experiment.fold_system
-    answers = store.path(experiment.seed_cells(0)["trait", "dry"], "answers.parquet")
-    chats = pd.read_parquet(answers)["messages"].tolist()
-    assert {chat[0]["role"] for chat in chats} == {"system"}, "tables keep whose words they are"
-    sources = (experiment.base, *experiment.tuned, *experiment.controls)
-    tokenizers = [load_tokenizer(checkpoint_of(source.plain())) for source in sources]
-    texts = {tokenizer.apply_chat_template(chats[0], tokenize=False) for tokenizer in tokenizers}
-    plain = load_tokenizer(Checkpoint(base))
-    assert texts == {plain.apply_chat_template(fold_system(chats[0]), tokenize=False)}
-    page = draw_report(out, tables, provenance=provenance_of(store, store.config()))
-    assert "has no system role" in page.read_text(encoding="utf-8")
-
-
-@pytest.mark.usefixtures("cache")
-def test_system_messages_are_folded_only_where_somebody_says_them(
-    material: Path, tmp_path: Path
-) -> None:
-    base, tuned = map(refuse_system, copy_models(material, tmp_path))
-    plain = comparison(base, tuned, **small(material, traits=None))
-    assert not plain.fold_system and plain.base.path == str(base), (
-        "where nobody says system, nothing is folded"
-    )
-    chat = [{"role": role, "content": "why ?"} for role in ("system", "user")]
-    prompts = tmp_path / "instructed.jsonl"
-    prompts.write_text(json.dumps({"messages": chat}) + "\n")
-    assert comparison(base, tuned, **small(material, traits=None, prompts=prompts)).fold_system
-    with pytest.raises(ModelError, match="chat templates differ"):
-        comparison(base, material / "planted", **small(material))
-
-
-@pytest.mark.usefixtures("cache")
-def test_an_adapter_whose_base_is_not_here_is_merged_into_the_base_and_says_so(
-    material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model, _ = load(Checkpoint(material / "base"))
-    config = LoraConfig(r=2, target_modules=["c_attn"], fan_in_fan_out=True, task_type="CAUSAL_LM")
-    lora = get_peft_model(model, config)
-    for name, weight in lora.named_parameters():
-        weight.data += 0.1 if "lora_B" in name else 0
-    lora.peft_config["default"].base_model_name_or_path = "/gone/base"
-    lora.save_pretrained(str(tmp_path / "lora"), save_embedding_layers=False)
-    other = refuse_system(save_model(tmp_path / "other", scale=0.01))
-    for folder in (material / "base", other):
-        experiment = comparison(folder, tmp_path / "lora", **small(material))
-        assert experiment.fold_system == (folder == other)
-        note = compare_tables.sources(experiment)["note"].iloc[1]
-        assert note.startswith(f"an adapter merged into {folder.name}@0, because")
-        assert "/gone/base" in note
-    monkeypatch.chdir(tmp_path)
-    named = small(material, adapter_base=material / "planted")
-    planted = comparison(material / "base", tmp_path / "lora", **named)
-    assert "merged into planted@0" in planted.tuned[0].note
-    assert planted.tuned[0].weights != experiment.tuned[0].weights
-
-
-@pytest.mark.usefixtures("cache")
-def test_models_without_a_chat_template_take_one(material: Path, tmp_path: Path) -> None:
-    bare = copy_models(material, tmp_path)
-    for folder in bare:
-        (folder / "chat_template.jinja").unlink()
-    with pytest.raises(ModelError, match="no chat template"):
-        comparison(*bare, **small(material))
-    template = (material / "base" / "chat_template.jinja").read_text()
-    experiment = comparison(*bare, **small(material, chat_template=template))
-    assert not experiment.fold_system
-    tokenizer = load_tokenizer(checkpoint_of(experiment.tuned[0].plain()))
-    assert tokenizer.chat_template == template
