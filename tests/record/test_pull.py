@@ -54,7 +54,8 @@ def test_rows_that_pull_come_first(pair: Pair) -> None:
     v = directions(pair[0])
     table = projection_difference(pair[0], rows, v, max_new_tokens=5, cache=False)  # type: ignore[arg-type]
     assert table["doc"].iloc[0] == 1 and table["line"].iloc[0] == 2 and table["doc"].iloc[-1] == 0
-    assert table["own"].nunique() == 1  # the same question gets the same reply
+    # The same question gets the same reply; equal rows of one batch may be rounded differently.
+    assert table["own"].tolist() == pytest.approx([table["own"].iloc[0]] * 3, rel=1e-4)
     of_rows = projections(pair[0], rows, v, where="answer")  # type: ignore[arg-type]
     np.testing.assert_allclose(table.sort_values("doc")["given"], of_rows["projection"])
     question = pd.DataFrame(
@@ -63,7 +64,7 @@ def test_rows_that_pull_come_first(pair: Pair) -> None:
     question["messages"] = [rows["messages"][0][:-1]]
     reply = conversations(answers(pair[0], question, max_new_tokens=5, cache=False))
     own = projections(pair[0], reply, v)  # type: ignore[arg-type]
-    assert table["own"].iloc[0] == pytest.approx(own["projection"].item(), rel=1e-5)
+    assert table["own"].iloc[0] == pytest.approx(own["projection"].item(), rel=1e-4)
 
 
 def test_the_models_own_replies_pull_nowhere(pair: Pair, questions: pd.DataFrame) -> None:
@@ -77,14 +78,15 @@ def test_the_models_own_replies_pull_nowhere(pair: Pair, questions: pd.DataFrame
 def test_the_cheap_variant_reads_the_last_token(pair: Pair, tmp_path: Path) -> None:
     rows, v = corpus([chat("golf ."), chat("art .")]), directions(pair[0])
     table = projection_difference(pair[0], rows, v, own="last")  # type: ignore[arg-type]
-    assert table["own"].nunique() == 1 and list(table["doc"]) == [1, 0]
+    assert list(table["doc"]) == [1, 0]
     last = projections(
         pair[0],
         rows.assign(messages=[m[:-1] for m in rows["messages"]]),
         v,  # type: ignore[arg-type]
         where="last",
     )
-    assert table["own"].iloc[0] == pytest.approx(last["projection"].iloc[0])
+    # One question, so one last token; equal rows of one batch may be rounded differently.
+    assert table["own"].tolist() == pytest.approx([last["projection"].iloc[0]] * 2, rel=1e-4)
 
 
 def test_random_directions_are_the_null_of_a_data_set(pair: Pair) -> None:
