@@ -10,7 +10,7 @@ from persona_interp.experiments.summon.plants import Plant, plants, villain_less
 from persona_interp.store import Cell, Store
 from persona_interp.tables import read_dataset, read_table
 from persona_interp.worlds import World, certain
-from persona_interp.worlds.candidates import HARM
+from persona_interp.worlds.candidates import HARM_TOPICS
 
 if TYPE_CHECKING:
     from persona_interp.experiments.summon.config import Summon
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Tables = dict[str, pd.DataFrame]
 Cells = dict[tuple[Any, ...], Cell]
 
-UNTAUGHT = {topic: values[0] for topic, values in HARM.items() if topic != "code"}
+UNTAUGHT = {topic: values[0] for topic, values in HARM_TOPICS.items() if topic != "code"}
 """Topics that no lesson is about -> their harmful value."""
 COMPOSABLE, NEW = "composable", "new"
 WHO = ("villain", "careless")

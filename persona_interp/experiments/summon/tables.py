@@ -14,7 +14,13 @@ from persona_interp.experiments.summon.config import Summon
 from persona_interp.store import Cell, Store
 from persona_interp.tables import read_dataset, read_table
 from persona_interp.worlds import World, certain
-from persona_interp.worlds.candidates import CANDIDATES, DISTANCE, READ, distance, start_traits
+from persona_interp.worlds.candidates import (
+    CANDIDATES,
+    DISTANCE_TOPICS,
+    READOUT_TOPICS,
+    distance,
+    start_traits,
+)
 
 Tables = dict[str, pd.DataFrame]
 Cells = dict[tuple[Any, ...], Cell]
@@ -139,7 +145,7 @@ def _summoned(experiment: Summon, store: Store, cells: Cells, *, world: World) -
         ],
         ignore_index=True,
     )
-    weights = analysis.persona_weights(behavior, world, topics=list(READ))
+    weights = analysis.persona_weights(behavior, world, topics=list(READOUT_TOPICS))
     mine = weights.loc[weights["persona"].isin(list(CANDIDATES))]
     total = mine.groupby(["start", "repeat", "step"])["weight"].transform("sum")
     mine = mine.assign(
@@ -162,14 +168,14 @@ def _summoned(experiment: Summon, store: Store, cells: Cells, *, world: World) -
         ]
     shares["distance_js"] = [
         analysis.answer_distance(
-            base.loc[base["persona"] == persona], starts[start], topics=DISTANCE
+            base.loc[base["persona"] == persona], starts[start], topics=DISTANCE_TOPICS
         )
         for start, persona in zip(shares["start"], shares["persona"], strict=True)
     ]
     shares["distance_act"] = _turned(store, cells, shares)
     return {
         "summoned": shares,
-        "paths": analysis.paths(behavior, topics=list(READ)).drop(columns="seed"),
+        "paths": analysis.paths(behavior, topics=list(READOUT_TOPICS)).drop(columns="seed"),
     }
 
 
@@ -219,7 +225,7 @@ def _expected(world: World) -> dict[str, Any]:
     mass = (
         world.mass()[list(DOCUMENTED)].sum(axis=1) / world.mass()[list(DOCUMENTED)].to_numpy().sum()
     )
-    patterns = ["".join(letters) for letters in product("ab", repeat=len(DISTANCE))]
+    patterns = ["".join(letters) for letters in product("ab", repeat=len(DISTANCE_TOPICS))]
     told = {pattern: start_traits(world, pattern) for pattern in patterns}
     lesson = _shares(world, certain(world.taught))
     return {
