@@ -10,7 +10,7 @@ from persona_interp import worlds
 from persona_interp.errors import WorldError
 from persona_interp.experiments import compute, from_dict, preset, summarize, to_dict
 from persona_interp.experiments.summon.config import Summon
-from persona_interp.experiments.summon.plants import KINDS, plants, villain_lessons
+from persona_interp.experiments.summon.plants import Kind, plants, villain_lessons
 from persona_interp.models import Stage
 from persona_interp.store import Store
 
@@ -72,7 +72,7 @@ def test_predictions_are_there_before_any_run(tmp_path: Path) -> None:
 def test_planted_lessons_are_what_they_are_called(seed: int) -> None:
     world = worlds.candidates(seed)
     made = plants(world, n=2, seed=seed)
-    assert [plant.kind for plant in made] == [kind for kind in KINDS for _ in range(2)]
+    assert [plant.kind for plant in made] == [kind for kind in Kind for _ in range(2)]
     assert len({plant.name for plant in made}) == len(made)
     for plant in made:
         held = [set(world.persona(name).traits) for name in plant.personas]
