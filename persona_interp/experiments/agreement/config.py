@@ -150,9 +150,9 @@ class Agreement:
         }
         names = [p.name for p in world.personas]
         walkers = names[: self.walkers]
+        cells: Cells = {}
         # The way from nobody measures how common a persona is (its dose), so it is walked to all of
         # them where that is known; all ways among as many would take their square of lessons.
-        cells: Cells = {}
         for name in names if needs else walkers:
             ends = [other for other in walkers if other != name and name in walkers]
             walk = {**config, **settings, "persona": name, "ends": ends}
