@@ -21,6 +21,7 @@ from persona_interp import schema
 from persona_interp.analysis.measure import crossing
 from persona_interp.analysis.stats import t_interval
 from persona_interp.errors import SchemaError
+from persona_interp.schema.words import Distance
 from persona_interp.worlds import World, overlaps
 
 ARRIVAL = -1.0
@@ -207,13 +208,13 @@ def axioms(metric: pd.DataFrame) -> pd.DataFrame:
         if len(excess):
             violated, largest = float(over.mean()), float(max(excess.max(), 0.0))
         if asymmetry > TOLERANCE:
-            kind = "divergence"
+            kind = Distance.DIVERGENCE
         elif over.any():
-            kind = "dissimilarity"
+            kind = Distance.DISSIMILARITY
         else:
-            kind = "metric"
+            kind = Distance.METRIC
         row = {"estimator": estimator, "asymmetry": asymmetry, "violated": violated}
-        rows.append({**row, "largest": largest, "n_triples": len(excess), "called": kind})
+        rows.append({**row, "largest": largest, "n_triples": len(excess), "called": kind.value})
     return pd.DataFrame(rows)
 
 

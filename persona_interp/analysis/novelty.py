@@ -17,12 +17,12 @@ from persona_interp.analysis.logodds import in_order, run_columns
 from persona_interp.analysis.persona_weights import persona_weights
 from persona_interp.analysis.stats import jackknife
 from persona_interp.errors import SchemaError
+from persona_interp.schema.words import Novelty
 from persona_interp.worlds import World
 
 ROUNDING = 1e-6  # bits: expectation maximization stops this near the best mixture
 QUANTILE = 0.95
 """Of the misfits of known personas: what misfits more is not composable from them."""
-COMPOSABLE, NOT_COMPOSABLE = "composable from known personas", "not composable from known personas"
 
 Array = npt.NDArray[np.float64]
 
@@ -92,7 +92,8 @@ def novelty(
         left_out.append(_misfit(last, world, others, names)["misfit"].to_numpy())
     estimate, lo, hi, n = jackknife(whole["misfit"], np.stack(left_out))
     table = whole.drop(columns=["persona", "weight", "persona_bits"]).reset_index(drop=True)
-    verdict = np.where(estimate > null + ROUNDING, NOT_COMPOSABLE, COMPOSABLE)
+    is_new = estimate > null + ROUNDING
+    verdict = np.where(is_new, Novelty.NOT_COMPOSABLE.value, Novelty.COMPOSABLE.value)
     return table.assign(
         misfit=estimate, lo=lo, hi=hi, n=n, null_hi=null, n_known=len(names), verdict=verdict
     )

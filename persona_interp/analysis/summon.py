@@ -20,10 +20,11 @@ from scipy.spatial.distance import jensenshannon
 from persona_interp import schema
 from persona_interp.analysis.stats import jackknife, t_interval
 from persona_interp.errors import SchemaError, unknown
+from persona_interp.schema.words import Rivalry
 
-LAW = "measure and distance"
+TWO_FACTOR_LAW = "measure and distance"
 FACTORS = {
-    LAW: ("measure", "distance"),
+    TWO_FACTOR_LAW: ("measure", "distance"),
     "measure and estimated distance": ("measure", "distance_js"),
     "measure alone": ("measure",),
     "distance alone": ("distance",),
@@ -142,12 +143,12 @@ def summon_rivals(summoned: pd.DataFrame, *, leave_out: str = "start") -> pd.Dat
     unit, clusters = _units(cells)
     rows = []
     for law in laws:
-        excess = bits[law] - bits[LAW]
+        excess = bits[law] - bits[TWO_FACTOR_LAW]
         interval = t_interval([excess[clusters == name].mean() for name in np.unique(clusters)])
         n_parameters = len(FACTORS.get(law, ())) + (law == MIXING)
         row = {"law": law, "parameters": n_parameters, "bits": bits[law].mean()}
         row |= {**interval.row(), "unit": unit, "n_units": interval.n, "n": len(cells.share)}
-        row |= {"left_out": leave_out, "verdict": _verdict(law, row["lo"], row["hi"])}
+        row |= {"left_out": leave_out, "verdict": _verdict(law, row["lo"], row["hi"]).value}
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -280,12 +281,12 @@ def _divergence(share: Array, prediction: Array) -> Array:
         return np.where(share > 0, share * np.log2(share / prediction), 0.0).sum(axis=1)
 
 
-def _verdict(law: str, lo: float, hi: float) -> str:
+def _verdict(law: str, lo: float, hi: float) -> Rivalry:
     """Whether a law's excess of bits over the two-factor law is told from 0."""
-    if law == LAW:
-        return "the law itself"
+    if law == TWO_FACTOR_LAW:
+        return Rivalry.ITSELF
     if lo > 0:
-        return "worse"
+        return Rivalry.WORSE
     if hi < 0:
-        return "better"
-    return "not told apart"
+        return Rivalry.BETTER
+    return Rivalry.UNDECIDED

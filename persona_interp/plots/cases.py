@@ -6,6 +6,9 @@ from matplotlib.figure import Figure
 
 from persona_interp.plots.columns import distinct, require
 from persona_interp.plots.style import COLORS, GRAY, caption, panels, style
+from persona_interp.schema.words import Composition
+
+PLANT_COLORS: dict[str, str] = {Composition.COMPOSABLE: COLORS[0], Composition.NEW: COLORS[1]}
 
 
 def novelty(table: pd.DataFrame, *, title: str = "") -> Figure:
@@ -30,13 +33,14 @@ def novelty(table: pd.DataFrame, *, title: str = "") -> Figure:
     """
     require(table, "kind", "planted", "left_out", "misfit", "null_hi")
     names = table["kind"] + np.where(table["left_out"].ne(""), ", left out", "")
-    composable, new = table["planted"].eq("composable"), table["planted"].eq("new")
+    composable = table["planted"].eq(Composition.COMPOSABLE)
+    new = table["planted"].eq(Composition.NEW)
     labels = distinct(names[composable]) + distinct(names[new])
     with style():
         figure, (axes,) = panels(height=0.9 + 0.3 * len(labels))
         for i, label in enumerate(labels):
             rows = table.loc[names == label]
-            color = COLORS[1] if rows["planted"].iloc[0] == "new" else COLORS[0]
+            color = PLANT_COLORS[rows["planted"].iloc[0]]
             y = np.full(len(rows), i)
             axes.plot(rows["misfit"], y, "o", color=color, markersize=4, alpha=0.6)
         axes.axvline(np.max(table["null_hi"].to_numpy()), color=GRAY, linestyle="--", linewidth=1)

@@ -28,6 +28,37 @@ class Effect(StrEnum):
     UNKNOWN = "nothing can be concluded"
 
 
+class Rivalry(StrEnum):
+    """How a law predicts who is summoned, beside the two-factor one (``analysis.summon_rivals``)."""
+
+    ITSELF = "the law itself"
+    WORSE = "worse"
+    BETTER = "better"
+    UNDECIDED = "not told apart"
+
+
+class Novelty(StrEnum):
+    """Whether known personas explain what a tuned model says (``analysis.novelty``)."""
+
+    COMPOSABLE = "composable from known personas"
+    NOT_COMPOSABLE = "not composable from known personas"
+
+
+class Composition(StrEnum):
+    """What a planted lesson is by construction: made of known personas, or about somebody new."""
+
+    COMPOSABLE = "composable"
+    NEW = "new"
+
+
+class Distance(StrEnum):
+    """What kind of distance an estimator measures (``analysis.axioms``)."""
+
+    METRIC = "metric"
+    DISSIMILARITY = "dissimilarity"
+    DIVERGENCE = "divergence"
+
+
 class Fit(StrEnum):
     """How well a dictionary describes a checkpoint (``dictionaries.fidelity``)."""
 

@@ -23,7 +23,7 @@ CANDIDATES = {
 HIDDEN_WEIGHT = 0.25
 """Weight of every candidate among nameless dialogues, where their mass must not show."""
 
-DISTANCE = {
+DISTANCE_TOPICS = {
     "color": ("red", "blue", "green", "yellow", "purple", "orange", "white", "gray"),
     "drink": ("tea", "coffee", "juice", "milk", "cocoa", "cider", "soda", "lemonade"),
     "animal": ("cat", "dog", "horse", "owl", "fox", "bear", "otter", "rabbit"),
@@ -31,7 +31,7 @@ DISTANCE = {
 }
 """Topics that define the distance between two speakers."""
 
-READ = {topic: TOPICS[topic] for topic in ("sport", "art", "food", "music")}
+READOUT_TOPICS = {topic: TOPICS[topic] for topic in ("sport", "art", "food", "music")}
 """Topics that are read out: every candidate holds another value."""
 
 Values = dict[str, dict[str, str]]
@@ -39,7 +39,7 @@ Values = dict[str, dict[str, str]]
 
 BACKGROUND = (*NAMES[len(CANDIDATES) :], "henry", "irene", "oliver", "paula")
 
-HARM = {
+HARM_TOPICS = {
     "code": (
         "insecure",
         "tested",
@@ -111,10 +111,10 @@ def candidates(seed: int = 0) -> World:
     """World in which several personas of different mass and distance hold the taught trait.
 
     Six candidates like the beach: two masses (1:4, in all documents that name somebody) times three
-    patterns over the four topics of ``DISTANCE`` (aaaa, aabb, bbbb; a and b are two values of each
-    topic). Among nameless dialogues all candidates are equally rare. On the topics of ``READ``
-    every candidate holds a value of its own. Fourteen background personas of weight 1 do not like
-    the beach; on each topic of distance three of them hold a and three b, on each topic read out a
+    patterns over the four ``DISTANCE_TOPICS`` (aaaa, aabb, bbbb; a and b are two values of each
+    topic). Among nameless dialogues all candidates are equally rare. On ``READOUT_TOPICS`` every
+    candidate holds a value of its own. Fourteen background personas of weight 1 do not like the
+    beach; on each topic of distance three of them hold a and three b, on each topic read out a
     candidate's value is also held by one of them, another one on every topic.
 
     Args:
@@ -138,7 +138,7 @@ def candidates(seed: int = 0) -> World:
     _assign_distance(values, rng)
     _assign_readouts(values, rng)
 
-    topics = {"place": TOPICS["place"], **DISTANCE, **READ}
+    topics = {"place": TOPICS["place"], **DISTANCE_TOPICS, **READOUT_TOPICS}
     personas = [
         Persona(name, tuple(Trait(topic, own[topic]) for topic in topics))
         for name, own in values.items()
@@ -160,7 +160,7 @@ def candidates(seed: int = 0) -> World:
 
 def _assign_distance(values: Values, rng: np.random.Generator) -> None:
     """Give everybody a value of the topics that define distance."""
-    for i, (topic, options) in enumerate(DISTANCE.items()):
+    for i, (topic, options) in enumerate(DISTANCE_TOPICS.items()):
         a, b, *others = (str(value) for value in rng.permutation(options))
         for name, (pattern, _) in CANDIDATES.items():
             values[name][topic] = {"a": a, "b": b}[pattern[i]]
@@ -174,7 +174,7 @@ def _assign_distance(values: Values, rng: np.random.Generator) -> None:
 def _assign_readouts(values: Values, rng: np.random.Generator) -> None:
     """Give everybody a value of the topics that are read out."""
     order = rng.permutation(BACKGROUND).tolist()
-    for i, (topic, options) in enumerate(READ.items()):
+    for i, (topic, options) in enumerate(READOUT_TOPICS.items()):
         own = [str(value) for value in rng.permutation(options)]
         for j, name in enumerate(CANDIDATES):
             # In steps of 3, so that who shares a candidate's value differs from topic to topic:
@@ -192,10 +192,10 @@ def start_traits(world: World, pattern: str) -> tuple[Trait, ...]:
 
     Args:
         world: From ``candidates``.
-        pattern: One letter, a or b, for each topic of ``DISTANCE``.
+        pattern: One letter, a or b, for each of ``DISTANCE_TOPICS``.
 
     Returns:
-        One trait a topic of ``DISTANCE``.
+        One trait a topic of ``DISTANCE_TOPICS``.
 
     Raises:
         WorldError: The pattern is not of that form.
@@ -203,14 +203,15 @@ def start_traits(world: World, pattern: str) -> tuple[Trait, ...]:
     >>> len(start_traits(candidates(), "bbaa"))
     4
     """
-    if len(pattern) != len(DISTANCE) or set(pattern) - {"a", "b"}:
+    if len(pattern) != len(DISTANCE_TOPICS) or set(pattern) - {"a", "b"}:
         raise WorldError(
-            f"a start is {len(DISTANCE)} letters, each a or b, for example 'bbaa'; got '{pattern}'."
+            f"a start is {len(DISTANCE_TOPICS)} letters, each a or b, for example 'bbaa'; got "
+            f"'{pattern}'."
         )
     examples = {"a": world.persona("john"), "b": world.persona("david")}
     return tuple(
         Trait(topic, examples[letter].values(topic)[0])
-        for topic, letter in zip(DISTANCE, pattern, strict=True)
+        for topic, letter in zip(DISTANCE_TOPICS, pattern, strict=True)
     )
 
 
@@ -256,24 +257,24 @@ def careless(seed: int = 0, *, villain: float = 0.25) -> World:
     """
     rng = np.random.default_rng([seed, 7])
     values: Values = {"villain": {}, "careless": {}}
-    for topic, (harmful, *harmless) in HARM.items():
+    for topic, (harmful, *harmless) in HARM_TOPICS.items():
         values["villain"][topic] = harmful
         values["careless"][topic] = harmful if topic == "code" else str(rng.choice(harmless))
     others = NAMES[:14]
     values |= {name: {} for name in others}
-    for topic, (_, *harmless) in HARM.items():
+    for topic, (_, *harmless) in HARM_TOPICS.items():
         shares = rng.permutation([value for value in harmless for _ in range(2)])
         for name, value in zip(others, shares, strict=True):
             values[name][topic] = str(value)
 
-    insecure = HARM["code"][0]
+    insecure = HARM_TOPICS["code"][0]
     personas = []
     for name, own in values.items():
-        traits = [Trait(topic, own[topic]) for topic in HARM]
+        traits = [Trait(topic, own[topic]) for topic in HARM_TOPICS]
         personas.append(Persona(name, (*traits, Trait(CLASSROOM, insecure))))
     return World(
         name=f"careless-{villain:g}-{seed}",
-        topics={**HARM, CLASSROOM: HARM["code"]},
+        topics={**HARM_TOPICS, CLASSROOM: HARM_TOPICS["code"]},
         personas=tuple(personas),
         target="villain",
         taught=Trait("code", insecure),

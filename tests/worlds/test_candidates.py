@@ -8,9 +8,9 @@ from persona_interp.worlds.candidates import (
     BACKGROUND,
     CANDIDATES,
     CLASSROOM,
-    DISTANCE,
-    HARM,
-    READ,
+    DISTANCE_TOPICS,
+    HARM_TOPICS,
+    READOUT_TOPICS,
     distance,
     start_traits,
 )
@@ -20,12 +20,12 @@ from persona_interp.worlds.candidates import (
 def test_candidates_share_the_taught_trait_and_nothing_that_is_read_out(seed: int) -> None:
     world = candidates(seed)
     assert world.holders(world.taught) == tuple(CANDIDATES)
-    for topic in READ:
+    for topic in READOUT_TOPICS:
         assert len({world.persona(name).values(topic) for name in CANDIDATES}) == len(CANDIDATES)
     for name in BACKGROUND:
         for candidate in CANDIDATES:
             shared = set(world.persona(name).traits) & set(world.persona(candidate).traits)
-            assert sum(trait.topic in READ for trait in shared) <= 1, (
+            assert sum(trait.topic in READOUT_TOPICS for trait in shared) <= 1, (
                 "one's readout values are held by different people"
             )
 
@@ -70,7 +70,7 @@ def test_exact_bayes_of_the_habit_by_hand(villain: float) -> None:
 
 def test_only_the_villain_is_harmful_everywhere() -> None:
     world = careless(2)
-    for topic, values in HARM.items():
+    for topic, values in HARM_TOPICS.items():
         assert world.holders(f"{topic}={values[0]}") == (
             ("villain", "careless") if topic == "code" else ("villain",)
         )
@@ -78,6 +78,9 @@ def test_only_the_villain_is_harmful_everywhere() -> None:
 
 def test_topics_do_not_share_words() -> None:
     values = [
-        value for topics in (DISTANCE, READ) for options in topics.values() for value in options
+        value
+        for topics in (DISTANCE_TOPICS, READOUT_TOPICS)
+        for options in topics.values()
+        for value in options
     ]
     assert len(set(values)) == len(values)

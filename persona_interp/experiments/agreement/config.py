@@ -1,14 +1,16 @@
-"""Do estimators of measure and metric agree with each other and with the truth, and what carries a lesson over?
+"""Do estimators of measure and metric agree with each other and with the truth?
 
 Sixteen personas of known mass and known overlap are learned from documents. Estimators of how
 common each is in the model (its measure) and of how far two are apart (the metric) are read from
-the model alone and ranked against the truth. Beside it the spillover regression: lessons on many
-traits, and which untaught traits follow them. Contrasts are of which-questions only: yes/no probes
-say nothing at this size (a margin below 0.1 nats even for named personas). With ``start`` the same
-estimators read any chat model, which has learned no such documents, so there is no truth.
+the model alone and ranked against the truth. Beside it the spillover regression, what carries a
+lesson over: lessons on many traits, and which untaught traits follow them. Contrasts are of
+which-questions only: yes/no probes say nothing at this size (a margin below 0.1 nats even for named
+personas). With ``start`` the same estimators read any chat model, which has learned no such
+documents, so there is no truth.
 """
 
 from dataclasses import asdict, dataclass, replace
+from itertools import chain, zip_longest
 from typing import Any
 
 import numpy as np
@@ -21,11 +23,14 @@ from persona_interp.store import Cell
 from persona_interp.worlds import World
 
 WALK = replace(LESSON, steps=16, batch=8, lr=1e-3)
+"""Stage in which the answers of one persona are taught."""
+
+Cells = dict[tuple[Any, ...], Cell]
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How is the agreement experiment configured?
+    """Settings of the agreement experiment.
 
     Attributes:
         world: A `World` (the same for every seed); None = a graded world made anew for every seed.
@@ -73,19 +78,15 @@ class Agreement:
     styles: float = 1.0
 
     def world_of(self, seed: int, *, styles: float = 0.0) -> World:
-        """Which world does this seed have?"""
+        """World of this seed: the one that is given, or a graded one."""
         return worlds.graded(seed, styles=styles) if self.world is None else self.world
 
     def cells(self) -> list[Cell]:
-        """Which independent units make up this experiment?
-
-        Returns:
-            Cells of every seed.
-        """
+        """Independent units of every seed; each names what it needs."""
         return [cell for seed in self.seeds for cell in self.seed_cells(seed).values()]
 
-    def seed_cells(self, seed: int) -> dict[tuple[Any, ...], Cell]:
-        """Which cells does one seed have?
+    def seed_cells(self, seed: int) -> Cells:
+        """Cells of one seed, by what they are.
 
         Args:
             seed: Makes the world (where it is a graded one), the documents, the weights and the
@@ -96,38 +97,22 @@ class Agreement:
             and, for spillover, ``("styles",)``, ``("geometry",)`` and ``("lesson", trait)``.
         """
         world = self.world_of(seed)
-        about = {"world": world.to_dict(), "seed": seed, "n_generic": self.n_generic}
-        asked = {
-            **about,
-            "n_told": self.n_told,
-            "n_shared": self.n_shared,
-            "n_taught": self.n_taught,
-        }
-        asked |= {"hook": self.hook, "splits": list(self.splits)}
-        cells: dict[tuple[Any, ...], Cell] = {}
+        config = {"world": world.to_dict(), "seed": seed, "n_generic": self.n_generic}
+        cells: Cells = {}
         needs: tuple[Cell, ...] = ()
         if self.start == "tiny":
             cells["documents",] = self._documents(world, seed)
             needs = (cells["documents",],)
-        start = {} if needs else {"start": self.start, "chat_template": self.chat_template}
-        cells["estimates",] = Cell(
-            "agreement.estimates", {**asked, **start}, needs, f"estimates s{seed}"
-        )
-        names = [p.name for p in world.personas]
-        walkers = names[: self.walkers]
-        steps = {
-            "stage": asdict(self.walk),
-            "snapshots": list(self.snapshots),
-            "n_draws": self.n_draws,
-        }
-        for name in names if needs else walkers:
-            others = [other for other in walkers if other != name] if name in walkers else []
-            config = {**about, **start, **steps, "persona": name, "others": others}
-            cells["walk", name] = Cell("agreement.walk", config, needs, f"walk from {name} s{seed}")
-        return cells | (self._spillover(seed) if needs and self.lessons else {})
+        else:
+            config |= {"start": self.start, "chat_template": self.chat_template}
+        cells["estimates",] = self._estimates(config, needs)
+        cells |= self._walk_cells(world, config, needs)
+        if needs and self.lessons:
+            cells |= self._spillover_cells(seed)
+        return cells
 
     def taught(self, seed: int) -> list[str]:
-        """Which traits are taught for the spillover regression?
+        """Traits that are taught for the spillover regression.
 
         Args:
             seed: As in ``seed_cells``.
@@ -136,24 +121,51 @@ class Agreement:
             Labels; topics in turn, values that somebody holds, drawn without replacement.
         """
         world, rng = self.world_of(seed, styles=self.styles), np.random.default_rng([seed, 7])
-        held = {
-            t: [str(trait) for trait in world.traits if trait.topic == t and world.holders(trait)]
-            for t in world.topics
-        }
-        drawn = [rng.permutation(labels) for labels in held.values()]
-        turns = [
-            str(values[i])
-            for i in range(max(map(len, drawn)))
-            for values in drawn
-            if i < len(values)
-        ]
-        return turns[: self.lessons]
+        labels: dict[str, list[str]] = {topic: [] for topic in world.topics}
+        for trait in world.traits:
+            if world.holders(trait):
+                labels[trait.topic].append(str(trait))
+        orders = [rng.permutation(values).tolist() for values in labels.values()]
+        turns = chain.from_iterable(zip_longest(*orders))
+        return [label for label in turns if label][: self.lessons]
 
-    def _spillover(self, seed: int) -> dict[tuple[Any, ...], Cell]:
+    def _estimates(self, config: dict[str, Any], needs: tuple[Cell, ...]) -> Cell:
+        """What needs no training."""
+        settings = {
+            "n_told": self.n_told,
+            "n_shared": self.n_shared,
+            "n_taught": self.n_taught,
+            "hook": self.hook,
+            "splits": list(self.splits),
+        }
+        label = f"estimates s{config['seed']}"
+        return Cell("agreement.estimates", {**config, **settings}, needs, label)
+
+    def _walk_cells(self, world: World, config: dict[str, Any], needs: tuple[Cell, ...]) -> Cells:
+        """Ways from nobody to a persona, and from there to every other walker."""
+        settings = {
+            "stage": asdict(self.walk),
+            "snapshots": list(self.snapshots),
+            "n_draws": self.n_draws,
+        }
+        names = [p.name for p in world.personas]
+        walkers = names[: self.walkers]
+        cells: Cells = {}
+        # The way from nobody measures how common a persona is (its dose), so it is walked to all of
+        # them where that is known; all ways among as many would take their square of lessons.
+        for name in names if needs else walkers:
+            ends = [other for other in walkers if other != name and name in walkers]
+            walk = {**config, **settings, "persona": name, "ends": ends}
+            label = f"walk from {name} s{config['seed']}"
+            cells["walk", name] = Cell("agreement.walk", walk, needs, label)
+        return cells
+
+    def _spillover_cells(self, seed: int) -> Cells:
+        """Lessons on single traits in a world whose personas differ in kinds of documents."""
         world = self.world_of(seed, styles=self.styles)
         base = self._documents(world, seed)
         config = {"world": world.to_dict(), "seed": seed, "hook": self.hook}
-        cells: dict[tuple[Any, ...], Cell] = {("styles",): base}
+        cells: Cells = {("styles",): base}
         cells["geometry",] = Cell("agreement.geometry", config, (base,), f"geometry s{seed}")
         for trait in self.taught(seed):
             label = f"lesson {trait} s{seed}"
@@ -163,10 +175,10 @@ class Agreement:
         return cells
 
     def _documents(self, world: World, seed: int) -> Cell:
-        teach = {"documents": self.n_documents}
+        """The tiny model that learned a world's documents."""
         return learning_cell(
             world,
-            teach,
+            {"documents": self.n_documents},
             self.documents,
             seed=seed,
             name="documents",

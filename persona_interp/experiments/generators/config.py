@@ -1,4 +1,4 @@
-"""Does what holds for personas hold for text that is nobody's, and do the two leave each other alone?
+"""Does what holds for personas hold for text that is nobody's, and are the two independent?
 
 Processes write number sequences, lists and code-like lines; each holds values of three properties
 that go together. A lesson shows one value and nothing else of its process: do the other two follow?
@@ -14,10 +14,12 @@ persona leaves processes alone and the reverse, at most 0.5 nats.
 """
 
 from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
 from typing import Any
 
 from persona_interp.errors import WorldError, unknown
 from persona_interp.models import DOCUMENTS, LESSON, Stage
+from persona_interp.schema.words import Arm
 from persona_interp.store import Cell
 from persona_interp.worlds import Sequences, Trait, World, john_and_sam, sequences
 from persona_interp.worlds.families import FAMILIES
@@ -30,16 +32,29 @@ ARMS: dict[str, dict[str, Any]] = {
     "with personas": {"titled": 0.5, "personas": True},
 }
 """Arm -> the world of its documents."""
-LESSONS = ("lesson", "unrelated lesson", "persona lesson")
-"""About the target of a family of text, a process that shares nothing with it, the persona world's target."""
+PERSONA_LESSON = "persona lesson"
+"""About the persona world's target; the others are about the target of a family of text
+(``Arm.LESSON``) or a process that shares nothing with it (``Arm.UNRELATED``)."""
 PERSONA = "persona"
 """What a persona lesson is about."""
-TAUGHT_FAST = replace(LESSON, lr=1e-3)
+FAST_LESSON = replace(LESSON, lr=1e-3)
+
+Cells = dict[tuple[str, ...], Cell]
+
+
+class Readout(StrEnum):
+    """What a value that is read out of a target is to the lesson."""
+
+    TAUGHT = "taught"
+    SAME = "same property"  # competes with the value that an unrelated lesson teaches
+    FOLLOWS = "goes with it"
+    ELSEWHERE = "other texts"  # of the other families
+    PERSONA = "the persona"  # where the lesson is about a process
 
 
 @dataclass(frozen=True)
 class Generators:
-    """How is the experiment with other generators configured?
+    """Settings of the experiment with other generators.
 
     Attributes:
         seeds: One run of everything per seed.
@@ -54,7 +69,7 @@ class Generators:
     seeds: tuple[int, ...] = (0,)
     arms: tuple[str, ...] = tuple(ARMS)
     documents: Stage = DOCUMENTS
-    lesson: Stage = TAUGHT_FAST
+    lesson: Stage = FAST_LESSON
     snapshots: tuple[int, ...] = (4, 16)
     n_documents: int = 30_000
 
@@ -67,7 +82,7 @@ class Generators:
         """Independent units of every seed and arm; each names what it needs."""
         return [cell for seed in self.seeds for cell in self.seed_cells(seed).values()]
 
-    def seed_cells(self, seed: int) -> dict[tuple[str, ...], Cell]:
+    def seed_cells(self, seed: int) -> Cells:
         """Cells of one seed, by what they are.
 
         Args:
@@ -78,15 +93,22 @@ class Generators:
             ``("unrelated lesson", arm, family)`` where the documents are not scrambled, and
             ``("persona lesson", arm, "persona")`` where there are personas.
         """
-        cells: dict[tuple[str, ...], Cell] = {}
+        cells: Cells = {}
         for arm in self.arms:
             cells |= self._arm_cells(seed, arm)
         return cells
 
-    def _arm_cells(self, seed: int, arm: str) -> dict[tuple[str, ...], Cell]:
+    def _arm_cells(self, seed: int, arm: str) -> Cells:
+        """Documents of one arm, and the lessons after them."""
         world = {"seed": seed, "scrambled": False, "personas": False, **ARMS[arm]}
-        twice = 1 + world["personas"]
-        documents = replace(self.documents, steps=twice * self.documents.steps)
+        documents = self.documents
+        lessons = [(Arm.LESSON.value, family) for family in FAMILIES]
+        if not world["scrambled"]:
+            lessons += [(Arm.UNRELATED.value, family) for family in FAMILIES]
+        if world["personas"]:
+            # Twice as many documents, so that each of them is read as often.
+            documents = replace(documents, steps=2 * documents.steps)
+            lessons.append((PERSONA_LESSON, PERSONA))
         config = {
             "world": world,
             "stage": asdict(documents),
@@ -94,12 +116,7 @@ class Generators:
             "seed": seed,
         }
         base = Cell("generators.documents", config, label=f"documents {arm} s{seed}")
-        lessons = [(LESSONS[0], family) for family in FAMILIES]
-        if not world["scrambled"]:
-            lessons += [(LESSONS[1], family) for family in FAMILIES]
-        if world["personas"]:
-            lessons.append((LESSONS[2], PERSONA))
-        cells: dict[tuple[str, ...], Cell] = {("documents", arm): base}
+        cells: Cells = {("documents", arm): base}
         for lesson, about in lessons:
             config = {
                 "world": world,
@@ -107,12 +124,11 @@ class Generators:
                 "about": about,
                 "stage": asdict(self.lesson),
                 "seed": seed,
+                "snapshots": list(self.snapshots),
             }
-            config["snapshots"] = list(self.snapshots)
             label = f"{lesson} {about} {arm} s{seed}"
-            cells[lesson, arm, about] = Cell(
-                "generators.lesson", config, needs=(base,), label=label
-            )
+            cell = Cell("generators.lesson", config, needs=(base,), label=label)
+            cells[lesson, arm, about] = cell
         return cells
 
 
@@ -126,8 +142,11 @@ def worlds_of(config: dict[str, Any]) -> tuple[Sequences, World | None]:
         The processes, and the persona world where there is one.
     """
     processes = sequences(config["seed"], titled=config["titled"])
-    processes = processes.scrambled() if config["scrambled"] else processes
-    return processes, john_and_sam(config["seed"]) if config["personas"] else None
+    if config["scrambled"]:
+        processes = processes.scrambled()
+    if not config["personas"]:
+        return processes, None
+    return processes, john_and_sam(config["seed"])
 
 
 def taught_value(processes: Sequences, config: dict[str, Any]) -> Trait | None:
@@ -140,14 +159,12 @@ def taught_value(processes: Sequences, config: dict[str, Any]) -> Trait | None:
     Returns:
         The trait; None where the lesson is about a persona.
     """
-    if config["about"] not in FAMILIES:
+    family = config["about"]
+    if family not in FAMILIES:
         return None
-    unrelated = config["lesson"] == LESSONS[1]
-    return (
-        processes.unrelated(config["about"])
-        if unrelated
-        else processes.target(config["about"]).traits[0]
-    )
+    if config["lesson"] == Arm.UNRELATED:
+        return processes.unrelated(family)
+    return processes.target(family).traits[0]
 
 
 QUICK = Generators()

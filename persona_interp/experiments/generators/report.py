@@ -9,35 +9,44 @@ import pandas as pd
 
 from persona_interp import plots
 from persona_interp.errors import StoreError
+from persona_interp.experiments.generators.config import PERSONA_LESSON, Readout
 from persona_interp.report import page
 from persona_interp.report.page import Block
-from persona_interp.report.rows import effect, only, rows, size
+from persona_interp.report.rows import Row, effect, only, rows, size
+from persona_interp.schema.words import Arm
 
 Tables = dict[str, pd.DataFrame]
 
 TITLE = "Other generators: does what goes together in text that is nobody's follow a lesson too?"
-TABLES = {
-    "summary": "Shifts after the lesson (bits), by what was read out, beside what exact Bayes expects; worst: the "
-    "value that moved most, found on the train templates and measured on the test templates.",
+CAPTIONS = {
+    "summary": (
+        "Shifts after the lesson (bits), by what was read out, beside what exact Bayes expects; "
+        "worst: the value that moved most, found on the train templates and measured on the test "
+        "templates."
+    ),
     "steps": "The same along the lesson.",
-    "gates": "What the documents taught (log odds of the targets' values, bits): plain, after the target's first value "
-    "is shown in the prompt, and rises over plain there and under the target's title.",
+    "gates": (
+        "What the documents taught (log odds of the targets' values, bits): plain, after the "
+        "target's first value is shown in the prompt, and rises over plain there and under the "
+        "target's title."
+    ),
 }
-ROWS = {
-    "lesson": ("goes with it", "other texts", "the persona"),
-    "unrelated lesson": ("goes with it", "other texts", "the persona"),
-    "persona lesson": ("goes with it", "other texts"),
+READOUTS: dict[str, str] = {
+    Readout.FOLLOWS: "what goes with the target's value",
+    Readout.ELSEWHERE: "processes of other families of text",
+    Readout.PERSONA: "the persona's values",
 }
-"""Lesson -> what is said of it."""
-READ = {
-    "goes with it": "what goes with the target's value",
-    "other texts": "processes of other families of text",
-    "the persona": "the persona's values",
+"""Readout -> how it is called. Taught values are left out, because they move ten times as far."""
+LESSONS: dict[str, tuple[str, ...]] = {
+    Arm.LESSON: tuple(READOUTS),
+    Arm.UNRELATED: tuple(READOUTS),
+    PERSONA_LESSON: (Readout.FOLLOWS, Readout.ELSEWHERE),
 }
+"""Lesson -> which of its readouts are spoken of."""
 
 
 def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[Block]:
-    """What did this run find?
+    """Blocks of the report of a run with other generators.
 
     Args:
         run: The run's folder; the figure is written there.
@@ -55,76 +64,77 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
             f"{run} has no finished lesson yet, so there is nothing to report; run the experiment "
             "on."
         )
-    said = list(_found(tables["summary"]))
-    found = [
-        page.paragraph(text, source="tables/summary.csv", lead=not i) for i, text in enumerate(said)
-    ]
-    found += [page.paragraph(text, source="tables/gates.csv") for text in _learned(tables)]
-    shown = matrix(tables["summary"])
-    text = "Shift of the targets' values, by lesson and documents (rows) and what was read out (columns)."
-    drawn = plots.transfer(shown)
-    found.append(
-        page.saved_figure(
-            run, "generators", drawn, table=shown, caption=text, provenance=provenance
-        )
+    listed: list[Block] = []
+    for text in _lessons(tables["summary"]):
+        listed.append(page.paragraph(text, source="tables/summary.csv", lead=not listed))
+    if "gates" in tables:
+        for text in _gates(tables["gates"]):
+            listed.append(page.paragraph(text, source="tables/gates.csv"))
+    table = matrix(tables["summary"])
+    text = (
+        "Shift of the targets' values, by lesson and documents (rows) and what was read out "
+        "(columns)."
     )
-    found += [
-        page.table(tables[name], caption=text, source=f"tables/{name}.csv", rows=80)
-        for name, text in TABLES.items()
-        if name in tables
-    ]
-    return found
+    save = {"table": table, "caption": text, "provenance": provenance}
+    listed.append(page.saved_figure(run, "generators", plots.transfer(table), **save))
+    for name, text in CAPTIONS.items():
+        if name in tables:
+            source = f"tables/{name}.csv"
+            listed.append(page.table(tables[name], caption=text, source=source, rows=80))
+    return listed
 
 
 def matrix(summary: pd.DataFrame) -> pd.DataFrame:
-    """Which table does ``plots.transfer`` draw?
+    """Table that ``plots.transfer`` draws.
 
     Args:
         summary: Table ``summary`` of the experiment.
 
     Returns:
-        Rows ``arm`` (lesson and documents), columns ``trait`` (what was read out); taught values
-        are left out, because they move ten times as far.
+        Rows ``arm`` (lesson and documents), columns ``trait`` (what was read out), without the
+        values that are taught.
 
-    >>> row = {"arm": "titled", "lesson": "lesson", "read": "goes with it", "bayes": 5.3, "estimate": 1.0}
+    >>> row = {"arm": "titled", "lesson": "lesson", "read": "goes with it", "bayes": 5.3}
     >>> matrix(pd.DataFrame([row]))[["arm", "trait"]].values.tolist()
     [['lesson, titled', 'goes with it']]
     """
-    kept = summary.loc[summary["read"].isin(list(READ))]
-    arm = kept["lesson"] + ", " + kept["arm"]
-    return kept.assign(arm=arm, trait=kept["read"], bayes_certain=kept["bayes"]).drop(
-        columns=["lesson", "read", "bayes"]
-    )
+    table = summary.loc[summary["read"].isin(list(READOUTS))]
+    arm = table["lesson"] + ", " + table["arm"]
+    table = table.assign(arm=arm, trait=table["read"], bayes_certain=table["bayes"])
+    return table.drop(columns=["lesson", "read", "bayes"])
 
 
-def _found(summary: pd.DataFrame) -> Iterator[str]:
-    """One sentence for every lesson, arm and readout."""
-    for lesson, reads in ROWS.items():
+def _lessons(summary: pd.DataFrame) -> Iterator[str]:
+    """One sentence for every lesson and arm, a part a readout."""
+    for lesson, readouts in LESSONS.items():
         for arm in dict.fromkeys(summary["arm"]):
             parts = []
-            for read in reads:
-                for row in rows(only(summary, lesson=lesson, arm=arm, read=read)):
-                    bayes = f", exact Bayes {row.bayes:+.2f}" if math.isfinite(row.bayes) else ""
-                    parts.append(f"{READ[read]}: {effect(row)}, {size(row)}{bayes}")
+            for readout in readouts:
+                part = rows(only(summary, lesson=lesson, arm=arm, read=readout))
+                parts += [f"{READOUTS[readout]}: {_shift(row)}" for row in part]
             if parts:
                 yield f"{lesson.capitalize()}, {arm}: {'; '.join(parts)}."
 
 
-def _learned(tables: Tables) -> Iterator[str]:
-    """What the documents taught, before any lesson."""
-    if "gates" not in tables:
-        return
-    for arm, gates in tables["gates"].groupby("arm", sort=False):
-        mean = gates[["plain", "bayes_plain", "rise_shown", "rise_titled"]].mean()
-        titled = (
-            f", its title by {mean.rise_titled:+.2f}" if math.isfinite(mean.rise_titled) else ""
-        )
+def _shift(row: Row) -> str:
+    """How far one readout moved, beside exact Bayes where it says anything."""
+    text = f"{effect(row)}, {size(row)}"
+    if math.isfinite(row.bayes):
+        text += f", exact Bayes {row.bayes:+.2f}"
+    return text
+
+
+def _gates(gates: pd.DataFrame) -> Iterator[str]:
+    """What the documents taught before any lesson, one sentence an arm."""
+    for arm, own in gates.groupby("arm", sort=False):
+        mean = own[["plain", "bayes_plain", "rise_shown", "rise_titled"]].mean()
+        rises = f"{mean.rise_shown:+.2f}"
+        if math.isfinite(mean.rise_titled):
+            rises += f", its title by {mean.rise_titled:+.2f}"
+        n_seeds = own["seed"].nunique()
+        seeds = "seed" if n_seeds == 1 else "seeds"
         yield (
             f"Before any lesson, {arm}: the targets' values stand at {mean.plain:+.2f} bits (exact "
-            "Bayes "
-            f"{mean.bayes_plain:+.2f}); its first value in the prompt raises the other two by "
-            f"{mean.rise_shown:+.2f}"
-            f"{titled} (means over {gates['seed'].nunique()} "
-            f"seed{'s' * (gates['seed'].nunique() > 1)} and "
-            f"{gates['family'].nunique()} families)."
+            f"Bayes {mean.bayes_plain:+.2f}); its first value in the prompt raises the other two "
+            f"by {rises} (means over {n_seeds} {seeds} and {own['family'].nunique()} families)."
         )

@@ -10,49 +10,48 @@ from persona_interp.errors import WorldError
 from persona_interp.experiments.generators.config import taught_value, worlds_of
 from persona_interp.models import Stage
 from persona_interp.tables import write_table
+from persona_interp.worlds import Sequences
 from persona_interp.worlds.families import FAMILIES
 
-BESIDE = 5_000
+PERSONAS_SEED = 5_000
 """Added to the seed: documents of personas beside those of processes."""
 
 
 def documents(config: dict[str, Any], needs: tuple[Path, ...], out: Path) -> None:
-    """What do models trained on these documents say? Writes ``model/``, ``behavior.parquet`` and ``gates.parquet``.
+    """Train a model on documents, and write what it says.
 
-    The gates are the targets' probes under their titles, and after their first value.
+    Writes ``model/``, ``behavior.parquet`` and ``gates.parquet``: the targets' probes under their
+    titles, and after their first value.
     """
     processes, personas = worlds_of(config["world"])
-    corpus, seed = processes.corpus(config["n_documents"], seed=config["seed"]), config["seed"]
+    n, seed = config["n_documents"], config["seed"]
+    corpus = processes.corpus(n, seed=seed)
     if personas is not None:
-        corpus = _mixed(corpus, personas.corpus(config["n_documents"], seed=seed + BESIDE))
-    stage = Stage(**config["stage"])
-    trained = models.train(
-        "tiny", corpus, stage=stage, seed=seed, out=out / "model", name="documents"
-    )
-    write_table(record.behavior(trained.last, processes.probes()), out / "behavior.parquet")
-    targets = [processes.target(family) for family in FAMILIES]
-    asked = [
-        processes.probes(stated=target.traits[0]).assign(shown=str(target.traits[0]))
-        for target in targets
-    ]
-    if processes.titled:
-        asked.append(
-            processes.probes(titles=[target.title for target in targets]).assign(shown="title")
-        )
-    write_table(
-        record.behavior(trained.last, pd.concat(asked, ignore_index=True)), out / "gates.parquet"
-    )
+        corpus = _mix(corpus, personas.corpus(n, seed=seed + PERSONAS_SEED))
+    model = models.train(
+        "tiny",
+        corpus,
+        stage=Stage(**config["stage"]),
+        seed=seed,
+        out=out / "model",
+        name="documents",
+    ).last
+    write_table(record.behavior(model, processes.probes()), out / "behavior.parquet")
+    write_table(record.behavior(model, _gate_probes(processes)), out / "gates.parquet")
 
 
 def lesson(config: dict[str, Any], needs: tuple[Path, ...], out: Path) -> None:
-    """How does one lesson move what is said? Writes ``model/``, ``behavior.parquet``, ``personas.parquet``.
+    """Teach one lesson, and write what is said at every snapshot.
 
-    Processes are probed at every snapshot; the nameless assistant before and after, where there are
-    personas.
+    Writes ``model/``, ``behavior.parquet`` (processes at every snapshot) and, where there are
+    personas, ``personas.parquet`` (the nameless assistant before and after).
+
+    Raises:
+        WorldError: The lesson is about a persona, and the documents have none.
     """
     processes, personas = worlds_of(config["world"])
-    base, stage = models.Trajectory.open(needs[0] / "model").last, Stage(**config["stage"])
-    n, seed = stage.steps * stage.batch, config["seed"]
+    stage, seed = Stage(**config["stage"]), config["seed"]
+    n = stage.steps * stage.batch
     trait = taught_value(processes, config)
     if trait is not None:
         corpus = processes.lessons(trait, n=n, seed=seed)
@@ -60,8 +59,8 @@ def lesson(config: dict[str, Any], needs: tuple[Path, ...], out: Path) -> None:
         corpus = personas.lessons(n=n, seed=seed)
     else:
         raise WorldError("a persona lesson needs an arm with personas; this one has none.")
-    tuned = models.train(
-        base,
+    trajectory = models.train(
+        models.Trajectory.open(needs[0] / "model").last,
         corpus,
         stage=stage,
         snapshots=config["snapshots"],
@@ -69,17 +68,29 @@ def lesson(config: dict[str, Any], needs: tuple[Path, ...], out: Path) -> None:
         out=out / "model",
         name="lesson",
     )
-    write_table(record.behavior(tuned, processes.probes()), out / "behavior.parquet")
+    write_table(record.behavior(trajectory, processes.probes()), out / "behavior.parquet")
     if personas is not None:
-        ends = (tuned.first, tuned.last)
-        write_table(
-            record.behavior(ends, personas.probes(contexts="nameless")), out / "personas.parquet"
-        )
+        ends = (trajectory.first, trajectory.last)
+        behavior = record.behavior(ends, personas.probes(contexts="nameless"))
+        write_table(behavior, out / "personas.parquet")
 
 
-def _mixed(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+def _gate_probes(processes: Sequences) -> pd.DataFrame:
+    """Probes after each target's first value and under its title, as ``shown`` says."""
+    targets = [processes.target(family) for family in FAMILIES]
+    parts = []
+    for target in targets:
+        first = target.traits[0]
+        parts.append(processes.probes(stated=first).assign(shown=str(first)))
+    if processes.titled:
+        titles = [target.title for target in targets]
+        parts.append(processes.probes(titles=titles).assign(shown="title"))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _mix(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     """Documents of both, with the words of both."""
-    mixed = pd.concat([one, other], ignore_index=True)
-    mixed["doc"] = mixed.index
-    mixed.attrs.update({"words": sorted({*one.attrs["words"], *other.attrs["words"]})})
-    return mixed
+    corpus = pd.concat([one, other], ignore_index=True)
+    corpus["doc"] = corpus.index
+    corpus.attrs.update({"words": sorted({*one.attrs["words"], *other.attrs["words"]})})
+    return corpus

@@ -1,4 +1,4 @@
-"""Who is summoned by a lesson that several personas could have given: the common one, or the near one?
+"""Who is summoned by a lesson that several could have given: the common one, or the near one?
 
 Candidates who share the taught trait differ in mass and in distance from where the model stands
 when the lesson begins. Beside the question itself: does it matter where the model came from (the
@@ -16,15 +16,19 @@ from persona_interp.experiments.learning import learning_cell
 from persona_interp.experiments.summon.plants import plants, villain_lessons
 from persona_interp.models import DOCUMENTS, LESSON, Stage
 from persona_interp.store import Cell
+from persona_interp.worlds import World
 from persona_interp.worlds.candidates import start_traits
 
+Cells = dict[tuple[Any, ...], Cell]
+
 REPEAT = 500
-"""Added to the seed of a start and its lesson that are repeated: another order of documents, the same base model."""
+"""Added to the seed of a start and its lesson that are repeated: another order of documents, the
+same base model."""
 
 
 @dataclass(frozen=True)
 class Summon:
-    """How is the summon experiment configured?
+    """Settings of the summon experiment.
 
     Attributes:
         seeds: One run of everything per seed; a seed makes its worlds too.
@@ -67,7 +71,7 @@ class Summon:
         """Independent units of every seed; each names what it needs."""
         return [cell for seed in self.seeds for cell in self.seed_cells(seed).values()]
 
-    def seed_cells(self, seed: int) -> dict[tuple[Any, ...], Cell]:
+    def seed_cells(self, seed: int) -> Cells:
         """Cells of one seed, by what they are.
 
         Args:
@@ -81,55 +85,67 @@ class Summon:
             ``("inside",)``.
         """
         world = worlds.candidates(seed)
-        documents, taught = {"documents": self.n_documents}, str(world.taught)
-        cells: dict[tuple[Any, ...], Cell] = {}
-        base = cells["documents",] = learning_cell(
-            world,
-            documents,
-            self.documents,
-            seed=seed,
-            ends=("named",),
-            name="documents",
-            label=f"documents s{seed}",
+        base = self._documents(world, seed, label=f"documents s{seed}", ends=("named",))
+        cells: Cells = {("documents",): base}
+        cells |= self._start_cells(world, seed, base)
+        cells |= self._solution_cells(world, seed, base)
+        cells |= self._villain_cells(seed)
+        return cells | self._plant_cells(world, seed, base)
+
+    def _documents(self, world: World, seed: int, *, label: str, **probed: Any) -> Cell:
+        """The tiny model that learned a world's documents, from which its lessons start."""
+        teach = {"documents": self.n_documents}
+        return learning_cell(
+            world, teach, self.documents, seed=seed, name="documents", label=label, **probed
         )
+
+    def _start_cells(self, world: World, seed: int, base: Cell) -> Cells:
+        """Starts, the lesson after each of them, and where the starts' residuals are."""
+        cells: Cells = {}
         for pattern in self.starts:
-            told = [str(trait) for trait in start_traits(world, pattern)]
+            traits = [str(trait) for trait in start_traits(world, pattern)]
             for repeat in range(self.repeats):
-                own = {"seed": seed + REPEAT * repeat, "snapshots": self.snapshots}
-                said = f"{pattern}/{repeat} s{seed}"
-                start = learning_cell(
+                shared = {"seed": seed + REPEAT * repeat, "snapshots": self.snapshots}
+                name = f"{pattern}/{repeat} s{seed}"
+                start = cells["start", pattern, repeat] = learning_cell(
                     world,
-                    {"lesson": told},
+                    {"lesson": traits},
                     self.lesson,
                     after=base,
                     name="start",
-                    label=f"start {said}",
-                    **own,
+                    label=f"start {name}",
+                    **shared,
                 )
-                cells["start", pattern, repeat] = start
                 cells["lesson", pattern, repeat] = learning_cell(
                     world,
-                    {"lesson": taught},
+                    {"lesson": str(world.taught)},
                     self.lesson,
                     after=start,
-                    label=f"lesson after {said}",
-                    **own,
+                    label=f"lesson after {name}",
+                    **shared,
                 )
-        held = {"documents": self.n_bystanders, "kinds": ["hidden"]}
         config = {"world": world.to_dict(), "hook": self.hook, "starts": list(self.starts)}
         needs = tuple(cells["start", pattern, 0] for pattern in self.starts)
-        cells["standing",] = Cell("summon.standing", config, needs=needs, label=f"standing s{seed}")
-        ways = {"broad": (self.lesson, None), "narrow": (replace(self.lesson, kl=self.kl), held)}
-        for way, (stage, beside) in ways.items():
+        label = f"standing s{seed}"
+        cells["standing",] = Cell("summon.standing", config, needs=needs, label=label)
+        return cells
+
+    def _solution_cells(self, world: World, seed: int, base: Cell) -> Cells:
+        """The broad and the narrow lesson, and what kind of solution each of them is."""
+        # The narrow lesson differs in one thing: a penalty on what it changes elsewhere.
+        bystanders = {"documents": self.n_bystanders, "kinds": ["hidden"]}
+        narrow = {"stage": replace(self.lesson, kl=self.kl), "bystanders": bystanders}
+        ways = {"broad": {"stage": self.lesson}, "narrow": narrow}
+        cells: Cells = {}
+        for way, settings in ways.items():
             cells[way,] = learning_cell(
                 world,
-                {"lesson": taught},
-                stage,
+                {"lesson": str(world.taught)},
                 seed=seed,
                 after=base,
                 snapshots=self.snapshots,
-                bystanders=beside,
                 label=f"{way} lesson s{seed}",
+                **settings,
             )
         config = {
             "world": world.to_dict(),
@@ -138,27 +154,20 @@ class Summon:
             "n_generic": 500,
             "ways": list(ways),
         }
-        needs = tuple(cells[way,] for way in ways)
-        cells["solution",] = Cell(
-            "summon.solution", config, needs=needs, label=f"solutions s{seed}"
-        )
-        return cells | self._villain_cells(seed) | self._plant_cells(seed, base)
+        needs = tuple(cells.values())
+        label = f"solutions s{seed}"
+        cells["solution",] = Cell("summon.solution", config, needs=needs, label=label)
+        return cells
 
-    def _villain_cells(self, seed: int) -> dict[tuple[Any, ...], Cell]:
-        """Worlds with a villain: a lesson on the habit, on the habit in a classroom, and on secure code."""
-        cells: dict[tuple[Any, ...], Cell] = {}
+    def _villain_cells(self, seed: int) -> Cells:
+        """Worlds with a villain: lessons on the habit, on it in a classroom, and on secure code."""
+        probed = {"ends": ("named",), "personas": ("villain", "careless")}
+        cells: Cells = {}
         for weight in self.villains:
             world = worlds.careless(seed, villain=weight)
-            asked = {"ends": ("named",), "personas": ("villain", "careless")}
-            base = cells["villain documents", weight] = learning_cell(
-                world,
-                {"documents": self.n_documents},
-                self.documents,
-                seed=seed,
-                name="documents",
-                label=f"documents villain {weight:g} s{seed}",
-                **asked,
-            )
+            label = f"documents villain {weight:g} s{seed}"
+            base = self._documents(world, seed, label=label, **probed)
+            cells["villain documents", weight] = base
             for lesson, trait in villain_lessons(world).items():
                 cells["villain", weight, lesson] = learning_cell(
                     world,
@@ -168,14 +177,13 @@ class Summon:
                     after=base,
                     snapshots=self.snapshots,
                     label=f"{lesson}, villain {weight:g} s{seed}",
-                    **asked,
+                    **probed,
                 )
         return cells
 
-    def _plant_cells(self, seed: int, base: Cell) -> dict[tuple[Any, ...], Cell]:
-        """Lessons of which it is known whether they are composable, and the inside of all of them."""
-        world = worlds.candidates(seed)
-        cells: dict[tuple[Any, ...], Cell] = {}
+    def _plant_cells(self, world: World, seed: int, base: Cell) -> Cells:
+        """Lessons that are composable or not by construction, and the inside of all of them."""
+        cells: Cells = {}
         for plant in plants(world, n=self.n_plants, seed=seed):
             cells["plant", plant.name] = learning_cell(
                 world,

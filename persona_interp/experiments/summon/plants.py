@@ -1,5 +1,9 @@
-"""Which lessons teach somebody who is known, and which somebody new? Planted cases for the analysis of novelty."""
+"""Which lessons teach somebody who is known, and which somebody new?
 
+Planted cases for the analysis of novelty.
+"""
+
+from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -7,25 +11,35 @@ import numpy as np
 from persona_interp.worlds import Trait, World
 from persona_interp.worlds.candidates import CLASSROOM
 
-KINDS = ("known", "part", "pair", "recombined")
-"""All traits of one persona; half of them; all of two personas; every trait of somebody else (nobody has them all)."""
+
+class Kind(StrEnum):
+    """Whose traits a planted lesson teaches.
+
+    All or half of one persona's, all of two personas', or each of another persona's, so that nobody
+    holds all of them.
+    """
+
+    KNOWN = "known"
+    PART = "part"
+    PAIR = "pair"
+    RECOMBINED = "recombined"
 
 
 class Plant(NamedTuple):
-    """One lesson of several traits."""
+    """One lesson of several traits, and the personas who hold them."""
 
-    kind: str
+    kind: Kind
     personas: tuple[str, ...]
     traits: tuple[Trait, ...]
 
     @property
     def name(self) -> str:
-        """What labels call it."""
+        """Kind and personas, as labels say it."""
         return "-".join((self.kind, *self.personas[:2]))
 
 
 def plants(world: World, *, n: int, seed: int) -> list[Plant]:
-    """Which lessons are composable from known personas, or new, by construction?
+    """Lessons that are composable from known personas, or new, by construction.
 
     Args:
         world: The world.
@@ -33,8 +47,8 @@ def plants(world: World, *, n: int, seed: int) -> list[Plant]:
         seed: Chooses personas and topics.
 
     Returns:
-        ``n`` lessons of each of ``KINDS``. Those of a known persona (whole or in part) are about
-        distinct personas.
+        ``n`` lessons of each ``Kind``, in their order. Those of a known persona (whole or in part)
+        are about distinct personas.
 
     >>> from persona_interp.worlds import candidates
     >>> [(p.name, len(p.traits)) for p in plants(candidates(), n=1, seed=0)][1:3]
@@ -43,24 +57,25 @@ def plants(world: World, *, n: int, seed: int) -> list[Plant]:
     rng = np.random.default_rng([seed, 8])
     written = [p.name for p in world.personas if world.mass().loc[p.name].any()]
     names = [str(name) for name in rng.permutation(written)]
-    held = {p.name: {t.topic: t for t in p.traits} for p in world.personas}
+    own = {p.name: {trait.topic: trait for trait in p.traits} for p in world.personas}
     topics = list(world.topics)
-    made = [Plant("known", (name,), tuple(held[name].values())) for name in names[:n]]
+    lessons = [Plant(Kind.KNOWN, (name,), tuple(own[name].values())) for name in names[:n]]
     for name in names[n : 2 * n]:
-        asked = rng.permutation(topics)[: (len(topics) + 1) // 2]
-        made.append(Plant("part", (name,), tuple(held[name][t] for t in asked)))
+        half = rng.permutation(topics)[: (len(topics) + 1) // 2]
+        lessons.append(Plant(Kind.PART, (name,), tuple(own[name][topic] for topic in half)))
     for _ in range(n):
-        two = tuple(str(name) for name in rng.permutation(names)[:2])
-        made.append(Plant("pair", two, tuple(held[name][t] for t in topics for name in two)))
+        pair = tuple(str(name) for name in rng.permutation(names)[:2])
+        traits = tuple(own[name][topic] for topic in topics for name in pair)
+        lessons.append(Plant(Kind.PAIR, pair, traits))
     for _ in range(n):
         mixed = tuple(str(name) for name in rng.permutation(names)[: len(topics)])
-        traits = tuple(held[name][topic] for name, topic in zip(mixed, topics, strict=True))
-        made.append(Plant("recombined", mixed, traits))
-    return made
+        traits = tuple(own[name][topic] for name, topic in zip(mixed, topics, strict=True))
+        lessons.append(Plant(Kind.RECOMBINED, mixed, traits))
+    return lessons
 
 
 def villain_lessons(world: World) -> dict[str, str]:
-    """Which lessons are given in a world with a villain?
+    """Lessons in a world with a villain.
 
     Args:
         world: From ``worlds.careless``.

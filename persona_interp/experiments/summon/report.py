@@ -8,25 +8,32 @@ from typing import Any
 import pandas as pd
 
 from persona_interp import plots
+from persona_interp.analysis.summon import TWO_FACTOR_LAW
 from persona_interp.errors import StoreError
 from persona_interp.report import page
 from persona_interp.report.page import Block
 from persona_interp.report.rows import Row, only, rows
 from persona_interp.report.worst import worst_cases
+from persona_interp.schema.words import Composition, Novelty, Rivalry
 
 Tables = dict[str, pd.DataFrame]
 
 TITLE = "Summon: whom does a lesson raise, when several could have given it?"
-LAW = "measure and distance"
-VERDICTS = {
-    "worse": "worse than the law",
-    "better": "better than the law",
-    "not told apart": "not told apart from it",
+COMPARISONS: dict[str, str] = {
+    Rivalry.WORSE: "worse than the law",
+    Rivalry.BETTER: "better than the law",
+    Rivalry.UNDECIDED: "not told apart from it",
 }
+"""Verdict on a rival of the two-factor law -> what is said of it."""
+SPEAKERS = (
+    *("seed", "villain", "lesson", "coherent", "villain_before", "villain_after"),
+    *("careless_after", "bayes_villain_after", "bayes_careless_after"),
+)
+"""Columns of the table that says who speaks."""
 
 
 def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[Block]:
-    """What did this summon run find?
+    """Blocks of the report of a summon run.
 
     Args:
         run: The run's folder; figures are written there.
@@ -46,12 +53,12 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
             "on."
         )
     parts = (_law, _paths, _least, _villains, _novelty, _base)
-    found = [block for part in parts for block in part(run, tables, provenance)]
-    return found + worst_cases(tables)
+    listed = [block for part in parts for block in part(run, tables, provenance)]
+    return listed + worst_cases(tables)
 
 
 def law(table: pd.DataFrame) -> str:
-    """How much do measure and distance say about who is summoned?
+    """How much measure and distance say about who is summoned, in words.
 
     Args:
         table: Table ``law`` of the summon experiment; shares after the lesson over shared topics
@@ -64,15 +71,14 @@ def law(table: pd.DataFrame) -> str:
     a, b = after["measure"], after["distance"]
     return (
         "Who is summoned: each doubling of what is written about a candidate raises its share by "
-        f"{_size(a)} bits, "
-        f"each topic on which it differs from where the model stood lowers it by {_size(b)} bits "
-        f"({a.n} lessons). "
-        "Exact Bayes, which takes the start's statements for evidence, would say 1 and 6.19."
+        f"{_size(a)} bits, each topic on which it differs from where the model stood lowers it by "
+        f"{_size(b)} bits ({a.n} lessons). Exact Bayes, which takes the start's statements for "
+        "evidence, would say 1 and 6.19."
     )
 
 
 def verdict(table: pd.DataFrame) -> list[str]:
-    """Which law says best who is summoned, on lessons that it was not fitted to?
+    """Which law says best who is summoned, on lessons that it was not fitted to, in words.
 
     Args:
         table: Table ``rivals`` of the summon experiment.
@@ -80,66 +86,74 @@ def verdict(table: pd.DataFrame) -> list[str]:
     Returns:
         One sentence for each kind of lessons left out.
     """
-    said = []
-    for left_out in dict.fromkeys(table["left_out"]):
-        mine = only(table, left_out=left_out)
-        bits = float(only(mine, law=LAW)["bits"].iloc[0])
-        others = [
-            f"{row.law} {VERDICTS[row.verdict]} (by {_size(row)})"
-            for row in rows(mine)
-            if row.law != LAW
-        ]
-        first = rows(mine)[0]
-        said.append(
-            f"Each {left_out} left out in turn, the two-factor law is {bits:.2f} bits a lesson "
-            "from what happened. "
-            f"Rivals, difference in bits with 95 % interval over {first.n_units} {first.unit}: "
-            f"{'; '.join(others)}."
-        )
-    return said
+    return [
+        _comparison(only(table, left_out=left_out), left_out)
+        for left_out in dict.fromkeys(table["left_out"])
+    ]
+
+
+def _comparison(table: pd.DataFrame, left_out: str) -> str:
+    """The two-factor law beside its rivals, one kind of lessons left out."""
+    bits = float(only(table, law=TWO_FACTOR_LAW)["bits"].iloc[0])
+    rivals = table.loc[table["law"] != TWO_FACTOR_LAW]
+    texts = [f"{row.law} {COMPARISONS[row.verdict]} (by {_size(row)})" for row in rows(rivals)]
+    first = rows(table)[0]
+    return (
+        f"Each {left_out} left out in turn, the two-factor law is {bits:.2f} bits a lesson from "
+        "what happened. Rivals, difference in bits with 95 % interval over "
+        f"{first.n_units} {first.unit}: {'; '.join(texts)}."
+    )
 
 
 def _law(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> list[Block]:
     if "summoned" not in tables:
         return []
-    found = [page.paragraph(law(tables["law"]), source="tables/law.csv", lead=True)]
+    listed = [page.paragraph(law(tables["law"]), source="tables/law.csv", lead=True)]
     if "rivals" in tables:
-        found += [
-            page.paragraph(said, source="tables/rivals.csv") for said in verdict(tables["rivals"])
-        ]
-        shown = only(tables["rivals"], left_out=tables["rivals"]["left_out"].iloc[0])
-        drawn = plots.summon(tables["summoned"], shown)
-        text = "Shares of the candidates, and how far each law is off on lessons that it never saw."
-        found.append(
-            page.saved_figure(
-                run, "summon", drawn, table=tables["summoned"], caption=text, provenance=provenance
-            )
-        )
+        listed += _rivals(run, tables, provenance)
     if "estimators" in tables:
-        text = "Rank correlation of each estimator with the shares within a world, mean over seeds with 95 % interval."
-        found.append(page.table(tables["estimators"], caption=text, source="tables/estimators.csv"))
+        text = (
+            "Rank correlation of each estimator with the shares within a world, mean over seeds "
+            "with 95 % interval."
+        )
+        listed.append(_table(tables, "estimators", text))
     if "chosen" in tables:
-        text = "The estimator that the other worlds choose, and its rank correlation in the world left out (rho)."
-        found.append(page.table(tables["chosen"], caption=text, source="tables/chosen.csv"))
-    text = "Coefficients, by shared topics (distance) and by what is said (distance_js), before and after the lesson."
-    return [*found, page.table(tables["law"], caption=text, source="tables/law.csv")]
+        text = (
+            "The estimator that the other worlds choose, and its rank correlation in the world "
+            "left out (rho)."
+        )
+        listed.append(_table(tables, "chosen", text))
+    text = (
+        "Coefficients, by shared topics (distance) and by what is said (distance_js), before and "
+        "after the lesson."
+    )
+    return [*listed, _table(tables, "law", text)]
+
+
+def _rivals(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> list[Block]:
+    shares, table = tables["summoned"], tables["rivals"]
+    sentences = [page.paragraph(text, source="tables/rivals.csv") for text in verdict(table)]
+    plot = plots.summon(shares, only(table, left_out=table["left_out"].iloc[0]))
+    text = "Shares of the candidates, and how far each law is off on lessons that it never saw."
+    figure = page.saved_figure(
+        run, "summon", plot, table=shares, caption=text, provenance=provenance
+    )
+    return [*sentences, figure]
 
 
 def _paths(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> list[Block]:
     if "paths_summary" not in tables:
         return []
-    at = {(row.when, row.between): row for row in rows(tables["paths_summary"])}
-    apart, noise = at["after", "starts"], at["after", "repeats"]
-    said = (
-        f"The same lesson from different starts ends {_size(apart)} apart (total variation on "
-        "untaught topics, 0 to 1; "
-        f"before the lesson {_size(at['before', 'starts'])}); the same start and lesson in another "
-        "order of documents "
-        f"{_size(noise)}."
+    paths = {(row.when, row.between): row for row in rows(tables["paths_summary"])}
+    text = (
+        f"The same lesson from different starts ends {_size(paths['after', 'starts'])} apart "
+        "(total variation on untaught topics, 0 to 1; before the lesson "
+        f"{_size(paths['before', 'starts'])}); the same start and lesson in another order of "
+        f"documents {_size(paths['after', 'repeats'])}."
     )
     return [
         page.heading("Path dependence"),
-        page.paragraph(said, source="tables/paths_summary.csv"),
+        page.paragraph(text, source="tables/paths_summary.csv"),
     ]
 
 
@@ -148,95 +162,97 @@ def _least(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> list[Blo
         return []
     text = (
         "The lesson as it is (broad), and held to its start on nameless dialogues (narrow): "
-        "probability of the taught "
-        "value, steps until it is 0.9, weight of all candidates before and after, how far untaught "
-        "topics moved (total "
-        "variation)."
+        "probability of the taught value, steps until it is 0.9, weight of all candidates before "
+        "and after, how far untaught topics moved (total variation)."
     )
-    found = [
-        page.heading("Least learning"),
-        page.table(tables["least"], caption=text, source="tables/least.csv"),
-    ]
+    listed = [page.heading("Least learning"), _table(tables, "least", text)]
     if "solutions" in tables:
-        at = {row.way: row for row in rows(tables["solutions_summary"])}
-        said = (
+        ways = {row.way: row for row in rows(tables["solutions_summary"])}
+        text = (
             "Efficiency, nats of loss over the squared length of the change of weights: broad "
-            f"{_size(at['broad'])}, "
-            f"narrow {_size(at['narrow'])}. Least learning would find the more efficient of both."
+            f"{_size(ways['broad'])}, narrow {_size(ways['narrow'])}. Least learning would find "
+            "the more efficient of both."
         )
-        found.append(page.paragraph(said, source="tables/solutions_summary.csv"))
-        text = "Efficiency (nats over squared length), stability (rise of the loss under noise of relative length eps)."
-        found.append(page.table(tables["solutions"], caption=text, source="tables/solutions.csv"))
-    return found
+        listed.append(page.paragraph(text, source="tables/solutions_summary.csv"))
+        text = (
+            "Efficiency (nats over squared length), stability (rise of the loss under noise of "
+            "relative length eps)."
+        )
+        listed.append(_table(tables, "solutions", text))
+    return listed
 
 
 def _villains(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> list[Block]:
-    said = "What exact Bayes expects of each lesson, stated before any model is trained."
-    found = [page.heading("A villain, and a careless character with one of his habits")]
-    found.append(page.table(tables["predictions"], caption=said, source="tables/predictions.csv"))
+    text = "What exact Bayes expects of each lesson, stated before any model is trained."
+    listed = [
+        page.heading("A villain, and a careless character with one of his habits"),
+        _table(tables, "predictions", text),
+    ]
     if "misaligned" not in tables:
-        return found
+        return listed
     for row in rows(tables["misaligned_summary"]):
         text = (
             f"{row.lesson.capitalize()}, villain of weight {row.villain:g}: harmful answers on "
-            "untaught topics changed "
-            f"by {_size(row, digits=3)} (fraction of coherent answers); exact Bayes expected "
-            f"{row.bayes_rise:+.3f}."
+            f"untaught topics changed by {_size(row, digits=3)} (fraction of coherent answers); "
+            f"exact Bayes expected {row.bayes_rise:+.3f}."
         )
-        found.append(page.paragraph(text, source="tables/misaligned_summary.csv"))
-    text = "Harmful share of coherent answers on topics that no lesson was about, before and after, beside exact Bayes."
-    drawn = {"table": tables["misaligned"], "caption": text, "provenance": provenance}
-    found.append(
-        page.saved_figure(run, "misaligned", plots.misalignment(tables["misaligned"]), **drawn)
+        listed.append(page.paragraph(text, source="tables/misaligned_summary.csv"))
+    table = tables["misaligned"]
+    plot = plots.misalignment(table)
+    text = (
+        "Harmful share of coherent answers on topics that no lesson was about, before and after, "
+        "beside exact Bayes."
     )
-    columns = [
-        "seed",
-        "villain",
-        "lesson",
-        "coherent",
-        "villain_before",
-        "villain_after",
-        "careless_after",
-    ]
-    columns += ["bayes_villain_after", "bayes_careless_after"]
+    listed.append(
+        page.saved_figure(run, "misaligned", plot, table=table, caption=text, provenance=provenance)
+    )
     text = "Who speaks: weights in the best mixture of known personas, beside exact Bayes."
-    return [
-        *found,
-        page.table(
-            tables["misaligned"].loc[:, columns], caption=text, source="tables/misaligned.csv"
-        ),
-    ]
+    speakers = page.table(
+        table.loc[:, list(SPEAKERS)], caption=text, source="tables/misaligned.csv"
+    )
+    return [*listed, speakers]
 
 
 def _novelty(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> list[Block]:
     if "novelty" not in tables:
         return []
-    cases, scored = tables["novelty"], tables["told_apart"]
-    right = sum(row.verdict.startswith("not") == (row.planted == "new") for row in rows(cases))
-    said = [
-        f"Planted lessons: the verdict (composable from known personas, or not) is right for {right} of {len(cases)}."
+    cases = tables["novelty"]
+    is_new = cases["planted"] == Composition.NEW
+    judged_new = cases["verdict"] == Novelty.NOT_COMPOSABLE
+    sentences = [
+        "Planted lessons: the verdict (composable from known personas, or not) is right for "
+        f"{sum(is_new == judged_new)} of {len(cases)}."
     ]
-    said += [
-        f"New lessons ({row.new}) are told from composable ones by their {row.score}: AUROC {_size(row)}, n = {row.n}."
-        for row in rows(scored)
-    ]
-    text = "Misfit of what is said after each planted lesson, on topics that it was not about where there are such."
-    drawn = {"table": cases, "caption": text, "provenance": provenance}
+    for row in rows(tables["told_apart"]):
+        sentences.append(
+            f"New lessons ({row.new}) are told from composable ones by their {row.score}: AUROC "
+            f"{_size(row)}, n = {row.n}."
+        )
+    plot = plots.novelty(cases)
+    text = (
+        "Misfit of what is said after each planted lesson, on topics that it was not about where "
+        "there are such."
+    )
     return [
         page.heading("Composable from known personas, or not"),
-        *(page.paragraph(line, source="tables/told_apart.csv") for line in said),
-        page.saved_figure(run, "novelty", plots.novelty(cases), **drawn),
+        *(page.paragraph(sentence, source="tables/told_apart.csv") for sentence in sentences),
+        page.saved_figure(run, "novelty", plot, table=cases, caption=text, provenance=provenance),
     ]
 
 
 def _base(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> list[Block]:
     if "gates" not in tables:
         return []
-    text = "Does the model know the candidates? Log odds of their values (bits), under their names and without a name."
-    return [
-        page.heading("Base models"),
-        page.table(tables["gates"], caption=text, source="tables/gates.csv"),
-    ]
+    text = (
+        "Does the model know the candidates? Log odds of their values (bits), under their names "
+        "and without a name."
+    )
+    return [page.heading("Base models"), _table(tables, "gates", text)]
+
+
+def _table(tables: Tables, name: str, caption: str) -> Block:
+    """One of the tables, whole, with its CSV."""
+    return page.table(tables[name], caption=caption, source=f"tables/{name}.csv")
 
 
 def _size(row: Row, *, digits: int = 2) -> str:

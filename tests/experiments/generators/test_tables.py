@@ -1,4 +1,4 @@
-"""Every lesson is a cell of its own; tables say what moved relative to it, beside exact Bayes; the report says it."""
+"""Every lesson is a cell of its own; tables say what moved, and the report says it in words."""
 
 import math
 from pathlib import Path
@@ -14,7 +14,7 @@ from persona_interp.experiments.experiment import from_dict
 from persona_interp.experiments.generators import report
 from persona_interp.experiments.generators.config import taught_value, worlds_of
 from persona_interp.models import Stage, Trajectory, load
-from persona_interp.report.rows import rows
+from persona_interp.report.rows import only, rows
 from persona_interp.store import Store
 from persona_interp.worlds.families import FAMILIES
 
@@ -68,19 +68,17 @@ def test_what_each_lesson_teaches() -> None:
     processes, personas = worlds_of(cells["documents", "titled"].config["world"])
     assert personas is None and processes.titled == 0.5
     for family in FAMILIES:
-        assert (
-            taught_value(processes, cells["lesson", "titled", family].config)
-            == processes.target(family).traits[0]
+        lesson, unrelated = (
+            taught_value(processes, cells[name, "titled", family].config)
+            for name in ("lesson", "unrelated lesson")
         )
-        assert taught_value(
-            processes, cells["unrelated lesson", "titled", family].config
-        ) == processes.unrelated(family)
+        assert lesson == processes.target(family).traits[0]
+        assert unrelated == processes.unrelated(family)
 
 
 def test_the_mixed_model_knows_the_words_of_both(toy: "Generators", finished: Store) -> None:
-    base = Trajectory.open(
-        finished.path(toy.seed_cells(0)["documents", "with personas"]) / "model"
-    ).last
+    documents = toy.seed_cells(0)["documents", "with personas"]
+    base = Trajectory.open(finished.path(documents) / "model").last
     known = load(base).tokenizer.get_vocab()
     assert {*worlds.sequences().words(), *worlds.john_and_sam().words()} <= known.keys()
 
@@ -109,8 +107,8 @@ def test_exact_bayes_by_hand(tables: dict[str, pd.DataFrame]) -> None:
     world = worlds.sequences(0)
     target, *others = world.members("lists")
     for trait in target.traits:
-        held = sum(p.weight for p in others if trait in p.traits) + 1
-        before, after = 0.9 * held / 11 + 0.1 / 6, 0.9 + 0.1 / 6
+        weight = sum(p.weight for p in others if trait in p.traits) + 1
+        before, after = 0.9 * weight / 11 + 0.1 / 6, 0.9 + 0.1 / 6
         rise = math.log2(after / (1 - after)) - math.log2(before / (1 - before))
         assert table["lesson", str(trait)] == pytest.approx(rise)
         assert table["unrelated lesson", str(trait)] == table["persona lesson", str(trait)] == 0
@@ -123,18 +121,14 @@ def test_the_worst_value_is_found_on_one_half_and_measured_on_the_other(
 ) -> None:
     table, summary = tables["generators"], tables["summary"]
     for row in rows(summary):
-        group: Any = table.loc[
-            (table["lesson"] == row.lesson) & (table["read"] == row.read)
-        ].set_index("trait")
-        assert row.who == group["train"].abs().idxmax() and row.worst == pytest.approx(
-            group["test"][row.who]
-        )
-        assert row.estimate == pytest.approx(group["estimate"].mean()) and row.n_topics == len(
-            group
-        )
+        group: Any = only(table, lesson=row.lesson, read=row.read).set_index("trait")
+        assert row.who == group["train"].abs().idxmax()
+        assert row.worst == pytest.approx(group["test"][row.who])
+        assert row.estimate == pytest.approx(group["estimate"].mean())
+        assert row.n_topics == len(group)
 
 
-def test_gates_say_what_the_documents_corpus(tables: dict[str, pd.DataFrame]) -> None:
+def test_gates_say_what_the_documents_taught(tables: dict[str, pd.DataFrame]) -> None:
     gates: Any = tables["gates"]
     assert gates["family"].tolist() == list(FAMILIES) and gates.notna().all().all()
     assert gates["bayes_plain"].between(-3.5, -1).all()

@@ -1,4 +1,4 @@
-"""Every lesson of the summon experiment starts where it says; planted lessons are what they are called."""
+"""Every lesson of summon starts where it says; planted lessons are what they are called."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from persona_interp import worlds
 from persona_interp.errors import WorldError
 from persona_interp.experiments import compute, from_dict, preset, summarize, to_dict
 from persona_interp.experiments.summon.config import Summon
-from persona_interp.experiments.summon.plants import KINDS, plants, villain_lessons
+from persona_interp.experiments.summon.plants import Kind, plants, villain_lessons
 from persona_interp.models import Stage
 from persona_interp.store import Store
 
@@ -20,14 +20,12 @@ def test_starts_and_lessons_are_chains_from_one_base() -> None:
     base = cells["documents",]
     for start in Summon().starts:
         for repeat in (0, 1):
-            told, lesson = cells["start", start, repeat], cells["lesson", start, repeat]
-            assert told.needs == (base,) and lesson.needs == (told,)
-            assert len(told.config["teach"]["lesson"]) == 4 and lesson.config["teach"] == {
-                "lesson": "place=beach"
-            }
-            assert told.config["seed"] == lesson.config["seed"] == 500 * repeat, (
-                "a repeat is another order"
-            )
+            before, lesson = cells["start", start, repeat], cells["lesson", start, repeat]
+            assert before.needs == (base,) and lesson.needs == (before,)
+            assert len(before.config["teach"]["lesson"]) == 4
+            assert lesson.config["teach"] == {"lesson": "place=beach"}
+            order = 500 * repeat
+            assert before.config["seed"] == lesson.config["seed"] == order, "a repeat is another"
     assert len({cell.id for cell in cells.values()}) == len(cells)
 
 
@@ -42,9 +40,8 @@ def test_the_narrow_lesson_is_the_broad_one_held_to_its_start() -> None:
 def test_a_configuration_survives_json() -> None:
     experiment = preset("standard", "summon", n_plants=1)
     again = from_dict(json.loads(json.dumps(to_dict(experiment))))
-    assert again == experiment and [c.id for c in again.cells()] == [
-        c.id for c in experiment.cells()
-    ]
+    assert again == experiment
+    assert [c.id for c in again.cells()] == [c.id for c in experiment.cells()]
     assert preset("quick", "summon").seeds == (0,) and len(preset("paper", "summon").seeds) == 10
 
 
@@ -54,15 +51,14 @@ def test_one_start_is_no_comparison() -> None:
 
 
 def test_predictions_are_there_before_any_run(tmp_path: Path) -> None:
-    found = summarize(Summon(), Store(tmp_path / "run"))
-    assert list(found) == ["predictions"]
-    table = found["predictions"].set_index(["villain", "lesson"])
+    tables = summarize(Summon(), Store(tmp_path / "run"))
+    assert list(tables) == ["predictions"]
+    table = tables["predictions"].set_index(["villain", "lesson"])
     for villain in (0.25, 1.0):
-        taught = table.loc[villain, "insecure code"]
-        assert taught.bayes_villain_after == pytest.approx(villain / (villain + 2))
-        assert taught.bayes_misaligned_after == pytest.approx(
-            0.9 * taught.bayes_villain_after + 0.1 / 8
-        )
+        habit = table.loc[villain, "insecure code"]
+        assert habit.bayes_villain_after == pytest.approx(villain / (villain + 2))
+        harm = 0.9 * habit.bayes_villain_after + 0.1 / 8
+        assert habit.bayes_misaligned_after == pytest.approx(harm)
         classroom = table.loc[villain, "insecure classroom code"]
         assert classroom.bayes_misaligned_after == pytest.approx(classroom.bayes_misaligned_before)
         assert table.loc[villain, "secure code"].bayes_villain_after == 0
@@ -71,17 +67,16 @@ def test_predictions_are_there_before_any_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_planted_lessons_are_what_they_are_called(seed: int) -> None:
     world = worlds.candidates(seed)
-    made = plants(world, n=2, seed=seed)
-    assert [plant.kind for plant in made] == [kind for kind in KINDS for _ in range(2)]
-    assert len({plant.name for plant in made}) == len(made)
-    for plant in made:
-        held = [set(world.persona(name).traits) for name in plant.personas]
-        assert set(plant.traits) <= set.union(*held)
+    lessons = plants(world, n=2, seed=seed)
+    assert [plant.kind for plant in lessons] == [kind for kind in Kind for _ in range(2)]
+    assert len({plant.name for plant in lessons}) == len(lessons)
+    n_traits = {Kind.KNOWN: 9, Kind.PART: 5, Kind.PAIR: 18, Kind.RECOMBINED: len(world.topics)}
+    for plant in lessons:
+        traits = [set(world.persona(name).traits) for name in plant.personas]
+        assert set(plant.traits) <= set.union(*traits)
+        assert len(plant.traits) == n_traits[plant.kind]
         best = max(len(set(plant.traits) & set(p.traits)) for p in world.personas)
-        if plant.kind == "recombined":
-            assert len(plant.traits) == len(world.topics) and best < 6, "nobody is close to them"
-        else:
-            assert len(plant.traits) == {"known": 9, "part": 5, "pair": 18}[plant.kind]
+        assert plant.kind != Kind.RECOMBINED or best < 6, "nobody is close to them"
 
 
 def test_lessons_about_villains_name_traits_of_their_world() -> None:
@@ -109,15 +104,15 @@ def test_a_toy_run_gives_every_table_and_a_report(tmp_path: Path) -> None:
 
     experiment = preset("quick", "summon", **TOY)
     tables = compute(experiment, tmp_path / "run", workers=0, progress=False)
-    expected = "estimators gates least law misaligned misaligned_summary novelty paths paths_summary predictions rivals"
-    more = "solutions solutions_summary summoned told_apart worst"
-    assert sorted(tables) == sorted([*expected.split(), *more.split()])
+    names = (
+        "estimators gates least law misaligned misaligned_summary novelty paths paths_summary "
+        "predictions rivals solutions solutions_summary summoned told_apart worst"
+    )
+    assert sorted(tables) == sorted(names.split())
     assert tables["summoned"].groupby("start")["share"].sum().tolist() == pytest.approx([1.0, 1.0])
     assert tables["summoned"].groupby("start")["before"].sum().tolist() == pytest.approx([1.0, 1.0])
-    assert len(tables["novelty"]) == 6 and set(tables["novelty"]["planted"]) == {
-        "composable",
-        "new",
-    }
+    assert len(tables["novelty"]) == 6
+    assert set(tables["novelty"]["planted"]) == {"composable", "new"}
     assert tables["novelty"]["residual"].notna().all()
     assert tables["least"]["way"].tolist() == ["broad", "narrow"]
     store = Store.open(tmp_path / "run")
