@@ -17,7 +17,8 @@ PACKAGE = Path(__file__).parents[2] / "persona_interp"
 ENUMS = [value for value in vars(words).values() if isinstance(value, type)]
 ENUMS = [enum for enum in ENUMS if issubclass(enum, words.StrEnum) and enum is not words.StrEnum]
 COMMON = {"base", "control", "tuned", "lesson", "before", "prompt", "behavior", "answers", "null"}
-COMMON |= {"feature", "projection", "bits", "red", "green", "fits"}
+COMMON |= {"feature", "projection", "bits", "red", "green", "fits", "metric", "new", "composable"}
+COMMON |= {"divergence", "worse", "better"}
 """Words that also are names of columns, files, stages, roles or colors, which mean something else."""
 
 READERS = """
