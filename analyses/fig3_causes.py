@@ -119,7 +119,7 @@ def _largest(causes: pd.DataFrame) -> pd.DataFrame:
     largest = others.drop_duplicates("seed").assign(edit=LARGEST)
     if len(largest) == 1:
         return largest[["edit", *LEVELS, "share", "lo", "hi", "n"]]
-    share, lo, hi, n = analysis.t_interval(largest["share"])
+    share, lo, hi, n = analysis.stats.t_interval(largest["share"])
     row = {"edit": LARGEST, **largest[LEVELS].mean(), "share": float(share)}
     return pd.DataFrame([{**row, "lo": lo, "hi": hi, "n": n}])
 

@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 
 from claim import Claim
+from persona_interp.analysis.mixing import pooled_mixing_weight
+from persona_interp.analysis.reliable import reliable_level
 from trial import Trial
 
 PLACE = 2
@@ -84,7 +86,7 @@ def dose_simulations(n_seeds: int) -> dict[str, Simulation]:
     from persona_interp import analysis
 
     limits: dict[str, Any] = {"floor": FLOOR, "ceiling": CEILING}
-    level, _ = analysis.reliable_level(**limits)
+    level, _ = reliable_level(**limits)
     odds = np.log2((level - FLOOR) / (CEILING - level))
 
     def slope(rng: np.random.Generator) -> Ends:
@@ -171,7 +173,7 @@ def evidence_simulations(n_seeds: int) -> dict[str, Simulation]:
     def weight(rng: np.random.Generator) -> Ends:
         lessons = lesson_table(rng, n_seeds, before=before, limit=limit)
         runs = analysis.mixing_weight(lessons, world, **sizes)
-        return _ends(analysis.pooled_mixing_weight(runs.assign(setting=""), by="setting"))
+        return _ends(pooled_mixing_weight(runs.assign(setting=""), by="setting"))
 
     return {
         "bits a step": (rate, RATE),

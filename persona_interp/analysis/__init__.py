@@ -15,12 +15,8 @@ predictions. Features get the same treatment in ``feature_shift``, with a null; 
   says NaN)
 """
 
-from persona_interp.analysis.agreement import (
-    REACHES,
-    agreement,
-    agreement_with_truth,
-    best_estimator,
-)
+from persona_interp.analysis import measure, measurements, metric, stats
+from persona_interp.analysis.agreement import agreement
 from persona_interp.analysis.auroc import auroc
 from persona_interp.analysis.axis import axis_cosine, role_loadings
 from persona_interp.analysis.baselines import baselines
@@ -29,39 +25,14 @@ from persona_interp.analysis.contexts import contexts
 from persona_interp.analysis.contrast import contrast, expected_contrast
 from persona_interp.analysis.cosines import cosine_against_cooccurrence, cosine_map
 from persona_interp.analysis.directions import direction_shift, refit
-from persona_interp.analysis.dose import ed50, fieller, fit_lines, slopes
-from persona_interp.analysis.drift import kl_by_role
+from persona_interp.analysis.dose import ed50, slopes
 from persona_interp.analysis.effects import effects
 from persona_interp.analysis.emergent import misaligned_share
 from persona_interp.analysis.evidence import bits_per_unit, evidence_curve, lasting_effect
 from persona_interp.analysis.features import feature_shift
 from persona_interp.analysis.logodds import logodds
-from persona_interp.analysis.measure import (
-    dialogue_odds,
-    direction_kl,
-    expected_trait_odds,
-    lesson_dose,
-    mass,
-    trait_odds,
-)
-from persona_interp.analysis.measurements import (
-    measure_answers,
-    measure_behavior,
-    measure_features,
-    measure_projections,
-    random_range,
-    sound_shift,
-)
-from persona_interp.analysis.metric import (
-    axioms,
-    continuation_distance,
-    direction_distance,
-    kernel_distance,
-    trait_distance,
-    walk_distance,
-)
 from persona_interp.analysis.misalignment import misalignment
-from persona_interp.analysis.mixing import mixing_weight, pooled_mixing_weight
+from persona_interp.analysis.mixing import mixing_weight
 from persona_interp.analysis.novelty import novelty, shift_residual
 from persona_interp.analysis.order import recency
 from persona_interp.analysis.paths import paths
@@ -69,62 +40,31 @@ from persona_interp.analysis.persona_weights import persona_weights
 from persona_interp.analysis.projections import projection_pull, projection_shift
 from persona_interp.analysis.reach import evidence_in_words, evidence_to_reach
 from persona_interp.analysis.readouts import readouts
-from persona_interp.analysis.reliable import (
-    fit_curves,
-    predict_curves,
-    reliable_dose,
-    reliable_level,
-)
-from persona_interp.analysis.saturation import prior_interaction, saturation
-from persona_interp.analysis.score import family, score, top
+from persona_interp.analysis.reliable import predict_curves, reliable_dose
+from persona_interp.analysis.saturation import saturation
+from persona_interp.analysis.score import score, top
 from persona_interp.analysis.shift import shift
-from persona_interp.analysis.span import span_share
-from persona_interp.analysis.spillover import spillover, style_overlap
-from persona_interp.analysis.stats import (
-    across_seeds,
-    benjamini_hochberg,
-    cluster_interval,
-    jackknife,
-    sign_flip,
-    t_interval,
-)
-from persona_interp.analysis.summon import answer_distance, summon_law, summon_rivals
-from persona_interp.analysis.trait_predictors import (
-    TRAIT_PREDICTORS,
-    trait_behavior,
-    trait_cooccurrence,
-    trait_predictors,
-)
-from persona_interp.analysis.trait_transfer import SEPARABLE, trait_transfer
+from persona_interp.analysis.spillover import spillover
+from persona_interp.analysis.stats import across_seeds
+from persona_interp.analysis.summon import summon_law, summon_rivals
+from persona_interp.analysis.trait_predictors import trait_predictors
+from persona_interp.analysis.trait_transfer import trait_transfer
 from persona_interp.analysis.traits import effective_answers, separability, trait_scores
 from persona_interp.analysis.transfer import transfer
 from persona_interp.analysis.worst import worst_case
 
 __all__ = [
-    "REACHES",
-    "SEPARABLE",
-    "TRAIT_PREDICTORS",
     "across_seeds",
     "added_share",
     "agreement",
-    "agreement_with_truth",
-    "answer_distance",
     "auroc",
-    "axioms",
     "axis_cosine",
     "baselines",
-    "benjamini_hochberg",
-    "best_estimator",
     "bits_per_unit",
-    "cluster_interval",
     "contexts",
-    "continuation_distance",
     "contrast",
     "cosine_against_cooccurrence",
     "cosine_map",
-    "dialogue_odds",
-    "direction_distance",
-    "direction_kl",
     "direction_shift",
     "ed50",
     "effective_answers",
@@ -133,40 +73,25 @@ __all__ = [
     "evidence_in_words",
     "evidence_to_reach",
     "expected_contrast",
-    "expected_trait_odds",
-    "family",
     "feature_shift",
-    "fieller",
-    "fit_curves",
-    "fit_lines",
-    "jackknife",
-    "kernel_distance",
-    "kl_by_role",
     "lasting_effect",
-    "lesson_dose",
     "logodds",
-    "mass",
-    "measure_answers",
-    "measure_behavior",
-    "measure_features",
-    "measure_projections",
+    "measure",
+    "measurements",
+    "metric",
     "misaligned_share",
     "misalignment",
     "mixing_weight",
     "novelty",
     "paths",
     "persona_weights",
-    "pooled_mixing_weight",
     "predict_curves",
-    "prior_interaction",
     "projection_pull",
     "projection_shift",
-    "random_range",
     "readouts",
     "recency",
     "refit",
     "reliable_dose",
-    "reliable_level",
     "removed_share",
     "role_loadings",
     "saturation",
@@ -174,24 +99,15 @@ __all__ = [
     "separability",
     "shift",
     "shift_residual",
-    "sign_flip",
     "slopes",
-    "sound_shift",
-    "span_share",
     "spillover",
-    "style_overlap",
+    "stats",
     "summon_law",
     "summon_rivals",
-    "t_interval",
     "top",
-    "trait_behavior",
-    "trait_cooccurrence",
-    "trait_distance",
-    "trait_odds",
     "trait_predictors",
     "trait_scores",
     "trait_transfer",
     "transfer",
-    "walk_distance",
     "worst_case",
 ]

@@ -52,7 +52,7 @@ class Composition(StrEnum):
 
 
 class Distance(StrEnum):
-    """What kind of distance an estimator measures (``analysis.axioms``)."""
+    """What kind of distance an estimator measures (``analysis.metric.axioms``)."""
 
     METRIC = "metric"
     DISSIMILARITY = "dissimilarity"

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from persona_interp.analysis import TRAIT_PREDICTORS, trait_predictors
+from persona_interp.analysis import trait_predictors
+from persona_interp.analysis.trait_predictors import TRAIT_PREDICTORS
 from persona_interp.errors import StoreError
 
 NAMES = ("casual", "dry", "formal", "wry", "warm")

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from persona_interp.analysis import agreement, agreement_with_truth, best_estimator
+from persona_interp.analysis import agreement
+from persona_interp.analysis.agreement import agreement_with_truth, best_estimator
 from persona_interp.errors import SchemaError
 
 

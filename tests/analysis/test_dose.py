@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from persona_interp.analysis import ed50, fieller, fit_lines, slopes
+from persona_interp.analysis import ed50, slopes
+from persona_interp.analysis.dose import fieller, fit_lines
 from persona_interp.errors import SchemaError
 
 DOSES = np.arange(-6.0, 7.0, 2.0)

@@ -3,7 +3,8 @@ import pytest
 import xarray as xr
 
 from persona_interp import schema
-from persona_interp.analysis import cluster_interval, feature_shift
+from persona_interp.analysis import feature_shift
+from persona_interp.analysis.stats import cluster_interval
 from persona_interp.errors import SchemaError
 
 

@@ -43,16 +43,16 @@ def bayes(world: World) -> pd.DataFrame:
 
 def test_trait_odds_of_exact_bayes_are_the_expected_ones() -> None:
     world = graded()
-    found = analysis.trait_odds(bayes(world), world)
+    found = analysis.measure.trait_odds(bayes(world), world)
     traits = found.query("estimator == 'traits'").set_index("persona").estimate
-    expected = analysis.expected_trait_odds(world).set_index("persona").estimate
+    expected = analysis.measure.expected_trait_odds(world).set_index("persona").estimate
     assert traits.to_numpy() == pytest.approx(expected.to_numpy())
     assert (found.lo <= found.estimate).all() and set(found.n) == {5}
 
 
 def test_binding_is_own_against_those_who_hold_something_else() -> None:
     world = graded()
-    binding = analysis.trait_odds(bayes(world), world).query("estimator == 'binding'")
+    binding = analysis.measure.trait_odds(bayes(world), world).query("estimator == 'binding'")
     held, rest = 0.9 + 0.1 / 8, 0.1 / 8
     expected = np.log2(held / (1 - held)) - np.log2(rest / (1 - rest))
     assert binding.estimate.to_numpy() == pytest.approx(expected), (
@@ -66,7 +66,7 @@ def test_a_persona_that_is_not_known_by_name_is_not_bound() -> None:
     mine = table.persona == name
     table.loc[mine, "logprob"] = np.log2(1 / 8)
     binding = (
-        analysis.trait_odds(table, world)
+        analysis.measure.trait_odds(table, world)
         .query("estimator == 'binding'")
         .set_index("persona")
         .estimate
@@ -85,7 +85,7 @@ def test_dialogues_of_exact_bayes_rank_personas_by_mass() -> None:
             rows.append((doc, persona.name, name, np.log2(p), 20))
     table = pd.DataFrame(rows, columns=["doc", "persona", "name", "logprob", "n_tokens"])
     found = (
-        analysis.dialogue_odds(table)
+        analysis.measure.dialogue_odds(table)
         .pivot(index="persona", columns="estimator", values="estimate")
         .loc[mass.index]
     )
@@ -96,27 +96,27 @@ def test_dialogues_of_exact_bayes_rank_personas_by_mass() -> None:
         np.log2(prior.max()), abs=0.2
     )
     assert found["dialogues"].mean() == pytest.approx(0.0, abs=1e-9)
-    assert analysis.dialogue_odds(table).lo.isna().all(), "one dialogue has no interval"
+    assert analysis.measure.dialogue_odds(table).lo.isna().all(), "one dialogue has no interval"
     with pytest.raises(SchemaError, match="headers '' and each own name; '' is missing"):
-        analysis.dialogue_odds(table.query("name != ''"))
+        analysis.measure.dialogue_odds(table.query("name != ''"))
 
 
 def test_direction_kl_turns_the_interval_round() -> None:
     table = pd.DataFrame({"doc": range(3), "name": "a", "kl": [0.2, 0.25, 0.3], "n_tokens": 9})
-    row = analysis.direction_kl(table).iloc[0]
+    row = analysis.measure.direction_kl(table).iloc[0]
     assert row.estimate == pytest.approx(2.0) and row.lo < 2 < row.hi and row.n == 3
 
 
 def test_mass_counts_documents_and_fact_tokens() -> None:
     world = graded()
     counts = worlds.count(world.corpus(2_000, seed=1))
-    found = analysis.mass(counts, [p.name for p in world.personas])
+    found = analysis.measure.mass(counts, [p.name for p in world.personas])
     documents = found.query("estimator == 'documents'").set_index("persona").estimate
     assert (2**documents).sum() == pytest.approx(
         counts.loc[counts.persona != "", "documents"].sum()
     )
     assert stats.spearmanr(documents, world.mass().sum(axis=1)).statistic > 0.9
-    assert analysis.mass(counts, ["nobody"]).estimate.tolist() == [-np.inf] * 2
+    assert analysis.measure.mass(counts, ["nobody"]).estimate.tolist() == [-np.inf] * 2
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_the_dose_is_where_the_odds_are_even(
     world = graded()
     names = [p.name for p in world.personas[:4]]
     said = lesson(world, dict(zip(names, (-3.0, -0.5, -20.0, 1.0), strict=True)))
-    found = analysis.lesson_dose(said, world, batch=8).set_index("persona").estimate
+    found = analysis.measure.lesson_dose(said, world, batch=8).set_index("persona").estimate
     assert found[names].tolist() == [-np.log2(24), -2.0, -np.inf, np.inf]
 
 
@@ -156,6 +156,6 @@ def test_bad_input_is_named() -> None:
     world = graded()
     table = bayes(world)
     with pytest.raises(SchemaError, match="named is missing"):
-        analysis.trait_odds(table.query("context == 'nameless'"), world)
+        analysis.measure.trait_odds(table.query("context == 'nameless'"), world)
     with pytest.raises(SchemaError, match="of one checkpoint"):
-        analysis.trait_odds(pd.concat([table, table.assign(checkpoint="later@8")]), world)
+        analysis.measure.trait_odds(pd.concat([table, table.assign(checkpoint="later@8")]), world)

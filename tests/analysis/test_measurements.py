@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from persona_interp.analysis import measure_projections, random_range, sound_shift, span_share
+from persona_interp.analysis.measurements import measure_projections, random_range, sound_shift
+from persona_interp.analysis.span import span_share
 from persona_interp.errors import SchemaError
 
 

@@ -23,7 +23,7 @@ def points(n: int, seed: int = 0) -> dict[str, np.ndarray]:
 def test_distances_in_space_are_a_metric() -> None:
     at = points(8)
     rows = [(a, b, float(np.linalg.norm(at[a] - at[b]))) for a, b in combinations(at, 2)]
-    row = analysis.axioms(metric(rows)).iloc[0]
+    row = analysis.metric.axioms(metric(rows)).iloc[0]
     assert (
         row.called == "metric"
         and row.violated == 0
@@ -34,7 +34,7 @@ def test_distances_in_space_are_a_metric() -> None:
 
 def test_squared_distances_violate_the_triangle() -> None:
     rows = [(a, b, float((i - j) ** 2)) for (i, a), (j, b) in combinations(enumerate("abcde"), 2)]
-    row = analysis.axioms(metric(rows)).iloc[0]
+    row = analysis.metric.axioms(metric(rows)).iloc[0]
     assert row.called == "dissimilarity" and row.asymmetry == 0
     middle = sum(min(p, r) < q < max(p, r) for p, q, r in permutations(range(5), 3))
     assert row.violated == pytest.approx(middle / 60)
@@ -45,19 +45,19 @@ def test_squared_distances_violate_the_triangle() -> None:
 
 def test_what_depends_on_the_order_is_a_divergence() -> None:
     rows = [(a, b, 1.0 + 0.5 * (a < b)) for a, b in permutations("abcd", 2)]
-    row = analysis.axioms(metric(rows)).iloc[0]
+    row = analysis.metric.axioms(metric(rows)).iloc[0]
     assert row.called == "divergence" and row.asymmetry == pytest.approx(0.5 / 1.25)
 
 
 def test_infinite_distances_are_left_out_and_counted() -> None:
     rows = [("a", "b", 1.0), ("b", "c", 1.0), ("a", "c", np.inf)]
-    row = analysis.axioms(metric(rows)).iloc[0]
+    row = analysis.metric.axioms(metric(rows)).iloc[0]
     assert row.n_triples == 0 and np.isnan(row.violated)
 
 
 def test_unshared_is_what_overlaps_leave() -> None:
     world = graded()
-    table = analysis.trait_distance(world).set_index(["name", "other"]).estimate
+    table = analysis.metric.trait_distance(world).set_index(["name", "other"]).estimate
     assert all(table[pair] == 5 - k for pair, k in overlaps(world).items())
 
 
@@ -93,7 +93,7 @@ def test_a_walk_by_hand() -> None:
     rest = {"kl_generic": 0.5, "stability": 0.1, "lo": 0.0, "hi": 0.2, "n": 4}
     solution = pd.DataFrame({**ends, "start": [a, b, ""], "end": [b, a, a]}).assign(**rest)
     found = (
-        analysis.walk_distance(said, solution, world)
+        analysis.metric.walk_distance(said, solution, world)
         .set_index(["estimator", "name", "other"])
         .estimate
     )
@@ -107,6 +107,8 @@ def test_a_walk_by_hand() -> None:
 def test_distances_are_of_one_hook() -> None:
     rows = [(h, a, b, 1.0 if a == b else 0.25) for h in ("h", "g") for a in "ab" for b in "ab"]
     table = pd.DataFrame(rows, columns=["hook", "name", "other", "cosine"])
-    assert analysis.direction_distance(table.query("hook == 'h'")).estimate.tolist() == [0.75]
+    assert analysis.metric.direction_distance(table.query("hook == 'h'")).estimate.tolist() == [
+        0.75
+    ]
     with pytest.raises(SchemaError, match="one hook"):
-        analysis.direction_distance(table)
+        analysis.metric.direction_distance(table)

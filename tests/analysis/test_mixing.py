@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from persona_interp.analysis import mixing_weight, pooled_mixing_weight
+from persona_interp.analysis import mixing_weight
+from persona_interp.analysis.mixing import pooled_mixing_weight
 from persona_interp.errors import SchemaError, WorldError
 from persona_interp.worlds import World, certain, count, mixing
 

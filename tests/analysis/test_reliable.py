@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from persona_interp.analysis import fit_curves, predict_curves, reliable_dose, reliable_level
+from persona_interp.analysis import predict_curves, reliable_dose
+from persona_interp.analysis.reliable import fit_curves, reliable_level
 from persona_interp.errors import SchemaError
 
 LIMITS = {"floor": 0.0125, "ceiling": 0.9125}

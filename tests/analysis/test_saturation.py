@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from persona_interp.analysis import prior_interaction, saturation
+from persona_interp.analysis import saturation
+from persona_interp.analysis.saturation import prior_interaction
 from persona_interp.errors import SchemaError
 
 STEPS = np.array([0, 1, 2, 4, 8, 16, 32, 64])

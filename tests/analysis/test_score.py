@@ -6,7 +6,8 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from persona_interp import schema
-from persona_interp.analysis import family, score, top
+from persona_interp.analysis import score, top
+from persona_interp.analysis.score import family
 from persona_interp.errors import SchemaError, WorldError
 from persona_interp.worlds import World
 

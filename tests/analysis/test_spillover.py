@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from persona_interp.analysis import spillover, style_overlap
+from persona_interp.analysis import spillover
+from persona_interp.analysis.spillover import style_overlap
 from persona_interp.errors import SchemaError
 from persona_interp.worlds import graded, john_and_sam
 

@@ -4,8 +4,8 @@ import pytest
 import statsmodels.api as sm
 from scipy import stats
 
-from persona_interp.analysis import (
-    across_seeds,
+from persona_interp.analysis import across_seeds
+from persona_interp.analysis.stats import (
     benjamini_hochberg,
     cluster_interval,
     jackknife,

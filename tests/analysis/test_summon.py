@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from persona_interp.analysis import answer_distance, summon_law, summon_rivals
+from persona_interp.analysis import summon_law, summon_rivals
+from persona_interp.analysis.summon import answer_distance
 from persona_interp.errors import SchemaError
 
 STARTS = {

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from persona_interp.analysis import TRAIT_PREDICTORS as PREDICTORS
-from persona_interp.analysis import trait_behavior, trait_cooccurrence, trait_predictors
+from persona_interp.analysis import trait_predictors
+from persona_interp.analysis.trait_predictors import TRAIT_PREDICTORS as PREDICTORS
+from persona_interp.analysis.trait_predictors import trait_behavior, trait_cooccurrence
 from persona_interp.errors import SchemaError
 
 

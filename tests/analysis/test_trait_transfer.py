@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from persona_interp.analysis import benjamini_hochberg, trait_transfer
+from persona_interp.analysis import trait_transfer
+from persona_interp.analysis.stats import benjamini_hochberg
 from persona_interp.errors import SchemaError
 
 TRAITS = ("dry", "warm", "wry")

@@ -1,4 +1,4 @@
-"""What every exported name must be like: documented, annotated, data first and the rest keyword-only."""
+"""What every exported name is like: documented, annotated, data first, the rest keyword-only."""
 
 import importlib
 import inspect
@@ -18,20 +18,32 @@ def _exports(room: str) -> list[str]:
 
 
 def _callables(room: str) -> dict[str, Callable[..., Any]]:
-    """Exported functions, and public methods that exported classes define themselves."""
-    found: dict[str, Callable[..., Any]] = {}
+    """Exported functions, those of exported modules, and public methods of exported classes."""
+    names: dict[str, Callable[..., Any]] = {}
     for name in _exports(room):
         value = getattr(importlib.import_module(f"persona_interp.{room}"), name)
         if isinstance(value, types.FunctionType):
-            found[name] = value
+            names[name] = value
+        elif isinstance(value, types.ModuleType):
+            names |= {f"{name}:{key}": function for key, function in _functions(value).items()}
         elif inspect.isclass(value) and value.__module__.startswith("persona_interp."):
             for method, member in vars(value).items():
-                member = (
-                    member.__func__ if isinstance(member, classmethod | staticmethod) else member
-                )
+                if isinstance(member, classmethod | staticmethod):
+                    member = member.__func__
                 if isinstance(member, types.FunctionType) and not method.startswith("_"):
-                    found[f"{name}.{method}"] = member
-    return found
+                    names[f"{name}.{method}"] = member
+    return names
+
+
+def _functions(module: types.ModuleType) -> dict[str, Callable[..., Any]]:
+    """Public functions that a module defines itself."""
+    return {
+        key: value
+        for key, value in vars(module).items()
+        if isinstance(value, types.FunctionType)
+        and value.__module__ == module.__name__
+        and not key.startswith("_")
+    }
 
 
 def complaints(function: Callable[..., Any], *, method: bool) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the source never does: run what a file holds, trust remote code, or name the machine it was written on."""
+"""What the source never does: run what a file holds, trust remote code, or name its machine."""
 
 import ast
 import re

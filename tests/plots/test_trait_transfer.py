@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from persona_interp.analysis import TRAIT_PREDICTORS, trait_predictors
+from persona_interp.analysis import trait_predictors
+from persona_interp.analysis.trait_predictors import TRAIT_PREDICTORS
 from persona_interp.errors import SchemaError
 from persona_interp.plots import style, trait_transfer
 

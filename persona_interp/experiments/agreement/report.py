@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from persona_interp import analysis, plots
+from persona_interp import plots
+from persona_interp.analysis.agreement import REACHES, agreement_with_truth
 from persona_interp.errors import StoreError
 from persona_interp.report import page
 from persona_interp.report.page import Block
@@ -18,7 +19,7 @@ TITLE = "Measure and metric: do the estimators agree, and do they find the truth
 TRUTHS = {"measure": "documents", "metric": "unshared topics"}
 """What is estimated -> name of the true one among its estimators."""
 
-LINE = analysis.REACHES
+LINE = REACHES
 """Rank correlation from which on an estimator is said to find the truth."""
 
 UNITS = {"measure": "personas", "metric": "pairs"}
@@ -155,7 +156,7 @@ def verdicts(tables: Tables, name: str) -> list[str]:
             f"Of this model the true {name} is not known: estimators can be compared with each "
             "other only."
         ]
-    rows = analysis.agreement_with_truth(table, truth)
+    rows = agreement_with_truth(table, truth)
     # Fact tokens are another truth, no estimator.
     rows = rows.loc[rows["estimator"] != "fact tokens"]
     n, worlds = rows["n"].max(), rows["n_seeds"].max()
@@ -202,7 +203,7 @@ def kinds(axioms: pd.DataFrame) -> str:
     """Which estimators of distance are metrics, in words.
 
     Args:
-        axioms: Of ``analysis.axioms``, with seeds.
+        axioms: Of ``analysis.metric.axioms``, with seeds.
 
     Returns:
         One sentence an estimator, joined.
@@ -257,7 +258,7 @@ def numbers(tables: Tables) -> pd.DataFrame:
     for name, truth in TRUTHS.items():
         table = tables[f"{name}_agreement"]
         if _has_truth(table, truth):
-            parts.append(analysis.agreement_with_truth(table, truth).assign(of=name))
+            parts.append(agreement_with_truth(table, truth).assign(of=name))
     if not parts:
         return pd.DataFrame()
     return pd.concat(parts, ignore_index=True)

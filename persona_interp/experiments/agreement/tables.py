@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from persona_interp import analysis
+from persona_interp.analysis.spillover import style_overlap
 from persona_interp.experiments.agreement.config import Agreement
 from persona_interp.store import Cell, Store
 from persona_interp.tables import read_dataset, read_table
@@ -41,19 +42,19 @@ def summarize(experiment: Agreement, store: Store) -> Tables:
             margins.append(_margins(folder, world).assign(seed=seed))
         if documents and store.has(documents):
             counts = read_table(store.path(documents, "counts.parquet"))
-            mass = analysis.mass(counts, [p.name for p in world.personas])
+            mass = analysis.measure.mass(counts, [p.name for p in world.personas])
             # The truth comes first, as the others are read against it.
             measures.insert(0, mass.assign(seed=seed))
-            measures.append(analysis.expected_trait_odds(world).assign(seed=seed))
-            metrics.insert(0, analysis.trait_distance(world).assign(seed=seed))
+            measures.append(analysis.measure.expected_trait_odds(world).assign(seed=seed))
+            metrics.insert(0, analysis.metric.trait_distance(world).assign(seed=seed))
         walks = [cell for key, cell in cells.items() if key[0] == "walk" and store.has(cell)]
         if walks:
             odds = _read_all(store, walks, "logodds.parquet")
             solutions = _read_all(store, walks, "solution.parquet")
-            metrics.append(analysis.walk_distance(odds, solutions, world).assign(seed=seed))
+            metrics.append(analysis.metric.walk_distance(odds, solutions, world).assign(seed=seed))
             if documents:
                 from_nobody = odds.loc[odds["start"] == ""]
-                dose = analysis.lesson_dose(from_nobody, world, batch=experiment.walk.batch)
+                dose = analysis.measure.lesson_dose(from_nobody, world, batch=experiment.walk.batch)
                 measures.append(dose.assign(seed=seed))
         if any(key[0] == "lesson" and store.has(cell) for key, cell in cells.items()):
             spillover.append(_spillover(experiment, store, seed))
@@ -75,9 +76,9 @@ def summarize(experiment: Agreement, store: Store) -> Tables:
 def _measures(folder: Path, world: World) -> list[pd.DataFrame]:
     """Measure tables of one cell of estimates."""
     return [
-        analysis.trait_odds(read_table(folder / "behavior.parquet"), world),
-        analysis.dialogue_odds(read_table(folder / "likelihood.parquet")),
-        analysis.direction_kl(read_table(folder / "added_kl.parquet")),
+        analysis.measure.trait_odds(read_table(folder / "behavior.parquet"), world),
+        analysis.measure.dialogue_odds(read_table(folder / "likelihood.parquet")),
+        analysis.measure.direction_kl(read_table(folder / "added_kl.parquet")),
     ]
 
 
@@ -86,9 +87,9 @@ def _metrics(folder: Path) -> list[pd.DataFrame]:
     vectors = read_dataset(folder / "vectors.nc")
     directions = vectors["vector"].assign_attrs(vectors.attrs)
     return [
-        analysis.continuation_distance(read_table(folder / "divergence.parquet")),
-        analysis.kernel_distance(read_table(folder / "gradients.parquet")),
-        analysis.direction_distance(analysis.cosine_map(directions)),
+        analysis.metric.continuation_distance(read_table(folder / "divergence.parquet")),
+        analysis.metric.kernel_distance(read_table(folder / "gradients.parquet")),
+        analysis.metric.direction_distance(analysis.cosine_map(directions)),
     ]
 
 
@@ -100,7 +101,7 @@ def _margins(folder: Path, world: World) -> pd.DataFrame:
     for persona in world.personas:
         values = [(trait.topic, trait.value) for trait in persona.traits]
         margins = [bits[persona.name, *value] - bits["", *value] for value in values]
-        interval = analysis.t_interval(margins)
+        interval = analysis.stats.t_interval(margins)
         row = {"persona": persona.name, **interval.row(), "n": interval.n}
         rows.append({**row, "known": bool(interval.estimate >= MARGIN)})
     return pd.DataFrame(rows)
@@ -115,7 +116,7 @@ def _read_all(store: Store, cells: Iterable[Cell], name: str) -> pd.DataFrame:
 def _axioms(metric: pd.DataFrame) -> pd.DataFrame:
     """Which axioms of a metric each estimator violates, a seed at a time."""
     seeds = metric.groupby("seed", sort=False)
-    parts = [analysis.axioms(own).assign(seed=seed) for seed, own in seeds]
+    parts = [analysis.metric.axioms(own).assign(seed=seed) for seed, own in seeds]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -136,6 +137,6 @@ def _spillover(experiment: Agreement, store: Store, seed: int) -> pd.DataFrame:
     traits = read_dataset(store.path(cells["geometry",], "traits.nc"))
     cosine = analysis.cosine_map(traits["vector"].assign_attrs(traits.attrs), world)
     cosine = cosine.rename(columns={"name": "taught", "other": "trait"}).drop(columns="hook")
-    style = analysis.style_overlap(world).rename(columns={"trait": "taught", "other": "trait"})
+    style = style_overlap(world).rename(columns={"trait": "taught", "other": "trait"})
     pair = ["taught", "trait"]
     return pd.concat(parts, ignore_index=True).merge(cosine, on=pair).merge(style, on=pair)

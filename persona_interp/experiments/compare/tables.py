@@ -4,6 +4,8 @@ import pandas as pd
 import xarray as xr
 
 from persona_interp import analysis
+from persona_interp.analysis.drift import kl_by_role
+from persona_interp.analysis.span import span_share
 from persona_interp.experiments.compare.config import SAME_WEIGHTS, Compare
 from persona_interp.schema.words import Family, Fit, Role
 from persona_interp.store import Store
@@ -76,10 +78,10 @@ def summarize(experiment: Compare, store: Store) -> Tables:
     random: list[pd.DataFrame] = []
     if experiment.traits and cells.has_all("behavior"):
         scores = analysis.trait_scores(cells.tables("behavior", name="continuations"))
-        measurements.append(analysis.measure_behavior(scores))
+        measurements.append(analysis.measurements.measure_behavior(scores))
     if experiment.traits and cells.has_all("answers"):
         bits = cells.tables("answers", name="trait_bits")
-        measurements.append(analysis.measure_answers(bits))
+        measurements.append(analysis.measurements.measure_answers(bits))
     if cells.has(("directions",)) and cells.has_all("residuals"):
         tables |= _along_directions(cells, measurements, random)
     tables |= _of_dictionaries(cells, measurements)
@@ -88,7 +90,9 @@ def summarize(experiment: Compare, store: Store) -> Tables:
         drawn = pd.DataFrame(columns=list(measurements[0].columns))
         if random:
             drawn = pd.concat(random, ignore_index=True)
-        tables["effects"] = analysis.random_range(effects, drawn, base=experiment.base.label)
+        tables["effects"] = analysis.measurements.random_range(
+            effects, drawn, base=experiment.base.label
+        )
     return tables | _untested(cells)
 
 
@@ -137,11 +141,11 @@ def _along_directions(
     last, novelty = [], []
     for i in range(vectors.sizes["hook"]):
         acts = cells.data("residuals", name=f"answer {i}")
-        measurements.append(analysis.measure_projections(acts, vectors))
-        random.append(analysis.measure_projections(acts, drawn))
+        measurements.append(analysis.measurements.measure_projections(acts, vectors))
+        random.append(analysis.measurements.measure_projections(acts, drawn))
         before_answer = cells.data("residuals", name=f"last {i}")
-        last.append(analysis.measure_projections(before_answer, vectors))
-        novelty.append(analysis.span_share(acts, vectors, drawn, base=experiment.base.label))
+        last.append(analysis.measurements.measure_projections(before_answer, vectors))
+        novelty.append(span_share(acts, vectors, drawn, base=experiment.base.label))
     shares = pd.concat(novelty, ignore_index=True)
     shares = shares.loc[shares["checkpoint"] != experiment.again.label]
     return {"shift": _effects(cells, last), "novelty": shares}
@@ -158,7 +162,7 @@ def _of_dictionaries(cells: Finished, measurements: list[pd.DataFrame]) -> Table
         if Fit.UNUSABLE in set(fits["verdict"]):
             continue
         feats = cells.data("features", sae.name, name="features")
-        measurements.append(analysis.measure_features(feats))
+        measurements.append(analysis.measurements.measure_features(feats))
         for end in cells.experiment.ends:
             shift = analysis.feature_shift(
                 feats, before=cells.experiment.base.label, after=end.label
@@ -194,12 +198,12 @@ def _untested(cells: Finished) -> Tables:
     """What is shown and not tested."""
     experiment, tables = cells.experiment, {}
     if cells.has_all("drift"):
-        tables["drift"] = analysis.kl_by_role(cells.tables("drift", name="drift"))
+        tables["drift"] = kl_by_role(cells.tables("drift", name="drift"))
     if cells.has_all("samples"):
         tables["samples"] = cells.tables("samples", name="samples")
         if all(cells.has_file(("samples", label), "trait_bits.parquet") for label in cells.labels):
             bits = cells.tables("samples", name="trait_bits")
-            tables["sound"] = analysis.sound_shift(bits, base=experiment.base.label)
+            tables["sound"] = analysis.measurements.sound_shift(bits, base=experiment.base.label)
     traits = [("trait", file.name) for file in experiment.traits]
     if traits and cells.has(*traits):
         parts = [cells.table(key, "separability") for key in traits]

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from persona_interp import analysis
+from persona_interp.analysis.reliable import reliable_level
 from persona_interp.experiments.dose.config import (
     HIDDEN_KINDS,
     NAMED_KINDS,
@@ -200,7 +201,7 @@ def _responses(dose: pd.DataFrame, *, limits: dict[str, Any]) -> Tables:
         slope = analysis.slopes(whole, x=f"bayes_{name}", by=GROUP_COLUMNS)
         slopes.append(slope.assign(population=name))
     # Enough is a contrast of 0 (undecided), and that at which an exact reader would be reliable.
-    _, contrast = analysis.reliable_level(**limits)
+    _, contrast = reliable_level(**limits)
     levels = [analysis.ed50(whole, level=level, by=GROUP_COLUMNS) for level in (0.0, contrast)]
     reliable = analysis.reliable_dose(whole, by=GROUP_COLUMNS, **limits)
     grid = np.arange(min(whole["dose"]), max(whole["dose"]) + GRID_STEP, GRID_STEP)

@@ -8,7 +8,9 @@ import pandas as pd
 
 from persona_interp import analysis, worlds
 from persona_interp.analysis.contexts import OWN
+from persona_interp.analysis.mixing import pooled_mixing_weight
 from persona_interp.analysis.reach import SETTING
+from persona_interp.analysis.saturation import prior_interaction
 from persona_interp.experiments.evidence.config import Evidence, setting
 from persona_interp.models import Stage
 from persona_interp.schema.words import Moment
@@ -146,7 +148,7 @@ def _over_seeds(tables: Tables) -> Tables:
     if "priors" in tables:
         priors = _complete(tables["priors"])
         if not priors.empty:
-            slopes = analysis.prior_interaction(priors)
+            slopes = prior_interaction(priors)
             means["interaction"] = analysis.across_seeds(slopes, by="step", beside=["n"])
     if "evidence" in tables:
         means |= _lessons_over_seeds(tables)
@@ -172,7 +174,7 @@ def _lessons_over_seeds(tables: Tables) -> Tables:
             by=SETTING_COLUMNS,
             beside=("peak", "peak_step", "last", "p_taught"),
         ),
-        "k": analysis.pooled_mixing_weight(tables["mixing"], by=SETTING_COLUMNS),
+        "k": pooled_mixing_weight(tables["mixing"], by=SETTING_COLUMNS),
         "cost": _cost(tables["contexts"], lasting),
     }
     plain = curve.loc[curve["replay"] == 0]

@@ -132,7 +132,7 @@ def _over_seeds(shifts: pd.DataFrame, by: list[str]) -> pd.DataFrame:
         who = values["train"].abs().idxmax()
         row = {"lo_topics": np.nan, "hi_topics": np.nan}
         if group["seed"].nunique() == 1:
-            interval = analysis.t_interval(values["estimate"])
+            interval = analysis.stats.t_interval(values["estimate"])
             row = {"lo_topics": interval.lo, "hi_topics": interval.hi}
         row |= {"n_topics": len(values), "who": who, "worst": values["test"][who]}
         rows.append(row)

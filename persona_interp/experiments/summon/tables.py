@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 
 from persona_interp import analysis, worlds
+from persona_interp.analysis.agreement import best_estimator
 from persona_interp.analysis.directions import cosine
+from persona_interp.analysis.summon import answer_distance
 from persona_interp.experiments.summon import cases
 from persona_interp.experiments.summon.cases import after, ends, read_behavior
 from persona_interp.experiments.summon.config import Cells, Summon
@@ -111,7 +113,7 @@ def _estimators(shares: pd.DataFrame) -> Tables:
             rows.append({"seed": seed, "estimator": name, "estimate": float(rho)})
     tables = {"estimators": analysis.across_seeds(pd.DataFrame(rows), by="estimator")}
     if shares["seed"].nunique() > 1:
-        tables["chosen"] = analysis.best_estimator(shares, names)
+        tables["chosen"] = best_estimator(shares, names)
     return tables
 
 
@@ -232,7 +234,7 @@ def _answer_distances(store: Store, cells: Cells, pairs: list[tuple[str, str]]) 
         if start not in starts:
             starts[start] = analysis.logodds(after(read_behavior(store, cells["start", start, 0])))
         named = base.loc[base["persona"] == persona]
-        distances.append(analysis.answer_distance(named, starts[start], topics=DISTANCE_TOPICS))
+        distances.append(answer_distance(named, starts[start], topics=DISTANCE_TOPICS))
     return distances
 
 

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from persona_interp import analysis
+from persona_interp.analysis.trait_transfer import SEPARABLE
 from persona_interp.errors import SchemaError, WorldError, unknown
 from persona_interp.models import Stage
 from persona_interp.models.chats import PLAIN_TEMPLATE
@@ -67,7 +67,7 @@ class TraitTransfer:
     temperature: float = 0.7
     depth: float = 0.6
     n_judged: int = 8
-    least: float = analysis.SEPARABLE
+    least: float = SEPARABLE
 
     def __post_init__(self) -> None:
         if isinstance(self.traits, str | Path):

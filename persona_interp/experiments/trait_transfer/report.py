@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from persona_interp import analysis, plots
+from persona_interp import plots
+from persona_interp.analysis.trait_predictors import TRAIT_PREDICTORS
 from persona_interp.errors import StoreError
 from persona_interp.report import page
 from persona_interp.report.page import Block
@@ -210,7 +211,7 @@ def numbers(tables: Tables) -> pd.DataFrame:
         return tables["transfer"]
     both = ["taught", "trait"]
     return tables["transfer"].merge(
-        tables["pairs"][[*both, *analysis.TRAIT_PREDICTORS]], on=both, how="left"
+        tables["pairs"][[*both, *TRAIT_PREDICTORS]], on=both, how="left"
     )
 
 

@@ -5,6 +5,11 @@ from itertools import product
 import pandas as pd
 
 from persona_interp import analysis
+from persona_interp.analysis.trait_predictors import (
+    TRAIT_PREDICTORS,
+    trait_behavior,
+    trait_cooccurrence,
+)
 from persona_interp.experiments.trait_transfer.config import ARMS, TraitTransfer
 from persona_interp.schema.words import Arm
 from persona_interp.store import Cell, Store
@@ -120,7 +125,7 @@ def _shown(bits: pd.DataFrame) -> pd.DataFrame:
         by_arm = by_arm.reindex(columns=list(ARMS)).dropna()
         if by_arm.empty:
             continue
-        difference = analysis.t_interval(by_arm[Arm.LESSON] - by_arm[Arm.NULL])
+        difference = analysis.stats.t_interval(by_arm[Arm.LESSON] - by_arm[Arm.NULL])
         estimate, lo, hi = (float(value) for value in difference[:3])
         rows.append((taught, estimate, lo, hi, *by_arm.mean(), difference.n))
     return pd.DataFrame(rows, columns=["taught", "estimate", "lo", "hi", "lesson", "null", "n"])
@@ -133,8 +138,8 @@ def _predictors(
     paths = [store.path(base_cells["judgments", trait], "judged.parquet") for trait in separable]
     bits = pd.concat([read_table(path) for path in paths], ignore_index=True)
     is_instructed = bits["side"] != "default"
-    cooccurrence = analysis.trait_cooccurrence(bits.loc[is_instructed])
-    behavior = analysis.trait_behavior(bits.loc[~is_instructed])
+    cooccurrence = trait_cooccurrence(bits.loc[is_instructed])
+    behavior = trait_behavior(bits.loc[~is_instructed])
     vectors = read_directions(store.path(base_cells["base",], "vectors.nc"))
     cosines = analysis.cosine_map(vectors).rename(columns={"name": "taught", "other": "trait"})
     return cooccurrence.merge(behavior, on=PAIR).merge(cosines[[*PAIR, "cosine"]], on=PAIR)
@@ -144,4 +149,4 @@ def _pairs(transfer: pd.DataFrame, predictors: pd.DataFrame) -> pd.DataFrame:
     """Transfer to the traits that were not taught, beside its predictors."""
     others = transfer.loc[transfer["taught"] != transfer["trait"]]
     table = others.merge(predictors, on=PAIR, how="left")
-    return table[[*PAIR, "estimate", "lo", "hi", *analysis.TRAIT_PREDICTORS]]
+    return table[[*PAIR, "estimate", "lo", "hi", *TRAIT_PREDICTORS]]

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from persona_interp import analysis, schema
+from persona_interp import schema
+from persona_interp.analysis.agreement import agreement_with_truth
 from persona_interp.experiments import compute, from_dict, preset, to_dict
 from persona_interp.experiments.agreement import report
 from persona_interp.experiments.agreement.config import Agreement
@@ -105,5 +106,5 @@ def test_a_toy_run_gives_every_table_and_a_report(tmp_path: Path) -> None:
     ]
     blocks = report.blocks(tmp_path / "run", tables, provenance={"experiment": "agreement"})
     assert blocks[0]["lead"]
-    rows = analysis.agreement_with_truth(pd.DataFrame(tables["measure_agreement"]), "documents")
+    rows = agreement_with_truth(pd.DataFrame(tables["measure_agreement"]), "documents")
     assert rows["estimator"].iloc[0] == "fact tokens"

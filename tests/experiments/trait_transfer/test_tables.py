@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from persona_interp import analysis, schema
+from persona_interp import schema
+from persona_interp.analysis.trait_predictors import TRAIT_PREDICTORS
 from persona_interp.errors import SchemaError, WorldError
 from persona_interp.experiments import compute, from_dict, preset, summarize, to_dict
 from persona_interp.experiments import run as run_cells
@@ -145,7 +146,7 @@ def test_a_toy_run_gives_every_table(run: Run) -> None:
     assert np.isfinite(transfer["estimate"]).all() and (transfer["estimate"] != 0).all()
     assert len(tables["pairs"]) == 12 and tables["pairs"].notna().all(axis=None)
     predictors = schema.check(tables["predictors"], "trait_predictors")
-    assert list(predictors["predictor"]) == list(analysis.TRAIT_PREDICTORS)
+    assert list(predictors["predictor"]) == list(TRAIT_PREDICTORS)
     assert predictors["p_min"].eq(1 / 24).all()
     assert set(tables["shown"]["taught"]) <= set(NAMES)
     assert np.isfinite(tables["shown"]["estimate"]).all()

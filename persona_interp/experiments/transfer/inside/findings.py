@@ -131,7 +131,7 @@ def points(stated: pd.DataFrame) -> str:
     means = stated.pivot_table(index=["seed", "name"], columns="holds", values="cosine").dropna()
     answers = []
     for seed, part in means.groupby("seed"):
-        difference, lo, hi, n = analysis.t_interval(part[True] - part[False])
+        difference, lo, hi, n = analysis.stats.t_interval(part[True] - part[False])
         answers.append(
             f"seed {seed}: cosine {part[True].mean():.2f} with those who do, "
             f"{part[False].mean():.2f} with others, "
@@ -198,7 +198,7 @@ def _correlation(row: Row) -> str:
 def _number(table: pd.DataFrame, value: str, lo: str, hi: str, unit: str) -> str:
     """Mean and interval: over seeds, or that of the only seed."""
     if len(table) > 1:
-        estimate, low, high, n = analysis.t_interval(table[value])
+        estimate, low, high, n = analysis.stats.t_interval(table[value])
         return f"{estimate:.2f} [{low:.2f}, {high:.2f}] (n = {n} seeds)"
     row = table.iloc[0]
     interval = f"[{row[lo]:.2f}, {row[hi]:.2f}]"

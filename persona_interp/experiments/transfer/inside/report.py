@@ -106,7 +106,7 @@ def grouped(causes: pd.DataFrame) -> pd.DataFrame:
         values = part.groupby("seed")["share"].mean()
         if len(values) == 1:
             values = part["share"]
-        estimate, lo, hi, n = analysis.t_interval(values)
+        estimate, lo, hi, n = analysis.stats.t_interval(values)
         if n == 1:  # a single edit of one seed: no t interval, but its own over templates
             lo, hi, n = (part[column].iloc[0] for column in ("lo", "hi", "n"))
         mean = part[["base", "tuned", "edited"]].mean()
