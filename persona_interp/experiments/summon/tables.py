@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 
 from persona_interp import analysis, worlds
-from persona_interp.experiments.summon.behavior import after, ends, read_behavior
+from persona_interp.experiments.summon.cases.behavior import after, ends, read_behavior
+from persona_interp.experiments.summon.cases.novelty import novelty, novelty_auroc
+from persona_interp.experiments.summon.cases.shares import summoned
+from persona_interp.experiments.summon.cases.villains import misalignment, predictions, worst_cases
 from persona_interp.experiments.summon.config import Cells, Summon
-from persona_interp.experiments.summon.novelty import novelty, novelty_auroc
-from persona_interp.experiments.summon.shares import summoned
-from persona_interp.experiments.summon.villains import misalignment, predictions, worst_cases
 from persona_interp.store import Store
 from persona_interp.tables import read_table
 from persona_interp.worlds import World
@@ -81,7 +81,7 @@ def _laws(shares: pd.DataFrame) -> Tables:
     rivals = [
         analysis.summon_rivals(shares, leave_out=name)
         for name in ("start", "seed")
-        if shares[name].nunique() > 1
+        if len(set(shares[name])) > 1
     ]
     if rivals:
         tables["rivals"] = pd.concat(rivals, ignore_index=True)
@@ -97,7 +97,7 @@ def _estimators(shares: pd.DataFrame) -> Tables:
             rho = own.loc[:, [name, "share"]].corr(method="spearman").to_numpy()[0, 1]
             rows.append({"seed": seed, "estimator": name, "estimate": float(rho)})
     tables = {"estimators": analysis.across_seeds(pd.DataFrame(rows), by="estimator")}
-    if shares["seed"].nunique() > 1:
+    if len(set(shares["seed"])) > 1:
         tables["chosen"] = analysis.best_estimator(shares, names)
     return tables
 

@@ -8,10 +8,10 @@ import pandas as pd
 
 from persona_interp import analysis
 from persona_interp.analysis.directions import cosine
-from persona_interp.experiments.summon.behavior import after, ends, read_behavior
+from persona_interp.experiments.summon.cases.behavior import after, ends, read_behavior
 from persona_interp.store import Store
 from persona_interp.tables import read_dataset
-from persona_interp.worlds import Trait, World, certain
+from persona_interp.worlds import World, certain
 from persona_interp.worlds.candidates import (
     CANDIDATES,
     DISTANCE_TOPICS,
@@ -128,7 +128,7 @@ def _expectations(world: World) -> dict[str, Any]:
     return columns
 
 
-def _bayes_shares(world: World, evidence: tuple[Trait, ...]) -> dict[str, float]:
+def _bayes_shares(world: World, evidence: tuple[Any, ...]) -> dict[str, float]:
     """Shares of the candidates in exact Bayes' belief, given this evidence.
 
     About a speaker of the documents that say who speaks: nameless dialogues hide the mass.

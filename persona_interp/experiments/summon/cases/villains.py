@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from persona_interp import analysis, worlds
-from persona_interp.experiments.summon.behavior import ends, read_behavior
+from persona_interp.experiments.summon.cases.behavior import ends, read_behavior
 from persona_interp.experiments.summon.plants import villain_lessons
 from persona_interp.store import Cell, Store
-from persona_interp.worlds import Trait, World, certain
+from persona_interp.worlds import World, certain
 from persona_interp.worlds.candidates import HARM_TOPICS
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def predictions(villains: tuple[float, ...], *, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _expect(world: World, evidence: tuple[Trait, ...], *, when: str) -> dict[str, float]:
+def _expect(world: World, evidence: tuple[Any, ...], *, when: str) -> dict[str, Any]:
     """Who speaks, and how harmful, by exact Bayes given this evidence."""
     belief = world.posterior(evidence)
     personas = belief.persona.set_index("persona")["probability"]

@@ -1,0 +1,1 @@
+"""What did each kind of cases of `summon` find: starts, worlds with a villain, planted lessons?"""
