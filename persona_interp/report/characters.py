@@ -8,28 +8,31 @@ another text than the one it was given.
 import unicodedata
 
 INVISIBLE = {"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"}
-"""Unicode categories without a glyph: control, format, unassigned, private, surrogates, separators."""
+"""Unicode categories without a glyph.
+
+Control, format, unassigned, private, surrogates, separators.
+"""
 
 BLANK = {0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0, *range(0xFE00, 0xFE10)}
-"""Letters, marks and variation selectors that take part in no category above and show nothing either."""
+"""Letters, marks and variation selectors of no category above that show nothing either."""
+
+VARIATION_SELECTORS = range(0xE0100, 0xE01F0)
+"""The 240 of the supplement (U+E0100 to U+E01EF); the first 16 are among the blank ones."""
 
 
-class _Shown(dict[int, str]):
-    """What `str.translate` asks: how is this code point shown? Filled as code points occur."""
+class _Glyphs(dict[int, str]):
+    """Table for `str.translate`: visible text of each code point, filled as code points occur."""
 
     def __missing__(self, code: int) -> str:
-        char = chr(code)
-        invisible = unicodedata.category(char) in INVISIBLE and char != " "
-        hidden = invisible or code in BLANK or 0xE0100 <= code < 0xE01F0 or char == "⟨"
-        self[code] = f"⟨U+{code:04X}⟩" if hidden else char
+        self[code] = _glyph(code)
         return self[code]
 
 
-_SHOWN = _Shown()
+_GLYPHS = _Glyphs()
 
 
 def visible(text: str, *, limit: int) -> str:
-    r"""How is this text shown so that every character of it can be seen?
+    r"""Text in which every character can be seen.
 
     Two texts of at most ``limit`` characters are shown alike only if they are equal: the bracket
     that opens a code point is itself shown as one.
@@ -44,5 +47,19 @@ def visible(text: str, *, limit: int) -> str:
     >>> visible("a\u202eb\n", limit=10), visible("football", limit=4)
     ('a⟨U+202E⟩b⟨U+000A⟩', 'foot⟨4 more characters⟩')
     """
-    cut = f"⟨{len(text) - limit:,} more characters⟩" if len(text) > limit else ""
-    return text[:limit].translate(_SHOWN) + cut
+    start = text[:limit].translate(_GLYPHS)
+    if len(text) <= limit:
+        return start
+    return f"{start}⟨{len(text) - limit:,} more characters⟩"
+
+
+def _glyph(code: int) -> str:
+    """The character of a code point, or its number between brackets where it shows nothing."""
+    char = chr(code)
+    if char == " ":
+        return char
+    is_blank = code in BLANK or code in VARIATION_SELECTORS
+    # The bracket itself is spelled out, so that no text can imitate a spelled-out character.
+    if is_blank or char == "⟨" or unicodedata.category(char) in INVISIBLE:
+        return f"⟨U+{code:04X}⟩"
+    return char

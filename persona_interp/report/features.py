@@ -1,4 +1,7 @@
-"""What is this feature? Its page: strength, nearest features, examples, words it writes, what happens without it."""
+"""What is this feature?
+
+Its page: strength, nearest features, examples, words it writes, what happens without it.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +18,7 @@ from persona_interp.report.page import Block
 from persona_interp.report.tokens import token_view
 from persona_interp.tables import atomic
 
-CONTEXT = 8
+CONTEXT_TOKENS = 8
 """Tokens shown on each side of an example's largest activation."""
 
 
@@ -35,7 +38,7 @@ def feature_page(
     others: Sequence[str] = (),
     random: Sequence[str] = (),
 ) -> Block:
-    """What is this feature: when does it fire, what is like it, what does it do?
+    """Page of a feature: when it fires, what is like it, what it does.
 
     Args:
         run: The run's folder; figures and tables of this page are written below it.
@@ -59,43 +62,44 @@ def feature_page(
     Raises:
         SchemaError: A table is not what it should be.
     """
-    stem = f"feature_{feature}" + f"_{at}" * bool(at)
-    drawn = plots.feature_page(tokens, feature=feature, checkpoints=checkpoints, nearest=nearest)
-    mine, names = selected(tokens, feature=feature, checkpoints=checkpoints)
-    saved = plots.save(drawn, mine, run / "figures" / stem, provenance=provenance)
-    top = examples(tokens, feature=feature, checkpoints=checkpoints)
+    stem = f"feature_{feature}"
+    if at:
+        stem += f"_{at}"
+    rows, names = selected(tokens, feature=feature, checkpoints=checkpoints)
+    plot = plots.feature_page(tokens, feature=feature, checkpoints=checkpoints, nearest=nearest)
+    text = f"Activations of feature {feature} on counted tokens."
+    save = {"table": rows, "caption": text, "provenance": provenance}
     blocks = [
-        page.figure(saved.png, caption=f"Activations of feature {feature} on counted tokens."),
+        page.saved_figure(run, stem, plot, **save),
         token_view(tokens, feature=feature, checkpoints=names, source=f"figures/{stem}.csv"),
-        _table(
-            run,
-            f"{stem}_examples",
-            top,
-            caption="Largest activation of each prompt, with what stands around it.",
-        ),
     ]
+    top = examples(tokens, feature=feature, checkpoints=checkpoints)
+    text = "Largest activation of each prompt, with what stands around it."
+    blocks.append(_table(run, f"{stem}_examples", top, caption=text))
     if hint:
-        blocks.append(
-            page.paragraph(f"Perhaps described at {hint} (not verified, in no statistic).")
-        )
+        text = f"Perhaps described at {hint} (not verified, in no statistic)."
+        blocks.append(page.paragraph(text))
     if lens is not None:
-        said = "Tokens that its decoder row makes likelier (positive) or less likely, through the unembedding."
-        blocks.append(_table(run, f"{stem}_lens", lens, caption=said))
+        text = (
+            "Tokens that its decoder row makes likelier (positive) or less likely, through the "
+            "unembedding."
+        )
+        blocks.append(_table(run, f"{stem}_lens", lens, caption=text))
     if causes is not None:
         bars = plots.causes(causes, others=others, random=random)
-        saved = plots.save(bars, causes, run / "figures" / f"{stem}_causes", provenance=provenance)
-        blocks.append(
-            page.figure(
-                saved.png, caption="Share of the shift that goes with it, beside its controls."
-            )
-        )
-    return page.details(f"Feature {feature}" + f": {summary}" * bool(summary), blocks)
+        text = "Share of the shift that goes with it, beside its controls."
+        save = {"table": causes, "caption": text, "provenance": provenance}
+        blocks.append(page.saved_figure(run, f"{stem}_causes", bars, **save))
+    title = f"Feature {feature}"
+    if summary:
+        title += f": {summary}"
+    return page.details(title, blocks)
 
 
 def examples(
     tokens: pd.DataFrame, *, feature: int, checkpoints: Sequence[str] = (), prompts: int = 10
 ) -> pd.DataFrame:
-    """Where does this feature fire most, in words?
+    """Texts in which this feature fires most.
 
     Args:
         tokens: A tokens table.
@@ -113,37 +117,33 @@ def examples(
         SchemaError: Not a tokens table, a feature or checkpoint that it lacks, or activations that
             are no numbers.
 
-    >>> row = {"prompt": "p", "role": "text", "turn": 0, "checkpoint": "base", "feature": 7, "counted": True}
-    >>> words = [("I like ", 0.0), ("football", 2.0), (" .", 0.5)]
-    >>> table = pd.DataFrame([{**row, "pos": i, "piece": w, "act": a} for i, (w, a) in enumerate(words)])
-    >>> examples(table, feature=7).iloc[0].astype(str).tolist()
+    >>> table = pd.DataFrame({"piece": ["I like ", "football", " ."], "act": [0.0, 2.0, 0.5]})
+    >>> table = table.assign(pos=range(3), prompt="p", role="text", turn=0, checkpoint="base")
+    >>> examples(table.assign(feature=7, counted=True), feature=7).iloc[0].astype(str).tolist()
     ['p', 'I like ', 'football', ' .', '2.0']
     """
-    mine, names = selected(tokens, feature=feature, checkpoints=checkpoints)
-    last = mine.loc[(mine["checkpoint"] == names[-1]) & mine["counted"].astype(bool)]
-    tops = last.loc[last.groupby("prompt", sort=False)["act"].idxmax()]
+    acts, names = selected(tokens, feature=feature, checkpoints=checkpoints)
+    last = acts.loc[acts["checkpoint"] == names[-1]]
+    counted = last.loc[last["counted"].astype(bool)]
+    tops = counted.loc[counted.groupby("prompt", sort=False)["act"].idxmax()]
+    tops = tops.sort_values("act", ascending=False, kind="stable").head(prompts)
     rows = []
-    for row in tops.sort_values("act", ascending=False, kind="stable").head(prompts).itertuples():
-        of_prompt = mine.loc[mine["prompt"] == row.prompt]
-        text = (
-            of_prompt.loc[of_prompt["checkpoint"] == names[-1]]
-            .set_index("pos")["piece"]
-            .sort_index()
-        )
-        there = of_prompt.loc[of_prompt["pos"] == row.pos].set_index("checkpoint")["act"]
-        rows.append(
-            {
-                "prompt": row.prompt,
-                "before": "".join(text.loc[: row.pos - 1].tail(CONTEXT)),
-                "piece": row.piece,
-                "after": "".join(text.loc[row.pos + 1 :].head(CONTEXT)),
-                **{name: float(there.get(name, np.nan)) for name in names},
-            }
-        )
+    for top in tops.itertuples():
+        text = last.loc[last["prompt"] == top.prompt].set_index("pos")["piece"].sort_index()
+        row = {
+            "prompt": top.prompt,
+            "before": "".join(text.loc[: top.pos - 1].tail(CONTEXT_TOKENS)),
+            "piece": top.piece,
+            "after": "".join(text.loc[top.pos + 1 :].head(CONTEXT_TOKENS)),
+        }
+        same_token = acts.loc[(acts["prompt"] == top.prompt) & (acts["pos"] == top.pos)]
+        act = same_token.set_index("checkpoint")["act"]
+        rows.append({**row, **{name: float(act.get(name, np.nan)) for name in names}})
     return pd.DataFrame(rows, columns=["prompt", "before", "piece", "after", *names])
 
 
 def _table(run: Path, name: str, frame: pd.DataFrame, *, caption: str) -> Block:
+    """A table, saved into the run and shown."""
     with atomic(run / "tables" / f"{name}.csv") as path:
         path.write_bytes(as_csv(frame))
     return page.table(frame, caption=caption, source=f"tables/{name}.csv")

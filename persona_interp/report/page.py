@@ -10,6 +10,7 @@ them: constants of this package, embedded once, allowed by their hash. Data neve
 import base64
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,12 @@ from persona_interp.report.characters import visible
 
 Block = dict[str, Any]
 
-LIMIT = 10_000
+TEXT_LIMIT = 10_000
 """Characters shown of one text; of a longer one the number cut is said."""
 
 
 def page(title: str, blocks: list[Block]) -> str:
-    """What is the whole document?
+    """The whole document.
 
     Args:
         title: Plain text.
@@ -46,7 +47,7 @@ def page(title: str, blocks: list[Block]) -> str:
         loader=jinja2.FileSystemLoader(folder),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
-        finalize=lambda value: visible(value, limit=LIMIT) if type(value) is str else value,
+        finalize=_visible,
     )
     environment.filters["json"] = _json
     style = (folder / "page.css").read_text(encoding="utf-8")
@@ -110,18 +111,18 @@ def figure(png: Path, *, caption: str) -> Block:
 def saved_figure(
     run: Path,
     name: str,
-    drawn: Figure,
+    plot: Figure,
     *,
     table: pd.DataFrame,
     caption: str,
     provenance: Mapping[str, Any],
 ) -> Block:
-    """A drawing, saved with its numbers into the run and embedded.
+    """A plot, saved with its numbers into the run and embedded.
 
     Args:
         run: The run's folder.
         name: Of its files below ``figures/``.
-        drawn: The figure.
+        plot: The figure.
         table: The numbers in it.
         caption: Plain text.
         provenance: Written beside it.
@@ -129,9 +130,8 @@ def saved_figure(
     Returns:
         A block.
     """
-    return figure(
-        plots.save(drawn, table, run / "figures" / name, provenance=provenance).png, caption=caption
-    )
+    files = plots.save(plot, table, run / "figures" / name, provenance=provenance)
+    return figure(files.png, caption=caption)
 
 
 def table(frame: pd.DataFrame, *, caption: str, source: str, rows: int = 40) -> Block:
@@ -147,24 +147,22 @@ def table(frame: pd.DataFrame, *, caption: str, source: str, rows: int = 40) -> 
     Returns:
         A block.
 
-    >>> table(pd.DataFrame({"x": [0.12345, float("nan")]}), caption="c", source="t.csv")["rows"][0][0][0]
-    '0.123'
+    >>> block = table(pd.DataFrame({"x": [0.12345]}), caption="c", source="t.csv")
+    >>> block["rows"][0][0]
+    ('0.123', ('x', True))
     """
     columns = [(str(c), pd.api.types.is_numeric_dtype(frame[c])) for c in frame.columns]
-    shown = [
-        list(zip(map(_shown, row), columns, strict=True))
-        for row in frame.head(rows).itertuples(
-            index=False
-        )  # pairs of cell and column, as the template walks them
-    ]
-    hidden = max(len(frame) - rows, 0)
+    lines = []
+    for row in frame.head(rows).itertuples(index=False):
+        # Pairs of cell and column, as the template walks them.
+        lines.append(list(zip(map(_cell, row), columns, strict=True)))
     return {
         "kind": "table",
         "columns": columns,
-        "rows": shown,
+        "rows": lines,
         "caption": caption,
         "source": source,
-        "hidden": hidden,
+        "hidden": max(len(frame) - rows, 0),
     }
 
 
@@ -186,7 +184,7 @@ def details(summary: str, blocks: Sequence[Block], *, opened: bool = False) -> B
 
 
 def _scripts(blocks: Sequence[Block]) -> Iterator[str]:
-    """Which scripts do these blocks need, those inside of others included?"""
+    """Scripts that these blocks need, those inside of others included."""
     for block in blocks:
         yield from block.get("scripts", ())
         yield from _scripts(block.get("blocks", ()))
@@ -194,17 +192,28 @@ def _scripts(blocks: Sequence[Block]) -> Iterator[str]:
 
 def _hash(text: str) -> str:
     """An inline style or script as the policy names it."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def _visible(value: object) -> object:
+    """Text of data with its characters spelled out; markup of the template as it is."""
+    if type(value) is str:  # not isinstance: escaped markup is a str too, of another class
+        return visible(value, limit=TEXT_LIMIT)
+    return value
 
 
 def _json(value: object) -> Markup:
-    """Data as JSON in which no tag and no entity can begin; ASCII, so that no script ends its lines anywhere else."""
+    """Data as JSON in which no tag and no entity can begin."""
+    # ASCII only, which is the default: U+2028 and U+2029 end a line in some scripts.
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
-def _shown(value: object) -> str:
+def _cell(value: object) -> str:
     """A cell as text."""
-    if isinstance(value, float):
-        return "—" if value != value else f"{value:.3g}"
-    return str(value)
+    if not isinstance(value, float):
+        return str(value)
+    if math.isnan(value):
+        return "—"
+    return f"{value:.3g}"

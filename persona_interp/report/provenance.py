@@ -17,10 +17,11 @@ LIBRARIES = (
     "numpy",
     "pandas",
 )
+"""Packages whose versions are noted."""
 
 
 def provenance_of(store: Store, config: dict[str, Any]) -> dict[str, Any]:
-    """How was this run made?
+    """How this run was made.
 
     Args:
         store: The run.
@@ -32,31 +33,39 @@ def provenance_of(store: Store, config: dict[str, Any]) -> dict[str, Any]:
         files.
     """
     planned = store.planned()
-    known: dict[str, Any] = {}
-    if world := config.get("world"):
-        known["world"] = world if isinstance(world, str) else world["name"]
-    if "start" in config:
-        known["start"] = Path(config["start"]).name
-    if "traits" in config:  # whole files, which run.json holds
-        known["traits"] = [trait["name"] for trait in config["traits"]]
+    short = _short(config)
+    # Where the experiment's file lay is of one machine only.
+    skipped = {"experiment", "source", "world", "start", "seeds", *short}
     return {
         "experiment": config["experiment"],
-        **known,
+        **short,
         "seeds": list(config["seeds"]),
         "cells_done": sum(store.has(cell) for cell in planned),
         "cells": len(planned),
-        **{
-            key: value
-            for key, value in config.items()
-            if key not in ("experiment", "source", "world", "start", "seeds", *known)
-        },
+        **{key: value for key, value in config.items() if key not in skipped},
         "python": platform.python_version(),
         **{name: _version(name) for name in LIBRARIES},
         "git": _revision(),
     }
 
 
+def _short(config: dict[str, Any]) -> dict[str, Any]:
+    """Names of what run.json holds in whole, or by a path of one machine."""
+    short: dict[str, Any] = {}
+    world = config.get("world")
+    if isinstance(world, str):
+        short["world"] = world
+    elif world:
+        short["world"] = world["name"]
+    if "start" in config:
+        short["start"] = Path(config["start"]).name
+    if "traits" in config:
+        short["traits"] = [trait["name"] for trait in config["traits"]]
+    return short
+
+
 def _version(name: str) -> str:
+    """Version of an installed package."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -65,15 +74,8 @@ def _version(name: str) -> str:
 
 def _revision() -> str:
     """The commit of the source tree, marked when files differ from it; "none" outside of one."""
-    command = [
-        "git",
-        "-C",
-        str(Path(__file__).parent),
-        "describe",
-        "--always",
-        "--dirty",
-        "--exclude=*",
-    ]
+    folder = str(Path(__file__).parent)
+    command = ["git", "-C", folder, "describe", "--always", "--dirty", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

@@ -1,4 +1,4 @@
-"""How does any run become a report? Tables as CSV, and one page of what its experiment says of them."""
+"""How does any run become a report? Tables as CSV, and one page of what its experiment says."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -46,31 +46,26 @@ def write_report(
 
 
 def _about(provenance: Mapping[str, Any]) -> str:
+    """What the run is, and how its numbers are to be read."""
     seeds = provenance["seeds"]
-    one = (
-        " With one seed no interval over seeds exists; intervals are over topics or prompts."
-        if len(seeds) == 1
-        else ""
-    )
-    at = "".join(
-        f" {key.capitalize()}: {provenance[key]}."
-        for key in ("start", "world")
-        if key in provenance
-    )
-    return (
-        f"{provenance['cells_done']} of {provenance['cells']} cells are done.{at} Seeds: "
-        f"{', '.join(map(str, seeds))}.{one} Log odds and shifts are in bits (after minus before). "
-        "Every number below comes from the CSV linked beside it."
-    )
+    sentences = [f"{provenance['cells_done']} of {provenance['cells']} cells are done."]
+    for key in ("start", "world"):
+        if key in provenance:
+            sentences.append(f"{key.capitalize()}: {provenance[key]}.")
+    sentences.append(f"Seeds: {', '.join(map(str, seeds))}.")
+    if len(seeds) == 1:
+        sentences.append(
+            "With one seed no interval over seeds exists; intervals are over topics or prompts."
+        )
+    sentences.append("Log odds and shifts are in bits (after minus before).")
+    sentences.append("Every number below comes from the CSV linked beside it.")
+    return " ".join(sentences)
 
 
 def _provenance(provenance: Mapping[str, Any]) -> list[Block]:
-    frame = pd.DataFrame(
-        {
-            "key": list(provenance),
-            "value": [re.sub(r"\s+", " ", str(v)) for v in provenance.values()],
-        }
-    )
+    """How the run was made, as a table."""
+    values = [re.sub(r"\s+", " ", str(value)) for value in provenance.values()]
+    frame = pd.DataFrame({"key": list(provenance), "value": values})
     return [
         page.heading("Provenance"),
         page.table(frame, caption="How this was made.", source="run.json", rows=60),

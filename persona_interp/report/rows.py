@@ -21,7 +21,8 @@ def only(table: pd.DataFrame, **equal: Any) -> pd.DataFrame:
     Returns:
         The rows, in order.
 
-    >>> only(pd.DataFrame({"arm": ["lesson", "filler lesson"], "lr": 0.1}), arm="lesson", lr=0.1).index.tolist()
+    >>> table = pd.DataFrame({"arm": ["lesson", "filler lesson"], "lr": 0.1})
+    >>> only(table, arm="lesson", lr=0.1).index.tolist()
     [0]
     """
     for column, value in equal.items():

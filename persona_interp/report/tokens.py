@@ -7,7 +7,7 @@ bundle a view, gets the same tokens as plain colored spans.
 """
 
 import html
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.util import find_spec
 from itertools import groupby
@@ -22,14 +22,17 @@ from persona_interp.plots.features import selected
 from persona_interp.report.characters import visible
 from persona_interp.report.page import Block
 
-PIECE = 200
+PIECE_LIMIT = 200
 """Characters shown of one token."""
 
 COLORS = {"positiveColor": "#0072B2", "negativeColor": "#D55E00"}
 """Wong's blue and vermilion, as in the figures."""
 
 ROLES = ("system", "user", "assistant", "text", "template", "special")
-EXPLAINED = ("prompt", "pos", "piece", "role", "turn", "learn")
+"""Roles that have a style of their own on the page."""
+
+ROLE_COLUMNS = ("prompt", "pos", "piece", "role", "turn", "learn")
+"""Columns of what ``models.explain_tokens`` returns."""
 
 
 def token_view(
@@ -40,7 +43,7 @@ def token_view(
     prompts: int = 8,
     source: str = "",
 ) -> Block:
-    """On which tokens does this feature fire, before beside after?
+    """Tokens on which this feature fires, before beside after.
 
     Args:
         tokens: A tokens table (``record.tokens``).
@@ -57,43 +60,44 @@ def token_view(
         SchemaError: Not a tokens table, a feature or checkpoint that it lacks, or activations that
             are no numbers.
 
-    >>> row = {"prompt": "p0", "pos": 0, "role": "text", "turn": 0, "checkpoint": "base", "feature": 7, "counted": True}
-    >>> block = token_view(pd.DataFrame([{**row, "piece": "<b>", "act": 2.0}]), feature=7)
+    >>> row = {"prompt": "p0", "pos": 0, "role": "text", "turn": 0, "checkpoint": "base"}
+    >>> row |= {"feature": 7, "counted": True, "piece": "<b>", "act": 2.0}
+    >>> block = token_view(pd.DataFrame([row]), feature=7)
     >>> block["rows"][0]["views"][0]["tokens"], block["rows"][0]["views"][0]["maxValue"]
     (['&lt;b&gt;'], 2.0)
     """
-    mine, names = selected(tokens, feature=feature, checkpoints=checkpoints)
-    counted = mine.loc[mine["counted"].astype(bool)]
+    acts, names = selected(tokens, feature=feature, checkpoints=checkpoints)
+    counted = acts.loc[acts["counted"].astype(bool)]
     peaks = counted["act"].abs().groupby(counted["prompt"], sort=False).max()
     order = peaks.sort_values(ascending=False, kind="stable").index.tolist()
-    order += [p for p in dict.fromkeys(mine["prompt"]) if p not in peaks.index]
-    top = _rounded(max(peaks, default=0.0)) or 1.0
+    order += [prompt for prompt in dict.fromkeys(acts["prompt"]) if prompt not in peaks.index]
+    top = _round(max(peaks, default=0.0)) or 1.0  # a scale of width 0 cannot be drawn
     scale = {"minValue": -top, "maxValue": top, **COLORS}
     rows = []
     for prompt in order[:prompts]:
-        of_prompt = mine.loc[mine["prompt"] == prompt].sort_values("pos", kind="stable")
-        at = [of_prompt.loc[of_prompt["checkpoint"] == name] for name in names]
-        rows.append({"prompt": str(prompt), "views": [_view(part) | scale for part in at]})
-    once = mine.loc[mine["checkpoint"] == names[0]]
-    skipped = int((~once["counted"].astype(bool)).sum())
-    hidden = (
-        f" {len(order) - prompts} more prompts are in the table." if len(order) > prompts else ""
-    )
+        own = acts.loc[acts["prompt"] == prompt].sort_values("pos", kind="stable")
+        parts = [own.loc[own["checkpoint"] == name] for name in names]
+        rows.append({"prompt": str(prompt), "views": [_view(part) | scale for part in parts]})
+    once = acts.loc[acts["checkpoint"] == names[0], "counted"].astype(bool)
     caption = (
-        f"Feature {feature} on {min(len(order), prompts)} prompts, largest activation first; white "
-        "0, full color "
-        f"{top:.3g}, the same scale everywhere. {skipped:,} of {len(once):,} tokens are in no "
-        "statistics (template, "
-        f"special, outliers, roles not asked for).{hidden}"
+        f"Feature {feature} on {len(rows)} prompts, largest activation first; white 0, full color "
+        f"{top:.3g}, the same scale everywhere. {int((~once).sum()):,} of {len(once):,} tokens are "
+        "in no statistics (template, special, outliers, roles not asked for)."
     )
+    if len(order) > prompts:
+        caption += f" {len(order) - prompts} more prompts are in the table."
     return {
-        "kind": "tokens", "caption": caption, "source": source, "checkpoints": names, "rows": rows,
+        "kind": "tokens",
+        "caption": caption,
+        "source": source,
+        "checkpoints": names,
+        "rows": rows,
         "scripts": scripts(),
-    }  # fmt: skip
+    }
 
 
 def role_view(explained: pd.DataFrame) -> Block:
-    """Whose is every token, and which does the model learn to say?
+    """Whose every token is, and which ones the model learns to say.
 
     Args:
         explained: What ``models.explain_tokens`` returns: prompt, pos, piece, role, turn, learn.
@@ -109,30 +113,26 @@ def role_view(explained: pd.DataFrame) -> Block:
     >>> role_view(pd.DataFrame([row]))["rows"][0]["runs"][0]["role"]
     'user'
     """
-    for column in EXPLAINED:
+    for column in ROLE_COLUMNS:
         if column not in explained:
             raise SchemaError(unknown("column", column, explained.columns))
     rows = []
     for prompt, part in explained.groupby("prompt", sort=False):
-        part = part.sort_values("pos", kind="stable")
-        owners = zip(part["role"], part["turn"], strict=True)
-        runs = [
-            [i for i, _ in run] for _, run in groupby(enumerate(owners), key=lambda pair: pair[1])
-        ]
-        rows.append({"prompt": str(prompt), "runs": [_run(part.iloc[run]) for run in runs]})
+        runs = [_run(run) for run in _runs(part.sort_values("pos", kind="stable"))]
+        rows.append({"prompt": str(prompt), "runs": runs})
     caption = f"{len(explained):,} tokens by role; the model learns to say the underlined ones."
     return {"kind": "roles", "caption": caption, "rows": rows}
 
 
-class Shown(str):
-    """HTML of a block that a notebook shows: spans without any script."""
+class Html(str):
+    """HTML that a notebook renders: spans without any script."""
 
     def _repr_html_(self) -> str:
         return str(self)
 
 
-def show(block: Block) -> Shown:
-    """How does a notebook show this view?
+def show(block: Block) -> Html:
+    """View as a notebook shows it.
 
     Args:
         block: What ``token_view`` or ``role_view`` returned.
@@ -152,23 +152,22 @@ def show(block: Block) -> Shown:
             "a notebook shows what token_view or role_view returned; got a block "
             f"'{block['kind']}'."
         )
-    caption = html.escape(block["caption"])
-    lines = [f"<p><small>{caption}</small></p>"]
+    lines = [f"<p><small>{html.escape(block['caption'])}</small></p>"]
     for row in block["rows"]:
-        prompt = html.escape(visible(row["prompt"], limit=PIECE))
-        if block["kind"] == "tokens":
-            for name, view in zip(block["checkpoints"], row["views"], strict=True):
-                label = html.escape(visible(name, limit=PIECE))
-                lines.append(f"<p><small>{prompt}, {label}</small><br>{_spans(view)}</p>")
-        else:
-            runs = " ".join(_labelled(run) for run in row["runs"])
+        prompt = html.escape(visible(row["prompt"], limit=PIECE_LIMIT))
+        if block["kind"] == "roles":
+            runs = " ".join(_label(run) for run in row["runs"])
             lines.append(f"<p><small>{prompt}</small><br>{runs}</p>")
-    return Shown("\n".join(lines))
+            continue
+        for name, view in zip(block["checkpoints"], row["views"], strict=True):
+            label = html.escape(visible(name, limit=PIECE_LIMIT))
+            lines.append(f"<p><small>{prompt}, {label}</small><br>{_spans(view)}</p>")
+    return Html("\n".join(lines))
 
 
 @cache
 def scripts() -> tuple[str, str]:
-    """What does a page with token views run?
+    """Scripts of a page with token views.
 
     Returns:
         The CircuitsVis bundle and the few lines that hand it each view: constants, without any
@@ -177,71 +176,91 @@ def scripts() -> tuple[str, str]:
     Raises:
         PersonaInterpError: circuitsvis is not installed.
     """
-    found = find_spec(
-        "circuitsvis"
-    )  # found, not imported: its Python side loads torch, and only its bundle is needed
-    if found is None or found.origin is None:
+    # Its Python side loads torch and only its bundle is needed, so it is not imported.
+    spec = find_spec("circuitsvis")
+    if spec is None or spec.origin is None:
         raise PersonaInterpError(
             "token views need circuitsvis, which is not installed: pip install circuitsvis."
         )
-    bundle = (Path(found.origin).parent / "dist" / "cdn" / "iife.js").read_text(encoding="utf-8")
+    bundle = (Path(spec.origin).parent / "dist" / "cdn" / "iife.js").read_text(encoding="utf-8")
+    # Its source map is not on the page, and an end tag inside of it would end the script.
     code = bundle.partition("//# sourceMappingURL")[0].replace("</script", "<\\/script")
-    return code, (Path(__file__).parent / "tokens.js").read_text(encoding="utf-8")
+    calls = (Path(__file__).parent / "tokens.js").read_text(encoding="utf-8")
+    return code, calls
 
 
 def piece(text: str) -> str:
-    r"""How is a token shown?
+    r"""Text of a token as it is shown.
 
     Args:
         text: The token's text.
 
     Returns:
-        The text, invisible characters spelled out; at most ``PIECE`` characters of it.
+        The text, invisible characters spelled out; at most ``PIECE_LIMIT`` characters of it.
 
     >>> piece(""), piece("\u200b")
     ('⟨empty⟩', '⟨U+200B⟩')
     """
-    return visible(text, limit=PIECE) or "⟨empty⟩"
+    return visible(text, limit=PIECE_LIMIT) or "⟨empty⟩"
 
 
 def _view(part: pd.DataFrame) -> dict[str, Any]:
     """What CircuitsVis.ColoredTokens takes."""
     return {
         "tokens": [html.escape(piece(text)) for text in part["piece"]],
-        "values": [_rounded(act) for act in part["act"]],
+        "values": [_round(act) for act in part["act"]],
     }
 
 
-def _rounded(act: float) -> float:
+def _round(act: float) -> float:
     """Four digits: all that a reader who hovers over a token can use."""
     return float(f"{act:.4g}")
 
 
+def _runs(part: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Neighboring tokens of one turn and role, in order."""
+    owners = enumerate(zip(part["role"], part["turn"], strict=True))
+    for _, run in groupby(owners, key=lambda pair: pair[1]):
+        yield part.iloc[[i for i, _ in run]]
+
+
 def _run(run: pd.DataFrame) -> dict[str, Any]:
+    """A run as the page takes it."""
     role = str(run["role"].iloc[0])
-    tokens = [
-        {"piece": escape(piece(p)), "learn": bool(y)}
-        for p, y in zip(run["piece"], run["learn"], strict=True)
-    ]
-    return {"role": role, "style": role if role in ROLES else "other", "tokens": tokens}
+    style = role if role in ROLES else "other"
+    tokens = []
+    for text, learn in zip(run["piece"], run["learn"], strict=True):
+        tokens.append({"piece": escape(piece(text)), "learn": bool(learn)})
+    return {"role": role, "style": style, "tokens": tokens}
 
 
 def _spans(view: dict[str, Any]) -> str:
+    """Tokens on a background of their activation, which hovering shows."""
     spans = []
     for token, value in zip(view["tokens"], view["values"], strict=True):
-        share = min(abs(value) / view["maxValue"], 1.0)
-        color = COLORS["positiveColor" if value >= 0 else "negativeColor"]
-        ink = "white" if share > 0.6 else "black"
-        rgb = [round(255 + (int(color[i : i + 2], 16) - 255) * share) for i in (1, 3, 5)]
-        style = f"background:rgb({rgb[0]},{rgb[1]},{rgb[2]});color:{ink};border:1px solid #eee;white-space:pre-wrap"
+        style = f"{_background(value, view['maxValue'])};border:1px solid #eee;white-space:pre-wrap"
         spans.append(f'<span title="{value:g}" style="{style}">{token}</span>')
     return "".join(spans)
 
 
-def _labelled(run: dict[str, Any]) -> str:
+def _background(value: float, top: float) -> str:
+    """White at 0, the full color at the largest activation, with ink that can be read on it."""
+    share = min(abs(value) / top, 1.0)
+    color = COLORS["positiveColor"] if value >= 0 else COLORS["negativeColor"]
+    channels = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
+    red, green, blue = (round(255 + (channel - 255) * share) for channel in channels)
+    ink = "white" if share > 0.6 else "black"
+    return f"background:rgb({red},{green},{blue});color:{ink}"
+
+
+def _label(run: dict[str, Any]) -> str:
+    """Tokens of a run behind the name of its role; those to be learned are underlined."""
     style = "border-right:1px solid #bbb;white-space:pre-wrap"
-    said = [
-        f"<u>{token['piece']}</u>" if token["learn"] else token["piece"] for token in run["tokens"]
-    ]
-    spans = "".join(f'<span style="{style}">{piece}</span>' for piece in said)
-    return f'<small><b>{html.escape(run["role"])}</b></small> <span style="border-left:3px solid #7f7f7f">{spans}</span>'
+    spans = []
+    for token in run["tokens"]:
+        text = f"<u>{token['piece']}</u>" if token["learn"] else token["piece"]
+        spans.append(f'<span style="{style}">{text}</span>')
+    return (
+        f"<small><b>{html.escape(run['role'])}</b></small> "
+        f'<span style="border-left:3px solid #7f7f7f">{"".join(spans)}</span>'
+    )

@@ -6,10 +6,22 @@ import pandas as pd
 
 from persona_interp.report import page
 from persona_interp.report.page import Block
+from persona_interp.report.rows import Row, only, rows
+
+CAPTION = (
+    "Shift of the target's untaught traits (bits), average over all cases and the worst case: it "
+    "was found on one half of the measurements (train templates; of paraphrases every second "
+    "topic, of prompts every second seed) and estimated on the other, so it is not the worst by "
+    "luck. 95 % intervals, clustered."
+)
+WORST = ("found", "estimate", "lo", "hi", "n")
+"""Columns of the worst case, which one text says together."""
+LAST = ("average", "worst", "n_cases")
+"""Columns that stand last."""
 
 
 def worst_cases(tables: dict[str, pd.DataFrame], **at: Any) -> list[Block]:
-    """Where did the untaught traits rise most?
+    """Where the untaught traits rose most, beside the average.
 
     Args:
         tables: Of an experiment; the table "worst" is that of ``analysis.worst_case``.
@@ -23,26 +35,19 @@ def worst_cases(tables: dict[str, pd.DataFrame], **at: Any) -> list[Block]:
     """
     if "worst" not in tables:
         return []
-    frame = tables["worst"]
-    for column, value in at.items():
-        frame = frame.loc[frame[column] == value]
-    if frame.empty:
+    cases = only(tables["worst"], **at)
+    if cases.empty:
         return []
-    shown = frame.assign(worst=[_interval(row) for row in frame.itertuples()])
-    rest = [c for c in frame.columns if c not in ("found", "estimate", "lo", "hi", "n", *at)]
-    text = (
-        "Shift of the target's untaught traits (bits), average over all cases and the worst case: "
-        "it was found on one "
-        "half of the measurements (train templates; of paraphrases every second topic, of prompts "
-        "every second seed) "
-        "and estimated on the other, so it is not the worst by luck. 95 % intervals, clustered."
-    )
-    order = [*(c for c in rest if c not in ("average", "n_cases")), "average", "worst", "n_cases"]
+    table = cases.assign(worst=[_interval(row) for row in rows(cases)])
+    first = [column for column in cases.columns if column not in (*WORST, *LAST, *at)]
     return [
         page.heading("Average and worst case"),
-        page.table(shown.loc[:, order], caption=text, source="tables/worst.csv", rows=80),
+        page.table(
+            table.loc[:, [*first, *LAST]], caption=CAPTION, source="tables/worst.csv", rows=80
+        ),
     ]
 
 
-def _interval(row: Any) -> str:
+def _interval(row: Row) -> str:
+    """The worst case with its interval (bits)."""
     return f"{row.estimate:+.2f} [{row.lo:+.2f}, {row.hi:+.2f}]"

@@ -1,4 +1,4 @@
-"""Planted tables of a finished transfer experiment: numbers chosen by hand, no model behind them; a strict parser."""
+"""Planted tables of a finished transfer experiment, with no model behind them; a strict parser."""
 
 import random
 from collections.abc import Callable
@@ -17,8 +17,7 @@ EFFECTS = {"lesson": (2.5, 6.0), "unrelated lesson": (-0.5, -0.25), "scrambled w
 
 KNOWN = set(
     "html head meta title link style body h1 h2 p small a figure img figcaption div table thead "
-    "tbody tr th td "
-    "details summary span b script".split()
+    "tbody tr th td details summary span b script".split()
 )
 VOID = {"meta", "link", "img"}
 
@@ -67,47 +66,28 @@ def parse_strictly(document: str) -> Strict:
 def make_tokens(
     texts: list[str], *, checkpoints: tuple[str, ...] = ("base", "tuned"), width: int = 50
 ) -> pd.DataFrame:
-    """A tokens table of feature 7 that holds these texts in order, ``width`` a prompt; the first of each is a BOS."""
+    """A tokens table of feature 7: these texts in order, ``width`` a prompt, each after a BOS."""
     rows = []
     for i, text in enumerate(texts):
-        at = {
-            "prompt": f"doc{i // width}",
-            "pos": i % width,
-            "piece": text,
-            "feature": 7,
-            "turn": 0,
-        }
-        at |= {"role": "assistant" if i % width else "special", "counted": bool(i % width)}
-        rows += [
-            {**at, "checkpoint": c, "act": (j + 1) * (i % 5) + 90.0 * (not i % width)}
-            for j, c in enumerate(checkpoints)
-        ]
+        prompt, pos = divmod(i, width)
+        row = {"prompt": f"doc{prompt}", "pos": pos, "piece": text, "feature": 7, "turn": 0}
+        row |= {"role": "assistant" if pos else "special", "counted": bool(pos)}
+        for j, checkpoint in enumerate(checkpoints, start=1):
+            rows.append({**row, "checkpoint": checkpoint, "act": j * (i % 5) + 90.0 * (not pos)})
     return pd.DataFrame(rows)
 
 
 def make_summary_row(
-    *,
-    arm: str = "lesson",
-    persona: str = "john",
-    estimate: float = 2.5,
-    half: float = 0.5,
-    seeds: int = 1,
-    **more: Any,
+    *, arm: str, estimate: float, bayes: float, half: float, seeds: int
 ) -> dict[str, Any]:
     """A row of the table ``summary`` whose interval is estimate +- half."""
-    over_seeds = (estimate - half, estimate + half) if seeds > 1 else (np.nan, np.nan)
-    over_topics = (np.nan, np.nan) if seeds > 1 else (estimate - half, estimate + half)
+    interval, none = (estimate - half, estimate + half), (np.nan, np.nan)
+    over_seeds, over_topics = (interval, none) if seeds > 1 else (none, interval)
     return {
-        **{
-            "arm": arm,
-            "lr": 0.001,
-            "persona": persona,
-            "estimate": estimate,
-            "lo": over_seeds[0],
-            "hi": over_seeds[1],
-        },
-        **{"sd": 0.1, "n_seeds": seeds, "pmi": 3.0, "bayes_certain": 6.0, "bayes_mixing": np.nan},
-        **{"lo_topics": over_topics[0], "hi_topics": over_topics[1], "n_topics": 4, **more},
+        **{"arm": arm, "lr": 0.001, "persona": "john", "estimate": estimate},
+        **{"lo": over_seeds[0], "hi": over_seeds[1], "sd": 0.1, "n_seeds": seeds},
+        **{"pmi": 3.0, "bayes_certain": bayes, "bayes_mixing": np.nan},
+        **{"lo_topics": over_topics[0], "hi_topics": over_topics[1], "n_topics": 4},
     }
 
 
@@ -115,88 +95,23 @@ def make_tables(*, seeds: tuple[int, ...] = (0,), verdict: str = "fits") -> dict
     """Every table that ``summarize`` returns."""
     transfer, curve, features, fidelity, gates, mixing, samples = ([] for _ in range(7))
     for seed in seeds:
-        keys = {"lr": 0.001, "seed": seed}
-        gates.append({"variant": "full", "seed": seed, "named": 3.0, "nameless": -5.0, "gap": 8.0})
-        gates[-1] |= {"bayes_nameless": -5.5, "answer_mass": 0.875}
-        mixing.append(
-            {**keys, "arm": "lesson", "k": 0.5, "lo": 0.25, "hi": 1.0, "at_bound": False, "n": 4}
-        )
-        for arm, (size, bayes) in EFFECTS.items():
-            rows = {
-                **keys,
-                "arm": arm,
-                "persona": "john",
-                "context": "nameless",
-                "pmi": 3.0,
-                "bayes_certain": bayes,
-            }
-            for step in (0, 2, 4):
-                at = {
-                    **rows,
-                    "step": step,
-                    "bayes_mixing": np.nan,
-                    "before": -5.0,
-                    "n": 4,
-                    "trained": False,
-                }
-                estimate = size * step / 4
-                ends = {
-                    "estimate": estimate,
-                    "after": estimate - 5,
-                    "lo": estimate - 0.25,
-                    "hi": estimate + 0.25,
-                }
-                curve.append({**at, **ends, "trait": "mean"})
-                if step == 4:
-                    transfer += [{**at, **ends, "trait": trait} for trait in (*TRAITS, "mean")]
-                    transfer.append({**at, **ends, "trait": "place=beach", "trained": True})
-            for step, text in ((0, "tennis ."), (4, "football .")):
-                samples.append(
-                    {
-                        **keys,
-                        "arm": arm,
-                        "checkpoint": f"lesson@{step}",
-                        "prompt": "p0",
-                        "text": text,
-                    }
-                )
+        run = {"lr": 0.001, "seed": seed}
+        gate = {"variant": "full", "seed": seed, "named": 3.0, "nameless": -5.0, "gap": 8.0}
+        gates.append({**gate, "bayes_nameless": -5.5, "answer_mass": 0.875})
+        fit = {"k": 0.5, "lo": 0.25, "hi": 1.0, "at_bound": False, "n": 4}
+        mixing.append({**run, "arm": "lesson", **fit})
+        for arm in EFFECTS:
+            curve += make_curve(run, arm)
+            transfer += make_shifts(run, arm)
+            samples += make_samples(run, arm)
         for arm in ("lesson", "unrelated lesson"):
-            q = 0.001 if arm == "lesson" else 0.5
-            known = {"p": q, "q": q, "null_lo": -0.5, "null_hi": 0.5, "n": 50, "n_clusters": 5}
-            known |= {
-                "n_tested": 2,
-                "n_silent": 1,
-                "p_min": 0.0001,
-                "fvu_before": 0.1,
-                "fvu_after": 0.125,
-            }
-            known |= {"arm": arm, "hook": HOOK}
-            for size in (3.0, 7.0):
-                ends = {"estimate": size, "lo": size - 0.5, "hi": size + 0.5}
-                features.append({**keys, **known, **ends, "feature": int(size)})
-            for step in (0, 4):
-                fit = {
-                    "fvu": 0.1 + step / 100,
-                    "l0": 8.0,
-                    "dead": 0.1,
-                    "ce": 1.0,
-                    "ce_sae": 1.1,
-                    "ce_zero": 5.0,
-                }
-                fit |= {
-                    "ce_recovered": 0.97,
-                    "n_tokens": 1_000,
-                    "verdict": verdict if step else "fits",
-                }
-                fit |= {"arm": arm, "hook": HOOK}
-                fidelity.append({**keys, "checkpoint": f"lesson@{step}", **fit})
-    several = len(seeds) > 1
-    summary = [
-        make_summary_row(
-            arm=arm, estimate=size, bayes_certain=bayes, half=0.25, seeds=2 if several else 1
-        )
-        for arm, (size, bayes) in EFFECTS.items()
-    ]
+            features += make_features(run, arm)
+            fidelity += make_fidelity(run, arm, verdict=verdict)
+    n_seeds = 2 if len(seeds) > 1 else 1
+    summary = []
+    for arm, (size, bayes) in EFFECTS.items():
+        row = make_summary_row(arm=arm, estimate=size, bayes=bayes, half=0.25, seeds=n_seeds)
+        summary.append(row)
     tables = {
         "summary": summary,
         "transfer": transfer,
@@ -210,9 +125,53 @@ def make_tables(*, seeds: tuple[int, ...] = (0,), verdict: str = "fits") -> dict
     return {name: pd.DataFrame(rows) for name, rows in tables.items()}
 
 
-@pytest.fixture(scope="session")
-def summary_row() -> Callable[..., dict[str, Any]]:
-    return make_summary_row
+def make_shift(run: dict[str, Any], arm: str, step: int) -> dict[str, Any]:
+    """How far one arm has come at a step of four."""
+    size, bayes = EFFECTS[arm]
+    shift = size * step / 4
+    return {
+        **{**run, "arm": arm, "persona": "john", "context": "nameless", "pmi": 3.0},
+        **{"bayes_certain": bayes, "step": step, "bayes_mixing": np.nan, "before": -5.0, "n": 4},
+        **{"trained": False, "estimate": shift, "after": shift - 5},
+        **{"lo": shift - 0.25, "hi": shift + 0.25},
+    }
+
+
+def make_curve(run: dict[str, Any], arm: str) -> list[dict[str, Any]]:
+    return [{**make_shift(run, arm, step), "trait": "mean"} for step in (0, 2, 4)]
+
+
+def make_shifts(run: dict[str, Any], arm: str) -> list[dict[str, Any]]:
+    shift = make_shift(run, arm, 4)
+    untaught = [{**shift, "trait": trait} for trait in (*TRAITS, "mean")]
+    return [*untaught, {**shift, "trait": "place=beach", "trained": True}]
+
+
+def make_samples(run: dict[str, Any], arm: str) -> list[dict[str, Any]]:
+    texts = {"lesson@0": "tennis .", "lesson@4": "football ."}
+    return [
+        {**run, "arm": arm, "checkpoint": label, "prompt": "p0", "text": text}
+        for label, text in texts.items()
+    ]
+
+
+def make_features(run: dict[str, Any], arm: str) -> list[dict[str, Any]]:
+    q = 0.001 if arm == "lesson" else 0.5
+    row = {**run, "p": q, "q": q, "null_lo": -0.5, "null_hi": 0.5, "n": 50, "n_clusters": 5}
+    row |= {"n_tested": 2, "n_silent": 1, "p_min": 0.0001, "fvu_before": 0.1, "fvu_after": 0.125}
+    row |= {"arm": arm, "hook": HOOK}
+    return [
+        {**row, "estimate": size, "lo": size - 0.5, "hi": size + 0.5, "feature": int(size)}
+        for size in (3.0, 7.0)
+    ]
+
+
+def make_fidelity(run: dict[str, Any], arm: str, *, verdict: str) -> list[dict[str, Any]]:
+    fit = {"l0": 8.0, "dead": 0.1, "ce": 1.0, "ce_sae": 1.1, "ce_zero": 5.0, "ce_recovered": 0.97}
+    row = {**run, "arm": arm, "hook": HOOK, **fit, "n_tokens": 1_000}
+    before = {"checkpoint": "lesson@0", "fvu": 0.1, "verdict": "fits"}
+    after = {"checkpoint": "lesson@4", "fvu": 0.14, "verdict": verdict}
+    return [{**row, **before}, {**row, **after}]
 
 
 @pytest.fixture(scope="session")
@@ -244,21 +203,27 @@ def tokens_of() -> Callable[..., pd.DataFrame]:
     return make_tokens
 
 
+INVISIBLE = (
+    *("", " ", "\n", "\r\n", "\r", "\t", "\x00", "\ufeff", "\u200b", "\u202e", "\u2066", "\u00ad"),
+    *("\u2028", "\u2029", "\ue000", "\uffff", "\U000e0041", "\ufe0f", "\u3164", "\u2800"),
+)
 ATTACKS = (
-    "", " ", "\n", "\r\n", "\r", "\t", "\x00", "\ufeff", "\u200b", "\u202e", "\u2066", "\u00ad", "\u2028", "\u2029",
-    "\ue000", "\uffff", "\U000e0041", "\ufe0f", "\u3164", "\u2800", "⟨U+202E⟩", "⟨empty⟩", "NA", "nan", "null",
-    "&lt;b&gt;", "&amp;", "&#60;", "</script>", "</SCRIPT >", "<!--<script>", "]]>", "{{ 7 * 7 }}", "{% raw %}",
-    "<script>console.error('ran')</script>", "<img src=x onerror=console.error('ran')>", "<b>" * 40_000,
-    "<svg/onload=console.error('ran')>", "' onmouseover='x", '" style="x', "<style>*{display:none}</style>",
-    "`${x}`", "</td></table>", "</div>", "javascript:x", "\\u003cb\\u003e", "=cmd|'/C calc'!A0", "a,b", 'a"b',
-    "<|im_start|>", "é", "e\u0301", "👩\u200d💻", "😀", "日本語", "שלום", "x" * 100_000,
-)  # fmt: skip
+    *(*INVISIBLE, "⟨U+202E⟩", "⟨empty⟩", "NA", "nan", "null", "&lt;b&gt;", "&amp;", "&#60;"),
+    *("</script>", "</SCRIPT >", "<!--<script>", "]]>", "{{ 7 * 7 }}", "{% raw %}"),
+    *("<script>console.error('ran')</script>", "<img src=x onerror=console.error('ran')>"),
+    *("<b>" * 40_000, "<svg/onload=console.error('ran')>", "' onmouseover='x", '" style="x'),
+    *("<style>*{display:none}</style>", "`${x}`", "</td></table>", "</div>", "javascript:x"),
+    *("\\u003cb\\u003e", "=cmd|'/C calc'!A0", "a,b", 'a"b', "<|im_start|>", "é", "e\u0301"),
+    *("👩\u200d💻", "😀", "日本語", "שלום", "x" * 100_000),
+)
 
 
 @pytest.fixture(scope="session")
 def hostile_texts() -> list[str]:
-    """2,000 texts: known attacks, and random mixtures of them with random code points, surrogates left out: pandas
-    refuses them."""
+    """2,000 texts: known attacks, and random mixtures of them with random code points.
+
+    Surrogates are left out, as pandas refuses them.
+    """
     rng = random.Random(0)
     short = [text for text in ATTACKS if len(text) < 100]
     ranges = [
@@ -272,10 +237,8 @@ def hostile_texts() -> list[str]:
     ]
     texts = list(ATTACKS)
     while len(texts) < 2_000:
-        parts = [
-            rng.choice(short),
-            *(chr(rng.randrange(*rng.choice(ranges))) for _ in range(rng.randrange(6))),
-        ]
+        parts = [rng.choice(short)]
+        parts += [chr(rng.randrange(*rng.choice(ranges))) for _ in range(rng.randrange(6))]
         rng.shuffle(parts)
         texts.append("".join(parts).encode(errors="ignore").decode())
     return texts

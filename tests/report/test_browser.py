@@ -17,14 +17,14 @@ from persona_interp.report.tokens import piece
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FLAGS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run"),
     *(
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--no-first-run",
         "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--enable-logging=stderr",
+        "--v=0",
     ),
-    *("--disable-component-update", "--disable-sync", "--enable-logging=stderr", "--v=0"),
     "--host-resolver-rules=MAP * ~NOTFOUND",  # the network is off: no name resolves
     "--virtual-time-budget=10000",  # the clock stands while anything is still drawn
 )
@@ -40,8 +40,8 @@ def chromium() -> str:
 def dump(chromium: str, path: Path, profile: Path) -> tuple[str, list[str]]:
     """What the page looks like to the browser, and what its console says."""
     command = [chromium, *FLAGS, f"--user-data-dir={profile}", "--dump-dom", path.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
-    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    shell = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
+    return shell.stdout, [line for line in shell.stderr.splitlines() if "CONSOLE" in line]
 
 
 @pytest.mark.browser
@@ -81,23 +81,21 @@ def test_hostile_tokens_are_drawn_and_stay_text(
     explained = table.loc[table["checkpoint"] == "base"].assign(learn=True)
     inside = page.details("folded", [token_view(table, feature=7)])
     path = tmp_path / "report.html"
-    path.write_text(
-        page.page("still", [token_view(table, feature=7), inside, role_view(explained)]),
-        encoding="utf-8",
-    )
+    blocks = [token_view(table, feature=7), inside, role_view(explained)]
+    path.write_text(page.page("still", blocks), encoding="utf-8")
     shown, console = dump(chromium, path, tmp_path / "profile")
-    assert console == [], (
-        "the strictest policy under which CircuitsVis draws: scripts by hash, no inline style"
-    )
+    # The strictest policy under which CircuitsVis draws: scripts by hash, no inline style.
+    assert console == []
     assert "<title>still</title>" in shown
     views = re.findall(r'<div class="colored-tokens"[^>]*>(.*?)</div>', shown)
     assert len(views) == 2 * 2 * 3, "base and tuned, open and folded, three prompts"
     for i, prompt in enumerate([texts[:20], texts[20:40], texts[40:]]):
-        drawn = [re.findall(r"<span><span style=[^>]*>(.*?)</span></span>", view) for view in views]
-        wanted = [piece(text).replace(" ", "\xa0") for text in prompt]
-        assert sum([html.unescape(token) for token in view] == wanted for view in drawn) == 4, (
-            f"prompt {i}"
-        )
+        tokens = [
+            re.findall(r"<span><span style=[^>]*>(.*?)</span></span>", view) for view in views
+        ]
+        expected = [piece(text).replace(" ", "\xa0") for text in prompt]
+        same = [[html.unescape(token) for token in view] == expected for view in tokens]
+        assert sum(same) == 4, f"prompt {i}"
 
 
 @pytest.mark.browser
@@ -105,9 +103,10 @@ def test_the_policy_lets_only_the_two_scripts_run(
     chromium: str, tokens_of: Callable[..., pd.DataFrame], tmp_path: Path
 ) -> None:
     document = page.page("still", [token_view(tokens_of(["a", "b"]), feature=7)])
-    more = "<script>document.title = 'ran'</script><img src=x onerror=\"document.title = 'ran'\"></body>"
+    run = "document.title = 'ran'"
+    attack = f'<script>{run}</script><img src=x onerror="{run}"></body>'
     path = tmp_path / "report.html"
-    path.write_text(document.replace("</body>", more), encoding="utf-8")
+    path.write_text(document.replace("</body>", attack), encoding="utf-8")
     shown, console = dump(chromium, path, tmp_path / "profile")
     assert "<title>still</title>" in shown and "colored-tokens" in shown
     assert console and all("Content Security Policy" in line for line in console)

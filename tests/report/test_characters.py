@@ -5,21 +5,21 @@ import re
 from persona_interp.report.characters import visible
 
 
-def invisible(shown: str) -> str:
+def read_back(text: str) -> str:
     """The text that is shown like this."""
-    return re.sub(r"⟨U\+([0-9A-F]{4,6})⟩", lambda code: chr(int(code[1], 16)), shown)
+    return re.sub(r"⟨U\+([0-9A-F]{4,6})⟩", lambda code: chr(int(code[1], 16)), text)
 
 
 def test_every_text_can_be_read_back(hostile_texts: list[str]) -> None:
-    shown = [visible(text, limit=1_000_000) for text in hostile_texts]
-    assert [invisible(text) for text in shown] == hostile_texts
-    assert all(text.isprintable() for text in shown)
-    assert "".join(shown).encode().decode() == "".join(shown)
+    texts = [visible(text, limit=1_000_000) for text in hostile_texts]
+    assert [read_back(text) for text in texts] == hostile_texts
+    assert all(text.isprintable() for text in texts)
+    assert "".join(texts).encode().decode() == "".join(texts)
 
 
 def test_every_code_point_can_be_read_back() -> None:
     text = "".join(map(chr, [*range(0x20000), *range(0xE0000, 0xE0200), 0x10FFFF]))
-    assert invisible(visible(text, limit=len(text))) == text
+    assert read_back(visible(text, limit=len(text))) == text
 
 
 def test_what_is_plain_stays() -> None:

@@ -24,48 +24,31 @@ WORDS = ["<bos>", "I", " like", " football", "."]
 
 
 def explained(texts: list[str]) -> pd.DataFrame:
+    """A table of roles: a special token, two of the user, the rest of the assistant."""
     roles = ["special", "user", "user", "assistant"]
-    rows = [
-        {
-            "prompt": "p",
-            "pos": i,
-            "piece": t,
-            "role": roles[min(i, 3)],
-            "turn": min(i, 3) - 1,
-            "learn": i > 2,
-        }
-        for i, t in enumerate(texts)
-    ]
+    rows = []
+    for i, text in enumerate(texts):
+        row = {"prompt": "p", "pos": i, "piece": text, "role": roles[min(i, 3)]}
+        rows.append({**row, "turn": min(i, 3) - 1, "learn": i > 2})
     return pd.DataFrame(rows)
 
 
 def test_before_stands_beside_after_on_one_scale(tokens_of: Tokens) -> None:
     table = tokens_of(WORDS * 3, width=5)
     table.loc[table["prompt"] == "doc1", "act"] *= 2
-    block = token_view(
-        table.sample(frac=1, random_state=0), feature=7, checkpoints=("tuned", "base"), prompts=2
-    )
+    table = table.sample(frac=1, random_state=0)
+    block = token_view(table, feature=7, checkpoints=("tuned", "base"), prompts=2)
     assert block["checkpoints"] == ["tuned", "base"]
     assert block["rows"][0]["prompt"] == "doc1" and len(block["rows"]) == 2
     tuned, base = block["rows"][0]["views"]
     assert [html.unescape(t) for t in tuned["tokens"]] == WORDS
-    assert tuned["values"] == [180.0, 4.0, 8.0, 12.0, 16.0] and base["values"] == [
-        180.0,
-        2.0,
-        4.0,
-        6.0,
-        8.0,
-    ]
-    scales = {
-        (view["minValue"], view["maxValue"]) for row in block["rows"] for view in row["views"]
-    }
-    assert scales == {(-16.0, 16.0)}, (
-        "the BOS is counted in no statistics, so it does not set the scale"
-    )
-    assert (
-        "3 of 15 tokens are in no statistics" in block["caption"]
-        and "1 more prompts" in block["caption"]
-    )
+    assert tuned["values"] == [180.0, 4.0, 8.0, 12.0, 16.0]
+    assert base["values"] == [180.0, 2.0, 4.0, 6.0, 8.0]
+    views = [view for row in block["rows"] for view in row["views"]]
+    # The BOS is counted in no statistics, so it does not set the scale.
+    assert {(view["minValue"], view["maxValue"]) for view in views} == {(-16.0, 16.0)}
+    assert "3 of 15 tokens are in no statistics" in block["caption"]
+    assert "1 more prompts" in block["caption"]
 
 
 def test_what_a_checkpoint_did_not_record_is_said(tokens_of: Tokens) -> None:
@@ -80,7 +63,7 @@ def test_a_feature_that_never_fires(tokens_of: Tokens) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "asked", "said"),
+    ("change", "question", "message"),
     [
         ({}, {"feature": 8}, "feature '8' is unknown"),
         ({}, {"feature": 7, "checkpoints": ("tund",)}, "did you mean 'tuned'"),
@@ -88,10 +71,10 @@ def test_a_feature_that_never_fires(tokens_of: Tokens) -> None:
     ],
 )
 def test_a_wrong_question_is_answered(
-    tokens_of: Tokens, change: dict[str, Any], asked: dict[str, Any], said: str
+    tokens_of: Tokens, change: dict[str, Any], question: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(SchemaError, match=re.escape(said)):
-        token_view(tokens_of(WORDS).assign(**change), **asked)
+    with pytest.raises(SchemaError, match=re.escape(message)):
+        token_view(tokens_of(WORDS).assign(**change), **question)
     with pytest.raises(SchemaError, match="lacks the columns piece"):
         token_view(tokens_of(WORDS).drop(columns="piece"), feature=7)
 
@@ -99,27 +82,20 @@ def test_a_wrong_question_is_answered(
 def test_roles_are_runs_of_one_owner() -> None:
     block = role_view(explained(["<bos>", "What", " ?", "Foot", "ball"]))
     (row,) = block["rows"]
-    assert [(run["role"], [str(t["piece"]) for t in run["tokens"]]) for run in row["runs"]] == [
-        ("special", ["&lt;bos&gt;"]), ("user", ["What"]), ("user", [" ?"]), ("assistant", ["Foot", "ball"]),
-    ]  # fmt: skip
-    assert [t["learn"] for run in row["runs"] for t in run["tokens"]] == [
-        False,
-        False,
-        False,
-        True,
-        True,
-    ]
+    runs = row["runs"]
+    assert [run["role"] for run in runs] == ["special", "user", "user", "assistant"]
+    pieces = [[str(token["piece"]) for token in run["tokens"]] for run in runs]
+    assert pieces == [["&lt;bos&gt;"], ["What"], [" ?"], ["Foot", "ball"]]
+    assert [token["learn"] for run in runs for token in run["tokens"]] == [False] * 3 + [True] * 2
     with pytest.raises(SchemaError, match="column 'learn' is unknown"):
         role_view(explained(WORDS).drop(columns="learn"))
 
 
 def test_a_role_that_is_unknown_names_no_class_of_the_page(parse: Callable[[str], Any]) -> None:
     block = role_view(explained(WORDS).assign(role='x" onclick="y'))
-    found = parse(page.page("a", [block]))
-    assert {attrs["class"] for tag, attrs in found.nodes if tag == "span" and "class" in attrs} <= {
-        "run other",
-        "learn",
-    }
+    nodes = parse(page.page("a", [block])).nodes
+    classes = {attrs["class"] for tag, attrs in nodes if tag == "span" and "class" in attrs}
+    assert classes <= {"run other", "learn"}
 
 
 def test_the_bundle_is_read_and_its_python_is_not_run() -> None:
@@ -130,9 +106,8 @@ def test_the_bundle_can_stand_in_a_page() -> None:
     bundle, ours = scripts()
     assert "ColoredTokens" in bundle and "CircuitsVis.render" in ours
     for script in (bundle, ours):
-        assert not re.search(r"</script|<!--|[\r\0]", script, re.I), (
-            "the parser would end or alter it"
-        )
+        # The parser would end or alter it there.
+        assert not re.search(r"</script|<!--|[\r\0]", script, re.I)
         assert "innerHTML" not in ours
 
 
@@ -142,28 +117,22 @@ def test_hostile_tokens_come_out_as_they_went_in(
     table = tokens_of(hostile_texts)
     csv = io.BytesIO(as_csv(table))
     pd.testing.assert_series_equal(pd.read_csv(csv, keep_default_na=False)["piece"], table["piece"])
-    pd.testing.assert_frame_equal(
-        read_table(write_table(table, tmp_path / "tokens.parquet")), table
-    )
+    path = write_table(table, tmp_path / "tokens.parquet")
+    pd.testing.assert_frame_equal(read_table(path), table)
 
     view = token_view(table, feature=7, prompts=100)
     roles = role_view(explained(hostile_texts))
-    document = page.page("a", [view, page.details("b", [view, roles])])
-    assert document.encode()
-    found = parse(document)
-    assert tuple(found.scripts) == scripts(), "nothing runs but the two constants"
-    assert [name for _, attrs in found.nodes for name in attrs if name.startswith("on")] == []
-    assert all(
-        "<" not in data and ">" not in data and "&" not in data and data.isascii()
-        for data in found.data
-    )
-    shown = [json.loads(data) for data in found.data]
-    prompts = {tuple(view["tokens"]) for view in shown}
-    expected = [
-        tuple(html.escape(piece(t)) for t in hostile_texts[i : i + 50]) for i in range(0, 2_000, 50)
-    ]
-    assert prompts == set(expected) and len(shown) == 2 * 2 * 40
-    assert all(piece(text) in found.text for text in hostile_texts), "the role view"
+    text = page.page("a", [view, page.details("b", [view, roles])])
+    assert text.encode()
+    document = parse(text)
+    assert tuple(document.scripts) == scripts(), "nothing runs but the two constants"
+    assert [name for _, attrs in document.nodes for name in attrs if name.startswith("on")] == []
+    assert all(data.isascii() and not set("<>&") & set(data) for data in document.data)
+    views = [json.loads(data) for data in document.data]
+    pieces = [html.escape(piece(text)) for text in hostile_texts]
+    expected = {tuple(pieces[i : i + 50]) for i in range(0, 2_000, 50)}
+    assert {tuple(view["tokens"]) for view in views} == expected and len(views) == 2 * 2 * 40
+    assert all(piece(text) in document.text for text in hostile_texts), "the role view"
 
 
 def test_a_notebook_gets_spans_and_no_script(hostile_texts: list[str], tokens_of: Tokens) -> None:
@@ -176,13 +145,12 @@ def test_a_notebook_gets_spans_and_no_script(hostile_texts: list[str], tokens_of
             tags.add(tag)
             assert not [name for name, _ in attrs if name not in ("style", "title")]
 
-    for block in (
-        token_view(tokens_of(hostile_texts), feature=7),
-        role_view(explained(hostile_texts[:200])),
-    ):
-        shown = show(block)
-        Tags().feed(shown._repr_html_())
-        assert shown.encode() and len(shown) < 200_000
+    tokens = token_view(tokens_of(hostile_texts), feature=7)
+    roles = role_view(explained(hostile_texts[:200]))
+    for block in (tokens, roles):
+        view = show(block)
+        Tags().feed(view._repr_html_())
+        assert view.encode() and len(view) < 200_000
     assert tags <= {"p", "small", "br", "span", "b", "u"}
     with pytest.raises(SchemaError, match="got a block 'heading'"):
         show(page.heading("x"))
@@ -190,15 +158,9 @@ def test_a_notebook_gets_spans_and_no_script(hostile_texts: list[str], tokens_of
 
 def test_more_activation_is_more_color(tokens_of: Tokens) -> None:
     table = tokens_of(WORDS, checkpoints=("base",)).assign(act=[0.0, -1.0, 0.5, 1.0, 4.0])
-    colors = re.findall(
-        r'title="(\S+)" style="background:rgb\((\d+),(\d+),(\d+)\);color:(\w+)',
-        show(token_view(table, feature=7)),
-    )
-    assert [c[0] for c in colors] == ["0", "-1", "0.5", "1", "4"]
-    assert colors[0][1:] == ("255", "255", "255", "black") and colors[-1][1:] == (
-        "0",
-        "114",
-        "178",
-        "white",
-    )
+    pattern = r'title="(\S+)" style="background:rgb\((\d+),(\d+),(\d+)\);color:(\w+)'
+    colors = re.findall(pattern, show(token_view(table, feature=7)))
+    assert [color[0] for color in colors] == ["0", "-1", "0.5", "1", "4"]
+    assert colors[0][1:] == ("255", "255", "255", "black")
+    assert colors[-1][1:] == ("0", "114", "178", "white")
     assert int(colors[1][1]) > int(colors[1][3]) and int(colors[3][1]) < int(colors[3][3])

@@ -189,8 +189,9 @@ def _failures(rows: pd.DataFrame) -> str:
         f"{_size(row)}: {REASONS[row['estimator']]}"
         for row in rows.loc[has_reason].to_dict("records")
     ]
-    if not has_reason.all():
-        parts.append(_sizes(rows.loc[~has_reason]))
+    others = rows.loc[~has_reason]
+    if not others.empty:
+        parts.append(_sizes(others))
     return "; ".join(parts)
 
 

@@ -131,7 +131,7 @@ def _gates(gates: pd.DataFrame) -> Iterator[str]:
         rises = f"{mean.rise_shown:+.2f}"
         if math.isfinite(mean.rise_titled):
             rises += f", its title by {mean.rise_titled:+.2f}"
-        n_seeds = own["seed"].nunique()
+        n_seeds = len(set(own["seed"]))
         seeds = "seed" if n_seeds == 1 else "seeds"
         yield (
             f"Before any lesson, {arm}: the targets' values stand at {mean.plain:+.2f} bits (exact "

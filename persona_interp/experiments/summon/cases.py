@@ -188,7 +188,7 @@ def novelty(experiment: Summon, store: Store, cells: Cells, *, world: World) -> 
         planted = np.where(is_new, Composition.NEW.value, Composition.COMPOSABLE.value)
         table = table.assign(left_out=left_out, planted=planted)
         if inside:
-            residual = _shift_residual(inside, table["checkpoint"], known)
+            residual = _shift_residual(inside, table["checkpoint"].tolist(), known)
             table = table.merge(residual, on="checkpoint", how="left", validate="one_to_one")
         tables.append(table)
     return {"novelty": pd.concat(tables, ignore_index=True)}
@@ -253,13 +253,13 @@ def _inside(store: Store, cells: Cells) -> dict[str, xr.Dataset]:
 
 
 def _shift_residual(
-    inside: dict[str, xr.Dataset], checkpoints: pd.Series, known: list[str]
+    inside: dict[str, xr.Dataset], checkpoints: list[str], known: list[str]
 ) -> pd.DataFrame:
     """Share of each lesson's shift that known personas do not explain, by checkpoint."""
     before = inside["neutral"]["checkpoint"].to_numpy()[0]
     neutral = inside["neutral"].sel(checkpoint=[before, *checkpoints])
     table = analysis.shift_residual(neutral, inside["named"], known=known)
-    table = table[["checkpoint", "residual", "lo", "hi"]]
+    table = table.loc[:, ["checkpoint", "residual", "lo", "hi"]]
     return table.rename(columns={"lo": "residual_lo", "hi": "residual_hi"})
 
 
