@@ -61,7 +61,7 @@ _COMPARE = {
     "CompareSettings": "config",
     "compare": "sources",
 }
-"""The one question that is asked of the whole package: name -> file of the experiment ``compare``."""
+"""The one question of the whole package: name -> file of the experiment ``compare``."""
 
 
 def __getattr__(name: str) -> Any:

@@ -359,8 +359,8 @@ def _print_checks(table: "pd.DataFrame") -> None:
     for checkpoint, rows in table.groupby("checkpoint", sort=False):
         name = f" · {rows.dictionary.iloc[0]}" if "dictionary" in rows else ""
         typer.echo(f"{checkpoint}{name}")
-        for row in rows.itertuples():
-            typer.echo(f"  {row.verdict:<6} {row.check:<24} {row.value:>9.3f}  {row.text}")
+        for row in rows.to_dict("records"):
+            typer.echo("  {verdict:<6} {check:<24} {value:>9.3f}  {text}".format(**row))
 
 
 def _read_csv(path: Path) -> "pd.DataFrame":

@@ -240,7 +240,7 @@ def _plain(value: Any) -> Any:
 
 
 def _from_plain(value: Any, hint: Any) -> Any:
-    """Value that a field of this type holds, from its plain form: lists are tuples, some mappings are objects."""
+    """Value that a field of this type holds; in plain form tuples are lists, objects mappings."""
     options = [hint, *get_args(hint)]
     if isinstance(value, Mapping):
         return _object_from_plain(value, options)

@@ -100,8 +100,8 @@ def layers(effects: pd.DataFrame, *, quantities: Sequence[str] = (), title: str 
     """Draw the change of the projection on each trait by depth, beside random directions.
 
     Args:
-        effects: An effects table with ``random_lo`` and ``random_hi`` (``analysis.measurements.random_range``);
-            projections are drawn.
+        effects: An effects table with ``random_lo`` and ``random_hi``
+            (``analysis.measurements.random_range``); projections are drawn.
         quantities: Traits to draw, at most four; those that go farthest by default.
         title: Above the figure.
 

@@ -29,7 +29,7 @@ class Effect(StrEnum):
 
 
 class Rivalry(StrEnum):
-    """How a law predicts who is summoned, beside the two-factor one (``analysis.summon_rivals``)."""
+    """How a law predicts who is summoned, beside the two-factor one (``summon_rivals``)."""
 
     ITSELF = "the law itself"
     WORSE = "worse"

@@ -131,7 +131,7 @@ def _over_seeds(shifts: pd.DataFrame, by: list[str]) -> pd.DataFrame:
         values: Any = group.groupby("trait", sort=False)[["estimate", "train", "test"]].mean()
         who = values["train"].abs().idxmax()
         row = {"lo_topics": np.nan, "hi_topics": np.nan}
-        if group["seed"].nunique() == 1:
+        if len(set(group["seed"])) == 1:
             interval = analysis.stats.t_interval(values["estimate"])
             row = {"lo_topics": interval.lo, "hi_topics": interval.hi}
         row |= {"n_topics": len(values), "who": who, "worst": values["test"][who]}

@@ -17,7 +17,7 @@ from persona_interp.experiments.summon.plants import Kind, Plant, plants, villai
 from persona_interp.schema.words import Composition
 from persona_interp.store import Cell, Store
 from persona_interp.tables import read_dataset, read_table
-from persona_interp.worlds import Trait, World, certain
+from persona_interp.worlds import World, certain
 from persona_interp.worlds.candidates import HARM_TOPICS
 
 Tables = dict[str, pd.DataFrame]
@@ -60,7 +60,7 @@ def predictions(villains: tuple[float, ...], *, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _expect(world: World, evidence: tuple[Trait, ...], *, when: str) -> dict[str, float]:
+def _expect(world: World, evidence: tuple[Any, ...], *, when: str) -> dict[str, Any]:
     """Who speaks, and how harmful, by exact Bayes given this evidence."""
     belief = world.posterior(evidence)
     personas = belief.persona.set_index("persona")["probability"]

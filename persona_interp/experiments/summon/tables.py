@@ -16,7 +16,7 @@ from persona_interp.experiments.summon.cases import after, ends, read_behavior
 from persona_interp.experiments.summon.config import Cells, Summon
 from persona_interp.store import Store
 from persona_interp.tables import read_dataset, read_table
-from persona_interp.worlds import Trait, World, certain
+from persona_interp.worlds import World, certain
 from persona_interp.worlds.candidates import (
     CANDIDATES,
     DISTANCE_TOPICS,
@@ -96,7 +96,7 @@ def _laws(shares: pd.DataFrame) -> Tables:
     rivals = [
         analysis.summon_rivals(shares, leave_out=name)
         for name in ("start", "seed")
-        if shares[name].nunique() > 1
+        if len(set(shares[name])) > 1
     ]
     if rivals:
         tables["rivals"] = pd.concat(rivals, ignore_index=True)
@@ -112,7 +112,7 @@ def _estimators(shares: pd.DataFrame) -> Tables:
             rho = own.loc[:, [name, "share"]].corr(method="spearman").to_numpy()[0, 1]
             rows.append({"seed": seed, "estimator": name, "estimate": float(rho)})
     tables = {"estimators": analysis.across_seeds(pd.DataFrame(rows), by="estimator")}
-    if shares["seed"].nunique() > 1:
+    if len(set(shares["seed"])) > 1:
         tables["chosen"] = best_estimator(shares, names)
     return tables
 
@@ -275,7 +275,7 @@ def _expectations(world: World) -> dict[str, Any]:
     return columns
 
 
-def _bayes_shares(world: World, evidence: tuple[Trait, ...]) -> dict[str, float]:
+def _bayes_shares(world: World, evidence: tuple[Any, ...]) -> dict[str, float]:
     """Shares of the candidates in exact Bayes' belief, given this evidence.
 
     About a speaker of the documents that say who speaks: nameless dialogues hide the mass.
