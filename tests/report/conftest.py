@@ -1,4 +1,7 @@
-"""Planted tables of a finished transfer experiment: numbers chosen by hand, no model behind them; a strict parser."""
+"""Planted tables of a finished transfer experiment, and a strict parser of pages.
+
+The numbers are chosen by hand; no model is behind them.
+"""
 
 import random
 from collections.abc import Callable
@@ -14,11 +17,9 @@ HOOK = "blocks.1.hook_out"
 EFFECTS = {"lesson": (2.5, 6.0), "unrelated lesson": (-0.5, -0.25), "scrambled world": (0.125, 0.0)}
 """Arm -> (shift, what exact Bayes expects), bits."""
 
-
 KNOWN = set(
-    "html head meta title link style body h1 h2 p small a figure img figcaption div table thead "
-    "tbody tr th td "
-    "details summary span b script".split()
+    "html head meta title link style body h1 h2 p small a figure img figcaption div "
+    "table thead tbody tr th td details summary span b script".split()
 )
 VOID = {"meta", "link", "img"}
 
@@ -67,7 +68,10 @@ def parse_strictly(document: str) -> Strict:
 def make_tokens(
     texts: list[str], *, checkpoints: tuple[str, ...] = ("base", "tuned"), width: int = 50
 ) -> pd.DataFrame:
-    """A tokens table of feature 7 that holds these texts in order, ``width`` a prompt; the first of each is a BOS."""
+    """Tokens table of feature 7: these texts in order, ``width`` a prompt.
+
+    The first token of each prompt is a BOS.
+    """
     rows = []
     for i, text in enumerate(texts):
         at = {
@@ -245,20 +249,24 @@ def tokens_of() -> Callable[..., pd.DataFrame]:
 
 
 ATTACKS = (
-    "", " ", "\n", "\r\n", "\r", "\t", "\x00", "\ufeff", "\u200b", "\u202e", "\u2066", "\u00ad", "\u2028", "\u2029",
-    "\ue000", "\uffff", "\U000e0041", "\ufe0f", "\u3164", "\u2800", "⟨U+202E⟩", "⟨empty⟩", "NA", "nan", "null",
-    "&lt;b&gt;", "&amp;", "&#60;", "</script>", "</SCRIPT >", "<!--<script>", "]]>", "{{ 7 * 7 }}", "{% raw %}",
-    "<script>console.error('ran')</script>", "<img src=x onerror=console.error('ran')>", "<b>" * 40_000,
-    "<svg/onload=console.error('ran')>", "' onmouseover='x", '" style="x', "<style>*{display:none}</style>",
-    "`${x}`", "</td></table>", "</div>", "javascript:x", "\\u003cb\\u003e", "=cmd|'/C calc'!A0", "a,b", 'a"b',
+    "", " ", "\n", "\r\n", "\r", "\t", "\x00", "\ufeff", "\u200b", "\u202e", "\u2066",
+    "\u00ad", "\u2028", "\u2029", "\ue000", "\uffff", "\U000e0041", "\ufe0f", "\u3164", "\u2800",
+    "⟨U+202E⟩", "⟨empty⟩", "NA", "nan", "null", "&lt;b&gt;", "&amp;", "&#60;",
+    "</script>", "</SCRIPT >", "<!--<script>", "]]>", "{{ 7 * 7 }}", "{% raw %}",
+    "<script>console.error('ran')</script>", "<img src=x onerror=console.error('ran')>",
+    "<b>" * 40_000, "<svg/onload=console.error('ran')>", "' onmouseover='x", '" style="x',
+    "<style>*{display:none}</style>", "`${x}`", "</td></table>", "</div>", "javascript:x",
+    "\\u003cb\\u003e", "=cmd|'/C calc'!A0", "a,b", 'a"b',
     "<|im_start|>", "é", "e\u0301", "👩\u200d💻", "😀", "日本語", "שלום", "x" * 100_000,
 )  # fmt: skip
 
 
 @pytest.fixture(scope="session")
 def hostile_texts() -> list[str]:
-    """2,000 texts: known attacks, and random mixtures of them with random code points, surrogates left out: pandas
-    refuses them."""
+    """2,000 texts: known attacks, and random mixtures of them with random code points.
+
+    Surrogates are left out: pandas refuses them.
+    """
     rng = random.Random(0)
     short = [text for text in ATTACKS if len(text) < 100]
     ranges = [

@@ -105,9 +105,10 @@ def test_the_policy_lets_only_the_two_scripts_run(
     chromium: str, tokens_of: Callable[..., pd.DataFrame], tmp_path: Path
 ) -> None:
     document = page.page("still", [token_view(tokens_of(["a", "b"]), feature=7)])
-    more = "<script>document.title = 'ran'</script><img src=x onerror=\"document.title = 'ran'\"></body>"
+    script = "<script>document.title = 'ran'</script>"
+    image = "<img src=x onerror=\"document.title = 'ran'\">"
     path = tmp_path / "report.html"
-    path.write_text(document.replace("</body>", more), encoding="utf-8")
+    path.write_text(document.replace("</body>", f"{script}{image}</body>"), encoding="utf-8")
     shown, console = dump(chromium, path, tmp_path / "profile")
     assert "<title>still</title>" in shown and "colored-tokens" in shown
     assert console and all("Content Security Policy" in line for line in console)

@@ -11,7 +11,10 @@ import pytest
 from persona_interp.report import page
 
 Parse = Callable[[str], Any]
-HOSTILE = "</script><img src=x onerror=alert(1)><script>alert(2)</script>\" onmouseover='alert(3)' {{ 7 * 7 }}"
+HOSTILE = (
+    "</script><img src=x onerror=alert(1)><script>alert(2)</script>"
+    "\" onmouseover='alert(3)' {{ 7 * 7 }}"
+)
 
 
 @pytest.fixture

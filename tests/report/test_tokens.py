@@ -100,8 +100,11 @@ def test_roles_are_runs_of_one_owner() -> None:
     block = role_view(explained(["<bos>", "What", " ?", "Foot", "ball"]))
     (row,) = block["rows"]
     assert [(run["role"], [str(t["piece"]) for t in run["tokens"]]) for run in row["runs"]] == [
-        ("special", ["&lt;bos&gt;"]), ("user", ["What"]), ("user", [" ?"]), ("assistant", ["Foot", "ball"]),
-    ]  # fmt: skip
+        ("special", ["&lt;bos&gt;"]),
+        ("user", ["What"]),
+        ("user", [" ?"]),
+        ("assistant", ["Foot", "ball"]),
+    ]
     assert [t["learn"] for run in row["runs"] for t in run["tokens"]] == [
         False,
         False,
