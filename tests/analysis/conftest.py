@@ -26,10 +26,10 @@ def planted(world: World) -> Planted:
     labels = rows["topic"] + "=" + rows["value"]
 
     def make(
-        said: Mapping[int, pd.DataFrame], *, seed: int = 0, sd: float = 0.0, **extra: Any
+        answers: Mapping[int, pd.DataFrame], *, seed: int = 0, sd: float = 0.0, **extra: Any
     ) -> pd.DataFrame:
         rng, tables = np.random.default_rng(seed), []
-        for step, table in said.items():
+        for step, table in answers.items():
             p = table.set_index("trait")["probability"][labels].to_numpy()
             at = {
                 "checkpoint": f"lesson@{step}",
