@@ -1,4 +1,4 @@
-"""Tests keep the offline promise: no process environment that asks a hub, no connection but to this machine."""
+"""Tests keep the offline promise: no hub is asked, no machine but this one is connected to."""
 
 import ipaddress
 import os

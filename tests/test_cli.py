@@ -138,7 +138,10 @@ def test_a_start_that_is_not_there_stops_the_run_before_it_begins(
 
 
 def test_help_loads_neither_torch_nor_pandas() -> None:
-    code = "import sys, persona_interp.cli; print(sorted({'torch', 'pandas', 'numpy', 'xarray'} & set(sys.modules)))"
+    code = (
+        "import sys, persona_interp.cli; "
+        "print(sorted({'torch', 'pandas', 'numpy', 'xarray'} & set(sys.modules)))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )

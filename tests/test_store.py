@@ -1,4 +1,4 @@
-"""What exists is what the manifest lists; what it lists is what was computed; nothing else is ever trusted."""
+"""What exists is what the manifest lists, and what it lists was computed; nothing else counts."""
 
 import hashlib
 import json
@@ -269,7 +269,10 @@ def test_a_commit_waits_for_the_manifest(tmp_path: Path) -> None:
 
 
 def test_two_writers_lose_no_line(tmp_path: Path) -> None:
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import test_store; test_store.commit_many(*sys.argv[2:])"
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); "
+        "import test_store; test_store.commit_many(*sys.argv[2:])"
+    )
     args = [sys.executable, "-c", code, str(Path(__file__).parent), str(tmp_path / "run")]
     writers = [subprocess.Popen([*args, str(start)]) for start in (0, 20)]
     assert [writer.wait(timeout=120) for writer in writers] == [0, 0]

@@ -20,16 +20,16 @@ def world() -> World:
 
 @pytest.fixture(scope="session")
 def planted(world: World) -> Planted:
-    """Makes a behavior table from {step: said table}; templates differ by normal noise of `sd` bits."""
+    """Maker of a behavior table from {step: answers}; templates differ by noise of `sd` bits."""
     probes = world.probes(contexts="nameless").drop(columns=["messages", "answers"])
     rows = probes.explode("values", ignore_index=True).rename(columns={"values": "value"})
     labels = rows["topic"] + "=" + rows["value"]
 
     def make(
-        said: Mapping[int, pd.DataFrame], *, seed: int = 0, sd: float = 0.0, **extra: Any
+        answers: Mapping[int, pd.DataFrame], *, seed: int = 0, sd: float = 0.0, **extra: Any
     ) -> pd.DataFrame:
         rng, tables = np.random.default_rng(seed), []
-        for step, table in said.items():
+        for step, table in answers.items():
             p = table.set_index("trait")["probability"][labels].to_numpy()
             at = {
                 "checkpoint": f"lesson@{step}",
@@ -77,7 +77,10 @@ def features() -> Callable[..., xr.Dataset]:
 def dataset_of_documents(
     act: np.ndarray, *, personas: Sequence[str], per_document: int
 ) -> xr.Dataset:
-    """Features on prompts of documents, as on `world.cuts`; every second pair of documents is of the test half."""
+    """Features on prompts of documents, as on `world.cuts`.
+
+    Every second pair of documents is of the test half.
+    """
     doc = np.repeat(np.arange(len(personas)), per_document)
     data = dataset(act)
     along = {

@@ -65,7 +65,7 @@ def test_the_shell_runs_and_reports_it(file: Path, tmp_path: Path) -> None:
 def test_settings_survive_and_wrong_names_are_answered(file: Path, tmp_path: Path) -> None:
     mine = preset("quick", f"{file}:Mine", steps=(1,), documents=Stage(steps=1, batch=2))
     assert from_dict(to_dict(mine)) == mine
-    with pytest.raises(StoreError, match="class of .* did you mean 'Mine'"):
+    with pytest.raises(StoreError, match=r"class of .* did you mean 'Mine'"):
         preset("quick", f"{file}:Mien")
     with pytest.raises(StoreError, match="is not there"):
         preset("quick", f"{tmp_path}/nobody.py:Mine")

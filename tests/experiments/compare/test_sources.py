@@ -1,4 +1,4 @@
-"""What a model lacks is made up for, or said: a system role, a base of adapters, a chat template."""
+"""What a model lacks is made up for, or named: system role, base of adapters, chat template."""
 
 import json
 import shutil
