@@ -16,7 +16,8 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from persona_interp import analysis, experiments, plots, record
-from persona_interp.experiments import Transfer, figure_script, preset
+from persona_interp.experiments import figure_script, preset
+from persona_interp.experiments.transfer.config import Transfer
 from persona_interp.schema.words import Arm
 from persona_interp.store import Store
 from persona_interp.tables import read_dataset, read_directions, read_table
