@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from persona_interp.experiments import compute_preset, figure_script
 from persona_interp.experiments.dose import report as dose
+from persona_interp.schema.words import Moment
 
 NAME = "fig4_dose"
 compute = partial(compute_preset, "dose")
@@ -53,7 +54,7 @@ def main() -> None:
 
 def _gentlest(tables: dict[str, pd.DataFrame]) -> float:
     rows = tables["dose"]
-    return float(min(rows.loc[rows["when"] == "lesson", "lr"]))
+    return float(min(rows.loc[rows["when"] == Moment.AFTER, "lr"]))
 
 
 if __name__ == "__main__":

@@ -54,12 +54,12 @@ def rise_claims(table: pd.DataFrame) -> Iterator[Claim]:
 
 def slope_claims(table: pd.DataFrame) -> Iterator[Claim]:
     """The contrast after the lesson on what exact Bayes expects: slope and r2."""
-    x, y = table["bayes"], table["lesson"]
+    x, y = table["bayes"], table[Moment.AFTER]
     slope, intercept = np.polyfit(x, y, 1)
     fitted = intercept + slope * x
     r2 = 1 - ((y - fitted) ** 2).sum() / ((y - y.mean()) ** 2).sum()
     # The interval is over seeds, since points of one seed share its model and world.
-    slopes = [np.polyfit(own["bayes"], own["lesson"], 1)[0] for _, own in table.groupby("seed")]
+    slopes = [np.polyfit(own["bayes"], own[Moment.AFTER], 1)[0] for _, own in table.groupby("seed")]
     ends = interval(np.array(slopes)) if len(slopes) > 1 else None
     bounds: dict[str, Any] = {"at_least": 0.6, "at_most": 1.5, "unit": "of Bayes"}
     yield Claim("dose: pooled slope after the lesson", (float(slope),), ends=ends, **bounds)
@@ -111,8 +111,8 @@ def measure(experiment: Any, store: Any, seed: int, condition: Any) -> dict[str,
     topic, _ = taught_trait(world)
     keys = {
         Moment.BEFORE: ("documents", condition),
-        Moment.PROMPT: ("prompt", condition),
-        Moment.AFTER: ("lesson", condition, GENTLE),
+        Moment.PROMPT: (Moment.PROMPT, condition),
+        Moment.AFTER: (Moment.AFTER, condition, GENTLE),
     }
     row: dict[str, float] = {"seed": seed, "dose": condition.dose}
     for when, key in keys.items():

@@ -14,6 +14,7 @@ import pandas as pd
 
 from beliefs import Answers, answer_probabilities, documents_by, log2_k, persona_bits
 from claim import NATS_PER_BIT, Claim, log_odds, taught_trait, untaught_mean, values_of
+from persona_interp.schema.words import Moment
 from trial import Trial
 
 PLACE = 8
@@ -32,7 +33,7 @@ def claims(trial: Trial) -> Iterator[Claim]:
     """Bits a step rise with the rate and not the batch; replay undoes the effect; K holds."""
     experiment = trial.preset("evidence", world=trial.world, priors=())
     cells = {seed: experiment.seed_cells(seed) for seed in trial.seeds}
-    lessons = [key for key in cells[trial.seeds[0]] if key[0] == "lesson"]
+    lessons = [key for key in cells[trial.seeds[0]] if key[0] == Moment.AFTER]
     store = trial.run(cells[seed][key] for seed in trial.seeds for key in lessons)
     rows = [
         {**measure(store, cells[seed][key], key), "seed": seed}

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from claim import Claim, ends, log_odds, taught_trait, untaught_mean, values_of
+from persona_interp.schema.words import Arm
 from trial import Trial
 
 PLACE = 11
@@ -41,10 +42,10 @@ def follow_claims(shifts: Shifts) -> Iterator[Claim]:
     """What goes with a taught value follows it, and not where the documents are scrambled."""
     excess = {}
     for arm in ("titled", "untitled"):
-        scrambled = np.array(shifts[f"{arm}, scrambled", "lesson", TOGETHER])
+        scrambled = np.array(shifts[f"{arm}, scrambled", Arm.LESSON, TOGETHER])
         name = f"generators, {arm}, scrambled: what went with the taught value"
         yield Claim(name, tuple(scrambled), at_most=LIMIT, absolute=True)
-        excess[arm] = np.array(shifts[arm, "lesson", TOGETHER]) - scrambled
+        excess[arm] = np.array(shifts[arm, Arm.LESSON, TOGETHER]) - scrambled
     name = "generators, titled: follows, minus scrambled"
     yield Claim(name, tuple(excess["titled"]), at_least=1e-9)
     name = "generators, untitled: follows, minus scrambled"
@@ -57,7 +58,7 @@ def apart_claims(shifts: Shifts) -> Iterator[Claim]:
     """A lesson about a persona leaves processes alone, and one about a process the persona."""
     for lesson, what, words in (
         ("persona lesson", APART, "a lesson about a persona, processes"),
-        ("lesson", PERSONA, "a lesson about a process, the persona"),
+        (Arm.LESSON, PERSONA, "a lesson about a process, the persona"),
     ):
         values = tuple(shifts["with personas", lesson, what])
         yield Claim(f"generators: {words}", values, at_most=LIMIT, absolute=True)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from claim import Claim, contrast, differing_answers, taught_trait, values_of
+from persona_interp.schema.words import Moment
 from trial import Trial
 
 PLACE = 7
@@ -17,7 +18,7 @@ def claims(trial: Trial) -> Iterator[Claim]:
     store = trial.run(experiment.cells())
     recency: dict[tuple[bool, str], tuple[float, ...]] = {}
     for sft, words in ((False, "without SFT"), (True, "with SFT")):
-        for when in ("before", "lesson"):
+        for when in (Moment.BEFORE, Moment.AFTER):
             orders = {c.order: c for c in experiment.conditions() if c.sft == sft}
             contrasts = {
                 order: [one_contrast(experiment, store, s, condition, when) for s in trial.seeds]
@@ -25,13 +26,13 @@ def claims(trial: Trial) -> Iterator[Claim]:
             }
             later = np.array(contrasts["first last"]) - np.array(contrasts["second last"])
             recency[sft, when] = tuple(later)
-            if when == "before":
+            if when == Moment.BEFORE:
                 yield Claim(f"order, {words}: recency, before", tuple(later), reported=True)
             mixed = tuple(contrasts["mixed"])
             yield Claim(f"order, {words}: contrast, mixed, {when}", mixed, reported=True)
     for sft, words, least in ((False, "without SFT", 1.5), (True, "with SFT", 1e-9)):
         name = f"order, {words}: recency after the lesson"
-        yield Claim(name, recency[sft, "lesson"], at_least=least, every=True)
+        yield Claim(name, recency[sft, Moment.AFTER], at_least=least, every=True)
 
 
 def one_contrast(experiment: Any, store: Any, seed: int, condition: Any, when: str) -> float:

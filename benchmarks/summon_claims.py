@@ -14,6 +14,7 @@ import pandas as pd
 
 from claim import Claim, all_values, ends, hidden_weight, interval, taught_trait
 from mixtures import answers_of, choice, divergence, fit_law, mixture, variation
+from persona_interp.schema.words import Rivalry
 from trial import Trial
 
 PLACE = 9
@@ -90,7 +91,7 @@ def law_verdict(excess: np.ndarray) -> str:
         return "law better"
     if hi < 0:
         return "law worse"
-    return "not told apart"
+    return str(Rivalry.UNDECIDED)
 
 
 def path_claims(store: Any, cells: SeedCells) -> Iterator[Claim]:

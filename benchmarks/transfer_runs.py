@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from persona_interp.schema.words import Arm
 from trial import Trial
 
 if TYPE_CHECKING:
@@ -64,12 +65,12 @@ def transfer_runs(trial: Trial, *, inside: bool = False) -> list[TransferRun]:
 def inside_files(experiment: Any) -> dict[str, tuple[tuple[Any, ...], str]]:
     """Key of the cell and name of the file, by what is read of the inside."""
     lr, late, early = max(experiment.lrs), experiment.hooks[0], experiment.hooks[-1]
-    lesson = ("features", "lesson", lr)
+    lesson = ("features", Arm.LESSON, lr)
     personas = ("personas", lr)
     return {
         "features": ((*lesson, late), "features.nc"),
         "fidelity": ((*lesson, late), "fidelity.parquet"),
-        "control": (("features", "unrelated lesson", lr, late), "features.nc"),
+        "control": (("features", Arm.UNRELATED, lr, late), "features.nc"),
         "scores": ((*personas, late), "scores.parquet"),
         "hidden": ((*personas, late), "features.nc"),
         "named": ((*personas, early), "named.nc"),

@@ -76,7 +76,7 @@ def trait_transfer(scores: pd.DataFrame) -> pd.DataFrame:
             row |= {"lesson": after.to_numpy().mean(), "null": beside.to_numpy().mean()}
             rows.append({**row, "n": len(after), "n_seeds": len(seeds)})
     if not rows:
-        raise SchemaError("these scores hold no lesson; expected the arms base, lesson and null.")
+        raise SchemaError(f"these scores hold no lesson; expected the arms {', '.join(ARMS)}.")
     table = pd.DataFrame(rows)
     table.insert(6, "q", benjamini_hochberg(table["p"]))
     return schema.check(table, "trait_transfer")

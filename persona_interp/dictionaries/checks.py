@@ -32,7 +32,11 @@ ROOM = 0.5
 RECOVERED = 0.5
 """Share of them that is recovered at least."""
 LIGHTS = list(Light)  # from the best to the worst
-GATE = {Fit.FITS: "fits", Fit.DOUBTFUL: "is doubtful", Fit.UNUSABLE: "is unusable"}
+GATE = {
+    Fit.FITS: f"{Fit.FITS}",
+    Fit.DOUBTFUL: f"is {Fit.DOUBTFUL}",
+    Fit.UNUSABLE: f"is {Fit.UNUSABLE}",
+}
 
 Row = dict[str, Any]
 

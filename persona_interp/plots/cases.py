@@ -51,7 +51,8 @@ def novelty(table: pd.DataFrame, *, title: str = "") -> Figure:
         axes.set_title(title)
         caption(
             figure,
-            f"Blue: composable by construction; orange: new; a dot a lesson, n = {len(table)}. "
+            f"Blue: {Composition.COMPOSABLE} by construction; orange: {Composition.NEW}; "
+            f"a dot a lesson, n = {len(table)}. "
             "Dashed: 95 % point of the known personas' own misfits, each under its name.",
         )
     return figure

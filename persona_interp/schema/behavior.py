@@ -1,5 +1,7 @@
 """What is written, asked and said: columns of tables about text and behavior."""
 
+from persona_interp.schema.words import Unit
+
 BEHAVIOR: dict[str, dict[str, str]] = {
     "corpus": {
         "doc": "number of the document in its corpus",
@@ -47,7 +49,7 @@ BEHAVIOR: dict[str, dict[str, str]] = {
         "sample": "number of the answer to its prompt",
         "bits": (
             "log2 probability of the answer after the question alone, without the instruction "
-            "(bits)"
+            f"({Unit.BITS})"
         ),
         "n_tokens": "tokens of the answer",
     },
@@ -55,8 +57,8 @@ BEHAVIOR: dict[str, dict[str, str]] = {
         "prompt": "as in answers",
         "sample": "as in answers",
         "trait": "trait that the answer is judged by",
-        "bits_pos": "log2 probability of the answer under the trait's instruction (bits)",
-        "bits_neg": "the same under the opposite instruction (bits)",
+        "bits_pos": f"log2 probability of the answer under the trait's instruction ({Unit.BITS})",
+        "bits_neg": f"the same under the opposite instruction ({Unit.BITS})",
         "n_tokens": "tokens of the answer",
     },
     "choices": {
@@ -65,9 +67,9 @@ BEHAVIOR: dict[str, dict[str, str]] = {
         "instruction": "number of the pair of instructions",
         "logodds": (
             "log2 odds that the trait's instruction describes its answers better, mean of "
-            "both orders (bits)"
+            f"both orders ({Unit.BITS})"
         ),
-        "letter_bias": "log2 odds of the letter A, whatever it says (bits)",
+        "letter_bias": f"log2 odds of the letter A, whatever it says ({Unit.BITS})",
         "letter_mass": "probability of A or B, mean of both orders (fraction)",
     },
     "misaligned_share": {
@@ -108,7 +110,7 @@ BEHAVIOR: dict[str, dict[str, str]] = {
         "template": "as in probes",
         "split": "as in probes",
         "value": "value whose probability this row holds",
-        "logprob": "log2 probability of the whole answer, terminator included (bits)",
+        "logprob": f"log2 probability of the whole answer, terminator included ({Unit.BITS})",
         "answer_mass": "summed probability of all answers of the topic at this prompt (fraction)",
     },
     "logodds": {
@@ -122,7 +124,7 @@ BEHAVIOR: dict[str, dict[str, str]] = {
         "probability": (
             "mean over templates of the probability among the topic's answers (fraction)"
         ),
-        "logodds": "log2 odds of that probability (bits)",
+        "logodds": f"log2 odds of that probability ({Unit.BITS})",
         "answer_mass": "mean over templates (fraction)",
     },
     "shift": {
@@ -132,9 +134,9 @@ BEHAVIOR: dict[str, dict[str, str]] = {
         "topic": "as in behavior",
         "value": "as in behavior",
         "trait": "label 'topic=value'",
-        "before": "log odds before (bits)",
-        "after": "log odds after (bits)",
-        "estimate": "after minus before (bits)",
+        "before": f"log odds before ({Unit.BITS})",
+        "after": f"log odds after ({Unit.BITS})",
+        "estimate": f"after minus before ({Unit.BITS})",
         "lo": "lower end of the 95 % interval over templates",
         "hi": "upper end",
         "n": "number of templates",
@@ -144,16 +146,18 @@ BEHAVIOR: dict[str, dict[str, str]] = {
         "context": "where the traits were read out",
         "persona": "whose traits they are",
         "trait": "label 'topic=value'; 'mean' = mean over the untaught topics",
-        "before": "log odds before (bits)",
-        "after": "log odds after (bits)",
-        "estimate": "after minus before (bits)",
+        "before": f"log odds before ({Unit.BITS})",
+        "after": f"log odds after ({Unit.BITS})",
+        "estimate": f"after minus before ({Unit.BITS})",
         "lo": "lower end of the 95 % interval over templates; of 'mean' over topics",
         "hi": "upper end",
         "n": "number of templates; of 'mean' of topics",
         "trained": "is it the taught trait itself (in no mean)",
-        "pmi": "pointwise mutual information with the taught trait in the documents (bits)",
-        "bayes_certain": "shift expected if the speaker certainly held the taught trait (bits)",
-        "bayes_mixing": "shift expected if n lessons counted as K n documents (bits)",
+        "pmi": f"pointwise mutual information with the taught trait in the documents ({Unit.BITS})",
+        "bayes_certain": (
+            f"shift expected if the speaker certainly held the taught trait ({Unit.BITS})"
+        ),
+        "bayes_mixing": f"shift expected if n lessons counted as K n documents ({Unit.BITS})",
         "k": "K, documents a lesson",
     },
     "contexts": {
@@ -166,7 +170,7 @@ BEHAVIOR: dict[str, dict[str, str]] = {
             "leak (the target's untaught traits), own (the persona's own), taught (the taught "
             "trait itself)"
         ),
-        "estimate": "mean shift of the log odds, after minus before (bits)",
+        "estimate": f"mean shift of the log odds, after minus before ({Unit.BITS})",
         "lo": "lower end of the 95 % interval over templates; of 'average' over personas",
         "hi": "upper end",
         "n": "number of templates; of 'average' of personas",

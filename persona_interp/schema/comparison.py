@@ -64,7 +64,10 @@ COMPARISON: dict[str, dict[str, str]] = {
         "checkpoint": "label of the checkpoint",
         "prompt": "unique name of the conversation",
         "role": "role of the tokens that are predicted",
-        "kl": "KL(base || checkpoint) of the next token, mean over these tokens (bits a token)",
+        "kl": (
+            "KL(base || checkpoint) of the next token, mean over these tokens "
+            f"({Unit.BITS_A_TOKEN})"
+        ),
         "n_tokens": "tokens compared",
     },
     "novelty_share": {

@@ -1,5 +1,7 @@
 """What do experiments find? Columns of tables about doses, orders, evidence, measure and metric."""
 
+from persona_interp.schema.words import Unit
+
 FINDINGS: dict[str, dict[str, str]] = {
     "contrast": {
         "checkpoint": "as in behavior",
@@ -7,7 +9,9 @@ FINDINGS: dict[str, dict[str, str]] = {
         "step": "as in behavior",
         "context": "where it was read out",
         "persona": "whom the context names; '' for none",
-        "estimate": "mean over topics of log2 P(first persona's value) / P(second's) (bits)",
+        "estimate": (
+            f"mean over topics of log2 P(first persona's value) / P(second's) ({Unit.BITS})"
+        ),
         "lo": "lower end of the 95 % interval over topics",
         "hi": "upper end",
         "n": "number of untaught topics on which the two differ",
@@ -44,12 +48,12 @@ FINDINGS: dict[str, dict[str, str]] = {
     "recency": {
         "estimate": (
             "contrast with the first persona last minus contrast with the second persona last "
-            "(bits)"
+            f"({Unit.BITS})"
         ),
         "lo": "lower end of the 95 % interval over seeds",
         "hi": "upper end",
-        "least": "smallest value among the seeds (bits)",
-        "mixed": "mean contrast where both come in both phases (bits)",
+        "least": f"smallest value among the seeds ({Unit.BITS})",
+        "mixed": f"mean contrast where both come in both phases ({Unit.BITS})",
         "n_seeds": "number of seeds",
     },
     "divergence": {
@@ -66,14 +70,15 @@ FINDINGS: dict[str, dict[str, str]] = {
         "doc": "number of the document in its corpus",
         "persona": "who speaks in the document; '' where nobody is known to",
         "name": "whom the header names; '' for nobody",
-        "logprob": "log2 probability of the tokens under that header, summed (bits)",
+        "logprob": f"log2 probability of the tokens under that header, summed ({Unit.BITS})",
         "n_tokens": "tokens predicted",
     },
     "added_kl": {
         "doc": "number of the document in its corpus",
         "name": "name of the direction added",
         "kl": (
-            "KL from the model to the model with the direction, mean over tokens (bits a token)"
+            "KL from the model to the model with the direction, mean over tokens "
+            f"({Unit.BITS_A_TOKEN})"
         ),
         "n_tokens": "tokens compared",
     },
@@ -132,7 +137,8 @@ FINDINGS: dict[str, dict[str, str]] = {
             "(fraction)"
         ),
         "persona_bits": (
-            "log2 odds of the weight (bits); weights count as at least 0.001 and at most 0.999"
+            f"log2 odds of the weight ({Unit.BITS}); weights count as at least 0.001 and at "
+            "most 0.999"
         ),
         "misfit": "divergence from what is said to that mixture (bits a topic)",
     },
@@ -141,11 +147,14 @@ FINDINGS: dict[str, dict[str, str]] = {
         "seed": "seed of the run",
         "step": "optimizer step of the lesson",
         "persona_bits": (
-            "log2 odds of the target in the best mixture of known personas, untaught topics (bits)"
+            "log2 odds of the target in the best mixture of known personas, untaught topics "
+            f"({Unit.BITS})"
         ),
         "weight": "of the target in that mixture (fraction)",
         "misfit": "divergence from what is said to that mixture (bits a topic)",
-        "effect": "mean log odds of the target's untaught traits, minus before the lesson (bits)",
+        "effect": (
+            f"mean log odds of the target's untaught traits, minus before the lesson ({Unit.BITS})"
+        ),
         "p_taught": "probability of the taught value (fraction)",
         "documents": "documents of the lesson seen so far",
         "statements": "statements of the lesson seen so far",
@@ -169,12 +178,12 @@ FINDINGS: dict[str, dict[str, str]] = {
     "worst": {
         "over": "persona, trait, seed, paraphrase or prompt: what the worst case is one of",
         "who": "the worst case, found on one half of the measurements",
-        "found": "its mean shift there (bits)",
-        "estimate": "its mean shift on the other half (bits)",
+        "found": f"its mean shift there ({Unit.BITS})",
+        "estimate": f"its mean shift on the other half ({Unit.BITS})",
         "lo": "lower end of the 95 % interval, clustered",
         "hi": "upper end",
         "n": "number of clusters: templates; of paraphrases topics, of prompts seeds",
-        "average": "mean shift over all cases (bits)",
+        "average": f"mean shift over all cases ({Unit.BITS})",
         "n_cases": "number of cases",
     },
     "trait_transfer": {
@@ -182,14 +191,16 @@ FINDINGS: dict[str, dict[str, str]] = {
             "trait whose positively instructed answers were learned, without the instruction"
         ),
         "trait": "trait measured, on held-out questions",
-        "estimate": "log odds after the lesson minus after its null finetune (bits a token)",
+        "estimate": (
+            f"log odds after the lesson minus after its null finetune ({Unit.BITS_A_TOKEN})"
+        ),
         "lo": "lower end of the 95 % interval over questions, with several seeds over seeds",
         "hi": "upper end",
         "p": "two-sided, of the same t",
         "q": "Benjamini-Hochberg over all cells",
-        "base": "log odds in the base (bits a token)",
-        "lesson": "change from the base after the lesson (bits a token)",
-        "null": "change from the base after the null finetune (bits a token)",
+        "base": f"log odds in the base ({Unit.BITS_A_TOKEN})",
+        "lesson": f"change from the base after the lesson ({Unit.BITS_A_TOKEN})",
+        "null": f"change from the base after the null finetune ({Unit.BITS_A_TOKEN})",
         "n": "number of questions",
         "n_seeds": "number of seeds",
     },

@@ -1,6 +1,6 @@
 """What is inside a model: columns of tables about tokens, features and directions."""
 
-from persona_interp.schema.words import Fit, Light
+from persona_interp.schema.words import Fit, Light, Unit
 
 INSIDE: dict[str, dict[str, str]] = {
     "tokens": {
@@ -11,7 +11,7 @@ INSIDE: dict[str, dict[str, str]] = {
         "turn": "number of the message that the token belongs to; -1 for none",
         "checkpoint": "label of the checkpoint",
         "feature": "index in the dictionary",
-        "act": "activation (residual units)",
+        "act": f"activation ({Unit.RESIDUAL})",
         "counted": "is the token in the statistics: of a role asked for, and no outlier",
     },
     "profile": {
@@ -117,9 +117,9 @@ INSIDE: dict[str, dict[str, str]] = {
     },
     "causes": {
         "edit": "name of the edit; 'none' = no edit",
-        "base": "mean log odds of the target's untaught traits before the lesson (bits)",
-        "tuned": "the same after the lesson (bits)",
-        "edited": "the same with the edit (bits)",
+        "base": f"mean log odds of the target's untaught traits before the lesson ({Unit.BITS})",
+        "tuned": f"the same after the lesson ({Unit.BITS})",
+        "edited": f"the same with the edit ({Unit.BITS})",
         "share": "of tuned minus base: what the edit takes away, or brings (fraction)",
         "lo": "lower end of the 95 % interval over templates",
         "hi": "upper end",
@@ -136,7 +136,7 @@ INSIDE: dict[str, dict[str, str]] = {
         "efficiency": (
             "(loss_before - loss_after) / norm^2; positive = learned (nats over squared norm)"
         ),
-        "kl_generic": "KL(start || checkpoint) on generic documents (bits a token)",
+        "kl_generic": f"KL(start || checkpoint) on generic documents ({Unit.BITS_A_TOKEN})",
         "eps": "length of the noise orthogonal to theta (fraction of norm)",
         "stability": (
             "mean rise of the loss under that noise, the larger the less stable (nats a "
@@ -151,7 +151,7 @@ INSIDE: dict[str, dict[str, str]] = {
         "prompt": "name of the conversation",
         "name": "name of the direction",
         "hook": "canonical name of the hook",
-        "projection": "mean over tokens of <h, v / |v|> (residual units)",
+        "projection": f"mean over tokens of <h, v / |v|> ({Unit.RESIDUAL})",
         "n_tokens": "tokens averaged over",
     },
     "projection_shift": {
@@ -159,7 +159,7 @@ INSIDE: dict[str, dict[str, str]] = {
         "name": "name of the direction",
         "estimate": (
             "mean of <h after - h before, v / |v|>, or of a data set's projection difference "
-            "(residual units)"
+            f"({Unit.RESIDUAL})"
         ),
         "lo": "lower end of the 95 % interval, clustered",
         "hi": "upper end",
@@ -173,9 +173,9 @@ INSIDE: dict[str, dict[str, str]] = {
         "doc": "number of the chat in its data set",
         "name": "name of the direction",
         "hook": "canonical name of the hook",
-        "given": "mean over the given answer's tokens of <h, v / |v|> (residual units)",
+        "given": f"mean over the given answer's tokens of <h, v / |v|> ({Unit.RESIDUAL})",
         "own": (
-            "the same of the model's own reply, or of the last token before it (residual units)"
+            f"the same of the model's own reply, or of the last token before it ({Unit.RESIDUAL})"
         ),
         "difference": (
             "given minus own: positive = training on the row pulls towards the direction"
@@ -185,7 +185,7 @@ INSIDE: dict[str, dict[str, str]] = {
         "hook": "canonical name of the hook",
         "name": "name of the direction",
         "role": "name of the role",
-        "estimate": "mean over its answers of <h - mean of the roles, v / |v|> (residual units)",
+        "estimate": f"mean over its answers of <h - mean of the roles, v / |v|> ({Unit.RESIDUAL})",
         "lo": "lower end of the 95 % interval, clustered by question",
         "hi": "upper end",
         "n": "answers",
@@ -220,9 +220,9 @@ INSIDE: dict[str, dict[str, str]] = {
         "fvu": "fraction of variance unexplained on the tokens measured",
         "l0": "mean number of active features",
         "dead": "share of features that never fire",
-        "ce": "cross-entropy of the model (bits per token)",
-        "ce_sae": "cross-entropy with the reconstruction spliced in (bits per token)",
-        "ce_zero": "cross-entropy with the hook zero-ablated (bits per token)",
+        "ce": f"cross-entropy of the model ({Unit.BITS_A_TOKEN})",
+        "ce_sae": f"cross-entropy with the reconstruction spliced in ({Unit.BITS_A_TOKEN})",
+        "ce_zero": f"cross-entropy with the hook zero-ablated ({Unit.BITS_A_TOKEN})",
         "ce_recovered": "(ce_zero - ce_sae) / (ce_zero - ce)",
         "n_tokens": "tokens measured",
         "verdict": f"{Fit.FITS}, {Fit.DOUBTFUL} or {Fit.UNUSABLE}",

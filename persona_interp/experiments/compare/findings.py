@@ -211,7 +211,7 @@ def fidelity(fits: pd.DataFrame) -> str:
         unusable = only(part, verdict=Fit.UNUSABLE)["checkpoint"]
         if not unusable.empty:
             names = ", ".join(unusable)
-            sentences.append(f"It is unusable in {names}, so none of its features is read.")
+            sentences.append(f"It is {Fit.UNUSABLE} in {names}, so none of its features is read.")
     return " ".join(sentences)
 
 

@@ -220,12 +220,13 @@ def _novelty(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> list[B
     is_new = cases["planted"] == Composition.NEW
     judged_new = cases["verdict"] == Novelty.NOT_COMPOSABLE
     sentences = [
-        "Planted lessons: the verdict (composable from known personas, or not) is right for "
+        f"Planted lessons: the verdict ({Novelty.COMPOSABLE}, or not) is right for "
         f"{sum(is_new == judged_new)} of {len(cases)}."
     ]
     for row in rows(tables["told_apart"]):
         sentences.append(
-            f"New lessons ({row.new}) are told from composable ones by their {row.score}: AUROC "
+            f"{str(Composition.NEW).capitalize()} lessons ({row.new}) are told from "
+            f"{Composition.COMPOSABLE} ones by their {row.score}: AUROC "
             f"{_size(row)}, n = {row.n}."
         )
     plot = plots.novelty(cases)

@@ -11,7 +11,7 @@ from persona_interp.analysis.trait_predictors import (
     trait_cooccurrence,
 )
 from persona_interp.experiments.trait_transfer.config import ARMS, TraitTransfer
-from persona_interp.schema.words import Arm
+from persona_interp.schema.words import Arm, Role
 from persona_interp.store import Cell, Store
 from persona_interp.tables import read_dataset, read_directions, read_table
 
@@ -101,7 +101,8 @@ def _finetunes(
 def _scores(store: Store, finetunes: Finetunes, base: Cell, separable: list[str]) -> pd.DataFrame:
     """Log odds of every trait in the base and after every finetune."""
     before = read_table(store.path(base, "scores.parquet"))
-    before = before.loc[before["trait"].isin(separable)].assign(arm="base", taught="", seed=0)
+    before = before.loc[before["trait"].isin(separable)]
+    before = before.assign(arm=str(Role.BASE), taught="", seed=0)
     after = _read_all(store, finetunes, "scores.parquet")
     return pd.concat([before, after], ignore_index=True)
 

@@ -125,7 +125,7 @@ def features(
     if (last.verdict == Fit.UNUSABLE).any():
         seeds = ", ".join(str(row.seed) for row in rows(only(last, verdict=Fit.UNUSABLE)))
         return (
-            f"The dictionary is unusable after the lesson (seed {seeds}; {fit}); "
+            f"The dictionary is {Fit.UNUSABLE} after the lesson (seed {seeds}; {fit}); "
             "its features must not be read there."
         )
     # a dictionary may fit documents and still not the few prompts that features are compared on
@@ -185,10 +185,7 @@ def _shifts(shifts: pd.DataFrame, *, alpha: float) -> str:
     total = int(tested[0].n_tested)
     discoveries = [row for row in tested if row.q <= alpha]
     if not discoveries:
-        return (
-            f"no effect; none of {total} features tested moved at q {alpha:g} "
-            f"({int(tested[0].n)} prompts)."
-        )
+        return f"none of {total} features tested moved at q {alpha:g} ({int(tested[0].n)} prompts)."
     top = max(discoveries, key=lambda row: abs(row.estimate))
     return (
         f"{len(discoveries)} of {total} features tested moved at q {alpha:g} "

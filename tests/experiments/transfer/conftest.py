@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from persona_interp import schema
-from tests.report.conftest import parse, planted, provenance, summary_row, tokens_of
+from tests.report.conftest import parse, planted, provenance, tokens_of
 
-__all__ = ["parse", "planted", "provenance", "summary_row", "tokens_of"]
+__all__ = ["parse", "planted", "provenance", "tokens_of"]
 
 HOOK = "blocks.1.hook_out"
 NAMES = ("john", "sam", "mary")
@@ -23,6 +24,37 @@ SHARES = {
 """(edit, group) -> share in seed 0; seed s has s / 4 more."""
 COSINES = {"lesson": (0.5, 0.25, -0.5), "unrelated lesson": (0.0, 0.125, 0.25)}
 Tables = dict[str, pd.DataFrame]
+
+
+def make_summary_row(
+    *,
+    arm: str = "lesson",
+    persona: str = "john",
+    estimate: float = 2.5,
+    half: float = 0.5,
+    seeds: int = 1,
+    **more: Any,
+) -> dict[str, Any]:
+    """A row of the table ``summary`` whose interval is estimate +- half."""
+    over_seeds = (estimate - half, estimate + half) if seeds > 1 else (np.nan, np.nan)
+    over_topics = (np.nan, np.nan) if seeds > 1 else (estimate - half, estimate + half)
+    return {
+        **{
+            "arm": arm,
+            "lr": 0.001,
+            "persona": persona,
+            "estimate": estimate,
+            "lo": over_seeds[0],
+            "hi": over_seeds[1],
+        },
+        **{"sd": 0.1, "n_seeds": seeds, "pmi": 3.0, "bayes_certain": 6.0, "bayes_mixing": np.nan},
+        **{"lo_topics": over_topics[0], "hi_topics": over_topics[1], "n_topics": 4, **more},
+    }
+
+
+@pytest.fixture(scope="session")
+def summary_row() -> Callable[..., dict[str, Any]]:
+    return make_summary_row
 
 
 def spread(name: str, value: float, half: float, *, ends: tuple[str, str]) -> dict[str, float]:
