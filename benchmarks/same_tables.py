@@ -1,10 +1,10 @@
-"""Do two runs hold the same numbers, whatever their files and columns are called?
+"""Do two runs hold the same numbers, whatever their files are called?
 
-    python benchmarks/same_tables.py BEFORE/tables AFTER/tables [--renamed OLD=NEW ...]
+    python benchmarks/same_tables.py BEFORE AFTER [--renamed OLD=NEW ...]
 
-Compares every CSV of two folders of tables, value by value: text exactly, numbers to the last digit
-that is written. Names that changed between versions are translated by ``RENAMED``; further ones can
-be given.
+Compares every table (CSV) of two run folders, value by value: text exactly, numbers to the last
+digit that is written. Names that changed between versions are translated by ``RENAMED``; further
+ones can be given. No column was renamed.
 """
 
 import argparse
@@ -19,31 +19,29 @@ RENAMED = {
     "said": "answers",
 }
 """File of a table before -> after (0.1.0 -> next)."""
-RENAMED_COLUMNS: dict[str, dict[str, str]] = {}
-"""Table after -> column before -> after."""
 
 
 def differences(before: Path, after: Path, *, renamed: dict[str, str]) -> list[str]:
     """What differs between two folders of tables.
 
     Args:
-        before: Folder of CSV files.
+        before: A run folder, or its folder of tables.
         after: Another.
         renamed: Name of a table before -> after.
 
     Returns:
         A line for every table that is missing or differs; none where all values are equal.
     """
-    earlier = {path.stem: path for path in sorted(before.glob("*.csv"))}
-    later = {path.stem: path for path in sorted(after.glob("*.csv"))}
+    earlier, later = tables_of(before), tables_of(after)
+    if not earlier:
+        return [f"{before} holds no tables"]
     names = {name: name if name in later else renamed.get(name, name) for name in earlier}
     lines = [f"{name} is new" for name in later if name not in names.values()]
     for name, new_name in names.items():
         if new_name not in later:
             lines.append(f"{name} is gone")
             continue
-        one = _read(earlier[name]).rename(columns=RENAMED_COLUMNS.get(new_name, {}))
-        other = _read(later[new_name])
+        one, other = _read(earlier[name]), _read(later[new_name])
         if list(one.columns) != list(other.columns):
             lines.append(f"{new_name}: columns {list(one.columns)} became {list(other.columns)}")
         elif len(one) != len(other):
@@ -54,6 +52,19 @@ def differences(before: Path, after: Path, *, renamed: dict[str, str]) -> list[s
             if wrong:
                 lines.append(f"{new_name}: cells that differ by column: {wrong}")
     return lines
+
+
+def tables_of(run: Path) -> dict[str, Path]:
+    """Files of the tables of a run by name.
+
+    Args:
+        run: A run folder, or its folder of tables.
+
+    Returns:
+        Name -> CSV file.
+    """
+    folder = run / "tables" if (run / "tables").is_dir() else run
+    return {path.stem: path for path in sorted(folder.glob("*.csv"))}
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -70,7 +81,7 @@ def main() -> None:
     arguments = parser.parse_args()
     more = dict(pair.split("=", 1) for pair in arguments.renamed)
     lines = differences(arguments.before, arguments.after, renamed=RENAMED | more)
-    n_tables = len(list(arguments.before.glob("*.csv")))
+    n_tables = len(tables_of(arguments.before))
     print("\n".join(lines) or f"{n_tables} tables: every value is equal")
     sys.exit(bool(lines))
 

@@ -5,7 +5,7 @@ Tables in, tables out; no torch. Behavior becomes log odds (bits), two checkpoin
 **transfer**: the traits that were never taught, with their co-occurrence and both Bayes
 predictions. Features get the same treatment in ``feature_shift``, with a null; directions in
 ``direction_shift``, ``cosine_map`` and ``refit``; edits in ``removed_share`` and ``added_share``.
-``score`` says which features know a persona (``top``, ``family``), ``baselines`` whether simpler
+``score`` says which features know a persona (``top``), ``baselines`` whether simpler
 ``readouts`` know as much, ``contexts`` how far a lesson spreads.
 
 - about wording, at fixed weights: ``lo`` and ``hi`` of ``shift`` (jackknife over templates)

@@ -40,7 +40,7 @@ def measure_behavior(scores: pd.DataFrame) -> pd.DataFrame:
     return schema.check(table.assign(family=str(Family.BEHAVIOR), hook=""), "measurements")
 
 
-def measure_answers(instructed: pd.DataFrame) -> pd.DataFrame:
+def measure_answers(bits: pd.DataFrame) -> pd.DataFrame:
     """How much each checkpoint's own answers sound like each trait, by question (bits a token).
 
     ``(bits_pos - bits_neg) / n_tokens``, bits a token for the trait's instruction over its opposite
@@ -48,13 +48,13 @@ def measure_answers(instructed: pd.DataFrame) -> pd.DataFrame:
     left out.
 
     Args:
-        instructed: An instructed table of several checkpoints on the same prompts.
+        bits: A trait bits table of several checkpoints on the same prompts.
 
     Returns:
         A measurements table of the family "answers".
 
     Raises:
-        SchemaError: Not an instructed table, or no question that everybody answered.
+        SchemaError: Not a trait bits table, or no question that everybody answered.
 
     >>> row = {"prompt": "p", "sample": 0, "trait": "wry", "judge": "base", "n_tokens": 2}
     >>> bits = (("base", 0.0), ("tuned", 1.0))
@@ -62,7 +62,7 @@ def measure_answers(instructed: pd.DataFrame) -> pd.DataFrame:
     >>> measure_answers(pd.DataFrame(rows))["value"].tolist()
     [0.0, 0.5]
     """
-    table = schema.check(instructed, "trait_bits")
+    table = schema.check(bits, "trait_bits")
     value = _evidence(table).astype(np.float64)
     table = table.assign(value=value, quantity=table["trait"], unit=table["prompt"])
     cells = table.groupby(["checkpoint", "quantity", "unit"], sort=False, as_index=False)
@@ -74,10 +74,10 @@ def measure_answers(instructed: pd.DataFrame) -> pd.DataFrame:
     return schema.check(means.assign(family=str(Family.ANSWERS), hook=""), "measurements")
 
 
-def _evidence(instructed: pd.DataFrame) -> pd.Series:
+def _evidence(bits: pd.DataFrame) -> pd.Series:
     """Bits a token of each answer for the trait's instruction over its opposite."""
-    bits: Any = instructed["bits_pos"] - instructed["bits_neg"]
-    return bits / instructed["n_tokens"]
+    difference: Any = bits["bits_pos"] - bits["bits_neg"]
+    return difference / bits["n_tokens"]
 
 
 def measure_projections(acts: xr.Dataset, directions: xr.DataArray) -> pd.DataFrame:
@@ -209,7 +209,7 @@ def _long(
     return schema.check(table.assign(family=str(family), hook=hook), "measurements")
 
 
-def sound_shift(instructed: pd.DataFrame, *, base: str) -> pd.DataFrame:
+def sound_shift(bits: pd.DataFrame, *, base: str) -> pd.DataFrame:
     """How much more a finetune's answers sound like each trait than the base's (bits a token).
 
     The evidence of an answer is ``(bits_pos - bits_neg) / n_tokens``, bits a token
@@ -217,7 +217,7 @@ def sound_shift(instructed: pd.DataFrame, *, base: str) -> pd.DataFrame:
     tested itself: answers differ in length and luck.
 
     Args:
-        instructed: An instructed table of several checkpoints on the same prompts.
+        bits: A trait bits table of several checkpoints on the same prompts.
         base: Label of the base.
 
     Returns:
@@ -226,7 +226,7 @@ def sound_shift(instructed: pd.DataFrame, *, base: str) -> pd.DataFrame:
         (95 %, t over prompts), ``n`` prompts.
 
     Raises:
-        SchemaError: Not an instructed table, or an unknown base.
+        SchemaError: Not a trait bits table, or an unknown base.
 
     >>> row = {"prompt": "p", "sample": 0, "trait": "wry", "judge": "base", "n_tokens": 2}
     >>> bits = (("base", 0.0), ("tuned", 1.0))
@@ -235,10 +235,10 @@ def sound_shift(instructed: pd.DataFrame, *, base: str) -> pd.DataFrame:
     >>> table[["checkpoint", "trait", "estimate"]].values.tolist()
     [['tuned', 'wry', 0.5]]
     """
-    schema.check(instructed, "trait_bits")
-    if base not in set(instructed["checkpoint"]):
-        raise SchemaError(unknown("checkpoint", base, instructed["checkpoint"].unique()))
-    wide = instructed.assign(evidence=_evidence(instructed)).pivot_table(
+    schema.check(bits, "trait_bits")
+    if base not in set(bits["checkpoint"]):
+        raise SchemaError(unknown("checkpoint", base, bits["checkpoint"].unique()))
+    wide = bits.assign(evidence=_evidence(bits)).pivot_table(
         index=["trait", "prompt"], columns="checkpoint", values="evidence", sort=False
     )
     rows = []

@@ -30,7 +30,7 @@ def trait_cooccurrence(judged: pd.DataFrame) -> pd.DataFrame:
     """How far each trait comes along when the base is told to show another (bits a token).
 
     Args:
-        judged: An instructed table with ``asked`` (the trait whose instruction the answer was given
+        judged: A trait bits table with ``asked`` (the trait whose instruction the answer was given
             under) and ``side`` (pos or neg), as ``record.trait_bits`` gives it of answers to trait
             prompts.
 
@@ -66,7 +66,7 @@ def trait_behavior(judged: pd.DataFrame) -> pd.DataFrame:
     """Rank correlation of each two traits over the base's default answers.
 
     Args:
-        judged: An instructed table of default answers, every answer judged by every trait.
+        judged: A trait bits table of default answers, every answer judged by every trait.
 
     Returns:
         One row an ordered pair of distinct traits: ``taught``, ``trait``, ``behavior`` = Spearman's

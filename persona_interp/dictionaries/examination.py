@@ -1,7 +1,7 @@
 """What does everything that is measured about a dictionary and a model add up to?
 
-The one place where thresholds turn numbers into a cause. They were fixed on development pairs and
-are the same for all.
+Here thresholds turn numbers into a cause, and in ``checks`` into lights. They were fixed on
+development pairs and are the same for all.
 """
 
 import math

@@ -87,15 +87,14 @@ def compute(
         ModelError: The start is not there.
     """
     start = getattr(experiment, "start", "tiny")
-    if (
-        start != "tiny"
-    ):  # a start that is not there costs one line now, not one failed cell after another
+    # a start that is not there costs one line now, not one failed cell after another
+    if isinstance(start, str) and start != "tiny":
         from persona_interp.models import resolve
 
         resolve(start)
+    wing = wing_of(experiment)
     store = Store(out)
     store.describe(to_dict(experiment), places=["source"])
-    wing = wing_of(experiment)
     run(experiment.cells(), store, wing=wing, workers=workers, progress=progress)
     return summarize(experiment, store)
 
@@ -147,8 +146,8 @@ def report(run: str | Path) -> Path:
 
     store = Store.open(run)
     config = store.config()
-    wing = wing_of_config(config, run=store.root)
-    experiment = from_dict(config, run=store.root)
+    wing = wing_of_config(config)
+    experiment = from_dict(config)
     tables = wing.function("tables", "summarize")(experiment, store)
     provenance = provenance_of(store, config)
     return draw_report(store.root, tables, provenance=provenance, wing=wing)
@@ -179,7 +178,7 @@ def draw_report(
 
     wing = wing or Wing(provenance["experiment"])
     blocks = wing.function("report", "blocks")(run, tables, provenance=provenance)
-    title = wing.part("report").TITLE
+    title = getattr(wing.part("report"), "TITLE", wing.name)
     return write_report(run, tables, title=title, blocks=blocks, provenance=provenance)
 
 
@@ -201,12 +200,11 @@ def to_dict(experiment: Experiment) -> dict[str, Any]:
     return {"experiment": wing.name, **source, **_plain(experiment)}
 
 
-def from_dict(config: Mapping[str, Any], *, run: str | Path = "") -> Any:
+def from_dict(config: Mapping[str, Any]) -> Any:
     """Experiment that these plain values describe.
 
     Args:
         config: From ``to_dict``, possibly through JSON.
-        run: The run folder that they come from, if any; see ``wings.wing_of_config``.
 
     Returns:
         The experiment.
@@ -217,13 +215,9 @@ def from_dict(config: Mapping[str, Any], *, run: str | Path = "") -> Any:
     >>> from_dict(to_dict(preset("quick"))) == preset("quick")
     True
     """
-    wing = wing_of_config(config, run=Path(run)) if run else _wing_of_dict(config)
+    wing = wing_of_config(config)
     values = {key: value for key, value in config.items() if key not in ("experiment", "source")}
     return _from_plain(values, wing.experiment_class)
-
-
-def _wing_of_dict(config: Mapping[str, Any]) -> Wing:
-    return Wing(str(config["experiment"]), str(config.get("source", "")))
 
 
 def _plain(value: Any) -> Any:

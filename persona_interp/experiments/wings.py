@@ -9,10 +9,13 @@ An experiment of a user's own is a class in a file, ``path/to/mine.py:Mine``. Th
 config, tables, report and tasks in one.
 """
 
+import hashlib
 import importlib.util
 import inspect
+import re
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -22,6 +25,8 @@ from typing import Any, NamedTuple
 from persona_interp.errors import StoreError, unknown
 
 PACKAGE = __name__.rpartition(".")[0]
+USER_NAME = re.compile(r"[A-Za-z_]\w*\.py:[A-Za-z_]\w*")
+"""Name of a user's own experiment: a file whose name is a name in Python, and a class."""
 LOADED_AT = "__persona_interp_loaded_at__"
 """Attribute of a user's module that was loaded here: when its file was last modified (ns)."""
 
@@ -37,6 +42,11 @@ class Wing(NamedTuple):
     name: str
     source: str = ""
 
+    @property
+    def file(self) -> Path:
+        """A user's own file."""
+        return Path(self.source) / self.name.partition(":")[0]
+
     def part(self, kind: str) -> ModuleType:
         """Module of one part, loaded now.
 
@@ -50,7 +60,7 @@ class Wing(NamedTuple):
             StoreError: There is no such experiment or file; the message names the nearest.
         """
         if self.source:
-            return _load_file(Path(self.source) / self.name.partition(":")[0])
+            return _load_file(self.file)
         if self.name not in wing_names():
             raise StoreError(unknown("experiment", self.name, wing_names()))
         return import_module(f"{PACKAGE}.{self.name}.{kind}")
@@ -78,18 +88,26 @@ class Wing(NamedTuple):
         """The frozen dataclass: that of the folder's name, or the one that the user names."""
         module = self.part("config")
         name = self.name.partition(":")[2] or self.name.title().replace("_", "")
-        if not inspect.isclass(getattr(module, name, None)):
-            classes = [key for key, value in vars(module).items() if inspect.isclass(value)]
-            raise StoreError(unknown(f"class of {module.__file__}", name, classes))
-        return getattr(module, name)
+        cls = getattr(module, name, None)
+        if not inspect.isclass(cls):
+            own = [key for key, value in vars(module).items() if _is_own_class(value, module)]
+            raise StoreError(unknown(f"class of {module.__file__}", name, own))
+        if not is_dataclass(cls) or "seeds" not in {field.name for field in fields(cls)}:
+            raise StoreError(
+                f"{name} of {module.__file__} is no experiment: make it a frozen dataclass with a "
+                "field `seeds` and a method `cells()`."
+            )
+        return cls
 
     @property
     def presets(self) -> Mapping[str, Any]:
-        """Configurations by size; a user's file without ``PRESETS`` has "quick", all defaults."""
-        module = self.part("config")
-        if hasattr(module, "PRESETS"):
-            return module.PRESETS
-        return {"quick": self.experiment_class()}
+        """Configurations of the class by size; without any "quick", which is all defaults."""
+        cls, module = self.experiment_class, self.part("config")
+        presets = getattr(module, "PRESETS", None)
+        if presets is not None and not self.source:
+            return presets
+        own = {size: one for size, one in (presets or {}).items() if isinstance(one, cls)}
+        return own or {"quick": cls()}
 
     def task(self, name: str) -> Callable[..., None]:
         """Function that computes cells of this task.
@@ -112,9 +130,19 @@ class Wing(NamedTuple):
             return self.function("tasks", short)
         package = import_module(f"{PACKAGE}.{owner}" if owner in wing_names() else PACKAGE)
         if short not in package.TASKS or owner not in ("", *wing_names()):
-            raise StoreError(unknown("task", name, _all_tasks()))
+            raise StoreError(unknown("task", name, [*self._own_tasks(), *_all_tasks()]))
         module, _, function = package.TASKS[short].partition(":")
         return getattr(import_module(f"{package.__name__}.{module}"), function)
+
+    def _own_tasks(self) -> list[str]:
+        """Tasks of a user's own file: its functions, by the file's name."""
+        if not self.source:
+            return []
+        return [f"{self.file.stem}.{name}" for name in _functions(self.part("tasks"))]
+
+
+def _is_own_class(value: Any, module: ModuleType) -> bool:
+    return inspect.isclass(value) and value.__module__ == module.__name__
 
 
 def wing_names() -> tuple[str, ...]:
@@ -139,14 +167,18 @@ def wing_named(name: str) -> Wing:
     Returns:
         The wing; whether it is there shows when a part is asked for.
 
+    Raises:
+        StoreError: A user's file without a class, or in a run folder.
+
     >>> wing_named("transfer").source, wing_named("lab/mine.py:Mine").name
     ('', 'mine.py:Mine')
     """
     path, _, class_name = name.rpartition(":")
+    if name.endswith(".py"):
+        raise StoreError(f"name the class of the file too: {name}:CLASS.")
     if not path.endswith(".py"):
         return Wing(name)
-    file = Path(path).expanduser().resolve()
-    return Wing(f"{file.name}:{class_name}", str(file.parent))
+    return _user_wing(Path(path).expanduser(), class_name)
 
 
 def wing_of(experiment: Any) -> Wing:
@@ -159,51 +191,64 @@ def wing_of(experiment: Any) -> Wing:
         The wing.
 
     Raises:
-        StoreError: Its class is in no file, so that no other process could load it.
+        StoreError: Its class is in no file, so that no other process could load it, or in a file
+            in a run folder.
     """
     cls = type(experiment)
-    package, _, part = cls.__module__.rpartition(".")
-    name = package.removeprefix(f"{PACKAGE}.")
-    if part == "config" and name in wing_names():
-        return Wing(name)
+    for name in wing_names():
+        if cls.__module__ == f"{PACKAGE}.{name}.config":
+            return Wing(name)
     try:
-        file = Path(inspect.getfile(cls)).resolve()
+        file = Path(inspect.getfile(cls))
     except (OSError, TypeError):
         file = Path()
-    if file.suffix != ".py":
+    if file.suffix != ".py" or "<locals>" in cls.__qualname__:
         raise StoreError(
             f"the class {cls.__name__} is in no file, so worker processes and later reports could "
             "not load it; put it into a file of its own, for example mine.py, and import it."
         )
-    return Wing(f"{file.name}:{cls.__name__}", str(file.parent))
+    return _user_wing(file, cls.__name__)
 
 
-def wing_of_config(config: Mapping[str, Any], *, run: Path) -> Wing:
+def wing_of_config(config: Mapping[str, Any]) -> Wing:
     """Wing of a run's configuration.
-
-    Code never comes with a run folder: a user's file is loaded from where it lies, and refused
-    where that is inside of the folder.
 
     Args:
         config: What ``run.json`` holds.
-        run: The run's folder.
 
     Returns:
         The wing.
 
     Raises:
-        StoreError: The configuration names no experiment, or a file inside of the run folder.
+        StoreError: The configuration names no experiment, or a user's file in a run folder.
     """
     if "experiment" not in config:
-        raise StoreError(f"{run}/run.json names no experiment; choose a new --out.")
-    source = str(config.get("source", ""))
-    if source and Path(source).resolve().is_relative_to(run.resolve()):
+        raise StoreError("this configuration names no experiment; give that of a run folder.")
+    name, source = str(config["experiment"]), str(config.get("source", ""))
+    if not source:
+        return Wing(name)
+    file, _, class_name = name.partition(":")
+    return _user_wing(Path(source) / file, class_name)
+
+
+def _user_wing(file: Path, class_name: str) -> Wing:
+    """Wing of a user's file; code never comes with a run folder, so none is loaded from one."""
+    folder = file.parent.resolve()
+    wing = Wing(f"{file.name}:{class_name}", str(folder))
+    if not USER_NAME.fullmatch(wing.name):
         raise StoreError(
-            f"the experiment of {run} is a file inside of it ({source}), and nothing in a run "
-            "folder is executed; move the file out and run it with `persona-interp run "
-            f"PATH:CLASS --out {run}`."
+            f"an experiment of your own is named by its file and its class, such as "
+            f"path/to/mine.py:Mine, both of letters, digits and _; got '{wing.name}'."
         )
-    return Wing(str(config["experiment"]), source)
+    # a link may lie outside and its file inside, so both places count
+    places = {folder, wing.file.resolve().parent}
+    for place in (parent for start in places for parent in (start, *start.parents)):
+        if (place / "manifest.jsonl").is_file():
+            raise StoreError(
+                f"{wing.file} lies in the run folder {place}, and nothing in a run folder is "
+                "executed; move the file out and run it from there with the same --out."
+            )
+    return wing
 
 
 def _load_file(file: Path) -> ModuleType:
@@ -216,17 +261,28 @@ def _load_file(file: Path) -> ModuleType:
     modified = file.stat().st_mtime_ns
     for module in list(sys.modules.values()):
         path = getattr(module, "__file__", None)
-        if path and Path(path).name == file.name and Path(path).resolve() == file:
+        if path and Path(path).name == file.name and Path(path).resolve() == file.resolve():
             if getattr(module, LOADED_AT, modified) == modified:  # else edited since we loaded it
                 return module
-    name = f"{PACKAGE}.user.{file.stem}"
+    # two files of one name are two modules
+    key = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:8]
+    name = f"persona_interp_user_{key}_{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise StoreError(f"{file} is no Python file.")
     module = importlib.util.module_from_spec(spec)
     setattr(module, LOADED_AT, modified)
     sys.modules[name] = module  # dataclasses look their module up while they are made
-    spec.loader.exec_module(module)
+    if str(file.parent) not in sys.path:  # as for a script, files beside it can be imported
+        sys.path.append(str(file.parent))
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise StoreError(
+            f"the experiment's file {file} cannot be loaded: {type(error).__name__}: {error}. "
+            "Relative imports do not work in it; files beside it are imported by their names."
+        ) from error
     return module
 
 

@@ -30,7 +30,7 @@ def dose(
         contrasts: One row a line and dose: ``dose`` (log2 ratio), ``estimate`` (bits), ``lo``,
             ``hi`` over seeds (NaN for one), ``bayes`` (bits, what exact Bayes expects there).
         probabilities: One row a dose: ``dose``, ``estimate`` (fraction), ``lo``, ``hi``.
-        curve: A predicted table: the fitted curve through these probabilities.
+        curve: A curves table: the fitted curve through these probabilities.
         level: Probability that counts as reliable.
         pair: Names of the two personas.
         line: Column that tells the lines of contrasts apart.

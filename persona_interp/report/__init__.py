@@ -1,7 +1,7 @@
 """What does a run say, in words that a reader can check?
 
-``write_report`` turns an experiment's tables into figures and one self-contained, inert
-``report.html``; what it says is in the module of the experiment's name. Sentences are made from
+``write_report`` puts what the report of an experiment's wing says of its tables into one
+self-contained, inert ``report.html``, with the tables as CSV beside it. Sentences are made from
 tables and say "no effect" where an interval includes zero; every number names its CSV.
 ``token_view``, ``role_view`` and ``feature_page`` are blocks of such a page; ``show`` shows a view
 in a notebook.

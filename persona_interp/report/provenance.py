@@ -35,7 +35,7 @@ def provenance_of(store: Store, config: dict[str, Any]) -> dict[str, Any]:
     planned = store.planned()
     short = _short(config)
     # Where the experiment's file lay is of one machine only.
-    skipped = {"experiment", "source", "world", "start", "seeds", *short}
+    skipped = {"experiment", "source", "seeds", *short}
     return {
         "experiment": config["experiment"],
         **short,
@@ -52,15 +52,15 @@ def provenance_of(store: Store, config: dict[str, Any]) -> dict[str, Any]:
 def _short(config: dict[str, Any]) -> dict[str, Any]:
     """Names of what run.json holds in whole, or by a path of one machine."""
     short: dict[str, Any] = {}
-    world = config.get("world")
+    world, start, traits = (config.get(key) for key in ("world", "start", "traits"))
     if isinstance(world, str):
         short["world"] = world
-    elif world:
+    elif isinstance(world, dict):
         short["world"] = world["name"]
-    if "start" in config:
-        short["start"] = Path(config["start"]).name
-    if "traits" in config:
-        short["traits"] = [trait["name"] for trait in config["traits"]]
+    if isinstance(start, str):
+        short["start"] = Path(start).name
+    if isinstance(traits, list) and all(isinstance(trait, dict) for trait in traits):
+        short["traits"] = [trait["name"] for trait in traits]
     return short
 
 

@@ -51,8 +51,7 @@ class Cell:
         if not _TASK.fullmatch(self.task):
             raise StoreError(
                 f"a cell's task is a short name such as 'learn' or 'compare.behavior'; got "
-                f"'{self.task}'. Run folders that name modules were made before tasks had names "
-                "of their own and are not read: choose a new --out."
+                f"'{self.task}'."
             )
         object.__setattr__(self, "config", plain(self.config, "config"))
         object.__setattr__(self, "needs", tuple(self.needs))

@@ -347,7 +347,9 @@ class Store:
 
     def _refuse_older(self) -> None:
         """Tasks were named by their module once; such cells could be neither found nor computed."""
-        if any(":" in entry["task"] for entry in self.manifest().values()):
+        plan = self.root / "plan.json"
+        entries = [*self.manifest().values(), *(read_json(plan) if plan.is_file() else [])]
+        if any(":" in entry["task"] for entry in entries):
             raise StoreError(
                 f"{self.root} was made before tasks had names of their own and is not read any "
                 "more; nothing in it was changed. Choose a new --out."

@@ -12,7 +12,6 @@ from persona_interp.errors import StoreError
 from persona_interp.experiments import compute, from_dict, preset, report, to_dict
 from persona_interp.models import Stage
 from persona_interp.store import Store
-from persona_interp.tables import read_json, write_json
 
 PAGE = Path(__file__).parents[2] / "docs" / "your_experiment.md"
 TINY = {
@@ -73,18 +72,49 @@ def test_settings_survive_and_wrong_names_are_answered(file: Path, tmp_path: Pat
     assert set(table["arm"]) == {"1 steps"}
 
 
-def test_code_never_comes_with_a_run_folder(file: Path, tmp_path: Path) -> None:
-    run = tmp_path / "stranger"
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("mine.py:Mine", "{run}"),
+        ("mine.py:Mine", "{run}/../stranger"),
+        ("stranger/mine.py:Mine", "{run}/.."),
+        ("{run}/mine.py:Mine", "/"),
+        ("link.py:Mine", "{outside}"),
+    ],
+)
+def test_code_never_comes_with_a_run_folder(tmp_path: Path, name: str, source: str) -> None:
+    run, outside = tmp_path / "stranger", tmp_path / "outside"
     store = Store(run)
-    planted = run / "mine.py"
-    planted.write_text("raise SystemExit('executed')")
-    store.describe({"experiment": "mine.py:Mine", "source": str(run), "seeds": [0]})
-    with pytest.raises(StoreError, match="nothing in a run folder is executed"):
-        report(run)
-    config = read_json(run / "run.json")
-    write_json({**config, "source": str(file.parent / ".." / "stranger")}, run / "run.json")
-    with pytest.raises(StoreError, match="nothing in a run folder is executed"):
-        report(run)
+    outside.mkdir()
+    (run / "mine.py").write_text("raise SystemExit('executed')")
+    (outside / "link.py").symlink_to(run / "mine.py")
+    places = {"run": run, "outside": outside}
+    config = {"experiment": name.format(**places), "source": source.format(**places)}
+    store.describe({**config, "seeds": [0]})
+    for read in (lambda: report(run), lambda: from_dict(store.config())):
+        with pytest.raises(StoreError, match=r"nothing in a run folder|is named by its file"):
+            read()
+
+
+def test_two_files_of_one_name_are_two_experiments(file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "mine.py"
+    other.parent.mkdir()
+    other.write_text(file.read_text().replace("steps: tuple[int, ...] = (1, 2)", "steps: int = 9"))
+    one, two = preset("quick", f"{file}:Mine"), preset("quick", f"{other}:Mine")
+    assert (one.steps, two.steps) == ((1, 2), 9)
+    assert to_dict(one)["source"] == str(file.parent) != to_dict(two)["source"]
+
+
+def test_a_broken_file_is_named_each_time(file: Path) -> None:
+    file.write_text(file.read_text() + "\n1 / 0\n")
+    for _ in range(2):
+        with pytest.raises(StoreError, match="cannot be loaded: ZeroDivisionError"):
+            preset("quick", f"{file}:Mine")
+    with pytest.raises(StoreError, match="name the class"):
+        preset("quick", str(file))
+    file.write_text("class Mine:\n    pass\n")
+    with pytest.raises(StoreError, match="make it a frozen dataclass"):
+        preset("quick", f"{file}:Mine")
 
 
 def test_a_class_of_no_file_is_refused(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def _verdict(row: Row) -> str:
 
 
 def numbers(tables: Tables, *, lr: float) -> pd.DataFrame:
-    """Which numbers are in the figure?
+    """Numbers in the figure.
 
     Args:
         tables: From ``summarize``.
