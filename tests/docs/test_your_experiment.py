@@ -43,9 +43,15 @@ def shell(*args: object) -> None:
     assert not stop.value.code
 
 
+@pytest.mark.slow
+def test_worker_processes_load_the_file(file: Path, tmp_path: Path) -> None:
+    shell("run", f"{file}:Mine", "--out", tmp_path / "run", "--workers", 2)
+    assert set(Store.open(tmp_path / "run").status()["state"]) == {"done"}
+
+
 def test_the_shell_runs_and_reports_it(file: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    shell("run", f"{file}:Mine", "--out", out, "--workers", 2)
+    shell("run", f"{file}:Mine", "--out", out, "--workers", 0)
     table = pd.read_csv(out / "tables" / "transfer.csv")
     assert set(table["arm"]) == {"1 steps", "2 steps"} and len(table) > 4
     page = (out / "report.html").read_text(encoding="utf-8")
