@@ -14,7 +14,7 @@ import pytest
 
 from persona_interp.errors import StoreError
 from persona_interp.store import Cell, Store, lineage
-from persona_interp.store.manifest import locked
+from persona_interp.store.manifest import lock
 
 
 def cell(seed: int = 0, *needs: Cell) -> Cell:
@@ -259,7 +259,7 @@ def test_a_commit_waits_for_the_manifest(tmp_path: Path) -> None:
     store = Store(tmp_path)
     commit(store, cell(0))
     waiting = threading.Thread(target=commit, args=(store, cell(1)))
-    with locked(tmp_path / "manifest.jsonl"):
+    with lock(tmp_path / "manifest.jsonl"):
         waiting.start()
         waiting.join(timeout=0.3)
         assert waiting.is_alive()

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from persona_interp.models.boot import boot, residuals
     from persona_interp.models.checkup import checkup
     from persona_interp.models.explain import explain_tokens, show_tokens
-    from persona_interp.models.load import Loaded, hash_weights, load
+    from persona_interp.models.load import LoadedModel, hash_weights, load
     from persona_interp.models.sources import resolve, sources
     from persona_interp.models.tokens import ROLES, Tokens, encode, hash_tokens
     from persona_interp.models.train import train
@@ -45,7 +45,7 @@ __all__ = [
     "PLAIN_TEMPLATE",
     "ROLES",
     "Checkpoint",
-    "Loaded",
+    "LoadedModel",
     "Stage",
     "Tokens",
     "Trajectory",
@@ -71,7 +71,7 @@ __all__ = [
 # These load torch or transformers.
 _LAZY = {
     "ROLES": "tokens",
-    "Loaded": "load",
+    "LoadedModel": "load",
     "Tokens": "tokens",
     "boot": "boot",
     "check_tokenizers": "vocabulary",

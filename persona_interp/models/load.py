@@ -33,7 +33,7 @@ UNREADABLE = (
 )
 
 
-class Loaded(NamedTuple):
+class LoadedModel(NamedTuple):
     """A model and its tokenizer.
 
     Attributes:
@@ -45,7 +45,7 @@ class Loaded(NamedTuple):
     tokenizer: Any
 
 
-def load(checkpoint: Checkpoint, *, attention: str | None = None) -> Loaded:
+def load(checkpoint: Checkpoint, *, attention: str | None = None) -> LoadedModel:
     """Load the model of a checkpoint, in float32, and its tokenizer.
 
     Args:
@@ -85,7 +85,7 @@ def load(checkpoint: Checkpoint, *, attention: str | None = None) -> Loaded:
             "transformers would draw them at random. Save the whole causal language model (not a "
             "headless one, not one with adapters inside)."
         )
-    loaded = Loaded(model.eval(), load_tokenizer(checkpoint))
+    loaded = LoadedModel(model.eval(), load_tokenizer(checkpoint))
     _check_rows(loaded, checkpoint)
     return loaded
 
@@ -261,7 +261,7 @@ def _check_code(folder: Path) -> None:
         )
 
 
-def _check_rows(loaded: Loaded, checkpoint: Checkpoint) -> None:
+def _check_rows(loaded: LoadedModel, checkpoint: Checkpoint) -> None:
     """Refuse a tokenizer that has tokens without an embedding row; more rows are padding."""
     rows = loaded.model.get_input_embeddings().weight.shape[0]
     token, last = max(loaded.tokenizer.get_vocab().items(), key=lambda item: item[1])

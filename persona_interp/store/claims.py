@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 @contextmanager
-def claimed(file: Path) -> Iterator[None]:
+def hold_claim(file: Path) -> Iterator[None]:
     """Hold the lock on a file; wait while another process holds it.
 
     Args:

@@ -65,7 +65,7 @@ def listing(manifest: Path) -> Listing:
 
 
 @contextmanager
-def locked(manifest: Path) -> Iterator[int]:
+def lock(manifest: Path) -> Iterator[int]:
     """Lock the run folder for a change; wait while another process changes it.
 
     Args:
@@ -94,7 +94,7 @@ def append(handle: int, entry: dict[str, Any]) -> None:
     """Write one line to disk.
 
     Args:
-        handle: A descriptor from ``locked``.
+        handle: A descriptor from ``lock``.
         entry: ``{cell, task, config, needs, files}``, or ``{cell, quarantined: True}`` to strike a
             cell out.
 

@@ -15,8 +15,8 @@ import pandas as pd
 
 from persona_interp.errors import StoreError, unknown
 from persona_interp.store.cell import Cell, canonical, differences, lineage, plain
-from persona_interp.store.claims import claimed, is_claimed
-from persona_interp.store.manifest import append, condition, listing, locked, seal
+from persona_interp.store.claims import hold_claim, is_claimed
+from persona_interp.store.manifest import append, condition, listing, lock, seal
 from persona_interp.tables import atomic, fsync, read_json, write_json
 
 _log = logging.getLogger(__name__)
@@ -196,7 +196,7 @@ class Store:
             StoreError: The folder belongs to another configuration; every difference is named.
         """
         config, file = plain(config, "config"), self.root / "run.json"
-        with locked(self._manifest):
+        with lock(self._manifest):
             recorded = read_json(file) if file.is_file() else config
             recorded = recorded | {key: config[key] for key in places if key in config}
             changes = differences(recorded, config)
@@ -231,7 +231,7 @@ class Store:
         Args:
             cells: Cells; what they need is added with them.
         """
-        with locked(self._manifest):
+        with lock(self._manifest):
             everything = lineage([*self.planned(), *cells])
             rows = [{"cell": cell.id, "label": cell.label, **cell.spec} for cell in everything]
             write_json(rows, self.root / "plan.json")
@@ -272,7 +272,7 @@ class Store:
             cell: The cell to work on; ask ``has`` again inside the block.
         """
         (self.root / "work").mkdir(exist_ok=True)
-        with claimed(self._claim_file(cell)):
+        with hold_claim(self._claim_file(cell)):
             yield
 
     def commit(self, cell: Cell, *, seconds: float) -> None:
@@ -289,7 +289,7 @@ class Store:
         folder = self.work(cell)
         files = seal(folder)
         target = self._done(cell.id)
-        with locked(self._manifest) as manifest:
+        with lock(self._manifest) as manifest:
             if self.has(cell):
                 shutil.rmtree(folder)
                 return
@@ -337,7 +337,7 @@ class Store:
         Args:
             cell: A cell with a missing or corrupt file.
         """
-        with locked(self._manifest) as manifest:
+        with lock(self._manifest) as manifest:
             if self._done(cell.id).is_dir():
                 # before the tombstone: a kill between leaves "listed, not there"
                 self._set_aside(self._done(cell.id))
@@ -375,7 +375,7 @@ class Store:
     def _recover(self) -> None:
         if not self._orphans():  # the usual case needs no lock and no write permission
             return
-        with locked(self._manifest):
+        with lock(self._manifest):
             for path in self._orphans():
                 back = self.root / "work" / path.name
                 if back.exists():

@@ -14,7 +14,7 @@ from persona_interp.tables import concat, read_dataset, read_directions, read_ta
 Tables = dict[str, pd.DataFrame]
 
 
-class Finished:
+class FinishedCells:
     """The finished cells of a comparison."""
 
     def __init__(self, experiment: Compare, store: Store) -> None:
@@ -72,7 +72,7 @@ def summarize(experiment: Compare, store: Store) -> Tables:
         ``separability``, ``novelty``, ``lens``; ``features``, ``fidelity``, ``tokens`` and
         ``words`` of dictionaries.
     """
-    cells = Finished(experiment, store)
+    cells = FinishedCells(experiment, store)
     tables: Tables = {"sources": sources(experiment)}
     measurements: list[pd.DataFrame] = []
     random: list[pd.DataFrame] = []
@@ -133,7 +133,7 @@ def sources(experiment: Compare) -> pd.DataFrame:
 
 
 def _along_directions(
-    cells: Finished, measurements: list[pd.DataFrame], random: list[pd.DataFrame]
+    cells: FinishedCells, measurements: list[pd.DataFrame], random: list[pd.DataFrame]
 ) -> Tables:
     """Projections on trait vectors: adds what is tested, returns what is only shown."""
     experiment = cells.experiment
@@ -151,7 +151,7 @@ def _along_directions(
     return {"shift": _effects(cells, last), "novelty": shares}
 
 
-def _of_dictionaries(cells: Finished, measurements: list[pd.DataFrame]) -> Tables:
+def _of_dictionaries(cells: FinishedCells, measurements: list[pd.DataFrame]) -> Tables:
     """Fidelity of every dictionary; of those that may be read, features: adds what is tested."""
     fidelity, shifts = [], []
     for sae in cells.experiment.sae:
@@ -176,7 +176,7 @@ def _of_dictionaries(cells: Finished, measurements: list[pd.DataFrame]) -> Table
     return tables
 
 
-def _effects(cells: Finished, measurements: list[pd.DataFrame]) -> pd.DataFrame:
+def _effects(cells: FinishedCells, measurements: list[pd.DataFrame]) -> pd.DataFrame:
     experiment = cells.experiment
     table = pd.concat(measurements, ignore_index=True)
     primary = []
@@ -194,7 +194,7 @@ def _effects(cells: Finished, measurements: list[pd.DataFrame]) -> pd.DataFrame:
     )
 
 
-def _untested(cells: Finished) -> Tables:
+def _untested(cells: FinishedCells) -> Tables:
     """What is shown and not tested."""
     experiment, tables = cells.experiment, {}
     if cells.has_all("drift"):
