@@ -244,27 +244,31 @@ def report(run: Run) -> None:
 @app.command()
 def status(run: Run) -> None:
     """List every cell of a run, and n of N done."""
+    from persona_interp.schema.words import CellState
     from persona_interp.store import Store
 
     table = Store.open(run).status()
-    done = int((table.state == "done").sum())
+    n_done = int((table.state == CellState.DONE).sum())
+    others = _counts(table.state, without=CellState.DONE)
     _print_table(table)
-    typer.echo(f"{done} of {len(table)} cells done" + _counts(table.state, without="done"))
+    typer.echo(f"{n_done} of {len(table)} cells {CellState.DONE}{others}")
 
 
 @app.command()
 def verify(run: Run) -> None:
     """Check all files of a run; name what is missing or corrupt, and exit 1 if anything is."""
+    from persona_interp.schema.words import FileStatus
     from persona_interp.store import Store
 
     files = Store.open(run).verify()
-    bad = files.query("status != 'ok'")
+    bad = files.loc[files.status != FileStatus.OK]
     if bad.empty:
         typer.echo(f"all {len(files)} files are as they were committed")
         return
     _print_table(bad)
     typer.echo(
-        f"{len(files) - len(bad)} of {len(files)} files ok{_counts(files.status, without='ok')}. "
+        f"{len(files) - len(bad)} of {len(files)} files {FileStatus.OK}"
+        f"{_counts(files.status, without=FileStatus.OK)}. "
         "Run the experiment again with this --out: it quarantines these cells and computes them "
         "again, and no others."
     )

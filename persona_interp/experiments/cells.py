@@ -25,6 +25,7 @@ from tqdm.auto import tqdm
 
 from persona_interp.errors import StoreError
 from persona_interp.experiments.wings import Wing
+from persona_interp.schema.words import FileStatus
 from persona_interp.store import Cell, Store, lineage
 
 __all__ = ["Cell", "run"]
@@ -114,7 +115,7 @@ def _quarantine_damaged(cells: list[Cell], store: Store) -> None:
     # finished ones, and nothing would ever show it.
     files = store.verify(cells)
     by_id = {cell.id: cell for cell in cells}
-    for key, damaged in files.loc[files.status != "ok"].groupby("cell"):
+    for key, damaged in files.loc[files.status != FileStatus.OK].groupby("cell"):
         cell = by_id[str(key)]
         details = ", ".join(damaged.file + " " + damaged.status)
         _log.warning("%s: %s; quarantined, computed again", cell, details)

@@ -75,6 +75,23 @@ class Light(StrEnum):
     RED = "red"
 
 
+class CellState(StrEnum):
+    """How far a cell of a run is (``Store.status``)."""
+
+    DONE = "done"
+    RUNNING = "running"
+    FAILED = "failed"
+    MISSING = "missing"
+
+
+class FileStatus(StrEnum):
+    """Whether a file of a run is as it was committed (``Store.verify``)."""
+
+    OK = "ok"
+    MISSING = "missing"
+    CORRUPT = "corrupt"
+
+
 class Role(StrEnum):
     """What a checkpoint is in a comparison."""
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from persona_interp.errors import StoreError
+from persona_interp.schema.words import FileStatus
 from persona_interp.store.cell import canonical, digest
 from persona_interp.tables import fsync
 
@@ -138,7 +139,7 @@ def seal(folder: Path) -> list[dict[str, Any]]:
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
     >>> _ = (folder / "square.txt").write_text("9"), (folder / ".scratch").write_text("3 * 3")
-    >>> [(file["path"], file["size"], condition(folder, file)) for file in seal(folder)]
+    >>> [(file["path"], file["size"], str(condition(folder, file))) for file in seal(folder)]
     [('square.txt', 1, 'ok')]
     """
     for path in sorted(folder.rglob(".*")):
@@ -171,7 +172,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def condition(folder: Path, file: dict[str, Any]) -> str:
+def condition(folder: Path, file: dict[str, Any]) -> FileStatus:
     """Condition of a file beside what was committed.
 
     Args:
@@ -179,17 +180,13 @@ def condition(folder: Path, file: dict[str, Any]) -> str:
         file: ``{path, size, sha256}`` from the manifest.
 
     Returns:
-        ``"ok"``, ``"missing"``, or ``"corrupt"`` (another size or sha256, or a path that leaves the
-        folder).
+        Ok, missing, or corrupt: another size or sha256, or a path that leaves the folder.
     """
     path = folder / file["path"]
     if not path.is_file():
-        return "missing"
-    inside = path.resolve().is_relative_to(
-        folder.resolve()
-    )  # a manifest from elsewhere may name any path
-    return (
-        "ok"
-        if inside and path.stat().st_size == file["size"] and _sha256(path) == file["sha256"]
-        else "corrupt"
-    )
+        return FileStatus.MISSING
+    # a manifest from elsewhere may name any path
+    is_inside = path.resolve().is_relative_to(folder.resolve())
+    if is_inside and path.stat().st_size == file["size"] and _sha256(path) == file["sha256"]:
+        return FileStatus.OK
+    return FileStatus.CORRUPT

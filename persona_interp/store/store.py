@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from persona_interp.errors import StoreError, unknown
+from persona_interp.schema.words import CellState, FileStatus
 from persona_interp.store.cell import Cell, canonical, differences, lineage, plain
 from persona_interp.store.claims import hold_claim, is_claimed
 from persona_interp.store.manifest import append, condition, listing, lock, seal
@@ -146,15 +147,18 @@ class Store:
             One row a cell: ``cell``, ``label``, ``state`` (done, running, failed or missing). n of
             N is ``(table.state == "done").sum()`` of ``len(table)``.
         """
-        done = {key for key in self.manifest() if self._done(key).is_dir()}
+        ids = {key for key in self.manifest() if self._done(key).is_dir()}
         rows = []
         for cell in lineage(self.planned() if cells is None else cells):
-            state = "done" if cell.id in done else "missing"
-            if state == "missing" and is_claimed(self._claim_file(cell)):
-                state = "running"
-            elif state == "missing" and self._failure(cell).is_file():
-                state = "failed"
-            rows.append((cell.id, cell.label, state))
+            if cell.id in ids:
+                state = CellState.DONE
+            elif is_claimed(self._claim_file(cell)):
+                state = CellState.RUNNING
+            elif self._failure(cell).is_file():
+                state = CellState.FAILED
+            else:
+                state = CellState.MISSING
+            rows.append((cell.id, cell.label, str(state)))
         return pd.DataFrame(rows, columns=["cell", "label", "state"])
 
     def verify(self, cells: Iterable[Cell] | None = None) -> pd.DataFrame:
@@ -168,16 +172,17 @@ class Store:
             missing or corrupt, by size and sha256). An unreadable manifest line is a corrupt row
             with an empty ``cell``.
         """
-        listed, unreadable = listing(self._manifest)
-        wanted = listed if cells is None else {cell.id for cell in cells}
+        entries, unreadable = listing(self._manifest)
+        ids = set(entries) if cells is None else {cell.id for cell in cells}
         rows: list[tuple[str, str, int, str]] = []
         if cells is None:
-            rows += [("", f"manifest.jsonl line {number}", 0, "corrupt") for number in unreadable]
-        for key in listed:
-            if key in wanted:
+            for number in unreadable:
+                rows.append(("", f"manifest.jsonl line {number}", 0, str(FileStatus.CORRUPT)))
+        for key in entries:
+            if key in ids:
                 rows += [
-                    (key, f["path"], f["size"], condition(self._done(key), f))
-                    for f in listed[key]["files"]
+                    (key, f["path"], f["size"], str(condition(self._done(key), f)))
+                    for f in entries[key]["files"]
                 ]
         return pd.DataFrame(rows, columns=["cell", "file", "size", "status"])
 
@@ -369,8 +374,8 @@ class Store:
         folder = self.root / "cells"
         if not folder.is_dir():
             return []
-        listed = self.manifest()
-        return [path for path in sorted(folder.iterdir()) if path.name not in listed]
+        entries = self.manifest()
+        return [path for path in sorted(folder.iterdir()) if path.name not in entries]
 
     def _recover(self) -> None:
         if not self._orphans():  # the usual case needs no lock and no write permission
@@ -390,5 +395,5 @@ class Store:
     def _set_aside(self, folder: Path) -> None:
         aside = self.root / "quarantine"
         aside.mkdir(exist_ok=True)
-        taken = sum(1 for path in aside.iterdir() if path.name.startswith(folder.name))
-        os.rename(folder, aside / f"{folder.name}-{taken}")  # noqa: PTH104
+        n_before = sum(1 for path in aside.iterdir() if path.name.startswith(folder.name))
+        os.rename(folder, aside / f"{folder.name}-{n_before}")  # noqa: PTH104

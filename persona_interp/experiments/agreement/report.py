@@ -86,34 +86,34 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
             f"{run} has no finished estimates yet, so there is nothing to report; run the "
             "experiment on."
         )
-    listed = _verdicts(tables)
+    content = _verdicts(tables)
     known = numbers(tables)
     if not known.empty:
         text = "Estimators against the truth."
         save = {"table": known, "caption": text, "provenance": provenance}
-        listed.append(page.saved_figure(run, "agreement", draw(tables), **save))
+        content.append(page.saved_figure(run, "agreement", draw(tables), **save))
     for name in TRUTHS:
         table = tables[f"{name}_agreement"]
         plot = plots.agreement_matrix(table, title=f"Estimators of the {name}")
         text = f"Rank correlations among estimators of the {name}."
         save = {"table": table, "caption": text, "provenance": provenance}
-        listed.append(page.saved_figure(run, f"{name}_matrix", plot, **save))
-    listed.append(page.heading("Which of them are metrics?"))
-    listed.append(page.paragraph(kinds(tables["axioms"]), source="tables/axioms.csv"))
-    listed.append(page.paragraph(_margins(tables["margins"]), source="tables/margins.csv"))
+        content.append(page.saved_figure(run, f"{name}_matrix", plot, **save))
+    content.append(page.heading("Which of them are metrics?"))
+    content.append(page.paragraph(kinds(tables["axioms"]), source="tables/axioms.csv"))
+    content.append(page.paragraph(_margins(tables["margins"]), source="tables/margins.csv"))
     if "spillover" in tables:
-        listed += _spillover(tables["spillover"])
-    return listed
+        content += _spillover(tables["spillover"])
+    return content
 
 
 def _verdicts(tables: Tables) -> list[Block]:
     """Which estimators find the truth; the first sentence is the main finding."""
-    listed: list[Block] = []
+    content: list[Block] = []
     for name in TRUTHS:
         source = f"tables/{name}_agreement.csv"
         for sentence in verdicts(tables, name):
-            listed.append(page.paragraph(sentence, source=source, lead=not listed))
-    return listed
+            content.append(page.paragraph(sentence, source=source, lead=not content))
+    return content
 
 
 def _margins(margins: pd.DataFrame) -> str:

@@ -101,9 +101,9 @@ def _answers(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> list[B
         "token for the trait's instruction over its opposite. The primary test is here. Right of "
         "0: more like the trait."
     )
-    drawn = plots.forest(effects, unit=UNITS[Family.ANSWERS])
+    plot = plots.forest(effects, unit=UNITS[Family.ANSWERS])
     figure = page.saved_figure(
-        run, "answers", drawn, table=effects, caption=text, provenance=provenance
+        run, "answers", plot, table=effects, caption=text, provenance=provenance
     )
     numbers = _effects_table(effects, unit=UNITS[Family.ANSWERS])
     return [page.heading("Answers to the traits' questions"), figure, numbers]
@@ -118,9 +118,9 @@ def _behavior(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> list[
         "trait than those that show its opposite, when no instruction is given. Right of 0: more "
         "like the trait than the base."
     )
-    drawn = plots.forest(effects, unit=UNITS[Family.BEHAVIOR])
+    plot = plots.forest(effects, unit=UNITS[Family.BEHAVIOR])
     figure = page.saved_figure(
-        run, "behavior", drawn, table=effects, caption=text, provenance=provenance
+        run, "behavior", plot, table=effects, caption=text, provenance=provenance
     )
     numbers = _effects_table(effects, unit=UNITS[Family.BEHAVIOR])
     section = [page.heading("Behavior on traits"), figure, numbers]
@@ -177,9 +177,9 @@ def _inside(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> list[Bl
     effects = _effects_of(tables, Family.PROJECTION)
     if not effects.empty:
         text = "Change along each trait's vector in the base's own answers, by depth."
-        drawn = plots.layers(tables["effects"])
+        plot = plots.layers(tables["effects"])
         figure = page.saved_figure(
-            run, "layers", drawn, table=effects, caption=text, provenance=provenance
+            run, "layers", plot, table=effects, caption=text, provenance=provenance
         )
         numbers = _effects_table(
             _with_layer_names(effects),
@@ -239,9 +239,9 @@ def _features(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> list[
     ]
     for number, (sae, fits) in enumerate(tables["fidelity"].groupby("sae", sort=False)):
         text = f"Does {sae} describe each checkpoint?"
-        drawn, name = plots.fidelity(fits), f"fidelity_{number}"
+        plot, name = plots.fidelity(fits), f"fidelity_{number}"
         section.append(
-            page.saved_figure(run, name, drawn, table=fits, caption=text, provenance=provenance)
+            page.saved_figure(run, name, plot, table=fits, caption=text, provenance=provenance)
         )
         if Fit.UNUSABLE in set(fits["verdict"]) or not has(tables, "features"):
             continue
@@ -251,9 +251,9 @@ def _features(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> list[
                 "too."
             )
             # the place on the page makes the names of files distinct
-            drawn, name = plots.volcano(shift), f"volcano_{number}_{len(section)}"
+            plot, name = plots.volcano(shift), f"volcano_{number}_{len(section)}"
             figure = page.saved_figure(
-                run, name, drawn, table=shift, caption=text, provenance=provenance
+                run, name, plot, table=shift, caption=text, provenance=provenance
             )
             section.append(figure)
             stem = f"{number}_{len(section)}"

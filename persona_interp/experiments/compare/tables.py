@@ -87,11 +87,11 @@ def summarize(experiment: Compare, store: Store) -> Tables:
     tables |= _of_dictionaries(cells, measurements)
     if measurements:
         effects = _effects(cells, measurements)
-        drawn = pd.DataFrame(columns=list(measurements[0].columns))
+        by_chance = pd.DataFrame(columns=list(measurements[0].columns))
         if random:
-            drawn = pd.concat(random, ignore_index=True)
+            by_chance = pd.concat(random, ignore_index=True)
         tables["effects"] = analysis.measurements.random_range(
-            effects, drawn, base=experiment.base.label
+            effects, by_chance, base=experiment.base.label
         )
     return tables | _untested(cells)
 
@@ -114,8 +114,8 @@ def sources(experiment: Compare) -> pd.DataFrame:
     used = {source.label for source in experiment.sources}
     first_of: dict[str, str] = {}
     rows = []
-    for role, listed in by_role.items():
-        for source in listed:
+    for role, members in by_role.items():
+        for source in members:
             notes = []
             twin = first_of.setdefault(source.weights, source.label)
             if twin != source.label:
@@ -137,15 +137,15 @@ def _along_directions(
 ) -> Tables:
     """Projections on trait vectors: adds what is tested, returns what is only shown."""
     experiment = cells.experiment
-    vectors, drawn = cells.directions("vectors"), cells.directions("random")
+    vectors, random_vectors = cells.directions("vectors"), cells.directions("random")
     last, novelty = [], []
     for i in range(vectors.sizes["hook"]):
         acts = cells.data("residuals", name=f"answer {i}")
         measurements.append(analysis.measurements.measure_projections(acts, vectors))
-        random.append(analysis.measurements.measure_projections(acts, drawn))
+        random.append(analysis.measurements.measure_projections(acts, random_vectors))
         before_answer = cells.data("residuals", name=f"last {i}")
         last.append(analysis.measurements.measure_projections(before_answer, vectors))
-        novelty.append(span_share(acts, vectors, drawn, base=experiment.base.label))
+        novelty.append(span_share(acts, vectors, random_vectors, base=experiment.base.label))
     shares = pd.concat(novelty, ignore_index=True)
     shares = shares.loc[shares["checkpoint"] != experiment.again.label]
     return {"shift": _effects(cells, last), "novelty": shares}

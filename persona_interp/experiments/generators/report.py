@@ -64,24 +64,24 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
             f"{run} has no finished lesson yet, so there is nothing to report; run the experiment "
             "on."
         )
-    listed: list[Block] = []
+    content: list[Block] = []
     for text in _lessons(tables["summary"]):
-        listed.append(page.paragraph(text, source="tables/summary.csv", lead=not listed))
+        content.append(page.paragraph(text, source="tables/summary.csv", lead=not content))
     if "gates" in tables:
         for text in _gates(tables["gates"]):
-            listed.append(page.paragraph(text, source="tables/gates.csv"))
+            content.append(page.paragraph(text, source="tables/gates.csv"))
     table = matrix(tables["summary"])
     text = (
         "Shift of the targets' values, by lesson and documents (rows) and what was read out "
         "(columns)."
     )
     save = {"table": table, "caption": text, "provenance": provenance}
-    listed.append(page.saved_figure(run, "generators", plots.transfer(table), **save))
+    content.append(page.saved_figure(run, "generators", plots.transfer(table), **save))
     for name, text in CAPTIONS.items():
         if name in tables:
             source = f"tables/{name}.csv"
-            listed.append(page.table(tables[name], caption=text, source=source, rows=80))
-    return listed
+            content.append(page.table(tables[name], caption=text, source=source, rows=80))
+    return content
 
 
 def matrix(summary: pd.DataFrame) -> pd.DataFrame:

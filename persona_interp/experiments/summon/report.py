@@ -53,8 +53,8 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
             "on."
         )
     parts = (_law, _paths, _least, _villains, _novelty, _base)
-    listed = [block for part in parts for block in part(run, tables, provenance)]
-    return listed + worst_cases(tables)
+    content = [block for part in parts for block in part(run, tables, provenance)]
+    return content + worst_cases(tables)
 
 
 def law(table: pd.DataFrame) -> str:
@@ -108,26 +108,26 @@ def _comparison(table: pd.DataFrame, left_out: str) -> str:
 def _law(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> list[Block]:
     if "summoned" not in tables:
         return []
-    listed = [page.paragraph(law(tables["law"]), source="tables/law.csv", lead=True)]
+    content = [page.paragraph(law(tables["law"]), source="tables/law.csv", lead=True)]
     if "rivals" in tables:
-        listed += _rivals(run, tables, provenance)
+        content += _rivals(run, tables, provenance)
     if "estimators" in tables:
         text = (
             "Rank correlation of each estimator with the shares within a world, mean over seeds "
             "with 95 % interval."
         )
-        listed.append(_table(tables, "estimators", text))
+        content.append(_table(tables, "estimators", text))
     if "chosen" in tables:
         text = (
             "The estimator that the other worlds choose, and its rank correlation in the world "
             "left out (rho)."
         )
-        listed.append(_table(tables, "chosen", text))
+        content.append(_table(tables, "chosen", text))
     text = (
         "Coefficients, by shared topics (distance) and by what is said (distance_js), before and "
         "after the lesson."
     )
-    return [*listed, _table(tables, "law", text)]
+    return [*content, _table(tables, "law", text)]
 
 
 def _rivals(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> list[Block]:
@@ -165,7 +165,7 @@ def _least(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> list[Blo
         "probability of the taught value, steps until it is 0.9, weight of all candidates before "
         "and after, how far untaught topics moved (total variation)."
     )
-    listed = [page.heading("Least learning"), _table(tables, "least", text)]
+    content = [page.heading("Least learning"), _table(tables, "least", text)]
     if "solutions" in tables:
         ways = {row.way: row for row in rows(tables["solutions_summary"])}
         text = (
@@ -173,44 +173,44 @@ def _least(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> list[Blo
             f"{_size(ways['broad'])}, narrow {_size(ways['narrow'])}. Least learning would find "
             "the more efficient of both."
         )
-        listed.append(page.paragraph(text, source="tables/solutions_summary.csv"))
+        content.append(page.paragraph(text, source="tables/solutions_summary.csv"))
         text = (
             "Efficiency (nats over squared length), stability (rise of the loss under noise of "
             "relative length eps)."
         )
-        listed.append(_table(tables, "solutions", text))
-    return listed
+        content.append(_table(tables, "solutions", text))
+    return content
 
 
 def _villains(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> list[Block]:
     text = "What exact Bayes expects of each lesson, stated before any model is trained."
-    listed = [
+    content = [
         page.heading("A villain, and a careless character with one of his habits"),
         _table(tables, "predictions", text),
     ]
     if "misaligned" not in tables:
-        return listed
+        return content
     for row in rows(tables["misaligned_summary"]):
         text = (
             f"{row.lesson.capitalize()}, villain of weight {row.villain:g}: harmful answers on "
             f"untaught topics changed by {_size(row, digits=3)} (fraction of coherent answers); "
             f"exact Bayes expected {row.bayes_rise:+.3f}."
         )
-        listed.append(page.paragraph(text, source="tables/misaligned_summary.csv"))
+        content.append(page.paragraph(text, source="tables/misaligned_summary.csv"))
     table = tables["misaligned"]
     plot = plots.misalignment(table)
     text = (
         "Harmful share of coherent answers on topics that no lesson was about, before and after, "
         "beside exact Bayes."
     )
-    listed.append(
+    content.append(
         page.saved_figure(run, "misaligned", plot, table=table, caption=text, provenance=provenance)
     )
     text = "Who speaks: weights in the best mixture of known personas, beside exact Bayes."
     speakers = page.table(
         table.loc[:, list(SPEAKERS)], caption=text, source="tables/misaligned.csv"
     )
-    return [*listed, speakers]
+    return [*content, speakers]
 
 
 def _novelty(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> list[Block]:
