@@ -21,12 +21,7 @@ from persona_interp.dictionaries.checks import diagnosis_rows
 from persona_interp.dictionaries.dictionary import Dictionary
 from persona_interp.dictionaries.examination import Examination
 from persona_interp.dictionaries.fidelity import FITS_FVU, measure
-from persona_interp.dictionaries.harvest import (
-    CONTENT_ROLES,
-    checkpoint_list,
-    role_tuple,
-    sample_tokens,
-)
+from persona_interp.dictionaries.harvest import CONTENT_ROLES, sample_tokens
 from persona_interp.dictionaries.hooks import neighbors, resolve_hook
 from persona_interp.dictionaries.precision import precision
 from persona_interp.dictionaries.repairs import (
@@ -43,6 +38,7 @@ from persona_interp.dictionaries.repairs import (
     toggle_bos,
 )
 from persona_interp.models import Checkpoint, Tokens, boot
+from persona_interp.models.inputs import as_tuple, list_checkpoints
 from persona_interp.models.tokens import added_bos
 
 SCAN = 1000
@@ -83,11 +79,11 @@ def diagnose(
         ModelError: A checkpoint cannot be booted.
         SchemaError: No document has a token of these roles, or a role is unknown.
     """
-    where = role_tuple(where)
+    where = as_tuple(where)
     schema.check(corpus, "corpus")
     tables: list[pd.DataFrame] = []
     base: Examination | None = None
-    for checkpoint in tqdm(checkpoint_list(checkpoints), desc="doctor", delay=2):
+    for checkpoint in tqdm(list_checkpoints(checkpoints), desc="doctor", delay=2):
         bridge = boot(checkpoint)
         tokens = sample_tokens(bridge.tokenizer, corpus, n_tokens=n_tokens, seed=0, where=where)
         exam = examine(dictionary, bridge, tokens, where=where)

@@ -17,15 +17,11 @@ from tqdm import tqdm
 
 from persona_interp import schema
 from persona_interp.dictionaries.dictionary import Dictionary
-from persona_interp.dictionaries.harvest import (
-    CONTENT_ROLES,
-    checkpoint_list,
-    role_tuple,
-    sample_tokens,
-)
+from persona_interp.dictionaries.harvest import CONTENT_ROLES, sample_tokens
 from persona_interp.errors import ModelError
 from persona_interp.models import Checkpoint, Tokens, boot
 from persona_interp.models.boot import canonical
+from persona_interp.models.inputs import as_tuple, list_checkpoints
 from persona_interp.models.outliers import ordinary
 from persona_interp.schema.words import Fit
 
@@ -69,10 +65,10 @@ def fidelity(
         ModelError: The hook does not exist, never fires or has another width than the dictionary.
         SchemaError: No document has a token of these roles, or a role is unknown.
     """
-    where = role_tuple(where)
+    where = as_tuple(where)
     schema.check(corpus, "corpus")
     rows = []
-    for checkpoint in tqdm(checkpoint_list(checkpoints), desc="fidelity", delay=2):
+    for checkpoint in tqdm(list_checkpoints(checkpoints), desc="fidelity", delay=2):
         bridge = boot(checkpoint)
         tokens = sample_tokens(bridge.tokenizer, corpus, n_tokens=n_tokens, seed=0, where=where)
         row = measure(dictionary, bridge, tokens, where=where)

@@ -28,6 +28,7 @@ from persona_interp.models import (
     residuals,
 )
 from persona_interp.models.boot import canonical
+from persona_interp.models.inputs import as_tuple
 from persona_interp.models.outliers import ordinary
 from persona_interp.models.tokens import added_bos
 
@@ -49,37 +50,6 @@ class Harvest(NamedTuple):
     acts: Tensor
     hook: str
     provenance: dict[str, Any]
-
-
-def checkpoint_list(checkpoints: Checkpoint | Iterable[Checkpoint]) -> list[Checkpoint]:
-    """List of one checkpoint or several.
-
-    Args:
-        checkpoints: A checkpoint, a trajectory or any iterable of checkpoints.
-
-    Returns:
-        The checkpoints, in order.
-    """
-    if isinstance(checkpoints, Checkpoint):
-        return [checkpoints]
-    return list(checkpoints)
-
-
-def role_tuple(where: Iterable[str]) -> tuple[str, ...]:
-    """Tuple of one role or several.
-
-    Args:
-        where: A role, or roles.
-
-    Returns:
-        The roles, in order.
-
-    >>> role_tuple("text"), role_tuple(["text", "user"])
-    (('text',), ('text', 'user'))
-    """
-    if isinstance(where, str):
-        return (where,)
-    return tuple(where)
 
 
 def sample_tokens(
@@ -145,7 +115,7 @@ def harvest(
         SchemaError: No document has a token of these roles, or a role is unknown.
     """
     schema.check(corpus, "corpus")
-    where = role_tuple(where)
+    where = as_tuple(where)
     share = math.ceil(n_tokens / len(checkpoints))
     parts: list[Tensor] = []
     hashes: list[str] = []

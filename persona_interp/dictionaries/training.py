@@ -8,10 +8,11 @@ import pandas as pd
 from torch import Tensor
 
 from persona_interp.dictionaries.dictionary import SparseDictionary, save_dictionary
-from persona_interp.dictionaries.harvest import CONTENT_ROLES, checkpoint_list, harvest
+from persona_interp.dictionaries.harvest import CONTENT_ROLES, harvest
 from persona_interp.dictionaries.saelens import train
 from persona_interp.errors import ModelError, unknown
 from persona_interp.models import Checkpoint
+from persona_interp.models.inputs import list_checkpoints
 
 DECODERS = ("trained", "random")
 SAMPLE = 10_000
@@ -67,7 +68,7 @@ def fit(
     if decoder not in DECODERS:
         raise ModelError(unknown("decoder", decoder, DECODERS))
     acts, hook, provenance = harvest(
-        checkpoint_list(checkpoints),
+        list_checkpoints(checkpoints),
         corpus,
         hook=hook,
         n_tokens=n_tokens,

@@ -7,8 +7,8 @@ import pandas as pd
 import xarray as xr
 
 from persona_interp.models import Checkpoint
+from persona_interp.models.inputs import as_tuple
 from persona_interp.models.outliers import SINK
-from persona_interp.record.inputs import as_tuple
 from persona_interp.record.pooling import WHERE, reduce_residuals
 
 

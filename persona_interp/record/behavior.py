@@ -21,9 +21,9 @@ from tqdm import tqdm
 from persona_interp import schema
 from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint, Tokens, boot, encode, load
+from persona_interp.models.inputs import list_checkpoints
 from persona_interp.record.edit import Edit
 from persona_interp.record.edit_runs import run_edited
-from persona_interp.record.inputs import list_checkpoints
 
 UNEDITED = "none"
 

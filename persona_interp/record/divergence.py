@@ -21,8 +21,9 @@ from tqdm import tqdm
 from persona_interp import schema
 from persona_interp.errors import ModelError, SchemaError
 from persona_interp.models import Checkpoint, Tokens, boot, encode, load
+from persona_interp.models.inputs import as_tuple
 from persona_interp.record.edit_runs import run_edited
-from persona_interp.record.inputs import as_tuple, length_batches, set_system
+from persona_interp.record.inputs import length_batches, set_system
 from persona_interp.record.vector_edits import add
 
 WHERE = ("assistant",)

@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 from persona_interp import schema
 from persona_interp.models import ROLES, Checkpoint, encode, hash_tokens, load
-from persona_interp.record.inputs import check_same_tokens, length_batches, list_checkpoints
+from persona_interp.models.inputs import list_checkpoints
+from persona_interp.record.inputs import check_same_tokens, length_batches
 
 BATCH = 8  # conversations
 

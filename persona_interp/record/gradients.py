@@ -14,7 +14,8 @@ from tqdm import tqdm
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.models import Checkpoint, encode, load
-from persona_interp.record.inputs import as_tuple, length_batches
+from persona_interp.models.inputs import as_tuple
+from persona_interp.record.inputs import length_batches
 
 SPACES = ("full", "lora")
 IGNORE = -100  # label of a token that is not learned

@@ -4,22 +4,9 @@ from collections.abc import Iterable, Sequence
 
 from persona_interp.errors import ModelError, SchemaError
 from persona_interp.models import Checkpoint, Tokens
+from persona_interp.models.inputs import list_checkpoints
 
 Message = dict[str, str]
-
-
-def list_checkpoints(checkpoints: Checkpoint | Iterable[Checkpoint]) -> list[Checkpoint]:
-    """List of one or several checkpoints.
-
-    Args:
-        checkpoints: A checkpoint, a trajectory or any iterable of checkpoints.
-
-    Returns:
-        Them as a list.
-    """
-    if isinstance(checkpoints, Checkpoint):
-        return [checkpoints]
-    return list(checkpoints)
 
 
 def distinct_checkpoints(checkpoints: Checkpoint | Iterable[Checkpoint]) -> list[Checkpoint]:
@@ -41,23 +28,6 @@ def distinct_checkpoints(checkpoints: Checkpoint | Iterable[Checkpoint]) -> list
             f"expected checkpoints with distinct labels, got {labels}; record one run at a time."
         )
     return models
-
-
-def as_tuple(names: str | Iterable[str]) -> tuple[str, ...]:
-    """Tuple of one name or several.
-
-    Args:
-        names: A text stands for itself, not for its letters.
-
-    Returns:
-        The names.
-
-    >>> as_tuple("user"), as_tuple(["user", "system"])
-    (('user',), ('user', 'system'))
-    """
-    if isinstance(names, str):
-        return (names,)
-    return tuple(names)
 
 
 def check_same_tokens(hashes: Sequence[str]) -> None:

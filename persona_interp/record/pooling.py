@@ -21,8 +21,9 @@ from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.models import Checkpoint, Tokens, boot, encode, hash_tokens, hash_weights
 from persona_interp.models.boot import hidden
+from persona_interp.models.inputs import as_tuple
 from persona_interp.models.outliers import SINK, ordinary
-from persona_interp.record.inputs import as_tuple, check_same_tokens, distinct_checkpoints
+from persona_interp.record.inputs import check_same_tokens, distinct_checkpoints
 
 SCHEMA_VERSION = 1
 WHERE = ("assistant", "text")

@@ -15,8 +15,9 @@ from persona_interp import schema
 from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint, Tokens, boot, encode, hash_tokens
 from persona_interp.models.boot import canonical
+from persona_interp.models.inputs import as_tuple
 from persona_interp.models.outliers import SINK
-from persona_interp.record.inputs import as_tuple, check_same_tokens, distinct_checkpoints
+from persona_interp.record.inputs import check_same_tokens, distinct_checkpoints
 from persona_interp.record.pooling import Mask, answer_marks, readings
 
 

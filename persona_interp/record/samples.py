@@ -7,8 +7,8 @@ from tqdm import tqdm
 
 from persona_interp import schema
 from persona_interp.models import Checkpoint, encode, load
+from persona_interp.models.inputs import list_checkpoints
 from persona_interp.record.generation import generate
-from persona_interp.record.inputs import list_checkpoints
 
 
 def sample(

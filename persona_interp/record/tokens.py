@@ -14,8 +14,9 @@ from persona_interp.dictionaries.dictionary import Dictionary
 from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint, boot, encode, hash_tokens
 from persona_interp.models.explain import pieces
+from persona_interp.models.inputs import as_tuple
 from persona_interp.models.outliers import SINK
-from persona_interp.record.inputs import as_tuple, check_same_tokens, distinct_checkpoints
+from persona_interp.record.inputs import check_same_tokens, distinct_checkpoints
 from persona_interp.record.pooling import WHERE, readings
 
 
