@@ -185,7 +185,10 @@ def _shifts(shifts: pd.DataFrame, *, alpha: float) -> str:
     total = int(tested[0].n_tested)
     discoveries = [row for row in tested if row.q <= alpha]
     if not discoveries:
-        return f"none of {total} features tested moved at q {alpha:g} ({int(tested[0].n)} prompts)."
+        return (
+            f"{Effect.NONE}; none of {total} features tested moved at q {alpha:g} "
+            f"({int(tested[0].n)} prompts)."
+        )
     top = max(discoveries, key=lambda row: abs(row.estimate))
     return (
         f"{len(discoveries)} of {total} features tested moved at q {alpha:g} "
