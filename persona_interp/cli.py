@@ -278,9 +278,9 @@ def verify(run: Run) -> None:
 @app.command()
 def show(file: File, rows: Rows = 10) -> None:
     """Print the head of an artifact, and its attributes."""
-    from persona_interp.tables import read_dataset, read_json, read_table
+    from persona_interp.tables import read_csv, read_dataset, read_json, read_table
 
-    readers = {".parquet": read_table, ".csv": _read_csv, ".nc": read_dataset, ".json": read_json}
+    readers = {".parquet": read_table, ".csv": read_csv, ".nc": read_dataset, ".json": read_json}
     if file.suffix not in readers:
         raise StoreError(unknown("kind of artifact", file.suffix or file.name, readers))
     if not file.is_file():
@@ -365,17 +365,6 @@ def _print_checks(table: "pd.DataFrame") -> None:
         typer.echo(f"{checkpoint}{name}")
         for row in rows.to_dict("records"):
             typer.echo("  {verdict:<6} {check:<24} {value:>9.3f}  {text}".format(**row))
-
-
-def _read_csv(path: Path) -> "pd.DataFrame":
-    import pandas as pd
-
-    try:
-        return pd.read_csv(path, keep_default_na=False, na_values=["NaN", "nan"])
-    except (ValueError, OSError) as error:
-        raise StoreError(
-            f"{path} is not a readable CSV file ({str(error).splitlines()[0]})."
-        ) from error
 
 
 def _print_table(table: "pd.DataFrame") -> None:

@@ -214,6 +214,24 @@ def read_json(path: Path | str) -> Any:
         raise StoreError(_unreadable_message(path, "JSON", error)) from error
 
 
+def read_csv(path: Path | str) -> pd.DataFrame:
+    """A table from a CSV file, such as those beside a figure.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The table; an empty cell is a text, NaN a number.
+
+    Raises:
+        StoreError: It cannot be read.
+    """
+    try:
+        return pd.read_csv(path, keep_default_na=False, na_values=["NaN", "nan"])
+    except (ValueError, OSError) as error:
+        raise StoreError(_unreadable_message(path, "CSV", error)) from error
+
+
 def write_directions(directions: xr.DataArray, path: Path | str) -> Path:
     """Write directions to a NetCDF file.
 
