@@ -10,9 +10,9 @@ from persona_interp import schema
 from persona_interp.analysis.logodds import blocks, pooled, run_columns
 from persona_interp.analysis.stats import jackknife
 from persona_interp.errors import SchemaError, unknown
+from persona_interp.schema.words import UNEDITED
 from persona_interp.worlds import Trait, World
 
-UNEDITED = "none"
 FLOOR = 0.5  # bits; a smaller shift is no effect that could be shared out
 
 Array = npt.NDArray[np.float64]

@@ -24,8 +24,7 @@ from persona_interp.models import Checkpoint, Tokens, boot, encode, load
 from persona_interp.models.inputs import list_checkpoints
 from persona_interp.record.edit import Edit
 from persona_interp.record.edit_runs import run_edited
-
-UNEDITED = "none"
+from persona_interp.schema.words import UNEDITED
 
 
 class _Batch(NamedTuple):

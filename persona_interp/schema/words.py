@@ -9,6 +9,8 @@ table that was read from a file compares equal to them.
 
 from enum import StrEnum
 
+UNEDITED = "none"  # the column ``edit`` of answers that no edit has touched
+
 
 class Verdict(StrEnum):
     """What may be claimed of a finetune (``analysis.effects``)."""

@@ -15,12 +15,14 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.colors import to_hex
 
 from persona_interp import analysis, plots
 from persona_interp.experiments.compare import findings as compare
 from persona_interp.experiments.dose import report as dose
 from persona_interp.experiments.dose.tables import tables_of
 from persona_interp.experiments.transfer import findings as transfer
+from persona_interp.plots.style import GRAY
 from persona_interp.report import rows
 from persona_interp.schema.words import Arm, Effect, Family, Fit, Moment, Role, Unit, Verdict
 
@@ -80,7 +82,9 @@ def fits() -> Checks:
         "compare reads no features",
         "none of its features" in compare.fidelity(gate.assign(sae="s")),
     )
-    yield "the figure has a color for it", len(plots.fidelity(gate).axes) > 0
+    dots = plots.fidelity(gate).axes[0].collections
+    colors = {to_hex(dot.get_facecolor()[0]) for dot in dots}
+    yield "the figure has a color for each", len(colors) == 2 and to_hex(GRAY) not in colors
     arm = {"arm": str(Arm.LESSON), "lr": 0.1, "seed": 0}
     shift = {"feature": 3, "estimate": 1.0, "lo": 0.5, "hi": 1.5, "q": 0.01, "n": 9, "n_tested": 5}
     shift |= {"null_lo": -0.1, "null_hi": 0.1, "fvu_before": 0.01, "fvu_after": 0.01}
