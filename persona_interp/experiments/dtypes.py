@@ -80,15 +80,15 @@ def settle_dtype(
         to_dict: Gives the configuration of an experiment.
 
     Returns:
-        The experiment, and words for its provenance; "" where nothing was left open.
+        The experiment, and words for its provenance; "" where nothing was ever left open.
     """
+    before = dict(recorded or {})
+    reason = str(before.pop(DTYPE_CHOICE, ""))
     if not holds_auto(experiment):
-        return experiment, ""
-    if recorded is not None:
-        before = {key: value for key, value in recorded.items() if key != DTYPE_CHOICE}
-        for dtype in DTYPES:
-            candidate = with_dtype(experiment, dtype, instead_of=AUTO)
-            if to_dict(candidate) == before:
-                return candidate, str(recorded.get(DTYPE_CHOICE, ""))
+        return experiment, reason
+    for dtype in DTYPES:
+        candidate = with_dtype(experiment, dtype, instead_of=AUTO)
+        if to_dict(candidate) == before:
+            return candidate, reason
     choice = choose_dtype()
     return with_dtype(experiment, choice.dtype, instead_of=AUTO), str(choice)

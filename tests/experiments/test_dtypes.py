@@ -45,6 +45,8 @@ def test_a_run_goes_on_as_it_was_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = plain(with_dtype(Toy(), "bfloat16", instead_of="auto")) | {DTYPE_CHOICE: "why"}
     toy, choice = settle_dtype(Toy(), recorded=recorded, to_dict=plain)
     assert plain(toy)["settings"] == "bfloat16" and choice == "why"
+    # who then names that precision goes on with the same run
+    assert settle_dtype(toy, recorded=recorded, to_dict=plain) == (toy, "why")
 
 
 def test_nothing_open_nothing_measured(monkeypatch: pytest.MonkeyPatch) -> None:
