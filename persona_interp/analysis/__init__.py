@@ -38,6 +38,7 @@ from persona_interp.analysis.order import recency
 from persona_interp.analysis.paths import paths
 from persona_interp.analysis.persona_weights import persona_weights
 from persona_interp.analysis.projections import projection_pull, projection_shift
+from persona_interp.analysis.rarity import rarity
 from persona_interp.analysis.reach import evidence_in_words, evidence_to_reach
 from persona_interp.analysis.readouts import readouts
 from persona_interp.analysis.reliable import predict_curves, reliable_dose
@@ -89,6 +90,7 @@ __all__ = [
     "predict_curves",
     "projection_pull",
     "projection_shift",
+    "rarity",
     "readouts",
     "recency",
     "refit",

@@ -160,6 +160,16 @@ BEHAVIOR: dict[str, dict[str, str]] = {
         "bayes_mixing": f"shift expected if n lessons counted as K n documents ({Unit.BITS})",
         "k": "K, documents a lesson",
     },
+    "rarity": {
+        "seed": "seed of the run",
+        "own": f"mean shift of the persona's untaught values ({Unit.BITS})",
+        "others": f"the same of values of others, as rare before the lesson ({Unit.BITS})",
+        "estimate": f"own minus others ({Unit.BITS}); 0 = what is rare rises, whoever holds it",
+        "lo": "lower end of the 95 % interval over topics",
+        "hi": "upper end",
+        "n": "number of topics",
+        "gap": f"mean log odds before, own minus others ({Unit.BITS}); 0 = equally rare",
+    },
     "contexts": {
         "seed": "seed of the run",
         "context": "as in probes",
