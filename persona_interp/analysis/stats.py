@@ -22,6 +22,7 @@ LEVEL = 0.95
 # the observed statistic would lose against its own copy among the flips, on some CPUs.
 TIE = 1e-9
 CELLS = 1 << 24  # numbers in memory at once: 128 MiB
+CACHED = 1 << 18  # numbers gathered at once: ten times faster where they stay in the cache
 FLIPS = 10_000
 """Random sign flips of every feature, and those in memory at once."""
 MOST_FLIPS = 400_000
