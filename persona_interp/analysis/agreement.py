@@ -36,7 +36,8 @@ def agreement(
     Spearman's rho over the personas (or pairs) of all worlds together; of an estimator of
     distance that depends on the order, the mean of both ways. The null permutes the personas
     of every world (Mantel 1967 where rows are pairs); the interval is that of a bootstrap of
-    personas within worlds (2.5 and 97.5 %; a pair of one persona with itself is left out).
+    personas within worlds (2.5 and 97.5 %; a pair of one persona with itself is left out). With 6
+    personas it covers .93 to .98 (60 simulations each), but .72 at a true rho of .95.
 
     Args:
         table: A measure or a metric table with the column ``seed``, one world each.

