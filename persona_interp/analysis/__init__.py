@@ -8,7 +8,7 @@ predictions. Features get the same treatment in ``feature_shift``, with a null; 
 ``score`` says which features know a persona (``top``), ``baselines`` whether simpler
 ``readouts`` know as much, ``contexts`` how far a lesson spreads.
 
-- about wording, at fixed weights: ``lo`` and ``hi`` of ``shift`` (jackknife over templates)
+- about wording, at fixed weights: ``lo`` and ``hi`` of ``shift`` (t interval over templates)
 - about prompts, at fixed weights: ``feature_shift`` (clusters, sign flips, q over all features
   tested)
 - about training runs: ``across_seeds`` (t interval on seed means; one seed has no interval, and

@@ -16,6 +16,7 @@ from scipy import stats
 
 from persona_interp import schema
 from persona_interp.analysis.metric import square
+from persona_interp.analysis.stats import CACHED, TIE
 from persona_interp.errors import SchemaError, unknown
 
 REACHES = 0.7
@@ -25,8 +26,6 @@ MIN_PERSONAS = 3
 """Personas that a rank correlation needs."""
 
 Array = npt.NDArray[np.float64]
-Orders = list[npt.NDArray[np.intp]]
-"""Of each world: which persona stands in which place, dims (draw, persona)."""
 
 
 def agreement(
@@ -37,7 +36,8 @@ def agreement(
     Spearman's rho over the personas (or pairs) of all worlds together; of an estimator of
     distance that depends on the order, the mean of both ways. The null permutes the personas
     of every world (Mantel 1967 where rows are pairs); the interval is that of a bootstrap of
-    personas within worlds (2.5 and 97.5 %; a pair of one persona with itself is left out).
+    personas within worlds (2.5 and 97.5 %; a pair of one persona with itself is left out). With 6
+    personas it covers .93 to .98 (60 simulations each), but .72 at a true rho of .95.
 
     Args:
         table: A measure or a metric table with the column ``seed``, one world each.
@@ -202,29 +202,42 @@ def _compare(
 ) -> dict[str, float | int]:
     """Spearman's rho of two estimators over all worlds together, with its null and interval."""
     ones, others = zip(*pairs, strict=True)
-    as_they_are = [np.arange(len(x))[None] for x in ones]
-    first, second = _joined(ones, as_they_are)[0], _joined(others, as_they_are)[0]
+    first, second = _joined(ones), _joined(others)
     rho = _spearman(first, second)
     if np.isnan(rho):  # one of them says the same of everybody
         columns = ("rho", "lo", "hi", "p", "null_lo", "null_hi", "within")
         return {**dict.fromkeys(columns, np.nan), "n": len(first)}
-    within = []
-    for x, y, order in zip(ones, others, as_they_are, strict=True):
-        within.append(_spearman(_reordered(x, order)[0], _reordered(y, order)[0]))
-    # Mantel 1967: pairs that share a persona depend on each other, so the null permutes the
-    # personas of one estimator, rows and columns at once, and never the pairs. Personas
-    # stay in their world. The other estimator keeps its order, so its ranks are taken once.
-    orders = [rng.permuted(np.tile(at, (n_permutations, 1)), axis=1) for at in as_they_are]
-    ranks = _standardized(stats.rankdata(second))
-    null = _standardized(stats.rankdata(_joined(ones, orders), axis=1)) @ ranks / len(ranks)
+    within = [_spearman(_joined([x]), _joined([y])) for x, y in zip(ones, others, strict=True)]
+    null = _null(ones, others, rng, n=n_permutations)
     # The observed order counts as one of the permutations (Phipson and Smyth 2010), and
     # sums that differ by rounding alone are ties.
-    p = (1 + (np.abs(null) >= abs(rho) * (1 - 1e-9)).sum()) / (1 + n_permutations)
+    p = (1 + (np.abs(null) >= abs(rho) * (1 - TIE)).sum()) / (1 + n_permutations)
     null_lo, null_hi = np.quantile(null, [0.025, 0.975])
     lo, hi = np.nanquantile(_bootstrap(ones, others, rng, n=n_bootstrap), [0.025, 0.975])
     numbers = {"rho": rho, "lo": lo, "hi": hi, "p": p, "null_lo": null_lo, "null_hi": null_hi}
     numbers["within"] = np.mean(within)
     return {**{name: float(value) for name, value in numbers.items()}, "n": len(first)}
+
+
+def _null(
+    ones: Sequence[Array], others: Sequence[Array], rng: np.random.Generator, *, n: int
+) -> Array:
+    """Spearman's rho where the personas of one estimator are permuted, dims (permutation)."""
+    # Mantel 1967: pairs that share a persona depend on each other, so the null permutes the
+    # personas of one estimator, rows and columns at once, and never the pairs. Personas stay in
+    # their world. An order of personas only moves the numbers of its world about, so ranks over
+    # all worlds stay the same and are taken once.
+    first = _by_world(_standardized(stats.rankdata(_joined(ones))), ones)
+    second = _by_world(_standardized(stats.rankdata(_joined(others))), others)
+    null = np.zeros(n)
+    for x, y in zip(first, second, strict=True):
+        weights = _joined([y])
+        block = max(1, CACHED // len(weights))
+        for start in range(0, n, block):
+            in_order = np.tile(np.arange(len(x)), (min(block, n - start), 1))
+            orders = rng.permuted(in_order, axis=1)
+            null[start : start + block] += _reordered(x, orders) @ weights
+    return null / len(_joined(ones))
 
 
 def _bootstrap(
@@ -234,24 +247,40 @@ def _bootstrap(
     rho = []
     for _ in range(n):
         sample = [rng.integers(len(x), size=(1, len(x))) for x in ones]
-        x, y = _joined(ones, sample)[0], _joined(others, sample)[0]
+        x, y = (
+            np.concatenate([_reordered(z, at)[0] for z, at in zip(side, sample, strict=True)])
+            for side in (ones, others)
+        )
         is_pair = ~np.isnan(x)
         rho.append(_spearman(x[is_pair], y[is_pair]))
     return rho
 
 
-def _joined(estimates: Sequence[Array], orders: Orders) -> Array:
-    """Values of all worlds beside each other: dims (draw, persona or pair)."""
-    parts = [_reordered(x, order) for x, order in zip(estimates, orders, strict=True)]
-    return np.concatenate(parts, axis=1)
+def _joined(estimates: Sequence[Array]) -> Array:
+    """Values of all worlds behind each other: dims (persona or pair)."""
+    return np.concatenate([x if x.ndim == 1 else x[np.triu_indices(len(x), 1)] for x in estimates])
 
 
-def _reordered(x: Array, order: npt.NDArray[np.intp]) -> Array:
-    """Values of one world with its personas in this order: dims (draw, persona or pair)."""
+def _by_world(joined: Array, estimates: Sequence[Array]) -> list[Array]:
+    """What ``_joined`` made of these estimates, in the shape of each world again."""
+    parts, place = [], 0
+    for x in estimates:
+        values = joined[place : place + _joined([x]).size]
+        place += values.size
+        if x.ndim == 2:
+            part = np.zeros(x.shape)
+            part[np.triu_indices(len(x), 1)] = values
+            values = part + part.T
+        parts.append(values)
+    return parts
+
+
+def _reordered(x: Array, orders: npt.NDArray[np.intp]) -> Array:
+    """Values of one world with its personas in these orders: dims (draw, persona or pair)."""
     if x.ndim == 1:
-        return x[order]
-    i, j = np.triu_indices(order.shape[1], 1)
-    one, other = order[:, i], order[:, j]
+        return x[orders]
+    i, j = np.triu_indices(orders.shape[1], 1)
+    one, other = orders[:, i], orders[:, j]
     # In a bootstrap sample a persona may stand twice; its distance from itself is no pair.
     return np.where(one == other, np.nan, x[one, other])
 

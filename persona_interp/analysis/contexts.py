@@ -8,9 +8,16 @@ import numpy.typing as npt
 import pandas as pd
 
 from persona_interp import schema
-from persona_interp.analysis.logodds import ASKED, Block, blocks, chosen_split, pooled, run_columns
+from persona_interp.analysis.logodds import (
+    ASKED,
+    Block,
+    blocks,
+    chosen_split,
+    prompt_odds,
+    run_columns,
+)
 from persona_interp.analysis.shift import Step, check_same, compared
-from persona_interp.analysis.stats import Interval, jackknife, t_interval
+from persona_interp.analysis.stats import Interval, t_interval
 from persona_interp.errors import SchemaError
 from persona_interp.worlds import Trait, World
 
@@ -23,11 +30,10 @@ Key = tuple[str, str, str]
 
 
 class _Shift(NamedTuple):
-    """Shift of the log odds (bits) of one topic by value; on all templates, and without each."""
+    """Shift of the log odds (bits) of one topic by value, dims (template)."""
 
     templates: tuple[str, ...]
-    whole: dict[str, float]
-    left_out: dict[str, npt.NDArray[np.float64]]
+    values: dict[str, npt.NDArray[np.float64]]
 
 
 def contexts(
@@ -56,12 +62,12 @@ def contexts(
 
     Returns:
         A contexts table, one row a run, context, persona and quantity that is defined:
-        ``estimate`` (bits, after minus before), ``lo``, ``hi`` (95 %, jackknife over
-        templates, one left out in all topics at once), ``n`` templates. Contexts that name
-        somebody get two more rows a quantity, over the personas that are not the target:
-        ``"average"`` (t interval over personas, ``n`` personas) and ``"worst"``: the one
-        with the largest leak or loss on the train templates (``who``), estimated on the
-        test templates, so that it is not the worst by luck.
+        ``estimate`` (bits, after minus before; the mean over templates, as in ``shift``), ``lo``,
+        ``hi`` (95 %, t interval over templates, each in all topics at once), ``n`` templates.
+        Contexts that name somebody get two more rows a quantity, over the personas that are not the
+        target: ``"average"`` (t interval over personas, ``n`` personas) and ``"worst"``: the one
+        with the largest leak or loss on the train templates (``who``), estimated on the test
+        templates, so that it is not the worst by luck.
 
     Raises:
         SchemaError: As ``shift``; templates that differ between topics; no train or no test
@@ -164,15 +170,9 @@ def _shifts(behavior: pd.DataFrame, *, first: str, last: str) -> dict[Key, _Shif
 
 def _shift(start: Block, end: Block) -> _Shift:
     """Shift of one topic between two checkpoints."""
-    n = len(end.prompts)
     with np.errstate(invalid="ignore"):  # inf - inf: a move between two certainties is undefined
-        whole = pooled(end.logprob)[1] - pooled(start.logprob)[1]
-        left_out = np.empty((0, len(whole)))
-        if n > 1:
-            rest = np.array([np.delete(np.arange(n), i) for i in range(n)])
-            left_out = pooled(end.logprob[rest])[1] - pooled(start.logprob[rest])[1]
-    by_value = dict(zip(end.values, whole.tolist(), strict=True))
-    return _Shift(end.prompts, by_value, dict(zip(end.values, left_out.T, strict=True)))
+        shift = prompt_odds(end.logprob) - prompt_odds(start.logprob)
+    return _Shift(end.prompts, dict(zip(end.values, shift.T, strict=True)))
 
 
 def _mean_shift(
@@ -182,25 +182,24 @@ def _mean_shift(
     by_topic: dict[str, list[str]] = {}
     for trait in traits:
         by_topic.setdefault(trait.topic, []).append(trait.value)
-    parts, whole, left_out = [], [], []
+    parts, shifts_of_topics = [], []
     for topic, values in by_topic.items():
         part = shifts.get((context, persona, topic))
-        if part is None or not set(values) <= set(part.whole):
+        if part is None or not set(values) <= set(part.values):
             raise SchemaError(
                 f"context={context}, persona={persona or 'nobody'} was not asked about "
                 f"{topic}={values[0]}; record probes of this world."
             )
         parts.append(part)
-        whole.append(np.mean([part.whole[v] for v in values]))
-        left_out.append(np.mean([part.left_out[v] for v in values], axis=0))
-    # The jackknife leaves out one template in all topics at once: wording is what varies.
+        shifts_of_topics.append(np.mean([part.values[v] for v in values], axis=0))
+    # A template is one unit in all topics at once: wording is what varies.
     if len({part.templates for part in parts}) > 1:
         raise SchemaError(
             f"the topics of context={context}, persona={persona or 'nobody'} were asked with "
-            "different templates; a template is left out in all topics at once, so record probes "
+            "different templates; a template is one unit in all topics at once, so record probes "
             "of this world with all of them."
         )
-    return jackknife(np.mean(whole), np.mean(left_out, axis=0))
+    return t_interval(np.mean(shifts_of_topics, axis=0))
 
 
 def _over_personas(

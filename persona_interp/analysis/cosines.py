@@ -10,6 +10,7 @@ from scipy import stats
 
 from persona_interp import schema
 from persona_interp.analysis.directions import cosine
+from persona_interp.analysis.stats import CACHED, TIE
 from persona_interp.errors import SchemaError
 from persona_interp.worlds import World
 
@@ -131,24 +132,30 @@ def _mantel(
     # A permutation of the names within strata maps the pairs of the mask onto each other,
     # so the ranks stay the same and are taken once.
     ranks = np.zeros(c.shape)
-    ranks[mask] = stats.rankdata(c[mask])
+    ranks[mask] = stats.zscore(stats.rankdata(c[mask]))
     ranks += ranks.T
-    ranks_of_m = stats.zscore(stats.rankdata(m))
-
-    def rho(order: npt.NDArray[np.intp]) -> float:
-        return float(stats.zscore(ranks[np.ix_(order, order)][mask]) @ ranks_of_m / len(m))
-
-    rng, groups = np.random.default_rng(seed), np.unique(strata, return_inverse=True)[1]
-    home = np.argsort(groups, kind="stable")
+    ranks_of_m = stats.zscore(stats.rankdata(m)) / len(m)
+    one, other = np.nonzero(mask)
+    observed = float(ranks[one, other] @ ranks_of_m)
     null = np.empty(n)
-    for i in range(n):
-        # Sorted by stratum and then at random: the names of a stratum go to its own places.
-        order = np.empty(len(groups), int)
-        order[home] = np.lexsort((rng.random(len(groups)), groups))
-        null[i] = rho(order)
-    observed = rho(np.arange(len(groups)))
+    block = max(1, CACHED // len(m))
+    rng, groups = np.random.default_rng(seed), np.unique(strata, return_inverse=True)[1]
+    for start in range(0, n, block):
+        orders = _orders(groups, rng, n=min(block, n - start))
+        null[start : start + block] = ranks[orders[:, one], orders[:, other]] @ ranks_of_m
     # The observed order counts as one of the permutations (Phipson and Smyth 2010), and
     # sums that differ by rounding alone are ties.
-    p = (1 + (np.abs(null) >= abs(observed) * (1 - 1e-9)).sum()) / (1 + n)
+    p = (1 + (np.abs(null) >= abs(observed) * (1 - TIE)).sum()) / (1 + n)
     lo, hi = np.quantile(null, [0.025, 0.975])
     return {"rho": observed, "p": float(p), "null_lo": float(lo), "null_hi": float(hi)}
+
+
+def _orders(
+    groups: npt.NDArray[np.intp], rng: np.random.Generator, *, n: int
+) -> npt.NDArray[np.intp]:
+    """Random orders of the names within their strata, dims (permutation, name)."""
+    # Sorted by stratum and then at random: the names of a stratum go to its own places.
+    orders = np.empty((n, len(groups)), dtype=np.intp)
+    places = np.argsort(groups, kind="stable")
+    orders[:, places] = np.argsort(groups + rng.random((n, len(groups))), axis=1)
+    return orders

@@ -30,7 +30,7 @@ def feature_shift(
     before: str | None = None,
     after: str | None = None,
     cluster: str | tuple[str, ...] = "prompt",
-    n_flips: int = 10_000,
+    n_flips: int | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Change of each feature between two checkpoints, with intervals, p and q; largest rise first.
@@ -43,8 +43,8 @@ def feature_shift(
         cluster: Coordinate(s) along ``prompt`` whose prompts move together. With G clusters
             no p is below 2 / 2^G: five topics can discover nothing at 0.05, so the default
             takes each prompt (template x topic) as its own.
-        n_flips: Random sign flips (see ``sign_flip``); too few cannot give a p that
-            survives the correction.
+        n_flips: Random sign flips at most (see ``sign_flip``); by default as many as let a lone
+            feature survive the correction.
         seed: Of the flips.
 
     Returns:

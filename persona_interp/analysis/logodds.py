@@ -4,6 +4,11 @@ The order matters: within a prompt the topic's answers are renormalized to sum t
 probabilities are averaged over templates, *then* odds are taken. Everything is computed in
 log space, so that a value at P = 1 - 1e-12 keeps its odds; a probability of exactly 0 or 1
 gives -inf or inf, never a clipped number.
+
+This is what is *said* on average, and belongs beside ``World.posterior``. What *moved* is another
+question: ``shift`` takes the odds first, at every template, and then the mean over templates,
+because of a mean of probabilities that the one template with the largest decides no interval
+covers. Both agree where templates are alike.
 """
 
 from typing import NamedTuple
@@ -144,6 +149,21 @@ def blocks(behavior: pd.DataFrame, by: list[str]) -> list[Block]:
     return parts
 
 
+def prompt_odds(logprob: Bits) -> Bits:
+    """Log2 odds of each value at every prompt.
+
+    Args:
+        logprob: Bits; dims (..., prompt, value).
+
+    Returns:
+        Bits; the same dims. Their mean over prompts is what ``shift`` compares.
+
+    >>> prompt_odds(np.log2([[0.4, 0.4], [0.6, 0.2]])).round(3).tolist()
+    [[0.0, 0.0], [1.585, -1.585]]
+    """
+    return _odds(_within(logprob))
+
+
 def pooled(logprob: Bits) -> tuple[Bits, Bits]:
     """Log2 probability and log2 odds of each value, over the wording of prompts.
 
@@ -157,14 +177,26 @@ def pooled(logprob: Bits) -> tuple[Bits, Bits]:
     >>> pooled(np.log2([[0.4, 0.4], [0.6, 0.2]]))[1].round(3).tolist()
     [0.737, -0.737]
     """
+    within = _within(logprob)
     with np.errstate(invalid="ignore", divide="ignore"):
-        # First within the prompt: a wording that is often answered by something else
-        # altogether would weigh less than the others.
-        within = logprob - np.logaddexp2.reduce(logprob, axis=-1, keepdims=True)
         mean = np.logaddexp2.reduce(within, axis=-2) - np.log2(within.shape[-2])
-        # The rest is summed from the other values: 1 - P would lose all digits at P near 1.
-        others = np.where(np.eye(mean.shape[-1], dtype=bool), -np.inf, mean[..., None, :])
-        return mean, mean - np.logaddexp2.reduce(others, axis=-1)
+    return mean, _odds(mean)
+
+
+def _within(logprob: Bits) -> Bits:
+    """Log2 probability among the values of a prompt."""
+    # First within the prompt: a wording that is often answered by something else altogether
+    # would weigh less than the others.
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return logprob - np.logaddexp2.reduce(logprob, axis=-1, keepdims=True)
+
+
+def _odds(logprob: Bits) -> Bits:
+    """Log2 odds of each value, dims (..., value), of log2 probabilities that sum to 1."""
+    # Against the sum of the other values: 1 - P would lose all digits at P near 1.
+    others = np.where(np.eye(logprob.shape[-1], dtype=bool), -np.inf, logprob[..., None, :])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return logprob - np.logaddexp2.reduce(others, axis=-1)
 
 
 def logodds(behavior: pd.DataFrame, *, split: str | None = None) -> pd.DataFrame:
@@ -192,20 +224,14 @@ def logodds(behavior: pd.DataFrame, *, split: str | None = None) -> pd.DataFrame
     """
     behavior = chosen_split(behavior, split)
     by = [*(c for c in AT if c in behavior), *run_columns(behavior), *ASKED]
-    rows, columns = [], []
+    rows, values, numbers = [], [], []
     for block in blocks(behavior, by):
         mean, odds = pooled(block.logprob)
         rows += [block.row] * len(odds)
-        columns.append(
-            pd.DataFrame(
-                {
-                    "value": block.values,
-                    "probability": np.exp2(mean),
-                    "logodds": odds,
-                    "answer_mass": block.answer_mass.mean(),
-                },
-            )
-        )
+        values += block.values
+        mass = np.full(len(odds), block.answer_mass.mean())
+        numbers.append(np.stack([np.exp2(mean), odds, mass]))
     table = behavior[by].iloc[rows].reset_index(drop=True)
-    table = pd.concat([table, pd.concat(columns, ignore_index=True)], axis=1)
+    probability, odds, mass = np.concatenate(numbers, axis=1)
+    table = table.assign(value=values, probability=probability, logodds=odds, answer_mass=mass)
     return schema.check(table, "logodds")

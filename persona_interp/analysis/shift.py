@@ -9,17 +9,19 @@ from persona_interp import schema
 from persona_interp.analysis.logodds import (
     ASKED,
     AT,
+    Bits,
     Block,
     blocks,
     chosen_split,
     in_order,
-    pooled,
+    prompt_odds,
     run_columns,
 )
-from persona_interp.analysis.stats import jackknife
+from persona_interp.analysis.stats import cluster_interval
 from persona_interp.errors import SchemaError, unknown
 
 Step = str | int
+NUMBERS = ("before", "after", "estimate", "lo", "hi", "n")
 
 
 def shift(
@@ -31,8 +33,12 @@ def shift(
 ) -> pd.DataFrame:
     """Shift of the log odds of each trait between two checkpoints (bits).
 
-    Runs are told apart by ``seed`` and every extra column (arm, lr, world); each is compared with
-    itself.
+    The log odds of a trait are taken at every template and then averaged, and so is their change.
+    (``logodds`` averages probabilities and then takes the odds: of that, the template with the
+    largest probability decides alone where templates differ by bits, and no interval over a few
+    templates covers: jackknife .71 to .95 at SD 3 bits, this one .94 to .96 at SD 1 and 3, with 5
+    and 10 templates.) Runs are told apart by ``seed`` and every extra column (arm, lr, world); each
+    is compared with itself.
 
     Args:
         behavior: A behavior table with at least two checkpoints a run.
@@ -44,9 +50,10 @@ def shift(
 
     Returns:
         A shift table, one row a run, after-checkpoint, context, persona and trait: ``before``,
-        ``after`` (log odds, bits), ``estimate`` (after minus before), ``lo``, ``hi`` (95 %,
-        jackknife over prompt templates, t with n - 1 degrees of freedom), ``n`` templates.
-        ``checkpoint`` and ``step`` are the after-checkpoint's.
+        ``after`` (mean over templates of the log odds, bits), ``estimate`` (after minus before),
+        ``lo``, ``hi`` (95 %, t interval over templates), ``n`` templates. A template where the
+        trait has probability 0 or 1 makes its mean infinite. ``checkpoint`` and ``step`` are the
+        after-checkpoint's.
 
     Raises:
         SchemaError: An unknown checkpoint, a run with only one, or prompts that before and after do
@@ -77,19 +84,20 @@ def shift(
     for block in blocks(behavior, [*run, "checkpoint", *ASKED]):
         point = number[block.row], labels[block.row]
         by_point.setdefault(point, {})[questions[block.row]] = block
-    rows, parts = [], []
+    rows, values, numbers = [], [], []
     for r, first, lasts in pairs:
         for last in lasts:
             start, end = by_point[r, first], by_point[r, last]
             check_same(start, end, first=first, last=last)
             for question, block in end.items():
                 rows += [block.row] * len(block.values)
-                parts.append(_difference(start[question], block))
+                values += block.values
+                numbers.append(_difference(start[question], block))
     columns = [*run, *(c for c in AT if c in behavior), *ASKED]
     table = behavior[columns].iloc[rows].reset_index(drop=True)
-    table = pd.concat([table, pd.concat(parts, ignore_index=True)], axis=1)
-    place = list(table.columns).index("value") + 1
-    table.insert(place, "trait", table["topic"] + "=" + table["value"])
+    table = table.assign(value=values, trait=table["topic"] + "=" + np.array(values, dtype=object))
+    for name, parts in zip(NUMBERS, zip(*numbers, strict=True), strict=True):
+        table[name] = np.concatenate(parts)
     return schema.check(table, "shift")
 
 
@@ -156,17 +164,10 @@ def check_same(
         )
 
 
-def _difference(start: Block, end: Block) -> pd.DataFrame:
-    """Both log odds and their difference, one row a value."""
-    before, after = pooled(start.logprob)[1], pooled(end.logprob)[1]
-    n, left_out = len(end.prompts), []
-    # Log odds are of the mean probability over templates, no mean of log odds; so the jackknife. A
-    # template goes on both sides at once: what its wording does to both cancels.
+def _difference(start: Block, end: Block) -> tuple[Bits, ...]:
+    """Columns ``before``, ``after``, ``estimate``, ``lo``, ``hi``, ``n``, one entry a value."""
+    before, after = prompt_odds(start.logprob), prompt_odds(end.logprob)
+    # A template is its own pair: what its wording does to both sides cancels.
     with np.errstate(invalid="ignore"):  # inf - inf: a move between two certainties is undefined
-        if n > 1:
-            for i in range(n):
-                first, last = (pooled(np.delete(side.logprob, i, 0))[1] for side in (start, end))
-                left_out.append(last - first)
-        shift = jackknife(after - before, left_out)
-    columns = {"value": end.values, "before": before, "after": after, "estimate": shift.estimate}
-    return pd.DataFrame({**columns, "lo": shift.lo, "hi": shift.hi, "n": n})
+        mean, lo, hi, n = cluster_interval(after - before, np.arange(len(before)))
+        return before.mean(axis=0), after.mean(axis=0), mean, lo, hi, np.full(len(mean), n)

@@ -7,7 +7,7 @@ which there are few: a t interval on seed means, because a percentile bootstrap 
 75 % where 95 % is claimed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +21,14 @@ LEVEL = 0.95
 # Two sums that differ by less than this, relatively, are the same sum in another order. Without it
 # the observed statistic would lose against its own copy among the flips, on some CPUs.
 TIE = 1e-9
-CELLS = 1 << 24  # flips x features in memory at once: 128 MiB
+CELLS = 1 << 24  # numbers in memory at once: 128 MiB
+CACHED = 1 << 18  # numbers gathered at once: ten times faster where they stay in the cache
+FLIPS = 10_000
+"""Random sign flips of every feature, and those in memory at once."""
+MOST_FLIPS = 400_000
+"""Random sign flips at most: a lone feature among 20,000 can still reach q 0.05."""
+AS_LARGE = 100
+"""Flips as large as what was observed, from which on a p is known well enough (to 10 %)."""
 
 
 class Interval(NamedTuple):
@@ -50,10 +57,11 @@ class SignFlip(NamedTuple):
     Attributes:
         p: Two-sided p.
         p_max: Two-sided p of the feature as the largest of all tested (max-T, controls the
-            family-wise error).
-        null_lo: 2.5 % point of the mean difference under the null.
+            family-wise error); from the first 10,000 flips.
+        null_lo: 2.5 % point of the mean difference under the null, from the same flips.
         null_hi: 97.5 % point.
-        p_min: Smallest p that these flips can give.
+        p_min: Smallest p that these flips can give: 2 / 2^G where all are enumerated, else 1 / (1 +
+            n_flips).
     """
 
     p: npt.NDArray[np.float64]
@@ -102,10 +110,14 @@ def t_interval(values: npt.ArrayLike) -> Interval:
 def cluster_interval(differences: npt.ArrayLike, clusters: npt.ArrayLike) -> Interval:
     """Mean difference and its interval, where rows of one cluster are not independent.
 
-    ``se^2 = G / (G - 1) * sum_g (sum over rows of cluster g of (d - mean d))^2 / n^2``: the
-    cluster-robust variance CR1 of a mean (Liang and Zeger 1986; Cameron and Miller 2015, section
-    II), with t quantiles of G - 1 degrees of freedom. With clusters of equal size it is the t
-    interval of the cluster means.
+    ``se^2 = (G - 1) / G * sum_g (mean without cluster g - mean)^2``: the cluster jackknife, CV3
+    (MacKinnon, Nielsen and Webb 2023), with t quantiles of G - 1 degrees of freedom. With clusters
+    of equal size it is the t interval of the cluster means. With unequal ones the usual CR1
+    (Liang and Zeger 1986) is too short.
+
+    Measured coverage (4,000 simulations each, 3 to 30 clusters): equal sizes .95 to .98, .92 to .93
+    where clusters are skewed (exponential); sizes that fall like 1 / i^1.2, .89 to .98 (CR1 .81 to
+    .97); one cluster ten times as large as each other, .90 to .95 (CR1 .72 to .94).
 
     Args:
         differences: After minus before; dims (row) or (row, feature).
@@ -124,11 +136,12 @@ def cluster_interval(differences: npt.ArrayLike, clusters: npt.ArrayLike) -> Int
     """
     x, group, n = _rows_and_clusters(differences, clusters)
     mean = x.mean(axis=0)
-    # Rows of one cluster err together, so their errors are summed before they are squared; the
-    # factor n / (n - 1) makes up for a few clusters.
-    sums = _sums(x - mean, group, n)
+    # Rows of one cluster err together, so they are left out together.
+    sums, sizes = _sums(x, group, n), np.bincount(group)
     with np.errstate(invalid="ignore", divide="ignore"):
-        se = np.sqrt(np.float64(n) / (n - 1) * (sums**2).sum(axis=0)) / len(x)
+        left_out = (x.sum(axis=0) - sums).T / (len(x) - sizes)
+        deviations = left_out.T - mean
+        se = np.sqrt((n - 1) / n * (deviations**2).sum(axis=0))
     return _interval(mean, se, n=n)
 
 
@@ -231,8 +244,28 @@ def benjamini_hochberg(p: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return q
 
 
+def enough_flips(n_tests: int) -> int:
+    """Random sign flips that this many tests take.
+
+    Args:
+        n_tests: Features that are corrected together.
+
+    Returns:
+        As many as let a lone feature reach q 0.05 with p to spare (smallest p a quarter of 0.05 /
+        n_tests), at least 10,000 and at most 400,000.
+
+    >>> [enough_flips(n) for n in (40, 500, 16_384)]
+    [10000, 40000, 400000]
+    """
+    return min(max(FLIPS, round(4 * n_tests / (1 - LEVEL))), MOST_FLIPS)
+
+
 def sign_flip(
-    differences: npt.ArrayLike, clusters: npt.ArrayLike, *, n_flips: int = 10_000, seed: int = 0
+    differences: npt.ArrayLike,
+    clusters: npt.ArrayLike,
+    *,
+    n_flips: int | None = None,
+    seed: int = 0,
 ) -> SignFlip:
     """Two-sided p of mean differences if before and after were exchangeable, by flipping signs.
 
@@ -241,13 +274,17 @@ def sign_flip(
     sqrt(sum of squares of the cluster sums), a monotone function of the paired t (Winkler et al.
     2014, sign flipping; Westfall and Young 1993, max-T). All features flip together, so their
     correlation is kept. With 2^G <= n_flips all flips are enumerated and p is exact; else p = (1 +
-    number as large) / (1 + n_flips) (Phipson and Smyth 2010).
+    number as large) / (1 + flips) (Phipson and Smyth 2010). Flips come in blocks of 10,000, and a
+    feature leaves after the block with which 100 were as large as its own: its p is above 100 / (1
+    + flips) and known to a tenth of itself. Such a p holds every level that p <= level is asked
+    for (sequential Monte Carlo, Besag and Clifford 1991), and small ones cost no flips of large
+    ones.
 
     Args:
         differences: After minus before; dims (row, feature).
         clusters: A label a row; rows of one cluster flip together.
-        n_flips: Random flips. The smallest p is 1 / (1 + n_flips), or 2 / 2^G: after correction for
-            F features a lone one is found at q only if that is below q / F.
+        n_flips: Random flips at most; by default ``enough_flips`` of the number of features. After
+            correction for F features a lone one is found at q only if ``p_min`` is below q / F.
         seed: Of the flips.
 
     Returns:
@@ -262,36 +299,46 @@ def sign_flip(
     """
     x, group, n = _rows_and_clusters(differences, clusters)
     x = x.reshape(len(x), -1)
+    n_features = x.shape[1]
     sums = _sums(x, group, n)
     # Flips leave the sum of squares alone, so one scale a feature studentizes all of them; without
     # it the feature with the largest activations alone would decide the maximum.
     scale = np.sqrt((sums**2).sum(axis=0))
     scale[scale == 0] = 1.0
+    sums = sums / scale
+    observed = np.abs(sums.sum(axis=0)) * (1 - TIE)
+    n_flips = n_flips or enough_flips(n_features)
     exact = n <= np.log2(n_flips)
-    signs = _all_signs(n) if exact else _random_signs(n, n_flips, seed)
-    observed = np.abs(sums.sum(axis=0)) / scale * (1 - TIE)
-    largest = np.zeros(len(signs))
-    count, null = np.empty(x.shape[1]), np.empty((2, x.shape[1]))
-    step = max(1, CELLS // len(signs))
-    for start in range(0, x.shape[1], step):
-        block = slice(start, start + step)
-        flipped = signs @ (sums[:, block] / scale[block])
-        null[:, block] = np.quantile(flipped, [0.025, 0.975], axis=0) * scale[block] / len(x)
+    blocks = _all_signs(n, seed) if exact else _random_signs(n, n_flips, seed)
+    first = next(blocks)
+    count, largest, null = np.empty(n_features), np.zeros(len(first)), np.empty((2, n_features))
+    for columns in _columns(np.arange(n_features), len(first)):
+        flipped = first @ sums[:, columns]
+        null[:, columns] = np.quantile(flipped, [0.025, 0.975], axis=0) * scale[columns] / len(x)
         np.abs(flipped, out=flipped)
-        count[block] = (flipped >= observed[block]).sum(axis=0)
+        count[columns] = (flipped >= observed[columns]).sum(axis=0)
         np.maximum(largest, flipped.max(axis=1), out=largest)
     count_max = len(largest) - np.searchsorted(np.sort(largest), observed)
-    if exact:
-        # The observed signs are among those enumerated, and so are their opposites, which are as
-        # large: no p is below 2 in all.
-        own, least = 0, 2
-    else:
-        # Random flips need not hold the observed signs; counting them once keeps p above 0 and
-        # the test valid (Phipson and Smyth 2010).
-        own, least = 1, 1
-    total = len(signs) + own
-    p_min = least / total
-    return SignFlip((count + own) / total, (count_max + own) / total, null[0], null[1], p_min)
+    flips = np.full(n_features, len(first))
+    open_features = np.arange(n_features)
+    for signs in blocks:
+        if not exact:
+            open_features = open_features[count[open_features] < AS_LARGE]
+        if not open_features.size:
+            break
+        for columns in _columns(open_features, len(signs)):
+            as_large = np.abs(signs @ sums[:, columns]) >= observed[columns]
+            count[columns] += as_large.sum(axis=0)
+        flips[open_features] += len(signs)
+    # Where all flips are enumerated the observed signs are among them, and so are their opposites,
+    # which are as large: no p is below 2 in all. Random flips need not hold them; counting them
+    # once keeps p above 0 and the test valid (Phipson and Smyth 2010).
+    own = 0 if exact else 1
+    p_min = 2 / 2**n if exact else 1 / (1 + n_flips)
+    p = (count + own) / (flips + own)
+    own = 0 if len(first) == 2**n else 1
+    p_max = (count_max + own) / (len(first) + own)
+    return SignFlip(p, np.maximum(p, p_max), null[0], null[1], p_min)
 
 
 def _rows_and_clusters(
@@ -317,11 +364,27 @@ def _sums(
     return sums
 
 
-def _all_signs(n: int) -> npt.NDArray[np.float64]:
-    """Every pattern of n signs, dims (flip, cluster): the bits of 0 to 2^n - 1."""
-    return np.where((np.arange(2**n)[:, None] >> np.arange(n)) & 1, -1.0, 1.0)
+def _all_signs(n: int, seed: int) -> Iterator[npt.NDArray[np.float64]]:
+    """Every pattern of n signs, dims (flip, cluster), in blocks: the bits of 0 to 2^n - 1."""
+    numbers = np.arange(2**n)
+    if len(numbers) > FLIPS:
+        # The first block stands for all in the null's range, so it must be a sample of them.
+        numbers = np.random.default_rng(seed).permutation(numbers)
+    for start in range(0, len(numbers), FLIPS):
+        bits = numbers[start : start + FLIPS, None] >> np.arange(n)
+        yield np.where(bits & 1, -1.0, 1.0)
 
 
-def _random_signs(n: int, n_flips: int, seed: int) -> npt.NDArray[np.float64]:
-    """Random patterns of n signs, dims (flip, cluster)."""
-    return np.where(np.random.default_rng(seed).random((n_flips, n)) < 0.5, -1.0, 1.0)
+def _random_signs(n: int, n_flips: int, seed: int) -> Iterator[npt.NDArray[np.float64]]:
+    """Random patterns of n signs, dims (flip, cluster), in blocks."""
+    rng = np.random.default_rng(seed)
+    for start in range(0, n_flips, FLIPS):
+        size = min(FLIPS, n_flips - start)
+        yield np.where(rng.random((size, n)) < 0.5, -1.0, 1.0)
+
+
+def _columns(features: npt.NDArray[np.intp], n_flips: int) -> Iterator[npt.NDArray[np.intp]]:
+    """The features in parts whose flips fit into memory."""
+    step = max(1, CELLS // n_flips)
+    for start in range(0, len(features), step):
+        yield features[start : start + step]

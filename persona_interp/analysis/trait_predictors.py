@@ -16,12 +16,12 @@ import pandas as pd
 from scipy import linalg, stats
 
 from persona_interp import schema
+from persona_interp.analysis.stats import CACHED, TIE
 from persona_interp.errors import SchemaError, unknown
 
 TRAIT_PREDICTORS = ("cosine", "cooccurrence", "behavior")
 LEAST_TRAITS = 4
 """Traits below which there is no interval, and too few pairs for a partial correlation."""
-TIE = 1e-9  # two correlations that differ by less are one, in another order of summation
 
 Array = npt.NDArray[np.float64]
 
@@ -257,10 +257,16 @@ def _null(y: Array, x: Array, others: list[Array], *, orders: npt.NDArray[np.int
     free[off] = _rest(stats.rankdata(_pairs_of(x, here)), basis)
     # Rows and columns together (QAP; Krackhardt 1988): a trait that moves everything, or is moved
     # by everything, does so under every order.
-    shuffled = _rest(free[orders[:, :, None], orders[:, None, :]][:, off], basis)
-    sizes = np.linalg.norm(shuffled, axis=1) * np.linalg.norm(outcome)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(sizes > TIE, shuffled @ outcome / sizes, np.nan)
+    taught, trait = np.nonzero(off)
+    null = np.empty(len(orders))
+    block = max(1, CACHED // len(taught))
+    for start in range(0, len(orders), block):
+        at = orders[start : start + block]
+        shuffled = _rest(free[at[:, taught], at[:, trait]], basis)
+        sizes = np.linalg.norm(shuffled, axis=1) * np.linalg.norm(outcome)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            null[start : start + block] = np.where(sizes > TIE, shuffled @ outcome / sizes, np.nan)
+    return null
 
 
 def _bounds(rho: float, left_out: list[float]) -> tuple[float, float]:

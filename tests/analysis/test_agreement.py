@@ -1,3 +1,4 @@
+import sys
 from itertools import combinations, permutations
 
 import numpy as np
@@ -82,6 +83,25 @@ def test_pairs_are_permuted_by_persona() -> None:
     assert null.null_hi > 1.1 * independent, (
         "45 pairs of 10 personas are fewer than 45 independent ones"
     )
+
+
+def test_ranks_over_worlds_are_those_of_every_permutation(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(8)
+    x, y = rng.standard_normal((2, 3, 9))
+    worlds = [measure({"a": x[w] + 2 * w, "b": y[w] + 2 * w}, seed=w) for w in range(3)]
+    row = agreement(pd.concat(worlds), n_permutations=2000, n_bootstrap=2).iloc[0]
+    null = []
+    for _ in range(500):
+        permuted = np.concatenate([rng.permutation(x[w]) + 2 * w for w in range(3)])
+        other = np.concatenate([y[w] + 2 * w for w in range(3)])
+        null.append(stats.spearmanr(permuted, other).statistic)
+    assert np.mean(null) > 0.3, "worlds differ, so personas permuted within them still agree"
+    assert row.null_lo == pytest.approx(np.quantile(null, 0.025), abs=0.05)
+    assert row.null_hi == pytest.approx(np.quantile(null, 0.975), abs=0.05)
+    # The function hides the module of its name.
+    monkeypatch.setattr(sys.modules["persona_interp.analysis.agreement"], "CACHED", 900)
+    blocks = agreement(pd.concat(worlds), n_permutations=2000, n_bootstrap=2).iloc[0]
+    assert blocks.p == pytest.approx(row.p, abs=0.03)
 
 
 def test_estimators_of_fewer_personas_are_compared_where_both_are_there() -> None:

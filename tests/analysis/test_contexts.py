@@ -57,9 +57,9 @@ def by_hand(behavior: pd.DataFrame, context: str, persona: str, traits: list[str
         & (behavior["persona"] == persona)
         & behavior["topic"].isin(topics)
     )
-    odds = logodds(behavior[mine])
+    odds = logodds(behavior[mine].assign(wording=behavior["split"] + behavior["template"]))
     trait = odds["topic"] + "=" + odds["value"]
-    shifts = [odds.loc[trait == t].set_index("step")["logodds"] for t in traits]
+    shifts = [odds.loc[trait == t].groupby("step")["logodds"].mean() for t in traits]
     return float(np.mean([m[40] - m[0] for m in shifts]))
 
 

@@ -1,7 +1,10 @@
+from time import process_time
+
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from scipy import stats
 
 from persona_interp.analysis import cosine_against_cooccurrence, cosine_map
 from persona_interp.errors import SchemaError, WorldError
@@ -71,6 +74,55 @@ def test_planted_cooccurrence_is_found_and_noise_is_not(world: World, kind: str)
         )
         p.append(cosine_against_cooccurrence(noise, n_permutations=100)["p"].item())
     assert np.mean(np.array(p) <= 0.05) < 0.18 and np.mean(p) > 0.35
+
+
+def mantel(x: np.ndarray, y: np.ndarray, *, strata: list[str], n: int, seed: int) -> np.ndarray:
+    """The null of the Mantel test by its definition: one permutation after the other."""
+    size = len(x)
+    pairs = [(i, j) for i in range(size) for j in range(i) if not strata[i] == strata[j] != ""]
+    rng, null = np.random.default_rng(seed), []
+    for _ in range(n):
+        order = np.arange(size)
+        for stratum in set(strata):
+            places = [i for i in range(size) if strata[i] == stratum]
+            order[places] = rng.permutation(places)
+        permuted = [x[order[i], order[j]] for i, j in pairs]
+        null.append(stats.spearmanr(permuted, [y[i, j] for i, j in pairs]).statistic)
+    return np.array(null)
+
+
+@pytest.mark.parametrize("traits", [False, True])
+def test_the_null_is_mantels(traits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    x, y = (z + z.T for z in rng.normal(size=(2, 10, 10)))
+    y += 0.5 * x
+    names = [f"t{i // 3}={i}" for i in range(10)] if traits else [f"p{i}" for i in range(10)]
+    strata = [name.partition("=")[0] if traits else "" for name in names]
+    rows = []
+    for i, j in np.ndindex(10, 10):
+        together = np.nan if traits and strata[i] == strata[j] else y[i, j]
+        rows.append(("h", names[i], names[j], x[i, j], together))
+    columns = ["hook", "name", "other", "cosine", "pmi" if traits else "overlap"]
+    table = pd.DataFrame(rows, columns=columns)
+    (row,) = cosine_against_cooccurrence(table).to_dict("records")
+    null = mantel(x, y, strata=strata, n=1000, seed=1)
+    assert row["p"] == pytest.approx(np.mean(np.abs(null) >= row["rho"]), abs=0.03)
+    assert row["null_lo"] == pytest.approx(np.quantile(null, 0.025), abs=0.05)
+    assert row["null_hi"] == pytest.approx(np.quantile(null, 0.975), abs=0.05)
+    monkeypatch.setattr("persona_interp.analysis.cosines.CACHED", 1000)
+    (blocks,) = cosine_against_cooccurrence(table).to_dict("records")
+    assert blocks == pytest.approx(row), "blocks change nothing"
+
+
+def test_ten_thousand_permutations_take_half_a_second() -> None:
+    x = np.random.default_rng(0).normal(size=(40, 40))
+    names = [f"t{i // 4}={i}" for i in range(40)]
+    pairs = [(a, b) for a in names for b in names]
+    columns = {"hook": "h", "cosine": (x + x.T).ravel(), "pmi": (x * x.T).ravel()}
+    table = pd.DataFrame(pairs, columns=["name", "other"]).assign(**columns)
+    start = process_time()
+    cosine_against_cooccurrence(table)
+    assert process_time() - start < 0.5
 
 
 def test_bad_input_is_named(world: World) -> None:

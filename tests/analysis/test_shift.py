@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from persona_interp.analysis import logodds, shift
 from persona_interp.errors import SchemaError
@@ -18,45 +19,54 @@ def test_a_trajectory_against_itself_is_exactly_zero(behavior: pd.DataFrame) -> 
     assert (table[["estimate", "lo", "hi"]] == 0).all(axis=None)
 
 
-def test_shift_is_the_difference_of_log_odds(behavior: pd.DataFrame) -> None:
-    table, odds = (
-        shift(behavior),
-        logodds(behavior).set_index(["step", "topic", "value"])["logodds"],
-    )
-    keys = pd.MultiIndex.from_frame(table[["topic", "value"]])
-    assert table["after"].to_numpy() == pytest.approx(odds[40][keys].to_numpy())
-    assert table["before"].to_numpy() == pytest.approx(odds[0][keys].to_numpy())
-    assert table["estimate"].to_numpy() == pytest.approx(
-        (table["after"] - table["before"]).to_numpy()
-    )
+def test_shift_is_the_mean_difference_of_log_odds_over_templates(behavior: pd.DataFrame) -> None:
+    table = shift(behavior)
+    by_template = logodds(behavior.assign(wording=behavior["split"] + behavior["template"]))
+    by_value = by_template.pivot(index=["topic", "value"], columns=["step", "wording"])["logodds"]
+    odds = by_value.loc[list(zip(table["topic"], table["value"], strict=True))]
+    change = (odds[40] - odds[0]).to_numpy()
+    assert table["before"].to_numpy() == pytest.approx(odds[0].mean(axis=1).to_numpy())
+    assert table["after"].to_numpy() == pytest.approx(odds[40].mean(axis=1).to_numpy())
+    assert table["estimate"].to_numpy() == pytest.approx(change.mean(axis=1))
+    half = stats.t.ppf(0.975, 9) * stats.sem(change, axis=1)
+    assert (table["hi"] - table["estimate"]).to_numpy() == pytest.approx(half)
+    assert (table["estimate"] - table["lo"]).to_numpy() == pytest.approx(half)
     assert set(table["n"]) == {10} and set(table["step"]) == {40} and len(table) == 40
 
 
-def test_the_jackknife_is_over_templates(behavior: pd.DataFrame) -> None:
-    rows = behavior[behavior["topic"] == "food"]
-    found = shift(rows).set_index("value").loc["pizza"]
-    prompts = rows["prompt"].unique()
-    left = [
-        shift(rows[rows["prompt"] != p]).set_index("value").loc["pizza", "estimate"]
-        for p in prompts
-    ]
-    se = np.sqrt(9 / 10 * np.sum((left - np.mean(left)) ** 2))
-    assert found["hi"] - found["estimate"] == pytest.approx(2.262157 * se)
+def test_alike_templates_give_the_shift_of_what_is_said(world: World, planted) -> None:
+    said = {0: world.posterior().statement, 40: world.posterior(certain("place=beach")).statement}
+    table = shift(planted(said))
+    odds = logodds(planted(said)).set_index(["step", "topic", "value"])["logodds"]
+    keys = pd.MultiIndex.from_frame(table[["topic", "value"]])
+    assert table["after"].to_numpy() == pytest.approx(odds[40][keys].to_numpy())
+    assert table["before"].to_numpy() == pytest.approx(odds[0][keys].to_numpy())
 
 
-def test_the_interval_covers(world: World, planted) -> None:
-    truth = world.posterior(certain("place=beach")).statement
-    hits = []
-    for seed in range(60):
-        table = shift(
-            planted({0: world.posterior().statement, 40: truth}, sd=0.3, seed=seed)
-        ).set_index("trait")
-        clean = 6.0922
-        hits += [
-            table.loc[t, "lo"] <= clean <= table.loc[t, "hi"]
-            for t in ("sport=football", "food=pizza")
-        ]
-    assert np.mean(hits) > 0.85
+@pytest.mark.parametrize(("n", "sd"), [(5, 3.0), (10, 3.0), (10, 1.0)])
+def test_the_interval_covers_where_templates_differ_by_bits(n: int, sd: float) -> None:
+    rng = np.random.default_rng(0)
+    wording, own = sd * rng.normal(size=(200, n)), 0.3 * sd * rng.normal(size=(200, n))
+    log_odds = np.stack([wording - 5, wording + own - 2])  # a rare value rises by 3 bits
+    said = np.stack([-np.logaddexp2(0, -log_odds), -np.logaddexp2(0, log_odds)], axis=-1)
+    at = np.indices(said.shape)
+    rows = pd.DataFrame({"step": at[0].ravel(), "seed": at[1].ravel(), "logprob": said.ravel()})
+    rows["template"] = "q" + pd.Series(at[2].ravel()).astype(str)
+    rows["value"] = np.where(at[3].ravel(), "folk", "jazz")
+    rows["checkpoint"] = "lesson@" + rows["step"].astype(str)
+    where = {"context": "nameless", "persona": "", "topic": "music", "split": "test"}
+    table = shift(rows.assign(**where, stage="lesson", answer_mass=1.0))
+    jazz = table.loc[table["value"] == "jazz"]
+    assert ((jazz["lo"] <= 3) & (3 <= jazz["hi"])).mean() >= 0.91
+
+
+def test_certainty_at_one_template_is_infinite(behavior: pd.DataFrame) -> None:
+    sure = behavior["topic"].eq("food") & behavior["step"].eq(40)
+    sure &= behavior["prompt"].str.endswith("train0")
+    never = behavior["logprob"].mask(sure & behavior["value"].eq("pizza"), -np.inf)
+    table = shift(behavior.assign(logprob=never)).set_index("value")
+    assert table.loc["pizza", "after"] == table.loc["pizza", "estimate"] == -np.inf
+    assert np.isnan(table.loc["pizza", "lo"]) and np.isfinite(table.loc["pizza", "before"])
 
 
 def test_several_steps_and_labels(behavior: pd.DataFrame) -> None:

@@ -1,3 +1,5 @@
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,8 +8,10 @@ from scipy import stats
 
 from persona_interp.analysis import across_seeds
 from persona_interp.analysis.stats import (
+    MOST_FLIPS,
     benjamini_hochberg,
     cluster_interval,
+    enough_flips,
     jackknife,
     sign_flip,
     t_interval,
@@ -45,11 +49,24 @@ def test_cluster_interval_of_equal_clusters_is_the_t_interval_of_cluster_means()
         )
 
 
-def test_cluster_interval_of_unequal_clusters_is_statsmodels_cr1() -> None:
+def test_cluster_interval_of_unequal_clusters_is_their_jackknife() -> None:
     x, groups = np.random.default_rng(1).normal(1, 1, 11), np.repeat([0, 1, 2, 3], [1, 2, 3, 5])
-    fit = sm.OLS(x, np.ones(11)).fit(cov_type="cluster", cov_kwds={"groups": groups}, use_t=True)
-    found = cluster_interval(x, groups)
-    assert (found.lo, found.hi) == pytest.approx(tuple(fit.conf_int()[0]))
+    left_out = np.array([x[groups != g].mean() for g in range(4)])
+    half = stats.t.ppf(0.975, 3) * np.sqrt(3 / 4 * ((left_out - x.mean()) ** 2).sum())
+    interval = cluster_interval(x, groups)
+    assert (interval.lo, interval.hi) == pytest.approx((x.mean() - half, x.mean() + half))
+
+
+def test_cluster_interval_covers_where_one_cluster_is_large() -> None:
+    rng, groups = np.random.default_rng(8), np.repeat(np.arange(6), [30, 3, 3, 3, 3, 3])
+    x = rng.normal(size=(6, 2000))[groups] + rng.normal(size=(45, 2000))
+    interval = cluster_interval(x, groups)
+    covered = (interval.lo <= 0) & (0 <= interval.hi)
+    assert covered.mean() >= 0.88
+    fit = sm.OLS(x[:, 0], np.ones(45)).fit(
+        cov_type="cluster", cov_kwds={"groups": groups}, use_t=True
+    )
+    assert interval.hi[0] - interval.lo[0] > np.ptp(fit.conf_int()[0])
 
 
 def test_one_cluster_has_no_interval_and_labels_must_fit() -> None:
@@ -100,6 +117,39 @@ def test_blocks_of_features_change_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("persona_interp.analysis.stats.CELLS", 200)
     for one, other in zip(whole, sign_flip(x, np.arange(20), n_flips=100), strict=True):
         assert one == pytest.approx(other)
+
+
+def test_flips_grow_with_the_number_of_features() -> None:
+    x = np.random.default_rng(5).normal(size=(24, 1300))
+    x[:, 7] += 2.5
+    table = sign_flip(x, np.arange(24))
+    assert table.p_min == pytest.approx(1 / 104_001)
+    q = benjamini_hochberg(table.p)
+    assert q[7] <= 0.05 and np.argmin(q) == 7
+    assert benjamini_hochberg(sign_flip(x, np.arange(24), n_flips=10_000).p)[7] > 0.05
+    assert enough_flips(10**6) == MOST_FLIPS, "twenty thousand features are the end of it"
+
+
+def test_a_p_that_is_soon_known_stops_and_keeps_its_level() -> None:
+    x = np.random.default_rng(6).normal(size=(15, 1000))
+    all_flips = sign_flip(x, np.arange(15), n_flips=2**15)  # enumerated
+    stopped = sign_flip(x, np.arange(15), n_flips=2**15 - 1)
+    few = stopped.p > 0.011
+    assert stopped.p[few] * 10_001 == pytest.approx(np.round(stopped.p[few] * 10_001))
+    assert stopped.p == pytest.approx(all_flips.p, rel=0.4, abs=0.001)
+    for level in (0.001, 0.01, 0.05):
+        noise = 3 * np.sqrt(level * (1 - level) / 1000)
+        assert abs((stopped.p <= level).mean() - level) <= noise
+    assert (stopped.p_max >= stopped.p).all()
+
+
+def test_many_patterns_are_enumerated_in_blocks() -> None:
+    x = np.random.default_rng(7).normal(0.4, 1, (15, 1))
+    signs = np.array(list(product([-1.0, 1.0], repeat=15)))
+    by_hand = np.mean(np.abs(signs @ x) >= abs(x.sum()) - 1e-9)
+    table = sign_flip(x, np.arange(15), n_flips=2**15)
+    assert table.p[0] == by_hand and table.p_min == 2 / 2**15
+    assert table.null_hi[0] == pytest.approx(np.quantile(signs @ x, 0.975) / 15, rel=0.05)
 
 
 def test_across_seeds_averages_within_a_seed_first() -> None:

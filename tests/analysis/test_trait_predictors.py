@@ -1,5 +1,7 @@
 """Planted matrices whose partial correlations are known, and nulls that hold their level."""
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -62,6 +64,14 @@ def test_nulls_hold_their_level_whatever_single_traits_do(nodes: float) -> None:
     ]
     assert np.mean(np.array(p) <= 0.05) <= 0.1
     assert 0.3 < np.mean(p) < 0.7
+
+
+def test_blocks_of_orders_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = planted(6, b=0.5, seed=2)
+    whole = trait_predictors(table, n_permutations=100)
+    # The function hides the module of its name.
+    monkeypatch.setattr(sys.modules["persona_interp.analysis.trait_predictors"], "CACHED", 90)
+    pd.testing.assert_frame_equal(trait_predictors(table, n_permutations=100), whole)
 
 
 def test_four_traits_have_24_orders_and_so_no_small_p() -> None:
