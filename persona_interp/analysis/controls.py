@@ -111,13 +111,13 @@ def largest_distances(controls: Array) -> Array:
 def p_as_largest(distance: Array, largest: Array) -> Array:
     """Two-sided p of a distance as the largest of all quantities of one more control.
 
-    The largest distance of a run (max-T, Westfall and Young 1993) is one number a run, whatever the number of quantities, their
-    tails and their correlation. That one more run's is the largest of 1 + n has probability 1 / (1
-    + n). A rank alone cannot tell less than that, so beyond the largest control the tail is
-    continued: it falls with the square of the distance or faster wherever finetunes have a
-    variance, which makes ``(largest of the controls / distance)^2 / (1 + n)`` an upper bound (exact
-    for a Pareto tail of index 2). Controls are judged by one control fewer than the finetune is,
-    which makes their distances larger: on the safe side.
+    The largest distance of a run (max-T, Westfall and Young 1993) is one number a run, whatever the
+    number of quantities, their tails and their correlation. That one more run's is the largest of 1
+    + n has probability 1 / (1 + n). A rank alone cannot tell less than that, so beyond the largest
+    control the tail is continued: it falls with the square of the distance or faster wherever
+    finetunes have a variance, which makes ``(largest of the controls / distance)^2 / (1 + n)`` an
+    upper bound (exact for a Pareto tail of index 2). Controls are judged by one control fewer than
+    the finetune is, which makes their distances larger: on the safe side.
 
     Args:
         distance: Of ``distances``, of all quantities.
