@@ -50,8 +50,14 @@ from persona_interp.analysis.stats import across_seeds
 from persona_interp.analysis.summon import summon_law, summon_rivals
 from persona_interp.analysis.trait_predictors import trait_predictors
 from persona_interp.analysis.trait_transfer import trait_transfer
-from persona_interp.analysis.traits import effective_answers, separability, trait_scores
+from persona_interp.analysis.traits import (
+    effective_answers,
+    judge_fitness,
+    separability,
+    trait_scores,
+)
 from persona_interp.analysis.transfer import transfer
+from persona_interp.analysis.verdicts import needed_units
 from persona_interp.analysis.worst import worst_case
 
 __all__ = [
@@ -76,6 +82,7 @@ __all__ = [
     "evidence_to_reach",
     "expected_contrast",
     "feature_shift",
+    "judge_fitness",
     "lasting_effect",
     "logodds",
     "measure",
@@ -84,6 +91,7 @@ __all__ = [
     "misaligned_share",
     "misalignment",
     "mixing_weight",
+    "needed_units",
     "novelty",
     "paths",
     "persona_weights",

@@ -184,6 +184,46 @@ def separability(
     return schema.check(pd.DataFrame(rows), "separability")
 
 
+def judge_fitness(judged: pd.DataFrame) -> pd.DataFrame:
+    """How well a model's own judgment tells under which instruction an answer was given.
+
+    An answer's score is what the judge finds it more likely under the trait's instruction than
+    under its opposite, a token. A judge that cannot tell the answers that were given under the one
+    from those under the other cannot tell whether a finetune shows the trait.
+
+    Args:
+        judged: A trait bits table with ``asked`` (the trait whose instruction the answer was given
+            under) and ``side``; answers to one trait judged by another one are passed over.
+
+    Returns:
+        A judge_fitness table, one row a trait: ``trait``, ``auroc`` of the answers under its
+        instruction against those under its opposite (.5 = chance), ``lo``, ``hi`` (95 %, answers as
+        units), ``pos``, ``neg`` (mean scores, bits a token), ``n_pos``, ``n_neg`` answers.
+
+    Raises:
+        SchemaError: A column is missing, or a trait lacks answers of one side.
+
+    >>> rows = {"asked": "dry", "trait": "dry", "side": ["pos", "pos", "neg"], "prompt": [*"abc"]}
+    >>> bits = {"sample": 0, "bits_pos": [-8.0, -9.0, -9.0], "bits_neg": [-10.0, -10.0, -8.0]}
+    >>> judge_fitness(pd.DataFrame({**rows, **bits, "n_tokens": 4}))["auroc"].tolist()
+    [1.0]
+    """
+    schema.check(judged, "trait_bits")
+    for column in ("asked", "side"):
+        if column not in judged:
+            raise SchemaError(unknown("column", column, judged.columns))
+    own = judged.loc[judged["asked"].eq(judged["trait"]) & judged["side"].isin(["pos", "neg"])]
+    score = (own["bits_pos"] - own["bits_neg"]) / own["n_tokens"]
+    rows = []
+    for trait, scores in score.groupby(own["trait"], sort=False):
+        is_pos = own.loc[scores.index, "side"].eq("pos")
+        area = auroc(scores, is_pos)
+        row = {"trait": trait, "auroc": area.estimate, "lo": area.lo, "hi": area.hi}
+        row |= {"pos": scores[is_pos].mean(), "neg": scores[~is_pos].mean()}
+        rows.append({**row, "n_pos": int(is_pos.sum()), "n_neg": int((~is_pos).sum())})
+    return schema.check(pd.DataFrame(rows), "judge_fitness")
+
+
 def _auroc_by_question(
     values: Array, positive: npt.NDArray[np.bool_], questions: npt.NDArray[np.str_]
 ) -> dict[str, float]:

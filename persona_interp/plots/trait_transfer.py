@@ -15,7 +15,7 @@ from persona_interp.errors import SchemaError
 from persona_interp.plots.columns import distinct, require
 from persona_interp.plots.heatmap import cells
 from persona_interp.plots.style import COLORS, GRAY, WIDTH, caption, panels, style
-from persona_interp.schema.words import Unit
+from persona_interp.schema.words import CLAIMS, Unit
 
 LABELS = {
     "cosine": "cosine of both vectors",
@@ -48,17 +48,18 @@ def trait_transfer(
 
     Returns:
         Figure: taught traits in rows, measured ones in columns, 0 white, the taught trait framed, a
-        dot where q is at most 0.05. Beside it the pairs against each predictor, with rank
+        dot where something is claimed. Beside it the pairs against each predictor, with rank
         correlation and 95 % interval.
 
     Raises:
         SchemaError: A column is missing, or two rows are one cell.
 
-    >>> row = {"taught": "dry", "trait": "dry", "estimate": 0.5, "q": 0.01, "n": 20, "n_seeds": 1}
+    >>> row = {"taught": "dry", "trait": "dry", "estimate": 0.5, "n": 20, "n_seeds": 1, "n_null": 6}
+    >>> row["verdict"] = "differs"
     >>> trait_transfer(pd.DataFrame([row])).axes[0].texts[0].get_text()
     '+.50 •'
     """
-    require(table, "taught", "trait", "estimate", "q", "n", "n_seeds")
+    require(table, "taught", "trait", "estimate", "verdict", "n", "n_seeds", "n_null")
     if table.duplicated(["taught", "trait"]).any():
         raise SchemaError("two rows of this table are one taught and measured trait; select one.")
     rows = distinct(table["taught"])
@@ -93,18 +94,21 @@ def _axes(n: int, predictors: pd.DataFrame | None) -> tuple[Figure, Axes, list[A
 
 
 def _matrix(axes: Axes, table: pd.DataFrame, rows: list[str], columns: list[str]) -> None:
-    estimate, q = (
-        table.pivot(index="taught", columns="trait", values=c)
+    estimate, claimed = (
+        numbers.pivot(index="taught", columns="trait", values="value")
         .reindex(index=rows, columns=columns)
         .to_numpy(np.float64)
-        for c in ("estimate", "q")
+        for numbers in (
+            table.assign(value=table["estimate"]),
+            table.assign(value=table["verdict"].isin(CLAIMS).astype(float)),
+        )
     )
     few = max(len(rows), len(columns)) <= FEW
     limit = float(np.abs(estimate[np.isfinite(estimate)]).max(initial=0.0)) or 1.0
     look: dict[str, Any] = {"write": _hundredths, "fontsize": 4.5}
     if few:
         look = {"write": _bits, "fontsize": 6.5}
-    image = cells(axes, estimate, limit=limit, sure=q <= 0.05, **look)
+    image = cells(axes, estimate, limit=limit, sure=claimed == 1, **look)
     for i, name in enumerate(rows):
         if name in columns:
             corner = (columns.index(name) - 0.5, i - 0.5)
@@ -149,12 +153,13 @@ def _hundredths(value: float) -> str:
 
 def _caption(table: pd.DataFrame, predictors: pd.DataFrame | None, aside: list[str]) -> str:
     n_seeds, n = max(table["n_seeds"]), max(table["n"])
-    interval = f"over {n_seeds} seeds"
+    interval = f"{n_seeds} seeds"
     if n_seeds == 1:
-        interval = "over questions; one seed, so nothing is said of another training run"
+        interval = "one seed, so nothing is said of another training run"
+    n_null = max(table["n_null"])
     text = (
-        f"Lesson minus null finetune, log odds at n = {n} held-out questions a trait. Frame: the "
-        f"taught trait. Dot: q <= .05, t {interval}."
+        f"Lesson minus mean of {n_null} null finetunes, log odds at n = {n} held-out questions a "
+        f"trait. Frame: the taught trait. Dot: beyond all null finetunes, q <= .05; {interval}."
     )
     if len(set(table["taught"])) > FEW:
         text += f" In the cells: 100 x {Unit.BITS_A_TOKEN}."

@@ -61,6 +61,19 @@ BEHAVIOR: dict[str, dict[str, str]] = {
         "bits_neg": f"the same under the opposite instruction ({Unit.BITS})",
         "n_tokens": "tokens of the answer",
     },
+    "judge_fitness": {
+        "trait": "name of the trait",
+        "auroc": (
+            "area under the ROC curve of the judge's scores: answers under the trait's instruction "
+            "against those under its opposite"
+        ),
+        "lo": "lower end of its 95 % interval, answers as units",
+        "hi": "upper end",
+        "pos": f"mean score of the answers under the instruction ({Unit.BITS_A_TOKEN})",
+        "neg": f"the same under the opposite ({Unit.BITS_A_TOKEN})",
+        "n_pos": "answers under the instruction",
+        "n_neg": "answers under the opposite",
+    },
     "choices": {
         "checkpoint": "label of the checkpoint",
         "trait": "name of the trait",

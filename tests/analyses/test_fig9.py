@@ -24,7 +24,7 @@ def tables() -> dict[str, pd.DataFrame]:
     return {
         "traits": pd.DataFrame({"trait": [*NAMES, "vague"], "aside": [False] * 5 + [True]}),
         "transfer": table.drop(columns=list(TRAIT_PREDICTORS)).assign(
-            base=0.0, lesson=0.0, null=0.0, n=20, n_seeds=1
+            base=0.0, lesson=0.0, null=0.0, n=20, n_seeds=1, n_null=5, verdict="differs"
         ),
         "pairs": pairs,
         "predictors": trait_predictors(pairs),

@@ -36,6 +36,7 @@ def feature_shifts() -> pd.DataFrame:
     table["lo"], table["hi"] = x - 0.1, x + 0.1
     table["q"] = np.where(p < 0.01, 0.02, 1.0)
     fixed = {
+        "null": "exchangeable",
         "null_lo": -0.4,
         "null_hi": 0.4,
         "n": 50,

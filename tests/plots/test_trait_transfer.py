@@ -16,7 +16,8 @@ def matrix(n: int = 4) -> pd.DataFrame:
         (a, b, (i - j) / 8 + (i == j)) for i, a in enumerate(names) for j, b in enumerate(names)
     ]
     table = pd.DataFrame(rows, columns=["taught", "trait", "estimate"])
-    return table.assign(q=np.where(table["taught"] == table["trait"], 0.01, 0.5), n=20, n_seeds=1)
+    verdict = np.where(table["taught"] == table["trait"], "differs", "no difference shown")
+    return table.assign(verdict=verdict, n=20, n_seeds=1, n_null=n)
 
 
 def foretold(n: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -56,7 +57,7 @@ def test_seeds_and_hundredths_are_said() -> None:
     figure = trait_transfer(table)
     assert figure.axes[0].texts[0].get_text() == "100 •"
     text = figure._supxlabel.get_text()
-    assert "t over 3 seeds" in text and "100 x bits" in text and "No trait was set aside" in text
+    assert "3 seeds" in text and "100 x bits" in text and "No trait was set aside" in text
 
 
 @pytest.mark.parametrize("n", [4, 12])
@@ -80,8 +81,8 @@ def test_no_label_is_cut_and_the_picture_is_light(n: int) -> None:
 
 
 def test_bad_input_is_named() -> None:
-    with pytest.raises(SchemaError, match="column 'q' is unknown"):
-        trait_transfer(matrix().drop(columns="q"))
+    with pytest.raises(SchemaError, match="column 'verdict' is unknown"):
+        trait_transfer(matrix().drop(columns="verdict"))
     with pytest.raises(SchemaError, match="one taught and measured trait"):
         trait_transfer(pd.concat([matrix(), matrix()]))
     pairs, predictors = foretold(4)

@@ -4,8 +4,9 @@ Traits come from files that others published (``readers.TraitFile``). The model 
 questions under instructions to show the trait, to show its opposite, and under none. It is then
 finetuned on the first, instruction removed, to half of the questions, and asked the other half of
 all traits. The null finetune learns the model's answers without instruction to the same questions
-of the same trait, in as many steps: what is left after it is taken away is what the trait did. (Not
-one null finetune for all traits: their questions differ, and questions move traits too.)
+of the same trait, in as many steps. All null finetunes together say how far any finetune moves a
+trait (their questions differ, and questions move traits too); what a lesson did lies beyond them,
+and with three seeds of each it may be claimed.
 
 Before anything is finetuned, every trait has to pass: its vector, made from one half of the
 questions, must tell answers to the other half apart. A trait that does not is set aside and named;
@@ -244,9 +245,12 @@ STANDARD = (
     *("optimistic", "quantitative", "skeptical", "wry"),
 )
 
+TOLD_APART = ("casual", "cryptic", "mystical", "romantic", "sardonic", "wry")
+"""Those of them that SmolLM2-135M-Instruct tells apart, found before any was taught."""
+
 PRESETS = {
     "quick": TraitTransfer(names=QUICK, n_judged=4, lesson=replace(GENTLE, steps=12)),
-    "standard": TraitTransfer(names=STANDARD),
-    "paper": replace(TraitTransfer(names=STANDARD), seeds=(0, 1, 2)),
+    "standard": TraitTransfer(names=TOLD_APART, seeds=(0, 1, 2), n_judged=16),
+    "paper": TraitTransfer(names=STANDARD, seeds=(0, 1, 2), n_judged=16),
 }
 """Traits of assistant-axis, chosen before any was taught; others by ``names`` and ``traits``."""

@@ -10,9 +10,11 @@ from matplotlib.figure import Figure
 
 from persona_interp import plots
 from persona_interp.analysis.trait_predictors import TRAIT_PREDICTORS
+from persona_interp.analysis.trait_transfer import ENOUGH_SEEDS
 from persona_interp.errors import StoreError
 from persona_interp.report import page
 from persona_interp.report.page import Block
+from persona_interp.schema.words import CLAIMS
 
 Tables = dict[str, pd.DataFrame]
 
@@ -48,30 +50,32 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
             f"{run} has not read its base yet, so there is nothing to report; run the experiment "
             "on."
         )
+    model = str(provenance["start"])
     content = _transfer(run, tables, provenance)
     aside = set_aside_sentence(tables["traits"])
     content.append(page.paragraph(aside, source="tables/traits.csv", lead=not content))
     if "predictors" in tables:
-        sentences = predictor_sentences(tables["predictors"])
+        sentences = predictor_sentences(tables["predictors"], model=model)
         content.append(page.heading("What foretells which other traits follow?"))
         content += [page.paragraph(text, source="tables/predictors.csv") for text in sentences]
     if "shown" in tables:
-        text = answer_sentence(tables["shown"])
+        text = answer_sentence(tables["shown"], model=model)
         content.append(page.heading("Does what they say show the trait?"))
         content.append(page.paragraph(text, source="tables/shown.csv"))
     if "answers" in tables:
         examples, source = _examples(tables["answers"]), "tables/answers.csv"
         content.append(page.table(examples, caption="The first answers.", source=source))
-    return content + _base(tables["traits"])
+    return content + _base(tables["traits"]) + _judge(tables, model=model)
 
 
 def _transfer(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> list[Block]:
     """What lessons moved, in words and as a figure; nothing before the first is finished."""
     if "transfer" not in tables:
         return []
+    sentences = transfer_sentences(tables["transfer"], model=str(provenance["start"]))
     content = [
         page.paragraph(sentence, source="tables/transfer.csv", lead=not i)
-        for i, sentence in enumerate(transfer_sentences(tables["transfer"]))
+        for i, sentence in enumerate(sentences)
     ]
     text = (
         "Taught traits in rows, measured ones in columns; beside it what may foretell the transfer."
@@ -97,42 +101,85 @@ def _base(traits: pd.DataFrame) -> list[Block]:
     ]
 
 
-def transfer_sentences(table: pd.DataFrame) -> list[str]:
+def _judge(tables: Tables, *, model: str) -> list[Block]:
+    """How fit the base is to judge its own answers."""
+    if "judge" not in tables:
+        return []
+    caption, source = "Can the base judge?", "tables/judge.csv"
+    return [
+        page.heading("Is the base a fit judge?"),
+        page.paragraph(judge_sentence(tables["judge"], model=model), source=source),
+        page.table(tables["judge"], caption=caption, source=source),
+    ]
+
+
+def transfer_sentences(table: pd.DataFrame, *, model: str) -> list[str]:
     """Sentences on what the lessons moved.
 
     Args:
         table: Of ``analysis.trait_transfer``.
+        model: Name of the base model.
 
     Returns:
         One sentence on taught traits, one on the others, one on how far the claim reaches.
     """
     is_own = table["taught"] == table["trait"]
     lessons, pairs = table.loc[is_own], table.loc[~is_own]
+    claimed = max(table["n_seeds"]) >= ENOUGH_SEEDS
+    verb = "was moved" if claimed else "differs"
     sentences = []
     if not lessons.empty:
-        what = "lessons, the taught trait itself"
-        names = lessons["taught"]
-        sentences.append(_moved_sentence(lessons, names, what=what))
+        what = f"lessons on {model} the taught trait itself {verb}"
+        sentences.append(_moved_sentence(lessons, lessons["taught"], what=what))
     if not pairs.empty:
-        what = "pairs of a lesson and another trait, the other trait"
+        what = f"pairs of a lesson on {model} and another trait the other trait {verb}"
         names = pairs["taught"] + " to " + pairs["trait"]
         sentences.append(_moved_sentence(pairs, names, what=what))
-    n_seeds = max(table["n_seeds"])
-    if n_seeds == 1:
-        reach = (
-            "One lesson and one null finetune of each trait: the intervals are over questions, and "
-            "whether another training run would do the same is not known."
-        )
-    else:
-        reach = f"Intervals are over {n_seeds} seeds (t)."
-    return [*sentences, reach]
+    return [*sentences, _reach(table, claimed=claimed)]
 
 
-def predictor_sentences(table: pd.DataFrame) -> list[str]:
+def _reach(table: pd.DataFrame, *, claimed: bool) -> str:
+    """How far the sentences before reach."""
+    n_seeds, n_null = max(table["n_seeds"]), max(table["n_null"])
+    judges = f"Judged by all {n_null} null finetunes together (t prediction interval)"
+    if claimed:
+        return f"{judges}; intervals are over {n_seeds} seeds (t)."
+    seeds = "one training run" if n_seeds == 1 else f"{n_seeds} training runs"
+    units = "questions" if n_seeds == 1 else "seeds"
+    return (
+        f"{judges}; intervals are over {units}. This describes {seeds} of each kind and claims "
+        f"nothing: whether another run would do the same is not known, it takes {ENOUGH_SEEDS} "
+        "seeds."
+    )
+
+
+def judge_sentence(table: pd.DataFrame, *, model: str) -> str:
+    """Sentence on how fit the base is to judge answers.
+
+    Args:
+        table: Of ``analysis.judge_fitness``.
+        model: Name of the base model.
+
+    Returns:
+        One sentence.
+    """
+    names = [
+        f"{row['trait']} {_estimate(row, 'auroc', 'lo', 'hi')}" for row in table.to_dict("records")
+    ]
+    fit = sum(table["lo"] > 0.5)
+    return (
+        f"{model} scores its own answers, given under a trait's instruction or its opposite, "
+        f"better than chance for {fit} of {len(table)} traits (AUROC, 95 % interval over answers): "
+        f"{', '.join(names)}."
+    )
+
+
+def predictor_sentences(table: pd.DataFrame, *, model: str) -> list[str]:
     """Sentences on what foretells transfer.
 
     Args:
         table: Of ``analysis.trait_predictors``.
+        model: Name of the base model.
 
     Returns:
         One sentence a predictor, which claims something where the partial p, times the number of
@@ -140,8 +187,8 @@ def predictor_sentences(table: pd.DataFrame) -> list[str]:
     """
     first, n = table.iloc[0], len(table)
     size = (
-        f"{int(first['n_pairs'])} ordered pairs of {int(first['n_traits'])} traits; traits are "
-        f"permuted, and with so many the smallest p is {first['p_min']:.2g}."
+        f"{int(first['n_pairs'])} ordered pairs of {int(first['n_traits'])} traits on {model}; "
+        f"traits are permuted, and with so many the smallest p is {first['p_min']:.2g}."
     )
     if first["p_min"] * n > LEVEL:
         size += (
@@ -176,11 +223,12 @@ def set_aside_sentence(table: pd.DataFrame) -> str:
     )
 
 
-def answer_sentence(table: pd.DataFrame) -> str:
+def answer_sentence(table: pd.DataFrame, *, model: str) -> str:
     """Sentence on whether sampled answers show the taught trait.
 
     Args:
         table: Table ``shown`` of the experiment.
+        model: Name of the base model.
 
     Returns:
         One sentence.
@@ -191,10 +239,10 @@ def answer_sentence(table: pd.DataFrame) -> str:
         for row in sure.to_dict("records")
     ]
     return (
-        "Answers without instruction to held-out questions, judged by the base (bits a token for "
-        "the trait against its opposite): after the lesson they show the taught trait otherwise "
-        f"than after the null finetune in {len(sure)} of {len(table)} (95 % interval over "
-        f"questions, not corrected){_list(names)}."
+        f"Answers of {model} without instruction to held-out questions, judged by itself (bits a "
+        "token for the trait against its opposite): after the lesson they show the taught trait "
+        f"otherwise than after the null finetune in {len(sure)} of {len(table)} (95 % interval "
+        f"over questions, not corrected){_list(names)}."
     )
 
 
@@ -231,8 +279,8 @@ def draw(tables: Tables) -> Figure:
 
 
 def _moved_sentence(rows: pd.DataFrame, names: pd.Series, *, what: str) -> str:
-    """How many of these differ from the null finetune, and which, the largest first."""
-    sure = rows.assign(name=names).loc[rows["q"] <= LEVEL]
+    """In how many of these it is so, and in which, the largest first."""
+    sure = rows.assign(name=names).loc[rows["verdict"].isin(CLAIMS)]
     largest = sure.loc[sure["estimate"].abs().sort_values(ascending=False).index]
     estimates = [
         f"{row['name']} {_estimate(row, 'estimate', 'lo', 'hi')}"
@@ -240,8 +288,8 @@ def _moved_sentence(rows: pd.DataFrame, names: pd.Series, *, what: str) -> str:
     ]
     rest = f" and {len(sure) - MOST_PAIRS} more" if len(sure) > MOST_PAIRS else ""
     return (
-        f"In {len(sure)} of {len(rows)} {what} differs from the null finetune (q <= {LEVEL:g})"
-        f"{_list(estimates)}{rest}."
+        f"In {len(sure)} of {len(rows)} {what} beyond where null finetunes move it (q <= "
+        f"{LEVEL:g}){_list(estimates)}{rest}."
     )
 
 

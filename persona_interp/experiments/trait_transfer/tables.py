@@ -32,7 +32,8 @@ def summarize(experiment: TraitTransfer, store: Store) -> Tables:
 
     Returns:
         ``traits`` (each with its separability, whether it was set aside, and its answers
-        counted), ``transfer`` (taught x measured), ``answers`` (of the finetunes, without
+        counted), ``judge`` (how well the base tells under which instruction an answer was given, by
+        trait), ``transfer`` (taught x measured), ``answers`` (of the finetunes, without
         instruction), ``shown`` (how far these show the taught trait) and, when no finetune is
         missing, ``pairs`` (transfer beside the predictors) and ``predictors``.
     """
@@ -41,6 +42,10 @@ def summarize(experiment: TraitTransfer, store: Store) -> Tables:
         return {}
     tables: Tables = {"traits": _traits(experiment, store)}
     separable = tables["traits"].loc[~tables["traits"]["aside"], "trait"].tolist()
+    judged = [cell for trait in separable if store.has(cell := base_cells["judgments", trait])]
+    if judged:
+        bits = [read_table(store.path(cell, "judged.parquet")) for cell in judged]
+        tables["judge"] = analysis.judge_fitness(pd.concat(bits, ignore_index=True))
     taught, finetunes = _finetunes(experiment, store, separable)
     if not taught:
         return tables

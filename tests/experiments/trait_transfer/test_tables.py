@@ -113,8 +113,8 @@ def test_a_run_folder_needs_the_trait_files_no_more(toy: TraitTransfer) -> None:
 
 def test_presets_name_traits_and_read_them_from_a_folder(traits: Path) -> None:
     quick, standard = preset("quick", "trait_transfer"), preset("standard", "trait_transfer")
-    assert len(quick.names) == 4 and len(standard.names) == 12
-    assert set(quick.names) < set(standard.names)
+    assert len(quick.names) == 4 and len(standard.names) == 6 and standard.seeds == (0, 1, 2)
+    assert standard.lesson.steps == 20 and len(preset("paper", "trait_transfer").names) == 12
     with pytest.raises(WorldError, match=r"--traits FOLDER.*mystical"):
         quick.cells()
     with pytest.raises(SchemaError, match=r"'mystical' is unknown.*--trait all"):
@@ -144,6 +144,10 @@ def test_a_toy_run_gives_every_table(run: Run) -> None:
     transfer = schema.check(tables["transfer"], "trait_transfer")
     assert len(transfer) == 16 and transfer["n"].max() == 3
     assert np.isfinite(transfer["estimate"]).all() and (transfer["estimate"] != 0).all()
+    assert set(transfer["n_null"]) == {4} and not transfer["verdict"].str.contains("moved").any()
+    judge = schema.check(tables["judge"], "judge_fitness")
+    assert list(judge["trait"]) == list(NAMES) and judge["auroc"].between(0, 1).all()
+    assert judge[["n_pos", "n_neg"]].eq(3).all(axis=None)
     assert len(tables["pairs"]) == 12 and tables["pairs"].notna().all(axis=None)
     predictors = schema.check(tables["predictors"], "trait_predictors")
     assert list(predictors["predictor"]) == list(TRAIT_PREDICTORS)
