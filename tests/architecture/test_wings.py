@@ -15,15 +15,17 @@ FILES = {
     "tasks",
     "sources",
     "plants",
+    "requests",
     "cases",
     "findings",
     "inside",
 }
 NEEDED = {"__init__", "config", "tables", "report"}
 BELOW = {
-    "config": {"plants"},
+    "config": {"plants", "requests"},
     "plants": set(),
-    "sources": {"config"},
+    "requests": set(),
+    "sources": {"config", "requests"},
     "tasks": {"config", "sources", "plants"},
     "tables": {"config", "plants", "cases", "inside"},
     "cases": {"config", "plants"},
