@@ -16,9 +16,14 @@ class Verdict(StrEnum):
     """What may be claimed of a finetune (``analysis.effects``)."""
 
     NONE = "no difference shown"
+    IMPOSSIBLE = "could not have been shown"
     DIFFERS = "differs"
+    FARTHER = "differs more than controls that moved less far"
     UP = "the finetune moved it up"
     DOWN = "the finetune moved it down"
+
+
+CLAIMS = (Verdict.DIFFERS, Verdict.FARTHER, Verdict.UP, Verdict.DOWN)
 
 
 class Effect(StrEnum):

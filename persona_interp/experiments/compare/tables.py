@@ -78,8 +78,11 @@ def summarize(experiment: Compare, store: Store) -> Tables:
     """
     cells = FinishedCells(experiment, store)
     tables: Tables = {"sources": sources(experiment)}
+    distance = None
     if cells.has_all("drift"):
         tables["distance"] = distances(cells)
+        judging = tables["distance"].query("judges")
+        distance = dict(zip(judging["checkpoint"], judging["estimate"], strict=True))
     measurements: list[pd.DataFrame] = []
     random: list[pd.DataFrame] = []
     if experiment.traits and cells.has_all("behavior"):
@@ -89,10 +92,10 @@ def summarize(experiment: Compare, store: Store) -> Tables:
         bits = cells.tables("answers", name="trait_bits")
         measurements.append(analysis.measurements.measure_answers(bits))
     if cells.has(("directions",)) and cells.has_all("residuals"):
-        tables |= _along_directions(cells, measurements, random)
+        tables |= _along_directions(cells, measurements, random, distance=distance)
     tables |= _of_dictionaries(cells, measurements)
     if measurements:
-        effects = _effects(cells, measurements)
+        effects = _effects(cells, measurements, distance=distance)
         by_chance = pd.DataFrame(columns=list(measurements[0].columns))
         if random:
             by_chance = pd.concat(random, ignore_index=True)
@@ -193,7 +196,11 @@ def farthest(distance: pd.DataFrame) -> Asked:
 
 
 def _along_directions(
-    cells: FinishedCells, measurements: list[pd.DataFrame], random: list[pd.DataFrame]
+    cells: FinishedCells,
+    measurements: list[pd.DataFrame],
+    random: list[pd.DataFrame],
+    *,
+    distance: dict[str, float] | None,
 ) -> Tables:
     """Projections on trait vectors: adds what is tested, returns what is only shown."""
     experiment = cells.experiment
@@ -208,7 +215,7 @@ def _along_directions(
         novelty.append(span_share(acts, vectors, random_vectors, base=experiment.base.label))
     shares = pd.concat(novelty, ignore_index=True)
     shares = shares.loc[shares["checkpoint"] != experiment.again.label]
-    return {"shift": _effects(cells, last), "novelty": shares}
+    return {"shift": _effects(cells, last, distance=distance), "novelty": shares}
 
 
 def _of_dictionaries(cells: FinishedCells, measurements: list[pd.DataFrame]) -> Tables:
@@ -236,7 +243,12 @@ def _of_dictionaries(cells: FinishedCells, measurements: list[pd.DataFrame]) -> 
     return tables
 
 
-def _effects(cells: FinishedCells, measurements: list[pd.DataFrame]) -> pd.DataFrame:
+def _effects(
+    cells: FinishedCells,
+    measurements: list[pd.DataFrame],
+    *,
+    distance: dict[str, float] | None,
+) -> pd.DataFrame:
     experiment = cells.experiment
     table = pd.concat(measurements, ignore_index=True)
     primary = []
@@ -250,6 +262,7 @@ def _effects(cells: FinishedCells, measurements: list[pd.DataFrame]) -> pd.DataF
         again=experiment.again.label,
         primary=primary,
         primary_in=Family.ANSWERS,
+        distance=distance,
         seed=experiment.seeds[0],
     )
 
