@@ -15,8 +15,8 @@ UNEDITED = "none"  # the column ``edit`` of answers that no edit has touched
 class Verdict(StrEnum):
     """What may be claimed of a finetune (``analysis.effects``)."""
 
-    NONE = "no difference shown"
     IMPOSSIBLE = "could not have been shown"
+    NONE = "no difference shown"
     DIFFERS = "differs"
     FARTHER = "differs more than controls that moved less far"
     UP = "the finetune moved it up"
@@ -24,6 +24,7 @@ class Verdict(StrEnum):
 
 
 CLAIMS = (Verdict.DIFFERS, Verdict.FARTHER, Verdict.UP, Verdict.DOWN)
+"""Verdicts that claim something."""
 
 
 class Effect(StrEnum):
