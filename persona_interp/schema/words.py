@@ -49,6 +49,7 @@ class Novelty(StrEnum):
     """Whether known personas explain what a tuned model says (``analysis.novelty``)."""
 
     COMPOSABLE = "composable from known personas"
+    UNDECIDED = "undecided"
     NOT_COMPOSABLE = "not composable from known personas"
 
 

@@ -319,12 +319,11 @@ def _rest_sentence(rest: pd.DataFrame, *, has_primary: bool) -> str:
         return f"{start}{len(claims)} passed: {_claims(claims)}."
     possible = rest.loc[rest["possible"]]
     if possible.empty:
-        return f"{start}nothing could have been claimed alone, so that nothing is says nothing."
+        return f"{start}none could have shown a lone difference, and nothing follows from that."
+    text = f"{start}no difference is shown among {_tests(len(possible))} that could have shown one"
     smallest = (possible["p_min"] * possible["n_tests"] * possible["n_families"]).max()
-    return (
-        f"{start}no difference is shown among {_tests(len(possible))} that could have shown one "
-        f"(smallest possible q {_p(smallest)})."
-    )
+    # beside controls that vary no p is the smallest
+    return f"{text} (smallest possible q {_p(smallest)})." if smallest else f"{text}."
 
 
 def _too_few_controls(n_controls: int) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from persona_interp.analysis.effects import ALPHA, BY_CONTROLS, TOLERANCE
+from persona_interp.analysis.effects import ALPHA, BY_CONTROLS
 from persona_interp.report.rows import Row, only, rows
 from persona_interp.schema.words import CLAIMS, Asked, Family, Role, Unit, Verdict
 
@@ -107,16 +107,15 @@ def comparable(effects: pd.DataFrame) -> list[str]:
     for row in rows(tuned.loc[tuned["ratio"].map(math.isfinite)]):
         start = (
             f"{row.checkpoint} is {_number(row.distance)} {Unit.BITS_A_TOKEN} from the base, its "
-            f"controls ({row.n_controls}) {_number(row.distance_controls)}: {row.ratio:.2g} times "
-            "as far, as the root of KL goes"
+            f"controls ({row.n_controls}) {_number(row.distance_controls)}: it went {row.ratio:.2f} "
+            "times as far, as the root of KL goes"
         )
-        if row.ratio <= TOLERANCE:
-            sentences.append(f"{start}. These are controls of comparable distance.")
+        if row.ratio <= 1:
+            sentences.append(f"{start}. They are controls of comparable distance.")
             continue
         sentences.append(
-            f"{start}. Controls that moved less far do not say what chance does so far out: a "
-            "change is called the finetune's only where it stands out from the other quantities of "
-            f"its family, elsewhere it '{Verdict.FARTHER}'."
+            f"{start}. Each test is therefore made once more as if the controls had gone as far; "
+            f"what passes only without that '{Verdict.FARTHER}'."
         )
     return sentences
 

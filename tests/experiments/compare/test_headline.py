@@ -111,10 +111,13 @@ def test_distance_on_neutral_requests_is_said_beside() -> None:
 
 def test_controls_are_called_comparable_by_their_distance() -> None:
     about = {"n_controls": 3, "distance": 0.7, "possible": True, "n": 1}
-    near = verdicts_of(Verdict.NONE, distance_controls=0.6, ratio=1.08, **about)
+    near = verdicts_of(Verdict.NONE, distance_controls=0.8, ratio=0.94, **about)
     farther = verdicts_of(Verdict.FARTHER, distance_controls=0.1, ratio=2.6, **about)
-    assert comparable(near)[0].endswith("These are controls of comparable distance.")
+    assert comparable(near)[0].endswith("They are controls of comparable distance.")
     (sentence,) = comparable(farther)
-    assert "0.70 bits a token from the base, its controls (3) 0.10: 2.6 times as far" in sentence
+    assert (
+        "mine is 0.70 bits a token from the base, its controls (3) 0.10: it went 2.60 times as far"
+        in sentence
+    )
     assert str(Verdict.FARTHER) in sentence
     assert comparable(near.assign(ratio=NAN)) == []

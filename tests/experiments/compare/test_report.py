@@ -93,7 +93,7 @@ def test_where_nothing_was_possible_no_difference_is_not_said() -> None:
     impossible = {"possible": False, "p_min": 0.03, "n_needed": 15, "n": 6}
     table = pd.DataFrame([row("wry", Verdict.IMPOSSIBLE, n_controls=0, **impossible)])
     text = " ".join(finding(table))
-    assert "no difference" not in text and "nothing could have been claimed alone" in text
+    assert "no difference" not in text and "none could have shown a lone difference" in text
     primary = finding(table.assign(primary=True), primary="wry")[0]
     assert str(Verdict.IMPOSSIBLE) in primary and "6 questions are too few for any claim" in primary
     both = pd.DataFrame([row("wry", Verdict.IMPOSSIBLE, **impossible), row("kind")])
