@@ -107,8 +107,8 @@ def comparable(effects: pd.DataFrame) -> list[str]:
     for row in rows(tuned.loc[tuned["ratio"].map(math.isfinite)]):
         start = (
             f"{row.checkpoint} is {_number(row.distance)} {Unit.BITS_A_TOKEN} from the base, its "
-            f"controls ({row.n_controls}) {_number(row.distance_controls)}: it went {row.ratio:.2f} "
-            "times as far, as the root of KL goes"
+            f"controls ({row.n_controls}) {_number(row.distance_controls)}: it went "
+            f"{row.ratio:.2f} times as far, as the root of KL goes"
         )
         if row.ratio <= 1:
             sentences.append(f"{start}. They are controls of comparable distance.")
