@@ -30,7 +30,9 @@ ROW = {
     **{"random_lo": -0.125, "random_hi": 0.125, "n_random": 100},
     **{"p": 0.01, "q": 0.01, "n_tests": 1, "p_min": 1e-4, "possible": True, "n_families": 1},
     **{"n_needed": 6, "n_silent": 0},
-    **dict.fromkeys(("distance", "distance_controls", "ratio", "p_specific", "q_specific"), NAN),
+    **dict.fromkeys(
+        ("distance", "distance_controls", "ratio", "p_specific", "q_specific", "p_max"), NAN
+    ),
 }
 PROVENANCE = {
     **{"experiment": "compare", "seeds": [0], "cells_done": 3, "cells": 3, "primary": "wry"},
