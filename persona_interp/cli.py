@@ -158,6 +158,13 @@ def compare(
         list[str] | None,
         typer.Option(help="Control finetune; repeat. Claims need three, else it only 'differs'."),
     ] = None,
+    neutral: Annotated[
+        Path | None,
+        typer.Option(
+            help="Requests that have to do with no trait, by default sixteen of everyday life; "
+            "the --prompts file where that is neutral already."
+        ),
+    ] = None,
     primary: Annotated[
         str, typer.Option(help="Trait named beforehand: tested alone, uncorrected.")
     ] = "",
@@ -211,6 +218,7 @@ def compare(
         traits=traits,
         primary=primary,
         control=control or (),
+        neutral=neutral,
         sae=sae or (),
         hooks=hook or (),
         adapter_base=adapter_base,

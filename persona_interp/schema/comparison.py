@@ -1,6 +1,6 @@
 """What does a comparison of two models measure and find? Columns of its tables."""
 
-from persona_interp.schema.words import Family, Role, Unit, Verdict
+from persona_interp.schema.words import Asked, Family, Role, Unit, Verdict
 
 COMPARISON: dict[str, dict[str, str]] = {
     "measurements": {
@@ -92,6 +92,23 @@ COMPARISON: dict[str, dict[str, str]] = {
             f"({Unit.BITS_A_TOKEN})"
         ),
         "n_tokens": "tokens compared",
+    },
+    "distance": {
+        "checkpoint": "label of the checkpoint",
+        "role": f"{Role.AGAIN} (the floor), {Role.TUNED} or {Role.CONTROL}",
+        "asked": f"{Asked.PROMPTS} or {Asked.NEUTRAL}, to which the base answered",
+        "estimate": (
+            "KL(base || checkpoint) of the next token in the base's own answers, mean over "
+            f"conversations ({Unit.BITS_A_TOKEN})"
+        ),
+        "lo": "lower end of the 95 % t interval over conversations; NaN for a single one",
+        "hi": "upper end",
+        "n": "number of conversations",
+        "n_tokens": "tokens of the answers",
+        "judges": (
+            "is a finetune weighed against its controls by this distance (effects): that on which "
+            "it went farthest beyond them"
+        ),
     },
     "novelty_share": {
         "checkpoint": "label of the checkpoint",

@@ -111,6 +111,13 @@ class Role(StrEnum):
     CONTROL = "control"
 
 
+class Asked(StrEnum):
+    """On which requests the distance of a checkpoint from its base is measured (``compare``)."""
+
+    PROMPTS = "the comparison's prompts"
+    NEUTRAL = "neutral requests"
+
+
 class Family(StrEnum):
     """What kind of quantity is compared (``analysis.effects``)."""
 

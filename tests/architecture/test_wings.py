@@ -15,26 +15,30 @@ FILES = {
     "tasks",
     "sources",
     "plants",
+    "requests",
     "cases",
     "findings",
+    "headline",
     "inside",
 }
 NEEDED = {"__init__", "config", "tables", "report"}
 BELOW = {
-    "config": {"plants"},
+    "config": {"plants", "requests"},
     "plants": set(),
-    "sources": {"config"},
+    "requests": set(),
+    "sources": {"config", "requests"},
     "tasks": {"config", "sources", "plants"},
     "tables": {"config", "plants", "cases", "inside"},
     "cases": {"config", "plants"},
     "findings": {"config"},
-    "report": {"config", "tables", "findings", "inside"},
+    "headline": {"config"},
+    "report": {"config", "tables", "findings", "headline", "inside"},
     "inside": {"config", "tasks", "findings"},  # a folder of the same names
 }
 """File of a wing -> files of the same wing that it may import."""
 WINGS = {"order": {"dose"}}
 """Wing -> wings below it that it uses."""
-FREE_OF_TORCH = ("config", "plants", "tables", "findings", "report")
+FREE_OF_TORCH = ("config", "plants", "requests", "tables", "findings", "headline", "report")
 MODEL_ROOMS = {"models", "record", "dictionaries"}
 STAGE = ("persona_interp.models.stage", "persona_interp.models.dtype")
 EXPERIMENTS = "persona_interp.experiments"

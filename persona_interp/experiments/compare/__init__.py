@@ -2,6 +2,7 @@
 
 TASKS = {
     "prompts": "tasks:prompts",
+    "neutral": "tasks:neutral",
     "trait": "tasks:trait",
     "residuals": "tasks:residuals",
     "directions": "tasks:directions",

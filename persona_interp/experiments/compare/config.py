@@ -2,8 +2,9 @@
 
 A base and one or more finetunes (checkpoints, or the steps of a training) are measured on the same
 prompts and on published traits. The base is recorded twice, which shows the floor; control
-finetunes say how far one more finetune goes by chance. ``analysis.effects`` says what may be
-claimed.
+finetunes say how far one more finetune goes by chance. How far everybody is from the base (KL a
+token, on the base's own answers to the prompts and to neutral requests) is measured first, and
+stands whatever else was asked for. ``analysis.effects`` says what may be claimed.
 
 Words for what models say: **samples** are every checkpoint's answers to the prompts, to be read;
 **answers** are every checkpoint's answers to held-out questions of the traits, which are tested.
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from persona_interp.errors import SchemaError, unknown
+from persona_interp.experiments.compare.requests import EVERYDAY
 from persona_interp.schema.words import Role
 from persona_interp.store import Cell
 
@@ -111,6 +113,9 @@ class CompareOptions:
         traits: A folder of trait files, or one file.
         primary: The trait that is tested alone, without correction. Name it before you look.
         control: Control finetunes; claims that a finetune moved something need three.
+        neutral: A prompts file of requests that have to do with no trait, on which distance is
+            measured too; sixteen of everyday life by default. The prompts file itself where that
+            is neutral already.
         sae: A dictionary or several, see ``dictionaries.open_any``.
         hooks: Where the inside is read; after a quarter, a half and three quarters of the blocks by
             default.
@@ -125,6 +130,7 @@ class CompareOptions:
     traits: str | Path | None = None
     primary: str = ""
     control: Any = ()
+    neutral: str | Path | None = None
     sae: str | Path | Iterable[str | Path] = ()
     hooks: Iterable[str] = ()
     adapter_base: Any = None
@@ -144,6 +150,7 @@ class Compare:
         tuned: Checkpoints that claims are about.
         prompts: Prompts file.
         control: Other finetunes: alike but for chance and what is asked about.
+        neutral: Requests that have to do with no trait; none where the prompts are such already.
         traits: Trait files.
         sae: Dictionaries.
         primary: Trait that is tested alone, named beforehand; "" for none.
@@ -158,6 +165,7 @@ class Compare:
     tuned: tuple[Source, ...]
     prompts: File
     control: tuple[Source, ...] = ()
+    neutral: tuple[str, ...] = EVERYDAY
     traits: tuple[File, ...] = ()
     sae: tuple[File, ...] = ()
     primary: str = ""
@@ -213,7 +221,8 @@ class Compare:
             seed: Of every draw.
 
         Returns:
-            ``("prompts",)`` (with the base's answers), ``("trait", name)``, ``("directions",)``;
+            ``("prompts",)`` and ``("neutral",)`` (with the base's answers), ``("trait", name)``,
+            ``("directions",)``;
             ``("residuals", label)``, ``("drift", label)``, ``("samples", label)``,
             ``("behavior", label)``, ``("answers", label)``, ``("features", sae, label)`` of every
             checkpoint; ``("lens", label)`` of the last of every finetune, ``("pages", sae)``.
@@ -227,6 +236,9 @@ class Compare:
         }
         cells: dict[tuple[str, ...], Cell] = {}
         cells["prompts",] = _cell("prompts", {**base, **draw, "file": self.prompts.plain()})
+        if self.neutral:
+            config = {**base, **draw, "requests": list(self.neutral)}
+            cells["neutral",] = _cell("neutral", config)
         for file in self.traits:
             config = {**base, **draw, "file": file.plain(), "questions": settings.questions}
             config["hooks"] = list(self.hooks)
@@ -265,7 +277,8 @@ class Compare:
 
         config = {**checkpoint, "hooks": list(self.hooks)}
         add("residuals", config, (prompts,), name="residuals")
-        add("drift", both, (prompts,), name="drift")
+        neutral = (cells["neutral",],) if self.neutral else ()
+        add("drift", both, (prompts, *neutral), name="drift")
         config = {**both, **draw, "samples": settings.samples}
         add("samples", config, (prompts, *traits), name="samples")
         if traits:

@@ -38,7 +38,8 @@ def finding(effects: pd.DataFrame, *, primary: str = "") -> list[str]:
     >>> row = {"family": "behavior", "hook": "", "quantity": "wry", "checkpoint": "mine"}
     >>> row |= {"role": "tuned", "estimate": 0.1, "lo": -0.1, "hi": 0.3, "n": 20, "p": 0.4}
     >>> row |= {"q": 0.4, "n_tests": 1, "primary": True, "verdict": "no difference shown"}
-    >>> row |= {"n_controls": 0} | dict.fromkeys(["controls", "range_lo", "range_hi"], math.nan)
+    >>> row |= {"n_controls": 0, "possible": True}
+    >>> row |= dict.fromkeys(["controls", "range_lo", "range_hi"], math.nan)
     >>> finding(pd.DataFrame([row]), primary="wry")[0][:64]
     'Wry was named beforehand as the one primary test. mine: no diffe'
     """
@@ -93,7 +94,7 @@ def control_claims(effects: pd.DataFrame) -> list[str]:
     controls = only(effects, role=Role.CONTROL)
     if controls.empty:
         return []
-    n_claims = sum(controls["verdict"].isin(CLAIMS))
+    n_claims = controls["verdict"].isin(CLAIMS).sum()
     n_controls = controls["checkpoint"].nunique()
     how = "against the base alike"
     if BY_CONTROLS in set(controls["judged_by"]):
@@ -300,6 +301,8 @@ def _primary_sentence(row: Row) -> str:
         )
     if row.n_tests > 1:
         corrected = f", q = {_p(row.q)} over {row.n_tests}"
+    if not row.possible:
+        corrected = f"{corrected}; {row.n} questions are too few for any claim"
     return (
         f"{row.checkpoint}: {row.verdict}; {row.estimate:+.3f} [{row.lo:+.3f}, {row.hi:+.3f}] "
         f"{UNITS[Family(row.family)]} over {row.n} held-out questions{controls} "
@@ -312,9 +315,15 @@ def _rest_sentence(rest: pd.DataFrame, *, has_primary: bool) -> str:
     what = "everything else" if has_primary else "everything"
     start = f"Of {what} that was tested ({_tests(len(rest))}), "
     claims = rest.loc[rest["verdict"].isin(CLAIMS)]
-    if claims.empty:
-        return f"{start}no difference is shown."
-    return f"{start}{len(claims)} passed: {_claims(claims)}."
+    if not claims.empty:
+        return f"{start}{len(claims)} passed: {_claims(claims)}."
+    possible = rest.loc[rest["possible"]]
+    if possible.empty:
+        return f"{start}none could have shown a lone difference, and nothing follows from that."
+    text = f"{start}no difference is shown among {_tests(len(possible))} that could have shown one"
+    smallest = (possible["p_min"] * possible["n_tests"] * possible["n_families"]).max()
+    # beside controls that vary no p is the smallest
+    return f"{text} (smallest possible q {_p(smallest)})." if smallest else f"{text}."
 
 
 def _too_few_controls(n_controls: int) -> str:

@@ -1,7 +1,8 @@
 """What did a comparison of two models find, in words and figures?
 
-The first sentence follows from the table of effects. With fewer than three control finetunes
-nothing is said to have been moved by the finetune; where no test passes, nothing is said to differ.
+The first sentence says how far the finetunes are from the base, whatever else was asked, and
+whether anything finer could have been claimed. With fewer than three control finetunes nothing is
+said to have been moved by the finetune; where no test passes, nothing finer is said to differ.
 """
 
 from collections.abc import Mapping
@@ -12,20 +13,21 @@ import pandas as pd
 
 from persona_interp import plots
 from persona_interp.errors import StoreError
-from persona_interp.experiments.compare import findings
+from persona_interp.experiments.compare import findings, headline
 from persona_interp.experiments.compare.findings import UNITS, layer_name
 from persona_interp.report import page
 from persona_interp.report.features import feature_page
 from persona_interp.report.page import Block
 from persona_interp.report.rows import has, only
-from persona_interp.schema.words import Family, Fit, Role
+from persona_interp.schema.words import Family, Fit, Role, Unit
 
 Tables = dict[str, pd.DataFrame]
 
 TITLE = "Compare: what does the finetune do that the base does not?"
 EFFECT_COLUMNS = (
     *("quantity", "checkpoint", "role", "verdict", "estimate", "lo", "hi"),
-    *("controls", "range_lo", "range_hi", "p", "q", "n_tests", "before", "after"),
+    *("controls", "range_lo", "range_hi", "ratio", "p", "q", "p_specific", "q_specific"),
+    *("n_tests", "p_min", "n_needed", "before", "after"),
 )
 """Columns of the table of effects that the page shows."""
 FOLD_TEXT = (
@@ -46,8 +48,8 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
         provenance: From ``provenance_of``.
 
     Returns:
-        Findings, what was compared, answers, behavior, samples, drift, the inside, features, and
-        what was not asked.
+        Findings, distance, what was compared, answers, behavior, samples, drift, the inside,
+        features, and what was not asked.
 
     Raises:
         StoreError: Nothing is finished.
@@ -57,7 +59,11 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
             f"{run} has no finished measurement yet, so there is nothing to report; run the "
             "comparison on."
         )
-    content = [*_findings(tables, provenance), *_models(tables, provenance)]
+    content = [
+        *_findings(tables, provenance),
+        *_distance(run, tables, provenance),
+        *_models(tables, provenance),
+    ]
     for section in (_answers, _behavior, _samples, _drift, _inside, _features):
         content += section(run, tables, provenance)
     content.append(page.heading("Not asked"))
@@ -66,16 +72,51 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
 
 
 def _findings(tables: Tables, provenance: Mapping[str, Any]) -> list[Block]:
-    if not has(tables, "effects"):
-        text = "Nothing was tested: no trait and no dictionary was named."
-        return [page.paragraph(text, lead=True)]
-    effects, source = tables["effects"], "tables/effects.csv"
-    first, *rest = findings.finding(effects, primary=provenance["primary"])
-    rest += findings.correction(effects)
-    rest += findings.control_claims(effects)
-    rest.append(findings.floor(effects))
-    lead = page.paragraph(first, source=source, lead=True)
-    return [lead, *(page.paragraph(sentence, source=source) for sentence in rest)]
+    """How far the finetunes are, then what could be claimed, then what is."""
+    effects = tables.get("effects", pd.DataFrame())
+    if has(tables, "distance"):
+        distance, source = tables["distance"], "tables/distance.csv"
+        first = headline.headline(distance, effects, provenance=provenance)
+        content = [
+            page.paragraph(first, source=source, lead=True),
+            page.paragraph(headline.on_neutral_requests(distance), source=source),
+        ]
+    else:
+        text = "How far the finetunes are from the base is not measured yet; run the comparison on."
+        content = [page.paragraph(text, lead=True)]
+    if effects.empty:
+        return content
+    sentences = [
+        *headline.comparable(effects),
+        headline.reach(effects),
+        *findings.finding(effects, primary=provenance["primary"]),
+        *findings.correction(effects),
+        *findings.control_claims(effects),
+        findings.floor(effects),
+    ]
+    return content + [page.paragraph(text, source="tables/effects.csv") for text in sentences]
+
+
+def _distance(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> list[Block]:
+    """How far every checkpoint is from the base, on the prompts and on neutral requests."""
+    if not has(tables, "distance"):
+        return []
+    distance, source = tables["distance"], "tables/distance.csv"
+    text = (
+        "How far each checkpoint's next token is from the base's, in the base's own answers; "
+        f"'{Role.AGAIN}' is the floor."
+    )
+    # one figure draws KL by what the text is: here by what was asked
+    by_asked = distance.assign(role=distance["asked"])
+    figure = page.saved_figure(
+        run, "distance", plots.drift(by_asked), table=distance, caption=text, provenance=provenance
+    )
+    text = (
+        f"The same in numbers ({Unit.BITS_A_TOKEN}); 'judges': by this distance finetunes are "
+        "weighed against their controls."
+    )
+    numbers = page.table(distance, caption=text, source=source)
+    return [page.heading("Distance from the base"), figure, numbers]
 
 
 def _models(tables: Tables, provenance: Mapping[str, Any]) -> list[Block]:

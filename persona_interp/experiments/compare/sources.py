@@ -18,6 +18,7 @@ from persona_interp.experiments.compare.config import (
     File,
     Source,
 )
+from persona_interp.experiments.compare.requests import EVERYDAY
 from persona_interp.experiments.experiment import compute
 from persona_interp.models import Checkpoint, Trajectory
 from persona_interp.models.load import load_tokenizer
@@ -104,12 +105,14 @@ def comparison(
     checkpoint = checkpoint_of(first.plain())
     by_path = {str(path): dictionaries.open_any(path) for path in _paths(options.sae)}
     hooks = tuple(options.hooks) or _default_hooks(first)
+    neutral = _neutral(options.neutral, prompts=prompts, tokenizer=load_tokenizer(checkpoint))
     models.boot(checkpoint, hooks=(*hooks, *(sae.hook for sae in by_path.values())))
     return Compare(
         first,
         finetunes,
         file_of(prompts),
         control=controls,
+        neutral=neutral,
         traits=traits,
         sae=_dictionary_files(by_path),
         primary=options.primary,
@@ -271,6 +274,24 @@ def default_blocks(n: int) -> list[int]:
 
 def _default_hooks(source: Source) -> tuple[str, ...]:
     return tuple(f"blocks.{block}.hook_out" for block in default_blocks(blocks_of(source)))
+
+
+def _neutral(path: str | Path | None, *, prompts: str | Path, tokenizer: Any) -> tuple[str, ...]:
+    """Neutral requests, asked alone; none where the prompts file is named for them."""
+    if path is None:
+        asked = EVERYDAY
+    elif file_of(path).sha256 == file_of(prompts).sha256:
+        return ()
+    else:
+        asked = tuple(readers.read_prompts(path)["question"])
+    try:
+        models.encode(tokenizer, [[{"role": "user", "content": text}] for text in asked])
+    except ModelError as error:
+        raise ModelError(
+            f"the neutral requests cannot be asked: {error} Name a prompts file that can (neutral, "
+            "--neutral); the prompts' own where these are neutral already."
+        ) from error
+    return asked
 
 
 def _trait_files(traits: str | Path | None) -> tuple[File, ...]:

@@ -1,17 +1,21 @@
 """What do the finished cells of a comparison say, as tables?"""
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
-from persona_interp import analysis
+from persona_interp import analysis, schema
 from persona_interp.analysis.drift import kl_by_role
 from persona_interp.analysis.span import span_share
 from persona_interp.experiments.compare.config import SAME_WEIGHTS, Compare
-from persona_interp.schema.words import Family, Fit, Role
+from persona_interp.schema.words import Asked, Family, Fit, Role
 from persona_interp.store import Store
 from persona_interp.tables import concat, read_dataset, read_directions, read_table
 
 Tables = dict[str, pd.DataFrame]
+
+ANSWER = "assistant"
+"""Role of the tokens by which distance is measured."""
 
 
 class FinishedCells:
@@ -67,13 +71,18 @@ def summarize(experiment: Compare, store: Store) -> Tables:
         store: Its run; missing cells leave fewer tables.
 
     Returns:
-        Tables by name: ``sources``, ``effects`` (everything that was tested), ``shift`` (last
-        prompt token), ``drift``, ``samples``, ``sound`` (what the samples sound like),
-        ``separability``, ``novelty``, ``lens``; ``features``, ``fidelity``, ``tokens`` and
-        ``words`` of dictionaries.
+        Tables by name: ``sources``, ``distance`` (of everybody from the base), ``effects``
+        (everything that was tested), ``shift`` (last prompt token), ``drift``, ``samples``,
+        ``sound`` (what the samples sound like), ``separability``, ``novelty``, ``lens``;
+        ``features``, ``fidelity``, ``tokens`` and ``words`` of dictionaries.
     """
     cells = FinishedCells(experiment, store)
     tables: Tables = {"sources": sources(experiment)}
+    distance = None
+    if cells.has_all("drift"):
+        tables["distance"] = distances(cells)
+        judging = tables["distance"].query("judges")
+        distance = dict(zip(judging["checkpoint"], judging["estimate"], strict=True))
     measurements: list[pd.DataFrame] = []
     random: list[pd.DataFrame] = []
     if experiment.traits and cells.has_all("behavior"):
@@ -83,10 +92,10 @@ def summarize(experiment: Compare, store: Store) -> Tables:
         bits = cells.tables("answers", name="trait_bits")
         measurements.append(analysis.measurements.measure_answers(bits))
     if cells.has(("directions",)) and cells.has_all("residuals"):
-        tables |= _along_directions(cells, measurements, random)
+        tables |= _along_directions(cells, measurements, random, distance=distance)
     tables |= _of_dictionaries(cells, measurements)
     if measurements:
-        effects = _effects(cells, measurements)
+        effects = _effects(cells, measurements, distance=distance)
         by_chance = pd.DataFrame(columns=list(measurements[0].columns))
         if random:
             by_chance = pd.concat(random, ignore_index=True)
@@ -132,8 +141,66 @@ def sources(experiment: Compare) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def distances(cells: FinishedCells) -> pd.DataFrame:
+    """How far every checkpoint is from the base, in the base's own answers.
+
+    Args:
+        cells: With the drift of every checkpoint.
+
+    Returns:
+        A distance table (``schema``), one row a checkpoint but the base and what was asked.
+    """
+    experiment = cells.experiment
+    roles = {experiment.again.label: Role.AGAIN}
+    roles |= {source.label: Role.TUNED for source in experiment.tuned}
+    roles |= {source.label: Role.CONTROL for source in experiment.controls}
+    files = {Asked.PROMPTS: "drift"}
+    if experiment.neutral:
+        files[Asked.NEUTRAL] = "neutral"
+    parts = []
+    for asked, name in files.items():
+        kl = kl_by_role(cells.tables("drift", name=name))
+        kl = kl.loc[(kl["role"] == ANSWER) & kl["checkpoint"].isin(roles)]
+        parts.append(kl.assign(role=kl["checkpoint"].map(roles).map(str), asked=str(asked)))
+    table = pd.concat(parts, ignore_index=True)
+    table["judges"] = table["asked"] == farthest(table)
+    return schema.check(table[list(schema.TABLES["distance"])], "distance")
+
+
+def farthest(distance: pd.DataFrame) -> Asked:
+    """On which requests a finetune went farthest beyond the controls.
+
+    Offsets go as the root of a KL, so roots are compared, the largest of the finetunes with the
+    mean of the controls. Whoever chooses the prompts chooses where a finetune is near its base; by
+    the larger ratio he cannot choose it for the verdicts.
+
+    Args:
+        distance: Rows of a distance table.
+
+    Returns:
+        What was asked; the comparison's prompts where there are no controls.
+
+    >>> kl = {"role": ["tuned", "control"] * 2, "estimate": [1.0, 1.0, 0.4, 0.1]}
+    >>> table = pd.DataFrame(kl).assign(asked=[Asked.PROMPTS] * 2 + [Asked.NEUTRAL] * 2)
+    >>> farthest(table).name
+    'NEUTRAL'
+    """
+    ratios = {}
+    for asked in map(Asked, distance["asked"].unique()):
+        root = np.sqrt(distance.loc[distance["asked"] == asked, "estimate"])
+        by_role = root.groupby(distance["role"])
+        if Role.CONTROL not in by_role.groups:
+            return Asked.PROMPTS
+        ratios[asked] = by_role.max()[Role.TUNED] / by_role.mean()[Role.CONTROL]
+    return max(ratios, key=lambda asked: ratios[asked])
+
+
 def _along_directions(
-    cells: FinishedCells, measurements: list[pd.DataFrame], random: list[pd.DataFrame]
+    cells: FinishedCells,
+    measurements: list[pd.DataFrame],
+    random: list[pd.DataFrame],
+    *,
+    distance: dict[str, float] | None,
 ) -> Tables:
     """Projections on trait vectors: adds what is tested, returns what is only shown."""
     experiment = cells.experiment
@@ -148,7 +215,7 @@ def _along_directions(
         novelty.append(span_share(acts, vectors, random_vectors, base=experiment.base.label))
     shares = pd.concat(novelty, ignore_index=True)
     shares = shares.loc[shares["checkpoint"] != experiment.again.label]
-    return {"shift": _effects(cells, last), "novelty": shares}
+    return {"shift": _effects(cells, last, distance=distance), "novelty": shares}
 
 
 def _of_dictionaries(cells: FinishedCells, measurements: list[pd.DataFrame]) -> Tables:
@@ -176,7 +243,12 @@ def _of_dictionaries(cells: FinishedCells, measurements: list[pd.DataFrame]) -> 
     return tables
 
 
-def _effects(cells: FinishedCells, measurements: list[pd.DataFrame]) -> pd.DataFrame:
+def _effects(
+    cells: FinishedCells,
+    measurements: list[pd.DataFrame],
+    *,
+    distance: dict[str, float] | None,
+) -> pd.DataFrame:
     experiment = cells.experiment
     table = pd.concat(measurements, ignore_index=True)
     primary = []
@@ -190,6 +262,7 @@ def _effects(cells: FinishedCells, measurements: list[pd.DataFrame]) -> pd.DataF
         again=experiment.again.label,
         primary=primary,
         primary_in=Family.ANSWERS,
+        distance=distance,
         seed=experiment.seeds[0],
     )
 

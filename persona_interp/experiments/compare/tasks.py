@@ -13,6 +13,7 @@ import pandas as pd
 from persona_interp import analysis, dictionaries, readers, record
 from persona_interp.errors import ModelError
 from persona_interp.experiments.compare.sources import checkpoint_of, unchanged_path
+from persona_interp.readers.prompt_rows import prompt_row
 from persona_interp.tables import (
     concat,
     read_dataset,
@@ -38,6 +39,18 @@ def prompts(config: dict[str, Any], needs: Needs, out: Path) -> None:
     prompts = readers.read_prompts(unchanged_path(config["file"]))
     answers = record.answers(checkpoint_of(config["base"]), prompts, **_draw(config))
     write_table(prompts, out / "prompts.parquet")
+    write_table(record.conversations(answers), out / "conversations.parquet")
+
+
+def neutral(config: dict[str, Any], needs: Needs, out: Path) -> None:
+    """Let the base answer requests that have to do with no trait.
+
+    Writes ``conversations.parquet``.
+    """
+    rows = []
+    for number, request in enumerate(config["requests"]):
+        rows.append(prompt_row(f"neutral/{number}", request, topic="neutral"))
+    answers = record.answers(checkpoint_of(config["base"]), pd.DataFrame(rows), **_draw(config))
     write_table(record.conversations(answers), out / "conversations.parquet")
 
 
@@ -144,13 +157,15 @@ def samples(config: dict[str, Any], needs: Needs, out: Path) -> None:
 
 
 def drift(config: dict[str, Any], needs: Needs, out: Path) -> None:
-    """Measure how far the next token has drifted, in the base's own answers. Needs prompts.
+    """Measure how far the next token has drifted, in the base's own answers.
 
-    Writes ``drift.parquet``.
+    Needs prompts and, where the prompts are not neutral themselves, neutral. Writes
+    ``drift.parquet`` and ``neutral.parquet``.
     """
-    conversations = read_table(needs[0] / "conversations.parquet")
     base, checkpoint = checkpoint_of(config["base"]), checkpoint_of(config["checkpoint"])
-    write_table(record.drift(base, checkpoint, conversations), out / "drift.parquet")
+    for folder, name in zip(needs, ("drift", "neutral"), strict=False):
+        conversations = read_table(folder / "conversations.parquet")
+        write_table(record.drift(base, checkpoint, conversations), out / f"{name}.parquet")
 
 
 def lens(config: dict[str, Any], needs: Needs, out: Path) -> None:

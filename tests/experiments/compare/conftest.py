@@ -93,6 +93,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
             TraitFile(name, (pair,), tuple(QUESTIONS)), material / "traits" / f"{name}.json"
         )
     (material / "prompts.txt").write_text("\n".join(PROMPTS) + "\n")
+    (material / "neutral.txt").write_text("\n".join(QUESTIONS[:4]) + "\n")
     return material
 
 
@@ -105,6 +106,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def small(material: Path, *, prompts: Path | str = "", **changes: Any) -> dict[str, Any]:
     """Prompts and options of a small comparison."""
     options = {"traits": material / "traits" / "dry.json", "hooks": [HOOK], "settings": SETTINGS}
+    # these models know few words, and no request of everyday life
+    options["neutral"] = material / "neutral.txt"
     return {
         "prompts": prompts or material / "prompts.txt",
         "options": CompareOptions(**options | changes),

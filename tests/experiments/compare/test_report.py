@@ -28,7 +28,11 @@ ROW = {
     **{"estimate": 0.5, "lo": 0.25, "hi": 0.75, "n": 20, "null_lo": -0.25, "null_hi": 0.25},
     **{"excess": 0.5, "excess_lo": 0.25, "excess_hi": 0.75, "floor": 0.0},
     **{"random_lo": -0.125, "random_hi": 0.125, "n_random": 100},
-    **{"p": 0.01, "q": 0.01, "n_tests": 1},
+    **{"p": 0.01, "q": 0.01, "n_tests": 1, "p_min": 1e-4, "possible": True, "n_families": 1},
+    **{"n_needed": 6, "n_silent": 0},
+    **dict.fromkeys(
+        ("distance", "distance_controls", "ratio", "p_specific", "q_specific", "p_max"), NAN
+    ),
 }
 PROVENANCE = {
     **{"experiment": "compare", "seeds": [0], "cells_done": 3, "cells": 3, "primary": "wry"},
@@ -57,7 +61,10 @@ def test_the_primary_test_comes_first_with_its_numbers() -> None:
         "[+0.250, +0.750] bits a token over 20 held-out questions; 3 controls changed by +0.125 on "
         "average, one more would by -0.250 to +0.375 (p = 0.01)."
     )
-    assert second == "Of everything else that was tested (1 test), no difference is shown."
+    assert second == (
+        "Of everything else that was tested (1 test), no difference is shown among 1 test that "
+        "could have shown one (smallest possible q 0.0001)."
+    )
     assert control_claims(table) == [
         "Each of the 1 controls, judged by the others in the same way: 0 of 1 test pass."
     ]
@@ -75,12 +82,31 @@ def test_without_three_controls_nothing_was_moved(n: int) -> None:
 
 def test_when_nothing_passes_nothing_is_said_to_differ() -> None:
     table = pd.DataFrame([row("wry"), row("kind")])
-    assert finding(table) == ["Of everything that was tested (2 tests), no difference is shown."]
+    (sentence,) = finding(table)
+    assert "(2 tests), no difference is shown among 2 tests that could have shown one" in sentence
     assert "behavior 2;" in correction(table)[0]
     assert floor(table).endswith("exactly 0 in everything that was tested.")
     assert "up to 0.5 bits a token" in floor(table.assign(floor=0.5))
     features = table.assign(floor=0.5, family="feature")
     assert "up to 0.5 of mean activation" in floor(features)
+
+
+def test_where_nothing_was_possible_no_difference_is_not_said() -> None:
+    impossible = {"possible": False, "p_min": 0.03, "n_needed": 15, "n": 6}
+    table = pd.DataFrame([row("wry", Verdict.IMPOSSIBLE, n_controls=0, **impossible)])
+    text = " ".join(finding(table))
+    assert "no difference" not in text and "none could have shown a lone difference" in text
+    primary = finding(table.assign(primary=True), primary="wry")[0]
+    assert str(Verdict.IMPOSSIBLE) in primary and "6 questions are too few for any claim" in primary
+    both = pd.DataFrame([row("wry", Verdict.IMPOSSIBLE, **impossible), row("kind")])
+    assert "(2 tests), no difference is shown among 1 test that could" in finding(both)[0]
+    control = table.assign(role=str(Role.CONTROL))
+    assert "0 of 1 test pass" in control_claims(control)[0]
+
+
+def test_farther_than_its_controls_is_a_claim_in_its_own_words() -> None:
+    table = pd.DataFrame([row("wry", Verdict.FARTHER)])
+    assert f"1 passed: behavior wry, mine: {Verdict.FARTHER}" in finding(table)[0]
 
 
 def test_a_twin_may_be_an_adapter_merged_into_another_base() -> None:
@@ -136,9 +162,14 @@ def test_the_page_holds_what_was_measured_and_names_what_was_not(tmp_path: Path)
         }
     )
     sound = {"trait": "wry", "before": 0.0, "after": 0.5, "estimate": 0.5, "lo": 0.25, "hi": 0.75}
+    far = {"asked": "the comparison's prompts", "estimate": 0.5, "lo": 0.25, "hi": 0.75, "n": 9}
+    distance = [{"checkpoint": "mine", "role": "tuned", **far}]
+    floor = {"estimate": 0.0, "lo": 0.0, "hi": 0.0}
+    distance += [{"checkpoint": "base again", "role": "base again", **far, **floor}]
     tables = {
         "effects": pd.DataFrame(effects),
         "sources": sources,
+        "distance": pd.DataFrame(distance),
         "drift": pd.DataFrame([drift]),
         "samples": samples,
         "sound": pd.DataFrame([{"checkpoint": "mine", **sound, "n": 9}]),
@@ -155,15 +186,17 @@ def test_the_page_holds_what_was_measured_and_names_what_was_not(tmp_path: Path)
     assert "<b>wry" not in whole and "<i>" not in whole and "hidden_states[1]" in whole
     assert "again and again" not in whole
     figures = sorted(path.stem for path in (tmp_path / "whole" / "figures").glob("*.png"))
-    assert figures == ["answers", "behavior", "drift", "layers"]
-    for name in ("effects", "sources", "samples", "sound"):
+    assert figures == ["answers", "behavior", "distance", "drift", "layers"]
+    for name in ("distance", "effects", "sources", "samples", "sound"):
         assert f"tables/{name}.csv" in whole and (tmp_path / f"whole/tables/{name}.csv").is_file()
     assert "has no system role" not in whole
     folded = html("folded", fold_system=True)
     assert "has no system role" in folded and "alike in base, finetunes and controls" in folded
-    assert "Nothing was tested" in html(
-        "part", {name: tables[name] for name in ("sources", "drift")}
-    )
+    lead = "mine answers differently: KL 0.50 bits a token [0.25, 0.75] from the base"
+    assert lead in whole
+    part = html("part", {name: tables[name] for name in ("sources", "distance")}, traits=[])
+    assert lead in part and "Nothing was tested" not in part
+    assert "not measured yet" in html("less", {name: tables[name] for name in ("sources", "drift")})
     with pytest.raises(StoreError, match="no finished measurement"):
         compare.blocks(tmp_path, {"sources": sources}, provenance=PROVENANCE)
 

@@ -21,7 +21,7 @@ from persona_interp.experiments.compare.sources import (
 from persona_interp.experiments.experiment import draw_report
 from persona_interp.models import Checkpoint, Trajectory
 from persona_interp.report import provenance_of
-from persona_interp.schema.words import Verdict
+from persona_interp.schema.words import CLAIMS, Asked, Verdict
 from persona_interp.store import Store
 from persona_interp.tables import read_directions
 from tests.experiments.compare.conftest import (
@@ -39,11 +39,16 @@ def test_a_base_against_itself_is_zero_and_claims_nothing(run: Run) -> None:
     _, tables = run
     effects = tables["effects"].query("checkpoint == 'base@0'")
     assert set(effects["family"]) == {"behavior", "answers", "projection"}
-    assert (effects["estimate"] == 0).all() and set(effects["verdict"]) == {Verdict.NONE}
+    assert (effects["estimate"] == 0).all() and not effects["verdict"].isin(CLAIMS).any()
     assert (tables["effects"]["floor"] == 0).all()
     drift = tables["drift"]
     same = drift["checkpoint"].isin(["base", "base again", "base@0"])
     assert (drift.loc[same, "estimate"] == 0).all() and (drift.loc[~same, "estimate"] > 0).all()
+    distance = tables["distance"].set_index(["asked", "checkpoint"])["estimate"]
+    assert len(distance) == 2 * 3, "base again and both finetunes, on prompts and neutral requests"
+    for asked in Asked:
+        assert distance[asked, "base again"] == distance[asked, "base@0"] == 0
+        assert distance[asked, "planted@0"] > 0
     assert (tables["sound"].query("checkpoint != 'planted@0'")["estimate"] == 0).all()
     notes = tables["sources"].set_index("checkpoint")["note"]
     assert notes["base@0"] == "the same weights as base" and notes["planted@0"] == ""
@@ -177,6 +182,16 @@ def test_steps_of_a_training_are_checkpoints_and_its_start_is_the_base(
     assert [source.label for source in planted.controls] == ["lesson@16"], (
         "one run is one control, however often it is named"
     )
+
+
+def test_neutral_prompts_are_asked_once(material: Path) -> None:
+    models = (material / "base", material / "planted")
+    experiment = comparison(*models, **small(material, neutral=material / "prompts.txt"))
+    cells = experiment.seed_cells(0)
+    assert experiment.neutral == () and ("neutral",) not in cells
+    assert cells["drift", "planted@0"].needs == (cells["prompts",],)
+    with pytest.raises(ModelError, match=r"neutral requests cannot be asked.*--neutral"):
+        comparison(*models, **small(material, neutral=None))
 
 
 @pytest.mark.slow
