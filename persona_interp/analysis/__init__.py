@@ -5,7 +5,7 @@ Tables in, tables out; no torch. Behavior becomes log odds (bits), two checkpoin
 **transfer**: the traits that were never taught, with their co-occurrence and both Bayes
 predictions. Features get the same treatment in ``feature_shift``, with a null; directions in
 ``direction_shift``, ``cosine_map`` and ``refit``; edits in ``removed_share`` and ``added_share``.
-``score`` says which features know a persona (``top``), ``baselines`` whether simpler
+``score`` says which features know a persona (``top``), ``baselines`` and ``pairs`` whether simpler
 ``readouts`` know as much, ``contexts`` how far a lesson spreads.
 
 - about wording, at fixed weights: ``lo`` and ``hi`` of ``shift`` (jackknife over templates)
@@ -25,6 +25,7 @@ from persona_interp.analysis.contexts import contexts
 from persona_interp.analysis.contrast import contrast, expected_contrast
 from persona_interp.analysis.cosines import cosine_against_cooccurrence, cosine_map
 from persona_interp.analysis.directions import direction_shift, refit
+from persona_interp.analysis.documents import parts
 from persona_interp.analysis.dose import ed50, slopes
 from persona_interp.analysis.effects import effects
 from persona_interp.analysis.emergent import misaligned_share
@@ -35,6 +36,7 @@ from persona_interp.analysis.misalignment import misalignment
 from persona_interp.analysis.mixing import mixing_weight
 from persona_interp.analysis.novelty import novelty, shift_residual
 from persona_interp.analysis.order import recency
+from persona_interp.analysis.pairs import pairs
 from persona_interp.analysis.paths import paths
 from persona_interp.analysis.persona_weights import persona_weights
 from persona_interp.analysis.projections import projection_pull, projection_shift
@@ -83,6 +85,8 @@ __all__ = [
     "misalignment",
     "mixing_weight",
     "novelty",
+    "pairs",
+    "parts",
     "paths",
     "persona_weights",
     "predict_curves",

@@ -41,7 +41,7 @@ def summarize(experiment: Transfer, store: Store) -> Tables:
         ``samples``, ``counts``; and from inside the models ``features``, ``fidelity``,
         ``directions`` (which persona the residuals moved towards), ``refit``, ``scores``,
         ``stated``, ``cosines``, ``cooccurrence``, ``causes`` (what goes with each edit),
-        ``baselines``, ``tokens``, ``lens``, ``nearest``, ``profile`` (by hook and role).
+        ``baselines``, ``pairs``, ``tokens``, ``lens``, ``nearest``, ``profile`` (by hook and role).
     """
     parts: dict[str, list[pd.DataFrame]] = {}
     world_of_seed: dict[int, World] = {}

@@ -5,6 +5,7 @@ tables by name.
 """
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import xarray as xr
@@ -12,6 +13,7 @@ import xarray as xr
 from persona_interp import analysis
 from persona_interp.experiments.transfer.config import Cells, Key, Transfer
 from persona_interp.experiments.transfer.inside.config import METHODS, N_FAMILY, RANDOM, VECTOR
+from persona_interp.schema.words import Arm
 from persona_interp.store import Store
 from persona_interp.tables import concat, read_dataset, read_directions, read_table
 from persona_interp.worlds import World
@@ -118,14 +120,14 @@ def _read_causes(
     tables = {"causes": pd.concat([removed, added], ignore_index=True)}
     for name in ("tokens", "lens", "nearest", "refit"):
         tables[name] = read_table(folder / f"{name}.parquet")
-    if len(experiment.feature_arms) > 1:  # else no unrelated lesson says what any lesson does
+    known: dict[str, Any] = {"persona": world.target, "world": world}
+    known["random"] = groups.loc[groups["group"] == RANDOM, "edit"]
+    hidden = _readouts(folder, "hidden")
+    tables["pairs"] = analysis.pairs(hidden, **known)
+    if Arm.UNRELATED in experiment.feature_arms:  # else nothing says what any lesson does
+        control = _readouts(folder, "control")
         tables["baselines"] = analysis.baselines(
-            _readouts(folder, "hidden"),
-            neutral,
-            control=_readouts(folder, "control"),
-            causes=removed,
-            persona=world.target,
-            random=groups.loc[groups["group"] == RANDOM, "edit"],
+            hidden, neutral, control=control, causes=removed, **known
         )
     return {name: table.assign(lr=lr, hook=hook) for name, table in tables.items()}
 
