@@ -53,10 +53,10 @@ INSIDE: dict[str, dict[str, str]] = {
             "area under the ROC curve on test documents that state other topics than those chosen "
             "on: report this one"
         ),
-        "lo": "lower end of its 95 % interval (DeLong)",
+        "lo": "lower end of its 95 % interval (Wilson's, with DeLong's variance)",
         "hi": "upper end",
         "auroc_same": "the same on test documents that state the topics chosen on",
-        "same_lo": "lower end of its 95 % interval (DeLong)",
+        "same_lo": "lower end of its 95 % interval (Wilson's, with DeLong's variance)",
         "same_hi": "upper end",
         "bayes": "AUROC of exact Bayes on the statements of the documents of auroc: the ceiling",
         "bayes_same": "the same on the documents of auroc_same",
