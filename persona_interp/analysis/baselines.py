@@ -59,7 +59,7 @@ def baselines(
     Returns:
         A baselines table, one row a method in the order of ``hidden``, then "exact Bayes", then
         "random". ``auroc`` on test documents that state other topics, ``auroc_same`` on those that
-        state the topics chosen on (DeLong). ``rise``: mean over neutral prompts of after minus
+        state the topics chosen on. ``rise``: mean over neutral prompts of after minus
         before; its unit is the standard deviation of the readout over hidden documents and neutral
         prompts before, after the lesson and after the control, each of the four with equal weight,
         so that methods compare and none can rise by more than 2.31: over documents alone the unit

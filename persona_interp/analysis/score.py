@@ -65,13 +65,14 @@ def score(
     Returns:
         A scores table, one row a feature and label, best on the train documents first within each
         label: ``auroc_chosen`` (train documents), ``auroc`` with ``lo``, ``hi`` (test documents
-        about other topics, DeLong), ``auroc_same`` with ``same_lo``, ``same_hi`` (test documents
+        about other topics), ``auroc_same`` with ``same_lo``, ``same_hi`` (test documents
         about the same topics), ``bayes`` and ``bayes_same`` (exact Bayes on the statements of these
         documents: what a perfect reader reaches), ``effect`` (Cohen's d with pooled sd; inf between
         two constants), ``z``, ``p``, ``q``, ``p_max`` (two-sided), ``n_pos``, ``n_neg``, all these
         on the documents of ``auroc``; ``n_tested`` (pairs), ``fvu``. Left out are readings that are
-        the same in every document, and labels that lack a document on either side in any of the
-        three kinds.
+        the same in every document, and labels that lack a document on either side where features
+        are chosen or where ``auroc`` is measured; where none state the same topics these columns
+        are NaN.
 
     Raises:
         SchemaError: A coordinate is missing, no label has documents on both sides, or no feature
@@ -103,19 +104,17 @@ def score(
             f"p needs shuffled labels to compare with; got n_permutations={n_permutations}."
         )
     docs = documents(data, topics=topics, checkpoint=checkpoint, cluster=cluster)
-    kinds_of_documents = docs.choice, docs.same, docs.other
     labels = []
     for kind, name, mask in labelled(docs.personas, world):
-        if all(_has_both_sides(mask[rows]) for rows in kinds_of_documents):
+        if _has_both_sides(mask[docs.choice]) and _has_both_sides(mask[docs.other]):
             labels.append((kind, name, mask))
     varies = (docs.values != docs.values[:1]).any(axis=0)
     if not labels or not varies.any():
-        sizes = ", ".join(str(int(rows.sum())) for rows in kinds_of_documents)
         raise SchemaError(
             f"nothing to score: of {len(varies)} features {int(varies.sum())} vary over the "
             f"{len(docs.part)} documents, and {len(labels)} labels have documents on both sides "
-            "among those to choose on, those about the same and those about other topics "
-            f"({sizes}). Record more documents of world.cuts(...)."
+            f"among the {int(docs.choice.sum())} to choose on and the {int(docs.other.sum())} "
+            "about other topics. Record more documents of world.cuts(...)."
         )
     kinds, names = (np.array([label[i] for label in labels]) for i in (0, 1))
     values, masks = docs.values[:, varies], np.stack([mask for _, _, mask in labels], axis=1)
@@ -224,7 +223,7 @@ def family(
 
     Returns:
         One row a size: ``name``, ``k``, ``features`` (tuple), ``auroc_chosen`` (train documents),
-        ``auroc``, ``lo``, ``hi`` (test documents about other topics, DeLong), ``n_pos``, ``n_neg``.
+        ``auroc``, ``lo``, ``hi`` (test documents about other topics), ``n_pos``, ``n_neg``.
 
     Raises:
         SchemaError: An unknown name, or no feature speaks for it.
@@ -268,8 +267,15 @@ def _has_both_sides(mask: npt.NDArray[np.bool_]) -> bool:
 def _areas_of(
     values: Array, masks: npt.NDArray[np.bool_], rows: npt.NDArray[np.bool_]
 ) -> tuple[Array, Array, Array]:
-    """AUROC and its bounds on some of the documents, dims (label, feature)."""
-    return _areas(stats.rankdata(values[rows], axis=0), masks[rows])
+    """AUROC and its bounds on some of the documents, dims (label, feature); NaN without a side."""
+    known = [_has_both_sides(mask) for mask in masks[rows].T]
+    shape = (3, masks.shape[1], values.shape[1])
+    areas = np.full(shape, np.nan)
+    if any(known):
+        ranks = stats.rankdata(values[rows], axis=0)
+        areas[:, known] = _areas(ranks, masks[rows][:, known])
+    estimate, lo, hi = areas
+    return estimate, lo, hi
 
 
 def _ceilings(
@@ -282,8 +288,9 @@ def _ceilings(
     belief = probabilities(world, docs.stated, names.tolist())
     areas: dict[str, Array] = {}
     for part, here in rows.items():
-        pairs = zip(belief[here].T, masks[here].T, strict=True)
-        areas[part] = np.array([auroc(x, mask).estimate for x, mask in pairs])
+        # each label has a reading of its own, so only the diagonal is of use
+        own = [_areas_of(belief[:, [i]], masks[:, [i]], here)[0].item() for i in range(len(names))]
+        areas[part] = np.array(own)
     return areas
 
 

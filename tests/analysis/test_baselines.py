@@ -20,7 +20,10 @@ def tables() -> Tables:
     rng = np.random.default_rng(0)
     personas = np.array(["john", "mary", "emma", "oscar"])[rng.integers(0, 4, 160)].repeat(2)
     doc = np.arange(160).repeat(2)
-    along = {"persona": personas, "doc": doc, "split": np.where(doc % 2, "train", "test")}
+    train = doc % 2 == 1
+    along = {"persona": personas, "doc": doc, "split": np.where(train, "train", "test")}
+    # of the test documents three in four state another topic than the train documents
+    along |= {"stated": np.where(train | (doc % 8 == 0), "art=op", "food=rice")}
     read = (
         rng.normal(size=(len(METHODS), 2, 320)) * np.geomspace(0.1, 10, len(METHODS))[:, None, None]
     )
