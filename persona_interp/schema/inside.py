@@ -123,6 +123,22 @@ INSIDE: dict[str, dict[str, str]] = {
         "share": "of tuned minus base: what the edit takes away, or brings (fraction)",
         "lo": "lower end of the 95 % interval over templates",
         "hi": "upper end",
+        "share_of_patch": (
+            "of what the other model's whole residual takes away, or brings, at the same hook: the "
+            "same (fraction); NaN without a patch"
+        ),
+        "share_of_patch_lo": "lower end of its 95 % interval over templates",
+        "share_of_patch_hi": "upper end",
+        "share_net": (
+            "share minus what the same edit does to the other model, of tuned minus base "
+            "(fraction); NaN where that was not edited"
+        ),
+        "share_net_lo": "lower end of its 95 % interval over templates",
+        "share_net_hi": "upper end",
+        "other_edited": (
+            f"the other model with the edit: the base where tuned is edited ({Unit.BITS}); NaN "
+            "where it was not"
+        ),
         "n": "number of templates",
         "note": "why there is no share; '' where there is one",
     },
