@@ -26,6 +26,7 @@ from persona_interp.analysis.contexts import contexts
 from persona_interp.analysis.contrast import contrast, expected_contrast
 from persona_interp.analysis.cosines import cosine_against_cooccurrence, cosine_map
 from persona_interp.analysis.directions import direction_shift, refit
+from persona_interp.analysis.distance import answer_distance
 from persona_interp.analysis.dose import ed50, slopes
 from persona_interp.analysis.effects import effects
 from persona_interp.analysis.emergent import misaligned_share
@@ -60,6 +61,7 @@ __all__ = [
     "across_seeds",
     "added_share",
     "agreement",
+    "answer_distance",
     "auroc",
     "axis_cosine",
     "baselines",

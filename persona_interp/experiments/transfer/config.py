@@ -76,6 +76,8 @@ class Transfer:
         n_persona_documents: Documents by speakers without a name on which features and directions
             are found.
         n_random: Random directions of either kind that are taken out as controls.
+        n_chance: Random directions of either kind whose cosine with a lesson's shift says what
+            chance gives.
         n_gate_tokens: Tokens of held-out text that the fidelity gate reads at every checkpoint.
         n_samples: Sampled answers per prompt and checkpoint.
         chat_template: Template for a start model that has none.
@@ -99,6 +101,7 @@ class Transfer:
     n_sae_documents: int = 4_000
     n_persona_documents: int = 1_500
     n_random: int = 20
+    n_chance: int = 200
     n_gate_tokens: int = 5_000
     n_samples: int = 2
     chat_template: str | None = None
@@ -220,7 +223,8 @@ class Transfer:
         features = [cells["features", arm, lr, hook] for arm in self.feature_arms]
         personas = cells["personas", lr, hook]
         needs = [cells["layout",], lesson, *_pair(cells, lr, hook), personas, *features]
-        return _cell(("causes", lr, hook), {"n_random": self.n_random}, seed=seed, needs=needs)
+        config = {"n_random": self.n_random, "n_chance": self.n_chance}
+        return _cell(("causes", lr, hook), config, seed=seed, needs=needs)
 
     def _profile_cell(self, seed: int, cells: Cells, lr: float) -> Cell:
         """How far the lesson moved residuals towards the target, first layer to last."""

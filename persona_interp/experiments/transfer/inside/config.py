@@ -8,8 +8,6 @@ SPAN = "subspace of the three"
 """Edit that takes out what the target's directions by all three methods span."""
 RANDOM, VARIED = "random (norm)", "random (variance)"
 """Groups of edits: random directions as long as the target's, uniform or as residuals vary."""
-N_CHANCE = 200
-"""Random directions of either kind whose cosine with a lesson's shift says what chance gives."""
 PATCH, ADDED_PATCH = "base residual patched in", "tuned residual patched in"
 """Edits that put the other model's whole residual in: about the most that one hook can do."""
 BRINGS = ("added", "added persona", "added patch")

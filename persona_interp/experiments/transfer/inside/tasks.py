@@ -16,7 +16,6 @@ from persona_interp import analysis, dictionaries, models, record
 from persona_interp.experiments.transfer.inside.cases import Edits, edits_of
 from persona_interp.experiments.transfer.inside.config import (
     METHODS,
-    N_CHANCE,
     N_NEIGHBORS,
     N_PAGES,
     SPAN,
@@ -95,7 +94,7 @@ def causes(config: dict[str, Any], needs: Needs, out: Path) -> None:
     groups = [(edit.name, group) for group, edit in edits]
     write_table(pd.DataFrame(groups, columns=["edit", "group"]), out / "edits.parquet")
     write_table(_behavior(inputs, edits), out / "behavior.parquet")
-    for match, vectors in random_directions(inputs, n=N_CHANCE).items():
+    for match, vectors in random_directions(inputs, n=config["n_chance"]).items():
         write_directions(vectors, out / f"random ({match}).nc")
     write_table(_refit(inputs), out / "refit.parquet")
     features = carriers.family[:N_PAGES]
