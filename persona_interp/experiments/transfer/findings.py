@@ -318,8 +318,8 @@ def _beyond(effects: pd.DataFrame, n_controls: int) -> str:
     """Sentence on how many features of one seed differ from what one more control would do."""
     if n_controls < ENOUGH:
         return (
-            f"With {n_controls} control lessons nobody can say how far one more would move a "
-            f"feature (it takes {ENOUGH})."
+            f"{n_controls} of the {ENOUGH} control lessons that it takes were read, so nobody can "
+            "say how far one more would move a feature."
         )
     n_beyond, n_tested = int((effects["q"] <= ALPHA).sum()), len(effects)
     return f"{n_beyond} of {n_tested} features differ from what one more control would do (q {ALPHA:g})."

@@ -48,13 +48,12 @@ def towards(
     vectors = directions.loc[directions["method"] == VECTOR]
     mine = vectors.loc[vectors["name"] == target]
     lesson = mine.loc[mine["arm"] == arm]
-    n_names = vectors["name"].nunique()
     along = _number(lesson, "projection", "projection_lo", "projection_hi", "prompts")
     random = _random(chance.loc[chance["arm"] == arm]) if len(chance) else ""
     sentences = [
         f"{arm.capitalize()}: the mean shift of neutral prompts has cosine "
         f"{_number(lesson, 'cosine', 'lo', 'hi', 'prompts')} with {target}'s vector "
-        f"({_place(vectors, arm, target)} of {n_names} personas){random}, "
+        f"({_place(vectors, arm, target)}){random}, "
         f"and went {along} of that vector's length along it."
     ]
     controls = [name for name in distinct(mine["arm"]) if name != arm]
@@ -270,15 +269,17 @@ def _place(vectors: pd.DataFrame, arm: str, target: str) -> str:
     others = rows_of_arm.loc[rows_of_arm["name"] != target].sort_values("rank", kind="stable")
     best = others.drop_duplicates("seed").sort_values("seed")
     names = ", ".join(f"{row.name} {row.cosine:.2f}" for row in rows(best))
-    return f"rank {', '.join(str(int(rank)) for rank in ranks)}; best other {names}"
+    place = f"rank {', '.join(str(int(rank)) for rank in ranks)}"
+    return f"{place} of {rows_of_arm['name'].nunique()} personas; best other {names}"
 
 
 def _random(chance: pd.DataFrame) -> str:
     """Clause on where random directions lie, of every kind that was drawn."""
     clauses = []
     for match, part in chance.groupby("match", sort=False):
-        clauses.append(f"{GROUPS[str(match)]} {part['lo'].mean():.2f} to {part['hi'].mean():.2f}")
-    return f", where 95 % of {int(chance['n'].max())} lie at: {', '.join(clauses)}"
+        ends = f"{part['lo'].mean():.2f} to {part['hi'].mean():.2f}"
+        clauses.append(f"95 % of {int(part['n'].max())} {GROUPS[str(match)]} lie at {ends}")
+    return f", where {' and '.join(clauses)}"
 
 
 def _of_patch(causes: pd.DataFrame, mine: pd.DataFrame) -> str:
