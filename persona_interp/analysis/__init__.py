@@ -4,7 +4,8 @@ Tables in, tables out; no torch. Behavior becomes log odds (bits), two checkpoin
 **shift** (after minus before), a shift beside the world that wrote the documents becomes a
 **transfer**: the traits that were never taught, with their co-occurrence and both Bayes
 predictions. Features get the same treatment in ``feature_shift``, with a null; directions in
-``direction_shift``, ``cosine_map`` and ``refit``; edits in ``removed_share`` and ``added_share``.
+``direction_shift``, ``cosine_map`` and ``refit``; edits in ``removed_share`` and ``added_share``,
+beside their ``rivals``; a lesson beside other lessons in ``effects`` and ``roles``.
 ``score`` says which features know a persona (``top``), ``baselines`` and ``pairs`` whether simpler
 ``readouts`` know as much, ``contexts`` how far a lesson spreads.
 
@@ -12,7 +13,7 @@ predictions. Features get the same treatment in ``feature_shift``, with a null; 
 - about prompts, at fixed weights: ``feature_shift`` (clusters, sign flips, q over all features
   tested)
 - about training runs: ``across_seeds`` (t interval on seed means; one seed has no interval, and
-  says NaN)
+  says NaN); ``standings`` says what may be claimed of a difference
 """
 
 from persona_interp.analysis import measure, measurements, metric, stats
@@ -25,6 +26,7 @@ from persona_interp.analysis.contexts import contexts
 from persona_interp.analysis.contrast import contrast, expected_contrast
 from persona_interp.analysis.cosines import cosine_against_cooccurrence, cosine_map
 from persona_interp.analysis.directions import direction_shift, refit
+from persona_interp.analysis.distance import answer_distance
 from persona_interp.analysis.documents import parts
 from persona_interp.analysis.dose import ed50, slopes
 from persona_interp.analysis.effects import effects
@@ -43,6 +45,8 @@ from persona_interp.analysis.projections import projection_pull, projection_shif
 from persona_interp.analysis.reach import evidence_in_words, evidence_to_reach
 from persona_interp.analysis.readouts import readouts
 from persona_interp.analysis.reliable import predict_curves, reliable_dose
+from persona_interp.analysis.rivals import rivals, standings
+from persona_interp.analysis.roles import role_contrast, roles
 from persona_interp.analysis.saturation import saturation
 from persona_interp.analysis.score import score, top
 from persona_interp.analysis.shift import shift
@@ -59,6 +63,7 @@ __all__ = [
     "across_seeds",
     "added_share",
     "agreement",
+    "answer_distance",
     "auroc",
     "auroc_differences",
     "axis_cosine",
@@ -98,7 +103,10 @@ __all__ = [
     "refit",
     "reliable_dose",
     "removed_share",
+    "rivals",
+    "role_contrast",
     "role_loadings",
+    "roles",
     "saturation",
     "score",
     "separability",
@@ -106,6 +114,7 @@ __all__ = [
     "shift_residual",
     "slopes",
     "spillover",
+    "standings",
     "stats",
     "summon_law",
     "summon_rivals",

@@ -158,8 +158,55 @@ INSIDE: dict[str, dict[str, str]] = {
         "share": "of tuned minus base: what the edit takes away, or brings (fraction)",
         "lo": "lower end of the 95 % interval over templates",
         "hi": "upper end",
+        "share_of_patch": (
+            "of what the other model's whole residual takes away, or brings, at the same hook: the "
+            "same (fraction); NaN without a patch"
+        ),
+        "share_of_patch_lo": "lower end of its 95 % interval over templates",
+        "share_of_patch_hi": "upper end",
+        "share_net": (
+            "share minus what the same edit does to the other model, of tuned minus base "
+            "(fraction); NaN where that was not edited"
+        ),
+        "share_net_lo": "lower end of its 95 % interval over templates",
+        "share_net_hi": "upper end",
+        "other_edited": (
+            f"the other model with the edit: the base where tuned is edited ({Unit.BITS}); NaN "
+            "where it was not"
+        ),
         "n": "number of templates",
         "note": "why there is no share; '' where there is one",
+    },
+    "rivals": {
+        "group": "kind of edit that is compared with the edit itself",
+        "n": "edits of this kind",
+        "mean": "their mean (fraction of the shift)",
+        "least": "smallest of them",
+        "least_edit": "its name",
+        "most": "largest of them",
+        "most_edit": "its name",
+        "own": "the same number of the edit itself",
+        "difference": "own minus most; negative = one of them takes more",
+        "rank": "of the edit itself among them, 1 = it takes more than all",
+    },
+    "roles": {
+        "name": "persona whose documents the feature knows best, chosen on the train half",
+        "feature": "index in the dictionary of this seed",
+        "estimate": f"{Unit.ACTIVATION} after the lesson minus before, neutral prompts",
+        "lo": "lower end of the 95 % interval over prompts",
+        "hi": "upper end",
+        "n": "number of prompts",
+        "n_controls": "control lessons to the same base model",
+        "controls": "mean change after them",
+        "least": "smallest change after one of them",
+        "least_control": "which",
+        "most": "largest change after one of them",
+        "most_control": "which",
+        "excess": "estimate minus controls",
+        "excess_lo": "lower end of its 95 % interval over prompts; NaN with fewer than two",
+        "excess_hi": "upper end",
+        "rank": "of the excess among all features tested, 1 = largest rise",
+        "n_tested": "features that fire before or after any of these lessons",
     },
     "solution": {
         "checkpoint": "label of the checkpoint",

@@ -30,6 +30,15 @@ class Effect(StrEnum):
     UNKNOWN = "nothing can be concluded"
 
 
+class Standing(StrEnum):
+    """How a number stands beside its rivals, by the interval over seeds of the difference."""
+
+    MORE = "more"
+    LESS = "less"
+    UNDECIDED = "not told apart"
+    DESCRIBED = "one seed: described, not claimed"
+
+
 class Rivalry(StrEnum):
     """How a law predicts who is summoned, beside the two-factor one (``summon_rivals``)."""
 
@@ -141,6 +150,8 @@ class Arm(StrEnum):
 
     LESSON = "lesson"
     UNRELATED = "unrelated lesson"
+    SECOND = "second unrelated lesson"
+    THIRD = "third unrelated lesson"
     FILLER = "filler lesson"
     SCRAMBLED = "scrambled world"
     REWIRED = "rewired world"

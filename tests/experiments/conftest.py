@@ -36,6 +36,7 @@ def toy() -> "Transfer":
         n_sae_documents=300,
         n_persona_documents=200,
         n_random=2,
+        n_chance=50,
         n_gate_tokens=1_000,
         n_samples=1,
     )

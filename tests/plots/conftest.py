@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from persona_interp import analysis
+
 ARMS = ("lesson", "unrelated lesson", "scrambled world")
 TRAITS = ("sport=football", "place=beach", "food=pizza", "mean")
 
@@ -27,24 +29,17 @@ def shifts() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def feature_shifts() -> pd.DataFrame:
-    """A feature_shift table of 40 features, two of them discovered."""
-    x = np.linspace(0.2, -0.2, 40)
-    x[0], x[-1] = 5.0, -3.0
-    p = np.where(np.abs(x) > 1, 0.001, np.linspace(0.1, 1, 40))
-    table = pd.DataFrame({"feature": np.arange(100, 140), "estimate": x, "p": p})
-    table["lo"], table["hi"] = x - 0.1, x + 0.1
-    table["q"] = np.where(p < 0.01, 0.02, 1.0)
-    fixed = {
-        "null_lo": -0.4,
-        "null_hi": 0.4,
-        "n": 50,
-        "n_clusters": 25,
-        "n_tested": 40,
-        "n_silent": 472,
-        "p_min": 0.001,
-    }
-    return table.assign(**fixed, fvu_before=0.03, fvu_after=0.2)
+def feature_effects() -> pd.DataFrame:
+    """Feature 0 rises after the finetune alone, 1 after all, ten others after none."""
+    rng, rows = np.random.default_rng(0), []
+    moves = {"base": (0, 0), "mine": (4, 2), "c1": (0, 1.9), "c2": (0.2, 2), "c3": (-0.2, 2.1)}
+    for checkpoint, (own, common) in moves.items():
+        for unit in range(30):
+            values = np.r_[own, common, np.zeros(10)] + rng.normal(0, 0.2, 12) + 3
+            rows += [(checkpoint, f"p{unit}", str(j), value) for j, value in enumerate(values)]
+    table = pd.DataFrame(rows, columns=["checkpoint", "unit", "quantity", "value"])
+    table = table.assign(family="feature", hook="h")
+    return analysis.effects(table, base="base", tuned=["mine"], controls=["c1", "c2", "c3"])
 
 
 @pytest.fixture(scope="session")

@@ -13,10 +13,13 @@ from persona_interp import dictionaries, schema, worlds
 from persona_interp.experiments.transfer.config import Transfer
 from persona_interp.experiments.transfer.inside.cases import matched_features
 from persona_interp.experiments.transfer.inside.config import (
+    ADDED_PATCH,
+    BRINGS,
     METHODS,
     N_FAMILY,
     N_NEIGHBORS,
     N_PAGES,
+    PATCH,
     SPAN,
 )
 from persona_interp.experiments.transfer.inside.sources import top_features
@@ -151,7 +154,8 @@ def test_every_edit_is_recorded_on_untaught_nameless_test_prompts(
     edits = read_table(folders["causes"] / "edits.parquet")
     assert edits["edit"].is_unique
     by_checkpoint = behavior.groupby("step")["edit"].agg(set).to_dict()
-    assert by_checkpoint == {0: {"none", "john added"}, 4: {"none", *edits["edit"]}}
+    both = {"none", *edits["edit"]}
+    assert by_checkpoint == {0: both, 4: both}, "every edit is made of base and tuned"
     assert set(behavior["topic"]) == set(world.topics) - {"place"}
     assert set(behavior["context"]) == {"nameless"} and set(behavior["split"]) == {"test"}
     assert behavior.groupby(["step", "edit"]).size().nunique() == 1, "all were asked alike"
@@ -162,8 +166,11 @@ def test_every_control_is_there(toy: Transfer, folders: Folders, world: World) -
     top = top_features(folders["personas"], "scores", "john", k=N_FAMILY)
     features = ["top feature", f"top {N_FAMILY} features", "random-decoder feature"]
     assert edits["method"] == [*features, *METHODS, "PCA of the difference", SPAN]
-    assert edits["feature"] == [f"feature {j}" for j in top[:N_PAGES]]
-    assert edits["patch"] == ["base residual patched in"]
+    assert edits["feature"] == [f"feature {j}" for j in top]
+    assert edits["patch"] == [PATCH] and edits["added patch"] == [ADDED_PATCH]
+    assert edits["added"] == ["john added"]
+    others = everybody(world) - {"john"}
+    assert sorted(edits["added persona"]) == sorted(f"{name} added" for name in others)
     assert sorted(edits["persona"]) == sorted(everybody(world) - {"john"})
     assert len(edits["random (norm)"]) == len(edits["random (variance)"]) == toy.n_random
     assert len(edits["active"]) == N_FAMILY
@@ -249,12 +256,12 @@ def test_layers_are_profiled_from_the_first_to_the_last(toy: Transfer) -> None:
 
 
 def test_tables_from_the_inside_are_as_the_schema_says(tables: Tables) -> None:
-    kinds = {"directions": "direction_shift", "features": "feature_shift"}
+    kinds = {"directions": "direction_shift", "features": "effects"}
     names = ["directions", "features", "scores", "causes", "baselines", "contexts", "cosines"]
-    names += ["tokens", "profile", "fidelity"]
+    names += ["tokens", "profile", "fidelity", "feature_shift", "roles", "rivals"]
     for name in names:
         schema.check(tables[name], kinds.get(name, name))
-    for name in (*names, "cooccurrence", "lens", "nearest", "refit", "stated"):
+    for name in (*names, "cooccurrence", "lens", "nearest", "refit", "stated", "chance"):
         assert set(tables[name]["seed"]) == {0} and set(tables[name]["lr"]) == {LR}
     assert set(tables["directions"]["arm"]) == {"lesson", "unrelated lesson"}
     assert set(tables["directions"]["method"]) == set(METHODS)
@@ -321,9 +328,59 @@ def test_the_share_of_the_baselines_is_that_of_the_causes(shared_out: Tables) ->
     assert baselines.loc[methods, "share"].notna().all()
     random = causes.loc[causes["group"] == "random (norm)", "share"]
     assert baselines.loc["random", "share"] == pytest.approx(random.mean())
-    causes = causes.loc[causes["group"] != "added"]
+    causes = causes.loc[~causes["group"].isin(BRINGS)]
     removed = (causes["tuned"] - causes["edited"]) / (causes["tuned"] - causes["base"])
     np.testing.assert_allclose(causes["share"], removed)
+
+
+def test_an_edit_of_the_base_and_a_patch_by_hand(shared_out: Tables) -> None:
+    causes = shared_out["causes"].set_index("edit")
+    patch, vector = causes.loc[PATCH], causes.loc["minimal pair"]
+    assert patch["share_of_patch"] == 1 and patch["share_net"] == pytest.approx(patch["share"])
+    assert patch["other_edited"] == pytest.approx(patch["base"]), "its own residual changes nothing"
+    assert vector["share_of_patch"] == pytest.approx(vector["share"] / patch["share"])
+    total = vector["tuned"] - vector["base"]
+    on_base = (vector["base"] - vector["other_edited"]) / total
+    assert vector["share_net"] == pytest.approx(vector["share"] - on_base)
+    brought = causes.loc[ADDED_PATCH]
+    assert brought["other_edited"] == pytest.approx(brought["tuned"])
+    assert brought["share"] == pytest.approx((brought["edited"] - brought["base"]) / total)
+
+
+def test_every_group_of_edits_is_a_rival(shared_out: Tables) -> None:
+    causes, rivals = shared_out["causes"], shared_out["rivals"]
+    groups = set(causes["group"]) - {"none", "patch", *BRINGS}
+    assert set(rivals["group"]) == groups and set(rivals["measure"]) == {"share", "share_net"}
+    others = causes.query("group == 'persona'").set_index("edit")["share"]
+    row = rivals.query("group == 'persona' and measure == 'share'").iloc[0]
+    assert row[["least_edit", "most_edit"]].tolist() == [others.idxmin(), others.idxmax()]
+
+
+def test_features_after_the_lesson_beside_the_control_by_hand(
+    folders: Folders, tables: Tables
+) -> None:
+    acts = {name: read_dataset(folders[name] / "features.nc") for name in ("lesson", "unrelated")}
+    moved = {}
+    for name, feats in acts.items():
+        act = feats["act"].values.astype(float)
+        moved[name] = (act[-1] - act[0]).mean(0)
+    top = top_features(folders["personas"], "scores", "john", k=1)[0]
+    row = tables["roles"].query("name == 'john'").iloc[0]
+    assert row["feature"] == top and row["n_controls"] == 1
+    assert row["estimate"] == pytest.approx(moved["lesson"][top], abs=1e-6)
+    excess = moved["lesson"] - moved["unrelated"]
+    assert row["excess"] == pytest.approx(excess[top], abs=1e-6)
+    fires = [(feats["act"].values != 0).any((0, 1)) for feats in acts.values()]
+    assert row["rank"] == 1 + (excess[fires[0] | fires[1]] > excess[top]).sum()
+    assert set(tables["features"]["checkpoint"]) == {"lesson", "unrelated lesson"}
+
+
+def test_random_directions_say_what_chance_gives(toy: Transfer, tables: Tables) -> None:
+    chance = tables["chance"].set_index(["arm", "match"])
+    assert len(chance) == 2 * 2 and set(chance["n"]) == {toy.n_chance}
+    assert (chance["lo"] < chance["hi"]).all() and (chance["hi"] <= chance["most"]).all()
+    own = chance.loc["lesson"]
+    assert own.loc["random (variance)", "hi"] > own.loc["random (norm)", "hi"], "the harder control"
 
 
 def test_the_rise_of_the_baselines_by_hand(folders: Folders, tables: Tables) -> None:
