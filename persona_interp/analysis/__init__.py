@@ -6,7 +6,7 @@ Tables in, tables out; no torch. Behavior becomes log odds (bits), two checkpoin
 predictions. Features get the same treatment in ``feature_shift``, with a null; directions in
 ``direction_shift``, ``cosine_map`` and ``refit``; edits in ``removed_share`` and ``added_share``,
 beside their ``rivals``; a lesson beside other lessons in ``effects`` and ``roles``.
-``score`` says which features know a persona (``top``), ``baselines`` whether simpler
+``score`` says which features know a persona (``top``), ``baselines`` and ``pairs`` whether simpler
 ``readouts`` know as much, ``contexts`` how far a lesson spreads.
 
 - about wording, at fixed weights: ``lo`` and ``hi`` of ``shift`` (jackknife over templates)
@@ -18,7 +18,7 @@ beside their ``rivals``; a lesson beside other lessons in ``effects`` and ``role
 
 from persona_interp.analysis import measure, measurements, metric, stats
 from persona_interp.analysis.agreement import agreement
-from persona_interp.analysis.auroc import auroc
+from persona_interp.analysis.auroc import auroc, auroc_differences
 from persona_interp.analysis.axis import axis_cosine, role_loadings
 from persona_interp.analysis.baselines import baselines
 from persona_interp.analysis.causes import added_share, removed_share
@@ -27,6 +27,7 @@ from persona_interp.analysis.contrast import contrast, expected_contrast
 from persona_interp.analysis.cosines import cosine_against_cooccurrence, cosine_map
 from persona_interp.analysis.directions import direction_shift, refit
 from persona_interp.analysis.distance import answer_distance
+from persona_interp.analysis.documents import parts
 from persona_interp.analysis.dose import ed50, slopes
 from persona_interp.analysis.effects import effects
 from persona_interp.analysis.emergent import misaligned_share
@@ -37,6 +38,7 @@ from persona_interp.analysis.misalignment import misalignment
 from persona_interp.analysis.mixing import mixing_weight
 from persona_interp.analysis.novelty import novelty, shift_residual
 from persona_interp.analysis.order import recency
+from persona_interp.analysis.pairs import pairs
 from persona_interp.analysis.paths import paths
 from persona_interp.analysis.persona_weights import persona_weights
 from persona_interp.analysis.projections import projection_pull, projection_shift
@@ -63,6 +65,7 @@ __all__ = [
     "agreement",
     "answer_distance",
     "auroc",
+    "auroc_differences",
     "axis_cosine",
     "baselines",
     "bits_per_unit",
@@ -88,6 +91,8 @@ __all__ = [
     "misalignment",
     "mixing_weight",
     "novelty",
+    "pairs",
+    "parts",
     "paths",
     "persona_weights",
     "predict_curves",

@@ -1,6 +1,6 @@
 """What is inside a model: columns of tables about tokens, features and directions."""
 
-from persona_interp.schema.words import Fit, Light, Unit
+from persona_interp.schema.words import Fit, Light, Place, Unit
 
 INSIDE: dict[str, dict[str, str]] = {
     "tokens": {
@@ -49,29 +49,47 @@ INSIDE: dict[str, dict[str, str]] = {
         "kind": "persona or trait",
         "name": "name of the persona, or label 'topic=value' of the trait",
         "auroc_chosen": "area under the ROC curve on the train documents: choose by this one",
-        "auroc": "area under the ROC curve on the test documents: report this one",
-        "lo": "lower end of its 95 % interval (DeLong)",
+        "auroc": (
+            "area under the ROC curve on test documents that state other topics than those chosen "
+            "on: report this one"
+        ),
+        "lo": "lower end of its 95 % interval (Wilson's, with DeLong's variance)",
         "hi": "upper end",
-        "effect": "Cohen's d on the test documents (positive = more active with the label)",
-        "z": "tie-corrected rank-sum z on the test documents",
+        "auroc_same": "the same on test documents that state the topics chosen on",
+        "same_lo": "lower end of its 95 % interval (Wilson's, with DeLong's variance)",
+        "same_hi": "upper end",
+        "bayes": "AUROC of exact Bayes on the statements of the documents of auroc: the ceiling",
+        "bayes_same": "the same on the documents of auroc_same",
+        "effect": "Cohen's d on the documents of auroc (positive = more active with the label)",
+        "z": "tie-corrected rank-sum z on the documents of auroc",
         "p": "permutation p pooled over features and labels, two-sided",
         "q": "Benjamini-Hochberg over everything tested",
         "p_max": "max-T over all features and names of the kind",
-        "n_pos": "test documents with the label",
-        "n_neg": "test documents without it",
+        "n_pos": "documents of auroc with the label",
+        "n_neg": "documents of auroc without it",
         "n_tested": "number of feature x label pairs tested",
         "fvu": "fraction of variance unexplained, mean over prompts; NaN for readouts",
     },
     "baselines": {
-        "method": "name of the readout; 'random' = the band of the random directions",
-        "auroc": "persona against the others, hidden test documents, before the lesson",
+        "method": (
+            "name of the readout; 'random' = the band of the random directions, 'exact Bayes' = an "
+            "ideal reader of the documents' statements, the ceiling"
+        ),
+        "auroc": (
+            "persona against the others, hidden test documents that state other topics than those "
+            "learned or chosen on, before the lesson"
+        ),
         "auroc_lo": (
             "lower end of the 95 % interval over documents; of 'random' 2.5 % point over "
             "directions, always"
         ),
         "auroc_hi": "upper end",
+        "auroc_same": "the same on test documents that state the topics learned or chosen on",
+        "auroc_same_lo": "lower end",
+        "auroc_same_hi": "upper end",
         "rise": (
-            "after minus before on neutral prompts (sd of the readout over the hidden documents)"
+            "after minus before on neutral prompts (sd of the readout over hidden documents and "
+            "neutral prompts before, after the lesson and after the control, of equal weight)"
         ),
         "rise_lo": "lower end of the 95 % interval over prompts",
         "rise_hi": "upper end",
@@ -87,10 +105,27 @@ INSIDE: dict[str, dict[str, str]] = {
         ),
         "share_lo": "lower end",
         "share_hi": "upper end",
-        "no_better_than": "the other methods that it does not beat, by name; '' = it beats all",
-        "n_documents": "hidden test documents",
+        "no_better_than": (
+            "the other methods that it does not beat in auroc (pairs, q 0.05), by name; '' = it "
+            "beats all"
+        ),
+        "n_documents": "hidden test documents about other topics",
         "n_prompts": "neutral prompts",
         "n_directions": "directions behind the row",
+    },
+    "pairs": {
+        "method": "name of the readout, as in baselines",
+        "other": "name of another; of 'random' the best random direction",
+        "estimate": (
+            "AUROC of method minus that of other, on the same hidden test documents about other "
+            "topics (fraction)"
+        ),
+        "lo": "lower end of its 95 % interval (DeLong, paired by document)",
+        "hi": "upper end",
+        "p": "of no difference, two-sided",
+        "q": "Benjamini-Hochberg over all pairs",
+        "n_pos": "documents of the persona",
+        "n_neg": "documents of others",
     },
     "direction_shift": {
         "hook": "canonical name of the hook",
@@ -264,10 +299,17 @@ INSIDE: dict[str, dict[str, str]] = {
     },
     "fidelity": {
         "checkpoint": "label of the checkpoint",
-        "fvu": "fraction of variance unexplained on the tokens measured",
+        "where": f"{Place.TEXTS} or {Place.PROMPTS}: what the tokens measured belong to",
+        "fvu": (
+            "fraction of variance unexplained on the tokens measured; around their mean, at prompts "
+            "around the dictionary's"
+        ),
         "l0": "mean number of active features",
         "dead": "share of features that never fire",
-        "ce": f"cross-entropy of the model ({Unit.BITS_A_TOKEN})",
+        "ce": (
+            f"cross-entropy of the model ({Unit.BITS_A_TOKEN}), at prompts of its own prediction: "
+            "its entropy"
+        ),
         "ce_sae": f"cross-entropy with the reconstruction spliced in ({Unit.BITS_A_TOKEN})",
         "ce_zero": f"cross-entropy with the hook zero-ablated ({Unit.BITS_A_TOKEN})",
         "ce_recovered": "(ce_zero - ce_sae) / (ce_zero - ce)",

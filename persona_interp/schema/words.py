@@ -78,6 +78,22 @@ class Fit(StrEnum):
     UNUSABLE = "unusable"
 
 
+class Place(StrEnum):
+    """Where a dictionary's fit is measured (``dictionaries.fidelity``, ``fidelity_at``)."""
+
+    TEXTS = "whole texts"
+    PROMPTS = "prompts read"
+
+
+class Part(StrEnum):
+    """What a prompt of a document is for, by half and topics stated (``analysis.parts``)."""
+
+    CHOICE = "chosen on"
+    SAME = "same topics"
+    OTHER = "other topics"
+    UNUSED = "unused"
+
+
 class Light(StrEnum):
     """Outcome of one check of a model or a dictionary (``models.checkup``, ``diagnose``)."""
 

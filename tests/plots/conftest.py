@@ -50,7 +50,10 @@ def fidelities() -> pd.DataFrame:
     )
     fixed = {"l0": 8.0, "dead": 0.01, "ce": 3.0, "ce_sae": 3.1, "ce_zero": 6.0, "n_tokens": 20_000}
     return table.assign(
-        **fixed, ce_recovered=[0.98, 0.9, 0.4], verdict=["fits", "doubtful", "unusable"]
+        **fixed,
+        where="whole texts",
+        ce_recovered=[0.98, 0.9, 0.4],
+        verdict=["fits", "doubtful", "unusable"],
     )
 
 
@@ -101,7 +104,8 @@ def readouts() -> pd.DataFrame:
     table = table.assign(
         rise=[1.0, 2.0, 0.0], rise_control=[0.25, 0.5, 0.0], share=[0.25, np.nan, 0.0]
     )
-    for column in ("auroc", "rise", "rise_control", "share"):
+    table = table.assign(auroc_same=table["auroc"] + 0.0625)
+    for column in ("auroc", "auroc_same", "rise", "rise_control", "share"):
         table = table.assign(
             **{f"{column}_lo": table[column] - 0.125, f"{column}_hi": table[column] + 0.125}
         )

@@ -26,7 +26,7 @@ def test_random_directions_are_a_band(readouts: pd.DataFrame) -> None:
     bands = [axes.patches[0] for axes in figure.axes]
     assert [band.get_x() for band in bands] == pytest.approx([0.375, -0.125, -0.125])
     assert (
-        "750 hidden test documents, 120 neutral prompts. Gray: 95 % of 100 random"
+        "750 hidden test documents about other topics, 120 neutral prompts. Gray: 95 % of 100 random"
         in figure._supxlabel.get_text()
     )
     alone = baselines(readouts.iloc[:2])

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from persona_interp import schema
+from persona_interp.schema.words import Place
 
 TRAITS = ("sport=football", "art=renaissance")
 HOOK = "blocks.1.hook_out"
@@ -215,7 +216,12 @@ def make_fidelity(run: dict[str, Any], arm: str, *, verdict: str) -> list[dict[s
     row = {**run, "arm": arm, "hook": HOOK, **fit, "n_tokens": 1_000}
     before = {"checkpoint": "lesson@0", "fvu": 0.1, "verdict": "fits"}
     after = {"checkpoint": "lesson@4", "fvu": 0.14, "verdict": verdict}
-    return [{**row, **before}, {**row, **after}]
+    texts = [{**row, **before}, {**row, **after}]
+    read = [{**part, "fvu": 0.02, "verdict": "fits", "n_tokens": 50} for part in texts]
+    return [
+        *({**part, "where": str(Place.TEXTS)} for part in texts),
+        *({**part, "where": str(Place.PROMPTS)} for part in read),
+    ]
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,7 @@ from persona_interp.schema.words import (
     Family,
     Fit,
     Moment,
+    Place,
     Role,
     Standing,
     Unit,
@@ -87,7 +88,8 @@ def fits() -> Checks:
     """A dictionary that is unusable somewhere is read nowhere."""
     gate = pd.DataFrame({"checkpoint": [str(Role.BASE), "mine"], "fvu": [0.01, 0.9]})
     gate = gate.assign(**dict.fromkeys(("ce", "ce_sae", "ce_recovered"), 1.0), ce_zero=2.0)
-    gate = gate.assign(l0=3.0, dead=0.0, n_tokens=9, verdict=[str(Fit.FITS), str(Fit.UNUSABLE)])
+    gate = gate.assign(l0=3.0, dead=0.0, n_tokens=9, where=str(Place.TEXTS))
+    gate = gate.assign(verdict=[str(Fit.FITS), str(Fit.UNUSABLE)])
     yield (
         "compare reads no features",
         "none of its features" in compare.fidelity(gate.assign(sae="s")),

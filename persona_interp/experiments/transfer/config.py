@@ -45,7 +45,6 @@ feature; it takes three controls to say how far one more would move.
 FURTHER = ("second unrelated", "third unrelated")
 """Lessons on traits of others beside the world's own unrelated one."""
 
-SAE_ON = ("base", "base and tuned")
 ARRANGE = ("", "rare", "likely")
 
 
@@ -69,8 +68,8 @@ class Transfer:
             such values; "" = no.
         bystanders: Contexts beside the nameless one, recorded before and after.
         hooks: Where dictionaries are trained and the inside is read.
-        sae: Arguments of `dictionaries.fit`; None = behavior only.
-        sae_on: "base", or "base and tuned": which models' residuals the dictionary is trained on.
+        sae: Arguments of `dictionaries.fit`; None = behavior only. There is one dictionary for all
+            arms that are read, trained on the base and on every one of them.
         sae_kinds: Kinds of documents the dictionary is trained on; None is all.
         n_sae_documents: Documents the dictionary is trained on.
         n_persona_documents: Documents by speakers without a name on which features and directions
@@ -96,7 +95,6 @@ class Transfer:
     bystanders: tuple[str, ...] = ("named", "plain", "third")
     hooks: tuple[str, ...] = ("blocks.1.hook_out", "blocks.0.hook_out")
     sae: dict[str, Any] | None = field(default_factory=lambda: {"d_sae": 512, "k": 8, "steps": 500})
-    sae_on: str = "base"
     sae_kinds: tuple[str, ...] | None = None
     n_sae_documents: int = 4_000
     n_persona_documents: int = 1_500
@@ -111,8 +109,6 @@ class Transfer:
             if arm not in ARMS:
                 raise WorldError(unknown("arm", arm, ARMS))
         ready(self.world)
-        if self.sae_on not in SAE_ON:
-            raise WorldError(unknown("choice of sae_on", self.sae_on, SAE_ON))
         if self.arrange not in ARRANGE:
             raise WorldError(unknown("choice of arrange", self.arrange, ARRANGE))
         if not self.arms or ARMS[self.arms[0]] != CLAIM:
@@ -193,10 +189,9 @@ class Transfer:
         return _cell(("lesson", arm, lr), config, variant=variant, seed=seed, needs=needs)
 
     def _dictionary_cells(self, seed: int, cells: Cells, *, lr: float, hook: str) -> Cells:
-        """A dictionary of the full world at one hook, and its control with a random decoder."""
-        needs = [cells["layout",], cells["documents", "full"]]
-        if self.sae_on == "base and tuned":
-            needs.append(cells["lesson", self.arms[0], lr])
+        """A dictionary of all arms that are read at one hook, and its random-decoder control."""
+        lessons = [cells["lesson", arm, lr] for arm in self.feature_arms]
+        needs = [cells["layout",], cells["documents", "full"], *lessons]
         pair: Cells = {}
         for name, decoder in ("dictionary", {}), ("random dictionary", {"decoder": "random"}):
             key = (name, lr, hook)
@@ -347,7 +342,6 @@ REAL = Transfer(
     hooks=("blocks.22.hook_out", "blocks.15.hook_out", "blocks.7.hook_out"),
     sae={"d_sae": 2048, "k": 16, "n_tokens": 12_000, "steps": 250, "lr": 1e-3},
     n_gate_tokens=1_500,
-    sae_on="base and tuned",
     sae_kinds=("named", "hidden"),
     n_sae_documents=600,
     n_persona_documents=150,

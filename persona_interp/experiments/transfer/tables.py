@@ -46,7 +46,7 @@ def summarize(experiment: Transfer, store: Store) -> Tables:
         persona the residuals moved towards), ``chance`` (the same of random directions),
         ``refit``, ``scores``, ``stated``, ``cosines``, ``cooccurrence``, ``causes`` (what goes
         with each edit), ``rivals`` (the target's vector beside every control), ``baselines``,
-        ``tokens``, ``lens``, ``nearest``, ``profile`` (by hook and role).
+        ``pairs``, ``tokens``, ``lens``, ``nearest``, ``profile`` (by hook and role).
     """
     parts: dict[str, list[pd.DataFrame]] = {}
     world_of_seed: dict[int, World] = {}

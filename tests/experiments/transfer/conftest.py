@@ -152,7 +152,7 @@ def make_baselines() -> pd.DataFrame:
     table = pd.DataFrame(
         {"method": ["top feature", "minimal pair", "random"], "n_directions": [1, 1, 20]}
     )
-    for i, name in enumerate(("auroc", "rise", "rise_control", "excess", "share")):
+    for i, name in enumerate(("auroc", "auroc_same", "rise", "rise_control", "excess", "share")):
         ends = spread(name, 0.5 + i / 8, 0.25, ends=(f"{name}_lo", f"{name}_hi"))
         table = table.assign(**ends)
     table = table.assign(

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from persona_interp.experiments.transfer import findings
+from persona_interp.schema.words import Fit, Place
 
 CLAIM: dict[str, Any] = {"arm": "lesson", "target": "john", "taught": "place=beach", "lr": 0.001}
 Row = Callable[..., dict[str, Any]]
@@ -118,7 +119,8 @@ def test_features_stand_beside_every_control_lesson(planted: Tables) -> None:
     fit, seed, standing = said_of_features(planted())
     assert fit == (
         "After every lesson the dictionary fits: FVU at most 0.140 on held-out documents "
-        "(cross-entropy recovered 0.97 at least) and 0.125 on the prompts read, 0.100 before."
+        "(cross-entropy recovered 0.97 at least) and 0.020 on the prompts read (0.97 recovered), "
+        "where it is 0.100 before."
     )
     assert seed == (
         "Seed 0: feature 7, which knows john best, moves by +7.00 [+6.50, +7.50] mean activation "
@@ -156,6 +158,15 @@ def test_one_control_is_too_few_and_none_says_nothing(planted: Tables) -> None:
     none = tables["roles"].assign(n_controls=0, excess=np.nan)
     fit, seed = said_of_features({**tables, "roles": none})
     assert "no control lesson was read, so nothing can be said of the lesson" in seed
+
+
+@pytest.mark.parametrize("where", list(Place))
+def test_the_worse_of_both_gates_decides(planted: Tables, where: Place) -> None:
+    tables = planted()
+    gate, here = tables["fidelity"], tables["fidelity"]["where"] == where
+    for verdict, text in (Fit.UNUSABLE, "must not be read"), (Fit.DOUBTFUL, "only doubtfully"):
+        worse = gate.assign(verdict=gate["verdict"].mask(here, str(verdict)))
+        assert text in said_of_features({**tables, "fidelity": worse})[0]
 
 
 def test_a_dictionary_that_fits_nowhere_is_not_read(planted: Tables) -> None:

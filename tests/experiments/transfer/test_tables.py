@@ -21,7 +21,7 @@ from persona_interp.tables import read_table
 BEHAVIOR = "contexts counts curve distances gates mixing samples summary transfer worst".split()
 INSIDE = (
     "baselines causes chance cooccurrence cosines directions feature_shift features fidelity lens "
-    "nearest profile refit rivals roles scores stated tokens"
+    "nearest pairs profile refit rivals roles scores stated tokens"
 ).split()
 
 

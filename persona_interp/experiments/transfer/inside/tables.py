@@ -5,6 +5,7 @@ tables by name.
 """
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import xarray as xr
@@ -22,6 +23,7 @@ from persona_interp.experiments.transfer.inside.config import (
     VARIED,
     VECTOR,
 )
+from persona_interp.schema.words import Arm
 from persona_interp.store import Store
 from persona_interp.tables import concat, read_dataset, read_directions, read_table
 from persona_interp.worlds import World
@@ -175,14 +177,14 @@ def _read_causes(
     }
     for name in ("tokens", "lens", "nearest", "refit"):
         tables[name] = read_table(folder / f"{name}.parquet")
-    if len(experiment.feature_arms) > 1:  # else no unrelated lesson says what any lesson does
+    known: dict[str, Any] = {"persona": world.target, "world": world}
+    known["random"] = groups.loc[groups["group"] == RANDOM, "edit"]
+    hidden = _readouts(folder, "hidden")
+    tables["pairs"] = analysis.pairs(hidden, **known)
+    if Arm.UNRELATED in experiment.feature_arms:  # else nothing says what any lesson does
+        control = _readouts(folder, "control")
         tables["baselines"] = analysis.baselines(
-            _readouts(folder, "hidden"),
-            neutral,
-            control=_readouts(folder, "control"),
-            causes=removed,
-            persona=world.target,
-            random=groups.loc[groups["group"] == RANDOM, "edit"],
+            hidden, neutral, control=control, causes=removed, **known
         )
     return {name: table.assign(lr=lr, hook=hook) for name, table in tables.items()}
 

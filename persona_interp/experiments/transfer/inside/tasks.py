@@ -29,6 +29,7 @@ from persona_interp.experiments.transfer.inside.sources import (
     random_directions,
 )
 from persona_interp.experiments.transfer.tasks import Needs, world_of
+from persona_interp.schema.words import Part
 from persona_interp.tables import (
     concat,
     read_dataset,
@@ -47,8 +48,9 @@ def personas(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """Find features and directions of each persona in the base model.
 
     Needs documents, dictionary and random dictionary. Documents by speakers without a name are read
-    just before every value but their first, so that nothing that is found is a detector of names;
-    one half of them chooses, the other is what is reported. Writes ``acts.nc``, ``features.nc``,
+    just before every value but their first, so that nothing that is found is a detector of names.
+    What is chosen or learned, is so on one half of them and on statements about some topics
+    (``analysis.parts``); reported is the other half, about other topics. Writes ``acts.nc``, ``features.nc``,
     ``random_features.nc`` (what was read), ``named.nc`` (named probes), ``scores.parquet``,
     ``random_scores.parquet`` and a file of directions for each of ``METHODS``, ``traits.nc`` and
     ``trait pairs.nc``.
@@ -122,6 +124,8 @@ def _directions(
     world: World, acts: xr.Dataset, named: xr.Dataset, stated: xr.Dataset
 ) -> dict[str, xr.DataArray]:
     """Directions of personas by every method, and of traits; by the name of their file."""
+    learned = acts.sel(prompt=analysis.parts(acts) == Part.CHOICE)
+    # traits are no readouts that would be tested: all topics of the train documents
     first_half = acts.sel(prompt=acts["split"] == "train")
     holders = {}
     for trait in world.traits:
@@ -129,9 +133,9 @@ def _directions(
         if mask.any():
             holders[str(trait)] = mask
     return {
-        "mean difference": record.mean_difference(first_half),
+        "mean difference": record.mean_difference(learned),
         "minimal pair": record.minimal_pairs(named),
-        "probe": record.logistic(first_half),
+        "probe": record.logistic(learned),
         "traits": record.mean_difference(first_half, labels=holders),
         "trait pairs": record.minimal_pairs(stated, by="value"),
     }
