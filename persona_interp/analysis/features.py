@@ -13,6 +13,8 @@ from persona_interp import schema
 from persona_interp.analysis.stats import benjamini_hochberg, cluster_interval, sign_flip
 from persona_interp.errors import SchemaError, unknown
 
+EXCHANGEABLE = "exchangeable"
+"""Column ``null``: these two checkpoints differ at these prompts by nothing but chance."""
 SAME_ATTRIBUTES = (
     "hook",
     "dictionary",
@@ -33,7 +35,13 @@ def feature_shift(
     n_flips: int = 10_000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Change of each feature between two checkpoints, with intervals, p and q; largest rise first.
+    """Change of each feature between these two checkpoints, with intervals; largest rise first.
+
+    p and q are under the null that both checkpoints are exchangeable at these prompts, which the
+    column ``null`` says. Every finetune breaks that, whatever it teaches: so does the offset that
+    another seed leaves, or an effect of topic or wording that no persona has to do with. A
+    discovery says that *this pair* differs in the feature, and is no evidence for what was taught;
+    a claim about a lesson is lesson minus control lessons (``effects``), over seeds.
 
     Args:
         features: Dataset of ``record.features``, or several to be compared, recorded with
@@ -50,7 +58,7 @@ def feature_shift(
     Returns:
         A feature_shift table, largest rise first: ``estimate`` (mean over prompts of act
         after minus before) with ``lo``, ``hi`` (95 %, clustered), ``before``, ``after``
-        (mean act), sign-flip ``p``, ``q`` (Benjamini-Hochberg over the ``n_tested``
+        (mean act), ``null``, sign-flip ``p``, ``q`` (Benjamini-Hochberg over the ``n_tested``
         features that fire at all), ``p_max`` (max-T over them), ``null_lo``, ``null_hi``,
         ``fvu_before``, ``fvu_after`` (mean over prompts; near 1 = the dictionary does not
         describe this checkpoint). Features silent before and after are not tested;
@@ -59,11 +67,6 @@ def feature_shift(
     Raises:
         SchemaError: Other tokens or another dictionary, an unknown checkpoint or
             coordinate, or nothing that fires.
-
-    Note:
-        The null says that these two checkpoints are exchangeable at these prompts. Any
-        finetune breaks that somewhere: a claim about a trait needs the control lesson's
-        table beside it, and ``across_seeds``.
 
     >>> act = np.zeros((2, 8, 2))
     >>> act[1, :, 1] = np.arange(8) + 1.0
@@ -98,6 +101,7 @@ def feature_shift(
             "hi": hi,
             "before": start["act"].mean("prompt", dtype=np.float64).to_numpy()[fires],
             "after": end["act"].mean("prompt", dtype=np.float64).to_numpy()[fires],
+            "null": EXCHANGEABLE,
             "p": null.p,
             "q": benjamini_hochberg(null.p),
             "p_max": null.p_max,

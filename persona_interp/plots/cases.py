@@ -53,7 +53,7 @@ def novelty(table: pd.DataFrame, *, title: str = "") -> Figure:
             figure,
             f"Blue: {Composition.COMPOSABLE} by construction; orange: {Composition.NEW}; "
             f"a dot a lesson, n = {len(table)}. "
-            "Dashed: 95 % point of the known personas' own misfits, each under its name.",
+            "Dashed: what somebody known, under its own name, exceeds with p <= 0.05.",
         )
     return figure
 

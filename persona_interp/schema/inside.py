@@ -32,6 +32,10 @@ INSIDE: dict[str, dict[str, str]] = {
         "estimate": "mean activation after minus before",
         "lo": "lower end of the 95 % interval, clustered",
         "hi": "upper end",
+        "null": (
+            "what p and q are under: exchangeable = this pair of checkpoints differs at these "
+            "prompts by chance alone; nothing about what was taught"
+        ),
         "p": "sign-flip permutation p, two-sided",
         "q": "Benjamini-Hochberg over all features tested",
         "null_lo": "2.5 % point of the sign-flip null",

@@ -72,6 +72,16 @@ def test_labels_flipped_by_prompt_discover_nothing(features) -> None:
     assert clean >= 90
 
 
+def test_the_offset_of_another_seed_is_discovered_too_and_the_table_says_under_which_null(
+    features,
+) -> None:
+    rng = np.random.default_rng(6)
+    act = correlated(rng)
+    act[1] = act[0] + 0.2 * rng.normal(size=(1, act.shape[2])) + 0.1 * rng.normal(size=act[0].shape)
+    table = feature_shift(features(act), n_flips=1000)
+    assert (table["q"] <= 0.05).any() and set(table["null"]) == {"exchangeable"}
+
+
 def test_separately_recorded_features_are_joined_exactly(features) -> None:
     data = features(correlated(np.random.default_rng(5)))
     parts = [data.isel(checkpoint=[0]), data.isel(checkpoint=[1])]

@@ -8,6 +8,8 @@ import pytest
 import xarray as xr
 
 from persona_interp.analysis import novelty, shift_residual
+from persona_interp.analysis.novelty import largest_known, verdicts
+from persona_interp.analysis.stats import t_interval
 from persona_interp.errors import SchemaError
 from persona_interp.worlds import World
 
@@ -60,7 +62,9 @@ def test_mixtures_are_composable(
     assert row["step"] == 8 and row["n"] == 4 and row["null_hi"] > 0
 
 
-def test_a_recombination_is_not(world: World, planted, named: pd.DataFrame) -> None:
+def test_a_recombination_is_not_known_but_four_topics_do_not_prove_it(
+    world: World, planted, named: pd.DataFrame
+) -> None:
     said = world.posterior().statement
     parts = [
         world.statements().loc[name][said["trait"]]
@@ -69,7 +73,7 @@ def test_a_recombination_is_not(world: World, planted, named: pd.DataFrame) -> N
     topic = said["topic"].map({t: i for i, t in enumerate(world.topics)})
     new = said.assign(probability=[float(parts[i].iloc[j]) for j, i in enumerate(topic)])
     row = judged(world, planted({8: new}), named)
-    assert row["misfit"] > row["null_hi"] and row["verdict"] == "not composable from known personas"
+    assert row["lo"] < row["null_hi"] < row["misfit"] and row["verdict"] == "undecided"
 
 
 def test_who_is_left_out_is_new(world: World, planted, named: pd.DataFrame) -> None:
@@ -77,6 +81,31 @@ def test_who_is_left_out_is_new(world: World, planted, named: pd.DataFrame) -> N
     row = judged(world, planted({8: mixture(world, {"john": 1.0})}), named, known=others)
     assert row["verdict"] == "not composable from known personas" and row["n_known"] == 14
     assert row["lo"] < row["misfit"] < row["hi"]
+
+
+@pytest.mark.parametrize("n_known", [6, 15, 48])
+def test_who_is_known_is_hardly_ever_called_new(n_known: int) -> None:
+    rng, called = np.random.default_rng(n_known), []
+    for _ in range(500):
+        # somebody's own noise, and that of a topic, which has a heavy tail
+        size = np.exp(0.4 * rng.normal(size=(n_known + 1, 1)))
+        misfits = size * rng.gamma(0.7, 0.05, size=(n_known + 1, 11))
+        _, lo, hi, _ = t_interval(misfits[0])
+        null = largest_known(misfits[1:].mean(axis=1))
+        called.append(verdicts(lo, hi, null=null).item())
+        new = t_interval(misfits[0] + 0.5)
+        assert verdicts(new.lo, new.hi, null=null) == "not composable from known personas"
+    assert called.count("not composable from known personas") <= 0.02 * 500
+    assert called.count("composable from known personas") >= 0.4 * 500
+    exceeds = np.mean(
+        [rng.exponential() > largest_known(rng.exponential(size=n_known)) for _ in range(500)]
+    )
+    assert exceeds <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 500)
+
+
+def test_an_interval_that_holds_the_threshold_decides_nothing() -> None:
+    assert verdicts(-0.044, 0.113, null=0.0302).item() == "undecided"
+    assert verdicts(np.nan, np.nan, null=0.0302).item() == "undecided"
 
 
 def test_a_known_persona_has_to_be_asked(world: World, planted, named: pd.DataFrame) -> None:

@@ -171,7 +171,7 @@ def make_feature_shifts(run: dict[str, Any], arm: str) -> list[dict[str, Any]]:
     q = 0.001 if arm == "lesson" else 0.5
     row = {**run, "p": q, "q": q, "null_lo": -0.5, "null_hi": 0.5, "n": 50, "n_clusters": 5}
     row |= {"n_tested": 2, "n_silent": 1, "p_min": 0.0001, "fvu_before": 0.1, "fvu_after": 0.125}
-    row |= {"arm": arm, "hook": HOOK}
+    row |= {"arm": arm, "hook": HOOK, "null": "exchangeable"}
     return [
         {**row, "estimate": size, "lo": size - 0.5, "hi": size + 0.5, "feature": int(size)}
         for size in (3.0, 7.0)

@@ -218,10 +218,12 @@ def _novelty(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> list[B
         return []
     cases = tables["novelty"]
     is_new = cases["planted"] == Composition.NEW
-    judged_new = cases["verdict"] == Novelty.NOT_COMPOSABLE
+    decided = cases.loc[cases["verdict"] != Novelty.UNDECIDED]
+    is_right = (decided["verdict"] == Novelty.NOT_COMPOSABLE) == is_new[decided.index]
     sentences = [
         f"Planted lessons: the verdict ({Novelty.COMPOSABLE}, or not) is right for "
-        f"{sum(is_new == judged_new)} of {len(cases)}."
+        f"{sum(is_right)} of {len(cases)}, wrong for {sum(~is_right)}, and "
+        f"{len(cases) - len(decided)} are {Novelty.UNDECIDED}."
     ]
     for row in rows(tables["told_apart"]):
         sentences.append(

@@ -68,10 +68,11 @@ def rivals() -> pd.DataFrame:
 
 
 def novelty() -> pd.DataFrame:
-    """Two planted lessons, both called composable; one is new."""
-    table = pd.DataFrame({"kind": ["known", "recombined"], "planted": ["composable", "new"]})
-    table = table.assign(left_out="", misfit=[0.1, 0.2], null_hi=0.25)
-    return table.assign(verdict="composable from known personas")
+    """Three planted lessons: two called composable, of which one is new; one undecided."""
+    kinds = ["known", "recombined", "recombined"]
+    table = pd.DataFrame({"kind": kinds, "planted": ["composable", "new", "new"]})
+    table = table.assign(left_out="", misfit=[0.1, 0.2, 0.3], null_hi=0.25)
+    return table.assign(verdict=[*["composable from known personas"] * 2, "undecided"])
 
 
 def test_the_law_and_every_verdict_are_said(
@@ -94,7 +95,7 @@ def test_a_wrong_verdict_is_counted_and_one_seed_has_no_interval(
     planted: Callable[..., dict[str, pd.DataFrame]], tmp_path: Path
 ) -> None:
     html = draw_report(tmp_path, planted(), provenance=PROVENANCE).read_text(encoding="utf-8")
-    assert "is right for 1 of 2" in html
+    assert "is right for 1 of 3, wrong for 1, and 1 are undecided" in html
     assert "changed by 0.062 [no interval]" in html and ">nan<" not in html
     assert "exact Bayes expected +0.100" in html
     assert "ends 0.38 [0.00, 1.00] apart" in html
