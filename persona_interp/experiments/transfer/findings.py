@@ -189,7 +189,9 @@ def stands(what: str, differences: Mapping[str, pd.Series]) -> str:
     tables = []
     for rival, series in differences.items():
         # a seed without a number makes no mean over seeds
-        table = pd.DataFrame({"rival": rival, "seed": series.index, "difference": series.to_numpy()})
+        table = pd.DataFrame(
+            {"rival": rival, "seed": series.index, "difference": series.to_numpy()}
+        )
         tables.append(table)
     standing = analysis.standings(pd.concat(tables), value="difference", by="rival")
     if (standing["n_seeds"] < 2).all():
@@ -275,17 +277,17 @@ def unreadable(shifts: pd.DataFrame, fidelity: pd.DataFrame) -> str:
 
 
 def _fit(shifts: pd.DataFrame, fidelity: pd.DataFrame) -> str:
-    """Sentence on how well the dictionary describes what is read, after the worst of the lessons."""
+    """Sentence on how well the dictionary describes what is read, after the worst lesson."""
     last = fidelity.groupby(["arm", "seed", "where"], sort=False).tail(1)
     verdict = "fits"
     if (last.verdict == Fit.DOUBTFUL).any():
         verdict = "fits only doubtfully"
     texts, prompts = (only(last, where=where) for where in (Place.TEXTS, Place.PROMPTS))
     return (
-        f"After every lesson the dictionary {verdict}: FVU at most {texts.fvu.max():.3f} on held-out "
-        f"documents (cross-entropy recovered {texts.ce_recovered.min():.2f} at least) and "
-        f"{prompts.fvu.max():.3f} on the prompts read ({prompts.ce_recovered.min():.2f} recovered), "
-        f"where it is {shifts.fvu_before.max():.3f} before."
+        f"After every lesson the dictionary {verdict}: FVU at most {texts.fvu.max():.3f} on "
+        f"held-out documents (cross-entropy recovered {texts.ce_recovered.min():.2f} at least) and "
+        f"{prompts.fvu.max():.3f} on the prompts read ({prompts.ce_recovered.min():.2f} "
+        f"recovered), where it is {shifts.fvu_before.max():.3f} before."
     )
 
 

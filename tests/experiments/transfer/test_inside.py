@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -422,8 +421,7 @@ def test_the_rise_of_the_baselines_by_hand(folders: Folders, tables: Tables) -> 
     rows = tables["baselines"].set_index("method")
     for method in rows.index.drop(["random", CEILING]):
         before, after, drifted = (
-            read.sel(name=method).values
-            for read in (neutral[:, 0], neutral[:, -1], control[:, -1])
+            read.sel(name=method).values for read in (neutral[:, 0], neutral[:, -1], control[:, -1])
         )
         groups = [documents[method].to_numpy(), before, after, drifted]
         center = np.mean([group.mean() for group in groups])
@@ -435,6 +433,4 @@ def test_the_rise_of_the_baselines_by_hand(folders: Folders, tables: Tables) -> 
             (rises["rise"] - rises["rise_control"]).mean()
         )
     assert set(rows["n_prompts"]) == {50}
-    assert set(rows["n_documents"]) == {
-        len(set(hidden["doc"].values[part == Part.OTHER]))
-    }
+    assert set(rows["n_documents"]) == {len(set(hidden["doc"].values[part == Part.OTHER]))}

@@ -31,9 +31,7 @@ MEASURES = {
 """Number of an edit that is compared with those of its rivals, and how that is said."""
 
 
-def towards(
-    directions: pd.DataFrame, chance: pd.DataFrame, *, arm: str, target: str
-) -> list[str]:
+def towards(directions: pd.DataFrame, chance: pd.DataFrame, *, arm: str, target: str) -> list[str]:
     """How far the residuals of neutral prompts moved towards the target, beside everybody else.
 
     Args:
@@ -64,7 +62,9 @@ def towards(
     if parts:
         sentences.append(f"The same after control lessons: {'; '.join(parts)}.")
     own = lesson.set_index("seed")["cosine"]
-    differences = {"that with the best other persona's": own - lesson.set_index("seed")["best_other"]}
+    differences = {
+        "that with the best other persona's": own - lesson.set_index("seed")["best_other"]
+    }
     if controls:
         most = mine.loc[mine["arm"] != arm].groupby("seed")["cosine"].max()
         differences["that after the control lesson with the largest"] = own - most
@@ -90,7 +90,8 @@ def knows(scores: pd.DataFrame, *, target: str) -> str:
     features = "; ".join(_feature(row) for row in rows(best))
     return (
         f"The feature that knows {target} best in documents by speakers without a name, "
-        f"chosen on one half of them and reported on the other: {features}."
+        f"chosen on one half of them and reported on the other, where other topics are stated: "
+        f"{features}."
     )
 
 
@@ -127,7 +128,9 @@ def carries(causes: pd.DataFrame, *, target: str) -> list[str]:
         groups = "; ".join(_group(part) for _, part in table.groupby("group", sort=False))
         sentences.append(f"{beside}: {groups}.")
         differences = {
-            f"the most of {GROUPS.get(str(group), str(group))}": part.set_index("seed")["difference"]
+            f"the most of {GROUPS.get(str(group), str(group))}": part.set_index("seed")[
+                "difference"
+            ]
             for group, part in table.groupby("group", sort=False)
         }
         sentences.append(stands(f"what {target}'s {VECTOR} vector removes", differences))
@@ -246,7 +249,8 @@ def _feature(row: Row) -> str:
     verdict = "found" if row.q <= ALPHA else "no discovery"
     return (
         f"seed {row.seed}: feature {int(row.feature)}, "
-        f"AUROC {row.auroc:.2f} [{row.lo:.2f}, {row.hi:.2f}], "
+        f"AUROC {row.auroc:.2f} [{row.lo:.2f}, {row.hi:.2f}] ({row.auroc_same:.2f} on the topics "
+        f"chosen on; exact Bayes reaches {row.bayes:.2f}), "
         f"q {row.q:.2g} ({verdict} among {int(row.n_tested)} tests), fvu {row.fvu:.2g}"
     )
 
@@ -309,7 +313,9 @@ def _group(rivals: pd.DataFrame) -> str:
     n = int(rivals["n"].max())
     least, most = rivals.loc[rivals["least"].idxmin()], rivals.loc[rivals["most"].idxmax()]
     ranks = ", ".join(str(int(rank)) for rank in rivals["rank"])
-    ends = f"{least['least']:.2f} ({least['least_edit']}) to {most['most']:.2f} ({most['most_edit']})"
+    ends = (
+        f"{least['least']:.2f} ({least['least_edit']}) to {most['most']:.2f} ({most['most_edit']})"
+    )
     if n == 1 and len(rivals) == 1:
         ends = f"{most['most']:.2f} ({most['most_edit']})"
     return f"{label} {ends}, mean {rivals['mean'].mean():.2f} (rank {ranks} of {n + 1})"
