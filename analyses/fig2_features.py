@@ -1,10 +1,11 @@
-"""Figure 2: directions in the base model carry each persona, and the lesson moves it towards one.
+"""Figure 2: whom does a lesson move the model towards, and who is there to be moved towards?
 
 Before any lesson, in text by speakers without a name, one feature and one direction a persona tell
 that persona's documents from all others: both are found on one half of the documents and read on
-the other, beside the best feature of a dictionary whose decoder is random, and random directions. A
-lesson on one trait of John moves neutral prompts along his direction and along no other persona's;
-the unrelated lesson moves them towards those who hold its trait instead.
+the other, beside the best feature of a dictionary whose decoder is random, and random directions of
+both kinds. After a lesson on one trait of John neutral prompts have moved along every persona's
+direction, and every persona's best feature has risen or fallen: John's are shown among all of them,
+and beside what lessons on other traits do.
 """
 
 from pathlib import Path
@@ -18,7 +19,6 @@ from matplotlib.figure import Figure
 from persona_interp import analysis, experiments, plots, record
 from persona_interp.experiments import figure_script, preset
 from persona_interp.experiments.transfer.config import Transfer
-from persona_interp.schema.words import Arm
 from persona_interp.store import Store
 from persona_interp.tables import read_dataset, read_directions, read_table
 
@@ -26,9 +26,12 @@ NAME = "fig2_features"
 METHOD = "mean difference"
 """Directions found where the features are: in documents by speakers without a name."""
 N_RANDOM = 100
+RISE = "rise of the persona's best feature,\nlesson minus control lessons"
 COSINE = "cosine of the shift with the\npersona's direction"
 AUROC = "AUROC of the persona's documents,\nno name in them"
 RANDOM = "random"
+MATCHES = ("norm", "variance")
+"""Kinds of random directions: uniform, and such as residuals vary along."""
 FROZEN = "best feature, random decoder"
 KEYS = ["quantity", "series", "name"]
 
@@ -40,16 +43,16 @@ def compute(
 
     Args:
         out: Run folder; finished cells are read, missing ones computed.
-        size: Name of a preset, run at its highest learning rate with the lesson and the unrelated
-            lesson.
+        size: Name of a preset, run at its highest learning rate with the lessons to the full world's
+            model.
         workers: Processes; all cores by default, 0 = this one.
         changes: Fields of the preset to set otherwise.
 
     Returns:
         What the ``summarize`` of transfer returns, and what ``readings`` does as "readings".
     """
-    arms = (str(Arm.LESSON), str(Arm.UNRELATED))
-    settings = {"arms": arms, "lrs": (max(preset(size).lrs),), **changes}
+    chosen = preset(size)
+    settings = {"arms": chosen.feature_arms, "lrs": (max(chosen.lrs),), **changes}
     experiment = preset(size, **settings)
     tables = experiments.compute(experiment, out, workers=workers)
     return {**tables, "readings": readings(experiment, Store.open(out))}
@@ -73,7 +76,6 @@ def readings(experiment: Transfer, store: Store) -> pd.DataFrame:
         personas = store.path(cells["personas", lr, hook])
         features = store.path(cells["features", experiment.arms[0], lr, hook])
         directions = read_directions(personas / f"{METHOD}.nc")
-        random = record.random_directions(directions, n=N_RANDOM, seed=seed)
         documents = read_dataset(personas / "acts.nc")
         tables = {
             "direction": _own_areas(_areas(documents, directions)),
@@ -84,16 +86,23 @@ def readings(experiment: Transfer, store: Store) -> pd.DataFrame:
             best = best.assign(seed=seed, quantity=AUROC, series=series)
             columns = ["name", "estimate", "lo", "hi", "seed", "quantity", "series"]
             rows += best.loc[:, columns].to_dict("records")
-        areas = _areas(documents, random)["auroc"].to_numpy()
-        rows.append({"seed": seed, "quantity": AUROC, **_band(areas)})
         neutral = read_dataset(features / "acts.nc")
-        cosines = analysis.direction_shift(neutral, random)["cosine"].to_numpy()
-        rows.append({"seed": seed, "quantity": COSINE, **_band(cosines)})
+        for match in MATCHES:
+            like = documents if match == "variance" else None
+            options = {"n": N_RANDOM, "seed": seed, "match": match, "acts": like}
+            random = record.random_directions(directions, **options)
+            values = {
+                AUROC: _areas(documents, random)["auroc"].to_numpy(),
+                COSINE: analysis.direction_shift(neutral, random)["cosine"].to_numpy(),
+            }
+            for quantity, numbers_of in values.items():
+                band = _band(numbers_of, series=f"{RANDOM} ({match})")
+                rows.append({"seed": seed, "quantity": quantity, **band})
     return pd.DataFrame(rows)
 
 
 def numbers(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Numbers in the figure: every persona's cosine with the shift, and its AUROC.
+    """Numbers in the figure: every persona's cosine with the shift, its AUROC, its feature's rise.
 
     Args:
         tables: From ``compute``.
@@ -110,7 +119,11 @@ def numbers(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     best = scores.loc[(scores["kind"] == "persona") & (scores["rank"] == 1)]
     best = best.loc[best["hook"] == hook]
     best = best.assign(quantity=AUROC, series="best feature", estimate=best["auroc"])
-    rows = pd.concat([shifts, best, tables["readings"]], ignore_index=True)
+    roles = tables["roles"].loc[tables["roles"]["hook"] == hook]
+    roles = roles.assign(quantity=RISE, series="best feature", estimate=roles["excess"])
+    roles = roles.assign(lo=roles["excess_lo"], hi=roles["excess_hi"])
+    roles = roles.dropna(subset=["excess"])  # there is none without a control lesson
+    rows = pd.concat([shifts, best, roles, tables["readings"]], ignore_index=True)
     rows = rows.reindex(columns=[*KEYS, "estimate", "lo", "hi", "seed"])
     if len(set(rows["seed"])) > 1:
         rows = _over_seeds(rows)
@@ -128,11 +141,15 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         tables: From ``compute``.
 
     Returns:
-        Personas in rows: whom the lessons moved neutral prompts towards, and how well each is read
-        in documents.
+        Personas in rows: whom the lessons moved neutral prompts towards, how much more the lesson
+        raised each one's best feature than control lessons did, and how well each is read in
+        documents.
     """
-    rows = numbers(tables).sort_values("quantity", key=lambda names: names == AUROC, kind="stable")
-    arms = [arm for arm in rows.loc[rows["quantity"] == COSINE, "series"].unique() if arm != RANDOM]
+    rows = numbers(tables)
+    order = [COSINE, RISE, AUROC]
+    rows = rows.sort_values("quantity", key=lambda names: names.map(order.index), kind="stable")
+    is_arm = (rows["quantity"] == COSINE) & (rows["name"] != RANDOM)
+    arms = list(rows.loc[is_arm, "series"].unique())
     return plots.personas(
         rows,
         target=str(tables["transfer"]["persona"].iloc[0]),
@@ -173,10 +190,10 @@ def _over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
     return means.reset_index()
 
 
-def _band(values: np.ndarray) -> dict[str, Any]:
+def _band(values: np.ndarray, *, series: str) -> dict[str, Any]:
     """Mean of random directions, and their 2.5 and 97.5 % points."""
     lo, hi = np.nanpercentile(values, [2.5, 97.5])
-    return {"series": RANDOM, "name": RANDOM, "estimate": float(values.mean()), "lo": lo, "hi": hi}
+    return {"series": series, "name": RANDOM, "estimate": float(values.mean()), "lo": lo, "hi": hi}
 
 
 if __name__ == "__main__":

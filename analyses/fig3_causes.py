@@ -1,10 +1,11 @@
-"""Figure 3: the lesson spreads through John's direction, and through nobody else's.
+"""Figure 3: what takes the lesson's spread away, John's direction or another as well?
 
-After the lesson John's direction, and with it the features that know him, are taken out of the
-tuned model, at one hook a time. The shift of his untaught traits goes with them. It stays when
-another persona's direction is taken out, a random one, or features that fire as often in documents.
-What a linear probe reads need not be what the model uses, so its direction is shown beside the
-others.
+After the lesson John's direction, and the features that know him, are taken out of the tuned model,
+at one hook a time, and beside them everything that should take nothing: other personas' directions,
+random ones of both kinds, features that fire as often in documents. Of a group its smallest and its
+largest member are drawn, so that one that takes more than John's cannot hide in a mean. What a
+linear probe reads need not be what the model uses, so its direction is shown beside the others; no
+edit at one hook is expected to take more than putting back the base's whole residual does.
 """
 
 from pathlib import Path
@@ -13,34 +14,27 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from persona_interp import analysis, plots
+from persona_interp import plots
 from persona_interp.experiments import compute_preset, figure_script, preset
-from persona_interp.experiments.transfer.inside.report import GROUPS, grouped
-from persona_interp.schema.words import Arm
+from persona_interp.experiments.transfer.inside.config import GROUPS, PATCH
+from persona_interp.experiments.transfer.inside.report import grouped
 
 NAME = "fig3_causes"
-LEVELS = ["base", "tuned", "edited"]
-"""Columns: log odds before the lesson, after it, and after it without the direction."""
-LARGEST = "other personas, largest"
 CONTROLS = (
-    GROUPS["persona"],
-    LARGEST,
-    "random (norm), mean",
-    "random (variance), mean",
-    GROUPS["matched"],
-    GROUPS["active"],
+    *(GROUPS[group] for group in ("persona", "random (norm)", "random (variance)")),
+    *(GROUPS[group] for group in ("matched", "active")),
     "random-decoder feature",
 )
 """Rows that should take nothing away; of a feature of a random decoder that is not sure."""
 METHODS = (
-    "base residual patched in",
+    PATCH,
     "minimal pair",
     "mean difference",
     "probe",
     "subspace of the three",
     "PCA of the difference",
 )
-"""Order of the others; none can take more away than the whole residual of the base model."""
+"""Order of the others; the first is about the most that one hook can give."""
 
 
 def compute(
@@ -50,16 +44,16 @@ def compute(
 
     Args:
         out: Run folder; finished cells are read, missing ones computed.
-        size: Name of a preset, run at its highest learning rate with the lesson and the unrelated
-            lesson.
+        size: Name of a preset, run at its highest learning rate with the lessons to the full world's
+            model.
         workers: Processes; all cores by default, 0 = this one.
         changes: Fields of the preset to set otherwise.
 
     Returns:
         What the ``summarize`` of transfer returns.
     """
-    arms = (str(Arm.LESSON), str(Arm.UNRELATED))
-    settings = {"arms": arms, "lrs": (max(preset(size).lrs),), **changes}
+    chosen = preset(size)
+    settings = {"arms": chosen.feature_arms, "lrs": (max(chosen.lrs),), **changes}
     return compute_preset("transfer", out, size=size, workers=workers, **settings)
 
 
@@ -71,13 +65,12 @@ def numbers(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
     Returns:
         One row a hook (from the first layer) and edit: share of the untaught traits' shift that
-        goes, ``lo``, ``hi``. Methods first, then controls: means over their directions, and the
-        persona whose direction takes most.
+        goes, ``lo``, ``hi``. Methods first, then controls: means over their members, with the
+        smallest and the largest of any seed (``least``, ``most``).
     """
     parts = []
     for hook, rows in tables["causes"].groupby("hook"):
-        edits = pd.concat([grouped(rows), _largest(rows)], ignore_index=True)
-        parts.append(_in_order(edits).assign(hook=hook))
+        parts.append(_in_order(grouped(rows)).assign(hook=hook))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -96,6 +89,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> Figure:
         rows,
         by="hook",
         controls=controls,
+        patch=PATCH,
         label="share removed (fraction)",
         title="What takes the lesson's spread away",
     )
@@ -111,17 +105,6 @@ def _in_order(edits: pd.DataFrame) -> pd.DataFrame:
     others = edits.loc[~edits["edit"].isin(CONTROLS), "edit"]
     order = list(dict.fromkeys([*METHODS, *others, *CONTROLS]))
     return edits.sort_values("edit", key=lambda names: names.map(order.index), kind="stable")
-
-
-def _largest(causes: pd.DataFrame) -> pd.DataFrame:
-    """The persona other than the target whose direction takes most away, in every seed."""
-    others = causes.loc[causes["group"] == "persona"].sort_values("share", ascending=False)
-    largest = others.drop_duplicates("seed").assign(edit=LARGEST)
-    if len(largest) == 1:
-        return largest[["edit", *LEVELS, "share", "lo", "hi", "n"]]
-    share, lo, hi, n = analysis.stats.t_interval(largest["share"])
-    row = {"edit": LARGEST, **largest[LEVELS].mean(), "share": float(share)}
-    return pd.DataFrame([{**row, "lo": lo, "hi": hi, "n": n}])
 
 
 if __name__ == "__main__":

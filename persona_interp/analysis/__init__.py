@@ -4,15 +4,16 @@ Tables in, tables out; no torch. Behavior becomes log odds (bits), two checkpoin
 **shift** (after minus before), a shift beside the world that wrote the documents becomes a
 **transfer**: the traits that were never taught, with their co-occurrence and both Bayes
 predictions. Features get the same treatment in ``feature_shift``, with a null; directions in
-``direction_shift``, ``cosine_map`` and ``refit``; edits in ``removed_share`` and ``added_share``.
-``score`` says which features know a persona (``top``), ``baselines`` whether simpler
+``direction_shift``, ``cosine_map`` and ``refit``; edits in ``removed_share`` and ``added_share``,
+beside their ``rivals``; a lesson beside other lessons in ``effects`` and ``roles``.
+``score`` says which features know a persona (``top``), ``baselines`` and ``pairs`` whether simpler
 ``readouts`` know as much, ``contexts`` how far a lesson spreads.
 
 - about wording, at fixed weights: ``lo`` and ``hi`` of ``shift`` (t interval over templates)
 - about prompts, at fixed weights: ``feature_shift`` (clusters, sign flips, q over all features
   tested)
 - about training runs: ``across_seeds`` (t interval on seed means; one seed has no interval, and
-  says NaN)
+  says NaN); ``standings`` says what may be claimed of a difference
 """
 
 from persona_interp.analysis import measure, measurements, metric, stats
@@ -25,6 +26,8 @@ from persona_interp.analysis.contexts import contexts
 from persona_interp.analysis.contrast import contrast, expected_contrast
 from persona_interp.analysis.cosines import cosine_against_cooccurrence, cosine_map
 from persona_interp.analysis.directions import direction_shift, refit
+from persona_interp.analysis.distance import answer_distance
+from persona_interp.analysis.documents import parts
 from persona_interp.analysis.dose import ed50, slopes
 from persona_interp.analysis.effects import effects
 from persona_interp.analysis.emergent import misaligned_share
@@ -35,6 +38,7 @@ from persona_interp.analysis.misalignment import misalignment
 from persona_interp.analysis.mixing import mixing_weight
 from persona_interp.analysis.novelty import novelty, shift_residual
 from persona_interp.analysis.order import recency
+from persona_interp.analysis.pairs import pairs
 from persona_interp.analysis.paths import paths
 from persona_interp.analysis.persona_weights import persona_weights
 from persona_interp.analysis.projections import projection_pull, projection_shift
@@ -42,6 +46,8 @@ from persona_interp.analysis.rarity import rarity
 from persona_interp.analysis.reach import evidence_in_words, evidence_to_reach
 from persona_interp.analysis.readouts import readouts
 from persona_interp.analysis.reliable import predict_curves, reliable_dose
+from persona_interp.analysis.rivals import rivals, standings
+from persona_interp.analysis.roles import role_contrast, roles
 from persona_interp.analysis.saturation import saturation
 from persona_interp.analysis.score import score, top
 from persona_interp.analysis.shift import shift
@@ -64,6 +70,7 @@ __all__ = [
     "across_seeds",
     "added_share",
     "agreement",
+    "answer_distance",
     "auroc",
     "auroc_differences",
     "axis_cosine",
@@ -93,6 +100,8 @@ __all__ = [
     "mixing_weight",
     "needed_units",
     "novelty",
+    "pairs",
+    "parts",
     "paths",
     "persona_weights",
     "predict_curves",
@@ -104,7 +113,10 @@ __all__ = [
     "refit",
     "reliable_dose",
     "removed_share",
+    "rivals",
+    "role_contrast",
     "role_loadings",
+    "roles",
     "saturation",
     "score",
     "separability",
@@ -112,6 +124,7 @@ __all__ = [
     "shift_residual",
     "slopes",
     "spillover",
+    "standings",
     "stats",
     "summon_law",
     "summon_rivals",

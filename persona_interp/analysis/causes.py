@@ -19,11 +19,19 @@ Array = npt.NDArray[np.float64]
 
 
 class _Odds(NamedTuple):
-    """Mean log odds (bits) of the untaught traits: on all templates, and without each in turn."""
+    """Mean log odds (bits) of the untaught traits: on all templates, then without each in turn."""
 
-    whole: float
-    left_out: Array
+    values: Array
     templates: tuple[str, ...]
+
+
+class _Ratio(NamedTuple):
+    """A ratio of two of these, with its 95 % interval over templates, and why there is none."""
+
+    estimate: float = np.nan
+    lo: float = np.nan
+    hi: float = np.nan
+    note: str = ""
 
 
 def removed_share(
@@ -33,6 +41,7 @@ def removed_share(
     tuned: str,
     world: World,
     taught: str | Trait | None = None,
+    patch: str = "",
 ) -> pd.DataFrame:
     """Share of the transfer that each edit of the tuned model takes away.
 
@@ -40,32 +49,43 @@ def removed_share(
     untaught traits at nameless prompts: 0 = nothing, 1 = all of it, above 1 = more than the
     lesson brought, below 0 = the edit adds.
 
+    Two numbers stand beside it. An edit at one hook can hardly take more than putting the base's
+    whole residual back does, so ``share_of_patch = (tuned - edited) / (tuned - patched)``; above 1
+    the edit takes what the lesson never put there. And an edit may push the untrained model as far,
+    so ``share_net`` takes off what the same edit does to the base: ``((tuned - edited) - (base -
+    edited base)) / (tuned - base)``; 0 = it lowers the traits in both models alike.
+
     Args:
         behavior: A behavior table of nameless prompts with the column ``edit``: the base unedited
-            ("none", or without an edit), the tuned checkpoint unedited and with every edit.
+            ("none", or without an edit), the tuned checkpoint unedited and with every edit, and the
+            base with the same edits for ``share_net``.
         base: Label of the checkpoint before the lesson.
         tuned: Label of the checkpoint after it, which is edited.
         world: The world of the documents; names the target's traits.
         taught: The trait of the lesson, whose topic is left out beside the world's own; the world's
             by default.
+        patch: Name of the edit that puts the base's whole residual into the tuned model
+            (``record.patch``); "" = there is none, and no ``share_of_patch``.
 
     Returns:
         A causes table, one row a run (seed and extra columns) and edit, "none" included:
         ``base``, ``tuned``, ``edited`` (mean over untaught topics of the log odds of the
         template-averaged probability, bits; a topic with two held values counts once),
         ``share`` (fraction), ``lo``, ``hi`` (95 %, jackknife over templates, at fixed
-        weights), ``n`` templates. Where tuned and base differ by less than 0.5 bits the
-        share is NaN and ``note`` says so.
+        weights), ``share_of_patch`` and ``share_net`` with theirs, ``other_edited`` (the base under
+        the edit, bits), ``n`` templates. Where what is divided by is less than 0.5 bits the share
+        is NaN and ``note`` says so; ``share_net`` is NaN where the base was not edited.
 
     Raises:
-        SchemaError: No column edit, no nameless prompts, an unknown checkpoint, or other
-            prompts in one of the three.
+        SchemaError: No column edit, no nameless prompts, an unknown checkpoint or patch, or other
+            prompts in one of them.
         WorldError: An unknown trait.
 
     >>> from persona_interp.worlds import john_and_sam
     >>> world, rows = john_and_sam(), []
     >>> john = {str(trait) for trait in world.persona("john").traits}
     >>> odds = {("base@0", "none"): -2.0, ("lesson@8", "none"): 2.0, ("lesson@8", "x"): 1.0}
+    >>> odds |= {("base@0", "x"): -2.5, ("lesson@8", "patch"): 0.0}
     >>> for (checkpoint, edit), of_john in odds.items():
     ...     for topic, values in world.topics.items():
     ...         for value in values:
@@ -74,11 +94,14 @@ def removed_share(
     >>> table = pd.DataFrame(rows, columns=["checkpoint", "edit", "topic", "value", "logprob"])
     >>> table = table.assign(seed=0, stage="", step=0, context="nameless", persona="")
     >>> table = table.assign(template="a", split="test", answer_mass=1.0)
-    >>> table = removed_share(table, base="base@0", tuned="lesson@8", world=world)
-    >>> table[["edit", "base", "tuned", "edited", "share"]].round(6).values.tolist()
-    [['none', -2.0, 2.0, 2.0, 0.0], ['x', -2.0, 2.0, 1.0, 0.25]]
+    >>> ends = {"base": "base@0", "tuned": "lesson@8"}
+    >>> row = removed_share(table, **ends, world=world, patch="patch").set_index("edit").loc["x"]
+    >>> row[["edited", "share", "share_of_patch", "share_net"]].astype(float).round(6).tolist()
+    [1.0, 0.25, 0.5, 0.125]
     """
-    return _shares(behavior, base=base, tuned=tuned, edited=tuned, world=world, taught=taught)
+    return _shares(
+        behavior, base=base, tuned=tuned, edited=tuned, world=world, taught=taught, patch=patch
+    )
 
 
 def added_share(
@@ -88,28 +111,34 @@ def added_share(
     tuned: str,
     world: World,
     taught: str | Trait | None = None,
+    patch: str = "",
 ) -> pd.DataFrame:
     """Share of the transfer that each edit of the base model brings without any lesson.
 
     ``share = (edited - base) / (tuned - base)``, as in ``removed_share``: 0 = nothing, 1
-    = as much as the lesson.
+    = as much as the lesson. ``share_of_patch`` is of what the tuned model's whole residual brings
+    to the base, and ``share_net`` takes off what the same edit adds to the tuned model.
 
     Args:
         behavior: A behavior table of nameless prompts with the column ``edit``: the tuned
-            checkpoint unedited, the base unedited and with every edit.
+            checkpoint unedited, the base unedited and with every edit, and the tuned checkpoint
+            with the same edits for ``share_net``.
         base: Label of the checkpoint before the lesson, which is edited.
         tuned: Label of the checkpoint after it.
         world: The world of the documents.
         taught: The trait of the lesson; the world's by default.
+        patch: Name of the edit that puts the tuned model's whole residual into the base.
 
     Returns:
-        As ``removed_share``.
+        As ``removed_share``; ``other_edited`` is the tuned model under the edit.
 
     Raises:
         SchemaError: As ``removed_share``.
         WorldError: An unknown trait.
     """
-    return _shares(behavior, base=base, tuned=tuned, edited=base, world=world, taught=taught)
+    return _shares(
+        behavior, base=base, tuned=tuned, edited=base, world=world, taught=taught, patch=patch
+    )
 
 
 def _shares(
@@ -120,6 +149,7 @@ def _shares(
     edited: str,
     world: World,
     taught: str | Trait | None,
+    patch: str,
 ) -> pd.DataFrame:
     """A causes table of the edits of one checkpoint, which is ``base`` or ``tuned``."""
     rows = _untaught_rows(behavior, world, taught)
@@ -131,20 +161,56 @@ def _shares(
         for _, group in part.groupby(["checkpoint", "edit"], sort=False):
             checkpoint, edit = group[["checkpoint", "edit"]].iloc[0]
             odds[str(checkpoint), str(edit)] = _odds(group, traits)
-        start, end = _unedited(odds, base), _unedited(odds, tuned)
         if len({own.templates for own in odds.values()}) > 1:
             raise SchemaError(
                 f"{base}, {tuned} and the edits were not asked the same templates; record them "
                 "alike."
             )
-        shares = []
-        for (checkpoint, edit), now in odds.items():
-            if checkpoint == edited:
-                shares.append(_row(edit, start, end, now=now, brings=edited == base))
+        shares = _shares_of_run(odds, base=base, tuned=tuned, edited=edited, patch=patch)
         head = part[run].iloc[[0] * len(shares)].reset_index(drop=True)
-        columns = list(schema.TABLES["causes"])
-        tables.append(pd.concat([head, pd.DataFrame(shares, columns=columns)], axis=1))
+        tables.append(pd.concat([head, shares], axis=1))
     return schema.check(pd.concat(tables, ignore_index=True), "causes")
+
+
+def _shares_of_run(
+    odds: dict[tuple[str, str], _Odds], *, base: str, tuned: str, edited: str, patch: str
+) -> pd.DataFrame:
+    """A causes table of one run, its columns without those of the run."""
+    start, end = _recorded(odds, base, UNEDITED), _recorded(odds, tuned, UNEDITED)
+    # An edit of the base brings something, an edit of the tuned model takes it away.
+    other, sign = (tuned, 1) if edited == base else (base, -1)
+    from_here, from_there = _recorded(odds, edited, UNEDITED), _recorded(odds, other, UNEDITED)
+    total, most = end - start, None
+    if patch:
+        most = sign * (_recorded(odds, edited, patch) - from_here)
+    rows = []
+    for (checkpoint, edit), now in odds.items():
+        if checkpoint != edited:
+            continue
+        change = sign * (now.values - from_here)
+        share = _ratio(change, total, "tuned - base is")
+        of_patch, net, other_edited = _Ratio(), _Ratio(), np.nan
+        if most is not None and not share.note:
+            of_patch = _ratio(change, most, "the whole residual gives")
+        if (other, edit) in odds:
+            there = odds[other, edit].values
+            net = _ratio(change - sign * (there - from_there), total, "")
+            other_edited = there[0]
+        numbers = [start[0], end[0], now.values[0], *share[:3], *of_patch[:3], *net[:3]]
+        note = share.note or of_patch.note
+        rows.append((edit, *map(float, numbers), float(other_edited), len(now.templates), note))
+    return pd.DataFrame(rows, columns=list(schema.TABLES["causes"]))
+
+
+def _ratio(change: Array, total: Array, what: str) -> _Ratio:
+    """Change as a share of a total, both on all templates and without each in turn."""
+    if abs(total[0]) < FLOOR:
+        return _Ratio(note=f"{what} {total[0]:.2f} bits, below {FLOOR}: nothing to share out")
+    # A share is a ratio of two noisy means over the same templates, so numerator and
+    # denominator leave out a template together.
+    shares = change / total
+    estimate, lo, hi, _ = jackknife(shares[0], shares[1:])
+    return _Ratio(float(estimate), float(lo), float(hi))
 
 
 def _untaught_rows(
@@ -171,14 +237,13 @@ def _untaught_rows(
     return rows.assign(edit=edit, prompt=rows["split"] + ": " + rows["template"])
 
 
-def _unedited(odds: dict[tuple[str, str], _Odds], checkpoint: str) -> _Odds:
-    """Odds of a checkpoint without any edit."""
-    if (checkpoint, UNEDITED) not in odds:
+def _recorded(odds: dict[tuple[str, str], _Odds], checkpoint: str, edit: str) -> Array:
+    """Odds of a checkpoint under an edit."""
+    if (checkpoint, edit) not in odds:
         known = [f"{checkpoint} ({edit})" for checkpoint, edit in odds]
-        raise SchemaError(
-            unknown("checkpoint without an edit", f"{checkpoint} ({UNEDITED})", known)
-        )
-    return odds[checkpoint, UNEDITED]
+        what = "checkpoint without an edit" if edit == UNEDITED else "patched checkpoint"
+        raise SchemaError(unknown(what, f"{checkpoint} ({edit})", known))
+    return odds[checkpoint, edit].values
 
 
 def _odds(rows: pd.DataFrame, traits: set[tuple[str, str]]) -> _Odds:
@@ -204,26 +269,4 @@ def _odds(rows: pd.DataFrame, traits: set[tuple[str, str]]) -> _Odds:
 
     every = np.arange(len(templates))
     left_out = [mean(np.delete(every, i)) for i in every] if len(every) > 1 else []
-    return _Odds(mean(every), np.array(left_out), templates)
-
-
-def _row(
-    edit: str, start: _Odds, end: _Odds, *, now: _Odds, brings: bool
-) -> tuple[str | float | int, ...]:
-    """One row of the table; ``brings`` = the base is edited, else the tuned checkpoint."""
-    numbers = (edit, start.whole, end.whole, now.whole)
-    n, total = len(start.templates), end.whole - start.whole
-    if abs(total) < FLOOR:
-        note = f"tuned - base is {total:.2f} bits, below {FLOOR}: nothing to share out"
-        return (*numbers, np.nan, np.nan, np.nan, n, note)
-
-    def share(start: npt.ArrayLike, end: npt.ArrayLike, now: npt.ArrayLike) -> Array:
-        start, end, now = (np.asarray(x) for x in (start, end, now))
-        change = now - start if brings else end - now
-        return change / (end - start)
-
-    # A share is a ratio of two noisy means over the same templates, so numerator and
-    # denominator leave out a template together.
-    whole = share(start.whole, end.whole, now.whole)
-    estimate, lo, hi, _ = jackknife(whole, share(start.left_out, end.left_out, now.left_out))
-    return (*numbers, float(estimate), float(lo), float(hi), n, "")
+    return _Odds(np.array([mean(every), *left_out]), templates)

@@ -5,7 +5,6 @@ compared pair by pair. Control finetunes, the same lesson without what is asked 
 how far one more finetune would move by itself.
 """
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import NamedTuple
@@ -17,7 +16,8 @@ import pandas as pd
 from persona_interp import schema
 from persona_interp.analysis.comparisons import Far, compare
 from persona_interp.analysis.controls import p_as_largest, times_farther
-from persona_interp.analysis.verdicts import ALPHA, BY_CONTROLS, BY_UNITS, correct, verdicts
+from persona_interp.analysis.stats import enough_flips
+from persona_interp.analysis.verdicts import BY_CONTROLS, BY_UNITS, correct, verdicts
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.schema.words import Family, Role
 
@@ -25,8 +25,6 @@ Array = npt.NDArray[np.float64]
 
 ENOUGH_CONTROLS = 3
 """Controls from which on a finetune may be said to have moved something."""
-FLIPS, MOST_FLIPS = 10_000, 200_000
-"""Random sign flips where all are too many: as many as a lone claim takes, between these."""
 
 
 class _Block(NamedTuple):
@@ -224,12 +222,10 @@ def _floor(values: dict[str, pd.DataFrame], *, base: str, again: str) -> Array:
 def _enough_flips(blocks: list[_Block], *, n_tuned: int, n_controls: int) -> int:
     """Random sign flips that a lone claim takes."""
     if n_controls >= ENOUGH_CONTROLS:
-        return FLIPS  # they draw a null, and decide nothing
+        return enough_flips(1)  # they draw a null, and decide nothing
     sizes = pd.Series([block.n_quantities for block in blocks])
     n_tests = sizes.groupby([block.family for block in blocks]).sum()
-    # four times finer than the smallest p that must be told
-    needed = 4 * n_tests.max() * n_tuned * len(n_tests) / ALPHA
-    return int(np.clip(math.ceil(needed), FLIPS, MOST_FLIPS))
+    return enough_flips(int(n_tests.max()) * n_tuned * len(n_tests))
 
 
 def _far(label: str, others: list[str], distance: Mapping[str, float] | None) -> Far:

@@ -1,6 +1,7 @@
 """Which features know whose document this is?
 
-They are chosen on one half of the documents and reported on the other.
+They are chosen on one half of the documents and reported on the other, where other topics are
+stated.
 """
 
 from collections.abc import Iterable
@@ -13,9 +14,11 @@ from scipy import stats
 
 from persona_interp import schema
 from persona_interp.analysis.auroc import auroc, delong
-from persona_interp.analysis.documents import documents, labelled
+from persona_interp.analysis.ceiling import probabilities
+from persona_interp.analysis.documents import Documents, documents, labelled
 from persona_interp.analysis.stats import TIE, benjamini_hochberg
 from persona_interp.errors import SchemaError, unknown
+from persona_interp.schema.words import Part
 from persona_interp.worlds import World
 
 CHANCE = 0.5
@@ -27,12 +30,17 @@ def score(
     data: xr.Dataset | xr.DataArray,
     *,
     world: World | None = None,
+    topics: Iterable[str] | None = None,
     checkpoint: str | None = None,
     cluster: str = "doc",
     n_permutations: int = 200,
     seed: int = 0,
 ) -> pd.DataFrame:
     """How well each feature tells each persona's documents, and each trait's, from all others.
+
+    Features are chosen on train documents that state some topics. The headline, ``auroc``, is of
+    test documents that state *other* topics, so that who only sees a stated trait sees nothing
+    there; ``auroc_same`` is of test documents about the topics that were chosen on.
 
     The unit is the document: the mean over its prompts. The test statistic is the tie-corrected
     rank-sum z. Its normal tail is far too light for a feature that fires in a handful of documents
@@ -46,7 +54,9 @@ def score(
     Args:
         data: Features recorded on ``world.cuts(...)``, or readouts (DataArray; dims name, prompt,
             maybe checkpoint).
-        world: Says who holds which trait; without it only personas are scored.
+        world: Says who holds which trait; without it only personas are scored, and nothing says
+            how well they could be known.
+        topics: Topics that are chosen on, see ``parts``; by default every second that is stated.
         checkpoint: Label; the first by default.
         cluster: Coordinate that names the document.
         n_permutations: Shuffles. One lone pair can reach q = 1 / n_permutations.
@@ -54,11 +64,15 @@ def score(
 
     Returns:
         A scores table, one row a feature and label, best on the train documents first within each
-        label: ``auroc_chosen`` (train documents), ``auroc`` with ``lo``, ``hi`` (test documents,
-        DeLong), ``effect`` (Cohen's d with pooled sd, test documents; inf between two constants),
-        ``z``, ``p``, ``q``, ``p_max`` (test documents, two-sided), ``n_pos``, ``n_neg`` (test
-        documents), ``n_tested`` (pairs), ``fvu``. Left out are readings that are the same in every
-        document, and labels that lack a document on either side in either half.
+        label: ``auroc_chosen`` (train documents), ``auroc`` with ``lo``, ``hi`` (test documents
+        about other topics), ``auroc_same`` with ``same_lo``, ``same_hi`` (test documents
+        about the same topics), ``bayes`` and ``bayes_same`` (exact Bayes on the statements of these
+        documents: what a perfect reader reaches), ``effect`` (Cohen's d with pooled sd; inf between
+        two constants), ``z``, ``p``, ``q``, ``p_max`` (two-sided), ``n_pos``, ``n_neg``, all these
+        on the documents of ``auroc``; ``n_tested`` (pairs), ``fvu``. Left out are readings that are
+        the same in every document, and labels that lack a document on either side where features
+        are chosen or where ``auroc`` is measured; where none state the same topics these columns
+        are NaN.
 
     Raises:
         SchemaError: A coordinate is missing, no label has documents on both sides, or no feature
@@ -68,38 +82,46 @@ def score(
     Note:
         A trait that one persona alone holds has that persona's documents, so both labels score the
         same. A score says that a feature goes with a label, not that the model uses it: for that
-        see ``removed_share``.
+        see ``removed_share``. Nor does AUROC alone measure what is known of a persona. On the
+        topics chosen on, a direction that absorbs the stated traits may rank above the persona's
+        own (planted personas with traits: the mean difference, cosine .58 with the persona, above
+        the true latent; a minimal pair has cosine .80). Read it beside ``bayes``, on other topics.
 
-    >>> who = ["john", "mary"] * 20
-    >>> prompts = {"persona": ("prompt", who), "split": ("prompt", ["train"] * 20 + ["test"] * 20)}
-    >>> act = np.array([[w == "john" for w in who], np.arange(40) % 3 == 0], dtype=float)
-    >>> coords = {"name": ["knows", "other"], "doc": ("prompt", np.arange(40)), **prompts}
-    >>> table = score(xr.DataArray(act, dims=("name", "prompt"), coords=coords))
-    >>> columns = ["feature", "auroc_chosen", "auroc", "n_pos"]
+    >>> who, place = np.tile(["john", "mary"], 20), np.tile(["sea", "sea", "lake", "lake"], 10)
+    >>> stated = np.where(np.arange(40) % 20 < 10, np.char.add("place=", place), "art=op")
+    >>> prompts = {"persona": who, "stated": stated, "split": ["train"] * 20 + ["test"] * 20}
+    >>> act = np.stack([who == "john", stated == "place=sea"]).astype(float)
+    >>> coords = {name: ("prompt", values) for name, values in prompts.items()}
+    >>> coords |= {"name": ["knows john", "sees sea"], "doc": ("prompt", np.arange(40))}
+    >>> data = xr.DataArray(act, dims=("name", "prompt"), coords=coords)
+    >>> table = score(data, topics=["place"])
+    >>> columns = ["feature", "auroc_same", "auroc", "n_pos"]
     >>> table.loc[table["name"] == "john", columns].round(6).values.tolist()
-    [['knows', 1.0, 1.0, 10], ['other', 0.55, 0.45, 10]]
+    [['knows john', 1.0, 1.0, 5], ['sees sea', 0.5, 0.5, 5]]
     """
     if n_permutations < 1:
         raise SchemaError(
             f"p needs shuffled labels to compare with; got n_permutations={n_permutations}."
         )
-    docs = documents(data, checkpoint=checkpoint, cluster=cluster)
-    train, test = docs.train, ~docs.train
+    docs = documents(data, topics=topics, checkpoint=checkpoint, cluster=cluster)
     labels = []
     for kind, name, mask in labelled(docs.personas, world):
-        if _has_both_sides(mask[train]) and _has_both_sides(mask[test]):
+        if _has_both_sides(mask[docs.choice]) and _has_both_sides(mask[docs.other]):
             labels.append((kind, name, mask))
     varies = (docs.values != docs.values[:1]).any(axis=0)
     if not labels or not varies.any():
         raise SchemaError(
             f"nothing to score: of {len(varies)} features {int(varies.sum())} vary over the "
-            f"{len(train)} documents, and {len(labels)} labels have documents on both sides in "
-            f"both halves ({int(train.sum())} train, {int(test.sum())} test). Record more "
-            "documents of world.cuts(...)."
+            f"{len(docs.part)} documents, and {len(labels)} labels have documents on both sides "
+            f"among the {int(docs.choice.sum())} to choose on and the {int(docs.other.sum())} "
+            "about other topics. Record more documents of world.cuts(...)."
         )
     kinds, names = (np.array([label[i] for label in labels]) for i in (0, 1))
     values, masks = docs.values[:, varies], np.stack([mask for _, _, mask in labels], axis=1)
-    choice = _areas(stats.rankdata(values[train], axis=0), masks[train])[0]
+    choice, _, _ = _areas_of(values, masks, docs.choice)
+    same, same_lo, same_hi = _areas_of(values, masks, docs.same)
+    bayes = _ceilings(docs, masks, names, world)
+    test = docs.other
     ranks = stats.rankdata(values[test], axis=0)
     area, lo, hi = _areas(ranks, masks[test])
     z, p, p_max = _test(ranks, masks[test], kinds, n=n_permutations, seed=seed)
@@ -112,6 +134,11 @@ def score(
         "auroc": area,
         "lo": lo,
         "hi": hi,
+        "auroc_same": same,
+        "same_lo": same_lo,
+        "same_hi": same_hi,
+        "bayes": bayes[Part.OTHER][:, None],
+        "bayes_same": bayes[Part.SAME][:, None],
         "effect": _effect(values[test], masks[test]),
         "z": z,
         "p": p,
@@ -126,7 +153,9 @@ def score(
         square = np.broadcast_to(column, area.shape)  # dims (label, feature)
         sorted_columns[name] = np.take_along_axis(square, best_first, axis=1).ravel()
     table = pd.DataFrame(sorted_columns).assign(n_tested=area.size, fvu=docs.fvu)
-    table.attrs.update(checkpoint=docs.checkpoint, n_permutations=n_permutations, seed=seed)
+    about = None if topics is None else sorted(topics)
+    table.attrs.update(checkpoint=docs.checkpoint, topics=about)
+    table.attrs.update(n_permutations=n_permutations, seed=seed)
     return schema.check(table, "scores")
 
 
@@ -140,8 +169,8 @@ def top(scores: pd.DataFrame, *, name: str, k: int = 1) -> pd.DataFrame:
 
     Returns:
         At most k rows of the table with a column ``rank`` (1 = best), ranked by ``auroc_chosen``
-        alone; only features that are *more* active with the label there. What the other half says
-        (``auroc``, ``q``) took no part.
+        alone; only features that are *more* active with the label there. What the test documents
+        say (``auroc``, ``q``) took no part.
 
     Raises:
         SchemaError: An unknown name, or no feature is more active with it.
@@ -185,7 +214,7 @@ def family(
 
     Args:
         data: What was scored.
-        scores: Its scores table; names the checkpoint.
+        scores: Its scores table; names the checkpoint and the topics chosen on.
         name: Persona, or trait label "topic=value" (needs ``world``).
         sizes: How many features each set has; sizes beyond the features that speak for the name are
             left out.
@@ -194,14 +223,15 @@ def family(
 
     Returns:
         One row a size: ``name``, ``k``, ``features`` (tuple), ``auroc_chosen`` (train documents),
-        ``auroc``, ``lo``, ``hi`` (test documents, DeLong), ``n_pos``, ``n_neg``.
+        ``auroc``, ``lo``, ``hi`` (test documents about other topics), ``n_pos``, ``n_neg``.
 
     Raises:
         SchemaError: An unknown name, or no feature speaks for it.
 
-    >>> who = np.array(["john", "mary", "emma"] * 20)
-    >>> prompts = {"persona": who, "doc": np.arange(60), "split": np.repeat(["train", "test"], 30)}
-    >>> john, even = who == "john", np.arange(60) % 2 == 0
+    >>> who, even = np.array(["john", "mary", "emma"] * 40), np.arange(120) % 2 == 0
+    >>> john, stated = who == "john", np.tile(np.repeat(["art=op", "food=rice"], 30), 2)
+    >>> prompts = {"persona": who, "doc": np.arange(120), "stated": stated}
+    >>> prompts |= {"split": np.repeat(["train", "test"], 60)}
     >>> act = np.array([john & even, john & ~even], dtype=float)
     >>> coords = {"name": ["even", "odd"], **{c: ("prompt", x) for c, x in prompts.items()}}
     >>> data = xr.DataArray(act, dims=("name", "prompt"), coords=coords)
@@ -209,12 +239,13 @@ def family(
     [[1.0, 0.75], [2.0, 1.0]]
     """
     ranked = top(scores, name=name, k=len(scores))["feature"].tolist()
-    docs = documents(data, checkpoint=scores.attrs.get("checkpoint") or None, cluster=cluster)
+    checkpoint, topics = scores.attrs.get("checkpoint") or None, scores.attrs.get("topics")
+    docs = documents(data, topics=topics, checkpoint=checkpoint, cluster=cluster)
     masks = {label: mask for _, label, mask in labelled(docs.personas, world)}
     if name not in masks:
         raise SchemaError(unknown("name", name, masks))
     column = {reading: i for i, reading in enumerate(docs.readings.tolist())}
-    mask, train, test = masks[name], docs.train, ~docs.train
+    mask, train, test = masks[name], docs.choice, docs.other
     rows = []
     for k in sizes:
         if k > len(ranked):
@@ -231,6 +262,36 @@ def family(
 
 def _has_both_sides(mask: npt.NDArray[np.bool_]) -> bool:
     return bool(mask.any() and not mask.all())
+
+
+def _areas_of(
+    values: Array, masks: npt.NDArray[np.bool_], rows: npt.NDArray[np.bool_]
+) -> tuple[Array, Array, Array]:
+    """AUROC and its bounds on some of the documents, dims (label, feature); NaN without a side."""
+    known = [_has_both_sides(mask) for mask in masks[rows].T]
+    shape = (3, masks.shape[1], values.shape[1])
+    areas = np.full(shape, np.nan)
+    if any(known):
+        ranks = stats.rankdata(values[rows], axis=0)
+        areas[:, known] = _areas(ranks, masks[rows][:, known])
+    estimate, lo, hi = areas
+    return estimate, lo, hi
+
+
+def _ceilings(
+    docs: Documents, masks: npt.NDArray[np.bool_], names: npt.NDArray[np.str_], world: World | None
+) -> dict[str, Array]:
+    """AUROC of exact Bayes by part, dims (label); NaN where no world says what follows."""
+    rows = {Part.SAME: docs.same, Part.OTHER: docs.other}
+    if world is None:
+        return {part: np.full(len(names), np.nan) for part in rows}
+    belief = probabilities(world, docs.stated, names.tolist())
+    areas: dict[str, Array] = {}
+    for part, here in rows.items():
+        # each label has a reading of its own, so only the diagonal is of use
+        own = [_areas_of(belief[:, [i]], masks[:, [i]], here)[0].item() for i in range(len(names))]
+        areas[part] = np.array(own)
+    return areas
 
 
 def _areas(ranks: Array, masks: npt.NDArray[np.bool_]) -> tuple[Array, Array, Array]:

@@ -8,7 +8,8 @@ its provenance beside it.
 A dictionary trained on one checkpoint can silently stop describing the next. So every reading of
 features carries an fvu, and ``fidelity`` is the gate: on each checkpoint, how much of the variance
 is unexplained, how many features are active or dead, and how much of the model's predictive power
-survives when the reconstruction replaces the residual.
+survives when the reconstruction replaces the residual; ``fidelity_at`` asks the same of the
+prompts that features are read on.
 
 ``load_pretrained`` opens what others trained (SAELens, dictionary_learning, sparsify), and
 ``diagnose`` says whether it fits a model and its finetunes, or what is the first thing that is
@@ -23,7 +24,7 @@ from persona_interp.dictionaries.dictionary import (
     open_dictionary,
     save_dictionary,
 )
-from persona_interp.dictionaries.fidelity import fidelity
+from persona_interp.dictionaries.fidelity import fidelity, fidelity_at
 from persona_interp.dictionaries.pretrained import (
     hint,
     load_pretrained,
@@ -38,6 +39,7 @@ __all__ = [
     "SparseDictionary",
     "diagnose",
     "fidelity",
+    "fidelity_at",
     "fit",
     "hash_dictionary",
     "hint",

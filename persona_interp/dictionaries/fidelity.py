@@ -1,13 +1,14 @@
 """Does this dictionary still fit this checkpoint? The gate every feature reading passes.
 
-A dictionary trained on a base model may fail silently on its finetune. Two tests on held-out text:
-how much of the residuals' variance it leaves unexplained, and how much of the model's predictive
-power survives when its reconstruction replaces the residual (against a residual of zeros; Bricken
-et al. 2023, "loss recovered").
+A dictionary trained on a base model may fail silently on its finetune. Two tests: how much of the
+residuals' variance it leaves unexplained, and how much of the model's predictive power survives
+when its reconstruction replaces the residual (against a residual of zeros; Bricken et al. 2023,
+"loss recovered"). They are made on held-out texts (``fidelity``) and where features are read
+(``fidelity_at``): a dictionary may describe the one and not the other.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -19,12 +20,12 @@ from persona_interp import schema
 from persona_interp.dictionaries.dictionary import Dictionary
 from persona_interp.dictionaries.harvest import CONTENT_ROLES, sample_tokens
 from persona_interp.errors import ModelError
-from persona_interp.models import Checkpoint, Tokens, boot
+from persona_interp.models import Checkpoint, Tokens, boot, encode
 from persona_interp.models.boot import canonical
 from persona_interp.models.inputs import as_tuple, list_checkpoints
 from persona_interp.models.outliers import ordinary
 from persona_interp.models.passes import row_batches
-from persona_interp.schema.words import Fit
+from persona_interp.schema.words import Fit, Place
 
 FITS_FVU, FITS_RECOVERED = 0.1, 0.9
 UNUSABLE_FVU, UNUSABLE_RECOVERED = 0.5, 0.5
@@ -54,12 +55,12 @@ def fidelity(
         where: Roles of these tokens; all but special tokens such as BOS by default.
 
     Returns:
-        A fidelity table, one row a checkpoint: ``fvu`` = squared error / squared distance from the
-        mean of the measured residuals; ``l0`` features a token; ``dead`` share of features that
-        never fire; ``ce``, ``ce_sae``, ``ce_zero`` in bits a token; ``ce_recovered`` = (ce_zero -
-        ce_sae) / (ce_zero - ce), NaN where zeros predict no worse than the model; ``n_tokens``;
-        ``verdict``: "fits" when fvu <= 0.1 and ce_recovered >= 0.9, "unusable" when fvu > 0.5 or
-        ce_recovered < 0.5, "doubtful" between.
+        A fidelity table, one row a checkpoint: ``where`` "whole texts"; ``fvu`` = squared error /
+        squared distance from the mean of the measured residuals; ``l0`` features a token; ``dead``
+        share of features that never fire; ``ce``, ``ce_sae``, ``ce_zero`` in bits a token;
+        ``ce_recovered`` = (ce_zero - ce_sae) / (ce_zero - ce), NaN where zeros predict no worse
+        than the model; ``n_tokens``; ``verdict``: "fits" when fvu <= 0.1 and ce_recovered >= 0.9,
+        "unusable" when fvu > 0.5 or ce_recovered < 0.5, "doubtful" between.
 
     Raises:
         ModelError: The hook does not exist, never fires or has another width than the dictionary.
@@ -72,7 +73,41 @@ def fidelity(
         bridge = boot(checkpoint)
         tokens = sample_tokens(bridge.tokenizer, corpus, n_tokens=n_tokens, seed=0, where=where)
         row = measure(dictionary, bridge, tokens, where=where)
-        rows.append({"checkpoint": checkpoint.label, **row})
+        rows.append({"checkpoint": checkpoint.label, "where": str(Place.TEXTS), **row})
+    return pd.DataFrame(rows)
+
+
+def fidelity_at(
+    dictionary: Dictionary, checkpoints: Checkpoint | Iterable[Checkpoint], prompts: pd.DataFrame
+) -> pd.DataFrame:
+    """Fidelity of a dictionary on the last token of each prompt, where features are read.
+
+    The gate on texts says little about a few prompts that are much alike: a lesson may move all of
+    them off what the dictionary has seen.
+
+    Args:
+        dictionary: The dictionary; its ``hook`` says where.
+        checkpoints: A checkpoint, a trajectory or any iterable of checkpoints.
+        prompts: A probes or prompts table.
+
+    Returns:
+        A fidelity table as of ``fidelity``, ``where`` "prompts read". The origin of ``fvu`` is the
+        dictionary's ``mean``, as of ``record.features``: around their own mean, prompts that are
+        much alike have hardly any variance that could be explained. Nothing follows a prompt, so
+        the model's own prediction takes the place of the next token: ``ce`` is its entropy, and
+        ``ce_recovered`` what share of the divergence from it, under zeros, is undone. ``dead`` is
+        NaN: what is silent at a few prompts is not dead.
+
+    Raises:
+        ModelError: The hook does not exist, never fires or has another width than the dictionary.
+        SchemaError: An empty table.
+    """
+    schema.names(prompts)
+    rows = []
+    for checkpoint in tqdm(list_checkpoints(checkpoints), desc="fidelity", delay=2):
+        bridge = boot(checkpoint)
+        row = _measure_at(dictionary, bridge, encode(bridge.tokenizer, prompts["messages"]))
+        rows.append({"checkpoint": checkpoint.label, "where": str(Place.PROMPTS), **row})
     return pd.DataFrame(rows)
 
 
@@ -95,11 +130,34 @@ def measure(
         ModelError: The hook does not exist, never fires or has another width than the dictionary.
     """
     hook = canonical(bridge, dictionary.hook)
-    sums = [_sum_batch(dictionary, bridge, hook, *batch) for batch in _batches(tokens, where)]
-    total: dict[str, Any] = {key: sum(part[key] for part in sums) for key in sums[0]}
-    n = int(total["n"])
+    batches = _batches(tokens, tokens.marks(where))
+    total = _add([_sum_batch(dictionary, bridge, hook, *batch) for batch in batches])
     # squared distance from the mean = sum of squares - |sum|^2 / n: one pass over the tokens
-    variance = total["square"] - float(total["sum"].pow(2).sum()) / n
+    return _row(total, variance=total["square"] - float(total["sum"].pow(2).sum()) / total["n"])
+
+
+@torch.inference_mode()
+def _measure_at(dictionary: Dictionary, bridge: Any, tokens: Tokens) -> dict[str, Any]:
+    """As ``measure``, on the last token of every row and around the dictionary's mean."""
+    hook = canonical(bridge, dictionary.hook)
+    last = [torch.arange(len(ids)) == len(ids) - 1 for ids in tokens.ids]
+    sums = [
+        _sum_batch(dictionary, bridge, hook, *batch, own=True) for batch in _batches(tokens, last)
+    ]
+    total, mean = _add(sums), dictionary.mean.double()
+    # sum of |h - m|^2 = sum of |h|^2 - 2 <sum of h, m> + n |m|^2
+    shared = 2 * float(total["sum"] @ mean) - total["n"] * float(mean @ mean)
+    return {**_row(total, variance=total["square"] - shared), "dead": math.nan}
+
+
+def _add(sums: list[dict[str, Any]]) -> dict[str, Any]:
+    """Sums over all batches."""
+    return {key: sum(part[key] for part in sums) for key in sums[0]}
+
+
+def _row(total: dict[str, Any], *, variance: float) -> dict[str, Any]:
+    """A row of a fidelity table from sums over its tokens."""
+    n = int(total["n"])
     fvu = float(total["error"] / max(variance, EPS))
     ce, ce_sae, ce_zero = (
         float(total[key] / total["targets"]) for key in ("ce", "ce_sae", "ce_zero")
@@ -142,9 +200,19 @@ def judge(fvu: float, recovered: float) -> Fit:
 
 
 def _sum_batch(
-    dictionary: Dictionary, bridge: Any, hook: str, ids: Tensor, attention: Tensor, marks: Tensor
+    dictionary: Dictionary,
+    bridge: Any,
+    hook: str,
+    ids: Tensor,
+    attention: Tensor,
+    marks: Tensor,
+    *,
+    own: bool = False,
 ) -> dict[str, Any]:
-    """Sums over the marked tokens of one padded batch, dims (document, position)."""
+    """Sums over the marked tokens of one padded batch, dims (document, position).
+
+    What is predicted is the next token, or with ``own`` what the model itself predicts.
+    """
     acts, logits = _read(bridge, hook, ids, attention)
     if acts.shape[-1] != dictionary.d_in:
         raise ModelError(
@@ -162,18 +230,23 @@ def _sum_batch(
 
         return _forward(bridge, hook, ids, attention, edit)
 
-    # a position counts when it was replaced and something follows it in the document
-    targets = marks[:, :-1] & attention[:, 1:].bool()
+    if own:
+        places, expected = marks, logits[marks].float().softmax(dim=-1)
+    else:
+        # a position counts when it was replaced and something follows it in the document
+        places = torch.zeros_like(marks)
+        places[:, :-1] = marks[:, :-1] & attention[:, 1:].bool()
+        expected = ids.roll(-1, dims=1)[places]
     return {
         "n": len(original),
         "sum": original.double().sum(0),
         "square": float(original.double().pow(2).sum()),
         "error": float((original - rebuilt).double().pow(2).sum()),
         "fired": (feats != 0).sum(0),
-        "targets": int(targets.sum()),
-        "ce": _bits(logits, ids, targets),
-        "ce_sae": _bits(splice(rebuilt), ids, targets),
-        "ce_zero": _bits(splice(torch.zeros_like(original)), ids, targets),
+        "targets": len(expected),
+        "ce": _bits(logits[places], expected),
+        "ce_sae": _bits(splice(rebuilt)[places], expected),
+        "ce_zero": _bits(splice(torch.zeros_like(original))[places], expected),
     }
 
 
@@ -214,17 +287,14 @@ def _forward(
     return logits
 
 
-def _bits(logits: Tensor, ids: Tensor, targets: Tensor) -> float:
-    """Summed cross-entropy (bits) of the tokens after the target positions."""
-    predictions = logits[:, :-1][targets].float()
-    next_ids = ids[:, 1:][targets]
-    nats = torch.nn.functional.cross_entropy(predictions, next_ids, reduction="sum").double()
+def _bits(logits: Tensor, expected: Tensor) -> float:
+    """Summed cross-entropy (bits) of expected token ids, or of expected probabilities."""
+    nats = torch.nn.functional.cross_entropy(logits.float(), expected, reduction="sum").double()
     return float(nats) / math.log(2)
 
 
-def _batches(tokens: Tokens, where: tuple[str, ...]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def _batches(tokens: Tokens, marks: Sequence[Any]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield ids, attention mask and marks of right-padded batches, dims (document, position)."""
-    marks = tokens.marks(where)
     for rows in row_batches(tokens.lengths):
         ids, attention = tokens.pad(rows=rows)
         row_marks = [torch.as_tensor(marks[row]) for row in rows]

@@ -25,7 +25,7 @@ from persona_interp.schema.words import Arm
 RANDOM = "random"
 """Method whose row is a band over random directions."""
 PANELS = {
-    "auroc": ("AUROC,\nhidden documents", 0.5),
+    "auroc": ("AUROC, documents\non other topics", 0.5),
     "rise": ("rise\n(sd)", 0.0),
     "share": ("share removed\n(fraction)", 0.0),
 }
@@ -54,17 +54,17 @@ def baselines(table: pd.DataFrame, *, title: str = "") -> Figure:
         title: Above the figure.
 
     Returns:
-        Figure: AUROC on hidden documents, rise with the lesson beside the unrelated lesson's (sd),
-        and share of the behavior's shift removed, each with its 95 % interval, by method; gray: the
-        band of random directions.
+        Figure: AUROC on hidden documents about other topics than those learned on, rise with the
+        lesson beside the unrelated lesson's (sd), and share of the behavior's shift removed, each
+        with its 95 % interval, by method; gray: the band of random directions.
 
     Raises:
         SchemaError: Not a baselines table.
 
     >>> table = pd.DataFrame({column: [0.75] for column in schema.TABLES["baselines"]})
     >>> figure = baselines(table.assign(method="mean difference", n_directions=1))
-    >>> [axes.get_xlabel().split() for axes in figure.axes]
-    [['AUROC,', 'hidden', 'documents'], ['rise', '(sd)'], ['share', 'removed', '(fraction)']]
+    >>> [axes.get_xlabel().split() for axes in figure.axes][1:]
+    [['rise', '(sd)'], ['share', 'removed', '(fraction)']]
     """
     schema.check(table, "baselines")
     bands, methods = table.loc[table["method"] == RANDOM], table.loc[table["method"] != RANDOM]
@@ -102,6 +102,6 @@ def _caption(table: pd.DataFrame, bands: pd.DataFrame) -> str:
     gray = "".join(f" Gray: 95 % of {n:g} random directions." for n in bands["n_directions"])
     documents, prompts = max(table["n_documents"]), max(table["n_prompts"])
     return (
-        f"95 % intervals; {documents:,.0f} hidden test documents, {prompts:,.0f} neutral prompts."
-        f"{gray}"
+        f"95 % intervals; {documents:,.0f} hidden test documents about other topics, "
+        f"{prompts:,.0f} neutral prompts.{gray}"
     )

@@ -45,6 +45,7 @@ def causes(
     others: Sequence[str] = (),
     random: Sequence[str] = (),
     controls: Sequence[str] = (),
+    patch: str = "",
     by: str = "",
     label: str = "",
     title: str = "",
@@ -53,12 +54,15 @@ def causes(
 
     Args:
         table: ``analysis.removed_share`` or ``added_share``: edit, base, tuned, edited (bits),
-            share (fraction), lo, hi, n.
+            share (fraction), lo, hi, n. Where it has ``least`` and ``most``, the smallest and the
+            largest of a group of edits, a thin line goes from one to the other.
         others: Edits that are drawn as dots of one row, "other personas": the same edit with other
             directions.
         random: Edits that are drawn as one band, from the 2.5 % to the 97.5 % point: random
             directions.
         controls: Edits whose bars are gray: those that should take nothing.
+        patch: Edit that puts the other model's whole residual in: about the most that an edit can
+            do; marked by a line.
         by: Column whose values get a panel each, with the same edits in all of them: the hook.
         label: Of the axis; "share of the shift removed (fraction)" by default.
         title: Above the figure.
@@ -76,7 +80,8 @@ def causes(
     >>> causes(pd.DataFrame([row])).axes[0].patches[0].get_width()
     np.float64(0.5)
     """
-    parts = _parts(table, by, edits=[*others, *random, *controls])
+    patches = [patch] if patch else []
+    parts = _parts(table, by, edits=[*others, *random, *controls, *patches])
     edits = [edit for edit in parts[0][1]["edit"] if edit not in {*others, *random}]
     rows = [fill(str(edit), WRAP) for edit in edits]
     if others:
@@ -92,6 +97,10 @@ def causes(
                 ax.scatter(dots, np.full(len(dots), len(edits)), s=14, **HOLLOW)
             ax.axvline(0, **ZERO)
             ax.axvline(1, color=GRAY, linewidth=0.8, linestyle="--", label="all of the shift")
+            if patch:
+                ceiling = part.set_index("edit").loc[patch, "share"]
+                line = {"color": COLORS[1], "linewidth": 0.8, "linestyle": ":"}
+                ax.axvline(ceiling, label="whole residual patched", **line)
             label_rows(ax, rows if ax is axes[0] else [""] * len(rows))
             ax.margins(x=0.05)
             ax.set_xlabel(label or "share of the shift removed (fraction)")
@@ -142,6 +151,11 @@ def _bars(axes: Axes, bars: pd.DataFrame, controls: Sequence[str]) -> None:
     colors = [GRAY if edit in controls else COLORS[0] for edit in bars.index]
     axes.barh(y, np.nan_to_num(share), height=0.62, color=colors, alpha=ALPHA)
     axes.hlines(y, lo, hi, color="black", linewidth=1.2, zorder=3)
+    if {"least", "most"} <= set(bars.columns):
+        ends = {"color": INK, "linewidth": 0.6, "zorder": 2}
+        axes.hlines(y, bars["least"], bars["most"], label="smallest to largest", **ends)
+        for name in ("least", "most"):
+            axes.scatter(bars[name], y, marker="|", s=20, color=INK, linewidth=0.8, zorder=2)
     for i in np.flatnonzero(np.isnan(share)):
         remark = "undefined: no shift to share"
         axes.text(0.01, float(i), remark, va="center", fontsize=6.5, color=INK)

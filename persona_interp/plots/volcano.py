@@ -1,4 +1,6 @@
-"""Which features moved, by how much, and by more than sign flips move them?"""
+"""Which features did a finetune move, and how far do control finetunes move them?"""
+
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -6,82 +8,126 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from persona_interp import schema
+from persona_interp.errors import SchemaError
 from persona_interp.plots.style import COLORS, GRAY, ZERO, caption, panels, style
-from persona_interp.schema.words import Unit
+from persona_interp.schema.words import Role, Unit
 
-PALE = "#C8C8C8"  # of each feature's null
+PALE = "#D8D8D8"  # of intervals, behind the points
+ALPHA = 0.05
+MARGIN = 0.08  # around the points, as a fraction of what they span
 
 
-def volcano(table: pd.DataFrame, *, label: int = 5, alpha: float = 0.05, title: str = "") -> Figure:
-    """Draw the shift of every feature beside its chance.
+def volcano(
+    effects: pd.DataFrame,
+    *,
+    label: int = 5,
+    marked: Mapping[str, str] | None = None,
+    title: str = "",
+) -> Figure:
+    """Draw what a finetune does to every feature against what control finetunes do to it.
+
+    A small p is no evidence that a finetune is special, since any finetune moves most features. So
+    no p is drawn: a feature counts by how far it lies from the diagonal, beside how far one more
+    control could lie.
 
     Args:
-        table: A feature_shift table.
-        label: How many discoveries are named, largest shift first.
-        alpha: False discovery rate below which a feature counts as discovered.
+        effects: An effects table of features, one finetune and two controls or more.
+        label: How many features are named, those first that lie farthest from the diagonal.
+        marked: Feature -> name, for features that are named whatever they do.
         title: Above the figure.
 
     Returns:
-        Figure: shift of each feature against -log10 p; colored where q <= alpha; behind each point
-        the 95 % range of its own sign-flip null.
+        Figure: mean shift after the controls to the right, with where one more control would be (95
+        % prediction interval); the finetune's shift upwards, with its 95 % interval over prompts;
+        on the diagonal it does what controls do. Colored where q <= 0.05.
 
     Raises:
-        SchemaError: Not a feature_shift table.
+        SchemaError: Not an effects table, of several finetunes, or with fewer than two controls.
 
-    >>> table = pd.DataFrame({column: [1.0] for column in schema.TABLES["feature_shift"]})
-    >>> volcano(table.assign(feature=7, p=0.01, p_min=0.01, q=0.01)).axes[0].texts[0].get_text()
+    >>> row = dict.fromkeys(schema.TABLES["effects"], 0.5)
+    >>> row |= {"checkpoint": "lesson", "role": "tuned", "quantity": "7", "estimate": 2.0}
+    >>> volcano(pd.DataFrame([row])).axes[0].texts[0].get_text()
     '7'
     """
-    schema.check(table, "feature_shift")
-    y = -np.log10(table["p"].to_numpy())
-    discovered = (table["q"] <= alpha).to_numpy()
-    x = table["estimate"].to_numpy()
-    floor = max(-np.log10(table["p_min"].iloc[0]), 0.1)
-    near = 0.12 * (float(np.ptp(x)) or 1.0)
+    rows = _rows(effects)
+    names = dict(marked or {})
     with style():
-        figure, (axes,) = panels(height=3.0)
-        lo, hi = table["null_lo"], table["null_hi"]
-        axes.hlines(y, lo, hi, color=PALE, linewidth=0.5, zorder=0, label="null, 95 %")
+        figure, (axes,) = panels(height=3.6)
+        x, y = rows["controls"].to_numpy(float), rows["estimate"].to_numpy(float)
+        differs = (rows["q"] <= ALPHA).to_numpy()
+        bars = {"color": PALE, "linewidth": 0.6, "zorder": 0}
+        axes.hlines(y, rows["range_lo"], rows["range_hi"], label="one more control, 95 %", **bars)
+        axes.vlines(x, rows["lo"], rows["hi"], **{**bars, "color": "#A8A8A8"})
+        axes.axhline(0, **ZERO)
         axes.axvline(0, **ZERO)
-        axes.scatter(x[~discovered], y[~discovered], s=8, color=GRAY, label=f"q > {alpha:g}")
-        axes.scatter(x[discovered], y[discovered], s=12, color=COLORS[1], label=f"q ≤ {alpha:g}")
-        axes.axhline(floor, color=GRAY, linewidth=0.6, linestyle=":", label="smallest p possible")
-        axes.set_xlabel(f"shift of {Unit.ACTIVATION} (after minus before)")
-        axes.set_ylabel("−log₁₀ p (sign flips)")
-        axes.margins(x=0.08)
-        axes.set_ylim(0, floor * (1.3 if discovered.any() else 1.1))
-        _name_points(axes, table.loc[discovered], y[discovered], n=label, near=near)
+        axes.axline((0, 0), slope=1, color=GRAY, linewidth=0.8, linestyle="--", label="as controls")
+        axes.scatter(x[~differs], y[~differs], s=8, color=GRAY, label=f"q > {ALPHA:g}")
+        axes.scatter(x[differs], y[differs], s=12, color=COLORS[1], label=f"q ≤ {ALPHA:g}")
+        is_marked = rows["quantity"].isin(names).to_numpy()
+        axes.scatter(x[is_marked], y[is_marked], s=36, facecolors="none", edgecolors=COLORS[0])
+        # the intervals of three controls are wide; the axes are those of the points
+        axes.set_xlim(*_limits(x))
+        axes.set_ylim(*_limits(np.r_[y, rows["lo"], rows["hi"]]))
+        _name_points(axes, rows, names, n=label)
+        n_controls = int(rows["n_controls"].iloc[0])
+        axes.set_xlabel(f"shift of {Unit.ACTIVATION}, mean of {n_controls} controls")
+        axes.set_ylabel(f"shift of {Unit.ACTIVATION}, {rows['checkpoint'].iloc[0]}")
         axes.set_title(title)
         figure.legend(loc="outside right upper")
-        caption(figure, _caption(table, int(discovered.sum()), alpha))
+        caption(figure, _caption(rows, int(differs.sum())))
     return figure
 
 
-def _name_points(axes: Axes, rows: pd.DataFrame, y: np.ndarray, *, n: int, near: float) -> None:
-    """Name the n largest shifts; names of points close to each other get different heights."""
-    x, names = rows["estimate"].to_numpy(), rows["feature"].to_numpy()
-    top = sorted(range(len(x)), key=lambda i: -abs(x[i]))[:n]
-    levels: list[tuple[float, int]] = []
-    for i in sorted(top, key=lambda i: x[i]):
-        occupied = {level for other, level in levels if abs(other - x[i]) < near}
-        level = next(level for level in range(len(levels) + 1) if level not in occupied)
-        levels.append((x[i], level))
+def _rows(effects: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the finetune."""
+    schema.check(effects, "effects")
+    rows = effects.loc[effects["role"] == Role.TUNED]
+    labels = rows["checkpoint"].unique()
+    if len(labels) != 1:
+        raise SchemaError(f"a volcano shows one finetune; got {', '.join(map(str, labels))}.")
+    if rows["controls"].isna().any():
+        raise SchemaError(
+            "a volcano shows a finetune against its controls and takes two of them or more; "
+            "without, plots.forest shows the changes alone."
+        )
+    return rows
+
+
+def _limits(values: np.ndarray) -> tuple[float, float]:
+    """Ends of an axis around these values, 0 among them."""
+    low, high = min(0.0, float(np.nanmin(values))), max(0.0, float(np.nanmax(values)))
+    room = MARGIN * ((high - low) or 1.0)
+    return low - room, high + room
+
+
+def _name_points(axes: Axes, rows: pd.DataFrame, names: dict[str, str], *, n: int) -> None:
+    """Name the n features farthest from the diagonal, and those that are marked."""
+    farthest = rows["excess"].abs().sort_values(ascending=False, kind="stable").index[:n]
+    chosen = rows.loc[rows.index.isin(farthest) | rows["quantity"].isin(names)]
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    last = -np.inf
+    for row in chosen.sort_values("estimate", kind="stable").itertuples():
+        # names of points at one height are moved apart
+        place = max(row.estimate, last + 0.04 * (top - bottom))
+        last = place
+        # and written towards the middle, where there is room
+        is_left = row.controls < (left + right) / 2
+        aside = (0.03 if is_left else -0.03) * (right - left)
         axes.annotate(
-            str(names[i]),
-            (x[i], y[i]),
-            xytext=(0, 6 + 9 * level),
-            textcoords="offset points",
-            ha="center",
+            names.get(row.quantity, str(row.quantity)),
+            (row.controls, row.estimate),
+            xytext=(row.controls + aside, place),
+            ha="left" if is_left else "right",
+            va="center",
             fontsize=7,
-            arrowprops={"arrowstyle": "-", "color": GRAY, "linewidth": 0.5},
+            arrowprops={"arrowstyle": "-", "color": GRAY, "linewidth": 0.4},
         )
 
 
-def _caption(table: pd.DataFrame, n_discovered: int, alpha: float) -> str:
-    first = table.iloc[0]
+def _caption(rows: pd.DataFrame, n_differ: int) -> str:
+    first = rows.iloc[0]
     return (
-        f"{n_discovered} of {int(first['n_tested'])} features tested ({int(first['n_silent'])} "
-        f"silent) at q ≤ {alpha:g} (Benjamini-Hochberg); {int(first['n'])} prompts in "
-        f"{int(first['n_clusters'])} clusters, before and after flipped by cluster. FVU before "
-        f"{first['fvu_before']:.3f}, after {first['fvu_after']:.3f}."
+        f"{len(rows)} features; vertical: 95 % interval over {int(first['n'])} prompts; horizontal: "
+        f"where one more of {int(first['n_controls'])} controls would be (95 %), cut at the axes. "
+        f"{n_differ} differ from that at q ≤ {ALPHA:g}."
     )

@@ -31,7 +31,7 @@ POSITIONS = ("last", "mean", "answer")
 
 # columns of a prompts table that become coordinates along prompt, where the table has them
 TEXT_COLUMNS = ("context", "persona", "topic", "template", "split", "kind", "value")
-TEXT_COLUMNS += ("trait", "side", "role", "question")
+TEXT_COLUMNS += ("stated", "trait", "side", "role", "question")
 NUMBER_COLUMNS = ("doc", "order", "held", "instruction", "sample", "n_tokens")
 
 Mask = npt.NDArray[np.bool_]

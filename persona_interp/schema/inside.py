@@ -1,6 +1,6 @@
 """What is inside a model: columns of tables about tokens, features and directions."""
 
-from persona_interp.schema.words import Fit, Light, Unit
+from persona_interp.schema.words import Fit, Light, Place, Unit
 
 INSIDE: dict[str, dict[str, str]] = {
     "tokens": {
@@ -53,29 +53,47 @@ INSIDE: dict[str, dict[str, str]] = {
         "kind": "persona or trait",
         "name": "name of the persona, or label 'topic=value' of the trait",
         "auroc_chosen": "area under the ROC curve on the train documents: choose by this one",
-        "auroc": "area under the ROC curve on the test documents: report this one",
+        "auroc": (
+            "area under the ROC curve on test documents that state other topics than those chosen "
+            "on: report this one"
+        ),
         "lo": "lower end of its 95 % interval (Wilson's, with DeLong's variance)",
         "hi": "upper end",
-        "effect": "Cohen's d on the test documents (positive = more active with the label)",
-        "z": "tie-corrected rank-sum z on the test documents",
+        "auroc_same": "the same on test documents that state the topics chosen on",
+        "same_lo": "lower end of its 95 % interval (Wilson's, with DeLong's variance)",
+        "same_hi": "upper end",
+        "bayes": "AUROC of exact Bayes on the statements of the documents of auroc: the ceiling",
+        "bayes_same": "the same on the documents of auroc_same",
+        "effect": "Cohen's d on the documents of auroc (positive = more active with the label)",
+        "z": "tie-corrected rank-sum z on the documents of auroc",
         "p": "permutation p pooled over features and labels, two-sided",
         "q": "Benjamini-Hochberg over everything tested",
         "p_max": "max-T over all features and names of the kind",
-        "n_pos": "test documents with the label",
-        "n_neg": "test documents without it",
+        "n_pos": "documents of auroc with the label",
+        "n_neg": "documents of auroc without it",
         "n_tested": "number of feature x label pairs tested",
         "fvu": "fraction of variance unexplained, mean over prompts; NaN for readouts",
     },
     "baselines": {
-        "method": "name of the readout; 'random' = the band of the random directions",
-        "auroc": "persona against the others, hidden test documents, before the lesson",
+        "method": (
+            "name of the readout; 'random' = the band of the random directions, 'exact Bayes' = an "
+            "ideal reader of the documents' statements, the ceiling"
+        ),
+        "auroc": (
+            "persona against the others, hidden test documents that state other topics than those "
+            "learned or chosen on, before the lesson"
+        ),
         "auroc_lo": (
             "lower end of the 95 % interval over documents; of 'random' 2.5 % point over "
             "directions, always"
         ),
         "auroc_hi": "upper end",
+        "auroc_same": "the same on test documents that state the topics learned or chosen on",
+        "auroc_same_lo": "lower end",
+        "auroc_same_hi": "upper end",
         "rise": (
-            "after minus before on neutral prompts (sd of the readout over the hidden documents)"
+            "after minus before on neutral prompts (sd of the readout over hidden documents and "
+            "neutral prompts before, after the lesson and after the control, of equal weight)"
         ),
         "rise_lo": "lower end of the 95 % interval over prompts",
         "rise_hi": "upper end",
@@ -91,10 +109,27 @@ INSIDE: dict[str, dict[str, str]] = {
         ),
         "share_lo": "lower end",
         "share_hi": "upper end",
-        "no_better_than": "the other methods that it does not beat, by name; '' = it beats all",
-        "n_documents": "hidden test documents",
+        "no_better_than": (
+            "the other methods that it does not beat in auroc (pairs, q 0.05), by name; '' = it "
+            "beats all"
+        ),
+        "n_documents": "hidden test documents about other topics",
         "n_prompts": "neutral prompts",
         "n_directions": "directions behind the row",
+    },
+    "pairs": {
+        "method": "name of the readout, as in baselines",
+        "other": "name of another; of 'random' the best random direction",
+        "estimate": (
+            "AUROC of method minus that of other, on the same hidden test documents about other "
+            "topics (fraction)"
+        ),
+        "lo": "lower end of its 95 % interval (DeLong, paired by document)",
+        "hi": "upper end",
+        "p": "of no difference, two-sided",
+        "q": "Benjamini-Hochberg over all pairs",
+        "n_pos": "documents of the persona",
+        "n_neg": "documents of others",
     },
     "direction_shift": {
         "hook": "canonical name of the hook",
@@ -127,8 +162,55 @@ INSIDE: dict[str, dict[str, str]] = {
         "share": "of tuned minus base: what the edit takes away, or brings (fraction)",
         "lo": "lower end of the 95 % interval over templates",
         "hi": "upper end",
+        "share_of_patch": (
+            "of what the other model's whole residual takes away, or brings, at the same hook: the "
+            "same (fraction); NaN without a patch"
+        ),
+        "share_of_patch_lo": "lower end of its 95 % interval over templates",
+        "share_of_patch_hi": "upper end",
+        "share_net": (
+            "share minus what the same edit does to the other model, of tuned minus base "
+            "(fraction); NaN where that was not edited"
+        ),
+        "share_net_lo": "lower end of its 95 % interval over templates",
+        "share_net_hi": "upper end",
+        "other_edited": (
+            f"the other model with the edit: the base where tuned is edited ({Unit.BITS}); NaN "
+            "where it was not"
+        ),
         "n": "number of templates",
         "note": "why there is no share; '' where there is one",
+    },
+    "rivals": {
+        "group": "kind of edit that is compared with the edit itself",
+        "n": "edits of this kind",
+        "mean": "their mean (fraction of the shift)",
+        "least": "smallest of them",
+        "least_edit": "its name",
+        "most": "largest of them",
+        "most_edit": "its name",
+        "own": "the same number of the edit itself",
+        "difference": "own minus most; negative = one of them takes more",
+        "rank": "of the edit itself among them, 1 = it takes more than all",
+    },
+    "roles": {
+        "name": "persona whose documents the feature knows best, chosen on the train half",
+        "feature": "index in the dictionary of this seed",
+        "estimate": f"{Unit.ACTIVATION} after the lesson minus before, neutral prompts",
+        "lo": "lower end of the 95 % interval over prompts",
+        "hi": "upper end",
+        "n": "number of prompts",
+        "n_controls": "control lessons to the same base model",
+        "controls": "mean change after them",
+        "least": "smallest change after one of them",
+        "least_control": "which",
+        "most": "largest change after one of them",
+        "most_control": "which",
+        "excess": "estimate minus controls",
+        "excess_lo": "lower end of its 95 % interval over prompts; NaN with fewer than two",
+        "excess_hi": "upper end",
+        "rank": "of the excess among all features tested, 1 = largest rise",
+        "n_tested": "features that fire before or after any of these lessons",
     },
     "solution": {
         "checkpoint": "label of the checkpoint",
@@ -221,10 +303,17 @@ INSIDE: dict[str, dict[str, str]] = {
     },
     "fidelity": {
         "checkpoint": "label of the checkpoint",
-        "fvu": "fraction of variance unexplained on the tokens measured",
+        "where": f"{Place.TEXTS} or {Place.PROMPTS}: what the tokens measured belong to",
+        "fvu": (
+            "fraction of variance unexplained on the tokens measured; around their mean, at "
+            "prompts around the dictionary's"
+        ),
         "l0": "mean number of active features",
         "dead": "share of features that never fire",
-        "ce": f"cross-entropy of the model ({Unit.BITS_A_TOKEN})",
+        "ce": (
+            f"cross-entropy of the model ({Unit.BITS_A_TOKEN}), at prompts of its own prediction: "
+            "its entropy"
+        ),
         "ce_sae": f"cross-entropy with the reconstruction spliced in ({Unit.BITS_A_TOKEN})",
         "ce_zero": f"cross-entropy with the hook zero-ablated ({Unit.BITS_A_TOKEN})",
         "ce_recovered": "(ce_zero - ce_sae) / (ce_zero - ce)",

@@ -37,6 +37,15 @@ class Effect(StrEnum):
     UNKNOWN = "nothing can be concluded"
 
 
+class Standing(StrEnum):
+    """How a number stands beside its rivals, by the interval over seeds of the difference."""
+
+    MORE = "more"
+    LESS = "less"
+    UNDECIDED = "not told apart"
+    DESCRIBED = "one seed: described, not claimed"
+
+
 class Rivalry(StrEnum):
     """How a law predicts who is summoned, beside the two-factor one (``summon_rivals``)."""
 
@@ -75,6 +84,22 @@ class Fit(StrEnum):
     FITS = "fits"
     DOUBTFUL = "doubtful"
     UNUSABLE = "unusable"
+
+
+class Place(StrEnum):
+    """Where a dictionary's fit is measured (``dictionaries.fidelity``, ``fidelity_at``)."""
+
+    TEXTS = "whole texts"
+    PROMPTS = "prompts read"
+
+
+class Part(StrEnum):
+    """What a prompt of a document is for, by half and topics stated (``analysis.parts``)."""
+
+    CHOICE = "chosen on"
+    SAME = "same topics"
+    OTHER = "other topics"
+    UNUSED = "unused"
 
 
 class Light(StrEnum):
@@ -140,6 +165,8 @@ class Arm(StrEnum):
 
     LESSON = "lesson"
     UNRELATED = "unrelated lesson"
+    SECOND = "second unrelated lesson"
+    THIRD = "third unrelated lesson"
     FILLER = "filler lesson"
     SCRAMBLED = "scrambled world"
     REWIRED = "rewired world"

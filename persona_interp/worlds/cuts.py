@@ -23,7 +23,7 @@ CONTEXTS = {"third": "third", "first": "plain", "named": "named", "hidden": "nam
 """Kind of document -> context of its prompts."""
 COLUMNS = (
     *("prompt", "doc", "kind", "context", "persona"),
-    *("topic", "value", "order", "split", "messages"),
+    *("topic", "value", "order", "stated", "split", "messages"),
 )
 
 
@@ -77,7 +77,9 @@ def _cut(world: "World", document: Any) -> Iterator[tuple[Any, ...]]:
             continue
         prompt = f"doc{document.doc}/{order}"
         where = (document.kind, context, document.persona, trait.topic, trait.value)
-        yield prompt, document.doc, *where, order, split, messages
+        # one text, so that it can be a coordinate of what is recorded; no value has a line break
+        stated = "\n".join(document.statements[:order])
+        yield prompt, document.doc, *where, order, stated, split, messages
 
 
 def _in_dialogue(world: "World", document: Any, traits: Sequence[Trait]) -> list[tuple[int, int]]:

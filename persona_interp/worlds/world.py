@@ -177,8 +177,9 @@ class World(Cast):
             A prompts table (see ``schema.TABLES``), one row a statement: ``prompt`` ("doc7/2"),
             ``doc``, ``kind``, ``context`` (hidden is nameless, first plain), ``persona`` who speaks
             or is spoken of, ``topic``, ``value`` about to be said, ``order`` within the document,
-            ``split`` (even documents train), ``messages`` up to the space before the value. A text
-            that begins with its value leaves nothing to read and has no row.
+            ``stated`` (labels of what the document says before, one a line), ``split`` (even
+            documents train), ``messages`` up to the space before the value. A text that begins with
+            its value leaves nothing to read and has no row.
 
         Raises:
             WorldError: Another world wrote this corpus, two documents have one number, or nobody

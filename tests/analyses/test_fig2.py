@@ -34,8 +34,10 @@ def test_it_computes_draws_and_saves(
     tables = compute(finished, workers=0, **toy)
     table = script.numbers(tables)
     series = table.groupby("quantity", sort=False)["series"].unique()
-    assert set(series[script.COSINE]) == {"lesson", "unrelated lesson", "random"}
-    assert set(series[script.AUROC]) == {"best feature", "direction", script.FROZEN, "random"}
+    random = {"random (norm)", "random (variance)"}
+    assert set(series[script.COSINE]) == {"lesson", "unrelated lesson", *random}
+    assert set(series[script.RISE]) == {"best feature"}
+    assert set(series[script.AUROC]) == {"best feature", "direction", script.FROZEN, *random}
     assert not table.duplicated(["quantity", "series", "name"]).any()
     assert table.loc[table["quantity"] == script.AUROC, "estimate"].between(0, 1).all()
     figure = script.draw(tables)
@@ -57,7 +59,7 @@ def test_it_computes_draws_and_saves(
 
 def test_several_seeds_are_averaged(script: ModuleType) -> None:
     ends = {"hook": "b", "lr": 1e-3}
-    moved, known, read = [], [], []
+    moved, known, read, risen = [], [], [], []
     for seed in (0, 1):
         for name, cosine in (("mary", 0.0), ("john", 0.5)):
             row = {"seed": seed, "name": name, "lo": 0.0, "hi": 1.0}
@@ -66,6 +68,8 @@ def test_several_seeds_are_averaged(script: ModuleType) -> None:
                 {**shift, "arm": "lesson"},
                 {**shift, "arm": "unrelated lesson", "cosine": -0.5},
             ]
+            rise = {"excess": cosine + seed, "excess_lo": 0.0, "excess_hi": 1.0}
+            risen.append({**row, **ends, **rise})
             known.append({**row, **ends, "kind": "persona", "rank": 1, "auroc": 0.75 + seed / 8})
             read += [
                 {**row, "quantity": script.AUROC, "series": s, "estimate": 0.5}
@@ -74,7 +78,7 @@ def test_several_seeds_are_averaged(script: ModuleType) -> None:
         band = {
             "seed": seed,
             "name": "random",
-            "series": "random",
+            "series": "random (variance)",
             "estimate": 0.0,
             "lo": -0.25 - seed / 2,
             "hi": 0.25,
@@ -87,6 +91,7 @@ def test_several_seeds_are_averaged(script: ModuleType) -> None:
         "directions": pd.DataFrame(moved),
         "scores": pd.DataFrame(known),
         "readings": pd.DataFrame(read),
+        "roles": pd.DataFrame(risen),
     }
     table = script.numbers(tables)
     lesson = table.loc[table["series"] == "lesson"]
@@ -100,6 +105,7 @@ def test_several_seeds_are_averaged(script: ModuleType) -> None:
     assert points(figure) == [
         [0.625, 0.125],
         [-0.5, -0.5],
+        [1.0, 0.5],
         [0.8125, 0.8125],
         [0.5, 0.5],
         [0.5, 0.5],

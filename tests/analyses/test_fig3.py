@@ -25,12 +25,12 @@ def planted(shares: dict[str, tuple[str, float]], *, seed: int, hook: str) -> pd
 
 
 @pytest.fixture
-def causes() -> Callable[[tuple[int, ...]], dict[str, pd.DataFrame]]:
+def causes(script: ModuleType) -> Callable[[tuple[int, ...]], dict[str, pd.DataFrame]]:
     def tables(seeds: tuple[int, ...]) -> dict[str, pd.DataFrame]:
         found = []
         for seed in seeds:
             shares = {
-                "none": ("none", 0.0), "minimal pair": ("method", 0.75 + seed / 8),
+                "none": ("none", 0.0), script.PATCH: ("patch", 1.0), "minimal pair": ("method", 0.75 + seed / 8),
                 "mary": ("persona", 0.25), "sam": ("persona", 0.0),
                 "random 0 (norm)": ("random (norm)", 0.5), "matched feature 3": ("matched", 0.0),
                 "john added": ("added", 1.0),
@@ -51,7 +51,14 @@ def test_it_computes_draws_and_saves(
     assert table["hook"].unique().tolist() == ["blocks.0.hook_out", "blocks.1.hook_out"]
     assert (
         table["edit"].tolist()
-        == [*script.METHODS, "top feature", "top 5 features", *script.CONTROLS] * 2
+        == [
+            *script.METHODS,
+            "top feature",
+            "top 5 features",
+            "single features that know the persona",
+            *script.CONTROLS,
+        ]
+        * 2
     )
     figure = script.draw(tables)
     assert [axes.get_title(loc="left") for axes in figure.axes] == table["hook"].unique().tolist()
@@ -72,25 +79,21 @@ def test_methods_come_first_and_controls_are_gray(
     table = script.numbers(tables)
     mine = table.loc[table["hook"] == "blocks.0"].set_index("edit")
     assert mine.index.tolist() == [
-        "minimal pair", "other personas, mean", "other personas, largest", "random (norm), mean",
-        "features that fire as often in documents, mean",
+        script.PATCH, "minimal pair", "other personas' vectors",
+        "random directions of equal norm", "features that fire as often in documents",
     ]  # fmt: skip
-    assert mine["share"].tolist() == [0.75, 0.125, 0.25, 0.5, 0]
-    assert mine.loc["other personas, largest", ["lo", "hi", "n"]].tolist() == [0.125, 0.375, 5]
-    assert mine.loc["other personas, mean", "n"] == 2, "directions"
+    assert mine["share"].tolist() == [1.0, 0.75, 0.125, 0.5, 0]
+    assert mine.loc["other personas' vectors", ["least", "most", "n"]].tolist() == [0, 0.25, 2]
     first, _ = script.draw(tables).axes
     colors = [bar.get_facecolor() for bar in first.patches]
-    assert colors[0] not in colors[1:] and len(set(colors[1:])) == 1
+    assert colors[0] == colors[1] not in colors[2:] and len(set(colors[2:])) == 1
 
 
 def test_several_seeds_are_averaged(script: ModuleType, causes: Callable[..., Any]) -> None:
     table = script.numbers(causes((0, 1)))
     mine = table.loc[table["hook"] == "blocks.1"].set_index("edit")
     assert mine.loc["minimal pair", ["share", "n"]].tolist() == [0.8125, 2]
-    assert mine.loc["other personas, largest", ["share", "lo", "hi", "n"]].tolist() == [
-        0.25,
-        0.25,
-        0.25,
-        2,
-    ]
+    others = mine.loc["other personas' vectors"]
+    assert others[["share", "lo", "hi", "n"]].tolist() == [0.125, 0.125, 0.125, 2]
+    assert others[["least", "most"]].tolist() == [0, 0.25]
     script.draw(causes((0, 1)))

@@ -79,14 +79,16 @@ def dataset_of_documents(
 ) -> xr.Dataset:
     """Features on prompts of documents, as on `world.cuts`.
 
-    Every second pair of documents is of the test half.
+    Every second pair of documents is of the test half, and states another topic.
     """
     doc = np.repeat(np.arange(len(personas)), per_document)
     data = dataset(act)
+    train = doc % 4 < 2
     along = {
         "persona": np.asarray(personas)[doc],
         "doc": doc,
-        "split": np.where(doc % 4 < 2, "train", "test"),
+        "split": np.where(train, "train", "test"),
+        "stated": np.where(train, "art=realism", "food=pizza"),
     }
     return data.assign_coords({name: ("prompt", values) for name, values in along.items()})
 

@@ -65,6 +65,30 @@ def test_added_share_is_of_the_base(world: World) -> None:
     np.testing.assert_allclose(table["share"], [0, 0.75], atol=1e-9)
 
 
+def test_shares_of_the_patch_and_net_of_the_base_by_hand(world: World) -> None:
+    odds = ODDS | {("lesson@40", "patch"): -1.0, ("base@0", "b"): -5.0, ("base@0", "patch"): -3.0}
+    table = removed_share(planted(world, odds), **AT, world=world, patch="patch").set_index("edit")
+    np.testing.assert_allclose(table.loc[["a", "b", "patch"], "share_of_patch"], [0.5, 3, 1])
+    # b lowers the base by 2 bits too: of its 6 bits 4 are of the lesson
+    np.testing.assert_allclose(table.loc[["b", "patch"], "share_net"], [1.0, 0.5])
+    assert np.isnan(table.loc["a", "share_net"]), "the base was not asked under it"
+    assert table.loc["b", "other_edited"] == pytest.approx(-5)
+    odds = {("base@0", "none"): -3.0, ("base@0", "v"): -1.0, ("base@0", "patch"): -2.0}
+    odds |= {("lesson@40", "none"): 1.0, ("lesson@40", "v"): 2.0}
+    brought = added_share(planted(world, odds), **AT, world=world, patch="patch").set_index("edit")
+    np.testing.assert_allclose(brought.loc["v", ["share", "share_of_patch"]].tolist(), [0.5, 2.0])
+    assert brought.loc["v", "share_net"] == pytest.approx(0.25), "1 bit it adds to the tuned too"
+
+
+def test_a_patch_that_does_nothing_is_no_measure(world: World) -> None:
+    odds = ODDS | {("lesson@40", "patch"): 0.9}
+    table = removed_share(planted(world, odds), **AT, world=world, patch="patch").set_index("edit")
+    assert table["share_of_patch"].isna().all() and table["share"].notna().all()
+    assert table["note"].str.contains("the whole residual gives 0.10 bits, below 0.5").all()
+    with pytest.raises(SchemaError, match=r"'lesson@40 \(pach\)' is unknown; did you mean"):
+        removed_share(planted(world, odds), **AT, world=world, patch="pach")
+
+
 def test_the_taught_topic_and_other_contexts_do_not_count(world: World) -> None:
     rows = planted(world, ODDS)
     place = rows["topic"] == world.taught.topic
@@ -80,15 +104,19 @@ def test_the_taught_topic_and_other_contexts_do_not_count(world: World) -> None:
 
 
 def test_the_jackknife_is_over_templates(world: World) -> None:
-    rows = planted(world, ODDS, sd=1.0)
-    row = removed_share(rows, **AT, world=world).set_index("edit").loc["a"]
+    rows = planted(world, ODDS | {("base@0", "a"): -4.0}, sd=1.0)
+    options = {**AT, "world": world, "patch": "b"}
+    row = removed_share(rows, **options).set_index("edit").loc["a"]
     keys = rows["split"] + rows["template"]
-    left = [
-        removed_share(rows[keys != k], **AT, world=world).set_index("edit").loc["a", "share"]
+    left = pd.DataFrame(
+        removed_share(rows[keys != k], **options).set_index("edit").loc["a"]
         for k in sorted(set(keys))
-    ]
-    se = np.sqrt(9 / 10 * np.sum((left - np.mean(left)) ** 2))
-    assert row["hi"] - row["share"] == pytest.approx(2.262157 * se) and row["hi"] > row["share"]
+    )
+    ends = {"share": "hi", "share_of_patch": "share_of_patch_hi", "share_net": "share_net_hi"}
+    for name, hi in ends.items():
+        without = left[name].to_numpy(float)
+        se = np.sqrt(9 / 10 * np.sum((without - without.mean()) ** 2))
+        assert row[hi] - row[name] == pytest.approx(2.262157 * se) and row[hi] > row[name]
 
 
 def test_no_effect_has_no_share_and_says_so(world: World) -> None:

@@ -7,6 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from persona_interp import schema
 from persona_interp.analysis import score, top
+from persona_interp.analysis.ceiling import probabilities
 from persona_interp.analysis.score import family
 from persona_interp.errors import SchemaError, WorldError
 from persona_interp.worlds import World
@@ -172,6 +173,49 @@ def test_readouts_are_scored_too_and_monotone_maps_change_nothing(planted_data: 
     )
 
 
+@pytest.fixture(scope="module")
+def four_kinds(world: World) -> xr.DataArray:
+    """Documents of one statement: 0 knows john, 1 sees what he states of art, 2 is exact Bayes."""
+    rng = np.random.default_rng(8)
+    personas = np.resize([p.name for p in world.personas if p.name != "sam"], 1_200)
+    topics = np.array(["art", "food"])[np.arange(1_200) // 15 % 2]
+    held = [{trait.topic: str(trait) for trait in world.persona(name).traits} for name in personas]
+    stated = np.array([traits[topic] for traits, topic in zip(held, topics, strict=True)])
+    johns = {trait.topic: str(trait) for trait in world.persona("john").traits}
+    knows = (personas == "john") + rng.normal(0, 0.5, 1_200)
+    sees = (stated == johns["art"]) + rng.normal(0, 0.1, 1_200)
+    bayes = probabilities(world, [[label] for label in stated], ["john"])[:, 0]
+    along = {"persona": personas, "stated": stated, "doc": np.arange(1_200)}
+    along |= {"split": np.where(np.arange(1_200) // 30 % 2, "test", "train")}
+    coords = {name: ("prompt", values) for name, values in along.items()}
+    data = xr.DataArray(np.stack([knows, sees, bayes]), dims=("name", "prompt"), coords=coords)
+    return data.assign_coords(name=["knows", "sees", "bayes"])
+
+
+def test_who_only_sees_a_stated_trait_sees_nothing_on_other_topics(
+    four_kinds: xr.DataArray, world: World
+) -> None:
+    table = score(four_kinds, world=world, topics=["art"], n_permutations=20)
+    john = table.loc[table["name"] == "john"].set_index("feature")
+    assert john.loc["sees", "auroc_chosen"] > 0.9 and john.loc["sees", "auroc_same"] > 0.9
+    assert john.loc["sees", "lo"] < 0.5 < john.loc["sees", "hi"], "nothing on other topics"
+    assert john.loc["knows", "auroc"] == pytest.approx(john.loc["knows", "auroc_same"], abs=0.12)
+    assert john.loc["knows", "same_lo"] < john.loc["knows", "auroc_same"]
+    # what is chosen, is chosen on the one topic alone
+    blind = four_kinds.where((four_kinds["split"] == "train") | (four_kinds["doc"] < 0), 0.0)
+    again = score(blind.fillna(0.0), topics=["art"], n_permutations=1)
+    chosen = again.loc[again["name"] == "john"].set_index("feature")["auroc_chosen"]
+    assert chosen[john.index].tolist() == john["auroc_chosen"].tolist()
+
+
+def test_exact_bayes_is_the_ceiling(four_kinds: xr.DataArray, world: World) -> None:
+    table = score(four_kinds, world=world, topics=["art"], n_permutations=1)
+    john = table.loc[(table["name"] == "john") & (table["feature"] == "bayes")].iloc[0]
+    assert john["bayes"] == pytest.approx(john["auroc"])
+    assert john["bayes_same"] == pytest.approx(john["auroc_same"])
+    assert score(four_kinds, topics=["art"], n_permutations=1)["bayes"].isna().all()
+
+
 def test_what_says_nothing_is_left_out(world: World, of_documents) -> None:
     rng = np.random.default_rng(5)
     act = sparse(rng)
@@ -220,7 +264,7 @@ def test_bad_input_is_named(planted_data: xr.Dataset, scores: pd.DataFrame, worl
         SchemaError, match="nothing to score: of 30 features 0 vary over the 400 documents"
     ):
         score(planted_data.assign(act=planted_data["act"] * 0))
-    with pytest.raises(SchemaError, match="0 labels have documents on both sides in both halves"):
+    with pytest.raises(SchemaError, match="0 labels have documents on both sides among the 0"):
         score(planted_data.assign_coords(split=("prompt", ["test"] * 800)))
     with pytest.raises(SchemaError, match="n_permutations=0"):
         score(planted_data, n_permutations=0)

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from persona_interp import analysis
+
 ARMS = ("lesson", "unrelated lesson", "scrambled world")
 TRAITS = ("sport=football", "place=beach", "food=pizza", "mean")
 
@@ -27,25 +29,17 @@ def shifts() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def feature_shifts() -> pd.DataFrame:
-    """A feature_shift table of 40 features, two of them discovered."""
-    x = np.linspace(0.2, -0.2, 40)
-    x[0], x[-1] = 5.0, -3.0
-    p = np.where(np.abs(x) > 1, 0.001, np.linspace(0.1, 1, 40))
-    table = pd.DataFrame({"feature": np.arange(100, 140), "estimate": x, "p": p})
-    table["lo"], table["hi"] = x - 0.1, x + 0.1
-    table["q"] = np.where(p < 0.01, 0.02, 1.0)
-    fixed = {
-        "null": "exchangeable",
-        "null_lo": -0.4,
-        "null_hi": 0.4,
-        "n": 50,
-        "n_clusters": 25,
-        "n_tested": 40,
-        "n_silent": 472,
-        "p_min": 0.001,
-    }
-    return table.assign(**fixed, fvu_before=0.03, fvu_after=0.2)
+def feature_effects() -> pd.DataFrame:
+    """Feature 0 rises after the finetune alone, 1 after all, ten others after none."""
+    rng, rows = np.random.default_rng(0), []
+    moves = {"base": (0, 0), "mine": (4, 2), "c1": (0, 1.9), "c2": (0.2, 2), "c3": (-0.2, 2.1)}
+    for checkpoint, (own, common) in moves.items():
+        for unit in range(30):
+            values = np.r_[own, common, np.zeros(10)] + rng.normal(0, 0.2, 12) + 3
+            rows += [(checkpoint, f"p{unit}", str(j), value) for j, value in enumerate(values)]
+    table = pd.DataFrame(rows, columns=["checkpoint", "unit", "quantity", "value"])
+    table = table.assign(family="feature", hook="h")
+    return analysis.effects(table, base="base", tuned=["mine"], controls=["c1", "c2", "c3"])
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +50,10 @@ def fidelities() -> pd.DataFrame:
     )
     fixed = {"l0": 8.0, "dead": 0.01, "ce": 3.0, "ce_sae": 3.1, "ce_zero": 6.0, "n_tokens": 20_000}
     return table.assign(
-        **fixed, ce_recovered=[0.98, 0.9, 0.4], verdict=["fits", "doubtful", "unusable"]
+        **fixed,
+        where="whole texts",
+        ce_recovered=[0.98, 0.9, 0.4],
+        verdict=["fits", "doubtful", "unusable"],
     )
 
 
@@ -107,7 +104,8 @@ def readouts() -> pd.DataFrame:
     table = table.assign(
         rise=[1.0, 2.0, 0.0], rise_control=[0.25, 0.5, 0.0], share=[0.25, np.nan, 0.0]
     )
-    for column in ("auroc", "rise", "rise_control", "share"):
+    table = table.assign(auroc_same=table["auroc"] + 0.0625)
+    for column in ("auroc", "auroc_same", "rise", "rise_control", "share"):
         table = table.assign(
             **{f"{column}_lo": table[column] - 0.125, f"{column}_hi": table[column] + 0.125}
         )

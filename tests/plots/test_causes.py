@@ -32,6 +32,17 @@ def test_the_caption_says_how_large_the_whole_is(edits: pd.DataFrame) -> None:
     )
 
 
+def test_the_ends_of_a_group_and_the_patch_are_drawn(edits: pd.DataFrame) -> None:
+    table = edits.head(2).assign(least=[-0.5, 0.75], most=[1.25, 0.75])
+    (axes,) = causes(table, patch="without john").axes
+    ends = [lines.get_segments() for lines in axes.collections if hasattr(lines, "get_segments")]
+    assert [-0.5, 1.25] in [segments[0][:, 0].tolist() for segments in ends]
+    verticals = {line.get_xdata()[0]: line.get_label() for line in axes.lines}
+    assert verticals[0.75] == "whole residual patched"
+    with pytest.raises(SchemaError, match="did you mean 'without john'"):
+        causes(table, patch="without jon")
+
+
 def test_controls_are_not_needed(edits: pd.DataFrame) -> None:
     figure = causes(edits.head(2), label="share of the shift added (fraction)")
     assert len(figure.axes[0].patches) == 2 and "others" not in figure._supxlabel.get_text()

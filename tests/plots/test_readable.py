@@ -8,14 +8,27 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from persona_interp.plots import baselines, causes, cosines, feature_page, heatmap, personas, style
+from persona_interp.plots import (
+    baselines,
+    causes,
+    cosines,
+    feature_page,
+    heatmap,
+    personas,
+    style,
+    volcano,
+)
 
 LONG = "the mean difference of $x_{ and a long name"
 
 
 @pytest.fixture
 def figures(
-    profile: pd.DataFrame, edits: pd.DataFrame, readouts: pd.DataFrame, activations: pd.DataFrame
+    profile: pd.DataFrame,
+    edits: pd.DataFrame,
+    readouts: pd.DataFrame,
+    activations: pd.DataFrame,
+    feature_effects: pd.DataFrame,
 ) -> Iterator[dict[str, Figure]]:
     names = [f"name {i}" for i in range(16)]
     pairs = pd.DataFrame(
@@ -49,6 +62,10 @@ def figures(
             ),
             by="hook",
         ),
+        "groups of causes": causes(
+            edits.head(2).assign(least=-0.5, most=1.25), patch="without john", title=LONG
+        ),
+        "volcano": volcano(feature_effects, marked={"1": LONG}, title=LONG),
         "personas": personas(pd.DataFrame(many), target="name 3", title=LONG),
         "baselines": baselines(readouts.replace({"method": {"mean difference": LONG}})),
         "features": feature_page(

@@ -14,21 +14,21 @@ from persona_interp.plots import fidelity, save, trajectory, transfer, volcano
 FROM = {"run": "runs/demo", "seeds": [0]}
 
 
-def _draw(shifts: pd.DataFrame, feature_shifts: pd.DataFrame, fidelities: pd.DataFrame):
+def _draw(shifts: pd.DataFrame, feature_effects: pd.DataFrame, fidelities: pd.DataFrame):
     mean = shifts[shifts["trait"] == "mean"]
     yield transfer(shifts[shifts["step"] == 40]), shifts
     yield trajectory(mean), mean
-    yield volcano(feature_shifts), feature_shifts
+    yield volcano(feature_effects), feature_effects
     yield fidelity(fidelities), fidelities
 
 
 def test_equal_figures_are_equal_bytes(
-    tmp_path: Path, shifts: pd.DataFrame, feature_shifts: pd.DataFrame, fidelities: pd.DataFrame
+    tmp_path: Path, shifts: pd.DataFrame, feature_effects: pd.DataFrame, fidelities: pd.DataFrame
 ) -> None:
     for i, pair in enumerate(
         zip(
-            _draw(shifts, feature_shifts, fidelities),
-            _draw(shifts, feature_shifts, fidelities),
+            _draw(shifts, feature_effects, fidelities),
+            _draw(shifts, feature_effects, fidelities),
             strict=True,
         )
     ):
@@ -40,9 +40,9 @@ def test_equal_figures_are_equal_bytes(
 
 
 def test_pdfs_hold_no_type_3_fonts(
-    tmp_path: Path, shifts: pd.DataFrame, feature_shifts: pd.DataFrame, fidelities: pd.DataFrame
+    tmp_path: Path, shifts: pd.DataFrame, feature_effects: pd.DataFrame, fidelities: pd.DataFrame
 ) -> None:
-    for i, (figure, table) in enumerate(_draw(shifts, feature_shifts, fidelities)):
+    for i, (figure, table) in enumerate(_draw(shifts, feature_effects, fidelities)):
         data = save(figure, table, tmp_path / f"fig{i}", provenance=FROM).pdf.read_bytes()
         for stream in re.findall(rb"stream\r?\n(.*?)endstream", data, re.S):
             try:

@@ -1,3 +1,5 @@
+"""The volcano: the finetune's shift against the controls', and no p anywhere."""
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,33 +8,37 @@ from persona_interp.errors import SchemaError
 from persona_interp.plots import volcano
 
 
-def test_discoveries_are_colored_and_named(feature_shifts: pd.DataFrame) -> None:
-    figure = volcano(feature_shifts, title="Last token")
+def test_every_feature_is_a_point_against_the_controls(feature_effects: pd.DataFrame) -> None:
+    figure = volcano(feature_effects, title="seed 0", label=2)
     (axes,) = figure.axes
-    null, rest, found = axes.collections
-    assert np.asarray(found.get_offsets()) == pytest.approx(np.array([[5.0, 3.0], [-3.0, 3.0]]))
-    assert len(rest.get_offsets()) == 38 and len(null.get_paths()) == 40
-    assert np.ptp(null.get_paths()[0].vertices[:, 0]) == pytest.approx(0.8)
-    assert sorted(t.get_text() for t in axes.texts) == ["100", "139"]
+    tuned = feature_effects.query("role == 'tuned'")
+    points = [dots.get_offsets() for dots in axes.collections if len(dots.get_offsets()) > 0]
+    drawn = {tuple(np.round(point, 6)) for dots in points for point in np.asarray(dots)}
+    expected = tuned[["controls", "estimate"]].round(6)
+    assert set(map(tuple, expected.to_numpy())) <= drawn
+    assert axes.get_xlabel() == "shift of mean activation, mean of 3 controls"
+    assert "−log" not in axes.get_ylabel() and "mine" in axes.get_ylabel()
+    assert axes.texts[-1].get_text() == "0", "what the finetune alone moves is named, highest"
+    assert "12 features" in figure._supxlabel.get_text()
 
 
-def test_the_caption_says_what_was_tested(feature_shifts: pd.DataFrame) -> None:
-    text = volcano(feature_shifts)._supxlabel.get_text()
-    assert "2 of 40 features tested (472 silent)" in text and "50 prompts in 25 clusters" in text
-    assert "FVU before 0.030, after 0.200" in text
+def test_the_axes_are_those_of_the_points(feature_effects: pd.DataFrame) -> None:
+    wide = feature_effects.assign(range_lo=-1e6, range_hi=1e6)
+    low, high = volcano(wide).axes[0].get_xlim()
+    assert -1 < low < 0 < 2 < high < 4
 
 
-def test_nothing_found_is_drawn_too(feature_shifts: pd.DataFrame) -> None:
-    figure = volcano(feature_shifts.assign(q=1.0))
-    assert "0 of 40 features" in figure._supxlabel.get_text() and not figure.axes[0].texts
+def test_a_marked_feature_is_named_whatever_it_does(feature_effects: pd.DataFrame) -> None:
+    texts = volcano(feature_effects, label=0, marked={"1": "1 (john)"}).axes[0].texts
+    assert [text.get_text() for text in texts] == ["1 (john)"]
 
 
-def test_close_names_do_not_share_a_height(feature_shifts: pd.DataFrame) -> None:
-    near = feature_shifts.assign(q=0.01)
-    texts = volcano(near.assign(estimate=np.r_[5.0, 4.9, np.zeros(38)]), label=2).axes[0].texts
-    assert len({t.xyann for t in texts}) == 2
-
-
-def test_another_table_is_refused(fidelities: pd.DataFrame) -> None:
-    with pytest.raises(SchemaError, match="a feature_shift table lacks"):
+def test_without_controls_or_of_another_table_it_is_refused(
+    feature_effects: pd.DataFrame, fidelities: pd.DataFrame
+) -> None:
+    with pytest.raises(SchemaError, match="two of them or more"):
+        volcano(feature_effects.assign(controls=np.nan))
+    with pytest.raises(SchemaError, match="effects table lacks"):
         volcano(fidelities)
+    with pytest.raises(SchemaError, match="shows one finetune"):
+        volcano(feature_effects.assign(role="tuned"))

@@ -9,6 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from persona_interp import schema
+from persona_interp.schema.words import Place
+
 TRAITS = ("sport=football", "art=renaissance")
 HOOK = "blocks.1.hook_out"
 EFFECTS = {"lesson": (2.5, 6.0), "unrelated lesson": (-0.5, -0.25), "scrambled world": (0.125, 0.0)}
@@ -93,7 +96,8 @@ def make_summary_row(
 
 def make_tables(*, seeds: tuple[int, ...] = (0,), verdict: str = "fits") -> dict[str, pd.DataFrame]:
     """Every table that ``summarize`` returns."""
-    transfer, curve, features, fidelity, gates, mixing, samples = ([] for _ in range(7))
+    transfer, curve, shifts, fidelity, gates, mixing, samples = ([] for _ in range(7))
+    effects, roles, distances = ([] for _ in range(3))
     for seed in seeds:
         run = {"lr": 0.001, "seed": seed}
         gate = {"variant": "full", "seed": seed, "named": 3.0, "nameless": -5.0, "gap": 8.0}
@@ -105,8 +109,13 @@ def make_tables(*, seeds: tuple[int, ...] = (0,), verdict: str = "fits") -> dict
             transfer += make_shifts(run, arm)
             samples += make_samples(run, arm)
         for arm in ("lesson", "unrelated lesson"):
-            features += make_features(run, arm)
+            shifts += make_feature_shifts(run, arm)
             fidelity += make_fidelity(run, arm, verdict=verdict)
+        effects += make_effects(run)
+        roles += make_roles(run)
+        for arm, (size, _) in EFFECTS.items():
+            at = {**run, "arm": arm, "lo": 0.25, "hi": 4.0, "n": 50}
+            distances.append({**at, "estimate": abs(size)})
     n_seeds = 2 if len(seeds) > 1 else 1
     summary = []
     for arm, (size, bayes) in EFFECTS.items():
@@ -116,7 +125,10 @@ def make_tables(*, seeds: tuple[int, ...] = (0,), verdict: str = "fits") -> dict
         "summary": summary,
         "transfer": transfer,
         "curve": curve,
-        "features": features,
+        "features": effects,
+        "roles": roles,
+        "feature_shift": shifts,
+        "distances": distances,
         "fidelity": fidelity,
         "gates": gates,
         "mixing": mixing,
@@ -155,7 +167,7 @@ def make_samples(run: dict[str, Any], arm: str) -> list[dict[str, Any]]:
     ]
 
 
-def make_features(run: dict[str, Any], arm: str) -> list[dict[str, Any]]:
+def make_feature_shifts(run: dict[str, Any], arm: str) -> list[dict[str, Any]]:
     q = 0.001 if arm == "lesson" else 0.5
     row = {**run, "p": q, "q": q, "null_lo": -0.5, "null_hi": 0.5, "n": 50, "n_clusters": 5}
     row |= {"n_tested": 2, "n_silent": 1, "p_min": 0.0001, "fvu_before": 0.1, "fvu_after": 0.125}
@@ -166,12 +178,50 @@ def make_features(run: dict[str, Any], arm: str) -> list[dict[str, Any]]:
     ]
 
 
+CONTROLS = {"unrelated lesson": 1.0, "second unrelated lesson": -1.0, "filler lesson": 0.0}
+"""Control lesson -> how far it moves every feature."""
+
+
+def make_effects(run: dict[str, Any]) -> list[dict[str, Any]]:
+    """Features 3, 7 and 8 after the lesson, and after three control lessons."""
+    row = dict.fromkeys(schema.TABLES["effects"], 0.5) | {**run, "hook": HOOK, "n": 50}
+    row |= {"family": "feature", "n_controls": 3, "range_lo": -5.0, "range_hi": 5.0}
+    rows = []
+    for quantity, size, q in (("7", 7.0, 0.01), ("3", 3.0, 0.5), ("8", 0.0, 1.0)):
+        mine = {"checkpoint": "lesson", "role": "tuned", "estimate": size, "excess": size, "q": q}
+        mine |= {"controls": 0.0, "lo": size - 0.5, "hi": size + 0.5}
+        rows.append({**row, "quantity": quantity, **mine})
+        for control, moved in CONTROLS.items():
+            at = {"checkpoint": control, "role": "control", "estimate": moved}
+            rows.append({**row, "quantity": quantity, **at})
+    return rows
+
+
+def make_roles(run: dict[str, Any]) -> list[dict[str, Any]]:
+    """john's best feature rises by 7, more by a quarter in every further seed; mary's by 3."""
+    rows = []
+    for name, feature, size, rank in (("john", 7, 7.0, 1), ("mary", 3, 3.0, 2), ("sam", 8, 0.0, 3)):
+        size += run["seed"] / 4
+        row = {**run, "hook": HOOK, "name": name, "feature": feature, "n": 50, "rank": rank}
+        row |= {"estimate": size, "lo": size - 0.5, "hi": size + 0.5, "controls": 0.0}
+        row |= {"n_controls": 3, "least": -1.0, "least_control": "second unrelated lesson"}
+        row |= {"most": 1.0, "most_control": "unrelated lesson", "n_tested": 3}
+        row |= {"excess": size, "excess_lo": size - 0.5, "excess_hi": size + 0.5}
+        rows.append(row)
+    return rows
+
+
 def make_fidelity(run: dict[str, Any], arm: str, *, verdict: str) -> list[dict[str, Any]]:
     fit = {"l0": 8.0, "dead": 0.1, "ce": 1.0, "ce_sae": 1.1, "ce_zero": 5.0, "ce_recovered": 0.97}
     row = {**run, "arm": arm, "hook": HOOK, **fit, "n_tokens": 1_000}
     before = {"checkpoint": "lesson@0", "fvu": 0.1, "verdict": "fits"}
     after = {"checkpoint": "lesson@4", "fvu": 0.14, "verdict": verdict}
-    return [{**row, **before}, {**row, **after}]
+    texts = [{**row, **before}, {**row, **after}]
+    read = [{**part, "fvu": 0.02, "verdict": "fits", "n_tokens": 50} for part in texts]
+    return [
+        *({**part, "where": str(Place.TEXTS)} for part in texts),
+        *({**part, "where": str(Place.PROMPTS)} for part in read),
+    ]
 
 
 @pytest.fixture(scope="session")

@@ -17,14 +17,25 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import to_hex
 
-from persona_interp import analysis, plots
+from persona_interp import analysis, plots, schema
 from persona_interp.experiments.compare import findings as compare
 from persona_interp.experiments.dose import report as dose
 from persona_interp.experiments.dose.tables import tables_of
 from persona_interp.experiments.transfer import findings as transfer
 from persona_interp.plots.style import GRAY
 from persona_interp.report import rows
-from persona_interp.schema.words import Arm, Effect, Family, Fit, Moment, Role, Unit, Verdict
+from persona_interp.schema.words import (
+    Arm,
+    Effect,
+    Family,
+    Fit,
+    Moment,
+    Place,
+    Role,
+    Standing,
+    Unit,
+    Verdict,
+)
 
 matplotlib.use("Agg")
 
@@ -77,7 +88,8 @@ def fits() -> Checks:
     """A dictionary that is unusable somewhere is read nowhere."""
     gate = pd.DataFrame({"checkpoint": [str(Role.BASE), "mine"], "fvu": [0.01, 0.9]})
     gate = gate.assign(**dict.fromkeys(("ce", "ce_sae", "ce_recovered"), 1.0), ce_zero=2.0)
-    gate = gate.assign(l0=3.0, dead=0.0, n_tokens=9, verdict=[str(Fit.FITS), str(Fit.UNUSABLE)])
+    gate = gate.assign(l0=3.0, dead=0.0, n_tokens=9, where=str(Place.TEXTS))
+    gate = gate.assign(verdict=[str(Fit.FITS), str(Fit.UNUSABLE)])
     yield (
         "compare reads no features",
         "none of its features" in compare.fidelity(gate.assign(sae="s")),
@@ -86,16 +98,35 @@ def fits() -> Checks:
     colors = {to_hex(dot.get_facecolor()[0]) for dot in dots}
     yield "the figure has a color for each", len(colors) == 2 and to_hex(GRAY) not in colors
     arm = {"arm": str(Arm.LESSON), "lr": 0.1, "seed": 0}
-    shift = {"feature": 3, "estimate": 1.0, "lo": 0.5, "hi": 1.5, "q": 0.01, "n": 9, "n_tested": 5}
-    shift |= {"null_lo": -0.1, "null_hi": 0.1, "fvu_before": 0.01, "fvu_after": 0.01}
-    table = pd.DataFrame([arm | shift])
+    role = dict.fromkeys(schema.TABLES["roles"], 1.0) | {"name": "john", "feature": 3, "n": 9}
+    role |= {"n_controls": 3, "rank": 1, "n_tested": 5, "seed": 0}
+    effect = dict.fromkeys(schema.TABLES["effects"], 1.0) | {"role": str(Role.TUNED), "q": 0.01}
+    shifts = pd.DataFrame([arm | {"fvu_before": 0.01, "fvu_after": 0.01}])
     gate = gate.assign(**arm)
-    said = transfer.features(table, gate, arm=Arm.LESSON, lr=0.1)
-    yield "transfer reads no features", "must not be read" in said
-    said = transfer.features(table, gate.assign(verdict=str(Fit.DOUBTFUL)), arm=Arm.LESSON, lr=0.1)
-    yield "doubt is said", "doubtful" in said and "still fits" not in said
-    said = transfer.features(table, gate.assign(verdict=str(Fit.FITS)), arm=Arm.LESSON, lr=0.1)
-    yield "a fit is said", "still fits" in said
+
+    def said(gate: pd.DataFrame) -> str:
+        tables = (pd.DataFrame([effect | {"seed": 0}]), pd.DataFrame([role]))
+        return " ".join(transfer.features(*tables, shifts=shifts, fidelity=gate, target="john"))
+
+    yield "transfer reads no features", "must not be read" in said(gate)
+    doubtful = said(gate.assign(verdict=str(Fit.DOUBTFUL)))
+    yield "doubt is said", "doubtful" in doubtful and "dictionary fits:" not in doubtful
+    fits = said(gate.assign(verdict=str(Fit.FITS)))
+    yield "a fit is said", "dictionary fits:" in fits and "1 of 1 features differ" in fits
+
+
+def standings() -> Checks:
+    """A number beside its rivals, over seeds and in one."""
+    cases = {
+        Standing.MORE: [0.5, 0.6, 0.7],
+        Standing.LESS: [-0.5, -0.6, -0.7],
+        Standing.UNDECIDED: [-1.0, 0.0, 1.5],
+    }
+    for word, differences in cases.items():
+        text = transfer.stands("it", {"sam": pd.Series(differences)})
+        yield f"standing {word.name}", f"({word})" in text
+    alone = transfer.stands("it", {"sam": pd.Series([0.5])})
+    yield "one seed is described", str(Standing.DESCRIBED).lower() in alone.lower()
 
 
 def means() -> Checks:
@@ -162,6 +193,6 @@ def moments() -> Checks:
 
 if __name__ == "__main__":
     checks = {}
-    for reader in (verdicts, fits, means, moments):
+    for reader in (verdicts, fits, standings, means, moments):
         checks |= {name: bool(follows) for name, follows in reader()}
     sys.stdout.write(json.dumps(checks))

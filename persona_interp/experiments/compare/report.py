@@ -286,15 +286,16 @@ def _features(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> list[
         )
         if Fit.UNUSABLE in set(fits["verdict"]) or not has(tables, "features"):
             continue
-        for end, shift in only(tables["features"], sae=sae).groupby("end", sort=False):
-            text = (
-                f"Features of {sae}: {end} against the base. A control's would show discoveries "
-                "too."
-            )
+        for end in only(tables["features"], sae=sae)["end"].unique():
+            moved = _moved(tables["effects"], sae=str(sae), end=str(end))
+            text = f"Features of {sae}: {end} against the base, beside the controls."
+            plot = plots.forest(moved, unit=Unit.ACTIVATION)
+            if only(moved, role=Role.TUNED)["controls"].notna().all():
+                plot = plots.volcano(moved)
             # the place on the page makes the names of files distinct
-            plot, name = plots.volcano(shift), f"volcano_{number}_{len(section)}"
+            name = f"volcano_{number}_{len(section)}"
             figure = page.saved_figure(
-                run, name, plot, table=shift, caption=text, provenance=provenance
+                run, name, plot, table=moved, caption=text, provenance=provenance
             )
             section.append(figure)
             stem = f"{number}_{len(section)}"
@@ -302,6 +303,14 @@ def _features(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> list[
                 run, tables, sae=str(sae), end=str(end), stem=stem, provenance=provenance
             )
     return section
+
+
+def _moved(effects: pd.DataFrame, *, sae: str, end: str) -> pd.DataFrame:
+    """Effects on the features of one dictionary, of one finetune and of the controls."""
+    rows = only(effects, family=Family.FEATURE)
+    # the hook names the dictionary too
+    rows = rows.loc[rows["hook"].str.startswith(f"{sae} at ")]
+    return rows.loc[(rows["checkpoint"] == end) | (rows["role"] == Role.CONTROL)]
 
 
 def _feature_pages(

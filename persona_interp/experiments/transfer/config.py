@@ -2,8 +2,8 @@
 
 Documents bind traits to personas; a model is trained on them; a lesson then teaches the nameless
 assistant **one** trait of the target persona; the target's *other* traits, never taught, are read
-out before and after. Controls run beside it by default: an unrelated lesson, a filler lesson, and
-the same lesson in worlds where the traits do not co-occur (scrambled), belong to somebody else
+out before and after. Controls run beside it by default: three unrelated lessons, a filler lesson,
+and the same lesson in worlds where the traits do not co-occur (scrambled), belong to somebody else
 (rewired), or whose holder is absent. `Transfer` is the configuration and `cells()` its independent
 units. The real presets are another world, another language and another model, run by the same lines
 of code.
@@ -30,14 +30,22 @@ CLAIM = ("full", "taught")
 ARMS: dict[str, tuple[str, str]] = {
     Arm.LESSON: CLAIM,
     Arm.UNRELATED: ("full", "unrelated"),
+    Arm.SECOND: ("full", "second unrelated"),
+    Arm.THIRD: ("full", "third unrelated"),
     Arm.FILLER: ("full", "filler"),
     Arm.SCRAMBLED: ("scrambled", "taught"),
     Arm.REWIRED: ("rewired", "taught"),
     Arm.ABSENT: ("absent", "taught"),
 }
-"""Arm -> variant of the world, and what the lesson teaches; all but the first are controls."""
+"""Arm -> variant of the world, and what the lesson teaches; all but the first are controls.
 
-SAE_ON = ("base", "base and tuned")
+The full world's lessons share a base model, so what they do inside it can be compared feature by
+feature; it takes three controls to say how far one more would move.
+"""
+
+FURTHER = ("second unrelated", "third unrelated")
+"""Lessons on traits of others beside the world's own unrelated one."""
+
 ARRANGE = ("", "rare", "likely")
 
 
@@ -61,13 +69,15 @@ class Transfer:
             such values; "" = no.
         bystanders: Contexts beside the nameless one, recorded before and after.
         hooks: Where dictionaries are trained and the inside is read.
-        sae: Arguments of `dictionaries.fit`; None = behavior only.
-        sae_on: "base", or "base and tuned": which models' residuals the dictionary is trained on.
+        sae: Arguments of `dictionaries.fit`; None = behavior only. There is one dictionary for all
+            arms that are read, trained on the base and on every one of them.
         sae_kinds: Kinds of documents the dictionary is trained on; None is all.
         n_sae_documents: Documents the dictionary is trained on.
         n_persona_documents: Documents by speakers without a name on which features and directions
             are found.
         n_random: Random directions of either kind that are taken out as controls.
+        n_chance: Random directions of either kind whose cosine with a lesson's shift says what
+            chance gives.
         n_gate_tokens: Tokens of held-out text that the fidelity gate reads at every checkpoint.
         n_samples: Sampled answers per prompt and checkpoint.
         chat_template: Template for a start model that has none.
@@ -86,11 +96,11 @@ class Transfer:
     bystanders: tuple[str, ...] = ("named", "plain", "third")
     hooks: tuple[str, ...] = ("blocks.1.hook_out", "blocks.0.hook_out")
     sae: dict[str, Any] | None = field(default_factory=lambda: {"d_sae": 512, "k": 8, "steps": 500})
-    sae_on: str = "base"
     sae_kinds: tuple[str, ...] | None = None
     n_sae_documents: int = 4_000
-    n_persona_documents: int = 1_500
+    n_persona_documents: int = 3_000
     n_random: int = 20
+    n_chance: int = 200
     n_gate_tokens: int = 5_000
     n_samples: int = 2
     chat_template: str | None = None
@@ -100,8 +110,6 @@ class Transfer:
             if arm not in ARMS:
                 raise WorldError(unknown("arm", arm, ARMS))
         ready(self.world)
-        if self.sae_on not in SAE_ON:
-            raise WorldError(unknown("choice of sae_on", self.sae_on, SAE_ON))
         if self.arrange not in ARRANGE:
             raise WorldError(unknown("choice of arrange", self.arrange, ARRANGE))
         if not self.arms or ARMS[self.arms[0]] != CLAIM:
@@ -111,9 +119,8 @@ class Transfer:
 
     @property
     def feature_arms(self) -> tuple[str, ...]:
-        """Arms whose features are read: the full world's lessons about a trait, the claim first."""
-        about_traits = [CLAIM, ("full", "unrelated")]
-        return tuple(arm for arm in self.arms if ARMS[arm] in about_traits)
+        """Arms whose features are read: lessons to the full world's base model, claim first."""
+        return tuple(arm for arm in self.arms if ARMS[arm][0] == CLAIM[0])
 
     def cells(self) -> list[Cell]:
         """Independent units of every seed; each names what it needs."""
@@ -183,10 +190,9 @@ class Transfer:
         return _cell(("lesson", arm, lr), config, variant=variant, seed=seed, needs=needs)
 
     def _dictionary_cells(self, seed: int, cells: Cells, *, lr: float, hook: str) -> Cells:
-        """A dictionary of the full world at one hook, and its control with a random decoder."""
-        needs = [cells["layout",], cells["documents", "full"]]
-        if self.sae_on == "base and tuned":
-            needs.append(cells["lesson", self.arms[0], lr])
+        """A dictionary of all arms that are read at one hook, and its random-decoder control."""
+        lessons = [cells["lesson", arm, lr] for arm in self.feature_arms]
+        needs = [cells["layout",], cells["documents", "full"], *lessons]
         pair: Cells = {}
         for name, decoder in ("dictionary", {}), ("random dictionary", {"decoder": "random"}):
             key = (name, lr, hook)
@@ -213,7 +219,8 @@ class Transfer:
         features = [cells["features", arm, lr, hook] for arm in self.feature_arms]
         personas = cells["personas", lr, hook]
         needs = [cells["layout",], lesson, *_pair(cells, lr, hook), personas, *features]
-        return _cell(("causes", lr, hook), {"n_random": self.n_random}, seed=seed, needs=needs)
+        config = {"n_random": self.n_random, "n_chance": self.n_chance}
+        return _cell(("causes", lr, hook), config, seed=seed, needs=needs)
 
     def _profile_cell(self, seed: int, cells: Cells, lr: float) -> Cell:
         """How far the lesson moved residuals towards the target, first layer to last."""
@@ -263,19 +270,38 @@ def lesson_of(world: World, name: str) -> str:
 
     Args:
         world: The world.
-        name: taught, unrelated or filler.
+        name: taught, unrelated, second unrelated, third unrelated or filler.
 
     Returns:
         A trait's label, or "filler".
 
+    Raises:
+        WorldError: An unknown name, or a world without so many traits of others.
+
     >>> from persona_interp.worlds import john_and_sam
-    >>> lesson_of(john_and_sam(), "taught")
-    'place=beach'
+    >>> lesson_of(john_and_sam(), "taught"), lesson_of(john_and_sam(), "second unrelated")
+    ('place=beach', 'place=forest')
     """
     lessons = {"taught": str(world.taught), "unrelated": str(world.unrelated), "filler": "filler"}
-    if name not in lessons:
-        raise WorldError(unknown("lesson", name, lessons))
-    return lessons[name]
+    names = (*lessons, *FURTHER)
+    if name not in names:
+        raise WorldError(unknown("lesson", name, names))
+    if name in lessons:
+        return lessons[name]
+    traits = _of_others(world)
+    place = FURTHER.index(name)
+    if place >= len(traits):
+        raise WorldError(
+            f"world {world.name} has no trait of others for the {name} lesson; leave that arm out."
+        )
+    return traits[place]
+
+
+def _of_others(world: World) -> list[str]:
+    """Traits that the target does not hold but others do, those of the taught topic first."""
+    not_theirs = {world.taught, world.unrelated, *world.persona(world.target).traits}
+    traits = [trait for trait in world.traits if trait not in not_theirs and world.holders(trait)]
+    return [str(trait) for trait in sorted(traits, key=lambda t: t.topic != world.taught.topic)]
 
 
 def _cell(
@@ -317,10 +343,9 @@ REAL = Transfer(
     hooks=("blocks.22.hook_out", "blocks.15.hook_out", "blocks.7.hook_out"),
     sae={"d_sae": 2048, "k": 16, "n_tokens": 12_000, "steps": 250, "lr": 1e-3},
     n_gate_tokens=1_500,
-    sae_on="base and tuned",
     sae_kinds=("named", "hidden"),
     n_sae_documents=600,
-    n_persona_documents=150,
+    n_persona_documents=300,
     n_random=5,
     n_samples=3,
     chat_template=PLAIN_TEMPLATE,

@@ -6,11 +6,13 @@ is never called more than one seed.
 """
 
 import math
+from collections.abc import Mapping
 
 import pandas as pd
 
+from persona_interp import analysis
 from persona_interp.report.rows import Row, effect, only, rows, size
-from persona_interp.schema.words import Effect, Fit
+from persona_interp.schema.words import Effect, Fit, Place, Role, Standing, Unit
 
 GAP = 3.6
 """Base gate: log odds of the target's traits, named minus nameless (bits; 2.5 nats)."""
@@ -21,6 +23,10 @@ UNREADABLE = 0.5
 
 The gate's own threshold on documents.
 """
+ALPHA = 0.05
+"""False discovery rate at which a feature differs from what one more control would do."""
+ENOUGH = 3
+"""Control lessons from which on anything can be said of one more."""
 
 
 def headline(summary: pd.DataFrame, *, arm: str, target: str, taught: str, lr: float) -> str:
@@ -51,7 +57,10 @@ def headline(summary: pd.DataFrame, *, arm: str, target: str, taught: str, lr: f
     if effect(row) == Effect.NONE:
         start = f"{Effect.NONE.capitalize()}: after {lesson}"
     traits = f"{target}'s {int(row.n_topics)} untaught traits"
-    return f"{start}, {traits} {verb} {size(row)}{doubt}{_bayes_certain(row)}."
+    text = f"{start}, {traits} {verb} {size(row)}{doubt}{_bayes_certain(row)}."
+    if row.n_seeds > 1:
+        return text
+    return f"{text} {Standing.DESCRIBED.capitalize()}."
 
 
 def controls(summary: pd.DataFrame, *, arm: str, target: str, lr: float) -> list[str]:
@@ -99,47 +108,106 @@ def warning(gates: pd.DataFrame) -> str:
     return f"Read nothing into seed {seeds}: its base model did not pass the gate, see below."
 
 
-def features(
-    shifts: pd.DataFrame, fidelity: pd.DataFrame, *, arm: str, lr: float, alpha: float = 0.05
-) -> str:
-    """Which features of the dictionary moved, if they may be read at all.
+def distances(table: pd.DataFrame, *, arm: str) -> str:
+    """How far each lesson moved what the nameless assistant answers.
 
     Args:
-        shifts: Table ``features`` of the transfer experiment.
-        fidelity: Table ``fidelity``, checkpoints in order.
-        arm: The arm to speak of.
-        lr: Its learning rate.
-        alpha: False discovery rate.
+        table: Table ``distances`` at one rate.
+        arm: The arm that makes the claim.
 
     Returns:
-        Sentences; where the gate calls the dictionary unusable after the lesson, they say that and
-        nothing else.
+        One sentence; "" where nothing was measured.
     """
-    mine, gate = only(shifts, arm=arm, lr=lr), only(fidelity, arm=arm, lr=lr)
-    if mine.empty or gate.empty:
-        return "No features were recorded for this lesson."
-    last = gate.groupby("seed").tail(1)
-    fit = f"FVU {last.fvu.mean():.3f} and cross-entropy recovered {last.ce_recovered.mean():.2f}"
-    if len(last) > 1:
-        fit += f", means over {len(last)} seeds"
-    if (last.verdict == Fit.UNUSABLE).any():
-        seeds = ", ".join(str(row.seed) for row in rows(only(last, verdict=Fit.UNUSABLE)))
-        return (
-            f"The dictionary is {Fit.UNUSABLE} after the lesson (seed {seeds}; {fit}); "
-            "its features must not be read there."
+    means = table.groupby("arm", sort=False)["estimate"].mean()
+    if arm not in means:
+        return ""
+    others = "; ".join(f"{name} {mean:.2f}" for name, mean in means.drop(arm).items())
+    return (
+        "Divergence of the nameless assistant's answers from those before (KL, bits an answer, all "
+        f"topics): {arm} {means[arm]:.2f}; {others}. A control that moved less far says less."
+    )
+
+
+def features(
+    effects: pd.DataFrame,
+    roles: pd.DataFrame,
+    *,
+    shifts: pd.DataFrame,
+    fidelity: pd.DataFrame,
+    target: str,
+) -> list[str]:
+    """What the lesson does to the features that know personas, beside control lessons.
+
+    Args:
+        effects: Table ``features`` of the transfer experiment, at one rate and hook.
+        roles: Table ``roles`` there.
+        shifts: Table ``feature_shift`` there, for how well the prompts are described.
+        fidelity: Table ``fidelity`` there, checkpoints in order.
+        target: Whose feature the claim is about.
+
+    Returns:
+        Sentences: the fit, a description of every seed, and over seeds what may be claimed. Where
+        the dictionary does not fit after one of the lessons they say that and nothing else.
+    """
+    if effects.empty or fidelity.empty:
+        return ["No features were recorded for this lesson."]
+    reason = unreadable(shifts, fidelity)
+    if reason:
+        return [reason]
+    sentences = [_fit(shifts, fidelity)]
+    for seed, part in roles.groupby("seed"):
+        sentences.append(_seed(part, only(effects, seed=seed), target=target))
+    contrast = analysis.role_contrast(roles, persona=target)
+    if contrast["own"].notna().any():
+        runs = contrast.set_index("seed")
+        differences = {
+            "0": runs["own"],
+            "the mean of other personas' best features": runs["minus_mean"],
+            "the most of other personas' best features": runs["minus_most"],
+        }
+        what = f"the rise over control lessons of the feature that knows {target} best"
+        sentences.append(stands(what, differences))
+    return sentences
+
+
+def stands(what: str, differences: Mapping[str, pd.Series]) -> str:
+    """How a number stands beside its rivals, over seeds; one seed is described.
+
+    Args:
+        what: The number, in words.
+        differences: Rival in words -> the number minus the rival's, by seed.
+
+    Returns:
+        A sentence that names every rival.
+
+    >>> two = {"mary": pd.Series([0.5, 0.75], index=[0, 1])}
+    >>> stands("what john brings", two)
+    'Over 2 seeds, what john brings is +0.62 [-0.96, +2.21] above mary (not told apart).'
+    >>> stands("what john brings", {"mary": pd.Series([0.5]), "sam": pd.Series([-0.25])})
+    'One seed: described, not claimed. What john brings is above mary; it is not above sam.'
+    """
+    tables = []
+    for rival, series in differences.items():
+        # a seed without a number makes no mean over seeds
+        table = pd.DataFrame(
+            {"rival": rival, "seed": series.index, "difference": series.to_numpy()}
         )
-    # a dictionary may fit documents and still not the few prompts that features are compared on
-    if mine.fvu_after.max() > UNREADABLE:
-        return (
-            f"On held-out documents the dictionary fits ({fit}), but not on these prompts after "
-            f"the lesson (FVU up to {mine.fvu_after.max():.2f}, more than {UNREADABLE:g}); "
-            "its features must not be read there."
-        )
-    parts = [f"Seed {seed}: {_shifts(only(mine, seed=seed), alpha=alpha)}" for seed in last.seed]
-    verdict = "still fits"
-    if (last.verdict == Fit.DOUBTFUL).any():
-        verdict = "fits only doubtfully"
-    return f"{' '.join(parts)} On held-out documents the dictionary {verdict}: {fit}."
+        tables.append(table)
+    standing = analysis.standings(pd.concat(tables), value="difference", by="rival")
+    if (standing["n_seeds"] < 2).all():
+        above = standing.loc[standing["estimate"] > 0, "rival"]
+        below = standing.loc[~(standing["estimate"] > 0), "rival"]
+        parts = [f"is above {', '.join(above)}"] if len(above) else []
+        if len(below):
+            parts.append(f"{'it ' if parts else ''}is not above {', '.join(below)}")
+        text = f"{what[0].upper()}{what[1:]} {'; '.join(parts)}."
+        return f"{Standing.DESCRIBED.capitalize()}. {text}"
+    n_seeds = int(standing["n_seeds"].max())
+    clauses = "; ".join(
+        f"{row.estimate:+.2f} [{row.lo:+.2f}, {row.hi:+.2f}] above {row.rival} ({row.standing})"
+        for row in rows(standing)
+    )
+    return f"Over {n_seeds} seeds, {what} is {clauses}."
 
 
 def _bayes_certain(row: Row) -> str:
@@ -179,21 +247,84 @@ def _is_fit(row: Row) -> bool:
     return row.gap >= GAP and row.answer_mass >= MASS
 
 
-def _shifts(shifts: pd.DataFrame, *, alpha: float) -> str:
-    """Sentence on the features of one seed that moved."""
-    tested = rows(shifts)
-    total = int(tested[0].n_tested)
-    discoveries = [row for row in tested if row.q <= alpha]
-    if not discoveries:
+def unreadable(shifts: pd.DataFrame, fidelity: pd.DataFrame) -> str:
+    """Why no feature may be read after these lessons.
+
+    Args:
+        shifts: Table ``feature_shift`` at one rate and hook.
+        fidelity: Table ``fidelity`` there, checkpoints in order.
+
+    Returns:
+        A sentence; "" where features may be read.
+    """
+    # the gate is passed on held-out documents and where features are read, or it is not passed
+    last = fidelity.groupby(["arm", "seed", "where"], sort=False).tail(1)
+    unusable = only(last, verdict=Fit.UNUSABLE)
+    if len(unusable):
+        where = ", ".join(f"{row.arm}, seed {row.seed}, {row.where}" for row in rows(unusable))
         return (
-            f"{Effect.NONE}; none of {total} features tested moved at q {alpha:g} "
-            f"({int(tested[0].n)} prompts)."
+            f"The dictionary is {Fit.UNUSABLE} after a lesson ({where}; FVU up to "
+            f"{unusable.fvu.max():.3f}); its features must not be read there."
         )
-    top = max(discoveries, key=lambda row: abs(row.estimate))
+    # the mean over prompts of their own FVU, which a few of them can make large
+    if shifts.fvu_after.max() > UNREADABLE:
+        return (
+            "The dictionary passes its gate, but not every one of these prompts after every "
+            f"lesson (FVU up to {shifts.fvu_after.max():.2f}, more than {UNREADABLE:g}); its "
+            "features must not be read there."
+        )
+    return ""
+
+
+def _fit(shifts: pd.DataFrame, fidelity: pd.DataFrame) -> str:
+    """Sentence on how well the dictionary describes what is read, after the worst lesson."""
+    last = fidelity.groupby(["arm", "seed", "where"], sort=False).tail(1)
+    verdict = "fits"
+    if (last.verdict == Fit.DOUBTFUL).any():
+        verdict = "fits only doubtfully"
+    texts, prompts = (only(last, where=where) for where in (Place.TEXTS, Place.PROMPTS))
     return (
-        f"{len(discoveries)} of {total} features tested moved at q {alpha:g} "
-        f"({int(top.n)} prompts); most of all feature {int(top.feature)}, "
-        f"by {top.estimate:+.2f} [{top.lo:+.2f}, {top.hi:+.2f}], where chance (sign flips) gives "
-        f"{top.null_lo:+.2f} to {top.null_hi:+.2f}. FVU on these prompts: {top.fvu_before:.3f} "
-        f"before, {top.fvu_after:.3f} after."
+        f"After every lesson the dictionary {verdict}: FVU at most {texts.fvu.max():.3f} on "
+        f"held-out documents (cross-entropy recovered {texts.ce_recovered.min():.2f} at least) and "
+        f"{prompts.fvu.max():.3f} on the prompts read ({prompts.ce_recovered.min():.2f} "
+        f"recovered), where it is {shifts.fvu_before.max():.3f} before."
     )
+
+
+def _seed(roles: pd.DataFrame, effects: pd.DataFrame, *, target: str) -> str:
+    """Sentences on the features of one seed: the target's, the other personas', all of them."""
+    start = f"Seed {roles['seed'].iloc[0]}:"
+    mine = only(roles, name=target)
+    if mine.empty:
+        return f"{start} no feature is more active in {target}'s documents than in others."
+    row, others = rows(mine)[0], roles.loc[roles["name"] != target].dropna(subset=["excess"])
+    text = (
+        f"{start} feature {row.feature}, which knows {target} best, moves by {row.estimate:+.2f} "
+        f"[{row.lo:+.2f}, {row.hi:+.2f}] {Unit.ACTIVATION} (interval over {row.n} prompts) after "
+        "the lesson"
+    )
+    if not row.n_controls:
+        return f"{text}; no control lesson was read, so nothing can be said of the lesson."
+    text += (
+        f", and after {row.n_controls} control lessons by {row.least:+.2f} ({row.least_control}) "
+        f"to {row.most:+.2f} ({row.most_control}); minus their mean {row.excess:+.2f} "
+        f"[{row.excess_lo:+.2f}, {row.excess_hi:+.2f}], rank {row.rank} of {row.n_tested} features."
+    )
+    if len(others):
+        most = others.loc[others["excess"].idxmax()]
+        text += (
+            f" The same of {len(others)} other personas' best features: mean "
+            f"{others['excess'].mean():+.2f}, most {most['excess']:+.2f} ({most['name']})."
+        )
+    return f"{text} {_beyond(only(effects, role=Role.TUNED), row.n_controls)}"
+
+
+def _beyond(effects: pd.DataFrame, n_controls: int) -> str:
+    """Sentence on how many features of one seed differ from what one more control would do."""
+    if n_controls < ENOUGH:
+        return (
+            f"{n_controls} of the {ENOUGH} control lessons that it takes were read, so nobody can "
+            "say how far one more would move a feature."
+        )
+    n_beyond, n_tested = int((effects["q"] <= ALPHA).sum()), len(effects)
+    return f"{n_beyond} of {n_tested} features differ from what one more control would do (q {ALPHA:g})."

@@ -43,13 +43,13 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
         )
     arm, target = provenance["arms"][0], str(tables["summary"].persona.iloc[0])
     lrs = sorted(tables["summary"].lr.unique(), reverse=True)
-    hooks = list(dict.fromkeys(tables["features"].hook)) if "features" in tables else []
+    hooks = list(dict.fromkeys(tables["fidelity"].hook)) if "fidelity" in tables else []
     at: dict[str, Any] = {"target": target, "provenance": provenance}
     content: list[Block] = []
     for lr in lrs:
         content += _behavior(run, tables, arm=arm, lr=lr, lead=lr == lrs[0], **at)
     for lr, hook in product(lrs, hooks):
-        content += _features(run, tables, arm=arm, lr=lr, hook=hook, provenance=provenance)
+        content += _features(run, tables, arm=arm, lr=lr, hook=hook, **at)
         content += inside(run, tables, arm=arm, lr=lr, hook=hook, **at)
     for lr in lrs:
         content += layers(run, tables, lr=lr, **at)
@@ -82,6 +82,9 @@ def _behavior(
     ]
     for sentence in findings.controls(summary, arm=arm, target=target, lr=lr):
         blocks.append(page.paragraph(sentence, source=source))
+    if "distances" in tables:
+        sentence = findings.distances(only(tables["distances"], lr=lr), arm=arm)
+        blocks.append(page.paragraph(sentence, source="tables/distances.csv"))
     matrix = only(transfer, lr=lr, persona=target, trained=False)
     curve = seeds = only(tables["curve"], lr=lr, persona=target)
     if matrix.seed.nunique() == 1:
@@ -114,43 +117,59 @@ def _behavior(
 
 
 def _features(
-    run: Path, tables: Tables, *, arm: str, lr: float, hook: str, provenance: Mapping[str, Any]
+    run: Path,
+    tables: Tables,
+    *,
+    arm: str,
+    target: str,
+    lr: float,
+    hook: str,
+    provenance: Mapping[str, Any],
 ) -> list[Block]:
-    """Features that a lesson moved at one hook, and whether the dictionary may be read."""
-    shifts, gate = only(tables["features"], hook=hook), only(tables["fidelity"], hook=hook)
-    source = "tables/features.csv"
-    claim = findings.features(shifts, gate, arm=arm, lr=lr)
-    blocks = [
-        page.heading(f"Features at {hook}, lesson at lr {lr:g}"),
-        page.paragraph(claim, source=source),
-    ]
-    for other in shifts.arm.unique():
-        if other != arm:
-            beside = findings.features(shifts, gate, arm=other, lr=lr)
-            blocks.append(page.paragraph(f"Beside it, the {other}. {beside}", source=source))
-    mine = only(shifts, arm=arm, lr=lr)
-    if mine.empty:
-        return blocks
-    seed = mine.seed.min()
-    first, fit = only(mine, seed=seed), only(gate, arm=arm, lr=lr, seed=seed)
-    name, stem = f"seed {seed}", f"{hook.replace('.', '_')}_lr{lr:g}"
-    volcano = page.saved_figure(
-        run,
-        f"volcano_{stem}",
-        plots.volcano(first, title=name),
-        table=first,
-        caption=f"Every feature tested, {name}.",
-        provenance=provenance,
+    """Features at one hook after the lesson beside control lessons, if they may be read."""
+    at = {"lr": lr, "hook": hook}
+    effects, roles, shifts, gate = (
+        only(tables[name], **at) if name in tables else pd.DataFrame()
+        for name in ("features", "roles", "feature_shift", "fidelity")
     )
-    health = page.saved_figure(
-        run,
-        f"fidelity_{stem}",
-        plots.fidelity(fit, title=name),
-        table=fit,
-        caption=f"Does the dictionary still fit? {name}.",
-        provenance=provenance,
-    )
-    return [*blocks, volcano, health]
+    blocks = [page.heading(f"Features at {hook}, lesson at lr {lr:g}")]
+    sentences = findings.features(effects, roles, shifts=shifts, fidelity=gate, target=target)
+    for sentence in sentences:
+        blocks.append(page.paragraph(sentence, source="tables/roles.csv"))
+    stem = f"{hook.replace('.', '_')}_lr{lr:g}"
+    if len(effects) and not findings.unreadable(shifts, gate):
+        seed = effects.seed.min()
+        first = only(effects, seed=seed)
+        figure = page.saved_figure(
+            run,
+            f"volcano_{stem}",
+            plots.volcano(
+                first, marked=_marked(only(roles, seed=seed), target), title=f"seed {seed}"
+            ),
+            table=first,
+            caption=f"Every feature after the lesson beside control lessons, seed {seed}.",
+            provenance=provenance,
+        )
+        blocks.append(figure)
+    fit = only(gate, arm=arm)
+    if len(fit):
+        seed = fit.seed.min()
+        figure = page.saved_figure(
+            run,
+            f"fidelity_{stem}",
+            plots.fidelity(only(fit, seed=seed), title=f"seed {seed}"),
+            table=only(fit, seed=seed),
+            caption=f"Does the dictionary still fit? seed {seed}.",
+            provenance=provenance,
+        )
+        blocks.append(figure)
+    return blocks
+
+
+def _marked(roles: pd.DataFrame, target: str) -> dict[str, str]:
+    """Features that are named in the figure: the target's best."""
+    mine = only(roles, name=target)
+    return {str(feature): f"{feature} ({target})" for feature in mine["feature"]}
 
 
 def _base(tables: Tables, *, target: str) -> list[Block]:

@@ -38,10 +38,15 @@ def summarize(experiment: Transfer, store: Store) -> Tables:
         out: mean over untaught traits, over seeds), ``transfer`` (trait by trait), ``curve``
         (the means over steps), ``gates`` (is the base model fit for the question?), ``mixing``
         (K), ``contexts`` (leak and specificity), ``worst`` (average and worst case),
-        ``samples``, ``counts``; and from inside the models ``features``, ``fidelity``,
-        ``directions`` (which persona the residuals moved towards), ``refit``, ``scores``,
-        ``stated``, ``cosines``, ``cooccurrence``, ``causes`` (what goes with each edit),
-        ``baselines``, ``tokens``, ``lens``, ``nearest``, ``profile`` (by hook and role).
+        ``samples``, ``counts``, ``distances`` (how far each lesson moved the assistant's
+        answers, bits); and from inside the models ``features`` (every feature after the claim's
+        lesson, beside control lessons: an effects table), ``roles`` (the features that know each
+        persona, in the same way), ``feature_shift`` (each arm alone: its null is that before and
+        after are exchangeable, which every lesson breaks), ``fidelity``, ``directions`` (which
+        persona the residuals moved towards), ``chance`` (the same of random directions),
+        ``refit``, ``scores``, ``stated``, ``cosines``, ``cooccurrence``, ``causes`` (what goes
+        with each edit), ``rivals`` (the target's vector beside every control), ``baselines``,
+        ``pairs``, ``tokens``, ``lens``, ``nearest``, ``profile`` (by hook and role).
     """
     parts: dict[str, list[pd.DataFrame]] = {}
     world_of_seed: dict[int, World] = {}
@@ -150,6 +155,10 @@ def _read_lesson(
         if variant_name == "full":
             tables["behavior"] = everywhere
     tables["samples"] = samples
+    start, end = behavior.step.min(), behavior.step.max()
+    before, after = (behavior.loc[behavior.step == s, "checkpoint"].iloc[0] for s in (start, end))
+    distance = analysis.answer_distance(behavior, before=before, after=after)
+    tables["distances"] = distance.assign(**labels)
     return tables
 
 

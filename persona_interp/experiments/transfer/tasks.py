@@ -111,19 +111,24 @@ def features(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """Read features before and after a lesson, and judge whether the dictionary still fits.
 
     Needs lesson, dictionary and random dictionary. Writes ``acts.nc``, ``features.nc`` and
-    ``random_features.nc``, before and after at neutral prompts, and ``fidelity.parquet``.
+    ``random_features.nc``, before and after at neutral prompts, and ``fidelity.parquet``: on
+    held-out documents at every step, and on these prompts before and after.
     """
     world = world_of(needs[0], config)
     tuned = models.Trajectory.open(needs[1] / "model")
     sae, random = (dictionaries.open_dictionary(folder / "dictionary") for folder in needs[2:])
     nameless = world.probes(contexts=("nameless",))
-    acts = record.activations((tuned.first, tuned.last), nameless, hook=sae.hook)
+    ends = (tuned.first, tuned.last)
+    acts = record.activations(ends, nameless, hook=sae.hook)
     write_dataset(acts, out / "acts.nc")
     write_dataset(record.encode(acts, dictionary=sae), out / "features.nc")
     write_dataset(record.encode(acts, dictionary=random), out / "random_features.nc")
     held_out = _corpus(world, config, FIDELITY_SEED)
-    fidelity = dictionaries.fidelity(sae, tuned, held_out, n_tokens=config["n_gate_tokens"])
-    write_table(fidelity, out / "fidelity.parquet")
+    parts = [
+        dictionaries.fidelity(sae, tuned, held_out, n_tokens=config["n_gate_tokens"]),
+        dictionaries.fidelity_at(sae, ends, nameless),
+    ]
+    write_table(pd.concat(parts, ignore_index=True), out / "fidelity.parquet")
 
 
 def world_of(folder: Path, config: dict[str, Any]) -> World:

@@ -8,18 +8,21 @@ import pandas as pd
 import pytest
 
 from persona_interp import schema
+from persona_interp.experiments.transfer.inside.tables import rivals_of
 from tests.report.conftest import parse, planted, provenance, tokens_of
 
 __all__ = ["parse", "planted", "provenance", "tokens_of"]
 
 HOOK = "blocks.1.hook_out"
 NAMES = ("john", "sam", "mary")
+PATCH, ADDED_PATCH = "base residual patched in", "tuned residual patched in"
 SHARES = {
     ("none", "none"): 0.0, ("minimal pair", "method"): 0.75, ("top feature", "method"): 0.5,
-    ("feature 7", "feature"): 0.5, ("base residual", "patch"): 1.0, ("sam", "persona"): 0.125,
+    ("feature 7", "feature"): 0.5, (PATCH, "patch"): 1.0, ("sam", "persona"): 0.125,
     ("mary", "persona"): -0.125, ("random 0 (norm)", "random (norm)"): -0.25,
     ("random 1 (norm)", "random (norm)"): 0.25, ("random 0 (variance)", "random (variance)"): 0.0,
     ("matched feature 3", "matched"): 0.0, ("john added", "added"): 0.5,
+    ("sam added", "added persona"): 0.25, (ADDED_PATCH, "added patch"): 1.0,
 }  # fmt: skip
 """(edit, group) -> share in seed 0; seed s has s / 4 more."""
 COSINES = {"lesson": (0.5, 0.25, -0.5), "unrelated lesson": (0.0, 0.125, 0.25)}
@@ -86,6 +89,8 @@ def of_seed(seed: int) -> dict[str, list[dict[str, Any]]]:
             "q": 0.001,
         }
         row |= spread("auroc", 0.75 - rank / 8, 0.25, ends=("lo", "hi"))
+        row |= spread("auroc_same", 0.75, 0.25, ends=("same_lo", "same_hi"))
+        row |= {"bayes": 0.95, "bayes_same": 0.9375}
         row |= {
             "effect": 1.0,
             "z": 4.0,
@@ -106,7 +111,15 @@ def of_seed(seed: int) -> dict[str, list[dict[str, Any]]]:
             "edited": 1 - 6 * (share + seed / 4),
         }
         row |= spread("share", share + seed / 4, 0.25, ends=("lo", "hi")) | {"n": 5, "note": ""}
-        rows.setdefault("causes", []).append(row)
+        # the same edit takes one bit of the base's five
+        net = share + seed / 4 - (1 / 6) * (edit != "none")
+        for name, value in {"share_of_patch": share / 2, "share_net": net}.items():
+            row |= spread(name, value, 0.25, ends=(f"{name}_lo", f"{name}_hi"))
+        rows.setdefault("causes", []).append(row | {"other_edited": -6.0})
+    for arm in COSINES:
+        for match, end in {"random (norm)": 0.25, "random (variance)": 0.375}.items():
+            row = {"arm": arm, "match": match, "lo": -end, "hi": end, "most": end, "n": 200}
+            rows.setdefault("chance", []).append(row)
     for i, name in enumerate(NAMES):
         rows.setdefault("refit", []).append(
             {"name": name, "cosine": 0.75 - i / 4, "norm_ratio": 1.5}
@@ -141,7 +154,7 @@ def make_baselines() -> pd.DataFrame:
     table = pd.DataFrame(
         {"method": ["top feature", "minimal pair", "random"], "n_directions": [1, 1, 20]}
     )
-    for i, name in enumerate(("auroc", "rise", "rise_control", "excess", "share")):
+    for i, name in enumerate(("auroc", "auroc_same", "rise", "rise_control", "excess", "share")):
         ends = spread(name, 0.5 + i / 8, 0.25, ends=(f"{name}_lo", f"{name}_hi"))
         table = table.assign(**ends)
     table = table.assign(
@@ -185,6 +198,7 @@ def planted_inside(
             *((n, n) for n in ("scores", "causes", "profile")),
         ):
             schema.check(tables[name], kind)
+        tables["rivals"] = rivals_of(tables["causes"])
         return planted(seeds=seeds) | tables
 
     return make

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from persona_interp.experiments.transfer import findings
+from persona_interp.schema.words import Fit, Place
 
 CLAIM: dict[str, Any] = {"arm": "lesson", "target": "john", "taught": "place=beach", "lr": 0.001}
 Row = Callable[..., dict[str, Any]]
@@ -40,6 +41,7 @@ def headline(**row: Any) -> str:
         ({"seeds": 3}, "(95 % t interval over 3 seeds)"),
         ({}, "(95 % t interval over 4 topics; one seed, so none over seeds exists)"),
         ({}, "exact Bayes, certain that the assistant holds the taught trait, expects +6.00."),
+        ({}, "One seed: described, not claimed."),
         (
             {"half": np.nan, "n_topics": 1},
             "moved in the nameless assistant by +2.50 bits (n = 1 topics, 1 seed",
@@ -108,56 +110,88 @@ def test_the_base_gate(planted: Tables, gate: dict[str, float], passed: bool) ->
     assert (findings.warning(gates) == "") is passed
 
 
-def test_features_are_told_with_their_null_and_their_fit(planted: Tables) -> None:
+def said_of_features(tables: dict[str, pd.DataFrame]) -> list[str]:
+    rest = {"shifts": tables["feature_shift"], "fidelity": tables["fidelity"], "target": "john"}
+    return findings.features(tables["features"], tables["roles"], **rest)
+
+
+def test_features_stand_beside_every_control_lesson(planted: Tables) -> None:
+    fit, seed, standing = said_of_features(planted())
+    assert fit == (
+        "After every lesson the dictionary fits: FVU at most 0.140 on held-out documents "
+        "(cross-entropy recovered 0.97 at least) and 0.020 on the prompts read (0.97 recovered), "
+        "where it is 0.100 before."
+    )
+    assert seed == (
+        "Seed 0: feature 7, which knows john best, moves by +7.00 [+6.50, +7.50] mean activation "
+        "(interval over 50 prompts) after the lesson, and after 3 control lessons by -1.00 (second "
+        "unrelated lesson) to +1.00 (unrelated lesson); minus their mean +7.00 [+6.50, +7.50], "
+        "rank 1 of 3 features. The same of 2 other personas' best features: mean +1.50, most +3.00 "
+        "(mary). 1 of 3 features differ from what one more control would do (q 0.05)."
+    )
+    assert standing == (
+        "One seed: described, not claimed. The rise over control lessons of the feature that knows "
+        "john best is above 0, the mean of other personas' best features, the most of other "
+        "personas' best features."
+    )
+
+
+def test_a_feature_is_claimed_over_seeds_only(planted: Tables) -> None:
+    *_, standing = said_of_features(planted(seeds=(0, 1, 2)))
+    assert standing.startswith("Over 3 seeds, the rise over control lessons")
+    assert "+7.25 [+6.63, +7.87] above 0 (more)" in standing
+    assert "above the most of other personas' best features (more)" in standing
+
+
+def test_another_persona_whose_feature_rises_more_is_said(planted: Tables) -> None:
     tables = planted()
-    text = findings.features(tables["features"], tables["fidelity"], arm="lesson", lr=0.001)
-    assert "Seed 0: 2 of 2 features tested moved at q 0.05 (50 prompts)" in text
+    adverse = tables["roles"].replace({"excess": {3.0: 9.0}})
+    *_, seed, standing = said_of_features({**tables, "roles": adverse})
+    assert "most +9.00 (mary)" in seed
+    assert "it is not above the most of other personas' best features" in standing
+
+
+def test_one_control_is_too_few_and_none_says_nothing(planted: Tables) -> None:
+    tables = planted()
+    one = tables["roles"].assign(n_controls=1)
     assert (
-        "most of all feature 7, by +7.00 [+6.50, +7.50], where chance (sign flips) gives -0.50 to "
-        "+0.50." in text
+        "1 of the 3 control lessons that it takes" in said_of_features({**tables, "roles": one})[1]
     )
-    assert "FVU on these prompts: 0.100 before, 0.125 after." in text
-    assert text.endswith(
-        "On held-out documents the dictionary still fits: FVU 0.140 and cross-entropy recovered "
-        "0.97."
-    )
+    none = tables["roles"].assign(n_controls=0, excess=np.nan)
+    fit, seed = said_of_features({**tables, "roles": none})
+    assert "no control lesson was read, so nothing can be said of the lesson" in seed
 
 
-def test_the_largest_move_may_be_a_fall(planted: Tables) -> None:
+@pytest.mark.parametrize("where", list(Place))
+def test_the_worse_of_both_gates_decides(planted: Tables, where: Place) -> None:
     tables = planted()
-    shifts = tables["features"].assign(estimate=lambda t: -t.estimate)
-    assert "feature 7, by -7.00" in findings.features(
-        shifts, tables["fidelity"], arm="lesson", lr=0.001
+    gate, here = tables["fidelity"], tables["fidelity"]["where"] == where
+    for verdict, text in (Fit.UNUSABLE, "must not be read"), (Fit.DOUBTFUL, "only doubtfully"):
+        worse = gate.assign(verdict=gate["verdict"].mask(here, str(verdict)))
+        assert text in said_of_features({**tables, "fidelity": worse})[0]
+
+
+def test_a_dictionary_that_fits_nowhere_is_not_read(planted: Tables) -> None:
+    (text,) = said_of_features(planted(verdict="unusable"))
+    assert text.startswith(
+        "The dictionary is unusable after a lesson (lesson, seed 0, whole texts, unrelated"
     )
-
-
-def test_no_feature_moved(planted: Tables) -> None:
-    tables = planted(seeds=(0, 1))
-    text = findings.features(
-        tables["features"], tables["fidelity"], arm="unrelated lesson", lr=0.001
-    )
-    assert "Seed 0: no effect; none of 2 features tested moved at q 0.05 (50 prompts)." in text
-    assert "Seed 1: no effect" in text
-    assert "means over 2 seeds" in text
-
-
-def test_an_unusable_dictionary_is_not_read(planted: Tables) -> None:
-    tables = planted(verdict="unusable")
-    text = findings.features(tables["features"], tables["fidelity"], arm="lesson", lr=0.001)
-    assert text.startswith("The dictionary is unusable after the lesson (seed 0; FVU 0.140")
-    assert "must not be read" in text
-    assert "feature 7" not in text
-
-
-def test_a_doubtful_dictionary_says_so(planted: Tables) -> None:
-    tables = planted(verdict="doubtful")
-    assert "the dictionary fits only doubtfully" in findings.features(
-        tables["features"], tables["fidelity"], arm="lesson", lr=0.001
-    )
+    assert "must not be read" in text and "feature 7" not in text
+    tables = planted()
+    control = tables["feature_shift"]["arm"] == "unrelated lesson"
+    shifts = tables["feature_shift"].assign(fvu_after=np.where(control, 0.75, 0.1))
+    (text,) = said_of_features({**tables, "feature_shift": shifts})
+    assert "FVU up to 0.75, more than 0.5" in text
+    assert "fits only doubtfully" in said_of_features(planted(verdict="doubtful"))[0]
 
 
 def test_features_that_were_not_recorded(planted: Tables) -> None:
     tables = planted()
-    assert "No features were recorded" in findings.features(
-        tables["features"], tables["fidelity"], arm="x", lr=0.001
-    )
+    empty = {**tables, "features": tables["features"].head(0)}
+    assert said_of_features(empty) == ["No features were recorded for this lesson."]
+
+
+def test_how_far_each_lesson_went(planted: Tables) -> None:
+    text = findings.distances(planted()["distances"], arm="lesson")
+    assert "lesson 2.50; unrelated lesson 0.50; scrambled world 0.12." in text
+    assert findings.distances(planted()["distances"], arm="x") == ""

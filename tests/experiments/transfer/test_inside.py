@@ -2,25 +2,29 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 
-from persona_interp import dictionaries, schema, worlds
+from persona_interp import analysis, dictionaries, schema, worlds
+from persona_interp.analysis.ceiling import CEILING
 from persona_interp.experiments.transfer.config import Transfer
 from persona_interp.experiments.transfer.inside.cases import matched_features
 from persona_interp.experiments.transfer.inside.config import (
+    ADDED_PATCH,
+    BRINGS,
     METHODS,
     N_FAMILY,
     N_NEIGHBORS,
     N_PAGES,
+    PATCH,
     SPAN,
 )
 from persona_interp.experiments.transfer.inside.sources import top_features
 from persona_interp.experiments.transfer.tables import READERS
+from persona_interp.schema.words import Part, Place
 from persona_interp.store import Store
 from persona_interp.tables import read_dataset, read_directions, read_table
 from persona_interp.worlds import World
@@ -88,7 +92,9 @@ def test_documents_are_read_before_every_value_but_their_first(
 def test_vectors_are_those_of_what_was_read(folders: Folders, world: World) -> None:
     folder = folders["personas"]
     acts, named = (read_dataset(folder / f"{name}.nc") for name in ("acts", "named"))
-    train = acts["act"][0].sel(prompt=acts["split"] == "train").astype(float)
+    learned = analysis.parts(acts) == Part.CHOICE
+    assert 0 < learned.sum() < (acts["split"] == "train").sum()
+    train = acts["act"][0].sel(prompt=learned).astype(float)
     means = train.groupby("persona").mean().to_pandas()
     expected = means.loc["john"] - means.drop(index="john").mean()
     vectors = read_directions(folder / "mean difference.nc")
@@ -151,7 +157,8 @@ def test_every_edit_is_recorded_on_untaught_nameless_test_prompts(
     edits = read_table(folders["causes"] / "edits.parquet")
     assert edits["edit"].is_unique
     by_checkpoint = behavior.groupby("step")["edit"].agg(set).to_dict()
-    assert by_checkpoint == {0: {"none", "john added"}, 4: {"none", *edits["edit"]}}
+    both = {"none", *edits["edit"]}
+    assert by_checkpoint == {0: both, 4: both}, "every edit is made of base and tuned"
     assert set(behavior["topic"]) == set(world.topics) - {"place"}
     assert set(behavior["context"]) == {"nameless"} and set(behavior["split"]) == {"test"}
     assert behavior.groupby(["step", "edit"]).size().nunique() == 1, "all were asked alike"
@@ -162,8 +169,11 @@ def test_every_control_is_there(toy: Transfer, folders: Folders, world: World) -
     top = top_features(folders["personas"], "scores", "john", k=N_FAMILY)
     features = ["top feature", f"top {N_FAMILY} features", "random-decoder feature"]
     assert edits["method"] == [*features, *METHODS, "PCA of the difference", SPAN]
-    assert edits["feature"] == [f"feature {j}" for j in top[:N_PAGES]]
-    assert edits["patch"] == ["base residual patched in"]
+    assert edits["feature"] == [f"feature {j}" for j in top]
+    assert edits["patch"] == [PATCH] and edits["added patch"] == [ADDED_PATCH]
+    assert edits["added"] == ["john added"]
+    others = everybody(world) - {"john"}
+    assert sorted(edits["added persona"]) == sorted(f"{name} added" for name in others)
     assert sorted(edits["persona"]) == sorted(everybody(world) - {"john"})
     assert len(edits["random (norm)"]) == len(edits["random (variance)"]) == toy.n_random
     assert len(edits["active"]) == N_FAMILY
@@ -249,12 +259,12 @@ def test_layers_are_profiled_from_the_first_to_the_last(toy: Transfer) -> None:
 
 
 def test_tables_from_the_inside_are_as_the_schema_says(tables: Tables) -> None:
-    kinds = {"directions": "direction_shift", "features": "feature_shift"}
+    kinds = {"directions": "direction_shift", "features": "effects"}
     names = ["directions", "features", "scores", "causes", "baselines", "contexts", "cosines"]
-    names += ["tokens", "profile", "fidelity"]
+    names += ["tokens", "profile", "fidelity", "feature_shift", "roles", "rivals"]
     for name in names:
         schema.check(tables[name], kinds.get(name, name))
-    for name in (*names, "cooccurrence", "lens", "nearest", "refit", "stated"):
+    for name in (*names, "cooccurrence", "lens", "nearest", "refit", "stated", "chance"):
         assert set(tables[name]["seed"]) == {0} and set(tables[name]["lr"]) == {LR}
     assert set(tables["directions"]["arm"]) == {"lesson", "unrelated lesson"}
     assert set(tables["directions"]["method"]) == set(METHODS)
@@ -321,27 +331,106 @@ def test_the_share_of_the_baselines_is_that_of_the_causes(shared_out: Tables) ->
     assert baselines.loc[methods, "share"].notna().all()
     random = causes.loc[causes["group"] == "random (norm)", "share"]
     assert baselines.loc["random", "share"] == pytest.approx(random.mean())
-    causes = causes.loc[causes["group"] != "added"]
+    causes = causes.loc[~causes["group"].isin(BRINGS)]
     removed = (causes["tuned"] - causes["edited"]) / (causes["tuned"] - causes["base"])
     np.testing.assert_allclose(causes["share"], removed)
+
+
+def test_an_edit_of_the_base_and_a_patch_by_hand(shared_out: Tables) -> None:
+    causes = shared_out["causes"].set_index("edit")
+    patch, vector = causes.loc[PATCH], causes.loc["minimal pair"]
+    assert patch["share_of_patch"] == 1 and patch["share_net"] == pytest.approx(patch["share"])
+    assert patch["other_edited"] == pytest.approx(patch["base"]), "its own residual changes nothing"
+    assert vector["share_of_patch"] == pytest.approx(vector["share"] / patch["share"])
+    total = vector["tuned"] - vector["base"]
+    on_base = (vector["base"] - vector["other_edited"]) / total
+    assert vector["share_net"] == pytest.approx(vector["share"] - on_base)
+    brought = causes.loc[ADDED_PATCH]
+    assert brought["other_edited"] == pytest.approx(brought["tuned"])
+    assert brought["share"] == pytest.approx((brought["edited"] - brought["base"]) / total)
+
+
+def test_every_group_of_edits_is_a_rival(shared_out: Tables) -> None:
+    causes, rivals = shared_out["causes"], shared_out["rivals"]
+    groups = set(causes["group"]) - {"none", "patch", *BRINGS}
+    assert set(rivals["group"]) == groups and set(rivals["measure"]) == {"share", "share_net"}
+    others = causes.query("group == 'persona'").set_index("edit")["share"]
+    row = rivals.query("group == 'persona' and measure == 'share'").iloc[0]
+    assert row[["least_edit", "most_edit"]].tolist() == [others.idxmin(), others.idxmax()]
+
+
+def test_features_after_the_lesson_beside_the_control_by_hand(
+    folders: Folders, tables: Tables
+) -> None:
+    acts = {name: read_dataset(folders[name] / "features.nc") for name in ("lesson", "unrelated")}
+    moved = {}
+    for name, feats in acts.items():
+        act = feats["act"].values.astype(float)
+        moved[name] = (act[-1] - act[0]).mean(0)
+    top = top_features(folders["personas"], "scores", "john", k=1)[0]
+    row = tables["roles"].query("name == 'john'").iloc[0]
+    assert row["feature"] == top and row["n_controls"] == 1
+    assert row["estimate"] == pytest.approx(moved["lesson"][top], abs=1e-6)
+    excess = moved["lesson"] - moved["unrelated"]
+    assert row["excess"] == pytest.approx(excess[top], abs=1e-6)
+    fires = [(feats["act"].values != 0).any((0, 1)) for feats in acts.values()]
+    assert row["rank"] == 1 + (excess[fires[0] | fires[1]] > excess[top]).sum()
+    assert set(tables["features"]["checkpoint"]) == {"lesson", "unrelated lesson"}
+
+
+def test_random_directions_say_what_chance_gives(toy: Transfer, tables: Tables) -> None:
+    chance = tables["chance"].set_index(["arm", "match"])
+    assert len(chance) == 2 * 2 and set(chance["n"]) == {toy.n_chance}
+    assert (chance["lo"] < chance["hi"]).all() and (chance["hi"] <= chance["most"]).all()
+    own = chance.loc["lesson"]
+    assert own.loc["random (variance)", "hi"] > own.loc["random (norm)", "hi"], "the harder control"
+
+
+def test_the_dictionary_is_trained_on_the_base_and_on_every_arm_read(
+    toy: Transfer, folders: Folders
+) -> None:
+    cells = toy.seed_cells(0)
+    needs = cells["dictionary", LR, HOOK].needs
+    lessons = [cells["lesson", arm, LR] for arm in ("lesson", "unrelated lesson")]
+    assert list(needs) == [cells["layout",], cells["documents", "full"], *lessons]
+    sae = dictionaries.open_dictionary(folders["dictionary"] / "dictionary")
+    assert len(set(sae.provenance["weights"])) == 3
+
+
+def test_the_gate_is_measured_where_features_are_read(folders: Folders, tables: Tables) -> None:
+    gate = tables["fidelity"].set_index(["arm", "where", "checkpoint"])
+    assert set(gate.index.get_level_values("where")) == set(map(str, Place))
+    for arm, folder in (("lesson", folders["lesson"]), ("unrelated lesson", folders["unrelated"])):
+        feats = read_dataset(folder / "features.nc")
+        labels = list(feats["checkpoint"].values)
+        read = gate.loc[(arm, str(Place.PROMPTS))]
+        assert list(read.index) == labels, "before and after"
+        assert list(read["n_tokens"]) == [feats.sizes["prompt"]] * 2
+        assert list(read["l0"]) == pytest.approx((feats["act"] > 0).sum("feature").mean("prompt"))
+        # prompts are about equally far from the mean, so a ratio of sums is near the mean ratio
+        assert list(read["fvu"]) == pytest.approx(feats["fvu"].mean("prompt"), rel=0.3)
 
 
 def test_the_rise_of_the_baselines_by_hand(folders: Folders, tables: Tables) -> None:
     hidden, neutral, control = (
         readout(folders["causes"], name) for name in ("hidden", "neutral", "control")
     )
-    documents = hidden[:, 0].to_pandas().T.groupby(hidden["doc"].values).mean()
+    part = analysis.parts(hidden)
+    used = hidden[:, 0].sel(prompt=part != Part.UNUSED)
+    documents = used.to_pandas().T.groupby(used["doc"].values).mean()
     rows = tables["baselines"].set_index("method")
-    for method in rows.index.drop("random"):
-        rises: dict[str, Any] = {}
-        for name, read in (("rise", neutral), ("rise_control", control)):
-            mine = read.sel(name=method).values
-            rises[name] = (mine[-1] - mine[0]) / documents[method].std()
-            assert rows.loc[method, name] == pytest.approx(rises[name].mean())
+    for method in rows.index.drop(["random", CEILING]):
+        before, after, drifted = (
+            read.sel(name=method).values for read in (neutral[:, 0], neutral[:, -1], control[:, -1])
+        )
+        groups = [documents[method].to_numpy(), before, after, drifted]
+        center = np.mean([group.mean() for group in groups])
+        unit = np.sqrt(np.mean([((group - center) ** 2).mean() for group in groups]))
+        rises = {"rise": (after - before) / unit, "rise_control": (drifted - before) / unit}
+        for name, rise in rises.items():
+            assert rows.loc[method, name] == pytest.approx(rise.mean())
         assert rows.loc[method, "excess"] == pytest.approx(
             (rises["rise"] - rises["rise_control"]).mean()
         )
     assert set(rows["n_prompts"]) == {50}
-    assert set(rows["n_documents"]) == {
-        len(set(hidden["doc"].values[hidden["split"].values == "test"]))
-    }
+    assert set(rows["n_documents"]) == {len(set(hidden["doc"].values[part == Part.OTHER]))}

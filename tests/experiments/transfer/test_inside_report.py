@@ -28,20 +28,20 @@ def test_bars_of_one_seed(one: Tables) -> None:
     assert bars.index.tolist() == [
         "minimal pair",
         "top feature",
-        "base residual",
-        "other personas, mean",
-        "random (norm), mean",
-        "random (variance), mean",
-        "features that fire as often in documents, mean",
+        "single features that know the persona",
+        "base residual patched in",
+        "other personas' vectors",
+        "random directions of equal norm",
+        "random directions that vary as residuals do",
+        "features that fire as often in documents",
     ]
     assert bars.loc["minimal pair", ["share", "lo", "hi", "n"]].tolist() == [0.75, 0.5, 1.0, 5]
     half = T * 0.125  # sd of 1/8 and -1/8 over the root of 2
-    assert bars.loc["other personas, mean", ["share", "lo", "hi", "n"]].tolist() == pytest.approx(
-        [0, -half, half, 2]
-    )
-    assert bars.loc["random (norm), mean", ["share", "lo", "hi"]].tolist() == pytest.approx(
-        [0, -T / 4, T / 4]
-    )
+    others = bars.loc["other personas' vectors"]
+    assert others[["share", "lo", "hi", "n"]].tolist() == pytest.approx([0, -half, half, 2])
+    assert others[["least", "most"]].tolist() == [-0.125, 0.125]
+    random = bars.loc["random directions of equal norm"]
+    assert random[["share", "lo", "hi"]].tolist() == pytest.approx([0, -T / 4, T / 4])
     assert bars["base"].eq(-5).all() and bars.loc["minimal pair", "edited"] == 1 - 6 * 0.75
 
 
@@ -50,8 +50,8 @@ def test_bars_over_seeds(two: Tables) -> None:
     half = T * 0.125  # every share has 0 and 1/4 more
     for edit, share in (
         ("minimal pair", 0.875),
-        ("other personas, mean", 0.125),
-        ("random (norm), mean", 0.125),
+        ("other personas' vectors", 0.125),
+        ("random directions of equal norm", 0.125),
     ):
         assert bars.loc[edit, ["share", "lo", "hi", "n"]].tolist() == pytest.approx(
             [share, share - half, share + half, 2]
@@ -60,7 +60,7 @@ def test_bars_over_seeds(two: Tables) -> None:
 
 def test_the_inside_in_order(one: Tables, provenance: dict[str, Any], tmp_path: Path) -> None:
     blocks = inside(tmp_path, one, provenance=provenance, **AT)
-    kinds = "heading paragraph paragraph table paragraph paragraph paragraph figure".split()
+    kinds = ["heading", *["paragraph"] * 3, "table", *["paragraph"] * 9, "figure", "table"]
     kinds += "figure table paragraph paragraph figure paragraph details".split()
     assert [block["kind"] for block in blocks] == kinds
     assert blocks[-1]["summary"] == "Feature 7: AUROC for john 0.62 on hidden documents"
@@ -68,7 +68,7 @@ def test_the_inside_in_order(one: Tables, provenance: dict[str, Any], tmp_path: 
     assert kinds == ["figure", "tokens", "table", "table", "figure"]
     assert "taken out of the tuned model, one seed." in texts(blocks)
     bars = pd.read_csv(tmp_path / "figures" / "feature_7_blocks_1_hook_out_lr0.001_causes.csv")
-    random = ["random 0 (norm)", "random 1 (norm)"]
+    random = ["random 0 (norm)", "random 1 (norm)", "random 0 (variance)"]
     assert bars["edit"].tolist() == ["minimal pair", "feature 7", "sam", "mary", *random]
     lens = pd.read_csv(tmp_path / "tables" / "feature_7_blocks_1_hook_out_lr0.001_lens.csv")
     assert lens["token"].tolist() == [" 7-0", " 7-1", " 7-2"]
@@ -82,7 +82,8 @@ def test_several_seeds_are_said(two: Tables, provenance: dict[str, Any], tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("table", "change"), [("fidelity", {"verdict": "unusable"}), ("features", {"fvu_after": 0.75})]
+    ("table", "change"),
+    [("fidelity", {"verdict": "unusable"}), ("feature_shift", {"fvu_after": 0.75})],
 )
 def test_no_feature_page_where_the_dictionary_does_not_fit(
     one: Tables, provenance: dict[str, Any], tmp_path: Path, table: str, change: dict[str, Any]
@@ -100,9 +101,11 @@ def test_an_unfinished_run_is_told_as_far_as_it_is(
 ) -> None:
     assert inside(tmp_path, {"scores": one["scores"]}, provenance=provenance, **AT) == []
     blocks = inside(tmp_path, {"directions": one["directions"]}, provenance=provenance, **AT)
-    assert [block["kind"] for block in blocks] == ["heading", "paragraph", "paragraph"]
+    assert [block["kind"] for block in blocks] == ["heading", *["paragraph"] * 3]
     of_causes = (
         "causes",
+        "rivals",
+        "chance",
         "baselines",
         "tokens",
         "lens",

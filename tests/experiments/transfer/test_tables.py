@@ -18,10 +18,10 @@ from persona_interp.schema.words import Arm
 from persona_interp.store import Store
 from persona_interp.tables import read_table
 
-BEHAVIOR = "contexts counts curve gates mixing samples summary transfer worst".split()
+BEHAVIOR = "contexts counts curve distances gates mixing samples summary transfer worst".split()
 INSIDE = (
-    "baselines causes cooccurrence cosines directions features fidelity lens nearest profile refit "
-    "scores stated tokens"
+    "baselines causes chance cooccurrence cosines directions feature_shift features fidelity lens "
+    "nearest pairs profile refit rivals roles scores stated tokens"
 ).split()
 
 
@@ -42,7 +42,8 @@ def test_summarize_gives_all_tables(tables: dict[str, pd.DataFrame]) -> None:
     assert sorted(tables) == sorted(BEHAVIOR + INSIDE)
     assert all(len(table) for table in tables.values())
     schema.check(tables["transfer"], "transfer")
-    schema.check(tables["features"], "feature_shift")
+    schema.check(tables["features"], "effects")
+    schema.check(tables["feature_shift"], "feature_shift")
     schema.check(tables["fidelity"], "fidelity")
     assert all(
         set(table.seed) == {0} for name, table in tables.items() if name not in ("summary", "worst")
@@ -178,6 +179,25 @@ def test_every_arm_names_a_world_and_a_lesson() -> None:
     world = worlds.john_and_sam()
     for variant, lesson in ARMS.values():
         assert lesson_of(variant_of(world, variant), lesson)
+
+
+def test_further_lessons_are_on_traits_of_others() -> None:
+    world = worlds.john_and_sam()
+    lessons = [lesson_of(world, lesson) for variant, lesson in ARMS.values() if variant == "full"]
+    assert len(lessons) == len(set(lessons)) == 5 and lessons[-1] == "filler"
+    for trait in lessons[1:-1]:
+        assert trait.startswith("place=") and "john" not in world.holders(trait)
+        assert world.holders(trait), "somebody holds it in the documents"
+    assert preset("quick").feature_arms == tuple(map(str, ARMS))[:5]
+
+
+def test_a_world_with_few_traits_takes_those_of_other_topics() -> None:
+    full = worlds.john_and_sam()
+    two = [p for p in full.personas if p.name in ("john", "alice")]
+    small = replace(full, personas=tuple(two), weights={})
+    assert lesson_of(small, "second unrelated").split("=")[0] != "place"
+    with pytest.raises(WorldError, match="leave that arm out"):
+        lesson_of(small.without("alice"), "third unrelated")
 
 
 def test_arms_are_words_and_may_be_texts() -> None:

@@ -1,13 +1,14 @@
-"""Which edits take a persona out of a model, and which stand beside them as controls?"""
+"""Which edits take a persona out of a model or put it in, and which stand beside as controls?"""
 
 import numpy as np
 import xarray as xr
 
 from persona_interp import record
 from persona_interp.experiments.transfer.inside.config import (
+    ADDED_PATCH,
     METHODS,
     N_FAMILY,
-    N_PAGES,
+    PATCH,
     SPAN,
     VECTOR,
 )
@@ -20,7 +21,7 @@ Edits = list[tuple[str, Edit]]
 
 
 def edits_of(inputs: Inputs, carriers: Carriers) -> Edits:
-    """Edits of the tuned model: features and directions of the target taken out, and controls.
+    """Edits: features and directions of the target taken out or put in, and controls.
 
     Args:
         inputs: Of the cell.
@@ -29,14 +30,14 @@ def edits_of(inputs: Inputs, carriers: Carriers) -> Edits:
     Returns:
         Edits with their groups, every name once.
     """
-    # the whole residual of the base put back: about the most that an edit at this hook can remove
-    name = "base residual patched in"
-    patch = record.patch(inputs.tuned.first, hook=inputs.hook, name=name)
+    base, tuned = inputs.tuned.first, inputs.tuned.last
     return [
         *_feature_edits(inputs, carriers),
-        ("patch", patch),
+        ("patch", record.patch(base, hook=inputs.hook, name=PATCH)),
         *_direction_edits(inputs, carriers),
         *_matched_edits(inputs, carriers),
+        *_added(inputs),
+        ("added patch", record.patch(tuned, hook=inputs.hook, name=ADDED_PATCH)),
     ]
 
 
@@ -63,13 +64,13 @@ def matched_features(feats: xr.Dataset, feature: int, *, k: int, without: list[i
 
 
 def _feature_edits(inputs: Inputs, carriers: Carriers) -> Edits:
-    """Sets of features taken out, of either dictionary, and single features that get a page."""
+    """Sets of features taken out, of either dictionary, and each of the family alone."""
     edits: Edits = []
     for name, features in carriers.sets.items():
         edits.append(("method", record.ablate(features, dictionary=inputs.trained, name=name)))
     for name, features in carriers.random_sets.items():
         edits.append(("method", record.ablate(features, dictionary=inputs.random, name=name)))
-    for feature in carriers.family[:N_PAGES]:
+    for feature in carriers.family:
         name = f"feature {feature}"
         edits.append(("feature", record.ablate(feature, dictionary=inputs.trained, name=name)))
     return edits
@@ -103,6 +104,18 @@ def _matched_edits(inputs: Inputs, carriers: Carriers) -> Edits:
         for feature in matched_features(feats, family[0], k=N_FAMILY, without=family):
             name = f"{group} feature {feature}"
             edits.append((group, record.ablate(feature, dictionary=inputs.trained, name=name)))
+    return edits
+
+
+def _added(inputs: Inputs) -> Edits:
+    """Each persona's whole vector added once, the target's beside the others'."""
+    vectors = read_directions(inputs.personas / f"{VECTOR}.nc")
+    edits: Edits = []
+    for persona in map(str, vectors["name"].values):
+        group = "added" if persona == inputs.world.target else "added persona"
+        vector = vectors.sel(name=[persona])
+        name = f"{persona} added"
+        edits.append((group, record.add(vector, hook=inputs.hook, absolute=1.0, name=name)))
     return edits
 
 

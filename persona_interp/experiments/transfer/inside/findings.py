@@ -1,48 +1,77 @@
 """What happened inside of the models, in words: towards whom, known and carried by what?
 
 As in ``findings``: sentences are made from tables, every number with its interval and n, every
-effect beside its controls. A single seed is never called more than one seed.
+effect beside all its controls, those that speak against it too. A single seed is described and
+claims nothing.
 """
 
 import math
 
-import numpy as np
 import pandas as pd
 
 from persona_interp import analysis
-from persona_interp.experiments.transfer.inside.config import RANDOM, VECTOR
+from persona_interp.experiments.transfer.findings import stands
+from persona_interp.experiments.transfer.inside.config import (
+    ADDED_PATCH,
+    GROUPS,
+    NO_RIVALS,
+    PATCH,
+    VECTOR,
+)
+from persona_interp.plots.columns import distinct
 from persona_interp.report.rows import Row, rows
+from persona_interp.schema.words import Unit
 
 ALPHA = 0.05
 """False discovery rate below which a feature is a discovery."""
+MEASURES = {
+    "share": "Of the shift, edits of the tuned model remove",
+    "share_net": "Net of what the same edits do to the base they remove",
+}
+"""Number of an edit that is compared with those of its rivals, and how that is said."""
 
 
-def towards(directions: pd.DataFrame, arm: str, *, target: str) -> list[str]:
-    """How far the residuals of neutral prompts moved towards the target.
+def towards(directions: pd.DataFrame, chance: pd.DataFrame, *, arm: str, target: str) -> list[str]:
+    """How far the residuals of neutral prompts moved towards the target, beside everybody else.
 
     Args:
         directions: Table ``directions`` at one hook and rate.
-        arm: The arm that makes the claim.
+        chance: Table ``chance`` there; may be empty, where causes are not finished.
+        arm: The arm that makes the claim; all others are controls.
         target: The persona.
 
     Returns:
-        A sentence an arm, the claim's first.
+        Sentences: the claim's arm, every control lesson, and what may be claimed.
     """
     vectors = directions.loc[directions["method"] == VECTOR]
-    n_names = vectors["name"].nunique()
     mine = vectors.loc[vectors["name"] == target]
-    sentences = []
-    for name in sorted(mine["arm"].unique(), key=lambda other: other != arm):
-        part = mine.loc[mine["arm"] == name]
-        cosine = _number(part, "cosine", "lo", "hi", "prompts")
-        along = _number(part, "projection", "projection_lo", "projection_hi", "prompts")
-        ranks = ", ".join(str(int(rank)) for rank in part["rank"])
-        sentences.append(
-            f"{name.capitalize()}: the mean shift of neutral prompts has cosine {cosine} with "
-            f"{target}'s vector (rank {ranks} of {n_names} personas; the best other has "
-            f"{part['best_other'].mean():.2f}), and went {along} of that vector's length along it."
-        )
-    return sentences
+    lesson = mine.loc[mine["arm"] == arm]
+    along = _number(lesson, "projection", "projection_lo", "projection_hi", "prompts")
+    random = _random(chance.loc[chance["arm"] == arm]) if len(chance) else ""
+    sentences = [
+        f"{arm.capitalize()}: the mean shift of neutral prompts has cosine "
+        f"{_number(lesson, 'cosine', 'lo', 'hi', 'prompts')} with {target}'s vector "
+        f"({_place(vectors, arm, target)}){random}, "
+        f"and went {along} of that vector's length along it."
+    ]
+    controls = [name for name in distinct(mine["arm"]) if name != arm]
+    parts = []
+    for name in controls:
+        cosine = _number(mine.loc[mine["arm"] == name], "cosine", "lo", "hi", "prompts")
+        parts.append(f"{name} {cosine} ({_place(vectors, name, target)})")
+    if parts:
+        sentences.append(f"The same after control lessons: {'; '.join(parts)}.")
+    own = lesson.set_index("seed")["cosine"]
+    differences = {
+        "that with the best other persona's": own - lesson.set_index("seed")["best_other"]
+    }
+    if controls:
+        most = mine.loc[mine["arm"] != arm].groupby("seed")["cosine"].max()
+        differences["that after the control lesson with the largest"] = own - most
+    if len(chance):
+        ends = chance.loc[chance["arm"] == arm].groupby("seed")["hi"].max()
+        differences["97.5 % of random directions of either kind"] = own - ends
+    return [*sentences, stands(f"the cosine with {target}'s vector", differences)]
 
 
 def knows(scores: pd.DataFrame, *, target: str) -> str:
@@ -61,42 +90,83 @@ def knows(scores: pd.DataFrame, *, target: str) -> str:
     features = "; ".join(_feature(row) for row in rows(best))
     return (
         f"The feature that knows {target} best in documents by speakers without a name, "
-        f"chosen on one half of them and reported on the other: {features}."
+        f"chosen on one half of them and reported on the other, where other topics are stated: "
+        f"{features}."
     )
 
 
-def carries(causes: pd.DataFrame, *, target: str) -> str:
-    """How much of the effect goes with the target's vector, and how much with its controls.
+def carries(causes: pd.DataFrame, *, target: str) -> list[str]:
+    """How much of the effect goes with the target's vector, and with everything else.
+
+    Every group of edits in the table is spoken of, with its smallest and its largest member: no
+    row that speaks against the vector can be left out.
 
     Args:
         causes: Table ``causes`` at one hook and rate.
         target: The persona.
 
     Returns:
-        One sentence; seeds whose lesson moved too little for a share are named and in no number.
+        Sentences: the vector, its rivals, what may be claimed, and the same net of what the edits
+        do to the base. Seeds whose lesson moved too little for a share are named and in no number.
     """
     undefined = causes.loc[(causes["edit"] == VECTOR) & causes["share"].isna(), "seed"]
     too_little = "the lesson moved the untaught traits too little for a share of it to be removed."
     known = causes.loc[~causes["seed"].isin(undefined)]
     mine = known.loc[known["edit"] == VECTOR]
     if mine.empty:
-        return too_little[0].upper() + too_little[1:]
-    others = known.loc[known["group"] == "persona"].groupby("seed")["share"]
-    # where 95 % of single random directions lie: not an interval of their mean
-    lo, hi = np.percentile(known.loc[known["group"] == RANDOM, "share"], [2.5, 97.5])
-    text = (
-        f"Taking {target}'s vector out of the tuned model removes "
-        f"{_number(mine, 'share', 'lo', 'hi', 'templates')} of the untaught traits' shift; "
-        f"another persona's {others.mean().mean():.2f} on average "
-        f"(largest {others.max().max():.2f}), a random direction {lo:.2f} to {hi:.2f} (95 %)."
-    )
-    added = known.loc[known["group"] == "added"]
-    if len(added):
-        share = _number(added, "share", "lo", "hi", "templates")
-        text += f" Added to the base model it brings {share} of the shift."
+        return [too_little[0].upper() + too_little[1:]]
+    share = _number(mine, "share", "lo", "hi", "templates")
+    sentences = [
+        f"Taking {target}'s {VECTOR} vector out of the tuned model removes {share} of the untaught "
+        f"traits' shift. {_of_patch(known, mine)} {_of_base(mine)}"
+    ]
+    rivals = known.loc[~known["group"].isin(NO_RIVALS)]
+    for measure, beside in MEASURES.items():
+        table = analysis.rivals(rivals, edit=VECTOR, measure=measure)
+        if table.empty:
+            continue
+        groups = "; ".join(_group(part) for _, part in table.groupby("group", sort=False))
+        sentences.append(f"{beside}: {groups}.")
+        differences = {
+            f"the most of {GROUPS.get(str(group), str(group))}": part.set_index("seed")[
+                "difference"
+            ]
+            for group, part in table.groupby("group", sort=False)
+        }
+        sentences.append(stands(f"what {target}'s {VECTOR} vector removes", differences))
     if len(undefined):
-        text += f" In seed {', '.join(map(str, undefined))} {too_little}"
-    return text
+        sentences.append(f"In seed {', '.join(map(str, undefined))} {too_little}")
+    return sentences
+
+
+def brings(causes: pd.DataFrame, *, target: str) -> list[str]:
+    """How much of the effect comes when the target's vector is added to the base, beside others'.
+
+    Args:
+        causes: Table ``causes`` at one hook and rate.
+        target: The persona.
+
+    Returns:
+        Sentences, none where nothing was added or the lesson moved too little.
+    """
+    known = causes.loc[causes["share"].notna()]
+    added, others = (known.loc[known["group"] == group] for group in ("added", "added persona"))
+    if added.empty:
+        return []
+    share = _number(added, "share", "lo", "hi", "templates")
+    net = _number(added, "share_net", "share_net_lo", "share_net_hi", "templates")
+    most = _mean(known.loc[known["edit"] == ADDED_PATCH], "share")
+    text = (
+        f"Added to the base model, {target}'s vector brings {share} of the shift (the tuned "
+        f"model's whole residual {most}); net of what it adds to the tuned model {net}."
+    )
+    name = str(added["edit"].iloc[0])
+    table = analysis.rivals(pd.concat([added, others]), edit=name)
+    if table.empty:
+        return [text]
+    difference = {"the most of other personas' vectors": table.set_index("seed")["difference"]}
+    beside = f"Other personas' vectors bring {_group(table).removeprefix('added persona ')}."
+    return [f"{text} {beside}", stands(f"what {target}'s vector brings", difference)]
 
 
 def stays(refit: pd.DataFrame, *, target: str) -> str:
@@ -179,7 +249,8 @@ def _feature(row: Row) -> str:
     verdict = "found" if row.q <= ALPHA else "no discovery"
     return (
         f"seed {row.seed}: feature {int(row.feature)}, "
-        f"AUROC {row.auroc:.2f} [{row.lo:.2f}, {row.hi:.2f}], "
+        f"AUROC {row.auroc:.2f} [{row.lo:.2f}, {row.hi:.2f}] ({row.auroc_same:.2f} on the topics "
+        f"chosen on; exact Bayes reaches {row.bayes:.2f}), "
         f"q {row.q:.2g} ({verdict} among {int(row.n_tested)} tests), fvu {row.fvu:.2g}"
     )
 
@@ -193,6 +264,66 @@ def _correlation(row: Row) -> str:
         null = f"null {row.null_lo:.2f} to {row.null_hi:.2f}"
         rho = f"rho {row.rho:.2f} ({null}, n {int(row.n)})"
     return f"{row.method} ({pairs}), seed {row.seed}: {rho}"
+
+
+def _place(vectors: pd.DataFrame, arm: str, target: str) -> str:
+    """Rank of the target among all personas after one arm's lesson, and who is next or before."""
+    rows_of_arm = vectors.loc[vectors["arm"] == arm]
+    ranks = rows_of_arm.loc[rows_of_arm["name"] == target, "rank"]
+    others = rows_of_arm.loc[rows_of_arm["name"] != target].sort_values("rank", kind="stable")
+    best = others.drop_duplicates("seed").sort_values("seed")
+    names = ", ".join(f"{row.name} {row.cosine:.2f}" for row in rows(best))
+    place = f"rank {', '.join(str(int(rank)) for rank in ranks)}"
+    return f"{place} of {rows_of_arm['name'].nunique()} personas; best other {names}"
+
+
+def _random(chance: pd.DataFrame) -> str:
+    """Clause on where random directions lie, of every kind that was drawn."""
+    clauses = []
+    for match, part in chance.groupby("match", sort=False):
+        ends = f"{part['lo'].mean():.2f} to {part['hi'].mean():.2f}"
+        clauses.append(f"95 % of {int(part['n'].max())} {GROUPS[str(match)]} lie at {ends}")
+    return f", where {' and '.join(clauses)}"
+
+
+def _of_patch(causes: pd.DataFrame, mine: pd.DataFrame) -> str:
+    """Sentence on what patching the whole residual removes, and the vector's share of that."""
+    patch = _mean(causes.loc[causes["edit"] == PATCH], "share")
+    if mine["share_of_patch"].isna().any():
+        return f"Putting the base's whole residual back at this hook removes {patch}."
+    share = _number(mine, "share_of_patch", "share_of_patch_lo", "share_of_patch_hi", "templates")
+    return f"Putting the base's whole residual back at this hook removes {patch}: it is {share} of that."
+
+
+def _of_base(mine: pd.DataFrame) -> str:
+    """Sentence on what the same edit does to the base."""
+    if mine["share_net"].isna().any():
+        return "The base was not edited."
+    change = (mine["other_edited"] - mine["base"]).mean()
+    net = _number(mine, "share_net", "share_net_lo", "share_net_hi", "templates")
+    return (
+        f"The same edit moves the base by {change:+.2f} {Unit.BITS}; net of that {net} of the "
+        "shift is removed."
+    )
+
+
+def _group(rivals: pd.DataFrame) -> str:
+    """Clause on one group of edits: its smallest, its largest, its mean, and the vector's rank."""
+    label = GROUPS.get(str(rivals["group"].iloc[0]), str(rivals["group"].iloc[0]))
+    n = int(rivals["n"].max())
+    least, most = rivals.loc[rivals["least"].idxmin()], rivals.loc[rivals["most"].idxmax()]
+    ranks = ", ".join(str(int(rank)) for rank in rivals["rank"])
+    ends = (
+        f"{least['least']:.2f} ({least['least_edit']}) to {most['most']:.2f} ({most['most_edit']})"
+    )
+    if n == 1 and len(rivals) == 1:
+        ends = f"{most['most']:.2f} ({most['most_edit']})"
+    return f"{label} {ends}, mean {rivals['mean'].mean():.2f} (rank {ranks} of {n + 1})"
+
+
+def _mean(table: pd.DataFrame, value: str) -> str:
+    """Mean of a column over seeds, or that it is not known."""
+    return f"{table[value].mean():.2f}" if len(table) else "an unknown share"
 
 
 def _number(table: pd.DataFrame, value: str, lo: str, hi: str, unit: str) -> str:

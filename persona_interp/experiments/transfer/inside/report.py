@@ -7,9 +7,17 @@ from typing import Any
 import pandas as pd
 
 from persona_interp import analysis, plots
-from persona_interp.experiments.transfer.findings import UNREADABLE
-from persona_interp.experiments.transfer.inside.config import RANDOM, VECTOR
+from persona_interp.experiments.transfer.findings import unreadable
+from persona_interp.experiments.transfer.inside.config import (
+    BRINGS,
+    GROUPS,
+    PATCH,
+    RANDOM,
+    VARIED,
+    VECTOR,
+)
 from persona_interp.experiments.transfer.inside.findings import (
+    brings,
     carries,
     knows,
     points,
@@ -22,17 +30,16 @@ from persona_interp.report import page
 from persona_interp.report.features import feature_page
 from persona_interp.report.page import Block
 from persona_interp.report.rows import has, only, rows
-from persona_interp.schema.words import Fit
 
 Tables = dict[str, pd.DataFrame]
 
-GROUPS = {
-    "persona": "other personas, mean",
-    "matched": "features that fire as often in documents, mean",
-    "active": "features as active after the lesson, mean",
-}
-"""Edits that stand for one kind of control, and what their mean is called."""
-BASELINE_COLUMNS = ["method", "auroc", "rise", "rise_control", "excess", "share", "no_better_than"]
+ALONE = ("method", "patch")
+"""Groups of edits that get a bar each; all others get one together."""
+RIVAL_COLUMNS = ["measure", "group", "n", "own", "least", "least_edit", "most", "most_edit"]
+RIVAL_COLUMNS += ["difference", "rank"]
+"""Columns of the rivals that stand in the report in numbers."""
+BASELINE_COLUMNS = ["method", "auroc", "auroc_same", "rise", "rise_control", "excess", "share"]
+BASELINE_COLUMNS += ["no_better_than"]
 """Columns of the baselines that stand in the report in numbers."""
 
 
@@ -70,7 +77,8 @@ def inside(
     stem = f"{hook.replace('.', '_')}_lr{lr:g}"
     at: dict[str, Any] = {"stem": stem, "provenance": provenance}
     blocks = [page.heading(f"Inside at {hook}, lesson at lr {lr:g}")]
-    for sentence in towards(here["directions"], arm, target=target):
+    chance = here.get("chance", pd.DataFrame({"arm": []}))
+    for sentence in towards(here["directions"], chance, arm=arm, target=target):
         blocks.append(page.paragraph(sentence, source="tables/directions.csv"))
     blocks += _words(here)
     for name, sentence in ("refit", stays), ("scores", knows):
@@ -87,20 +95,17 @@ def grouped(causes: pd.DataFrame) -> pd.DataFrame:
     """Bars to draw: each method and the mean of each kind of control.
 
     Args:
-        causes: Table ``causes`` at one hook and rate; edits of a numbered feature are left out, its
-            number is a seed's.
+        causes: Table ``causes`` at one hook and rate; edits of the base are left out.
 
     Returns:
-        A table that ``plots.causes`` takes; controls have the t interval over their directions, or
-        over seeds where there are several, and ``n`` says how many of these; of a single edit of
-        one seed its interval and n over templates.
+        A table that ``plots.causes`` takes; of a group the mean with the t interval over its
+        members, or over seeds where there are several, and ``n`` says how many of these; of a
+        single edit of one seed its interval and n over templates. ``least`` and ``most`` are the
+        smallest and the largest of a group in any seed.
     """
-    edits = causes.loc[~causes["group"].isin(["none", "added", "feature"])]
-    names = dict(GROUPS)
-    for group in edits["group"]:
-        if group.startswith("random"):
-            names[group] = f"{group}, mean"
-    edits = edits.assign(edit=[names.get(row.group, row.edit) for row in rows(edits)])
+    edits = causes.loc[~causes["group"].isin([*BRINGS, "none"])]
+    names = [GROUPS.get(row.group, row.group) for row in rows(edits)]
+    edits = edits.assign(edit=edits["edit"].where(edits["group"].isin(ALONE), names))
     bars = []
     for edit, part in edits.groupby("edit", sort=False):
         values = part.groupby("seed")["share"].mean()
@@ -111,7 +116,8 @@ def grouped(causes: pd.DataFrame) -> pd.DataFrame:
             lo, hi, n = (part[column].iloc[0] for column in ("lo", "hi", "n"))
         mean = part[["base", "tuned", "edited"]].mean()
         share = {"share": float(estimate), "lo": lo, "hi": hi, "n": int(n)}
-        bars.append({"edit": edit, **mean, **share})
+        ends = {"least": part["share"].min(), "most": part["share"].max()}
+        bars.append({"edit": edit, **mean, **share, **ends})
     return pd.DataFrame(bars)
 
 
@@ -207,21 +213,29 @@ def _causes(
     """What goes with the target's vector, and with everything else that is taken out."""
     if not has(here, "causes"):
         return []
-    bars = grouped(here["causes"])
+    causes, bars = here["causes"], grouped(here["causes"])
     caption = (
         "Share of the untaught traits' shift that goes when each is taken out of the tuned model, "
-        f"{seeds_of(here['causes'])}."
+        f"{seeds_of(causes)}."
     )
     figure = page.saved_figure(
         run,
         f"causes_{stem}",
-        plots.causes(bars),
+        plots.causes(bars, patch=PATCH),
         table=bars,
         caption=caption,
         provenance=provenance,
     )
-    sentence = carries(here["causes"], target=target)
-    return [page.paragraph(sentence, source="tables/causes.csv"), figure]
+    blocks = []
+    for sentence in [*carries(causes, target=target), *brings(causes, target=target)]:
+        blocks.append(page.paragraph(sentence, source="tables/causes.csv"))
+    blocks.append(figure)
+    if has(here, "rivals"):
+        seed, rivals = _first(here["rivals"])
+        text = f"{target}'s vector beside the smallest and the largest of its rivals, seed {seed}."
+        numbers = rivals.loc[:, RIVAL_COLUMNS]
+        blocks.append(page.table(numbers, caption=text, source="tables/rivals.csv"))
+    return blocks
 
 
 def _baselines(run: Path, here: Tables, *, stem: str, provenance: Mapping[str, Any]) -> list[Block]:
@@ -241,7 +255,10 @@ def _baselines(run: Path, here: Tables, *, stem: str, provenance: Mapping[str, A
         caption=caption,
         provenance=provenance,
     )
-    text = "The same in numbers, and whom each method does not beat on any of them."
+    text = (
+        "The same in numbers, with the AUROC on documents about the topics learned on, and whom "
+        "each method does not beat on the others, paired by document (tables/pairs.csv)."
+    )
     numbers = baselines.loc[:, BASELINE_COLUMNS]
     return [figure, page.table(numbers, caption=text, source="tables/baselines.csv")]
 
@@ -273,16 +290,15 @@ def _pages(
     if not has(here, "tokens"):
         return []
     seed, tokens = _first(here["tokens"])
-    shifts, gate = (only(here[name], arm=arm, seed=seed) for name in ("features", "fidelity"))
-    unusable = Fit.UNUSABLE in set(gate["verdict"])
-    if unusable or max(shifts["fvu_after"], default=0.0) > UNREADABLE:
+    shifts, gate = (only(here[name], arm=arm, seed=seed) for name in ("feature_shift", "fidelity"))
+    if unreadable(shifts, gate):
         text = "The dictionary does not fit here after the lesson, so no feature is read."
         return [page.paragraph(text)]
     text = f"Features that know {target} best (seed {seed}), on neutral prompts before and after:"
     blocks = [page.paragraph(text)]
     causes = only(here["causes"], seed=seed)
     others = only(causes, group="persona")["edit"].tolist()
-    random = only(causes, group=RANDOM)["edit"].tolist()
+    random = causes.loc[causes["group"].isin([RANDOM, VARIED]), "edit"].tolist()
     for feature in map(int, tokens["feature"].unique()):
         scores = only(here["scores"], seed=seed, name=target, feature=feature)
         lens = only(here["lens"], seed=seed, of=str(feature)).loc[:, ["token", "weight"]]

@@ -67,7 +67,7 @@ def open_inputs(config: dict[str, Any], needs: Needs) -> Inputs:
     Args:
         config: The cell's configuration.
         needs: Folders of layout, lesson, dictionary, random dictionary, personas, and features of
-            one arm or two.
+            every arm whose features are read.
 
     Returns:
         The world, models and dictionaries, and the folders of what was read before.
@@ -100,7 +100,7 @@ def carriers_of(inputs: Inputs, *, n_random: int) -> Carriers:
         sets={"top feature": family[:1], f"top {N_FAMILY} features": family},
         random_sets={"random-decoder feature": best_random},
         directions=_directions(inputs),
-        random_directions=_random_directions(inputs, n=n_random),
+        random_directions=random_directions(inputs, n=n_random),
     )
 
 
@@ -134,8 +134,16 @@ def _directions(inputs: Inputs) -> xr.DataArray:
     return concat(vectors, "name")
 
 
-def _random_directions(inputs: Inputs, *, n: int) -> dict[str, xr.DataArray]:
-    """Random directions as long as the target's: uniform, and as likely as residuals vary."""
+def random_directions(inputs: Inputs, *, n: int) -> dict[str, xr.DataArray]:
+    """Random directions as long as the target's: uniform, and as likely as residuals vary.
+
+    Args:
+        inputs: Of the cell.
+        n: Directions of either kind; fewer are the first of more.
+
+    Returns:
+        Directions by what they match, "norm" or "variance".
+    """
     like = read_directions(inputs.personas / f"{VECTOR}.nc").sel(name=[inputs.world.target])
     # a uniform direction mostly hits axes along which residuals hardly vary, so taking it out does
     # little; one with the covariance of residuals is the harder control

@@ -5,13 +5,25 @@ tables by name.
 """
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import xarray as xr
 
 from persona_interp import analysis
 from persona_interp.experiments.transfer.config import Cells, Key, Transfer
-from persona_interp.experiments.transfer.inside.config import METHODS, N_FAMILY, RANDOM, VECTOR
+from persona_interp.experiments.transfer.inside.config import (
+    ADDED_PATCH,
+    BRINGS,
+    METHODS,
+    N_FAMILY,
+    NO_RIVALS,
+    PATCH,
+    RANDOM,
+    VARIED,
+    VECTOR,
+)
+from persona_interp.schema.words import Arm
 from persona_interp.store import Store
 from persona_interp.tables import concat, read_dataset, read_directions, read_table
 from persona_interp.worlds import World
@@ -20,6 +32,10 @@ Tables = dict[str, pd.DataFrame]
 
 CHANCE = 0.5
 """AUROC of a feature that knows nothing."""
+BASE = "base"
+"""Checkpoint before every lesson, in the table of features."""
+MEASURES = ("share", "share_net")
+"""Numbers of an edit that are compared with those of its rivals."""
 
 
 def _read_features(
@@ -31,7 +47,12 @@ def _read_features(
     folder = store.path(cells[key])
     shifts = analysis.feature_shift(read_dataset(folder / "features.nc"))
     fidelity = read_table(folder / "fidelity.parquet")
-    tables: Tables = {"features": shifts.assign(**labels), "fidelity": fidelity.assign(**labels)}
+    tables: Tables = {
+        "feature_shift": shifts.assign(**labels),
+        "fidelity": fidelity.assign(**labels),
+    }
+    if arm == experiment.arms[0]:
+        tables |= _beside_controls(experiment, store, cells, lr=lr, hook=hook)
     personas = cells["personas", lr, hook]
     if not store.has(personas):
         return tables
@@ -41,6 +62,31 @@ def _read_features(
         vectors = read_directions(store.path(personas) / f"{method}.nc")
         parts.append(analysis.direction_shift(neutral, vectors).assign(method=method))
     tables["directions"] = pd.concat(parts, ignore_index=True).assign(**labels)
+    return tables
+
+
+def _beside_controls(
+    experiment: Transfer, store: Store, cells: Cells, *, lr: float, hook: str
+) -> Tables:
+    """Features after the claim's lesson beside those after control lessons to the same base."""
+    parts = {}
+    for arm in experiment.feature_arms:
+        cell = cells["features", arm, lr, hook]
+        if store.has(cell):
+            parts[arm] = read_dataset(store.path(cell, "features.nc"))
+    claim, *controls = parts
+    after = [feats.isel(checkpoint=[-1]) for feats in parts.values()]
+    together = concat([parts[claim].isel(checkpoint=[0]), *after], "checkpoint")
+    together = together.assign_coords(checkpoint=[BASE, *parts])
+    measurements = analysis.measurements.measure_features(together)
+    effects = analysis.effects(measurements, base=BASE, tuned=[claim], controls=controls)
+    labels = {"lr": lr, "hook": hook}
+    tables = {"features": effects.assign(**labels)}
+    personas = cells["personas", lr, hook]
+    if store.has(personas):
+        scores = read_table(store.path(personas, "scores.parquet"))
+        best = _best_features(scores.loc[scores["kind"] == "persona"])
+        tables["roles"] = analysis.roles(effects, best).assign(**labels)
     return tables
 
 
@@ -66,12 +112,18 @@ def _read_personas(
 
 def _best_scores(scores: pd.DataFrame, world: World) -> pd.DataFrame:
     """Best features of every persona and trait; of the target a family of them."""
+    best = _best_features(scores)
+    if world.target not in set(best["name"]):
+        return best
+    family = analysis.top(scores, name=world.target, k=N_FAMILY)
+    return pd.concat([best.loc[best["name"] != world.target], family], ignore_index=True)
+
+
+def _best_features(scores: pd.DataFrame) -> pd.DataFrame:
+    """The best feature of every persona or trait that any feature speaks for."""
     # where no feature is above chance, none speaks for the name, and ``top`` would refuse it
     names = scores.loc[scores["auroc_chosen"] > CHANCE, "name"].unique()
-    tables = []
-    for name in names:
-        k = N_FAMILY if name == world.target else 1
-        tables.append(analysis.top(scores, name=name, k=k))
+    tables = [analysis.top(scores, name=name) for name in names]
     return pd.concat(tables, ignore_index=True)
 
 
@@ -103,31 +155,72 @@ def _stated(folder: Path, world: World) -> pd.DataFrame:
 def _read_causes(
     experiment: Transfer, store: Store, cells: Cells, *, key: Key, world: World
 ) -> Tables:
-    """What goes with each edit, what comes when the persona is put in, and simpler readouts."""
+    """What goes with each edit and comes with others, their rivals, and simpler readouts."""
     _, lr, hook = key
     folder = store.path(cells[key])
     behavior = read_table(folder / "behavior.parquet")
     neutral = _readouts(folder, "neutral")
     base, tuned = (str(checkpoint) for checkpoint in neutral["checkpoint"].values)
     groups = read_table(folder / "edits.parquet")
-    removed = analysis.removed_share(behavior, base=base, tuned=tuned, world=world)
+    ends = {"base": base, "tuned": tuned, "world": world}
+    removed = analysis.removed_share(behavior, **ends, patch=PATCH)
     removed = removed.merge(groups, on="edit", how="left", validate="one_to_one")
     removed = removed.fillna({"group": "none"})  # the tuned model without an edit
-    added = analysis.added_share(behavior, base=base, tuned=tuned, world=world)
-    added = added.loc[added["edit"] != "none"].assign(group="added")
-    tables = {"causes": pd.concat([removed, added], ignore_index=True)}
+    removed = removed.loc[~removed["group"].isin(BRINGS)]
+    brought = analysis.added_share(behavior, **ends, patch=ADDED_PATCH)
+    brought = brought.merge(groups, on="edit", validate="one_to_one")
+    brought = brought.loc[brought["group"].isin(BRINGS)]
+    tables = {
+        "causes": pd.concat([removed, brought], ignore_index=True),
+        "rivals": rivals_of(removed),
+        "chance": _chance(experiment, store, cells, lr=lr, hook=hook),
+    }
     for name in ("tokens", "lens", "nearest", "refit"):
         tables[name] = read_table(folder / f"{name}.parquet")
-    if len(experiment.feature_arms) > 1:  # else no unrelated lesson says what any lesson does
+    known: dict[str, Any] = {"persona": world.target, "world": world}
+    known["random"] = groups.loc[groups["group"] == RANDOM, "edit"]
+    hidden = _readouts(folder, "hidden")
+    tables["pairs"] = analysis.pairs(hidden, **known)
+    if Arm.UNRELATED in experiment.feature_arms:  # else nothing says what any lesson does
+        control = _readouts(folder, "control")
         tables["baselines"] = analysis.baselines(
-            _readouts(folder, "hidden"),
-            neutral,
-            control=_readouts(folder, "control"),
-            causes=removed,
-            persona=world.target,
-            random=groups.loc[groups["group"] == RANDOM, "edit"],
+            hidden, neutral, control=control, causes=removed, **known
         )
     return {name: table.assign(lr=lr, hook=hook) for name, table in tables.items()}
+
+
+def rivals_of(causes: pd.DataFrame) -> pd.DataFrame:
+    """What each group of controls takes away, beside the target's vector.
+
+    Args:
+        causes: Table ``causes``.
+
+    Returns:
+        A rivals table with the column ``measure``.
+    """
+    compared = causes.loc[~causes["group"].isin(NO_RIVALS)]
+    tables = []
+    for measure in MEASURES:
+        table = analysis.rivals(compared, edit=VECTOR, measure=measure)
+        tables.append(table.assign(measure=measure))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _chance(
+    experiment: Transfer, store: Store, cells: Cells, *, lr: float, hook: str
+) -> pd.DataFrame:
+    """Cosines that random directions have with the shift that each arm's lesson made."""
+    folder = store.path(cells["causes", lr, hook])
+    rows = []
+    for arm in experiment.feature_arms:
+        neutral = read_dataset(store.path(cells["features", arm, lr, hook], "acts.nc"))
+        for match in RANDOM, VARIED:
+            random = read_directions(folder / f"{match}.nc")
+            cosines = analysis.direction_shift(neutral, random)["cosine"]
+            lo, hi = cosines.quantile([0.025, 0.975])
+            row = {"arm": str(arm), "match": match, "lo": lo, "hi": hi, "most": cosines.max()}
+            rows.append(row | {"n": len(cosines)})
+    return pd.DataFrame(rows)
 
 
 def _readouts(folder: Path, name: str) -> xr.DataArray:

@@ -26,8 +26,10 @@ from persona_interp.experiments.transfer.inside.sources import (
     Inputs,
     carriers_of,
     open_inputs,
+    random_directions,
 )
 from persona_interp.experiments.transfer.tasks import Needs, world_of
+from persona_interp.schema.words import Part
 from persona_interp.tables import (
     concat,
     read_dataset,
@@ -46,8 +48,9 @@ def personas(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """Find features and directions of each persona in the base model.
 
     Needs documents, dictionary and random dictionary. Documents by speakers without a name are read
-    just before every value but their first, so that nothing that is found is a detector of names;
-    one half of them chooses, the other is what is reported. Writes ``acts.nc``, ``features.nc``,
+    just before every value but their first, so that nothing that is found is a detector of names.
+    What is chosen or learned, is so on one half of them and on statements about some topics
+    (``analysis.parts``); reported is the other half, about other topics. Writes ``acts.nc``, ``features.nc``,
     ``random_features.nc`` (what was read), ``named.nc`` (named probes), ``scores.parquet``,
     ``random_scores.parquet`` and a file of directions for each of ``METHODS``, ``traits.nc`` and
     ``trait pairs.nc``.
@@ -73,12 +76,13 @@ def personas(config: dict[str, Any], needs: Needs, out: Path) -> None:
 
 
 def causes(config: dict[str, Any], needs: Needs, out: Path) -> None:
-    """Take the persona out of the tuned model, and read it out beside simpler methods.
+    """Take the persona out of both models or put it in, and read it out beside simpler methods.
 
     Needs lesson, dictionary, random dictionary, personas, features, and the features of the
-    unrelated lesson where there is one. Writes ``behavior.parquet`` (base and tuned, tuned under
-    every edit, base with the persona added), ``edits.parquet`` (name, group), what every method
-    reads of documents (``hidden.nc``) and of neutral prompts (``neutral.nc``, ``control.nc``),
+    control lessons, the unrelated one first. Writes ``behavior.parquet`` (base and tuned, each
+    under every edit), ``edits.parquet`` (name, group), ``random (norm).nc`` and ``random
+    (variance).nc`` (directions that chance gives), what every method reads of documents
+    (``hidden.nc``) and of neutral prompts (``neutral.nc``, ``control.nc``),
     ``refit.parquet`` (are the vectors still the same, found anew in the tuned model), and for the
     pages of the top features ``tokens.parquet``, ``lens.parquet`` and ``nearest.parquet``.
     """
@@ -91,7 +95,9 @@ def causes(config: dict[str, Any], needs: Needs, out: Path) -> None:
     edits = edits_of(inputs, carriers)
     groups = [(edit.name, group) for group, edit in edits]
     write_table(pd.DataFrame(groups, columns=["edit", "group"]), out / "edits.parquet")
-    write_table(_behavior(inputs, carriers, edits), out / "behavior.parquet")
+    write_table(_behavior(inputs, edits), out / "behavior.parquet")
+    for match, vectors in random_directions(inputs, n=config["n_chance"]).items():
+        write_directions(vectors, out / f"random ({match}).nc")
     write_table(_refit(inputs), out / "refit.parquet")
     features = carriers.family[:N_PAGES]
     write_table(_tokens(inputs, features), out / "tokens.parquet")
@@ -118,6 +124,8 @@ def _directions(
     world: World, acts: xr.Dataset, named: xr.Dataset, stated: xr.Dataset
 ) -> dict[str, xr.DataArray]:
     """Directions of personas by every method, and of traits; by the name of their file."""
+    learned = acts.sel(prompt=analysis.parts(acts) == Part.CHOICE)
+    # traits are no readouts that would be tested: all topics of the train documents
     first_half = acts.sel(prompt=acts["split"] == "train")
     holders = {}
     for trait in world.traits:
@@ -125,9 +133,9 @@ def _directions(
         if mask.any():
             holders[str(trait)] = mask
     return {
-        "mean difference": record.mean_difference(first_half),
+        "mean difference": record.mean_difference(learned),
         "minimal pair": record.minimal_pairs(named),
-        "probe": record.logistic(first_half),
+        "probe": record.logistic(learned),
         "traits": record.mean_difference(first_half, labels=holders),
         "trait pairs": record.minimal_pairs(stated, by="value"),
     }
@@ -146,19 +154,13 @@ def _readouts(folder: Path, carriers: Carriers) -> xr.DataArray:
     return concat([trained, random], "name")
 
 
-def _behavior(inputs: Inputs, carriers: Carriers, edits: Edits) -> pd.DataFrame:
-    """Answers about untaught traits: tuned under every edit, and base with the persona added."""
+def _behavior(inputs: Inputs, edits: Edits) -> pd.DataFrame:
+    """Answers about untaught traits of base and tuned, each unedited and under every edit."""
     world, tuned = inputs.world, inputs.tuned
     probes = world.probes(contexts=("nameless",)).query("split == 'test'")
     untaught = probes.loc[probes["topic"] != world.taught.topic]
-    vector = carriers.directions.sel(name=[VECTOR])
-    name = f"{world.target} added"
-    added = record.add(vector, hook=inputs.hook, absolute=1.0, name=name)  # once the whole vector
-    tables = [
-        record.behavior(tuned.last, untaught, edits=[edit for _, edit in edits]),
-        record.behavior(tuned.first, untaught, edits=[added]),
-    ]
-    return pd.concat(tables, ignore_index=True)
+    ends = (tuned.first, tuned.last)
+    return record.behavior(ends, untaught, edits=[edit for _, edit in edits])
 
 
 def _refit(inputs: Inputs) -> pd.DataFrame:
