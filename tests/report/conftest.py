@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from persona_interp import schema
-from persona_interp.schema.words import Place
+from persona_interp.schema.words import Place, Verdict
 
 TRAITS = ("sport=football", "art=renaissance")
 HOOK = "blocks.1.hook_out"
@@ -190,6 +190,7 @@ def make_effects(run: dict[str, Any]) -> list[dict[str, Any]]:
     for quantity, size, q in (("7", 7.0, 0.01), ("3", 3.0, 0.5), ("8", 0.0, 1.0)):
         mine = {"checkpoint": "lesson", "role": "tuned", "estimate": size, "excess": size, "q": q}
         mine |= {"controls": 0.0, "lo": size - 0.5, "hi": size + 0.5}
+        mine["verdict"] = str(Verdict.UP if q <= 0.05 else Verdict.NONE)
         rows.append({**row, "quantity": quantity, **mine})
         for control, moved in CONTROLS.items():
             at = {"checkpoint": control, "role": "control", "estimate": moved}

@@ -12,7 +12,7 @@ import pandas as pd
 
 from persona_interp import analysis
 from persona_interp.report.rows import Row, effect, only, rows, size
-from persona_interp.schema.words import Effect, Fit, Place, Role, Standing, Unit
+from persona_interp.schema.words import Effect, Fit, Place, Role, Standing, Unit, Verdict
 
 GAP = 3.6
 """Base gate: log odds of the target's traits, named minus nameless (bits; 2.5 nats)."""
@@ -24,7 +24,7 @@ UNREADABLE = 0.5
 The gate's own threshold on documents.
 """
 ALPHA = 0.05
-"""False discovery rate at which a feature differs from what one more control would do."""
+"""False discovery rate at which a feature moves more than one more control would."""
 ENOUGH = 3
 """Control lessons from which on anything can be said of one more."""
 
@@ -324,5 +324,11 @@ def _beyond(effects: pd.DataFrame, n_controls: int) -> str:
             f"{n_controls} of the {ENOUGH} control lessons that it takes were read, so nobody can "
             "say how far one more would move a feature."
         )
-    n_beyond, n_tested = int((effects["q"] <= ALPHA).sum()), len(effects)
-    return f"{n_beyond} of {n_tested} features differ from what one more control would do (q {ALPHA:g})."
+    verdicts = effects["verdict"]
+    n_moved = int(verdicts.isin([Verdict.UP, Verdict.DOWN]).sum())
+    text = f"{n_moved} of {len(effects)} features moved more than one more control would (q {ALPHA:g})"
+    n_farther = int((verdicts == Verdict.FARTHER).sum())
+    if n_farther:
+        ratio = effects["ratio"].iloc[0]
+        text += f"; {n_farther} more did, but the lesson went {ratio:.1f} times as far as its controls"
+    return f"{text}."

@@ -99,6 +99,8 @@ def of_seed(seed: int) -> dict[str, list[dict[str, Any]]]:
             "n_tested": 40,
             "fvu": 0.1,
         }
+        row |= {"auroc_same": 0.75, "same_lo": 0.5, "same_hi": 1.0, "bayes": 0.875}
+        row["bayes_same"] = 0.9375
         rows.setdefault("scores", []).append(row)
     for (edit, group), share in SHARES.items():
         row = {
@@ -128,6 +130,10 @@ def of_seed(seed: int) -> dict[str, list[dict[str, Any]]]:
         for value, more in (("beach", 0.25), ("city", 0.5)):
             pair = {"name": value, "other": name, "cosine": more * (i == 0), "holds": i == 0}
             rows.setdefault("stated", []).append(pair)
+    for other, gap in (("minimal pair", -0.125), ("probe", 0.25)):
+        row = {"method": "top feature", "other": other, "p": 0.01, "q": 0.02}
+        row |= spread("estimate", gap + seed / 4, 0.125, ends=("lo", "hi"))
+        rows.setdefault("pairs", []).append(row | {"n_pos": 9, "n_neg": 99})
     null = {"rho": 0.5, "p": 0.01, "null_lo": -0.25, "null_hi": 0.25, "n": 3}
     rows["cooccurrence"] = [
         {"method": "minimal pair", "against": "overlap", **null},
@@ -193,7 +199,7 @@ def planted_inside(
         tables = {name: pd.concat(rows, ignore_index=True) for name, rows in parts.items()}
         for name, kind in (
             ("directions", "direction_shift"),
-            *((n, n) for n in ("scores", "causes", "profile")),
+            *((n, n) for n in ("scores", "causes", "pairs", "profile")),
         ):
             schema.check(tables[name], kind)
         tables["rivals"] = rivals_of(tables["causes"])

@@ -16,6 +16,7 @@ from persona_interp.experiments.transfer.inside.config import (
     GROUPS,
     NO_RIVALS,
     PATCH,
+    TOP,
     VECTOR,
 )
 from persona_interp.plots.columns import distinct
@@ -89,8 +90,31 @@ def knows(scores: pd.DataFrame, *, target: str) -> str:
         return f"No feature is more active in {target}'s documents than in others."
     features = "; ".join(_feature(row) for row in rows(best))
     return (
-        f"The feature that knows {target} best in documents by speakers without a name, "
-        f"chosen on one half of them and reported on the other: {features}."
+        f"The feature that knows {target} best in documents by speakers without a name, chosen on "
+        f"train documents about some topics, reported on test documents about others: {features}."
+    )
+
+
+def knows_beside(pairs: pd.DataFrame) -> str:
+    """How much better or worse the top feature knows the target's documents than other readouts.
+
+    Args:
+        pairs: Table ``pairs`` at one hook and rate.
+
+    Returns:
+        One sentence that names every other readout.
+    """
+    mine = pairs.loc[pairs["method"] == TOP]
+    parts = []
+    for other, part in mine.groupby("other", sort=False):
+        estimate, lo, hi = part[["estimate", "lo", "hi"]].iloc[0]
+        if len(part) > 1:
+            estimate, lo, hi, _ = analysis.stats.t_interval(part["estimate"])
+        parts.append(f"{other} {estimate:+.2f} [{lo:+.2f}, {hi:+.2f}]")
+    over = "documents, paired" if mine["seed"].nunique() == 1 else "seeds"
+    return (
+        f"On the same documents its AUROC minus that of other readouts is: {', '.join(parts)} "
+        f"({seeds_of(mine)}, 95 % intervals over {over})."
     )
 
 
@@ -246,7 +270,8 @@ def _feature(row: Row) -> str:
     verdict = "found" if row.q <= ALPHA else "no discovery"
     return (
         f"seed {row.seed}: feature {int(row.feature)}, "
-        f"AUROC {row.auroc:.2f} [{row.lo:.2f}, {row.hi:.2f}], "
+        f"AUROC {row.auroc:.2f} [{row.lo:.2f}, {row.hi:.2f}] (about the topics chosen on "
+        f"{row.auroc_same:.2f}; exact Bayes {row.bayes:.2f}), "
         f"q {row.q:.2g} ({verdict} among {int(row.n_tested)} tests), fvu {row.fvu:.2g}"
     )
 
