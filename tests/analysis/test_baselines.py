@@ -150,20 +150,21 @@ def test_who_beats_whom(tables: Tables, causes: pd.DataFrame) -> None:
 
 def test_a_difference_is_found_that_two_intervals_hide() -> None:
     """AUROC .80 against .88 on the same documents, whose noise both readouts share."""
-    rng = np.random.default_rng(1)
-    who = np.tile(np.repeat(["john", "mary", "mary", "mary", "mary"], 120), 2)
-    shared, own = rng.normal(size=(2, 1, 1_200)), rng.normal(size=(2, 2, 1_200))
+    rng, n = np.random.default_rng(1), 300
+    who = np.tile(np.repeat(["john", "mary"], [60, 240]), 2)
+    shared, own = rng.normal(size=2 * n), rng.normal(size=(2, 2 * n))
     lift = np.array([1.19, 1.66])[:, None] * (who == "john")
-    values = lift + np.sqrt(0.8) * shared[0] + np.sqrt(0.2) * own[0]
-    along = {"persona": who, "doc": np.arange(1_200), "split": np.repeat(["train", "test"], 600)}
-    along |= {"stated": np.repeat(["art=op", "food=rice"], 600)}
+    values = lift + np.sqrt(0.8) * shared + np.sqrt(0.2) * own
+    along = {"persona": who, "doc": np.arange(2 * n), "split": np.repeat(["train", "test"], n)}
+    along |= {"stated": np.repeat(["art=op", "food=rice"], n)}
     coords = {name: ("prompt", column) for name, column in along.items()}
     hidden = xr.DataArray(values, dims=("name", "prompt"), coords=coords)
     table = pairs(hidden.assign_coords(name=["weaker", "stronger"]), persona="john")
-    one, other = auroc(values[:, 600:].T, who[600:] == "john")[:2]
-    assert one[1] - one[0] == pytest.approx(0.08, abs=0.03)
+    area = auroc(values[:, n:].T, who[n:] == "john")
+    assert area.estimate == pytest.approx([0.80, 0.88], abs=0.04)
     stronger = table.loc[table["method"] == "stronger"].iloc[0]
-    assert stronger["lo"] > 0 and stronger["q"] < 0.01 and other[1] < one[0]
+    assert stronger["lo"] > 0 and stronger["q"] < 0.01
+    assert area.lo[1] < area.hi[0], "two intervals overlap"
 
 
 def test_a_rare_feature_does_not_win(tables: Tables) -> None:

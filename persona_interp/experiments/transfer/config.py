@@ -97,7 +97,7 @@ class Transfer:
     sae: dict[str, Any] | None = field(default_factory=lambda: {"d_sae": 512, "k": 8, "steps": 500})
     sae_kinds: tuple[str, ...] | None = None
     n_sae_documents: int = 4_000
-    n_persona_documents: int = 1_500
+    n_persona_documents: int = 3_000
     n_random: int = 20
     n_chance: int = 200
     n_gate_tokens: int = 5_000
@@ -344,7 +344,7 @@ REAL = Transfer(
     n_gate_tokens=1_500,
     sae_kinds=("named", "hidden"),
     n_sae_documents=600,
-    n_persona_documents=150,
+    n_persona_documents=300,
     n_random=5,
     n_samples=3,
     chat_template=PLAIN_TEMPLATE,

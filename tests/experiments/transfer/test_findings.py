@@ -181,7 +181,9 @@ def test_controls_that_went_less_far_are_said(planted: Tables) -> None:
 
 def test_a_dictionary_that_fits_nowhere_is_not_read(planted: Tables) -> None:
     (text,) = said_of_features(planted(verdict="unusable"))
-    assert text.startswith("The dictionary is unusable after a lesson (lesson, seed 0, whole texts, ")
+    assert text.startswith(
+        "The dictionary is unusable after a lesson (lesson, seed 0, whole texts, unrelated"
+    )
     assert "must not be read" in text and "feature 7" not in text
     tables = planted()
     control = tables["feature_shift"]["arm"] == "unrelated lesson"
