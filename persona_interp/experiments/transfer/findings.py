@@ -7,6 +7,7 @@ is never called more than one seed.
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -118,7 +119,7 @@ def distances(table: pd.DataFrame, *, arm: str) -> str:
     Returns:
         One sentence; "" where nothing was measured.
     """
-    means = table.groupby("arm", sort=False)["estimate"].mean()
+    means: Any = table.groupby("arm", sort=False)["estimate"].mean()
     if arm not in means:
         return ""
     others = "; ".join(f"{name} {mean:.2f}" for name, mean in means.drop(arm).items())
@@ -158,7 +159,7 @@ def features(
     for seed, part in roles.groupby("seed"):
         sentences.append(_seed(part, only(effects, seed=seed), target=target))
     contrast = analysis.role_contrast(roles, persona=target)
-    if contrast["own"].notna().any():
+    if any(contrast["own"].notna()):
         runs = contrast.set_index("seed")
         differences = {
             "0": runs["own"],
@@ -170,12 +171,12 @@ def features(
     return sentences
 
 
-def stands(what: str, differences: Mapping[str, pd.Series]) -> str:
+def stands(what: str, differences: Mapping[str, Any]) -> str:
     """How a number stands beside its rivals, over seeds; one seed is described.
 
     Args:
         what: The number, in words.
-        differences: Rival in words -> the number minus the rival's, by seed.
+        differences: Rival in words -> Series of the number minus the rival's, by seed.
 
     Returns:
         A sentence that names every rival.
@@ -189,10 +190,12 @@ def stands(what: str, differences: Mapping[str, pd.Series]) -> str:
     tables = []
     for rival, series in differences.items():
         # a seed without a number makes no mean over seeds
-        table = pd.DataFrame({"rival": rival, "seed": series.index, "difference": series.to_numpy()})
+        table = pd.DataFrame(
+            {"rival": rival, "seed": series.index, "difference": series.to_numpy()}
+        )
         tables.append(table)
     standing = analysis.standings(pd.concat(tables), value="difference", by="rival")
-    if (standing["n_seeds"] < 2).all():
+    if max(standing["n_seeds"]) < 2:
         above = standing.loc[standing["estimate"] > 0, "rival"]
         below = standing.loc[~(standing["estimate"] > 0), "rival"]
         parts = [f"is above {', '.join(above)}"] if len(above) else []
@@ -200,7 +203,7 @@ def stands(what: str, differences: Mapping[str, pd.Series]) -> str:
             parts.append(f"{'it ' if parts else ''}is not above {', '.join(below)}")
         text = f"{what[0].upper()}{what[1:]} {'; '.join(parts)}."
         return f"{Standing.DESCRIBED.capitalize()}. {text}"
-    n_seeds = int(standing["n_seeds"].max())
+    n_seeds = max(standing["n_seeds"])
     clauses = "; ".join(
         f"{row.estimate:+.2f} [{row.lo:+.2f}, {row.hi:+.2f}] above {row.rival} ({row.standing})"
         for row in rows(standing)
@@ -275,17 +278,17 @@ def unreadable(shifts: pd.DataFrame, fidelity: pd.DataFrame) -> str:
 
 
 def _fit(shifts: pd.DataFrame, fidelity: pd.DataFrame) -> str:
-    """Sentence on how well the dictionary describes what is read, after the worst of the lessons."""
+    """Sentence on how well the dictionary describes what is read after the worst lesson."""
     last = fidelity.groupby(["arm", "seed", "where"], sort=False).tail(1)
     verdict = "fits"
     if (last.verdict == Fit.DOUBTFUL).any():
         verdict = "fits only doubtfully"
     texts, prompts = (only(last, where=where) for where in (Place.TEXTS, Place.PROMPTS))
     return (
-        f"After every lesson the dictionary {verdict}: FVU at most {texts.fvu.max():.3f} on held-out "
-        f"documents (cross-entropy recovered {texts.ce_recovered.min():.2f} at least) and "
-        f"{prompts.fvu.max():.3f} on the prompts read ({prompts.ce_recovered.min():.2f} recovered), "
-        f"where it is {shifts.fvu_before.max():.3f} before."
+        f"After every lesson the dictionary {verdict}: FVU at most {texts.fvu.max():.3f} on "
+        f"held-out documents (cross-entropy recovered {texts.ce_recovered.min():.2f} at least) and "
+        f"{prompts.fvu.max():.3f} on the prompts read ({prompts.ce_recovered.min():.2f} "
+        f"recovered), where it is {shifts.fvu_before.max():.3f} before."
     )
 
 
@@ -325,10 +328,14 @@ def _beyond(effects: pd.DataFrame, n_controls: int) -> str:
             "say how far one more would move a feature."
         )
     verdicts = effects["verdict"]
-    n_moved = int(verdicts.isin([Verdict.UP, Verdict.DOWN]).sum())
-    text = f"{n_moved} of {len(effects)} features moved more than one more control would (q {ALPHA:g})"
-    n_farther = int((verdicts == Verdict.FARTHER).sum())
+    n_moved = sum(verdicts.isin([Verdict.UP, Verdict.DOWN]))
+    text = (
+        f"{n_moved} of {len(effects)} features moved more than one more control would (q {ALPHA:g})"
+    )
+    n_farther = sum(verdicts == Verdict.FARTHER)
     if n_farther:
         ratio = effects["ratio"].iloc[0]
-        text += f"; {n_farther} more did, but the lesson went {ratio:.1f} times as far as its controls"
+        text += (
+            f"; {n_farther} more did, but the lesson went {ratio:.1f} times as far as its controls"
+        )
     return f"{text}."

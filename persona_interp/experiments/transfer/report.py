@@ -143,7 +143,9 @@ def _features(
         figure = page.saved_figure(
             run,
             f"volcano_{stem}",
-            plots.volcano(first, marked=_marked(only(roles, seed=seed), target), title=f"seed {seed}"),
+            plots.volcano(
+                first, marked=_marked(only(roles, seed=seed), target), title=f"seed {seed}"
+            ),
             table=first,
             caption=f"Every feature after the lesson beside control lessons, seed {seed}.",
             provenance=provenance,

@@ -154,9 +154,11 @@ def test_another_persona_whose_feature_rises_more_is_said(planted: Tables) -> No
 def test_one_control_is_too_few_and_none_says_nothing(planted: Tables) -> None:
     tables = planted()
     one = tables["roles"].assign(n_controls=1)
-    assert "1 of the 3 control lessons that it takes" in said_of_features({**tables, "roles": one})[1]
+    assert (
+        "1 of the 3 control lessons that it takes" in said_of_features({**tables, "roles": one})[1]
+    )
     none = tables["roles"].assign(n_controls=0, excess=np.nan)
-    fit, seed = said_of_features({**tables, "roles": none})
+    _, seed = said_of_features({**tables, "roles": none})
     assert "no control lesson was read, so nothing can be said of the lesson" in seed
 
 

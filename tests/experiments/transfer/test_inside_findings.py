@@ -134,12 +134,16 @@ def adverse(causes: pd.DataFrame) -> pd.DataFrame:
 
 def test_rows_that_speak_against_it_cannot_be_left_out(one: Tables) -> None:
     _, rivals, standing, *_ = carries(adverse(one["causes"]), target="john")
-    assert "single features that know the persona 0.88 (feature 7), mean 0.88 (rank 2 of 2)" in rivals
+    assert (
+        "single features that know the persona 0.88 (feature 7), mean 0.88 (rank 2 of 2)" in rivals
+    )
     assert "vary as residuals do 1.25 (random 0 (variance)), mean 1.25 (rank 2 of 2)" in rivals
     assert "other personas' vectors -1.25 (mary) to 0.12 (sam)" in rivals
     assert "x 1.50 (x 1)" in rivals, "a group without a name of its own is there too"
     assert "it is not above the most of single features that know the persona, " in standing
-    assert standing.endswith("the most of random directions that vary as residuals do, the most of x.")
+    assert standing.endswith(
+        "the most of random directions that vary as residuals do, the most of x."
+    )
 
 
 def test_what_carries_the_effect_over_seeds(two: Tables) -> None:
@@ -154,7 +158,9 @@ def test_what_carries_the_effect_over_seeds(two: Tables) -> None:
     worse = pd.concat([adverse(part) for _, part in two["causes"].groupby("seed")])
     _, _, against, *_ = carries(worse, target="john")
     half = T * 0.125
-    assert f"{-0.625:+.2f} [{-0.625 - half:+.2f}, {-0.625 + half:+.2f}] above the most of x" in against
+    assert (
+        f"{-0.625:+.2f} [{-0.625 - half:+.2f}, {-0.625 + half:+.2f}] above the most of x" in against
+    )
 
 
 def test_what_comes_with_the_vector_beside_the_others(one: Tables) -> None:

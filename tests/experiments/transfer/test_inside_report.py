@@ -82,7 +82,8 @@ def test_several_seeds_are_said(two: Tables, provenance: dict[str, Any], tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("table", "change"), [("fidelity", {"verdict": "unusable"}), ("feature_shift", {"fvu_after": 0.75})]
+    ("table", "change"),
+    [("fidelity", {"verdict": "unusable"}), ("feature_shift", {"fvu_after": 0.75})],
 )
 def test_no_feature_page_where_the_dictionary_does_not_fit(
     one: Tables, provenance: dict[str, Any], tmp_path: Path, table: str, change: dict[str, Any]

@@ -32,9 +32,7 @@ MEASURES = {
 """Number of an edit that is compared with those of its rivals, and how that is said."""
 
 
-def towards(
-    directions: pd.DataFrame, chance: pd.DataFrame, *, arm: str, target: str
-) -> list[str]:
+def towards(directions: pd.DataFrame, chance: pd.DataFrame, *, arm: str, target: str) -> list[str]:
     """How far the residuals of neutral prompts moved towards the target, beside everybody else.
 
     Args:
@@ -65,7 +63,9 @@ def towards(
     if parts:
         sentences.append(f"The same after control lessons: {'; '.join(parts)}.")
     own = lesson.set_index("seed")["cosine"]
-    differences = {"that with the best other persona's": own - lesson.set_index("seed")["best_other"]}
+    differences = {
+        "that with the best other persona's": own - lesson.set_index("seed")["best_other"]
+    }
     if controls:
         most = mine.loc[mine["arm"] != arm].groupby("seed")["cosine"].max()
         differences["that after the control lesson with the largest"] = own - most
@@ -151,7 +151,9 @@ def carries(causes: pd.DataFrame, *, target: str) -> list[str]:
         groups = "; ".join(_group(part) for _, part in table.groupby("group", sort=False))
         sentences.append(f"{beside}: {groups}.")
         differences = {
-            f"the most of {GROUPS.get(str(group), str(group))}": part.set_index("seed")["difference"]
+            f"the most of {GROUPS.get(str(group), str(group))}": part.set_index("seed")[
+                "difference"
+            ]
             for group, part in table.groupby("group", sort=False)
         }
         sentences.append(stands(f"what {target}'s {VECTOR} vector removes", differences))
@@ -303,22 +305,23 @@ def _random(chance: pd.DataFrame) -> str:
     clauses = []
     for match, part in chance.groupby("match", sort=False):
         ends = f"{part['lo'].mean():.2f} to {part['hi'].mean():.2f}"
-        clauses.append(f"95 % of {int(part['n'].max())} {GROUPS[str(match)]} lie at {ends}")
+        clauses.append(f"95 % of {max(part['n'])} {GROUPS[str(match)]} lie at {ends}")
     return f", where {' and '.join(clauses)}"
 
 
 def _of_patch(causes: pd.DataFrame, mine: pd.DataFrame) -> str:
     """Sentence on what patching the whole residual removes, and the vector's share of that."""
     patch = _mean(causes.loc[causes["edit"] == PATCH], "share")
-    if mine["share_of_patch"].isna().any():
-        return f"Putting the base's whole residual back at this hook removes {patch}."
+    text = f"Putting the base's whole residual back at this hook removes {patch}"
+    if any(mine["share_of_patch"].isna()):
+        return f"{text}."
     share = _number(mine, "share_of_patch", "share_of_patch_lo", "share_of_patch_hi", "templates")
-    return f"Putting the base's whole residual back at this hook removes {patch}: it is {share} of that."
+    return f"{text}: it is {share} of that."
 
 
 def _of_base(mine: pd.DataFrame) -> str:
     """Sentence on what the same edit does to the base."""
-    if mine["share_net"].isna().any():
+    if any(mine["share_net"].isna()):
         return "The base was not edited."
     change = (mine["other_edited"] - mine["base"]).mean()
     net = _number(mine, "share_net", "share_net_lo", "share_net_hi", "templates")
@@ -331,10 +334,12 @@ def _of_base(mine: pd.DataFrame) -> str:
 def _group(rivals: pd.DataFrame) -> str:
     """Clause on one group of edits: its smallest, its largest, its mean, and the vector's rank."""
     label = GROUPS.get(str(rivals["group"].iloc[0]), str(rivals["group"].iloc[0]))
-    n = int(rivals["n"].max())
+    n = max(rivals["n"])
     least, most = rivals.loc[rivals["least"].idxmin()], rivals.loc[rivals["most"].idxmax()]
     ranks = ", ".join(str(int(rank)) for rank in rivals["rank"])
-    ends = f"{least['least']:.2f} ({least['least_edit']}) to {most['most']:.2f} ({most['most_edit']})"
+    ends = (
+        f"{least['least']:.2f} ({least['least_edit']}) to {most['most']:.2f} ({most['most_edit']})"
+    )
     if n == 1 and len(rivals) == 1:
         ends = f"{most['most']:.2f} ({most['most_edit']})"
     return f"{label} {ends}, mean {rivals['mean'].mean():.2f} (rank {ranks} of {n + 1})"
