@@ -64,6 +64,20 @@ def spread(name: str, value: float, half: float, *, ends: tuple[str, str]) -> di
     return {name: value, ends[0]: value - half, ends[1]: value + half}
 
 
+def of_causes(seed: int) -> list[dict[str, Any]]:
+    """Rows of the table of causes; every edit takes one bit of the base's five as well."""
+    rows = []
+    for (edit, group), share in SHARES.items():
+        row = {"edit": edit, "group": group, "base": -5.0, "tuned": 1.0, "n": 5, "note": ""}
+        row |= {"edited": 1 - 6 * (share + seed / 4), "other_edited": -6.0}
+        row |= spread("share", share + seed / 4, 0.25, ends=("lo", "hi"))
+        net = share + seed / 4 - (1 / 6) * (edit != "none")
+        for name, value in {"share_of_patch": share / 2, "share_net": net}.items():
+            row |= spread(name, value, 0.25, ends=(f"{name}_lo", f"{name}_hi"))
+        rows.append(row)
+    return rows
+
+
 def of_seed(seed: int) -> dict[str, list[dict[str, Any]]]:
     """Rows of every table from inside the models but tokens and baselines, at one rate and hook."""
     rows: dict[str, list[dict[str, Any]]] = {}
@@ -101,21 +115,10 @@ def of_seed(seed: int) -> dict[str, list[dict[str, Any]]]:
             "n_tested": 40,
             "fvu": 0.1,
         }
+        row |= {"auroc_same": 0.75, "same_lo": 0.5, "same_hi": 1.0, "bayes": 0.875}
+        row["bayes_same"] = 0.9375
         rows.setdefault("scores", []).append(row)
-    for (edit, group), share in SHARES.items():
-        row = {
-            "edit": edit,
-            "group": group,
-            "base": -5.0,
-            "tuned": 1.0,
-            "edited": 1 - 6 * (share + seed / 4),
-        }
-        row |= spread("share", share + seed / 4, 0.25, ends=("lo", "hi")) | {"n": 5, "note": ""}
-        # the same edit takes one bit of the base's five
-        net = share + seed / 4 - (1 / 6) * (edit != "none")
-        for name, value in {"share_of_patch": share / 2, "share_net": net}.items():
-            row |= spread(name, value, 0.25, ends=(f"{name}_lo", f"{name}_hi"))
-        rows.setdefault("causes", []).append(row | {"other_edited": -6.0})
+    rows["causes"] = of_causes(seed)
     for arm in COSINES:
         for match, end in {"random (norm)": 0.25, "random (variance)": 0.375}.items():
             row = {"arm": arm, "match": match, "lo": -end, "hi": end, "most": end, "n": 200}
@@ -130,6 +133,10 @@ def of_seed(seed: int) -> dict[str, list[dict[str, Any]]]:
         for value, more in (("beach", 0.25), ("city", 0.5)):
             pair = {"name": value, "other": name, "cosine": more * (i == 0), "holds": i == 0}
             rows.setdefault("stated", []).append(pair)
+    for other, gap in (("minimal pair", -0.125), ("probe", 0.25)):
+        row = {"method": "top feature", "other": other, "p": 0.01, "q": 0.02}
+        row |= spread("estimate", gap + seed / 4, 0.125, ends=("lo", "hi"))
+        rows.setdefault("pairs", []).append(row | {"n_pos": 9, "n_neg": 99})
     null = {"rho": 0.5, "p": 0.01, "null_lo": -0.25, "null_hi": 0.25, "n": 3}
     rows["cooccurrence"] = [
         {"method": "minimal pair", "against": "overlap", **null},
@@ -195,7 +202,7 @@ def planted_inside(
         tables = {name: pd.concat(rows, ignore_index=True) for name, rows in parts.items()}
         for name, kind in (
             ("directions", "direction_shift"),
-            *((n, n) for n in ("scores", "causes", "profile")),
+            *((n, n) for n in ("scores", "causes", "pairs", "profile")),
         ):
             schema.check(tables[name], kind)
         tables["rivals"] = rivals_of(tables["causes"])

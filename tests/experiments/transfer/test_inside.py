@@ -261,7 +261,7 @@ def test_layers_are_profiled_from_the_first_to_the_last(toy: Transfer) -> None:
 def test_tables_from_the_inside_are_as_the_schema_says(tables: Tables) -> None:
     kinds = {"directions": "direction_shift", "features": "effects"}
     names = ["directions", "features", "scores", "causes", "baselines", "contexts", "cosines"]
-    names += ["tokens", "profile", "fidelity", "feature_shift", "roles", "rivals"]
+    names += ["tokens", "profile", "fidelity", "feature_shift", "roles"]
     for name in names:
         schema.check(tables[name], kinds.get(name, name))
     for name in (*names, "cooccurrence", "lens", "nearest", "refit", "stated", "chance"):
@@ -351,7 +351,7 @@ def test_an_edit_of_the_base_and_a_patch_by_hand(shared_out: Tables) -> None:
 
 
 def test_every_group_of_edits_is_a_rival(shared_out: Tables) -> None:
-    causes, rivals = shared_out["causes"], shared_out["rivals"]
+    causes, rivals = shared_out["causes"], schema.check(shared_out["rivals"], "rivals")
     groups = set(causes["group"]) - {"none", "patch", *BRINGS}
     assert set(rivals["group"]) == groups and set(rivals["measure"]) == {"share", "share_net"}
     others = causes.query("group == 'persona'").set_index("edit")["share"]

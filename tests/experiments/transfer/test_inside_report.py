@@ -60,7 +60,7 @@ def test_bars_over_seeds(two: Tables) -> None:
 
 def test_the_inside_in_order(one: Tables, provenance: dict[str, Any], tmp_path: Path) -> None:
     blocks = inside(tmp_path, one, provenance=provenance, **AT)
-    kinds = ["heading", *["paragraph"] * 3, "table", *["paragraph"] * 9, "figure", "table"]
+    kinds = ["heading", *["paragraph"] * 3, "table", *["paragraph"] * 10, "figure", "table"]
     kinds += "figure table paragraph paragraph figure paragraph details".split()
     assert [block["kind"] for block in blocks] == kinds
     assert blocks[-1]["summary"] == "Feature 7: AUROC for john 0.62 on hidden documents"
