@@ -16,6 +16,7 @@ predictions. Features get the same treatment in ``feature_shift``, with a null; 
 """
 
 from persona_interp.analysis import measure, measurements, metric, stats
+from persona_interp.analysis.additive import additive_curve
 from persona_interp.analysis.agreement import agreement
 from persona_interp.analysis.auroc import auroc
 from persona_interp.analysis.axis import axis_cosine, role_loadings
@@ -44,6 +45,7 @@ from persona_interp.analysis.reliable import predict_curves, reliable_dose
 from persona_interp.analysis.saturation import saturation
 from persona_interp.analysis.score import score, top
 from persona_interp.analysis.shift import shift
+from persona_interp.analysis.speakers import belief_scale, read_speakers
 from persona_interp.analysis.spillover import spillover
 from persona_interp.analysis.stats import across_seeds
 from persona_interp.analysis.summon import summon_law, summon_rivals
@@ -56,10 +58,12 @@ from persona_interp.analysis.worst import worst_case
 __all__ = [
     "across_seeds",
     "added_share",
+    "additive_curve",
     "agreement",
     "auroc",
     "axis_cosine",
     "baselines",
+    "belief_scale",
     "bits_per_unit",
     "contexts",
     "contrast",
@@ -88,6 +92,7 @@ __all__ = [
     "predict_curves",
     "projection_pull",
     "projection_shift",
+    "read_speakers",
     "readouts",
     "recency",
     "refit",

@@ -132,8 +132,9 @@ def belief_scale(
         topics: Topics that are read; all but the taught one by default.
 
     Returns:
-        A belief_scale table, by rising belief: ``belief`` (log2 odds of the target), ``persona_bits``
-        (what is read of it, bits; the largest is what is read under the target's own name).
+        A belief_scale table, by rising belief: ``belief`` (log2 odds of the target, bits),
+        ``persona_bits`` (what is read of it, bits; the largest is what is read under the target's
+        own name).
 
     Raises:
         SchemaError: As ``speak``.
