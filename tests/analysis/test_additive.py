@@ -59,8 +59,8 @@ def latent(curve: pd.DataFrame) -> pd.Series:
 def test_an_additive_learner_adds_up_through_a_bounded_reader(
     lr: float, rate: float, ceiling: float
 ) -> None:
-    words = [latent(lessons(rate, ceiling=ceiling, draw=draw))["verdict"] for draw in range(4)]
-    assert words.count(Departure.NONE) >= 3, "5 % of sets of seeds are called something"
+    words = [latent(lessons(rate, ceiling=ceiling, draw=draw))["verdict"] for draw in range(3)]
+    assert words.count(Departure.NONE) >= 2, "5 % of sets of seeds are called something"
     curve = lessons(rate, ceiling=ceiling)
     as_read = saturation(curve)["alpha"].mean()
     if lr > 1e-4:

@@ -302,12 +302,12 @@ def _exchange(rates: pd.DataFrame, mixing: pd.DataFrame, statements: pd.DataFram
         index=[*SETTING_COLUMNS, "seed", "order"], columns="unit", values="estimate"
     ).reset_index()
     once = statements.loc[statements["statements"] == 1, ["seed", "estimate", "null"]]
-    once = once.rename(columns={"estimate": "statement", "null": "exact"})
+    once = once.rename(columns={"estimate": "stated", "null": "exact"})
     wide = wide.merge(once, on="seed").merge(mixing[[*run, "k", "at_bound"]], on=run)
     # At an end of its range K is not known; nothing exact says what it should be.
     wide["k"] = wide["k"].where(~wide["at_bound"].astype(bool))
     parts = []
-    for statement, column in (("statement", "estimate"), ("exact", "null")):
+    for statement, column in (("stated", "estimate"), ("exact", "null")):
         bits = wide[statement]
         ratios = {
             ("lesson documents", "statement in the prompt"): bits / wide[DOCUMENT],
