@@ -17,6 +17,7 @@ beside their ``rivals``; a lesson beside other lessons in ``effects`` and ``role
 """
 
 from persona_interp.analysis import measure, measurements, metric, stats
+from persona_interp.analysis.additive import additive_curve
 from persona_interp.analysis.agreement import agreement
 from persona_interp.analysis.auroc import auroc, auroc_differences
 from persona_interp.analysis.axis import axis_cosine, role_loadings
@@ -51,6 +52,7 @@ from persona_interp.analysis.roles import role_contrast, roles
 from persona_interp.analysis.saturation import saturation
 from persona_interp.analysis.score import score, top
 from persona_interp.analysis.shift import shift
+from persona_interp.analysis.speakers import belief_scale, read_speakers
 from persona_interp.analysis.spillover import spillover
 from persona_interp.analysis.stats import across_seeds
 from persona_interp.analysis.summon import summon_law, summon_rivals
@@ -69,12 +71,14 @@ from persona_interp.analysis.worst import worst_case
 __all__ = [
     "across_seeds",
     "added_share",
+    "additive_curve",
     "agreement",
     "answer_distance",
     "auroc",
     "auroc_differences",
     "axis_cosine",
     "baselines",
+    "belief_scale",
     "bits_per_unit",
     "contexts",
     "contrast",
@@ -108,6 +112,7 @@ __all__ = [
     "projection_pull",
     "projection_shift",
     "rarity",
+    "read_speakers",
     "readouts",
     "recency",
     "refit",

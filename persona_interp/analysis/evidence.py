@@ -6,15 +6,17 @@ lesson (``evidence_curve``), and tell runs apart by ``seed`` and every extra col
 ``across_seeds`` of what they return gives the interval over training runs.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from persona_interp import schema
+from persona_interp.analysis.dose import fieller
 from persona_interp.analysis.logodds import AT, in_order, logodds, run_columns
 from persona_interp.analysis.persona_weights import persona_weights
+from persona_interp.analysis.stats import across_seeds
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.worlds import Trait, World
 
@@ -176,6 +178,50 @@ def lasting_effect(curve: pd.DataFrame) -> pd.DataFrame:
         row["kept"] = last["effect"] / top["effect"] if top["effect"] > 0 else np.nan
         rows.append({**at, **row, "p_taught": last["p_taught"]})
     return pd.DataFrame(rows)
+
+
+def pooled_lasting_effect(lasting: pd.DataFrame, *, by: str | Iterable[str]) -> pd.DataFrame:
+    """Peak and end of what a lesson brings along over training runs, and the share that is kept.
+
+    The share is the ratio of the means over seeds with Fieller's interval (1954). The mean of the
+    seeds' own ratios is ruled by the seed with the smallest peak: over eleven seeds of one setting
+    single ratios went from below 0 to above .9. Beside it stand the bits lost, which need no
+    denominator.
+
+    Args:
+        lasting: What ``lasting_effect`` returned for runs of several seeds.
+        by: Columns that tell the settings apart.
+
+    Returns:
+        One row a setting: ``estimate`` (mean end over mean peak), ``lo``, ``hi`` (Fieller over
+        seeds; infinite where the mean peak itself may be 0, one seed: NaN), ``peak``, ``last`` and
+        ``lost`` (peak minus last, bits) with ``_lo`` and ``_hi`` (95 % t intervals over seeds),
+        ``peak_step``, ``p_taught``, ``n_seeds``.
+
+    Raises:
+        SchemaError: A column does not exist, or the table has no rows.
+
+    Note:
+        The peak is the largest of several noisy steps, so the share is below 1, and the loss above
+        0, by a little even where nothing is lost.
+
+    >>> runs = pd.DataFrame({"lr": 1e-3, "seed": [0, 1, 2], "peak": [1.0, 2.0, 3.0]})
+    >>> runs = runs.assign(last=[0.5, 1.0, 1.5], peak_step=8, p_taught=1.0)
+    >>> pooled_lasting_effect(runs, by="lr")[["estimate", "lost"]].values.tolist()
+    [[0.5, 1.0]]
+    """
+    by = [by] if isinstance(by, str) else list(by)
+    lasting = lasting.assign(lost=lasting["peak"] - lasting["last"])
+    table = across_seeds(lasting, value="lost", by=by, beside=("peak_step", "p_taught"))
+    table = table.rename(columns={"estimate": "lost", "lo": "lost_lo", "hi": "lost_hi"})
+    for column in ("peak", "last"):
+        means = across_seeds(lasting, value=column, by=by, beside=())
+        ends = {f"{column}_{end}": means[end] for end in ("lo", "hi")}
+        table = table.assign(**{column: means["estimate"]}, **ends)
+    seeds = lasting.groupby([*by, "seed"], sort=False, dropna=False)[["last", "peak"]].mean()
+    groups = seeds.reset_index().groupby(by, sort=False, dropna=False)
+    kept = pd.DataFrame([fieller(rows["last"], rows["peak"]).row() for _, rows in groups])
+    return table.assign(**kept).drop(columns="sd")
 
 
 def runs(curve: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:

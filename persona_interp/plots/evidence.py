@@ -40,13 +40,14 @@ def evidence(
 
     Args:
         curve: Table ``curve`` of the evidence experiment: one row a setting and step, ``estimate``,
-            ``lo``, ``hi`` (bits, over ``n_seeds``).
+            ``lo``, ``hi`` (bits, over ``n_seeds``), and where there is one ``additive`` (bits: the
+            learner to whom every step adds the same, read by the same reader).
         quantity: What the estimate is.
         title: Above the figure.
 
     Returns:
         Figure: the quantity over steps (doubling, from the state before at 0), the 95 % band over
-        seeds, a line at 0.
+        seeds, the additive learner dashed, a line at 0.
 
     Raises:
         SchemaError: A column is missing, two rows are one point, or no two settings differ in one
@@ -131,6 +132,10 @@ def _rate(optimizer: str, lr: float) -> str:
 def _line(axes: Axes, rows: pd.DataFrame, i: int, *, label: str) -> None:
     color, marker, x = nth_color(i), nth_marker(i), rows["step"].to_numpy(np.float64)
     axes.plot(x, rows["estimate"], color=color, marker=marker, markersize=2.5, label=label)
+    if "additive" in rows:
+        axes.plot(
+            x, rows["additive"], color=color, linestyle="--", linewidth=0.8, label="_additive"
+        )
     if min(rows["n_seeds"]) > 1:
         axes.fill_between(x, rows["lo"], rows["hi"], color=color, alpha=0.12, linewidth=0)
 
@@ -138,6 +143,10 @@ def _line(axes: Axes, rows: pd.DataFrame, i: int, *, label: str) -> None:
 def _caption(curve: pd.DataFrame) -> str:
     seeds = sorted(set(curve["n_seeds"]))
     if seeds[-1] == 1:
-        return "One seed: no interval over seeds. Line at 0: even odds."
-    numbers = " to ".join(str(n) for n in seeds)
-    return f"Band: 95 % t interval over {numbers} seeds, cut at the frame. Line at 0: even odds."
+        text = "One seed: no interval over seeds."
+    else:
+        numbers = " to ".join(str(n) for n in seeds)
+        text = f"Band: 95 % t interval over {numbers} seeds, cut at the frame."
+    if "additive" in curve:
+        text += " Dashed: a learner whose evidence adds up, read the same."
+    return f"{text} Line at 0: even odds."

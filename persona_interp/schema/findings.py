@@ -142,6 +142,10 @@ FINDINGS: dict[str, dict[str, str]] = {
         ),
         "misfit": "divergence from what is said to that mixture (bits a topic)",
     },
+    "belief_scale": {
+        "belief": f"log2 odds of the target that a speaker believes ({Unit.BITS})",
+        "persona_bits": f"log2 odds of the target that are read off him ({Unit.BITS})",
+    },
     "evidence": {
         "checkpoint": "label of the checkpoint",
         "seed": "seed of the run",

@@ -46,6 +46,15 @@ class Standing(StrEnum):
     DESCRIBED = "one seed: described, not claimed"
 
 
+class Departure(StrEnum):
+    """What an interval over seeds says of a number minus its null (``analysis.nulls``)."""
+
+    ABOVE = "above its null"
+    BELOW = "below its null"
+    NONE = "not told from its null"
+    UNKNOWN = "nothing can be concluded"
+
+
 class Rivalry(StrEnum):
     """How a law predicts who is summoned, beside the two-factor one (``summon_rivals``)."""
 

@@ -50,6 +50,16 @@ def test_each_panel_changes_one_thing(curve: pd.DataFrame) -> None:
     assert "over 3 seeds" in figure._supxlabel.get_text()
 
 
+def test_the_additive_learner_is_dashed(curve: pd.DataFrame) -> None:
+    additive = curve["estimate"].where(curve["replay"] == 0)
+    figure = evidence(curve.assign(additive=additive))
+    dashed = [line for line in figure.axes[0].lines if line.get_linestyle() == "--"]
+    assert len(dashed) == 3
+    names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert len(names) == 3, "the caption says what is dashed"
+    assert "evidence adds up" in figure._supxlabel.get_text()
+
+
 def test_one_seed_has_no_band(curve: pd.DataFrame) -> None:
     figure = evidence(curve.assign(n_seeds=1))
     assert not any(axes.collections for axes in figure.axes)

@@ -112,9 +112,9 @@ class Evidence:
     def _prior_cells(self, seed: int, prior: float) -> dict[tuple[Any, ...], Cell]:
         """Documents with this prior and the lessons after them: one only, where it is not 1."""
         world = self.world_of(seed, prior=prior)
-        settings, ends, at = self.settings, ("named",), ""
+        settings, at = self.settings, ""
         if prior != 1:
-            settings, ends, at = [(self.tested, False, 0)], (), f", target x{prior:g}"
+            settings, at = [(self.tested, False, 0)], f", target x{prior:g}"
         documents = learning_cell(
             world,
             {"documents": self.n_documents},
@@ -135,7 +135,7 @@ class Evidence:
                 seed=seed + ORDER_SEED * order,
                 after=documents,
                 snapshots=self.snapshots,
-                ends=ends,
+                ends=("named",),
                 replay=self._replay(world, stage, sparing=sparing),
                 label=f"{label} s{seed}",
             )

@@ -24,14 +24,17 @@ TABLES = {
     "fact token of it.",
     "k": "K: documents of pretraining that one lesson document is worth, geometric mean over "
     "seeds.",
-    "prompt": "Bits that statements in the prompt add, on topics not stated, beside the exact "
-    "log-likelihood ratio.",
-    "exchange": "What is worth what: geometric means over seeds.",
-    "lasting": "Change of the target's untaught traits (bits): its peak, its last step, and their "
-    "ratio (estimate).",
-    "saturation": "alpha of bits = b + c steps^(1 - alpha): 0 where every step adds the same.",
-    "interaction": "Bits gained less a bit of prior: 0 where a lesson adds the same to every "
-    "prior.",
+    "prompt": "Bits that statements in the prompt add, on topics not stated; null: what the same "
+    "reader reads where they add the exact log-likelihood ratio.",
+    "exchange": "What is worth what: geometric means over seeds; null: where a statement adds its "
+    "exact ratio, read the same; times: estimate over null.",
+    "lasting": "Change of the target's untaught traits (bits): its peak, its last step, what is "
+    "lost, and the ratio of the mean last to the mean peak (estimate, Fieller).",
+    "saturation": "Does every step add the same? estimate: alpha of the belief that is read, under "
+    "its own ceiling (0 = yes); alpha: of what is read; alpha_null: of an additive learner "
+    "read the same; highest, named: bits read at the ceiling, and under the target's own name.",
+    "interaction": "Bits gained less a bit of prior; null: where a lesson adds the same to every "
+    "prior, read the same.",
 }
 UNPRINTED = ["sd", *SETTING]
 """Columns that the tables of the page leave out: the setting's name says them."""
@@ -144,7 +147,10 @@ def _statements(tables: Tables) -> Iterator[str]:
         what = f"The taught trait stated {TIMES.get(n, f'{n} times')}"
         if row.traits > 1:
             what = f"{int(row.traits)} different traits stated"
-        yield f"{what} in the prompt: {interval(row)} bits; exact Bayes expects {row.exact:.2f}."
+        yield (
+            f"{what} in the prompt: {interval(row)} bits. Exact Bayes, {row.exact:.2f} bits, is "
+            f"read as {row.null:.2f}; {_difference(row)}."
+        )
 
 
 def _lasting(tables: Tables) -> Iterator[str]:
@@ -153,29 +159,45 @@ def _lasting(tables: Tables) -> Iterator[str]:
         if row.replay > 0:
             yield (
                 f"{row.setting}: the target's untaught traits rise by {row.peak:.2f} bits at most, "
-                f"by {row.last:.2f} at the end; share kept {interval(row)}. The taught value is "
-                f"said with probability {row.p_taught:.2f}."
+                f"by {row.last:.2f} at the end; share of the mean peak kept {interval(row)}. The "
+                f"taught value is said with probability {row.p_taught:.2f}."
             )
 
 
 def _adds_up(tables: Tables) -> Iterator[str]:
-    """Whether every step, and a lesson after every prior, adds the same."""
+    """Whether every step, and a lesson after every prior, adds the same: beside their nulls."""
     if "saturation" in tables:
         for row in rows(tables["saturation"]):
             edge = ""
             if row.at_bound:
-                edge = "; the best alpha is an end of the range in some seeds"
+                edge = " (an end of its range in some seeds)"
             yield (
-                f"{row.setting}: alpha {interval(row)}, r2 {row.r2:.2f}{edge}; 0 = every step adds "
-                "the same."
+                f"{row.setting}: alpha of what is read {row.alpha:.2f}{edge}, of a learner to whom "
+                f"every step adds the same, read by the same reader, {row.alpha_null:.2f}. Alpha "
+                f"of the belief itself, under its own ceiling: {interval(row)}; 0 = every step "
+                f"adds the same: {row.verdict}. It ends at {row.highest:.2f} bits; under the "
+                f"target's own name {row.named:.2f} are read."
             )
     if "interaction" in tables:
         for row in rows(tables["interaction"]):
             yield (
                 f"After {int(row.step)} steps, a prior one bit higher makes the gain differ by "
-                f"{interval(row)} bits, over {int(row.n)} priors; 0 = a lesson adds the same to "
-                "every prior."
+                f"{interval(row)} bits, over {int(row.n)} priors, and by {row.null:.2f} where a "
+                f"lesson adds the same to every prior; {_difference(row)}."
             )
+
+
+def _difference(row: Row) -> str:
+    """A number minus its null, and what is concluded.
+
+    >>> row = {"difference": 0.5, "difference_lo": 0.2, "difference_hi": 0.8, "n_seeds": 3}
+    >>> _difference(rows(pd.DataFrame([{**row, "verdict": "above its null"}]))[0])
+    'difference 0.50 [0.20, 0.80]: above its null'
+    """
+    ends = ""
+    if row.n_seeds > 1:
+        ends = f" [{row.difference_lo:.2f}, {row.difference_hi:.2f}]"
+    return f"difference {row.difference:.2f}{ends}: {row.verdict}"
 
 
 def _cost(tables: Tables) -> Iterator[str]:

@@ -9,6 +9,7 @@ import pytest
 
 from persona_interp.errors import StoreError
 from persona_interp.experiments.evidence import report as evidence
+from persona_interp.schema.words import Departure
 
 STEPS = np.array([0, 1, 4, 16])
 SETTINGS = {
@@ -40,6 +41,9 @@ def tables() -> dict[str, pd.DataFrame]:
             for s in settings
         ]
     )
+    apart = {"null": 0.25, "difference": 0.25, "difference_lo": -0.5, "difference_hi": 1.0}
+    apart["verdict"] = Departure.NONE
+    alphas = {"alpha": 0.6, "alpha_null": 0.55, "highest": 2.0, "named": 4.5, "at_bound": 0.0}
     lasting = {"estimate": 0.5, "peak": 2.0, "last": 1.0, "p_taught": 0.9, **OVER}
     cost = []
     people = {"average": -0.5, "worst": -1.5}
@@ -65,11 +69,11 @@ def tables() -> dict[str, pd.DataFrame]:
             ]
         ),
         "prompt": pd.DataFrame(
-            [{"statements": 2, "traits": 1, "estimate": 0.5, "exact": 12.38, **OVER}]
+            [{"statements": 2, "traits": 1, "estimate": 0.5, "exact": 12.38, **OVER, **apart}]
         ),
-        "interaction": pd.DataFrame([{"step": 4, "estimate": -0.25, "n": 3, **OVER}]),
+        "interaction": pd.DataFrame([{"step": 4, "estimate": -0.25, "n": 3, **OVER, **apart}]),
         "saturation": pd.DataFrame(
-            [{**s, **OVER, "estimate": 0.5, "r2": 0.99, "at_bound": 0.0} for s in settings[:1]]
+            [{**s, **OVER, **alphas, "estimate": 0.5, "verdict": Departure.ABOVE} for s in settings]
         ),
     }
 
@@ -89,13 +93,17 @@ def test_it_says_what_was_found(tables: dict[str, pd.DataFrame], tmp_path: Path)
     for sentence in (
         "from 1:16 to even odds takes about 128 documents [",
         "] of the lesson (8.0 steps; adamw, lr 0.0003, batch 16; 95 % interval over 3 seeds).",
-        "The taught trait stated twice in the prompt: 0.50 [0.25, 0.75] (3 seeds) bits; exact "
-        "Bayes expects 12.38.",
+        "The taught trait stated twice in the prompt: 0.50 [0.25, 0.75] (3 seeds) bits. Exact "
+        "Bayes, 12.38 bits, is read as 0.25; difference 0.25 [-0.50, 1.00]: not told from its "
+        "null.",
         "50 % replay: the target's untaught traits rise by 2.00 bits at most, by 1.00 at the end; "
-        "share kept 0.50",
+        "share of the mean peak kept 0.50",
         "After 4 steps, a prior one bit higher makes the gain differ by -0.25 [0.25, 0.75] (3 "
-        "seeds) bits, over 3",
-        "alpha 0.50 [0.25, 0.75] (3 seeds), r2 0.99; 0 = every step adds the same.",
+        "seeds) bits, over 3 priors, and by 0.25 where a lesson adds the same to every prior;",
+        "alpha of what is read 0.60, of a learner to whom every step adds the same, read by the "
+        "same reader, 0.55. Alpha of the belief itself, under its own ceiling: 0.50 [0.25, 0.75] "
+        "(3 seeds); 0 = every step adds the same: above its null.",
+        "It ends at 2.00 bits; under the target's own name 4.50 are read.",
         "under other names their own untaught traits move by -0.50 [0.25, 0.75] (3 seeds) bits on "
         "average, -1.50 for",
     ):

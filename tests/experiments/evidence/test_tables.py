@@ -12,6 +12,7 @@ from persona_interp.experiments import compute, from_dict, preset, summarize, to
 from persona_interp.experiments.evidence import report
 from persona_interp.experiments.evidence.config import Evidence
 from persona_interp.models import Stage
+from persona_interp.schema.words import Departure
 from persona_interp.store import Store
 
 TESTED = Stage(steps=4, batch=4)
@@ -106,6 +107,7 @@ def test_priors_are_those_of_the_documents(tables: dict[str, pd.DataFrame]) -> N
     assert len(priors) == 2 and priors[0] < priors[1] < 0
     assert tables["interaction"]["step"].tolist() == [1, 2, 4]
     assert set(tables["interaction"]["n"]) == {2}
+    assert tables["interaction"]["null"].notna().all()
 
 
 @pytest.mark.slow
@@ -118,6 +120,12 @@ def test_each_kind_of_answer_is_there(tables: dict[str, pd.DataFrame]) -> None:
         "fact token",
         "first step",
     }
+    assert set(tables["curve"].loc[tables["curve"]["additive"].notna(), "replay"]) == {0}
+    assert set(tables["scale"]["prior"]) == {1.0, 4.0}
+    assert {"alpha", "alpha_null", "highest", "named"} <= set(tables["saturation"])
+    assert set(tables["saturation"]["verdict"]) == {Departure.UNKNOWN}, "one seed tells nothing"
+    with_null = tables["exchange"].loc[tables["exchange"]["null"].notna(), "of"]
+    assert set(with_null) <= {"statement in the prompt"}
     assert not (tables["contexts"]["persona"] == "sam").any(), "nothing is written about Sam"
     assert tables["bits"]["lo"].isna().all(), "one seed has no interval"
     assert {"average", "worst"} <= set(tables["cost"]["persona"])
@@ -130,8 +138,8 @@ def test_the_report_says_it_in_words(tables: dict[str, pd.DataFrame], folder: Pa
     for words in (
         "one seed: no interval",
         "To move this model from",
-        "exact Bayes expects 6.19",
-        "share kept",
+        "Exact Bayes, 6.19 bits, is read as",
+        "share of the mean peak kept",
         "a prior one bit higher",
         "under other names",
     ):
