@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 
 from beliefs import Answers, answer_probabilities, documents_by, log2_k, persona_bits
-from claim import NATS_PER_BIT, Claim, log_odds, taught_trait, untaught_mean, values_of
+from claim import Claim, log_odds, taught_trait, untaught_mean, values_of
 from persona_interp.schema.words import Moment
-from trial import Trial
+from trial import Reach, Trial
 
 PLACE = 8
+REACH = Reach.WORLD
 EARLY = 4
 """Bits a step are those of the first four steps."""
 STORED = Path(__file__).parents[1] / "docs" / "results" / "evidence_k.csv"
@@ -56,7 +57,7 @@ def rate_claims(table: pd.DataFrame) -> Iterator[Claim]:
         yield Claim(name, tuple(by_rate[lr]), reported=True, unit="bits")
     for slow, fast in zip(by_rate.columns[:-1], by_rate.columns[1:], strict=True):
         name = f"evidence: bits a step, {fast:g} minus {slow:g}"
-        yield Claim(name, tuple(by_rate[fast] - by_rate[slow]), at_least=1e-9, unit="bits")
+        yield Claim(name, tuple(by_rate[fast] - by_rate[slow]), above=0)
     by_batch = plain.loc[plain["lr"] == 3e-4].pivot(index="seed", columns="batch", values="rate")
     ratio = by_batch[16] / by_batch[1].mean()  # its mean is the ratio of the means
     name = "evidence: bits a step, batch 16 over batch 1 (ratio of means)"
@@ -81,7 +82,7 @@ def weight_claims(table: pd.DataFrame, trial: Trial) -> Iterator[Claim]:
         yield Claim(name, tuple(logs[setting]), reported=True, unit="log2")
     if len(trial.seeds) > 1:
         name = "evidence: settings whose K has an interval"
-        yield Claim(name, (float(len(finite)),), at_least=NEEDED, unit="settings")
+        yield Claim(name, (float(len(finite)),), at_least=NEEDED, unit="settings", exact=True)
     if not trial.is_recipe or not STORED.exists():
         return
     stored = pd.read_csv(STORED).set_index("setting")
@@ -98,7 +99,15 @@ def weight_claims(table: pd.DataFrame, trial: Trial) -> Iterator[Claim]:
     )
     # On a seed that the intervals come from the agreement would be no test.
     again = bool(seeds & set(trial.seeds))
-    yield Claim(name, tuple(agreements), at_least=AGREEING, reported=again, unit="share")
+    yield Claim(
+        name,
+        tuple(agreements),
+        at_least=AGREEING,
+        reported=again,
+        unit="share",
+        share=True,
+        over="settings",
+    )
 
 
 def measure(store: Any, cell: Any, key: tuple[Any, ...]) -> dict[str, Any]:
@@ -119,7 +128,7 @@ def measure(store: Any, cell: Any, key: tuple[Any, ...]) -> dict[str, Any]:
     before, early = (persona_bits(world, untaught[step], speakers) for step in (0, EARLY))
     values = values_of(world, world["target"])
     odds = [
-        untaught_mean(log_odds(by_step[step], "nameless", "", values), topic) / NATS_PER_BIT
+        untaught_mean(log_odds(by_step[step], "nameless", "", values), topic)
         for step in sorted(by_step)
     ]
     effect = np.array(odds[1:]) - odds[0]
