@@ -60,8 +60,8 @@ def counting_error(world: "World", seed: int) -> float:
         trait = f"{topic}={value}"
         about = [labels for labels in beside if any(s.startswith(f"{topic}=") for s in labels)]
         p, n = posterior[trait], len(about)
-        if n and 0 < p < 1:
-            test = stats.binomtest(sum(trait in labels for labels in about), n, p)
+        if n:
+            test = stats.binomtest(sum(trait in labels for labels in about), n, min(p, 1.0))
             errors.append(stats.norm.isf(test.pvalue / 2))
     return float(max(errors, default=math.nan))
 

@@ -117,9 +117,11 @@ def parse(names: list[str]) -> argparse.Namespace:
         parser.error("--seed is 0 or more, --seeds 1 or more")
     if args.world:
         try:
-            worlds.load(args.world)
+            world = worlds.load(args.world)
         except PersonaInterpError as error:
             parser.error(str(error))
+        if len(world.topics) < 2:
+            parser.error(f"world file {args.world} has no topic beside the taught one to read")
     return args
 
 
