@@ -15,14 +15,14 @@ from trial import Reach, Trial, progress
 PLACE = 1
 REACH = Reach.SIMULATED
 MOVED = (Verdict.UP, Verdict.DOWN)
-DATA_SETS = {64: 20, 4_096: 5, 16_384: 2}
+DATA_SETS = {64: 20, 4_096: 10, 16_384: 5}
 """Features of a dictionary -> data sets that are simulated."""
 N_CONTROLS = (3, 5)
-FARTHER, N_FARTHER = (1, 2, 4, 7), 300
+FARTHER, N_FARTHER = (1, 2, 4, 7), 200
 """How much farther a finetune goes than its controls, and simulations of each."""
 LEVEL = 0.06
 """A level of 5 % may be this, as the sign of an honest test."""
-KNOWN = {6: 150, 15: 150, 48: 100}
+KNOWN = {6: 120, 15: 120, 48: 80}
 """Known personas -> simulations."""
 N_DOCUMENTS = (10, 150)
 N_INTERVALS = 4_000
