@@ -19,7 +19,7 @@ from decision import pseudovalues
 from trial import Reach, Trial
 
 PLACE = 10
-REACH = Reach.WORLD
+REACH = Reach.HIDDEN
 LINE = 0.7
 Numbers = dict[str, dict[Any, float]]
 """Estimator, or "truth" -> estimate by persona or by pair of personas."""

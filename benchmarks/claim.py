@@ -45,8 +45,8 @@ class Claim:
 
     @property
     def mean(self) -> float:
-        """Mean over the values."""
-        return float(np.mean(self.values))
+        """Mean over the values; NaN of none."""
+        return float(np.mean(self.values)) if self.values else math.nan
 
     @property
     def ruling(self) -> Ruling:
@@ -55,7 +55,7 @@ class Claim:
             return Ruling.REPORTED
         met = [self.region.holds(value) for value in self.values]
         if self.exact:
-            return Ruling.HOLDS if all(met) else Ruling.FAILS
+            return Ruling.HOLDS if met and all(met) else Ruling.FAILS
         if self.every and not all(met):
             return Ruling.FAILS
         if self.every or self._alike:
@@ -82,6 +82,8 @@ class Claim:
     @property
     def interval(self) -> Interval:
         """95 % interval of the mean, or of the share; NaN where there is none."""
+        if not self.values:
+            return math.nan, math.nan
         if self.share:
             return wilson(self.mean, len(self.values))
         with np.errstate(invalid="ignore"):
@@ -99,6 +101,8 @@ class Claim:
         if n == 1 and not self.share:
             return 2
         mean = self.mean
+        if math.isnan(mean):
+            return None
         if self.share:
             return needed(self.region, lambda n: wilson(mean, n), start=1)
         sd = float(np.std(self.values, ddof=1))
@@ -146,8 +150,8 @@ class Claim:
         if self.exact:
             return f"{counted}, exact"
         missing = sum(not math.isfinite(value) for value in self.values)
-        if missing:
-            return f"{counted}, no number in {missing}"
+        if missing or n == 0:
+            return f"{counted}, no number in {missing}" if n else counted
         takes = self.takes
         counted += f", takes {takes}" if takes else f", takes more than {MOST:,}"
         if n == 1 and not (self.share or self.every):

@@ -26,9 +26,11 @@ class Reach(Enum):
     """The seeds and any world file."""
     RIVALS = 2
     """The seeds, and a world file in which somebody shares the taught trait with the target."""
-    SEEDS = 3
+    HIDDEN = 3
+    """The seeds, and a world file with hidden dialogues."""
+    SEEDS = 4
     """The seeds; its worlds are its own."""
-    SIMULATED = 4
+    SIMULATED = 5
     """Its data are simulated; the seeds draw them."""
 
 
@@ -88,6 +90,10 @@ class Trial:
             if self.rival:
                 return self, ""
             return own, f"nobody shares the taught trait with the target there; {OWN_WORLD}"
+        if reach == Reach.HIDDEN:
+            if self.world_of(0).kinds["hidden"] > 0:
+                return self, ""
+            return own, f"there are no hidden dialogues in that world; {OWN_WORLD}"
         return own, OWN_WORLD
 
     def preset(self, experiment: str, **changes: Any) -> Any:

@@ -9,7 +9,7 @@ from decision import Region, needed, pseudovalues, t_interval, t_interval_at, wi
 from persona_interp.schema.words import Ruling
 
 NAN = float("nan")
-SIMULATIONS = 4_000
+SIMULATIONS = 2_000
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,7 @@ SIMULATIONS = 4_000
         ((2.0, 2.0, 2.0), Ruling.HOLDS),  # nothing to make an interval of: each of three meets it
         ((2.0, 2.0), Ruling.UNDECIDED),
         ((0.0, 0.0, 0.0), Ruling.FAILS),
+        ((), Ruling.UNDECIDED),
     ],
 )
 def test_the_whole_interval_decides(values: tuple[float, ...], ruling: Ruling) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -54,8 +55,8 @@ def test_the_last_line_counts_and_a_failure_is_the_exit_code(
         assert f"{word} {int(word in words)}" in last
 
 
-def test_a_group_that_cannot_be_tried_is_named_and_the_others_go_on(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_group_that_breaks_is_named_and_the_others_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     def broken(trial: Trial) -> Iterator[Claim]:
         yield PLANTED[Ruling.HOLDS]
@@ -67,6 +68,10 @@ def test_a_group_that_cannot_be_tried_is_named_and_the_others_go_on(
     text = capsys.readouterr().out
     assert "broken: cannot be tried: nobody lives here." in text
     assert f"{Ruling.HOLDS} 2" in text and "not tried: broken" in text
+    # A world of the user's own may not allow a group, which is no failure of a claim.
+    file = worlds.save(worlds.john_and_sam(), tmp_path / "world.yaml")
+    assert run(monkeypatch, groups, "--world", str(file)) == 0
+    assert "not tried: broken" in capsys.readouterr().out
 
 
 def test_a_world_reaches_a_group_or_the_group_says_that_it_does_not(tmp_path: Path) -> None:
@@ -105,3 +110,11 @@ def test_a_wrong_world_file_ends_the_command_line_in_a_sentence(
         run(monkeypatch, {"planted": group()}, "--world", str(file))
     assert stop.value.code == 2
     assert "lacks" in capsys.readouterr().err
+
+
+def test_a_world_without_hidden_dialogues_does_not_reach_who_needs_them(tmp_path: Path) -> None:
+    world = replace(worlds.john_and_sam(), kinds={"third": 0.6, "named": 0.4})
+    trial = Trial([0], str(worlds.save(world, tmp_path / "open.yaml")), tmp_path)
+    own, text = trial.reaching(Reach.HIDDEN)
+    assert own.is_recipe and OWN_WORLD in text
+    assert trial.reaching(Reach.WORLD) == (trial, "")
