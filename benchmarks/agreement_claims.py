@@ -6,7 +6,7 @@ are over all their personas.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations, product
 from typing import Any
 
@@ -14,10 +14,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from claim import NATS_PER_BIT, Claim, ends, log_odds, values_of
-from trial import Trial
+from claim import Claim, ends, log_odds, values_of
+from decision import pseudovalues
+from trial import Reach, Trial
 
 PLACE = 10
+REACH = Reach.HIDDEN
 LINE = 0.7
 Numbers = dict[str, dict[Any, float]]
 """Estimator, or "truth" -> estimate by persona or by pair of personas."""
@@ -57,15 +59,22 @@ def rank_claims(name: str, worlds: list[Numbers]) -> Iterator[Claim]:
         by_world = tuple(spearman([numbers], estimator) for numbers in worlds)
         text = f"{name}: {estimator}, rank correlation by world; pooled {pooled[estimator]:.3f}"
         yield Claim(text, by_world, reported=True, unit="rho")
-    second = sorted(pooled.values())[-2]
-    text = f"{name}: second best estimator against the truth, pooled"
-    yield Claim(text, (second,), at_least=LINE, unit="rho")
+    second = sorted(pooled, key=pooled.__getitem__)[-2]
+    # Pooled over worlds, so worlds are what is left out in turn.
+    left_out = pseudovalues(lambda some: spearman(some, second), worlds)
+    text = f"{name}: second best estimator ({second}) against the truth, pooled"
+    yield Claim(text, left_out, at_least=LINE, unit="rho")
 
 
-def spearman(worlds: list[Numbers], estimator: str) -> float:
-    """Over all personas (or pairs) of these worlds for which there is an estimate."""
+def spearman(worlds: Sequence[Numbers], estimator: str) -> float:
+    """Over all personas (or pairs) of these worlds for which there is an estimate.
+
+    NaN of two or fewer, and where nothing varies: then there is nothing to rank.
+    """
     x = [value for numbers in worlds for value in numbers[estimator].values()]
     y = [numbers["truth"][key] for numbers in worlds for key in numbers[estimator]]
+    if len(x) < 3 or not np.isfinite(x).all() or len(set(x)) == 1 or len(set(y)) == 1:
+        return math.nan
     return float(np.corrcoef(stats.rankdata(x), stats.rankdata(y))[0, 1])
 
 
@@ -135,8 +144,9 @@ def binding_odds(behavior: pd.DataFrame, world: dict[str, Any]) -> dict[str, flo
         excess = []
         for topic, value in own.items():
             others = [odds[q][topic] for q in values if values[q][topic] != value]
-            excess.append(odds[name][topic] - np.mean(others))
-        bindings[name] = float(np.mean(excess))
+            if others:  # what everybody holds binds nobody
+                excess.append(odds[name][topic] - np.mean(others))
+        bindings[name] = float(np.mean(excess)) if excess else math.nan
     return bindings
 
 
@@ -182,7 +192,10 @@ def spillover_slope(experiment: Any, store: Any, seed: int) -> float:
         for (one, other), bits in together.items():
             if one == taught:
                 x.append(bits)
-                y.append(trait_shift(behavior, other) / NATS_PER_BIT)
+                y.append(trait_shift(behavior, other))
+    # Rounding apart, all traits may co-occur alike: then there is no slope.
+    if not x or np.ptp(x) < 1e-9 or not np.isfinite(y).all():
+        return math.nan
     return float(np.polyfit(x, y, 1)[0])
 
 
@@ -205,12 +218,13 @@ def co_occurrence_bits(
     for one, other in product(p, p):
         if one[0] != other[0]:
             joint = sum(documents[n] * p[one][n] * p[other][n] for n in values) / total
-            bits[one, other] = math.log2(joint / marginal[one] / marginal[other])
+            if joint > 0:  # without noise some traits never meet, which is no number of bits
+                bits[one, other] = math.log2(joint / marginal[one] / marginal[other])
     return bits
 
 
 def trait_shift(behavior: pd.DataFrame, trait: tuple[str, str]) -> float:
-    """Log odds (nats) of one trait after minus before, of the nameless assistant."""
+    """Log odds (bits) of one trait after minus before, of the nameless assistant."""
     topic, value = trait
     before, after = (
         log_odds(rows, "nameless", "", {topic: value})[topic] for rows in ends(behavior)

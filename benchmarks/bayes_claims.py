@@ -4,29 +4,32 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import numpy as np
+from scipy import stats
 
-from claim import Claim, bayes_log_odds, taught_trait, values_of
-from trial import Trial
+from claim import Claim, taught_trait, values_of
+from ideal import bayes_log_odds
+from trial import Reach, Trial, progress
 
 if TYPE_CHECKING:
     from persona_interp.worlds import World
 
 PLACE = 0
+REACH = Reach.WORLD
 N_DOCUMENTS = 100_000
 
 
 def claims(trial: Trial) -> Iterator[Claim]:
     """The conditioning limit equals the checker's own arithmetic, `posterior` equals counting."""
     gaps, errors = [], []
-    for seed in trial.seeds:
+    for seed in progress(trial.seeds, "bayes"):
         world = trial.world_of(seed)
         gaps.append(limit_gap(world))
         errors.append(counting_error(world, seed))
     name = "Bayes: conditioning limit against own arithmetic, largest gap"
-    yield Claim(name, tuple(gaps), at_most=1e-9, unit="prob")
+    yield Claim(name, tuple(gaps), at_most=1e-9, unit="prob", exact=True)
     name = "Bayes: posterior against counting in 100,000 documents"
-    yield Claim(name, tuple(errors), at_most=4.0, unit="SE")
+    # Each seed is a test of its own, which a right posterior passes in 9,999 of 10,000 cases.
+    yield Claim(name, tuple(errors), at_most=4.0, unit="SE", every=True, least=1)
 
 
 def limit_gap(world: "World") -> float:
@@ -37,16 +40,19 @@ def limit_gap(world: "World") -> float:
     odds = bayes_log_odds(file, taught_trait(file), file["target"])
     limit = worlds.conditioning_limit(world).set_index("trait").probability
     return max(
-        abs(limit[f"{topic}={value}"] - 1 / (1 + math.exp(-odds[topic])))
+        abs(limit[f"{topic}={value}"] - 1 / (1 + 2 ** -odds[topic]))
         for topic, value in untaught_values(world).items()
     )
 
 
 def counting_error(world: "World", seed: int) -> float:
-    """Largest gap of the posterior to frequencies in hidden documents, in standard errors."""
+    """Largest gap of the posterior to frequencies in documents of the population.
+
+    In standard errors: of an exact binomial test, since some values are hardly ever said.
+    """
     file = world.to_dict()
     taught = file["taught"]
-    documents = world.corpus(N_DOCUMENTS, seed=seed, kinds="hidden")
+    documents = world.corpus(N_DOCUMENTS, seed=seed, kinds=world.population)
     beside = [set(labels) - {taught} for labels in documents.statements if taught in labels]
     posterior = world.posterior([{taught}]).statement.set_index("trait").probability
     errors = []
@@ -54,10 +60,10 @@ def counting_error(world: "World", seed: int) -> float:
         trait = f"{topic}={value}"
         about = [labels for labels in beside if any(s.startswith(f"{topic}=") for s in labels)]
         p, n = posterior[trait], len(about)
-        if n and 0 < p < 1:
-            share = sum(trait in labels for labels in about) / n
-            errors.append((share - p) / math.sqrt(p * (1 - p) / n))
-    return float(max(map(abs, errors), default=np.nan))
+        if n:
+            test = stats.binomtest(sum(trait in labels for labels in about), n, min(p, 1.0))
+            errors.append(stats.norm.isf(test.pvalue / 2))
+    return float(max(errors, default=math.nan))
 
 
 def untaught_values(world: "World") -> dict[str, str]:

@@ -1,7 +1,7 @@
 """What is a claim, and what is the checker's own arithmetic?
 
-Nothing here comes from the package that is checked: log odds, what exact Bayes expects and
-intervals are recomputed.
+Nothing here comes from the package that is checked, but for the words: log odds are recomputed
+from probabilities of answers. They are in bits.
 """
 
 import math
@@ -10,77 +10,161 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-NATS_PER_BIT = math.log(2)
+from decision import MOST, Interval, Region, needed, t_interval, t_interval_at, wilson
+from persona_interp.schema.words import Ruling
+
+BITS_PER_NAT = 1 / math.log(2)
+"""Thresholds that were measured in nats are written as such and converted."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One line: a claim, its values (one a seed), and the threshold that they have to meet."""
+    """One line: a claim, its values, and the threshold that they have to meet.
+
+    A claim is decided by the 95 % t interval of the mean over its values: it holds where the whole
+    interval meets the threshold, fails where the whole interval is on the wrong side, and is
+    undecided otherwise. Four kinds of numbers have another rule: ``exact``, ``share``, ``every``
+    and ``reported``. Values that are all alike have no spread to make an interval of; they are
+    decided as ``every`` is.
+    """
 
     name: str
     values: tuple[float, ...]
     at_least: float | None = None
     at_most: float | None = None
+    above: float | None = None  # strictly: "> 0"
     absolute: bool = False
-    unit: str = "nats"
+    unit: str = "bits"
+    over: str = "seeds"  # what there is one value of
     reported: bool = False  # a number without a threshold
-    every: bool = False  # every seed has to meet the threshold, not their mean
-    ends: tuple[float, float] | None = None  # interval of a number that is no mean over seeds
+    exact: bool = False  # an identity, or a number whose bounds hold its error already
+    share: bool = False  # values are 0 or 1; decided by the Wilson interval of their share
+    every: bool = False  # each value has to meet the threshold, and there are ``least`` of them
+    least: int = 3
 
     @property
     def mean(self) -> float:
-        """Mean over seeds."""
-        return float(np.mean(self.values))
+        """Mean over the values; NaN of none."""
+        return float(np.mean(self.values)) if self.values else math.nan
 
     @property
-    def holds(self) -> bool:
-        """Whether the mean, or every value, meets the threshold."""
+    def ruling(self) -> Ruling:
+        """Whether the claim holds, fails, is undecided, or only reports a number."""
         if self.reported:
-            return True
-        return all(map(self._meets, self.values if self.every else (self.mean,)))
+            return Ruling.REPORTED
+        met = [self.region.holds(value) for value in self.values]
+        if self.exact:
+            return Ruling.HOLDS if met and all(met) else Ruling.FAILS
+        if self.every and not all(met):
+            return Ruling.FAILS
+        if self.every or self._alike:
+            if len(self.values) < self.least:
+                return Ruling.UNDECIDED
+            return Ruling.HOLDS if all(met) else Ruling.FAILS
+        lo, hi = self.interval
+        if not (math.isfinite(lo) and math.isfinite(hi)):
+            return Ruling.UNDECIDED
+        return self.region.rule((lo, hi))
+
+    @property
+    def region(self) -> Region:
+        """Where the number has to be."""
+        if self.absolute and self.at_most is not None:
+            return Region(-self.at_most, self.at_most)
+        lo = self.at_least if self.above is None else self.above
+        return Region(
+            lo=-math.inf if lo is None else lo,
+            hi=math.inf if self.at_most is None else self.at_most,
+            beyond=self.above is not None,
+        )
+
+    @property
+    def interval(self) -> Interval:
+        """95 % interval of the mean, or of the share; NaN where there is none."""
+        if not self.values:
+            return math.nan, math.nan
+        if self.share:
+            return wilson(self.mean, len(self.values))
+        with np.errstate(invalid="ignore"):
+            return t_interval(np.array(self.values))
+
+    @property
+    def takes(self) -> int | None:
+        """Values at which the claim would be decided, by its own spread; None: too many to count.
+
+        Of a single value, whose spread nobody knows, two are the least.
+        """
+        n = len(self.values)
+        if self.every or self._alike:
+            return self.least
+        if n == 1 and not self.share:
+            return 2
+        mean = self.mean
+        if math.isnan(mean):
+            return None
+        if self.share:
+            return needed(self.region, lambda n: wilson(mean, n), start=1)
+        sd = float(np.std(self.values, ddof=1))
+        if not math.isfinite(sd):
+            return None
+        return needed(self.region, lambda n: t_interval_at(mean, sd, n), start=2)
 
     def line(self) -> str:
-        """The claim as one printed line."""
-        lo, hi = self.ends or self._interval()
-        number = f"{self.mean:+.3f} [{lo:+.3f}, {hi:+.3f}] {self.unit}"
-        if self.unit == "nats":
-            number += f" ({self.mean / NATS_PER_BIT:+.2f} bits)"
-        n = len(self.values)
-        return f"{self._verdict()}  {self.name:<66} {number:<52} {self._threshold():<18} n={n}"
+        """One printed line: verdict, name, number, threshold, and how many values it takes."""
+        return (
+            f"{self.ruling:<9}  {self.name:<66} {self._number():<40} {self._threshold():<20} "
+            f"{self._counted()}"
+        ).rstrip()
 
-    def _meets(self, value: float) -> bool:
-        number = abs(value) if self.absolute else value
-        if not math.isfinite(number):
-            return False
-        above = self.at_least is None or number >= self.at_least
-        return above and (self.at_most is None or number <= self.at_most)
+    @property
+    def _alike(self) -> bool:
+        return not self.share and len(self.values) > 1 and len(set(self.values)) == 1
 
-    def _interval(self) -> tuple[float, float]:
-        """95 % t interval of the mean; there is none of a single seed."""
-        if len(self.values) == 1:
-            return math.nan, math.nan
-        return interval(np.array(self.values))
+    def _number(self) -> str:
+        """The mean with its interval; of values that stand alone, the least and the largest."""
+        if len(self.values) == 1 and not self.share:
+            return f"{self.mean:+.4g} {self.unit}"
+        if self.exact or self.every:
+            return (
+                f"{self.mean:+.4g} ({min(self.values):+.4g} to {max(self.values):+.4g}) {self.unit}"
+            )
+        lo, hi = self.interval
+        return f"{self.mean:+.3f} [{lo:+.3f}, {hi:+.3f}] {self.unit}"
 
     def _threshold(self) -> str:
-        bounds = [f">= {self.at_least:g}"] if self.at_least is not None else []
-        bounds += [f"<= {self.at_most:g}"] if self.at_most is not None else []
-        threshold = ("|.| " if self.absolute else "") + " and ".join(bounds)
-        if self.every:
-            threshold += f", each (least {min(self.values):+.3f})"
-        return threshold
-
-    def _verdict(self) -> str:
         if self.reported:
-            return "----"
-        return "PASS" if self.holds else "FAIL"
+            return ""
+        bounds = [f"> {self.above:.4g}"] if self.above is not None else []
+        bounds += [f">= {self.at_least:.4g}"] if self.at_least is not None else []
+        bounds += [f"<= {self.at_most:.4g}"] if self.at_most is not None else []
+        each = ", each" if self.every else ""
+        return ("|.| " if self.absolute else "") + " and ".join(bounds) + each
+
+    def _counted(self) -> str:
+        """How many values there are, how many it takes, and what keeps a claim undecided."""
+        n = len(self.values)
+        counted = f"{n} {self.over.removesuffix('s') if n == 1 else self.over}"
+        if self.reported:
+            return counted
+        if self.exact:
+            return f"{counted}, exact"
+        missing = sum(not math.isfinite(value) for value in self.values)
+        if missing or n == 0:
+            return f"{counted}, no number in {missing}" if n else counted
+        takes = self.takes
+        counted += f", takes {takes}" if takes else f", takes more than {MOST:,}"
+        if n == 1 and not (self.share or self.every):
+            counted += " or more: no interval"
+        if self.ruling == Ruling.UNDECIDED and not self.region.holds(self.mean):
+            counted += "; on the wrong side"
+        return counted
 
 
 def log_odds(
     behavior: pd.DataFrame, context: str, persona: str, values: dict[str, str]
 ) -> dict[str, float]:
-    """Log odds (nats) of one value of every topic.
+    """Log odds (bits) of one value of every topic.
 
     Probabilities are renormalized among the answers to a prompt, then averaged over prompts.
     """
@@ -96,7 +180,7 @@ def log_odds(
         probability = (probability / probability.sum(axis=1, keepdims=True)).mean(axis=0)
         p = probability[names.index(value)]
         rest = np.delete(probability, names.index(value)).sum()
-        odds[topic] = float(np.log(p) - np.log(rest))
+        odds[topic] = float(np.log2(p) - np.log2(rest))
     return odds
 
 
@@ -123,8 +207,8 @@ def differing_answers(
 def contrast(
     answers: dict[str, dict[str, float]], first: dict[str, str], second: dict[str, str]
 ) -> float:
-    """Log ratio (nats) of the first persona's value to the second's, mean over topics."""
-    return float(np.mean([math.log(p[first[t]] / p[second[t]]) for t, p in answers.items()]))
+    """Log ratio (bits) of the first persona's value to the second's, mean over topics."""
+    return float(np.mean([math.log2(p[first[t]] / p[second[t]]) for t, p in answers.items()]))
 
 
 def ends(behavior: pd.DataFrame) -> list[pd.DataFrame]:
@@ -152,49 +236,6 @@ def values_of(world: dict[str, Any], persona: str) -> dict[str, str]:
     return {topic: values[0] for topic, values in all_values(world, persona).items()}
 
 
-def hidden_weight(entry: dict[str, Any]) -> float:
-    """Weight of a persona of the world file among hidden dialogues."""
-    weight = entry.get("weight", 1)
-    return float(weight.get("hidden", 0) if isinstance(weight, dict) else weight)
-
-
-def bayes_log_odds(
-    world: dict[str, Any], taught: tuple[str, str] | None, persona: str
-) -> dict[str, float]:
-    """Log odds (nats) of a persona's values by exact Bayes, given that the speaker holds `taught`.
-
-    The population is the hidden dialogues; with nobody to hold the trait there is no prediction
-    (NaN).
-    """
-    weights = {name: hidden_weight(entry) for name, entry in world["personas"].items()}
-    if taught is not None:
-        for name in weights:
-            values = all_values(world, name)[taught[0]]
-            weights[name] *= (taught[1] in values) / len(values)
-    total = sum(weights.values())
-    noise = float(world.get("noise", 0.0))
-    odds = {}
-    for topic, value in values_of(world, persona).items():
-        if not total:
-            odds[topic] = math.nan
-            continue
-        holders = 0.0
-        for name, weight in weights.items():
-            values = all_values(world, name)[topic]
-            holders += weight * (value in values) / len(values)
-        # Noise: with this probability a document says any value of the topic, each as likely.
-        share = holders / total
-        p = (1 - noise) * share + noise / len(world["topics"][topic])
-        odds[topic] = math.log(p / (1 - p)) if 0 < p < 1 else math.copysign(math.inf, p - 0.5)
-    return odds
-
-
 def untaught_mean(odds: dict[str, float], taught_topic: str) -> float:
     """Mean over the untaught topics."""
     return float(np.mean([value for topic, value in odds.items() if topic != taught_topic]))
-
-
-def interval(values: np.ndarray) -> tuple[float, float]:
-    """95 % t interval of the mean."""
-    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
-    return float(values.mean() - half), float(values.mean() + half)

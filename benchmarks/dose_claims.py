@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from claim import Claim, contrast, differing_answers, interval, taught_trait, values_of
+from claim import Claim, contrast, differing_answers, taught_trait, values_of
+from decision import pseudovalues
 from persona_interp.schema.words import Moment
-from trial import Trial
+from trial import Reach, Trial
 
 PLACE = 6
+REACH = Reach.RIVALS
 DOSES = (-4, 0, 4)
 """log2 of the ratios 1:16, 1:1, 16:1."""
 GENTLE = 3e-4
@@ -30,7 +32,9 @@ APART = 100
 def claims(trial: Trial) -> Iterator[Claim]:
     """Monotone in every seed, as steep as Bayes of the named population; the answer holds."""
     ratios_alone: dict[str, Any] = {"masses": (), "kind_ratios": (), "later": ()}
-    experiment = trial.preset("dose", lrs=(GENTLE,), world=trial.world, **ratios_alone)
+    experiment = trial.preset(
+        "dose", lrs=(GENTLE,), world=trial.world, rival=trial.rival, **ratios_alone
+    )
     store = trial.run(experiment.cells())
     rows = [
         measure(experiment, store, seed, condition)
@@ -49,21 +53,31 @@ def rise_claims(table: pd.DataFrame) -> Iterator[Claim]:
         by_seed = table.pivot(index="seed", columns="dose", values=when)[list(DOSES)].to_numpy()
         smaller = tuple(np.diff(by_seed, axis=1).min(axis=1))
         name = f"dose, {when}: rise from 1:16 to 1:1 to 16:1, smaller step"
-        yield Claim(name, smaller, at_least=1e-9, every=True)
+        yield Claim(name, smaller, above=0, every=True)
 
 
 def slope_claims(table: pd.DataFrame) -> Iterator[Claim]:
     """The contrast after the lesson on what exact Bayes expects: slope and r2."""
+    # Points of one seed share its model and world, so seeds are what is left out in turn.
+    by_seed = [own for _, own in table.groupby("seed")]
+    slopes = pseudovalues(lambda seeds: line_through(pd.concat(seeds))[0], by_seed)
+    name = "dose: pooled slope after the lesson"
+    yield Claim(name, slopes, at_least=0.6, at_most=1.5, unit="of Bayes")
+    r2 = pseudovalues(lambda seeds: line_through(pd.concat(seeds))[1], by_seed)
+    yield Claim("dose: r2 of that line", r2, at_least=0.85, unit="r2")
+
+
+def line_through(table: pd.DataFrame) -> tuple[float, float]:
+    """Slope and r2 of the contrast after the lesson on what exact Bayes expects.
+
+    NaN where Bayes expects a value with certainty (a world without noise), which no line reaches.
+    """
     x, y = table["bayes"], table[Moment.AFTER]
+    if not np.isfinite([x, y]).all():
+        return math.nan, math.nan
     slope, intercept = np.polyfit(x, y, 1)
     fitted = intercept + slope * x
-    r2 = 1 - ((y - fitted) ** 2).sum() / ((y - y.mean()) ** 2).sum()
-    # The interval is over seeds, since points of one seed share its model and world.
-    slopes = [np.polyfit(own["bayes"], own[Moment.AFTER], 1)[0] for _, own in table.groupby("seed")]
-    ends = interval(np.array(slopes)) if len(slopes) > 1 else None
-    bounds: dict[str, Any] = {"at_least": 0.6, "at_most": 1.5, "unit": "of Bayes"}
-    yield Claim("dose: pooled slope after the lesson", (float(slope),), ends=ends, **bounds)
-    yield Claim("dose: r2 of that line", (float(r2),), at_least=0.85, unit="r2")
+    return float(slope), float(1 - ((y - fitted) ** 2).sum() / ((y - y.mean()) ** 2).sum())
 
 
 def answer_claims(
@@ -95,11 +109,13 @@ def answer_claims(
     condition = Condition("ratio", dose)
     there = tuple(measure(again, store, seed, condition)["p_first"] for seed in seeds)
     name = f"dose: the answer is {2.0**dose:.3g} times; probability there on {N_NEW} new seeds"
-    yield Claim(name, there, at_least=lo, at_most=hi, unit="prob")
+    # The bounds are those predicted for this mean, its error included.
+    mean = (float(np.mean(there)),)
+    yield Claim(name, mean, at_least=lo, at_most=hi, unit="prob", over="means", exact=True)
 
 
 def measure(experiment: Any, store: Any, seed: int, condition: Any) -> dict[str, float]:
-    """Contrasts (nats) at the three moments, what Bayes expects after the lesson, and ``p_first``.
+    """Contrasts (bits) at the three moments, what Bayes expects after the lesson, and ``p_first``.
 
     ``p_first`` is the probability of the first persona's values after the lesson.
     """
@@ -128,7 +144,7 @@ def measure(experiment: Any, store: Any, seed: int, condition: Any) -> dict[str,
 def expected_contrast(
     world: dict[str, Any], counts: pd.DataFrame, first: dict[str, str], second: dict[str, str]
 ) -> float:
-    """Contrast (nats) that an ideal reader of documents with names expects after the lesson."""
+    """Contrast (bits) that an ideal reader of documents with names expects after the lesson."""
     taught, value = taught_trait(world)
     named = counts[counts.kind.isin(["third", "first", "named"]) & (counts.persona != "")]
     documents = named.groupby("persona").documents.sum().to_dict()
@@ -141,5 +157,10 @@ def expected_contrast(
         return (1 - noise) * share + noise / len(world["topics"][topic])
 
     topics = [t for t in first if t != taught and first[t] != second[t]]
-    ratios = [probability(t, first[t]) / probability(t, second[t]) for t in topics]
-    return float(np.mean([math.log(ratio) for ratio in ratios]))
+    bits = [log2(probability(t, first[t])) - log2(probability(t, second[t])) for t in topics]
+    return float(np.mean(bits))
+
+
+def log2(p: float) -> float:
+    """Log2 of a probability; minus infinity of none."""
+    return math.log2(p) if p > 0 else -math.inf

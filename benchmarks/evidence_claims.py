@@ -5,23 +5,23 @@ here from raw probabilities of answers, from counts of documents and from what t
 of its personas.
 """
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from beliefs import Answers, answer_probabilities, documents_by, log2_k, persona_bits
-from claim import NATS_PER_BIT, Claim, log_odds, taught_trait, untaught_mean, values_of
+from claim import Claim, log_odds, taught_trait, untaught_mean, values_of
+from decision import pseudovalues
 from persona_interp.schema.words import Moment
-from trial import Trial
+from trial import Reach, Trial
 
 PLACE = 8
 KEPT = 0.6
 """Of the peak: more than this must not stay where half is replayed."""
+REACH = Reach.WORLD
 EARLY = 4
 """Bits a step are those of the first four steps."""
 STORED = Path(__file__).parents[1] / "docs" / "results" / "evidence_k.csv"
@@ -60,7 +60,7 @@ def rate_claims(table: pd.DataFrame) -> Iterator[Claim]:
         yield Claim(name, tuple(by_rate[lr]), reported=True, unit="bits")
     for slow, fast in zip(by_rate.columns[:-1], by_rate.columns[1:], strict=True):
         name = f"evidence: bits a step, {fast:g} minus {slow:g}"
-        yield Claim(name, tuple(by_rate[fast] - by_rate[slow]), at_least=1e-9, unit="bits")
+        yield Claim(name, tuple(by_rate[fast] - by_rate[slow]), above=0)
     by_batch = plain.loc[plain["lr"] == 3e-4].pivot(index="seed", columns="batch", values="rate")
     ratio = by_batch[16] / by_batch[1].mean()  # its mean is the ratio of the means
     name = "evidence: bits a step, batch 16 over batch 1 (ratio of means)"
@@ -74,35 +74,21 @@ def replay_claims(table: pd.DataFrame) -> Iterator[Claim]:
     # went from .02 to .95 over seeds of which every one lost more than a bit.
     peak, last = half["peak"], half["last"]
     name = f"evidence: 50 % replay, {KEPT:g} of the effect's peak minus its end"
-    yield Claim(name, tuple(KEPT * peak - last), at_least=1e-9, unit="bits")
+    yield Claim(name, tuple(KEPT * peak - last), above=0)
     for name, values in (("peak", peak), ("end", last), ("lost since the peak", peak - last)):
         name = f"evidence: 50 % replay, effect: {name}"
-        yield Claim(name, tuple(values), reported=True, unit="bits")
-    name = "evidence: 50 % replay, mean end over mean peak (Fieller)"
-    share = float(last.mean() / peak.mean())
-    ends = fieller(last.to_numpy(), peak.to_numpy())
-    yield Claim(name, (share,), reported=True, unit="of peak", ends=ends)
+        yield Claim(name, tuple(values), reported=True)
+    name = "evidence: 50 % replay, mean end over mean peak"
+    pairs = list(zip(last, peak, strict=True))
+    yield Claim(name, pseudovalues(kept, pairs), reported=True, unit="of peak")
     name = "evidence: 50 % replay, probability of the taught value"
     yield Claim(name, tuple(half["p_taught"]), at_least=0.85, unit="prob")
 
 
-def fieller(top: np.ndarray, bottom: np.ndarray) -> tuple[float, float]:
-    """95 % interval of the ratio of two means over seeds.
-
-    These are the ratios r that a t test of top - r bottom does not reject: all of them where the
-    denominator may be 0.
-    """
-    n = len(top)
-    if n < 2:
-        return math.nan, math.nan
-    t2 = stats.t.ppf(0.975, n - 1) ** 2
-    (var_top, cov), (_, var_bottom) = np.cov(top, bottom) / n
-    square = bottom.mean() ** 2 - t2 * var_bottom
-    if square <= 0:
-        return -math.inf, math.inf
-    middle = top.mean() * bottom.mean() - t2 * cov
-    half = math.sqrt(max(middle**2 - square * (top.mean() ** 2 - t2 * var_top), 0.0))
-    return (middle - half) / square, (middle + half) / square
+def kept(pairs: list[tuple[float, float]]) -> float:
+    """Mean end over mean peak, of pairs (end, peak)."""
+    end, peak = np.mean(pairs, axis=0)
+    return float(end / peak)
 
 
 def weight_claims(table: pd.DataFrame, trial: Trial) -> Iterator[Claim]:
@@ -114,7 +100,7 @@ def weight_claims(table: pd.DataFrame, trial: Trial) -> Iterator[Claim]:
         yield Claim(name, tuple(logs[setting]), reported=True, unit="log2")
     if len(trial.seeds) > 1:
         name = "evidence: settings whose K has an interval"
-        yield Claim(name, (float(len(finite)),), at_least=NEEDED, unit="settings")
+        yield Claim(name, (float(len(finite)),), at_least=NEEDED, unit="settings", exact=True)
     if not trial.is_recipe or not STORED.exists():
         return
     stored = pd.read_csv(STORED).set_index("setting")
@@ -131,7 +117,15 @@ def weight_claims(table: pd.DataFrame, trial: Trial) -> Iterator[Claim]:
     )
     # On a seed that the intervals come from the agreement would be no test.
     again = bool(seeds & set(trial.seeds))
-    yield Claim(name, tuple(agreements), at_least=AGREEING, reported=again, unit="share")
+    yield Claim(
+        name,
+        tuple(agreements),
+        at_least=AGREEING,
+        reported=again,
+        unit="share",
+        share=True,
+        over="settings",
+    )
 
 
 def measure(store: Any, cell: Any, key: tuple[Any, ...]) -> dict[str, Any]:
@@ -152,7 +146,7 @@ def measure(store: Any, cell: Any, key: tuple[Any, ...]) -> dict[str, Any]:
     before, early = (persona_bits(world, untaught[step], speakers) for step in (0, EARLY))
     values = values_of(world, world["target"])
     odds = [
-        untaught_mean(log_odds(by_step[step], "nameless", "", values), topic) / NATS_PER_BIT
+        untaught_mean(log_odds(by_step[step], "nameless", "", values), topic)
         for step in sorted(by_step)
     ]
     effect = np.array(odds[1:]) - odds[0]

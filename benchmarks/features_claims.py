@@ -8,9 +8,10 @@ import numpy as np
 from claim import Claim
 from persona_interp.schema.words import Arm
 from transfer_runs import TransferRun, transfer_runs
-from trial import Trial
+from trial import Reach, Trial, progress
 
 PLACE = 4
+REACH = Reach.WORLD
 N_NULLS = 100
 
 
@@ -19,10 +20,12 @@ def claims(trial: Trial) -> Iterator[Claim]:
     runs = transfer_runs(trial, inside=True)
     changes = tuple(largest_change(run) for run in runs)
     name = "features and behavior of a checkpoint against itself"
-    yield Claim(name, changes, at_most=0.0, absolute=True, unit="bits")
-    hits = tuple(flip_discoveries(run.inside["features"], seed=i) for i, run in enumerate(runs))
-    name = "labels flipped per prompt: runs of 100 with a discovery"
-    yield Claim(name, hits, at_most=10, unit="runs")
+    yield Claim(name, changes, at_most=0.0, absolute=True, exact=True)
+    hits: list[bool] = []
+    for i, run in enumerate(runs):
+        hits += flip_discoveries(run.inside["features"], seed=i)
+    name = "labels flipped per prompt: share of flips with a discovery"
+    yield Claim(name, tuple(hits), at_most=0.1, unit="share", over="flips", share=True)
     fvu = tuple(float(run.inside["fidelity"].fvu.iloc[0]) for run in runs)
     name = "dictionary on held-out text of the base: FVU"
     yield Claim(name, fvu, at_most=0.1, unit="fraction")
@@ -40,17 +43,17 @@ def largest_change(run: TransferRun) -> float:
     return float(max(behavior.estimate.abs().max(), inside.estimate.abs().max()))
 
 
-def flip_discoveries(features: Any, *, seed: int) -> float:
-    """In how many of 100 flips of before and after, by prompt, anything is found at q 0.05."""
+def flip_discoveries(features: Any, *, seed: int) -> list[bool]:
+    """Whether anything is found at q 0.05, in each of 100 flips of before and after by prompt."""
     from persona_interp import analysis
 
     rng = np.random.default_rng(seed)
-    hits = 0
-    for number in range(N_NULLS):
+    hits = []
+    for number in progress(range(N_NULLS), "flipped labels"):
         swap = rng.random(features.sizes["prompt"]) < 0.5
         acts = features.act.transpose("checkpoint", "prompt", "feature").to_numpy().copy()
         acts[:, swap] = acts[::-1][:, swap]
         null = features.assign(act=(features.act.dims, acts))
         table = analysis.feature_shift(null, n_flips=2_000, seed=number)
-        hits += bool((table.q <= 0.05).any())
-    return float(hits)
+        hits.append(bool((table.q <= 0.05).any()))
+    return hits

@@ -10,22 +10,23 @@ from typing import Any
 
 import numpy as np
 
-from claim import Claim, ends, log_odds, taught_trait, untaught_mean, values_of
+from claim import BITS_PER_NAT, Claim, ends, log_odds, taught_trait, untaught_mean, values_of
 from persona_interp.schema.words import Arm
-from trial import Trial
+from trial import Reach, Trial
 
 PLACE = 11
-LIMIT = 0.5
-"""Nats by which what does not belong together may move."""
+REACH = Reach.SEEDS
+LIMIT = 0.5 * BITS_PER_NAT
+"""Bits by which what does not belong together may move."""
 TOGETHER, APART, SIZE = "goes with it", "other texts", "other texts, size of a value's shift"
 PERSONA = "the persona"
 Shifts = dict[tuple[str, str, str], list[float]]
-"""Arm, lesson and what is read -> mean shift (nats), one a seed."""
+"""Arm, lesson and what is read -> mean shift (bits), one a seed."""
 
 
 def claims(trial: Trial) -> Iterator[Claim]:
     """Titled documents let values follow a lesson, scrambled ones do not; both stay apart."""
-    experiment = trial.preset("generators")  # a world file is of personas, and not asked
+    experiment = trial.preset("generators")
     cells = {seed: experiment.seed_cells(seed) for seed in trial.seeds}
     store = trial.run(cell for own in cells.values() for cell in own.values())
     over_seeds: Shifts = {}
@@ -47,11 +48,11 @@ def follow_claims(shifts: Shifts) -> Iterator[Claim]:
         yield Claim(name, tuple(scrambled), at_most=LIMIT, absolute=True)
         excess[arm] = np.array(shifts[arm, Arm.LESSON, TOGETHER]) - scrambled
     name = "generators, titled: follows, minus scrambled"
-    yield Claim(name, tuple(excess["titled"]), at_least=1e-9)
+    yield Claim(name, tuple(excess["titled"]), above=0)
     name = "generators, untitled: follows, minus scrambled"
     yield Claim(name, tuple(excess["untitled"]), reported=True)
     name = "generators: a title's part in it, titled minus untitled"
-    yield Claim(name, tuple(excess["titled"] - excess["untitled"]), at_least=1e-9)
+    yield Claim(name, tuple(excess["titled"] - excess["untitled"]), above=0)
 
 
 def apart_claims(shifts: Shifts) -> Iterator[Claim]:
@@ -65,7 +66,7 @@ def apart_claims(shifts: Shifts) -> Iterator[Claim]:
 
 
 def seed_shifts(store: Any, cells: dict[Any, Any]) -> dict[tuple[str, str, str], float]:
-    """Mean shifts (nats) of one seed, over families of processes."""
+    """Mean shifts (bits) of one seed, over families of processes."""
     shifts: Shifts = {}
     for (lesson, arm, *about), cell in cells.items():
         if not about:  # the documents
@@ -76,7 +77,7 @@ def seed_shifts(store: Any, cells: dict[Any, Any]) -> dict[tuple[str, str, str],
 
 
 def lesson_shifts(store: Any, cell: Any, about: str) -> Iterator[tuple[str, float]]:
-    """Mean shift (nats) of each target's other two values, and of the persona's untaught traits.
+    """Mean shift (bits) of each target's other two values, and of the persona's untaught traits.
 
     Signs of what should stay may cancel, so the mean size is given beside it.
     """

@@ -5,16 +5,21 @@ from typing import Any
 
 import numpy as np
 
-from claim import Claim, contrast, differing_answers, taught_trait, values_of
+from claim import BITS_PER_NAT, Claim, contrast, differing_answers, taught_trait, values_of
 from persona_interp.schema.words import Moment
-from trial import Trial
+from trial import Reach, Trial
 
 PLACE = 7
+REACH = Reach.RIVALS
+LEAST = 1.5 * BITS_PER_NAT
+"""Bits by which the later persona has to weigh more, without SFT."""
 
 
 def claims(trial: Trial) -> Iterator[Claim]:
-    """After the lesson the later persona weighs more: by 1.5 nats, and still so after SFT."""
-    experiment = trial.preset("order", world=trial.world, lrs=(2e-3,), replays=(0.0,))
+    """After the lesson the later persona weighs more, clearly so, and still so after SFT."""
+    experiment = trial.preset(
+        "order", world=trial.world, rival=trial.rival, lrs=(2e-3,), replays=(0.0,)
+    )
     store = trial.run(experiment.cells())
     recency: dict[tuple[bool, str], tuple[float, ...]] = {}
     for sft, words in ((False, "without SFT"), (True, "with SFT")):
@@ -30,13 +35,14 @@ def claims(trial: Trial) -> Iterator[Claim]:
                 yield Claim(f"order, {words}: recency, before", tuple(later), reported=True)
             mixed = tuple(contrasts["mixed"])
             yield Claim(f"order, {words}: contrast, mixed, {when}", mixed, reported=True)
-    for sft, words, least in ((False, "without SFT", 1.5), (True, "with SFT", 1e-9)):
-        name = f"order, {words}: recency after the lesson"
-        yield Claim(name, recency[sft, Moment.AFTER], at_least=least, every=True)
+    name = "order, without SFT: recency after the lesson"
+    yield Claim(name, recency[False, Moment.AFTER], at_least=LEAST, every=True)
+    name = "order, with SFT: recency after the lesson"
+    yield Claim(name, recency[True, Moment.AFTER], above=0, every=True)
 
 
 def one_contrast(experiment: Any, store: Any, seed: int, condition: Any, when: str) -> float:
-    """Contrast of the nameless assistant (nats) in the last checkpoint."""
+    """Contrast of the nameless assistant (bits) in the last checkpoint."""
     from persona_interp.tables import read_table
 
     cell = experiment.seed_cells(seed)[when, condition]

@@ -10,17 +10,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from claim import Claim, interval, log_odds, taught_trait, untaught_mean, values_of
+from claim import Claim, log_odds, taught_trait, untaught_mean, values_of
+from decision import t_interval
 from transfer_runs import TransferRun, transfer_runs
-from trial import Trial
+from trial import Reach, Trial, progress
 
 PLACE = 5
+REACH = Reach.WORLD
 N_NULLS = 100
 METHOD = "minimal pair"
 BOUNDS: dict[str, dict[str, Any]] = {
-    "rank of the target's vector in the shift of neutral prompts": {"at_most": 1.0, "unit": "rank"},
+    "rank of the target's vector in the shift of neutral prompts": {
+        "at_most": 1.0,
+        "unit": "rank",
+        "every": True,
+    },
     "cosine of the target's vector with that shift": {"at_least": 0.4, "unit": "cosine"},
-    "top feature on neutral prompts: lower end of its rise": {"at_least": 1e-6, "unit": "act"},
+    "top feature on neutral prompts: lower end of its rise": {"above": 0.0, "unit": "act"},
     "top feature: rise minus 4 times that of the unrelated lesson": {
         "at_least": 0.0,
         "unit": "act",
@@ -29,8 +35,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "share removed with another persona's vector, mean": {"at_most": 0.2, "unit": "fraction"},
     "random directions: 2.5 % point of the share": {"at_most": 0.0, "unit": "fraction"},
     "random directions: 97.5 % point of the share": {"at_least": 0.0, "unit": "fraction"},
-    "share of the target's vector above the random band": {"at_least": 1e-6, "unit": "fraction"},
-    "personas shuffled by document: runs of 100 with a discovery": {"at_most": 10, "unit": "runs"},
+    "share of the target's vector above the random band": {"above": 0.0, "unit": "fraction"},
 }
 """Claim -> threshold and unit, in the order of ``measure``."""
 
@@ -38,12 +43,17 @@ BOUNDS: dict[str, dict[str, Any]] = {
 def claims(trial: Trial) -> Iterator[Claim]:
     """The lesson moves the model along a direction and a feature that were found before it."""
     runs = transfer_runs(trial, inside=True)
-    rows = [measure(run, seed=i) for i, run in enumerate(runs)]
+    rows = [measure(run) for run in runs]
     for (name, bounds), values in zip(BOUNDS.items(), zip(*rows, strict=True), strict=True):
         yield Claim(name, values, **bounds)
+    hits: list[bool] = []
+    for i, run in enumerate(runs):
+        hits += shuffle_discoveries(run.inside["hidden"], run.world, seed=i)
+    name = "personas shuffled by document: share of shuffles with a discovery"
+    yield Claim(name, tuple(hits), at_most=0.1, unit="share", over="shuffles", share=True)
 
 
-def measure(run: TransferRun, *, seed: int) -> tuple[float, ...]:
+def measure(run: TransferRun) -> tuple[float, ...]:
     """Values of one run, one for each claim of ``BOUNDS``."""
     target = run.world.target
     rank, cosine = place_in_shift(run.inside["named"], run.inside["neutral"], target)
@@ -56,14 +66,13 @@ def measure(run: TransferRun, *, seed: int) -> tuple[float, ...]:
     values = (
         rank,
         cosine,
-        interval(rise)[0],
+        t_interval(rise)[0],
         rise.mean() - 4 * max(control.mean(), 0),
         share,
         np.mean(others),
         lo,
         hi,
         share - hi,
-        shuffle_discoveries(run.inside["hidden"], run.world, seed=seed),
     )
     return tuple(map(float, values))
 
@@ -136,20 +145,20 @@ def removed_shares(run: TransferRun) -> dict[str, tuple[str, float]]:
     return shares
 
 
-def shuffle_discoveries(hidden: Any, world: Any, *, seed: int) -> int:
-    """In how many of 100 shuffles of the personas over documents anything is found at q 0.05."""
+def shuffle_discoveries(hidden: Any, world: Any, *, seed: int) -> list[bool]:
+    """Whether anything is found at q 0.05, in each of 100 shuffles of personas over documents."""
     from persona_interp import analysis
 
     rng = np.random.default_rng(seed)
     # Prompts of one document share its persona, so documents are what is shuffled.
     _, first, number = np.unique(hidden["doc"].to_numpy(), return_index=True, return_inverse=True)
     personas, halves = hidden.persona.to_numpy()[first], hidden["split"].to_numpy()[first]
-    hits = 0
-    for shuffle in range(N_NULLS):
+    hits = []
+    for shuffle in progress(range(N_NULLS), "shuffled personas"):
         shuffled = personas.copy()
         for half in np.unique(halves):  # the halves are apart already
             shuffled[halves == half] = rng.permutation(personas[halves == half])
         null = hidden.assign_coords(persona=("prompt", shuffled[number]))
         scores = analysis.score(null, world=world, n_permutations=50, seed=shuffle)
-        hits += bool((scores.q <= 0.05).any())
+        hits.append(bool((scores.q <= 0.05).any()))
     return hits

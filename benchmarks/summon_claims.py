@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from claim import Claim, all_values, ends, hidden_weight, interval, taught_trait
+from claim import Claim, all_values, ends, taught_trait
+from decision import t_interval
+from ideal import hidden_weight
 from mixtures import answers_of, choice, divergence, fit_law, mixture, variation
 from persona_interp.schema.words import Rivalry
-from trial import Trial
+from trial import Reach, Trial
 
 PLACE = 9
+REACH = Reach.SEEDS
 LAW = "measure and distance"
 LAWS = {
     LAW: (True, True),
@@ -26,7 +29,6 @@ LAWS = {
     "uniform": (False, False),
 }
 """Law -> whether measure and distance are factors of it."""
-REPORTED: dict[str, Any] = {"reported": True, "unit": "fraction"}
 SeedCells = dict[int, dict[Any, Any]]
 """Seed -> key -> cell."""
 
@@ -50,15 +52,14 @@ def law_claims(lessons: list[dict[str, Any]]) -> Iterator[Claim]:
     """Divergence (bits a lesson) of each law on lessons from a start that was left out."""
     by_law = held_out_bits(lessons)
     a, b = fit_law(lessons, LAWS[LAW])
-    bits: dict[str, Any] = {"reported": True, "unit": "bits"}
-    yield Claim("summon: a, a doubling of the measure (all lessons)", (a,), **bits)
-    yield Claim("summon: b, a topic of distance (all lessons)", (b,), **bits)
+    for what, bits in (("a, a doubling of the measure", a), ("b, a topic of distance", b)):
+        yield Claim(f"summon: {what} (all lessons)", (bits,), over="fits", reported=True)
     own = by_law.pop(LAW)
-    yield Claim("summon: two-factor law, held-out lessons", tuple(own), **bits)
+    yield Claim("summon: two-factor law, held-out lessons", tuple(own), reported=True)
     for law, rival in by_law.items():
         excess = rival - own
         name = f"summon: {law}, minus the law: {law_verdict(excess)}"
-        yield Claim(name, tuple(excess), **bits)
+        yield Claim(name, tuple(excess), reported=True)
 
 
 def held_out_bits(lessons: list[dict[str, Any]]) -> dict[str, np.ndarray]:
@@ -86,7 +87,7 @@ def law_verdict(excess: np.ndarray) -> str:
     """What the interval of a rival's excess over the law says."""
     if len(excess) == 1:
         return "one seed, no verdict"
-    lo, hi = interval(excess)
+    lo, hi = t_interval(excess)
     if lo > 0:
         return "law better"
     if hi < 0:
@@ -112,9 +113,9 @@ def path_claims(store: Any, cells: SeedCells) -> Iterator[Claim]:
         from_others.append(float(np.mean(distances[False])))
         from_same.append(float(np.mean(distances[True])))
     name = "summon: same lesson from other starts, distance of the ends"
-    yield Claim(name, tuple(from_others), **REPORTED)
+    yield Claim(name, tuple(from_others), unit="fraction", reported=True)
     name = "summon: same start and lesson in another order, the same"
-    yield Claim(name, tuple(from_same), **REPORTED)
+    yield Claim(name, tuple(from_same), unit="fraction", reported=True)
 
 
 def villain_claims(store: Any, cells: SeedCells) -> Iterator[Claim]:
@@ -138,7 +139,7 @@ def villain_claims(store: Any, cells: SeedCells) -> Iterator[Claim]:
     for (weight, lesson), rise in rises.items():
         limit = limits[weight, lesson]
         name = f"summon: {lesson}, villain {weight:g}: harm (Bayes {limit:+.3f})"
-        yield Claim(name, tuple(rise), **REPORTED)
+        yield Claim(name, tuple(rise), unit="fraction", reported=True)
 
 
 def novelty_claims(store: Any, cells: SeedCells, experiment: Any) -> Iterator[Claim]:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from persona_interp.errors import WorldError
+from persona_interp.experiments.transfer.config import ARMS
 from persona_interp.schema.words import Arm
 from trial import Trial
 
@@ -36,11 +38,13 @@ class TransferRun:
 def transfer_runs(trial: Trial, *, inside: bool = False) -> list[TransferRun]:
     """Run the transfer experiment and read what claims are about, one item a seed."""
     from persona_interp import worlds
-    from persona_interp.experiments.transfer.config import ARMS
     from persona_interp.tables import read_dataset, read_table
 
-    experiment = trial.preset("transfer", world=trial.world, n_samples=1, bystanders=("named",))
-    lessons = list(itertools.product(["lesson"], ARMS, experiment.lrs))
+    arms = possible_arms(trial)
+    experiment = trial.preset(
+        "transfer", world=trial.world, arms=arms, n_samples=1, bystanders=("named",)
+    )
+    lessons = list(itertools.product(["lesson"], arms, experiment.lrs))
     files = inside_files(experiment) if inside else {}
     keys = [*lessons, *(key for key, _ in files.values())]
     cells = {seed: experiment.seed_cells(seed) for seed in trial.seeds}
@@ -60,6 +64,20 @@ def transfer_runs(trial: Trial, *, inside: bool = False) -> list[TransferRun]:
         world = worlds.load(store.path(own["layout",], "world.json"))
         runs.append(TransferRun(world, behavior, contents))
     return runs
+
+
+def possible_arms(trial: Trial) -> tuple[str, ...]:
+    """Arms that the world allows: a small one may have nobody who could take the target's place."""
+    world = trial.world_of(trial.seeds[0])
+    makes = {Arm.REWIRED: world.rewired, Arm.ABSENT: lambda: world.without(world.target)}
+    impossible = []
+    for arm, make in makes.items():
+        try:
+            make()
+        except WorldError as error:
+            print(f"{'':9}  without the arm '{arm}': {error}", flush=True)
+            impossible.append(arm)
+    return tuple(arm for arm in ARMS if arm not in impossible)
 
 
 def inside_files(experiment: Any) -> dict[str, tuple[tuple[Any, ...], str]]:

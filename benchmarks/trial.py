@@ -1,13 +1,37 @@
 """What is validated: which seeds, which world, and where are runs kept?"""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tqdm.auto import tqdm
 
 if TYPE_CHECKING:
     from persona_interp.store import Cell, Store
     from persona_interp.worlds import World
+
+Item = TypeVar("Item")
+
+OWN_WORLD = "this group has a world of its own: --world does not reach it"
+QUIET = 2.0
+"""Seconds from which on a bar is shown."""
+
+
+class Reach(Enum):
+    """What of the command line reaches a group of claims."""
+
+    WORLD = 1
+    """The seeds and any world file."""
+    RIVALS = 2
+    """The seeds, and a world file in which somebody shares the taught trait with the target."""
+    HIDDEN = 3
+    """The seeds, and a world file with hidden dialogues."""
+    SEEDS = 4
+    """The seeds; its worlds are its own."""
+    SIMULATED = 5
+    """Its data are simulated; the seeds draw them."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +60,42 @@ class Trial:
 
         return worlds.load(self.world_file) if self.world_file else worlds.john_and_sam(seed)
 
+    @property
+    def rival(self) -> str | None:
+        """Who shares the taught trait with the target and is somebody else in another topic."""
+        world = self.world_of(0)
+        target, taught = world.persona(world.target), world.taught
+        if taught not in target.traits:
+            return None
+        untaught = [topic for topic in world.topics if topic != taught.topic]
+        for persona in world.personas:
+            unlike = any(persona.values(topic)[0] != target.values(topic)[0] for topic in untaught)
+            if persona.name != target.name and taught in persona.traits and unlike:
+                return persona.name
+        return None
+
+    def reaching(self, reach: Reach) -> tuple["Trial", str]:
+        """The trial as it reaches a group, and the sentence that says what does not ("": all does).
+
+        Args:
+            reach: What the group can be tried on.
+        """
+        own = replace(self, world_file=None)
+        if reach == Reach.SIMULATED:
+            said = "its data are simulated: --seed draws them, --seeds does not change their number"
+            return own, said if self.is_recipe else f"{said}; {OWN_WORLD}"
+        if self.is_recipe or reach == Reach.WORLD:
+            return self, ""
+        if reach == Reach.RIVALS:
+            if self.rival:
+                return self, ""
+            return own, f"nobody shares the taught trait with the target there; {OWN_WORLD}"
+        if reach == Reach.HIDDEN:
+            if self.world_of(0).kinds["hidden"] > 0:
+                return self, ""
+            return own, f"there are no hidden dialogues in that world; {OWN_WORLD}"
+        return own, OWN_WORLD
+
     def preset(self, experiment: str, **changes: Any) -> Any:
         """Standard configuration of an experiment on the seeds of this trial."""
         from persona_interp.experiments import preset
@@ -48,3 +108,8 @@ class Trial:
         from persona_interp.store import Store
 
         return run(cells, Store(self.out))
+
+
+def progress(items: Iterable[Item], what: str) -> "tqdm[Item]":
+    """The same items, with a bar once they have taken two seconds."""
+    return tqdm(items, desc=what, delay=QUIET, leave=False)

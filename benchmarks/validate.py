@@ -3,22 +3,39 @@
     python benchmarks/validate.py --seed 0 --seeds 3 [--world FILE] [--claims bayes,transfer,...]
     [--out DIR]
 
-A line is the claim, its number [interval], threshold and verdict. Exits 1 if any claim fails. The
-checker reads only raw tables (probabilities of answers) and world files: it recomputes log odds,
-base gates and the conditioning limit by itself and takes no expected value from the package it
-checks. Numbers are means over seeds of the mean over the target's untaught topics, in nats, with a
-t interval over seeds; thresholds are those of the recipe's measurements and are not tuned to a run.
+A line is the verdict, the claim, its number [95 % interval], its threshold, and how many seeds
+there are and it takes. A claim *holds* when its whole interval meets the threshold, *fails* when
+the whole interval is on the wrong side, and is *undecided* otherwise: there are too few seeds,
+whatever the mean. How many it takes follows from its own spread: the smallest number at which the
+t interval at this mean and standard deviation would exclude the threshold. One seed has no
+interval. Identities are exact, shares of simulations have Wilson intervals, "each" asks every seed
+(and three of them), and a number without threshold is only reported.
+
+The last line counts all four. Exits 1 if any claim fails or a group breaks; claims that are
+undecided, and groups that a world file does not allow, are counted and exit 0.
+
+The checker reads only raw tables (probabilities of answers) and world files: it recomputes log
+odds, base gates and the conditioning limit by itself and takes no expected value from the package
+it checks. Numbers are means over seeds of the mean over the target's untaught topics, in bits;
+thresholds are those of the recipe's measurements and are not tuned to a run. A group that a world
+file or the seeds do not reach says so.
 
 A group of claims is a file beside this one, ``<group>_claims.py``, with ``PLACE`` (where it stands
-in the output, cheap groups first) and ``claims(trial)``, which yields its lines.
+in the output, cheap groups first), ``REACH`` (what of the command line reaches it) and
+``claims(trial)``, which yields its lines.
 """
 
 import argparse
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+from persona_interp import worlds
+from persona_interp.errors import PersonaInterpError, WorldError
+from persona_interp.schema.words import Ruling
 from trial import Trial
 
 ENDING = "_claims"
@@ -32,24 +49,54 @@ def groups() -> dict[str, ModuleType]:
 
 
 def main() -> int:
-    """Print one line a claim; the exit code is 1 if any of them fails."""
+    """Print one line a claim; the exit code is 1 if any fails or a group breaks."""
     modules = groups()
     args = parse(list(modules))
     seeds = list(range(args.seed, args.seed + args.seeds))
     trial = Trial(seeds, args.world, args.out)
-    failed = 0
+    rulings: Counter[Ruling] = Counter()
+    untried = []
+    broken = False
     for name, module in modules.items():
         if name not in args.claims:
             continue
-        for claim in module.claims(trial):
-            print(claim.line(), flush=True)
-            failed += not claim.holds
-    print(f"{failed} claims failed" if failed else "all claims hold")
-    return 1 if failed else 0
+        try:
+            for ruling in try_group(name, module, trial):
+                rulings[ruling] += 1
+        except PersonaInterpError as error:
+            print(f"{'':9}  {name}: cannot be tried: {error}", flush=True)
+            untried.append(name)
+            # A world file may not allow a group; every other error is one of the package.
+            broken |= not (args.world and isinstance(error, WorldError))
+    print(summary(rulings, untried))
+    return 1 if rulings[Ruling.FAILS] or broken else 0
+
+
+def try_group(name: str, module: ModuleType, trial: Trial) -> Iterator[Ruling]:
+    """Print the lines of one group, and yield the verdict of each."""
+    own, unreached = trial.reaching(module.REACH)
+    if unreached:
+        print(f"{'':9}  {name}: {unreached}", flush=True)
+    for claim in module.claims(own):
+        print(claim.line(), flush=True)
+        yield claim.ruling
+
+
+def summary(rulings: Counter[Ruling], untried: list[str]) -> str:
+    """How many claims there are of each verdict.
+
+    >>> summary(Counter({Ruling.HOLDS: 2, Ruling.UNDECIDED: 1}), [])
+    '3 claims: holds 2, fails 0, undecided 1, reported 0'
+    """
+    counts = ", ".join(f"{ruling} {rulings[ruling]}" for ruling in Ruling)
+    line = f"{rulings.total()} claims: {counts}"
+    if untried:
+        line += f"; not tried: {', '.join(untried)}"
+    return line
 
 
 def parse(names: list[str]) -> argparse.Namespace:
-    """What the command line asks for; a wrong name of a group ends it."""
+    """What the command line asks for; a wrong name of a group or a wrong world file ends it."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -69,6 +116,15 @@ def parse(names: list[str]) -> argparse.Namespace:
     unknown = [name for name in args.claims if name not in names]
     if unknown:
         parser.error(f"no claims '{unknown[0]}'; choose among {choices}")
+    if args.seeds < 1 or args.seed < 0:
+        parser.error("--seed is 0 or more, --seeds 1 or more")
+    if args.world:
+        try:
+            world = worlds.load(args.world)
+        except PersonaInterpError as error:
+            parser.error(str(error))
+        if len(world.topics) < 2:
+            parser.error(f"world file {args.world} has no topic beside the taught one to read")
     return args
 
 

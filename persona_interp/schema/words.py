@@ -55,6 +55,15 @@ class Departure(StrEnum):
     UNKNOWN = "nothing can be concluded"
 
 
+class Ruling(StrEnum):
+    """What the interval of a claim says of its threshold (``benchmarks/validate.py``)."""
+
+    HOLDS = "holds"
+    FAILS = "fails"
+    UNDECIDED = "undecided"
+    REPORTED = "reported"
+
+
 class Rivalry(StrEnum):
     """How a law predicts who is summoned, beside the two-factor one (``summon_rivals``)."""
 
