@@ -1,0 +1,1 @@
+"""Data with a known truth, for the calibration. Nothing here imports ``persona_interp.analysis``."""

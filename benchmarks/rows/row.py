@@ -1,0 +1,141 @@
+"""What is a row of the calibration, and what does its share of simulations say?
+
+A row is one estimator on one kind of data. Its function draws one data set with a known truth, asks
+the estimator, and says for each quantity whether it came out (1 or 0; of false discoveries their
+proportion; NaN where the estimator gave no answer). The verdict is decided by the 99 % interval of
+the share over all simulations, never by the share itself.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+CONFIDENCE = 0.99
+"""Of the interval of a share: with a hundred rows a 95 % interval would be wrong in five."""
+
+
+class Quantity(StrEnum):
+    """What is counted over simulated data sets."""
+
+    COVERAGE = "coverage"
+    LEVEL = "level"
+    FALSE = "false discoveries"
+    POWER = "power"
+
+
+class Calibration(StrEnum):
+    """What the share of simulations says of an estimator."""
+
+    CALIBRATED = "calibrated"
+    NARROW = "too narrow"
+    WIDE = "too wide"
+    LIBERAL = "claims too often"
+    WEAK = "too weak"
+    UNDECIDED = "undecided"
+    SHOWN = "shown"
+
+
+class Bounds(NamedTuple):
+    """Where a share has to lie; NaN = no bound on this side."""
+
+    least: float
+    most: float
+
+
+FREE = Bounds(np.nan, np.nan)
+"""No bound: a number to be read, not judged."""
+
+BOUNDS = {
+    Quantity.COVERAGE: Bounds(0.92, 0.98),
+    Quantity.LEVEL: Bounds(np.nan, 0.07),
+    Quantity.FALSE: Bounds(np.nan, 0.07),
+    Quantity.POWER: FREE,
+}
+"""Three points around 95 %, two above 5 %; no power is right or wrong unless a row states it."""
+
+BELOW = {Quantity.COVERAGE: Calibration.NARROW, Quantity.POWER: Calibration.WEAK}
+ABOVE = {
+    Quantity.COVERAGE: Calibration.WIDE,
+    Quantity.LEVEL: Calibration.LIBERAL,
+    Quantity.FALSE: Calibration.LIBERAL,
+}
+
+Outcome = Mapping[Quantity, float]
+"""Of one simulated data set, by quantity."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One estimator on one kind of data: its name is ``module.function`` of the package."""
+
+    estimator: str
+    setting: str
+    draw: Callable[[np.random.Generator], Outcome]
+    simulations: int = 2_000
+    bounds: Mapping[Quantity, Bounds] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Estimator and setting."""
+        return f"{self.estimator}: {self.setting}"
+
+    def bound(self, quantity: Quantity) -> Bounds:
+        """Where the share of this quantity has to lie."""
+        return self.bounds.get(quantity, BOUNDS[quantity])
+
+
+def share_interval(values: np.ndarray) -> tuple[float, float, float]:
+    """Mean of outcomes from 0 to 1, and its 99 % interval (Clopper and Pearson 1934).
+
+    It is exact for hits; proportions vary less than hits of the same mean, so for them it is wide.
+    """
+    n, hits = len(values), float(values.sum())
+    tail = (1 - CONFIDENCE) / 2
+    lo = stats.beta.ppf(tail, hits, n - hits + 1) if hits > 0 else 0.0
+    hi = stats.beta.ppf(1 - tail, hits + 1, n - hits) if hits < n else 1.0
+    return hits / n, float(lo), float(hi)
+
+
+def judge(quantity: Quantity, lo: float, hi: float, bounds: Bounds) -> Calibration:
+    """What the interval of a share says, beside its bounds."""
+    least, most = bounds
+    if np.isnan(least) and np.isnan(most):
+        return Calibration.SHOWN
+    if hi < least:
+        return BELOW[quantity]
+    if lo > most:
+        return ABOVE[quantity]
+    above_least = np.isnan(least) or lo >= least
+    below_most = np.isnan(most) or hi <= most
+    if above_least and below_most:
+        return Calibration.CALIBRATED
+    return Calibration.UNDECIDED
+
+
+def covers(lo: float, hi: float, truth: float) -> float:
+    """1 if the interval holds the truth, 0 if not, NaN where there is no interval."""
+    if np.isnan(lo) or np.isnan(hi):
+        return np.nan
+    return float(lo <= truth <= hi)
+
+
+def coverage(lo: float, hi: float, truth: float) -> Outcome:
+    """``covers`` as the outcome of a data set."""
+    return {Quantity.COVERAGE: covers(lo, hi, truth)}
+
+
+def rejects(p: float, *, quantity: Quantity = Quantity.LEVEL) -> Outcome:
+    """Whether p is at most 5 %, as the outcome of a data set; NaN where there is no p."""
+    return {quantity: np.nan if np.isnan(p) else float(p <= 0.05)}
+
+
+def false_share(found: np.ndarray, planted: np.ndarray) -> Outcome:
+    """Of the discoveries the share that is false, and of the planted effects the share found."""
+    outcome = {Quantity.FALSE: float((found & ~planted).sum() / max(found.sum(), 1))}
+    if planted.any():
+        outcome[Quantity.POWER] = float(found[planted].mean())
+    return outcome
