@@ -17,6 +17,7 @@ import sys
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from datetime import date
 from importlib import import_module
 from pathlib import Path
@@ -57,7 +58,7 @@ def simulate(chunk: Chunk) -> list[Outcome]:
     """Outcomes of some simulations; the row's name, the seed and the number say which."""
     key = zlib.crc32(chunk.row.name.encode())
     rng = np.random.default_rng([chunk.seed, key, chunk.number])
-    return [chunk.row.draw(rng) for _ in range(chunk.size)]
+    return [chunk.row.draw(rng) for _ in range(-(-chunk.size // chunk.row.at_once))]
 
 
 def chunks(row: Row, *, first: int, until: int, seed: int) -> list[Chunk]:
@@ -103,8 +104,12 @@ def is_undecided(row: Row, drawn: dict[int, list[Outcome]]) -> bool:
 
 def lines(row: Row, drawn: dict[int, list[Outcome]]) -> list[dict[str, object]]:
     """Lines of the table that belong to a row; in the order of its chunks, whoever was first."""
-    table = pd.DataFrame([outcome for number in sorted(drawn) for outcome in drawn[number]])
-    return [line(row, Quantity(name), table[name].to_numpy(float)) for name in sorted(table)]
+    ordered = [outcome for number in sorted(drawn) for outcome in drawn[number]]
+    found = []
+    for quantity in ordered[0]:
+        values = np.concatenate([np.atleast_1d(outcome[quantity]) for outcome in ordered])
+        found.append(line(row, quantity, values))
+    return found
 
 
 def line(row: Row, quantity: Quantity, values: np.ndarray) -> dict[str, object]:
@@ -233,7 +238,7 @@ def main() -> int:
 def fewer(row: Row, share: float) -> Row:
     """The same row with a share of its simulations."""
     n = max(20, round(share * row.simulations))
-    return Row(row.estimator, row.setting, row.draw, n, row.bounds)
+    return replace(row, simulations=n)
 
 
 if __name__ == "__main__":

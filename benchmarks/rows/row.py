@@ -1,8 +1,9 @@
 """What is a row of the calibration, and what does its share of simulations say?
 
-A row is one estimator on one kind of data. Its function draws one data set with a known truth, asks
-the estimator, and says for each quantity whether it came out (1 or 0; of false discoveries their
-proportion; NaN where the estimator gave no answer). The verdict is decided by the 99 % interval of
+A row is one estimator on one kind of data. Its function draws a data set with a known truth, or
+several at once where the estimator takes many runs in one table, asks the estimator, and says for
+each quantity whether it came out (1 or 0; of false discoveries their proportion; NaN where the
+estimator gave no answer). The verdict is decided by the 99 % interval of
 the share over all simulations, never by the share itself.
 """
 
@@ -12,6 +13,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
 
 CONFIDENCE = 0.99
@@ -64,8 +66,8 @@ ABOVE = {
     Quantity.FALSE: Calibration.LIBERAL,
 }
 
-Outcome = Mapping[Quantity, float]
-"""Of one simulated data set, by quantity."""
+Outcome = Mapping[Quantity, float | np.ndarray]
+"""By quantity, one number for each data set that was drawn."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class Row:
     setting: str
     draw: Callable[[np.random.Generator], Outcome]
     simulations: int = 2_000
+    at_once: int = 1
     bounds: Mapping[Quantity, Bounds] = field(default_factory=dict)
 
     @property
@@ -116,21 +119,17 @@ def judge(quantity: Quantity, lo: float, hi: float, bounds: Bounds) -> Calibrati
     return Calibration.UNDECIDED
 
 
-def covers(lo: float, hi: float, truth: float) -> float:
-    """1 if the interval holds the truth, 0 if not, NaN where there is no interval."""
-    if np.isnan(lo) or np.isnan(hi):
-        return np.nan
-    return float(lo <= truth <= hi)
+def coverage(lo: npt.ArrayLike, hi: npt.ArrayLike, truth: float) -> Outcome:
+    """1 where an interval holds the truth, 0 where not, NaN where there is no interval."""
+    low, high = np.asarray(lo, dtype=float), np.asarray(hi, dtype=float)
+    holds = (low <= truth) & (truth <= high)
+    return {Quantity.COVERAGE: np.where(np.isnan(low) | np.isnan(high), np.nan, holds)}
 
 
-def coverage(lo: float, hi: float, truth: float) -> Outcome:
-    """``covers`` as the outcome of a data set."""
-    return {Quantity.COVERAGE: covers(lo, hi, truth)}
-
-
-def rejects(p: float, *, quantity: Quantity = Quantity.LEVEL) -> Outcome:
-    """Whether p is at most 5 %, as the outcome of a data set; NaN where there is no p."""
-    return {quantity: np.nan if np.isnan(p) else float(p <= 0.05)}
+def rejects(p: npt.ArrayLike, *, quantity: Quantity = Quantity.LEVEL) -> Outcome:
+    """1 where p is at most 5 %, 0 where not, NaN where there is no p."""
+    values = np.asarray(p, dtype=float)
+    return {quantity: np.where(np.isnan(values), np.nan, values <= 0.05)}
 
 
 def false_share(found: np.ndarray, planted: np.ndarray) -> Outcome:

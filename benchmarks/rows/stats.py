@@ -15,7 +15,7 @@ from persona_interp.analysis.stats import (
     t_interval,
 )
 from planted.noise import Noise, clustered, correlated, noise, sizes
-from rows.row import FREE, Outcome, Quantity, Row, coverage, false_share, rejects
+from rows.row import Outcome, Quantity, Row, coverage, false_share, rejects
 
 TRUTH = 1.5
 """Mean of what is simulated; the noise has SD 1."""
@@ -88,7 +88,12 @@ UNITS = (3, 5, 10)
 
 ROWS = [
     *(
-        Row("stats.t_interval", f"{kind}, {n} units", partial(_t_interval, units=n, kind=kind), 5_000)
+        Row(
+            "stats.t_interval",
+            f"{kind}, {n} units",
+            partial(_t_interval, units=n, kind=kind),
+            5_000,
+        )
         for kind in Noise
         for n in UNITS
     ),
@@ -144,5 +149,9 @@ ROWS = [
         partial(_largest, features=200, rho=0.2, silent=0.9),
     ),
     Row("stats.benjamini_hochberg", "20 of 200 risen, independent", partial(_discoveries, rho=0.0)),
-    Row("stats.benjamini_hochberg", "20 of 200 risen, correlation .5", partial(_discoveries, rho=0.5)),
+    Row(
+        "stats.benjamini_hochberg",
+        "20 of 200 risen, correlation .5",
+        partial(_discoveries, rho=0.5),
+    ),
 ]
