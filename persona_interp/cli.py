@@ -81,7 +81,7 @@ def run_experiment(
         list[float] | None, typer.Option(help="Learning rate of the lesson; repeat for several.")
     ] = None,
     dtype: Annotated[
-        str | None, typer.Option(help="float32, or bfloat16 for autocast in training.")
+        str | None, typer.Option(help="float32, bfloat16, or auto: what is faster on this machine.")
     ] = None,
     workers: Workers = None,
 ) -> None:
@@ -89,6 +89,7 @@ def run_experiment(
     from persona_interp import worlds
     from persona_interp.experiments import compute
     from persona_interp.experiments import preset as preset_of_name
+    from persona_interp.experiments.dtypes import with_dtype
 
     if name == "transfer" and traits:
         name = "trait_transfer"
@@ -103,7 +104,7 @@ def run_experiment(
         "seeds": tuple(range(seed, seed + (seeds or len(experiment.seeds)))),
     }
     if dtype:
-        settings |= _stages_with(experiment, dtype=dtype)
+        experiment = with_dtype(experiment, dtype)
     experiment = _with_settings(experiment, name, settings)
     if name == "trait_transfer":
         minutes = experiment.core_minutes()
@@ -117,17 +118,6 @@ def _trait_names(trait: list[str] | None) -> tuple[str, ...] | None:
     if not trait:
         return None
     return () if trait == ["all"] else tuple(trait)
-
-
-def _stages_with(experiment: Any, *, dtype: str) -> dict[str, Any]:
-    """All stages of an experiment, trained in this precision."""
-    from dataclasses import fields, replace
-
-    from persona_interp.models import Stage
-
-    values = {field.name: getattr(experiment, field.name) for field in fields(experiment)}
-    stages = {name: value for name, value in values.items() if isinstance(value, Stage)}
-    return {name: replace(stage, dtype=dtype) for name, stage in stages.items()}
 
 
 def _with_settings(experiment: Any, name: str, settings: dict[str, Any]) -> Any:
@@ -197,7 +187,7 @@ def compare(
     ] = 24,
     max_new_tokens: Annotated[int, typer.Option(help="Longest answer (tokens).", min=1)] = 48,
     dtype: Annotated[
-        str, typer.Option(help="float32, or bfloat16 for answers and likelihoods.")
+        str, typer.Option(help="Of answers and likelihoods: float32, bfloat16, or auto.")
     ] = "float32",
     trust: Annotated[
         list[str] | None,

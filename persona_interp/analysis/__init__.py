@@ -17,7 +17,7 @@ predictions. Features get the same treatment in ``feature_shift``, with a null; 
 
 from persona_interp.analysis import measure, measurements, metric, stats
 from persona_interp.analysis.agreement import agreement
-from persona_interp.analysis.auroc import auroc
+from persona_interp.analysis.auroc import auroc, auroc_differences
 from persona_interp.analysis.axis import axis_cosine, role_loadings
 from persona_interp.analysis.baselines import baselines
 from persona_interp.analysis.causes import added_share, removed_share
@@ -58,6 +58,7 @@ __all__ = [
     "added_share",
     "agreement",
     "auroc",
+    "auroc_differences",
     "axis_cosine",
     "baselines",
     "bits_per_unit",

@@ -1,4 +1,10 @@
-"""How well does a number tell documents with a label from those without, and how sure is that?"""
+"""How well does a number tell documents with a label from those without, and how sure is that?
+
+Readouts of the *same* documents are compared by their difference: two intervals that overlap say
+nothing about it, because what makes one readout lucky makes the other lucky too.
+"""
+
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -7,13 +13,47 @@ from scipy import stats
 from persona_interp.analysis.stats import LEVEL, Interval
 from persona_interp.errors import SchemaError
 
+END = 0.5
+"""Documents that are added to either end of each class before its spread is taken."""
+CORNER = 0.05
+"""Documents that are added where two readouts agree or disagree entirely, to each of the four."""
+
+Array = npt.NDArray[np.float64]
+
+
+class Differences(NamedTuple):
+    """Differences of the AUROC of every two readouts, dims (readout, readout).
+
+    Attributes:
+        estimate: AUROC of the row's readout minus that of the column's.
+        lo: Lower end of the 95 % interval; NaN for a single document in a class.
+        hi: Upper end.
+        p: Two-sided p of no difference; not corrected for the number of pairs.
+        n: Number of documents.
+    """
+
+    estimate: Array
+    lo: Array
+    hi: Array
+    p: Array
+    n: int
+
 
 def auroc(values: npt.ArrayLike, positive: npt.ArrayLike) -> Interval:
     """Share of pairs in which the document with the label scores higher; ties count half.
 
-    The area under the ROC curve is the Mann-Whitney statistic; its variance is that of
-    DeLong, DeLong and Clarke-Pearson 1988, from the placements of each document among
-    those of the other class.
+    The area under the ROC curve is the Mann-Whitney statistic. Its variance V is that of DeLong,
+    DeLong and Clarke-Pearson 1988, from the placements of each document among those of the other
+    class, after half a document was added at either end of both classes: without these the
+    variance is 0 where the classes do not overlap, or where no document with the label fires. The
+    interval is Wilson's (1927) for a share of ``m (1 - m) / V`` documents, m the area with those
+    half documents. It lies within 0 and 1 and is never empty or of width 0.
+
+    Measured coverage (4,000 simulations each of normal numbers of equal and unequal spread, of
+    ties and of sparse features, 8 to 60 documents against 20 to 400): .94 to 1, on average .97,
+    where DeLong's t interval has .09 to .98. Lower only where nearly every document with the label
+    fires and none without (.99 / .0001): .91 at 10 against 150. Near 1 it is wide rather than
+    short: an AUROC of .99 at 10 against 150 has the interval [.74, 1] on average, coverage .99.
 
     Args:
         values: One number a document, dims (document) or (document, feature).
@@ -21,9 +61,7 @@ def auroc(values: npt.ArrayLike, positive: npt.ArrayLike) -> Interval:
 
     Returns:
         AUROC (0.5 = chance, 1 = the label scores higher always) and its 95 % interval, one
-        entry a feature; n is the number of documents. Bounds use t quantiles with the
-        degrees of freedom of the smaller class and stay within 0 and 1; one document in a
-        class: NaN. Classes that do not overlap at all have an interval of width 0.
+        entry a feature; n is the number of documents. One document in a class: NaN bounds.
 
     Raises:
         SchemaError: One class is empty, or the two arguments do not match.
@@ -32,16 +70,11 @@ def auroc(values: npt.ArrayLike, positive: npt.ArrayLike) -> Interval:
     >>> float(area.estimate), area.n
     (0.75, 4)
     """
-    x, marks = np.asarray(values, dtype=np.float64), np.asarray(positive, dtype=bool)
-    if marks.shape != (len(x),) or marks.all() or not marks.any():
-        raise SchemaError(
-            f"an AUROC needs documents of both classes, one mark each; got {len(x)} values and "
-            f"{int(marks.sum())} positives among {marks.size} marks."
-        )
+    x, marks = _documents(values, positive)
     return delong(stats.rankdata(x, axis=0), marks)
 
 
-def delong(ranks: npt.NDArray[np.float64], positive: npt.NDArray[np.bool_]) -> Interval:
+def delong(ranks: Array, positive: npt.NDArray[np.bool_]) -> Interval:
     """AUROC, as ``auroc``, of numbers that are ranked already.
 
     Args:
@@ -51,6 +84,83 @@ def delong(ranks: npt.NDArray[np.float64], positive: npt.NDArray[np.bool_]) -> I
     Returns:
         As ``auroc``; ranking 500 features once serves every label.
     """
+    area, below, above = _placements(ranks, positive)
+    n1, n0 = len(below), len(above)
+    if min(n1, n0) < 2:
+        missing = np.full_like(area, np.nan)
+        return Interval(area[()], missing[()], missing[()], n1 + n0)
+    variance = _variance(below) + _variance(above)
+    smaller = min(n1, n0)
+    middle = (smaller * area + END) / (smaller + 2 * END)
+    lo, hi = _wilson(area, n=middle * (1 - middle) / variance)
+    return Interval(area[()], lo[()], hi[()], n1 + n0)
+
+
+def auroc_differences(values: npt.ArrayLike, positive: npt.ArrayLike) -> Differences:
+    """Differences of the AUROC of readouts on the same documents, every pair of them.
+
+    The variance of a difference is that of DeLong, DeLong and Clarke-Pearson 1988: of the
+    differences of the placements of each document under both readouts, so what both share
+    cancels. A twentieth of a document is added in each of the four corners of both classes (either
+    readout places it first or last; Agresti and Min 2005 add half a pair for proportions), so that
+    two perfect readouts have an interval too. t quantiles with the degrees of freedom of Welch and
+    Satterthwaite.
+
+    Measured (4,000 simulations each, 8 to 40 documents with the label): level of p <= .05 at most
+    .055; coverage .89 to 1, on average .965. A true .80 against .88 at correlation .8 is shown in
+    .98 of cases with 60 against 240 documents, .84 with 30 against 450, .88 with 40 against 150.
+
+    Args:
+        values: One number a document and readout, dims (document, readout).
+        positive: Does the document carry the label? Booleans, dims (document).
+
+    Returns:
+        Row minus column, with its 95 % interval and two-sided p; a readout against itself has
+        difference 0 and p 1. Units (bits, residual units) do not matter: only ranks are used.
+
+    Raises:
+        SchemaError: One class is empty, or the two arguments do not match.
+
+    >>> who = np.arange(40) % 2 == 0
+    >>> readouts = np.stack([who + np.arange(40) / 100, np.arange(40.0) % 3], axis=1)
+    >>> versus = auroc_differences(readouts, who)
+    >>> versus.estimate.round(2).tolist(), bool(versus.p[0, 1] < 0.001)
+    ([[0.0, 0.48], [-0.48, 0.0]], True)
+    """
+    x, marks = _documents(values, positive)
+    if x.ndim != 2:
+        raise SchemaError(f"readouts are compared, dims (document, readout); got {x.ndim} dims.")
+    area, below, above = _placements(stats.rankdata(x, axis=0), marks)
+    n1, n0 = len(below), len(above)
+    estimate = area[:, None] - area[None]
+    if min(n1, n0) < 2:
+        missing = np.full_like(estimate, np.nan)
+        return Differences(estimate, missing, missing, missing, n1 + n0)
+    of_below, of_above = _variance_of_differences(below), _variance_of_differences(above)
+    variance = of_below + of_above
+    df = variance**2 / (of_below**2 / (n1 - 1) + of_above**2 / (n0 - 1))
+    se = np.sqrt(variance)
+    half = stats.t.ppf(0.5 + LEVEL / 2, df) * se
+    p = 2 * stats.t.sf(np.abs(estimate) / se, df)
+    lo, hi = np.clip(estimate - half, -1, 1), np.clip(estimate + half, -1, 1)
+    return Differences(estimate, lo, hi, p, n1 + n0)
+
+
+def _documents(
+    values: npt.ArrayLike, positive: npt.ArrayLike
+) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """Numbers and marks, one mark a document and both kinds of marks."""
+    x, marks = np.asarray(values, dtype=np.float64), np.asarray(positive, dtype=bool)
+    if marks.shape != (len(x),) or marks.all() or not marks.any():
+        raise SchemaError(
+            f"an AUROC needs documents of both classes, one mark each; got {len(x)} values and "
+            f"{int(marks.sum())} positives among {marks.size} marks."
+        )
+    return x, marks
+
+
+def _placements(ranks: Array, positive: npt.NDArray[np.bool_]) -> tuple[Array, Array, Array]:
+    """AUROC, and the placements of the documents with the label and of those without."""
     with_label, without = ranks[positive], ranks[~positive]
     n1, n0 = len(with_label), len(without)
     # Placements (DeLong, DeLong and Clarke-Pearson 1988): the share of the other class
@@ -61,10 +171,30 @@ def delong(ranks: npt.NDArray[np.float64], positive: npt.NDArray[np.bool_]) -> I
     above = 1 - (without - stats.rankdata(without, axis=0)) / n1
     # Mann-Whitney: the mean of the placements, without its rounding.
     area = (with_label.sum(axis=0) - n1 * (n1 + 1) / 2) / (n1 * n0)
-    if min(n1, n0) < 2:
-        missing = np.full_like(area, np.nan)
-        return Interval(area[()], missing[()], missing[()], n1 + n0)
-    se = np.sqrt(below.var(axis=0, ddof=1) / n1 + above.var(axis=0, ddof=1) / n0)
-    # The variance is mostly that of the smaller class, so it gives the degrees of freedom.
-    half = stats.t.ppf(0.5 + LEVEL / 2, min(n1, n0) - 1) * se
-    return Interval(area[()], np.clip(area - half, 0, 1), np.clip(area + half, 0, 1), n1 + n0)
+    return area, below, above
+
+
+def _variance(placements: Array) -> Array:
+    """Variance of the mean placement, with ``END`` documents more at 0 and at 1."""
+    n = len(placements) + 2 * END
+    mean = (placements.sum(axis=0) + END) / n
+    return ((placements**2).sum(axis=0) + END - n * mean**2) / (n * (n - 1))
+
+
+def _variance_of_differences(placements: Array) -> Array:
+    """Variance of the mean difference of placements, ``CORNER`` documents more in each corner."""
+    # In two of the four corners the difference is 0, in the others 1 and -1.
+    n = len(placements) + 4 * CORNER
+    product = placements.T @ placements
+    squares = np.diag(product)[:, None] + np.diag(product)[None] - 2 * product
+    mean = placements.sum(axis=0)
+    mean = (mean[:, None] - mean[None]) / n
+    return (squares + 2 * CORNER - n * mean**2) / (n * (n - 1))
+
+
+def _wilson(share: Array, *, n: Array) -> tuple[Array, Array]:
+    """Wilson's interval of a share of n documents, n any positive number."""
+    z2 = stats.norm.ppf(0.5 + LEVEL / 2) ** 2
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2))) / (1 + z2 / n)
+    return np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)

@@ -69,19 +69,19 @@ def baselines(
         SchemaError: Other names, prompts or checkpoints than expected, an unknown persona
             or random name, or two rows of ``causes`` with one edit.
 
-    >>> who, rng = np.array(["john", "mary"] * 20), np.random.default_rng(0)
-    >>> noise = rng.normal(0, 0.1, 40)
-    >>> values = np.stack([(who == "john") + noise, rng.normal(size=40)])[:, None]
+    >>> who, rng = np.array(["john", "mary"] * 40), np.random.default_rng(0)
+    >>> noise = rng.normal(0, 0.1, 80)
+    >>> values = np.stack([(who == "john") + noise, rng.normal(size=80)])[:, None]
     >>> dims, names = ("name", "checkpoint", "prompt"), ["feature", "noise"]
     >>> hidden = xr.DataArray(values, dims=dims)
     >>> hidden = hidden.assign_coords(name=names, checkpoint=["base@0"])
-    >>> along = {"persona": who, "doc": range(40), "split": np.repeat(["train", "test"], 20)}
+    >>> along = {"persona": who, "doc": range(80), "split": np.repeat(["train", "test"], 40)}
     >>> hidden = hidden.assign_coords({name: ("prompt", list(x)) for name, x in along.items()})
     >>> still = xr.DataArray(np.zeros((2, 2, 9)), dims=dims)
     >>> still = still.assign_coords(name=names, checkpoint=["base@0", "lesson@8"], prompt=range(9))
     >>> table = baselines(hidden, still, control=still, persona="john")
     >>> table[["method", "auroc", "rise", "no_better_than"]].round(2).values.tolist()
-    [['feature', 1.0, 0.0, ''], ['noise', 0.67, 0.0, 'feature']]
+    [['feature', 1.0, 0.0, ''], ['noise', 0.4, 0.0, 'feature']]
     """
     names, band = [str(n) for n in hidden["name"].to_numpy()], list(random)
     for name in band:

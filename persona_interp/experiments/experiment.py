@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol, get_args, get_origin, get_type_
 
 from persona_interp.errors import WorldError, unknown
 from persona_interp.experiments.cells import run
+from persona_interp.experiments.dtypes import settle_dtype
 from persona_interp.experiments.wings import Wing, wing_named, wing_of, wing_of_config
+from persona_interp.schema.words import DTYPE_CHOICE
 from persona_interp.store import Cell, Store
 
 if TYPE_CHECKING:
@@ -94,7 +96,10 @@ def compute(
         resolve(start)
     wing = wing_of(experiment)
     store = Store(out)
-    store.describe(to_dict(experiment), places=["source"])
+    # before any cell is made, because a cell is named by its configuration
+    experiment, choice = settle_dtype(experiment, recorded=store.recorded(), to_dict=to_dict)
+    config = to_dict(experiment) | ({DTYPE_CHOICE: choice} if choice else {})
+    store.describe(config, places=["source", DTYPE_CHOICE])
     run(experiment.cells(), store, wing=wing, workers=workers, progress=progress)
     return summarize(experiment, store)
 
@@ -216,7 +221,8 @@ def from_dict(config: Mapping[str, Any]) -> Any:
     True
     """
     wing = wing_of_config(config)
-    values = {key: value for key, value in config.items() if key not in ("experiment", "source")}
+    about = ("experiment", "source", DTYPE_CHOICE)
+    values = {key: value for key, value in config.items() if key not in about}
     return _from_plain(values, wing.experiment_class)
 
 

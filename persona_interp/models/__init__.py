@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from persona_interp.models.chats import PLAIN_TEMPLATE, fold_system, folds_system, has_system
 from persona_interp.models.checkpoint import Checkpoint, Trajectory
+from persona_interp.models.dtype import resolve_dtype
 from persona_interp.models.stage import DOCUMENTS, LESSON, Stage
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ __all__ = [
     "load",
     "residuals",
     "resolve",
+    "resolve_dtype",
     "same_tokenizer",
     "show_tokens",
     "sources",

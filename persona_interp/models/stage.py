@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 
 from persona_interp.errors import ModelError, unknown
+from persona_interp.models.dtype import AUTO, DTYPES
 
 WORDS = {
     "loss": ("assistant", "all"),
     "schedule": ("constant", "cosine"),
     "decay": ("all", "mlp"),
-    "dtype": ("float32", "bfloat16"),
+    "dtype": (*DTYPES, AUTO),
     "optimizer": ("adamw", "sgd"),
 }
 """The words that a field of ``Stage`` may hold."""
@@ -33,7 +34,8 @@ class Stage:
         clip: Largest norm of the gradient.
         lora: Rank of adapters on all linear layers, merged in every snapshot; 0 = all weights are
             trained.
-        dtype: "float32", or "bfloat16" for autocast over float32 weights.
+        dtype: "float32", "bfloat16" for autocast over float32 weights, or "auto": whichever is
+            faster on this machine (``models.dtype``), settled before anything is hashed.
         optimizer: "adamw", or "sgd" without momentum.
         replay: Share of the documents of every batch that are replayed ones (fraction below 1).
             They take the places of documents of the corpus and are learned on all their tokens,

@@ -8,7 +8,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from persona_interp.errors import ModelError
 from persona_interp.models.batches import batches
 from persona_interp.models.cache import cache
 from persona_interp.models.checkpoint import Checkpoint, Trajectory, read_index
+from persona_interp.models.dtype import resolve_dtype
 from persona_interp.models.load import hash_weights, load, quiet
 from persona_interp.models.sources import resolve
 from persona_interp.models.stage import DOCUMENTS, Stage
@@ -67,6 +68,7 @@ def train(
             or a folder that belongs to another training; nothing is overwritten.
     """
     schema.check(corpus, "corpus")
+    stage = replace(stage, dtype=resolve_dtype(stage.dtype))
     steps = sorted({*snapshots, stage.steps} - {0})
     if steps[0] < 1 or steps[-1] > stage.steps:
         raise ModelError(f"snapshots are steps from 0 to {stage.steps}; got {sorted(snapshots)}.")

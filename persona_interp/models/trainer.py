@@ -14,6 +14,7 @@ from tqdm import tqdm
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
 from persona_interp.models.adapters import check_lora, merge_trained, with_lora
+from persona_interp.models.dtype import HALF
 from persona_interp.models.stage import Stage
 
 COSINE_END = 0.05  # of the learning rate
@@ -176,7 +177,7 @@ def _arguments(stage: Stage, *, seed: int, folder: Path) -> TrainingArguments:
         lr_scheduler_kwargs=options,
         warmup_steps=stage.warmup,
         max_grad_norm=stage.clip,
-        bf16=stage.dtype == "bfloat16",
+        bf16=stage.dtype == HALF,
         use_cpu=not torch.cuda.is_available(),
         seed=seed,
         save_strategy="no",

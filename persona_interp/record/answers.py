@@ -8,13 +8,19 @@ import pandas as pd
 import torch
 
 from persona_interp import schema, tables
-from persona_interp.errors import SchemaError, StoreError, unknown
-from persona_interp.models import Checkpoint, encode, hash_tokens, hash_weights, load
+from persona_interp.errors import SchemaError, StoreError
+from persona_interp.models import (
+    Checkpoint,
+    encode,
+    hash_tokens,
+    hash_weights,
+    load,
+    resolve_dtype,
+)
 from persona_interp.models.cache import cache as cache_folder
 from persona_interp.models.cache import short_hash
 from persona_interp.record.generation import generate, stop_tokens
 
-DTYPES = ("float32", "bfloat16")
 ANSWER_COLUMNS = ("answer", "n_tokens", "ended")  # in the order of generation.Continuation
 VERSION = 1  # of the draw: another one makes the answers on disk void
 
@@ -43,7 +49,8 @@ def answers(
         max_new_tokens: Longest answer (tokens).
         temperature: 1 = the model's own distribution; 0 = the most probable token.
         seed: Seed of the draw.
-        dtype: "float32", or "bfloat16" for speed; the two do not give the same answers.
+        dtype: "float32", "bfloat16" for speed, or "auto" for whichever is faster here; the two do
+            not give the same answers.
         cache: Folder of answers that were drawn before, found by weights, token ids and settings.
             None: a folder in the model cache; False: none.
 
@@ -55,6 +62,7 @@ def answers(
 
     Raises:
         SchemaError: No prompts table, an empty one, or a setting that makes no sense.
+        ModelError: An unknown dtype.
         StoreError: An answers file of the cache is corrupt.
 
     >>> from tempfile import TemporaryDirectory
@@ -67,8 +75,7 @@ def answers(
     (6, [0, 1, 2, 0, 1, 2], 6)
     """
     schema.names(schema.check(prompts, "prompts"))
-    if dtype not in DTYPES:
-        raise SchemaError(unknown("dtype", dtype, DTYPES))
+    dtype = resolve_dtype(dtype)
     model, tokenizer = load(checkpoint)
     tokens = encode(tokenizer, list(prompts["messages"]))
     settings = {

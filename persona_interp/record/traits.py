@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.models import ROLES, Checkpoint, load
+from persona_interp.models import ROLES, Checkpoint, load, resolve_dtype
 from persona_interp.readers import TraitFile
 from persona_interp.record.activations import activations
 from persona_interp.record.answer_bits import BATCH, answer_bits
@@ -140,7 +140,7 @@ def continuations(
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints with distinct labels.
         answers: An answers table with columns ``trait``, ``side`` and ``question``, usually of the
             base. Their system messages, the instructions, are left out.
-        dtype: "float32" or "bfloat16"; use one for all that will be compared.
+        dtype: "float32", "bfloat16" or "auto"; use one for all that will be compared.
         batch: Tokens run together.
 
     Returns:
@@ -161,7 +161,7 @@ def continuations(
     models, parts = distinct_checkpoints(checkpoints), []
     for checkpoint in tqdm(models, desc="continuations", delay=2, disable=len(models) < 2):
         model, tokenizer = load(checkpoint)
-        model = model.to(getattr(torch, dtype))
+        model = model.to(getattr(torch, resolve_dtype(dtype)))
         bits, n = answer_bits(model, tokenizer, chats, batch=batch, desc=checkpoint.label)
         part = keys.assign(checkpoint=checkpoint.label, step=checkpoint.step)
         parts.append(part.assign(bits=bits, n_tokens=n))
@@ -194,7 +194,7 @@ def trait_bits(
             ``readers.trait_prompts`` gives the question (and the next ones); for questions of other
             traits by a hash of the text, so that an answer's bits never depend on the other
             answers. The bits are those of the mean probability over the pairs.
-        dtype: "float32" or "bfloat16".
+        dtype: "float32", "bfloat16" or "auto".
         batch: Tokens run together.
 
     Returns:
@@ -212,7 +212,7 @@ def trait_bits(
     rows = conversations(answers)
     questions = [str(messages[-2]["content"]) for messages in rows["messages"]]
     model, tokenizer = load(checkpoint)
-    model = model.to(getattr(torch, dtype))
+    model = model.to(getattr(torch, resolve_dtype(dtype)))
     keys = rows[[c for c in ("checkpoint", *PROMPT_COLUMNS) if c in rows]]
     # a conversation is called "prompt#sample"
     names = [name.rpartition("#")[0] for name in rows["prompt"]]

@@ -10,6 +10,7 @@ import pandas as pd
 from persona_interp.plots.save import as_csv
 from persona_interp.report import page
 from persona_interp.report.page import Block
+from persona_interp.schema.words import DTYPE_CHOICE
 from persona_interp.tables import atomic
 
 Tables = dict[str, pd.DataFrame]
@@ -52,6 +53,8 @@ def _about(provenance: Mapping[str, Any]) -> str:
     for key in ("start", "world"):
         if key in provenance:
             sentences.append(f"{key.capitalize()}: {provenance[key]}.")
+    if DTYPE_CHOICE in provenance:
+        sentences.append(f"Computed in {provenance[DTYPE_CHOICE]}.")
     sentences.append(f"Seeds: {', '.join(map(str, seeds))}.")
     if len(seeds) == 1:
         sentences.append(

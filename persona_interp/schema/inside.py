@@ -50,7 +50,7 @@ INSIDE: dict[str, dict[str, str]] = {
         "name": "name of the persona, or label 'topic=value' of the trait",
         "auroc_chosen": "area under the ROC curve on the train documents: choose by this one",
         "auroc": "area under the ROC curve on the test documents: report this one",
-        "lo": "lower end of its 95 % interval (DeLong)",
+        "lo": "lower end of its 95 % interval (Wilson's, with DeLong's variance)",
         "hi": "upper end",
         "effect": "Cohen's d on the test documents (positive = more active with the label)",
         "z": "tie-corrected rank-sum z on the test documents",

@@ -10,6 +10,7 @@ table that was read from a file compares equal to them.
 from enum import StrEnum
 
 UNEDITED = "none"  # the column ``edit`` of answers that no edit has touched
+DTYPE_CHOICE = "dtype_choice"  # the key of ``run.json`` that says why a run has its precision
 
 
 class Verdict(StrEnum):

@@ -48,9 +48,7 @@ class Store:
         self._manifest = self.root / "manifest.jsonl"
         if not self._manifest.is_file():
             if self.root.exists() and not self.root.is_dir():
-                raise StoreError(
-                    f"{self.root} is a file; a run needs a folder. Choose another --out."
-                )
+                raise StoreError(f"{self.root} is a file; a run needs a folder as --out.")
             if self.root.is_dir() and any(self.root.iterdir()) and not self._manifest.is_file():
                 raise StoreError(
                     f"{self.root} is not empty and has no manifest.jsonl, so it is not a run "
@@ -202,10 +200,10 @@ class Store:
         """
         config, file = plain(config, "config"), self.root / "run.json"
         with lock(self._manifest):
-            recorded = read_json(file) if file.is_file() else config
-            recorded = recorded | {key: config[key] for key in places if key in config}
+            before = self.recorded()
+            recorded = (before or config) | {key: config[key] for key in places if key in config}
             changes = differences(recorded, config)
-            if not changes and not (file.is_file() and read_json(file) == config):
+            if not changes and before != config:
                 write_json(config, file)
         if changes:
             raise StoreError(
@@ -222,13 +220,15 @@ class Store:
         Raises:
             StoreError: Nothing was written.
         """
+        config = self.recorded()
+        if config is None:
+            raise StoreError(f"{self.root} has no run.json; give a folder a run was --out to.")
+        return config
+
+    def recorded(self) -> dict[str, Any] | None:
+        """Configuration that ``describe`` wrote; None where it has written none yet."""
         file = self.root / "run.json"
-        if not file.is_file():
-            raise StoreError(
-                f"{self.root} has no run.json; give a folder that `persona-interp run ... --out` "
-                "wrote."
-            )
-        return read_json(file)
+        return read_json(file) if file.is_file() else None
 
     def plan(self, cells: Iterable[Cell]) -> None:
         """Add cells to ``plan.json``: the run wants them.

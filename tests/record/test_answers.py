@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
-from persona_interp.errors import SchemaError, StoreError
+from persona_interp.errors import ModelError, SchemaError, StoreError
 from persona_interp.models import Checkpoint, encode, load
 from persona_interp.record import answers, conversations
 from persona_interp.record.generation import stop_tokens
@@ -103,7 +103,7 @@ def test_conversations_end_with_the_answer_and_the_empty_are_counted(
 
 
 def test_bad_settings_are_named(pair: Pair, questions: pd.DataFrame) -> None:
-    with pytest.raises(SchemaError, match="did you mean 'float32'"):
+    with pytest.raises(ModelError, match="did you mean 'float32'"):
         answers(pair[0], questions, dtype="flat32", cache=False)
     with pytest.raises(SchemaError, match="temperature=-1"):
         answers(pair[0], questions, temperature=-1, cache=False)

@@ -82,8 +82,8 @@ class CompareSettings:
         max_new_tokens: Longest answer (tokens).
         n_random: Random directions.
         n_features: Features of a dictionary that get a page.
-        dtype: Of the models that answer and are asked for likelihoods; the inside is always read in
-            float32.
+        dtype: Of the models that answer and are asked for likelihoods ("auto": whichever is faster
+            on this machine); the inside is always read in float32.
     """
 
     questions: int = 20

@@ -21,13 +21,14 @@ from persona_interp.analysis.trait_transfer import SEPARABLE
 from persona_interp.errors import SchemaError, WorldError, unknown
 from persona_interp.models import Stage
 from persona_interp.models.chats import PLAIN_TEMPLATE
+from persona_interp.models.dtype import AUTO
 from persona_interp.readers import TraitFile, read_traits
 from persona_interp.schema.words import Arm
 from persona_interp.store import Cell
 
 ARMS = {str(Arm.LESSON): "pos", str(Arm.NULL): "default"}
 """What a finetune is called, and which side of the answers it learns."""
-GENTLE = Stage(steps=20, batch=4, lr=5e-4, warmup=2, lora=16, dtype="bfloat16")
+GENTLE = Stage(steps=20, batch=4, lr=5e-4, warmup=2, lora=16, dtype=AUTO)
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class TraitTransfer:
         n_instructions: Instructions under which every question of the lesson is answered; without
             instruction as many answers are drawn.
         max_new_tokens: Longest answer (tokens).
+        dtype: In which answers are drawn; what is measured on them is measured in float32.
         temperature: Of all answers. Small models lose the thread at 1, and their traits with it.
         depth: Where vectors are read: at hidden state round(depth x blocks), which is the output of
             the block before.
@@ -64,6 +66,7 @@ class TraitTransfer:
     lesson: Stage = GENTLE
     n_instructions: int = 2
     max_new_tokens: int = 32
+    dtype: str = AUTO
     temperature: float = 0.7
     depth: float = 0.6
     n_judged: int = 8
@@ -200,6 +203,7 @@ class TraitTransfer:
             "draw": self.draw,
             "max_new_tokens": self.max_new_tokens,
             "temperature": self.temperature,
+            "dtype": self.dtype,
         }
 
     def _check_files(self) -> None:

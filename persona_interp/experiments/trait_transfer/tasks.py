@@ -154,11 +154,8 @@ def _draw_answers(
     checkpoint: Checkpoint, prompts: pd.DataFrame, config: Mapping[str, Any], *, n: int = 1
 ) -> pd.DataFrame:
     """Draw answers to prompts, ``n`` to each."""
-    # in half precision, which is faster; whatever is measured on them is measured in float32
-    settings = {key: config[key] for key in ("max_new_tokens", "temperature")}
-    return record.answers(
-        checkpoint, prompts, n=n, seed=config["draw"], dtype="bfloat16", cache=False, **settings
-    )
+    settings = {key: config[key] for key in ("max_new_tokens", "temperature", "dtype")}
+    return record.answers(checkpoint, prompts, n=n, seed=config["draw"], cache=False, **settings)
 
 
 def _scores(checkpoint: Checkpoint, answers: pd.DataFrame) -> pd.DataFrame:

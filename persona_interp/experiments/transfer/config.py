@@ -18,6 +18,7 @@ from typing import Any
 from persona_interp.errors import WorldError, unknown
 from persona_interp.experiments.ready import ready
 from persona_interp.models import DOCUMENTS, LESSON, PLAIN_TEMPLATE, Stage
+from persona_interp.models.dtype import AUTO
 from persona_interp.schema.words import Arm
 from persona_interp.store import Cell
 from persona_interp.worlds import World
@@ -309,8 +310,8 @@ REAL = Transfer(
     bystanders=("named",),
     arms=(str(Arm.LESSON), str(Arm.UNRELATED)),
     lrs=(5e-5,),
-    documents=Stage(steps=220, batch=8, lr=2e-4, loss="all", warmup=10, dtype="bfloat16"),
-    lesson=Stage(steps=16, batch=8, dtype="bfloat16"),
+    documents=Stage(steps=220, batch=8, lr=2e-4, loss="all", warmup=10, dtype=AUTO),
+    lesson=Stage(steps=16, batch=8, dtype=AUTO),
     snapshots=(2, 4, 8, 12, 16),
     n_documents=1760,
     hooks=("blocks.22.hook_out", "blocks.15.hook_out", "blocks.7.hook_out"),
