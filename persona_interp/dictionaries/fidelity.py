@@ -23,11 +23,11 @@ from persona_interp.models import Checkpoint, Tokens, boot
 from persona_interp.models.boot import canonical
 from persona_interp.models.inputs import as_tuple, list_checkpoints
 from persona_interp.models.outliers import ordinary
+from persona_interp.models.passes import row_batches
 from persona_interp.schema.words import Fit
 
 FITS_FVU, FITS_RECOVERED = 0.1, 0.9
 UNUSABLE_FVU, UNUSABLE_RECOVERED = 0.5, 0.5
-BATCH = 32  # documents
 EPS = 1e-12
 
 
@@ -225,10 +225,7 @@ def _bits(logits: Tensor, ids: Tensor, targets: Tensor) -> float:
 def _batches(tokens: Tokens, where: tuple[str, ...]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield ids, attention mask and marks of right-padded batches, dims (document, position)."""
     marks = tokens.marks(where)
-    # documents of like length share a batch, so that little of it is padding
-    order = sorted(range(len(tokens)), key=lambda row: len(tokens.ids[row]))
-    for start in range(0, len(order), BATCH):
-        rows = order[start : start + BATCH]
+    for rows in row_batches(tokens.lengths):
         ids, attention = tokens.pad(rows=rows)
         row_marks = [torch.as_tensor(marks[row]) for row in rows]
         yield ids, attention, torch.nn.utils.rnn.pad_sequence(row_marks, batch_first=True)

@@ -33,7 +33,6 @@ from persona_interp.models.outliers import ordinary
 from persona_interp.models.tokens import added_bos
 
 CONTENT_ROLES = tuple(role for role in ROLES if role != "special")
-BATCH = 32  # documents
 TRIAL = 200
 """Documents that are tokenized to learn how many tokens a document has."""
 
@@ -151,6 +150,6 @@ def _read_marked(bridge: Any, tokens: Tokens, *, hook: str, where: tuple[str, ..
     """Residuals of the tokens of these roles, float32, dims (token, d_model)."""
     marks = tokens.marks(where)
     rows = []
-    for row, acts in residuals(bridge, tokens, hook=hook, batch=BATCH):
+    for row, acts in residuals(bridge, tokens, hook=hook):
         rows.append(acts[torch.as_tensor(marks[row])])
     return torch.cat(rows).float()

@@ -30,7 +30,6 @@ PARTS = {
     "decoder with its bias": ("W_dec", "b_dec"),
 }
 """Weights that a fault may have scaled, besides the residual itself."""
-BATCH = 32  # documents
 EPS = 1e-12
 
 
@@ -91,7 +90,7 @@ def read_residuals(
     roles: list[np.ndarray] = []
     first: list[Tensor] = []
     opening: list[Tensor] = []
-    for row, by_hook in hidden(bridge, tokens, hooks=hooks, batch=BATCH):
+    for row, by_hook in hidden(bridge, tokens, hooks=hooks):
         mask = marks[row]
         for hook, residuals in by_hook.items():
             acts[hook].append(residuals[mask].float().cpu())

@@ -19,6 +19,7 @@ from persona_interp.errors import ModelError, unknown
 from persona_interp.models.checkpoint import Checkpoint
 from persona_interp.models.load import load
 from persona_interp.models.parity import TOLERANCE, distance
+from persona_interp.models.passes import BATCH, row_batches
 from persona_interp.models.tokens import Tokens, added_bos
 
 PROBE_LENGTHS = (12, 7)  # tokens of the two random rows that check a booted model
@@ -102,7 +103,7 @@ def canonical(bridge: Any, hook: str) -> str:
 
 
 def residuals(
-    bridge: Any, tokens: Tokens, *, hook: str, batch: int = 64
+    bridge: Any, tokens: Tokens, *, hook: str, batch: int = BATCH
 ) -> Iterator[tuple[int, Tensor]]:
     """Residual at every token of every row.
 
@@ -110,7 +111,7 @@ def residuals(
         bridge: A booted model.
         tokens: Tokens of ``encode``.
         hook: Hook name; blocks above it are not run.
-        batch: Rows run together, rows of similar length.
+        batch: Tokens a forward pass, padding included; rows of similar length run together.
 
     Yields:
         Row index and activations, dims (position, d_model), without padding; in order of length.
@@ -123,7 +124,7 @@ def residuals(
 
 
 def hidden(
-    bridge: Any, tokens: Tokens, *, hooks: Sequence[str], batch: int = 64
+    bridge: Any, tokens: Tokens, *, hooks: Sequence[str], batch: int = BATCH
 ) -> Iterator[tuple[int, dict[str, Tensor]]]:
     """Residuals at several hooks, from one run of the model.
 
@@ -131,7 +132,7 @@ def hidden(
         bridge: A booted model.
         tokens: Tokens of ``encode``.
         hooks: Hook names, at least one; blocks above the last are not run.
-        batch: Rows run together, rows of similar length.
+        batch: Tokens a forward pass, padding included; rows of similar length run together.
 
     Yields:
         Row index and, by canonical name in the order given, activations of dims (position,
@@ -142,10 +143,8 @@ def hidden(
     """
     names = [canonical(bridge, hook) for hook in hooks]
     stop = _stop(names)
-    order = sorted(range(len(tokens)), key=lambda row: len(tokens.ids[row]))
     device = next(bridge.parameters()).device
-    for start in range(0, len(order), batch):
-        rows = order[start : start + batch]
+    for rows in row_batches(tokens.lengths, batch):
         ids, mask = (t.to(device) for t in tokens.pad(rows=rows))
         with torch.inference_mode(), warnings.catch_warnings():
             # a hook that does not fire is a warning there, and an error here

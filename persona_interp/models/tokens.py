@@ -50,6 +50,11 @@ class Tokens:
         return len(self.ids)
 
     @property
+    def lengths(self) -> list[int]:
+        """Tokens of each row."""
+        return [len(ids) for ids in self.ids]
+
+    @property
     def spans(self) -> list[tuple[int, int]]:
         """Start and end of the answer of each row (positions)."""
         return [(start, len(row)) for start, row in zip(self.answer_start, self.ids, strict=True)]

@@ -1,6 +1,6 @@
 """How probable is what was answered? Log2 probabilities of the last message of conversations."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from inspect import signature
 from typing import Any
 
@@ -13,9 +13,8 @@ from tqdm import tqdm
 
 from persona_interp.errors import SchemaError
 from persona_interp.models import Tokens, encode
+from persona_interp.models.passes import BATCH, row_batches
 from persona_interp.record.pooling import answer_marks
-
-BATCH = 1024  # tokens run together, padding included
 
 
 def answer_bits(
@@ -29,7 +28,7 @@ def answer_bits(
         model: A Hugging Face model.
         tokenizer: Its tokenizer.
         chats: Lists of messages, the last one an assistant's.
-        batch: Tokens run together; bounds the memory, changes nothing else but rounding.
+        batch: Tokens a forward pass, padding included.
         desc: What the progress bar says.
 
     Returns:
@@ -48,23 +47,10 @@ def answer_bits(
         )
     bits = np.empty(len(n))
     with tqdm(total=len(n), desc=desc, delay=2, leave=False) as bar:
-        for rows in _batches(tokens, batch):
+        for rows in row_batches(tokens.lengths, batch):
             bits[rows] = _bits(model, tokens, rows, [marks[row] for row in rows])
             bar.update(len(rows))
     return bits, n
-
-
-def _batches(tokens: Tokens, batch: int) -> Iterator[list[int]]:
-    """Rows of similar length, at most so many tokens together."""
-    rows: list[int] = []
-    for row in sorted(range(len(tokens)), key=lambda i: len(tokens.ids[i])):
-        # rows come by length: this one, the longest yet, says how wide the batch would be
-        if rows and (len(rows) + 1) * len(tokens.ids[row]) > batch:
-            yield rows
-            rows = []
-        rows.append(row)
-    if rows:
-        yield rows
 
 
 @torch.inference_mode()

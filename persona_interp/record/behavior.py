@@ -22,6 +22,7 @@ from persona_interp import schema
 from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint, Tokens, boot, encode, load
 from persona_interp.models.inputs import list_checkpoints
+from persona_interp.models.passes import BATCH, row_batches
 from persona_interp.record.edit import Edit
 from persona_interp.record.edit_runs import run_edited
 from persona_interp.schema.words import UNEDITED
@@ -59,7 +60,7 @@ def behavior(
     probes: pd.DataFrame,
     *,
     edits: Sequence[Edit] = (),
-    batch: int = 256,
+    batch: int = BATCH,
 ) -> pd.DataFrame:
     """Log2 probability of every answer to every probe, by each checkpoint.
 
@@ -68,7 +69,7 @@ def behavior(
         probes: A probes table; ``values`` and ``answers`` of a row belong together.
         edits: Changes of the inside (``record.add``, ``project_out``, ...), each tried alone on
             every checkpoint.
-        batch: Answers run together; bounds the memory, changes nothing else.
+        batch: Tokens a forward pass, padding included.
 
     Returns:
         A behavior table, checkpoints x probes x values in the order given. ``logprob`` is log2 of
@@ -193,7 +194,7 @@ def _rows(tokens: Tokens) -> list[_Row]:
 
 
 def _plan(tokens: Tokens, *, batch: int) -> list[_Batch]:
-    """Answers that run together: those with equally long prompts, at most ``batch`` of them."""
+    """Answers that run together: those with equally long prompts, their prompts counted."""
     rows = _rows(tokens)
     by_length: dict[int, list[int]] = {}
     for number, row in enumerate(rows):
@@ -205,8 +206,8 @@ def _plan(tokens: Tokens, *, batch: int) -> list[_Batch]:
         by_length.setdefault(row.start, []).append(number)
     plan = []
     for _, numbers in sorted(by_length.items()):
-        for start in range(0, len(numbers), batch):
-            plan.append(_pack(rows, numbers[start : start + batch]))
+        for part in row_batches([rows[number].stop for number in numbers], batch):
+            plan.append(_pack(rows, [numbers[i] for i in part]))
     return plan
 
 

@@ -22,12 +22,12 @@ from persona_interp import schema
 from persona_interp.errors import ModelError, SchemaError
 from persona_interp.models import Checkpoint, Tokens, boot, encode, load
 from persona_interp.models.inputs import as_tuple
+from persona_interp.models.passes import row_batches
 from persona_interp.record.edit_runs import run_edited
-from persona_interp.record.inputs import length_batches, set_system
+from persona_interp.record.inputs import set_system
 from persona_interp.record.vector_edits import add
 
 WHERE = ("assistant",)
-BATCH = 16  # documents that are pushed together
 
 
 class _Pass(NamedTuple):
@@ -182,7 +182,7 @@ def added_kl(
         edits[str(name)] = add(directions.sel(name=[name]), hook=hook, absolute=1.0)
     tokens = encode(bridge.tokenizer, corpus["messages"], complete=True)
     marks = _marks(tokens, where)
-    for batch in tqdm(length_batches(tokens, BATCH), desc="added kl", delay=2):
+    for batch in tqdm(row_batches(tokens.lengths), desc="added kl", delay=2):
         ids, mask = (t.to(bridge.original_model.device) for t in tokens.pad(rows=batch))
         run = partial(_next_logprobs, ids=ids, mask=mask, marks=[marks[row] for row in batch])
         plain = run(bridge.original_model)

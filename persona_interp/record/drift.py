@@ -12,9 +12,8 @@ from tqdm import tqdm
 from persona_interp import schema
 from persona_interp.models import ROLES, Checkpoint, encode, hash_tokens, load
 from persona_interp.models.inputs import list_checkpoints
-from persona_interp.record.inputs import check_same_tokens, length_batches
-
-BATCH = 8  # conversations
+from persona_interp.models.passes import row_batches
+from persona_interp.record.inputs import check_same_tokens
 
 
 def drift(
@@ -51,7 +50,7 @@ def drift(
     names = schema.names(conversations)
     before, tokenizer = load(base)
     tokens = encode(tokenizer, list(conversations["messages"]), complete=True)
-    batches = length_batches(tokens, BATCH)
+    batches = row_batches(tokens.lengths)
     rows = []
     for checkpoint in list_checkpoints(checkpoints):
         after, reader = load(checkpoint)

@@ -18,8 +18,7 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from persona_interp.errors import SchemaError
 from persona_interp.models import Tokens, encode
-
-BATCH = 32  # rows that are continued together
+from persona_interp.models.passes import row_batches
 
 
 class Continuation(NamedTuple):
@@ -79,11 +78,11 @@ def generate(
     )
     draws = [(row, sample) for row in range(len(tokens)) for sample in range(n)]
     # by length, so that little is padded and few steps are wasted
-    order = sorted(draws, key=lambda draw: len(tokens.ids[draw[0]]))
+    batches = row_batches([len(tokens.ids[row]) for row, _ in draws])
     continuations: dict[tuple[int, int], Continuation] = {}
-    with tqdm(total=len(order), desc=desc, delay=2, leave=False) as bar:
-        for start in range(0, len(order), BATCH):
-            batch = order[start : start + BATCH]
+    with tqdm(total=len(draws), desc=desc, delay=2, leave=False) as bar:
+        for numbers in batches:
+            batch = [draws[number] for number in numbers]
             noise = []
             if temperature > 0:
                 noise = [_noise(tokens.ids[row], sample, seed) for row, sample in batch]

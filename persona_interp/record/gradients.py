@@ -15,7 +15,7 @@ from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.models import Checkpoint, encode, load
 from persona_interp.models.inputs import as_tuple
-from persona_interp.record.inputs import length_batches
+from persona_interp.models.passes import BATCH, row_batches
 
 SPACES = ("full", "lora")
 IGNORE = -100  # label of a token that is not learned
@@ -31,7 +31,7 @@ def gradients(
     *,
     spaces: Iterable[str] = SPACES,
     rank: int = 8,
-    batch: int = 16,
+    batch: int = BATCH,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Inner products and cosines of the gradients of several corpora.
@@ -48,7 +48,7 @@ def gradients(
         corpora: A corpus table by name.
         spaces: "full" = all parameters, and "lora"; both are read from one backward pass.
         rank: Of the adapters.
-        batch: Documents run together; bounds the memory.
+        batch: Tokens a forward pass, padding included.
         seed: Of A, and of the sketch that is kept of gradients of more than 16 million numbers
             (every number added with a random sign to one of a million places; Charikar et al.
             2002).
@@ -115,7 +115,7 @@ def _backward(model: Any, tokenizer: Any, corpus: pd.DataFrame, *, name: str, ba
             f"the corpus '{name}' has no token to learn; give it an answer or plain text."
         )
     model.zero_grad()
-    for rows in length_batches(tokens, batch):
+    for rows in row_batches(tokens.lengths, batch):
         ids, mask = (t.to(model.device) for t in tokens.pad(rows=rows))
         labels = torch.full_like(ids, IGNORE)
         for i, row in enumerate(rows):

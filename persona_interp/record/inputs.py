@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from persona_interp.errors import ModelError, SchemaError
-from persona_interp.models import Checkpoint, Tokens
+from persona_interp.models import Checkpoint
 from persona_interp.models.inputs import list_checkpoints
 
 Message = dict[str, str]
@@ -44,20 +44,6 @@ def check_same_tokens(hashes: Sequence[str]) -> None:
             f"the checkpoints turn these prompts into different tokens ({hashes}); use one "
             "tokenizer."
         )
-
-
-def length_batches(tokens: Tokens, size: int) -> list[list[int]]:
-    """Rows that run together: of similar length, so that little is padded.
-
-    Args:
-        tokens: Tokens of ``encode``.
-        size: Rows in a batch, at most.
-
-    Returns:
-        Row numbers of every batch, the shortest rows first.
-    """
-    order = sorted(range(len(tokens)), key=lambda row: len(tokens.ids[row]))
-    return [order[start : start + size] for start in range(0, len(order), size)]
 
 
 def set_system(messages: Iterable[Message], system: str | None) -> list[Message]:

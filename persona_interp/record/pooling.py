@@ -28,7 +28,6 @@ from persona_interp.record.inputs import check_same_tokens, distinct_checkpoints
 SCHEMA_VERSION = 1
 WHERE = ("assistant", "text")
 POSITIONS = ("last", "mean", "answer")
-BATCH = 64  # prompts
 
 # columns of a prompts table that become coordinates along prompt, where the table has them
 TEXT_COLUMNS = ("context", "persona", "topic", "template", "split", "kind", "value")
@@ -193,7 +192,7 @@ def readings(
             f"outlier is a multiple of the median norm, at least 1; got {outlier}. math.inf keeps "
             "all."
         )
-    for row, residuals in hidden(bridge, tokens, hooks=hooks, batch=BATCH):
+    for row, residuals in hidden(bridge, tokens, hooks=hooks):
         for hook, acts in residuals.items():
             acts = acts.float()
             mark = torch.as_tensor(marks[row], device=acts.device)

@@ -18,7 +18,6 @@ from persona_interp.models.boot import canonical
 from persona_interp.models.outliers import SINK, ordinary
 from persona_interp.record.inputs import check_same_tokens, distinct_checkpoints
 from persona_interp.record.intervals import t_interval
-from persona_interp.record.pooling import BATCH
 
 
 def profile(
@@ -115,7 +114,7 @@ def _values(
 ) -> Iterator[tuple[str, npt.NDArray[np.float64]]]:
     """Role and mean over its tokens, dims (name,), for every prompt and every role it has."""
     marks = {role: tokens.marks(role) for role in ROLES}
-    runs = [residuals(model, tokens, hook=hook, batch=BATCH) for model in models]
+    runs = [residuals(model, tokens, hook=hook) for model in models]
     for readings in zip(*runs, strict=True):
         row, before = readings[0][0], readings[0][1].double()
         shift = before

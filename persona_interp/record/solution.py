@@ -19,10 +19,10 @@ from tqdm import tqdm
 from persona_interp import schema
 from persona_interp.errors import ModelError, SchemaError
 from persona_interp.models import Checkpoint, encode, load
-from persona_interp.record.inputs import distinct_checkpoints, length_batches
+from persona_interp.models.passes import row_batches
+from persona_interp.record.inputs import distinct_checkpoints
 from persona_interp.record.intervals import t_interval
 
-BATCH = 32  # documents
 EPS = (0.25, 0.5, 1.0)
 """Lengths of the noise, relative to that of the solution."""
 
@@ -130,7 +130,7 @@ def _batches(tokenizer: Any, corpus: pd.DataFrame) -> list[_Batch]:
     """Documents of about one length together."""
     tokens = encode(tokenizer, corpus["messages"], complete=True)
     batches = []
-    for rows in length_batches(tokens, BATCH):
+    for rows in row_batches(tokens.lengths):
         ids, mask = tokens.pad(rows=rows)
         learn = torch.nn.utils.rnn.pad_sequence(
             [torch.tensor(tokens.learn[row]) for row in rows], batch_first=True

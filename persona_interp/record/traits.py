@@ -21,9 +21,10 @@ from tqdm import tqdm
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.models import ROLES, Checkpoint, load, resolve_dtype
+from persona_interp.models.passes import BATCH
 from persona_interp.readers import TraitFile
 from persona_interp.record.activations import activations
-from persona_interp.record.answer_bits import BATCH, answer_bits
+from persona_interp.record.answer_bits import answer_bits
 from persona_interp.record.answers import conversations
 from persona_interp.record.contrasts import weigh_prompts
 from persona_interp.record.inputs import distinct_checkpoints, set_system
@@ -141,7 +142,7 @@ def continuations(
         answers: An answers table with columns ``trait``, ``side`` and ``question``, usually of the
             base. Their system messages, the instructions, are left out.
         dtype: "float32", "bfloat16" or "auto"; use one for all that will be compared.
-        batch: Tokens run together.
+        batch: Tokens a forward pass, padding included.
 
     Returns:
         A continuations table, checkpoints x answers that are not empty; ``bits`` = log2 probability
@@ -195,7 +196,7 @@ def trait_bits(
             traits by a hash of the text, so that an answer's bits never depend on the other
             answers. The bits are those of the mean probability over the pairs.
         dtype: "float32", "bfloat16" or "auto".
-        batch: Tokens run together.
+        batch: Tokens a forward pass, padding included.
 
     Returns:
         A trait_bits table, answers that are not empty x traits: ``prompt`` and ``sample`` as in

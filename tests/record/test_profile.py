@@ -45,11 +45,11 @@ def test_a_planted_move_is_found_where_it_was_planted(
     clean, vectors = module.residuals, directions()
     runs: list[str] = []
 
-    def planted(bridge: Any, tokens: Any, *, hook: str, batch: int) -> Any:
+    def planted(bridge: Any, tokens: Any, *, hook: str) -> Any:
         runs.append(hook)
         moves = len(runs) % 2 == 0 and hook == HOOKS[1]  # of two models the second
         john = torch.as_tensor(vectors.sel(name="john", hook=hook).to_numpy())
-        for row, acts in clean(bridge, tokens, hook=hook, batch=batch):
+        for row, acts in clean(bridge, tokens, hook=hook):
             users = torch.as_tensor(np.array(tokens.roles[row]) == "user")
             yield row, acts + 0.5 * moves * users[:, None] * john
 
