@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from claim import NATS_PER_BIT, Claim
-from persona_interp.schema.words import Role, Verdict
+from persona_interp.schema.words import CLAIMS, Role, Verdict
 from trial import Trial
 
 PLACE = 13
@@ -88,7 +88,7 @@ def claims(trial: Trial) -> Iterator[Claim]:
     name = "compare: base against itself, largest change"
     yield Claim(name, changes, at_most=0.0, unit="any", every=True)
     verdicts = [one.neutral["verdict"].tolist() for one in seeds]
-    counts = tuple(float(sum(verdict != Verdict.NONE for verdict in own)) for own in verdicts)
+    counts = tuple(float(sum(verdict in CLAIMS for verdict in own)) for own in verdicts)
     name = "compare: claims of one of four neutral finetunes"
     yield Claim(name, counts, at_most=0.0, unit="claims", every=True)
     primaries: list[Any] = [one.sarcastic.loc[one.sarcastic["primary"]].iloc[0] for one in seeds]

@@ -51,6 +51,7 @@ from persona_interp.analysis.trait_predictors import trait_predictors
 from persona_interp.analysis.trait_transfer import trait_transfer
 from persona_interp.analysis.traits import effective_answers, separability, trait_scores
 from persona_interp.analysis.transfer import transfer
+from persona_interp.analysis.verdicts import needed_units
 from persona_interp.analysis.worst import worst_case
 
 __all__ = [
@@ -83,6 +84,7 @@ __all__ = [
     "misaligned_share",
     "misalignment",
     "mixing_weight",
+    "needed_units",
     "novelty",
     "paths",
     "persona_weights",

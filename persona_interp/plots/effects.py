@@ -23,7 +23,7 @@ from persona_interp.plots.style import (
     panels,
     style,
 )
-from persona_interp.schema.words import Family, Role, Unit, Verdict
+from persona_interp.schema.words import CLAIMS, Family, Role, Unit
 
 MOST = 30
 """Quantities drawn in one figure."""
@@ -83,7 +83,7 @@ def _changes(axes: Axes, rows: pd.DataFrame, k: int, *, y: np.ndarray, label: st
     axes.hlines(y, rows["range_lo"], rows["range_hi"], label=range_label, **bar)
     color = nth_color(k)
     axes.hlines(y, rows["lo"], rows["hi"], color=color, linewidth=1)
-    differs = rows["verdict"].ne(Verdict.NONE)
+    differs = rows["verdict"].isin(CLAIMS)
     axes.scatter(
         rows["estimate"],
         y,

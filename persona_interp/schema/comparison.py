@@ -47,18 +47,41 @@ COMPARISON: dict[str, dict[str, str]] = {
         "excess": "estimate minus the mean change of the controls",
         "excess_lo": "lower end of its 95 % interval over units",
         "excess_hi": "upper end",
+        "distance": f"KL divergence from the base ({Unit.BITS_A_TOKEN}); NaN where nobody said it",
+        "distance_controls": f"the same of the controls: squared mean root ({Unit.BITS_A_TOKEN})",
+        "ratio": "how many times farther than the controls: ratio of the roots of both",
         "p": (
             "two-sided; with three controls the largest of that over controls and those over units"
+        ),
+        "p_specific": (
+            "the same if the controls had gone as far; NaN without distances, of features also "
+            "where the ratio is above 1.25"
+        ),
+        "p_max": (
+            "of features beside three controls or more: p over controls as the largest of all "
+            "features; else NaN"
+        ),
+        "p_min": (
+            "smallest p possible; judged by controls 0 where they vary, and 1 where they do not"
         ),
         "floor": "mean |difference| of the base recorded twice; no smaller estimate is claimed",
         "primary": "was it named beforehand",
         "judged_by": "controls, or units where there are fewer than three",
         "q": (
-            "Benjamini-Hochberg over the n_tests of its family, times the number of families; "
-            "primary tests apart"
+            "Benjamini-Hochberg over the n_tests of its family, times n_families; where there is a "
+            "p_max the larger of that (times the checkpoints) and Benjamini-Hochberg of p over "
+            "units; primary tests apart"
         ),
+        "q_specific": "the same if the controls had gone as far",
         "n_tests": "tests corrected together",
-        "verdict": f"{Verdict.UP}, ... down, {Verdict.DIFFERS}, or {Verdict.NONE}",
+        "n_families": "families of tests; 1 for primary tests",
+        "n_silent": "features of the hook that are 0 everywhere in every checkpoint: not tested",
+        "possible": "could a difference in this quantity alone have been claimed",
+        "n_needed": "units that a lone claim among so many tests takes, judged by units",
+        "verdict": (
+            f"{Verdict.UP}, ... down, {Verdict.FARTHER}, {Verdict.DIFFERS}, {Verdict.NONE}, or "
+            f"{Verdict.IMPOSSIBLE}"
+        ),
     },
     "drift": {
         "checkpoint": "label of the checkpoint",

@@ -16,10 +16,16 @@ DTYPE_CHOICE = "dtype_choice"  # the key of ``run.json`` that says why a run has
 class Verdict(StrEnum):
     """What may be claimed of a finetune (``analysis.effects``)."""
 
+    IMPOSSIBLE = "could not have been shown"
     NONE = "no difference shown"
     DIFFERS = "differs"
+    FARTHER = "differs more than controls that moved less far"
     UP = "the finetune moved it up"
     DOWN = "the finetune moved it down"
+
+
+CLAIMS = (Verdict.DIFFERS, Verdict.FARTHER, Verdict.UP, Verdict.DOWN)
+"""Verdicts that claim something."""
 
 
 class Effect(StrEnum):
@@ -44,6 +50,7 @@ class Novelty(StrEnum):
     """Whether known personas explain what a tuned model says (``analysis.novelty``)."""
 
     COMPOSABLE = "composable from known personas"
+    UNDECIDED = "undecided"
     NOT_COMPOSABLE = "not composable from known personas"
 
 

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from persona_interp.analysis import effects
+from persona_interp.analysis.verdicts import needed_units
 from persona_interp.errors import SchemaError
-from persona_interp.schema.words import Verdict
+from persona_interp.schema.words import CLAIMS, Verdict
 
 CONTROLS = ["c1", "c2", "c3"]
 TRAITS = ["wry", "kind", "terse", "bold"]
@@ -72,8 +73,8 @@ def test_exchangeable_finetunes_give_no_claim_more_often_than_they_may(n: int) -
             n_flips=100,
         )
         verdicts = verdicts.loc[verdicts["role"] == "tuned"]
-        claims += (verdicts.loc[~verdicts["primary"], "verdict"] != Verdict.NONE).any()
-        primary += (verdicts.loc[verdicts["primary"], "verdict"] != Verdict.NONE).any()
+        claims += verdicts.loc[~verdicts["primary"], "verdict"].isin(CLAIMS).any()
+        primary += verdicts.loc[verdicts["primary"], "verdict"].isin(CLAIMS).any()
     slack = 2 * np.sqrt(0.05 * 0.95 / n)
     assert claims / n <= 0.05 + slack and primary / n <= 0.05 + slack
 
@@ -94,7 +95,7 @@ def test_exchangeable_features_give_no_claim_though_most_hardly_fire(n: int) -> 
             parts.append(pd.DataFrame({"checkpoint": label, **names, "value": act.ravel()}))
         table = pd.concat(parts).assign(family="feature", hook="sae")
         verdicts = effects(table, base="base", tuned=["tuned"], controls=CONTROLS, n_flips=100)
-        claims += (verdicts.query("role == 'tuned'")["verdict"] != Verdict.NONE).any()
+        claims += verdicts.query("role == 'tuned'")["verdict"].isin(CLAIMS).any()
     assert claims / n <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / n)
 
 
@@ -115,8 +116,9 @@ def test_controls_that_do_not_vary_cannot_judge() -> None:
         table.loc[table["checkpoint"] == "c1"].assign(checkpoint=label) for label in ("c2", "c3")
     ]
     verdicts = effects(pd.concat([table, *same]), base="base", tuned=["tuned"], controls=CONTROLS)
-    assert set(verdicts.query("role == 'tuned'")["verdict"]) == {Verdict.NONE}
-    assert (verdicts["p"] == 1).any()
+    tuned = verdicts.query("role == 'tuned'")
+    assert set(tuned["verdict"]) == {Verdict.IMPOSSIBLE} and not tuned["possible"].any()
+    assert (tuned[["p", "p_min"]] == 1).all(axis=None)
 
 
 @pytest.mark.parametrize("n", [0, 1, 2])
@@ -148,6 +150,110 @@ def test_what_differs_by_no_more_than_the_floor_is_not_claimed() -> None:
     table = pd.concat([table, base.assign(checkpoint="again", value=base["value"] + 9.0)])
     verdicts = effects(table, base="base", tuned=["tuned"], again="again")
     assert (verdicts["floor"] == 9).all() and set(verdicts["verdict"]) == {Verdict.NONE}
+
+
+def dictionary(
+    n_features: int, n_controls: int, *, seed: int = 0, switched: float = 5.0
+) -> pd.DataFrame:
+    """Measurements at 24 prompts of a dictionary of which 95 % is silent.
+
+    Feature "on" is 0 in the base and the controls and about `switched` in the finetune.
+    """
+    rng, n_firing = np.random.default_rng(seed), max(n_features // 20, 3)
+    scale = rng.exponential(size=n_firing)
+    base = scale * rng.exponential(size=(24, n_firing)) * (rng.random((24, n_firing)) < 0.3)
+    names = [*(str(i) for i in range(n_firing)), "on", "off"]
+    units = [f"q{i}" for i in range(24)]
+    parts = []
+    for label in ["base", "tuned", *(f"c{i + 1}" for i in range(n_controls))]:
+        act = base
+        if label != "base":
+            drift = rng.normal(0, 0.1, n_firing) + rng.normal(0, 0.05, base.shape)
+            act = np.maximum(base + scale * drift * (base > 0), 0)
+        on = switched * rng.uniform(0.5, 1.5, 24) * (label == "tuned")
+        table = pd.DataFrame(np.column_stack([act, on, 0 * on]), columns=names)
+        table = table.assign(unit=units).melt("unit", var_name="quantity")
+        parts.append(table.assign(checkpoint=label))
+    return pd.concat(parts, ignore_index=True).assign(family="feature", hook="sae")
+
+
+@pytest.mark.parametrize("n_controls", [3, 5])
+@pytest.mark.parametrize("n_features", [64, 4096, pytest.param(16384, marks=pytest.mark.slow)])
+def test_a_feature_switched_on_from_silence_is_claimed(n_features: int, n_controls: int) -> None:
+    table = dictionary(n_features, n_controls, seed=1)
+    options = {"base": "base", "tuned": ["tuned"]}
+    controls = [f"c{i + 1}" for i in range(n_controls)]
+    verdicts = effects(table, controls=controls, **options).query("role == 'tuned'")
+    assert verdicts.loc[verdicts["verdict"].isin(CLAIMS), "quantity"].tolist() == ["on"]
+    on = verdicts.set_index("quantity").loc["on"]
+    assert on["verdict"] == Verdict.UP and on["n_silent"] == 1
+    assert "off" not in set(verdicts["quantity"])
+    # one control at one prompt
+    jitter = table["checkpoint"].eq("c1") & table["quantity"].eq("on") & table["unit"].eq("q3")
+    table.loc[jitter, "value"] = 1e-6
+    again = effects(table, controls=controls, **options).query("role == 'tuned'")
+    assert again["verdict"].tolist() == verdicts["verdict"].tolist()
+
+
+def test_a_feature_is_not_claimed_where_no_feature_varies_among_the_controls() -> None:
+    table = dictionary(64, 3)
+    alike = table["checkpoint"].isin(CONTROLS)
+    of_base = table.loc[table["checkpoint"] == "base", "value"].to_numpy()
+    table.loc[alike, "value"] = np.tile(of_base, 3)
+    verdicts = effects(table, base="base", tuned=["tuned"], controls=CONTROLS)
+    tuned = verdicts.query("role == 'tuned'").set_index("quantity")
+    assert tuned.loc["on", "p"] == 1 and tuned.loc["on", "verdict"] == Verdict.IMPOSSIBLE
+    # nor where all that varies is one control at one prompt
+    table.loc[alike.idxmax(), "value"] += 1e-6
+    verdicts = effects(table, base="base", tuned=["tuned"], controls=CONTROLS)
+    assert not verdicts["verdict"].isin(CLAIMS).any()
+
+
+@pytest.mark.parametrize("ratio", [2.0, 7.0])
+def test_a_finetune_that_went_farther_moved_nothing_by_going_farther(ratio: float) -> None:
+    rng, blind, seeing = np.random.default_rng(0), 0, 0
+    distance = {"tuned": 0.1 * ratio**2} | dict.fromkeys(CONTROLS, 0.1)
+    for _ in range(16):
+        offsets = rng.normal(0, 0.3, (4, len(TRAITS)))
+        offsets[0] *= ratio
+        parts = [planted(rng, {}, by_seed=0)]
+        for label, offset in zip(FOUR, offsets, strict=True):
+            value = offset + 0.1 * rng.normal(size=(20, len(TRAITS)))
+            parts.append(parts[0].assign(checkpoint=label, value=value.ravel()))
+        table = pd.concat(parts, ignore_index=True)
+        options = {"base": "base", "tuned": ["tuned"], "controls": CONTROLS, "n_flips": 100}
+        seen = effects(table, distance=distance, **options).query("role == 'tuned'")["verdict"]
+        blind += seen.isin(CLAIMS).any()
+        seeing += seen.isin([Verdict.UP, Verdict.DOWN]).any()
+    assert seeing <= 3 and (ratio < 7 or blind >= 8)
+
+
+def test_a_change_that_distance_does_not_explain_is_claimed() -> None:
+    table = planted(np.random.default_rng(0), FOUR | {"tuned": 20.0})
+    options = {"base": "base", "tuned": ["tuned"], "controls": CONTROLS}
+    for far, verdict in ((0.4, Verdict.UP), (1000.0, Verdict.FARTHER)):
+        distance = {"tuned": far} | dict.fromkeys(CONTROLS, 0.1)
+        one = effects(table, distance=distance, **options).set_index(["role", "quantity"])
+        one = one.loc[("tuned", "wry")]
+        assert one["verdict"] == verdict and one["distance_controls"] == pytest.approx(0.1)
+        assert one["ratio"] == pytest.approx(np.sqrt(far / 0.1)) and one["p_specific"] >= one["p"]
+    one = effects(table, **options)
+    assert one[["distance", "ratio", "q_specific"]].isna().all(axis=None)
+    nearer = {"tuned": 0.01} | dict.fromkeys(CONTROLS, 0.1)
+    near = effects(table, distance=nearer, **options).query("role == 'tuned'")
+    assert near["p_specific"].tolist() == near["p"].tolist()
+    with pytest.raises(SchemaError, match="distance of checkpoint 'c3' is unknown"):
+        effects(table, distance={"tuned": 1.0, "c1": 1.0, "c2": 1.0}, **options)
+
+
+def test_what_could_not_have_been_shown_is_no_finding() -> None:
+    table = planted(np.random.default_rng(0), {"tuned": 0.0})
+    few = table.loc[table["unit"].isin(UNITS[:6])]
+    verdicts = effects(few, base="base", tuned=["tuned"])
+    assert set(verdicts["verdict"]) == {Verdict.IMPOSSIBLE}
+    assert set(verdicts["p_min"]) == {2 / 2**6} and set(verdicts["n_needed"]) == {needed_units(4)}
+    enough = effects(table, base="base", tuned=["tuned"])
+    assert enough["possible"].all() and needed_units(4) == 8
 
 
 def test_each_trait_may_have_questions_of_its_own() -> None:

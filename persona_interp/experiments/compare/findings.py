@@ -12,7 +12,7 @@ import pandas as pd
 from persona_interp.analysis.effects import BY_CONTROLS, ENOUGH_CONTROLS
 from persona_interp.experiments.compare.config import MERGED_INTO, SAME_WEIGHTS
 from persona_interp.report.rows import Row, only, rows
-from persona_interp.schema.words import Family, Fit, Role, Unit, Verdict
+from persona_interp.schema.words import CLAIMS, Family, Fit, Role, Unit
 
 UNITS = {
     Family.BEHAVIOR: f"{Unit.BITS_A_TOKEN}",
@@ -93,7 +93,7 @@ def control_claims(effects: pd.DataFrame) -> list[str]:
     controls = only(effects, role=Role.CONTROL)
     if controls.empty:
         return []
-    n_claims = sum(controls["verdict"] != Verdict.NONE)
+    n_claims = sum(controls["verdict"].isin(CLAIMS))
     n_controls = controls["checkpoint"].nunique()
     how = "against the base alike"
     if BY_CONTROLS in set(controls["judged_by"]):
@@ -311,7 +311,7 @@ def _rest_sentence(rest: pd.DataFrame, *, has_primary: bool) -> str:
     """Sentence on all tests but the primary ones."""
     what = "everything else" if has_primary else "everything"
     start = f"Of {what} that was tested ({_tests(len(rest))}), "
-    claims = rest.loc[rest["verdict"] != Verdict.NONE]
+    claims = rest.loc[rest["verdict"].isin(CLAIMS)]
     if claims.empty:
         return f"{start}no difference is shown."
     return f"{start}{len(claims)} passed: {_claims(claims)}."
