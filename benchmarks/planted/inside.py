@@ -36,7 +36,9 @@ def directions(vectors: np.ndarray, names: list[str]) -> xr.DataArray:
     return array.assign_coords(name=names, hook=[HOOK])
 
 
-def sparse(rng: np.random.Generator, shape: tuple[int, ...], *, rate: np.ndarray | float) -> np.ndarray:
+def sparse(
+    rng: np.random.Generator, shape: tuple[int, ...], *, rate: np.ndarray | float
+) -> np.ndarray:
     """Activations that are 0 but for a share ``rate`` of the entries, which are exponential."""
     return np.where(rng.random(shape) < rate, rng.exponential(size=shape), 0.0)
 

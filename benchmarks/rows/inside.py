@@ -4,18 +4,21 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 
 from persona_interp import analysis
+from persona_interp.analysis.drift import kl_by_role
 from persona_interp.analysis.measure import dialogue_odds, direction_kl
 from persona_interp.analysis.measurements import random_range, sound_shift
 from persona_interp.analysis.metric import continuation_distance
+from persona_interp.analysis.span import span_share
 from planted.inside import HOOK, directions, residuals
 from planted.noise import Noise, noise, sizes
 from rows.row import Outcome, Quantity, Row, coverage, rejects
 
 WIDTH = 64
-TRAITS = 50
-"""Traits of one table."""
+TRAITS, FEW = 50, 5
+"""Traits and names of one table."""
 MOVED = 1.0
 
 
@@ -36,9 +39,29 @@ def _direction(rng: np.random.Generator, *, prompts: int, spread: float, column:
     return coverage(row[lo], row[hi], 0.6)
 
 
+def _span(rng: np.random.Generator, *, prompts: int, spread: float) -> Outcome:
+    """As ``_direction``: .36 of the squared length of the common shift is in the span."""
+    common = 0.6 * np.eye(WIDTH)[0] + 0.8 * np.eye(WIDTH)[1]
+    shifts = common + spread * rng.standard_normal((prompts, WIDTH)) / np.sqrt(WIDTH)
+    before = rng.standard_normal((prompts, WIDTH))
+    acts = residuals(np.stack([before, before + shifts]), {})
+    others = directions(rng.standard_normal((20, WIDTH)), [f"r{i}" for i in range(20)])
+    v = directions(np.eye(1, WIDTH), ["a"])
+    row = span_share(acts, v, others, base="lesson@0", n_spans=20).iloc[0]
+    return coverage(row["lo"], row["hi"], 0.36)
+
+
+def _divergences(rng: np.random.Generator, *, conversations: int) -> Outcome:
+    """Divergences of conversations are log-normal (SD .7 nats)."""
+    kl = np.exp(0.7 * rng.standard_normal(conversations))
+    table = pd.DataFrame({"checkpoint": "a", "role": "user", "kl": kl, "n_tokens": 9})
+    row = kl_by_role(table.assign(prompt=range(conversations))).iloc[0]
+    return coverage(row["lo"], row["hi"], float(np.exp(0.7**2 / 2)))
+
+
 def _projection_shift(rng: np.random.Generator, *, kind: Noise) -> Outcome:
     """Twelve questions of unequal numbers of conversations; a question has an effect."""
-    table, clusters = projections(rng, names=TRAITS, kind=kind)
+    table, clusters = projections(rng, names=FEW, kind=kind)
     table = analysis.projection_shift(table, before="b", after="t", clusters=clusters)
     return coverage(table["lo"], table["hi"], MOVED)
 
@@ -110,24 +133,40 @@ def _axis(rng: np.random.Generator, *, far: float) -> Outcome:
 
 
 def _residual(rng: np.random.Generator, *, templates: int) -> Outcome:
-    """Half of the squared length of the shift is between known personas (four questions each)."""
+    """Half of the squared length of the shift is between known personas (four questions each).
+
+    Persona vectors and the rest are drawn once, then each question has its own noise; the truth is
+    the share that the best weights leave over all questions there could be.
+    """
     prompts, width = 4 * templates, 200
     along = {
         "topic": np.tile(["a", "b", "c", "d"], templates),
         "template": np.repeat([f"q{i}" for i in range(templates)], 4),
     }
-    v = np.repeat(rng.standard_normal((3, 1, width)), prompts, axis=1)
-    v = v + 0.2 * rng.standard_normal(v.shape)
-    rest = np.sqrt((2 / 3)) * rng.standard_normal((1, width)) * np.sqrt(0.9)
-    rest = rest + np.sqrt(2 / 3 * 0.1) * rng.standard_normal((prompts, width))
+    v = rng.standard_normal((3, 1, width))
+    v = v - v.mean(axis=0)
+    rest = 0.8 * rng.standard_normal(width)
+    own = 0.2 * rng.standard_normal((3, prompts, width))
+    own = own - own.mean(axis=0)
     before = rng.standard_normal((prompts, width))
-    shift = v[0] - v.mean(axis=0) + rest
+    shift = v[0] + own[0] + rest + 0.3 * rng.standard_normal((prompts, width))
+
+    # Of the rest, what lies along the personas' vectors can be explained too.
+    centring = np.eye(3) - 1 / 3
+    gram = v[:, 0] @ v[:, 0].T + 0.2**2 * width * centring
+    along_rest = v[:, 0] @ rest
+    explained = along_rest @ np.linalg.pinv(gram) @ along_rest
+    left = rest @ rest + 0.3**2 * width - explained
+    whole = v[0, 0] @ v[0, 0] + 0.2**2 * width * 2 / 3 + 2 * v[0, 0] @ rest
+    whole += rest @ rest + 0.3**2 * width
+
     neutral = residuals(np.stack([before, before + shift]), {"persona": [""] * prompts, **along})
     who = np.repeat(["p", "q", "r"], prompts)
     everywhere = {name: np.tile(values, 3) for name, values in along.items()}
-    named = residuals(v.reshape(1, 3 * prompts, width), {"persona": who, **everywhere})
+    vectors = (v + own).reshape(1, 3 * prompts, width)
+    named = residuals(vectors, {"persona": who, **everywhere})
     row = analysis.shift_residual(neutral, named).iloc[0]
-    return coverage(row["lo"], row["hi"], 0.5)
+    return coverage(row["lo"], row["hi"], float(left / whole))
 
 
 def _separability(rng: np.random.Generator, *, questions: int, apart: float) -> Outcome:
@@ -142,10 +181,8 @@ def _separability(rng: np.random.Generator, *, questions: int, apart: float) -> 
         "split": np.where(question < questions, "train", "test"),
     }
     table = analysis.separability(residuals(h[None, :, None], along))
-    # The answers of one question correlate; pairs of different questions decide the area.
-    from scipy.stats import norm
-
-    return coverage(table["lo"], table["hi"], float(norm.cdf(apart / np.sqrt(2))))
+    same, different = norm.cdf(apart), norm.cdf(apart / np.sqrt(2))
+    return coverage(table["lo"], table["hi"], float(different + (same - different) / questions))
 
 
 def _dialogues(rng: np.random.Generator, *, dialogues: int) -> Outcome:
@@ -174,7 +211,7 @@ def _added_kl(rng: np.random.Generator, *, documents: int) -> Outcome:
     kl = np.exp(0.7 * rng.standard_normal(documents))
     table = pd.DataFrame({"doc": range(documents), "name": "a", "kl": kl, "n_tokens": 9})
     row = direction_kl(table).iloc[0]
-    return coverage(row["lo"], row["hi"], -0.7**2 / 2 / np.log(2))
+    return coverage(row["lo"], row["hi"], -(0.7**2) / 2 / np.log(2))
 
 
 def _continuations(rng: np.random.Generator, *, documents: int) -> Outcome:
@@ -217,7 +254,7 @@ ROWS = [
             "projections.projection_shift",
             f"12 unequal questions, {kind}",
             partial(_projection_shift, kind=kind),
-            at_once=TRAITS,
+            at_once=FEW,
         )
         for kind in (Noise.NORMAL, Noise.HEAVY)
     ),
@@ -247,7 +284,12 @@ ROWS = [
             partial(_separability, questions=n, apart=apart),
             at_once=TRAITS,
         )
-        for n, apart, name in ((8, 0.0, ".50"), (8, 1.2, ".80"), (8, 2.33, ".95"), (20, 2.33, ".95"))
+        for n, apart, name in (
+            (8, 0.0, ".50"),
+            (8, 1.2, ".80"),
+            (8, 2.33, ".95"),
+            (20, 2.33, ".95"),
+        )
     ),
     Row("measure.dialogue_odds", "12 dialogues", partial(_dialogues, dialogues=12), 500),
     Row("measure.direction_kl", "12 documents", partial(_added_kl, documents=12), 1_000),
@@ -258,4 +300,14 @@ ROWS = [
         1_000,
     ),
     Row("measurements.sound_shift", "12 prompts", partial(_sound, prompts=12), 1_000),
+    Row("drift.kl_by_role", "12 conversations", partial(_divergences, conversations=12), 1_000),
+    *(
+        Row(
+            "span.span_share",
+            f"{n} prompts, noise {spread:g} of the shift",
+            partial(_span, prompts=n, spread=spread),
+            1_000,
+        )
+        for n, spread in ((10, 1.0), (10, 4.0), (40, 4.0))
+    ),
 ]

@@ -111,7 +111,10 @@ def summoned(rng: np.random.Generator, *, seeds: int, spread: float, blur: float
     """
     rows = []
     for seed in range(seeds):
-        power, far = POWER + 0.3 * spread * rng.standard_normal(), FAR + spread * rng.standard_normal()
+        power, far = (
+            POWER + 0.3 * spread * rng.standard_normal(),
+            FAR + spread * rng.standard_normal(),
+        )
         for start, topics in STARTS.items():
             odds = power * np.log2(MEASURE) - far * np.array(topics) / 4
             share = np.exp2(odds + 0.3 * rng.standard_normal(6))

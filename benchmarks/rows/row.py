@@ -2,8 +2,8 @@
 
 A row is one estimator on one kind of data. Its function draws a data set with a known truth, or
 several at once where the estimator takes many runs in one table, asks the estimator, and says for
-each quantity whether it came out (1 or 0; of false discoveries their proportion; NaN where the
-estimator gave no answer). The verdict is decided by the 99 % interval of
+each quantity whether it came out (1 or 0; a share where many claims are made of one data set; NaN
+where the estimator gave no answer). The verdict is decided by the 99 % interval of
 the share over all simulations, never by the share itself.
 """
 
@@ -94,13 +94,17 @@ class Row:
 def share_interval(values: np.ndarray) -> tuple[float, float, float]:
     """Mean of outcomes from 0 to 1, and its 99 % interval (Clopper and Pearson 1934).
 
-    It is exact for hits; proportions vary less than hits of the same mean, so for them it is wide.
+    Outcomes that are shares themselves count as the number of hits that would vary as much
+    (Korn and Graubard 1998).
     """
-    n, hits = len(values), float(values.sum())
+    n, share = float(len(values)), float(values.mean())
+    if len(values) > 1 and 0 < share < 1 and not np.isin(values, (0, 1)).all():
+        n *= share * (1 - share) / values.var(ddof=1)
+    hits = n * share
     tail = (1 - CONFIDENCE) / 2
     lo = stats.beta.ppf(tail, hits, n - hits + 1) if hits > 0 else 0.0
     hi = stats.beta.ppf(1 - tail, hits + 1, n - hits) if hits < n else 1.0
-    return hits / n, float(lo), float(hi)
+    return share, float(lo), float(hi)
 
 
 def judge(quantity: Quantity, lo: float, hi: float, bounds: Bounds) -> Calibration:
