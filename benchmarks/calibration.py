@@ -144,20 +144,19 @@ def in_words(bounds: Bounds) -> str:
     return f"{bounds.least:g} to {bounds.most:g}"
 
 
-def provenance(seed: int) -> str:
-    """Command, commit, versions and day, in one line."""
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude", "*"],
-        cwd=HERE,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def commit() -> str:
+    """The commit that runs, marked where files differ from it."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
+    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+def provenance() -> str:
+    """Command, commit, day and versions, in one line."""
+    command = " ".join(["python benchmarks/calibration.py", *sys.argv[1:]])
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in VERSIONS)
-    return (
-        f"`make calibrate SEED={seed}`, commit {done.stdout.strip() or 'unknown'}, "
-        f"{date.today().isoformat()}, Python {platform.python_version()}, {versions}"
-    )
+    python = platform.python_version()
+    return f"`{command}`, commit {commit()}, {date.today()}, Python {python}, {versions}"
 
 
 def write_docs(table: pd.DataFrame, path: Path, *, source: str) -> None:
@@ -193,12 +192,12 @@ def markdown(table: pd.DataFrame) -> str:
     """Lines of the table in markdown."""
     head = "| estimator | setting | quantity | share [99 %] | bound | n | verdict |"
     parts = [head, "|---|---|---|---|---|---|---|"]
-    for row in table.itertuples(index=False):
-        unanswered = f" ({row.unanswered} without)" if row.unanswered else ""
+    for row in table.to_dict("records"):
+        unanswered = f" ({row['unanswered']} without)" if row["unanswered"] else ""
         parts.append(
-            f"| `{row.estimator}` | {row.setting} | {row.quantity} "
-            f"| {row.share:.3f} [{row.lo:.3f}, {row.hi:.3f}] | {row.bound} "
-            f"| {row.simulations}{unanswered} | {row.verdict} |"
+            f"| `{row['estimator']}` | {row['setting']} | {row['quantity']} "
+            f"| {row['share']:.3f} [{row['lo']:.3f}, {row['hi']:.3f}] | {row['bound']} "
+            f"| {row['simulations']}{unanswered} | {row['verdict']} |"
         )
     return "\n".join(parts)
 
@@ -226,10 +225,10 @@ def main() -> int:
     table = calibrate(rows, seed=args.seed, processes=args.processes)
     with pd.option_context("display.width", 250, "display.max_colwidth", 70):
         print(table.round(4).to_string(index=False))
-    source = provenance(args.seed)
+    source = provenance()
     print(source)
     if args.table:
-        table.round(4).assign(seed=args.seed).to_csv(args.table, index=False)
+        table.round(4).assign(seed=args.seed, commit=commit()).to_csv(args.table, index=False)
     if args.docs:
         write_docs(table, args.docs, source=source)
     return 0

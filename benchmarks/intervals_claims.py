@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from claim import Claim
 from persona_interp.analysis.mixing import pooled_mixing_weight

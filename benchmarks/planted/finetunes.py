@@ -38,7 +38,7 @@ def offsets(
 def measurements(
     rng: np.random.Generator, changes: np.ndarray, *, units: int, within: float = 1.0
 ) -> pd.DataFrame:
-    """Behavior whose mean changes are given; questions differ, and answers scatter by ``within``."""
+    """Behavior with these mean changes; questions differ, and answers scatter by ``within``."""
     runs, quantities = changes.shape
     values = rng.standard_normal((quantities, units)) + changes[:, :, None]
     values = values + within * rng.standard_normal((runs, quantities, units))

@@ -17,11 +17,11 @@ def world(personas: int = 6, *, topics: int = 5, values: int = 4, seed: int = 0)
     rng = np.random.default_rng(seed)
     drawn = rng.integers(values, size=(personas, topics))
     drawn[:2] = [[0] * topics, [1] * topics]
-    cast = tuple(
-        Persona(f"p{k}", tuple(Trait(topic, names[topic][v]) for topic, v in zip(names, row)))
-        for k, row in enumerate(drawn)
-    )
-    return World("planted", names, cast, "p0", Trait("t0", "t0v0"), Trait("t0", "t0v1"))
+    cast = []
+    for k, row in enumerate(drawn):
+        traits = [Trait(topic, names[topic][v]) for topic, v in zip(names, row, strict=True)]
+        cast.append(Persona(f"p{k}", tuple(traits)))
+    return World("planted", names, tuple(cast), "p0", Trait("t0", "t0v0"), Trait("t0", "t0v1"))
 
 
 def held(world: World) -> np.ndarray:

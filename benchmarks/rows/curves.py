@@ -25,7 +25,7 @@ SHARE = 0.8
 LIMITS: dict[str, Any] = {"floor": curves.FLOOR, "ceiling": curves.CEILING}
 
 
-def doses(rng: np.random.Generator, seeds: int, **options: float) -> pd.DataFrame:
+def doses(rng: np.random.Generator, seeds: int, **options: Any) -> pd.DataFrame:
     """Several dose experiments, told apart by ``run``."""
     tables = [curves.dose_table(rng, seeds, **options).assign(run=run) for run in range(RUNS)]
     return pd.concat(tables, ignore_index=True)
@@ -107,7 +107,7 @@ def _weights(rng: np.random.Generator, seeds: int, *, sd: float = curves.SD_LOG_
         for table in (world.posterior().statement, worlds.conditioning_limit(world))
     )
     lessons = curves.lesson_table(rng, seeds, before=before, limit=limit, sd_k=sd)
-    sizes = {"n_lessons": curves.LESSONS, "n_documents": 4 * curves.POPULATION}
+    sizes: dict[str, Any] = {"n_lessons": curves.LESSONS, "n_documents": 4 * curves.POPULATION}
     return analysis.mixing_weight(lessons, world, **sizes)
 
 

@@ -129,7 +129,7 @@ def _features(rng: np.random.Generator, *, n_features: int, n_controls: int) -> 
 def _feature_effects(act: np.ndarray, *, n_controls: int) -> pd.DataFrame:
     """Effects of features; those that never fire are left out, as ``measure_features`` does."""
     values = table(act, family=Family.FEATURE)
-    fires = (act > 0).any(axis=(0, 2))
+    fires = np.any(act > 0, axis=(0, 2))
     values = values.loc[fires[values["quantity"].astype(int)]]
     return analysis.effects(values, base=BASE, tuned=[TUNED], controls=controls(n_controls))
 
@@ -142,7 +142,7 @@ def _feature_shift(rng: np.random.Generator, *, prompts: int) -> Outcome:
     found = analysis.feature_shift(features(act, along), n_flips=2_000)
     one = found.loc[found["feature"] == 1]
     outcome = dict(coverage(one["lo"], one["hi"], 0.0))
-    return outcome | {Quantity.LEVEL: float((found["q"] <= 0.05).any())}
+    return outcome | {Quantity.LEVEL: float((found["q"].to_numpy() <= 0.05).any())}
 
 
 def _shared(rng: np.random.Generator, *, cluster: str) -> Outcome:
@@ -156,7 +156,7 @@ def _shared(rng: np.random.Generator, *, cluster: str) -> Outcome:
     found = analysis.feature_shift(data, cluster=cluster, n_flips=2_000)
     one = found.loc[found["feature"] == 0]
     outcome = dict(coverage(one["lo"], one["hi"], 0.0))
-    return outcome | {Quantity.LEVEL: float((found["q"] <= 0.05).any())}
+    return outcome | {Quantity.LEVEL: float((found["q"].to_numpy() <= 0.05).any())}
 
 
 ROWS = [

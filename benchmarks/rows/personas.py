@@ -41,9 +41,9 @@ def _novelty(rng: np.random.Generator, *, personas: int, new: bool, heavy: bool)
         speaks = says[who]
     bits = np.log2(speaks)[:, None, None, :, None, :]
     nameless = behavior(bits + HAZE * noise(rng, bits.shape, kind), planted)
-    verdicts = analysis.novelty(nameless, planted, named=named)["verdict"]
+    verdicts = analysis.novelty(nameless, planted, named=named)["verdict"].to_numpy()
     quantity = Quantity.POWER if new else Quantity.LEVEL
-    return {quantity: float((verdicts == Novelty.NOT_COMPOSABLE).mean())}
+    return {quantity: float(np.mean(verdicts == Novelty.NOT_COMPOSABLE))}
 
 
 def scores(rng: np.random.Generator, *, traits: int, seeds: int, moved: np.ndarray) -> pd.DataFrame:

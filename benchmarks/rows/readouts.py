@@ -85,7 +85,7 @@ def _scores(rng: np.random.Generator, *, planted: int, fires: float) -> Outcome:
     found = scores.loc[scores["name"] == "john"].set_index("feature")
     knows = np.array([f"r{i}" for i in range(planted)], dtype=object)
     if not planted:
-        return {Quantity.LEVEL: float((scores["q"] <= 0.05).any())}
+        return {Quantity.LEVEL: float((scores["q"].to_numpy() <= 0.05).any())}
     discovered = (found["q"] <= 0.05).to_numpy()
     return false_share(discovered, found.index.isin(knows))
 
