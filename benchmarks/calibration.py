@@ -5,7 +5,7 @@
 
 Every row is one public estimator on one kind of data with a known truth (``rows/``). The data come
 from generators that do not import ``persona_interp.analysis`` (``planted/``). A row that is not
-decided after its simulations gets three times as many more, once. The same seed gives the same
+decided after its simulations gets twice as many more, once. The same seed gives the same
 table, whatever the number of processes.
 """
 
@@ -32,7 +32,7 @@ from rows.row import Bounds, Calibration, Outcome, Quantity, Row, judge, share_i
 HERE = Path(__file__).parent
 CHUNK = 100
 """Simulations of one task of the pool."""
-MORE = 4
+MORE = 3
 """Times as many simulations where the first ones do not decide."""
 VERSIONS = ("numpy", "scipy", "pandas", "statsmodels", "scikit-learn")
 FAULTS = (Calibration.NARROW, Calibration.WIDE, Calibration.LIBERAL, Calibration.WEAK)

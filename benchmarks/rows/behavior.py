@@ -183,18 +183,18 @@ ROWS = [
             "contexts.contexts",
             f"leak of {who or 'the nameless'}, {n} templates",
             partial(_contexts, templates=n, who=who),
-            400,
+            200,
             FEW,
         )
         for n, who in ((10, ""), (10, "worst"))
     ),
-    Row("contexts.contexts", "average over 3 personas", _average, 400, FEW),
+    Row("contexts.contexts", "average over 3 personas", _average, 200, FEW),
     *(
         Row(
             "worst.worst_case",
             f"{over}, {n} templates",
             partial(_worst, templates=n, over=over),
-            300,
+            150,
             FEW,
         )
         for over, n in (("persona", 10), ("trait", 10))
@@ -204,7 +204,7 @@ ROWS = [
             f"causes.{'added' if added else 'removed'}_share",
             f"{n} templates, SD {sd:g} bits",
             partial(_share, templates=n, sd=sd, added=added),
-            1_500,
+            1_000,
             RUNS,
         )
         for added, n, sd in (
@@ -216,7 +216,7 @@ ROWS = [
         )
     ),
     *(
-        Row("measure.trait_odds", f"6 topics, {kind}", partial(_trait_odds, kind=kind), 500)
+        Row("measure.trait_odds", f"6 topics, {kind}", partial(_trait_odds, kind=kind), 300)
         for kind in (Noise.NORMAL, Noise.HEAVY)
     ),
     *(

@@ -111,13 +111,16 @@ def _weights(rng: np.random.Generator, seeds: int, *, sd: float = curves.SD_LOG_
     return analysis.mixing_weight(lessons, world, **sizes)
 
 
-def _by_seeds(estimator: str, draw: Callable[..., Outcome], *, what: str = "") -> list[Row]:
-    return [Row(estimator, f"{what}{n} seeds", partial(draw, seeds=n), at_once=RUNS) for n in UNITS]
+def by_seeds(
+    estimator: str, draw: Callable[..., Outcome], *, units: tuple[int, ...] = UNITS, what: str = ""
+) -> list[Row]:
+    """A row for each number of seeds."""
+    return [Row(estimator, f"{what}{n} seeds", partial(draw, seeds=n), at_once=RUNS) for n in units]
 
 
 ROWS = [
-    *_by_seeds("dose.slopes", _slopes),
-    *_by_seeds("dose.ed50", partial(_ed50, slope=curves.SLOPE)),
+    *by_seeds("dose.slopes", _slopes),
+    *by_seeds("dose.ed50", partial(_ed50, slope=curves.SLOPE)),
     Row(
         "dose.ed50",
         "slope hardly there (0.15, SD 0.15), 3 seeds",
@@ -125,10 +128,10 @@ ROWS = [
         at_once=RUNS,
         bounds={Quantity.COVERAGE: FREE},
     ),
-    *_by_seeds("reliable.reliable_dose", _reliable),
-    *_by_seeds("reliable.predict_curves", _curve, what="mean curve, "),
-    *_by_seeds("reliable.predict_curves", _prediction, what="a new seed, "),
-    *_by_seeds("order.recency", _recency),
+    *by_seeds("reliable.reliable_dose", _reliable),
+    *by_seeds("reliable.predict_curves", _curve, units=(3, 5), what="mean curve, "),
+    *by_seeds("reliable.predict_curves", _prediction, units=(3, 5), what="a new seed, "),
+    *by_seeds("order.recency", _recency),
     *(Row("reach.evidence_to_reach", f"{n} seeds", partial(_steps, seeds=n), 1_000) for n in UNITS),
     *(
         Row("mixing.pooled_mixing_weight", f"{n} seeds", partial(_worth, seeds=n), 500)

@@ -25,6 +25,8 @@ AT_LEAST = {Quantity.POWER: Bounds(0.8, np.nan)}
 TRAITS, UNITS = 12, 20
 FAR = 8.0
 """A planted change in standard deviations of the controls' changes."""
+FLIPS = 2_000
+"""Enough for a lone claim among a dozen tests: 12 / 2,001 is below .05."""
 KL = 0.1
 """Distance of the controls from the base (bits a token)."""
 
@@ -55,6 +57,7 @@ def _traits(
         tuned=[TUNED],
         controls=labels,
         distance=distance,
+        n_flips=FLIPS,
     )
     return {Quantity.LEVEL: float(claims(found, TRAITS, words=MOVED).any())}
 
@@ -69,6 +72,7 @@ def _primary(rng: np.random.Generator, *, n_controls: int, moved: float) -> Outc
         tuned=[TUNED],
         controls=controls(n_controls),
         primary=[(TUNED, "0")],
+        n_flips=FLIPS,
     )
     claimed = claims(found, 2, words=MOVED)[0]
     return {Quantity.POWER if moved else Quantity.LEVEL: float(claimed)}
@@ -84,6 +88,7 @@ def _discoveries(rng: np.random.Generator, *, n_controls: int) -> Outcome:
         base=BASE,
         tuned=[TUNED],
         controls=controls(n_controls),
+        n_flips=FLIPS,
     )
     return false_share(claims(found, TRAITS, words=MOVED), planted)
 
@@ -165,7 +170,7 @@ ROWS = [
             "effects.effects",
             f"12 traits, {n} controls, {kind}, exchangeable",
             partial(_traits, n_controls=n, kind=kind),
-            1_000,
+            400,
         )
         for n in (3, 5)
         for kind in (Noise.NORMAL, Noise.HEAVY)
@@ -191,7 +196,7 @@ ROWS = [
             "effects.effects",
             f"1 primary trait, {n} controls, moved by {moved:g} SD",
             partial(_primary, n_controls=n, moved=moved),
-            1_000,
+            400,
         )
         for n, moved in ((3, 0.0), (5, 0.0), (3, FAR), (5, FAR))
     ),
@@ -223,12 +228,12 @@ ROWS = [
             bounds=AT_LEAST,
         )
         for n, k, jitter, simulations in (
-            (64, 3, False, 300),
-            (64, 5, False, 300),
-            (64, 3, True, 300),
-            (4_096, 3, False, 100),
-            (4_096, 5, False, 100),
-            (16_384, 5, False, 30),
+            (64, 3, False, 200),
+            (64, 5, False, 200),
+            (64, 3, True, 200),
+            (4_096, 3, False, 60),
+            (4_096, 5, False, 60),
+            (16_384, 5, False, 25),
         )
     ),
     *(

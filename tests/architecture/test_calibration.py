@@ -115,7 +115,7 @@ def test_a_share_is_judged_by_its_interval(benchmarks: Path) -> None:
             (coverage, 19, 20),
             (coverage, 850, 1_000),
             (coverage, 1_000, 1_000),
-            (level, 50, 1_000),
+            (level, 100, 2_000),
             (level, 1, 20),
             (level, 150, 1_000),
         )
