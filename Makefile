@@ -23,7 +23,7 @@ LOWEST = OPENBLAS_CORETYPE=Prescott ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATI
 	NPY_DISABLE_CPU_FEATURES="$$($(BIN)/python -c '$(FEATURES)')"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check portable lint bench validate model clean
+.PHONY: help demo test check portable lint bench validate calibrate model clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '  make %-9s %s\n' "$$name" "$$what"; done
@@ -60,6 +60,9 @@ bench: $(READY)  ## cost, in units of a bare training loop
 validate: $(READY)  ## every scientific claim with its verdict: SEED= SEEDS= WORLD=file CLAIMS=names
 	$(BIN)/python benchmarks/validate.py $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) \
 		$(if $(WORLD),--world "$(WORLD)") $(if $(CLAIMS),--claims "$(CLAIMS)")
+
+calibrate: $(READY)  ## coverage, level and power of every estimator, simulated: SEED= ROWS=names
+	$(BIN)/python benchmarks/calibration.py $(if $(SEED),--seed $(SEED)) $(if $(ROWS),--rows "$(ROWS)")
 
 model: $(MODEL)  ## fetch the real chat model (93 MB) and print its path
 	@echo "$(MODEL)"

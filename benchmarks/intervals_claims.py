@@ -15,28 +15,28 @@ import pandas as pd
 from claim import Claim
 from persona_interp.analysis.mixing import pooled_mixing_weight
 from persona_interp.analysis.reliable import reliable_level
+from planted.curves import (
+    BELIEF,
+    CEILING,
+    FLOOR,
+    INTERCEPT,
+    LESSONS,
+    LOG_K,
+    POPULATION,
+    RATE,
+    SLOPE,
+    dose_table,
+    evidence_table,
+    lesson_table,
+)
 from trial import Reach, Trial, progress
 
 PLACE = 2
 REACH = Reach.SIMULATED
 SIMULATIONS = 500
 N_SEEDS = (3, 5, 10)
-DOSES = np.arange(-6.0, 7.0, 2.0)
-INTERCEPT, SLOPE = 0.2, 1.0
-SD_INTERCEPT, SD_SLOPE, SD_POINT = 0.4, 0.15, 0.5
-FLOOR, CEILING = 0.0125, 0.9125
 WEAK = "ED50, slope hardly there"
 WEAK_SLOPE = 0.3
-STEPS = np.array([0, 1, 2, 4, 8, 16, 32])
-RATE, SD_RATE, SD_BITS = 0.3, 0.05, 0.05
-"""Bits a step, over seeds and about the line of each."""
-BELIEF, SD_BELIEF = -4.0, 0.4
-"""Bits before the lesson."""
-LOG_K, SD_LOG_K, SD_VALUE = 3.0, 0.6, 0.25
-"""log2 K over seeds, and bits by which each value's probability is off."""
-LESSONS, POPULATION = 1_024, 7_500
-"""Lessons, and documents of the assistant's population."""
-
 Ends = tuple[float, float]
 Simulation = tuple[Callable[[np.random.Generator], Ends], float]
 """What draws one experiment and gives its interval, and the truth."""
@@ -74,19 +74,6 @@ def coverage(simulation: Simulation, what: str, *, seed: list[int]) -> tuple[np.
     return hits.astype(float), int(np.isinf(intervals).any(axis=1).sum())
 
 
-def dose_table(
-    rng: np.random.Generator, n_seeds: int, *, slope: float = SLOPE, sd_slope: float = SD_SLOPE
-) -> pd.DataFrame:
-    """A simulated dose experiment: contrast (bits) and the first's probability, by dose."""
-    rows = []
-    for seed in range(n_seeds):
-        line = INTERCEPT + rng.normal(0, SD_INTERCEPT) + (slope + rng.normal(0, sd_slope)) * DOSES
-        odds = line + rng.normal(0, SD_POINT, len(DOSES))
-        p = FLOOR + (CEILING - FLOOR) / (1 + np.exp2(-odds))
-        rows.append(pd.DataFrame({"seed": seed, "dose": DOSES, "estimate": odds, "p_first": p}))
-    return pd.concat(rows, ignore_index=True)
-
-
 def dose_simulations(n_seeds: int) -> dict[str, Simulation]:
     """What is estimated of a dose experiment."""
     from persona_interp import analysis
@@ -115,45 +102,6 @@ def dose_simulations(n_seeds: int) -> dict[str, Simulation]:
         WEAK: (weak_ed50, 0.8 / WEAK_SLOPE),
         "reliable dose": (reliable, (odds - INTERCEPT) / SLOPE),
     }
-
-
-def evidence_table(rng: np.random.Generator, n_seeds: int) -> pd.DataFrame:
-    """A simulated lesson: the belief (bits) by seed and step."""
-    rows = []
-    for seed in range(n_seeds):
-        line = BELIEF + rng.normal(0, SD_BELIEF) + (RATE + rng.normal(0, SD_RATE)) * STEPS
-        bits = line + rng.normal(0, SD_BITS, len(STEPS))
-        units = dict.fromkeys(("documents", "statements", "fact_tokens"), 16 * STEPS)
-        rows.append(pd.DataFrame({"seed": seed, "step": STEPS, "persona_bits": bits, **units}))
-    others = dict.fromkeys(("weight", "misfit", "effect", "p_taught"), 0.0)
-    setting = {"lr": 3e-4, "batch": 16, "optimizer": "adamw", "replay": 0.0, "sparing": False}
-    return pd.concat(rows, ignore_index=True).assign(checkpoint="", **others, **setting)
-
-
-def lesson_table(
-    rng: np.random.Generator, n_seeds: int, *, before: pd.DataFrame, limit: pd.DataFrame
-) -> pd.DataFrame:
-    """Simulated behavior after a lesson, between Bayes before it and in the limit.
-
-    How far on that way varies over seeds, with K.
-    """
-    rows = []
-    for seed in range(n_seeds):
-        way = 1 / (1 + POPULATION / (LESSONS * 2 ** (LOG_K + rng.normal(0, SD_LOG_K))))
-        p = (1 - way) * before["probability"] + way * limit["probability"]
-        bits = np.log2(p) + rng.normal(0, SD_VALUE, len(p))
-        rows.append(before[["topic", "value"]].assign(seed=seed, logprob=bits))
-    constants: dict[str, Any] = {
-        "template": "a",
-        "answer_mass": 1.0,
-        "checkpoint": "lesson@64",
-        "stage": "lesson",
-        "step": 64,
-        "context": "nameless",
-        "persona": "",
-        "split": "test",
-    }
-    return pd.concat(rows, ignore_index=True).assign(**constants)
 
 
 def evidence_simulations(n_seeds: int) -> dict[str, Simulation]:

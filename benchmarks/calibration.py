@@ -1,0 +1,244 @@
+"""Does every interval cover, and does every test hold its level? Simulated; no model is trained.
+
+    python benchmarks/calibration.py --seed 0 [--rows stats,effects] [--processes 2]
+    [--docs docs/calibration.md] [--table docs/results/calibration.csv]
+
+Every row is one public estimator on one kind of data with a known truth (``rows/``). The data come
+from generators that do not import ``persona_interp.analysis`` (``planted/``). A row that is not
+decided after its simulations gets twice as many more, once. The same seed gives the same
+table, whatever the number of processes.
+"""
+
+import argparse
+import importlib.metadata
+import platform
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
+from datetime import date
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from rows.row import Bounds, Calibration, Outcome, Quantity, Row, judge, share_interval
+
+HERE = Path(__file__).parent
+CHUNK = 100
+"""Simulations of one task of the pool."""
+MORE = 3
+"""Times as many simulations where the first ones do not decide."""
+VERSIONS = ("numpy", "scipy", "pandas", "statsmodels", "scikit-learn")
+FAULTS = (Calibration.NARROW, Calibration.WIDE, Calibration.LIBERAL, Calibration.WEAK)
+
+
+class Chunk(NamedTuple):
+    """Some simulations of a row."""
+
+    row: Row
+    number: int
+    size: int
+    seed: int
+
+
+def all_rows() -> list[Row]:
+    """Every row, by file and in the order of the file."""
+    names = sorted(file.stem for file in (HERE / "rows").glob("*.py"))
+    modules = [import_module(f"rows.{name}") for name in names if name not in ("__init__", "row")]
+    return [row for module in modules for row in module.ROWS]
+
+
+def simulate(chunk: Chunk) -> list[Outcome]:
+    """Outcomes of some simulations; the row's name, the seed and the number say which."""
+    key = zlib.crc32(chunk.row.name.encode())
+    rng = np.random.default_rng([chunk.seed, key, chunk.number])
+    return [chunk.row.draw(rng) for _ in range(-(-chunk.size // chunk.row.at_once))]
+
+
+def chunks(row: Row, *, first: int, until: int, seed: int) -> list[Chunk]:
+    """Simulations of a row from one number until another, in tasks of the pool."""
+    starts = range(first, until, CHUNK)
+    return [Chunk(row, start, min(CHUNK, until - start), seed) for start in starts]
+
+
+def outcomes(
+    tasks: list[Chunk], pool: ProcessPoolExecutor, bar: tqdm
+) -> Iterator[tuple[Chunk, list[Outcome]]]:
+    """Tasks and what came out of them, as they are done."""
+    bar.total = (bar.total or 0) + sum(task.size for task in tasks)
+    futures = {pool.submit(simulate, task): task for task in tasks}
+    for future in as_completed(futures):
+        task = futures[future]
+        bar.update(task.size)
+        bar.set_postfix_str(task.row.estimator)
+        yield task, future.result()
+
+
+def calibrate(rows: list[Row], *, seed: int, processes: int) -> pd.DataFrame:
+    """The calibration table: one line a row and quantity."""
+    results: dict[str, dict[int, list[Outcome]]] = {row.name: {} for row in rows}
+    tasks = [c for row in rows for c in chunks(row, first=0, until=row.simulations, seed=seed)]
+    with ProcessPoolExecutor(processes) as pool, tqdm(unit="sim", smoothing=0.02) as bar:
+        for task, drawn in outcomes(tasks, pool, bar):
+            results[task.row.name][task.number] = drawn
+        tasks = []
+        for row in rows:
+            if is_undecided(row, results[row.name]):
+                until = MORE * row.simulations
+                tasks += chunks(row, first=row.simulations, until=until, seed=seed)
+        for task, drawn in outcomes(tasks, pool, bar):
+            results[task.row.name][task.number] = drawn
+    return pd.DataFrame([line for row in rows for line in lines(row, results[row.name])])
+
+
+def is_undecided(row: Row, drawn: dict[int, list[Outcome]]) -> bool:
+    """Whether any quantity of a row is undecided."""
+    return any(line["verdict"] == Calibration.UNDECIDED for line in lines(row, drawn))
+
+
+def lines(row: Row, drawn: dict[int, list[Outcome]]) -> list[dict[str, object]]:
+    """Lines of the table that belong to a row; in the order of its chunks, whoever was first."""
+    ordered = [outcome for number in sorted(drawn) for outcome in drawn[number]]
+    found = []
+    for quantity in ordered[0]:
+        values = np.concatenate([np.atleast_1d(outcome[quantity]) for outcome in ordered])
+        found.append(line(row, quantity, values))
+    return found
+
+
+def line(row: Row, quantity: Quantity, values: np.ndarray) -> dict[str, object]:
+    """One line of the table: the share among data sets with an answer, its interval, verdict."""
+    answered = values[~np.isnan(values)]
+    bounds = row.bound(quantity)
+    share, lo, hi = (np.nan, 0.0, 1.0)
+    if len(answered):
+        share, lo, hi = share_interval(answered)
+    return {
+        "estimator": row.estimator,
+        "setting": row.setting,
+        "quantity": str(quantity),
+        "simulations": len(values),
+        "unanswered": len(values) - len(answered),
+        "share": share,
+        "lo": lo,
+        "hi": hi,
+        "bound": in_words(bounds),
+        "verdict": str(judge(quantity, lo, hi, bounds)),
+    }
+
+
+def in_words(bounds: Bounds) -> str:
+    """Bounds as the table prints them."""
+    if np.isnan(bounds.least) and np.isnan(bounds.most):
+        return ""
+    if np.isnan(bounds.least):
+        return f"<= {bounds.most:g}"
+    if np.isnan(bounds.most):
+        return f">= {bounds.least:g}"
+    return f"{bounds.least:g} to {bounds.most:g}"
+
+
+def commit() -> str:
+    """The commit that runs, marked where files differ from it."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
+    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+def provenance() -> str:
+    """Command, commit, day and versions, in one line."""
+    command = " ".join(["python benchmarks/calibration.py", *sys.argv[1:]])
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in VERSIONS)
+    python = platform.python_version()
+    return f"`{command}`, commit {commit()}, {date.today()}, Python {python}, {versions}"
+
+
+def write_docs(table: pd.DataFrame, path: Path, *, source: str) -> None:
+    """Put the tables into a page, between its marks; the words around them stay."""
+    before, mark, rest = path.read_text().partition("<!-- tables -->\n")
+    _, end, after = rest.partition("<!-- end of tables -->\n")
+    if not mark or not end:
+        raise SystemExit(f"{path} lacks the marks between which tables are written")
+    text = f"\nFrom {source}.\n\n{summary(table)}\n\n{long_table(table)}\n"
+    path.write_text(before + mark + text + end + after)
+
+
+def summary(table: pd.DataFrame) -> str:
+    """How many lines have which verdict, and the faults in full."""
+    counts = table["verdict"].value_counts()
+    sentence = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
+    faults = table.loc[table["verdict"].isin(FAULTS)]
+    text = f"{len(table)} lines: {sentence}.\n\n"
+    if faults.empty:
+        return text + "No line misses its bounds."
+    return text + "**Lines that miss their bounds**\n\n" + markdown(faults)
+
+
+def long_table(table: pd.DataFrame) -> str:
+    """Every line, under a heading for each module."""
+    parts = []
+    for module, own in table.groupby(table["estimator"].str.partition(".")[0], sort=False):
+        parts.append(f"## {module}\n\n{markdown(own)}")
+    return "\n\n".join(parts)
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """Lines of the table in markdown."""
+    head = "| estimator | setting | quantity | share [99 %] | bound | n | verdict |"
+    parts = [head, "|---|---|---|---|---|---|---|"]
+    for row in table.to_dict("records"):
+        unanswered = f" ({row['unanswered']} without)" if row["unanswered"] else ""
+        parts.append(
+            f"| `{row['estimator']}` | {row['setting']} | {row['quantity']} "
+            f"| {row['share']:.3f} [{row['lo']:.3f}, {row['hi']:.3f}] | {row['bound']} "
+            f"| {row['simulations']}{unanswered} | {row['verdict']} |"
+        )
+    return "\n".join(parts)
+
+
+def parse() -> argparse.Namespace:
+    """What the command line asks for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rows", default="", help="parts of names of estimators, comma separated")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--share", type=float, default=1.0, help="of the simulations, for a try")
+    parser.add_argument("--table", type=Path, help="CSV file to write")
+    parser.add_argument("--docs", type=Path, help="page whose tables are replaced")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Print every line. A line that misses its bounds is a result, no failure of the run."""
+    args = parse()
+    rows = [row for row in all_rows() if any(part in row.name for part in args.rows.split(","))]
+    if args.share != 1.0:
+        rows = [fewer(row, args.share) for row in rows]
+    table = calibrate(rows, seed=args.seed, processes=args.processes)
+    with pd.option_context("display.width", 250, "display.max_colwidth", 70):
+        print(table.round(4).to_string(index=False))
+    source = provenance()
+    print(source)
+    if args.table:
+        table.round(4).assign(seed=args.seed, commit=commit()).to_csv(args.table, index=False)
+    if args.docs:
+        write_docs(table, args.docs, source=source)
+    return 0
+
+
+def fewer(row: Row, share: float) -> Row:
+    """The same row with a share of its simulations."""
+    n = max(20, round(share * row.simulations))
+    return replace(row, simulations=n)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

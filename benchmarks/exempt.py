@@ -1,0 +1,29 @@
+"""Which estimators have no row in the calibration, and why."""
+
+THRESHOLD = "a measured share beside a stated threshold; no claim about sampling is made"
+NONE = "a measure or metric table without intervals: lo and hi are NaN"
+STEP = "a step of effects.effects, which has rows"
+
+EXEMPT: dict[str, str] = {
+    "controls.p_as_largest": STEP,
+    "controls.p_of": STEP,
+    "diagnosis.diagnose": THRESHOLD,
+    "fidelity.fidelity": THRESHOLD,
+    "fidelity.judge": THRESHOLD,
+    "fidelity.measure": THRESHOLD,
+    "dose.fieller": "the interval of dose.ed50 and reliable.reliable_dose, which have rows",
+    "measure.expected_trait_odds": NONE,
+    "measure.lesson_dose": NONE,
+    "measure.mass": NONE,
+    "metric.direction_distance": NONE,
+    "metric.kernel_distance": NONE,
+    "metric.trait_distance": NONE,
+    "metric.walk_distance": NONE,
+    "reach.evidence_in_words": "puts the interval of reach.evidence_to_reach into words",
+    "score.family": "the interval of auroc.auroc, of a sum of features that was chosen elsewhere",
+    "score.top": "rows of score.score, unchanged",
+    "metric.axioms": "describes the distances of one table; its word is no claim about others",
+    "verdicts.correct": STEP,
+    "verdicts.needed_units": "a number of units, from the smallest p of effects.effects",
+}
+"""Reason by ``module.function``."""
