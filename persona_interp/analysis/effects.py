@@ -6,6 +6,7 @@ how far one more finetune would move by itself.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import NamedTuple
@@ -225,11 +226,12 @@ def _enough_flips(blocks: list[_Block], *, n_tuned: int, n_controls: int) -> int
     """Random sign flips that a lone claim takes."""
     if n_controls >= ENOUGH_CONTROLS:
         return FLIPS  # they draw a null, and decide nothing
-    sizes = pd.Series([block.n_quantities for block in blocks])
-    n_tests = sizes.groupby([block.family for block in blocks]).sum()
+    n_tests: Counter[str] = Counter()
+    for block in blocks:
+        n_tests[block.family] += block.n_quantities * n_tuned
     # four times finer than the smallest p that must be told
-    needed = 4 * n_tests.max() * n_tuned * len(n_tests) / ALPHA
-    return int(np.clip(math.ceil(needed), FLIPS, MOST_FLIPS))
+    needed = math.ceil(4 * max(n_tests.values()) * len(n_tests) / ALPHA)
+    return min(max(needed, FLIPS), MOST_FLIPS)
 
 
 def _far(label: str, others: list[str], distance: Mapping[str, float] | None) -> Far:
