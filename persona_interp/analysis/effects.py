@@ -112,11 +112,12 @@ def effects(
             same units, or one without a distance where others have one.
 
     Note:
-        Level by simulation (a claim anywhere; 0.05 is promised), 3 and 5 controls that are
-        exchangeable with the finetune: 12 traits .05 and .04, of which training runs have heavy
-        tails (t, 3 degrees of freedom) .07 and .13; 20 to 1,500 sparse features .00 to .07 with any
-        tails and correlation. Finetunes that went 2, 4 and 7 times as far: .03, .04 and .02 with
-        ``distance`` (12 traits), .15, .56 and .92 without.
+        Level by simulation (a claim anywhere; 0.05 is promised) with 3 and 5 controls that are
+        exchangeable with the finetune: 12 traits .05 and .04; where training runs have heavy tails
+        (t, 3 degrees of freedom) 12 traits .07 and .13 to .16, 40 traits .07 and .24; 20 to 1,500
+        sparse features .00 to .07 with any tails and correlation. Of finetunes that went 2, 4 and
+        7 times as far (12 traits, 3 controls) something "moved" in .03, .04 and .02 with
+        ``distance``, in .15, .56 and .92 without.
 
     >>> rng = np.random.default_rng(0)
     >>> moves = {"base": 0, "tuned": 1, "c1": 0.1, "c2": 0.2, "c3": 0}
