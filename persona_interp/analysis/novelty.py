@@ -64,9 +64,9 @@ def novelty(
         WorldError: An unknown topic or persona.
 
     Note:
-        In 2,000 simulations somebody known is called not composable in 0.0 to 0.4 % of cases and
-        composable in 45 to 70 % (6, 8, 15 or 48 known, 4 to 15 topics, gamma noise); a point
-        estimate above the 95 % quantile would call 6 to 17 % of them not composable.
+        How often somebody known is called not composable is measured in ``docs/calibration.md``;
+        a point estimate above the 95 % quantile of the known misfits would do so in 6 to 17 % of
+        cases (6 to 48 known).
 
     >>> from persona_interp.worlds import john_and_sam
     >>> world = john_and_sam()

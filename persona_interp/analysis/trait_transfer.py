@@ -4,6 +4,7 @@ Units are held-out questions (one finetune of each kind) or seeds (several). Log
 token, as ``trait_scores`` gives them.
 """
 
+from collections.abc import Mapping
 from itertools import product
 
 import numpy as np
@@ -61,14 +62,15 @@ def trait_transfer(scores: pd.DataFrame) -> pd.DataFrame:
     """
     changes = _changes(scores)
     base = scores.loc[scores["arm"] == Role.BASE].groupby("trait", sort=False)["logodds"].mean()
-    taught = list(dict.fromkeys(changes.columns.get_level_values("taught")))
-    n_seeds = changes.columns.get_level_values("seed").nunique()
+    taught = [name for arm, name in changes if arm == Arm.LESSON]
+    n_seeds = changes[Arm.LESSON, taught[0]].shape[1]
     effect = _effects(changes, taught).set_index(["taught", "trait"])
+    of_null = pd.concat([changes[Arm.NULL, name] for name in taught])
+    null = pd.DataFrame(of_null.groupby(KEY, sort=False).mean())
     rows = []
     for name in taught:
         # A finetune's questions share its luck, so with several runs the runs are units.
         lesson = changes[Arm.LESSON, name]
-        null = changes[Arm.NULL].T.groupby("seed").mean().T[lesson.columns]
         for trait in base.index:
             after, beside = lesson.loc[trait], null.loc[trait]
             over_null = after - beside
@@ -82,8 +84,8 @@ def trait_transfer(scores: pd.DataFrame) -> pd.DataFrame:
     return schema.check(table[list(schema.TABLES["trait_transfer"])], "trait_transfer")
 
 
-def _changes(scores: pd.DataFrame) -> pd.DataFrame:
-    """Log odds minus the base's, dims (trait and question; arm, taught and seed)."""
+def _changes(scores: pd.DataFrame) -> dict[tuple[Arm, str], pd.DataFrame]:
+    """Log odds minus the base's, dims (trait and question, seed), by arm and taught trait."""
     for column in ("seed", "taught", "arm", *KEY, "logodds"):
         if column not in scores:
             raise SchemaError(unknown("column", column, scores.columns))
@@ -98,8 +100,10 @@ def _changes(scores: pd.DataFrame) -> pd.DataFrame:
     if finetunes.empty:
         raise SchemaError(f"these scores hold no lesson; expected the arms {', '.join(ARMS)}.")
     taught, seeds = dict.fromkeys(finetunes["taught"]), sorted(set(finetunes["seed"]))
-    columns = {}
-    for arm, name, seed in product((Arm.LESSON, Arm.NULL), taught, seeds):
+    changes: dict[tuple[Arm, str], pd.DataFrame] = {}
+    for arm, name in product((Arm.LESSON, Arm.NULL), taught):
+        changes[arm, name] = pd.DataFrame(index=base.index)
+    for (arm, name), seed in product(changes, seeds):
         is_run = (finetunes["arm"] == arm) & (finetunes["taught"] == name)
         values = finetunes.loc[is_run & (finetunes["seed"] == seed)].set_index(KEY)["logodds"]
         if not values.sort_index().index.equals(base.sort_index().index):
@@ -108,17 +112,15 @@ def _changes(scores: pd.DataFrame) -> pd.DataFrame:
                 f"the {arm} of '{name}', seed {seed}, needs a score at each of the base's "
                 f"{len(base)} questions, once; got {number}."
             )
-        columns[arm, name, seed] = values.reindex(base.index) - base
-    table = pd.DataFrame(columns)
-    return table.rename_axis(columns=["arm", "taught", "seed"])
+        changes[arm, name][seed] = values.reindex(base.index) - base
+    return changes
 
 
-def _effects(changes: pd.DataFrame, taught: list[str]) -> pd.DataFrame:
+def _effects(changes: Mapping[tuple[Arm, str], pd.DataFrame], taught: list[str]) -> pd.DataFrame:
     """What ``effects`` says of lessons beside null finetunes, each the mean over its seeds."""
-    means = changes.T.groupby(["arm", "taught"], sort=False).mean().T
-    means.columns = [f"{arm} {name}" for arm, name in means.columns]
-    means[str(Role.BASE)] = 0.0
-    rows = means.reset_index().melt(KEY, var_name="checkpoint")
+    means = {f"{arm} {name}": change.mean(axis=1) for (arm, name), change in changes.items()}
+    rows = pd.DataFrame(means).assign(**{Role.BASE: 0.0}).reset_index()
+    rows = rows.melt(KEY, var_name="checkpoint")
     rows = rows.rename(columns={"trait": "quantity", "question": "unit"})
     lessons = {f"{Arm.LESSON} {name}": name for name in taught}
     table = effects(

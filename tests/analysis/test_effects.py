@@ -180,14 +180,17 @@ def dictionary(
 @pytest.mark.parametrize("n_controls", [3, 5])
 @pytest.mark.parametrize("n_features", [64, 4096, pytest.param(16384, marks=pytest.mark.slow)])
 def test_a_feature_switched_on_from_silence_is_claimed(n_features: int, n_controls: int) -> None:
-    table = dictionary(n_features, n_controls, seed=1)
     options = {"base": "base", "tuned": ["tuned"]}
     controls = [f"c{i + 1}" for i in range(n_controls)]
-    verdicts = effects(table, controls=controls, **options).query("role == 'tuned'")
-    assert verdicts.loc[verdicts["verdict"].isin(CLAIMS), "quantity"].tolist() == ["on"]
-    on = verdicts.set_index("quantity").loc["on"]
-    assert on["verdict"] == Verdict.UP and on["n_silent"] == 1
-    assert "off" not in set(verdicts["quantity"])
+    others = 0
+    for seed in range(5):
+        table = dictionary(n_features, n_controls, seed=seed)
+        verdicts = effects(table, controls=controls, **options).query("role == 'tuned'")
+        on = verdicts.set_index("quantity").loc["on"]
+        assert on["verdict"] == Verdict.UP and on["n_silent"] == 1, seed
+        assert "off" not in set(verdicts["quantity"])
+        others += int(verdicts["verdict"].isin(CLAIMS).sum()) - 1
+    assert others <= 1, "by chance a claim in one of twenty dictionaries"
     # one control at one prompt
     jitter = table["checkpoint"].eq("c1") & table["quantity"].eq("on") & table["unit"].eq("q3")
     table.loc[jitter, "value"] = 1e-6

@@ -14,7 +14,7 @@ from persona_interp.analysis.trait_transfer import ENOUGH_SEEDS
 from persona_interp.errors import StoreError
 from persona_interp.report import page
 from persona_interp.report.page import Block
-from persona_interp.schema.words import CLAIMS
+from persona_interp.schema.words import CLAIMS, Verdict
 
 Tables = dict[str, pd.DataFrame]
 
@@ -126,7 +126,7 @@ def transfer_sentences(table: pd.DataFrame, *, model: str) -> list[str]:
     is_own = table["taught"] == table["trait"]
     lessons, pairs = table.loc[is_own], table.loc[~is_own]
     claimed = max(table["n_seeds"]) >= ENOUGH_SEEDS
-    verb = "was moved" if claimed else "differs"
+    verb = "was moved" if claimed else str(Verdict.DIFFERS)
     sentences = []
     if not lessons.empty:
         what = f"lessons on {model} the taught trait itself {verb}"
