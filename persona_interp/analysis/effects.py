@@ -63,7 +63,7 @@ def effects(
     again: str = "",
     primary: Iterable[tuple[str, str]] = (),
     primary_in: str = Family.BEHAVIOR,
-    n_flips: int | None = None,
+    n_flips: int = 10_000,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Differences from the base, and which of them a finetune may be said to have made.
@@ -94,7 +94,7 @@ def effects(
             its floor is not claimed.
         primary: Pairs (checkpoint, quantity), named before anything was computed.
         primary_in: Their family.
-        n_flips: Random sign flips at most; by default as many as the number of tests takes.
+        n_flips: Random sign flips.
         seed: Of the flips.
 
     Returns:
@@ -206,7 +206,7 @@ def _compare(
     label: str,
     others: list[str],
     raise_spread: bool,
-    n_flips: int | None,
+    n_flips: int,
     seed: int,
 ) -> _Comparison:
     """Compare one checkpoint with the base, and its shift with those of the other finetunes."""
