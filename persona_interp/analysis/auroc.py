@@ -39,7 +39,9 @@ class Differences(NamedTuple):
     n: int
 
 
-def auroc(values: npt.ArrayLike, positive: npt.ArrayLike) -> Interval:
+def auroc(
+    values: npt.ArrayLike, positive: npt.ArrayLike, *, clusters: npt.ArrayLike | None = None
+) -> Interval:
     """Share of pairs in which the document with the label scores higher; ties count half.
 
     The area under the ROC curve is the Mann-Whitney statistic. Its variance V is that of DeLong,
@@ -47,21 +49,27 @@ def auroc(values: npt.ArrayLike, positive: npt.ArrayLike) -> Interval:
     class, after half a document was added at either end of both classes: without these the
     variance is 0 where the classes do not overlap, or where no document with the label fires. The
     interval is Wilson's (1927) for a share of ``m (1 - m) / V`` documents, m the area with those
-    half documents. It lies within 0 and 1 and is never empty or of width 0.
+    half documents. It lies within 0 and 1 and is never empty or of width 0. Where documents of one
+    cluster are not independent, V is that of leaving out one cluster at a time (the jackknife's
+    pseudo-values), after half a cluster was added at 0 and at 1.
 
     Measured coverage (4,000 simulations each of normal numbers of equal and unequal spread, of
     ties and of sparse features, 8 to 60 documents against 20 to 400): .94 to 1, on average .97,
     where DeLong's t interval has .09 to .98. Lower only where nearly every document with the label
     fires and none without (.99 / .0001): .91 at 10 against 150. Near 1 it is wide rather than
-    short: an AUROC of .99 at 10 against 150 has the interval [.74, 1] on average, coverage .99.
+    short: an AUROC of .99 at 10 against 150 has the interval [.74, 1] on average, coverage .99. By
+    clusters (600 simulations each, 4 to 20 clusters of 2 or 8 documents, .5 to .99): .94 to 1,
+    where the plain jackknife has .10 to .98.
 
     Args:
         values: One number a document, dims (document) or (document, feature).
         positive: Does the document carry the label? Booleans, dims (document).
+        clusters: A label a document (the question that it answers); by default each is its own.
 
     Returns:
         AUROC (0.5 = chance, 1 = the label scores higher always) and its 95 % interval, one
-        entry a feature; n is the number of documents. One document in a class: NaN bounds.
+        entry a feature; n is the number of documents, or of clusters without which both classes are
+        left. One document in a class, or fewer than two such clusters: NaN bounds.
 
     Raises:
         SchemaError: One class is empty, or the two arguments do not match.
@@ -71,7 +79,20 @@ def auroc(values: npt.ArrayLike, positive: npt.ArrayLike) -> Interval:
     (0.75, 4)
     """
     x, marks = _documents(values, positive)
-    return delong(stats.rankdata(x, axis=0), marks)
+    interval = delong(stats.rankdata(x, axis=0), marks)
+    if clusters is None:
+        return interval
+    labels, area, left_out = np.asarray(clusters), interval.estimate, []
+    for label in np.unique(labels):
+        rest = labels != label
+        if marks[rest].any() and not marks[rest].all():
+            left_out.append(auroc(x[rest], marks[rest]).estimate)
+    n = len(left_out)
+    if n < 2:
+        return Interval(area, area * np.nan, area * np.nan, n)
+    variance = _variance(n * area - (n - 1) * np.array(left_out))
+    lo, hi = _wilson(area, n=_shrunk(area, n) / variance)
+    return Interval(area, lo, hi, n)
 
 
 def delong(ranks: Array, positive: npt.NDArray[np.bool_]) -> Interval:
@@ -90,9 +111,7 @@ def delong(ranks: Array, positive: npt.NDArray[np.bool_]) -> Interval:
         missing = np.full_like(area, np.nan)
         return Interval(area[()], missing[()], missing[()], n1 + n0)
     variance = _variance(below) + _variance(above)
-    smaller = min(n1, n0)
-    middle = (smaller * area + END) / (smaller + 2 * END)
-    lo, hi = _wilson(area, n=middle * (1 - middle) / variance)
+    lo, hi = _wilson(area, n=_shrunk(area, min(n1, n0)) / variance)
     return Interval(area[()], lo[()], hi[()], n1 + n0)
 
 
@@ -179,6 +198,12 @@ def _variance(placements: Array) -> Array:
     n = len(placements) + 2 * END
     mean = (placements.sum(axis=0) + END) / n
     return ((placements**2).sum(axis=0) + END - n * mean**2) / (n * (n - 1))
+
+
+def _shrunk(area: Array, n: int) -> Array:
+    """Variance of one unit, m (1 - m), m the area with ``END`` units more at 0 and at 1."""
+    middle = (n * area + END) / (n + 2 * END)
+    return middle * (1 - middle)
 
 
 def _variance_of_differences(placements: Array) -> Array:

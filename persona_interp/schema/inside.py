@@ -295,7 +295,7 @@ INSIDE: dict[str, dict[str, str]] = {
             "test answers that show the trait against those that show its opposite, along the "
             "train half's vector"
         ),
-        "lo": "lower end of the 95 % interval, jackknife over test questions",
+        "lo": "lower end of the 95 % interval, test questions as clusters",
         "hi": "upper end",
         "n_pos": "test answers that show the trait",
         "n_neg": "test answers that show its opposite",

@@ -160,6 +160,32 @@ def test_two_perfect_readouts_are_not_certainly_equal() -> None:
     assert table.lo[0, 1] < -0.02 < 0.02 < table.hi[0, 1]
 
 
+@pytest.mark.parametrize("area", [0.8, 0.99])
+def test_clusters_cover_and_have_a_width(area: float) -> None:
+    rng, questions = np.random.default_rng(8), np.repeat(np.arange(8), 6)
+    label = np.tile([True, False], 24)
+    covered, jackknifed = [], []
+    for _ in range(60):
+        own = rng.normal(size=16)[2 * questions + label]  # of each question and side
+        x = np.sqrt(0.5) * (own + rng.normal(size=48)) + label * np.sqrt(2) * stats.norm.ppf(area)
+        interval = auroc(x, label, clusters=questions)
+        assert interval.n == 8 and interval.hi - interval.lo > 0.05
+        covered.append(interval.lo <= area <= interval.hi)
+        plain = auroc(x, label)
+        jackknifed.append(interval.hi - interval.lo > plain.hi - plain.lo)
+    assert np.mean(covered) >= 0.9
+    assert area == 0.99 or np.mean(jackknifed) > 0.5, "answers to one question say less"
+
+
+def test_clusters_of_many_features_are_those_of_each() -> None:
+    rng, label = np.random.default_rng(9), np.tile([True, False], 12)
+    x, questions = rng.normal(size=(24, 3)), np.repeat(np.arange(6), 4)
+    together = auroc(x, label, clusters=questions)
+    alone = auroc(x[:, 2], label, clusters=questions)
+    assert (together.lo[2], together.hi[2]) == pytest.approx((alone.lo, alone.hi))
+    assert np.isnan(auroc(x, label, clusters=np.zeros(24)).lo).all(), "one cluster"
+
+
 def test_small_classes() -> None:
     alone = auroc([1.0, 2.0, 3.0], [False, False, True])
     assert alone.estimate == 1 and np.isnan(alone.lo) and np.isnan(alone.hi)
