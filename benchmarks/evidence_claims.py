@@ -18,7 +18,7 @@ from persona_interp.schema.words import Moment
 from trial import Reach, Trial
 
 PLACE = 8
-REACH = Reach.WORLD
+REACH = Reach.SPEAKER
 EARLY = 4
 """Bits a step are those of the first four steps."""
 STORED = Path(__file__).parents[1] / "docs" / "results" / "evidence_k.csv"
