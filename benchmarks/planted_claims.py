@@ -18,11 +18,11 @@ MOVED = (Verdict.UP, Verdict.DOWN)
 DATA_SETS = {64: 20, 4_096: 10, 16_384: 5}
 """Features of a dictionary -> data sets that are simulated."""
 N_CONTROLS = (3, 5)
-FARTHER, N_FARTHER = (2, 4, 7), 200
+FARTHER, N_FARTHER = (2, 4, 7), 400
 """How much farther a finetune goes than its controls, and simulations of each."""
 LEVEL = 0.06
 """What a test at 5 % may be wrong in: the referee's bound."""
-KNOWN = {6: 120, 15: 120, 48: 80}
+KNOWN = {6: 120, 15: 120, 48: 60}
 """Known personas -> simulations."""
 N_DOCUMENTS = (10, 150)
 N_INTERVALS = 4_000
