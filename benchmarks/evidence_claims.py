@@ -21,7 +21,7 @@ from trial import Reach, Trial
 PLACE = 8
 KEPT = 0.6
 """Of the peak: more than this must not stay where half is replayed."""
-REACH = Reach.WORLD
+REACH = Reach.SPEAKER
 EARLY = 4
 """Bits a step are those of the first four steps."""
 STORED = Path(__file__).parents[1] / "docs" / "results" / "evidence_k.csv"

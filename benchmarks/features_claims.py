@@ -11,7 +11,7 @@ from transfer_runs import TransferRun, transfer_runs
 from trial import Reach, Trial, progress
 
 PLACE = 4
-REACH = Reach.WORLD
+REACH = Reach.SPEAKER
 N_NULLS = 100
 
 

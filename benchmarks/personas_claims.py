@@ -16,7 +16,7 @@ from transfer_runs import TransferRun, transfer_runs
 from trial import Reach, Trial, progress
 
 PLACE = 5
-REACH = Reach.WORLD
+REACH = Reach.SPEAKER
 N_NULLS = 100
 METHOD = "minimal pair"
 BOUNDS: dict[str, dict[str, Any]] = {

@@ -18,11 +18,11 @@ MOVED = (Verdict.UP, Verdict.DOWN)
 DATA_SETS = {64: 20, 4_096: 10, 16_384: 5}
 """Features of a dictionary -> data sets that are simulated."""
 N_CONTROLS = (3, 5)
-FARTHER, N_FARTHER = (1, 2, 4, 7), 200
+FARTHER, N_FARTHER = (2, 4, 7), 400
 """How much farther a finetune goes than its controls, and simulations of each."""
 LEVEL = 0.06
-"""A level of 5 % may be this, as the sign of an honest test."""
-KNOWN = {6: 120, 15: 120, 48: 80}
+"""What a test at 5 % may be wrong in: the referee's bound."""
+KNOWN = {6: 120, 15: 120, 48: 60}
 """Known personas -> simulations."""
 N_DOCUMENTS = (10, 150)
 N_INTERVALS = 4_000
@@ -57,9 +57,13 @@ def silence_claims(rng: np.random.Generator) -> Iterator[Claim]:
             silent = set(map(str, range(1, round(plants.SILENT * n_features))))
             others.append(len(moved & silent))
         name = f"planted: a feature switched on from silence, {where}"
-        yield Claim(name, tuple(found), at_least=1, unit="found", over="data sets", exact=True)
+        yield Claim(
+            name, tuple(found), at_least=1, unit="found", over="data sets", every=True, least=1
+        )
         name = f"planted: silent features that are claimed, {where}"
-        yield Claim(name, tuple(others), at_most=0, unit="claims", over="data sets", exact=True)
+        yield Claim(
+            name, tuple(others), at_most=0, unit="claims", over="data sets", every=True, least=1
+        )
 
 
 def moved_features(rng: np.random.Generator, n_features: int, n_controls: int) -> set[str]:
@@ -158,16 +162,16 @@ def auroc_claims(rng: np.random.Generator) -> Iterator[Claim]:
 
 
 def paired_claims(rng: np.random.Generator) -> Iterator[Claim]:
-    """A readout that is better on the same documents is found, one that is as good is not."""
-    for areas, words, bounds in (
-        ((0.88, 0.80), "a readout of .88 beats one of .80", {"at_least": 0.8}),
-        ((0.85, 0.85), "a readout of .85 beats another of .85", {"at_most": LEVEL}),
-    ):
-        hits = [is_better(rng, areas) for _ in progress(range(N_PAIRS), words)]
-        yield share(f"planted: {words} on the same documents", hits, **bounds)
+    """Two readouts of the same documents are told apart where one is better, and only there."""
+    name = "planted: on the same documents, .88 is told from .80"
+    hits = [differ(rng, (0.88, 0.80)) for _ in progress(range(N_PAIRS), name)]
+    yield share(name, hits, at_least=0.8)
+    name = "planted: on the same documents, .85 is told from .85"
+    hits = [differ(rng, (0.85, 0.85)) for _ in progress(range(N_PAIRS), name)]
+    yield share(name, hits, at_most=LEVEL)
 
 
-def is_better(rng: np.random.Generator, areas: tuple[float, float]) -> bool:
+def differ(rng: np.random.Generator, areas: tuple[float, float]) -> bool:
     """Whether the AUROCs of the two readouts differ at p 0.05."""
     from persona_interp.analysis.auroc import auroc_differences
 

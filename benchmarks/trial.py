@@ -28,9 +28,11 @@ class Reach(Enum):
     """The seeds, and a world file in which somebody shares the taught trait with the target."""
     HIDDEN = 3
     """The seeds, and a world file with hidden dialogues."""
-    SEEDS = 4
+    SPEAKER = 4
+    """The seeds, and a world file whose target may be who the nameless assistant is."""
+    SEEDS = 5
     """The seeds; its worlds are its own."""
-    SIMULATED = 5
+    SIMULATED = 6
     """Its data are simulated; the seeds draw them."""
 
 
@@ -84,17 +86,24 @@ class Trial:
         if reach == Reach.SIMULATED:
             said = "its data are simulated: --seed draws them, --seeds does not change their number"
             return own, said if self.is_recipe else f"{said}; {OWN_WORLD}"
-        if self.is_recipe or reach == Reach.WORLD:
+        if self.is_recipe:
             return self, ""
-        if reach == Reach.RIVALS:
-            if self.rival:
-                return self, ""
-            return own, f"nobody shares the taught trait with the target there; {OWN_WORLD}"
-        if reach == Reach.HIDDEN:
-            if self.world_of(0).kinds["hidden"] > 0:
-                return self, ""
-            return own, f"there are no hidden dialogues in that world; {OWN_WORLD}"
-        return own, OWN_WORLD
+        if reach == Reach.SEEDS:
+            return own, OWN_WORLD
+        obstacle = self._obstacle(reach)
+        return (own, f"{obstacle}; {OWN_WORLD}") if obstacle else (self, "")
+
+    def _obstacle(self, reach: Reach) -> str:
+        """What a group needs and the world file does not have ("": it has it)."""
+        world = self.world_of(0)
+        population = list(world.population)
+        if reach == Reach.RIVALS and not self.rival:
+            return "nobody shares the taught trait with the target there"
+        if reach == Reach.HIDDEN and "hidden" not in population:
+            return "there are no hidden dialogues in that world"
+        if reach == Reach.SPEAKER and not world.mass().loc[world.target, population].sum():
+            return "the target never speaks as the nameless assistant there"
+        return ""
 
     def preset(self, experiment: str, **changes: Any) -> Any:
         """Standard configuration of an experiment on the seeds of this trial."""

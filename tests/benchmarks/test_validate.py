@@ -112,9 +112,15 @@ def test_a_wrong_world_file_ends_the_command_line_in_a_sentence(
     assert "lacks" in capsys.readouterr().err
 
 
-def test_a_world_without_hidden_dialogues_does_not_reach_who_needs_them(tmp_path: Path) -> None:
-    world = replace(worlds.john_and_sam(), kinds={"third": 0.6, "named": 0.4})
-    trial = Trial([0], str(worlds.save(world, tmp_path / "open.yaml")), tmp_path)
-    own, text = trial.reaching(Reach.HIDDEN)
-    assert own.is_recipe and OWN_WORLD in text
-    assert trial.reaching(Reach.WORLD) == (trial, "")
+def test_a_world_does_not_reach_a_group_whose_needs_it_lacks(tmp_path: Path) -> None:
+    recipe = worlds.john_and_sam()
+    open_world = replace(recipe, kinds={"third": 0.6, "named": 0.4})
+    silent = replace(recipe, weights={**recipe.weights, "john": {"hidden": 0.0}})
+    for world, reach in ((open_world, Reach.HIDDEN), (silent, Reach.SPEAKER)):
+        trial = Trial([0], str(worlds.save(world, tmp_path / "world.yaml")), tmp_path)
+        own, text = trial.reaching(reach)
+        assert own.is_recipe and OWN_WORLD in text
+        assert trial.reaching(Reach.WORLD) == (trial, "")
+    whole = Trial([0], str(worlds.save(recipe, tmp_path / "whole.yaml")), tmp_path)
+    for reach in (Reach.HIDDEN, Reach.SPEAKER):
+        assert whole.reaching(reach) == (whole, "")
