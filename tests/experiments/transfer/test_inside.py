@@ -359,19 +359,16 @@ def test_every_group_of_edits_is_a_rival(shared_out: Tables) -> None:
 def test_features_after_the_lesson_beside_the_control_by_hand(
     folders: Folders, tables: Tables
 ) -> None:
-    acts = {name: read_dataset(folders[name] / "features.nc") for name in ("lesson", "unrelated")}
-    moved = {}
-    for name, feats in acts.items():
-        act = feats["act"].values.astype(float)
-        moved[name] = (act[-1] - act[0]).mean(0)
+    acts = [read_dataset(folders[k] / "features.nc")["act"].values for k in ("lesson", "unrelated")]
+    lesson, control = ((act[-1].astype(float) - act[0]).mean(0) for act in acts)
     top = top_features(folders["personas"], "scores", "john", k=1)[0]
     row = tables["roles"].query("name == 'john'").iloc[0]
     assert row["feature"] == top and row["n_controls"] == 1
-    assert row["estimate"] == pytest.approx(moved["lesson"][top], abs=1e-6)
-    excess = moved["lesson"] - moved["unrelated"]
+    assert row["estimate"] == pytest.approx(lesson[top], abs=1e-6)
+    excess = lesson - control
     assert row["excess"] == pytest.approx(excess[top], abs=1e-6)
-    fires = [(feats["act"].values != 0).any((0, 1)) for feats in acts.values()]
-    assert row["rank"] == 1 + (excess[fires[0] | fires[1]] > excess[top]).sum()
+    fires = np.any([act != 0 for act in acts], axis=(0, 1, 2))
+    assert row["rank"] == 1 + (excess[fires] > excess[top]).sum()
     assert set(tables["features"]["checkpoint"]) == {"lesson", "unrelated lesson"}
 
 
