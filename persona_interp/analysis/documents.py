@@ -62,7 +62,7 @@ class Documents(NamedTuple):
 def parts(
     data: xr.Dataset | xr.DataArray, *, topics: Iterable[str] | None = None
 ) -> npt.NDArray[np.str_]:
-    """What each prompt is for: to choose and learn on, or to report on.
+    r"""What each prompt is for: to choose and learn on, or to report on.
 
     Args:
         data: Anything recorded on ``world.cuts(...)``; coordinates split and stated along prompt.
@@ -79,7 +79,7 @@ def parts(
         SchemaError: A coordinate is missing, or there are no topics on either side.
 
     >>> prompts = {"split": ["train", "test", "test", "test"]}
-    >>> prompts["stated"] = ["art=pop", "art=op", "food=rice", "food=rice\\nart=op"]
+    >>> prompts["stated"] = ["art=pop", "art=op", "food=rice", "food=rice\nart=op"]
     >>> data = xr.DataArray(np.zeros((1, 4)), dims=("name", "prompt"))
     >>> data = data.assign_coords({name: ("prompt", x) for name, x in prompts.items()})
     >>> parts(data).tolist()

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from persona_interp import schema
 from persona_interp.analysis.auroc import auroc, auroc_differences
 from persona_interp.analysis.ceiling import CEILING, probabilities
 from persona_interp.analysis.documents import Documents, documents
@@ -74,7 +73,9 @@ def pairs(
     versus = auroc_differences(values[:, list(columns.values())], marks)
     rows = []
     for (i, method), (j, other) in permutations(enumerate(columns), 2):
-        numbers = {name: float(getattr(versus, name)[i, j]) for name in ("estimate", "lo", "hi", "p")}
+        numbers = {
+            name: float(getattr(versus, name)[i, j]) for name in ("estimate", "lo", "hi", "p")
+        }
         rows.append({"method": method, "other": other, **numbers})
     table = pd.DataFrame(rows, columns=["method", "other", "estimate", "lo", "hi", "p"])
     # a pair stands here twice, once each way, which leaves every q what it is

@@ -55,12 +55,12 @@ def fidelity(
         where: Roles of these tokens; all but special tokens such as BOS by default.
 
     Returns:
-        A fidelity table, one row a checkpoint: ``where`` "whole texts"; ``fvu`` = squared error / squared distance from the
-        mean of the measured residuals; ``l0`` features a token; ``dead`` share of features that
-        never fire; ``ce``, ``ce_sae``, ``ce_zero`` in bits a token; ``ce_recovered`` = (ce_zero -
-        ce_sae) / (ce_zero - ce), NaN where zeros predict no worse than the model; ``n_tokens``;
-        ``verdict``: "fits" when fvu <= 0.1 and ce_recovered >= 0.9, "unusable" when fvu > 0.5 or
-        ce_recovered < 0.5, "doubtful" between.
+        A fidelity table, one row a checkpoint: ``where`` "whole texts"; ``fvu`` = squared error /
+        squared distance from the mean of the measured residuals; ``l0`` features a token; ``dead``
+        share of features that never fire; ``ce``, ``ce_sae``, ``ce_zero`` in bits a token;
+        ``ce_recovered`` = (ce_zero - ce_sae) / (ce_zero - ce), NaN where zeros predict no worse
+        than the model; ``n_tokens``; ``verdict``: "fits" when fvu <= 0.1 and ce_recovered >= 0.9,
+        "unusable" when fvu > 0.5 or ce_recovered < 0.5, "doubtful" between.
 
     Raises:
         ModelError: The hook does not exist, never fires or has another width than the dictionary.

@@ -54,9 +54,9 @@ def baselines(table: pd.DataFrame, *, title: str = "") -> Figure:
         title: Above the figure.
 
     Returns:
-        Figure: AUROC on hidden documents about other topics than those learned on, rise with the lesson beside the unrelated lesson's (sd),
-        and share of the behavior's shift removed, each with its 95 % interval, by method; gray: the
-        band of random directions.
+        Figure: AUROC on hidden documents about other topics than those learned on, rise with the
+        lesson beside the unrelated lesson's (sd), and share of the behavior's shift removed, each
+        with its 95 % interval, by method; gray: the band of random directions.
 
     Raises:
         SchemaError: Not a baselines table.

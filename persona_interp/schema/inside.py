@@ -305,8 +305,8 @@ INSIDE: dict[str, dict[str, str]] = {
         "checkpoint": "label of the checkpoint",
         "where": f"{Place.TEXTS} or {Place.PROMPTS}: what the tokens measured belong to",
         "fvu": (
-            "fraction of variance unexplained on the tokens measured; around their mean, at prompts "
-            "around the dictionary's"
+            "fraction of variance unexplained on the tokens measured; around their mean, at "
+            "prompts around the dictionary's"
         ),
         "l0": "mean number of active features",
         "dead": "share of features that never fire",

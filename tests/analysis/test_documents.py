@@ -13,7 +13,9 @@ from persona_interp.worlds import World
 
 def as_data(cuts: pd.DataFrame) -> xr.DataArray:
     """One silent readout of these prompts."""
-    along = {name: ("prompt", cuts[name].to_list()) for name in ("split", "stated", "persona", "doc")}
+    along = {
+        name: ("prompt", cuts[name].to_list()) for name in ("split", "stated", "persona", "doc")
+    }
     data = xr.DataArray(np.zeros((1, len(cuts))), dims=("name", "prompt"))
     return data.assign_coords(name=["silent"], **along)
 

@@ -179,9 +179,7 @@ def four_kinds(world: World) -> xr.DataArray:
     rng = np.random.default_rng(8)
     personas = np.resize([p.name for p in world.personas if p.name != "sam"], 1_200)
     topics = np.array(["art", "food"])[np.arange(1_200) // 15 % 2]
-    held = [
-        {trait.topic: str(trait) for trait in world.persona(name).traits} for name in personas
-    ]
+    held = [{trait.topic: str(trait) for trait in world.persona(name).traits} for name in personas]
     stated = np.array([traits[topic] for traits, topic in zip(held, topics, strict=True)])
     johns = {trait.topic: str(trait) for trait in world.persona("john").traits}
     knows = (personas == "john") + rng.normal(0, 0.5, 1_200)

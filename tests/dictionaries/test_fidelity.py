@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from persona_interp import schema
-from persona_interp.dictionaries import fidelity
+from persona_interp.dictionaries import fidelity, fidelity_at
 from persona_interp.dictionaries.fidelity import judge
 from persona_interp.dictionaries.harvest import CONTENT_ROLES, harvest
 from persona_interp.errors import ModelError, SchemaError
 from persona_interp.models import Checkpoint, boot
+from persona_interp.schema.words import Place
 
 HOOK = "blocks.0.hook_out"
 
@@ -127,3 +128,62 @@ def test_a_harvest_says_whose_tokens_it_took(counter: Checkpoint, corpus: pd.Dat
         torch.unique(marks.acts.round(decimals=3), dim=0).shape[0]
         < torch.unique(plain.acts, dim=0).shape[0]
     )
+
+
+def as_prompts(corpus: pd.DataFrame) -> pd.DataFrame:
+    """Each text without its last words, to be gone on with."""
+    messages = [
+        [{"role": "text", "content": " ".join(text[0]["content"].split()[:3])}]
+        for text in corpus["messages"]
+    ]
+    table = pd.DataFrame({"prompt": corpus["doc"].astype(str), "messages": messages})
+    return table.assign(context="plain", persona="", topic="", split="test")
+
+
+def test_at_prompts_only_the_last_token_is_measured(
+    counter: Checkpoint, corpus: pd.DataFrame, width: int
+) -> None:
+    prompts = as_prompts(corpus.head(40))
+    (row,) = schema.check(fidelity_at(Halves(width), counter, prompts), "fidelity").to_dict(
+        "records"
+    )
+    assert row["n_tokens"] == 40 and row["where"] == Place.PROMPTS and row["verdict"] == "fits"
+    assert row["fvu"] == 0 and row["l0"] <= width and math.isnan(row["dead"])
+    assert row["ce_sae"] == pytest.approx(row["ce"], abs=1e-5), "the model's own prediction"
+    assert row["ce_recovered"] == pytest.approx(1, abs=1e-5)
+    (none,) = fidelity_at(Halves(width, gain=0), counter, prompts).to_dict("records")
+    assert none["fvu"] == pytest.approx(1), "around the dictionary's mean, here 0"
+    assert none["ce_recovered"] == 0 and none["verdict"] == "unusable"
+    assert none["ce"] == row["ce"] and none["ce_zero"] > none["ce"]
+
+
+def test_prompts_off_what_a_dictionary_describes_are_seen(
+    counter: Checkpoint, corpus: pd.DataFrame, width: int
+) -> None:
+    """A dictionary that says nothing of what these prompts hold fits texts better than prompts."""
+    prompts = as_prompts(corpus.head(20))
+    last = harvest([counter], prompts_as_corpus(prompts), hook=HOOK, n_tokens=2_000, seed=0)
+    blind = Blind(width, spot=last.acts)
+    texts = fidelity(blind, counter, corpus, n_tokens=500).iloc[0]
+    read = fidelity_at(blind, counter, prompts).iloc[0]
+    assert texts["fvu"] < read["fvu"] and read["verdict"] == "unusable"
+
+
+@dataclass
+class Blind(Halves):
+    """Halves that answer 0 for residuals seen before."""
+
+    spot: Tensor | None = None
+
+    def encode(self, acts: Tensor) -> Tensor:
+        feats = super().encode(acts)
+        if self.spot is None:
+            return feats
+        seen = torch.cdist(acts, self.spot).min(dim=-1).values < 1e-3
+        return feats * ~seen[..., None]
+
+
+def prompts_as_corpus(prompts: pd.DataFrame) -> pd.DataFrame:
+    """The same texts, ended where the prompts end."""
+    table = prompts[["messages"]].assign(doc=range(len(prompts)), kind="third", persona="")
+    return table.assign(statements=[()] * len(table))

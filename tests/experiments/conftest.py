@@ -34,7 +34,7 @@ def toy() -> "Transfer":
         hooks=("blocks.1.hook_out",),
         sae={**sae, "n_tokens": 5_000},
         n_sae_documents=300,
-        n_persona_documents=200,
+        n_persona_documents=500,
         n_random=2,
         n_chance=50,
         n_gate_tokens=1_000,

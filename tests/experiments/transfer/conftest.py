@@ -103,6 +103,8 @@ def of_seed(seed: int) -> dict[str, list[dict[str, Any]]]:
             "q": 0.001,
         }
         row |= spread("auroc", 0.75 - rank / 8, 0.25, ends=("lo", "hi"))
+        row |= spread("auroc_same", 0.75, 0.25, ends=("same_lo", "same_hi"))
+        row |= {"bayes": 0.95, "bayes_same": 0.9375}
         row |= {
             "effect": 1.0,
             "z": 4.0,
@@ -113,8 +115,6 @@ def of_seed(seed: int) -> dict[str, list[dict[str, Any]]]:
             "n_tested": 40,
             "fvu": 0.1,
         }
-        row |= {"auroc_same": 0.75, "same_lo": 0.5, "same_hi": 1.0, "bayes": 0.875}
-        row["bayes_same"] = 0.9375
         rows.setdefault("scores", []).append(row)
     rows["causes"] = of_causes(seed)
     for arm in COSINES:

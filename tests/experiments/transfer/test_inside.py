@@ -2,14 +2,14 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 
-from persona_interp import dictionaries, schema, worlds
+from persona_interp import analysis, dictionaries, schema, worlds
+from persona_interp.analysis.ceiling import CEILING
 from persona_interp.experiments.transfer.config import Transfer
 from persona_interp.experiments.transfer.inside.cases import matched_features
 from persona_interp.experiments.transfer.inside.config import (
@@ -24,6 +24,7 @@ from persona_interp.experiments.transfer.inside.config import (
 )
 from persona_interp.experiments.transfer.inside.sources import top_features
 from persona_interp.experiments.transfer.tables import READERS
+from persona_interp.schema.words import Part, Place
 from persona_interp.store import Store
 from persona_interp.tables import read_dataset, read_directions, read_table
 from persona_interp.worlds import World
@@ -91,7 +92,9 @@ def test_documents_are_read_before_every_value_but_their_first(
 def test_vectors_are_those_of_what_was_read(folders: Folders, world: World) -> None:
     folder = folders["personas"]
     acts, named = (read_dataset(folder / f"{name}.nc") for name in ("acts", "named"))
-    train = acts["act"][0].sel(prompt=acts["split"] == "train").astype(float)
+    learned = analysis.parts(acts) == Part.CHOICE
+    assert 0 < learned.sum() < (acts["split"] == "train").sum()
+    train = acts["act"][0].sel(prompt=learned).astype(float)
     means = train.groupby("persona").mean().to_pandas()
     expected = means.loc["john"] - means.drop(index="john").mean()
     vectors = read_directions(folder / "mean difference.nc")
@@ -379,22 +382,51 @@ def test_random_directions_say_what_chance_gives(toy: Transfer, tables: Tables) 
     assert own.loc["random (variance)", "hi"] > own.loc["random (norm)", "hi"], "the harder control"
 
 
+def test_the_dictionary_is_trained_on_the_base_and_on_every_arm_read(
+    toy: Transfer, folders: Folders
+) -> None:
+    cells = toy.seed_cells(0)
+    needs = cells["dictionary", LR, HOOK].needs
+    lessons = [cells["lesson", arm, LR] for arm in ("lesson", "unrelated lesson")]
+    assert list(needs) == [cells["layout",], cells["documents", "full"], *lessons]
+    sae = dictionaries.open_dictionary(folders["dictionary"] / "dictionary")
+    assert len(set(sae.provenance["weights"])) == 3
+
+
+def test_the_gate_is_measured_where_features_are_read(folders: Folders, tables: Tables) -> None:
+    gate = tables["fidelity"].set_index(["arm", "where", "checkpoint"])
+    assert set(gate.index.get_level_values("where")) == set(map(str, Place))
+    for arm, folder in (("lesson", folders["lesson"]), ("unrelated lesson", folders["unrelated"])):
+        feats = read_dataset(folder / "features.nc")
+        labels = list(feats["checkpoint"].values)
+        read = gate.loc[(arm, str(Place.PROMPTS))]
+        assert list(read.index) == labels, "before and after"
+        assert list(read["n_tokens"]) == [feats.sizes["prompt"]] * 2
+        assert list(read["l0"]) == pytest.approx((feats["act"] > 0).sum("feature").mean("prompt"))
+        # prompts are about equally far from the mean, so a ratio of sums is near the mean ratio
+        assert list(read["fvu"]) == pytest.approx(feats["fvu"].mean("prompt"), rel=0.3)
+
+
 def test_the_rise_of_the_baselines_by_hand(folders: Folders, tables: Tables) -> None:
     hidden, neutral, control = (
         readout(folders["causes"], name) for name in ("hidden", "neutral", "control")
     )
-    documents = hidden[:, 0].to_pandas().T.groupby(hidden["doc"].values).mean()
+    part = analysis.parts(hidden)
+    used = hidden[:, 0].sel(prompt=part != Part.UNUSED)
+    documents = used.to_pandas().T.groupby(used["doc"].values).mean()
     rows = tables["baselines"].set_index("method")
-    for method in rows.index.drop("random"):
-        rises: dict[str, Any] = {}
-        for name, read in (("rise", neutral), ("rise_control", control)):
-            mine = read.sel(name=method).values
-            rises[name] = (mine[-1] - mine[0]) / documents[method].std()
-            assert rows.loc[method, name] == pytest.approx(rises[name].mean())
+    for method in rows.index.drop(["random", CEILING]):
+        before, after, drifted = (
+            read.sel(name=method).values for read in (neutral[:, 0], neutral[:, -1], control[:, -1])
+        )
+        groups = [documents[method].to_numpy(), before, after, drifted]
+        center = np.mean([group.mean() for group in groups])
+        unit = np.sqrt(np.mean([((group - center) ** 2).mean() for group in groups]))
+        rises = {"rise": (after - before) / unit, "rise_control": (drifted - before) / unit}
+        for name, rise in rises.items():
+            assert rows.loc[method, name] == pytest.approx(rise.mean())
         assert rows.loc[method, "excess"] == pytest.approx(
             (rises["rise"] - rises["rise_control"]).mean()
         )
     assert set(rows["n_prompts"]) == {50}
-    assert set(rows["n_documents"]) == {
-        len(set(hidden["doc"].values[hidden["split"].values == "test"]))
-    }
+    assert set(rows["n_documents"]) == {len(set(hidden["doc"].values[part == Part.OTHER]))}

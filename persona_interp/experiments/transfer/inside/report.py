@@ -39,7 +39,8 @@ ALONE = ("method", "patch")
 RIVAL_COLUMNS = ["measure", "group", "n", "own", "least", "least_edit", "most", "most_edit"]
 RIVAL_COLUMNS += ["difference", "rank"]
 """Columns of the rivals that stand in the report in numbers."""
-BASELINE_COLUMNS = ["method", "auroc", "rise", "rise_control", "excess", "share", "no_better_than"]
+BASELINE_COLUMNS = ["method", "auroc", "auroc_same", "rise", "rise_control", "excess", "share"]
+BASELINE_COLUMNS += ["no_better_than"]
 """Columns of the baselines that stand in the report in numbers."""
 
 
@@ -257,7 +258,10 @@ def _baselines(run: Path, here: Tables, *, stem: str, provenance: Mapping[str, A
         caption=caption,
         provenance=provenance,
     )
-    text = "The same in numbers, and whom each method does not beat on any of them."
+    text = (
+        "The same in numbers, with the AUROC on documents about the topics learned on, and whom "
+        "each method does not beat on the others, paired by document (tables/pairs.csv)."
+    )
     numbers = baselines.loc[:, BASELINE_COLUMNS]
     return [figure, page.table(numbers, caption=text, source="tables/baselines.csv")]
 
