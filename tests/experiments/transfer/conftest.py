@@ -1,19 +1,32 @@
 """Planted tables of a finished transfer run: those of the tests of reports, and the inside."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from persona_interp import schema
+from persona_interp import schema, worlds
+from persona_interp.experiments.transfer.config import Transfer
 from persona_interp.experiments.transfer.inside.tables import rivals_of
+from persona_interp.experiments.transfer.tables import READERS
+from persona_interp.store import Store
+from persona_interp.worlds import World
 from tests.report.conftest import parse, planted, provenance, tokens_of
 
 __all__ = ["parse", "planted", "provenance", "tokens_of"]
 
-HOOK = "blocks.1.hook_out"
+LR, HOOK = 1e-3, "blocks.1.hook_out"
+KEYS = {
+    "personas": ("personas", LR, HOOK),
+    "dictionary": ("dictionary", LR, HOOK),
+    "causes": ("causes", LR, HOOK),
+    "lesson": ("features", "lesson", LR, HOOK),
+    "unrelated": ("features", "unrelated lesson", LR, HOOK),
+    "profile": ("profile", LR),
+}
 NAMES = ("john", "sam", "mary")
 PATCH, ADDED_PATCH = "base residual patched in", "tuned residual patched in"
 SHARES = {
@@ -115,8 +128,6 @@ def of_seed(seed: int) -> dict[str, list[dict[str, Any]]]:
             "n_tested": 40,
             "fvu": 0.1,
         }
-        row |= {"auroc_same": 0.75, "same_lo": 0.5, "same_hi": 1.0, "bayes": 0.875}
-        row["bayes_same"] = 0.9375
         rows.setdefault("scores", []).append(row)
     rows["causes"] = of_causes(seed)
     for arm in COSINES:
@@ -237,3 +248,23 @@ def one(planted_inside: Callable[[tuple[int, ...]], Tables]) -> Tables:
 @pytest.fixture(scope="session")
 def two(planted_inside: Callable[[tuple[int, ...]], Tables]) -> Tables:
     return planted_inside((0, 1))
+
+
+@pytest.fixture(scope="module")
+def folders(toy: Transfer, finished: Store) -> dict[str, Path]:
+    cells = toy.seed_cells(0)
+    return {name: finished.path(cells[key]) for name, key in KEYS.items()}
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return worlds.john_and_sam()
+
+
+@pytest.fixture
+def shared_out(
+    toy: Transfer, finished: Store, world: World, monkeypatch: pytest.MonkeyPatch
+) -> Tables:
+    """Causes and baselines where any shift may be shared out: the toy's is below the floor."""
+    monkeypatch.setattr("persona_interp.analysis.causes.FLOOR", 0.0)
+    return READERS["causes"](toy, finished, toy.seed_cells(0), key=KEYS["causes"], world=world)

@@ -26,8 +26,8 @@ from persona_interp.schema.words import Unit
 ALPHA = 0.05
 """False discovery rate below which a feature is a discovery."""
 MEASURES = {
-    "share": "Of the shift, edits of the tuned model remove",
-    "share_net": "Net of what the same edits do to the base they remove",
+    "share": ("Of the shift, edits of the tuned model remove", ""),
+    "share_net": ("Net of what the same edits do to the base they remove", ", net of the base"),
 }
 """Number of an edit that is compared with those of its rivals, and how that is said."""
 
@@ -144,7 +144,7 @@ def carries(causes: pd.DataFrame, *, target: str) -> list[str]:
         f"traits' shift. {_of_patch(known, mine)} {_of_base(mine)}"
     ]
     rivals = known.loc[~known["group"].isin(NO_RIVALS)]
-    for measure, beside in MEASURES.items():
+    for measure, (beside, net) in MEASURES.items():
         table = analysis.rivals(rivals, edit=VECTOR, measure=measure)
         if table.empty:
             continue
@@ -156,7 +156,7 @@ def carries(causes: pd.DataFrame, *, target: str) -> list[str]:
             ]
             for group, part in table.groupby("group", sort=False)
         }
-        sentences.append(stands(f"what {target}'s {VECTOR} vector removes", differences))
+        sentences.append(stands(f"what {target}'s {VECTOR} vector removes{net}", differences))
     if len(undefined):
         sentences.append(f"In seed {', '.join(map(str, undefined))} {too_little}")
     return sentences
