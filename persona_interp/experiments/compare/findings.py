@@ -70,8 +70,9 @@ def correction(effects: pd.DataFrame) -> list[str]:
     sizes = [f"{family} {len(part)}" for family, part in rest.groupby("family", sort=False)]
     if BY_CONTROLS in set(rest["judged_by"]):
         tests = (
-            "could one more control finetune go as far (prediction interval), and is it the choice "
-            "of questions that it went farther than the controls, or left the base at all"
+            "could one more control finetune go as far (prediction interval; of features the "
+            "largest change of all), and is it the choice of questions that it went farther than "
+            "the controls, or left the base at all"
         )
     else:
         tests = "the t interval over questions, and sign flips by question"

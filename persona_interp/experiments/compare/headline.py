@@ -110,13 +110,15 @@ def comparable(effects: pd.DataFrame) -> list[str]:
             f"controls ({row.n_controls}) {_number(row.distance_controls)}: it went "
             f"{row.ratio:.2f} times as far, as the root of KL goes"
         )
-        if row.ratio <= 1:
+        if row.judged_by != BY_CONTROLS:
+            sentences.append(f"{start}.")
+        elif row.ratio <= 1:
             sentences.append(f"{start}. They are controls of comparable distance.")
-            continue
-        sentences.append(
-            f"{start}. Each test is therefore made once more as if the controls had gone as far; "
-            f"what passes only without that '{Verdict.FARTHER}'."
-        )
+        else:
+            sentences.append(
+                f"{start}. Each test is therefore made once more as if the controls had gone as "
+                f"far; what passes only without that '{Verdict.FARTHER}'."
+            )
     return sentences
 
 

@@ -110,7 +110,7 @@ def test_distance_on_neutral_requests_is_said_beside() -> None:
 
 
 def test_controls_are_called_comparable_by_their_distance() -> None:
-    about = {"n_controls": 3, "distance": 0.7, "possible": True, "n": 1}
+    about = {"n_controls": 3, "judged_by": "controls", "distance": 0.7, "possible": True, "n": 1}
     near = verdicts_of(Verdict.NONE, distance_controls=0.8, ratio=0.94, **about)
     farther = verdicts_of(Verdict.FARTHER, distance_controls=0.1, ratio=2.6, **about)
     assert comparable(near)[0].endswith("They are controls of comparable distance.")
@@ -121,3 +121,5 @@ def test_controls_are_called_comparable_by_their_distance() -> None:
     )
     assert str(Verdict.FARTHER) in sentence
     assert comparable(near.assign(ratio=NAN)) == []
+    (alone,) = comparable(farther.assign(judged_by="units", n_controls=1))
+    assert alone.endswith("as the root of KL goes.")
