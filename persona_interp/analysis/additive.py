@@ -81,13 +81,14 @@ def additive_curve(curve: pd.DataFrame, scale: pd.DataFrame) -> pd.DataFrame:
         the ceiling, bits), ``named`` (what is read under the target's own name, bits), ``ceiling``
         (log2 odds of k; 16 = none).
 
-    Note:
-        Ask ``latent`` whether evidence adds up: its null is 0. The alpha of what is read minus that
-        of the nearest additive learner is biased in planted runs (-.05 at .1 bits of noise), and
-        with a ceiling fitted to the straight curve it is 0 for every run, bent ones too.
-
     Raises:
         SchemaError: A run lacks the state before the lesson, or has fewer than four steps.
+
+    Note:
+        Ask ``latent`` whether evidence adds up: its null is 0, and in planted runs it is unbiased.
+        The alpha of what is read minus that of the nearest additive learner is biased there (-.05
+        at .1 bits of noise), and with a ceiling fitted to the straight curve it is 0 for every run,
+        bent ones too.
 
     >>> from persona_interp import schema
     >>> belief = np.arange(-12.0, 16.5, 0.5)
@@ -99,7 +100,8 @@ def additive_curve(curve: pd.DataFrame, scale: pd.DataFrame) -> pd.DataFrame:
     >>> additive_curve(run, scale)[["persona_bits", "rate"]].round(1).values.tolist()[-1]
     [4.0, 1.0]
     """
-    reading, named, parts = _reading(scale), float(scale["persona_bits"].max()), []
+    reading, parts = _reading(scale), []
+    named = float(scale["persona_bits"].to_numpy(np.float64).max())
     for _, run in runs(curve):
         step, bits = (run[column].to_numpy(np.float64) for column in ("step", "persona_bits"))
         if step[0] != 0 or len(step) < 4:
@@ -172,7 +174,9 @@ def _nearest(
     """
 
     def read(rate: npt.ArrayLike, alpha: npt.ArrayLike, ceiling: float) -> Array:
-        return Learner(start, ceiling, reading).read(rate * step ** (1 - np.asarray(alpha)))
+        return Learner(start, ceiling, reading).read(
+            np.asarray(rate) * step ** (1 - np.asarray(alpha))
+        )
 
     lowest = min(start + NEAREST, NO_CEILING - NEAREST)
     ceilings, alphas = np.array([ceiling]), np.array([0.0])

@@ -218,7 +218,7 @@ def pooled_lasting_effect(lasting: pd.DataFrame, *, by: str | Iterable[str]) -> 
         means = across_seeds(lasting, value=column, by=by, beside=())
         ends = {f"{column}_{end}": means[end] for end in ("lo", "hi")}
         table = table.assign(**{column: means["estimate"]}, **ends)
-    seeds = lasting.groupby([*by, "seed"], sort=False, dropna=False)[["last", "peak"]].mean()
+    seeds = lasting.groupby([*by, "seed"], sort=False, dropna=False)[["last", "peak"]].agg("mean")
     groups = seeds.reset_index().groupby(by, sort=False, dropna=False)
     kept = pd.DataFrame([fieller(rows["last"], rows["peak"]).row() for _, rows in groups])
     return table.assign(**kept).drop(columns="sd")

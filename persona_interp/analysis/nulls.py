@@ -51,7 +51,7 @@ def against_null(
     return own.assign(verdict=departures(own["difference_lo"], own["difference_hi"]))
 
 
-def departures(lo: pd.Series, hi: pd.Series) -> list[str]:
+def departures(lo: Iterable[float], hi: Iterable[float]) -> list[str]:
     """What each interval of a difference says.
 
     Args:
@@ -61,7 +61,7 @@ def departures(lo: pd.Series, hi: pd.Series) -> list[str]:
     Returns:
         Words of ``Departure``.
 
-    >>> departures(pd.Series([0.1, -0.1, np.nan]), pd.Series([0.2, 0.1, np.nan]))
+    >>> departures([0.1, -0.1, np.nan], [0.2, 0.1, np.nan])
     ['above its null', 'not told from its null', 'nothing can be concluded']
     """
     words = []

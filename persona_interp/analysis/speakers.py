@@ -81,7 +81,6 @@ def speak(
         )
     own = voices.loc[list(gained), list(before.index)].to_numpy()
     said = np.outer(kept, before) + gained.to_numpy() @ own
-    said /= said.sum(axis=1, keepdims=True) / len(set(nameless["topic"]))
     same = nameless.drop(columns=["probability", "logodds", "trait", "answer_mass"])
     table = pd.concat([same] * len(belief), ignore_index=True)
     with np.errstate(divide="ignore"):  # what nobody says
@@ -142,9 +141,11 @@ def belief_scale(
     if topics is not None:
         topics = list(topics)
     start = behavior.loc[behavior["checkpoint"] == in_order(behavior)["checkpoint"].iloc[0]]
-    weights = persona_weights(start, world, topics=topics).set_index("persona")
-    now = float(weights["persona_bits"][world.target])
-    others = weights["weight"].drop(world.target)
+    weights = persona_weights(start, world, topics=topics)
+    target = weights["persona"] == world.target
+    now = float(weights.loc[target, "persona_bits"].iloc[0])
+    rest = weights.loc[~target]
+    others = pd.Series(rest["weight"].to_numpy(), index=rest["persona"])
     others = others / others.sum()
     beliefs = np.unique([*BELIEFS, now])
     posteriors = _posteriors(others, world.target, beliefs)

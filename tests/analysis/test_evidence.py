@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from persona_interp.analysis import bits_per_unit, evidence_curve, lasting_effect, logodds
+from persona_interp.analysis.evidence import pooled_lasting_effect
 from persona_interp.errors import SchemaError, WorldError
 from persona_interp.worlds import World
 
@@ -110,3 +111,23 @@ def test_bad_input_is_named(world: World, planted) -> None:
         lasting_effect(pd.concat([curve([-4, -3, 0, 2])] * 2))
     with pytest.raises(SchemaError, match="only the state before"):
         lasting_effect(curve([-4], steps=(0,)))
+
+
+def test_what_is_kept_is_a_ratio_of_means() -> None:
+    peak, last = np.array([0.2, 2.0, 2.4]), np.array([0.19, 0.8, 1.0])
+    lasting = pd.DataFrame({"seed": [0, 1, 2], "peak": peak, "last": last, "lr": 1e-3})
+    lasting = lasting.assign(peak_step=8, p_taught=1.0)
+    (row,) = pooled_lasting_effect(lasting, by="lr").to_dict("records")
+    assert row["estimate"] == pytest.approx(last.mean() / peak.mean())
+    assert row["estimate"] < 0.5 < np.mean(last / peak), (
+        "the smallest peak rules the mean of ratios"
+    )
+    assert (row["peak"], row["last"]) == pytest.approx((peak.mean(), last.mean()))
+    assert row["lost"] == pytest.approx(np.mean(peak - last)) and row["lost_lo"] < row["lost"]
+    twice = pd.concat([lasting, lasting.assign(order=1)])
+    again = pooled_lasting_effect(twice, by="lr")
+    assert again["n_seeds"].item() == 3 and again["lo"].item() == pytest.approx(row["lo"])
+    flat = lasting.assign(peak=[0.5, 0.1, -0.5])
+    assert np.isinf(pooled_lasting_effect(flat, by="lr")["hi"].item()), "nothing rose for sure"
+    one = pooled_lasting_effect(lasting.iloc[:1], by="lr")
+    assert np.isnan(one["lo"].item()) and one["estimate"].item() == pytest.approx(0.95)

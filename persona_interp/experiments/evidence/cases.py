@@ -53,7 +53,7 @@ def of_seed(experiment: Evidence, store: Store, seed: int) -> Iterator[tuple[str
     if priors:
         of_priors = {name: pd.concat([t[name] for t in priors]) for name in priors[0]}
         yield "priors", of_priors["curve"]
-        if of_priors["curve"]["prior_bits"].nunique() > 1:
+        if len(set(of_priors["curve"]["prior_bits"])) > 1:
             yield "slopes", _slopes(of_priors)
     lessons = [cell for key, cell in done.items() if key[:2] == (Moment.AFTER, 1.0)]
     if (Moment.PROMPT,) in done and lessons:
@@ -122,7 +122,8 @@ def _slopes(priors: Tables) -> pd.DataFrame:
     if "additive" not in priors:
         return slopes.assign(null=np.nan)
     equal = equal_gains(priors["curve"], priors["additive"], priors["scale"])
-    nulls = prior_interaction(equal)[["step", "estimate"]].rename(columns={"estimate": "null"})
+    nulls = prior_interaction(equal).loc[:, ["step", "estimate"]]
+    nulls = nulls.rename(columns={"estimate": "null"})
     return slopes.merge(nulls, on="step")
 
 
@@ -180,7 +181,8 @@ def _posterior(
 ) -> pd.Series:
     """Belief of an exact reader of the documents in every persona, given these answers."""
     posterior = world.posterior([(trait,) for trait in traits], counts=counts).persona
-    return posterior.set_index("persona")["probability"].fillna(0.0)
+    p = posterior["probability"].to_numpy(np.float64)
+    return pd.Series(np.nan_to_num(p), index=posterior["persona"])  # nobody writes about some
 
 
 def _log_odds(posterior: pd.Series, world: World) -> float:

@@ -1,5 +1,8 @@
 """What do the finished cells of an evidence run say, as tables?"""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -91,7 +94,7 @@ def _saturation(curve: pd.DataFrame, additive: pd.DataFrame) -> pd.DataFrame:
     """Alpha of what is read, of the additive learner read the same, and of the belief behind."""
     run = [*SETTING_COLUMNS, "seed", "order"]
     alphas = analysis.saturation(curve)
-    nulls = analysis.saturation(additive)[[*run, "alpha", "latent", "highest", "named"]]
+    nulls = analysis.saturation(additive).loc[:, [*run, "alpha", "latent", "highest", "named"]]
     table = alphas.merge(nulls.rename(columns={"alpha": "alpha_null"}), on=run)
     table = table.assign(short=table["named"] - table["highest"])
     means = analysis.across_seeds(
@@ -111,7 +114,7 @@ def _beside_additive(curve: pd.DataFrame, additive: pd.DataFrame) -> pd.DataFram
     """The mean curves, beside those of the additive learners (NaN where there are none)."""
     by = [*SETTING_COLUMNS, "step"]
     nulls = analysis.across_seeds(additive, value="persona_bits", by=by, beside=())
-    nulls = nulls[[*by, "estimate"]].rename(columns={"estimate": "additive"})
+    nulls = nulls.loc[:, [*by, "estimate"]].rename(columns={"estimate": "additive"})
     return curve.merge(nulls, on=by, how="left")
 
 
@@ -157,7 +160,7 @@ def _exchange(rates: pd.DataFrame, mixing: pd.DataFrame, statements: pd.DataFram
     return table.assign(**{column: np.exp2(table[column]) for column in powers})
 
 
-def _logs(wide: pd.DataFrame, ratios: dict[tuple[str, str], pd.Series]) -> pd.DataFrame:
+def _logs(wide: pd.DataFrame, ratios: Mapping[tuple[str, str], Any]) -> pd.DataFrame:
     """Log2 of these ratios, one row a run and ratio; NaN where one of both has no bits."""
     parts = []
     for (amount, of), ratio in ratios.items():
