@@ -27,7 +27,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from rows.row import Bounds, Calibration, Outcome, Quantity, Row, judge, share_interval
+from persona_interp.schema.words import Calibration
+from rows.row import Bounds, Outcome, Quantity, Row, judge, share_interval
 
 HERE = Path(__file__).parent
 CHUNK = 100

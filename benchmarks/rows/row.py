@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from persona_interp.schema.words import Calibration
+
 CONFIDENCE = 0.99
 """Of the interval of a share: with a hundred rows a 95 % interval would be wrong in five."""
 
@@ -27,18 +29,6 @@ class Quantity(StrEnum):
     LEVEL = "level"
     FALSE = "false discoveries"
     POWER = "power"
-
-
-class Calibration(StrEnum):
-    """What the share of simulations says of an estimator."""
-
-    CALIBRATED = "calibrated"
-    NARROW = "too narrow"
-    WIDE = "too wide"
-    LIBERAL = "claims too often"
-    WEAK = "too weak"
-    UNDECIDED = "undecided"
-    SHOWN = "shown"
 
 
 class Bounds(NamedTuple):
@@ -111,7 +101,7 @@ def judge(quantity: Quantity, lo: float, hi: float, bounds: Bounds) -> Calibrati
     """What the interval of a share says, beside its bounds."""
     least, most = bounds
     if np.isnan(least) and np.isnan(most):
-        return Calibration.SHOWN
+        return Calibration.FREE
     if hi < least:
         return BELOW[quantity]
     if lo > most:

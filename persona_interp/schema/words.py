@@ -199,3 +199,15 @@ class Unit(StrEnum):
     BITS_A_TOKEN = "bits a token"
     RESIDUAL = "residual units"
     ACTIVATION = "mean activation"
+
+
+class Calibration(StrEnum):
+    """What simulated data sets say of an estimator (``benchmarks/calibration.py``)."""
+
+    CALIBRATED = "calibrated"
+    NARROW = "too narrow"
+    WIDE = "too wide"
+    LIBERAL = "claims too often"
+    WEAK = "too weak"
+    UNDECIDED = "undecided"
+    FREE = "not judged"

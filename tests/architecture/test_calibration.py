@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from persona_interp import analysis, dictionaries, schema
+from persona_interp.schema.words import Calibration
 
 PROMISES = re.compile(r"``(lo|hi|p_max|verdict|\w+_(lo|hi))``|\b[pq]\b|\b(interval|verdict)s?\b")
 COLUMNS = re.compile(r"(^|_)(lo|hi|p|q|verdict)$")
@@ -120,7 +121,7 @@ def test_a_share_is_judged_by_its_interval(benchmarks: Path) -> None:
             (level, 150, 1_000),
         )
     ]
-    word = row.Calibration
+    word = Calibration
     assert words == [
         word.CALIBRATED,
         word.UNDECIDED,
