@@ -39,7 +39,7 @@ def fidelity(table: pd.DataFrame, *, title: str = "") -> Figure:
         for ax, (column, name) in zip(axes, names.items(), strict=True):
             for where, rows in table.groupby("where", sort=False):
                 line = LINES[str(where)]
-                label = str(where) if table["where"].nunique() > 1 else None
+                label = str(where) if len(set(table["where"])) > 1 else None
                 ax.plot(
                     rows["x"], rows[column], line, color=GRAY, linewidth=0.8, zorder=1, label=label
                 )
