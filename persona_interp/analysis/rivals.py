@@ -89,7 +89,7 @@ def standings(table: pd.DataFrame, *, value: str, by: str | Iterable[str]) -> pd
 
     >>> runs = pd.DataFrame({"group": "persona", "seed": [0, 1, 2], "difference": [0.5, 0.6, 0.7]})
     >>> standings(runs, value="difference", by="group")["standing"].tolist()
-    ['more']
+    ['told apart: more']
     >>> standings(runs.head(1), value="difference", by="group")["standing"].tolist()
     ['one seed: described, not claimed']
     """

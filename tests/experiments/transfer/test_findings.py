@@ -139,8 +139,8 @@ def test_features_stand_beside_every_control_lesson(planted: Tables) -> None:
 def test_a_feature_is_claimed_over_seeds_only(planted: Tables) -> None:
     *_, standing = said_of_features(planted(seeds=(0, 1, 2)))
     assert standing.startswith("Over 3 seeds, the rise over control lessons")
-    assert "+7.25 [+6.63, +7.87] above 0 (more)" in standing
-    assert "above the most of other personas' best features (more)" in standing
+    assert "+7.25 [+6.63, +7.87] above 0 (told apart: more)" in standing
+    assert "above the most of other personas' best features (told apart: more)" in standing
 
 
 def test_another_persona_whose_feature_rises_more_is_said(planted: Tables) -> None:

@@ -6,11 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from persona_interp import schema
+from persona_interp import dictionaries, schema
 from persona_interp.experiments.transfer.config import Transfer
 from persona_interp.experiments.transfer.inside.config import ADDED_PATCH, BRINGS, PATCH
 from persona_interp.experiments.transfer.inside.sources import top_features
+from persona_interp.schema.words import Place
 from persona_interp.tables import read_dataset
+from tests.experiments.transfer.conftest import HOOK, LR
 
 Folders = dict[str, Path]
 Tables = dict[str, pd.DataFrame]

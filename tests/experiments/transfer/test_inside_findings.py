@@ -154,7 +154,10 @@ def test_what_carries_the_effect_over_seeds(two: Tables) -> None:
         "other personas' vectors -0.12 (mary) to 0.38 (sam), mean 0.12 (rank 1, 1 of 3)" in rivals
     )
     assert standing.startswith("Over 2 seeds, what john's minimal pair vector removes is +0.25 [")
-    assert "+0.62 [+0.62, +0.62] above the most of other personas' vectors (more)" in standing
+    assert (
+        "+0.62 [+0.62, +0.62] above the most of other personas' vectors (told apart: more)"
+        in standing
+    )
     worse = pd.concat([adverse(part) for _, part in two["causes"].groupby("seed")])
     _, _, against, *_ = carries(worse, target="john")
     half = T * 0.125
