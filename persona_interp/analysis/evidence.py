@@ -185,8 +185,7 @@ def pooled_lasting_effect(lasting: pd.DataFrame, *, by: str | Iterable[str]) -> 
 
     The share is the ratio of the means over seeds with Fieller's interval (1954). The mean of the
     seeds' own ratios is ruled by the seed with the smallest peak: over eleven seeds of one setting
-    single ratios went from below 0 to above .9. Beside it stand the bits lost, which need no
-    denominator.
+    they went from .02 to .86. Beside it stand the bits lost, which need no denominator.
 
     Args:
         lasting: What ``lasting_effect`` returned for runs of several seeds.

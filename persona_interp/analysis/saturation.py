@@ -3,7 +3,9 @@
 Where evidence adds up as for an exact reader, every step of a lesson adds the same number of bits,
 whatever the model believed before. Both halves can fail, and each has its number here: ``alpha`` (0
 = every step adds the same) and the interaction of prior and dose (0 = a step adds the same to every
-prior).
+prior). Both are of what is *read*, by a bounded reader, and a model stops somewhere too: a learner
+whose evidence adds up exactly can be read with an alpha of .7. So each stands beside that of a
+learner read the same (``additive``), and the claim is about the difference.
 """
 
 import numpy as np
@@ -22,8 +24,9 @@ def saturation(curve: pd.DataFrame, *, until: int | None = None) -> pd.DataFrame
     """Power of the number of steps with which a lesson's bits grow, for each run.
 
     Fits ``bits(N) = b + c N^(1 - alpha)`` over steps N by least squares: log odds that are linear
-    in a power of the number of examples (Bigelow et al., in-context and activation evidence). alpha
-    = 0 is evidence that adds up.
+    in a power of the number of examples (Bigelow et al., in-context and activation evidence). An
+    alpha above 0 is a curve that flattens; whether evidence fails to add up, or the reader and the
+    model's own ceiling flatten it, ``additive_curve`` says.
 
     Args:
         curve: An evidence table; every run has at least four steps, the state before included.
