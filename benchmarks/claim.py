@@ -42,6 +42,7 @@ class Claim:
     share: bool = False  # values are 0 or 1; decided by the Wilson interval of their share
     every: bool = False  # each value has to meet the threshold, and there are ``least`` of them
     least: int = 3
+    ends: Interval | None = None  # of a reported number that is no mean over its values
 
     @property
     def mean(self) -> float:
@@ -82,6 +83,8 @@ class Claim:
     @property
     def interval(self) -> Interval:
         """95 % interval of the mean, or of the share; NaN where there is none."""
+        if self.ends is not None:
+            return self.ends
         if not self.values:
             return math.nan, math.nan
         if self.share:
@@ -123,7 +126,7 @@ class Claim:
 
     def _number(self) -> str:
         """The mean with its interval; of values that stand alone, the least and the largest."""
-        if len(self.values) == 1 and not self.share:
+        if len(self.values) == 1 and not self.share and self.ends is None:
             return f"{self.mean:+.4g} {self.unit}"
         if self.exact or self.every:
             return (

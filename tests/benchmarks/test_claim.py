@@ -90,6 +90,7 @@ def test_a_reported_number_is_no_claim() -> None:
     claim = Claim("number", (1.0, 2.0), reported=True)
     assert claim.ruling == Ruling.REPORTED
     assert claim.line().startswith(Ruling.REPORTED) and "takes" not in claim.line()
+    assert "[-1.000, +3.000]" in Claim("ratio", (0.5,), ends=(-1.0, 3.0), reported=True).line()
 
 
 def test_it_takes_the_smallest_number_that_decides() -> None:
