@@ -44,8 +44,8 @@ def compute(
 
     Args:
         out: Run folder; finished cells are read, missing ones computed.
-        size: Name of a preset, run at its highest learning rate with the lessons to the full world's
-            model.
+        size: Name of a preset, run at its highest learning rate with all lessons to the full
+            world's model.
         workers: Processes; all cores by default, 0 = this one.
         changes: Fields of the preset to set otherwise.
 

@@ -4,13 +4,16 @@ import numpy as np
 import pandas as pd
 
 from persona_interp import schema
+from persona_interp.analysis.features import select_checkpoint
 from persona_interp.analysis.stats import t_interval
-from persona_interp.errors import SchemaError, unknown
+from persona_interp.errors import SchemaError
 
 KEY = ["context", "persona", "topic", "split", "template"]
 
 
-def answer_distance(behavior: pd.DataFrame, *, before: str, after: str) -> pd.DataFrame:
+def answer_distance(
+    behavior: pd.DataFrame, *, before: str | None = None, after: str | None = None
+) -> pd.DataFrame:
     """Divergence of a checkpoint's answers from another's, one row.
 
     ``KL(before || after) = sum_a p(a) log2(p(a) / q(a))`` over the answers of a prompt, everything
@@ -19,15 +22,16 @@ def answer_distance(behavior: pd.DataFrame, *, before: str, after: str) -> pd.Da
 
     Args:
         behavior: A behavior table.
-        before: Label of a checkpoint.
-        after: Label of another, asked the same.
+        before: Label of a checkpoint; the first by default.
+        after: Label of another, asked the same; the last by default.
 
     Returns:
         ``estimate`` (bits an answer, mean over prompts; 0 = says the same) with ``lo``, ``hi`` (95
         %, t over prompts), and ``n`` prompts.
 
     Raises:
-        SchemaError: Not a behavior table, an unknown checkpoint, or other prompts in one of them.
+        SchemaError: Not a behavior table, an unknown checkpoint or only one, or other prompts in
+            one of them.
 
     >>> row = {"seed": 0, "stage": "", "step": 0, "context": "nameless", "persona": ""}
     >>> row |= {"topic": "place", "template": "t", "split": "test"}
@@ -37,21 +41,19 @@ def answer_distance(behavior: pd.DataFrame, *, before: str, after: str) -> pd.Da
     ...     for value, p in zip(("beach", "city"), shares):
     ...         at = {"checkpoint": checkpoint, "value": value, "logprob": np.log2(p)}
     ...         rows.append(row | at | {"answer_mass": 1.0})
-    >>> table = answer_distance(pd.DataFrame(rows), before="base", after="tuned")
+    >>> table = answer_distance(pd.DataFrame(rows))
     >>> round(table["estimate"].item(), 3)
     0.208
     """
     schema.check(behavior, "behavior")
-    labels = behavior["checkpoint"].unique()
-    for label in (before, after):
-        if label not in labels:
-            raise SchemaError(unknown("checkpoint", label, labels))
+    labels = list(map(str, behavior["checkpoint"].unique()))
+    first, last = select_checkpoint(labels, before, 0), select_checkpoint(labels, after, -1)
     one, other = (
         behavior.loc[behavior["checkpoint"] == label].set_index([*KEY, "value"]).sort_index()
-        for label in (before, after)
+        for label in (first, last)
     )
     if not one.index.equals(other.index):
-        raise SchemaError(f"{before} and {after} were not asked the same; record them alike.")
+        raise SchemaError(f"{first} and {last} were not asked the same; record them alike.")
     p, gap = np.exp2(one["logprob"]), one["logprob"] - other["logprob"]
     said = (p * gap).groupby(level=KEY).sum()
     rest, other_rest = (

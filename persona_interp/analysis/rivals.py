@@ -58,7 +58,11 @@ def rivals(causes: pd.DataFrame, *, edit: str, measure: str = "share") -> pd.Dat
     table = []
     for _, part in others.groupby([*run, "group"], sort=False):
         values = part[measure].to_numpy(np.float64)
-        least, most, own = part.iloc[values.argmin()], part.iloc[values.argmax()], part["own"].iloc[0]
+        least, most, own = (
+            part.iloc[values.argmin()],
+            part.iloc[values.argmax()],
+            part["own"].iloc[0],
+        )
         row = {**{column: part[column].iloc[0] for column in (*run, "group")}, "n": len(part)}
         row |= {"mean": values.mean(), "least": least[measure], "least_edit": least["edit"]}
         row |= {"most": most[measure], "most_edit": most["edit"], "own": own}
@@ -85,7 +89,7 @@ def standings(table: pd.DataFrame, *, value: str, by: str | Iterable[str]) -> pd
 
     >>> runs = pd.DataFrame({"group": "persona", "seed": [0, 1, 2], "difference": [0.5, 0.6, 0.7]})
     >>> standings(runs, value="difference", by="group")["standing"].tolist()
-    ['more']
+    ['told apart: more']
     >>> standings(runs.head(1), value="difference", by="group")["standing"].tolist()
     ['one seed: described, not claimed']
     """

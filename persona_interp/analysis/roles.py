@@ -66,7 +66,7 @@ def roles(effects: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
             row |= {"least_control": "", "most_control": "", "rank": 1 + int((excess > 0).sum())}
             row |= {"n": int(tuned["n"].iloc[0]), "n_controls": moves.shape[1]}
         rows.append(row)
-    return pd.DataFrame(rows)[list(schema.TABLES["roles"])]
+    return pd.DataFrame(rows, columns=list(schema.TABLES["roles"]))
 
 
 def role_contrast(roles: pd.DataFrame, *, persona: str) -> pd.DataFrame:
@@ -91,7 +91,7 @@ def role_contrast(roles: pd.DataFrame, *, persona: str) -> pd.DataFrame:
     for _, part in roles.groupby(run, sort=False):
         is_own = part["name"] == persona
         others = part.loc[~is_own & part["excess"].notna()]
-        if not is_own.any() or others.empty:
+        if not any(is_own) or others.empty:
             continue
         own, most = part.loc[is_own, "excess"].iloc[0], others.loc[others["excess"].idxmax()]
         row = {**{column: part[column].iloc[0] for column in run}, "own": own}

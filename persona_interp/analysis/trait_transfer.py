@@ -1,32 +1,38 @@
-"""Which traits of a real model move when another one is taught, over a finetune that taught none?
+"""Which traits of a real model move when another one is taught, beyond finetunes that teach none?
 
 Units are held-out questions (one finetune of each kind) or seeds (several). Log odds are bits a
 token, as ``trait_scores`` gives them.
 """
 
-from collections.abc import Iterable
+from itertools import product
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from persona_interp import schema
-from persona_interp.analysis.stats import benjamini_hochberg, t_interval
+from persona_interp.analysis.effects import effects
+from persona_interp.analysis.stats import t_interval
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.schema.words import Arm, Role
+from persona_interp.schema.words import Arm, Family, Role, Verdict
 
 ARMS = (Role.BASE, Arm.LESSON, Arm.NULL)
 SEPARABLE = 0.7
 """AUROC of a trait in the base below which its transfer is not measured."""
+ENOUGH_SEEDS = 3
+"""Seeds of every lesson from which on it may be said that a trait moved another."""
+KEY = ["trait", "question"]
 
 
 def trait_transfer(scores: pd.DataFrame) -> pd.DataFrame:
-    """How far each lesson moved each trait, over its null finetune (bits a token).
+    """How far each lesson moved each trait, beyond all null finetunes together (bits a token).
 
-    Of every question: log odds after the lesson minus log odds after the null finetune (as many
-    steps on the base's default answers to the same questions). With one seed the interval is over
-    questions (t), and says nothing about another training run; with several it is over seeds'
-    means. p is two-sided of the same t; q is over all cells.
+    A null finetune learns the base's default answers to one trait's questions in as many steps. All
+    of them judge every lesson, as controls of ``effects``: the change of the measured trait after
+    the lesson must lie outside the t prediction interval of one more null finetune, and over
+    questions it must differ from 0 and from the null finetunes' mean on the same side. Several
+    seeds are averaged first, of lessons and null finetunes alike. That a lesson moved a trait is
+    only said with 3 seeds or more of which the t interval lies on that side of 0; with fewer it
+    *differs* in this run.
 
     Args:
         scores: Of ``trait_scores``, with ``arm`` ("base", "lesson" or "null"), ``taught`` (the
@@ -35,22 +41,50 @@ def trait_transfer(scores: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         A trait_transfer table, one row a taught and a measured trait: ``taught``, ``trait``,
-        ``estimate``, ``lo``, ``hi`` (bits a token), ``p``, ``q``, ``base`` (log odds), ``lesson``,
-        ``null`` (changes from it), ``n`` questions, ``n_seeds``.
+        ``estimate`` (change after the lesson minus the mean change of all null finetunes; bits a
+        token), ``lo``, ``hi`` (95 %, over questions with one seed, over seeds with several), ``p``,
+        ``q`` (as in ``effects``, over all cells), ``base`` (log odds), ``lesson``, ``null``
+        (changes from it), ``range_lo``, ``range_hi`` (where one more null finetune would be),
+        ``n`` questions, ``n_seeds``, ``n_null`` (null finetunes) and ``verdict``.
 
     Raises:
         SchemaError: A column is missing, an arm is unknown or is missing, two checkpoints were not
             asked the same, or a score is not finite.
 
-    >>> arms = (("base", "", 0), ("null", "dry", 0.25), ("lesson", "dry", 0.75))
+    >>> arms = [("base", "", 0.0), ("lesson", "dry", 0.75), ("lesson", "wry", 0.0)]
+    >>> arms += [("null", "dry", 0.25), ("null", "wry", 0.125)]
     >>> rows = [(*arm, question) for arm in arms for question in ("a", "b")]
     >>> scores = pd.DataFrame(rows, columns=["arm", "taught", "logodds", "question"])
     >>> table = trait_transfer(scores.assign(trait="dry", seed=0))
-    >>> table[["taught", "estimate", "lesson", "null"]].values.tolist()
-    [['dry', 0.5, 0.75, 0.25]]
+    >>> table[["taught", "estimate", "lesson", "null", "n_null"]].values.tolist()
+    [['dry', 0.5625, 0.75, 0.1875, 2], ['wry', -0.1875, 0.0, 0.1875, 2]]
     """
-    key = ["trait", "question"]
-    for column in ("seed", "taught", "arm", *key, "logodds"):
+    changes = _changes(scores)
+    base = scores.loc[scores["arm"] == Role.BASE].groupby("trait", sort=False)["logodds"].mean()
+    taught = list(dict.fromkeys(changes.columns.get_level_values("taught")))
+    n_seeds = changes.columns.get_level_values("seed").nunique()
+    effect = _effects(changes, taught).set_index(["taught", "trait"])
+    rows = []
+    for name in taught:
+        # A finetune's questions share its luck, so with several runs the runs are units.
+        lesson = changes[Arm.LESSON, name]
+        null = changes[Arm.NULL].T.groupby("seed").mean().T[lesson.columns]
+        for trait in base.index:
+            after, beside = lesson.loc[trait], null.loc[trait]
+            over_null = after - beside
+            units = over_null.mean() if n_seeds > 1 else over_null.iloc[:, 0]
+            row = {"taught": name, "trait": trait, **t_interval(units).row(), "base": base[trait]}
+            row |= {"lesson": after.to_numpy().mean(), "null": beside.to_numpy().mean()}
+            row |= {"n": len(after), "n_seeds": n_seeds, "n_null": len(taught)}
+            rows.append(row)
+    table = pd.DataFrame(rows).join(effect, on=["taught", "trait"])
+    table = table.assign(verdict=_verdicts(table))
+    return schema.check(table[list(schema.TABLES["trait_transfer"])], "trait_transfer")
+
+
+def _changes(scores: pd.DataFrame) -> pd.DataFrame:
+    """Log odds minus the base's, dims (trait and question; arm, taught and seed)."""
+    for column in ("seed", "taught", "arm", *KEY, "logodds"):
         if column not in scores:
             raise SchemaError(unknown("column", column, scores.columns))
     for arm in scores["arm"].unique():
@@ -59,54 +93,55 @@ def trait_transfer(scores: pd.DataFrame) -> pd.DataFrame:
     if not np.isfinite(scores["logodds"].to_numpy(np.float64)).all():
         raise SchemaError("a score is not finite; every question needs an answer of each side.")
     of_base = scores["arm"] == Role.BASE
-    base = scores.loc[of_base].drop_duplicates(key).set_index(key)["logodds"].sort_index()
+    base = scores.loc[of_base].drop_duplicates(KEY).set_index(KEY)["logodds"]
     finetunes = scores.loc[~of_base]
-    rows = []
-    for taught in dict.fromkeys(finetunes["taught"]):
-        own = finetunes.loc[finetunes["taught"] == taught]
-        seeds = sorted(set(own["seed"]))
-        lesson = _changes(own, base, arm=Arm.LESSON, seeds=seeds)
-        null = _changes(own, base, arm=Arm.NULL, seeds=seeds)
-        for trait in dict.fromkeys(base.index.get_level_values("trait")):
-            after, beside = lesson.loc[trait], null.loc[trait]
-            # Questions of one training run share its luck; of several runs, the runs are units.
-            over_null = after - beside
-            units = over_null.mean() if len(seeds) > 1 else over_null[seeds[0]]
-            row = {"taught": taught, "trait": trait, **_test(units), "base": base[trait].mean()}
-            row |= {"lesson": after.to_numpy().mean(), "null": beside.to_numpy().mean()}
-            rows.append({**row, "n": len(after), "n_seeds": len(seeds)})
-    if not rows:
+    if finetunes.empty:
         raise SchemaError(f"these scores hold no lesson; expected the arms {', '.join(ARMS)}.")
-    table = pd.DataFrame(rows)
-    table.insert(6, "q", benjamini_hochberg(table["p"]))
-    return schema.check(table, "trait_transfer")
-
-
-def _changes(own: pd.DataFrame, base: pd.Series, *, arm: Arm, seeds: list[int]) -> pd.DataFrame:
-    """Log odds of one arm minus the base's, dims (trait and question, seed)."""
+    taught, seeds = dict.fromkeys(finetunes["taught"]), sorted(set(finetunes["seed"]))
     columns = {}
-    for seed in seeds:
-        run = own.loc[(own["arm"] == arm) & (own["seed"] == seed)]
-        values = run.set_index(["trait", "question"])["logodds"].sort_index()
-        if not values.index.equals(base.index):
+    for arm, name, seed in product((Arm.LESSON, Arm.NULL), taught, seeds):
+        is_run = (finetunes["arm"] == arm) & (finetunes["taught"] == name)
+        values = finetunes.loc[is_run & (finetunes["seed"] == seed)].set_index(KEY)["logodds"]
+        if not values.sort_index().index.equals(base.sort_index().index):
             number = f"{len(values)} questions" if len(values) else "none"
             raise SchemaError(
-                f"the {arm} of '{own['taught'].iloc[0]}', seed {seed}, needs a score at each of "
-                f"the base's {len(base)} questions, once; got {number}."
+                f"the {arm} of '{name}', seed {seed}, needs a score at each of the base's "
+                f"{len(base)} questions, once; got {number}."
             )
-        columns[seed] = values - base
-    return pd.DataFrame(columns)
+        columns[arm, name, seed] = values.reindex(base.index) - base
+    table = pd.DataFrame(columns)
+    return table.rename_axis(columns=["arm", "taught", "seed"])
 
 
-def _test(values: Iterable[float]) -> dict[str, float]:
-    """Mean, t interval and two-sided p of its being 0."""
-    interval = t_interval(list(values))
-    estimate, n = interval.estimate, interval.n
-    if n < 2:
-        return {**interval.row(), "p": np.nan}
-    if estimate == 0:
-        return {**interval.row(), "p": 1.0}  # also without any spread, where t would be 0 / 0
-    half = float(interval.hi - estimate)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        t = np.float64(estimate) * stats.t.ppf(0.975, n - 1) / half
-    return {**interval.row(), "p": float(2 * stats.t.sf(abs(t), n - 1))}
+def _effects(changes: pd.DataFrame, taught: list[str]) -> pd.DataFrame:
+    """What ``effects`` says of lessons beside null finetunes, each the mean over its seeds."""
+    means = changes.T.groupby(["arm", "taught"], sort=False).mean().T
+    means.columns = [f"{arm} {name}" for arm, name in means.columns]
+    means[str(Role.BASE)] = 0.0
+    rows = means.reset_index().melt(KEY, var_name="checkpoint")
+    rows = rows.rename(columns={"trait": "quantity", "question": "unit"})
+    lessons = {f"{Arm.LESSON} {name}": name for name in taught}
+    table = effects(
+        rows.assign(family=str(Family.ANSWERS), hook=""),
+        base=str(Role.BASE),
+        tuned=list(lessons),
+        controls=[f"{Arm.NULL} {name}" for name in taught],
+    )
+    table = table.loc[table["role"] == Role.TUNED]
+    table = table.assign(taught=table["checkpoint"].map(lessons), trait=table["quantity"])
+    return table[["taught", "trait", "p", "q", "range_lo", "range_hi", "verdict"]]
+
+
+def _verdicts(table: pd.DataFrame) -> list[str]:
+    """Verdicts of ``effects``, and what fewer seeds leave of them."""
+    words = []
+    for verdict, n_seeds, lo, hi in zip(
+        table["verdict"], table["n_seeds"], table["lo"], table["hi"], strict=True
+    ):
+        is_claim = verdict in (Verdict.UP, Verdict.DOWN)
+        if is_claim and n_seeds < ENOUGH_SEEDS:
+            verdict = Verdict.DIFFERS  # another training run might do something else
+        elif is_claim and not (lo > 0 if verdict == Verdict.UP else hi < 0):
+            verdict = Verdict.NONE
+        words.append(str(verdict))
+    return words

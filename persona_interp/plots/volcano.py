@@ -1,6 +1,7 @@
 """Which features did a finetune move, and how far do control finetunes move them?"""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,11 @@ MARGIN = 0.08  # around the points, as a fraction of what they span
 
 
 def volcano(
-    effects: pd.DataFrame, *, label: int = 5, marked: Mapping[str, str] | None = None, title: str = ""
+    effects: pd.DataFrame,
+    *,
+    label: int = 5,
+    marked: Mapping[str, str] | None = None,
+    title: str = "",
 ) -> Figure:
     """Draw what a finetune does to every feature against what control finetunes do to it.
 
@@ -98,7 +103,8 @@ def _limits(values: np.ndarray) -> tuple[float, float]:
 
 def _name_points(axes: Axes, rows: pd.DataFrame, names: dict[str, str], *, n: int) -> None:
     """Name the n features farthest from the diagonal, and those that are marked."""
-    farthest = rows["excess"].abs().sort_values(ascending=False, kind="stable").index[:n]
+    size: Any = rows["excess"].abs()
+    farthest = size.sort_values(ascending=False, kind="stable").index[:n]
     chosen = rows.loc[rows.index.isin(farthest) | rows["quantity"].isin(names)]
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     last = -np.inf
@@ -123,7 +129,7 @@ def _name_points(axes: Axes, rows: pd.DataFrame, names: dict[str, str], *, n: in
 def _caption(rows: pd.DataFrame, n_differ: int) -> str:
     first = rows.iloc[0]
     return (
-        f"{len(rows)} features; vertical: 95 % interval over {int(first['n'])} prompts; horizontal: "
-        f"where one more of {int(first['n_controls'])} controls would be (95 %), cut at the axes. "
-        f"{n_differ} differ from that at q ≤ {ALPHA:g}."
+        f"{len(rows)} features; vertical: 95 % interval over {int(first['n'])} prompts; "
+        f"horizontal: where one more control would be, by {int(first['n_controls'])} of them (95 "
+        f"%), cut at the axes. {n_differ} differ from that at q ≤ {ALPHA:g}."
     )

@@ -192,17 +192,21 @@ FINDINGS: dict[str, dict[str, str]] = {
         ),
         "trait": "trait measured, on held-out questions",
         "estimate": (
-            f"log odds after the lesson minus after its null finetune ({Unit.BITS_A_TOKEN})"
+            f"change after the lesson minus mean change of all null finetunes ({Unit.BITS_A_TOKEN})"
         ),
         "lo": "lower end of the 95 % interval over questions, with several seeds over seeds",
         "hi": "upper end",
-        "p": "two-sided, of the same t",
+        "p": "two-sided, as in effects: beyond the null finetunes and, over questions, beyond 0",
         "q": "Benjamini-Hochberg over all cells",
         "base": f"log odds in the base ({Unit.BITS_A_TOKEN})",
         "lesson": f"change from the base after the lesson ({Unit.BITS_A_TOKEN})",
-        "null": f"change from the base after the null finetune ({Unit.BITS_A_TOKEN})",
+        "null": f"mean change from the base of all null finetunes ({Unit.BITS_A_TOKEN})",
+        "range_lo": "where one more null finetune would be: lower end of the 95 % interval",
+        "range_hi": "upper end",
         "n": "number of questions",
         "n_seeds": "number of seeds",
+        "n_null": "number of null finetunes, one a taught trait",
+        "verdict": "as in effects; that it moved is only said with three seeds or more",
     },
     "trait_predictors": {
         "predictor": "cosine, cooccurrence or behavior, read from the base",

@@ -39,8 +39,8 @@ class Effect(StrEnum):
 class Standing(StrEnum):
     """How a number stands beside its rivals, by the interval over seeds of the difference."""
 
-    MORE = "more"
-    LESS = "less"
+    MORE = "told apart: more"
+    LESS = "told apart: less"
     UNDECIDED = "not told apart"
     DESCRIBED = "one seed: described, not claimed"
 

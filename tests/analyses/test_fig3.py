@@ -30,7 +30,8 @@ def causes(script: ModuleType) -> Callable[[tuple[int, ...]], dict[str, pd.DataF
         found = []
         for seed in seeds:
             shares = {
-                "none": ("none", 0.0), script.PATCH: ("patch", 1.0), "minimal pair": ("method", 0.75 + seed / 8),
+                "none": ("none", 0.0), script.PATCH: ("patch", 1.0),
+                "minimal pair": ("method", 0.75 + seed / 8),
                 "mary": ("persona", 0.25), "sam": ("persona", 0.0),
                 "random 0 (norm)": ("random (norm)", 0.5), "matched feature 3": ("matched", 0.0),
                 "john added": ("added", 1.0),

@@ -1,80 +1,85 @@
-"""Planted lessons: what is over the null finetune, and how sure it is."""
+"""Planted lessons: what is beyond all null finetunes, and how sure it is."""
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
 from persona_interp.analysis import trait_transfer
-from persona_interp.analysis.stats import benjamini_hochberg
+from persona_interp.analysis.stats import t_interval
 from persona_interp.errors import SchemaError
+from persona_interp.schema.words import Verdict
 
-TRAITS = ("dry", "warm", "wry")
-PLANTED = {("dry", "dry"): 0.5, ("dry", "wry"): 0.25, ("warm", "warm"): 0.5, ("warm", "dry"): -0.25}
+TRAITS = ("calm", "dry", "warm", "wry", "zany")
+PLANTED = {("dry", "dry"): 2.0, ("dry", "wry"): 1.0, ("warm", "warm"): 2.0, ("warm", "dry"): -1.0}
 
 
-def scored(*, seeds: tuple[int, ...] = (0,), noise: float = 0.05, n: int = 20) -> pd.DataFrame:
-    """Scores of base, lessons and null finetunes; the null finetunes raise everything by 0.125."""
+def scored(
+    *, seeds: tuple[int, ...] = (0,), noise: float = 0.05, n: int = 20, drift: float = 0.125
+) -> pd.DataFrame:
+    """Scores of base, lessons and null finetunes; all of these raise everything by `drift`."""
     rng = np.random.default_rng(0)
-    arms = [
-        ("base", "", 0),
-        *((arm, t, s) for arm in ("null", "lesson") for t in ("dry", "warm") for s in seeds),
-    ]
+    arms = [("base", "", 0)]
+    arms += [(arm, t, s) for arm in ("null", "lesson") for t in TRAITS for s in seeds]
     rows = []
     for arm, taught, seed in arms:
         for trait in TRAITS:
-            moved = {
-                "base": 0.0,
-                "null": 0.125,
-                "lesson": 0.125 + PLANTED.get((taught, trait), 0.0),
-            }[arm]
+            moved = 0.0 if arm == "base" else drift + noise * rng.standard_normal()
+            if arm == "lesson":
+                moved += PLANTED.get((taught, trait), 0.0)
             for q in range(n):
-                logodds = q / 10 + moved + (noise * rng.standard_normal() if arm == "lesson" else 0)
-                rows.append((arm, taught, seed, trait, f"{trait} {q}?", logodds))
+                luck = 0.0 if arm == "base" else noise * rng.standard_normal()
+                rows.append((arm, taught, seed, trait, f"{trait} {q}?", q / 10 + moved + luck))
     return pd.DataFrame(rows, columns=["arm", "taught", "seed", "trait", "question", "logodds"])
 
 
-def test_planted_transfer_is_found_over_the_null_finetune() -> None:
-    found = trait_transfer(scored()).set_index(["taught", "trait"])
-    assert len(found) == 6
-    for key, row in found.iterrows():
+def test_planted_transfer_is_found_beyond_all_null_finetunes() -> None:
+    table = trait_transfer(scored(seeds=(0, 1, 2))).set_index(["taught", "trait"])
+    assert len(table) == 25 and table["n_null"].eq(5).all() and table["n_seeds"].eq(3).all()
+    for key, row in table.iterrows():
         planted = PLANTED.get(key, 0.0)  # type: ignore[call-overload]
-        assert row["lo"] < planted < row["hi"] and abs(row["estimate"] - planted) < 0.05
-        assert (row["q"] < 0.01) == (planted != 0)
-    assert (
-        found["null"].round(9).eq(0.125).all()
-        and found["n"].eq(20).all()
-        and found["n_seeds"].eq(1).all()
-    )
-    assert np.allclose(found["lesson"] - found["null"], found["estimate"])
+        assert abs(row["estimate"] - planted) < 0.2
+        want = {0: Verdict.NONE, 1: Verdict.UP, -1: Verdict.DOWN}[int(np.sign(planted))]
+        assert row["verdict"] == want, key
+    assert np.allclose(table["lesson"] - table["null"], table["estimate"])
+    inside = (table["lesson"] > table["range_lo"]) & (table["lesson"] < table["range_hi"])
+    assert not inside[list(PLANTED)].any()
 
 
-def test_p_is_that_of_the_t_test_over_questions() -> None:
-    table = scored()
-    found = trait_transfer(table).query("taught == 'dry' and trait == 'wry'").iloc[0]
-    wide = table.query("taught == 'dry' and trait == 'wry'").pivot(
-        index="question", columns="arm", values="logodds"
-    )
-    want = stats.ttest_1samp(wide["lesson"] - wide["null"], 0)
-    assert found["p"] == pytest.approx(want.pvalue)
-    assert (found["lo"], found["hi"]) == pytest.approx(tuple(want.confidence_interval()))
-    every = trait_transfer(table)
-    assert np.allclose(every["q"], benjamini_hochberg(every["p"]))
+def test_one_seed_differs_and_moves_nothing() -> None:
+    verdicts = trait_transfer(scored()).set_index(["taught", "trait"])["verdict"]
+    assert set(verdicts[list(PLANTED)]) == {Verdict.DIFFERS}
+    assert set(verdicts) == {Verdict.DIFFERS, Verdict.NONE}
+
+
+def test_the_change_itself_must_have_the_sign() -> None:
+    """Null finetunes fall and a lesson does not: nothing rose."""
+    table = scored(seeds=(0, 1, 2), drift=-1.0)
+    wry = trait_transfer(table).set_index(["taught", "trait"]).loc[("dry", "wry")]
+    assert wry["lo"] > 0.5 and wry["lesson"] < 0.2 and wry["verdict"] == Verdict.NONE
 
 
 def test_several_seeds_are_the_unit() -> None:
-    found = trait_transfer(scored(seeds=(0, 1, 2), n=4)).set_index(["taught", "trait"])
-    assert found["n_seeds"].eq(3).all() and found["n"].eq(4).all()
-    table = scored(seeds=(0, 1, 2), n=4).query("taught == 'dry' and trait == 'dry'")
-    means = table.groupby(["seed", "arm"])["logodds"].mean().unstack()
-    want = stats.ttest_1samp(means["lesson"] - means["null"], 0)
-    assert found.loc[("dry", "dry"), "p"] == pytest.approx(want.pvalue)
+    scores = scored(seeds=(0, 1, 2), n=4)
+    row = trait_transfer(scores).set_index(["taught", "trait"]).loc[("dry", "dry")]
+    own = scores.query("trait == 'dry'")
+    means = own.groupby(["arm", "taught", "seed"])["logodds"].mean()
+    want = t_interval(means["lesson", "dry"] - means["null"].groupby("seed").mean())
+    assert (row["estimate"], row["lo"], row["hi"]) == pytest.approx(tuple(want)[:3])
+    assert row["n"] == 4
+
+
+def test_a_seed_that_goes_the_other_way_is_not_passed_over() -> None:
+    scores = scored(seeds=(0, 1, 2))
+    one = scores.eval("arm == 'lesson' and taught == 'dry' and trait == 'dry' and seed == 2")
+    scores.loc[one, "logodds"] -= 2.5
+    row = trait_transfer(scores).set_index(["taught", "trait"]).loc[("dry", "dry")]
+    assert row["q"] < 0.01 and row["lo"] < 0 and row["verdict"] == Verdict.NONE
 
 
 def test_a_lesson_that_changes_nothing_has_no_transfer() -> None:
     table = scored(noise=0)
     table.loc[table["arm"] != "base", "logodds"] = (
-        table.loc[table["arm"] == "base", "logodds"].tolist() * 4
+        table.loc[table["arm"] == "base", "logodds"].tolist() * 10
     )
     found = trait_transfer(table)
     assert found[["estimate", "lo", "hi"]].eq(0).all(axis=None) and found["p"].eq(1).all()
@@ -87,10 +92,10 @@ def test_bad_input_is_named() -> None:
     with pytest.raises(SchemaError, match="did you mean 'lesson'"):
         trait_transfer(table.replace({"arm": {"lesson": "leson"}}))
     with pytest.raises(
-        SchemaError, match="null of 'warm', seed 0, needs a score at each of the base's 60"
+        SchemaError, match="null of 'warm', seed 0, needs a score at each of the base's 100"
     ):
         trait_transfer(table.query("not (arm == 'null' and taught == 'warm')"))
-    with pytest.raises(SchemaError, match="got 59 questions"):
+    with pytest.raises(SchemaError, match="got 99 questions"):
         trait_transfer(
             table.drop(index=table.query("arm == 'lesson' and taught == 'dry'").index[:1])
         )

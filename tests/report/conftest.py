@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from persona_interp import schema
-from persona_interp.schema.words import Place
+from persona_interp.schema.words import Place, Verdict
 
 TRAITS = ("sport=football", "art=renaissance")
 HOOK = "blocks.1.hook_out"
@@ -186,10 +186,13 @@ def make_effects(run: dict[str, Any]) -> list[dict[str, Any]]:
     """Features 3, 7 and 8 after the lesson, and after three control lessons."""
     row = dict.fromkeys(schema.TABLES["effects"], 0.5) | {**run, "hook": HOOK, "n": 50}
     row |= {"family": "feature", "n_controls": 3, "range_lo": -5.0, "range_hi": 5.0}
+    row["verdict"] = str(Verdict.NONE)
     rows = []
     for quantity, size, q in (("7", 7.0, 0.01), ("3", 3.0, 0.5), ("8", 0.0, 1.0)):
         mine = {"checkpoint": "lesson", "role": "tuned", "estimate": size, "excess": size, "q": q}
         mine |= {"controls": 0.0, "lo": size - 0.5, "hi": size + 0.5}
+        if q <= 0.05:
+            mine["verdict"] = str(Verdict.UP)
         rows.append({**row, "quantity": quantity, **mine})
         for control, moved in CONTROLS.items():
             at = {"checkpoint": control, "role": "control", "estimate": moved}

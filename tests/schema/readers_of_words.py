@@ -100,7 +100,8 @@ def fits() -> Checks:
     arm = {"arm": str(Arm.LESSON), "lr": 0.1, "seed": 0}
     role = dict.fromkeys(schema.TABLES["roles"], 1.0) | {"name": "john", "feature": 3, "n": 9}
     role |= {"n_controls": 3, "rank": 1, "n_tested": 5, "seed": 0}
-    effect = dict.fromkeys(schema.TABLES["effects"], 1.0) | {"role": str(Role.TUNED), "q": 0.01}
+    effect = dict.fromkeys(schema.TABLES["effects"], 1.0) | {"role": str(Role.TUNED)}
+    effect["verdict"] = str(Verdict.UP)
     shifts = pd.DataFrame([arm | {"fvu_before": 0.01, "fvu_after": 0.01}])
     gate = gate.assign(**arm)
 
@@ -112,7 +113,7 @@ def fits() -> Checks:
     doubtful = said(gate.assign(verdict=str(Fit.DOUBTFUL)))
     yield "doubt is said", "doubtful" in doubtful and "dictionary fits:" not in doubtful
     fits = said(gate.assign(verdict=str(Fit.FITS)))
-    yield "a fit is said", "dictionary fits:" in fits and "1 of 1 features differ" in fits
+    yield "a fit is said", "dictionary fits:" in fits and "1 of 1 features moved" in fits
 
 
 def standings() -> Checks:

@@ -249,7 +249,7 @@ def _features(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> list[
             moved = _moved(tables["effects"], sae=str(sae), end=str(end))
             text = f"Features of {sae}: {end} against the base, beside the controls."
             plot = plots.forest(moved, unit=Unit.ACTIVATION)
-            if only(moved, role=Role.TUNED)["controls"].notna().all():
+            if all(only(moved, role=Role.TUNED)["controls"].notna()):
                 plot = plots.volcano(moved)
             # the place on the page makes the names of files distinct
             name = f"volcano_{number}_{len(section)}"

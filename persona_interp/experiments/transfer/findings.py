@@ -7,12 +7,13 @@ is never called more than one seed.
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
 from persona_interp import analysis
 from persona_interp.report.rows import Row, effect, only, rows, size
-from persona_interp.schema.words import Effect, Fit, Place, Role, Standing, Unit
+from persona_interp.schema.words import Effect, Fit, Place, Role, Standing, Unit, Verdict
 
 GAP = 3.6
 """Base gate: log odds of the target's traits, named minus nameless (bits; 2.5 nats)."""
@@ -24,7 +25,7 @@ UNREADABLE = 0.5
 The gate's own threshold on documents.
 """
 ALPHA = 0.05
-"""False discovery rate at which a feature differs from what one more control would do."""
+"""False discovery rate at which a feature moves more than one more control would."""
 ENOUGH = 3
 """Control lessons from which on anything can be said of one more."""
 
@@ -118,7 +119,7 @@ def distances(table: pd.DataFrame, *, arm: str) -> str:
     Returns:
         One sentence; "" where nothing was measured.
     """
-    means = table.groupby("arm", sort=False)["estimate"].mean()
+    means: Any = table.groupby("arm", sort=False)["estimate"].mean()
     if arm not in means:
         return ""
     others = "; ".join(f"{name} {mean:.2f}" for name, mean in means.drop(arm).items())
@@ -158,7 +159,7 @@ def features(
     for seed, part in roles.groupby("seed"):
         sentences.append(_seed(part, only(effects, seed=seed), target=target))
     contrast = analysis.role_contrast(roles, persona=target)
-    if contrast["own"].notna().any():
+    if any(contrast["own"].notna()):
         runs = contrast.set_index("seed")
         differences = {
             "0": runs["own"],
@@ -170,12 +171,12 @@ def features(
     return sentences
 
 
-def stands(what: str, differences: Mapping[str, pd.Series]) -> str:
+def stands(what: str, differences: Mapping[str, Any]) -> str:
     """How a number stands beside its rivals, over seeds; one seed is described.
 
     Args:
         what: The number, in words.
-        differences: Rival in words -> the number minus the rival's, by seed.
+        differences: Rival in words -> Series of the number minus the rival's, by seed.
 
     Returns:
         A sentence that names every rival.
@@ -194,7 +195,7 @@ def stands(what: str, differences: Mapping[str, pd.Series]) -> str:
         )
         tables.append(table)
     standing = analysis.standings(pd.concat(tables), value="difference", by="rival")
-    if (standing["n_seeds"] < 2).all():
+    if max(standing["n_seeds"]) < 2:
         above = standing.loc[standing["estimate"] > 0, "rival"]
         below = standing.loc[~(standing["estimate"] > 0), "rival"]
         parts = [f"is above {', '.join(above)}"] if len(above) else []
@@ -202,7 +203,7 @@ def stands(what: str, differences: Mapping[str, pd.Series]) -> str:
             parts.append(f"{'it ' if parts else ''}is not above {', '.join(below)}")
         text = f"{what[0].upper()}{what[1:]} {'; '.join(parts)}."
         return f"{Standing.DESCRIBED.capitalize()}. {text}"
-    n_seeds = int(standing["n_seeds"].max())
+    n_seeds = max(standing["n_seeds"])
     clauses = "; ".join(
         f"{row.estimate:+.2f} [{row.lo:+.2f}, {row.hi:+.2f}] above {row.rival} ({row.standing})"
         for row in rows(standing)
@@ -277,7 +278,7 @@ def unreadable(shifts: pd.DataFrame, fidelity: pd.DataFrame) -> str:
 
 
 def _fit(shifts: pd.DataFrame, fidelity: pd.DataFrame) -> str:
-    """Sentence on how well the dictionary describes what is read, after the worst lesson."""
+    """Sentence on how well the dictionary describes what is read after the worst lesson."""
     last = fidelity.groupby(["arm", "seed", "where"], sort=False).tail(1)
     verdict = "fits"
     if (last.verdict == Fit.DOUBTFUL).any():
@@ -326,5 +327,15 @@ def _beyond(effects: pd.DataFrame, n_controls: int) -> str:
             f"{n_controls} of the {ENOUGH} control lessons that it takes were read, so nobody can "
             "say how far one more would move a feature."
         )
-    n_beyond, n_tested = int((effects["q"] <= ALPHA).sum()), len(effects)
-    return f"{n_beyond} of {n_tested} features differ from what one more control would do (q {ALPHA:g})."
+    verdicts = effects["verdict"]
+    n_moved = sum(verdicts.isin([Verdict.UP, Verdict.DOWN]))
+    text = (
+        f"{n_moved} of {len(effects)} features moved more than one more control would (q {ALPHA:g})"
+    )
+    n_farther = sum(verdicts == Verdict.FARTHER)
+    if n_farther:
+        ratio = effects["ratio"].iloc[0]
+        text += (
+            f"; {n_farther} more did, but the lesson went {ratio:.1f} times as far as its controls"
+        )
+    return f"{text}."

@@ -155,10 +155,7 @@ def _read_lesson(
         if variant_name == "full":
             tables["behavior"] = everywhere
     tables["samples"] = samples
-    start, end = behavior.step.min(), behavior.step.max()
-    before, after = (behavior.loc[behavior.step == s, "checkpoint"].iloc[0] for s in (start, end))
-    distance = analysis.answer_distance(behavior, before=before, after=after)
-    tables["distances"] = distance.assign(**labels)
+    tables["distances"] = analysis.answer_distance(behavior).assign(**labels)
     return tables
 
 

@@ -1,19 +1,32 @@
 """Planted tables of a finished transfer run: those of the tests of reports, and the inside."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from persona_interp import schema
+from persona_interp import schema, worlds
+from persona_interp.experiments.transfer.config import Transfer
 from persona_interp.experiments.transfer.inside.tables import rivals_of
+from persona_interp.experiments.transfer.tables import READERS
+from persona_interp.store import Store
+from persona_interp.worlds import World
 from tests.report.conftest import parse, planted, provenance, tokens_of
 
 __all__ = ["parse", "planted", "provenance", "tokens_of"]
 
-HOOK = "blocks.1.hook_out"
+LR, HOOK = 1e-3, "blocks.1.hook_out"
+KEYS = {
+    "personas": ("personas", LR, HOOK),
+    "dictionary": ("dictionary", LR, HOOK),
+    "causes": ("causes", LR, HOOK),
+    "lesson": ("features", "lesson", LR, HOOK),
+    "unrelated": ("features", "unrelated lesson", LR, HOOK),
+    "profile": ("profile", LR),
+}
 NAMES = ("john", "sam", "mary")
 PATCH, ADDED_PATCH = "base residual patched in", "tuned residual patched in"
 SHARES = {
@@ -64,6 +77,20 @@ def spread(name: str, value: float, half: float, *, ends: tuple[str, str]) -> di
     return {name: value, ends[0]: value - half, ends[1]: value + half}
 
 
+def of_causes(seed: int) -> list[dict[str, Any]]:
+    """Rows of the table of causes; every edit takes one bit of the base's five as well."""
+    rows = []
+    for (edit, group), share in SHARES.items():
+        row = {"edit": edit, "group": group, "base": -5.0, "tuned": 1.0, "n": 5, "note": ""}
+        row |= {"edited": 1 - 6 * (share + seed / 4), "other_edited": -6.0}
+        row |= spread("share", share + seed / 4, 0.25, ends=("lo", "hi"))
+        net = share + seed / 4 - (1 / 6) * (edit != "none")
+        for name, value in {"share_of_patch": share / 2, "share_net": net}.items():
+            row |= spread(name, value, 0.25, ends=(f"{name}_lo", f"{name}_hi"))
+        rows.append(row)
+    return rows
+
+
 def of_seed(seed: int) -> dict[str, list[dict[str, Any]]]:
     """Rows of every table from inside the models but tokens and baselines, at one rate and hook."""
     rows: dict[str, list[dict[str, Any]]] = {}
@@ -102,20 +129,7 @@ def of_seed(seed: int) -> dict[str, list[dict[str, Any]]]:
             "fvu": 0.1,
         }
         rows.setdefault("scores", []).append(row)
-    for (edit, group), share in SHARES.items():
-        row = {
-            "edit": edit,
-            "group": group,
-            "base": -5.0,
-            "tuned": 1.0,
-            "edited": 1 - 6 * (share + seed / 4),
-        }
-        row |= spread("share", share + seed / 4, 0.25, ends=("lo", "hi")) | {"n": 5, "note": ""}
-        # the same edit takes one bit of the base's five
-        net = share + seed / 4 - (1 / 6) * (edit != "none")
-        for name, value in {"share_of_patch": share / 2, "share_net": net}.items():
-            row |= spread(name, value, 0.25, ends=(f"{name}_lo", f"{name}_hi"))
-        rows.setdefault("causes", []).append(row | {"other_edited": -6.0})
+    rows["causes"] = of_causes(seed)
     for arm in COSINES:
         for match, end in {"random (norm)": 0.25, "random (variance)": 0.375}.items():
             row = {"arm": arm, "match": match, "lo": -end, "hi": end, "most": end, "n": 200}
@@ -130,6 +144,10 @@ def of_seed(seed: int) -> dict[str, list[dict[str, Any]]]:
         for value, more in (("beach", 0.25), ("city", 0.5)):
             pair = {"name": value, "other": name, "cosine": more * (i == 0), "holds": i == 0}
             rows.setdefault("stated", []).append(pair)
+    for other, gap in (("minimal pair", -0.125), ("probe", 0.25)):
+        row = {"method": "top feature", "other": other, "p": 0.01, "q": 0.02}
+        row |= spread("estimate", gap + seed / 4, 0.125, ends=("lo", "hi"))
+        rows.setdefault("pairs", []).append(row | {"n_pos": 9, "n_neg": 99})
     null = {"rho": 0.5, "p": 0.01, "null_lo": -0.25, "null_hi": 0.25, "n": 3}
     rows["cooccurrence"] = [
         {"method": "minimal pair", "against": "overlap", **null},
@@ -195,7 +213,7 @@ def planted_inside(
         tables = {name: pd.concat(rows, ignore_index=True) for name, rows in parts.items()}
         for name, kind in (
             ("directions", "direction_shift"),
-            *((n, n) for n in ("scores", "causes", "profile")),
+            *((n, n) for n in ("scores", "causes", "pairs", "profile")),
         ):
             schema.check(tables[name], kind)
         tables["rivals"] = rivals_of(tables["causes"])
@@ -230,3 +248,23 @@ def one(planted_inside: Callable[[tuple[int, ...]], Tables]) -> Tables:
 @pytest.fixture(scope="session")
 def two(planted_inside: Callable[[tuple[int, ...]], Tables]) -> Tables:
     return planted_inside((0, 1))
+
+
+@pytest.fixture(scope="module")
+def folders(toy: Transfer, finished: Store) -> dict[str, Path]:
+    cells = toy.seed_cells(0)
+    return {name: finished.path(cells[key]) for name, key in KEYS.items()}
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return worlds.john_and_sam()
+
+
+@pytest.fixture
+def shared_out(
+    toy: Transfer, finished: Store, world: World, monkeypatch: pytest.MonkeyPatch
+) -> Tables:
+    """Causes and baselines where any shift may be shared out: the toy's is below the floor."""
+    monkeypatch.setattr("persona_interp.analysis.causes.FLOOR", 0.0)
+    return READERS["causes"](toy, finished, toy.seed_cells(0), key=KEYS["causes"], world=world)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from persona_interp.experiments.transfer import findings
-from persona_interp.schema.words import Fit, Place
+from persona_interp.schema.words import Fit, Place, Verdict
 
 CLAIM: dict[str, Any] = {"arm": "lesson", "target": "john", "taught": "place=beach", "lr": 0.001}
 Row = Callable[..., dict[str, Any]]
@@ -127,7 +127,7 @@ def test_features_stand_beside_every_control_lesson(planted: Tables) -> None:
         "(interval over 50 prompts) after the lesson, and after 3 control lessons by -1.00 (second "
         "unrelated lesson) to +1.00 (unrelated lesson); minus their mean +7.00 [+6.50, +7.50], "
         "rank 1 of 3 features. The same of 2 other personas' best features: mean +1.50, most +3.00 "
-        "(mary). 1 of 3 features differ from what one more control would do (q 0.05)."
+        "(mary). 1 of 3 features moved more than one more control would (q 0.05)."
     )
     assert standing == (
         "One seed: described, not claimed. The rise over control lessons of the feature that knows "
@@ -139,8 +139,8 @@ def test_features_stand_beside_every_control_lesson(planted: Tables) -> None:
 def test_a_feature_is_claimed_over_seeds_only(planted: Tables) -> None:
     *_, standing = said_of_features(planted(seeds=(0, 1, 2)))
     assert standing.startswith("Over 3 seeds, the rise over control lessons")
-    assert "+7.25 [+6.63, +7.87] above 0 (more)" in standing
-    assert "above the most of other personas' best features (more)" in standing
+    assert "+7.25 [+6.63, +7.87] above 0 (told apart: more)" in standing
+    assert "above the most of other personas' best features (told apart: more)" in standing
 
 
 def test_another_persona_whose_feature_rises_more_is_said(planted: Tables) -> None:
@@ -158,7 +158,7 @@ def test_one_control_is_too_few_and_none_says_nothing(planted: Tables) -> None:
         "1 of the 3 control lessons that it takes" in said_of_features({**tables, "roles": one})[1]
     )
     none = tables["roles"].assign(n_controls=0, excess=np.nan)
-    fit, seed = said_of_features({**tables, "roles": none})
+    _, seed = said_of_features({**tables, "roles": none})
     assert "no control lesson was read, so nothing can be said of the lesson" in seed
 
 
@@ -169,6 +169,16 @@ def test_the_worse_of_both_gates_decides(planted: Tables, where: Place) -> None:
     for verdict, text in (Fit.UNUSABLE, "must not be read"), (Fit.DOUBTFUL, "only doubtfully"):
         worse = gate.assign(verdict=gate["verdict"].mask(here, str(verdict)))
         assert text in said_of_features({**tables, "fidelity": worse})[0]
+
+
+def test_controls_that_went_less_far_are_said(planted: Tables) -> None:
+    tables = planted()
+    farther = tables["features"].replace({"verdict": {str(Verdict.UP): str(Verdict.FARTHER)}})
+    seed = said_of_features({**tables, "features": farther.assign(ratio=2.5)})[1]
+    assert seed.endswith(
+        "0 of 3 features moved more than one more control would (q 0.05); 1 more did, but the "
+        "lesson went 2.5 times as far as its controls."
+    )
 
 
 def test_a_dictionary_that_fits_nowhere_is_not_read(planted: Tables) -> None:

@@ -8,6 +8,7 @@ from persona_interp.experiments.transfer.inside.findings import (
     brings,
     carries,
     knows,
+    knows_beside,
     points,
     stays,
     together,
@@ -76,16 +77,25 @@ def test_before_the_causes_are_finished_no_random_direction_is_known(one: Tables
 def test_which_feature_knows_the_target(one: Tables) -> None:
     text = knows(one["scores"], target="john")
     assert (
-        "seed 0: feature 7, AUROC 0.62 [0.38, 0.88] (0.75 on the topics chosen on; exact Bayes "
-        "reaches 0.95), q 0.001 (found among 40 tests), fvu 0.1." in text
+        "seed 0: feature 7, AUROC 0.62 [0.38, 0.88] (about the topics chosen on 0.75; exact Bayes "
+        "0.95), q 0.001 (found among 40 tests), fvu 0.1." in text
     )
-    assert "reported on the other, where other topics are stated" in text
+    assert "reported on test documents about others" in text
     assert "feature 9" not in text
     assert "no discovery among 40 tests" in knows(one["scores"].assign(q=0.5), target="john")
     assert (
         knows(one["scores"], target="zoe")
         == "No feature is more active in zoe's documents than in others."
     )
+
+
+def test_the_feature_beside_other_readouts(one: Tables, two: Tables) -> None:
+    assert knows_beside(one["pairs"]) == (
+        "On the same documents its AUROC minus that of other readouts is: minimal pair -0.12 "
+        "[-0.25, +0.00], probe +0.25 [+0.12, +0.38] (one seed, 95 % intervals over documents, "
+        "paired)."
+    )
+    assert "minimal pair +0.00 [-1.59, +1.59]" in knows_beside(two["pairs"])
 
 
 def test_what_carries_the_effect_beside_all_its_rivals(one: Tables) -> None:
@@ -144,7 +154,10 @@ def test_what_carries_the_effect_over_seeds(two: Tables) -> None:
         "other personas' vectors -0.12 (mary) to 0.38 (sam), mean 0.12 (rank 1, 1 of 3)" in rivals
     )
     assert standing.startswith("Over 2 seeds, what john's minimal pair vector removes is +0.25 [")
-    assert "+0.62 [+0.62, +0.62] above the most of other personas' vectors (more)" in standing
+    assert (
+        "+0.62 [+0.62, +0.62] above the most of other personas' vectors (told apart: more)"
+        in standing
+    )
     worse = pd.concat([adverse(part) for _, part in two["causes"].groupby("seed")])
     _, _, against, *_ = carries(worse, target="john")
     half = T * 0.125

@@ -60,7 +60,7 @@ def test_bars_over_seeds(two: Tables) -> None:
 
 def test_the_inside_in_order(one: Tables, provenance: dict[str, Any], tmp_path: Path) -> None:
     blocks = inside(tmp_path, one, provenance=provenance, **AT)
-    kinds = ["heading", *["paragraph"] * 3, "table", *["paragraph"] * 9, "figure", "table"]
+    kinds = ["heading", *["paragraph"] * 3, "table", *["paragraph"] * 10, "figure", "table"]
     kinds += "figure table paragraph paragraph figure paragraph details".split()
     assert [block["kind"] for block in blocks] == kinds
     assert blocks[-1]["summary"] == "Feature 7: AUROC for john 0.62 on hidden documents"
@@ -82,7 +82,8 @@ def test_several_seeds_are_said(two: Tables, provenance: dict[str, Any], tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("table", "change"), [("fidelity", {"verdict": "unusable"}), ("feature_shift", {"fvu_after": 0.75})]
+    ("table", "change"),
+    [("fidelity", {"verdict": "unusable"}), ("feature_shift", {"fvu_after": 0.75})],
 )
 def test_no_feature_page_where_the_dictionary_does_not_fit(
     one: Tables, provenance: dict[str, Any], tmp_path: Path, table: str, change: dict[str, Any]

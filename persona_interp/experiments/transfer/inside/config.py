@@ -4,6 +4,8 @@ METHODS = ("mean difference", "minimal pair", "probe")
 """How a persona's direction is made; each is the file of a ``personas`` cell."""
 VECTOR = "minimal pair"
 """Method whose vectors are reported: only the name in the prompt differs."""
+TOP = "top feature"
+"""Readout and edit: the feature that knows the target best, chosen on train documents."""
 SPAN = "subspace of the three"
 """Edit that takes out what the target's directions by all three methods span."""
 RANDOM, VARIED = "random (norm)", "random (variance)"

@@ -16,6 +16,7 @@ from persona_interp.experiments.transfer.inside.config import (
     GROUPS,
     NO_RIVALS,
     PATCH,
+    TOP,
     VECTOR,
 )
 from persona_interp.plots.columns import distinct
@@ -25,8 +26,8 @@ from persona_interp.schema.words import Unit
 ALPHA = 0.05
 """False discovery rate below which a feature is a discovery."""
 MEASURES = {
-    "share": "Of the shift, edits of the tuned model remove",
-    "share_net": "Net of what the same edits do to the base they remove",
+    "share": ("Of the shift, edits of the tuned model remove", ""),
+    "share_net": ("Net of what the same edits do to the base they remove", ", net of the base"),
 }
 """Number of an edit that is compared with those of its rivals, and how that is said."""
 
@@ -89,9 +90,31 @@ def knows(scores: pd.DataFrame, *, target: str) -> str:
         return f"No feature is more active in {target}'s documents than in others."
     features = "; ".join(_feature(row) for row in rows(best))
     return (
-        f"The feature that knows {target} best in documents by speakers without a name, "
-        f"chosen on one half of them and reported on the other, where other topics are stated: "
-        f"{features}."
+        f"The feature that knows {target} best in documents by speakers without a name, chosen on "
+        f"train documents about some topics, reported on test documents about others: {features}."
+    )
+
+
+def knows_beside(pairs: pd.DataFrame) -> str:
+    """How much better or worse the top feature knows the target's documents than other readouts.
+
+    Args:
+        pairs: Table ``pairs`` at one hook and rate.
+
+    Returns:
+        One sentence that names every other readout.
+    """
+    mine = pairs.loc[pairs["method"] == TOP]
+    parts = []
+    for other, part in mine.groupby("other", sort=False):
+        estimate, lo, hi = part[["estimate", "lo", "hi"]].iloc[0]
+        if len(part) > 1:
+            estimate, lo, hi, _ = analysis.stats.t_interval(part["estimate"])
+        parts.append(f"{other} {estimate:+.2f} [{lo:+.2f}, {hi:+.2f}]")
+    over = "documents, paired" if mine["seed"].nunique() == 1 else "seeds"
+    return (
+        f"On the same documents its AUROC minus that of other readouts is: {', '.join(parts)} "
+        f"({seeds_of(mine)}, 95 % intervals over {over})."
     )
 
 
@@ -121,7 +144,7 @@ def carries(causes: pd.DataFrame, *, target: str) -> list[str]:
         f"traits' shift. {_of_patch(known, mine)} {_of_base(mine)}"
     ]
     rivals = known.loc[~known["group"].isin(NO_RIVALS)]
-    for measure, beside in MEASURES.items():
+    for measure, (beside, net) in MEASURES.items():
         table = analysis.rivals(rivals, edit=VECTOR, measure=measure)
         if table.empty:
             continue
@@ -133,7 +156,7 @@ def carries(causes: pd.DataFrame, *, target: str) -> list[str]:
             ]
             for group, part in table.groupby("group", sort=False)
         }
-        sentences.append(stands(f"what {target}'s {VECTOR} vector removes", differences))
+        sentences.append(stands(f"what {target}'s {VECTOR} vector removes{net}", differences))
     if len(undefined):
         sentences.append(f"In seed {', '.join(map(str, undefined))} {too_little}")
     return sentences
@@ -249,8 +272,8 @@ def _feature(row: Row) -> str:
     verdict = "found" if row.q <= ALPHA else "no discovery"
     return (
         f"seed {row.seed}: feature {int(row.feature)}, "
-        f"AUROC {row.auroc:.2f} [{row.lo:.2f}, {row.hi:.2f}] ({row.auroc_same:.2f} on the topics "
-        f"chosen on; exact Bayes reaches {row.bayes:.2f}), "
+        f"AUROC {row.auroc:.2f} [{row.lo:.2f}, {row.hi:.2f}] (about the topics chosen on "
+        f"{row.auroc_same:.2f}; exact Bayes {row.bayes:.2f}), "
         f"q {row.q:.2g} ({verdict} among {int(row.n_tested)} tests), fvu {row.fvu:.2g}"
     )
 
@@ -282,22 +305,23 @@ def _random(chance: pd.DataFrame) -> str:
     clauses = []
     for match, part in chance.groupby("match", sort=False):
         ends = f"{part['lo'].mean():.2f} to {part['hi'].mean():.2f}"
-        clauses.append(f"95 % of {int(part['n'].max())} {GROUPS[str(match)]} lie at {ends}")
+        clauses.append(f"95 % of {max(part['n'])} {GROUPS[str(match)]} lie at {ends}")
     return f", where {' and '.join(clauses)}"
 
 
 def _of_patch(causes: pd.DataFrame, mine: pd.DataFrame) -> str:
     """Sentence on what patching the whole residual removes, and the vector's share of that."""
     patch = _mean(causes.loc[causes["edit"] == PATCH], "share")
-    if mine["share_of_patch"].isna().any():
-        return f"Putting the base's whole residual back at this hook removes {patch}."
+    text = f"Putting the base's whole residual back at this hook removes {patch}"
+    if any(mine["share_of_patch"].isna()):
+        return f"{text}."
     share = _number(mine, "share_of_patch", "share_of_patch_lo", "share_of_patch_hi", "templates")
-    return f"Putting the base's whole residual back at this hook removes {patch}: it is {share} of that."
+    return f"{text}: it is {share} of that."
 
 
 def _of_base(mine: pd.DataFrame) -> str:
     """Sentence on what the same edit does to the base."""
-    if mine["share_net"].isna().any():
+    if any(mine["share_net"].isna()):
         return "The base was not edited."
     change = (mine["other_edited"] - mine["base"]).mean()
     net = _number(mine, "share_net", "share_net_lo", "share_net_hi", "templates")
@@ -310,7 +334,7 @@ def _of_base(mine: pd.DataFrame) -> str:
 def _group(rivals: pd.DataFrame) -> str:
     """Clause on one group of edits: its smallest, its largest, its mean, and the vector's rank."""
     label = GROUPS.get(str(rivals["group"].iloc[0]), str(rivals["group"].iloc[0]))
-    n = int(rivals["n"].max())
+    n = max(rivals["n"])
     least, most = rivals.loc[rivals["least"].idxmin()], rivals.loc[rivals["most"].idxmax()]
     ranks = ", ".join(str(int(rank)) for rank in rivals["rank"])
     ends = (

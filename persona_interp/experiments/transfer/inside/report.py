@@ -20,6 +20,7 @@ from persona_interp.experiments.transfer.inside.findings import (
     brings,
     carries,
     knows,
+    knows_beside,
     points,
     seeds_of,
     stays,
@@ -85,6 +86,8 @@ def inside(
         if has(here, name):
             text = sentence(here[name], target=target)
             blocks.append(page.paragraph(text, source=f"tables/{name}.csv"))
+    if has(here, "pairs"):
+        blocks.append(page.paragraph(knows_beside(here["pairs"]), source="tables/pairs.csv"))
     blocks += _causes(run, here, target=target, **at)
     blocks += _baselines(run, here, **at)
     blocks += _cosines(run, here, **at)

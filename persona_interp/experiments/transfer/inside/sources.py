@@ -8,7 +8,7 @@ import xarray as xr
 
 from persona_interp import analysis, dictionaries, models, record
 from persona_interp.dictionaries import Dictionary
-from persona_interp.experiments.transfer.inside.config import METHODS, N_FAMILY, VECTOR
+from persona_interp.experiments.transfer.inside.config import METHODS, N_FAMILY, TOP, VECTOR
 from persona_interp.experiments.transfer.tasks import Needs, world_of
 from persona_interp.tables import concat, read_dataset, read_directions, read_table
 from persona_interp.worlds import World
@@ -97,7 +97,7 @@ def carriers_of(inputs: Inputs, *, n_random: int) -> Carriers:
     family = top_features(inputs.personas, "scores", target, k=N_FAMILY)
     best_random = top_features(inputs.personas, "random_scores", target, k=1)
     return Carriers(
-        sets={"top feature": family[:1], f"top {N_FAMILY} features": family},
+        sets={TOP: family[:1], f"top {N_FAMILY} features": family},
         random_sets={"random-decoder feature": best_random},
         directions=_directions(inputs),
         random_directions=random_directions(inputs, n=n_random),

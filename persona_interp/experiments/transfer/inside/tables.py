@@ -69,17 +69,21 @@ def _beside_controls(
     experiment: Transfer, store: Store, cells: Cells, *, lr: float, hook: str
 ) -> Tables:
     """Features after the claim's lesson beside those after control lessons to the same base."""
-    parts = {}
+    parts, distance = {}, {}
     for arm in experiment.feature_arms:
-        cell = cells["features", arm, lr, hook]
+        cell, lesson = cells["features", arm, lr, hook], cells["lesson", arm, lr]
         if store.has(cell):
             parts[arm] = read_dataset(store.path(cell, "features.nc"))
+            behavior = read_table(store.path(lesson, "behavior.parquet"))
+            distance[arm] = float(analysis.answer_distance(behavior)["estimate"].iloc[0])
     claim, *controls = parts
     after = [feats.isel(checkpoint=[-1]) for feats in parts.values()]
     together = concat([parts[claim].isel(checkpoint=[0]), *after], "checkpoint")
     together = together.assign_coords(checkpoint=[BASE, *parts])
     measurements = analysis.measurements.measure_features(together)
-    effects = analysis.effects(measurements, base=BASE, tuned=[claim], controls=controls)
+    effects = analysis.effects(
+        measurements, base=BASE, tuned=[claim], controls=controls, distance=distance
+    )
     labels = {"lr": lr, "hook": hook}
     tables = {"features": effects.assign(**labels)}
     personas = cells["personas", lr, hook]

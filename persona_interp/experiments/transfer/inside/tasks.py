@@ -50,10 +50,10 @@ def personas(config: dict[str, Any], needs: Needs, out: Path) -> None:
     Needs documents, dictionary and random dictionary. Documents by speakers without a name are read
     just before every value but their first, so that nothing that is found is a detector of names.
     What is chosen or learned, is so on one half of them and on statements about some topics
-    (``analysis.parts``); reported is the other half, about other topics. Writes ``acts.nc``, ``features.nc``,
-    ``random_features.nc`` (what was read), ``named.nc`` (named probes), ``scores.parquet``,
-    ``random_scores.parquet`` and a file of directions for each of ``METHODS``, ``traits.nc`` and
-    ``trait pairs.nc``.
+    (``analysis.parts``); reported is the other half, about other topics. Writes ``acts.nc``,
+    ``features.nc``, ``random_features.nc`` (what was read), ``named.nc`` (named probes),
+    ``scores.parquet``, ``random_scores.parquet`` and a file of directions for each of ``METHODS``,
+    ``traits.nc`` and ``trait pairs.nc``.
     """
     world = world_of(needs[0], config)
     base = models.Trajectory.open(needs[1] / "model").last
