@@ -95,7 +95,7 @@ class Transfer:
     arrange: str = ""
     bystanders: tuple[str, ...] = ("named", "plain", "third")
     hooks: tuple[str, ...] = ("blocks.1.hook_out", "blocks.0.hook_out")
-    sae: dict[str, Any] | None = field(default_factory=lambda: {"d_sae": 256, "k": 8, "steps": 700})
+    sae: dict[str, Any] | None = field(default_factory=lambda: {"d_sae": 192, "k": 8, "steps": 700})
     sae_kinds: tuple[str, ...] | None = None
     n_sae_documents: int = 4_000
     n_persona_documents: int = 3_000

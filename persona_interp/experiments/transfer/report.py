@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from persona_interp import analysis, plots
 from persona_interp.errors import StoreError
@@ -15,8 +16,12 @@ from persona_interp.report import page
 from persona_interp.report.page import Block
 from persona_interp.report.rows import only
 from persona_interp.report.worst import worst_cases
+from persona_interp.schema.words import Role, Unit
 
 Tables = dict[str, pd.DataFrame]
+
+NONE = pd.DataFrame(columns=["seed", "lr", "hook", "arm", "name", "feature", "excess"])
+"""A table of which no row is finished."""
 
 TITLE = "Transfer: what comes along with the taught trait?"
 
@@ -129,7 +134,7 @@ def _features(
     """Features at one hook after the lesson beside control lessons, if they may be read."""
     at = {"lr": lr, "hook": hook}
     effects, roles, shifts, gate = (
-        only(tables[name], **at) if name in tables else pd.DataFrame()
+        only(tables.get(name, NONE), **at)
         for name in ("features", "roles", "feature_shift", "fidelity")
     )
     blocks = [page.heading(f"Features at {hook}, lesson at lr {lr:g}")]
@@ -143,9 +148,7 @@ def _features(
         figure = page.saved_figure(
             run,
             f"volcano_{stem}",
-            plots.volcano(
-                first, marked=_marked(only(roles, seed=seed), target), title=f"seed {seed}"
-            ),
+            _moved(first, only(roles, seed=seed), target=target),
             table=first,
             caption=f"Every feature after the lesson beside control lessons, seed {seed}.",
             provenance=provenance,
@@ -166,10 +169,14 @@ def _features(
     return blocks
 
 
-def _marked(roles: pd.DataFrame, target: str) -> dict[str, str]:
-    """Features that are named in the figure: the target's best."""
+def _moved(effects: pd.DataFrame, roles: pd.DataFrame, *, target: str) -> Figure:
+    """Features of one seed against the controls, the target's best marked; alone without any."""
+    title = f"seed {effects['seed'].iloc[0]}"
+    if any(only(effects, role=Role.TUNED)["controls"].isna()):
+        return plots.forest(effects, unit=Unit.ACTIVATION, title=title)
     mine = only(roles, name=target)
-    return {str(feature): f"{feature} ({target})" for feature in mine["feature"]}
+    marked = {str(feature): f"{feature} ({target})" for feature in mine["feature"]}
+    return plots.volcano(effects, marked=marked, title=title)
 
 
 def _base(tables: Tables, *, target: str) -> list[Block]:

@@ -76,7 +76,7 @@ def test_the_dictionary_is_trained_on_the_base_and_on_every_arm_read(
 
 
 def test_the_gate_is_measured_where_features_are_read(folders: Folders, tables: Tables) -> None:
-    gate = tables["fidelity"].set_index(["arm", "where", "checkpoint"])
+    gate = tables["fidelity"].set_index(["arm", "where", "checkpoint"]).sort_index()
     assert set(gate.index.get_level_values("where")) == set(map(str, Place))
     for arm, folder in (("lesson", folders["lesson"]), ("unrelated lesson", folders["unrelated"])):
         feats = read_dataset(folder / "features.nc")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -98,6 +99,17 @@ def test_an_unfinished_run_is_reported_as_far_as_it_is(
     tables = {name: planted()[name] for name in ("summary", "transfer", "curve")}
     html = draw_report(tmp_path, tables, provenance=provenance).read_text(encoding="utf-8")
     assert "Base models" not in html and "Features" not in html
+
+
+def test_one_control_lesson_gives_no_volcano_and_no_roles_no_claim(
+    planted: Tables, provenance: dict[str, Any], tmp_path: Path
+) -> None:
+    tables = planted()
+    tables["features"] = tables["features"].assign(controls=np.nan)
+    del tables["roles"]
+    html = draw_report(tmp_path, tables, provenance=provenance).read_text(encoding="utf-8")
+    assert "which knows john best" not in html and "After every lesson the dictionary fits" in html
+    assert (tmp_path / "figures" / f"volcano_{AT}.png").is_file()
 
 
 def test_equal_tables_are_equal_files(
