@@ -137,8 +137,9 @@ def reach(effects: pd.DataFrame) -> str:
         name = NOUNS[Family(row.family)]
         if row.primary:
             name = f"{name} (the primary)"
-        count = f"{int(part['possible'].sum())} of {len(part)} {name}"
-        if not part["possible"].all():
+        n_possible = len(part.loc[part["possible"]])
+        count = f"{n_possible} of {len(part)} {name}"
+        if n_possible < len(part):
             count = f"{count} ({_limit(part)})"
         counts.append(count)
     return (
@@ -178,8 +179,8 @@ def _untested(n_prompts: int, provenance: Mapping[str, Any]) -> str:
 
 def _finer(tuned: pd.DataFrame) -> str:
     """What is shown beyond the distance, or why nothing could have been."""
-    n_claims = int(tuned["verdict"].isin(CLAIMS).sum())
-    n_possible = int(tuned["possible"].sum())
+    n_claims = len(tuned.loc[tuned["verdict"].isin(CLAIMS)])
+    n_possible = len(tuned.loc[tuned["possible"]])
     if n_claims:
         return f"of {len(tuned)} finer tests {n_claims} passed"
     if not n_possible:
