@@ -10,15 +10,11 @@ table, whatever the number of processes.
 """
 
 import argparse
-import importlib.metadata
-import platform
-import subprocess
 import sys
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
-from datetime import date
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +23,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from calibration_page import commit, provenance, write_docs
 from persona_interp.schema.words import Calibration
 from rows.row import Bounds, Outcome, Quantity, Row, judge, share_interval
 
@@ -35,8 +32,8 @@ CHUNK = 100
 """Simulations of one task of the pool."""
 MORE = 3
 """Times as many simulations where the first ones do not decide."""
-VERSIONS = ("numpy", "scipy", "pandas", "statsmodels", "scikit-learn")
-FAULTS = (Calibration.NARROW, Calibration.WIDE, Calibration.LIBERAL, Calibration.WEAK)
+STORED = HERE.parent / "docs" / "results" / "calibration.csv"
+"""The table that the page shows; another seed is compared with it."""
 
 
 class Chunk(NamedTuple):
@@ -145,62 +142,12 @@ def in_words(bounds: Bounds) -> str:
     return f"{bounds.least:g} to {bounds.most:g}"
 
 
-def commit() -> str:
-    """The commit that runs, marked where files differ from it."""
-    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
-    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
-
-
-def provenance() -> str:
-    """Command, commit, day and versions, in one line."""
-    command = " ".join(["python benchmarks/calibration.py", *sys.argv[1:]])
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in VERSIONS)
-    python = platform.python_version()
-    return f"`{command}`, commit {commit()}, {date.today()}, Python {python}, {versions}"
-
-
-def write_docs(table: pd.DataFrame, path: Path, *, source: str) -> None:
-    """Put the tables into a page, between its marks; the words around them stay."""
-    before, mark, rest = path.read_text().partition("<!-- tables -->\n")
-    _, end, after = rest.partition("<!-- end of tables -->\n")
-    if not mark or not end:
-        raise SystemExit(f"{path} lacks the marks between which tables are written")
-    text = f"\nFrom {source}.\n\n{summary(table)}\n\n{long_table(table)}\n"
-    path.write_text(before + mark + text + end + after)
-
-
-def summary(table: pd.DataFrame) -> str:
-    """How many lines have which verdict, and the faults in full."""
-    counts = table["verdict"].value_counts()
-    sentence = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
-    faults = table.loc[table["verdict"].isin(FAULTS)]
-    text = f"{len(table)} lines: {sentence}.\n\n"
-    if faults.empty:
-        return text + "No line misses its bounds."
-    return text + "**Lines that miss their bounds**\n\n" + markdown(faults)
-
-
-def long_table(table: pd.DataFrame) -> str:
-    """Every line, under a heading for each module."""
-    parts = []
-    for module, own in table.groupby(table["estimator"].str.partition(".")[0], sort=False):
-        parts.append(f"## {module}\n\n{markdown(own)}")
-    return "\n\n".join(parts)
-
-
-def markdown(table: pd.DataFrame) -> str:
-    """Lines of the table in markdown."""
-    head = "| estimator | setting | quantity | share [99 %] | bound | n | verdict |"
-    parts = [head, "|---|---|---|---|---|---|---|"]
-    for row in table.to_dict("records"):
-        unanswered = f" ({row['unanswered']} without)" if row["unanswered"] else ""
-        parts.append(
-            f"| `{row['estimator']}` | {row['setting']} | {row['quantity']} "
-            f"| {row['share']:.3f} [{row['lo']:.3f}, {row['hi']:.3f}] | {row['bound']} "
-            f"| {row['simulations']}{unanswered} | {row['verdict']} |"
-        )
-    return "\n".join(parts)
+def changed(table: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame:
+    """Lines whose verdict is another one than in a stored table, with both."""
+    key = ["estimator", "setting", "quantity"]
+    both = table.merge(stored[[*key, "share", "verdict"]], on=key, suffixes=("", "_stored"))
+    columns = [*key, "share_stored", "share", "verdict_stored", "verdict"]
+    return both.loc[both["verdict"] != both["verdict_stored"], columns]
 
 
 def parse() -> argparse.Namespace:
@@ -228,6 +175,9 @@ def main() -> int:
         print(table.round(4).to_string(index=False))
     source = provenance()
     print(source)
+    if STORED.exists() and len(others := changed(table, pd.read_csv(STORED))):
+        print(f"Verdicts that differ from {STORED.name}:")
+        print(others.round(4).to_string(index=False))
     if args.table:
         table.round(4).assign(seed=args.seed, commit=commit()).to_csv(args.table, index=False)
     if args.docs:
