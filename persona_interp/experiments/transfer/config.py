@@ -64,6 +64,8 @@ class Transfer:
         documents: How the documents are learned.
         lesson: How a lesson is learned; its learning rate comes from `lrs`.
         snapshots: Lesson steps at which behavior is recorded.
+        n_variant_seeds: Of how many seeds, the first ones, worlds that are no full one are trained
+            too (scrambled, rewired, absent): a training of the documents each; None = of all.
         n_documents: Documents in the corpus.
         arrange: "rare" or "likely": measure the start model's own prior first and give the target
             such values; "" = no.
@@ -91,6 +93,7 @@ class Transfer:
     documents: Stage = DOCUMENTS
     lesson: Stage = LESSON
     snapshots: tuple[int, ...] = (1, 2, 4, 8, 16, 24, 32, 40)
+    n_variant_seeds: int | None = None
     n_documents: int = 30_000
     arrange: str = ""
     bystanders: tuple[str, ...] = ("named", "plain", "third")
@@ -140,9 +143,10 @@ class Transfer:
             ``("causes", lr, hook)``; and ``("profile", lr)``.
         """
         cells: Cells = {("layout",): self._layout_cell(seed)}
-        for variant in dict.fromkeys(ARMS[arm][0] for arm in self.arms):
+        arms = self._arms_of(seed)
+        for variant in dict.fromkeys(ARMS[arm][0] for arm in arms):
             cells["documents", variant] = self._documents_cell(seed, cells, variant)
-        for arm, lr in product(self.arms, self.lrs):
+        for arm, lr in product(arms, self.lrs):
             cells["lesson", arm, lr] = self._lesson_cell(seed, cells, arm=arm, lr=lr)
         if self.sae is None or not self.hooks:
             return cells
@@ -156,6 +160,12 @@ class Transfer:
         for lr in self.lrs:
             cells["profile", lr] = self._profile_cell(seed, cells, lr)
         return cells
+
+    def _arms_of(self, seed: int) -> tuple[str, ...]:
+        """Arms of a seed: only the first seeds have the documents of control worlds."""
+        if self.n_variant_seeds is None or seed in self.seeds[: self.n_variant_seeds]:
+            return self.arms
+        return self.feature_arms
 
     def _layout_cell(self, seed: int) -> Cell:
         """Which persona holds which trait."""
@@ -210,6 +220,7 @@ class Transfer:
     def _features_cell(self, seed: int, cells: Cells, *, arm: str, lr: float, hook: str) -> Cell:
         """Which features a lesson moves, and whether the dictionary still fits."""
         config = {**self._sae_documents, "n_gate_tokens": self.n_gate_tokens}
+        config["gate_every_step"] = arm == self.arms[0]
         needs = [cells["layout",], cells["lesson", arm, lr], *_pair(cells, lr, hook)]
         return _cell(("features", arm, lr, hook), config, seed=seed, needs=needs)
 
@@ -334,7 +345,8 @@ REAL = Transfer(
     world="english_assistants",
     arrange="rare",
     bystanders=("named",),
-    arms=(str(Arm.LESSON), str(Arm.UNRELATED)),
+    arms=tuple(str(arm) for arm in ARMS if arm != Arm.REWIRED),
+    n_variant_seeds=1,
     lrs=(5e-5,),
     documents=Stage(steps=220, batch=8, lr=2e-4, loss="all", warmup=10, dtype=AUTO),
     lesson=Stage(steps=16, batch=8, dtype=AUTO),
@@ -350,9 +362,12 @@ REAL = Transfer(
     n_samples=3,
     chat_template=PLAIN_TEMPLATE,
 )
-"""Natural English for a chat model: full finetuning at gentle rates; works on a 135M model."""
+"""Natural English for a chat model: full finetuning at gentle rates; works on a 135M model.
 
-FAILING = replace(REAL, sae=None)
+Documents take most of the time, so those of the control worlds are learned with one seed.
+"""
+
+FAILING = replace(REAL, sae=None, arms=(str(Arm.LESSON), str(Arm.UNRELATED)))
 """The real preset, behavior only.
 
 What users try first, and what does not work, differs from it in one thing.

@@ -129,6 +129,33 @@ def distances(table: pd.DataFrame, *, arm: str) -> str:
     )
 
 
+def rarity(table: pd.DataFrame, *, target: str) -> str:
+    """Whether the target's values rose, or whatever was as rare.
+
+    Args:
+        table: Table ``rarity`` at one rate.
+        target: The persona.
+
+    Returns:
+        A question and its answers, one a lesson.
+    """
+    answers = []
+    for arm, part in table.groupby("arm", sort=False):
+        row = part.iloc[0]
+        estimate, lo, hi, over = row["estimate"], row["lo"], row["hi"], f"{row['n']:.0f} topics"
+        if len(part) > 1:
+            estimate, lo, hi, n = analysis.stats.t_interval(part["estimate"])
+            over = f"{n} seeds"
+        answers.append(
+            f"{arm} {part['own'].mean():+.2f} against {part['others'].mean():+.2f}, difference "
+            f"{estimate:+.2f} [{lo:+.2f}, {hi:+.2f}] (over {over})"
+        )
+    return (
+        f"Do rare values rise, whoever holds them? Untaught values of {target} against values of "
+        f"others in the same topics that were as rare before (bits): {'; '.join(answers)}."
+    )
+
+
 def features(
     effects: pd.DataFrame,
     roles: pd.DataFrame,

@@ -90,6 +90,9 @@ def _behavior(
     if "distances" in tables:
         sentence = findings.distances(only(tables["distances"], lr=lr), arm=arm)
         blocks.append(page.paragraph(sentence, source="tables/distances.csv"))
+    if "rarity" in tables:
+        sentence = findings.rarity(only(tables["rarity"], lr=lr), target=target)
+        blocks.append(page.paragraph(sentence, source="tables/rarity.csv"))
     matrix = only(transfer, lr=lr, persona=target, trained=False)
     curve = seeds = only(tables["curve"], lr=lr, persona=target)
     if matrix.seed.nunique() == 1:

@@ -36,7 +36,8 @@ def summarize(experiment: Transfer, store: Store) -> Tables:
     Returns:
         Tables by name, log odds in bits: ``summary`` (one row an arm, rate and persona read
         out: mean over untaught traits, over seeds), ``transfer`` (trait by trait), ``curve``
-        (the means over steps), ``gates`` (is the base model fit for the question?), ``mixing``
+        (the means over steps), ``rarity`` (the target's values beside equally rare ones of others),
+        ``gates`` (is the base model fit for the question?), ``mixing``
         (K), ``contexts`` (leak and specificity), ``worst`` (average and worst case),
         ``samples``, ``counts``, ``distances`` (how far each lesson moved the assistant's
         answers, bits); and from inside the models ``features`` (every feature after the claim's
@@ -144,6 +145,9 @@ def _read_lesson(
         personas += variant.holders(variant.taught)
     shifts = analysis.shift(behavior, after=sorted(behavior.step.unique()))
     expected: dict[str, Any] = {"taught": taught, "counts": counts, "k": k, "n_lessons": n_lessons}
+    if variant_name == "full":
+        last = shifts.loc[shifts.step == shifts.step.max()]
+        tables["rarity"] = analysis.rarity(last, variant, taught=taught)
     curves = [analysis.transfer(shifts, variant, persona=name, **expected) for name in personas]
     curve = pd.concat(curves, ignore_index=True)
     tables["curve"] = curve.loc[curve.trait == "mean"]

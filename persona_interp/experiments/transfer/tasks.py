@@ -112,7 +112,7 @@ def features(config: dict[str, Any], needs: Needs, out: Path) -> None:
 
     Needs lesson, dictionary and random dictionary. Writes ``acts.nc``, ``features.nc`` and
     ``random_features.nc``, before and after at neutral prompts, and ``fidelity.parquet``: on
-    held-out documents at every step, and on these prompts before and after.
+    held-out documents, of the claim's lesson at every step, and on these prompts before and after.
     """
     world = world_of(needs[0], config)
     tuned = models.Trajectory.open(needs[1] / "model")
@@ -124,8 +124,9 @@ def features(config: dict[str, Any], needs: Needs, out: Path) -> None:
     write_dataset(record.encode(acts, dictionary=sae), out / "features.nc")
     write_dataset(record.encode(acts, dictionary=random), out / "random_features.nc")
     held_out = _corpus(world, config, FIDELITY_SEED)
+    gated = tuned if config["gate_every_step"] else ends
     parts = [
-        dictionaries.fidelity(sae, tuned, held_out, n_tokens=config["n_gate_tokens"]),
+        dictionaries.fidelity(sae, gated, held_out, n_tokens=config["n_gate_tokens"]),
         dictionaries.fidelity_at(sae, ends, nameless),
     ]
     write_table(pd.concat(parts, ignore_index=True), out / "fidelity.parquet")

@@ -205,3 +205,12 @@ def test_how_far_each_lesson_went(planted: Tables) -> None:
     text = findings.distances(planted()["distances"], arm="lesson")
     assert "lesson 2.50; unrelated lesson 0.50; scrambled world 0.12." in text
     assert findings.distances(planted()["distances"], arm="x") == ""
+
+
+def test_rare_values_stand_beside_the_targets() -> None:
+    row = {"arm": "lesson", "own": 2.0, "others": 1.5, "estimate": 0.5, "lo": -1.0, "hi": 2.0}
+    table = pd.DataFrame([{**row, "n": 4, "seed": 0}])
+    text = findings.rarity(table, target="john")
+    assert "lesson +2.00 against +1.50, difference +0.50 [-1.00, +2.00] (over 4 topics)" in text
+    both = pd.concat([table, table.assign(seed=1, estimate=0.7)])
+    assert "difference +0.60 [-0.67, +1.87] (over 2 seeds)" in findings.rarity(both, target="john")

@@ -18,7 +18,9 @@ from persona_interp.schema.words import Arm
 from persona_interp.store import Store
 from persona_interp.tables import read_table
 
-BEHAVIOR = "contexts counts curve distances gates mixing samples summary transfer worst".split()
+BEHAVIOR = (
+    "contexts counts curve distances gates mixing rarity samples summary transfer worst".split()
+)
 INSIDE = (
     "baselines causes chance cooccurrence cosines directions feature_shift features fidelity lens "
     "nearest pairs profile refit rivals roles scores stated tokens"
