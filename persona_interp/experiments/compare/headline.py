@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from persona_interp.analysis.effects import ALPHA, BY_CONTROLS
+from persona_interp.analysis.verdicts import ALPHA, BY_CONTROLS
 from persona_interp.report.rows import Row, only, rows
 from persona_interp.schema.words import CLAIMS, Asked, Family, Role, Unit, Verdict
 
