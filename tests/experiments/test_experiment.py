@@ -49,17 +49,20 @@ def test_every_kind_of_field_survives_json(change: dict[str, Any]) -> None:
 
 
 SEEDS = {
-    "trait_transfer": (1, 1, 3)
-}  # finetunes of a real model; its standard preset has more traits instead
+    "trait_transfer": (1, 3, 3)
+}  # finetunes of a real model; its paper preset has more traits instead
 
 
 @pytest.fixture
 def given() -> dict[str, dict[str, Any]]:
     """What an experiment cannot do without."""
     questions, pairs = ("What?", "Why?"), (Instruction("Be so.", "Be not."),) * 2
-    names = preset("standard", "trait_transfer").names
+    sizes = ("quick", "paper")
+    names = {name for size in sizes for name in preset(size, "trait_transfer").names}
     return {
-        "trait_transfer": {"traits": tuple(TraitFile(name, pairs, questions) for name in names)}
+        "trait_transfer": {
+            "traits": tuple(TraitFile(name, pairs, questions) for name in sorted(names))
+        }
     }
 
 

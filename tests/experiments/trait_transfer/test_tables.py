@@ -78,6 +78,7 @@ def toy(traits: Path, start: Path) -> TraitTransfer:
         start=str(start),
         lesson=Stage(steps=3, batch=4, lr=1e-3, lora=2),
         max_new_tokens=6,
+        dtype="float32",  # else a cell of this is not the run's, where half precision is faster
         n_judged=3,
         least=0.0,
         chat_template=None,

@@ -83,12 +83,9 @@ def test_shifts_are_those_of_the_recorded_behavior(
 ) -> None:
     cell = toy.seed_cells(0)["lesson", "lesson", 1e-3]
     behavior = read_table(finished.path(cell, "behavior.parquet")).query("topic == 'sport'")
-    p = (
-        behavior.assign(p=2**behavior.logprob / behavior.answer_mass)
-        .groupby(["step", "value"])
-        .p.mean()
-    )
-    odds = np.log2(p / (1 - p))
+    answers = behavior.assign(p=2**behavior.logprob / behavior.answer_mass)
+    odds = np.log2(answers.p / (1 - answers.p))
+    odds = answers.assign(odds=odds).groupby(["step", "value"]).odds.mean()
     row = tables["transfer"].query("arm == 'lesson' and trait == 'sport=football'").iloc[0]
     assert row.estimate == pytest.approx(odds[4, "football"] - odds[0, "football"], abs=1e-4)
 
