@@ -3,9 +3,9 @@
 Before any lesson, in text by speakers without a name, one feature and one direction a persona tell
 that persona's documents from all others: both are found on one half of the documents and read on
 the other, where other topics are stated, beside the best feature of a dictionary whose decoder is
-random, and random directions of both kinds. After a lesson on one trait of John neutral prompts have moved along every persona's
-direction, and every persona's best feature has risen or fallen: John's are shown among all of them,
-and beside what lessons on other traits do.
+random, and random directions of both kinds. After a lesson on one trait of John neutral prompts
+have moved along every persona's direction, and every persona's best feature has risen or fallen:
+John's are shown among all of them, and beside what lessons on other traits do.
 """
 
 from pathlib import Path
