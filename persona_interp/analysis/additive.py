@@ -88,7 +88,7 @@ def additive_curve(curve: pd.DataFrame, scale: pd.DataFrame) -> pd.DataFrame:
         Ask ``latent`` whether evidence adds up: its null is 0, and in planted runs it is unbiased.
         The alpha of what is read minus that of the nearest additive learner is biased there (-.05
         at .1 bits of noise), and with a ceiling fitted to the straight curve it is 0 for every run,
-        bent ones too.
+        bent ones too. It holds under this shape of ceiling; a small bend may be another shape's.
 
     >>> from persona_interp import schema
     >>> belief = np.arange(-12.0, 16.5, 0.5)
