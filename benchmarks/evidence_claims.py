@@ -5,7 +5,7 @@ here from raw probabilities of answers, from counts of documents and from what t
 of its personas.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +87,9 @@ def replay_claims(table: pd.DataFrame) -> Iterator[Claim]:
     yield Claim(name, tuple(half["p_taught"]), at_least=0.85, unit="prob")
 
 
-def kept(pairs: list[tuple[float, float]]) -> float:
+def kept(pairs: Sequence[tuple[float, float]]) -> float:
     """Mean end over mean peak, of pairs (end, peak)."""
-    end, peak = np.mean(pairs, axis=0)
+    end, peak = np.mean(list(pairs), axis=0)
     return float(end / peak)
 
 

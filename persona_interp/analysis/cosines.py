@@ -134,7 +134,7 @@ def _mantel(
     ranks = np.zeros(c.shape)
     ranks[mask] = stats.zscore(stats.rankdata(c[mask]))
     ranks += ranks.T
-    ranks_of_m = stats.zscore(stats.rankdata(m)) / len(m)
+    ranks_of_m = np.asarray(stats.zscore(stats.rankdata(m)), dtype=np.float64) / len(m)
     one, other = np.nonzero(mask)
     observed = float(ranks[one, other] @ ranks_of_m)
     null = np.empty(n)

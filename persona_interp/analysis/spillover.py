@@ -138,7 +138,8 @@ def _cluster_variance(fit: Any, groups: list[npt.NDArray[np.intp]]) -> Array:
         # What rows of one cluster of each kind have in common is counted by both ways of
         # clustering and taken off once. With few clusters that can leave too little, or less than
         # nothing; so none of the three may be larger than what is used.
-        variances.append(np.diag(cov_cluster_2groups(fit, *groups)[0]))
+        one, other = groups
+        variances.append(np.diag(cov_cluster_2groups(fit, one, group2=other)[0]))
     return np.max(variances, axis=0)
 
 
