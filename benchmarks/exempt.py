@@ -3,14 +3,11 @@
 THRESHOLD = "a measured share beside a stated threshold; no claim about sampling is made"
 NONE = "a measure or metric table without intervals: lo and hi are NaN"
 STEP = "a step of effects.effects, which has rows"
-SEEDS = "the interval of stats.t_interval over seeds, unchanged"
 
 EXEMPT: dict[str, str] = {
     "controls.p_as_largest": STEP,
     "controls.p_of": STEP,
     "diagnosis.diagnose": THRESHOLD,
-    "distance.answer_distance": "the interval of stats.t_interval over prompts, unchanged",
-    "evidence.pooled_lasting_effect": "the interval of dose.fieller over seeds, unchanged",
     "fidelity.fidelity": THRESHOLD,
     "fidelity.fidelity_at": THRESHOLD,
     "fidelity.judge": THRESHOLD,
@@ -24,17 +21,13 @@ EXEMPT: dict[str, str] = {
     "metric.trait_distance": NONE,
     "metric.walk_distance": NONE,
     "novelty.verdicts": "the rule of novelty.novelty, which has rows",
-    "nulls.against_null": SEEDS,
     "pairs.pairs": "the intervals and p of auroc.auroc_differences, which has rows",
-    "rarity.rarity": "the interval of stats.t_interval over topics, unchanged",
     "reach.evidence_in_words": "puts the interval of reach.evidence_to_reach into words",
-    "rivals.standings": SEEDS,
     "roles.roles": "rows of effects.effects, unchanged",
     "score.family": "the interval of auroc.auroc, of a sum of features that was chosen elsewhere",
     "score.top": "rows of score.score, unchanged",
     "metric.axioms": "describes the distances of one table; its word is no claim about others",
     "stats.enough_flips": "a number of flips",
-    "traits.judge_fitness": "the interval of auroc.auroc within clusters, which has rows",
     "verdicts.correct": STEP,
     "verdicts.needed_units": "a number of units, from the smallest p of effects.effects",
 }

@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 
 from persona_interp import analysis
+from persona_interp.analysis.distance import answer_distance
 from persona_interp.analysis.measure import trait_odds
-from planted.behavior import behavior, mean_odds, odds_to_weights
+from persona_interp.analysis.rarity import rarity
+from planted.behavior import NODES, WEIGHTS, behavior, mean_odds, odds_to_weights
 from planted.noise import Noise, noise
 from planted.worlds import held, world
 from rows.row import FREE, Outcome, Quantity, Row, coverage
@@ -120,6 +122,31 @@ def _share(rng: np.random.Generator, *, templates: int, sd: float, added: bool) 
     return coverage(table["lo"], table["hi"], way / (odds[tuned] - odds[base]))
 
 
+def _rarity(rng: np.random.Generator, *, kind: Noise) -> Outcome:
+    """The persona's values rise by 2 bits more than everybody's, give or take a topic's noise."""
+    own = np.array([t in WORLD.persona("p0").traits for t in WORLD.traits])
+    rows = [(t.topic, t.value, str(t)) for t in WORLD.traits]
+    shifts = pd.DataFrame(rows * RUNS, columns=["topic", "value", "trait"])
+    moved = MOVED * np.tile(own, RUNS) + noise(rng, len(shifts), kind)
+    shifts["seed"] = np.repeat(np.arange(RUNS), len(rows))
+    shifts = shifts.assign(step=8, context="nameless", persona="", n=10)
+    before = rng.standard_normal(len(shifts))
+    shifts = shifts.assign(before=before, after=before + moved, estimate=moved, lo=-9.0, hi=9.0)
+    table = rarity(shifts, WORLD)
+    return coverage(table["lo"], table["hi"], MOVED)
+
+
+def _answer_distance(rng: np.random.Generator, *, templates: int) -> Outcome:
+    """Two answers, even before; afterwards their log odds are 1 bit, SD 1, by prompt."""
+    two = world(2, topics=2, values=2)
+    odds = np.zeros((1, 2, 1, 2, templates))
+    odds[:, 1] = 1.0 + rng.standard_normal((2, templates))
+    table = answer_distance(behavior(odds_to_weights(odds, 2), two))
+    p = 1 / (1 + np.exp2(-(1.0 + NODES)))
+    truth = float((WEIGHTS * -np.log2(4 * p * (1 - p)) / 2).sum() / WEIGHTS.sum())
+    return coverage(table["lo"], table["hi"], truth)
+
+
 def _trait_odds(rng: np.random.Generator, *, kind: Noise) -> Outcome:
     """Two values a topic: own minus other is twice the log odds. Six topics."""
     two = world(4, topics=6, values=2)
@@ -214,6 +241,11 @@ ROWS = [
             (True, 10, 2.0),
         )
     ),
+    *(
+        Row("rarity.rarity", f"4 topics, {kind}", partial(_rarity, kind=kind), at_once=RUNS)
+        for kind in (Noise.NORMAL, Noise.HEAVY)
+    ),
+    Row("distance.answer_distance", "20 prompts", partial(_answer_distance, templates=10), 1_000),
     *(
         Row("measure.trait_odds", f"6 topics, {kind}", partial(_trait_odds, kind=kind), 300)
         for kind in (Noise.NORMAL, Noise.HEAVY)

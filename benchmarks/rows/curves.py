@@ -8,7 +8,11 @@ import numpy as np
 import pandas as pd
 
 from persona_interp import analysis, worlds
+from persona_interp.analysis.evidence import pooled_lasting_effect
 from persona_interp.analysis.mixing import pooled_mixing_weight
+from persona_interp.analysis.nulls import against_null
+from persona_interp.analysis.rivals import standings
+from persona_interp.schema.words import Departure, Standing
 from planted import curves
 from rows.row import FREE, Outcome, Quantity, Row, coverage
 
@@ -22,6 +26,7 @@ LATER = 2.0
 REACHED = -curves.BELIEF / curves.RATE
 """Steps from the belief before to even odds."""
 SHARE = 0.8
+DEPARTS, APART = (Departure.ABOVE, Departure.BELOW), (Standing.MORE, Standing.LESS)
 LIMITS: dict[str, Any] = {"floor": curves.FLOOR, "ceiling": curves.CEILING}
 
 
@@ -80,6 +85,38 @@ def _recency(rng: np.random.Generator, *, seeds: int) -> Outcome:
     return coverage(table["lo"], table["hi"], LATER)
 
 
+def _kept(rng: np.random.Generator, *, seeds: int) -> Outcome:
+    """Half of the peak (2 bits, SD .5 over seeds) is left at the end."""
+    run, seed = (index.ravel() for index in np.indices((RUNS, seeds)))
+    peak = 2.0 + 0.5 * rng.standard_normal(len(run))
+    last = 0.5 * peak + 0.4 * rng.standard_normal(len(run))
+    table = pd.DataFrame({"run": run, "seed": seed, "peak": peak, "last": last})
+    table = pooled_lasting_effect(table.assign(peak_step=8, p_taught=1.0), by="run")
+    return coverage(table["lo"], table["hi"], 0.5)
+
+
+def _against_null(rng: np.random.Generator, *, seeds: int, above: float) -> Outcome:
+    """A number and its null share the luck of their seed; they differ by ``above``."""
+    run, seed = (index.ravel() for index in np.indices((RUNS, seeds)))
+    luck = rng.standard_normal(len(run))
+    table = pd.DataFrame({"run": run, "seed": seed, "null": luck})
+    table["estimate"] = luck + above + 0.3 * rng.standard_normal(len(run))
+    table = against_null(table, by="run")
+    outcome = coverage(table["difference_lo"], table["difference_hi"], above)
+    quantity = Quantity.POWER if above else Quantity.LEVEL
+    return {**outcome, quantity: table["verdict"].isin(DEPARTS).to_numpy(dtype=float)}
+
+
+def _standings(rng: np.random.Generator, *, seeds: int) -> Outcome:
+    """A difference that is 0 on average."""
+    run, seed = (index.ravel() for index in np.indices((RUNS, seeds)))
+    table = pd.DataFrame({"run": run, "seed": seed, "difference": rng.standard_normal(len(run))})
+    table = standings(table, value="difference", by="run")
+    outcome = coverage(table["lo"], table["hi"], 0.0)
+    apart = table["standing"].isin(APART).to_numpy(dtype=float)
+    return {**outcome, Quantity.LEVEL: apart}
+
+
 def _steps(rng: np.random.Generator, *, seeds: int) -> Outcome:
     curve = curves.evidence_table(rng, seeds)
     row = analysis.evidence_to_reach(0.0, curve=curve, lr=3e-4, batch=16, start=curves.BELIEF).iloc[
@@ -128,10 +165,14 @@ ROWS = [
         at_once=RUNS,
         bounds={Quantity.COVERAGE: FREE},
     ),
-    *by_seeds("reliable.reliable_dose", _reliable),
+    *by_seeds("reliable.reliable_dose", _reliable, units=(3, 5)),
     *by_seeds("reliable.predict_curves", _curve, units=(3, 5), what="mean curve, "),
     *by_seeds("reliable.predict_curves", _prediction, units=(3, 5), what="a new seed, "),
     *by_seeds("order.recency", _recency),
+    *by_seeds("evidence.pooled_lasting_effect", _kept),
+    *by_seeds("nulls.against_null", partial(_against_null, above=0.0), what="no difference, "),
+    *by_seeds("nulls.against_null", partial(_against_null, above=1.0), units=(3,), what="3.3 SD, "),
+    *by_seeds("rivals.standings", _standings),
     *(Row("reach.evidence_to_reach", f"{n} seeds", partial(_steps, seeds=n), 1_000) for n in UNITS),
     *(
         Row("mixing.pooled_mixing_weight", f"{n} seeds", partial(_worth, seeds=n), 500)

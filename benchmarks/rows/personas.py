@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from persona_interp import analysis
-from persona_interp.schema.words import Novelty
+from persona_interp.schema.words import CLAIMS, Novelty
 from planted.behavior import behavior
 from planted.noise import Noise, noise
 from planted.worlds import statements, world
@@ -78,11 +78,13 @@ def _trait_transfer(rng: np.random.Generator, *, seeds: int, moves: bool) -> Out
     table = table.loc[table["taught"] != table["trait"]]
     pairs = table["taught"].str[1:].astype(int), table["trait"].str[1:].astype(int)
     truth = moved[pairs[0].to_numpy(), pairs[1].to_numpy()]
-    found = (table["q"] <= 0.05).to_numpy()
-    outcome = dict(coverage(table["lo"][:1], table["hi"][:1], float(truth[0])))
+    found = table["verdict"].isin(CLAIMS).to_numpy()
     if moves:
-        return outcome | dict(false_share(found, truth > 0))
-    return outcome | {Quantity.LEVEL: float(found.any())}
+        return false_share(found, truth > 0)
+    outcome = {Quantity.LEVEL: float(found.any())}
+    if seeds == 1:
+        return outcome  # its interval is about this run's questions, whose truth is not planted
+    return outcome | dict(coverage(table["lo"][:1], table["hi"][:1], float(truth[0])))
 
 
 NOVEL = {Quantity.LEVEL: Bounds(np.nan, 0.06)}
@@ -113,7 +115,7 @@ ROWS = [
             "trait_transfer.trait_transfer",
             f"6 traits, {seeds} seeds, " + ("2 pairs move" if moves else "no pair moves"),
             partial(_trait_transfer, seeds=seeds, moves=moves),
-            200,
+            150,
         )
         for seeds, moves in ((1, False), (3, False), (3, True))
     ),

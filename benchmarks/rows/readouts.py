@@ -3,10 +3,12 @@
 from functools import partial
 
 import numpy as np
+import pandas as pd
 from scipy.stats import norm
 
 from persona_interp import analysis
 from persona_interp.analysis.auroc import auroc_differences
+from persona_interp.analysis.traits import judge_fitness
 from planted.inside import readouts
 from rows.row import Bounds, Outcome, Quantity, Row, coverage, false_share, rejects
 
@@ -75,6 +77,17 @@ def _baselines(rng: np.random.Generator, *, areas: tuple[float, float]) -> Outco
     return {quantity: float(beats)}
 
 
+def _fitness(rng: np.random.Generator, *, answers: int, area: float) -> Outcome:
+    """Independent answers to every trait, as many under its instruction as under its opposite."""
+    trait, side, prompt = (i.ravel() for i in np.indices((AT_ONCE, 2, answers)))
+    scores = np.sqrt(2) * norm.ppf(area) * side + rng.standard_normal(len(side))
+    names = np.array([f"t{i}" for i in range(AT_ONCE)])[trait]
+    table = pd.DataFrame({"asked": names, "trait": names, "side": np.array(["neg", "pos"])[side]})
+    table = table.assign(prompt=prompt, sample=0, n_tokens=1, bits_pos=scores, bits_neg=0.0)
+    table = judge_fitness(table)
+    return coverage(table["lo"], table["hi"], area)
+
+
 def _scores(rng: np.random.Generator, *, planted: int, fires: float) -> Outcome:
     """Forty features on 160 documents of four personas; the first ones know john."""
     who = PERSONAS[rng.integers(0, 4, 160)]
@@ -139,6 +152,15 @@ ROWS = [
         partial(_difference, positive=60, negative=240, areas=(0.8, 0.88)),
         4_000,
         bounds={Quantity.POWER: Bounds(0.8, np.nan)},
+    ),
+    *(
+        Row(
+            "traits.judge_fitness",
+            f"{area:g}, 12 answers on a side",
+            partial(_fitness, answers=12, area=area),
+            at_once=AT_ONCE,
+        )
+        for area in (0.5, 0.8, 0.95)
     ),
     Row(
         "score.score",
