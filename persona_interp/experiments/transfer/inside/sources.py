@@ -114,10 +114,13 @@ def top_features(folder: Path, scores: str, persona: str, *, k: int) -> list[int
         k: How many, at most.
 
     Returns:
-        Features, best on the train documents first.
+        Features, best on the train documents first; where none is above chance, the best all the
+        same: that such features carry nothing is a result, and no reason to end a run.
     """
-    table = analysis.top(read_table(folder / f"{scores}.parquet"), name=persona, k=k)
-    return [int(feature) for feature in table["feature"]]
+    table = read_table(folder / f"{scores}.parquet")
+    own = table.loc[table["name"] == persona]
+    best = own.sort_values("auroc_chosen", ascending=False, kind="stable").head(k)
+    return [int(feature) for feature in best["feature"]]
 
 
 def _directions(inputs: Inputs) -> xr.DataArray:
