@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import xarray as xr
 
-from persona_interp import analysis, dictionaries, models, record
+from persona_interp import dictionaries, models, record
 from persona_interp.dictionaries import Dictionary
 from persona_interp.experiments.transfer.inside.config import METHODS, N_FAMILY, TOP, VECTOR
 from persona_interp.experiments.transfer.tasks import Needs, world_of
