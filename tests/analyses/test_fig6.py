@@ -25,7 +25,8 @@ def test_it_computes_and_draws(load: Callable[[str], ModuleType], tmp_path: Path
     table, figure = script.numbers(tables), script.draw(tables)
     assert table["step"].tolist() == [0, 1, 2, 4] * 2
     (axes,) = figure.axes
-    assert [line.get_label() for line in axes.lines[1:]] == ["AdamW 0.0003", "AdamW 0.001"]
+    labels = [str(line.get_label()) for line in axes.lines[1:]]
+    assert labels == ["AdamW 0.0003", "_additive", "AdamW 0.001", "_additive"]
     drawn = np.concatenate([line.get_ydata() for line in axes.lines[1:]])
     assert drawn.tolist() == pytest.approx(table["estimate"].tolist())
     assert (
