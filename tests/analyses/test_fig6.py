@@ -27,8 +27,9 @@ def test_it_computes_and_draws(load: Callable[[str], ModuleType], tmp_path: Path
     (axes,) = figure.axes
     labels = [str(line.get_label()) for line in axes.lines[1:]]
     assert labels == ["AdamW 0.0003", "_additive", "AdamW 0.001", "_additive"]
-    drawn = np.concatenate([line.get_ydata() for line in axes.lines[1:]])
-    assert drawn.tolist() == pytest.approx(table["estimate"].tolist())
+    for column, lines in (("estimate", axes.lines[1::2]), ("additive", axes.lines[2::2])):
+        drawn = np.concatenate([line.get_ydata() for line in lines])
+        assert drawn.tolist() == pytest.approx(table[column].tolist(), nan_ok=True), column
     assert (
         figure._suptitle.get_text()
         == "Belief to be the target, along a lesson on one of its traits"
