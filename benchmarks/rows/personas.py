@@ -96,7 +96,7 @@ ROWS = [
             f"{n} known, {'somebody new' if new else 'one of them'}"
             + (", heavy tails" if heavy else ""),
             partial(_novelty, personas=n, new=new, heavy=heavy),
-            60,
+            40,
             bounds=NOVEL,
         )
         for n, new, heavy in (
@@ -115,7 +115,7 @@ ROWS = [
             "trait_transfer.trait_transfer",
             f"6 traits, {seeds} seeds, " + ("2 pairs move" if moves else "no pair moves"),
             partial(_trait_transfer, seeds=seeds, moves=moves),
-            150,
+            100,
         )
         for seeds, moves in ((1, False), (3, False), (3, True))
     ),
