@@ -149,10 +149,17 @@ def _weights(rng: np.random.Generator, seeds: int, *, sd: float = curves.SD_LOG_
 
 
 def by_seeds(
-    estimator: str, draw: Callable[..., Outcome], *, units: tuple[int, ...] = UNITS, what: str = ""
+    estimator: str,
+    draw: Callable[..., Outcome],
+    *,
+    units: tuple[int, ...] = UNITS,
+    what: str = "",
+    simulations: int = 2_000,
 ) -> list[Row]:
     """A row for each number of seeds."""
-    return [Row(estimator, f"{what}{n} seeds", partial(draw, seeds=n), at_once=RUNS) for n in units]
+    return [
+        Row(estimator, f"{what}{n} seeds", partial(draw, seeds=n), simulations, RUNS) for n in units
+    ]
 
 
 ROWS = [
@@ -165,9 +172,13 @@ ROWS = [
         at_once=RUNS,
         bounds={Quantity.COVERAGE: FREE},
     ),
-    *by_seeds("reliable.reliable_dose", _reliable, units=(3, 5)),
-    *by_seeds("reliable.predict_curves", _curve, units=(3, 5), what="mean curve, "),
-    *by_seeds("reliable.predict_curves", _prediction, units=(3, 5), what="a new seed, "),
+    *by_seeds("reliable.reliable_dose", _reliable, units=(3, 5), simulations=1_000),
+    *by_seeds(
+        "reliable.predict_curves", _curve, units=(3,), what="mean curve, ", simulations=1_000
+    ),
+    *by_seeds(
+        "reliable.predict_curves", _prediction, units=(3,), what="a new seed, ", simulations=1_000
+    ),
     *by_seeds("order.recency", _recency),
     *by_seeds("evidence.pooled_lasting_effect", _kept),
     *by_seeds("nulls.against_null", partial(_against_null, above=0.0), what="no difference, "),

@@ -144,7 +144,7 @@ ROWS = [
             "effects.effects",
             f"12 traits, {n} controls, {kind}, exchangeable",
             partial(_traits, n_controls=n, kind=kind),
-            400,
+            300,
         )
         for n in (3, 5)
         for kind in (Noise.NORMAL, Noise.HEAVY)
@@ -155,7 +155,7 @@ ROWS = [
             f"12 traits, {n} controls, {farther:g} times as far, "
             + ("distances given" if told else "distances not given"),
             partial(_traits, n_controls=n, farther=farther, told=told),
-            500,
+            300,
         )
         for n, farther, told in (
             (3, 2.0, True),
@@ -170,7 +170,7 @@ ROWS = [
             "effects.effects",
             f"1 primary trait, {n} controls, moved by {moved:g} SD",
             partial(_primary, n_controls=n, moved=moved),
-            400,
+            300,
         )
         for n, moved in ((3, 0.0), (5, 0.0), (3, FAR), (5, FAR))
     ),
@@ -179,7 +179,7 @@ ROWS = [
             "effects.effects",
             f"2 of 12 traits moved by 8 SD, {n} controls",
             partial(_discoveries, n_controls=n),
-            500,
+            300,
         )
         for n in (3, 5)
     ),
@@ -188,7 +188,7 @@ ROWS = [
             "effects.effects",
             f"12 traits, no controls, {units} units, moved by {moved:g} SD of an answer",
             partial(_units, units=units, moved=moved),
-            500,
+            300,
         )
         for units, moved in ((10, 0.0), (20, 0.0), (20, 2.0))
     ),

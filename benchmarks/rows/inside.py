@@ -208,7 +208,7 @@ ROWS = [
         for n in (20, 100)
     ),
     *(
-        Row("axis.role_loadings", f"{n} questions", partial(_loadings, questions=n), 1_000)
+        Row("axis.role_loadings", f"{n} questions", partial(_loadings, questions=n), 600)
         for n in (5, 20)
     ),
     Row("axis.axis_cosine", "the default is as any role", partial(_axis, far=0.0), 1_000),

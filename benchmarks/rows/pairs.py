@@ -146,7 +146,7 @@ ROWS = [
             "agreement.agreement",
             f"personas, correlation {rho:g}, {worlds} x {personas}",
             partial(_agreement, rho=rho, worlds=worlds, personas=personas),
-            500,
+            300,
         )
         for rho, worlds, personas in ((0.0, 1, 16), (0.6, 1, 16), (0.6, 3, 16), (0.9, 3, 16))
     ),
@@ -165,7 +165,7 @@ ROWS = [
             "trait_predictors.trait_predictors",
             f"{traits} traits, correlation {rho:g}",
             partial(_predictors, traits=traits, rho=rho),
-            500,
+            300,
         )
         for traits, rho in ((6, 0.0), (11, 0.0), (11, 0.5))
     ),

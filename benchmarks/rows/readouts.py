@@ -179,14 +179,14 @@ ROWS = [
         "baselines.baselines",
         "0.8 and 0.8, 75 against 225 test documents",
         partial(_baselines, areas=(0.8, 0.8)),
-        500,
+        300,
         bounds={Quantity.LEVEL: Bounds(np.nan, 0.05)},
     ),
     Row(
         "baselines.baselines",
         "0.8 and 0.88, 75 against 225 test documents",
         partial(_baselines, areas=(0.8, 0.88)),
-        500,
+        300,
         bounds={Quantity.POWER: Bounds(0.8, np.nan)},
     ),
 ]
