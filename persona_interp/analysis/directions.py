@@ -40,7 +40,9 @@ def direction_shift(
         / <v, v>: 0 = stayed, 1 = moved as far as v is long; ``projection_lo``,
         ``projection_hi`` (95 %, clustered). ``rank`` by cosine among the names (1 =
         largest), ``best_other`` the largest cosine of another name, ``n`` prompts,
-        ``n_clusters``. Without any shift the cosine is NaN.
+        ``n_clusters``. Without any shift the cosine is NaN. Noise adds to the length of s,
+        so that the cosine is biased to 0: measured coverage .88 where a prompt's noise is as
+        long as the shift (10 prompts), .38 and .65 where it is four times that (10, 40).
 
     Raises:
         SchemaError: No activations or directions, an unknown checkpoint, hook or

@@ -37,7 +37,9 @@ def span_share(
 
     Returns:
         A novelty_share table, one row a later checkpoint; a checkpoint that did not move has no
-        share (NaN).
+        share (NaN). Noise adds to the length of the shift, so that the share is biased to 0:
+        measured coverage .83 where a prompt's noise is as long as the shift (10 prompts), .13 and
+        .60 where it is four times that (10, 40).
 
     Raises:
         SchemaError: An unknown checkpoint or hook, or fewer random directions than directions.
