@@ -17,12 +17,11 @@ from persona_interp.analysis.ceiling import CEILING
 from persona_interp.analysis.pairs import RANDOM, pairs, read_documents
 from persona_interp.analysis.stats import Interval, cluster_interval
 from persona_interp.errors import SchemaError, unknown
+from persona_interp.schema.words import ALPHA
 from persona_interp.worlds import World
 
 NUMBERS = ("auroc", "auroc_same", "rise", "rise_control", "excess", "share")
 MIDDLE_95 = (0.025, 0.975)
-ALPHA = 0.05
-"""False discovery rate, over all pairs of methods, below which one beats the other."""
 
 Array = npt.NDArray[np.float64]
 

@@ -261,7 +261,7 @@ def _compare(
     parts, largest = [], []
     for block in blocks:
         values = block.values
-        found = compare(
+        comparison = compare(
             values[base],
             values[label],
             [values[other] for other in others],
@@ -272,9 +272,9 @@ def _compare(
             seed=seed,
         )
         about = {"family": block.family, "hook": block.hook, "n_silent": block.n_silent}
-        parts.append(found.table.assign(**about))
-        if found.largest.size:
-            largest.append(found.largest)
+        parts.append(comparison.table.assign(**about))
+        if comparison.largest.size:
+            largest.append(comparison.largest)
     table = pd.concat(parts, ignore_index=True)
     table = table.assign(p_max=np.nan, p_max_specific=np.nan)
     if largest:

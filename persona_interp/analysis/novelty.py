@@ -18,12 +18,10 @@ from persona_interp.analysis.logodds import in_order, run_columns
 from persona_interp.analysis.persona_weights import persona_weights
 from persona_interp.analysis.stats import jackknife
 from persona_interp.errors import SchemaError
-from persona_interp.schema.words import Novelty
+from persona_interp.schema.words import ALPHA, Novelty
 from persona_interp.worlds import World
 
 ROUNDING = 1e-6  # bits: expectation maximization stops this near the best mixture
-ALPHA = 0.05
-"""Probability that somebody known misfits by more than what is called too much."""
 
 Array = npt.NDArray[np.float64]
 

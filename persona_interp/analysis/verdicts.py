@@ -10,12 +10,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from persona_interp.analysis.stats import benjamini_hochberg
-from persona_interp.schema.words import Role, Verdict
+from persona_interp.schema.words import ALPHA, Role, Verdict
 
 BY_CONTROLS, BY_UNITS = "controls", "units"
 """Values of the column ``judged_by``."""
-ALPHA = 0.05
-"""Level of all claims of one comparison together."""
 
 
 def needed_units(n_tests: int, *, n_families: int = 1) -> int:

@@ -69,26 +69,26 @@ def with_dtype(experiment: Any, dtype: str, *, instead_of: str | None = None) ->
 
 
 def settle_dtype(
-    experiment: Any, *, recorded: Mapping[str, Any] | None, to_dict: Any
+    experiment: Any, *, before: Mapping[str, Any] | None, to_dict: Any
 ) -> tuple[Any, str]:
     """The experiment without "auto", and why it is computed in that precision.
 
     Args:
         experiment: The experiment.
-        recorded: Configuration of a run that was begun before, whose choice stays; None for a new
+        before: Configuration of a run that was begun before, whose choice stays; None for a new
             one.
         to_dict: Gives the configuration of an experiment.
 
     Returns:
         The experiment, and words for its provenance; "" where nothing was ever left open.
     """
-    before = dict(recorded or {})
-    reason = str(before.pop(DTYPE_CHOICE, ""))
+    config = dict(before or {})
+    reason = str(config.pop(DTYPE_CHOICE, ""))
     if not holds_auto(experiment):
         return experiment, reason
     for dtype in DTYPES:
         candidate = with_dtype(experiment, dtype, instead_of=AUTO)
-        if to_dict(candidate) == before:
+        if to_dict(candidate) == config:
             return candidate, reason
     choice = choose_dtype()
     return with_dtype(experiment, choice.dtype, instead_of=AUTO), str(choice)

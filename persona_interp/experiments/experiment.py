@@ -97,7 +97,7 @@ def compute(
     wing = wing_of(experiment)
     store = Store(out)
     # before any cell is made, because a cell is named by its configuration
-    experiment, choice = settle_dtype(experiment, recorded=store.recorded(), to_dict=to_dict)
+    experiment, choice = settle_dtype(experiment, before=store.config_or_none(), to_dict=to_dict)
     config = to_dict(experiment) | ({DTYPE_CHOICE: choice} if choice else {})
     store.describe(config, places=["source", DTYPE_CHOICE])
     run(experiment.cells(), store, wing=wing, workers=workers, progress=progress)

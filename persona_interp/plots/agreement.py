@@ -20,6 +20,7 @@ from persona_interp.plots.style import (
     panels,
     style,
 )
+from persona_interp.schema.words import ALPHA
 
 COLUMNS = ("estimator", "rho", "lo", "hi", "null_lo", "null_hi", "n", "n_seeds", "works")
 FEW = 8
@@ -92,7 +93,7 @@ def agreement_matrix(table: pd.DataFrame, *, title: str = "") -> Figure:
     for one, other, value, p in pairs:
         i, j = names.index(one), names.index(other)
         rho[i, j] = rho[j, i] = value
-        sure[i, j] = sure[j, i] = p <= 0.05
+        sure[i, j] = sure[j, i] = p <= ALPHA
     with style():
         figure, (axes,) = panels(height=1.5 + 0.27 * len(names))
         fontsize = 6.5 if len(names) <= FEW else 5
@@ -102,7 +103,7 @@ def agreement_matrix(table: pd.DataFrame, *, title: str = "") -> Figure:
         axes.set_title(title)
         figure.colorbar(image, ax=axes, label="rank correlation", **COLOR_BAR)
         worlds = span(table["n_seeds"])
-        caption(figure, f"Dot: p <= 0.05, personas permuted within worlds; worlds: {worlds}.")
+        caption(figure, f"Dot: p <= {ALPHA:g}, personas permuted within worlds; worlds: {worlds}.")
     return figure
 
 

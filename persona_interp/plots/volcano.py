@@ -11,10 +11,9 @@ from matplotlib.figure import Figure
 from persona_interp import schema
 from persona_interp.errors import SchemaError
 from persona_interp.plots.style import COLORS, GRAY, ZERO, caption, panels, style
-from persona_interp.schema.words import Role, Unit
+from persona_interp.schema.words import ALPHA, Role, Unit
 
 PALE = "#D8D8D8"  # of intervals, behind the points
-ALPHA = 0.05
 MARGIN = 0.08  # around the points, as a fraction of what they span
 
 

@@ -9,6 +9,8 @@ table that was read from a file compares equal to them.
 
 from enum import StrEnum
 
+ALPHA = 0.05
+"""Level at which anything is claimed: of a p, or of a q after correction."""
 UNEDITED = "none"  # the column ``edit`` of answers that no edit has touched
 DTYPE_CHOICE = "dtype_choice"  # the key of ``run.json`` that says why a run has its precision
 

@@ -200,7 +200,7 @@ class Store:
         """
         config, file = plain(config, "config"), self.root / "run.json"
         with lock(self._manifest):
-            before = self.recorded()
+            before = self.config_or_none()
             recorded = (before or config) | {key: config[key] for key in places if key in config}
             changes = differences(recorded, config)
             if not changes and before != config:
@@ -220,12 +220,12 @@ class Store:
         Raises:
             StoreError: Nothing was written.
         """
-        config = self.recorded()
+        config = self.config_or_none()
         if config is None:
             raise StoreError(f"{self.root} has no run.json; give a folder a run was --out to.")
         return config
 
-    def recorded(self) -> dict[str, Any] | None:
+    def config_or_none(self) -> dict[str, Any] | None:
         """Configuration that ``describe`` wrote; None where it has written none yet."""
         file = self.root / "run.json"
         return read_json(file) if file.is_file() else None

@@ -11,9 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from persona_interp.analysis.verdicts import ALPHA, BY_CONTROLS
+from persona_interp.analysis.verdicts import BY_CONTROLS
 from persona_interp.report.rows import Row, only, rows
-from persona_interp.schema.words import CLAIMS, Asked, Family, Role, Unit, Verdict
+from persona_interp.schema.words import ALPHA, CLAIMS, Asked, Family, Role, Unit, Verdict
 
 MOST_FINETUNES = 4
 """Finetunes that the first sentence names."""

@@ -14,7 +14,7 @@ from persona_interp.analysis.trait_transfer import ENOUGH_SEEDS
 from persona_interp.errors import StoreError
 from persona_interp.report import page
 from persona_interp.report.page import Block
-from persona_interp.schema.words import CLAIMS, Verdict
+from persona_interp.schema.words import ALPHA, CLAIMS, Verdict
 
 Tables = dict[str, pd.DataFrame]
 
@@ -24,8 +24,6 @@ PREDICTOR_NAMES = {
     "cooccurrence": "co-occurrence in the base's answers under instruction",
     "behavior": "correlation of both traits over the base's answers without instruction",
 }
-LEVEL = 0.05
-"""Level of every test."""
 MOST_PAIRS = 8
 """Pairs named in one sentence."""
 
@@ -190,9 +188,9 @@ def predictor_sentences(table: pd.DataFrame, *, model: str) -> list[str]:
         f"{int(first['n_pairs'])} ordered pairs of {int(first['n_traits'])} traits on {model}; "
         f"traits are permuted, and with so many the smallest p is {first['p_min']:.2g}."
     )
-    if first["p_min"] * n > LEVEL:
+    if first["p_min"] * n > ALPHA:
         size += (
-            f" Times {n} predictors that is above {LEVEL:g}: so few traits can show nothing, and "
+            f" Times {n} predictors that is above {ALPHA:g}: so few traits can show nothing, and "
             "nothing is claimed."
         )
     return [size, *(_predictor_sentence(row, n=n) for row in table.to_dict("records"))]
@@ -289,7 +287,7 @@ def _moved_sentence(rows: pd.DataFrame, names: pd.Series, *, what: str) -> str:
     rest = f" and {len(sure) - MOST_PAIRS} more" if len(sure) > MOST_PAIRS else ""
     return (
         f"In {len(sure)} of {len(rows)} {what} beyond where null finetunes move it (q <= "
-        f"{LEVEL:g}){_list(estimates)}{rest}."
+        f"{ALPHA:g}){_list(estimates)}{rest}."
     )
 
 
@@ -303,7 +301,7 @@ def _predictor_sentence(row: Mapping[str, Any], *, n: int) -> str:
     if pd.isna(row["partial"]):
         return f"The {name} cannot be judged beside the others here: {alone}."
     verdict = "is not shown to foretell transfer beyond the others"
-    if row["partial_p"] * n <= LEVEL:  # Bonferroni over the predictors
+    if row["partial_p"] * n <= ALPHA:  # Bonferroni over the predictors
         verdict = "foretells transfer beyond the others"
     partial = _estimate(row, "partial", "partial_lo", "partial_hi")
     return f"The {name} {verdict}: {alone}; given the others {partial}, p = {row['partial_p']:.2g}."

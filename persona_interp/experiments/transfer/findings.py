@@ -13,7 +13,7 @@ import pandas as pd
 
 from persona_interp import analysis
 from persona_interp.report.rows import Row, effect, only, rows, size
-from persona_interp.schema.words import Effect, Fit, Place, Role, Standing, Unit, Verdict
+from persona_interp.schema.words import ALPHA, Effect, Fit, Place, Role, Standing, Unit, Verdict
 
 GAP = 3.6
 """Base gate: log odds of the target's traits, named minus nameless (bits; 2.5 nats)."""
@@ -24,8 +24,6 @@ UNREADABLE = 0.5
 
 The gate's own threshold on documents.
 """
-ALPHA = 0.05
-"""False discovery rate at which a feature moves more than one more control would."""
 ENOUGH = 3
 """Control lessons from which on anything can be said of one more."""
 
@@ -307,9 +305,9 @@ def unreadable(shifts: pd.DataFrame, fidelity: pd.DataFrame) -> str:
 def _fit(shifts: pd.DataFrame, fidelity: pd.DataFrame) -> str:
     """Sentence on how well the dictionary describes what is read after the worst lesson."""
     last = fidelity.groupby(["arm", "seed", "where"], sort=False).tail(1)
-    verdict = "fits"
+    verdict = str(Fit.FITS)
     if (last.verdict == Fit.DOUBTFUL).any():
-        verdict = "fits only doubtfully"
+        verdict = f"{Fit.FITS} only doubtfully"
     texts, prompts = (only(last, where=where) for where in (Place.TEXTS, Place.PROMPTS))
     return (
         f"After every lesson the dictionary {verdict}: FVU at most {texts.fvu.max():.3f} on "

@@ -21,10 +21,8 @@ from persona_interp.experiments.transfer.inside.config import (
 )
 from persona_interp.plots.columns import distinct
 from persona_interp.report.rows import Row, rows
-from persona_interp.schema.words import Unit
+from persona_interp.schema.words import ALPHA, Unit
 
-ALPHA = 0.05
-"""False discovery rate below which a feature is a discovery."""
 MEASURES = {
     "share": ("Of the shift, edits of the tuned model remove", ""),
     "share_net": ("Net of what the same edits do to the base they remove", ", net of the base"),
