@@ -10,6 +10,7 @@ table, whatever the number of processes.
 """
 
 import argparse
+import os
 import sys
 import zlib
 from collections.abc import Iterator
@@ -175,6 +176,7 @@ def main() -> int:
         print(table.round(4).to_string(index=False))
     source = provenance()
     print(source)
+    print(f"{core_minutes():.0f} core-minutes")
     if STORED.exists() and len(others := changed(table, pd.read_csv(STORED))):
         print(f"Verdicts that differ from {STORED.name}:")
         print(others.round(4).to_string(index=False))
@@ -183,6 +185,11 @@ def main() -> int:
     if args.docs:
         write_docs(table, args.docs, source=source)
     return 0
+
+
+def core_minutes() -> float:
+    """Time that the processors worked for this table, whatever else they did beside it."""
+    return sum(os.times()[:4]) / 60
 
 
 def fewer(row: Row, share: float) -> Row:

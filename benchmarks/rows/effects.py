@@ -170,7 +170,7 @@ ROWS = [
             "effects.effects",
             f"1 primary trait, {n} controls, moved by {moved:g} SD",
             partial(_primary, n_controls=n, moved=moved),
-            300,
+            200,
         )
         for n, moved in ((3, 0.0), (5, 0.0), (3, FAR), (5, FAR))
     ),
@@ -179,7 +179,7 @@ ROWS = [
             "effects.effects",
             f"2 of 12 traits moved by 8 SD, {n} controls",
             partial(_discoveries, n_controls=n),
-            300,
+            200,
         )
         for n in (3, 5)
     ),
@@ -202,12 +202,12 @@ ROWS = [
             bounds=AT_LEAST if simulations >= 80 else AT_LEAST | {Quantity.LEVEL: FREE},
         )
         for n, k, jitter, simulations in (
-            (64, 3, False, 200),
-            (64, 5, False, 200),
-            (64, 3, True, 200),
+            (64, 3, False, 100),
+            (64, 5, False, 100),
+            (64, 3, True, 100),
             (4_096, 3, False, 80),
             (4_096, 5, False, 80),
-            (16_384, 5, False, 25),
+            (16_384, 5, False, 15),
         )
     ),
     *(
@@ -215,7 +215,7 @@ ROWS = [
             "effects.effects",
             f"{n} sparse features, {k} controls, exchangeable",
             partial(_features, n_features=n, n_controls=k),
-            300,
+            200,
         )
         for n, k in ((60, 3), (60, 5))
     ),

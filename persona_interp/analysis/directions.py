@@ -10,6 +10,7 @@ from scipy import stats
 
 from persona_interp import schema
 from persona_interp.analysis.features import prompt_clusters, select_checkpoint
+from persona_interp.analysis.lengths import squared_length
 from persona_interp.analysis.stats import Interval, cluster_interval, jackknife
 from persona_interp.errors import SchemaError, unknown
 
@@ -36,19 +37,18 @@ def direction_shift(
     Returns:
         A direction_shift table, one row a hook and name, by rank. ``cosine`` of the mean
         shift s (after minus before, over prompts) with the vector v, with ``lo``, ``hi``
-        (95 %, jackknife over clusters; wide ones may leave -1..1). ``projection`` = <s, v>
-        / <v, v>: 0 = stayed, 1 = moved as far as v is long; ``projection_lo``,
-        ``projection_hi`` (95 %, clustered). ``rank`` by cosine among the names (1 =
-        largest), ``best_other`` the largest cosine of another name, ``n`` prompts,
-        ``n_clusters``. Without any shift the cosine is NaN. Noise adds to the length of s,
-        so that the cosine is biased to 0: measured coverage .88 where a prompt's noise is as
-        long as the shift (10 prompts), .38 and .65 where it is four times that (10, 40).
+        (95 %, jackknife over clusters). What noise adds to the length of s is taken off
+        (``lengths.squared_length``), so that a noisy cosine is not biased to 0 and may lie
+        beyond 1; it is NaN where no more than noise is left. ``projection`` = <s, v> / <v, v>:
+        0 = stayed, 1 = moved as far as v is long; ``projection_lo``, ``projection_hi`` (95 %,
+        clustered). ``rank`` by cosine among the names (1 = largest), ``best_other`` the
+        largest cosine of another name, ``n`` prompts, ``n_clusters``.
 
     Raises:
         SchemaError: No activations or directions, an unknown checkpoint, hook or
             coordinate, or widths that differ.
 
-    >>> act = np.array([[[0.0, 0], [1, 1]], [[3, 1], [4, 0]]])
+    >>> act = np.array([[[0.0, 0], [1, 1]], [[3, 0], [4, 1]]])
     >>> data = xr.Dataset({"act": (("checkpoint", "prompt", "d_model"), act)}, attrs={"hook": "h"})
     >>> data = data.assign_coords(checkpoint=["base@0", "lesson@8"], prompt=list("ab"))
     >>> v = xr.DataArray(np.eye(2)[:, None] * 2, dims=("name", "hook", "d_model"))
@@ -118,12 +118,23 @@ def _at_hook(
 
 def _mean_cosine(shift: Array, v: Array, clusters: npt.NDArray[np.str_]) -> Interval:
     """Cosine of the mean row with each vector; the jackknife leaves out one cluster."""
+    unit = v / np.linalg.norm(v, axis=1, keepdims=True)
+    along = shift @ unit.T
     _, group, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
-    sums = np.zeros((len(sizes), shift.shape[1]))
-    np.add.at(sums, group, shift)
-    left_out = (sums.sum(0) - sums) / np.maximum(len(shift) - sizes, 1)[:, None]
-    whole = cosine(shift.mean(0)[None], v)[0]
-    return jackknife(whole, cosine(left_out, v) if len(sizes) > 1 else [])
+    sums = np.zeros((len(sizes), len(v)))
+    np.add.at(sums, group, along)
+    square = squared_length(shift, clusters)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        whole = along.mean(axis=0) / _length(square.whole)
+        left_out = (sums.sum(axis=0) - sums) / (len(shift) - sizes)[:, None]
+        left_out = left_out / _length(square.left_out)[:, None]
+    return jackknife(whole, left_out if len(sizes) > 1 else [])
+
+
+def _length(square: npt.ArrayLike) -> Array:
+    """Root of a squared length; NaN where it is not positive."""
+    values = np.asarray(square, dtype=np.float64)
+    return np.sqrt(np.where(values > 0, values, np.nan))
 
 
 def cosine(one: Array, other: Array) -> Array:

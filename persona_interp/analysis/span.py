@@ -6,7 +6,8 @@ import pandas as pd
 import xarray as xr
 
 from persona_interp import schema
-from persona_interp.analysis.stats import jackknife
+from persona_interp.analysis.lengths import squared_length
+from persona_interp.analysis.stats import Interval, jackknife
 from persona_interp.errors import SchemaError, unknown
 
 Array = npt.NDArray[np.float64]
@@ -24,8 +25,9 @@ def span_share(
     """Share of the residuals' mean shift that directions span, beside that of random ones.
 
     ``|P s|^2 / |s|^2`` with s the mean over prompts of after minus before and P the projection onto
-    the span of the directions. 1 = wholly made of them; the rest is new to them. Random spans have
-    the same dimension.
+    the span of the directions, both without what noise adds (``lengths.squared_length``: prompts
+    are independent). 1 = wholly made of them; the rest is new to them. Random spans have the same
+    dimension.
 
     Args:
         acts: Dataset of ``record.activations``.
@@ -36,10 +38,8 @@ def span_share(
         seed: Of their choice.
 
     Returns:
-        A novelty_share table, one row a later checkpoint; a checkpoint that did not move has no
-        share (NaN). Noise adds to the length of the shift, so that the share is biased to 0:
-        measured coverage .83 where a prompt's noise is as long as the shift (10 prompts), .13 and
-        .60 where it is four times that (10, 40).
+        A novelty_share table, one row a later checkpoint; one that moved no farther than noise has
+        no share (NaN). A noisy share may lie beyond 0 or 1.
 
     Raises:
         SchemaError: An unknown checkpoint or hook, or fewer random directions than directions.
@@ -79,18 +79,15 @@ def span_share(
         if label == base:
             continue
         shifts = acts["act"].sel(checkpoint=label).to_numpy().astype(np.float64) - start
-        shift, n = shifts.mean(0), len(shifts)
         # Of the mean shift, not the mean of shares: a prompt's own shift is mostly noise, and noise
         # is new to every span.
-        left_out = (shifts.sum(0) - shifts) / max(n - 1, 1)
-        shares = _share(left_out, basis) if n > 1 else []
-        share, lo, hi, _ = jackknife(_share(shift, basis), shares)
-        null = [_share(shift, random_basis) for random_basis in random_bases]
+        share, lo, hi, _ = _share(shifts, basis)
+        null = [_share(shifts, random_basis).estimate for random_basis in random_bases]
         null_lo, null_hi = np.quantile(null, [0.025, 0.975])
-        norm = np.linalg.norm(shift) / np.linalg.norm(start, axis=1).mean()
+        norm = np.linalg.norm(shifts.mean(0)) / np.linalg.norm(start, axis=1).mean()
         row = {"checkpoint": label, "hook": hook, "share": float(share)}
         row |= {"lo": float(lo), "hi": float(hi), "null_lo": null_lo, "null_hi": null_hi}
-        row |= {"n_vectors": basis.shape[1], "n": n, "relative_norm": float(norm)}
+        row |= {"n_vectors": basis.shape[1], "n": len(shifts), "relative_norm": float(norm)}
         rows.append(row)
     return schema.check(pd.DataFrame(rows), "novelty_share")
 
@@ -102,7 +99,11 @@ def _basis(vectors: Array) -> Array:
     return u[:, s > 1e-8 * s[0]]
 
 
-def _share(shift: Array, basis: Array) -> Array:
-    """Share of squared length within the basis; NaN without a shift."""
+def _share(shifts: Array, basis: Array) -> Interval:
+    """Share of the mean shift's squared length within the basis; NaN without a shift."""
+    prompts = np.arange(len(shifts))
+    inside, whole = squared_length(shifts @ basis, prompts), squared_length(shifts, prompts)
+    if whole.whole <= 0:
+        return jackknife(np.nan, [])
     with np.errstate(invalid="ignore", divide="ignore"):
-        return ((shift @ basis) ** 2).sum(-1) / (shift**2).sum(-1)
+        return jackknife(inside.whole / whole.whole, inside.left_out / whole.left_out)
