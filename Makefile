@@ -57,9 +57,10 @@ lint: $(READY)  ## style, format and types
 bench: $(READY)  ## cost, in units of a bare training loop
 	$(BIN)/python benchmarks/bench.py
 
-validate: $(READY)  ## every scientific claim with its verdict: SEED= SEEDS= WORLD=file CLAIMS=names
+validate: $(READY)  ## every scientific claim with its verdict: SEED= SEEDS= WORLD=file CLAIMS=names TABLE=csv
 	$(BIN)/python benchmarks/validate.py $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) \
-		$(if $(WORLD),--world "$(WORLD)") $(if $(CLAIMS),--claims "$(CLAIMS)")
+		$(if $(WORLD),--world "$(WORLD)") $(if $(CLAIMS),--claims "$(CLAIMS)") \
+		$(if $(TABLE),--table "$(TABLE)")
 
 calibrate: $(READY)  ## coverage, level and power of every estimator, simulated: SEED= ROWS=names
 	$(BIN)/python benchmarks/calibration.py $(if $(SEED),--seed $(SEED)) $(if $(ROWS),--rows "$(ROWS)")

@@ -120,6 +120,23 @@ class Claim:
             f"{self._counted()}"
         ).rstrip()
 
+    def row(self) -> dict[str, object]:
+        """The line as a row of a table; the interval is empty where the rule is another."""
+        alone = self.exact or self.every
+        lo, hi = (math.nan, math.nan) if alone else self.interval
+        return {
+            "ruling": str(self.ruling),
+            "claim": self.name,
+            "estimate": self.mean,
+            "lo": lo,
+            "hi": hi,
+            "unit": self.unit,
+            "threshold": self._threshold(),
+            "n": len(self.values),
+            "over": self.over,
+            "values": " ".join(f"{value:.6g}" for value in self.values),
+        }
+
     @property
     def _alike(self) -> bool:
         return not self.share and len(self.values) > 1 and len(set(self.values)) == 1

@@ -1,7 +1,7 @@
 """Do the claims hold, on this seed and this world? One line each.
 
     python benchmarks/validate.py --seed 0 --seeds 3 [--world FILE] [--claims bayes,transfer,...]
-    [--out DIR]
+    [--out DIR] [--table docs/results/validate.csv]
 
 A line is the verdict, the claim, its number [95 % interval], its threshold, and how many seeds
 there are and it takes. A claim *holds* when its whole interval meets the threshold, *fails* when
@@ -33,6 +33,8 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+from claim import Claim
+from claims_table import store, table
 from persona_interp import worlds
 from persona_interp.errors import PersonaInterpError, WorldError
 from persona_interp.schema.words import Ruling
@@ -54,32 +56,36 @@ def main() -> int:
     args = parse(list(modules))
     seeds = list(range(args.seed, args.seed + args.seeds))
     trial = Trial(seeds, args.world, args.out)
-    rulings: Counter[Ruling] = Counter()
+    claims: dict[str, list[Claim]] = {}
     untried = []
     broken = False
     for name, module in modules.items():
         if name not in args.claims:
             continue
+        claims[name] = []
         try:
-            for ruling in try_group(name, module, trial):
-                rulings[ruling] += 1
+            for claim in try_group(name, module, trial):
+                claims[name].append(claim)
         except PersonaInterpError as error:
             print(f"{'':9}  {name}: cannot be tried: {error}", flush=True)
             untried.append(name)
             # A world file may not allow a group; every other error is one of the package.
             broken |= not (args.world and isinstance(error, WorldError))
+    rulings = Counter(claim.ruling for own in claims.values() for claim in own)
     print(summary(rulings, untried))
+    if args.table:
+        store(table(claims, trial), args.table)
     return 1 if rulings[Ruling.FAILS] or broken else 0
 
 
-def try_group(name: str, module: ModuleType, trial: Trial) -> Iterator[Ruling]:
-    """Print the lines of one group, and yield the verdict of each."""
+def try_group(name: str, module: ModuleType, trial: Trial) -> Iterator[Claim]:
+    """The claims of one group; the line of each is printed."""
     own, unreached = trial.reaching(module.REACH)
     if unreached:
         print(f"{'':9}  {name}: {unreached}", flush=True)
     for claim in module.claims(own):
         print(claim.line(), flush=True)
-        yield claim.ruling
+        yield claim
 
 
 def summary(rulings: Counter[Ruling], untried: list[str]) -> str:
@@ -110,6 +116,9 @@ def parse(names: list[str]) -> argparse.Namespace:
         type=Path,
         default=Path("runs/validate"),
         help="run folder; finished cells are reused",
+    )
+    parser.add_argument(
+        "--table", type=Path, help="CSV file to write; its rows of other groups and seeds stay"
     )
     args = parser.parse_args()
     args.claims = args.claims.split(",")
