@@ -27,7 +27,7 @@ EXEMPT: dict[str, str] = {
     "score.family": "the interval of auroc.auroc, of a sum of features that was chosen elsewhere",
     "score.top": "rows of score.score, unchanged",
     "metric.axioms": "describes the distances of one table; its word is no claim about others",
-    "stats.enough_flips": "a number of flips",
+    "flips.enough_flips": "a number of flips",
     "verdicts.correct": STEP,
     "verdicts.needed_units": "a number of units, from the smallest p of effects.effects",
 }

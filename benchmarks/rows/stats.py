@@ -7,11 +7,11 @@ import pandas as pd
 from scipy import stats as scipy_stats
 
 from persona_interp.analysis import across_seeds
+from persona_interp.analysis.flips import sign_flip
 from persona_interp.analysis.stats import (
     benjamini_hochberg,
     cluster_interval,
     jackknife,
-    sign_flip,
     t_interval,
 )
 from planted.noise import Noise, clustered, correlated, noise, sizes
@@ -123,7 +123,7 @@ ROWS = [
     ),
     *(
         Row(
-            "stats.sign_flip",
+            "flips.sign_flip",
             f"{kind}, {n} {'equal' if equal else 'unequal'} clusters",
             partial(_sign_flip, clusters=n, equal=equal, kind=kind),
         )
@@ -135,16 +135,16 @@ ROWS = [
         )
     ),
     *(
-        Row("stats.sign_flip", f"mean of 1 SD, {n} clusters", partial(_power, clusters=n))
+        Row("flips.sign_flip", f"mean of 1 SD, {n} clusters", partial(_power, clusters=n))
         for n in (6, 10, 20)
     ),
     Row(
-        "stats.sign_flip",
+        "flips.sign_flip",
         "largest of 200 features, correlation .5",
         partial(_largest, features=200, rho=0.5, silent=0.0),
     ),
     Row(
-        "stats.sign_flip",
+        "flips.sign_flip",
         "largest of 200 features, 90 % of entries silent",
         partial(_largest, features=200, rho=0.2, silent=0.9),
     ),

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from persona_interp.analysis.stats import LEVEL, Interval
+from persona_interp.analysis.stats import LEVEL, Interval, wilson
 from persona_interp.errors import SchemaError
 
 END = 0.5
@@ -91,7 +91,7 @@ def auroc(
     if n < 2:
         return Interval(area, area * np.nan, area * np.nan, n)
     variance = _variance(n * area - (n - 1) * np.array(left_out))
-    lo, hi = _wilson(area, n=_shrunk(area, n) / variance)
+    lo, hi = wilson(area, n=_shrunk(area, n) / variance)
     return Interval(area, lo, hi, n)
 
 
@@ -111,7 +111,7 @@ def delong(ranks: Array, positive: npt.NDArray[np.bool_]) -> Interval:
         missing = np.full_like(area, np.nan)
         return Interval(area[()], missing[()], missing[()], n1 + n0)
     variance = _variance(below) + _variance(above)
-    lo, hi = _wilson(area, n=_shrunk(area, min(n1, n0)) / variance)
+    lo, hi = wilson(area, n=_shrunk(area, min(n1, n0)) / variance)
     return Interval(area[()], lo[()], hi[()], n1 + n0)
 
 
@@ -215,11 +215,3 @@ def _variance_of_differences(placements: Array) -> Array:
     mean = placements.sum(axis=0)
     mean = (mean[:, None] - mean[None]) / n
     return (squares + 2 * CORNER - n * mean**2) / (n * (n - 1))
-
-
-def _wilson(share: Array, *, n: Array) -> tuple[Array, Array]:
-    """Wilson's interval of a share of n documents, n any positive number."""
-    z2 = stats.norm.ppf(0.5 + LEVEL / 2) ** 2
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2))) / (1 + z2 / n)
-    return np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)

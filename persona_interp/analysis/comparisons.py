@@ -11,7 +11,8 @@ import pandas as pd
 from scipy import stats
 
 from persona_interp.analysis.controls import distances, largest_distances, p_of, prediction_error
-from persona_interp.analysis.stats import Interval, cluster_interval, sign_flip
+from persona_interp.analysis.flips import sign_flip
+from persona_interp.analysis.stats import Interval, cluster_interval
 
 CONTROL_COLUMNS = (
     *("controls", "range_lo", "range_hi", "excess", "excess_lo", "excess_hi"),

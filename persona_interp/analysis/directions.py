@@ -11,7 +11,7 @@ from scipy import stats
 from persona_interp import schema
 from persona_interp.analysis.features import prompt_clusters, select_checkpoint
 from persona_interp.analysis.lengths import squared_length
-from persona_interp.analysis.stats import Interval, cluster_interval, jackknife
+from persona_interp.analysis.stats import Interval, cluster_interval, cluster_sums, jackknife
 from persona_interp.errors import SchemaError, unknown
 
 Array = npt.NDArray[np.float64]
@@ -119,13 +119,10 @@ def _at_hook(
 def _mean_cosine(shift: Array, v: Array, clusters: npt.NDArray[np.str_]) -> Interval:
     """Cosine of the mean row with each vector; the jackknife leaves out one cluster."""
     unit = v / np.linalg.norm(v, axis=1, keepdims=True)
-    along = shift @ unit.T
-    _, group, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
-    sums = np.zeros((len(sizes), len(v)))
-    np.add.at(sums, group, along)
+    sums, sizes = cluster_sums(shift @ unit.T, clusters)
     square = squared_length(shift, clusters)
     with np.errstate(invalid="ignore", divide="ignore"):
-        whole = along.mean(axis=0) / _length(square.whole)
+        whole = sums.sum(axis=0) / len(shift) / _length(square.whole)
         left_out = (sums.sum(axis=0) - sums) / (len(shift) - sizes)[:, None]
         left_out = left_out / _length(square.left_out)[:, None]
     return jackknife(whole, left_out if len(sizes) > 1 else [])

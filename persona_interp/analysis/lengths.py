@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from persona_interp.analysis.stats import cluster_sums
+
 Array = npt.NDArray[np.float64]
 
 
@@ -40,9 +42,7 @@ def squared_length(rows: Array, clusters: npt.ArrayLike) -> Squares:
     >>> squared_length(np.array([[3.0, 1], [3, -1]]), ["a", "a"])
     Squares(whole=9.0, left_out=array([], dtype=float64))
     """
-    _, group, sizes = np.unique(np.asarray(clusters), return_inverse=True, return_counts=True)
-    sums = np.zeros((len(sizes), rows.shape[1]))
-    np.add.at(sums, group, rows)
+    sums, sizes = cluster_sums(rows, clusters)
     total = sums.sum(axis=0)
     if len(sizes) == 1:
         return Squares(float((total / len(rows)) @ (total / len(rows))), np.empty(0))

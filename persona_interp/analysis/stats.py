@@ -1,13 +1,13 @@
-"""How sure is a number? Intervals, permutation nulls and the price of testing many things.
+"""How sure is a number? Intervals, and the price of testing many things.
 
 Three units of chance occur here and each has its own tool. *Prompts* of one model: paired
-differences, clustered (``cluster_interval``) and tested by flipping signs (``sign_flip``).
+differences, clustered (``cluster_interval``) and tested by flipping signs (``flips.sign_flip``).
 *Templates*, where the number is a nonlinear function of their mean: the jackknife. *Seeds*, of
 which there are few: a t interval on seed means, because a percentile bootstrap over 3 seeds covers
 75 % where 95 % is claimed.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -21,14 +21,7 @@ LEVEL = 0.95
 # Two sums that differ by less than this, relatively, are the same sum in another order. Without it
 # the observed statistic would lose against its own copy among the flips, on some CPUs.
 TIE = 1e-9
-CELLS = 1 << 24  # numbers in memory at once: 128 MiB
 CACHED = 1 << 18  # numbers gathered at once: ten times faster where they stay in the cache
-FLIPS = 10_000
-"""Random sign flips of every feature, and those in memory at once."""
-MOST_FLIPS = 400_000
-"""Random sign flips at most: a lone feature among 20,000 can still reach q 0.05."""
-AS_LARGE = 100
-"""Flips as large as what was observed, from which on a p is known well enough (to 10 %)."""
 
 
 class Interval(NamedTuple):
@@ -49,26 +42,6 @@ class Interval(NamedTuple):
     def row(self) -> dict[str, float]:
         """Columns ``estimate``, ``lo`` and ``hi`` of a single number."""
         return {"estimate": float(self.estimate), "lo": float(self.lo), "hi": float(self.hi)}
-
-
-class SignFlip(NamedTuple):
-    """Results of sign flips; arrays have one entry a feature.
-
-    Attributes:
-        p: Two-sided p.
-        p_max: Two-sided p of the feature as the largest of all tested (max-T, controls the
-            family-wise error); from the first 10,000 flips.
-        null_lo: 2.5 % point of the mean difference under the null, from the same flips.
-        null_hi: 97.5 % point.
-        p_min: Smallest p that these flips can give: 2 / 2^G where all are enumerated, else 1 / (1 +
-            n_flips).
-    """
-
-    p: npt.NDArray[np.float64]
-    p_max: npt.NDArray[np.float64]
-    null_lo: npt.NDArray[np.float64]
-    null_hi: npt.NDArray[np.float64]
-    p_min: float
 
 
 def _interval(estimate: npt.ArrayLike, se: npt.ArrayLike, *, n: int) -> Interval:
@@ -136,12 +109,12 @@ def cluster_interval(differences: npt.ArrayLike, clusters: npt.ArrayLike) -> Int
     >>> round(float(mean), 2), round(float(hi - mean), 2), n
     (2.0, 12.71, 2)
     """
-    x, group, n = _rows_and_clusters(differences, clusters)
-    mean = x.mean(axis=0)
+    sums, sizes = cluster_sums(differences, clusters)
+    n = len(sizes)
+    mean = sums.sum(axis=0) / sizes.sum()
     # Rows of one cluster err together, so they are left out together.
-    sums, sizes = _sums(x, group, n), np.bincount(group)
     with np.errstate(invalid="ignore", divide="ignore"):
-        left_out = (x.sum(axis=0) - sums).T / (len(x) - sizes)
+        left_out = (sums.sum(axis=0) - sums).T / (sizes.sum() - sizes)
         deviations = left_out.T - mean
         se = np.sqrt((n - 1) / n * (deviations**2).sum(axis=0))
     return _interval(mean, se, n=n)
@@ -246,147 +219,54 @@ def benjamini_hochberg(p: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return q
 
 
-def enough_flips(n_tests: int) -> int:
-    """Random sign flips that this many tests take.
+def cluster_sums(
+    rows: npt.ArrayLike, clusters: npt.ArrayLike
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]:
+    """Sums over the rows of each cluster, and how many rows it has.
 
     Args:
-        n_tests: Features that are corrected together.
+        rows: Dims (row, ...).
+        clusters: A label a row.
 
     Returns:
-        As many as let a lone feature reach q 0.05 with p to spare (smallest p a quarter of 0.05 /
-        n_tests), at least 10,000 and at most 400,000.
-
-    >>> [enough_flips(n) for n in (40, 500, 16_384)]
-    [10000, 40000, 400000]
-    """
-    return min(max(FLIPS, round(4 * n_tests / (1 - LEVEL))), MOST_FLIPS)
-
-
-def sign_flip(
-    differences: npt.ArrayLike,
-    clusters: npt.ArrayLike,
-    *,
-    n_flips: int | None = None,
-    seed: int = 0,
-) -> SignFlip:
-    """Two-sided p of mean differences if before and after were exchangeable, by flipping signs.
-
-    Under that null the sign of every cluster's differences is a coin flip. The statistic of a
-    feature is its mean difference; for the maximum over features it is studentized, |sum| /
-    sqrt(sum of squares of the cluster sums), a monotone function of the paired t (Winkler et al.
-    2014, sign flipping; Westfall and Young 1993, max-T). All features flip together, so their
-    correlation is kept. With 2^G <= n_flips all flips are enumerated and p is exact; else p = (1 +
-    number as large) / (1 + flips) (Phipson and Smyth 2010). Flips come in blocks of 10,000, and a
-    feature leaves after the block with which 100 were as large as its own: its p is above 100 / (1
-    + flips) and known to a tenth of itself. Such a p holds every level that p <= level is asked
-    for (sequential Monte Carlo, Besag and Clifford 1991), and small ones cost no flips of large
-    ones.
-
-    Args:
-        differences: After minus before; dims (row, feature).
-        clusters: A label a row; rows of one cluster flip together.
-        n_flips: Random flips at most; by default ``enough_flips`` of the number of features. After
-            correction for F features a lone one is found at q only if ``p_min`` is below q / F.
-        seed: Of the flips.
-
-    Returns:
-        p, p_max and the null's 95 % range of the mean difference, one entry a feature.
+        Sums, dims (cluster, ...), and sizes, by label in sorted order.
 
     Raises:
         SchemaError: Rows and labels do not match, or there are none.
 
-    >>> x = np.array([[1.0], [2.0], [3.0], [4.0], [5.0], [6.0]])
-    >>> sign_flip(x, "a b c d e f".split()).p.tolist() == [2 / 2**6]
-    True
+    >>> cluster_sums([1.0, 2.0, 4.0], ["a", "b", "a"])
+    (array([5., 2.]), array([2, 1]))
     """
-    x, group, n = _rows_and_clusters(differences, clusters)
-    x = x.reshape(len(x), -1)
-    n_features = x.shape[1]
-    sums = _sums(x, group, n)
-    # Flips leave the sum of squares alone, so one scale a feature studentizes all of them; without
-    # it the feature with the largest activations alone would decide the maximum.
-    scale = np.sqrt((sums**2).sum(axis=0))
-    scale[scale == 0] = 1.0
-    sums = sums / scale
-    observed = np.abs(sums.sum(axis=0)) * (1 - TIE)
-    n_flips = n_flips or enough_flips(n_features)
-    exact = n <= np.log2(n_flips)
-    blocks = _all_signs(n, seed) if exact else _random_signs(n, n_flips, seed)
-    first = next(blocks)
-    count, largest, null = np.empty(n_features), np.zeros(len(first)), np.empty((2, n_features))
-    for columns in _columns(np.arange(n_features), len(first)):
-        flipped = first @ sums[:, columns]
-        null[:, columns] = np.quantile(flipped, [0.025, 0.975], axis=0) * scale[columns] / len(x)
-        np.abs(flipped, out=flipped)
-        count[columns] = (flipped >= observed[columns]).sum(axis=0)
-        np.maximum(largest, flipped.max(axis=1), out=largest)
-    count_max = len(largest) - np.searchsorted(np.sort(largest), observed)
-    flips = np.full(n_features, len(first))
-    open_features = np.arange(n_features)
-    for signs in blocks:
-        if not exact:
-            open_features = open_features[count[open_features] < AS_LARGE]
-        if not open_features.size:
-            break
-        for columns in _columns(open_features, len(signs)):
-            as_large = np.abs(signs @ sums[:, columns]) >= observed[columns]
-            count[columns] += as_large.sum(axis=0)
-        flips[open_features] += len(signs)
-    # Where all flips are enumerated the observed signs are among them, and so are their opposites,
-    # which are as large: no p is below 2 in all. Random flips need not hold them; counting them
-    # once keeps p above 0 and the test valid (Phipson and Smyth 2010).
-    own = 0 if exact else 1
-    p_min = 2 / 2**n if exact else 1 / (1 + n_flips)
-    p = (count + own) / (flips + own)
-    own = 0 if len(first) == 2**n else 1
-    p_max = (count_max + own) / (len(first) + own)
-    return SignFlip(p, np.maximum(p, p_max), null[0], null[1], p_min)
-
-
-def _rows_and_clusters(
-    differences: npt.ArrayLike, clusters: npt.ArrayLike
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp], int]:
-    """Differences, the number of each row's cluster, and how many clusters there are."""
-    x, labels = np.asarray(differences, dtype=np.float64), np.asarray(clusters)
+    x, labels = np.asarray(rows, dtype=np.float64), np.asarray(clusters)
     if not len(x) or labels.shape != (len(x),):
         raise SchemaError(
             f"expected one cluster label a row; got {len(x)} rows and labels of shape "
             f"{labels.shape}."
         )
-    names, group = np.unique(labels, return_inverse=True)
-    return x, group, len(names)
-
-
-def _sums(
-    x: npt.NDArray[np.float64], group: npt.NDArray[np.intp], n: int
-) -> npt.NDArray[np.float64]:
-    """Sums over rows, by cluster: dims (cluster, ...)."""
-    sums = np.zeros((n, *x.shape[1:]))
+    _, group, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    sums = np.zeros((len(sizes), *x.shape[1:]))
     np.add.at(sums, group, x)
-    return sums
+    return sums, sizes
 
 
-def _all_signs(n: int, seed: int) -> Iterator[npt.NDArray[np.float64]]:
-    """Every pattern of n signs, dims (flip, cluster), in blocks: the bits of 0 to 2^n - 1."""
-    numbers = np.arange(2**n)
-    if len(numbers) > FLIPS:
-        # The first block stands for all in the null's range, so it must be a sample of them.
-        numbers = np.random.default_rng(seed).permutation(numbers)
-    for start in range(0, len(numbers), FLIPS):
-        bits = numbers[start : start + FLIPS, None] >> np.arange(n)
-        yield np.where(bits & 1, -1.0, 1.0)
+def wilson(
+    share: npt.ArrayLike, n: npt.ArrayLike, *, df: float = np.inf
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """95 % interval of a share (Wilson 1927): within 0 and 1, and never of width 0.
 
+    Args:
+        share: The share, or one a column.
+        n: Independent trials that it is worth; any positive number.
+        df: Degrees of freedom of the t quantile; a normal one by default.
 
-def _random_signs(n: int, n_flips: int, seed: int) -> Iterator[npt.NDArray[np.float64]]:
-    """Random patterns of n signs, dims (flip, cluster), in blocks."""
-    rng = np.random.default_rng(seed)
-    for start in range(0, n_flips, FLIPS):
-        size = min(FLIPS, n_flips - start)
-        yield np.where(rng.random((size, n)) < 0.5, -1.0, 1.0)
+    Returns:
+        Lower and upper end.
 
-
-def _columns(features: npt.NDArray[np.intp], n_flips: int) -> Iterator[npt.NDArray[np.intp]]:
-    """The features in parts whose flips fit into memory."""
-    step = max(1, CELLS // n_flips)
-    for start in range(0, len(features), step):
-        yield features[start : start + step]
+    >>> [round(float(end), 3) for end in wilson(0.0, 100)]
+    [0.0, 0.037]
+    """
+    p, n = np.asarray(share, dtype=np.float64), np.asarray(n, dtype=np.float64)
+    z2 = stats.t.ppf(0.5 + LEVEL / 2, df) ** 2
+    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = np.sqrt(z2 * (p * (1 - p) / n + z2 / (4 * n**2))) / (1 + z2 / n)
+    return np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)

@@ -90,7 +90,7 @@ BEHAVIOR: dict[str, dict[str, str]] = {
         "lo": "lower end of the 95 % interval",
         "hi": "upper end",
         "interval": (
-            "cluster (t over questions), wilson (one question), rule of three (none or all), "
+            "cluster (Wilson over questions), wilson (one question), rule of three (none or all), "
             "none (no answer)"
         ),
         "coherent": "share of the scored answers that are coherent: score above 50 (fraction)",

@@ -43,6 +43,19 @@ def test_the_interval_is_over_questions() -> None:
     assert 0.85 <= np.mean(covered) <= 0.99
 
 
+def test_rare_answers_of_few_questions_are_covered() -> None:
+    """Two questions of ten bring 6 %, the others nothing: a t interval would reach below 0."""
+    harmful = np.zeros((10, 20), dtype=bool)
+    harmful[0, :8] = harmful[1, :4] = True
+    questions = "".join(letter * 20 for letter in "abcdefghij")
+    rows = table(list(np.where(harmful.ravel(), 10.0, 90.0)), [90.0] * 200, questions)
+    (row,) = misaligned_share(rows).itertuples()
+    by_question = harmful.mean(axis=1)
+    t_half = 2.262 * by_question.std(ddof=1) / np.sqrt(10)
+    assert row.share == 0.06 and row.share - t_half < 0 < row.lo < 0.02
+    assert row.hi > row.share + t_half
+
+
 def test_no_event_gives_the_rule_of_three() -> None:
     (row,) = misaligned_share(table([90.0] * 60, [90.0] * 60, "ab" * 30)).itertuples()
     assert (row.share, row.lo, row.interval) == (0, 0, "rule of three")

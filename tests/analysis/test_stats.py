@@ -1,5 +1,3 @@
-from itertools import product
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,13 +6,12 @@ from scipy import stats
 
 from persona_interp.analysis import across_seeds
 from persona_interp.analysis.stats import (
-    MOST_FLIPS,
     benjamini_hochberg,
     cluster_interval,
-    enough_flips,
+    cluster_sums,
     jackknife,
-    sign_flip,
     t_interval,
+    wilson,
 )
 from persona_interp.errors import SchemaError
 
@@ -88,68 +85,20 @@ def test_benjamini_hochberg_by_hand_and_with_nan() -> None:
     assert np.isnan(benjamini_hochberg([np.nan])).all()
 
 
-def test_sign_flips_by_hand() -> None:
-    # Cluster sums 3, 1, 2: |6| occurs in 2 of 8 sign patterns; the second column, 3, -1, 2, gives
-    # |4| or more in 4.
-    x = np.array([[1.0, 3.0], [2.0, 0.0], [1.0, -1.0], [2.0, 2.0]])
-    found = sign_flip(x, list("aabc"))
-    assert found.p.tolist() == [2 / 8, 4 / 8] and found.p_min == 2 / 8
-    assert found.null_hi[0] == pytest.approx(np.quantile([6, 4, 2, 0, 0, -2, -4, -6], 0.975) / 4)
+def test_wilson_is_scipys_and_few_degrees_of_freedom_widen_it() -> None:
+    lo, hi = wilson([0.1, 0.5], 40)
+    for i, k in enumerate((4, 20)):
+        theirs = stats.binomtest(k, 40).proportion_ci(0.95, method="wilson")
+        assert (lo[i], hi[i]) == pytest.approx((theirs.low, theirs.high))
+    few_lo, few_hi = wilson([0.1, 0.5], 40, df=3)
+    assert (few_lo < lo).all() and (few_hi > hi).all()
 
 
-def test_random_flips_agree_with_all_flips() -> None:
-    x = np.random.default_rng(3).normal(0.5, 1, (12, 4))
-    exact, random = sign_flip(x, np.arange(12)), sign_flip(x, np.arange(12), n_flips=4000)
-    assert exact.p_min == 2 / 2**12 and random.p_min == 1 / 4001
-    assert random.p == pytest.approx(exact.p, abs=0.03) and random.p_max == pytest.approx(
-        exact.p_max, abs=0.03
-    )
-    assert (exact.p_max >= exact.p).all()
-
-
-def test_five_clusters_cannot_discover_anything() -> None:
-    assert sign_flip(np.ones((5, 1)), np.arange(5)).p.tolist() == [2 / 32]
-
-
-def test_blocks_of_features_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    x = np.random.default_rng(4).normal(size=(20, 7))
-    whole = sign_flip(x, np.arange(20), n_flips=100)
-    monkeypatch.setattr("persona_interp.analysis.stats.CELLS", 200)
-    for one, other in zip(whole, sign_flip(x, np.arange(20), n_flips=100), strict=True):
-        assert one == pytest.approx(other)
-
-
-def test_flips_grow_with_the_number_of_features() -> None:
-    x = np.random.default_rng(5).normal(size=(24, 1300))
-    x[:, 7] += 2.5
-    table = sign_flip(x, np.arange(24))
-    assert table.p_min == pytest.approx(1 / 104_001)
-    q = benjamini_hochberg(table.p)
-    assert q[7] <= 0.05 and np.argmin(q) == 7
-    assert benjamini_hochberg(sign_flip(x, np.arange(24), n_flips=10_000).p)[7] > 0.05
-    assert enough_flips(10**6) == MOST_FLIPS, "twenty thousand features are the end of it"
-
-
-def test_a_p_that_is_soon_known_stops_and_keeps_its_level() -> None:
-    x = np.random.default_rng(6).normal(size=(15, 1000))
-    all_flips = sign_flip(x, np.arange(15), n_flips=2**15)  # enumerated
-    stopped = sign_flip(x, np.arange(15), n_flips=2**15 - 1)
-    few = stopped.p > 0.011
-    assert stopped.p[few] * 10_001 == pytest.approx(np.round(stopped.p[few] * 10_001))
-    assert stopped.p == pytest.approx(all_flips.p, rel=0.4, abs=0.001)
-    for level in (0.001, 0.01, 0.05):
-        noise = 3 * np.sqrt(level * (1 - level) / 1000)
-        assert abs((stopped.p <= level).mean() - level) <= noise
-    assert (stopped.p_max >= stopped.p).all()
-
-
-def test_many_patterns_are_enumerated_in_blocks() -> None:
-    x = np.random.default_rng(7).normal(0.4, 1, (15, 1))
-    signs = np.array(list(product([-1.0, 1.0], repeat=15)))
-    by_hand = np.mean(np.abs(signs @ x) >= abs(x.sum()) - 1e-9)
-    table = sign_flip(x, np.arange(15), n_flips=2**15)
-    assert table.p[0] == by_hand and table.p_min == 2 / 2**15
-    assert table.null_hi[0] == pytest.approx(np.quantile(signs @ x, 0.975) / 15, rel=0.05)
+def test_cluster_sums_by_hand_and_labels_must_fit() -> None:
+    sums, sizes = cluster_sums(np.array([[1.0, 2], [3, 4], [5, 6]]), ["b", "a", "b"])
+    assert sums.tolist() == [[3, 4], [6, 8]] and sizes.tolist() == [1, 2]
+    with pytest.raises(SchemaError, match="one cluster label a row; got 3 rows"):
+        cluster_sums(np.ones(3), ["a"])
 
 
 def test_across_seeds_averages_within_a_seed_first() -> None:
