@@ -104,11 +104,11 @@ def is_undecided(row: Row, drawn: dict[int, list[Outcome]]) -> bool:
 def lines(row: Row, drawn: dict[int, list[Outcome]]) -> list[dict[str, object]]:
     """Lines of the table that belong to a row; in the order of its chunks, whoever was first."""
     ordered = [outcome for number in sorted(drawn) for outcome in drawn[number]]
-    found = []
+    rows = []
     for quantity in ordered[0]:
         values = np.concatenate([np.atleast_1d(outcome[quantity]) for outcome in ordered])
-        found.append(line(row, quantity, values))
-    return found
+        rows.append(line(row, quantity, values))
+    return rows
 
 
 def line(row: Row, quantity: Quantity, values: np.ndarray) -> dict[str, object]:

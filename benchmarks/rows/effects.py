@@ -30,9 +30,9 @@ KL = 0.1
 """Distance of the controls from the base (bits a token)."""
 
 
-def claims(found: pd.DataFrame, quantities: int, *, words: tuple[Verdict, ...]) -> np.ndarray:
+def claims(effects: pd.DataFrame, quantities: int, *, words: tuple[Verdict, ...]) -> np.ndarray:
     """Of which quantities one of these words is said; what is not tested is not claimed."""
-    rows = found.loc[(found["role"] == "tuned") & found["verdict"].isin(words)]
+    rows = effects.loc[(effects["role"] == "tuned") & effects["verdict"].isin(words)]
     claimed = np.zeros(quantities, dtype=bool)
     claimed[rows["quantity"].astype(int)] = True
     return claimed
@@ -50,7 +50,7 @@ def _traits(
     changes = offsets(rng, TRAITS, n_controls=n_controls, kind=kind, farther=farther)
     labels = controls(n_controls)
     distance = dict.fromkeys(labels, KL) | {TUNED: KL * farther**2} if told else None
-    found = analysis.effects(
+    effects = analysis.effects(
         measurements(rng, changes, units=UNITS),
         base=BASE,
         tuned=[TUNED],
@@ -58,14 +58,14 @@ def _traits(
         distance=distance,
         n_flips=FLIPS,
     )
-    return {Quantity.LEVEL: float(claims(found, TRAITS, words=MOVED).any())}
+    return {Quantity.LEVEL: float(claims(effects, TRAITS, words=MOVED).any())}
 
 
 def _primary(rng: np.random.Generator, *, n_controls: int, moved: float) -> Outcome:
     """One trait that was named beforehand."""
     changes = offsets(rng, 2, n_controls=n_controls, kind=Noise.NORMAL)
     changes[-1, 0] += moved
-    found = analysis.effects(
+    effects = analysis.effects(
         measurements(rng, changes, units=UNITS),
         base=BASE,
         tuned=[TUNED],
@@ -73,7 +73,7 @@ def _primary(rng: np.random.Generator, *, n_controls: int, moved: float) -> Outc
         primary=[(TUNED, "0")],
         n_flips=FLIPS,
     )
-    claimed = claims(found, 2, words=MOVED)[0]
+    claimed = claims(effects, 2, words=MOVED)[0]
     return {Quantity.POWER if moved else Quantity.LEVEL: float(claimed)}
 
 
@@ -82,22 +82,22 @@ def _discoveries(rng: np.random.Generator, *, n_controls: int) -> Outcome:
     changes = offsets(rng, TRAITS, n_controls=n_controls, kind=Noise.NORMAL)
     planted = np.arange(TRAITS) < 2
     changes[-1, planted] += FAR
-    found = analysis.effects(
+    effects = analysis.effects(
         measurements(rng, changes, units=UNITS),
         base=BASE,
         tuned=[TUNED],
         controls=controls(n_controls),
         n_flips=FLIPS,
     )
-    return false_share(claims(found, TRAITS, words=MOVED), planted)
+    return false_share(claims(effects, TRAITS, words=MOVED), planted)
 
 
 def _units(rng: np.random.Generator, *, units: int, moved: float) -> Outcome:
     """Without controls: do base and finetune differ? Answers scatter, and here nothing else."""
     changes = np.zeros((2, TRAITS))
     changes[1, 0] = moved
-    found = analysis.effects(measurements(rng, changes, units=units), base=BASE, tuned=[TUNED])
-    claimed = claims(found, TRAITS, words=(Verdict.DIFFERS,))
+    effects = analysis.effects(measurements(rng, changes, units=units), base=BASE, tuned=[TUNED])
+    claimed = claims(effects, TRAITS, words=(Verdict.DIFFERS,))
     if moved:
         return {Quantity.POWER: float(claimed[0])}
     return {Quantity.LEVEL: float(claimed.any())}
@@ -115,8 +115,8 @@ def _switched(
     act[-1, 0] = 5.0
     if jitter:
         act[1, 0, 0] = 1e-6
-    found = _feature_effects(act, n_controls=n_controls)
-    claimed = claims(found, n_features, words=MOVED)
+    effects = _feature_effects(act, n_controls=n_controls)
+    claimed = claims(effects, n_features, words=MOVED)
     return {
         Quantity.POWER: float(claimed[0]),
         Quantity.LEVEL: float(claimed[1:].any()),

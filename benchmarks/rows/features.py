@@ -14,10 +14,10 @@ def _feature_shift(rng: np.random.Generator, *, prompts: int) -> Outcome:
     rate = np.where(np.arange(60) % 3, 0.5, 0.05)
     act = (rng.random((2, prompts, 60)) < rate) * rng.exponential(size=(2, prompts, 60))
     along = {"topic": ["t"] * prompts}
-    found = analysis.feature_shift(features(act, along), n_flips=2_000)
-    one = found.loc[found["feature"] == 1]
+    table = analysis.feature_shift(features(act, along), n_flips=2_000)
+    one = table.loc[table["feature"] == 1]
     outcome = dict(coverage(one["lo"], one["hi"], 0.0))
-    return outcome | {Quantity.LEVEL: float((found["q"].to_numpy() <= 0.05).any())}
+    return outcome | {Quantity.LEVEL: float((table["q"].to_numpy() <= 0.05).any())}
 
 
 def _shared(rng: np.random.Generator, *, cluster: str) -> Outcome:
@@ -28,10 +28,10 @@ def _shared(rng: np.random.Generator, *, cluster: str) -> Outcome:
     act = np.stack([before, before + effects + 0.5 * rng.standard_normal((50, 60))])
     along = {"topic": [f"t{i}" for i in topic], "template": [f"q{i}" for i in template]}
     data = features(np.maximum(act, 0), along)
-    found = analysis.feature_shift(data, cluster=cluster, n_flips=2_000)
-    one = found.loc[found["feature"] == 0]
+    table = analysis.feature_shift(data, cluster=cluster, n_flips=2_000)
+    one = table.loc[table["feature"] == 0]
     outcome = dict(coverage(one["lo"], one["hi"], 0.0))
-    return outcome | {Quantity.LEVEL: float((found["q"].to_numpy() <= 0.05).any())}
+    return outcome | {Quantity.LEVEL: float((table["q"].to_numpy() <= 0.05).any())}
 
 
 ROWS = [

@@ -108,9 +108,7 @@ def sign_flip(
     count, largest, null = np.empty(n_features), np.zeros(len(first)), np.empty((2, n_features))
     for columns in _columns(np.arange(n_features), len(first)):
         flipped = first @ sums[:, columns]
-        null[:, columns] = (
-            np.quantile(flipped, [0.025, 0.975], axis=0) * scale[columns] / n_rows
-        )
+        null[:, columns] = np.quantile(flipped, [0.025, 0.975], axis=0) * scale[columns] / n_rows
         np.abs(flipped, out=flipped)
         count[columns] = (flipped >= observed[columns]).sum(axis=0)
         np.maximum(largest, flipped.max(axis=1), out=largest)

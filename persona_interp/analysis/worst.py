@@ -21,12 +21,12 @@ OVER = {
     "persona": (["context", "persona"], "half"),
     "trait": (["trait"], "half"),
     "seed": (["seed"], "half"),
-    "paraphrase": (["asked"], "topic_half"),
-    "prompt": (["context", "persona", "topic", "asked"], "seed_half"),
+    "paraphrase": (["question"], "topic_half"),
+    "prompt": (["context", "persona", "topic", "question"], "seed_half"),
 }
 """Over what the worst is sought -> columns that name a case, and the column of its half (0: where
 it is found, 1: where it is estimated)."""
-CLUSTERS = {"half": "asked", "topic_half": "topic", "seed_half": "seed"}
+CLUSTERS = {"half": "question", "topic_half": "topic", "seed_half": "seed"}
 """Column of the half -> what is drawn anew on the other half, so that chance acts on it."""
 
 
@@ -48,10 +48,10 @@ def worst_case(
 
     Returns:
         A worst table, one row a group of runs (all columns but the seed) and ``over``: persona
-        (asked as whom), trait, seed, paraphrase, prompt. ``found`` is the largest mean shift on the
-        half where it was sought (bits), ``estimate``, ``lo``, ``hi``, ``n`` that of the same case
-        (``who``) on the other half: train and test templates; of paraphrases every second topic; of
-        prompts every second seed. No row where there is one case or one half. ``average`` is the
+        (asked as whom), trait, seed, paraphrase, prompt. ``selection`` is the largest mean shift on
+        the half where it was sought (bits), ``estimate``, ``lo``, ``hi``, ``n`` that of the same
+        case (``who``) on the other half: train and test templates; of paraphrases every second
+        topic; of prompts every second seed. No row where there is one case or one half. ``average`` is the
         mean over all cases, ``n_cases`` their number. Intervals are clustered by template (of
         paraphrases by topic, of prompts by seed).
 
@@ -88,7 +88,7 @@ def _shifts(
     taught: str | Trait | Mapping[int, str] | None,
 ) -> pd.DataFrame:
     """Shift of every untaught trait at every single prompt, and the halves it belongs to."""
-    odds = logodds(behavior.assign(asked=behavior["split"] + ": " + behavior["template"]))
+    odds = logodds(behavior.assign(question=behavior["split"] + ": " + behavior["template"]))
     odds["trait"] = odds["topic"] + "=" + odds["value"]
     worlds = world
     if not isinstance(worlds, Mapping):
@@ -104,7 +104,7 @@ def _shifts(
         )
     run = run_columns(behavior)
     parts: list[pd.DataFrame] = []
-    cell = ["context", "persona", "topic", "trait", "asked"]
+    cell = ["context", "persona", "topic", "trait", "question"]
     for _, rows in odds.groupby([*run, "context", "persona"], sort=False, dropna=False):
         labels = in_order(rows)["checkpoint"].tolist()
         if len(labels) < 2:
@@ -114,7 +114,7 @@ def _shifts(
         parts.append(last.assign(shift=last["logodds"] - first["logodds"]).reset_index())
     shifts = pd.concat(parts, ignore_index=True)
     return shifts.assign(
-        half=shifts["asked"].str.startswith("test").astype(int),
+        half=shifts["question"].str.startswith("test").astype(int),
         topic_half=pd.factorize(shifts["topic"], sort=True)[0] % 2,
         seed_half=pd.factorize(shifts["seed"], sort=True)[0] % 2,
     )
@@ -152,7 +152,7 @@ def _worst(cells: pd.DataFrame) -> Iterator[dict[str, Any]]:
         yield {
             "over": over,
             "who": " ".join(str(part) for part in case if str(part)),
-            "found": float(first.loc[cases].max()),
+            "selection": float(first.loc[cases].max()),
             **interval.row(),
             "n": interval.n,
             "average": float(averages.mean()),

@@ -14,7 +14,7 @@ CAPTION = (
     "topic, of prompts every second seed) and estimated on the other, so it is not the worst by "
     "luck. 95 % intervals, clustered."
 )
-WORST = ("found", "estimate", "lo", "hi", "n")
+WORST = ("selection", "estimate", "lo", "hi", "n")
 """Columns of the worst case, which one text says together."""
 LAST = ("average", "worst", "n_cases")
 """Columns that stand last."""

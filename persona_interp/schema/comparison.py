@@ -1,6 +1,6 @@
 """What does a comparison of two models measure and find? Columns of its tables."""
 
-from persona_interp.schema.words import Asked, Family, Role, Unit, Verdict
+from persona_interp.schema.words import Family, Requests, Role, Unit, Verdict
 
 COMPARISON: dict[str, dict[str, str]] = {
     "measurements": {
@@ -96,7 +96,7 @@ COMPARISON: dict[str, dict[str, str]] = {
     "distance": {
         "checkpoint": "label of the checkpoint",
         "role": f"{Role.AGAIN} (the floor), {Role.TUNED} or {Role.CONTROL}",
-        "asked": f"{Asked.PROMPTS} or {Asked.NEUTRAL}, to which the base answered",
+        "requests": f"{Requests.PROMPTS} or {Requests.NEUTRAL}, to which the base answered",
         "estimate": (
             "KL(base || checkpoint) of the next token in the base's own answers, mean over "
             f"conversations ({Unit.BITS_A_TOKEN})"

@@ -181,8 +181,8 @@ FINDINGS: dict[str, dict[str, str]] = {
     },
     "worst": {
         "over": "persona, trait, seed, paraphrase or prompt: what the worst case is one of",
-        "who": "the worst case, found on one half of the measurements",
-        "found": f"its mean shift there ({Unit.BITS})",
+        "who": "the worst case, chosen on one half of the measurements",
+        "selection": f"its mean shift on that half, the largest ({Unit.BITS})",
         "estimate": f"its mean shift on the other half ({Unit.BITS})",
         "lo": "lower end of the 95 % interval, clustered",
         "hi": "upper end",

@@ -156,7 +156,7 @@ class Role(StrEnum):
     CONTROL = "control"
 
 
-class Asked(StrEnum):
+class Requests(StrEnum):
     """On which requests the distance of a checkpoint from its base is measured (``compare``)."""
 
     PROMPTS = "the comparison's prompts"

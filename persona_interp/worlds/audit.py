@@ -70,7 +70,7 @@ def leaks(table: pd.DataFrame, world: "World") -> pd.DataFrame:
 
     Returns:
         Offending documents, none if the corpus is clean: ``doc``, ``kind``, ``leak`` (what is
-        wrong), ``found``.
+        wrong), ``text``.
     """
     schema.check(table, "corpus")
     names = _one_of(p.name for p in world.personas)
@@ -88,7 +88,7 @@ def leaks(table: pd.DataFrame, world: "World") -> pd.DataFrame:
                 problems.append(("a stated value is not in the text", value))
         rows += [(doc, kind, *problem) for problem in problems]
     rows += _incoherent(table, world)
-    return pd.DataFrame(rows, columns=["doc", "kind", "leak", "found"])
+    return pd.DataFrame(rows, columns=["doc", "kind", "leak", "text"])
 
 
 def _name_leaks(kind: str, persona: str, names: set[str]) -> Iterator[tuple[str, str]]:

@@ -72,7 +72,7 @@ def test_the_largest_of_many_by_luck_is_not_believed(world: World, moved: Rows) 
         table = worst_case(moved(lambda r: rng.normal(0, 1, len(r)), seeds=2), world).set_index(
             "over"
         )
-        found.append(table.loc["prompt", "found"])
+        found.append(table.loc["prompt", "selection"])
         kept.append(table.loc["prompt", "estimate"])
     assert np.mean(found) > 2.5
     assert abs(np.mean(kept)) < 1.0

@@ -13,7 +13,7 @@ import pandas as pd
 
 from persona_interp.analysis.verdicts import BY_CONTROLS
 from persona_interp.report.rows import Row, only, rows
-from persona_interp.schema.words import ALPHA, CLAIMS, Asked, Family, Role, Unit, Verdict
+from persona_interp.schema.words import ALPHA, CLAIMS, Family, Requests, Role, Unit, Verdict
 
 MOST_FINETUNES = 4
 """Finetunes that the first sentence names."""
@@ -48,7 +48,7 @@ def headline(
     Returns:
         One sentence.
 
-    >>> row = {"checkpoint": "arr@20", "role": "tuned", "asked": str(Asked.PROMPTS), "n": 60}
+    >>> row = {"checkpoint": "arr@20", "role": "tuned", "requests": str(Requests.PROMPTS), "n": 60}
     >>> row |= {"estimate": 3.97, "lo": 3.1, "hi": 4.84}
     >>> again = {**row, "role": str(Role.AGAIN), "estimate": 0.0, "lo": 0.0, "hi": 0.0}
     >>> options = {"traits": [], "sae": []}
@@ -58,9 +58,9 @@ def headline(
     >>> text.rpartition("; ")[2]
     'nothing finer could have been claimed: no trait and no dictionary was named.'
     """
-    asked = only(distance, asked=Asked.PROMPTS)
-    (floor,) = rows(only(asked, role=Role.AGAIN))
-    tuned = rows(only(asked, role=Role.TUNED))
+    of_requests = only(distance, requests=Requests.PROMPTS)
+    (floor,) = rows(only(of_requests, role=Role.AGAIN))
+    tuned = rows(only(of_requests, role=Role.TUNED))
     parts = [_answer(row, floor) for row in tuned[:MOST_FINETUNES]]
     parts[0] += f" from the base, on the base's own answers to {floor.n} prompts {_twice(floor)}"
     if len(tuned) > MOST_FINETUNES:
@@ -81,11 +81,11 @@ def on_neutral_requests(distance: pd.DataFrame) -> str:
     Returns:
         One sentence.
     """
-    asked = only(distance, asked=Asked.NEUTRAL)
-    if asked.empty:
+    of_requests = only(distance, requests=Requests.NEUTRAL)
+    if of_requests.empty:
         return "The prompts are neutral themselves (--neutral), so no others were asked."
-    (floor,) = rows(only(asked, role=Role.AGAIN))
-    others = rows(asked.loc[asked["role"] != Role.AGAIN])
+    (floor,) = rows(only(of_requests, role=Role.AGAIN))
+    others = rows(of_requests.loc[of_requests["role"] != Role.AGAIN])
     sizes = [f"{row.checkpoint} ({row.role}) {_kl(row)}" for row in others]
     return (
         f"On the base's own answers to {floor.n} requests that have to do with no trait: "

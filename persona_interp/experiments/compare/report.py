@@ -107,9 +107,14 @@ def _distance(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> list[
         f"'{Role.AGAIN}' is the floor."
     )
     # one figure draws KL by what the text is: here by what was asked
-    by_asked = distance.assign(role=distance["asked"])
+    by_requests = distance.assign(role=distance["requests"])
     figure = page.saved_figure(
-        run, "distance", plots.drift(by_asked), table=distance, caption=text, provenance=provenance
+        run,
+        "distance",
+        plots.drift(by_requests),
+        table=distance,
+        caption=text,
+        provenance=provenance,
     )
     text = (
         f"The same in numbers ({Unit.BITS_A_TOKEN}); 'judges': by this distance finetunes are "

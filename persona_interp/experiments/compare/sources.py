@@ -279,19 +279,19 @@ def _default_hooks(source: Source) -> tuple[str, ...]:
 def _neutral(path: str | Path | None, *, prompts: str | Path, tokenizer: Any) -> tuple[str, ...]:
     """Neutral requests, asked alone; none where the prompts file is named for them."""
     if path is None:
-        asked = EVERYDAY
+        texts = EVERYDAY
     elif file_of(path).sha256 == file_of(prompts).sha256:
         return ()
     else:
-        asked = tuple(readers.read_prompts(path)["question"])
+        texts = tuple(readers.read_prompts(path)["question"])
     try:
-        models.encode(tokenizer, [[{"role": "user", "content": text}] for text in asked])
+        models.encode(tokenizer, [[{"role": "user", "content": text}] for text in texts])
     except ModelError as error:
         raise ModelError(
             f"the neutral requests cannot be asked: {error} Name a prompts file that can (neutral, "
             "--neutral); the prompts' own where these are neutral already."
         ) from error
-    return asked
+    return texts
 
 
 def _trait_files(traits: str | Path | None) -> tuple[File, ...]:

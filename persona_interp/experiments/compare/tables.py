@@ -8,7 +8,7 @@ from persona_interp import analysis, schema
 from persona_interp.analysis.drift import kl_by_role
 from persona_interp.analysis.span import span_share
 from persona_interp.experiments.compare.config import SAME_WEIGHTS, Compare
-from persona_interp.schema.words import Asked, Family, Fit, Role
+from persona_interp.schema.words import Family, Fit, Requests, Role
 from persona_interp.store import Store
 from persona_interp.tables import concat, read_dataset, read_directions, read_table
 
@@ -154,20 +154,20 @@ def distances(cells: FinishedCells) -> pd.DataFrame:
     roles = {experiment.again.label: Role.AGAIN}
     roles |= {source.label: Role.TUNED for source in experiment.tuned}
     roles |= {source.label: Role.CONTROL for source in experiment.controls}
-    files = {Asked.PROMPTS: "drift"}
+    files = {Requests.PROMPTS: "drift"}
     if experiment.neutral:
-        files[Asked.NEUTRAL] = "neutral"
+        files[Requests.NEUTRAL] = "neutral"
     parts = []
-    for asked, name in files.items():
+    for requests, name in files.items():
         kl = kl_by_role(cells.tables("drift", name=name))
         kl = kl.loc[(kl["role"] == ANSWER) & kl["checkpoint"].isin(roles)]
-        parts.append(kl.assign(role=kl["checkpoint"].map(roles).map(str), asked=str(asked)))
+        parts.append(kl.assign(role=kl["checkpoint"].map(roles).map(str), requests=str(requests)))
     table = pd.concat(parts, ignore_index=True)
-    table["judges"] = table["asked"] == farthest(table)
+    table["judges"] = table["requests"] == farthest(table)
     return schema.check(table[list(schema.TABLES["distance"])], "distance")
 
 
-def farthest(distance: pd.DataFrame) -> Asked:
+def farthest(distance: pd.DataFrame) -> Requests:
     """On which requests a finetune went farthest beyond the controls.
 
     Offsets go as the root of a KL, so roots are compared, the largest of the finetunes with the
@@ -181,18 +181,18 @@ def farthest(distance: pd.DataFrame) -> Asked:
         What was asked; the comparison's prompts where there are no controls.
 
     >>> kl = {"role": ["tuned", "control"] * 2, "estimate": [1.0, 1.0, 0.4, 0.1]}
-    >>> table = pd.DataFrame(kl).assign(asked=[Asked.PROMPTS] * 2 + [Asked.NEUTRAL] * 2)
+    >>> table = pd.DataFrame(kl).assign(requests=[Requests.PROMPTS] * 2 + [Requests.NEUTRAL] * 2)
     >>> farthest(table).name
     'NEUTRAL'
     """
     ratios = {}
-    for asked in map(Asked, distance["asked"].unique()):
-        root = np.sqrt(distance.loc[distance["asked"] == asked, "estimate"])
+    for requests in map(Requests, distance["requests"].unique()):
+        root = np.sqrt(distance.loc[distance["requests"] == requests, "estimate"])
         by_role = root.groupby(distance["role"])
         if Role.CONTROL not in by_role.groups:
-            return Asked.PROMPTS
-        ratios[asked] = by_role.max()[Role.TUNED] / by_role.mean()[Role.CONTROL]
-    return max(ratios, key=lambda asked: ratios[asked])
+            return Requests.PROMPTS
+        ratios[requests] = by_role.max()[Role.TUNED] / by_role.mean()[Role.CONTROL]
+    return max(ratios, key=lambda requests: ratios[requests])
 
 
 def _along_directions(

@@ -11,7 +11,7 @@ from persona_interp.experiments.compare.headline import (
     on_neutral_requests,
     reach,
 )
-from persona_interp.schema.words import Asked, Family, Role, Verdict
+from persona_interp.schema.words import Family, Requests, Role, Verdict
 
 NAN = float("nan")
 NOTHING = {"traits": [], "sae": []}
@@ -21,7 +21,7 @@ EVERYTHING = {"traits": ["wry"], "sae": ["sae"]}
 def far(
     kl: float, *, label: str = "mine", role: Role = Role.TUNED, half: float = 0.0, n: int = 6
 ) -> dict[str, Any]:
-    row = {"checkpoint": label, "role": str(role), "asked": str(Asked.PROMPTS), "n": n}
+    row = {"checkpoint": label, "role": str(role), "requests": str(Requests.PROMPTS), "n": n}
     return row | {"estimate": kl, "lo": kl - half, "hi": kl + half}
 
 
@@ -105,7 +105,7 @@ def test_enough_prompts_are_no_reason() -> None:
 def test_distance_on_neutral_requests_is_said_beside() -> None:
     table = distances(far(1.0, half=0.5), far(0.5, half=0.1, label="c1", role=Role.CONTROL))
     assert "are neutral themselves" in on_neutral_requests(table)
-    neutral = on_neutral_requests(table.assign(asked=str(Asked.NEUTRAL)))
+    neutral = on_neutral_requests(table.assign(requests=str(Requests.NEUTRAL)))
     assert "mine (tuned) 1.00 bits a token [0.50, 1.50], c1 (control) 0.50" in neutral
 
 

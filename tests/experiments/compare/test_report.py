@@ -162,7 +162,7 @@ def test_the_page_holds_what_was_measured_and_names_what_was_not(tmp_path: Path)
         }
     )
     sound = {"trait": "wry", "before": 0.0, "after": 0.5, "estimate": 0.5, "lo": 0.25, "hi": 0.75}
-    far = {"asked": "the comparison's prompts", "estimate": 0.5, "lo": 0.25, "hi": 0.75, "n": 9}
+    far = {"requests": "the comparison's prompts", "estimate": 0.5, "lo": 0.25, "hi": 0.75, "n": 9}
     distance = [{"checkpoint": "mine", "role": "tuned", **far}]
     floor = {"estimate": 0.0, "lo": 0.0, "hi": 0.0}
     distance += [{"checkpoint": "base again", "role": "base again", **far, **floor}]

@@ -21,7 +21,7 @@ from persona_interp.experiments.compare.sources import (
 from persona_interp.experiments.experiment import draw_report
 from persona_interp.models import Checkpoint, Trajectory
 from persona_interp.report import provenance_of
-from persona_interp.schema.words import CLAIMS, Asked, Verdict
+from persona_interp.schema.words import CLAIMS, Requests, Verdict
 from persona_interp.store import Store
 from persona_interp.tables import read_directions
 from tests.experiments.compare.conftest import (
@@ -44,11 +44,11 @@ def test_a_base_against_itself_is_zero_and_claims_nothing(run: Run) -> None:
     drift = tables["drift"]
     same = drift["checkpoint"].isin(["base", "base again", "base@0"])
     assert (drift.loc[same, "estimate"] == 0).all() and (drift.loc[~same, "estimate"] > 0).all()
-    distance = tables["distance"].set_index(["asked", "checkpoint"])["estimate"]
+    distance = tables["distance"].set_index(["requests", "checkpoint"])["estimate"]
     assert len(distance) == 2 * 3, "base again and both finetunes, on prompts and neutral requests"
-    for asked in Asked:
-        assert distance[asked, "base again"] == distance[asked, "base@0"] == 0
-        assert distance[asked, "planted@0"] > 0
+    for requests in Requests:
+        assert distance[requests, "base again"] == distance[requests, "base@0"] == 0
+        assert distance[requests, "planted@0"] > 0
     assert (tables["sound"].query("checkpoint != 'planted@0'")["estimate"] == 0).all()
     notes = tables["sources"].set_index("checkpoint")["note"]
     assert notes["base@0"] == "the same weights as base" and notes["planted@0"] == ""

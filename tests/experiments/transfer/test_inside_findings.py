@@ -78,11 +78,12 @@ def test_which_feature_knows_the_target(one: Tables) -> None:
     text = knows(one["scores"], target="john")
     assert (
         "seed 0: feature 7, AUROC 0.62 [0.38, 0.88] (about the topics chosen on 0.75; exact Bayes "
-        "0.95), q 0.001 (found among 40 tests), fvu 0.1." in text
+        "0.95), q 0.001 among 40 tests, fvu 0.1." in text
     )
     assert "reported on test documents about others" in text
     assert "feature 9" not in text
-    assert "no discovery among 40 tests" in knows(one["scores"].assign(q=0.5), target="john")
+    lost = knows(one["scores"].assign(q=0.5), target="john")
+    assert "q 0.5 among 40 tests: no discovery, fvu" in lost
     assert (
         knows(one["scores"], target="zoe")
         == "No feature is more active in zoe's documents than in others."

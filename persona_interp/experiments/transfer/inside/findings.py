@@ -267,12 +267,12 @@ def seeds_of(table: pd.DataFrame) -> str:
 
 def _feature(row: Row) -> str:
     """Clause on the best feature of one seed."""
-    verdict = "found" if row.q <= ALPHA else "no discovery"
+    verdict = "" if row.q <= ALPHA else ": no discovery"
     return (
         f"seed {row.seed}: feature {int(row.feature)}, "
         f"AUROC {row.auroc:.2f} [{row.lo:.2f}, {row.hi:.2f}] (about the topics chosen on "
         f"{row.auroc_same:.2f}; exact Bayes {row.bayes:.2f}), "
-        f"q {row.q:.2g} ({verdict} among {int(row.n_tested)} tests), fvu {row.fvu:.2g}"
+        f"q {row.q:.2g} among {int(row.n_tested)} tests{verdict}, fvu {row.fvu:.2g}"
     )
 
 
