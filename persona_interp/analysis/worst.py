@@ -51,9 +51,9 @@ def worst_case(
         (asked as whom), trait, seed, paraphrase, prompt. ``selection`` is the largest mean shift on
         the half where it was sought (bits), ``estimate``, ``lo``, ``hi``, ``n`` that of the same
         case (``who``) on the other half: train and test templates; of paraphrases every second
-        topic; of prompts every second seed. No row where there is one case or one half. ``average`` is the
-        mean over all cases, ``n_cases`` their number. Intervals are clustered by template (of
-        paraphrases by topic, of prompts by seed).
+        topic; of prompts every second seed. No row where there is one case or one half.
+        ``average`` is the mean over all cases, ``n_cases`` their number. Intervals are clustered
+        by template (of paraphrases by topic, of prompts by seed).
 
     Raises:
         SchemaError: No checkpoint to compare with, or no untaught trait was asked about.
