@@ -146,3 +146,9 @@ def test_help_loads_neither_torch_nor_pandas() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout == "[]\n"
+
+
+def test_the_package_is_run_as_a_module() -> None:
+    command = [sys.executable, "-m", "persona_interp", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert "Usage: python -m persona_interp" in done.stdout

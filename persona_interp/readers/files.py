@@ -104,7 +104,9 @@ def read_each(
     paths = {path.stem: path for path in sorted(files)}
     if not paths:
         what = "has no .json files" if folder.is_dir() else "does not exist"
-        raise SchemaError(f"{folder} {what}; expected a folder of {kind} files.")
+        below = sorted({file.parent for file in folder.glob("*/*.json")})
+        hint = f" Did you mean {' or '.join(map(str, below))}?" if below else ""
+        raise SchemaError(f"{folder} {what}; expected a folder of {kind} files.{hint}")
     if names is None:
         names = paths
     elif isinstance(names, str):

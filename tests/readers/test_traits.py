@@ -169,3 +169,11 @@ def test_all_instructions_cross_all_questions() -> None:
 def test_wrong_questions_are_refused(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(SchemaError, match=message):
         trait_prompts(DRY, **({"side": "pos"} | wrong))
+
+
+def test_the_folder_above_names_the_folder_that_is_meant(tmp_path: Path) -> None:
+    for name in ("roles", "traits"):
+        (tmp_path / name).mkdir()
+    write_trait(DRY, tmp_path / "traits" / "dry.json")
+    with pytest.raises(SchemaError, match=r"Did you mean .*traits\?"):
+        read_traits(tmp_path)
