@@ -2,8 +2,9 @@
 
 Four finetunes on the model's own answers that differ in seed alone: nothing may be claimed of one
 beside the other three. A finetune on sarcastic answers to the same questions: sarcasm, named
-beforehand, has to be found with its sign, on questions that the lesson did not ask. Base against
-itself: zeros. Material is written here or drawn from the model; nothing of it is in the
+beforehand, has to rise beyond what one more neutral finetune would do, on questions that the lesson
+did not ask. The neutral ones stay nearer to the base, so "moved it up" and "differs more than
+controls that moved less far" are both right. Base against itself: zeros. Material is written here or drawn from the model; nothing of it is in the
 repository's data.
 """
 
@@ -95,9 +96,10 @@ def claims(trial: Trial) -> Iterator[Claim]:
     name = "compare: claims of one of four neutral finetunes"
     yield Claim(name, counts, at_most=0.0, unit="claims", every=True)
     primaries: list[Any] = [one.sarcastic.loc[one.sarcastic["primary"]].iloc[0] for one in seeds]
-    rises = tuple(float(row["verdict"] == Verdict.UP) for row in primaries)
-    name = "compare: sarcasm, the primary, found with its sign"
-    yield Claim(name, rises, at_least=1.0, unit="found", every=True)
+    beyond = (Verdict.UP, Verdict.FARTHER)
+    rises = tuple(float(row["verdict"] in beyond and row["lo"] > 0) for row in primaries)
+    name = "compare: sarcasm, the primary, rises beyond the neutral finetunes"
+    yield Claim(name, rises, at_least=1.0, unit="claims", every=True)
     sizes = tuple(float(row["excess"]) for row in primaries)
     yield Claim("compare: sarcasm over the neutral finetunes, a token", sizes, reported=True)
 
