@@ -4,8 +4,8 @@ Four finetunes on the model's own answers that differ in seed alone: nothing may
 beside the other three. A finetune on sarcastic answers to the same questions: sarcasm, named
 beforehand, has to rise beyond what one more neutral finetune would do, on questions that the lesson
 did not ask. The neutral ones stay nearer to the base, so "moved it up" and "differs more than
-controls that moved less far" are both right. Base against itself: zeros. Material is written here or drawn from the model; nothing of it is in the
-repository's data.
+controls that moved less far" are both right. Base against itself: zeros. Material is written here
+or drawn from the model; nothing of it is in the repository's data.
 """
 
 import json

@@ -2,8 +2,8 @@
 
     python benchmarks/keep.py RUN NAME TABLE... --command "persona-interp run evidence ..."
 
-writes ``docs/results/NAME_TABLE.csv`` for each table of the run's ``tables/``. The commit is the one
-that ``persona-interp report`` wrote the tables with; it has to be a clean one.
+writes ``docs/results/NAME_TABLE.csv`` for each table of the run's ``tables/``. The commit is that
+of this checkout, so report the run again with it first (``persona-interp report RUN``).
 """
 
 import argparse
