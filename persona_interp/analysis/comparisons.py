@@ -10,7 +10,13 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from persona_interp.analysis.controls import distances, largest_distances, p_of, prediction_error
+from persona_interp.analysis.controls import (
+    distances,
+    largest_distances,
+    p_of,
+    prediction_error,
+    spread_constant,
+)
 from persona_interp.analysis.flips import sign_flip
 from persona_interp.analysis.stats import Interval, cluster_interval
 
@@ -106,8 +112,9 @@ def compare(
     changes = np.stack([other.to_numpy() - before for other in others])
     excess = cluster_interval(change - changes.mean(axis=0), units)
     means = changes.mean(axis=1)
-    mean, error = means.mean(axis=0), prediction_error(means, regularize=is_feature)
-    outside = distances(shift.estimate, means, regularize=is_feature)
+    constant = spread_constant(means) if is_feature else 0.0
+    mean, error = means.mean(axis=0), prediction_error(means, constant=constant)
+    outside = distances(shift.estimate, means, constant=constant)
     # 95 % prediction interval: where one more control would be.
     half = stats.t.ppf(0.975, len(others) - 1) * np.nan_to_num(error)
     table = table.assign(controls=mean, range_lo=mean - half, range_hi=mean + half)
@@ -148,4 +155,5 @@ def _as_far(change: Array, controls: Array, *, ratio: float, is_feature: bool) -
     if not np.isfinite(ratio) or (is_feature and ratio > PROPORTIONAL):
         return np.full(len(change), np.nan)
     # Controls that went farther than the finetune judge it as they are.
-    return distances(change, controls, ratio=max(ratio, 1.0), regularize=is_feature)
+    constant = spread_constant(controls) if is_feature else 0.0
+    return distances(change, controls, ratio=max(ratio, 1.0), constant=constant)

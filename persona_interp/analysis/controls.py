@@ -15,45 +15,58 @@ TAIL = 2
 Array = npt.NDArray[np.float64]
 
 
-def spread(controls: Array, *, regularize: bool = False) -> Array:
+def spread_constant(controls: Array) -> float:
+    """What is added to the spread of features: its median over those that vary.
+
+    Of many features most hardly ever fire, and some spread is small by luck or none at all; a
+    constant keeps a ratio from exploding there (the s0 of SAM: Tusher, Tibshirani and Chu 2001).
+    What never varies says nothing about how far finetunes go, so it is not in the median.
+
+    Args:
+        controls: Dims (control, feature), two controls or more.
+
+    Returns:
+        In units of the changes; NaN where nothing varies, so that nothing can be judged.
+
+    >>> round(spread_constant(np.array([[0.0, 0.0], [2.0, 0.0]])), 2)
+    1.41
+    """
+    sd = controls.std(axis=0, ddof=1)
+    return float(np.median(sd[sd > 0])) if (sd > 0).any() else np.nan
+
+
+def spread(controls: Array, *, constant: float = 0.0) -> Array:
     """Standard deviation of the controls' changes.
 
     Args:
         controls: Dims (control, quantity), two controls or more.
-        regularize: Add its median over the quantities that vary among the controls. Of many
-            features most hardly ever fire, and some spread is small by luck or none at all; the
-            constant keeps a ratio from exploding there (the s0 of SAM: Tusher, Tibshirani and Chu
-            2001). What never varies says nothing about how far finetunes go, so it is not in the
-            median.
+        constant: Added to it; of features ``spread_constant``.
 
     Returns:
-        One entry a quantity; NaN where nothing varies, so that nothing can be judged.
+        One entry a quantity; NaN where it is 0, so that nothing can be judged.
 
-    >>> spread(np.array([[0.0, 0.0], [2.0, 0.0]]), regularize=True).round(2).tolist()
-    [2.83, 1.41]
+    >>> spread(np.array([[0.0, 0.0], [2.0, 0.0]]), constant=1.0).round(2).tolist()
+    [2.41, 1.0]
     """
-    sd = controls.std(axis=0, ddof=1)
-    varies = sd > 0
-    if regularize:
-        return sd + np.median(sd[varies]) if varies.any() else np.full_like(sd, np.nan)
-    return np.where(varies, sd, np.nan)
+    sd = controls.std(axis=0, ddof=1) + constant
+    return np.where(sd > 0, sd, np.nan)
 
 
-def prediction_error(controls: Array, *, regularize: bool = False) -> Array:
+def prediction_error(controls: Array, *, constant: float = 0.0) -> Array:
     """Standard error of where one more control would be: ``spread sqrt(1 + 1/n)``.
 
     Args:
         controls: Dims (control, quantity).
-        regularize: As in ``spread``.
+        constant: As in ``spread``.
 
     Returns:
         One entry a quantity.
     """
-    return spread(controls, regularize=regularize) * np.sqrt(1 + 1 / len(controls))
+    return spread(controls, constant=constant) * np.sqrt(1 + 1 / len(controls))
 
 
 def distances(
-    change: Array, controls: Array, *, ratio: float = 1.0, regularize: bool = False
+    change: Array, controls: Array, *, ratio: float = 1.0, constant: float = 0.0
 ) -> Array:
     """How many prediction errors a change lies outside of what controls do.
 
@@ -63,7 +76,7 @@ def distances(
         ratio: How many times farther the finetune went than its controls, at least 1. Controls
             that had gone as far would change by something between their mean and ``ratio`` times
             it, with ``ratio`` times the error.
-        regularize: As in ``spread``.
+        constant: As in ``spread``.
 
     Returns:
         Not negative; NaN where the controls cannot judge.
@@ -73,7 +86,7 @@ def distances(
     [3.46, 0.87]
     """
     mean = controls.mean(axis=0)
-    error = ratio * prediction_error(controls, regularize=regularize)
+    error = ratio * prediction_error(controls, constant=constant)
     nearest = np.clip(change, np.minimum(mean, ratio * mean), np.maximum(mean, ratio * mean))
     return np.abs(change - nearest) / error
 
@@ -93,18 +106,21 @@ def p_of(distance: Array, *, n: int) -> Array:
 
 
 def largest_distances(controls: Array) -> Array:
-    """Largest distance of each control from the others.
+    """Largest distance of each control from the others, over features.
 
     Args:
-        controls: Dims (control, quantity), three controls or more; with a regularized spread.
+        controls: Dims (control, feature), three controls or more.
 
     Returns:
-        One entry a control; NaN where the others do not vary.
+        One entry a control; NaN where no feature varies.
     """
+    # Of all controls: two others that happen to agree in a handful of features would have next to
+    # none, and put the third beyond anything that a finetune can do.
+    constant = spread_constant(controls)
     rows = []
     for i, own in enumerate(controls):
         others = np.delete(controls, i, axis=0)
-        rows.append(distances(own, others, regularize=True).max())
+        rows.append(distances(own, others, constant=constant).max())
     return np.array(rows)
 
 

@@ -74,10 +74,11 @@ def effects(
     beforehand, are corrected among themselves: a single one is not.
 
     *Features* are many and hardly ever fire. Those that are 0 at every unit in every checkpoint are
-    not tested; s is raised by its median over the features that vary (``controls.spread``); and
-    beside the intervals over units, corrected as above, it is the largest change of a finetune that
-    is judged, by the largest change of each control (``controls.p_as_largest``), because a t test
-    of every single feature with few controls needs tails that nobody knows.
+    not tested; s is raised by its median over the features that vary
+    (``controls.spread_constant``); and beside the intervals over units, corrected as above, it is
+    the largest change of a finetune that is judged, by the largest change of each control
+    (``controls.p_as_largest``), because a t test of every single feature with few controls needs
+    tails that nobody knows.
 
     *Controls that moved less far.* A finetune whose offsets are larger than its controls' leaves
     their range in everything. With ``distance`` the same tests are made once more as if the
