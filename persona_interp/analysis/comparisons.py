@@ -3,6 +3,7 @@
 Arrays have one entry a quantity.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -61,6 +62,7 @@ def compare(
     others: list[pd.DataFrame],
     *,
     by_controls: bool,
+    clusters: Sequence[str],
     is_feature: bool,
     far: Far,
     n_flips: int,
@@ -73,6 +75,7 @@ def compare(
         checkpoint: The same of the checkpoint.
         others: The same of its controls.
         by_controls: Whether they are enough to judge.
+        clusters: Of each unit; units of one cluster move together.
         is_feature: Whether the quantities are features, most of which hardly ever fire.
         far: How far all of them went.
         n_flips: Random sign flips.
@@ -81,10 +84,10 @@ def compare(
     Returns:
         The comparison.
     """
-    units, before = base.index.to_numpy(), base.to_numpy()
+    groups, before = np.asarray(clusters), base.to_numpy()
     change = checkpoint.to_numpy() - before
-    shift = cluster_interval(change, units)
-    flips = sign_flip(change, units, n_flips=n_flips, seed=seed)
+    shift = cluster_interval(change, groups)
+    flips = sign_flip(change, groups, n_flips=n_flips, seed=seed)
     # The t test leans on normal means, the flips on symmetric differences: a claim must survive
     # both.
     p_units = np.maximum(p_interval(shift), flips.p)
@@ -110,7 +113,7 @@ def compare(
     if len(others) < 2:
         return Comparison(table, np.array([]))
     changes = np.stack([other.to_numpy() - before for other in others])
-    excess = cluster_interval(change - changes.mean(axis=0), units)
+    excess = cluster_interval(change - changes.mean(axis=0), groups)
     means = changes.mean(axis=1)
     constant = spread_constant(means) if is_feature else 0.0
     mean, error = means.mean(axis=0), prediction_error(means, constant=constant)

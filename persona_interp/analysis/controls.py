@@ -112,7 +112,7 @@ def largest_distances(controls: Array) -> Array:
         controls: Dims (control, feature), three controls or more.
 
     Returns:
-        One entry a control; NaN where no feature varies.
+        One entry a control; NaN where no feature varies among the others.
     """
     # Of all controls: two others that happen to agree in a handful of features would have next to
     # none, and put the third beyond anything that a finetune can do.
@@ -120,7 +120,8 @@ def largest_distances(controls: Array) -> Array:
     rows = []
     for i, own in enumerate(controls):
         others = np.delete(controls, i, axis=0)
-        rows.append(distances(own, others, constant=constant).max())
+        outside = distances(own, others, constant=constant).max()
+        rows.append(np.nan if np.isnan(spread_constant(others)) else outside)
     return np.array(rows)
 
 

@@ -24,6 +24,8 @@ from persona_interp.schema.words import Family, Role
 
 Array = npt.NDArray[np.float64]
 
+CLUSTER = "cluster"
+"""Column of measurements, where units of one topic or conversation move together."""
 ENOUGH_CONTROLS = 3
 """Controls from which on a finetune may be said to have moved something."""
 
@@ -35,6 +37,8 @@ class _Block(NamedTuple):
     hook: str
     values: dict[str, pd.DataFrame]
     """Dims (unit, quantity), by checkpoint."""
+    clusters: Sequence[str]
+    """Of each unit: units of one cluster move together."""
     n_silent: int
     """Quantities of this family and hook that are left out because they never fire."""
 
@@ -87,7 +91,9 @@ def effects(
     a finetune that went more than 1.25 times as far none is said to have moved.
 
     Args:
-        measurements: A measurements table; every checkpoint at the same units.
+        measurements: A measurements table; every checkpoint at the same units. Units are taken as
+            independent unless a column ``cluster`` says which ones move together (prompts of one
+            topic, turns of one conversation): then clusters are the units of every test.
         base: Its label.
         tuned: Labels of the checkpoints that claims are about.
         controls: Labels of finetunes that differ from them by nothing but chance and what is asked
@@ -107,14 +113,18 @@ def effects(
         finetune; they are no claims and no tests of a family.
 
     Raises:
-        SchemaError: An unknown checkpoint or primary, a checkpoint that was not measured at the
-            same units, or one without a distance where others have one.
+        SchemaError: An unknown checkpoint or primary, one that is named twice, a checkpoint that
+            was not measured at the same units, or whose distance is missing or no divergence where
+            others have one; two rows of one unit, or an infinite value.
 
     Note:
         Level by simulation (a claim anywhere; 0.05 is promised) with 3 and 5 controls that are
         exchangeable with the finetune: 12 traits .05 and .04; where training runs have heavy tails
-        (t, 3 degrees of freedom) 12 traits .07 and .13 to .16, 40 traits .07 and .24; 20 to 1,500
-        sparse features .00 to .07 with any tails and correlation. Of finetunes that went 2, 4 and
+        (t, 3 degrees of freedom) 12 traits .07 and .13 to .17, 40 traits .07 and .24; where they
+        are skewed (lognormal) 12 traits .19 and .32; 20 to 1,500 sparse features .00 to .07 with
+        any tails and correlation. Without controls, over units: .01 to .05, but .5 where changes of
+        mean 0 are skewed (lognormal), and .7 where 20 prompts belong to 5 topics and no ``cluster``
+        says so. Of finetunes that went 2, 4 and
         7 times as far (12 traits, 3 controls) something "moved" in .03, .04 and .02 with
         ``distance``, in .15, .56 and .92 without.
 
@@ -132,12 +142,12 @@ def effects(
     >>> effects(table, controls=["c1", "c2"], **options)["verdict"].iloc[0]
     'differs'
     """
-    schema.check(measurements, "measurements")
+    _check_measurements(measurements)
+    if CLUSTER not in measurements:
+        measurements = measurements.assign(**{CLUSTER: measurements["unit"]})
     labels = list(dict.fromkeys(measurements["checkpoint"]))
-    repeated_base = [again] if again else []
-    for label in (base, *tuned, *controls, *repeated_base):
-        if label not in labels:
-            raise SchemaError(unknown("checkpoint", label, labels))
+    _check_labels([base, *tuned, *controls, *([again] if again else [])], labels)
+    _check_distance(distance, [*tuned, *controls])
     primary_pairs = set(primary)
     _check_primary(primary_pairs, measurements, tuned=tuned, family=primary_in)
     blocks = list(_blocks(measurements, labels))
@@ -174,6 +184,48 @@ def effects(
     return schema.check(table[list(schema.TABLES["effects"])], "effects")
 
 
+def _check_measurements(measurements: pd.DataFrame) -> None:
+    """Raise a SchemaError unless every quantity has one finite value, or none, at each unit."""
+    schema.check(measurements, "measurements")
+    key = ["checkpoint", "family", "hook", "quantity", "unit"]
+    for column in key:
+        if measurements[column].isna().any():
+            raise SchemaError(f"measurements need a {column} in every row; some have none.")
+    if CLUSTER in measurements and (measurements.groupby("unit")[CLUSTER].nunique() != 1).any():
+        raise SchemaError("measurements need one cluster a unit, the same in all checkpoints.")
+    if np.isinf(measurements["value"].to_numpy(np.float64)).any():
+        raise SchemaError("measurements need finite values; some are infinite.")
+    if (again := measurements.duplicated(key)).any():
+        row = measurements.loc[again, key].iloc[0]
+        where = ", ".join(f"{column} {row[column]}" for column in key if row[column] != "")
+        raise SchemaError(f"measurements need one row a unit; there are several of {where}.")
+
+
+def _check_labels(labels: Sequence[str], known: Sequence[str]) -> None:
+    """Raise a SchemaError if a checkpoint is unknown, or is named for two things at once."""
+    for label in labels:
+        if label not in known:
+            raise SchemaError(unknown("checkpoint", label, known))
+    for label, times in Counter(labels).items():
+        if times > 1:
+            raise SchemaError(
+                f"checkpoint '{label}' is named {times} times; it is the base, a finetune or a "
+                "control, and one of them only: a control that is counted twice judges nothing."
+            )
+
+
+def _check_distance(distance: Mapping[str, float] | None, labels: Sequence[str]) -> None:
+    """Raise a SchemaError unless every finetune and control has a divergence from the base."""
+    for label in labels if distance is not None else ():
+        if label not in distance:
+            raise SchemaError(unknown("distance of checkpoint", label, distance))
+        if not (np.isfinite(distance[label]) and distance[label] >= 0):
+            raise SchemaError(
+                f"a distance is a finite divergence of 0 or more; that of '{label}' is "
+                f"{distance[label]}."
+            )
+
+
 def _check_primary(
     pairs: set[tuple[str, str]], measurements: pd.DataFrame, *, tuned: Sequence[str], family: str
 ) -> None:
@@ -190,9 +242,11 @@ def _blocks(measurements: pd.DataFrame, labels: list[str]) -> Iterator[_Block]:
     for _, rows in measurements.groupby(["family", "hook"], sort=False):
         family, hook = map(str, rows[["family", "hook"]].iloc[0])
         names = rows["quantity"].drop_duplicates()
+        clusters = rows.drop_duplicates("unit").set_index("unit")[CLUSTER]
         wide = {}
         for label, part in rows.groupby("checkpoint", sort=False):
-            wide[label] = part.pivot(index="unit", columns="quantity", values="value")[names]
+            table = part.pivot(index="unit", columns="quantity", values="value")
+            wide[label] = table.reindex(columns=names)
         for label in labels:
             # Pairs need the same unit in both checkpoints, so cells without a value must be alike.
             if label not in wide or not wide[label].notna().equals(wide[labels[0]].notna()):
@@ -212,7 +266,7 @@ def _blocks(measurements: pd.DataFrame, labels: list[str]) -> Iterator[_Block]:
         for units in dict.fromkeys(units_of.values()):
             block = [name for name, own in units_of.items() if own == units]
             values = {label: wide[label].loc[list(units), block] for label in labels}
-            yield _Block(family, hook, values, len(silent))
+            yield _Block(family, hook, values, list(clusters[list(units)]), len(silent))
 
 
 def _floor(values: dict[str, pd.DataFrame], *, base: str, again: str) -> Array:
@@ -236,9 +290,6 @@ def _far(label: str, others: list[str], distance: Mapping[str, float] | None) ->
     """How far a checkpoint and its controls went."""
     if distance is None:
         return Far()
-    for name in (label, *others):
-        if name not in distance:
-            raise SchemaError(unknown("distance of checkpoint", name, distance))
     own = float(distance[label])
     if not others:
         return Far(own)
@@ -267,6 +318,7 @@ def _compare(
             values[label],
             [values[other] for other in others],
             by_controls=by_controls,
+            clusters=block.clusters,
             is_feature=block.family == Family.FEATURE,
             far=far,
             n_flips=n_flips,

@@ -277,3 +277,53 @@ def test_bad_input_is_refused_by_name() -> None:
     short = table.loc[~((table["checkpoint"] == "c1") & (table["unit"] == "q3"))]
     with pytest.raises(SchemaError, match="c1 was not measured at the same units"):
         effects(short, base="base", tuned=["tuned"], controls=["c1"])
+
+
+@pytest.mark.parametrize(
+    "controls",
+    [["c1", "c2", "base"], ["c1", "c1", "c2"], ["c1", "c2", "tuned"]],
+)
+def test_a_control_that_is_no_third_one_is_refused(controls: list[str]) -> None:
+    table = planted(np.random.default_rng(0), {"tuned": 2.0, "c1": 0.0, "c2": 0.0})
+    with pytest.raises(SchemaError, match="is named 2 times"):
+        effects(table, base="base", tuned=["tuned"], controls=controls)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, -1.0, np.inf])
+def test_a_distance_that_is_none_is_refused_and_never_ignored(wrong: float) -> None:
+    table = planted(np.random.default_rng(0), FOUR | {"tuned": 2.0})
+    distance = dict.fromkeys(CONTROLS, 0.1) | {"tuned": wrong}
+    with pytest.raises(SchemaError, match="that of 'tuned' is"):
+        effects(table, base="base", tuned=["tuned"], controls=CONTROLS, distance=distance)
+
+
+def test_tables_that_are_none_are_refused() -> None:
+    table = planted(np.random.default_rng(0), FOUR)
+    for wrong, message in (
+        (pd.concat([table, table.iloc[:1]]), "one row a unit; there are several of"),
+        (table.assign(value=table["value"].where(table.index != 5, np.inf)), "infinite"),
+        (table.assign(unit=table["unit"].where(table.index != 5)), "need a unit in every row"),
+        (table.assign(cluster=np.arange(len(table))), "one cluster a unit"),
+        (table.query("quantity != 'wry' or checkpoint != 'c1'"), "c1 was not measured"),
+    ):
+        with pytest.raises(SchemaError, match=message):
+            effects(wrong, base="base", tuned=["tuned"], controls=CONTROLS)
+
+
+def test_units_of_one_cluster_are_one_unit() -> None:
+    """Twenty prompts of five topics that differ and no common change: a claim if taken for 20."""
+    rng = np.random.default_rng(3)
+    claims = {"alone": 0, "together": 0}
+    for _ in range(20):
+        topics = np.repeat(rng.normal(0, 1, 5), 4)
+        change = topics + rng.normal(0, 0.3, 20)
+        rows = {"unit": UNITS, "quantity": "wry", "family": "behavior", "hook": ""}
+        base = pd.DataFrame(rows).assign(checkpoint="base", value=0.0)
+        tuned = pd.DataFrame(rows).assign(checkpoint="tuned", value=change)
+        table = pd.concat([base, tuned], ignore_index=True)
+        cluster = table["unit"].map(dict(zip(UNITS, np.repeat([*"abcde"], 4), strict=True)))
+        for name, data in (("alone", table), ("together", table.assign(cluster=cluster))):
+            row = effects(data, base="base", tuned=["tuned"]).iloc[0]
+            claims[name] += row["verdict"] in CLAIMS
+            assert row["n"] == (20 if name == "alone" else 5)
+    assert claims["together"] == 0 < claims["alone"]
