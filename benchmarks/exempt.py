@@ -20,6 +20,7 @@ EXEMPT: dict[str, str] = {
     "metric.kernel_distance": NONE,
     "metric.trait_distance": NONE,
     "metric.walk_distance": NONE,
+    "novelty.largest_known": "the threshold of novelty.novelty, which has rows",
     "novelty.verdicts": "the rule of novelty.novelty, which has rows",
     "pairs.pairs": "the intervals and p of auroc.auroc_differences, which has rows",
     "reach.evidence_in_words": "puts the interval of reach.evidence_to_reach into words",

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from persona_interp import analysis
-from persona_interp.schema.words import CLAIMS, Novelty
+from persona_interp.schema.words import Novelty, Verdict
 from planted.behavior import behavior
 from planted.noise import Noise, noise
 from planted.worlds import statements, world
@@ -48,11 +48,13 @@ def _novelty(rng: np.random.Generator, *, personas: int, new: bool, heavy: bool)
     return {quantity: float(np.mean(verdicts == Novelty.NOT_COMPOSABLE))}
 
 
-def scores(rng: np.random.Generator, *, traits: int, seeds: int, moved: np.ndarray) -> pd.DataFrame:
+def scores(
+    rng: np.random.Generator, *, traits: int, seeds: int, moved: np.ndarray, farther: float = 1.0
+) -> pd.DataFrame:
     """Log odds of traits after lessons and null finetunes (bits a token).
 
-    ``moved`` has dims (taught, trait). A finetune has its own luck with every trait, SD 1, and a
-    question adds its own.
+    ``moved`` has dims (taught, trait). A finetune has its own luck with every trait, SD 1 (a
+    lesson's is ``farther`` times as large), and a question adds its own.
     """
     names = np.array([f"t{i}" for i in range(traits)])
     rows = []
@@ -62,7 +64,8 @@ def scores(rng: np.random.Generator, *, traits: int, seeds: int, moved: np.ndarr
         for taught, arm in product(range(traits), ("lesson", "null")):
             luck = rng.standard_normal((traits, 1)) + 0.5 * rng.standard_normal(base.shape)
             lesson = moved[taught][:, None] if arm == "lesson" else 0.0
-            finetunes.append((arm, names[taught], base + luck + lesson))
+            size = farther if arm == "lesson" else 1.0
+            finetunes.append((arm, names[taught], base + size * luck + lesson))
         for arm, taught, values in finetunes:
             trait, question = (index.ravel() for index in np.indices(values.shape))
             row = {"arm": arm, "taught": taught, "seed": seed, "trait": names[trait]}
@@ -70,23 +73,28 @@ def scores(rng: np.random.Generator, *, traits: int, seeds: int, moved: np.ndarr
     return pd.concat(rows, ignore_index=True)
 
 
-def _trait_transfer(rng: np.random.Generator, *, seeds: int, moves: bool) -> Outcome:
+def _trait_transfer(
+    rng: np.random.Generator, *, seeds: int, moves: bool, farther: float = 1.0
+) -> Outcome:
     """Six traits. Nothing moves; or every lesson moves its own and two of them another one too."""
     moved = np.zeros((6, 6))
     if moves:
         np.fill_diagonal(moved, FAR)
         moved[[0, 1], [2, 3]] = FAR
-    table = analysis.trait_transfer(scores(rng, traits=6, seeds=seeds, moved=moved))
+    table = scores(rng, traits=6, seeds=seeds, moved=moved, farther=farther)
+    table = analysis.trait_transfer(table)
     taught, trait = (table[name].str[1:].astype(int).to_numpy() for name in ("taught", "trait"))
-    found = table["verdict"].isin(CLAIMS).to_numpy()
+    claimed = table["verdict"].isin(SPECIFIC).to_numpy()
     if moves:
-        return false_share(found, moved[taught, trait] > 0)
-    outcome = {Quantity.LEVEL: float(found.any())}
+        return false_share(claimed, moved[taught, trait] > 0)
+    outcome = {Quantity.LEVEL: float(claimed.any())}
     if seeds == 1:
         return outcome  # its interval is about this run's questions, whose truth is not planted
     return outcome | dict(coverage(table["lo"][:1], table["hi"][:1], 0.0))
 
 
+SPECIFIC = (Verdict.DIFFERS, Verdict.UP, Verdict.DOWN)
+"""Claims about this finetune: not that it went farther."""
 NOVEL = {Quantity.LEVEL: Bounds(np.nan, 0.06)}
 
 ROWS = [
@@ -114,10 +122,18 @@ ROWS = [
         Row(
             "trait_transfer.trait_transfer",
             f"6 traits, {seeds} seeds, "
-            + ("own traits and 2 pairs move" if moves else "nothing moves"),
-            partial(_trait_transfer, seeds=seeds, moves=moves),
-            100,
+            + ("own traits and 2 pairs move" if moves else "nothing moves")
+            + (f", {farther:g} times as far" if farther > 1 else ""),
+            partial(_trait_transfer, seeds=seeds, moves=moves, farther=farther),
+            80,
         )
-        for seeds, moves in ((1, False), (3, False), (1, True), (3, True))
+        for seeds, moves, farther in (
+            (1, False, 1.0),
+            (3, False, 1.0),
+            (1, False, 4.0),
+            (3, False, 4.0),
+            (1, True, 1.0),
+            (3, True, 1.0),
+        )
     ),
 ]

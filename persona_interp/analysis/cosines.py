@@ -92,7 +92,7 @@ def cosine_against_cooccurrence(
         correlate with: all four are NaN.
 
     Raises:
-        SchemaError: A column is missing, or there are fewer than 3 names.
+        SchemaError: A column is missing, there are fewer than 3 names, or a cosine is not finite.
 
     >>> pairs = [(i, j) for i in range(6) for j in range(6)]
     >>> rows = [("h", "abcdef"[i], "abcdef"[j], -abs(i - j), -abs(i - j)) for i, j in pairs]
@@ -112,6 +112,11 @@ def cosine_against_cooccurrence(
         if len(names) < 3:
             raise SchemaError(f"a correlation over pairs needs three names or more; got {names}.")
         c = table.pivot(index="name", columns="other", values="cosine").loc[names, names]
+        if not np.isfinite(c.to_numpy()).all():
+            raise SchemaError(
+                f"every pair of names at {hook} needs a finite cosine; a direction of length 0 has "
+                "none, so leave it out."
+            )
         m = table.pivot(index="name", columns="other", values=against).loc[names, names].to_numpy()
         mask = np.triu(np.ones((len(names),) * 2, bool), 1) & ~np.isnan(m)
         # Traits of one topic never go together, whatever the documents say: permuted across

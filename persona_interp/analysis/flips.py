@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from persona_interp.analysis.stats import LEVEL, TIE, cluster_sums
+from persona_interp.errors import SchemaError
 
 CELLS = 1 << 24  # numbers in memory at once: 128 MiB
 FLIPS = 10_000
@@ -84,13 +85,15 @@ def sign_flip(
         p, p_max and the null's 95 % range of the mean difference, one entry a feature.
 
     Raises:
-        SchemaError: Rows and labels do not match, or there are none.
+        SchemaError: Rows and labels do not match, there are none, or a difference is not finite.
 
     >>> x = np.array([[1.0], [2.0], [3.0], [4.0], [5.0], [6.0]])
     >>> sign_flip(x, "a b c d e f".split()).p.tolist() == [2 / 2**6]
     True
     """
     sums, sizes = cluster_sums(differences, clusters)
+    if not np.isfinite(sums).all():  # no flip would be as large: the smallest p of all
+        raise SchemaError("sign flips need finite differences; got NaN or infinity.")
     n = len(sizes)
     sums = sums.reshape(n, -1)
     n_features = sums.shape[1]

@@ -103,7 +103,7 @@ def novelty(
 
 
 def largest_known(misfits: npt.ArrayLike) -> float:
-    """Misfit that one more of the known would exceed with probability 0.05 or less.
+    """Misfit that one more of the known would exceed with probability 0.05.
 
     Args:
         misfits: Of those who are known, each under its own name.
@@ -111,13 +111,21 @@ def largest_known(misfits: npt.ArrayLike) -> float:
     Returns:
         One more is the j-th largest or larger of n + 1 with probability j / (n + 1), so with 19
         known or more it is one of their misfits. With fewer no rank is rare enough, and it is the
-        largest times ``sqrt(20 / (n + 1))``, where a tail that falls with the square (or faster:
-        whatever has a variance) has fallen to 0.05 (see ``controls.p_as_largest``).
+        largest times ``sqrt(20 / (n + 1))``, where a tail that falls with the square beyond the
+        largest has fallen to 0.05 (see ``controls.p_as_largest``). Measured (4,000 draws each,
+        half-normal to lognormal): 0.05 or less with 19 known and 48, up to .09 with 3 to 8, up to
+        .25 with one: alone it is no test of few known. ``novelty`` also asks for an interval above
+        it, which holds the level (0 of 48 to 96 in each of nine settings).
+
+    Raises:
+        SchemaError: There is none, or one is not finite.
 
     >>> largest_known([0.1, 0.2, 0.3, 0.4]), largest_known(np.arange(1, 40))
     (0.8, 38.0)
     """
     x = np.sort(np.asarray(misfits, dtype=np.float64))
+    if not len(x) or not np.isfinite(x).all():
+        raise SchemaError(f"a null needs finite misfits of somebody known; got {x.tolist()}.")
     rank = int(ALPHA * (len(x) + 1))
     if rank:
         return float(x[-rank])

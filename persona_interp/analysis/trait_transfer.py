@@ -21,6 +21,8 @@ SEPARABLE = 0.7
 """AUROC of a trait in the base below which its transfer is not measured."""
 ENOUGH_SEEDS = 3
 """Seeds of every lesson from which on it may be said that a trait moved another."""
+ENOUGH_OTHERS = 3
+"""Untaught traits from which on they say how far a finetune went."""
 KEY = ["trait", "question"]
 
 
@@ -33,7 +35,10 @@ def trait_transfer(scores: pd.DataFrame) -> pd.DataFrame:
     questions it must differ from 0 and from the null finetunes' mean on the same side. Several
     seeds are averaged first, of lessons and null finetunes alike. That a lesson moved a trait is
     only said with 3 seeds or more of which the t interval lies on that side of 0; with fewer it
-    *differs* in this run.
+    *differs* in this run. A lesson that moves everything farther than null finetunes do leaves
+    their range in every trait: how far each went is the median change of the traits that it does
+    not teach, and what the null finetunes might have moved as much, had they gone as far, *differs
+    more than controls that moved less far* (``effects``).
 
     Args:
         scores: Of ``trait_scores``, with ``arm`` ("base", "lesson" or "null"), ``taught`` (the
@@ -128,10 +133,27 @@ def _effects(changes: Mapping[tuple[Arm, str], pd.DataFrame], taught: list[str])
         base=str(Role.BASE),
         tuned=list(lessons),
         controls=[f"{Arm.NULL} {name}" for name in taught],
+        distance=_distances(changes),
     )
     table = table.loc[table["role"] == Role.TUNED]
     table = table.assign(taught=table["checkpoint"].map(lessons), trait=table["quantity"])
     return table[["taught", "trait", "p", "q", "range_lo", "range_hi", "verdict"]]
+
+
+def _distances(changes: Mapping[tuple[Arm, str], pd.DataFrame]) -> dict[str, float] | None:
+    """How far each finetune went, as ``effects`` takes it: a square; None with too few traits.
+
+    The median of the traits that it does not teach: one or two that really come along do not make
+    a finetune go far.
+    """
+    distances = {}
+    for (arm, name), change in changes.items():
+        by_trait = change.mean(axis=1).groupby("trait", sort=False).mean()
+        others = by_trait.drop(index=name, errors="ignore")
+        if len(others) < ENOUGH_OTHERS:
+            return None
+        distances[f"{arm} {name}"] = float(np.median(np.abs(others))) ** 2
+    return distances
 
 
 def _verdicts(table: pd.DataFrame) -> list[str]:

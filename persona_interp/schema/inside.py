@@ -191,6 +191,7 @@ INSIDE: dict[str, dict[str, str]] = {
         "most_edit": "its name",
         "own": "the same number of the edit itself",
         "difference": "own minus most; negative = one of them takes more",
+        "held_out": "own minus what the one takes that takes most in the other seeds",
         "rank": "of the edit itself among them, 1 = it takes more than all",
     },
     "roles": {

@@ -46,6 +46,7 @@ class Standing(StrEnum):
     LESS = "told apart: less"
     UNDECIDED = "not told apart"
     DESCRIBED = "one seed: described, not claimed"
+    UNKNOWN = "nothing can be concluded"
 
 
 class Departure(StrEnum):

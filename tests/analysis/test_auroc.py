@@ -200,3 +200,15 @@ def test_small_classes() -> None:
     assert single.estimate[0, 1] == 0.5 and np.isnan(single.p).all()
     with pytest.raises(SchemaError, match="document, readout"):
         auroc_differences([1.0, 2.0], [True, False])
+
+
+@pytest.mark.parametrize(
+    ("values", "positive"),
+    [
+        ([0.1, np.nan, 0.3, 0.4], [True, True, False, False]),
+        ([0.1, 0.2, 0.3, 0.4], [1.0, np.nan, 0.0, 0.0]),
+    ],
+)
+def test_a_missing_value_or_label_is_refused(values: list[float], positive: list[float]) -> None:
+    with pytest.raises(SchemaError, match="some are NaN"):
+        auroc(values, positive)

@@ -141,3 +141,13 @@ def test_without_differences_there_is_no_correlation() -> None:
     table = pd.DataFrame(rows, columns=["hook", "name", "other", "cosine", "overlap"])
     row = cosine_against_cooccurrence(table).iloc[0]
     assert row[["rho", "p", "null_lo", "null_hi"]].isna().all() and row["n"] == 6
+
+
+def test_a_cosine_that_is_none_is_refused_and_no_discovery() -> None:
+    pairs = [(i, j) for i in range(6) for j in range(6)]
+    rows = [("h", "abcdef"[i], "abcdef"[j], -abs(i - j), -abs(i - j)) for i, j in pairs]
+    table = pd.DataFrame(rows, columns=["hook", "name", "other", "cosine", "overlap"])
+    table["cosine"] = table["cosine"].astype(float)
+    table.loc[3, "cosine"] = np.nan
+    with pytest.raises(SchemaError, match="finite cosine"):
+        cosine_against_cooccurrence(table, n_permutations=99)

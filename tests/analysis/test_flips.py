@@ -7,6 +7,7 @@ import pytest
 
 from persona_interp.analysis.flips import MOST_FLIPS, enough_flips, sign_flip
 from persona_interp.analysis.stats import benjamini_hochberg
+from persona_interp.errors import SchemaError
 
 
 def test_sign_flips_by_hand() -> None:
@@ -71,3 +72,12 @@ def test_many_patterns_are_enumerated_in_blocks() -> None:
     table = sign_flip(x, np.arange(15), n_flips=2**15)
     assert table.p[0] == by_hand and table.p_min == 2 / 2**15
     assert table.null_hi[0] == pytest.approx(np.quantile(signs @ x, 0.975) / 15, rel=0.05)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_what_is_no_number_is_refused_and_no_discovery(wrong: float) -> None:
+    """No flip is as large as NaN, so it would have the smallest p of all."""
+    x = np.random.default_rng(8).normal(size=(12, 3))
+    x[4, 1] = wrong
+    with pytest.raises(SchemaError, match="finite"):
+        sign_flip(x, np.arange(12))

@@ -112,3 +112,16 @@ def test_distances_are_of_one_hook() -> None:
     ]
     with pytest.raises(SchemaError, match="one hook"):
         analysis.metric.direction_distance(table)
+
+
+def test_documents_of_unequal_length_have_an_interval_that_covers() -> None:
+    """Lengths over two orders of magnitude, distance independent of them."""
+    rng = np.random.default_rng(2)
+    covered = []
+    for _ in range(200):
+        n_tokens = np.maximum(1, 30 * rng.lognormal(0, 1, 30)).astype(int)
+        distance = 0.4 + 0.1 * rng.standard_normal(30)
+        table = pd.DataFrame({"doc": range(30), "distance": distance, "n_tokens": n_tokens})
+        row = analysis.metric.continuation_distance(table.assign(name="john", other="sam")).iloc[0]
+        covered.append(row["lo"] <= 0.4 <= row["hi"])
+    assert np.mean(covered) >= 0.88

@@ -183,3 +183,9 @@ def test_other_questions_and_hooks_are_refused() -> None:
         shift_residual(neutral, named.assign_attrs(hook="other"))
     with pytest.raises(SchemaError, match="two are needed"):
         shift_residual(neutral.isel(prompt=[0, 1, 2]), named)
+
+
+@pytest.mark.parametrize("misfits", [[], [0.1, np.nan]])
+def test_a_null_of_nobody_or_of_no_number_is_refused(misfits: list[float]) -> None:
+    with pytest.raises(SchemaError, match="finite misfits"):
+        largest_known(misfits)

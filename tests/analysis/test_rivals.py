@@ -55,7 +55,7 @@ def test_runs_are_kept_apart_and_nothing_undefined_is_compared() -> None:
         ([0.5, 0.6, 0.7], Standing.MORE),
         ([-0.5, -0.6, -0.7], Standing.LESS),
         ([0.5, -0.1, 0.7], Standing.UNDECIDED),
-        ([0.5, np.nan, 0.7], Standing.UNDECIDED),
+        ([0.5, np.nan, 0.7], Standing.UNKNOWN),
     ],
 )
 def test_a_standing_hangs_on_the_interval_over_seeds(
@@ -71,3 +71,32 @@ def test_seeds_that_differ_by_chance_are_seldom_told_apart() -> None:
     draws = pd.DataFrame({"d": rng.standard_t(5, size=3_000), "seed": list(range(3)) * 1_000})
     words = standings(draws.assign(group=draws.index // 3), value="d", by="group")["standing"]
     assert 0.03 < (words != Standing.UNDECIDED).mean() < 0.07
+
+
+def test_an_edit_like_its_twenty_rivals_is_seldom_said_to_take_less() -> None:
+    """The largest of 20 is above any one of them: in 8 of 10 cases, if it is chosen by itself."""
+    rng = np.random.default_rng(1)
+    edits = ["own", *(f"rival {i}" for i in range(20))]
+    words: list[str] = []
+    for _ in range(60):
+        shares = 0.5 + 0.1 * rng.standard_normal((5, 21))
+        causes = pd.DataFrame(shares, columns=edits).rename_axis("seed").reset_index()
+        causes = causes.melt("seed", var_name="edit", value_name="share")
+        causes["group"] = np.where(causes["edit"] == "own", "method", "persona")
+        table = rivals(causes, edit="own")
+        row = standings(table, value="difference", held_out="held_out", by="group").iloc[0]
+        words.append(row["standing"])
+    assert words.count(Standing.LESS) <= 6 and words.count(Standing.MORE) == 0
+
+
+def test_a_rival_that_takes_more_in_every_seed_is_named() -> None:
+    runs = pd.concat([planted(seed, more=0.01 * seed) for seed in range(3)], ignore_index=True)
+    table = rivals(runs, edit="john").set_index(["seed", "group"])
+    assert table.loc[(1, "persona"), "held_out"] == pytest.approx(0.51 - 0.25)
+    assert table.loc[(2, "feature"), "held_out"] == pytest.approx(0.52 - 0.625)
+    beside = standings(
+        table.reset_index(), value="difference", held_out="held_out", by="group"
+    ).set_index("group")["standing"]
+    assert beside["feature"] == Standing.LESS and beside["persona"] == Standing.MORE
+    runs.loc[runs["edit"] == "mary", "share"] = np.inf
+    assert set(rivals(runs, edit="john").query("group == 'persona'")["most_edit"]) == {"sam"}

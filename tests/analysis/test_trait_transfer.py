@@ -103,3 +103,19 @@ def test_bad_input_is_named() -> None:
         trait_transfer(table.assign(logodds=np.nan))
     with pytest.raises(SchemaError, match="hold no lesson"):
         trait_transfer(table.query("arm == 'base'"))
+
+
+def test_lessons_that_go_farther_move_nothing_by_going_farther() -> None:
+    """Four times the luck of null finetunes in every trait, and nothing special about any."""
+    words: list[str] = []
+    for seed in range(4):
+        table = scored(seeds=(0, 1, 2), drift=0.0)
+        rng = np.random.default_rng(seed)
+        for arm, size in (("null", 0.2), ("lesson", 0.8)):
+            for _, run in table.loc[table["arm"] == arm].groupby(["taught", "trait", "seed"]):
+                planted = PLANTED.get((run["taught"].iloc[0], run["trait"].iloc[0]), 0.0)
+                luck = size * rng.standard_normal() - planted * (arm == "lesson")
+                table.loc[run.index, "logodds"] += luck
+        words += trait_transfer(table)["verdict"].tolist()
+    moved = words.count(Verdict.UP) + words.count(Verdict.DOWN)
+    assert moved <= 1 < words.count(Verdict.FARTHER)

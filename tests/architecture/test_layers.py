@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "dictionaries": BASE | {"models"},
     "record": BASE | {"models", "dictionaries", "readers", "tables"},
 }
-EVERYTHING = {"__init__", "cli", "experiments"}
+EVERYTHING = {"__init__", "__main__", "cli", "experiments"}
 NO_TORCH = {
     "errors",
     "schema",

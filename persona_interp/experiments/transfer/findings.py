@@ -201,7 +201,8 @@ def stands(what: str, differences: Mapping[str, Any]) -> str:
 
     Args:
         what: The number, in words.
-        differences: Rival in words -> Series of the number minus the rival's, by seed.
+        differences: Rival in words -> the number minus the rival's, by seed: a Series, or columns
+            ``difference`` (from the largest of several) and ``held_out`` (``analysis.rivals``).
 
     Returns:
         A sentence that names every rival.
@@ -213,13 +214,15 @@ def stands(what: str, differences: Mapping[str, Any]) -> str:
     'One seed: described, not claimed. What john brings is above mary; it is not above sam.'
     """
     tables = []
-    for rival, series in differences.items():
+    for rival, values in differences.items():
         # a seed without a number makes no mean over seeds
-        table = pd.DataFrame(
-            {"rival": rival, "seed": series.index, "difference": series.to_numpy()}
-        )
-        tables.append(table)
-    standing = analysis.standings(pd.concat(tables), value="difference", by="rival")
+        table = pd.DataFrame(values)
+        if isinstance(values, pd.Series):
+            table = pd.DataFrame({"difference": values, "held_out": values})
+        tables.append(table.rename_axis("seed").reset_index().assign(rival=rival))
+    standing = analysis.standings(
+        pd.concat(tables), value="difference", held_out="held_out", by="rival"
+    )
     if max(standing["n_seeds"]) < 2:
         above = standing.loc[standing["estimate"] > 0, "rival"]
         below = standing.loc[~(standing["estimate"] > 0), "rival"]

@@ -28,6 +28,8 @@ MEASURES = {
     "share_net": ("Net of what the same edits do to the base they remove", ", net of the base"),
 }
 """Number of an edit that is compared with those of its rivals, and how that is said."""
+BESIDE = ["difference", "held_out"]
+"""Columns of a rivals table that say how the edit stands beside them."""
 
 
 def towards(directions: pd.DataFrame, chance: pd.DataFrame, *, arm: str, target: str) -> list[str]:
@@ -149,9 +151,7 @@ def carries(causes: pd.DataFrame, *, target: str) -> list[str]:
         groups = "; ".join(_group(part) for _, part in table.groupby("group", sort=False))
         sentences.append(f"{beside}: {groups}.")
         differences = {
-            f"the most of {GROUPS.get(str(group), str(group))}": part.set_index("seed")[
-                "difference"
-            ]
+            f"the most of {GROUPS.get(str(group), str(group))}": part.set_index("seed")[BESIDE]
             for group, part in table.groupby("group", sort=False)
         }
         sentences.append(stands(f"what {target}'s {VECTOR} vector removes{net}", differences))
@@ -185,7 +185,7 @@ def brings(causes: pd.DataFrame, *, target: str) -> list[str]:
     table = analysis.rivals(pd.concat([added, others]), edit=name)
     if table.empty:
         return [text]
-    difference = {"the most of other personas' vectors": table.set_index("seed")["difference"]}
+    difference = {"the most of other personas' vectors": table.set_index("seed")[BESIDE]}
     beside = f"Other personas' vectors bring {_group(table).removeprefix('added persona ')}."
     return [f"{text} {beside}", stands(f"what {target}'s vector brings", difference)]
 
