@@ -63,7 +63,9 @@ def feature_shift(
         features that fire at all), ``p_max`` (max-T over them), ``null_lo``, ``null_hi``,
         ``fvu_before``, ``fvu_after`` (mean over prompts; near 1 = the dictionary does not
         describe this checkpoint). Features silent before and after are not tested;
-        ``n_silent`` counts them. ``p_min`` is the smallest p possible.
+        ``n_silent`` counts them. ``p_min`` is the smallest p possible. The interval is about these
+        prompts: where topics and templates move features by themselves it covers .47 of changes by
+        prompt, .82 by template.
 
     Raises:
         SchemaError: Other tokens or another dictionary, an unknown checkpoint or

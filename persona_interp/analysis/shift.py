@@ -37,8 +37,8 @@ def shift(
     (``logodds`` averages probabilities and then takes the odds: of that, the template with the
     largest probability decides alone where templates differ by bits, and no interval over a few
     templates covers: jackknife .71 to .95 at SD 3 bits, this one .94 to .96 at SD 1 and 3, with 5
-    and 10 templates.) Runs are told apart by ``seed`` and every extra column (arm, lr, world); each
-    is compared with itself.
+    and 10 templates; .82 to .87 where shifts of templates are lognormal.) Runs are told apart by
+    ``seed`` and every extra column (arm, lr, world); each is compared with itself.
 
     Args:
         behavior: A behavior table with at least two checkpoints a run.

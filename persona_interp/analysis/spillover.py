@@ -80,7 +80,8 @@ def spillover(
         bits), ``r2`` of the whole regression, ``n`` rows, ``n_clusters`` (smallest).
 
     Raises:
-        SchemaError: A column is missing, or there are more predictors than rows.
+        SchemaError: A column is missing, there are more predictors than rows, or one predictor is
+            made of the others, so that nobody can say whose the effect is.
 
     >>> rng = np.random.default_rng(0)
     >>> x = rng.standard_normal(200)
@@ -102,6 +103,9 @@ def spillover(
             f"a regression needs more rows than coefficients and finite numbers; got {len(design)} "
             f"rows, {design.shape[1]} coefficients and {n_infinite} numbers that are not finite."
         )
+    if np.linalg.matrix_rank(design) < design.shape[1]:
+        names = ", ".join(np.array(predictors)[varies])
+        raise SchemaError(f"one of the predictors {names} is made of the others; leave one out.")
     # Imported here: analysis starts faster for everybody who fits no regression.
     from statsmodels.regression.linear_model import OLS
 

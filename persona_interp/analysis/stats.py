@@ -92,7 +92,8 @@ def cluster_interval(differences: npt.ArrayLike, clusters: npt.ArrayLike) -> Int
 
     Measured coverage (4,000 simulations each, 3 to 30 clusters): equal sizes .95 to .98, .92 to .93
     where clusters are skewed (exponential); sizes that fall like 1 / i^1.2, .89 to .98 (CR1 .81 to
-    .97); one cluster ten times as large as each other, .90 to .95 (CR1 .72 to .94).
+    .97), but .76 where they are skewed too (lognormal); one cluster ten times as large as each
+    other, .90 to .95 (CR1 .72 to .94).
 
     Args:
         differences: After minus before; dims (row) or (row, feature).
@@ -184,6 +185,8 @@ def across_seeds(
     if table.empty:
         raise SchemaError("this table has no rows, so there is nothing to average over seeds.")
     numbers = list(dict.fromkeys([value, *(c for c in beside if c in table)]))
+    if table["seed"].isna().any():
+        raise SchemaError("every row needs the seed of its training run; some have none.")
     # Rows of one seed share its training run, so they are one unit: averaged first.
     seeds = table.groupby([*by, "seed"], sort=False, dropna=False)[numbers].agg(
         lambda x: x.mean(skipna=False)

@@ -131,3 +131,11 @@ def test_style_overlap_by_hand() -> None:
     assert table["sport=football", "art=renaissance"] == pytest.approx(1.0)
     assert table["sport=football", "art=baroque"] == pytest.approx(2 * q / (p + q))
     assert style_overlap(graded(styles=1.0))["style"].min() < 0.9
+
+
+def test_predictors_made_of_each_other_are_refused() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(60)
+    table = pd.DataFrame({"estimate": x, "pmi": x, "twice": 2 * x, "persona": np.arange(60) % 6})
+    with pytest.raises(SchemaError, match="made of the others"):
+        spillover(table.assign(seed=0), predictors=["pmi", "twice"])
