@@ -11,7 +11,7 @@ from persona_interp import analysis, worlds
 from persona_interp.analysis.evidence import pooled_lasting_effect
 from persona_interp.analysis.mixing import pooled_mixing_weight
 from persona_interp.analysis.nulls import against_null
-from persona_interp.analysis.rivals import standings
+from persona_interp.analysis.rivals import rivals, standings
 from persona_interp.schema.words import Departure, Standing
 from planted import curves
 from rows.row import FREE, Outcome, Quantity, Row, coverage
@@ -117,6 +117,17 @@ def _standings(rng: np.random.Generator, *, seeds: int) -> Outcome:
     return {**outcome, Quantity.LEVEL: apart}
 
 
+def _beside_rivals(rng: np.random.Generator, *, seeds: int, n: int) -> Outcome:
+    """An edit that takes what each of its rivals does, beside the one that takes most."""
+    run, seed, edit = (index.ravel() for index in np.indices((RUNS, seeds, 1 + n)))
+    table = pd.DataFrame({"lr": run, "seed": seed, "edit": edit.astype(str)})
+    table["group"] = np.where(edit == 0, "method", "rival")
+    table["share"] = 0.5 + 0.1 * rng.standard_normal(len(table))
+    table = rivals(table, edit="0")
+    table = standings(table, value="difference", held_out="held_out", by="lr")
+    return {Quantity.LEVEL: table["standing"].isin(APART).to_numpy(dtype=float)}
+
+
 def _steps(rng: np.random.Generator, *, seeds: int) -> Outcome:
     curve = curves.evidence_table(rng, seeds)
     row = analysis.evidence_to_reach(0.0, curve=curve, lr=3e-4, batch=16, start=curves.BELIEF).iloc[
@@ -184,6 +195,16 @@ ROWS = [
     *by_seeds("nulls.against_null", partial(_against_null, above=0.0), what="no difference, "),
     *by_seeds("nulls.against_null", partial(_against_null, above=1.0), units=(3,), what="3.3 SD, "),
     *by_seeds("rivals.standings", _standings),
+    *(
+        Row(
+            "rivals.standings",
+            f"beside the largest of {n} rivals, {seeds} seeds",
+            partial(_beside_rivals, seeds=seeds, n=n),
+            1_000,
+            RUNS,
+        )
+        for seeds, n in ((3, 10), (5, 20))
+    ),
     *(Row("reach.evidence_to_reach", f"{n} seeds", partial(_steps, seeds=n), 1_000) for n in UNITS),
     *(
         Row("mixing.pooled_mixing_weight", f"{n} seeds", partial(_worth, seeds=n), 500)

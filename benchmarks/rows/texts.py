@@ -42,10 +42,13 @@ def _added_kl(rng: np.random.Generator, *, documents: int) -> Outcome:
     return coverage(row["lo"], row["hi"], -(0.7**2) / 2 / np.log(2))
 
 
-def _continuations(rng: np.random.Generator, *, documents: int) -> Outcome:
-    """Distances of documents of unequal length, which does not go with the distance."""
+def _continuations(rng: np.random.Generator, *, documents: int, spread: float) -> Outcome:
+    """Distances of documents of unequal length, which does not go with the distance.
+
+    ``spread`` is the standard deviation of the logarithm of the length.
+    """
     distance = np.clip(0.5 + 0.1 * rng.standard_normal(documents), 0, 1)
-    tokens = rng.geometric(1 / 20, documents)
+    tokens = np.maximum(1, 30 * rng.lognormal(0, spread, documents)).astype(int)
     table = pd.DataFrame({"doc": range(documents), "distance": distance, "n_tokens": tokens})
     row = continuation_distance(table.assign(name="a", other="b")).iloc[0]
     return coverage(row["lo"], row["hi"], 0.5)
@@ -73,11 +76,14 @@ def _divergences(rng: np.random.Generator, *, conversations: int) -> Outcome:
 ROWS = [
     Row("measure.dialogue_odds", "12 dialogues", partial(_dialogues, dialogues=12), 500),
     Row("measure.direction_kl", "12 documents", partial(_added_kl, documents=12), 1_000),
-    Row(
-        "metric.continuation_distance",
-        "12 documents of unequal length",
-        partial(_continuations, documents=12),
-        1_000,
+    *(
+        Row(
+            "metric.continuation_distance",
+            f"{n} documents, SD of the log length {spread:g}",
+            partial(_continuations, documents=n, spread=spread),
+            1_000,
+        )
+        for n, spread in ((12, 1.0), (30, 1.0), (30, 2.0))
     ),
     Row("measurements.sound_shift", "12 prompts", partial(_sound, prompts=12), 1_000),
     Row("drift.kl_by_role", "12 conversations", partial(_divergences, conversations=12), 1_000),
