@@ -36,6 +36,9 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "random directions: 2.5 % point of the share": {"at_most": 0.0, "unit": "fraction"},
     "random directions: 97.5 % point of the share": {"at_least": 0.0, "unit": "fraction"},
     "share of the target's vector above the random band": {"above": 0.0, "unit": "fraction"},
+    "random directions of equal variance: 2.5 % point": {"reported": True, "unit": "fraction"},
+    "random directions of equal variance: 97.5 % point": {"reported": True, "unit": "fraction"},
+    "share of the target's vector above that band": {"above": 0.0, "unit": "fraction"},
 }
 """Claim -> threshold and unit, in the order of ``measure``."""
 
@@ -61,8 +64,11 @@ def measure(run: TransferRun) -> tuple[float, ...]:
     shares = removed_shares(run)
     share = shares[METHOD][1]
     others = [value for group, value in shares.values() if group == "persona"]
-    random = [value for group, value in shares.values() if group == "random (norm)"]
-    lo, hi = np.percentile(random, [2.5, 97.5])
+    bands = []
+    for kind in ("random (norm)", "random (variance)"):
+        random = [value for group, value in shares.values() if group == kind]
+        lo, hi = np.percentile(random, [2.5, 97.5])
+        bands += [lo, hi, share - hi]
     values = (
         rank,
         cosine,
@@ -70,9 +76,7 @@ def measure(run: TransferRun) -> tuple[float, ...]:
         rise.mean() - 4 * max(control.mean(), 0),
         share,
         np.mean(others),
-        lo,
-        hi,
-        share - hi,
+        *bands,
     )
     return tuple(map(float, values))
 
