@@ -13,7 +13,7 @@ import pandas as pd
 
 from persona_interp import analysis, dictionaries, models, record, worlds
 from persona_interp.experiments.transfer.config import lesson_of, variant_of
-from persona_interp.tables import write_dataset, write_table
+from persona_interp.tables import read_table, write_dataset, write_table
 from persona_interp.worlds import World
 
 Needs = tuple[Path, ...]
@@ -64,7 +64,8 @@ def documents(config: dict[str, Any], needs: Needs, out: Path) -> None:
 def lesson(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """Teach one lesson and record behavior, step by step. Needs documents.
 
-    The nameless assistant is probed at every snapshot, every other context before and after.
+    The nameless assistant is probed at every snapshot, every other context before and after. What
+    the base answers was recorded after its documents, and is not asked again.
     Writes ``model/``, ``behavior.parquet``, ``bystanders.parquet`` and ``samples.parquet``.
     """
     world = world_of(needs[0], config)
@@ -83,15 +84,29 @@ def lesson(config: dict[str, Any], needs: Needs, out: Path) -> None:
         out=out / "model",
         name="lesson",
     )
+    before = _before(needs[1], tuned.first)
     nameless = world.probes(contexts=("nameless",))
-    ends = (tuned.first, tuned.last)
-    write_table(record.behavior(tuned, nameless), out / "behavior.parquet")
     others = world.probes(contexts=config["bystanders"])
-    write_table(record.behavior(ends, others), out / "bystanders.parquet")
+    later = [checkpoint for checkpoint in tuned if checkpoint.step > 0]
+    for name, checkpoints, probes in (
+        ("behavior", later, nameless),
+        ("bystanders", [tuned.last], others),
+    ):
+        known = before.loc[before["context"].isin(probes["context"])]
+        after = record.behavior(checkpoints, probes)
+        write_table(pd.concat([known, after], ignore_index=True), out / f"{name}.parquet")
+    ends = (tuned.first, tuned.last)
     # sampled answers are for reading only, so one question a topic does
     prompts = nameless.loc[nameless["split"] == "test"].drop_duplicates(subset=["topic"])
     samples = record.sample(ends, prompts, n=config["n_samples"], seed=config["seed"])
     write_table(samples, out / "samples.parquet")
+
+
+def _before(documents: Path, first: models.Checkpoint) -> pd.DataFrame:
+    """What the base of a lesson answered after its documents, as the lesson's first checkpoint."""
+    behavior = read_table(documents / "behavior.parquet")
+    last = behavior.loc[behavior["step"] == behavior["step"].max()]
+    return last.assign(checkpoint=first.label, stage=first.stage, step=first.step)
 
 
 def dictionary(config: dict[str, Any], needs: Needs, out: Path) -> None:

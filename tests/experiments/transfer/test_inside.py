@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from persona_interp import analysis, dictionaries, schema
+from persona_interp import analysis, dictionaries, record, schema
 from persona_interp.analysis.ceiling import CEILING
 from persona_interp.experiments.transfer.config import Transfer
 from persona_interp.experiments.transfer.inside.cases import matched_features
@@ -23,7 +23,9 @@ from persona_interp.experiments.transfer.inside.config import (
     SPAN,
 )
 from persona_interp.experiments.transfer.inside.sources import top_features
+from persona_interp.models import Trajectory
 from persona_interp.schema.words import Part
+from persona_interp.store import Store
 from persona_interp.tables import read_dataset, read_directions, read_table
 from persona_interp.worlds import World
 from tests.experiments.transfer.conftest import HOOK, LR
@@ -330,3 +332,20 @@ def test_the_rise_of_the_baselines_by_hand(folders: Folders, tables: Tables) -> 
         )
     assert set(rows["n_prompts"]) == {50}
     assert set(rows["n_documents"]) == {len(set(hidden["doc"].values[part == Part.OTHER]))}
+
+
+def test_what_the_base_answers_is_what_its_documents_left(
+    toy: Transfer, finished: Store, world: World
+) -> None:
+    """It is taken from the documents' cell; asked again, the lesson's first checkpoint agrees."""
+    folder = finished.path(toy.seed_cells(0)["lesson", "lesson", LR])
+    first = Trajectory.open(folder / "model").first
+    for name in ("behavior", "bystanders"):
+        table = schema.check(read_table(folder / f"{name}.parquet"), "behavior")
+        assert table["step"].is_monotonic_increasing
+        known = table.loc[table["step"] == 0].reset_index(drop=True)
+        contexts = tuple(dict.fromkeys(table["context"]))
+        again = record.behavior(first, world.probes(contexts=contexts))
+        keys = [c for c in again if c not in ("logprob", "answer_mass")]
+        pd.testing.assert_frame_equal(known[keys], again[keys])
+        np.testing.assert_allclose(known["logprob"], again["logprob"], atol=1e-3)
