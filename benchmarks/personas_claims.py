@@ -12,6 +12,7 @@ import pandas as pd
 
 from claim import Claim, log_odds, taught_trait, untaught_mean, values_of
 from decision import t_interval
+from persona_interp.schema.words import Ruling
 from transfer_runs import TransferRun, transfer_runs
 from trial import Reach, Trial, progress
 
@@ -36,8 +37,14 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "random directions: 2.5 % point of the share": {"at_most": 0.0, "unit": "fraction"},
     "random directions: 97.5 % point of the share": {"at_least": 0.0, "unit": "fraction"},
     "share of the target's vector above the random band": {"above": 0.0, "unit": "fraction"},
-    "random directions of equal variance: 2.5 % point": {"reported": True, "unit": "fraction"},
-    "random directions of equal variance: 97.5 % point": {"reported": True, "unit": "fraction"},
+    "random directions of equal variance: 2.5 % point": {
+        str(Ruling.REPORTED): True,
+        "unit": "fraction",
+    },
+    "random directions of equal variance: 97.5 % point": {
+        str(Ruling.REPORTED): True,
+        "unit": "fraction",
+    },
     "share of the target's vector above that band": {"above": 0.0, "unit": "fraction"},
 }
 """Claim -> threshold and unit, in the order of ``measure``."""
