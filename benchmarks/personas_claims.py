@@ -20,6 +20,7 @@ PLACE = 5
 REACH = Reach.SPEAKER
 N_NULLS = 100
 METHOD = "minimal pair"
+NUMBER = {str(Ruling.REPORTED): True, "unit": "fraction"}
 BOUNDS: dict[str, dict[str, Any]] = {
     "rank of the target's vector in the shift of neutral prompts": {
         "at_most": 1.0,
@@ -37,14 +38,8 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "random directions: 2.5 % point of the share": {"at_most": 0.0, "unit": "fraction"},
     "random directions: 97.5 % point of the share": {"at_least": 0.0, "unit": "fraction"},
     "share of the target's vector above the random band": {"above": 0.0, "unit": "fraction"},
-    "random directions of equal variance: 2.5 % point": {
-        str(Ruling.REPORTED): True,
-        "unit": "fraction",
-    },
-    "random directions of equal variance: 97.5 % point": {
-        str(Ruling.REPORTED): True,
-        "unit": "fraction",
-    },
+    "random directions of equal variance: 2.5 % point": NUMBER,
+    "random directions of equal variance: 97.5 % point": NUMBER,
     "share of the target's vector above that band": {"above": 0.0, "unit": "fraction"},
 }
 """Claim -> threshold and unit, in the order of ``measure``."""
