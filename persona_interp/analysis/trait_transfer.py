@@ -38,7 +38,9 @@ def trait_transfer(scores: pd.DataFrame) -> pd.DataFrame:
     *differs* in this run. A lesson that moves everything farther than null finetunes do leaves
     their range in every trait: how far each went is the median change of the traits that it does
     not teach, and what the null finetunes might have moved as much, had they gone as far, *differs
-    more than controls that moved less far* (``effects``).
+    more than controls that moved less far* (``effects``). Measured level (20 to 60 data
+    sets each): three seeds 0 at equal distance, .03 at four times; one seed says "differs"
+    somewhere among 36 pairs in a third of cases at four times: it is described, not claimed.
 
     Args:
         scores: Of ``trait_scores``, with ``arm`` ("base", "lesson" or "null"), ``taught`` (the
