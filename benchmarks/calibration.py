@@ -24,7 +24,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from calibration_page import commit, provenance, write_docs
+from calibration_page import provenance, write_docs
+from persona_interp.report.provenance import revision
 from persona_interp.schema.words import Calibration
 from rows.row import Bounds, Outcome, Quantity, Row, judge, share_interval
 
@@ -181,7 +182,7 @@ def main() -> int:
         print(f"Verdicts that differ from {STORED.name}:")
         print(others.round(4).to_string(index=False))
     if args.table:
-        table.round(4).assign(seed=args.seed, commit=commit()).to_csv(args.table, index=False)
+        table.round(4).assign(seed=args.seed, commit=revision()).to_csv(args.table, index=False)
     if args.docs:
         write_docs(table, args.docs, source=source)
     return 0

@@ -2,26 +2,17 @@
 
 import importlib.metadata
 import platform
-import subprocess
 import sys
 from datetime import date
 from pathlib import Path
 
 import pandas as pd
 
+from persona_interp.report.provenance import revision
 from persona_interp.schema.words import Calibration
 
 VERSIONS = ("numpy", "scipy", "pandas", "statsmodels", "scikit-learn")
 FAULTS = (Calibration.NARROW, Calibration.WIDE, Calibration.LIBERAL, Calibration.WEAK)
-
-
-def commit() -> str:
-    """The commit that runs, marked where files differ from it."""
-    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
-    done = subprocess.run(
-        command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() or "unknown"
 
 
 def provenance() -> str:
@@ -29,7 +20,7 @@ def provenance() -> str:
     command = " ".join(["python benchmarks/calibration.py", *sys.argv[1:]])
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in VERSIONS)
     python = platform.python_version()
-    return f"`{command}`, commit {commit()}, {date.today()}, Python {python}, {versions}"
+    return f"`{command}`, commit {revision()}, {date.today()}, Python {python}, {versions}"
 
 
 def write_docs(table: pd.DataFrame, path: Path, *, source: str) -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from calibration_page import commit
 from claim import Claim
+from persona_interp.report.provenance import revision
 from trial import Trial
 
 KEY = ["group", "seeds", "world"]
@@ -24,7 +24,7 @@ def table(claims: dict[str, list[Claim]], trial: Trial) -> pd.DataFrame:
     world = Path(trial.world_file).name if trial.world_file else "recipe"
     rows = []
     for group, own in claims.items():
-        where = {"group": group, "seeds": seeds, "world": world, "commit": commit()}
+        where = {"group": group, "seeds": seeds, "world": world, "commit": revision()}
         for claim in own:
             row = claim.row()
             if len(claim.values) > MOST_VALUES:

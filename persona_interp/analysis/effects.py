@@ -124,9 +124,8 @@ def effects(
         are skewed (lognormal) 12 traits .19 and .32; 20 to 1,500 sparse features .00 to .07 with
         any tails and correlation. Without controls, over units: .01 to .05, but .5 where changes of
         mean 0 are skewed (lognormal), and .7 where 20 prompts belong to 5 topics and no ``cluster``
-        says so. Of finetunes that went 2, 4 and
-        7 times as far (12 traits, 3 controls) something "moved" in .03, .04 and .02 with
-        ``distance``, in .15, .56 and .92 without.
+        says so. Of finetunes that went 2, 4 and 7 times as far (12 traits, 3 controls) something
+        "moved" in .03, .04 and .02 with ``distance``, in .15, .56 and .92 without.
 
     >>> rng = np.random.default_rng(0)
     >>> moves = {"base": 0, "tuned": 1, "c1": 0.1, "c2": 0.2, "c3": 0}
@@ -147,7 +146,8 @@ def effects(
         measurements = measurements.assign(**{CLUSTER: measurements["unit"]})
     labels = list(dict.fromkeys(measurements["checkpoint"]))
     _check_labels([base, *tuned, *controls, *([again] if again else [])], labels)
-    _check_distance(distance, [*tuned, *controls])
+    if distance is not None:
+        _check_distance(distance, [*tuned, *controls])
     primary_pairs = set(primary)
     _check_primary(primary_pairs, measurements, tuned=tuned, family=primary_in)
     blocks = list(_blocks(measurements, labels))
@@ -189,10 +189,12 @@ def _check_measurements(measurements: pd.DataFrame) -> None:
     schema.check(measurements, "measurements")
     key = ["checkpoint", "family", "hook", "quantity", "unit"]
     for column in key:
-        if measurements[column].isna().any():
+        if measurements[column].isna().to_numpy().any():
             raise SchemaError(f"measurements need a {column} in every row; some have none.")
-    if CLUSTER in measurements and (measurements.groupby("unit")[CLUSTER].nunique() != 1).any():
-        raise SchemaError("measurements need one cluster a unit, the same in all checkpoints.")
+    if CLUSTER in measurements:
+        n_clusters = measurements.groupby("unit")[CLUSTER].nunique().to_numpy()
+        if (n_clusters != 1).any():
+            raise SchemaError("measurements need one cluster a unit, the same in all checkpoints.")
     if np.isinf(measurements["value"].to_numpy(np.float64)).any():
         raise SchemaError("measurements need finite values; some are infinite.")
     if (again := measurements.duplicated(key)).any():
@@ -214,9 +216,9 @@ def _check_labels(labels: Sequence[str], known: Sequence[str]) -> None:
             )
 
 
-def _check_distance(distance: Mapping[str, float] | None, labels: Sequence[str]) -> None:
+def _check_distance(distance: Mapping[str, float], labels: Sequence[str]) -> None:
     """Raise a SchemaError unless every finetune and control has a divergence from the base."""
-    for label in labels if distance is not None else ():
+    for label in labels:
         if label not in distance:
             raise SchemaError(unknown("distance of checkpoint", label, distance))
         if not (np.isfinite(distance[label]) and distance[label] >= 0):
@@ -266,7 +268,8 @@ def _blocks(measurements: pd.DataFrame, labels: list[str]) -> Iterator[_Block]:
         for units in dict.fromkeys(units_of.values()):
             block = [name for name, own in units_of.items() if own == units]
             values = {label: wide[label].loc[list(units), block] for label in labels}
-            yield _Block(family, hook, values, list(clusters[list(units)]), len(silent))
+            own_clusters = clusters[values[labels[0]].index]
+            yield _Block(family, hook, values, list(own_clusters), len(silent))
 
 
 def _floor(values: dict[str, pd.DataFrame], *, base: str, again: str) -> Array:

@@ -71,12 +71,10 @@ def continuation_distance(divergence: pd.DataFrame) -> pd.DataFrame:
     for _, own in divergence.groupby(["name", "other"], sort=False):
         name, other = own["name"].iloc[0], own["other"].iloc[0]
         distance, weight = (own[c].to_numpy(np.float64) for c in ("distance", "n_tokens"))
-        mean = np.average(distance, weights=weight)
-        left_out = []
-        for i in range(len(own)) if len(own) > 1 else ():
-            rest = np.arange(len(own)) != i
-            left_out.append(np.average(distance[rest], weights=weight[rest]))
-        estimate, lo, hi, _ = jackknife(mean, left_out)
+        total, tokens = (distance * weight).sum(), weight.sum()
+        with np.errstate(invalid="ignore"):  # a single document leaves nothing
+            left_out = (total - distance * weight) / (tokens - weight)
+        estimate, lo, hi, _ = jackknife(total / tokens, left_out)
         rows.append(("root js", name, other, float(estimate), float(lo), float(hi), len(own)))
     return _metric(rows)
 

@@ -84,12 +84,14 @@ def _most_elsewhere(part: pd.DataFrame, others: pd.DataFrame, *, measure: str) -
         return np.nan
     first = part.iloc[0]
     alike = others["seed"] != first["seed"]
-    for column in ("group", "lr", "hook"):
+    for column in {*RUN, "group"} - {"seed"}:
         if column in part:
             alike &= others[column] == first[column]
     means = others.loc[alike].groupby("edit", sort=False)[measure].mean()
-    here = part.set_index("edit")[measure]
-    return float(here.get(means.idxmax(), np.nan)) if len(means) else np.nan
+    if means.empty:
+        return np.nan
+    own = part.loc[part["edit"] == means.idxmax(), measure]
+    return float(own.iloc[0]) if len(own) else np.nan
 
 
 def standings(

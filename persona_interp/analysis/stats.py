@@ -185,7 +185,7 @@ def across_seeds(
     if table.empty:
         raise SchemaError("this table has no rows, so there is nothing to average over seeds.")
     numbers = list(dict.fromkeys([value, *(c for c in beside if c in table)]))
-    if table["seed"].isna().any():
+    if table["seed"].isna().to_numpy().any():
         raise SchemaError("every row needs the seed of its training run; some have none.")
     # Rows of one seed share its training run, so they are one unit: averaged first.
     seeds = table.groupby([*by, "seed"], sort=False, dropna=False)[numbers].agg(

@@ -6,6 +6,7 @@ token, as ``trait_scores`` gives them.
 
 from collections.abc import Mapping
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,9 +39,11 @@ def trait_transfer(scores: pd.DataFrame) -> pd.DataFrame:
     *differs* in this run. A lesson that moves everything farther than null finetunes do leaves
     their range in every trait: how far each went is the median change of the traits that it does
     not teach, and what the null finetunes might have moved as much, had they gone as far, *differs
-    more than controls that moved less far* (``effects``). Measured level (20 to 60 data
-    sets each): three seeds 0 at equal distance, .03 at four times; one seed says "differs"
-    somewhere among 36 pairs in a third of cases at four times: it is described, not claimed.
+    more than controls that moved less far* (``effects``).
+
+    Measured level (20 to 60 data sets each): three seeds 0 at equal distance, .03 at four times;
+    one seed says "differs" somewhere among 36 pairs in a third of cases at four times: it is
+    described, not claimed.
 
     Args:
         scores: Of ``trait_scores``, with ``arm`` ("base", "lesson" or "null"), ``taught`` (the
@@ -150,7 +153,7 @@ def _distances(changes: Mapping[tuple[Arm, str], pd.DataFrame]) -> dict[str, flo
     """
     distances = {}
     for (arm, name), change in changes.items():
-        by_trait = change.mean(axis=1).groupby("trait", sort=False).mean()
+        by_trait: Any = change.mean(axis=1).groupby("trait", sort=False).mean()
         others = by_trait.drop(index=name, errors="ignore")
         if len(others) < ENOUGH_OTHERS:
             return None

@@ -45,7 +45,7 @@ def provenance_of(store: Store, config: dict[str, Any]) -> dict[str, Any]:
         **{key: value for key, value in config.items() if key not in skipped},
         "python": platform.python_version(),
         **{name: _version(name) for name in LIBRARIES},
-        "git": _revision(),
+        "git": revision(),
     }
 
 
@@ -72,8 +72,15 @@ def _version(name: str) -> str:
         return "not installed"
 
 
-def _revision() -> str:
-    """The commit of the source tree, marked when files differ from it; "none" outside of one."""
+def revision() -> str:
+    """The commit of the package's source tree.
+
+    Returns:
+        Its short name, with "-dirty" where files differ from it; "none" outside of a git tree.
+
+    >>> isinstance(revision(), str)
+    True
+    """
     folder = str(Path(__file__).parent)
     command = ["git", "-C", folder, "describe", "--always", "--dirty", "--exclude=*"]
     try:

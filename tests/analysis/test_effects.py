@@ -311,19 +311,20 @@ def test_tables_that_are_none_are_refused() -> None:
 
 
 def test_units_of_one_cluster_are_one_unit() -> None:
-    """Twenty prompts of five topics that differ and no common change: a claim if taken for 20."""
+    """Prompts of eight topics that differ, without a common change: a claim if taken for 32."""
     rng = np.random.default_rng(3)
+    units = [f"q{i}" for i in range(32)]
+    topics = dict(zip(units, np.repeat([*"abcdefgh"], 4), strict=True))
     claims = {"alone": 0, "together": 0}
-    for _ in range(20):
-        topics = np.repeat(rng.normal(0, 1, 5), 4)
-        change = topics + rng.normal(0, 0.3, 20)
-        rows = {"unit": UNITS, "quantity": "wry", "family": "behavior", "hook": ""}
+    for _ in range(40):
+        change = np.repeat(rng.normal(0, 1, 8), 4) + rng.normal(0, 0.3, 32)
+        rows = {"unit": units, "quantity": "wry", "family": "behavior", "hook": ""}
         base = pd.DataFrame(rows).assign(checkpoint="base", value=0.0)
         tuned = pd.DataFrame(rows).assign(checkpoint="tuned", value=change)
         table = pd.concat([base, tuned], ignore_index=True)
-        cluster = table["unit"].map(dict(zip(UNITS, np.repeat([*"abcde"], 4), strict=True)))
-        for name, data in (("alone", table), ("together", table.assign(cluster=cluster))):
+        together = table.assign(cluster=table["unit"].map(topics))
+        for name, data in (("alone", table), ("together", together)):
             row = effects(data, base="base", tuned=["tuned"]).iloc[0]
             claims[name] += row["verdict"] in CLAIMS
-            assert row["n"] == (20 if name == "alone" else 5)
-    assert claims["together"] == 0 < claims["alone"]
+            assert row["possible"] and row["n"] == (32 if name == "alone" else 8)
+    assert claims["together"] <= 5 and claims["alone"] >= 10
