@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,12 @@ from persona_interp.errors import SchemaError
 from persona_interp.plots.columns import distinct, require, span
 from persona_interp.plots.style import COLOR_BAR, caption, panels, style
 
+LABEL_WIDTH = 20
+"""Characters in a line of the color bar's label."""
+
 
 def heatmap(
-    table: pd.DataFrame, *, label: str = "change\n(fraction of base norm)", title: str = ""
+    table: pd.DataFrame, *, label: str = "change (fraction of base norm)", title: str = ""
 ) -> Figure:
     """Draw the change of a model by layer and role of the tokens.
 
@@ -59,7 +63,8 @@ def heatmap(
         axes.set_xlabel("role of the tokens")
         axes.invert_yaxis()
         axes.set_title(title)
-        figure.colorbar(image, ax=axes, label=label, **COLOR_BAR)
+        # two layers make a low figure, beyond whose edges a long line would run
+        figure.colorbar(image, ax=axes, label=fill(label, LABEL_WIDTH), **COLOR_BAR)
         caption(figure, _caption(table))
     return figure
 

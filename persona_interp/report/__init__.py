@@ -2,7 +2,7 @@
 
 ``write_report`` puts what the report of an experiment's wing says of its tables into one
 self-contained, inert ``report.html``, with the tables as CSV beside it. Sentences are made from
-tables and say "no effect" where an interval includes zero; every number names its CSV.
+tables and say "no effect shown" where an interval includes zero; every number names its CSV.
 ``token_view``, ``role_view`` and ``feature_page`` are blocks of such a page; ``show`` shows a view
 in a notebook.
 """

@@ -35,7 +35,7 @@ class Effect(StrEnum):
 
     RISE = "a rise"
     FALL = "a fall"
-    NONE = "no effect"
+    NONE = "no effect shown"
     UNKNOWN = "nothing can be concluded"
 
 

@@ -56,3 +56,13 @@ def test_two_numbers_for_one_cell_are_refused(profile: pd.DataFrame) -> None:
         heatmap(pd.concat([profile, profile.assign(name="mary")]))
     with pytest.raises(SchemaError, match="column 'role' is unknown"):
         heatmap(profile.drop(columns="role"))
+
+
+def test_a_long_label_stays_within_a_low_figure() -> None:
+    rows = [(f"blocks.{i}.hook_out", "user", 0.5, 0.25, 1.0) for i in range(2)]
+    table = pd.DataFrame(rows, columns=["hook", "role", "estimate", "lo", "hi"])
+    figure = heatmap(table, label="change along john's vector (fraction of its length)")
+    figure.canvas.draw()
+    bar = figure.axes[1].yaxis.label.get_window_extent()
+    assert figure.bbox.y0 <= bar.y0 and bar.y1 <= figure.bbox.y1
+    assert "length)" in figure.axes[1].get_ylabel()

@@ -1,8 +1,8 @@
 """What did a transfer run find, in words?
 
 Sentences are made from tables and say no more than these hold: every number with its interval and
-n, every effect beside its controls, and "no effect" where an interval includes zero. A single seed
-is never called more than one seed.
+n, every effect beside its controls, and "no effect shown" where an interval includes zero. A single
+seed is never called more than one seed.
 """
 
 import math

@@ -32,7 +32,7 @@ def headline(**row: Any) -> str:
         ),
         (
             {"estimate": 0.25},
-            "No effect: after the lesson on 'place=beach' (lr 0.001), "
+            "No effect shown: after the lesson on 'place=beach' (lr 0.001), "
             "john's 4 untaught traits moved",
         ),
         ({"estimate": 0.25}, "by +0.25 bits [-0.25, +0.75]"),
@@ -85,7 +85,7 @@ def test_every_control_is_named_with_its_verdict(summary_row: Row) -> None:
     )
     assert unrelated.endswith("; exact Bayes expects -0.50.")
     assert filler.startswith(
-        "Filler lesson: no effect; john's traits moved by +0.25 bits [-0.25, +0.75]"
+        "Filler lesson: no effect shown; john's traits moved by +0.25 bits [-0.25, +0.75]"
     )
     assert rewired.startswith(
         "Rewired world: a rise; the traits of mary, their new holder, moved by +1.00 bits"
