@@ -4,12 +4,13 @@
     [--docs docs/calibration.md] [--table docs/results/calibration.csv]
 
 Every row is one public estimator on one kind of data with a known truth (``rows/``). The data come
-from generators that do not import ``persona_interp.analysis`` (``planted/``). A row that is not
-decided after its simulations gets twice as many more, once. The same seed gives the same
-table, whatever the number of processes.
+from generators that do not import ``persona_interp.analysis`` (``planted/``). After a quarter, half
+and all of its simulations a row is asked whether every quantity is decided; then it is done. The
+same seed gives the same table, whatever the number of processes.
 """
 
 import argparse
+import math
 import os
 import sys
 import zlib
@@ -30,10 +31,10 @@ from persona_interp.schema.words import Calibration
 from rows.row import Bounds, Outcome, Quantity, Row, judge, share_interval
 
 HERE = Path(__file__).parent
-CHUNK = 100
+CHUNK = 50
 """Simulations of one task of the pool."""
-MORE = 3
-"""Times as many simulations where the first ones do not decide."""
+LOOKS = (0.25, 0.5, 1.0)
+"""Shares of a row's simulations after which it is asked whether it is decided."""
 STORED = HERE.parent / "docs" / "results" / "calibration.csv"
 """The table that the page shows; another seed is compared with it."""
 
@@ -61,8 +62,9 @@ def simulate(chunk: Chunk) -> list[Outcome]:
     return [chunk.row.draw(rng) for _ in range(-(-chunk.size // chunk.row.at_once))]
 
 
-def chunks(row: Row, *, first: int, until: int, seed: int) -> list[Chunk]:
-    """Simulations of a row from one number until another, in tasks of the pool."""
+def chunks(row: Row, before: float, look: float, *, seed: int) -> list[Chunk]:
+    """A row's simulations from one share of them until another, in tasks of the pool."""
+    first, until = (math.ceil(share * row.simulations) for share in (before, look))
     starts = range(first, until, CHUNK)
     return [Chunk(row, start, min(CHUNK, until - start), seed) for start in starts]
 
@@ -83,17 +85,15 @@ def outcomes(
 def calibrate(rows: list[Row], *, seed: int, processes: int) -> pd.DataFrame:
     """The calibration table: one line a row and quantity."""
     results: dict[str, dict[int, list[Outcome]]] = {row.name: {} for row in rows}
-    tasks = [c for row in rows for c in chunks(row, first=0, until=row.simulations, seed=seed)]
+    undecided = rows
+    before = 0.0
     with ProcessPoolExecutor(processes) as pool, tqdm(unit="sim", smoothing=0.02) as bar:
-        for task, drawn in outcomes(tasks, pool, bar):
-            results[task.row.name][task.number] = drawn
-        tasks = []
-        for row in rows:
-            if is_undecided(row, results[row.name]):
-                until = MORE * row.simulations
-                tasks += chunks(row, first=row.simulations, until=until, seed=seed)
-        for task, drawn in outcomes(tasks, pool, bar):
-            results[task.row.name][task.number] = drawn
+        for look in LOOKS:
+            tasks = [c for row in undecided for c in chunks(row, before, look, seed=seed)]
+            for task, drawn in outcomes(tasks, pool, bar):
+                results[task.row.name][task.number] = drawn
+            undecided = [row for row in undecided if is_undecided(row, results[row.name])]
+            before = look
     return pd.DataFrame([line for row in rows for line in lines(row, results[row.name])])
 
 
@@ -152,6 +152,14 @@ def changed(table: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame:
     return both.loc[both["verdict"] != both["verdict_stored"], columns]
 
 
+def beside(others: pd.DataFrame) -> str:
+    """Verdicts that differ from the stored ones: how many are decided the other way, and which."""
+    verdicts = others[["verdict", "verdict_stored"]]
+    opposed = (verdicts != Calibration.UNDECIDED).all(axis=1).sum()
+    words = f"Beside {STORED.name}: {len(others)} other verdicts, {opposed} of them decided in both"
+    return words + (f"\n{others.round(4).to_string(index=False)}" if len(others) else "")
+
+
 def parse() -> argparse.Namespace:
     """What the command line asks for."""
     parser = argparse.ArgumentParser(
@@ -178,9 +186,8 @@ def main() -> int:
     source = provenance()
     print(source)
     print(f"{core_minutes():.0f} core-minutes")
-    if STORED.exists() and len(others := changed(table, pd.read_csv(STORED))):
-        print(f"Verdicts that differ from {STORED.name}:")
-        print(others.round(4).to_string(index=False))
+    if STORED.exists():
+        print(beside(changed(table, pd.read_csv(STORED))))
     if args.table:
         table.round(4).assign(seed=args.seed, commit=revision()).to_csv(args.table, index=False)
     if args.docs:

@@ -199,14 +199,14 @@ ROWS = [
             + (", one of which fires by a millionth" if jitter else ""),
             partial(_switched, n_features=n, n_controls=k, jitter=jitter),
             simulations,
-            bounds=AT_LEAST if simulations >= 80 else AT_LEAST | {Quantity.LEVEL: FREE},
+            bounds=AT_LEAST if simulations >= 100 else AT_LEAST | {Quantity.LEVEL: FREE},
         )
         for n, k, jitter, simulations in (
             (64, 3, False, 100),
             (64, 5, False, 100),
             (64, 3, True, 100),
-            (4_096, 3, False, 80),
-            (4_096, 5, False, 80),
+            (4_096, 3, False, 100),
+            (4_096, 5, False, 100),
             (16_384, 5, False, 15),
         )
     ),

@@ -104,7 +104,7 @@ ROWS = [
             f"{n} known, {'somebody new' if new else 'one of them'}"
             + (", heavy tails" if heavy else ""),
             partial(_novelty, personas=n, new=new, heavy=heavy),
-            40,
+            100,
             bounds=NOVEL,
         )
         for n, new, heavy in (
@@ -125,7 +125,7 @@ ROWS = [
             + ("own traits and 2 pairs move" if moves else "nothing moves")
             + (f", {farther:g} times as far" if farther > 1 else ""),
             partial(_trait_transfer, seeds=seeds, moves=moves, farther=farther),
-            80,
+            120,
         )
         for seeds, moves, farther in (
             (1, False, 1.0),

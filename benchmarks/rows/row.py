@@ -62,7 +62,10 @@ Outcome = Mapping[Quantity, float | np.ndarray]
 
 @dataclass(frozen=True)
 class Row:
-    """One estimator on one kind of data: its name is ``module.function`` of the package."""
+    """One estimator on one kind of data: its name is ``module.function`` of the package.
+
+    ``simulations`` is the most that are drawn; a row that is decided before gets fewer.
+    """
 
     estimator: str
     setting: str
