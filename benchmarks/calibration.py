@@ -154,8 +154,8 @@ def changed(table: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame:
 
 def beside(others: pd.DataFrame) -> str:
     """Verdicts that differ from the stored ones: how many are decided the other way, and which."""
-    verdicts = others[["verdict", "verdict_stored"]]
-    opposed = (verdicts != Calibration.UNDECIDED).all(axis=1).sum()
+    is_decided = others[["verdict", "verdict_stored"]].to_numpy() != Calibration.UNDECIDED
+    opposed = int(is_decided.all(axis=1).sum())
     words = f"Beside {STORED.name}: {len(others)} other verdicts, {opposed} of them decided in both"
     return words + (f"\n{others.round(4).to_string(index=False)}" if len(others) else "")
 
