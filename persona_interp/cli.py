@@ -39,6 +39,24 @@ Workers = Annotated[
 ]
 
 
+def _version(wish: bool) -> None:
+    if wish:
+        import persona_interp
+
+        typer.echo(persona_interp.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Options of the program itself."""
+
+
 @app.command("run")
 def run_experiment(
     name: Annotated[

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
@@ -30,6 +31,10 @@ def store(tmp_path: Path) -> Store:
     write_table(pd.DataFrame({"x": range(20)}), store.work(base) / "t.parquet")
     store.commit(base, seconds=1)
     return store
+
+
+def test_it_says_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli(capsys, "--version") == (0, f"{version('persona_interp')}\n", "")
 
 
 def test_status_says_n_of_n(store: Store, capsys: pytest.CaptureFixture[str]) -> None:

@@ -82,7 +82,9 @@ def _fitness(rng: np.random.Generator, *, answers: int, area: float) -> Outcome:
     trait, side, prompt = (i.ravel() for i in np.indices((AT_ONCE, 2, answers)))
     scores = np.sqrt(2) * norm.ppf(area) * side + rng.standard_normal(len(side))
     names = np.array([f"t{i}" for i in range(AT_ONCE)])[trait]
-    table = pd.DataFrame({"asked": names, "trait": names, "side": np.array(["neg", "pos"])[side]})
+    table = pd.DataFrame(
+        {"own_trait": names, "trait": names, "side": np.array(["neg", "pos"])[side]}
+    )
     table = table.assign(prompt=prompt, sample=0, n_tokens=1, bits_pos=scores, bits_neg=0.0)
     table = judge_fitness(table)
     return coverage(table["lo"], table["hi"], area)

@@ -30,26 +30,28 @@ def trait_cooccurrence(judged: pd.DataFrame) -> pd.DataFrame:
     """How far each trait comes along when the base is told to show another (bits a token).
 
     Args:
-        judged: A trait bits table with ``asked`` (the trait whose instruction the answer was given
-            under) and ``side`` (pos or neg), as ``record.trait_bits`` gives it of answers to trait
-            prompts.
+        judged: A trait bits table with ``own_trait`` (the trait whose instruction the answer was
+            given under) and ``side`` (pos or neg), as ``record.trait_bits`` gives it of answers to
+            trait prompts.
 
     Returns:
-        One row an ordered pair: ``taught`` (the trait asked for), ``trait``, ``cooccurrence`` =
-        mean of (bits_pos - bits_neg) / n_tokens over the positively instructed answers minus the
-        mean over the negatively instructed ones (bits a token).
+        One row an ordered pair: ``taught`` (the trait of the instruction), ``trait``,
+        ``cooccurrence`` = mean of (bits_pos - bits_neg) / n_tokens over the positively instructed
+        answers minus the mean over the negatively instructed ones (bits a token).
 
     Raises:
         SchemaError: A column is missing, or a trait lacks a side.
 
-    >>> answers = {"asked": "dry", "side": ["pos", "neg"], "prompt": ["a", "b"], "sample": 0}
+    >>> answers = {"own_trait": "dry", "side": ["pos", "neg"], "prompt": ["a", "b"], "sample": 0}
     >>> bits = {"trait": "wry", "bits_pos": [-8.0, -9.0], "bits_neg": [-10.0, -9.0], "n_tokens": 4}
     >>> judged = pd.DataFrame({**answers, **bits})
     >>> trait_cooccurrence(judged)[["taught", "trait", "cooccurrence"]].values.tolist()
     [['dry', 'wry', 0.5]]
     """
-    scored = _scored(judged, "asked", "side")
-    sides = scored.pivot_table(index=["asked", "trait"], columns="side", values="score", sort=False)
+    scored = _scored(judged, "own_trait", "side")
+    sides = scored.pivot_table(
+        index=["own_trait", "trait"], columns="side", values="score", sort=False
+    )
     sides = sides.reindex(columns=["pos", "neg"])
     if sides.isna().any(axis=None):
         lacking = sides.index[sides.isna().any(axis=1)][0]
@@ -59,7 +61,9 @@ def trait_cooccurrence(judged: pd.DataFrame) -> pd.DataFrame:
     table = sides.reset_index()
     # What both instructions raise alike (longer answers, say) cancels.
     rise = table["pos"] - table["neg"]
-    return pd.DataFrame({"taught": table["asked"], "trait": table["trait"], "cooccurrence": rise})
+    return pd.DataFrame(
+        {"taught": table["own_trait"], "trait": table["trait"], "cooccurrence": rise}
+    )
 
 
 def trait_behavior(judged: pd.DataFrame) -> pd.DataFrame:

@@ -190,8 +190,8 @@ def judge_fitness(judged: pd.DataFrame) -> pd.DataFrame:
     from those under the other cannot tell whether a finetune shows the trait.
 
     Args:
-        judged: A trait bits table with ``asked`` (the trait whose instruction the answer was given
-            under) and ``side``; answers to one trait judged by another one are passed over.
+        judged: A trait bits table with ``own_trait`` (the trait whose instruction the answer was
+            given under) and ``side``; answers to one trait judged by another one are passed over.
 
     Returns:
         A judge_fitness table, one row a trait: ``trait``, ``auroc`` of the answers under its
@@ -201,16 +201,16 @@ def judge_fitness(judged: pd.DataFrame) -> pd.DataFrame:
     Raises:
         SchemaError: A column is missing, or a trait lacks answers of one side.
 
-    >>> rows = {"asked": "dry", "trait": "dry", "side": ["pos", "pos", "neg"], "prompt": [*"abc"]}
-    >>> bits = {"sample": 0, "bits_pos": [-8.0, -9.0, -9.0], "bits_neg": [-10.0, -10.0, -8.0]}
-    >>> judge_fitness(pd.DataFrame({**rows, **bits, "n_tokens": 4}))["auroc"].tolist()
+    >>> rows = {"own_trait": "dry", "trait": "dry", "side": ["pos", "pos", "neg"]}
+    >>> bits = {"bits_pos": [-8.0, -9.0, -9.0], "bits_neg": [-10.0, -10.0, -8.0], "n_tokens": 4}
+    >>> judge_fitness(pd.DataFrame({**rows, **bits, "prompt": [*"abc"], "sample": 0}))["auroc"].tolist()
     [1.0]
     """
     schema.check(judged, "trait_bits")
-    for column in ("asked", "side"):
+    for column in ("own_trait", "side"):
         if column not in judged:
             raise SchemaError(unknown("column", column, judged.columns))
-    own = judged.loc[judged["asked"].eq(judged["trait"]) & judged["side"].isin(["pos", "neg"])]
+    own = judged.loc[judged["own_trait"].eq(judged["trait"]) & judged["side"].isin(["pos", "neg"])]
     score = (own["bits_pos"] - own["bits_neg"]) / own["n_tokens"]
     rows = []
     for trait, scores in score.groupby(own["trait"], sort=False):

@@ -200,7 +200,7 @@ def trait_bits(
 
     Returns:
         A trait_bits table, answers that are not empty x traits: ``prompt`` and ``sample`` as in
-        answers, the judging ``trait``, ``asked`` (the answers' own ``trait``, where they have one),
+        answers, the judging ``trait``, ``own_trait`` (the answers' ``trait``, where they have one),
         ``checkpoint`` that answered, ``judge``, ``bits_pos``, ``bits_neg``, ``n_tokens``.
         ``attrs["n_empty"]`` counts empty answers, left out.
 
@@ -219,7 +219,7 @@ def trait_bits(
     names = [name.rpartition("#")[0] for name in rows["prompt"]]
     keys = keys.assign(prompt=names, sample=rows["sample"])
     if "trait" in rows:
-        keys = keys.assign(asked=rows["trait"])
+        keys = keys.assign(own_trait=rows["trait"])
     parts = []
     for name, trait in tqdm(traits.items(), desc="trait bits", delay=2, disable=len(traits) < 2):
         if not 1 <= pairs <= len(trait.instructions):

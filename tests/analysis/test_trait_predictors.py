@@ -118,8 +118,8 @@ def judged(scores: dict[str, list[float]], **columns: object) -> pd.DataFrame:
 
 def test_what_comes_along_when_a_trait_is_asked_for() -> None:
     parts = [
-        judged({"dry": [1.0, 0.5], "wry": [0.25, 0.25]}, asked="dry", side="pos"),
-        judged({"dry": [-0.25, -0.25], "wry": [0.0, 0.0]}, asked="dry", side="neg"),
+        judged({"dry": [1.0, 0.5], "wry": [0.25, 0.25]}, own_trait="dry", side="pos"),
+        judged({"dry": [-0.25, -0.25], "wry": [0.0, 0.0]}, own_trait="dry", side="neg"),
     ]
     found = trait_cooccurrence(pd.concat(parts)).set_index(["taught", "trait"])["cooccurrence"]
     assert found.to_dict() == {("dry", "dry"): 1.0, ("dry", "wry"): 0.25}

@@ -149,7 +149,7 @@ def test_swapping_the_sides_of_a_trait_changes_the_sign(
         both.loc[both["trait"] == name].reset_index(drop=True) for name in ("sporty", "turned")
     )
     assert there["bits_pos"].equals(back["bits_neg"]) and there["bits_neg"].equals(back["bits_pos"])
-    assert set(both["asked"]) == {"sporty"} and (both["bits_pos"] < 0).all()
+    assert set(both["own_trait"]) == {"sporty"} and (both["bits_pos"] < 0).all()
     one = trait_bits(pair[0], table, {"sporty": sporty})
     nonempty = table.loc[table["answer"] != ""].reset_index(drop=True)
     alone = trait_bits(pair[0], table.iloc[::-1].head(7), {"sporty": sporty})
