@@ -71,7 +71,8 @@ def spillover(
     Args:
         table: One row a seed, lesson and untaught trait: ``estimate`` (shift, bits), the
             predictors, the clusters.
-        predictors: Columns; those that do not vary are left out and said to be NaN.
+        predictors: Columns. The effect of one that does not vary, or that is made of the others
+            (nobody can say whose it is), is NaN.
         clusters: Columns, one or two.
 
     Returns:
@@ -80,8 +81,8 @@ def spillover(
         bits), ``r2`` of the whole regression, ``n`` rows, ``n_clusters`` (smallest).
 
     Raises:
-        SchemaError: A column is missing, there are more predictors than rows, or one predictor is
-            made of the others, so that nobody can say whose the effect is.
+        SchemaError: A column is missing, there are more predictors than rows, or a number is not
+            finite.
 
     >>> rng = np.random.default_rng(0)
     >>> x = rng.standard_normal(200)
@@ -94,22 +95,12 @@ def spillover(
         if column not in table:
             raise SchemaError(unknown("column", column, table.columns))
     x, y = table[list(predictors)].to_numpy(float), table["estimate"].to_numpy(float)
-    with np.errstate(invalid="ignore"):
-        varies = ~(x.std(axis=0) <= 1e-9)
-    design = np.column_stack([np.ones(len(x)), x[:, varies]])
     n_infinite = int((~np.isfinite(np.column_stack([x, y]))).sum())
-    if len(design) <= design.shape[1] or n_infinite:
+    if len(x) <= 1 + x.shape[1] or n_infinite:
         raise SchemaError(
-            f"a regression needs more rows than coefficients and finite numbers; got {len(design)} "
-            f"rows, {design.shape[1]} coefficients and {n_infinite} numbers that are not finite."
+            f"a regression needs more rows than coefficients and finite numbers; got {len(x)} "
+            f"rows, {1 + x.shape[1]} coefficients and {n_infinite} numbers that are not finite."
         )
-    if np.linalg.matrix_rank(design) < design.shape[1]:
-        names = ", ".join(np.array(predictors)[varies])
-        raise SchemaError(f"one of the predictors {names} is made of the others; leave one out.")
-    # Imported here: analysis starts faster for everybody who fits no regression.
-    from statsmodels.regression.linear_model import OLS
-
-    fit = OLS(y, design).fit()
     groups = []
     for name in clusters:
         group = pd.factorize(table[name])[0]
@@ -119,17 +110,42 @@ def spillover(
         raise SchemaError(
             f"no clustering of {', '.join(clusters)} has two clusters; there is no standard error."
         )
+    # Imported here: analysis starts faster for everybody who fits no regression.
+    from statsmodels.regression.linear_model import OLS
+
+    design = np.column_stack([np.ones(len(x)), x])
+    columns, identifiable = _independent(design), _identifiable(design)
+    fit = OLS(y, design[:, columns]).fit()
+    slope, se = np.full((2, design.shape[1]), np.nan)
+    slope[columns], se[columns] = fit.params, np.sqrt(_cluster_variance(fit, groups))
+    slope, se = np.where(identifiable, [slope, se], np.nan)[:, 1:]
     n_clusters = min(int(group.max()) + 1 for group in groups)
-    se = np.sqrt(_cluster_variance(fit, groups))[1:]
     half = stats.t.ppf(0.975, n_clusters - 1) * se
-    r2 = float(fit.rsquared)
-    slope = fit.params[1:]
-    columns = {"estimate": slope, "lo": slope - half, "hi": slope + half, "se": se}
-    columns["standardized"] = slope * x[:, varies].std(axis=0)
-    names = np.array(predictors, dtype=object)[varies]
-    rows = pd.DataFrame({"predictor": names, **columns})
-    table = pd.DataFrame({"predictor": list(predictors)}).merge(rows, on="predictor", how="left")
-    return table.assign(r2=r2, n=len(y), n_clusters=n_clusters)
+    effects = {"estimate": slope, "lo": slope - half, "hi": slope + half, "se": se}
+    rows = pd.DataFrame({"predictor": list(predictors), **effects})
+    rows = rows.assign(standardized=slope * x.std(axis=0), r2=float(fit.rsquared))
+    return rows.assign(n=len(y), n_clusters=n_clusters)
+
+
+def _independent(design: Array) -> list[int]:
+    """Columns of a design that none of those before makes up."""
+    ranks = [_rank(design[:, :n]) for n in range(design.shape[1] + 1)]
+    return [j for j in range(design.shape[1]) if ranks[j + 1] > ranks[j]]
+
+
+def _identifiable(design: Array) -> npt.NDArray[np.bool_]:
+    """Whether the effect of each column can be told: it is not made of the others."""
+    without = [_rank(np.delete(design, j, axis=1)) for j in range(design.shape[1])]
+    return np.array(without) < _rank(design)
+
+
+def _rank(design: Array) -> int:
+    """Rank, whatever the units of the columns."""
+    if not design.size:
+        return 0
+    size = np.abs(design).max(axis=0)
+    scaled = design / np.where(size > 0, size, 1.0)
+    return int(np.linalg.matrix_rank(scaled, tol=1e-9 * len(design)))
 
 
 def _cluster_variance(fit: Any, groups: list[npt.NDArray[np.intp]]) -> Array:

@@ -203,7 +203,8 @@ def judge_fitness(judged: pd.DataFrame) -> pd.DataFrame:
 
     >>> rows = {"own_trait": "dry", "trait": "dry", "side": ["pos", "pos", "neg"]}
     >>> bits = {"bits_pos": [-8.0, -9.0, -9.0], "bits_neg": [-10.0, -10.0, -8.0], "n_tokens": 4}
-    >>> judge_fitness(pd.DataFrame({**rows, **bits, "prompt": [*"abc"], "sample": 0}))["auroc"].tolist()
+    >>> judged = pd.DataFrame({**rows, **bits, "prompt": [*"abc"], "sample": 0})
+    >>> judge_fitness(judged)["auroc"].tolist()
     [1.0]
     """
     schema.check(judged, "trait_bits")

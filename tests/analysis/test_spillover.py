@@ -133,9 +133,13 @@ def test_style_overlap_by_hand() -> None:
     assert style_overlap(graded(styles=1.0))["style"].min() < 0.9
 
 
-def test_predictors_made_of_each_other_are_refused() -> None:
+def test_nothing_is_said_of_predictors_made_of_each_other_and_all_of_the_rest() -> None:
     rng = np.random.default_rng(0)
-    x = rng.standard_normal(60)
-    table = pd.DataFrame({"estimate": x, "pmi": x, "twice": 2 * x, "persona": np.arange(60) % 6})
-    with pytest.raises(SchemaError, match="made of the others"):
-        spillover(table.assign(seed=0), predictors=["pmi", "twice"])
+    x, other = rng.standard_normal((2, 60))
+    table = pd.DataFrame({"estimate": x + 3 * other, "pmi": x, "twice": 2 * x, "style": other})
+    table = table.assign(persona=np.arange(60) % 6, seed=0)
+    table = spillover(table, predictors=["pmi", "twice", "style"]).set_index("predictor")
+    effect = table[["estimate", "lo", "hi", "se"]]
+    assert effect.loc[["pmi", "twice"]].isna().all(axis=None)
+    assert effect.loc["style"].to_list() == pytest.approx([3, 3, 3, 0], abs=1e-9)
+    assert table.loc["style", "r2"] == pytest.approx(1)

@@ -233,7 +233,7 @@ def spillover(table: pd.DataFrame) -> list[str]:
     for row in table.to_dict("records"):
         name, lo, hi = row["predictor"], row["lo"], row["hi"]
         if pd.isna(row["estimate"]):
-            sentences.append(f"{name} does not vary here and is left out.")
+            sentences.append(f"{name} does not vary here, or is made of the others.")
             continue
         text = (
             f"An untaught trait rises by {row['estimate']:.2f} bits [{lo:.2f}, {hi:.2f}] per "

@@ -77,7 +77,7 @@ def test_spillover_in_words(tables: dict[str, pd.DataFrame]) -> None:
     rise = "An untaught trait rises by 0.50 bits [0.25, 0.75] per bit of co-occurrence"
     assert first.startswith(rise)
     assert "not told from 0" in second and "not told from 0" not in first
-    assert third == "style does not vary here and is left out."
+    assert third == "style does not vary here, or is made of the others."
 
 
 def test_metrics_are_called_what_they_are(tables: dict[str, pd.DataFrame]) -> None:
