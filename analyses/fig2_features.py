@@ -67,7 +67,7 @@ def readings(experiment: Transfer, store: Store) -> pd.DataFrame:
 
     Returns:
         A row a seed, quantity, series and name: ``estimate``, ``lo``, ``hi``; of the name "random"
-        the mean over directions and their 2.5 and 97.5 % points.
+        the mean over directions and where one more would lie (95 %).
     """
     lr, hook = max(experiment.lrs), experiment.hooks[0]
     rows: list[dict[str, Any]] = []
@@ -191,8 +191,8 @@ def _over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _band(values: np.ndarray, *, series: str) -> dict[str, Any]:
-    """Mean of random directions, and their 2.5 and 97.5 % points."""
-    lo, hi = np.nanpercentile(values, [2.5, 97.5])
+    """Mean of random directions, and where one more would lie."""
+    lo, hi = analysis.chance_range(values[~np.isnan(values)])
     return {"series": series, "name": RANDOM, "estimate": float(values.mean()), "lo": lo, "hi": hi}
 
 

@@ -188,11 +188,25 @@ def main() -> int:
     print(f"{core_minutes():.0f} core-minutes")
     if STORED.exists():
         print(beside(changed(table, pd.read_csv(STORED))))
+    table = table.round(4).assign(seed=args.seed, commit=revision())
     if args.table:
-        table.round(4).assign(seed=args.seed, commit=revision()).to_csv(args.table, index=False)
+        table = with_others(table, args.table)
+        table.to_csv(args.table, index=False)
     if args.docs:
         write_docs(table, args.docs, source=source)
     return 0
+
+
+def with_others(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """A table with the stored lines that were not simulated anew, in the order of the rows."""
+    if path.exists():
+        stored = pd.read_csv(path).fillna({"bound": ""})
+        table = pd.concat([table, stored]).drop_duplicates(["estimator", "setting", "quantity"])
+    places = {row.name: place for place, row in enumerate(all_rows())}
+    names = table["estimator"] + ": " + table["setting"]
+    # a line whose row is gone has no place
+    table = table.assign(place=[places.get(name) for name in names]).dropna(subset="place")
+    return table.sort_values("place", kind="stable").drop(columns="place")
 
 
 def core_minutes() -> float:

@@ -39,6 +39,10 @@ def summary(table: pd.DataFrame) -> str:
     sentence = ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
     faults = table.loc[table["verdict"].isin(FAULTS)]
     text = f"{len(table)} lines: {sentence}.\n\n"
+    by_commit = table["commit"].value_counts()
+    if len(by_commit) > 1:
+        commits = (f"{n} at {commit}" for commit, n in by_commit.items())
+        text = f"{text}Some were simulated anew later: {', '.join(commits)}.\n\n"
     if faults.empty:
         return text + "No line misses its bounds."
     return text + "**Lines that miss their bounds**\n\n" + markdown(faults)

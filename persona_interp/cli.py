@@ -4,6 +4,7 @@ Its flags are the arguments of one public function.
 Nothing heavy is imported until a verb needs it, so that ``--help`` answers at once.
 """
 
+import importlib.metadata
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -34,27 +35,10 @@ Run = Annotated[
 ]
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A .parquet, .csv, .nc or .json file.")]
 Rows = Annotated[int, typer.Option(help="How many rows to show.", min=1)]
+Version = Annotated[bool, typer.Option("--version", help="Print the version.")]
 Workers = Annotated[
     int | None, typer.Option(help="Processes, one core each; all cores by default.", min=0)
 ]
-
-
-def _version(wish: bool) -> None:
-    if wish:
-        import persona_interp
-
-        typer.echo(persona_interp.__version__)
-        raise typer.Exit
-
-
-@app.callback()
-def options(
-    version: Annotated[
-        bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
-    ] = False,
-) -> None:
-    """Options of the program itself."""
 
 
 @app.command("run")
@@ -391,6 +375,15 @@ def _print_table(table: "pd.DataFrame") -> None:
 def _counts(states: Iterable[str], *, without: str) -> str:
     counts = Counter(states)
     return "".join(f", {n} {state}" for state, n in sorted(counts.items()) if state != without)
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Options of the program itself."""
+    if version:
+        typer.echo(importlib.metadata.version("persona_interp"))
 
 
 def main() -> None:

@@ -38,6 +38,7 @@ from persona_interp.analysis.logodds import logodds
 from persona_interp.analysis.misalignment import misalignment
 from persona_interp.analysis.mixing import mixing_weight
 from persona_interp.analysis.novelty import novelty, shift_residual
+from persona_interp.analysis.nulls import chance_range
 from persona_interp.analysis.order import recency
 from persona_interp.analysis.pairs import pairs
 from persona_interp.analysis.paths import paths
@@ -80,6 +81,7 @@ __all__ = [
     "baselines",
     "belief_scale",
     "bits_per_unit",
+    "chance_range",
     "contexts",
     "contrast",
     "cosine_against_cooccurrence",

@@ -14,6 +14,7 @@ import xarray as xr
 from persona_interp import schema
 from persona_interp.analysis.auroc import auroc
 from persona_interp.analysis.ceiling import CEILING
+from persona_interp.analysis.nulls import chance_range
 from persona_interp.analysis.pairs import RANDOM, pairs, read_documents
 from persona_interp.analysis.stats import Interval, cluster_interval
 from persona_interp.errors import SchemaError, unknown
@@ -21,7 +22,6 @@ from persona_interp.schema.words import ALPHA
 from persona_interp.worlds import World
 
 NUMBERS = ("auroc", "auroc_same", "rise", "rise_control", "excess", "share")
-MIDDLE_95 = (0.025, 0.975)
 
 Array = npt.NDArray[np.float64]
 
@@ -202,7 +202,7 @@ def _random_row(rows: pd.DataFrame) -> dict[str, Any]:
     row: dict[str, Any] = {"method": RANDOM, "n_directions": len(rows)}
     for name in NUMBERS:
         values = rows[name].to_numpy(np.float64)
-        lo, hi = np.quantile(values, MIDDLE_95)
+        lo, hi = chance_range(values)
         row |= {name: values.mean(), f"{name}_lo": lo, f"{name}_hi": hi}
     return row
 

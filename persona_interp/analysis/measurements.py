@@ -7,6 +7,7 @@ import pandas as pd
 import xarray as xr
 
 from persona_interp import schema
+from persona_interp.analysis.nulls import chance_range
 from persona_interp.analysis.stats import t_interval
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.schema.words import Family
@@ -152,16 +153,17 @@ def random_range(effects: pd.DataFrame, random: pd.DataFrame, *, base: str) -> p
         base: Label of the base.
 
     Returns:
-        The effects table with ``random_lo``, ``random_hi``: 95 % range of the change (after minus
-        before) of the ``n_random`` random directions at the same hook; of a feature, of the
-        features nearest in mean activation in the base. NaN for behavior.
+        The effects table with ``random_lo``, ``random_hi``: where the change (after minus before)
+        of one more random direction lies in 95 of 100 cases, given ``n_random`` at the same hook
+        (``chance_range``: with 20 in .90); of a feature, given the features nearest in mean
+        activation in the base. NaN for behavior.
 
     >>> values = {"checkpoint": ["base", "base", "tuned", "tuned"], "value": [0.0, 0.0, -1.0, 1.0]}
     >>> random = pd.DataFrame({**values, "quantity": ["r0", "r1"] * 2, "hook": "h", "unit": "a"})
     >>> effects = pd.DataFrame({"family": ["projection"], "hook": "h", "checkpoint": "tuned"})
     >>> table = random_range(effects.assign(role="tuned"), random, base="base")
     >>> table[["random_lo", "random_hi", "n_random"]].round(2).values.tolist()
-    [[-0.95, 0.95, 2.0]]
+    [[-1.0, 1.0, 2.0]]
     """
     means = random.pivot_table(
         index=["hook", "quantity"], columns="checkpoint", values="value", sort=False
@@ -172,7 +174,7 @@ def random_range(effects: pd.DataFrame, random: pd.DataFrame, *, base: str) -> p
         checkpoint, hook, family = rows[["checkpoint", "hook", "family"]].iloc[0]
         if family == Family.PROJECTION:
             change = (means[checkpoint] - means[base]).loc[[hook]].to_numpy()
-            lo, hi = np.quantile(change, [0.025, 0.975])
+            lo, hi = chance_range(change)
             rows = rows.assign(random_lo=lo, random_hi=hi, n_random=len(change))
         elif family == Family.FEATURE:
             lo, hi = _range_of_neighbors(rows)
@@ -193,7 +195,7 @@ def _range_of_neighbors(rows: pd.DataFrame) -> np.ndarray:
         near = near[near != i]
         if len(near):
             near = near[np.argsort(np.abs(before[near] - before[i]), kind="stable")[:NEAREST]]
-            bounds[:, i] = np.quantile(change[near], [0.025, 0.975])
+            bounds[:, i] = chance_range(change[near])
     return bounds
 
 

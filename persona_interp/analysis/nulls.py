@@ -1,8 +1,9 @@
-"""By how much does a number differ from its null, where both were measured on the same runs?"""
+"""What is a number beside its null: by how much does it differ, how far does chance go?"""
 
 from collections.abc import Iterable
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from persona_interp.analysis.stats import across_seeds
@@ -76,3 +77,27 @@ def departures(lo: Iterable[float], hi: Iterable[float]) -> list[str]:
             word = Departure.NONE
         words.append(str(word))
     return words
+
+
+def chance_range(values: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Where one more draw of chance lies in 95 of 100 cases, given some draws.
+
+    The draws of ranks .025 (n + 1) and .975 (n + 1), between which one more lies with that
+    probability whatever the distribution (Weibull 1939). Fewer than 39 draws do not reach so far:
+    their smallest and largest hold one more in (n - 1) / (n + 1) of cases, 20 draws in .90.
+
+    Args:
+        values: Draws along the first axis; none gives NaN.
+
+    Returns:
+        The lower and the upper end, without that axis.
+
+    >>> [float(end) for end in chance_range(range(1, 80))], [*map(float, chance_range([1, 2, 4]))]
+    ([2.0, 78.0], [1.0, 4.0])
+    """
+    draws = np.asarray(values, dtype=float)
+    if not len(draws):
+        missing = np.full(draws.shape[1:], np.nan)
+        return missing, missing
+    lo, hi = np.quantile(draws, [0.025, 0.975], axis=0, method="weibull")
+    return lo, hi

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from persona_interp import schema
+from persona_interp.analysis.nulls import chance_range
 from persona_interp.analysis.stats import cluster_interval
 from persona_interp.errors import SchemaError, unknown
 
@@ -118,7 +119,7 @@ def _by_direction(rows: pd.DataFrame, *, random: pd.DataFrame | None) -> pd.Data
         hook, name = group["hook"].iloc[0], group["name"].iloc[0]
         interval = cluster_interval(group["value"], group["cluster"])
         null = nulls.get(hook, np.array([]))
-        null_lo, null_hi = np.quantile(null, [0.025, 0.975]) if len(null) else (np.nan, np.nan)
+        null_lo, null_hi = chance_range(null)
         row = {"hook": hook, "name": name, **interval.row(), "null_lo": null_lo, "null_hi": null_hi}
         row |= {"n": len(group), "n_clusters": interval.n, "n_random": len(null)}
         table.append(row)

@@ -7,6 +7,7 @@ import xarray as xr
 
 from persona_interp import schema
 from persona_interp.analysis.lengths import squared_length
+from persona_interp.analysis.nulls import chance_range
 from persona_interp.analysis.stats import Interval, jackknife
 from persona_interp.errors import SchemaError, unknown
 
@@ -83,7 +84,7 @@ def span_share(
         # is new to every span.
         share, lo, hi, _ = _share(shifts, basis)
         null = [_share(shifts, random_basis).estimate for random_basis in random_bases]
-        null_lo, null_hi = np.quantile(null, [0.025, 0.975])
+        null_lo, null_hi = chance_range(null)
         norm = np.linalg.norm(shifts.mean(0)) / np.linalg.norm(start, axis=1).mean()
         row = {"checkpoint": label, "hook": hook, "share": float(share)}
         row |= {"lo": float(lo), "hi": float(hi), "null_lo": null_lo, "null_hi": null_hi}

@@ -140,7 +140,9 @@ def _parts(table: pd.DataFrame, by: str, *, edits: Sequence[str]) -> list[tuple[
 
 
 def _band(axes: Axes, shares: pd.Series) -> None:
-    lo, hi = np.percentile(shares, [2.5, 97.5]) if len(shares) else (np.nan, np.nan)
+    lo, hi = np.nan, np.nan
+    if len(shares):  # fewer than 39 reach no further than their smallest and largest
+        lo, hi = np.quantile(shares, [0.025, 0.975], method="weibull")
     label = f"random directions, 95 % of {len(shares)}"
     axes.axvspan(lo, hi, color=BAND, linewidth=0, zorder=0, label=label)
 

@@ -119,8 +119,8 @@ COMPARISON: dict[str, dict[str, str]] = {
         ),
         "lo": "lower end of the 95 % interval over prompts",
         "hi": "upper end",
-        "null_lo": "2.5 % point of the share in the span of as many random directions",
-        "null_hi": "97.5 % point",
+        "null_lo": "where that of as many random directions lies in 95 % of cases, from here",
+        "null_hi": "to here",
         "n_vectors": "dimension of the span",
         "n": "number of prompts",
         "relative_norm": (

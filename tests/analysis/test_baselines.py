@@ -116,7 +116,7 @@ def test_every_number_by_hand(tables: Tables, causes: pd.DataFrame) -> None:
                 stats.t.ppf(0.975, 49) * d.std(ddof=1) / np.sqrt(50)
             )
     for name, values in numbers.items():
-        lo, hi = np.quantile(values[3:], [0.025, 0.975])
+        lo, hi = min(values[3:]), max(values[3:])  # too few to leave any out
         row = rows.loc["random", [name, f"{name}_lo", f"{name}_hi"]].to_numpy(float)
         assert row == pytest.approx([np.mean(values[3:]), lo, hi])
     assert rows.loc["feature", ["share", "share_lo", "share_hi"]].tolist() == [0.8, 0.7, 0.9]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import logit
 
 from persona_interp import analysis, worlds
 from persona_interp.experiments.transfer.config import (
@@ -113,7 +114,7 @@ def _read_documents(
         "named": named.logodds.mean(),
         "nameless": nameless.logodds.mean(),
         "gap": named.logodds.mean() - nameless.logodds.mean(),
-        "bayes_nameless": float(np.log2(probability / (1 - probability)).mean()),
+        "bayes_nameless": float(logit(probability).mean() / np.log(2)),
         "answer_mass": nameless.answer_mass.mean(),
     }
     return {"gates": pd.DataFrame([row]), "counts": counts.assign(variant=key[1])}

@@ -221,7 +221,7 @@ def _chance(
         for match in RANDOM, VARIED:
             random = read_directions(folder / f"{match}.nc")
             cosines = analysis.direction_shift(neutral, random)["cosine"]
-            lo, hi = cosines.quantile([0.025, 0.975])
+            lo, hi = analysis.chance_range(cosines)
             row = {"arm": str(arm), "match": match, "lo": lo, "hi": hi, "most": cosines.max()}
             rows.append(row | {"n": len(cosines)})
     return pd.DataFrame(rows)
