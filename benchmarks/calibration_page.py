@@ -29,7 +29,7 @@ def write_docs(table: pd.DataFrame, path: Path, *, source: str) -> None:
     _, end, after = rest.partition("<!-- end of tables -->\n")
     if not mark or not end:
         raise SystemExit(f"{path} lacks the marks between which tables are written")
-    text = f"\nFrom {source}.\n\n{summary(table)}\n\n{long_table(table)}\n"
+    text = f"\nLast written by {source}.\n\n{summary(table)}\n\n{long_table(table)}\n"
     path.write_text(before + mark + text + end + after)
 
 
@@ -42,7 +42,7 @@ def summary(table: pd.DataFrame) -> str:
     by_commit = table["commit"].value_counts()
     if len(by_commit) > 1:
         commits = (f"{n} at {commit}" for commit, n in by_commit.items())
-        text = f"{text}Some were simulated anew later: {', '.join(commits)}.\n\n"
+        text = f"{text}Lines by the commit they were simulated at: {', '.join(commits)}.\n\n"
     if faults.empty:
         return text + "No line misses its bounds."
     return text + "**Lines that miss their bounds**\n\n" + markdown(faults)

@@ -56,7 +56,8 @@ def transfer(
         A transfer table, one row a run, step and trait of the persona, and the row ``trait =
         "mean"``. ``trained`` marks the taught trait itself, which is in no mean. ``estimate``,
         ``lo``, ``hi``, ``n`` are the shift's (bits; templates); of "mean" the average over the
-        untaught topics with a t interval over those topics (n topics). ``pmi`` (bits) is between
+        untaught topics with a t interval over those topics (n topics; it covers .95 where topics
+        scatter normally, .88 where four are skewed). ``pmi`` (bits) is between
         taught trait and trait over all persona documents; ``bayes_certain`` and ``bayes_mixing``
         are shifts of the log odds of what is *said* (bits). NaN = no prediction: nobody in the
         population holds the taught trait, or no k.
