@@ -10,7 +10,9 @@ Every message says what was expected, what arrived, the nearest valid choice and
 """
 
 import difflib
+import reprlib
 from collections.abc import Iterable
+from typing import Any
 
 
 class PersonaInterpError(Exception):
@@ -35,6 +37,8 @@ class StoreError(PersonaInterpError, RuntimeError):
 
 N_CHOICES = 8
 """Most valid choices that a message lists."""
+LONGEST = 60
+"""Most characters of an input that a message quotes."""
 
 
 def unknown(kind: str, name: str, valid: Iterable[str]) -> str:
@@ -51,11 +55,47 @@ def unknown(kind: str, name: str, valid: Iterable[str]) -> str:
     >>> unknown("topic", "sprot", ["sport", "art"])
     "topic 'sprot' is unknown; did you mean 'sport'? Valid: 'sport', 'art'."
     """
+    name = str(name)
+    if len(name) > LONGEST:
+        name = name[: LONGEST - 1] + "…"
     options = [str(v) for v in valid]
     hint = "."
-    if nearest := difflib.get_close_matches(str(name), options, n=1):
+    if nearest := difflib.get_close_matches(name, options, n=1):
         hint = f"; did you mean '{nearest[0]}'?"
     choices = ", ".join(f"'{v}'" for v in options[:N_CHOICES])
     if len(options) > N_CHOICES:
         choices += f" and {len(options) - N_CHOICES} more"
     return f"{kind} '{name}' is unknown{hint} Valid: {choices}."
+
+
+def excerpt(value: Any) -> str:
+    """Start of a value as a message shows it.
+
+    Args:
+        value: Any value.
+
+    Returns:
+        At most 60 characters.
+
+    >>> excerpt({"pos": "x" * 100})
+    "{'pos': 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…"
+    """
+    text = _REPR.repr(value)
+    if len(text) <= LONGEST:
+        return text
+    return text[: LONGEST - 1] + "…"
+
+
+class _Start(reprlib.Repr):
+    """Representation whose cost does not grow with the value; texts are cut at their end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxother = 4, 2 * LONGEST
+        self.maxdict = self.maxlist = self.maxtuple = LONGEST
+
+    def repr_str(self, x: str, level: int) -> str:
+        return repr(x[: LONGEST + 1])
+
+
+_REPR = _Start()

@@ -7,9 +7,7 @@ configurations JSON; no reader here can execute what it reads.
 """
 
 import json
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,54 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xarray as xr
 
+from persona_interp import files
 from persona_interp.errors import SchemaError, StoreError
-
-
-def fsync(path: Path) -> None:
-    """Force everything of a file or folder onto the disk.
-
-    Args:
-        path: A file, or a folder whose entries (renames) must survive a power cut.
-    """
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def atomic(path: Path | str) -> Iterator[Path]:
-    """Lend a temporary path whose file appears at ``path`` only when it is complete.
-
-    Args:
-        path: The final name; missing folders above it are made.
-
-    Yields:
-        A hidden temporary path in the same folder. It is renamed when the block ends, removed when
-        the block raises.
-
-    >>> import tempfile
-    >>> folder = Path(tempfile.mkdtemp())
-    >>> with atomic(folder / "note.txt") as tmp:
-    ...     _ = tmp.write_text("whole")
-    >>> [p.name for p in folder.iterdir()]
-    ['note.txt']
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield tmp
-        # The contents must be on the disk before the name points to them: after a power cut a
-        # renamed file whose blocks were never written is empty.
-        fsync(tmp)
-        os.replace(tmp, path)  # noqa: PTH105  (the tests fail the n-th os.replace)
-    except BaseException:
-        tmp.unlink(missing_ok=True)
-        raise
-    # A rename is an entry of the folder, and only the folder's own fsync makes it last.
-    fsync(path.parent)
+from persona_interp.files import atomic
 
 
 def write_table(table: pd.DataFrame, path: Path | str) -> Path:
@@ -209,8 +162,8 @@ def read_json(path: Path | str) -> Any:
         StoreError: The file is missing or not JSON.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return files.read_json(path)
+    except SchemaError as error:
         raise StoreError(_unreadable_message(path, "JSON", error)) from error
 
 

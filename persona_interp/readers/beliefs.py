@@ -11,9 +11,10 @@ from typing import Any
 import pandas as pd
 
 from persona_interp import schema
-from persona_interp.errors import SchemaError
-from persona_interp.readers.entries import check_keys, excerpt, strings
-from persona_interp.readers.files import read_json, write_json
+from persona_interp.errors import SchemaError, excerpt
+from persona_interp.files import read_json
+from persona_interp.readers.entries import check_keys, strings
+from persona_interp.readers.folders import write_json
 from persona_interp.readers.prompt_rows import SPLITS, prompt_row
 
 SIDES = ("affirm", "negate")

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from persona_interp import schema
-from persona_interp.errors import SchemaError, unknown
-from persona_interp.readers.entries import excerpt
+from persona_interp.errors import SchemaError, excerpt, unknown
+from persona_interp.files import write_text
 from persona_interp.readers.rows import Row, read_rows, refuse
 
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -94,8 +94,7 @@ def write_chats(chats: pd.DataFrame, path: str | Path) -> Path:
         if [message["role"] for message in messages] == ["text"]:
             row = {"text": messages[0]["content"]}
         lines.append(json.dumps(row | dict(extra), ensure_ascii=False) + "\n")
-    path.write_text("".join(lines), encoding="utf-8")
-    return path
+    return write_text("".join(lines), path)
 
 
 def layout_of(

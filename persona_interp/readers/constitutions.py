@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from persona_interp.errors import SchemaError
-from persona_interp.readers.entries import check_keys, excerpt, strings
+from persona_interp.errors import SchemaError, excerpt
+from persona_interp.readers.entries import check_keys, strings
 from persona_interp.readers.rows import read_rows, refuse
 from persona_interp.readers.traits import Instruction, TraitFile
 

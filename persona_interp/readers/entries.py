@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from persona_interp.errors import SchemaError, unknown
+from persona_interp.errors import SchemaError, excerpt, unknown
 
 
 def check_keys(
@@ -106,21 +106,3 @@ def eval_prompt(path: Path, entries: Mapping[str, Any]) -> str:
     if not isinstance(prompt, str):
         raise SchemaError(f"{path}: eval_prompt must be a text; got {excerpt(prompt)}.")
     return prompt
-
-
-def excerpt(value: Any) -> str:
-    """Start of a value as a message shows it.
-
-    Args:
-        value: Any value.
-
-    Returns:
-        At most 60 characters.
-
-    >>> excerpt({"pos": "x" * 100})
-    "{'pos': 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…"
-    """
-    text = repr(value)
-    if len(text) <= 60:
-        return text
-    return text[:59] + "…"

@@ -7,13 +7,14 @@ from typing import Any
 import pandas as pd
 
 from persona_interp import schema
-from persona_interp.errors import SchemaError, unknown
+from persona_interp.errors import SchemaError, excerpt, unknown
+from persona_interp.files import read_text
 from persona_interp.readers.chats import Messages, conversation, layout_of
-from persona_interp.readers.entries import excerpt, strings
-from persona_interp.readers.files import parse, text_of
+from persona_interp.readers.entries import strings
 from persona_interp.readers.prompt_rows import SPLITS, prompt_row
 from persona_interp.readers.questions import question_prompts, read_questions
 from persona_interp.readers.rows import ENDINGS, Row, read_rows, refuse
+from persona_interp.values import parse_json
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "messages": ("messages",),
@@ -52,7 +53,7 @@ def read_prompts(path: str | Path, *, layout: str | None = None) -> pd.DataFrame
     if ending in (".yaml", ".yml"):
         return _finish(question_prompts(read_questions(path)), path)
     if ending == ".txt":
-        lines = enumerate(text_of(path).split("\n"), start=1)
+        lines = enumerate(read_text(path).split("\n"), start=1)
         rows = [Row(number, line.strip()) for number, line in lines if line.strip()]
         return _table(path, rows, layout=None)
     if ending == ".json":
@@ -70,9 +71,9 @@ def read_prompts(path: str | Path, *, layout: str | None = None) -> pd.DataFrame
 
 def _read_object(path: Path) -> Mapping[str, Any] | None:
     """The object of a ``.json`` file that describes a trait or role; None for a file of rows."""
-    text = text_of(path)
+    text = read_text(path)
     try:
-        value = parse(text)
+        value = parse_json(text)
     except ValueError:
         return None  # one value a line, or no JSON at all: read_rows says on which line
     if not isinstance(value, Mapping) or any(name in value for name in COLUMNS):

@@ -15,11 +15,12 @@ import pandas as pd
 import yaml
 
 from persona_interp import schema
-from persona_interp.errors import SchemaError, unknown
-from persona_interp.readers.entries import check_keys, excerpt, strings
-from persona_interp.readers.files import text_of
+from persona_interp.errors import SchemaError, excerpt, unknown
+from persona_interp.files import read_text, write_text
+from persona_interp.readers.entries import check_keys, strings
 from persona_interp.readers.prompt_rows import SPLITS, prompt_row
 from persona_interp.readers.rows import UNNAMED, read_rows, refuse
+from persona_interp.values import parse_yaml, parse_yaml_list
 
 TYPES = ("free_form_judge_0_100", "free_form_judge", "free_form_0_100", "free_form")
 REQUIRED_COLUMNS = ("question", "answer")
@@ -67,25 +68,20 @@ def read_questions(path: str | Path) -> tuple[EvalQuestion, ...]:
             one is named by its line, among them those with the id of an earlier one.
     """
     path = Path(path)
-    loader = _YamlOnce(text_of(path))
-    # The nodes know on which line each question begins, the values what it says.
+    text = read_text(path)
     try:
-        node = loader.get_single_node()
-        entries = None if node is None else loader.construct_document(node)
-    except (yaml.YAMLError, ValueError) as error:
+        entries = parse_yaml_list(text)
+    except ValueError as error:
         raise SchemaError(f"{path} is not valid YAML: {error}.") from error
-    finally:
-        loader.dispose()
-    if node is None or not isinstance(entries, list) or not entries:
+    if not entries:
         raise SchemaError(
             f"{path}: expected a list of questions, each with id and paraphrases; got "
-            f"{excerpt(entries)}."
+            f"{excerpt(parse_yaml(text))}."
         )
     questions: list[EvalQuestion] = []
     problems: list[tuple[int, str]] = []
     lines: dict[str, int] = {}  # id -> line
-    for entry, entry_node in zip(entries, node.value, strict=True):
-        line = entry_node.start_mark.line + 1
+    for line, entry in entries:
         try:
             question = _question(entry)
             if question.id in lines:
@@ -127,7 +123,7 @@ def write_questions(questions: Iterable[EvalQuestion], path: str | Path) -> Path
         if question.judge_prompts:
             entry["judge_prompts"] = dict(question.judge_prompts)
         entries.append(entry | dict(question.extra))
-    path.write_text(yaml.safe_dump(entries, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    write_text(yaml.safe_dump(entries, sort_keys=False, allow_unicode=True), path)
     return path
 
 
@@ -288,19 +284,3 @@ def _holds_scores(cells: Iterable[Any]) -> bool:
     cells = [cell for cell in cells if cell not in (None, "")]
     n_scores = sum(_score(cell) is not None for cell in cells)
     return 2 * n_scores > len(cells)
-
-
-class _YamlOnce(yaml.SafeLoader):
-    """Plain YAML that refuses a key twice in one mapping.
-
-    The parser would silently keep the last.
-    """
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
-        names = [key.value for key, _ in node.value]
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise yaml.YAMLError(
-                f"line {node.start_mark.line + 1}: the key '{twice}' is there twice; keep one"
-            )
-        return super().construct_mapping(node, deep=deep)

@@ -2,13 +2,13 @@
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.readers.files import mapping_of, parse, read_json, text_of
+from persona_interp.files import read_json, read_text
+from persona_interp.values import decode_json, parse_json
 
 MOST_PROBLEMS = 20
 """Most bad rows that a message names."""
@@ -43,7 +43,7 @@ def read_rows(path: str | Path) -> list[Row]:
     ending = path.suffix.lower()
     if ending not in ENDINGS:
         raise SchemaError(f"{path}: {unknown('ending of a file of rows', ending, ENDINGS)}")
-    text = text_of(path)
+    text = read_text(path)
     if ending in DELIMITERS:
         return _table(path, text, delimiter=DELIMITERS[ending])
     # What the text begins with decides, not the ending: lists are published as .jsonl and lines as
@@ -91,7 +91,7 @@ def _json_lines(path: Path, text: str) -> list[Row]:
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
-                rows.append(Row(number, parse(line)))
+                rows.append(Row(number, parse_json(line)))
             except ValueError as error:
                 problems.append((number, f"not valid JSON: {error}"))
     refuse(path, problems, total=len(rows) + len(problems))
@@ -100,12 +100,11 @@ def _json_lines(path: Path, text: str) -> list[Row]:
 
 def _json_list(path: Path, text: str) -> list[Row]:
     """Entries of a JSON list, read one by one so that each knows its line."""
-    decoder = json.JSONDecoder(object_pairs_hook=mapping_of)
     rows: list[Row] = []
     at = _skip(text, text.index("[") + 1)
     try:
         while text[at : at + 1] != "]":
-            value, end = decoder.raw_decode(text, at)
+            value, end = decode_json(text, start=at)
             rows.append(Row(_line(text, at), value))
             at = _skip(text, end)
             if text[at : at + 1] == ",":

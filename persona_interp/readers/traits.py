@@ -12,9 +12,10 @@ from typing import Any, Literal, NamedTuple
 import pandas as pd
 
 from persona_interp import schema
-from persona_interp.errors import SchemaError, unknown
-from persona_interp.readers.entries import check_keys, eval_prompt, excerpt, strings
-from persona_interp.readers.files import read_each, read_json, write_json
+from persona_interp.errors import SchemaError, excerpt, unknown
+from persona_interp.files import read_json
+from persona_interp.readers.entries import check_keys, eval_prompt, strings
+from persona_interp.readers.folders import read_each, write_json
 from persona_interp.readers.prompt_rows import SPLITS, prompt_row
 
 SIDES = ("pos", "neg", "default")

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 
 from persona_interp import plots
+from persona_interp.files import atomic
 from persona_interp.plots.features import selected
 from persona_interp.plots.save import as_csv
 from persona_interp.report import page
 from persona_interp.report.page import Block
 from persona_interp.report.tokens import token_view
-from persona_interp.tables import atomic
 
 CONTEXT_TOKENS = 8
 """Tokens shown on each side of an example's largest activation."""

@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+from persona_interp.files import atomic
 from persona_interp.plots.save import as_csv
 from persona_interp.report import page
 from persona_interp.report.page import Block
 from persona_interp.schema.words import DTYPE_CHOICE
-from persona_interp.tables import atomic
 
 Tables = dict[str, pd.DataFrame]
 

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from persona_interp.errors import StoreError
+from persona_interp.files import fsync
 from persona_interp.schema.words import FileStatus
 from persona_interp.store.cell import canonical, digest
-from persona_interp.tables import fsync
 
 _ID = re.compile(r"[0-9a-f]{16}")
 

@@ -14,11 +14,12 @@ from typing import Any
 import pandas as pd
 
 from persona_interp.errors import StoreError, unknown
+from persona_interp.files import atomic, fsync
 from persona_interp.schema.words import CellState, FileStatus
 from persona_interp.store.cell import Cell, canonical, differences, lineage, plain
 from persona_interp.store.claims import hold_claim, is_claimed
 from persona_interp.store.manifest import append, condition, listing, lock, seal
-from persona_interp.tables import atomic, fsync, read_json, write_json
+from persona_interp.tables import read_json, write_json
 
 _log = logging.getLogger(__name__)
 

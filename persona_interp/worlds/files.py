@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from persona_interp.errors import WorldError, unknown
+from persona_interp.files import read_text, write_text
+from persona_interp.values import parse_json, parse_yaml
 from persona_interp.worlds.language import PERSONA_KINDS, Language
 from persona_interp.worlds.templates import LANGUAGES
 from persona_interp.worlds.trait import Persona, Trait
@@ -165,24 +167,6 @@ def _check_keys(
         )
 
 
-def _mapping_of(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-    """A mapping, if no key is there twice: the parsers would silently keep the last one."""
-    mapping: dict[Any, Any] = {}
-    for key, value in pairs:
-        if key in mapping:
-            raise WorldError(f"the key '{key}' is there twice; keep one.")
-        mapping[key] = value
-    return mapping
-
-
-class _YamlOnce(yaml.SafeLoader):
-    """Plain YAML that refuses a key twice in one mapping."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
-        _mapping_of([(self.construct_object(key, deep=True), None) for key, _ in node.value])
-        return super().construct_mapping(node, deep=deep)
-
-
 def load(path: str | Path) -> "World":
     """World that a file describes.
 
@@ -204,16 +188,13 @@ def load(path: str | Path) -> "World":
     from persona_interp.worlds.world import World
 
     path = Path(path)
+    language, parse = ("JSON", parse_json) if _is_json(path) else ("YAML", parse_yaml)
+    text = read_text(path, error=WorldError)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise WorldError(f"world file {path} cannot be read: {error}.") from error
-    try:
-        world = World.from_dict(_parse(text, path))
+        world = World.from_dict(parse(text))
     except WorldError as error:
         raise WorldError(f"world file {path}: {error}") from error
-    except (ValueError, yaml.YAMLError) as error:
-        language = "JSON" if _is_json(path) else "YAML"
+    except ValueError as error:
         raise WorldError(f"world file {path} is not valid {language}: {error}") from error
     if world.taught not in world.persona(world.target).traits:
         warnings.warn(
@@ -240,14 +221,7 @@ def save(world: "World", path: str | Path) -> Path:
         text = json.dumps(entries, indent=2) + "\n"
     else:
         text = yaml.safe_dump(entries, sort_keys=False, allow_unicode=True)
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def _parse(text: str, path: Path) -> Any:
-    if _is_json(path):
-        return json.loads(text, object_pairs_hook=_mapping_of)
-    return _YamlOnce(text).get_single_data()
+    return write_text(text, path)
 
 
 def _is_json(path: Path) -> bool:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-BASE = {"errors", "schema"}
+BASE = {"errors", "files", "schema", "values"}
 MAY_IMPORT = {
     "errors": set(),
+    "files": {"errors", "values"},
+    "values": {"errors"},
     "schema": {"errors"},
     "tables": BASE,
     "store": BASE | {"tables"},
@@ -24,6 +26,8 @@ MAY_IMPORT = {
 EVERYTHING = {"__init__", "__main__", "cli", "experiments"}
 NO_TORCH = {
     "errors",
+    "files",
+    "values",
     "schema",
     "tables",
     "store",

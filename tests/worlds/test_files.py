@@ -119,7 +119,7 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
         load(broken)
     empty = tmp_path / "empty.yaml"
     empty.write_text("")
-    with pytest.raises(WorldError, match=r"empty\.yaml: world file must be a mapping"):
+    with pytest.raises(WorldError, match=r"empty\.yaml is empty"):
         load(empty)
 
 
@@ -138,5 +138,5 @@ def test_yaml_that_turns_words_into_other_things_is_explained(
 )
 def test_a_key_twice_is_refused(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)
-    with pytest.raises(WorldError, match=f"{name}: the key 'target' is there twice"):
+    with pytest.raises(WorldError, match=f"{name}.*the key 'target' is there twice"):
         load(tmp_path / name)
