@@ -234,11 +234,14 @@ def compare(
 
 
 @app.command()
-def report(run: Run) -> None:
+def report(
+    run: Run,
+    out: Annotated[Path | None, typer.Option(help="Folder to write into; RUN by default.")] = None,
+) -> None:
     """Write tables, figures and report.html of a run again, from its finished cells."""
     from persona_interp import experiments
 
-    typer.echo(str(experiments.report(run)))
+    typer.echo(str(experiments.report(run, out=out)))
 
 
 @app.command()

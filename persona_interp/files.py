@@ -10,6 +10,7 @@ import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ MOST_UNPACKED = 50
 """How many times its own size a .gz file may unpack to; texts reach 20."""
 
 Error = type[PersonaInterpError]
+_written: ContextVar[list[Path] | None] = ContextVar("written", default=None)
 
 
 def read_bytes(path: str | Path, *, error: Error = SchemaError) -> bytes:
@@ -171,6 +173,38 @@ def atomic(path: Path | str) -> Iterator[Path]:
         raise
     # A rename is an entry of the folder, and only the folder's own fsync makes it last.
     fsync(path.parent)
+    if (written := _written.get()) is not None:
+        written.append(path)
+
+
+@contextmanager
+def collect_writes() -> Iterator[list[Path]]:
+    """Lend a list that fills with the files written inside this block.
+
+    Yields:
+        Their paths, in order; a file that was written twice is there twice.
+    """
+    written: list[Path] = []
+    token = _written.set(written)
+    try:
+        yield written
+    finally:
+        _written.reset(token)
+
+
+def write_bytes(data: bytes, path: Path | str) -> Path:
+    """Write bytes to a file, whole or not at all.
+
+    Args:
+        data: What the file shall hold.
+        path: The file; an existing one is replaced at once.
+
+    Returns:
+        The path.
+    """
+    with atomic(path) as tmp:
+        tmp.write_bytes(data)
+    return Path(path)
 
 
 def write_text(text: str, path: Path | str) -> Path:
@@ -183,9 +217,7 @@ def write_text(text: str, path: Path | str) -> Path:
     Returns:
         The path.
     """
-    with atomic(path) as tmp:
-        tmp.write_text(text, encoding="utf-8")
-    return Path(path)
+    return write_bytes(text.encode(), path)
 
 
 def _unpack(data: bytes, path: Path, error: Error) -> bytes:

@@ -100,8 +100,9 @@ def write_dataset(dataset: xr.Dataset, path: Path | str) -> Path:
     try:
         with atomic(path) as tmp:
             # An array read from a file remembers the width of its texts, to which longer names
-            # would be cut off.
-            dataset.drop_encoding().to_netcdf(tmp, engine="h5netcdf")
+            # would be cut off. HDF5 writes into memory: at a full disk it may crash the process.
+            image = dataset.drop_encoding().to_netcdf(None, engine="h5netcdf")
+            tmp.write_bytes(image)
     except (TypeError, ValueError) as error:
         raise SchemaError(
             f"{Path(path).name} cannot be written: {error}; attrs must be text or numbers."
@@ -141,12 +142,22 @@ def write_json(value: Any, path: Path | str) -> Path:
     >>> read_json(write_json({"lr": 0.001}, Path(tempfile.mkdtemp()) / "config.json"))
     {'lr': 0.001}
     """
-    with atomic(path) as tmp:
-        tmp.write_text(
-            json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n",
-            encoding="utf-8",
-        )
-    return Path(path)
+    return files.write_bytes(json_bytes(value), path)
+
+
+def json_bytes(value: Any) -> bytes:
+    r"""Bytes of the JSON file of a value.
+
+    Args:
+        value: Dicts, lists, text, finite numbers, booleans, None.
+
+    Returns:
+        UTF-8, with a line end.
+
+    >>> json_bytes([1])
+    b'[\n 1\n]\n'
+    """
+    return f"{json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False)}\n".encode()
 
 
 def read_json(path: Path | str) -> Any:

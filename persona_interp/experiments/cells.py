@@ -71,6 +71,7 @@ def run(
     0
     """
     ordered = lineage(cells)
+    store.recover()
     store.plan(ordered)
     _quarantine_damaged(ordered, store)
     done = set(store.manifest())
@@ -115,7 +116,8 @@ def _quarantine_damaged(cells: list[Cell], store: Store) -> None:
     # finished ones, and nothing would ever show it.
     files = store.verify(cells)
     by_id = {cell.id: cell for cell in cells}
-    for key, damaged in files.loc[files.status != FileStatus.OK].groupby("cell"):
+    is_damaged = files["status"].isin([FileStatus.MISSING, FileStatus.CORRUPT])
+    for key, damaged in files.loc[is_damaged].groupby("cell"):
         cell = by_id[str(key)]
         details = ", ".join(damaged.file + " " + damaged.status)
         _log.warning("%s: %s; quarantined, computed again", cell, details)

@@ -6,6 +6,7 @@ about it is found by name (``wings``) or said here, once: how it is written into
 read back, at which sizes it comes, how it is computed, summarized and reported.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from persona_interp.errors import WorldError, unknown
 from persona_interp.experiments.cells import run
 from persona_interp.experiments.dtypes import settle_dtype
 from persona_interp.experiments.wings import Wing, wing_named, wing_of, wing_of_config
+from persona_interp.files import collect_writes
 from persona_interp.schema.words import DTYPE_CHOICE
 from persona_interp.store import Cell, Store
 
@@ -135,17 +137,21 @@ def summarize(experiment: Experiment, store: Store) -> "dict[str, pd.DataFrame]"
     return wing_of(experiment).function("tables", "summarize")(experiment, store)
 
 
-def report(run: str | Path) -> Path:
+def report(run: str | Path, *, out: str | Path | None = None) -> Path:
     """Write tables, figures and ``report.html`` of a run again, from its finished cells.
 
     Args:
-        run: The run's folder.
+        run: The run's folder; it is only read where ``out`` says so, or the folder does not let
+            itself be written.
+        out: Where they go; into the run's folder by default, and for one that is read-only into
+            ``NAME_report`` of the current folder.
 
     Returns:
         Path of ``report.html``.
 
     Raises:
-        StoreError: There is no run, or nothing to report yet.
+        StoreError: There is no run, nothing to report yet, or a file that is read is not the bytes
+            that were committed.
     """
     from persona_interp.report import provenance_of  # loads matplotlib
 
@@ -155,7 +161,14 @@ def report(run: str | Path) -> Path:
     experiment = from_dict(config)
     tables = wing.function("tables", "summarize")(experiment, store)
     provenance = provenance_of(store, config)
-    return draw_report(store.root, tables, provenance=provenance, wing=wing)
+    if out is None and not os.access(store.root, os.W_OK):
+        out = Path(f"{store.root.name}_report")
+    if out is not None:
+        return draw_report(Path(out), tables, provenance=provenance, wing=wing)
+    with collect_writes() as written:
+        page = draw_report(store.root, tables, provenance=provenance, wing=wing)
+    store.vouch(dict.fromkeys(written))
+    return page
 
 
 def draw_report(

@@ -61,4 +61,4 @@ def figure_script(
     store = Store.open(arguments.out)
     provenance = provenance_of(store, store.config())
     file = arguments.out / "figures" / name
-    plots.save(draw(tables), numbers(tables), file, provenance=provenance)
+    store.vouch(plots.save(draw(tables), numbers(tables), file, provenance=provenance))

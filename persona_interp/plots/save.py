@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError
+from persona_interp.files import write_bytes
 from persona_interp.plots.style import style
 
 UNDATED = {
@@ -85,10 +86,9 @@ def save(
             f"provenance holds JSON values only (text, finite numbers, lists): {error}."
         ) from error
     files["meta.json"] = f"{text}\n".encode()
-    stem.parent.mkdir(parents=True, exist_ok=True)
     paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in files]
     for path, data in zip(paths, files.values(), strict=True):
-        path.write_bytes(data)
+        write_bytes(data, path)
     return Saved(*paths)
 
 

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError, StoreError, unknown
+from persona_interp.files import write_text
 from persona_interp.models.cache import cache as cache_folder
 from persona_interp.models.cache import short_hash
 from persona_interp.record.judge import Judge
@@ -138,7 +139,7 @@ def _read(file: Path | None) -> dict[str, float | None]:
     text, _, torn_line = file.read_text(encoding="utf-8").rpartition("\n")
     if torn_line:
         # or the next score would be appended to half a line
-        file.write_text(f"{text}\n" if text else "", encoding="utf-8")
+        write_text(f"{text}\n" if text else "", file)
     scores: dict[str, float | None] = {}
     for number, line in enumerate(text.splitlines(), 1):
         try:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from persona_interp import plots
-from persona_interp.files import atomic
+from persona_interp.files import write_bytes
 from persona_interp.plots.features import selected
 from persona_interp.plots.save import as_csv
 from persona_interp.report import page
@@ -144,6 +144,5 @@ def examples(
 
 def _table(run: Path, name: str, frame: pd.DataFrame, *, caption: str) -> Block:
     """A table, saved into the run and shown."""
-    with atomic(run / "tables" / f"{name}.csv") as path:
-        path.write_bytes(as_csv(frame))
+    write_bytes(as_csv(frame), run / "tables" / f"{name}.csv")
     return page.table(frame, caption=caption, source=f"tables/{name}.csv")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from persona_interp.files import atomic
+from persona_interp.files import write_bytes, write_text
 from persona_interp.plots.save import as_csv
 from persona_interp.report import page
 from persona_interp.report.page import Block
@@ -37,13 +37,10 @@ def write_report(
         Path of ``report.html``.
     """
     for name, frame in tables.items():
-        with atomic(run / "tables" / f"{name}.csv") as path:
-            path.write_bytes(as_csv(frame))
+        write_bytes(as_csv(frame), run / "tables" / f"{name}.csv")
     first = page.paragraph(_about(provenance))
     document = page.page(title, [first, *blocks, *_provenance(provenance)])
-    with atomic(run / "report.html") as path:
-        path.write_text(document, encoding="utf-8")
-    return run / "report.html"
+    return write_text(document, run / "report.html")
 
 
 def _about(provenance: Mapping[str, Any]) -> str:

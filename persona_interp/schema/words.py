@@ -146,6 +146,7 @@ class FileStatus(StrEnum):
     OK = "ok"
     MISSING = "missing"
     CORRUPT = "corrupt"
+    UNLISTED = "unlisted"
 
 
 class Role(StrEnum):

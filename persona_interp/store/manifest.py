@@ -1,17 +1,16 @@
 """Which cells count? The manifest says so, one line a cell.
 
-The file only grows, one write and one fsync a line, under a lock that several processes share. A
-line without its end was cut off by a kill, and a line whose cell is not the hash of its content is
-corrupt: readers ignore both, the next writer removes them. A later line of a cell replaces an
-earlier one.
+The file only grows, one write and one fsync a line, under a lock that several processes share.
+Every line ends in its own checksum. A line without its end was cut off by a kill, and a line that
+is not what its checksum says is corrupt: readers ignore both, the next writer removes them. A later
+line of a cell replaces an earlier one. Beside cells, lines vouch for the files of the run that are
+in no cell; there every line counts, because a file may be replaced just before or after its line.
 """
 
 import fcntl
-import hashlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -19,50 +18,69 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from persona_interp.errors import StoreError
-from persona_interp.files import fsync
-from persona_interp.schema.words import FileStatus
+from persona_interp.files import read_bytes
 from persona_interp.store.cell import canonical, digest
+from persona_interp.store.sums import is_summed, summed
 
 _ID = re.compile(r"[0-9a-f]{16}")
+SPEC = ("task", "config", "needs")
+CELL = {"cell", *SPEC, "files"}
+TOMBSTONE = {"cell", "quarantined"}
+FILE = {"path", "size", "sha256"}
 
 
 class Listing(NamedTuple):
-    """Entries of a manifest by cell id, in order of commit, and numbers of unreadable lines."""
+    """What a manifest says.
+
+    Attributes:
+        entries: ``{cell, task, config, needs, files: [{path, size, sha256}]}`` by cell id, in order
+            of commit, quarantined cells left out.
+        files: ``{path, size, sha256}`` of files outside of cells, by path, every version.
+        unreadable: Numbers of lines that cannot be read.
+    """
 
     entries: dict[str, dict[str, Any]]
+    files: dict[str, list[dict[str, Any]]]
     unreadable: list[int]
 
 
 def listing(manifest: Path) -> Listing:
-    r"""Entries of a manifest, and the lines that cannot be read.
+    r"""What a manifest says, and the lines that cannot be read.
 
     Args:
         manifest: The file.
 
     Returns:
-        Entries ``{cell, task, config, needs, files: [{path, size, sha256}]}`` by cell id,
-        quarantined cells left out. Lines that cannot be read count for nothing, so that their cells
-        are computed again.
+        Cells, files and unreadable lines; the latter count for nothing.
+
+    Raises:
+        StoreError: The file cannot be read.
 
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp()) / "manifest.jsonl"
     >>> spec = {"task": "base", "config": {}, "needs": []}
     >>> line = canonical({"cell": digest(spec), **spec, "files": []})
     >>> _ = file.write_bytes(line + b'\n{"cell": "cut o')
-    >>> list(listing(file).entries) == [digest(spec)]
-    True
+    >>> list(listing(file).entries) == [digest(spec)], listing(file).unreadable
+    (True, [2])
     """
     entries: dict[str, dict[str, Any]] = {}
+    files: dict[str, list[dict[str, Any]]] = {}
     unreadable = []
-    for number, line in enumerate(manifest.read_bytes().split(b"\n")[:-1], start=1):
-        entry = _parse(line)
+    *lines, unfinished = read_bytes(manifest, error=StoreError).split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        entry = parse(line)
         if entry is None:
             unreadable += [number] if line.strip() else []
-        elif entry.get("quarantined"):
+        elif "quarantined" in entry:
             entries.pop(entry["cell"], None)
-        else:
+        elif "cell" in entry:
             entries[entry["cell"]] = entry
-    return Listing(entries, unreadable)
+        else:
+            files.setdefault(entry["path"], []).append(entry)
+    if unfinished:
+        unreadable.append(len(lines) + 1)
+    return Listing(entries, files, unreadable)
 
 
 @contextmanager
@@ -81,7 +99,7 @@ def lock(manifest: Path) -> Iterator[int]:
         *lines, unfinished = handle.read().split(b"\n")
         start = 0
         for line in lines:
-            if line.strip() and _parse(line) is None:
+            if line.strip() and parse(line) is None:
                 handle.seek(start)
                 handle.write(b" " * len(line))
             start += len(line) + 1
@@ -96,13 +114,13 @@ def append(handle: int, entry: dict[str, Any]) -> None:
 
     Args:
         handle: A descriptor from ``lock``.
-        entry: ``{cell, task, config, needs, files}``, or ``{cell, quarantined: True}`` to strike a
-            cell out.
+        entry: ``{cell, task, config, needs, files}``; ``{path, size, sha256}`` of a file in no
+            cell; or ``{cell, quarantined: True}`` to strike a cell out.
 
     Raises:
         StoreError: The disk is full.
     """
-    line = canonical(entry) + b"\n"
+    line = canonical(summed(entry)) + b"\n"
     if os.write(handle, line) != len(line):
         raise StoreError(
             "the disk is full: a manifest line was cut off and does not count; free some space, "
@@ -112,81 +130,29 @@ def append(handle: int, entry: dict[str, Any]) -> None:
 
 
 @lru_cache(maxsize=4096)  # a manifest is read again for every question about a cell
-def _parse(line: bytes) -> dict[str, Any] | None:
+def parse(line: bytes) -> dict[str, Any] | None:
+    """What a line of a manifest says.
+
+    Args:
+        line: Its bytes.
+
+    Returns:
+        The entry without its checksum; None where it is not as it was written.
+    """
     try:
         entry = json.loads(line)
-        if entry.get("quarantined"):
+        # Lines had no checksum once; those of cells vouch for all but their files.
+        if "sum" in entry and not is_summed(entry):
+            return None
+        is_old = "sum" not in entry
+        entry.pop("sum", None)
+        if entry.keys() == TOMBSTONE:
             return entry if _ID.fullmatch(entry["cell"]) else None
-        whole = entry["cell"] == digest({key: entry[key] for key in ("task", "config", "needs")})
-        whole = whole and all({"path", "size", "sha256"} <= file.keys() for file in entry["files"])
-    except (ValueError, KeyError, TypeError, AttributeError):
+        if entry.keys() == FILE:
+            return None if is_old else entry
+        whole = entry.keys() == CELL
+        whole = whole and entry["cell"] == digest({key: entry[key] for key in SPEC})
+        whole = whole and all(file.keys() == FILE for file in entry["files"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return entry if whole else None
-
-
-def seal(folder: Path) -> list[dict[str, Any]]:
-    """Files of a finished folder, after all of them are synced to disk.
-
-    Args:
-        folder: A finished work folder; hidden names (scratch) are removed from it.
-
-    Returns:
-        ``{path, size, sha256}`` of every file, sorted by path.
-
-    Raises:
-        StoreError: There is no file, or something that is not a plain one.
-
-    >>> import tempfile
-    >>> folder = Path(tempfile.mkdtemp())
-    >>> _ = (folder / "square.txt").write_text("9"), (folder / ".scratch").write_text("3 * 3")
-    >>> [(file["path"], file["size"], str(condition(folder, file))) for file in seal(folder)]
-    [('square.txt', 1, 'ok')]
-    """
-    for path in sorted(folder.rglob(".*")):
-        if path.is_symlink() or path.is_file():
-            path.unlink()
-        elif path.exists():
-            shutil.rmtree(path)
-    files = []
-    for path in sorted(folder.rglob("*"), reverse=True):  # files before the folder that holds them
-        if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            raise StoreError(
-                f"{path} is not a plain file; a task writes files and folders, copies instead of "
-                "links."
-            )
-        fsync(path)
-        if path.is_file():
-            name, size = path.relative_to(folder).as_posix(), path.stat().st_size
-            files.append({"path": name, "size": size, "sha256": _sha256(path)})
-    if not files:
-        raise StoreError(
-            "the task wrote no file (hidden ones do not count); write its results into the folder "
-            "`out`."
-        )
-    fsync(folder)
-    return files[::-1]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def condition(folder: Path, file: dict[str, Any]) -> FileStatus:
-    """Condition of a file beside what was committed.
-
-    Args:
-        folder: The folder of its cell.
-        file: ``{path, size, sha256}`` from the manifest.
-
-    Returns:
-        Ok, missing, or corrupt: another size or sha256, or a path that leaves the folder.
-    """
-    path = folder / file["path"]
-    if not path.is_file():
-        return FileStatus.MISSING
-    # a manifest from elsewhere may name any path
-    is_inside = path.resolve().is_relative_to(folder.resolve())
-    if is_inside and path.stat().st_size == file["size"] and _sha256(path) == file["sha256"]:
-        return FileStatus.OK
-    return FileStatus.CORRUPT

@@ -3,8 +3,6 @@
 import logging
 import os
 import shutil
-import socket
-import time
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,21 +12,29 @@ from typing import Any
 import pandas as pd
 
 from persona_interp.errors import StoreError, unknown
-from persona_interp.files import atomic, fsync
+from persona_interp.files import atomic, fsync, write_bytes
 from persona_interp.schema.words import CellState, FileStatus
-from persona_interp.store.cell import Cell, canonical, differences, lineage, plain
+from persona_interp.store.cell import Cell, differences, lineage, plain
 from persona_interp.store.claims import hold_claim, is_claimed
-from persona_interp.store.manifest import append, condition, listing, lock, seal
-from persona_interp.tables import read_json, write_json
+from persona_interp.store.log import append_line
+from persona_interp.store.manifest import append, listing, lock
+from persona_interp.store.plan import cells_of, finished_cells, rows_of
+from persona_interp.store.recovery import recover, set_aside
+from persona_interp.store.sums import ENTRY, condition, seal
+from persona_interp.store.verification import LOG, MANIFEST, conditions, entry_bytes
+from persona_interp.store.vouched import read_vouched, vouch, write_vouched
+from persona_interp.tables import json_bytes
 
 _log = logging.getLogger(__name__)
+RUN, PLAN = "run.json", "plan.json"
 
 
 class Store:
     """A run folder: which cells are done, and where their files are.
 
     ``Store(root)`` opens a run folder or makes one; ``Store.open(root)`` opens an existing one
-    only.
+    only. Neither changes anything in a folder that is a run already: reading works on a read-only
+    disk, and what a kill left is settled by ``recover``.
 
     Args:
         root: The run folder: absent, empty, or one that a store made.
@@ -46,11 +52,12 @@ class Store:
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root).absolute()
-        self._manifest = self.root / "manifest.jsonl"
+        self._manifest = self.root / MANIFEST
         if not self._manifest.is_file():
             if self.root.exists() and not self.root.is_dir():
                 raise StoreError(f"{self.root} is a file; a run needs a folder as --out.")
-            if self.root.is_dir() and any(self.root.iterdir()) and not self._manifest.is_file():
+            has_lost_it = (self.root / PLAN).is_file() and (self.root / "cells").is_dir()
+            if self.root.is_dir() and any(self.root.iterdir()) and not has_lost_it:
                 raise StoreError(
                     f"{self.root} is not empty and has no manifest.jsonl, so it is not a run "
                     "folder and nothing was written into it. Choose a new or empty folder."
@@ -59,7 +66,6 @@ class Store:
             self._manifest.touch()  # first of all: a run folder is recognized by it
             fsync(self.root)
         self._refuse_older()
-        self._recover()
 
     @classmethod
     def open(cls, root: Path | str) -> "Store":
@@ -74,7 +80,7 @@ class Store:
         Raises:
             StoreError: There is no run here.
         """
-        if not (Path(root) / "manifest.jsonl").is_file():
+        if not (Path(root) / MANIFEST).is_file():
             raise StoreError(
                 f"{root} is not a run folder: it has no manifest.jsonl. Give the folder a run was "
                 "--out to."
@@ -115,25 +121,30 @@ class Store:
             The path.
 
         Raises:
-            StoreError: The cell is not done, or has no such file.
+            StoreError: The cell is not done, has no such file, or a file asked for is not the bytes
+                that were committed. Every process reads each file once to know.
         """
         if not self.has(cell):
             raise StoreError(
                 f"{cell} is not done in {self.root}; run the experiment with this --out to "
                 "compute it."
             )
-        if not name:
-            return self._done(cell.id)
-        files = [file["path"] for file in self.manifest()[cell.id]["files"]]
-        if name not in files and not any(file.startswith(f"{name}/") for file in files):
-            raise StoreError(unknown(f"file of {cell}", name, files))
-        path = self._done(cell.id) / name
-        if not path.resolve().is_relative_to(self._done(cell.id).resolve()):
-            raise StoreError(
-                f"'{name}' of {cell} points outside of its folder; recompute the run from its "
-                "configuration."
-            )
-        return path
+        entry = self.manifest()[cell.id]
+        files = [
+            file for file in entry["files"] if f"{file['path']}/".startswith(name and f"{name}/")
+        ]
+        if not files:
+            names = [file["path"] for file in entry["files"]]
+            raise StoreError(unknown(f"file of {cell}", name, names))
+        for file in files:
+            state = condition(self._done(cell.id), file, again=False)
+            if state != FileStatus.OK:
+                raise StoreError(
+                    f"{file['path']} of {cell} in {self.root} is {state}: not the bytes that were "
+                    "committed. Run the experiment again with this --out: it computes this cell "
+                    "again, and no others."
+                )
+        return self._done(cell.id) / name
 
     def status(self, cells: Iterable[Cell] | None = None) -> pd.DataFrame:
         """State of every cell: how far the run is.
@@ -167,23 +178,12 @@ class Store:
             cells: The cells to check; default: all of the manifest.
 
         Returns:
-            One row a file: ``cell``, ``file``, ``size`` (bytes, as committed), ``status`` (ok,
-            missing or corrupt, by size and sha256). An unreadable manifest line is a corrupt row
-            with an empty ``cell``.
+            One row a file: ``cell``, ``file``, ``size`` (bytes, as committed), ``status``: ok,
+            missing or corrupt (by size and sha256), or unlisted, where nothing vouches for it. By
+            default the run's own files, reports, figures and lines of its manifest and log are
+            there too, with an empty ``cell``; ``work``, ``failed`` and ``quarantine`` are not.
         """
-        entries, unreadable = listing(self._manifest)
-        ids = set(entries) if cells is None else {cell.id for cell in cells}
-        rows: list[tuple[str, str, int, str]] = []
-        if cells is None:
-            for number in unreadable:
-                rows.append(("", f"manifest.jsonl line {number}", 0, str(FileStatus.CORRUPT)))
-        for key in entries:
-            if key in ids:
-                rows += [
-                    (key, f["path"], f["size"], str(condition(self._done(key), f)))
-                    for f in entries[key]["files"]
-                ]
-        return pd.DataFrame(rows, columns=["cell", "file", "size", "status"])
+        return conditions(self.root, listing(self._manifest), cells=cells)
 
     # -- what changes
 
@@ -199,13 +199,16 @@ class Store:
         Raises:
             StoreError: The folder belongs to another configuration; every difference is named.
         """
-        config, file = plain(config, "config"), self.root / "run.json"
-        with lock(self._manifest):
+        config, file = plain(config, "config"), self.root / RUN
+        with lock(self._manifest) as manifest:
             before = self.config_or_none()
+            if before is None and file.exists():
+                set_aside(self.root, file)  # cells are named by what they are, so none is lost
             recorded = (before or config) | {key: config[key] for key in places if key in config}
             changes = differences(recorded, config)
-            if not changes and before != config:
-                write_json(config, file)
+            if not changes:
+                data = file.read_bytes() if before == config else json_bytes(config)
+                write_vouched(data, file, manifest=manifest)
         if changes:
             raise StoreError(
                 f"{self.root} belongs to another configuration: {'; '.join(changes)}. "
@@ -221,15 +224,20 @@ class Store:
         Raises:
             StoreError: Nothing was written.
         """
+        if not (self.root / RUN).is_file():
+            raise StoreError(f"{self.root} has no {RUN}; give a folder a run was --out to.")
         config = self.config_or_none()
         if config is None:
-            raise StoreError(f"{self.root} has no run.json; give a folder a run was --out to.")
+            raise StoreError(
+                f"{self.root / RUN} is not what was written there. Run the experiment again with "
+                "this --out: it writes it anew, and finished cells stay."
+            )
         return config
 
     def config_or_none(self) -> dict[str, Any] | None:
-        """Configuration that ``describe`` wrote; None where it has written none yet."""
-        file = self.root / "run.json"
-        return read_json(file) if file.is_file() else None
+        """Configuration that ``describe`` wrote; None where there is none, or a damaged one."""
+        config = read_vouched(self.root / RUN)
+        return config if isinstance(config, dict) else None
 
     def plan(self, cells: Iterable[Cell]) -> None:
         """Add cells to ``plan.json``: the run wants them.
@@ -237,23 +245,43 @@ class Store:
         Args:
             cells: Cells; what they need is added with them.
         """
-        with lock(self._manifest):
-            everything = lineage([*self.planned(), *cells])
-            rows = [{"cell": cell.id, "label": cell.label, **cell.spec} for cell in everything]
-            write_json(rows, self.root / "plan.json")
+        with lock(self._manifest) as manifest:
+            wanted = {cell.id: cell for cell in lineage(cells)}
+            before = [wanted.get(cell.id, cell) for cell in self.planned()]
+            rows = rows_of([*before, *wanted.values()])
+            write_vouched(json_bytes(rows), self.root / PLAN, manifest=manifest)
 
     def planned(self) -> list[Cell]:
         """Cells that the run wants.
 
         Returns:
-            The cells of ``plan.json``, needs first; empty when there is no plan yet.
+            The cells of ``plan.json``, needs first; where it is lost or damaged, the finished ones;
+            empty when there is no plan yet.
         """
-        file = self.root / "plan.json"
-        cells: dict[str, Cell] = {}
-        for row in read_json(file) if file.is_file() else []:
-            needs = tuple(cells[key] for key in row["needs"])
-            cells[row["cell"]] = Cell(row["task"], row["config"], needs, row["label"])
-        return list(cells.values())
+        rows = read_vouched(self.root / PLAN)
+        if rows is not None:
+            try:
+                return cells_of(rows)
+            except StoreError as error:
+                _log.warning("%s is not used: %s", self.root / PLAN, error)
+        return finished_cells(self.manifest().values())
+
+    def vouch(self, files: Iterable[Path]) -> None:
+        """Write down which bytes these files of the run folder hold, for ``verify``.
+
+        Args:
+            files: Reports, tables and figures, written just now.
+        """
+        with lock(self._manifest) as manifest:
+            vouch(files, root=self.root, manifest=manifest)
+
+    def recover(self) -> None:
+        """Settle what a kill or a damaged manifest left between ``cells`` and the manifest.
+
+        A folder whose own copy of its line vouches for all its files is listed again; any other
+        without a line is set aside in ``quarantine``.
+        """
+        recover(self.root, self._manifest)
 
     def work(self, cell: Cell) -> Path:
         """Work folder of a cell.
@@ -293,30 +321,22 @@ class Store:
             StoreError: The work folder is empty or holds something that is not a plain file.
         """
         folder = self.work(cell)
-        files = seal(folder)
+        entry = {"cell": cell.id, **cell.spec, "files": seal(folder)}
+        write_bytes(entry_bytes(entry), folder / ENTRY)
         target = self._done(cell.id)
         with lock(self._manifest) as manifest:
             if self.has(cell):
                 shutil.rmtree(folder)
                 return
             if target.exists():
-                self._set_aside(target)
+                set_aside(self.root, target)
             target.parent.mkdir(exist_ok=True)
             os.rename(folder, target)  # noqa: PTH104  (the tests fail the n-th os.rename)
             fsync(target.parent)
             fsync(folder.parent)
-            append(manifest, {"cell": cell.id, **cell.spec, "files": files})
+            append(manifest, entry)
+            append_line(self.root / LOG, cell, seconds=seconds)
         self._failure(cell).unlink(missing_ok=True)
-        record = {
-            "cell": cell.id,
-            "label": cell.label,
-            "time": time.time(),
-            "host": socket.gethostname(),
-        }
-        with (self.root / "log.jsonl").open("ab", buffering=0) as log:
-            log.write(
-                canonical({**record, "pid": os.getpid(), "seconds": round(seconds, 3)}) + b"\n"
-            )
 
     def fail(self, cell: Cell, error: BaseException) -> str:
         """Keep the traceback of a failed cell in ``failed/``; its work folder stays for a retry.
@@ -346,16 +366,14 @@ class Store:
         with lock(self._manifest) as manifest:
             if self._done(cell.id).is_dir():
                 # before the tombstone: a kill between leaves "listed, not there"
-                self._set_aside(self._done(cell.id))
+                set_aside(self.root, self._done(cell.id))
             append(manifest, {"cell": cell.id, "quarantined": True})
 
     # -- how
 
     def _refuse_older(self) -> None:
         """Tasks were named by their module once; such cells could be neither found nor computed."""
-        plan = self.root / "plan.json"
-        entries = [*self.manifest().values(), *(read_json(plan) if plan.is_file() else [])]
-        if any(":" in entry["task"] for entry in entries):
+        if any(":" in entry["task"] for entry in self.manifest().values()):
             raise StoreError(
                 f"{self.root} was made before tasks had names of their own and is not read any "
                 "more; nothing in it was changed. Choose a new --out."
@@ -369,32 +387,3 @@ class Store:
 
     def _claim_file(self, cell: Cell) -> Path:
         return self.root / "work" / f"{cell.id}.lock"
-
-    def _orphans(self) -> list[Path]:
-        """Folders of cells that no manifest line vouches for."""
-        folder = self.root / "cells"
-        if not folder.is_dir():
-            return []
-        entries = self.manifest()
-        return [path for path in sorted(folder.iterdir()) if path.name not in entries]
-
-    def _recover(self) -> None:
-        if not self._orphans():  # the usual case needs no lock and no write permission
-            return
-        with lock(self._manifest):
-            for path in self._orphans():
-                back = self.root / "work" / path.name
-                if back.exists():
-                    self._set_aside(path)
-                else:
-                    back.parent.mkdir(exist_ok=True)
-                    path.rename(back)
-                _log.warning(
-                    "%s was not in the manifest (killed while committing); computed again", path
-                )
-
-    def _set_aside(self, folder: Path) -> None:
-        aside = self.root / "quarantine"
-        aside.mkdir(exist_ok=True)
-        n_before = sum(1 for path in aside.iterdir() if path.name.startswith(folder.name))
-        os.rename(folder, aside / f"{folder.name}-{n_before}")  # noqa: PTH104

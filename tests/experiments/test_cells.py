@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -172,10 +173,7 @@ def test_a_damaged_file_is_named_and_recomputed_alone(
     elif damage == "deleted":
         file.unlink()
     else:
-        for path in (file, store.path(hurt, "about.json")):
-            path.unlink()
-        file.parent.rmdir()
-        store.path(hurt).rmdir()
+        shutil.rmtree(store.path(hurt))
     bad = store.verify().query("status != 'ok'")
     assert set(bad.cell) == {hurt.id}
     assert "deep/draw.parquet" in set(bad.file)
@@ -253,6 +251,7 @@ def test_two_runs_on_one_folder_share_the_work(
     lines = [
         json.loads(line) for line in (tmp_path / "run" / "manifest.jsonl").read_text().splitlines()
     ]
+    lines = [line for line in lines if "cell" in line]
     assert len({line["cell"] for line in lines}) == len(lines) == 7
 
 

@@ -119,6 +119,7 @@ def test_files_reach_the_disk_before_their_folder_and_the_folder_before_its_line
     (store.work(done) / "deep" / "y.txt").write_text("81")
     events: list[str] = []
     real_fsync, real_rename = os.fsync, os.rename
+    entry = f"..cell.json.{os.getpid()}.tmp"
 
     def fsync(handle: int) -> None:
         real_fsync(handle)
@@ -135,7 +136,8 @@ def test_files_reach_the_disk_before_their_folder_and_the_folder_before_its_line
     monkeypatch.setattr(os, "rename", rename)
     commit(store, done)
     files, folders = events[: events.index("rename")], events[events.index("rename") + 1 :]
-    assert sorted(files) == sorted(["x.txt", "deep", "y.txt", done.id])
+    assert sorted(files[:-2]) == sorted(["x.txt", "deep", "y.txt", done.id])
+    assert files[-2:] == [entry, done.id]
     assert folders == ["cells", "work", "manifest.jsonl"]
 
 
@@ -155,14 +157,40 @@ def test_a_torn_last_line_is_ignored_and_then_repaired(tmp_path: Path) -> None:
     second = whole.index(b"\n") + 1
     for cut in (second, *range(second + 1, len(whole), 9), len(whole) - 1):
         manifest.write_bytes(whole[:cut])
-        if not (tmp_path / "cells" / cell(1).id).exists():
-            (tmp_path / "work" / cell(1).id).rename(tmp_path / "cells" / cell(1).id)
         store = Store.open(tmp_path)
-        assert store.has(cell(0))
-        assert not store.has(cell(1))
-        assert (tmp_path / "work" / cell(1).id / "x.txt").exists(), "moved back to work"
-        store.commit(cell(1), seconds=0)
-        assert manifest.read_bytes() == whole
+        assert [store.has(cell(seed)) for seed in (0, 1)] == [True, False]
+        assert manifest.read_bytes() == whole[:cut], "opening a run changes nothing"
+        store.recover()
+        assert manifest.read_bytes() == whole, "the cell vouches for itself"
+        assert store.has(cell(1))
+
+
+def test_a_lost_line_and_a_flipped_bit_cost_one_cell(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    commit(store, cell(0))
+    file = commit(store, cell(1))
+    manifest = tmp_path / "manifest.jsonl"
+    manifest.write_bytes(manifest.read_bytes().split(b"\n")[0] + b"\n")
+    file.write_text("8")
+    assert list(store.verify().query("status != 'ok'").cell) == [cell(1).id]
+    store.recover()
+    assert [store.has(cell(seed)) for seed in (0, 1)] == [True, False]
+    assert not list((tmp_path / "work").iterdir()), "nothing that may be damaged is gone on with"
+    assert (tmp_path / "quarantine" / f"{cell(1).id}-0" / "x.txt").read_text() == "8"
+    assert commit(store, cell(1)).read_text() == "9"
+
+
+def test_a_cell_from_before_cells_vouched_for_themselves_is_set_aside(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    commit(store, cell(0))
+    (tmp_path / "cells" / cell(0).id / ".cell.json").unlink()
+    assert list(store.verify().status) == ["ok"]
+    store.recover()
+    assert (tmp_path / "cells" / cell(0).id / ".cell.json").is_file(), "listed, so signed"
+    (tmp_path / "cells" / cell(0).id / ".cell.json").unlink()
+    (tmp_path / "manifest.jsonl").write_bytes(b"")
+    store.recover()
+    assert not store.has(cell(0))
 
 
 def test_a_flipped_bit_in_the_manifest_costs_one_cell(tmp_path: Path) -> None:
@@ -175,9 +203,11 @@ def test_a_flipped_bit_in_the_manifest_costs_one_cell(tmp_path: Path) -> None:
     flipped[whole.index(b'"seed":1')] ^= 1
     manifest.write_bytes(flipped)
     bad = store.verify().query("status != 'ok'")
-    assert list(bad.file) == ["manifest.jsonl line 2"]
+    assert list(bad.file) == ["manifest.jsonl line 2", ""]
+    assert list(bad.cell) == ["", cell(1).id]
     assert [store.has(cell(seed)) for seed in range(3)] == [True, False, True]
-    commit(store, cell(1))
+    store.recover()
+    assert store.has(cell(1))
     assert set(store.verify().status) == {"ok"}
 
 
@@ -186,9 +216,11 @@ def test_a_manifest_from_elsewhere_cannot_point_outside(tmp_path: Path) -> None:
     commit(store, done)
     (tmp_path / "secret").write_text("9")
     manifest = tmp_path / "run" / "manifest.jsonl"
-    manifest.write_text(manifest.read_text().replace("x.txt", "../../../secret"))
-    assert list(store.verify().status) == ["corrupt"]
-    with pytest.raises(StoreError, match="outside"):
+    entry = json.loads(manifest.read_text())
+    del entry["sum"]
+    manifest.write_text(json.dumps(entry).replace("x.txt", "../../../secret") + "\n")
+    assert "corrupt" in set(store.verify().status)
+    with pytest.raises(StoreError, match="is corrupt"):
         store.path(done, "../../../secret")
 
 

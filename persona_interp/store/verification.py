@@ -1,0 +1,110 @@
+"""Is every file of a run folder as it was written?"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from persona_interp.schema.words import FileStatus
+from persona_interp.store.cell import Cell, canonical
+from persona_interp.store.log import unreadable_lines
+from persona_interp.store.manifest import Listing
+from persona_interp.store.sums import ENTRY, condition, summed
+
+MANIFEST, LOG = "manifest.jsonl", "log.jsonl"
+UNVOUCHED = ("work", "failed", "quarantine")
+"""Folders whose files nothing vouches for: unfinished, failed and set aside."""
+
+
+class Condition(NamedTuple):
+    """Condition of a file; ``cell`` is '' where it is in none."""
+
+    cell: str
+    file: str
+    size: int
+    status: FileStatus
+
+
+def conditions(root: Path, lines: Listing, *, cells: Iterable[Cell] | None) -> pd.DataFrame:
+    """Condition of the files of a run folder; see ``Store.verify``.
+
+    Args:
+        root: The run folder.
+        lines: Of its manifest.
+        cells: The cells to check; None: all, and what is beside them.
+
+    Returns:
+        One row a file: ``cell``, ``file``, ``size``, ``status``.
+    """
+    rows = [] if cells is not None else list(_run_conditions(root, lines))
+    ids = set(lines.entries) if cells is None else {cell.id for cell in cells}
+    for key, entry in lines.entries.items():
+        if key in ids:
+            rows += _cell_conditions(root, entry)
+    table = pd.DataFrame(rows, columns=list(Condition._fields))
+    return table.assign(status=table["status"].map(str))
+
+
+def entry_bytes(entry: dict[str, Any]) -> bytes:
+    """Bytes of a cell's own copy of its line.
+
+    Args:
+        entry: The line.
+
+    Returns:
+        The line with its checksum and its end.
+    """
+    return canonical(summed(entry)) + b"\n"
+
+
+def _cell_conditions(root: Path, entry: dict[str, Any]) -> Iterator[Condition]:
+    """Condition of every file in the folder of a cell, with those that no line vouches for."""
+    cell, folder = entry["cell"], root / "cells" / entry["cell"]
+    for file in entry["files"]:
+        yield Condition(cell, file["path"], file["size"], condition(folder, file))
+    # a cell of before this file existed has none
+    own = folder / ENTRY
+    if own.is_file() and own.read_bytes() != entry_bytes(entry):
+        yield Condition(cell, ENTRY, own.stat().st_size, FileStatus.CORRUPT)
+    listed = {file["path"] for file in entry["files"]} | {ENTRY}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name not in listed:
+            yield Condition(cell, name, path.stat().st_size, FileStatus.UNLISTED)
+
+
+def _run_conditions(root: Path, lines: Listing) -> Iterator[Condition]:
+    """Condition of what is in a run folder beside its listed cells.
+
+    These are unreadable lines of the manifest and the log, cells without a line, and every other
+    file but hidden ones and those of ``UNVOUCHED``.
+    """
+    for number in lines.unreadable:
+        yield Condition("", f"{MANIFEST} line {number}", 0, FileStatus.CORRUPT)
+    cells = root / "cells"
+    for path in sorted(cells.iterdir()) if cells.is_dir() else []:
+        if path.name not in lines.entries:
+            yield Condition(path.name, "", 0, FileStatus.UNLISTED)
+    for number in unreadable_lines(root / LOG):
+        yield Condition("", f"{LOG} line {number}", 0, FileStatus.CORRUPT)
+    for name, versions in lines.files.items():
+        states = [condition(root, version) for version in versions]
+        status = FileStatus.OK if FileStatus.OK in states else states[-1]
+        yield Condition("", name, versions[-1]["size"], status)
+    for path in _others(root):
+        name = path.relative_to(root).as_posix()
+        if name not in lines.files and name not in (MANIFEST, LOG):
+            yield Condition("", name, path.stat().st_size, FileStatus.UNLISTED)
+
+
+def _others(root: Path) -> Iterator[Path]:
+    """Files of a run folder that are in no cell, hidden and unfinished ones left out."""
+    for path in sorted(root.iterdir()):
+        if path.name.startswith(".") or path.name in ("cells", *UNVOUCHED):
+            continue
+        if path.is_file():
+            yield path
+        else:
+            below = sorted(path.rglob("*"))
+            yield from (file for file in below if file.is_file() and file.name[0] != ".")

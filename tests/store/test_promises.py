@@ -1,0 +1,180 @@
+"""Reading changes nothing; every flipped bit of a finished run is named; none is ever read."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from persona_interp.errors import StoreError
+from persona_interp.files import write_text
+from persona_interp.store import Cell, Store
+from persona_interp.store import sums
+from persona_interp.tables import read_table, write_table
+
+BASE = Cell("draw", {"seed": 0}, label="base")
+TUNED = Cell("draw", {"seed": 1}, (BASE,), label="tuned")
+N_FLIPS = 120
+"""Of every file; ``make soak`` flips more."""
+TABLE = pd.DataFrame({"bits": [0.5, 2.0]})
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A finished run, with a report."""
+    store = Store(tmp_path / "run")
+    store.describe({"experiment": "draw", "seeds": [0, 1]})
+    store.plan([TUNED])
+    for cell in (BASE, TUNED):
+        write_table(TABLE, store.work(cell) / "deep" / "bits.parquet")
+        write_text("9", store.work(cell) / "square.txt")
+        store.commit(cell, seconds=1)
+    pages = ("report.html", "tables/bits.csv", "figures/bits.png")
+    store.vouch([write_text(page, store.root / page) for page in pages])
+    return store.root
+
+
+def files_of(root: Path) -> Iterator[Path]:
+    """Files of a run that somebody may read."""
+    for path in sorted(root.rglob("*")):
+        if path.is_file() and path.relative_to(root).parts[0] not in ("work", "quarantine"):
+            yield path
+
+
+def state(root: Path) -> dict[str, tuple[bytes, int]]:
+    return {str(p): (p.read_bytes(), p.stat().st_mtime_ns) for p in files_of(root)}
+
+
+def read_all(root: Path) -> None:
+    """What read commands do."""
+    store = Store.open(root)
+    store.status()
+    store.verify()
+    store.planned()
+    store.config_or_none()
+    for cell in (BASE, TUNED):
+        if store.has(cell):
+            try:
+                read_table(store.path(cell, "deep/bits.parquet"))
+            except StoreError:
+                pass
+
+
+def test_a_finished_run_is_whole(root: Path) -> None:
+    table = Store.open(root).verify()
+    assert set(table.status) == {"ok"}
+    names = {path.name for path in files_of(root)} - {".cell.json", "manifest.jsonl", "log.jsonl"}
+    assert {Path(file).name for file in table.file} == names
+
+
+DAMAGE: dict[str, Callable[[Path], None]] = {
+    "nothing": lambda root: None,
+    "a cell whose line is lost": lambda root: cut_lines(root, keep=-1),
+    "an empty manifest": lambda root: (root / "manifest.jsonl").write_bytes(b"") and None,
+    "no plan": lambda root: (root / "plan.json").unlink(),
+    "half a plan": lambda root: os.truncate(root / "plan.json", 40),
+    "an empty configuration": lambda root: os.truncate(root / "run.json", 0),
+    "a plan of another kind": lambda root: (root / "plan.json").write_bytes(b"[5]") and None,
+    "a torn log": lambda root: os.truncate(root / "log.jsonl", 10),
+    "a lost cell": lambda root: (root / "cells" / TUNED.id).rename(root / "work" / "x") and None,
+}
+
+
+def cut_lines(root: Path, *, keep: int) -> None:
+    manifest = root / "manifest.jsonl"
+    lines = [line for line in manifest.read_bytes().splitlines() if TUNED.id.encode() not in line]
+    manifest.write_bytes(b"".join(line + b"\n" for line in lines))
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_reading_changes_nothing(root: Path, damage: str) -> None:
+    DAMAGE[damage](root)
+    before = state(root)
+    read_all(root)
+    assert state(root) == before
+
+
+@pytest.mark.parametrize("damage", [name for name in DAMAGE if name != "nothing"])
+def test_damage_is_named_and_a_rerun_mends_it(root: Path, damage: str) -> None:
+    DAMAGE[damage](root)
+    bad = Store.open(root).verify().query("status != 'ok'")
+    assert not bad.empty
+    store = Store(root)
+    store.recover()
+    store.describe({"experiment": "draw", "seeds": [0, 1]})
+    store.plan([TUNED])
+    for cell in (BASE, TUNED):
+        if not store.has(cell):
+            write_table(TABLE, store.work(cell) / "deep" / "bits.parquet")
+            write_text("9", store.work(cell) / "square.txt")
+            store.commit(cell, seconds=1)
+    pages = ("report.html", "tables/bits.csv", "figures/bits.png")
+    store.vouch([root / page for page in pages])
+    assert set(store.verify().status) == {"ok"}
+    assert [cell.label for cell in store.planned()] == ["base", "tuned"]
+    assert store.config() == {"experiment": "draw", "seeds": [0, 1]}
+
+
+def test_a_lost_manifest_is_made_again_from_the_cells(root: Path) -> None:
+    (root / "manifest.jsonl").unlink()
+    with pytest.raises(StoreError, match="no manifest"):
+        Store.open(root)
+    store = Store(root)
+    store.recover()
+    assert store.has(BASE) and store.has(TUNED)
+
+
+def test_every_flipped_bit_of_a_finished_run_is_named(root: Path) -> None:
+    n = 0
+    for file in files_of(root):
+        data = file.read_bytes()
+        bits = range(0, 8 * len(data), max(1, 8 * len(data) // N_FLIPS) | 1)
+        for bit in bits:
+            flipped = bytearray(data)
+            flipped[bit // 8] ^= 1 << bit % 8
+            file.write_bytes(flipped)
+            bad = Store.open(root).verify().query("status != 'ok'")
+            assert not bad.empty, (file, bit)
+            n += 1
+        file.write_bytes(data)
+    assert set(Store.open(root).verify().status) == {"ok"}
+    assert n > 5 * N_FLIPS
+
+
+def test_a_flipped_bit_is_never_read(root: Path) -> None:
+    store = Store.open(root)
+    file = store.path(BASE, "deep/bits.parquet")
+    data = bytearray(file.read_bytes())
+    for at in range(0, len(data), 97):
+        flipped = bytearray(data)
+        flipped[at] ^= 1
+        file.write_bytes(flipped)
+        os.utime(file, ns=(at, at))
+        with pytest.raises(StoreError, match=r"deep/bits\.parquet of base .* is corrupt"):
+            store.path(BASE, "deep/bits.parquet")
+        with pytest.raises(StoreError, match="corrupt"):
+            store.path(BASE)
+        assert store.path(BASE, "square.txt").read_text() == "9", "only what is asked for"
+    file.write_bytes(data)
+    assert read_table(store.path(BASE, "deep/bits.parquet")).equals(TABLE)
+
+
+def test_a_file_is_hashed_once_a_process(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[Path] = []
+    real = sums._sha256
+    monkeypatch.setattr(sums, "_sha256", lambda path: hashed.append(path) or real(path))
+    store = Store.open(root)
+    for _ in range(3):
+        store.path(TUNED)
+    assert len(hashed) == 2
+
+
+def test_what_nothing_vouches_for_is_named(root: Path) -> None:
+    write_text("mine", root / "figures" / "mine.png")
+    write_text("mine", root / "cells" / BASE.id / "deep" / "mine.txt")
+    write_text("mine", root / "cells" / ("0" * 16))
+    write_text("hidden", root / ".DS_Store")
+    bad = Store.open(root).verify().query("status != 'ok'")
+    assert set(bad.status) == {"unlisted"}
+    assert sorted(bad.file) == ["", "deep/mine.txt", "figures/mine.png"]
