@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import toy_tasks
+from toy_faults import CALLS, arm
 from toy_tasks import content, run
 
 from persona_interp.errors import StoreError
@@ -185,42 +186,47 @@ def test_a_damaged_file_is_named_and_recomputed_alone(
     assert (store.root / "quarantine").exists() == (damage != "folder deleted")
 
 
-def test_an_error_at_every_write_fsync_and_rename_is_survived(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_an_error_at_every_write_fsync_rename_and_open_is_survived(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     straight = run(toy_tasks.cells(1), Store(tmp_path / "straight"), workers=0, progress=False)
-    remaining = 0
 
-    def armed(real: Callable) -> Callable:
-        def call(*args: object, **kwargs: object) -> object:
-            nonlocal remaining
-            remaining -= 1
-            if not remaining:
-                raise OSError(errno.ENOSPC, "no space left on device")
-            return real(*args, **kwargs)
-
-        return call
+    def strike(name: str, real: Callable, args: tuple) -> None:
+        raise OSError(number, os.strerror(number))
 
     n, survived = 0, False
     while not survived:
         n += 1
-        root, remaining = tmp_path / str(n), n
+        root = tmp_path / str(n)
         with monkeypatch.context() as patch:
-            for name in ("write", "fsync", "rename", "replace"):
-                patch.setattr(os, name, armed(getattr(os, name)))
+            for module, name in CALLS:  # so that they are put back
+                patch.setattr(module, name, getattr(module, name))
+            calls_left = arm(n, strike)
             try:
                 run(toy_tasks.cells(1), Store(root), workers=0, progress=False)
             except (OSError, StoreError) as error:
-                assert "no space left" in str(error)
-            survived = remaining > 0
-        assert content(run(toy_tasks.cells(1), Store(root), workers=0, progress=False)) == content(
-            straight
-        )
-    assert n > 20
+                assert os.strerror(number).lower() in str(error).lower()
+            survived = calls_left() > 0
+        again = run(toy_tasks.cells(1), Store(root), workers=0, progress=False)
+        assert content(again) == content(straight)
+    assert n > 50
 
 
-def test_death_at_every_write_fsync_and_rename_is_survived(tmp_path: Path) -> None:
-    finish(start("toy_faults.py", "exit", tmp_path / "died"))
+def test_a_disk_that_is_full_at_any_byte_is_survived(tmp_path: Path) -> None:
+    finish(start("toy_faults.py", "full", tmp_path / "full"))
+    straight = run(toy_tasks.cells(1), Store(tmp_path / "straight"), workers=0, progress=False)
+    runs = sorted((tmp_path / "full").iterdir())
+    assert len(runs) > 20
+    for root in runs:
+        store = Store.open(root)
+        assert content(store) == content(straight), root.name
+        assert set(store.verify().status) == {"ok"}
+
+
+@pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.slow)])
+def test_death_at_every_write_fsync_rename_and_open_is_survived(tmp_path: Path, step: int) -> None:
+    finish(start("toy_faults.py", "exit", tmp_path / "died", step))
     straight = run(toy_tasks.cells(1), Store(tmp_path / "straight"), workers=0, progress=False)
     runs = sorted((tmp_path / "died").iterdir())
     assert len(runs) > 20

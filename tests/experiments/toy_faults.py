@@ -1,11 +1,15 @@
-"""Dies at the n-th write, fsync or rename for every n, or at random moments; then runs again.
+"""Dies at the n-th write, fsync, rename or open for every n, at random moments, or of a full disk.
 
-A process of its own, because it forks: toy_faults.py exit FOLDER, or toy_faults.py kill FOLDER
-SEED.
+Then it runs again. A process of its own, because it forks: toy_faults.py exit FOLDER STEP, toy_faults.py
+full FOLDER, or toy_faults.py kill FOLDER SEED.
 """
 
+import builtins
+import io
+import logging
 import os
 import random
+import resource
 import signal
 import sys
 import time
@@ -15,9 +19,12 @@ from pathlib import Path
 import toy_tasks
 from toy_tasks import run
 
+from persona_interp.errors import StoreError
 from persona_interp.store import Store
 
 DIED = 9
+CALLS = [(os, name) for name in ("write", "fsync", "rename", "replace", "open")]
+CALLS += [(io, "open"), (builtins, "open")]
 
 
 def fork(function: Callable[[], None]) -> int:
@@ -32,8 +39,12 @@ def code(pid: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def arm(n: int) -> None:
-    """End the process at the n-th call of os.write, os.fsync, os.rename and os.replace from now."""
+def arm(n: int, strike: Callable[[str, Callable, tuple], None]) -> Callable[[], int]:
+    """Strike at the n-th write, fsync, rename, replace or open from now.
+
+    ``strike`` gets the name of the call, the function and its arguments. Returns how many calls
+    are left until then.
+    """
     remaining = n
 
     def armed(name: str, real: Callable) -> Callable:
@@ -41,29 +52,35 @@ def arm(n: int) -> None:
             nonlocal remaining
             remaining -= 1
             if not remaining:
-                if name == "write":
-                    real(args[0], args[1][: len(args[1]) // 2])  # type: ignore[index]
-                os._exit(DIED)
+                strike(name, real, args)
             return real(*args, **kwargs)
 
         return call
 
-    for name in ("write", "fsync", "rename", "replace"):
-        setattr(os, name, armed(name, getattr(os, name)))
+    for module, name in CALLS:
+        setattr(module, name, armed(name, getattr(module, name)))
+    return lambda: remaining
+
+
+def die(name: str, real: Callable, args: tuple) -> None:
+    """Half a write may reach the disk before the process ends."""
+    if name == "write":
+        real(args[0], args[1][: len(args[1]) // 2])
+    os._exit(DIED)
 
 
 def straight(root: Path, *, sleep: float = 0.0) -> None:
     run(toy_tasks.cells(1, sleep=sleep), Store(root), workers=0, progress=False)
 
 
-def exits(folder: Path) -> None:
-    n = 0
+def exits(folder: Path, step: int) -> None:
+    n = 1 - step
     while True:
-        n += 1
+        n += step
         root = folder / f"{n:03d}"
 
         def faulty(n: int = n, root: Path = root) -> None:
-            arm(n)
+            arm(n, die)
             straight(root)
 
         died = code(fork(faulty))
@@ -84,8 +101,33 @@ def kills(folder: Path, seed: int) -> None:
         assert code(fork(lambda root=root: straight(root, sleep=0.04))) == 0
 
 
+def fills(folder: Path) -> None:
+    """Let no file become longer than n bytes, for every 199th n, until the run is not disturbed."""
+    n = 0
+    while True:
+        n += 199
+        root = folder / f"{n:05d}"
+
+        def full(n: int = n, root: Path = root) -> None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (n, resource.RLIM_INFINITY))
+            try:
+                straight(root)
+            except (OSError, StoreError):
+                os._exit(DIED)
+
+        pid = fork(full)
+        died = code(pid)
+        assert died in (0, DIED), died  # a signal would be a crash
+        assert code(fork(lambda root=root: straight(root))) == 0
+        if died == 0:
+            return
+
+
 if __name__ == "__main__":
+    logging.disable()  # what is mended is said, hundreds of times
     if sys.argv[1] == "exit":
-        exits(Path(sys.argv[2]))
+        exits(Path(sys.argv[2]), int(sys.argv[3]))
+    elif sys.argv[1] == "full":
+        fills(Path(sys.argv[2]))
     else:
         kills(Path(sys.argv[2]), int(sys.argv[3]))

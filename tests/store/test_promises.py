@@ -9,8 +9,7 @@ import pytest
 
 from persona_interp.errors import StoreError
 from persona_interp.files import write_text
-from persona_interp.store import Cell, Store
-from persona_interp.store import sums
+from persona_interp.store import Cell, Store, sums
 from persona_interp.tables import read_table, write_table
 
 BASE = Cell("draw", {"seed": 0}, label="base")
