@@ -73,13 +73,15 @@ def test_transfer_with_trait_files_is_that_between_traits(
 def test_verify_names_a_corrupt_file_and_exits_1(
     store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli(capsys, "verify", store.root) == (0, "all 1 files are as they were committed\n", "")
+    assert cli(capsys, "verify", store.root) == (0, "all 2 files are as they were written\n", "")
     (file,) = (store.root / "cells").rglob("t.parquet")
     file.write_bytes(file.read_bytes()[:-1])
     code, out, _ = cli(capsys, "verify", store.root)
     assert code == 1
     assert "t.parquet" in out
-    assert "0 of 1 files ok, 1 corrupt. Run the experiment again" in out
+    assert "1 of 2 files ok, 1 corrupt. Run the experiment again" in out
+    code, _, err = cli(capsys, "show", file)
+    assert code == 2 and "is not what was written there" in err
 
 
 def test_show_prints_the_head_and_the_attributes(

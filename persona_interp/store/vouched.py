@@ -27,15 +27,38 @@ def read_vouched(file: Path) -> Any:
     """
     if not file.is_file():
         return None
-    versions = listing(file.parent / MANIFEST).files.get(file.name, [])
-    if versions and all(condition(file.parent, v) != FileStatus.OK for v in versions):
-        _log.warning("%s is not what was written there and is not used", file)
-        return None
     try:
+        check(file)
         return read_json(file)
     except StoreError as error:
         _log.warning("%s", error)
         return None
+
+
+def check(file: Path) -> None:
+    """Refuse a file of a run that is not what was written there.
+
+    Args:
+        file: Any file; one of no run, or for which nothing vouches, is let pass.
+
+    Raises:
+        StoreError: It is in a run folder, and other bytes were written.
+    """
+    file = file.absolute()
+    roots = [folder for folder in file.parents if (folder / MANIFEST).is_file()]
+    if not roots:
+        return
+    lines, name = listing(roots[0] / MANIFEST), file.relative_to(roots[0])
+    versions = lines.files.get(name.as_posix(), [])
+    if name.parts[0] == "cells" and name.parts[1] in lines.entries:
+        files = lines.entries[name.parts[1]]["files"]
+        versions = [{**f, "path": f"cells/{name.parts[1]}/{f['path']}"} for f in files]
+        versions = [version for version in versions if version["path"] == name.as_posix()]
+    if versions and all(condition(roots[0], v) != FileStatus.OK for v in versions):
+        raise StoreError(
+            f"{file} is not what was written there; `persona-interp verify {roots[0]}` names all "
+            "such files. Run the experiment again with this --out."
+        )
 
 
 def write_vouched(data: bytes, file: Path, *, manifest: int) -> None:

@@ -1,7 +1,7 @@
 """Dies at the n-th write, fsync, rename or open for every n, at random moments, or of a full disk.
 
-Then it runs again. A process of its own, because it forks: toy_faults.py exit FOLDER STEP, toy_faults.py
-full FOLDER, or toy_faults.py kill FOLDER SEED.
+Then it runs again. A process of its own, because it forks: toy_faults.py exit FOLDER STEP,
+toy_faults.py full FOLDER, or toy_faults.py kill FOLDER SEED.
 """
 
 import builtins

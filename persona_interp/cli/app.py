@@ -1,0 +1,47 @@
+"""What do all verbs share? The program, its version, and how a table is printed."""
+
+import importlib.metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+app = typer.Typer(
+    name="persona-interp",
+    help=(
+        "How finetuning on one trait moves the features and the behavior of the traits that "
+        "co-occur with it."
+    ),
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+)
+
+Run = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run folder: what a run was given as --out.")
+]
+Workers = Annotated[
+    int | None, typer.Option(help="Processes, one core each; all cores by default.", min=0)
+]
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Options of the program itself."""
+    if version:
+        typer.echo(importlib.metadata.version("persona_interp"))
+
+
+def print_table(table: "pd.DataFrame") -> None:
+    """Print a table without its index.
+
+    Args:
+        table: Nothing is printed where it has no rows.
+    """
+    if not table.empty:
+        typer.echo(table.to_string(index=False, max_colwidth=60))

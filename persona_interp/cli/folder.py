@@ -1,0 +1,93 @@
+"""``report``, ``status``, ``verify``, ``show``: what is in a run folder."""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from persona_interp.cli.app import Run, app, print_table
+from persona_interp.errors import StoreError, unknown
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="A .parquet, .csv, .nc or .json file.")]
+Rows = Annotated[int, typer.Option(help="How many rows to show.", min=1)]
+
+
+@app.command()
+def report(
+    run: Run,
+    out: Annotated[Path | None, typer.Option(help="Folder to write into; RUN by default.")] = None,
+) -> None:
+    """Write tables, figures and report.html of a run again, from its finished cells."""
+    from persona_interp import experiments
+
+    typer.echo(str(experiments.report(run, out=out)))
+
+
+@app.command()
+def status(run: Run) -> None:
+    """List every cell of a run, and n of N done."""
+    from persona_interp.schema.words import CellState
+    from persona_interp.store import Store
+
+    table = Store.open(run).status()
+    n_done = int((table.state == CellState.DONE).sum())
+    others = _counts(table.state, without=CellState.DONE)
+    print_table(table)
+    typer.echo(f"{n_done} of {len(table)} cells {CellState.DONE}{others}")
+
+
+@app.command()
+def verify(run: Run) -> None:
+    """Check all files of a run; name what is missing or corrupt, and exit 1 if anything is."""
+    from persona_interp.schema.words import FileStatus
+    from persona_interp.store import Store
+
+    files = Store.open(run).verify()
+    bad = files.loc[files.status != FileStatus.OK]
+    if bad.empty:
+        typer.echo(f"all {len(files)} files are as they were written")
+        return
+    print_table(bad)
+    typer.echo(
+        f"{len(files) - len(bad)} of {len(files)} files {FileStatus.OK}"
+        f"{_counts(files.status, without=FileStatus.OK)}. "
+        "Run the experiment again with this --out: it quarantines damaged cells, lists whole ones "
+        f"again, and computes no others; a report is written anew. {FileStatus.UNLISTED}: nothing "
+        "vouches for that file."
+    )
+    raise typer.Exit(1)
+
+
+@app.command()
+def show(file: File, rows: Rows = 10) -> None:
+    """Print the head of an artifact, and its attributes."""
+    from persona_interp.store import check
+    from persona_interp.tables import read_csv, read_dataset, read_json, read_table
+
+    readers = {".parquet": read_table, ".csv": read_csv, ".nc": read_dataset, ".json": read_json}
+    if file.suffix not in readers:
+        raise StoreError(unknown("kind of artifact", file.suffix or file.name, readers))
+    if not file.is_file():
+        near = [path.name for path in file.parent.iterdir()] if file.parent.is_dir() else []
+        raise StoreError(unknown(f"file of {file.parent}", file.name, near))
+    check(file)
+    artifact = readers[file.suffix](file)
+    if file.suffix == ".nc":
+        typer.echo(str(artifact))
+        return
+    if file.suffix == ".json":
+        import json
+
+        typer.echo(json.dumps(artifact, indent=1, ensure_ascii=False))
+        return
+    print_table(artifact.head(rows))
+    typer.echo(f"{len(artifact)} rows x {artifact.shape[1]} columns")
+    for key, value in artifact.attrs.items():
+        typer.echo(f"{key}: {value}")
+
+
+def _counts(states: Iterable[str], *, without: str) -> str:
+    counts = Counter(states)
+    return "".join(f", {n} {state}" for state, n in sorted(counts.items()) if state != without)

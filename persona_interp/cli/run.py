@@ -1,0 +1,105 @@
+"""``run``: an experiment by its name, from training to report."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from persona_interp.cli.app import Workers, app
+from persona_interp.cli.folder import report
+from persona_interp.errors import StoreError
+from persona_interp.experiments.wings import wing_names
+
+
+@app.command("run")
+def run_experiment(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help=f"{', '.join(wing_names())}; or a class of your own, path/to/mine.py:Mine.",
+            autocompletion=wing_names,
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Run folder; a run that was killed resumes there.")],
+    preset: Annotated[
+        str,
+        typer.Option(
+            help="quick (one seed), standard (three), paper (ten), real (chat model), real-..."
+        ),
+    ] = "quick",
+    world: Annotated[
+        Path | None, typer.Option(help="World file, YAML or JSON; the preset's world by default.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Start: tiny, a model folder, a .gguf file or a hub id.")
+    ] = None,
+    traits: Annotated[
+        Path | None,
+        typer.Option(help="Folder of trait files: 'transfer' is then that between its traits."),
+    ] = None,
+    trait: Annotated[
+        list[str] | None,
+        typer.Option(help="A trait of that folder; repeat. The preset's by default; 'all'."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="First seed.")] = 0,
+    seeds: Annotated[
+        int | None, typer.Option(help="Number of seeds; the preset's by default.", min=1)
+    ] = None,
+    arm: Annotated[
+        list[str] | None, typer.Option(help="Arm; repeat for several, 'lesson' first.")
+    ] = None,
+    lr: Annotated[
+        list[float] | None, typer.Option(help="Learning rate of the lesson; repeat for several.")
+    ] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="float32, bfloat16, or auto: what is faster on this machine.")
+    ] = None,
+    workers: Workers = None,
+) -> None:
+    """Run an experiment: train, record, score; write tables, figures and report.html into OUT."""
+    from persona_interp import worlds
+    from persona_interp.experiments import compute
+    from persona_interp.experiments import preset as preset_of_name
+    from persona_interp.experiments.dtypes import with_dtype
+
+    if name == "transfer" and traits:
+        name = "trait_transfer"
+    experiment = preset_of_name(preset, name)
+    settings = {
+        "world": worlds.load(world) if world else None,
+        "start": model,
+        "traits": str(traits) if traits else None,
+        "names": _trait_names(trait),
+        "arms": tuple(arm) if arm else None,
+        "lrs": tuple(lr) if lr else None,
+        "seeds": tuple(range(seed, seed + (seeds or len(experiment.seeds)))),
+    }
+    if dtype:
+        experiment = with_dtype(experiment, dtype)
+    experiment = _with_settings(experiment, name, settings)
+    if name == "trait_transfer":
+        minutes = experiment.core_minutes()
+        typer.echo(f"about {minutes:.0f} minutes of one core with a model of 135M parameters")
+    compute(experiment, out, workers=workers)
+    report(out)
+
+
+def _trait_names(trait: list[str] | None) -> tuple[str, ...] | None:
+    """Names as the experiment takes them: None = the preset's, () = all."""
+    if not trait:
+        return None
+    return () if trait == ["all"] else tuple(trait)
+
+
+def _with_settings(experiment: Any, name: str, settings: dict[str, Any]) -> Any:
+    """The experiment with what was set on the command line; a flag that it has not is an error."""
+    from dataclasses import fields, replace
+
+    values = {key: value for key, value in settings.items() if value is not None}
+    extra = sorted(set(values) - {field.name for field in fields(experiment)})
+    if extra:
+        flags = {"start": "--model", "arms": "--arm", "lrs": "--lr", "names": "--trait"}
+        wrong = ", ".join(flags.get(key, f"--{key}") for key in extra)
+        raise StoreError(f"the experiment '{name}' has no {wrong}; leave it out.")
+    return replace(experiment, **values)
