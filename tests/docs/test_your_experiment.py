@@ -1,5 +1,6 @@
 """The experiment of docs/your_experiment.md runs, resumes and reports like one of the package."""
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -49,7 +50,9 @@ def test_worker_processes_load_the_file(file: Path, tmp_path: Path) -> None:
     assert set(Store.open(tmp_path / "run").status()["state"]) == {"done"}
 
 
-def test_the_shell_runs_and_reports_it(file: Path, tmp_path: Path) -> None:
+def test_the_shell_runs_and_reports_it(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "run"
     shell("run", f"{file}:Mine", "--out", out, "--workers", 0)
     table = pd.read_csv(out / "tables" / "transfer.csv")
@@ -59,6 +62,15 @@ def test_the_shell_runs_and_reports_it(file: Path, tmp_path: Path) -> None:
     (out / "report.html").unlink()
     shell("report", out)
     assert (out / "report.html").is_file() and (out / "figures" / "transfer.png").is_file()
+    assert set(Store.open(out).verify()["status"]) == {"ok"}
+    with monkeypatch.context() as patch:
+        patch.chdir(tmp_path)
+        patch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+        state = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+        shell("report", out)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == state, "it is read-only"
+    for name in ("report.html", "tables/transfer.csv", "figures/transfer.png"):
+        assert (tmp_path / "run_report" / name).read_bytes() == (out / name).read_bytes()
     before = Store.open(out).manifest()
     moved = file.rename(file.with_name("other.py")).rename(file.parents[1] / "mine.py")
     with pytest.raises(StoreError, match=r"mine\.py is not there; if it was moved"):
