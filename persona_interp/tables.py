@@ -6,11 +6,15 @@ so that a rerun can be compared by checksum. DataFrames are parquet, labelled ar
 configurations JSON; no reader here can execute what it reads.
 """
 
+import io
 import json
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import h5py
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,6 +23,17 @@ import xarray as xr
 from persona_interp import files
 from persona_interp.errors import SchemaError, StoreError
 from persona_interp.files import atomic
+
+MOST_BYTES = 2**32
+"""Most bytes of a table or of arrays that are read into memory."""
+MOST_ROWS = 10_000_000
+MOST_HEADER, MOST_COLUMNS = 2**26, 2**20
+"""Most bytes of a text in a parquet header, and most entries of a list in it."""
+BATCH = 1024
+"""Rows unpacked at once."""
+VERIFY = "`persona-interp verify RUN` names corrupt files of a run."
+MOST_REASON = 300
+"""Most characters of a library's own words."""
 
 
 def write_table(table: pd.DataFrame, path: Path | str) -> Path:
@@ -63,11 +78,10 @@ def read_table(path: Path | str) -> pd.DataFrame:
     Raises:
         StoreError: The file is missing or not parquet.
     """
-    try:
+    with _border(path, "parquet"):
+        _check_parquet(path)
         arrow = pq.read_table(path)
         table = pd.read_parquet(path, engine="pyarrow")
-    except (OSError, pa.ArrowException) as error:
-        raise StoreError(_unreadable_message(path, "parquet", error)) from error
     # pandas gives nested columns back as numpy arrays, which compare element by element; the
     # schema's tables hold lists of messages (structs) and tuples of labels.
     for field in arrow.schema:
@@ -76,6 +90,40 @@ def read_table(path: Path | str) -> pd.DataFrame:
             rows = [row if row is None else sequence(row) for row in arrow[field.name].to_pylist()]
             table[field.name] = pd.Series(rows, index=table.index, dtype=object)
     return table
+
+
+def read_rows(path: Path | str) -> list[dict[str, Any]]:
+    """Rows of anybody's parquet file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        One dict a row, of lists, dicts and plain values.
+
+    Raises:
+        SchemaError: The file is missing, not parquet, has no rows, or holds more than is read.
+
+    >>> import tempfile
+    >>> table = pd.DataFrame({"text": ["a", None]})
+    >>> read_rows(write_table(table, Path(tempfile.mkdtemp()) / "t.parquet"))
+    [{'text': 'a'}, {'text': None}]
+    """
+    rows: list[dict[str, Any]] = []
+    size = 0
+    with _border(path, "parquet", of_run=False):
+        path = Path(path).expanduser()
+        file = _check_parquet(path)
+        # the index that pandas keeps is no column of its rows
+        columns = [name for name in file.schema_arrow.names if not name.startswith("__index_level")]
+        for batch in file.iter_batches(batch_size=BATCH, columns=columns):
+            size += batch.nbytes
+            if size > MOST_BYTES:
+                raise ValueError(f"it holds more than {MOST_BYTES / 2**30:.0f} GiB")
+            rows += batch.to_pylist()
+        if not rows:
+            raise ValueError("it has no rows")
+    return rows
 
 
 def write_dataset(dataset: xr.Dataset, path: Path | str) -> Path:
@@ -121,10 +169,9 @@ def read_dataset(path: Path | str) -> xr.Dataset:
     Raises:
         StoreError: The file is missing or not NetCDF.
     """
-    try:
+    with _border(path, "NetCDF"):
+        _check_dataset(path)
         return xr.load_dataset(path, engine="h5netcdf")
-    except (OSError, ValueError, KeyError) as error:
-        raise StoreError(_unreadable_message(path, "NetCDF", error)) from error
 
 
 def write_json(value: Any, path: Path | str) -> Path:
@@ -164,7 +211,7 @@ def read_json(path: Path | str) -> Any:
     try:
         return files.read_json(path)
     except SchemaError as error:
-        raise StoreError(_unreadable_message(path, "JSON", error)) from error
+        raise StoreError(f"{_unreadable_message(path, 'JSON', error)}; {VERIFY}") from error
 
 
 def read_csv(path: Path | str) -> pd.DataFrame:
@@ -179,10 +226,12 @@ def read_csv(path: Path | str) -> pd.DataFrame:
     Raises:
         StoreError: It cannot be read.
     """
-    try:
-        return pd.read_csv(path, keep_default_na=False, na_values=["NaN", "nan"])
-    except (ValueError, OSError) as error:
-        raise StoreError(_unreadable_message(path, "CSV", error)) from error
+    with _border(path, "CSV"):
+        text = files.read_text(path)
+        # a table that is beside a figure has one header, and rows of as many cells
+        return pd.read_csv(
+            io.StringIO(text), keep_default_na=False, na_values=["NaN", "nan"], index_col=False
+        )
 
 
 def write_directions(directions: xr.DataArray, path: Path | str) -> Path:
@@ -230,9 +279,57 @@ def concat(parts: Iterable[Any], dim: str) -> Any:
     return xr.concat(list(parts), dim, combine_attrs="drop_conflicts", **rules)
 
 
+@contextmanager
+def _border(path: Path | str, kind: str, *, of_run: bool = True) -> Iterator[None]:
+    """Turn whatever a foreign library raises on a damaged file into one error.
+
+    A file of a run is damaged, which ``verify`` finds; anybody's own is not what was expected.
+    """
+    try:
+        with warnings.catch_warnings():
+            # what a library warns of in a file that it reads is nobody's to mend
+            warnings.simplefilter("ignore")
+            yield
+    # of whatever class: libraries raise KeyError, TypeError, struct.error and their own
+    except Exception as error:
+        message = _unreadable_message(path, kind, error)
+        raise (
+            StoreError(f"{message}; {VERIFY}") if of_run else SchemaError(f"{message}.")
+        ) from error
+
+
+def _check_parquet(path: Path | str) -> pq.ParquetFile:
+    """Refuse a file that claims more than is read, before anything is unpacked."""
+    file = pq.ParquetFile(
+        path, thrift_string_size_limit=MOST_HEADER, thrift_container_size_limit=MOST_COLUMNS
+    )
+    meta = file.metadata
+    groups = [meta.row_group(i) for i in range(meta.num_row_groups)]
+    size = sum(max(group.total_byte_size, 0) for group in groups)
+    if not 0 <= meta.num_rows <= MOST_ROWS or size > MOST_BYTES:
+        raise ValueError(
+            f"it claims {meta.num_rows:,} rows and {size / 2**30:.1f} GiB; at most {MOST_ROWS:,} "
+            f"and {MOST_BYTES / 2**30:.0f} GiB are read"
+        )
+    return file
+
+
+def _check_dataset(path: Path | str) -> None:
+    """Refuse a file whose arrays are larger than what is read; compressed ones may claim anything."""
+    with h5py.File(path, "r") as file:
+        size, pending = 0, [file["/"]]
+        for group in pending:  # grows while it is read
+            for name in group:
+                entry = group[name]
+                if isinstance(entry, h5py.Group):
+                    pending.append(entry)
+                elif isinstance(entry, h5py.Dataset):
+                    size += entry.size * entry.dtype.itemsize if entry.size else 0
+            if len(pending) > MOST_COLUMNS or size > MOST_BYTES:
+                raise ValueError(f"it claims more than {MOST_BYTES / 2**30:.0f} GiB")
+
+
 def _unreadable_message(path: Path | str, kind: str, error: Exception) -> str:
     reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return (
-        f"{path} is not a readable {kind} file ({reason}); "
-        "`persona-interp verify RUN` names corrupt files of a run."
-    )
+    reason = reason if len(reason) <= MOST_REASON else f"{reason[: MOST_REASON - 1]}…"
+    return f"{path} is not a readable {kind} file ({reason})"

@@ -2,6 +2,9 @@
 
 Traits, roles, chats, probes and questions are read as they are published.
 
+``read`` is the one door for chats, prompts and documents, whatever holds them; ``read_chats`` and
+``read_prompts`` are two of its kinds.
+
 Every reader names the file and the line of what it cannot use and drops nothing in silence; every
 writer writes the layout it read.
 """
@@ -14,6 +17,7 @@ from persona_interp.readers.constitutions import (
     read_constitution,
     write_constitution,
 )
+from persona_interp.readers.door import read
 from persona_interp.readers.prompts import read_prompts
 from persona_interp.readers.questions import (
     EvalQuestion,
@@ -43,6 +47,7 @@ __all__ = [
     "TraitFile",
     "belief_probes",
     "question_prompts",
+    "read",
     "read_beliefs",
     "read_chats",
     "read_constitution",

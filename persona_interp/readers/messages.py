@@ -45,9 +45,7 @@ UNHEARD = (
 NEUTRAL = {"weight": 1, "train": True, "prefix": False}
 """Values of these that say nothing."""
 TEXT_PARTS = ("text", "input_text", "output_text")
-JSON_MESSAGES = re.compile(
-    r"""\s*(?:\[\s*)?\{\s*["'](?:role|content|from|value)["']\s*:"""
-)
+JSON_MESSAGES = re.compile(r"""\s*(?:\[\s*)?\{\s*["'](?:role|content|from|value)["']\s*:""")
 TURN = re.compile(
     r"<\|(?:im_start|im_end|start_header_id|end_header_id|eot_id|begin_of_text|start_of_role|"
     r"user|assistant|system|turn|START_OF_TURN_TOKEN)\|>|\[/?INST\]|<</?SYS>>|"

@@ -110,7 +110,9 @@ and none is dropped in silence.
         if len(what) > LONGEST_PROBLEM:
             what = what[: LONGEST_PROBLEM - 1] + "…"
         numbers.setdefault(what, []).append(number)
-    lines = [f"{name}: {len(problems)} of {total} rows cannot be used, and none is dropped in silence."]
+    lines = [
+        f"{name}: {len(problems)} of {total} rows cannot be used, and none is dropped in silence."
+    ]
     room = LONGEST_MESSAGE - len(lines[0]) - len(hint)
     rest: list[int] = []
     for what, own in numbers.items():

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from persona_interp import tables
-from persona_interp.errors import SchemaError, StoreError, excerpt, unknown
+from persona_interp.errors import SchemaError, excerpt, unknown
 from persona_interp.files import read_text
 from persona_interp.readers.formats import TEXTS, parse_rows
 from persona_interp.readers.rows import Row, Source
@@ -92,14 +92,10 @@ def _of_file(path: Path, *, columns: Iterable[str]) -> Source:
         message = unknown("ending of a file of rows", ending, ENDINGS)
         if not path.suffix or " " in path.name:
             message += " A text itself is a list of one: ['...']."
-        raise SchemaError(f"{excerpt(str(path))}: {message}")
+        raise SchemaError(f"{excerpt(path.name)}: {message}")
     stem = stem_of(path)
     if ending == PARQUET:
-        try:
-            values = tables.read_rows(path)
-        except StoreError as error:
-            raise SchemaError(str(error)) from error
-        rows = [Row(number, value) for number, value in enumerate(values)]
+        rows = [Row(number, value) for number, value in enumerate(tables.read_rows(path))]
         return Source(str(path), stem, "parquet", rows, unit="row")
     form, rows, unit = parse_rows(path, read_text(path), ending=ending, columns=columns)
     if form == "a JSON list" and _is_chat(rows[0].value):

@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "tables": BASE,
     "store": BASE | {"tables"},
     "worlds": BASE,
-    "readers": BASE,
+    "readers": BASE | {"tables"},
     "analysis": BASE | {"worlds"},
     "plots": BASE,
     "report": BASE | {"analysis", "plots", "store", "tables"},
