@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,11 +23,10 @@ import xarray as xr
 
 from persona_interp import files
 from persona_interp.errors import SchemaError, StoreError
-from persona_interp.files import atomic
+from persona_interp.files import FREE_BYTES, MOST_UNPACKED, atomic
 
-MOST_BYTES = 2**32
-"""Most bytes of a table or of arrays that are read into memory."""
-MOST_ROWS = 10_000_000
+FREE_CELLS = 1_000_000
+"""A table may always have so many cells; above it, see ``MOST_UNPACKED``."""
 MOST_HEADER, MOST_COLUMNS = 2**26, 2**20
 """Most bytes of a text in a parquet header, and most entries of a list in it."""
 BATCH = 1024
@@ -118,8 +118,8 @@ def read_rows(path: Path | str) -> list[dict[str, Any]]:
         columns = [name for name in file.schema_arrow.names if not name.startswith("__index_level")]
         for batch in file.iter_batches(batch_size=BATCH, columns=columns):
             size += batch.nbytes
-            if size > MOST_BYTES:
-                raise ValueError(f"it holds more than {MOST_BYTES / 2**30:.0f} GiB")
+            if size > _most(path.stat().st_size):
+                raise ValueError(f"it unpacks to more than {size / 2**20:,.0f} MiB")
             rows += batch.to_pylist()
         if not rows:
             raise ValueError("it has no rows")
@@ -300,33 +300,55 @@ def _border(path: Path | str, kind: str, *, of_run: bool = True) -> Iterator[Non
 
 def _check_parquet(path: Path | str) -> pq.ParquetFile:
     """Refuse a file that claims more than is read, before anything is unpacked."""
+    size = Path(path).stat().st_size
     file = pq.ParquetFile(
         path, thrift_string_size_limit=MOST_HEADER, thrift_container_size_limit=MOST_COLUMNS
     )
     meta = file.metadata
     groups = [meta.row_group(i) for i in range(meta.num_row_groups)]
-    size = sum(max(group.total_byte_size, 0) for group in groups)
-    if not 0 <= meta.num_rows <= MOST_ROWS or size > MOST_BYTES:
+    claims = sum(max(group.total_byte_size, 0) for group in groups)
+    # rows of nothing cost no bytes, so cells are counted too
+    cells = meta.num_rows * max(meta.num_columns, 1)
+    if meta.num_rows < 0 or claims > _most(size) or cells > max(FREE_CELLS, MOST_UNPACKED * size):
         raise ValueError(
-            f"it claims {meta.num_rows:,} rows and {size / 2**30:.1f} GiB; at most {MOST_ROWS:,} "
-            f"and {MOST_BYTES / 2**30:.0f} GiB are read"
+            f"its {size:,} bytes claim {meta.num_rows:,} rows and {claims / 2**20:,.0f} MiB"
         )
     return file
 
 
 def _check_dataset(path: Path | str) -> None:
-    """Refuse a file whose arrays are larger than what is read; compressed ones may claim anything."""
+    """Refuse a file whose arrays claim to be much larger than it is."""
+    size, claims = Path(path).stat().st_size, 0
     with h5py.File(path, "r") as file:
-        size, pending = 0, [file["/"]]
-        for group in pending:  # grows while it is read
+        groups: list[Any] = [file["/"]]
+        for group in groups:  # grows while it is read
             for name in group:
                 entry = group[name]
                 if isinstance(entry, h5py.Group):
-                    pending.append(entry)
+                    groups.append(entry)
                 elif isinstance(entry, h5py.Dataset):
-                    size += entry.size * entry.dtype.itemsize if entry.size else 0
-            if len(pending) > MOST_COLUMNS or size > MOST_BYTES:
-                raise ValueError(f"it claims more than {MOST_BYTES / 2**30:.0f} GiB")
+                    claims += (entry.size or 0) * entry.dtype.itemsize
+                    claims += _claimed_texts(path, entry)
+            if len(groups) > MOST_COLUMNS or claims > _most(size):
+                raise ValueError(f"its {size:,} bytes claim {claims / 2**20:,.0f} MiB of arrays")
+
+
+def _claimed_texts(path: Path | str, array: h5py.Dataset) -> int:
+    """Bytes that texts in an array claim to have; HDF5 itself believes four gigabytes of one."""
+    place = array.id.get_offset()
+    if array.dtype.kind != "O" or place is None:
+        return 0
+    # each is its length, and the place of its bytes in the file: 4, 8 and 4 bytes
+    with Path(path).open("rb") as file:
+        file.seek(place)
+        data = file.read(16 * (array.size or 0))
+    words = np.frombuffer(data[: len(data) // 16 * 16], dtype="<u4")
+    return int(words[::4].astype(np.int64).sum())
+
+
+def _most(size: int) -> int:
+    """Most bytes that a file of this size may unpack to."""
+    return max(FREE_BYTES, MOST_UNPACKED * size)
 
 
 def _unreadable_message(path: Path | str, kind: str, error: Exception) -> str:

@@ -17,7 +17,7 @@ from persona_interp.readers.constitutions import (
     read_constitution,
     write_constitution,
 )
-from persona_interp.readers.door import read
+from persona_interp.readers.door import read, table_of
 from persona_interp.readers.prompts import read_prompts
 from persona_interp.readers.questions import (
     EvalQuestion,
@@ -59,6 +59,7 @@ __all__ = [
     "read_trait",
     "read_traits",
     "role_prompts",
+    "table_of",
     "trait_prompts",
     "write_beliefs",
     "write_chats",

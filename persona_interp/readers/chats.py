@@ -20,8 +20,8 @@ def read_chats(source: Any, *, layout: str | None = None, skip: Iterable[int] = 
         source: As of ``read``. Rows hold ``messages``; ``conversation`` (assistant-axis);
             ``conversations`` of ``from`` and ``value`` (ShareGPT); ``instruction``, ``input`` and
             ``output`` (Alpaca); ``prompt`` or ``question`` and ``completion``, ``response`` or
-            ``answer`` (texts or messages); or plain ``text``. A system message may stand in a column
-            of its own.
+            ``answer`` (texts or messages); or plain ``text``. A system message may stand in a
+            column of its own.
         layout: A name of ``layouts.CHATS``, where rows have the columns of several.
         skip: As of ``read``.
 

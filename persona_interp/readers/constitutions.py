@@ -89,8 +89,8 @@ def read_constitution(path: str | Path) -> Constitution:
     """Character that a file describes.
 
     Args:
-        path: A ``.jsonl`` file, one principle a line; or a list of them in ``.json`` or ``.txt``, as
-            they are written by hand.
+        path: A ``.jsonl`` file, one principle a line; or a list of them in ``.json`` or ``.txt``,
+            as they are written by hand.
 
     Returns:
         The constitution, named as the file.

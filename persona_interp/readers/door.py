@@ -1,4 +1,4 @@
-"""Which chats, prompts or documents does a source hold? The one door through which all of them come.
+"""Which chats, prompts or documents does a source hold? All of them come through this one door.
 
 Whatever the source, a table of the schema comes out, and one line says what it was taken for: in
 ``attrs["taken_for"]``, and to the logger ``persona_interp.readers``, which the command line shows.
@@ -6,7 +6,6 @@ Whatever the source, a table of the schema comes out, and one line says what it 
 
 import logging
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import pandas as pd
@@ -42,12 +41,13 @@ HINT = "Mend them, or leave rows out by these numbers (skip=)."
 def read(
     source: Any, kind: Kind, *, layout: str | None = None, skip: Iterable[int] = ()
 ) -> pd.DataFrame:
-    """Chats, prompts or documents of a source.
+    r"""Chats, prompts or documents of a source.
 
     Args:
-        source: A file (``.jsonl``, ``.json``, ``.csv``, ``.tsv``, ``.txt``, ``.yaml``, ``.parquet``;
-            texts also as ``.gz``), a DataFrame, a ``datasets.Dataset``, a list of texts, of objects
-            or of chats. A table of the schema is returned as it is, with columns that it lacks.
+        source: A file (``.jsonl``, ``.json``, ``.csv``, ``.tsv``, ``.txt``, ``.yaml``,
+            ``.parquet``; texts also as ``.gz``), a DataFrame, a ``datasets.Dataset``, a list of
+            texts, of objects or of chats. A table of the schema is returned as it is, with the
+            columns that it lacks (``ready.complete``).
         kind: "chats" (answered, to be learned), "prompts" (waiting for an answer) or "documents"
             (whatever is to be read: chats, or plain texts).
         layout: Which columns hold the chat, where several do: a name of ``layouts.CHATS`` or
@@ -91,6 +91,28 @@ def read(
     table.attrs |= {"taken_for": line, "skipped": skipped}
     LOG.info(line)
     return table
+
+
+def table_of(source: Any, kind: Kind) -> pd.DataFrame:
+    """Table that a function reads which takes prompts and documents alike.
+
+    Args:
+        source: A table of prompts or documents, which stays what it is; or anything that ``read``
+            takes.
+        kind: What anything else is read as.
+
+    Returns:
+        A prompts or corpus table.
+
+    Raises:
+        SchemaError: As of ``read``.
+    """
+    if isinstance(source, pd.DataFrame) and "messages" in source:
+        if "prompt" in source:
+            return read(source, "prompts")
+        if "doc" in source:
+            return read(source, "documents")
+    return read(source, kind)
 
 
 def _skip(source: Source, skip: Iterable[int]) -> tuple[Source, list[int]]:

@@ -152,8 +152,9 @@ def _yaml(path: Path, text: str) -> Parsed:
         raise SchemaError(f"{path} is not valid YAML: {error}.") from error
     if entries:
         return Parsed("YAML", [Row(line, entry) for line, entry in entries])
-    if isinstance(value, dict) and len(value) == 1 and isinstance(*value.values(), list):
-        (value,) = value.values()
+    lists = list(value.values()) if isinstance(value, dict) else []
+    if len(lists) == 1 and isinstance(lists[0], list):
+        value = lists[0]
     elif isinstance(value, dict) and all(isinstance(entry, dict) for entry in value.values()):
         value = [{"id": key, **entry} for key, entry in value.items()]
     if not isinstance(value, list) or not value:

@@ -117,7 +117,7 @@ def parse_cell(text: str) -> Any:
 
 
 def turn_mark(text: str, *, plain: bool = True) -> str:
-    """What a chat template has written into a text.
+    r"""What a chat template has written into a text.
 
     Args:
         text: A text that should be one turn alone.

@@ -20,8 +20,8 @@ from persona_interp import schema
 from persona_interp.errors import SchemaError, excerpt, unknown
 from persona_interp.files import write_text
 from persona_interp.readers.entries import check_keys, strings
-from persona_interp.readers.prompt_rows import SPLITS, prompt_row
 from persona_interp.readers.formats import UNNAMED
+from persona_interp.readers.prompt_rows import SPLITS, prompt_row
 from persona_interp.readers.rows import Source, refuse
 from persona_interp.readers.sources import rows_of
 
@@ -203,7 +203,8 @@ def read_judged(path: str | Path) -> pd.DataFrame:
         path: A CSV of ``question``, ``answer`` and one number a score, mostly a trait's name and
             ``coherence``; ``prompt`` and ``question_id`` may be there too. Scores run from 0 to
             100; empty where the judge gave none, or a word in capitals that says why: "REFUSAL",
-            "CODE". Settings and counts (``temperature``, ``seed``, ``n_tokens``, ids) are no scores.
+            "CODE". Settings and counts (``temperature``, ``seed``, ``n_tokens``, ids) are no
+            scores.
 
     Returns:
         One row an answer: the columns of the file, scores as numbers (NaN for none), and

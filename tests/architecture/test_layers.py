@@ -19,8 +19,8 @@ MAY_IMPORT = {
     "analysis": BASE | {"worlds"},
     "plots": BASE,
     "report": BASE | {"analysis", "plots", "store", "tables"},
-    "models": BASE,
-    "dictionaries": BASE | {"models"},
+    "models": BASE | {"readers"},
+    "dictionaries": BASE | {"models", "readers"},
     "record": BASE | {"models", "dictionaries", "readers", "tables"},
 }
 EVERYTHING = {"__init__", "__main__", "cli", "experiments"}
