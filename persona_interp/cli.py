@@ -5,6 +5,7 @@ Nothing heavy is imported until a verb needs it, so that ``--help`` answers at o
 """
 
 import importlib.metadata
+import logging
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -147,7 +148,7 @@ def compare(
         ),
     ],
     prompts: Annotated[
-        Path, typer.Option(help="Prompts: .txt (one a line), .jsonl, .json, .csv, or a trait file.")
+        Path, typer.Option(help="Prompts: one a line, rows or a trait, see docs/bring_your_own.md.")
     ],
     out: Annotated[
         Path, typer.Option(help="Run folder; a comparison that was killed resumes there.")
@@ -337,17 +338,16 @@ def doctor(
     for start in (model, *(tuned or ())):
         checkpoints += models.sources(start, base=base)
     tables = []
+    corpus = readers.read(text, "documents") if text else None
     if sae:
-        if text:
-            corpus = readers.read_chats(text)
-        else:
+        if corpus is None:
             corpus = dictionaries.neutral_text(load_tokenizer(checkpoints[0]))
         for source in sae:
             dictionary = dictionaries.load_pretrained(source, hook=hook)
             table = dictionaries.diagnose(dictionary, checkpoints, corpus, n_tokens=n_tokens)
             tables.append(table.assign(dictionary=dictionary.name))
     else:
-        probe = {"text": readers.read_chats(text).messages.iloc[0][0]["content"]} if text else {}
+        probe = {} if corpus is None else {"text": corpus.messages.iloc[0][0]["content"]}
         tables = [models.checkup(checkpoint, **probe) for checkpoint in checkpoints]
     for table in tables:
         _print_checks(table)
@@ -388,12 +388,13 @@ def options(
 
 def main() -> None:
     """Run the command line; an expected error is one paragraph on stderr and exit code 2."""
+    logger, notes = logging.getLogger("persona_interp"), logging.StreamHandler()
+    logger.addHandler(notes)
+    logger.setLevel(logging.INFO)  # what a file was taken for
     try:
         app()
     except PersonaInterpError as error:
         typer.echo(f"{type(error).__name__}: {error}", err=True)
         sys.exit(2)
-
-
-if __name__ == "__main__":
-    main()
+    finally:
+        logger.removeHandler(notes)
