@@ -25,7 +25,7 @@ from persona_interp.readers.layouts import (
     columns_read,
     layout_of,
 )
-from persona_interp.readers.messages import Messages, is_empty
+from persona_interp.readers.messages import Messages, conversation, is_empty
 from persona_interp.readers.prompt_rows import SPLITS, prompt_row
 from persona_interp.readers.questions import is_question, question_prompts, questions_of
 from persona_interp.readers.ready import complete
@@ -234,8 +234,8 @@ def _prompt(source: Source, row: Row, layout: Layout | None, *, number: int) -> 
         raise ValueError(row.fault)
     messages, _ = chat_of(row.value, layout, text_role="user")
     entries = row.value if isinstance(row.value, Mapping) else {}
-    texts = [entries[name] for name in ANSWERS if isinstance(entries.get(name), str)]
-    reference = texts[0] if len(texts) == 1 else ""
+    answers = [entries[name] for name in ANSWERS if not is_empty(entries.get(name))]
+    reference = _said(answers[0]) if len(answers) == 1 else ""
     # A chat that is answered already waits for another answer to its last question.
     if messages[-1]["role"] == "assistant":
         reference = messages[-1]["content"]
@@ -257,6 +257,14 @@ def _prompt(source: Source, row: Row, layout: Layout | None, *, number: int) -> 
     if roles[0] == "system":
         prompt["context"] = "instructed"
     return prompt
+
+
+def _said(answer: Any) -> str:
+    """Text of an answer that stands beside a question; '' where it is none."""
+    try:
+        return conversation(answer, role="assistant")[-1]["content"]
+    except ValueError:
+        return ""
 
 
 def _deal(table: pd.DataFrame) -> pd.DataFrame:

@@ -116,6 +116,9 @@ did you mean 'answer'? Valid: 'messages', 'conversation', 'conversations', 'prom
     fitting = [name for name, one in layouts.items() if set(one.columns) <= set(first.value)]
     if len(fitting) > 1:
         fitting = _filled(fitting, rows, layouts) or fitting
+    # a question alone is less than a question with its answer
+    columns = {name: set(layouts[name].columns) for name in fitting}
+    fitting = [n for n in fitting if not any(columns[n] < other for other in columns.values())]
     # what is written out in columns is rendered in the text beside them
     if len(fitting) > 1 and TEXT in fitting:
         fitting.remove(TEXT)
@@ -316,11 +319,6 @@ def _filled(names: Sequence[str], rows: Iterable[Row], layouts: Mapping[str, Lay
 
 def _unfit(row: Mapping[Any, Any], layouts: Mapping[str, Layout]) -> str:
     """Why no layout fits a row."""
-    valid_columns = [name for name in NAMES if any(name in one.columns for one in layouts.values())]
-    for column in row:
-        message = unknown("column", str(column), valid_columns)
-        if column not in valid_columns and "did you mean" in message:
-            return message
     own = excerpt(", ".join(map(str, row)) or "none")
     if {"trait", "questions"} <= set(row):
         return f"a constitution (columns {own}); readers.read_constitution reads it."
@@ -328,6 +326,11 @@ def _unfit(row: Mapping[Any, Any], layouts: Mapping[str, Layout]) -> str:
         return f"a trait or role (keys {own}); readers.read_trait or read_role reads it."
     if "chosen" in row:
         return f"pairs of answers (columns {own}); name one of them 'completion' beside its prompt."
+    valid_columns = [name for name in NAMES if any(name in one.columns for one in layouts.values())]
+    for column in row:
+        message = unknown("column", str(column), valid_columns)
+        if column not in valid_columns and "did you mean" in message:
+            return message
     if TEXT in row:
         return 'plain text; readers.read(source, "documents") reads it, a question is "question".'
     lists = [str(key) for key, value in row.items() if isinstance(value, list) and value]
