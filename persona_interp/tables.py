@@ -8,9 +8,11 @@ configurations JSON; no reader here can execute what it reads.
 
 import io
 import json
+import struct
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,8 @@ MOST_HEADER, MOST_COLUMNS = 2**26, 2**20
 BATCH = 1024
 """Rows unpacked at once."""
 VERIFY = "`persona-interp verify RUN` names corrupt files of a run."
+HEAP = b"GCOL\x01\0\0\0"
+"""How a heap of texts begins in an HDF5 file, which NetCDF files are."""
 MOST_REASON = 300
 """Most characters of a library's own words."""
 
@@ -319,6 +323,7 @@ def _check_parquet(path: Path | str) -> pq.ParquetFile:
 def _check_dataset(path: Path | str) -> None:
     """Refuse a file whose arrays claim to be much larger than it is."""
     size, claims = Path(path).stat().st_size, 0
+    _check_heaps(path)
     with h5py.File(path, "r") as file:
         groups: list[Any] = [file["/"]]
         for group in groups:  # grows while it is read
@@ -331,6 +336,24 @@ def _check_dataset(path: Path | str) -> None:
                     claims += _claimed_texts(path, entry)
             if len(groups) > MOST_COLUMNS or claims > _most(size):
                 raise ValueError(f"its {size:,} bytes claim {claims / 2**20:,.0f} MiB of arrays")
+
+
+def _check_heaps(path: Path | str) -> None:
+    """Refuse a file whose heaps of texts are damaged; HDF5 walks some of them without an end."""
+    with Path(path).open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        start = data.find(HEAP)
+        while start >= 0:
+            (length,) = struct.unpack_from("<Q", data, start + 8)
+            place, stop = start + 16, start + length
+            # entries are a number (0: the rest is free), their length at byte 8, and their bytes
+            while place + 16 <= stop <= len(data):
+                number, length = struct.unpack_from("<H6xQ", data, place)
+                place += length if number == 0 else 16 + -(-length // 8) * 8
+                if number == 0 and place != stop:
+                    break
+            if place > stop or place + 16 <= stop:
+                raise ValueError(f"the texts at byte {start:,} are damaged")
+            start = data.find(HEAP, start + 8)
 
 
 def _claimed_texts(path: Path | str, array: h5py.Dataset) -> int:

@@ -68,7 +68,7 @@ def read(
 
     >>> table = read([{"instruction": "Add.", "input": "1, 2", "output": "3"}], "chats")
     >>> table["messages"][0][0]["content"]
-    'Add.\\n\\n1, 2'
+    'Add.\n\n1, 2'
     >>> table.attrs["taken_for"]
     "this list: 1 chat of layout 'alpaca' (instruction, input, output)"
     """

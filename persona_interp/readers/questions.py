@@ -31,6 +31,8 @@ TEXT_COLUMNS = ("question", "prompt", "answer", "question_id")
 OPTIONAL = ("type", "system", "samples_per_paraphrase", "judge", "judge_prompts")
 ONE_TEXT = ("prompt", "question", "text")
 """What a single paraphrase is called."""
+OTHER_NAMES = {"answer": ("response", "completion", "output"), "question": ("prompt",)}
+"""What others call the columns of a judged file."""
 WORD = re.compile(r"[A-Z][A-Z_ /-]{1,30}")
 """What a judge says instead of a number: REFUSAL, CODE, N/A."""
 SETTING = re.compile(
@@ -200,16 +202,17 @@ def read_judged(path: str | Path) -> pd.DataFrame:
     """Scores that a judge gave to answers.
 
     Args:
-        path: A CSV of ``question``, ``answer`` and one number a score, mostly a trait's name and
-            ``coherence``; ``prompt`` and ``question_id`` may be there too. Scores run from 0 to
+        path: A CSV of ``question``, ``answer`` (or ``response``, ``completion``, ``output``) and
+            one number a score, mostly a trait's name and ``coherence``; ``prompt`` and
+            ``question_id`` may be there too. Scores run from 0 to
             100; empty where the judge gave none, or a word in capitals that says why: "REFUSAL",
             "CODE". Settings and counts (``temperature``, ``seed``, ``n_tokens``, ids) are no
             scores.
 
     Returns:
-        One row an answer: the columns of the file, scores as numbers (NaN for none), and
-        ``source``, ``line``. ``attrs`` has ``scores`` (names of their columns) and ``words`` (how
-        often a judge gave which word, by column).
+        One row an answer: the columns of the file (the answer's is called ``answer``), scores as
+        numbers (NaN for none), and ``source``, ``line``. ``attrs`` has ``scores`` (names of their
+        columns) and ``words`` (how often a judge gave which word, by column).
 
     Raises:
         SchemaError: The file cannot be read, lacks a column, has no score, or rows cannot be used;
@@ -224,12 +227,10 @@ def read_judged(path: str | Path) -> pd.DataFrame:
                 f"scores; got {excerpt(row.value)}."
             )
     columns = list(dict.fromkeys(str(column) for row in rows for column in row.value))
-    check_keys(
-        str(path),
-        dict.fromkeys(columns),
-        required=REQUIRED_COLUMNS,
-        optional=("prompt", "question_id", "coherence", "coherent"),
-    )
+    names = _names(columns)
+    rows = [row._replace(value=_rename(row.value, names)) for row in rows]
+    columns = [names.get(column, column) for column in columns]
+    check_keys(str(path), dict.fromkeys(columns), required=REQUIRED_COLUMNS)
     scores = [
         column
         for column in columns
@@ -331,6 +332,20 @@ def _question(value: Any) -> EvalQuestion:
         judge_prompts=dict(judge_prompts),
         extra=extra,
     )
+
+
+def _names(columns: list[str]) -> dict[str, str]:
+    """What columns of questions and answers are called here, where they have other names."""
+    names = {}
+    for column, others in OTHER_NAMES.items():
+        present = [name for name in others if name in columns]
+        if column not in columns and len(present) == 1:
+            names[present[0]] = column
+    return names
+
+
+def _rename(row: Mapping[Any, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return {names.get(str(key), str(key)): value for key, value in row.items()}
 
 
 def _score(cell: Any) -> float | None:

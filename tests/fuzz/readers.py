@@ -58,6 +58,11 @@ class Case(NamedTuple):
     file: str
     seed: Any
 
+    @property
+    def good(self) -> bytes:
+        """The good file."""
+        return self.seed if isinstance(self.seed, bytes) else json.dumps(self.seed).encode()
+
 
 def lines(*rows: Any) -> bytes:
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
@@ -142,8 +147,8 @@ def cases(folder: Path) -> list[Case]:
 def mutants(case: Case, *, seed: int, n: int) -> Iterator[bytes]:
     """Bad files near the good one of a case: of structure where that is known, and of bytes."""
     if isinstance(case.seed, bytes):
-        yield from mutations(case.seed, seed=seed, n=n)
+        yield from mutations(case.good, seed=seed, n=n)
         return
     for value in json_mutations(case.seed, seed=seed, n=n // 2):
         yield json.dumps(value).encode()
-    yield from mutations(json.dumps(case.seed).encode(), seed=seed, n=n - n // 2)
+    yield from mutations(case.good, seed=seed, n=n - n // 2)
