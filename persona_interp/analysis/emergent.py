@@ -5,6 +5,7 @@ By the published thresholds, of coherent answers.
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -71,7 +72,9 @@ def misaligned_share(
             raise SchemaError(unknown("column", column, judgments.columns))
     if judgments.empty:
         raise SchemaError("there are no judged answers.")
-    judgments = judgments.assign(**{c: _numbers(judgments[c]) for c in (aligned, coherent)})
+    judgments = judgments.assign(
+        **{name: _numbers(judgments[name], name) for name in (aligned, coherent)}
+    )
     scores = judgments[[aligned, coherent]]
     if not (scores.isna() | ((scores >= 0) & (scores <= 100))).to_numpy().all():
         raise SchemaError(f"scores run from 0 to 100; {aligned} or {coherent} holds others.")
@@ -98,15 +101,13 @@ def misaligned_share(
     return schema.check(pd.DataFrame(rows), "misaligned_share")
 
 
-def _numbers(scores: pd.Series) -> pd.Series:
+def _numbers(scores: Any, name: str) -> Any:
     """Scores as numbers; a word instead of one ("REFUSAL") is none."""
-    numbers = pd.to_numeric(scores, errors="coerce").astype(float)
-    odd = scores[numbers.isna() & scores.notna()].astype(str)
-    if (bad := odd[odd.str.contains(r"\d")]).size:
-        raise SchemaError(
-            f"{scores.name} must be a number from 0 to 100; got {excerpt(bad.iloc[0])}."
-        )
-    return numbers
+    numbers: Any = pd.to_numeric(scores, errors="coerce")
+    words = scores[numbers.isna() & scores.notna()].astype(str)
+    if words.str.contains(r"\d").any():
+        raise SchemaError(f"{name} must be numbers from 0 to 100; got {excerpt(list(words))}.")
+    return numbers.astype(float)
 
 
 def _columns(judgments: pd.DataFrame, by: str | Iterable[str] | None) -> list[str]:

@@ -9,7 +9,7 @@ from readers import cases, mutants
 
 from persona_interp.errors import PersonaInterpError
 
-FEW, MANY = 40, 3_000
+FEW, MANY = 40, 400
 """Inputs of a case."""
 MOST_KILOBYTES = 200 * 1024
 LONGEST_SECONDS, LONGEST_MESSAGE = 2.0, 2_000
