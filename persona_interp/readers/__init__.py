@@ -28,6 +28,7 @@ from persona_interp.readers.questions import (
     write_questions,
 )
 from persona_interp.readers.roles import RoleFile, read_role, read_roles, role_prompts, write_role
+from persona_interp.readers.rows import RowError
 from persona_interp.readers.traits import (
     Instruction,
     TraitFile,
@@ -44,6 +45,7 @@ __all__ = [
     "Instruction",
     "Principle",
     "RoleFile",
+    "RowError",
     "TraitFile",
     "belief_probes",
     "question_prompts",
