@@ -27,6 +27,8 @@ from persona_interp import files
 from persona_interp.errors import SchemaError, StoreError
 from persona_interp.files import FREE_BYTES, MOST_UNPACKED, atomic
 
+FREE_ROWS = 2**27
+"""Rows may always unpack to so many bytes."""
 FREE_CELLS = 1_000_000
 """A table may always have so many cells; above it, see ``MOST_UNPACKED``."""
 MOST_HEADER, MOST_COLUMNS = 2**26, 2**20
@@ -122,7 +124,8 @@ def read_rows(path: Path | str) -> list[dict[str, Any]]:
         columns = [name for name in file.schema_arrow.names if not name.startswith("__index_level")]
         for batch in file.iter_batches(batch_size=BATCH, columns=columns):
             size += batch.nbytes
-            if size > _most(path.stat().st_size):
+            # texts that all rows share, such as a system message, are in the file once
+            if size > max(FREE_ROWS, _most(path.stat().st_size)):
                 raise ValueError(f"it unpacks to more than {size / 2**20:,.0f} MiB")
             rows += batch.to_pylist()
         if not rows:

@@ -80,7 +80,10 @@ def read(
         return schema.check(ready, "prompts" if kind == "prompts" else "corpus")
     whole = rows_of(source, columns=NAMES)
     rest, skipped = _skip(whole, skip)
-    if kind == "prompts":
+    own = _own_table(rest, kind) if layout is None else None
+    if own is not None:
+        table, form = own, f"a table of this package ({whole.form})"
+    elif kind == "prompts":
         table, form = _prompts(rest, layout=layout)
     else:
         table, form = _corpus(rest, kind, layout=layout)
@@ -128,6 +131,16 @@ def _skip(source: Source, skip: Iterable[int]) -> tuple[Source, list[int]]:
     if not rows:
         raise SchemaError(f"{source.name}: skip leaves no row of {len(source.rows)}.")
     return Source(source.name, source.stem, source.form, rows, source.unit), numbers
+
+
+def _own_table(source: Source, kind: str) -> pd.DataFrame | None:
+    """The table of the schema that rows were written from, if they have all its columns."""
+    table_kind = "prompts" if kind == "prompts" else "corpus"
+    rows = [row.value for row in source.rows if isinstance(row.value, Mapping)]
+    columns = set(rows[0]) if len(rows) == len(source.rows) else set()
+    if not set(schema.TABLES[table_kind]) <= columns:
+        return None
+    return complete(pd.DataFrame(rows), kind)
 
 
 def _corpus(source: Source, kind: str, *, layout: str | None) -> tuple[pd.DataFrame, str]:

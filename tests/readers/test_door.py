@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from persona_interp import schema
+from persona_interp import cli, schema
 from persona_interp.errors import SchemaError
 from persona_interp.readers import read, read_chats, read_prompts, table_of
 from persona_interp.readers.rows import RowError
@@ -305,3 +305,26 @@ def test_two_tables_of_chats_are_one() -> None:
     both = pd.concat([read_chats([CHAT, CHAT]), read_chats([CHAT])])
     assert read(both, "chats")["doc"].tolist() == [0, 1, 2]
     assert schema.names(table_of(both, "prompts")) == [0, 1, 2]
+
+
+def test_tables_of_this_package_come_back_from_a_file(tmp_path: Path) -> None:
+    prompts, chats = (
+        read([{"question": "Why?", "system": "Be dry."}], "prompts"),
+        read_chats([CHAT]),
+    )
+    for table, kind in ((prompts, "prompts"), (chats, "chats")):
+        again = read(write_table(table, tmp_path / f"{kind}.parquet"), kind)  # type: ignore[arg-type]
+        for column in ("messages", "prompt" if kind == "prompts" else "doc"):
+            assert again[column].tolist() == table[column].tolist()
+        assert "a table of this package" in again.attrs["taken_for"]
+
+
+def test_the_command_line_says_what_a_file_was_taken_for(
+    write: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write("a.csv", "question,answer\nWhy?,So.\n")
+    monkeypatch.setattr("persona_interp.cli.app", lambda: read(path, "documents"))
+    cli.main()
+    assert (
+        capsys.readouterr().err == f"{path}: 1 document of layout 'question' (question, answer)\n"
+    )
