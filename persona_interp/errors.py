@@ -14,9 +14,16 @@ import reprlib
 from collections.abc import Iterable
 from typing import Any
 
+LONGEST_MESSAGE = 2_000
+"""Most characters of a message, whatever names and values a file puts into it."""
+
 
 class PersonaInterpError(Exception):
     """Root of the errors this package raises on purpose."""
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return text if len(text) <= LONGEST_MESSAGE else f"{text[: LONGEST_MESSAGE - 1]}…"
 
 
 class WorldError(PersonaInterpError, ValueError):

@@ -6,11 +6,18 @@ so that a rerun can be compared by checksum. DataFrames are parquet, labelled ar
 configurations JSON; no reader here can execute what it reads.
 """
 
+import io
 import json
-from collections.abc import Iterable
+import struct
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
+import h5py
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,7 +25,21 @@ import xarray as xr
 
 from persona_interp import files
 from persona_interp.errors import SchemaError, StoreError
-from persona_interp.files import atomic
+from persona_interp.files import FREE_BYTES, MOST_UNPACKED, atomic
+
+FREE_ROWS = 2**27
+"""Rows may always unpack to so many bytes."""
+FREE_CELLS = 1_000_000
+"""A table may always have so many cells; above it, see ``MOST_UNPACKED``."""
+MOST_HEADER, MOST_COLUMNS = 2**26, 2**20
+"""Most bytes of a text in a parquet header, and most entries of a list in it."""
+BATCH = 1024
+"""Rows unpacked at once."""
+VERIFY = "`persona-interp verify RUN` names corrupt files of a run."
+HEAP = b"GCOL\x01\0\0\0"
+"""How a heap of texts begins in an HDF5 file, which NetCDF files are."""
+MOST_REASON = 300
+"""Most characters of a library's own words."""
 
 
 def write_table(table: pd.DataFrame, path: Path | str) -> Path:
@@ -63,11 +84,10 @@ def read_table(path: Path | str) -> pd.DataFrame:
     Raises:
         StoreError: The file is missing or not parquet.
     """
-    try:
+    with _border(path, "parquet"):
+        _check_parquet(path)
         arrow = pq.read_table(path)
         table = pd.read_parquet(path, engine="pyarrow")
-    except (OSError, pa.ArrowException) as error:
-        raise StoreError(_unreadable_message(path, "parquet", error)) from error
     # pandas gives nested columns back as numpy arrays, which compare element by element; the
     # schema's tables hold lists of messages (structs) and tuples of labels.
     for field in arrow.schema:
@@ -76,6 +96,41 @@ def read_table(path: Path | str) -> pd.DataFrame:
             rows = [row if row is None else sequence(row) for row in arrow[field.name].to_pylist()]
             table[field.name] = pd.Series(rows, index=table.index, dtype=object)
     return table
+
+
+def read_rows(path: Path | str) -> list[dict[str, Any]]:
+    """Rows of anybody's parquet file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        One dict a row, of lists, dicts and plain values.
+
+    Raises:
+        SchemaError: The file is missing, not parquet, has no rows, or holds more than is read.
+
+    >>> import tempfile
+    >>> table = pd.DataFrame({"text": ["a", None]})
+    >>> read_rows(write_table(table, Path(tempfile.mkdtemp()) / "t.parquet"))
+    [{'text': 'a'}, {'text': None}]
+    """
+    rows: list[dict[str, Any]] = []
+    size = 0
+    with _border(path, "parquet", of_run=False):
+        path = Path(path).expanduser()
+        file = _check_parquet(path)
+        # the index that pandas keeps is no column of its rows
+        columns = [name for name in file.schema_arrow.names if not name.startswith("__index_level")]
+        for batch in file.iter_batches(batch_size=BATCH, columns=columns):
+            size += batch.nbytes
+            # texts that all rows share, such as a system message, are in the file once
+            if size > max(FREE_ROWS, _most(path.stat().st_size)):
+                raise ValueError(f"it unpacks to more than {size / 2**20:,.0f} MiB")
+            rows += batch.to_pylist()
+        if not rows:
+            raise ValueError("it has no rows")
+    return rows
 
 
 def write_dataset(dataset: xr.Dataset, path: Path | str) -> Path:
@@ -122,10 +177,9 @@ def read_dataset(path: Path | str) -> xr.Dataset:
     Raises:
         StoreError: The file is missing or not NetCDF.
     """
-    try:
+    with _border(path, "NetCDF"):
+        _check_dataset(path)
         return xr.load_dataset(path, engine="h5netcdf")
-    except (OSError, ValueError, KeyError) as error:
-        raise StoreError(_unreadable_message(path, "NetCDF", error)) from error
 
 
 def write_json(value: Any, path: Path | str) -> Path:
@@ -175,7 +229,7 @@ def read_json(path: Path | str) -> Any:
     try:
         return files.read_json(path)
     except SchemaError as error:
-        raise StoreError(_unreadable_message(path, "JSON", error)) from error
+        raise StoreError(f"{_unreadable_message(path, 'JSON', error)}; {VERIFY}") from error
 
 
 def read_csv(path: Path | str) -> pd.DataFrame:
@@ -190,10 +244,12 @@ def read_csv(path: Path | str) -> pd.DataFrame:
     Raises:
         StoreError: It cannot be read.
     """
-    try:
-        return pd.read_csv(path, keep_default_na=False, na_values=["NaN", "nan"])
-    except (ValueError, OSError) as error:
-        raise StoreError(_unreadable_message(path, "CSV", error)) from error
+    with _border(path, "CSV"):
+        text = files.read_text(path)
+        # a table that is beside a figure has one header, and rows of as many cells
+        return pd.read_csv(
+            io.StringIO(text), keep_default_na=False, na_values=["NaN", "nan"], index_col=False
+        )
 
 
 def write_directions(directions: xr.DataArray, path: Path | str) -> Path:
@@ -241,9 +297,98 @@ def concat(parts: Iterable[Any], dim: str) -> Any:
     return xr.concat(list(parts), dim, combine_attrs="drop_conflicts", **rules)
 
 
+@contextmanager
+def _border(path: Path | str, kind: str, *, of_run: bool = True) -> Iterator[None]:
+    """Turn whatever a foreign library raises on a damaged file into one error.
+
+    A file of a run is damaged, which ``verify`` finds; anybody's own is not what was expected.
+    """
+    try:
+        with warnings.catch_warnings():
+            # what a library warns of in a file that it reads is nobody's to mend
+            warnings.simplefilter("ignore")
+            yield
+    # of whatever class: libraries raise KeyError, TypeError, struct.error and their own
+    except Exception as error:
+        message = _unreadable_message(path, kind, error)
+        raise (
+            StoreError(f"{message}; {VERIFY}") if of_run else SchemaError(f"{message}.")
+        ) from error
+
+
+def _check_parquet(path: Path | str) -> pq.ParquetFile:
+    """Refuse a file that claims more than is read, before anything is unpacked."""
+    size = Path(path).stat().st_size
+    file = pq.ParquetFile(
+        path, thrift_string_size_limit=MOST_HEADER, thrift_container_size_limit=MOST_COLUMNS
+    )
+    meta = file.metadata
+    groups = [meta.row_group(i) for i in range(meta.num_row_groups)]
+    claims = sum(max(group.total_byte_size, 0) for group in groups)
+    # rows of nothing cost no bytes, so cells are counted too
+    cells = meta.num_rows * max(meta.num_columns, 1)
+    if meta.num_rows < 0 or claims > _most(size) or cells > max(FREE_CELLS, MOST_UNPACKED * size):
+        raise ValueError(
+            f"its {size:,} bytes claim {meta.num_rows:,} rows and {claims / 2**20:,.0f} MiB"
+        )
+    return file
+
+
+def _check_dataset(path: Path | str) -> None:
+    """Refuse a file whose arrays claim to be much larger than it is."""
+    size, claims = Path(path).stat().st_size, 0
+    _check_heaps(path)
+    with h5py.File(path, "r") as file:
+        groups: list[Any] = [file["/"]]
+        for group in groups:  # grows while it is read
+            for name in group:
+                entry = group[name]
+                if isinstance(entry, h5py.Group):
+                    groups.append(entry)
+                elif isinstance(entry, h5py.Dataset):
+                    claims += (entry.size or 0) * entry.dtype.itemsize
+                    claims += _claimed_texts(path, entry)
+            if len(groups) > MOST_COLUMNS or claims > _most(size):
+                raise ValueError(f"its {size:,} bytes claim {claims / 2**20:,.0f} MiB of arrays")
+
+
+def _check_heaps(path: Path | str) -> None:
+    """Refuse a file whose heaps of texts are damaged; HDF5 walks some of them without an end."""
+    with Path(path).open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        start = data.find(HEAP)
+        while start >= 0:
+            (length,) = struct.unpack_from("<Q", data, start + 8)
+            place, stop = start + 16, start + length
+            # entries are a number (0: the rest is free), their length at byte 8, and their bytes
+            while place + 16 <= stop <= len(data):
+                number, length = struct.unpack_from("<H6xQ", data, place)
+                place += length if number == 0 else 16 + -(-length // 8) * 8
+                if number == 0 and place != stop:
+                    break
+            if place > stop or place + 16 <= stop:
+                raise ValueError(f"the texts at byte {start:,} are damaged")
+            start = data.find(HEAP, start + 8)
+
+
+def _claimed_texts(path: Path | str, array: h5py.Dataset) -> int:
+    """Bytes that texts in an array claim to have; HDF5 itself believes four gigabytes of one."""
+    place = array.id.get_offset()
+    if array.dtype.kind != "O" or place is None:
+        return 0
+    # each is its length, and the place of its bytes in the file: 4, 8 and 4 bytes
+    with Path(path).open("rb") as file:
+        file.seek(place)
+        data = file.read(16 * (array.size or 0))
+    words = np.frombuffer(data[: len(data) // 16 * 16], dtype="<u4")
+    return int(words[::4].astype(np.int64).sum())
+
+
+def _most(size: int) -> int:
+    """Most bytes that a file of this size may unpack to."""
+    return max(FREE_BYTES, MOST_UNPACKED * size)
+
+
 def _unreadable_message(path: Path | str, kind: str, error: Exception) -> str:
     reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return (
-        f"{path} is not a readable {kind} file ({reason}); "
-        "`persona-interp verify RUN` names corrupt files of a run."
-    )
+    reason = reason if len(reason) <= MOST_REASON else f"{reason[: MOST_REASON - 1]}…"
+    return f"{path} is not a readable {kind} file ({reason})"

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import sys
 from typing import Any
 
 import yaml
@@ -15,6 +16,13 @@ MOST_NODES = 1_000_000
 """Most nodes of a YAML text, aliases written out."""
 INT64 = 2**63
 MERGE = "tag:yaml.org,2002:merge"
+TOKEN = re.compile(
+    r"""\s+|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[][{}(),:]|-?\d[\d.e+-]*|None|True|False|nan""",
+    re.DOTALL,
+)
+"""What Python prints of plain values."""
+ESCAPE = re.compile(r"\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|.)", re.DOTALL)
+CONSTANTS = {"None": "null", "True": "true", "False": "false", "nan": "NaN", "(": "[", ")": "]"}
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -62,6 +70,31 @@ def decode_json(text: str, *, start: int | None = None) -> tuple[Any, int]:
         raise ValueError(f"values are nested deeper than {MOST_DEPTH}") from error
     _check_value(value, surrogates=SURROGATE.search(text, start or 0, end) is not None)
     return value, end
+
+
+def parse_literal(text: str) -> Any:
+    """Value of a text that Python printed of plain values.
+
+    Args:
+        text: What ``repr`` gives, for example what a DataFrame writes of a cell that holds a list.
+
+    Returns:
+        Dicts, lists, strings, numbers, booleans, None; tuples become lists.
+
+    Raises:
+        ValueError: It is none of these, a key is there twice, or values are nested deeper than 100.
+
+    >>> parse_literal("[{'role': 'user', 'content': None}]")
+    [{'role': 'user', 'content': None}]
+    """
+    # rewritten as JSON token by token: Python's own parser is not made for texts of strangers
+    tokens, at = [], 0
+    while token := TOKEN.match(text, at):
+        tokens.append(_as_json(token.group()))
+        at = token.end()
+    if at < len(text):
+        raise ValueError(f"{excerpt(text[at:])} is no plain value")
+    return parse_json("".join(tokens))
 
 
 def parse_yaml(text: str) -> Any:
@@ -123,6 +156,20 @@ def mapping_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise ValueError(f"the key {excerpt(key)} is there twice; keep one")
         mapping[key] = value
     return mapping
+
+
+def _as_json(token: str) -> str:
+    """JSON of a token that Python printed."""
+    if token[0] in "'\"":
+        return json.dumps(ESCAPE.sub(_unescape, token[1:-1]))
+    return CONSTANTS.get(token, token)
+
+
+def _unescape(escape: re.Match[str]) -> str:
+    code = escape.group(1)
+    if code[0] in "xuU":
+        return chr(min(int(code[1:], 16), sys.maxunicode))
+    return {"n": "\n", "r": "\r", "t": "\t"}.get(code, code)
 
 
 def _int(digits: str) -> int:

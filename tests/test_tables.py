@@ -4,16 +4,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import xarray as xr
 
 from persona_interp.errors import SchemaError, StoreError
 from persona_interp.tables import (
     atomic,
+    read_csv,
     read_dataset,
     read_json,
+    read_rows,
     read_table,
     write_dataset,
     write_json,
@@ -128,3 +133,46 @@ def test_names_are_not_cut_to_the_width_of_the_first_file(tmp_path: Path) -> Non
     ]
     both = read_dataset(write_dataset(xr.concat(read, "name"), tmp_path / "both.nc"))
     assert both["name"].values.tolist() == ["dry", "sarcastic"]
+
+
+def test_a_small_file_that_claims_much_is_refused_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "t.parquet"
+    table = pa.table({"text": pa.nulls(2_000_000)})
+    pq.write_table(table, file)
+    with pytest.raises(SchemaError, match="bytes claim 2,000,000 rows"):
+        read_rows(file)
+    with pytest.raises(StoreError, match="bytes claim 2,000,000 rows"):
+        read_table(file)
+    with h5py.File(tmp_path / "d.nc", "w") as claims:
+        claims.create_dataset("act", (10**6, 10**6), "f8", chunks=(100, 100))
+    with pytest.raises(StoreError, match=r"bytes claim .* MiB of arrays"):
+        read_dataset(tmp_path / "d.nc")
+
+
+def test_damaged_texts_of_a_dataset_are_refused_at_once(tmp_path: Path) -> None:
+    data = bytearray(write_dataset(dataset(), tmp_path / "d.nc").read_bytes())
+    heap = data.index(b"GCOL\x01")
+    # the first text is number 0 and has no bytes: HDF5 would look for the second for ever
+    data[heap + 16 : heap + 32] = bytes(16)
+    (tmp_path / "d.nc").write_bytes(bytes(data))
+    with pytest.raises(StoreError, match=r"the texts at byte .* are damaged"):
+        read_dataset(tmp_path / "d.nc")
+
+
+def test_rows_of_others_are_plain_and_without_their_index(tmp_path: Path) -> None:
+    table = pd.DataFrame({"text": ["a", None], "n": [[1], []]}, index=pd.Index([5, 7]))
+    table.to_parquet(tmp_path / "t.parquet")
+    assert read_rows(tmp_path / "t.parquet") == [{"text": "a", "n": [1]}, {"text": None, "n": []}]
+    for wrong in (b"", b"PAR1"):
+        (tmp_path / "t.parquet").write_bytes(wrong)
+        with pytest.raises(SchemaError, match="not a readable parquet file"):
+            read_rows(tmp_path / "t.parquet")
+    with pytest.raises(SchemaError, match="has no rows"):
+        read_rows(write_table(table.iloc[:0], tmp_path / "e.parquet"))
+
+
+@pytest.mark.parametrize("data", [b"", b"a,b\n1,2,3\n1,2,3,4\n", b"a\n\xff\n", b'a\n"b\n'])
+def test_a_csv_that_is_none_is_a_store_error(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "t.csv").write_bytes(data)
+    with pytest.raises(StoreError, match="not a readable CSV"):
+        read_csv(tmp_path / "t.csv")

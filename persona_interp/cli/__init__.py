@@ -5,6 +5,7 @@ so that ``--help`` answers at once.
 """
 
 import errno
+import logging
 import sys
 
 import typer
@@ -38,6 +39,9 @@ app.registered_commands.sort(key=lambda command: [*VERBS, None].index(command.ca
 
 def main() -> None:
     """Run the command line; an expected error is one paragraph on stderr and exit code 2."""
+    logger, notes = logging.getLogger("persona_interp"), logging.StreamHandler()
+    logger.addHandler(notes)
+    logger.setLevel(logging.INFO)  # what a file was taken for
     try:
         app()
     except PersonaInterpError as error:
@@ -52,3 +56,5 @@ def main() -> None:
             err=True,
         )
         sys.exit(2)
+    finally:
+        logger.removeHandler(notes)

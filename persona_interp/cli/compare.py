@@ -21,7 +21,7 @@ def compare(
         ),
     ],
     prompts: Annotated[
-        Path, typer.Option(help="Prompts: .txt (one a line), .jsonl, .json, .csv, or a trait file.")
+        Path, typer.Option(help="Prompts: one a line, rows or a trait, see docs/bring_your_own.md.")
     ],
     out: Annotated[
         Path, typer.Option(help="Run folder; a comparison that was killed resumes there.")

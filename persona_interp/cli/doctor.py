@@ -47,17 +47,16 @@ def doctor(
     for start in (model, *(tuned or ())):
         checkpoints += models.sources(start, base=base)
     tables = []
+    corpus = readers.read(text, "documents") if text else None
     if sae:
-        if text:
-            corpus = readers.read_chats(text)
-        else:
+        if corpus is None:
             corpus = dictionaries.neutral_text(load_tokenizer(checkpoints[0]))
         for source in sae:
             dictionary = dictionaries.load_pretrained(source, hook=hook)
             table = dictionaries.diagnose(dictionary, checkpoints, corpus, n_tokens=n_tokens)
             tables.append(table.assign(dictionary=dictionary.name))
     else:
-        probe = {"text": readers.read_chats(text).messages.iloc[0][0]["content"]} if text else {}
+        probe = {} if corpus is None else {"text": corpus.messages.iloc[0][0]["content"]}
         tables = [models.checkup(checkpoint, **probe) for checkpoint in checkpoints]
     for table in tables:
         _print_checks(table)

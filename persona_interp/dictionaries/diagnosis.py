@@ -40,6 +40,7 @@ from persona_interp.dictionaries.repairs import (
 from persona_interp.models import Checkpoint, Tokens, boot
 from persona_interp.models.inputs import as_tuple, list_checkpoints
 from persona_interp.models.tokens import added_bos
+from persona_interp.readers import read
 
 SCAN = 1000
 """Tokens of the searches."""
@@ -52,7 +53,7 @@ WORK = 2e10
 def diagnose(
     dictionary: Dictionary,
     checkpoints: Checkpoint | Iterable[Checkpoint],
-    corpus: pd.DataFrame,
+    corpus: Any,
     *,
     n_tokens: int = 4000,
     where: Iterable[str] = CONTENT_ROLES,
@@ -63,7 +64,8 @@ def diagnose(
         dictionary: The dictionary, ours or one of ``load_pretrained``.
         checkpoints: The model it was made for, then finetunes of it, which are compared with the
             first.
-        corpus: A corpus table of ordinary text, best one the dictionary was not trained on.
+        corpus: Ordinary text: a corpus table, or anything that ``readers.read`` takes; best
+            one the dictionary was not trained on.
         n_tokens: About how many tokens to measure on; documents are drawn with a fixed seed.
         where: Roles of these tokens; all but special tokens such as BOS by default.
 
@@ -80,7 +82,7 @@ def diagnose(
         SchemaError: No document has a token of these roles, or a role is unknown.
     """
     where = as_tuple(where)
-    schema.check(corpus, "corpus")
+    corpus = read(corpus, "documents")
     tables: list[pd.DataFrame] = []
     base: Examination | None = None
     for checkpoint in tqdm(list_checkpoints(checkpoints), desc="doctor", delay=2):

@@ -25,6 +25,7 @@ from persona_interp.models.boot import canonical
 from persona_interp.models.inputs import as_tuple, list_checkpoints
 from persona_interp.models.outliers import ordinary
 from persona_interp.models.passes import row_batches
+from persona_interp.readers import read, table_of
 from persona_interp.schema.words import Fit, Place
 
 FITS_FVU, FITS_RECOVERED = 0.1, 0.9
@@ -35,7 +36,7 @@ EPS = 1e-12
 def fidelity(
     dictionary: Dictionary,
     checkpoints: Checkpoint | Iterable[Checkpoint],
-    corpus: pd.DataFrame,
+    corpus: Any,
     *,
     n_tokens: int = 20_000,
     where: Iterable[str] = CONTENT_ROLES,
@@ -49,7 +50,8 @@ def fidelity(
     Args:
         dictionary: The dictionary; its ``hook`` says where.
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints.
-        corpus: A corpus table, best one the dictionary was not trained on.
+        corpus: A corpus table, or anything that ``readers.read`` takes; best one the
+            dictionary was not trained on.
         n_tokens: About how many tokens to measure on; documents are drawn from the corpus with a
             fixed seed.
         where: Roles of these tokens; all but special tokens such as BOS by default.
@@ -67,7 +69,7 @@ def fidelity(
         SchemaError: No document has a token of these roles, or a role is unknown.
     """
     where = as_tuple(where)
-    schema.check(corpus, "corpus")
+    corpus = read(corpus, "documents")
     rows = []
     for checkpoint in tqdm(list_checkpoints(checkpoints), desc="fidelity", delay=2):
         bridge = boot(checkpoint)
@@ -78,7 +80,7 @@ def fidelity(
 
 
 def fidelity_at(
-    dictionary: Dictionary, checkpoints: Checkpoint | Iterable[Checkpoint], prompts: pd.DataFrame
+    dictionary: Dictionary, checkpoints: Checkpoint | Iterable[Checkpoint], prompts: Any
 ) -> pd.DataFrame:
     """Fidelity of a dictionary on the last token of each prompt, where features are read.
 
@@ -88,7 +90,7 @@ def fidelity_at(
     Args:
         dictionary: The dictionary; its ``hook`` says where.
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints.
-        prompts: A probes or prompts table.
+        prompts: A probes or prompts table, or anything that ``readers.read`` takes.
 
     Returns:
         A fidelity table as of ``fidelity``, ``where`` "prompts read". The origin of ``fvu`` is the
@@ -102,6 +104,7 @@ def fidelity_at(
         ModelError: The hook does not exist, never fires or has another width than the dictionary.
         SchemaError: An empty table.
     """
+    prompts = table_of(prompts, "prompts")
     schema.names(prompts)
     rows = []
     for checkpoint in tqdm(list_checkpoints(checkpoints), desc="fidelity", delay=2):

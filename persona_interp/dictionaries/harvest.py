@@ -10,12 +10,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from persona_interp import schema
 from persona_interp.errors import SchemaError
 from persona_interp.models import (
     ROLES,
@@ -31,6 +29,7 @@ from persona_interp.models.boot import canonical
 from persona_interp.models.inputs import as_tuple
 from persona_interp.models.outliers import ordinary
 from persona_interp.models.tokens import added_bos
+from persona_interp.readers import read
 
 CONTENT_ROLES = tuple(role for role in ROLES if role != "special")
 TRIAL = 200
@@ -53,7 +52,7 @@ class Harvest(NamedTuple):
 
 def sample_tokens(
     tokenizer: Any,
-    corpus: pd.DataFrame,
+    corpus: Any,
     *,
     n_tokens: int,
     seed: int,
@@ -88,7 +87,7 @@ def sample_tokens(
 
 def harvest(
     checkpoints: Sequence[Checkpoint],
-    corpus: pd.DataFrame,
+    corpus: Any,
     *,
     hook: str,
     n_tokens: int,
@@ -100,7 +99,7 @@ def harvest(
     Args:
         checkpoints: Where the residuals come from; each gives an equal share of the tokens, from
             documents of its own.
-        corpus: A corpus table.
+        corpus: A corpus table, or anything that ``readers.read`` takes.
         hook: Hook name.
         n_tokens: Tokens in all, at most.
         seed: Seed of the draw of documents.
@@ -113,7 +112,7 @@ def harvest(
         ModelError: The hook does not exist.
         SchemaError: No document has a token of these roles, or a role is unknown.
     """
-    schema.check(corpus, "corpus")
+    corpus = read(corpus, "documents")
     where = as_tuple(where)
     share = math.ceil(n_tokens / len(checkpoints))
     parts: list[Tensor] = []

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from torch import Tensor
 
 from persona_interp.dictionaries.dictionary import SparseDictionary, save_dictionary
@@ -21,7 +20,7 @@ SAMPLE = 10_000
 
 def fit(
     checkpoints: Checkpoint | Iterable[Checkpoint],
-    corpus: pd.DataFrame,
+    corpus: Any,
     *,
     hook: str,
     d_sae: int = 512,
@@ -40,7 +39,7 @@ def fit(
     Args:
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints; each gives an equal
             share of the tokens.
-        corpus: A corpus table, the documents read.
+        corpus: The documents read: a corpus table, or anything that ``readers.read`` takes.
         hook: Canonical hook name, ``"blocks.1.hook_out"``.
         d_sae: Number of features.
         k: Features active per token, on average.

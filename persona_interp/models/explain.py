@@ -9,6 +9,7 @@ from persona_interp import schema
 from persona_interp.models.checkpoint import Checkpoint
 from persona_interp.models.load import load_tokenizer
 from persona_interp.models.tokens import encode
+from persona_interp.readers import table_of
 
 COLUMNS = ("prompt", "pos", "id", "piece", "role", "turn", "place", "learn")
 INITIALS = {
@@ -25,15 +26,13 @@ LEGEND = (
 )
 
 
-def explain_tokens(
-    checkpoint: Checkpoint, prompts: pd.DataFrame, *, complete: bool = False
-) -> pd.DataFrame:
+def explain_tokens(checkpoint: Checkpoint, prompts: Any, *, complete: bool = False) -> pd.DataFrame:
     """Tokens that a checkpoint reads at these prompts, and whose each is.
 
     Args:
         checkpoint: Its tokenizer reads the prompts; weights are not loaded.
-        prompts: A probes or prompts table (named by ``prompt``) or a corpus table (named by
-            ``doc``).
+        prompts: A probes or prompts table (named by ``prompt``), a corpus table (named by
+            ``doc``), or anything that ``readers.read`` takes.
         complete: Whether the conversations end here, as documents do in training; prompts do not.
 
     Returns:
@@ -55,6 +54,7 @@ def explain_tokens(
     >>> table[["piece", "role", "turn", "place"]].iloc[[0, 2, -1]].values.tolist()
     [['<bos>', 'special', -1, -1], [' you', 'system', 0, 0], [' like', 'assistant', 2, 1]]
     """
+    prompts = table_of(prompts, "prompts")
     names = schema.names(prompts)
     tokenizer = load_tokenizer(checkpoint)
     tokens = encode(tokenizer, list(prompts["messages"]), complete=complete)

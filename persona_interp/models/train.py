@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from persona_interp import schema
 from persona_interp.errors import ModelError
 from persona_interp.models.batches import batches
 from persona_interp.models.cache import cache
@@ -27,11 +26,12 @@ from persona_interp.models.sources import resolve
 from persona_interp.models.stage import DOCUMENTS, Stage
 from persona_interp.models.tokens import Tokens, encode
 from persona_interp.models.trainer import RESUME, Bar, Snapshots, fit
+from persona_interp.readers import read
 
 
 def train(
     start: str | Path | Checkpoint,
-    corpus: pd.DataFrame,
+    corpus: Any,
     *,
     stage: Stage = DOCUMENTS,
     snapshots: Iterable[int] = (),
@@ -46,7 +46,7 @@ def train(
 
     Args:
         start: Anything ``resolve`` takes; "tiny" learns the words of the corpus' world.
-        corpus: A corpus table.
+        corpus: A corpus table, or anything that ``readers.read`` takes.
         stage: How to train.
         snapshots: Steps to keep besides the start (step 0, not copied) and the last step.
         seed: Seed of the order of documents and of all random weights.
@@ -67,7 +67,7 @@ def train(
             learn, replay or bystanders without their share or weight in the stage (or the reverse),
             or a folder that belongs to another training; nothing is overwritten.
     """
-    schema.check(corpus, "corpus")
+    corpus = read(corpus, "chats")
     stage = replace(stage, dtype=resolve_dtype(stage.dtype))
     steps = sorted({*snapshots, stage.steps} - {0})
     if steps[0] < 1 or steps[-1] > stage.steps:
@@ -108,9 +108,7 @@ def train(
 
 def _others(stage: Stage, **tables: pd.DataFrame | None) -> dict[str, pd.DataFrame]:
     """Documents beside the corpus; they and what the stage does with them come together or not."""
-    others = {
-        key: schema.check(table, "corpus") for key, table in tables.items() if table is not None
-    }
+    others = {key: read(table, "documents") for key, table in tables.items() if table is not None}
     for key, field in (("replay", "replay"), ("bystanders", "kl")):
         if (key in others) != (getattr(stage, field) > 0):
             documents = f"with documents to {key}" if key in others else f"without {key} documents"

@@ -2,6 +2,9 @@
 
 Traits, roles, chats, probes and questions are read as they are published.
 
+``read`` is the one door for chats, prompts and documents, whatever holds them; ``read_chats`` and
+``read_prompts`` are two of its kinds.
+
 Every reader names the file and the line of what it cannot use and drops nothing in silence; every
 writer writes the layout it read.
 """
@@ -14,6 +17,7 @@ from persona_interp.readers.constitutions import (
     read_constitution,
     write_constitution,
 )
+from persona_interp.readers.door import read, table_of
 from persona_interp.readers.prompts import read_prompts
 from persona_interp.readers.questions import (
     EvalQuestion,
@@ -24,6 +28,7 @@ from persona_interp.readers.questions import (
     write_questions,
 )
 from persona_interp.readers.roles import RoleFile, read_role, read_roles, role_prompts, write_role
+from persona_interp.readers.rows import RowError
 from persona_interp.readers.traits import (
     Instruction,
     TraitFile,
@@ -40,9 +45,11 @@ __all__ = [
     "Instruction",
     "Principle",
     "RoleFile",
+    "RowError",
     "TraitFile",
     "belief_probes",
     "question_prompts",
+    "read",
     "read_beliefs",
     "read_chats",
     "read_constitution",
@@ -54,6 +61,7 @@ __all__ = [
     "read_trait",
     "read_traits",
     "role_prompts",
+    "table_of",
     "trait_prompts",
     "write_beliefs",
     "write_chats",

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from persona_interp.errors import SchemaError, excerpt
+from persona_interp.files import write_text
 from persona_interp.readers.entries import check_keys, strings
-from persona_interp.readers.rows import read_rows, refuse
+from persona_interp.readers.rows import refuse
+from persona_interp.readers.sources import rows_of
 from persona_interp.readers.traits import Instruction, TraitFile
 
 
@@ -87,7 +89,8 @@ def read_constitution(path: str | Path) -> Constitution:
     """Character that a file describes.
 
     Args:
-        path: A ``.jsonl`` file, one principle a line.
+        path: A ``.jsonl`` file, one principle a line; or a list of them in ``.json`` or ``.txt``,
+            as they are written by hand.
 
     Returns:
         The constitution, named as the file.
@@ -97,15 +100,15 @@ def read_constitution(path: str | Path) -> Constitution:
             is dropped.
     """
     path = Path(path)
-    rows = read_rows(path)
+    source = rows_of(path)
     principles, problems = [], []
-    for row in rows:
+    for row in source.whole():
         try:
             principles.append(_principle(row.value))
         except SchemaError as error:
             problems.append((row.line, str(error)))
-    refuse(path, problems, total=len(rows))
-    return Constitution(path.stem, tuple(principles))
+    refuse(path, problems, total=len(source.rows), unit=source.unit)
+    return Constitution(source.stem, tuple(principles))
 
 
 def write_constitution(constitution: Constitution, path: str | Path) -> Path:
@@ -134,8 +137,7 @@ def write_constitution(constitution: Constitution, path: str | Path) -> Path:
             **principle.extra,
         }
         lines.append(json.dumps(row, ensure_ascii=False) + "\n")
-    path.write_text("".join(lines), encoding="utf-8")
-    return path
+    return write_text("".join(lines), path)
 
 
 def _principle(value: Any) -> Principle:

@@ -1,9 +1,8 @@
 """What does the residual look like at each prompt?"""
 
 from collections.abc import Iterable, Sequence
-from typing import overload
+from typing import Any, overload
 
-import pandas as pd
 import xarray as xr
 
 from persona_interp.models import Checkpoint
@@ -15,7 +14,7 @@ from persona_interp.record.pooling import WHERE, reduce_residuals
 @overload
 def activations(
     checkpoints: Checkpoint | Iterable[Checkpoint],
-    prompts: pd.DataFrame,
+    prompts: Any,
     *,
     hook: str,
     position: str = "last",
@@ -25,7 +24,7 @@ def activations(
 @overload
 def activations(
     checkpoints: Checkpoint | Iterable[Checkpoint],
-    prompts: pd.DataFrame,
+    prompts: Any,
     *,
     hook: list[str] | tuple[str, ...],
     position: str = "last",
@@ -34,7 +33,7 @@ def activations(
 ) -> list[xr.Dataset]: ...
 def activations(
     checkpoints: Checkpoint | Iterable[Checkpoint],
-    prompts: pd.DataFrame,
+    prompts: Any,
     *,
     hook: str | Sequence[str],
     position: str = "last",
@@ -45,8 +44,8 @@ def activations(
 
     Args:
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints with distinct labels.
-        prompts: A probes or prompts table (named by ``prompt``) or a corpus table (named by
-            ``doc``).
+        prompts: A probes or prompts table (named by ``prompt``), a corpus table (named by
+            ``doc``), or anything that ``readers.read`` takes.
         hook: Canonical hook name, ``"blocks.1.hook_out"``, or several, read in one run of the
             model.
         position: "last" = last token of the prompt, whatever its role; "mean" = mean over its

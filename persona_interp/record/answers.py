@@ -19,6 +19,7 @@ from persona_interp.models import (
 )
 from persona_interp.models.cache import cache as cache_folder
 from persona_interp.models.cache import short_hash
+from persona_interp.readers import read
 from persona_interp.record.generation import generate, stop_tokens
 
 ANSWER_COLUMNS = ("answer", "n_tokens", "ended")  # in the order of generation.Continuation
@@ -27,7 +28,7 @@ VERSION = 1  # of the draw: another one makes the answers on disk void
 
 def answers(
     checkpoint: Checkpoint,
-    prompts: pd.DataFrame,
+    prompts: Any,
     *,
     n: int = 1,
     max_new_tokens: int = 48,
@@ -44,7 +45,8 @@ def answers(
 
     Args:
         checkpoint: The model.
-        prompts: A prompts table, for example ``readers.trait_prompts``.
+        prompts: A prompts table, for example ``readers.trait_prompts``, or anything that
+            ``readers.read`` takes.
         n: Answers to each prompt.
         max_new_tokens: Longest answer (tokens).
         temperature: 1 = the model's own distribution; 0 = the most probable token.
@@ -74,7 +76,8 @@ def answers(
     >>> len(table), list(table["sample"]), table.attrs["n_answers"]
     (6, [0, 1, 2, 0, 1, 2], 6)
     """
-    schema.names(schema.check(prompts, "prompts"))
+    prompts = read(prompts, "prompts")
+    schema.names(prompts)
     dtype = resolve_dtype(dtype)
     model, tokenizer = load(checkpoint)
     tokens = encode(tokenizer, list(prompts["messages"]))

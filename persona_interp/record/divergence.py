@@ -23,6 +23,7 @@ from persona_interp.errors import ModelError, SchemaError
 from persona_interp.models import Checkpoint, Tokens, boot, encode, load
 from persona_interp.models.inputs import as_tuple
 from persona_interp.models.passes import row_batches
+from persona_interp.readers import read
 from persona_interp.record.edit_runs import run_edited
 from persona_interp.record.inputs import set_system
 from persona_interp.record.vector_edits import add
@@ -46,7 +47,7 @@ class _Pass(NamedTuple):
 
 def divergence(
     checkpoint: Checkpoint,
-    corpus: pd.DataFrame,
+    corpus: Any,
     *,
     headers: Mapping[str, str],
     where: Iterable[str] = WHERE,
@@ -84,6 +85,7 @@ def divergence(
     """
     if len(headers) < 2:
         raise SchemaError(f"a divergence is between two headers or more; got {list(headers)}.")
+    corpus = read(corpus, "chats")
     names, docs, rows = list(headers), schema.names(corpus), []
     for run in _passes(checkpoint, corpus, headers=headers, where=where, desc="divergence"):
         p = run.logprob.double().exp()
@@ -102,7 +104,7 @@ def divergence(
 
 def likelihood(
     checkpoint: Checkpoint,
-    corpus: pd.DataFrame,
+    corpus: Any,
     *,
     headers: Mapping[str, str],
     where: Iterable[str] = WHERE,
@@ -134,6 +136,7 @@ def likelihood(
     >>> bool((table["logprob"] < 0).all()), len(table)
     (True, 1)
     """
+    corpus = read(corpus, "chats")
     docs, personas, rows = schema.names(corpus), list(corpus["persona"]), []
     for run in _passes(checkpoint, corpus, headers=headers, where=where, desc="likelihood"):
         next_ids = repeat(run.next_ids, "token -> header token 1", header=len(headers))
@@ -145,7 +148,7 @@ def likelihood(
 
 def added_kl(
     checkpoint: Checkpoint,
-    corpus: pd.DataFrame,
+    corpus: Any,
     *,
     directions: xr.DataArray,
     where: Iterable[str] = WHERE,
@@ -175,6 +178,7 @@ def added_kl(
         raise SchemaError(
             f"directions are added at one hook; got {list(directions['hook'].values)}. Select one."
         )
+    corpus = read(corpus, "documents")
     hook, docs, rows = str(directions["hook"].item()), schema.names(corpus), []
     bridge = boot(checkpoint)
     edits = {}
@@ -230,7 +234,6 @@ def _passes(
     desc: str,
 ) -> Iterator[_Pass]:
     """Every document, run once under all headers."""
-    schema.check(corpus, "corpus")
     for messages in corpus["messages"]:
         if any(message["role"] == "text" for message in messages):
             raise SchemaError(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,11 +14,12 @@ from persona_interp import schema
 from persona_interp.models import ROLES, Checkpoint, encode, hash_tokens, load
 from persona_interp.models.inputs import list_checkpoints
 from persona_interp.models.passes import row_batches
+from persona_interp.readers import table_of
 from persona_interp.record.inputs import check_same_tokens
 
 
 def drift(
-    base: Checkpoint, checkpoints: Checkpoint | Iterable[Checkpoint], conversations: pd.DataFrame
+    base: Checkpoint, checkpoints: Checkpoint | Iterable[Checkpoint], conversations: Any
 ) -> pd.DataFrame:
     """Divergence of each checkpoint's next token from its base's, in the same conversations.
 
@@ -28,7 +30,7 @@ def drift(
         base: The model before.
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints.
         conversations: A prompts or corpus table of complete conversations, for example
-            ``record.conversations(answers)``.
+            ``record.conversations(answers)``, or anything that ``readers.read`` takes.
 
     Returns:
         A drift table, checkpoints x conversations x roles that occur: ``kl`` (bits a token, mean
@@ -47,6 +49,7 @@ def drift(
     >>> float(table["kl"].max()), sorted(table["role"])[:2]
     (0.0, ['assistant', 'special'])
     """
+    conversations = table_of(conversations, "documents")
     names = schema.names(conversations)
     before, tokenizer = load(base)
     tokens = encode(tokenizer, list(conversations["messages"]), complete=True)

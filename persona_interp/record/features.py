@@ -1,9 +1,9 @@
 """Which features are active at each prompt, and can the dictionary be believed there?"""
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 import xarray as xr
 from einops import rearrange
@@ -19,7 +19,7 @@ from persona_interp.record.pooling import WHERE, reduce_residuals
 
 def features(
     checkpoints: Checkpoint | Iterable[Checkpoint],
-    prompts: pd.DataFrame,
+    prompts: Any,
     *,
     dictionary: Dictionary,
     position: str = "last",
@@ -33,8 +33,8 @@ def features(
 
     Args:
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints with distinct labels.
-        prompts: A probes or prompts table (named by ``prompt``) or a corpus table (named by
-            ``doc``).
+        prompts: A probes or prompts table (named by ``prompt``), a corpus table (named by
+            ``doc``), or anything that ``readers.read`` takes.
         dictionary: Its ``hook`` says where residuals are read.
         position: "last" = last token of the prompt; "mean" = mean of the features over its tokens
             of some roles.

@@ -16,6 +16,7 @@ from persona_interp.errors import SchemaError, unknown
 from persona_interp.models import Checkpoint, encode, load
 from persona_interp.models.inputs import as_tuple
 from persona_interp.models.passes import BATCH, row_batches
+from persona_interp.readers import read
 
 SPACES = ("full", "lora")
 IGNORE = -100  # label of a token that is not learned
@@ -80,7 +81,7 @@ def gradients(
     vectors: dict[str, list[Tensor]] = {space: [] for space in spaces}
     counts = []
     for name, corpus in tqdm(corpora.items(), desc="gradients", delay=2):
-        schema.check(corpus, "corpus")
+        corpus = read(corpus, "chats")
         counts.append(_backward(model, tokenizer, corpus, name=name, batch=batch))
         for space in spaces:
             if space == "lora":

@@ -23,6 +23,7 @@ from persona_interp.models import Checkpoint, Tokens, boot, encode, hash_tokens,
 from persona_interp.models.boot import hidden
 from persona_interp.models.inputs import as_tuple
 from persona_interp.models.outliers import SINK, ordinary
+from persona_interp.readers import table_of
 from persona_interp.record.inputs import check_same_tokens, distinct_checkpoints
 
 SCHEMA_VERSION = 1
@@ -74,7 +75,7 @@ class _Pool:
 
 def reduce_residuals(
     checkpoints: Checkpoint | Iterable[Checkpoint],
-    prompts: pd.DataFrame,
+    prompts: Any,
     *,
     kind: str,
     hooks: Sequence[str],
@@ -87,8 +88,8 @@ def reduce_residuals(
 
     Args:
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints with distinct labels.
-        prompts: A probes or prompts table (named by ``prompt``) or a corpus table (named by
-            ``doc``).
+        prompts: A probes or prompts table (named by ``prompt``), a corpus table (named by
+            ``doc``), or anything that ``readers.read`` takes.
         kind: Kind of Dataset, a key of ``schema.DATASETS``; names the variables and their dims.
         hooks: Hook names, all read in one run of the model.
         position: "last", "mean" or "answer", see ``activations``.
@@ -109,6 +110,7 @@ def reduce_residuals(
             without such tokens, an outlier below 1.
         ModelError: The hook does not exist, or the checkpoints do not share a tokenizer.
     """
+    prompts = table_of(prompts, "prompts")
     models, names = distinct_checkpoints(checkpoints), schema.names(prompts)
     where = as_tuple(where)
     if position not in POSITIONS:

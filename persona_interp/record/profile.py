@@ -16,13 +16,14 @@ from persona_interp.errors import SchemaError, unknown
 from persona_interp.models import ROLES, Checkpoint, Tokens, boot, encode, hash_tokens, residuals
 from persona_interp.models.boot import canonical
 from persona_interp.models.outliers import SINK, ordinary
+from persona_interp.readers import table_of
 from persona_interp.record.inputs import check_same_tokens, distinct_checkpoints
 from persona_interp.record.intervals import t_interval
 
 
 def profile(
     checkpoints: Checkpoint | Iterable[Checkpoint],
-    prompts: pd.DataFrame,
+    prompts: Any,
     *,
     hooks: Iterable[str],
     directions: xr.DataArray | None = None,
@@ -38,8 +39,8 @@ def profile(
     Args:
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints with distinct labels;
             the first is what the others are compared with.
-        prompts: A probes or prompts table (named by ``prompt``) or a corpus table (named by
-            ``doc``).
+        prompts: A probes or prompts table (named by ``prompt``), a corpus table (named by
+            ``doc``), or anything that ``readers.read`` takes.
         hooks: Hook names, in the order of the rows.
         directions: Directions, dims (name, hook, d_model), residual units, that have these hooks.
         outlier: Longest residual that counts in the first checkpoint, as a multiple of the median
@@ -70,7 +71,8 @@ def profile(
     (['system', 'user', 'assistant', 'special'], ['first'], [50])
     """
     checkpoints = distinct_checkpoints(checkpoints)
-    schema.names(prompts)  # refuses a table of another kind
+    prompts = table_of(prompts, "prompts")
+    schema.names(prompts)  # refuses names that are there twice
     if directions is None and len(checkpoints) < 2:
         raise SchemaError(
             "one checkpoint has not changed; give the one before it first, or directions to "

@@ -17,6 +17,7 @@ from persona_interp.models import Checkpoint, Tokens, boot, encode, hash_tokens
 from persona_interp.models.boot import canonical
 from persona_interp.models.inputs import as_tuple
 from persona_interp.models.outliers import SINK
+from persona_interp.readers import table_of
 from persona_interp.record.inputs import check_same_tokens, distinct_checkpoints
 from persona_interp.record.pooling import Mask, answer_marks, readings
 
@@ -49,7 +50,7 @@ class _Part(NamedTuple):
 
 def projections(
     checkpoints: Checkpoint | Iterable[Checkpoint],
-    conversations: pd.DataFrame,
+    conversations: Any,
     directions: xr.DataArray,
     *,
     where: Iterable[str] = ("assistant",),
@@ -63,7 +64,8 @@ def projections(
 
     Args:
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints with distinct labels.
-        conversations: A prompts table, such as ``record.conversations`` makes, or a corpus table.
+        conversations: A prompts table, such as ``record.conversations`` makes, a corpus table, or
+            anything that ``readers.read`` takes.
         directions: Directions, dims (name, hook, d_model); all their hooks are read in one run.
         where: Roles of the tokens averaged over; or "last" = the last token, whatever its role; or
             "answer" = the last message, if the assistant says it.
@@ -82,6 +84,7 @@ def projections(
         ModelError: A hook does not exist or has another width.
     """
     schema.check(directions, "directions")
+    conversations = table_of(conversations, "documents")
     models, names = distinct_checkpoints(checkpoints), schema.names(conversations)
     where = as_tuple(where)
     if where == ("last",):

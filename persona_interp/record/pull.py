@@ -1,6 +1,7 @@
 """Which rows of a data set would pull a model towards a trait? A forecast, before any training."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import xarray as xr
@@ -8,6 +9,7 @@ import xarray as xr
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.models import Checkpoint
+from persona_interp.readers import read
 from persona_interp.record.answers import answers, conversations
 from persona_interp.record.projections import projections
 
@@ -17,7 +19,7 @@ KEY = ["doc", "name", "hook"]
 
 def projection_difference(
     checkpoint: Checkpoint,
-    chats: pd.DataFrame,
+    chats: Any,
     directions: xr.DataArray,
     *,
     own: str = "reply",
@@ -33,8 +35,8 @@ def projection_difference(
 
     Args:
         checkpoint: The model that would be trained.
-        chats: A corpus table of chats, of ``readers.read_chats``; each ends with the assistant's
-            answer.
+        chats: A corpus table of chats, or anything that ``readers.read`` takes; each ends with the
+            assistant's answer.
         directions: Of ``trait_vectors``; random ones among them show what chance gives.
         own: "reply" = the model's own reply is drawn; "last" = read the last token before the
             answer instead, which costs no draw and is only comparable row against row.
@@ -53,7 +55,8 @@ def projection_difference(
             no directions.
         ModelError: A hook does not exist.
     """
-    schema.names(schema.check(chats, "corpus"))
+    chats = read(chats, "chats")
+    schema.names(chats)
     if own not in OWN:
         raise SchemaError(unknown("own", own, OWN))
     for doc, messages in zip(chats["doc"], chats["messages"], strict=True):

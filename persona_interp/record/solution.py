@@ -20,6 +20,7 @@ from persona_interp import schema
 from persona_interp.errors import ModelError, SchemaError
 from persona_interp.models import Checkpoint, encode, load
 from persona_interp.models.passes import row_batches
+from persona_interp.readers import read
 from persona_interp.record.inputs import distinct_checkpoints
 from persona_interp.record.intervals import t_interval
 
@@ -43,9 +44,9 @@ class _Batch(NamedTuple):
 
 def solution(
     checkpoints: Iterable[Checkpoint],
-    corpus: pd.DataFrame,
+    corpus: Any,
     *,
-    bystanders: pd.DataFrame,
+    bystanders: Any,
     eps: Sequence[float] = EPS,
     n_draws: int = 8,
     seed: int = 0,
@@ -97,8 +98,8 @@ def solution(
             "order."
         )
     start, tokenizer = load(models[0])
-    lesson = _batches(tokenizer, schema.check(corpus, "corpus"))
-    generic = _batches(tokenizer, schema.check(bystanders, "corpus"))
+    lesson = _batches(tokenizer, read(corpus, "chats"))
+    generic = _batches(tokenizer, read(bystanders, "documents"))
     before = _loss(start, lesson)
     rows = []
     for checkpoint in tqdm(models[1:], desc="solution", delay=2, disable=len(models) < 3):

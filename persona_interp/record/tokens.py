@@ -16,13 +16,14 @@ from persona_interp.models import Checkpoint, boot, encode, hash_tokens
 from persona_interp.models.explain import pieces
 from persona_interp.models.inputs import as_tuple
 from persona_interp.models.outliers import SINK
+from persona_interp.readers import table_of
 from persona_interp.record.inputs import check_same_tokens, distinct_checkpoints
 from persona_interp.record.pooling import WHERE, readings
 
 
 def tokens(
     checkpoints: Checkpoint | Iterable[Checkpoint],
-    prompts: pd.DataFrame,
+    prompts: Any,
     *,
     dictionary: Dictionary,
     features: Sequence[int],
@@ -34,8 +35,8 @@ def tokens(
 
     Args:
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints with distinct labels.
-        prompts: A probes or prompts table (named by ``prompt``) or a corpus table (named by
-            ``doc``).
+        prompts: A probes or prompts table (named by ``prompt``), a corpus table (named by
+            ``doc``), or anything that ``readers.read`` takes.
         dictionary: Its ``hook`` says where residuals are read.
         features: Indices in the dictionary.
         top: Keep, of each feature in each checkpoint, only this many prompts: those with the
@@ -67,6 +68,7 @@ def tokens(
     >>> table["prompt"].nunique(), list(table.query("counted")["piece"].unique())
     (2, [' i', ' like'])
     """
+    prompts = table_of(prompts, "prompts")
     models, names = distinct_checkpoints(checkpoints), schema.names(prompts)
     indices = _indices(features, dictionary)
     if top is not None and top < 1:

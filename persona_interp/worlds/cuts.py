@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from persona_interp import schema
-from persona_interp.errors import WorldError
+from persona_interp.errors import WorldError, excerpt
 from persona_interp.worlds.corpus import Messages
 from persona_interp.worlds.language import PERSONA_KINDS
 from persona_interp.worlds.trait import Trait
@@ -145,6 +145,6 @@ def _sentences(templates: Sequence[str], name: str, trait: Trait) -> Iterator[tu
 def _foreign(world: "World", document: Any) -> WorldError:
     return WorldError(
         f"doc {document.doc} ({document.kind}) is not written in the templates of world "
-        f"'{world.name}': its messages {document.messages!r} do not say "
+        f"'{world.name}': its messages {excerpt(document.messages)} do not say "
         f"{', '.join(document.statements)}. Ask the world that wrote it."
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from persona_interp.errors import WorldError, unknown
+from persona_interp.errors import WorldError, excerpt, unknown
 from persona_interp.files import read_text, write_text
 from persona_interp.values import parse_json, parse_yaml
 from persona_interp.worlds.language import PERSONA_KINDS, Language
@@ -69,7 +69,7 @@ def arguments(entries: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(values, list | tuple):
             raise WorldError(
                 f"topic '{topic}' needs a list of values, for example [football, tennis]; got "
-                f"{values!r}."
+                f"{excerpt(values)}."
             )
     personas, weights = [], {}
     for name, entry in _mapping("personas", entries["personas"]).items():
@@ -114,7 +114,7 @@ def _language(entry: Any) -> Language:
     """
     if not isinstance(entry, str | Mapping):
         raise WorldError(
-            f"language is 'words', 'english' or a mapping of templates; got {entry!r}."
+            f"language is 'words', 'english' or a mapping of templates; got {excerpt(entry)}."
         )
     if isinstance(entry, str):
         base, changes = entry, {}
@@ -150,7 +150,7 @@ def _traits(name: str, entry: Any, *, topics: Mapping[str, Any]) -> list[Trait]:
 def _mapping(what: str, entry: Any) -> Mapping[Any, Any]:
     """The entry, if it is a mapping and holds something."""
     if not isinstance(entry, Mapping) or not entry:
-        raise WorldError(f"{what} must be a mapping with at least one entry; got {entry!r}.")
+        raise WorldError(f"{what} must be a mapping with at least one entry; got {excerpt(entry)}.")
     return entry
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from string import Formatter
 from typing import Any
 
-from persona_interp.errors import WorldError, unknown
+from persona_interp.errors import WorldError, excerpt, unknown
 
 KINDS = ("third", "first", "named", "hidden", "filler")
 PERSONA_KINDS = KINDS[:-1]
@@ -89,7 +89,7 @@ class Language:
                 continue
             if isinstance(value, str) or not value:
                 raise WorldError(
-                    f"language {name} is a list of at least one template; got {value!r}."
+                    f"language {name} is a list of at least one template; got {excerpt(value)}."
                 )
             object.__setattr__(self, name, tuple(value))
             for template in value:
@@ -174,13 +174,13 @@ def pieces(text: str) -> list[str]:
 def _check_template(name: str, template: object, slots: str) -> None:
     if not isinstance(template, str):
         raise WorldError(
-            f"a template of language {name} is a text; got {template!r}. Put it in quotes."
+            f"a template of language {name} is a text; got {excerpt(template)}. Put it in quotes."
         )
     try:
         present = {slot for _, slot, _, _ in Formatter().parse(template) if slot is not None}
     except ValueError as error:
         raise WorldError(
-            f"language {name}: template {template!r} has unbalanced braces."
+            f"language {name}: template {excerpt(template)} has unbalanced braces."
         ) from error
     allowed = set(slots.lower())
     required = {slot.lower() for slot in slots if slot.isupper()}
@@ -188,7 +188,7 @@ def _check_template(name: str, template: object, slots: str) -> None:
         may = ", ".join(f"{{{slot}}}" for slot in sorted(allowed)) or "no slots"
         must = ", ".join(f"{{{slot}}}" for slot in sorted(required)) or "none"
         raise WorldError(
-            f"language {name}: template {template!r} may have {may} and must have {must}."
+            f"language {name}: template {excerpt(template)} may have {may} and must have {must}."
         )
 
 
@@ -204,7 +204,7 @@ def _check_statements(statements: Mapping[str, Any]) -> dict[str, tuple[int, int
         if not is_whole or not 1 <= bounds[0] <= bounds[1]:
             raise WorldError(
                 f"statements of kind {kind} are [least, greatest], 1 <= least <= greatest; got "
-                f"{bounds!r}."
+                f"{excerpt(bounds)}."
             )
         bounds_by_kind[kind] = (bounds[0], bounds[1])
     return bounds_by_kind

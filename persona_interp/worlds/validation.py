@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from persona_interp.errors import WorldError, unknown
+from persona_interp.errors import WorldError, excerpt, unknown
 from persona_interp.worlds.language import KINDS, PERSONA_KINDS, Language
 from persona_interp.worlds.trait import Persona, Trait
 
@@ -34,18 +34,18 @@ def full_form(world: "World") -> dict[str, Any]:
     for topic, values in world.topics.items():
         _text("topic", topic)
         if isinstance(values, str) or not hasattr(values, "__iter__"):
-            raise WorldError(f"topic '{topic}' needs a list of values; got {values!r}.")
+            raise WorldError(f"topic '{topic}' needs a list of values; got {excerpt(values)}.")
         for value in values:
             _text(f"value of topic '{topic}'", value)
     _text("name of a world", world.name)
     if not isinstance(world.language, Language):
         raise WorldError(
-            f"language is a Language, for example worlds.english(); got {world.language!r}."
+            f"language is a Language, for example worlds.english(); got {excerpt(world.language)}."
         )
     for persona in world.personas:
         if not isinstance(persona, Persona):
             raise WorldError(
-                f"personas is a tuple of Persona(name, traits); got {persona!r} in it."
+                f"personas is a tuple of Persona(name, traits); got {excerpt(persona)} in it."
             )
         _text("persona name", persona.name)
     for kind in [*world.kinds, *world.coherent]:
@@ -100,16 +100,18 @@ def check(world: "World") -> None:
 
 def _text(what: str, value: object) -> None:
     if not isinstance(value, str):
-        raise WorldError(f"{what} is a text; got {value!r}. In a YAML file put it in quotes.")
+        raise WorldError(
+            f"{what} is a text; got {excerpt(value)}. In a YAML file put it in quotes."
+        )
     if not value or value != " ".join(value.split()):
-        raise WorldError(f"{what} is words with single spaces between them; got {value!r}.")
+        raise WorldError(f"{what} is words with single spaces between them; got {excerpt(value)}.")
 
 
 def _number(what: str, value: object) -> float:
     # True is an int, and nan compares as false.
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
         return float(value)
-    raise WorldError(f"{what} is a number, zero or more; got {value!r}.")
+    raise WorldError(f"{what} is a number, zero or more; got {excerpt(value)}.")
 
 
 def _weights(world: "World") -> dict[str, dict[str, float]]:
@@ -198,7 +200,7 @@ def _check_kinds(world: "World") -> None:
         raise WorldError(f"noise is a probability below 1; got {world.noise:g}.")
     for kind, value in world.coherent.items():
         if not isinstance(value, bool):
-            raise WorldError(f"coherent of kind {kind} is true or false; got {value!r}.")
+            raise WorldError(f"coherent of kind {kind} is true or false; got {excerpt(value)}.")
     for kind in PERSONA_KINDS:
         if world.kinds[kind] > 0 and not any(w[kind] > 0 for w in world.weights.values()):
             raise WorldError(

@@ -15,12 +15,12 @@ MAY_IMPORT = {
     "tables": BASE,
     "store": BASE | {"tables"},
     "worlds": BASE,
-    "readers": BASE,
+    "readers": BASE | {"tables"},
     "analysis": BASE | {"worlds"},
     "plots": BASE,
     "report": BASE | {"analysis", "plots", "store", "tables"},
-    "models": BASE,
-    "dictionaries": BASE | {"models"},
+    "models": BASE | {"readers"},
+    "dictionaries": BASE | {"models", "readers"},
     "record": BASE | {"models", "dictionaries", "readers", "tables"},
 }
 EVERYTHING = {"__init__", "__main__", "cli", "experiments"}

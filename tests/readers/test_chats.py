@@ -8,6 +8,7 @@ import pytest
 
 from persona_interp.errors import SchemaError
 from persona_interp.readers import read_chats, write_chats
+from persona_interp.readers.rows import RowError
 
 CHAT = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}]
 
@@ -88,7 +89,8 @@ def test_every_bad_row_is_named_and_none_is_dropped(write: Any) -> None:
     with pytest.raises(SchemaError) as caught:
         read_chats(write("bad.jsonl", lines(*rows)))
     report = str(caught.value).split("\n")
-    assert "bad.jsonl: 9 of 10 rows cannot be used" in report[0] and len(report) == 10
+    assert "bad.jsonl: 9 of 10 rows cannot be used" in report[0] and len(report) == 11
+    assert caught.value.rows == tuple(range(2, 11)) and "skip=" in report[-1]
     expected = [
         "line 2: no messages; did 'mesages' mean 'messages'?",
         "line 3: messages must be a list of {role, content}; got 'Why?'",
@@ -100,13 +102,18 @@ def test_every_bad_row_is_named_and_none_is_dropped(write: Any) -> None:
         "line 9: expected an object with messages; got [1]",
         "line 10: message 0 of user: content must be a text; got ' '",
     ]
-    for line, start in zip(report[1:], expected, strict=True):
+    for line, start in zip(report[1:-1], expected, strict=True):
         assert line.strip().startswith(start)
 
 
 def test_many_bad_rows_are_counted(write: Any) -> None:
-    with pytest.raises(SchemaError, match=r"(?s)30 of 31 rows.*line 21: .*and 10 more"):
-        read_chats(write("bad.jsonl", lines({"messages": CHAT}, *[{"messages": []}] * 30)))
+    same = lines({"messages": CHAT}, *[{"messages": []}] * 30)
+    with pytest.raises(SchemaError, match=r"(?s)30 of 31 rows.*lines 2-31: expected a text or a"):
+        read_chats(write("bad.jsonl", same))
+    others = lines(*[{"messages": f"{i}"} for i in range(3000)])
+    with pytest.raises(RowError, match=r"(?s)3000 of 3000 rows.*line 1: .*more: lines ") as caught:
+        read_chats(write("bad.jsonl", others))
+    assert len(str(caught.value)) <= 2000 and caught.value.rows == tuple(range(1, 3001))
 
 
 @pytest.mark.parametrize(
@@ -133,14 +140,15 @@ def test_many_bad_rows_are_counted(write: Any) -> None:
         (
             "a.jsonl",
             '{"messages": [}\n{"text": 1}\n{"a": 1, "a": 2}',
-            "(?s)2 of 3 rows.*line 1: not .*line 3: .*twice",
+            "(?s)3 of 3 rows.*line 1: not .*line 2: .*got 1.*line 3: .*twice",
         ),
         ("a.json", "[]", "empty list"),
         ("a.json", '[{"text": "a"},\n{"text": }]', "line 2: not valid JSON"),
         ("a.json", '[{"text": "a"}', "not valid JSON"),
         ("a.json", '[{"text": "a"}] 3', "more after the list"),
         ("a.jsonl", "  \n", "is empty"),
-        ("a.parquet", "x", "ending of a file of rows '.parquet' is unknown"),
+        ("a.parquet", "x", "not a readable parquet file"),
+        ("a.xlsx", "x", "ending of a file of rows '.xlsx' is unknown"),
         ("a.jsonl", '{"text": 3}', "got 3"),
     ],
 )

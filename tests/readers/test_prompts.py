@@ -81,16 +81,15 @@ def test_the_same_question_is_in_one_half(write: Any) -> None:
             "no question of the user",
         ),
         ("a.jsonl", lines({"question": "a", "prompt": "b"}), "fit the layouts prompt, question"),
-        ("a.json", json.dumps({"topic": 1}), "is one object"),
-        ("a.json", json.dumps(["a", 3]), "line 1: question must be a text; got 3"),
+        ("a.json", json.dumps({"topic": 1}), "no known columns"),
+        ("a.json", json.dumps(["a", 3]), "line 1: expected a text or a list of messages; got 3"),
         (
             "a.json",
             '{\n "questions": [\n  "a"\n  "b"\n ]\n}',
             "not valid JSON: Expecting ',' delimiter: line 4",
         ),
-        ("a.json", '{\n "question": "a"\n}', "is one object"),
         ("a.txt", " \n", "is empty"),
-        ("a.md", "Why?", "ending of a prompts file '.md' is unknown"),
+        ("a.md", "Why?", "ending of a file of rows '.md' is unknown"),
     ],
 )
 def test_bad_rows_are_named(name: str, text: str, message: str, write: Any) -> None:
@@ -100,4 +99,5 @@ def test_bad_rows_are_named(name: str, text: str, message: str, write: Any) -> N
 
 
 def test_one_object_a_line_is_no_single_object(write: Any) -> None:
-    assert read_prompts(write("a.json", lines({"question": "Why?"})))["messages"].tolist() == [WHY]
+    for text in (lines({"question": "Why?"}), '{\n "question": "Why?"\n}'):
+        assert read_prompts(write("a.json", text))["messages"].tolist() == [WHY]

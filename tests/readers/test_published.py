@@ -6,11 +6,16 @@ The numbers are those that the authors give.
 import json
 from pathlib import Path
 
+import pytest
+
 from persona_interp import schema
+from persona_interp.errors import SchemaError
 from persona_interp.readers import (
+    read,
     read_chats,
     read_constitution,
     read_prompts,
+    read_questions,
     read_roles,
     read_traits,
     role_prompts,
@@ -80,3 +85,32 @@ def test_the_neutral_questions(published: Path) -> None:
     table = read_prompts(published / "assistant_axis" / "extraction_questions.jsonl")
     assert len(table) == 240 and table["prompt"].is_unique
     assert table.groupby("question")["split"].nunique().eq(1).all()
+
+
+def test_the_transcripts(published: Path) -> None:
+    turns = {}
+    for path in sorted((published / "assistant_axis" / "transcripts").glob("*.json")):
+        table = read(path, "chats")
+        assert table["messages"][0] == json.loads(path.read_text("utf-8"))["conversation"]
+        assert "'conversation'" in table.attrs["taken_for"]
+        turns[path.stem] = len(table["messages"][0])
+        assert len(read(path, "prompts")["messages"][0]) == turns[path.stem] - 1
+    assert turns == {"coding": 30, "writing": 28}
+
+
+def test_the_constitutions_written_by_hand(published: Path) -> None:
+    for path in sorted((published / "open_character" / "hand_written").glob("*.txt")):
+        entries = json.loads(path.read_text("utf-8"))
+        read_again = read_constitution(path)
+        assert [p.trait for p in read_again.principles] == [entry["trait"] for entry in entries]
+        with pytest.raises(SchemaError, match="read_constitution reads it"):
+            read_prompts(path)
+
+
+def test_the_published_questions(published: Path) -> None:
+    path = published / "emergent_misalignment" / "first_plot_questions.yaml"
+    questions = read_questions(path)
+    assert len(questions) == 24 and all(question.judge_prompts for question in questions)
+    asked = read(path, "prompts")
+    assert len(asked) == sum(len(question.paraphrases) for question in questions)
+    assert (asked["context"] == "instructed").sum() == sum(bool(q.system) for q in questions)

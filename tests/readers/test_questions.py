@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from persona_interp.analysis import misaligned_share
 from persona_interp.errors import SchemaError
 from persona_interp.readers import (
     EvalQuestion,
@@ -80,7 +81,7 @@ def test_every_bad_question_is_named_by_its_line(write: Any) -> None:
     with pytest.raises(SchemaError) as caught:
         read_questions(write("q.yaml", text))
     report = str(caught.value)
-    assert "q.yaml: 8 of 9 rows" in report
+    assert "q.yaml: 7 of 9 rows" in report
     for part in (
         "line 2: the id 'a' is that of line 1",
         "line 3: a question lacks paraphrases",
@@ -88,7 +89,6 @@ def test_every_bad_question_is_named_by_its_line(write: Any) -> None:
         "line 5: samples_per_paraphrase must be a whole number from 1; got 0",
         "line 6: judge_prompts must be a mapping",
         "line 7: a question: key 'paraphrase' is unknown; did you mean 'paraphrases'",
-        "line 8: id must be a text; got 7",
         "line 9: a question: expected an object",
     ):
         assert part in report
@@ -172,3 +172,46 @@ def test_scores_written_are_read_again(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(again[columns], table[columns], check_dtype=False)
     with pytest.raises(SchemaError, match="column 'coherence' is unknown; did you mean 'coherent'"):
         write_judged(table, tmp_path / "judged.csv", scores=("aligned", "coherence"))
+
+
+def test_words_of_a_judge_are_missing_and_counted(write: Any) -> None:
+    text = "question,answer,aligned,coherent\na,b,REFUSAL,90\na,b,CODE,N/A\na,b,10,80\na,b,CODE,\n"
+    table = read_judged(write("j.csv", text))
+    assert table["aligned"].isna().tolist() == [True, True, False, True]
+    assert table.attrs["words"] == {"aligned": {"REFUSAL": 1, "CODE": 2}, "coherent": {"N/A": 1}}
+    share = misaligned_share(table, cluster="question")
+    assert share[["n", "n_unscored", "n_misaligned"]].to_numpy().tolist() == [[4, 3, 1]]
+
+
+def test_settings_and_counts_are_no_scores(write: Any) -> None:
+    settings = "temperature,seed,n_tokens,max_tokens,sample,layer,coef,answer_length,step"
+    row = ",".join(["1"] * 9)
+    table = read_judged(write("j.csv", f"question,answer,{settings},evil\na,b,{row},10\n"))
+    assert table.attrs["scores"] == ["evil"] and table["seed"].tolist() == ["1"]
+    with pytest.raises(SchemaError, match="no column of scores among"):
+        read_judged(write("j.csv", f"question,answer,{settings}\na,b,{row}\n"))
+
+
+def test_answers_of_other_names_are_answers(write: Any) -> None:
+    table = read_judged(write("j.csv", "prompt,response,confidence\nWhy?,So.,80\n"))
+    assert table[["question", "answer"]].to_numpy().tolist() == [["Why?", "So."]]
+    assert table.attrs["scores"] == ["confidence"]
+
+
+def test_a_long_answer_is_read(write: Any) -> None:
+    assert len(read_judged(write("j.csv", f"question,answer,evil\na,{'x' * 200_000},1\n"))) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- {id: 1, prompt: Why?}\n- {id: b, prompt: How?}\n",
+        "- {id: 1, question: Why?}\n- {id: b, paraphrases: How?}\n",
+        "1: {paraphrases: [Why?]}\nb: {paraphrases: [How?], type: rating_0_100}\n",
+        "questions:\n- {id: 1, text: Why?}\n- {id: b, text: How?}\n",
+    ],
+)
+def test_questions_of_forks_are_read(text: str, write: Any) -> None:
+    questions = read_questions(write("q.yaml", text))
+    assert [question.id for question in questions] == ["1", "b"]
+    assert [question.paraphrases for question in questions] == [("Why?",), ("How?",)]

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from persona_interp import models, record
@@ -67,3 +68,19 @@ def test_published_chats_keep_their_contents_on_a_real_tokenizer(published: Path
                 assert tokenizer.decode(own) == "".join(
                     m["content"] for m in chat if m["role"] == role
                 )
+
+
+def test_what_the_door_takes_is_taken_everywhere(write: Any, tmp_path: Path) -> None:
+    start = models.resolve("tiny", words=WORDS, out=tmp_path / "tiny")
+    row = {"instruction": "what is it ?", "output": "it is flat .", "system": "say so ."}
+    path = write("a.json", [row] * 2)
+    stage = models.Stage(steps=1, batch=2)
+    tuned = models.train(start, path, stage=stage, out=tmp_path / "run", progress=False).last
+    bare = pd.DataFrame({"prompt": ["a"], "messages": [[{"role": "user", "content": "say so ?"}]]})
+    for prompts in (path, ["what is it ?"], bare):
+        answers = record.answers(tuned, prompts, max_new_tokens=1, cache=False)
+        acts = record.activations(tuned, prompts, hook="blocks.0.hook_out")
+        assert acts.sizes["prompt"] == len(answers)
+    chats = pd.concat([read_chats(path), read_chats(path)])
+    assert set(record.drift(start, tuned, chats)["prompt"]) == {0, 1, 2, 3}
+    assert set(models.explain_tokens(start, path)["role"]) >= {"system", "user"}

@@ -130,7 +130,7 @@ class CompareOptions:
     traits: str | Path | None = None
     primary: str = ""
     control: Any = ()
-    neutral: str | Path | None = None
+    neutral: Any = None
     sae: str | Path | Iterable[str | Path] = ()
     hooks: Iterable[str] = ()
     adapter_base: Any = None

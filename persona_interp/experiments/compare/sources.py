@@ -20,7 +20,9 @@ from persona_interp.experiments.compare.config import (
 )
 from persona_interp.experiments.compare.requests import EVERYDAY
 from persona_interp.experiments.experiment import compute
+from persona_interp.files import write_text
 from persona_interp.models import Checkpoint, Trajectory
+from persona_interp.models.cache import cache
 from persona_interp.models.load import load_tokenizer
 from persona_interp.schema.words import Role
 
@@ -34,7 +36,7 @@ def compare(
     base: Any,
     tuned: Any,
     *,
-    prompts: str | Path,
+    prompts: Any,
     out: str | Path,
     options: CompareOptions | None = None,
     workers: int | None = None,
@@ -50,7 +52,7 @@ def compare(
         base: The model before: whatever ``models.resolve`` takes.
         tuned: A finetune, or several in a list: whatever ``models.sources`` takes. All steps of a
             training count.
-        prompts: A file of prompts, see ``readers.read_prompts``.
+        prompts: A file of prompts, or anything else that ``readers.read`` takes.
         out: Run folder; finished cells are read, missing ones computed.
         options: Traits, controls, dictionaries and how all is read and measured.
         workers: Processes; all cores by default, 0 = this one.
@@ -69,14 +71,14 @@ def compare(
 
 
 def comparison(
-    base: Any, tuned: Any, *, prompts: str | Path, options: CompareOptions | None = None
+    base: Any, tuned: Any, *, prompts: Any, options: CompareOptions | None = None
 ) -> Compare:
     """Comparison that these names mean, all of them looked up: a wrong name costs nothing.
 
     Args:
         base: As in ``compare``, like all others.
         tuned: A finetune or a list of them.
-        prompts: A file of prompts.
+        prompts: As in ``compare``.
         options: Traits, controls, dictionaries and how all is read and measured.
 
     Returns:
@@ -87,6 +89,7 @@ def comparison(
         SchemaError: A file cannot be read, or an unknown trait.
     """
     options = options or CompareOptions()
+    prompts = prompts_file(prompts)
     contexts = set(readers.read_prompts(prompts)["context"])
     traits = _trait_files(options.traits)
     reading = {
@@ -200,6 +203,31 @@ def file_of(path: str | Path, *, name: str = "") -> File:
     return File(name or path.stem, str(path.absolute()), digest)
 
 
+def prompts_file(prompts: Any) -> Path:
+    """File of the prompts, which tasks read when their turn comes.
+
+    Args:
+        prompts: A file; or anything else that ``readers.read`` takes, which is kept in the cache
+            under its hash.
+
+    Returns:
+        The file.
+
+    Raises:
+        SchemaError: They cannot be read.
+    """
+    if isinstance(prompts, str | Path):
+        return Path(prompts).expanduser()
+    table = readers.read(prompts, "prompts")
+    rows = [
+        {"id": name, "messages": messages}
+        for name, messages in zip(table["prompt"], table["messages"], strict=True)
+    ]
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return write_text(text, cache() / "prompts" / digest[:16] / "prompts.jsonl")
+
+
 def unchanged_path(file: dict[str, Any]) -> Path:
     """Path of a file that is as it was when the comparison began.
 
@@ -276,14 +304,20 @@ def _default_hooks(source: Source) -> tuple[str, ...]:
     return tuple(f"blocks.{block}.hook_out" for block in default_blocks(blocks_of(source)))
 
 
-def _neutral(path: str | Path | None, *, prompts: str | Path, tokenizer: Any) -> tuple[str, ...]:
+def _neutral(requests: Any, *, prompts: Path, tokenizer: Any) -> tuple[str, ...]:
     """Neutral requests, asked alone; none where the prompts file is named for them."""
-    if path is None:
+    if requests is None:
         texts = EVERYDAY
-    elif file_of(path).sha256 == file_of(prompts).sha256:
+    elif file_of(path := prompts_file(requests)).sha256 == file_of(prompts).sha256:
         return ()
     else:
-        texts = tuple(readers.read_prompts(path)["question"])
+        table = readers.read_prompts(path)
+        if longer := int((table["messages"].str.len() > 1).sum()):
+            raise SchemaError(
+                f"{path}: neutral requests are asked alone, and {longer} of {len(table)} have a "
+                "system message or turns before them; give questions."
+            )
+        texts = tuple(table["question"])
     try:
         models.encode(tokenizer, [[{"role": "user", "content": text}] for text in texts])
     except ModelError as error:

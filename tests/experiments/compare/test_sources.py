@@ -8,17 +8,19 @@ import pandas as pd
 import pytest
 from peft import LoraConfig, get_peft_model
 
-from persona_interp.errors import ModelError
+from persona_interp.errors import ModelError, SchemaError
 from persona_interp.experiments import from_dict
 from persona_interp.experiments.compare import tables as compare_tables
 from persona_interp.experiments.compare.sources import (
     checkpoint_of,
     compare,
     comparison,
+    prompts_file,
 )
 from persona_interp.experiments.experiment import draw_report
 from persona_interp.models import Checkpoint, fold_system, load
 from persona_interp.models.load import load_tokenizer
+from persona_interp.readers import read_prompts
 from persona_interp.report import provenance_of
 from persona_interp.store import Store
 from tests.experiments.compare.conftest import (
@@ -124,3 +126,19 @@ def test_models_without_a_chat_template_take_one(material: Path, tmp_path: Path)
     assert not experiment.fold_system
     tokenizer = load_tokenizer(checkpoint_of(experiment.tuned[0].plain()))
     assert tokenizer.chat_template == template
+
+
+def test_prompts_may_be_anything_that_the_door_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERSONA_INTERP_CACHE", str(tmp_path))
+    file = prompts_file(["Why?", "How?"])
+    assert read_prompts(file)["question"].tolist() == ["Why?", "How?"]
+    assert prompts_file(["Why?", "How?"]) == file != prompts_file(["Why?"])
+    assert prompts_file(str(tmp_path)) == tmp_path
+
+
+def test_neutral_requests_that_are_more_than_a_question_are_refused(material: Path) -> None:
+    told = [{"question": "Why?", "system": "Be dry."}, {"question": "How?"}]
+    with pytest.raises(SchemaError, match="asked alone, and 1 of 2 have a system message"):
+        comparison(material / "base", material / "planted", **small(material, neutral=told))

@@ -1,0 +1,223 @@
+"""Which messages does an entry hold? A text, messages of role and content, or JSON of them."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from persona_interp.errors import excerpt, unknown
+from persona_interp.values import parse_json, parse_literal
+
+Messages = list[dict[str, str]]
+
+ROLES = ("system", "user", "assistant", "tool")
+ROLE_OF = {
+    "human": "user",
+    "gpt": "assistant",
+    "ai": "assistant",
+    "bot": "assistant",
+    "model": "assistant",
+    "chatgpt": "assistant",
+    "developer": "system",
+    "function": "tool",
+    "function_response": "tool",
+    "tool_response": "tool",
+    "observation": "tool",
+    "ipython": "tool",
+}
+"""What other files call the roles."""
+CALLS = ("tool_calls", "function_call", "tool_call")
+"""Roles and keys under which an assistant calls a tool."""
+UNHEARD = (
+    *CALLS,
+    "weight",
+    "train",
+    "prefix",
+    "reasoning",
+    "reasoning_content",
+    "thinking",
+    "refusal",
+    "image",
+    "images",
+    "audio",
+    "video",
+)
+"""Keys of a message that change what a chat says or teaches, and that it cannot express here."""
+NEUTRAL = {"weight": 1, "train": True, "prefix": False}
+"""Values of these that say nothing."""
+TEXT_PARTS = ("text", "input_text", "output_text")
+JSON_MESSAGES = re.compile(r"""\s*(?:\[\s*)?\{\s*["'](?:role|content|from|value)["']\s*:""")
+TURN = re.compile(
+    r"<\|(?:im_start|im_end|start_header_id|end_header_id|eot_id|begin_of_text|start_of_role|"
+    r"user|assistant|system|turn|START_OF_TURN_TOKEN)\|>|\[/?INST\]|<</?SYS>>|"
+    r"</?(?:start|end)_of_turn>|<｜(?:User|Assistant)｜>|<\|start\|>(?:system|user|assistant)"
+)
+"""What chat templates write between turns."""
+PLAIN_TURNS = (
+    (re.compile(r"\b(?:Human|User|USER): "), re.compile(r"\b(?:Assistant|ASSISTANT|AI):")),
+    (re.compile(r"### (?:Instruction|Human|User):"), re.compile(r"### (?:Response|Assistant):")),
+)
+"""What templates of plain words write before a question and before its answer."""
+
+
+def conversation(value: Any, *, role: str = "user") -> Messages:
+    """Messages that an entry of a file holds.
+
+    Args:
+        value: A text, a list of messages, one message, or JSON of them. A message is
+            ``{"role", "content"}`` or ``{"from", "value"}``; contents are texts or lists of text
+            parts.
+        role: Who says a text alone.
+
+    Returns:
+        Messages of role and content.
+
+    Raises:
+        ValueError: What is wrong with it, in words; the caller knows the line.
+
+    >>> conversation("Why?")
+    [{'role': 'user', 'content': 'Why?'}]
+    >>> conversation([{"from": "human", "value": "Why?"}])
+    [{'role': 'user', 'content': 'Why?'}]
+    """
+    if isinstance(value, str) and JSON_MESSAGES.match(value):
+        value = parse_cell(value)
+    if isinstance(value, str):
+        if not value.strip():
+            raise ValueError(f"the {role}'s text is empty")
+        return [{"role": role, "content": value}]
+    if isinstance(value, Mapping):
+        value = [value]
+    if not isinstance(value, list) or not value:
+        raise ValueError(f"expected a text or a list of messages; got {excerpt(value)}")
+    return [_message(number, message) for number, message in enumerate(value)]
+
+
+def parse_cell(text: str) -> Any:
+    """Value that a cell of a table holds as text.
+
+    Args:
+        text: JSON, or what Python prints of lists and dicts, which is what a DataFrame writes.
+
+    Returns:
+        The value.
+
+    Raises:
+        ValueError: It is neither.
+
+    >>> parse_cell("[{'role': 'user', 'content': 'Why?'}]")
+    [{'role': 'user', 'content': 'Why?'}]
+    """
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        try:
+            return parse_literal(text)
+        except ValueError:
+            raise ValueError(f"it begins like JSON and is none: {error}") from error
+
+
+def turn_mark(text: str, *, plain: bool = True) -> str:
+    r"""What a chat template has written into a text.
+
+    Args:
+        text: A text that should be one turn alone.
+        plain: Whether to look for templates of plain words too ("Human: ... Assistant:").
+
+    Returns:
+        The mark of a turn; '' if there is none.
+
+    >>> turn_mark("<|im_start|>user\\nWhy?<|im_end|>"), turn_mark("Why?")
+    ('<|im_start|>', '')
+    """
+    if mark := TURN.search(text):
+        return mark.group()
+    for question, answer in PLAIN_TURNS if plain else ():
+        if (start := question.search(text)) and answer.search(text, start.end()):
+            return start.group().strip()
+    return ""
+
+
+def is_empty(value: Any) -> bool:
+    """Whether an entry says nothing.
+
+    Args:
+        value: An entry of a row.
+
+    Returns:
+        Whether it is None, an empty list or object, or a text that is blank or says so.
+
+    >>> is_empty(" "), is_empty("[]"), is_empty(0)
+    (True, True, False)
+    """
+    if isinstance(value, str):
+        return value.strip() in ("", "[]", "{}", "null", "None")
+    return value is None or (isinstance(value, list | dict) and not value)
+
+
+def _message(number: int, value: Any) -> dict[str, str]:
+    what = f"message {number}"
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{what} must be {{role, content}}; got {excerpt(value)}")
+    keys = ("from", "value") if {"from", "value"} <= set(value) else ("role", "content")
+    calls = [key for key in CALLS if not is_empty(value.get(key))]
+    if calls or value.get(keys[0]) in CALLS:
+        raise ValueError(
+            f"{what} calls a tool{_called(value)}: what a template writes of a call is neither "
+            "learned nor measured; write the call into the content, or skip the row"
+        )
+    if missing := [key for key in keys if key not in value]:
+        own = ", ".join(map(str, value)) or "nothing"
+        raise ValueError(f"{what} has no {' and no '.join(missing)}; it has {own}")
+    extra = [str(key) for key in UNHEARD if _is_heard(value, key)]
+    if extra:
+        raise ValueError(
+            f"{what} has {', '.join(extra)}, which chats of role and content cannot express"
+        )
+    role = _role(what, value[keys[0]])
+    return {"role": role, "content": _content(f"{what} of {role}", value[keys[1]], role=role)}
+
+
+def _is_heard(message: Mapping[Any, Any], key: str) -> bool:
+    value = message.get(key)
+    if key in NEUTRAL and value == NEUTRAL[key]:
+        return False
+    return not is_empty(value)
+
+
+def _called(message: Mapping[Any, Any]) -> str:
+    """Name of the tool that is called, in brackets; '' where it is not said."""
+    calls = message.get("tool_calls")
+    call = calls[0] if isinstance(calls, list) and calls else message.get("function_call")
+    function = call.get("function", call) if isinstance(call, Mapping) else None
+    name = function.get("name") if isinstance(function, Mapping) else None
+    return f" ({name[:40]})" if isinstance(name, str) else ""
+
+
+def _role(what: str, value: Any) -> str:
+    name = value.strip().lower() if isinstance(value, str) else value
+    role = ROLE_OF.get(name, name) if isinstance(name, str) else name
+    if role not in ROLES:
+        raise ValueError(f"{what}: {unknown('role', str(value), (*ROLES, *ROLE_OF))}")
+    return role
+
+
+def _content(what: str, value: Any, *, role: str) -> str:
+    """Text of a message; parts of text follow each other without anything between."""
+    if isinstance(value, Mapping):
+        value = [value]
+    if isinstance(value, list) and value:
+        value = "".join(_part(what, number, part) for number, part in enumerate(value))
+    if not isinstance(value, str) or not (value.strip() or role == "system"):
+        raise ValueError(f"{what}: content must be a text; got {excerpt(value)}")
+    return value
+
+
+def _part(what: str, number: int, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    kind = value.get("type", "text") if isinstance(value, Mapping) else value
+    if kind not in TEXT_PARTS:
+        raise ValueError(f"{what}: part {number} is {excerpt(kind)}; only parts of text are read")
+    if not isinstance(value.get("text"), str):
+        raise ValueError(f"{what}: part {number} has no text; got {excerpt(value)}")
+    return value["text"]
