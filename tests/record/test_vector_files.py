@@ -146,7 +146,7 @@ def test_a_hostile_pickle_is_refused_and_never_run(read: Any, legacy: bool, tmp_
 def test_a_plain_pickle_is_refused_without_a_word_of_torch(tmp_path: Path) -> None:
     path = tmp_path / "evil_diff.pt"
     path.write_bytes(b"\x80\x04]\x94.")  # an empty list, protocol 4
-    with pytest.raises(ModelError, match=r"can run any code: UnpicklingError$"):
+    with pytest.raises(ModelError, match=r"can run any code: torch\.save did not write it"):
         read_vectors(path)
 
 
