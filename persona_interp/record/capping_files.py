@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from persona_interp.errors import ModelError, SchemaError
+from persona_interp.models.pt_files import describe, load_tensors, read_rows
 from persona_interp.record.edit import Edit
 from persona_interp.record.hook_names import block_of
-from persona_interp.models.pt_files import describe, load_tensors, read_rows
 from persona_interp.record.vector_edits import cap
 
 

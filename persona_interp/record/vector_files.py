@@ -22,8 +22,8 @@ import xarray as xr
 
 from persona_interp import schema
 from persona_interp.errors import ModelError, SchemaError, unknown
-from persona_interp.record.hook_names import EMBEDDING, block_of
 from persona_interp.models.pt_files import describe, load_tensors, read_rows
+from persona_interp.record.hook_names import EMBEDDING, block_of
 
 LAYOUTS = ("persona_vectors", "assistant_axis")
 # Block of row 0 by layout; -1 is the embedding.

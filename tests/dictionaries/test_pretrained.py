@@ -155,7 +155,7 @@ def test_a_pickle_in_a_folder_is_not_run(tmp_path: Path) -> None:
 
     folder = learned(tmp_path / "sae", "AutoEncoder", {"bias": B})
     torch.save({"bias": Harm()}, folder / "ae.pt")
-    with pytest.raises(ModelError, match="nothing in it was run"):
+    with pytest.raises(ModelError, match="can run any code"):
         load_pretrained(folder)
     assert not (tmp_path / "harm").exists()
 
@@ -223,7 +223,7 @@ def saelens(
     if architecture == "gated":
         del weights["b_enc"]
         weights |= {"b_gate": BG, "b_mag": BM, "r_mag": R}
-    sae = build(config, {key: value.contiguous() for key, value in weights.items()})
+    sae = build(config, weights, source=folder)
     sae.cfg.metadata.hook_name = "blocks.4.hook_resid_pre"
     sae.cfg.metadata.prepend_bos = True
     sae.cfg.metadata.neuronpedia_id = "gpt2-small/4-res"
