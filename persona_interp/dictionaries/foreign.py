@@ -145,7 +145,7 @@ def from_dictionary_learning(folder: Path) -> Converted:
 
 
 def _stated_k(path: Path, trainer: Mapping[str, Any], weights: Mapping[str, Tensor]) -> int | None:
-    """Features a token by the weights or the settings, which must agree; None where neither says."""
+    """Features a token by the weights or the settings; None where neither says."""
     stated = trainer.get("k")
     if "k" not in weights:
         return stated

@@ -1,7 +1,7 @@
 """Where in a model does a dictionary read? Hooks, their names in libraries, their neighbors.
 
-Canonical names are those of TransformerLens 3 (``blocks.3.hook_out``). Its older names, module names
-of transformers and the words of other tools mean the same places.
+Canonical names are those of TransformerLens 3 (``blocks.3.hook_out``). Its older names, the module
+names of transformers and the words of other tools mean the same places.
 """
 
 import re
@@ -38,6 +38,11 @@ STEMS = {"model", "base_model", "language_model", "text_model", "transformer", "
     "",
 }
 """Modules around the blocks of a language model; those of a vision tower are not among them."""
+OF_MODEL = {
+    "hook_mlp_out": ("mlp.hook_out", "ln2_post.hook_out"),
+    "hook_attn_out": ("attn.hook_out", "ln1_post.hook_out"),
+}
+"""What a model may translate an older name to, within a block."""
 EMBEDDINGS = re.compile(r"hook_embed|embed\.hook_out|(.+\.)?(embed_tokens|embed_in|wte)|embed")
 HOOK = re.compile(r"blocks\.(-?\d{1,4})\.(.+)")
 BLOCK = re.compile(r"(?:(.*?)[._/])?(?:layers?|blocks?|h|l)[._/]?\[?(\d{1,4})\]?(?:[._/](.*))?")
@@ -109,6 +114,24 @@ def _module(name: str) -> tuple[int, str | None]:
     if set(before.split(".")) <= STEMS:  # model.layers.3.mlp
         return block, SITES.get(after)
     return block, None if after else SITES.get(before)  # mlp_out_layer_3
+
+
+def same_hook(one: str, other: str) -> bool:
+    """Whether two names may mean one hook.
+
+    Args:
+        one: Canonical name of a hook in some model.
+        other: Name of a hook.
+
+    Returns:
+        True where the second name is the first, or one that a model translates to it.
+
+    >>> same_hook("blocks.1.ln2_post.hook_out", "blocks.1.hook_mlp_out")
+    True
+    """
+    match = HOOK.fullmatch(other)
+    sites = OF_MODEL.get(match[2], ()) if match else ()
+    return one == other or any(match and one == f"blocks.{match[1]}.{site}" for site in sites)
 
 
 def resolve_hook(bridge: Any, hook: str) -> str:

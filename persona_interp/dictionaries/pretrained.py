@@ -176,7 +176,7 @@ def _hook(name: str, place: str | int, facts: dict[str, Any]) -> str:
     block = HOOK.fullmatch(hook)
     if layer is not None and block is not None and int(block[1]) != layer:
         raise ModelError(
-            f"{name} says both {excerpt(place)} and layer {layer}; give hook= to say where it reads."
+            f"{name} says both {excerpt(place)} and layer {layer}; give hook= where it reads."
         )
     return hook
 

@@ -70,8 +70,8 @@ def from_saelens(folder: Path) -> Converted:
     scale = weights.pop("scaling_factor", None)
     if scale is not None and not bool((scale == 1).all()):
         raise ModelError(
-            f"{file} holds scaling_factor, factors of a later finetuning that SAELens has given up: "
-            "they would be left out in silence. Fold them into W_dec and remove them."
+            f"{file} holds scaling_factor, factors of a finetuning that SAELens has given up: they "
+            "would be left out in silence. Fold them into W_dec and remove them."
         )
     config = {**settings, "dtype": "float32", "device": "cpu", "finetuning_scaling_factor": False}
     facts = {
@@ -173,4 +173,6 @@ def _scaler(path: Path) -> dict[str, Any]:
     """Factor of the training's residuals, where its file is there."""
     if not path.is_file():
         return {}
-    return {"scaling_factor": read_settings(path, {"scaling_factor": (float,)}).get("scaling_factor")}
+    return {
+        "scaling_factor": read_settings(path, {"scaling_factor": (float,)}).get("scaling_factor")
+    }

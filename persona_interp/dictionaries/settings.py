@@ -72,8 +72,8 @@ def check_size(path: Path, settings: Mapping[str, Any], name: str, size: int) ->
     stated = settings.get(name)
     if stated is not None and stated != size:
         raise ModelError(
-            f"{path}: '{name}' is {excerpt(stated)}, the weights beside it have {size}; these files "
-            "do not belong together, or the weights are transposed."
+            f"{path}: '{name}' is {excerpt(stated)}, the weights beside it have {size}; these "
+            "files do not belong together, or the weights are transposed."
         )
 
 

@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 
 from persona_interp.errors import LONGEST, N_CHOICES, ModelError, excerpt
-from persona_interp.files import plain_file
+from persona_interp.files import atomic, plain_file
 from persona_interp.values import MOST_DEPTH
 
 Rows = npt.NDArray[np.float32]
@@ -184,6 +184,24 @@ def _tensor_bytes(tensor: torch.Tensor) -> int:
     if tensor.layout != torch.strided or tensor.is_nested or tensor.is_quantized or tensor.is_meta:
         raise ValueError(f"a tensor in it is not dense but {describe(tensor)}")
     return tensor.numel() * tensor.element_size()
+
+
+def write_tensors(content: Any, path: str | Path) -> Path:
+    """Write tensors to a ``.pt`` file, whole or not at all.
+
+    Args:
+        content: Tensors, and lists and dicts of them.
+        path: The file; an existing one is replaced at once.
+
+    Returns:
+        The path.
+    """
+    # torch's own writer names no reason where the disk is full
+    data = io.BytesIO()
+    torch.save(content, data)
+    with atomic(path) as tmp:
+        tmp.write_bytes(data.getbuffer())
+    return Path(path)
 
 
 def read_rows(path: Path, name: str, value: Any) -> Rows:

@@ -5,14 +5,15 @@ The layout (Lu et al. 2026): a pickled dict of ``vectors`` (name -> ``vector``, 
 Layer l is the output of block l.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from persona_interp.errors import ModelError, SchemaError
-from persona_interp.models.pt_files import describe, load_tensors, read_rows
+from persona_interp.errors import ModelError, SchemaError, excerpt
+from persona_interp.models.pt_files import describe, load_tensors, read_rows, write_tensors
 from persona_interp.record.edit import Edit
 from persona_interp.record.hook_names import block_of
 from persona_interp.record.vector_edits import cap
@@ -44,19 +45,27 @@ def read_capping(path: str | Path) -> dict[str, tuple[Edit, ...]]:
         for step in _get(path, experiment, "interventions", Sequence):
             if not isinstance(step, Mapping) or "cap" not in step:
                 raise ModelError(
-                    f"{path}: experiment '{key}' has an intervention without cap: {describe(step)}."
+                    f"{path}: experiment {excerpt(key)} has an intervention without cap: "
+                    f"{describe(step)}."
                 )
             name = str(_get(path, step, "vector", str))
             entry = _get(path, vectors, name, Mapping)
             tensor = _get(path, entry, "vector", torch.Tensor)
             # read_rows checks rows of layers; a cap has one vector
-            (row,) = read_rows(path, name, tensor[None])
-            hook = f"blocks.{int(_get(path, entry, 'layer', int))}.hook_out"
-            edits.append(cap(row, hook=hook, at=float(step["cap"]), name=f"{key} at {hook}"))
+            (row,) = read_rows(path, name, tensor[None] if tensor.ndim == 1 else tensor)
+            hook = f"blocks.{_get(path, entry, 'layer', int)}.hook_out"
+            at = _bound(step["cap"])
+            if at is None or entry["layer"] < 0 or not row.any():
+                raise ModelError(
+                    f"{path}: experiment {excerpt(key)} must cap a vector other than 0 of a layer "
+                    f"from 0 at a finite number; found layer {entry['layer']}, cap "
+                    f"{excerpt(step['cap'])}."
+                )
+            edits.append(cap(row, hook=hook, at=at, name=f"{key} at {hook}"))
         if key in caps:
-            raise ModelError(f"{path}: experiment '{key}' is there twice.")
+            raise ModelError(f"{path}: experiment {excerpt(key)} is there twice.")
         if not edits:
-            raise ModelError(f"{path}: experiment '{key}' is empty.")
+            raise ModelError(f"{path}: experiment {excerpt(key)} is empty.")
         caps[key] = tuple(edits)
     return caps
 
@@ -89,8 +98,15 @@ def write_capping(experiments: Mapping[str, Sequence[Edit]], path: str | Path) -
             steps.append({"vector": name, "cap": edit.values[0]})
         layout.append({"id": key, "interventions": steps})
     path = Path(path).expanduser()
-    torch.save({"vectors": vectors, "experiments": layout}, path)
-    return path
+    return write_tensors({"vectors": vectors, "experiments": layout}, path)
+
+
+def _bound(value: Any) -> float | None:
+    """Number of a cap, which may be a tensor of one number; None where it is no finite one."""
+    if isinstance(value, torch.Tensor) and value.numel() == 1 and value.is_floating_point():
+        value = value.item()
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and math.isfinite(value) else None
 
 
 def _get(path: Path, entry: Any, key: str, kind: type) -> Any:
@@ -99,7 +115,7 @@ def _get(path: Path, entry: Any, key: str, kind: type) -> Any:
     # True counts as an int in Python, but is no number of a layer
     if not is_there or entry[key] is True:
         raise ModelError(
-            f"{path}: expected a capping file with {key} ({kind.__name__}); found "
+            f"{path}: expected a capping file with {excerpt(key)[1:-1]} ({kind.__name__}); found "
             f"{describe(entry)}."
         )
     return entry[key]

@@ -171,7 +171,7 @@ def test_broken_files_are_refused_by_name(tmp_path: Path) -> None:
         ({"a": torch.ones(5, 4), "b": torch.ones(4, 4)}, "one shape"),
         ({"axes": torch.ones(5, 4), "n": 3}, r"found a dict of axes \(Tensor\), n \(int\)"),
         ({"axis": "far"}, r"found a dict of axis \(str\)"),
-        ([1, 2], "found list"),
+        ([1, 2], "layer 0' must be a dense tensor of floats; found int 1"),
     ],
 )
 def test_other_layouts_are_named(content: Any, message: str, tmp_path: Path) -> None:
