@@ -27,12 +27,14 @@ from persona_interp.dictionaries.saelens_folders import (
     refuse_transcoder,
 )
 from persona_interp.dictionaries.weight_files import check_finite
-from persona_interp.errors import ModelError, PersonaInterpError
+from persona_interp.errors import ModelError, PersonaInterpError, unknown
 
 DEAD_AFTER = 50
 """Batches without firing until a feature learns from what the others leave; 1000 lets most die."""
 SETTLING = 5.0
 """Time constants within the training of the threshold's moving average, which starts at 0."""
+USUAL = 1000.0
+"""Numbers such as residuals hold, at which an SAE must answer."""
 MOST_REASON = 200
 """Most characters that a message quotes of SAELens."""
 
@@ -184,6 +186,12 @@ def build(config: dict[str, Any], weights: dict[str, Tensor], *, source: object)
     whole = {name: weight.contiguous() for name, weight in weights.items()}
     with foreign(source):
         from sae_lens import SAE, TrainingSAE
+        from sae_lens.registry import SAE_CLASS_REGISTRY, SAE_TRAINING_CLASS_REGISTRY
+
+        architecture = config.get("architecture") or "standard"
+        known = {**SAE_CLASS_REGISTRY, **SAE_TRAINING_CLASS_REGISTRY}
+        if architecture not in known:
+            raise ModelError(f"{source}: {unknown('architecture', architecture, known)}")
 
         def converter(*_: Any, **__: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
             return {**config, "dtype": "float32", "device": "cpu"}, whole
@@ -219,11 +227,13 @@ def finish(training: Any, *, source: object) -> Any:
 def _checked(sae: Any) -> Any:
     """The module, if it answers rows of residuals with rows of residuals."""
     sae = sae.eval().requires_grad_(requires_grad=False)
-    rows = torch.linspace(-1, 1, 2 * sae.cfg.d_in).reshape(2, sae.cfg.d_in)
+    rows = torch.linspace(-USUAL, USUAL, 2 * sae.cfg.d_in).reshape(2, sae.cfg.d_in)
     feats = sae.encode(rows)
     rebuilt = sae.decode(feats)
     if feats.shape != (2, sae.cfg.d_sae) or rebuilt.shape != rows.shape:
         raise ValueError(f"it answers shapes {tuple(feats.shape)} and {tuple(rebuilt.shape)}")
+    if not bool(feats.isfinite().all() and rebuilt.isfinite().all()):
+        raise ValueError(f"it answers numbers up to {USUAL:g} with numbers that are not finite")
     return sae
 
 
