@@ -18,6 +18,11 @@ from persona_interp.record.edit import Edit
 from persona_interp.record.hook_names import block_of
 from persona_interp.record.vector_edits import cap
 
+MOST_CAPS = 10_000
+"""Most caps of a file."""
+MOST_NUMBERS = 2**24
+"""Most numbers of their vectors."""
+
 
 def read_capping(path: str | Path) -> dict[str, tuple[Edit, ...]]:
     """Caps of a capping file of assistant-axis.
@@ -39,29 +44,15 @@ def read_capping(path: str | Path) -> dict[str, tuple[Edit, ...]]:
     content = load_tensors(path)
     vectors = _get(path, content, "vectors", Mapping)
     caps: dict[str, tuple[Edit, ...]] = {}
+    n_numbers = 0  # a vector may be named any number of times
     for experiment in _get(path, content, "experiments", Sequence):
         key = str(_get(path, experiment, "id", str))
         edits = []
         for step in _get(path, experiment, "interventions", Sequence):
-            if not isinstance(step, Mapping) or "cap" not in step:
-                raise ModelError(
-                    f"{path}: experiment {excerpt(key)} has an intervention without cap: "
-                    f"{describe(step)}."
-                )
-            name = str(_get(path, step, "vector", str))
-            entry = _get(path, vectors, name, Mapping)
-            tensor = _get(path, entry, "vector", torch.Tensor)
-            # read_rows checks rows of layers; a cap has one vector
-            (row,) = read_rows(path, name, tensor[None] if tensor.ndim == 1 else tensor)
-            hook = f"blocks.{_get(path, entry, 'layer', int)}.hook_out"
-            at = _bound(step["cap"])
-            if at is None or entry["layer"] < 0 or not row.any():
-                raise ModelError(
-                    f"{path}: experiment {excerpt(key)} must cap a vector other than 0 of a layer "
-                    f"from 0 at a finite number; found layer {entry['layer']}, cap "
-                    f"{excerpt(step['cap'])}."
-                )
-            edits.append(cap(row, hook=hook, at=at, name=f"{key} at {hook}"))
+            edits.append(_read_cap(path, key, vectors, step))
+            n_numbers += MOST_NUMBERS // MOST_CAPS + edits[-1].vectors.size
+            if n_numbers > MOST_NUMBERS:
+                raise ModelError(f"{path}: it holds more than {MOST_CAPS:,} caps, or as much.")
         if key in caps:
             raise ModelError(f"{path}: experiment {excerpt(key)} is there twice.")
         if not edits:
@@ -99,6 +90,26 @@ def write_capping(experiments: Mapping[str, Sequence[Edit]], path: str | Path) -
         layout.append({"id": key, "interventions": steps})
     path = Path(path).expanduser()
     return write_tensors({"vectors": vectors, "experiments": layout}, path)
+
+
+def _read_cap(path: Path, key: str, vectors: Mapping[str, Any], step: Any) -> Edit:
+    """Cap of one intervention of an experiment."""
+    if not isinstance(step, Mapping) or "cap" not in step:
+        raise ModelError(
+            f"{path}: experiment {excerpt(key)} has an intervention without cap: {describe(step)}."
+        )
+    name = str(_get(path, step, "vector", str))
+    entry = _get(path, vectors, name, Mapping)
+    tensor, layer = _get(path, entry, "vector", torch.Tensor), _get(path, entry, "layer", int)
+    rows = read_rows(path, name, tensor[None] if tensor.ndim == 1 else tensor)
+    at = _bound(step["cap"])
+    if at is None or layer < 0 or len(rows) != 1 or not rows.any():
+        raise ModelError(
+            f"{path}: experiment {excerpt(key)} must cap one vector other than 0 of a layer from 0 "
+            f"at a finite number; found layer {layer}, cap {excerpt(step['cap'])}."
+        )
+    hook = f"blocks.{layer}.hook_out"
+    return cap(rows[0], hook=hook, at=at, name=f"{key} at {hook}")
 
 
 def _bound(value: Any) -> float | None:

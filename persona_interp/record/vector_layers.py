@@ -13,7 +13,8 @@ from persona_interp.models.pt_files import Rows, describe, read_rows
 
 MOST_LAYERS = 1000
 """Numbers of layers below which a key may be one."""
-AXIS_PARTS = ("axis", "default_mean", "role_mean")
+MOST_VECTORS = 50_000
+"""Most vectors of a file: 500 names at 100 layers."""
 
 
 class Layers(NamedTuple):
@@ -46,6 +47,11 @@ def select_directions(
         ModelError: There is none, something else is among them, or a name or layer is there twice.
     """
     parts = _named_parts(path, content, name, name or label)
+    n_vectors = sum(
+        len(part) for part in parts.values() if isinstance(part, list | tuple | Mapping)
+    )
+    if n_vectors > MOST_VECTORS:
+        raise ModelError(f"{path} holds {n_vectors:,} vectors; at most {MOST_VECTORS:,} are read.")
     found = {key: _layers(path, key, value) for key, value in parts.items()}
     if len({(part.rows.shape, part.layers) for part in found.values()}) > 1:
         shapes = ", ".join(f"{key} {part.rows.shape}" for key, part in found.items())
@@ -74,11 +80,9 @@ def _named_parts(path: Path, content: Any, name: str | None, own_name: str) -> d
         if str(key) in parts:
             raise ModelError(f"{path}: the name {excerpt(str(key))} is there twice; keep one.")
         parts[str(key)] = value
-    if "axis" in parts:
-        parts = {key: parts[key] for key in AXIS_PARTS if key in parts}
-    if not all(
-        isinstance(value, torch.Tensor | list | tuple | Mapping) for value in parts.values()
-    ):
+    if "axis" in parts:  # numbers and texts say something of it
+        parts = {key: part for key, part in parts.items() if key == "axis" or _is_array(part)}
+    if not all(isinstance(part, torch.Tensor | list | tuple | Mapping) for part in parts.values()):
         raise ModelError(
             f"{path}: expected axis, vector, or directions by name or layer; found "
             f"{describe(content)}."
@@ -88,6 +92,10 @@ def _named_parts(path: Path, content: Any, name: str | None, own_name: str) -> d
     if name not in parts:
         raise ModelError(f"{path}: {unknown('direction', name, parts)}")
     return {name: parts[name]}
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.ndim > 0
 
 
 def _one_vector(path: Path, content: Mapping[Any, Any]) -> Any:
@@ -111,6 +119,11 @@ def _layers(path: Path, name: str, value: Any) -> Layers:
     if isinstance(value, Mapping):
         by_layer = _by_layer(path, name, value)
     elif isinstance(value, list | tuple):
+        if len(value) > MOST_LAYERS:
+            raise ModelError(
+                f"{path}: {excerpt(name)} is a list of {len(value):,} layers; at most "
+                f"{MOST_LAYERS:,} are read."
+            )
         by_layer = {layer: vector for layer, vector in enumerate(value) if vector is not None}
     else:
         rows = read_rows(path, name, value)
