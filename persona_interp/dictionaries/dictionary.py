@@ -24,7 +24,7 @@ from torch import Tensor
 
 from persona_interp.dictionaries.saelens import build
 from persona_interp.dictionaries.saelens_folders import CONFIG, WEIGHTS, from_saelens
-from persona_interp.dictionaries.settings import read_settings
+from persona_interp.dictionaries.settings import check_kinds, read_settings
 from persona_interp.errors import ModelError, excerpt
 from persona_interp.files import atomic, write_text
 
@@ -35,6 +35,14 @@ FIELDS = {
     **dict.fromkeys(("provenance", "settings"), (dict,)),
 }
 """Fields of the card, and their types."""
+PROVENANCE = {
+    **dict.fromkeys(("l0", "fvu", "k", "scaling_factor"), (float,)),
+    **dict.fromkeys(("stored", "declared", "metadata", "layout"), (str,)),
+    **dict.fromkeys(("normalize_activations", "neuronpedia_id", "model_name"), (str,)),
+    "adds_bos": (list,),
+    "prepend_bos": (bool,),
+}
+"""Fields of the provenance that are read again, and their types."""
 NOT_SETTINGS = ("metadata", "dtype", "device")
 """Fields of SAELens' configuration that decide no answer."""
 
@@ -177,8 +185,8 @@ def save_dictionary(dictionary: SparseDictionary, folder: str | Path) -> Path:
         other = read_card(folder)
         if other["hash"] != card["hash"]:
             raise ModelError(
-                f"{folder} holds another dictionary ({other['name']}, {other['hash']}); choose an "
-                "empty folder."
+                f"{folder} holds another dictionary ({excerpt(other['name'])}, "
+                f"{excerpt(other['hash'])}); choose an empty folder."
             )
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as parts:
@@ -245,6 +253,7 @@ def read_card(folder: Path) -> dict[str, Any]:
     missing = [name for name in FIELDS if card.get(name) is None and name != "settings"]
     if missing:
         raise ModelError(f"{path} lacks {', '.join(missing)}; fit it again.")
+    check_kinds(path, card["provenance"], PROVENANCE)
     for name, values in (("mean", card["mean"]), ("variance", [card["variance"]])):
         if not values or not all(type(value) in (int, float) for value in values):
             raise ModelError(f"{path}: '{name}' must be numbers; got {excerpt(values)}.")
@@ -265,8 +274,13 @@ def altered(dictionary: SparseDictionary, card: Mapping[str, Any]) -> str:
     if digest != card["hash"]:
         return f"weights, hook and mean hash to {digest}, its {CARD} says {excerpt(card['hash'])}"
     settings = _settings(dictionary.sae)
-    if card.get("settings") not in (None, settings):  # cards of older versions have none
-        return f"{CONFIG} says {settings}, its {CARD} {excerpt(card['settings'])}"
+    stated = card.get("settings")
+    if stated is None:  # cards of older versions
+        stated = settings
+    for name in sorted(settings.keys() | stated.keys()):
+        here, there = settings.get(name), stated.get(name)
+        if here != there:
+            return f"{CONFIG} says {excerpt(name)} = {excerpt(here)}, its {CARD} {excerpt(there)}"
     return ""
 
 

@@ -33,7 +33,7 @@ from persona_interp.dictionaries.saelens_folders import (
     from_saelens,
     refuse_transcoder,
 )
-from persona_interp.errors import ModelError, excerpt
+from persona_interp.errors import LONGEST, ModelError, excerpt
 from persona_interp.models import Checkpoint
 
 SPARSIFY = "sae.safetensors"
@@ -155,8 +155,7 @@ def _published(source: Source) -> tuple[str, str]:
     name = str(source)
     if "/" not in name.strip("/") or name[0] in "./~":
         raise ModelError(
-            f"there is no folder {excerpt(name)[1:-1]}, and a published SAE is named "
-            "'release/sae_id'."
+            f"there is no folder {name[:LONGEST]}, and a published SAE is named 'release/sae_id'."
         )
     release, _, sae_id = name.partition("/")
     if release not in releases():
@@ -169,14 +168,15 @@ def _hook(name: str, place: str | int, facts: dict[str, Any]) -> str:
     """Canonical name of the hook that was given, or that its folder states."""
     if place == "":
         raise ModelError(
-            f'{name} does not say where it reads; give hook="blocks.12.hook_out" or the block, '
-            "hook=12."
+            f'{excerpt(name)} does not say where it reads; give hook="blocks.12.hook_out" or the '
+            "block, hook=12."
         )
     hook, layer = hook_name(place), facts.get("layer")
     block = HOOK.fullmatch(hook)
     if layer is not None and block is not None and int(block[1]) != layer:
         raise ModelError(
-            f"{name} says both {excerpt(place)} and layer {layer}; give hook= where it reads."
+            f"{excerpt(name)} says both {excerpt(place)} and layer {layer}; give hook= where it "
+            "reads."
         )
     return hook
 

@@ -173,6 +173,7 @@ def _scaler(path: Path) -> dict[str, Any]:
     """Factor of the training's residuals, where its file is there."""
     if not path.is_file():
         return {}
-    return {
-        "scaling_factor": read_settings(path, {"scaling_factor": (float,)}).get("scaling_factor")
-    }
+    factor = read_settings(path, {"scaling_factor": (float,)}).get("scaling_factor")
+    if factor is not None and not factor > 0:
+        raise ModelError(f"{path}: 'scaling_factor' must be a number above 0; got {factor}.")
+    return {"scaling_factor": factor}

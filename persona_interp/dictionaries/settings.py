@@ -1,6 +1,5 @@
 """What do the settings of an SAE's folder say? Only fields of the type that they should have."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,7 +47,7 @@ def check_kinds(path: Path, settings: Mapping[str, Any], kinds: Kinds) -> None:
         kinds: Types that a field may have, by name.
 
     Raises:
-        ModelError: A field is of another type, or no finite number.
+        ModelError: A field is of another type.
     """
     for name, types in kinds.items():
         value = settings.get(name)
@@ -103,5 +102,5 @@ def _is_a(value: Any, kind: type) -> bool:
     if isinstance(value, bool):  # which Python counts among the ints
         return kind is bool
     if kind is float:
-        return isinstance(value, int | float) and math.isfinite(value)
+        return isinstance(value, int | float)
     return isinstance(value, kind)

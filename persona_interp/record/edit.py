@@ -4,7 +4,7 @@ An ``Edit`` is one change of the residual at one hook, at every token of prompt 
 steers along a vector, ``project_out`` removes a subspace, ``cap`` bounds a component
 (``vector_edits``), ``clamp`` and ``ablate`` set features of a dictionary (``feature_edits``),
 ``patch`` puts the residual of another checkpoint in. Edits go into ``record.behavior(...,
-edits=)``.
+edits=)``, each alone, or in tuples that are on together.
 """
 
 from collections.abc import Iterable, Mapping

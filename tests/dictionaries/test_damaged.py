@@ -135,6 +135,14 @@ def test_settings_that_would_answer_wrong_are_refused(
     assert len(str(error.value)) < 1000
 
 
+@pytest.mark.parametrize("factor", [0, -0.5, float("nan"), "0.5", [1]])
+def test_a_factor_that_scales_nothing_is_refused(factor: Any, tmp_path: Path) -> None:
+    folder = saelens(tmp_path / "sae", CONFIG, WEIGHTS)
+    (folder / "activation_scaler.json").write_text(json.dumps({"scaling_factor": factor}))
+    with pytest.raises(ModelError, match="'scaling_factor' must be a number"):
+        load_pretrained(folder)
+
+
 def test_a_stated_hook_always_wins(tmp_path: Path) -> None:
     for number, place in enumerate(("my own words", 1, "blocks.9.hook_resid_pre")):
         settings = {"hook_name": place} if isinstance(place, str) else {}
@@ -277,7 +285,7 @@ def test_a_changed_setting_of_ours_is_refused(key: str, value: Any, tmp_path: Pa
     folder = save_dictionary(ours(tmp_path), tmp_path / "ours")
     config = json.loads((folder / "cfg.json").read_text()) | {key: value}
     (folder / "cfg.json").write_text(json.dumps(config))
-    with pytest.raises(ModelError, match=f"cfg.json says .*{key}.*fit it again"):
+    with pytest.raises(ModelError, match=rf"cfg\.json says '{key}' = .*fit it again"):
         open_dictionary(folder)
     assert key in load_pretrained(folder).provenance["altered"]
 
@@ -298,6 +306,7 @@ def test_cards_of_older_versions_open(tmp_path: Path) -> None:
         ({"mean": [1.0]}, "hash to"),
         ({"variance": {}}, "'variance' must be numbers"),
         ({"name": 5}, "'name' must be a text"),
+        ({"provenance": {"l0": "many"}}, "'l0' must be a number; got 'many'"),
         ({"hash": None}, "lacks hash"),
         ({"hook": "blocks.2.hook_out"}, "hash to"),
     ],
