@@ -169,6 +169,11 @@ def save_dictionary(dictionary: SparseDictionary, folder: str | Path) -> Path:
     Raises:
         ModelError: Another dictionary is there already.
     """
+    if not isinstance(dictionary, SparseDictionary):
+        raise ModelError(
+            f"save_dictionary writes what fit(...) or load_pretrained(...) gave; got "
+            f"{excerpt(dictionary)}. An SAE of SAELens writes itself: sae.save_model(folder)."
+        )
     folder = Path(folder)
     card = {
         "name": dictionary.name,

@@ -26,13 +26,15 @@ from persona_interp.dictionaries.foreign import (
 )
 from persona_interp.dictionaries.harvest import harvest
 from persona_interp.dictionaries.hooks import HOOK, hook_name
-from persona_interp.dictionaries.saelens import build, copy_sae, fetch, releases
+from persona_interp.dictionaries.saelens import build, copy_sae, fetch, is_sae, releases
 from persona_interp.dictionaries.saelens_folders import (
     CONFIG,
+    METADATA,
     WEIGHTS,
     from_saelens,
     refuse_transcoder,
 )
+from persona_interp.dictionaries.settings import check_kinds
 from persona_interp.errors import LONGEST, ModelError, excerpt
 from persona_interp.models import Checkpoint
 
@@ -126,6 +128,7 @@ def from_sae(sae: Any, *, hook: str | int | None = None) -> SparseDictionary:
     """
     inference = copy_sae(sae)
     facts = _module_facts(sae)
+    check_kinds(Path("this SAE"), facts, METADATA)
     place = sae.cfg.metadata.hook_name or ""
     name = "/".join(filter(None, (facts.get("model_name", "SAE"), str(place))))
     return _with_facts(inference, name, _hook(name, place if hook is None else hook, {}), facts)
@@ -153,7 +156,7 @@ def _published(source: Source) -> tuple[str, str]:
             raise ModelError(f"a published SAE is (release, sae_id); got {excerpt(source)}.")
         return source
     name = str(source)
-    if "/" not in name.strip("/") or name[0] in "./~":
+    if isinstance(source, Path) or "/" not in name.strip("/") or name[0] in "./~":
         raise ModelError(
             f"there is no folder {name[:LONGEST]}, and a published SAE is named 'release/sae_id'."
         )
@@ -161,6 +164,11 @@ def _published(source: Source) -> tuple[str, str]:
     if release not in releases():
         repository, _, sae_id = sae_id.partition("/")
         release = f"{release}/{repository}"
+    if not sae_id:
+        raise ModelError(
+            f"there is no folder {name[:LONGEST]}, and SAELens' list has no such release; a "
+            "published SAE is named 'release/sae_id'."
+        )
     return release, sae_id
 
 
@@ -198,7 +206,7 @@ def _with_facts(sae: Any, name: str, hook: str, facts: dict[str, Any]) -> Sparse
 
 
 def measure_residuals(
-    dictionary: SparseDictionary,
+    dictionary: SparseDictionary | Any,
     checkpoint: Checkpoint,
     corpus: pd.DataFrame,
     *,
@@ -207,7 +215,8 @@ def measure_residuals(
     """Measure the mean and variance of the residuals that a dictionary reads.
 
     Args:
-        dictionary: A foreign dictionary, whose training residuals are unknown.
+        dictionary: A foreign dictionary, whose training residuals are unknown, or an ``SAE`` of
+            SAELens.
         checkpoint: The model it was made for.
         corpus: A corpus table.
         n_tokens: Tokens to measure on.
@@ -218,6 +227,8 @@ def measure_residuals(
     Raises:
         ModelError: The hook does not exist or has another width.
     """
+    if is_sae(dictionary):
+        dictionary = from_sae(dictionary)
     acts = harvest([checkpoint], corpus, hook=dictionary.hook, n_tokens=n_tokens, seed=0).acts
     if acts.shape[1] != dictionary.d_in:
         raise ModelError(

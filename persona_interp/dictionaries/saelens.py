@@ -197,7 +197,7 @@ def build(config: dict[str, Any], weights: dict[str, Tensor], *, source: object)
             return {**config, "dtype": "float32", "device": "cpu"}, whole
 
         # only a checkpoint of SAELens' trainer has this key: it becomes an inference module first
-        if "decoder_init_norm" in config:
+        if "decoder_init_norm" in config or architecture not in SAE_CLASS_REGISTRY:
             training = TrainingSAE.load_from_disk("", converter=converter)
             return finish(training, source=source)
         sae = SAE.load_from_disk("", converter=converter)

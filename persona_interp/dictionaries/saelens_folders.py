@@ -117,7 +117,7 @@ def _check_settings(
         raise ModelError(f"{path}: activation {excerpt(activation)} is unknown; use relu or topk.")
     if architecture in ("topk", "abstopk") or activation == "topk":
         kwargs = flat.get("activation_fn_kwargs") or {}
-        check_k(path, flat.get("k", kwargs.get("k")), d_sae)
+        check_k(path, kwargs.get("k") if flat.get("k") is None else flat["k"], d_sae)
     if reads_heads(flat):
         raise ModelError(
             f"{path}: an SAE of attention heads (hook_z, or one head) reads no residual; it cannot "

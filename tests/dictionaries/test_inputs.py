@@ -18,7 +18,9 @@ from persona_interp.dictionaries import (
     fidelity_at,
     fit,
     load_pretrained,
+    measure_residuals,
     open_any,
+    save_dictionary,
 )
 from persona_interp.dictionaries.dictionary import SparseDictionary
 from persona_interp.dictionaries.saelens import build, is_sae
@@ -123,6 +125,20 @@ def test_an_sae_with_numbers_that_are_not_finite_is_named(ours: SparseDictionary
     sae.b_dec.data[0] = torch.nan
     with pytest.raises(ModelError, match="'b_dec' holds 1 of 64 numbers"):
         as_dictionary(sae)
+    sae.cfg.metadata.l0 = "many"
+    sae.b_dec.data[0] = 0.0
+    with pytest.raises(ModelError, match="'l0' must be a number; got 'many'"):
+        as_dictionary(sae)
+
+
+def test_what_is_kept_of_an_sae(
+    ours: SparseDictionary, counter: Checkpoint, corpus: pd.DataFrame, tmp_path: Path
+) -> None:
+    found = measure_residuals(ours.sae, counter, corpus, n_tokens=600)
+    torch.testing.assert_close(found.mean, ours.mean, rtol=1e-4, atol=1e-5)
+    save_dictionary(found, tmp_path / "kept")
+    with pytest.raises(ModelError, match=r"An SAE of SAELens writes itself: sae\.save_model"):
+        save_dictionary(ours.sae, tmp_path)
 
 
 @pytest.mark.parametrize("value", [5, None, [1], {"a": 1}, torch.ones(3)])
@@ -156,6 +172,8 @@ def test_a_release_and_its_sae_are_named_as_saelens_names_them(call: Any) -> Non
         ("a\0b", "expected the folder of an SAE|there is no folder"),
         ("", "there is no folder|holds no SAE"),
         ("./gone/sae", "there is no folder"),
+        (Path("gone/sae/folder"), "there is no folder gone/sae/folder"),
+        ("runs/gone", "there is no folder runs/gone, and SAELens' list has no such release"),
         ("~nobody_at_all/sae", "expected the folder of an SAE"),
     ],
 )
