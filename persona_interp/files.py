@@ -28,6 +28,33 @@ Error = type[PersonaInterpError]
 _written: ContextVar[list[Path] | None] = ContextVar("written", default=None)
 
 
+def plain_file(path: str | Path, *, error: Error = SchemaError) -> Path:
+    """Path of a file that can be read to its end, the home folder written out.
+
+    Args:
+        path: A file.
+        error: Kind of error to raise.
+
+    Returns:
+        The path.
+
+    Raises:
+        PersonaInterpError: Nothing is there, or a folder, pipe or device.
+    """
+    try:
+        path = Path(path).expanduser()
+        mode = path.stat().st_mode
+    except FileNotFoundError as absent:
+        raise error(f"{path} cannot be read: No such file or directory.") from absent
+    # ValueError: a NUL in the path; RuntimeError: a home folder of nobody
+    except (OSError, ValueError, RuntimeError) as cause:
+        raise error(_unreadable(path, cause)) from cause
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or device"
+        raise error(f"{path} is {kind}; expected a file.")
+    return path
+
+
 def read_bytes(path: str | Path, *, error: Error = SchemaError) -> bytes:
     """Bytes of a file; a ``.gz`` file is unpacked.
 
@@ -41,21 +68,14 @@ def read_bytes(path: str | Path, *, error: Error = SchemaError) -> bytes:
     Raises:
         PersonaInterpError: It is no plain file, cannot be read, or is (or unpacks to) too much.
     """
+    path = plain_file(path, error=error)
     try:
-        path = Path(path).expanduser()
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or device"
-            raise error(f"{path} is {kind}; expected a file.")
-        if status.st_size > MOST_BYTES:
-            raise error(f"{path} has {status.st_size / 2**30:.1f} GiB; at most 1 GiB is read.")
+        size = path.stat().st_size
+        if size > MOST_BYTES:
+            raise error(f"{path} has {size / 2**30:.1f} GiB; at most 1 GiB is read.")
         data = path.read_bytes()
-    except FileNotFoundError as absent:
-        raise error(f"{path} cannot be read: No such file or directory.") from absent
-    # ValueError: a NUL in the path; RuntimeError: a home folder of nobody
-    except (OSError, ValueError, RuntimeError) as cause:
-        reason = getattr(cause, "strerror", None) or cause
-        raise error(f"{excerpt(str(path))} cannot be read: {reason}.") from cause
+    except OSError as cause:
+        raise error(_unreadable(path, cause)) from cause
     return _unpack(data, path, error) if path.suffix.lower() == ".gz" else data
 
 
@@ -218,6 +238,11 @@ def write_text(text: str, path: Path | str) -> Path:
         The path.
     """
     return write_bytes(text.encode(), path)
+
+
+def _unreadable(path: str | Path, cause: Exception) -> str:
+    reason = getattr(cause, "strerror", None) or cause
+    return f"{excerpt(str(path))} cannot be read: {reason}."
 
 
 def _unpack(data: bytes, path: Path, error: Error) -> bytes:

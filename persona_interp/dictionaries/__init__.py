@@ -13,7 +13,8 @@ prompts that features are read on.
 
 ``load_pretrained`` opens what others trained (SAELens, dictionary_learning, sparsify), and
 ``diagnose`` says whether it fits a model and its finetunes, or what is the first thing that is
-wrong: layer, scale, BOS, dtype, or the model itself.
+wrong: layer, scale, BOS, dtype, or the model itself. An ``SAE`` of SAELens, a folder or ``(release,
+sae_id)`` stands wherever a dictionary is asked for (``as_dictionary``).
 """
 
 from persona_interp.dictionaries.diagnosis import diagnose
@@ -25,6 +26,7 @@ from persona_interp.dictionaries.dictionary import (
     save_dictionary,
 )
 from persona_interp.dictionaries.fidelity import fidelity, fidelity_at
+from persona_interp.dictionaries.inputs import as_dictionary
 from persona_interp.dictionaries.pretrained import (
     hint,
     load_pretrained,
@@ -37,6 +39,7 @@ from persona_interp.dictionaries.training import fit
 __all__ = [
     "Dictionary",
     "SparseDictionary",
+    "as_dictionary",
     "diagnose",
     "fidelity",
     "fidelity_at",

@@ -25,6 +25,8 @@ DRIFT = 1.25
 """Times the base's unexplained fraction, up to which a finetune is described as well."""
 SPLIT = 4.0
 """Times, up or down, up to which counts of features are alike: SAELens counts all of training."""
+BEYOND_K = 2.0
+"""Times up to which the features a token of an SAE that keeps k of them are k."""
 SHRUNK = 1.5
 """Times, up or down, up to which norms are alike."""
 ROOM = 0.5
@@ -113,7 +115,8 @@ def _drift_row(exam: Examination, base: Examination) -> Row:
 def _reconstruction_rows(exam: Examination) -> Iterator[Row]:
     """Yield what is special about the reconstruction: features, norm, bits, roles."""
     fidelity = exam.fidelity
-    yield _l0_row(fidelity["l0"], exam.facts.get("l0"))
+    known, k = exam.facts.get("l0"), exam.facts.get("k")
+    yield _l0_row(fidelity["l0"], known, most=BEYOND_K if known == k else SPLIT)
     alike = 1 / SHRUNK <= exam.norm_ratio <= SHRUNK
     text = "mean norm of the reconstruction over that of the residual"
     yield _row("norm ratio", exam.norm_ratio, 1.0, _light(fault=not alike), text)
@@ -131,11 +134,11 @@ def _reconstruction_rows(exam: Examination) -> Iterator[Row]:
             yield _row(f"fvu of {role}", fvu, exam.fvu, Light.GREEN, text)
 
 
-def _l0_row(l0: float, known: float | None) -> Row:
+def _l0_row(l0: float, known: float | None, *, most: float) -> Row:
     if known is None:
         text = f"{l0:.1f} features a token; its metadata does not say how many"
         return _row("l0", l0, math.nan, Light.GREEN, text)
-    alike = known <= 0 or 1 / SPLIT <= l0 / known <= SPLIT
+    alike = known <= 0 or 1 / SPLIT <= l0 / known <= most
     text = f"{l0:.1f} features a token; its metadata says {known:.1f}"
     return _row("l0", l0, known, _light(fault=not alike), text)
 

@@ -23,6 +23,7 @@ from persona_interp.dictionaries.examination import Examination
 from persona_interp.dictionaries.fidelity import FITS_FVU, measure
 from persona_interp.dictionaries.harvest import CONTENT_ROLES, sample_tokens
 from persona_interp.dictionaries.hooks import neighbors, resolve_hook
+from persona_interp.dictionaries.inputs import AnyDictionary, as_dictionary
 from persona_interp.dictionaries.precision import precision
 from persona_interp.dictionaries.repairs import (
     Repair,
@@ -51,7 +52,7 @@ WORK = 2e10
 
 
 def diagnose(
-    dictionary: Dictionary,
+    dictionary: AnyDictionary,
     checkpoints: Checkpoint | Iterable[Checkpoint],
     corpus: Any,
     *,
@@ -81,7 +82,7 @@ def diagnose(
         ModelError: A checkpoint cannot be booted.
         SchemaError: No document has a token of these roles, or a role is unknown.
     """
-    where = as_tuple(where)
+    dictionary, where = as_dictionary(dictionary), as_tuple(where)
     corpus = read(corpus, "documents")
     tables: list[pd.DataFrame] = []
     base: Examination | None = None

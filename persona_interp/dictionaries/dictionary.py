@@ -12,6 +12,8 @@ residuals it was trained on, the hook, and which weights and tokens they came fr
 
 import hashlib
 import json
+import math
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,10 +22,29 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from persona_interp.dictionaries.saelens import load_sae
-from persona_interp.errors import ModelError
+from persona_interp.dictionaries.saelens import build
+from persona_interp.dictionaries.saelens_folders import CONFIG, WEIGHTS, from_saelens
+from persona_interp.dictionaries.settings import check_kinds, read_settings
+from persona_interp.errors import ModelError, excerpt
+from persona_interp.files import atomic, write_text
 
 CARD = "dictionary.json"
+FIELDS = {
+    **dict.fromkeys(("name", "hook", "hash"), (str,)),
+    "mean": (list,),
+    **dict.fromkeys(("provenance", "settings"), (dict,)),
+}
+"""Fields of the card, and their types."""
+PROVENANCE = {
+    **dict.fromkeys(("l0", "fvu", "k", "scaling_factor"), (float,)),
+    **dict.fromkeys(("stored", "declared", "metadata", "layout"), (str,)),
+    **dict.fromkeys(("normalize_activations", "neuronpedia_id", "model_name"), (str,)),
+    "adds_bos": (list,),
+    "prepend_bos": (bool,),
+}
+"""Fields of the provenance that are read again, and their types."""
+NOT_SETTINGS = ("metadata", "dtype", "device")
+"""Fields of SAELens' configuration that decide no answer."""
 
 
 @runtime_checkable
@@ -143,11 +164,16 @@ def save_dictionary(dictionary: SparseDictionary, folder: str | Path) -> Path:
 
     Returns:
         The folder: ``cfg.json`` and ``sae_weights.safetensors`` of SAELens, and
-        ``dictionary.json``.
+        ``dictionary.json``, which is written last: a folder without it is not finished.
 
     Raises:
         ModelError: Another dictionary is there already.
     """
+    if not isinstance(dictionary, SparseDictionary):
+        raise ModelError(
+            f"save_dictionary writes what fit(...) or load_pretrained(...) gave; got "
+            f"{excerpt(dictionary)}. An SAE of SAELens writes itself: sae.save_model(folder)."
+        )
     folder = Path(folder)
     card = {
         "name": dictionary.name,
@@ -157,17 +183,23 @@ def save_dictionary(dictionary: SparseDictionary, folder: str | Path) -> Path:
         "mean": dictionary.mean.tolist(),
         "variance": dictionary.variance,
         "hash": hash_dictionary(dictionary),
+        "settings": _settings(dictionary.sae),
         "provenance": dict(dictionary.provenance),
     }
     if (folder / CARD).exists():
-        other = json.loads((folder / CARD).read_text())
+        other = read_card(folder)
         if other["hash"] != card["hash"]:
             raise ModelError(
-                f"{folder} holds another dictionary ({other['name']}, {other['hash']}); choose an "
-                "empty folder."
+                f"{folder} holds another dictionary ({excerpt(other['name'])}, "
+                f"{excerpt(other['hash'])}); choose an empty folder."
             )
-    dictionary.sae.save_model(folder)
-    (folder / CARD).write_text(json.dumps(card, indent=1, sort_keys=True) + "\n")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as parts:
+        dictionary.sae.save_model(parts)
+        for name in (WEIGHTS, CONFIG):
+            with atomic(folder / name) as tmp:
+                (Path(parts) / name).replace(tmp)
+    write_text(json.dumps(card, indent=1, sort_keys=True) + "\n", folder / CARD)
     return folder
 
 
@@ -181,28 +213,83 @@ def open_dictionary(folder: str | Path) -> SparseDictionary:
         The dictionary, equal to the one saved.
 
     Raises:
-        ModelError: The folder holds no dictionary, or one whose weights are not those its card
-            names.
+        ModelError: The folder holds no dictionary, or one whose weights or settings are not those
+            its card names.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     if not (folder / CARD).is_file():
+        found = "has none"
+        if (folder / WEIGHTS).is_file():
+            found = "has weights alone: half written, or not ours (load_pretrained opens those)"
         raise ModelError(
-            f"expected a folder with {CARD} and SAELens weights; {folder} has none. Make one with "
+            f"expected a folder with {CARD} and SAELens weights; {folder} {found}. Make one with "
             "fit(...)."
         )
-    card = json.loads((folder / CARD).read_text())
+    card = read_card(folder)
+    config, weights, *_ = from_saelens(folder)
     dictionary = SparseDictionary(
-        load_sae(folder),
+        build(config, weights, source=folder),
         card["name"],
         card["hook"],
-        torch.tensor(card["mean"]),
+        torch.tensor(card["mean"], dtype=torch.float32),
         card["variance"],
         card["provenance"],
     )
+    if fault := altered(dictionary, card):
+        raise ModelError(f"{folder}: {fault}: fit it again.")
+    return dictionary
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """Card of a dictionary that was saved here.
+
+    Args:
+        folder: Its folder.
+
+    Returns:
+        Its fields.
+
+    Raises:
+        ModelError: The card cannot be read, or a field is missing or of another type.
+    """
+    path = folder / CARD
+    card = read_settings(path, FIELDS)
+    card["variance"] = card.get("variance", math.nan)
+    missing = [name for name in FIELDS if card.get(name) is None and name != "settings"]
+    if missing:
+        raise ModelError(f"{path} lacks {', '.join(missing)}; fit it again.")
+    check_kinds(path, card["provenance"], PROVENANCE)
+    for name, values in (("mean", card["mean"]), ("variance", [card["variance"]])):
+        if not values or not all(type(value) in (int, float) for value in values):
+            raise ModelError(f"{path}: '{name}' must be numbers; got {excerpt(values)}.")
+    return card
+
+
+def altered(dictionary: SparseDictionary, card: Mapping[str, Any]) -> str:
+    """What of a dictionary is not as its card says, in words; "" for nothing.
+
+    Args:
+        dictionary: As its folder opens.
+        card: The card.
+
+    Returns:
+        The difference.
+    """
     digest = hash_dictionary(dictionary)
     if digest != card["hash"]:
-        raise ModelError(
-            f"the weights in {folder} hash to {digest}, its {CARD} says {card['hash']}: fit it "
-            "again."
-        )
-    return dictionary
+        return f"weights, hook and mean hash to {digest}, its {CARD} says {excerpt(card['hash'])}"
+    settings = _settings(dictionary.sae)
+    stated = card.get("settings")
+    if stated is None:  # cards of older versions
+        stated = settings
+    for name in sorted(settings.keys() | stated.keys()):
+        here, there = settings.get(name), stated.get(name)
+        if here != there:
+            return f"{CONFIG} says {excerpt(name)} = {excerpt(here)}, its {CARD} {excerpt(there)}"
+    return ""
+
+
+def _settings(sae: Any) -> dict[str, Any]:
+    """Settings that decide what an SAE answers."""
+    config = sae.cfg.to_dict()
+    return {name: value for name, value in config.items() if name not in NOT_SETTINGS}

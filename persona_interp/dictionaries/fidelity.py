@@ -19,6 +19,7 @@ from tqdm import tqdm
 from persona_interp import schema
 from persona_interp.dictionaries.dictionary import Dictionary
 from persona_interp.dictionaries.harvest import CONTENT_ROLES, sample_tokens
+from persona_interp.dictionaries.inputs import AnyDictionary, as_dictionary, check_width
 from persona_interp.errors import ModelError
 from persona_interp.models import Checkpoint, Tokens, boot, encode
 from persona_interp.models.boot import canonical
@@ -34,7 +35,7 @@ EPS = 1e-12
 
 
 def fidelity(
-    dictionary: Dictionary,
+    dictionary: AnyDictionary,
     checkpoints: Checkpoint | Iterable[Checkpoint],
     corpus: Any,
     *,
@@ -68,7 +69,7 @@ def fidelity(
         ModelError: The hook does not exist, never fires or has another width than the dictionary.
         SchemaError: No document has a token of these roles, or a role is unknown.
     """
-    where = as_tuple(where)
+    dictionary, where = as_dictionary(dictionary), as_tuple(where)
     corpus = read(corpus, "documents")
     rows = []
     for checkpoint in tqdm(list_checkpoints(checkpoints), desc="fidelity", delay=2):
@@ -80,7 +81,9 @@ def fidelity(
 
 
 def fidelity_at(
-    dictionary: Dictionary, checkpoints: Checkpoint | Iterable[Checkpoint], prompts: Any
+    dictionary: AnyDictionary,
+    checkpoints: Checkpoint | Iterable[Checkpoint],
+    prompts: Any,
 ) -> pd.DataFrame:
     """Fidelity of a dictionary on the last token of each prompt, where features are read.
 
@@ -105,6 +108,7 @@ def fidelity_at(
         SchemaError: An empty table.
     """
     prompts = table_of(prompts, "prompts")
+    dictionary = as_dictionary(dictionary)
     schema.names(prompts)
     rows = []
     for checkpoint in tqdm(list_checkpoints(checkpoints), desc="fidelity", delay=2):
@@ -217,11 +221,7 @@ def _sum_batch(
     What is predicted is the next token, or with ``own`` what the model itself predicts.
     """
     acts, logits = _read(bridge, hook, ids, attention)
-    if acts.shape[-1] != dictionary.d_in:
-        raise ModelError(
-            f"{dictionary.name} reads width {dictionary.d_in}; {dictionary.hook} has "
-            f"{acts.shape[-1]}."
-        )
+    check_width(dictionary, acts, dictionary.hook)
     marks = marks & ordinary(acts.norm(dim=-1), marks)
     original = acts[marks].float()
     feats = dictionary.encode(original)

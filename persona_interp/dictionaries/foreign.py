@@ -17,17 +17,16 @@ A ``torch.nn.Linear`` stores its weight as (out, in): encoder and decoder weight
 transposed.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
-from persona_interp.dictionaries.hooks import MODULE, hook_name
-from persona_interp.errors import ModelError, unknown
+from persona_interp.dictionaries.hooks import is_place
+from persona_interp.dictionaries.settings import check_k, check_kinds, check_size, read_settings
+from persona_interp.dictionaries.weight_files import check_shapes, read_weights
+from persona_interp.errors import ModelError, excerpt, unknown
 
 ARCHITECTURES = {
     "AutoEncoder": "standard",
@@ -56,19 +55,50 @@ PLAIN_SPARSIFY = {
 """Settings of sparsify under which its SAE is an autoencoder of one residual."""
 
 
+TRAINER = {
+    "dict_class": (str,),
+    "submodule_name": (str,),
+    "layer": (int, str),
+    "lm_name": (str,),
+    "k": (int,),
+    "activation_dim": (int,),
+    "dict_size": (int,),
+}
+"""Fields of a trainer of dictionary_learning that are read."""
+COUNTS = ("k", "group_sizes", "active_groups")
+"""Whole numbers among its weights."""
+WITHOUT_EFFECT = {
+    "AutoEncoderTopK": {"k", "threshold"},
+    "BatchTopKSAE": {"k"},
+    "MatryoshkaBatchTopKSAE": {"k", "group_sizes", "group_weights", "active_groups"},
+}
+"""Entries of its state dict that change no answer after training, by class."""
+SPARSIFY_NAMES = {
+    "encoder.weight": "W_enc",
+    "encoder.bias": "b_enc",
+    "W_dec": "W_dec",
+    "b_dec": "b_dec",
+}
+"""Name of each weight in SAELens, by its name in sparsify."""
+SPARSIFY = {"k": (int,), "d_in": (int,), "num_latents": (int,), "activation": (str,)} | {
+    key: (bool,) for key in ("transcode", "skip_connection", "signed", "normalize_decoder")
+}
+"""Fields of sparsify's settings that are read."""
+
+
 class Converted(NamedTuple):
     """An SAE as SAELens takes it.
 
     Attributes:
-        config: Configuration of the SAELens inference class, ``architecture`` included.
+        config: Configuration of the SAELens class, ``architecture`` included.
         weights: Its state dict, float32.
-        hook: Where its folder says it reads; "" where it does not say.
+        place: Where its folder says it reads, in the folder's own words; "" where it does not say.
         facts: What the folder said that SAELens has no place for.
     """
 
     config: dict[str, Any]
     weights: dict[str, Tensor]
-    hook: str
+    place: str
     facts: dict[str, Any]
 
 
@@ -83,56 +113,112 @@ def from_dictionary_learning(folder: Path) -> Converted:
         loads it.
 
     Raises:
-        ModelError: A class that is not known, weights missing, or a file that holds more than
-            tensors.
+        ModelError: A class that is not known, weights missing or left over, a threshold that was
+            never trained, or a file that holds more than tensors.
     """
-    trainer = json.loads((folder / "config.json").read_text())["trainer"]
-    kind = trainer.get("dict_class", "")
+    path = folder / "config.json"
+    settings = read_settings(path, {"trainer": (dict,), "buffer": (dict,)})
+    trainer = settings.get("trainer") or {}
+    check_kinds(path, trainer, TRAINER)
+    kind = trainer.get("dict_class") or ""
     if kind not in ARCHITECTURES:
-        raise ModelError(f"{folder}: {unknown('dict_class', kind, ARCHITECTURES)}")
-    state = _load_pt(folder / "ae.pt")
-    old = {key: value.float() for key, value in state.items()}
-    try:
-        weights = _rename_weights(kind, old)
-    except KeyError as error:
-        raise ModelError(
-            f"{folder / 'ae.pt'} lacks {error} of an {kind}; it has {', '.join(sorted(old))}."
-        ) from error
+        raise ModelError(f"{path}: {unknown('dict_class', kind, ARCHITECTURES)}")
+    file = folder / "ae.pt"
+    old, stored = read_weights(file, counts=COUNTS)
+    weights = _rename_weights(file, kind, old)
+    d_in, d_sae = check_shapes(file, weights)
+    check_size(path, trainer, "activation_dim", d_in)
+    check_size(path, trainer, "dict_size", d_sae)
     if kind in ("AutoEncoder", "AutoEncoderNew"):
         weights |= _unit_decoder(weights)
-    config = _config(ARCHITECTURES[kind], weights, raw=kind in RAW_INPUT)
+    config = _config(ARCHITECTURES[kind], d_in, d_sae, raw=kind in RAW_INPUT)
+    facts: dict[str, Any] = {"layout": f"dictionary_learning {kind}", "stored": stored}
+    k = _stated_k(path, trainer, old)
     if ARCHITECTURES[kind] == "topk":
-        config["k"] = int(old["k"] if "k" in old else trainer["k"])
-    facts: dict[str, Any] = {"layout": f"dictionary_learning {kind}", "stored": _dtypes(state)}
-    if "k" in trainer:
-        facts["l0"] = float(trainer["k"])
-    facts["model_name"] = str(trainer.get("lm_name", ""))
-    place = trainer.get("submodule_name") or trainer.get("layer")
-    hook = ""
-    if place is not None and str(place):
-        hook = hook_name(place)
-    return Converted(config, weights, hook, facts)
+        config["k"] = check_k(path, k, d_sae)
+    if k is not None:
+        facts |= {"k": k, "l0": float(k)}
+    facts["model_name"] = trainer.get("lm_name") or ""
+    if isinstance(trainer.get("layer"), int):
+        facts["layer"] = trainer["layer"]
+    return Converted(config, weights, _place(path, trainer, settings.get("buffer") or {}), facts)
 
 
-def _rename_weights(kind: str, old: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """State dict of SAELens from one of dictionary_learning; KeyError for a weight it lacks."""
-    architecture = ARCHITECTURES[kind]
-    if "encoder.weight" in old:  # torch.nn.Linear: (out, in)
-        encoder, decoder = old["encoder.weight"].T, old["decoder.weight"].T
-    else:
-        encoder, decoder = old["W_enc"], old["W_dec"]
-    new = {"W_enc": encoder, "W_dec": decoder, "b_dec": old[DECODER_BIAS.get(kind, "b_dec")]}
-    if architecture == "gated":
-        return new | {"b_gate": old["gate_bias"], "b_mag": old["mag_bias"], "r_mag": old["r_mag"]}
-    new["b_enc"] = old["encoder.bias" if "encoder.weight" in old else "b_enc"]
-    if architecture == "jumprelu":
-        new["threshold"] = old["threshold"].expand_as(new["b_enc"]).clone()
+def _stated_k(path: Path, trainer: Mapping[str, Any], weights: Mapping[str, Tensor]) -> int | None:
+    """Features a token by the weights or the settings; None where neither says."""
+    stated = trainer.get("k")
+    if "k" not in weights:
+        return stated
+    k = weights["k"]
+    if k.numel() != 1 or k.is_complex() or not float(k).is_integer():
+        raise ModelError(f"{path.with_name('ae.pt')}: 'k' must be one whole number.")
+    check_size(path, trainer, "k", int(k))
+    return int(k)
+
+
+def _place(path: Path, trainer: Mapping[str, Any], buffer: Mapping[str, Any]) -> str:
+    """Where the SAE reads, in the words of its settings."""
+    name, layer = trainer.get("submodule_name") or "", trainer.get("layer")
+    place = name or ("" if layer is None else str(layer))
+    side = buffer.get("io", "out")
+    if side == "in" and place:
+        return f"{place}.input"
+    if side not in ("in", "out"):
+        raise ModelError(
+            f"{path}: an SAE of io={excerpt(side)} does not rebuild what it reads; expected 'out'."
+        )
+    return place
+
+
+def _rename_weights(path: Path, kind: str, old: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """State dict of SAELens from one of dictionary_learning."""
+    rest, new = dict(old), {}
+    names = _names(kind, linear="encoder.weight" in old)
+    for name, old_name in names.items():
+        if old_name not in rest:
+            has = ", ".join(sorted(old)) or "nothing"
+            raise ModelError(f"{path} lacks '{old_name}' of an {kind}; it has {has[:200]}.")
+        new[name] = rest.pop(old_name)
+        if old_name in ("encoder.weight", "decoder.weight"):  # torch.nn.Linear: (out, in)
+            new[name] = new[name].t()
+    if "threshold" in new and new["threshold"].numel() == 1:
+        new["threshold"] = _one_threshold(path, float(new["threshold"]), like=new["b_enc"])
+    left_over = sorted(set(rest) - WITHOUT_EFFECT.get(kind, set()))
+    if left_over:
+        raise ModelError(
+            f"{path} holds {excerpt(left_over[0])}, which no {kind} has: it would be left out in "
+            f"silence. It has {', '.join(names.values())}."
+        )
     return new
+
+
+def _names(kind: str, *, linear: bool) -> dict[str, str]:
+    """Name of each weight in dictionary_learning, by its name in SAELens."""
+    names = {"W_enc": "W_enc", "W_dec": "W_dec", "b_dec": DECODER_BIAS.get(kind, "b_dec")}
+    if linear:
+        names |= {"W_enc": "encoder.weight", "W_dec": "decoder.weight"}
+    if ARCHITECTURES[kind] == "gated":
+        return names | {"b_gate": "gate_bias", "b_mag": "mag_bias", "r_mag": "r_mag"}
+    names["b_enc"] = "encoder.bias" if linear else "b_enc"
+    if ARCHITECTURES[kind] == "jumprelu":
+        names["threshold"] = "threshold"
+    return names
+
+
+def _one_threshold(path: Path, threshold: float, *, like: Tensor) -> Tensor:
+    """One threshold for all features."""
+    if threshold < 0:
+        raise ModelError(
+            f"{path}: the threshold is {threshold:g}, its value before training: every feature "
+            "above 0 would count, not k of them. Take a later checkpoint of the training."
+        )
+    return like.new_full((like.numel(),), threshold)
 
 
 def _unit_decoder(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Weights with decoder rows of norm 1 that answer the same: activations grow by the norms."""
     norms = weights["W_dec"].norm(dim=1)
+    norms[norms == 0] = 1.0  # a row of zeros says nothing at any length
     return {
         "W_dec": weights["W_dec"] / norms[:, None],
         "W_enc": weights["W_enc"] * norms,
@@ -153,62 +239,37 @@ def from_sparsify(folder: Path) -> Converted:
     Raises:
         ModelError: It is a transcoder, ranks by groups or sign, or lacks weights.
     """
-    config = json.loads((folder / "cfg.json").read_text())
+    path, file = folder / "cfg.json", folder / "sae.safetensors"
+    settings = read_settings(path, SPARSIFY)
     for key, plain in PLAIN_SPARSIFY.items():
-        if config.get(key, plain) != plain:
+        if settings.get(key, plain) not in (plain, None):
             raise ModelError(
-                f"{folder}: {key}={config[key]} is no autoencoder of one residual; expected "
-                f"{key}={plain}."
+                f"{folder}: {key}={excerpt(settings[key])} is no autoencoder of one residual; "
+                f"expected {key}={plain}."
             )
-    old = load_file(folder / "sae.safetensors")
-    try:
-        weights = {
-            "W_enc": old["encoder.weight"].float().T,
-            "W_dec": old["W_dec"].float(),
-            "b_enc": old["encoder.bias"].float(),
-            "b_dec": old["b_dec"].float(),
-        }
-    except KeyError as error:
+    old, stored = read_weights(file)
+    if old.keys() != set(SPARSIFY_NAMES):
         raise ModelError(
-            f"{folder / 'sae.safetensors'} lacks {error}; it has {', '.join(sorted(old))}."
-        ) from error
-    facts = {"layout": "sparsify", "stored": _dtypes(old), "l0": float(config["k"])}
-    hook = ""
-    if MODULE.fullmatch(folder.name) or folder.name.endswith("embed_tokens"):
-        hook = hook_name(folder.name)
-    topk = _config("topk", weights, raw=False) | {"k": int(config["k"])}
-    return Converted(topk, weights, hook, facts)
+            f"{file}: an SAE of sparsify has exactly {', '.join(SPARSIFY_NAMES)}; found "
+            f"{', '.join(sorted(old))[:200]}."
+        )
+    weights = {name: old[key] for key, name in SPARSIFY_NAMES.items()}
+    weights["W_enc"] = weights["W_enc"].t()  # torch.nn.Linear: (out, in)
+    d_in, d_sae = check_shapes(file, weights)
+    check_size(path, settings, "d_in", d_in)
+    if settings.get("num_latents"):  # 0: a multiple of d_in
+        check_size(path, settings, "num_latents", d_sae)
+    k = check_k(path, settings.get("k"), d_sae)
+    config = _config("topk", d_in, d_sae, raw=False) | {"k": k}
+    facts = {"layout": "sparsify", "stored": stored, "k": k, "l0": float(k)}
+    name = folder.resolve().name
+    return Converted(config, weights, name if is_place(name) else "", facts)
 
 
-def _config(architecture: str, weights: Mapping[str, Tensor], *, raw: bool) -> dict[str, Any]:
-    d_in, d_sae = weights["W_enc"].shape
+def _config(architecture: str, d_in: int, d_sae: int, *, raw: bool) -> dict[str, Any]:
     return {
         "architecture": architecture,
         "d_in": d_in,
         "d_sae": d_sae,
         "apply_b_dec_to_input": not raw,
     }
-
-
-def _load_pt(path: Path) -> dict[str, Tensor]:
-    """Load tensors only: a pickle that would run code is refused."""
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ModelError(
-            f"{path} holds more than tensors or is damaged, and nothing in it was run "
-            f"({str(error).splitlines()[0]}). Save it again as a plain state dict."
-        ) from error
-    is_mapping = isinstance(state, Mapping)
-    if not is_mapping or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ModelError(
-            f"{path} is no state dict of tensors; save it again as torch.save(ae.state_dict(), "
-            "path)."
-        )
-    return dict(state)
-
-
-def _dtypes(weights: Mapping[str, Tensor]) -> str:
-    """Dtype that the weight matrices are stored in."""
-    matrices = (weight for weight in weights.values() if weight.ndim == 2)
-    return "/".join(sorted({str(weight.dtype).removeprefix("torch.") for weight in matrices}))

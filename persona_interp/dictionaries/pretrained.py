@@ -5,20 +5,19 @@ The libraries are SAELens, dictionary_learning and sparsify. What their folders 
 """
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from safetensors import safe_open
 
 from persona_interp.dictionaries.dictionary import (
     CARD,
     Dictionary,
     SparseDictionary,
-    hash_dictionary,
+    altered,
     open_dictionary,
+    read_card,
 )
 from persona_interp.dictionaries.foreign import (
     Converted,
@@ -26,20 +25,27 @@ from persona_interp.dictionaries.foreign import (
     from_sparsify,
 )
 from persona_interp.dictionaries.harvest import harvest
-from persona_interp.dictionaries.hooks import hook_name
-from persona_interp.dictionaries.saelens import build, fetch, load_sae
-from persona_interp.errors import ModelError
+from persona_interp.dictionaries.hooks import HOOK, hook_name
+from persona_interp.dictionaries.saelens import build, copy_sae, fetch, is_sae, releases
+from persona_interp.dictionaries.saelens_folders import (
+    CONFIG,
+    METADATA,
+    WEIGHTS,
+    from_saelens,
+    refuse_transcoder,
+)
+from persona_interp.dictionaries.settings import check_kinds
+from persona_interp.errors import LONGEST, ModelError, excerpt
 from persona_interp.models import Checkpoint
 
-SAELENS = "sae_weights.safetensors"
 SPARSIFY = "sae.safetensors"
 LEARNING = "ae.pt"
-SCALER = "activation_scaler.json"
-DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-"""Names of dtypes by those of safetensors."""
+
+Source = str | Path | tuple[str, str]
+"""A folder, ``"release/sae_id"``, or ``(release, sae_id)``."""
 
 
-def open_any(source: str | Path, *, hook: str | int | None = None) -> SparseDictionary:
+def open_any(source: Source, *, hook: str | int | None = None) -> SparseDictionary:
     """Open the dictionary that this name means, ours or a foreign one.
 
     Args:
@@ -53,19 +59,26 @@ def open_any(source: str | Path, *, hook: str | int | None = None) -> SparseDict
     Raises:
         ModelError: There is none, or its weights are not those that its card names.
     """
-    if hook is None and (Path(source).expanduser() / CARD).is_file():
-        return open_dictionary(Path(source).expanduser())
+    folder = _folder(source)
+    if hook is None and folder is not None and (folder / CARD).is_file():
+        return open_dictionary(folder)
     return load_pretrained(source, hook=hook)
 
 
 def load_pretrained(
-    source: str | Path, *, hook: str | int | None = None, scale: float | None = None
+    source: Source,
+    sae_id: str | None = None,
+    *,
+    hook: str | int | None = None,
+    scale: float | None = None,
 ) -> SparseDictionary:
     """Load a dictionary that somebody published.
 
     Args:
         source: A folder of SAELens, of dictionary_learning or of sparsify (of one hook), one that
-            ``save_dictionary`` wrote, or ``"release/sae_id"`` of SAELens' list, which asks the hub.
+            ``save_dictionary`` wrote, or a release of SAELens' list, which asks the hub: a text
+            ``"release/sae_id"``, a pair, or the release alone with ``sae_id``.
+        sae_id: Which SAE of the release, as SAELens takes it.
         hook: Where it reads: a hook, a module (``"model.layers.3"``) or a block; what the folder
             says by default.
         scale: Factor by which residuals are multiplied before encoding, folded into the weights.
@@ -83,36 +96,117 @@ def load_pretrained(
         ModelError: No SAE is there, it is no autoencoder of one hook, or nothing says where it
             reads.
     """
-    folder = Path(source).expanduser()
-    if folder.is_dir():
+    if sae_id is not None:
+        source = (str(source), sae_id)
+    folder = _folder(source)
+    if folder is None:
+        release, sae_id = _published(source)
+        sae, place, facts = _from_hub(release, sae_id)
+        name = f"{release}/{sae_id}"
+    else:
         sae, place, facts = _from_folder(folder)
         name = facts.pop("name", "") or "/".join(filter(None, (folder.parent.name, folder.name)))
-    else:
-        sae, place, facts = _from_hub(str(source))
-        name = str(source)
-    if hook is not None:
-        place = hook
-    if place in (None, ""):
-        raise ModelError(
-            f'{source} does not say where it reads; give hook="blocks.12.hook_out" or the block, '
-            "hook=12."
-        )
+    hook = _hook(name, place if hook is None else hook, facts if hook is None else {})
     if scale is not None:
         sae.fold_activation_norm_scaling_factor(scale)
         facts["folded"] = scale
-    sae = sae.eval().requires_grad_(requires_grad=False)
+    return _with_facts(sae, name, hook, facts)
+
+
+def from_sae(sae: Any, *, hook: str | int | None = None) -> SparseDictionary:
+    """Take an SAE of SAELens that is in memory as a dictionary.
+
+    Args:
+        sae: An ``SAE``, or a ``TrainingSAE``, attached to a model or not; it stays as it is.
+        hook: Where it reads; what its metadata says by default.
+
+    Returns:
+        The dictionary in float32, as ``load_pretrained`` gives it.
+
+    Raises:
+        ModelError: It is no autoencoder of one residual, or nothing says where it reads.
+    """
+    inference = copy_sae(sae)
+    facts = _module_facts(sae)
+    check_kinds(Path("this SAE"), facts, METADATA)
+    place = sae.cfg.metadata.hook_name or ""
+    name = "/".join(filter(None, (facts.get("model_name", "SAE"), str(place))))
+    return _with_facts(inference, name, _hook(name, place if hook is None else hook, {}), facts)
+
+
+def _folder(source: Source) -> Path | None:
+    """Folder that a source names; None where it names a release, or nothing on this machine."""
+    if isinstance(source, tuple):
+        return None
+    try:
+        folder = Path(source).expanduser()
+        return folder if folder.is_dir() else None
+    # TypeError: no path; ValueError: a NUL in it; RuntimeError: a home folder of nobody
+    except (TypeError, ValueError, RuntimeError, OSError) as error:
+        raise ModelError(
+            "expected the folder of an SAE, 'release/sae_id' or (release, sae_id); got "
+            f"{excerpt(source)}."
+        ) from error
+
+
+def _published(source: Source) -> tuple[str, str]:
+    """Release and SAE that a source names."""
+    if isinstance(source, tuple):
+        if len(source) != 2 or not all(isinstance(part, str) and part for part in source):
+            raise ModelError(f"a published SAE is (release, sae_id); got {excerpt(source)}.")
+        return source
+    name = str(source)
+    if isinstance(source, Path) or "/" not in name.strip("/") or name[0] in "./~":
+        raise ModelError(
+            f"there is no folder {name[:LONGEST]}, and a published SAE is named 'release/sae_id'."
+        )
+    release, _, sae_id = name.partition("/")
+    if release not in releases():
+        repository, _, sae_id = sae_id.partition("/")
+        release = f"{release}/{repository}"
+    if not sae_id:
+        raise ModelError(
+            f"there is no folder {name[:LONGEST]}, and SAELens' list has no such release; a "
+            "published SAE is named 'release/sae_id'."
+        )
+    return release, sae_id
+
+
+def _hook(name: str, place: str | int, facts: dict[str, Any]) -> str:
+    """Canonical name of the hook that was given, or that its folder states."""
+    if place == "":
+        raise ModelError(
+            f'{excerpt(name)} does not say where it reads; give hook="blocks.12.hook_out" or the '
+            "block, hook=12."
+        )
+    hook, layer = hook_name(place), facts.get("layer")
+    block = HOOK.fullmatch(hook)
+    if layer is not None and block is not None and int(block[1]) != layer:
+        raise ModelError(
+            f"{excerpt(name)} says both {excerpt(place)} and layer {layer}; give hook= where it "
+            "reads."
+        )
+    return hook
+
+
+def _with_facts(sae: Any, name: str, hook: str, facts: dict[str, Any]) -> SparseDictionary:
+    """Dictionary whose mean is what its folder says, or its decoder bias."""
     variance = facts.pop("variance", float("nan"))
     if "mean" in facts:
-        mean = torch.tensor(facts["mean"])
+        mean = torch.tensor(facts["mean"], dtype=torch.float32)
         facts["mean"] = "of the training residuals"
     else:
         mean = sae.b_dec.detach().clone().float()
         facts["mean"] = "unknown: decoder bias"
-    return SparseDictionary(sae, name, hook_name(place), mean, variance, facts)
+    if mean.shape != sae.b_dec.shape:
+        raise ModelError(
+            f"{name}: its mean has {len(mean)} numbers, its decoder bias {len(sae.b_dec)}."
+        )
+    return SparseDictionary(sae, name, hook, mean, variance, facts)
 
 
 def measure_residuals(
-    dictionary: SparseDictionary,
+    dictionary: SparseDictionary | Any,
     checkpoint: Checkpoint,
     corpus: pd.DataFrame,
     *,
@@ -121,7 +215,8 @@ def measure_residuals(
     """Measure the mean and variance of the residuals that a dictionary reads.
 
     Args:
-        dictionary: A foreign dictionary, whose training residuals are unknown.
+        dictionary: A foreign dictionary, whose training residuals are unknown, or an ``SAE`` of
+            SAELens.
         checkpoint: The model it was made for.
         corpus: A corpus table.
         n_tokens: Tokens to measure on.
@@ -132,6 +227,8 @@ def measure_residuals(
     Raises:
         ModelError: The hook does not exist or has another width.
     """
+    if is_sae(dictionary):
+        dictionary = from_sae(dictionary)
     acts = harvest([checkpoint], corpus, hook=dictionary.hook, n_tokens=n_tokens, seed=0).acts
     if acts.shape[1] != dictionary.d_in:
         raise ModelError(
@@ -165,82 +262,58 @@ def hint(dictionary: Dictionary, feature: int) -> str:
     return f"https://www.neuronpedia.org/{place}/{feature}"
 
 
-def _from_folder(folder: Path) -> tuple[Any, Any, dict[str, Any]]:
+def _from_folder(folder: Path) -> tuple[Any, str, dict[str, Any]]:
     """SAE, the place it names, and what else its folder says."""
-    if (folder / SAELENS).is_file() and (folder / "cfg.json").is_file():
+    if (folder / WEIGHTS).is_file() and (folder / CONFIG).is_file():
         return _from_saelens(folder)
-    if (folder / SPARSIFY).is_file() and (folder / "cfg.json").is_file():
-        return _build(from_sparsify(folder))
+    if (folder / SPARSIFY).is_file() and (folder / CONFIG).is_file():
+        return _build(from_sparsify(folder), folder)
     if (folder / LEARNING).is_file() and (folder / "config.json").is_file():
-        return _build(from_dictionary_learning(folder))
+        return _build(from_dictionary_learning(folder), folder)
     advice = ""
     inside = sorted(str(path.parent.relative_to(folder)) for path in folder.glob(f"*/{SPARSIFY}"))
     if inside:
-        advice = f" It holds SAEs of several hooks: name one of {', '.join(inside)}."
+        advice = f" It holds SAEs of several hooks: name one of {', '.join(inside)[:200]}."
     raise ModelError(
-        f"{folder} holds no SAE: expected cfg.json with {SAELENS} (SAELens) or {SPARSIFY} "
+        f"{folder} holds no SAE: expected {CONFIG} with {WEIGHTS} (SAELens) or {SPARSIFY} "
         f"(sparsify), or config.json with {LEARNING} (dictionary_learning).{advice}"
     )
 
 
-def _build(sae: Converted) -> tuple[Any, str, dict[str, Any]]:
-    return build(sae.config, sae.weights), sae.hook, sae.facts
+def _build(sae: Converted, folder: Path) -> tuple[Any, str, dict[str, Any]]:
+    return build(sae.config, sae.weights, source=folder), sae.place, sae.facts
 
 
-def _from_saelens(folder: Path) -> tuple[Any, Any, dict[str, Any]]:
-    sae, facts = load_sae(folder), _facts(folder)
-    hook = facts.pop("hook")
+def _from_saelens(folder: Path) -> tuple[Any, str, dict[str, Any]]:
+    sae, place, facts = _build(from_saelens(folder), folder)
     if (folder / CARD).is_file():  # one of ours
-        card = json.loads((folder / CARD).read_text())
-        hook = card["hook"]
+        card = read_card(folder)
+        place = card["hook"]
         facts |= card["provenance"] | {key: card[key] for key in ("name", "mean", "variance")}
-        dictionary = SparseDictionary(sae, "", hook, torch.tensor(card["mean"]), 0.0)
-        if hash_dictionary(dictionary) != card["hash"]:
-            facts["altered"] = f"weights, hook or mean are not those its {CARD} names"
-    return sae, hook, facts
+        dictionary = SparseDictionary(sae, "", place, torch.tensor(card["mean"]), 0.0)
+        if fault := altered(dictionary, card):
+            facts["altered"] = fault
+    return sae, place, facts
 
 
-def _facts(folder: Path) -> dict[str, Any]:
-    """What a SAELens folder says: only what is written there, nothing that SAELens would assume."""
-    config = json.loads((folder / "cfg.json").read_text())
-    metadata = config.get("metadata") or {}
-    # older folders have the keys of the metadata at the top of the configuration
-    flat = {**config, **metadata}
-    with safe_open(folder / SAELENS, framework="pt") as weights:
-        dtypes = {str(weights.get_slice(name).get_dtype()) for name in weights.keys()}
-    facts: dict[str, Any] = {
-        "layout": f"SAELens {config.get('architecture', 'standard')}",
-        "hook": flat.get("hook_name") or flat.get("hook_point"),
-        "stored": "/".join(sorted(DTYPES.get(dtype, dtype) for dtype in dtypes)),
-        "declared": str(config.get("dtype", "float32")).removeprefix("torch."),
-    }
-    loading = metadata.get("model_from_pretrained_kwargs") or {}
-    dtype = metadata.get("dtype") or loading.get("dtype") or loading.get("torch_dtype")
-    if dtype:
-        facts["metadata"] = str(dtype).removeprefix("torch.")
-    for key in ("l0", "prepend_bos", "normalize_activations", "neuronpedia_id", "model_name", "k"):
-        if flat.get(key) is not None:
-            facts[key] = flat[key]
-    if "k" in facts:
-        facts.setdefault("l0", float(facts["k"]))
-    if (folder / SCALER).is_file():
-        facts["scaling_factor"] = json.loads((folder / SCALER).read_text()).get("scaling_factor")
-    return facts
+def _from_hub(release: str, sae_id: str) -> tuple[Any, str, dict[str, Any]]:
+    sae = fetch(release, sae_id)
+    architecture = sae.cfg.architecture()
+    refuse_transcoder(architecture, f"{release}/{sae_id}")
+    return copy_sae(sae), sae.cfg.metadata.hook_name or "", _module_facts(sae)
 
 
-def _from_hub(source: str) -> tuple[Any, Any, dict[str, Any]]:
-    if "/" not in source:
-        raise ModelError(
-            f"there is no folder {source}, and a published SAE is named 'release/sae_id'."
-        )
-    sae = fetch(source)
+def _module_facts(sae: Any) -> dict[str, Any]:
+    """What an SAE of SAELens in memory says of itself."""
     metadata = sae.cfg.metadata
     facts = {
         "layout": f"SAELens {sae.cfg.architecture()}",
-        "declared": str(sae.cfg.dtype),
+        "declared": str(sae.cfg.dtype).removeprefix("torch."),
         "normalize_activations": sae.cfg.normalize_activations,
     }
+    if hasattr(sae.cfg, "k"):
+        facts["k"] = sae.cfg.k
     for key in ("l0", "prepend_bos", "neuronpedia_id", "model_name"):
         if metadata[key] is not None:
             facts[key] = metadata[key]
-    return sae, metadata.hook_name, facts
+    return facts

@@ -10,26 +10,33 @@ SAELens takes seconds to import: every import of it is inside a function.
 
 import contextlib
 import io
-import json
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import OfflineModeIsEnabled
-from safetensors import SafetensorError
 from torch import Tensor
 from tqdm import tqdm
 
-from persona_interp.errors import ModelError
+from persona_interp.dictionaries.saelens_folders import (
+    from_saelens,
+    reads_heads,
+    refuse_transcoder,
+)
+from persona_interp.dictionaries.weight_files import check_finite
+from persona_interp.errors import ModelError, PersonaInterpError, unknown
 
 DEAD_AFTER = 50
 """Batches without firing until a feature learns from what the others leave; 1000 lets most die."""
 SETTLING = 5.0
 """Time constants within the training of the threshold's moving average, which starts at 0."""
+USUAL = 1000.0
+"""Numbers such as residuals hold, at which an SAE must answer."""
+MOST_REASON = 200
+"""Most characters that a message quotes of SAELens."""
 
 
 @contextlib.contextmanager
@@ -38,6 +45,35 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+@contextlib.contextmanager
+def foreign(source: object) -> Iterator[None]:
+    """Run what SAELens does while it reads, and turn whatever it raises into one kind of error.
+
+    The one place around its code: what that may not do while something is read is forbidden here.
+
+    Args:
+        source: What is read, for the message.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ModelError: It raised anything.
+    """
+    try:
+        with _quiet():
+            yield
+    except PersonaInterpError:
+        raise
+    except Exception as error:
+        raise ModelError(f"SAELens cannot read the SAE in {source}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {' '.join(lines[:2])[:MOST_REASON]}."
 
 
 def train(
@@ -108,9 +144,7 @@ def train(
         batches = _batches((residuals - mean) / scale, batch=batch, seed=seed, bar=bar)
         with bar, contextlib.redirect_stderr(io.StringIO()):
             SAETrainer(config, sae, batches).fit()
-    with tempfile.TemporaryDirectory() as folder:
-        sae.save_inference_model(folder)
-        inference = load_sae(Path(folder))
+    inference = finish(sae, source="this training")
     identity = torch.eye(residuals.shape[1])
     inference.fold_activation_whitening(
         mean=mean, whitening_matrix=identity / scale, unwhitening_matrix=identity * scale
@@ -134,54 +168,124 @@ def _batches(residuals: Tensor, *, batch: int, seed: int, bar: tqdm) -> Iterator
         yield residuals[rows]
 
 
-def load_sae(folder: Path) -> Any:
-    """Load the SAE that SAELens wrote into a folder.
-
-    Args:
-        folder: It holds ``cfg.json`` and ``sae_weights.safetensors``, of a finished SAE or of one
-            still in training.
-
-    Returns:
-        Its inference module in float32 and eval mode, without gradients.
-
-    Raises:
-        ModelError: It is no autoencoder of one hook, or SAELens cannot read it.
-    """
-    with _quiet():
-        from sae_lens import SAE, TrainingSAE
-    config = json.loads((folder / "cfg.json").read_text())
-    _refuse_transcoder(config.get("architecture", "standard"), folder)
-    with _explain_unreadable(folder), tempfile.TemporaryDirectory() as inference, _quiet():
-        # only a checkpoint of SAELens' trainer has this key: it becomes an inference module first
-        if "decoder_init_norm" in config:
-            TrainingSAE.load_from_disk(folder, dtype="float32").save_inference_model(inference)
-            folder = Path(inference)
-        sae = SAE.load_from_disk(folder, dtype="float32")
-    return sae.eval().requires_grad_(requires_grad=False)
-
-
-def build(config: dict[str, Any], weights: dict[str, Tensor]) -> Any:
+def build(config: dict[str, Any], weights: dict[str, Tensor], *, source: object) -> Any:
     """Build the SAELens module that has these weights.
 
     Args:
-        config: Configuration of its inference class, ``architecture`` included.
-        weights: Its state dict.
+        config: Its configuration, ``architecture`` included: of a finished SAE, or of one still in
+            training, which is finished as SAELens would.
+        weights: Its state dict, which the module shares.
+        source: Where they come from, for messages.
 
     Returns:
-        The inference module in eval mode, without gradients.
+        The inference module in float32 and eval mode, without gradients.
+
+    Raises:
+        ModelError: SAELens does not take them, or the module does not answer with residuals.
     """
-    with _quiet():
-        from sae_lens import SAE
-    sae: Any = SAE.from_dict(config)
-    sae.load_state_dict(weights)
-    return sae.eval().requires_grad_(requires_grad=False)
+    whole = {name: weight.contiguous() for name, weight in weights.items()}
+    with foreign(source):
+        from sae_lens import SAE, TrainingSAE
+        from sae_lens.registry import SAE_CLASS_REGISTRY, SAE_TRAINING_CLASS_REGISTRY
+
+        architecture = config.get("architecture") or "standard"
+        known = {**SAE_CLASS_REGISTRY, **SAE_TRAINING_CLASS_REGISTRY}
+        if architecture not in known:
+            raise ModelError(f"{source}: {unknown('architecture', architecture, known)}")
+
+        def converter(*_: Any, **__: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
+            return {**config, "dtype": "float32", "device": "cpu"}, whole
+
+        # only a checkpoint of SAELens' trainer has this key: it becomes an inference module first
+        if "decoder_init_norm" in config or architecture not in SAE_CLASS_REGISTRY:
+            training = TrainingSAE.load_from_disk("", converter=converter)
+            return finish(training, source=source)
+        sae = SAE.load_from_disk("", converter=converter)
+        return _checked(sae)
 
 
-def fetch(source: str) -> Any:
+def finish(training: Any, *, source: object) -> Any:
+    """Inference module of an SAE in training.
+
+    Args:
+        training: A ``TrainingSAE``.
+        source: Where it comes from, for messages.
+
+    Returns:
+        The module that SAELens would save.
+
+    Raises:
+        ModelError: SAELens cannot finish it.
+    """
+    with foreign(source), tempfile.TemporaryDirectory() as folder:
+        training.save_inference_model(folder)
+        config, weights, *_ = from_saelens(Path(folder))
+    return build(config, weights, source=source)
+
+
+@torch.no_grad()
+def _checked(sae: Any) -> Any:
+    """The module, if it answers rows of residuals with rows of residuals."""
+    sae = sae.eval().requires_grad_(requires_grad=False)
+    rows = torch.linspace(-USUAL, USUAL, 2 * sae.cfg.d_in).reshape(2, sae.cfg.d_in)
+    feats = sae.encode(rows)
+    rebuilt = sae.decode(feats)
+    if feats.shape != (2, sae.cfg.d_sae) or rebuilt.shape != rows.shape:
+        raise ValueError(f"it answers shapes {tuple(feats.shape)} and {tuple(rebuilt.shape)}")
+    if not bool(feats.isfinite().all() and rebuilt.isfinite().all()):
+        raise ValueError(f"it answers numbers up to {USUAL:g} with numbers that are not finite")
+    return sae
+
+
+def is_sae(value: object) -> bool:
+    """Whether a value is an SAE of SAELens; without importing it, which takes seconds.
+
+    Args:
+        value: Anything.
+
+    Returns:
+        True for an ``SAE`` and a ``TrainingSAE``.
+
+    >>> is_sae("an SAE")
+    False
+    """
+    library = sys.modules.get("sae_lens")
+    return library is not None and isinstance(value, library.SAE | library.TrainingSAE)
+
+
+def copy_sae(sae: Any) -> Any:
+    """Copy an SAE of SAELens without whatever was hooked to it.
+
+    Args:
+        sae: An ``SAE``, attached to a model or not, or a ``TrainingSAE``.
+
+    Returns:
+        Its inference module in float32 on the CPU, which shares weights where it can.
+
+    Raises:
+        ModelError: It is no autoencoder of one residual, or its weights are not finite.
+    """
+    with foreign("this SAE"):
+        from sae_lens import TrainingSAE
+
+        config = sae.cfg.to_dict()
+        refuse_transcoder(sae.cfg.architecture(), "this SAE")
+        if reads_heads(config | config["metadata"]):
+            raise ModelError("an SAE of attention heads (hook_z) reads no residual; use another.")
+        if isinstance(sae, TrainingSAE):
+            return finish(sae, source="this SAE")
+        state = sae.state_dict().items()
+        weights = {name: weight.detach().float().cpu() for name, weight in state}
+    check_finite("this SAE", weights)
+    return build(config, weights, source="this SAE")
+
+
+def fetch(release: str, sae_id: str) -> Any:
     """Fetch a published SAE, from the cache or the hub.
 
     Args:
-        source: ``"release/sae_id"`` of SAELens' list, or ``"org/repository/folder"`` of the hub.
+        release: Of SAELens' list, or ``"org/repository"`` of the hub.
+        sae_id: Which of its SAEs.
 
     Returns:
         Its inference module in float32.
@@ -191,38 +295,26 @@ def fetch(source: str) -> Any:
     """
     with _quiet():
         from sae_lens import SAE
-        from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
-    release, _, sae_id = source.partition("/")
-    if release not in get_pretrained_saes_directory():
-        repository, _, sae_id = sae_id.partition("/")
-        release = f"{release}/{repository}"
-    try:
-        sae = SAE.from_pretrained(release, sae_id, device="cpu")
-    # what the hub raises for a file that the cache lacks (LocalEntryNotFoundError) is an OSError
-    except (ValueError, KeyError, OSError, OfflineModeIsEnabled) as error:
-        reason = (str(error).splitlines() or [""])[0]
-        raise ModelError(
-            f"the SAE '{source}' is not on SAELens' list, or not in the cache and no hub answered "
-            f"({type(error).__name__}: {reason}). Give release/sae_id, or the path of a folder "
-            "with cfg.json and sae_weights.safetensors, which is read offline."
-        ) from error
-    _refuse_transcoder(sae.cfg.architecture(), source)
+
+        # the only place that may reach the network, because the user has named it
+        try:
+            sae = SAE.from_pretrained(release, sae_id, device="cpu")
+        except Exception as error:  # of SAELens, of the hub, or of what lies in its cache
+            raise ModelError(
+                f"the SAE '{release}/{sae_id}' is not on SAELens' list, or not in the cache and no "
+                f"hub answered ({_reason(error)}) Give release/sae_id, or the path of a folder "
+                "with cfg.json and sae_weights.safetensors, which is read offline."
+            ) from error
     return sae
 
 
-def _refuse_transcoder(architecture: str, source: object) -> None:
-    if "transcoder" in architecture or architecture == "temporal":
-        raise ModelError(
-            f"{source} is a {architecture} SAE: it does not rebuild the residual it reads. Use an "
-            "SAE."
-        )
+def releases() -> Collection[str]:
+    """Releases on SAELens' list of published SAEs.
 
+    Returns:
+        Their names.
+    """
+    with foreign("the list of published SAEs"):
+        from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
 
-@contextlib.contextmanager
-def _explain_unreadable(folder: Path) -> Iterator[None]:
-    """Turn whatever SAELens raises on a damaged folder into an error that names the folder."""
-    try:
-        yield
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"SAELens cannot read the SAE in {folder}: {reason}") from error
+        return get_pretrained_saes_directory().keys()

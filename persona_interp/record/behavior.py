@@ -9,7 +9,7 @@ inside a TransformerLens bridge, whose modules run through its hooks.
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,9 +23,12 @@ from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint, Tokens, boot, encode, load
 from persona_interp.models.inputs import list_checkpoints
 from persona_interp.models.passes import BATCH, row_batches
-from persona_interp.record.edit import Edit
+from persona_interp.record.edit import Edit, list_edits
 from persona_interp.record.edit_runs import run_edited
 from persona_interp.schema.words import UNEDITED
+
+Edits = Edit | Sequence[Edit | Sequence[Edit]] | Mapping[str, Edit | Sequence[Edit]]
+"""Edits that are tried one after the other; a sequence among them is on together."""
 
 
 class _Batch(NamedTuple):
@@ -59,7 +62,7 @@ def behavior(
     checkpoints: Checkpoint | Iterable[Checkpoint],
     probes: pd.DataFrame,
     *,
-    edits: Sequence[Edit] = (),
+    edits: Edits = (),
     batch: int = BATCH,
 ) -> pd.DataFrame:
     """Log2 probability of every answer to every probe, by each checkpoint.
@@ -68,7 +71,8 @@ def behavior(
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints.
         probes: A probes table; ``values`` and ``answers`` of a row belong together.
         edits: Changes of the inside (``record.add``, ``project_out``, ...), each tried alone on
-            every checkpoint.
+            every checkpoint. A tuple among them is on together, one entry of the table; a mapping
+            names its entries: ``edits=read_capping(path)``.
         batch: Tokens a forward pass, padding included.
 
     Returns:
@@ -98,7 +102,7 @@ def behavior(
     """
     schema.check(probes, "probes")
     _check_answers(probes)
-    _check_names(edits)
+    groups = list_edits(edits)
     n_answers = [len(answers) for answers in probes["answers"]]
     prompts = np.repeat(np.arange(len(probes)), n_answers)  # of every answer
     chats = list(probes["messages"])
@@ -110,7 +114,7 @@ def behavior(
     tables, plan, last_tokenizer = [], [], None
     for checkpoint in tqdm(models, desc="behavior", delay=2, disable=len(models) < 2):
         bridge = None
-        if edits:
+        if groups:
             # eager attention: "none" and the edits differ by the edit alone
             bridge = boot(checkpoint)
             model, tokenizer = bridge.original_model, bridge.tokenizer
@@ -121,14 +125,14 @@ def behavior(
             tokens = encode(tokenizer, messages, answers=answers)
             _warn_shared_start(tokens, prompts)
             plan, last_tokenizer = _plan(tokens, batch=batch), tokenizer
-        for edit in tqdm(
-            (None, *edits),
+        for name in tqdm(
+            (UNEDITED, *groups),
             desc=f"edits of {checkpoint.label}",
             delay=2,
             leave=False,
-            disable=not edits,
+            disable=not groups,
         ):
-            score = _scorer(model, bridge, edit)
+            score = _scorer(model, bridge, groups.get(name, ()))
             logprob = np.empty(len(prompts))
             for part in tqdm(plan, desc=checkpoint.label, delay=2, leave=False):
                 logprob[part.rows] = score(part)
@@ -140,20 +144,11 @@ def behavior(
                 "stage": checkpoint.stage,
                 "step": checkpoint.step,
             }
-            if edits:
-                place["edit"] = UNEDITED if edit is None else edit.name
+            if groups:
+                place["edit"] = name
             head = pd.DataFrame(place, index=keys.index)
             tables.append(pd.concat([head, keys.assign(logprob=logprob, answer_mass=mass)], axis=1))
     return pd.concat(tables, ignore_index=True)
-
-
-def _check_names(edits: Sequence[Edit]) -> None:
-    names = [UNEDITED, *(edit.name for edit in edits)]
-    for name in sorted(set(names)):
-        if names.count(name) > 1:
-            raise SchemaError(
-                f"edits need distinct names other than '{UNEDITED}'; {name!r} is taken. Give name=."
-            )
 
 
 def _check_answers(probes: pd.DataFrame) -> None:
@@ -230,19 +225,17 @@ def _pack(rows: Sequence[_Row], numbers: list[int]) -> _Batch:
     return _Batch(numbers, prefix_ids, torch.tensor(owner), tail, target)
 
 
-def _scorer(model: Any, bridge: Any, edit: Edit | None) -> Callable[[_Batch], np.ndarray]:
-    """Function that gives the log2 probabilities of a batch, with the edit on."""
-    if edit is None:
+def _scorer(model: Any, bridge: Any, edits: tuple[Edit, ...]) -> Callable[[_Batch], np.ndarray]:
+    """Function that gives the log2 probabilities of a batch, with these edits on."""
+    if not edits:
         return lambda part: _score(model, part)
-    source = None
-    if edit.source is not None:
-        source = boot(edit.source)
+    sources = {edit: boot(edit.source) for edit in edits if edit.source is not None}
 
     def score(part: _Batch) -> np.ndarray:
         # prompts of one token have no prefix, and so no pass of their own
         passes = [tuple(ids.shape) for ids in (part.prefix, part.tail) if ids.shape[1]]
         return run_edited(
-            bridge, edit, lambda plain: _score(plain, part), passes=passes, source=source
+            bridge, edits, lambda plain: _score(plain, part), passes=passes, sources=sources
         )
 
     return score

@@ -5,17 +5,23 @@ The layout (Lu et al. 2026): a pickled dict of ``vectors`` (name -> ``vector``, 
 Layer l is the output of block l.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from persona_interp.errors import ModelError, SchemaError
+from persona_interp.errors import ModelError, SchemaError, excerpt
+from persona_interp.models.pt_files import describe, load_tensors, read_rows, write_tensors
 from persona_interp.record.edit import Edit
 from persona_interp.record.hook_names import block_of
-from persona_interp.record.pt_files import describe, load_tensors, read_rows
 from persona_interp.record.vector_edits import cap
+
+MOST_CAPS = 10_000
+"""Most caps of a file."""
+MOST_NUMBERS = 2**24
+"""Most numbers of their vectors."""
 
 
 def read_capping(path: str | Path) -> dict[str, tuple[Edit, ...]]:
@@ -38,25 +44,19 @@ def read_capping(path: str | Path) -> dict[str, tuple[Edit, ...]]:
     content = load_tensors(path)
     vectors = _get(path, content, "vectors", Mapping)
     caps: dict[str, tuple[Edit, ...]] = {}
+    n_numbers = 0  # a vector may be named any number of times
     for experiment in _get(path, content, "experiments", Sequence):
         key = str(_get(path, experiment, "id", str))
         edits = []
         for step in _get(path, experiment, "interventions", Sequence):
-            if not isinstance(step, Mapping) or "cap" not in step:
-                raise ModelError(
-                    f"{path}: experiment '{key}' has an intervention without cap: {describe(step)}."
-                )
-            name = str(_get(path, step, "vector", str))
-            entry = _get(path, vectors, name, Mapping)
-            tensor = _get(path, entry, "vector", torch.Tensor)
-            # read_rows checks rows of layers; a cap has one vector
-            (row,) = read_rows(path, name, tensor[None])
-            hook = f"blocks.{int(_get(path, entry, 'layer', int))}.hook_out"
-            edits.append(cap(row, hook=hook, at=float(step["cap"]), name=f"{key} at {hook}"))
+            edits.append(_read_cap(path, key, vectors, step))
+            n_numbers += MOST_NUMBERS // MOST_CAPS + edits[-1].vectors.size
+            if n_numbers > MOST_NUMBERS:
+                raise ModelError(f"{path}: it holds more than {MOST_CAPS:,} caps, or as much.")
         if key in caps:
-            raise ModelError(f"{path}: experiment '{key}' is there twice.")
+            raise ModelError(f"{path}: experiment {excerpt(key)} is there twice.")
         if not edits:
-            raise ModelError(f"{path}: experiment '{key}' is empty.")
+            raise ModelError(f"{path}: experiment {excerpt(key)} is empty.")
         caps[key] = tuple(edits)
     return caps
 
@@ -89,8 +89,35 @@ def write_capping(experiments: Mapping[str, Sequence[Edit]], path: str | Path) -
             steps.append({"vector": name, "cap": edit.values[0]})
         layout.append({"id": key, "interventions": steps})
     path = Path(path).expanduser()
-    torch.save({"vectors": vectors, "experiments": layout}, path)
-    return path
+    return write_tensors({"vectors": vectors, "experiments": layout}, path)
+
+
+def _read_cap(path: Path, key: str, vectors: Mapping[str, Any], step: Any) -> Edit:
+    """Cap of one intervention of an experiment."""
+    if not isinstance(step, Mapping) or "cap" not in step:
+        raise ModelError(
+            f"{path}: experiment {excerpt(key)} has an intervention without cap: {describe(step)}."
+        )
+    name = str(_get(path, step, "vector", str))
+    entry = _get(path, vectors, name, Mapping)
+    tensor, layer = _get(path, entry, "vector", torch.Tensor), _get(path, entry, "layer", int)
+    rows = read_rows(path, name, tensor[None] if tensor.ndim == 1 else tensor)
+    at = _bound(step["cap"])
+    if at is None or layer < 0 or len(rows) != 1 or not rows.any():
+        raise ModelError(
+            f"{path}: experiment {excerpt(key)} must cap one vector other than 0 of a layer from 0 "
+            f"at a finite number; found layer {layer}, cap {excerpt(step['cap'])}."
+        )
+    hook = f"blocks.{layer}.hook_out"
+    return cap(rows[0], hook=hook, at=at, name=f"{key} at {hook}")
+
+
+def _bound(value: Any) -> float | None:
+    """Number of a cap, which may be a tensor of one number; None where it is no finite one."""
+    if isinstance(value, torch.Tensor) and value.numel() == 1 and value.is_floating_point():
+        value = value.item()
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and math.isfinite(value) else None
 
 
 def _get(path: Path, entry: Any, key: str, kind: type) -> Any:
@@ -99,7 +126,7 @@ def _get(path: Path, entry: Any, key: str, kind: type) -> Any:
     # True counts as an int in Python, but is no number of a layer
     if not is_there or entry[key] is True:
         raise ModelError(
-            f"{path}: expected a capping file with {key} ({kind.__name__}); found "
+            f"{path}: expected a capping file with {excerpt(key)[1:-1]} ({kind.__name__}); found "
             f"{describe(entry)}."
         )
     return entry[key]

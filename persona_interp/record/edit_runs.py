@@ -1,6 +1,7 @@
 """What does a model compute while an edit is on, and was it on at every token?"""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,43 +15,52 @@ from persona_interp.models.boot import canonical
 from persona_interp.record.edit import Edit
 
 T = TypeVar("T")
+Change = Callable[[Tensor], Tensor]
 
 
 def run_edited(
     bridge: Any,
-    edit: Edit,
+    edits: Edit | Sequence[Edit],
     run: Callable[[Any], T],
     *,
     passes: Sequence[tuple[int, ...]],
-    source: Any = None,
+    sources: Mapping[Edit, Any] = MappingProxyType({}),
 ) -> T:
-    """Result of ``run(model)`` while the edit is on, proven to be on once at every token.
+    """Result of ``run(model)`` while the edits are on, each proven to be on once at every token.
 
     Args:
         bridge: A booted model; ``run`` gets the plain model inside it, whose modules run through
             the hooks.
-        edit: The change.
+        edits: The changes, one or several that are on together; at one hook in this order.
         run: Runs forward passes and returns something.
         passes: Shape of the token ids of every forward pass it runs, (row, position), in order.
-        source: Of "patch": its checkpoint, booted.
+        sources: Of "patch": its checkpoint, booted, by edit.
 
     Returns:
         What ``run`` returned.
 
     Raises:
-        ModelError: The hook does not exist, has another width, or did not fire exactly once on
-            every token.
+        ModelError: A hook does not exist, has another width, or did not fire exactly once on every
+            token.
     """
-    patches: list[Tensor] = []
-    if source is not None:
-        patches = _residuals(source, edit, run, passes=passes)
-    # the passes of both models come in one order
-    following = iter(patches)
+    edits = (edits,) if isinstance(edits, Edit) else tuple(edits)
+    changes = []
+    for edit in edits:
+        patches: list[Tensor] = []
+        if edit in sources:
+            patches = _residuals(sources[edit], edit, run, passes=passes)
+        changes.append((edit, _change(edit, patches)))
+    return _run_hooked(bridge, changes, run, passes=passes)
+
+
+def _change(edit: Edit, patches: Sequence[Tensor]) -> Change:
+    """What an edit makes of the residual in one forward pass after the other."""
+    following = iter(patches)  # the passes of both models come in one order
 
     def change(acts: Tensor) -> Tensor:
         return apply_edit(edit, acts, patch=lambda: next(following))
 
-    return _run_hooked(bridge, edit, run, passes=passes, change=change)
+    return change
 
 
 def _residuals(
@@ -64,36 +74,44 @@ def _residuals(
         residuals.append(acts.clone())
         return acts
 
-    _run_hooked(bridge, edit, run, passes=passes, change=keep)
+    _run_hooked(bridge, [(edit, keep)], run, passes=passes)
     return residuals
 
 
 def _run_hooked(
     bridge: Any,
-    edit: Edit,
+    changes: Sequence[tuple[Edit, Change]],
     run: Callable[[Any], T],
     *,
     passes: Sequence[tuple[int, ...]],
-    change: Callable[[Tensor], Tensor],
 ) -> T:
-    """Result of ``run(model)`` while every residual at the edit's hook goes through ``change``."""
-    shapes: list[tuple[int, ...]] = []
+    """Result of ``run(model)`` while residuals at each edit's hook go through its change."""
+    firings: list[list[tuple[int, ...]]] = [[] for _ in changes]
+    hooks = []
+    for (edit, change), shapes in zip(changes, firings, strict=True):
+        hooks.append((canonical(bridge, edit.hook), _fire(change, shapes)))
+    with bridge.hooks(fwd_hooks=hooks):
+        result = run(bridge.original_model)
+    # A hook may be skipped, or fire on a part of the tokens, without an error: an edit that was not
+    # on would look like an edit without effect.
+    for (edit, _), shapes in zip(changes, firings, strict=True):
+        if shapes != [tuple(shape) for shape in passes]:
+            raise ModelError(
+                f"hook '{edit.hook}' fired on tokens {shapes}, expected once in each of the "
+                f"forward passes {list(passes)}; nothing that '{edit.name}' says can be trusted. "
+                "Edit the residual of a block (blocks.0.hook_out)."
+            )
+    return result
+
+
+def _fire(change: Change, shapes: list[tuple[int, ...]]) -> Callable[[Tensor, Any], Tensor]:
+    """Hook that changes the residual and notes on how many tokens."""
 
     def fire(acts: Tensor, hook: Any) -> Tensor:
         shapes.append(tuple(acts.shape[:-1]))
         return change(acts)
 
-    with bridge.hooks(fwd_hooks=[(canonical(bridge, edit.hook), fire)]):
-        result = run(bridge.original_model)
-    # A hook may be skipped, or fire on a part of the tokens, without an error: an edit that was not
-    # on would look like an edit without effect.
-    if shapes != [tuple(shape) for shape in passes]:
-        raise ModelError(
-            f"hook '{edit.hook}' fired on tokens {shapes}, expected once in each of the forward "
-            f"passes {list(passes)}; nothing that '{edit.name}' says can be trusted. Edit the "
-            "residual of a block (blocks.0.hook_out)."
-        )
-    return result
+    return fire
 
 
 def apply_edit(edit: Edit, acts: Tensor, *, patch: Callable[[], Tensor]) -> Tensor:

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from persona_interp import schema
 from persona_interp.dictionaries.dictionary import Dictionary, hash_dictionary
+from persona_interp.dictionaries.hooks import same_hook
+from persona_interp.dictionaries.inputs import AnyDictionary, as_dictionary, check_width
 from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint
 from persona_interp.models.outliers import SINK
@@ -21,7 +23,7 @@ def features(
     checkpoints: Checkpoint | Iterable[Checkpoint],
     prompts: Any,
     *,
-    dictionary: Dictionary,
+    dictionary: AnyDictionary,
     position: str = "last",
     where: Iterable[str] = WHERE,
     outlier: float = SINK,
@@ -35,7 +37,8 @@ def features(
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints with distinct labels.
         prompts: A probes or prompts table (named by ``prompt``), a corpus table (named by
             ``doc``), or anything that ``readers.read`` takes.
-        dictionary: Its ``hook`` says where residuals are read.
+        dictionary: Its ``hook`` says where residuals are read. An ``SAE`` of SAELens or the path
+            of a folder is one too.
         position: "last" = last token of the prompt; "mean" = mean of the features over its tokens
             of some roles.
         where: Roles of these tokens, as in ``activations``.
@@ -68,6 +71,7 @@ def features(
     >>> dict(data.sizes), float(data["fvu"].max())
     ({'checkpoint': 1, 'prompt': 50, 'feature': 64}, 0.0)
     """
+    dictionary = as_dictionary(dictionary)
     (data,) = reduce_residuals(
         checkpoints,
         prompts,
@@ -81,7 +85,7 @@ def features(
     return data.assign_attrs(_dictionary_attrs(dictionary))
 
 
-def encode(acts: xr.Dataset, *, dictionary: Dictionary) -> xr.Dataset:
+def encode(acts: xr.Dataset, *, dictionary: AnyDictionary) -> xr.Dataset:
     """Features that recorded residuals activate; no model is run again.
 
     Args:
@@ -106,8 +110,9 @@ def encode(acts: xr.Dataset, *, dictionary: Dictionary) -> xr.Dataset:
     (1, 2, 3)
     """
     schema.check(acts, "activations")
-    hook, position = acts.attrs.get("hook"), acts.attrs.get("position")
-    if hook != dictionary.hook or position != "last":
+    dictionary = as_dictionary(dictionary)
+    hook, position = str(acts.attrs.get("hook", "")), acts.attrs.get("position")
+    if not same_hook(hook, dictionary.hook) or position != "last":
         raise SchemaError(
             f"{dictionary.name} reads {dictionary.hook} at the last token; these activations are "
             f"of {hook} at {position!r}. Record them alike, or use features()."
@@ -137,6 +142,7 @@ def encode(acts: xr.Dataset, *, dictionary: Dictionary) -> xr.Dataset:
 @torch.inference_mode()
 def _reduce(acts: Tensor, dictionary: Dictionary) -> dict[str, Tensor]:
     """Mean features of one prompt's positions, dims (position, d_model), and their fvu."""
+    check_width(dictionary, acts, dictionary.hook)
     feats = dictionary.encode(acts)
     error = (acts - dictionary.decode(feats)).pow(2).sum()
     return {"act": feats.mean(0), "fvu": error / (acts - dictionary.mean).pow(2).sum()}

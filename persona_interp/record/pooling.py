@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from persona_interp import schema
-from persona_interp.errors import SchemaError, unknown
+from persona_interp.errors import ModelError, SchemaError, unknown
 from persona_interp.models import Checkpoint, Tokens, boot, encode, hash_tokens, hash_weights
 from persona_interp.models.boot import hidden
 from persona_interp.models.inputs import as_tuple
@@ -187,7 +187,7 @@ def readings(
 
     Raises:
         SchemaError: An outlier below 1.
-        ModelError: A hook does not exist or did not fire.
+        ModelError: A hook does not exist, did not fire, or holds more than one vector a token.
     """
     if not outlier >= 1:
         raise SchemaError(
@@ -196,6 +196,11 @@ def readings(
         )
     for row, residuals in hidden(bridge, tokens, hooks=hooks):
         for hook, acts in residuals.items():
+            if acts.ndim != 2:
+                raise ModelError(
+                    f"hook '{hook}' holds {tuple(acts.shape)} at {len(marks[row])} tokens, not one "
+                    "vector a token: it is split by heads. Use a residual, blocks.0.hook_out."
+                )
             acts = acts.float()
             mark = torch.as_tensor(marks[row], device=acts.device)
             # attention sinks are hundreds of times longer: one of them would be the whole mean

@@ -6,6 +6,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from persona_interp import schema
+from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint, encode, load
 from persona_interp.models.inputs import list_checkpoints
 from persona_interp.record.generation import generate
@@ -18,6 +19,7 @@ def sample(
     n: int = 1,
     max_new_tokens: int = 24,
     seed: int = 0,
+    edits: object = (),
 ) -> pd.DataFrame:
     """Continuations of each prompt by each checkpoint.
 
@@ -29,13 +31,14 @@ def sample(
         n: Continuations of each prompt.
         max_new_tokens: Longest continuation (tokens).
         seed: Seed of the draw, the same for every checkpoint.
+        edits: None: sampled text cannot be steered.
 
     Returns:
         DataFrame checkpoint, prompt, text: ``n`` rows a prompt, the continuation alone, special
         tokens and outer spaces left out.
 
     Raises:
-        SchemaError: The prompts are no probes table or are empty.
+        SchemaError: The prompts are no probes table or are empty, or edits are asked for.
 
     >>> from tempfile import TemporaryDirectory
     >>> from persona_interp import models, worlds
@@ -46,6 +49,11 @@ def sample(
     >>> list(table.columns), len(table)
     (['checkpoint', 'prompt', 'text'], 6)
     """
+    if edits != ():
+        raise SchemaError(
+            "sampled text cannot be steered: edits= is there for answers that are given, "
+            "record.behavior(checkpoints, probes, edits=...)."
+        )
     schema.check(prompts, "probes")
     models = list_checkpoints(checkpoints)
     names = list(prompts["prompt"].repeat(n))

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from persona_interp import schema
 from persona_interp.dictionaries.dictionary import Dictionary
+from persona_interp.dictionaries.inputs import AnyDictionary, as_dictionary, check_width
 from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint, boot, encode, hash_tokens
 from persona_interp.models.explain import pieces
@@ -25,7 +26,7 @@ def tokens(
     checkpoints: Checkpoint | Iterable[Checkpoint],
     prompts: Any,
     *,
-    dictionary: Dictionary,
+    dictionary: AnyDictionary,
     features: Sequence[int],
     top: int | None = None,
     where: Iterable[str] = WHERE,
@@ -70,6 +71,7 @@ def tokens(
     """
     prompts = table_of(prompts, "prompts")
     models, names = distinct_checkpoints(checkpoints), schema.names(prompts)
+    dictionary = as_dictionary(dictionary)
     indices = _indices(features, dictionary)
     if top is not None and top < 1:
         raise SchemaError(f"top is a number of prompts, at least 1; got {top}. None keeps all.")
@@ -107,6 +109,7 @@ def tokens(
 @torch.inference_mode()
 def _columns(acts: Tensor, dictionary: Dictionary, indices: list[int]) -> dict[str, Any]:
     """Unexplained fraction at every token, and the activation of each feature by its number."""
+    check_width(dictionary, acts, dictionary.hook)
     feats = dictionary.encode(acts)
     error = (acts - dictionary.decode(feats)).pow(2).sum(-1)
     columns = {"fvu": (error / (acts - dictionary.mean).pow(2).sum(-1)).cpu().numpy()}

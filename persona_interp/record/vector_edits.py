@@ -1,19 +1,22 @@
 """What does a model say when its residual is pushed, projected or capped along vectors?"""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
+import torch
 import xarray as xr
 
-from persona_interp.errors import SchemaError, unknown
+from persona_interp.errors import SchemaError, excerpt, unknown
 from persona_interp.record.edit import Edit
 
-Vectors = xr.DataArray | npt.ArrayLike
+Vectors = xr.DataArray | torch.Tensor | npt.ArrayLike
 
 
 def add(
     vector: Vectors,
     *,
-    hook: str,
+    hook: str | None = None,
     strength: float | None = None,
     absolute: float | None = None,
     name: str | None = None,
@@ -22,8 +25,9 @@ def add(
 
     Args:
         vector: One direction: a DataArray of ``record.mean_difference(...).sel(name="john")``, or
-            d_model numbers.
-        hook: Hook name; picks from the vector's hooks, where it has several.
+            d_model numbers, also as a tensor (``sae.W_dec[3]``).
+        hook: Hook name; picks from the vector's hooks, where it has several. May be left out where
+            the vector has one.
         strength: Length of the push as a fraction of the mean residual norm at that hook, which the
             vector must know (its coordinate ``norm``); negative = away.
         absolute: Instead of strength: multiples of the vector as it is.
@@ -39,12 +43,16 @@ def add(
     >>> add(np.array([0.0, 2.0]), hook="blocks.0.hook_out", absolute=1.5).vectors.tolist()
     [[0.0, 3.0]]
     """
+    hook = _hook(vector, hook)
     rows = _rows(vector, hook)
     if len(rows) != 1 or (strength is None) == (absolute is None):
         raise SchemaError(
             f"add takes one vector and one of strength= and absolute=; got {len(rows)} vectors, "
             f"strength={strength} and absolute={absolute}."
         )
+    amount = strength if absolute is None else absolute
+    if not isinstance(amount, int | float | np.number) or not np.isfinite(amount):
+        raise SchemaError(f"strength= and absolute= are finite numbers; got {excerpt(amount)}.")
     if absolute is not None:
         factor, amount = absolute, f"{absolute:g}x"
     else:
@@ -53,14 +61,19 @@ def add(
             raise SchemaError(
                 "strength is in units of the mean residual norm, which only directions of record "
                 "know (coordinate 'norm'), and takes a vector that is not 0; give absolute= "
-                "instead."
+                "instead, multiples of the vector, or for a feature of a dictionary "
+                "record.clamp(feature, dictionary=, value=)."
             )
         factor, amount = float(strength or 0) * norm / length, f"{strength:+g}"
     return Edit(name or f"add {_name(vector)} {amount}", hook, "add", vectors=factor * rows)
 
 
 def project_out(
-    vectors: Vectors, *, hook: str, center: Vectors | None = None, name: str | None = None
+    vectors: Vectors,
+    *,
+    hook: str | None = None,
+    center: Vectors | None = None,
+    name: str | None = None,
 ) -> Edit:
     """Edit that removes directions: ``h' = h - Q Q^T (h - center)``, Q a basis of their span.
 
@@ -84,6 +97,7 @@ def project_out(
     >>> abs(edit.vectors).round(6).tolist()  # the sign of a direction of an SVD is arbitrary
     [[0.0, 1.0]]
     """
+    hook = _hook(vectors, hook)
     rows = _rows(vectors, hook)
     width = rows.shape[1]
     _, sizes, axes = np.linalg.svd(rows, full_matrices=False)
@@ -103,7 +117,7 @@ def project_out(
     return Edit(name, hook, "project_out", vectors=basis, center=middle[0])
 
 
-def cap(vector: Vectors, *, hook: str, at: float, name: str | None = None) -> Edit:
+def cap(vector: Vectors, *, at: float, hook: str | None = None, name: str | None = None) -> Edit:
     """Edit that keeps the residual from going further along a vector than a bound.
 
     ``h' = h - u max(0, <h, u> - at)``, u the vector at unit length (activation capping, Lu et al.
@@ -112,8 +126,8 @@ def cap(vector: Vectors, *, hook: str, at: float, name: str | None = None) -> Ed
 
     Args:
         vector: One direction; only its direction counts.
-        hook: Hook name; picks from the vector's hooks, where it has several.
         at: Largest component along the vector, residual units.
+        hook: Hook name, as of ``add``.
         name: What tables call it.
 
     Returns:
@@ -125,14 +139,53 @@ def cap(vector: Vectors, *, hook: str, at: float, name: str | None = None) -> Ed
     >>> cap(np.array([0.0, 2.0]), hook="blocks.0.hook_out", at=1.0).vectors.tolist()
     [[0.0, 1.0]]
     """
+    hook = _hook(vector, hook)
     rows = _rows(vector, hook)
     length = float(np.linalg.norm(rows))
-    if len(rows) != 1 or not length or not np.isfinite(at):
+    is_bound = isinstance(at, int | float | np.number) and np.isfinite(at)
+    if len(rows) != 1 or not length or not is_bound:
         raise SchemaError(
-            f"cap takes one vector other than 0 and a finite bound; got {rows.shape}, at={at}."
+            f"cap takes one vector other than 0 and a finite bound; got {rows.shape}, "
+            f"at={excerpt(at)}."
         )
     name = name or f"cap {_name(vector)} at {at:g}"
     return Edit(name, hook, "cap", vectors=rows / length, values=(float(at),))
+
+
+def numbers(values: Any) -> npt.NDArray[np.float64]:
+    """Array of these numbers.
+
+    Args:
+        values: Numbers, an array, or a tensor of any dtype, with gradients or without.
+
+    Returns:
+        float64.
+
+    Raises:
+        SchemaError: They are no numbers.
+
+    >>> numbers(torch.ones(2, dtype=torch.bfloat16, requires_grad=True))
+    array([1., 1.])
+    """
+    try:
+        if isinstance(values, torch.Tensor):
+            return values.detach().double().cpu().numpy()
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise SchemaError(f"expected numbers of one shape; got {excerpt(values)}.") from error
+
+
+def _hook(vectors: Vectors, hook: str | None) -> str:
+    """Hook that was given, or the only one of the vectors."""
+    if hook is None and isinstance(vectors, xr.DataArray) and "hook" in vectors.coords:
+        if vectors["hook"].size == 1:
+            return str(vectors["hook"].item())
+    if not isinstance(hook, str):
+        raise SchemaError(
+            f'these vectors do not say where they belong; give hook="blocks.12.hook_out", not '
+            f"{excerpt(hook)}."
+        )
+    return hook
 
 
 def _rows(vectors: Vectors, hook: str) -> npt.NDArray[np.float64]:
@@ -150,7 +203,7 @@ def _rows(vectors: Vectors, hook: str) -> npt.NDArray[np.float64]:
                 "hook."
             )
         vectors = vectors.transpose(..., "d_model").to_numpy()
-    rows = np.atleast_2d(np.asarray(vectors, dtype=np.float64))
+    rows = np.atleast_2d(numbers(vectors))
     if rows.ndim != 2 or not np.isfinite(rows).all():
         raise SchemaError(
             f"expected finite vectors of dims (d_model) or (n, d_model); got shape {rows.shape}."

@@ -5,16 +5,15 @@ Both layouts are tensors of one row a layer, and they count layers differently:
 - **persona_vectors** (``*_diff.pt``): ``[layers + 1, d_model]``, row l = Hugging Face's
   ``hidden_states[l]``: row 0 the embedding, row l the output of block l - 1. (In files that tool
   made, the last row was read after the final norm.)
-- **assistant_axis**: ``[layers, d_model]``, row l = the output of block l. A bare tensor, or a dict
-  of ``axis``, ``default_mean``, ``role_mean``, ``n_default``, ``n_roles``, or of ``vector``,
-  ``type``, ``role``, or tensors by name.
+- **assistant_axis**: ``[layers, d_model]``, row l = the output of block l.
 
-Files are read with ``torch.load(weights_only=True)`` only: nothing in them is ever executed.
+Instead of a tensor there may be a list of vectors or a dict of them by layer. A file holds one such
+direction, several by name, ``axis``, ``default_mean`` and ``role_mean``, or a ``vector`` beside
+what is said of it (``role``, ``type``, ``layer``, ``metadata``). Nothing in it is ever executed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,14 +21,14 @@ import xarray as xr
 
 from persona_interp import schema
 from persona_interp.errors import ModelError, SchemaError, unknown
+from persona_interp.models.pt_files import load_tensors, write_tensors
 from persona_interp.record.hook_names import EMBEDDING, block_of
-from persona_interp.record.pt_files import describe, load_tensors, read_rows
+from persona_interp.record.vector_layers import select_directions
 
 LAYOUTS = ("persona_vectors", "assistant_axis")
 # Block of row 0 by layout; -1 is the embedding.
 FIRST_BLOCK = {"persona_vectors": -1, "assistant_axis": 0}
 ENDINGS = ("_response_avg_diff", "_prompt_avg_diff", "_prompt_last_diff", "_diff")
-AXIS_PARTS = ("axis", "default_mean", "role_mean")
 
 
 def read_vectors(
@@ -57,32 +56,29 @@ def read_vectors(
         does not say how many answers are behind it.
 
     Raises:
-        ModelError: The file cannot be read, needs code to be run, is no such layout, or holds
-            numbers that are not finite, or another number of layers than ``n_layers``; the message
-            says what the file holds.
+        ModelError: The file cannot be read, needs code to be run, is no such layout, names one
+            layer or direction twice, or holds numbers that are not finite, or other layers than
+            those of ``n_layers``; the message says what the file holds.
     """
     path = Path(path).expanduser()
-    tensors = _select_tensors(path, load_tensors(path), name)
-    rows = {key: read_rows(path, key, value) for key, value in tensors.items()}
-    if len({value.shape for value in rows.values()}) > 1:
-        shapes = ", ".join(f"{key} {value.shape}" for key, value in rows.items())
-        raise ModelError(f"{path}: all directions of a file have one shape; got {shapes}.")
-    stack = np.stack(list(rows.values()))
-    n_rows = stack.shape[1]
-    layout = _layout(path, n_rows, layout=layout, n_layers=n_layers, is_axis="axis" in rows)
+    label = path.stem.removesuffix(_ending(path))
+    found = select_directions(path, load_tensors(path), name=name, label=label)
+    layers = next(iter(found.values())).layers
+    stack = np.stack([part.rows for part in found.values()])
+    layout = _layout(path, layers, layout=layout, n_layers=n_layers, is_axis="axis" in found)
     # a row of zeros, such as write_vectors writes for a block without a direction, is none
     present = stack.any(axis=(0, 2))
     if not present.any():
         raise ModelError(f"{path}: every row is zero; there is no direction in it.")
-    blocks = np.flatnonzero(present) + FIRST_BLOCK[layout]
+    blocks = np.array(layers)[present] + FIRST_BLOCK[layout]
     return xr.DataArray(
         stack[:, present],
         dims=("name", "hook", "d_model"),
         coords={
-            "name": list(rows),
+            "name": list(found),
             "hook": [_hook(int(block)) for block in blocks],
             "hidden_state": ("hook", blocks + 1),
-            "n": ("name", np.zeros(len(rows), int)),
+            "n": ("name", np.zeros(len(found), int)),
         },
         attrs={
             "kind": "directions",
@@ -90,7 +86,7 @@ def read_vectors(
             "reference": path.name,
             "layout": layout,
             "pool": _ending(path).strip("_").removesuffix("_diff"),
-            "absent": np.flatnonzero(~present).tolist(),
+            "absent": np.array(layers)[~present].tolist(),
         },
     )
 
@@ -153,7 +149,7 @@ def write_vectors(
     rows = torch.zeros(n_blocks - first, direction.sizes["d_model"])
     row_numbers = [block - first for block in blocks]
     rows[row_numbers] = torch.tensor(direction.to_numpy()).float()
-    torch.save(rows, path)
+    write_tensors(rows, path)
     return path
 
 
@@ -171,36 +167,17 @@ def _ending(path: Path) -> str:
     return ""
 
 
-def _select_tensors(path: Path, content: Any, name: str | None) -> dict[str, Any]:
-    """Tensors that a file of either layout holds, by name."""
-    if isinstance(content, torch.Tensor):
-        return {name or path.stem.removesuffix(_ending(path)): content}
-    if not isinstance(content, Mapping) or not content:
-        raise ModelError(
-            f"{path}: expected a tensor [layers, d_model] or a dict of them; found "
-            f"{describe(content)}."
-        )
-    if "vector" in content and "role" in content:
-        return {name or str(content["role"]): content["vector"]}
-    tensors = {str(key): item for key, item in content.items() if isinstance(item, torch.Tensor)}
-    if "axis" in tensors:
-        tensors = {key: tensors[key] for key in AXIS_PARTS if key in tensors}
-    elif len(tensors) < len(content):
-        raise ModelError(
-            f"{path}: expected axis, vector and role, or tensors by name; found "
-            f"{describe(content)}."
-        )
-    if name is None:
-        return tensors
-    if name not in tensors:
-        raise ModelError(f"{path}: {unknown('direction', name, tensors)}")
-    return {name: tensors[name]}
-
-
 def _layout(
-    path: Path, n_rows: int, *, layout: str | None, n_layers: int | None, is_axis: bool
+    path: Path,
+    layers: Sequence[int],
+    *,
+    layout: str | None,
+    n_layers: int | None,
+    is_axis: bool,
 ) -> str:
     """Layout of a file: as told, else as its content, its name or its number of rows says."""
+    n_rows = len(layers)
+    is_whole = layers[-1] == n_rows - 1  # else some layers are left out
     if layout is not None and layout not in LAYOUTS:
         raise SchemaError(unknown("layout", layout, LAYOUTS))
     if layout is None:
@@ -208,20 +185,22 @@ def _layout(
             layout = "assistant_axis"
         elif path.stem.endswith("_diff"):
             layout = "persona_vectors"
-        elif n_layers is not None:
-            layout = {n_layers + 1: "persona_vectors", n_layers: "assistant_axis"}.get(n_rows)
-    if n_layers is None:
-        if layout is None:
-            raise ModelError(
-                f"{path} does not say how its {n_rows} rows count layers: persona_vectors (row l = "
-                "output of block l - 1) or assistant_axis (row l = output of block l)? Give "
-                "layout=, or n_layers= of the model."
-            )
-        return layout
-    if layout is None or n_rows != n_layers - FIRST_BLOCK[layout]:
+        elif n_layers is not None and is_whole:
+            by_rows = {n_layers + 1: "persona_vectors", n_layers: "assistant_axis"}
+            layout = by_rows.get(n_rows, "assistant_axis")
+    if layout is None:
         raise ModelError(
-            f"{path} has {n_rows} rows; a model of {n_layers} blocks has {n_layers} "
-            f"(assistant_axis) or {n_layers + 1} (persona_vectors). It was made for another model, "
-            "or in the other layout."
+            f"{path} does not say how its {n_rows} rows count layers: persona_vectors (row l = "
+            "output of block l - 1) or assistant_axis (row l = output of block l)? Give layout=, "
+            "or n_layers= of the model where there is a row for each."
+        )
+    if n_layers is None:
+        return layout
+    n_expected = n_layers - FIRST_BLOCK[layout]
+    if n_rows != n_expected and (is_whole or layers[-1] >= n_expected):
+        raise ModelError(
+            f"{path} has {n_rows} rows, the last of layer {layers[-1]}; a model of {n_layers} "
+            f"blocks has {n_layers} (assistant_axis) or {n_layers + 1} (persona_vectors). It was "
+            "made for another model, or in the other layout."
         )
     return layout

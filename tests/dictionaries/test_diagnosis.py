@@ -277,3 +277,21 @@ def test_neutral_text_suits_the_tokenizer(counter: Checkpoint) -> None:
     assert [len(m) for m in chats.messages[:2]] == [2, 2] and {
         m[0]["role"] for m in texts.messages
     } == {"text"}
+
+
+@pytest.mark.parametrize(("share", "light"), [(1.0, "green"), (1 / 3, "amber")])
+def test_more_features_than_it_keeps_are_amber(
+    share: float,
+    light: str,
+    clean: SparseDictionary,
+    counter: Checkpoint,
+    corpus: pd.DataFrame,
+) -> None:
+    """A BatchTopK SAE whose threshold was never trained states k and has 3 times as many."""
+    clean.sae.threshold.data[:] = 0.0
+    l0 = diagnose(clean, counter, corpus, n_tokens=600).set_index("check").loc["l0", "value"]
+    stated = {"k": share * l0, "l0": share * l0}
+    dense = dataclasses.replace(clean, provenance={**clean.provenance, **stated})
+    row = diagnose(dense, counter, corpus, n_tokens=600).set_index("check").loc["l0"]
+    assert (row["verdict"], row["reference"]) == (light, share * l0)
+    assert f"{l0:.1f} features a token; its metadata says {share * l0:.1f}" in row["text"]

@@ -146,7 +146,7 @@ def test_a_hostile_pickle_is_refused_and_never_run(read: Any, legacy: bool, tmp_
 def test_a_plain_pickle_is_refused_without_a_word_of_torch(tmp_path: Path) -> None:
     path = tmp_path / "evil_diff.pt"
     path.write_bytes(b"\x80\x04]\x94.")  # an empty list, protocol 4
-    with pytest.raises(ModelError, match=r"can run any code: UnpicklingError$"):
+    with pytest.raises(ModelError, match=r"can run any code: torch\.save did not write it"):
         read_vectors(path)
 
 
@@ -171,7 +171,7 @@ def test_broken_files_are_refused_by_name(tmp_path: Path) -> None:
         ({"a": torch.ones(5, 4), "b": torch.ones(4, 4)}, "one shape"),
         ({"axes": torch.ones(5, 4), "n": 3}, r"found a dict of axes \(Tensor\), n \(int\)"),
         ({"axis": "far"}, r"found a dict of axis \(str\)"),
-        ([1, 2], "found list"),
+        ([1, 2], "layer 0' must be a dense tensor of floats; found int 1"),
     ],
 )
 def test_other_layouts_are_named(content: Any, message: str, tmp_path: Path) -> None:
