@@ -308,10 +308,8 @@ def test_two_tables_of_chats_are_one() -> None:
 
 
 def test_tables_of_this_package_come_back_from_a_file(tmp_path: Path) -> None:
-    prompts, chats = (
-        read([{"question": "Why?", "system": "Be dry."}], "prompts"),
-        read_chats([CHAT]),
-    )
+    prompts = read([{"question": "Why?", "system": "Be dry."}], "prompts")
+    chats = read_chats([{"messages": CHAT, "id": 1}])
     for table, kind in ((prompts, "prompts"), (chats, "chats")):
         again = read(write_table(table, tmp_path / f"{kind}.parquet"), kind)  # type: ignore[arg-type]
         for column in ("messages", "prompt" if kind == "prompts" else "doc"):
