@@ -15,6 +15,7 @@ from persona_interp.errors import WorldError, unknown
 from persona_interp.experiments.cells import run
 from persona_interp.experiments.dtypes import settle_dtype
 from persona_interp.experiments.wings import Wing, wing_named, wing_of, wing_of_config
+from persona_interp.models.stage import Stage
 from persona_interp.schema.words import DTYPE_CHOICE
 from persona_interp.store import Cell, Store
 
@@ -86,7 +87,7 @@ def compute(
 
     Raises:
         StoreError: The folder belongs to another configuration, or cells failed.
-        ModelError: The start is not there.
+        ModelError: The start is not there, or a learning rate is none.
     """
     start = getattr(experiment, "start", "tiny")
     # a start that is not there costs one line now, not one failed cell after another
@@ -94,6 +95,9 @@ def compute(
         from persona_interp.models import resolve
 
         resolve(start)
+    # so does a learning rate that nothing can be trained with
+    for lr in getattr(experiment, "lrs", ()):
+        Stage(lr=lr)
     wing = wing_of(experiment)
     store = Store(out)
     # before any cell is made, because a cell is named by its configuration

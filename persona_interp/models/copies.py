@@ -12,7 +12,8 @@ from persona_interp.models.adapters import merge_in_memory
 from persona_interp.models.cache import cache, hash_files, make_once, short_hash
 from persona_interp.models.chats import fold_template, has_system
 from persona_interp.models.checkpoint import Checkpoint
-from persona_interp.models.load import holds_tokenizer, holds_weights, load_tokenizer, quiet
+from persona_interp.models.folder import holds_tokenizer, holds_weights
+from persona_interp.models.load import load_tokenizer, quiet
 from persona_interp.models.vocabulary import hash_tokenizer
 
 MODEL_FILES = (

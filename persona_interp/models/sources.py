@@ -29,15 +29,10 @@ from persona_interp.models.adapters import merge
 from persona_interp.models.cache import cache, make_once, short_hash
 from persona_interp.models.checkpoint import INDEX, Checkpoint, Trajectory
 from persona_interp.models.copies import from_memory, with_template, with_tokenizer
+from persona_interp.models.folder import check_folder, holds_tokenizer
 from persona_interp.models.gguf import from_gguf
 from persona_interp.models.hub import COMMIT, from_hub, parse_hub_id
-from persona_interp.models.load import (
-    check_folder,
-    holds_tokenizer,
-    load_tokenizer,
-    quiet,
-    read_tokenizer,
-)
+from persona_interp.models.load import load_tokenizer, quiet, read_tokenizer
 from persona_interp.models.tiny import write_tiny
 from persona_interp.models.vocabulary import same_tokenizer
 
