@@ -15,10 +15,10 @@ from persona_interp.models.checkpoint import Checkpoint
 from persona_interp.models.folder import holds_tokenizer, holds_weights
 from persona_interp.models.load import load_tokenizer, quiet
 from persona_interp.models.vocabulary import hash_tokenizer
+from persona_interp.models.weight_files import INDEX, weight_files
 
 MODEL_FILES = (
-    "*.safetensors",
-    "*.safetensors.index.json",
+    INDEX,
     "config.json",
     "generation_config.json",
     "*.py",
@@ -97,7 +97,8 @@ def with_tokenizer(
     if holds_tokenizer(folder):
         if hash_tokenizer(load_tokenizer(checkpoint)) == hash_tokenizer(tokenizer):
             return checkpoint
-    files = sorted({file for pattern in MODEL_FILES for file in folder.glob(pattern)})
+    others = {file for pattern in MODEL_FILES for file in folder.glob(pattern)}
+    files = sorted({*weight_files(folder), *others})
     key = {
         "start": "tokenizer",
         "weights": hash_files(files),

@@ -26,7 +26,7 @@ SENSES = re.compile(
 """What turns images and sound into tokens, of which there are none here."""
 BUFFERS = re.compile(r"(^|\.)(rotary_emb\.inv_freq|rotary_emb\.original_inv_freq|position_ids)$")
 """What a model computes from its configuration."""
-MASKS = re.compile(r"\.attn(?:ention)?(?:\.attention)?\.(bias|masked_bias)$")
+MASKS = re.compile(r"\.att(?:n|ention)(?:\.attention)?\.(bias|masked_bias)$")
 """Masks of attention; biases of the same name are vectors."""
 PREFIXES = {
     "_orig_mod.": "torch.compile wrote it: save model._orig_mod",
@@ -107,9 +107,23 @@ def is_idle(name: str, stored: Stored | None, config: Any = None) -> bool:
     Returns:
         Whether it is a head, a part that reads images or sound, or something computed.
     """
-    if HEADS.match(name) or PREDICTORS.search(name) or SENSES.search(name):
-        return True
-    return _is_computed(name, stored) or _is_predictor(name, config)
+    is_beside = HEADS.match(name) or PREDICTORS.search(name) or SENSES.search(name)
+    return bool(is_beside) or _is_computed(name, stored) or _is_predictor(name, config)
+
+
+def idle_heads(stored: Mapping[str, Stored]) -> list[str]:
+    """Stored weights of heads, which read the last residual and touch none.
+
+    Args:
+        stored: What a model's files hold.
+
+    Returns:
+        Their names.
+
+    >>> idle_heads(dict.fromkeys(["v_head.summary.weight", "lm_head.weight"], Stored("F32", (8,))))
+    ['v_head.summary.weight']
+    """
+    return [name for name in stored if HEADS.match(name) or PREDICTORS.search(name)]
 
 
 def _is_computed(name: str, stored: Stored | None) -> bool:
