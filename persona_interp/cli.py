@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from persona_interp.cli_compare import Workers, compare
 from persona_interp.errors import PersonaInterpError, StoreError, unknown
 from persona_interp.experiments.wings import wing_names
 
@@ -36,9 +37,6 @@ Run = Annotated[
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A .parquet, .csv, .nc or .json file.")]
 Rows = Annotated[int, typer.Option(help="How many rows to show.", min=1)]
 Version = Annotated[bool, typer.Option("--version", help="Print the version.")]
-Workers = Annotated[
-    int | None, typer.Option(help="Processes, one core each; all cores by default.", min=0)
-]
 
 
 @app.command("run")
@@ -135,102 +133,7 @@ def _with_settings(experiment: Any, name: str, settings: dict[str, Any]) -> Any:
     return replace(experiment, **values)
 
 
-@app.command()
-def compare(
-    base: Annotated[
-        str, typer.Argument(metavar="BASE", help="Model before: folder, .gguf, hub id[@revision].")
-    ],
-    tuned: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="TUNED...", help="Finetunes: as BASE, an adapter, or a Trainer's output."
-        ),
-    ],
-    prompts: Annotated[
-        Path, typer.Option(help="Prompts: .txt (one a line), .jsonl, .json, .csv, or a trait file.")
-    ],
-    out: Annotated[
-        Path, typer.Option(help="Run folder; a comparison that was killed resumes there.")
-    ],
-    sae: Annotated[
-        list[str] | None, typer.Option(help="Dictionary: folder or release/id; repeat for several.")
-    ] = None,
-    traits: Annotated[Path | None, typer.Option(help="Trait file, or a folder of them.")] = None,
-    control: Annotated[
-        list[str] | None,
-        typer.Option(help="Control finetune; repeat. Claims need three, else it only 'differs'."),
-    ] = None,
-    neutral: Annotated[
-        Path | None,
-        typer.Option(
-            help="Requests that have to do with no trait, by default sixteen of everyday life; "
-            "the --prompts file where that is neutral already."
-        ),
-    ] = None,
-    primary: Annotated[
-        str, typer.Option(help="Trait named beforehand: tested alone, uncorrected.")
-    ] = "",
-    hook: Annotated[
-        list[str] | None, typer.Option(help="Where the inside is read; three blocks by default.")
-    ] = None,
-    adapter_base: Annotated[
-        str | None,
-        typer.Option(help="Base of adapters whose own is not to be had; BASE by default."),
-    ] = None,
-    chat_template: Annotated[
-        Path | None,
-        typer.Option(
-            help="File with a chat template (Jinja) for models that have none.",
-            exists=True,
-            dir_okay=False,
-        ),
-    ] = None,
-    questions: Annotated[
-        int, typer.Option(help="Most questions of a trait in each half.", min=2)
-    ] = 20,
-    draws: Annotated[
-        int, typer.Option(help="Answers of every checkpoint to each held-out question.", min=1)
-    ] = 2,
-    samples: Annotated[
-        int, typer.Option(help="Prompts whose answers are sampled from everybody.", min=1)
-    ] = 24,
-    max_new_tokens: Annotated[int, typer.Option(help="Longest answer (tokens).", min=1)] = 48,
-    dtype: Annotated[
-        str, typer.Option(help="Of answers and likelihoods: float32, bfloat16, or auto.")
-    ] = "float32",
-    trust: Annotated[
-        list[str] | None,
-        typer.Option(help="Model whose own code may run: folder, or id@commit."),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of every draw.")] = 0,
-    workers: Workers = None,
-) -> None:
-    """Compare finetunes with their base, beyond what controls do; write OUT/report.html."""
-    from persona_interp.experiments.compare import sources
-    from persona_interp.experiments.compare.config import CompareOptions, CompareSettings
-
-    settings = CompareSettings(
-        questions=questions,
-        draws=draws,
-        samples=samples,
-        max_new_tokens=max_new_tokens,
-        dtype=dtype,
-    )
-    options = CompareOptions(
-        traits=traits,
-        primary=primary,
-        control=control or (),
-        neutral=neutral,
-        sae=sae or (),
-        hooks=hook or (),
-        adapter_base=adapter_base,
-        chat_template=chat_template.read_text(encoding="utf-8") if chat_template else None,
-        trust=trust or (),
-        seed=seed,
-        settings=settings,
-    )
-    sources.compare(base, tuned, prompts=prompts, out=out, options=options, workers=workers)
-    report(out)
+app.command()(compare)
 
 
 @app.command()

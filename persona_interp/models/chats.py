@@ -23,6 +23,15 @@ PLAIN_TEMPLATE = (
 )
 """A plain-text chat template for models that have none."""
 
+TEXT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{{ message['content'] }}"
+    "{% if not loop.last and messages[loop.index]['role'] != 'assistant' %}"
+    "{{ '\\n\\n' }}{% endif %}"
+    "{% endfor %}"
+)
+"""A template for base models that reads contents as plain text: an answer continues the text."""
+
 FOLD = (
     "{%- if messages | length > 1 "
     "and messages[0]['role'] == 'system' and messages[1]['role'] == 'user' -%}"

@@ -119,6 +119,7 @@ def with_template(
     checkpoint: Checkpoint,
     template: str | None = None,
     *,
+    keep: bool = True,
     fold_system: bool = False,
     out: Path | None = None,
 ) -> Checkpoint:
@@ -127,6 +128,7 @@ def with_template(
     Args:
         checkpoint: Where the weights are.
         template: A chat template for a model that has none.
+        keep: Whether a model that has one keeps it.
         fold_system: Whether a template without a system role lets the user say system messages, see
             ``chats.fold_template``.
         out: Folder for the copy; in the cache by default.
@@ -140,7 +142,7 @@ def with_template(
     """
     tokenizer = load_tokenizer(checkpoint)
     own = tokenizer.chat_template
-    if own is None:
+    if own is None or (template is not None and not keep):
         tokenizer.chat_template = template
     if fold_system and not has_system(tokenizer):
         tokenizer.chat_template = fold_template(tokenizer.chat_template)

@@ -50,6 +50,7 @@ def resolve(
     words: Iterable[str] = (),
     seed: int = 0,
     chat_template: str | None = None,
+    keep_template: bool = True,
     fold_system: bool = False,
     out: str | Path | None = None,
 ) -> Checkpoint:
@@ -71,6 +72,8 @@ def resolve(
         words: What the tiny model shall know.
         seed: Seed of the tiny model's random weights.
         chat_template: Chat template for a model that has none; such a model is copied with it.
+        keep_template: Whether a model that has a chat template keeps it; else ``chat_template``
+            takes its place.
         fold_system: Whether a model whose chat template has no system role (Gemma, Mistral) lets
             the first user message say a system message, before its own words; such a model is
             copied with that template.
@@ -109,7 +112,9 @@ def resolve(
         check_folder(checkpoint)
     if chat_template is None and not fold_system:
         return checkpoint
-    return with_template(checkpoint, chat_template, fold_system=fold_system, out=out)
+    return with_template(
+        checkpoint, chat_template, keep=keep_template, fold_system=fold_system, out=out
+    )
 
 
 def sources(start: Any, **options: Any) -> tuple[Checkpoint, ...]:
@@ -121,7 +126,7 @@ def sources(start: Any, **options: Any) -> tuple[Checkpoint, ...]:
             left aside (``resolve`` gives it). A folder of a saved trajectory, or a trajectory: its
             checkpoints with their start. Else what ``resolve`` takes.
         **options: Those of ``resolve``: base, tokenizer, trust, name, seed, chat_template,
-            fold_system.
+            keep_template, fold_system.
 
     Returns:
         The checkpoints; ``Trajectory(sources(...))`` is a trajectory where they come from one
@@ -154,8 +159,8 @@ def sources(start: Any, **options: Any) -> tuple[Checkpoint, ...]:
 
 def _resolve_all(run: Trajectory, options: dict[str, Any]) -> tuple[Checkpoint, ...]:
     """The checkpoints of a trajectory, reading text as the options say."""
-    about_text = {"tokenizer", "trust", "chat_template", "fold_system"} & options.keys()
-    settings = {key: options[key] for key in about_text}
+    about_text = {"tokenizer", "trust", "chat_template", "keep_template", "fold_system"}
+    settings = {key: options[key] for key in about_text & options.keys()}
     return tuple(resolve(checkpoint, **settings) for checkpoint in run)
 
 

@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "dictionaries": BASE | {"models"},
     "record": BASE | {"models", "dictionaries", "readers", "tables"},
 }
-EVERYTHING = {"__init__", "__main__", "cli", "experiments"}
+EVERYTHING = {"__init__", "__main__", "cli", "cli_compare", "experiments"}
 NO_TORCH = {
     "errors",
     "files",

@@ -102,7 +102,7 @@ def test_it_is_refused_wherever_the_model_is_met(
     adapter = get_peft_model(
         load(tiny).model, LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM")
     )
-    adapter.save_pretrained(tmp_path / "adapter")
+    adapter.save_pretrained(str(tmp_path / "adapter"))
     copy = with_tokenizer(bad, tiny_tokenizer(["other"]), out=tmp_path / "copy")
     snapshots = Trajectory((Checkpoint(tiny.path, "a", 0), Checkpoint(bad.path, "a", 1)))
     snapshots.save(tmp_path / "run")

@@ -1,0 +1,118 @@
+"""What can be asked of one's own models from a shell? The verb ``compare``.
+
+Nothing heavy is imported until it runs, so that ``--help`` answers at once.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from persona_interp.files import read_text
+
+Workers = Annotated[
+    int | None, typer.Option(help="Processes, one core each; all cores by default.", min=0)
+]
+
+
+def compare(
+    base: Annotated[
+        str, typer.Argument(metavar="BASE", help="Model before: folder, .gguf, hub id[@revision].")
+    ],
+    tuned: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TUNED...", help="Finetunes: as BASE, an adapter, or a Trainer's output."
+        ),
+    ],
+    prompts: Annotated[
+        Path, typer.Option(help="Prompts: .txt (one a line), .jsonl, .json, .csv, or a trait file.")
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Run folder; a comparison that was killed resumes there.")
+    ],
+    sae: Annotated[
+        list[str] | None, typer.Option(help="Dictionary: folder or release/id; repeat for several.")
+    ] = None,
+    traits: Annotated[Path | None, typer.Option(help="Trait file, or a folder of them.")] = None,
+    control: Annotated[
+        list[str] | None,
+        typer.Option(help="Control finetune; repeat. Claims need three, else it only 'differs'."),
+    ] = None,
+    neutral: Annotated[
+        Path | None,
+        typer.Option(
+            help="Requests that have to do with no trait, by default sixteen of everyday life; "
+            "the --prompts file where that is neutral already."
+        ),
+    ] = None,
+    primary: Annotated[
+        str, typer.Option(help="Trait named beforehand: tested alone, uncorrected.")
+    ] = "",
+    hook: Annotated[
+        list[str] | None, typer.Option(help="Where the inside is read; three blocks by default.")
+    ] = None,
+    adapter_base: Annotated[
+        str | None,
+        typer.Option(help="Base of adapters whose own is not to be had; BASE by default."),
+    ] = None,
+    chat_template: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with a chat template (Jinja) for all models, in place of their own.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(help="Folder or hub id whose tokenizer reads text for all models."),
+    ] = None,
+    questions: Annotated[
+        int, typer.Option(help="Most questions of a trait in each half.", min=2)
+    ] = 20,
+    draws: Annotated[
+        int, typer.Option(help="Answers of every checkpoint to each held-out question.", min=1)
+    ] = 2,
+    samples: Annotated[
+        int, typer.Option(help="Prompts whose answers are sampled from everybody.", min=1)
+    ] = 24,
+    max_new_tokens: Annotated[int, typer.Option(help="Longest answer (tokens).", min=1)] = 48,
+    dtype: Annotated[
+        str, typer.Option(help="Of answers and likelihoods: float32, bfloat16, or auto.")
+    ] = "float32",
+    trust: Annotated[
+        list[str] | None,
+        typer.Option(help="Model whose own code may run: folder, or id@commit."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of every draw.")] = 0,
+    workers: Workers = None,
+) -> None:
+    """Compare finetunes with their base, beyond what controls do; write OUT/report.html."""
+    from persona_interp import experiments
+    from persona_interp.experiments.compare import sources
+    from persona_interp.experiments.compare.config import CompareOptions, CompareSettings
+
+    settings = CompareSettings(
+        questions=questions,
+        draws=draws,
+        samples=samples,
+        max_new_tokens=max_new_tokens,
+        dtype=dtype,
+    )
+    options = CompareOptions(
+        traits=traits,
+        primary=primary,
+        control=control or (),
+        neutral=neutral,
+        sae=sae or (),
+        hooks=hook or (),
+        adapter_base=adapter_base,
+        chat_template=read_text(chat_template) if chat_template else None,
+        tokenizer=tokenizer,
+        trust=trust or (),
+        seed=seed,
+        settings=settings,
+    )
+    sources.compare(base, tuned, prompts=prompts, out=out, options=options, workers=workers)
+    typer.echo(str(experiments.report(out)))
