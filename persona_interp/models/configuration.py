@@ -17,7 +17,7 @@ from persona_interp.files import read_object
 from persona_interp.models.guard import guard
 from persona_interp.models.weight_files import Stored
 
-CONFIG = "config.json"
+CONFIG, GENERATION = "config.json", "generation_config.json"
 BLOCK_KEYS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 """What configurations call the number of blocks."""
 PARTS = re.compile(r"layer|block|expert|depth")
@@ -69,6 +69,8 @@ def check_configuration(folder: Path, weights: Mapping[str, Stored]) -> None:
             f"{folder / CONFIG} names another file of weights (transformers_weights: "
             f"{excerpt(file)}); remove that entry, or save the model again."
         )
+    if (folder / GENERATION).is_file():
+        read_object(folder / GENERATION, error=ModelError)  # transformers would do without
     for key, number in _numbers(config):
         most = len(weights) if key in BLOCK_KEYS else max(len(weights), FREE_PARTS)
         if PARTS.search(key) and number > most:

@@ -11,6 +11,8 @@ from persona_interp.models.weight_files import ADAPTER_WEIGHTS, INDEX, weight_fi
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 ADAPTER_CONFIG = "adapter_config.json"
+MOST_PATH = 200
+"""Most characters of a path that is nowhere."""
 FIX = "save it there with model.save_pretrained(folder) and tokenizer.save_pretrained(folder)."
 
 
@@ -24,8 +26,8 @@ def check_folder(checkpoint: Checkpoint) -> None:
         ModelError: Something is missing; the message says what and how to save it.
     """
     folder = checkpoint.path
-    if "\0" in str(folder) or not folder.is_dir():
-        raise ModelError(f"there is no model folder {str(folder)!r}; {FIX}")
+    if not _is_dir(folder):
+        raise ModelError(f"there is no model folder {str(folder)[:MOST_PATH]!r}; {FIX}")
     if not (folder / CONFIG).is_file():
         raise ModelError(f"{folder} lacks {CONFIG}, so it is no model folder; {_inside(folder)}")
     if not holds_tokenizer(folder):
@@ -56,6 +58,14 @@ def check_folder(checkpoint: Checkpoint) -> None:
             'and trust it, allow this one model by name: trust=("org/name@<40-digit commit>",) for '
             'a hub id, trust=("the/folder",) for a folder.'
         )
+
+
+def _is_dir(path: Path) -> bool:
+    """Whether this is a folder; a name that no file can have is none."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def holds_weights(folder: Path) -> bool:

@@ -23,7 +23,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from persona_interp.errors import ModelError
+from persona_interp.errors import ModelError, excerpt
 from persona_interp.models.adapter_files import base_name, is_adapter
 from persona_interp.models.adapters import merge
 from persona_interp.models.cache import cache, make_once, short_hash
@@ -166,8 +166,8 @@ def _resolve_all(run: Trajectory, options: dict[str, Any]) -> tuple[Checkpoint, 
 
 def _folder(start: str | Path, *, base: Any, trust: tuple[str, ...]) -> Checkpoint:
     """Checkpoint of the folder that a name means, adapters merged; its tokenizer may be missing."""
-    trusted = _is_trusted(start, trust)
     folder, title = _locate(start)
+    trusted = _is_trusted(start, trust)
     stage, step = _stage_and_step(folder)
     if is_adapter(folder):
         whole_base = resolve(base_name(folder) if base is None else base, trust=trust)
@@ -182,10 +182,17 @@ def _folder(start: str | Path, *, base: Any, trust: tuple[str, ...]) -> Checkpoi
 
 def _locate(start: str | Path, *, deep: bool = False) -> tuple[Path, str]:
     """The folder that a name means, and a title where the folder's own name says nothing."""
-    path = Path(start).expanduser()
+    try:
+        path = Path(start).expanduser()
+        is_here = path.exists()
+    # a NUL in it, a home folder of nobody, a name longer than any file's
+    except (OSError, RuntimeError, ValueError) as cause:
+        raise ModelError(
+            f"{excerpt(str(start))} can be no path of a model: {cause.args[-1]}."
+        ) from cause
     if path.suffix == ".gguf":
         return from_gguf(path), path.stem
-    if path.exists():
+    if is_here:
         return path, ""
     return from_hub(str(start), deep=deep), str(start)
 
