@@ -153,7 +153,7 @@ class Trajectory:
             path = Path(os.path.normpath(Path(folder) / row["path"]))
             checkpoint = Checkpoint(path, row["stage"], row["step"], row["seed"])
             label = checkpoint.label[:LONGEST]
-            if not (path / "config.json").is_file():
+            if not _holds_model(path):
                 raise ModelError(
                     f"checkpoint {label} of {folder} is gone: {str(path)[:MOST_PATH]} holds no "
                     "config.json. Move a run together with the start it was trained from, or "
@@ -167,6 +167,14 @@ class Trajectory:
                 )
             checkpoints.append(checkpoint)
         return cls(tuple(checkpoints))
+
+
+def _holds_model(path: Path) -> bool:
+    """Whether a model is here; a name that no file can have holds none."""
+    try:
+        return (path / "config.json").is_file()
+    except OSError:
+        return False
 
 
 def read_index(folder: Path | str) -> dict[str, Any] | None:
