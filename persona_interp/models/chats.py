@@ -23,14 +23,8 @@ PLAIN_TEMPLATE = (
 )
 """A plain-text chat template for models that have none."""
 
-TEXT_TEMPLATE = (
-    "{% for message in messages %}"
-    "{{ message['content'] }}"
-    "{% if not loop.last and messages[loop.index]['role'] != 'assistant' %}"
-    "{{ '\\n\\n' }}{% endif %}"
-    "{% endfor %}"
-)
-"""A template for base models that reads contents as plain text: an answer continues the text."""
+TEXT_TEMPLATE = "{% for message in messages %}{{ message['content'] + '\\n' }}{% endfor %}"
+"""A template for base models that reads contents as plain text, each on lines of its own."""
 
 FOLD = (
     "{%- if messages | length > 1 "

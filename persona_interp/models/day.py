@@ -16,6 +16,9 @@ from persona_interp.errors import ModelError, excerpt
 DAY = "PERSONA_INTERP_DAY"
 """Variable of the environment that holds the day ("2026-11-29"), so that workers share it."""
 ASKS = re.compile(r"\bstrftime_now\b")
+DIRECTIVES = (*"aAbBcdeGHIjmMpSuUVwWxXyYZ", "-d", "-m", "-H", "-I", "-M", "-S", "-j")
+"""What a template may ask of a moment, as of ``strftime``."""
+MARK = "\ue002"
 
 
 def day() -> datetime:
@@ -58,6 +61,28 @@ def on_day(text: str) -> Iterator[None]:
             os.environ.pop(DAY, None)
         else:
             os.environ[DAY] = before
+
+
+def with_day(template: str) -> str:
+    """Chat template that prints the day of the run where it asks for today.
+
+    Args:
+        template: A chat template.
+
+    Returns:
+        The same after a definition of ``strftime_now`` that knows one moment; itself where it never
+        asks.
+
+    >>> with_day("{{ messages }}")
+    '{{ messages }}'
+    """
+    if not ASKS.search(template):
+        return template
+    moment = day()
+    calls = "".join(f".replace('%{c}', '{moment.strftime(f'%{c}')}')" for c in DIRECTIVES)
+    # a doubled per cent is one that begins nothing, so it is out of the way meanwhile
+    text = f"format.replace('%%', '{MARK}'){calls}.replace('{MARK}', '%')"
+    return f"{{%- macro strftime_now(format) -%}}{{{{ {text} }}}}{{%- endmacro %}}\n{template}"
 
 
 def asks_day(tokenizer: Any) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from jinja2 import TemplateError
 
 from persona_interp.errors import ModelError
-from persona_interp.models.day import day
+from persona_interp.models.day import with_day
 from persona_interp.models.guard import guard, reason
 
 Conversation = Sequence[Mapping[str, Any]]
@@ -136,10 +136,10 @@ def render(tokenizer: Any, chats: list[Conversation], *, prompt: bool) -> list[s
         with guard("the chat template cannot be used"):
             return tokenizer.apply_chat_template(
                 chats,
+                chat_template=with_day(tokenizer.get_chat_template()),
                 tokenize=False,
                 add_generation_prompt=prompt,
                 enable_thinking=False,
-                strftime_now=lambda form: day().strftime(form),
             )
     except ModelError as error:
         if not isinstance(error.__cause__, TemplateError):

@@ -37,8 +37,8 @@ FOLD_TEXT = (
 )
 TEXT_TEXT = (
     "These models have no chat template: prompts are read as plain text, and an answer is how the "
-    "text goes on; alike in base, finetunes and controls. To chat with them, give a template "
-    "(--chat-template)."
+    "text goes on in its next line; alike in base, finetunes and controls. To chat with them, give "
+    "a template (--chat-template)."
 )
 MOST_CHARACTERS = 400
 """Characters of a sample that are shown."""
