@@ -7,6 +7,7 @@ import typer
 
 from persona_interp.cli.app import Workers, app
 from persona_interp.cli.folder import report
+from persona_interp.files import read_text
 
 
 @app.command()
@@ -54,10 +55,14 @@ def compare(
     chat_template: Annotated[
         Path | None,
         typer.Option(
-            help="File with a chat template (Jinja) for models that have none.",
+            help="File with a chat template (Jinja) for all models, in place of their own.",
             exists=True,
             dir_okay=False,
         ),
+    ] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(help="Folder or hub id whose tokenizer reads text for all models."),
     ] = None,
     questions: Annotated[
         int, typer.Option(help="Most questions of a trait in each half.", min=2)
@@ -98,7 +103,8 @@ def compare(
         sae=sae or (),
         hooks=hook or (),
         adapter_base=adapter_base,
-        chat_template=chat_template.read_text(encoding="utf-8") if chat_template else None,
+        chat_template=read_text(chat_template) if chat_template else None,
+        tokenizer=tokenizer,
         trust=trust or (),
         seed=seed,
         settings=settings,

@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any, Protocol, get_args, get_origin, get_type_
 
 from persona_interp.errors import WorldError, unknown
 from persona_interp.experiments.cells import run
+from persona_interp.experiments.days import settle_day, start_of
 from persona_interp.experiments.dtypes import settle_dtype
 from persona_interp.experiments.wings import Wing, wing_named, wing_of, wing_of_config
 from persona_interp.files import collect_writes
-from persona_interp.schema.words import DTYPE_CHOICE
+from persona_interp.models.day import on_day
+from persona_interp.models.stage import Stage
+from persona_interp.schema.words import DTYPE_CHOICE, TEMPLATE_DAY
 from persona_interp.store import Cell, Store
 
 if TYPE_CHECKING:
@@ -88,22 +91,26 @@ def compute(
 
     Raises:
         StoreError: The folder belongs to another configuration, or cells failed.
-        ModelError: The start is not there.
+        ModelError: The start is not there, or a learning rate is none.
     """
-    start = getattr(experiment, "start", "tiny")
     # a start that is not there costs one line now, not one failed cell after another
-    if isinstance(start, str) and start != "tiny":
-        from persona_interp.models import resolve
-
-        resolve(start)
+    start = start_of(experiment)
+    # so does a learning rate that nothing can be trained with
+    for lr in getattr(experiment, "lrs", ()):
+        Stage(lr=lr)
     wing = wing_of(experiment)
     store = Store(out)
     # before any cell is made, because a cell is named by its configuration
-    experiment, choice = settle_dtype(experiment, before=store.config_or_none(), to_dict=to_dict)
-    config = to_dict(experiment) | ({DTYPE_CHOICE: choice} if choice else {})
-    store.describe(config, places=["source", DTYPE_CHOICE])
-    run(experiment.cells(), store, wing=wing, workers=workers, progress=progress)
-    return summarize(experiment, store)
+    before = store.config_or_none()
+    today = settle_day(start, before=before)
+    recorded = None if before is None else {k: before[k] for k in before if k != TEMPLATE_DAY}
+    experiment, choice = settle_dtype(experiment, before=recorded, to_dict=to_dict)
+    settled = {DTYPE_CHOICE: choice, TEMPLATE_DAY: today}
+    config = to_dict(experiment) | {key: value for key, value in settled.items() if value}
+    store.describe(config, places=["source", *settled])
+    with on_day(today):
+        run(experiment.cells(), store, wing=wing, workers=workers, progress=progress)
+        return summarize(experiment, store)
 
 
 def compute_preset(
@@ -159,15 +166,14 @@ def report(run: str | Path, *, out: str | Path | None = None) -> Path:
     config = store.config()
     wing = wing_of_config(config)
     experiment = from_dict(config)
-    tables = wing.function("tables", "summarize")(experiment, store)
-    provenance = provenance_of(store, config)
     if out is None and not os.access(store.root, os.W_OK):
         out = Path(f"{store.root.name}_report")
-    if out is not None:
-        return draw_report(Path(out), tables, provenance=provenance, wing=wing)
-    with collect_writes() as written:
-        page = draw_report(store.root, tables, provenance=provenance, wing=wing)
-    store.vouch(dict.fromkeys(written))
+    with on_day(config.get(TEMPLATE_DAY, "")), collect_writes() as written:
+        tables = wing.function("tables", "summarize")(experiment, store)
+        provenance = provenance_of(store, config)
+        page = draw_report(Path(out or store.root), tables, provenance=provenance, wing=wing)
+    if out is None:
+        store.vouch(dict.fromkeys(written))
     return page
 
 
@@ -234,7 +240,7 @@ def from_dict(config: Mapping[str, Any]) -> Any:
     True
     """
     wing = wing_of_config(config)
-    about = ("experiment", "source", DTYPE_CHOICE)
+    about = ("experiment", "source", DTYPE_CHOICE, TEMPLATE_DAY)
     values = {key: value for key, value in config.items() if key not in about}
     return _from_plain(values, wing.experiment_class)
 

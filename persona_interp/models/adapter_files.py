@@ -1,11 +1,28 @@
 """What does an adapter's folder say, before anything is loaded?"""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from persona_interp.errors import ModelError
-from persona_interp.models.load import ADAPTER_CONFIG, holds_weights
+from persona_interp.errors import ModelError, excerpt
+from persona_interp.files import read_object
+from persona_interp.models.folder import ADAPTER_CONFIG, holds_weights
+
+BASE = "base_model_name_or_path"
+TYPES: dict[str, tuple[type, ...]] = {
+    BASE: (str,),
+    "revision": (str,),
+    "peft_type": (str,),
+    "task_type": (str,),
+    "r": (int,),
+    "lora_alpha": (int, float),
+    "target_modules": (str, list),
+    "modules_to_save": (list,),
+    "init_lora_weights": (bool, str),
+    "rank_pattern": (dict,),
+    "alpha_pattern": (dict,),
+    "layers_to_transform": (int, list),
+}
+"""What fields of an adapter's configuration may hold beside nothing."""
 
 
 def is_adapter(folder: Path) -> bool:
@@ -34,9 +51,9 @@ def base_name(folder: Path) -> str:
         ModelError: It names none, or a folder that is not here.
     """
     config = read_config(folder)
-    name, revision = config.get("base_model_name_or_path"), config.get("revision")
+    name, revision = config.get(BASE), config.get("revision")
     fix = "give the base it was trained on: base= in Python, --base on the command line."
-    if not name:
+    if not name or "\0" in name:
         raise ModelError(f"the adapter {folder} does not name its base; {fix}")
     for place in (Path(name).expanduser(), folder / name):
         if place.exists():
@@ -65,10 +82,12 @@ def read_config(folder: Path) -> dict[str, Any]:
         ModelError: It is no JSON object.
     """
     file = folder / ADAPTER_CONFIG
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{file} is corrupt ({error}); save the adapter again.") from error
-    if not isinstance(config, dict):
-        raise ModelError(f"{file} holds no configuration; save the adapter again.")
+    config = read_object(file, error=ModelError)
+    for key, kinds in TYPES.items():
+        value = config.get(key)
+        if value is not None and not isinstance(value, kinds):
+            names = " or ".join(kind.__name__ for kind in kinds)
+            raise ModelError(
+                f"{file}: {key} is {names}; got {excerpt(value)}. Save the adapter again."
+            )
     return config

@@ -7,7 +7,6 @@ what the unmerged one does.
 
 import re
 import warnings
-import zlib
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -17,15 +16,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from persona_interp.errors import ModelError
+from persona_interp.errors import LONGEST, ModelError, excerpt, unknown
 from persona_interp.models.adapter_files import read_config
 from persona_interp.models.cache import cache, hash_files, make_once, short_hash
 from persona_interp.models.checkpoint import Checkpoint
+from persona_interp.models.folder import ADAPTER_CONFIG, TOKENIZER_FILES
+from persona_interp.models.guard import guard
 from persona_interp.models.load import (
-    ADAPTER_CONFIG,
-    ADAPTER_WEIGHTS,
-    TOKENIZER_FILES,
-    UNREADABLE,
+    check_finite,
     hash_weights,
     load,
     load_tokenizer,
@@ -34,8 +32,13 @@ from persona_interp.models.load import (
 )
 from persona_interp.models.parity import TOLERANCE, distance
 from persona_interp.models.vocabulary import hash_tokenizer
+from persona_interp.models.weight_files import ADAPTER_WEIGHTS, read_header
 
 PROBE_SHAPE = (2, 16)  # rows and tokens of the random input that compares merged and unmerged
+LEAST_CHANGE = 1e-6
+"""Relative change of a weight below which it is rounding: float32 holds seven digits."""
+EXACT = ("pissa", "olora")
+"""Initializations that recompute the base, by a method that gives the same every time."""
 
 
 def merge(folder: Path, base: Checkpoint) -> Path:
@@ -76,16 +79,20 @@ def merge(folder: Path, base: Checkpoint) -> Path:
             if own:
                 tokenizer = read_tokenizer(folder, trusted=base.trusted)
             ids = _probe(plain, len(tokenizer))
-            _grow(plain, load_file(folder / ADAPTER_WEIGHTS))
-            checksums = _checksums(plain)
-            model = _wrap(plain, folder, config)
-            unmerged = _logits(model, ids)
+            with guard(f"the adapter {folder} does not fit its base"):
+                _grow(plain, load_file(folder / ADAPTER_WEIGHTS))
+                before = _copy(plain)
+                model = _wrap(plain, folder, config)
+                _check_base(model, before, folder, config)
+                unmerged = _logits(model, ids)
             whole = _unwrap(model, folder)
-            if _checksums(whole) == checksums:
+            check_finite(whole, f"the adapter {folder} on its base")
+            if _change(whole, before) <= LEAST_CHANGE:
                 raise ModelError(
                     f"the adapter {folder} changes nothing: {_why_idle(folder, config)}. Train "
                     "it, or save again."
                 )
+            del before
             whole.save_pretrained(place)
             tokenizer.save_pretrained(place)
             # from the saved folder, so that what saving loses is noticed too
@@ -112,6 +119,8 @@ def merge_trained(model: Any) -> Any:
 def merge_in_memory(model: Any) -> Any:
     """Plain model of a PEFT model in memory, checked as an adapter of a folder is.
 
+    What recomputed its base did so when the model was made, so the base in memory is the right one.
+
     Args:
         model: A PEFT model; it stays as it is.
 
@@ -130,7 +139,7 @@ def merge_in_memory(model: Any) -> Any:
         )
     unmerged = _logits(copy, ids)
     with copy.disable_adapter():
-        if torch.equal(_logits(copy, ids), unmerged):
+        if distance(_logits(copy, ids), unmerged) <= LEAST_CHANGE:
             raise ModelError(
                 "the adapters of this model change nothing: train them, or load their trained "
                 "weights."
@@ -176,7 +185,7 @@ def check_lora(model: Any, batch: Mapping[str, Tensor]) -> None:
     tuned = model(**ids).logits
     with model.disable_adapter():
         plain = model(**ids).logits
-    if torch.equal(tuned, plain):
+    if distance(tuned, plain) <= LEAST_CHANGE:
         raise ModelError(
             "the adapters did not change the model's output; raise lr or steps, or train with "
             "lora=0."
@@ -189,10 +198,9 @@ def _check_kind(folder: Path) -> dict[str, Any]:
 
     config = read_config(folder)
     kind, task = str(config.get("peft_type")), config.get("task_type")
-    if kind not in list(PEFT_TYPE_TO_CONFIG_MAPPING):
-        raise ModelError(
-            f"the adapter {folder} is of the kind {kind}, which the installed PEFT does not know."
-        )
+    kinds = [member.value for member in PeftType if member in PEFT_TYPE_TO_CONFIG_MAPPING]
+    if kind not in kinds:
+        raise ModelError(f"the adapter {folder}: {unknown('peft_type', kind, kinds)}")
     if PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(kind)]().is_prompt_learning:
         raise ModelError(
             f"the adapter {folder} is {kind}: it adds virtual tokens to every input instead of "
@@ -201,14 +209,15 @@ def _check_kind(folder: Path) -> dict[str, Any]:
         )
     if task not in (None, "CAUSAL_LM"):
         raise ModelError(
-            f"the adapter {folder} is made for {task}; this package compares causal language "
-            "models."
+            f"the adapter {folder} is made for {str(task)[:LONGEST]}; this package compares causal "
+            "language models."
         )
     if not (folder / ADAPTER_WEIGHTS).is_file():
         raise ModelError(
             f"{folder} lacks {ADAPTER_WEIGHTS}; save the adapter as safetensors (PEFT's "
             "save_pretrained does), pickled adapter_model.bin files are not opened."
         )
+    read_header(folder / ADAPTER_WEIGHTS)
     return config
 
 
@@ -216,13 +225,8 @@ def _wrap(plain: Any, folder: Path, config: dict[str, Any]) -> Any:
     """The base with the adapter beside it; every weight of the adapter has its place."""
     from peft import PeftModel
 
-    try:
-        model = PeftModel.from_pretrained(plain, str(folder)).eval()
-        keys = model.load_adapter(str(folder), "default")
-    except UNREADABLE as error:
-        raise ModelError(
-            f"the adapter {folder} does not fit its base: {str(error).strip()[:300]}"
-        ) from error
+    model = PeftModel.from_pretrained(plain, str(folder)).eval()
+    keys = model.load_adapter(str(folder), "default")
     own = load_file(folder / ADAPTER_WEIGHTS).keys()
     # PEFT writes whole modules of a resized model twice, under their own name and that of its
     # wrapper; such a twin is no surplus
@@ -254,10 +258,8 @@ def _unwrap(model: Any, folder: Path) -> Any:
             f"the adapter {folder} is of the kind {model.active_peft_config.peft_type}: PEFT "
             "cannot merge it."
         )
-    try:
+    with guard(f"PEFT cannot merge the adapter {folder}"):
         whole = model.merge_and_unload(safe_merge=True)
-    except (*UNREADABLE, NotImplementedError, TypeError) as error:
-        raise ModelError(f"PEFT cannot merge the adapter {folder}: {error}") from error
     # transformers ties on loading what the configuration calls tied, though the adapter changed
     # only one of the two
     head, embedding = whole.get_output_embeddings(), whole.get_input_embeddings()
@@ -307,12 +309,40 @@ def _why_idle(folder: Path, config: dict[str, Any]) -> str:
     return "its weights leave those of the base as they are"
 
 
-def _checksums(model: Any) -> dict[str, int]:
-    """A number for every weight that changes with any bit of it."""
-    return {
-        name: zlib.crc32(weight.detach().contiguous().view(torch.uint8).numpy())
-        for name, weight in model.named_parameters()
-    }
+def _copy(model: Any) -> dict[str, Tensor]:
+    """Copies of all weights of a model, by name."""
+    return {name: weight.detach().clone() for name, weight in model.named_parameters()}
+
+
+def _change(model: Any, before: Mapping[str, Tensor]) -> float:
+    """Largest relative change of a weight; infinite where one is of another name or shape."""
+    changes = [0.0]
+    for name, weight in model.named_parameters():
+        old = before.get(name)
+        if old is None or old.shape != weight.shape:
+            return float("inf")
+        norm = float(old.norm()) or 1.0
+        changes.append(float((weight.detach() - old).norm()) / norm)
+    return max(changes)
+
+
+def _check_base(
+    model: Any, before: Mapping[str, Tensor], folder: Path, config: Mapping[str, Any]
+) -> None:
+    """Refuse an adapter whose base was recomputed on loading by a method that draws."""
+    init = config.get("init_lora_weights")
+    if str(init).lower() in EXACT:
+        return
+    for name, weight in model.get_base_model().named_parameters():
+        old = before.get(name.replace(".base_layer.", "."))
+        if old is not None and not torch.equal(weight.detach(), old):
+            raise ModelError(
+                f"the adapter {folder} (init_lora_weights={excerpt(init)}) recomputes its base on "
+                f"loading, first {name}, by a method that draws at random, so nobody gets the base "
+                "that it was trained on. Convert it where it was trained: save the adapter before "
+                "the first step, and the trained one with model.save_pretrained(folder, "
+                "path_initial_model_for_weight_conversion=the first one's folder)."
+            )
 
 
 def _probe(model: Any, n_tokens: int) -> Tensor:

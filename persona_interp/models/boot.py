@@ -10,14 +10,18 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import AutoModelForCausalLM
 
-from persona_interp.errors import ModelError, unknown
+from persona_interp.errors import ModelError, excerpt, unknown
 from persona_interp.models.checkpoint import Checkpoint
-from persona_interp.models.load import load
+from persona_interp.models.guard import guard
+from persona_interp.models.inputs import as_checkpoint
+from persona_interp.models.load import load, quiet
 from persona_interp.models.parity import TOLERANCE, distance
 from persona_interp.models.passes import BATCH, row_batches
 from persona_interp.models.tokens import Tokens, added_bos
@@ -26,11 +30,11 @@ PROBE_LENGTHS = (12, 7)  # tokens of the two random rows that check a booted mod
 WINDOW = 64  # longest sliding window (tokens) that the check exceeds; longer ones cost too much
 
 
-def boot(checkpoint: Checkpoint, *, hooks: Iterable[str] = ()) -> Any:
+def boot(checkpoint: Checkpoint | str | Path, *, hooks: Iterable[str] = ()) -> Any:
     """Boot a model in TransformerLens, for reading and editing its insides.
 
     Args:
-        checkpoint: Where the weights are.
+        checkpoint: Where the weights are, or a name that ``resolve`` takes.
         hooks: Hook names that will be used.
 
     Returns:
@@ -44,18 +48,13 @@ def boot(checkpoint: Checkpoint, *, hooks: Iterable[str] = ()) -> Any:
     """
     from transformer_lens.model_bridge import TransformerBridge  # takes seconds to import
 
+    checkpoint = as_checkpoint(checkpoint)
     plain, tokenizer = load(checkpoint, attention="eager")
-    rows, kind = _probe(plain, len(tokenizer)), plain.config.model_type
-    try:
+    kind = plain.config.model_type
+    with quiet(), guard(f"TransformerLens cannot boot {checkpoint.path} (model_type '{kind}')"):
+        rows = _probe(plain, len(tokenizer))
         references = _run_plain(plain, rows)
-        bridge = TransformerBridge.boot_transformers(
-            str(checkpoint.path),
-            hf_model=plain,
-            tokenizer=deepcopy(tokenizer),
-            device=str(plain.device),
-        )
-    except Exception as error:
-        raise ModelError(_refusal(checkpoint, kind, error)) from error
+        bridge = _bridge(TransformerBridge, text_part(plain), tokenizer, checkpoint.path)
     # TransformerLens makes its tokenizer add a BOS, and its setter would do so again
     bridge._tokenizer = tokenizer
     bridge.cfg.tokenizer_prepends_bos = bridge.cfg.default_prepend_bos = (
@@ -64,10 +63,8 @@ def boot(checkpoint: Checkpoint, *, hooks: Iterable[str] = ()) -> Any:
     bridge.eval()
     for hook in hooks:
         canonical(bridge, hook)
-    try:
+    with guard(f"TransformerLens cannot run {checkpoint.path} (model_type '{kind}')"):
         distances = _distances(bridge, rows, references)
-    except Exception as error:
-        raise ModelError(_refusal(checkpoint, kind, error)) from error
     worst = max(distances, key=lambda name: distances[name])
     if distances[worst] > TOLERANCE:
         raise ModelError(
@@ -93,7 +90,9 @@ def canonical(bridge: Any, hook: str) -> str:
     Raises:
         ModelError: There is none; the message names the nearest.
     """
-    if from_end := re.match(r"blocks\.(-\d+)\.", hook):
+    if not isinstance(hook, str):
+        raise ModelError(f"a hook is a name such as 'blocks.3.hook_out'; got {excerpt(hook)}.")
+    if from_end := re.match(r"blocks\.(-\d{1,6})\.", hook):
         block = bridge.cfg.n_layers + int(from_end[1])
         hook = hook.replace(from_end[1], str(block), 1)
     if hook not in bridge.hook_dict:
@@ -117,7 +116,7 @@ def residuals(
         Row index and activations, dims (position, d_model), without padding; in order of length.
 
     Raises:
-        ModelError: The hook does not exist or did not fire.
+        ModelError: The hook does not exist, did not fire or holds no vector for every token.
     """
     for row, acts in hidden(bridge, tokens, hooks=[hook], batch=batch):
         yield row, next(iter(acts.values()))
@@ -139,7 +138,7 @@ def hidden(
         d_model), without padding; in order of length.
 
     Raises:
-        ModelError: A hook does not exist or did not fire.
+        ModelError: A hook does not exist, did not fire or holds no vector for every token.
     """
     names = [canonical(bridge, hook) for hook in hooks]
     stop = _stop(names)
@@ -156,10 +155,24 @@ def hidden(
                 f"hook '{silent[0]}' did not fire in this model; it fires only after a use_* "
                 "setting. Use another."
             )
+        for name in names:
+            _check_dims(name, cache[name], ids)
         for i, row in enumerate(rows):
             n_tokens = len(tokens.ids[row])
             # a copy, because a view would keep the whole batch in memory
             yield row, {name: cache[name][i, :n_tokens].clone() for name in names}
+
+
+def _check_dims(name: str, acts: Any, ids: Tensor) -> None:
+    """Refuse a hook that does not hold one vector for every token."""
+    shape = tuple(getattr(acts, "shape", ()))
+    if len(shape) != 3 or shape[:2] != tuple(ids.shape):
+        raise ModelError(
+            f"hook '{name}' holds an array of dims {shape} where {len(ids)} rows of "
+            f"{ids.shape[1]} tokens are read; expected one vector a token, (row, token, d_model). "
+            "Use the output of a block (hook_out), of its attention (attn.hook_out) or of its MLP "
+            "(mlp.hook_out)."
+        )
 
 
 def _stop(names: Sequence[str]) -> dict[str, int]:
@@ -173,15 +186,41 @@ def _stop(names: Sequence[str]) -> dict[str, int]:
     return {"stop_at_layer": max(blocks) + 1}
 
 
-def _refusal(checkpoint: Checkpoint, kind: str, error: Exception) -> str:
-    """What an error of TransformerLens says, whichever of its many it is."""
-    lines = str(error).strip().splitlines() or [""]
-    reason = lines[0].partition(" Available architectures")[0]
-    return (
-        f"TransformerLens cannot boot {checkpoint.path} (model_type '{kind}'), "
-        f"{type(error).__name__}: {reason[:300]} Its insides cannot be read; use another family. "
-        "Behavior, likelihoods and training need no TransformerLens."
-    )
+def text_part(model: Any) -> Any:
+    """Language model inside a model that also takes images or sound.
+
+    Args:
+        model: A Hugging Face model.
+
+    Returns:
+        The model itself where it takes text alone, else a causal language model of its text part,
+        with the same weights in memory.
+    """
+    config = model.config.get_text_config()
+    if config is model.config:
+        return model
+    with torch.device("meta"):
+        text = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    setattr(text, text.base_model_prefix, model.get_decoder())
+    text.set_output_embeddings(model.get_output_embeddings())
+    # what the class of the whole model was saved as says nothing about its text part
+    text.config.architectures = [type(text).__name__]
+    return text.eval()
+
+
+def _bridge(bridge_class: Any, model: Any, tokenizer: Any, folder: Path) -> Any:
+    """Model in TransformerLens, whatever its many errors are."""
+    try:
+        return bridge_class.boot_transformers(
+            str(folder), hf_model=model, tokenizer=deepcopy(tokenizer), device=str(model.device)
+        )
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [""]
+        reason = lines[0].partition(" Available architectures")[0]
+        raise RuntimeError(
+            f"{type(error).__name__}: {reason[:300]} Its insides cannot be read; use another "
+            "family. Behavior, likelihoods and training need no TransformerLens."
+        ) from error
 
 
 def _probe(plain: Any, n_tokens: int) -> list[list[int]]:

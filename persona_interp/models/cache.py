@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from persona_interp.errors import ModelError
+from persona_interp.files import fsync, read_object, write_text
 
 KEY_FILE = "made_from.json"
 _HASHES: dict[tuple[Path, int, int], bytes] = {}  # by path, time of change (ns) and size (bytes)
@@ -29,21 +30,32 @@ def make_once(folder: Path, key: dict[str, Any], make: Callable[[Path], None]) -
 
     Args:
         folder: Its final place; it appears there only when complete.
-        key: What it is made from, JSON-able; kept beside the files.
+        key: What it is made from, JSON-able; kept beside the files with their hashes.
         make: Fills an empty folder.
 
     Returns:
-        The folder.
+        The folder, its files as they were made. In the cache a damaged one is made again.
 
     Raises:
-        ModelError: The place is taken by something else.
+        ModelError: The place is taken by something else, or, outside of the cache, damaged.
     """
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        _fill(folder, key, make)
-    key_file = folder / KEY_FILE
     # through JSON and back, because JSON makes a tuple a list
-    json_key = json.loads(json.dumps(key))
-    if not key_file.is_file() or json.loads(key_file.read_text(encoding="utf-8")) != json_key:
+    key = json.loads(json.dumps(key))
+    try:
+        is_cached = folder.resolve().is_relative_to(cache().resolve())
+        damage = _damage(folder, key, is_cached=is_cached)
+        if damage and not is_cached:
+            raise ModelError(f"{folder} is damaged: {damage}. Remove it, and it is made again.")
+        if damage:
+            _remove(folder)
+        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+            _fill(folder, key, make)
+    except OSError as cause:
+        raise ModelError(
+            f"{folder} cannot be written: {cause.strerror or cause}. Name another folder, or "
+            "another cache (PERSONA_INTERP_CACHE)."
+        ) from cause
+    if _record(folder).get("key") != key:
         raise ModelError(
             f"{folder} holds something else, and nothing was overwritten; choose an empty or new "
             "folder."
@@ -53,7 +65,7 @@ def make_once(folder: Path, key: dict[str, Any], make: Callable[[Path], None]) -
 
 def short_hash(value: Any) -> str:
     """Short name of a JSON-able value: 16 hex digits of its sha256."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+    return _sha256(value)[:16]
 
 
 def hash_files(files: Iterable[Path]) -> str:
@@ -86,14 +98,57 @@ def hash_file(file: Path) -> bytes:
     return _HASHES[version]
 
 
+def _sha256(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    """What is kept beside the files: key and hashes; nothing where it cannot be read."""
+    try:
+        return read_object(folder / KEY_FILE, error=ModelError)
+    except ModelError:
+        return {}
+
+
+def _damage(folder: Path, key: Any, *, is_cached: bool) -> str:
+    """What is wrong with a folder that was made from this key; "" for nothing."""
+    if not (folder / KEY_FILE).is_file():
+        # whatever else it may be, a folder of the cache has its record
+        is_taken = is_cached and folder.is_dir() and any(folder.iterdir())
+        return f"{KEY_FILE} is gone" if is_taken else ""
+    record = _record(folder)
+    content = [record.get("key"), record.get("files")]
+    if not isinstance(record.get("files"), dict) or record.get("sha256") != _sha256(content):
+        return f"{KEY_FILE} is not as it was written"
+    if record["key"] != key:
+        return ""
+    for name, digest in record["files"].items():
+        file = folder / Path(name).name
+        if not file.is_file():
+            return f"{name} is gone"
+        if hash_file(file).hex() != digest:
+            return f"{name} is not as it was made"
+    return ""
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder of the cache, at once for those who look."""
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    folder.replace(aside / "damaged")
+    shutil.rmtree(aside, ignore_errors=True)
+
+
 def _fill(folder: Path, key: dict[str, Any], make: Callable[[Path], None]) -> None:
     """Make the folder beside its place, then move it there."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         make(draft)
-        key_text = json.dumps(key, indent=1, sort_keys=True) + "\n"
-        (draft / KEY_FILE).write_text(key_text, encoding="utf-8")
+        hashes = {file.name: hash_file(file).hex() for file in sorted(draft.iterdir())}
+        record = {"key": key, "files": hashes, "sha256": _sha256([key, hashes])}
+        write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", draft / KEY_FILE)
+        for file in draft.iterdir():
+            fsync(file)
         draft.chmod(0o755)  # mkdtemp lets nobody else read it
         # another process may have been faster; a rename within one file system is atomic, so
         # nobody ever sees half a model

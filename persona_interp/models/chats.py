@@ -23,6 +23,9 @@ PLAIN_TEMPLATE = (
 )
 """A plain-text chat template for models that have none."""
 
+TEXT_TEMPLATE = "{% for message in messages %}{{ message['content'] + '\\n' }}{% endfor %}"
+"""A template for base models that reads contents as plain text, each on lines of its own."""
+
 FOLD = (
     "{%- if messages | length > 1 "
     "and messages[0]['role'] == 'system' and messages[1]['role'] == 'user' -%}"

@@ -7,9 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from persona_interp.errors import ModelError
+from persona_interp.errors import LONGEST, ModelError, excerpt
+from persona_interp.files import read_object, write_text
+from persona_interp.models.weight_files import hash_weight_files
 
 INDEX = "trajectory.json"
+MOST_PATH = 200
+"""Most characters of a path that an index may make a message quote."""
+ROW = {"path": str, "stage": str, "step": int, "seed": int}
+"""What an index says of every checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -114,14 +120,13 @@ class Trajectory:
                 "stage": c.stage,
                 "step": c.step,
                 "seed": c.seed,
+                "weights": hash_weight_files(c.path),
             }
             for c in self.checkpoints
         ]
-        index, tmp = folder / INDEX, folder / f".{INDEX}.tmp"
-        text = json.dumps({"config": config, "checkpoints": rows}, indent=1) + "\n"
         # the index says that the training is complete, so it must never be seen half written
-        tmp.write_text(text, encoding="utf-8")
-        return tmp.replace(index)
+        text = json.dumps({"config": config, "checkpoints": rows}, indent=1) + "\n"
+        return write_text(text, folder / INDEX)
 
     @classmethod
     def open(cls, folder: Path | str) -> "Trajectory":
@@ -134,7 +139,8 @@ class Trajectory:
             The trajectory.
 
         Raises:
-            ModelError: There is none, it cannot be read, or a checkpoint of it is gone.
+            ModelError: There is none, it cannot be read, or a checkpoint of it is gone or has other
+                weights than it had.
         """
         index = read_index(folder)
         if index is None:
@@ -146,14 +152,29 @@ class Trajectory:
         for row in index["checkpoints"]:
             path = Path(os.path.normpath(Path(folder) / row["path"]))
             checkpoint = Checkpoint(path, row["stage"], row["step"], row["seed"])
-            if not (path / "config.json").is_file():
+            label = checkpoint.label[:LONGEST]
+            if not _holds_model(path):
                 raise ModelError(
-                    f"checkpoint {checkpoint.label} of {folder} is gone: {path} holds no "
+                    f"checkpoint {label} of {folder} is gone: {str(path)[:MOST_PATH]} holds no "
                     "config.json. Move a run together with the start it was trained from, or "
                     "train again into a new folder."
                 )
+            if row.get("weights") not in (None, hash_weight_files(path)):
+                raise ModelError(
+                    f"checkpoint {label} of {folder} has other weights than when the training "
+                    f"ended: {str(path)[:MOST_PATH]} was damaged or written again. Train again "
+                    "into a new folder."
+                )
             checkpoints.append(checkpoint)
         return cls(tuple(checkpoints))
+
+
+def _holds_model(path: Path) -> bool:
+    """Whether a model is here; a name that no file can have holds none."""
+    try:
+        return (path / "config.json").is_file()
+    except OSError:
+        return False
 
 
 def read_index(folder: Path | str) -> dict[str, Any] | None:
@@ -171,10 +192,19 @@ def read_index(folder: Path | str) -> dict[str, Any] | None:
     index = Path(folder) / INDEX
     if not index.is_file():
         return None
-    try:
-        content = json.loads(index.read_text(encoding="utf-8"))
-        return {"config": content["config"], "checkpoints": content["checkpoints"]}
-    except (ValueError, KeyError, TypeError) as error:
+    content = read_object(index, error=ModelError)
+    rows = content.get("checkpoints")
+    if not isinstance(content.get("config"), str) or not isinstance(rows, list):
         raise ModelError(
-            f"{index} is corrupt ({error}); remove the folder and train again."
-        ) from error
+            f"{index} is corrupt: it has no config and list of checkpoints. Remove the folder and "
+            "train again."
+        )
+    for row in rows:
+        for key, kind in ROW.items():
+            value = row.get(key) if isinstance(row, dict) else None
+            if type(value) is not kind or (kind is str and "\0" in str(value)):
+                raise ModelError(
+                    f"{index} is corrupt: every checkpoint has {', '.join(ROW)}; got "
+                    f"{excerpt(row)}. Remove the folder and train again."
+                )
+    return content

@@ -1,6 +1,5 @@
 """Is this model read as it should be? What is checked before any number of it is believed."""
 
-import json
 import math
 import re
 from collections.abc import Iterator
@@ -14,9 +13,14 @@ from persona_interp import schema
 from persona_interp.errors import ModelError
 from persona_interp.models.boot import boot, residuals
 from persona_interp.models.checkpoint import Checkpoint
+from persona_interp.models.configuration import read_configuration
+from persona_interp.models.folder import check_folder
+from persona_interp.models.inputs import as_checkpoint
 from persona_interp.models.load import load_tokenizer
 from persona_interp.models.outliers import SINK
 from persona_interp.models.tokens import Tokens, added_bos, encode
+from persona_interp.models.unused import idle_heads
+from persona_interp.models.weight_files import stored_weights, weight_files
 from persona_interp.schema.words import Light
 
 TEXT = "The bridge was closed for two days, so the bus took the longer road along the river."
@@ -41,6 +45,7 @@ def checkup(checkpoint: Checkpoint, *, text: str = TEXT) -> pd.DataFrame:
     Raises:
         ModelError: The folder holds no model, or its tokenizer cannot read the text.
     """
+    checkpoint = as_checkpoint(checkpoint)
     rows = list(_checks(checkpoint, text))
     red = [row["check"] for row in rows if row["verdict"] == Light.RED]
     amber = [row["check"] for row in rows if row["verdict"] == Light.AMBER]
@@ -75,7 +80,8 @@ def _row(
 
 
 def _checks(checkpoint: Checkpoint, text: str) -> Iterator[dict[str, Any]]:
-    config = json.loads((checkpoint.path / "config.json").read_text())
+    check_folder(checkpoint)
+    config = read_configuration(checkpoint.path)
     yield _row("family", Light.GREEN, str(config.get("model_type", "unknown")))
     yield from _weights(checkpoint)
     tokenizer = load_tokenizer(checkpoint)
@@ -117,7 +123,9 @@ def _first_token(bridge: Any, plain: Tokens) -> dict[str, Any]:
 def _weights(checkpoint: Checkpoint) -> Iterator[dict[str, Any]]:
     """Dtypes and finiteness of the stored weights; one tensor in memory at a time."""
     dtypes, broken = set(), []
-    for file in sorted(checkpoint.path.glob("*.safetensors")):
+    files = weight_files(checkpoint.path)
+    stored = stored_weights(files)
+    for file in files:
         with safe_open(file, framework="pt") as weights:
             for name in weights.keys():
                 dtypes.add(weights.get_slice(name).get_dtype())
@@ -130,6 +138,10 @@ def _weights(checkpoint: Checkpoint) -> Iterator[dict[str, Any]]:
     yield _row("dtype", Light.GREEN, storage)
     sentence = f"not finite: {', '.join(broken[:3])}" if broken else "all weights are finite"
     yield _row("finite", LIGHTS[not broken], sentence, value=len(broken), reference=0.0)
+    heads = idle_heads(stored)
+    if heads:
+        sentence = f"{heads[0]} and the like do not touch the residual and are left aside"
+        yield _row("idle weights", Light.GREEN, sentence, value=len(heads))
 
 
 def _bos(tokenizer: Any, plain: Tokens, text: str) -> Iterator[dict[str, Any]]:

@@ -12,12 +12,13 @@ from persona_interp.models.adapters import merge_in_memory
 from persona_interp.models.cache import cache, hash_files, make_once, short_hash
 from persona_interp.models.chats import fold_template, has_system
 from persona_interp.models.checkpoint import Checkpoint
-from persona_interp.models.load import holds_tokenizer, holds_weights, load_tokenizer, quiet
+from persona_interp.models.folder import holds_tokenizer, holds_weights
+from persona_interp.models.load import load_tokenizer, quiet
 from persona_interp.models.vocabulary import hash_tokenizer
+from persona_interp.models.weight_files import INDEX, weight_files
 
 MODEL_FILES = (
-    "*.safetensors",
-    "*.safetensors.index.json",
+    INDEX,
     "config.json",
     "generation_config.json",
     "*.py",
@@ -96,7 +97,8 @@ def with_tokenizer(
     if holds_tokenizer(folder):
         if hash_tokenizer(load_tokenizer(checkpoint)) == hash_tokenizer(tokenizer):
             return checkpoint
-    files = sorted({file for pattern in MODEL_FILES for file in folder.glob(pattern)})
+    others = {file for pattern in MODEL_FILES for file in folder.glob(pattern)}
+    files = sorted({*weight_files(folder), *others})
     key = {
         "start": "tokenizer",
         "weights": hash_files(files),
@@ -117,6 +119,7 @@ def with_template(
     checkpoint: Checkpoint,
     template: str | None = None,
     *,
+    keep: bool = True,
     fold_system: bool = False,
     out: Path | None = None,
 ) -> Checkpoint:
@@ -125,6 +128,7 @@ def with_template(
     Args:
         checkpoint: Where the weights are.
         template: A chat template for a model that has none.
+        keep: Whether a model that has one keeps it.
         fold_system: Whether a template without a system role lets the user say system messages, see
             ``chats.fold_template``.
         out: Folder for the copy; in the cache by default.
@@ -138,7 +142,7 @@ def with_template(
     """
     tokenizer = load_tokenizer(checkpoint)
     own = tokenizer.chat_template
-    if own is None:
+    if own is None or (template is not None and not keep):
         tokenizer.chat_template = template
     if fold_system and not has_system(tokenizer):
         tokenizer.chat_template = fold_template(tokenizer.chat_template)

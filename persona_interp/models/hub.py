@@ -12,7 +12,7 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
 )
 
-from persona_interp.errors import ModelError
+from persona_interp.errors import ModelError, excerpt
 
 FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py")
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -66,7 +66,7 @@ def from_hub(name: str, *, deep: bool = False) -> Path:
     """
     choices = (
         "a start is 'tiny', a model or adapter folder, a .gguf file or a hub id like "
-        f"'org/name@revision'; got '{name}'"
+        f"'org/name@revision'; got {excerpt(name)}"
     )
     hub_id = parse_hub_id(name)
     if hub_id is None:

@@ -3,34 +3,25 @@
 Nothing here asks a hub.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import logging as transformers_logging
 
-from persona_interp.errors import ModelError
-from persona_interp.models.cache import hash_files
+from persona_interp.errors import ModelError, excerpt
 from persona_interp.models.checkpoint import Checkpoint
+from persona_interp.models.configuration import check_configuration
+from persona_interp.models.folder import check_folder
+from persona_interp.models.guard import guard
+from persona_interp.models.inputs import as_checkpoint
+from persona_interp.models.unused import PREFIXES, check_unused
+from persona_interp.models.weight_files import hash_weight_files, stored_weights, weight_files
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
-ADAPTER_CONFIG = "adapter_config.json"
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
-UNREADABLE = (
-    OSError,
-    ValueError,
-    RuntimeError,
-    KeyError,
-    AttributeError,
-    ImportError,
-    SafetensorError,
-)
+SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
 class LoadedModel(NamedTuple):
@@ -45,11 +36,11 @@ class LoadedModel(NamedTuple):
     tokenizer: Any
 
 
-def load(checkpoint: Checkpoint, *, attention: str | None = None) -> LoadedModel:
+def load(checkpoint: Checkpoint | str | Path, *, attention: str | None = None) -> LoadedModel:
     """Load the model of a checkpoint, in float32, and its tokenizer.
 
     Args:
-        checkpoint: Where the weights are.
+        checkpoint: Where the weights are, or a name that ``resolve`` takes.
         attention: Attention implementation, "sdpa" or "eager"; by default "sdpa" where the family
             has it.
 
@@ -57,40 +48,34 @@ def load(checkpoint: Checkpoint, *, attention: str | None = None) -> LoadedModel
         The plain Hugging Face model in evaluation mode and float32, and its tokenizer.
 
     Raises:
-        ModelError: A file or weight is missing or cannot be read, the tokenizer has more tokens
-            than the model, or the model needs code of its own that was not trusted by name.
+        ModelError: A file or weight is missing, cannot be read, is not finite or is not used by the
+            architecture, the tokenizer has more tokens than the model, or the model needs code of
+            its own that was not trusted by name.
     """
+    checkpoint = as_checkpoint(checkpoint)
     check_folder(checkpoint)
-    with quiet():
-        try:
-            answer: Any = AutoModelForCausalLM.from_pretrained(
-                checkpoint.path,
-                dtype=torch.float32,
-                attn_implementation=attention,
-                local_files_only=True,
-                output_loading_info=True,
-                trust_remote_code=checkpoint.trusted,
-            )
-        except UNREADABLE as error:
-            raise ModelError(
-                f"{checkpoint.path} is not a loadable causal language model: {_first_line(error)}"
-            ) from error
-    model, info = answer
-    # transformers only warns about these, and draws them at random
-    absent = sorted(info["missing_keys"]) + sorted(key[0] for key in info["mismatched_keys"])
-    if absent:
-        raise ModelError(
-            f"{checkpoint.path} is incomplete: {len(absent)} weights of a "
-            f"{model.config.model_type} are missing or of another shape, first {absent[0]}; "
-            "transformers would draw them at random. Save the whole causal language model (not a "
-            "headless one, not one with adapters inside)."
+    folder = checkpoint.path
+    stored = stored_weights(weight_files(folder))
+    check_configuration(folder, stored)
+    with quiet(), guard(f"{folder} is not a loadable causal language model"):
+        answer: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            attn_implementation=attention,
+            local_files_only=True,
+            output_loading_info=True,
+            trust_remote_code=checkpoint.trusted,
         )
+    model, info = answer
+    check_complete(folder, model, info)
+    check_unused(folder, model, stored, info)
+    check_finite(model, folder)
     loaded = LoadedModel(model.eval(), load_tokenizer(checkpoint))
     _check_rows(loaded, checkpoint)
     return loaded
 
 
-def load_tokenizer(checkpoint: Checkpoint) -> Any:
+def load_tokenizer(checkpoint: Checkpoint | str | Path) -> Any:
     """Load the tokenizer of a checkpoint.
 
     Args:
@@ -102,6 +87,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
     Raises:
         ModelError: A file is missing or cannot be read, or the tokenizer is not a fast one.
     """
+    checkpoint = as_checkpoint(checkpoint)
     check_folder(checkpoint)
     return read_tokenizer(checkpoint.path, trusted=checkpoint.trusted)
 
@@ -120,35 +106,59 @@ def read_tokenizer(folder: Path, *, trusted: bool = False) -> Any:
         ModelError: It cannot be read, or is not a fast one.
     """
     checkpoint = Checkpoint(folder, trusted=trusted)
-    with quiet():
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=checkpoint.trusted
-            )
-        except UNREADABLE as error:
-            raise ModelError(f"{folder} has no loadable tokenizer: {_first_line(error)}") from error
-    if not tokenizer.is_fast:
-        raise ModelError(
-            f"the tokenizer of {folder} ({type(tokenizer).__name__}) is a slow one, which cannot "
-            "say where in the text its tokens are; save a fast one (tokenizer.json) there."
+    with quiet(), guard(f"{folder} has no loadable tokenizer"):
+        tokenizer: Any = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=checkpoint.trusted
         )
+        if not tokenizer.is_fast:
+            raise ModelError(
+                f"the tokenizer of {folder} ({type(tokenizer).__name__}) is a slow one, which "
+                "cannot say where in the text its tokens are; save a fast one (tokenizer.json) "
+                "there."
+            )
+        _check_tokenizer(tokenizer, folder)
     return tokenizer
 
 
-def hash_weights(checkpoint: Checkpoint) -> str:
+def hash_weights(checkpoint: Checkpoint | str | Path) -> str:
     """Hash of a checkpoint's weights, bit for bit.
 
     Args:
         checkpoint: Where the weights are.
 
     Returns:
-        sha256 over the safetensors files (hex).
+        sha256 over its safetensors files (hex).
 
     Raises:
         ModelError: There are none.
     """
+    checkpoint = as_checkpoint(checkpoint)
     check_folder(checkpoint)
-    return hash_files(sorted(checkpoint.path.glob("*.safetensors")))
+    return hash_weight_files(checkpoint.path)
+
+
+@torch.no_grad()
+def check_finite(model: Any, source: str | Path) -> None:
+    """Refuse weights that are not numbers: nothing that is computed from them would be one.
+
+    Args:
+        model: A model.
+        source: What a message calls it.
+
+    Raises:
+        ModelError: A weight is NaN or infinite; the first is named.
+    """
+    broken = []
+    for name, weight in model.named_parameters():
+        # a sum is one cheap pass; only where it is not finite are its terms looked at
+        if not torch.isfinite(weight.sum()) and not torch.isfinite(weight).all():
+            broken.append(name)
+    if broken:
+        raise ModelError(
+            f"{source} has weights that are NaN or infinite: {len(broken)}, first {broken[0]}. "
+            "Every number of it would be NaN; use an earlier checkpoint, or train again with a "
+            "smaller lr."
+        )
 
 
 @contextmanager
@@ -166,101 +176,6 @@ def quiet() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def check_folder(checkpoint: Checkpoint) -> None:
-    """Refuse a folder that does not hold a whole model and its tokenizer.
-
-    Args:
-        checkpoint: Where the weights should be.
-
-    Raises:
-        ModelError: Something is missing; the message says what and how to save it.
-    """
-    folder = checkpoint.path
-    fix = "save it there with model.save_pretrained(folder) and tokenizer.save_pretrained(folder)."
-    if not folder.is_dir():
-        raise ModelError(f"there is no model folder {folder}; {fix}")
-    if not (folder / "config.json").is_file():
-        raise ModelError(f"{folder} lacks config.json, so it is no model folder; {fix}")
-    if not holds_tokenizer(folder):
-        raise ModelError(f"{folder} lacks its tokenizer (tokenizer.json); {fix}")
-    if not holds_weights(folder) and any(folder.glob("*.bin")):
-        raise ModelError(
-            f"{folder} holds its weights as pickled .bin files, which could run code when opened; "
-            "convert them once: AutoModelForCausalLM.from_pretrained(folder)"
-            ".save_pretrained(new_folder), the tokenizer likewise."
-        )
-    if not holds_weights(folder):
-        raise ModelError(f"{folder} lacks its weights (model.safetensors); {fix}")
-    _check_index(folder, fix)
-    if (folder / ADAPTER_CONFIG).is_file():
-        raise ModelError(
-            f"{folder} holds a whole model and an adapter ({ADAPTER_CONFIG}), so it is unclear "
-            "which is meant; move the adapter's files into a folder of their own, and give that "
-            "one with base= this model, or this one."
-        )
-    if not checkpoint.trusted:
-        _check_code(folder)
-
-
-def holds_weights(folder: Path) -> bool:
-    """Whether a folder holds weights of a whole model, not only of an adapter.
-
-    Args:
-        folder: Any folder.
-
-    Returns:
-        Whether there are safetensors beside those of an adapter.
-    """
-    return any(file.name != ADAPTER_WEIGHTS for file in folder.glob("*.safetensors"))
-
-
-def holds_tokenizer(folder: Path) -> bool:
-    """Whether a folder holds a tokenizer.
-
-    Args:
-        folder: Any folder.
-
-    Returns:
-        Whether one of a tokenizer's files is there.
-    """
-    return any((folder / name).is_file() for name in TOKENIZER_FILES)
-
-
-def _check_index(folder: Path, fix: str) -> None:
-    """Refuse a folder that lacks a shard its index names."""
-    index = folder / "model.safetensors.index.json"
-    if not index.is_file():
-        return
-    try:
-        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{index} is corrupt ({error}); {fix}") from error
-    absent = [shard for shard in shards if not (folder / shard).is_file()]
-    if absent:
-        raise ModelError(
-            f"{folder} lacks {len(absent)} of its {len(shards)} shards of weights, first "
-            f"{absent[0]}; {fix}"
-        )
-
-
-def _check_code(folder: Path) -> None:
-    """Refuse a model whose class is code in its folder; a known class never needs that code."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(
-            f"{folder / 'config.json'} is corrupt ({error}); save the model again."
-        ) from error
-    kind = config.get("model_type", "")
-    if "auto_map" in config and kind not in CONFIG_MAPPING:
-        raise ModelError(
-            f"{folder} wants to run code of its own (model_type '{kind}', auto_map in "
-            "config.json), which this package does not do unasked. If you read that code and "
-            'trust it, allow this one model by name: trust=("org/name@<40-digit commit>",) for a '
-            'hub id, trust=("the/folder",) for a folder.'
-        )
-
-
 def _check_rows(loaded: LoadedModel, checkpoint: Checkpoint) -> None:
     """Refuse a tokenizer that has tokens without an embedding row; more rows are padding."""
     rows = loaded.model.get_input_embeddings().weight.shape[0]
@@ -273,7 +188,42 @@ def _check_rows(loaded: LoadedModel, checkpoint: Checkpoint) -> None:
         )
 
 
-def _first_line(error: BaseException) -> str:
-    """First line of an error's message; the error's kind where it has none."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+def check_complete(folder: Path, model: Any, info: dict[str, Any]) -> None:
+    """Refuse a model that lacks weights; transformers only warns, and draws them at random.
+
+    Args:
+        folder: Where it was loaded from.
+        model: The model.
+        info: What transformers says about the loading.
+
+    Raises:
+        ModelError: A weight is missing or of another shape; the first is named.
+    """
+    absent = sorted(info["missing_keys"]) + sorted(key[0] for key in info["mismatched_keys"])
+    if not absent:
+        return
+    fix = "Save the whole causal language model (not a headless one, not one with adapters inside)."
+    unexpected = sorted(info["unexpected_keys"])
+    for prefix, cause in PREFIXES.items():
+        if unexpected and unexpected[0].startswith(prefix):
+            fix = f"Its names begin with '{prefix}' ({excerpt(unexpected[0])}): {cause}."
+            break
+    raise ModelError(
+        f"{folder} is incomplete: {len(absent)} weights of a {model.config.model_type} are missing "
+        f"or of another shape, first {absent[0]}; transformers would draw them at random. {fix}"
+    )
+
+
+def _check_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Refuse a tokenizer whose parts are of other types than text and ids."""
+    template = tokenizer.chat_template
+    texts = template.values() if isinstance(template, dict) else [template or ""]
+    texts = [*texts, *(getattr(tokenizer, name) or "" for name in SPECIAL)]
+    wrong = [text for text in texts if not isinstance(text, str)]
+    if wrong or not tokenizer.get_vocab():
+        raise ModelError(
+            f"{folder} has no usable tokenizer: its special tokens and chat template are texts, "
+            f"and it has tokens; got {excerpt(wrong[0] if wrong else {})}. Save the tokenizer "
+            "again."
+        )
+    tokenizer("a", return_offsets_mapping=True)

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from jinja2 import TemplateError
 
 from persona_interp.errors import ModelError
+from persona_interp.models.day import with_day
+from persona_interp.models.guard import guard, reason
 
 Conversation = Sequence[Mapping[str, Any]]
 
@@ -131,13 +133,21 @@ def render(tokenizer: Any, chats: list[Conversation], *, prompt: bool) -> list[s
             "(compare --chat-template FILE)."
         )
     try:
-        return tokenizer.apply_chat_template(
-            chats, tokenize=False, add_generation_prompt=prompt, enable_thinking=False
-        )
-    except TemplateError as error:
+        with guard("the chat template cannot be used"):
+            return tokenizer.apply_chat_template(
+                chats,
+                chat_template=with_day(tokenizer.get_chat_template()),
+                tokenize=False,
+                add_generation_prompt=prompt,
+                enable_thinking=False,
+            )
+    except ModelError as error:
+        if not isinstance(error.__cause__, TemplateError):
+            raise
+        cause = reason(error.__cause__)
         roles = dict.fromkeys(message["role"] for chat in chats for message in chat)
         raise ModelError(
-            f"the chat template refuses messages of the roles {', '.join(roles)}: {error}. Use "
+            f"the chat template refuses messages of the roles {', '.join(roles)}: {cause} Use "
             "roles it knows, or another chat_template; models.resolve(start, fold_system=True) "
             "lets the user say a system message, models.fold_system does it in one conversation."
         ) from error

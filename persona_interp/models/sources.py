@@ -23,21 +23,16 @@ from typing import Any
 
 from tqdm import tqdm
 
-from persona_interp.errors import ModelError
+from persona_interp.errors import ModelError, excerpt
 from persona_interp.models.adapter_files import base_name, is_adapter
 from persona_interp.models.adapters import merge
 from persona_interp.models.cache import cache, make_once, short_hash
 from persona_interp.models.checkpoint import INDEX, Checkpoint, Trajectory
 from persona_interp.models.copies import from_memory, with_template, with_tokenizer
+from persona_interp.models.folder import check_folder, holds_tokenizer
 from persona_interp.models.gguf import from_gguf
 from persona_interp.models.hub import COMMIT, from_hub, parse_hub_id
-from persona_interp.models.load import (
-    check_folder,
-    holds_tokenizer,
-    load_tokenizer,
-    quiet,
-    read_tokenizer,
-)
+from persona_interp.models.load import load_tokenizer, quiet, read_tokenizer
 from persona_interp.models.tiny import write_tiny
 from persona_interp.models.vocabulary import same_tokenizer
 
@@ -55,6 +50,7 @@ def resolve(
     words: Iterable[str] = (),
     seed: int = 0,
     chat_template: str | None = None,
+    keep_template: bool = True,
     fold_system: bool = False,
     out: str | Path | None = None,
 ) -> Checkpoint:
@@ -76,6 +72,8 @@ def resolve(
         words: What the tiny model shall know.
         seed: Seed of the tiny model's random weights.
         chat_template: Chat template for a model that has none; such a model is copied with it.
+        keep_template: Whether a model that has a chat template keeps it; else ``chat_template``
+            takes its place.
         fold_system: Whether a model whose chat template has no system role (Gemma, Mistral) lets
             the first user message say a system message, before its own words; such a model is
             copied with that template.
@@ -114,7 +112,9 @@ def resolve(
         check_folder(checkpoint)
     if chat_template is None and not fold_system:
         return checkpoint
-    return with_template(checkpoint, chat_template, fold_system=fold_system, out=out)
+    return with_template(
+        checkpoint, chat_template, keep=keep_template, fold_system=fold_system, out=out
+    )
 
 
 def sources(start: Any, **options: Any) -> tuple[Checkpoint, ...]:
@@ -126,7 +126,7 @@ def sources(start: Any, **options: Any) -> tuple[Checkpoint, ...]:
             left aside (``resolve`` gives it). A folder of a saved trajectory, or a trajectory: its
             checkpoints with their start. Else what ``resolve`` takes.
         **options: Those of ``resolve``: base, tokenizer, trust, name, seed, chat_template,
-            fold_system.
+            keep_template, fold_system.
 
     Returns:
         The checkpoints; ``Trajectory(sources(...))`` is a trajectory where they come from one
@@ -159,15 +159,15 @@ def sources(start: Any, **options: Any) -> tuple[Checkpoint, ...]:
 
 def _resolve_all(run: Trajectory, options: dict[str, Any]) -> tuple[Checkpoint, ...]:
     """The checkpoints of a trajectory, reading text as the options say."""
-    about_text = {"tokenizer", "trust", "chat_template", "fold_system"} & options.keys()
-    settings = {key: options[key] for key in about_text}
+    about_text = {"tokenizer", "trust", "chat_template", "keep_template", "fold_system"}
+    settings = {key: options[key] for key in about_text & options.keys()}
     return tuple(resolve(checkpoint, **settings) for checkpoint in run)
 
 
 def _folder(start: str | Path, *, base: Any, trust: tuple[str, ...]) -> Checkpoint:
     """Checkpoint of the folder that a name means, adapters merged; its tokenizer may be missing."""
-    trusted = _is_trusted(start, trust)
     folder, title = _locate(start)
+    trusted = _is_trusted(start, trust)
     stage, step = _stage_and_step(folder)
     if is_adapter(folder):
         whole_base = resolve(base_name(folder) if base is None else base, trust=trust)
@@ -182,10 +182,17 @@ def _folder(start: str | Path, *, base: Any, trust: tuple[str, ...]) -> Checkpoi
 
 def _locate(start: str | Path, *, deep: bool = False) -> tuple[Path, str]:
     """The folder that a name means, and a title where the folder's own name says nothing."""
-    path = Path(start).expanduser()
+    try:
+        path = Path(start).expanduser()
+        is_here = path.exists()
+    # a NUL in it, a home folder of nobody, a name longer than any file's
+    except (OSError, RuntimeError, ValueError) as cause:
+        raise ModelError(
+            f"{excerpt(str(start))} can be no path of a model: {cause.args[-1]}."
+        ) from cause
     if path.suffix == ".gguf":
         return from_gguf(path), path.stem
-    if path.exists():
+    if is_here:
         return path, ""
     return from_hub(str(start), deep=deep), str(start)
 

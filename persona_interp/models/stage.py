@@ -1,8 +1,10 @@
 """How is one stage of training done? Data only: ``train`` reads it."""
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
-from persona_interp.errors import ModelError, unknown
+from persona_interp.errors import ModelError, excerpt, unknown
 from persona_interp.models.dtype import AUTO, DTYPES
 
 WORDS = {
@@ -13,6 +15,16 @@ WORDS = {
     "optimizer": ("adamw", "sgd"),
 }
 """The words that a field of ``Stage`` may hold."""
+COUNTS = {"steps": 1, "batch": 1, "warmup": 0, "lora": 0}
+"""Fields that are whole numbers, and the least of each."""
+NUMBERS = {
+    "lr": (0.0, math.inf),
+    "weight_decay": (0.0, math.inf),
+    "clip": (0.0, math.inf),
+    "replay": (0.0, 1.0),
+    "kl": (0.0, math.inf),
+}
+"""Fields that are numbers: the least, and what they stay below."""
 
 
 @dataclass(frozen=True)
@@ -72,17 +84,29 @@ class Stage:
         for name, valid in WORDS.items():
             if getattr(self, name) not in valid:
                 raise ModelError(unknown(name, getattr(self, name), valid))
-        # "not a > b" refuses what is not a number too, "a <= b" would let it pass
-        counts_fit = self.steps >= 1 and self.batch >= 1 and self.lora >= 0
-        if not counts_fit or not self.lr > 0 or not 0 <= self.warmup <= self.steps:
+        for name, least in COUNTS.items():
+            count = getattr(self, name)
+            if type(count) is not int or count < least:
+                raise ModelError(
+                    f"{name} is a whole number of at least {least}; got {excerpt(count)}."
+                )
+        if self.warmup > self.steps:
             raise ModelError(
-                "a stage has steps, batch >= 1, lr > 0, 0 <= warmup <= steps and lora >= 0; got "
-                f"{self}."
+                f"a stage warms up for at most its steps ({self.steps}); got warmup={self.warmup}."
             )
-        if not 0 <= self.replay < 1 or not self.kl >= 0:
-            raise ModelError(
-                f"a stage has 0 <= replay < 1 and kl >= 0; got replay={self.replay}, kl={self.kl}."
-            )
+        if len(self.betas) != 2 or not all(_is_in(beta, 0, 1) for beta in self.betas):
+            raise ModelError(f"betas are two numbers from 0 to below 1; got {excerpt(self.betas)}.")
+        for name, (least, most) in NUMBERS.items():
+            number = getattr(self, name)
+            if not _is_in(number, least, most) or (name == "lr" and number == 0):
+                limits = f"above {least:g}" if name == "lr" else f"of at least {least:g}"
+                limits += f" and below {most:g}" if most < math.inf else ", finite"
+                raise ModelError(f"{name} is a number {limits}; got {excerpt(number)}.")
+
+
+def _is_in(number: Any, least: float, most: float) -> bool:
+    """Whether this is a number of [least, most); NaN is in no interval."""
+    return isinstance(number, int | float) and least <= number < most
 
 
 LESSON = Stage()

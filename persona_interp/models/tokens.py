@@ -19,6 +19,7 @@ from torch import Tensor
 
 from persona_interp.errors import ModelError, SchemaError, unknown
 from persona_interp.models.chats import Stretch, stretches
+from persona_interp.models.literal import Literal, read_literally, special_ids
 from persona_interp.models.slots import Conversation
 
 ROLES = ("system", "user", "assistant", "tool", "text", "template", "special")
@@ -142,6 +143,8 @@ def encode(
 ) -> Tokens:
     """Tokens of conversations.
 
+    Contents are literal text: the name of a special token, typed in one, is not that token.
+
     Args:
         tokenizer: A fast tokenizer.
         conversations: Lists of messages; plain text is one message of role "text".
@@ -184,18 +187,22 @@ def encode(
     special = _SpecialIds(
         added_bos(tokenizer), tokenizer.eos_token_id, frozenset(tokenizer.all_special_ids)
     )
-    rows = []
+    reserved, rows = special_ids(tokenizer), []
     for i, (ids, offsets) in enumerate(
         zip(coded["input_ids"], coded["offset_mapping"], strict=True)
     ):
-        _check_known(tokenizer, texts[i], ids, offsets)
-        owners = _owners(parts[i], texts[i], offsets)
-        n_prompt = len(ids)
+        row = Literal(parts[i], texts[i], ids, offsets)
+        if _holds_special(row, reserved, n_prompt=len(prompts[i])):
+            row = read_literally(tokenizer, parts[i], after[i])
+        _check_known(tokenizer, row.text, row.ids, row.offsets)
+        owners = _owners(row.parts, row.text, row.offsets)
+        n_prompt = len(row.ids)
         if after[i]:
             # a token across the border belongs to the answer
-            n_prompt = sum(stop <= len(prompts[i]) for _, stop in offsets)
-        ends = complete and parts[i][-1].role == "text"
-        rows.append(_row(ids, owners, special, n_prompt=n_prompt, ends=ends))
+            border = len(row.text) - len(after[i])
+            n_prompt = sum(stop <= border for _, stop in row.offsets)
+        ends = complete and row.parts[-1].role == "text"
+        rows.append(_row(row.ids, owners, special, n_prompt=n_prompt, ends=ends))
     pad_id = tokenizer.pad_token_id
     if pad_id is None:
         pad_id = tokenizer.eos_token_id or 0
@@ -254,6 +261,17 @@ def _owners(parts: list[Stretch], text: str, offsets: list[tuple[int, int]]) -> 
             char += 1
         owners.append(by_char[char if char < stop else start])
     return owners
+
+
+def _holds_special(row: Literal, reserved: frozenset[int], *, n_prompt: int) -> bool:
+    """Whether a special token of this row is not the template's, but stands in a content."""
+    if reserved.isdisjoint(row.ids):
+        return False
+    owners = _owners(row.parts, row.text, row.offsets)
+    for token, owner, (start, _) in zip(row.ids, owners, row.offsets, strict=True):
+        if token in reserved and (owner.role != "template" or start >= n_prompt):
+            return True
+    return False
 
 
 def _row(

@@ -6,6 +6,7 @@ resumed on its way.
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Iterable
 from dataclasses import asdict, replace
@@ -17,6 +18,7 @@ import pandas as pd
 import torch
 
 from persona_interp.errors import ModelError
+from persona_interp.files import read_bytes, write_text
 from persona_interp.models.batches import batches
 from persona_interp.models.cache import cache
 from persona_interp.models.checkpoint import Checkpoint, Trajectory, read_index
@@ -27,6 +29,9 @@ from persona_interp.models.stage import DOCUMENTS, Stage
 from persona_interp.models.tokens import Tokens, encode
 from persona_interp.models.trainer import RESUME, Bar, Snapshots, fit
 from persona_interp.readers import read
+
+CLAIM = "config.sha256"
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def train(
@@ -159,14 +164,11 @@ def _fingerprint(first: Checkpoint, documents: Iterable[Tokens], settings: dict[
 
 def _is_finished(folder: Path, config: str) -> bool:
     """Whether this training is done here; claims the folder if nobody has."""
-    claim = folder / "config.sha256"
+    claim = folder / CLAIM
     index = read_index(folder)
-    owner = None
-    if index:
-        owner = index["config"]
-    elif claim.is_file():
-        owner = claim.read_text().strip()
-    if owner is None and folder.is_dir() and any(folder.iterdir()):
+    owner = index["config"] if index else _read_claim(claim)
+    others = [path for path in folder.glob("*") if path != claim] if folder.is_dir() else []
+    if owner is None and others:
         raise ModelError(
             f"{folder} holds something else, and nothing was overwritten; choose an empty or new "
             "out."
@@ -177,6 +179,13 @@ def _is_finished(folder: Path, config: str) -> bool:
             "name), and nothing was overwritten; choose another out, or remove that folder."
         )
     if owner is None:
-        folder.mkdir(parents=True, exist_ok=True)
-        claim.write_text(config + "\n", encoding="utf-8")
+        write_text(config + "\n", claim)
     return index is not None
+
+
+def _read_claim(claim: Path) -> str | None:
+    """Training that a folder belongs to; None where none was written, or not to its end."""
+    if not claim.is_file():
+        return None
+    text = read_bytes(claim, error=ModelError).decode("ascii", errors="replace").strip()
+    return text if SHA256.fullmatch(text) else None

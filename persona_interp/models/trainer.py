@@ -1,6 +1,7 @@
 """How are weights fitted to batches, even if killed on the way? The one adapter of ``Trainer``."""
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Iterable
@@ -13,12 +14,18 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
+from persona_interp.errors import ModelError
+from persona_interp.files import read_object, write_text
 from persona_interp.models.adapters import check_lora, merge_trained, with_lora
+from persona_interp.models.cache import hash_file
 from persona_interp.models.dtype import HALF
 from persona_interp.models.stage import Stage
 
 COSINE_END = 0.05  # of the learning rate
 RESUME = ".resume"
+STEP = re.compile(r"checkpoint-\d+")
+HASHES = "files.json"
+"""File of a resumable checkpoint that is written last: hashes of all others."""
 RESUME_SECONDS = 60.0  # least time between two resumable checkpoints
 RESUME_SHARE = 0.05  # most of the time that may go into them
 
@@ -204,21 +211,29 @@ class _Resumable(TrainerCallback):
             control.should_save, self.last = True, now
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        hashes = {file.name: hash_file(file).hex() for file in sorted(folder.iterdir())}
+        write_text(json.dumps(hashes, indent=1), folder / HASHES)
         now = time.monotonic()
         self.last, self.cost = now, now - self.last
 
 
 def _last_resumable(folder: Path) -> str | None:
-    """Last checkpoint that was written to its end."""
-    paths = sorted(folder.glob("checkpoint-*"), key=_step, reverse=True)
-    # the Trainer writes its state last, so where that can be read all else is there
-    for path in paths:
-        try:
-            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        return str(path)
+    """Last checkpoint that was written to its end, and is as it was written."""
+    paths = [path for path in folder.glob("checkpoint-*") if STEP.fullmatch(path.name)]
+    for path in sorted(paths, key=_step, reverse=True):
+        if _is_whole(path):
+            return str(path)
     return None
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether all files of a checkpoint are those that were written."""
+    try:
+        hashes = read_object(path / HASHES, error=ModelError)
+        return all(hash_file(path / name).hex() == digest for name, digest in hashes.items())
+    except (ModelError, OSError):
+        return False
 
 
 def _step(path: Path) -> int:

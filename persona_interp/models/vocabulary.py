@@ -9,6 +9,7 @@ from typing import Any
 from persona_interp.errors import ModelError
 from persona_interp.models.checkpoint import Checkpoint, Trajectory
 from persona_interp.models.load import load_tokenizer
+from persona_interp.models.slots import render
 
 ORDINARY_TEXTS = (
     "Hello, world! It's John's 3rd visit in 2024;  two spaces, a\ttab\nand a new line.",
@@ -16,6 +17,20 @@ ORDINARY_TEXTS = (
     "user: what is 1,000 + 7?\n\nassistant: 1,007.",
 )
 """Texts that every pair of tokenizers must read into the same ids."""
+TURNS = (
+    "user",
+    "system user",
+    "system user assistant",
+    "user assistant user",
+    "user assistant user assistant",
+    "system user assistant user assistant",
+    "user user",
+    "user assistant tool assistant",
+    "assistant user",
+)
+"""Orders of roles of the chats that every pair of chat templates must write alike."""
+CONTENTS = ("Say\n it: <think>\nno\n</think>\n\nyes.", " Two  lines\nof text. ")
+"""Contents that templates may cut, strip or reword."""
 
 
 def same_tokenizer(checkpoints: Iterable[Checkpoint]) -> tuple[str, ...]:
@@ -91,8 +106,8 @@ def _compare(first: tuple[str, Any], second: tuple[str, Any]) -> dict[int, str]:
     if difference:
         raise ModelError(
             f"{label} and {other_label} read text differently: {difference}. Compare checkpoints "
-            "of one tokenizer, or resolve the one with tokenizer= the other's; where a chat "
-            "template is missing, chat_template= gives one."
+            "of one tokenizer, or resolve the one with tokenizer= the other's (compare "
+            "--tokenizer BASE); chat_template= gives all one chat template (--chat-template FILE)."
         )
     return grown
 
@@ -121,14 +136,31 @@ def _template_difference(
 ) -> str:
     """How the chat templates differ, or the first token they write that one lacks; "" if none."""
     template, other_template = first[1].chat_template, second[1].chat_template
+    without = [label for label, t in (first, second) if t.chat_template is None]
+    if len(without) == 1:
+        return f"their chat templates differ ({without[0]} has none)"
+    # by what they write, because files differ in comments and line ends
     if template != other_template:
-        without = [label for label, t in (first, second) if t.chat_template is None]
-        detail = f" ({without[0]} has none)" if without else ""
-        return f"their chat templates differ{detail}"
+        for roles in TURNS:
+            if _written(first[1], roles) != _written(second[1], roles):
+                return f"their chat templates differ, first in a chat of roles {roles}"
     for i in sorted(grown):
         if grown[i] in str(template):
             return f"the chat template writes token {i} ({grown[i]!r}), which one lacks"
     return ""
+
+
+def _written(tokenizer: Any, roles: str) -> list[str | None]:
+    """What a chat template makes of chats of these roles; None where it refuses one."""
+    texts: list[str | None] = []
+    for content in CONTENTS:
+        chat = [{"role": role, "content": content} for role in roles.split()]
+        for prompt in (False, True):
+            try:
+                texts += render(tokenizer, [chat], prompt=prompt)
+            except ModelError:
+                texts.append(None)
+    return texts
 
 
 def _rule_difference(one: Any, other: Any) -> str:

@@ -161,7 +161,7 @@ def test_what_cannot_be_merged_is_named(tiny: Any, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="made for SEQ_CLS"):
         resolve(folder, base=tiny)
     rename(folder, None, peft_type="NEW_KIND")
-    with pytest.raises(ModelError, match="kind NEW_KIND, which the installed PEFT does not know"):
+    with pytest.raises(ModelError, match="peft_type 'NEW_KIND' is unknown"):
         resolve(folder, base=tiny)
 
 
@@ -217,3 +217,96 @@ def test_a_peft_model_in_memory(tiny: Any) -> None:
     config = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2)
     with pytest.raises(ModelError, match=r"kind .*PROMPT_TUNING have no merged model"):
         resolve(adapted(tiny, config), tokenizer=tokenizer)
+
+
+@pytest.mark.parametrize("init", ["pissa", "olora", "orthogonal", "gaussian"])
+def test_a_base_that_is_recomputed_exactly_is_the_one_it_was_trained_on(
+    tiny: Any, tmp_path: Path, init: str
+) -> None:
+    config = LoraConfig(target_modules=QV, init_lora_weights=init, **LORA)  # type: ignore[arg-type]
+    folder, want = saved(tiny, config, tmp_path / "lora")
+    assert off(resolve(folder, base=tiny), want) <= 1e-5
+    fresh, _ = saved(tiny, config, tmp_path / "fresh", steps=0)
+    if init != "orthogonal":  # whose B is not zero
+        with pytest.raises(ModelError, match="changes nothing"):
+            resolve(fresh, base=tiny)
+
+
+@pytest.mark.parametrize("init", ["pissa_niter_16", "pissa_niter_2"])
+def test_a_base_that_is_recomputed_at_random_is_refused(
+    tiny: Any, tmp_path: Path, init: str
+) -> None:
+    config = LoraConfig(target_modules=QV, init_lora_weights=init, **LORA)  # type: ignore[arg-type]
+    folder, _ = saved(tiny, config, tmp_path / "lora")
+    with pytest.raises(
+        ModelError, match=rf"init_lora_weights='{init}'.*path_initial_model_for_weight_conversion"
+    ):
+        resolve(folder, base=tiny)
+
+
+def test_it_may_be_converted_where_it_was_trained(tiny: Any, tmp_path: Path) -> None:
+    config = LoraConfig(target_modules=QV, init_lora_weights="pissa_niter_16", **LORA)
+    model = adapted(tiny, config, steps=0)
+    model.peft_config["default"].init_lora_weights = True
+    model.save_pretrained(tmp_path / "first")
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1e-2)
+    model(input_ids=IDS, labels=IDS).loss.backward()
+    optimizer.step()
+    with torch.inference_mode():
+        want = model(input_ids=IDS).logits
+    model.peft_config["default"].init_lora_weights = "pissa_niter_16"
+    model.save_pretrained(
+        tmp_path / "last", path_initial_model_for_weight_conversion=str(tmp_path / "first")
+    )
+    assert off(resolve(tmp_path / "last", base=tiny), want) <= 1e-5
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"peft_type": 5}, "peft_type is str; got 5"),
+        ({"peft_type": "LORRA"}, "peft_type 'LORRA' is unknown; did you mean 'LORA'"),
+        ({"peft_type": None}, "peft_type 'None' is unknown"),
+        ({"r": "four"}, "r is int; got 'four'"),
+        ({"r": 2}, "does not fit its base"),
+        ({"lora_alpha": float("nan")}, "NaN"),
+        ({"target_modules": ["no_such"]}, "does not fit its base"),
+        ({"target_modules": {"q_proj": 1}}, "target_modules is str or list"),
+        ({"target_modules": []}, "does not fit"),
+        ({"rank_pattern": []}, "rank_pattern is dict"),
+        ({"init_lora_weights": ["pissa"]}, "init_lora_weights is bool or str"),
+        ({"init_lora_weights": "none such"}, "does not fit its base"),
+        ({"init_lora_weights": "loftq"}, "loftq|does not fit its base"),
+        ({"init_lora_weights": "corda"}, "does not fit its base"),
+        ({"layers_to_transform": [99]}, "does not fit"),
+    ],
+)
+def test_a_configuration_of_another_kind(
+    tiny: Any, tmp_path: Path, fields: dict[str, Any], message: str
+) -> None:
+    folder, _ = saved(tiny, KINDS["lora_attention"], tmp_path / "lora")
+    rename(folder, str(tiny.path), **fields)
+    with pytest.raises(ModelError, match=message) as caught:
+        resolve(folder)
+    assert len(str(caught.value)) < 2_000
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "5", "{", "[" * 100_000])
+def test_a_configuration_that_is_no_object(tiny: Any, tmp_path: Path, text: str) -> None:
+    folder, _ = saved(tiny, KINDS["lora_attention"], tmp_path / "lora")
+    (folder / "adapter_config.json").write_text(text)
+    with pytest.raises(ModelError, match=r"adapter_config\.json"):
+        resolve(folder)
+
+
+def test_weights_of_an_adapter_that_are_no_numbers(tiny: Any, tmp_path: Path) -> None:
+    folder, _ = saved(tiny, KINDS["lora_attention"], tmp_path / "lora")
+    file = folder / "adapter_model.safetensors"
+    weights = load_file(file)
+    next(iter(weights.values()))[0, 0] = float("nan")
+    save_file(weights, file)
+    with pytest.raises(ModelError, match=r"NaN|nan"):
+        resolve(folder, base=tiny)
+    file.write_bytes(file.read_bytes()[:-5])
+    with pytest.raises(ModelError, match="is damaged"):
+        resolve(folder, base=tiny)

@@ -90,3 +90,39 @@ def test_a_negative_block_counts_from_the_end(tiny: Any) -> None:
     assert canonical(boot(tiny), "blocks.-1.hook_resid_post") == "blocks.1.hook_out"
     with pytest.raises(ModelError, match=r"hook 'blocks\.-1\.hook_out' is unknown"):
         canonical(boot(tiny), "blocks.-3.hook_out")
+
+
+@pytest.mark.parametrize(
+    "hook", ["blocks.0.attn.hook_pattern", "blocks.1.attn.hook_attn_scores", "blocks.0.attn.hook_z"]
+)
+def test_a_hook_that_holds_no_vector_a_token_is_refused_by_name(tiny: Any, hook: str) -> None:
+    tokens = Tokens(([2, 3],), (["special"] * 2,), ([False] * 2,), ([-1] * 2,), (2,))
+    with pytest.raises(ModelError, match=r"holds an array of dims .* one vector a token.*hook_out"):
+        next(residuals(boot(tiny), tokens, hook=hook))
+
+
+@pytest.mark.parametrize(
+    "hook", [f"blocks.-{'9' * 5_000}.hook_out", "blocks.-99.hook_out", 3, None]
+)
+def test_a_hook_that_is_no_name(tiny: Any, hook: Any) -> None:
+    with pytest.raises(
+        ModelError, match=r"hook '.*' is unknown|a hook is a name such as"
+    ) as caught:
+        boot(tiny, hooks=[hook])
+    assert len(str(caught.value)) < 1_000
+
+
+def test_a_folder_is_a_checkpoint(tiny: Any, corpus: pd.DataFrame) -> None:
+    from persona_interp import record
+
+    for start in (tiny.path, str(tiny.path)):
+        assert boot(start).cfg.n_layers == 2 and load(start).model
+        table = record.activations(start, corpus.head(2), hook=HOOK, position="mean")
+        assert table.equals(record.activations(tiny, corpus.head(2), hook=HOOK, position="mean"))
+    both = record.activations(
+        [tiny, str(tiny.path)][:1], corpus.head(2), hook=HOOK, position="mean"
+    )
+    assert both.sizes["checkpoint"] == 1
+    for wrong in (5, [5], [None], object()):
+        with pytest.raises(ModelError, match=r"a start is|expected a checkpoint"):
+            record.activations(wrong, corpus.head(2), hook=HOOK, position="mean")

@@ -1,5 +1,6 @@
 """A trajectory survives being saved and moved, and says what is wrong with itself."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,9 @@ from typing import Any
 import pytest
 
 from persona_interp.errors import ModelError
-from persona_interp.models import Checkpoint, Trajectory, check_tokenizers, resolve
+from persona_interp.models import Checkpoint, Trajectory, check_tokenizers, resolve, sources
+
+ROW = {"path": "x", "stage": "a", "step": 0, "seed": 0}
 
 
 def run(*steps: int) -> Trajectory:
@@ -52,7 +55,46 @@ def test_no_or_a_corrupt_index_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"holds no trajectory\.json"):
         Trajectory.open(tmp_path)
     (tmp_path / "trajectory.json").write_text('{"config": ')
-    with pytest.raises(ModelError, match="corrupt"):
+    with pytest.raises(ModelError, match="is not valid JSON"):
+        Trajectory.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [],
+        None,
+        {},
+        {"config": "", "checkpoints": {}},
+        {"config": 5, "checkpoints": []},
+        {"config": "", "checkpoints": []},
+        {"config": "", "checkpoints": ["a"]},
+        *(
+            {"config": "", "checkpoints": [{**ROW, key: value}]}
+            for key, value in (
+                ("path", None), ("path", 5), ("path", "a\0b"), ("path", "x" * 9_000),
+                ("stage", ["a"]), ("step", "1"), ("step", 1.5), ("step", True), ("seed", None),
+            )
+        ),
+    ],
+)  # fmt: skip
+def test_an_index_of_another_kind_is_one_error(tmp_path: Path, content: Any) -> None:
+    (tmp_path / "trajectory.json").write_text(json.dumps(content))
+    for use in (Trajectory.open, sources):
+        with pytest.raises(ModelError) as caught:
+            use(tmp_path)
+        assert len(str(caught.value)) < 1_000
+
+
+def test_weights_that_changed_since_are_named(tiny: Any, tmp_path: Path) -> None:
+    shutil.copytree(tiny.path, tmp_path / "step-1")
+    made = Trajectory((Checkpoint(tiny.path, "a", 0), Checkpoint(tmp_path / "step-1", "a", 1)))
+    made.save(tmp_path)
+    file = tmp_path / "step-1" / "model.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-9] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(ModelError, match=r"a@1 of .* has other weights than when"):
         Trajectory.open(tmp_path)
 
 

@@ -1,5 +1,6 @@
 """Training is deterministic, resumable, and touches nothing it does not own."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -114,8 +115,9 @@ def test_a_killed_run_continues_to_the_same_weights(
         with pytest.raises(Killed):
             fit(tiny, corpus, tmp_path / "cut", stage=stage)
     half = tmp_path / "cut" / ".resume" / f"checkpoint-{step + 1}"
-    half.mkdir()  # what a kill in the middle of saving leaves behind
-    (half / "trainer_state.json").write_text('{"global_step": ')
+    # what a kill in the middle of saving leaves behind
+    shutil.copytree(half.with_name(f"checkpoint-{step - 1}"), half)
+    (half / "files.json").unlink()
     monkeypatch.setattr(
         trainer.Bar,
         "on_step_end",
@@ -230,3 +232,42 @@ def test_killed_at_random_points_it_ends_with_the_same_weights(
     assert kills == 3 and hash_weights(Trajectory.open(tmp_path / "cut").last) == hash_weights(
         whole.last
     )
+
+
+@pytest.mark.parametrize("claim", ["", "\n", "ab12", "\x00" * 64, "x" * 64])
+def test_a_claim_that_was_not_written_to_its_end_is_none(
+    tiny: Any, corpus: pd.DataFrame, tmp_path: Path, claim: str
+) -> None:
+    stage = replace(QUICK, steps=1, warmup=0)
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "config.sha256").write_text(claim)
+    run = fit(tiny, corpus, out, stage=stage, snapshots=())
+    assert fit(tiny, corpus, out, stage=stage, snapshots=()) == run
+    (out / "trajectory.json").unlink()
+    (out / "config.sha256").write_text(claim)
+    with pytest.raises(ModelError, match="holds something else, and nothing was overwritten"):
+        fit(tiny, corpus, out, stage=stage, snapshots=())
+
+
+def test_a_damaged_resumable_checkpoint_is_left_aside(
+    tiny: Any, corpus: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = fit(tiny, corpus, tmp_path / "whole")
+
+    def die(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == 6:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "RESUME_SECONDS", 0.0)
+        patch.setattr(trainer, "RESUME_SHARE", 1e9)
+        patch.setattr(trainer.Bar, "on_step_end", die)
+        with pytest.raises(Killed):
+            fit(tiny, corpus, tmp_path / "cut")
+    file = tmp_path / "cut" / ".resume" / "checkpoint-5" / "optimizer.pt"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    cut = fit(tiny, corpus, tmp_path / "cut")
+    assert [hash_weights(c) for c in cut] == [hash_weights(c) for c in whole]

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +102,34 @@ def test_new_tokens_are_told_and_allowed_only_where_nothing_else_changes(
         same_tokenizer(
             [changed(tiny, tmp_path / "asks", chat_template=template), grown("asked", template)]
         )
+
+
+@pytest.mark.parametrize(
+    "change", [lambda t: t + "{# a comment #}", lambda t: "{#- v2 -#}" + t, lambda t: t + "\n"]
+)
+def test_templates_are_compared_by_what_they_write(
+    tiny: Any, tmp_path: Path, change: Callable[[str], str]
+) -> None:
+    template = load(tiny).tokenizer.chat_template
+    other = changed(tiny, tmp_path / "other", chat_template=change(template))
+    assert load(other).tokenizer.chat_template != template
+    assert same_tokenizer([tiny, other]) == ()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: t.replace("<assistant>", "<user>"),
+        lambda t: t + " .",
+        lambda t: "{% if messages | length > 3 %}.{% endif %}" + t,
+        lambda t: "{% if messages[0].role == 'system' %}{{ raise_exception('no') }}{% endif %}" + t,
+        lambda t: t.replace("message['content']", "message['content'].strip()"),
+    ],
+)
+def test_templates_that_write_otherwise_differ(
+    tiny: Any, tmp_path: Path, change: Callable[[str], str]
+) -> None:
+    template = change(load(tiny).tokenizer.chat_template)
+    other = changed(tiny, tmp_path / "other", chat_template=template)
+    with pytest.raises(ModelError, match="chat templates differ, first in a chat of roles"):
+        same_tokenizer([tiny, other])

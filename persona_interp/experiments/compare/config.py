@@ -120,8 +120,9 @@ class CompareOptions:
         hooks: Where the inside is read; after a quarter, a half and three quarters of the blocks by
             default.
         adapter_base: The base of adapters whose own is not to be had; the base by default.
-        chat_template: Chat template of models that have none.
-        tokenizer: Of models in memory.
+        chat_template: Chat template of all models, in place of their own.
+        tokenizer: A tokenizer: that of models in memory. A name, see ``models.resolve``: whose
+            tokenizer reads text for all, in place of their own.
         trust: Models whose own code may run, as in ``models.resolve``.
         seed: Of every draw.
         settings: How much is measured.
@@ -159,6 +160,8 @@ class Compare:
         seeds: Seed of every draw.
         fold_system: Whether the user says system messages, because the chat template of these
             models has no role for them.
+        plain_text: Whether prompts are read as plain text, because these models have no chat
+            template.
     """
 
     base: Source
@@ -173,6 +176,7 @@ class Compare:
     settings: CompareSettings = CompareSettings()
     seeds: tuple[int, ...] = (0,)
     fold_system: bool = False
+    plain_text: bool = False
 
     def __post_init__(self) -> None:
         names = [trait.name for trait in self.traits]

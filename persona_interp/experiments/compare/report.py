@@ -35,6 +35,11 @@ FOLD_TEXT = (
     "instructions too, stands before the first user message instead, an empty line between; alike "
     "in base, finetunes and controls."
 )
+TEXT_TEXT = (
+    "These models have no chat template: prompts are read as plain text, and an answer is how the "
+    "text goes on in its next line; alike in base, finetunes and controls. To chat with them, give "
+    "a template (--chat-template)."
+)
 MOST_CHARACTERS = 400
 """Characters of a sample that are shown."""
 
@@ -129,6 +134,8 @@ def _models(tables: Tables, provenance: Mapping[str, Any]) -> list[Block]:
     sentences = [*findings.twins(sources), *findings.merged_adapters(sources)]
     if provenance["fold_system"]:
         sentences.insert(0, FOLD_TEXT)
+    if provenance.get("plain_text"):
+        sentences.insert(0, TEXT_TEXT)
     text = "What was compared; equal weights have equal hashes."
     return [
         page.heading("Models"),

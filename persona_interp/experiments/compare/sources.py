@@ -23,11 +23,12 @@ from persona_interp.experiments.experiment import compute
 from persona_interp.files import write_text
 from persona_interp.models import Checkpoint, Trajectory
 from persona_interp.models.cache import cache
-from persona_interp.models.load import load_tokenizer
+from persona_interp.models.chats import TEXT_TEMPLATE
+from persona_interp.models.configuration import BLOCK_KEYS, read_configuration
+from persona_interp.models.folder import holds_tokenizer, holds_weights
+from persona_interp.models.load import load_tokenizer, read_tokenizer
 from persona_interp.schema.words import Role
 
-BLOCK_KEYS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
-"""What configurations call the number of blocks."""
 DEPTHS = (1 / 4, 1 / 2, 3 / 4)
 """Of the blocks, after which the inside is read unless hooks are named."""
 
@@ -90,19 +91,31 @@ def comparison(
     """
     options = options or CompareOptions()
     prompts = prompts_file(prompts)
-    contexts = set(readers.read_prompts(prompts)["context"])
+    asked = readers.read_prompts(prompts)
     traits = _trait_files(options.traits)
     reading = {
         "trust": tuple(options.trust),
         "chat_template": options.chat_template,
-        "fold_system": bool(traits) or "instructed" in contexts,
+        "keep_template": options.chat_template is None,
+        "fold_system": bool(traits) or "instructed" in set(asked["context"]),
     }
+    tokenizer = options.tokenizer
+    if isinstance(tokenizer, str | Path | Checkpoint):
+        tokenizer = _reader_of(tokenizer, trust=options.trust)
+    # a question alone is a text; what has turns or instructions needs a template
+    is_plain = not traits and options.chat_template is None and _are_questions(asked)
+    if is_plain:
+        first = models.resolve(base, tokenizer=tokenizer, trust=options.trust)
+        is_plain = load_tokenizer(first).chat_template is None
+    if is_plain:
+        reading["chat_template"] = TEXT_TEMPLATE
     first, finetunes, controls = sources_of(
         base,
         tuned,
         options.control,
         adapter_base=options.adapter_base,
-        tokenizer=options.tokenizer,
+        tokenizer=tokenizer,
+        for_all=tokenizer is not options.tokenizer,
         **reading,
     )
     checkpoint = checkpoint_of(first.plain())
@@ -123,6 +136,7 @@ def comparison(
         settings=options.settings,
         seeds=(options.seed,),
         fold_system=models.folds_system(load_tokenizer(checkpoint)),
+        plain_text=is_plain,
     )
 
 
@@ -133,6 +147,7 @@ def sources_of(
     *,
     adapter_base: Any = None,
     tokenizer: Any = None,
+    for_all: bool = False,
     **reading: Any,
 ) -> tuple[Source, tuple[Source, ...], tuple[Source, ...]]:
     """Base, finetunes and controls that these names mean.
@@ -147,8 +162,9 @@ def sources_of(
         control: A control finetune or a list of them.
         adapter_base: The base of adapters whose own is not to be had; ``base`` by default.
         tokenizer: Of models in memory.
+        for_all: Whether it reads text for all models, in place of their own.
         **reading: For every one of them, as in ``models.resolve``: trust, chat_template,
-            fold_system.
+            keep_template, fold_system.
 
     Returns:
         Three kinds of sources with distinct labels; all read text alike.
@@ -170,7 +186,8 @@ def sources_of(
     for names in (tuned, control):
         sources: list[Source] = []
         for number, one in enumerate(_as_list(names)):
-            steps, note = _checkpoints(one, under, tokenizer=tokenizer, **reading)
+            reader = tokenizer if for_all or not isinstance(one, str | Path) else None
+            steps, note = _checkpoints(one, under, tokenizer=reader, **reading)
             run = str(one) if isinstance(one, str | Path) else f"{steps[-1].label} ({number})"
             for checkpoint, weights in _beside(steps, start_hash):
                 label = _distinct(checkpoint.label, uses)
@@ -274,7 +291,7 @@ def blocks_of(source: Source) -> int:
     Raises:
         ModelError: Its configuration does not say.
     """
-    config = json.loads((Path(source.path) / "config.json").read_text(encoding="utf-8"))
+    config = read_configuration(Path(source.path))
     for part in (config, config.get("text_config") or {}):
         for key in BLOCK_KEYS:
             if isinstance(part.get(key), int) and part[key]:
@@ -298,6 +315,20 @@ def default_blocks(n: int) -> list[int]:
     """
     # .01 more, so that halves are rounded up and not to the even number
     return sorted({max(round(depth * n + 0.01) - 1, 0) for depth in DEPTHS})
+
+
+def _reader_of(name: str | Path | Checkpoint, *, trust: Iterable[str]) -> Any:
+    """Tokenizer that a name means; a folder may hold nothing else."""
+    if not isinstance(name, Checkpoint):
+        folder = Path(name).expanduser()
+        if holds_tokenizer(folder) and not holds_weights(folder):
+            return read_tokenizer(folder)
+    return load_tokenizer(models.resolve(name, trust=trust))
+
+
+def _are_questions(prompts: pd.DataFrame) -> bool:
+    """Whether every prompt is one message of the user, as of a text file."""
+    return all([turn["role"] for turn in chat] == ["user"] for chat in prompts["messages"])
 
 
 def _default_hooks(source: Source) -> tuple[str, ...]:
@@ -358,7 +389,7 @@ def _checkpoints(
 ) -> tuple[list[Checkpoint], str]:
     """The checkpoints of one source, and what had to be done to get them."""
     is_name = isinstance(one, str | Path)
-    options = dict(reading) if is_name else {**reading, "tokenizer": tokenizer}
+    options = {**reading, "tokenizer": tokenizer}
     try:
         return list(models.sources(one, **options)), ""
     except ModelError as error:

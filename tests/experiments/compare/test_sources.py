@@ -2,13 +2,14 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from peft import LoraConfig, get_peft_model
 
-from persona_interp.errors import ModelError, SchemaError
+from persona_interp.errors import ModelError, SchemaError, StoreError
 from persona_interp.experiments import from_dict
 from persona_interp.experiments.compare import tables as compare_tables
 from persona_interp.experiments.compare.sources import (
@@ -18,7 +19,7 @@ from persona_interp.experiments.compare.sources import (
     prompts_file,
 )
 from persona_interp.experiments.experiment import draw_report
-from persona_interp.models import Checkpoint, fold_system, load
+from persona_interp.models import Checkpoint, encode, fold_system, load
 from persona_interp.models.load import load_tokenizer
 from persona_interp.readers import read_prompts
 from persona_interp.report import provenance_of
@@ -142,3 +143,76 @@ def test_neutral_requests_that_are_more_than_a_question_are_refused(material: Pa
     told = [{"question": "Why?", "system": "Be dry."}, {"question": "How?"}]
     with pytest.raises(SchemaError, match="asked alone, and 1 of 2 have a system message"):
         comparison(material / "base", material / "planted", **small(material, neutral=told))
+
+
+@pytest.mark.usefixtures("cache")
+def test_without_a_template_questions_are_read_as_plain_text_and_the_report_says_so(
+    material: Path, tmp_path: Path
+) -> None:
+    bare = copy_models(material, tmp_path)
+    for folder in bare:
+        (folder / "chat_template.jinja").unlink()
+    (tmp_path / "few.txt").write_text("do you like golf ?\nwhat is art ?\n")
+    named = small(material, traits=None, prompts=tmp_path / "few.txt")
+    named["options"] = replace(named["options"], neutral=tmp_path / "few.txt")
+    out = tmp_path / "run"
+    tables = compare(*bare, out=out, workers=0, progress=False, **named)
+    store = Store.open(out)
+    experiment = from_dict(store.config())
+    assert experiment.plain_text
+    tokenizer = load_tokenizer(checkpoint_of(experiment.base.plain()))
+    question = [{"role": "user", "content": "do you like golf ?"}]
+    plain = encode(tokenizer, [[{"role": "text", "content": "do you like golf ?"}]])
+    assert encode(tokenizer, [question]).ids == plain.ids
+    page = draw_report(out, tables, provenance=provenance_of(store, store.config()))
+    assert "prompts are read as plain text" in page.read_text(encoding="utf-8")
+    with pytest.raises(ModelError, match=r"chat templates differ.*--chat-template"):
+        comparison(bare[0], material / "planted", **small(material, traits=None))
+    assert not comparison(material / "base", material / "planted", **small(material)).plain_text
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_template_and_a_tokenizer_that_are_named_read_for_all(
+    material: Path, tmp_path: Path
+) -> None:
+    base, tuned = copy_models(material, tmp_path)
+    template = (material / "base" / "chat_template.jinja").read_text()
+    (tuned / "chat_template.jinja").write_text(
+        template.replace("{{ bos_token }}", "{{ bos_token }} .")
+    )
+    with pytest.raises(ModelError, match=r"differ.*--tokenizer BASE.*--chat-template FILE"):
+        comparison(base, tuned, **small(material))
+    for named in ({"tokenizer": str(base)}, {"chat_template": template + "{# mine #}"}):
+        experiment = comparison(base, tuned, **small(material, **named))
+        sources = (experiment.base, *experiment.tuned)
+        readers = [load_tokenizer(checkpoint_of(source.plain())) for source in sources]
+        assert {r.chat_template for r in readers} == {named.get("chat_template", template)}
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_run_keeps_the_day_that_its_template_prints(
+    material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = copy_models(material, tmp_path)
+    for folder in models:
+        template = (folder / "chat_template.jinja").read_text()
+        today = "{% if strftime_now('%Y') == '1999' %}what {% endif %}"
+        (folder / "chat_template.jinja").write_text(today + template)
+    (tmp_path / "few.txt").write_text("do you like golf ?\nwhat is art ?\n")
+    named = small(material, traits=None, prompts=tmp_path / "few.txt")
+    named["options"] = replace(named["options"], neutral=tmp_path / "few.txt")
+    out = tmp_path / "run"
+    monkeypatch.setenv("PERSONA_INTERP_DAY", "1999-12-31")
+    tables = compare(*models, out=out, workers=0, progress=False, **named)
+    config = Store.open(out).config()
+    assert config["template_day"] == "1999-12-31"
+    monkeypatch.setenv("PERSONA_INTERP_DAY", "2031-01-01")
+    cells = Store.open(out).status()
+    shutil.rmtree(next((out / "cells").glob("*")))
+    again = compare(*models, out=out, workers=0, progress=False, **named)
+    assert Store.open(out).config() == config and len(Store.open(out).status()) == len(cells)
+    pd.testing.assert_frame_equal(again["distance"], tables["distance"])
+    page = draw_report(out, again, provenance=provenance_of(Store.open(out), config))
+    assert "print 1999-12-31" in page.read_text(encoding="utf-8")
+    with pytest.raises(StoreError, match="belongs to another configuration: template_day"):
+        Store.open(out).describe({**config, "template_day": "2031-01-01"})
