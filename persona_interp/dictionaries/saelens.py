@@ -168,7 +168,7 @@ def _batches(residuals: Tensor, *, batch: int, seed: int, bar: tqdm) -> Iterator
         yield residuals[rows]
 
 
-def build(config: dict[str, Any], weights: dict[str, Tensor], *, source: object) -> Any:
+def build(config: dict[str, Any], weights: dict[str, Tensor], *, source: object = "memory") -> Any:
     """Build the SAELens module that has these weights.
 
     Args:
