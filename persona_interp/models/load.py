@@ -183,7 +183,7 @@ def _check_rows(loaded: LoadedModel, checkpoint: Checkpoint) -> None:
     if last >= rows:
         raise ModelError(
             f"{checkpoint.path} has {rows} embedding rows, but its tokenizer has token {last} "
-            f"({token!r}); the tokenizer belongs to another model, or "
+            f"({excerpt(token)}); the tokenizer belongs to another model, or "
             "model.resize_token_embeddings was forgotten."
         )
 
