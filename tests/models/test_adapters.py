@@ -245,7 +245,8 @@ def test_a_base_that_is_recomputed_at_random_is_refused(
 
 
 def test_it_may_be_converted_where_it_was_trained(tiny: Any, tmp_path: Path) -> None:
-    config = LoraConfig(target_modules=QV, init_lora_weights="pissa_niter_16", **LORA)
+    drawn: Any = "pissa_niter_16"
+    config = LoraConfig(target_modules=QV, init_lora_weights=drawn, **LORA)
     model = adapted(tiny, config, steps=0)
     model.peft_config["default"].init_lora_weights = True
     model.save_pretrained(tmp_path / "first")
