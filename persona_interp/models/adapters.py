@@ -9,6 +9,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from copy import deepcopy
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +202,8 @@ def _check_kind(folder: Path) -> dict[str, Any]:
     kinds = [member.value for member in PeftType if member in PEFT_TYPE_TO_CONFIG_MAPPING]
     if kind not in kinds:
         raise ModelError(f"the adapter {folder}: {unknown('peft_type', kind, kinds)}")
-    if PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(kind)]().is_prompt_learning:
+    config_class = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(kind)]
+    if config_class().is_prompt_learning:
         raise ModelError(
             f"the adapter {folder} is {kind}: it adds virtual tokens to every input instead of "
             "changing weights, so there is no merged model to compare. Use LoRA or another "
@@ -211,6 +213,19 @@ def _check_kind(folder: Path) -> dict[str, Any]:
         raise ModelError(
             f"the adapter {folder} is made for {str(task)[:LONGEST]}; this package compares causal "
             "language models."
+        )
+    # PEFT leaves aside what it does not know, and takes its own default for what is not there
+    known = {field.name for field in fields(config_class)}
+    ignored = sorted(key for key in config if config[key] and key not in known)
+    if ignored:
+        raise ModelError(
+            f"the adapter {folder} has the setting {excerpt(ignored[0])}, which the installed PEFT "
+            f"does not know for {kind} and would leave aside; save it with this version of PEFT."
+        )
+    if kind == "LORA" and not {"r", "lora_alpha"} <= config.keys():
+        raise ModelError(
+            f"the adapter {folder} does not say its r and lora_alpha, which scale it; save it "
+            "again."
         )
     if not (folder / ADAPTER_WEIGHTS).is_file():
         raise ModelError(

@@ -74,10 +74,13 @@ class Trajectory:
         steps = [c.step for c in self.checkpoints]
         if not steps or steps != sorted(set(steps)):
             raise ModelError(
-                f"a trajectory holds checkpoints in rising order of step; got the steps {steps}."
+                "a trajectory holds checkpoints in rising order of step; got the steps "
+                f"{excerpt(steps)}."
             )
         if len({(c.stage, c.seed) for c in self.checkpoints}) > 1:
-            names = sorted({f"stage '{c.stage}', seed {c.seed}" for c in self.checkpoints})
+            names = sorted(
+                {f"stage '{c.stage[:LONGEST]}', seed {c.seed}" for c in self.checkpoints}
+            )
             raise ModelError(
                 f"a trajectory is one stage of one run; got {'; '.join(names)}. Make one for each."
             )

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -28,11 +29,11 @@ HALVES = ("F16", "BF16")
 LIGHTS = {True: Light.GREEN, False: Light.RED}  # of a check that passes or fails
 
 
-def checkup(checkpoint: Checkpoint, *, text: str = TEXT) -> pd.DataFrame:
+def checkup(checkpoint: Checkpoint | str | Path, *, text: str = TEXT) -> pd.DataFrame:
     """Diagnosis of how a model is read, one row a check.
 
     Args:
-        checkpoint: Where the weights are.
+        checkpoint: Where the weights are, or a name that ``resolve`` takes.
         text: Any plain text the model can read.
 
     Returns:

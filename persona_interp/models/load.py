@@ -70,7 +70,10 @@ def load(checkpoint: Checkpoint | str | Path, *, attention: str | None = None) -
     check_complete(folder, model, info)
     check_unused(folder, model, stored, info)
     check_finite(model, folder)
-    loaded = LoadedModel(model.eval(), load_tokenizer(checkpoint))
+    # fields of a configuration that fit the weights may still not fit each other
+    with quiet(), guard(f"{folder} cannot compute"), torch.inference_mode():
+        model.eval()(torch.zeros(1, 2, dtype=torch.long))
+    loaded = LoadedModel(model, load_tokenizer(checkpoint))
     _check_rows(loaded, checkpoint)
     return loaded
 
@@ -183,7 +186,7 @@ def _check_rows(loaded: LoadedModel, checkpoint: Checkpoint) -> None:
     if last >= rows:
         raise ModelError(
             f"{checkpoint.path} has {rows} embedding rows, but its tokenizer has token {last} "
-            f"({token!r}); the tokenizer belongs to another model, or "
+            f"({excerpt(token)}); the tokenizer belongs to another model, or "
             "model.resize_token_embeddings was forgotten."
         )
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from persona_interp.errors import ModelError, SchemaError, unknown
 from persona_interp.models.chats import Stretch, stretches
+from persona_interp.models.guard import guard
 from persona_interp.models.literal import Literal, read_literally, special_ids
 from persona_interp.models.slots import Conversation
 
@@ -183,7 +184,8 @@ def encode(
     texts = [prompt + answer for prompt, answer in zip(prompts, after, strict=True)]
     coded: Any = {"input_ids": [], "offset_mapping": []}
     if texts:
-        coded = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
+        with guard("the tokenizer cannot read these texts"):
+            coded = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
     special = _SpecialIds(
         added_bos(tokenizer), tokenizer.eos_token_id, frozenset(tokenizer.all_special_ids)
     )

@@ -5,6 +5,7 @@ bounded, so that a damaged or hostile file ends in one error before a foreign li
 """
 
 import math
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from persona_interp.values import parse_json
 
 ONE_FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
+SHARD = re.compile(r"[^/\\\0]{1,200}\.safetensors")
 MOST_HEADER = 100 * 2**20
 """Longest header that safetensors reads (bytes)."""
 BITS = {
@@ -201,7 +203,7 @@ def _weight_map(index: Path) -> dict[str, str]:
         )
     # a shard beside the index, never a file elsewhere
     for shard in shards:
-        if "/" in shard or "\\" in shard or "\0" in shard or not shard.endswith(".safetensors"):
+        if not SHARD.fullmatch(shard):
             raise ModelError(
                 f"{index} names the file {excerpt(shard)}; expected a .safetensors file beside it."
             )

@@ -245,7 +245,8 @@ def test_a_base_that_is_recomputed_at_random_is_refused(
 
 
 def test_it_may_be_converted_where_it_was_trained(tiny: Any, tmp_path: Path) -> None:
-    config = LoraConfig(target_modules=QV, init_lora_weights="pissa_niter_16", **LORA)
+    drawn: Any = "pissa_niter_16"
+    config = LoraConfig(target_modules=QV, init_lora_weights=drawn, **LORA)
     model = adapted(tiny, config, steps=0)
     model.peft_config["default"].init_lora_weights = True
     model.save_pretrained(tmp_path / "first")
@@ -279,6 +280,7 @@ def test_it_may_be_converted_where_it_was_trained(tiny: Any, tmp_path: Path) -> 
         ({"init_lora_weights": "loftq"}, "loftq|does not fit its base"),
         ({"init_lora_weights": "corda"}, "does not fit its base"),
         ({"layers_to_transform": [99]}, "does not fit"),
+        ({"use_newest": True}, "the setting 'use_newest', which the installed PEFT does not know"),
     ],
 )
 def test_a_configuration_of_another_kind(
@@ -309,4 +311,14 @@ def test_weights_of_an_adapter_that_are_no_numbers(tiny: Any, tmp_path: Path) ->
         resolve(folder, base=tiny)
     file.write_bytes(file.read_bytes()[:-5])
     with pytest.raises(ModelError, match="is damaged"):
+        resolve(folder, base=tiny)
+
+
+@pytest.mark.parametrize("key", ["r", "lora_alpha"])
+def test_a_scale_that_is_not_said_is_no_default(tiny: Any, tmp_path: Path, key: str) -> None:
+    folder, _ = saved(tiny, KINDS["lora_attention"], tmp_path / "lora")
+    path = folder / "adapter_config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({name: config[name] for name in config if name != key}))
+    with pytest.raises(ModelError, match="does not say its r and lora_alpha"):
         resolve(folder, base=tiny)

@@ -115,7 +115,8 @@ def test_a_hook_that_is_no_name(tiny: Any, hook: Any) -> None:
 def test_a_folder_is_a_checkpoint(tiny: Any, corpus: pd.DataFrame) -> None:
     from persona_interp import record
 
-    for start in (tiny.path, str(tiny.path)):
+    starts: list[Any] = [tiny.path, str(tiny.path)]
+    for start in starts:
         assert boot(start).cfg.n_layers == 2 and load(start).model
         table = record.activations(start, corpus.head(2), hook=HOOK, position="mean")
         assert table.equals(record.activations(tiny, corpus.head(2), hook=HOOK, position="mean"))
@@ -123,6 +124,7 @@ def test_a_folder_is_a_checkpoint(tiny: Any, corpus: pd.DataFrame) -> None:
         [tiny, str(tiny.path)][:1], corpus.head(2), hook=HOOK, position="mean"
     )
     assert both.sizes["checkpoint"] == 1
-    for wrong in (5, [5], [None], object()):
+    wrongs: list[Any] = [5, [5], [None], object()]
+    for wrong in wrongs:
         with pytest.raises(ModelError, match=r"a start is|expected a checkpoint"):
             record.activations(wrong, corpus.head(2), hook=HOOK, position="mean")

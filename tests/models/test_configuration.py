@@ -50,6 +50,8 @@ HARMLESS = {
         {"num_attention_heads": 0},
         {"num_attention_heads": 10**6},
         {"head_dim": 10**9},
+        {"num_key_value_heads": 3},
+        {"hidden_act": "none such"},
         {"rms_norm_eps": "small"},
         {"rope_parameters": 5},
         {"rope_parameters": {"rope_type": "none such"}},
