@@ -22,10 +22,10 @@ LOWEST = OPENBLAS_CORETYPE=Prescott ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATI
 	GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX2,-AVX,-FMA,-FMA4,-AVX512F \
 	NPY_DISABLE_CPU_FEATURES="$$($(BIN)/python -c '$(FEATURES)')"
 
-.DEFAULT_GOAL := help
 # What `make soak` flips and kills by chance is drawn anew each time, unless SEED is given.
 SOAK_SEED := $(or $(SEED),$(shell date +%s))
 
+.DEFAULT_GOAL := help
 .PHONY: help demo test check soak portable lint bench validate calibrate model clean
 
 help:  ## list the targets
