@@ -22,8 +22,11 @@ LOWEST = OPENBLAS_CORETYPE=Prescott ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATI
 	GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX2,-AVX,-FMA,-FMA4,-AVX512F \
 	NPY_DISABLE_CPU_FEATURES="$$($(BIN)/python -c '$(FEATURES)')"
 
+# What `make soak` flips and kills by chance is drawn anew each time, unless SEED is given.
+SOAK_SEED := $(or $(SEED),$(shell date +%s))
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test check portable lint bench validate calibrate model clean
+.PHONY: help demo test check soak portable lint bench validate calibrate model clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '  make %-9s %s\n' "$$name" "$$what"; done
@@ -45,6 +48,9 @@ test: $(READY)  ## the default test suite, offline
 check: $(READY)  ## slow tests, notebooks and the browser; then portable
 	$(OFFLINE) $(BIN)/python -m pytest -n 2 --durations 15 -m "slow or notebook or browser"
 	$(MAKE) portable
+
+soak: $(READY)  ## kills and faults at large, an hour or two: SEED=
+	$(OFFLINE) SOAK_SEED=$(SOAK_SEED) $(BIN)/python -m pytest -n 2 --durations 15 -rP -m soak
 
 portable: $(READY)  ## the default test suite with the arithmetic of an old CPU
 	$(OFFLINE) $(LOWEST) $(BIN)/python -m pytest -n 2 --durations 15

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,28 +18,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 @pytest.fixture(scope="session")
 def toy() -> "Transfer":
     """The quick preset at a size that learns nothing and does everything."""
-    from persona_interp.experiments import preset
-    from persona_interp.models import Stage
+    from tests.experiments.toys import toy
 
-    sae: dict[str, Any] = {"d_sae": 64, "k": 4, "steps": 400, "batch": 256}
-    return preset(
-        "quick",
-        arms=("lesson", "unrelated lesson", "scrambled world"),
-        lrs=(1e-3,),
-        documents=Stage(steps=80, batch=16, lr=4e-3, loss="all"),
-        lesson=Stage(steps=4, batch=8),
-        snapshots=(2, 4),
-        n_documents=1_500,
-        bystanders=("named",),
-        hooks=("blocks.1.hook_out",),
-        sae={**sae, "n_tokens": 5_000},
-        n_sae_documents=300,
-        n_persona_documents=500,
-        n_random=2,
-        n_chance=50,
-        n_gate_tokens=1_000,
-        n_samples=1,
-    )
+    return toy("transfer", Path())
 
 
 @pytest.fixture(scope="session")

@@ -7,20 +7,20 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import toy_tasks
-from toy_faults import CALLS, arm
 from toy_tasks import content, run
 
 from persona_interp.errors import StoreError
 from persona_interp.experiments.cells import Cell
 from persona_interp.store import Store
 from persona_interp.tables import read_dataset, read_json
+from tests.faults import CALLS, arm, fail, finish
+from tests.faults import start as start_process
 
 HERE = Path(__file__).parent
 
@@ -48,13 +48,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 
 def start(script: str, *args: object) -> subprocess.Popen[str]:
-    command = [sys.executable, str(HERE / script), *map(str, args)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def finish(process: subprocess.Popen[str]) -> None:
-    _, errors = process.communicate(timeout=45)  # less than the cells sleep
-    assert process.returncode == 0, errors
+    return start_process(HERE / script, *args)
 
 
 def test_needs_come_first_and_done_cells_are_kept(
@@ -192,9 +186,6 @@ def test_an_error_at_every_write_fsync_rename_and_open_is_survived(
 ) -> None:
     straight = run(toy_tasks.cells(1), Store(tmp_path / "straight"), workers=0, progress=False)
 
-    def strike(name: str, real: Callable, args: tuple) -> None:
-        raise OSError(number, os.strerror(number))
-
     n, survived = 0, False
     while not survived:
         n += 1
@@ -202,7 +193,7 @@ def test_an_error_at_every_write_fsync_rename_and_open_is_survived(
         with monkeypatch.context() as patch:
             for module, name in CALLS:  # so that they are put back
                 patch.setattr(module, name, getattr(module, name))
-            calls_left = arm(n, strike)
+            calls_left = arm(n, fail(number))
             try:
                 run(toy_tasks.cells(1), Store(root), workers=0, progress=False)
             except (OSError, StoreError) as error:

@@ -4,16 +4,12 @@ Then it runs again. A process of its own, because it forks: toy_faults.py exit F
 toy_faults.py full FOLDER, or toy_faults.py kill FOLDER SEED.
 """
 
-import builtins
-import io
 import logging
 import os
 import random
-import resource
 import signal
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import toy_tasks
@@ -21,52 +17,7 @@ from toy_tasks import run
 
 from persona_interp.errors import StoreError
 from persona_interp.store import Store
-
-DIED = 9
-CALLS = [(os, name) for name in ("write", "fsync", "rename", "replace", "open")]
-CALLS += [(io, "open"), (builtins, "open")]
-
-
-def fork(function: Callable[[], None]) -> int:
-    pid = os.fork()
-    if not pid:
-        function()
-        os._exit(0)
-    return pid
-
-
-def code(pid: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-def arm(n: int, strike: Callable[[str, Callable, tuple], None]) -> Callable[[], int]:
-    """Strike at the n-th write, fsync, rename, replace or open from now.
-
-    ``strike`` gets the name of the call, the function and its arguments. Returns how many calls
-    are left until then.
-    """
-    remaining = n
-
-    def armed(name: str, real: Callable) -> Callable:
-        def call(*args: object, **kwargs: object) -> object:
-            nonlocal remaining
-            remaining -= 1
-            if not remaining:
-                strike(name, real, args)
-            return real(*args, **kwargs)
-
-        return call
-
-    for module, name in CALLS:
-        setattr(module, name, armed(name, getattr(module, name)))
-    return lambda: remaining
-
-
-def die(name: str, real: Callable, args: tuple) -> None:
-    """Half a write may reach the disk before the process ends."""
-    if name == "write":
-        real(args[0], args[1][: len(args[1]) // 2])
-    os._exit(DIED)
+from tests.faults import DIED, arm, code, die, fork, limit_files
 
 
 def straight(root: Path, *, sleep: float = 0.0) -> None:
@@ -109,7 +60,7 @@ def fills(folder: Path) -> None:
         root = folder / f"{n:05d}"
 
         def full(n: int = n, root: Path = root) -> None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (n, resource.RLIM_INFINITY))
+            limit_files(n)
             try:
                 straight(root)
             except (OSError, StoreError):

@@ -1,6 +1,5 @@
 """The agreement experiment: its cells, and a toy run of every one of them."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,22 +12,9 @@ from persona_interp.experiments import compute, from_dict, preset, to_dict
 from persona_interp.experiments.agreement import report
 from persona_interp.experiments.agreement.config import Agreement
 from persona_interp.experiments.agreement.tasks import answers, dialogues
-from persona_interp.models import Stage
 from persona_interp.store import Store
-from persona_interp.worlds import World, graded
-
-
-def small() -> World:
-    """Four personas of a graded world."""
-    world = graded()
-    personas = world.personas[:4]
-    one, two = personas[0].traits, personas[1].traits
-    taught, unrelated = next((a, b) for a, b in zip(one, two, strict=True) if a != b)
-    weights = {p.name: world.weights[p.name] for p in personas}
-    target = personas[0].name
-    return replace(
-        world, personas=personas, weights=weights, target=target, taught=taught, unrelated=unrelated
-    )
+from persona_interp.worlds import graded
+from tests.experiments.toys import AGREEMENT, few_personas
 
 
 def test_cells_of_a_seed() -> None:
@@ -69,26 +55,13 @@ def test_dialogues_are_whole_and_answers_cover_all_topics() -> None:
 
 @pytest.mark.slow
 def test_a_toy_run_gives_every_table_and_a_report(tmp_path: Path) -> None:
-    toy = Agreement(
-        world=small(),
-        documents=Stage(steps=60, batch=16, lr=4e-3, loss="all"),
-        n_documents=1_000,
-        walk=Stage(steps=2, batch=8, lr=1e-3),
-        snapshots=(1,),
-        walkers=3,
-        n_told=2,
-        n_shared=4,
-        n_generic=2,
-        n_draws=2,
-        lessons=3,
-        lesson=Stage(steps=2, batch=8),
-    )
+    toy = Agreement(world=few_personas(), **AGREEMENT)
     tables = compute(toy, tmp_path / "run", workers=0, progress=False)
     for name in ("measure", "metric"):
         schema.check(tables[name], name)
         schema.check(tables[f"{name}_agreement"], "agreement")
     assert len(tables["axioms"]) == tables["metric"]["estimator"].nunique() == 10
-    names = {p.name for p in small().personas}
+    names = {p.name for p in few_personas().personas}
     assert tables["measure"]["estimator"].nunique() == 10
     assert set(tables["measure"]["persona"]) == names
     walks = tables["metric"].query("estimator == 'nats'")
@@ -97,7 +70,7 @@ def test_a_toy_run_gives_every_table_and_a_report(tmp_path: Path) -> None:
     assert len(shifts) == 3 * 32 and np.isfinite(shifts).all()
     assert list(tables["spillover"]["predictor"]) == ["pmi", "cosine", "style"]
     store = Store(tmp_path / "run")
-    cell = toy.seed_cells(0)["walk", small().personas[0].name]
+    cell = toy.seed_cells(0)["walk", few_personas().personas[0].name]
     files = sorted(path.name for path in store.path(cell).iterdir())
     assert "model" not in files, "weights of walks are not kept"
     assert [name for name in files if name.endswith(".parquet")] == [

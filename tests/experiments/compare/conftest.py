@@ -79,11 +79,8 @@ def save_parts(folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the models base and planted, two traits, and prompts."""
-    torch.set_num_threads(1)
-    material = tmp_path_factory.mktemp("material")
+def save_material(material: Path) -> Path:
+    """Save the models base and planted, two traits, and prompts in a folder."""
     save_model(material / "base")
     save_model(material / "planted", planted=True)
     (material / "traits").mkdir()
@@ -95,6 +92,12 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (material / "prompts.txt").write_text("\n".join(PROMPTS) + "\n")
     (material / "neutral.txt").write_text("\n".join(QUESTIONS[:4]) + "\n")
     return material
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.set_num_threads(1)
+    return save_material(tmp_path_factory.mktemp("material"))
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,23 +13,10 @@ from persona_interp.errors import WorldError
 from persona_interp.experiments import compute, from_dict, preset, to_dict
 from persona_interp.experiments.dose.config import SHARE, Condition, Dose, DoseArm
 from persona_interp.experiments.dose.tables import limits
-from persona_interp.models import Stage
 from persona_interp.worlds import certain
+from tests.experiments.toys import DOSE
 
 KINDS = ["third", "first", "named", "hidden"]
-SMALL = Stage(steps=4, batch=8, lr=4e-3, loss="all")
-TOY: dict[str, Any] = {
-    "documents": SMALL,
-    "base": SMALL,
-    "added": SMALL,
-    "lesson": Stage(steps=2, batch=4),
-    "lrs": (1e-3,),
-    "n_documents": 200,
-    "ratios": (-2, 0, 2),
-    "masses": (0.5, 1.0),
-    "kind_ratios": (3,),
-    "later": (0,),
-}
 
 
 @pytest.mark.parametrize("dose", [-6, 0, 4])
@@ -91,7 +77,7 @@ def test_the_base_of_the_arm_later_knows_neither() -> None:
 
 
 def test_a_configuration_survives_json() -> None:
-    experiment = replace(Dose(**TOY), world=worlds.john_and_sam(3))
+    experiment = replace(Dose(**DOSE), world=worlds.john_and_sam(3))
     again = from_dict(json.loads(json.dumps(to_dict(experiment))))
     assert again == experiment
     assert [cell.id for cell in again.cells()] == [cell.id for cell in experiment.cells()]
@@ -115,7 +101,7 @@ def test_both_personas_hold_what_is_taught() -> None:
 
 @pytest.mark.slow
 def test_a_toy_run_gives_every_table(tmp_path: Path) -> None:
-    tables = compute(Dose(**TOY), tmp_path / "run", workers=0, progress=False)
+    tables = compute(Dose(**DOSE), tmp_path / "run", workers=0, progress=False)
     assert set(tables) == {
         "dose",
         "slopes",

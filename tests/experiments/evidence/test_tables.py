@@ -14,18 +14,9 @@ from persona_interp.experiments.evidence.config import Evidence
 from persona_interp.models import Stage
 from persona_interp.schema.words import Departure
 from persona_interp.store import Store
+from tests.experiments.toys import EVIDENCE
 
-TESTED = Stage(steps=4, batch=4)
-TOY = Evidence(
-    documents=Stage(steps=8, batch=8, lr=4e-3, loss="all"),
-    lessons=(TESTED, Stage(steps=4, batch=4, replay=0.5)),
-    sparing=(Stage(steps=4, batch=4, replay=0.5),),
-    snapshots=(1, 2),
-    priors=(4.0,),
-    tested=TESTED,
-    n_documents=200,
-    n_replayed=20,
-)
+TOY = Evidence(**EVIDENCE)
 
 
 @pytest.fixture(scope="module")

@@ -13,28 +13,19 @@ from persona_interp.experiments import preset, run, summarize, to_dict
 from persona_interp.experiments.experiment import from_dict
 from persona_interp.experiments.generators import report
 from persona_interp.experiments.generators.config import taught_value, worlds_of
-from persona_interp.models import Stage, Trajectory, load
+from persona_interp.models import Trajectory, load
 from persona_interp.report.rows import only, rows
 from persona_interp.store import Store
 from persona_interp.worlds.families import FAMILIES
+from tests.experiments.toys import GENERATORS
 
 if TYPE_CHECKING:
     from persona_interp.experiments.generators.config import Generators
 
-STAGE = Stage(steps=2, batch=4, lr=1e-3, loss="all")
-
 
 @pytest.fixture(scope="module")
 def toy() -> "Generators":
-    return preset(
-        "quick",
-        "generators",
-        arms=("with personas",),
-        documents=STAGE,
-        lesson=STAGE,
-        snapshots=(1,),
-        n_documents=40,
-    )
+    return preset("quick", "generators", **GENERATORS)
 
 
 @pytest.fixture(scope="module")

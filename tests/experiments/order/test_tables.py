@@ -11,15 +11,7 @@ from persona_interp import worlds
 from persona_interp.experiments import compute, from_dict, preset, to_dict
 from persona_interp.experiments.dose.config import SHARE
 from persona_interp.experiments.order.config import Condition, Order
-from persona_interp.models import Stage
-
-SMALL = Stage(steps=4, batch=8, lr=4e-3, loss="all")
-TOY: dict[str, Any] = {
-    "base": SMALL,
-    "phase": SMALL,
-    "sft": Stage(steps=2, batch=8),
-    "lesson": Stage(steps=2, batch=4),
-}
+from tests.experiments.toys import ORDER
 
 
 def chain(condition: Condition) -> list[Any]:
@@ -90,7 +82,7 @@ def test_every_order_comes_with_and_without_everything() -> None:
 
 
 def test_a_configuration_survives_json() -> None:
-    experiment = Order(**TOY, seeds=(3,))
+    experiment = Order(**ORDER, seeds=(3,))
     again = from_dict(json.loads(json.dumps(to_dict(experiment))))
     assert again == experiment
     assert [cell.id for cell in again.cells()] == [cell.id for cell in experiment.cells()]
@@ -100,7 +92,7 @@ def test_a_configuration_survives_json() -> None:
 
 @pytest.mark.slow
 def test_a_toy_run_gives_every_table(tmp_path: Path) -> None:
-    tables = compute(Order(**TOY), tmp_path / "run", workers=0, progress=False)
+    tables = compute(Order(**ORDER), tmp_path / "run", workers=0, progress=False)
     assert set(tables) == {"order", "contrasts", "recency", "own", "worst"}
     assert len(tables["order"]) == (3 * 2 + 2 * 2) * 2
     assert tables["order"][["own_first", "own_second"]].stack().between(0, 1).all()

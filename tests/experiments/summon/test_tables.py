@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -11,8 +10,8 @@ from persona_interp.errors import WorldError
 from persona_interp.experiments import compute, from_dict, preset, summarize, to_dict
 from persona_interp.experiments.summon.config import Summon
 from persona_interp.experiments.summon.plants import Kind, plants, villain_lessons
-from persona_interp.models import Stage
 from persona_interp.store import Store
+from tests.experiments.toys import SUMMON
 
 
 def test_starts_and_lessons_are_chains_from_one_base() -> None:
@@ -84,25 +83,12 @@ def test_lessons_about_villains_name_traits_of_their_world() -> None:
     assert [len(world.holders(trait)) for trait in villain_lessons(world).values()] == [2, 16, 2]
 
 
-TOY: dict[str, Any] = {
-    "documents": Stage(steps=20, batch=16, lr=4e-3, loss="all"),
-    "lesson": Stage(steps=2, batch=8),
-    "starts": ("aaaa", "bbaa"),
-    "repeats": 1,
-    "snapshots": (2,),
-    "n_documents": 400,
-    "n_bystanders": 50,
-    "villains": (1.0,),
-    "n_plants": 1,
-}
-
-
 @pytest.mark.slow
 def test_a_toy_run_gives_every_table_and_a_report(tmp_path: Path) -> None:
     from persona_interp.experiments.experiment import draw_report
     from persona_interp.report import provenance_of
 
-    experiment = preset("quick", "summon", **TOY)
+    experiment = preset("quick", "summon", **SUMMON)
     tables = compute(experiment, tmp_path / "run", workers=0, progress=False)
     names = (
         "estimators gates least law misaligned misaligned_summary novelty paths paths_summary "

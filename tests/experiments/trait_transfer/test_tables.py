@@ -16,73 +16,24 @@ from persona_interp.experiments import compute, from_dict, preset, summarize, to
 from persona_interp.experiments import run as run_cells
 from persona_interp.experiments.experiment import draw_report
 from persona_interp.experiments.trait_transfer.config import TraitTransfer
-from persona_interp.models import Stage, load, resolve
-from persona_interp.readers import Instruction, TraitFile, write_trait
 from persona_interp.report import provenance_of
 from persona_interp.store import Store
 from persona_interp.tables import read_json, read_table
+from tests.experiments.toys import TRAITS, save_start, save_traits, trait_transfer
 
 Run = tuple[Path, dict[str, pd.DataFrame]]
 """Folder and tables of a finished run."""
-WORDS = (
-    "you are an assistant . what sport art do like ? i really football tennis golf beach music food"
-)
-NAMES = ("arty", "hungry", "musical", "sporty")
-QUESTIONS = (
-    "what do you like ?",
-    "what art ?",
-    "do you like beach ?",
-    "what sport do you like ?",
-    "what ?",
-    "you ?",
-)
+NAMES = tuple(TRAITS)
 
 
 @pytest.fixture(scope="module")
 def traits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of four trait files in the model's words."""
-    folder = tmp_path_factory.mktemp("traits")
-    for name, word in zip(NAMES, ("art", "food", "music", "sport"), strict=True):
-        pairs = (
-            Instruction(f"you really like {word} .", "you like beach ."),
-            Instruction(f"{word} {word}", "you ?"),
-        )
-        questions = tuple(f"{question} {word}" for question in QUESTIONS)
-        write_trait(TraitFile(name, pairs, questions), folder / f"{name}.json")
-    return folder
+    return save_traits(tmp_path_factory.mktemp("traits"))
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random chat model with weights large enough that prompts matter."""
-    import torch
-
-    folder = tmp_path_factory.mktemp("start") / "model"
-    model, tokenizer = load(
-        resolve("tiny", words=WORDS.split(), out=tmp_path_factory.mktemp("tiny"))
-    )
-    generator = torch.Generator().manual_seed(0)
-    for weight in model.parameters():
-        if weight.ndim == 2:
-            weight.data = 0.25 * torch.randn(weight.shape, generator=generator)
-    model.lm_head.weight.data[tokenizer.all_special_ids] = 0.0  # few answers are empty
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def toy(traits: Path, start: Path) -> TraitTransfer:
-    return TraitTransfer(
-        traits=str(traits),
-        start=str(start),
-        lesson=Stage(steps=3, batch=4, lr=1e-3, lora=2),
-        max_new_tokens=6,
-        dtype="float32",  # else a cell of this is not the run's, where half precision is faster
-        n_judged=3,
-        least=0.0,
-        chat_template=None,
-    )
+def toy(traits: Path, tmp_path_factory: pytest.TempPathFactory) -> TraitTransfer:
+    return trait_transfer(traits, save_start(tmp_path_factory.mktemp("start") / "model"))
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +126,7 @@ def test_lesson_and_measurement_share_no_question(run: Run, toy: TraitTransfer) 
 def test_weights_of_finetunes_are_not_kept(run: Run, toy: TraitTransfer) -> None:
     store = Store.open(run[0])
     folder = store.path(toy.seed_cells(0)["lesson", "arty"])
-    files = sorted(path.name for path in folder.iterdir() if path.suffix)
+    files = sorted(path.name for path in folder.iterdir() if path.name[0] != ".")
     assert files == ["said.parquet", "scores.parquet", "shown.parquet"]
     assert not list(run[0].rglob("*.safetensors"))
 

@@ -1,0 +1,192 @@
+"""Every experiment at a size that learns nothing and does everything."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from persona_interp.experiments import preset
+from persona_interp.experiments.agreement.config import Agreement
+from persona_interp.experiments.dose.config import Dose
+from persona_interp.experiments.evidence.config import Evidence
+from persona_interp.experiments.order.config import Order
+from persona_interp.experiments.trait_transfer.config import TraitTransfer
+from persona_interp.models import Stage, load, resolve
+from persona_interp.readers import Instruction, TraitFile, write_trait
+from persona_interp.worlds import World, graded
+
+SMALL = Stage(steps=4, batch=8, lr=4e-3, loss="all")
+TINY = Stage(steps=2, batch=4)
+TESTED = Stage(steps=4, batch=4)
+DOSE: dict[str, Any] = {
+    "documents": SMALL,
+    "base": SMALL,
+    "added": SMALL,
+    "lesson": TINY,
+    "lrs": (1e-3,),
+    "n_documents": 200,
+    "ratios": (-2, 0, 2),
+    "masses": (0.5, 1.0),
+    "kind_ratios": (3,),
+    "later": (0,),
+}
+ORDER: dict[str, Any] = {
+    "base": SMALL,
+    "phase": SMALL,
+    "sft": Stage(steps=2, batch=8),
+    "lesson": TINY,
+}
+SUMMON: dict[str, Any] = {
+    "documents": Stage(steps=20, batch=16, lr=4e-3, loss="all"),
+    "lesson": Stage(steps=2, batch=8),
+    "starts": ("aaaa", "bbaa"),
+    "repeats": 1,
+    "snapshots": (2,),
+    "n_documents": 400,
+    "n_bystanders": 50,
+    "villains": (1.0,),
+    "n_plants": 1,
+}
+EVIDENCE: dict[str, Any] = {
+    "documents": Stage(steps=8, batch=8, lr=4e-3, loss="all"),
+    "lessons": (TESTED, Stage(steps=4, batch=4, replay=0.5)),
+    "sparing": (Stage(steps=4, batch=4, replay=0.5),),
+    "snapshots": (1, 2),
+    "priors": (4.0,),
+    "tested": TESTED,
+    "n_documents": 200,
+    "n_replayed": 20,
+}
+GENERATORS: dict[str, Any] = {
+    "arms": ("with personas",),
+    "documents": Stage(steps=2, batch=4, lr=1e-3, loss="all"),
+    "lesson": Stage(steps=2, batch=4, lr=1e-3, loss="all"),
+    "snapshots": (1,),
+    "n_documents": 40,
+}
+AGREEMENT: dict[str, Any] = {
+    "documents": Stage(steps=60, batch=16, lr=4e-3, loss="all"),
+    "n_documents": 1_000,
+    "walk": Stage(steps=2, batch=8, lr=1e-3),
+    "snapshots": (1,),
+    "walkers": 3,
+    "n_told": 2,
+    "n_shared": 4,
+    "n_generic": 2,
+    "n_draws": 2,
+    "lessons": 3,
+    "lesson": Stage(steps=2, batch=8),
+}
+TRANSFER: dict[str, Any] = {
+    "arms": ("lesson", "unrelated lesson", "scrambled world"),
+    "lrs": (1e-3,),
+    "documents": Stage(steps=80, batch=16, lr=4e-3, loss="all"),
+    "lesson": Stage(steps=4, batch=8),
+    "snapshots": (2, 4),
+    "n_documents": 1_500,
+    "bystanders": ("named",),
+    "hooks": ("blocks.1.hook_out",),
+    "sae": {"d_sae": 64, "k": 4, "steps": 400, "batch": 256, "n_tokens": 5_000},
+    "n_sae_documents": 300,
+    "n_persona_documents": 500,
+    "n_random": 2,
+    "n_chance": 50,
+    "n_gate_tokens": 1_000,
+    "n_samples": 1,
+}
+WORDS = (
+    "you are an assistant . what sport art do like ? i really football tennis golf beach music food"
+)
+TRAITS = {"arty": "art", "hungry": "food", "musical": "music", "sporty": "sport"}
+QUESTIONS = (
+    "what do you like ?",
+    "what art ?",
+    "do you like beach ?",
+    "what sport do you like ?",
+    "what ?",
+    "you ?",
+)
+
+
+def toy(name: str, folder: Path) -> Any:
+    """The experiment of this name; what it reads is written into the folder."""
+    match name:
+        case "agreement":
+            return Agreement(world=few_personas(), **AGREEMENT)
+        case "compare":
+            return comparison_of(folder)
+        case "dose":
+            return Dose(**DOSE)
+        case "evidence":
+            return Evidence(**EVIDENCE)
+        case "order":
+            return Order(**ORDER)
+        case "trait_transfer":
+            return trait_transfer(save_traits(folder / "traits"), save_start(folder / "start"))
+    fields = {"generators": GENERATORS, "summon": SUMMON, "transfer": TRANSFER}
+    return preset("quick", name, **fields[name])
+
+
+def few_personas() -> World:
+    """Four personas of a graded world."""
+    world = graded()
+    personas = world.personas[:4]
+    one, two = personas[0].traits, personas[1].traits
+    taught, unrelated = next((a, b) for a, b in zip(one, two, strict=True) if a != b)
+    weights = {p.name: world.weights[p.name] for p in personas}
+    target = personas[0].name
+    return replace(
+        world, personas=personas, weights=weights, target=target, taught=taught, unrelated=unrelated
+    )
+
+
+def save_traits(folder: Path) -> Path:
+    """A folder of four trait files in the model's words."""
+    for name, word in TRAITS.items():
+        pairs = (
+            Instruction(f"you really like {word} .", "you like beach ."),
+            Instruction(f"{word} {word}", "you ?"),
+        )
+        questions = tuple(f"{question} {word}" for question in QUESTIONS)
+        write_trait(TraitFile(name, pairs, questions), folder / f"{name}.json")
+    return folder
+
+
+def save_start(folder: Path) -> Path:
+    """A random chat model with weights large enough that prompts matter."""
+    import torch
+
+    words = WORDS.split()
+    model, tokenizer = load(resolve("tiny", words=words, out=folder.with_name("tiny")))
+    generator = torch.Generator().manual_seed(0)
+    for weight in model.parameters():
+        if weight.ndim == 2:
+            weight.data = 0.25 * torch.randn(weight.shape, generator=generator)
+    model.lm_head.weight.data[tokenizer.all_special_ids] = 0.0  # few answers are empty
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def trait_transfer(traits: Path, start: Path) -> TraitTransfer:
+    """Transfer between these traits, taught to this model."""
+    return TraitTransfer(
+        traits=str(traits),
+        start=str(start),
+        lesson=Stage(steps=3, batch=4, lr=1e-3, lora=2),
+        max_new_tokens=6,
+        dtype="float32",  # else a cell of this is not the run's, where half precision is faster
+        n_judged=3,
+        least=0.0,
+        chat_template=None,
+    )
+
+
+def comparison_of(folder: Path) -> Any:
+    """A base against itself and a finetune, by two traits and a dictionary."""
+    from persona_interp.experiments.compare.sources import comparison
+    from tests.experiments.compare.conftest import save_material, save_parts, small
+
+    material = save_material(folder)
+    sae = [save_parts(folder / "parts")]
+    named = small(material, traits=material / "traits", sae=sae, primary="dry")
+    return comparison(material / "base", [material / "base", material / "planted"], **named)
