@@ -46,6 +46,8 @@ N_CHOICES = 8
 """Most valid choices that a message lists."""
 LONGEST = 60
 """Most characters of an input that a message quotes."""
+LONGEST_PATH = 200
+"""Most characters of a path that a message quotes."""
 
 
 def unknown(kind: str, name: str, valid: Iterable[str]) -> str:
@@ -91,6 +93,24 @@ def excerpt(value: Any) -> str:
     if len(text) <= LONGEST:
         return text
     return text[: LONGEST - 1] + "…"
+
+
+def quote_path(path: object) -> str:
+    """Path as a message shows it: whole, or its end, which tells more than its beginning.
+
+    Args:
+        path: A path, or what was given as one.
+
+    Returns:
+        At most 200 characters.
+
+    >>> quote_path("models/" + "x" * 300)[:3]
+    "'…x"
+    """
+    text = str(path)
+    if len(text) > LONGEST_PATH:
+        text = f"…{text[1 - LONGEST_PATH :]}"
+    return repr(text).replace("\\\\", "\\")
 
 
 class _Start(reprlib.Repr):

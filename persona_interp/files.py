@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from persona_interp.errors import PersonaInterpError, SchemaError, excerpt
+from persona_interp.errors import PersonaInterpError, SchemaError, excerpt, quote_path
 from persona_interp.values import parse_json
 
 MOST_BYTES = 2**30
@@ -242,7 +242,7 @@ def write_text(text: str, path: Path | str) -> Path:
 
 def _unreadable(path: str | Path, cause: Exception) -> str:
     reason = getattr(cause, "strerror", None) or cause
-    return f"{excerpt(str(path))} cannot be read: {reason}."
+    return f"{quote_path(path)} cannot be read: {reason}."
 
 
 def _unpack(data: bytes, path: Path, error: Error) -> bytes:

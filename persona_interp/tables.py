@@ -8,6 +8,7 @@ configurations JSON; no reader here can execute what it reads.
 
 import io
 import json
+import platform
 import struct
 import warnings
 from collections.abc import Iterable, Iterator
@@ -16,7 +17,6 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -26,6 +26,14 @@ import xarray as xr
 from persona_interp import files
 from persona_interp.errors import SchemaError, StoreError
 from persona_interp.files import FREE_BYTES, MOST_UNPACKED, atomic
+
+# h5py asks for the name of this machine's processor when it is imported, and Python starts
+# `uname -p` to find it; what is known already is not asked for.
+_machine = vars(platform.uname())
+_machine.setdefault("processor", "")
+import h5py  # noqa: E402
+
+_machine.pop("processor")
 
 FREE_ROWS = 2**27
 """Rows may always unpack to so many bytes."""

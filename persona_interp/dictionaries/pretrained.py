@@ -35,7 +35,7 @@ from persona_interp.dictionaries.saelens_folders import (
     refuse_transcoder,
 )
 from persona_interp.dictionaries.settings import check_kinds
-from persona_interp.errors import LONGEST, ModelError, excerpt
+from persona_interp.errors import LONGEST, ModelError, excerpt, quote_path
 from persona_interp.models import Checkpoint
 
 SPARSIFY = "sae.safetensors"
@@ -176,14 +176,14 @@ def _hook(name: str, place: str | int, facts: dict[str, Any]) -> str:
     """Canonical name of the hook that was given, or that its folder states."""
     if place == "":
         raise ModelError(
-            f'{excerpt(name)} does not say where it reads; give hook="blocks.12.hook_out" or the '
-            "block, hook=12."
+            f"{quote_path(name)} does not say where it reads; give "
+            'hook="blocks.12.hook_out" or the block, hook=12.'
         )
     hook, layer = hook_name(place), facts.get("layer")
     block = HOOK.fullmatch(hook)
     if layer is not None and block is not None and int(block[1]) != layer:
         raise ModelError(
-            f"{excerpt(name)} says both {excerpt(place)} and layer {layer}; give hook= where it "
+            f"{quote_path(name)} says both {excerpt(place)} and layer {layer}; give hook= where it "
             "reads."
         )
     return hook

@@ -27,7 +27,8 @@ from persona_interp.dictionaries.saelens_folders import (
     refuse_transcoder,
 )
 from persona_interp.dictionaries.weight_files import check_finite
-from persona_interp.errors import ModelError, PersonaInterpError, unknown
+from persona_interp.errors import ModelError, unknown
+from persona_interp.models.guard import forbid, guard, reason
 
 DEAD_AFTER = 50
 """Batches without firing until a feature learns from what the others leave; 1000 lets most die."""
@@ -35,8 +36,6 @@ SETTLING = 5.0
 """Time constants within the training of the threshold's moving average, which starts at 0."""
 USUAL = 1000.0
 """Numbers such as residuals hold, at which an SAE must answer."""
-MOST_REASON = 200
-"""Most characters that a message quotes of SAELens."""
 
 
 @contextlib.contextmanager
@@ -51,7 +50,7 @@ def _quiet() -> Iterator[None]:
 def foreign(source: object) -> Iterator[None]:
     """Run what SAELens does while it reads, and turn whatever it raises into one kind of error.
 
-    The one place around its code: what that may not do while something is read is forbidden here.
+    The one place around its code: while something is read it starts no process and asks nobody.
 
     Args:
         source: What is read, for the message.
@@ -60,20 +59,17 @@ def foreign(source: object) -> Iterator[None]:
         Nothing.
 
     Raises:
-        ModelError: It raised anything.
+        ModelError: It raised anything, or tried what it may not.
     """
-    try:
-        with _quiet():
-            yield
-    except PersonaInterpError:
-        raise
-    except Exception as error:
-        raise ModelError(f"SAELens cannot read the SAE in {source}: {_reason(error)}") from error
+    import_saelens()
+    with guard(f"SAELens cannot read the SAE in {source}"), _quiet():
+        yield
 
 
-def _reason(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {' '.join(lines[:2])[:MOST_REASON]}."
+def import_saelens() -> None:
+    """Import SAELens, which asks git for a commit meanwhile; here nobody answers."""
+    with forbid(), _quiet():
+        import sae_lens  # noqa: F401
 
 
 def train(
@@ -109,6 +105,7 @@ def train(
     Returns:
         The SAELens inference module.
     """
+    import_saelens()
     with _quiet():
         from sae_lens import BatchTopKTrainingSAE, BatchTopKTrainingSAEConfig, SAETrainer
         from sae_lens.config import LoggingConfig, SAETrainerConfig
@@ -293,6 +290,7 @@ def fetch(release: str, sae_id: str) -> Any:
     Raises:
         ModelError: It is not on the list, or no hub is reachable and the cache does not hold it.
     """
+    import_saelens()
     with _quiet():
         from sae_lens import SAE
 
@@ -302,7 +300,7 @@ def fetch(release: str, sae_id: str) -> Any:
         except Exception as error:  # of SAELens, of the hub, or of what lies in its cache
             raise ModelError(
                 f"the SAE '{release}/{sae_id}' is not on SAELens' list, or not in the cache and no "
-                f"hub answered ({_reason(error)}) Give release/sae_id, or the path of a folder "
+                f"hub answered ({reason(error)}) Give release/sae_id, or the path of a folder "
                 "with cfg.json and sae_weights.safetensors, which is read offline."
             ) from error
     return sae

@@ -14,10 +14,9 @@ from torch import Tensor
 from persona_interp.errors import N_CHOICES, ModelError, excerpt
 from persona_interp.files import plain_file
 from persona_interp.models.pt_files import describe, load_tensors
+from persona_interp.models.weight_files import read_header
 
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
-MOST_HEADER = 2**22
-"""Longest header of a safetensors file (bytes): SAEs have a dozen tensors."""
 SHAPES = {
     "W_dec": ("d_sae", "d_in"),
     "W_enc": ("d_in", "d_sae"),
@@ -70,11 +69,10 @@ def read_weights(path: Path, *, counts: Collection[str] = ()) -> Weights:
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
-        with path.open("rb") as file:
-            n_header = int.from_bytes(file.read(8), "little")
-        if n_header > MOST_HEADER:
-            raise ValueError(f"its header would take {n_header:,} bytes")
+        read_header(path)
         return load_file(path)
+    except ModelError:
+        raise
     except Exception as error:  # whatever a broken or hostile file raises
         raise ModelError(f"{path} cannot be read as weights: {excerpt(str(error))}.") from error
 

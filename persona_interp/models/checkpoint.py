@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from persona_interp.errors import LONGEST, ModelError, excerpt
+from persona_interp.errors import LONGEST, ModelError, excerpt, quote_path
 from persona_interp.files import read_object, write_text
 from persona_interp.models.weight_files import hash_weight_files
 
 INDEX = "trajectory.json"
-MOST_PATH = 200
-"""Most characters of a path that an index may make a message quote."""
 ROW = {"path": str, "stage": str, "step": int, "seed": int}
 """What an index says of every checkpoint."""
 
@@ -158,14 +156,14 @@ class Trajectory:
             label = checkpoint.label[:LONGEST]
             if not _holds_model(path):
                 raise ModelError(
-                    f"checkpoint {label} of {folder} is gone: {str(path)[:MOST_PATH]} holds no "
+                    f"checkpoint {label} of {folder} is gone: {quote_path(path)} holds no "
                     "config.json. Move a run together with the start it was trained from, or "
                     "train again into a new folder."
                 )
             if row.get("weights") not in (None, hash_weight_files(path)):
                 raise ModelError(
                     f"checkpoint {label} of {folder} has other weights than when the training "
-                    f"ended: {str(path)[:MOST_PATH]} was damaged or written again. Train again "
+                    f"ended: {quote_path(path)} was damaged or written again. Train again "
                     "into a new folder."
                 )
             checkpoints.append(checkpoint)

@@ -4,15 +4,13 @@ from pathlib import Path
 
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from persona_interp.errors import ModelError
+from persona_interp.errors import ModelError, quote_path
 from persona_interp.models.checkpoint import Checkpoint
 from persona_interp.models.configuration import CONFIG, read_configuration
 from persona_interp.models.weight_files import ADAPTER_WEIGHTS, INDEX, weight_files
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 ADAPTER_CONFIG = "adapter_config.json"
-MOST_PATH = 200
-"""Most characters of a path that is nowhere."""
 FIX = "save it there with model.save_pretrained(folder) and tokenizer.save_pretrained(folder)."
 
 
@@ -27,7 +25,7 @@ def check_folder(checkpoint: Checkpoint) -> None:
     """
     folder = checkpoint.path
     if not _is_dir(folder):
-        raise ModelError(f"there is no model folder {str(folder)[:MOST_PATH]!r}; {FIX}")
+        raise ModelError(f"there is no model folder {quote_path(folder)}; {FIX}")
     if not (folder / CONFIG).is_file():
         raise ModelError(f"{folder} lacks {CONFIG}, so it is no model folder; {_inside(folder)}")
     if not holds_tokenizer(folder):

@@ -61,6 +61,25 @@ _OPEN: list[_Watch] = []
 
 
 @contextmanager
+def forbid() -> Iterator[_Watch]:
+    """Forbid processes and connections inside this block, to whoever tries, without a word.
+
+    Yields:
+        What was tried. In this thread, and in those that begin while the block runs, an attempt is
+        a PermissionError, which libraries take for a tool or network that is not there.
+    """
+    _install()
+    watch = _Watch(frozenset(threading.enumerate()))
+    token = _WATCH.set(watch)
+    _OPEN.append(watch)
+    try:
+        yield watch
+    finally:
+        _OPEN.remove(watch)
+        _WATCH.reset(token)
+
+
+@contextmanager
 def guard(refusal: str, *, error: type[PersonaInterpError] = ModelError) -> Iterator[None]:
     """Let foreign code read files inside this block, and nothing else.
 
@@ -82,24 +101,18 @@ def guard(refusal: str, *, error: type[PersonaInterpError] = ModelError) -> Iter
     ...
     persona_interp.errors.ModelError: notes.txt is no model: KeyError: 'weights'.
     """
-    _install()
-    watch = _Watch(frozenset(threading.enumerate()))
-    token = _WATCH.set(watch)
-    _OPEN.append(watch)
-    try:
-        yield
-    except PersonaInterpError:
-        _raise_attempt(watch, refusal, error)
-        raise
-    except BaseException as cause:
-        # a Rust library that panics raises a BaseException of this name
-        if not isinstance(cause, Exception) and type(cause).__name__ != "PanicException":
+    with forbid() as watch:
+        try:
+            yield
+        except PersonaInterpError:
+            _raise_attempt(watch, refusal, error)
             raise
-        _raise_attempt(watch, refusal, error)
-        raise error(f"{refusal}: {reason(cause)}") from cause
-    finally:
-        _OPEN.remove(watch)
-        _WATCH.reset(token)
+        except BaseException as cause:
+            # a Rust library that panics raises a BaseException of this name
+            if not isinstance(cause, Exception) and type(cause).__name__ != "PanicException":
+                raise
+            _raise_attempt(watch, refusal, error)
+            raise error(f"{refusal}: {reason(cause)}") from cause
     _raise_attempt(watch, refusal, error)
 
 

@@ -12,11 +12,9 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
 )
 
-from persona_interp.errors import ModelError
+from persona_interp.errors import ModelError, quote_path
 
 FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.py")
-MOST_PATH = 200
-"""Most characters of a name that is nowhere."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
 HUB_ID = re.compile(r"([\w.-]+(?:/[\w.-]+)?)(?:@(refs/pr/\d+|[^/@\s]+))?(?:/(.+))?")
 
@@ -68,7 +66,7 @@ def from_hub(name: str, *, deep: bool = False) -> Path:
     """
     choices = (
         "a start is 'tiny', a model or adapter folder, a .gguf file or a hub id like "
-        f"'org/name@revision'; got {name[:MOST_PATH]!r}"
+        f"'org/name@revision'; got {quote_path(name)}"
     )
     hub_id = parse_hub_id(name)
     if hub_id is None:

@@ -23,7 +23,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from persona_interp.errors import ModelError, excerpt
+from persona_interp.errors import ModelError, quote_path
 from persona_interp.models.adapter_files import base_name, is_adapter
 from persona_interp.models.adapters import merge
 from persona_interp.models.cache import cache, make_once, short_hash
@@ -188,7 +188,7 @@ def _locate(start: str | Path, *, deep: bool = False) -> tuple[Path, str]:
     # a NUL in it, a home folder of nobody, a name longer than any file's
     except (OSError, RuntimeError, ValueError) as cause:
         raise ModelError(
-            f"{excerpt(str(start))} can be no path of a model: {cause.args[-1]}."
+            f"{quote_path(start)} can be no path of a model: {cause.args[-1]}."
         ) from cause
     if path.suffix == ".gguf":
         return from_gguf(path), path.stem

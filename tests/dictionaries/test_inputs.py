@@ -193,7 +193,7 @@ def test_another_width_or_a_hook_of_heads_is_named(
             lambda d: record.tokens(counter, asked, dictionary=d, features=[3]),
             lambda d: fidelity(d, counter, corpus, n_tokens=300),
         ):
-            with pytest.raises(ModelError, match=r"reads width 64; blocks\.0|split by heads"):
+            with pytest.raises(ModelError, match=r"reads width 64; blocks\.0|one vector a token"):
                 read(elsewhere)
     for hook in ("blocks.0.attn.hook_pattern", "blocks.0.attn.hook_z"):
         with pytest.raises(ModelError, match="not one vector a token"):

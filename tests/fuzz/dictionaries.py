@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from mutate import json_mutations, mutations
@@ -22,6 +22,7 @@ from persona_interp.dictionaries import (
 )
 from persona_interp.dictionaries.saelens import build
 from persona_interp.record import read_capping, read_vectors
+from trial import Trial
 
 D_IN, D_SAE, K = 6, 20, 3
 HOOK = "blocks.1.hook_resid_post"
@@ -150,7 +151,7 @@ CAPPING = {
 }
 
 
-def mutants(data: bytes, suffix: str, *, seed: int, n: int) -> Iterator[bytes]:
+def _mutants(data: bytes, suffix: str, seed: int, n: int) -> Iterator[bytes]:
     """Bytes near those of a good file: changed anywhere, and changed where its format looks."""
     inner = {".json": _json, ".safetensors": _safetensors, ".pt": _pt}[suffix]
     rng = random.Random(seed)
@@ -198,33 +199,30 @@ def answers(dictionary: Any) -> tuple[Tensor, Tensor]:
     return feats, dictionary.decode(feats)
 
 
-class Case(NamedTuple):
-    """A good file, and what reads it.
-
-    Attributes:
-        name: For messages.
-        file: The file, which the fuzzer writes over.
-        read: Reads it, with all that stands beside it.
-        hashed: Whether a card of ours names what it must answer.
-    """
-
-    name: str
-    file: Path
-    read: Callable[[], Any]
-    hashed: bool = False
-
-
-def cases(root: Path) -> Iterator[Case]:
+def trials(root: Path) -> Iterator[Trial]:
     """Yield every file of every folder, and every vector and capping file."""
     for name, folder in write_folders(root).items():
-        ours = name == "ours"
-        read = partial(open_dictionary if ours else load_pretrained, folder)
+        if name == "ours":  # a card names what it must answer
+            expected = answers(open_dictionary(folder))
+            read, same = partial(open_dictionary, folder), partial(_equal, expected)
+        else:
+            read, same = partial(load_pretrained, folder), None
         for file in sorted(folder.iterdir()):
-            yield Case(f"{name} {file.name}", file, read, hashed=ours)
+            yield _trial(f"{name} {file.name}", file, read, same)
     for name, content in VECTORS.items():
         torch.save(content, root / name)
-        yield Case(name, root / name, partial(read_vectors, root / name))
-    torch.save(CAPPING, root / "capping_config.pt")
-    yield Case(
-        "capping", root / "capping_config.pt", partial(read_capping, root / "capping_config.pt")
-    )
+        yield _trial(name, root / name, partial(read_vectors, root / name))
+    capping = root / "capping_config.pt"
+    torch.save(CAPPING, capping)
+    yield _trial("capping", capping, partial(read_capping, capping))
+
+
+def _trial(
+    name: str, file: Path, read: Callable[[], Any], same: Callable[[Any], bool] | None = None
+) -> Trial:
+    good = file.read_bytes()
+    return Trial(name, file, good, read, partial(_mutants, good, file.suffix), same)
+
+
+def _equal(expected: tuple[Tensor, Tensor], dictionary: Any) -> bool:
+    return all(map(torch.equal, answers(dictionary), expected))

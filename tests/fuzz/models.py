@@ -2,14 +2,17 @@
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from mutate import json_mutations, mutations
 
 from persona_interp.models import Checkpoint, Trajectory, encode, load, resolve, sources
 from persona_interp.models.gguf import from_gguf
+from tests.models.gguf_files import write_gguf
+from trial import Trial
 
 WORDS = "what sport do you like ? i football tennis .".split()
 CHAT = [{"role": "user", "content": "what sport ?"}, {"role": "assistant", "content": "tennis ."}]
@@ -24,28 +27,14 @@ MODEL_FILES = (
 )
 
 
-class Case(NamedTuple):
-    """A border function, and one of the files that it reads.
-
-    Attributes:
-        name: Of the case.
-        file: The file, good as it stands.
-        read: Reads it; anything is good that ends.
-    """
-
-    name: str
-    file: Path
-    read: Callable[[], Any]
-
-
-def cases(folder: Path) -> Iterator[Case]:
-    """All cases, their good files written into a folder.
+def trials(folder: Path) -> Iterator[Trial]:
+    """All files of models, good ones written into a folder.
 
     Args:
         folder: An empty folder.
 
     Yields:
-        The cases.
+        The trials.
     """
     torch.manual_seed(0)
     start = resolve("tiny", words=WORDS, out=folder / "start")
@@ -56,49 +45,36 @@ def cases(folder: Path) -> Iterator[Case]:
     (whole / "made_from.json").unlink()
     for name in MODEL_FILES:
         if (whole / name).is_file():
-            yield Case(f"model {name}", whole / name, lambda: _use(whole))
+            yield _trial(f"model {name}", whole / name, lambda: _use(whole))
     index = folder / "shards" / "model.safetensors.index.json"
-    yield Case("index", index, lambda: _use(folder / "shards"))
+    yield _trial("index", index, lambda: _use(folder / "shards"))
     adapter = _adapter(start, folder / "adapter")
     for name in ("adapter_config.json", "adapter_model.safetensors"):
-        yield Case(f"adapter {name}", adapter / name, lambda: resolve(adapter, base=start))
+        yield _trial(f"adapter {name}", adapter / name, lambda: resolve(adapter, base=start))
     run = folder / "run"
     Trajectory((Checkpoint(start.path, "a", 0), Checkpoint(whole, "a", 1))).save(run)
-    yield Case("trajectory", run / "trajectory.json", lambda: [Trajectory.open(run), sources(run)])
+    yield _trial(
+        "trajectory", run / "trajectory.json", lambda: [Trajectory.open(run), sources(run)]
+    )
     made = folder / "made"
     resolve("tiny", words=WORDS, out=made)
-    yield Case("record", made / "made_from.json", lambda: resolve("tiny", words=WORDS, out=made))
+    yield _trial("record", made / "made_from.json", lambda: resolve("tiny", words=WORDS, out=made))
+    gguf = write_gguf(folder / "small.gguf")
+    yield _trial("gguf", gguf, lambda: from_gguf(gguf))
 
 
-def mutants(case: Case, *, seed: int, n: int) -> Iterator[bytes]:
-    """Bad files near the good one of a case: of its bytes, and of its structure where it has one.
+def _trial(name: str, file: Path, read: Callable[[], Any]) -> Trial:
+    good = file.read_bytes()
+    return Trial(name, file, good, read, partial(_mutants, good, file.suffix))
 
-    Args:
-        case: The case.
-        seed: Of the choices.
-        n: How many.
 
-    Yields:
-        Contents of a file.
-    """
-    good = case.file.read_bytes()
-    n_bytes = n if case.file.suffix != ".json" else n // 2
+def _mutants(good: bytes, suffix: str, seed: int, n: int) -> Iterator[bytes]:
+    """Bad files near a good one: of its bytes, and of its structure where it has one."""
+    n_bytes = n if suffix != ".json" else n // 2
     yield from mutations(good, seed=seed, n=n_bytes)
-    if case.file.suffix == ".json":
+    if suffix == ".json":
         for value in json_mutations(json.loads(good), seed=seed, n=n - n_bytes):
             yield json.dumps(value).encode()
-
-
-def gguf_case(path: Path) -> Case:
-    """Case of a GGUF file.
-
-    Args:
-        path: A good one.
-
-    Returns:
-        The case.
-    """
-    return Case("gguf", path, lambda: from_gguf(path))
 
 
 def _use(folder: Path) -> Any:

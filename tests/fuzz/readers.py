@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 import xarray as xr
@@ -13,6 +13,7 @@ from mutate import json_mutations, mutations
 
 from persona_interp import readers, tables, worlds
 from persona_interp.readers import read
+from trial import Trial
 
 USER, ANSWER = {"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}
 CHAT = [{"role": "system", "content": "Be dry."}, USER, ANSWER]
@@ -43,27 +44,6 @@ JUDGED = (
 WORLD = worlds.john_and_sam().to_dict()
 
 
-class Case(NamedTuple):
-    """A border function, a good file of it, and the kind of its mutations.
-
-    Attributes:
-        name: Of the case.
-        read: What reads a path.
-        file: Name of the file.
-        seed: What a good one holds: bytes, or a value that is written as JSON.
-    """
-
-    name: str
-    read: Callable[[Path], Any]
-    file: str
-    seed: Any
-
-    @property
-    def good(self) -> bytes:
-        """The good file."""
-        return self.seed if isinstance(self.seed, bytes) else json.dumps(self.seed).encode()
-
-
 def lines(*rows: Any) -> bytes:
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
@@ -82,8 +62,8 @@ def netcdf(folder: Path) -> bytes:
     return tables.write_dataset(data, folder / "seed.nc").read_bytes()
 
 
-def cases(folder: Path) -> list[Case]:
-    """All of them; seeds of binary formats are written to the folder."""
+def trials(folder: Path) -> Iterator[Trial]:
+    """Yield every data file; seeds of binary formats are written to the folder."""
     chats, prompts = partial(read, kind="chats"), partial(read, kind="prompts")
     documents = partial(read, kind="documents")
     files: dict[str, list[tuple[Callable[[Path], Any], str, Any]]] = {
@@ -137,18 +117,21 @@ def cases(folder: Path) -> list[Case]:
             (tables.read_json, "a.json", {"a": [1, 0.5, None]}),
         ],
     }
-    return [
-        Case(f"{group}-{number}", *case)
-        for group, own in files.items()
-        for number, case in enumerate(own)
-    ]
+    for group, own in files.items():
+        for number, (function, name, seed) in enumerate(own):
+            file = folder / f"{group}-{number}" / name
+            file.parent.mkdir()
+            good = seed if isinstance(seed, bytes) else json.dumps(seed).encode()
+            file.write_bytes(good)
+            mutants = partial(_mutants, seed)
+            yield Trial(file.parent.name, file, good, partial(function, file), mutants)
 
 
-def mutants(case: Case, *, seed: int, n: int) -> Iterator[bytes]:
-    """Bad files near the good one of a case: of structure where that is known, and of bytes."""
-    if isinstance(case.seed, bytes):
-        yield from mutations(case.good, seed=seed, n=n)
+def _mutants(good: Any, seed: int, n: int) -> Iterator[bytes]:
+    """Bad files near a good one: of structure where that is known, and of bytes."""
+    if isinstance(good, bytes):
+        yield from mutations(good, seed=seed, n=n)
         return
-    for value in json_mutations(case.seed, seed=seed, n=n // 2):
+    for value in json_mutations(good, seed=seed, n=n // 2):
         yield json.dumps(value).encode()
-    yield from mutations(case.good, seed=seed, n=n - n // 2)
+    yield from mutations(json.dumps(good).encode(), seed=seed, n=n - n // 2)

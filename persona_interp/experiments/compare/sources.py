@@ -1,7 +1,5 @@
 """Which models and files are compared? Looked up and hashed before anything is computed."""
 
-import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +16,10 @@ from persona_interp.experiments.compare.config import (
     File,
     Source,
 )
+from persona_interp.experiments.compare.inputs import file_of, prompts_file, trait_files
 from persona_interp.experiments.compare.requests import EVERYDAY
 from persona_interp.experiments.experiment import compute
-from persona_interp.files import write_text
 from persona_interp.models import Checkpoint, Trajectory
-from persona_interp.models.cache import cache
 from persona_interp.models.chats import TEXT_TEMPLATE
 from persona_interp.models.configuration import BLOCK_KEYS, read_configuration
 from persona_interp.models.folder import holds_tokenizer, holds_weights
@@ -92,7 +89,7 @@ def comparison(
     options = options or CompareOptions()
     prompts = prompts_file(prompts)
     asked = readers.read_prompts(prompts)
-    traits = _trait_files(options.traits)
+    traits = trait_files(options.traits)
     reading = {
         "trust": tuple(options.trust),
         "chat_template": options.chat_template,
@@ -204,68 +201,6 @@ def sources_of(
     return first, finetunes, controls
 
 
-def file_of(path: str | Path, *, name: str = "") -> File:
-    """File with its hash of now.
-
-    Args:
-        path: An existing file.
-        name: What tables call it; the stem by default.
-
-    Returns:
-        Name, path and hash.
-    """
-    path = Path(path).expanduser()
-    with path.open("rb") as handle:
-        digest = hashlib.file_digest(handle, "sha256").hexdigest()
-    return File(name or path.stem, str(path.absolute()), digest)
-
-
-def prompts_file(prompts: Any) -> Path:
-    """File of the prompts, which tasks read when their turn comes.
-
-    Args:
-        prompts: A file; or anything else that ``readers.read`` takes, which is kept in the cache
-            under its hash.
-
-    Returns:
-        The file.
-
-    Raises:
-        SchemaError: They cannot be read.
-    """
-    if isinstance(prompts, str | Path):
-        return Path(prompts).expanduser()
-    table = readers.read(prompts, "prompts")
-    rows = [
-        {"id": name, "messages": messages}
-        for name, messages in zip(table["prompt"], table["messages"], strict=True)
-    ]
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    return write_text(text, cache() / "prompts" / digest[:16] / "prompts.jsonl")
-
-
-def unchanged_path(file: dict[str, Any]) -> Path:
-    """Path of a file that is as it was when the comparison began.
-
-    Args:
-        file: ``File.plain()``.
-
-    Returns:
-        Its path.
-
-    Raises:
-        SchemaError: It is gone or holds something else.
-    """
-    path = Path(file["path"])
-    if not path.is_file() or file_of(path).sha256 != file["sha256"]:
-        raise SchemaError(
-            f"{path} is gone or changed since this comparison began; restore it, or use a new "
-            "--out."
-        )
-    return path
-
-
 def checkpoint_of(source: dict[str, Any]) -> Checkpoint:
     """Checkpoint of a source.
 
@@ -357,17 +292,6 @@ def _neutral(requests: Any, *, prompts: Path, tokenizer: Any) -> tuple[str, ...]
             "--neutral); the prompts' own where these are neutral already."
         ) from error
     return texts
-
-
-def _trait_files(traits: str | Path | None) -> tuple[File, ...]:
-    """Trait files of a folder, or one file, each read once so that a broken one is named now."""
-    if traits is None:
-        return ()
-    names = readers.read_traits(traits)
-    path = Path(traits).expanduser()
-    if path.is_file():
-        return tuple(file_of(path, name=name) for name in names)
-    return tuple(file_of(path / f"{name}.json", name=name) for name in names)
 
 
 def _dictionary_files(by_path: dict[str, Any]) -> tuple[File, ...]:
