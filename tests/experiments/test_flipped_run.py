@@ -51,9 +51,11 @@ def flipped(file: Path, rng: random.Random) -> Iterator[None]:
     # two writes of one tick of the clock would be one state of the file to who hashes it once
     moment = times.st_mtime_ns + rng.randrange(10**9, 10**12)
     os.utime(file, ns=(moment, moment))
-    yield
-    file.write_bytes(data)
-    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    try:
+        yield
+    finally:
+        file.write_bytes(data)
+        os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -118,7 +120,10 @@ def test_a_flipped_bit_of_a_cell_never_reaches_a_table(
 
 @pytest.mark.soak
 @pytest.mark.parametrize("name", wing_names())
-def test_every_flipped_bit_is_named_and_none_is_reported(tmp_path: Path, name: str) -> None:
+def test_every_flipped_bit_is_named_and_none_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("PERSONA_INTERP_CACHE", str(tmp_path / "cache"))
     root = tmp_path / "run"
     compute(toy_named(name, tmp_path), root, progress=False)
     report(root)

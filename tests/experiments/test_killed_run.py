@@ -59,7 +59,8 @@ def assert_equal(root: Path, straight: Path) -> None:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("name", wing_names())
-def test_tables_survive_kills(tmp_path: Path, name: str) -> None:
+def test_tables_survive_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("PERSONA_INTERP_CACHE", str(tmp_path / "cache"))
     config = write_json(to_dict(toy(name, tmp_path)), tmp_path / "config.json")
     script = Path(__file__).with_name("toy_run.py")
     rng = random.Random(f"{SEED} {name}")
@@ -82,6 +83,7 @@ def test_tables_survive_kills(tmp_path: Path, name: str) -> None:
         )
         assert_equal(tmp_path / out, tmp_path / "straight")
         n_runs += 1
+    assert not (tmp_path / "cache").exists(), "a run needs nothing but its folder"
     print(  # noqa: T201
         f"{name}, seed {SEED}: {landed} kills in {n_runs} runs of {seconds:.0f} s, all equal"
     )

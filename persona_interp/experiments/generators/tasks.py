@@ -20,16 +20,17 @@ PERSONAS_SEED = 5_000
 def documents(config: dict[str, Any], needs: tuple[Path, ...], out: Path) -> None:
     """Train a model on documents, and write what it says.
 
-    Writes ``model/``, ``behavior.parquet`` and ``gates.parquet``: the targets' probes under their
-    titles, and after their first value.
+    Writes ``start/``, ``model/``, ``behavior.parquet`` and ``gates.parquet``: the targets' probes
+    under their titles, and after their first value.
     """
     processes, personas = worlds_of(config["world"])
     n, seed = config["n_documents"], config["seed"]
     corpus = processes.corpus(n, seed=seed)
     if personas is not None:
         corpus = _mix(corpus, personas.corpus(n, seed=seed + PERSONAS_SEED))
+    start = models.resolve("tiny", words=corpus.attrs["words"], seed=seed, out=out / "start")
     model = models.train(
-        "tiny",
+        start,
         corpus,
         stage=Stage(**config["stage"]),
         seed=seed,

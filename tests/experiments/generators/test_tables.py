@@ -74,6 +74,12 @@ def test_the_mixed_model_knows_the_words_of_both(toy: "Generators", finished: St
     assert {*worlds.sequences().words(), *worlds.john_and_sam().words()} <= known.keys()
 
 
+def test_the_untrained_model_is_kept_in_the_run(toy: "Generators", finished: Store) -> None:
+    documents = toy.seed_cells(0)["documents", "with personas"]
+    start = Trajectory.open(finished.path(documents) / "model").first
+    assert start.path == finished.path(documents) / "start"
+
+
 def test_what_was_read_out_relative_to_the_lesson(tables: dict[str, pd.DataFrame]) -> None:
     table = tables["generators"]
     counts = table.groupby(["lesson", "read"]).size().to_dict()
