@@ -148,6 +148,21 @@ def read_object(path: str | Path, *, error: Error = SchemaError) -> dict[str, An
     return value
 
 
+def most_unpacked(size: int) -> int:
+    """Most bytes that a file may unpack to.
+
+    Args:
+        size: Its own bytes.
+
+    Returns:
+        50 times as many; 32 MiB where that is more.
+
+    >>> most_unpacked(100) == FREE_BYTES
+    True
+    """
+    return max(FREE_BYTES, MOST_UNPACKED * size)
+
+
 def fsync(path: Path) -> None:
     """Force everything of a file or folder onto the disk.
 
@@ -247,7 +262,7 @@ def _unreadable(path: str | Path, cause: Exception) -> str:
 
 def _unpack(data: bytes, path: Path, error: Error) -> bytes:
     """Unpack gzip members one after the other, and stop before they fill the memory."""
-    most = min(MOST_BYTES, max(FREE_BYTES, MOST_UNPACKED * len(data)))
+    most = min(MOST_BYTES, most_unpacked(len(data)))
     parts: list[bytes] = []
     size = 0
     try:

@@ -8,16 +8,12 @@ configurations JSON; no reader here can execute what it reads.
 
 import io
 import json
-import platform
-import struct
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,15 +21,8 @@ import xarray as xr
 
 from persona_interp import files
 from persona_interp.errors import SchemaError, StoreError
-from persona_interp.files import FREE_BYTES, MOST_UNPACKED, atomic
-
-# h5py asks for the name of this machine's processor when it is imported, and Python starts
-# `uname -p` to find it; what is known already is not asked for.
-_machine = vars(platform.uname())
-_machine.setdefault("processor", "")
-import h5py  # noqa: E402
-
-_machine.pop("processor")
+from persona_interp.files import MOST_UNPACKED, atomic, most_unpacked
+from persona_interp.netcdf import check_netcdf
 
 FREE_ROWS = 2**27
 """Rows may always unpack to so many bytes."""
@@ -44,8 +33,6 @@ MOST_HEADER, MOST_COLUMNS = 2**26, 2**20
 BATCH = 1024
 """Rows unpacked at once."""
 VERIFY = "`persona-interp verify RUN` names corrupt files of a run."
-HEAP = b"GCOL\x01\0\0\0"
-"""How a heap of texts begins in an HDF5 file, which NetCDF files are."""
 MOST_REASON = 300
 """Most characters of a library's own words."""
 
@@ -133,7 +120,7 @@ def read_rows(path: Path | str) -> list[dict[str, Any]]:
         for batch in file.iter_batches(batch_size=BATCH, columns=columns):
             size += batch.nbytes
             # texts that all rows share, such as a system message, are in the file once
-            if size > max(FREE_ROWS, _most(path.stat().st_size)):
+            if size > max(FREE_ROWS, most_unpacked(path.stat().st_size)):
                 raise ValueError(f"it unpacks to more than {size / 2**20:,.0f} MiB")
             rows += batch.to_pylist()
         if not rows:
@@ -186,7 +173,7 @@ def read_dataset(path: Path | str) -> xr.Dataset:
         StoreError: The file is missing or not NetCDF.
     """
     with _border(path, "NetCDF"):
-        _check_dataset(path)
+        check_netcdf(path)
         return xr.load_dataset(path, engine="h5netcdf")
 
 
@@ -335,65 +322,15 @@ def _check_parquet(path: Path | str) -> pq.ParquetFile:
     claims = sum(max(group.total_byte_size, 0) for group in groups)
     # rows of nothing cost no bytes, so cells are counted too
     cells = meta.num_rows * max(meta.num_columns, 1)
-    if meta.num_rows < 0 or claims > _most(size) or cells > max(FREE_CELLS, MOST_UNPACKED * size):
+    if (
+        meta.num_rows < 0
+        or claims > most_unpacked(size)
+        or cells > max(FREE_CELLS, MOST_UNPACKED * size)
+    ):
         raise ValueError(
             f"its {size:,} bytes claim {meta.num_rows:,} rows and {claims / 2**20:,.0f} MiB"
         )
     return file
-
-
-def _check_dataset(path: Path | str) -> None:
-    """Refuse a file whose arrays claim to be much larger than it is."""
-    size, claims = Path(path).stat().st_size, 0
-    _check_heaps(path)
-    with h5py.File(path, "r") as file:
-        groups: list[Any] = [file["/"]]
-        for group in groups:  # grows while it is read
-            for name in group:
-                entry = group[name]
-                if isinstance(entry, h5py.Group):
-                    groups.append(entry)
-                elif isinstance(entry, h5py.Dataset):
-                    claims += (entry.size or 0) * entry.dtype.itemsize
-                    claims += _claimed_texts(path, entry)
-            if len(groups) > MOST_COLUMNS or claims > _most(size):
-                raise ValueError(f"its {size:,} bytes claim {claims / 2**20:,.0f} MiB of arrays")
-
-
-def _check_heaps(path: Path | str) -> None:
-    """Refuse a file whose heaps of texts are damaged; HDF5 walks some of them without an end."""
-    with Path(path).open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
-        start = data.find(HEAP)
-        while start >= 0:
-            (length,) = struct.unpack_from("<Q", data, start + 8)
-            place, stop = start + 16, start + length
-            # entries are a number (0: the rest is free), their length at byte 8, and their bytes
-            while place + 16 <= stop <= len(data):
-                number, length = struct.unpack_from("<H6xQ", data, place)
-                place += length if number == 0 else 16 + -(-length // 8) * 8
-                if number == 0 and place != stop:
-                    break
-            if place > stop or place + 16 <= stop:
-                raise ValueError(f"the texts at byte {start:,} are damaged")
-            start = data.find(HEAP, start + 8)
-
-
-def _claimed_texts(path: Path | str, array: h5py.Dataset) -> int:
-    """Bytes that texts in an array claim to have; HDF5 itself believes four gigabytes of one."""
-    place = array.id.get_offset()
-    if array.dtype.kind != "O" or place is None:
-        return 0
-    # each is its length, and the place of its bytes in the file: 4, 8 and 4 bytes
-    with Path(path).open("rb") as file:
-        file.seek(place)
-        data = file.read(16 * (array.size or 0))
-    words = np.frombuffer(data[: len(data) // 16 * 16], dtype="<u4")
-    return int(words[::4].astype(np.int64).sum())
-
-
-def _most(size: int) -> int:
-    """Most bytes that a file of this size may unpack to."""
-    return max(FREE_BYTES, MOST_UNPACKED * size)
 
 
 def _unreadable_message(path: Path | str, kind: str, error: Exception) -> str:

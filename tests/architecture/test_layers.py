@@ -12,7 +12,8 @@ MAY_IMPORT = {
     "files": {"errors", "values"},
     "values": {"errors"},
     "schema": {"errors"},
-    "tables": BASE,
+    "netcdf": {"files"},
+    "tables": BASE | {"netcdf"},
     "store": BASE | {"tables"},
     "worlds": BASE,
     "readers": BASE | {"tables"},
@@ -27,6 +28,7 @@ EVERYTHING = {"__init__", "__main__", "cli", "experiments"}
 NO_TORCH = {
     "errors",
     "files",
+    "netcdf",
     "values",
     "schema",
     "tables",

@@ -254,7 +254,7 @@ def test_a_cut_weight_file_is_named(cut: int, tmp_path: Path) -> None:
     folder = saelens(tmp_path / "sae", CONFIG, WEIGHTS)
     file = folder / "sae_weights.safetensors"
     file.write_bytes(file.read_bytes()[:cut])
-    with pytest.raises(ModelError, match=r"sae_weights\.safetensors cannot be read as weights"):
+    with pytest.raises(ModelError, match=r"sae_weights\.safetensors is damaged and no whole"):
         load_pretrained(folder)
 
 
@@ -262,7 +262,7 @@ def test_a_header_of_a_terabyte_is_not_read(tmp_path: Path) -> None:
     folder = saelens(tmp_path / "sae", CONFIG, WEIGHTS)
     file = folder / "sae_weights.safetensors"
     file.write_bytes((2**40).to_bytes(8, "little") + file.read_bytes()[8:])
-    with pytest.raises(ModelError, match=r"header would take 1,099,511,627,776 bytes"):
+    with pytest.raises(ModelError, match=r"sae_weights\.safetensors is damaged"):
         load_pretrained(folder)
 
 

@@ -196,7 +196,7 @@ def test_another_width_or_a_hook_of_heads_is_named(
             with pytest.raises(ModelError, match=r"reads width 64; blocks\.0|one vector a token"):
                 read(elsewhere)
     for hook in ("blocks.0.attn.hook_pattern", "blocks.0.attn.hook_z"):
-        with pytest.raises(ModelError, match="not one vector a token"):
+        with pytest.raises(ModelError, match="expected one vector a token"):
             record.activations(counter, asked, hook=hook)
 
 
