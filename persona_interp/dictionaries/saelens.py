@@ -10,12 +10,14 @@ SAELens takes seconds to import: every import of it is inside a function.
 
 import contextlib
 import io
+import subprocess
 import sys
 import tempfile
 import warnings
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -67,8 +69,15 @@ def foreign(source: object) -> Iterator[None]:
 
 
 def import_saelens() -> None:
-    """Import SAELens, which asks git for a commit meanwhile; here nobody answers."""
-    with forbid(), _quiet():
+    """Import SAELens, which starts git meanwhile to ask for a commit; here it finds none."""
+    start = subprocess.run
+
+    def start_no_git(command: Any, *args: Any, **settings: Any) -> Any:
+        if command[:2] == ["git", "rev-parse"]:
+            raise FileNotFoundError("git is not started by an import")
+        return start(command, *args, **settings)
+
+    with forbid(), _quiet(), mock.patch.object(subprocess, "run", start_no_git):
         import sae_lens  # noqa: F401
 
 
