@@ -4,6 +4,7 @@ SAELens assumes a value where a setting is missing or has a name it does not kno
 and leaves out what it has no place for. What would change an answer so is refused here by name.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -148,10 +149,15 @@ def reads_heads(flat: Mapping[str, Any]) -> bool:
 
 
 def _place(flat: Mapping[str, Any]) -> str:
-    """Where the SAE reads; older folders leave a place for the number of the layer."""
+    """Where the SAE reads; "" where its settings name two blocks, between which they cannot say."""
     place = flat.get("hook_name") or flat.get("hook_point") or ""
     layer = flat.get("hook_layer", flat.get("hook_point_layer"))
-    return place if layer is None else place.replace("{layer}", str(layer))
+    if layer is None:
+        return place
+    # older folders leave a place for the number of the layer
+    place = place.replace("{layer}", str(layer))
+    named = re.match(r"blocks\.(\d{1,6})\.", place)
+    return "" if named is not None and int(named[1]) != layer else place
 
 
 def _facts(flat: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:

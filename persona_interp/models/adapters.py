@@ -33,7 +33,7 @@ from persona_interp.models.load import (
 )
 from persona_interp.models.parity import TOLERANCE, distance
 from persona_interp.models.vocabulary import hash_tokenizer
-from persona_interp.models.weight_files import ADAPTER_WEIGHTS, read_header
+from persona_interp.models.weight_files import ADAPTER_WEIGHTS, check_floats, read_header
 
 PROBE_SHAPE = (2, 16)  # rows and tokens of the random input that compares merged and unmerged
 LEAST_CHANGE = 1e-6
@@ -232,7 +232,7 @@ def _check_kind(folder: Path) -> dict[str, Any]:
             f"{folder} lacks {ADAPTER_WEIGHTS}; save the adapter as safetensors (PEFT's "
             "save_pretrained does), pickled adapter_model.bin files are not opened."
         )
-    read_header(folder / ADAPTER_WEIGHTS)
+    check_floats(folder, read_header(folder / ADAPTER_WEIGHTS))
     return config
 
 

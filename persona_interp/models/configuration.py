@@ -82,16 +82,32 @@ def check_configuration(folder: Path, weights: Mapping[str, Stored]) -> None:
         n_stored = sum(stored.size for stored in weights.values())
         with guard(f"{folder} is not a loadable causal language model"):
             built = AutoConfig.from_pretrained(folder, local_files_only=True)
-            check_size(folder, built, n_stored=n_stored)
+            model = check_size(folder, built, n_stored=n_stored)
+        _check_shapes(folder, model, weights)
 
 
-def check_size(source: Path, config: Any, *, n_stored: int) -> None:
+def _check_shapes(folder: Path, model: Any, weights: Mapping[str, Stored]) -> None:
+    """Refuse sizes of a configuration that are not those of the weights."""
+    for name, own in model.state_dict().items():
+        stored = weights.get(name)
+        if stored is not None and stored.size and stored.shape != tuple(own.shape):
+            raise ModelError(
+                f"{folder / CONFIG} does not fit its files: {excerpt(name)} would be of shape "
+                f"{tuple(own.shape)} and is of {stored.shape}. Save model and configuration "
+                "together again."
+            )
+
+
+def check_size(source: Path, config: Any, *, n_stored: int) -> Any:
     """Refuse a model of many times the values that are stored, before it takes memory.
 
     Args:
         source: What a message calls it.
         config: Configuration of transformers.
         n_stored: Values in its files.
+
+    Returns:
+        The model, of shapes without values.
 
     Raises:
         ModelError: It is much larger.
@@ -105,6 +121,7 @@ def check_size(source: Path, config: Any, *, n_stored: int) -> None:
             f"the configuration of {source} describes a model of {n_weights:.3g} weights, and its "
             f"files hold {n_stored:.3g}; save model and configuration together again."
         )
+    return model
 
 
 def _numbers(config: Mapping[str, Any]) -> Iterator[tuple[str, int]]:

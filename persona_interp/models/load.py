@@ -18,8 +18,13 @@ from persona_interp.models.configuration import check_configuration
 from persona_interp.models.folder import check_folder
 from persona_interp.models.guard import guard
 from persona_interp.models.inputs import as_checkpoint
-from persona_interp.models.unused import PREFIXES, check_unused
-from persona_interp.models.weight_files import hash_weight_files, stored_weights, weight_files
+from persona_interp.models.unused import PREFIXES, check_unused, is_idle
+from persona_interp.models.weight_files import (
+    check_floats,
+    hash_weight_files,
+    stored_weights,
+    weight_files,
+)
 
 SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token")
 
@@ -56,6 +61,7 @@ def load(checkpoint: Checkpoint | str | Path, *, attention: str | None = None) -
     check_folder(checkpoint)
     folder = checkpoint.path
     stored = stored_weights(weight_files(folder))
+    check_floats(folder, {name: one for name, one in stored.items() if not is_idle(name, one)})
     check_configuration(folder, stored)
     with quiet(), guard(f"{folder} is not a loadable causal language model"):
         answer: Any = AutoModelForCausalLM.from_pretrained(

@@ -6,7 +6,7 @@ bounded, so that a damaged or hostile file ends in one error before a foreign li
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,12 @@ BITS = {
     "C64": 64, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
 }  # fmt: skip
 """Bits of one value, by dtype."""
+
+
+WHOLE = ("BOOL", "U8", "I8", "I16", "U16", "I32", "U32", "I64", "U64")
+"""Dtypes of whole numbers; floats of 8 bits have names of their own."""
+WEIGHT = re.compile(r"(^|[._])(weight|bias|lora_\w+)(\.|$)")
+"""Names of what a layer multiplies by or adds; masks and positions have others."""
 
 
 class Stored(NamedTuple):
@@ -105,6 +111,26 @@ def stored_weights(files: Iterable[Path]) -> dict[str, Stored]:
                 )
             weights[name] = stored
     return weights
+
+
+def check_floats(source: Path, stored: Mapping[str, Stored]) -> None:
+    """Refuse weights that are whole numbers: as floats they would be other weights.
+
+    Args:
+        source: The folder or file, for the message.
+        stored: What is stored under each name.
+
+    Raises:
+        ModelError: A weight is not of floats; the first is named.
+    """
+    whole = [name for name, weight in stored.items() if weight.dtype in WHOLE and weight.size]
+    whole = [name for name in whole if WEIGHT.search(name)]
+    if whole:
+        raise ModelError(
+            f"{source} holds {len(whole)} weights of whole numbers, first {excerpt(whole[0])} "
+            f"({stored[whole[0]].dtype}): they are quantized, and the scales that make floats of "
+            "them are not read. Save the model dequantized, in float32 or bfloat16."
+        )
 
 
 def hash_weight_files(folder: Path) -> str:

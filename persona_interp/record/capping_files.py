@@ -6,6 +6,7 @@ Layer l is the output of block l.
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -99,9 +100,19 @@ def _read_cap(path: Path, key: str, vectors: Mapping[str, Any], step: Any) -> Ed
             f"{path}: experiment {excerpt(key)} has an intervention without cap: {describe(step)}."
         )
     name = str(_get(path, step, "vector", str))
+    if unread := [str(k) for k in step if k not in ("vector", "cap") and step[k] is not None]:
+        raise ModelError(
+            f"{path}: experiment {excerpt(key)} says {excerpt(unread[0])} beside the cap of "
+            f"{excerpt(name)}, which no cap knows; leave it out if it means nothing."
+        )
     entry = _get(path, vectors, name, Mapping)
     tensor, layer = _get(path, entry, "vector", torch.Tensor), _get(path, entry, "layer", int)
     rows = read_rows(path, name, tensor[None] if tensor.ndim == 1 else tensor)
+    named = re.match(r"layer_(\d{1,6})/", name)
+    if named is not None and int(named[1]) != layer:
+        raise ModelError(
+            f"{path}: the vector {excerpt(name)} says that it is of layer {layer}; which is meant?"
+        )
     at = _bound(step["cap"])
     if at is None or layer < 0 or len(rows) != 1 or not rows.any():
         raise ModelError(

@@ -108,10 +108,21 @@ def _one_vector(path: Path, content: Mapping[Any, Any]) -> Any:
         )
     metadata = content.get("metadata")
     facts = {**(metadata if isinstance(metadata, Mapping) else {}), **content}
-    vector, layer = content["vector"], facts.get("layer")
+    vector, layer = content["vector"], facts.get("layer", facts.get("layers"))
     if isinstance(vector, torch.Tensor) and vector.ndim == 1 and layer_number(layer) is not None:
         return {layer_number(layer): vector}
-    return vector
+    if not isinstance(layer, list | tuple):
+        return vector
+    if isinstance(vector, torch.Tensor) and vector.ndim == 1:
+        vector = vector[None]
+    n_rows = len(vector) if isinstance(vector, list | tuple) or _is_array(vector) else 0
+    numbers = [layer_number(number) for number in layer]
+    if None in numbers or len(set(numbers)) < len(numbers) or len(numbers) != n_rows:
+        raise ModelError(
+            f"{path}: its layers {excerpt(layer)} must be {n_rows} different numbers, one for each "
+            "vector."
+        )
+    return dict(zip(numbers, vector, strict=True))
 
 
 def _layers(path: Path, name: str, value: Any) -> Layers:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mutate import json_mutations, mutations
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -22,7 +21,8 @@ from persona_interp.dictionaries import (
 )
 from persona_interp.dictionaries.saelens import build
 from persona_interp.record import read_capping, read_vectors
-from trial import Trial
+from tests.fuzz.mutate import json_mutations, mutations
+from tests.fuzz.trial import Trial
 
 D_IN, D_SAE, K = 6, 20, 3
 HOOK = "blocks.1.hook_resid_post"

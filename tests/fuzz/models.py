@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mutate import json_mutations, mutations
 
 from persona_interp.models import Checkpoint, Trajectory, encode, load, resolve, sources
 from persona_interp.models.gguf import from_gguf
+from tests.fuzz.mutate import json_mutations, mutations
+from tests.fuzz.trial import Trial
 from tests.models.gguf_files import write_gguf
-from trial import Trial
 
 WORDS = "what sport do you like ? i football tennis .".split()
 CHAT = [{"role": "user", "content": "what sport ?"}, {"role": "assistant", "content": "tennis ."}]

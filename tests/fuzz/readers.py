@@ -9,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 import xarray as xr
-from mutate import json_mutations, mutations
 
 from persona_interp import readers, tables, worlds
 from persona_interp.readers import read
-from trial import Trial
+from tests.fuzz.mutate import json_mutations, mutations
+from tests.fuzz.trial import Trial
 
 USER, ANSWER = {"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}
 CHAT = [{"role": "system", "content": "Be dry."}, USER, ANSWER]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from trial import Trial, complaints
+from tests.fuzz.trial import Trial, complaints
 
 ROOMS = ("readers", "models", "dictionaries")
 FEW = {"readers": 40, "models": 4, "dictionaries": 4}
@@ -28,7 +28,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def trials_of(room: str, folder: Path) -> Iterator[Trial]:
     folder.mkdir()
-    return import_module(room).trials(folder)
+    return import_module(f"tests.fuzz.{room}").trials(folder)
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -199,3 +199,17 @@ def test_a_stale_shard_is_left_aside(tiny: Any, tmp_path: Path) -> None:
     shutil.copy(tiny.path / "model.safetensors", tmp_path / "model.safetensors")
     with pytest.raises(ModelError, match="holds its weights twice"):
         load(Checkpoint(tmp_path))
+
+
+def test_weights_of_whole_numbers_are_refused(changed: Callable[..., Checkpoint]) -> None:
+    name = "model.layers.0.mlp.up_proj.weight"
+    whole = changed(lambda held: {**held, name: (held[name] * 1000).to(torch.int8)})
+    with pytest.raises(ModelError, match=r"1 weights of whole numbers, first .*up_proj.* \(I8\)"):
+        load(whole)
+
+
+def test_sizes_that_do_not_fit_are_named_with_both_shapes(
+    changed: Callable[..., Checkpoint],
+) -> None:
+    with pytest.raises(ModelError, match=r"proj.weight.* would be of shape .* and is of"):
+        load(changed(intermediate_size=999))

@@ -69,6 +69,32 @@ def test_one_vector_of_a_stated_layer(tmp_path: Path) -> None:
         assert found["name"].values.tolist() == ["pirate"]
 
 
+@pytest.mark.parametrize("key", ["layer", "layers"])
+def test_vectors_of_stated_layers(key: str, tmp_path: Path) -> None:
+    content = {"vector": ROWS[2:4], key: [2, 3], "role": "evil"}
+    found = read_vectors(saved(content, tmp_path / "a.pt"), layout="assistant_axis")
+    assert found["hook"].values.tolist() == ["blocks.2.hook_out", "blocks.3.hook_out"]
+    np.testing.assert_array_equal(found.sel(name="evil"), ROWS[2:4])
+    for layers in ([2], [2, 2], [2, "top"]):
+        path = saved({**content, key: layers}, tmp_path / "b.pt")
+        with pytest.raises(ModelError, match="must be 2 different numbers"):
+            read_vectors(path, layout="assistant_axis")
+
+
+def test_a_cap_that_says_two_things_is_refused(tmp_path: Path) -> None:
+    path = write_capping(
+        {"a": [cap([1.0, 0.0], hook="blocks.3.hook_out", at=1)]}, tmp_path / "a.pt"
+    )
+    content = torch.load(path, weights_only=True)
+    content["vectors"]["layer_3/a/0"]["layer"] = 1
+    with pytest.raises(ModelError, match="says that it is of layer 1; which is meant"):
+        read_capping(saved(content, path))
+    content["vectors"]["layer_3/a/0"]["layer"] = 3
+    content["experiments"][0]["interventions"][0]["coefficient"] = 2.0
+    with pytest.raises(ModelError, match="says 'coefficient' beside the cap"):
+        read_capping(saved(content, path))
+
+
 def test_several_names_by_layer(tmp_path: Path) -> None:
     content = {"evil": BY_LAYER, "kind": {str(k): 2 * v for k, v in BY_LAYER.items()}}
     found = read_vectors(saved(content, tmp_path / "traits.pt"), n_layers=5)
@@ -97,7 +123,7 @@ def test_several_names_by_layer(tmp_path: Path) -> None:
         ([ROWS[0]] * 1001, "is a list of 1,001 layers; at most 1,000"),
         ([None], "is empty"),
         ({"vector": ROWS[0]}, r"must be \[layers, d_model\]; found the shape \(4,\)"),
-        ({"vector": ROWS[0], "layer": [2]}, r"found the shape \(4,\)"),
+        ({"vector": ROWS[0], "layer": [2, 3]}, "must be 1 different numbers"),
         ({0: ROWS[0], 10**6: ROWS[1]}, "found the shape|by layer, 0 to 999"),
         ({-1: ROWS[0], 0: ROWS[1]}, "found the shape|by layer"),
         ({True: ROWS[0]}, "found the shape|by layer"),
