@@ -159,3 +159,31 @@ def test_the_package_is_run_as_a_module() -> None:
     command = [sys.executable, "-m", "persona_interp", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert "Usage: python -m persona_interp" in done.stdout
+
+
+def test_a_path_that_cannot_be_is_one_sentence(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.txt"
+    file.write_text("text")
+    for arguments in (
+        ("doctor", file),
+        ("show", "x" * 5000 + ".json"),
+        ("show", tmp_path),
+        ("status", "x" * 5000),
+        ("run", "transfer", "--out", file / "x"),
+        ("compare", file, file, "--prompts", file, "--out", tmp_path / "out"),
+    ):
+        code, out, err = cli(capsys, *arguments)
+        assert code == 2 and "Traceback" not in err and len(err) < 600, arguments
+    assert file.read_text() == "text"
+
+
+def test_a_report_is_never_written_over_another_run(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store.describe({"experiment": "transfer", "seeds": [0]})
+    other = Store(tmp_path / "other")
+    code, _, err = cli(capsys, "report", store.root, "--out", other.root)
+    assert code == 2 and ("is another run" in err or "StoreError" in err or "WorldError" in err)
+    assert sorted(path.name for path in other.root.iterdir()) == ["manifest.jsonl"]

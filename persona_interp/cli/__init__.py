@@ -4,7 +4,6 @@ Its flags are the arguments of one public function. Nothing heavy is imported un
 so that ``--help`` answers at once.
 """
 
-import errno
 import logging
 import sys
 
@@ -15,7 +14,7 @@ from persona_interp.cli.compare import compare
 from persona_interp.cli.doctor import doctor
 from persona_interp.cli.folder import report, show, status, verify
 from persona_interp.cli.run import run_experiment
-from persona_interp.errors import PersonaInterpError
+from persona_interp.errors import PersonaInterpError, quote_path
 
 __all__ = [
     "app",
@@ -29,9 +28,6 @@ __all__ = [
     "verify",
 ]
 
-
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
-"""Errors of a disk that is full, or whose owner does not let this user write or read."""
 
 VERBS = (run_experiment, compare, report, status, verify, show, doctor)
 app.registered_commands.sort(key=lambda command: [*VERBS, None].index(command.callback))
@@ -48,11 +44,12 @@ def main() -> None:
         typer.echo(f"{type(error).__name__}: {error}", err=True)
         sys.exit(2)
     except OSError as error:
-        if error.errno not in DISK:
+        if error.errno is None:
             raise
+        place = quote_path(error.filename) if error.filename else "a file"
         typer.echo(
-            f"{error.strerror}: {error.filename or 'while writing'}. Free some space or choose a "
-            "folder that you may write to; a run that stopped goes on with the same --out.",
+            f"{error.strerror}: {place}. Check the path, free some space, or choose a folder that "
+            "you may write to; a run that stopped goes on with the same --out.",
             err=True,
         )
         sys.exit(2)

@@ -69,6 +69,8 @@ def show(file: File, rows: Rows = 10) -> None:
     readers = {".parquet": read_table, ".csv": read_csv, ".nc": read_dataset, ".json": read_json}
     if file.suffix not in readers:
         raise StoreError(unknown("kind of artifact", file.suffix or file.name, readers))
+    if file.is_dir():
+        raise StoreError(f"{file} is a folder; show takes a file in it.")
     if not file.is_file():
         near = [path.name for path in file.parent.iterdir()] if file.parent.is_dir() else []
         raise StoreError(unknown(f"file of {file.parent}", file.name, near))

@@ -12,7 +12,7 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, get_args, get_origin, get_type_hints
 
-from persona_interp.errors import WorldError, unknown
+from persona_interp.errors import StoreError, WorldError, unknown
 from persona_interp.experiments.cells import run
 from persona_interp.experiments.days import settle_day, start_of
 from persona_interp.experiments.dtypes import settle_dtype
@@ -21,7 +21,7 @@ from persona_interp.files import collect_writes
 from persona_interp.models.day import on_day
 from persona_interp.models.stage import Stage
 from persona_interp.schema.words import DTYPE_CHOICE, TEMPLATE_DAY
-from persona_interp.store import Cell, Store
+from persona_interp.store import Cell, Store, check_listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -141,6 +141,7 @@ def summarize(experiment: Experiment, store: Store) -> "dict[str, pd.DataFrame]"
     Returns:
         Tables by name; the wing's ``tables.summarize`` says which.
     """
+    check_listed(store.root)
     return wing_of(experiment).function("tables", "summarize")(experiment, store)
 
 
@@ -166,15 +167,34 @@ def report(run: str | Path, *, out: str | Path | None = None) -> Path:
     config = store.config()
     wing = wing_of_config(config)
     experiment = from_dict(config)
-    if out is None and not os.access(store.root, os.W_OK):
-        out = Path(f"{store.root.name}_report")
+    check_listed(store.root)
+    target = _report_folder(store.root, out)
     with on_day(config.get(TEMPLATE_DAY, "")), collect_writes() as written:
         tables = wing.function("tables", "summarize")(experiment, store)
         provenance = provenance_of(store, config)
-        page = draw_report(Path(out or store.root), tables, provenance=provenance, wing=wing)
-    if out is None:
+        if not tables:
+            raise StoreError(
+                f"there is nothing to report of {store.root} yet: no cell that a table is made of "
+                "is finished. Run the experiment with this --out."
+            )
+        page = draw_report(target, tables, provenance=provenance, wing=wing)
+    if target == store.root:
         store.vouch(dict.fromkeys(written))
     return page
+
+
+def _report_folder(root: Path, out: str | Path | None) -> Path:
+    """Folder that a report of this run goes into."""
+    if out is None:
+        return root if os.access(root, os.W_OK) else Path(f"{root.name}_report")
+    target = Path(out).expanduser().absolute()
+    if target.resolve() == root.resolve():
+        return root
+    if (target / "manifest.jsonl").is_file():
+        raise StoreError(
+            f"{target} is another run, whose own report would be lost; choose another --out."
+        )
+    return target
 
 
 def draw_report(

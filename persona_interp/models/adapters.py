@@ -32,6 +32,7 @@ from persona_interp.models.load import (
     read_tokenizer,
 )
 from persona_interp.models.parity import TOLERANCE, distance
+from persona_interp.models.save import save_model
 from persona_interp.models.vocabulary import hash_tokenizer
 from persona_interp.models.weight_files import ADAPTER_WEIGHTS, check_floats, read_header
 
@@ -94,8 +95,7 @@ def merge(folder: Path, base: Checkpoint) -> Path:
                     "it, or save again."
                 )
             del before
-            whole.save_pretrained(place)
-            tokenizer.save_pretrained(place)
+            save_model(whole, tokenizer, place)
             # from the saved folder, so that what saving loses is noticed too
             reloaded = load(Checkpoint(place, trusted=base.trusted), attention="eager").model
             _check_same(_logits(reloaded, ids), unmerged, folder)

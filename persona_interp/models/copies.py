@@ -14,6 +14,7 @@ from persona_interp.models.chats import fold_template, has_system
 from persona_interp.models.checkpoint import Checkpoint
 from persona_interp.models.folder import holds_tokenizer, holds_weights
 from persona_interp.models.load import load_tokenizer, quiet
+from persona_interp.models.save import save_model
 from persona_interp.models.vocabulary import hash_tokenizer
 from persona_interp.models.weight_files import INDEX, weight_files
 
@@ -68,8 +69,7 @@ def from_memory(model: Any, tokenizer: Any) -> Checkpoint:
 
     def make(folder: Path) -> None:
         with quiet():
-            whole.save_pretrained(folder)
-            tokenizer.save_pretrained(folder)
+            save_model(whole, tokenizer, folder)
 
     folder = make_once(cache() / "memory" / short_hash(key), key, make)
     return Checkpoint(folder, name=Path(whole.config.name_or_path or kind).name)

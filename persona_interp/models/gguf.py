@@ -19,6 +19,7 @@ from persona_interp.models.configuration import check_size
 from persona_interp.models.gguf_header import GgufHeader, read_gguf_header
 from persona_interp.models.guard import guard
 from persona_interp.models.load import check_complete, check_finite, quiet
+from persona_interp.models.save import save_model
 
 COUNTED = re.compile(r"\.(block_count|expert_count)$")
 """Fields for each of which a model builds something."""
@@ -62,8 +63,7 @@ def from_gguf(path: Path) -> Path:
             # transformers refuses to save what it believes to be quantized still
             del model.config.quantization_config
             model.hf_quantizer, model.is_quantized, model.quantization_method = None, False, None
-            model.save_pretrained(folder)
-            tokenizer.save_pretrained(folder)
+            save_model(model, tokenizer, folder)
 
     return make_once(cache() / "gguf" / key["sha256"][:16], key, make)
 

@@ -192,6 +192,11 @@ def _locate(start: str | Path, *, deep: bool = False) -> tuple[Path, str]:
         ) from cause
     if path.suffix == ".gguf":
         return from_gguf(path), path.stem
+    if is_here and not path.is_dir():
+        raise ModelError(
+            f"{quote_path(path)} is a file; a model is a folder (config.json, safetensors, "
+            "tokenizer.json), a .gguf file or a hub id."
+        )
     if is_here:
         return path, ""
     return from_hub(str(start), deep=deep), str(start)

@@ -13,6 +13,8 @@ from tokenizers import Tokenizer, pre_tokenizers, processors
 from tokenizers.models import WordLevel
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from persona_interp.models.save import save_model
+
 SPECIAL = ("<pad>", "<unk>", "<bos>", "<eos>")
 ROLES = ("<system>", "<user>", "<assistant>")
 TEMPLATE = (
@@ -50,8 +52,7 @@ def write_tiny(folder: Path, words: Iterable[str], *, seed: int) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LlamaForCausalLM(config)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    save_model(model, tokenizer, folder)
 
 
 def tiny_tokenizer(words: Iterable[str]) -> PreTrainedTokenizerFast:

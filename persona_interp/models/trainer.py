@@ -19,6 +19,7 @@ from persona_interp.files import read_object, write_text
 from persona_interp.models.adapters import check_lora, merge_trained, with_lora
 from persona_interp.models.cache import hash_file
 from persona_interp.models.dtype import HALF
+from persona_interp.models.save import save_model
 from persona_interp.models.stage import Stage
 
 COSINE_END = 0.05  # of the learning rate
@@ -92,8 +93,7 @@ class Snapshots(TrainerCallback):
         tmp = path.with_name(f".{path.name}.tmp")
         for old in (tmp, path):
             shutil.rmtree(old, ignore_errors=True)
-        merge_trained(model).save_pretrained(tmp)
-        self.tokenizer.save_pretrained(tmp)
+        save_model(merge_trained(model), self.tokenizer, tmp)
         tmp.rename(path)
 
 

@@ -23,6 +23,6 @@ is promised, each with its test.
 
 from persona_interp.store.cell import Cell, lineage
 from persona_interp.store.store import Store
-from persona_interp.store.vouched import check
+from persona_interp.store.vouched import check, check_listed
 
-__all__ = ["Cell", "Store", "check", "lineage"]
+__all__ = ["Cell", "Store", "check", "check_listed", "lineage"]

@@ -69,6 +69,8 @@ def _lines(log: Path) -> list[bytes]:
 def _is_whole(line: bytes) -> bool:
     try:
         entry = json.loads(line)
-        return is_summed(entry) if "sum" in entry else entry.keys() == KEYS
+        if "sum" not in entry:
+            return entry.keys() == KEYS
+        return is_summed(entry) and canonical(entry) == line
     except (ValueError, TypeError, AttributeError, RecursionError):
         return False

@@ -27,6 +27,7 @@ SPEC = ("task", "config", "needs")
 CELL = {"cell", *SPEC, "files"}
 TOMBSTONE = {"cell", "quarantined"}
 FILE = {"path", "size", "sha256"}
+SUM = b'"sum":"'
 
 
 class Listing(NamedTuple):
@@ -37,11 +38,13 @@ class Listing(NamedTuple):
             of commit, quarantined cells left out.
         files: ``{path, size, sha256}`` of files outside of cells, by path, every version.
         unreadable: Numbers of lines that cannot be read.
+        signed: Ids of cells whose line knows its own checksum; lines had none once.
     """
 
     entries: dict[str, dict[str, Any]]
     files: dict[str, list[dict[str, Any]]]
     unreadable: list[int]
+    signed: set[str]
 
 
 def listing(manifest: Path) -> Listing:
@@ -66,21 +69,24 @@ def listing(manifest: Path) -> Listing:
     """
     entries: dict[str, dict[str, Any]] = {}
     files: dict[str, list[dict[str, Any]]] = {}
-    unreadable = []
+    unreadable, signed = [], set[str]()
     *lines, unfinished = read_bytes(manifest, error=StoreError).split(b"\n")
     for number, line in enumerate(lines, start=1):
         entry = parse(line)
         if entry is None:
             unreadable += [number] if line.strip() else []
-        elif "quarantined" in entry:
-            entries.pop(entry["cell"], None)
-        elif "cell" in entry:
-            entries[entry["cell"]] = entry
-        else:
+            continue
+        is_signed = SUM in line
+        if "cell" not in entry:
             files.setdefault(entry["path"], []).append(entry)
+        elif is_signed or entry["cell"] not in signed:  # no line of before overrides a newer one
+            entries.pop(entry["cell"], None)
+            if "files" in entry:
+                entries[entry["cell"]] = entry
+            signed |= {entry["cell"]} if is_signed else set()
     if unfinished:
         unreadable.append(len(lines) + 1)
-    return Listing(entries, files, unreadable)
+    return Listing(entries, files, unreadable, signed)
 
 
 @contextmanager
@@ -141,8 +147,9 @@ def parse(line: bytes) -> dict[str, Any] | None:
     """
     try:
         entry = json.loads(line)
-        # Lines had no checksum once; those of cells vouch for all but their files.
-        if "sum" in entry and not is_summed(entry):
+        # Lines had no checksum once; those of cells vouch for all but their files. One that has it
+        # is compared as bytes too, because several of them may mean one number.
+        if "sum" in entry and not (is_summed(entry) and canonical(entry) == line):
             return None
         is_old = "sum" not in entry
         entry.pop("sum", None)

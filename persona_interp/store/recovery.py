@@ -41,7 +41,10 @@ def recover(root: Path, manifest: Path) -> None:
                     folder,
                 )
         for entry in _unsigned(root, manifest):
-            write_bytes(entry_bytes(entry), root / "cells" / entry["cell"] / ENTRY)
+            own = root / "cells" / entry["cell"] / ENTRY
+            if own.is_dir():
+                set_aside(root, own)
+            write_bytes(entry_bytes(entry), own)
         mend(log)
 
 

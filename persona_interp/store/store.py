@@ -236,6 +236,11 @@ class Store:
 
     def config_or_none(self) -> dict[str, Any] | None:
         """Configuration that ``describe`` wrote; None where there is none, or a damaged one."""
+        files = listing(self._manifest).files
+        # the configuration is written first, so its line is lost where only the plan's is there
+        if PLAN in files and RUN not in files and (self.root / RUN).is_file():
+            _log.warning("nothing vouches for %s, and it is not used", self.root / RUN)
+            return None
         config = read_vouched(self.root / RUN)
         return config if isinstance(config, dict) else None
 

@@ -41,7 +41,7 @@ def conditions(root: Path, lines: Listing, *, cells: Iterable[Cell] | None) -> p
     ids = set(lines.entries) if cells is None else {cell.id for cell in cells}
     for key, entry in lines.entries.items():
         if key in ids:
-            rows += _cell_conditions(root, entry)
+            rows += _cell_conditions(root, entry, is_signed=key in lines.signed)
     table = pd.DataFrame(rows, columns=list(Condition._fields))
     return table.assign(status=table["status"].map(str))
 
@@ -58,20 +58,24 @@ def entry_bytes(entry: dict[str, Any]) -> bytes:
     return canonical(summed(entry)) + b"\n"
 
 
-def _cell_conditions(root: Path, entry: dict[str, Any]) -> Iterator[Condition]:
+def _cell_conditions(root: Path, entry: dict[str, Any], *, is_signed: bool) -> Iterator[Condition]:
     """Condition of every file in the folder of a cell, with those that no line vouches for."""
     cell, folder = entry["cell"], root / "cells" / entry["cell"]
     for file in entry["files"]:
         yield Condition(cell, file["path"], file["size"], condition(folder, file))
-    # a cell of before this file existed has none
     own = folder / ENTRY
-    if own.is_file() and own.read_bytes() != entry_bytes(entry):
+    if is_signed and not own.exists():  # a cell of before this file existed has none
+        yield Condition(cell, ENTRY, 0, FileStatus.MISSING)
+    elif own.exists() and (not own.is_file() or own.read_bytes() != entry_bytes(entry)):
         yield Condition(cell, ENTRY, own.stat().st_size, FileStatus.CORRUPT)
     listed = {file["path"] for file in entry["files"]} | {ENTRY}
-    for path in sorted(folder.rglob("*")):
+    folders = {above.as_posix() for name in listed for above in Path(name).parents}
+    links = [folder] if folder.is_symlink() else []
+    for path in [*links, *sorted(folder.rglob("*"))]:
         name = path.relative_to(folder).as_posix()
-        if path.is_file() and name not in listed:
-            yield Condition(cell, name, path.stat().st_size, FileStatus.UNLISTED)
+        is_own_folder = path.is_dir() and not path.is_symlink() and name in folders
+        if path.is_symlink() or (name not in listed and not is_own_folder):
+            yield Condition(cell, name, path.lstat().st_size, FileStatus.UNLISTED)
 
 
 def _run_conditions(root: Path, lines: Listing) -> Iterator[Condition]:

@@ -42,22 +42,51 @@ def check(file: Path) -> None:
         file: Any file; one of no run, or for which nothing vouches, is let pass.
 
     Raises:
-        StoreError: It is in a run folder, and other bytes were written.
+        StoreError: It is in a run folder, and other bytes were written; or it is in a cell, or
+            lines of the manifest were lost, and nothing vouches for it.
     """
-    file = file.absolute()
+    file = file.resolve()
     roots = [folder for folder in file.parents if (folder / MANIFEST).is_file()]
     if not roots:
         return
-    lines, name = listing(roots[0] / MANIFEST), file.relative_to(roots[0])
+    root, name = roots[0], file.relative_to(roots[0])
+    lines = listing(root / MANIFEST)
     versions = lines.files.get(name.as_posix(), [])
-    if name.parts[0] == "cells" and name.parts[1] in lines.entries:
-        files = lines.entries[name.parts[1]]["files"]
-        versions = [{**f, "path": f"cells/{name.parts[1]}/{f['path']}"} for f in files]
-        versions = [version for version in versions if version["path"] == name.as_posix()]
-    if versions and all(condition(roots[0], v) != FileStatus.OK for v in versions):
+    top, _, rest = name.as_posix().partition("/")
+    cell, _, inner = rest.partition("/")
+    is_in_cell = top == "cells" and inner != ""
+    if is_in_cell and cell in lines.entries:
+        files = [file for file in lines.entries[cell]["files"] if file["path"] == inner]
+        versions = [{**file, "path": name.as_posix()} for file in files]
+    advice = (
+        f"`persona-interp verify {root}` names all such files. Run the experiment again with this "
+        "--out."
+    )
+    if not versions and (is_in_cell or lines.unreadable):
+        raise StoreError(f"nothing vouches for {file}; {advice}")
+    if versions and all(condition(root, version) != FileStatus.OK for version in versions):
+        raise StoreError(f"{file} is not what was written there; {advice}")
+
+
+def check_listed(root: Path) -> None:
+    """Refuse a run folder whose manifest lost lines: what it lists is not all that was computed.
+
+    Args:
+        root: The run folder.
+
+    Raises:
+        StoreError: A line cannot be read, or a folder in ``cells`` has none.
+    """
+    lines, cells = listing(root / MANIFEST), root / "cells"
+    names = [f"line {number} of {MANIFEST} cannot be read" for number in lines.unreadable]
+    for folder in sorted(cells.iterdir()) if cells.is_dir() else []:
+        if folder.name not in lines.entries:
+            names.append(f"cells/{folder.name} is in no line of it")
+    if names:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         raise StoreError(
-            f"{file} is not what was written there; `persona-interp verify {roots[0]}` names all "
-            "such files. Run the experiment again with this --out."
+            f"{root} is damaged: {'; '.join(names[:3])}{more}. Run the experiment again with this "
+            "--out: it lists whole cells again and computes the others."
         )
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from persona_interp.errors import StoreError
 from persona_interp.files import write_text
-from persona_interp.store import Cell, Store, sums
+from persona_interp.store import Cell, Store, check, check_listed, sums
+from persona_interp.store.cell import canonical
 from persona_interp.tables import read_table, write_table
 
 BASE = Cell("draw", {"seed": 0}, label="base")
@@ -177,3 +178,67 @@ def test_what_nothing_vouches_for_is_named(root: Path) -> None:
     bad = Store.open(root).verify().query("status != 'ok'")
     assert set(bad.status) == {"unlisted"}
     assert sorted(bad.file) == ["", "deep/mine.txt", "figures/mine.png"]
+
+
+def test_no_other_name_of_a_damaged_file_is_read(root: Path) -> None:
+    file, link = root / "cells" / BASE.id / "square.txt", root.parent / "link"
+    link.symlink_to(root)
+    file.write_text("8")
+    ways = (file, root / "cells" / TUNED.id / ".." / BASE.id / "square.txt", link / "cells")
+    for path in (*ways[:2], ways[2] / BASE.id / "square.txt"):
+        with pytest.raises(StoreError, match="is not what was written there"):
+            check(path)
+    cut_lines(root, keep=-1)
+    with pytest.raises(StoreError, match="nothing vouches for"):
+        check(root / "cells" / TUNED.id / "square.txt")
+    check(root / "report.html")
+
+
+def test_a_run_that_lost_lines_has_no_tables(root: Path) -> None:
+    check_listed(root)
+    manifest = root / "manifest.jsonl"
+    data = manifest.read_bytes()
+    manifest.write_bytes(data.replace(b'"seed":1', b'"seed":3'))
+    with pytest.raises(StoreError, match=rf"line \d+ of .* cannot be read; cells/{TUNED.id} is in"):
+        check_listed(root)
+    manifest.write_bytes(data)
+    (root / "cells" / "0123456789abcdef").mkdir()
+    with pytest.raises(StoreError, match="cells/0123456789abcdef is in no line"):
+        check_listed(root)
+
+
+def test_numbers_written_otherwise_are_named_and_old_lines_override_none(root: Path) -> None:
+    store, manifest = Store.open(root), root / "manifest.jsonl"
+    data = manifest.read_bytes()
+    entry = store.manifest()[BASE.id]
+    forged = {**entry, "files": [{**entry["files"][0], "sha256": "0" * 64}]}
+    manifest.write_bytes(data + canonical(forged) + b"\n")
+    assert store.manifest()[BASE.id] == entry
+    manifest.write_bytes(data + canonical({"cell": BASE.id, "quarantined": True}) + b"\n")
+    assert store.has(BASE)
+    log = root / "log.jsonl"
+    log.write_bytes(log.read_bytes().replace(b'"seconds":1,', b'"seconds":1.0,'))
+    manifest.write_bytes(data.replace(b'"size":1}', b'"size": 1}'))
+    assert set(store.verify().query("status == 'corrupt'").file) >= {"log.jsonl line 1"}
+    assert (store.verify().file.str.startswith("manifest.jsonl line")).any()
+
+
+def test_what_is_no_plain_file_of_a_cell_is_named(root: Path) -> None:
+    folder = root / "cells" / BASE.id
+    (folder / "link").symlink_to(root / "nowhere")
+    (folder / "empty").mkdir()
+    os.mkfifo(folder / "pipe")
+    (root / "cells" / TUNED.id / ".cell.json").unlink()
+    (root / "cells" / TUNED.id / ".cell.json").mkdir()
+    bad = Store.open(root).verify().query("status != 'ok'")
+    assert sorted(bad.file) == [".cell.json", "empty", "link", "pipe"]
+    Store(root).recover()
+    assert (root / "cells" / TUNED.id / ".cell.json").is_file()
+
+
+def test_a_configuration_whose_line_is_lost_is_not_used(root: Path) -> None:
+    manifest = root / "manifest.jsonl"
+    lines = manifest.read_bytes().splitlines(keepends=True)
+    manifest.write_bytes(b"".join(line for line in lines if b'"run.json"' not in line))
+    with pytest.raises(StoreError, match="is not what was written there"):
+        Store.open(root).config()
