@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import tempfile
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def seal(folder: Path) -> list[dict[str, Any]]:
         if path.is_symlink() or path.is_file():
             path.unlink()
         elif path.exists():
-            shutil.rmtree(path)
+            _drop(path)
     files = []
     for path in sorted(folder.rglob("*"), reverse=True):  # files before the folder that holds them
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
@@ -82,6 +83,13 @@ def seal(folder: Path) -> list[dict[str, Any]]:
         )
     fsync(folder)
     return files[::-1]
+
+
+def _drop(folder: Path) -> None:
+    """Remove a folder; a kill in the middle leaves no half of it under its name."""
+    aside = Path(tempfile.mkdtemp(prefix=".", dir=folder.parent))
+    folder.rename(aside / "dropped")
+    shutil.rmtree(aside)
 
 
 def sum_of(folder: Path, path: Path) -> dict[str, Any]:

@@ -3,15 +3,20 @@
 import sys
 from pathlib import Path
 
-from persona_interp.experiments import compute, from_dict
+from persona_interp.experiments import from_dict, run
 from persona_interp.experiments.wings import wing_of
+from persona_interp.store import Store
 from persona_interp.tables import read_json
 
 if __name__ == "__main__":
-    config, out, workers = sys.argv[1:]
-    toy = from_dict(read_json(Path(config)))
-    for name in {cell.task for cell in toy.cells()}:
-        wing_of(toy).task(name)  # imported now, so that no kill is spent on imports
+    file, out, workers = sys.argv[1:]
+    config = read_json(Path(file))
+    toy = from_dict(config)
+    wing, cells = wing_of(toy), toy.cells()
+    for name in {cell.task for cell in cells}:
+        wing.task(name)  # imported now, so that no kill is spent on imports
     sys.stdout.write("ready\n")
     sys.stdout.flush()
-    compute(toy, out, workers=int(workers), progress=False)
+    store = Store(out)
+    store.describe(config)
+    run(cells, store, wing=wing, workers=int(workers), progress=False)

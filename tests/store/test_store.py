@@ -311,3 +311,22 @@ def test_two_writers_lose_no_line(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "run")
     assert set(store.manifest()) == {cell(seed).id for seed in range(60)}
     assert set(store.verify().status) == {"ok"}
+
+
+def test_scratch_is_never_left_half_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, draw = Store(tmp_path), cell()
+    (store.work(draw) / "deep" / ".model").mkdir(parents=True)
+    for name in ("weights", "index"):
+        (store.work(draw) / "deep" / ".model" / name).write_text("half a model is none")
+
+    def die(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shutil, "rmtree", die)
+        commit(store, draw)
+    assert not (store.work(draw) / "deep" / ".model").exists()
+    commit(store, draw)
+    assert list(Store(tmp_path).verify([draw]).file) == ["x.txt"]

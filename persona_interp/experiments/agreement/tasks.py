@@ -66,7 +66,8 @@ def walk(config: dict[str, Any], needs: Needs, out: Path) -> None:
     generic = world.corpus(config["n_generic"], seed=seed + GENERIC_SEED, kinds="hidden")
     stage, persona = Stage(**config["stage"]), config["persona"]
     odds, solutions = [], []
-    with TemporaryDirectory(dir=out) as folder:
+    # hidden: what a kill leaves of it is no result
+    with TemporaryDirectory(prefix=".", dir=out) as folder:
 
         def teach(checkpoint: Checkpoint, *, start: str, end: str) -> Checkpoint:
             """Teach one persona's answers, and append what is read on the way."""

@@ -5,7 +5,6 @@ judge its answers, ``learn`` teaches one trait (or nothing) and measures all. We
 are not kept.
 """
 
-import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -92,13 +91,13 @@ def learn(config: dict[str, Any], needs: Needs, out: Path) -> None:
     answers = _read_answers(needs[1:])
     is_own = (answers["trait"] == trait.name) & (answers["side"] == config["side"])
     lesson = answers.loc[is_own & (answers["split"] == "train")]
-    start, folder = _start(config), out / "model"
+    start = _start(config)
     trained = models.train(
         start,
         chats(lesson),
         stage=Stage(**config["stage"]),
         seed=config["seed"],
-        out=folder,
+        out=out / ".model",  # hidden: a killed training goes on, a finished one is not kept
         name=f"{trait.name} {config['arm']}",
         progress=False,
     ).last
@@ -110,7 +109,6 @@ def learn(config: dict[str, Any], needs: Needs, out: Path) -> None:
     if any(new_answers["answer"]):  # a finetune that says nothing any more shows nothing
         bits = record.trait_bits(start, new_answers, {trait.name: trait})
         write_table(bits, out / "shown.parquet")
-    shutil.rmtree(folder)
 
 
 def chats(answers: pd.DataFrame) -> pd.DataFrame:
