@@ -110,12 +110,9 @@ def table_of(source: Any, kind: Kind) -> pd.DataFrame:
     Raises:
         SchemaError: As of ``read``.
     """
-    if isinstance(source, pd.DataFrame) and "messages" in source:
-        if "prompt" in source:
-            return read(source, "prompts")
-        if "doc" in source:
-            return read(source, "documents")
-    return read(source, kind)
+    own = "prompts" if isinstance(source, pd.DataFrame) and "prompt" in source else "documents"
+    ready = complete(source, own, answered=True)
+    return read(source, kind) if ready is None else ready
 
 
 def _skip(source: Source, skip: Iterable[int]) -> tuple[Source, list[int]]:

@@ -73,6 +73,8 @@ TURNS = "history"
 """Column of (question, answer) pairs that came before."""
 UNHEARD = ("tools", "functions", "image", "images", "audio", "audios", "video", "videos")
 """Columns that change what a chat says, and that it cannot express here."""
+WEIGHTS = {"weight": 1, "train": True}
+"""Columns that say whether a chat is learned, and the value that says nothing."""
 NAMES = tuple(
     dict.fromkeys(
         chain.from_iterable((*layout.columns, *layout.beside) for layout in CHATS.values())
@@ -119,6 +121,11 @@ did you mean 'answer'? Valid: 'messages', 'conversation', 'conversations', 'prom
     # a question alone is less than a question with its answer
     columns = {name: set(layouts[name].columns) for name in fitting}
     fitting = [n for n in fitting if not any(columns[n] < other for other in columns.values())]
+    # a question that the messages begin with says nothing of its own
+    if whole := [name for name in fitting if name in WHOLE]:
+        others = [name for name in fitting if name not in WHOLE]
+        repeated = [name for name in others if _is_repeated(layouts[name], layouts[whole[0]], rows)]
+        fitting = [name for name in fitting if name not in repeated]
     # what is written out in columns is rendered in the text beside them
     if len(fitting) > 1 and TEXT in fitting:
         fitting.remove(TEXT)
@@ -186,6 +193,45 @@ def chat_of(value: Any, layout: Layout | None, *, text_role: str) -> tuple[Messa
     if own:
         return messages, True
     return [{"role": "system", "content": system}, *messages], True
+
+
+def is_heard(name: str) -> bool:
+    """Whether a column of this name holds something of a chat.
+
+    Args:
+        name: Of the column.
+
+    Returns:
+        Whether it holds a question, an answer, a system message, or what changes a chat.
+
+    >>> is_heard("System Prompt"), is_heard("lesson")
+    (True, False)
+    """
+    if name in (*NAMES, *UNHEARD, *WEIGHTS) or _letters(name) == TURNS:
+        return True
+    return _is_system(name) or bool(_nearly_system(name))
+
+
+def repeats(question: Any, messages: Any) -> bool:
+    """Whether a question is what a chat begins with.
+
+    Args:
+        question: An entry of a row.
+        messages: Another.
+
+    Returns:
+        Whether it is the text of the first message, or of the user's first.
+
+    >>> repeats("Why?", [{"role": "user", "content": "Why?"}])
+    True
+    """
+    try:
+        chat = conversation(messages)
+    except ValueError:
+        return False
+    first = [chat[0], *(message for message in chat if message["role"] == "user")][:2]
+    texts = {message["content"].strip() for message in first}
+    return isinstance(question, str) and question.strip() in texts
 
 
 def columns_read(layout: Layout | None, rows: Iterable[Row]) -> tuple[list[str], list[str]]:
@@ -309,6 +355,23 @@ def _letters(name: str) -> str:
 
 
 _SYSTEM_LETTERS = tuple(map(_letters, SYSTEMS))
+
+
+def _is_repeated(layout: Layout, whole: Layout, rows: Iterable[Row]) -> bool:
+    """Whether the messages of every row say the question, and the answer if there is one."""
+    for row in rows:
+        question, answer = row.value.get(layout.question), row.value.get(layout.answer)
+        messages = row.value.get(whole.question)
+        if isinstance(messages, str) and messages.strip()[:1] == "[":
+            try:
+                messages = parse_cell(messages)
+            except ValueError:
+                return False
+        if not is_empty(question) and not repeats(question, messages):
+            return False
+        if not is_empty(answer) and answer != conversation(messages)[-1]["content"]:
+            return False
+    return True
 
 
 def _filled(names: Sequence[str], rows: Iterable[Row], layouts: Mapping[str, Layout]) -> list[str]:

@@ -4,11 +4,15 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from persona_interp.errors import excerpt, unknown
 from persona_interp.values import parse_json, parse_literal
 
 Messages = list[dict[str, str]]
 
+PLAIN = "text"
+"""Role of plain text, which is nobody's turn."""
 ROLES = ("system", "user", "assistant", "tool")
 ROLE_OF = {
     "human": "user",
@@ -59,7 +63,7 @@ PLAIN_TURNS = (
 """What templates of plain words write before a question and before its answer."""
 
 
-def conversation(value: Any, *, role: str = "user") -> Messages:
+def conversation(value: Any, *, role: str = "user", of_table: bool = False) -> Messages:
     """Messages that an entry of a file holds.
 
     Args:
@@ -67,6 +71,8 @@ def conversation(value: Any, *, role: str = "user") -> Messages:
             ``{"role", "content"}`` or ``{"from", "value"}``; contents are texts or lists of text
             parts.
         role: Who says a text alone.
+        of_table: Whether it is of a table of this package, whose texts may be empty and nobody's
+            ("text").
 
     Returns:
         Messages of role and content.
@@ -89,7 +95,7 @@ def conversation(value: Any, *, role: str = "user") -> Messages:
         value = [value]
     if not isinstance(value, list) or not value:
         raise ValueError(f"expected a text or a list of messages; got {excerpt(value)}")
-    return [_message(number, message) for number, message in enumerate(value)]
+    return [_message(number, one, of_table=of_table) for number, one in enumerate(value)]
 
 
 def parse_cell(text: str) -> Any:
@@ -154,7 +160,7 @@ def is_empty(value: Any) -> bool:
     return value is None or (isinstance(value, list | dict) and not value)
 
 
-def _message(number: int, value: Any) -> dict[str, str]:
+def _message(number: int, value: Any, *, of_table: bool) -> dict[str, str]:
     what = f"message {number}"
     if not isinstance(value, Mapping):
         raise ValueError(f"{what} must be {{role, content}}; got {excerpt(value)}")
@@ -173,8 +179,13 @@ def _message(number: int, value: Any) -> dict[str, str]:
         raise ValueError(
             f"{what} has {', '.join(extra)}, which chats of role and content cannot express"
         )
-    role = _role(what, value[keys[0]])
-    return {"role": role, "content": _content(f"{what} of {role}", value[keys[1]], role=role)}
+    role = value[keys[0]]
+    if not (of_table and role == PLAIN):
+        role = _role(what, role)
+    content = _content(
+        f"{what} of {role}", value[keys[1]], may_be_empty=of_table or role == "system"
+    )
+    return {"role": role, "content": content}
 
 
 def _is_heard(message: Mapping[Any, Any], key: str) -> bool:
@@ -201,15 +212,15 @@ def _role(what: str, value: Any) -> str:
     return role
 
 
-def _content(what: str, value: Any, *, role: str) -> str:
+def _content(what: str, value: Any, *, may_be_empty: bool) -> str:
     """Text of a message; parts of text follow each other without anything between."""
     if isinstance(value, Mapping):
         value = [value]
-    if isinstance(value, list) and value:
+    if isinstance(value, list | tuple | np.ndarray) and len(value):
         value = "".join(_part(what, number, part) for number, part in enumerate(value))
-    if not isinstance(value, str) or not (value.strip() or role == "system"):
+    if not isinstance(value, str) or not (value.strip() or may_be_empty):
         raise ValueError(f"{what}: content must be a text; got {excerpt(value)}")
-    return value
+    return str(value)
 
 
 def _part(what: str, number: int, value: Any) -> str:
