@@ -1,13 +1,19 @@
 """Which columns of a row hold its chat, and which chat is that?"""
 
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
-from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple
 
 from persona_interp.errors import SchemaError, excerpt, unknown
-from persona_interp.readers.messages import Messages, conversation, is_empty, parse_cell, turn_mark
+from persona_interp.readers.beside import history, is_beside, is_read, refuse_unheard, system
+from persona_interp.readers.messages import (
+    PLAIN,
+    Messages,
+    conversation,
+    is_empty,
+    parse_cell,
+    turn_mark,
+)
 from persona_interp.readers.rows import Row, Source
 
 
@@ -30,7 +36,9 @@ class Layout(NamedTuple):
         return (self.question, self.answer) if self.answer else (self.question,)
 
 
-TEXT = "text"
+TEXT = PLAIN
+BESIDE = ("input", "context")
+"""What a question is about: a passage, the numbers to add."""
 WHOLE = {
     "messages": Layout("messages"),
     "conversation": Layout("conversation"),
@@ -42,39 +50,22 @@ CHATS = {
     "response": Layout("prompt", "response"),
     "answer": Layout("prompt", "answer"),
     "output": Layout("prompt", "output"),
-    "question": Layout("question", "answer"),
-    "question_response": Layout("question", "response"),
-    "alpaca": Layout("instruction", "output", ("input",)),
-    "dolly": Layout("instruction", "response", ("input", "context")),
+    "question": Layout("question", "answer", BESIDE),
+    "question_response": Layout("question", "response", BESIDE),
+    "alpaca": Layout("instruction", "output", BESIDE),
+    "dolly": Layout("instruction", "response", BESIDE),
     TEXT: Layout(TEXT),
 }
 """Chats that can be learned, by the name of their layout."""
 PROMPTS = {
     **WHOLE,
     "prompt": Layout("prompt"),
-    "question": Layout("question"),
-    "alpaca": Layout("instruction", beside=("input", "context")),
+    "question": Layout("question", beside=BESIDE),
+    "alpaca": Layout("instruction", beside=BESIDE),
 }
 """Prompts that wait for an answer; one that stands beside them is kept as a reference."""
 DOCUMENTS = {**CHATS, "prompt": Layout("prompt")}
 ANSWERS = tuple(dict.fromkeys(layout.answer for layout in CHATS.values() if layout.answer))
-SYSTEMS = (
-    "system",
-    "system_prompt",
-    "system_message",
-    "system_instruction",
-    "system_instructions",
-    "system_msg",
-    "system_text",
-    "sys_prompt",
-)
-"""Columns of a system message; capitals, and what stands between the words, do not matter."""
-TURNS = "history"
-"""Column of (question, answer) pairs that came before."""
-UNHEARD = ("tools", "functions", "image", "images", "audio", "audios", "video", "videos")
-"""Columns that change what a chat says, and that it cannot express here."""
-WEIGHTS = {"weight": 1, "train": True}
-"""Columns that say whether a chat is learned, and the value that says nothing."""
 NAMES = tuple(
     dict.fromkeys(
         chain.from_iterable((*layout.columns, *layout.beside) for layout in CHATS.values())
@@ -175,24 +166,24 @@ def chat_of(value: Any, layout: Layout | None, *, text_role: str) -> tuple[Messa
     for column in layout.columns:
         if column not in value:
             raise ValueError(f"no {column}{_misspelling(value, column, layout.columns)}")
-    if unheard := [name for name in UNHEARD if not is_empty(value.get(name))]:
-        raise ValueError(f"it has {', '.join(unheard)}, which a chat of texts cannot express")
+    refuse_unheard(value)
     messages = _question(value, layout)
     if layout.answer:
         answer = conversation(value[layout.answer], role="assistant")
         messages = [*messages, *answer]
-    messages = [*_history(value), *messages]
-    system = _system(value, layout)
-    if not system:
+    messages = [*history(value), *messages]
+    # an instruction is the user's, in whatever layout
+    text = system(value, others=(*layout.columns, *layout.beside, "instruction"))
+    if not text:
         return messages, False
     if messages[0]["role"] == TEXT:
-        raise ValueError(f"a system message ({excerpt(system)}) stands beside plain text")
+        raise ValueError(f"a system message ({excerpt(text)}) stands beside plain text")
     own = [message["content"] for message in messages if message["role"] == "system"]
-    if own and own != [system]:
+    if own and own != [text]:
         raise ValueError("a system message stands among the messages and another in its column")
     if own:
         return messages, True
-    return [{"role": "system", "content": system}, *messages], True
+    return [{"role": "system", "content": text}, *messages], True
 
 
 def is_heard(name: str) -> bool:
@@ -207,9 +198,7 @@ def is_heard(name: str) -> bool:
     >>> is_heard("System Prompt"), is_heard("lesson")
     (True, False)
     """
-    if name in (*NAMES, *UNHEARD, *WEIGHTS) or _letters(name) == TURNS:
-        return True
-    return _is_system(name) or bool(_nearly_system(name))
+    return name in NAMES or (name != "instruction" and is_beside(name))
 
 
 def repeats(question: Any, messages: Any) -> bool:
@@ -234,6 +223,43 @@ def repeats(question: Any, messages: Any) -> bool:
     return isinstance(question, str) and question.strip() in texts
 
 
+def append_answer(messages: Messages, row: Any) -> Messages:
+    """Messages of a whole chat, with the answer that stands in a column beside them.
+
+    Args:
+        messages: Messages of the row.
+        row: The row's value.
+
+    Returns:
+        The messages, and the answer where they wait for one.
+
+    Raises:
+        ValueError: There are several answers, it is no text, or the messages end with another.
+
+    >>> append_answer([{"role": "user", "content": "Why?"}], {"response": "So."})[-1]
+    {'role': 'assistant', 'content': 'So.'}
+    """
+    if not isinstance(row, Mapping):
+        return messages
+    answers = {name: row[name] for name in ANSWERS if not is_empty(row.get(name))}
+    if not answers:
+        return messages
+    if len(answers) > 1:
+        raise ValueError(f"{' and '.join(answers)} stand beside its messages; keep one of them")
+    ((name, value),) = answers.items()
+    if not isinstance(value, str | list | dict):
+        raise ValueError(f"{name} beside its messages must be a text; got {excerpt(value)}")
+    answer = conversation(value, role="assistant")
+    if messages[-1]["role"] != "assistant":
+        return [*messages, *answer]
+    if [message["content"].strip() for message in answer] != [messages[-1]["content"].strip()]:
+        raise ValueError(
+            f"its messages end with one answer and {name} is another ({excerpt(value)}); name "
+            "layout= if the messages alone are meant"
+        )
+    return messages
+
+
 def columns_read(layout: Layout | None, rows: Iterable[Row]) -> tuple[list[str], list[str]]:
     """Columns that hold the chat, and columns beside them.
 
@@ -249,8 +275,8 @@ def columns_read(layout: Layout | None, rows: Iterable[Row]) -> tuple[list[str],
     )
     if layout is None:
         return [], list(names)
-    read = [*layout.columns, *layout.beside, TURNS]
-    heard = [name for name in names if name in read or _is_system(name)]
+    read = [*layout.columns, *layout.beside]
+    heard = [name for name in names if name in read or is_read(name)]
     return heard, [name for name in names if name not in heard]
 
 
@@ -272,7 +298,7 @@ def _question(row: Mapping[Any, Any], layout: Layout) -> Messages:
     is_whole = layout in WHOLE.values()
     if is_whole and isinstance(value, str) and value.strip()[:1] in ("[", "{"):
         value = parse_cell(value)
-    if is_whole and not isinstance(value, list):
+    if is_whole and not isinstance(value, list | dict):
         raise ValueError(f"{column} must be a list of {{role, content}}; got {excerpt(value)}")
     # a text alone is nobody's turn, and a list of turns is no text
     if column in (TEXT, "question", "instruction") and not isinstance(value, str):
@@ -303,58 +329,6 @@ def _mark(row: Mapping[Any, Any], layout: Layout) -> str:
     """Mark of a chat template in the question of a row; '' for none."""
     value = row.get(layout.question)
     return turn_mark(value) if isinstance(value, str) else ""
-
-
-def _history(row: Mapping[Any, Any]) -> Messages:
-    """Turns that came before, of pairs of question and answer."""
-    turns = row.get(TURNS)
-    if isinstance(turns, str) and turns.strip()[:1] == "[":
-        turns = parse_cell(turns)
-    if is_empty(turns):
-        return []
-    messages: Messages = []
-    for pair in turns if isinstance(turns, list) else [turns]:
-        if not isinstance(pair, list) or len(pair) != 2:
-            raise ValueError(f"{TURNS} must be pairs of question and answer; got {excerpt(turns)}")
-        for text, role in zip(pair, ("user", "assistant"), strict=True):
-            messages += conversation(text, role=role)
-    return messages
-
-
-def _system(row: Mapping[Any, Any], layout: Layout) -> str:
-    """The system message in a column of its own; '' for none."""
-    texts: dict[str, str] = {}
-    for key, value in row.items():
-        name = str(key)
-        if name in (*layout.columns, *layout.beside) or is_empty(value):
-            continue
-        if _is_system(name):
-            if not isinstance(value, str):
-                raise ValueError(f"{name} must be a text; got {excerpt(value)}")
-            texts[name] = value
-        elif near := _nearly_system(name):
-            raise ValueError(f"column '{name}' is unknown; did you mean '{near}'?")
-    if len(set(texts.values())) > 1:
-        raise ValueError(f"the columns {' and '.join(texts)} hold different system messages")
-    return next(iter(texts.values()), "")
-
-
-def _is_system(name: str) -> bool:
-    return _letters(name) in _SYSTEM_LETTERS
-
-
-@lru_cache(maxsize=1000)
-def _nearly_system(name: str) -> str:
-    """Column of a system message that this name nearly is; '' for none."""
-    near = get_close_matches(_letters(name), _SYSTEM_LETTERS, n=1, cutoff=0.9)
-    return SYSTEMS[_SYSTEM_LETTERS.index(near[0])] if near else ""
-
-
-def _letters(name: str) -> str:
-    return "".join(letter for letter in name.lower() if letter.isalnum())
-
-
-_SYSTEM_LETTERS = tuple(map(_letters, SYSTEMS))
 
 
 def _is_repeated(layout: Layout, whole: Layout, rows: Iterable[Row]) -> bool:

@@ -92,7 +92,7 @@ def conversation(value: Any, *, role: str = "user", of_table: bool = False) -> M
             raise ValueError(f"the {role}'s text is empty")
         return [{"role": role, "content": value}]
     if isinstance(value, Mapping):
-        value = [value]
+        value = _turned(value)
     if not isinstance(value, list) or not value:
         raise ValueError(f"expected a text or a list of messages; got {excerpt(value)}")
     return [_message(number, one, of_table=of_table) for number, one in enumerate(value)]
@@ -120,6 +120,27 @@ def parse_cell(text: str) -> Any:
             return parse_literal(text)
         except ValueError:
             raise ValueError(f"it begins like JSON and is none: {error}") from error
+
+
+def is_printed_list(value: Any) -> bool:
+    """Whether a text is the print of a list of texts.
+
+    Args:
+        value: An entry of a row.
+
+    Returns:
+        Whether it is.
+
+    >>> is_printed_list("['So.', 'No.']"), is_printed_list("[1]"), is_printed_list("So.")
+    (True, False, False)
+    """
+    if not isinstance(value, str) or not (value.strip()[:1] == "[" and value.strip()[-1:] == "]"):
+        return False
+    try:
+        parsed = parse_cell(value)
+    except ValueError:
+        return False
+    return isinstance(parsed, list) and all(isinstance(text, str) for text in parsed)
 
 
 def turn_mark(text: str, *, plain: bool = True) -> str:
@@ -186,6 +207,17 @@ def _message(number: int, value: Any, *, of_table: bool) -> dict[str, str]:
         f"{what} of {role}", value[keys[1]], may_be_empty=of_table or role == "system"
     )
     return {"role": role, "content": content}
+
+
+def _turned(value: Mapping[Any, Any]) -> list[Any]:
+    """Messages of one message, or of a list of roles and a list of contents."""
+    entries = list(value.values())
+    is_turned = "role" in value or "from" in value
+    if not is_turned or not all(isinstance(entry, list) for entry in entries):
+        return [value]
+    if len({len(entry) for entry in entries}) > 1:
+        raise ValueError(f"its lists of {', '.join(map(str, value))} are of several lengths")
+    return [dict(zip(value, message, strict=True)) for message in zip(*entries, strict=True)]
 
 
 def _is_heard(message: Mapping[Any, Any], key: str) -> bool:

@@ -40,7 +40,7 @@ def test_a_prompt_that_the_messages_begin_with_says_nothing_more(make: Any) -> N
     heard = read(make([rows[0] | {"system": "Be dry."}]), "chats")["messages"][0]
     assert heard[0] == {"role": "system", "content": "Be dry."}
     with pytest.raises(SchemaError, match="layout='messages'"):
-        read([rows[0] | {"prompt": "How?"}], "chats")
+        read([rows[0] | {"prompt": "How?"}], "prompts")
 
 
 @pytest.mark.parametrize(
