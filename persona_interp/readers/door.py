@@ -37,7 +37,7 @@ from persona_interp.readers.messages import (
 from persona_interp.readers.prompt_rows import SPLITS, prompt_row
 from persona_interp.readers.questions import is_question, question_prompts, questions_of
 from persona_interp.readers.ready import complete
-from persona_interp.readers.rows import Row, Source, count, refuse
+from persona_interp.readers.rows import Row, Source, count, leave_out, refuse
 from persona_interp.readers.sources import rows_of
 
 Kind = Literal["chats", "prompts", "documents"]
@@ -91,7 +91,7 @@ def read(
     if ready is not None:
         return schema.check(ready, "prompts" if kind == "prompts" else "corpus")
     whole = rows_of(source, columns=NAMES)
-    rest, skipped = _skip(whole, skip)
+    rest, skipped = leave_out(whole, skip)
     own = _own_table(rest, kind) if layout is None else None
     if own is not None:
         table, form = own, f"a table of this package ({whole.form})"
@@ -125,21 +125,6 @@ def table_of(source: Any, kind: Kind) -> pd.DataFrame:
     own = "prompts" if isinstance(source, pd.DataFrame) and "prompt" in source else "documents"
     ready = complete(source, own, answered=True)
     return read(source, kind) if ready is None else ready
-
-
-def _skip(source: Source, skip: Iterable[int]) -> tuple[Source, list[int]]:
-    """The source without these rows, and their numbers."""
-    numbers = sorted({*skip})
-    own = {row.line for row in source.rows}
-    if absent := [number for number in numbers if number not in own]:
-        raise SchemaError(
-            f"{source.name}: skip names {count(absent, source.unit)}, where no row begins; rows "
-            f"begin at {source.unit} {min(own)} to {max(own)}."
-        )
-    rows = [row for row in source.rows if row.line not in numbers]
-    if not rows:
-        raise SchemaError(f"{source.name}: skip leaves no row of {len(source.rows)}.")
-    return Source(source.name, source.stem, source.form, rows, source.unit), numbers
 
 
 def _own_table(source: Source, kind: str) -> pd.DataFrame | None:
