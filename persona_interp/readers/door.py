@@ -21,6 +21,7 @@ from persona_interp.readers.layouts import (
     NAMES,
     PROMPTS,
     TEXT,
+    WEAK_ANSWERS,
     WHOLE,
     Layout,
     append_answer,
@@ -47,6 +48,7 @@ PRINTED = ("CSV", "TSV", "a table in .txt", "a DataFrame")
 """Forms whose cells may be the print of something that is no text."""
 PLAIN_CHAT = re.compile(r"\s*Human: (?=(?s:.*)\n\s*Assistant:)")
 """How a chat begins that is written out as HH-RLHF does it."""
+COLUMNS = (*NAMES, "id")
 HINT = "Mend them, or leave rows out by these numbers (skip=)."
 
 
@@ -90,7 +92,7 @@ def read(
     ready = complete(source, kind) if layout is None and not skip else None
     if ready is not None:
         return schema.check(ready, "prompts" if kind == "prompts" else "corpus")
-    whole = rows_of(source, columns=NAMES)
+    whole = _lowered(rows_of(source, columns=NAMES))
     rest, skipped = leave_out(whole, skip)
     own = _own_table(rest, kind) if layout is None else None
     if own is not None:
@@ -125,6 +127,26 @@ def table_of(source: Any, kind: Kind) -> pd.DataFrame:
     own = "prompts" if isinstance(source, pd.DataFrame) and "prompt" in source else "documents"
     ready = complete(source, own, answered=True)
     return read(source, kind) if ready is None else ready
+
+
+def _lowered(source: Source) -> Source:
+    """The source with known names of columns in small letters, where that makes no two the same."""
+    names = dict.fromkeys(
+        str(key) for row in source.rows if isinstance(row.value, Mapping) for key in row.value
+    )
+    spellings: dict[str, list[str]] = {}
+    for name in names:
+        spellings.setdefault(name.lower(), []).append(name)
+    new = {own[0]: low for low, own in spellings.items() if len(own) == 1 and low in COLUMNS}
+    if all(old == low for old, low in new.items()):
+        return source
+    rows = [
+        row._replace(value={new.get(str(key), key): entry for key, entry in row.value.items()})
+        if isinstance(row.value, Mapping)
+        else row
+        for row in source.rows
+    ]
+    return Source(source.name, source.stem, source.form, rows, source.unit)
 
 
 def _own_table(source: Source, kind: str) -> pd.DataFrame | None:
@@ -209,7 +231,7 @@ def _check_answer(messages: Messages, row: Any) -> None:
 def _printed_lists(source: Source, layout: Layout | None) -> dict[int, str]:
     """Rows of a table whose answer is the print of a list of texts, and the answer's column."""
     # One answer may be a list, if it was asked for one; a column of them is several answers each.
-    if layout is None or source.form not in PRINTED:
+    if layout is None or not source.form.startswith(PRINTED):
         return {}
     lists: dict[int, str] = {}
     for column in (layout.answer,) if layout.answer else ANSWERS:
@@ -281,6 +303,7 @@ def _prompt(
     messages, _ = chat_of(row.value, layout, text_role="user")
     entries = row.value if isinstance(row.value, Mapping) else {}
     answers = [name for name in ANSWERS if not is_empty(entries.get(name))]
+    answers = answers or [n for n in WEAK_ANSWERS if not is_empty(entries.get(n))]
     reference = _said(entries[answers[0]]) if len(answers) == 1 else ""
     column = answers[0] if reference else ""
     # A chat that is answered already waits for another answer to its last question.

@@ -167,7 +167,7 @@ def _judgement(
         cell = row.get(column)
         scores[column] = _score(cell)
         if scores[column] is None and _is_word(cell):
-            words[column][cell.strip()] += 1
+            words[column][str(cell).strip()] += 1
             scores[column] = math.nan
         if scores[column] is None:
             faults.append(f"{column} must be a number from 0 to 100, or empty; got {excerpt(cell)}")

@@ -12,6 +12,7 @@ from persona_interp.readers.messages import (
     conversation,
     is_empty,
     parse_cell,
+    repeats,
     turn_mark,
 )
 from persona_interp.readers.rows import Row, Source
@@ -52,6 +53,9 @@ CHATS = {
     "output": Layout("prompt", "output"),
     "question": Layout("question", "answer", BESIDE),
     "question_response": Layout("question", "response", BESIDE),
+    "generation": Layout("prompt", "generation"),
+    "query": Layout("query", "response", BESIDE),
+    "user": Layout("user", "assistant"),
     "alpaca": Layout("instruction", "output", BESIDE),
     "dolly": Layout("instruction", "response", BESIDE),
     TEXT: Layout(TEXT),
@@ -61,11 +65,22 @@ PROMPTS = {
     **WHOLE,
     "prompt": Layout("prompt"),
     "question": Layout("question", beside=BESIDE),
+    "query": Layout("query", beside=BESIDE),
+    "user": Layout("user"),
     "alpaca": Layout("instruction", beside=BESIDE),
 }
 """Prompts that wait for an answer; one that stands beside them is kept as a reference."""
 DOCUMENTS = {**CHATS, "prompt": Layout("prompt")}
-ANSWERS = tuple(dict.fromkeys(layout.answer for layout in CHATS.values() if layout.answer))
+WEAK = ("query", "user", "generation")
+"""Layouts of columns that may be something else (who the user is), if another layout fits."""
+WEAK_ANSWERS = ("assistant", "generation")
+ANSWERS = tuple(
+    dict.fromkeys(
+        layout.answer
+        for layout in CHATS.values()
+        if layout.answer and layout.answer not in WEAK_ANSWERS
+    )
+)
 NAMES = tuple(
     dict.fromkeys(
         chain.from_iterable((*layout.columns, *layout.beside) for layout in CHATS.values())
@@ -95,7 +110,7 @@ def layout_of(
     ...
     persona_interp.errors.SchemaError: a.csv, line 2: column 'anwser' is unknown; \
 did you mean 'answer'? Valid: 'messages', 'conversation', 'conversations', 'prompt', 'completion', \
-'response', 'answer', 'output' and 3 more.
+'response', 'answer', 'output' and 7 more.
     """
     if layout is not None:
         if layout not in layouts:
@@ -117,6 +132,7 @@ did you mean 'answer'? Valid: 'messages', 'conversation', 'conversations', 'prom
         others = [name for name in fitting if name not in WHOLE]
         repeated = [name for name in others if _is_repeated(layouts[name], layouts[whole[0]], rows)]
         fitting = [name for name in fitting if name not in repeated]
+    fitting = [name for name in fitting if name not in WEAK] or fitting
     # what is written out in columns is rendered in the text beside them
     if len(fitting) > 1 and TEXT in fitting:
         fitting.remove(TEXT)
@@ -198,29 +214,7 @@ def is_heard(name: str) -> bool:
     >>> is_heard("System Prompt"), is_heard("lesson")
     (True, False)
     """
-    return name in NAMES or (name != "instruction" and is_beside(name))
-
-
-def repeats(question: Any, messages: Any) -> bool:
-    """Whether a question is what a chat begins with.
-
-    Args:
-        question: An entry of a row.
-        messages: Another.
-
-    Returns:
-        Whether it is the text of the first message, or of the user's first.
-
-    >>> repeats("Why?", [{"role": "user", "content": "Why?"}])
-    True
-    """
-    try:
-        chat = conversation(messages)
-    except ValueError:
-        return False
-    first = [chat[0], *(message for message in chat if message["role"] == "user")][:2]
-    texts = {message["content"].strip() for message in first}
-    return isinstance(question, str) and question.strip() in texts
+    return name.lower() in NAMES or (name != "instruction" and is_beside(name))
 
 
 def append_answer(messages: Messages, row: Any) -> Messages:

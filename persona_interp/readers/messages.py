@@ -98,6 +98,28 @@ def conversation(value: Any, *, role: str = "user", of_table: bool = False) -> M
     return [_message(number, one, of_table=of_table) for number, one in enumerate(value)]
 
 
+def repeats(question: Any, messages: Any) -> bool:
+    """Whether a question is what a chat begins with.
+
+    Args:
+        question: An entry of a row.
+        messages: Another.
+
+    Returns:
+        Whether it is the text of the first message, or of the user's first.
+
+    >>> repeats("Why?", [{"role": "user", "content": "Why?"}])
+    True
+    """
+    try:
+        chat = conversation(messages)
+    except ValueError:
+        return False
+    first = [chat[0], *(message for message in chat if message["role"] == "user")][:2]
+    texts = {message["content"].strip() for message in first}
+    return isinstance(question, str) and question.strip() in texts
+
+
 def parse_cell(text: str) -> Any:
     """Value that a cell of a table holds as text.
 

@@ -17,6 +17,7 @@ from persona_interp import schema
 from persona_interp.errors import SchemaError, excerpt, unknown
 from persona_interp.files import write_text
 from persona_interp.readers.entries import check_keys, strings
+from persona_interp.readers.messages import is_empty
 from persona_interp.readers.prompt_rows import SPLITS, prompt_row
 from persona_interp.readers.rows import Source, refuse
 from persona_interp.readers.sources import rows_of
@@ -186,11 +187,7 @@ def _question(value: Any) -> EvalQuestion:
         raise SchemaError(
             f"a question: expected an object with id, paraphrases; got {excerpt(value)}"
         )
-    # An entry left empty in YAML is None, which says the same as no entry.
-    entries = {str(key): entry for key, entry in value.items() if entry is not None}
-    texts = [key for key in ONE_TEXT if key in entries and "paraphrases" not in entries]
-    if len(texts) == 1:
-        entries["paraphrases"] = [entries.pop(texts[0])]
+    entries = _entries(value)
     extra = check_keys("a question", entries, required=("id", "paraphrases"), optional=OPTIONAL)
     # numbers, and dates that YAML makes of 2024-01-01
     if isinstance(entries["id"], bool | list | dict) or not str(entries["id"]).strip():
@@ -199,6 +196,8 @@ def _question(value: Any) -> EvalQuestion:
         if key in entries and not isinstance(entries[key], str):
             raise SchemaError(f"{key} must be a text; got {excerpt(entries[key])}")
     judge_prompts = entries.get("judge_prompts", {})
+    if is_empty(judge_prompts):
+        judge_prompts = {}
     if not isinstance(judge_prompts, Mapping):
         raise SchemaError(f"judge_prompts must be a mapping; got {excerpt(judge_prompts)}")
     type_ = entries.get("type", TYPES[0])
@@ -206,11 +205,7 @@ def _question(value: Any) -> EvalQuestion:
     # evaluations have types of their own, which change nothing here; a typing error does
     if type_ not in TYPES and "did you mean" in message:
         raise SchemaError(message)
-    samples = entries.get("samples_per_paraphrase", 1)
-    if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
-        raise SchemaError(
-            f"samples_per_paraphrase must be a whole number from 1; got {excerpt(samples)}"
-        )
+    samples = _samples(entries)
     if not all(isinstance(text, str) for text in chain(judge_prompts, judge_prompts.values())):
         raise SchemaError(f"judge_prompts must map names to texts; got {excerpt(judge_prompts)}")
     paraphrases = entries["paraphrases"]
@@ -226,3 +221,27 @@ def _question(value: Any) -> EvalQuestion:
         judge_prompts=dict(judge_prompts),
         extra=extra,
     )
+
+
+def _samples(entries: Mapping[str, Any]) -> int:
+    """Number of answers drawn for each paraphrase."""
+    samples = entries.get("samples_per_paraphrase", 1)
+    if isinstance(samples, str) and samples.strip().isdecimal():
+        samples = int(samples)
+    if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
+        raise SchemaError(
+            f"samples_per_paraphrase must be a whole number from 1; got {excerpt(samples)}"
+        )
+    return samples
+
+
+def _entries(value: Mapping[Any, Any]) -> dict[str, Any]:
+    """Entries of a question, under the names used here."""
+    # An entry left empty in YAML is None, which says the same as no entry.
+    entries = {str(key): entry for key, entry in value.items() if entry is not None}
+    if "system" not in entries and "system_prompt" in entries:
+        entries["system"] = entries.pop("system_prompt")
+    texts = [key for key in ONE_TEXT if key in entries and "paraphrases" not in entries]
+    if len(texts) == 1:
+        entries["paraphrases"] = [entries.pop(texts[0])]
+    return entries

@@ -7,8 +7,8 @@ import pandas as pd
 
 from persona_interp import schema
 from persona_interp.errors import excerpt
-from persona_interp.readers.layouts import is_heard, repeats
-from persona_interp.readers.messages import conversation
+from persona_interp.readers.layouts import is_heard
+from persona_interp.readers.messages import conversation, repeats
 from persona_interp.readers.rows import refuse
 
 DEFAULTS: dict[str, dict[str, Any]] = {

@@ -103,3 +103,28 @@ def test_a_printed_list_of_answers_is_no_answer(write: Any) -> None:
     one = read_chats(write("b.csv", csv + "When?,Now.\n"))
     assert one["messages"][0][1]["content"] == "['So.', 'No.']"
     assert read_chats([{"prompt": "Name two.", "response": "['a', 'b']"}]) is not None
+
+
+@pytest.mark.parametrize(
+    ("row", "layout"),
+    [
+        ({"query": "Why?", "response": "So."}, "query"),
+        ({"user": "Why?", "assistant": "So."}, "user"),
+        ({"prompt": "Why?", "generation": "So."}, "generation"),
+        ({"Question": "Why?", "ANSWER": "So.", "Id": "x"}, "question"),
+    ],
+)
+def test_other_names_of_columns_are_read(row: dict[str, Any], layout: str) -> None:
+    for source in ([row], pd.DataFrame([row])):
+        chats = read_chats(source)
+        assert chats["messages"].tolist() == [[USER, ANSWER]]
+        assert f"layout '{layout}'" in chats.attrs["taken_for"]
+        prompts = read(source, "prompts")
+        assert prompts["messages"].tolist() == [[USER]] and prompts["reference"].tolist() == ["So."]
+    assert ("Id" not in row) or prompts["prompt"].tolist() == ["rows/x"]
+
+
+def test_names_that_may_be_others_are_those_of_a_chat_only_alone() -> None:
+    row = {"user": "u1", "prompt": "Why?", "response": "So.", "generation": 3, "Prompt": "x"}
+    assert read_chats([row])["messages"].tolist() == [[USER, ANSWER]]
+    assert read([row], "prompts")["reference"].tolist() == ["So."]

@@ -128,7 +128,6 @@ def test_many_bad_rows_are_counted(write: Any) -> None:
             "prompt,answer\nWhy?,\nHow?,So.\n",
             "(?s)1 of 2 rows.*line 2: the assistant's text is empty",
         ),
-        ("a.csv", "prompt;answer\nWhy?;So.\n", "the header is one cell, 'prompt;answer'"),
         ("a.csv", "prmpt,reply\nWhy?,So.\n", "did you mean 'prompt'"),
         ("a.csv", "a,b\nWhy?,So.\n", "no known columns"),
         ("a.csv", "prompt,anwser\nWhy?,So.\n", "did you mean 'answer'"),

@@ -120,3 +120,10 @@ def test_questions_of_forks_are_read(text: str, write: Any) -> None:
     questions = read_questions(write("q.yaml", text))
     assert [question.id for question in questions] == ["1", "b"]
     assert [question.paraphrases for question in questions] == [("Why?",), ("How?",)]
+
+
+def test_settings_of_forks_are_heard(write: Any) -> None:
+    text = "- {id: a, prompt: Why?, system_prompt: Be dry., samples_per_paraphrase: '100'"
+    (question,) = read_questions(write("q.yaml", text + ", judge_prompts: ''}\n"))
+    assert (question.system, question.samples) == ("Be dry.", 100)
+    assert question.judge_prompts == {} and question.extra == {}
