@@ -59,7 +59,7 @@ def read(
 
     Args:
         source: A file (``.jsonl``, ``.json``, ``.csv``, ``.tsv``, ``.txt``, ``.yaml``,
-            ``.parquet``; texts also as ``.gz``), a DataFrame, a ``datasets.Dataset``, a list of
+            ``.parquet``, ``.ndjson``; texts also as ``.gz``), a DataFrame, a ``datasets.Dataset``, a list of
             texts, of objects or of chats. A table of the schema is returned as it is, with the
             columns that it lacks (``ready.complete``).
         kind: "chats" (answered, to be learned), "prompts" (waiting for an answer) or "documents"
@@ -154,7 +154,9 @@ def _own_table(source: Source, kind: str) -> pd.DataFrame | None:
     table_kind = "prompts" if kind == "prompts" else "corpus"
     rows = [row.value for row in source.rows if isinstance(row.value, Mapping)]
     columns = set(rows[0]) if len(rows) == len(source.rows) else set()
-    if not set(schema.TABLES[table_kind]) <= columns:
+    # conversations of this package are documents too
+    kinds = {table_kind, "prompts"} if kind == "documents" else {table_kind}
+    if not any(set(schema.TABLES[one]) <= columns for one in kinds):
         return None
     return complete(pd.DataFrame(rows), kind)
 

@@ -1,5 +1,6 @@
 """A table with messages is one of this package, or rows that are read like any others."""
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 from persona_interp import schema
 from persona_interp.errors import SchemaError
 from persona_interp.readers import read, table_of
+from persona_interp.tables import write_table
 
 USER, ANSWER = {"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}
 ASKED = {"context": "nameless", "persona": "", "topic": "", "split": "test"}
@@ -72,3 +74,9 @@ def test_prompts_have_names_of_their_own_and_no_answer() -> None:
     assert table_of(answered, "prompts")["messages"].tolist() == [[USER, ANSWER]]
     whole = answered.assign(**ASKED)
     assert read(whole, "prompts") is whole and schema.check(whole, "prompts") is whole
+
+
+def test_conversations_come_back_from_a_file(tmp_path: Path) -> None:
+    rows = pd.DataFrame([{"prompt": "a#0", "messages": [USER, ANSWER], "answer": "So.", **ASKED}])
+    path = write_table(rows, tmp_path / "a.parquet")
+    assert read(path, "documents")["messages"].tolist() == [[USER, ANSWER]]
