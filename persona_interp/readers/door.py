@@ -58,8 +58,8 @@ def read(
     r"""Chats, prompts or documents of a source.
 
     Args:
-        source: A file (``.jsonl``, ``.json``, ``.csv``, ``.tsv``, ``.txt``, ``.yaml``,
-            ``.parquet``, ``.ndjson``; texts also as ``.gz``), a DataFrame, a ``datasets.Dataset``, a list of
+        source: A file (``.jsonl``, ``.ndjson``, ``.json``, ``.csv``, ``.tsv``, ``.txt``, ``.yaml``,
+            ``.parquet``; texts also as ``.gz``), a DataFrame, a ``datasets.Dataset``, a list of
             texts, of objects or of chats. A table of the schema is returned as it is, with the
             columns that it lacks (``ready.complete``).
         kind: "chats" (answered, to be learned), "prompts" (waiting for an answer) or "documents"

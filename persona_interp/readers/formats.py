@@ -106,6 +106,8 @@ def _json(path: Path, text: str, *, first_line: int, columns: Iterable[str]) -> 
     keys = [
         key for key in ROWS_UNDER if isinstance(value, dict) and isinstance(value.get(key), list)
     ]
+    if len(keys) == 1 and not value[keys[0]]:
+        raise SchemaError(f"{path}: its list '{keys[0]}' is empty; it has no rows.")
     # beside a column of its own, a list is one of its entries
     if len(keys) == 1 and value[keys[0]] and not {*value} & {*columns}:
         rows = [Row(number, row) for number, row in enumerate(value[keys[0]], start=1)]

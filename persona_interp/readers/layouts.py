@@ -38,8 +38,9 @@ class Layout(NamedTuple):
 
 
 TEXT = PLAIN
-BESIDE = ("input", "context")
-"""What a question is about: a passage, the numbers to add."""
+PASSAGE = ("context",)
+BESIDE = ("input", *PASSAGE)
+"""What a question is about: numbers to add, a passage. The input of a prompt is mostly in it."""
 WHOLE = {
     "messages": Layout("messages"),
     "conversation": Layout("conversation"),
@@ -47,13 +48,13 @@ WHOLE = {
 }
 CHATS = {
     **WHOLE,
-    "completion": Layout("prompt", "completion"),
-    "response": Layout("prompt", "response"),
-    "answer": Layout("prompt", "answer"),
-    "output": Layout("prompt", "output"),
+    "completion": Layout("prompt", "completion", PASSAGE),
+    "response": Layout("prompt", "response", PASSAGE),
+    "answer": Layout("prompt", "answer", PASSAGE),
+    "output": Layout("prompt", "output", PASSAGE),
     "question": Layout("question", "answer", BESIDE),
     "question_response": Layout("question", "response", BESIDE),
-    "generation": Layout("prompt", "generation"),
+    "generation": Layout("prompt", "generation", PASSAGE),
     "query": Layout("query", "response", BESIDE),
     "user": Layout("user", "assistant"),
     "alpaca": Layout("instruction", "output", BESIDE),
@@ -63,14 +64,14 @@ CHATS = {
 """Chats that can be learned, by the name of their layout."""
 PROMPTS = {
     **WHOLE,
-    "prompt": Layout("prompt"),
+    "prompt": Layout("prompt", beside=PASSAGE),
     "question": Layout("question", beside=BESIDE),
     "query": Layout("query", beside=BESIDE),
     "user": Layout("user"),
     "alpaca": Layout("instruction", beside=BESIDE),
 }
 """Prompts that wait for an answer; one that stands beside them is kept as a reference."""
-DOCUMENTS = {**CHATS, "prompt": Layout("prompt")}
+DOCUMENTS = {**CHATS, "prompt": PROMPTS["prompt"]}
 WEAK = ("query", "user", "generation")
 """Layouts of columns that may be something else (who the user is), if another layout fits."""
 WEAK_ANSWERS = ("assistant", "generation")
@@ -121,7 +122,7 @@ did you mean 'answer'? Valid: 'messages', 'conversation', 'conversations', 'prom
         return None
     first = rows[0]
     where = f"{source.name}, {source.unit} {first.line}"
-    fitting = [name for name, one in layouts.items() if set(one.columns) <= set(first.value)]
+    fitting = [name for name, one in layouts.items() if _fits(one, first.value)]
     if len(fitting) > 1:
         fitting = _filled(fitting, rows, layouts) or fitting
     # a question alone is less than a question with its answer
@@ -325,6 +326,12 @@ def _mark(row: Mapping[Any, Any], layout: Layout) -> str:
     return turn_mark(value) if isinstance(value, str) else ""
 
 
+def _fits(layout: Layout, row: Mapping[Any, Any]) -> bool:
+    # without an assistant beside them, users are names
+    columns = CHATS["user"].columns if layout == PROMPTS["user"] else layout.columns
+    return {*columns} <= {*row}
+
+
 def _is_repeated(layout: Layout, whole: Layout, rows: Iterable[Row]) -> bool:
     """Whether the messages of every row say the question, and the answer if there is one."""
     for row in rows:
@@ -335,9 +342,13 @@ def _is_repeated(layout: Layout, whole: Layout, rows: Iterable[Row]) -> bool:
                 messages = parse_cell(messages)
             except ValueError:
                 return False
+        try:
+            last = conversation(messages)[-1]["content"]
+        except ValueError:
+            return False
         if not is_empty(question) and not repeats(question, messages):
             return False
-        if not is_empty(answer) and answer != conversation(messages)[-1]["content"]:
+        if not is_empty(answer) and answer != last:
             return False
     return True
 

@@ -8,7 +8,7 @@ import pandas as pd
 from persona_interp import schema
 from persona_interp.errors import excerpt
 from persona_interp.readers.layouts import is_heard
-from persona_interp.readers.messages import conversation, repeats
+from persona_interp.readers.messages import conversation, parse_cell, repeats
 from persona_interp.readers.rows import refuse
 
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -119,6 +119,8 @@ def _heard(table: pd.DataFrame, key: str, *, kind: str, is_own: bool) -> pd.Data
 def _chat(value: Any) -> list[dict[str, str]]:
     """Messages of a cell; plain text of this package is one message of nobody."""
     value = _as_list(value)
+    if isinstance(value, str) and value.strip()[:1] in ("[", "{"):
+        value = parse_cell(value)
     if isinstance(value, str):
         raise ValueError(f"expected a list of messages; got {excerpt(value)}")
     return conversation(value, of_table=True)

@@ -21,6 +21,7 @@ NEXT = {"role": "user", "content": "And?"}
         ({"messages": [USER, ANSWER], "output": "So."}, "Why?|So."),
         ({"messages": {"role": ["user", "assistant"], "content": ["Why?", "So."]}}, "Why?|So."),
         ({"question": "Why?", "answer": "So.", "context": "Rain."}, "Why?\n\nRain.|So."),
+        ({"prompt": "Why?", "response": "So.", "context": "Rain."}, "Why?\n\nRain.|So."),
         ({"question": "Why?", "answer": "So.", "History": [["Hi", "Yo"]]}, "Hi|Yo|Why?|So."),
         ({"question": "And?", "answer": "No.", "history": [USER, ANSWER]}, "Why?|So.|And?|No."),
         ({"question": "Why?", "answer": "So.", "instructions": "Be dry."}, "Be dry.|Why?|So."),
@@ -122,6 +123,11 @@ def test_other_names_of_columns_are_read(row: dict[str, Any], layout: str) -> No
         prompts = read(source, "prompts")
         assert prompts["messages"].tolist() == [[USER]] and prompts["reference"].tolist() == ["So."]
     assert ("Id" not in row) or prompts["prompt"].tolist() == ["rows/x"]
+
+
+def test_users_alone_are_names() -> None:
+    with pytest.raises(SchemaError, match="plain text"):
+        read([{"user": "u1", "text": "Why?"}], "prompts")
 
 
 def test_names_that_may_be_others_are_those_of_a_chat_only_alone() -> None:

@@ -142,6 +142,7 @@ def test_many_bad_rows_are_counted(write: Any) -> None:
             "(?s)3 of 3 rows.*line 1: not .*line 2: .*got 1.*line 3: .*twice",
         ),
         ("a.json", "[]", "empty list"),
+        ("a.json", '{"version": 1, "data": []}', "its list 'data' is empty"),
         ("a.json", '[{"text": "a"},\n{"text": }]', "line 2: not valid JSON"),
         ("a.json", '[{"text": "a"}', "not valid JSON"),
         ("a.json", '[{"text": "a"}] 3', "more after the list"),
