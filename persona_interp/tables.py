@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import xarray as xr
 
 from persona_interp import files
-from persona_interp.errors import SchemaError, StoreError
+from persona_interp.errors import SchemaError, StoreError, excerpt
 from persona_interp.files import MOST_UNPACKED, atomic, most_unpacked
 from persona_interp.netcdf import check_netcdf
 
@@ -115,14 +115,13 @@ def read_rows(path: Path | str) -> list[dict[str, Any]]:
     with _border(path, "parquet", of_run=False):
         path = Path(path).expanduser()
         file = _check_parquet(path)
-        # the index that pandas keeps is no column of its rows
-        columns = [name for name in file.schema_arrow.names if not name.startswith("__index_level")]
-        for batch in file.iter_batches(batch_size=BATCH, columns=columns):
+        columns = _columns(file.schema_arrow)
+        for batch in file.iter_batches(batch_size=BATCH, columns=list(columns)):
             size += batch.nbytes
             # texts that all rows share, such as a system message, are in the file once
             if size > max(FREE_ROWS, most_unpacked(path.stat().st_size)):
                 raise ValueError(f"it unpacks to more than {size / 2**20:,.0f} MiB")
-            rows += batch.to_pylist()
+            rows += batch.rename_columns(list(columns.values())).to_pylist()
         if not rows:
             raise ValueError("it has no rows")
     return rows
@@ -309,6 +308,21 @@ def _border(path: Path | str, kind: str, *, of_run: bool = True) -> Iterator[Non
         raise (
             StoreError(f"{message}; {VERIFY}") if of_run else SchemaError(f"{message}.")
         ) from error
+
+
+def _columns(fields: pa.Schema) -> dict[str, str]:
+    """Columns of a file's rows, and what they are called."""
+    names = list(fields.names)
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"the column {excerpt(twice[0])} is there twice")
+    columns = {}
+    for name in names:
+        if not name.startswith("__index_level"):
+            columns[name] = name
+        # pandas keeps the numbers of rows in a column without a name, but names of rows too
+        elif not pa.types.is_integer(fields.field(name).type):
+            columns[name] = name if "index" in {*names, *columns.values()} else "index"
+    return columns
 
 
 def _check_parquet(path: Path | str) -> pq.ParquetFile:

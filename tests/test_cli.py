@@ -174,7 +174,7 @@ def test_a_path_that_cannot_be_is_one_sentence(
         ("run", "transfer", "--out", file / "x"),
         ("compare", file, file, "--prompts", file, "--out", tmp_path / "out"),
     ):
-        code, out, err = cli(capsys, *arguments)
+        code, _, err = cli(capsys, *arguments)
         assert code == 2 and "Traceback" not in err and len(err) < 600, arguments
     assert file.read_text() == "text"
 

@@ -18,13 +18,12 @@ from persona_interp.readers.constitutions import (
     write_constitution,
 )
 from persona_interp.readers.door import read, table_of
+from persona_interp.readers.judged import read_judged, write_judged
 from persona_interp.readers.prompts import read_prompts
 from persona_interp.readers.questions import (
     EvalQuestion,
     question_prompts,
-    read_judged,
     read_questions,
-    write_judged,
     write_questions,
 )
 from persona_interp.readers.roles import RoleFile, read_role, read_roles, role_prompts, write_role

@@ -5,13 +5,14 @@ Whatever the source, a table of the schema comes out, and one line says what it 
 """
 
 import logging
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args
 
 import pandas as pd
 
 from persona_interp import schema
-from persona_interp.errors import SchemaError, unknown
+from persona_interp.errors import SchemaError, excerpt, unknown
 from persona_interp.readers.entries import strings
 from persona_interp.readers.layouts import (
     ANSWERS,
@@ -20,21 +21,34 @@ from persona_interp.readers.layouts import (
     NAMES,
     PROMPTS,
     TEXT,
+    WEAK_ANSWERS,
+    WHOLE,
     Layout,
+    append_answer,
     chat_of,
     columns_read,
     layout_of,
 )
-from persona_interp.readers.messages import Messages, conversation, is_empty
+from persona_interp.readers.messages import (
+    Messages,
+    conversation,
+    is_empty,
+    is_printed_list,
+)
 from persona_interp.readers.prompt_rows import SPLITS, prompt_row
 from persona_interp.readers.questions import is_question, question_prompts, questions_of
 from persona_interp.readers.ready import complete
-from persona_interp.readers.rows import Row, Source, count, refuse
+from persona_interp.readers.rows import Row, Source, count, leave_out, refuse
 from persona_interp.readers.sources import rows_of
 
 Kind = Literal["chats", "prompts", "documents"]
 LAYOUTS = {"chats": CHATS, "prompts": PROMPTS, "documents": DOCUMENTS}
 LOG = logging.getLogger("persona_interp.readers")
+PRINTED = ("CSV", "TSV", "a table in .txt", "a DataFrame")
+"""Forms whose cells may be the print of something that is no text."""
+PLAIN_CHAT = re.compile(r"\s*Human: (?=(?s:.*)\n\s*Assistant:)")
+"""How a chat begins that is written out as HH-RLHF does it."""
+COLUMNS = (*NAMES, "id")
 HINT = "Mend them, or leave rows out by these numbers (skip=)."
 
 
@@ -44,7 +58,7 @@ def read(
     r"""Chats, prompts or documents of a source.
 
     Args:
-        source: A file (``.jsonl``, ``.json``, ``.csv``, ``.tsv``, ``.txt``, ``.yaml``,
+        source: A file (``.jsonl``, ``.ndjson``, ``.json``, ``.csv``, ``.tsv``, ``.txt``, ``.yaml``,
             ``.parquet``; texts also as ``.gz``), a DataFrame, a ``datasets.Dataset``, a list of
             texts, of objects or of chats. A table of the schema is returned as it is, with the
             columns that it lacks (``ready.complete``).
@@ -78,8 +92,8 @@ def read(
     ready = complete(source, kind) if layout is None and not skip else None
     if ready is not None:
         return schema.check(ready, "prompts" if kind == "prompts" else "corpus")
-    whole = rows_of(source, columns=NAMES)
-    rest, skipped = _skip(whole, skip)
+    whole = _lowered(rows_of(source, columns=NAMES))
+    rest, skipped = leave_out(whole, skip)
     own = _own_table(rest, kind) if layout is None else None
     if own is not None:
         table, form = own, f"a table of this package ({whole.form})"
@@ -110,27 +124,29 @@ def table_of(source: Any, kind: Kind) -> pd.DataFrame:
     Raises:
         SchemaError: As of ``read``.
     """
-    if isinstance(source, pd.DataFrame) and "messages" in source:
-        if "prompt" in source:
-            return read(source, "prompts")
-        if "doc" in source:
-            return read(source, "documents")
-    return read(source, kind)
+    own = "prompts" if isinstance(source, pd.DataFrame) and "prompt" in source else "documents"
+    ready = complete(source, own, answered=True)
+    return read(source, kind) if ready is None else ready
 
 
-def _skip(source: Source, skip: Iterable[int]) -> tuple[Source, list[int]]:
-    """The source without these rows, and their numbers."""
-    numbers = sorted({*skip})
-    own = {row.line for row in source.rows}
-    if absent := [number for number in numbers if number not in own]:
-        raise SchemaError(
-            f"{source.name}: skip names {count(absent, source.unit)}, where no row begins; rows "
-            f"begin at {source.unit} {min(own)} to {max(own)}."
-        )
-    rows = [row for row in source.rows if row.line not in numbers]
-    if not rows:
-        raise SchemaError(f"{source.name}: skip leaves no row of {len(source.rows)}.")
-    return Source(source.name, source.stem, source.form, rows, source.unit), numbers
+def _lowered(source: Source) -> Source:
+    """The source with known names of columns in small letters, where that makes no two the same."""
+    names = dict.fromkeys(
+        str(key) for row in source.rows if isinstance(row.value, Mapping) for key in row.value
+    )
+    spellings: dict[str, list[str]] = {}
+    for name in names:
+        spellings.setdefault(name.lower(), []).append(name)
+    new = {own[0]: low for low, own in spellings.items() if len(own) == 1 and low in COLUMNS}
+    if all(old == low for old, low in new.items()):
+        return source
+    rows = [
+        row._replace(value={new.get(str(key), key): entry for key, entry in row.value.items()})
+        if isinstance(row.value, Mapping)
+        else row
+        for row in source.rows
+    ]
+    return Source(source.name, source.stem, source.form, rows, source.unit)
 
 
 def _own_table(source: Source, kind: str) -> pd.DataFrame | None:
@@ -138,7 +154,9 @@ def _own_table(source: Source, kind: str) -> pd.DataFrame | None:
     table_kind = "prompts" if kind == "prompts" else "corpus"
     rows = [row.value for row in source.rows if isinstance(row.value, Mapping)]
     columns = set(rows[0]) if len(rows) == len(source.rows) else set()
-    if not set(schema.TABLES[table_kind]) <= columns:
+    # conversations of this package are documents too
+    kinds = {table_kind, "prompts"} if kind == "documents" else {table_kind}
+    if not any(set(schema.TABLES[one]) <= columns for one in kinds):
         return None
     return complete(pd.DataFrame(rows), kind)
 
@@ -155,14 +173,24 @@ def _corpus(source: Source, kind: str, *, layout: str | None) -> tuple[pd.DataFr
         rows = _paragraphs(rows)
     chosen = layout_of(source, LAYOUTS[kind], layout=layout)
     heard, beside = columns_read(chosen, rows)
+    # whoever names the messages as the layout means them alone
+    appends = layout is None and chosen in WHOLE.values()
+    if appends:
+        heard += [name for name in beside if name in ANSWERS]
+        beside = [name for name in beside if name not in ANSWERS]
+    lists = _printed_lists(source, chosen)
     documents, problems = [], []
     for number, row in enumerate(rows):
         try:
             if row.fault:
                 raise ValueError(row.fault)
             messages, _ = chat_of(row.value, chosen, text_role=TEXT)
+            if appends:
+                messages = append_answer(messages, row.value)
+            if row.line in lists:
+                raise ValueError(f"its {lists[row.line]} is a list of answers; keep one of them")
             if kind == "chats":
-                _check_answer(messages)
+                _check_answer(messages, row.value)
         except ValueError as error:
             problems.append((row.line, str(error)))
             continue
@@ -185,10 +213,35 @@ def _corpus(source: Source, kind: str, *, layout: str | None) -> tuple[pd.DataFr
     return schema.check(pd.DataFrame(documents), "corpus"), form
 
 
-def _check_answer(messages: Messages) -> None:
+def _check_answer(messages: Messages, row: Any) -> None:
+    """Refuse what teaches nothing, and a chat that is written out as plain text."""
     roles = [message["role"] for message in messages]
     if roles != [TEXT] and "assistant" not in roles:
         raise ValueError("no message of the assistant, so there is nothing to learn")
+    if roles == [TEXT] and isinstance(row, Mapping) and {"role", "parent_id"} <= {*row}:
+        raise ValueError(
+            "it is one message of a thread (role, parent_id), and a chat is the path to it; join "
+            "the messages of each path into one row of messages"
+        )
+    if roles == [TEXT] and (mark := PLAIN_CHAT.match(messages[0]["content"])):
+        raise ValueError(
+            f"its text is a chat written out ({excerpt(mark.group().strip())}), which would be "
+            "learned as plain text; give its messages, or read it as documents"
+        )
+
+
+def _printed_lists(source: Source, layout: Layout | None) -> dict[int, str]:
+    """Rows of a table whose answer is the print of a list of texts, and the answer's column."""
+    # One answer may be a list, if it was asked for one; a column of them is several answers each.
+    if layout is None or not source.form.startswith(PRINTED):
+        return {}
+    lists: dict[int, str] = {}
+    for column in (layout.answer,) if layout.answer else ANSWERS:
+        cells = {row.line: row.value.get(column) for row in source.rows if not row.fault}
+        cells = {line: cell for line, cell in cells.items() if not is_empty(cell)}
+        if cells and all(is_printed_list(cell) for cell in cells.values()):
+            lists |= dict.fromkeys(cells, column)
+    return lists
 
 
 def _paragraphs(rows: list[Row]) -> list[Row]:
@@ -218,9 +271,10 @@ def _prompts(source: Source, *, layout: str | None) -> tuple[pd.DataFrame, str]:
     chosen = layout_of(source, PROMPTS, layout=layout)
     prompts, problems = [], []
     lines: dict[str, int] = {}  # id -> line
+    kept: set[str] = set()  # columns of answers
     for number, row in enumerate(rows):
         try:
-            prompt = _prompt(source, row, chosen, number=number)
+            prompt, column = _prompt(source, row, chosen, number=number)
             if (name := prompt["prompt"]) in lines:
                 prompt_id = name.partition("/")[2]
                 raise ValueError(f"the id '{prompt_id}' is that of {source.unit} {lines[name]}")
@@ -228,11 +282,12 @@ def _prompts(source: Source, *, layout: str | None) -> tuple[pd.DataFrame, str]:
             problems.append((row.line, str(error)))
             continue
         lines[name] = row.line
+        kept.add(column)
         prompts.append(prompt)
     refuse(source.name, problems, total=len(rows), unit=source.unit, hint=HINT)
     heard, beside = columns_read(chosen, rows)
-    answers = [name for name in beside if name in ANSWERS]
-    unread = [name for name in beside if name not in (*ANSWERS, "id")]
+    answers = [name for name in beside if name in kept]
+    unread = [name for name in beside if name not in (*kept, "id")]
     form = _form(source, chosen, PROMPTS, heard)
     if answers:
         form += f"; kept as reference: {_names(answers)}"
@@ -241,17 +296,21 @@ def _prompts(source: Source, *, layout: str | None) -> tuple[pd.DataFrame, str]:
     return schema.check(_deal(pd.DataFrame(prompts)), "prompts"), form
 
 
-def _prompt(source: Source, row: Row, layout: Layout | None, *, number: int) -> dict[str, Any]:
-    """Row of a prompts table: messages up to the open answer, and the answer beside them."""
+def _prompt(
+    source: Source, row: Row, layout: Layout | None, *, number: int
+) -> tuple[dict[str, Any], str]:
+    """Row of a prompts table, and the column of the answer that it keeps as a reference."""
     if row.fault:
         raise ValueError(row.fault)
     messages, _ = chat_of(row.value, layout, text_role="user")
     entries = row.value if isinstance(row.value, Mapping) else {}
-    answers = [entries[name] for name in ANSWERS if not is_empty(entries.get(name))]
-    reference = _said(answers[0]) if len(answers) == 1 else ""
+    answers = [name for name in ANSWERS if not is_empty(entries.get(name))]
+    answers = answers or [n for n in WEAK_ANSWERS if not is_empty(entries.get(n))]
+    reference = _said(entries[answers[0]]) if len(answers) == 1 else ""
+    column = answers[0] if reference else ""
     # A chat that is answered already waits for another answer to its last question.
     if messages[-1]["role"] == "assistant":
-        reference = messages[-1]["content"]
+        reference, column = messages[-1]["content"], ""
         messages = messages[:-1]
     roles = [message["role"] for message in messages]
     if "user" not in roles or roles[-1] not in ("user", "tool"):
@@ -269,11 +328,13 @@ def _prompt(source: Source, row: Row, layout: Layout | None, *, number: int) -> 
     }
     if roles[0] == "system":
         prompt["context"] = "instructed"
-    return prompt
+    return prompt, column
 
 
 def _said(answer: Any) -> str:
     """Text of an answer that stands beside a question; '' where it is none."""
+    if is_printed_list(answer):
+        return ""
     try:
         return conversation(answer, role="assistant")[-1]["content"]
     except ValueError:

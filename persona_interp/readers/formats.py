@@ -20,10 +20,12 @@ UNNAMED = "column"
 """What a column without a name is called, before its number; tables with an index have one."""
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 YAML = (".yaml", ".yml")
-TEXTS = (".jsonl", ".json", *DELIMITERS, ".txt", *YAML)
+TEXTS = (".jsonl", ".json", ".ndjson", *DELIMITERS, ".txt", *YAML)
 
 JSON_START = re.compile(r'\s*(?:\[\s*(?:[\[{"\]]|$)|\{\s*(?:["}]|$))')
 """How a list of objects, lists or texts begins, and an object; a text in brackets does not."""
+ROWS_UNDER = ("data", "rows", "examples", "instances", "records", "items")
+"""Keys under which files keep their rows, beside what they say of themselves."""
 YAML_START = re.compile(r"-\s+(?:\w+:\s|\{)")
 
 
@@ -59,10 +61,15 @@ def parse_rows(path: Path, text: str, *, ending: str, columns: Iterable[str]) ->
     if ending in YAML:
         return _yaml(path, text)
     start = text.lstrip()
-    if JSON_START.match(start) or (ending in (".json", ".jsonl") and start[0] in "[{"):
-        return _json(path, start, first_line=text.count("\n", 0, len(text) - len(start)) + 1)
+    if JSON_START.match(start) or (ending in (".json", ".jsonl", ".ndjson") and start[0] in "[{"):
+        first_line = text.count("\n", 0, len(text) - len(start)) + 1
+        return _json(path, start, first_line=first_line, columns=columns)
     if ending in DELIMITERS:
-        return Parsed(ending[1:].upper(), _table(path, text, delimiter=DELIMITERS[ending]))
+        delimiter = _delimiter(start.partition("\n")[0], DELIMITERS[ending])
+        form = ending[1:].upper()
+        if delimiter != DELIMITERS[ending]:
+            form += f" with {delimiter!r} between cells"
+        return Parsed(form, _table(path, text, delimiter=delimiter))
     if ending != ".txt":
         return Parsed("JSON lines", _json_lines(text))
     first = start.partition("\n")[0]
@@ -76,7 +83,13 @@ def parse_rows(path: Path, text: str, *, ending: str, columns: Iterable[str]) ->
     return Parsed("plain text", [Row(n, line.strip()) for n, line in lines if line.strip()])
 
 
-def _json(path: Path, text: str, *, first_line: int) -> Parsed:
+def _delimiter(header: str, delimiter: str) -> str:
+    """What stands between the cells of a table: what its header has, if that is but one of them."""
+    others = [other for other in ",;\t" if other in header]
+    return others[0] if len(others) == 1 else delimiter
+
+
+def _json(path: Path, text: str, *, first_line: int, columns: Iterable[str]) -> Parsed:
     """Rows of a JSON list, of one object, or of one value a line."""
     first = text.partition("\n")[0].strip()
     # one value a line: the first is one by itself, or broken by itself where no list or object
@@ -87,9 +100,19 @@ def _json(path: Path, text: str, *, first_line: int) -> Parsed:
     if text.startswith("["):
         return Parsed("a JSON list", _json_list(path, text, first_line=first_line))
     try:
-        return Parsed("one JSON object", [Row(first_line, parse_json(text))])
+        value = parse_json(text)
     except ValueError as error:
         raise SchemaError(f"{path} is not valid JSON: {error}.") from error
+    keys = [
+        key for key in ROWS_UNDER if isinstance(value, dict) and isinstance(value.get(key), list)
+    ]
+    if len(keys) == 1 and not value[keys[0]]:
+        raise SchemaError(f"{path}: its list '{keys[0]}' is empty; it has no rows.")
+    # beside a column of its own, a list is one of its entries
+    if len(keys) == 1 and value[keys[0]] and not {*value} & {*columns}:
+        rows = [Row(number, row) for number, row in enumerate(value[keys[0]], start=1)]
+        return Parsed(f"the list '{keys[0]}' of a JSON object", rows, "entry")
+    return Parsed("one JSON object", [Row(first_line, value)])
 
 
 def _is_value(line: str) -> bool:

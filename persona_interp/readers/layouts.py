@@ -1,13 +1,20 @@
 """Which columns of a row hold its chat, and which chat is that?"""
 
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
-from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple
 
 from persona_interp.errors import SchemaError, excerpt, unknown
-from persona_interp.readers.messages import Messages, conversation, is_empty, parse_cell, turn_mark
+from persona_interp.readers.beside import history, is_beside, is_read, refuse_unheard, system
+from persona_interp.readers.messages import (
+    PLAIN,
+    Messages,
+    conversation,
+    is_empty,
+    parse_cell,
+    repeats,
+    turn_mark,
+)
 from persona_interp.readers.rows import Row, Source
 
 
@@ -30,7 +37,10 @@ class Layout(NamedTuple):
         return (self.question, self.answer) if self.answer else (self.question,)
 
 
-TEXT = "text"
+TEXT = PLAIN
+PASSAGE = ("context",)
+BESIDE = ("input", *PASSAGE)
+"""What a question is about: numbers to add, a passage. The input of a prompt is mostly in it."""
 WHOLE = {
     "messages": Layout("messages"),
     "conversation": Layout("conversation"),
@@ -38,41 +48,40 @@ WHOLE = {
 }
 CHATS = {
     **WHOLE,
-    "completion": Layout("prompt", "completion"),
-    "response": Layout("prompt", "response"),
-    "answer": Layout("prompt", "answer"),
-    "output": Layout("prompt", "output"),
-    "question": Layout("question", "answer"),
-    "question_response": Layout("question", "response"),
-    "alpaca": Layout("instruction", "output", ("input",)),
-    "dolly": Layout("instruction", "response", ("input", "context")),
+    "completion": Layout("prompt", "completion", PASSAGE),
+    "response": Layout("prompt", "response", PASSAGE),
+    "answer": Layout("prompt", "answer", PASSAGE),
+    "output": Layout("prompt", "output", PASSAGE),
+    "question": Layout("question", "answer", BESIDE),
+    "question_response": Layout("question", "response", BESIDE),
+    "generation": Layout("prompt", "generation", PASSAGE),
+    "query": Layout("query", "response", BESIDE),
+    "user": Layout("user", "assistant"),
+    "alpaca": Layout("instruction", "output", BESIDE),
+    "dolly": Layout("instruction", "response", BESIDE),
     TEXT: Layout(TEXT),
 }
 """Chats that can be learned, by the name of their layout."""
 PROMPTS = {
     **WHOLE,
-    "prompt": Layout("prompt"),
-    "question": Layout("question"),
-    "alpaca": Layout("instruction", beside=("input", "context")),
+    "prompt": Layout("prompt", beside=PASSAGE),
+    "question": Layout("question", beside=BESIDE),
+    "query": Layout("query", beside=BESIDE),
+    "user": Layout("user"),
+    "alpaca": Layout("instruction", beside=BESIDE),
 }
 """Prompts that wait for an answer; one that stands beside them is kept as a reference."""
-DOCUMENTS = {**CHATS, "prompt": Layout("prompt")}
-ANSWERS = tuple(dict.fromkeys(layout.answer for layout in CHATS.values() if layout.answer))
-SYSTEMS = (
-    "system",
-    "system_prompt",
-    "system_message",
-    "system_instruction",
-    "system_instructions",
-    "system_msg",
-    "system_text",
-    "sys_prompt",
+DOCUMENTS = {**CHATS, "prompt": PROMPTS["prompt"]}
+WEAK = ("query", "user", "generation")
+"""Layouts of columns that may be something else (who the user is), if another layout fits."""
+WEAK_ANSWERS = ("assistant", "generation")
+ANSWERS = tuple(
+    dict.fromkeys(
+        layout.answer
+        for layout in CHATS.values()
+        if layout.answer and layout.answer not in WEAK_ANSWERS
+    )
 )
-"""Columns of a system message; capitals, and what stands between the words, do not matter."""
-TURNS = "history"
-"""Column of (question, answer) pairs that came before."""
-UNHEARD = ("tools", "functions", "image", "images", "audio", "audios", "video", "videos")
-"""Columns that change what a chat says, and that it cannot express here."""
 NAMES = tuple(
     dict.fromkeys(
         chain.from_iterable((*layout.columns, *layout.beside) for layout in CHATS.values())
@@ -102,7 +111,7 @@ def layout_of(
     ...
     persona_interp.errors.SchemaError: a.csv, line 2: column 'anwser' is unknown; \
 did you mean 'answer'? Valid: 'messages', 'conversation', 'conversations', 'prompt', 'completion', \
-'response', 'answer', 'output' and 3 more.
+'response', 'answer', 'output' and 7 more.
     """
     if layout is not None:
         if layout not in layouts:
@@ -113,12 +122,18 @@ did you mean 'answer'? Valid: 'messages', 'conversation', 'conversations', 'prom
         return None
     first = rows[0]
     where = f"{source.name}, {source.unit} {first.line}"
-    fitting = [name for name, one in layouts.items() if set(one.columns) <= set(first.value)]
+    fitting = [name for name, one in layouts.items() if _fits(one, first.value)]
     if len(fitting) > 1:
         fitting = _filled(fitting, rows, layouts) or fitting
     # a question alone is less than a question with its answer
     columns = {name: set(layouts[name].columns) for name in fitting}
     fitting = [n for n in fitting if not any(columns[n] < other for other in columns.values())]
+    # a question that the messages begin with says nothing of its own
+    if whole := [name for name in fitting if name in WHOLE]:
+        others = [name for name in fitting if name not in WHOLE]
+        repeated = [name for name in others if _is_repeated(layouts[name], layouts[whole[0]], rows)]
+        fitting = [name for name in fitting if name not in repeated]
+    fitting = [name for name in fitting if name not in WEAK] or fitting
     # what is written out in columns is rendered in the text beside them
     if len(fitting) > 1 and TEXT in fitting:
         fitting.remove(TEXT)
@@ -168,24 +183,76 @@ def chat_of(value: Any, layout: Layout | None, *, text_role: str) -> tuple[Messa
     for column in layout.columns:
         if column not in value:
             raise ValueError(f"no {column}{_misspelling(value, column, layout.columns)}")
-    if unheard := [name for name in UNHEARD if not is_empty(value.get(name))]:
-        raise ValueError(f"it has {', '.join(unheard)}, which a chat of texts cannot express")
+    refuse_unheard(value)
     messages = _question(value, layout)
     if layout.answer:
         answer = conversation(value[layout.answer], role="assistant")
         messages = [*messages, *answer]
-    messages = [*_history(value), *messages]
-    system = _system(value, layout)
-    if not system:
+    messages = [*history(value), *messages]
+    # an instruction is the user's, in whatever layout
+    text = system(value, others=(*layout.columns, *layout.beside, "instruction"))
+    if not text:
         return messages, False
     if messages[0]["role"] == TEXT:
-        raise ValueError(f"a system message ({excerpt(system)}) stands beside plain text")
+        raise ValueError(f"a system message ({excerpt(text)}) stands beside plain text")
     own = [message["content"] for message in messages if message["role"] == "system"]
-    if own and own != [system]:
+    if own and own != [text]:
         raise ValueError("a system message stands among the messages and another in its column")
     if own:
         return messages, True
-    return [{"role": "system", "content": system}, *messages], True
+    return [{"role": "system", "content": text}, *messages], True
+
+
+def is_heard(name: str) -> bool:
+    """Whether a column of this name holds something of a chat.
+
+    Args:
+        name: Of the column.
+
+    Returns:
+        Whether it holds a question, an answer, a system message, or what changes a chat.
+
+    >>> is_heard("System Prompt"), is_heard("lesson")
+    (True, False)
+    """
+    return name.lower() in NAMES or (name != "instruction" and is_beside(name))
+
+
+def append_answer(messages: Messages, row: Any) -> Messages:
+    """Messages of a whole chat, with the answer that stands in a column beside them.
+
+    Args:
+        messages: Messages of the row.
+        row: The row's value.
+
+    Returns:
+        The messages, and the answer where they wait for one.
+
+    Raises:
+        ValueError: There are several answers, it is no text, or the messages end with another.
+
+    >>> append_answer([{"role": "user", "content": "Why?"}], {"response": "So."})[-1]
+    {'role': 'assistant', 'content': 'So.'}
+    """
+    if not isinstance(row, Mapping):
+        return messages
+    answers = {name: row[name] for name in ANSWERS if not is_empty(row.get(name))}
+    if not answers:
+        return messages
+    if len(answers) > 1:
+        raise ValueError(f"{' and '.join(answers)} stand beside its messages; keep one of them")
+    ((name, value),) = answers.items()
+    if not isinstance(value, str | list | dict):
+        raise ValueError(f"{name} beside its messages must be a text; got {excerpt(value)}")
+    answer = conversation(value, role="assistant")
+    if messages[-1]["role"] != "assistant":
+        return [*messages, *answer]
+    if [message["content"].strip() for message in answer] != [messages[-1]["content"].strip()]:
+        raise ValueError(
+            f"its messages end with one answer and {name} is another ({excerpt(value)}); name "
+            "layout= if the messages alone are meant"
+        )
+    return messages
 
 
 def columns_read(layout: Layout | None, rows: Iterable[Row]) -> tuple[list[str], list[str]]:
@@ -203,8 +270,8 @@ def columns_read(layout: Layout | None, rows: Iterable[Row]) -> tuple[list[str],
     )
     if layout is None:
         return [], list(names)
-    read = [*layout.columns, *layout.beside, TURNS]
-    heard = [name for name in names if name in read or _is_system(name)]
+    read = [*layout.columns, *layout.beside]
+    heard = [name for name in names if name in read or is_read(name)]
     return heard, [name for name in names if name not in heard]
 
 
@@ -226,7 +293,7 @@ def _question(row: Mapping[Any, Any], layout: Layout) -> Messages:
     is_whole = layout in WHOLE.values()
     if is_whole and isinstance(value, str) and value.strip()[:1] in ("[", "{"):
         value = parse_cell(value)
-    if is_whole and not isinstance(value, list):
+    if is_whole and not isinstance(value, list | dict):
         raise ValueError(f"{column} must be a list of {{role, content}}; got {excerpt(value)}")
     # a text alone is nobody's turn, and a list of turns is no text
     if column in (TEXT, "question", "instruction") and not isinstance(value, str):
@@ -259,56 +326,31 @@ def _mark(row: Mapping[Any, Any], layout: Layout) -> str:
     return turn_mark(value) if isinstance(value, str) else ""
 
 
-def _history(row: Mapping[Any, Any]) -> Messages:
-    """Turns that came before, of pairs of question and answer."""
-    turns = row.get(TURNS)
-    if isinstance(turns, str) and turns.strip()[:1] == "[":
-        turns = parse_cell(turns)
-    if is_empty(turns):
-        return []
-    messages: Messages = []
-    for pair in turns if isinstance(turns, list) else [turns]:
-        if not isinstance(pair, list) or len(pair) != 2:
-            raise ValueError(f"{TURNS} must be pairs of question and answer; got {excerpt(turns)}")
-        for text, role in zip(pair, ("user", "assistant"), strict=True):
-            messages += conversation(text, role=role)
-    return messages
+def _fits(layout: Layout, row: Mapping[Any, Any]) -> bool:
+    # without an assistant beside them, users are names
+    columns = CHATS["user"].columns if layout == PROMPTS["user"] else layout.columns
+    return {*columns} <= {*row}
 
 
-def _system(row: Mapping[Any, Any], layout: Layout) -> str:
-    """The system message in a column of its own; '' for none."""
-    texts: dict[str, str] = {}
-    for key, value in row.items():
-        name = str(key)
-        if name in (*layout.columns, *layout.beside) or is_empty(value):
-            continue
-        if _is_system(name):
-            if not isinstance(value, str):
-                raise ValueError(f"{name} must be a text; got {excerpt(value)}")
-            texts[name] = value
-        elif near := _nearly_system(name):
-            raise ValueError(f"column '{name}' is unknown; did you mean '{near}'?")
-    if len(set(texts.values())) > 1:
-        raise ValueError(f"the columns {' and '.join(texts)} hold different system messages")
-    return next(iter(texts.values()), "")
-
-
-def _is_system(name: str) -> bool:
-    return _letters(name) in _SYSTEM_LETTERS
-
-
-@lru_cache(maxsize=1000)
-def _nearly_system(name: str) -> str:
-    """Column of a system message that this name nearly is; '' for none."""
-    near = get_close_matches(_letters(name), _SYSTEM_LETTERS, n=1, cutoff=0.9)
-    return SYSTEMS[_SYSTEM_LETTERS.index(near[0])] if near else ""
-
-
-def _letters(name: str) -> str:
-    return "".join(letter for letter in name.lower() if letter.isalnum())
-
-
-_SYSTEM_LETTERS = tuple(map(_letters, SYSTEMS))
+def _is_repeated(layout: Layout, whole: Layout, rows: Iterable[Row]) -> bool:
+    """Whether the messages of every row say the question, and the answer if there is one."""
+    for row in rows:
+        question, answer = row.value.get(layout.question), row.value.get(layout.answer)
+        messages = row.value.get(whole.question)
+        if isinstance(messages, str) and messages.strip()[:1] == "[":
+            try:
+                messages = parse_cell(messages)
+            except ValueError:
+                return False
+        try:
+            last = conversation(messages)[-1]["content"]
+        except ValueError:
+            return False
+        if not is_empty(question) and not repeats(question, messages):
+            return False
+        if not is_empty(answer) and answer != last:
+            return False
+    return True
 
 
 def _filled(names: Sequence[str], rows: Iterable[Row], layouts: Mapping[str, Layout]) -> list[str]:

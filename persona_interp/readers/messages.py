@@ -4,11 +4,15 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from persona_interp.errors import excerpt, unknown
 from persona_interp.values import parse_json, parse_literal
 
 Messages = list[dict[str, str]]
 
+PLAIN = "text"
+"""Role of plain text, which is nobody's turn."""
 ROLES = ("system", "user", "assistant", "tool")
 ROLE_OF = {
     "human": "user",
@@ -59,7 +63,7 @@ PLAIN_TURNS = (
 """What templates of plain words write before a question and before its answer."""
 
 
-def conversation(value: Any, *, role: str = "user") -> Messages:
+def conversation(value: Any, *, role: str = "user", of_table: bool = False) -> Messages:
     """Messages that an entry of a file holds.
 
     Args:
@@ -67,6 +71,8 @@ def conversation(value: Any, *, role: str = "user") -> Messages:
             ``{"role", "content"}`` or ``{"from", "value"}``; contents are texts or lists of text
             parts.
         role: Who says a text alone.
+        of_table: Whether it is of a table of this package, whose texts may be empty and nobody's
+            ("text").
 
     Returns:
         Messages of role and content.
@@ -86,10 +92,32 @@ def conversation(value: Any, *, role: str = "user") -> Messages:
             raise ValueError(f"the {role}'s text is empty")
         return [{"role": role, "content": value}]
     if isinstance(value, Mapping):
-        value = [value]
+        value = _turned(value)
     if not isinstance(value, list) or not value:
         raise ValueError(f"expected a text or a list of messages; got {excerpt(value)}")
-    return [_message(number, message) for number, message in enumerate(value)]
+    return [_message(number, one, of_table=of_table) for number, one in enumerate(value)]
+
+
+def repeats(question: Any, messages: Any) -> bool:
+    """Whether a question is what a chat begins with.
+
+    Args:
+        question: An entry of a row.
+        messages: Another.
+
+    Returns:
+        Whether it is the text of the first message, or of the user's first.
+
+    >>> repeats("Why?", [{"role": "user", "content": "Why?"}])
+    True
+    """
+    try:
+        chat = conversation(messages)
+    except ValueError:
+        return False
+    first = [chat[0], *(message for message in chat if message["role"] == "user")][:2]
+    texts = {message["content"].strip() for message in first}
+    return isinstance(question, str) and question.strip() in texts
 
 
 def parse_cell(text: str) -> Any:
@@ -114,6 +142,27 @@ def parse_cell(text: str) -> Any:
             return parse_literal(text)
         except ValueError:
             raise ValueError(f"it begins like JSON and is none: {error}") from error
+
+
+def is_printed_list(value: Any) -> bool:
+    """Whether a text is the print of a list of texts.
+
+    Args:
+        value: An entry of a row.
+
+    Returns:
+        Whether it is.
+
+    >>> is_printed_list("['So.', 'No.']"), is_printed_list("[1]"), is_printed_list("So.")
+    (True, False, False)
+    """
+    if not isinstance(value, str) or not (value.strip()[:1] == "[" and value.strip()[-1:] == "]"):
+        return False
+    try:
+        parsed = parse_cell(value)
+    except ValueError:
+        return False
+    return isinstance(parsed, list) and all(isinstance(text, str) for text in parsed)
 
 
 def turn_mark(text: str, *, plain: bool = True) -> str:
@@ -154,7 +203,7 @@ def is_empty(value: Any) -> bool:
     return value is None or (isinstance(value, list | dict) and not value)
 
 
-def _message(number: int, value: Any) -> dict[str, str]:
+def _message(number: int, value: Any, *, of_table: bool) -> dict[str, str]:
     what = f"message {number}"
     if not isinstance(value, Mapping):
         raise ValueError(f"{what} must be {{role, content}}; got {excerpt(value)}")
@@ -173,8 +222,24 @@ def _message(number: int, value: Any) -> dict[str, str]:
         raise ValueError(
             f"{what} has {', '.join(extra)}, which chats of role and content cannot express"
         )
-    role = _role(what, value[keys[0]])
-    return {"role": role, "content": _content(f"{what} of {role}", value[keys[1]], role=role)}
+    role = value[keys[0]]
+    if not (of_table and role == PLAIN):
+        role = _role(what, role)
+    content = _content(
+        f"{what} of {role}", value[keys[1]], may_be_empty=of_table or role == "system"
+    )
+    return {"role": role, "content": content}
+
+
+def _turned(value: Mapping[Any, Any]) -> list[Any]:
+    """Messages of one message, or of a list of roles and a list of contents."""
+    entries = list(value.values())
+    is_turned = "role" in value or "from" in value
+    if not is_turned or not all(isinstance(entry, list) for entry in entries):
+        return [value]
+    if len({len(entry) for entry in entries}) > 1:
+        raise ValueError(f"its lists of {', '.join(map(str, value))} are of several lengths")
+    return [dict(zip(value, message, strict=True)) for message in zip(*entries, strict=True)]
 
 
 def _is_heard(message: Mapping[Any, Any], key: str) -> bool:
@@ -201,15 +266,15 @@ def _role(what: str, value: Any) -> str:
     return role
 
 
-def _content(what: str, value: Any, *, role: str) -> str:
+def _content(what: str, value: Any, *, may_be_empty: bool) -> str:
     """Text of a message; parts of text follow each other without anything between."""
     if isinstance(value, Mapping):
         value = [value]
-    if isinstance(value, list) and value:
+    if isinstance(value, list | tuple | np.ndarray) and len(value):
         value = "".join(_part(what, number, part) for number, part in enumerate(value))
-    if not isinstance(value, str) or not (value.strip() or role == "system"):
+    if not isinstance(value, str) or not (value.strip() or may_be_empty):
         raise ValueError(f"{what}: content must be a text; got {excerpt(value)}")
-    return value
+    return str(value)
 
 
 def _part(what: str, number: int, value: Any) -> str:

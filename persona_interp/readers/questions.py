@@ -1,12 +1,9 @@
-"""What does an evaluation ask, how is a judge asked, and what did a judge say?
+"""What does an evaluation ask, and how is a judge asked?
 
-The layouts of emergent-misalignment (Betley et al. 2025): a YAML list of questions with paraphrases
-and judge prompts, and a CSV of answers with a judge's scores from 0 to 100.
+The layout of emergent-misalignment (Betley et al. 2025): a YAML list of questions with paraphrases
+and judge prompts.
 """
 
-import math
-import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
@@ -20,28 +17,15 @@ from persona_interp import schema
 from persona_interp.errors import SchemaError, excerpt, unknown
 from persona_interp.files import write_text
 from persona_interp.readers.entries import check_keys, strings
-from persona_interp.readers.formats import UNNAMED
+from persona_interp.readers.messages import is_empty
 from persona_interp.readers.prompt_rows import SPLITS, prompt_row
 from persona_interp.readers.rows import Source, refuse
 from persona_interp.readers.sources import rows_of
 
 TYPES = ("free_form_judge_0_100", "free_form_judge", "free_form_0_100", "free_form")
-REQUIRED_COLUMNS = ("question", "answer")
-TEXT_COLUMNS = ("question", "prompt", "answer", "question_id")
 OPTIONAL = ("type", "system", "samples_per_paraphrase", "judge", "judge_prompts")
 ONE_TEXT = ("prompt", "question", "text")
 """What a single paraphrase is called."""
-OTHER_NAMES = {"answer": ("response", "completion", "output"), "question": ("prompt",)}
-"""What others call the columns of a judged file."""
-WORD = re.compile(r"[A-Z][A-Z_ /-]{1,30}")
-"""What a judge says instead of a number: REFUSAL, CODE, N/A."""
-SETTING = re.compile(
-    r"(?:^|_)(?:temperature|temp|top_p|top_k|seed|id|idx|index|n|num|count|tokens?|length|len|"
-    r"layer|step|epoch|strength|coef|coeff|coefficient|alpha|sample|samples|rank|lr|time|timestamp|date|"
-    r"version|paraphrase|line|rows?|batch|rep|repeat|run|trial|fold|split)(?:$|_)|logprob|"
-    r"max_|_per_|duration|latency"
-)
-"""Names of settings and counts, which are numbers from 0 to 100 too and no judgement."""
 
 
 @dataclass(frozen=True)
@@ -198,105 +182,12 @@ def question_prompts(questions: Iterable[EvalQuestion]) -> pd.DataFrame:
     return schema.check(pd.DataFrame(rows), "prompts")
 
 
-def read_judged(path: str | Path) -> pd.DataFrame:
-    """Scores that a judge gave to answers.
-
-    Args:
-        path: A CSV of ``question``, ``answer`` (or ``response``, ``completion``, ``output``) and
-            one number a score, mostly a trait's name and ``coherence``; ``prompt`` and
-            ``question_id`` may be there too. Scores run from 0 to
-            100; empty where the judge gave none, or a word in capitals that says why: "REFUSAL",
-            "CODE". Settings and counts (``temperature``, ``seed``, ``n_tokens``, ids) are no
-            scores.
-
-    Returns:
-        One row an answer: the columns of the file (the answer's is called ``answer``), scores as
-        numbers (NaN for none), and ``source``, ``line``. ``attrs`` has ``scores`` (names of their
-        columns) and ``words`` (how often a judge gave which word, by column).
-
-    Raises:
-        SchemaError: The file cannot be read, lacks a column, has no score, or rows cannot be used;
-            each is named.
-    """
-    source = rows_of(path)
-    rows = source.whole()
-    for row in rows:
-        if not isinstance(row.value, Mapping):
-            raise SchemaError(
-                f"{path}, {source.unit} {row.line}: expected {', '.join(REQUIRED_COLUMNS)} and "
-                f"scores; got {excerpt(row.value)}."
-            )
-    columns = list(dict.fromkeys(str(column) for row in rows for column in row.value))
-    names = _names(columns)
-    rows = [row._replace(value=_rename(row.value, names)) for row in rows]
-    columns = [names.get(column, column) for column in columns]
-    check_keys(str(path), dict.fromkeys(columns), required=REQUIRED_COLUMNS)
-    scores = [
-        column
-        for column in columns
-        if not _is_setting(column) and _holds_scores(row.value.get(column) for row in rows)
-    ]
-    if not scores:
-        names = excerpt(", ".join(columns))
-        raise SchemaError(
-            f"{path}: no column of scores among {names}; expected a trait and coherence, each a "
-            "number from 0 to 100."
-        )
-    answers, problems = [], []
-    words: dict[str, Counter[str]] = {column: Counter() for column in scores}
-    for row in rows:
-        answer: dict[str, Any] = {column: row.value.get(column, "") for column in columns}
-        for column in scores:
-            cell = row.value.get(column)
-            score = _score(cell)
-            if score is None and _is_word(cell):
-                words[column][cell.strip()] += 1
-                score = math.nan
-            if score is None:
-                what = f"{column} must be a number from 0 to 100, or empty; got {excerpt(cell)}"
-                problems.append((row.line, what))
-            answer[column] = score
-        answers.append(answer | {"source": str(path), "line": row.line})
-    refuse(path, problems, total=len(rows), unit=source.unit)
-    table = pd.DataFrame(answers).astype(dict.fromkeys(scores, float))
-    counts = {column: dict(counter) for column, counter in words.items() if counter}
-    table.attrs |= {"scores": scores, "words": counts}
-    return table
-
-
-def write_judged(judged: pd.DataFrame, path: str | Path, *, scores: Iterable[str]) -> Path:
-    """Write answers with a judge's scores to a file that other tools read.
-
-    Args:
-        judged: Answers with scores, of ``record.judgments``.
-        path: A ``.csv`` file; an existing one is replaced.
-        scores: Columns of scores to write, for example ``("aligned", "coherent")``.
-
-    Returns:
-        The path; ``read_judged`` reads it.
-
-    Raises:
-        SchemaError: A column is missing.
-    """
-    texts = [c for c in TEXT_COLUMNS if c in judged and c not in REQUIRED_COLUMNS]
-    columns = [*REQUIRED_COLUMNS, *texts, *scores]
-    for column in columns:
-        if column not in judged:
-            raise SchemaError(unknown("column", column, judged.columns))
-    text = judged[columns].to_csv(None, index=False)
-    return write_text(text, Path(path).expanduser())
-
-
 def _question(value: Any) -> EvalQuestion:
     if not isinstance(value, Mapping):
         raise SchemaError(
             f"a question: expected an object with id, paraphrases; got {excerpt(value)}"
         )
-    # An entry left empty in YAML is None, which says the same as no entry.
-    entries = {str(key): entry for key, entry in value.items() if entry is not None}
-    texts = [key for key in ONE_TEXT if key in entries and "paraphrases" not in entries]
-    if len(texts) == 1:
-        entries["paraphrases"] = [entries.pop(texts[0])]
+    entries = _entries(value)
     extra = check_keys("a question", entries, required=("id", "paraphrases"), optional=OPTIONAL)
     # numbers, and dates that YAML makes of 2024-01-01
     if isinstance(entries["id"], bool | list | dict) or not str(entries["id"]).strip():
@@ -305,6 +196,8 @@ def _question(value: Any) -> EvalQuestion:
         if key in entries and not isinstance(entries[key], str):
             raise SchemaError(f"{key} must be a text; got {excerpt(entries[key])}")
     judge_prompts = entries.get("judge_prompts", {})
+    if is_empty(judge_prompts):
+        judge_prompts = {}
     if not isinstance(judge_prompts, Mapping):
         raise SchemaError(f"judge_prompts must be a mapping; got {excerpt(judge_prompts)}")
     type_ = entries.get("type", TYPES[0])
@@ -312,11 +205,7 @@ def _question(value: Any) -> EvalQuestion:
     # evaluations have types of their own, which change nothing here; a typing error does
     if type_ not in TYPES and "did you mean" in message:
         raise SchemaError(message)
-    samples = entries.get("samples_per_paraphrase", 1)
-    if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
-        raise SchemaError(
-            f"samples_per_paraphrase must be a whole number from 1; got {excerpt(samples)}"
-        )
+    samples = _samples(entries)
     if not all(isinstance(text, str) for text in chain(judge_prompts, judge_prompts.values())):
         raise SchemaError(f"judge_prompts must map names to texts; got {excerpt(judge_prompts)}")
     paraphrases = entries["paraphrases"]
@@ -334,51 +223,25 @@ def _question(value: Any) -> EvalQuestion:
     )
 
 
-def _names(columns: list[str]) -> dict[str, str]:
-    """What columns of questions and answers are called here, where they have other names."""
-    names = {}
-    for column, others in OTHER_NAMES.items():
-        present = [name for name in others if name in columns]
-        if column not in columns and len(present) == 1:
-            names[present[0]] = column
-    return names
+def _samples(entries: Mapping[str, Any]) -> int:
+    """Number of answers drawn for each paraphrase."""
+    samples = entries.get("samples_per_paraphrase", 1)
+    if isinstance(samples, str) and samples.strip().isdecimal():
+        samples = int(samples)
+    if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
+        raise SchemaError(
+            f"samples_per_paraphrase must be a whole number from 1; got {excerpt(samples)}"
+        )
+    return samples
 
 
-def _rename(row: Mapping[Any, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    return {names.get(str(key), str(key)): value for key, value in row.items()}
-
-
-def _score(cell: Any) -> float | None:
-    """A score; NaN for none, None for what is no score."""
-    if cell is None or (isinstance(cell, str) and cell.strip().lower() in ("", "none", "null")):
-        return math.nan
-    try:
-        score = float(cell)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    if isinstance(cell, bool):
-        return None
-    if math.isnan(score) or 0 <= score <= 100:
-        return score
-    return None
-
-
-def _is_word(cell: Any) -> bool:
-    """Whether a judge gave a word in capitals instead of a number."""
-    return isinstance(cell, str) and WORD.fullmatch(cell.strip()) is not None
-
-
-def _is_setting(column: str) -> bool:
-    """Whether a column is a text, an index, or a number that no judge gave."""
-    # pandas writes the index of a table as a column without a name.
-    if column in TEXT_COLUMNS or column.startswith((UNNAMED, "Unnamed:")):
-        return True
-    return SETTING.search(column.lower()) is not None
-
-
-def _holds_scores(cells: Iterable[Any]) -> bool:
-    """Whether a column is one of scores: there are some, and most others are words or empty."""
-    cells = [cell for cell in cells if _score(cell) is None or not math.isnan(_score(cell) or 0)]
-    n_scores = sum(_score(cell) is not None for cell in cells)
-    n_words = sum(_is_word(cell) for cell in cells)
-    return n_scores > 0 and 2 * (n_scores + n_words) > len(cells)
+def _entries(value: Mapping[Any, Any]) -> dict[str, Any]:
+    """Entries of a question, under the names used here."""
+    # An entry left empty in YAML is None, which says the same as no entry.
+    entries = {str(key): entry for key, entry in value.items() if entry is not None}
+    if "system" not in entries and "system_prompt" in entries:
+        entries["system"] = entries.pop("system_prompt")
+    texts = [key for key in ONE_TEXT if key in entries and "paraphrases" not in entries]
+    if len(texts) == 1:
+        entries["paraphrases"] = [entries.pop(texts[0])]
+    return entries

@@ -73,6 +73,32 @@ class RowError(SchemaError):
         self.rows = tuple(rows)
 
 
+def leave_out(source: Source, numbers: Iterable[int]) -> tuple[Source, list[int]]:
+    """A source without some of its rows.
+
+    Args:
+        source: The source.
+        numbers: Of the rows to leave out, as errors give them.
+
+    Returns:
+        The source without them, and the numbers in order.
+
+    Raises:
+        SchemaError: No row has such a number, or none is left.
+    """
+    skip = sorted({*numbers})
+    own = {row.line for row in source.rows}
+    if absent := [number for number in skip if number not in own]:
+        raise SchemaError(
+            f"{source.name}: skip names {count(absent, source.unit)}, where no row begins; rows "
+            f"begin at {source.unit} {min(own)} to {max(own)}."
+        )
+    rows = [row for row in source.rows if row.line not in skip]
+    if not rows:
+        raise SchemaError(f"{source.name}: skip leaves no row of {len(source.rows)}.")
+    return Source(source.name, source.stem, source.form, rows, source.unit), skip
+
+
 def refuse(
     name: str | Path,
     problems: Sequence[tuple[int, str]],

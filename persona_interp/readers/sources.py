@@ -114,7 +114,12 @@ def _values(source: Any, name: str) -> list[Any]:
         labels = [str(column) for column in source.columns]
         if len(set(labels)) < len(labels):
             raise SchemaError(f"{name}: every column needs a name of its own.")
-        return source.set_axis(labels, axis=1).to_dict("records")
+        return _with_index(source.set_axis(labels, axis=1)).to_dict("records")
+    if isinstance(source, np.ndarray) and source.ndim == 0:
+        raise SchemaError(
+            f"expected an array of rows; got one value, {excerpt(source.item())}. Put it into a "
+            "list."
+        )
     if isinstance(source, pd.Series | np.ndarray | list | tuple):
         return list(source)
     for export in EXPORTS:
@@ -126,11 +131,25 @@ def _values(source: Any, name: str) -> list[Any]:
     )
 
 
+def _with_index(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the names of its rows in a column, where they are no numbers of rows."""
+    levels = [name for name in table.index.names if name is not None and name not in table]
+    if levels:
+        return table.reset_index(level=levels)
+    index = table.index
+    is_named = index.nlevels == 1 and not pd.api.types.is_integer_dtype(index.dtype)
+    if is_named and index.name is None and "index" not in table:
+        return table.rename_axis("index").reset_index()
+    return table
+
+
 def _plain(value: Any, depth: int = 0) -> Any:
     """The value in lists, dicts and what JSON has; None for missing ones."""
     if depth > MOST_DEPTH:
         raise SchemaError(f"values are nested deeper than {MOST_DEPTH}.")
-    if isinstance(value, str | bool | int) or value is None:
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, bool | int) or value is None:
         return value
     if isinstance(value, Mapping):
         return {str(key): _plain(entry, depth + 1) for key, entry in value.items()}

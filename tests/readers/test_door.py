@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from persona_interp import cli, schema
@@ -78,8 +80,11 @@ def test_every_layout_in_every_source_is_the_same_chat(name: str, write: Any) ->
         write("a.json", json.dumps(row, indent=1)),
         write("b.json", [row]),
         write("a.txt", lines(row, row)),
+        write("a.ndjson", lines(row)),
+        write("c.json", {"version": "1", "data": [row]}),
         write("a.jsonl.gz", gzip.compress(lines(row).encode())),
         write("a.csv", pd.DataFrame([cells]).to_csv(index=False)),
+        write("c.csv", pd.DataFrame([cells]).to_csv(index=False, sep=";")),
         # what pandas writes of a cell that holds a list
         write("b.csv", table.to_csv(index=False)),
         write_table(table, write("a.parquet", "")),
@@ -326,3 +331,32 @@ def test_the_command_line_says_what_a_file_was_taken_for(
     assert (
         capsys.readouterr().err == f"{path}: 1 document of layout 'question' (question, answer)\n"
     )
+
+
+def test_names_of_rows_are_kept(tmp_path: Path) -> None:
+    table = pd.DataFrame({"id": ["x", "y"], "question": ["Why?", "How?"]})
+    named, bare = table.set_index("id"), table[["question"]].set_axis(["x", "y"])
+    named.to_parquet(tmp_path / "a.parquet")
+    for source in (named, tmp_path / "a.parquet"):
+        names = read(source, "prompts")["prompt"]
+        assert [name.partition("/")[2] for name in names] == ["x", "y"]
+    bare.to_parquet(tmp_path / "b.parquet")
+    for source in (bare, tmp_path / "b.parquet"):
+        assert read(source, "prompts").attrs["taken_for"].endswith("; not read: index")
+    # numbers of rows are no names
+    assert "not read" not in read(table.iloc[[1]], "prompts").attrs["taken_for"]
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    arrow = pa.table([pa.array(["a"]), pa.array(["b"])], names=["question", "question"])
+    pq.write_table(arrow, tmp_path / "a.parquet")
+    with pytest.raises(SchemaError, match="column 'question' is there twice"):
+        read(tmp_path / "a.parquet", "prompts")
+
+
+def test_texts_of_arrays_are_texts() -> None:
+    for source in (np.array(["Why?"]), [np.str_("Why?")], [{"question": np.str_("Why?")}]):
+        table = read(source, "prompts")
+        assert type(table["question"][0]) is type(table["messages"][0][0]["content"]) is str
+    with pytest.raises(SchemaError, match="got one value, 'Why"):
+        read(np.array("Why?"), "prompts")
