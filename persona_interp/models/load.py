@@ -15,6 +15,7 @@ from transformers.utils import logging as transformers_logging
 from persona_interp.errors import ModelError, excerpt
 from persona_interp.models.checkpoint import Checkpoint
 from persona_interp.models.configuration import check_configuration
+from persona_interp.models.effort import check_effort
 from persona_interp.models.folder import check_folder
 from persona_interp.models.guard import guard
 from persona_interp.models.inputs import as_checkpoint
@@ -235,4 +236,5 @@ def _check_tokenizer(tokenizer: Any, folder: Path) -> None:
             f"and it has tokens; got {excerpt(wrong[0] if wrong else {})}. Save the tokenizer "
             "again."
         )
+    check_effort(texts, source=folder)
     tokenizer("a", return_offsets_mapping=True)
