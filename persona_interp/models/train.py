@@ -167,7 +167,9 @@ def _is_finished(folder: Path, config: str) -> bool:
     claim = folder / CLAIM
     index = read_index(folder)
     owner = index["config"] if index else _read_claim(claim)
-    others = [path for path in folder.glob("*") if path != claim] if folder.is_dir() else []
+    # a kill while the claim was written leaves a hidden draft of it
+    own = (claim.name, f".{claim.name}.")
+    others = [path for path in folder.glob("*") if not path.name.startswith(own)]
     if owner is None and others:
         raise ModelError(
             f"{folder} holds something else, and nothing was overwritten; choose an empty or new "

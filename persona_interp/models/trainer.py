@@ -188,7 +188,6 @@ def _arguments(stage: Stage, *, seed: int, folder: Path) -> TrainingArguments:
         use_cpu=not torch.cuda.is_available(),
         seed=seed,
         save_strategy="no",
-        save_total_limit=1,
         logging_strategy="no",
         logging_nan_inf_filter=False,
         report_to="none",
@@ -214,17 +213,27 @@ class _Resumable(TrainerCallback):
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         hashes = {file.name: hash_file(file).hex() for file in sorted(folder.iterdir())}
         write_text(json.dumps(hashes, indent=1), folder / HASHES)
+        # here and not by the Trainer, which removes the older one before the new one is whole
+        for path in _checkpoints(folder.parent):
+            if path != folder:
+                shutil.rmtree(path, ignore_errors=True)
         now = time.monotonic()
         self.last, self.cost = now, now - self.last
 
 
 def _last_resumable(folder: Path) -> str | None:
-    """Last checkpoint that was written to its end, and is as it was written."""
-    paths = [path for path in folder.glob("checkpoint-*") if STEP.fullmatch(path.name)]
-    for path in sorted(paths, key=_step, reverse=True):
+    """Last checkpoint that was written to its end, and is as it was written; others are removed."""
+    whole = None
+    for path in sorted(_checkpoints(folder), key=_step):
         if _is_whole(path):
-            return str(path)
-    return None
+            whole = str(path)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+    return whole
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("checkpoint-*") if STEP.fullmatch(path.name)]
 
 
 def _is_whole(path: Path) -> bool:
