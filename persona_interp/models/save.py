@@ -1,5 +1,7 @@
 """How is a model written into a folder, for every other tool to read?"""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +25,29 @@ def save_model(model: Any, tokenizer: Any, folder: Path) -> Path:
         ModelError: The weights cannot be written, as on a full disk; safetensors has an error of
             its own for that.
     """
-    try:
+    with writing(folder):
         model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Say what safetensors means by its own error while weights are written.
+
+    Args:
+        folder: Where they go.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ModelError: The weights cannot be written, as on a full disk.
+    """
+    try:
+        yield
     except SafetensorError as error:
         raise ModelError(
             f"the weights cannot be written into {folder}: {error}. Free some space and start "
             "again; what was finished stays."
         ) from error
-    tokenizer.save_pretrained(folder)
-    return folder

@@ -19,7 +19,7 @@ from persona_interp.files import read_object, write_text
 from persona_interp.models.adapters import check_lora, merge_trained, with_lora
 from persona_interp.models.cache import hash_file
 from persona_interp.models.dtype import HALF
-from persona_interp.models.save import save_model
+from persona_interp.models.save import save_model, writing
 from persona_interp.models.stage import Stage
 
 COSINE_END = 0.05  # of the learning rate
@@ -68,7 +68,8 @@ def fit(
         callbacks=[*callbacks, _Resumable()],
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=_last_resumable(folder / RESUME))
+    with writing(folder):
+        trainer.train(resume_from_checkpoint=_last_resumable(folder / RESUME))
     if stage.lora:
         check_lora(model, rows[0])
 

@@ -69,12 +69,11 @@ def _cell_conditions(root: Path, entry: dict[str, Any], *, is_signed: bool) -> I
     elif own.exists() and (not own.is_file() or own.read_bytes() != entry_bytes(entry)):
         yield Condition(cell, ENTRY, own.stat().st_size, FileStatus.CORRUPT)
     listed = {file["path"] for file in entry["files"]} | {ENTRY}
-    folders = {above.as_posix() for name in listed for above in Path(name).parents}
     links = [folder] if folder.is_symlink() else []
     for path in [*links, *sorted(folder.rglob("*"))]:
         name = path.relative_to(folder).as_posix()
-        is_own_folder = path.is_dir() and not path.is_symlink() and name in folders
-        if path.is_symlink() or (name not in listed and not is_own_folder):
+        is_folder = path.is_dir() and not path.is_symlink()  # an empty one holds nothing
+        if path.is_symlink() or (name not in listed and not is_folder):
             yield Condition(cell, name, path.lstat().st_size, FileStatus.UNLISTED)
 
 
