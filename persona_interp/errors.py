@@ -64,10 +64,8 @@ def unknown(kind: str, name: str, valid: Iterable[str]) -> str:
     >>> unknown("topic", "sprot", ["sport", "art"])
     "topic 'sprot' is unknown; did you mean 'sport'? Valid: 'sport', 'art'."
     """
-    name = str(name)
-    if len(name) > LONGEST:
-        name = name[: LONGEST - 1] + "…"
-    options = [str(v) for v in valid]
+    name = _cut(str(name))
+    options = [_cut(str(v)) for v in valid]
     hint = "."
     if nearest := difflib.get_close_matches(name, options, n=1):
         hint = f"; did you mean '{nearest[0]}'?"
@@ -89,10 +87,7 @@ def excerpt(value: Any) -> str:
     >>> excerpt({"pos": "x" * 100})
     "{'pos': 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…"
     """
-    text = _REPR.repr(value)
-    if len(text) <= LONGEST:
-        return text
-    return text[: LONGEST - 1] + "…"
+    return _cut(_REPR.repr(value))
 
 
 def quote_path(path: object) -> str:
@@ -111,6 +106,10 @@ def quote_path(path: object) -> str:
     if len(text) > LONGEST_PATH:
         text = f"…{text[1 - LONGEST_PATH :]}"
     return repr(text).replace("\\\\", "\\")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 class _Start(reprlib.Repr):
