@@ -13,6 +13,7 @@ from torch import Tensor
 
 from persona_interp.errors import N_CHOICES, ModelError, excerpt
 from persona_interp.files import plain_file
+from persona_interp.models.guard import guard
 from persona_interp.models.pt_files import describe, load_tensors
 from persona_interp.models.weight_files import read_header
 
@@ -68,13 +69,9 @@ def read_weights(path: Path, *, counts: Collection[str] = ()) -> Weights:
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
+    with guard(f"{path} cannot be read as weights"):
         read_header(path)
         return load_file(path)
-    except ModelError:
-        raise
-    except Exception as error:  # whatever a broken or hostile file raises
-        raise ModelError(f"{path} cannot be read as weights: {excerpt(str(error))}.") from error
 
 
 def _read_pt(path: Path) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ from persona_interp.files import collect_writes
 from persona_interp.models.day import on_day
 from persona_interp.models.stage import Stage
 from persona_interp.schema.words import DTYPE_CHOICE, TEMPLATE_DAY
-from persona_interp.store import Cell, Store, check_listed
+from persona_interp.store import Cell, Store, check_listed, is_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -190,7 +190,7 @@ def _report_folder(root: Path, out: str | Path | None) -> Path:
     target = Path(out).expanduser().absolute()
     if target.resolve() == root.resolve():
         return root
-    if (target / "manifest.jsonl").is_file():
+    if is_run(target):
         raise StoreError(
             f"{target} is another run, whose own report would be lost; choose another --out."
         )

@@ -242,8 +242,10 @@ def _user_wing(file: Path, class_name: str) -> Wing:
         )
     # a link may lie outside and its file inside, so both places count
     places = {folder, wing.file.resolve().parent}
+    from persona_interp.store import is_run  # loads pandas, which --help does without
+
     for place in (parent for start in places for parent in (start, *start.parents)):
-        if (place / "manifest.jsonl").is_file():
+        if is_run(place):
             raise StoreError(
                 f"{wing.file} lies in the run folder {place}, and nothing in a run folder is "
                 "executed; move the file out and run it from there with the same --out."

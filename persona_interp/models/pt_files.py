@@ -21,13 +21,11 @@ import numpy.typing as npt
 import torch
 
 from persona_interp.errors import LONGEST, N_CHOICES, ModelError, excerpt
-from persona_interp.files import atomic, plain_file
+from persona_interp.files import FREE_BYTES, atomic, plain_file
 from persona_interp.values import MOST_DEPTH
 
 Rows = npt.NDArray[np.float32]
 
-FREE_BYTES = 2**25
-"""A file may always unpack to so much; above it, see ``MOST_UNPACKED``."""
 MOST_UNPACKED = 4
 """How many times its own size a file may unpack to; ``torch.save`` does not compress."""
 MOST_DIRECTORY = 2**22

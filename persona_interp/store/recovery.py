@@ -7,10 +7,11 @@ from typing import Any
 
 from persona_interp.files import fsync, write_bytes
 from persona_interp.schema.words import FileStatus
+from persona_interp.store.layout import CELLS, ENTRY, LOG
 from persona_interp.store.log import mend, unreadable_lines
 from persona_interp.store.manifest import append, listing, lock, parse
-from persona_interp.store.sums import ENTRY, condition
-from persona_interp.store.verification import LOG, entry_bytes
+from persona_interp.store.sums import condition
+from persona_interp.store.verification import entry_bytes
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def recover(root: Path, manifest: Path) -> None:
                     folder,
                 )
         for entry in _unsigned(root, manifest):
-            own = root / "cells" / entry["cell"] / ENTRY
+            own = root / CELLS / entry["cell"] / ENTRY
             if own.is_dir():
                 set_aside(root, own)
             write_bytes(entry_bytes(entry), own)
@@ -65,7 +66,7 @@ def set_aside(root: Path, path: Path) -> None:
 
 def _orphans(root: Path, manifest: Path) -> list[Path]:
     """Folders of cells that no manifest line vouches for."""
-    folder = root / "cells"
+    folder = root / CELLS
     if not folder.is_dir():
         return []
     entries = listing(manifest).entries
@@ -86,7 +87,7 @@ def _unsigned(root: Path, manifest: Path) -> list[dict[str, Any]]:
     """Entries of finished cells whose own copy is lost or damaged."""
     entries = []
     for key, entry in listing(manifest).entries.items():
-        folder = root / "cells" / key
+        folder = root / CELLS / key
         own = folder / ENTRY
         if folder.is_dir() and (not own.is_file() or own.read_bytes() != entry_bytes(entry)):
             entries.append(entry)

@@ -16,17 +16,17 @@ from persona_interp.files import atomic, fsync, write_bytes
 from persona_interp.schema.words import CellState, FileStatus
 from persona_interp.store.cell import Cell, differences, lineage, plain
 from persona_interp.store.claims import hold_claim, is_claimed
+from persona_interp.store.layout import CELLS, ENTRY, LOG, MANIFEST, PLAN, RUN, is_run
 from persona_interp.store.log import append_line
 from persona_interp.store.manifest import append, listing, lock
 from persona_interp.store.plan import cells_of, finished_cells, rows_of
 from persona_interp.store.recovery import recover, set_aside
-from persona_interp.store.sums import ENTRY, condition, seal
-from persona_interp.store.verification import LOG, MANIFEST, conditions, entry_bytes
+from persona_interp.store.sums import condition, seal
+from persona_interp.store.verification import conditions, entry_bytes
 from persona_interp.store.vouched import read_vouched, vouch, write_vouched
 from persona_interp.tables import json_bytes
 
 _log = logging.getLogger(__name__)
-RUN, PLAN = "run.json", "plan.json"
 
 
 class Store:
@@ -56,7 +56,7 @@ class Store:
         if not self._manifest.is_file():
             if self.root.exists() and not self.root.is_dir():
                 raise StoreError(f"{self.root} is a file; a run needs a folder as --out.")
-            has_lost_it = (self.root / PLAN).is_file() and (self.root / "cells").is_dir()
+            has_lost_it = (self.root / PLAN).is_file() and (self.root / CELLS).is_dir()
             if self.root.is_dir() and any(self.root.iterdir()) and not has_lost_it:
                 raise StoreError(
                     f"{self.root} is not empty and has no manifest.jsonl, so it is not a run "
@@ -80,7 +80,7 @@ class Store:
         Raises:
             StoreError: There is no run here.
         """
-        if not (Path(root) / MANIFEST).is_file():
+        if not is_run(Path(root)):
             raise StoreError(
                 f"{root} is not a run folder: it has no manifest.jsonl. Give the folder a run was "
                 "--out to."
@@ -385,7 +385,7 @@ class Store:
             )
 
     def _done(self, key: str) -> Path:
-        return self.root / "cells" / key
+        return self.root / CELLS / key
 
     def _failure(self, cell: Cell) -> Path:
         return self.root / "failed" / f"{cell.id}.txt"

@@ -12,9 +12,6 @@ from persona_interp.files import fsync
 from persona_interp.schema.words import FileStatus
 from persona_interp.store.cell import digest
 
-ENTRY = ".cell.json"
-"""Name of a cell's own copy of its manifest line, which vouches for it when the line is lost."""
-
 
 def summed(entry: dict[str, Any]) -> dict[str, Any]:
     """Line of a manifest or log that knows its own checksum.

@@ -8,13 +8,10 @@ import pandas as pd
 
 from persona_interp.schema.words import FileStatus
 from persona_interp.store.cell import Cell, canonical
+from persona_interp.store.layout import CELLS, ENTRY, LOG, MANIFEST, UNVOUCHED
 from persona_interp.store.log import unreadable_lines
 from persona_interp.store.manifest import Listing
-from persona_interp.store.sums import ENTRY, condition, summed
-
-MANIFEST, LOG = "manifest.jsonl", "log.jsonl"
-UNVOUCHED = ("work", "failed", "quarantine")
-"""Folders whose files nothing vouches for: unfinished, failed and set aside."""
+from persona_interp.store.sums import condition, summed
 
 
 class Condition(NamedTuple):
@@ -60,7 +57,7 @@ def entry_bytes(entry: dict[str, Any]) -> bytes:
 
 def _cell_conditions(root: Path, entry: dict[str, Any], *, is_signed: bool) -> Iterator[Condition]:
     """Condition of every file in the folder of a cell, with those that no line vouches for."""
-    cell, folder = entry["cell"], root / "cells" / entry["cell"]
+    cell, folder = entry["cell"], root / CELLS / entry["cell"]
     for file in entry["files"]:
         yield Condition(cell, file["path"], file["size"], condition(folder, file))
     own = folder / ENTRY
@@ -85,7 +82,7 @@ def _run_conditions(root: Path, lines: Listing) -> Iterator[Condition]:
     """
     for number in lines.unreadable:
         yield Condition("", f"{MANIFEST} line {number}", 0, FileStatus.CORRUPT)
-    cells = root / "cells"
+    cells = root / CELLS
     for path in sorted(cells.iterdir()) if cells.is_dir() else []:
         if path.name not in lines.entries:
             yield Condition(path.name, "", 0, FileStatus.UNLISTED)
@@ -104,7 +101,7 @@ def _run_conditions(root: Path, lines: Listing) -> Iterator[Condition]:
 def _others(root: Path) -> Iterator[Path]:
     """Files of a run folder that are in no cell, hidden and unfinished ones left out."""
     for path in sorted(root.iterdir()):
-        if path.name.startswith(".") or path.name in ("cells", *UNVOUCHED):
+        if path.name.startswith(".") or path.name in (CELLS, *UNVOUCHED):
             continue
         if path.is_file():
             yield path

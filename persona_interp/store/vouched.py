@@ -8,9 +8,9 @@ from typing import Any
 from persona_interp.errors import StoreError
 from persona_interp.files import write_bytes
 from persona_interp.schema.words import FileStatus
+from persona_interp.store.layout import CELLS, MANIFEST, is_run
 from persona_interp.store.manifest import append, listing
 from persona_interp.store.sums import condition, sum_of, sum_of_bytes
-from persona_interp.store.verification import MANIFEST
 from persona_interp.tables import read_json
 
 _log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def check(file: Path) -> None:
             lines of the manifest were lost, and nothing vouches for it.
     """
     file = file.resolve()
-    roots = [folder for folder in file.parents if (folder / MANIFEST).is_file()]
+    roots = [folder for folder in file.parents if is_run(folder)]
     if not roots:
         return
     root, name = roots[0], file.relative_to(roots[0])
@@ -54,7 +54,7 @@ def check(file: Path) -> None:
     versions = lines.files.get(name.as_posix(), [])
     top, _, rest = name.as_posix().partition("/")
     cell, _, inner = rest.partition("/")
-    is_in_cell = top == "cells" and inner != ""
+    is_in_cell = top == CELLS and inner != ""
     if is_in_cell and cell in lines.entries:
         files = [file for file in lines.entries[cell]["files"] if file["path"] == inner]
         versions = [{**file, "path": name.as_posix()} for file in files]
@@ -77,7 +77,7 @@ def check_listed(root: Path) -> None:
     Raises:
         StoreError: A line cannot be read, or a folder in ``cells`` has none.
     """
-    lines, cells = listing(root / MANIFEST), root / "cells"
+    lines, cells = listing(root / MANIFEST), root / CELLS
     names = [f"line {number} of {MANIFEST} cannot be read" for number in lines.unreadable]
     for folder in sorted(cells.iterdir()) if cells.is_dir() else []:
         if folder.name not in lines.entries:
