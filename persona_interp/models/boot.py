@@ -19,37 +19,48 @@ from transformers import AutoModelForCausalLM
 
 from persona_interp.errors import ModelError, excerpt, unknown
 from persona_interp.models.checkpoint import Checkpoint
+from persona_interp.models.dtype import AUTO, FULL, resolve_dtype
 from persona_interp.models.guard import guard
 from persona_interp.models.inputs import as_checkpoint
 from persona_interp.models.load import load, quiet
-from persona_interp.models.parity import TOLERANCE, distance
-from persona_interp.models.passes import BATCH, row_batches
+from persona_interp.models.parity import TOLERANCES, distance
+from persona_interp.models.passes import Batch, run_rows
 from persona_interp.models.tokens import Tokens, added_bos
 
 PROBE_LENGTHS = (12, 7)  # tokens of the two random rows that check a booted model
 WINDOW = 64  # longest sliding window (tokens) that the check exceeds; longer ones cost too much
 
 
-def boot(checkpoint: Checkpoint | str | Path, *, hooks: Iterable[str] = ()) -> Any:
+def boot(
+    checkpoint: Checkpoint | str | Path,
+    *,
+    hooks: Iterable[str] = (),
+    device: object = None,
+    dtype: str = FULL,
+) -> Any:
     """Boot a model in TransformerLens, for reading and editing its insides.
 
     Args:
         checkpoint: Where the weights are, or a name that ``resolve`` takes.
         hooks: Hook names that will be used.
+        device: Where to, "cpu", "cuda" or "cuda:1"; by default "cuda" where there is one.
+        dtype: "float32", "bfloat16", or "auto" for whichever is faster here.
 
     Returns:
-        A ``TransformerBridge`` with raw weights, float32, eager attention. Its ``tokenizer`` is the
+        A ``TransformerBridge`` with raw weights and eager attention. Its ``tokenizer`` is the
         checkpoint's own, so that ``encode`` gives the same tokens as everywhere.
 
     Raises:
         ModelError: TransformerLens does not know the architecture, a hook does not exist, or
             residuals or logits differ from plain transformers on two short random rows, run
-            together with padding on either side.
+            together with padding on either side (by 1e-5 of their norm in float32, by .05 in
+            bfloat16).
     """
     from transformer_lens.model_bridge import TransformerBridge  # takes seconds to import
 
     checkpoint = as_checkpoint(checkpoint)
-    plain, tokenizer = load(checkpoint, attention="eager")
+    dtype = resolve_dtype(dtype)
+    plain, tokenizer = load(checkpoint, attention="eager", device=device, dtype=dtype)
     kind = plain.config.model_type
     with quiet(), guard(f"TransformerLens cannot boot {checkpoint.path} (model_type '{kind}')"):
         rows = _probe(plain, len(tokenizer))
@@ -66,12 +77,12 @@ def boot(checkpoint: Checkpoint | str | Path, *, hooks: Iterable[str] = ()) -> A
     with guard(f"TransformerLens cannot run {checkpoint.path} (model_type '{kind}')"):
         distances = _distances(bridge, rows, references)
     worst = max(distances, key=lambda name: distances[name])
-    if distances[worst] > TOLERANCE:
+    if distances[worst] > TOLERANCES[dtype]:
         raise ModelError(
             f"TransformerLens and transformers disagree on this model (model_type '{kind}'): "
-            f"{worst} differs by {distances[worst]:.1e} of its norm (at most {TOLERANCE:.0e} "
-            "expected). Its activations cannot be trusted; use another model. Behavior, "
-            "likelihoods and training do not need TransformerLens."
+            f"{worst} differs by {distances[worst]:.1e} of its norm (at most "
+            f"{TOLERANCES[dtype]:.0e} expected). Its activations cannot be trusted; use another "
+            "model. Behavior, likelihoods and training do not need TransformerLens."
         )
     return bridge
 
@@ -102,7 +113,7 @@ def canonical(bridge: Any, hook: str) -> str:
 
 
 def residuals(
-    bridge: Any, tokens: Tokens, *, hook: str, batch: int = BATCH
+    bridge: Any, tokens: Tokens, *, hook: str, batch: Batch = AUTO
 ) -> Iterator[tuple[int, Tensor]]:
     """Residual at every token of every row.
 
@@ -110,7 +121,8 @@ def residuals(
         bridge: A booted model.
         tokens: Tokens of ``encode``.
         hook: Hook name; blocks above it are not run.
-        batch: Tokens a forward pass, padding included; rows of similar length run together.
+        batch: Tokens a forward pass, padding included; "auto": what fits into memory. Rows of
+            similar length run together.
 
     Yields:
         Row index and activations, dims (position, d_model), without padding; in order of length.
@@ -123,7 +135,7 @@ def residuals(
 
 
 def hidden(
-    bridge: Any, tokens: Tokens, *, hooks: Sequence[str], batch: int = BATCH
+    bridge: Any, tokens: Tokens, *, hooks: Sequence[str], batch: Batch = AUTO
 ) -> Iterator[tuple[int, dict[str, Tensor]]]:
     """Residuals at several hooks, from one run of the model.
 
@@ -131,7 +143,8 @@ def hidden(
         bridge: A booted model.
         tokens: Tokens of ``encode``.
         hooks: Hook names, at least one; blocks above the last are not run.
-        batch: Tokens a forward pass, padding included; rows of similar length run together.
+        batch: Tokens a forward pass, padding included; "auto": what fits into memory. Rows of
+            similar length run together.
 
     Yields:
         Row index and, by canonical name in the order given, activations of dims (position,
@@ -141,26 +154,37 @@ def hidden(
         ModelError: A hook does not exist, did not fire or holds no vector for every token.
     """
     names = [canonical(bridge, hook) for hook in hooks]
-    stop = _stop(names)
-    device = next(bridge.parameters()).device
-    for rows in row_batches(tokens.lengths, batch):
-        ids, mask = (t.to(device) for t in tokens.pad(rows=rows))
-        with torch.inference_mode(), warnings.catch_warnings():
-            # a hook that does not fire is a warning there, and an error here
-            warnings.filterwarnings("ignore", "run_with_cache: skipped", UserWarning)
-            _, cache = bridge.run_with_cache(ids, attention_mask=mask, names_filter=names, **stop)
-        silent = [name for name in names if name not in cache]
-        if silent:
-            raise ModelError(
-                f"hook '{silent[0]}' did not fire in this model; it fires only after a use_* "
-                "setting. Use another."
-            )
-        for name in names:
-            _check_dims(name, cache[name], ids)
+    device = bridge.original_model.device
+
+    def run(rows: list[int]) -> Any:
+        return _run_hooks(bridge, tokens, rows, names=names)
+
+    for rows, cache in run_rows(run, tokens.lengths, batch=batch, device=device):
         for i, row in enumerate(rows):
             n_tokens = len(tokens.ids[row])
             # a copy, because a view would keep the whole batch in memory
             yield row, {name: cache[name][i, :n_tokens].clone() for name in names}
+
+
+@torch.inference_mode()
+def _run_hooks(bridge: Any, tokens: Tokens, rows: list[int], *, names: Sequence[str]) -> Any:
+    """What these hooks hold in one forward pass, by name."""
+    ids, mask = (t.to(bridge.original_model.device) for t in tokens.pad(rows=rows))
+    with warnings.catch_warnings():
+        # a hook that does not fire is a warning there, and an error here
+        warnings.filterwarnings("ignore", "run_with_cache: skipped", UserWarning)
+        _, cache = bridge.run_with_cache(
+            ids, attention_mask=mask, names_filter=list(names), **_stop(names)
+        )
+    silent = [name for name in names if name not in cache]
+    if silent:
+        raise ModelError(
+            f"hook '{silent[0]}' did not fire in this model; it fires only after a use_* "
+            "setting. Use another."
+        )
+    for name in names:
+        _check_dims(name, cache[name], ids)
+    return cache
 
 
 def _check_dims(name: str, acts: Any, ids: Tensor) -> None:
@@ -212,7 +236,11 @@ def _bridge(bridge_class: Any, model: Any, tokenizer: Any, folder: Path) -> Any:
     """Model in TransformerLens, whatever its many errors are."""
     try:
         return bridge_class.boot_transformers(
-            str(folder), hf_model=model, tokenizer=deepcopy(tokenizer), device=str(model.device)
+            str(folder),
+            hf_model=model,
+            tokenizer=deepcopy(tokenizer),
+            device=str(model.device),
+            dtype=model.dtype,
         )
     except Exception as error:
         lines = str(error).strip().splitlines() or [""]

@@ -15,10 +15,13 @@ from transformers.utils import logging as transformers_logging
 from persona_interp.errors import ModelError, excerpt
 from persona_interp.models.checkpoint import Checkpoint
 from persona_interp.models.configuration import check_configuration
+from persona_interp.models.device import resolve_device
+from persona_interp.models.dtype import FULL, HALF, resolve_dtype
 from persona_interp.models.effort import check_effort
 from persona_interp.models.folder import check_folder
 from persona_interp.models.guard import guard
 from persona_interp.models.inputs import as_checkpoint
+from persona_interp.models.passes import is_exhausted
 from persona_interp.models.unused import PREFIXES, check_unused, is_idle
 from persona_interp.models.weight_files import (
     check_floats,
@@ -34,7 +37,7 @@ class LoadedModel(NamedTuple):
     """A model and its tokenizer.
 
     Attributes:
-        model: Plain Hugging Face model, evaluation mode, float32.
+        model: Plain Hugging Face model, evaluation mode.
         tokenizer: Its fast tokenizer.
     """
 
@@ -42,23 +45,32 @@ class LoadedModel(NamedTuple):
     tokenizer: Any
 
 
-def load(checkpoint: Checkpoint | str | Path, *, attention: str | None = None) -> LoadedModel:
-    """Load the model of a checkpoint, in float32, and its tokenizer.
+def load(
+    checkpoint: Checkpoint | str | Path,
+    *,
+    attention: str | None = None,
+    device: object = None,
+    dtype: str = FULL,
+) -> LoadedModel:
+    """Load the model of a checkpoint and its tokenizer.
 
     Args:
         checkpoint: Where the weights are, or a name that ``resolve`` takes.
         attention: Attention implementation, "sdpa" or "eager"; by default "sdpa" where the family
             has it.
+        device: Where to, "cpu", "cuda" or "cuda:1"; by default "cuda" where there is one.
+        dtype: "float32", "bfloat16", or "auto" for whichever is faster here.
 
     Returns:
-        The plain Hugging Face model in evaluation mode and float32, and its tokenizer.
+        The plain Hugging Face model in evaluation mode, and its tokenizer.
 
     Raises:
         ModelError: A file or weight is missing, cannot be read, is not finite or is not used by the
-            architecture, the tokenizer has more tokens than the model, or the model needs code of
-            its own that was not trusted by name.
+            architecture, the tokenizer has more tokens than the model, the model needs code of its
+            own that was not trusted by name, or there is no such device or dtype.
     """
     checkpoint = as_checkpoint(checkpoint)
+    device, dtype = resolve_device(device), resolve_dtype(dtype)
     check_folder(checkpoint)
     folder = checkpoint.path
     stored = stored_weights(weight_files(folder))
@@ -67,7 +79,7 @@ def load(checkpoint: Checkpoint | str | Path, *, attention: str | None = None) -
     with quiet(), guard(f"{folder} is not a loadable causal language model"):
         answer: Any = AutoModelForCausalLM.from_pretrained(
             folder,
-            dtype=torch.float32,
+            dtype=getattr(torch, dtype),
             attn_implementation=attention,
             local_files_only=True,
             output_loading_info=True,
@@ -82,7 +94,32 @@ def load(checkpoint: Checkpoint | str | Path, *, attention: str | None = None) -
         model.eval()(torch.zeros(1, 2, dtype=torch.long))
     loaded = LoadedModel(model, load_tokenizer(checkpoint))
     _check_rows(loaded, checkpoint)
-    return loaded
+    return loaded._replace(model=move(model, device))
+
+
+def move(model: Any, device: str) -> Any:
+    """The model on a device.
+
+    Args:
+        model: A Hugging Face model.
+        device: Where to.
+
+    Returns:
+        The same model, moved.
+
+    Raises:
+        ModelError: It does not fit there.
+    """
+    try:
+        return model.to(device)
+    except RuntimeError as error:
+        if not is_exhausted(error):
+            raise
+        size = sum(weight.nbytes for weight in model.parameters()) / 2**30
+        raise ModelError(
+            f"a model of {size:.1f} GiB does not fit into the memory of {device}; give "
+            f"device='cpu' or dtype='{HALF}'."
+        ) from error
 
 
 def load_tokenizer(checkpoint: Checkpoint | str | Path) -> Any:

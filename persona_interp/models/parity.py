@@ -2,8 +2,13 @@
 
 import torch
 
+from persona_interp.models.dtype import FULL, HALF
+
 TOLERANCE = 1e-5
 """Largest relative distance of two computations of the same numbers in float32."""
+TOLERANCES = {FULL: TOLERANCE, HALF: 0.05}
+"""The same by dtype: one rounding to bfloat16 is 2^-9 = 0.002, and a model of dozens of layers adds
+up many."""
 
 
 def distance(values: torch.Tensor, reference: torch.Tensor) -> float:
@@ -21,6 +26,7 @@ def distance(values: torch.Tensor, reference: torch.Tensor) -> float:
     >>> distance(torch.tensor([float("nan")]), torch.tensor([1.0]))
     inf
     """
+    values, reference = values.float(), reference.float()
     ratio = float((values - reference).norm() / reference.norm())
     # an overflow in either computation ends as NaN, which no comparison would refuse
     return float("inf") if ratio != ratio else ratio

@@ -5,11 +5,97 @@ padding included. It bounds the memory, whatever the lengths of the texts; resul
 rounding alone. (``Stage.batch`` is something else: documents that one training step learns from.)
 """
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
+
+import torch
+
+from persona_interp.errors import ModelError, excerpt
+from persona_interp.models.device import CUDA
+from persona_interp.models.dtype import AUTO
 
 BATCH = 2048
-"""Tokens a forward pass: many short prompts fill it, and its logits over a vocabulary of fifty
-thousand take 0.4 GB."""
+"""Tokens a forward pass on a CPU: many short prompts fill it, and its logits over a vocabulary of
+fifty thousand take 0.4 GB."""
+CUDA_BATCH = 8 * BATCH
+"""Tokens a forward pass that "auto" begins with on a CUDA device: enough to keep it busy."""
+
+Batch = int | str
+"""Tokens a forward pass, padding included; "auto": what fits into memory."""
+T = TypeVar("T")
+
+
+def run_rows(
+    run: Callable[[list[int]], T],
+    lengths: Sequence[int],
+    *,
+    batch: Batch = AUTO,
+    device: object = "cpu",
+) -> Iterator[tuple[list[int], T]]:
+    """Yield what ``run(rows)`` gives for one group of rows of similar length after the other.
+
+    Args:
+        run: Runs these rows through a model and returns something. It changes nothing else: rows
+            that do not fit into memory are run again in smaller groups.
+        lengths: Tokens of every row.
+        batch: Tokens a forward pass, padding included; a longer row runs alone. "auto" begins with
+            what suits the device and halves it whenever memory runs out.
+        device: Where the model is.
+
+    Yields:
+        Row numbers and what they gave, the shortest rows first.
+
+    Raises:
+        ModelError: A batch that is no number of tokens, or memory runs out: with a batch that was
+            given, or for a row alone.
+
+    >>> [rows for rows, _ in run_rows(len, [5, 2, 9, 2], batch=10)]
+    [[1, 3], [0], [2]]
+    """
+    budget = start_batch(batch, device)
+    order = _order(lengths)
+    start = 0
+    while start < len(order):
+        rows = order[start : _stop(order, lengths, start=start, batch=budget)]
+        result = _try(run, rows)
+        if not isinstance(result, _Exhausted):
+            yield rows, result
+            start += len(rows)
+            continue
+        width = lengths[rows[-1]]
+        if batch != AUTO or len(rows) == 1:
+            raise ModelError(
+                f"memory ran out with {len(rows)} rows of {width} tokens together "
+                f"({result.words}). Give {_smaller(len(rows), width)}."
+            )
+        budget = width * len(rows) // 2
+
+
+def start_batch(batch: Batch, device: object) -> int:
+    """Tokens of the first forward pass.
+
+    Args:
+        batch: A number of tokens, or "auto".
+        device: Where the model is.
+
+    Returns:
+        The number; for "auto" what suits the device.
+
+    Raises:
+        ModelError: Something else.
+
+    >>> start_batch("auto", "cpu")
+    2048
+    """
+    if batch == AUTO:
+        return CUDA_BATCH if str(device).startswith(CUDA) else BATCH
+    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
+        raise ModelError(
+            f"batch is a number of tokens a forward pass, at least 1, or '{AUTO}'; got "
+            f"{excerpt(batch)}."
+        )
+    return batch
 
 
 def row_batches(lengths: Sequence[int], batch: int = BATCH) -> list[list[int]]:
@@ -25,11 +111,68 @@ def row_batches(lengths: Sequence[int], batch: int = BATCH) -> list[list[int]]:
     >>> row_batches([5, 2, 9, 2], batch=10)
     [[1, 3], [0], [2]]
     """
-    batches: list[list[int]] = []
-    for row in sorted(range(len(lengths)), key=lambda row: lengths[row]):
-        # rows come by length: this one, the longest yet, says how wide the batch would be
-        if batches and (len(batches[-1]) + 1) * lengths[row] <= batch:
-            batches[-1].append(row)
-        else:
-            batches.append([row])
+    order, batches = _order(lengths), []
+    start = 0
+    while start < len(order):
+        batches.append(order[start : _stop(order, lengths, start=start, batch=batch)])
+        start += len(batches[-1])
     return batches
+
+
+def is_exhausted(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on a device or on the CPU.
+
+    Args:
+        error: What was raised.
+
+    Returns:
+        True for torch's and Python's own kinds; on the CPU torch has none, but words.
+
+    >>> is_exhausted(MemoryError()), is_exhausted(RuntimeError("shapes differ"))
+    (True, False)
+    """
+    words = ("DefaultCPUAllocator", "out of memory")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    )
+
+
+def _order(lengths: Sequence[int]) -> list[int]:
+    return sorted(range(len(lengths)), key=lambda row: lengths[row])
+
+
+def _stop(order: Sequence[int], lengths: Sequence[int], *, start: int, batch: int) -> int:
+    """End of the rows from ``start`` on that fit into a batch; at least one."""
+    stop = start + 1
+    # rows come by length: the next one, the longest yet, says how wide the batch would be
+    while stop < len(order) and (stop + 1 - start) * lengths[order[stop]] <= batch:
+        stop += 1
+    return stop
+
+
+class _Exhausted(NamedTuple):
+    """Memory ran out; in which words."""
+
+    words: str
+
+
+def _try(run: Callable[[list[int]], T], rows: list[int]) -> T | _Exhausted:
+    """What the rows gave, unless memory ran out."""
+    try:
+        return run(rows)
+    except (RuntimeError, MemoryError) as error:
+        if not is_exhausted(error):
+            raise
+        words = (str(error).splitlines() or [type(error).__name__])[0]
+    # the error is gone by now, and with it the frames that held what was allocated
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return _Exhausted(excerpt(words))
+
+
+def _smaller(n_rows: int, width: int) -> str:
+    """What would need less memory, in words."""
+    if n_rows > 1:
+        return f"batch='{AUTO}', or at most {n_rows * width // 2} tokens"
+    return "shorter texts, dtype='bfloat16' or another device"

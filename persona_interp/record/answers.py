@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from persona_interp import schema, tables
 from persona_interp.errors import SchemaError, StoreError
@@ -23,7 +22,7 @@ from persona_interp.readers import read
 from persona_interp.record.generation import generate, stop_tokens
 
 ANSWER_COLUMNS = ("answer", "n_tokens", "ended")  # in the order of generation.Continuation
-VERSION = 1  # of the draw: another one makes the answers on disk void
+VERSION = 2  # of the draw: another one makes the answers on disk void
 
 
 def answers(
@@ -79,7 +78,7 @@ def answers(
     prompts = read(prompts, "prompts")
     schema.names(prompts)
     dtype = resolve_dtype(dtype)
-    model, tokenizer = load(checkpoint)
+    model, tokenizer = load(checkpoint, dtype=dtype)
     tokens = encode(tokenizer, list(prompts["messages"]))
     settings = {
         "n": n,
@@ -103,7 +102,6 @@ def answers(
     if file is not None and file.is_file():
         draws = _read(file, rows=len(prompts) * n)
     else:
-        model = model.to(getattr(torch, dtype))
         rows = generate(model, tokenizer, tokens, **settings, desc="answers")
         draws = pd.DataFrame(rows).set_axis(list(ANSWER_COLUMNS), axis=1)
         if file is not None:

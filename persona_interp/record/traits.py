@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 import xarray as xr
 from einops import rearrange
 from tqdm import tqdm
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.models import ROLES, Checkpoint, load, resolve_dtype
+from persona_interp.models import ROLES, Checkpoint, load
 from persona_interp.models.passes import BATCH
 from persona_interp.readers import TraitFile
 from persona_interp.record.activations import activations
@@ -161,8 +160,7 @@ def continuations(
     keys = rows[["trait", "question", "split", "side", "sample", "prompt"]]
     models, parts = distinct_checkpoints(checkpoints), []
     for checkpoint in tqdm(models, desc="continuations", delay=2, disable=len(models) < 2):
-        model, tokenizer = load(checkpoint)
-        model = model.to(getattr(torch, resolve_dtype(dtype)))
+        model, tokenizer = load(checkpoint, dtype=dtype)
         bits, n = answer_bits(model, tokenizer, chats, batch=batch, desc=checkpoint.label)
         part = keys.assign(checkpoint=checkpoint.label, step=checkpoint.step)
         parts.append(part.assign(bits=bits, n_tokens=n))
@@ -212,8 +210,7 @@ def trait_bits(
         raise SchemaError("no trait to judge by; give traits=readers.read_traits(folder).")
     rows = conversations(answers)
     questions = [str(messages[-2]["content"]) for messages in rows["messages"]]
-    model, tokenizer = load(checkpoint)
-    model = model.to(getattr(torch, resolve_dtype(dtype)))
+    model, tokenizer = load(checkpoint, dtype=dtype)
     keys = rows[[c for c in ("checkpoint", *PROMPT_COLUMNS) if c in rows]]
     # a conversation is called "prompt#sample"
     names = [name.rpartition("#")[0] for name in rows["prompt"]]
