@@ -187,3 +187,20 @@ def test_a_report_is_never_written_over_another_run(store: Store, tmp_path: Path
         _report_folder(store.root, other.root)
     assert _report_folder(store.root, store.root / "." / "cells" / "..") == store.root
     assert _report_folder(store.root, tmp_path / "new") == tmp_path / "new"
+
+
+def test_rows_named_on_the_command_line_are_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from persona_interp.experiments.compare import sources
+
+    file = tmp_path / "questions.jsonl"
+    file.write_text('{"question": "Why?"}\n{"question": ""}\n{"question": "How?"}\n')
+    read = []
+    monkeypatch.setattr(sources, "compare", lambda *_, prompts, **__: read.append(prompts))
+    monkeypatch.setattr(sys.modules["persona_interp.cli.compare"], "report", lambda out: None)
+    code, _, err = cli(capsys, "compare", "a", "b", "--prompts", file, "--out", "x", "--skip", "2")
+    assert code == 0, err
+    assert list(read[0]["question"]) == ["Why?", "How?"]
+    code, _, err = cli(capsys, "compare", "a", "b", "--prompts", file, "--out", "x", "--skip", "9")
+    assert code == 2 and "where no row begins" in err

@@ -27,6 +27,10 @@ def compare(
     out: Annotated[
         Path, typer.Option(help="Run folder; a comparison that was killed resumes there.")
     ],
+    skip: Annotated[
+        list[int] | None,
+        typer.Option(help="Row of --prompts to leave out, as errors number them; repeat."),
+    ] = None,
     sae: Annotated[
         list[str] | None, typer.Option(help="Dictionary: folder or release/id; repeat for several.")
     ] = None,
@@ -85,6 +89,7 @@ def compare(
     workers: Workers = None,
 ) -> None:
     """Compare finetunes with their base, beyond what controls do; write OUT/report.html."""
+    from persona_interp import readers
     from persona_interp.experiments.compare import sources
     from persona_interp.experiments.compare.config import CompareOptions, CompareSettings
 
@@ -109,5 +114,6 @@ def compare(
         seed=seed,
         settings=settings,
     )
-    sources.compare(base, tuned, prompts=prompts, out=out, options=options, workers=workers)
+    rows = readers.read(prompts, "prompts", skip=skip) if skip else prompts
+    sources.compare(base, tuned, prompts=rows, out=out, options=options, workers=workers)
     report(out)

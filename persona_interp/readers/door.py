@@ -13,6 +13,7 @@ import pandas as pd
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError, excerpt, unknown
+from persona_interp.readers.calls import CALL, END, calls_a_tool
 from persona_interp.readers.entries import strings
 from persona_interp.readers.layouts import (
     ANSWERS,
@@ -103,6 +104,9 @@ def read(
         table, form = _corpus(rest, kind, layout=layout)
     noun = kind if len(table) != 1 else kind[:-1]
     line = f"{whole.name}: {len(table):,} {noun} of {form}"
+    chats = table["messages"]
+    if n_calls := sum(any(calls_a_tool(m["content"]) for m in messages) for messages in chats):
+        line += f"; {n_calls} with tool calls, as text between {CALL} and {END}"
     if skipped:
         line += f"; {len(skipped)} skipped ({count(skipped, whole.unit)})"
     table.attrs |= {"taken_for": line, "skipped": skipped}

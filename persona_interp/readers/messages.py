@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from persona_interp.errors import excerpt, unknown
+from persona_interp.readers.calls import CALLS, call_text
 from persona_interp.values import parse_json, parse_literal
 
 Messages = list[dict[str, str]]
@@ -29,10 +30,7 @@ ROLE_OF = {
     "ipython": "tool",
 }
 """What other files call the roles."""
-CALLS = ("tool_calls", "function_call", "tool_call")
-"""Roles and keys under which an assistant calls a tool."""
 UNHEARD = (
-    *CALLS,
     "weight",
     "train",
     "prefix",
@@ -69,7 +67,7 @@ def conversation(value: Any, *, role: str = "user", of_table: bool = False) -> M
     Args:
         value: A text, a list of messages, one message, or JSON of them. A message is
             ``{"role", "content"}`` or ``{"from", "value"}``; contents are texts or lists of text
-            parts.
+            parts. Calls of tools become text of the assistant (``calls``).
         role: Who says a text alone.
         of_table: Whether it is of a table of this package, whose texts may be empty and nobody's
             ("text").
@@ -208,12 +206,7 @@ def _message(number: int, value: Any, *, of_table: bool) -> dict[str, str]:
     if not isinstance(value, Mapping):
         raise ValueError(f"{what} must be {{role, content}}; got {excerpt(value)}")
     keys = ("from", "value") if {"from", "value"} <= set(value) else ("role", "content")
-    calls = [key for key in CALLS if not is_empty(value.get(key))]
-    if calls or value.get(keys[0]) in CALLS:
-        raise ValueError(
-            f"{what} calls a tool{_called(value)}: what a template writes of a call is neither "
-            "learned nor measured; write the call into the content, or skip the row"
-        )
+    value = _with_calls(what, value, keys)
     if missing := [key for key in keys if key not in value]:
         own = ", ".join(map(str, value)) or "nothing"
         raise ValueError(f"{what} has no {' and no '.join(missing)}; it has {own}")
@@ -249,13 +242,22 @@ def _is_heard(message: Mapping[Any, Any], key: str) -> bool:
     return not is_empty(value)
 
 
-def _called(message: Mapping[Any, Any]) -> str:
-    """Name of the tool that is called, in brackets; '' where it is not said."""
-    calls = message.get("tool_calls")
-    call = calls[0] if isinstance(calls, list) and calls else message.get("function_call")
-    function = call.get("function", call) if isinstance(call, Mapping) else None
-    name = function.get("name") if isinstance(function, Mapping) else None
-    return f" ({name[:40]})" if isinstance(name, str) else ""
+def _with_calls(what: str, message: Mapping[Any, Any], keys: tuple[str, str]) -> Mapping[Any, Any]:
+    """The message with its calls of tools as text, after what it says."""
+    role, content = keys
+    try:
+        if message.get(role) in CALLS:
+            return {**message, role: "assistant", content: call_text(message.get(content))}
+        calls = [call_text(message[key]) for key in CALLS if not is_empty(message.get(key))]
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from error
+    if not calls:
+        return message
+    rest = message.get(content)
+    parts = calls
+    if not is_empty(rest):
+        parts = [_content(what, rest, may_be_empty=True), *calls]
+    return {**message, content: "\n".join(parts)}
 
 
 def _role(what: str, value: Any) -> str:

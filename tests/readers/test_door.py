@@ -230,14 +230,14 @@ def test_a_text_file_that_holds_a_table_or_json_is_that(write: Any) -> None:
             {
                 "messages": [
                     USER,
-                    ANSWER | {"content": None, "tool_calls": [{"function": {"name": "f"}}]},
+                    ANSWER | {"content": None, "tool_calls": [{"function": {"nme": "f"}}]},
                 ]
             },
-            r"message 1 calls a tool \(f\)",
+            "message 1: a tool call has the name of its function",
         ),
         (
             {"conversations": [SHAREGPT[1], {"from": "function_call", "value": "{}"}]},
-            "message 1 calls a tool",
+            "message 1: a tool call has the name of its function",
         ),
         (
             {"messages": [USER | {"content": [{"type": "image_url", "image_url": "x"}]}, ANSWER]},

@@ -48,7 +48,7 @@ def test_a_prompt_that_the_messages_begin_with_says_nothing_more(make: Any) -> N
 @pytest.mark.parametrize(
     "message",
     [
-        ANSWER | {"tool_calls": [{"function": {"name": "f"}}]},
+        ANSWER | {"tool_calls": [{"function": {"name": 3}}]},
         ANSWER | {"weight": 0},
         {"role": "humen", "content": "x"},
         USER | {"content": [{"type": "image_url", "image_url": "x"}]},
