@@ -22,6 +22,10 @@ BLOCK_KEYS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 """What configurations call the number of blocks."""
 PARTS = re.compile(r"layer|block|expert|depth")
 """Names of numbers for each of which a configuration builds something."""
+ROTATIONS = ("rope_parameters", "rope_scaling")
+"""Where a configuration states its rotary settings, beside the top."""
+ROTARY = ("rope_theta", "rope_type", "factor")
+"""Those that an older and a newer transformers both write."""
 FREE_PARTS = 1000
 FREE_VALUES = 2**28
 """Values that a model may compute beside its weights (masks, rotations)."""
@@ -71,6 +75,7 @@ def check_configuration(folder: Path, weights: Mapping[str, Stored]) -> None:
         )
     if (folder / GENERATION).is_file():
         read_object(folder / GENERATION, error=ModelError)  # transformers would do without
+    _check_rotations(folder, config)
     for key, number in _numbers(config):
         most = len(weights) if key in BLOCK_KEYS else max(len(weights), FREE_PARTS)
         if PARTS.search(key) and number > most:
@@ -84,6 +89,21 @@ def check_configuration(folder: Path, weights: Mapping[str, Stored]) -> None:
             built = AutoConfig.from_pretrained(folder, local_files_only=True)
             model = check_size(folder, built, n_stored=n_stored)
         _check_shapes(folder, model, weights)
+
+
+def _check_rotations(folder: Path, config: Mapping[str, Any]) -> None:
+    """Refuse rotary settings that are stated twice and differ: transformers takes one of them."""
+    stated: dict[str, Any] = {}
+    places = (config, *(config.get(place) for place in ROTATIONS))
+    for place in places:
+        for key in ROTARY if isinstance(place, dict) else ():
+            value = place.get(key)
+            if value is None or stated.setdefault(key, value) == value:
+                continue
+            raise ModelError(
+                f"{folder / CONFIG} states {key} twice, as {excerpt(stated[key])} and as "
+                f"{excerpt(value)}; keep the one that the model was trained with."
+            )
 
 
 def _check_shapes(folder: Path, model: Any, weights: Mapping[str, Stored]) -> None:

@@ -149,3 +149,27 @@ def test_a_name_that_no_file_has(name: str, tmp_path: Path, monkeypatch: Any) ->
         with pytest.raises(ModelError) as caught:
             use(name)
         assert len(str(caught.value)) < 2_000 and "\0" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"rope_theta": 5e5, "rope_parameters": {"rope_type": "default", "rope_theta": 1e4}},
+        {
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1e4},
+            "rope_scaling": {"rope_type": "linear", "factor": 2.0},
+        },
+    ],
+)
+def test_rotations_stated_twice_are_refused(
+    fields: dict[str, Any], tiny: Any, tmp_path: Path
+) -> None:
+    model = changed(tiny, tmp_path / "m", "config.json", config_of(tiny, **fields))
+    with pytest.raises(ModelError, match="twice"):
+        load(model)
+
+
+def test_rotations_stated_twice_alike_are_read(tiny: Any, tmp_path: Path) -> None:
+    theta = json.loads((tiny.path / "config.json").read_text())["rope_parameters"]["rope_theta"]
+    text = config_of(tiny, rope_theta=theta, rope_scaling=None)
+    assert load(changed(tiny, tmp_path / "m", "config.json", text))
