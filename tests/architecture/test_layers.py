@@ -44,7 +44,7 @@ ADAPTER = {
     "transformer_lens": "models/boot.py",
     "sae_lens": "dictionaries/saelens.py",
     "peft": "models/adapters.py",
-    "circuitsvis": "report/tokens.py",
+    "circuitsvis": "report/bundle.py",
 }
 
 
