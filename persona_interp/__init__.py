@@ -19,6 +19,7 @@ Rooms load when they are first used, so importing this package costs next to not
 """
 
 import importlib
+import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -62,6 +63,11 @@ _COMPARE = {
     "compare": "sources",
 }
 """The one question of the whole package: name -> file of the experiment ``compare``."""
+
+
+# transformers and others ask tqdm for the bar of a notebook; without ipywidgets it takes the plain
+# one and warns, which would be the first thing that a notebook says
+warnings.filterwarnings("ignore", message="IProgress not found")
 
 
 def __getattr__(name: str) -> Any:

@@ -12,7 +12,7 @@ from itertools import chain, repeat
 from typing import Any
 
 from persona_interp.report.bundle import scripts
-from persona_interp.report.characters import visible
+from persona_interp.characters import visible
 
 LABEL_LIMIT = 200
 """Characters shown of a prompt's or checkpoint's name."""

@@ -21,7 +21,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from persona_interp import plots
-from persona_interp.report.characters import visible
+from persona_interp.characters import visible
 
 Block = dict[str, Any]
 

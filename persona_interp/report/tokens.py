@@ -19,7 +19,7 @@ from persona_interp.errors import SchemaError, unknown
 from persona_interp.plots.features import selected
 from persona_interp.report.bundle import scripts
 from persona_interp.report.cell import View
-from persona_interp.report.characters import visible
+from persona_interp.characters import visible
 
 PIECE_LIMIT = 200
 """Characters shown of one token."""
