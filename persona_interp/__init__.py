@@ -65,9 +65,14 @@ _COMPARE = {
 """The one question of the whole package: name -> file of the experiment ``compare``."""
 
 
-# transformers and others ask tqdm for the bar of a notebook; without ipywidgets it takes the plain
-# one and warns, which would be the first thing that a notebook says
-warnings.filterwarnings("ignore", message="IProgress not found")
+NOISE = (
+    "IProgress not found",  # tqdm, asked by transformers for a notebook's bar, takes the plain one
+    "`is_gradient_checkpointing` is deprecated",  # peft asks transformers by the old name
+)
+"""Starts of warnings of libraries about each other, which no user of this package can mend."""
+
+for start in NOISE:
+    warnings.filterwarnings("ignore", message=start)
 
 
 def __getattr__(name: str) -> Any:

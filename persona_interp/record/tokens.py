@@ -124,9 +124,7 @@ def _columns(acts: Tensor, dictionary: Dictionary, indices: list[int]) -> dict[s
     return columns
 
 
-def _top_prompts(
-    recorded: list[list[pd.DataFrame]], index: int, *, top: int | None
-) -> list[int]:
+def _top_prompts(recorded: list[list[pd.DataFrame]], index: int, *, top: int | None) -> list[int]:
     """Numbers of the prompts where a feature is most active in any checkpoint, or of all."""
     n = len(recorded[0])
     if top is None:

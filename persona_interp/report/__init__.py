@@ -7,12 +7,14 @@ tables and say "no effect shown" where an interval includes zero; every number n
 by themselves. ``browse`` writes a page of all features, to be sorted and searched.
 """
 
+from persona_interp.report.browser import browse
 from persona_interp.report.features import examples, feature_page
 from persona_interp.report.provenance import provenance_of
 from persona_interp.report.report import write_report
 from persona_interp.report.tokens import roles, tokens
 
 __all__ = [
+    "browse",
     "examples",
     "feature_page",
     "provenance_of",

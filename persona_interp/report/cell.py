@@ -11,8 +11,8 @@ import sys
 from itertools import chain, repeat
 from typing import Any
 
-from persona_interp.report.bundle import scripts
 from persona_interp.characters import visible
+from persona_interp.report.bundle import scripts
 
 LABEL_LIMIT = 200
 """Characters shown of a prompt's or checkpoint's name."""
@@ -46,20 +46,20 @@ def view_html(view: View, *, cell: str | None = None) -> str:
     """
     head, rows = "", []
     if view["kind"] == "tokens":
-        names = "".join(f"<th style=\"{CELL}\">{_text(name)}</th>" for name in view["checkpoints"])
-        head = f"<tr><th style=\"{CELL};width:7rem\">prompt</th>{names}</tr>"
+        names = "".join(f'<th style="{CELL}">{_text(name)}</th>' for name in view["checkpoints"])
+        head = f'<tr><th style="{CELL};width:7rem">prompt</th>{names}</tr>'
     for row in view["rows"]:
         if view["kind"] == "tokens":
             places = [_spans(part) for part in row["views"]]
         else:
             places = [" ".join(map(_run, row["runs"]))]
-        cells = "".join(f"<td style=\"{CELL}\">{place}</td>" for place in places)
-        prompt = f"<th style=\"{CELL};width:7rem\">{_text(row['prompt'])}</th>"
-        rows.append(f"<tr style=\"background:white;color:black\">{prompt}{cells}</tr>")
-    table = f"<table style=\"{TABLE}\">{head}{''.join(rows)}</table>"
+        cells = "".join(f'<td style="{CELL}">{place}</td>' for place in places)
+        prompt = f'<th style="{CELL};width:7rem">{_text(row["prompt"])}</th>'
+        rows.append(f'<tr style="background:white;color:black">{prompt}{cells}</tr>')
+    table = f'<table style="{TABLE}">{head}{"".join(rows)}</table>'
     caption = f"<p><small>{html.escape(view['caption'])}</small></p>"
     tail = _scripts(cell or _running_cell()) if view["kind"] == "tokens" else ""
-    return f"<div class=\"persona-view\">{caption}{table}</div>{tail}"
+    return f'<div class="persona-view">{caption}{table}</div>{tail}'
 
 
 _bundle_cell: list[str] = []  # the one cell of this kernel whose output holds the bundle

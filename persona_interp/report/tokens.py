@@ -1,9 +1,9 @@
 """On which tokens does a feature fire, and whose is each token?
 
-``tokens`` and ``roles`` give a view. A report takes it as a block, and the last line of a notebook's
-cell shows it (``cell``): the same view, inert in one and plain in the other until CircuitsVis, whose
-own bundle draws it in both, is there. Tokens go into CircuitsVis as HTML, so they are escaped here;
-everything reaches a page as JSON.
+``tokens`` and ``roles`` give a view: a block of a report, which a notebook shows by itself
+(``cell``). Views of tokens are CircuitsVis's (``ColoredTokens``), drawn by its own bundle, which a
+report or notebook holds once however many views it shows. Tokens go into CircuitsVis as HTML, so
+they are escaped here; everything reaches a report's page as JSON.
 """
 
 import html
@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 from markupsafe import escape
 
+from persona_interp.characters import visible
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.plots.features import selected
 from persona_interp.report.bundle import scripts
 from persona_interp.report.cell import View
-from persona_interp.characters import visible
 
 PIECE_LIMIT = 200
 """Characters shown of one token."""

@@ -90,11 +90,11 @@ def test_hostile_tokens_are_drawn_and_stay_text(
     views = re.findall(r'<div class="colored-tokens"[^>]*>(.*?)</div>', shown)
     assert len(views) == 2 * 2 * 3, "base and tuned, open and folded, three prompts"
     for i, prompt in enumerate([texts[:20], texts[20:40], texts[40:]]):
-        tokens = [
+        drawn = [
             re.findall(r"<span><span style=[^>]*>(.*?)</span></span>", view) for view in views
         ]
         expected = [piece(text).replace(" ", "\xa0") for text in prompt]
-        same = [[html.unescape(token) for token in view] == expected for view in tokens]
+        same = [[html.unescape(token) for token in view] == expected for view in drawn]
         assert sum(same) == 4, f"prompt {i}"
 
 

@@ -195,7 +195,9 @@ def test_one_cell_of_a_kernel_brings_the_bundle(
 @pytest.mark.usefixtures("shown_before")
 def test_more_activation_is_more_color(tokens_of: Tokens) -> None:
     table = tokens_of(WORDS, checkpoints=("base",)).assign(act=[0.0, -1.0, 0.5, 1.0, 4.0])
-    pattern = r'data-act="(\S+)" title="[^"]*" style="background:rgb\((\d+),(\d+),(\d+)\);color:(\w+)'
+    pattern = (
+        r'data-act="(\S+)" title="[^"]*" style="background:rgb\((\d+),(\d+),(\d+)\);color:(\w+)'
+    )
     colors = re.findall(pattern, view_html(tokens(table, feature=7), cell="second"))
     assert [color[0] for color in colors] == ["0", "-1", "0.5", "1", "4"]
     assert colors[0][1:] == ("255", "255", "255", "black")
