@@ -2,7 +2,7 @@
 (() => {
   // Data is only ever parsed as JSON and written as text.
   const PAGE = 100;
-  const sets = JSON.parse(document.getElementById("data").textContent);
+  const sets = JSON.parse(document.querySelector('script[type="application/json"]').textContent);
   const at = (id) => document.getElementById(id);
   const make = (tag, text = "", about = {}) => {
     const element = document.createElement(tag);

@@ -105,6 +105,7 @@ def _check(shift: pd.DataFrame, tables: Tables, *, by: Sequence[str]) -> None:
     needed = {
         "controls": ("feature", "estimate"),
         "scores": ("feature", "name", "auroc"),
+        "tokens": tuple(schema.TABLES["tokens"]),
         "lens": ("feature", "token", "weight"),
     }
     for column in ("feature", "estimate", *by):
@@ -154,7 +155,7 @@ def _set(name: str, shift: pd.DataFrame, tables: Tables, *, by: Sequence[str]) -
     own = [c for c in table.columns if c not in {*LABELS, *SHIFT, "p_max"}]
     columns = [c for c in LABELS if c in table and not table[c].isna().all()]
     tokens, lens = tables["tokens"], tables["lens"]
-    examples = {} if tokens is None else excerpts(tokens, moved)
+    examples = {} if tokens is None or tokens.empty else excerpts(tokens, moved)
     words = {} if lens is None else _words(lens, moved)
     said = [f"{c} {_number(shift[c].iloc[0]):g}" for c in CONSTANT if _is_constant(shift, c)]
     if silent:
@@ -189,9 +190,9 @@ def _with_silent(table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     """The table with a row for each feature that was not tested because it never fires."""
     if not (_is_constant(table, "n_tested") and _is_constant(table, "n_silent")):
         return table, 0
-    width = int(table["n_tested"].iloc[0] + table["n_silent"].iloc[0])
-    missing = np.setdiff1d(np.arange(width), table["feature"])
-    if len(missing) + len(table) != width:  # a part of a table, or of another dictionary
+    n, n_silent = int(table["n_tested"].iloc[0]), int(table["n_silent"].iloc[0])
+    missing = np.setdiff1d(np.arange(n + n_silent), table["feature"])
+    if len(table) != n or len(missing) != n_silent:  # of a part it is not known which are silent
         return table, 0
     silent = pd.DataFrame({"feature": missing})
     return pd.concat([table, silent], ignore_index=True), len(missing)

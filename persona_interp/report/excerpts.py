@@ -58,7 +58,8 @@ def excerpts(tokens: pd.DataFrame, features: list[int]) -> dict[str, Any]:
     by_feature: dict[str, Any] = {}
     order = {feature: place for place, feature in enumerate(features)}
     for text in sorted(_texts(tokens, names), key=lambda text: (order[text.feature], -text.peak)):
-        own = by_feature.setdefault(str(text.feature), {"scale": _short(text.peak) or 1.0, "examples": []})
+        new = {"scale": _short(text.peak) or 1.0, "examples": []}  # the first is the largest
+        own = by_feature.setdefault(str(text.feature), new)
         if len(own["examples"]) < EXAMPLES:
             own["examples"].append(_example(text, pieces=pieces, roles=roles))
     return {

@@ -21,7 +21,8 @@ KNOWN = set(
     "html head meta title link style body h1 h2 p small a figure img figcaption div table thead "
     "tbody tr th td details summary span b script".split()
 )
-VOID = {"meta", "link", "img"}
+KNOWN |= set("header main nav section label select input button ul".split())  # of the browser
+VOID = {"meta", "link", "img", "input"}
 
 
 class Strict(HTMLParser):

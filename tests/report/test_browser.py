@@ -91,7 +91,8 @@ def test_hostile_tokens_are_drawn_and_stay_text(
     assert len(views) == 2 * 2 * 3, "base and tuned, open and folded, three prompts"
     for i, prompt in enumerate([texts[:20], texts[20:40], texts[40:]]):
         drawn = [
-            re.findall(r"<span><span style=[^>]*>(.*?)</span></span>", view) for view in views
+            re.findall(r'<span title="[^"]*"><span style=[^>]*>(.*?)</span></span>', view)
+            for view in views
         ]
         expected = [piece(text).replace(" ", "\xa0") for text in prompt]
         same = [[html.unescape(token) for token in view] == expected for view in drawn]
