@@ -143,7 +143,10 @@ def test_the_report_is_written(
         labels = [column["label"] for column in one["columns"]]
         assert {"shift", "lo", "hi", "q", "control shift", "AUROC", "verdict"} <= set(labels)
         assert one["examples"]["features"].keys() == one["words"].keys() != set()
-        assert len(one["columns"][0]["values"]) == shift["n_tested"].iloc[0] + shift["n_silent"].iloc[0]
+        assert (
+            len(one["columns"][0]["values"])
+            == shift["n_tested"].iloc[0] + shift["n_silent"].iloc[0]
+        )
     assert finished.verify()["status"].eq(FileStatus.OK).all()
     (finished.root / "tables" / "tokens.csv").write_text("x")
     with pytest.raises(StoreError, match="tokens"):
