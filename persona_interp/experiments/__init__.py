@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from persona_interp.experiments.browse import browse
+    from persona_interp.experiments.browser import browse
     from persona_interp.experiments.cells import run
     from persona_interp.experiments.experiment import (
         Experiment,
@@ -54,7 +54,7 @@ TASKS = {"learn": "tasks:learn", "prompt": "tasks:prompt"}
 """Tasks that all experiments share: name, and the function that computes it."""
 
 _HOMES = {
-    "browse": ("browse",),
+    "browser": ("browse",),
     "cells": ("run",),
     "experiment": (
         "Experiment",

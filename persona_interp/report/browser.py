@@ -135,7 +135,8 @@ def _split(
     if not by:
         yield "", shift, tables
         return
-    for values, part in shift.groupby(list(by), sort=False):
+    for key, part in shift.groupby(list(by), sort=False):
+        values: Any = key
         at = dict(zip(by, values, strict=True))
         here: Tables = {}
         for name, table in tables.items():
@@ -148,12 +149,12 @@ def _split(
 
 def _set(name: str, shift: pd.DataFrame, tables: Tables, *, by: Sequence[str]) -> dict[str, Any]:
     """Everything about one dictionary and finetune, as the page takes it."""
-    order = shift["estimate"].abs().sort_values(ascending=False, kind="stable", na_position="last")
-    shift = shift.loc[order.index]
+    shift = shift.sort_values("estimate", key=abs, ascending=False, kind="stable")
     moved = [int(feature) for feature in shift["feature"].head(MOST_MOVED)]
     table, silent = _with_silent(_joined(shift, tables).drop(columns=list(by)))
     own = [c for c in table.columns if c not in {*LABELS, *SHIFT, "p_max"}]
-    columns = [c for c in LABELS if c in table and not table[c].isna().all()]
+    columns = [c for c in LABELS if c in table and not all(table[c].isna())]
+    names: list[str] = [*columns, *own]
     tokens, lens = tables["tokens"], tables["lens"]
     examples = {} if tokens is None or tokens.empty else excerpts(tokens, moved)
     words = {} if lens is None else _words(lens, moved)
@@ -162,7 +163,7 @@ def _set(name: str, shift: pd.DataFrame, tables: Tables, *, by: Sequence[str]) -
         said.append(f"{silent:,} features fire nowhere here and have no numbers")
     return {
         "name": visible(name, limit=TEXT_LIMIT),
-        "columns": [_column(table[c], *LABELS.get(c, (c, ""))) for c in [*columns, *own]],
+        "columns": [_column(pd.Series(table[c]), *LABELS.get(c, (c, ""))) for c in names],
         "said": "; ".join(said),
         "missing": _missing(table, tables, examples=examples, words=words, n=len(moved)),
         "fidelity": _cells(tables["fidelity"], by=by),
@@ -179,8 +180,8 @@ def _joined(shift: pd.DataFrame, tables: Tables) -> pd.DataFrame:
         beside.columns = ["controls", "controls_lo", "controls_hi"]
         table = table.merge(beside, left_on="feature", right_index=True, how="left")
     if (scores := tables["scores"]) is not None:
-        chosen = scores["auroc_chosen" if "auroc_chosen" in scores else "auroc"]
-        best = scores.loc[chosen.sort_values(ascending=False, kind="stable").index]
+        chosen = "auroc_chosen" if "auroc_chosen" in scores else "auroc"
+        best = scores.sort_values(chosen, ascending=False, kind="stable")
         best = best.drop_duplicates("feature").set_index("feature")[["auroc", "name"]]
         table = table.merge(best, left_on="feature", right_index=True, how="left")
     return table
@@ -199,7 +200,7 @@ def _with_silent(table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
 
 
 def _is_constant(table: pd.DataFrame, column: str) -> bool:
-    return column in table and len(table) > 0 and table[column].nunique(dropna=False) == 1
+    return column in table and len(set(table[column])) == 1
 
 
 def _column(values: pd.Series, label: str, about: str) -> dict[str, Any]:
@@ -244,7 +245,7 @@ def _missing(
     """What one looks for here in vain, and why."""
     missing = []
     for column, source in (("lo", "shift"), ("q", "shift"), ("controls", "controls")):
-        if column not in table or table[column].isna().all():
+        if column not in table or all(table[column].isna()):
             missing.append(f"No {LABELS[column][0]}: the table {source} has none.")
     if tables["scores"] is None:
         missing.append("No AUROC: no scores table was given.")

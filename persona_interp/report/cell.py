@@ -81,7 +81,7 @@ def _running_cell() -> str:
     """Identity of the cell that runs, as its front end names it; "" where it does not."""
     module = sys.modules.get("IPython")  # which only a notebook has loaded
     shell = module.get_ipython() if module else None
-    parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
+    parent: dict[str, Any] = getattr(shell, "get_parent", dict)()
     return str(parent.get("metadata", {}).get("cellId", ""))
 
 

@@ -114,11 +114,11 @@ def _texts(tokens: pd.DataFrame, names: list[str]) -> Iterator[Text]:
     place = tokens["feature"].to_numpy(), numbers, tokens["pos"].to_numpy()
     keys, first, row = np.unique(np.stack(place, 1), axis=0, return_index=True, return_inverse=True)
     column = pd.Categorical(tokens["checkpoint"].astype(str), categories=names).codes
-    acts = _wide(tokens["act"], row, column, shape=(len(keys), len(names)))
+    acts = _wide(tokens["act"].to_numpy(np.float64), row, column, shape=(len(keys), len(names)))
     fvu = np.full_like(acts, np.nan)
     counted = tokens["counted"].to_numpy(bool)
     if "fvu" in tokens:
-        values = tokens["fvu"].where(counted)
+        values = np.where(counted, tokens["fvu"], np.nan)
         fvu = _wide(values, row, column, shape=acts.shape)
     size = np.full(len(keys), -np.inf)
     np.maximum.at(size, row[counted], tokens["act"].abs().to_numpy(np.float64)[counted])
@@ -135,11 +135,11 @@ def _texts(tokens: pd.DataFrame, names: list[str]) -> Iterator[Text]:
 
 
 def _wide(
-    values: pd.Series, row: np.ndarray, column: np.ndarray, *, shape: tuple[int, int]
+    values: np.ndarray, row: np.ndarray, column: np.ndarray, *, shape: tuple[int, int]
 ) -> np.ndarray:
     """Values by token and checkpoint."""
     wide = np.full(shape, np.nan)
-    wide[row, column] = values.to_numpy(np.float64)
+    wide[row, column] = values
     return wide
 
 

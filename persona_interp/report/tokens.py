@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from markupsafe import escape
 
@@ -108,9 +107,10 @@ def ranked_prompts(acts: pd.DataFrame) -> list[Any]:
     >>> ranked_prompts(acts.assign(counted=True, act=[0.5, 3.0, 2.0]))
     ['a', 'b']
     """
-    size = acts["act"].abs().where(acts["counted"].astype(bool), -np.inf)
-    peaks = size.groupby(acts["prompt"], sort=False).max()
-    return peaks.sort_values(ascending=False, kind="stable").index.tolist()
+    counted = acts.loc[acts["counted"].astype(bool)]
+    peaks = counted["act"].abs().groupby(counted["prompt"], sort=False).max()
+    order = peaks.sort_values(ascending=False, kind="stable").index.tolist()
+    return order + [prompt for prompt in dict.fromkeys(acts["prompt"]) if prompt not in peaks.index]
 
 
 def roles(explained: pd.DataFrame) -> View:

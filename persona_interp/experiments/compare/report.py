@@ -13,7 +13,7 @@ import pandas as pd
 
 from persona_interp import plots
 from persona_interp.errors import StoreError
-from persona_interp.experiments.browse import beside_controls
+from persona_interp.experiments.browser import beside_controls
 from persona_interp.experiments.compare import findings, headline
 from persona_interp.experiments.compare.findings import UNITS, layer_name
 from persona_interp.report import page

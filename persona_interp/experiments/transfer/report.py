@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from persona_interp import analysis, plots
 from persona_interp.errors import StoreError
-from persona_interp.experiments.browse import beside_controls
+from persona_interp.experiments.browser import beside_controls
 from persona_interp.experiments.transfer import findings
 from persona_interp.experiments.transfer.inside.report import contexts, inside, layers
 from persona_interp.report import page
@@ -96,7 +96,7 @@ def browsable(tables: Tables, *, config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _of_features(table: pd.DataFrame) -> pd.DataFrame:
     """Rows that are of a feature; others are of a direction, by its name."""
-    numbers = pd.to_numeric(table["feature"], errors="coerce")
+    numbers = pd.Series(pd.to_numeric(table["feature"], errors="coerce"))
     return table.assign(feature=numbers).loc[numbers.notna()].astype({"feature": int})
 
 
