@@ -24,7 +24,7 @@ def browse(run: str | Path, *, out: str | Path | None = None) -> Path:
     """Write a page of all features of a run, from the tables that its report wrote.
 
     Args:
-        run: The run's folder, of an experiment whose report has ``browsable``: compare, transfer.
+        run: The run's folder, of compare or transfer: their ``tables`` have ``browsable``.
         out: File to write; ``features.html`` beside the report by default.
 
     Returns:
@@ -40,7 +40,7 @@ def browse(run: str | Path, *, out: str | Path | None = None) -> Path:
     store = Store.open(run)
     config = store.config()
     wing = wing_of_config(config)
-    browsable = getattr(wing.part("report"), "browsable", None)
+    browsable = getattr(wing.part("tables"), "browsable", None)
     if browsable is None:
         raise StoreError(
             f"{store.root} is of the experiment '{wing.name}', whose tables hold no features; give "

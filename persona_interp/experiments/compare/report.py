@@ -13,7 +13,6 @@ import pandas as pd
 
 from persona_interp import plots
 from persona_interp.errors import StoreError
-from persona_interp.experiments.browser import beside_controls
 from persona_interp.experiments.compare import findings, headline
 from persona_interp.experiments.compare.findings import UNITS, layer_name
 from persona_interp.report import page
@@ -75,40 +74,6 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
     content.append(page.heading("Not asked"))
     content += [page.paragraph(sentence) for sentence in findings.omissions(provenance)]
     return content
-
-
-def browsable(tables: Tables, *, config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a page of all features takes of the tables of a comparison.
-
-    Args:
-        tables: As its report wrote them.
-        config: Of the run.
-
-    Returns:
-        Arguments of ``report.browse``; none where no dictionary was read.
-    """
-    if not has(tables, "features"):
-        return {}
-    by = ("sae", "end")
-    effects = tables["effects"]
-    # the hook names the dictionary too
-    effects = effects.assign(
-        sae=effects["hook"].str.rpartition(" at ")[0], end=effects["checkpoint"]
-    )
-    shift, controls = beside_controls(tables["features"], effects, by=by)
-    named = {
-        name: tables[name].rename(columns={"of": "end"})
-        for name in ("tokens", "words")
-        if has(tables, name)
-    }
-    return {
-        "shift": shift,
-        "controls": controls,
-        "fidelity": tables.get("fidelity"),
-        "tokens": named.get("tokens"),
-        "lens": named.get("words"),
-        "by": by,
-    }
 
 
 def _findings(tables: Tables, provenance: Mapping[str, Any]) -> list[Block]:

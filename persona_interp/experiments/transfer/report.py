@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 
 from persona_interp import analysis, plots
 from persona_interp.errors import StoreError
-from persona_interp.experiments.browser import beside_controls
 from persona_interp.experiments.transfer import findings
 from persona_interp.experiments.transfer.inside.report import contexts, inside, layers
 from persona_interp.report import page
@@ -62,42 +61,6 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
         content += contexts(tables, lr=lr)
         content += worst_cases(tables, lr=lr)
     return content + _base(tables, target=target) + _samples(tables)
-
-
-def browsable(tables: Tables, *, config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a page of all features takes of the tables of a transfer run.
-
-    Args:
-        tables: As its report wrote them.
-        config: Of the run; the first arm makes the claim.
-
-    Returns:
-        Arguments of ``report.browse``; none where no feature is recorded.
-    """
-    if not {"feature_shift", "features"} <= set(tables):
-        return {}
-    arm, by = config["arms"][0], ("hook", "lr", "seed")
-    shift = only(tables["feature_shift"], arm=arm).drop(columns="arm")
-    shift, controls = beside_controls(shift, tables["features"], by=by)
-    scores, lens = tables.get("scores"), tables.get("lens")
-    if lens is not None:
-        lens = _of_features(lens.rename(columns={"of": "feature"}))
-    fidelity = tables.get("fidelity")
-    return {
-        "shift": shift,
-        "controls": controls,
-        "scores": None if scores is None else _of_features(scores),
-        "fidelity": None if fidelity is None else only(fidelity, arm=arm),
-        "tokens": tables.get("tokens"),
-        "lens": lens,
-        "by": by,
-    }
-
-
-def _of_features(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows that are of a feature; others are of a direction, by its name."""
-    numbers = pd.Series(pd.to_numeric(table["feature"], errors="coerce"))
-    return table.assign(feature=numbers).loc[numbers.notna()].astype({"feature": int})
 
 
 def _behavior(
