@@ -181,3 +181,14 @@ def test_hostile_texts_come_out_as_they_went_in(
     assert [row[0] for row in one["fidelity"][1:]] == shown[:40]
     assert set(one["examples"]["pieces"]) <= {text or "⟨empty⟩" for text in shown}
     assert [word for word, _ in one["words"]["7"][:10]] == shown[:10]
+
+
+def test_half_a_surrogate_pair_is_spelled_out(parse: Callable[[str], Any], tmp_path: Path) -> None:
+    # a column of texts refuses them, but one of objects is let pass by pandas
+    texts = pd.Series(["\ud800a", "b\udfff", "\ud83d\ude00"], dtype=object)
+    tokens = make_acts({"base": [[0.0, 1.0]]}).astype({"piece": object, "prompt": object})
+    tokens["piece"] = pd.Series(["\ud800", "x"], dtype=object)
+    shift = SHIFT.assign(label=texts)
+    (one,) = sets_of(browse(shift, out=tmp_path / "f.html", tokens=tokens), parse)
+    assert values(one, "label") == ["b⟨U+DFFF⟩", "⟨U+D83D⟩⟨U+DE00⟩", "⟨U+D800⟩a"]
+    assert one["examples"]["pieces"] == ["⟨U+D800⟩", "x"]
