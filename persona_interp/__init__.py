@@ -19,6 +19,7 @@ Rooms load when they are first used, so importing this package costs next to not
 """
 
 import importlib
+import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -62,6 +63,16 @@ _COMPARE = {
     "compare": "sources",
 }
 """The one question of the whole package: name -> file of the experiment ``compare``."""
+
+
+NOISE = (
+    "IProgress not found",  # tqdm, asked by transformers for a notebook's bar, takes the plain one
+    "`is_gradient_checkpointing` is deprecated",  # peft asks transformers by the old name
+)
+"""Starts of warnings of libraries about each other, which no user of this package can mend."""
+
+for start in NOISE:
+    warnings.filterwarnings("ignore", message=start)
 
 
 def __getattr__(name: str) -> Any:

@@ -226,11 +226,13 @@ def read_json(path: Path | str) -> Any:
         raise StoreError(f"{_unreadable_message(path, 'JSON', error)}; {VERIFY}") from error
 
 
-def read_csv(path: Path | str) -> pd.DataFrame:
+def read_csv(path: Path | str, *, texts: Iterable[str] = ()) -> pd.DataFrame:
     """A table from a CSV file, such as those beside a figure.
 
     Args:
         path: The file.
+        texts: Columns that hold texts, whatever these look like; those that are not there are
+            none.
 
     Returns:
         The table; an empty cell is a text, NaN a number.
@@ -242,7 +244,11 @@ def read_csv(path: Path | str) -> pd.DataFrame:
         text = files.read_text(path)
         # a table that is beside a figure has one header, and rows of as many cells
         return pd.read_csv(
-            io.StringIO(text), keep_default_na=False, na_values=["NaN", "nan"], index_col=False
+            io.StringIO(text),
+            keep_default_na=False,
+            na_values=["NaN", "nan"],
+            index_col=False,
+            converters=dict.fromkeys(texts, str),
         )
 
 

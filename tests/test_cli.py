@@ -11,7 +11,7 @@ import xarray as xr
 
 from persona_interp.cli import main
 from persona_interp.errors import StoreError
-from persona_interp.experiments.experiment import _report_folder
+from persona_interp.experiments.experiment import report_folder
 from persona_interp.readers import Instruction, TraitFile, write_trait
 from persona_interp.store import Cell, Store
 from persona_interp.tables import write_dataset, write_json, write_table
@@ -184,9 +184,9 @@ def test_a_path_that_cannot_be_is_one_sentence(
 def test_a_report_is_never_written_over_another_run(store: Store, tmp_path: Path) -> None:
     other = Store(tmp_path / "other")
     with pytest.raises(StoreError, match="is another run, whose own report would be lost"):
-        _report_folder(store.root, other.root)
-    assert _report_folder(store.root, store.root / "." / "cells" / "..") == store.root
-    assert _report_folder(store.root, tmp_path / "new") == tmp_path / "new"
+        report_folder(store.root, other.root)
+    assert report_folder(store.root, store.root / "." / "cells" / "..") == store.root
+    assert report_folder(store.root, tmp_path / "new") == tmp_path / "new"
 
 
 def test_rows_named_on_the_command_line_are_left_out(

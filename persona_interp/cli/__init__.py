@@ -12,12 +12,13 @@ import typer
 from persona_interp.cli.app import app
 from persona_interp.cli.compare import compare
 from persona_interp.cli.doctor import doctor
-from persona_interp.cli.folder import report, show, status, verify
+from persona_interp.cli.folder import browse, report, show, status, verify
 from persona_interp.cli.run import run_experiment
 from persona_interp.errors import PersonaInterpError, quote_path
 
 __all__ = [
     "app",
+    "browse",
     "compare",
     "doctor",
     "main",
@@ -29,7 +30,7 @@ __all__ = [
 ]
 
 
-VERBS = (run_experiment, compare, report, status, verify, show, doctor)
+VERBS = (run_experiment, compare, report, browse, status, verify, show, doctor)
 app.registered_commands.sort(key=lambda command: [*VERBS, None].index(command.callback))
 
 

@@ -1,4 +1,4 @@
-"""``report``, ``status``, ``verify``, ``show``: what is in a run folder."""
+"""``report``, ``browse``, ``status``, ``verify``, ``show``: what is in a run folder."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -23,6 +23,17 @@ def report(
     from persona_interp import experiments
 
     typer.echo(str(experiments.report(run, out=out)))
+
+
+@app.command()
+def browse(
+    run: Run,
+    out: Annotated[Path | None, typer.Option(help="File; RUN/features.html by default.")] = None,
+) -> None:
+    """Write a page of all features of a run, to be sorted, searched and looked into offline."""
+    from persona_interp import experiments
+
+    typer.echo(str(experiments.browse(run, out=out)))
 
 
 @app.command()

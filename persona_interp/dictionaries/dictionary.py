@@ -22,6 +22,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from persona_interp.card import card
 from persona_interp.dictionaries.saelens import build
 from persona_interp.dictionaries.saelens_folders import CONFIG, WEIGHTS, from_saelens
 from persona_interp.dictionaries.settings import check_kinds, read_settings
@@ -102,6 +103,23 @@ class SparseDictionary:
     mean: Tensor
     variance: float
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        # neither weights nor a mean residual: nobody reads these
+        return (
+            f"SparseDictionary({self.name!r}, hook={self.hook!r}, d_in={self.d_in}, "
+            f"d_sae={self.d_sae}, sae={type(self.sae).__name__})"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = {
+            "name": self.name,
+            "hook": self.hook,
+            "features": f"{self.d_sae:,} (d_sae)",
+            "residual": f"{self.d_in:,} wide (d_in)",
+            "SAE": type(self.sae).__name__,
+        }
+        return card("SparseDictionary", rows)
 
     @property
     def d_in(self) -> int:

@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from persona_interp.experiments.browser import browse
     from persona_interp.experiments.cells import run
     from persona_interp.experiments.experiment import (
         Experiment,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Experiment",
+    "browse",
     "compute",
     "compute_preset",
     "figure_script",
@@ -52,6 +54,7 @@ TASKS = {"learn": "tasks:learn", "prompt": "tasks:prompt"}
 """Tasks that all experiments share: name, and the function that computes it."""
 
 _HOMES = {
+    "browser": ("browse",),
     "cells": ("run",),
     "experiment": (
         "Experiment",

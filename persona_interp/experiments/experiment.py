@@ -168,7 +168,7 @@ def report(run: str | Path, *, out: str | Path | None = None) -> Path:
     wing = wing_of_config(config)
     experiment = from_dict(config)
     check_listed(store.root)
-    target = _report_folder(store.root, out)
+    target = report_folder(store.root, out)
     with on_day(config.get(TEMPLATE_DAY, "")), collect_writes() as written:
         tables = wing.function("tables", "summarize")(experiment, store)
         provenance = provenance_of(store, config)
@@ -183,8 +183,19 @@ def report(run: str | Path, *, out: str | Path | None = None) -> Path:
     return page
 
 
-def _report_folder(root: Path, out: str | Path | None) -> Path:
-    """Folder that a report of this run goes into."""
+def report_folder(root: Path, out: str | Path | None) -> Path:
+    """Folder that a report of this run goes into.
+
+    Args:
+        root: The run.
+        out: Where the caller wants it.
+
+    Returns:
+        The run's folder by default; for one that is read-only ``NAME_report`` of the current one.
+
+    Raises:
+        StoreError: It is another run.
+    """
     if out is None:
         return root if os.access(root, os.W_OK) else Path(f"{root.name}_report")
     target = Path(out).expanduser().absolute()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from persona_interp.card import card
 from persona_interp.errors import LONGEST, ModelError, excerpt, quote_path
 from persona_interp.files import read_object, write_text
 from persona_interp.models.weight_files import hash_weight_files
@@ -49,6 +50,11 @@ class Checkpoint:
         """Name in tables and figures."""
         return self.name or f"{self.stage or self.path.name}@{self.step}"
 
+    def _repr_html_(self) -> str:
+        path = quote_path(self.path)[1:-1]
+        rows = {"label": self.label, "stage": self.stage, "step": self.step, "seed": self.seed}
+        return card("Checkpoint", {**rows, "path": path})
+
 
 @dataclass(frozen=True)
 class Trajectory:
@@ -82,6 +88,16 @@ class Trajectory:
             raise ModelError(
                 f"a trajectory is one stage of one run; got {'; '.join(names)}. Make one for each."
             )
+
+    def __repr__(self) -> str:
+        return f"Trajectory({self._steps()}, {self.first.label!r} to {self.last.label!r})"
+
+    def _repr_html_(self) -> str:
+        rows = {"first": self.first.label, "last": self.last.label, "seed": self.first.seed}
+        return card("Trajectory", {"checkpoints": self._steps(), **rows})
+
+    def _steps(self) -> str:
+        return f"{len(self)} checkpoint{'s' if len(self) > 1 else ''}"
 
     def __iter__(self) -> Iterator[Checkpoint]:
         return iter(self.checkpoints)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from persona_interp.card import card
 from persona_interp.dictionaries.dictionary import Dictionary
 from persona_interp.errors import SchemaError, excerpt
 from persona_interp.models import Checkpoint
@@ -46,6 +47,29 @@ class Edit:
     features: tuple[int, ...] = ()
     values: tuple[float, ...] = ()
     source: Checkpoint | None = None
+
+    def __repr__(self) -> str:
+        about = "".join(f", {key}={value!r}" for key, value in self._contents().items())
+        return f"Edit({self.name!r}, hook={self.hook!r}, kind={self.kind!r}{about})"
+
+    def _repr_html_(self) -> str:
+        rows = {"name": self.name, "kind": self.kind, "hook": self.hook}
+        return card("Edit", rows | self._contents())
+
+    def _contents(self) -> dict[str, object]:
+        """What it holds, in words: arrays by their shape."""
+        contents: dict[str, object] = {}
+        if self.vectors is not None:
+            contents["vectors"] = " x ".join(map(str, self.vectors.shape))
+        if self.dictionary is not None:
+            contents["dictionary"] = self.dictionary.name
+        if self.features:
+            contents["features"] = excerpt(self.features)
+        if self.values:
+            contents["values"] = excerpt(self.values)
+        if self.source is not None:
+            contents["source"] = self.source.label
+        return contents
 
 
 def patch(source: Checkpoint, *, hook: str, name: str | None = None) -> Edit:

@@ -40,8 +40,9 @@ def tokens(
             ``doc``), or anything that ``readers.read`` takes.
         dictionary: Its ``hook`` says where residuals are read.
         features: Indices in the dictionary.
-        top: Keep, of each feature in each checkpoint, only this many prompts: those with the
-            largest activation on a counted token, largest first. All by default.
+        top: Keep, of each feature, only this many prompts, the same in every checkpoint: those with
+            the largest activation on a counted token of any checkpoint, largest first. All by
+            default.
         where: Roles of the tokens that are counted; the others have rows too.
         outlier: Longest residual that is counted, as in ``activations``.
 
@@ -76,7 +77,8 @@ def tokens(
     if top is not None and top < 1:
         raise SchemaError(f"top is a number of prompts, at least 1; got {top}. None keeps all.")
     where = as_tuple(where)
-    parts, hashes = [], []
+    recorded: list[list[pd.DataFrame]] = []  # of each checkpoint, a table a prompt
+    hashes = []
     for checkpoint in tqdm(models, desc="tokens", delay=2, disable=len(models) < 2):
         bridge = boot(checkpoint)
         coded = encode(bridge.tokenizer, list(prompts["messages"]))
@@ -97,11 +99,15 @@ def tokens(
             }
             columns |= _columns(acts, dictionary, indices)
             rows[row] = pd.DataFrame(columns)
-        in_order = [rows[row] for row in range(len(rows))]
-        for index in indices:
-            table = _feature_rows(in_order, index, top=top)
-            parts.append(table.assign(checkpoint=checkpoint.label, feature=index))
+        recorded.append([rows[row] for row in range(len(rows))])
     check_same_tokens(hashes)
+    kept = {index: _top_prompts(recorded, index, top=top) for index in indices}
+    parts = []
+    for checkpoint, in_order in zip(models, recorded, strict=True):
+        for index, numbers in kept.items():
+            table = pd.concat([in_order[row] for row in numbers], ignore_index=True)
+            table = table.rename(columns={str(index): "act"})
+            parts.append(table.assign(checkpoint=checkpoint.label, feature=index))
     table = pd.concat(parts, ignore_index=True)
     return schema.check(table[[*schema.TABLES["tokens"], "fvu"]], "tokens")
 
@@ -118,21 +124,23 @@ def _columns(acts: Tensor, dictionary: Dictionary, indices: list[int]) -> dict[s
     return columns
 
 
-def _feature_rows(prompts: list[pd.DataFrame], index: int, *, top: int | None) -> pd.DataFrame:
-    """Tokens of one feature in all prompts, or in those where it is most active."""
-    column = str(index)
-    if top is not None:
-        # the peak of a prompt without a counted token stays -inf: it is never among the top
-        peaks = np.full(len(prompts), -np.inf)
-        for row, part in enumerate(prompts):
-            peaks[row] = part[column].to_numpy()[part["counted"]].max(initial=-np.inf)
-        if not np.isfinite(peaks).any():
-            raise SchemaError(
-                "no prompt has a token of these roles to rank it by; name other roles in where=."
-            )
-        order = np.argsort(-peaks, kind="stable")[:top]
-        prompts = [prompts[row] for row in order if np.isfinite(peaks[row])]
-    return pd.concat(prompts, ignore_index=True).rename(columns={column: "act"})
+def _top_prompts(recorded: list[list[pd.DataFrame]], index: int, *, top: int | None) -> list[int]:
+    """Numbers of the prompts where a feature is most active in any checkpoint, or of all."""
+    n = len(recorded[0])
+    if top is None:
+        return list(range(n))
+    # the peak of a prompt without a counted token stays -inf: it is never among the top
+    peaks = np.full(n, -np.inf)
+    for in_order in recorded:
+        for row, part in enumerate(in_order):
+            counted = part[str(index)].to_numpy()[part["counted"]]
+            peaks[row] = counted.max(initial=peaks[row])
+    if not np.isfinite(peaks).any():
+        raise SchemaError(
+            "no prompt has a token of these roles to rank it by; name other roles in where=."
+        )
+    order = np.argsort(-peaks, kind="stable")[:top]
+    return [int(row) for row in order if np.isfinite(peaks[row])]
 
 
 def _indices(features: Any, dictionary: Dictionary) -> list[int]:

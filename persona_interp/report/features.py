@@ -16,7 +16,8 @@ from persona_interp.plots.features import selected
 from persona_interp.plots.save import as_csv
 from persona_interp.report import page
 from persona_interp.report.page import Block
-from persona_interp.report.tokens import token_view
+from persona_interp.report.tokens import ranked_prompts
+from persona_interp.report.tokens import tokens as token_view
 
 CONTEXT_TOKENS = 8
 """Tokens shown on each side of an example's largest activation."""
@@ -104,14 +105,14 @@ def examples(
     Args:
         tokens: A tokens table.
         feature: Index in the dictionary.
-        checkpoints: Labels, in order; all of the table by default. The largest activation is the
-            last one's.
+        checkpoints: Labels, in order; all of the table by default.
         prompts: Rows.
 
     Returns:
-        One row a prompt, largest first: ``prompt``, ``before``, ``piece``, ``after`` (text around
-        the counted token of the largest activation), and that token's activation, one column a
-        checkpoint; NaN where a checkpoint was not recorded on the prompt.
+        One row a prompt, that with the largest activation of any checkpoint first: ``prompt``,
+        ``before``, ``piece``, ``after`` (text around the counted token of that activation), and
+        that token's activation, one column a checkpoint; NaN where a checkpoint was not recorded on
+        the prompt.
 
     Raises:
         SchemaError: Not a tokens table, a feature or checkpoint that it lacks, or activations that
@@ -123,21 +124,22 @@ def examples(
     ['p', 'I like ', 'football', ' .', '2.0']
     """
     acts, names = selected(tokens, feature=feature, checkpoints=checkpoints)
-    last = acts.loc[acts["checkpoint"] == names[-1]]
-    counted = last.loc[last["counted"].astype(bool)]
-    tops = counted.loc[counted.groupby("prompt", sort=False)["act"].idxmax()]
-    tops = tops.sort_values("act", ascending=False, kind="stable").head(prompts)
+    acts = acts.reset_index(drop=True)
+    counted = acts.loc[acts["counted"].astype(bool)]
+    size = counted["act"].abs()
+    tops = counted.loc[size.groupby(counted["prompt"], sort=False).idxmax()].set_index("prompt")
     rows = []
-    for top in tops.itertuples():
-        text = last.loc[last["prompt"] == top.prompt].set_index("pos")["piece"].sort_index()
+    for prompt in ranked_prompts(counted)[:prompts]:
+        top = tops.loc[prompt]
+        own = acts.loc[acts["prompt"] == prompt]
+        text = own.drop_duplicates("pos").set_index("pos")["piece"].sort_index()
         row = {
-            "prompt": top.prompt,
+            "prompt": prompt,
             "before": "".join(text.loc[: top.pos - 1].tail(CONTEXT_TOKENS)),
             "piece": top.piece,
             "after": "".join(text.loc[top.pos + 1 :].head(CONTEXT_TOKENS)),
         }
-        same_token = acts.loc[(acts["prompt"] == top.prompt) & (acts["pos"] == top.pos)]
-        act = same_token.set_index("checkpoint")["act"]
+        act = own.loc[own["pos"] == top.pos].set_index("checkpoint")["act"]
         rows.append({**row, **{name: float(act.get(name, np.nan)) for name in names}})
     return pd.DataFrame(rows, columns=["prompt", "before", "piece", "after", *names])
 

@@ -21,7 +21,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from persona_interp import plots
-from persona_interp.report.characters import visible
+from persona_interp.characters import visible
 
 Block = dict[str, Any]
 
@@ -42,6 +42,20 @@ def page(title: str, blocks: list[Block]) -> str:
     >>> "<b>" in page("a", [heading("<b>")])
     False
     """
+    return document("page", scripts=list(_scripts(blocks)), title=title, blocks=blocks)
+
+
+def document(name: str, *, scripts: Sequence[str], **values: Any) -> str:
+    """A template of this folder with its style, filled with data; inert but for these scripts.
+
+    Args:
+        name: Of the template and of its style: ``page``, ``browser``.
+        scripts: Constants without any data; the page may run these and nothing else.
+        values: What the template shows; everything is escaped.
+
+    Returns:
+        HTML that loads nothing.
+    """
     folder = Path(__file__).parent
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder),
@@ -50,13 +64,13 @@ def page(title: str, blocks: list[Block]) -> str:
         finalize=_visible,
     )
     environment.filters["json"] = _json
-    style = (folder / "page.css").read_text(encoding="utf-8")
-    scripts = list(dict.fromkeys(_scripts(blocks)))
+    style = (folder / f"{name}.css").read_text(encoding="utf-8")
+    scripts = list(dict.fromkeys(scripts))
     policy = f"default-src 'none'; img-src data:; style-src {_hash(style)}"
     if scripts:
         policy += f"; script-src {' '.join(map(_hash, scripts))}"
-    template = environment.get_template("page.html")
-    return template.render(title=title, blocks=blocks, style=style, policy=policy, scripts=scripts)
+    template = environment.get_template(f"{name}.html")
+    return template.render(style=style, policy=policy, scripts=scripts, **values)
 
 
 def heading(text: str) -> Block:

@@ -19,6 +19,7 @@ from typing import Any
 
 import pandas as pd
 
+from persona_interp.card import card
 from persona_interp.worlds import bayes, corpus, cuts, files, probes, validation, variants
 from persona_interp.worlds.cast import Cast
 from persona_interp.worlds.language import PERSONA_KINDS, Language
@@ -91,6 +92,17 @@ class World(Cast):
             f"World({self.name!r}, {len(self.personas)} personas, {len(self.topics)} topics, "
             f"target={self.target!r}, taught='{self.taught}', unrelated='{self.unrelated}')"
         )
+
+    def _repr_html_(self) -> str:
+        rows = {
+            "name": self.name,
+            "personas": f"{len(self.personas)}: {', '.join(p.name for p in self.personas)}",
+            "topics": f"{len(self.topics)}: {', '.join(self.topics)}",
+            "target": self.target,
+            "taught": self.taught,
+            "unrelated": self.unrelated,
+        }
+        return card("World", rows)
 
     def corpus(
         self, n: int = 30_000, *, seed: int = 0, kinds: str | Iterable[str] | None = None

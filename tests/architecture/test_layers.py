@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-BASE = {"errors", "files", "schema", "values"}
+BASE = {"card", "errors", "files", "schema", "values"}
 MAY_IMPORT = {
     "errors": set(),
+    "characters": set(),
+    "card": {"characters"},
     "files": {"errors", "values"},
     "values": {"errors"},
     "schema": {"errors"},
@@ -19,13 +21,15 @@ MAY_IMPORT = {
     "readers": BASE | {"tables"},
     "analysis": BASE | {"worlds"},
     "plots": BASE,
-    "report": BASE | {"analysis", "plots", "store", "tables"},
+    "report": BASE | {"analysis", "characters", "plots", "store", "tables"},
     "models": BASE | {"readers"},
     "dictionaries": BASE | {"models", "readers"},
     "record": BASE | {"models", "dictionaries", "readers", "tables"},
 }
 EVERYTHING = {"__init__", "__main__", "cli", "experiments"}
 NO_TORCH = {
+    "card",
+    "characters",
     "errors",
     "files",
     "netcdf",
@@ -44,7 +48,7 @@ ADAPTER = {
     "transformer_lens": "models/boot.py",
     "sae_lens": "dictionaries/saelens.py",
     "peft": "models/adapters.py",
-    "circuitsvis": "report/tokens.py",
+    "circuitsvis": "report/bundle.py",
 }
 
 

@@ -20,6 +20,7 @@ FILES = {
     "cases",
     "findings",
     "headline",
+    "comparison",
     "inside",
 }
 NEEDED = {"__init__", "config", "tables", "report"}
@@ -28,19 +29,29 @@ BELOW = {
     "plants": set(),
     "requests": set(),
     "inputs": {"config"},
-    "sources": {"config", "inputs", "requests"},
+    "sources": {"config", "inputs", "requests", "comparison"},
     "tasks": {"config", "inputs", "sources", "plants"},
     "tables": {"config", "plants", "cases", "inside"},
     "cases": {"config", "plants"},
     "findings": {"config"},
     "headline": {"config"},
+    "comparison": {"headline"},
     "report": {"config", "tables", "findings", "headline", "inside"},
     "inside": {"config", "tasks", "findings"},  # a folder of the same names
 }
 """File of a wing -> files of the same wing that it may import."""
 WINGS = {"order": {"dose"}}
 """Wing -> wings below it that it uses."""
-FREE_OF_TORCH = ("config", "plants", "requests", "tables", "findings", "headline", "report")
+FREE_OF_TORCH = (
+    "config",
+    "plants",
+    "requests",
+    "tables",
+    "findings",
+    "headline",
+    "comparison",
+    "report",
+)
 MODEL_ROOMS = {"models", "record", "dictionaries"}
 STAGE = ("persona_interp.models.stage", "persona_interp.models.dtype")
 EXPERIMENTS = "persona_interp.experiments"

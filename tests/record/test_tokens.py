@@ -11,6 +11,7 @@ from persona_interp import schema
 from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint, explain_tokens
 from persona_interp.record import features, tokens
+from persona_interp.record.tokens import _top_prompts
 
 HOOK = "blocks.0.hook_out"
 Pair = tuple[Checkpoint, Checkpoint]
@@ -73,13 +74,28 @@ def test_top_keeps_the_prompts_that_fire_most_where_it_counts(
     whole = tokens(pair, probes, dictionary=Positive(), features=[0, 2])
     best = tokens(pair, probes, dictionary=Positive(), features=[0, 2], top=2)
     for (checkpoint, feature), part in best.groupby(["checkpoint", "feature"]):
-        mine = whole[(whole["checkpoint"] == checkpoint) & (whole["feature"] == feature)]
-        peaks = mine[mine["counted"]].groupby("prompt", sort=False)["act"].max()
+        both = whole[whole["feature"] == feature]
+        mine = both[both["checkpoint"] == checkpoint]
+        peaks = both[both["counted"]].groupby("prompt", sort=False)["act"].max()
         order = peaks.sort_values(ascending=False, kind="stable").index[:2]
         assert list(part["prompt"].unique()) == list(order)
         for prompt in order:
             one, other = (t[t["prompt"] == prompt].reset_index(drop=True) for t in (part, mine))
             pd.testing.assert_frame_equal(one, other)
+
+
+def _acts(*acts: float) -> pd.DataFrame:
+    """Counted tokens of one prompt, with their activation of feature 7."""
+    return pd.DataFrame({"7": np.array(acts, dtype=np.float32), "counted": True})
+
+
+def test_prompts_are_ranked_by_the_largest_activation_of_any_checkpoint() -> None:
+    base = [_acts(*acts) for acts in ((3, 0), (1, 1), (0, 2))]
+    tuned = [_acts(*acts) for acts in ((0, 0), (1, 9), (0, 0))]
+    tuned[2] = _acts(99, 0).assign(counted=[False, True])  # in no statistic
+    assert _top_prompts([base], 7, top=2) == [0, 2]
+    assert _top_prompts([base, tuned], 7, top=2) == [1, 0]
+    assert _top_prompts([base, tuned], 7, top=None) == [0, 1, 2]
 
 
 def test_a_prompt_without_counted_tokens_is_shown_but_never_on_top(

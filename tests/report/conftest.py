@@ -1,6 +1,5 @@
 """Planted tables of a finished transfer experiment, with no model behind them; a strict parser."""
 
-import random
 from collections.abc import Callable
 from html.parser import HTMLParser
 from typing import Any
@@ -22,7 +21,8 @@ KNOWN = set(
     "html head meta title link style body h1 h2 p small a figure img figcaption div table thead "
     "tbody tr th td details summary span b script".split()
 )
-VOID = {"meta", "link", "img"}
+KNOWN |= set("header main nav section label select input button ul".split())  # of the browser
+VOID = {"meta", "link", "img", "input"}
 
 
 class Strict(HTMLParser):
@@ -254,44 +254,3 @@ def parse() -> Callable[[str], Strict]:
 @pytest.fixture(scope="session")
 def tokens_of() -> Callable[..., pd.DataFrame]:
     return make_tokens
-
-
-INVISIBLE = (
-    *("", " ", "\n", "\r\n", "\r", "\t", "\x00", "\ufeff", "\u200b", "\u202e", "\u2066", "\u00ad"),
-    *("\u2028", "\u2029", "\ue000", "\uffff", "\U000e0041", "\ufe0f", "\u3164", "\u2800"),
-)
-ATTACKS = (
-    *(*INVISIBLE, "⟨U+202E⟩", "⟨empty⟩", "NA", "nan", "null", "&lt;b&gt;", "&amp;", "&#60;"),
-    *("</script>", "</SCRIPT >", "<!--<script>", "]]>", "{{ 7 * 7 }}", "{% raw %}"),
-    *("<script>console.error('ran')</script>", "<img src=x onerror=console.error('ran')>"),
-    *("<b>" * 40_000, "<svg/onload=console.error('ran')>", "' onmouseover='x", '" style="x'),
-    *("<style>*{display:none}</style>", "`${x}`", "</td></table>", "</div>", "javascript:x"),
-    *("\\u003cb\\u003e", "=cmd|'/C calc'!A0", "a,b", 'a"b', "<|im_start|>", "é", "e\u0301"),
-    *("👩\u200d💻", "😀", "日本語", "שלום", "x" * 100_000),
-)
-
-
-@pytest.fixture(scope="session")
-def hostile_texts() -> list[str]:
-    """2,000 texts: known attacks, and random mixtures of them with random code points.
-
-    Surrogates are left out, as pandas refuses them.
-    """
-    rng = random.Random(0)
-    short = [text for text in ATTACKS if len(text) < 100]
-    ranges = [
-        (0, 0x20),
-        (0x20, 0x7F),
-        (0x7F, 0x250),
-        (0x2000, 0x2070),
-        (0xE000, 0xE100),
-        (0x1F300, 0x1F700),
-        (0, 0x110000),
-    ]
-    texts = list(ATTACKS)
-    while len(texts) < 2_000:
-        parts = [rng.choice(short)]
-        parts += [chr(rng.randrange(*rng.choice(ranges))) for _ in range(rng.randrange(6))]
-        rng.shuffle(parts)
-        texts.append("".join(parts).encode(errors="ignore").decode())
-    return texts

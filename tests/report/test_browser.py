@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from persona_interp.experiments.experiment import draw_report
-from persona_interp.report import page, role_view, token_view
+from persona_interp.report import page, roles, tokens
 from persona_interp.report.tokens import piece
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -79,9 +79,9 @@ def test_hostile_tokens_are_drawn_and_stay_text(
     texts = hostile_texts[:60]  # all known attacks
     table = tokens_of(texts, width=20)
     explained = table.loc[table["checkpoint"] == "base"].assign(learn=True)
-    inside = page.details("folded", [token_view(table, feature=7)])
+    inside = page.details("folded", [tokens(table, feature=7)])
     path = tmp_path / "report.html"
-    blocks = [token_view(table, feature=7), inside, role_view(explained)]
+    blocks = [tokens(table, feature=7), inside, roles(explained)]
     path.write_text(page.page("still", blocks), encoding="utf-8")
     shown, console = dump(chromium, path, tmp_path / "profile")
     # The strictest policy under which CircuitsVis draws: scripts by hash, no inline style.
@@ -90,11 +90,12 @@ def test_hostile_tokens_are_drawn_and_stay_text(
     views = re.findall(r'<div class="colored-tokens"[^>]*>(.*?)</div>', shown)
     assert len(views) == 2 * 2 * 3, "base and tuned, open and folded, three prompts"
     for i, prompt in enumerate([texts[:20], texts[20:40], texts[40:]]):
-        tokens = [
-            re.findall(r"<span><span style=[^>]*>(.*?)</span></span>", view) for view in views
+        drawn = [
+            re.findall(r'<span title="[^"]*"><span style=[^>]*>(.*?)</span></span>', view)
+            for view in views
         ]
         expected = [piece(text).replace(" ", "\xa0") for text in prompt]
-        same = [[html.unescape(token) for token in view] == expected for view in tokens]
+        same = [[html.unescape(token) for token in view] == expected for view in drawn]
         assert sum(same) == 4, f"prompt {i}"
 
 
@@ -102,7 +103,7 @@ def test_hostile_tokens_are_drawn_and_stay_text(
 def test_the_policy_lets_only_the_two_scripts_run(
     chromium: str, tokens_of: Callable[..., pd.DataFrame], tmp_path: Path
 ) -> None:
-    document = page.page("still", [token_view(tokens_of(["a", "b"]), feature=7)])
+    document = page.page("still", [tokens(tokens_of(["a", "b"]), feature=7)])
     run = "document.title = 'ran'"
     attack = f'<script>{run}</script><img src=x onerror="{run}"></body>'
     path = tmp_path / "report.html"

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ import pytest
 
 from persona_interp.errors import SchemaError
 from persona_interp.plots.save import as_csv
-from persona_interp.report import page, role_view, show, token_view
-from persona_interp.report.tokens import piece, scripts
+from persona_interp.report import cell, page, roles, tokens
+from persona_interp.report.bundle import scripts
+from persona_interp.report.cell import view_html
+from persona_interp.report.tokens import piece
 from persona_interp.tables import read_table, write_table
 
 Tokens = Callable[..., pd.DataFrame]
@@ -25,10 +28,10 @@ WORDS = ["<bos>", "I", " like", " football", "."]
 
 def explained(texts: list[str]) -> pd.DataFrame:
     """A table of roles: a special token, two of the user, the rest of the assistant."""
-    roles = ["special", "user", "user", "assistant"]
+    owners = ["special", "user", "user", "assistant"]
     rows = []
     for i, text in enumerate(texts):
-        row = {"prompt": "p", "pos": i, "piece": text, "role": roles[min(i, 3)]}
+        row = {"prompt": "p", "pos": i, "piece": text, "role": owners[min(i, 3)]}
         rows.append({**row, "turn": min(i, 3) - 1, "learn": i > 2})
     return pd.DataFrame(rows)
 
@@ -37,7 +40,7 @@ def test_before_stands_beside_after_on_one_scale(tokens_of: Tokens) -> None:
     table = tokens_of(WORDS * 3, width=5)
     table.loc[table["prompt"] == "doc1", "act"] *= 2
     table = table.sample(frac=1, random_state=0)
-    block = token_view(table, feature=7, checkpoints=("tuned", "base"), prompts=2)
+    block = tokens(table, feature=7, checkpoints=("tuned", "base"), prompts=2)
     assert block["checkpoints"] == ["tuned", "base"]
     assert block["rows"][0]["prompt"] == "doc1" and len(block["rows"]) == 2
     tuned, base = block["rows"][0]["views"]
@@ -54,11 +57,11 @@ def test_before_stands_beside_after_on_one_scale(tokens_of: Tokens) -> None:
 def test_what_a_checkpoint_did_not_record_is_said(tokens_of: Tokens) -> None:
     table = tokens_of(WORDS * 2, width=5)
     table = table.loc[(table["prompt"] != "doc1") | (table["checkpoint"] == "base")]
-    assert page.page("a", [token_view(table, feature=7)]).count("not recorded") == 1
+    assert page.page("a", [tokens(table, feature=7)]).count("not recorded") == 1
 
 
 def test_a_feature_that_never_fires(tokens_of: Tokens) -> None:
-    block = token_view(tokens_of(WORDS).assign(act=0.0), feature=7)
+    block = tokens(tokens_of(WORDS).assign(act=0.0), feature=7)
     assert block["rows"][0]["views"][0]["maxValue"] == 1.0
 
 
@@ -74,13 +77,13 @@ def test_a_wrong_question_is_answered(
     tokens_of: Tokens, change: dict[str, Any], question: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(SchemaError, match=re.escape(message)):
-        token_view(tokens_of(WORDS).assign(**change), **question)
+        tokens(tokens_of(WORDS).assign(**change), **question)
     with pytest.raises(SchemaError, match="lacks the columns piece"):
-        token_view(tokens_of(WORDS).drop(columns="piece"), feature=7)
+        tokens(tokens_of(WORDS).drop(columns="piece"), feature=7)
 
 
 def test_roles_are_runs_of_one_owner() -> None:
-    block = role_view(explained(["<bos>", "What", " ?", "Foot", "ball"]))
+    block = roles(explained(["<bos>", "What", " ?", "Foot", "ball"]))
     (row,) = block["rows"]
     runs = row["runs"]
     assert [run["role"] for run in runs] == ["special", "user", "user", "assistant"]
@@ -88,11 +91,11 @@ def test_roles_are_runs_of_one_owner() -> None:
     assert pieces == [["&lt;bos&gt;"], ["What"], [" ?"], ["Foot", "ball"]]
     assert [token["learn"] for run in runs for token in run["tokens"]] == [False] * 3 + [True] * 2
     with pytest.raises(SchemaError, match="column 'learn' is unknown"):
-        role_view(explained(WORDS).drop(columns="learn"))
+        roles(explained(WORDS).drop(columns="learn"))
 
 
 def test_a_role_that_is_unknown_names_no_class_of_the_page(parse: Callable[[str], Any]) -> None:
-    block = role_view(explained(WORDS).assign(role='x" onclick="y'))
+    block = roles(explained(WORDS).assign(role='x" onclick="y'))
     nodes = parse(page.page("a", [block])).nodes
     classes = {attrs["class"] for tag, attrs in nodes if tag == "span" and "class" in attrs}
     assert classes <= {"run other", "learn"}
@@ -108,7 +111,7 @@ def test_the_bundle_can_stand_in_a_page() -> None:
     for script in (bundle, ours):
         # The parser would end or alter it there.
         assert not re.search(r"</script|<!--|[\r\0]", script, re.I)
-        assert "innerHTML" not in ours
+    assert not re.search(r"innerHTML\s*=|eval|Function", ours)
 
 
 def test_hostile_tokens_come_out_as_they_went_in(
@@ -120,9 +123,9 @@ def test_hostile_tokens_come_out_as_they_went_in(
     path = write_table(table, tmp_path / "tokens.parquet")
     pd.testing.assert_frame_equal(read_table(path), table)
 
-    view = token_view(table, feature=7, prompts=100)
-    roles = role_view(explained(hostile_texts))
-    text = page.page("a", [view, page.details("b", [view, roles])])
+    view = tokens(table, feature=7, prompts=100)
+    owners = roles(explained(hostile_texts))
+    text = page.page("a", [view, page.details("b", [view, owners])])
     assert text.encode()
     document = parse(text)
     assert tuple(document.scripts) == scripts(), "nothing runs but the two constants"
@@ -135,31 +138,67 @@ def test_hostile_tokens_come_out_as_they_went_in(
     assert all(piece(text) in document.text for text in hostile_texts), "the role view"
 
 
-def test_a_notebook_gets_spans_and_no_script(hostile_texts: list[str], tokens_of: Tokens) -> None:
-    from html.parser import HTMLParser
+class Cell(HTMLParser):
+    """Tags of a cell's output; nothing in it may be an event handler."""
 
-    tags: set[str] = set()
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: set[str] = set()
+        self.titles: list[str] = []
 
-    class Tags(HTMLParser):
-        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-            tags.add(tag)
-            assert not [name for name, _ in attrs if name not in ("style", "title")]
-
-    tokens = token_view(tokens_of(hostile_texts), feature=7)
-    roles = role_view(explained(hostile_texts[:200]))
-    for block in (tokens, roles):
-        view = show(block)
-        Tags().feed(view._repr_html_())
-        assert view.encode() and len(view) < 200_000
-    assert tags <= {"p", "small", "br", "span", "b", "u"}
-    with pytest.raises(SchemaError, match="got a block 'heading'"):
-        show(page.heading("x"))
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        names = {"style", "title", "class", "data-act", "data-persona-scale"}
+        assert {name for name, _ in attrs} <= names
+        self.titles += [str(value) for name, value in attrs if name == "title"]
 
 
+@pytest.fixture
+def shown_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another cell of this kernel has the bundle."""
+    monkeypatch.setattr(cell, "_bundle_cell", ["first"])
+
+
+@pytest.mark.usefixtures("shown_before")
+def test_a_notebook_gets_escaped_spans(hostile_texts: list[str], tokens_of: Tokens) -> None:
+    fires = tokens(tokens_of(hostile_texts), feature=7)
+    owners = roles(explained(hostile_texts[:200]))
+    for view, script in ((fires, {"script", "style"}), (owners, set())):
+        parser, output = Cell(), view_html(view, cell="second")
+        parser.feed(output)
+        assert output.encode() and len(output) < 500_000
+        shown = {"div", "p", "small", "table", "tr", "th", "td", "span", "b", "u"}
+        assert parser.tags <= shown | script
+    assert "innerHTML =" not in scripts()[1]
+
+
+@pytest.mark.usefixtures("shown_before")
+def test_hovering_tells_activation_text_and_role(tokens_of: Tokens) -> None:
+    parser = Cell()
+    view = tokens(tokens_of(["<bos>", "I", ' "like"']), feature=7, checkpoints=("tuned",))
+    parser.feed(view_html(view, cell="second"))
+    assert parser.titles == ["90 · <bos> · special", "2 · I · assistant", '4 ·  "like" · assistant']
+
+
+def test_one_cell_of_a_kernel_brings_the_bundle(
+    tokens_of: Tokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cell, "_bundle_cell", [])
+    view = tokens(tokens_of(WORDS), feature=7)
+    bundle = scripts()[0]
+    cells = ("first", "second", "first", "")
+    assert [bundle in view_html(view, cell=name) for name in cells] == [True, False, True, False]
+    assert len(view_html(view, cell="second")) < 20_000
+    assert repr(view) == f"View({view['caption']!r})"
+
+
+@pytest.mark.usefixtures("shown_before")
 def test_more_activation_is_more_color(tokens_of: Tokens) -> None:
     table = tokens_of(WORDS, checkpoints=("base",)).assign(act=[0.0, -1.0, 0.5, 1.0, 4.0])
-    pattern = r'title="(\S+)" style="background:rgb\((\d+),(\d+),(\d+)\);color:(\w+)'
-    colors = re.findall(pattern, show(token_view(table, feature=7)))
+    pattern = (
+        r'data-act="(\S+)" title="[^"]*" style="background:rgb\((\d+),(\d+),(\d+)\);color:(\w+)'
+    )
+    colors = re.findall(pattern, view_html(tokens(table, feature=7), cell="second"))
     assert [color[0] for color in colors] == ["0", "-1", "0.5", "1", "4"]
     assert colors[0][1:] == ("255", "255", "255", "black")
     assert colors[-1][1:] == ("0", "114", "178", "white")

@@ -9,6 +9,7 @@ import pandas as pd
 
 from persona_interp import dictionaries, models, readers
 from persona_interp.errors import ModelError, SchemaError
+from persona_interp.experiments.compare.comparison import Comparison
 from persona_interp.experiments.compare.config import (
     MERGED_INTO,
     Compare,
@@ -18,7 +19,7 @@ from persona_interp.experiments.compare.config import (
 )
 from persona_interp.experiments.compare.inputs import file_of, prompts_file, trait_files
 from persona_interp.experiments.compare.requests import EVERYDAY
-from persona_interp.experiments.experiment import compute
+from persona_interp.experiments.experiment import compute, to_dict
 from persona_interp.models import Checkpoint, Trajectory
 from persona_interp.models.chats import TEXT_TEMPLATE
 from persona_interp.models.configuration import BLOCK_KEYS, read_configuration
@@ -39,7 +40,7 @@ def compare(
     options: CompareOptions | None = None,
     workers: int | None = None,
     progress: bool = True,
-) -> dict[str, pd.DataFrame]:
+) -> Comparison:
     """What a finetune changed, beyond what other finetunes change, as tables.
 
     Where traits or prompts have system messages and the chat template of the models has no role for
@@ -57,7 +58,7 @@ def compare(
         progress: Whether to show a progress bar.
 
     Returns:
-        Tables by name, see ``tables.summarize``.
+        Tables by name, see ``tables.summarize``; a notebook shows what they say first.
 
     Raises:
         ModelError: A source, hook or dictionary is not there or does not fit; nothing was computed.
@@ -65,7 +66,8 @@ def compare(
         StoreError: The run folder belongs to another comparison.
     """
     experiment = comparison(base, tuned, prompts=prompts, options=options)
-    return compute(experiment, out, workers=workers, progress=progress)
+    tables = compute(experiment, out, workers=workers, progress=progress)
+    return Comparison(tables, run=Path(out), config=to_dict(experiment))
 
 
 def comparison(

@@ -1,5 +1,8 @@
 """What do the finished cells of a comparison say, as tables?"""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -7,6 +10,7 @@ import xarray as xr
 from persona_interp import analysis, schema
 from persona_interp.analysis.drift import kl_by_role
 from persona_interp.analysis.span import span_share
+from persona_interp.experiments.browser import beside_controls
 from persona_interp.experiments.compare.config import SAME_WEIGHTS, Compare
 from persona_interp.schema.words import Family, Fit, Requests, Role
 from persona_interp.store import Store
@@ -103,6 +107,40 @@ def summarize(experiment: Compare, store: Store) -> Tables:
             effects, by_chance, base=experiment.base.label
         )
     return tables | _untested(cells)
+
+
+def browsable(tables: Tables, *, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a page of all features takes of the tables of a comparison.
+
+    Args:
+        tables: As its report wrote them.
+        config: Of the run.
+
+    Returns:
+        Arguments of ``report.browse``; none where no dictionary was read.
+    """
+    if "features" not in tables:
+        return {}
+    by = ("sae", "end")
+    effects = tables["effects"]
+    # the hook names the dictionary too
+    effects = effects.assign(
+        sae=effects["hook"].str.rpartition(" at ")[0], end=effects["checkpoint"]
+    )
+    shift, controls = beside_controls(tables["features"], effects, by=by)
+    named = {
+        name: tables[name].rename(columns={"of": "end"})
+        for name in ("tokens", "words")
+        if name in tables
+    }
+    return {
+        "shift": shift,
+        "controls": controls,
+        "fidelity": tables.get("fidelity"),
+        "tokens": named.get("tokens"),
+        "lens": named.get("words"),
+        "by": by,
+    }
 
 
 def sources(experiment: Compare) -> pd.DataFrame:

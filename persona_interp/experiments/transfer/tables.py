@@ -4,6 +4,7 @@ One function a kind of cell: it reads the cell's files, and those of the cells i
 tables by name.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 from scipy.special import logit
 
 from persona_interp import analysis, worlds
+from persona_interp.experiments.browser import beside_controls
 from persona_interp.experiments.transfer.config import (
     ARMS,
     Cells,
@@ -70,6 +72,43 @@ def summarize(experiment: Transfer, store: Store) -> Tables:
     if "behavior" in tables:  # gathered only for this: the worst case is one over all seeds
         tables["worst"] = _worst(tables.pop("behavior"), world_of_seed)
     return tables
+
+
+def browsable(tables: Tables, *, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a page of all features takes of the tables of a transfer run.
+
+    Args:
+        tables: As its report wrote them.
+        config: Of the run; the first arm makes the claim.
+
+    Returns:
+        Arguments of ``report.browse``; none where no feature is recorded.
+    """
+    if not {"feature_shift", "features"} <= set(tables):
+        return {}
+    arm, by = config["arms"][0], ("hook", "lr", "seed")
+    shift = tables["feature_shift"]
+    shift = shift.loc[shift["arm"] == arm].drop(columns="arm")
+    shift, controls = beside_controls(shift, tables["features"], by=by)
+    scores, lens = tables.get("scores"), tables.get("lens")
+    if lens is not None:
+        lens = _of_features(lens.rename(columns={"of": "feature"}))
+    fidelity = tables.get("fidelity")
+    return {
+        "shift": shift,
+        "controls": controls,
+        "scores": None if scores is None else _of_features(scores),
+        "fidelity": None if fidelity is None else fidelity.loc[fidelity["arm"] == arm],
+        "tokens": tables.get("tokens"),
+        "lens": lens,
+        "by": by,
+    }
+
+
+def _of_features(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows that are of a feature; others are of a direction, by its name."""
+    numbers = pd.Series(pd.to_numeric(table["feature"], errors="coerce"))
+    return table.assign(feature=numbers).loc[numbers.notna()].astype({"feature": int})
 
 
 def over_seeds(transfer: pd.DataFrame) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from persona_interp.errors import ModelError, SchemaError, StoreError
-from persona_interp.experiments import from_dict, to_dict
+from persona_interp.experiments import browse, from_dict, to_dict
 from persona_interp.experiments.compare.config import CompareSettings
 from persona_interp.experiments.compare.sources import (
     compare,
@@ -217,3 +217,13 @@ def test_three_controls_and_a_dictionary(material: Path, tmp_path: Path) -> None
     html = page.read_text(encoding="utf-8")
     assert "Each of the 3 controls" in html and "cannot be said" not in html
     assert f"largest change of mean activation: {features.loc[top, 'estimate']:+.3g}" in html
+    assert tables.run == out and "tuned@0 answers differently" in tables._repr_html_()
+    data = browse(out).read_text(encoding="utf-8").partition('<script type="application/json">')[2]
+    (one,) = json.loads(data.partition("</script>")[0])
+    assert one["name"] == "sae parts, end tuned@0"
+    column = {column["label"]: column["values"] for column in one["columns"]}
+    place = column["feature"].index(int(top))
+    assert column["shift"][place] == pytest.approx(features.loc[top, "estimate"], rel=1e-3)
+    controls = tables["effects"].query("role == 'control' and quantity == @top")["estimate"]
+    assert column["control max"][place] == pytest.approx(controls.max(), rel=1e-3)
+    assert top in one["examples"]["features"] and top in one["words"]

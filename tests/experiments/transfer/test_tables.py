@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from persona_interp import schema, worlds
-from persona_interp.errors import WorldError
+from persona_interp.errors import StoreError, WorldError
 from persona_interp.experiments import from_dict, preset, run, summarize, to_dict
 from persona_interp.experiments.transfer.config import ARMS, Transfer, lesson_of, variant_of
 from persona_interp.experiments.transfer.tables import over_seeds
-from persona_interp.schema.words import Arm
+from persona_interp.schema.words import Arm, FileStatus
 from persona_interp.store import Store
 from persona_interp.tables import read_table
 
@@ -113,7 +113,7 @@ def test_the_report_is_written(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from persona_interp.cli import report
+    from persona_interp.cli import browse, report
 
     def summarize_once(*_: object) -> dict[str, pd.DataFrame]:
         return tables
@@ -131,6 +131,26 @@ def test_the_report_is_written(
         if not p.stem[:9].removeprefix("feature_").isdigit()
     }
     assert stems == {*BEHAVIOR, *INSIDE}
+
+    browse(finished.root)
+    page = Path(capsys.readouterr().out.strip())
+    assert page == finished.root / "features.html"
+    data = page.read_text(encoding="utf-8").partition('<script type="application/json">')[2]
+    sets = json.loads(data.partition("</script>")[0])
+    shift = tables["feature_shift"].query("arm == 'lesson'")
+    assert len(sets) == len(shift.groupby(["hook", "lr", "seed"]))
+    for one in sets:
+        labels = [column["label"] for column in one["columns"]]
+        assert {"shift", "lo", "hi", "q", "control shift", "AUROC", "verdict"} <= set(labels)
+        assert one["examples"]["features"].keys() == one["words"].keys() != set()
+        assert (
+            len(one["columns"][0]["values"])
+            == shift["n_tested"].iloc[0] + shift["n_silent"].iloc[0]
+        )
+    assert finished.verify()["status"].eq(FileStatus.OK).all()
+    (finished.root / "tables" / "tokens.csv").write_text("x")
+    with pytest.raises(StoreError, match="tokens"):
+        browse(finished.root)
 
 
 def test_ids_are_stable_and_only_what_changes_is_new(toy: Transfer) -> None:

@@ -2,7 +2,7 @@
 
 import re
 
-from persona_interp.report.characters import visible
+from persona_interp.characters import visible
 
 
 def read_back(text: str) -> str:
