@@ -145,8 +145,9 @@ def _read(table: xr.Dataset | pd.DataFrame, cluster: str) -> Iterator[_Reading]:
 def _measure(table: pd.DataFrame, kind: str, cluster: str) -> pd.DataFrame:
     """A measurements table of any other kind."""
     if kind == "measurements":
-        measurements = table.rename(columns={cluster: CLUSTER}) if cluster else table
-        return measurements
+        return table.assign(**{CLUSTER: table[cluster]}) if cluster else table
+    if kind == "behavior" and "prompt" not in table:
+        table = table.assign(prompt=table["split"] + ": " + table["template"])
     if kind == "projections":
         measurements = _measure_projections(table)
     elif kind == "behavior":
@@ -159,7 +160,7 @@ def _measure(table: pd.DataFrame, kind: str, cluster: str) -> pd.DataFrame:
     if not cluster:
         return measurements
     unit = "question" if kind in ("continuations", "trait_scores") else "prompt"
-    of_unit = table.drop_duplicates(unit).set_index(unit)[cluster]
+    of_unit = table.drop_duplicates(unit).set_index(unit, drop=False)[cluster]
     own = measurements.get("prompt", measurements["unit"])
     return measurements.assign(**{CLUSTER: own.map(of_unit)})
 
