@@ -15,7 +15,7 @@ def test_both_measures_by_checkpoint(fidelities: pd.DataFrame) -> None:
     assert left.get_ylim()[1] > 1.2 and left.get_title("left") == "Dictionary"
     (legend,) = figure.legends
     assert [t.get_text() for t in legend.get_texts()] == ["fits", "doubtful", "unusable"]
-    assert "20,000 held-out tokens" in figure._supxlabel.get_text()
+    assert "20,000 held-out tokens" in figure.get_supxlabel().replace("\n", " ")
 
 
 def test_prompts_that_are_read_stand_beside_texts(fidelities: pd.DataFrame) -> None:
@@ -29,4 +29,4 @@ def test_prompts_that_are_read_stand_beside_texts(fidelities: pd.DataFrame) -> N
         fidelities["checkpoint"]
     )
     assert {*Place} <= {t.get_text() for t in figure.legends[0].get_texts()}
-    assert "Dashed: the last tokens of 50 prompts read." in figure._supxlabel.get_text()
+    assert "Dashed: the last tokens of 50 prompts read." in figure.get_supxlabel().replace("\n", " ")

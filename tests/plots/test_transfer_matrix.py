@@ -13,7 +13,7 @@ def _texts(axes: Axes) -> list[str]:
 
 
 def _caption(figure: Figure) -> str:
-    return figure._supxlabel.get_text()
+    return figure.get_supxlabel().replace("\n", " ")
 
 
 def test_cells_are_the_table(shifts: pd.DataFrame) -> None:

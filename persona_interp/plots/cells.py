@@ -1,0 +1,92 @@
+"""How is a matrix of signed numbers drawn, and which of its numbers have room?"""
+
+from collections.abc import Callable
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
+from matplotlib.text import Text
+
+SURE = "•"
+"""Behind a number whose interval excludes 0."""
+CELL = "cell"
+"""Group id of a text that stays within a cell."""
+SMALLEST = 3.5
+"""Font size (points) below which no number is written."""
+FILL = 0.94
+"""Of a cell, which its text may take."""
+
+
+def cells(
+    axes: Axes,
+    values: np.ndarray,
+    *,
+    limit: float,
+    sure: np.ndarray | None = None,
+    write: Callable[[float], str] = "{:+.2f}".format,
+    fontsize: float = 7,
+) -> AxesImage:
+    """Draw a matrix of signed numbers.
+
+    Args:
+        axes: Gets the cells, rows downwards.
+        values: Dims (row, column); NaN is an empty cell with a dash.
+        limit: Value that gets full color; 0 is white.
+        sure: Dims as values; True gets a dot.
+        write: What stands in a cell of this value; what does not exist is a dash.
+        fontsize: Of the numbers (points); less where cells are small.
+
+    Returns:
+        The image, for a color bar.
+    """
+    image = axes.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    for (i, j), value in np.ndenumerate(values):
+        color = "white" if abs(value) > 0.6 * limit else "black"
+        text = "–"
+        if not np.isnan(value):
+            text = write(value).replace("-", "−")
+            if sure is not None and sure[i, j]:
+                text += f" {SURE}"
+        if text:
+            look = {"color": color, "fontsize": fontsize, "gid": CELL}
+            axes.text(j, i, text, ha="center", va="center", **look)
+    return image
+
+
+def fit_cells(axes: Axes) -> str:
+    """Write the numbers of a matrix as large as its cells allow; where they allow none, dots alone.
+
+    Args:
+        axes: With or without ``cells``, in its final size.
+
+    Returns:
+        What the note has to say.
+    """
+    texts = [text for text in axes.texts if text.get_gid() == CELL]
+    if not texts:
+        return ""
+    window = axes.get_window_extent()
+    n_rows, n_columns = axes.images[0].get_size()
+    wide, high = FILL * window.width / n_columns, FILL * window.height / n_rows
+    if _shrink(texts, wide, high):
+        return ""
+    for text in texts:
+        text.set_text(SURE if text.get_text().endswith(SURE) else "")
+    if not _shrink(texts, wide, high):
+        for text in texts:
+            text.set_text("")
+    return "Too many cells for their numbers, which are in the table."
+
+
+def _shrink(texts: list[Text], wide: float, high: float) -> bool:
+    """Write all texts in the largest size that fits into a cell, if there is one."""
+    extents = [text.get_window_extent() for text in texts if text.get_text()]
+    factors = [min(wide / box.width, high / box.height, 1.0) for box in extents]
+    size = float(texts[0].get_fontsize()) * min(factors, default=1.0)
+    if size < SMALLEST:
+        return False
+    for text in texts:
+        text.set_fontsize(size)
+    return True
