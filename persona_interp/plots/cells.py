@@ -50,7 +50,7 @@ def cells(
             if sure is not None and sure[i, j]:
                 text += f" {SURE}"
         if text:
-            look = {"color": color, "fontsize": fontsize, "gid": CELL}
+            look = {"color": color, "fontsize": fontsize, "gid": CELL, "in_layout": False}
             axes.text(j, i, text, ha="center", va="center", **look)
     return image
 

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.plots.columns import distinct, require
+from persona_interp.plots.columns import distinct, missing, require
 from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import COLORS, ZERO, label_rows, nth_color, panels, style
 from persona_interp.schema.words import Unit
@@ -65,9 +65,10 @@ def feature_page(
             _nearest(axes[1], nearest)
         legend(figure, *axes[0].get_legend_handles_labels())
         prompts = counted["prompt"].nunique()
+        gaps = "" if nearest is None else missing(nearest, "cosine", names="feature")
         note = (
             f"Feature {feature}, counted tokens of {prompts:,} prompts; those where it is 0 are "
-            "not drawn."
+            f"not drawn. {gaps}"
         )
         return finish(figure, note, height=1.4, title=title)
 

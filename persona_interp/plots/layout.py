@@ -61,6 +61,7 @@ def finish(figure: Figure, note: str, *, height: float, title: str = "") -> Figu
     place = partial(_grow, figure, note=below, title=above)
     for labels in columns:
         labels.axes.set_xticks(labels.places, [""] * len(labels.places))
+    _wrap_titles(figure)
     for room in ROW_ROOM:
         tall = max([height, *(_fit_rows(labels, room) for labels in rows)])
         place(tall)
@@ -72,6 +73,7 @@ def finish(figure: Figure, note: str, *, height: float, title: str = "") -> Figu
     for _ in range(2 if columns else 0):  # turned labels take some of the width
         wide = _panels(figure).width
         remarks = [_fit_columns(labels) for labels in columns]
+        figure.set_figheight(figure.get_figheight() + COLUMN_ROOM / INCH)  # room to begin with
         place(tall)
         if abs(_panels(figure).width - wide) < 0.01:
             break

@@ -16,6 +16,8 @@ NAME = "name"
 """Group id of a text that names a point."""
 LONGEST = 40
 """Characters of a name."""
+MOST = 20
+"""Points that are named."""
 RADII = (4, 9, 16, 26)
 """Distances of a name from its point that are tried (points)."""
 DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
@@ -29,11 +31,11 @@ def name_points(
 
     Args:
         axes: Gets the names.
-        places: Dims (point, 2), the most important first.
+        places: Dims (point, 2), the most important first; the first 20 are named.
         names: One a point.
         fontsize: Of the names (points).
     """
-    for place, name in zip(places, names, strict=True):
+    for place, name in list(zip(places, names, strict=True))[:MOST]:
         line: dict[str, Any] = {"arrowstyle": "-", "color": GRAY, "linewidth": 0.4, "shrinkA": 0}
         axes.annotate(
             cut(name, LONGEST),
@@ -43,6 +45,7 @@ def name_points(
             fontsize=fontsize,
             arrowprops=line,
             gid=NAME,
+            in_layout=False,  # it stays within its panel
         )
 
 

@@ -82,8 +82,7 @@ def trajectory(
         axes.set_ylabel(axis)
         if line or len(axes.lines) > 2:
             legend(figure, *axes.get_legend_handles_labels())
-        drawn = table.loc[table["_line"].isin(names[:most])]
-        note = _note(drawn, n_hidden=len(names[most:]), has_seeds=seeds is not None)
+        note = _note(table, n_hidden=len(names[most:]), has_seeds=seeds is not None)
         return finish(figure, note, height=1.9, title=title)
 
 
@@ -183,5 +182,5 @@ def _note(table: pd.DataFrame, *, n_hidden: int, has_seeds: bool) -> str:
         parts.append(f"The dictionary leaves {span(table['fvu'], write=write)} unexplained (FVU).")
     if n_hidden:
         parts.append(f"{n_hidden:,} lines that go less far are in the table.")
-    parts.append(missing(table, "estimate", names="step"))
+    parts.append(missing(table, "estimate", names="_line" if any(table["_line"]) else "step"))
     return " ".join(filter(None, parts))
