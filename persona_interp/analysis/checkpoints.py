@@ -128,12 +128,12 @@ def _read(table: xr.Dataset | pd.DataFrame, cluster: str) -> Iterator[_Reading]:
     if cluster and cluster not in table:
         raise SchemaError(unknown("column", cluster, table.columns))
     measurements = _measure(table, kind, cluster)
-    missing = measurements["value"].isna()
+    missing = measurements["value"].isna().to_numpy()
     if missing.any():
         row = measurements.loc[missing].iloc[0]
         raise SchemaError(
-            f"{int(missing.sum())} values are missing (NaN), the first of '{row['quantity']}' at "
-            f"{row['checkpoint']}, {row['unit']}; record them again, or leave out their prompts."
+            f"{np.count_nonzero(missing)} values are missing (NaN), the first of "
+            f"'{row['quantity']}' at {row['checkpoint']}, {row['unit']}; record them again, or leave out their prompts."
         )
     check_measurements(measurements)
     labels = list(dict.fromkeys(measurements["checkpoint"]))
@@ -160,8 +160,8 @@ def _measure(table: pd.DataFrame, kind: str, cluster: str) -> pd.DataFrame:
     if not cluster:
         return measurements
     unit = "question" if kind in ("continuations", "trait_scores") else "prompt"
-    of_unit = table.drop_duplicates(unit).set_index(unit, drop=False)[cluster]
-    own = measurements.get("prompt", measurements["unit"])
+    of_unit = dict(zip(table[unit], table[cluster], strict=True))
+    own = measurements["prompt" if "prompt" in measurements else "unit"]
     return measurements.assign(**{CLUSTER: own.map(of_unit)})
 
 
@@ -170,19 +170,15 @@ def _measure_projections(table: pd.DataFrame) -> pd.DataFrame:
     unit = table["prompt"].astype(str)
     if "turn" in table:
         unit = unit + ", turn " + table["turn"].astype(str)
-    columns = {"name": "quantity", "projection": "value"}
-    rows = table[["checkpoint", "prompt", "hook", "name", "projection"]].rename(columns=columns)
-    return rows.assign(unit=unit, family=str(Family.PROJECTION))
+    rows = table[["checkpoint", "prompt", "hook"]]
+    values = {"quantity": table["name"], "value": table["projection"]}
+    return rows.assign(unit=unit, family=str(Family.PROJECTION), **values)
 
 
 def _measure_odds(behavior: pd.DataFrame) -> pd.DataFrame:
     """Log odds of every trait at every template (bits)."""
-    runs = [c for c in ("seed", "stage") if behavior[c].nunique() > 1]
-    if runs:
-        raise SchemaError(
-            f"this behavior table has several values of {runs[0]}; a call takes one training, "
-            f"so select one {runs[0]}."
-        )
+    if len(set(behavior["seed"])) > 1:
+        raise SchemaError("this behavior table has several seeds; give one training a call.")
     parts = []
     for block in blocks(behavior, ["checkpoint", *ASKED]):
         at = behavior.iloc[block.row]
@@ -275,9 +271,7 @@ def _check_order(at: Mapping[str, int], *, given: bool) -> None:
         )
 
 
-def _moves(
-    reading: _Reading, at: Mapping[str, int], *, n_flips: int, seed: int
-) -> pd.DataFrame:
+def _moves(reading: _Reading, at: Mapping[str, int], *, n_flips: int, seed: int) -> pd.DataFrame:
     """Change of every quantity of a panel at every checkpoint, tests uncorrected."""
     panel = reading.panel
     start, *later = sorted(panel.values, key=at.__getitem__)

@@ -1,4 +1,4 @@
-"""Which quantities were measured at the same units in every checkpoint, so that pairs can be made?"""
+"""Which quantities were measured at the same units in every checkpoint, as pairs need it?"""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple

@@ -44,7 +44,9 @@ def novelty(table: pd.DataFrame, *, title: str = "") -> Figure:
             color = PLANT_COLORS[rows["planted"].iloc[0]]
             y = np.full(len(rows), i)
             axes.plot(rows["misfit"], y, "o", color=color, markersize=4, alpha=0.6)
-        axes.axvline(np.nanmax(table["null_hi"].to_numpy()), color=GRAY, linestyle="--", linewidth=1)
+        axes.axvline(
+            np.nanmax(table["null_hi"].to_numpy()), color=GRAY, linestyle="--", linewidth=1
+        )
         label_rows(axes, labels)
         axes.set_xlim(left=0)
         axes.set_xlabel("misfit to the best mixture of known personas (bits a topic)")

@@ -104,7 +104,9 @@ def ratio(dose: float) -> str:
 def _points(axes: Axes, rows: pd.DataFrame, i: int, *, label: str) -> None:
     x, color = rows["dose"], nth_color(i)
     axes.vlines(x, rows["lo"], rows["hi"], color=color, linewidth=0.8)
-    axes.scatter(x, rows["estimate"], s=14, color=color, marker=nth_marker(i), zorder=3, label=label)
+    axes.scatter(
+        x, rows["estimate"], s=14, color=color, marker=nth_marker(i), zorder=3, label=label
+    )
 
 
 def _note(curve: pd.DataFrame, level: float) -> str:

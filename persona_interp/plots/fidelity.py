@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,9 +59,7 @@ def fidelity(table: pd.DataFrame, *, title: str = "") -> Figure:
             largest = float(np.nanmax([1.0, *table[column]]))
             ax.set_xlim(min(0.0, float(np.nanmin([0.0, *table[column]]))) - 0.03, 1.05 * largest)
         legend(figure, *axes[0].get_legend_handles_labels())
-        note = " ".join(
-            filter(None, [_note(table), missing(table, *PANELS, names="checkpoint")])
-        )
+        note = " ".join(filter(None, [_note(table), missing(table, *PANELS, names="checkpoint")]))
         return finish(figure, note, height=0.3 + 0.19 * len(labels), title=title)
 
 
@@ -76,11 +75,12 @@ def _trainings(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
 
 def _points(axes: Axes, table: pd.DataFrame, column: str) -> None:
     both = len(set(table["where"])) > 1
-    for (where, verdict), rows in table.groupby(["where", "verdict"], sort=False):
-        color = FIT_COLORS.get(str(verdict), GRAY)
-        face = color if FILLED[str(where)] else "white"
-        label = f"{verdict}, {where}" if both else str(verdict)
-        look = {"facecolor": face, "edgecolor": color, "s": 18, "zorder": 2}
+    for _, rows in table.groupby(["where", "verdict"], sort=False):
+        where, verdict = map(str, rows[["where", "verdict"]].iloc[0])
+        color = FIT_COLORS.get(verdict, GRAY)
+        face = color if FILLED[where] else "white"
+        label = f"{verdict}, {where}" if both else verdict
+        look: dict[str, Any] = {"facecolor": face, "edgecolor": color, "s": 18, "zorder": 2}
         axes.scatter(rows[column], rows["y"], label=label, **look)
 
 

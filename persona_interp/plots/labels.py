@@ -1,4 +1,4 @@
-"""How wide is a label, and how does a long one fit? Broken where names break, cut in the middle."""
+"""How wide is a label, and how does a long one fit? Broken where names break, else cut."""
 
 import re
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ PARTS = re.compile(r"[^\s/_\-@:=+.,]*[\s/_\-@:=+.,]*")
 WORDS = re.compile(r"\S*\s*")
 """A word of prose, with the blanks behind it."""
 CUTS = (0.5, 0.8, 0.2, 1.0, 0.0)
-"""Where a label is cut, as a fraction of what stays: in the middle unless others then look alike."""
+"""Where a label is cut, as a fraction of what stays: in the middle if others then differ."""
 
 
 def text_width(text: str, *, size: float) -> float:
@@ -47,7 +47,7 @@ def _advance(character: str) -> float:
 
 
 def text_height(text: str, *, size: float) -> float:
-    """Height of a text as it is drawn.
+    r"""Height of a text as it is drawn.
 
     Args:
         text: One or several lines.
@@ -56,7 +56,7 @@ def text_height(text: str, *, size: float) -> float:
     Returns:
         Points.
 
-    >>> text_height("two\\nlines", size=8)
+    >>> text_height("two\nlines", size=8)
     20.0
     """
     return LINE * size * (1 + text.count("\n"))
@@ -118,7 +118,7 @@ def cut(text: str, n: int, *, at: float = 0.5) -> str:
 
 
 def fit(labels: Sequence[str], *, room: float, size: float, lines: int = 2) -> list[str]:
-    """Wrap labels, and cut those that need more lines, so that different ones stay different.
+    r"""Wrap labels, and cut those that need more lines, so that different ones stay different.
 
     Args:
         labels: Any texts.
@@ -130,7 +130,7 @@ def fit(labels: Sequence[str], *, room: float, size: float, lines: int = 2) -> l
         The labels. Where every cut would make two of them alike they keep all their lines.
 
     >>> fit([f"a/very/long/name/of/model_{i}/with/an/end" for i in (1, 2)], room=50, size=7)
-    ['a/ve…odel_1/\\nwith/an/end', 'a/ve…odel_2/\\nwith/an/end']
+    ['a/ve…odel_1/\nwith/an/end', 'a/ve…odel_2/\nwith/an/end']
     """
     different = len(set(labels))
     whole = [wrap(label, room=room, size=size) for label in labels]

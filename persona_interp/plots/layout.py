@@ -14,7 +14,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
-from matplotlib.transforms import Bbox
 
 from persona_interp.plots.cells import fit_cells
 from persona_interp.plots.labels import INCH, LINE, WORDS, fit, text_height, text_width, wrap
@@ -29,6 +28,8 @@ COLUMN_ROOM = 125
 """Length of a turned label of a column (points)."""
 SMALLEST = 4.5
 """Font size (points) below which nothing is written."""
+EDGE = 0.005
+"""Of the figure's width, left free on both sides."""
 GAP = 0.05
 """Between title, legend, panels and note (inches)."""
 NOTE_SIZE, TITLE_SIZE, LEGEND_SIZE = 6.5, 8, 7
@@ -62,20 +63,21 @@ def finish(figure: Figure, note: str, *, height: float, title: str = "") -> Figu
     for labels in columns:
         labels.axes.set_xticks(labels.places, [""] * len(labels.places))
     _wrap_titles(figure)
+    tall = height
     for room in ROW_ROOM:
         tall = max([height, *(_fit_rows(labels, room) for labels in rows)])
         place(tall)
-        if _panels(figure).width >= SHARE + 0.01:
+        if panel_shares(figure)[0] >= SHARE + 0.02:
             break
     if _wrap_titles(figure):
         place(tall)
     remarks: list[str] = []
     for _ in range(2 if columns else 0):  # turned labels take some of the width
-        wide = _panels(figure).width
+        wide, _ = panel_shares(figure)
         remarks = [_fit_columns(labels) for labels in columns]
         figure.set_figheight(figure.get_figheight() + COLUMN_ROOM / INCH)  # room to begin with
         place(tall)
-        if abs(_panels(figure).width - wide) < 0.01:
+        if abs(panel_shares(figure)[0] - wide) < 0.01:
             break
     remarks += [fit_cells(axes) for axes in figure.axes]
     remarks += [place_names(axes) for axes in figure.axes]
@@ -218,36 +220,50 @@ def _wrap_titles(figure: Figure) -> bool:
     return changed
 
 
-def _panels(figure: Figure) -> Bbox:
-    """From the first panel's edge to the last one's, as fractions of the figure."""
-    places = [axes.get_position() for axes in figure.axes if axes.get_label() != "<colorbar>"]
-    return Bbox.union(places)
+def panel_shares(figure: Figure) -> tuple[float, float]:
+    """Share of a figure's width and height along which there is a panel, color bars aside.
+
+    Args:
+        figure: Laid out.
+
+    Returns:
+        Width and height, as fractions: what stands between panels is not counted.
+    """
+    boxes = [axes.get_position() for axes in figure.axes if axes.get_label() != "<colorbar>"]
+    across, along = ([(box.x0, box.x1) for box in boxes], [(box.y0, box.y1) for box in boxes])
+    return _union(across), _union(along)
+
+
+def _union(intervals: list[tuple[float, float]]) -> float:
+    """Length of what these intervals cover together."""
+    length, reached = 0.0, 0.0
+    for low, high in sorted(intervals):
+        length += max(0.0, high - max(low, reached))
+        reached = max(reached, high)
+    return length
 
 
 def _grow(figure: Figure, tall: float, *, note: Text, title: Text) -> None:
     """Make the figure as high as its panels ask for; all else is placed around them."""
     engine = figure.get_layout_engine()
     assert isinstance(engine, ConstrainedLayoutEngine)
+    foot = GAP + note.get_window_extent().height / figure.dpi
+    above = 0.0
+    if title.get_text():
+        above = GAP + title.get_window_extent().height / figure.dpi
+    legends = sum(legend.get_window_extent().height for legend in figure.legends)
+    head = above + legends / figure.dpi
+    high = max(figure.get_figheight(), head + foot + tall)
     for _ in range(5):
-        high = figure.get_figheight()
-        foot = GAP + _tall(note)
+        figure.set_figheight(high)
         note.set_y(GAP / high)
-        head = 0.0
-        if title.get_text():
-            title.set_y(1 - GAP / high)
-            head = GAP + _tall(title)
+        title.set_y(1 - GAP / high)
         for legend in figure.legends:
-            legend.set_bbox_to_anchor((0, 1 - head / high))
-            head += legend.get_window_extent().height / figure.dpi
-        engine.set(rect=(0, foot / high, 1, 1 - (head + foot) / high))
+            legend.set_bbox_to_anchor((0, 1 - above / high))
+        engine.set(rect=(EDGE, foot / high, 1 - 2 * EDGE, 1 - (head + foot) / high))
         engine.execute(figure)
-        around = high * (1 - _panels(figure).height)
+        around = high * (1 - panel_shares(figure)[1])
         wanted = max(tall + around, around / (1 - SHARE) + GAP)
         if abs(wanted - high) < 0.02:
             return
-        figure.set_figheight(wanted)
-
-
-def _tall(text: Text) -> float:
-    """Height of a text (inches)."""
-    return text.get_window_extent().height / text.get_figure(root=True).dpi
+        high = wanted

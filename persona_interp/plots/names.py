@@ -18,7 +18,7 @@ LONGEST = 40
 """Characters of a name."""
 MOST = 20
 """Points that are named."""
-RADII = (4, 9, 16, 26)
+RADII = (5, 9, 16, 26)
 """Distances of a name from its point that are tried (points)."""
 DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
 ALIGN = {1: "left", 0: "center", -1: "right"}
@@ -63,7 +63,7 @@ def place_names(axes: Axes) -> str:
     hidden = 0
     for name in names:
         assert isinstance(name, Annotation)
-        box = _place(name, axes.get_window_extent(), placed)
+        box = _place(name, axes, placed)
         if box is None:
             name.remove()
             hidden += 1
@@ -72,14 +72,12 @@ def place_names(axes: Axes) -> str:
     return f"{hidden} of {len(names)} names have no room and are in the table." if hidden else ""
 
 
-def _place(name: Annotation, window: Bbox, placed: Sequence[Bbox]) -> Bbox | None:
+def _place(name: Annotation, axes: Axes, placed: Sequence[Bbox]) -> Bbox | None:
     """Try the places around a point; returns where the name stands, if there is room."""
-    scale = name.axes.figure.dpi / INCH
+    window, scale = axes.get_window_extent(), axes.figure.dpi / INCH
     size = float(name.get_fontsize())
-    wide, high = (
-        scale * side(name.get_text(), size=size) for side in (text_width, text_height)
-    )
-    x, y = name.axes.transData.transform(name.xy)
+    wide, high = (scale * side(name.get_text(), size=size) for side in (text_width, text_height))
+    x, y = axes.transData.transform(name.xy)
     for radius, (right, up) in product(RADII, DIRECTIONS):
         name.set_position((radius * right, radius * up))
         name.set(ha=ALIGN[right], va=("top", "center", "bottom")[up + 1])

@@ -61,11 +61,11 @@ def _shares(axes: Axes, table: pd.DataFrame) -> None:
         rows = table.loc[measures == mass]
         x = rows["distance"].to_numpy(np.float64) + 0.25 * (i - (len(masses) - 1) / 2)
         y = np.maximum(rows["share"].to_numpy(np.float64), FLOOR)
-        look = {"marker": nth_marker(i), "linestyle": "none"}
-        axes.plot(x, y, color=nth_color(i), markersize=3, alpha=0.5, **look)
+        color = nth_color(i)
+        axes.plot(x, y, nth_marker(i), color=color, markersize=3, alpha=0.5, linestyle="none")
         mean = rows.groupby("distance")["share"].mean()
         x, y = mean.index.to_numpy(), np.maximum(mean.to_numpy(), FLOOR)
-        axes.plot(x, y, color=nth_color(i), label=f"{100 * mass:.1f} % of documents")
+        axes.plot(x, y, color=color, label=f"{100 * mass:.1f} % of documents")
     axes.set_yscale("log")
     _plain(axes.yaxis, [FLOOR, 0.02, 0.1, 0.5])
     axes.set_xlabel("distance from the start\n(topics)")

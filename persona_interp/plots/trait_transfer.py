@@ -27,8 +27,10 @@ LABELS = {
 }
 """Label of each predictor, in the order in which they are drawn."""
 FRAME: dict[str, Any] = {"fill": False, "edgecolor": "black", "linewidth": 1, "zorder": 3}
-SHORT = 14
-"""Characters of a trait in the name of a point."""
+SHORT = 16
+"""Characters of a trait in the name of a point, and in the note."""
+FEW = 8
+"""Traits set aside that the note names."""
 BESIDE = 3.4
 """Height of the matrix where three panels stand beside it (inches)."""
 
@@ -92,7 +94,7 @@ def _axes(predictors: pd.DataFrame | None) -> tuple[Figure, Axes, list[Axes]]:
         figure, (matrix,) = panels()
         return figure, matrix, []
     figure, axes = plt.subplot_mosaic(
-        "Ma;Mb;Mc", figsize=(WIDTH, WIDTH), layout="constrained", width_ratios=(1.4, 1)
+        "Ma;Mb;Mc", figsize=(WIDTH, WIDTH), layout="constrained", width_ratios=(1.2, 1)
     )
     plt.close(figure)
     return figure, axes["M"], [axes[key] for key in "abc"]
@@ -133,7 +135,7 @@ def _scatter(axes: Axes, pairs: pd.DataFrame, numbers: Mapping[str, float], *, x
     farthest = pairs.dropna(subset=[x, "estimate"])
     farthest = farthest.sort_values("estimate", key=abs, ascending=False, kind="stable")
     names = [
-        f"{cut(str(taught), SHORT)} → {cut(str(trait), SHORT)}"
+        f"{cut(str(taught), SHORT)} →\n{cut(str(trait), SHORT)}"
         for taught, trait in zip(farthest["taught"], farthest["trait"], strict=True)
     ]
     name_points(axes, farthest[[x, "estimate"]].to_numpy(np.float64), names, fontsize=5)
@@ -169,7 +171,8 @@ def _note(
     n_null = max(table["n_null"])
     text = (
         f"Lesson minus mean of {n_null} null finetunes, log odds at n = {n} held-out questions a "
-        f"trait. –: no value. Frame: the taught trait. Dot: beyond all null finetunes, q <= .05; {interval}."
+        f"trait. –: no value. Frame: the taught trait. Dot: beyond all null finetunes, q <= .05; "
+        f"{interval}."
     )
     text += f" {missing(table, 'estimate', names='taught')}".rstrip()
     if predictors is not None and pairs is not None:
@@ -185,4 +188,6 @@ def _note(
         text += f" {gaps}".rstrip()
     if not aside:
         return f"{text} No trait was set aside."
-    return f"{text} Set aside: {', '.join(aside)}."
+    names = ", ".join(cut(str(name), SHORT) for name in aside[:FEW])
+    more = f" and {len(aside) - FEW} more" if len(aside) > FEW else ""
+    return f"{text} Set aside: {names}{more}."

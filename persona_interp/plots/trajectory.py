@@ -1,5 +1,7 @@
 """How does anything move over the steps of a training?"""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -92,8 +94,8 @@ def _checked(table: pd.DataFrame, line: str) -> pd.DataFrame:
         raise SchemaError(unknown("column", line, table.columns))
     if table.empty:
         raise SchemaError("this table has no rows, so there is no line to draw.")
-    if table["step"].isna().to_numpy().any():
-        n = int(table["step"].isna().sum())
+    n = np.count_nonzero(table["step"].isna())
+    if n:
         raise SchemaError(
             f"{n} rows have no step, and a line through models without an order says nothing; "
             "leave them out, or draw them with plots.forest or plots.fidelity."
@@ -128,8 +130,9 @@ def _axis(table: pd.DataFrame, *, label: str, unit: str) -> str:
 
 def _farthest(table: pd.DataFrame) -> list[str]:
     """Names of the lines, those first that go farthest from 0."""
-    size = table["estimate"].abs().groupby(table["_line"], sort=False).max()
-    return size.sort_values(ascending=False, kind="stable").index.tolist()
+    size = table.assign(size=table["estimate"].abs()).groupby("_line", sort=False)["size"]
+    largest: Any = size.max()
+    return largest.sort_values(ascending=False, kind="stable").index.tolist()
 
 
 def _from(rows: pd.DataFrame, column: str, start: float | None) -> tuple[np.ndarray, np.ndarray]:
@@ -177,7 +180,7 @@ def _note(table: pd.DataFrame, *, n_hidden: int, has_seeds: bool) -> str:
     parts = [band, "Thin: single seeds." if has_seeds else ""]
     if "q" in table:
         parts.append(f"Filled: q <= {ALPHA:g}.")
-    if "fvu" in table and table["fvu"].notna().any():
+    if "fvu" in table and np.isfinite(table["fvu"]).any():
         write = "{:.2f}".format
         parts.append(f"The dictionary leaves {span(table['fvu'], write=write)} unexplained (FVU).")
     if n_hidden:

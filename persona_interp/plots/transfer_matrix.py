@@ -69,7 +69,7 @@ def transfer(table: pd.DataFrame, *, row: str = "arm", title: str = "") -> Figur
             axes.axhline(len(rows) - 0.5, color="white", linewidth=3)
         if "mean" in traits and len(traits) > 1:
             axes.axvline(len(traits) - 1.5, color="white", linewidth=3)
-        return finish(figure, _note(table), height=0.32 * len(labels), title=title)
+        return finish(figure, _note(table), height=max(0.32 * len(labels), 0.8), title=title)
 
 
 def _short(trait: str, table: pd.DataFrame) -> str:

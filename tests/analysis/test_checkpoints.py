@@ -76,7 +76,9 @@ def test_all_kinds_stand_in_one_table_with_one_correction(
         ("behavior", "dry", 16),
     }
     sizes = moved.set_index(["name", "step"])["estimate"]
-    assert sizes["7", 8] == pytest.approx(3, abs=0.8) and sizes["wry", 8] == pytest.approx(1, abs=0.2)
+    assert sizes["7", 8] == pytest.approx(3, abs=0.8) and sizes["wry", 8] == pytest.approx(
+        1, abs=0.2
+    )
     assert sizes["dry", 16] == pytest.approx(0.5, abs=0.1)
     assert (moved["lo"] > 0).all() and (moved["lo"] < moved["estimate"]).all()
     units = table.drop_duplicates("kind").set_index("kind")["unit"].to_dict()
@@ -150,7 +152,9 @@ def test_checkpoints_are_put_in_order(projections: pd.DataFrame) -> None:
     with pytest.raises(SchemaError, match="both at step 0"):
         over_checkpoints(renamed, steps=dict.fromkeys(names.values(), 0))
     with pytest.raises(SchemaError, match="several stages have no common order: base, lesson"):
-        over_checkpoints(projections.replace({"checkpoint": {"run@8": "base@8", "run@4": "lesson@4"}}))
+        over_checkpoints(
+            projections.replace({"checkpoint": {"run@8": "base@8", "run@4": "lesson@4"}})
+        )
 
 
 def test_bad_input_is_named(projections: pd.DataFrame) -> None:
@@ -159,7 +163,7 @@ def test_bad_input_is_named(projections: pd.DataFrame) -> None:
     with pytest.raises(SchemaError, match="the first of feature 4 at run@8, p3"):
         over_checkpoints(recorded(act))
     holes = projections.assign(projection=projections["projection"].where(projections.index != 7))
-    with pytest.raises(SchemaError, match="1 values are missing .*'dull' at run@0, p3"):
+    with pytest.raises(SchemaError, match=r"1 values are missing .*'dull' at run@0, p3"):
         over_checkpoints(holes)
     with pytest.raises(SchemaError, match="not measured at the same units"):
         over_checkpoints(projections.iloc[:-2])

@@ -146,7 +146,9 @@ def feature_page(size: Size) -> Iterable[Figure]:
 
 def fidelity(size: Size) -> Iterable[Figure]:
     base = dict.fromkeys(schema.TABLES["fidelity"], 0.01) | {"n_tokens": 20_000}
-    rows = [base | {"checkpoint": name, "where": str(where)} for name in size.labels for where in Place]
+    rows = [
+        base | {"checkpoint": name, "where": str(where)} for name in size.labels for where in Place
+    ]
     table = numbers(size, rows, "fvu", "ce_recovered")
     verdicts = ("fits", "doubtful", "unusable")
     table["verdict"] = [verdicts[i % 3] for i in range(len(table))]

@@ -44,7 +44,9 @@ def test_the_ends_of_a_group_and_the_patch_are_drawn(edits: pd.DataFrame) -> Non
 
 def test_controls_are_not_needed(edits: pd.DataFrame) -> None:
     figure = causes(edits.head(2), label="share of the shift added (fraction)")
-    assert len(figure.axes[0].patches) == 2 and "others" not in figure.get_supxlabel().replace("\n", " ")
+    assert len(figure.axes[0].patches) == 2 and "others" not in figure.get_supxlabel().replace(
+        "\n", " "
+    )
     assert figure.axes[0].get_xlabel() == "share of the shift added (fraction)"
 
 

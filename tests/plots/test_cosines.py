@@ -34,10 +34,9 @@ def test_the_more_names_the_shorter_the_numbers() -> None:
     few, some, many = (cosines(pairs(n)) for n in (8, 16, 17))
     texts = [{t.get_text() for t in figure.axes[0].texts} for figure in (few, some, many)]
     assert "−.12" in texts[0] and "−6" in texts[1] and texts[2] == {"−", "–"}
-    assert (
-        "100 x cosine" in some.get_supxlabel().replace("\n", " ")
-        and "Minus: the cosine" in many.get_supxlabel().replace("\n", " ")
-    )
+    assert "100 x cosine" in some.get_supxlabel().replace(
+        "\n", " "
+    ) and "Minus: the cosine" in many.get_supxlabel().replace("\n", " ")
 
 
 def test_a_pair_twice_is_refused() -> None:

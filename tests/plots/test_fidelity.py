@@ -29,4 +29,6 @@ def test_prompts_that_are_read_stand_beside_texts(fidelities: pd.DataFrame) -> N
         fidelities["checkpoint"]
     )
     assert {*Place} <= {t.get_text() for t in figure.legends[0].get_texts()}
-    assert "Dashed: the last tokens of 50 prompts read." in figure.get_supxlabel().replace("\n", " ")
+    assert "Dashed: the last tokens of 50 prompts read." in figure.get_supxlabel().replace(
+        "\n", " "
+    )

@@ -52,10 +52,9 @@ def test_contrasts_by_order_and_own_values_by_rehearsal(
         [0.875, 0.875],
     ]
     assert [text.get_text().strip() for text in right.texts] == ["earlier", "later"]
-    assert (
-        "3 seeds" in figure.get_supxlabel().replace("\n", " ")
-        and "Exact Bayes expects no difference" in figure.get_supxlabel().replace("\n", " ")
-    )
+    assert "3 seeds" in figure.get_supxlabel().replace(
+        "\n", " "
+    ) and "Exact Bayes expects no difference" in figure.get_supxlabel().replace("\n", " ")
 
 
 def test_one_seed_claims_no_interval(contrasts: pd.DataFrame, own: pd.DataFrame) -> None:

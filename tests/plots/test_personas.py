@@ -51,7 +51,10 @@ def test_the_caption_says_over_what() -> None:
         .endswith("no interval over seeds. Gray: 95 % of random directions.")
     )
     several = readings().assign(n_seeds=[3, 3, 3, 4, 3]).query("name != 'random'")
-    assert personas(several).get_supxlabel().replace("\n", " ") == "95 % t intervals over 3 to 4 seeds."
+    assert (
+        personas(several).get_supxlabel().replace("\n", " ")
+        == "95 % t intervals over 3 to 4 seeds."
+    )
 
 
 def test_wrong_tables_and_names_are_refused() -> None:

@@ -23,9 +23,9 @@ def test_one_line_an_arm_from_zero(mean: pd.DataFrame) -> None:
         lines["unrelated lesson"] == pytest.approx([0.0, 0.7, 2.3]) and "scrambled world" in lines
     )
     assert figure.axes[0].get_ylabel() == "mean shift of untaught traits (bits)"
-    assert (
-        not figure.axes[0].collections and "no interval over seeds" in figure.get_supxlabel().replace("\n", " ")
-    )
+    assert not figure.axes[
+        0
+    ].collections and "no interval over seeds" in figure.get_supxlabel().replace("\n", " ")
 
 
 def test_bayes_lines_are_the_first_arms(mean: pd.DataFrame) -> None:
