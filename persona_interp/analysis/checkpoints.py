@@ -131,9 +131,10 @@ def _read(table: xr.Dataset | pd.DataFrame, cluster: str) -> Iterator[_Reading]:
     missing = measurements["value"].isna().to_numpy()
     if missing.any():
         row = measurements.loc[missing].iloc[0]
+        where = f"'{row['quantity']}' at {row['checkpoint']}, {row['unit']}"
         raise SchemaError(
-            f"{np.count_nonzero(missing)} values are missing (NaN), the first of "
-            f"'{row['quantity']}' at {row['checkpoint']}, {row['unit']}; record them again, or leave out their prompts."
+            f"{np.count_nonzero(missing)} values are missing (NaN), the first of {where}; record "
+            "them again, or leave out their prompts."
         )
     check_measurements(measurements)
     labels = list(dict.fromkeys(measurements["checkpoint"]))
@@ -162,7 +163,7 @@ def _measure(table: pd.DataFrame, kind: str, cluster: str) -> pd.DataFrame:
     unit = "question" if kind in ("continuations", "trait_scores") else "prompt"
     of_unit = dict(zip(table[unit], table[cluster], strict=True))
     own = measurements["prompt" if "prompt" in measurements else "unit"]
-    return measurements.assign(**{CLUSTER: own.map(of_unit)})
+    return measurements.assign(**{CLUSTER: [of_unit[name] for name in own]})
 
 
 def _measure_projections(table: pd.DataFrame) -> pd.DataFrame:

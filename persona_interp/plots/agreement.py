@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError
-from persona_interp.plots.cells import cells
+from persona_interp.plots.cells import NO_VALUE, cells
 from persona_interp.plots.columns import distinct, missing, require, span
 from persona_interp.plots.layout import finish
 from persona_interp.plots.style import (
@@ -98,7 +98,7 @@ def agreement_matrix(table: pd.DataFrame, *, title: str = "") -> Figure:
         figure.colorbar(image, ax=axes, label="rank correlation", **COLOR_BAR)
         worlds = span(table["n_seeds"])
         note = (
-            f"Dot: p <= {ALPHA:g}, personas permuted within worlds; –: no value; worlds: {worlds}."
+            f"Dot: p <= {ALPHA:g}, personas permuted within worlds; {NO_VALUE}; worlds: {worlds}."
         )
         return finish(figure, note, height=0.4 + 0.27 * len(names), title=title)
 

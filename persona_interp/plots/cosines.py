@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError
-from persona_interp.plots.cells import cells
+from persona_interp.plots.cells import NO_VALUE, cells
 from persona_interp.plots.columns import distinct, require
 from persona_interp.plots.layout import finish
 from persona_interp.plots.style import COLOR_BAR, WIDTH, panels, style
@@ -48,7 +48,7 @@ def cosines(table: pd.DataFrame, *, title: str = "") -> Figure:
         axes.set_yticks(range(len(names)), [str(name) for name in names])
         axes.set_xticks(range(len(names)), [str(name) for name in names])
         figure.colorbar(image, ax=axes, label="cosine", **COLOR_BAR)
-        note = f"{len(names)} directions, {len(table):,} pairs. –: no value."
+        note = f"{len(names)} directions, {len(table):,} pairs. {NO_VALUE}."
         return finish(figure, note, height=min(0.4 + 0.25 * len(names), WIDTH), title=title)
 
 

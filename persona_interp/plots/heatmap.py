@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError
-from persona_interp.plots.cells import cells
+from persona_interp.plots.cells import NO_VALUE, cells
 from persona_interp.plots.columns import distinct, require, span
 from persona_interp.plots.layout import finish
 from persona_interp.plots.style import COLOR_BAR, panels, style
@@ -82,7 +82,7 @@ def _writer(limit: float) -> Callable[[float], str]:
 
 
 def _note(table: pd.DataFrame) -> str:
-    text = "–: no value. Dot: 95 % interval excludes 0"
+    text = f"{NO_VALUE}. Dot: 95 % interval excludes 0"
     if "n" not in table:
         return f"{text}."
     return f"{text}; n = {span(table['n'], write='{:,.0f}'.format)}."

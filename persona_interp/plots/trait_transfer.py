@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from persona_interp.errors import SchemaError
-from persona_interp.plots.cells import cells
+from persona_interp.plots.cells import NO_VALUE, cells
 from persona_interp.plots.columns import distinct, missing, require
 from persona_interp.plots.labels import cut
 from persona_interp.plots.layout import finish
@@ -171,7 +171,7 @@ def _note(
     n_null = max(table["n_null"])
     text = (
         f"Lesson minus mean of {n_null} null finetunes, log odds at n = {n} held-out questions a "
-        f"trait. –: no value. Frame: the taught trait. Dot: beyond all null finetunes, q <= .05; "
+        f"trait. {NO_VALUE}. Frame: the taught trait. Dot: beyond all null finetunes, q <= .05; "
         f"{interval}."
     )
     text += f" {missing(table, 'estimate', names='taught')}".rstrip()

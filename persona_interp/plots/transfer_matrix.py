@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError
-from persona_interp.plots.cells import cells
+from persona_interp.plots.cells import NO_VALUE, cells
 from persona_interp.plots.columns import distinct, require, span
 from persona_interp.plots.layout import finish
 from persona_interp.plots.style import COLOR_BAR, panels, style
@@ -83,7 +83,7 @@ def _short(trait: str, table: pd.DataFrame) -> str:
 
 
 def _note(table: pd.DataFrame) -> str:
-    text = "Shift of log odds, after minus before. –: no value. Dot: 95 % interval excludes 0"
+    text = f"Shift of log odds, after minus before. {NO_VALUE}. Dot: 95 % interval excludes 0"
     if "n_seeds" in table:
         seeds = span(table["n_seeds"])
         if min(table["n_seeds"]) > 1:

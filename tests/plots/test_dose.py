@@ -49,9 +49,7 @@ def test_contrasts_beside_bayes_and_the_fitted_curve(contrasts, said, curve) -> 
     assert [label.get_text() for label in left.get_xticklabels()] == ["1:16", "1:1", "16:1"]
     said_below = figure.get_supxlabel().replace("\n", " ")
     assert "4 seeds" in said_below and "mean of 3 new seeds" in said_below and "0.73" in said_below
-    assert (
-        left.get_title(loc="left") == "Contrast" and left.get_xlabel() == "written about john : sam"
-    )
+    assert figure.get_suptitle() == "Contrast" and left.get_xlabel() == "written about john : sam"
     assert right.get_ylabel() == "probability of john's values"
 
 

@@ -51,7 +51,8 @@ def test_contrasts_by_order_and_own_values_by_rehearsal(
         [0.25, 0.75],
         [0.875, 0.875],
     ]
-    assert [text.get_text().strip() for text in right.texts] == ["earlier", "later"]
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names[-2:] == ["earlier, under its own name", "later, under its own name"]
     assert "3 seeds" in figure.get_supxlabel().replace(
         "\n", " "
     ) and "Exact Bayes expects no difference" in figure.get_supxlabel().replace("\n", " ")

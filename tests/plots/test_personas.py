@@ -47,7 +47,7 @@ def test_controls_are_hollow_and_random_is_a_band() -> None:
 def test_the_caption_says_over_what() -> None:
     assert (
         personas(readings())
-        ._supxlabel.get_text()
+        .get_supxlabel()
         .endswith("no interval over seeds. Gray: 95 % of random directions.")
     )
     several = readings().assign(n_seeds=[3, 3, 3, 4, 3]).query("name != 'random'")

@@ -52,12 +52,13 @@ def test_pairs_stand_beside_it_with_rank_correlations() -> None:
     assert "nothing is said of another training run" in text
 
 
-def test_seeds_and_hundredths_are_said() -> None:
+def test_cells_are_in_the_unit_of_the_bar_and_seeds_are_said() -> None:
     table = matrix(12).assign(n_seeds=3)
     figure = trait_transfer(table)
-    assert figure.axes[0].texts[0].get_text() == "100 •"
+    assert figure.axes[0].texts[0].get_text() == "+1.00 •"
+    assert figure.axes[1].get_xlabel() == "transfer (bits a token)"
     text = figure.get_supxlabel().replace("\n", " ")
-    assert "3 seeds" in text and "100 x bits" in text and "No trait was set aside" in text
+    assert "3 seeds" in text and "100 x" not in text and "No trait was set aside" in text
 
 
 @pytest.mark.parametrize("n", [4, 12])
