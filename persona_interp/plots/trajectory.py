@@ -85,7 +85,7 @@ def trajectory(
         if line or len(axes.lines) > 2:
             legend(figure, *axes.get_legend_handles_labels())
         note = _note(table, n_hidden=len(names[most:]), has_seeds=seeds is not None)
-        return finish(figure, note, height=1.9, title=title)
+        return finish(figure, note, height=2.2, title=title)
 
 
 def _checked(table: pd.DataFrame, line: str) -> pd.DataFrame:

@@ -35,7 +35,7 @@ def test_every_plot_function_is_in_the_grid() -> None:
     assert set(FIGURES) == set(plots.__all__) - NO_FIGURE
 
 
-@pytest.mark.parametrize(("name", "size"), cases())
+@pytest.mark.parametrize(("name", "size"), list(cases()))
 def test_a_figure_can_be_read(name: str, size: Size, monkeypatch: pytest.MonkeyPatch) -> None:
     for figure in FIGURES[name](size):
         assert faults(figure, monkeypatch) == []
