@@ -28,6 +28,11 @@ COLUMN_ROOM = 125
 """Length of a turned label of a column (points)."""
 SMALLEST = 4.5
 """Font size (points) below which nothing is written."""
+NTH = {2: "second", 3: "third"}
+FEW = 3
+"""Letters of a line, at least, where names are longer."""
+AROUND = 2.5
+"""Room for what stands around the panels, to begin with (inches)."""
 EDGE = 0.005
 """Of the figure's width, left free on both sides."""
 GAP = 0.05
@@ -42,6 +47,16 @@ class _Labels(NamedTuple):
     places: list[float]
     names: list[str]
     size: float
+
+
+class _Turned(NamedTuple):
+    """How names of columns are written."""
+
+    names: list[str]
+    angle: int
+    size: float
+    every: int = 1
+    remark: str = ""
 
 
 def finish(figure: Figure, note: str, *, height: float, title: str = "") -> Figure:
@@ -60,25 +75,21 @@ def finish(figure: Figure, note: str, *, height: float, title: str = "") -> Figu
     rows, columns = _named(figure, "y"), _named(figure, "x")
     below, above = _write(figure, note, title)
     place = partial(_grow, figure, note=below, title=above)
-    for labels in columns:
-        labels.axes.set_xticks(labels.places, [""] * len(labels.places))
-    _wrap_titles(figure)
     tall = height
+    turned: list[_Turned] = []
     for room in ROW_ROOM:
         tall = max([height, *(_fit_rows(labels, room) for labels in rows)])
-        place(tall)
+        for attempt in range(3):  # turned labels take of the width that decides how they are turned
+            broken = _wrap_titles(figure)
+            before, turned = turned, [_turned(labels) for labels in columns]
+            if attempt and turned == before and not broken:
+                break
+            for labels, look in zip(columns, turned, strict=True):
+                _turn(labels, look)
+            place(tall)
         if panel_shares(figure)[0] >= SHARE + 0.02:
             break
-    if _wrap_titles(figure):
-        place(tall)
-    remarks: list[str] = []
-    for _ in range(2 if columns else 0):  # turned labels take some of the width
-        wide, _ = panel_shares(figure)
-        remarks = [_fit_columns(labels) for labels in columns]
-        figure.set_figheight(figure.get_figheight() + COLUMN_ROOM / INCH)  # room to begin with
-        place(tall)
-        if abs(panel_shares(figure)[0] - wide) < 0.01:
-            break
+    remarks = [look.remark for look in turned]
     remarks += [fit_cells(axes) for axes in figure.axes]
     remarks += [place_names(axes) for axes in figure.axes]
     if any(remarks):
@@ -150,44 +161,42 @@ def _smallest_gap(places: Sequence[float]) -> float:
     return float(gaps.min()) if len(gaps) else 1.0
 
 
-def _fit_columns(labels: _Labels) -> str:
-    """Wrap, turn, shrink or thin out the names of columns; returns what the note has to say."""
+def _turned(labels: _Labels) -> _Turned:
+    """How the names of columns fit: as they are, wrapped, turned, shrunk or thinned out."""
     axes, names, size = labels.axes, labels.names, labels.size
-    window = axes.get_window_extent()
-    points = window.width / axes.figure.dpi * INCH
+    inches = axes.get_window_extent().width / axes.figure.dpi
     x = axes.transData.transform([(place, 0.0) for place in labels.places])[:, 0]
-    room = points
-    if len(x) > 1:
-        room = _smallest_gap(x.tolist()) / axes.figure.dpi * INCH
+    room = INCH * (_smallest_gap(x.tolist()) / axes.figure.dpi if len(x) > 1 else inches)
     # as they are, or in lines that are as wide as a column
     for short in (names, fit(names, room=0.92 * room, size=size, lines=3)):
-        broken = any(len(line) == 1 for name in short for line in name.split("\n") if len(name) > 9)
-        fits = max(text_width(name, size=size) for name in short) <= 0.95 * room
-        if fits and max(name.count("\n") for name in short) < 3 and not broken:
-            _turn(axes, labels.places, short, angle=0, size=size)
-            return ""
+        lines = [line for name in short for line in name.split("\n")]
+        widest = max(text_width(line, size=size) for line in lines)
+        is_high = max(name.count("\n") for name in short) >= 3
+        # a word broken into letters is no word
+        is_torn = max(map(len, names)) > FEW and min(map(len, lines)) < FEW
+        if widest <= 0.95 * room and not is_high and not is_torn:
+            return _Turned(short, 0, size)
     short = fit(names, room=COLUMN_ROOM, size=size, lines=1)
     if 0.7 * room >= LINE * size:
-        _turn(axes, labels.places, short, angle=45, size=size)
-        return ""
+        return _Turned(short, 45, size)
     size = max(SMALLEST, min(size, room / LINE))
     every = max(1, int(np.ceil(LINE * size / room)))
+    remark = f"Every {NTH.get(every, f'{every}th')} column is named." if every > 1 else ""
     short = fit(names, room=COLUMN_ROOM, size=size, lines=1)
-    _turn(axes, labels.places[::every], short[::every], angle=90, size=size)
-    return f"Every {_nth(every)} column is named." if every > 1 else ""
+    return _Turned(short, 90, size, every, remark)
 
 
-def _nth(n: int) -> str:
-    return {2: "second", 3: "third"}.get(n, f"{n}th")
-
-
-def _turn(
-    axes: Axes, places: Sequence[float], names: Sequence[str], *, angle: float, size: float
-) -> None:
-    align = {0: "center", 45: "right", 90: "center"}[int(angle)]
-    axes.set_xticks(places, names, rotation=angle, ha=align, fontsize=size)
-    for text in axes.get_xticklabels():
-        text.set_rotation_mode("anchor" if angle == 45 else "default")
+def _turn(labels: _Labels, look: _Turned) -> None:
+    """Write the names of columns as they fit."""
+    align = "right" if look.angle == 45 else "center"
+    labels.axes.set_xticks(
+        labels.places[:: look.every],
+        look.names[:: look.every],
+        rotation=look.angle,
+        ha=align,
+        rotation_mode="anchor" if look.angle == 45 else "default",
+        fontsize=look.size,
+    )
 
 
 def _write(figure: Figure, note: str, title: str) -> tuple[Text, Text]:
@@ -253,7 +262,7 @@ def _grow(figure: Figure, tall: float, *, note: Text, title: Text) -> None:
         above = GAP + title.get_window_extent().height / figure.dpi
     legends = sum(legend.get_window_extent().height for legend in figure.legends)
     head = above + legends / figure.dpi
-    high = max(figure.get_figheight(), head + foot + tall)
+    high = max(figure.get_figheight(), head + foot + tall + AROUND)
     for _ in range(5):
         figure.set_figheight(high)
         note.set_y(GAP / high)

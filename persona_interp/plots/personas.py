@@ -105,13 +105,13 @@ def _points(
     series: Sequence[str],
     controls: Sequence[str],
 ) -> None:
+    here = distinct(rows["series"])
     steps = np.zeros(1)
-    if len(series) > 1:
-        steps = np.linspace(-SPREAD, SPREAD, len(series))
-    for i, (name, step) in enumerate(zip(series, steps, strict=True)):
+    if len(here) > 1:
+        steps = np.linspace(-SPREAD, SPREAD, len(here))
+    for name, step in zip(here, steps, strict=True):
+        i = series.index(name)  # one look in all panels
         own, hollow = rows.loc[rows["series"] == name], name in controls
-        if own.empty:  # another panel's
-            continue
         color = GRAY if hollow else nth_color(i)
         y = own["name"].map(names).to_numpy(np.float64) + step
         axes.hlines(y, own["lo"], own["hi"], color=color, linewidth=1)

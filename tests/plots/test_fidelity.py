@@ -35,7 +35,8 @@ def test_prompts_that_are_read_stand_beside_texts(fidelities: pd.DataFrame) -> N
     assert {x for dots in rings for x, _ in np.asarray(dots.get_offsets()).tolist()} == {0.5, 0.75}
     names = {t.get_text() for t in figure.legends[0].get_texts()}
     assert {f"fits, {place}" for place in Place} <= names
-    assert "Rings: the last tokens of 50 prompts read." in figure.get_supxlabel()
+    note = figure.get_supxlabel().replace("\n", " ")
+    assert "Rings: the last tokens of 50 prompts read." in note
 
 
 def points(axes: Axes) -> set[tuple[float, float]]:

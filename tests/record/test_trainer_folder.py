@@ -47,9 +47,7 @@ def sae() -> Any:
     return eye
 
 
-def test_features_over_a_trainers_checkpoints(
-    folder: Path, sae: Any, probes: pd.DataFrame
-) -> None:
+def test_features_over_a_trainers_checkpoints(folder: Path, sae: Any, probes: pd.DataFrame) -> None:
     checkpoints = pi.models.sources(folder)
     features = pi.record.features(checkpoints, probes, dictionary=sae)
     table = pi.analysis.over_checkpoints(features)
