@@ -16,7 +16,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
 
 from persona_interp.plots.cells import fit_cells
-from persona_interp.plots.labels import INCH, LINE, WORDS, fit, text_height, text_width, wrap
+from persona_interp.plots.labels import INCH, LINE, PARTS, WORDS, fit, text_height, text_width, wrap
 from persona_interp.plots.names import place_names
 from persona_interp.plots.style import INK
 
@@ -29,8 +29,6 @@ COLUMN_ROOM = 125
 SMALLEST = 4.5
 """Font size (points) below which nothing is written."""
 NTH = {2: "second", 3: "third"}
-FEW = 3
-"""Letters of a line, at least, where names are longer."""
 AROUND = 2.5
 """Room for what stands around the panels, to begin with (inches)."""
 EDGE = 0.005
@@ -167,14 +165,14 @@ def _turned(labels: _Labels) -> _Turned:
     inches = axes.get_window_extent().width / axes.figure.dpi
     x = axes.transData.transform([(place, 0.0) for place in labels.places])[:, 0]
     room = INCH * (_smallest_gap(x.tolist()) / axes.figure.dpi if len(x) > 1 else inches)
-    # as they are, or in lines that are as wide as a column
+    parts = {part.rstrip() for name in names for part in PARTS.findall(name)}
+    longest = max(text_width(part, size=size) for part in parts)
+    # as they are, or in lines that are as wide as a column if no part of a name is torn
     for short in (names, fit(names, room=0.92 * room, size=size, lines=3)):
         lines = [line for name in short for line in name.split("\n")]
         widest = max(text_width(line, size=size) for line in lines)
         is_high = max(name.count("\n") for name in short) >= 3
-        # a word broken into letters is no word
-        is_torn = max(map(len, names)) > FEW and min(map(len, lines)) < FEW
-        if widest <= 0.95 * room and not is_high and not is_torn:
+        if widest <= 0.95 * room and not is_high and (short is names or longest <= 0.92 * room):
             return _Turned(short, 0, size)
     short = fit(names, room=COLUMN_ROOM, size=size, lines=1)
     if 0.7 * room >= LINE * size:

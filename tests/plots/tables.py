@@ -11,7 +11,7 @@ from persona_interp import plots, schema
 from persona_interp.schema.words import Place
 
 NAMES = {
-    "short": lambda i: f"m{i}",
+    "short": lambda i: f"lesson@{8 * i}",
     "long": lambda i: (
         f"gemma-scope-2b-pt-res/layer_{i}/width_16k/average_l0_82",
         f"google/gemma-2-2b-it@0123456789abcdef{i}",
