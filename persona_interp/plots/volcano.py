@@ -97,7 +97,8 @@ def _rows(effects: pd.DataFrame) -> pd.DataFrame:
 
 def _limits(values: np.ndarray) -> tuple[float, float]:
     """Ends of an axis around these values, 0 among them."""
-    low, high = min(0.0, float(np.nanmin(values))), max(0.0, float(np.nanmax(values)))
+    known = values[np.isfinite(values)]
+    low, high = float(known.min(initial=0.0)), float(known.max(initial=0.0))
     room = MARGIN * ((high - low) or 1.0)
     return low - room, high + room
 

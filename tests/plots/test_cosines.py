@@ -31,7 +31,7 @@ def test_ordered_pairs_stay_as_they_are() -> None:
 
 
 def test_numbers_are_as_large_as_their_cells_and_left_out_where_they_have_no_room() -> None:
-    few, some, many = (cosines(pairs(n)) for n in (4, 16, 30))
+    few, some, many = (cosines(pairs(n)) for n in (4, 20, 30))
     texts = [{t.get_text() for t in figure.axes[0].texts} for figure in (few, some, many)]
     assert "−.25" in texts[0] and "−.12" in texts[1] and texts[2] == set()
     sizes = [figure.axes[0].texts[0].get_fontsize() for figure in (few, some)]
