@@ -47,7 +47,7 @@ def trajectory(
         unit: Their unit; by default the one in the column ``unit``.
         start: Value before the first step, at step 0, where the table has no row of it: 0 for
             shifts.
-        most: Lines that are drawn, those first that go farthest.
+        most: Lines that are drawn; where there are more, those that go farthest.
         seeds: The same before averaging, with ``seed``: drawn as thin lines.
         title: Above the figure.
 
@@ -67,7 +67,9 @@ def trajectory(
     line = line or next((column for column in LINES if column in table), "")
     table = _checked(table, line)
     axis = _axis(table, label=label, unit=unit)
-    names = _farthest(table)
+    names = distinct(table["_line"])
+    if len(names) > most:
+        names = _farthest(table)
     with style():
         figure, (axes,) = panels()
         if start == 0 or min(table[["estimate", "lo"]].min()) <= 0:
