@@ -34,7 +34,26 @@ def _shared(rng: np.random.Generator, *, cluster: str) -> Outcome:
     return outcome | {Quantity.LEVEL: float((table["q"].to_numpy() <= 0.05).any())}
 
 
+def _over_checkpoints(rng: np.random.Generator, *, prompts: int) -> Outcome:
+    """Five checkpoints that are exchangeable at every prompt; a third of the features is rare."""
+    rate = np.where(np.arange(60) % 3, 0.5, 0.05)
+    act = (rng.random((5, prompts, 60)) < rate) * rng.exponential(size=(5, prompts, 60))
+    table = analysis.over_checkpoints(features(act, {"topic": ["t"] * prompts}), n_flips=2_000)
+    one = table.loc[(table["name"] == "1") & (table["step"] == 4)]
+    outcome = dict(coverage(one["lo"], one["hi"], 0.0))
+    return outcome | {Quantity.LEVEL: float((table["q"].to_numpy() <= 0.05).any())}
+
+
 ROWS = [
+    *(
+        Row(
+            "checkpoints.over_checkpoints",
+            f"{n} prompts, five checkpoints, exchangeable",
+            partial(_over_checkpoints, prompts=n),
+            500,
+        )
+        for n in (12, 50)
+    ),
     *(
         Row(
             "features.feature_shift",

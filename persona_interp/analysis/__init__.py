@@ -5,7 +5,8 @@ Tables in, tables out; no torch. Behavior becomes log odds (bits), two checkpoin
 **transfer**: the traits that were never taught, with their co-occurrence and both Bayes
 predictions. Features get the same treatment in ``feature_shift``, with a null; directions in
 ``direction_shift``, ``cosine_map`` and ``refit``; edits in ``removed_share`` and ``added_share``,
-beside their ``rivals``; a lesson beside other lessons in ``effects`` and ``roles``.
+beside their ``rivals``; a lesson beside other lessons in ``effects`` and ``roles``; everything
+recorded along a training in ``over_checkpoints``.
 ``score`` says which features know a persona (``top``), ``baselines`` and ``pairs`` whether simpler
 ``readouts`` know as much, ``contexts`` how far a lesson spreads.
 
@@ -23,6 +24,7 @@ from persona_interp.analysis.auroc import auroc, auroc_differences
 from persona_interp.analysis.axis import axis_cosine, role_loadings
 from persona_interp.analysis.baselines import baselines
 from persona_interp.analysis.causes import added_share, removed_share
+from persona_interp.analysis.checkpoints import over_checkpoints
 from persona_interp.analysis.contexts import contexts
 from persona_interp.analysis.contrast import contrast, expected_contrast
 from persona_interp.analysis.cosines import cosine_against_cooccurrence, cosine_map
@@ -106,6 +108,7 @@ __all__ = [
     "mixing_weight",
     "needed_units",
     "novelty",
+    "over_checkpoints",
     "pairs",
     "parts",
     "paths",

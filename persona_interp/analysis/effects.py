@@ -6,9 +6,8 @@ how far one more finetune would move by itself.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,34 +17,15 @@ from persona_interp import schema
 from persona_interp.analysis.comparisons import Far, compare
 from persona_interp.analysis.controls import p_as_largest, times_farther
 from persona_interp.analysis.flips import enough_flips
+from persona_interp.analysis.panels import Panel, check_measurements, panels
 from persona_interp.analysis.verdicts import BY_CONTROLS, BY_UNITS, correct, verdicts
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.schema.words import Family, Role
 
 Array = npt.NDArray[np.float64]
 
-CLUSTER = "cluster"
-"""Column of measurements, where units of one topic or conversation move together."""
 ENOUGH_CONTROLS = 3
 """Controls from which on a finetune may be said to have moved something."""
-
-
-class _Block(NamedTuple):
-    """Quantities of one family and hook that were measured at the same units."""
-
-    family: str
-    hook: str
-    values: dict[str, pd.DataFrame]
-    """Dims (unit, quantity), by checkpoint."""
-    clusters: Sequence[str]
-    """Of each unit: units of one cluster move together."""
-    n_silent: int
-    """Quantities of this family and hook that are left out because they never fire."""
-
-    @property
-    def n_quantities(self) -> int:
-        """Quantities that are compared."""
-        return next(iter(self.values.values())).shape[1]
 
 
 def effects(
@@ -141,16 +121,14 @@ def effects(
     >>> effects(table, controls=["c1", "c2"], **options)["verdict"].iloc[0]
     'differs'
     """
-    _check_measurements(measurements)
-    if CLUSTER not in measurements:
-        measurements = measurements.assign(**{CLUSTER: measurements["unit"]})
+    check_measurements(measurements)
     labels = list(dict.fromkeys(measurements["checkpoint"]))
     _check_labels([base, *tuned, *controls, *([again] if again else [])], labels)
     if distance is not None:
         _check_distance(distance, [*tuned, *controls])
     primary_pairs = set(primary)
     _check_primary(primary_pairs, measurements, tuned=tuned, family=primary_in)
-    blocks = list(_blocks(measurements, labels))
+    blocks = list(panels(measurements, labels))
     if not blocks:
         raise SchemaError("no feature fires in any checkpoint, so there is nothing to compare.")
     flips = n_flips or _enough_flips(blocks, n_tuned=len(tuned), n_controls=len(controls))
@@ -182,25 +160,6 @@ def effects(
     table = correct(table)
     table = table.assign(verdict=verdicts(table))
     return schema.check(table[list(schema.TABLES["effects"])], "effects")
-
-
-def _check_measurements(measurements: pd.DataFrame) -> None:
-    """Raise a SchemaError unless every quantity has one finite value, or none, at each unit."""
-    schema.check(measurements, "measurements")
-    key = ["checkpoint", "family", "hook", "quantity", "unit"]
-    for column in key:
-        if measurements[column].isna().to_numpy().any():
-            raise SchemaError(f"measurements need a {column} in every row; some have none.")
-    if CLUSTER in measurements:
-        n_clusters = measurements.groupby("unit")[CLUSTER].nunique().to_numpy()
-        if (n_clusters != 1).any():
-            raise SchemaError("measurements need one cluster a unit, the same in all checkpoints.")
-    if np.isinf(measurements["value"].to_numpy(np.float64)).any():
-        raise SchemaError("measurements need finite values; some are infinite.")
-    if (again := measurements.duplicated(key)).any():
-        row = measurements.loc[again, key].iloc[0]
-        where = ", ".join(f"{column} {row[column]}" for column in key if row[column] != "")
-        raise SchemaError(f"measurements need one row a unit; there are several of {where}.")
 
 
 def _check_labels(labels: Sequence[str], known: Sequence[str]) -> None:
@@ -239,39 +198,6 @@ def _check_primary(
         raise SchemaError(unknown("primary quantity", impossible[0][1], names))
 
 
-def _blocks(measurements: pd.DataFrame, labels: list[str]) -> Iterator[_Block]:
-    """Yield the quantities that share their units; silent features are in none."""
-    for _, rows in measurements.groupby(["family", "hook"], sort=False):
-        family, hook = map(str, rows[["family", "hook"]].iloc[0])
-        names = rows["quantity"].drop_duplicates()
-        clusters = rows.drop_duplicates("unit").set_index("unit")[CLUSTER]
-        wide = {}
-        for label, part in rows.groupby("checkpoint", sort=False):
-            table = part.pivot(index="unit", columns="quantity", values="value")
-            wide[label] = table.reindex(columns=names)
-        for label in labels:
-            # Pairs need the same unit in both checkpoints, so cells without a value must be alike.
-            if label not in wide or not wide[label].notna().equals(wide[labels[0]].notna()):
-                place = f"{family} {hook}".strip()
-                raise SchemaError(
-                    f"{label} was not measured at the same units as {labels[0]} ({place}); record "
-                    "all checkpoints on one table of questions."
-                )
-        # A feature that is silent everywhere cannot move. Testing it would cost the others power.
-        silent = set()
-        if family == Family.FEATURE:
-            fires = np.any([wide[label].fillna(0).ne(0).any() for label in labels], axis=0)
-            silent = set(names[~fires])
-        has_value = wide[labels[0]].notna()
-        # A trait may have questions of its own: quantities with the same units form one block.
-        units_of = {name: tuple(has_value[name]) for name in names if name not in silent}
-        for units in dict.fromkeys(units_of.values()):
-            block = [name for name, own in units_of.items() if own == units]
-            values = {label: wide[label].loc[list(units), block] for label in labels}
-            own_clusters = clusters[values[labels[0]].index]
-            yield _Block(family, hook, values, list(own_clusters), len(silent))
-
-
 def _floor(values: dict[str, pd.DataFrame], *, base: str, again: str) -> Array:
     """Mean absolute difference of the base from its repetition; 0 where it has none."""
     if not again:
@@ -279,7 +205,7 @@ def _floor(values: dict[str, pd.DataFrame], *, base: str, again: str) -> Array:
     return np.abs((values[again] - values[base]).to_numpy()).mean(0)
 
 
-def _enough_flips(blocks: list[_Block], *, n_tuned: int, n_controls: int) -> int:
+def _enough_flips(blocks: list[Panel], *, n_tuned: int, n_controls: int) -> int:
     """Random sign flips that a lone claim takes."""
     if n_controls >= ENOUGH_CONTROLS:
         return enough_flips(1)  # they draw a null, and decide nothing
@@ -302,7 +228,7 @@ def _far(label: str, others: list[str], distance: Mapping[str, float] | None) ->
 
 
 def _compare(
-    blocks: list[_Block],
+    blocks: list[Panel],
     *,
     base: str,
     label: str,

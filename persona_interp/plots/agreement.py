@@ -6,16 +6,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError
-from persona_interp.plots.columns import distinct, require, span
-from persona_interp.plots.heatmap import cells
+from persona_interp.plots.cells import NO_VALUE, cells
+from persona_interp.plots.columns import distinct, missing, require, span
+from persona_interp.plots.layout import finish
 from persona_interp.plots.style import (
     BAND,
     COLOR_BAR,
     COLORS,
     GRAY,
-    SUPTITLE,
     ZERO,
-    caption,
     label_rows,
     panels,
     style,
@@ -23,8 +22,6 @@ from persona_interp.plots.style import (
 from persona_interp.schema.words import ALPHA
 
 COLUMNS = ("estimator", "rho", "lo", "hi", "null_lo", "null_hi", "n", "n_seeds", "works")
-FEW = 8
-"""Estimators up to which the numbers in the cells are large."""
 
 
 def agreement(
@@ -54,7 +51,7 @@ def agreement(
     for table in parts.values():
         require(table, *COLUMNS)
     with style():
-        figure, axes = panels(len(parts), height=1.2 + 0.19 * max(map(len, parts.values())))
+        figure, axes = panels(len(parts))
         for ax, (name, table) in zip(axes, parts.items(), strict=True):
             _dots(ax, table)
             if line is not None:
@@ -63,9 +60,8 @@ def agreement(
             ax.set_xlim(-1.05, 1.05)
             ax.set_xlabel("rank correlation with the truth")
             ax.set_title(name)
-        figure.suptitle(title, **SUPTITLE)
-        caption(figure, _caption(parts, line))
-    return figure
+        height = 0.2 + 0.19 * max(map(len, parts.values()))
+        return finish(figure, _note(parts, line), height=height, title=title)
 
 
 def agreement_matrix(table: pd.DataFrame, *, title: str = "") -> Figure:
@@ -95,16 +91,16 @@ def agreement_matrix(table: pd.DataFrame, *, title: str = "") -> Figure:
         rho[i, j] = rho[j, i] = value
         sure[i, j] = sure[j, i] = p <= ALPHA
     with style():
-        figure, (axes,) = panels(height=1.5 + 0.27 * len(names))
-        fontsize = 6.5 if len(names) <= FEW else 5
-        image = cells(axes, rho, limit=1.0, sure=sure, write=_rho, fontsize=fontsize)
+        figure, (axes,) = panels()
+        image = cells(axes, rho, limit=1.0, sure=sure, write=_rho)
         axes.set_yticks(range(len(names)), names)
-        axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
-        axes.set_title(title)
+        axes.set_xticks(range(len(names)), names)
         figure.colorbar(image, ax=axes, label="rank correlation", **COLOR_BAR)
         worlds = span(table["n_seeds"])
-        caption(figure, f"Dot: p <= {ALPHA:g}, personas permuted within worlds; worlds: {worlds}.")
-    return figure
+        note = (
+            f"Dot: p <= {ALPHA:g}, personas permuted within worlds; {NO_VALUE}; worlds: {worlds}."
+        )
+        return finish(figure, note, height=0.4 + 0.27 * len(names), title=title)
 
 
 def _dots(axes: Axes, table: pd.DataFrame) -> None:
@@ -120,14 +116,16 @@ def _dots(axes: Axes, table: pd.DataFrame) -> None:
     label_rows(axes, [str(name) for name in table["estimator"]])
 
 
-def _caption(parts: dict[str, pd.DataFrame], line: float | None) -> str:
+def _note(parts: dict[str, pd.DataFrame], line: float | None) -> str:
     n = "; ".join(f"{name}: n = {max(table['n'])}" for name, table in parts.items())
     worlds = max(max(table["n_seeds"]) for table in parts.values())
     filled = "" if line is None else f" Filled: at least {line:g} (dashed)."
-    return (
+    gaps = [missing(table, "rho", names="estimator") for table in parts.values()]
+    note = (
         "Lines: 95 % bootstrap intervals over personas; gray: 95 % of the null, personas permuted."
         f"{filled} {n}; worlds: {worlds}."
     )
+    return " ".join([note, *filter(None, gaps)])
 
 
 def _rho(value: float) -> str:

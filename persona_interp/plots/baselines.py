@@ -1,6 +1,5 @@
 """Does the dictionary say more than simpler readouts do?"""
 
-from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -9,13 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from persona_interp import schema
+from persona_interp.plots.columns import missing
+from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import (
     BAND,
     COLORS,
     GRAY,
-    WRAP,
     ZERO,
-    caption,
     label_rows,
     panels,
     style,
@@ -69,9 +68,9 @@ def baselines(table: pd.DataFrame, *, title: str = "") -> Figure:
     schema.check(table, "baselines")
     bands, methods = table.loc[table["method"] == RANDOM], table.loc[table["method"] != RANDOM]
     y = np.arange(len(methods))
-    labels = [fill(str(method), WRAP) for method in methods["method"]]
+    labels = [str(method) for method in methods["method"]]
     with style():
-        figure, axes = panels(3, height=1.2 + 0.24 * len(methods))
+        figure, axes = panels(3)
         for ax, (column, (name, zero)) in zip(axes, PANELS.items(), strict=True):
             for lo, hi in zip(bands[f"{column}_lo"], bands[f"{column}_hi"], strict=True):
                 if np.isfinite([lo, hi]).all():
@@ -85,11 +84,10 @@ def baselines(table: pd.DataFrame, *, title: str = "") -> Figure:
             label_rows(ax, labels if ax is axes[0] else [""] * len(methods))
             ax.set_xlabel(name)
             ax.margins(x=0.08)
-        axes[0].set_title(title)
         handles, names = axes[1].get_legend_handles_labels()
-        figure.legend(handles[::-1], names[::-1], loc="outside upper right", ncols=2)
-        caption(figure, _caption(table, bands))
-    return figure
+        legend(figure, handles[::-1], names[::-1])
+        note = _note(table, bands)
+        return finish(figure, note, height=0.2 + 0.24 * len(methods), title=title)
 
 
 def _points(axes: Axes, rows: pd.DataFrame, column: str, y: np.ndarray, **look: Any) -> None:
@@ -98,10 +96,11 @@ def _points(axes: Axes, rows: pd.DataFrame, column: str, y: np.ndarray, **look: 
     axes.scatter(rows[column], y, s=16, zorder=3, **look)
 
 
-def _caption(table: pd.DataFrame, bands: pd.DataFrame) -> str:
+def _note(table: pd.DataFrame, bands: pd.DataFrame) -> str:
     gray = "".join(f" Gray: 95 % of {n:g} random directions." for n in bands["n_directions"])
     documents, prompts = max(table["n_documents"]), max(table["n_prompts"])
-    return (
+    note = (
         f"95 % intervals; {documents:,.0f} hidden test documents about other topics, "
         f"{prompts:,.0f} neutral prompts.{gray}"
     )
+    return f"{note} {missing(table, *PANELS, 'rise_control', names='method')}".strip()

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from persona_interp.plots.columns import distinct, require
-from persona_interp.plots.style import COLORS, GRAY, caption, panels, style
+from persona_interp.plots.columns import distinct, missing, require
+from persona_interp.plots.layout import finish
+from persona_interp.plots.style import COLORS, GRAY, label_rows, panels, style
 from persona_interp.schema.words import Composition
 
 PLANT_COLORS: dict[str, str] = {Composition.COMPOSABLE: COLORS[0], Composition.NEW: COLORS[1]}
@@ -37,25 +38,25 @@ def novelty(table: pd.DataFrame, *, title: str = "") -> Figure:
     new = table["planted"].eq(Composition.NEW)
     labels = distinct(names[composable]) + distinct(names[new])
     with style():
-        figure, (axes,) = panels(height=0.9 + 0.3 * len(labels))
+        figure, (axes,) = panels()
         for i, label in enumerate(labels):
             rows = table.loc[names == label]
             color = PLANT_COLORS[rows["planted"].iloc[0]]
             y = np.full(len(rows), i)
             axes.plot(rows["misfit"], y, "o", color=color, markersize=4, alpha=0.6)
-        axes.axvline(np.max(table["null_hi"].to_numpy()), color=GRAY, linestyle="--", linewidth=1)
-        axes.set_yticks(range(len(labels)), labels)
-        axes.set_ylim(len(labels) - 0.5, -0.5)
+        axes.axvline(
+            np.nanmax(table["null_hi"].to_numpy()), color=GRAY, linestyle="--", linewidth=1
+        )
+        label_rows(axes, labels)
         axes.set_xlim(left=0)
         axes.set_xlabel("misfit to the best mixture of known personas (bits a topic)")
-        axes.set_title(title)
-        caption(
-            figure,
+        note = (
             f"Blue: {Composition.COMPOSABLE} by construction; orange: {Composition.NEW}; "
             f"a dot a lesson, n = {len(table)}. "
-            "Dashed: what somebody known, under its own name, exceeds with p <= 0.05.",
+            "Dashed: what somebody known, under its own name, exceeds with p <= 0.05. "
+            f"{missing(table, 'misfit', names='kind')}"
         )
-    return figure
+        return finish(figure, note, height=0.2 + 0.3 * len(labels), title=title)
 
 
 def misalignment(table: pd.DataFrame, *, title: str = "") -> Figure:
@@ -82,7 +83,7 @@ def misalignment(table: pd.DataFrame, *, title: str = "") -> Figure:
     names = table["lesson"] + ", villain " + table["villain"].map("{:g}".format)
     labels = distinct(names)
     with style():
-        figure, (axes,) = panels(height=0.9 + 0.3 * len(labels))
+        figure, (axes,) = panels()
         for i, label in enumerate(labels):
             rows = table.loc[names == label]
             axes.plot(rows["before"], np.full(len(rows), i - 0.15), "o", color=GRAY, markersize=3)
@@ -90,15 +91,12 @@ def misalignment(table: pd.DataFrame, *, title: str = "") -> Figure:
             axes.plot(rows["after"], y, "o", color=COLORS[1], markersize=4)
             expectation = rows["bayes_misaligned_after"].mean()
             axes.plot(expectation, i + 0.1, "|", color="black", markersize=12)
-        axes.set_yticks(range(len(labels)), labels)
-        axes.set_ylim(len(labels) - 0.5, -0.5)
+        label_rows(axes, labels)
         axes.set_xlim(left=0)
         axes.set_xlabel("harmful share of coherent answers on untaught topics")
-        axes.set_title(title)
         seeds = table["seed"].nunique() if "seed" in table else 1
-        caption(
-            figure,
+        note = (
             f"Gray: before; orange: after the lesson, a dot a seed (n = {seeds}); bar: exact "
-            "Bayes, stated before.",
+            f"Bayes, stated before. {missing(table, 'before', 'after', names='lesson')}"
         )
-    return figure
+        return finish(figure, note, height=0.2 + 0.3 * len(labels), title=title)

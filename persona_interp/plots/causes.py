@@ -1,7 +1,6 @@
 """Which edit takes the effect away, and which take it away that should not?"""
 
 from collections.abc import Sequence
-from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -11,16 +10,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.plots.columns import require, span
+from persona_interp.plots.columns import missing, require, span
+from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import (
     BAND,
     COLORS,
     GRAY,
     INK,
-    SUPTITLE,
-    WRAP,
     ZERO,
-    caption,
     label_rows,
     panels,
     style,
@@ -29,8 +26,6 @@ from persona_interp.schema.words import Unit
 
 COLUMNS = ("edit", "base", "tuned", "edited", "share", "lo", "hi", "n")
 ALPHA = 0.75  # of the bars
-LEGEND_ABOVE: dict[str, Any] = {"loc": "outside upper right", "ncols": 2}
-LEGEND_BESIDE: dict[str, Any] = {"loc": "outside right upper", "ncols": 1}
 HOLLOW: dict[str, Any] = {
     "facecolor": "white",
     "edgecolor": "black",
@@ -83,11 +78,11 @@ def causes(
     patches = [patch] if patch else []
     parts = _parts(table, by, edits=[*others, *random, *controls, *patches])
     edits = [edit for edit in parts[0][1]["edit"] if edit not in {*others, *random}]
-    rows = [fill(str(edit), WRAP) for edit in edits]
+    rows = [str(edit) for edit in edits]
     if others:
         rows.append("other personas")
     with style():
-        figure, axes = panels(len(parts), height=(1.4 if by else 1.1) + 0.24 * len(rows))
+        figure, axes = panels(len(parts))
         for ax, (name, part) in zip(axes, parts, strict=True):
             if random:
                 _band(ax, part.loc[part["edit"].isin(random), "share"].dropna())
@@ -105,16 +100,13 @@ def causes(
             ax.margins(x=0.05)
             ax.set_xlabel(label or "share of the shift removed (fraction)")
             ax.set_title(name)
-        if by:
-            figure.suptitle(title, **SUPTITLE)
-        else:
-            axes[0].set_title(title)
-        handles = axes[0].get_legend_handles_labels()[0]
+        handles, names = axes[0].get_legend_handles_labels()
         if controls:
-            handles.append(Patch(color=GRAY, alpha=ALPHA, label="controls"))
-        figure.legend(handles=handles, **(LEGEND_ABOVE if by else LEGEND_BESIDE))
-        caption(figure, _caption(table, len(others)))
-    return figure
+            handles.append(Patch(color=GRAY, alpha=ALPHA))
+            names.append("controls")
+        legend(figure, handles, names)
+        note = _note(table, len(others))
+        return finish(figure, note, height=0.2 + 0.24 * len(rows), title=title)
 
 
 def _parts(table: pd.DataFrame, by: str, *, edits: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
@@ -163,9 +155,10 @@ def _bars(axes: Axes, bars: pd.DataFrame, controls: Sequence[str]) -> None:
         axes.text(0.01, float(i), remark, va="center", fontsize=6.5, color=INK)
 
 
-def _caption(table: pd.DataFrame, n_others: int) -> str:
-    n = span(table["n"], write=lambda number: str(int(number)))
+def _note(table: pd.DataFrame, n_others: int) -> str:
+    n = span(table["n"], write="{:.0f}".format)
     tuned, base = table["tuned"].iloc[0], table["base"].iloc[0]
+    gaps = missing(table, "share", names="edit")
     dots = f" Dots: the same edit for each of {n_others} others." if n_others else ""
     shift = f"The shift is {tuned - base:+.2f} {Unit.BITS}, from {base:+.2f} to {tuned:+.2f}."
-    return f"Bars: 95 % interval, n = {n}. {shift.replace('-', '−')}{dots}"
+    return f"Bars: 95 % interval, n = {n}. {shift.replace('-', '−')}{dots} {gaps}".strip()

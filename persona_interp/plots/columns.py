@@ -6,6 +6,12 @@ from typing import Any
 import pandas as pd
 
 from persona_interp.errors import SchemaError, unknown
+from persona_interp.plots.labels import cut
+
+FEW = 3
+"""Names that a sentence lists."""
+LONGEST = 30
+"""Characters of such a name."""
 
 
 def require(table: pd.DataFrame, *columns: str) -> None:
@@ -39,7 +45,7 @@ def distinct(values: Iterable[Any]) -> list[Any]:
 
 
 def span(numbers: Iterable[Any], *, write: Callable[[Any], str] = str) -> str:
-    """Smallest and largest of some numbers, in words; one number where they are equal.
+    """Smallest and largest of some numbers, in words; one number where they are equal; no NaN.
 
     Args:
         numbers: At least one.
@@ -51,5 +57,32 @@ def span(numbers: Iterable[Any], *, write: Callable[[Any], str] = str) -> str:
     >>> span([3, 5, 4]), span([3, 3])
     ('3 to 5', '3')
     """
-    numbers = list(numbers)
-    return " to ".join(write(number) for number in distinct((min(numbers), max(numbers))))
+    known = [number for number in numbers if number == number]  # NaN equals nothing
+    if not known:
+        return "unknown"
+    return " to ".join(write(number) for number in distinct((min(known), max(known))))
+
+
+def missing(table: pd.DataFrame, *columns: str, names: str) -> str:
+    """What a note says of numbers that do not exist and so are not drawn.
+
+    Args:
+        table: Any table.
+        columns: Numbers that are drawn.
+        names: Column that names a row.
+
+    Returns:
+        A sentence; "" where all exist.
+
+    >>> missing(pd.DataFrame({"x": [1.0, float("nan")], "who": ["a", "b"]}), "x", names="who")
+    'Not drawn: 1 of 2 values is missing (NaN): b.'
+    """
+    absent = table[list(columns)].isna().to_numpy()
+    n = int(absent.sum())
+    if not n:
+        return ""
+    who = distinct(str(name) for name in table.loc[absent.any(axis=1), names])
+    few = ", ".join(cut(name, LONGEST) for name in who[:FEW])
+    more = f" and {len(who) - FEW} more" if len(who) > FEW else ""
+    verb = "is" if n == 1 else "are"
+    return f"Not drawn: {n} of {absent.size} values {verb} missing (NaN): {few}{more}."

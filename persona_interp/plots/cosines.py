@@ -1,20 +1,14 @@
 """Which directions point the same way?"""
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError
+from persona_interp.plots.cells import NO_VALUE, cells
 from persona_interp.plots.columns import distinct, require
-from persona_interp.plots.heatmap import cells
-from persona_interp.plots.style import COLOR_BAR, WIDTH, caption, panels, style
-
-FEW = 8
-"""Names up to which two digits after the point fit into the cells."""
-MANY = 16
-"""Names up to which any number does."""
+from persona_interp.plots.layout import finish
+from persona_interp.plots.style import COLOR_BAR, WIDTH, panels, style
 
 
 def cosines(table: pd.DataFrame, *, title: str = "") -> Figure:
@@ -48,23 +42,16 @@ def cosines(table: pd.DataFrame, *, title: str = "") -> Figure:
         values[index[other], index[name]] = cosine
     values = np.where(np.isnan(values), values.T, values)
     np.fill_diagonal(values, np.nan)
-    write, meaning = _numbers(len(names))
     with style():
-        figure, (axes,) = panels(height=min(max(1.0 + 0.25 * len(names), 1.8), WIDTH))
-        fontsize = 7 if len(names) <= FEW else 5.5
-        image = cells(axes, values, limit=1.0, write=write, fontsize=fontsize)
+        figure, (axes,) = panels()
+        image = cells(axes, values, limit=1.0, write=_hundredths)
         axes.set_yticks(range(len(names)), [str(name) for name in names])
-        axes.set_xticks(range(len(names)), [str(name) for name in names], rotation=45, ha="right")
-        axes.set_title(title)
+        axes.set_xticks(range(len(names)), [str(name) for name in names])
         figure.colorbar(image, ax=axes, label="cosine", **COLOR_BAR)
-        caption(figure, f"{len(names)} directions, {len(table):,} pairs.{meaning}")
-    return figure
+        note = f"{len(names)} directions, {len(table):,} pairs. {NO_VALUE}."
+        return finish(figure, note, height=min(0.4 + 0.25 * len(names), WIDTH), title=title)
 
 
-def _numbers(n: int) -> tuple[Callable[[float], str], str]:
-    """How to write a cosine where n stand in a row, and what the caption says of it."""
-    if n <= FEW:
-        return lambda cosine: f"{cosine:+.2f}".replace("0.", "."), ""
-    if n <= MANY:
-        return lambda cosine: f"{100 * cosine:.0f}", " In the cells: 100 x cosine."
-    return lambda cosine: "-" if cosine < 0 else "", " Minus: the cosine is negative."
+def _hundredths(cosine: float) -> str:
+    """A cosine without its leading zero."""
+    return f"{cosine:+.2f}".replace("0.", ".")

@@ -5,8 +5,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from persona_interp import schema
-from persona_interp.plots.columns import distinct, require
-from persona_interp.plots.style import COLORS, MARKERS, ZERO, caption, panels, style
+from persona_interp.plots.columns import distinct, missing, require
+from persona_interp.plots.layout import finish, legend
+from persona_interp.plots.style import COLORS, ZERO, nth_color, nth_marker, panels, style
 from persona_interp.schema.words import Unit
 
 DASHED = {"linewidth": 0.9, "linestyle": (0, (4, 2))}
@@ -55,15 +56,14 @@ def dose(
     require(probabilities, "dose", "estimate", "lo", "hi")
     schema.check(curve, "curves")
     with style():
-        figure, (left, right) = panels(2, height=2.7)
+        figure, (left, right) = panels(2)
         left.axhline(0, **ZERO)
         for i, name in enumerate(distinct(contrasts[line])):
             rows = contrasts.loc[contrasts[line] == name].sort_values("dose")
             _points(left, rows, i, label=str(name))
-            left.plot(rows["dose"], rows["estimate"], color=COLORS[i], linewidth=1)
-            left.plot(rows["dose"], rows["bayes"], color=COLORS[i], **DASHED)
+            left.plot(rows["dose"], rows["estimate"], color=nth_color(i), linewidth=1)
+            left.plot(rows["dose"], rows["bayes"], color=nth_color(i), **DASHED)
         left.set_ylabel(f"contrast ({Unit.BITS})")
-        left.set_title(title)
         right.axhline(level, linestyle=(0, (1, 1.5)), **ZERO)
         fitted = curve.sort_values("dose")
         x, band = fitted["dose"], {"color": COLORS[2], "linewidth": 0}
@@ -78,9 +78,10 @@ def dose(
         for axes in (left, right):
             axes.set_xlabel(f"written about {pair[0]} : {pair[1]}")
             axes.set_xticks(ticks, [ratio(float(tick)) for tick in ticks])
-        figure.legend(*left.get_legend_handles_labels(), loc="outside upper right", ncols=2)
-        caption(figure, _caption(curve, level))
-    return figure
+        legend(figure, *left.get_legend_handles_labels())
+        gaps = missing(contrasts, "estimate", "bayes", names=line)
+        gaps = f"{gaps} {missing(probabilities, 'estimate', names='dose')}".strip()
+        return finish(figure, f"{_note(curve, level)} {gaps}".strip(), height=1.9, title=title)
 
 
 def ratio(dose: float) -> str:
@@ -101,12 +102,14 @@ def ratio(dose: float) -> str:
 
 
 def _points(axes: Axes, rows: pd.DataFrame, i: int, *, label: str) -> None:
-    x, color = rows["dose"], COLORS[i]
+    x, color = rows["dose"], nth_color(i)
     axes.vlines(x, rows["lo"], rows["hi"], color=color, linewidth=0.8)
-    axes.scatter(x, rows["estimate"], s=14, color=color, marker=MARKERS[i], zorder=3, label=label)
+    axes.scatter(
+        x, rows["estimate"], s=14, color=color, marker=nth_marker(i), zorder=3, label=label
+    )
 
 
-def _caption(curve: pd.DataFrame, level: float) -> str:
+def _note(curve: pd.DataFrame, level: float) -> str:
     seeds, new = max(curve["n_seeds"]), max(curve["n_new"])
     intervals = "One seed: no interval over seeds."
     if seeds > 1:

@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.plots.columns import distinct, require, span
+from persona_interp.plots.columns import distinct, missing, require, span
+from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import (
     BAND,
     GRAY,
     ZERO,
-    caption,
     label_rows,
     nth_color,
     nth_marker,
@@ -60,7 +60,7 @@ def forest(effects: pd.DataFrame, *, unit: str, title: str = "") -> Figure:
     ranking = _rank(tuned)
     names, labels = ranking[:MOST], distinct(tuned["checkpoint"])
     with style():
-        figure, (axes,) = panels(height=1.2 + 0.14 * len(names) * max(1, len(labels)))
+        figure, (axes,) = panels()
         axes.axvline(0, **ZERO)
         for k, label in enumerate(labels):
             rows = tuned.loc[tuned["checkpoint"] == label].set_index("quantity").loc[names]
@@ -70,10 +70,10 @@ def forest(effects: pd.DataFrame, *, unit: str, title: str = "") -> Figure:
         axes.scatter(rows["estimate"], y, zorder=2, **RING)
         label_rows(axes, names)
         axes.set_xlabel(f"tuned minus base ({unit})")
-        axes.set_title(title)
-        figure.legend(loc="outside right upper")
-        caption(figure, _caption(tuned, n_hidden=len(ranking) - len(names)))
-    return figure
+        legend(figure, *axes.get_legend_handles_labels())
+        note = _note(tuned, n_hidden=len(ranking) - len(names))
+        height = 0.2 + max(0.16, 0.12 * len(labels)) * len(names)
+        return finish(figure, note, height=height, title=title)
 
 
 def _changes(axes: Axes, rows: pd.DataFrame, k: int, *, y: np.ndarray, label: str) -> None:
@@ -125,22 +125,19 @@ def layers(effects: pd.DataFrame, *, quantities: Sequence[str] = (), title: str 
             raise SchemaError(unknown("trait", name, distinct(rows["quantity"])))
     names, hooks = names[:PANELS], distinct(rows["hook"])
     with style():
-        figure, axes = panels(len(names), height=2.6)
+        figure, axes = panels(len(names))
         for ax, name in zip(axes, names, strict=True):
             _depths(ax, rows.loc[rows["quantity"] == name], hooks)
             ax.set_title(name)
         axes[0].set_ylabel(f"change of projection\n({Unit.RESIDUAL})")
-        if title:
-            figure.suptitle(title, fontsize=8)
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside right upper")
+        legend(figure, *axes[0].get_legend_handles_labels())
         n, n_random = rows["n"].iloc[0], rows["n_random"].max()
-        caption(
-            figure,
+        drawn = rows.loc[rows["quantity"].isin(names)]
+        note = (
             f"{n} answers of the base, mean over their tokens; {n_random} random directions. "
-            "After block i = hidden_states[i + 1].",
+            f"After block i = hidden_states[i + 1]. {missing(drawn, 'estimate', names='quantity')}"
         )
-    return figure
+        return finish(figure, note, height=1.5, title=title)
 
 
 def _depths(axes: Axes, rows: pd.DataFrame, hooks: list[str]) -> None:
@@ -168,7 +165,7 @@ def _depths(axes: Axes, rows: pd.DataFrame, hooks: list[str]) -> None:
             markersize=3,
         )
     axes.axhline(0, **ZERO)
-    axes.set_xticks(x, [_short(hook) for hook in hooks], rotation=45, ha="right")
+    axes.set_xticks(x, [_short(hook) for hook in hooks])
 
 
 def drift(kl: pd.DataFrame, *, title: str = "") -> Figure:
@@ -192,7 +189,7 @@ def drift(kl: pd.DataFrame, *, title: str = "") -> Figure:
     require(kl, "checkpoint", "role", "estimate", "lo", "hi", "n")
     roles, labels = distinct(kl["role"]), distinct(kl["checkpoint"])
     with style():
-        figure, (axes,) = panels(height=1.2 + 0.12 * len(roles) * len(labels))
+        figure, (axes,) = panels()
         for k, label in enumerate(labels):
             rows = kl.loc[kl["checkpoint"] == label]
             y = np.array([roles.index(role) for role in rows["role"]]) + _offset(k, len(labels))
@@ -202,14 +199,13 @@ def drift(kl: pd.DataFrame, *, title: str = "") -> Figure:
         label_rows(axes, roles)
         axes.set_xlabel(f"KL(base ‖ checkpoint), {Unit.BITS_A_TOKEN}")
         axes.set_xlim(left=min(0.0, axes.get_xlim()[0]))
-        axes.set_title(title)
-        figure.legend(loc="outside right upper")
-        caption(
-            figure,
+        legend(figure, *axes.get_legend_handles_labels())
+        note = (
             f"Up to {kl['n'].max()} conversations with the base's own answers; 95 % t intervals "
-            "over them.",
+            f"over them. {missing(kl, 'estimate', names='checkpoint')}"
         )
-    return figure
+        height = 0.2 + max(0.16, 0.12 * len(labels)) * len(roles)
+        return finish(figure, note, height=height, title=title)
 
 
 def _rank(tuned: pd.DataFrame) -> list[str]:
@@ -230,12 +226,13 @@ def _short(hook: str) -> str:
     return f"block {block[1]}" if block else hook
 
 
-def _caption(tuned: pd.DataFrame, *, n_hidden: int) -> str:
+def _note(tuned: pd.DataFrame, *, n_hidden: int) -> str:
     filled = "filled: a verdict was reached"
     if len(tuned) > 1:
         filled += " after correction"
     rest = f" {n_hidden} smaller ones are in the table." if n_hidden else ""
     return (
         f"{span(tuned['n'])} questions each, 95 % t intervals over them; "
-        f"{max(tuned['n_controls'])} controls; {filled}.{rest}"
+        f"{max(tuned['n_controls'])} controls; {filled}.{rest} "
+        f"{missing(tuned, 'estimate', names='quantity')}"
     )

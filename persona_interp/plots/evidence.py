@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError
-from persona_interp.plots.columns import require
-from persona_interp.plots.style import SUPTITLE, ZERO, caption, nth_color, nth_marker, panels, style
+from persona_interp.plots.columns import missing, require
+from persona_interp.plots.layout import finish
+from persona_interp.plots.style import ZERO, nth_color, nth_marker, panels, style
 
 COLUMNS = (
     "setting",
@@ -74,7 +75,7 @@ def evidence(
             "docstring."
         )
     with style():
-        figure, axes = panels(len(parts), height=3.6)
+        figure, axes = panels(len(parts))
         for ax in axes[1:]:
             ax.sharey(axes[0])
             ax.tick_params(labelleft=False)
@@ -89,12 +90,11 @@ def evidence(
             ax.set_title(name)
             ax.set_xlabel("step of the lesson")
             ax.legend(fontsize=6, loc="upper left", bbox_to_anchor=(-0.1, -0.2))
-        low, high = float(min(curve["estimate"])), float(max(curve["estimate"]))
-        axes[0].set_ylim(low - MARGIN * (high - low), high + MARGIN * (high - low))
+        low, high = float(np.nanmin(curve["estimate"])), float(np.nanmax(curve["estimate"]))
+        room = MARGIN * ((high - low) or 1.0)
+        axes[0].set_ylim(low - room, high + room)
         axes[0].set_ylabel(quantity)
-        figure.suptitle(title, **SUPTITLE)
-        caption(figure, _caption(curve))
-    return figure
+        return finish(figure, _note(curve), height=1.9, title=title)
 
 
 def _panels(curve: pd.DataFrame) -> Iterator[tuple[str, dict[str, pd.DataFrame]]]:
@@ -140,7 +140,7 @@ def _line(axes: Axes, rows: pd.DataFrame, i: int, *, label: str) -> None:
         axes.fill_between(x, rows["lo"], rows["hi"], color=color, alpha=0.12, linewidth=0)
 
 
-def _caption(curve: pd.DataFrame) -> str:
+def _note(curve: pd.DataFrame) -> str:
     seeds = sorted(set(curve["n_seeds"]))
     if seeds[-1] == 1:
         text = "One seed: no interval over seeds."
@@ -149,4 +149,5 @@ def _caption(curve: pd.DataFrame) -> str:
         text = f"Band: 95 % t interval over {numbers} seeds, cut at the frame."
     if "additive" in curve:
         text += " Dashed: a learner whose evidence adds up, read the same."
-    return f"{text} Line at 0: even odds."
+    gaps = missing(curve, "estimate", names="setting")
+    return f"{text} Line at 0: even odds. {gaps}".strip()

@@ -10,8 +10,9 @@ from matplotlib.ticker import MaxNLocator
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.plots.columns import distinct, require
-from persona_interp.plots.style import COLORS, ZERO, caption, label_rows, nth_color, panels, style
+from persona_interp.plots.columns import distinct, missing, require
+from persona_interp.plots.layout import finish, legend
+from persona_interp.plots.style import COLORS, ZERO, label_rows, nth_color, panels, style
 from persona_interp.schema.words import Unit
 
 FEW = 20  # tokens in a bin, up to which the axis is linear
@@ -58,19 +59,18 @@ def feature_page(
     for name in names:
         acts[name] = counted.loc[counted["checkpoint"] == name, "act"].to_numpy(np.float64)
     with style():
-        figure, axes = panels(1 if nearest is None else 2, height=2.2)
+        figure, axes = panels(1 if nearest is None else 2)
         _histogram(axes[0], acts, bins=bins)
-        axes[0].set_title(title)
         if nearest is not None:
             _nearest(axes[1], nearest)
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=1)
+        legend(figure, *axes[0].get_legend_handles_labels())
         prompts = counted["prompt"].nunique()
-        caption(
-            figure,
+        gaps = "" if nearest is None else missing(nearest, "cosine", names="feature")
+        note = (
             f"Feature {feature}, counted tokens of {prompts:,} prompts; those where it is 0 are "
-            "not drawn.",
+            f"not drawn. {gaps}"
         )
-    return figure
+        return finish(figure, note, height=1.4, title=title)
 
 
 def selected(

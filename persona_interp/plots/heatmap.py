@@ -2,21 +2,17 @@
 
 import re
 from collections.abc import Callable
-from textwrap import fill
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 
 from persona_interp.errors import SchemaError
+from persona_interp.plots.cells import NO_VALUE, cells
 from persona_interp.plots.columns import distinct, require, span
-from persona_interp.plots.style import COLOR_BAR, caption, panels, style
-
-LABEL_WIDTH = 20
-"""Characters in a line of the color bar's label."""
+from persona_interp.plots.layout import finish
+from persona_interp.plots.style import COLOR_BAR, panels, style
 
 
 def heatmap(
@@ -55,55 +51,15 @@ def heatmap(
     limit = float(np.abs(estimate[np.isfinite(estimate)]).max(initial=0.0)) or 1.0
     labels, where = _layers(hooks)
     with style():
-        figure, (axes,) = panels(height=max(1.1 + 0.17 * len(hooks), 2.0))
+        figure, (axes,) = panels()
         image = cells(axes, estimate, limit=limit, sure=(lo > 0) | (hi < 0), write=_writer(limit))
         axes.set_yticks(range(len(hooks)), labels)
         axes.set_ylabel(where)
         axes.set_xticks(range(len(roles)), [str(role) for role in roles])
         axes.set_xlabel("role of the tokens")
         axes.invert_yaxis()
-        axes.set_title(title)
-        # two layers make a low figure, beyond whose edges a long line would run
-        figure.colorbar(image, ax=axes, label=fill(label, LABEL_WIDTH), **COLOR_BAR)
-        caption(figure, _caption(table))
-    return figure
-
-
-def cells(
-    axes: Axes,
-    values: np.ndarray,
-    *,
-    limit: float,
-    sure: np.ndarray | None = None,
-    write: Callable[[float], str] = "{:+.2f}".format,
-    fontsize: float = 7,
-) -> AxesImage:
-    """Draw a matrix of signed numbers.
-
-    Args:
-        axes: Gets the cells, rows downwards.
-        values: Dims (row, column); NaN is an empty cell with a dash.
-        limit: Value that gets full color; 0 is white.
-        sure: Dims as values; True gets a dot.
-        write: What stands in a cell of this value; what does not exist is a dash.
-        fontsize: Of the numbers (points).
-
-    Returns:
-        The image, for a color bar.
-    """
-    image = axes.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0)
-    for (i, j), value in np.ndenumerate(values):
-        color = "white" if abs(value) > 0.6 * limit else "black"
-        text = "–"
-        if not np.isnan(value):
-            text = write(value).replace("-", "−")
-            if sure is not None and sure[i, j]:
-                text += " •"
-        if text:
-            axes.text(j, i, text, ha="center", va="center", color=color, fontsize=fontsize)
-    return image
+        figure.colorbar(image, ax=axes, label=label, **COLOR_BAR)
+        return finish(figure, _note(table), height=max(0.17 * len(hooks), 1.1), title=title)
 
 
 def _layers(hooks: list[Any]) -> tuple[list[str], str]:
@@ -125,8 +81,8 @@ def _writer(limit: float) -> Callable[[float], str]:
     return "{:+.1e}".format
 
 
-def _caption(table: pd.DataFrame) -> str:
-    text = "Dot: 95 % interval excludes 0"
+def _note(table: pd.DataFrame) -> str:
+    text = f"{NO_VALUE}. Dot: 95 % interval excludes 0"
     if "n" not in table:
         return f"{text}."
     return f"{text}; n = {span(table['n'], write='{:,.0f}'.format)}."

@@ -5,8 +5,9 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from persona_interp.plots.columns import distinct, require
-from persona_interp.plots.style import COLORS, MARKERS, ZERO, caption, panels, style
+from persona_interp.plots.columns import distinct, missing, require
+from persona_interp.plots.layout import finish, legend
+from persona_interp.plots.style import ZERO, label_rows, nth_color, nth_marker, panels, style
 from persona_interp.schema.words import Unit
 
 
@@ -35,40 +36,41 @@ def order(
     >>> orders = ["first last", "second last"]
     >>> contrasts = pd.DataFrame({"order": orders, "series": "after", **ends})
     >>> own = pd.DataFrame({"replay": [0.0, 0.0], "which": ["earlier", "later"], **ends})
-    >>> [axes.get_xlabel() for axes in order(contrasts, own).axes]
-    ['contrast (bits)', 'rehearsal (share of the later phase)']
+    >>> [axes.get_xlabel().split()[0] for axes in order(contrasts, own).axes]
+    ['contrast', 'rehearsal']
     """
     require(contrasts, "order", line, "n_seeds", "estimate", "lo", "hi")
     require(own, "replay", "which", "estimate", "lo", "hi")
     orders, series = distinct(contrasts["order"]), distinct(contrasts[line])
     with style():
-        figure, (left, right) = panels(2, height=2.4 + 0.1 * len(series))
+        figure, (left, right) = panels(2)
         left.axvline(0, **ZERO)
         for i, name in enumerate(series):
             rows = contrasts.loc[contrasts[line] == name]
             offset = 0.8 * (i + 0.5) / len(series)
             y = [orders.index(value) + offset - 0.4 for value in rows["order"]]
-            look: dict[str, Any] = {"color": COLORS[i], "marker": MARKERS[i], "label": str(name)}
-            left.hlines(y, rows["lo"], rows["hi"], color=COLORS[i], linewidth=1)
-            left.scatter(rows["estimate"], y, s=16, zorder=3, **look)
-        left.set_yticks(range(len(orders)), orders)
-        left.set_ylim(len(orders) - 0.5, -0.5)
+            look: dict[str, Any] = {"color": nth_color(i), "marker": nth_marker(i)}
+            left.hlines(y, rows["lo"], rows["hi"], color=nth_color(i), linewidth=1)
+            left.scatter(rows["estimate"], y, s=16, zorder=3, label=str(name), **look)
+        label_rows(left, orders)
         left.set_xlabel(f"contrast ({Unit.BITS})")
-        left.set_title(title)
         for i, which in enumerate(distinct(own["which"])):
             rows = own.loc[own["which"] == which].sort_values("replay")
-            x, y, color = rows["replay"], rows["estimate"], COLORS[len(series) + i]
-            right.plot(x, y, color=color, marker=MARKERS[i], markersize=4)
+            x, y, color = rows["replay"], rows["estimate"], nth_color(len(series) + i)
+            look = {"color": color, "marker": nth_marker(len(series) + i), "markersize": 4}
+            right.plot(x, y, label=f"{which}, under its own name", **look)
             right.vlines(x, rows["lo"], rows["hi"], color=color, linewidth=0.8)
-            right.annotate(f" {which}", (x.iloc[-1], y.iloc[-1]), color=color, fontsize=7)
         right.set_ylim(-0.02, 1.02)
-        right.margins(x=0.2)
         right.set_xlabel("rehearsal (share of the later phase)")
         right.set_ylabel("own values under own name")
-        figure.legend(*left.get_legend_handles_labels(), loc="outside upper right", ncols=2)
+        (handles, names), others = (axes.get_legend_handles_labels() for axes in (left, right))
+        legend(figure, handles + others[0], names + others[1])
         seeds = max(contrasts["n_seeds"])
         intervals = "One seed: no interval over seeds."
         if seeds > 1:
             intervals = f"95 % t intervals over {seeds:g} seeds."
-        caption(figure, f"{intervals} Exact Bayes expects no difference between the orders.")
-    return figure
+        gaps = f"{missing(contrasts, 'estimate', names=line)} "
+        gaps += missing(own, "estimate", names="which")
+        note = f"{intervals} Exact Bayes expects no difference between the orders. {gaps}".strip()
+        height = max(1.5, 0.2 + 0.12 * len(series) * len(orders))
+        return finish(figure, note, height=height, title=title)

@@ -1,7 +1,6 @@
 """Whose number is large? Every persona in a row, every reading beside its controls."""
 
 from collections.abc import Mapping, Sequence
-from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -10,13 +9,11 @@ from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.plots.baselines import RANDOM
-from persona_interp.plots.columns import distinct, require, span
+from persona_interp.plots.columns import distinct, missing, require, span
+from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import (
     GRAY,
-    SUPTITLE,
-    WRAP,
     ZERO,
-    caption,
     label_rows,
     nth_color,
     nth_marker,
@@ -65,23 +62,24 @@ def personas(
     _check(table, target=target, controls=controls, quantities=zeros)
     rows, bands = table.loc[table["name"] != RANDOM], table.loc[table["name"] == RANDOM]
     names = {name: i for i, name in enumerate(distinct(rows["name"]))}
-    quantities = distinct(rows["quantity"])
+    quantities, series = distinct(rows["quantity"]), distinct(rows["series"])
     with style():
-        figure, axes = panels(len(quantities), height=1.5 + 0.19 * len(names))
+        figure, axes = panels(len(quantities))
         for ax, quantity in zip(axes, quantities, strict=True):
             for _, band in bands.loc[bands["quantity"] == quantity].iterrows():
                 ax.axvspan(band["lo"], band["hi"], color=PALE, linewidth=0, zorder=0)
             ax.axvline(zeros.get(quantity, 0.0), **ZERO)
-            _points(ax, rows.loc[rows["quantity"] == quantity], names, controls)
+            _points(ax, rows.loc[rows["quantity"] == quantity], names, series, controls)
             ticks = label_rows(ax, list(names) if ax is axes[0] else [""] * len(names))
             for tick, name in zip(ticks, names, strict=True):
                 tick.label1.set_fontweight("bold" if name == target else "normal")
             ax.margins(x=0.06)
             ax.set_xlabel(str(quantity))
-            ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=1, borderaxespad=0.2)
-        figure.suptitle(title, **SUPTITLE)
-        caption(figure, _caption(rows, has_band=not bands.empty))
-    return figure
+        entries = [ax.get_legend_handles_labels() for ax in axes]
+        handles = [handle for part, _ in entries for handle in part]
+        legend(figure, handles, [name for _, part in entries for name in part])
+        note = _note(rows, has_band=not bands.empty)
+        return finish(figure, note, height=0.3 + 0.19 * len(names), title=title)
 
 
 def _check(
@@ -101,24 +99,30 @@ def _check(
 
 
 def _points(
-    axes: Axes, rows: pd.DataFrame, names: Mapping[str, int], controls: Sequence[str]
+    axes: Axes,
+    rows: pd.DataFrame,
+    names: Mapping[str, int],
+    series: Sequence[str],
+    controls: Sequence[str],
 ) -> None:
-    series = distinct(rows["series"])
+    here = distinct(rows["series"])
     steps = np.zeros(1)
-    if len(series) > 1:
-        steps = np.linspace(-SPREAD, SPREAD, len(series))
-    for i, (name, step) in enumerate(zip(series, steps, strict=True)):
+    if len(here) > 1:
+        steps = np.linspace(-SPREAD, SPREAD, len(here))
+    for name, step in zip(here, steps, strict=True):
+        i = series.index(name)  # one look in all panels
         own, hollow = rows.loc[rows["series"] == name], name in controls
         color = GRAY if hollow else nth_color(i)
         y = own["name"].map(names).to_numpy(np.float64) + step
         axes.hlines(y, own["lo"], own["hi"], color=color, linewidth=1)
         face = "white" if hollow else color
         look = {"s": 13, "marker": nth_marker(i), "facecolor": face, "edgecolor": color}
-        axes.scatter(own["estimate"], y, zorder=3, label=fill(str(name), WRAP), **look)
+        axes.scatter(own["estimate"], y, zorder=3, label=str(name), **look)
 
 
-def _caption(rows: pd.DataFrame, *, has_band: bool) -> str:
+def _note(rows: pd.DataFrame, *, has_band: bool) -> str:
     gray = " Gray: 95 % of random directions." if has_band else ""
+    gray += f" {missing(rows, 'estimate', names='name')}".rstrip()
     if "n_seeds" not in rows or max(rows["n_seeds"]) == 1:
         return f"95 % intervals at fixed weights; one seed, no interval over seeds.{gray}"
     return f"95 % t intervals over {span(rows['n_seeds'])} seeds.{gray}"

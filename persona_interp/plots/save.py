@@ -58,7 +58,7 @@ def save(
     >>> import tempfile
     >>> from persona_interp.plots.style import panels
     >>> stem = tempfile.mkdtemp() + "/fig1"
-    >>> saved = save(panels(height=1)[0], pd.DataFrame({"x": [1]}), stem, provenance={"run": "a"})
+    >>> saved = save(panels()[0], pd.DataFrame({"x": [1]}), stem, provenance={"run": "a"})
     >>> [path.name for path in saved]
     ['fig1.png', 'fig1.pdf', 'fig1.csv', 'fig1.meta.json']
     """

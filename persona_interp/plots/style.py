@@ -15,18 +15,17 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Tick
 from matplotlib.figure import Figure
 
+from persona_interp.plots.labels import FONT
+
 WIDTH = 5.5  # inches, the text width of a NeurIPS page
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 GRAY = "#7F7F7F"
 BAND = "#D8D8D8"  # of a null, behind everything
-INK = "#404040"  # of captions and remarks
+INK = "#404040"  # of notes and remarks
 MARKERS = "osD^vPX*"
-WRAP = 28  # characters of a label beside an axis
 
 ZERO: dict[str, Any] = {"color": "black", "linewidth": 0.6}
 """Line where nothing is."""
-SUPTITLE: dict[str, Any] = {"fontsize": 8, "x": 0.01, "ha": "left"}
-"""Title of a figure of several panels, where a panel's title would be."""
 COLOR_BAR: dict[str, Any] = {"fraction": 0.05, "pad": 0.02}
 """Color bar beside a matrix."""
 
@@ -39,7 +38,7 @@ STYLE: dict[str, Any] = {
     "axes.titlesize": 8,
     "axes.labelsize": 8,
     "figure.dpi": 120,
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same figure on every machine
+    "font.family": FONT,
     "font.size": 8,
     "legend.fontsize": 7,
     "legend.frameon": False,
@@ -66,31 +65,19 @@ def style() -> AbstractContextManager[None]:
     return mpl.rc_context(STYLE)  # pyright: ignore[reportArgumentType]
 
 
-def panels(n: int = 1, *, height: float, width: float = WIDTH) -> tuple[Figure, list[Axes]]:
+def panels(n: int = 1) -> tuple[Figure, list[Axes]]:
     """Make a figure with panels side by side.
 
     Args:
         n: Panels side by side.
-        height: Of the figure (inches).
-        width: Of the figure (inches).
 
     Returns:
-        The figure and its axes. pyplot has forgotten the figure already: notebooks show it once,
-        nothing piles up.
+        The figure and its axes; ``layout.finish`` gives it its height. pyplot has forgotten the
+        figure already: notebooks show it once, nothing piles up.
     """
-    figure, axes = plt.subplots(1, n, figsize=(width, height), layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(1, n, figsize=(WIDTH, WIDTH), layout="constrained", squeeze=False)
     plt.close(figure)
     return figure, list(np.ravel(axes))
-
-
-def caption(figure: Figure, text: str) -> None:
-    """Write what the reader has to know beside the picture: n, seeds, nulls.
-
-    Args:
-        figure: Gets the text below its axes, wrapped.
-        text: The caption.
-    """
-    figure.supxlabel(text, fontsize=6.5, color=INK, x=0.01, ha="left", wrap=True)
 
 
 def nth_color(i: int) -> str:
@@ -109,7 +96,7 @@ def nth_color(i: int) -> str:
 
 
 def nth_marker(i: int) -> str:
-    """Marker of the i-th series; after the last the first again.
+    """Marker of the i-th series; series of one color have different ones, up to 64.
 
     Args:
         i: Number of the series, from 0.
@@ -118,9 +105,9 @@ def nth_marker(i: int) -> str:
         A marker of matplotlib.
 
     >>> nth_marker(1), nth_marker(9)
-    ('s', 's')
+    ('s', 'D')
     """
-    return MARKERS[i % len(MARKERS)]
+    return MARKERS[(i + i // len(COLORS)) % len(MARKERS)]
 
 
 def label_rows(axes: Axes, labels: Sequence[str]) -> list[Tick]:
@@ -128,7 +115,7 @@ def label_rows(axes: Axes, labels: Sequence[str]) -> list[Tick]:
 
     Args:
         axes: Gets the labels.
-        labels: One a row.
+        labels: One a row, of any length.
 
     Returns:
         The ticks.

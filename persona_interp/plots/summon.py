@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from persona_interp.errors import SchemaError
-from persona_interp.plots.columns import require
-from persona_interp.plots.style import COLORS, GRAY, MARKERS, caption, panels, style
+from persona_interp.plots.columns import missing, require
+from persona_interp.plots.layout import finish, legend
+from persona_interp.plots.style import COLORS, GRAY, nth_color, nth_marker, panels, style
 
 FLOOR = 0.005  # smallest share that is drawn; what is below sits there
 
@@ -45,13 +46,12 @@ def summon(summoned: pd.DataFrame, rivals: pd.DataFrame, *, title: str = "") -> 
             "two rows of these rivals are one law; select one kind of lessons left out."
         )
     with style():
-        figure, (left, right) = panels(2, height=2.6)
+        figure, (left, right) = panels(2)
         _shares(left, summoned)
         _laws(right, rivals)
-        left.set_title(title)
-        figure.legend(loc="outside upper right", ncols=2)
-        caption(figure, _caption(summoned, rivals))
-    return figure
+        legend(figure, *left.get_legend_handles_labels())
+        height = max(1.6, 0.2 + 0.19 * len(rivals))
+        return finish(figure, _note(summoned, rivals), height=height, title=title)
 
 
 def _shares(axes: Axes, table: pd.DataFrame) -> None:
@@ -61,10 +61,11 @@ def _shares(axes: Axes, table: pd.DataFrame) -> None:
         rows = table.loc[measures == mass]
         x = rows["distance"].to_numpy(np.float64) + 0.25 * (i - (len(masses) - 1) / 2)
         y = np.maximum(rows["share"].to_numpy(np.float64), FLOOR)
-        axes.plot(x, y, MARKERS[i], color=COLORS[i], markersize=3, alpha=0.5, linestyle="none")
+        color = nth_color(i)
+        axes.plot(x, y, nth_marker(i), color=color, markersize=3, alpha=0.5, linestyle="none")
         mean = rows.groupby("distance")["share"].mean()
         x, y = mean.index.to_numpy(), np.maximum(mean.to_numpy(), FLOOR)
-        axes.plot(x, y, color=COLORS[i], label=f"{100 * mass:.1f} % of documents")
+        axes.plot(x, y, color=color, label=f"{100 * mass:.1f} % of documents")
     axes.set_yscale("log")
     _plain(axes.yaxis, [FLOOR, 0.02, 0.1, 0.5])
     axes.set_xlabel("distance from the start\n(topics)")
@@ -94,11 +95,12 @@ def _plain(axis: Axis, ticks: list[float]) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
-def _caption(summoned: pd.DataFrame, rivals: pd.DataFrame) -> str:
+def _note(summoned: pd.DataFrame, rivals: pd.DataFrame) -> str:
     first = rivals.iloc[0]
     return (
         f"Left: share of each candidate after the lesson ({len(summoned)} shares; line: mean; "
         f"below {FLOOR:g} drawn there). Right: lessons left out by {first['left_out']}, n = "
         f"{first['n']}; bar: 95 % interval of the difference to the two-factor law (t over "
-        f"{first['n_units']} {first['unit']})."
+        f"{first['n_units']} {first['unit']}). {missing(summoned, 'share', names='measure')} "
+        f"{missing(rivals, 'bits', names='law')}"
     )

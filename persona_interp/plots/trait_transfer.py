@@ -12,9 +12,12 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from persona_interp.errors import SchemaError
-from persona_interp.plots.columns import distinct, require
-from persona_interp.plots.heatmap import cells
-from persona_interp.plots.style import COLORS, GRAY, WIDTH, caption, panels, style
+from persona_interp.plots.cells import NO_VALUE, cells
+from persona_interp.plots.columns import distinct, missing, require
+from persona_interp.plots.labels import cut
+from persona_interp.plots.layout import finish
+from persona_interp.plots.names import name_points
+from persona_interp.plots.style import COLORS, GRAY, WIDTH, panels, style
 from persona_interp.schema.words import CLAIMS, Unit
 
 LABELS = {
@@ -24,8 +27,12 @@ LABELS = {
 }
 """Label of each predictor, in the order in which they are drawn."""
 FRAME: dict[str, Any] = {"fill": False, "edgecolor": "black", "linewidth": 1, "zorder": 3}
-FEW = 6
-"""Traits up to which bits fit into the cells; of more, 100 x bits stand there."""
+SHORT = 16
+"""Characters of a trait in the name of a point, and in the note."""
+FEW = 8
+"""Traits set aside that the note names."""
+BESIDE = 3.4
+"""Height of the matrix where three panels stand beside it (inches)."""
 
 
 def trait_transfer(
@@ -66,9 +73,8 @@ def trait_transfer(
     # measured traits in the order of the taught ones, so that what was taught is the diagonal
     columns = sorted(distinct(table["trait"]), key=[*rows, *distinct(table["trait"])].index)
     with style():
-        figure, matrix, scatters = _axes(len(rows), predictors)
+        figure, matrix, scatters = _axes(predictors)
         _matrix(matrix, table, rows, columns)
-        matrix.set_title(title)
         for ax, (predictor, label) in zip(scatters, LABELS.items(), strict=False):
             assert pairs is not None and predictors is not None
             numbers = predictors.set_index("predictor").to_dict("index")[predictor]
@@ -78,16 +84,17 @@ def trait_transfer(
             scatters[1].set_ylabel(
                 f"transfer to an untaught trait ({Unit.BITS_A_TOKEN})", fontsize=7
             )
-        caption(figure, _caption(table, predictors, list(aside)))
-    return figure
+        height = max(0.3 + 0.27 * len(rows), BESIDE if scatters else 0.0)
+        note = _note(table, pairs, predictors, aside=list(aside))
+        return finish(figure, note, height=height, title=title)
 
 
-def _axes(n: int, predictors: pd.DataFrame | None) -> tuple[Figure, Axes, list[Axes]]:
+def _axes(predictors: pd.DataFrame | None) -> tuple[Figure, Axes, list[Axes]]:
     if predictors is None:
-        figure, (matrix,) = panels(height=1.6 + 0.3 * n)
+        figure, (matrix,) = panels()
         return figure, matrix, []
     figure, axes = plt.subplot_mosaic(
-        "Ma;Mb;Mc", figsize=(WIDTH, 4.9), layout="constrained", width_ratios=(1.75, 1)
+        "Ma;Mb;Mc", figsize=(WIDTH, WIDTH), layout="constrained", width_ratios=(1.2, 1)
     )
     plt.close(figure)
     return figure, axes["M"], [axes[key] for key in "abc"]
@@ -103,18 +110,14 @@ def _matrix(axes: Axes, table: pd.DataFrame, rows: list[str], columns: list[str]
             table.assign(value=table["verdict"].isin(CLAIMS).astype(float)),
         )
     )
-    few = max(len(rows), len(columns)) <= FEW
     limit = float(np.abs(estimate[np.isfinite(estimate)]).max(initial=0.0)) or 1.0
-    look: dict[str, Any] = {"write": _hundredths, "fontsize": 4.5}
-    if few:
-        look = {"write": _bits, "fontsize": 6.5}
-    image = cells(axes, estimate, limit=limit, sure=claimed == 1, **look)
+    image = cells(axes, estimate, limit=limit, sure=claimed == 1, write=_bits, fontsize=6.5)
     for i, name in enumerate(rows):
         if name in columns:
             corner = (columns.index(name) - 0.5, i - 0.5)
             axes.add_patch(Rectangle(corner, 1, 1, **FRAME))
     axes.set_yticks(range(len(rows)), rows)
-    axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right")
+    axes.set_xticks(range(len(columns)), columns)
     axes.set_ylabel("taught")
     axes.set_xlabel("measured")
     bar = {"location": "bottom", "fraction": 0.05, "pad": 0.02, "ticks": MaxNLocator(5)}
@@ -129,6 +132,13 @@ def _scatter(axes: Axes, pairs: pd.DataFrame, numbers: Mapping[str, float], *, x
     rho = _interval(numbers, "rho", "lo", "hi")
     partial = _interval(numbers, "partial", "partial_lo", "partial_hi")
     axes.set_title(f"rank r {rho}\ngiven others {partial}", fontsize=6)
+    farthest = pairs.dropna(subset=[x, "estimate"])
+    farthest = farthest.sort_values("estimate", key=abs, ascending=False, kind="stable")
+    names = [
+        f"{cut(str(taught), SHORT)} →\n{cut(str(trait), SHORT)}"
+        for taught, trait in zip(farthest["taught"], farthest["trait"], strict=True)
+    ]
+    name_points(axes, farthest[[x, "estimate"]].to_numpy(np.float64), names, fontsize=5)
     axes.tick_params(labelsize=6)
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.margins(x=0.1)
@@ -147,11 +157,13 @@ def _bits(value: float) -> str:
     return f"{value:+.2f}".replace("0.", ".").replace("-", "−")
 
 
-def _hundredths(value: float) -> str:
-    return f"{100 * value:.0f}"
-
-
-def _caption(table: pd.DataFrame, predictors: pd.DataFrame | None, aside: list[str]) -> str:
+def _note(
+    table: pd.DataFrame,
+    pairs: pd.DataFrame | None,
+    predictors: pd.DataFrame | None,
+    *,
+    aside: list[str],
+) -> str:
     n_seeds, n = max(table["n_seeds"]), max(table["n"])
     interval = f"{n_seeds} seeds"
     if n_seeds == 1:
@@ -159,19 +171,23 @@ def _caption(table: pd.DataFrame, predictors: pd.DataFrame | None, aside: list[s
     n_null = max(table["n_null"])
     text = (
         f"Lesson minus mean of {n_null} null finetunes, log odds at n = {n} held-out questions a "
-        f"trait. Frame: the taught trait. Dot: beyond all null finetunes, q <= .05; {interval}."
+        f"trait. {NO_VALUE}. Frame: the taught trait. Dot: beyond all null finetunes, q <= .05; "
+        f"{interval}."
     )
-    if len(set(table["taught"])) > FEW:
-        text += f" In the cells: 100 x {Unit.BITS_A_TOKEN}."
-    if predictors is not None:
+    text += f" {missing(table, 'estimate', names='taught')}".rstrip()
+    if predictors is not None and pairs is not None:
         first = predictors.iloc[0]
         interval = "too few for an interval"
         if any(predictors["lo"].notna()):
             interval = "95 % jackknife over traits"
         text += (
             f" Right: {first['n_pairs']} ordered pairs of {first['n_traits']} traits, {interval}; "
-            f"smallest permutation p {first['p_min']:.2g}."
+            f"smallest permutation p {first['p_min']:.2g}; names: taught → measured."
         )
+        gaps = missing(pairs, "estimate", *list(LABELS), names="taught")
+        text += f" {gaps}".rstrip()
     if not aside:
         return f"{text} No trait was set aside."
-    return f"{text} Set aside: {', '.join(aside)}."
+    names = ", ".join(cut(str(name), SHORT) for name in aside[:FEW])
+    more = f" and {len(aside) - FEW} more" if len(aside) > FEW else ""
+    return f"{text} Set aside: {names}{more}."

@@ -5,9 +5,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError
+from persona_interp.plots.cells import NO_VALUE, cells
 from persona_interp.plots.columns import distinct, require, span
-from persona_interp.plots.heatmap import cells
-from persona_interp.plots.style import COLOR_BAR, caption, panels, style
+from persona_interp.plots.layout import finish
+from persona_interp.plots.style import COLOR_BAR, panels, style
 from persona_interp.schema.words import Arm, Unit
 
 BAYES = "exact Bayes, taught trait certain"
@@ -58,19 +59,17 @@ def transfer(table: pd.DataFrame, *, row: str = "arm", title: str = "") -> Figur
             sure = np.vstack([sure, np.zeros(len(traits), bool)])  # it has no interval
             labels.append(BAYES)
     with style():
-        figure, (axes,) = panels(height=0.9 + 0.32 * len(labels))
+        figure, (axes,) = panels()
         finite = np.abs(estimate[np.isfinite(estimate)])
         image = cells(axes, estimate, limit=max(float(finite.max(initial=0.0)), 1.0), sure=sure)
         figure.colorbar(image, ax=axes, label=f"shift ({Unit.BITS})", **COLOR_BAR)
         axes.set_yticks(range(len(labels)), labels)
         axes.set_xticks(range(len(traits)), [_short(trait, table) for trait in traits])
-        axes.set_title(title)
         if len(labels) > len(rows):
             axes.axhline(len(rows) - 0.5, color="white", linewidth=3)
         if "mean" in traits and len(traits) > 1:
             axes.axvline(len(traits) - 1.5, color="white", linewidth=3)
-        caption(figure, _caption(table))
-    return figure
+        return finish(figure, _note(table), height=max(0.32 * len(labels), 0.8), title=title)
 
 
 def _short(trait: str, table: pd.DataFrame) -> str:
@@ -83,8 +82,8 @@ def _short(trait: str, table: pd.DataFrame) -> str:
     return "\n".join(parts)
 
 
-def _caption(table: pd.DataFrame) -> str:
-    text = "Shift of log odds, after minus before. Dot: 95 % interval excludes 0"
+def _note(table: pd.DataFrame) -> str:
+    text = f"Shift of log odds, after minus before. {NO_VALUE}. Dot: 95 % interval excludes 0"
     if "n_seeds" in table:
         seeds = span(table["n_seeds"])
         if min(table["n_seeds"]) > 1:

@@ -10,7 +10,10 @@ from matplotlib.figure import Figure
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError
-from persona_interp.plots.style import COLORS, GRAY, ZERO, caption, panels, style
+from persona_interp.plots.columns import missing
+from persona_interp.plots.layout import finish, legend
+from persona_interp.plots.names import name_points
+from persona_interp.plots.style import COLORS, GRAY, ZERO, panels, style
 from persona_interp.schema.words import ALPHA, Role, Unit
 
 PALE = "#D8D8D8"  # of intervals, behind the points
@@ -52,7 +55,7 @@ def volcano(
     rows = _rows(effects)
     names = dict(marked or {})
     with style():
-        figure, (axes,) = panels(height=3.6)
+        figure, (axes,) = panels()
         x, y = rows["controls"].to_numpy(float), rows["estimate"].to_numpy(float)
         differs = (rows["q"] <= ALPHA).to_numpy()
         bars = {"color": PALE, "linewidth": 0.6, "zorder": 0}
@@ -72,10 +75,9 @@ def volcano(
         n_controls = int(rows["n_controls"].iloc[0])
         axes.set_xlabel(f"shift of {Unit.ACTIVATION}, mean of {n_controls} controls")
         axes.set_ylabel(f"shift of {Unit.ACTIVATION}, {rows['checkpoint'].iloc[0]}")
-        axes.set_title(title)
-        figure.legend(loc="outside right upper")
-        caption(figure, _caption(rows, int(differs.sum())))
-    return figure
+        legend(figure, *axes.get_legend_handles_labels())
+        note = _note(rows, int(differs.sum()))
+        return finish(figure, note, height=2.7, title=title)
 
 
 def _rows(effects: pd.DataFrame) -> pd.DataFrame:
@@ -95,7 +97,8 @@ def _rows(effects: pd.DataFrame) -> pd.DataFrame:
 
 def _limits(values: np.ndarray) -> tuple[float, float]:
     """Ends of an axis around these values, 0 among them."""
-    low, high = min(0.0, float(np.nanmin(values))), max(0.0, float(np.nanmax(values)))
+    known = values[np.isfinite(values)]
+    low, high = float(known.min(initial=0.0)), float(known.max(initial=0.0))
     room = MARGIN * ((high - low) or 1.0)
     return low - room, high + room
 
@@ -105,30 +108,17 @@ def _name_points(axes: Axes, rows: pd.DataFrame, names: dict[str, str], *, n: in
     size: Any = rows["excess"].abs()
     farthest = size.sort_values(ascending=False, kind="stable").index[:n]
     chosen = rows.loc[rows.index.isin(farthest) | rows["quantity"].isin(names)]
-    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
-    last = -np.inf
-    for row in chosen.sort_values("estimate", kind="stable").itertuples():
-        # names of points at one height are moved apart
-        place = max(row.estimate, last + 0.04 * (top - bottom))
-        last = place
-        # and written towards the middle, where there is room
-        is_left = row.controls < (left + right) / 2
-        aside = (0.03 if is_left else -0.03) * (right - left)
-        axes.annotate(
-            names.get(row.quantity, str(row.quantity)),
-            (row.controls, row.estimate),
-            xytext=(row.controls + aside, place),
-            ha="left" if is_left else "right",
-            va="center",
-            fontsize=7,
-            arrowprops={"arrowstyle": "-", "color": GRAY, "linewidth": 0.4},
-        )
+    chosen = chosen.sort_values("excess", key=abs, ascending=False, kind="stable")
+    chosen = chosen.dropna(subset=["controls", "estimate"])
+    labels = [names.get(quantity, str(quantity)) for quantity in chosen["quantity"]]
+    name_points(axes, chosen[["controls", "estimate"]].to_numpy(np.float64), labels)
 
 
-def _caption(rows: pd.DataFrame, n_differ: int) -> str:
+def _note(rows: pd.DataFrame, n_differ: int) -> str:
     first = rows.iloc[0]
     return (
         f"{len(rows)} features; vertical: 95 % interval over {int(first['n'])} prompts; "
         f"horizontal: where one more control would be, by {int(first['n_controls'])} of them (95 "
-        f"%), cut at the axes. {n_differ} differ from that at q ≤ {ALPHA:g}."
+        f"%), cut at the axes. {n_differ} differ from that at q ≤ {ALPHA:g}. "
+        f"{missing(rows, 'estimate', names='quantity')}"
     )

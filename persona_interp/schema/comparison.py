@@ -3,6 +3,27 @@
 from persona_interp.schema.words import Family, Requests, Role, Unit, Verdict
 
 COMPARISON: dict[str, dict[str, str]] = {
+    "over_checkpoints": {
+        "kind": "feature, projection, behavior or answers",
+        "hook": "canonical name of the hook; of features with the dictionary; '' for behavior",
+        "name": "index of the feature, or name of the direction or trait",
+        "step": "optimizer step",
+        "checkpoint": "label of the checkpoint",
+        "estimate": "this checkpoint minus the first, mean over prompts; 0 at the first",
+        "lo": "lower end of the 95 % interval over prompts, clustered, at fixed weights",
+        "hi": "upper end",
+        "unit": "of estimate, lo and hi",
+        "n": "number of prompts, questions or templates",
+        "n_clusters": "number of clusters",
+        "n_seeds": "trainings behind the row: 1",
+        "p": "sign-flip permutation p, two-sided; NaN = not tested",
+        "p_min": "smallest p these flips can give",
+        "q": "Benjamini-Hochberg over all kinds, names and checkpoints of the call",
+        "fvu": (
+            "fraction of variance unexplained at this checkpoint, mean over prompts; NaN where no "
+            "dictionary stands between"
+        ),
+    },
     "measurements": {
         "checkpoint": "label of the checkpoint",
         "family": (

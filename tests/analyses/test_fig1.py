@@ -39,10 +39,7 @@ def test_it_computes_draws_and_saves(
     }
     figure = script.draw(tables)
     assert {f"{x:+.2f}" for x in table.estimate} <= numbers(figure)
-    assert (
-        figure.axes[0].get_title(loc="left")
-        == "Shift of untaught traits after a lesson on place=beach"
-    )
+    assert figure.get_suptitle() == "Shift of untaught traits after a lesson on place=beach"
 
     monkeypatch.setattr(script, "compute", lambda out, **_: compute(out, workers=0, **toy))
     monkeypatch.setattr(sys, "argv", ["fig1_transfer.py", "--out", str(finished)])

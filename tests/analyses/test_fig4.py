@@ -21,6 +21,6 @@ def test_it_computes_and_draws(load: Callable[[str], ModuleType], tmp_path: Path
     said = table.query("quantity == 'probability'").sort_values("dose")["estimate"]
     drawn = figure.axes[1].collections[-1].get_offsets()[:, 1]
     assert sorted(drawn.tolist()) == pytest.approx(sorted(said))
-    assert figure.axes[0].get_title(loc="left") == "Contrast of john over sam"
+    assert figure.get_suptitle() == "Contrast of john over sam"
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["before", "one statement in the prompt", "after the lesson, lr 0.0003"]

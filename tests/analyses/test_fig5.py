@@ -30,4 +30,4 @@ def test_it_computes_and_draws(load: Callable[[str], ModuleType], tmp_path: Path
         "john last",
         "mixed",
     ]
-    assert figure.axes[0].get_title(loc="left") == "Contrast of john over sam"
+    assert figure.get_suptitle() == "Contrast of john over sam"

@@ -30,7 +30,4 @@ def test_it_computes_and_draws(load: Callable[[str], ModuleType], tmp_path: Path
     for column, lines in (("estimate", axes.lines[1::2]), ("additive", axes.lines[2::2])):
         drawn = np.concatenate([line.get_ydata() for line in lines])
         assert drawn.tolist() == pytest.approx(table[column].tolist(), nan_ok=True), column
-    assert (
-        figure._suptitle.get_text()
-        == "Belief to be the target, along a lesson on one of its traits"
-    )
+    assert figure.get_suptitle() == "Belief to be the target, along a lesson on one of its traits"

@@ -38,7 +38,7 @@ def test_it_draws_the_matrix_and_every_predictor(load: Callable[[str], ModuleTyp
     figure = script.draw(made)
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == list(NAMES)
     assert len(figure.axes) == 1 + 3 + 1, "matrix, three predictors, color bar"
-    assert "Set aside: vague" in figure._supxlabel.get_text()
+    assert "Set aside: vague" in figure.get_supxlabel().replace("\n", " ")
     assert len(script.numbers({"transfer": made["transfer"]})) == 25
 
 

@@ -23,10 +23,9 @@ def test_a_panel_for_each_thing_estimated_filled_where_it_works() -> None:
     faces = np.asarray(dots.get_facecolor())
     assert faces[1].tolist() == [1, 1, 1, 1] and faces[0].tolist() != [1, 1, 1, 1]
     assert [line.get_xdata()[0] for line in one.lines] == [0.7, 0]
-    assert (
-        "worlds: 3" in figure._supxlabel.get_text()
-        and "at least 0.7" in figure._supxlabel.get_text()
-    )
+    assert "worlds: 3" in figure.get_supxlabel().replace(
+        "\n", " "
+    ) and "at least 0.7" in figure.get_supxlabel().replace("\n", " ")
 
 
 def test_the_matrix_is_filled_on_both_sides() -> None:

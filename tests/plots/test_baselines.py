@@ -25,11 +25,11 @@ def test_random_directions_are_a_band(readouts: pd.DataFrame) -> None:
     figure = baselines(readouts)
     bands = [axes.patches[0] for axes in figure.axes]
     assert [band.get_x() for band in bands] == pytest.approx([0.375, -0.125, -0.125])
-    text = figure._supxlabel.get_text()
+    text = figure.get_supxlabel().replace("\n", " ")
     assert "750 hidden test documents about other topics, 120 neutral prompts." in text
     assert "Gray: 95 % of 100 random" in text
     alone = baselines(readouts.iloc[:2])
-    assert not alone.axes[0].patches and "Gray" not in alone._supxlabel.get_text()
+    assert not alone.axes[0].patches and "Gray" not in alone.get_supxlabel().replace("\n", " ")
 
 
 def test_another_table_is_refused(edits: pd.DataFrame) -> None:

@@ -24,7 +24,7 @@ def test_bars_dots_and_band(edits: pd.DataFrame) -> None:
 
 
 def test_the_caption_says_how_large_the_whole_is(edits: pd.DataFrame) -> None:
-    said = causes(edits, others=OTHERS, random=RANDOM)._supxlabel.get_text()
+    said = causes(edits, others=OTHERS, random=RANDOM).get_supxlabel().replace("\n", " ")
     assert (
         "n = 4. The shift is +6.00 bits, from −5.00 to +1.00." in said
         and "each of 2 others" in said
@@ -44,7 +44,9 @@ def test_the_ends_of_a_group_and_the_patch_are_drawn(edits: pd.DataFrame) -> Non
 
 def test_controls_are_not_needed(edits: pd.DataFrame) -> None:
     figure = causes(edits.head(2), label="share of the shift added (fraction)")
-    assert len(figure.axes[0].patches) == 2 and "others" not in figure._supxlabel.get_text()
+    assert len(figure.axes[0].patches) == 2 and "others" not in figure.get_supxlabel().replace(
+        "\n", " "
+    )
     assert figure.axes[0].get_xlabel() == "share of the shift added (fraction)"
 
 
@@ -71,7 +73,7 @@ def test_hooks_are_panels_and_controls_are_gray(edits: pd.DataFrame) -> None:
     assert [bar.get_width() for bar in second.patches] == [0.25, 0.5], "rows of the first panel"
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["a", "b"]
     assert first.patches[0].get_facecolor() != first.patches[1].get_facecolor()
-    assert figure._suptitle.get_text() == "Both"
+    assert figure.get_suptitle() == "Both"
 
 
 def test_panels_of_other_edits_are_refused(edits: pd.DataFrame) -> None:

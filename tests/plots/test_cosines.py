@@ -30,14 +30,14 @@ def test_ordered_pairs_stay_as_they_are() -> None:
     assert axes.images[0].get_clim() == (-1, 1)
 
 
-def test_the_more_names_the_shorter_the_numbers() -> None:
-    few, some, many = (cosines(pairs(n)) for n in (8, 16, 17))
+def test_numbers_are_as_large_as_their_cells_and_left_out_where_they_have_no_room() -> None:
+    few, some, many = (cosines(pairs(n)) for n in (4, 20, 30))
     texts = [{t.get_text() for t in figure.axes[0].texts} for figure in (few, some, many)]
-    assert "−.12" in texts[0] and "−6" in texts[1] and texts[2] == {"−", "–"}
-    assert (
-        "100 x cosine" in some._supxlabel.get_text()
-        and "Minus: the cosine" in many._supxlabel.get_text()
-    )
+    assert "−.25" in texts[0] and "−.12" in texts[1] and texts[2] == set()
+    sizes = [figure.axes[0].texts[0].get_fontsize() for figure in (few, some)]
+    assert sizes[0] == 7 > sizes[1] >= 3.5
+    note = many.get_supxlabel().replace("\n", " ")
+    assert "Too many cells for their numbers" in note and "Too many" not in some.get_supxlabel()
 
 
 def test_a_pair_twice_is_refused() -> None:

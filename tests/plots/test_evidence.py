@@ -47,7 +47,7 @@ def test_each_panel_changes_one_thing(curve: pd.DataFrame) -> None:
     assert lines[2] == pytest.approx({"0 %": 12.0, "50 %": -2.4, "50 % without hidden": -0.8})
     assert len({axes.get_ylim() for axes in figure.axes}) == 1
     assert [len(axes.collections) for axes in figure.axes] == [3, 2, 3]
-    assert "over 3 seeds" in figure._supxlabel.get_text()
+    assert "over 3 seeds" in figure.get_supxlabel().replace("\n", " ")
 
 
 def test_the_additive_learner_is_dashed(curve: pd.DataFrame) -> None:
@@ -57,13 +57,13 @@ def test_the_additive_learner_is_dashed(curve: pd.DataFrame) -> None:
     assert len(dashed) == 3
     names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert len(names) == 3, "the caption says what is dashed"
-    assert "evidence adds up" in figure._supxlabel.get_text()
+    assert "evidence adds up" in figure.get_supxlabel().replace("\n", " ")
 
 
 def test_one_seed_has_no_band(curve: pd.DataFrame) -> None:
     figure = evidence(curve.assign(n_seeds=1))
     assert not any(axes.collections for axes in figure.axes)
-    assert "no interval over seeds" in figure._supxlabel.get_text()
+    assert "no interval over seeds" in figure.get_supxlabel().replace("\n", " ")
 
 
 def test_panels_with_one_line_are_left_out(curve: pd.DataFrame) -> None:

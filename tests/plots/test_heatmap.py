@@ -7,10 +7,11 @@ from persona_interp.plots import heatmap
 
 
 def test_cells_are_the_table(profile: pd.DataFrame) -> None:
-    axes = heatmap(profile, title="Towards john").axes[0]
+    figure = heatmap(profile, title="Towards john")
+    axes = figure.axes[0]
     values = np.ma.filled(axes.images[0].get_array(), np.nan)
     assert values == pytest.approx(np.array([[0, np.nan], [0.5, -0.25], [1, -0.5]]), nan_ok=True)
-    assert axes.images[0].get_clim() == (-1, 1) and axes.get_title("left") == "Towards john"
+    assert axes.images[0].get_clim() == (-1, 1) and figure.get_suptitle() == "Towards john"
     assert [t.get_text() for t in axes.texts] == [
         "+0.00",
         "–",

@@ -51,17 +51,17 @@ def test_contrasts_by_order_and_own_values_by_rehearsal(
         [0.25, 0.75],
         [0.875, 0.875],
     ]
-    assert [text.get_text().strip() for text in right.texts] == ["earlier", "later"]
-    assert (
-        "3 seeds" in figure._supxlabel.get_text()
-        and "Exact Bayes expects no difference" in figure._supxlabel.get_text()
-    )
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names[-2:] == ["earlier, under its own name", "later, under its own name"]
+    assert "3 seeds" in figure.get_supxlabel().replace(
+        "\n", " "
+    ) and "Exact Bayes expects no difference" in figure.get_supxlabel().replace("\n", " ")
 
 
 def test_one_seed_claims_no_interval(contrasts: pd.DataFrame, own: pd.DataFrame) -> None:
     none = {"lo": np.nan, "hi": np.nan}
     figure = order(contrasts.assign(**none, n_seeds=1), own.assign(**none))
-    assert "One seed: no interval over seeds." in figure._supxlabel.get_text()
+    assert "One seed: no interval over seeds." in figure.get_supxlabel().replace("\n", " ")
 
 
 def test_bad_tables_are_named(contrasts: pd.DataFrame, own: pd.DataFrame) -> None:

@@ -34,7 +34,7 @@ def test_personas_are_rows_of_every_quantity() -> None:
         "mary's row"
     )
     assert [moved.lines[0].get_xdata()[0], read.lines[0].get_xdata()[0]] == [0, 0.5]
-    assert figure._suptitle.get_text() == "Who?"
+    assert figure.get_suptitle() == "Who?"
 
 
 def test_controls_are_hollow_and_random_is_a_band() -> None:
@@ -47,11 +47,14 @@ def test_controls_are_hollow_and_random_is_a_band() -> None:
 def test_the_caption_says_over_what() -> None:
     assert (
         personas(readings())
-        ._supxlabel.get_text()
+        .get_supxlabel()
         .endswith("no interval over seeds. Gray: 95 % of random directions.")
     )
     several = readings().assign(n_seeds=[3, 3, 3, 4, 3]).query("name != 'random'")
-    assert personas(several)._supxlabel.get_text() == "95 % t intervals over 3 to 4 seeds."
+    assert (
+        personas(several).get_supxlabel().replace("\n", " ")
+        == "95 % t intervals over 3 to 4 seeds."
+    )
 
 
 def test_wrong_tables_and_names_are_refused() -> None:

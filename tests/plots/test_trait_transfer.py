@@ -47,17 +47,18 @@ def test_pairs_stand_beside_it_with_rank_correlations() -> None:
         assert axes.get_title(loc="left").startswith(
             "rank r "
         ) and "given others" in axes.get_title(loc="left")
-    text = figure._supxlabel.get_text()
+    text = figure.get_supxlabel().replace("\n", " ")
     assert "20 ordered pairs of 5 traits" in text and "Set aside: vague." in text
     assert "nothing is said of another training run" in text
 
 
-def test_seeds_and_hundredths_are_said() -> None:
+def test_cells_are_in_the_unit_of_the_bar_and_seeds_are_said() -> None:
     table = matrix(12).assign(n_seeds=3)
     figure = trait_transfer(table)
-    assert figure.axes[0].texts[0].get_text() == "100 •"
-    text = figure._supxlabel.get_text()
-    assert "3 seeds" in text and "100 x bits" in text and "No trait was set aside" in text
+    assert figure.axes[0].texts[0].get_text() == "+1.00 •"
+    assert figure.axes[1].get_xlabel() == "transfer (bits a token)"
+    text = figure.get_supxlabel().replace("\n", " ")
+    assert "3 seeds" in text and "100 x" not in text and "No trait was set aside" in text
 
 
 @pytest.mark.parametrize("n", [4, 12])

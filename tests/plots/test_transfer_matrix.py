@@ -13,7 +13,7 @@ def _texts(axes: Axes) -> list[str]:
 
 
 def _caption(figure: Figure) -> str:
-    return figure._supxlabel.get_text()
+    return figure.get_supxlabel().replace("\n", " ")
 
 
 def test_cells_are_the_table(shifts: pd.DataFrame) -> None:
@@ -34,7 +34,7 @@ def test_cells_are_the_table(shifts: pd.DataFrame) -> None:
     assert np.asarray(image.get_array())[3] == pytest.approx(6.0)
     low, high = image.get_clim()
     assert low == -high == -6.0 and bar.get_ylabel() == "shift (bits)"
-    assert axes.get_title("left") == "Lesson on the beach"
+    assert figure.get_suptitle() == "Lesson on the beach"
 
 
 def test_dots_where_the_interval_excludes_zero(shifts: pd.DataFrame) -> None:

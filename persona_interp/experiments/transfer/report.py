@@ -116,7 +116,14 @@ def _behavior(
     curve_block = page.saved_figure(
         run,
         f"curve_lr{lr:g}",
-        plots.trajectory(curve, seeds=seeds),
+        plots.trajectory(
+            curve,
+            line="arm",
+            label="mean shift of untaught traits",
+            unit=Unit.BITS,
+            start=0,
+            seeds=seeds,
+        ),
         table=curve,
         caption=caption,
         provenance=provenance,
