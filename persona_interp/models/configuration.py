@@ -94,9 +94,11 @@ def check_configuration(folder: Path, weights: Mapping[str, Stored]) -> None:
 def _check_rotations(folder: Path, config: Mapping[str, Any]) -> None:
     """Refuse rotary settings that are stated twice and differ: transformers takes one of them."""
     stated: dict[str, Any] = {}
-    places = (config, *(config.get(place) for place in ROTATIONS))
+    places = [config, *(config.get(place) for place in ROTATIONS)]
     for place in places:
-        for key in ROTARY if isinstance(place, dict) else ():
+        if not isinstance(place, Mapping):
+            continue
+        for key in ROTARY:
             value = place.get(key)
             if value is None or stated.setdefault(key, value) == value:
                 continue
