@@ -26,6 +26,7 @@ from persona_interp.models.passes import row_batches
 from persona_interp.readers import read
 from persona_interp.record.edit_runs import run_edited
 from persona_interp.record.inputs import set_system
+from persona_interp.record.places import lay_out
 from persona_interp.record.vector_edits import add
 
 WHERE = ("assistant",)
@@ -190,8 +191,10 @@ def added_kl(
         ids, mask = (t.to(bridge.original_model.device) for t in tokens.pad(rows=batch))
         run = partial(_next_logprobs, ids=ids, mask=mask, marks=[marks[row] for row in batch])
         plain = run(bridge.original_model)
+        roles = [tokens.roles[row] for row in batch]
+        layout = lay_out(roles, [[False] * len(row) for row in roles])
         for name, edit in edits.items():
-            edited = run_edited(bridge, edit, run, passes=[tuple(ids.shape)])
+            edited = run_edited(bridge, edit, run, layouts=[layout])
             for row, p, q in zip(batch, plain, edited, strict=True):
                 kl = (p.exp() * (p - q)).sum(-1).clamp(min=0).mean() / math.log(2)
                 rows.append((docs[row], name, float(kl), len(p)))

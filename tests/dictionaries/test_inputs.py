@@ -68,7 +68,7 @@ def test_every_reader_takes_one(
     acts = record.activations(counter, asked, hook=HOOK)
     assert record.encode(acts, dictionary=sae).sizes["feature"] == 64
     assert len(record.tokens(counter, asked, dictionary=sae, features=[3]))
-    for edit in (record.clamp(3, dictionary=sae, value=1.0), record.ablate(3, dictionary=sae)):
+    for edit in (record.clamp(sae, features=3, value=1.0), record.ablate(sae, features=3)):
         assert edit.hook == HOOK
 
 
