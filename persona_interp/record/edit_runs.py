@@ -1,7 +1,7 @@
 """What does a model compute while an edit is on, and was it on at every token?"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
@@ -197,7 +197,14 @@ def _hooked(
         stretches = [_Stretch(is_on(edit, one), is_on_after(edit, one)) for one in read]
         walks.append(_Walk(edit, stretches))
         hooks.append((canonical(bridge, edit.hook), _fire(change, walks[-1])))
-    with bridge.hooks(fwd_hooks=hooks):
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(bridge.hooks(fwd_hooks=hooks))
+        except ValueError as error:
+            raise ModelError(
+                f"{error} It does not fire as it is; edit the residual of a block "
+                "(blocks.0.hook_out)."
+            ) from error
         yield walks
 
 
