@@ -153,22 +153,22 @@ def canonical(bridge: Any, hook: str) -> str:
     if name.endswith(HIDDEN) and not point.endswith(ALIASES[HIDDEN]):
         raise ModelError(
             f"'{hook}' does not exist in this model: its MLP is a mixture of experts, whose hidden "
-            f"layers are not the same for all tokens. Read {name.replace(HIDDEN, 'hook_out')}."
+            f"layers are not the same for all tokens. Read {point}."
         )
     return point
 
 
-def names_of(bridge: Any, hook: str) -> list[str]:
-    """All names of a hook in this model.
+def older_names(bridge: Any, hook: str) -> list[str]:
+    """Other names that a hook has in this model.
 
     Args:
         bridge: A booted model.
         hook: Its canonical name.
 
     Returns:
-        That and the older ones.
+        The names.
     """
-    return [hook, *(key for key, p in bridge.hook_dict.items() if p.name == hook and key != hook)]
+    return [name for name, point in bridge.hook_dict.items() if point.name == hook != name]
 
 
 def is_heads(hook: str) -> bool:

@@ -82,7 +82,7 @@ def activations(
         Coordinates: stage, step, seed and weights (hash) along checkpoint; along prompt every
         column of the table that holds texts, numbers or booleans and whose name means nothing else
         here; along token these too, and pos, piece, role and turn of the token. Attributes: kind,
-        schema_version, hook, hook_names (all its names), token_ids (hash), position, dtype, device,
+        schema_version, hook, older_names (of the hook), token_ids (hash), position, dtype, device,
         where (roles set apart by spaces), outlier, n_excluded (outliers left out, over all
         checkpoints and prompts), n_sinks (tokens taken that are longer than ten times the median of
         those taken of a prompt). Several hooks give a list of these, in their order.

@@ -22,7 +22,6 @@ from persona_interp.models.device import resolve_device
 from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.models.outliers import SINK
 from persona_interp.models.passes import Batch
-from persona_interp.models.sites import hook_name
 from persona_interp.record.pooling import ALL, ANSWER, MEAN, WHERE, Position
 from persona_interp.record.recording import reduce_residuals
 
@@ -132,6 +131,7 @@ def encode(
         SchemaError: No activations, another hook, a position that is a mean, or a feature that the
             dictionary does not have.
 
+    >>> import numpy as np
     >>> import torch
     >>> from types import SimpleNamespace
     >>> ones = np.ones((1, 2, 3), np.float32)
@@ -172,10 +172,9 @@ def encode(
 def _check_origin(acts: xr.Dataset, dictionary: Dictionary) -> None:
     """Refuse activations of another hook than the dictionary's, and means."""
     hook, position = str(acts.attrs.get("hook", "")), acts.attrs.get("position")
-    # hooks have names that only the model can tell, so that they stand beside the activations
-    names = {hook, *str(acts.attrs.get("hook_names", "")).split()}
-    same = not names.isdisjoint({dictionary.hook, hook_name(dictionary.hook)})
-    if not same or position in (None, MEAN, ANSWER):
+    # what an older name means only the model can tell: they stand beside the activations
+    names = {hook, *str(acts.attrs.get("older_names", "")).split()}
+    if dictionary.hook not in names or position in (None, MEAN, ANSWER):
         raise SchemaError(
             f"{dictionary.name} reads {dictionary.hook} at single tokens; these activations are "
             f"of {hook} at {position!r}. Record them alike, or use features()."

@@ -21,7 +21,7 @@ from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.models.inputs import as_tuple
 from persona_interp.models.outliers import SINK, ordinary
 from persona_interp.models.passes import Batch
-from persona_interp.models.sites import canonical, is_heads, names_of
+from persona_interp.models.sites import canonical, is_heads, older_names
 from persona_interp.readers import table_of
 from persona_interp.record.coordinates import (
     Array,
@@ -188,7 +188,7 @@ def reduce_residuals(
     }
     datasets = []
     for hook in order:
-        attrs = {"hook": hook, "hook_names": " ".join(names_of(bridge, hook)), **provenance}
+        attrs = {"hook": hook, "older_names": " ".join(older_names(bridge, hook)), **provenance}
         own = _kind(kind, hook, position)
         data = _dataset(pools[hook], own, units, n_heads=bridge.cfg.n_heads)
         data = data.assign_coords(checkpoint_coords(models))

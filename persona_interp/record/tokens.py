@@ -70,6 +70,7 @@ def tokens(
             dictionary does not have, no prompt with a counted token.
         ModelError: The hook does not exist, or the checkpoints do not share a tokenizer.
 
+    >>> import torch
     >>> from tempfile import TemporaryDirectory
     >>> from types import SimpleNamespace
     >>> from persona_interp import models, worlds

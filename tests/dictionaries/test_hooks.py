@@ -6,7 +6,7 @@ from transformers import Gemma2Config, Gemma2ForCausalLM
 
 from persona_interp.dictionaries.hooks import resolve_hook
 from persona_interp.models import Checkpoint, boot, load
-from persona_interp.models.sites import hook_name, names_of
+from persona_interp.models.sites import hook_name, older_names
 
 
 def test_what_a_block_adds_is_behind_the_last_norm_of_its_model(
@@ -27,7 +27,7 @@ def test_what_a_block_adds_is_behind_the_last_norm_of_its_model(
         name = hook_name(f"blocks.1.{word}")
         assert resolve_hook(gemma, name) == f"blocks.1.{behind}"
         assert resolve_hook(llama, name) == f"blocks.1.{plain}"
-        assert name in names_of(gemma, f"blocks.1.{behind}")
-        assert name in names_of(llama, f"blocks.1.{plain}")
+        assert name in older_names(gemma, f"blocks.1.{behind}")
+        assert name in older_names(llama, f"blocks.1.{plain}")
     module = hook_name("model.layers.1.mlp")
     assert resolve_hook(gemma, module) == resolve_hook(llama, module) == "blocks.1.mlp.hook_out"
