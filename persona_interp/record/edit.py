@@ -93,6 +93,24 @@ def patch(
     return Edit(name, hook, "patch", source=source, where=where)
 
 
+def refuse_patches(edits: Iterable[Edit]) -> None:
+    """Refuse edits that need another checkpoint at the same tokens.
+
+    Args:
+        edits: Edits.
+
+    Raises:
+        SchemaError: A patch is among them.
+    """
+    for edit in edits:
+        if edit.source is not None:
+            raise SchemaError(
+                f"'{edit.name}' puts in what another checkpoint holds at the same tokens, which is "
+                "not run along here, and at drawn text is not there; patch answers that are given, "
+                "record.behavior(..., edits=)."
+            )
+
+
 def name_edit(what: str, where: tuple[str, ...]) -> str:
     """Name of an edit that was given none.
 

@@ -20,7 +20,7 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 from persona_interp.errors import SchemaError
 from persona_interp.models import Tokens, encode
 from persona_interp.models.passes import Batch, run_rows
-from persona_interp.record.edit import Edit
+from persona_interp.record.edit import Edit, refuse_patches
 from persona_interp.record.places import Layout, lay_out
 from persona_interp.record.subjects import Subject
 
@@ -81,13 +81,7 @@ def generate(
             "one continuation of one token at temperature 0 is the least; got "
             f"n={n}, max_new_tokens={max_new_tokens}, temperature={temperature}."
         )
-    for edit in edits:
-        if edit.source is not None:
-            raise SchemaError(
-                f"'{edit.name}' puts in what another checkpoint holds at the same tokens, and text "
-                "that is drawn has none there; patch answers that are given, record.behavior(..., "
-                "edits=)."
-            )
+    refuse_patches(edits)
     model = subject.model
     ends = stop_tokens(model, subject.tokenizer)
     model.generation_config = GenerationConfig(

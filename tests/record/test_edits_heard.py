@@ -229,7 +229,7 @@ def test_every_position_is_proven(pair: Pair, questions: pd.DataFrame) -> None:
 
 
 def test_what_cannot_be_drawn_is_refused(pair: Pair, questions: pd.DataFrame) -> None:
-    with pytest.raises(SchemaError, match="text that is drawn has none there; patch answers"):
+    with pytest.raises(SchemaError, match="at drawn text is not there; patch answers"):
         sample(pair[0], questions, edits=patch(pair[1], hook=HOOK))
     with pytest.raises(SchemaError, match="role 'asistant' is unknown; did you mean 'assistant'"):
         add(V, hook=HOOK, absolute=1.0, where="asistant")
@@ -237,7 +237,7 @@ def test_what_cannot_be_drawn_is_refused(pair: Pair, questions: pd.DataFrame) ->
         answers(pair[0], questions, edits=add(V, hook=HOOK, absolute=1.0, where=["tool"]))
     with pytest.raises(ModelError, match="did you mean"):
         sample(pair[0], questions, edits=add(V, hook="blocks.0.hook_outt", absolute=1.0))
-    with pytest.raises(ModelError, match="use_attn_in is False.* It does not fire as it is"):
+    with pytest.raises(ModelError, match=r"use_attn_in is False.* It does not fire as it is"):
         sample(pair[0], questions, edits=add(V, hook="blocks.0.hook_attn_in", absolute=1.0))
     with pytest.raises(ModelError, match="is 64 wide; the residual at"):
         sample(pair[0], questions, edits=add(V, hook="blocks.0.attn.hook_pattern", absolute=1.0))
