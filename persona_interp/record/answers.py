@@ -15,7 +15,9 @@ from persona_interp.models.cache import short_hash
 from persona_interp.models.passes import Batch
 from persona_interp.readers import read
 from persona_interp.record.edit import Edit, Edits, hash_edit, list_edits
-from persona_interp.record.generation import generate, stop_tokens
+from persona_interp.record.endpoint import Endpoint
+from persona_interp.record.endpoint_answers import ask
+from persona_interp.record.generation import Continuation, generate, stop_tokens
 from persona_interp.record.subjects import open_subject
 
 ANSWER_COLUMNS = ("answer", "n_tokens", "ended")  # in the order of generation.Continuation
@@ -23,7 +25,7 @@ VERSION = 2  # of the draw: another one makes the answers on disk void
 
 
 def answers(
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint | Endpoint,
     prompts: Any,
     *,
     n: int = 1,
@@ -43,7 +45,8 @@ def answers(
     weights answer alike.
 
     Args:
-        checkpoint: The model.
+        checkpoint: The model; or one that runs elsewhere, of ``record.endpoint``: its server draws,
+            so that edits, device, dtype and batch are not its.
         prompts: A prompts table, for example ``readers.trait_prompts``, or anything that
             ``readers.read`` takes.
         n: Answers to each prompt.
@@ -59,8 +62,8 @@ def answers(
             not give the same answers.
         batch: Tokens of prompts that are read in one forward pass; "auto": what fits into memory.
         cache: Folder of answers that were drawn before, found by weights, token ids, settings and
-            edits. None: a folder in the model cache; False: none. Under a patch, or a dictionary
-            that is not an SAE, nothing is kept.
+            edits (of an endpoint by its name, the chat and settings). None: a folder in the model
+            cache; False: none. Under a patch, or a dictionary that is not an SAE, nothing is kept.
 
     Returns:
         An answers table, ``n`` rows a prompt: all columns of the prompts, and ``checkpoint``,
@@ -72,8 +75,8 @@ def answers(
     Raises:
         SchemaError: No prompts table, an empty one, a setting that makes no sense, or an edit that
             is on at no token.
-        ModelError: An unknown device or dtype, or an edit did not fire exactly once on every token,
-            read or drawn.
+        ModelError: An unknown device or dtype, an edit did not fire exactly once on every token,
+            read or drawn, or a server that cannot be reached or refuses.
         StoreError: An answers file of the cache is corrupt.
 
     >>> from tempfile import TemporaryDirectory
@@ -85,18 +88,27 @@ def answers(
     >>> len(table), list(table["sample"]), table.attrs["n_answers"]
     (6, [0, 1, 2, 0, 1, 2], 6)
     """
-    prompts = read(prompts, "prompts")
+    prompts, groups = read(prompts, "prompts"), list_edits(edits)
     schema.names(prompts)
-    dtype, groups = resolve_dtype(dtype), list_edits(edits)
-    subject = open_subject(checkpoint, groups, device=device, dtype=dtype)
-    tokens = encode(subject.tokenizer, list(prompts["messages"]))
-    subject.check_places(tokens)
+    folder = None if cache is False else _folder(cache)
     settings = {
         "n": n,
         "max_new_tokens": max_new_tokens,
         "temperature": float(temperature),
         "seed": seed,
     }
+    if isinstance(checkpoint, Endpoint):
+        if groups:
+            raise SchemaError(
+                f"{checkpoint.name} runs elsewhere, where nothing inside it can be changed; edit "
+                "the model itself, models.resolve(path)."
+            )
+        draws = _table(ask(checkpoint, list(prompts["messages"]), **settings, folder=folder))
+        return count(_join(prompts, draws, n=n, checkpoint=checkpoint.name))
+    dtype = resolve_dtype(dtype)
+    subject = open_subject(checkpoint, groups, device=device, dtype=dtype)
+    tokens = encode(subject.tokenizer, list(prompts["messages"]))
+    subject.check_places(tokens)
     # Everything that an answer depends on: what differs in none of it is drawn once. Names of the
     # key may not change, or every answer on disk would be drawn again.
     key = {
@@ -109,23 +121,30 @@ def answers(
     }
     parts = []
     for name, group in subject.groups.items():
-        file = None
-        if cache is not False:
-            file = _file(_folder(cache), key, group, is_edited=bool(groups))
+        file = _file(folder, key, group, is_edited=bool(groups))
         if file is not None and file.is_file():
             draws = _read(file, rows=len(prompts) * n)
         else:
             desc = f"answers, {name}" if groups else "answers"
-            rows = generate(subject, tokens, edits=group, **settings, batch=batch, desc=desc)
-            draws = pd.DataFrame(rows).set_axis(list(ANSWER_COLUMNS), axis=1)
+            draws = _table(
+                generate(subject, tokens, edits=group, **settings, batch=batch, desc=desc)
+            )
             if file is not None:
                 tables.write_table(draws, file)
-        part = prompts.iloc[np.repeat(np.arange(len(prompts)), n)].reset_index(drop=True)
-        part = part.assign(checkpoint=checkpoint.label, sample=list(range(n)) * len(prompts))
-        if groups:
-            part = part.assign(edit=name)
-        parts.append(part.assign(**{c: draws[c].to_numpy() for c in ANSWER_COLUMNS}))
+        part = _join(prompts, draws, n=n, checkpoint=checkpoint.label)
+        parts.append(part.assign(edit=name) if groups else part)
     return count(pd.concat(parts, ignore_index=True))
+
+
+def _table(continuations: list[Continuation]) -> pd.DataFrame:
+    return pd.DataFrame(continuations).set_axis(list(ANSWER_COLUMNS), axis=1)
+
+
+def _join(prompts: pd.DataFrame, draws: pd.DataFrame, *, n: int, checkpoint: str) -> pd.DataFrame:
+    """The prompts, each with its ``n`` answers."""
+    table = prompts.iloc[np.repeat(np.arange(len(prompts)), n)].reset_index(drop=True)
+    table = table.assign(checkpoint=checkpoint, sample=list(range(n)) * len(prompts))
+    return table.assign(**{column: draws[column].to_numpy() for column in ANSWER_COLUMNS})
 
 
 def count(table: pd.DataFrame) -> pd.DataFrame:
@@ -199,9 +218,11 @@ def _folder(cache: Any) -> Path:
 
 
 def _file(
-    folder: Path, key: Mapping[str, Any], edits: Sequence[Edit], *, is_edited: bool
+    folder: Path | None, key: Mapping[str, Any], edits: Sequence[Edit], *, is_edited: bool
 ) -> Path | None:
-    """File of the answers under these edits; None where not all that they do is known."""
+    """File of the answers under these edits; None for none, or if not all they do is known."""
+    if folder is None:
+        return None
     if is_edited:
         # with nothing on too: it runs in another attention, and so rounds in another way
         hashes = [hash_edit(edit) for edit in edits]

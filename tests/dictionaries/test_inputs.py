@@ -205,7 +205,7 @@ def test_a_decoder_row_can_be_added(ours: SparseDictionary) -> None:
     edit = record.add(row, hook=HOOK, absolute=2.0)
     assert edit.vectors is not None
     np.testing.assert_allclose(edit.vectors[0], 2 * row.detach().numpy())
-    with pytest.raises(SchemaError, match=r"give absolute= instead.*record\.clamp\(feature"):
+    with pytest.raises(SchemaError, match="give absolute= instead, multiples of the vector"):
         record.add(row, hook=HOOK, strength=1.0)
     with pytest.raises(SchemaError, match=r'give hook="blocks\.12\.hook_out"'):
         record.add(row, absolute=1.0)
