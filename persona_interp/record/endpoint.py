@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from persona_interp.errors import ModelError, SchemaError, excerpt, unknown
 from persona_interp.record.judge import expected_score, judge_prompt
-from persona_interp.record.posts import post
+from persona_interp.record.posts import hide, post
 
 EXPECTED, TEXT = "expected", "text"
 MOST_LOGPROBS = 20
@@ -109,7 +109,7 @@ class Endpoint:
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise ModelError(
                 f"{url}: expected a chat completion with a message, a finish_reason and its usage; "
-                f"got {excerpt(answer)} ({type(error).__name__}: {excerpt(str(error))})."
+                f"got {hide(str(answer), self.key)} ({type(error).__name__})."
             ) from error
 
     def __call__(self, question: str, answer: str, eval_prompt: str) -> float | None:

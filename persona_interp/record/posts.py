@@ -79,18 +79,33 @@ def post(
     data = json.dumps(body).encode()
     for attempt in range(1, tries + 1):
         request = urllib.request.Request(url, data=data, headers=headers, method="POST")
-        outcome = _try(request, timeout=timeout)
+        outcome = _try(request, timeout=timeout, key=key)
         if not isinstance(outcome, _Fault):
-            return _object(url, outcome)
-        words = outcome.words if key is None else outcome.words.replace(key, "***")
+            return _object(url, outcome, key=key)
         if not outcome.may_pass or attempt == tries:
             times = f" ({attempt} tries)" if attempt > 1 else ""
-            raise ModelError(f"{url}: {words}{times}")
+            raise ModelError(f"{url}: {outcome.words}{times}")
         time.sleep(max(outcome.wait, pause * 2 ** (attempt - 1)))
     raise ModelError(f"{url}: {tries} tries allow none; give at least one.")
 
 
-def _try(request: urllib.request.Request, *, timeout: float) -> bytes | _Fault:
+def hide(text: str, key: str | None) -> str:
+    """Start of what a server said, without the key that it may repeat.
+
+    Args:
+        text: What it said.
+        key: The key.
+
+    Returns:
+        The start, as ``excerpt`` gives it.
+
+    >>> hide("no such key: sk-1", "sk-1")
+    "'no such key: ***'"
+    """
+    return excerpt(text if key is None else text.replace(key, "***"))
+
+
+def _try(request: urllib.request.Request, *, timeout: float, key: str | None) -> bytes | _Fault:
     """What the server replied, or why it did not."""
     opener = urllib.request.build_opener(_NoRedirect)
     try:
@@ -99,7 +114,7 @@ def _try(request: urllib.request.Request, *, timeout: float) -> bytes | _Fault:
             n_missing = response.length or 0
     except urllib.error.HTTPError as error:
         with error:
-            return _refusal(error)
+            return _refusal(error, key)
     except urllib.error.URLError as error:
         # a name that nobody knows or a bad certificate does not pass
         may_pass = isinstance(error.reason, ConnectionError | TimeoutError)
@@ -117,19 +132,20 @@ def _try(request: urllib.request.Request, *, timeout: float) -> bytes | _Fault:
     return content
 
 
-def _refusal(error: urllib.error.HTTPError) -> _Fault:
+def _refusal(error: urllib.error.HTTPError, key: str | None) -> _Fault:
     """What a status says that is no success."""
     try:
         text = error.read(2_000).decode(errors="replace").strip()
     except (OSError, http.client.HTTPException):
         text = ""
-    words = f"status {error.code} {error.reason}" + (f", {excerpt(text)}" if text else "")
+    words = f"status {error.code} {hide(str(error.reason), key)[1:-1]}"
+    words += f", {hide(text, key)}" if text else ""
     wait = _seconds(error.headers.get("Retry-After", ""))
     if wait > LONGEST_WAIT:
         return _Fault(f"{words}; it asks to wait {wait:,.0f} seconds. Ask later.", may_pass=False)
     hint = HINTS.get(error.code, "")
     if 300 <= error.code < 400:
-        hint = f"It sends to {excerpt(error.headers.get('Location', ''))}; give that as url=."
+        hint = f"It sends to {hide(error.headers.get('Location', ''), key)}; give that as url=."
     return _Fault(f"{words}. {hint}".strip(), error.code in AGAIN, wait)
 
 
@@ -144,7 +160,7 @@ def _seconds(text: str) -> float:
     return max(0.0, moment.timestamp() - time.time())
 
 
-def _object(url: str, content: bytes) -> dict[str, Any]:
+def _object(url: str, content: bytes, *, key: str | None) -> dict[str, Any]:
     try:
         value = json.loads(content)
     except (ValueError, RecursionError):
@@ -152,7 +168,7 @@ def _object(url: str, content: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         start = content[:200].decode(errors="replace")
         raise ModelError(
-            f"{url}: expected a JSON object; got {excerpt(start)}. Is this the base of an "
+            f"{url}: expected a JSON object; got {hide(start, key)}. Is this the base of an "
             "OpenAI-compatible API (it usually ends in /v1)?"
         )
     return value
