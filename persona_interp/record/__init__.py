@@ -11,6 +11,7 @@ too).
 - ``tokens``: activation of a few features at every single token.
 - ``profile``: shift of the residual, by hook and by whose tokens.
 - ``sample``: what a model says when it may say anything.
+- ``sweep``: what it says under pushes of several strengths, and how well the base takes it.
 - ``answers``: drawn answers, stored on disk; ``conversations``: complete conversations of them.
 - ``continuations``, ``trait_bits``, ``choices``: how far answers show a trait, without a judge.
 - ``judgments``: scores of a judge, where somebody has one (``Judge``, ``judge_prompt``);
@@ -65,6 +66,7 @@ from persona_interp.record.projections import projections
 from persona_interp.record.pull import projection_difference
 from persona_interp.record.samples import sample
 from persona_interp.record.solution import solution
+from persona_interp.record.sweep import sweep
 from persona_interp.record.tokens import tokens
 from persona_interp.record.trait_evidence import continuations, trait_bits
 from persona_interp.record.traits import trait_vectors
@@ -116,6 +118,7 @@ __all__ = [
     "role_means",
     "sample",
     "solution",
+    "sweep",
     "tokens",
     "trait_bits",
     "trait_vectors",

@@ -25,17 +25,19 @@ def answer_bits(
     subject: Subject,
     chats: Sequence[Any],
     *,
+    answers: Sequence[str] | None = None,
     edits: Sequence[Edit] = (),
     batch: Batch = "auto",
     desc: str = "bits",
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]:
-    """Log2 probability of the last message of each conversation, given those before it.
+    """Log2 probability of the answer at the end of each conversation, given what is before it.
 
     The end of the turn is not counted: an answer may have been cut off.
 
     Args:
         subject: A model.
-        chats: Lists of messages, the last one an assistant's.
+        chats: Lists of messages, the last one an assistant's, which is the answer.
+        answers: What follows each, where the chats are unfinished and end before it.
         edits: What is on while it reads; the last message is what they call generated.
         batch: Tokens a forward pass, padding included; "auto": what fits into memory.
         desc: What the progress bar says.
@@ -49,8 +51,11 @@ def answer_bits(
             edit that is on at no token.
         ModelError: An edit did not fire exactly once on every token.
     """
-    tokens = encode(subject.tokenizer, chats)
-    marks = answer_marks(tokens, chats, ("assistant",))
+    tokens = encode(subject.tokenizer, chats, answers=answers)
+    if answers is None:
+        marks = answer_marks(tokens, chats, ("assistant",))
+    else:
+        marks = [np.arange(stop) >= start for start, stop in tokens.spans]
     n = np.array([mark.sum() for mark in marks])
     if not n.all():
         raise SchemaError(

@@ -1,17 +1,14 @@
 """What does a model say when its residual is pushed, projected or capped along vectors?"""
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
-import torch
-import xarray as xr
 
-from persona_interp.dictionaries.inputs import AnyDictionary, as_dictionary
+from persona_interp.dictionaries.inputs import AnyDictionary
 from persona_interp.errors import SchemaError, excerpt
 from persona_interp.models.inputs import as_tuple
 from persona_interp.record.edit import EVERYWHERE, Edit, name_edit
-from persona_interp.record.vectors import Located, Vectors, locate, locate_feature
+from persona_interp.record.vectors import Located, Vectors, locate, locate_one
 
 
 def add(
@@ -56,7 +53,7 @@ def add(
     >>> add([0.0, 2.0], hook="blocks.0.hook_out", strength=0.5, norm=10).vectors.tolist()
     [[0.0, 5.0]]
     """
-    vector = _locate(direction, feature, hook)
+    vector = locate_one(direction, feature, hook)
     if len(vector.rows) != 1 or (strength is None) == (absolute is None):
         raise SchemaError(
             "add takes one vector and one of strength= and absolute=; got "
@@ -169,20 +166,6 @@ def cap(
     name = name or name_edit(f"cap {located.name} at {at:g}", where)
     unit, bound = rows / length, (float(at),)
     return Edit(name, located.hook, "cap", vectors=unit, values=bound, where=where)
-
-
-def _locate(direction: Any, feature: int | None, hook: str | None) -> Located:
-    """The vector that is meant: a direction, or a feature of a dictionary."""
-    if feature is None:
-        if hasattr(direction, "W_dec"):
-            raise SchemaError("a dictionary is pushed along one of its features; give feature=.")
-        return locate(direction, hook)
-    if isinstance(direction, xr.DataArray | np.ndarray | torch.Tensor | list):
-        raise SchemaError(
-            f"feature= belongs to a dictionary, add(sae, feature={excerpt(feature)}, ...); got a "
-            "vector, which has no features."
-        )
-    return locate_feature(as_dictionary(direction), feature, hook)
 
 
 def _usual_norm(vector: Located, norm: float | None) -> float:

@@ -11,6 +11,7 @@ import torch
 import xarray as xr
 
 from persona_interp.dictionaries.dictionary import Dictionary
+from persona_interp.dictionaries.inputs import AnyDictionary, as_dictionary
 from persona_interp.errors import SchemaError, excerpt, unknown
 
 Vectors = xr.DataArray | torch.Tensor | npt.ArrayLike
@@ -52,21 +53,37 @@ def locate(vectors: Vectors, hook: str | None) -> Located:
     return Located(_rows(vectors, hook), hook, _name(vectors), _norm(vectors, hook))
 
 
-def locate_feature(dictionary: Dictionary, feature: int, hook: str | None) -> Located:
-    """Decoder row of a feature, at the hook that its dictionary reads.
+def locate_one(
+    direction: Vectors | AnyDictionary, feature: int | None, hook: str | None
+) -> Located:
+    """The vector that is meant: a direction, or a feature of a dictionary.
 
     Args:
-        dictionary: Whose feature.
-        feature: Its index.
-        hook: None, or the dictionary's own hook.
+        direction: A direction or a dictionary, as of ``add``.
+        feature: Index of a feature, where a dictionary is given.
+        hook: Hook name, as of ``add``.
 
     Returns:
-        The row; ``norm`` is the root mean square length of the residuals that the dictionary was
-        trained on, ``sqrt(|mean|^2 + variance)``.
+        The vector at its hook.
 
     Raises:
-        SchemaError: No such feature, or another hook.
+        SchemaError: A dictionary without a feature, a feature without a dictionary, or one that
+            does not exist.
     """
+    if feature is None:
+        if hasattr(direction, "W_dec"):
+            raise SchemaError("a dictionary is pushed along one of its features; give feature=.")
+        return locate(direction, hook)
+    if isinstance(direction, xr.DataArray | np.ndarray | torch.Tensor | list):
+        raise SchemaError(
+            f"feature= belongs to a dictionary, add(sae, feature={excerpt(feature)}, ...); got a "
+            "vector, which has no features."
+        )
+    return _locate_feature(as_dictionary(direction), feature, hook)
+
+
+def _locate_feature(dictionary: Dictionary, feature: int, hook: str | None) -> Located:
+    """Decoder row of a feature; ``norm`` is the root mean square length of training residuals."""
     (index,) = feature_indices(feature, dictionary)
     if hook not in (None, dictionary.hook):
         raise SchemaError(

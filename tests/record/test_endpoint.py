@@ -232,9 +232,7 @@ def test_a_broken_or_silent_connection(server: Server, prompts: pd.DataFrame) ->
         return True
 
     server.fault = breaks
-    with pytest.raises(
-        ModelError, match=r"the reply broke off \(99 bytes are missing\).*\(2 tries\)"
-    ):
+    with pytest.raises(ModelError, match=r"broke off \(99 bytes are missing\).*\(2 tries\)"):
         answers(ask(server, tries=2, parallel=1), prompts, cache=False)
 
     def sleeps(handler: Any) -> bool:
