@@ -51,6 +51,9 @@ def divergence(
     *,
     headers: Mapping[str, str],
     where: Iterable[str] = WHERE,
+    device: object = None,
+    dtype: str = FULL,
+    batch: Batch = AUTO,
 ) -> pd.DataFrame:
     """Distance of the model's continuations of the same text under two headers.
 
@@ -63,6 +66,10 @@ def divergence(
         corpus: Chats; their own system message, where there is one, is replaced by the header.
         headers: System message by name.
         where: Roles of the tokens that are predicted.
+        device: Where models compute, "cpu", "cuda" or "cuda:1"; by default "cuda" where there is
+            one.
+        dtype: Of the models, "float32", "bfloat16", or "auto" for whichever is faster here.
+        batch: Tokens a forward pass, padding included; "auto": what fits into memory.
 
     Returns:
         A divergence table, one row a document and unordered pair of names: ``doc``, ``name``,
@@ -108,6 +115,9 @@ def likelihood(
     *,
     headers: Mapping[str, str],
     where: Iterable[str] = WHERE,
+    device: object = None,
+    dtype: str = FULL,
+    batch: Batch = AUTO,
 ) -> pd.DataFrame:
     """Log2 probability of the same text under each header.
 
@@ -116,6 +126,10 @@ def likelihood(
         corpus: Chats; their own system message, where there is one, is replaced by the header.
         headers: System message by name.
         where: Roles of the tokens that are predicted.
+        device: Where models compute, "cpu", "cuda" or "cuda:1"; by default "cuda" where there is
+            one.
+        dtype: Of the models, "float32", "bfloat16", or "auto" for whichever is faster here.
+        batch: Tokens a forward pass, padding included; "auto": what fits into memory.
 
     Returns:
         A likelihood table, one row a document and header: ``doc``, ``persona`` (who speaks in it,
@@ -152,6 +166,9 @@ def added_kl(
     *,
     directions: xr.DataArray,
     where: Iterable[str] = WHERE,
+    device: object = None,
+    dtype: str = FULL,
+    batch: Batch = AUTO,
 ) -> pd.DataFrame:
     """Divergence of the model's next token when a direction is added to its residual.
 
@@ -164,6 +181,10 @@ def added_kl(
         corpus: Generic text.
         directions: Of ``record``, at one hook.
         where: Roles of the tokens that are predicted.
+        device: Where models compute, "cpu", "cuda" or "cuda:1"; by default "cuda" where there is
+            one.
+        dtype: Of the models, "float32", "bfloat16", or "auto" for whichever is faster here.
+        batch: Tokens a forward pass, padding included; "auto": what fits into memory.
 
     Returns:
         An added_kl table, one row a document and direction: ``doc``, ``name``, ``kl`` (bits a
