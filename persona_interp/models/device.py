@@ -143,6 +143,27 @@ def describe_device(device: object = None) -> str:
     return f"{CUDA} ({torch.cuda.get_device_name(name)})"
 
 
+def count_used(device: object = None) -> int:
+    """Number of CUDA devices that a run has to itself.
+
+    Args:
+        device: As of ``resolve_device``.
+
+    Returns:
+        All of this machine for "cuda", 1 for a numbered one, 0 for "cpu".
+
+    Raises:
+        ModelError: This machine has no such device.
+
+    >>> count_used("cpu")
+    0
+    """
+    name = resolve_device(device)
+    if name == CPU:
+        return 0
+    return count_cuda() if name == CUDA else 1
+
+
 @cache
 def count_cuda() -> int:
     """Number of CUDA devices of this machine; torch is loaded to know."""

@@ -45,8 +45,7 @@ class _Documents:
         return total, n
 
     def mask(self, rows: list[int], *, learned: bool) -> Tensor:
-        """Which tokens are predicted, dims (document, position): all but the first, or of those
-        the learned ones (an assistant's answers, or plain text)."""
+        """Tokens that are predicted: all but the first, or of those the learned ones."""
         marks = self.tokens.learn if learned else [[True] * n for n in self.tokens.lengths]
         parts = [torch.tensor(marks[row]) for row in rows]
         return torch.nn.utils.rnn.pad_sequence(parts, batch_first=True)[:, 1:]
