@@ -15,6 +15,7 @@ import json
 import math
 import tempfile
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -56,7 +57,7 @@ class Dictionary(Protocol):
     Attributes:
         name: What tables and reports call it.
         hook: Canonical hook whose residuals it reads, ``"blocks.1.hook_out"``.
-        d_in: Width of the residual.
+        d_in: Width of the residual; of heads, of all of them one behind the other.
         d_sae: Number of features.
         W_dec: Decoder, dims (d_sae, d_in).
         mean: Mean residual of the tokens it was trained on, dims (d_in,); the origin that ``fvu``
@@ -123,6 +124,10 @@ class SparseDictionary:
     def W_dec(self) -> Tensor:
         """Decoder, dims (d_sae, d_in)."""
         return self.sae.W_dec.detach()
+
+    def to(self, device: str) -> "SparseDictionary":
+        """Copy on this device."""
+        return replace(self, sae=deepcopy(self.sae).to(device), mean=self.mean.to(device))
 
     @torch.no_grad()
     def encode(self, acts: Tensor) -> Tensor:

@@ -321,7 +321,8 @@ def _forward(
     def run(acts: Tensor, hook: Any) -> Tensor:
         nonlocal n_calls
         n_calls += 1
-        return edit(acts)
+        # heads are one vector a token here
+        return edit(acts.flatten(2)).view(acts.shape)
 
     logits = bridge.run_with_hooks(
         ids, attention_mask=attention, fwd_hooks=[(hook, run)], return_type="logits"

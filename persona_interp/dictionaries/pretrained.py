@@ -26,7 +26,6 @@ from persona_interp.dictionaries.foreign import (
     from_sparsify,
 )
 from persona_interp.dictionaries.harvest import harvest
-from persona_interp.dictionaries.hooks import HOOK, hook_name
 from persona_interp.dictionaries.saelens import build, copy_sae, fetch, is_sae, releases
 from persona_interp.dictionaries.saelens_folders import (
     CONFIG,
@@ -40,6 +39,7 @@ from persona_interp.errors import LONGEST, ModelError, excerpt, quote_path
 from persona_interp.models import Checkpoint
 from persona_interp.models.device import CPU, Batch
 from persona_interp.models.dtype import AUTO, FULL
+from persona_interp.models.sites import HOOK, hook_name
 
 SPARSIFY = "sae.safetensors"
 LEARNING = "ae.pt"

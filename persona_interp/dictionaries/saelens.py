@@ -25,13 +25,14 @@ from tqdm import tqdm
 
 from persona_interp.dictionaries.saelens_folders import (
     from_saelens,
-    reads_heads,
+    refuse_one_head,
     refuse_transcoder,
 )
 from persona_interp.dictionaries.weight_files import check_finite
 from persona_interp.errors import ModelError, unknown
 from persona_interp.models.device import CPU
 from persona_interp.models.guard import forbid, guard, reason
+from persona_interp.models.sites import HEADS, HEADS_BEFORE, is_heads
 
 DEAD_AFTER = 50
 """Batches without firing until a feature learns from what the others leave; 1000 lets most die."""
@@ -121,7 +122,6 @@ def train(
     with _quiet():
         from sae_lens import BatchTopKTrainingSAE, BatchTopKTrainingSAEConfig, SAETrainer
         from sae_lens.config import LoggingConfig, SAETrainerConfig
-        from sae_lens.saes.sae import SAEMetadata
     mean = residuals.mean(0)
     scale = (residuals - mean).pow(2).mean().sqrt()
     with torch.random.fork_rng(devices=[]):
@@ -133,7 +133,7 @@ def train(
                 k=k,
                 topk_threshold_lr=max(0.01, SETTLING / steps),
                 decoder_init_norm=1.0,  # SAELens' 0.1 leaves twice as many features dead
-                metadata=SAEMetadata(hook_name=hook),
+                **_site(hook),
             )
         )
         # moved before the optimizer is made; drawn on the CPU, the same on every device
@@ -163,6 +163,16 @@ def train(
     )
     inference.fold_W_dec_norm()
     return inference
+
+
+def _site(hook: str) -> dict[str, Any]:
+    """Settings by which SAELens reads at a hook; it knows heads by their older name alone."""
+    from sae_lens.saes.sae import SAEMetadata
+
+    if not is_heads(hook):
+        return {"metadata": SAEMetadata(hook_name=hook)}
+    name = hook.removesuffix(HEADS) + HEADS_BEFORE
+    return {"metadata": SAEMetadata(hook_name=name), "reshape_activations": "hook_z"}
 
 
 def _batches(residuals: Tensor, *, batch: int, seed: int, bar: tqdm) -> Iterator[Tensor]:
@@ -239,6 +249,8 @@ def finish(training: Any, *, source: object) -> Any:
 def _checked(sae: Any) -> Any:
     """The module, if it answers rows of residuals with rows of residuals."""
     sae = sae.eval().requires_grad_(requires_grad=False)
+    # heads come here as one vector a token, not with a dimension of their own
+    sae.turn_off_forward_pass_hook_z_reshaping()
     rows = torch.linspace(-USUAL, USUAL, 2 * sae.cfg.d_in).reshape(2, sae.cfg.d_in)
     feats = sae.encode(rows)
     rebuilt = sae.decode(feats)
@@ -282,8 +294,7 @@ def copy_sae(sae: Any) -> Any:
 
         config = sae.cfg.to_dict()
         refuse_transcoder(sae.cfg.architecture(), "this SAE")
-        if reads_heads(config | config["metadata"]):
-            raise ModelError("an SAE of attention heads (hook_z) reads no residual; use another.")
+        refuse_one_head(config | config["metadata"], "this SAE")
         if isinstance(sae, TrainingSAE):
             return finish(sae, source="this SAE")
         state = sae.state_dict().items()

@@ -186,7 +186,7 @@ def test_another_width_or_a_hook_of_heads_is_named(
     ours: SparseDictionary, counter: Checkpoint, corpus: pd.DataFrame
 ) -> None:
     asked = prompts(corpus)
-    for hook in ("blocks.0.attn.hook_z", "blocks.0.mlp.hook_post"):
+    for hook in ("blocks.0.attn.hook_pattern", "blocks.0.mlp.hook_post"):
         elsewhere = dataclasses.replace(ours, hook=hook)
         for read in (
             lambda d: record.features(counter, asked, dictionary=d),
@@ -195,7 +195,7 @@ def test_another_width_or_a_hook_of_heads_is_named(
         ):
             with pytest.raises(ModelError, match=r"reads width 64; blocks\.0|one vector a token"):
                 read(elsewhere)
-    for hook in ("blocks.0.attn.hook_pattern", "blocks.0.attn.hook_z"):
+    for hook in ("blocks.0.attn.hook_pattern", "blocks.0.attn.hook_rot_q"):
         with pytest.raises(ModelError, match="expected one vector a token"):
             record.activations(counter, asked, hook=hook)
 

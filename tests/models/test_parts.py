@@ -156,5 +156,5 @@ def test_a_tracker_is_told_every_step(
     assert len(losses) == 3 and losses[-1] < losses[0]
     assert not (tmp_path / "quiet/runs").exists()
     assert hash_weights(told.last) == hash_weights(quiet.last)
-    with pytest.raises(ModelError, match="cannot be reported to .*nobody"):
+    with pytest.raises(ModelError, match=r"cannot be reported to .*nobody"):
         train(tiny, corpus, stage=SGD, out=tmp_path / "x", progress=False, report_to="nobody")
