@@ -4,8 +4,12 @@ import ipaddress
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+
+STORIES = Path(__file__).parents[1].parent / "shared" / "models" / "stories260k"
 
 # Before any test module imports a library that reads them.
 os.environ.update(
@@ -64,3 +68,13 @@ def offline() -> Iterator[None]:
     patch.setattr(socket, "getaddrinfo", guard_lookup)
     yield
     patch.undo()
+
+
+@pytest.fixture(scope="session")
+def stories() -> Any:
+    """A real checkpoint, where this machine has it."""
+    if not STORIES.is_dir():
+        pytest.skip(f"no real checkpoint at {STORIES}; its tests did not run")
+    from persona_interp.models import Checkpoint
+
+    return Checkpoint(STORIES)

@@ -8,7 +8,8 @@ hooks are known and its residuals equal those of plain transformers.
 
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,12 @@ def residuals(
 
 
 def hidden(
-    bridge: Any, tokens: Tokens, *, hooks: Sequence[str], batch: Batch = AUTO
+    bridge: Any,
+    tokens: Tokens,
+    *,
+    hooks: Sequence[str],
+    batch: Batch = AUTO,
+    around: Callable[[list[int]], AbstractContextManager[None]] = lambda rows: nullcontext(),
 ) -> Iterator[tuple[int, dict[str, Tensor]]]:
     """Residuals at several hooks, from one run of the model.
 
@@ -123,6 +129,7 @@ def hidden(
         hooks: Hook names, at least one; blocks above the last are not run.
         batch: Tokens a forward pass, padding included; "auto": what fits into memory. Rows of
             similar length run together.
+        around: From the rows of a forward pass, in their order, to what is on while they run.
 
     Yields:
         Row index and, by canonical name in the order given, activations of dims (position,
@@ -135,7 +142,8 @@ def hidden(
     device = bridge.original_model.device
 
     def run(rows: list[int]) -> Any:
-        return _run_hooks(bridge, tokens, rows, names=names)
+        with around(rows):
+            return _run_hooks(bridge, tokens, rows, names=names)
 
     for rows, cache in run_rows(run, tokens.lengths, batch=batch, device=device):
         for i, row in enumerate(rows):

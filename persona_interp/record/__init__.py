@@ -13,7 +13,8 @@ too).
 - ``sample``: what a model says when it may say anything.
 - ``answers``: drawn answers, stored on disk; ``conversations``: complete conversations of them.
 - ``continuations``, ``trait_bits``, ``choices``: how far answers show a trait, without a judge.
-- ``judgments``: scores of a judge, where somebody has one (``Judge``, ``judge_prompt``).
+- ``judgments``: scores of a judge, where somebody has one (``Judge``, ``judge_prompt``);
+  ``endpoint``: a model elsewhere, as a judge and as a source of answers.
 - ``projections``: how far residuals are along a direction, in conversations and turn by turn.
   ``projection_difference``: which rows of a data set would pull them there.
 - ``solution``: length, efficiency and stability of a finetune in the weights.
@@ -25,9 +26,10 @@ too).
 Activations become **directions** (name, hook, d_model): ``mean_difference``, ``minimal_pairs``,
 ``logistic``, ``pca``, ``pca_of_difference``, ``trait_vectors`` of a chat model's own answers,
 ``assistant_axis`` of the roles it can play, and ``random_directions`` as their control. **Edits**
-change the inside of a model while ``behavior(..., edits=)`` runs it: ``add``, ``project_out``,
-``cap``, ``clamp``, ``ablate``, ``patch``. ``read_vectors`` and ``read_capping`` read files of other
-tools, ``write_vectors`` and ``write_capping`` write them.
+change the inside of a model while it is asked (``edits=`` of behavior, answers, sample,
+continuations, trait_bits, projections): ``add``, ``project_out``, ``cap``, ``clamp``, ``ablate``,
+``patch``. ``read_vectors`` and ``read_capping`` read files of other tools, ``write_vectors`` and
+``write_capping`` write them.
 
 Tables are pandas or xarray, labelled by checkpoint and prompt; nothing downstream needs torch. The
 same call gives the same numbers to the last bit, so that a checkpoint against itself shifts by
@@ -50,6 +52,7 @@ from persona_interp.record.directions import (
 from persona_interp.record.divergence import added_kl, divergence, likelihood
 from persona_interp.record.drift import drift
 from persona_interp.record.edit import Edit, patch
+from persona_interp.record.endpoint import Endpoint, endpoint
 from persona_interp.record.feature_edits import ablate, clamp
 from persona_interp.record.features import encode, features
 from persona_interp.record.gradients import gradients
@@ -63,12 +66,14 @@ from persona_interp.record.pull import projection_difference
 from persona_interp.record.samples import sample
 from persona_interp.record.solution import solution
 from persona_interp.record.tokens import tokens
-from persona_interp.record.traits import continuations, trait_bits, trait_vectors
+from persona_interp.record.trait_evidence import continuations, trait_bits
+from persona_interp.record.traits import trait_vectors
 from persona_interp.record.vector_edits import add, cap, project_out
 from persona_interp.record.vector_files import read_vectors, write_vectors
 
 __all__ = [
     "Edit",
+    "Endpoint",
     "Judge",
     "LocalJudge",
     "ablate",
@@ -86,6 +91,7 @@ __all__ = [
     "divergence",
     "drift",
     "encode",
+    "endpoint",
     "expected_score",
     "features",
     "gradients",

@@ -28,6 +28,7 @@ from persona_interp.models.passes import run_rows
 from persona_interp.readers import read
 from persona_interp.record.edit_runs import run_edited
 from persona_interp.record.inputs import set_system
+from persona_interp.record.places import lay_out
 from persona_interp.record.vector_edits import add
 
 WHERE = ("assistant",)
@@ -246,9 +247,11 @@ def added_kl(
     def run(group: list[int]) -> list[tuple[Any, ...]]:
         ids, mask = (t.to(place) for t in tokens.pad(rows=group))
         read = partial(_next_logprobs, ids=ids, mask=mask, marks=[marks[row] for row in group])
+        roles = [tokens.roles[row] for row in group]
+        layout = lay_out(roles, [[False] * len(row) for row in roles])
         plain, rows = read(bridge.original_model), []
         for name, edit in edits.items():
-            edited = run_edited(bridge, edit, read, passes=[tuple(ids.shape)])
+            edited = run_edited(bridge, edit, read, layouts=[layout])
             for row, p, q in zip(group, plain, edited, strict=True):
                 kl = (p.exp() * (p - q)).sum(-1).clamp(min=0).mean() / math.log(2)
                 rows.append((row, name, float(kl), len(p)))

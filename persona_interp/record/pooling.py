@@ -1,6 +1,7 @@
 """Which tokens of a prompt are read? Those at a position, of some roles, and no attention sinks."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -117,6 +118,7 @@ def readings(
     marks: Sequence[Mask],
     outlier: float,
     batch: Batch = AUTO,
+    around: Callable[[list[int]], AbstractContextManager[None]] = lambda rows: nullcontext(),
 ) -> Iterator[Reading]:
     """Residuals at every token of every prompt, and which tokens count.
 
@@ -128,6 +130,7 @@ def readings(
         outlier: Longest residual that counts, as a multiple of the median over the row's marked
             tokens.
         batch: Tokens a forward pass, padding included; "auto": what fits into memory.
+        around: From the rows of a forward pass to what is on while they run, as of ``hidden``.
 
     Yields:
         A reading of each row and hook, in order of length.
@@ -141,7 +144,7 @@ def readings(
             f"outlier is a multiple of the median norm, at least 1; got {outlier}. math.inf keeps "
             "all."
         )
-    for row, residuals in hidden(bridge, tokens, hooks=hooks, batch=batch):
+    for row, residuals in hidden(bridge, tokens, hooks=hooks, batch=batch, around=around):
         for hook, acts in residuals.items():
             acts = acts.float()
             mark = torch.as_tensor(marks[row], device=acts.device)
