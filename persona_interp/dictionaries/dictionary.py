@@ -15,7 +15,6 @@ import json
 import math
 import tempfile
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -124,10 +123,6 @@ class SparseDictionary:
     def W_dec(self) -> Tensor:
         """Decoder, dims (d_sae, d_in)."""
         return self.sae.W_dec.detach()
-
-    def to(self, device: str) -> "SparseDictionary":
-        """Copy on this device."""
-        return replace(self, sae=deepcopy(self.sae).to(device), mean=self.mean.to(device))
 
     @torch.no_grad()
     def encode(self, acts: Tensor) -> Tensor:

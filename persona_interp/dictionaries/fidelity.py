@@ -20,7 +20,7 @@ from tqdm import tqdm
 from persona_interp import schema
 from persona_interp.dictionaries.dictionary import Dictionary
 from persona_interp.dictionaries.harvest import CONTENT_ROLES, sample_tokens
-from persona_interp.dictionaries.inputs import AnyDictionary, as_dictionary, check_width
+from persona_interp.dictionaries.inputs import AnyDictionary, as_dictionary, bring, check_width
 from persona_interp.errors import ModelError
 from persona_interp.models import Checkpoint, Tokens, boot, encode
 from persona_interp.models.boot import canonical
@@ -268,8 +268,8 @@ def _sum_batch(
     rows = zip(norms, marks, strict=True)
     marks = torch.stack([mark & ordinary(norm, mark) for norm, mark in rows])
     original = acts[marks].float()
-    feats = dictionary.encode(original)
-    rebuilt = dictionary.decode(feats)
+    feats = dictionary.encode(bring(original, dictionary))
+    rebuilt = dictionary.decode(feats).to(original)
 
     def splice(replacement: Tensor) -> Tensor:
         def edit(acts: Tensor) -> Tensor:
