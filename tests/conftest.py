@@ -18,6 +18,8 @@ os.environ.update(
     TOKENIZERS_PARALLELISM="false",
     MPLBACKEND="Agg",
     OMP_NUM_THREADS="1",
+    # the same everywhere; tests on a GPU name it
+    PERSONA_INTERP_DEVICE="cpu",
 )
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from persona_interp.cli.app import Workers, app
+from persona_interp.cli.app import Batch, Device, Workers, app
 from persona_interp.cli.folder import report
 from persona_interp.files import read_text
 
@@ -83,6 +83,8 @@ def compare(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of every draw.")] = 0,
     workers: Workers = None,
+    device: Device = None,
+    batch: Batch = "auto",
 ) -> None:
     """Compare finetunes with their base, beyond what controls do; write OUT/report.html."""
     from persona_interp.experiments.compare import sources
@@ -109,5 +111,14 @@ def compare(
         seed=seed,
         settings=settings,
     )
-    sources.compare(base, tuned, prompts=prompts, out=out, options=options, workers=workers)
+    sources.compare(
+        base,
+        tuned,
+        prompts=prompts,
+        out=out,
+        options=options,
+        workers=workers,
+        device=device,
+        batch=batch,
+    )
     report(out)

@@ -15,7 +15,6 @@ import json
 import math
 import tempfile
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -28,6 +27,8 @@ from persona_interp.dictionaries.saelens_folders import CONFIG, WEIGHTS, from_sa
 from persona_interp.dictionaries.settings import check_kinds, read_settings
 from persona_interp.errors import ModelError, excerpt
 from persona_interp.files import atomic, write_text
+from persona_interp.models.device import CPU, resolve_device
+from persona_interp.models.dtype import FULL, resolve_dtype
 
 CARD = "dictionary.json"
 FIELDS = {
@@ -76,7 +77,7 @@ class Dictionary(Protocol):
     def mean(self) -> Tensor: ...  # noqa: D102
 
     def encode(self, acts: Tensor) -> Tensor:
-        """Activations of the features, dims (..., d_in) to (..., d_sae)."""
+        """Activations of the features, dims (..., d_in) to (..., d_sae), where the acts are."""
         ...
 
     def decode(self, feats: Tensor) -> Tensor:
@@ -87,6 +88,10 @@ class Dictionary(Protocol):
 @dataclass(frozen=True, eq=False)
 class SparseDictionary:
     """An SAE of SAELens with its provenance; satisfies ``Dictionary``.
+
+    It computes where the activations that it is given are: there its weights and mean move, once,
+    and stay. It computes in the dtype of its weights (float32 unless it was opened otherwise), to
+    which activations of another dtype are cast, and always answers in float32.
 
     Attributes:
         sae: The SAELens inference module.
@@ -119,19 +124,23 @@ class SparseDictionary:
         """Decoder, dims (d_sae, d_in)."""
         return self.sae.W_dec.detach()
 
-    def to(self, device: str) -> "SparseDictionary":
-        """Copy on this device."""
-        return replace(self, sae=deepcopy(self.sae).to(device), mean=self.mean.to(device))
-
     @torch.no_grad()
     def encode(self, acts: Tensor) -> Tensor:
         """Activations of the features, dims (..., d_in) to (..., d_sae)."""
-        return self.sae.encode(acts)
+        return self._follow(acts.device).encode(acts.to(self.W_dec.dtype)).float()
 
     @torch.no_grad()
     def decode(self, feats: Tensor) -> Tensor:
         """Residuals that these features stand for, dims (..., d_sae) to (..., d_in)."""
-        return self.sae.decode(feats)
+        return self._follow(feats.device).decode(feats.to(self.W_dec.dtype)).float()
+
+    def _follow(self, device: torch.device) -> Any:
+        """The module on this device, and the mean beside it."""
+        if self.W_dec.device != device:
+            self.sae.to(device)
+        if self.mean.device != device:
+            object.__setattr__(self, "mean", self.mean.to(device))
+        return self.sae
 
 
 def hash_dictionary(dictionary: Dictionary) -> str:
@@ -208,18 +217,22 @@ def save_dictionary(dictionary: SparseDictionary, folder: str | Path) -> Path:
     return folder
 
 
-def open_dictionary(folder: str | Path) -> SparseDictionary:
+def open_dictionary(
+    folder: str | Path, *, device: object = CPU, dtype: str = FULL
+) -> SparseDictionary:
     """Open a dictionary that was saved here, and check that it is the one on its card.
 
     Args:
         folder: What ``save_dictionary`` or ``fit(..., out=folder)`` wrote.
+        device: Where its weights are until it is given activations elsewhere.
+        dtype: Of its weights, in which it computes: "float32", "bfloat16" or "auto".
 
     Returns:
-        The dictionary, equal to the one saved.
+        The dictionary, equal to the one saved but for the dtype.
 
     Raises:
         ModelError: The folder holds no dictionary, or one whose weights or settings are not those
-            its card names.
+            its card names; or there is no such device or dtype.
     """
     folder = Path(folder).expanduser()
     if not (folder / CARD).is_file():
@@ -242,7 +255,26 @@ def open_dictionary(folder: str | Path) -> SparseDictionary:
     )
     if fault := altered(dictionary, card):
         raise ModelError(f"{folder}: {fault}: fit it again.")
-    return dictionary
+    return cast(dictionary, device=device, dtype=dtype)
+
+
+def cast(dictionary: SparseDictionary, *, device: object, dtype: str) -> SparseDictionary:
+    """Move a dictionary, and let it compute in another dtype.
+
+    Args:
+        dictionary: The dictionary; its module is changed.
+        device: Where to, as of ``resolve_device``.
+        dtype: "float32", "bfloat16" or "auto".
+
+    Returns:
+        The dictionary.
+
+    Raises:
+        ModelError: There is no such device or dtype.
+    """
+    place = torch.device(resolve_device(device))
+    dictionary.sae.to(device=place, dtype=getattr(torch, resolve_dtype(dtype, device)))
+    return replace(dictionary, mean=dictionary.mean.to(place))
 
 
 def read_card(folder: Path) -> dict[str, Any]:

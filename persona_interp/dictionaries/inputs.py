@@ -99,16 +99,14 @@ def check_features(features: Sequence[int] | None, dictionary: Dictionary) -> li
     return indices
 
 
-def to_device(dictionary: Dictionary, device: str) -> Dictionary:
-    """Dictionary that computes on this device.
+def bring(acts: Tensor, dictionary: Dictionary) -> Tensor:
+    """Residuals where a dictionary computes: an SAE comes to them, others stay where their mean is.
 
     Args:
-        dictionary: A dictionary; one that is no SAE stays where it is.
-        device: Name of the device.
+        acts: Residuals, dims (..., d_in).
+        dictionary: The dictionary.
 
     Returns:
-        The dictionary itself where it is there already, else a copy.
+        The residuals, for a dictionary that is no SAE on the device and in the dtype of its mean.
     """
-    if isinstance(dictionary, SparseDictionary) and str(dictionary.mean.device) != device:
-        return dictionary.to(device)
-    return dictionary
+    return acts if isinstance(dictionary, SparseDictionary) else acts.to(dictionary.mean)

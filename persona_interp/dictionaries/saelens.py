@@ -30,6 +30,7 @@ from persona_interp.dictionaries.saelens_folders import (
 )
 from persona_interp.dictionaries.weight_files import check_finite
 from persona_interp.errors import ModelError, unknown
+from persona_interp.models.device import CPU
 from persona_interp.models.guard import forbid, guard, reason
 from persona_interp.models.sites import HEADS, HEADS_BEFORE, is_heads
 
@@ -93,6 +94,7 @@ def train(
     lr: float,
     seed: int,
     frozen: bool = False,
+    device: str = CPU,
 ) -> Any:
     """Train the SAE that reconstructs these residuals best.
 
@@ -111,9 +113,10 @@ def train(
         lr: Learning rate of Adam, falling to a tenth along a cosine.
         seed: Seed of the initial weights and of the batches.
         frozen: Keep the decoder as it was drawn.
+        device: Where to compute; residuals are moved there batch by batch.
 
     Returns:
-        The SAELens inference module.
+        The SAELens inference module, on the CPU.
     """
     import_saelens()
     with _quiet():
@@ -133,6 +136,8 @@ def train(
                 **_site(hook),
             )
         )
+        # moved before the optimizer is made; drawn on the CPU, the same on every device
+        sae.to(device)
         # SAELens draws unit rows and starts the encoder as their transpose: freezing after the
         # construction changes nothing else, so that both arms start from the same weights
         sae.W_dec.requires_grad_(not frozen)
@@ -143,6 +148,7 @@ def train(
             lr_end=lr / 10,
             dead_feature_window=DEAD_AFTER,
             lr_scheduler_name="cosineannealing",
+            device=device,
             logger=LoggingConfig(log_to_wandb=False),
         )
         # SAELens shows a bar of its own on stderr, which is muted; ours keeps the real stream

@@ -20,12 +20,13 @@ from transformers import AutoModelForCausalLM
 
 from persona_interp.errors import ModelError
 from persona_interp.models.checkpoint import Checkpoint
+from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO, FULL, resolve_dtype
 from persona_interp.models.guard import guard
 from persona_interp.models.inputs import as_checkpoint
 from persona_interp.models.load import load, quiet
 from persona_interp.models.parity import TOLERANCES, distance
-from persona_interp.models.passes import Batch, run_rows
+from persona_interp.models.passes import run_rows
 from persona_interp.models.sites import canonical, is_heads
 from persona_interp.models.tokens import Tokens, added_bos
 
@@ -61,7 +62,7 @@ def boot(
     from transformer_lens.model_bridge import TransformerBridge  # takes seconds to import
 
     checkpoint = as_checkpoint(checkpoint)
-    dtype = resolve_dtype(dtype)
+    dtype = resolve_dtype(dtype, device)
     plain, tokenizer = load(checkpoint, attention="eager", device=device, dtype=dtype)
     kind = plain.config.model_type
     with quiet(), guard(f"TransformerLens cannot boot {checkpoint.path} (model_type '{kind}')"):
@@ -149,6 +150,7 @@ def hidden(
             n_tokens = len(tokens.ids[row])
             # a copy, because a view would keep the whole batch in memory
             yield row, {name: cache[name][i, :n_tokens].flatten(1).clone() for name in names}
+        del cache  # before the next pass, or two are in memory at once
 
 
 @torch.inference_mode()

@@ -105,7 +105,7 @@ def answers(
             )
         draws = _table(ask(checkpoint, list(prompts["messages"]), **settings, folder=folder))
         return count(_join(prompts, draws, n=n, checkpoint=checkpoint.name))
-    dtype = resolve_dtype(dtype)
+    dtype = resolve_dtype(dtype, device)
     subject = open_subject(checkpoint, groups, device=device, dtype=dtype)
     tokens = encode(subject.tokenizer, list(prompts["messages"]))
     subject.check_places(tokens)

@@ -55,10 +55,10 @@ def prompt_coords(prompts: pd.DataFrame) -> dict[str, Array]:
     >>> {name: values.tolist() for name, values in prompt_coords(table).items()}
     {'topic': ['art', ''], 'score': [1, 2]}
     """
-    columns = {str(name): prompts[name] for name in prompts.columns}
+    columns = {str(name): column for name, column in prompts.items()}
     if EXTRA in prompts and all(isinstance(row, Mapping) for row in prompts[EXTRA]):
         extra = pd.DataFrame(prompts[EXTRA].tolist(), index=prompts.index)
-        columns = {str(name): extra[name] for name in extra.columns} | columns
+        columns = {str(name): column for name, column in extra.items()} | columns
     coords = {}
     for name, column in columns.items():
         # NetCDF takes a slash for a folder
@@ -71,7 +71,7 @@ def prompt_coords(prompts: pd.DataFrame) -> dict[str, Array]:
 
 
 def token_coords(
-    tokenizer: Any, tokens: Tokens, marks: Sequence[npt.NDArray[np.bool_]], names: Sequence[Any]
+    tokenizer: Any, tokens: Tokens, marks: Sequence[npt.NDArray[np.bool_]]
 ) -> dict[str, Array]:
     """Coordinates along ``token``: every marked token of every prompt, in order.
 
@@ -79,11 +79,10 @@ def token_coords(
         tokenizer: Tokenizer of the checkpoint.
         tokens: Tokens of the prompts.
         marks: Which of them, booleans of every row.
-        names: Names of the prompts.
 
     Returns:
-        prompt (its name), pos (in its prompt, from 0), piece (text), role and turn (number of its
-        message, -1 for none); and row, the number of the prompt.
+        pos (in its prompt, from 0), piece (text), role and turn (number of its message, -1 for
+        none); and row, the number of the prompt.
     """
     texts = pieces(tokenizer, (i for row in tokens.ids for i in row))
     rows = np.repeat(np.arange(len(marks)), [int(mark.sum()) for mark in marks])
@@ -91,7 +90,6 @@ def token_coords(
     places = list(zip(rows.tolist(), positions.tolist(), strict=True))
     return {
         "row": rows,
-        "prompt": np.asarray(names)[rows],
         "pos": positions,
         "piece": np.array([texts[tokens.ids[row][pos]] for row, pos in places], str),
         "role": np.array([tokens.roles[row][pos] for row, pos in places], str),

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from persona_interp.dictionaries.dictionary import Dictionary
+from persona_interp.dictionaries.inputs import bring
 from persona_interp.errors import ModelError
 from persona_interp.models.boot import canonical
 from persona_interp.record.edit import Edit
@@ -256,8 +257,7 @@ def _set_features(acts: Tensor, edit: Edit, dictionary: Dictionary) -> Tensor:
     """``h + (f' - f(h)) W_dec``: what the dictionary does not explain stays."""
     features = list(edit.features)
     _check_width(edit, acts, dictionary.d_in)
-    # a dictionary stands where it was opened, and in the precision it was opened in
-    feats = dictionary.encode(acts.to(dictionary.W_dec))
+    feats = dictionary.encode(bring(acts, dictionary))
     shift = _like(edit.values, acts) - feats[..., features].to(acts)
     return acts + shift @ dictionary.W_dec[features].to(acts)
 

@@ -12,16 +12,15 @@ from persona_interp.dictionaries.dictionary import Dictionary, hash_dictionary
 from persona_interp.dictionaries.inputs import (
     AnyDictionary,
     as_dictionary,
+    bring,
     check_features,
     check_width,
-    to_device,
 )
 from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint
-from persona_interp.models.device import resolve_device
+from persona_interp.models.device import Batch, resolve_device
 from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.models.outliers import SINK
-from persona_interp.models.passes import Batch
 from persona_interp.record.pooling import ALL, ANSWER, MEAN, WHERE, Position
 from persona_interp.record.recording import reduce_residuals
 
@@ -90,7 +89,7 @@ def features(
     >>> dict(data.sizes), float(data["fvu"].max())
     ({'checkpoint': 1, 'prompt': 50, 'feature': 64}, 0.0)
     """
-    dictionary = to_device(as_dictionary(dictionary), resolve_device(device))
+    dictionary = as_dictionary(dictionary)
     chosen = check_features(features, dictionary)
     (data,) = reduce_residuals(
         checkpoints,
@@ -146,11 +145,12 @@ def encode(
     unit = "token" if "token" in getattr(acts, "dims", ()) else "prompt"
     kind = "heads" if "head" in getattr(acts, "dims", ()) else "activations"
     schema.check(acts, kind if unit == "prompt" else f"token_{kind}")
-    dictionary = to_device(as_dictionary(dictionary), resolve_device(device))
+    dictionary = as_dictionary(dictionary)
     chosen = check_features(features, dictionary)
     _check_origin(acts, dictionary)
     shape = (acts.sizes["checkpoint"], acts.sizes[unit])
     rows = torch.as_tensor(acts["act"].to_numpy()).reshape(shape[0] * shape[1], -1)
+    rows = rows.to(resolve_device(device))
     if unit == "token":
         values = encode_rows(rows, dictionary, chosen, each=True)
     else:
@@ -189,7 +189,7 @@ def encode_rows(
 
     Args:
         acts: Residuals, dims (position, d_model).
-        dictionary: The dictionary; it computes where its mean is.
+        dictionary: The dictionary.
         chosen: Indices of the features that are kept.
         each: Whether each position has numbers of its own, or all have one mean.
 
@@ -200,7 +200,7 @@ def encode_rows(
         ModelError: The dictionary reads another width.
     """
     parts = []
-    for rows in acts.to(dictionary.mean.device).split(max(1, MOST // len(dictionary.W_dec))):
+    for rows in bring(acts, dictionary).split(max(1, MOST // len(dictionary.W_dec))):
         check_width(dictionary, rows, dictionary.hook)
         feats = dictionary.encode(rows)
         error = (rows - dictionary.decode(feats)).pow(2).sum(-1)

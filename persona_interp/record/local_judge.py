@@ -37,7 +37,7 @@ class LocalJudge:
     def __post_init__(self) -> None:
         if not self.name:
             self.name = f"local {self.checkpoint.label} {hash_weights(self.checkpoint)[:16]}"
-            if (dtype := resolve_dtype(self.dtype)) != FULL:
+            if (dtype := resolve_dtype(self.dtype, self.device)) != FULL:
                 self.name += f" {dtype}"
 
     def __call__(self, question: str, answer: str, eval_prompt: str) -> float | None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 import xarray as xr
 from torch import Tensor
@@ -52,29 +53,42 @@ Reduce = Callable[[Tensor], dict[str, Tensor]]
 class _Pool:
     """Values of one hook while the prompts are run, and what they left out or took in."""
 
-    def __init__(self, reduce: Reduce, marks: Sequence[Mask], position: Position, most_rows: int):
-        self.reduce, self.marks, self.position = reduce, marks, position
+    def __init__(
+        self, bridge: Any, hook: str, reduce: Reduce, position: Position, most_rows: int
+    ) -> None:
+        self.hook, self.reduce, self.position = hook, reduce, position
+        self.n_heads = bridge.cfg.n_heads if is_heads(hook) else 0
         self.most_rows = most_rows  # of the result, over all checkpoints
         self.values: list[dict[int, dict[str, Array]]] = []  # of each checkpoint, by prompt
         self.counted: list[dict[int, Mask]] = []
         self.n_excluded = self.n_sinks = 0
+        self.attrs = {
+            "hook": hook,
+            "older_names": " ".join(older_names(bridge, hook)),
+            "dtype": str(bridge.cfg.dtype).removeprefix("torch."),
+            "device": str(bridge.original_model.device),
+        }
 
-    def add(self, reading: Reading) -> None:
+    def start(self) -> None:
+        """Begin with the next checkpoint."""
+        self.values.append({})
+        self.counted.append({})
+
+    def add(self, reading: Reading, mark: Mask) -> None:
         """Reduce a reading of the latest checkpoint to its values."""
-        mark = torch.as_tensor(self.marks[reading.row], device=reading.acts.device)
-        counted = reading.counted
-        if is_point(self.position):  # nothing is counted there: neither role nor length matters
-            acts = reading.acts[mark]
-        else:
+        counted, taken = reading.counted, torch.as_tensor(mark, device=reading.acts.device)
+        # of a token named by its place neither role nor length matters
+        if not is_point(self.position):
             self.n_excluded += reading.n_outliers
             self.n_sinks += int((~ordinary(reading.acts[counted].norm(dim=-1))).sum())
-            acts = reading.acts[mark if self.position == ALL else counted]
+            taken = taken if self.position == ALL else counted
         with torch.inference_mode():
-            values = {name: value.cpu().numpy() for name, value in self.reduce(acts).items()}
+            reduced = self.reduce(reading.acts[taken])
+        values = {name: value.cpu().numpy() for name, value in reduced.items()}
         if not self.values[0]:
             self._check_size(values["act"])
         self.values[-1][reading.row] = values
-        self.counted[-1][reading.row] = counted[mark].cpu().numpy()
+        self.counted[-1][reading.row] = counted.cpu().numpy()[mark]
 
     def _check_size(self, act: Array) -> None:
         """Refuse a result that would not fit into memory, before more of it is computed."""
@@ -88,21 +102,39 @@ class _Pool:
                 "another position."
             )
 
-    def keep(self) -> Mask:
-        """Which tokens are an outlier in no checkpoint, so that all have the same tokens."""
-        rows = [[counted[row] for row in range(len(counted))] for counted in self.counted]
-        return np.all([np.concatenate(masks) for masks in rows], axis=0)
+    def dataset(self, kind: str, units: dict[str, Array]) -> xr.Dataset:
+        """Variables of the hook with the coordinates of its prompts or tokens."""
+        if kind == "activations" and self.n_heads:
+            kind = "heads"
+        keep, n_excluded = None, self.n_excluded
+        if self.position == ALL:
+            kind, keep = f"token_{kind}", self._ordinary_everywhere()
+            units = {name: values[keep] for name, values in units.items()}
+            n_excluded = int((~keep).sum()) * len(self.values)
+        dims = schema.DATASETS[kind]
+        arrays = {name: self._stack(name, keep) for name in dims}
+        if kind.endswith("heads"):
+            arrays["act"] = arrays["act"].reshape(*arrays["act"].shape[:2], self.n_heads, -1)
+        coords: dict[str, Any] = {name: (dims["act"][1], v) for name, v in units.items()}
+        for dim, size in zip(dims["act"][2:], arrays["act"].shape[2:], strict=True):
+            coords[dim] = np.arange(size)
+        attrs = {"kind": kind, "schema_version": SCHEMA_VERSION, **self.attrs}
+        attrs |= {"n_excluded": n_excluded, "n_sinks": self.n_sinks}
+        data = {name: (dims[name], array) for name, array in arrays.items()}
+        return xr.Dataset(data, coords=coords, attrs=attrs)
 
-    def join(self, name: str) -> Array:
+    def _stack(self, name: str, keep: Mask | None) -> Array:
         """Values of a variable, dims (checkpoint, prompt or token, ...)."""
         checkpoints = []
         for values in self.values:
             rows = [values[row][name] for row in range(len(values))]
-            if self.position == ALL:
-                checkpoints.append(np.concatenate(rows)[self.keep()])
-            else:
-                checkpoints.append(np.stack(rows))
+            checkpoints.append(np.stack(rows) if keep is None else np.concatenate(rows)[keep])
         return np.stack(checkpoints)
+
+    def _ordinary_everywhere(self) -> Mask:
+        """Which tokens are an outlier in no checkpoint, so that all have the same tokens."""
+        rows = [[counted[row] for row in range(len(counted))] for counted in self.counted]
+        return np.all([np.concatenate(masks) for masks in rows], axis=0)
 
 
 def reduce_residuals(
@@ -146,23 +178,32 @@ def reduce_residuals(
     """
     at_point = is_point(position)
     # a prompt waits for its answer: where answers are read, chats keep theirs
-    prompts = table_of(prompts, "documents" if position == ANSWER else "prompts")
-    models, names = distinct_checkpoints(checkpoints), schema.names(prompts)
-    where, chats = as_tuple(where), list(prompts["messages"])
+    table = table_of(prompts, "documents" if position == ANSWER else "prompts")
+    models, names = distinct_checkpoints(checkpoints), schema.names(table)
+    where, chats = as_tuple(where), list(table["messages"])
+    columns = prompt_coords(table)
+    if isinstance(prompts, pd.DataFrame) and len(prompts) == len(table):
+        columns = prompt_coords(prompts) | columns  # what the readers did not need
     pools: dict[str, _Pool] = {}
     hashes: list[str] = []
+    order: list[str] = []
+    units: dict[str, Array] = {}
     for checkpoint in tqdm(models, desc=kind, delay=2, disable=len(models) < 2):
         bridge = boot(checkpoint, device=device, dtype=dtype)
         tokens = encode(bridge.tokenizer, chats)
         hashes.append(hash_tokens(tokens))
         check_same_tokens(hashes)
         marks = position_marks(position, tokens, chats, where=where, names=names)
-        n_rows = sum(int(mark.sum()) for mark in marks) if position == ALL else len(marks)
-        order = [canonical(bridge, hook) for hook in hooks]
-        for hook in dict.fromkeys(order):
-            pool = pools.setdefault(hook, _Pool(reduce, marks, position, n_rows * len(models)))
-            pool.values.append({})
-            pool.counted.append({})
+        if not pools:
+            n_rows = sum(int(m.sum()) for m in marks) if position == ALL else len(marks)
+            order = [canonical(bridge, hook) for hook in hooks]
+            for hook in order:
+                pools[hook] = _Pool(bridge, hook, reduce, position, n_rows * len(models))
+            units = {"prompt": np.asarray(names), **columns}
+            if position == ALL:
+                units = _token_units(units, token_coords(bridge.tokenizer, tokens, marks))
+        for pool in pools.values():
+            pool.start()
         for reading in readings(
             bridge, tokens, hooks=order, marks=marks, outlier=outlier, batch=batch
         ):
@@ -171,52 +212,20 @@ def reduce_residuals(
                     f"prompt {names[reading.row]!r} has no token of the roles {', '.join(where)} "
                     "to average over; name others in where=, or use position='last'."
                 )
-            pools[reading.hook].add(reading)
-    columns = prompt_coords(prompts)
-    units = {"prompt": np.asarray(names), **columns}
-    if position == ALL:
-        places = token_coords(bridge.tokenizer, tokens, marks, names)
-        rows = places.pop("row")
-        units = {**{name: values[rows] for name, values in columns.items()}, **places}
-    provenance = {
+            pools[reading.hook].add(reading, marks[reading.row])
+    attrs: dict[str, Any] = {
         "token_ids": hashes[0],
         "position": str(position),
-        "dtype": str(bridge.cfg.dtype).removeprefix("torch."),
-        "device": str(bridge.original_model.device),
         "where": " ".join(where),
         "outlier": float(outlier),
     }
-    datasets = []
-    for hook in order:
-        attrs = {"hook": hook, "older_names": " ".join(older_names(bridge, hook)), **provenance}
-        own = _kind(kind, hook, position)
-        data = _dataset(pools[hook], own, units, n_heads=bridge.cfg.n_heads)
-        data = data.assign_coords(checkpoint_coords(models))
-        datasets.append(data.assign_attrs(kind=own, schema_version=SCHEMA_VERSION, **attrs))
-    return datasets
+    coords = checkpoint_coords(models)
+    return [
+        pools[hook].dataset(kind, units).assign_coords(coords).assign_attrs(attrs) for hook in order
+    ]
 
 
-def _kind(kind: str, hook: str, position: Position) -> str:
-    """Kind of Dataset that one of these activations or features is."""
-    if kind == "activations" and is_heads(hook):
-        kind = "heads"
-    return f"token_{kind}" if position == ALL else kind
-
-
-def _dataset(pool: _Pool, kind: str, units: dict[str, Array], *, n_heads: int) -> xr.Dataset:
-    """Variables of a hook with the coordinates of its prompts or tokens."""
-    dims = schema.DATASETS[kind]
-    unit = dims["act"][1]  # prompt or token
-    arrays = {name: pool.join(name) for name in dims}
-    if "head" in dims["act"]:
-        arrays["act"] = arrays["act"].reshape(*arrays["act"].shape[:2], n_heads, -1)
-    n_excluded = pool.n_excluded
-    if unit == "token":
-        keep = pool.keep()
-        units = {name: values[keep] for name, values in units.items()}
-        n_excluded = int((~keep).sum()) * len(pool.values)
-    coords: dict[str, Any] = {name: (unit, values) for name, values in units.items()}
-    for dim, size in zip(dims["act"][2:], arrays["act"].shape[2:], strict=True):
-        coords[dim] = np.arange(size)
-    data = xr.Dataset({name: (dims[name], array) for name, array in arrays.items()}, coords)
-    return data.assign_attrs(n_excluded=n_excluded, n_sinks=pool.n_sinks)
+def _token_units(units: dict[str, Array], places: dict[str, Array]) -> dict[str, Array]:
+    """Coordinates of every token: those of its prompt and its own."""
+    rows = places.pop("row")
+    return {**{name: values[rows] for name, values in units.items()}, **places}

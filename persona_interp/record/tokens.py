@@ -14,11 +14,9 @@ from persona_interp.dictionaries.inputs import (
     AnyDictionary,
     as_dictionary,
     check_features,
-    to_device,
 )
 from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint, boot, encode, hash_tokens
-from persona_interp.models.device import resolve_device
 from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.models.explain import pieces
 from persona_interp.models.inputs import as_tuple
@@ -86,7 +84,7 @@ def tokens(
     """
     prompts = table_of(prompts, "prompts")
     models, names = distinct_checkpoints(checkpoints), schema.names(prompts)
-    dictionary = to_device(as_dictionary(dictionary), resolve_device(device))
+    dictionary = as_dictionary(dictionary)
     indices = check_features(features, dictionary)
     if top is not None and top < 1:
         raise SchemaError(f"top is a number of prompts, at least 1; got {top}. None keeps all.")
