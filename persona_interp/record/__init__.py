@@ -5,9 +5,10 @@ or any iterable of them, and prompts a probes table of ``worlds`` (for the insid
 too).
 
 - ``behavior``: log2 probabilities of whole answers, one row each.
-- ``activations``: residuals at a hook.
-- ``features``: the features of a dictionary that a residual activates, and their fvu; ``encode``
-  gives them for activations already recorded.
+- ``activations``: residuals, what attention and MLP hold or add, or heads; at one token of each
+  prompt, their mean, or every token.
+- ``features``: the features of a dictionary that these activate, and their fvu; ``encode`` gives
+  them for activations already recorded.
 - ``tokens``: activation of a few features at every single token.
 - ``profile``: shift of the residual, by hook and by whose tokens.
 - ``sample``: what a model says when it may say anything.

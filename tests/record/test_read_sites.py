@@ -12,9 +12,10 @@ import xarray as xr
 from persona_interp import models, schema
 from persona_interp.errors import ModelError, SchemaError
 from persona_interp.models import Checkpoint, load
-from persona_interp.record import activations, mean_difference, profile
+from persona_interp.record import activations, encode, features, mean_difference, profile
 from persona_interp.record.coordinates import prompt_coords
 from persona_interp.tables import read_dataset, write_dataset
+from tests.models.test_families import FAMILIES, made
 
 Pair = tuple[Checkpoint, Checkpoint]
 SITES = ("hook_resid_pre", "hook_attn_out", "hook_resid_mid", "hook_mlp_out", "mlp.hook_post")
@@ -88,6 +89,7 @@ def test_what_holds_no_vector_a_token_is_refused_by_name(pair: Pair, probes: pd.
         activations(pair[0], probes, hook="blocks.0.hook_mlp_in")
 
 
+TEXT = [{"role": "text", "content": "a chat of few words"}]
 CHATS = [
     [{"role": "user", "content": "what sport ?"}, {"role": "assistant", "content": "i like golf"}],
     [{"role": "user", "content": "what art ?"}, {"role": "assistant", "content": "i really like"}],
@@ -165,3 +167,34 @@ def test_values_of_columns_become_arrays_of_one_type() -> None:
         "nul": ["\ufffda", "?"],
         "maybe": ["True", ""],
     }
+
+
+class Coordinates:
+    """Every coordinate a feature: all is explained."""
+
+    name = "coordinates"
+
+    def __init__(self, hook: str, width: int) -> None:
+        self.hook, self.W_dec, self.mean = hook, torch.eye(width), torch.zeros(width)
+        self.d_in = self.d_sae = width
+
+    def encode(self, acts: torch.Tensor) -> torch.Tensor:
+        return acts
+
+    decode = encode
+
+
+def test_a_dictionary_reads_at_its_own_site(tmp_path: Path) -> None:
+    start = made(tmp_path, "gemma2", FAMILIES["gemma2"])  # norms behind attention and MLP
+    prompts = pd.DataFrame({"prompt": ["a", "b"], "messages": [TEXT, TEXT]})
+    widths = {**dict.fromkeys(SITES[:4], 32), "mlp.hook_post": 48, "attn.hook_z": 32}
+    for site, width in widths.items():
+        hook = f"blocks.1.{site}"
+        acts = activations(start, prompts, hook=hook)
+        data = features(start, prompts, dictionary=Coordinates(hook, width))
+        flat = acts["act"].to_numpy().reshape(1, 2, width)
+        np.testing.assert_array_equal(data["act"], flat)
+        assert float(data["fvu"].max()) == 0
+        xr.testing.assert_allclose(encode(acts, dictionary=Coordinates(hook, width)), data)
+        with pytest.raises(SchemaError, match="at single tokens; these activations are"):
+            encode(acts, dictionary=Coordinates(f"blocks.0.{site}", width))
