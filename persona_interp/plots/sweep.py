@@ -86,9 +86,11 @@ def _lines(axes: Axes, rows: pd.DataFrame, i: int, *, label: str) -> None:
 def _caption(means: pd.DataFrame) -> str:
     """What the reader has to know: prompts, controls, empty answers."""
     own = means.loc[~means["control"].astype(bool)]
-    text = "Strength: fraction of a usual residual's length. Evidence that an answer was given "
-    text += "under the trait's instruction; surprisal of the answer, both to the unedited base. "
-    text += f"95 % intervals over {span(own['n'])} prompts."
+    text = "Strength: fraction of a usual residual's length. Surprisal of the answer to the "
+    text += "unedited base"
+    if (own["quantity"] != SURPRISAL).any():
+        text += ", and its evidence that the answer was given under a trait's instruction"
+    text += f". 95 % intervals over {span(own['n'])} prompts."
     n_controls = means.loc[means["control"].astype(bool), "direction"].nunique()
     if n_controls:
         text += f" Gray: {n_controls} random directions of the same length."

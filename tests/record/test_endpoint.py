@@ -245,7 +245,8 @@ def test_a_broken_or_silent_connection(server: Server, prompts: pd.DataFrame) ->
 
 
 def test_nobody_is_there(server: Server, prompts: pd.DataFrame) -> None:
-    gone = endpoint("http://127.0.0.1:9/v1", model="m", tries=2, pause=0.01)
+    server.server_close()  # its port is free now, and nobody listens there
+    gone = ask(server, tries=2)
     with pytest.raises(ModelError, match=r"cannot be reached .*Is the server up\?.*\(2 tries\)"):
         answers(gone, prompts, cache=False)
 
