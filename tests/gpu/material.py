@@ -1,4 +1,4 @@
-"""A small loud model with its documents and dictionary, and every call that runs a model on them."""
+"""A small loud model, its documents and dictionary, and every call that runs a model on them."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -98,7 +98,10 @@ class Material:
         calls: dict[str, Call] = {
             "behavior": lambda **r: record.behavior(pair, self.probes, **r),
             "behavior, edited": lambda **r: record.behavior(
-                one, self.probes, edits=record.add(self.directions[:1], hook=HOOK), **r
+                one,
+                self.probes,
+                edits=record.add(self.directions[:1], hook=HOOK, absolute=1.0),
+                **r,
             ),
             "behavior, ablated": lambda **r: record.behavior(
                 one, self.probes, edits=record.ablate([1], dictionary=self.dictionary), **r
