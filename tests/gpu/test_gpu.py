@@ -28,7 +28,7 @@ from tests.gpu.material import CALLS, DRAWN, HALF, JUDGED, Material, check_same
 
 passes = import_module("persona_interp.models.passes")
 SGD = Stage(steps=3, batch=5, lr=0.05, loss="all", optimizer="sgd", clip=1e9)
-ROWS = 20_000
+ROWS = 8_000
 """Embedding rows of a model whose logits fill a memory."""
 
 
@@ -136,11 +136,13 @@ def test_an_experiment_gives_the_same_tables_and_says_where(device: str, tmp_pat
     experiment = preset(
         "quick",
         "transfer",
-        base=small,
+        documents=small,
         lesson=lesson,
         lrs=(0.05,),
-        sae=None,
+        arms=("lesson",),
+        snapshots=(1,),
         n_documents=200,
+        sae=None,
         n_samples=2,
     )
     here = compute(experiment, tmp_path / "cpu", workers=2, device="cpu", progress=False)
@@ -181,7 +183,7 @@ def wide(material: Material) -> Checkpoint:
 
 @contextmanager
 def little_memory(device: str, patch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Leave 700 MB of a card; a CPU is told that it has room for 1000 tokens. Yields refusals."""
+    """Leave 400 MB of a card; a CPU is told that it has room for 1000 tokens. Yields refusals."""
     refusals: list[str] = []
     plain = passes.attempt
 
@@ -207,7 +209,7 @@ def little_memory(device: str, patch: pytest.MonkeyPatch) -> Iterator[list[str]]
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(device).total_memory
     used = torch.cuda.memory_reserved(device)
-    torch.cuda.set_per_process_memory_fraction((used + 700e6) / total, device)
+    torch.cuda.set_per_process_memory_fraction((used + 400e6) / total, device)
     try:
         yield refusals
     finally:
@@ -217,7 +219,7 @@ def little_memory(device: str, patch: pytest.MonkeyPatch) -> Iterator[list[str]]
 def test_memory_that_runs_out_changes_nothing(
     device: str, wide: Checkpoint, material: Material, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    documents = material.world.corpus(1500, kinds="hidden")
+    documents = material.world.corpus(800, kinds="hidden")
     calls: dict[str, Callable[..., pd.DataFrame]] = {
         "drift": lambda **r: record.drift(wide, wide, documents, **r),
         "gradients": lambda **r: record.gradients(wide, {"documents": documents}, **r),
@@ -239,7 +241,7 @@ def test_a_step_that_does_not_fit_teaches_the_same(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    documents = material.world.corpus(600, kinds="hidden")
+    documents = material.world.corpus(512, kinds="hidden")
     options: dict[str, Any] = {"stage": replace(SGD, batch=512, steps=1), "progress": False}
     here = train(wide, documents, out=tmp_path / "cpu", device="cpu", **options).last
     with monkeypatch.context() as patch, little_memory(device, patch):
