@@ -145,10 +145,11 @@ def canonical(bridge: Any, hook: str) -> str:
     if from_end := re.match(r"blocks\.(-\d{1,6})\.", hook):
         block = bridge.cfg.n_layers + int(from_end[1])
         hook = hook.replace(from_end[1], str(block), 1)
-    name = hook if hook in bridge.hook_dict else _translate(bridge, hook)
-    if name not in bridge.hook_dict:
+    points = bridge.hook_dict  # made anew whenever it is asked for
+    name = hook if hook in points else _translate(bridge, hook)
+    if name not in points:
         _refuse(bridge, hook, name)
-    point = bridge.hook_dict[name].name
+    point = points[name].name
     # a mixture of experts has no hidden layer that all tokens share; the alias is its output there
     if name.endswith(HIDDEN) and not point.endswith(ALIASES[HIDDEN]):
         raise ModelError(

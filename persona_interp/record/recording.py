@@ -2,7 +2,7 @@
 
 ``reduce_residuals`` runs every checkpoint over every prompt, takes the tokens asked for, reduces
 them to numbers and labels those. What ``activations`` and ``features`` add is only the reduction.
-Residuals are reduced as they come: beside the result, one batch of them is in memory.
+Residuals are reduced as they come: one batch of them is in memory, and the result at most twice.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -127,7 +127,7 @@ class _Pool:
         """Values of a variable, dims (checkpoint, prompt or token, ...)."""
         checkpoints = []
         for values in self.values:
-            rows = [values[row][name] for row in range(len(values))]
+            rows = [values[row].pop(name) for row in range(len(values))]
             checkpoints.append(np.stack(rows) if keep is None else np.concatenate(rows)[keep])
         return np.stack(checkpoints)
 

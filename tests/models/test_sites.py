@@ -128,7 +128,6 @@ NEOX = {
 }
 MODULES = {
     "llama": LLAMA,  # its keys and values are shared by two heads each
-    "qwen3": LLAMA,
     "gemma2": GEMMA,
     "olmo2": GEMMA | {"hook_resid_mid": ("mlp", IN)},
     "gpt2": GPT2,

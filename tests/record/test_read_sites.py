@@ -187,14 +187,15 @@ class Coordinates:
 def test_a_dictionary_reads_at_its_own_site(tmp_path: Path) -> None:
     start = made(tmp_path, "gemma2", FAMILIES["gemma2"])  # norms behind attention and MLP
     prompts = pd.DataFrame({"prompt": ["a", "b"], "messages": [TEXT, TEXT]})
-    widths = {**dict.fromkeys(SITES[:4], 32), "mlp.hook_post": 48, "attn.hook_z": 32}
-    for site, width in widths.items():
-        hook = f"blocks.1.{site}"
-        acts = activations(start, prompts, hook=hook)
+    widths = {"hook_resid_mid": 32, "hook_mlp_out": 32, "mlp.hook_post": 48, "attn.hook_z": 32}
+    hooks = [f"blocks.1.{site}" for site in widths]
+    recorded = activations(start, prompts, hook=hooks)
+    for hook, width, acts in zip(hooks, widths.values(), recorded, strict=True):
         data = features(start, prompts, dictionary=Coordinates(hook, width))
-        flat = acts["act"].to_numpy().reshape(1, 2, width)
-        np.testing.assert_array_equal(data["act"], flat)
+        np.testing.assert_allclose(
+            data["act"], acts["act"].to_numpy().reshape(1, 2, width), rtol=1e-6
+        )
         assert float(data["fvu"].max()) == 0
         xr.testing.assert_allclose(encode(acts, dictionary=Coordinates(hook, width)), data)
         with pytest.raises(SchemaError, match="at single tokens; these activations are"):
-            encode(acts, dictionary=Coordinates(f"blocks.0.{site}", width))
+            encode(acts, dictionary=Coordinates(hook.replace("1", "0", 1), width))
