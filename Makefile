@@ -26,7 +26,7 @@ LOWEST = OPENBLAS_CORETYPE=Prescott ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATI
 SOAK_SEED := $(or $(SEED),$(shell date +%s))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check soak portable lint bench validate calibrate model clean
+.PHONY: help demo test check soak portable gpu lint bench validate calibrate model clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '  make %-9s %s\n' "$$name" "$$what"; done
@@ -54,6 +54,10 @@ soak: $(READY)  ## kills and faults at large, an hour or two: SEED=
 
 portable: $(READY)  ## the default test suite with the arithmetic of an old CPU
 	$(OFFLINE) $(LOWEST) $(BIN)/python -m pytest -n 2 --durations 15
+
+gpu: $(READY)  ## what needs a CUDA card, under 8 minutes; says so where there is none
+	$(OFFLINE) $(BIN)/python -m pytest -rs --durations 15 -m gpu tests/gpu
+	$(OFFLINE) $(BIN)/python benchmarks/gpu.py
 
 lint: $(READY)  ## style, format and types
 	$(BIN)/ruff check .

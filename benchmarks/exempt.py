@@ -29,6 +29,7 @@ EXEMPT: dict[str, str] = {
     "score.top": "rows of score.score, unchanged",
     "metric.axioms": "describes the distances of one table; its word is no claim about others",
     "flips.enough_flips": "a number of flips",
+    "sweep.sweep": "the intervals and p of stats.cluster_interval and flips.sign_flip, with rows",
     "verdicts.correct": STEP,
     "verdicts.needed_units": "a number of units, from the smallest p of effects.effects",
 }

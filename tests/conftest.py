@@ -8,8 +8,12 @@ import os
 import random
 import socket
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+
+STORIES = Path(__file__).parents[1].parent / "shared" / "models" / "stories260k"
 
 # Before any test module imports a library that reads them.
 os.environ.update(
@@ -18,6 +22,8 @@ os.environ.update(
     TOKENIZERS_PARALLELISM="false",
     MPLBACKEND="Agg",
     OMP_NUM_THREADS="1",
+    # the same everywhere; tests on a GPU name it
+    PERSONA_INTERP_DEVICE="cpu",
 )
 
 
@@ -107,3 +113,13 @@ def hostile_texts() -> list[str]:
         rng.shuffle(parts)
         texts.append("".join(parts).encode(errors="ignore").decode())
     return texts
+
+
+@pytest.fixture(scope="session")
+def stories() -> Any:
+    """A real checkpoint, where this machine has it."""
+    if not STORIES.is_dir():
+        pytest.skip(f"no real checkpoint at {STORIES}; its tests did not run")
+    from persona_interp.models import Checkpoint
+
+    return Checkpoint(STORIES)

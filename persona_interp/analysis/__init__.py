@@ -5,8 +5,8 @@ Tables in, tables out; no torch. Behavior becomes log odds (bits), two checkpoin
 **transfer**: the traits that were never taught, with their co-occurrence and both Bayes
 predictions. Features get the same treatment in ``feature_shift``, with a null; directions in
 ``direction_shift``, ``cosine_map`` and ``refit``; edits in ``removed_share`` and ``added_share``,
-beside their ``rivals``; a lesson beside other lessons in ``effects`` and ``roles``; everything
-recorded along a training in ``over_checkpoints``.
+beside their ``rivals``, and by their strength in ``sweep``; a lesson beside other lessons in
+``effects`` and ``roles``; everything recorded along a training in ``over_checkpoints``.
 ``score`` says which features know a persona (``top``), ``baselines`` and ``pairs`` whether simpler
 ``readouts`` know as much, ``contexts`` how far a lesson spreads.
 
@@ -59,6 +59,7 @@ from persona_interp.analysis.speakers import belief_scale, read_speakers
 from persona_interp.analysis.spillover import spillover
 from persona_interp.analysis.stats import across_seeds
 from persona_interp.analysis.summon import summon_law, summon_rivals
+from persona_interp.analysis.sweep import sweep
 from persona_interp.analysis.trait_predictors import trait_predictors
 from persona_interp.analysis.trait_transfer import trait_transfer
 from persona_interp.analysis.traits import (
@@ -138,6 +139,7 @@ __all__ = [
     "stats",
     "summon_law",
     "summon_rivals",
+    "sweep",
     "top",
     "trait_predictors",
     "trait_scores",

@@ -28,8 +28,8 @@ def trait_scores(continuations: pd.DataFrame) -> pd.DataFrame:
         continuations: A continuations table of ``record``.
 
     Returns:
-        A trait_scores table, one row a checkpoint, trait and question: ``logodds`` (bits a token;
-        higher = more of the trait), ``split``, ``n_pos``, ``n_neg`` answers.
+        A trait_scores table, one row a checkpoint (and its edit), trait and question: ``logodds``
+        (bits a token; higher = more of the trait), ``split``, ``n_pos``, ``n_neg`` answers.
         ``attrs["n_one_sided"]`` counts the questions left out because one of their sides has no
         answer.
 
@@ -44,7 +44,8 @@ def trait_scores(continuations: pd.DataFrame) -> pd.DataFrame:
     rows = schema.check(continuations, "continuations")
     rows = rows.loc[rows["side"].isin(["pos", "neg"])]
     rate = rows["bits"] / rows["n_tokens"]  # so that long answers weigh no more than short ones
-    groups = rows.assign(rate=rate).groupby([*KEYS, "side"], sort=False)["rate"]
+    keys = [*KEYS, *[name for name in ("edit",) if name in rows]]
+    groups = rows.assign(rate=rate).groupby([*keys, "side"], sort=False)["rate"]
     cells = groups.agg(["mean", "size"]).unstack("side")
     cells = cells.reindex(columns=pd.MultiIndex.from_product([["mean", "size"], ["pos", "neg"]]))
     both = cells.dropna()

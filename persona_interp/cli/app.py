@@ -2,7 +2,7 @@
 
 import importlib.metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,7 +24,34 @@ Run = Annotated[
     Path, typer.Argument(metavar="RUN", help="A run folder: what a run was given as --out.")
 ]
 Workers = Annotated[
-    int | None, typer.Option(help="Processes, one core each; all cores by default.", min=0)
+    int | None,
+    typer.Option(help="Processes; all cores by default, or one a CUDA device.", min=0),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(help="Where models compute: cpu, cuda, cuda:1; cuda by default where it is."),
+]
+
+
+def read_batch(text: str) -> int | str:
+    """Tokens a forward pass as they are written on the command line.
+
+    Args:
+        text: A number, or "auto".
+
+    Returns:
+        The number, or the text.
+    """
+    return int(text) if text.isascii() and text.isdigit() else text
+
+
+Batch = Annotated[
+    Any,
+    typer.Option(
+        help="Tokens a forward pass, or auto: what fits into memory.",
+        metavar="TOKENS",
+        parser=read_batch,
+    ),
 ]
 
 

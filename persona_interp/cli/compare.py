@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from persona_interp.cli.app import Workers, app
+from persona_interp.cli.app import Batch, Device, Workers, app
 from persona_interp.cli.folder import report
 from persona_interp.files import read_text
 
@@ -87,6 +87,8 @@ def compare(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of every draw.")] = 0,
     workers: Workers = None,
+    device: Device = None,
+    batch: Batch = "auto",
 ) -> None:
     """Compare finetunes with their base, beyond what controls do; write OUT/report.html."""
     from persona_interp import readers
@@ -115,5 +117,14 @@ def compare(
         settings=settings,
     )
     rows = readers.read(prompts, "prompts", skip=skip) if skip else prompts
-    sources.compare(base, tuned, prompts=rows, out=out, options=options, workers=workers)
+    sources.compare(
+        base,
+        tuned,
+        prompts=rows,
+        out=out,
+        options=options,
+        workers=workers,
+        device=device,
+        batch=batch,
+    )
     report(out)

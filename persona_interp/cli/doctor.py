@@ -1,11 +1,12 @@
 """``doctor``: is a model read as it should be, and does an SAE fit it?"""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persona_interp.cli.app import app
+from persona_interp.cli.app import Batch, Device, app
+from persona_interp.models.dtype import FULL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +35,9 @@ def doctor(
         int, typer.Option(help="About how many tokens to measure on.", min=100)
     ] = 4000,
     out: Annotated[Path | None, typer.Option(help="File for the table, .parquet.")] = None,
+    device: Device = None,
+    dtype: Annotated[str, typer.Option(help="Of the models: float32, bfloat16, or auto.")] = FULL,
+    batch: Batch = "auto",
 ) -> None:
     """Check that a model is read as it should be and an SAE fits it; exit 1 if any is red."""
     import pandas as pd
@@ -43,7 +47,7 @@ def doctor(
     from persona_interp.schema.words import Light
     from persona_interp.tables import write_table
 
-    checkpoints = []
+    checkpoints, reading = [], dict[str, Any](device=device, dtype=dtype)
     for start in (model, *(tuned or ())):
         checkpoints += models.sources(start, base=base)
     tables = []
@@ -53,11 +57,13 @@ def doctor(
             corpus = dictionaries.neutral_text(load_tokenizer(checkpoints[0]))
         for source in sae:
             dictionary = dictionaries.load_pretrained(source, hook=hook)
-            table = dictionaries.diagnose(dictionary, checkpoints, corpus, n_tokens=n_tokens)
+            table = dictionaries.diagnose(
+                dictionary, checkpoints, corpus, n_tokens=n_tokens, batch=batch, **reading
+            )
             tables.append(table.assign(dictionary=dictionary.name))
     else:
         probe = {} if corpus is None else {"text": corpus.messages.iloc[0][0]["content"]}
-        tables = [models.checkup(checkpoint, **probe) for checkpoint in checkpoints]
+        tables = [models.checkup(checkpoint, **probe, **reading) for checkpoint in checkpoints]
     for table in tables:
         _print_checks(table)
     checks = pd.concat(tables, ignore_index=True)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from persona_interp.cli.app import Workers, app
+from persona_interp.cli.app import Batch, Device, Workers, app
 from persona_interp.cli.folder import report
 from persona_interp.errors import StoreError
 from persona_interp.experiments.wings import wing_names
@@ -56,6 +56,8 @@ def run_experiment(
         str | None, typer.Option(help="float32, bfloat16, or auto: what is faster on this machine.")
     ] = None,
     workers: Workers = None,
+    device: Device = None,
+    batch: Batch = "auto",
 ) -> None:
     """Run an experiment: train, record, score; write tables, figures and report.html into OUT."""
     from persona_interp import worlds
@@ -81,7 +83,7 @@ def run_experiment(
     if name == "trait_transfer":
         minutes = experiment.core_minutes()
         typer.echo(f"about {minutes:.0f} minutes of one core with a model of 135M parameters")
-    compute(experiment, out, workers=workers)
+    compute(experiment, out, workers=workers, device=device, batch=batch)
     report(out)
 
 

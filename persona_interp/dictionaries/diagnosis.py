@@ -39,6 +39,8 @@ from persona_interp.dictionaries.repairs import (
     toggle_bos,
 )
 from persona_interp.models import Checkpoint, Tokens, boot
+from persona_interp.models.device import Batch
+from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.models.inputs import as_tuple, list_checkpoints
 from persona_interp.models.tokens import added_bos
 from persona_interp.readers import read
@@ -58,6 +60,9 @@ def diagnose(
     *,
     n_tokens: int = 4000,
     where: Iterable[str] = CONTENT_ROLES,
+    device: object = None,
+    dtype: str = FULL,
+    batch: Batch = AUTO,
 ) -> pd.DataFrame:
     """Diagnosis of a dictionary on some checkpoints: does it fit, and if not, the first cause.
 
@@ -69,6 +74,9 @@ def diagnose(
             one the dictionary was not trained on.
         n_tokens: About how many tokens to measure on; documents are drawn with a fixed seed.
         where: Roles of these tokens; all but special tokens such as BOS by default.
+        device: Where the models compute; by default "cuda" where there is one.
+        dtype: Of the models, "float32", "bfloat16", or "auto" for whichever is faster here.
+        batch: Tokens a forward pass, padding included; "auto": what fits into memory.
 
     Returns:
         A diagnosis table, one row a checkpoint and check: ``value`` beside its ``reference``,
@@ -87,9 +95,9 @@ def diagnose(
     tables: list[pd.DataFrame] = []
     base: Examination | None = None
     for checkpoint in tqdm(list_checkpoints(checkpoints), desc="doctor", delay=2):
-        bridge = boot(checkpoint)
+        bridge = boot(checkpoint, device=device, dtype=dtype)
         tokens = sample_tokens(bridge.tokenizer, corpus, n_tokens=n_tokens, seed=0, where=where)
-        exam = examine(dictionary, bridge, tokens, where=where)
+        exam = examine(dictionary, bridge, tokens, where=where, batch=batch)
         exam.base_fits = base is not None and not base.cause
         table = pd.DataFrame(diagnosis_rows(exam, base))
         table.insert(0, "checkpoint", checkpoint.label)
@@ -100,7 +108,12 @@ def diagnose(
 
 @torch.inference_mode()
 def examine(
-    dictionary: Dictionary, bridge: Any, tokens: Tokens, *, where: tuple[str, ...]
+    dictionary: Dictionary,
+    bridge: Any,
+    tokens: Tokens,
+    *,
+    where: tuple[str, ...],
+    batch: Batch = AUTO,
 ) -> Examination:
     """Examine what speaks for and against a dictionary on a booted model.
 
@@ -109,6 +122,7 @@ def examine(
         bridge: A booted model.
         tokens: Tokens of ``encode``.
         where: Roles of the tokens measured.
+        batch: Tokens a forward pass; "auto": what fits into memory.
 
     Returns:
         Everything measured and stated; its ``cause`` weighs it.
@@ -117,7 +131,8 @@ def examine(
     hooks = neighbors(bridge, hook)
     if hook in bridge.hook_dict:
         hooks = [hook, *hooks]
-    residuals = read_residuals(bridge, tokens, hooks=hooks, where=where)
+    reading: dict[str, Any] = {"where": where, "batch": batch}
+    residuals = read_residuals(bridge, tokens, hooks=hooks, **reading)
     scan = _scan_rows(dictionary, len(residuals.first))
     # some hooks have a dimension of heads besides: those are of no width that a dictionary reads
     widths = {name: acts.shape[-1] for name, acts in residuals.acts.items() if acts.ndim == 2}
@@ -143,13 +158,13 @@ def examine(
         return exam
     acts = drop_sinks(samples[hook])
     measurements = {
-        "fidelity": measure(dictionary, bridge, tokens, where=where),
+        "fidelity": measure(dictionary, bridge, tokens, **reading),
         **_measure_fit(dictionary, acts),
         **_measure_parts(dictionary, residuals, hook, where),
         **_measure_scales(dictionary, acts, residuals.norms[hook], exam.facts),
     }
     if bos is not None:
-        other = read_residuals(bridge, toggle_bos(tokens, bos), hooks=[hook], where=where)
+        other = read_residuals(bridge, toggle_bos(tokens, bos), hooks=[hook], **reading)
         measurements |= _measure_bos(dictionary, residuals, other, hook=hook, scan=scan)
     return dataclasses.replace(exam, **measurements)
 

@@ -15,7 +15,7 @@ import json
 import math
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -28,6 +28,8 @@ from persona_interp.dictionaries.saelens_folders import CONFIG, WEIGHTS, from_sa
 from persona_interp.dictionaries.settings import check_kinds, read_settings
 from persona_interp.errors import ModelError, excerpt
 from persona_interp.files import atomic, write_text
+from persona_interp.models.device import CPU, resolve_device
+from persona_interp.models.dtype import FULL, resolve_dtype
 
 CARD = "dictionary.json"
 FIELDS = {
@@ -55,7 +57,7 @@ class Dictionary(Protocol):
     Attributes:
         name: What tables and reports call it.
         hook: Canonical hook whose residuals it reads, ``"blocks.1.hook_out"``.
-        d_in: Width of the residual.
+        d_in: Width of the residual; of heads, of all of them one behind the other.
         d_sae: Number of features.
         W_dec: Decoder, dims (d_sae, d_in).
         mean: Mean residual of the tokens it was trained on, dims (d_in,); the origin that ``fvu``
@@ -76,7 +78,7 @@ class Dictionary(Protocol):
     def mean(self) -> Tensor: ...  # noqa: D102
 
     def encode(self, acts: Tensor) -> Tensor:
-        """Activations of the features, dims (..., d_in) to (..., d_sae)."""
+        """Activations of the features, dims (..., d_in) to (..., d_sae), where the acts are."""
         ...
 
     def decode(self, feats: Tensor) -> Tensor:
@@ -87,6 +89,10 @@ class Dictionary(Protocol):
 @dataclass(frozen=True, eq=False)
 class SparseDictionary:
     """An SAE of SAELens with its provenance; satisfies ``Dictionary``.
+
+    It computes where the activations that it is given are: there its weights and mean move, once,
+    and stay. It computes in the dtype of its weights (float32 unless it was opened otherwise), to
+    which activations of another dtype are cast, and always answers in float32.
 
     Attributes:
         sae: The SAELens inference module.
@@ -139,12 +145,20 @@ class SparseDictionary:
     @torch.no_grad()
     def encode(self, acts: Tensor) -> Tensor:
         """Activations of the features, dims (..., d_in) to (..., d_sae)."""
-        return self.sae.encode(acts)
+        return self._follow(acts.device).encode(acts.to(self.W_dec.dtype)).float()
 
     @torch.no_grad()
     def decode(self, feats: Tensor) -> Tensor:
         """Residuals that these features stand for, dims (..., d_sae) to (..., d_in)."""
-        return self.sae.decode(feats)
+        return self._follow(feats.device).decode(feats.to(self.W_dec.dtype)).float()
+
+    def _follow(self, device: torch.device) -> Any:
+        """The module on this device, and the mean beside it."""
+        if self.W_dec.device != device:
+            self.sae.to(device)
+        if self.mean.device != device:
+            object.__setattr__(self, "mean", self.mean.to(device))
+        return self.sae
 
 
 def hash_dictionary(dictionary: Dictionary) -> str:
@@ -221,18 +235,22 @@ def save_dictionary(dictionary: SparseDictionary, folder: str | Path) -> Path:
     return folder
 
 
-def open_dictionary(folder: str | Path) -> SparseDictionary:
+def open_dictionary(
+    folder: str | Path, *, device: object = CPU, dtype: str = FULL
+) -> SparseDictionary:
     """Open a dictionary that was saved here, and check that it is the one on its card.
 
     Args:
         folder: What ``save_dictionary`` or ``fit(..., out=folder)`` wrote.
+        device: Where its weights are until it is given activations elsewhere.
+        dtype: Of its weights, in which it computes: "float32", "bfloat16" or "auto".
 
     Returns:
-        The dictionary, equal to the one saved.
+        The dictionary, equal to the one saved but for the dtype.
 
     Raises:
         ModelError: The folder holds no dictionary, or one whose weights or settings are not those
-            its card names.
+            its card names; or there is no such device or dtype.
     """
     folder = Path(folder).expanduser()
     if not (folder / CARD).is_file():
@@ -255,7 +273,26 @@ def open_dictionary(folder: str | Path) -> SparseDictionary:
     )
     if fault := altered(dictionary, card):
         raise ModelError(f"{folder}: {fault}: fit it again.")
-    return dictionary
+    return cast(dictionary, device=device, dtype=dtype)
+
+
+def cast(dictionary: SparseDictionary, *, device: object, dtype: str) -> SparseDictionary:
+    """Move a dictionary, and let it compute in another dtype.
+
+    Args:
+        dictionary: The dictionary; its module is changed.
+        device: Where to, as of ``resolve_device``.
+        dtype: "float32", "bfloat16" or "auto".
+
+    Returns:
+        The dictionary.
+
+    Raises:
+        ModelError: There is no such device or dtype.
+    """
+    place = torch.device(resolve_device(device))
+    dictionary.sae.to(device=place, dtype=getattr(torch, resolve_dtype(dtype, device)))
+    return replace(dictionary, mean=dictionary.mean.to(place))
 
 
 def read_card(folder: Path) -> dict[str, Any]:

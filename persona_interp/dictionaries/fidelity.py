@@ -8,9 +8,10 @@ when its reconstruction replaces the residual (against a residual of zeros; Bric
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -19,13 +20,15 @@ from tqdm import tqdm
 from persona_interp import schema
 from persona_interp.dictionaries.dictionary import Dictionary
 from persona_interp.dictionaries.harvest import CONTENT_ROLES, sample_tokens
-from persona_interp.dictionaries.inputs import AnyDictionary, as_dictionary, check_width
+from persona_interp.dictionaries.inputs import AnyDictionary, as_dictionary, bring, check_width
 from persona_interp.errors import ModelError
 from persona_interp.models import Checkpoint, Tokens, boot, encode
 from persona_interp.models.boot import canonical
+from persona_interp.models.device import Batch
+from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.models.inputs import as_tuple, list_checkpoints
 from persona_interp.models.outliers import ordinary
-from persona_interp.models.passes import row_batches
+from persona_interp.models.passes import run_rows
 from persona_interp.readers import read, table_of
 from persona_interp.schema.words import Fit, Place
 
@@ -41,12 +44,15 @@ def fidelity(
     *,
     n_tokens: int = 20_000,
     where: Iterable[str] = CONTENT_ROLES,
+    device: object = None,
+    dtype: str = FULL,
+    batch: Batch = AUTO,
 ) -> pd.DataFrame:
     """Fidelity of a dictionary on each checkpoint, with a verdict.
 
     Measured on the tokens of some roles (no padding, no residual longer than 10 times the median of
-    its batch): only there is the reconstruction spliced in, and only what is predicted from there
-    counts.
+    its document): only there is the reconstruction spliced in, and only what is predicted from
+    there counts.
 
     Args:
         dictionary: The dictionary; its ``hook`` says where.
@@ -56,6 +62,10 @@ def fidelity(
         n_tokens: About how many tokens to measure on; documents are drawn from the corpus with a
             fixed seed.
         where: Roles of these tokens; all but special tokens such as BOS by default.
+        device: Where the models compute; by default "cuda" where there is one. The dictionary
+            follows.
+        dtype: Of the models, "float32", "bfloat16", or "auto" for whichever is faster here.
+        batch: Tokens a forward pass, padding included; "auto": what fits into memory.
 
     Returns:
         A fidelity table, one row a checkpoint: ``where`` "whole texts"; ``fvu`` = squared error /
@@ -73,9 +83,9 @@ def fidelity(
     corpus = read(corpus, "documents")
     rows = []
     for checkpoint in tqdm(list_checkpoints(checkpoints), desc="fidelity", delay=2):
-        bridge = boot(checkpoint)
+        bridge = boot(checkpoint, device=device, dtype=dtype)
         tokens = sample_tokens(bridge.tokenizer, corpus, n_tokens=n_tokens, seed=0, where=where)
-        row = measure(dictionary, bridge, tokens, where=where)
+        row = measure(dictionary, bridge, tokens, where=where, batch=batch)
         rows.append({"checkpoint": checkpoint.label, "where": str(Place.TEXTS), **row})
     return pd.DataFrame(rows)
 
@@ -84,6 +94,10 @@ def fidelity_at(
     dictionary: AnyDictionary,
     checkpoints: Checkpoint | Iterable[Checkpoint],
     prompts: Any,
+    *,
+    device: object = None,
+    dtype: str = FULL,
+    batch: Batch = AUTO,
 ) -> pd.DataFrame:
     """Fidelity of a dictionary on the last token of each prompt, where features are read.
 
@@ -94,6 +108,10 @@ def fidelity_at(
         dictionary: The dictionary; its ``hook`` says where.
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints.
         prompts: A probes or prompts table, or anything that ``readers.read`` takes.
+        device: Where the models compute; by default "cuda" where there is one. The dictionary
+            follows.
+        dtype: Of the models, "float32", "bfloat16", or "auto" for whichever is faster here.
+        batch: Tokens a forward pass, padding included; "auto": what fits into memory.
 
     Returns:
         A fidelity table as of ``fidelity``, ``where`` "prompts read". The origin of ``fvu`` is the
@@ -112,15 +130,21 @@ def fidelity_at(
     schema.names(prompts)
     rows = []
     for checkpoint in tqdm(list_checkpoints(checkpoints), desc="fidelity", delay=2):
-        bridge = boot(checkpoint)
-        row = _measure_at(dictionary, bridge, encode(bridge.tokenizer, prompts["messages"]))
+        bridge = boot(checkpoint, device=device, dtype=dtype)
+        tokens = encode(bridge.tokenizer, prompts["messages"])
+        row = _measure_at(dictionary, bridge, tokens, batch=batch)
         rows.append({"checkpoint": checkpoint.label, "where": str(Place.PROMPTS), **row})
     return pd.DataFrame(rows)
 
 
 @torch.inference_mode()
 def measure(
-    dictionary: Dictionary, bridge: Any, tokens: Tokens, *, where: tuple[str, ...]
+    dictionary: Dictionary,
+    bridge: Any,
+    tokens: Tokens,
+    *,
+    where: tuple[str, ...],
+    batch: Batch = AUTO,
 ) -> dict[str, Any]:
     """Fidelity of a dictionary on a booted model.
 
@@ -129,6 +153,7 @@ def measure(
         bridge: A booted model.
         tokens: Tokens of ``encode``.
         where: Roles of the tokens measured.
+        batch: Tokens a forward pass; "auto": what fits into memory.
 
     Returns:
         A row of a fidelity table, without the checkpoint.
@@ -136,29 +161,45 @@ def measure(
     Raises:
         ModelError: The hook does not exist, never fires or has another width than the dictionary.
     """
-    hook = canonical(bridge, dictionary.hook)
-    batches = _batches(tokens, tokens.marks(where))
-    total = _add([_sum_batch(dictionary, bridge, hook, *batch) for batch in batches])
+    total = _sum(dictionary, bridge, tokens, tokens.marks(where), batch=batch)
     # squared distance from the mean = sum of squares - |sum|^2 / n: one pass over the tokens
     return _row(total, variance=total["square"] - float(total["sum"].pow(2).sum()) / total["n"])
 
 
 @torch.inference_mode()
-def _measure_at(dictionary: Dictionary, bridge: Any, tokens: Tokens) -> dict[str, Any]:
+def _measure_at(
+    dictionary: Dictionary, bridge: Any, tokens: Tokens, *, batch: Batch
+) -> dict[str, Any]:
     """As ``measure``, on the last token of every row and around the dictionary's mean."""
-    hook = canonical(bridge, dictionary.hook)
-    last = [torch.arange(len(ids)) == len(ids) - 1 for ids in tokens.ids]
-    sums = [
-        _sum_batch(dictionary, bridge, hook, *batch, own=True) for batch in _batches(tokens, last)
-    ]
-    total, mean = _add(sums), dictionary.mean.double()
+    last = [np.arange(n) == n - 1 for n in tokens.lengths]
+    total = _sum(dictionary, bridge, tokens, last, batch=batch, own=True)
+    mean = dictionary.mean.double().cpu()
     # sum of |h - m|^2 = sum of |h|^2 - 2 <sum of h, m> + n |m|^2
     shared = 2 * float(total["sum"] @ mean) - total["n"] * float(mean @ mean)
     return {**_row(total, variance=total["square"] - shared), "dead": math.nan}
 
 
-def _add(sums: list[dict[str, Any]]) -> dict[str, Any]:
-    """Sums over all batches."""
+def _sum(
+    dictionary: Dictionary,
+    bridge: Any,
+    tokens: Tokens,
+    marks: Sequence[Any],
+    *,
+    batch: Batch,
+    own: bool = False,
+) -> dict[str, Any]:
+    """Sums over the marked tokens of all rows."""
+    hook = canonical(bridge, dictionary.hook)
+    device = bridge.original_model.device
+
+    def run(rows: list[int]) -> dict[str, Any]:
+        ids, attention = tokens.pad(rows=rows)
+        row_marks = [torch.as_tensor(marks[row]) for row in rows]
+        marked = torch.nn.utils.rnn.pad_sequence(row_marks, batch_first=True)
+        padded = (ids.to(device), attention.to(device), marked.to(device))
+        return _sum_batch(dictionary, bridge, hook, *padded, own=own)
+
+    sums = [part for _, part in run_rows(run, tokens.lengths, batch=batch, device=device)]
     return {key: sum(part[key] for part in sums) for key in sums[0]}
 
 
@@ -222,10 +263,13 @@ def _sum_batch(
     """
     acts, logits = _read(bridge, hook, ids, attention)
     check_width(dictionary, acts, dictionary.hook)
-    marks = marks & ordinary(acts.norm(dim=-1), marks)
+    norms = acts.float().norm(dim=-1)
+    # by document, so that what is an outlier does not hang on what runs together with it
+    rows = zip(norms, marks, strict=True)
+    marks = torch.stack([mark & ordinary(norm, mark) for norm, mark in rows])
     original = acts[marks].float()
-    feats = dictionary.encode(original)
-    rebuilt = dictionary.decode(feats)
+    feats = dictionary.encode(bring(original, dictionary))
+    rebuilt = dictionary.decode(feats).to(original)
 
     def splice(replacement: Tensor) -> Tensor:
         def edit(acts: Tensor) -> Tensor:
@@ -242,10 +286,10 @@ def _sum_batch(
         expected = ids.roll(-1, dims=1)[places]
     return {
         "n": len(original),
-        "sum": original.double().sum(0),
+        "sum": original.double().sum(0).cpu(),
         "square": float(original.double().pow(2).sum()),
         "error": float((original - rebuilt).double().pow(2).sum()),
-        "fired": (feats != 0).sum(0),
+        "fired": (feats != 0).sum(0).cpu(),
         "targets": len(expected),
         "ce": _bits(logits[places], expected),
         "ce_sae": _bits(splice(rebuilt)[places], expected),
@@ -277,7 +321,8 @@ def _forward(
     def run(acts: Tensor, hook: Any) -> Tensor:
         nonlocal n_calls
         n_calls += 1
-        return edit(acts)
+        # heads are one vector a token here
+        return edit(acts.flatten(2)).view(acts.shape)
 
     logits = bridge.run_with_hooks(
         ids, attention_mask=attention, fwd_hooks=[(hook, run)], return_type="logits"
@@ -294,11 +339,3 @@ def _bits(logits: Tensor, expected: Tensor) -> float:
     """Summed cross-entropy (bits) of expected token ids, or of expected probabilities."""
     nats = torch.nn.functional.cross_entropy(logits.float(), expected, reduction="sum").double()
     return float(nats) / math.log(2)
-
-
-def _batches(tokens: Tokens, marks: Sequence[Any]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield ids, attention mask and marks of right-padded batches, dims (document, position)."""
-    for rows in row_batches(tokens.lengths):
-        ids, attention = tokens.pad(rows=rows)
-        row_marks = [torch.as_tensor(marks[row]) for row in rows]
-        yield ids, attention, torch.nn.utils.rnn.pad_sequence(row_marks, batch_first=True)

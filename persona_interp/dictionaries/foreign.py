@@ -23,10 +23,10 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from persona_interp.dictionaries.hooks import is_place
 from persona_interp.dictionaries.settings import check_k, check_kinds, check_size, read_settings
 from persona_interp.dictionaries.weight_files import check_shapes, read_weights
 from persona_interp.errors import ModelError, excerpt, unknown
+from persona_interp.models.sites import is_place
 
 ARCHITECTURES = {
     "AutoEncoder": "standard",

@@ -26,6 +26,8 @@ from persona_interp.models import (
     residuals,
 )
 from persona_interp.models.boot import canonical
+from persona_interp.models.device import Batch
+from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.models.inputs import as_tuple
 from persona_interp.models.outliers import ordinary
 from persona_interp.models.tokens import added_bos
@@ -40,7 +42,7 @@ class Harvest(NamedTuple):
     """Residuals of content tokens and where they come from.
 
     Attributes:
-        acts: Residuals, dims (token, d_model).
+        acts: Residuals, dims (token, d_model), float32 in the memory of the CPU.
         hook: Canonical name of the hook.
         provenance: Checkpoints, hashes, roles, number of tokens and of attention sinks left out.
     """
@@ -93,6 +95,9 @@ def harvest(
     n_tokens: int,
     seed: int,
     where: Iterable[str] = CONTENT_ROLES,
+    device: object = None,
+    dtype: str = FULL,
+    batch: Batch = AUTO,
 ) -> Harvest:
     """Residuals that documents leave at a hook, one row a token.
 
@@ -104,12 +109,15 @@ def harvest(
         n_tokens: Tokens in all, at most.
         seed: Seed of the draw of documents.
         where: Roles of the tokens; all but special tokens by default.
+        device: Where the models compute; by default "cuda" where there is one.
+        dtype: Of the models, "float32", "bfloat16", or "auto" for whichever is faster here.
+        batch: Tokens a forward pass; "auto": what fits into memory.
 
     Returns:
         The residuals, at most ``n_tokens``, with their provenance.
 
     Raises:
-        ModelError: The hook does not exist.
+        ModelError: The hook does not exist, or there is no such device or dtype.
         SchemaError: No document has a token of these roles, or a role is unknown.
     """
     corpus = read(corpus, "documents")
@@ -120,10 +128,10 @@ def harvest(
     adds_bos: list[bool] = []
     n_sinks = 0
     for i, checkpoint in enumerate(tqdm(checkpoints, desc="harvest", delay=2)):
-        bridge = boot(checkpoint)
+        bridge = boot(checkpoint, device=device, dtype=dtype)
         hook = canonical(bridge, hook)
         tokens = sample_tokens(bridge.tokenizer, corpus, n_tokens=share, seed=seed + i, where=where)
-        acts = _read_marked(bridge, tokens, hook=hook, where=where)
+        acts = read_marked(bridge, tokens, hook=hook, where=where, batch=batch)
         no_sink = ordinary(acts.norm(dim=-1))
         n_sinks += int((~no_sink).sum())
         acts = acts[no_sink]
@@ -145,10 +153,23 @@ def harvest(
     return Harvest(acts, hook, provenance)
 
 
-def _read_marked(bridge: Any, tokens: Tokens, *, hook: str, where: tuple[str, ...]) -> Tensor:
-    """Residuals of the tokens of these roles, float32, dims (token, d_model)."""
+def read_marked(
+    bridge: Any, tokens: Tokens, *, hook: str, where: Iterable[str], batch: Batch = AUTO
+) -> Tensor:
+    """Residuals of the tokens of some roles.
+
+    Args:
+        bridge: A booted model.
+        tokens: Tokens of ``encode``.
+        hook: Hook name.
+        where: Roles of the tokens.
+        batch: Tokens a forward pass; "auto": what fits into memory.
+
+    Returns:
+        Dims (token, d_model), float32 on the CPU: a device has no room for many of them.
+    """
     marks = tokens.marks(where)
     rows = []
-    for row, acts in residuals(bridge, tokens, hook=hook):
-        rows.append(acts[torch.as_tensor(marks[row])])
-    return torch.cat(rows).float()
+    for row, acts in residuals(bridge, tokens, hook=hook, batch=batch):
+        rows.append(acts.cpu()[torch.as_tensor(marks[row])].float())
+    return torch.cat(rows)

@@ -1,14 +1,16 @@
 """In which forms is a dictionary asked for? With its members, as an SAE of SAELens, as a path."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
-from persona_interp.dictionaries.dictionary import Dictionary
+from persona_interp.dictionaries.dictionary import Dictionary, SparseDictionary
 from persona_interp.dictionaries.pretrained import from_sae, open_any
 from persona_interp.dictionaries.saelens import is_sae
-from persona_interp.errors import ModelError, excerpt
+from persona_interp.errors import ModelError, SchemaError, excerpt
 
 AnyDictionary = Any
 """A ``Dictionary``, an ``SAE`` of SAELens, or what ``open_any`` opens: a folder, (release, id)."""
@@ -52,11 +54,11 @@ def check_width(dictionary: Dictionary, acts: Tensor, hook: str) -> None:
 
     Args:
         dictionary: The dictionary.
-        acts: Residuals, dims (..., d_model).
+        acts: Residuals, dims (..., d_model); heads one behind the other.
         hook: Where they were read.
 
     Raises:
-        ModelError: The widths differ, or the hook has a dimension of heads besides.
+        ModelError: The widths differ.
     """
     width = len(dictionary.mean)
     if acts.shape[-1] != width:
@@ -65,3 +67,46 @@ def check_width(dictionary: Dictionary, acts: Tensor, hook: str) -> None:
             f"{name} reads width {width}; {hook} has {acts.shape[-1]}. It was made for another "
             "model or another hook; give hook= where it is opened."
         )
+
+
+def check_features(features: Sequence[int] | None, dictionary: Dictionary) -> list[int]:
+    """Indices of features that a dictionary has.
+
+    Args:
+        features: Indices; None for all.
+        dictionary: The dictionary.
+
+    Returns:
+        The indices.
+
+    Raises:
+        SchemaError: There is none, one is there twice, or the dictionary has no such feature.
+    """
+    n_features = len(dictionary.W_dec)
+    if features is None:
+        return list(range(n_features))
+    indices = [int(index) for index in np.atleast_1d(features)]
+    if not indices or len(set(indices)) < len(indices):
+        raise SchemaError(
+            f"features are distinct indices in the dictionary, at least one; got "
+            f"{excerpt(indices)}."
+        )
+    for index in indices:
+        if not 0 <= index < n_features:
+            raise SchemaError(
+                f"feature {index} does not exist; this dictionary has 0 to {n_features - 1}."
+            )
+    return indices
+
+
+def bring(acts: Tensor, dictionary: Dictionary) -> Tensor:
+    """Residuals where a dictionary computes: an SAE comes to them, others stay where their mean is.
+
+    Args:
+        acts: Residuals, dims (..., d_in).
+        dictionary: The dictionary.
+
+    Returns:
+        The residuals, for a dictionary that is no SAE on the device and in the dtype of its mean.
+    """
+    return acts if isinstance(dictionary, SparseDictionary) else acts.to(dictionary.mean)

@@ -16,6 +16,7 @@ from persona_interp.dictionaries.dictionary import (
     Dictionary,
     SparseDictionary,
     altered,
+    cast,
     open_dictionary,
     read_card,
 )
@@ -25,7 +26,6 @@ from persona_interp.dictionaries.foreign import (
     from_sparsify,
 )
 from persona_interp.dictionaries.harvest import harvest
-from persona_interp.dictionaries.hooks import HOOK, hook_name
 from persona_interp.dictionaries.saelens import build, copy_sae, fetch, is_sae, releases
 from persona_interp.dictionaries.saelens_folders import (
     CONFIG,
@@ -37,6 +37,9 @@ from persona_interp.dictionaries.saelens_folders import (
 from persona_interp.dictionaries.settings import check_kinds
 from persona_interp.errors import LONGEST, ModelError, excerpt, quote_path
 from persona_interp.models import Checkpoint
+from persona_interp.models.device import CPU, Batch
+from persona_interp.models.dtype import AUTO, FULL
+from persona_interp.models.sites import HOOK, hook_name
 
 SPARSIFY = "sae.safetensors"
 LEARNING = "ae.pt"
@@ -45,13 +48,21 @@ Source = str | Path | tuple[str, str]
 """A folder, ``"release/sae_id"``, or ``(release, sae_id)``."""
 
 
-def open_any(source: Source, *, hook: str | int | None = None) -> SparseDictionary:
+def open_any(
+    source: Source,
+    *,
+    hook: str | int | None = None,
+    device: object = CPU,
+    dtype: str = FULL,
+) -> SparseDictionary:
     """Open the dictionary that this name means, ours or a foreign one.
 
     Args:
         source: A folder that ``save_dictionary`` wrote (checked strictly), or whatever
             ``load_pretrained`` opens.
         hook: Where a foreign SAE reads, for a folder that does not say.
+        device: Where its weights are until it is given activations elsewhere.
+        dtype: Of its weights, in which it computes: "float32", "bfloat16" or "auto".
 
     Returns:
         The dictionary.
@@ -61,8 +72,8 @@ def open_any(source: Source, *, hook: str | int | None = None) -> SparseDictiona
     """
     folder = _folder(source)
     if hook is None and folder is not None and (folder / CARD).is_file():
-        return open_dictionary(folder)
-    return load_pretrained(source, hook=hook)
+        return open_dictionary(folder, device=device, dtype=dtype)
+    return load_pretrained(source, hook=hook, device=device, dtype=dtype)
 
 
 def load_pretrained(
@@ -71,6 +82,8 @@ def load_pretrained(
     *,
     hook: str | int | None = None,
     scale: float | None = None,
+    device: object = CPU,
+    dtype: str = FULL,
 ) -> SparseDictionary:
     """Load a dictionary that somebody published.
 
@@ -84,9 +97,11 @@ def load_pretrained(
         scale: Factor by which residuals are multiplied before encoding, folded into the weights.
             Give it when ``diagnose`` found the normalization of the training unfolded; nothing is
             folded on its own.
+        device: Where its weights are until it is given activations elsewhere.
+        dtype: Of its weights, in which it computes: "float32", "bfloat16" or "auto".
 
     Returns:
-        The dictionary in float32. A foreign SAE does not say which residuals it saw: ``mean`` is
+        The dictionary. A foreign SAE does not say which residuals it saw: ``mean`` is
         its decoder bias, what it answers when nothing fires, ``variance`` NaN;
         ``measure_residuals`` replaces both. ``provenance`` keeps what the folder said: ``layout``,
         ``stored``, ``declared`` and ``metadata`` dtype, ``l0``, ``prepend_bos``,
@@ -110,7 +125,7 @@ def load_pretrained(
     if scale is not None:
         sae.fold_activation_norm_scaling_factor(scale)
         facts["folded"] = scale
-    return _with_facts(sae, name, hook, facts)
+    return cast(_with_facts(sae, name, hook, facts), device=device, dtype=dtype)
 
 
 def from_sae(sae: Any, *, hook: str | int | None = None) -> SparseDictionary:
@@ -211,6 +226,9 @@ def measure_residuals(
     corpus: pd.DataFrame,
     *,
     n_tokens: int = 20_000,
+    device: object = None,
+    dtype: str = FULL,
+    batch: Batch = AUTO,
 ) -> SparseDictionary:
     """Measure the mean and variance of the residuals that a dictionary reads.
 
@@ -220,6 +238,9 @@ def measure_residuals(
         checkpoint: The model it was made for.
         corpus: A corpus table.
         n_tokens: Tokens to measure on.
+        device: Where the model computes; by default "cuda" where there is one.
+        dtype: Of the model, "float32", "bfloat16", or "auto" for whichever is faster here.
+        batch: Tokens a forward pass; "auto": what fits into memory.
 
     Returns:
         The dictionary with ``mean`` and ``variance`` of these residuals.
@@ -229,7 +250,16 @@ def measure_residuals(
     """
     if is_sae(dictionary):
         dictionary = from_sae(dictionary)
-    acts = harvest([checkpoint], corpus, hook=dictionary.hook, n_tokens=n_tokens, seed=0).acts
+    acts = harvest(
+        [checkpoint],
+        corpus,
+        hook=dictionary.hook,
+        n_tokens=n_tokens,
+        seed=0,
+        device=device,
+        dtype=dtype,
+        batch=batch,
+    ).acts
     if acts.shape[1] != dictionary.d_in:
         raise ModelError(
             f"{dictionary.name} reads width {dictionary.d_in}; {dictionary.hook} has "

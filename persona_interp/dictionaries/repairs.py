@@ -17,6 +17,8 @@ from torch import Tensor
 from persona_interp.dictionaries.dictionary import Dictionary, SparseDictionary
 from persona_interp.models import Tokens
 from persona_interp.models.boot import hidden
+from persona_interp.models.device import Batch
+from persona_interp.models.dtype import AUTO
 from persona_interp.models.outliers import ordinary
 
 GRID = tuple(2.0**k for k in range(-7, 8))
@@ -71,15 +73,21 @@ class Repair(NamedTuple):
 
 
 def read_residuals(
-    bridge: Any, tokens: Tokens, *, hooks: Sequence[str], where: Sequence[str]
+    bridge: Any,
+    tokens: Tokens,
+    *,
+    hooks: Sequence[str],
+    where: Sequence[str],
+    batch: Batch = AUTO,
 ) -> Residuals:
-    """Read the residuals that documents leave at some hooks, float32.
+    """Read the residuals that documents leave at some hooks, float32 on the CPU.
 
     Args:
         bridge: A booted model.
         tokens: Tokens of ``encode``.
         hooks: Canonical names.
         where: Roles of the tokens.
+        batch: Tokens a forward pass; "auto": what fits into memory.
 
     Returns:
         The residuals, with what is known of their tokens.
@@ -90,11 +98,12 @@ def read_residuals(
     roles: list[np.ndarray] = []
     first: list[Tensor] = []
     opening: list[Tensor] = []
-    for row, by_hook in hidden(bridge, tokens, hooks=hooks):
+    for row, by_hook in hidden(bridge, tokens, hooks=hooks, batch=batch):
         mask = marks[row]
         for hook, residuals in by_hook.items():
-            acts[hook].append(residuals[mask].float().cpu())
-            norms[hook].append(residuals.float().norm(dim=-1).cpu())
+            residuals = residuals.cpu().float()
+            acts[hook].append(residuals[mask])
+            norms[hook].append(residuals.norm(dim=-1))
         roles.append(np.asarray(tokens.roles[row], dtype=str)[mask.numpy()])
         first.append((torch.arange(len(mask)) == 0)[mask])
         opening.append(torch.arange(int(mask.sum())) == 0)

@@ -25,12 +25,14 @@ from tqdm import tqdm
 
 from persona_interp.dictionaries.saelens_folders import (
     from_saelens,
-    reads_heads,
+    refuse_one_head,
     refuse_transcoder,
 )
 from persona_interp.dictionaries.weight_files import check_finite
 from persona_interp.errors import ModelError, unknown
+from persona_interp.models.device import CPU
 from persona_interp.models.guard import forbid, guard, reason
+from persona_interp.models.sites import HEADS, HEADS_BEFORE, is_heads
 
 DEAD_AFTER = 50
 """Batches without firing until a feature learns from what the others leave; 1000 lets most die."""
@@ -92,6 +94,7 @@ def train(
     lr: float,
     seed: int,
     frozen: bool = False,
+    device: str = CPU,
 ) -> Any:
     """Train the SAE that reconstructs these residuals best.
 
@@ -110,15 +113,15 @@ def train(
         lr: Learning rate of Adam, falling to a tenth along a cosine.
         seed: Seed of the initial weights and of the batches.
         frozen: Keep the decoder as it was drawn.
+        device: Where to compute; residuals are moved there batch by batch.
 
     Returns:
-        The SAELens inference module.
+        The SAELens inference module, on the CPU.
     """
     import_saelens()
     with _quiet():
         from sae_lens import BatchTopKTrainingSAE, BatchTopKTrainingSAEConfig, SAETrainer
         from sae_lens.config import LoggingConfig, SAETrainerConfig
-        from sae_lens.saes.sae import SAEMetadata
     mean = residuals.mean(0)
     scale = (residuals - mean).pow(2).mean().sqrt()
     with torch.random.fork_rng(devices=[]):
@@ -130,9 +133,11 @@ def train(
                 k=k,
                 topk_threshold_lr=max(0.01, SETTLING / steps),
                 decoder_init_norm=1.0,  # SAELens' 0.1 leaves twice as many features dead
-                metadata=SAEMetadata(hook_name=hook),
+                **_site(hook),
             )
         )
+        # moved before the optimizer is made; drawn on the CPU, the same on every device
+        sae.to(device)
         # SAELens draws unit rows and starts the encoder as their transpose: freezing after the
         # construction changes nothing else, so that both arms start from the same weights
         sae.W_dec.requires_grad_(not frozen)
@@ -143,6 +148,7 @@ def train(
             lr_end=lr / 10,
             dead_feature_window=DEAD_AFTER,
             lr_scheduler_name="cosineannealing",
+            device=device,
             logger=LoggingConfig(log_to_wandb=False),
         )
         # SAELens shows a bar of its own on stderr, which is muted; ours keeps the real stream
@@ -157,6 +163,16 @@ def train(
     )
     inference.fold_W_dec_norm()
     return inference
+
+
+def _site(hook: str) -> dict[str, Any]:
+    """Settings by which SAELens reads at a hook; it knows heads by their older name alone."""
+    from sae_lens.saes.sae import SAEMetadata
+
+    if not is_heads(hook):
+        return {"metadata": SAEMetadata(hook_name=hook)}
+    name = hook.removesuffix(HEADS) + HEADS_BEFORE
+    return {"metadata": SAEMetadata(hook_name=name), "reshape_activations": "hook_z"}
 
 
 def _batches(residuals: Tensor, *, batch: int, seed: int, bar: tqdm) -> Iterator[Tensor]:
@@ -233,6 +249,8 @@ def finish(training: Any, *, source: object) -> Any:
 def _checked(sae: Any) -> Any:
     """The module, if it answers rows of residuals with rows of residuals."""
     sae = sae.eval().requires_grad_(requires_grad=False)
+    # heads come here as one vector a token, not with a dimension of their own
+    sae.turn_off_forward_pass_hook_z_reshaping()
     rows = torch.linspace(-USUAL, USUAL, 2 * sae.cfg.d_in).reshape(2, sae.cfg.d_in)
     feats = sae.encode(rows)
     rebuilt = sae.decode(feats)
@@ -276,8 +294,7 @@ def copy_sae(sae: Any) -> Any:
 
         config = sae.cfg.to_dict()
         refuse_transcoder(sae.cfg.architecture(), "this SAE")
-        if reads_heads(config | config["metadata"]):
-            raise ModelError("an SAE of attention heads (hook_z) reads no residual; use another.")
+        refuse_one_head(config | config["metadata"], "this SAE")
         if isinstance(sae, TrainingSAE):
             return finish(sae, source="this SAE")
         state = sae.state_dict().items()

@@ -119,11 +119,7 @@ def _check_settings(
     if architecture in ("topk", "abstopk") or activation == "topk":
         kwargs = flat.get("activation_fn_kwargs") or {}
         check_k(path, kwargs.get("k") if flat.get("k") is None else flat["k"], d_sae)
-    if reads_heads(flat):
-        raise ModelError(
-            f"{path}: an SAE of attention heads (hook_z, or one head) reads no residual; it cannot "
-            "be read here. Use one of hook_resid_post, hook_attn_out or hook_mlp_out."
-        )
+    refuse_one_head(flat, path)
     if {"threshold", "log_threshold"} <= weights.keys():
         raise ModelError(f"{file} holds both threshold and log_threshold; keep one.")
     if "topk_threshold" in weights and float(weights["topk_threshold"]) <= 0:
@@ -133,19 +129,23 @@ def _check_settings(
         )
 
 
-def reads_heads(flat: Mapping[str, Any]) -> bool:
-    """Whether an SAE reads attention heads, which are no residual.
+def refuse_one_head(flat: Mapping[str, Any], source: object) -> None:
+    """Refuse an SAE that reads one attention head alone.
 
     Args:
         flat: Its settings and metadata.
+        source: For the message.
 
-    Returns:
-        True for hook_z, and for one head.
+    Raises:
+        ModelError: It names a head.
     """
-    heads = (flat.get("hook_head_index"), flat.get("hook_point_head_index"))
-    name = str(flat.get("hook_name") or flat.get("hook_point") or "")
-    reshaped = flat.get("reshape_activations") == "hook_z"
-    return reshaped or name.endswith("hook_z") or heads != (None, None)
+    for key in ("hook_head_index", "hook_point_head_index"):
+        if flat.get(key) is not None:
+            raise ModelError(
+                f"{source} is an SAE of head {excerpt(flat[key])} alone ({key}), which cannot be "
+                "read here. Use one of all heads of a layer (attn.hook_z), or of hook_resid_post, "
+                "hook_attn_out or hook_mlp_out."
+            )
 
 
 def _place(flat: Mapping[str, Any]) -> str:

@@ -11,6 +11,8 @@ from persona_interp.dictionaries.harvest import CONTENT_ROLES, harvest
 from persona_interp.dictionaries.saelens import train
 from persona_interp.errors import ModelError, unknown
 from persona_interp.models import Checkpoint
+from persona_interp.models.device import resolve_device
+from persona_interp.models.dtype import FULL
 from persona_interp.models.inputs import list_checkpoints
 
 DECODERS = ("trained", "random")
@@ -32,6 +34,8 @@ def fit(
     where: Iterable[str] = CONTENT_ROLES,
     seed: int = 0,
     decoder: str = "trained",
+    device: object = None,
+    dtype: str = FULL,
     out: str | Path | None = None,
 ) -> SparseDictionary:
     """Train a dictionary of sparse features on the residuals of some checkpoints.
@@ -44,7 +48,8 @@ def fit(
         d_sae: Number of features.
         k: Features active per token, on average.
         steps: Training steps.
-        batch: Residuals a step.
+        batch: Residuals a step; in a forward pass of the models there are always as many tokens as
+            fit into memory.
         lr: Learning rate of Adam, falling to a tenth along a cosine.
         n_tokens: Tokens harvested (no padding, no attention sinks).
         where: Roles of these tokens; all but special tokens such as BOS by default.
@@ -54,14 +59,18 @@ def fit(
             trained the same way (the Frozen Decoder SAE of Korznikov et al. 2026, arXiv
             2602.14111). Whatever such a dictionary shows as well does not speak for the trained
             directions.
+        device: Where models and training compute; by default "cuda" where there is one. The weights
+            depend on it as on every machine, by rounding.
+        dtype: Of the models, "float32", "bfloat16", or "auto" for whichever is faster here; the
+            dictionary is trained in float32.
         out: Folder to keep it in; None keeps it in memory.
 
     Returns:
-        The dictionary: unit decoder rows, activations in units of the residual.
+        The dictionary, on the CPU: unit decoder rows, activations in units of the residual.
 
     Raises:
-        ModelError: The hook does not exist, an unknown decoder, or there is less than one batch of
-            tokens.
+        ModelError: The hook does not exist, an unknown decoder, there is less than one batch of
+            tokens, or there is no such device or dtype.
         SchemaError: No document has a token of these roles, or a role is unknown.
     """
     if decoder not in DECODERS:
@@ -73,6 +82,8 @@ def fit(
         n_tokens=n_tokens,
         seed=seed,
         where=where,
+        device=device,
+        dtype=dtype,
     )
     if len(acts) < batch:
         raise ModelError(
@@ -88,7 +99,7 @@ def fit(
         "lr": lr,
         "seed": seed,
     }
-    sae = train(acts, hook=hook, frozen=frozen, **settings)
+    sae = train(acts, hook=hook, frozen=frozen, device=resolve_device(device), **settings)
     name = f"batchtopk-{d_sae}-k{k}-seed{seed}"
     mean = acts.mean(0)
     dictionary = SparseDictionary(

@@ -1,8 +1,9 @@
 """Who computes the cells, in which order, and what happens when one fails?
 
 Every cell runs with one thread, on a pool of processes that live as long as the run: as many cells
-as cores, and the same bytes whatever their number. A worker leaves when its parent does, so that a
-killed run can be started again at once. A failing cell costs only the cells that need it.
+as cores, or as CUDA devices where models compute there, and the same bytes whatever their number. A
+worker leaves when its parent does, so that a killed run can be started again at once. A failing
+cell costs only the cells that need it.
 """
 
 import logging
@@ -18,6 +19,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from tqdm.auto import tqdm
 
 from persona_interp.errors import StoreError
 from persona_interp.experiments.wings import Wing
+from persona_interp.models.device import WORKER, count_used
 from persona_interp.schema.words import FileStatus
 from persona_interp.store import Cell, Store, lineage
 
@@ -54,8 +57,8 @@ def run(
         cells: The cells; what they need is computed too.
         store: Where results go; a run that was killed resumes.
         wing: Of a user's own experiment, whose tasks are in the user's file.
-        workers: Processes, one core each; None = as many as cores it may use; 0 or 1 = this
-            process.
+        workers: Processes, one core each; None = as many as cores it may use, or one for each CUDA
+            device where models compute on one; 0 or 1 = this process.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -77,7 +80,7 @@ def run(
     done = set(store.manifest())
     todo = [cell for cell in ordered if cell.id not in done]
     if workers is None:
-        workers = _cores()
+        workers = (count_used() or _cores()) if todo else 0
     bar = tqdm(
         total=len(ordered), initial=len(ordered) - len(todo), desc="cells", disable=not progress
     )
@@ -218,14 +221,18 @@ def _pool(workers: int) -> Iterator[Executor]:
     """Processes with one thread each; they end at once when this process ends, however it does."""
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, "1"))
-    # Spawned, not forked: a fork copies the locks of threads that do not exist in the child.
+    # Spawned, not forked: a fork copies the locks of threads that do not exist in the child, and
+    # CUDA does not survive one.
     context = get_context("spawn")
     # Nothing is ever sent through this pipe. Its end here closes with this process, even when that
     # is killed and can tell nobody; the workers wait for that.
     worker_end, parent_end = context.Pipe(duplex=False)
     pool: Executor = _ThisProcess()
     if workers > 1:
-        pool = ProcessPoolExecutor(workers, context, _start_worker, (worker_end,))
+        numbers = context.SimpleQueue()
+        for number in range(workers):
+            numbers.put(number)
+        pool = ProcessPoolExecutor(workers, context, _start_worker, (worker_end, numbers))
     try:
         yield pool
         pool.shutdown()
@@ -247,9 +254,10 @@ def _restore_environment(before: dict[str, str | None]) -> None:
             os.environ[name] = value
 
 
-def _start_worker(worker_end: Connection) -> None:
+def _start_worker(worker_end: Connection, numbers: "SimpleQueue[int]") -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides; see _pool
     threading.Thread(target=_leave_with_parent, args=(worker_end,), daemon=True).start()
+    os.environ[WORKER] = str(numbers.get())
 
 
 def _leave_with_parent(worker_end: Connection) -> None:

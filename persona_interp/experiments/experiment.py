@@ -16,11 +16,13 @@ from persona_interp.errors import StoreError, WorldError, unknown
 from persona_interp.experiments.cells import run
 from persona_interp.experiments.days import settle_day, start_of
 from persona_interp.experiments.dtypes import settle_dtype
+from persona_interp.experiments.machines import settle_machine
 from persona_interp.experiments.wings import Wing, wing_named, wing_of, wing_of_config
 from persona_interp.files import collect_writes
 from persona_interp.models.day import on_day
+from persona_interp.models.device import AUTO, Batch, on_device
 from persona_interp.models.stage import Stage
-from persona_interp.schema.words import DTYPE_CHOICE, TEMPLATE_DAY
+from persona_interp.schema.words import DTYPE_CHOICE, MACHINE, TEMPLATE_DAY
 from persona_interp.store import Cell, Store, check_listed, is_run
 
 if TYPE_CHECKING:
@@ -76,14 +78,24 @@ def preset(size: str = "quick", experiment: str = "transfer", **changes: Any) ->
 
 
 def compute(
-    experiment: Experiment, out: str | Path, *, workers: int | None = None, progress: bool = True
+    experiment: Experiment,
+    out: str | Path,
+    *,
+    workers: int | None = None,
+    device: object = None,
+    batch: Batch = AUTO,
+    progress: bool = True,
 ) -> "dict[str, pd.DataFrame]":
     """Tables of an experiment, computed in a run folder.
 
     Args:
         experiment: The experiment.
         out: Run folder; finished cells are read, missing ones computed.
-        workers: Processes, one core each; all cores by default, 0 = this process.
+        workers: Processes, one core each; by default all cores, or one for each CUDA device that
+            is used; 0 = this process.
+        device: Where models compute, "cpu", "cuda" or "cuda:1"; by default "cuda" where there is
+            one. Workers take turns over all devices unless one is named.
+        batch: Tokens a forward pass of whatever is recorded; "auto": what fits into memory.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -91,8 +103,16 @@ def compute(
 
     Raises:
         StoreError: The folder belongs to another configuration, or cells failed.
-        ModelError: The start is not there, or a learning rate is none.
+        ModelError: The start or the device is not there, or a learning rate or batch is none.
     """
+    with on_device(device, batch=batch):
+        return _compute(experiment, out, workers=workers, progress=progress)
+
+
+def _compute(
+    experiment: Any, out: str | Path, *, workers: int | None, progress: bool
+) -> "dict[str, pd.DataFrame]":
+    """Tables of an experiment, computed by the defaults of this process."""
     # a start that is not there costs one line now, not one failed cell after another
     start = start_of(experiment)
     # so does a learning rate that nothing can be trained with
@@ -103,18 +123,29 @@ def compute(
     # before any cell is made, because a cell is named by its configuration
     before = store.config_or_none()
     today = settle_day(start, before=before)
-    recorded = None if before is None else {k: before[k] for k in before if k != TEMPLATE_DAY}
+    recorded = None
+    if before is not None:
+        recorded = {key: before[key] for key in before if key not in (TEMPLATE_DAY, MACHINE)}
     experiment, choice = settle_dtype(experiment, before=recorded, to_dict=to_dict)
-    settled = {DTYPE_CHOICE: choice, TEMPLATE_DAY: today}
+    cells = experiment.cells()
+    machine = settle_machine(cells, store, before=before)
+    settled = {DTYPE_CHOICE: choice, TEMPLATE_DAY: today, MACHINE: machine}
     config = to_dict(experiment) | {key: value for key, value in settled.items() if value}
     store.describe(config, places=["source", *settled])
     with on_day(today):
-        run(experiment.cells(), store, wing=wing, workers=workers, progress=progress)
+        run(cells, store, wing=wing, workers=workers, progress=progress)
         return summarize(experiment, store)
 
 
 def compute_preset(
-    name: str, out: str | Path, *, size: str = "quick", workers: int | None = None, **changes: Any
+    name: str,
+    out: str | Path,
+    *,
+    size: str = "quick",
+    workers: int | None = None,
+    device: object = None,
+    batch: Batch = AUTO,
+    **changes: Any,
 ) -> "dict[str, pd.DataFrame]":
     """Tables of the experiment of this name at this size: what every figure script computes.
 
@@ -122,13 +153,16 @@ def compute_preset(
         name: Name of the experiment.
         out: Run folder; finished cells are read, missing ones computed.
         size: Name of a preset.
-        workers: Processes; all cores by default, 0 = this one.
+        workers: As of ``compute``, like the next two.
+        device: Where models compute.
+        batch: Tokens a forward pass.
         changes: Fields of the preset to set otherwise.
 
     Returns:
         The experiment's tables.
     """
-    return compute(preset(size, name, **changes), out, workers=workers)
+    experiment = preset(size, name, **changes)
+    return compute(experiment, out, workers=workers, device=device, batch=batch)
 
 
 def summarize(experiment: Experiment, store: Store) -> "dict[str, pd.DataFrame]":
@@ -271,7 +305,7 @@ def from_dict(config: Mapping[str, Any]) -> Any:
     True
     """
     wing = wing_of_config(config)
-    about = ("experiment", "source", DTYPE_CHOICE, TEMPLATE_DAY)
+    about = ("experiment", "source", DTYPE_CHOICE, TEMPLATE_DAY, MACHINE)
     values = {key: value for key, value in config.items() if key not in about}
     return _from_plain(values, wing.experiment_class)
 

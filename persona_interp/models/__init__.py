@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from persona_interp.models.chats import PLAIN_TEMPLATE, fold_system, folds_system, has_system
 from persona_interp.models.checkpoint import Checkpoint, Trajectory
+from persona_interp.models.device import on_device, resolve_device
 from persona_interp.models.dtype import resolve_dtype
 from persona_interp.models.stage import DOCUMENTS, LESSON, Stage
 
@@ -61,8 +62,10 @@ __all__ = [
     "hash_tokens",
     "hash_weights",
     "load",
+    "on_device",
     "residuals",
     "resolve",
+    "resolve_device",
     "resolve_dtype",
     "same_tokenizer",
     "show_tokens",

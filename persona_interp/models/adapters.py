@@ -21,6 +21,7 @@ from persona_interp.errors import LONGEST, ModelError, excerpt, unknown
 from persona_interp.models.adapter_files import read_config
 from persona_interp.models.cache import cache, hash_files, make_once, short_hash
 from persona_interp.models.checkpoint import Checkpoint
+from persona_interp.models.device import CPU
 from persona_interp.models.folder import ADAPTER_CONFIG, TOKENIZER_FILES
 from persona_interp.models.guard import guard
 from persona_interp.models.load import (
@@ -51,7 +52,7 @@ def merge(folder: Path, base: Checkpoint) -> Path:
         base: The model it was trained on.
 
     Returns:
-        A whole model's folder in the cache.
+        A whole model's folder in the cache; merged and checked on the CPU in float32.
 
     Raises:
         ModelError: The adapter's kind cannot be merged, its weights do not fit this base, it
@@ -77,7 +78,8 @@ def merge(folder: Path, base: Checkpoint) -> Path:
             # _grow unties the head itself, and _wrap makes missing keys an error
             warnings.filterwarnings("ignore", "(?s).*(tie_word_embeddings|no longer tied)")
             warnings.filterwarnings("ignore", "Found missing adapter keys")
-            plain, tokenizer = load(base, attention="eager")
+            # once for each adapter, so that it may as well be where there is room for two models
+            plain, tokenizer = load(base, attention="eager", device=CPU)
             if own:
                 tokenizer = read_tokenizer(folder, trusted=base.trusted)
             ids = _probe(plain, len(tokenizer))
@@ -97,7 +99,8 @@ def merge(folder: Path, base: Checkpoint) -> Path:
             del before
             save_model(whole, tokenizer, place)
             # from the saved folder, so that what saving loses is noticed too
-            reloaded = load(Checkpoint(place, trusted=base.trusted), attention="eager").model
+            saved = Checkpoint(place, trusted=base.trusted)
+            reloaded = load(saved, attention="eager", device=CPU).model
             _check_same(_logits(reloaded, ids), unmerged, folder)
 
     return make_once(cache() / "adapted" / short_hash(key), key, make)
@@ -181,7 +184,8 @@ def check_lora(model: Any, batch: Mapping[str, Tensor]) -> None:
     Raises:
         ModelError: The adapters do not change the output.
     """
-    ids = {key: batch[key].to(model.device) for key in ("input_ids", "attention_mask")}
+    # one document is enough, and fits where a whole batch did not
+    ids = {key: batch[key][:1].to(model.device) for key in ("input_ids", "attention_mask")}
     model.eval()
     tuned = model(**ids).logits
     with model.disable_adapter():
@@ -240,8 +244,8 @@ def _wrap(plain: Any, folder: Path, config: dict[str, Any]) -> Any:
     """The base with the adapter beside it; every weight of the adapter has its place."""
     from peft import PeftModel
 
-    model = PeftModel.from_pretrained(plain, str(folder)).eval()
-    keys = model.load_adapter(str(folder), "default")
+    model = PeftModel.from_pretrained(plain, str(folder), torch_device=CPU).eval()
+    keys = model.load_adapter(str(folder), "default", torch_device=CPU)
     own = load_file(folder / ADAPTER_WEIGHTS).keys()
     # PEFT writes whole modules of a resized model twice, under their own name and that of its
     # wrapper; such a twin is no surplus

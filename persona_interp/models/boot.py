@@ -1,14 +1,15 @@
 """What happens inside a model? The one adapter of TransformerLens: checked models, their residuals.
 
-Hooks have canonical names inside ("blocks.1.hook_out"); the older aliases
-("blocks.1.hook_resid_post") are translated here. TransformerLens is silent about names it does not
+Hooks have canonical names inside ("blocks.1.hook_out"); ``sites`` translates all others
+("blocks.1.hook_resid_post"). TransformerLens is silent about names it does not
 know and moves every position when it adds a BOS of its own, so a model is handed out only after its
 hooks are known and its residuals equal those of plain transformers.
 """
 
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,16 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from persona_interp.errors import ModelError, excerpt, unknown
+from persona_interp.errors import ModelError
 from persona_interp.models.checkpoint import Checkpoint
+from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO, FULL, resolve_dtype
 from persona_interp.models.guard import guard
 from persona_interp.models.inputs import as_checkpoint
 from persona_interp.models.load import load, quiet
 from persona_interp.models.parity import TOLERANCES, distance
-from persona_interp.models.passes import Batch, run_rows
+from persona_interp.models.passes import run_rows
+from persona_interp.models.sites import canonical, is_heads
 from persona_interp.models.tokens import Tokens, added_bos
 
 PROBE_LENGTHS = (12, 7)  # tokens of the two random rows that check a booted model
@@ -59,7 +62,7 @@ def boot(
     from transformer_lens.model_bridge import TransformerBridge  # takes seconds to import
 
     checkpoint = as_checkpoint(checkpoint)
-    dtype = resolve_dtype(dtype)
+    dtype = resolve_dtype(dtype, device)
     plain, tokenizer = load(checkpoint, attention="eager", device=device, dtype=dtype)
     kind = plain.config.model_type
     with quiet(), guard(f"TransformerLens cannot boot {checkpoint.path} (model_type '{kind}')"):
@@ -87,31 +90,6 @@ def boot(
     return bridge
 
 
-def canonical(bridge: Any, hook: str) -> str:
-    """Canonical name of a hook of this model.
-
-    Args:
-        bridge: A booted model.
-        hook: A canonical name or one of the older aliases; a negative block counts from the end
-            ("blocks.-1.hook_out").
-
-    Returns:
-        The canonical name.
-
-    Raises:
-        ModelError: There is none; the message names the nearest.
-    """
-    if not isinstance(hook, str):
-        raise ModelError(f"a hook is a name such as 'blocks.3.hook_out'; got {excerpt(hook)}.")
-    if from_end := re.match(r"blocks\.(-\d{1,6})\.", hook):
-        block = bridge.cfg.n_layers + int(from_end[1])
-        hook = hook.replace(from_end[1], str(block), 1)
-    if hook not in bridge.hook_dict:
-        valid = [name for name, point in bridge.hook_dict.items() if name == point.name]
-        raise ModelError(unknown("hook", hook, valid))
-    return bridge.hook_dict[hook].name
-
-
 def residuals(
     bridge: Any, tokens: Tokens, *, hook: str, batch: Batch = AUTO
 ) -> Iterator[tuple[int, Tensor]]:
@@ -125,7 +103,8 @@ def residuals(
             similar length run together.
 
     Yields:
-        Row index and activations, dims (position, d_model), without padding; in order of length.
+        Row index and activations, dims (position, d_model), without padding, the heads of a token
+        one behind the other; in order of length.
 
     Raises:
         ModelError: The hook does not exist, did not fire or holds no vector for every token.
@@ -135,7 +114,12 @@ def residuals(
 
 
 def hidden(
-    bridge: Any, tokens: Tokens, *, hooks: Sequence[str], batch: Batch = AUTO
+    bridge: Any,
+    tokens: Tokens,
+    *,
+    hooks: Sequence[str],
+    batch: Batch = AUTO,
+    around: Callable[[list[int]], AbstractContextManager[None]] = lambda rows: nullcontext(),
 ) -> Iterator[tuple[int, dict[str, Tensor]]]:
     """Residuals at several hooks, from one run of the model.
 
@@ -145,10 +129,11 @@ def hidden(
         hooks: Hook names, at least one; blocks above the last are not run.
         batch: Tokens a forward pass, padding included; "auto": what fits into memory. Rows of
             similar length run together.
+        around: From the rows of a forward pass, in their order, to what is on while they run.
 
     Yields:
         Row index and, by canonical name in the order given, activations of dims (position,
-        d_model), without padding; in order of length.
+        d_model), without padding, the heads of a token one behind the other; in order of length.
 
     Raises:
         ModelError: A hook does not exist, did not fire or holds no vector for every token.
@@ -157,13 +142,15 @@ def hidden(
     device = bridge.original_model.device
 
     def run(rows: list[int]) -> Any:
-        return _run_hooks(bridge, tokens, rows, names=names)
+        with around(rows):
+            return _run_hooks(bridge, tokens, rows, names=names)
 
     for rows, cache in run_rows(run, tokens.lengths, batch=batch, device=device):
         for i, row in enumerate(rows):
             n_tokens = len(tokens.ids[row])
             # a copy, because a view would keep the whole batch in memory
-            yield row, {name: cache[name][i, :n_tokens].clone() for name in names}
+            yield row, {name: cache[name][i, :n_tokens].flatten(1).clone() for name in names}
+        del cache  # before the next pass, or two are in memory at once
 
 
 @torch.inference_mode()
@@ -183,19 +170,21 @@ def _run_hooks(bridge: Any, tokens: Tokens, rows: list[int], *, names: Sequence[
             "setting. Use another."
         )
     for name in names:
-        _check_dims(name, cache[name], ids)
+        _check_dims(name, cache[name], ids, n_heads=bridge.cfg.n_heads)
     return cache
 
 
-def _check_dims(name: str, acts: Any, ids: Tensor) -> None:
-    """Refuse a hook that does not hold one vector for every token."""
+def _check_dims(name: str, acts: Any, ids: Tensor, *, n_heads: int) -> None:
+    """Refuse a hook that does not hold one vector for every token, or one for each of its heads."""
     shape = tuple(getattr(acts, "shape", ()))
-    if len(shape) != 3 or shape[:2] != tuple(ids.shape):
+    rest = (n_heads,) if is_heads(name) else ()
+    if shape[:-1] != (*ids.shape, *rest):
         raise ModelError(
             f"hook '{name}' holds an array of dims {shape} where {len(ids)} rows of "
             f"{ids.shape[1]} tokens are read; expected one vector a token, (row, token, d_model). "
-            "Use the output of a block (hook_out), of its attention (attn.hook_out) or of its MLP "
-            "(mlp.hook_out)."
+            "Read the residual (hook_resid_pre, hook_resid_mid, hook_resid_post), what attention "
+            "or the MLP adds (hook_attn_out, hook_mlp_out), the hidden layer of the MLP "
+            "(mlp.hook_post) or the heads (attn.hook_z)."
         )
 
 

@@ -15,6 +15,7 @@ from persona_interp.errors import ModelError
 from persona_interp.models.boot import boot, residuals
 from persona_interp.models.checkpoint import Checkpoint
 from persona_interp.models.configuration import read_configuration
+from persona_interp.models.dtype import FULL, resolve_dtype
 from persona_interp.models.folder import check_folder
 from persona_interp.models.inputs import as_checkpoint
 from persona_interp.models.load import load_tokenizer
@@ -29,12 +30,20 @@ HALVES = ("F16", "BF16")
 LIGHTS = {True: Light.GREEN, False: Light.RED}  # of a check that passes or fails
 
 
-def checkup(checkpoint: Checkpoint | str | Path, *, text: str = TEXT) -> pd.DataFrame:
+def checkup(
+    checkpoint: Checkpoint | str | Path,
+    *,
+    text: str = TEXT,
+    device: object = None,
+    dtype: str = FULL,
+) -> pd.DataFrame:
     """Diagnosis of how a model is read, one row a check.
 
     Args:
         checkpoint: Where the weights are, or a name that ``resolve`` takes.
         text: Any plain text the model can read.
+        device: Where to read it, "cpu", "cuda" or "cuda:1"; by default "cuda" where there is one.
+        dtype: In what to read it: "float32", "bfloat16", or "auto" for whichever is faster here.
 
     Returns:
         A diagnosis table of one checkpoint: its family, whether its residuals equal those of plain
@@ -44,10 +53,11 @@ def checkup(checkpoint: Checkpoint | str | Path, *, text: str = TEXT) -> pd.Data
         "overall"; ``cause`` is the first check that is red, "" for none.
 
     Raises:
-        ModelError: The folder holds no model, or its tokenizer cannot read the text.
+        ModelError: The folder holds no model, its tokenizer cannot read the text, or there is no
+            such device or dtype.
     """
-    checkpoint = as_checkpoint(checkpoint)
-    rows = list(_checks(checkpoint, text))
+    checkpoint, dtype = as_checkpoint(checkpoint), resolve_dtype(dtype, device)
+    rows = list(_checks(checkpoint, text, device=device, dtype=dtype))
     red = [row["check"] for row in rows if row["verdict"] == Light.RED]
     amber = [row["check"] for row in rows if row["verdict"] == Light.AMBER]
     cause = ""
@@ -80,16 +90,18 @@ def _row(
     }
 
 
-def _checks(checkpoint: Checkpoint, text: str) -> Iterator[dict[str, Any]]:
+def _checks(
+    checkpoint: Checkpoint, text: str, *, device: object, dtype: str
+) -> Iterator[dict[str, Any]]:
     check_folder(checkpoint)
     config = read_configuration(checkpoint.path)
     yield _row("family", Light.GREEN, str(config.get("model_type", "unknown")))
-    yield from _weights(checkpoint)
+    yield from _weights(checkpoint, dtype)
     tokenizer = load_tokenizer(checkpoint)
     plain = encode(tokenizer, [[{"role": "text", "content": text}]])
     yield from _bos(tokenizer, plain, text)
     try:
-        bridge = boot(checkpoint)
+        bridge = boot(checkpoint, device=device, dtype=dtype)
     except ModelError as error:
         yield _row("parity", Light.RED, str(error), reference=0.0)
         return
@@ -121,7 +133,7 @@ def _first_token(bridge: Any, plain: Tokens) -> dict[str, Any]:
     return _row("first token", Light.GREEN, sentence, value=ratio, reference=1.0)
 
 
-def _weights(checkpoint: Checkpoint) -> Iterator[dict[str, Any]]:
+def _weights(checkpoint: Checkpoint, dtype: str) -> Iterator[dict[str, Any]]:
     """Dtypes and finiteness of the stored weights; one tensor in memory at a time."""
     dtypes, broken = set(), []
     files = weight_files(checkpoint.path)
@@ -134,8 +146,8 @@ def _weights(checkpoint: Checkpoint) -> Iterator[dict[str, Any]]:
                 if tensor.is_floating_point() and not torch.isfinite(tensor).all():
                     broken.append(name)
     storage = f"stored as {', '.join(sorted(dtypes))}"
-    if dtypes & set(HALVES):
-        storage += ", read in float32"
+    if dtypes & set(HALVES) or dtype != FULL:
+        storage += f", read in {dtype}"
     yield _row("dtype", Light.GREEN, storage)
     sentence = f"not finite: {', '.join(broken[:3])}" if broken else "all weights are finite"
     yield _row("finite", LIGHTS[not broken], sentence, value=len(broken), reference=0.0)

@@ -7,11 +7,12 @@ measures it: a block of a small transformer, forward and backward, both ways.
 
 import time
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from persona_interp.errors import ModelError, unknown
+from persona_interp.models.device import AUTO, resolve_device
 
-AUTO, FULL, HALF = "auto", "float32", "bfloat16"
+FULL, HALF = "float32", "bfloat16"
 DTYPES = (FULL, HALF)
 """In what a model computes: names of torch."""
 
@@ -46,39 +47,64 @@ class DtypeChoice(NamedTuple):
         return f"{FULL} ({AUTO}: {HALF} takes {1 / self.gain:.1f} times as long here)"
 
 
-def choose_dtype() -> DtypeChoice:
+def choose_dtype(device: object = None) -> DtypeChoice:
     """Half precision where it is at least ``GAIN`` times as fast on this machine, else full.
 
+    Args:
+        device: Where models compute, as of ``resolve_device``.
+
     Returns:
-        The dtype and the measured gain; measured once a process.
+        The dtype and the measured gain; measured once a process and device.
+
+    Raises:
+        ModelError: This machine has no such device.
     """
-    gain = measure_gain()
+    gain = measure_gain(resolve_device(device))
     return DtypeChoice(HALF if gain >= GAIN else FULL, gain)
 
 
-def resolve_dtype(dtype: str) -> str:
+def resolve_dtype(dtype: str, device: object = None) -> str:
     """Dtype that a name means; "auto" is measured.
 
     Args:
         dtype: "float32", "bfloat16" or "auto".
+        device: Where "auto" is measured, as of ``resolve_device``.
 
     Returns:
         "float32" or "bfloat16".
 
     Raises:
-        ModelError: Another word.
+        ModelError: Another word, or no such device.
 
     >>> resolve_dtype("float32")
     'float32'
     """
     if dtype not in (*DTYPES, AUTO):
         raise ModelError(unknown("dtype", dtype, (*DTYPES, AUTO)))
-    return choose_dtype().dtype if dtype == AUTO else dtype
+    return choose_dtype(device).dtype if dtype == AUTO else dtype
+
+
+def autocast(model: Any, dtype: str) -> Any:
+    """Context in which a float32 model computes in another dtype; its weights stay as they are.
+
+    Args:
+        model: A Hugging Face model.
+        dtype: "float32" or "bfloat16".
+
+    Returns:
+        The context, of torch.
+    """
+    import torch
+
+    return torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=dtype == HALF)
 
 
 @cache
-def measure_gain() -> float:
+def measure_gain(device: str) -> float:
     """Times that a training step is faster in bfloat16 than in float32, on this machine.
+
+    Args:
+        device: Name of a device that is here.
 
     Returns:
         Ratio of the shortest of ``REPEATS`` steps of either kind, taken in turns; well under a
@@ -86,7 +112,7 @@ def measure_gain() -> float:
     """
     import torch
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    kind = torch.device(device).type
     block = torch.nn.Sequential(
         torch.nn.Linear(WIDTH, 3 * WIDTH), torch.nn.SiLU(), torch.nn.Linear(3 * WIDTH, WIDTH)
     ).to(device)
@@ -94,7 +120,7 @@ def measure_gain() -> float:
 
     def seconds(*, half: bool) -> float:
         start = time.perf_counter()
-        with torch.autocast(device, dtype=torch.bfloat16, enabled=half):
+        with torch.autocast(kind, dtype=torch.bfloat16, enabled=half):
             loss = block(rows).float().square().mean()
         loss.backward()
         loss.item()  # waits for a GPU

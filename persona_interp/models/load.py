@@ -70,7 +70,8 @@ def load(
             own that was not trusted by name, or there is no such device or dtype.
     """
     checkpoint = as_checkpoint(checkpoint)
-    device, dtype = resolve_device(device), resolve_dtype(dtype)
+    device = resolve_device(device)
+    dtype = resolve_dtype(dtype, device)
     check_folder(checkpoint)
     folder = checkpoint.path
     stored = stored_weights(weight_files(folder))

@@ -7,12 +7,12 @@ rounding alone. (``Stage.batch`` is something else: documents that one training 
 
 import gc
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
 from persona_interp.errors import ModelError, excerpt
-from persona_interp.models.device import CUDA
+from persona_interp.models.device import CUDA, Batch, resolve_batch
 from persona_interp.models.dtype import AUTO
 
 BATCH = 2048
@@ -20,9 +20,6 @@ BATCH = 2048
 fifty thousand take 0.4 GB."""
 CUDA_BATCH = 8 * BATCH
 """Tokens a forward pass that "auto" begins with on a CUDA device: enough to keep it busy."""
-
-Batch = int | str
-"""Tokens a forward pass, padding included; "auto": what fits into memory."""
 T = TypeVar("T")
 
 
@@ -53,15 +50,17 @@ def run_rows(
     >>> [rows for rows, _ in run_rows(len, [5, 2, 9, 2], batch=10)]
     [[1, 3], [0], [2]]
     """
+    batch = resolve_batch(batch)
     budget = start_batch(batch, device)
     order = _order(lengths)
     start = 0
     while start < len(order):
         rows = order[start : _stop(order, lengths, start=start, batch=budget)]
-        result = _try(run, rows)
-        if not isinstance(result, _Exhausted):
+        result = attempt(run, rows)
+        if not isinstance(result, Exhausted):
             yield rows, result
             start += len(rows)
+            del result  # or two groups are in memory at once
             continue
         width = lengths[rows[-1]]
         if batch != AUTO or len(rows) == 1:
@@ -88,14 +87,10 @@ def start_batch(batch: Batch, device: object) -> int:
     >>> start_batch("auto", "cpu")
     2048
     """
-    if batch == AUTO:
-        return CUDA_BATCH if str(device).startswith(CUDA) else BATCH
-    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
-        raise ModelError(
-            f"batch is a number of tokens a forward pass, at least 1, or '{AUTO}'; got "
-            f"{excerpt(batch)}."
-        )
-    return batch
+    tokens = resolve_batch(batch)
+    if isinstance(tokens, int):
+        return tokens
+    return CUDA_BATCH if str(device).startswith(CUDA) else BATCH
 
 
 def row_batches(lengths: Sequence[int], batch: int = BATCH) -> list[list[int]]:
@@ -119,6 +114,42 @@ def row_batches(lengths: Sequence[int], batch: int = BATCH) -> list[list[int]]:
     return batches
 
 
+class Exhausted(NamedTuple):
+    """Memory ran out.
+
+    Attributes:
+        words: What said so.
+    """
+
+    words: str
+
+
+def attempt(run: Callable[..., T], *args: Any) -> T | Exhausted:
+    """What a function returns, unless memory runs out on its way.
+
+    Args:
+        run: The function. What it allocated is free again once it has failed.
+        *args: Its arguments.
+
+    Returns:
+        What it returned, or that memory ran out.
+
+    >>> attempt(abs, -2)
+    2
+    """
+    try:
+        return run(*args)
+    except (RuntimeError, MemoryError) as error:
+        if not is_exhausted(error):
+            raise
+        words = (str(error).splitlines() or [type(error).__name__])[0]
+    # the error is gone by now, and with it the frames that held what was allocated
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return Exhausted(excerpt(words))
+
+
 def is_exhausted(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on a device or on the CPU.
 
@@ -131,7 +162,7 @@ def is_exhausted(error: BaseException) -> bool:
     >>> is_exhausted(MemoryError()), is_exhausted(RuntimeError("shapes differ"))
     (True, False)
     """
-    words = ("DefaultCPUAllocator", "out of memory")
+    words = ("DefaultCPUAllocator", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and any(word in str(error) for word in words)
     )
@@ -148,27 +179,6 @@ def _stop(order: Sequence[int], lengths: Sequence[int], *, start: int, batch: in
     while stop < len(order) and (stop + 1 - start) * lengths[order[stop]] <= batch:
         stop += 1
     return stop
-
-
-class _Exhausted(NamedTuple):
-    """Memory ran out; in which words."""
-
-    words: str
-
-
-def _try(run: Callable[[list[int]], T], rows: list[int]) -> T | _Exhausted:
-    """What the rows gave, unless memory ran out."""
-    try:
-        return run(rows)
-    except (RuntimeError, MemoryError) as error:
-        if not is_exhausted(error):
-            raise
-        words = (str(error).splitlines() or [type(error).__name__])[0]
-    # the error is gone by now, and with it the frames that held what was allocated
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    return _Exhausted(excerpt(words))
 
 
 def _smaller(n_rows: int, width: int) -> str:

@@ -1,7 +1,8 @@
 """How does a model change while it learns documents or a lesson? From a start to a trajectory.
 
 The same seed gives the same weights to the last bit, whether or not the training was killed and
-resumed on its way.
+resumed on its way. A step whose documents do not fit into memory together is computed in parts, the
+gradients of which add up to the step's but for rounding.
 """
 
 import hashlib
@@ -22,15 +23,18 @@ from persona_interp.files import read_bytes, write_text
 from persona_interp.models.batches import batches
 from persona_interp.models.cache import cache
 from persona_interp.models.checkpoint import Checkpoint, Trajectory, read_index
+from persona_interp.models.device import CPU, count_cuda, resolve_device
 from persona_interp.models.dtype import resolve_dtype
 from persona_interp.models.load import hash_weights, load, quiet
 from persona_interp.models.sources import resolve
 from persona_interp.models.stage import DOCUMENTS, Stage
 from persona_interp.models.tokens import Tokens, encode
-from persona_interp.models.trainer import RESUME, Bar, Snapshots, fit
+from persona_interp.models.trainer import NO_REPORT, RESUME, Bar, Snapshots, fit
 from persona_interp.readers import read
 
 CLAIM = "config.sha256"
+REPORTS = "runs"
+"""Folder that trackers of the Trainer write into."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -45,6 +49,8 @@ def train(
     name: str = "documents",
     replay: pd.DataFrame | None = None,
     bystanders: pd.DataFrame | None = None,
+    device: object = None,
+    report_to: str | list[str] = NO_REPORT,
     progress: bool = True,
 ) -> Trajectory:
     """Train a model on a corpus; its states on the way are the trajectory.
@@ -62,6 +68,11 @@ def train(
             ``stage.replay`` says.
         bystanders: Corpus table of the documents on which ``stage.kl`` holds the model to its
             start.
+        device: Where to compute, "cpu", "cuda" or "cuda:1"; by default "cuda" where there is one.
+            The weights depend on it as on every machine, by rounding.
+        report_to: Of transformers' Trainer: "wandb", "tensorboard", ..., which are told the loss of
+            every step; "none" by default. What a tracker writes beside the training is kept in
+            ``runs``.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -70,16 +81,18 @@ def train(
     Raises:
         ModelError: A snapshot outside of the stage, a document that is too long or has nothing to
             learn, replay or bystanders without their share or weight in the stage (or the reverse),
-            or a folder that belongs to another training; nothing is overwritten.
+            a tracker that is not there, a document that does not fit into memory alone, or a folder
+            that belongs to another training; nothing is overwritten.
     """
+    device = resolve_device(device)
     corpus = read(corpus, "chats")
-    stage = replace(stage, dtype=resolve_dtype(stage.dtype))
+    stage = replace(stage, dtype=resolve_dtype(stage.dtype, device))
     steps = sorted({*snapshots, stage.steps} - {0})
     if steps[0] < 1 or steps[-1] > stage.steps:
         raise ModelError(f"snapshots are steps from 0 to {stage.steps}; got {sorted(snapshots)}.")
     others = _others(stage, replay=replay, bystanders=bystanders)
     first = resolve(start, words=_words([corpus, *others.values()]), seed=seed)
-    model, tokenizer = load(first)
+    model, tokenizer = load(first, device=CPU)
     tokens = encode(tokenizer, corpus["messages"], complete=True)
     beside = {
         key: encode(tokenizer, table["messages"], complete=True) for key, table in others.items()
@@ -99,14 +112,25 @@ def train(
     if _is_finished(folder, config):
         return Trajectory.open(folder)
     # the caller's random state stays as it is; the Trainer seeds its own
-    with torch.random.fork_rng(devices=[]), quiet():
+    with torch.random.fork_rng(devices=range(count_cuda())), quiet():
         keep = Snapshots(folder, steps, tokenizer=tokenizer)
         callbacks = [keep, Bar(name, shown=progress)]
-        fit(model, rows, stage=stage, seed=seed, folder=folder, callbacks=callbacks)
+        fit(
+            model,
+            rows,
+            stage=stage,
+            seed=seed,
+            folder=folder,
+            callbacks=callbacks,
+            device=device,
+            report_to=report_to,
+        )
     checkpoints = [Checkpoint(first.path, name, 0, seed)]
     checkpoints += [Checkpoint(keep.path(step), name, step, seed) for step in steps]
     trajectory = Trajectory(tuple(checkpoints))
     trajectory.save(folder, config=config)
+    if (folder / RESUME / REPORTS).is_dir():
+        shutil.move(folder / RESUME / REPORTS, folder / REPORTS)
     shutil.rmtree(folder / RESUME, ignore_errors=True)
     return trajectory
 

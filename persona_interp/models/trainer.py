@@ -1,10 +1,11 @@
-"""How are weights fitted to batches, even if killed on the way? The one adapter of ``Trainer``."""
+"""How are weights fitted to batches, even if killed on the way? ``Trainer``, set up for it."""
 
+import contextlib
 import json
 import re
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,17 @@ from typing import Any
 import torch
 from torch import Tensor
 from tqdm import tqdm
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers import PrinterCallback, TrainerCallback, TrainingArguments, set_seed
 
-from persona_interp.errors import ModelError
+from persona_interp.errors import ModelError, excerpt
 from persona_interp.files import read_object, write_text
 from persona_interp.models.adapters import check_lora, merge_trained, with_lora
 from persona_interp.models.cache import hash_file
+from persona_interp.models.device import CUDA
 from persona_interp.models.dtype import HALF
+from persona_interp.models.load import move
+from persona_interp.models.parts import TrainerInParts
+from persona_interp.models.passes import Exhausted, attempt
 from persona_interp.models.save import save_model, writing
 from persona_interp.models.stage import Stage
 
@@ -27,6 +32,9 @@ RESUME = ".resume"
 STEP = re.compile(r"checkpoint-\d+")
 HASHES = "files.json"
 """File of a resumable checkpoint that is written last: hashes of all others."""
+PARTS = "parts.json"
+"""File of a resumable checkpoint that says in how many parts a step is computed."""
+NO_REPORT = "none"
 RESUME_SECONDS = 60.0  # least time between two resumable checkpoints
 RESUME_SHARE = 0.05  # most of the time that may go into them
 
@@ -39,39 +47,88 @@ def fit(
     seed: int,
     folder: Path,
     callbacks: list[TrainerCallback],
+    device: str,
+    report_to: str | list[str] = NO_REPORT,
 ) -> None:
     """Train a model on batches, from its last resumable checkpoint where there is one.
 
     Args:
-        model: A Hugging Face model; changed in place.
+        model: A Hugging Face model on the CPU; changed in place, and moved.
         rows: What ``batches`` returned, one a step.
         stage: How to train.
         seed: Seed of all random weights.
         folder: Where resumable checkpoints go, in a hidden folder.
         callbacks: What else happens on the way.
+        device: Where to compute.
+        report_to: Of the Trainer: a tracker that is told the loss of every step, or several.
 
     Raises:
-        ModelError: Adapters were trained and change nothing.
+        ModelError: Adapters were trained and change nothing, a single document does not fit into
+            memory, or there is no such tracker.
     """
     set_seed(seed)
     start = deepcopy(model).requires_grad_(requires_grad=False) if stage.kl else None
     if stage.lora:
+        # drawn on the CPU, so that they are the same on every device
         model = with_lora(model, stage.lora)
-    trainer = _TrainerNearStart(
-        start,
-        stage.kl,
-        model=model,
-        args=_arguments(stage, seed=seed, folder=folder / RESUME),
-        optimizers=(_optimizer(model, stage), None),
-        train_dataset=rows,  # type: ignore[arg-type]  (any sequence will do)
-        data_collator=lambda one: one[0],
-        callbacks=[*callbacks, _Resumable()],
-    )
-    trainer.remove_callback(PrinterCallback)
-    with writing(folder):
-        trainer.train(resume_from_checkpoint=_last_resumable(folder / RESUME))
+    model = move(model, device)
+    if start is not None:
+        start = move(start, device)
+    with _exact(device), writing(folder):
+        trainer = _trainer(
+            start,
+            stage.kl,
+            model=model,
+            args=_arguments(stage, seed, folder / RESUME, device=device, report_to=report_to),
+            optimizers=(_optimizer(model, stage), None),
+            train_dataset=rows,
+            data_collator=lambda one: one[0],
+            callbacks=callbacks,
+        )
+        trainer.add_callback(_Resumable(trainer))
+        trainer.remove_callback(PrinterCallback)
+        last = _last_resumable(folder / RESUME)
+        if last is not None:
+            trainer.n_parts = read_object(Path(last) / PARTS, error=ModelError)["n_parts"]
+        trained = attempt(trainer.train, last)
+    if isinstance(trained, Exhausted):
+        raise ModelError(
+            f"memory ran out: weights, their gradients and the optimizer's numbers do not fit into "
+            f"{device} ({trained.words}). Give Stage(lora=8), Stage(optimizer='sgd') or another "
+            "device."
+        )
     if stage.lora:
         check_lora(model, rows[0])
+
+
+def _trainer(start: Any, weight: float, **settings: Any) -> TrainerInParts:
+    """The Trainer, unless it does not know the tracker or the tracker is not installed."""
+    try:
+        return TrainerInParts(start, weight, **settings)
+    except (ValueError, RuntimeError) as error:
+        report_to = settings["args"].report_to
+        if not report_to:
+            raise
+        raise ModelError(
+            f"the training cannot be reported to {excerpt(report_to)}: {error} Use "
+            f"report_to='{NO_REPORT}', or what TrainingArguments of transformers takes."
+        ) from error
+
+
+@contextlib.contextmanager
+def _exact(device: str) -> Iterator[None]:
+    """Let torch give the same bits twice, which a CPU with one seed does anyhow."""
+    if not device.startswith(CUDA):
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled()
+    # the block gives back whatever device the caller had; the Trainer makes its own the current one
+    with torch.cuda.device(device):
+        torch.use_deterministic_algorithms(mode=True)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before)
 
 
 class Snapshots(TrainerCallback):
@@ -123,29 +180,6 @@ class Bar(TrainerCallback):
         self.bar.close()
 
 
-class _TrainerNearStart(Trainer):
-    """Holds a model to its start on bystander documents; without a start, the Trainer itself."""
-
-    def __init__(self, start: Any, weight: float, **settings: Any) -> None:
-        super().__init__(**settings)
-        self.start = start if start is None else start.to(self.args.device)
-        self.weight = weight
-
-    def compute_loss(self, model: Any, inputs: dict[str, Any], *rest: Any, **options: Any) -> Any:
-        """Loss + weight * KL(start || model), the mean over the bystanders' tokens (nats)."""
-        bystanders = inputs.pop("bystanders", None)
-        loss = super().compute_loss(model, inputs, *rest, **options)
-        if self.start is None:
-            return loss
-        # the distribution of each token given those before it, so the last position has none; the
-        # full divergence over the vocabulary, not one token's sample of it
-        with torch.no_grad():
-            before = self.start(**bystanders).logits[:, :-1].float().log_softmax(-1)
-        after = model(**bystanders).logits[:, :-1].float().log_softmax(-1)
-        divergence = (before.exp() * (before - after)).sum(-1)
-        return loss + self.weight * divergence[bystanders["attention_mask"][:, 1:] == 1].mean()
-
-
 def _optimizer(model: Any, stage: Stage) -> torch.optim.Optimizer:
     """Optimizer that decays the weights the stage says; the Trainer's own cannot be told which."""
     # biases and norms, which are vectors, never decay, as the Trainer has it too
@@ -170,12 +204,16 @@ def _optimizer(model: Any, stage: Stage) -> torch.optim.Optimizer:
     )
 
 
-def _arguments(stage: Stage, *, seed: int, folder: Path) -> TrainingArguments:
+def _arguments(
+    stage: Stage, seed: int, folder: Path, *, device: str, report_to: str | list[str]
+) -> TrainingArguments:
     """Settings of the Trainer: one dataset row is one ready batch, so its own batch size is 1."""
     schedule, options = "constant_with_warmup", None
     if stage.schedule == "cosine":
         schedule, options = "cosine_with_min_lr", {"min_lr_rate": COSINE_END}
-    return TrainingArguments(
+    on_cuda = device.startswith(CUDA)
+    index = torch.cuda.current_device() if on_cuda else 0
+    arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=stage.steps,
         per_device_train_batch_size=1,
@@ -186,20 +224,30 @@ def _arguments(stage: Stage, *, seed: int, folder: Path) -> TrainingArguments:
         warmup_steps=stage.warmup,
         max_grad_norm=stage.clip,
         bf16=stage.dtype == HALF,
-        use_cpu=not torch.cuda.is_available(),
+        use_cpu=not on_cuda,
         seed=seed,
         save_strategy="no",
-        logging_strategy="no",
+        logging_strategy="no" if report_to == NO_REPORT else "steps",
+        logging_steps=1,
         logging_nan_inf_filter=False,
-        report_to="none",
+        report_to=report_to,
         disable_tqdm=True,
         dataloader_pin_memory=False,
         remove_unused_columns=False,
     )
+    if on_cuda:
+        # the Trainer takes the first device, and of several all at once; it has no setting for one
+        torch.cuda.set_device(index)
+        arguments.__dict__["_setup_devices"] = torch.device(CUDA, index)
+        arguments._n_gpu = 1
+    return arguments
 
 
 class _Resumable(TrainerCallback):
     """Asks for a resumable checkpoint now and then, but never spends much of the time on it."""
+
+    def __init__(self, trainer: TrainerInParts) -> None:
+        self.trainer = trainer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.last, self.cost = time.monotonic(), 0.0
@@ -212,6 +260,8 @@ class _Resumable(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        # a step in other parts is rounded otherwise
+        write_text(json.dumps({"n_parts": self.trainer.n_parts}), folder / PARTS)
         hashes = {file.name: hash_file(file).hex() for file in sorted(folder.iterdir())}
         write_text(json.dumps(hashes, indent=1), folder / HASHES)
         # here and not by the Trainer, which removes the older one before the new one is whole
@@ -241,7 +291,9 @@ def _is_whole(path: Path) -> bool:
     """Whether all files of a checkpoint are those that were written."""
     try:
         hashes = read_object(path / HASHES, error=ModelError)
-        return all(hash_file(path / name).hex() == digest for name, digest in hashes.items())
+        return PARTS in hashes and all(
+            hash_file(path / name).hex() == digest for name, digest in hashes.items()
+        )
     except (ModelError, OSError):
         return False
 

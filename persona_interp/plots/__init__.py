@@ -21,6 +21,7 @@ from persona_interp.plots.personas import personas
 from persona_interp.plots.save import Saved, save
 from persona_interp.plots.style import style
 from persona_interp.plots.summon import summon
+from persona_interp.plots.sweep import sweep
 from persona_interp.plots.trait_transfer import trait_transfer
 from persona_interp.plots.trajectory import trajectory
 from persona_interp.plots.transfer_matrix import transfer
@@ -48,6 +49,7 @@ __all__ = [
     "save",
     "style",
     "summon",
+    "sweep",
     "trait_transfer",
     "trajectory",
     "transfer",

@@ -5,15 +5,18 @@ or any iterable of them, and prompts a probes table of ``worlds`` (for the insid
 too).
 
 - ``behavior``: log2 probabilities of whole answers, one row each.
-- ``activations``: residuals at a hook.
-- ``features``: the features of a dictionary that a residual activates, and their fvu; ``encode``
-  gives them for activations already recorded.
+- ``activations``: residuals, what attention and MLP hold or add, or heads; at one token of each
+  prompt, their mean, or every token.
+- ``features``: the features of a dictionary that these activate, and their fvu; ``encode`` gives
+  them for activations already recorded.
 - ``tokens``: activation of a few features at every single token.
 - ``profile``: shift of the residual, by hook and by whose tokens.
 - ``sample``: what a model says when it may say anything.
+- ``sweep``: what it says under pushes of several strengths, and how well the base takes it.
 - ``answers``: drawn answers, stored on disk; ``conversations``: complete conversations of them.
 - ``continuations``, ``trait_bits``, ``choices``: how far answers show a trait, without a judge.
-- ``judgments``: scores of a judge, where somebody has one (``Judge``, ``judge_prompt``).
+- ``judgments``: scores of a judge, where somebody has one (``Judge``, ``judge_prompt``);
+  ``endpoint``: a model elsewhere, as a judge and as a source of answers.
 - ``projections``: how far residuals are along a direction, in conversations and turn by turn.
   ``projection_difference``: which rows of a data set would pull them there.
 - ``solution``: length, efficiency and stability of a finetune in the weights.
@@ -25,9 +28,10 @@ too).
 Activations become **directions** (name, hook, d_model): ``mean_difference``, ``minimal_pairs``,
 ``logistic``, ``pca``, ``pca_of_difference``, ``trait_vectors`` of a chat model's own answers,
 ``assistant_axis`` of the roles it can play, and ``random_directions`` as their control. **Edits**
-change the inside of a model while ``behavior(..., edits=)`` runs it: ``add``, ``project_out``,
-``cap``, ``clamp``, ``ablate``, ``patch``. ``read_vectors`` and ``read_capping`` read files of other
-tools, ``write_vectors`` and ``write_capping`` write them.
+change the inside of a model while it is asked (``edits=`` of behavior, answers, sample,
+continuations, trait_bits, projections): ``add``, ``project_out``, ``cap``, ``clamp``, ``ablate``,
+``patch``. ``read_vectors`` and ``read_capping`` read files of other tools, ``write_vectors`` and
+``write_capping`` write them.
 
 Tables are pandas or xarray, labelled by checkpoint and prompt; nothing downstream needs torch. The
 same call gives the same numbers to the last bit, so that a checkpoint against itself shifts by
@@ -50,6 +54,7 @@ from persona_interp.record.directions import (
 from persona_interp.record.divergence import added_kl, divergence, likelihood
 from persona_interp.record.drift import drift
 from persona_interp.record.edit import Edit, patch
+from persona_interp.record.endpoint import Endpoint, endpoint
 from persona_interp.record.feature_edits import ablate, clamp
 from persona_interp.record.features import encode, features
 from persona_interp.record.gradients import gradients
@@ -62,13 +67,16 @@ from persona_interp.record.projections import projections
 from persona_interp.record.pull import projection_difference
 from persona_interp.record.samples import sample
 from persona_interp.record.solution import solution
+from persona_interp.record.sweep import sweep
 from persona_interp.record.tokens import tokens
-from persona_interp.record.traits import continuations, trait_bits, trait_vectors
+from persona_interp.record.trait_evidence import continuations, trait_bits
+from persona_interp.record.traits import trait_vectors
 from persona_interp.record.vector_edits import add, cap, project_out
 from persona_interp.record.vector_files import read_vectors, write_vectors
 
 __all__ = [
     "Edit",
+    "Endpoint",
     "Judge",
     "LocalJudge",
     "ablate",
@@ -86,6 +94,7 @@ __all__ = [
     "divergence",
     "drift",
     "encode",
+    "endpoint",
     "expected_score",
     "features",
     "gradients",
@@ -110,6 +119,7 @@ __all__ = [
     "role_means",
     "sample",
     "solution",
+    "sweep",
     "tokens",
     "trait_bits",
     "trait_vectors",

@@ -1,6 +1,7 @@
 """How probable is what was answered? Log2 probabilities of the last message of conversations."""
 
 from collections.abc import Sequence
+from functools import partial
 from inspect import signature
 from typing import Any
 
@@ -13,22 +14,32 @@ from tqdm import tqdm
 
 from persona_interp.errors import SchemaError
 from persona_interp.models import Tokens, encode
-from persona_interp.models.passes import BATCH, row_batches
+from persona_interp.models.passes import Batch, run_rows
+from persona_interp.record.edit import Edit
+from persona_interp.record.places import lay_out
 from persona_interp.record.pooling import answer_marks
+from persona_interp.record.subjects import Subject
 
 
 def answer_bits(
-    model: Any, tokenizer: Any, chats: Sequence[Any], *, batch: int = BATCH, desc: str = "bits"
+    subject: Subject,
+    chats: Sequence[Any],
+    *,
+    answers: Sequence[str] | None = None,
+    edits: Sequence[Edit] = (),
+    batch: Batch = "auto",
+    desc: str = "bits",
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]:
-    """Log2 probability of the last message of each conversation, given those before it.
+    """Log2 probability of the answer at the end of each conversation, given what is before it.
 
     The end of the turn is not counted: an answer may have been cut off.
 
     Args:
-        model: A Hugging Face model.
-        tokenizer: Its tokenizer.
-        chats: Lists of messages, the last one an assistant's.
-        batch: Tokens a forward pass, padding included.
+        subject: A model.
+        chats: Lists of messages, the last one an assistant's, which is the answer.
+        answers: What follows each, where the chats are unfinished and end before it.
+        edits: What is on while it reads; the last message is what they call generated.
+        batch: Tokens a forward pass, padding included; "auto": what fits into memory.
         desc: What the progress bar says.
 
     Returns:
@@ -36,26 +47,39 @@ def answer_bits(
         conversation.
 
     Raises:
-        SchemaError: A conversation that does not end in an answer of at least one token.
+        SchemaError: A conversation that does not end in an answer of at least one token, or an
+            edit that is on at no token.
+        ModelError: An edit did not fire exactly once on every token.
     """
-    tokens = encode(tokenizer, chats)
-    marks = answer_marks(tokens, chats, ("assistant",))
+    tokens = encode(subject.tokenizer, chats, answers=answers)
+    if answers is None:
+        marks = answer_marks(tokens, chats, ("assistant",))
+    else:
+        marks = [np.arange(stop) >= start for start, stop in tokens.spans]
     n = np.array([mark.sum() for mark in marks])
     if not n.all():
         raise SchemaError(
             f"conversation {int(n.argmin())} does not end in an assistant's answer; leave it out."
         )
+    subject.check_places(tokens)
+
+    def read(rows: list[int]) -> npt.NDArray[np.float64]:
+        said = [marks[row] for row in rows]
+        run = partial(_bits, tokens=tokens, rows=rows, marks=said)
+        roles = [tokens.roles[row] for row in rows]
+        return subject.run(edits, run, layouts=lambda: [lay_out(roles, said)])
+
     bits = np.empty(len(n))
     with tqdm(total=len(n), desc=desc, delay=2, leave=False) as bar:
-        for rows in row_batches(tokens.lengths, batch):
-            bits[rows] = _bits(model, tokens, rows, [marks[row] for row in rows])
+        for rows, values in run_rows(read, tokens.lengths, batch=batch, device=subject.device):
+            bits[rows] = values
             bar.update(len(rows))
     return bits, n
 
 
 @torch.inference_mode()
 def _bits(
-    model: Any, tokens: Tokens, rows: list[int], marks: list[npt.NDArray[np.bool_]]
+    model: Any, *, tokens: Tokens, rows: list[int], marks: list[npt.NDArray[np.bool_]]
 ) -> npt.NDArray[np.float64]:
     """Log2 probability of the marked tokens of each row together (bits)."""
     ids, mask = (t.to(model.device) for t in tokens.pad(rows=rows))

@@ -9,7 +9,7 @@ inside a TransformerLens bridge, whose modules run through its hooks.
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,22 +20,38 @@ from tqdm import tqdm
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError
-from persona_interp.models import Checkpoint, Tokens, boot, encode, load
+from persona_interp.models import Checkpoint, Tokens, encode
 from persona_interp.models.inputs import list_checkpoints
-from persona_interp.models.passes import BATCH, row_batches
-from persona_interp.record.edit import Edit, list_edits
-from persona_interp.record.edit_runs import run_edited
-from persona_interp.schema.words import UNEDITED
+from persona_interp.models.passes import Batch, run_rows
+from persona_interp.record.edit import Edit, Edits, list_edits
+from persona_interp.record.places import Layout, lay_out, speaker
+from persona_interp.record.subjects import Subject, open_subject
 
-Edits = Edit | Sequence[Edit | Sequence[Edit]] | Mapping[str, Edit | Sequence[Edit]]
-"""Edits that are tried one after the other; a sequence among them is on together."""
+NEEDED = ("prompt", "messages", "answers")
+"""Columns without which there is nothing to score."""
+DEFAULTS = {
+    "context": "nameless",
+    "persona": "",
+    "topic": "",
+    "template": "",
+    "split": "test",
+}
+"""What a column says where a table of probes does not have it."""
+
+
+class _Row(NamedTuple):
+    """Token ids of a prompt and its answer, without padding, their roles, and the answer's ends."""
+
+    ids: list[int]
+    roles: list[str]
+    start: int
+    stop: int
 
 
 class _Batch(NamedTuple):
     """Answers whose prompts are equally long.
 
     Attributes:
-        rows: Rows of the table.
         prefix: Distinct prompts without their last token, dims (prefix, position).
         owner: The prefix of every answer, dims (answer,).
         tail: Last token of the prompt and the answer but its last token, dims (answer, position);
@@ -43,19 +59,10 @@ class _Batch(NamedTuple):
         target: The answer, dims (answer, position); -1 where padded.
     """
 
-    rows: list[int]
     prefix: Tensor
     owner: Tensor
     tail: Tensor
     target: Tensor
-
-
-class _Row(NamedTuple):
-    """Token ids of a prompt and its answer, without padding, and the answer's ends."""
-
-    ids: list[int]
-    start: int
-    stop: int
 
 
 def behavior(
@@ -63,17 +70,25 @@ def behavior(
     probes: pd.DataFrame,
     *,
     edits: Edits = (),
-    batch: int = BATCH,
+    device: object = None,
+    dtype: str = "float32",
+    batch: Batch = "auto",
 ) -> pd.DataFrame:
     """Log2 probability of every answer to every probe, by each checkpoint.
 
     Args:
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints.
-        probes: A probes table; ``values`` and ``answers`` of a row belong together.
+        probes: A probes table; ``values`` and ``answers`` of a row belong together. Of its columns
+            only ``prompt``, ``messages`` and ``answers`` are needed: values are by default the
+            answers, the others those of a nameless assistant.
         edits: Changes of the inside (``record.add``, ``project_out``, ...), each tried alone on
             every checkpoint. A tuple among them is on together, one entry of the table; a mapping
             names its entries: ``edits=read_capping(path)``.
-        batch: Tokens a forward pass, padding included.
+        device: Where the model runs, "cpu", "cuda" or "cuda:1"; by default "cuda" where there is
+            one.
+        dtype: "float32", "bfloat16", or "auto" for whichever is faster here; use one for all that
+            will be compared.
+        batch: Tokens a forward pass, padding included; "auto": what fits into memory.
 
     Returns:
         A behavior table, checkpoints x probes x values in the order given. ``logprob`` is log2 of
@@ -83,8 +98,8 @@ def behavior(
         values, and the column ``edit`` names them; "none" = no edit, comes first.
 
     Raises:
-        SchemaError: The probes are no probes table, are empty, a probe has two equal answers, or
-            edits share a name.
+        SchemaError: The probes lack a column, are empty, a probe has two equal answers, edits share
+            a name, or one is on at no token.
         ModelError: An edit's hook does not exist, has another width, or did not fire exactly once
             on every token.
 
@@ -100,8 +115,7 @@ def behavior(
     >>> list(table["value"][:3]), bool(table["answer_mass"][0] < 0.01)  # nothing is learned yet
     (['football', 'basketball', 'tennis'], True)
     """
-    schema.check(probes, "probes")
-    _check_answers(probes)
+    probes = _complete(probes)
     groups = list_edits(edits)
     n_answers = [len(answers) for answers in probes["answers"]]
     prompts = np.repeat(np.arange(len(probes)), n_answers)  # of every answer
@@ -111,31 +125,23 @@ def behavior(
     keys = probes.drop(columns=["messages", "answers"]).explode("values", ignore_index=True)
     keys = keys.rename(columns={"values": "value"}).astype({"value": "str"})
     models = list_checkpoints(checkpoints)
-    tables, plan, last_tokenizer = [], [], None
+    tables, rows, last_tokenizer = [], [], None
     for checkpoint in tqdm(models, desc="behavior", delay=2, disable=len(models) < 2):
-        bridge = None
-        if groups:
-            # eager attention: "none" and the edits differ by the edit alone
-            bridge = boot(checkpoint)
-            model, tokenizer = bridge.original_model, bridge.tokenizer
-        else:
-            model, tokenizer = load(checkpoint)
-        # checkpoints of a run share a tokenizer, and so the plan
-        if last_tokenizer is None or not _same_tokenizer(tokenizer, last_tokenizer):
-            tokens = encode(tokenizer, messages, answers=answers)
-            _warn_shared_start(tokens, prompts)
-            plan, last_tokenizer = _plan(tokens, batch=batch), tokenizer
-        for name in tqdm(
-            (UNEDITED, *groups),
+        subject = open_subject(checkpoint, groups, device=device, dtype=dtype)
+        # checkpoints of a run share a tokenizer, and so the tokens
+        if last_tokenizer is None or not _same_tokenizer(subject.tokenizer, last_tokenizer):
+            tokens = encode(subject.tokenizer, messages, answers=answers)
+            subject.check_places(tokens)
+            rows, last_tokenizer = _rows(tokens), subject.tokenizer
+            _warn_shared_start(rows, prompts)
+        for name, group in tqdm(
+            subject.groups.items(),
             desc=f"edits of {checkpoint.label}",
             delay=2,
             leave=False,
             disable=not groups,
         ):
-            score = _scorer(model, bridge, groups.get(name, ()))
-            logprob = np.empty(len(prompts))
-            for part in tqdm(plan, desc=checkpoint.label, delay=2, leave=False):
-                logprob[part.rows] = score(part)
+            logprob = _logprobs(subject, rows, group, batch=batch, desc=checkpoint.label)
             # sum over the answers of a prompt, given to each of them
             mass = np.bincount(prompts, weights=np.exp2(logprob))[prompts]
             place: dict[str, object] = {
@@ -151,7 +157,15 @@ def behavior(
     return pd.concat(tables, ignore_index=True)
 
 
-def _check_answers(probes: pd.DataFrame) -> None:
+def _complete(probes: Any) -> pd.DataFrame:
+    """The probes with every column of the schema, once they are checked."""
+    if isinstance(probes, pd.DataFrame) and set(NEEDED) <= set(probes):
+        for column, value in DEFAULTS.items():
+            if column not in probes:
+                probes = probes.assign(**{column: value})
+        if "values" not in probes:
+            probes = probes.assign(values=probes["answers"].map(_values))
+    schema.check(probes, "probes")
     for prompt, values, answers in zip(
         probes["prompt"], probes["values"], probes["answers"], strict=True
     ):
@@ -164,6 +178,12 @@ def _check_answers(probes: pd.DataFrame) -> None:
             raise SchemaError(
                 f"probe {prompt!r} has an answer twice among {list(answers)}; make them distinct."
             )
+    return probes
+
+
+def _values(answers: Any) -> tuple[str, ...]:
+    """What answers are called that nobody named: their texts."""
+    return tuple(str(answer).strip() for answer in answers)
 
 
 def _same_tokenizer(one: Any, other: Any) -> bool:
@@ -171,8 +191,8 @@ def _same_tokenizer(one: Any, other: Any) -> bool:
     return same_template and one.backend_tokenizer.to_str() == other.backend_tokenizer.to_str()
 
 
-def _warn_shared_start(tokens: Tokens, prompts: np.ndarray) -> None:
-    first = [row.ids[row.start] for row in _rows(tokens)]
+def _warn_shared_start(rows: Sequence[_Row], prompts: np.ndarray) -> None:
+    first = [row.ids[row.start] for row in rows]
     starts = pd.DataFrame({"prompt": prompts, "token": first})
     n_shared = int(starts.duplicated().groupby(starts["prompt"]).any().sum())
     if n_shared:
@@ -185,64 +205,77 @@ def _warn_shared_start(tokens: Tokens, prompts: np.ndarray) -> None:
 
 
 def _rows(tokens: Tokens) -> list[_Row]:
-    return [_Row(ids, *span) for ids, span in zip(tokens.ids, tokens.spans, strict=True)]
-
-
-def _plan(tokens: Tokens, *, batch: int) -> list[_Batch]:
-    """Answers that run together: those with equally long prompts, their prompts counted."""
-    rows = _rows(tokens)
-    by_length: dict[int, list[int]] = {}
-    for number, row in enumerate(rows):
-        if row.start < 1:
+    """Prompts with their answers, whose tokens are the speaker's, whatever stands before them."""
+    rows = []
+    for ids, roles, (start, stop) in zip(tokens.ids, tokens.roles, tokens.spans, strict=True):
+        if start < 1:
             raise SchemaError(
                 "an answer needs at least one token before it; begin the prompt with text or a BOS "
                 "token."
             )
+        prompt = roles[:start]
+        rows.append(_Row(ids, [*prompt, *[speaker(prompt)] * (stop - start)], start, stop))
+    return rows
+
+
+def _logprobs(
+    subject: Subject, rows: Sequence[_Row], edits: Sequence[Edit], *, batch: Batch, desc: str
+) -> np.ndarray:
+    """Log2 probability of every answer, with these edits on."""
+    by_length: dict[int, list[int]] = {}
+    for number, row in enumerate(rows):
         by_length.setdefault(row.start, []).append(number)
-    plan = []
-    for _, numbers in sorted(by_length.items()):
-        for part in row_batches([rows[number].stop for number in numbers], batch):
-            plan.append(_pack(rows, [numbers[i] for i in part]))
-    return plan
+    logprobs = np.empty(len(rows))
+    with tqdm(total=len(rows), desc=desc, delay=2, leave=False) as bar:
+        # answers run together whose prompts are equally long, their prompts counted
+        for _, numbers in sorted(by_length.items()):
+            group = [rows[number] for number in numbers]
+
+            def score(part: list[int], group: list[_Row] = group) -> np.ndarray:
+                return _score(subject, [group[i] for i in part], edits)
+
+            lengths = [row.stop for row in group]
+            for part, scores in run_rows(score, lengths, batch=batch, device=subject.device):
+                logprobs[[numbers[i] for i in part]] = scores
+                bar.update(len(part))
+    return logprobs
 
 
-def _pack(rows: Sequence[_Row], numbers: list[int]) -> _Batch:
-    """Batch of these rows, whose answers all begin at one position."""
-    prefixes: dict[tuple[int, ...], int] = {}
+def _score(subject: Subject, rows: list[_Row], edits: Sequence[Edit]) -> np.ndarray:
+    """Log2 probability of the answer of each of these rows, whose prompts are equally long."""
+    # prompts with equal tokens run once, unless somebody else says them: an edit may ask who does
+    prefixes: dict[tuple[tuple[int, ...], tuple[str, ...]], int] = {}
     owner = []
-    for number in numbers:
-        # The last token of the prompt goes with the answer: its logits predict the first token.
-        prefix = tuple(rows[number].ids[: rows[number].start - 1])
+    for row in rows:
+        # the last token of the prompt goes with the answer: its logits predict the first token
+        before = slice(0, row.start - 1)
+        prefix = (tuple(row.ids[before]), tuple(row.roles[before]))
         owner.append(prefixes.setdefault(prefix, len(prefixes)))
-    width = max(rows[number].stop - rows[number].start for number in numbers)
-    tail = torch.zeros(len(numbers), width, dtype=torch.long)
-    target = torch.full((len(numbers), width), -1)
-    for i, number in enumerate(numbers):
-        ids, start, stop = rows[number]
+    part = _pack(rows, [ids for ids, _ in prefixes], owner)
+
+    def layouts() -> list[Layout]:
+        tails = [row.roles[row.start - 1 : row.stop - 1] for row in rows]
+        said = [[False, *[True] * (len(tail) - 1)] for tail in tails]
+        heads = [roles for _, roles in prefixes]
+        return [lay_out(heads, [[False] * len(head) for head in heads]), lay_out(tails, said)]
+
+    return subject.run(edits, lambda model: _answer_bits(model, part), layouts=layouts)
+
+
+def _pack(rows: Sequence[_Row], prefixes: Sequence[tuple[int, ...]], owner: list[int]) -> _Batch:
+    """Tensors of these rows, whose answers all begin at one position."""
+    width = max(row.stop - row.start for row in rows)
+    tail = torch.zeros(len(rows), width, dtype=torch.long)
+    target = torch.full((len(rows), width), -1)
+    for i, (ids, _, start, stop) in enumerate(rows):
         tail[i, : stop - start] = torch.tensor(ids[start - 1 : stop - 1])
         target[i, : stop - start] = torch.tensor(ids[start:stop])
     prefix_ids = torch.tensor(list(prefixes), dtype=torch.long)
-    return _Batch(numbers, prefix_ids, torch.tensor(owner), tail, target)
-
-
-def _scorer(model: Any, bridge: Any, edits: tuple[Edit, ...]) -> Callable[[_Batch], np.ndarray]:
-    """Function that gives the log2 probabilities of a batch, with these edits on."""
-    if not edits:
-        return lambda part: _score(model, part)
-    sources = {edit: boot(edit.source) for edit in edits if edit.source is not None}
-
-    def score(part: _Batch) -> np.ndarray:
-        # prompts of one token have no prefix, and so no pass of their own
-        passes = [tuple(ids.shape) for ids in (part.prefix, part.tail) if ids.shape[1]]
-        return run_edited(
-            bridge, edits, lambda plain: _score(plain, part), passes=passes, sources=sources
-        )
-
-    return score
+    return _Batch(prefix_ids, torch.tensor(owner), tail, target)
 
 
 @torch.inference_mode()
-def _score(model: Any, part: _Batch) -> np.ndarray:
+def _answer_bits(model: Any, part: _Batch) -> np.ndarray:
     """Log2 probability of every answer of a batch (bits)."""
     past = None
     if part.prefix.shape[1]:

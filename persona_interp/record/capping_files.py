@@ -7,15 +7,16 @@ Layer l is the output of block l.
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from persona_interp.errors import ModelError, SchemaError, excerpt
+from persona_interp.models.inputs import as_tuple
 from persona_interp.models.pt_files import describe, load_tensors, read_rows, write_tensors
-from persona_interp.record.edit import Edit
+from persona_interp.record.edit import EVERYWHERE, Edit
 from persona_interp.record.hook_names import block_of
 from persona_interp.record.vector_edits import cap
 
@@ -25,13 +26,16 @@ MOST_NUMBERS = 2**24
 """Most numbers of their vectors."""
 
 
-def read_capping(path: str | Path) -> dict[str, tuple[Edit, ...]]:
+def read_capping(
+    path: str | Path, *, where: Iterable[str] = EVERYWHERE
+) -> dict[str, tuple[Edit, ...]]:
     """Caps of a capping file of assistant-axis.
 
     Args:
         path: A ``capping_config.pt``: a dict of ``vectors`` (name -> ``vector``, ``layer``) and
             ``experiments``, each with ``id`` and ``interventions`` (``vector``: a name, ``cap``:
             its threshold; layer l = output of block l).
+        where: Roles of the tokens the caps are on at, as of ``record.cap``; every token by default.
 
     Returns:
         By id of the experiment, its edits of kind cap (``record.cap``): one a layer, meant to be on
@@ -50,7 +54,7 @@ def read_capping(path: str | Path) -> dict[str, tuple[Edit, ...]]:
         key = str(_get(path, experiment, "id", str))
         edits = []
         for step in _get(path, experiment, "interventions", Sequence):
-            edits.append(_read_cap(path, key, vectors, step))
+            edits.append(_read_cap(path, key, vectors, step, where=as_tuple(where)))
             n_numbers += MOST_NUMBERS // MOST_CAPS + edits[-1].vectors.size
             if n_numbers > MOST_NUMBERS:
                 raise ModelError(f"{path}: it holds more than {MOST_CAPS:,} caps, or as much.")
@@ -93,7 +97,9 @@ def write_capping(experiments: Mapping[str, Sequence[Edit]], path: str | Path) -
     return write_tensors({"vectors": vectors, "experiments": layout}, path)
 
 
-def _read_cap(path: Path, key: str, vectors: Mapping[str, Any], step: Any) -> Edit:
+def _read_cap(
+    path: Path, key: str, vectors: Mapping[str, Any], step: Any, *, where: tuple[str, ...]
+) -> Edit:
     """Cap of one intervention of an experiment."""
     if not isinstance(step, Mapping) or "cap" not in step:
         raise ModelError(
@@ -120,7 +126,7 @@ def _read_cap(path: Path, key: str, vectors: Mapping[str, Any], step: Any) -> Ed
             f"at a finite number; found layer {layer}, cap {excerpt(step['cap'])}."
         )
     hook = f"blocks.{layer}.hook_out"
-    return cap(rows[0], hook=hook, at=at, name=f"{key} at {hook}")
+    return cap(rows[0], hook=hook, at=at, where=where, name=f"{key} at {hook}")
 
 
 def _bound(value: Any) -> float | None:

@@ -9,6 +9,7 @@ import pandas as pd
 from persona_interp import schema
 from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint
+from persona_interp.models.passes import Batch
 from persona_interp.readers import TraitFile
 from persona_interp.record.behavior import behavior
 from persona_interp.record.inputs import distinct_checkpoints
@@ -24,7 +25,12 @@ QUESTION = (
 
 
 def choices(
-    checkpoints: Checkpoint | Iterable[Checkpoint], traits: Mapping[str, TraitFile]
+    checkpoints: Checkpoint | Iterable[Checkpoint],
+    traits: Mapping[str, TraitFile],
+    *,
+    device: object = None,
+    dtype: str = "float32",
+    batch: Batch = "auto",
 ) -> pd.DataFrame:
     """Log odds that a model says the trait's instruction describes its answers, not the opposite.
 
@@ -35,6 +41,9 @@ def choices(
     Args:
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints with distinct labels.
         traits: Traits, of ``readers.read_traits``.
+        device: Where the models run; by default "cuda" where there is one.
+        dtype: "float32", "bfloat16" or "auto"; use one for all that will be compared.
+        batch: Tokens a forward pass, padding included; "auto": what fits into memory.
 
     Returns:
         A choices table, one row a checkpoint, trait and pair of instructions: ``logodds`` (bits;
@@ -48,7 +57,8 @@ def choices(
     """
     if not traits:
         raise SchemaError("no trait to choose by; give traits=readers.read_traits(folder).")
-    letters = behavior(distinct_checkpoints(checkpoints), _probes(traits))
+    models = distinct_checkpoints(checkpoints)
+    letters = behavior(models, _probes(traits), device=device, dtype=dtype, batch=batch)
     keys = ["checkpoint", "step", "topic", "template"]
     wide = letters.pivot(index=[*keys, "order"], columns="value", values="logprob")
     rows = pd.DataFrame({"logodds": wide["pos"] - wide["neg"]})

@@ -6,9 +6,9 @@ the table can put an interval on a mean.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -21,14 +21,18 @@ from tqdm import tqdm
 from persona_interp import schema
 from persona_interp.errors import ModelError, SchemaError
 from persona_interp.models import Checkpoint, Tokens, boot, encode, load
+from persona_interp.models.device import Batch
+from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.models.inputs import as_tuple
-from persona_interp.models.passes import row_batches
+from persona_interp.models.passes import run_rows
 from persona_interp.readers import read
 from persona_interp.record.edit_runs import run_edited
 from persona_interp.record.inputs import set_system
+from persona_interp.record.places import lay_out
 from persona_interp.record.vector_edits import add
 
 WHERE = ("assistant",)
+T = TypeVar("T")
 
 
 class _Pass(NamedTuple):
@@ -51,6 +55,9 @@ def divergence(
     *,
     headers: Mapping[str, str],
     where: Iterable[str] = WHERE,
+    device: object = None,
+    dtype: str = FULL,
+    batch: Batch = AUTO,
 ) -> pd.DataFrame:
     """Distance of the model's continuations of the same text under two headers.
 
@@ -63,6 +70,10 @@ def divergence(
         corpus: Chats; their own system message, where there is one, is replaced by the header.
         headers: System message by name.
         where: Roles of the tokens that are predicted.
+        device: Where models compute, "cpu", "cuda" or "cuda:1"; by default "cuda" where there is
+            one.
+        dtype: Of the models, "float32", "bfloat16", or "auto" for whichever is faster here.
+        batch: Tokens a forward pass, padding included; "auto": what fits into memory.
 
     Returns:
         A divergence table, one row a document and unordered pair of names: ``doc``, ``name``,
@@ -70,7 +81,8 @@ def divergence(
 
     Raises:
         SchemaError: Fewer than two headers, or a document without a token of these roles.
-        ModelError: The text has other tokens under another header.
+        ModelError: The text has other tokens under another header, or there is no such device or
+            dtype.
 
     >>> from tempfile import TemporaryDirectory
     >>> from persona_interp import models, worlds
@@ -86,9 +98,10 @@ def divergence(
     if len(headers) < 2:
         raise SchemaError(f"a divergence is between two headers or more; got {list(headers)}.")
     corpus = read(corpus, "chats")
-    names, docs, rows = list(headers), schema.names(corpus), []
-    for run in _passes(checkpoint, corpus, headers=headers, where=where, desc="divergence"):
-        p = run.logprob.double().exp()
+    names, docs = list(headers), schema.names(corpus)
+
+    def distances(run: _Pass) -> list[tuple[Any, ...]]:
+        p, rows = run.logprob.double().exp(), []
         # double precision: the divergence is a small difference of large entropies
         entropy = torch.special.entr(p).sum(-1) / math.log(2)
         for i, name in enumerate(names[:-1]):
@@ -96,9 +109,22 @@ def divergence(
             js = (mixed - (entropy[i] + entropy[i + 1 :]) / 2).clamp(min=0)
             # equal distributions are at distance 0, whatever the entropies round to
             js[(p[i] == p[i + 1 :]).all(-1)] = 0.0
-            distances = js.sqrt().mean(-1).tolist()
-            for other, distance in zip(names[i + 1 :], distances, strict=True):
+            means = js.sqrt().mean(-1).tolist()
+            for other, distance in zip(names[i + 1 :], means, strict=True):
                 rows.append((docs[run.row], name, other, distance, len(run.next_ids)))
+        return rows
+
+    rows = _under_headers(
+        distances,
+        checkpoint,
+        corpus,
+        headers=headers,
+        where=where,
+        device=device,
+        dtype=dtype,
+        batch=batch,
+        desc="divergence",
+    )
     return schema.check(pd.DataFrame(rows, columns=list(schema.TABLES["divergence"])), "divergence")
 
 
@@ -108,6 +134,9 @@ def likelihood(
     *,
     headers: Mapping[str, str],
     where: Iterable[str] = WHERE,
+    device: object = None,
+    dtype: str = FULL,
+    batch: Batch = AUTO,
 ) -> pd.DataFrame:
     """Log2 probability of the same text under each header.
 
@@ -116,6 +145,10 @@ def likelihood(
         corpus: Chats; their own system message, where there is one, is replaced by the header.
         headers: System message by name.
         where: Roles of the tokens that are predicted.
+        device: Where models compute, "cpu", "cuda" or "cuda:1"; by default "cuda" where there is
+            one.
+        dtype: Of the models, "float32", "bfloat16", or "auto" for whichever is faster here.
+        batch: Tokens a forward pass, padding included; "auto": what fits into memory.
 
     Returns:
         A likelihood table, one row a document and header: ``doc``, ``persona`` (who speaks in it,
@@ -124,7 +157,8 @@ def likelihood(
 
     Raises:
         SchemaError: A document without a token of these roles.
-        ModelError: The text has other tokens under another header.
+        ModelError: The text has other tokens under another header, or there is no such device or
+            dtype.
 
     >>> from tempfile import TemporaryDirectory
     >>> from persona_interp import models, worlds
@@ -137,12 +171,26 @@ def likelihood(
     (True, 1)
     """
     corpus = read(corpus, "chats")
-    docs, personas, rows = schema.names(corpus), list(corpus["persona"]), []
-    for run in _passes(checkpoint, corpus, headers=headers, where=where, desc="likelihood"):
+    docs, personas = schema.names(corpus), list(corpus["persona"])
+
+    def likelihoods(run: _Pass) -> list[tuple[Any, ...]]:
         next_ids = repeat(run.next_ids, "token -> header token 1", header=len(headers))
         bits = run.logprob.gather(-1, next_ids).double().sum((1, 2)) / math.log(2)
-        for name, logprob in zip(headers, bits.tolist(), strict=True):
-            rows.append((docs[run.row], personas[run.row], name, logprob, len(run.next_ids)))
+        about = (docs[run.row], personas[run.row])
+        pairs = zip(headers, bits.tolist(), strict=True)
+        return [(*about, name, logprob, len(run.next_ids)) for name, logprob in pairs]
+
+    rows = _under_headers(
+        likelihoods,
+        checkpoint,
+        corpus,
+        headers=headers,
+        where=where,
+        device=device,
+        dtype=dtype,
+        batch=batch,
+        desc="likelihood",
+    )
     return schema.check(pd.DataFrame(rows, columns=list(schema.TABLES["likelihood"])), "likelihood")
 
 
@@ -152,6 +200,9 @@ def added_kl(
     *,
     directions: xr.DataArray,
     where: Iterable[str] = WHERE,
+    device: object = None,
+    dtype: str = FULL,
+    batch: Batch = AUTO,
 ) -> pd.DataFrame:
     """Divergence of the model's next token when a direction is added to its residual.
 
@@ -164,6 +215,10 @@ def added_kl(
         corpus: Generic text.
         directions: Of ``record``, at one hook.
         where: Roles of the tokens that are predicted.
+        device: Where models compute, "cpu", "cuda" or "cuda:1"; by default "cuda" where there is
+            one.
+        dtype: Of the models, "float32", "bfloat16", or "auto" for whichever is faster here.
+        batch: Tokens a forward pass, padding included; "auto": what fits into memory.
 
     Returns:
         An added_kl table, one row a document and direction: ``doc``, ``name``, ``kl`` (bits a
@@ -171,7 +226,8 @@ def added_kl(
 
     Raises:
         SchemaError: Directions at several hooks, or a document without a token of these roles.
-        ModelError: The hook does not exist or has another width.
+        ModelError: The hook does not exist or has another width, or there is no such device or
+            dtype.
     """
     schema.check(directions, "directions")
     if directions.sizes["hook"] != 1:
@@ -179,22 +235,32 @@ def added_kl(
             f"directions are added at one hook; got {list(directions['hook'].values)}. Select one."
         )
     corpus = read(corpus, "documents")
-    hook, docs, rows = str(directions["hook"].item()), schema.names(corpus), []
-    bridge = boot(checkpoint)
+    hook, docs = str(directions["hook"].item()), schema.names(corpus)
+    bridge = boot(checkpoint, device=device, dtype=dtype)
+    place = bridge.original_model.device
     edits = {}
     for name in directions["name"].values:
         edits[str(name)] = add(directions.sel(name=[name]), hook=hook, absolute=1.0)
     tokens = encode(bridge.tokenizer, corpus["messages"], complete=True)
     marks = _marks(tokens, where)
-    for batch in tqdm(row_batches(tokens.lengths), desc="added kl", delay=2):
-        ids, mask = (t.to(bridge.original_model.device) for t in tokens.pad(rows=batch))
-        run = partial(_next_logprobs, ids=ids, mask=mask, marks=[marks[row] for row in batch])
-        plain = run(bridge.original_model)
+
+    def run(group: list[int]) -> list[tuple[Any, ...]]:
+        ids, mask = (t.to(place) for t in tokens.pad(rows=group))
+        read = partial(_next_logprobs, ids=ids, mask=mask, marks=[marks[row] for row in group])
+        roles = [tokens.roles[row] for row in group]
+        layout = lay_out(roles, [[False] * len(row) for row in roles])
+        plain, rows = read(bridge.original_model), []
         for name, edit in edits.items():
-            edited = run_edited(bridge, edit, run, passes=[tuple(ids.shape)])
-            for row, p, q in zip(batch, plain, edited, strict=True):
+            edited = run_edited(bridge, edit, read, layouts=[layout])
+            for row, p, q in zip(group, plain, edited, strict=True):
                 kl = (p.exp() * (p - q)).sum(-1).clamp(min=0).mean() / math.log(2)
-                rows.append((docs[row], name, float(kl), len(p)))
+                rows.append((row, name, float(kl), len(p)))
+        return rows
+
+    groups = run_rows(run, tokens.lengths, batch=batch, device=place)
+    rows = [row for _, part in tqdm(groups, desc="added kl", delay=2) for row in part]
+    # in the order of the documents, whatever ran together
+    rows = [(docs[row], *rest) for row, *rest in sorted(rows, key=lambda row: row[0])]
     return schema.check(pd.DataFrame(rows, columns=list(schema.TABLES["added_kl"])), "added_kl")
 
 
@@ -225,44 +291,72 @@ def _marks(tokens: Tokens, where: Iterable[str]) -> list[np.ndarray]:
 
 
 @torch.inference_mode()
-def _passes(
+def _under_headers(
+    reduce: Callable[[_Pass], list[T]],
     checkpoint: Checkpoint,
     corpus: pd.DataFrame,
     *,
     headers: Mapping[str, str],
     where: Iterable[str],
+    device: object,
+    dtype: str,
+    batch: Batch,
     desc: str,
-) -> Iterator[_Pass]:
-    """Every document, run once under all headers."""
+) -> list[T]:
+    """What every document, run once under all headers, reduces to; in order of the documents."""
     for messages in corpus["messages"]:
         if any(message["role"] == "text" for message in messages):
             raise SchemaError(
                 "only chats stand under a header; plain text has none. Choose dialogues, "
                 "kinds='hidden'."
             )
-    model, tokenizer = load(checkpoint)
+    model, tokenizer = load(checkpoint, device=device, dtype=dtype)
     chats, n = [], len(headers)
     for messages in corpus["messages"]:
         chats += [set_system(messages, header) for header in headers.values()]
     tokens = encode(tokenizer, chats, complete=True)
     marks = _marks(tokens, as_tuple(where))
-    for document in tqdm(range(len(corpus)), desc=desc, delay=2):
-        rows = range(document * n, document * n + n)
-        texts = [np.array(tokens.ids[row])[marks[row]].tolist() for row in rows]
-        if any(text != texts[0] for text in texts):
-            raise ModelError(
-                f"document {document} has other tokens under another header; its continuations "
-                "do not compare."
-            )
+    texts = [_same_text(tokens, marks, document, n=n) for document in range(len(corpus))]
+
+    def run(documents: list[int]) -> list[list[T]]:
+        rows = [document * n + header for document in documents for header in range(n)]
         ids, mask = (t.to(model.device) for t in tokens.pad(rows=rows))
         logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
-        # headers differ in length, so that the same text stands at other positions; a token is
-        # predicted at the position before it
-        before = [torch.from_numpy(np.flatnonzero(marks[row]) - 1) for row in rows]
-        index = repeat(
-            torch.stack(before).to(model.device),
-            "header token -> header token vocabulary",
-            vocabulary=logits.shape[-1],
+        parts = []
+        for document, scores in zip(documents, logits.split(n), strict=True):
+            own_marks = marks[document * n : document * n + n]
+            next_ids = torch.tensor(texts[document], device=model.device)
+            parts.append(reduce(_Pass(document, _logprob(scores, own_marks), next_ids)))
+        return parts
+
+    lengths = [n * max(tokens.lengths[i * n : i * n + n]) for i in range(len(corpus))]
+    groups = run_rows(run, lengths, batch=batch, device=model.device)
+    by_document: dict[int, list[T]] = {}
+    for documents, parts in tqdm(groups, desc=desc, delay=2):
+        by_document |= zip(documents, parts, strict=True)
+    return [row for document in range(len(corpus)) for row in by_document[document]]
+
+
+def _same_text(tokens: Tokens, marks: list[np.ndarray], document: int, *, n: int) -> list[int]:
+    """Tokens of a document that are predicted, the same under each of its headers."""
+    rows = range(document * n, document * n + n)
+    texts = [np.array(tokens.ids[row])[marks[row]].tolist() for row in rows]
+    if any(text != texts[0] for text in texts):
+        raise ModelError(
+            f"document {document} has other tokens under another header; its continuations "
+            "do not compare."
         )
-        logprob = logits.gather(1, index).log_softmax(-1)
-        yield _Pass(document, logprob, torch.tensor(texts[0], device=model.device))
+    return texts[0]
+
+
+def _logprob(scores: Tensor, marks: list[np.ndarray]) -> Tensor:
+    """Log probabilities (nats) of the marked tokens, dims (header, token, vocabulary)."""
+    # headers differ in length, so that the same text stands at other positions; a token is
+    # predicted at the position before it
+    before = torch.stack([torch.from_numpy(np.flatnonzero(mark) - 1) for mark in marks])
+    index = repeat(
+        before.to(scores.device),
+        "header token -> header token vocabulary",
+        vocabulary=scores.shape[-1],
+    )
+    return scores.gather(1, index).float().log_softmax(-1)

@@ -1,13 +1,15 @@
 """What does a model say when something inside it is changed?
 
-An ``Edit`` is one change of the residual at one hook, at every token of prompt and answer. ``add``
-steers along a vector, ``project_out`` removes a subspace, ``cap`` bounds a component
-(``vector_edits``), ``clamp`` and ``ablate`` set features of a dictionary (``feature_edits``),
-``patch`` puts the residual of another checkpoint in. Edits go into ``record.behavior(...,
-edits=)``, each alone, or in tuples that are on together.
+An ``Edit`` is one change of what a hook holds, at every token of prompt and answer, or at those
+that ``where`` names. ``add`` steers along a vector, ``project_out`` removes a subspace, ``cap``
+bounds a component (``vector_edits``), ``clamp`` and ``ablate`` set features of a dictionary
+(``feature_edits``), ``patch`` puts the residual of another checkpoint in. Edits go into ``edits=``
+of ``record.behavior``, ``answers``, ``sample``, ``continuations``, ``trait_bits`` and
+``projections``, each alone, or in tuples that are on together.
 """
 
-from collections.abc import Iterable, Mapping
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,19 +17,24 @@ import numpy as np
 import numpy.typing as npt
 
 from persona_interp.card import card
+from persona_interp.dictionaries import SparseDictionary, hash_dictionary
 from persona_interp.dictionaries.dictionary import Dictionary
-from persona_interp.errors import SchemaError, excerpt
-from persona_interp.models import Checkpoint
-from persona_interp.schema.words import UNEDITED
+from persona_interp.errors import SchemaError, excerpt, unknown
+from persona_interp.models import ROLES, Checkpoint
+from persona_interp.models.inputs import as_tuple
+from persona_interp.schema.words import GENERATED, UNEDITED
+
+EVERYWHERE: tuple[str, ...] = ()
+"""Where an edit is on that names no roles: at every token."""
 
 
 @dataclass(frozen=True, eq=False)
 class Edit:
-    """One change of the residual at one hook, of ``add``, ``project_out``, ``cap``, ``clamp``, ...
+    """One change of what one hook holds, of ``add``, ``project_out``, ``cap``, ``clamp``, ...
 
     Attributes:
         name: What tables call it; distinct among the edits of one call.
-        hook: Hook name; alters the residual there, at every token.
+        hook: Hook name.
         kind: add, project_out, cap, clamp, ablate_zero, ablate_mean or patch.
         vectors: Of "add" what is added, (1, d_model); of "project_out" an orthonormal basis, (n,
             d_model); of "cap" a unit vector, (1, d_model).
@@ -36,6 +43,8 @@ class Edit:
         features: Which.
         values: To which activation, one each; of "cap" the bound.
         source: Checkpoint whose residual is put in.
+        where: Roles of the tokens it is on at (``models.ROLES``); "generated" = those of the
+            answer, drawn or given. None named: every token.
     """
 
     name: str
@@ -47,6 +56,13 @@ class Edit:
     features: tuple[int, ...] = ()
     values: tuple[float, ...] = ()
     source: Checkpoint | None = None
+    where: tuple[str, ...] = EVERYWHERE
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "where", as_tuple(self.where))
+        for role in self.where:
+            if role not in (*ROLES, GENERATED):
+                raise SchemaError(unknown("role", str(role), (*ROLES, GENERATED)))
 
     def __repr__(self) -> str:
         about = "".join(f", {key}={value!r}" for key, value in self._contents().items())
@@ -72,16 +88,23 @@ class Edit:
         return contents
 
 
-def patch(source: Checkpoint, *, hook: str, name: str | None = None) -> Edit:
+Edits = Edit | Sequence[Edit | Sequence[Edit]] | Mapping[str, Edit | Sequence[Edit]]
+"""Edits that are tried one after the other; a sequence among them is on together."""
+
+
+def patch(
+    source: Checkpoint, *, hook: str, where: Iterable[str] = EVERYWHERE, name: str | None = None
+) -> Edit:
     """Edit that puts in another checkpoint's residual at the same tokens.
 
     Args:
         source: Where the residual comes from; same tokenizer and width.
         hook: Hook name.
+        where: Roles of the tokens it is on at, as of ``Edit``; every token by default.
         name: What tables call it.
 
     Returns:
-        The edit.
+        The edit. It needs tokens that are given: drawn text cannot be patched.
 
     >>> from pathlib import Path
     >>> patch(Checkpoint(Path("model"), stage="lesson", step=8), hook="blocks.1.hook_out").name
@@ -89,7 +112,67 @@ def patch(source: Checkpoint, *, hook: str, name: str | None = None) -> Edit:
     """
     if not isinstance(source, Checkpoint):
         raise SchemaError(f"patch takes a checkpoint, models.resolve(path); got {excerpt(source)}.")
-    return Edit(name or f"patch {source.label} at {hook}", hook, "patch", source=source)
+    where = as_tuple(where)
+    name = name or name_edit(f"patch {source.label} at {hook}", where)
+    return Edit(name, hook, "patch", source=source, where=where)
+
+
+def refuse_patches(edits: Iterable[Edit]) -> None:
+    """Refuse edits that need another checkpoint at the same tokens.
+
+    Args:
+        edits: Edits.
+
+    Raises:
+        SchemaError: A patch is among them.
+    """
+    for edit in edits:
+        if edit.source is not None:
+            raise SchemaError(
+                f"'{edit.name}' puts in what another checkpoint holds at the same tokens, which is "
+                "not run along here, and at drawn text is not there; patch answers that are given, "
+                "record.behavior(..., edits=)."
+            )
+
+
+def name_edit(what: str, where: tuple[str, ...]) -> str:
+    """Name of an edit that was given none.
+
+    Args:
+        what: What it does.
+        where: Roles of the tokens it is on at.
+
+    Returns:
+        Both in words.
+
+    >>> name_edit("add john +0.5", ("generated",))
+    'add john +0.5 on generated'
+    """
+    return f"{what} on {', '.join(where)}" if where else what
+
+
+def hash_edit(edit: Edit) -> str | None:
+    """Hash of what an edit does, for telling stored answers apart.
+
+    Args:
+        edit: The edit; its name does not count.
+
+    Returns:
+        sha256 over its numbers and its dictionary (hex). None for a patch, and for a dictionary
+        that is not one of ours: of those only the decoder is known.
+    """
+    parts: list[Any] = [edit.kind, edit.hook, sorted(edit.where), edit.features, edit.values]
+    if edit.source is not None:
+        return None
+    if edit.dictionary is not None:
+        if not isinstance(edit.dictionary, SparseDictionary):
+            return None
+        parts.append(hash_dictionary(edit.dictionary))
+    digest = hashlib.sha256(repr(parts).encode())
+    for numbers in (edit.vectors, edit.center):
+        array = np.zeros(0) if numbers is None else np.ascontiguousarray(numbers)
+        digest.update(repr(array.shape).encode() + array.tobytes())
+    return digest.hexdigest()
 
 
 def list_edits(edits: Any) -> dict[str, tuple[Edit, ...]]:

@@ -1,8 +1,10 @@
 """What does a model compute while an edit is on, and was it on at every token?"""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -10,9 +12,11 @@ import torch
 from torch import Tensor
 
 from persona_interp.dictionaries.dictionary import Dictionary
+from persona_interp.dictionaries.inputs import bring
 from persona_interp.errors import ModelError
 from persona_interp.models.boot import canonical
 from persona_interp.record.edit import Edit
+from persona_interp.record.places import Layout, Mask, is_on, is_on_after
 
 T = TypeVar("T")
 Change = Callable[[Tensor], Tensor]
@@ -23,8 +27,9 @@ def run_edited(
     edits: Edit | Sequence[Edit],
     run: Callable[[Any], T],
     *,
-    passes: Sequence[tuple[int, ...]],
+    layouts: Sequence[Layout],
     sources: Mapping[Edit, Any] = MappingProxyType({}),
+    n_drawn: Callable[[T], int] = lambda result: 0,
 ) -> T:
     """Result of ``run(model)`` while the edits are on, each proven to be on once at every token.
 
@@ -33,8 +38,10 @@ def run_edited(
             the hooks.
         edits: The changes, one or several that are on together; at one hook in this order.
         run: Runs forward passes and returns something.
-        passes: Shape of the token ids of every forward pass it runs, (row, position), in order.
+        layouts: Tokens that its forward passes read, in order. The last may be open: then the
+            passes go on with tokens that the model draws, a column each.
         sources: Of "patch": its checkpoint, booted, by edit.
+        n_drawn: From the result, how many of the tokens drawn in each row were read again.
 
     Returns:
         What ``run`` returned.
@@ -48,9 +55,34 @@ def run_edited(
     for edit in edits:
         patches: list[Tensor] = []
         if edit in sources:
-            patches = _residuals(sources[edit], edit, run, passes=passes)
+            patches = _residuals(sources[edit], edit, run, layouts=layouts)
         changes.append((edit, _change(edit, patches)))
-    return _run_hooked(bridge, changes, run, passes=passes)
+    with _hooked(bridge, changes, layouts) as walks:
+        result = run(bridge.original_model)
+    for walk in walks:
+        walk.check(n_drawn(result))
+    return result
+
+
+@contextmanager
+def edits_on(bridge: Any, edits: Sequence[Edit], layout: Layout) -> Iterator[None]:
+    """One forward pass of a booted model with edits on, proven to be on once at every token.
+
+    Args:
+        bridge: A booted model.
+        edits: The changes; no patch.
+        layout: Tokens that the pass reads.
+
+    Yields:
+        Nothing; the pass is run inside.
+
+    Raises:
+        ModelError: As of ``run_edited``.
+    """
+    with _hooked(bridge, [(edit, _change(edit, [])) for edit in edits], [layout]) as walks:
+        yield
+    for walk in walks:
+        walk.check(0)
 
 
 def _change(edit: Edit, patches: Sequence[Tensor]) -> Change:
@@ -64,7 +96,7 @@ def _change(edit: Edit, patches: Sequence[Tensor]) -> Change:
 
 
 def _residuals(
-    bridge: Any, edit: Edit, run: Callable[[Any], Any], *, passes: Sequence[tuple[int, ...]]
+    bridge: Any, edit: Edit, run: Callable[[Any], Any], *, layouts: Sequence[Layout]
 ) -> list[Tensor]:
     """Residual at the edit's hook in every forward pass."""
     residuals: list[Tensor] = []
@@ -74,42 +106,122 @@ def _residuals(
         residuals.append(acts.clone())
         return acts
 
-    _run_hooked(bridge, [(edit, keep)], run, passes=passes)
+    with _hooked(bridge, [(edit, keep)], layouts) as (walk,):
+        run(bridge.original_model)
+    walk.check(0)
     return residuals
 
 
-def _run_hooked(
-    bridge: Any,
-    changes: Sequence[tuple[Edit, Change]],
-    run: Callable[[Any], T],
-    *,
-    passes: Sequence[tuple[int, ...]],
-) -> T:
-    """Result of ``run(model)`` while residuals at each edit's hook go through its change."""
-    firings: list[list[tuple[int, ...]]] = [[] for _ in changes]
-    hooks = []
-    for (edit, change), shapes in zip(changes, firings, strict=True):
-        hooks.append((canonical(bridge, edit.hook), _fire(change, shapes)))
-    with bridge.hooks(fwd_hooks=hooks):
-        result = run(bridge.original_model)
-    # A hook may be skipped, or fire on a part of the tokens, without an error: an edit that was not
-    # on would look like an edit without effect.
-    for (edit, _), shapes in zip(changes, firings, strict=True):
-        if shapes != [tuple(shape) for shape in passes]:
+class _Stretch(NamedTuple):
+    """Tokens of one layout, at which an edit is on or not.
+
+    Attributes:
+        on: Dims (row, position).
+        after: The same of the tokens that are drawn after them, dims (row,); None for none.
+    """
+
+    on: Mask
+    after: Mask | None
+
+
+@dataclass
+class _Walk:
+    """Where a hook is in the stretches: it fires on their columns, one after the other.
+
+    A hook may be skipped, or fire on a part of the tokens, without an error: an edit that was not
+    on would look like an edit without effect.
+    """
+
+    edit: Edit
+    stretches: Sequence[_Stretch]
+    number: int = 0  # of the stretch it is in
+    column: int = 0  # the next one there
+    shapes: list[tuple[int, ...]] = field(default_factory=list)
+    has_strayed: bool = False
+
+    def step(self, shape: tuple[int, ...]) -> Mask | None:
+        """At which of the tokens that it now fires on the edit is on; None for a wrong shape."""
+        self.shapes.append(shape)
+        self.has_strayed = self.has_strayed or not self._fits(shape)
+        if self.has_strayed:
+            return None
+        on, after = self.stretches[self.number]
+        width, stop = on.shape[1], self.column + shape[1]
+        here = on[:, self.column : stop]
+        if after is None and stop == width:
+            self.number, self.column = self.number + 1, 0
+        else:
+            self.column = stop
+        if after is None:
+            return here
+        drawn = np.repeat(after[:, None], shape[1] - here.shape[1], axis=1)
+        return np.concatenate([here, drawn], axis=1)
+
+    def _fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether these tokens come next."""
+        if len(shape) != 2 or self.number == len(self.stretches):
+            return False
+        on, after = self.stretches[self.number]
+        return shape[0] == len(on) and (after is not None or self.column + shape[1] <= on.shape[1])
+
+    def check(self, n_drawn: int) -> None:
+        """Refuse a run in which the hook did not fire exactly once on every token."""
+        expected, end = [stretch.on.shape for stretch in self.stretches], len(self.stretches)
+        column = 0
+        if expected and self.stretches[-1].after is not None:
+            rows, width = expected[-1]
+            end, column = end - 1, width + n_drawn
+            expected[-1] = (rows, column)
+        if self.has_strayed or (self.number, self.column) != (end, column):
             raise ModelError(
-                f"hook '{edit.hook}' fired on tokens {shapes}, expected once in each of the "
-                f"forward passes {list(passes)}; nothing that '{edit.name}' says can be trusted. "
-                "Edit the residual of a block (blocks.0.hook_out)."
+                f"hook '{self.edit.hook}' fired on tokens {_list(self.shapes)}, expected once on "
+                f"each of {_list(expected)} (rows, positions); nothing of '{self.edit.name}' "
+                "can be trusted. Edit the residual of a block (blocks.0.hook_out)."
             )
-    return result
 
 
-def _fire(change: Change, shapes: list[tuple[int, ...]]) -> Callable[[Tensor, Any], Tensor]:
-    """Hook that changes the residual and notes on how many tokens."""
+def _list(shapes: Sequence[tuple[int, ...]]) -> str:
+    """The first few shapes."""
+    more = f" and {len(shapes) - 8} more" if len(shapes) > 8 else ""
+    return f"{shapes[:8]}{more}"
+
+
+@contextmanager
+def _hooked(
+    bridge: Any, changes: Sequence[tuple[Edit, Change]], layouts: Sequence[Layout]
+) -> Iterator[list[_Walk]]:
+    """A model in which what each edit's hook holds goes through its change."""
+    # a prompt of one token has no prefix, and no pass for it
+    read = [layout for layout in layouts if layout.roles.size or layout.speakers is not None]
+    walks, hooks = [], []
+    for edit, change in changes:
+        stretches = [_Stretch(is_on(edit, one), is_on_after(edit, one)) for one in read]
+        walks.append(_Walk(edit, stretches))
+        hooks.append((canonical(bridge, edit.hook), _fire(change, walks[-1])))
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(bridge.hooks(fwd_hooks=hooks))
+        except ValueError as error:
+            raise ModelError(
+                f"{error} It does not fire as it is; edit the residual of a block "
+                "(blocks.0.hook_out)."
+            ) from error
+        yield walks
+
+
+def _fire(change: Change, walk: _Walk) -> Callable[[Tensor, Any], Tensor]:
+    """Hook that changes what it holds at the tokens where the edit is on."""
 
     def fire(acts: Tensor, hook: Any) -> Tensor:
-        shapes.append(tuple(acts.shape[:-1]))
-        return change(acts)
+        # dims (row, position, d); heads stand side by side, as dictionaries read them
+        on = walk.step(tuple(acts.shape[:2]) if acts.ndim == 4 else tuple(acts.shape[:-1]))
+        if on is None:
+            return acts
+        changed = change(acts.flatten(2)).reshape(acts.shape)
+        if on.all():
+            return changed
+        mask = torch.as_tensor(on, device=acts.device)
+        return torch.where(mask.reshape(*on.shape, *[1] * (acts.ndim - 2)), changed, acts)
 
     return fire
 
@@ -145,7 +257,8 @@ def _set_features(acts: Tensor, edit: Edit, dictionary: Dictionary) -> Tensor:
     """``h + (f' - f(h)) W_dec``: what the dictionary does not explain stays."""
     features = list(edit.features)
     _check_width(edit, acts, dictionary.d_in)
-    shift = _like(edit.values, acts) - dictionary.encode(acts)[..., features].to(acts)
+    feats = dictionary.encode(bring(acts, dictionary))
+    shift = _like(edit.values, acts) - feats[..., features].to(acts)
     return acts + shift @ dictionary.W_dec[features].to(acts)
 
 

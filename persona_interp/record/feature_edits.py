@@ -1,25 +1,25 @@
 """What does a model say when features of a dictionary are set?"""
 
-import operator
 from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 
-from persona_interp.dictionaries.dictionary import Dictionary
 from persona_interp.dictionaries.inputs import AnyDictionary, as_dictionary
 from persona_interp.errors import SchemaError, excerpt, unknown
-from persona_interp.record.edit import Edit
-from persona_interp.record.vector_edits import numbers
+from persona_interp.models.inputs import as_tuple
+from persona_interp.record.edit import EVERYWHERE, Edit, name_edit
+from persona_interp.record.vectors import feature_indices, numbers
 
 TARGETS = ("zero", "mean")
 
 
 def clamp(
-    features: int | Iterable[int],
-    *,
     dictionary: AnyDictionary,
+    *,
+    features: int | Iterable[int],
     value: float,
+    where: Iterable[str] = EVERYWHERE,
     name: str | None = None,
 ) -> Edit:
     """Edit that holds features at one activation.
@@ -28,9 +28,11 @@ def clamp(
     2024).
 
     Args:
-        features: Index or indices of features.
-        dictionary: Whose; its hook is edited.
+        dictionary: A dictionary; its hook is edited.
+        features: Index or indices of its features.
         value: The activation, in the dictionary's units.
+        where: Roles of the tokens it is on at (``models.ROLES``), or "generated" = those of the
+            answer; every token by default.
         name: What tables call it.
 
     Returns:
@@ -40,35 +42,39 @@ def clamp(
         SchemaError: There are no such features.
     """
     dictionary = as_dictionary(dictionary)
-    indices = _indices(features, dictionary)
+    indices = feature_indices(features, dictionary)
     if not isinstance(value, int | float) or not np.isfinite(value):
         raise SchemaError(f"clamp takes a finite activation, value=; got {excerpt(value)}.")
+    where = as_tuple(where)
     return Edit(
-        name or f"clamp {', '.join(map(str, indices))} at {value:g}",
+        name or name_edit(f"clamp {', '.join(map(str, indices))} at {value:g}", where),
         dictionary.hook,
         "clamp",
         dictionary=dictionary,
         features=indices,
         values=(float(value),) * len(indices),
+        where=where,
     )
 
 
 def ablate(
-    features: int | Iterable[int],
-    *,
     dictionary: AnyDictionary,
+    *,
+    features: int | Iterable[int],
     to: str = "zero",
     means: npt.ArrayLike | None = None,
+    where: Iterable[str] = EVERYWHERE,
     name: str | None = None,
 ) -> Edit:
     """Edit that removes features: ``h' = h + (f' - f(h)) W_dec``, f' = 0 or the feature's mean.
 
     Args:
-        features: Index or indices of features.
-        dictionary: Whose; its hook is edited.
+        dictionary: A dictionary; its hook is edited.
+        features: Index or indices of its features.
         to: "zero" or "mean".
         means: With "mean": mean activation of every feature of the dictionary, (d_sae), for example
             ``record.features(base, ...)["act"].mean(("checkpoint", "prompt"))``.
+        where: Roles of the tokens it is on at, as of ``clamp``.
         name: What tables call it.
 
     Returns:
@@ -79,7 +85,7 @@ def ablate(
             one a feature.
     """
     dictionary = as_dictionary(dictionary)
-    indices = _indices(features, dictionary)
+    indices = feature_indices(features, dictionary)
     if to not in TARGETS:
         raise SchemaError(unknown("target of ablate", to, TARGETS))
     levels, shape = np.zeros(dictionary.d_sae), None
@@ -93,27 +99,13 @@ def ablate(
             f'to="mean" takes means=, one number for each of {dictionary.d_sae} features, and '
             f'to="zero" none; got to={to!r} and means of shape {shape}.'
         )
+    where = as_tuple(where)
     return Edit(
-        name or f"ablate {', '.join(map(str, indices))} to {to}",
+        name or name_edit(f"ablate {', '.join(map(str, indices))} to {to}", where),
         dictionary.hook,
         f"ablate_{to}",
         dictionary=dictionary,
         features=indices,
         values=tuple(float(levels[index]) for index in indices),
+        where=where,
     )
-
-
-def _indices(features: int | Iterable[int], dictionary: Dictionary) -> tuple[int, ...]:
-    if isinstance(features, int | np.integer):
-        features = (int(features),)
-    try:
-        indices = tuple(operator.index(index) for index in features)
-    except TypeError as error:
-        raise SchemaError(
-            f"expected indices of features, whole numbers; got {excerpt(features)}."
-        ) from error
-    exist = all(0 <= index < dictionary.d_sae for index in indices)
-    if not indices or len(set(indices)) < len(indices) or not exist:
-        valid = f"distinct features from 0 to {dictionary.d_sae - 1} of {dictionary.name}"
-        raise SchemaError(f"expected {valid}; got {excerpt(indices)}.")
-    return indices

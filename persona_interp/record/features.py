@@ -1,22 +1,31 @@
 """Which features are active at each prompt, and can the dictionary be believed there?"""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 import xarray as xr
-from einops import rearrange
 from torch import Tensor
 
 from persona_interp import schema
 from persona_interp.dictionaries.dictionary import Dictionary, hash_dictionary
-from persona_interp.dictionaries.hooks import same_hook
-from persona_interp.dictionaries.inputs import AnyDictionary, as_dictionary, check_width
+from persona_interp.dictionaries.inputs import (
+    AnyDictionary,
+    as_dictionary,
+    bring,
+    check_features,
+    check_width,
+)
 from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint
+from persona_interp.models.device import Batch, resolve_device
+from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.models.outliers import SINK
-from persona_interp.record.pooling import WHERE, reduce_residuals
+from persona_interp.record.pooling import ALL, ANSWER, MEAN, WHERE, Position
+from persona_interp.record.recording import reduce_residuals
+
+MOST = 2**26
+"""Most numbers that a dictionary answers at once."""
 
 
 def features(
@@ -24,9 +33,13 @@ def features(
     prompts: Any,
     *,
     dictionary: AnyDictionary,
-    position: str = "last",
+    features: Sequence[int] | None = None,
+    position: Position = "last",
     where: Iterable[str] = WHERE,
     outlier: float = SINK,
+    device: object = None,
+    dtype: str = FULL,
+    batch: Batch = AUTO,
 ) -> xr.Dataset:
     """Features that each prompt activates, in each checkpoint.
 
@@ -39,22 +52,27 @@ def features(
             ``doc``), or anything that ``readers.read`` takes.
         dictionary: Its ``hook`` says where residuals are read. An ``SAE`` of SAELens or the path
             of a folder is one too.
-        position: "last" = last token of the prompt; "mean" = mean of the features over its tokens
-            of some roles.
+        features: Indices of those that are kept; all by default.
+        position: As in ``activations``; "mean" is the mean of the features over the tokens.
         where: Roles of these tokens, as in ``activations``.
         outlier: Longest residual among them, as in ``activations``.
+        device: Where to compute; by default "cuda" where there is one.
+        dtype: "float32", "bfloat16", or "auto" for whichever is faster here.
+        batch: Tokens a forward pass, padding included; "auto": what fits into memory.
 
     Returns:
         Dataset with ``act``, dims (checkpoint, prompt, feature), float32, in the units of the
         dictionary, and ``fvu``, dims (checkpoint, prompt), a fraction: squared reconstruction error
         at the positions read over their squared distance from ``dictionary.mean``, the mean
         residual the dictionary was trained on. That origin is the same for every checkpoint; fvu is
-        0 for a perfect dictionary and 1 for one that always answers the mean. Coordinates and
-        attributes as in ``activations``, and the attributes dictionary, dictionary_hash.
+        0 for a perfect dictionary and 1 for one that always answers the mean. At position "all" dim
+        ``token`` takes the place of ``prompt``. Coordinates and attributes as in ``activations``,
+        and the attributes dictionary, dictionary_hash.
 
     Raises:
         SchemaError: An empty table, repeated names or labels, an unknown position or role, a prompt
-            without such tokens, an outlier below 1.
+            without such tokens, an outlier below 1, a feature that the dictionary does not have, or
+            an array of more than 8 GiB.
         ModelError: The hook does not exist, or the checkpoints do not share a tokenizer.
 
     >>> import torch
@@ -72,6 +90,7 @@ def features(
     ({'checkpoint': 1, 'prompt': 50, 'feature': 64}, 0.0)
     """
     dictionary = as_dictionary(dictionary)
+    chosen = check_features(features, dictionary)
     (data,) = reduce_residuals(
         checkpoints,
         prompts,
@@ -80,24 +99,38 @@ def features(
         position=position,
         where=where,
         outlier=outlier,
-        reduce=lambda acts: _reduce(acts, dictionary),
+        reduce=lambda acts: encode_rows(acts, dictionary, chosen, each=position == ALL),
+        device=device,
+        dtype=dtype,
+        batch=batch,
     )
-    return data.assign_attrs(_dictionary_attrs(dictionary))
+    return data.assign_coords(feature=chosen).assign_attrs(_dictionary_attrs(dictionary))
 
 
-def encode(acts: xr.Dataset, *, dictionary: AnyDictionary) -> xr.Dataset:
+def encode(
+    acts: xr.Dataset,
+    *,
+    dictionary: AnyDictionary,
+    features: Sequence[int] | None = None,
+    device: object = None,
+) -> xr.Dataset:
     """Features that recorded residuals activate; no model is run again.
 
     Args:
-        acts: Dataset of ``activations`` with position "last", at the dictionary's hook.
+        acts: Dataset of ``activations`` at the dictionary's hook, of single tokens: position
+            "last", an index or "all".
         dictionary: Any dictionary; another one of the same hook reads the same residuals.
+        features: Indices of those that are kept; all by default.
+        device: Where to compute; by default "cuda" where there is one.
 
     Returns:
         What ``features`` gives on the same prompts.
 
     Raises:
-        SchemaError: No activations, another hook or position.
+        SchemaError: No activations, another hook, a position that is a mean, or a feature that the
+            dictionary does not have.
 
+    >>> import numpy as np
     >>> import torch
     >>> from types import SimpleNamespace
     >>> ones = np.ones((1, 2, 3), np.float32)
@@ -109,43 +142,78 @@ def encode(acts: xr.Dataset, *, dictionary: AnyDictionary) -> xr.Dataset:
     >>> encode(acts, dictionary=eye)["act"].shape
     (1, 2, 3)
     """
-    schema.check(acts, "activations")
+    unit = "token" if "token" in getattr(acts, "dims", ()) else "prompt"
+    kind = "heads" if "head" in getattr(acts, "dims", ()) else "activations"
+    schema.check(acts, kind if unit == "prompt" else f"token_{kind}")
     dictionary = as_dictionary(dictionary)
-    hook, position = str(acts.attrs.get("hook", "")), acts.attrs.get("position")
-    if not same_hook(hook, dictionary.hook) or position != "last":
-        raise SchemaError(
-            f"{dictionary.name} reads {dictionary.hook} at the last token; these activations are "
-            f"of {hook} at {position!r}. Record them alike, or use features()."
-        )
-    residuals = torch.as_tensor(acts["act"].to_numpy())
-    # one residual after the other, as features() reads them: a batch would round otherwise
-    rows = rearrange(residuals, "checkpoint prompt d_model -> (checkpoint prompt) 1 d_model")
-    values = [_reduce(row, dictionary) for row in rows]
+    chosen = check_features(features, dictionary)
+    _check_origin(acts, dictionary)
+    shape = (acts.sizes["checkpoint"], acts.sizes[unit])
+    rows = torch.as_tensor(acts["act"].to_numpy()).reshape(shape[0] * shape[1], -1)
+    rows = rows.to(resolve_device(device))
+    if unit == "token":
+        values = encode_rows(rows, dictionary, chosen, each=True)
+    else:
+        # one residual after the other, as features() reads them: a batch would round otherwise
+        parts = [encode_rows(row[None], dictionary, chosen, each=True) for row in rows]
+        values = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    own = "features" if unit == "prompt" else "token_features"
     data = {}
-    for name, dims in schema.DATASETS["features"].items():
-        stack = np.stack([value[name].numpy() for value in values])
-        data[name] = (
-            dims,
-            rearrange(
-                stack,
-                "(checkpoint prompt) ... -> checkpoint prompt ...",
-                checkpoint=acts.sizes["checkpoint"],
-            ),
-        )
-    coords = {name: c for name, c in acts.coords.items() if "d_model" not in c.dims}
-    table = xr.Dataset(data, coords=coords)
-    table = table.assign_coords(feature=np.arange(table.sizes["feature"]))
-    attrs = {**acts.attrs, "kind": "features", **_dictionary_attrs(dictionary)}
+    for name, dims in schema.DATASETS[own].items():
+        array = values[name].cpu().numpy()
+        data[name] = (dims, array.reshape(*shape, *array.shape[1:]))
+    widths = {"d_model", "head", "d_head"}
+    coords = {name: c for name, c in acts.coords.items() if not widths & {*c.dims}}
+    table = xr.Dataset(data, coords=coords).assign_coords(feature=chosen)
+    attrs = {**acts.attrs, "kind": own, **_dictionary_attrs(dictionary)}
     return table.assign_attrs(attrs)
 
 
+def _check_origin(acts: xr.Dataset, dictionary: Dictionary) -> None:
+    """Refuse activations of another hook than the dictionary's, and means."""
+    hook, position = str(acts.attrs.get("hook", "")), acts.attrs.get("position")
+    # what an older name means only the model can tell: they stand beside the activations
+    names = {hook, *str(acts.attrs.get("older_names", "")).split()}
+    if dictionary.hook not in names or position in (None, MEAN, ANSWER):
+        raise SchemaError(
+            f"{dictionary.name} reads {dictionary.hook} at single tokens; these activations are "
+            f"of {hook} at {position!r}. Record them alike, or use features()."
+        )
+
+
 @torch.inference_mode()
-def _reduce(acts: Tensor, dictionary: Dictionary) -> dict[str, Tensor]:
-    """Mean features of one prompt's positions, dims (position, d_model), and their fvu."""
-    check_width(dictionary, acts, dictionary.hook)
-    feats = dictionary.encode(acts)
-    error = (acts - dictionary.decode(feats)).pow(2).sum()
-    return {"act": feats.mean(0), "fvu": error / (acts - dictionary.mean).pow(2).sum()}
+def encode_rows(
+    acts: Tensor, dictionary: Dictionary, chosen: list[int], *, each: bool
+) -> dict[str, Tensor]:
+    """Features of residuals, and how much of these the dictionary leaves unexplained.
+
+    Args:
+        acts: Residuals, dims (position, d_model).
+        dictionary: The dictionary.
+        chosen: Indices of the features that are kept.
+        each: Whether each position has numbers of its own, or all have one mean.
+
+    Returns:
+        act, dims (feature) or (position, feature), and fvu, a number or dims (position).
+
+    Raises:
+        ModelError: The dictionary reads another width.
+    """
+    parts = []
+    for rows in bring(acts, dictionary).split(max(1, MOST // len(dictionary.W_dec))):
+        check_width(dictionary, rows, dictionary.hook)
+        feats = dictionary.encode(rows)
+        error = (rows - dictionary.decode(feats)).pow(2).sum(-1)
+        total = (rows - dictionary.mean).pow(2).sum(-1)
+        if len(chosen) < feats.shape[-1]:
+            feats = feats[:, chosen]
+        if not each:
+            feats, error, total = feats.sum(0, keepdim=True), error.sum()[None], total.sum()[None]
+        parts.append((feats, error, total))
+    feats, error, total = (torch.cat(column) for column in zip(*parts, strict=True))
+    if each:
+        return {"act": feats, "fvu": error / total}
+    return {"act": feats.sum(0) / len(acts), "fvu": error.sum() / total.sum()}
 
 
 def _dictionary_attrs(dictionary: Dictionary) -> dict[str, str]:

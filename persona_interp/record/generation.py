@@ -9,6 +9,7 @@ weights give equal answers and a small change of weights changes few.
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -18,7 +19,10 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from persona_interp.errors import SchemaError
 from persona_interp.models import Tokens, encode
-from persona_interp.models.passes import row_batches
+from persona_interp.models.passes import Batch, run_rows
+from persona_interp.record.edit import Edit, refuse_patches
+from persona_interp.record.places import Layout, lay_out
+from persona_interp.record.subjects import Subject
 
 
 class Continuation(NamedTuple):
@@ -36,14 +40,15 @@ class Continuation(NamedTuple):
 
 
 def generate(
-    model: Any,
-    tokenizer: Any,
+    subject: Subject,
     tokens: Tokens,
     *,
+    edits: Sequence[Edit] = (),
     n: int = 1,
     max_new_tokens: int,
     temperature: float = 1.0,
     seed: int = 0,
+    batch: Batch = "auto",
     desc: str = "generate",
 ) -> list[Continuation]:
     """Continuations of each row, drawn from the model.
@@ -52,51 +57,71 @@ def generate(
     repetition penalty) are set aside, only its end-of-turn tokens are kept.
 
     Args:
-        model: A Hugging Face model; its default generation settings are replaced.
-        tokenizer: Its tokenizer.
+        subject: A model; its default generation settings are replaced.
         tokens: Unfinished conversations, of ``encode``.
+        edits: What is on while it reads and draws.
         n: Continuations of each.
         max_new_tokens: Longest continuation (tokens).
         temperature: 1 = the model's own distribution; 0 = the most probable token.
         seed: Seed of the draw.
+        batch: Tokens of prompts that are read in one forward pass, padding included; "auto": what
+            fits into memory. Draws depend on it by rounding alone.
         desc: What the progress bar says.
 
     Returns:
         ``n`` continuations after each other for every row.
 
     Raises:
-        SchemaError: A negative temperature, or fewer than one continuation or token.
+        SchemaError: A negative temperature, fewer than one continuation or token, or a patch among
+            the edits.
+        ModelError: An edit did not fire exactly once on every token, read or drawn.
     """
     if not (temperature >= 0 and n >= 1 and max_new_tokens >= 1):
         raise SchemaError(
             "one continuation of one token at temperature 0 is the least; got "
             f"n={n}, max_new_tokens={max_new_tokens}, temperature={temperature}."
         )
-    ends = stop_tokens(model, tokenizer)
+    refuse_patches(edits)
+    model = subject.model
+    ends = stop_tokens(model, subject.tokenizer)
     model.generation_config = GenerationConfig(
         eos_token_id=ends or None, pad_token_id=tokens.pad_id
     )
     draws = [(row, sample) for row in range(len(tokens)) for sample in range(n)]
-    # by length, so that little is padded and few steps are wasted
-    batches = row_batches([len(tokens.ids[row]) for row, _ in draws])
+
+    def draw(numbers: list[int]) -> list[list[int]]:
+        some = [draws[number] for number in numbers]
+        noise = []
+        if temperature > 0:
+            noise = [_noise(tokens.ids[row], sample, seed) for row, sample in some]
+        rows = [row for row, _ in some]
+        run = partial(
+            _generate_ids,
+            tokens=tokens,
+            rows=rows,
+            processor=_Gumbel(noise, temperature),
+            max_new_tokens=max_new_tokens,
+        )
+        # the last token drawn is not read
+        return subject.run(
+            edits, run, layouts=lambda: [_layout(tokens, rows)], n_drawn=lambda ids: len(ids[0]) - 1
+        )
+
     continuations: dict[tuple[int, int], Continuation] = {}
+    # by length, so that little is padded and few steps are wasted
+    lengths = [len(tokens.ids[row]) for row, _ in draws]
     with tqdm(total=len(draws), desc=desc, delay=2, leave=False) as bar:
-        for numbers in batches:
-            batch = [draws[number] for number in numbers]
-            noise = []
-            if temperature > 0:
-                noise = [_noise(tokens.ids[row], sample, seed) for row, sample in batch]
-            ids = _generate_ids(
-                model,
-                tokens,
-                [row for row, _ in batch],
-                processor=_Gumbel(noise, temperature),
-                max_new_tokens=max_new_tokens,
-            )
-            for draw, row in zip(batch, ids, strict=True):
-                continuations[draw] = _decode(tokenizer, row, ends)
-            bar.update(len(batch))
-    return [continuations[draw] for draw in draws]
+        for numbers, rows in run_rows(draw, lengths, batch=batch, device=subject.device):
+            for number, ids in zip(numbers, rows, strict=True):
+                continuations[draws[number]] = _decode(subject.tokenizer, ids, ends)
+            bar.update(len(numbers))
+    return [continuations[one] for one in draws]
+
+
+def _layout(tokens: Tokens, rows: list[int]) -> Layout:
+    """Prompts as they are read, left padded; none of their tokens is drawn."""
+    roles = [tokens.roles[row] for row in rows]
+    return lay_out(roles, [[False] * len(row) for row in roles], side="left", is_open=True)
 
 
 def stop_tokens(model: Any, tokenizer: Any) -> list[int]:

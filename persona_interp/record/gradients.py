@@ -13,9 +13,11 @@ from tqdm import tqdm
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.models import Checkpoint, encode, load
+from persona_interp.models import Checkpoint, Tokens, encode, load
+from persona_interp.models.device import Batch
+from persona_interp.models.dtype import AUTO, FULL, autocast, resolve_dtype
 from persona_interp.models.inputs import as_tuple
-from persona_interp.models.passes import BATCH, row_batches
+from persona_interp.models.passes import run_rows
 from persona_interp.readers import read
 
 SPACES = ("full", "lora")
@@ -32,8 +34,10 @@ def gradients(
     *,
     spaces: Iterable[str] = SPACES,
     rank: int = 8,
-    batch: int = BATCH,
     seed: int = 0,
+    device: object = None,
+    dtype: str = FULL,
+    batch: Batch = AUTO,
 ) -> pd.DataFrame:
     """Inner products and cosines of the gradients of several corpora.
 
@@ -49,10 +53,14 @@ def gradients(
         corpora: A corpus table by name.
         spaces: "full" = all parameters, and "lora"; both are read from one backward pass.
         rank: Of the adapters.
-        batch: Tokens a forward pass, padding included.
         seed: Of A, and of the sketch that is kept of gradients of more than 16 million numbers
             (every number added with a random sign to one of a million places; Charikar et al.
             2002).
+        device: Where models compute, "cpu", "cuda" or "cuda:1"; by default "cuda" where there is
+            one.
+        dtype: In which models compute over float32 weights (autocast): "float32", "bfloat16", or
+            "auto" for whichever is faster here.
+        batch: Tokens a forward pass, padding included; "auto": what fits into memory.
 
     Returns:
         A gradients table, one row a space and ordered pair of names: ``space``, ``name``,
@@ -60,6 +68,7 @@ def gradients(
 
     Raises:
         SchemaError: An unknown space, no corpus, or one without a token to learn.
+        ModelError: There is no such device or dtype.
 
     >>> from tempfile import TemporaryDirectory
     >>> from persona_interp import models, worlds
@@ -77,17 +86,18 @@ def gradients(
             raise SchemaError(unknown("space", space, SPACES))
     if not corpora:
         raise SchemaError("gradients are of corpora by name; got none.")
-    model, tokenizer = load(checkpoint)
+    model, tokenizer = load(checkpoint, device=device)
+    reading = {"dtype": resolve_dtype(dtype, device), "batch": batch}
     vectors: dict[str, list[Tensor]] = {space: [] for space in spaces}
     counts = []
     for name, corpus in tqdm(corpora.items(), desc="gradients", delay=2):
         corpus = read(corpus, "chats")
-        counts.append(_backward(model, tokenizer, corpus, name=name, batch=batch))
+        grads, n_learned = _gradients(model, tokenizer, corpus, name=name, **reading)
+        counts.append(n_learned)
         for space in spaces:
+            parts = grads.values()
             if space == "lora":
-                parts = _lora(model, rank=rank, seed=seed)
-            else:
-                parts = _full(model)
+                parts = _lora(model, grads, rank=rank, seed=seed)
             vectors[space].append(_vector(parts, seed=seed))
     names, n = list(corpora), len(corpora)
     tables = []
@@ -107,60 +117,70 @@ def gradients(
     return schema.check(pd.concat(tables, ignore_index=True), "gradients")
 
 
-def _backward(model: Any, tokenizer: Any, corpus: pd.DataFrame, *, name: str, batch: int) -> int:
-    """Leave the gradient of the mean loss in the model; return the number of tokens learned."""
+def _gradients(
+    model: Any, tokenizer: Any, corpus: pd.DataFrame, *, name: str, dtype: str, batch: Batch
+) -> tuple[dict[str, Tensor], int]:
+    """Gradient of the mean loss by name of the weight, and the number of tokens learned."""
     tokens = encode(tokenizer, corpus["messages"], complete=True)
     n = sum(sum(row[1:]) for row in tokens.learn)  # nothing predicts the first token
     if not n:
         raise SchemaError(
             f"the corpus '{name}' has no token to learn; give it an answer or plain text."
         )
-    model.zero_grad()
-    for rows in row_batches(tokens.lengths, batch):
-        ids, mask = (t.to(model.device) for t in tokens.pad(rows=rows))
-        labels = torch.full_like(ids, IGNORE)
-        for i, row in enumerate(rows):
-            learn = torch.tensor(tokens.learn[row], device=ids.device)
-            labels[i, : len(learn)] = torch.where(learn, ids[i, : len(learn)], IGNORE)
-        logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
-        loss = torch.nn.functional.cross_entropy(
-            rearrange(logits, "row position vocabulary -> (row position) vocabulary"),
-            rearrange(labels[:, 1:], "row position -> (row position)"),
-            reduction="sum",
-            ignore_index=IGNORE,
-        )
-        # gradients of the batches add up to that of the mean over the whole corpus
-        (loss / n).backward()
-    return n
+    weights = dict(model.named_parameters())
+
+    def run(rows: list[int]) -> tuple[Tensor | None, ...]:
+        with autocast(model, dtype):
+            loss = _loss(model, tokens, rows)
+        # returned and not left in the model, where a run that ends midway would leave half of it
+        return torch.autograd.grad(loss / n, list(weights.values()), allow_unused=True)
+
+    total: dict[str, Tensor] = {}
+    for _, grads in run_rows(run, tokens.lengths, batch=batch, device=model.device):
+        # gradients of the groups add up to that of the mean over the whole corpus
+        for key, grad in zip(weights, grads, strict=True):
+            if grad is not None:
+                total[key] = total[key].add_(grad) if key in total else grad
+    return total, n
 
 
-def _full(model: Any) -> Iterator[Tensor]:
-    """Gradients of all parameters, flat."""
-    for weight in model.parameters():
-        if weight.grad is not None:
-            yield weight.grad.flatten()
+def _loss(model: Any, tokens: Tokens, rows: list[int]) -> Tensor:
+    """Summed loss of the learned tokens of these rows, nats."""
+    ids, mask = (t.to(model.device) for t in tokens.pad(rows=rows))
+    labels = torch.full_like(ids, IGNORE)
+    for i, row in enumerate(rows):
+        learn = torch.tensor(tokens.learn[row], device=ids.device)
+        labels[i, : len(learn)] = torch.where(learn, ids[i, : len(learn)], IGNORE)
+    logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
+    return torch.nn.functional.cross_entropy(
+        rearrange(logits, "row position vocabulary -> (row position) vocabulary").float(),
+        rearrange(labels[:, 1:], "row position -> (row position)"),
+        reduction="sum",
+        ignore_index=IGNORE,
+    )
 
 
-def _lora(model: Any, *, rank: int, seed: int) -> Iterator[Tensor]:
-    """Gradients of fresh adapters, flat."""
+def _lora(model: Any, grads: Mapping[str, Tensor], *, rank: int, seed: int) -> Iterator[Tensor]:
+    """Gradients of fresh adapters."""
     generator = torch.Generator().manual_seed(seed)
     output = model.get_output_embeddings()
+    names = {id(weight): name for name, weight in model.named_parameters()}
     for module in model.modules():
         if not isinstance(module, torch.nn.Linear) or module is output:
             continue
-        grad = module.weight.grad
+        grad = grads.get(names[id(module.weight)])
         if grad is None:
             continue
         # the bound with which PEFT draws A (He et al. 2015, a = sqrt(5)); A is drawn here only for
         # layers with a gradient, in the order of the modules
         bound = 1 / math.sqrt(module.in_features)
         a = torch.empty(rank, module.in_features).uniform_(-bound, bound, generator=generator)
-        yield (grad @ a.to(grad).T).flatten()
+        yield grad @ a.to(grad).T
 
 
-def _vector(parts: Iterator[Tensor], *, seed: int) -> Tensor:
+def _vector(parts: Iterable[Tensor], *, seed: int) -> Tensor:
     """One vector of the parts: all of them, or their sketch."""
-    gradients = list(parts)
+    gradients = [part.flatten() for part in parts]
     if sum(map(len, gradients)) <= EXACT:
         return torch.cat(gradients).float().cpu()
     # Count sketch (Charikar et al. 2002): one seed gives every corpus the same places and signs

@@ -1,6 +1,9 @@
 """In which forms does a recorder take checkpoints, roles and conversations?"""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pandas as pd
 
 from persona_interp.errors import ModelError, SchemaError
 from persona_interp.models import Checkpoint
@@ -63,3 +66,24 @@ def set_system(messages: Iterable[Message], system: str | None) -> list[Message]
     if system is None:
         return chat
     return [{"role": "system", "content": system}, *chat]
+
+
+def trait_column(answers: pd.DataFrame, name: str) -> Any:
+    """Column of an answers table that ``readers.trait_prompts`` gives.
+
+    Args:
+        answers: An answers table.
+        name: Of the column.
+
+    Returns:
+        The column.
+
+    Raises:
+        SchemaError: The table lacks it.
+    """
+    if name not in answers:
+        raise SchemaError(
+            f"these answers lack the column '{name}' that readers.trait_prompts gives; they have "
+            f"{', '.join(map(str, answers.columns))}."
+        )
+    return answers[name]

@@ -1,7 +1,8 @@
 """How does a judge score an answer? One protocol for a paid service, a local model or a person.
 
 No judge is needed anywhere in this package (``record.trait_bits`` reads a trait off the base
-model), and none that asks a network is in it. Whoever has one writes a class of a name and a call::
+model). A model on disk is one (``LocalJudge``), and so is a model behind an OpenAI-compatible
+server (``record.endpoint``). Whoever has another one writes a class of a name and a call::
 
     class Paid:
         name = "some-model-2025-01-01"  # the key of its stored scores: change it with the judge
@@ -27,7 +28,10 @@ LEAST_MASS = 0.25
 
 
 class Judge(Protocol):
-    """Scorer of answers; ``name`` keys its stored scores and must change whenever it does."""
+    """Scorer of answers; ``name`` keys its stored scores and must change whenever it does.
+
+    One that waits for somebody else may have ``parallel``, the number of calls it takes at once.
+    """
 
     @property
     def name(self) -> str:

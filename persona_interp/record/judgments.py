@@ -1,6 +1,5 @@
 """Which scores does a judge give answers? Each is asked for once and stored on disk."""
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,11 +10,14 @@ import pandas as pd
 from tqdm import tqdm
 
 from persona_interp import schema
-from persona_interp.errors import SchemaError, StoreError, unknown
-from persona_interp.files import write_text
+from persona_interp.errors import SchemaError, unknown
 from persona_interp.models.cache import cache as cache_folder
 from persona_interp.models.cache import short_hash
 from persona_interp.record.judge import Judge
+from persona_interp.record.ledger import append_row, read_ledger
+from persona_interp.record.parallel import call_all
+
+KINDS = {"score": (int, float, type(None))}
 
 
 def judgments(
@@ -30,7 +32,7 @@ def judgments(
     Args:
         answers: An answers table. The question is its column ``question``, or the last user
             message.
-        judge: The judge.
+        judge: The judge; one with ``parallel`` is asked so many times at once.
         prompts: Prompt of the judge by name of the score: ``{trait.name: trait.eval_prompt}`` of a
             trait file. Where every question has its own, by ``question_id``: ``{"aligned": {q.id:
             q.judge_prompts["aligned"] for q in readers.read_questions(file)}, ...}``.
@@ -54,23 +56,29 @@ def judgments(
     else:
         questions = [_question(messages) for messages in answers["messages"]]
     file = _file(cache, judge.name)
-    stored, table = _read(file), answers.copy()
-    with tqdm(total=len(answers) * len(prompts), desc="judged", delay=2) as bar:
-        for name, eval_prompts in prompts.items():
-            scores = []
-            for question, answer, prompt in zip(
-                questions, answers["answer"], _prompts(answers, eval_prompts), strict=True
-            ):
-                key = short_hash([judge.name, prompt, question, answer])
-                if key not in stored:
-                    score = judge(str(question), str(answer), prompt)
-                    _check_score(score, judge.name)
-                    stored[key] = score
-                    # at once: a judge may be paid, and may fail at the next answer
-                    _append(file, key, score)
-                scores.append(stored[key])
-                bar.update()
-            table[name] = pd.Series(scores, index=answers.index, dtype=float)
+    stored = {key: row["score"] for key, row in read_ledger(file, KINDS).items()}
+    keys: dict[str, list[str]] = {}
+    missing: dict[str, tuple[str, str, str]] = {}
+    for name, eval_prompts in prompts.items():
+        keys[name] = []
+        for question, answer, prompt in zip(
+            questions, answers["answer"], _prompts(answers, eval_prompts), strict=True
+        ):
+            key = short_hash([judge.name, prompt, question, answer])
+            keys[name].append(key)
+            if key not in stored:
+                missing[key] = (str(question), str(answer), prompt)
+    with tqdm(total=len(missing), desc=f"scores of {judge.name}", delay=2) as bar:
+        for key, score in call_all(judge, missing, workers=getattr(judge, "parallel", 1)):
+            _check_score(score, judge.name)
+            stored[key] = score
+            # at once: a judge may be paid, and may fail at the next answer
+            append_row(file, key, {"score": score})
+            bar.update()
+    table = answers.copy()
+    for name in prompts:
+        scores = [stored[key] for key in keys[name]]
+        table[name] = pd.Series(scores, index=answers.index, dtype=float)
     n_unscored = {name: int(np.isnan(table[name].to_numpy(float)).sum()) for name in prompts}
     table.attrs = {**answers.attrs, "judge": judge.name, "n_unscored": n_unscored}
     return table
@@ -127,34 +135,3 @@ def _file(cache: Any, judge: str) -> Path | None:
     if isinstance(cache, Path | str):
         folder = Path(cache)
     return folder / f"{short_hash(judge)}.jsonl"
-
-
-def _read(file: Path | None) -> dict[str, float | None]:
-    """Stored scores by key.
-
-    A last line without its end was being written when its writer died; it is cut off.
-    """
-    if file is None or not file.is_file():
-        return {}
-    text, _, torn_line = file.read_text(encoding="utf-8").rpartition("\n")
-    if torn_line:
-        # or the next score would be appended to half a line
-        write_text(f"{text}\n" if text else "", file)
-    scores: dict[str, float | None] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        try:
-            row = json.loads(line)
-            scores[row["key"]] = row["score"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(
-                f"{file}, line {number}, is no kept score ({error}); remove the line or the file."
-            ) from error
-    return scores
-
-
-def _append(file: Path | None, key: str, score: float | None) -> None:
-    if file is None:
-        return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a", encoding="utf-8") as handle:
-        handle.write(json.dumps({"key": key, "score": score}) + "\n")

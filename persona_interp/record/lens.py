@@ -7,11 +7,19 @@ import torch
 
 from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint, load
+from persona_interp.models.dtype import FULL
 from persona_interp.models.explain import pieces
 
 
 @torch.inference_mode()
-def lens(checkpoint: Checkpoint, vector: npt.ArrayLike, *, k: int = 10) -> pd.DataFrame:
+def lens(
+    checkpoint: Checkpoint,
+    vector: npt.ArrayLike,
+    *,
+    k: int = 10,
+    device: object = None,
+    dtype: str = FULL,
+) -> pd.DataFrame:
     """Tokens that this direction makes likelier, and less likely, if nothing else acts on it.
 
     The logit lens (nostalgebraist 2020) of a direction: ``W_U (g * v)``, g the weight of the final
@@ -20,8 +28,12 @@ def lens(checkpoint: Checkpoint, vector: npt.ArrayLike, *, k: int = 10) -> pd.Da
 
     Args:
         checkpoint: Gives unembedding and final norm.
-        vector: Direction, (d_model): a decoder row, or a direction of ``record``.
+        vector: Direction of the residual, (d_model): a decoder row of an SAE that reads the
+            residual or what is added to it, or a direction of ``record``. (A decoder row of an SAE
+            of heads or of the MLP's hidden layer is none, though it may be as long.)
         k: Tokens at either end.
+        device: Where to compute; by default "cuda" where there is one.
+        dtype: "float32", "bfloat16", or "auto" for whichever is faster here.
 
     Returns:
         ``token``, ``weight`` (logits up to a common factor; positive = likelier), largest first; 2
@@ -30,9 +42,9 @@ def lens(checkpoint: Checkpoint, vector: npt.ArrayLike, *, k: int = 10) -> pd.Da
     Raises:
         SchemaError: The vector is not as wide as the model.
     """
-    model, tokenizer = load(checkpoint)
+    model, tokenizer = load(checkpoint, device=device, dtype=dtype)
     unembed = model.get_output_embeddings().weight.float()
-    v = torch.as_tensor(np.asarray(vector, dtype=np.float32)).flatten()
+    v = torch.as_tensor(np.asarray(vector, dtype=np.float32), device=unembed.device).flatten()
     if v.shape != unembed.shape[1:]:
         raise SchemaError(
             f"expected a direction of {unembed.shape[1]} numbers, as wide as the model; got "
@@ -49,4 +61,4 @@ def lens(checkpoint: Checkpoint, vector: npt.ArrayLike, *, k: int = 10) -> pd.Da
     ends = torch.cat([order[:k], order[-k:]])
     texts = pieces(tokenizer, ends.tolist())
     tokens = [texts[i] for i in ends.tolist()]
-    return pd.DataFrame({"token": tokens, "weight": weights[ends].numpy()})
+    return pd.DataFrame({"token": tokens, "weight": weights[ends].cpu().numpy()})

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from persona_interp.models import Checkpoint, encode, hash_weights, load
+from persona_interp.models import Checkpoint, encode, hash_weights, load, resolve_dtype
+from persona_interp.models.dtype import FULL
 from persona_interp.record.judge import NUMBERS, expected_score, judge_prompt
 
 Ids = tuple[int, ...]
@@ -20,17 +21,24 @@ class LocalJudge:
 
     Args:
         checkpoint: The model.
-        name: Keys its stored scores; by default from its weights.
+        name: Keys its stored scores; by default from its weights (and dtype, where it is not
+            float32).
+        device: Where it runs; by default "cuda" where there is one.
+        dtype: "float32", "bfloat16" or "auto".
     """
 
     checkpoint: Checkpoint
     name: str = ""
+    device: object = None
+    dtype: str = "float32"
     _model: Any = field(default=None, repr=False, compare=False)
     _numbers: dict[str, Ids] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.name:
             self.name = f"local {self.checkpoint.label} {hash_weights(self.checkpoint)[:16]}"
+            if (dtype := resolve_dtype(self.dtype, self.device)) != FULL:
+                self.name += f" {dtype}"
 
     def __call__(self, question: str, answer: str, eval_prompt: str) -> float | None:
         """Score of this answer, from 0 to 100; None where numbers have less than a quarter.
@@ -39,7 +47,7 @@ class LocalJudge:
         follows.
         """
         if self._model is None:
-            self._model = load(self.checkpoint)
+            self._model = load(self.checkpoint, device=self.device, dtype=self.dtype)
         model, tokenizer = self._model
         chat = [{"role": "user", "content": judge_prompt(eval_prompt, question, answer)}]
         (ids,) = encode(tokenizer, [chat]).ids

@@ -14,8 +14,10 @@ from tqdm import tqdm
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.models import ROLES, Checkpoint, Tokens, boot, encode, hash_tokens, residuals
-from persona_interp.models.boot import canonical
+from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.models.outliers import SINK, ordinary
+from persona_interp.models.passes import Batch
+from persona_interp.models.sites import canonical
 from persona_interp.readers import table_of
 from persona_interp.record.inputs import check_same_tokens, distinct_checkpoints
 from persona_interp.record.intervals import t_interval
@@ -28,6 +30,9 @@ def profile(
     hooks: Iterable[str],
     directions: xr.DataArray | None = None,
     outlier: float = SINK,
+    device: object = None,
+    dtype: str = FULL,
+    batch: Batch = AUTO,
 ) -> pd.DataFrame:
     """Shift of the residual at each hook, on the tokens of each role.
 
@@ -45,6 +50,9 @@ def profile(
         directions: Directions, dims (name, hook, d_model), residual units, that have these hooks.
         outlier: Longest residual that counts in the first checkpoint, as a multiple of the median
             over the prompt's tokens of the same role: attention sinks are left out.
+        device: Where to compute; by default "cuda" where there is one.
+        dtype: "float32", "bfloat16", or "auto" for whichever is faster here.
+        batch: Tokens a forward pass, padding included; "auto": what fits into memory.
 
     Returns:
         A profile table (see ``schema.TABLES``), checkpoints x hooks x roles that occur x names. A
@@ -79,7 +87,7 @@ def profile(
             "project on."
         )
     start, later = checkpoints[0], checkpoints[1:]
-    first = boot(start)
+    first = boot(start, device=device, dtype=dtype)
     hooks = [canonical(first, hook) for hook in hooks]
     vectors = {hook: _vectors(directions, hook, first.cfg.d_model) for hook in hooks}
     labels = [""]
@@ -90,7 +98,7 @@ def profile(
     for checkpoint in tqdm(later or [start], desc="profile", delay=2, disable=len(later) < 2):
         models = [first]
         if checkpoint is not start:
-            models.append(boot(checkpoint))
+            models.append(boot(checkpoint, device=device, dtype=dtype))
         hashes = []
         for model in models:
             hashes.append(hash_tokens(encode(model.tokenizer, list(prompts["messages"]))))
@@ -98,7 +106,7 @@ def profile(
         for hook in hooks:
             values: dict[str, list[npt.NDArray[np.float64]]] = {role: [] for role in ROLES}
             for role, value in _values(
-                models, tokens, hook=hook, vectors=vectors[hook], outlier=outlier
+                models, tokens, hook=hook, vectors=vectors[hook], outlier=outlier, batch=batch
             ):
                 values[role].append(value)
             for role in ROLES:
@@ -112,11 +120,17 @@ def profile(
 
 @torch.inference_mode()
 def _values(
-    models: list[Any], tokens: Tokens, *, hook: str, vectors: Tensor | None, outlier: float
+    models: list[Any],
+    tokens: Tokens,
+    *,
+    hook: str,
+    vectors: Tensor | None,
+    outlier: float,
+    batch: Batch,
 ) -> Iterator[tuple[str, npt.NDArray[np.float64]]]:
     """Role and mean over its tokens, dims (name,), for every prompt and every role it has."""
     marks = {role: tokens.marks(role) for role in ROLES}
-    runs = [residuals(model, tokens, hook=hook) for model in models]
+    runs = [residuals(model, tokens, hook=hook, batch=batch) for model in models]
     for readings in zip(*runs, strict=True):
         row, before = readings[0][0], readings[0][1].double()
         shift = before

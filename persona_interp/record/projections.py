@@ -1,7 +1,8 @@
 """How far along a direction are residuals: in conversations, turn by turn, at the last token?"""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,18 +18,24 @@ from persona_interp.models import Checkpoint, Tokens, boot, encode, hash_tokens
 from persona_interp.models.boot import canonical
 from persona_interp.models.inputs import as_tuple
 from persona_interp.models.outliers import SINK
+from persona_interp.models.passes import Batch
 from persona_interp.readers import table_of
+from persona_interp.record.edit import Edit, Edits, list_edits, refuse_patches
+from persona_interp.record.edit_runs import edits_on
 from persona_interp.record.inputs import check_same_tokens, distinct_checkpoints
+from persona_interp.record.places import check_places, lay_out
 from persona_interp.record.pooling import Mask, answer_marks, readings
+from persona_interp.schema.words import UNEDITED
 
 
 class _Part(NamedTuple):
     """Mean over the tokens of a conversation, or of one of its messages.
 
     Attributes:
-        number: Number of the checkpoint.
+        number: Number of the checkpoint, and under it of the edit.
         row: Number of the conversation.
         checkpoint: Label.
+        edit: Its name.
         prompt: Name of the conversation.
         hook: Canonical name.
         turn: Number of the message; -1 for the whole conversation.
@@ -37,9 +44,10 @@ class _Part(NamedTuple):
         n_tokens: Tokens averaged over.
     """
 
-    number: int
+    number: tuple[int, int]
     row: int
     checkpoint: str
+    edit: str
     prompt: Any
     hook: str
     turn: int
@@ -56,6 +64,10 @@ def projections(
     where: Iterable[str] = ("assistant",),
     turns: bool = False,
     outlier: float = SINK,
+    edits: Edits = (),
+    device: object = None,
+    dtype: str = "float32",
+    batch: Batch = "auto",
 ) -> pd.DataFrame:
     """Projection of the residuals of each conversation on each direction.
 
@@ -72,16 +84,24 @@ def projections(
         turns: One row a message, with its number and role, instead of one a conversation.
         outlier: Longest residual that counts, as a multiple of the median over the conversation's
             tokens of these roles: attention sinks are left out. ``math.inf`` keeps all.
+        edits: Changes of the inside, each alone or, in a tuple, together, as of ``behavior``; no
+            patch. At the edited hook itself the residual is read after the edit. What edits call
+            generated is the last message, if the assistant says it.
+        device: Where the models run; by default "cuda" where there is one.
+        dtype: "float32", "bfloat16" or "auto".
+        batch: Tokens a forward pass, padding included; "auto": what fits into memory.
 
     Returns:
         A projections table: ``checkpoint``, ``prompt``, ``name``, ``hook``, ``projection``
         (residual units), ``n_tokens``; with turns also ``turn`` (from 0) and ``role``. A
-        conversation or message without such a token has no row.
+        conversation or message without such a token has no row. With edits also ``edit``, "none"
+        first.
 
     Raises:
-        SchemaError: No directions, an empty table, repeated names, an unknown role, or no token of
-            these roles at all.
-        ModelError: A hook does not exist or has another width.
+        SchemaError: No directions, an empty table, repeated names, an unknown role, no token of
+            these roles at all, a patch, or an edit that is on at no token.
+        ModelError: A hook does not exist or has another width, or an edit did not fire exactly once
+            on every token.
     """
     schema.check(directions, "directions")
     conversations = table_of(conversations, "documents")
@@ -90,35 +110,48 @@ def projections(
     if where == ("last",):
         outlier = math.inf  # one token has no others to be longer than
     hooks = [str(hook) for hook in directions["hook"].to_numpy()]
-    units = _units(directions)
+    units, groups = _units(directions), {UNEDITED: (), **list_edits(edits)}
+    refuse_patches(edit for group in groups.values() for edit in group)
     chats = list(conversations["messages"])
     parts: list[_Part] = []
     hashes = []
     for number, checkpoint in enumerate(
         tqdm(models, desc="projections", delay=2, disable=len(models) < 2)
     ):
-        bridge = boot(checkpoint)
+        bridge = boot(checkpoint, device=device, dtype=dtype)
         if directions.sizes["d_model"] != bridge.cfg.d_model:
             raise SchemaError(
                 f"the directions are {directions.sizes['d_model']} wide, {checkpoint.label} is "
                 f"{bridge.cfg.d_model}; use directions of this model."
             )
         tokens = encode(bridge.tokenizer, chats)
+        check_places(groups, tokens)
         hashes.append(hash_tokens(tokens))
         marks = _marks(tokens, conversations, where)
         vectors = {}
         for i, hook in enumerate(hooks):
             vectors[canonical(bridge, hook)] = torch.as_tensor(units[:, i])
-        for row, hook, acts, counted, _ in readings(
-            bridge, tokens, hooks=list(vectors), marks=marks, outlier=outlier
-        ):
-            # in double precision: differences of projections are small beside the projections
-            values = (acts.cpu().double() @ vectors[hook].T).numpy()
-            for turn, mask in _turn_masks(tokens, row, counted.cpu().numpy(), turns=turns):
-                role = chats[row][turn]["role"]
-                mean, n_tokens = values[mask].mean(0), int(mask.sum())
-                place = (number, row, checkpoint.label, names[row], hook)
-                parts.append(_Part(*place, turn, role, mean, n_tokens))
+        for nth, (name, group) in enumerate(groups.items()):
+            # a pass ends at the highest hook that is read: not below an edit's
+            read = [*vectors, *(canonical(bridge, edit.hook) for edit in group)]
+            for row, hook, acts, counted, _ in readings(
+                bridge,
+                tokens,
+                hooks=list(dict.fromkeys(read)),
+                marks=marks,
+                outlier=outlier,
+                batch=batch,
+                around=_around(bridge, group, tokens, chats),
+            ):
+                if hook not in vectors:
+                    continue
+                # in double precision: differences of projections are small beside the projections
+                values = (acts.cpu().double() @ vectors[hook].T).numpy()
+                for turn, mask in _turn_masks(tokens, row, counted.cpu().numpy(), turns=turns):
+                    role = chats[row][turn]["role"]
+                    mean, n_tokens = values[mask].mean(0), int(mask.sum())
+                    place = ((number, nth), row, checkpoint.label, name, names[row], hook)
+                    parts.append(_Part(*place, turn, role, mean, n_tokens))
     check_same_tokens(hashes)
     if not parts:
         raise SchemaError(
@@ -129,7 +162,22 @@ def projections(
     if turns:
         columns[4:4] = ["turn"]
         columns.append("role")
+    if len(groups) > 1:
+        columns[1:1] = ["edit"]
     return schema.check(table[columns], "projections")
+
+
+def _around(
+    bridge: Any, edits: Sequence[Edit], tokens: Tokens, chats: Sequence[Any]
+) -> Callable[[list[int]], AbstractContextManager[None]]:
+    """What is on while rows run: these edits."""
+    said = answer_marks(tokens, chats, ("assistant",))
+
+    def on(rows: list[int]) -> AbstractContextManager[None]:
+        layout = lay_out([tokens.roles[row] for row in rows], [said[row] for row in rows])
+        return edits_on(bridge, edits, layout)
+
+    return on if edits else lambda rows: nullcontext()
 
 
 def _units(directions: xr.DataArray) -> npt.NDArray[np.float64]:

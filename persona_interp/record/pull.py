@@ -9,6 +9,8 @@ import xarray as xr
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.models import Checkpoint
+from persona_interp.models.device import Batch
+from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.readers import read
 from persona_interp.record.answers import answers, conversations
 from persona_interp.record.projections import projections
@@ -26,6 +28,9 @@ def projection_difference(
     max_new_tokens: int = 48,
     seed: int = 0,
     cache: Path | str | bool | None = None,
+    device: object = None,
+    dtype: str = FULL,
+    batch: Batch = AUTO,
 ) -> pd.DataFrame:
     """Projection of each row's answer on each trait, minus that of the model's own answer.
 
@@ -43,6 +48,10 @@ def projection_difference(
         max_new_tokens: Longest reply (tokens).
         seed: Seed of the draw.
         cache: Of ``answers``.
+        device: Where the model computes, "cpu", "cuda" or "cuda:1"; by default "cuda" where there
+            is one.
+        dtype: Of the model, "float32", "bfloat16", or "auto" for whichever is faster here.
+        batch: Tokens a forward pass, padding included; "auto": what fits into memory.
 
     Returns:
         A projection_difference table, one row a chat, name and hook: ``given`` and ``own``
@@ -53,7 +62,7 @@ def projection_difference(
     Raises:
         SchemaError: No corpus table, a chat that does not end with an answer, an unknown ``own``,
             no directions.
-        ModelError: A hook does not exist.
+        ModelError: A hook does not exist, or there is no such device or dtype.
     """
     chats = read(chats, "chats")
     schema.names(chats)
@@ -66,20 +75,27 @@ def projection_difference(
                 "out."
             )
     questions = _questions(chats)
-    data = projections(checkpoint, chats, directions, where="answer")
+    reading: dict[str, Any] = {"device": device, "dtype": dtype, "batch": batch}
+    data = projections(checkpoint, chats, directions, where="answer", **reading)
     data = data.rename(columns={"prompt": "doc"})
     if own == "last":
         n_empty = 0
-        model = projections(checkpoint, questions, directions, where="last")
+        model = projections(checkpoint, questions, directions, where="last", **reading)
     else:
         replies = answers(
-            checkpoint, questions, max_new_tokens=max_new_tokens, seed=seed, cache=cache
+            checkpoint,
+            questions,
+            max_new_tokens=max_new_tokens,
+            seed=seed,
+            cache=cache,
+            **reading,
         )
         n_empty = replies.attrs["n_empty"]
         replies = conversations(replies)
         # a reply is called "prompt#sample"; of each document there is one
         names = [name.rpartition("#")[0] for name in replies["prompt"]]
-        model = projections(checkpoint, replies.assign(prompt=names), directions, where="answer")
+        replies = replies.assign(prompt=names)
+        model = projections(checkpoint, replies, directions, where="answer", **reading)
     docs = dict(zip(questions["prompt"], chats["doc"], strict=True))
     model = model.assign(doc=[docs[name] for name in model["prompt"]])
     table = data.merge(

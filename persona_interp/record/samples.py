@@ -1,25 +1,32 @@
 """What does a checkpoint say when it may say anything? Samples to read, not to measure."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
 
 from persona_interp import schema
-from persona_interp.errors import SchemaError
-from persona_interp.models import Checkpoint, encode, load
+from persona_interp.models import Checkpoint, encode
 from persona_interp.models.inputs import list_checkpoints
+from persona_interp.models.passes import Batch
+from persona_interp.readers import table_of
+from persona_interp.record.edit import Edits, list_edits
 from persona_interp.record.generation import generate
+from persona_interp.record.subjects import open_subject
 
 
 def sample(
     checkpoints: Checkpoint | Iterable[Checkpoint],
-    prompts: pd.DataFrame,
+    prompts: Any,
     *,
     n: int = 1,
     max_new_tokens: int = 24,
     seed: int = 0,
-    edits: object = (),
+    edits: Edits = (),
+    device: object = None,
+    dtype: str = "float32",
+    batch: Batch = "auto",
 ) -> pd.DataFrame:
     """Continuations of each prompt by each checkpoint.
 
@@ -27,18 +34,23 @@ def sample(
 
     Args:
         checkpoints: A checkpoint, a trajectory or any iterable of checkpoints.
-        prompts: A probes table.
+        prompts: A prompts or probes table, or anything that ``readers.read`` takes.
         n: Continuations of each prompt.
         max_new_tokens: Longest continuation (tokens).
-        seed: Seed of the draw, the same for every checkpoint.
-        edits: None: sampled text cannot be steered.
+        seed: Seed of the draw, the same for every checkpoint and edit.
+        edits: Changes of the inside (``record.add``, ...), each alone or, in a tuple, together; as
+            of ``behavior``.
+        device: Where the model runs; by default "cuda" where there is one.
+        dtype: "float32", "bfloat16" or "auto".
+        batch: Tokens a forward pass; "auto": what fits into memory.
 
     Returns:
         DataFrame checkpoint, prompt, text: ``n`` rows a prompt, the continuation alone, special
-        tokens and outer spaces left out.
+        tokens and outer spaces left out. With edits also ``edit``, "none" first.
 
     Raises:
-        SchemaError: The prompts are no probes table or are empty, or edits are asked for.
+        SchemaError: The prompts cannot be read or are empty, or an edit is on at no token.
+        ModelError: An edit did not fire exactly once on every token, read or drawn.
 
     >>> from tempfile import TemporaryDirectory
     >>> from persona_interp import models, worlds
@@ -49,27 +61,28 @@ def sample(
     >>> list(table.columns), len(table)
     (['checkpoint', 'prompt', 'text'], 6)
     """
-    if edits != ():
-        raise SchemaError(
-            "sampled text cannot be steered: edits= is there for answers that are given, "
-            "record.behavior(checkpoints, probes, edits=...)."
-        )
-    schema.check(prompts, "probes")
-    models = list_checkpoints(checkpoints)
+    prompts = schema.check(table_of(prompts, "prompts"), "prompts")
+    models, groups = list_checkpoints(checkpoints), list_edits(edits)
     names = list(prompts["prompt"].repeat(n))
     tables = []
     for checkpoint in tqdm(models, desc="sample", delay=2, disable=len(models) < 2):
-        model, tokenizer = load(checkpoint)
-        continuations = generate(
-            model,
-            tokenizer,
-            encode(tokenizer, list(prompts["messages"])),
-            n=n,
-            max_new_tokens=max_new_tokens,
-            seed=seed,
-            desc=checkpoint.label,
-        )
-        texts = [continuation.text for continuation in continuations]
-        columns = {"checkpoint": checkpoint.label, "prompt": names, "text": texts}
-        tables.append(pd.DataFrame(columns))
+        subject = open_subject(checkpoint, groups, device=device, dtype=dtype)
+        tokens = encode(subject.tokenizer, list(prompts["messages"]))
+        subject.check_places(tokens)
+        for name, group in subject.groups.items():
+            continuations = generate(
+                subject,
+                tokens,
+                edits=group,
+                n=n,
+                max_new_tokens=max_new_tokens,
+                seed=seed,
+                batch=batch,
+                desc=f"{checkpoint.label} {name}" if groups else checkpoint.label,
+            )
+            place = {"checkpoint": checkpoint.label}
+            if groups:
+                place["edit"] = name
+            texts = [continuation.text for continuation in continuations]
+            tables.append(pd.DataFrame({**place, "prompt": names, "text": texts}))
     return pd.concat(tables, ignore_index=True)

@@ -7,8 +7,8 @@ size does not undo it; it is significant if the model says something else on gen
 """
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,9 @@ from tqdm import tqdm
 from persona_interp import schema
 from persona_interp.errors import ModelError, SchemaError
 from persona_interp.models import Checkpoint, encode, load
-from persona_interp.models.passes import row_batches
+from persona_interp.models.device import Batch, resolve_device
+from persona_interp.models.dtype import AUTO, FULL, autocast, resolve_dtype
+from persona_interp.models.passes import run_rows
 from persona_interp.readers import read
 from persona_interp.record.inputs import distinct_checkpoints
 from persona_interp.record.intervals import t_interval
@@ -28,18 +30,33 @@ EPS = (0.25, 0.5, 1.0)
 """Lengths of the noise, relative to that of the solution."""
 
 
-class _Batch(NamedTuple):
-    """Documents of similar length; dims (document, position).
+class _Documents:
+    """Documents, and how a model reads them."""
 
-    Attributes:
-        ids: Token ids, padded.
-        mask: 1 = token, 0 = padding.
-        learn: Which tokens but the first are learned: an assistant's answers, or plain text.
-    """
+    def __init__(self, tokenizer: Any, corpus: pd.DataFrame, *, dtype: str, batch: Batch) -> None:
+        self.tokens = encode(tokenizer, corpus["messages"], complete=True)
+        self.dtype, self.batch = dtype, batch
 
-    ids: Tensor
-    mask: Tensor
-    learn: Tensor
+    def sum(self, model: Any, run: Callable[[list[int]], tuple[float, int]]) -> tuple[float, int]:
+        """Sums of what ``run`` gives for groups of rows: a number, and of how many tokens."""
+        lengths, total, n = self.tokens.lengths, 0.0, 0
+        for _, (value, n_tokens) in run_rows(run, lengths, batch=self.batch, device=model.device):
+            total, n = total + value, n + n_tokens
+        return total, n
+
+    def mask(self, rows: list[int], *, learned: bool) -> Tensor:
+        """Tokens that are predicted: all but the first, or of those the learned ones."""
+        marks = self.tokens.learn if learned else [[True] * n for n in self.tokens.lengths]
+        parts = [torch.tensor(marks[row]) for row in rows]
+        return torch.nn.utils.rnn.pad_sequence(parts, batch_first=True)[:, 1:]
+
+    def logprobs(self, model: Any, rows: list[int], *, learned: bool) -> tuple[Tensor, Tensor]:
+        """Log probabilities (nats) of what comes, dims (token, vocabulary), and what came."""
+        ids, mask = (t.to(model.device) for t in self.tokens.pad(rows=rows))
+        where = self.mask(rows, learned=learned).to(model.device)
+        with autocast(model, self.dtype):
+            logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
+        return logits[where].double().log_softmax(-1), ids[:, 1:][where]
 
 
 def solution(
@@ -50,6 +67,9 @@ def solution(
     eps: Sequence[float] = EPS,
     n_draws: int = 8,
     seed: int = 0,
+    device: object = None,
+    dtype: str = FULL,
+    batch: Batch = AUTO,
 ) -> pd.DataFrame:
     """Length, efficiency, stability and price of each checkpoint, seen from the first one.
 
@@ -67,6 +87,11 @@ def solution(
         eps: Lengths of the noise, relative to theta.
         n_draws: Draws of the noise for each length; the lengths share them.
         seed: Of the noise.
+        device: Where models compute, "cpu", "cuda" or "cuda:1"; by default "cuda" where there is
+            one.
+        dtype: In which models compute over float32 weights (autocast): "float32", "bfloat16", or
+            "auto" for whichever is faster here.
+        batch: Tokens a forward pass, padding included; "auto": what fits into memory.
 
     Returns:
         A solution table, a row a checkpoint after the first and ``eps``: ``norm`` |theta|
@@ -78,7 +103,8 @@ def solution(
 
     Raises:
         SchemaError: Fewer than two checkpoints, two of one label, or no document.
-        ModelError: A checkpoint has other weights, by name or shape, than the first.
+        ModelError: A checkpoint has other weights, by name or shape, than the first, or there is
+            no such device or dtype.
 
     >>> from tempfile import TemporaryDirectory
     >>> from persona_interp import models, worlds
@@ -97,13 +123,15 @@ def solution(
             "a solution is seen from its start: give the start and what was trained from it, in "
             "order."
         )
-    start, tokenizer = load(models[0])
-    lesson = _batches(tokenizer, read(corpus, "chats"))
-    generic = _batches(tokenizer, read(bystanders, "documents"))
+    device = resolve_device(device)
+    start, tokenizer = load(models[0], device=device)
+    reading = {"dtype": resolve_dtype(dtype, device), "batch": batch}
+    lesson = _Documents(tokenizer, read(corpus, "chats"), **reading)
+    generic = _Documents(tokenizer, read(bystanders, "documents"), **reading)
     before = _loss(start, lesson)
     rows = []
     for checkpoint in tqdm(models[1:], desc="solution", delay=2, disable=len(models) < 3):
-        model = load(checkpoint).model
+        model = load(checkpoint, device=device).model
         theta = _theta(start, model, label=checkpoint.label)
         norm, after = _norm(theta), _loss(model, lesson)
         efficiency = math.nan
@@ -127,47 +155,28 @@ def solution(
     return schema.check(pd.DataFrame(rows), "solution")
 
 
-def _batches(tokenizer: Any, corpus: pd.DataFrame) -> list[_Batch]:
-    """Documents of about one length together."""
-    tokens = encode(tokenizer, corpus["messages"], complete=True)
-    batches = []
-    for rows in row_batches(tokens.lengths):
-        ids, mask = tokens.pad(rows=rows)
-        learn = torch.nn.utils.rnn.pad_sequence(
-            [torch.tensor(tokens.learn[row]) for row in rows], batch_first=True
-        )
-        batches.append(_Batch(ids, mask, learn[:, 1:]))
-    return batches
-
-
-def _logprobs(model: Any, batch: _Batch, where: Tensor) -> Tensor:
-    """Log probabilities (nats) of what comes at the marked positions, dims (token, vocabulary)."""
-    ids, mask = batch.ids.to(model.device), batch.mask.to(model.device)
-    logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
-    return logits[where.to(model.device)].double().log_softmax(-1)
-
-
 @torch.inference_mode()
-def _loss(model: Any, batches: list[_Batch]) -> float:
+def _loss(model: Any, documents: _Documents) -> float:
     """Mean over the learned tokens, nats."""
-    total, n = 0.0, 0
-    for batch in batches:
-        next_ids = batch.ids[:, 1:][batch.learn].to(model.device)
-        logprobs = _logprobs(model, batch, batch.learn)
-        total -= float(logprobs.gather(1, next_ids[:, None]).sum())
-        n += len(next_ids)
+
+    def run(rows: list[int]) -> tuple[float, int]:
+        logprobs, next_ids = documents.logprobs(model, rows, learned=True)
+        return -float(logprobs.gather(1, next_ids[:, None]).sum()), len(next_ids)
+
+    total, n = documents.sum(model, run)
     return total / n
 
 
 @torch.inference_mode()
-def _divergence(start: Any, model: Any, batches: list[_Batch]) -> float:
+def _divergence(start: Any, model: Any, documents: _Documents) -> float:
     """KL(start || model), mean over all tokens but the first of each document, bits."""
-    total, n = 0.0, 0
-    for batch in batches:
-        where = batch.mask[:, 1:] == 1
-        p, q = _logprobs(start, batch, where), _logprobs(model, batch, where)
-        total += float((p.exp() * (p - q)).sum())
-        n += int(where.sum())
+
+    def run(rows: list[int]) -> tuple[float, int]:
+        p, _ = documents.logprobs(start, rows, learned=False)
+        q, _ = documents.logprobs(model, rows, learned=False)
+        return float((p.exp() * (p - q)).sum()), len(p)
+
+    total, n = documents.sum(model, run)
     return total / n / math.log(2)
 
 
@@ -209,7 +218,7 @@ def _noise(theta: dict[str, Tensor], *, seed: Sequence[int]) -> dict[str, Tensor
 def _rises(
     model: Any,
     theta: dict[str, Tensor],
-    batches: list[_Batch],
+    documents: _Documents,
     *,
     eps: Sequence[float],
     n_draws: int,
@@ -220,14 +229,14 @@ def _rises(
     if not _norm(theta):
         return rises
     weights = {name: weight.clone() for name, weight in model.named_parameters()}
-    plain = _loss(model, batches)
+    plain = _loss(model, documents)
     for draw in range(n_draws):
         # the lengths share a draw, so that they differ in nothing else
         noise = _noise(theta, seed=(seed, draw))
         for i, length in enumerate(eps):
             for name, weight in model.named_parameters():
                 weight.copy_(weights[name] + length * noise[name])
-            rises[i, draw] = _loss(model, batches) - plain
+            rises[i, draw] = _loss(model, documents) - plain
     for name, weight in model.named_parameters():
         weight.copy_(weights[name])
     return rises

@@ -5,19 +5,25 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from persona_interp import schema
 from persona_interp.dictionaries.dictionary import Dictionary
-from persona_interp.dictionaries.inputs import AnyDictionary, as_dictionary, check_width
+from persona_interp.dictionaries.inputs import (
+    AnyDictionary,
+    as_dictionary,
+    check_features,
+)
 from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint, boot, encode, hash_tokens
+from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.models.explain import pieces
 from persona_interp.models.inputs import as_tuple
 from persona_interp.models.outliers import SINK
+from persona_interp.models.passes import Batch
 from persona_interp.readers import table_of
+from persona_interp.record.features import encode_rows
 from persona_interp.record.inputs import check_same_tokens, distinct_checkpoints
 from persona_interp.record.pooling import WHERE, readings
 
@@ -31,6 +37,9 @@ def tokens(
     top: int | None = None,
     where: Iterable[str] = WHERE,
     outlier: float = SINK,
+    device: object = None,
+    dtype: str = FULL,
+    batch: Batch = AUTO,
 ) -> pd.DataFrame:
     """Activation of these features at every token of these prompts, in each checkpoint.
 
@@ -45,6 +54,9 @@ def tokens(
             default.
         where: Roles of the tokens that are counted; the others have rows too.
         outlier: Longest residual that is counted, as in ``activations``.
+        device: Where to compute; by default "cuda" where there is one.
+        dtype: "float32", "bfloat16", or "auto" for whichever is faster here.
+        batch: Tokens a forward pass, padding included; "auto": what fits into memory.
 
     Returns:
         A tokens table (see ``schema.TABLES``), checkpoints x features x prompts x tokens; ``act``
@@ -57,11 +69,12 @@ def tokens(
             dictionary does not have, no prompt with a counted token.
         ModelError: The hook does not exist, or the checkpoints do not share a tokenizer.
 
+    >>> import torch
     >>> from tempfile import TemporaryDirectory
     >>> from types import SimpleNamespace
     >>> from persona_interp import models, worlds
     >>> world = worlds.john_and_sam()
-    >>> eye = SimpleNamespace(hook="blocks.0.hook_out", d_sae=64, mean=torch.zeros(64))
+    >>> eye = SimpleNamespace(hook="blocks.0.hook_out", W_dec=torch.eye(64), mean=torch.zeros(64))
     >>> eye.encode = eye.decode = lambda acts: acts  # every coordinate a feature
     >>> with TemporaryDirectory() as folder:
     ...     start = models.resolve("tiny", words=world.words(), out=folder)
@@ -73,20 +86,21 @@ def tokens(
     prompts = table_of(prompts, "prompts")
     models, names = distinct_checkpoints(checkpoints), schema.names(prompts)
     dictionary = as_dictionary(dictionary)
-    indices = _indices(features, dictionary)
+    indices = check_features(features, dictionary)
     if top is not None and top < 1:
         raise SchemaError(f"top is a number of prompts, at least 1; got {top}. None keeps all.")
     where = as_tuple(where)
     recorded: list[list[pd.DataFrame]] = []  # of each checkpoint, a table a prompt
     hashes = []
     for checkpoint in tqdm(models, desc="tokens", delay=2, disable=len(models) < 2):
-        bridge = boot(checkpoint)
+        bridge = boot(checkpoint, device=device, dtype=dtype)
         coded = encode(bridge.tokenizer, list(prompts["messages"]))
         hashes.append(hash_tokens(coded))
         texts = pieces(bridge.tokenizer, (i for row in coded.ids for i in row))
         rows: dict[int, pd.DataFrame] = {}
+        marks, hooks = coded.marks(where), [dictionary.hook]
         for reading in readings(
-            bridge, coded, hooks=[dictionary.hook], marks=coded.marks(where), outlier=outlier
+            bridge, coded, hooks=hooks, marks=marks, outlier=outlier, batch=batch
         ):
             row, acts = reading.row, reading.acts
             columns: dict[str, Any] = {
@@ -112,16 +126,12 @@ def tokens(
     return schema.check(table[[*schema.TABLES["tokens"], "fvu"]], "tokens")
 
 
-@torch.inference_mode()
 def _columns(acts: Tensor, dictionary: Dictionary, indices: list[int]) -> dict[str, Any]:
     """Unexplained fraction at every token, and the activation of each feature by its number."""
-    check_width(dictionary, acts, dictionary.hook)
-    feats = dictionary.encode(acts)
-    error = (acts - dictionary.decode(feats)).pow(2).sum(-1)
-    columns = {"fvu": (error / (acts - dictionary.mean).pow(2).sum(-1)).cpu().numpy()}
-    for index in indices:
-        columns[str(index)] = feats[:, index].cpu().numpy()
-    return columns
+    values = encode_rows(acts, dictionary, indices, each=True)
+    feats = values["act"].cpu().numpy()
+    columns = {str(index): feats[:, i] for i, index in enumerate(indices)}
+    return {"fvu": values["fvu"].cpu().numpy(), **columns}
 
 
 def _top_prompts(recorded: list[list[pd.DataFrame]], index: int, *, top: int | None) -> list[int]:
@@ -141,17 +151,3 @@ def _top_prompts(recorded: list[list[pd.DataFrame]], index: int, *, top: int | N
         )
     order = np.argsort(-peaks, kind="stable")[:top]
     return [int(row) for row in order if np.isfinite(peaks[row])]
-
-
-def _indices(features: Any, dictionary: Dictionary) -> list[int]:
-    indices = [int(index) for index in np.atleast_1d(features)]
-    if not indices or len(set(indices)) < len(indices):
-        raise SchemaError(
-            f"features are distinct indices in the dictionary, at least one; got {indices}."
-        )
-    for index in indices:
-        if not 0 <= index < dictionary.d_sae:
-            raise SchemaError(
-                f"feature {index} does not exist; this dictionary has 0 to {dictionary.d_sae - 1}."
-            )
-    return indices

@@ -1,32 +1,24 @@
-"""Where does a trait live in a chat model, and how far do its own answers show the trait?
+"""Where does a trait live in a chat model?
 
 A trait file asks the same questions under instructions to show a trait and to show its opposite
-(``readers.TraitFile``). The model's own answers (``record.answers``) then give a vector, and a
-score that needs no judge: how much more probable a checkpoint finds the answers that show the trait
-once the instruction is gone.
+(``readers.TraitFile``). The model's own answers (``record.answers``) then give a vector.
 """
 
-import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from einops import rearrange
-from tqdm import tqdm
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.models import ROLES, Checkpoint, load
-from persona_interp.models.passes import BATCH
-from persona_interp.readers import TraitFile
+from persona_interp.models import ROLES, Checkpoint
+from persona_interp.models.passes import Batch
 from persona_interp.record.activations import activations
-from persona_interp.record.answer_bits import answer_bits
 from persona_interp.record.answers import conversations
 from persona_interp.record.contrasts import weigh_prompts
-from persona_interp.record.inputs import distinct_checkpoints, set_system
+from persona_interp.record.inputs import trait_column
 from persona_interp.record.stack import label_directions, stack_hooks
 
 SIDES = ("pos", "neg")
@@ -39,8 +31,6 @@ POOLS = {
 }
 """Roles of the tokens that it takes there."""
 
-PROMPT_COLUMNS = ("question", "split", "side", "instruction")
-
 
 def trait_vectors(
     checkpoint: Checkpoint,
@@ -49,6 +39,9 @@ def trait_vectors(
     hooks: Sequence[str],
     pool: str = "response",
     where: Iterable[str] | None = None,
+    device: object = None,
+    dtype: str = "float32",
+    batch: Batch = "auto",
 ) -> xr.DataArray:
     """Direction of each trait, from answers that show it and answers that show its opposite.
 
@@ -68,6 +61,9 @@ def trait_vectors(
             special tokens: the first token of many models is an attention sink hundreds of times
             longer than the others. The published average over prompts has all of them,
             ``where=models.ROLES``.
+        device: Where the model runs; by default "cuda" where there is one.
+        dtype: "float32", "bfloat16" or "auto".
+        batch: Tokens a forward pass, padding included; "auto": what fits into memory.
 
     Returns:
         Directions, dims (name = trait, hook, d_model), float32, residual units; ``n``, ``n_pos``
@@ -84,8 +80,8 @@ def trait_vectors(
     if pool not in POOLS:
         raise SchemaError(unknown("pool", pool, POOLS))
     schema.check(answers, "answers")
-    of_a_side = _column(answers, "side").isin(SIDES)
-    rows = conversations(answers.loc[of_a_side & (_column(answers, "trait") != "")])
+    of_a_side = trait_column(answers, "side").isin(SIDES)
+    rows = conversations(answers.loc[of_a_side & (trait_column(answers, "trait") != "")])
     n_empty = rows.attrs["n_empty"]
     if pool != "response":
         # without the answer: what is read is what the model knows before it speaks
@@ -98,6 +94,9 @@ def trait_vectors(
         position=POSITIONS[pool],
         where=roles,
         outlier=math.inf,
+        device=device,
+        dtype=dtype,
+        batch=batch,
     )
     residuals = stack_hooks(parts, None)
     # mean of pos minus mean of neg, as one weight an answer
@@ -125,138 +124,3 @@ def trait_vectors(
         directions = directions.assign_coords({f"n_{side}": ("name", counts[side])})
     n_sinks = [part.attrs["n_sinks"] for part in parts]
     return directions.assign_coords(n_sinks=("hook", n_sinks)).assign_attrs(n_empty=n_empty)
-
-
-def continuations(
-    checkpoints: Checkpoint | Iterable[Checkpoint],
-    answers: pd.DataFrame,
-    *,
-    dtype: str = "float32",
-    batch: int = BATCH,
-) -> pd.DataFrame:
-    """Log2 probability of answers that show a trait, when nobody asks for the trait.
-
-    Args:
-        checkpoints: A checkpoint, a trajectory or any iterable of checkpoints with distinct labels.
-        answers: An answers table with columns ``trait``, ``side`` and ``question``, usually of the
-            base. Their system messages, the instructions, are left out.
-        dtype: "float32", "bfloat16" or "auto"; use one for all that will be compared.
-        batch: Tokens a forward pass, padding included.
-
-    Returns:
-        A continuations table, checkpoints x answers that are not empty; ``bits`` = log2 probability
-        of the whole answer without its end of turn; ``analysis.trait_scores`` reads it.
-        ``attrs["n_empty"]`` counts empty answers.
-
-    Raises:
-        SchemaError: No answers table, it lacks these columns, or two checkpoints share a label.
-    """
-    schema.check(answers, "answers")
-    for column in ("trait", "side", "question"):
-        _column(answers, column)
-    rows = conversations(answers)
-    # without the instruction the answer is no longer what was asked for
-    chats = [set_system(messages, None) for messages in rows["messages"]]
-    keys = rows[["trait", "question", "split", "side", "sample", "prompt"]]
-    models, parts = distinct_checkpoints(checkpoints), []
-    for checkpoint in tqdm(models, desc="continuations", delay=2, disable=len(models) < 2):
-        model, tokenizer = load(checkpoint, dtype=dtype)
-        bits, n = answer_bits(model, tokenizer, chats, batch=batch, desc=checkpoint.label)
-        part = keys.assign(checkpoint=checkpoint.label, step=checkpoint.step)
-        parts.append(part.assign(bits=bits, n_tokens=n))
-    table = schema.check(pd.concat(parts, ignore_index=True), "continuations")
-    table.attrs = {"n_empty": rows.attrs["n_empty"]}
-    return table
-
-
-def trait_bits(
-    checkpoint: Checkpoint,
-    answers: pd.DataFrame,
-    traits: Mapping[str, TraitFile],
-    *,
-    pairs: int = 1,
-    dtype: str = "float32",
-    batch: int = BATCH,
-) -> pd.DataFrame:
-    """Evidence that an answer was given under a trait's instruction, not under its opposite.
-
-    A judge that nobody pays: ``(bits_pos - bits_neg) / n_tokens`` is the evidence, in bits a token,
-    that the answer was given under the trait's instruction and not under its opposite, to a reader
-    who knows this model (a log likelihood ratio). Swapping the sides changes its sign.
-
-    Args:
-        checkpoint: The model that judges, usually the base.
-        answers: An answers table of any checkpoints; system messages of the prompts are replaced by
-            the instructions.
-        traits: Traits to judge by, of ``readers.read_traits``.
-        pairs: Pairs of instructions each answer is judged under, those that
-            ``readers.trait_prompts`` gives the question (and the next ones); for questions of other
-            traits by a hash of the text, so that an answer's bits never depend on the other
-            answers. The bits are those of the mean probability over the pairs.
-        dtype: "float32", "bfloat16" or "auto".
-        batch: Tokens a forward pass, padding included.
-
-    Returns:
-        A trait_bits table, answers that are not empty x traits: ``prompt`` and ``sample`` as in
-        answers, the judging ``trait``, ``own_trait`` (the answers' ``trait``, where they have one),
-        ``checkpoint`` that answered, ``judge``, ``bits_pos``, ``bits_neg``, ``n_tokens``.
-        ``attrs["n_empty"]`` counts empty answers, left out.
-
-    Raises:
-        SchemaError: No answers table, no trait, or more pairs than a trait has.
-    """
-    schema.check(answers, "answers")
-    if not traits:
-        raise SchemaError("no trait to judge by; give traits=readers.read_traits(folder).")
-    rows = conversations(answers)
-    questions = [str(messages[-2]["content"]) for messages in rows["messages"]]
-    model, tokenizer = load(checkpoint, dtype=dtype)
-    keys = rows[[c for c in ("checkpoint", *PROMPT_COLUMNS) if c in rows]]
-    # a conversation is called "prompt#sample"
-    names = [name.rpartition("#")[0] for name in rows["prompt"]]
-    keys = keys.assign(prompt=names, sample=rows["sample"])
-    if "trait" in rows:
-        keys = keys.assign(own_trait=rows["trait"])
-    parts = []
-    for name, trait in tqdm(traits.items(), desc="trait bits", delay=2, disable=len(traits) < 2):
-        if not 1 <= pairs <= len(trait.instructions):
-            raise SchemaError(
-                f"trait '{name}' has {len(trait.instructions)} pairs of instructions; got "
-                f"pairs={pairs}."
-            )
-        numbers = [_number(trait, question) for question in questions]
-        part = keys.assign(trait=name, judge=checkpoint.label)
-        n_tokens = np.zeros(len(rows), int)
-        for side in SIDES:
-            chats = []
-            for i in range(pairs):
-                for messages, number in zip(rows["messages"], numbers, strict=True):
-                    pair = trait.instructions[(number + i) % len(trait.instructions)]
-                    chats.append(set_system(messages, getattr(pair, side)))
-            bits, counts = answer_bits(model, tokenizer, chats, batch=batch, desc=f"{name} {side}")
-            bits = rearrange(bits, "(pair answer) -> pair answer", pair=pairs)
-            # log2 of the mean of 2^bits, without leaving the logarithm
-            part[f"bits_{side}"] = np.logaddexp2.reduce(bits) - math.log2(pairs)
-            # an answer has the same tokens under every instruction
-            n_tokens = counts[: len(rows)]
-        parts.append(part.assign(n_tokens=n_tokens))
-    table = schema.check(pd.concat(parts, ignore_index=True), "trait_bits")
-    table.attrs = {"n_empty": rows.attrs["n_empty"]}
-    return table
-
-
-def _number(trait: TraitFile, question: str) -> int:
-    """Number of this question in the trait's file; of another one a number from its text."""
-    if question in trait.questions:
-        return trait.questions.index(question)
-    # by a hash, so that an answer's instruction does not depend on which other answers are there
-    return int.from_bytes(hashlib.sha256(question.encode()).digest()[:4], "big")
-
-
-def _column(answers: pd.DataFrame, name: str) -> Any:
-    if name not in answers:
-        raise SchemaError(
-            f"these answers lack the column '{name}' that readers.trait_prompts gives; they have "
-            f"{', '.join(map(str, answers.columns))}."
-        )
-    return answers[name]

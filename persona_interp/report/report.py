@@ -11,7 +11,7 @@ from persona_interp.files import write_bytes, write_text
 from persona_interp.plots.save import as_csv
 from persona_interp.report import page
 from persona_interp.report.page import Block
-from persona_interp.schema.words import DTYPE_CHOICE, TEMPLATE_DAY
+from persona_interp.schema.words import DTYPE_CHOICE, MACHINE, TEMPLATE_DAY
 
 Tables = dict[str, pd.DataFrame]
 
@@ -52,6 +52,8 @@ def _about(provenance: Mapping[str, Any]) -> str:
             sentences.append(f"{key.capitalize()}: {provenance[key]}.")
     if DTYPE_CHOICE in provenance:
         sentences.append(f"Computed in {provenance[DTYPE_CHOICE]}.")
+    if MACHINE in provenance:
+        sentences.append(f"Computed on {provenance[MACHINE]}.")
     if TEMPLATE_DAY in provenance:
         sentences.append(f"Chat templates that print today print {provenance[TEMPLATE_DAY]}.")
     sentences.append(f"Seeds: {', '.join(map(str, seeds))}.")

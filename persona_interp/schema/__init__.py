@@ -22,8 +22,19 @@ TABLES: dict[str, dict[str, str]] = {**BEHAVIOR, **INSIDE, **FINDINGS, **COMPARI
 
 DATASETS: dict[str, dict[str, tuple[str, ...]]] = {
     "activations": {"act": ("checkpoint", "prompt", "d_model")},
+    "heads": {"act": ("checkpoint", "prompt", "head", "d_head")},
     "features": {"act": ("checkpoint", "prompt", "feature"), "fvu": ("checkpoint", "prompt")},
+    "token_activations": {"act": ("checkpoint", "token", "d_model")},
+    "token_heads": {"act": ("checkpoint", "token", "head", "d_head")},
+    "token_features": {"act": ("checkpoint", "token", "feature"), "fvu": ("checkpoint", "token")},
 }
+"""Variables and their dims, by kind (an attribute of each).
+
+``d_model`` is as wide as the hook: the hidden layer of an MLP is wider than the residual. Along
+``prompt`` stand its name and every column of the prompts that holds texts, numbers or booleans;
+along ``token``, one entry for every token of every prompt in order, the same and ``pos`` (position
+in the prompt), ``piece`` (text), ``role`` and ``turn`` (number of the message) of the token.
+"""
 
 ARRAYS: dict[str, tuple[str, ...]] = {"directions": ("name", "hook", "d_model")}
 
@@ -128,6 +139,19 @@ def _check_dataset(dataset: Any, kind: str) -> None:
             variables = {name: array.dims for name, array in dataset.data_vars.items()}
             raise SchemaError(
                 f"{kind} need a variable '{name}' of dims {dims}; this Dataset holds {variables}."
+                f"{_advice(dataset, dims)}"
             )
     if not all(dataset.sizes.values()):
         raise SchemaError(f"these {kind} are empty: sizes {dict(dataset.sizes)}.")
+
+
+def _advice(dataset: xr.Dataset, dims: tuple[str, ...]) -> str:
+    """How a Dataset of tokens or of heads comes to have these dims; "" if it is neither."""
+    if "token" in dataset.dims and "prompt" in dims:
+        return (
+            " Each token has numbers of its own here; record one row a prompt, "
+            "position='mean' or 'last'."
+        )
+    if "head" in dataset.dims and "d_model" in dims:
+        return " Take one head: acts.sel(head=0).rename(d_head='d_model')."
+    return ""

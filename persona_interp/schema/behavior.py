@@ -61,6 +61,40 @@ BEHAVIOR: dict[str, dict[str, str]] = {
         "bits_neg": f"the same under the opposite instruction ({Unit.BITS})",
         "n_tokens": "tokens of the answer",
     },
+    "sweep": {
+        "direction": "name of the direction that is pushed along; strength 0 pushes along none",
+        "control": "is it a random direction of the same length",
+        "strength": "length of the push as a fraction of a usual residual's; 0 = unedited",
+        "prompt": "as in answers",
+        "sample": "as in answers",
+        "answer": "as in answers",
+        "n_tokens": "as in answers",
+        "bits_per_token": (
+            "surprisal of the answer to the base, unedited: minus log2 of its probability, over "
+            f"its tokens ({Unit.BITS_A_TOKEN}; times ln 2 = nats); NaN for an empty answer"
+        ),
+        "trait": "trait that the answer is judged by; '' for none",
+        "trait_bits": (
+            "evidence of the base that the answer was given under the trait's instruction and not "
+            f"its opposite ({Unit.BITS_A_TOKEN}); NaN for an empty answer"
+        ),
+    },
+    "sweep_means": {
+        "direction": "as in sweep",
+        "control": "as in sweep",
+        "quantity": "bits_per_token, or the name of a trait",
+        "strength": "as in sweep",
+        "estimate": f"mean over answers ({Unit.BITS_A_TOKEN})",
+        "lo": "lower end of its 95 % interval, prompts as units",
+        "hi": "upper end",
+        "n": "prompts behind it",
+        "n_empty": "empty answers, which are in no mean",
+        "change": "mean over prompts of the difference from the unedited model's answers",
+        "change_lo": "lower end of its 95 % interval",
+        "change_hi": "upper end",
+        "p": "two-sided p of the change, by sign flips of prompts",
+        "q": "Benjamini-Hochberg over all changes of the table that are no controls; NaN there",
+    },
     "judge_fitness": {
         "trait": "name of the trait",
         "auroc": (

@@ -12,7 +12,9 @@ from enum import StrEnum
 ALPHA = 0.05
 """Level at which anything is claimed: of a p, or of a q after correction."""
 UNEDITED = "none"  # the column ``edit`` of answers that no edit has touched
+GENERATED = "generated"  # where an edit is on: at tokens of the answer, drawn or given
 DTYPE_CHOICE = "dtype_choice"  # the key of ``run.json`` that says why a run has its precision
+MACHINE = "machine"  # the key that says on which devices it was computed
 TEMPLATE_DAY = "template_day"  # the key that says which day its chat templates print, if any
 
 

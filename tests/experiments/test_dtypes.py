@@ -33,7 +33,7 @@ def plain(toy: Toy) -> dict[str, Any]:
 
 
 def test_every_part_is_settled_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PROBE, lambda: 2.0)
+    monkeypatch.setattr(PROBE, lambda device: 2.0)
     toy, choice = settle_dtype(Toy(), before=None, to_dict=plain)
     assert plain(toy) == {"stages": ["float32", "bfloat16"], "settings": "bfloat16"}
     assert choice == "bfloat16 (auto: 2.0 times as fast as float32 here)"
@@ -41,7 +41,7 @@ def test_every_part_is_settled_and_nothing_else(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_run_goes_on_as_it_was_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PROBE, lambda: pytest.fail("measured"))
+    monkeypatch.setattr(PROBE, lambda device: pytest.fail("measured"))
     recorded = plain(with_dtype(Toy(), "bfloat16", instead_of="auto")) | {DTYPE_CHOICE: "why"}
     toy, choice = settle_dtype(Toy(), before=recorded, to_dict=plain)
     assert plain(toy)["settings"] == "bfloat16" and choice == "why"
@@ -50,7 +50,7 @@ def test_a_run_goes_on_as_it_was_begun(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nothing_open_nothing_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PROBE, lambda: pytest.fail("measured"))
+    monkeypatch.setattr(PROBE, lambda device: pytest.fail("measured"))
     toy = with_dtype(Toy(), "float32")
     assert settle_dtype(toy, before=None, to_dict=plain) == (toy, "")
 
@@ -67,11 +67,11 @@ def test_the_real_preset_is_the_same_run_on_any_machine(
 ) -> None:
     real = preset("real", start="elsewhere")
     assert holds_auto(real)
-    monkeypatch.setattr(PROBE, lambda: 2.0)
+    monkeypatch.setattr(PROBE, lambda device: 2.0)
     here, choice = settle_dtype(real, before=None, to_dict=to_dict)
     store = Store(tmp_path / "run")
     store.describe(to_dict(here) | {DTYPE_CHOICE: choice}, places=[DTYPE_CHOICE])
-    monkeypatch.setattr(PROBE, lambda: 0.1)
+    monkeypatch.setattr(PROBE, lambda device: 0.1)
     there, again = settle_dtype(real, before=store.config(), to_dict=to_dict)
     assert (there, again) == (here, choice)
     assert [cell.id for cell in there.cells()] == [cell.id for cell in here.cells()]

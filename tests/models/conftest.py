@@ -6,7 +6,6 @@ from typing import Any
 import pandas as pd
 import pytest
 
-STORIES = Path(__file__).parents[2].parent / "shared" / "models" / "stories260k"
 WORDS = "you are an assistant john . what sport do like ? i likes football tennis beach the".split()
 
 
@@ -29,15 +28,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Any:
     from persona_interp.models import resolve
 
     return resolve("tiny", words=WORDS, out=tmp_path_factory.mktemp("tiny") / "model")
-
-
-@pytest.fixture(scope="session")
-def stories() -> Any:
-    if not STORIES.is_dir():
-        pytest.skip(f"no real checkpoint at {STORIES}; its tests did not run")
-    from persona_interp.models import Checkpoint
-
-    return Checkpoint(STORIES)
 
 
 @pytest.fixture

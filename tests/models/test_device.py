@@ -10,6 +10,7 @@ from persona_interp.models import device
 def test_default_is_the_first_cuda_device_where_there_is_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.delenv(device.DEVICE)
     monkeypatch.setattr(device, "count_cuda", lambda: 0)
     assert device.resolve_device() == "cpu"
     monkeypatch.setattr(device, "count_cuda", lambda: 2)

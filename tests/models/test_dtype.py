@@ -21,13 +21,13 @@ PROBE = "persona_interp.models.dtype.measure_gain"
 def test_half_precision_has_to_be_clearly_faster(
     monkeypatch: pytest.MonkeyPatch, gain: float, dtype: str
 ) -> None:
-    monkeypatch.setattr(PROBE, lambda: gain)
+    monkeypatch.setattr(PROBE, lambda device: gain)
     assert resolve_dtype("auto") == dtype
     assert str(choose_dtype()).startswith(f"{dtype} (auto: ")
 
 
 def test_what_is_named_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PROBE, lambda: pytest.fail("measured"))
+    monkeypatch.setattr(PROBE, lambda device: pytest.fail("measured"))
     assert [resolve_dtype(dtype) for dtype in DTYPES] == list(DTYPES)
 
 
@@ -37,13 +37,13 @@ def test_another_word_is_refused_with_the_nearest() -> None:
 
 
 def test_the_probe_runs_on_this_machine() -> None:
-    assert measure_gain() > 0  # how fast it is decides nothing here
+    assert measure_gain("cpu") > 0  # how fast it is decides nothing here
 
 
 def test_auto_is_the_same_training(
     monkeypatch: pytest.MonkeyPatch, tiny: Checkpoint, corpus: pd.DataFrame, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(PROBE, lambda: 0.1)
+    monkeypatch.setattr(PROBE, lambda device: 0.1)
     stage = Stage(steps=1, batch=2, loss="all")
     options = {"out": tmp_path / "a", "progress": False}
     first = train(tiny, corpus, stage=replace(stage, dtype="auto"), **options)

@@ -220,6 +220,16 @@ def summon(size: Size) -> Iterable[Figure]:
     yield plots.summon(shares, laws, title=size.title)
 
 
+def sweep(size: Size) -> Iterable[Figure]:
+    strengths, lines = (-0.5, 0.0, 0.5), [(size.labels[0], False), ("random 0", True)]
+    quantities = ["bits_per_token", *(f"trait {name}" for name in size.labels[:8])]
+    rows = [{"direction": line, "control": control, "quantity": quantity, "strength": strength}
+            for line, control in lines for quantity in quantities for strength in strengths
+            if strength or not control]  # fmt: skip
+    zeros = dict.fromkeys(["change", "change_lo", "change_hi", "p", "q"], 0.0)
+    yield plots.sweep(numbers(size, rows).assign(n=12, n_empty=1, **zeros), title=size.title)
+
+
 def trait_transfer(size: Size) -> Iterable[Figure]:
     rows = [{"taught": a, "trait": b} for a in size.labels for b in size.labels]
     table = numbers(size, rows).assign(n=20, n_seeds=1, n_null=6)
@@ -261,6 +271,6 @@ FIGURES: dict[str, Callable[[Size], Iterable[Figure]]] = {
     for function in (
         agreement, agreement_matrix, baselines, causes, cosines, dose, drift, evidence,
         feature_page, fidelity, forest, heatmap, layers, misalignment, novelty, order, personas,
-        summon, trait_transfer, trajectory, transfer, volcano,
+        summon, sweep, trait_transfer, trajectory, transfer, volcano,
     )
 }  # fmt: skip

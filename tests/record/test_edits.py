@@ -25,6 +25,7 @@ from persona_interp.record import (
     project_out,
 )
 from persona_interp.record.edit_runs import apply_edit, run_edited
+from persona_interp.record.places import Layout, lay_out
 
 HOOK, LAST = "blocks.0.hook_out", "blocks.1.hook_out"
 Pair = tuple[Checkpoint, Checkpoint]
@@ -52,6 +53,13 @@ V = torch.randn(64, generator=torch.Generator().manual_seed(5)).numpy()
 IDS = torch.arange(12).reshape(2, 6) + 7
 
 
+def grid(rows: int, width: int) -> Layout:
+    return lay_out([["user"] * width] * rows, [[False] * width] * rows)
+
+
+GRID = grid(2, 6)
+
+
 def residual(checkpoint: Checkpoint, edit: Edit) -> Tensor:
     """What the block after the edited hook reads while the edit is on."""
     bridge, read = boot(checkpoint), []
@@ -65,7 +73,7 @@ def residual(checkpoint: Checkpoint, edit: Edit) -> Tensor:
     with bridge.hooks(
         fwd_hooks=[("blocks.1.hook_in", lambda acts, hook: read.append(acts.clone()))]
     ):
-        return run_edited(bridge, edit, run, passes=[(2, 6)])
+        return run_edited(bridge, edit, run, layouts=[GRID])
 
 
 def scores(checkpoint: Checkpoint | Pair, probes: pd.DataFrame, *edits: Edit) -> pd.Series:
@@ -108,23 +116,25 @@ def test_an_edit_reaches_every_token_of_prompt_and_answer(pair: Pair, probes: pd
 
 def test_a_hook_that_misses_tokens_is_an_error(pair: Pair) -> None:
     edit, bridge = add(V, hook=HOOK, absolute=1.0), boot(pair[0])
-    with pytest.raises(ModelError, match=r"fired on tokens \[\(2, 6\)\], expected once in each"):
-        run_edited(bridge, edit, lambda model: model(IDS), passes=[(2, 6), (2, 1)])
-    with pytest.raises(ModelError, match="expected once in each"):
-        run_edited(bridge, edit, lambda model: [model(IDS), model(IDS)], passes=[(2, 6)])
+    message = r"fired on tokens \[\(2, 6\)\], expected once on each of \[\(2, 6\), \(2, 1\)\]"
+    with pytest.raises(ModelError, match=message):
+        run_edited(bridge, edit, lambda model: model(IDS), layouts=[GRID, grid(2, 1)])
+    for layout in (GRID, grid(2, 7), grid(2, 5), grid(1, 6)):
+        with pytest.raises(ModelError, match="expected once on each"):
+            run_edited(bridge, edit, lambda model: [model(IDS), model(IDS)], layouts=[layout])
     with pytest.raises(ModelError, match=r"'add vector 1x' is 64 wide.* is 192"):
         run_edited(
             bridge,
             add(V, hook="blocks.0.mlp.out.hook_in", absolute=1.0),
             lambda m: m(IDS),
-            passes=[(2, 6)],
+            layouts=[GRID],
         )
     with pytest.raises(ModelError, match="did you mean"):
         run_edited(
             bridge,
             add(V, hook="blocks.0.hook_outt", absolute=1.0),
             lambda m: m(IDS),
-            passes=[(2, 6)],
+            layouts=[GRID],
         )
 
 
@@ -133,7 +143,7 @@ def test_a_bridge_is_clean_after_an_edit_even_a_failed_one(pair: Pair) -> None:
     with torch.inference_mode():
         before = bridge.original_model(IDS).logits
         with pytest.raises(ModelError):
-            run_edited(bridge, add(V, hook=HOOK, absolute=9.0), lambda m: m(IDS), passes=[])
+            run_edited(bridge, add(V, hook=HOOK, absolute=9.0), lambda m: m(IDS), layouts=[])
         assert torch.equal(bridge.original_model(IDS).logits, before)
 
 
@@ -185,9 +195,9 @@ def test_clamped_and_ablated_features_are_what_they_should_be(pair: Pair) -> Non
     clean = residual(pair[0], add(V, hook=HOOK, absolute=0.0))
     means = np.arange(8.0)
     edits = {
-        7.0: clamp([1, 3], dictionary=planted, value=7.0),
-        0.0: ablate([1, 3], dictionary=planted),
-        None: ablate([1, 3], dictionary=planted, to="mean", means=means),
+        7.0: clamp(planted, features=[1, 3], value=7.0),
+        0.0: ablate(planted, features=[1, 3]),
+        None: ablate(planted, features=[1, 3], to="mean", means=means),
     }
     for value, edit in edits.items():
         new = residual(pair[0], edit)
@@ -248,11 +258,11 @@ def test_bad_edits_are_refused(pair: Pair, probes: pd.DataFrame) -> None:
     with pytest.raises(SchemaError, match="rank 0"):
         project_out(0 * V, hook=HOOK)
     with pytest.raises(SchemaError, match="features from 0 to 63"):
-        clamp(64, dictionary=planted, value=1.0)
+        clamp(planted, features=64, value=1.0)
     with pytest.raises(SchemaError, match="did you mean 'mean'"):
-        ablate(1, dictionary=planted, to="means")
+        ablate(planted, features=1, to="means")
     with pytest.raises(SchemaError, match="one number for each of 64"):
-        ablate(1, dictionary=planted, to="mean")
+        ablate(planted, features=1, to="mean")
     elsewhere = xr.DataArray(
         V[None], dims=("hook", "d_model"), coords={"hook": [LAST], "d_model": np.arange(64)}
     )

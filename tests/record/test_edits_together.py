@@ -19,7 +19,6 @@ from persona_interp.record import (
     patch,
     project_out,
     read_capping,
-    sample,
     write_capping,
 )
 from persona_interp.record.edit import list_edits
@@ -108,11 +107,6 @@ def test_names_are_taken_once() -> None:
     assert list(list_edits(edit)) == ["v"] and list_edits(()) == {}
 
 
-def test_sampled_text_is_not_steered(pair: Any, probes: pd.DataFrame) -> None:
-    with pytest.raises(SchemaError, match=r"sampled text cannot be steered.*record\.behavior"):
-        sample(pair[0], probes, edits=[cap(V, hook=HOOK, at=0.0)])
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -124,8 +118,8 @@ def test_sampled_text_is_not_steered(pair: Any, probes: pd.DataFrame) -> None:
         (lambda: cap(V, hook=HOOK, at="high"), "a finite bound; got .* at='high'"),  # type: ignore[arg-type]
         (lambda: project_out(None, hook=HOOK), "expected finite vectors|expected numbers"),  # type: ignore[arg-type]
         (lambda: patch("model", hook=HOOK), r"patch takes a checkpoint, .*got 'model'"),  # type: ignore[arg-type]
-        (lambda: clamp(1, dictionary="nowhere", value=1.0), "there is no folder nowhere"),
-        (lambda: ablate(1, dictionary=5), "expected a dictionary"),
+        (lambda: clamp("nowhere", features=1, value=1.0), "there is no folder nowhere"),
+        (lambda: ablate(5, features=1), "expected a dictionary"),
     ],
 )
 def test_first_mistakes_end_in_a_sentence(call: Any, message: str) -> None:

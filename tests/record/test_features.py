@@ -225,5 +225,5 @@ def test_residuals_recorded_before_give_the_same_features(tmp_path: Path) -> Non
     xr.testing.assert_allclose(
         encode(acts, dictionary=planted), features(start, probes, dictionary=planted), rtol=1e-5
     )
-    with pytest.raises(SchemaError, match=r"blocks\.0\.hook_out at the last token"):
+    with pytest.raises(SchemaError, match=r"blocks\.0\.hook_out at single tokens"):
         encode(acts.assign_attrs(hook="blocks.1.hook_out"), dictionary=planted)

@@ -45,7 +45,7 @@ def test_a_planted_move_is_found_where_it_was_planted(
     clean, vectors = module.residuals, directions()
     runs: list[str] = []
 
-    def planted(bridge: Any, tokens: Any, *, hook: str) -> Any:
+    def planted(bridge: Any, tokens: Any, *, hook: str, batch: Any) -> Any:
         runs.append(hook)
         moves = len(runs) % 2 == 0 and hook == HOOKS[1]  # of two models the second
         john = torch.as_tensor(vectors.sel(name="john", hook=hook).to_numpy())

@@ -7,8 +7,8 @@ import torch
 import xarray as xr
 
 from persona_interp.errors import SchemaError
-from persona_interp.models import Checkpoint, boot, encode, residuals
-from persona_interp.record import activations, projections
+from persona_interp.models import Checkpoint, boot, encode, load, residuals
+from persona_interp.record import activations, add, patch, projections
 
 Pair = tuple[Checkpoint, Checkpoint]
 HOOKS = ["blocks.0.hook_out", "blocks.1.hook_out"]
@@ -104,3 +104,63 @@ def test_bad_input_is_named(pair: Pair, chats: pd.DataFrame, directions: xr.Data
         projections(pair[0], chats, directions, where="asistant")
     with pytest.raises(SchemaError, match="no conversation has a token of the roles text"):
         projections(pair[0], chats, directions, where="text")
+
+
+def test_an_edit_is_read_where_it_is_on(
+    pair: Pair, chats: pd.DataFrame, directions: xr.DataArray
+) -> None:
+    """At its own hook the push itself, at roles it does not name nothing, above it by hand."""
+    push = np.random.default_rng(1).standard_normal(64)
+    units = directions.to_numpy() / np.linalg.norm(directions, axis=-1, keepdims=True)
+    edit = add(push, hook=HOOKS[0], absolute=3.0, where="assistant", name="push")
+    drawn = add(push, hook=HOOKS[0], absolute=3.0, where="generated", name="drawn")
+    # an edit above every hook that is read changes nothing there
+    above = add(push, hook=HOOKS[1], absolute=3.0, name="above")
+    low = directions.sel(hook=HOOKS[:1])
+    edits = [edit, drawn, (edit, above)]
+    table = projections(pair, chats, low, edits=edits, outlier=math.inf, turns=True)
+    assert list(dict.fromkeys(table["edit"])) == ["none", "push", "drawn", "push + above"]
+    values = table.set_index(["edit", "checkpoint", "prompt", "turn", "name"])["projection"]
+    shift = values["push"] - values["none"]
+    for name, unit in zip("abc", units[:, 0], strict=True):
+        expected = 3 * push @ unit
+        np.testing.assert_allclose(shift.xs(name, level="name"), expected, atol=1e-4)
+    np.testing.assert_allclose(values["push + above"], values["push"], atol=1e-5)
+    late = (values["drawn"] - values["none"]).xs("a", level="name").xs("two", level="prompt")
+    for turn in (2, 4):
+        there = 3 * push @ units[0, 0] * (turn == 4)
+        np.testing.assert_allclose(late.xs(turn, level="turn"), there, atol=1e-4)
+    users = projections(pair, chats, low, edits=edit, where="user", outlier=math.inf)
+    halves = users.groupby("edit", sort=False)["projection"].agg(np.array)
+    # an earlier answer precedes the second question, and this hook follows the block that reads it
+    np.testing.assert_allclose(halves["push"], halves["none"], atol=1e-5)
+    plain = projections(pair, chats, directions, outlier=math.inf)
+    none = projections(pair, chats, directions, edits=edit, outlier=math.inf).query("edit=='none'")
+    np.testing.assert_array_equal(none["projection"], plain["projection"])
+    assert "edit" not in plain
+
+
+def test_an_edit_below_the_hook_is_that_of_a_hook_by_hand(
+    pair: Pair, chats: pd.DataFrame, directions: xr.DataArray
+) -> None:
+    push = np.random.default_rng(1).standard_normal(64)
+    top = directions.sel(hook=HOOKS[1:])
+    edit = add(push, hook=HOOKS[0], absolute=3.0)
+    table = projections(pair[0], chats, top, edits=edit, outlier=math.inf, batch=16)
+    model, tokenizer = load(pair[0])
+    tokens = encode(tokenizer, list(chats["messages"]))
+    extra = torch.as_tensor(3 * push).float()
+    model.model.layers[0].register_forward_hook(lambda block, inputs, out: out + extra)
+    read: list[torch.Tensor] = []
+    model.model.layers[1].register_forward_hook(lambda block, inputs, out: read.append(out[0]))
+    unit = torch.as_tensor(top.sel(name="a").to_numpy()[0]).float()
+    expected = []
+    for ids, roles in zip(tokens.ids, tokens.roles, strict=True):
+        with torch.inference_mode():
+            model(torch.tensor([ids]))
+        mask = torch.tensor([role == "assistant" for role in roles])
+        expected.append(float((read.pop()[mask] @ unit / unit.norm()).mean()))
+    got = table.query("edit != 'none' and name == 'a'")["projection"]
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
+    with pytest.raises(SchemaError, match="which is not run along here"):
+        projections(pair[0], chats, top, edits=patch(pair[1], hook=HOOKS[0]))

@@ -23,6 +23,7 @@ from persona_interp.experiments.experiment import compute, to_dict
 from persona_interp.models import Checkpoint, Trajectory
 from persona_interp.models.chats import TEXT_TEMPLATE
 from persona_interp.models.configuration import BLOCK_KEYS, read_configuration
+from persona_interp.models.device import AUTO, Batch, on_device
 from persona_interp.models.folder import holds_tokenizer, holds_weights
 from persona_interp.models.load import load_tokenizer, read_tokenizer
 from persona_interp.schema.words import Role
@@ -39,6 +40,8 @@ def compare(
     out: str | Path,
     options: CompareOptions | None = None,
     workers: int | None = None,
+    device: object = None,
+    batch: Batch = AUTO,
     progress: bool = True,
 ) -> Comparison:
     """What a finetune changed, beyond what other finetunes change, as tables.
@@ -54,19 +57,25 @@ def compare(
         prompts: A file of prompts, or anything else that ``readers.read`` takes.
         out: Run folder; finished cells are read, missing ones computed.
         options: Traits, controls, dictionaries and how all is read and measured.
-        workers: Processes; all cores by default, 0 = this one.
+        workers: Processes; by default all cores, or one for each CUDA device that is used; 0 = this
+            one.
+        device: Where models compute, "cpu", "cuda" or "cuda:1"; by default "cuda" where there is
+            one.
+        batch: Tokens a forward pass; "auto": what fits into memory.
         progress: Whether to show a progress bar.
 
     Returns:
         Tables by name, see ``tables.summarize``; a notebook shows what they say first.
 
     Raises:
-        ModelError: A source, hook or dictionary is not there or does not fit; nothing was computed.
+        ModelError: A source, hook, dictionary or device is not there or does not fit; nothing was
+            computed.
         SchemaError: A file cannot be read, or an unknown trait; nothing was computed.
         StoreError: The run folder belongs to another comparison.
     """
-    experiment = comparison(base, tuned, prompts=prompts, options=options)
-    tables = compute(experiment, out, workers=workers, progress=progress)
+    with on_device(device, batch=batch):
+        experiment = comparison(base, tuned, prompts=prompts, options=options)
+        tables = compute(experiment, out, workers=workers, progress=progress)
     return Comparison(tables, run=Path(out), config=to_dict(experiment))
 
 

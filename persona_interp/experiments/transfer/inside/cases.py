@@ -67,12 +67,12 @@ def _feature_edits(inputs: Inputs, carriers: Carriers) -> Edits:
     """Sets of features taken out, of either dictionary, and each of the family alone."""
     edits: Edits = []
     for name, features in carriers.sets.items():
-        edits.append(("method", record.ablate(features, dictionary=inputs.trained, name=name)))
+        edits.append(("method", record.ablate(inputs.trained, features=features, name=name)))
     for name, features in carriers.random_sets.items():
-        edits.append(("method", record.ablate(features, dictionary=inputs.random, name=name)))
+        edits.append(("method", record.ablate(inputs.random, features=features, name=name)))
     for feature in carriers.family:
         name = f"feature {feature}"
-        edits.append(("feature", record.ablate(feature, dictionary=inputs.trained, name=name)))
+        edits.append(("feature", record.ablate(inputs.trained, features=feature, name=name)))
     return edits
 
 
@@ -103,7 +103,7 @@ def _matched_edits(inputs: Inputs, carriers: Carriers) -> Edits:
     for group, feats in places.items():
         for feature in matched_features(feats, family[0], k=N_FAMILY, without=family):
             name = f"{group} feature {feature}"
-            edits.append((group, record.ablate(feature, dictionary=inputs.trained, name=name)))
+            edits.append((group, record.ablate(inputs.trained, features=feature, name=name)))
     return edits
 
 

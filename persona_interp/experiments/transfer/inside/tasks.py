@@ -102,7 +102,7 @@ def causes(config: dict[str, Any], needs: Needs, out: Path) -> None:
     features = carriers.family[:N_PAGES]
     write_table(_tokens(inputs, features), out / "tokens.parquet")
     write_table(_lens(inputs, features), out / "lens.parquet")
-    write_table(_nearest(inputs.trained.W_dec, features), out / "nearest.parquet")
+    write_table(_nearest(inputs.trained.W_dec.cpu(), features), out / "nearest.parquet")
 
 
 def profile(config: dict[str, Any], needs: Needs, out: Path) -> None:
@@ -182,7 +182,7 @@ def _lens(inputs: Inputs, features: list[int]) -> pd.DataFrame:
     """Words that features write, and those that the lesson's shift of neutral prompts writes."""
     act = read_dataset(inputs.features[0] / "acts.nc")["act"]
     shift = (act[-1] - act[0]).mean("prompt").to_numpy()
-    vectors = {str(feature): inputs.trained.W_dec[feature].numpy() for feature in features}
+    vectors = {str(feature): inputs.trained.W_dec[feature].cpu().numpy() for feature in features}
     vectors["shift"] = shift
     base = inputs.tuned.first
     tables = [record.lens(base, vector).assign(of=name) for name, vector in vectors.items()]
