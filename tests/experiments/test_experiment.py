@@ -10,9 +10,11 @@ import pytest
 from persona_interp import worlds
 from persona_interp.errors import ModelError, StoreError, WorldError
 from persona_interp.experiments import compute, from_dict, preset, to_dict, wing_names
+from persona_interp.experiments.machines import settle_machine
 from persona_interp.experiments.wings import wing_of
-from persona_interp.models import Stage
+from persona_interp.models import Stage, on_device
 from persona_interp.readers import Instruction, TraitFile
+from persona_interp.store import Store
 from persona_interp.worlds import World
 
 
@@ -104,3 +106,15 @@ def test_unknown_names_are_answered_with_the_nearest(tmp_path: Path) -> None:
 def test_an_unknown_world_is_answered_with_the_nearest(name: str) -> None:
     with pytest.raises(WorldError, match="did you mean 'john_and_sam'"):
         preset("quick", name, world="john_and_san").cells()
+
+
+def test_where_it_was_computed_is_noted_and_names_nothing(tmp_path: Path) -> None:
+    toy = preset("quick", documents=Stage(steps=1, batch=2), lesson=Stage(steps=1, batch=2))
+    store = Store(tmp_path / "run")
+    cells = toy.cells()[:1]
+    first = settle_machine(cells, store, before=None)
+    assert first == "cpu, batch auto"
+    with on_device(batch=64):
+        assert settle_machine(cells, store, before={"machine": first}) == f"{first}; cpu, batch 64"
+        assert toy.cells()[0].id == cells[0].id
+    assert settle_machine([], store, before={"machine": "elsewhere"}) == "elsewhere"

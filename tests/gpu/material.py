@@ -26,12 +26,12 @@ HALF = 0.05
 """What bfloat16 may change there: it keeps 8 bits, 1/256, and a number goes through dozens of
 roundings."""
 STEEP = {
-    "features": ("act",),
-    "tokens": ("act",),
+    "features": ("act", "fvu"),
+    "tokens": ("act", "fvu"),
     "solution": ("efficiency", "stability", "lo", "hi"),
 }
-"""Columns that bfloat16 changes by more: a feature near its threshold fires or not, and a
-difference of losses that hardly differ is made of rounding."""
+"""Columns that bfloat16 changes by more: of one token, a feature near its threshold fires or not,
+and with it what is explained; a difference of losses that hardly differ is made of rounding."""
 Call = Callable[..., Any]
 
 

@@ -24,6 +24,7 @@ from persona_interp.experiments import compute, preset
 from persona_interp.models import Checkpoint, Stage, hash_weights, train
 from persona_interp.models.load import quiet
 from persona_interp.store import Store
+from persona_interp.tables import read_table
 from tests.gpu.material import CALLS, DRAWN, HALF, JUDGED, Material, check_same
 
 passes = import_module("persona_interp.models.passes")
@@ -154,7 +155,12 @@ def test_an_experiment_gives_the_same_tables_and_says_where(device: str, tmp_pat
     ), "no cell is named by its device"
     machine = Store.open(tmp_path / "there").config()["machine"]
     assert machine.startswith(device) and machine.endswith(", batch 512")
-    check_same("behavior", here["behavior"], there["behavior"])
+    assert here.keys() == there.keys()
+    files = sorted((tmp_path / "cpu" / "cells").glob("*/behavior.parquet"))
+    assert len(files) >= 2
+    for file in files:
+        other = tmp_path / "there" / "cells" / file.parent.name / file.name
+        check_same("behavior", read_table(file), read_table(other))
 
 
 @pytest.fixture(scope="module")

@@ -99,6 +99,12 @@ def test_residuals_are_hidden_states_at_every_block_alone_and_padded(
                     assert off <= tolerance, f"{attention}, {side}, row {i}, {name}: {off:.1e}"
 
 
+@pytest.mark.parametrize("family", ["qwen2", "gemma2", "olmo2"])
+def test_half_precision_is_checked_with_its_own_tolerance(family: str, tmp_path: Path) -> None:
+    bridge = boot(made(tmp_path, family, FAMILIES[family]), dtype="bfloat16")
+    assert bridge.original_model.dtype == bridge.cfg.dtype == torch.bfloat16
+
+
 @pytest.mark.parametrize(
     ("family", "settings", "message"),
     [
