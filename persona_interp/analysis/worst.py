@@ -95,7 +95,7 @@ def _shifts(
         worlds = dict.fromkeys(odds["seed"].unique().tolist(), worlds)
     lessons = taught if isinstance(taught, Mapping) else dict.fromkeys(worlds, taught)
     leaks = {seed: _leaks(of_seed, lessons[seed]) for seed, of_seed in worlds.items()}
-    columns = zip(*(odds[c] for c in ("seed", "persona", "trait")), strict=True)
+    columns = zip(*(odds[c].to_numpy() for c in ("seed", "persona", "trait")), strict=True)
     odds = odds.loc[[trait in leaks[seed].get(persona, ()) for seed, persona, trait in columns]]
     if odds.empty:
         raise SchemaError(

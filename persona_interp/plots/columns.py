@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from persona_interp.errors import SchemaError, unknown
@@ -53,3 +55,20 @@ def span(numbers: Iterable[Any], *, write: Callable[[Any], str] = str) -> str:
     """
     numbers = list(numbers)
     return " to ".join(write(number) for number in distinct((min(numbers), max(numbers))))
+
+
+def excludes_zero(lo: npt.ArrayLike, hi: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Whether intervals leave out 0: what puts a dot into a cell and "rose" into a sentence.
+
+    Args:
+        lo: Lower ends; NaN or infinite where there is no interval.
+        hi: Upper ends.
+
+    Returns:
+        True where both ends are numbers on one side of 0; dims as given.
+
+    >>> excludes_zero([0.5, -1.0, 0.0, float("nan")], [1.0, -0.5, 1.0, 2.0]).tolist()
+    [True, True, False, False]
+    """
+    lo, hi = np.asarray(lo, np.float64), np.asarray(hi, np.float64)
+    return np.isfinite(lo) & np.isfinite(hi) & ((lo > 0) | (hi < 0))

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from persona_interp.errors import SchemaError
-from persona_interp.plots.columns import distinct, require, span
+from persona_interp.plots.columns import distinct, excludes_zero, require, span
 from persona_interp.plots.style import COLOR_BAR, caption, panels, style
 
 LABEL_WIDTH = 20
@@ -56,7 +56,7 @@ def heatmap(
     labels, where = _layers(hooks)
     with style():
         figure, (axes,) = panels(height=max(1.1 + 0.17 * len(hooks), 2.0))
-        image = cells(axes, estimate, limit=limit, sure=(lo > 0) | (hi < 0), write=_writer(limit))
+        image = cells(axes, estimate, limit=limit, sure=excludes_zero(lo, hi), write=_writer(limit))
         axes.set_yticks(range(len(hooks)), labels)
         axes.set_ylabel(where)
         axes.set_xticks(range(len(roles)), [str(role) for role in roles])
