@@ -1,4 +1,4 @@
-"""The code of docs/coming_from.md runs as it stands there; imports of peers are what is installed."""
+"""The code of docs/coming_from.md runs as it stands; imports of peers are what is installed."""
 
 import ast
 import importlib
@@ -13,7 +13,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "coming_from.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 OURS = [code for code in BLOCKS if "pi." in code]
 TINY = {
-    "world.corpus(30_000)": "world.corpus(200), stage=pi.models.Stage(steps=4, batch=4, loss='all')",
+    "world.corpus(30_000)": "world.corpus(200), stage=pi.models.Stage(steps=4, loss='all')",
     "stage=pi.models.LESSON": "stage=pi.models.Stage(steps=4, batch=4, lr=1e-2)",
     "world.corpus(5_000, seed=1), hook=hook": "world.corpus(60), hook=hook, steps=20, d_sae=32",
     "world.corpus(500, seed=2)": "world.corpus(20, seed=2)",

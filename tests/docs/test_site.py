@@ -1,4 +1,4 @@
-"""The built site loads nothing from anywhere else, and shows what it should: run by ``make docs``."""
+"""The built site loads nothing from elsewhere, and shows what it should; run by make docs."""
 
 import ast
 import re
