@@ -105,13 +105,15 @@ def _shifts(
     run = run_columns(behavior)
     parts: list[pd.DataFrame] = []
     cell = ["context", "persona", "topic", "trait", "question"]
+    # one number for the five, because rows are matched by it many times
+    odds["cell"] = odds.groupby(cell, sort=False, dropna=False).ngroup()
     for _, rows in odds.groupby([*run, "context", "persona"], sort=False, dropna=False):
         labels = in_order(rows)["checkpoint"].tolist()
         if len(labels) < 2:
             raise SchemaError(f"a shift needs two checkpoints of a run; got only '{labels[0]}'.")
-        first = rows.loc[rows["checkpoint"] == labels[0]].set_index(cell)
-        last = rows.loc[rows["checkpoint"] == labels[-1]].set_index(cell)
-        parts.append(last.assign(shift=last["logodds"] - first["logodds"]).reset_index())
+        first = rows.loc[rows["checkpoint"] == labels[0]].set_index("cell")
+        last = rows.loc[rows["checkpoint"] == labels[-1]].set_index("cell")
+        parts.append(last.assign(shift=last["logodds"] - first["logodds"]))
     shifts = pd.concat(parts, ignore_index=True)
     return shifts.assign(
         half=shifts["question"].str.startswith("test").astype(int),

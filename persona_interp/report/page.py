@@ -222,16 +222,17 @@ def _placed(blocks: Iterable[Block], contents: list[Block], *, folded: bool) -> 
         if block["kind"] == "figure":
             yield block | _picture(block["png"], block["stem"], folded=folded)
             continue
-        if block["kind"] == "heading" or block.get("listed"):
-            text = block.get("text") or block["summary"]
-            block = block | {"id": f"section-{len(contents) + 1}"}
-            contents.append(
-                {"id": block["id"], "text": text, "folded": folded or "text" not in block}
-            )
+        placed = dict(block)
+        is_heading = block["kind"] == "heading"
+        if is_heading or block.get("listed"):
+            placed["id"] = f"section-{len(contents) + 1}"
+            text = block["text"] if is_heading else block["summary"]
+            entry = {"id": placed["id"], "text": text, "folded": folded or not is_heading}
+            contents.append(entry)
         if "blocks" in block:
             hidden = folded or not block["open"]
-            block = block | {"blocks": list(_placed(block["blocks"], contents, folded=hidden))}
-        yield block
+            placed["blocks"] = list(_placed(block["blocks"], contents, folded=hidden))
+        yield placed
 
 
 def _picture(png: Path, stem: str, *, folded: bool) -> dict[str, Any]:
