@@ -30,6 +30,9 @@ ROOMS = (
 ).split()
 """Modules with a page of the reference, in the order of the experiment."""
 
+WIDGET = "application/vnd.jupyter.widget-view+json"
+"""What only a running kernel can draw: a bar."""
+
 DOCTEST = re.compile(r"^>>>.*?(?=\n\n|\Z)", re.DOTALL | re.MULTILINE)
 """An example: from its first line to an empty one."""
 
@@ -105,10 +108,19 @@ def _notebook(path: Path) -> Iterator[tuple[str, str | bytes]]:
     """A notebook as a page, and its pictures as files beside it."""
     exporter = MarkdownExporter()
     resources: dict[str, Any] = {"unique_key": path.stem, "output_files_dir": path.stem}
-    text, made = exporter.from_notebook_node(_executed(path), resources=resources)
+    notebook = _executed(path)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if not _is_noise(output)]
+    text, made = exporter.from_notebook_node(notebook, resources=resources)
     yield f"notebooks/{path.stem}.md", text
     for name, data in made["outputs"].items():
         yield f"notebooks/{name}", data
+
+
+def _is_noise(output: nbformat.NotebookNode) -> bool:
+    """Whether an output is a progress bar or a warning: of the machine that executed it."""
+    return output.get("name") == "stderr" or WIDGET in output.get("data", {})
 
 
 def _executed(path: Path) -> nbformat.NotebookNode:

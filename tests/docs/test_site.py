@@ -90,5 +90,7 @@ def test_every_room_shows_all_that_it_exports() -> None:
 def test_notebooks_have_their_pictures() -> None:
     for notebook in (ROOT / "notebooks").glob("*.ipynb"):
         page = SITE / "notebooks" / f"{notebook.stem}.html"
-        pictures = [a for a in read(page).addresses if a.endswith(".png")]
-        assert len(pictures) > 1 and "Traceback" not in read(page).text, notebook.stem
+        pictures = [a for a in read(page).addresses if f"{notebook.stem}/" in a]
+        assert len(pictures) > 1, notebook.stem
+        for noise in ("Traceback", "Warning:", "it/s]", "s/it]"):
+            assert noise not in read(page).text, f"{notebook.stem}: {noise}"
