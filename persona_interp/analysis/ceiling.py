@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from persona_interp.worlds import World
+from persona_interp.worlds.bayes import speakers
 
 CEILING = "exact Bayes"
 """Method whose row is what an ideal reader of the statements reaches."""
@@ -43,8 +44,7 @@ def probabilities(
         holders[:, column] = np.isin(personas, whose)
     # many documents say the same, and no order of statements changes what follows from them
     keys = [tuple(sorted(labels)) for labels in stated]
-    beliefs = {}
-    for key in set(keys):
-        belief = world.posterior([key]).persona["probability"].to_numpy()
-        beliefs[key] = np.nan_to_num(belief)  # whom the population never shows is nobody
-    return np.stack([beliefs[key] for key in keys]) @ holders
+    different = list(dict.fromkeys(keys))
+    row_of = {key: row for row, key in enumerate(different)}
+    beliefs = np.nan_to_num(speakers(world, different))  # whom the population never shows is nobody
+    return beliefs[[row_of[key] for key in keys]] @ holders

@@ -157,7 +157,7 @@ def _shifts(behavior: pd.DataFrame, *, first: str, last: str) -> dict[Key, _Shif
     rows = behavior.loc[behavior["checkpoint"].isin([first, last])].reset_index(drop=True)
     rows = rows.assign(prompt=rows["split"] + ": " + rows["template"])
     labels = rows["checkpoint"].to_numpy()
-    keys = list(zip(*(rows[c] for c in ASKED), strict=True))
+    keys = list(zip(*(rows[c].to_numpy() for c in ASKED), strict=True))
     by_checkpoint: dict[str, dict[Key, Block]] = {first: {}, last: {}}
     for block in blocks(rows, ["checkpoint", *ASKED]):
         by_checkpoint[labels[block.row]][keys[block.row]] = block

@@ -11,6 +11,7 @@ because of a mean of probabilities that the one template with the largest decide
 covers. Both agree where templates are alike.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -123,29 +124,46 @@ def blocks(behavior: pd.DataFrame, by: list[str]) -> list[Block]:
         name = behavior["prompt"]
     else:
         name = behavior["split"] + ": " + behavior["template"]
-    prompt, prompts = pd.factorize(name, sort=True)
-    value, values = pd.factorize(behavior["value"])
+    prompt, prompts = pd.factorize(name, sort=True, use_na_sentinel=False)
+    value, values = pd.factorize(behavior["value"], use_na_sentinel=False)
     group = behavior.groupby(by, sort=False, dropna=False, observed=True).ngroup().to_numpy()
-    logprob = behavior["logprob"].to_numpy(np.float64)
-    mass = behavior["answer_mass"].to_numpy(np.float64)
-    order = np.argsort(group, kind="stable")
+    # One sort instead of a groupby with a pivot in each group: there are many groups. Sorted, the
+    # rows of a group are its cells, prompt by prompt.
+    order = np.lexsort((value, prompt, group))
+    prompt, value, group = prompt[order], value[order], group[order]
+    logprob = behavior["logprob"].to_numpy(np.float64)[order]
+    mass = behavior["answer_mass"].to_numpy(np.float64)[order]
+    is_new_group = np.diff(group, prepend=-1) != 0
+    is_new_prompt = is_new_group | (np.diff(prompt, prepend=-1) != 0)
+    is_twice = ~is_new_prompt & (np.diff(value, prepend=-1) == 0)
+    starts = np.flatnonzero(is_new_group)
+    first_rows = np.minimum.reduceat(order, starts)
+    sizes = np.bincount(group)
+    n_prompts = np.bincount(group, is_new_prompt).astype(int)
+    n_values = np.bincount(np.unique(group * len(values) + value) // len(values))
+    gaps = np.bincount(group, is_twice | np.isnan(logprob))
+    wrong = (sizes != n_prompts * n_values) | (gaps > 0)
+    if wrong.any():
+        g = int(np.argmax(wrong))
+        where = ", ".join(f"{c}={behavior[c].iloc[first_rows[g]]}" for c in by)
+        raise SchemaError(
+            f"expected every prompt with every value once, got {sizes[g]} rows for {n_prompts[g]} "
+            f"prompts x {n_values[g]} values at {where}; give rows of different runs a column that "
+            "tells them apart (arm, lr, seed)."
+        )
+    prompt_names, value_names = np.asarray(prompts, object), np.asarray(values, object)
     parts = []
-    # One sort and one split instead of a groupby with a pivot in each group: there are many groups.
-    for rows in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
-        i, row = np.unique(prompt[rows], return_inverse=True)
-        j, column = np.unique(value[rows], return_inverse=True)
-        cells = np.full((len(i), len(j)), np.nan)
-        cells[row, column] = logprob[rows]
-        if len(rows) != cells.size or np.isnan(cells).any():
-            where = ", ".join(f"{c}={behavior[c].iloc[rows[0]]}" for c in by)
-            raise SchemaError(
-                f"expected every prompt with every value once, got {len(rows)} rows for {len(i)} "
-                f"prompts x {len(j)} values at {where}; give rows of different runs a column that "
-                "tells them apart (arm, lr, seed)."
-            )
-        per_prompt = np.empty(len(i))
-        per_prompt[row] = mass[rows]
-        parts.append(Block(int(rows[0]), tuple(prompts[i]), tuple(values[j]), cells, per_prompt))
+    for row, start, size, width in zip(first_rows, starts, sizes, n_values, strict=True):
+        cells = slice(start, start + size)
+        per_prompt = slice(start, start + size, width)
+        block = Block(
+            int(row),
+            tuple(prompt_names[prompt[per_prompt]]),
+            tuple(value_names[value[start : start + width]]),
+            logprob[cells].reshape(-1, width),
+            mass[per_prompt],
+        )
+        parts.append(block)
     return parts
 
 
@@ -181,6 +199,18 @@ def pooled(logprob: Bits) -> tuple[Bits, Bits]:
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.logaddexp2.reduce(within, axis=-2) - np.log2(within.shape[-2])
     return mean, _odds(mean)
+
+
+def _pooled(matrices: Sequence[Bits]) -> list[tuple[Bits, Bits]]:
+    """What ``pooled`` gives of each matrix; those of one shape are computed together."""
+    of_shape: dict[tuple[int, ...], list[int]] = {}
+    for i, matrix in enumerate(matrices):
+        of_shape.setdefault(matrix.shape, []).append(i)
+    results: dict[int, tuple[Bits, Bits]] = {}
+    for members in of_shape.values():
+        both = pooled(np.stack([matrices[i] for i in members]))
+        results |= zip(members, zip(*both, strict=True), strict=True)
+    return [results[i] for i in range(len(matrices))]
 
 
 def _within(logprob: Bits) -> Bits:
@@ -225,8 +255,8 @@ def logodds(behavior: pd.DataFrame, *, split: str | None = None) -> pd.DataFrame
     behavior = chosen_split(behavior, split)
     by = [*(c for c in AT if c in behavior), *run_columns(behavior), *ASKED]
     rows, values, numbers = [], [], []
-    for block in blocks(behavior, by):
-        mean, odds = pooled(block.logprob)
+    parts = blocks(behavior, by)
+    for block, (mean, odds) in zip(parts, _pooled([b.logprob for b in parts]), strict=True):
         rows += [block.row] * len(odds)
         values += block.values
         mass = np.full(len(odds), block.answer_mass.mean())

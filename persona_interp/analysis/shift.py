@@ -79,7 +79,7 @@ def shift(
     mask = [point in points for point in zip(number, behavior["checkpoint"], strict=True)]
     behavior, number = behavior.loc[mask], number[mask].to_numpy()
     labels = behavior["checkpoint"].to_numpy()
-    questions = list(zip(*(behavior[c] for c in ASKED), strict=True))
+    questions = list(zip(*(behavior[c].to_numpy() for c in ASKED), strict=True))
     by_point: dict[tuple[int, str], dict[tuple[str, ...], Block]] = {}
     for block in blocks(behavior, [*run, "checkpoint", *ASKED]):
         point = number[block.row], labels[block.row]

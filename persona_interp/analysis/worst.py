@@ -95,7 +95,7 @@ def _shifts(
         worlds = dict.fromkeys(odds["seed"].unique().tolist(), worlds)
     lessons = taught if isinstance(taught, Mapping) else dict.fromkeys(worlds, taught)
     leaks = {seed: _leaks(of_seed, lessons[seed]) for seed, of_seed in worlds.items()}
-    columns = zip(*(odds[c] for c in ("seed", "persona", "trait")), strict=True)
+    columns = zip(*(odds[c].to_numpy() for c in ("seed", "persona", "trait")), strict=True)
     odds = odds.loc[[trait in leaks[seed].get(persona, ()) for seed, persona, trait in columns]]
     if odds.empty:
         raise SchemaError(
@@ -105,13 +105,15 @@ def _shifts(
     run = run_columns(behavior)
     parts: list[pd.DataFrame] = []
     cell = ["context", "persona", "topic", "trait", "question"]
+    # one number for the five, because rows are matched by it many times
+    odds["cell"] = odds.groupby(cell, sort=False, dropna=False).ngroup()
     for _, rows in odds.groupby([*run, "context", "persona"], sort=False, dropna=False):
         labels = in_order(rows)["checkpoint"].tolist()
         if len(labels) < 2:
             raise SchemaError(f"a shift needs two checkpoints of a run; got only '{labels[0]}'.")
-        first = rows.loc[rows["checkpoint"] == labels[0]].set_index(cell)
-        last = rows.loc[rows["checkpoint"] == labels[-1]].set_index(cell)
-        parts.append(last.assign(shift=last["logodds"] - first["logodds"]).reset_index())
+        first = rows.loc[rows["checkpoint"] == labels[0]].set_index("cell")
+        last = rows.loc[rows["checkpoint"] == labels[-1]].set_index("cell")
+        parts.append(last.assign(shift=last["logodds"] - first["logodds"]))
     shifts = pd.concat(parts, ignore_index=True)
     return shifts.assign(
         half=shifts["question"].str.startswith("test").astype(int),

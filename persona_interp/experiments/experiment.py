@@ -17,8 +17,8 @@ from persona_interp.experiments.cells import run
 from persona_interp.experiments.days import settle_day, start_of
 from persona_interp.experiments.dtypes import settle_dtype
 from persona_interp.experiments.machines import settle_machine
+from persona_interp.experiments.reading import CountedStore, counted_figures
 from persona_interp.experiments.wings import Wing, wing_named, wing_of, wing_of_config
-from persona_interp.files import collect_writes
 from persona_interp.models.day import on_day
 from persona_interp.models.device import AUTO, Batch, on_device
 from persona_interp.models.stage import Stage
@@ -179,7 +179,7 @@ def summarize(experiment: Experiment, store: Store) -> "dict[str, pd.DataFrame]"
     return wing_of(experiment).function("tables", "summarize")(experiment, store)
 
 
-def report(run: str | Path, *, out: str | Path | None = None) -> Path:
+def report(run: str | Path, *, out: str | Path | None = None, progress: bool = True) -> Path:
     """Write tables, figures and ``report.html`` of a run again, from its finished cells.
 
     Args:
@@ -187,6 +187,7 @@ def report(run: str | Path, *, out: str | Path | None = None) -> Path:
             itself be written.
         out: Where they go; into the run's folder by default, and for one that is read-only into
             ``NAME_report`` of the current folder.
+        progress: Whether to show how far it is.
 
     Returns:
         Path of ``report.html``.
@@ -197,21 +198,23 @@ def report(run: str | Path, *, out: str | Path | None = None) -> Path:
     """
     from persona_interp.report import provenance_of  # loads matplotlib
 
-    store = Store.open(run)
+    store = CountedStore.open(run)
     config = store.config()
     wing = wing_of_config(config)
     experiment = from_dict(config)
     check_listed(store.root)
     target = report_folder(store.root, out)
-    with on_day(config.get(TEMPLATE_DAY, "")), collect_writes() as written:
-        tables = wing.function("tables", "summarize")(experiment, store)
+    with on_day(config.get(TEMPLATE_DAY, "")):
+        with store.shown(progress=progress):
+            tables = wing.function("tables", "summarize")(experiment, store)
         provenance = provenance_of(store, config)
         if not tables:
             raise StoreError(
                 f"there is nothing to report of {store.root} yet: no cell that a table is made of "
                 "is finished. Run the experiment with this --out."
             )
-        page = draw_report(target, tables, provenance=provenance, wing=wing)
+        with counted_figures(progress=progress) as written:
+            page = draw_report(target, tables, provenance=provenance, wing=wing)
     if target == store.root:
         store.vouch(dict.fromkeys(written))
     return page

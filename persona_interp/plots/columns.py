@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from persona_interp.errors import SchemaError, unknown
@@ -86,3 +88,20 @@ def missing(table: pd.DataFrame, *columns: str, names: str) -> str:
     more = f" and {len(who) - FEW} more" if len(who) > FEW else ""
     verb = "is" if n == 1 else "are"
     return f"Not drawn: {n} of {absent.size} values {verb} missing (NaN): {few}{more}."
+
+
+def excludes_zero(lo: npt.ArrayLike, hi: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Whether intervals leave out 0: what puts a dot into a cell and "rose" into a sentence.
+
+    Args:
+        lo: Lower ends; NaN or infinite where there is no interval.
+        hi: Upper ends.
+
+    Returns:
+        True where both ends are numbers on one side of 0; dims as given.
+
+    >>> excludes_zero([0.5, -1.0, 0.0, float("nan")], [1.0, -0.5, 1.0, 2.0]).tolist()
+    [True, True, False, False]
+    """
+    lo, hi = np.asarray(lo, np.float64), np.asarray(hi, np.float64)
+    return np.isfinite(lo) & np.isfinite(hi) & ((lo > 0) | (hi < 0))

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError
 from persona_interp.plots.cells import NO_VALUE, cells
-from persona_interp.plots.columns import distinct, require, span
+from persona_interp.plots.columns import distinct, excludes_zero, require, span
 from persona_interp.plots.layout import finish
 from persona_interp.plots.style import COLOR_BAR, panels, style
 
@@ -52,7 +52,7 @@ def heatmap(
     labels, where = _layers(hooks)
     with style():
         figure, (axes,) = panels()
-        image = cells(axes, estimate, limit=limit, sure=(lo > 0) | (hi < 0), write=_writer(limit))
+        image = cells(axes, estimate, limit=limit, sure=excludes_zero(lo, hi), write=_writer(limit))
         axes.set_yticks(range(len(hooks)), labels)
         axes.set_ylabel(where)
         axes.set_xticks(range(len(roles)), [str(role) for role in roles])

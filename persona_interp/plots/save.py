@@ -68,7 +68,7 @@ def save(
             "[0]}; got none."
         )
     stem = Path(stem)
-    files = {"png": _render(figure, "png"), "pdf": _render(figure, "pdf")}
+    files = _render(figure)
     files["csv"] = as_csv(table)
     hashes = {
         f"{stem.name}.{suffix}": hashlib.sha256(data).hexdigest() for suffix, data in files.items()
@@ -111,9 +111,18 @@ def as_csv(table: pd.DataFrame) -> bytes:
     return text.encode()
 
 
-def _render(figure: Figure, kind: str) -> bytes:
+def _render(figure: Figure) -> dict[str, bytes]:
     """Bytes of a figure without times and versions, so that equal input gives equal files."""
-    buffer = io.BytesIO()
-    with style():  # font type and resolution are read when saving
-        figure.savefig(buffer, format=kind, metadata=UNDATED[kind])
-    return buffer.getvalue()
+    files = {}
+    engine = figure.get_layout_engine()
+    try:
+        for kind, metadata in UNDATED.items():
+            buffer = io.BytesIO()
+            with style():  # font type and resolution are read when saving
+                figure.savefig(buffer, format=kind, metadata=metadata)
+            files[kind] = buffer.getvalue()
+            # laid out once: both files are the same picture, and the second costs less
+            figure.set_layout_engine("none")
+    finally:
+        figure.set_layout_engine(engine)
+    return files

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError
 from persona_interp.plots.cells import NO_VALUE, cells
-from persona_interp.plots.columns import distinct, require, span
+from persona_interp.plots.columns import distinct, excludes_zero, require, span
 from persona_interp.plots.layout import finish
 from persona_interp.plots.style import COLOR_BAR, panels, style
 from persona_interp.schema.words import Arm, Unit
@@ -49,7 +49,7 @@ def transfer(table: pd.DataFrame, *, row: str = "arm", title: str = "") -> Figur
         table.pivot(index=row, columns="trait", values=column).loc[rows, traits].to_numpy()
         for column in ("estimate", "lo", "hi")
     )
-    sure = (lo > 0) | (hi < 0)
+    sure = excludes_zero(lo, hi)
     labels = [str(name) for name in rows]
     if "bayes_certain" in table:
         first = table[table[row] == rows[0]].set_index("trait")
@@ -85,10 +85,13 @@ def _short(trait: str, table: pd.DataFrame) -> str:
 def _note(table: pd.DataFrame) -> str:
     text = f"Shift of log odds, after minus before. {NO_VALUE}. Dot: 95 % interval excludes 0"
     if "n_seeds" in table:
-        seeds = span(table["n_seeds"])
-        if min(table["n_seeds"]) > 1:
-            return f"{text} (t over {seeds} seeds)."
-        return f"{text}; {seeds} seed: no interval over seeds."
+        least, most = min(table["n_seeds"]), max(table["n_seeds"])
+        if most == 1:
+            return f"{text}; 1 seed: no interval over seeds."
+        over = f"t over {span(table['n_seeds'].loc[table['n_seeds'] > 1])} seeds"
+        if least == 1:
+            over += "; of what one seed has, over its templates or topics"
+        return f"{text} ({over})."
     if "n" not in table:
         return f"{text}."
     n = table.loc[table["trait"] != "mean", "n"].min()

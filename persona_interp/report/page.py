@@ -2,18 +2,22 @@
 
 A report is a list of blocks (headings, paragraphs, figures, tables, token views); Jinja's
 autoescaping turns every piece of data into text, and characters that nobody would see are spelled
-out. The page carries its figures as data URIs, and a content security policy forbids everything
-else: it opens offline and can do nothing. Only a block that needs scripts (a token view) brings
-them: constants of this package, embedded once, allowed by their hash. Data never sits in them.
+out. What is open from the start the page carries itself, as data URIs; pictures of folded blocks
+are the files that stand beside it, loaded when they are unfolded. A content security policy
+forbids everything else: it opens offline and can do nothing. Only a block that needs scripts (a
+token view) brings them: constants of this package, embedded once, allowed by their hash. Data never
+sits in them.
 """
 
 import base64
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
 import pandas as pd
@@ -42,15 +46,26 @@ def page(title: str, blocks: list[Block]) -> str:
     >>> "<b>" in page("a", [heading("<b>")])
     False
     """
-    return document("page", scripts=list(_scripts(blocks)), title=title, blocks=blocks)
+    contents: list[Block] = []
+    placed = list(_placed(blocks, contents, folded=False))
+    return document(
+        "page",
+        scripts=list(_scripts(blocks)),
+        # the pictures of folded blocks: files beside the page, or from the same server
+        images="data: 'self' file:",
+        title=title,
+        blocks=placed,
+        contents=contents,
+    )
 
 
-def document(name: str, *, scripts: Sequence[str], **values: Any) -> str:
+def document(name: str, *, scripts: Sequence[str], images: str = "data:", **values: Any) -> str:
     """A template of this folder with its style, filled with data; inert but for these scripts.
 
     Args:
         name: Of the template and of its style: ``page``, ``browser``.
         scripts: Constants without any data; the page may run these and nothing else.
+        images: Where pictures may come from, as a content security policy says it.
         values: What the template shows; everything is escaped.
 
     Returns:
@@ -66,7 +81,7 @@ def document(name: str, *, scripts: Sequence[str], **values: Any) -> str:
     environment.filters["json"] = _json
     style = (folder / f"{name}.css").read_text(encoding="utf-8")
     scripts = list(dict.fromkeys(scripts))
-    policy = f"default-src 'none'; img-src data:; style-src {_hash(style)}"
+    policy = f"default-src 'none'; img-src {images}; style-src {_hash(style)}"
     if scripts:
         policy += f"; script-src {' '.join(map(_hash, scripts))}"
     template = environment.get_template(f"{name}.html")
@@ -103,7 +118,7 @@ def paragraph(text: str, *, source: str = "", lead: bool = False) -> Block:
 
 
 def figure(png: Path, *, caption: str) -> Block:
-    """An embedded figure, with links to its PDF, PNG and CSV.
+    """A figure, with links to its PDF, PNG and CSV; its bytes are on the page unless folded.
 
     Args:
         png: Image file; the PDF and CSV of the same stem lie beside it, one folder below the
@@ -113,10 +128,9 @@ def figure(png: Path, *, caption: str) -> Block:
     Returns:
         A block.
     """
-    image = "data:image/png;base64," + base64.b64encode(png.read_bytes()).decode()
     return {
         "kind": "figure",
-        "image": image,
+        "png": png,
         "caption": caption,
         "stem": f"{png.parent.name}/{png.stem}",
     }
@@ -195,6 +209,60 @@ def details(summary: str, blocks: Sequence[Block], *, opened: bool = False) -> B
     'Examples'
     """
     return {"kind": "details", "summary": summary, "blocks": list(blocks), "open": opened}
+
+
+def first_open(groups: Iterable[Sequence[list[Block]]]) -> list[Block]:
+    """What is shown several times over (other rates, other hooks): the first open, others folded.
+
+    Args:
+        groups: The sections of each time: blocks that begin with a heading.
+
+    Returns:
+        The blocks of the first group that has any; of every later section one folded block under
+        its heading, which the table of contents lists.
+
+    >>> again = first_open([[[heading("lr 0.1")]], [[heading("lr 0.2"), paragraph("x")]]])
+    >>> [block["kind"] for block in again], again[1]["summary"]
+    (['heading', 'details'], 'lr 0.2')
+    """
+    content: list[Block] = []
+    for group in groups:
+        sections = [section for section in group if section]
+        if not content:
+            content = [block for section in sections for block in section]
+            continue
+        for first, *rest in sections:
+            content.append({**details(first["text"], rest), "listed": True})
+    return content
+
+
+def _placed(blocks: Iterable[Block], contents: list[Block], *, folded: bool) -> Iterator[Block]:
+    """Blocks as the template takes them; headings are numbered and go into the contents."""
+    for block in blocks:
+        if block["kind"] == "figure":
+            yield block | _picture(block["png"], block["stem"], folded=folded)
+            continue
+        placed = dict(block)
+        is_heading = block["kind"] == "heading"
+        if is_heading or block.get("listed"):
+            placed["id"] = f"section-{len(contents) + 1}"
+            text = block["text"] if is_heading else block["summary"]
+            entry = {"id": placed["id"], "text": text, "folded": folded or not is_heading}
+            contents.append(entry)
+        if "blocks" in block:
+            hidden = folded or not block["open"]
+            placed["blocks"] = list(_placed(block["blocks"], contents, folded=hidden))
+        yield placed
+
+
+def _picture(png: Path, stem: str, *, folded: bool) -> dict[str, Any]:
+    """Where the browser finds a picture, and the room to keep for it (pixels)."""
+    data = png.read_bytes()
+    width, height = struct.unpack(">II", data[16:24])
+    source = f"data:image/png;base64,{base64.b64encode(data).decode()}"
+    if folded:
+        source = quote(f"{stem}.png")
+    return {"source": source, "width": width, "height": height, "lazy": folded}
 
 
 def _scripts(blocks: Sequence[Block]) -> Iterator[str]:

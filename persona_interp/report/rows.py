@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from persona_interp.plots.columns import excludes_zero
 from persona_interp.schema.words import Effect
 
 Row = Any
@@ -75,11 +76,9 @@ def effect(row: Row) -> Effect:
     low, high = _ends(row)
     if not (math.isfinite(low) and math.isfinite(high)):
         return Effect.UNKNOWN
-    if low > 0:
-        return Effect.RISE
-    if high < 0:
-        return Effect.FALL
-    return Effect.NONE
+    if not excludes_zero(low, high):
+        return Effect.NONE
+    return Effect.RISE if low > 0 else Effect.FALL
 
 
 def size(row: Row) -> str:
@@ -105,6 +104,23 @@ def size(row: Row) -> str:
         return f"{mean} {interval} (95 % t interval over {seeds} seeds)"
     over = f"95 % t interval over {topics} topics; one seed, so none over seeds exists"
     return f"{mean} {interval} ({over})"
+
+
+def deciding(summary: pd.DataFrame) -> pd.DataFrame:
+    """Table whose interval is the one that sentences speak of, for a figure beside them.
+
+    Args:
+        summary: Rows as for ``effect``.
+
+    Returns:
+        The rows, with ``lo`` and ``hi`` over seeds, or within the seed where there is one.
+
+    >>> row = {"lo": float("nan"), "hi": float("nan"), "lo_topics": 0.5, "hi_topics": 1.5}
+    >>> deciding(pd.DataFrame([row | {"n_seeds": 1}]))[["lo", "hi"]].values.tolist()
+    [[0.5, 1.5]]
+    """
+    ends = [_ends(row) for row in rows(summary)]
+    return summary.assign(lo=[lo for lo, _ in ends], hi=[hi for _, hi in ends])
 
 
 def _ends(row: Row) -> tuple[float, float]:

@@ -1,5 +1,6 @@
 """What does any report say of the worst case beside the average?"""
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -41,7 +42,7 @@ def worst_cases(tables: dict[str, pd.DataFrame], **at: Any) -> list[Block]:
     table = cases.assign(worst=[_interval(row) for row in rows(cases)])
     first = [column for column in cases.columns if column not in (*WORST, *LAST, *at)]
     return [
-        page.heading("Average and worst case"),
+        page.heading(", ".join(["Average and worst case", *_settings(at)])),
         page.table(
             table.loc[:, [*first, *LAST]], caption=CAPTION, source="tables/worst.csv", rows=80
         ),
@@ -51,3 +52,9 @@ def worst_cases(tables: dict[str, pd.DataFrame], **at: Any) -> list[Block]:
 def _interval(row: Row) -> str:
     """The worst case with its interval (bits)."""
     return f"{row.estimate:+.2f} [{row.lo:+.2f}, {row.hi:+.2f}]"
+
+
+def _settings(at: Mapping[str, Any]) -> Iterator[str]:
+    """What the rows have in common, for a heading."""
+    for name, value in at.items():
+        yield f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"

@@ -175,6 +175,39 @@ def _table(world: "World", probability: np.ndarray) -> pd.DataFrame:
     )
 
 
+def _speakers(mixture: _Mixture, weight: np.ndarray) -> np.ndarray:
+    """Probability of every persona; NaN where the population never shows the persona."""
+    speaks = mixture.mass @ mixture.persona > 0
+    return np.where(speaks, weight @ mixture.persona, np.nan)
+
+
+def speakers(
+    world: "World", documents: Iterable[Iterable[Any]], *, population: Kinds | None = None
+) -> np.ndarray:
+    """Belief of an ideal reader about the speaker of every document, each on its own.
+
+    Args:
+        world: The world that wrote the documents.
+        documents: Statements of each, traits or labels.
+        population: Kinds of documents that they are of; ``world.population`` by default.
+
+    Returns:
+        Probability, dims (document, persona); NaN where the population never shows the persona.
+
+    Raises:
+        WorldError: Statements that nobody of the population makes.
+
+    >>> from persona_interp.worlds import john_and_sam
+    >>> speakers(john_and_sam(), [["sport=football"], ["place=beach"]]).shape
+    (2, 16)
+    """
+    if population is None:
+        population = world.population
+    mixture = _mixture(world, population, None)
+    rows = [_speakers(mixture, _condition(world, mixture, [said])) for said in documents]
+    return np.stack(rows)
+
+
 def posterior(
     world: "World",
     evidence: Iterable[Any] = (),
@@ -187,12 +220,8 @@ def posterior(
         population = world.population
     mixture = _mixture(world, population, counts)
     weight = _condition(world, mixture, evidence)
-    speaks = mixture.mass @ mixture.persona > 0
     persona = pd.DataFrame(
-        {
-            "persona": [p.name for p in world.personas],
-            "probability": np.where(speaks, weight @ mixture.persona, np.nan),
-        }
+        {"persona": [p.name for p in world.personas], "probability": _speakers(mixture, weight)}
     )
     view = _table(world, weight @ mixture.view)
     statement = _table(world, weight @ mixture.statement)

@@ -110,8 +110,10 @@ class Cast:
             Probability within the topic: personas x trait labels; half each where a persona holds
             two values of a topic.
         """
-        traits = self.traits
-        rows = [[(t in p.traits) / len(p.values(t.topic)) for t in traits] for p in self.personas]
+        traits, rows = self.traits, []
+        for persona in self.personas:
+            shares = {t: 1 / len(persona.values(t.topic)) for t in persona.traits}
+            rows.append([shares.get(trait, 0.0) for trait in traits])
         return pd.DataFrame(
             np.array(rows),
             index=pd.Index([p.name for p in self.personas], name="persona"),

@@ -19,7 +19,7 @@ EFFECTS = {"lesson": (2.5, 6.0), "unrelated lesson": (-0.5, -0.25), "scrambled w
 
 KNOWN = set(
     "html head meta title link style body h1 h2 p small a figure img figcaption div table thead "
-    "tbody tr th td details summary span b script".split()
+    "tbody tr th td details summary span b script nav ul li".split()
 )
 KNOWN |= set("header main nav section label select input button ul".split())  # of the browser
 VOID = {"meta", "link", "img", "input"}

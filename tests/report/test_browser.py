@@ -1,6 +1,7 @@
 """A real browser without a network shows the report, and has nothing to complain about."""
 
 import html
+import json
 import re
 import shutil
 import subprocess
@@ -37,9 +38,9 @@ def chromium() -> str:
     pytest.skip(f"none of {', '.join(NAMES)} is installed; the report was not shown in a browser")
 
 
-def dump(chromium: str, path: Path, profile: Path) -> tuple[str, list[str]]:
+def dump(chromium: str, path: Path, profile: Path, *flags: str) -> tuple[str, list[str]]:
     """What the page looks like to the browser, and what its console says."""
-    command = [chromium, *FLAGS, f"--user-data-dir={profile}", "--dump-dom", path.as_uri()]
+    command = [chromium, *FLAGS, *flags, f"--user-data-dir={profile}", "--dump-dom", path.as_uri()]
     shell = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
     return shell.stdout, [line for line in shell.stderr.splitlines() if "CONSOLE" in line]
 
@@ -111,3 +112,59 @@ def test_the_policy_lets_only_the_two_scripts_run(
     shown, console = dump(chromium, path, tmp_path / "profile")
     assert "<title>still</title>" in shown and "colored-tokens" in shown
     assert console and all("Content Security Policy" in line for line in console)
+
+
+MEASURE = """<!doctype html><title>measure</title><pre id="said"></pre>
+<iframe id="page" src="ADDRESS" width="WIDTH" height="4000"></iframe>
+<script>
+document.getElementById("page").onload = event => {
+  const page = event.target.contentDocument, wide = page.defaultView.innerWidth, cut = [];
+  page.querySelectorAll("details").forEach(details => { details.open = true; });
+  if (page.documentElement.scrollWidth > wide) cut.push("the page scrolls sideways");
+  for (const element of page.querySelectorAll("body *")) {
+    const box = (element.closest(".scroll") || element).getBoundingClientRect();
+    if (box.right > wide + 0.5 || box.left < -0.5) cut.push(element.outerHTML.slice(0, 80));
+  }
+  for (const element of page.querySelectorAll(".scroll")) {
+    element.scrollLeft = element.scrollWidth;  // every column can be reached
+    const last = element.querySelector("tr").lastElementChild.getBoundingClientRect();
+    if (last.right > element.getBoundingClientRect().right + 1) cut.push("a last column");
+  }
+  const lazy = [...page.images].filter(image => image.loading === "lazy");
+  lazy.forEach(image => { image.loading = "eager"; });
+  setTimeout(() => {  // the clock stands while they are loaded
+    lazy.filter(image => !image.naturalWidth).forEach(image => cut.push(image.src));
+    const report = {cut, lazy: lazy.length, scroll: page.querySelectorAll(".scroll").length};
+    document.getElementById("said").textContent = JSON.stringify(report);
+  }, 3000);
+};
+</script>"""
+"""A page that measures another one, whose own policy lets no script in."""
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [1280, 400])
+def test_no_column_is_cut_off_and_folded_pictures_are_shown(
+    chromium: str,
+    planted: Callable[..., dict[str, pd.DataFrame]],
+    provenance: dict[str, Any],
+    tmp_path: Path,
+    width: int,
+) -> None:
+    tables = planted()
+    tables["samples"]["text"] = "long" * 200 + " answer" * 200
+    tables["mixing"] = tables["mixing"].assign(at_bound="wide" * 60)
+    rates = [
+        tables,
+        {name: table.assign(lr=1e-4) for name, table in tables.items() if "lr" in table},
+    ]
+    both = {name: pd.concat([t[name] for t in rates if name in t]) for name in tables}
+    path = draw_report(tmp_path / "run", both, provenance=provenance)
+    outer = MEASURE.replace("ADDRESS", path.as_uri()).replace("WIDTH", str(width))
+    (tmp_path / "measure.html").write_text(outer, encoding="utf-8")
+    flag = "--allow-file-access-from-files"
+    shown, _ = dump(chromium, tmp_path / "measure.html", tmp_path / "profile", flag)
+    (said,) = re.findall(r'<pre id="said">(.*?)</pre>', shown, re.DOTALL)
+    measured = json.loads(html.unescape(said))
+    assert measured["cut"] == []
+    assert measured["lazy"] > 2 and measured["scroll"] > 2

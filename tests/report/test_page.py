@@ -1,5 +1,6 @@
 """Whatever a table holds, the page is inert: text stays text, nothing is loaded, nothing runs."""
 
+import base64
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -16,13 +17,18 @@ HOSTILE = (
     "{{ 7 * 7 }}"
 )
 
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+)
+"""A picture of one pixel."""
+
 
 @pytest.fixture
 def hostile(tmp_path: Path) -> str:
     """A page with every kind of block, all of them hostile."""
     png = tmp_path / "figures" / "x.png"
     png.parent.mkdir()
-    png.write_bytes(b"\x89PNG")
+    png.write_bytes(PIXEL)
     frame = pd.DataFrame({HOSTILE: [HOSTILE, "plain"], "x": [1.0, float("nan")]})
     blocks = [
         page.heading(HOSTILE),
@@ -30,7 +36,8 @@ def hostile(tmp_path: Path) -> str:
         page.paragraph("no source"),
         page.figure(png, caption=HOSTILE),
         page.table(frame, caption=HOSTILE, source="tables/a.csv"),
-        page.details(HOSTILE, [page.paragraph(HOSTILE)]),
+        page.details(HOSTILE, [page.paragraph(HOSTILE), page.figure(png, caption="folded")]),
+        *page.first_open([[[page.heading("open")]], [[page.heading(HOSTILE)]]]),
     ]
     return page.page(HOSTILE, blocks)
 
@@ -40,14 +47,14 @@ def test_hostile_text_stays_text(hostile: str, parse: Parse) -> None:
     assert "script" not in {tag for tag, _ in document.nodes}
     assert [name for _, attrs in document.nodes for name in attrs if name.startswith("on")] == []
     # title, h1, heading, paragraph, figure; of the table its caption, a column and a cell; of the
-    # details two
-    assert document.text.count(HOSTILE) == 10
+    # details two; a folded section; two entries of the contents
+    assert document.text.count(HOSTILE) == 13
 
 
 def test_nothing_is_loaded(hostile: str, parse: Parse) -> None:
     nodes = parse(hostile).nodes
     addresses = [attrs[name] for _, attrs in nodes for name in ("src", "href") if name in attrs]
-    harmless = re.compile(r"data:(image/png;base64,|,)|(tables|figures)/[\w.]+$")
+    harmless = re.compile(r"data:(image/png;base64,|,)|(tables|figures)/[\w.]+$|#section-\d+$")
     assert all(harmless.match(address or "") for address in addresses), addresses
     assert "://" not in hostile
     assert "url(" not in hostile and "@import" not in hostile
@@ -56,8 +63,25 @@ def test_nothing_is_loaded(hostile: str, parse: Parse) -> None:
 def test_the_policy_allows_its_own_style_and_no_script(hostile: str, parse: Parse) -> None:
     nodes = parse(hostile).nodes
     (policy,) = [attrs["content"] or "" for _, attrs in nodes if "http-equiv" in attrs]
-    assert policy.startswith("default-src 'none'; img-src data:; style-src 'sha256-")
+    assert policy.startswith("default-src 'none'; img-src data: 'self' file:; style-src 'sha256-")
     assert "unsafe" not in policy and "script-src" not in policy
+
+
+def test_only_what_is_folded_stands_beside_the_page(hostile: str, parse: Parse) -> None:
+    pictures = [attrs for tag, attrs in parse(hostile).nodes if tag == "img"]
+    first, folded = pictures
+    assert (first["src"] or "").startswith("data:image/png;base64,") and "loading" not in first
+    assert folded["src"] == "figures/x.png" and folded["loading"] == "lazy"
+    assert all(attrs["width"] == attrs["height"] == "1" for attrs in pictures)
+
+
+def test_contents_lead_to_every_section_once(parse: Parse) -> None:
+    rates = [[[page.heading(f"lr {lr}"), page.heading("more")]] for lr in (1, 2)]
+    document = parse(page.page("a", [*page.first_open(rates), page.heading("end")]))
+    places = [attrs["id"] for _, attrs in document.nodes if "id" in attrs]
+    links = [attrs["href"] for tag, attrs in document.nodes if tag == "a"]
+    assert links == [f"#{place}" for place in places] and len(places) == 5
+    assert [attrs for tag, attrs in document.nodes if tag == "details"] == [{}]
 
 
 def test_equal_blocks_are_equal_bytes() -> None:

@@ -290,30 +290,39 @@ def _features(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> list[
         page.heading("Features"),
         page.paragraph(text, source="tables/fidelity.csv"),
     ]
-    for number, (sae, fits) in enumerate(tables["fidelity"].groupby("sae", sort=False)):
-        text = f"Does {sae} describe each checkpoint?"
-        plot, name = plots.fidelity(fits), f"fidelity_{number}"
-        section.append(
-            page.saved_figure(run, name, plot, table=fits, caption=text, provenance=provenance)
+    of_dictionary = [
+        [_of_dictionary(run, tables, sae=str(sae), number=number, provenance=provenance)]
+        for number, sae in enumerate(tables["fidelity"]["sae"].unique())
+    ]
+    return section + page.first_open(of_dictionary)
+
+
+def _of_dictionary(
+    run: Path, tables: Tables, *, sae: str, number: int, provenance: Mapping[str, Any]
+) -> list[Block]:
+    """Whether one dictionary fits, what moved in it, and the pages of what moved most."""
+    fits = only(tables["fidelity"], sae=sae)
+    save = {"table": fits, "caption": f"Does {sae} describe each checkpoint?"}
+    plot = plots.fidelity(fits)
+    figure = page.saved_figure(run, f"fidelity_{number}", plot, **save, provenance=provenance)
+    section = [page.heading(f"Features of {sae}"), figure]
+    if Fit.UNUSABLE in set(fits["verdict"]) or not has(tables, "features"):
+        return section
+    for place, end in enumerate(only(tables["features"], sae=sae)["end"].unique()):
+        moved = _moved(tables["effects"], sae=sae, end=str(end))
+        text = f"Features of {sae}: {end} against the base, beside the controls."
+        plot = plots.forest(moved, unit=Unit.ACTIVATION)
+        if all(only(moved, role=Role.TUNED)["controls"].notna()):
+            plot = plots.volcano(moved)
+        # the place on the page makes the names of files distinct
+        stem = f"{number}_{place}"
+        figure = page.saved_figure(
+            run, f"volcano_{stem}", plot, table=moved, caption=text, provenance=provenance
         )
-        if Fit.UNUSABLE in set(fits["verdict"]) or not has(tables, "features"):
-            continue
-        for end in only(tables["features"], sae=sae)["end"].unique():
-            moved = _moved(tables["effects"], sae=str(sae), end=str(end))
-            text = f"Features of {sae}: {end} against the base, beside the controls."
-            plot = plots.forest(moved, unit=Unit.ACTIVATION)
-            if all(only(moved, role=Role.TUNED)["controls"].notna()):
-                plot = plots.volcano(moved)
-            # the place on the page makes the names of files distinct
-            name = f"volcano_{number}_{len(section)}"
-            figure = page.saved_figure(
-                run, name, plot, table=moved, caption=text, provenance=provenance
-            )
-            section.append(figure)
-            stem = f"{number}_{len(section)}"
-            section += _feature_pages(
-                run, tables, sae=str(sae), end=str(end), stem=stem, provenance=provenance
-            )
+        section.append(figure)
+        section += _feature_pages(
+            run, tables, sae=sae, end=str(end), stem=stem, provenance=provenance
+        )
     return section
 
 

@@ -1,7 +1,6 @@
 """What did a dose run find, in words and figures?"""
 
 from collections.abc import Mapping
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -83,22 +82,26 @@ def _figures(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> lis
         return []
     lrs = sorted(set(only(tables["curves"], when=Moment.AFTER).lr))
     arms = [arm for arm in ARMS if arm in set(tables["curves"].arm)]
-    figures = []
-    for arm, lr in product(arms, lrs):
-        caption = (
-            f"Documents {ARMS[arm]}; contrast before, in the prompt and after the lesson, and the "
-            "fitted curve."
-        )
-        figure = page.saved_figure(
-            run,
-            f"dose_{arm}_lr{lr:g}",
-            draw(tables, arm=arm, lr=lr),
-            table=numbers(tables, arm=arm, lr=lr),
-            caption=caption,
-            provenance=provenance,
-        )
-        figures.append(figure)
-    return figures
+    groups = []
+    for lr in lrs:
+        sections = []
+        for arm in arms:
+            caption = (
+                f"Documents {ARMS[arm]}; contrast before, in the prompt and after the lesson, and "
+                "the fitted curve."
+            )
+            figure = page.saved_figure(
+                run,
+                f"dose_{arm}_lr{lr:g}",
+                draw(tables, arm=arm, lr=lr),
+                table=numbers(tables, arm=arm, lr=lr),
+                caption=caption,
+                provenance=provenance,
+            )
+            heading = page.heading(f"Documents {ARMS[arm]}, lesson at lr {lr:g}")
+            sections.append([heading, figure])
+        groups.append(sections)
+    return page.first_open(groups)
 
 
 def answer(row: Row, *, first: str, second: str) -> str:

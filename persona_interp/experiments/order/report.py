@@ -52,7 +52,7 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
             f"{run} has not finished both orders yet, so there is nothing to report; run the "
             "experiment on."
         )
-    parts = _recencies(tables)
+    phases = []
     for lr in dict.fromkeys(tables["order"].lr):
         caption = (
             "Contrast by order, before and after the lesson, and what is left under own names; "
@@ -66,7 +66,8 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
             caption=caption,
             provenance=provenance,
         )
-        parts.append(figure)
+        phases.append([[page.heading(f"Phases at lr {lr:g}"), figure]])
+    parts = [*_recencies(tables), *page.first_open(phases)]
     parts.append(page.heading("Does the assistant-style finetune hide the preference?"))
     for sentence in _contrast_sentences(tables["contrasts"]):
         parts.append(page.paragraph(sentence, source="tables/contrasts.csv"))

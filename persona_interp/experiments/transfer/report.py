@@ -12,9 +12,10 @@ from persona_interp import analysis, plots
 from persona_interp.errors import StoreError
 from persona_interp.experiments.transfer import findings
 from persona_interp.experiments.transfer.inside.report import contexts, inside, layers
+from persona_interp.experiments.transfer.tables import over_seeds
 from persona_interp.report import page
 from persona_interp.report.page import Block
-from persona_interp.report.rows import only
+from persona_interp.report.rows import deciding, only
 from persona_interp.report.worst import worst_cases
 from persona_interp.schema.words import Role, Unit
 
@@ -50,16 +51,24 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
     lrs = sorted(tables["summary"].lr.unique(), reverse=True)
     hooks = list(dict.fromkeys(tables["fidelity"].hook)) if "fidelity" in tables else []
     at: dict[str, Any] = {"target": target, "provenance": provenance}
-    content: list[Block] = []
-    for lr in lrs:
-        content += _behavior(run, tables, arm=arm, lr=lr, lead=lr == lrs[0], **at)
-    for lr, hook in product(lrs, hooks):
-        content += _features(run, tables, arm=arm, lr=lr, hook=hook, **at)
-        content += inside(run, tables, arm=arm, lr=lr, hook=hook, **at)
-    for lr in lrs:
-        content += layers(run, tables, lr=lr, **at)
-        content += contexts(tables, lr=lr)
-        content += worst_cases(tables, lr=lr)
+    content = page.first_open(
+        [_behavior(run, tables, arm=arm, lr=lr, lead=lr == lrs[0], **at)] for lr in lrs
+    )
+    content += page.first_open(
+        [
+            _features(run, tables, arm=arm, lr=lr, hook=hook, **at),
+            inside(run, tables, arm=arm, lr=lr, hook=hook, **at),
+        ]
+        for lr, hook in product(lrs, hooks)
+    )
+    content += page.first_open(
+        [
+            layers(run, tables, lr=lr, **at),
+            contexts(tables, lr=lr),
+            worst_cases(tables, lr=lr),
+        ]
+        for lr in lrs
+    )
     return content + _base(tables, target=target) + _samples(tables)
 
 
@@ -98,7 +107,8 @@ def _behavior(
     if matrix.seed.nunique() == 1:
         seeds = None
     else:
-        matrix = analysis.across_seeds(matrix, by=["arm", "trait"])
+        # the sentences above and the dots in its cells are of the same intervals
+        matrix = deciding(over_seeds(matrix, by=["arm", "trait"]))
         curve = analysis.across_seeds(curve, by=["arm", "step"])
     caption = "Shift of each untaught trait, by lesson and world."
     matrix_block = page.saved_figure(

@@ -4,7 +4,7 @@ One function a kind of cell: it reads the cell's files, and those of the cells i
 tables by name.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,7 +68,8 @@ def summarize(experiment: Transfer, store: Store) -> Tables:
                 parts.setdefault(name, []).append(table.assign(seed=seed))
     tables = {name: pd.concat(rows, ignore_index=True) for name, rows in parts.items()}
     if "transfer" in tables:
-        tables["summary"] = over_seeds(tables["transfer"])
+        mean = tables["transfer"].loc[tables["transfer"]["trait"] == "mean"]
+        tables["summary"] = over_seeds(mean, by=["arm", "lr", "persona"])
     if "behavior" in tables:  # gathered only for this: the worst case is one over all seeds
         tables["worst"] = _worst(tables.pop("behavior"), world_of_seed)
     return tables
@@ -111,23 +112,23 @@ def _of_features(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(feature=numbers).loc[numbers.notna()].astype({"feature": int})
 
 
-def over_seeds(transfer: pd.DataFrame) -> pd.DataFrame:
-    """Mean rows over seeds, with intervals.
+def over_seeds(shifts: pd.DataFrame, *, by: Sequence[str]) -> pd.DataFrame:
+    """Shifts over seeds, with intervals.
 
     Args:
-        transfer: Table ``transfer`` of ``summarize``.
+        shifts: Rows of the table ``transfer`` of ``summarize``.
+        by: Columns that tell the rows of a seed apart.
 
     Returns:
-        One row an arm, rate and persona: a t interval over seeds; of a single seed an interval over
-        topics instead, in columns of its own.
+        One row a group: a t interval over seeds; of a single seed its interval over topics (of one
+        trait over templates) instead, in columns of its own: ``report.rows.deciding`` takes one.
     """
-    mean = transfer.loc[transfer.trait == "mean"]
-    by = ["arm", "lr", "persona"]
-    summary = analysis.across_seeds(mean, by=by)
-    topics = mean.groupby(by, sort=False).agg(
+    by = list(by)
+    summary = analysis.across_seeds(shifts, by=by)
+    within = shifts.groupby(by, sort=False).agg(
         lo_topics=("lo", "first"), hi_topics=("hi", "first"), n_topics=("n", "first")
     )
-    summary = summary.merge(topics, on=by, validate="one_to_one")
+    summary = summary.merge(within, on=by, validate="one_to_one")
     summary.loc[summary.n_seeds > 1, ["lo_topics", "hi_topics"]] = np.nan
     return summary
 

@@ -9,8 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from persona_interp.experiments.experiment import draw_report
+from persona_interp.experiments.transfer.tables import over_seeds
+from persona_interp.report import page
+from persona_interp.schema.words import Effect
 
 Tables = Callable[..., dict[str, pd.DataFrame]]
 AT = "blocks_1_hook_out_lr0.001"
@@ -60,7 +64,8 @@ def test_every_link_leads_to_a_file(report: Path) -> None:
         "run.json",
     }
     assert len(links) > 10
-    assert [link for link in links if not (report.parent / link).is_file()] == []
+    files = [link for link in links if not link.startswith("#")]
+    assert [link for link in files if not (report.parent / link).is_file()] == []
 
 
 def test_one_seed_is_never_called_more(report: Path) -> None:
@@ -82,6 +87,45 @@ def test_two_seeds_are_averaged(
     assert "place=beach" not in set(matrix.trait), (
         "the taught trait is in no figure of untaught ones"
     )
+
+
+@pytest.mark.parametrize("seeds", ["one", "two", "two of the lesson alone"])
+def test_dots_and_sentences_are_of_the_same_intervals(
+    planted: Tables,
+    provenance: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    seeds: str,
+) -> None:
+    tables = planted(seeds=(0,) if seeds == "one" else (0, 1))
+    transfer = tables["transfer"]
+    if seeds == "two of the lesson alone":
+        transfer = transfer.loc[(transfer["seed"] == 0) | (transfer["arm"] == "lesson")]
+    transfer["estimate"] += transfer["seed"] / 8  # else the interval over seeds has no width
+    mean = transfer.loc[transfer["trait"] == "mean"]
+    tables |= {"transfer": transfer}
+    tables["summary"] = over_seeds(mean, by=["arm", "lr", "persona"])
+    drawn: list[Figure] = []
+    saved = page.saved_figure
+    monkeypatch.setattr(page, "saved_figure", lambda *a, **k: drawn.append(a[2]) or saved(*a, **k))
+    html = draw_report(tmp_path, tables, provenance=provenance).read_text(encoding="utf-8")
+    (axes,) = [figure.axes[0] for figure in drawn if "Shift of log odds" in figure_caption(figure)]
+    last = len(axes.get_xticklabels()) - 1
+    arms = [label.get_text() for label in axes.get_yticklabels()]
+    dots = {
+        arms[int(text.get_position()[1])]: text.get_text().endswith("•")
+        for text in axes.texts
+        if text.get_position()[0] == last
+    }
+    assert dots["lesson"] == ("untaught traits rose in the nameless assistant" in html)
+    for arm in ("unrelated lesson", "scrambled world"):
+        (verdict,) = re.findall(rf">{arm.capitalize()}: ([^;]*);", html)
+        assert dots[arm] == (verdict in (Effect.RISE, Effect.FALL)), f"{arm}: {verdict}"
+    assert dots["lesson"] and not dots["scrambled world"], "both kinds are planted"
+
+
+def figure_caption(figure: Figure) -> str:
+    return figure.get_supxlabel()
 
 
 def test_a_failed_gate_is_said_in_the_headline(

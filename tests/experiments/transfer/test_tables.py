@@ -94,7 +94,8 @@ def test_two_seeds_have_an_interval_over_seeds(tables: dict[str, pd.DataFrame]) 
     twice = pd.concat(
         [tables["transfer"], tables["transfer"].assign(seed=1, estimate=lambda t: t.estimate + 0.1)]
     )
-    summary = over_seeds(twice)
+    mean = twice.loc[twice["trait"] == "mean"]
+    summary = over_seeds(mean, by=["arm", "lr", "persona"])
     assert set(summary.n_seeds) == {2}
     assert (summary.lo < summary.estimate).all() and (summary.estimate < summary.hi).all()
     assert summary.lo_topics.isna().all()

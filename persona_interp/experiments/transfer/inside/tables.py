@@ -4,6 +4,7 @@ One function a kind of cell: it reads the cell's files, and those of the cells i
 tables by name.
 """
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def _read_features(
     neutral = read_dataset(folder / "acts.nc")
     parts = []
     for method in METHODS:
-        vectors = read_directions(store.path(personas) / f"{method}.nc")
+        vectors = _directions(store.path(personas, f"{method}.nc"))
         parts.append(analysis.direction_shift(neutral, vectors).assign(method=method))
     tables["directions"] = pd.concat(parts, ignore_index=True).assign(**labels)
     return tables
@@ -215,16 +216,26 @@ def _chance(
 ) -> pd.DataFrame:
     """Cosines that random directions have with the shift that each arm's lesson made."""
     folder = store.path(cells["causes", lr, hook])
+    directions = {match: read_directions(folder / f"{match}.nc") for match in (RANDOM, VARIED)}
     rows = []
     for arm in experiment.feature_arms:
         neutral = read_dataset(store.path(cells["features", arm, lr, hook], "acts.nc"))
-        for match in RANDOM, VARIED:
-            random = read_directions(folder / f"{match}.nc")
+        for match, random in directions.items():
             cosines = analysis.direction_shift(neutral, random)["cosine"]
             lo, hi = analysis.chance_range(cosines)
             row = {"arm": str(arm), "match": match, "lo": lo, "hi": hi, "most": cosines.max()}
             rows.append(row | {"n": len(cosines)})
     return pd.DataFrame(rows)
+
+
+def _directions(path: Path) -> xr.DataArray:
+    """Directions of a file that several cells are compared with; read again only if it changed."""
+    return _read_once(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=len(METHODS))
+def _read_once(path: Path, modified: int) -> xr.DataArray:
+    return read_directions(path)
 
 
 def _readouts(folder: Path, name: str) -> xr.DataArray:
