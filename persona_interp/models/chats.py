@@ -143,6 +143,30 @@ def has_system(tokenizer: Any) -> bool:
     return True
 
 
+def as_read(tokenizer: Any, chats: Iterable[Conversation]) -> list[Conversation]:
+    """Chats as a tokenizer can read them: without a chat template a question alone is plain text.
+
+    Args:
+        tokenizer: A tokenizer.
+        chats: Lists of messages.
+
+    Returns:
+        The chats; for a base model that has no chat template, one message of a user becomes one of
+        role "text". Chats of several messages stay as they are, and are refused when they are read.
+
+    >>> from types import SimpleNamespace
+    >>> as_read(SimpleNamespace(chat_template=None), [[{"role": "user", "content": "Once"}]])
+    [[{'role': 'text', 'content': 'Once'}]]
+    """
+    chats = list(chats)
+    if tokenizer.chat_template is not None:
+        return chats
+    return [
+        [{**chat[0], "role": "text"}] if [m["role"] for m in chat] == ["user"] else chat
+        for chat in chats
+    ]
+
+
 def stretches(
     tokenizer: Any, conversations: Iterable[Conversation], *, complete: bool
 ) -> list[list[Stretch]]:

@@ -3,13 +3,15 @@
 Nothing here asks a hub.
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from tokenizers import Tokenizer as RawTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from persona_interp.errors import ModelError, excerpt
@@ -30,6 +32,8 @@ from persona_interp.models.weight_files import (
     weight_files,
 )
 
+SPLIT = ("Once upon a time, 12 cats", "don't  do\n\nthat: 3.14")
+"""Texts that tell apart how tokenizers split words, numbers and spaces."""
 SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
@@ -164,8 +168,33 @@ def read_tokenizer(folder: Path, *, trusted: bool = False) -> Any:
                 "cannot say where in the text its tokens are; save a fast one (tokenizer.json) "
                 "there."
             )
+        tokenizer = _as_saved(tokenizer, folder)
         _check_tokenizer(tokenizer, folder)
     return tokenizer
+
+
+def _as_saved(tokenizer: Any, folder: Path) -> Any:
+    """The tokenizer that tokenizer.json holds, which transformers may rebuild as another one."""
+    # It goes by the family of the model beside it (model_type), whatever class the tokenizer was
+    # saved as, and the splitting of that family takes the place of the file's.
+    file = folder / "tokenizer.json"
+    if not file.is_file():
+        return tokenizer
+    saved = RawTokenizer.from_file(str(file))
+    rebuilt = tokenizer.backend_tokenizer
+    for text in SPLIT:
+        one, other = (raw.encode(text, add_special_tokens=False).ids for raw in (saved, rebuilt))
+        if one != other:
+            break
+    else:
+        return tokenizer
+    warnings.warn(
+        f"{folder}: transformers takes its tokenizer for a {type(tokenizer).__name__}, which "
+        f"splits {text!r} otherwise ({len(other)} tokens) than its tokenizer.json ({len(one)}); "
+        "the file is used.",
+        stacklevel=4,
+    )
+    return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
 
 
 def hash_weights(checkpoint: Checkpoint | str | Path) -> str:

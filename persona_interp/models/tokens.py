@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from persona_interp.errors import ModelError, SchemaError, unknown
-from persona_interp.models.chats import Stretch, stretches
+from persona_interp.models.chats import Stretch, as_read, stretches
 from persona_interp.models.guard import guard
 from persona_interp.models.literal import Literal, read_literally, special_ids
 from persona_interp.models.slots import Conversation
@@ -148,7 +148,8 @@ def encode(
 
     Args:
         tokenizer: A fast tokenizer.
-        conversations: Lists of messages; plain text is one message of role "text".
+        conversations: Lists of messages; plain text is one message of role "text", and a question
+            alone is plain text too where the tokenizer has no chat template.
         answers: What follows each unfinished conversation, one text each; its tokens begin at
             ``answer_start``.
         complete: Whether conversations end here, so that an end-of-turn or end-of-text follows.
@@ -170,7 +171,7 @@ def encode(
     >>> row.roles[0][:3], row.roles[0][-2:], row.spans
     (['special', 'special', 'user'], ['assistant', 'assistant'], [(8, 10)])
     """
-    conversations = list(conversations)
+    conversations = as_read(tokenizer, conversations)
     after = [""] * len(conversations) if answers is None else list(answers)
     if len(after) != len(conversations) or (complete and answers is not None):
         raise ModelError(

@@ -14,6 +14,8 @@ from persona_interp import schema
 from persona_interp.dictionaries.inputs import AnyDictionary
 from persona_interp.errors import SchemaError, excerpt
 from persona_interp.models import ROLES, Checkpoint, boot, encode
+from persona_interp.models.chats import as_read
+from persona_interp.models.load import load_tokenizer
 from persona_interp.models.outliers import SINK
 from persona_interp.models.passes import Batch
 from persona_interp.readers import TraitFile, read
@@ -112,6 +114,8 @@ def sweep(
         ModelError: The hook does not exist or has another width.
     """
     prompts, base = read(prompts, "prompts"), checkpoint if base is None else base
+    chats = as_read(load_tokenizer(checkpoint), prompts["messages"])
+    prompts = prompts.assign(messages=pd.Series(chats, index=prompts.index, dtype=object))
     if traits and any(m["role"] == "text" for chat in prompts["messages"] for m in chat):
         raise SchemaError("plain text takes no instruction to judge a trait by; ask chats.")
     options: dict[str, Any] = {"device": device, "dtype": dtype, "batch": batch}

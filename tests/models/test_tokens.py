@@ -140,8 +140,10 @@ def test_an_unknown_word_is_named(tokenizer: Any) -> None:
 def test_a_model_without_chat_template_reads_text_but_no_chats(tokenizer: Any) -> None:
     tokenizer.chat_template = None
     assert len(encode(tokenizer, [text("john")])) == 1
+    question = [{"role": "user", "content": "what ?"}]
+    assert encode(tokenizer, [question]) == encode(tokenizer, [text("what ?")])
     with pytest.raises(ModelError, match="PLAIN_TEMPLATE"):
-        encode(tokenizer, [chat("what ?")])
+        encode(tokenizer, [[*question, {"role": "assistant", "content": "john"}]])
 
 
 @pytest.mark.parametrize(
