@@ -38,7 +38,17 @@ def test_the_code_of_this_package_runs(tmp_path: Path, monkeypatch: pytest.Monke
         code = code.replace(text, cheap)
     names: dict[str, object] = {}
     exec(compile(code, str(PAGE), "exec"), names)
-    for table in ("steered", "moved", "fits", "tokens", "answers", "projected", "drift", "words"):
+    for table in (
+        "steered",
+        "heard",
+        "moved",
+        "fits",
+        "tokens",
+        "answers",
+        "projected",
+        "drift",
+        "words",
+    ):
         frame = names[table]
         assert isinstance(frame, pd.DataFrame) and len(frame), table
     assert (tmp_path / "sardonic_response_avg_diff.pt").is_file()

@@ -10,6 +10,9 @@ import torch
 from persona_interp.errors import ModelError
 from tests.gpu.material import HALF, JUDGED, OWN, Material, check_same
 
+DEAR = ("solution",)
+"""Calls that take many passes, and most of the time."""
+NAMES = [pytest.param(n, marks=pytest.mark.slow) if n in DEAR else n for n in OWN]
 ROOM = 250
 """Tokens of a forward pass that fit into the planted memory."""
 
@@ -32,8 +35,8 @@ def expected(material: Material) -> Callable[[str], Any]:
     return result
 
 
-@pytest.mark.parametrize("name", OWN)
-@pytest.mark.parametrize("batch", [1, 64])
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("batch", [pytest.param(1, marks=pytest.mark.slow), 64])
 def test_every_batch_gives_the_same_table(
     name: str, batch: int, material: Material, expected: Callable[[str], Any]
 ) -> None:
@@ -48,7 +51,7 @@ def test_half_precision_stays_within_its_tolerance(
     check_same(name, expected(name), result, tolerance=HALF)
 
 
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", NAMES)
 def test_memory_that_runs_out_changes_nothing(
     name: str,
     material: Material,
