@@ -92,12 +92,12 @@ def check_features(features: int | Iterable[int] | None, dictionary: Dictionary)
         raise SchemaError(
             f"expected indices of features, whole numbers; got {excerpt(features)}."
         ) from error
-    exist = all(0 <= index < n_features for index in indices)
-    if not indices or len(set(indices)) < len(indices) or not exist:
+    absent = [index for index in indices if not 0 <= index < n_features]
+    if not indices or len(set(indices)) < len(indices) or absent:
         name = getattr(dictionary, "name", "this dictionary")
         raise SchemaError(
             f"expected distinct features from 0 to {n_features - 1} of {name}; got "
-            f"{excerpt(indices)}."
+            f"{excerpt(absent or indices)}."
         )
     return indices
 

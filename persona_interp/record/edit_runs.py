@@ -16,7 +16,8 @@ from persona_interp.dictionaries.inputs import bring
 from persona_interp.errors import ModelError
 from persona_interp.models.sites import canonical
 from persona_interp.record.edit import Edit
-from persona_interp.record.places import Layout, Mask, is_on, is_on_after
+from persona_interp.record.places import Layout, is_on, is_on_after
+from persona_interp.record.pooling import Mask
 
 T = TypeVar("T")
 Change = Callable[[Tensor], Tensor]
