@@ -81,6 +81,13 @@ def test_a_comparison_is_its_tables_and_says_what_they_say() -> None:
     assert unfinished._repr_html_().startswith("<div><b>Comparison</b><br><i>run</i> runs/x")
 
 
+def test_an_edit_says_where_it_is_on() -> None:
+    edit = Edit("push", "blocks.1.hook_out", "add", where=("user", "generated"))
+    assert "where='user, generated'" in repr(edit)
+    assert "<i>where</i> user, generated" in edit._repr_html_()
+    assert "where" not in repr(replace(edit, where=()))
+
+
 def test_no_entity_is_cut_in_two() -> None:
     shown = card("World", {"name": "<" * 300})
     assert shown == f"<div><b>World</b><br><i>name</i> {'&lt;' * 50}…</div>"

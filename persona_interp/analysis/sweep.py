@@ -8,8 +8,8 @@ import pandas as pd
 from persona_interp import schema
 from persona_interp.analysis.flips import sign_flip
 from persona_interp.analysis.stats import benjamini_hochberg, cluster_interval
+from persona_interp.schema.words import SURPRISAL
 
-SURPRISAL = "bits_per_token"
 PLACE = ["direction", "control", "quantity", "strength"]
 
 

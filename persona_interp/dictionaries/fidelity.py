@@ -23,12 +23,12 @@ from persona_interp.dictionaries.harvest import CONTENT_ROLES, sample_tokens
 from persona_interp.dictionaries.inputs import AnyDictionary, as_dictionary, bring, check_width
 from persona_interp.errors import ModelError
 from persona_interp.models import Checkpoint, Tokens, boot, encode
-from persona_interp.models.boot import canonical
 from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.models.inputs import as_tuple, list_checkpoints
 from persona_interp.models.outliers import ordinary
 from persona_interp.models.passes import run_rows
+from persona_interp.models.sites import canonical
 from persona_interp.readers import read, table_of
 from persona_interp.schema.words import Fit, Place
 

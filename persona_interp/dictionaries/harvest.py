@@ -25,11 +25,11 @@ from persona_interp.models import (
     hash_weights,
     residuals,
 )
-from persona_interp.models.boot import canonical
 from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.models.inputs import as_tuple
 from persona_interp.models.outliers import ordinary
+from persona_interp.models.sites import canonical
 from persona_interp.models.tokens import added_bos
 from persona_interp.readers import read
 

@@ -3,11 +3,11 @@
 from typing import Any
 
 from persona_interp.errors import ModelError
-from persona_interp.models.sites import HOOK, canonical, hook_name
+from persona_interp.models.sites import HOOK, MID, canonical, hook_name
 
 NEAR = 2
 """Blocks up to which another hook is a neighbor."""
-PARTS = ("ln2.hook_in", "mlp.hook_out", "attn.hook_out")
+PARTS = (MID, "mlp.hook_out", "attn.hook_out")
 """Hooks within a block: the residual after attention, what the MLP and what attention add."""
 
 
@@ -60,5 +60,7 @@ def neighbors(bridge: Any, hook: str) -> list[str]:
         own_names.add(f"blocks.{block}.hook_out")
     if block == -1:
         own_names.add("blocks.0.hook_in")
-    distinct = dict.fromkeys(candidates)
-    return [name for name in distinct if name in bridge.hook_dict and name not in own_names]
+    points = bridge.hook_dict
+    # the residual after attention has its canonical name from the model alone
+    distinct = dict.fromkeys(points[name].name for name in candidates if name in points)
+    return [name for name in distinct if name not in own_names]

@@ -1,10 +1,10 @@
 """In which forms is a dictionary asked for? With its members, as an SAE of SAELens, as a path."""
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from persona_interp.dictionaries.dictionary import Dictionary, SparseDictionary
@@ -69,33 +69,36 @@ def check_width(dictionary: Dictionary, acts: Tensor, hook: str) -> None:
         )
 
 
-def check_features(features: Sequence[int] | None, dictionary: Dictionary) -> list[int]:
+def check_features(features: int | Iterable[int] | None, dictionary: Dictionary) -> list[int]:
     """Indices of features that a dictionary has.
 
     Args:
-        features: Indices; None for all.
+        features: Index or indices; None for all.
         dictionary: The dictionary.
 
     Returns:
-        The indices.
+        The indices: at least one, distinct.
 
     Raises:
-        SchemaError: There is none, one is there twice, or the dictionary has no such feature.
+        SchemaError: They are no such indices.
     """
     n_features = len(dictionary.W_dec)
     if features is None:
         return list(range(n_features))
-    indices = [int(index) for index in np.atleast_1d(features)]
-    if not indices or len(set(indices)) < len(indices):
+    several = features if isinstance(features, Iterable) else (features,)
+    try:
+        indices = [operator.index(index) for index in several]
+    except TypeError as error:
         raise SchemaError(
-            f"features are distinct indices in the dictionary, at least one; got "
-            f"{excerpt(indices)}."
+            f"expected indices of features, whole numbers; got {excerpt(features)}."
+        ) from error
+    absent = [index for index in indices if not 0 <= index < n_features]
+    if not indices or len(set(indices)) < len(indices) or absent:
+        name = getattr(dictionary, "name", "this dictionary")
+        raise SchemaError(
+            f"expected distinct features from 0 to {n_features - 1} of {name}; got "
+            f"{excerpt(absent or indices)}."
         )
-    for index in indices:
-        if not 0 <= index < n_features:
-            raise SchemaError(
-                f"feature {index} does not exist; this dictionary has 0 to {n_features - 1}."
-            )
     return indices
 
 

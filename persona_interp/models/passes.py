@@ -93,27 +93,6 @@ def start_batch(batch: Batch, device: object) -> int:
     return CUDA_BATCH if str(device).startswith(CUDA) else BATCH
 
 
-def row_batches(lengths: Sequence[int], batch: int = BATCH) -> list[list[int]]:
-    """Rows that run together: of similar length, so that little is padded.
-
-    Args:
-        lengths: Tokens of every row.
-        batch: Tokens a forward pass, padding included; a longer row runs alone.
-
-    Returns:
-        Row numbers of every batch, the shortest rows first.
-
-    >>> row_batches([5, 2, 9, 2], batch=10)
-    [[1, 3], [0], [2]]
-    """
-    order, batches = _order(lengths), []
-    start = 0
-    while start < len(order):
-        batches.append(order[start : _stop(order, lengths, start=start, batch=batch)])
-        start += len(batches[-1])
-    return batches
-
-
 class Exhausted(NamedTuple):
     """Memory ran out.
 

@@ -8,9 +8,7 @@ from persona_interp import schema
 from persona_interp.plots.columns import distinct, missing, span
 from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import GRAY, ZERO, nth_color, nth_marker, panels, style
-from persona_interp.schema.words import Unit
-
-SURPRISAL = "bits_per_token"
+from persona_interp.schema.words import SURPRISAL, Unit
 
 
 def sweep(means: pd.DataFrame, *, title: str = "") -> Figure:

@@ -14,7 +14,9 @@ from tqdm import tqdm
 
 from persona_interp.errors import SchemaError
 from persona_interp.models import Tokens, encode
-from persona_interp.models.passes import Batch, run_rows
+from persona_interp.models.device import Batch
+from persona_interp.models.dtype import AUTO
+from persona_interp.models.passes import run_rows
 from persona_interp.record.edit import Edit
 from persona_interp.record.places import lay_out
 from persona_interp.record.pooling import answer_marks
@@ -27,7 +29,7 @@ def answer_bits(
     *,
     answers: Sequence[str] | None = None,
     edits: Sequence[Edit] = (),
-    batch: Batch = "auto",
+    batch: Batch = AUTO,
     desc: str = "bits",
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]:
     """Log2 probability of the answer at the end of each conversation, given what is before it.

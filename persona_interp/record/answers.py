@@ -12,7 +12,8 @@ from persona_interp.errors import SchemaError, StoreError
 from persona_interp.models import Checkpoint, encode, hash_tokens, hash_weights, resolve_dtype
 from persona_interp.models.cache import cache as cache_folder
 from persona_interp.models.cache import short_hash
-from persona_interp.models.passes import Batch
+from persona_interp.models.device import Batch
+from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.readers import read
 from persona_interp.record.edit import Edit, Edits, hash_edit, list_edits
 from persona_interp.record.endpoint import Endpoint
@@ -34,8 +35,8 @@ def answers(
     seed: int = 0,
     edits: Edits = (),
     device: object = None,
-    dtype: str = "float32",
-    batch: Batch = "auto",
+    dtype: str = FULL,
+    batch: Batch = AUTO,
     cache: Path | str | bool | None = None,
 ) -> pd.DataFrame:
     """Answers of the checkpoint to each prompt.

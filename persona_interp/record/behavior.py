@@ -21,8 +21,10 @@ from tqdm import tqdm
 from persona_interp import schema
 from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint, Tokens, encode
+from persona_interp.models.device import Batch
+from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.models.inputs import list_checkpoints
-from persona_interp.models.passes import Batch, run_rows
+from persona_interp.models.passes import run_rows
 from persona_interp.record.edit import Edit, Edits, list_edits
 from persona_interp.record.places import Layout, lay_out, speaker
 from persona_interp.record.subjects import Subject, open_subject
@@ -71,8 +73,8 @@ def behavior(
     *,
     edits: Edits = (),
     device: object = None,
-    dtype: str = "float32",
-    batch: Batch = "auto",
+    dtype: str = FULL,
+    batch: Batch = AUTO,
 ) -> pd.DataFrame:
     """Log2 probability of every answer to every probe, by each checkpoint.
 

@@ -9,7 +9,8 @@ import pandas as pd
 from persona_interp import schema
 from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint
-from persona_interp.models.passes import Batch
+from persona_interp.models.device import Batch
+from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.readers import TraitFile
 from persona_interp.record.behavior import behavior
 from persona_interp.record.inputs import distinct_checkpoints
@@ -29,8 +30,8 @@ def choices(
     traits: Mapping[str, TraitFile],
     *,
     device: object = None,
-    dtype: str = "float32",
-    batch: Batch = "auto",
+    dtype: str = FULL,
+    batch: Batch = AUTO,
 ) -> pd.DataFrame:
     """Log odds that a model says the trait's instruction describes its answers, not the opposite.
 

@@ -85,6 +85,8 @@ class Edit:
             contents["values"] = excerpt(self.values)
         if self.source is not None:
             contents["source"] = self.source.label
+        if self.where:
+            contents["where"] = ", ".join(self.where)
         return contents
 
 

@@ -14,9 +14,10 @@ from torch import Tensor
 from persona_interp.dictionaries.dictionary import Dictionary
 from persona_interp.dictionaries.inputs import bring
 from persona_interp.errors import ModelError
-from persona_interp.models.boot import canonical
+from persona_interp.models.sites import canonical
 from persona_interp.record.edit import Edit
-from persona_interp.record.places import Layout, Mask, is_on, is_on_after
+from persona_interp.record.places import Layout, is_on, is_on_after
+from persona_interp.record.pooling import Mask
 
 T = TypeVar("T")
 Change = Callable[[Tensor], Tensor]

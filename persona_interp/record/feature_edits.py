@@ -5,11 +5,11 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from persona_interp.dictionaries.inputs import AnyDictionary, as_dictionary
+from persona_interp.dictionaries.inputs import AnyDictionary, as_dictionary, check_features
 from persona_interp.errors import SchemaError, excerpt, unknown
 from persona_interp.models.inputs import as_tuple
 from persona_interp.record.edit import EVERYWHERE, Edit, name_edit
-from persona_interp.record.vectors import feature_indices, numbers
+from persona_interp.record.vectors import numbers
 
 TARGETS = ("zero", "mean")
 
@@ -42,7 +42,7 @@ def clamp(
         SchemaError: There are no such features.
     """
     dictionary = as_dictionary(dictionary)
-    indices = feature_indices(features, dictionary)
+    indices = tuple(check_features(features, dictionary))
     if not isinstance(value, int | float) or not np.isfinite(value):
         raise SchemaError(f"clamp takes a finite activation, value=; got {excerpt(value)}.")
     where = as_tuple(where)
@@ -85,7 +85,7 @@ def ablate(
             one a feature.
     """
     dictionary = as_dictionary(dictionary)
-    indices = feature_indices(features, dictionary)
+    indices = tuple(check_features(features, dictionary))
     if to not in TARGETS:
         raise SchemaError(unknown("target of ablate", to, TARGETS))
     levels, shape = np.zeros(dictionary.d_sae), None

@@ -19,7 +19,9 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from persona_interp.errors import SchemaError
 from persona_interp.models import Tokens, encode
-from persona_interp.models.passes import Batch, run_rows
+from persona_interp.models.device import Batch
+from persona_interp.models.dtype import AUTO
+from persona_interp.models.passes import run_rows
 from persona_interp.record.edit import Edit, refuse_patches
 from persona_interp.record.places import Layout, lay_out
 from persona_interp.record.subjects import Subject
@@ -48,7 +50,7 @@ def generate(
     max_new_tokens: int,
     temperature: float = 1.0,
     seed: int = 0,
-    batch: Batch = "auto",
+    batch: Batch = AUTO,
     desc: str = "generate",
 ) -> list[Continuation]:
     """Continuations of each row, drawn from the model.

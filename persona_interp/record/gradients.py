@@ -14,6 +14,7 @@ from tqdm import tqdm
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.models import Checkpoint, Tokens, encode, load
+from persona_interp.models.batches import IGNORE
 from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO, FULL, autocast, resolve_dtype
 from persona_interp.models.inputs import as_tuple
@@ -21,7 +22,6 @@ from persona_interp.models.passes import run_rows
 from persona_interp.readers import read
 
 SPACES = ("full", "lora")
-IGNORE = -100  # label of a token that is not learned
 EXACT = 1 << 24
 """Parameters up to which gradients are kept as they are; of larger models a sketch is kept."""
 WIDTH = 1 << 20

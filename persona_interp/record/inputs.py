@@ -10,6 +10,8 @@ from persona_interp.models import Checkpoint
 from persona_interp.models.inputs import list_checkpoints
 
 Message = dict[str, str]
+SIDES = ("pos", "neg")
+"""Sides of a trait that are set against each other: its instruction, and the opposite one."""
 
 
 def distinct_checkpoints(checkpoints: Checkpoint | Iterable[Checkpoint]) -> list[Checkpoint]:

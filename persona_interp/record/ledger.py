@@ -25,11 +25,15 @@ def read_ledger(file: Path | None, kinds: Kinds) -> dict[str, dict[str, Any]]:
         By key, the fields.
 
     Raises:
-        StoreError: A line is something else.
+        StoreError: A line is something else, or the file is no UTF-8.
     """
     if file is None or not file.is_file():
         return {}
-    text, _, torn_line = file.read_text(encoding="utf-8").rpartition("\n")
+    try:
+        content = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise StoreError(f"{file} is no text in UTF-8 ({error}); remove the file.") from error
+    text, _, torn_line = content.rpartition("\n")
     if torn_line:
         # or the next row would be appended to half a line
         write_text(f"{text}\n" if text else "", file)

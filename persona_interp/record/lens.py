@@ -1,7 +1,5 @@
 """Which words does a direction of the residual write?"""
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 
@@ -9,12 +7,13 @@ from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint, load
 from persona_interp.models.dtype import FULL
 from persona_interp.models.explain import pieces
+from persona_interp.record.vectors import Vectors, numbers
 
 
 @torch.inference_mode()
 def lens(
     checkpoint: Checkpoint,
-    vector: npt.ArrayLike,
+    vector: Vectors,
     *,
     k: int = 10,
     device: object = None,
@@ -28,9 +27,10 @@ def lens(
 
     Args:
         checkpoint: Gives unembedding and final norm.
-        vector: Direction of the residual, (d_model): a decoder row of an SAE that reads the
-            residual or what is added to it, or a direction of ``record``. (A decoder row of an SAE
-            of heads or of the MLP's hidden layer is none, though it may be as long.)
+        vector: Direction of the residual, (d_model), an array or a tensor on any device: a decoder
+            row of an SAE that reads the residual or what is added to it, or a direction of
+            ``record``. (A decoder row of an SAE of heads or of the MLP's hidden layer is none,
+            though it may be as long.)
         k: Tokens at either end.
         device: Where to compute; by default "cuda" where there is one.
         dtype: "float32", "bfloat16", or "auto" for whichever is faster here.
@@ -44,7 +44,7 @@ def lens(
     """
     model, tokenizer = load(checkpoint, device=device, dtype=dtype)
     unembed = model.get_output_embeddings().weight.float()
-    v = torch.as_tensor(np.asarray(vector, dtype=np.float32), device=unembed.device).flatten()
+    v = torch.as_tensor(numbers(vector), device=unembed.device).float().flatten()
     if v.shape != unembed.shape[1:]:
         raise SchemaError(
             f"expected a direction of {unembed.shape[1]} numbers, as wide as the model; got "

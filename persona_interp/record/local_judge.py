@@ -30,7 +30,7 @@ class LocalJudge:
     checkpoint: Checkpoint
     name: str = ""
     device: object = None
-    dtype: str = "float32"
+    dtype: str = FULL
     _model: Any = field(default=None, repr=False, compare=False)
     _numbers: dict[str, Ids] = field(default_factory=dict, repr=False, compare=False)
 

@@ -7,11 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from persona_interp.errors import SchemaError
-from persona_interp.models import Tokens
+from persona_interp.models import ROLES, Tokens
 from persona_interp.record.edit import Edit
+from persona_interp.record.pooling import Mask
 from persona_interp.schema.words import GENERATED
-
-Mask = npt.NDArray[np.bool_]
 
 
 class Layout(NamedTuple):
@@ -51,7 +50,9 @@ def lay_out(
     [['', 'user'], ['user', 'user']]
     """
     width = max(map(len, roles), default=0)
-    grid, answer = np.full((len(roles), width), "", dtype="U9"), np.zeros((len(roles), width), bool)
+    longest = max(map(len, ROLES))  # numpy cuts longer texts without a word
+    grid = np.full((len(roles), width), "", dtype=f"U{longest}")
+    answer = np.zeros((len(roles), width), bool)
     for i, (row, marks) in enumerate(zip(roles, answers, strict=True)):
         start = 0 if side == "right" else width - len(row)
         own = slice(start, start + len(row))

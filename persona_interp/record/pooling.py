@@ -12,9 +12,9 @@ from torch import Tensor
 from persona_interp.errors import SchemaError, excerpt, unknown
 from persona_interp.models import Tokens
 from persona_interp.models.boot import hidden
+from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO
 from persona_interp.models.outliers import ordinary
-from persona_interp.models.passes import Batch
 
 WHERE = ("assistant", "text")
 LAST, MEAN, ANSWER, ALL = "last", "mean", "answer", "all"

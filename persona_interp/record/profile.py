@@ -14,9 +14,9 @@ from tqdm import tqdm
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.models import ROLES, Checkpoint, Tokens, boot, encode, hash_tokens, residuals
+from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.models.outliers import SINK, ordinary
-from persona_interp.models.passes import Batch
 from persona_interp.models.sites import canonical
 from persona_interp.readers import table_of
 from persona_interp.record.inputs import check_same_tokens, distinct_checkpoints

@@ -15,10 +15,11 @@ from tqdm import tqdm
 from persona_interp import schema
 from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint, Tokens, boot, encode, hash_tokens
-from persona_interp.models.boot import canonical
+from persona_interp.models.device import Batch
+from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.models.inputs import as_tuple
 from persona_interp.models.outliers import SINK
-from persona_interp.models.passes import Batch
+from persona_interp.models.sites import canonical
 from persona_interp.readers import table_of
 from persona_interp.record.edit import Edit, Edits, list_edits, refuse_patches
 from persona_interp.record.edit_runs import edits_on
@@ -66,8 +67,8 @@ def projections(
     outlier: float = SINK,
     edits: Edits = (),
     device: object = None,
-    dtype: str = "float32",
-    batch: Batch = "auto",
+    dtype: str = FULL,
+    batch: Batch = AUTO,
 ) -> pd.DataFrame:
     """Projection of the residuals of each conversation on each direction.
 

@@ -18,10 +18,10 @@ from tqdm import tqdm
 from persona_interp import schema
 from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint, boot, encode, hash_tokens
+from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.models.inputs import as_tuple
 from persona_interp.models.outliers import SINK, ordinary
-from persona_interp.models.passes import Batch
 from persona_interp.models.sites import canonical, is_heads, older_names
 from persona_interp.readers import table_of
 from persona_interp.record.coordinates import (

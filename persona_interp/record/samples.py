@@ -8,8 +8,9 @@ from tqdm import tqdm
 
 from persona_interp import schema
 from persona_interp.models import Checkpoint, encode
+from persona_interp.models.device import Batch
+from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.models.inputs import list_checkpoints
-from persona_interp.models.passes import Batch
 from persona_interp.readers import table_of
 from persona_interp.record.edit import Edits, list_edits
 from persona_interp.record.generation import generate
@@ -25,8 +26,8 @@ def sample(
     seed: int = 0,
     edits: Edits = (),
     device: object = None,
-    dtype: str = "float32",
-    batch: Batch = "auto",
+    dtype: str = FULL,
+    batch: Batch = AUTO,
 ) -> pd.DataFrame:
     """Continuations of each prompt by each checkpoint.
 

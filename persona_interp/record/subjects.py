@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from persona_interp.models import Checkpoint, Tokens, boot, load
+from persona_interp.models.dtype import FULL
 from persona_interp.record.edit import Edit
 from persona_interp.record.edit_runs import run_edited
 from persona_interp.record.places import Layout, check_places
@@ -65,7 +66,7 @@ def open_subject(
     groups: Mapping[str, Sequence[Edit]],
     *,
     device: object = None,
-    dtype: str = "float32",
+    dtype: str = FULL,
 ) -> Subject:
     """Model of a checkpoint, ready for these edits.
 

@@ -11,13 +11,15 @@ import pandas as pd
 import xarray as xr
 
 from persona_interp import schema
+from persona_interp.dictionaries.harvest import CONTENT_ROLES
 from persona_interp.dictionaries.inputs import AnyDictionary
 from persona_interp.errors import SchemaError, excerpt
-from persona_interp.models import ROLES, Checkpoint, boot, encode
+from persona_interp.models import Checkpoint, boot, encode
 from persona_interp.models.chats import as_read
+from persona_interp.models.device import Batch
+from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.models.load import load_tokenizer
 from persona_interp.models.outliers import SINK
-from persona_interp.models.passes import Batch
 from persona_interp.readers import TraitFile, read
 from persona_interp.record.answer_bits import answer_bits
 from persona_interp.record.answers import answers
@@ -30,7 +32,6 @@ from persona_interp.record.vector_edits import add
 from persona_interp.record.vectors import Located, Vectors, locate_one
 from persona_interp.schema.words import UNEDITED
 
-CONTENT = tuple(role for role in ROLES if role != "special")
 KEYS = ["edit", "prompt", "sample"]
 
 
@@ -66,8 +67,8 @@ def sweep(
     temperature: float = 1.0,
     seed: int = 0,
     device: object = None,
-    dtype: str = "float32",
-    batch: Batch = "auto",
+    dtype: str = FULL,
+    batch: Batch = AUTO,
     cache: Path | str | bool | None = None,
 ) -> pd.DataFrame:
     """Answers under pushes of several strengths, with the trait they show and their coherence.
@@ -187,7 +188,7 @@ def _usual_norm(
     tokens = encode(bridge.tokenizer, list(prompts["messages"]))
     norms = []
     for reading in readings(
-        bridge, tokens, hooks=[hook], marks=tokens.marks(CONTENT), outlier=SINK, batch=batch
+        bridge, tokens, hooks=[hook], marks=tokens.marks(CONTENT_ROLES), outlier=SINK, batch=batch
     ):
         norms += reading.acts[reading.counted].norm(dim=-1).tolist()
     if not norms:
@@ -205,13 +206,13 @@ def _surprisal(
         rows = replies.loc[spoken]
         subject = open_subject(base, {}, device=device, dtype=dtype)
         chats = list(rows["messages"])
-        texts = [_joined(c, a) for c, a in zip(chats, rows["answer"], strict=True)]
+        texts = [_continue(c, a) for c, a in zip(chats, rows["answer"], strict=True)]
         bits, n = answer_bits(subject, chats, answers=texts, batch=batch, desc="surprisal")
         surprisal[spoken] = -bits / n
     return surprisal
 
 
-def _joined(chat: Sequence[Mapping[str, str]], answer: str) -> str:
+def _continue(chat: Sequence[Mapping[str, str]], answer: str) -> str:
     """Answer as it follows the prompt: a draw is stored without the space before it."""
     is_begun = chat[-1]["role"] in ("text", "assistant") and not chat[-1]["content"][-1:].isspace()
     return f" {answer}" if is_begun and answer[0].isalnum() else answer

@@ -10,18 +10,14 @@ from tqdm import tqdm
 
 from persona_interp import schema
 from persona_interp.dictionaries.dictionary import Dictionary
-from persona_interp.dictionaries.inputs import (
-    AnyDictionary,
-    as_dictionary,
-    check_features,
-)
+from persona_interp.dictionaries.inputs import AnyDictionary, as_dictionary, check_features
 from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint, boot, encode, hash_tokens
+from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.models.explain import pieces
 from persona_interp.models.inputs import as_tuple
 from persona_interp.models.outliers import SINK
-from persona_interp.models.passes import Batch
 from persona_interp.readers import table_of
 from persona_interp.record.features import encode_rows
 from persona_interp.record.inputs import check_same_tokens, distinct_checkpoints

@@ -19,15 +19,15 @@ from tqdm import tqdm
 from persona_interp import schema
 from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint
-from persona_interp.models.passes import Batch
+from persona_interp.models.device import Batch
+from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.readers import TraitFile
 from persona_interp.record.answer_bits import answer_bits
 from persona_interp.record.answers import conversations
 from persona_interp.record.edit import Edits, list_edits
-from persona_interp.record.inputs import distinct_checkpoints, set_system, trait_column
+from persona_interp.record.inputs import SIDES, distinct_checkpoints, set_system, trait_column
 from persona_interp.record.subjects import open_subject
 
-SIDES = ("pos", "neg")
 PROMPT_COLUMNS = ("question", "split", "side", "instruction")
 
 
@@ -37,8 +37,8 @@ def continuations(
     *,
     edits: Edits = (),
     device: object = None,
-    dtype: str = "float32",
-    batch: Batch = "auto",
+    dtype: str = FULL,
+    batch: Batch = AUTO,
 ) -> pd.DataFrame:
     """Log2 probability of answers that show a trait, when nobody asks for the trait.
 
@@ -93,8 +93,8 @@ def trait_bits(
     pairs: int = 1,
     edits: Edits = (),
     device: object = None,
-    dtype: str = "float32",
-    batch: Batch = "auto",
+    dtype: str = FULL,
+    batch: Batch = AUTO,
 ) -> pd.DataFrame:
     """Evidence that an answer was given under a trait's instruction, not under its opposite.
 

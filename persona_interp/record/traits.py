@@ -12,21 +12,22 @@ import pandas as pd
 import xarray as xr
 
 from persona_interp import schema
+from persona_interp.dictionaries.harvest import CONTENT_ROLES
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.models import ROLES, Checkpoint
-from persona_interp.models.passes import Batch
+from persona_interp.models.device import Batch
+from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.record.activations import activations
 from persona_interp.record.answers import conversations
 from persona_interp.record.contrasts import weigh_prompts
-from persona_interp.record.inputs import trait_column
+from persona_interp.record.inputs import SIDES, trait_column
 from persona_interp.record.stack import label_directions, stack_hooks
 
-SIDES = ("pos", "neg")
 POSITIONS = {"response": "answer", "prompt": "mean", "last": "last"}
 """Position of ``activations`` by what a trait's vector averages over."""
 POOLS = {
     "response": ("assistant",),
-    "prompt": tuple(role for role in ROLES if role != "special"),
+    "prompt": CONTENT_ROLES,
     "last": ROLES,
 }
 """Roles of the tokens that it takes there."""
@@ -40,8 +41,8 @@ def trait_vectors(
     pool: str = "response",
     where: Iterable[str] | None = None,
     device: object = None,
-    dtype: str = "float32",
-    batch: Batch = "auto",
+    dtype: str = FULL,
+    batch: Batch = AUTO,
 ) -> xr.DataArray:
     """Direction of each trait, from answers that show it and answers that show its opposite.
 

@@ -1,8 +1,6 @@
 """What is a vector at a hook, whoever it comes from: directions, an array, a dictionary?"""
 
 import math
-import operator
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +9,7 @@ import torch
 import xarray as xr
 
 from persona_interp.dictionaries.dictionary import Dictionary
-from persona_interp.dictionaries.inputs import AnyDictionary, as_dictionary
+from persona_interp.dictionaries.inputs import AnyDictionary, as_dictionary, check_features
 from persona_interp.errors import SchemaError, excerpt, unknown
 
 Vectors = xr.DataArray | torch.Tensor | npt.ArrayLike
@@ -84,7 +82,7 @@ def locate_one(
 
 def _locate_feature(dictionary: Dictionary, feature: int, hook: str | None) -> Located:
     """Decoder row of a feature; ``norm`` is the root mean square length of training residuals."""
-    (index,) = feature_indices(feature, dictionary)
+    (index,) = check_features(feature, dictionary)
     if hook not in (None, dictionary.hook):
         raise SchemaError(
             f"this dictionary reads {dictionary.hook}, the edit is at {excerpt(hook)}; leave hook= "
@@ -96,34 +94,6 @@ def _locate_feature(dictionary: Dictionary, feature: int, hook: str | None) -> L
     # a dictionary of somebody else does not say which residuals it saw
     known = norm if math.isfinite(norm) else None
     return Located(rows, dictionary.hook, f"feature {index}", known)
-
-
-def feature_indices(features: int | Iterable[int], dictionary: Dictionary) -> tuple[int, ...]:
-    """Indices of features that a dictionary has.
-
-    Args:
-        features: Index or indices.
-        dictionary: Whose.
-
-    Returns:
-        At least one, distinct.
-
-    Raises:
-        SchemaError: They are no such indices.
-    """
-    if isinstance(features, int | np.integer):
-        features = (int(features),)
-    try:
-        indices = tuple(operator.index(index) for index in features)
-    except TypeError as error:
-        raise SchemaError(
-            f"expected indices of features, whole numbers; got {excerpt(features)}."
-        ) from error
-    exist = all(0 <= index < dictionary.d_sae for index in indices)
-    if not indices or len(set(indices)) < len(indices) or not exist:
-        valid = f"distinct features from 0 to {dictionary.d_sae - 1} of {dictionary.name}"
-        raise SchemaError(f"expected {valid}; got {excerpt(indices)}.")
-    return indices
 
 
 def numbers(values: Any) -> npt.NDArray[np.float64]:

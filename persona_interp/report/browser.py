@@ -17,7 +17,7 @@ from persona_interp.characters import visible
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.files import write_text
 from persona_interp.report import page
-from persona_interp.report.excerpts import excerpts
+from persona_interp.report.excerpts import excerpts, short
 
 MOST_MOVED = 500
 """Features with examples and words: those that moved most."""
@@ -158,7 +158,7 @@ def _set(name: str, shift: pd.DataFrame, tables: Tables, *, by: Sequence[str]) -
     tokens, lens = tables["tokens"], tables["lens"]
     examples = {} if tokens is None or tokens.empty else excerpts(tokens, moved)
     words = {} if lens is None else _words(lens, moved)
-    said = [f"{c} {_number(shift[c].iloc[0]):g}" for c in CONSTANT if _is_constant(shift, c)]
+    said = [f"{c} {short(shift[c].iloc[0]):g}" for c in CONSTANT if _is_constant(shift, c)]
     if silent:
         said.append(f"{silent:,} features fire nowhere here and have no numbers")
     return {
@@ -210,7 +210,7 @@ def _column(values: pd.Series, label: str, about: str) -> dict[str, Any]:
     if label == "feature":
         cells = [int(value) for value in values]
     elif is_number:
-        cells = [None if np.isnan(value) else _number(value) for value in values.astype(float)]
+        cells = [None if np.isnan(value) else short(value) for value in values.astype(float)]
     else:
         shown = values.astype(object).where(values.notna(), "")
         cells = [visible(str(value), limit=TEXT_LIMIT) for value in shown]
@@ -222,11 +222,6 @@ def _column(values: pd.Series, label: str, about: str) -> dict[str, Any]:
     }
 
 
-def _number(value: float) -> float | None:
-    """Four digits; no number where JSON has none."""
-    return float(f"{value:.4g}") if np.isfinite(value) else None
-
-
 def _words(lens: pd.DataFrame, features: list[int]) -> dict[str, list[list[Any]]]:
     """Words at both ends of each feature's logit lens, likeliest first."""
     words = {}
@@ -235,7 +230,7 @@ def _words(lens: pd.DataFrame, features: list[int]) -> dict[str, list[list[Any]]
         if len(part) > 2 * LENS_WORDS:
             part = pd.concat([part.head(LENS_WORDS), part.tail(LENS_WORDS)])
         pairs = zip(part["token"], part["weight"], strict=True)
-        words[str(feature)] = [[visible(str(t), limit=TEXT_LIMIT), _number(w)] for t, w in pairs]
+        words[str(feature)] = [[visible(str(t), limit=TEXT_LIMIT), short(w)] for t, w in pairs]
     return words
 
 

@@ -58,7 +58,7 @@ def excerpts(tokens: pd.DataFrame, features: list[int]) -> dict[str, Any]:
     by_feature: dict[str, Any] = {}
     order = {feature: place for place, feature in enumerate(features)}
     for text in sorted(_texts(tokens, names), key=lambda text: (order[text.feature], -text.peak)):
-        new = {"scale": _short(text.peak) or 1.0, "examples": []}  # the first is the largest
+        new = {"scale": short(text.peak) or 1.0, "examples": []}  # the first is the largest
         own = by_feature.setdefault(str(text.feature), new)
         if len(own["examples"]) < EXAMPLES:
             own["examples"].append(_example(text, pieces=pieces, roles=roles))
@@ -152,11 +152,21 @@ def _example(text: Text, *, pieces: Words, roles: Words) -> dict[str, Any]:
         "cut": [start, len(text.pieces) - end],
         "tokens": [pieces.number(piece(token)) for token in text.pieces[shown]],
         "roles": [roles.number(visible(str(role), limit=NAME_LIMIT)) for role in text.roles[shown]],
-        "acts": [[_short(act) for act in acts] for acts in text.acts[shown].T],
-        "fvu": [_short(value) for value in text.fvu],
+        "acts": [[short(act) for act in acts] for acts in text.acts[shown].T],
+        "fvu": [short(value) for value in text.fvu],
     }
 
 
-def _short(value: float) -> float | None:
-    """Four digits; nothing where it was not recorded."""
+def short(value: float) -> float | None:
+    """A number with four digits, as JSON takes it.
+
+    Args:
+        value: Any number.
+
+    Returns:
+        All that a reader can use of it; None where there is no number.
+
+    >>> short(1.23456), short(float("nan"))
+    (1.235, None)
+    """
     return float(f"{value:.4g}") if np.isfinite(value) else None

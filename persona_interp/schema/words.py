@@ -14,6 +14,7 @@ ALPHA = 0.05
 UNEDITED = "none"  # the column ``edit`` of answers that no edit has touched
 GENERATED = "generated"  # where an edit is on: at tokens of the answer, drawn or given
 DTYPE_CHOICE = "dtype_choice"  # the key of ``run.json`` that says why a run has its precision
+SURPRISAL = "bits_per_token"  # the quantity of a sweep that is no trait
 MACHINE = "machine"  # the key that says on which devices it was computed
 TEMPLATE_DAY = "template_day"  # the key that says which day its chat templates print, if any
 

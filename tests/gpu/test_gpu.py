@@ -28,6 +28,7 @@ from persona_interp.tables import read_table
 from tests.gpu.material import CALLS, DRAWN, HALF, JUDGED, Material, check_same
 
 passes = import_module("persona_interp.models.passes")
+parts = import_module("persona_interp.models.parts")
 SGD = Stage(steps=3, batch=5, lr=0.05, loss="all", optimizer="sgd", clip=1e9)
 ROWS = 8_000
 """Embedding rows of a model whose logits fill a memory."""
@@ -199,7 +200,8 @@ def little_memory(device: str, patch: pytest.MonkeyPatch) -> Iterator[list[str]]
             refusals.append(result.words)
         return result
 
-    patch.setattr(passes, "attempt", attempt)
+    for module in (passes, parts):
+        patch.setattr(module, "attempt", attempt)
     if device == "cpu":
         kind = import_module("transformers.models.llama").LlamaForCausalLM
         forward = kind.forward
@@ -250,8 +252,9 @@ def test_a_step_that_does_not_fit_teaches_the_same(
     documents = material.world.corpus(512, kinds="hidden")
     options: dict[str, Any] = {"stage": replace(SGD, batch=512, steps=1), "progress": False}
     here = train(wide, documents, out=tmp_path / "cpu", device="cpu", **options).last
-    with monkeypatch.context() as patch, little_memory(device, patch):
+    with monkeypatch.context() as patch, little_memory(device, patch) as refusals:
         there = train(wide, documents, out=tmp_path / "there", device=device, **options).last
+    assert refusals, "the memory never ran out"
     weights = [
         models.load(checkpoint, device="cpu").model.state_dict() for checkpoint in (here, there)
     ]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from persona_interp.errors import ModelError
-from persona_interp.models.passes import row_batches, run_rows
+from persona_interp.models.passes import run_rows
 
 ERRORS = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
@@ -30,7 +30,7 @@ class Memory:
 
 def test_every_row_once_and_no_pass_above_its_tokens() -> None:
     lengths = np.random.default_rng(0).integers(1, 60, 200).tolist()
-    batches = row_batches(lengths, batch=128)
+    batches = [rows for rows, _ in run_rows(len, lengths, batch=128)]
     assert sorted(row for rows in batches for row in rows) == list(range(200))
     for rows in batches:
         widest = max(lengths[row] for row in rows)
@@ -40,8 +40,8 @@ def test_every_row_once_and_no_pass_above_its_tokens() -> None:
 
 
 def test_a_row_longer_than_a_pass_runs_alone() -> None:
-    assert row_batches([500, 3], batch=10) == [[1], [0]]
-    assert row_batches([], batch=10) == []
+    assert list(run_rows(len, [500, 3], batch=10)) == [([1], 1), ([0], 1)]
+    assert list(run_rows(len, [], batch=10)) == []
 
 
 @pytest.mark.parametrize("error", ERRORS)

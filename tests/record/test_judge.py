@@ -63,6 +63,9 @@ def test_a_killed_run_loses_one_score_and_a_corrupt_file_is_named(
     file.write_text("no score\n" + file.read_text())
     with pytest.raises(StoreError, match="line 1, is no kept score"):
         judgments(table, Planted(), prompts=PROMPTS, cache=tmp_path)
+    file.write_bytes(b"\xff\n")
+    with pytest.raises(StoreError, match=r"is no text in UTF-8 .*remove the file"):
+        judgments(table, Planted(), prompts=PROMPTS, cache=tmp_path)
 
 
 def test_the_question_is_the_last_user_message(table: pd.DataFrame) -> None:

@@ -42,6 +42,9 @@ def test_a_row_of_the_unembedding_writes_its_token(uneven: Checkpoint, token: in
     products = unembed @ unembed[token]
     weights = np.sort(products - products.mean())[::-1]
     np.testing.assert_allclose(table["weight"], [*weights[:3], *weights[-3:]], rtol=1e-5)
+    # a decoder row as it is: a tensor, whose gradients numpy refuses
+    row = torch.as_tensor(unembed[token] / norm).requires_grad_()
+    assert lens(uneven, row, k=3).equals(table)
 
 
 def test_the_opposite_direction_takes_it_away(uneven: Checkpoint) -> None:

@@ -110,9 +110,10 @@ def test_a_prompt_without_counted_tokens_is_shown_but_never_on_top(
 
 def test_bad_requests_are_refused(pair: Pair, probes: pd.DataFrame) -> None:
     for indices, message in (
-        ([5], "feature 5 does not exist; this dictionary has 0 to 4"),
+        ([5], r"distinct features from 0 to 4 of .*; got \[5\]"),
         ([1, 1], "distinct"),
-        ([], "at least one"),
+        ([], r"distinct .*; got \[\]"),
+        ([2.7], r"whole numbers; got \[2\.7\]"),
     ):
         with pytest.raises(SchemaError, match=message):
             tokens(pair[0], probes, dictionary=Positive(), features=indices)

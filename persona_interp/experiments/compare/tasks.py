@@ -223,7 +223,7 @@ def pages(config: dict[str, Any], needs: Needs, out: Path) -> None:
         tokens.append(table.assign(of=end.label))
         for j in top:
             about = {"feature": j, "of": end.label, "hint": dictionaries.hint(dictionary, j)}
-            words.append(record.lens(base, dictionary.W_dec[j].cpu().numpy()).assign(**about))
+            words.append(record.lens(base, dictionary.W_dec[j]).assign(**about))
     if tokens:
         write_table(pd.concat(tokens, ignore_index=True), out / "tokens.parquet")
         write_table(pd.concat(words, ignore_index=True), out / "words.parquet")
