@@ -23,6 +23,17 @@ TABLES: dict[str, dict[str, str]] = {**BEHAVIOR, **INSIDE, **FINDINGS, **COMPARI
 DATASETS: dict[str, dict[str, tuple[str, ...]]] = {
     "activations": {"act": ("checkpoint", "prompt", "d_model")},
     "features": {"act": ("checkpoint", "prompt", "feature"), "fvu": ("checkpoint", "prompt")},
+    "scaling": {
+        "decoder": ("checkpoint", "feature", "d_model"),
+        "tokens": ("part",),
+        "fires": ("part", "feature"),
+        "squares": ("part", "feature"),
+        "left": ("part", "checkpoint", "feature", "d_model"),
+        "rebuilt": ("part", "checkpoint", "feature", "d_model"),
+        "unexplained": ("part", "feature"),
+        "together": ("feature", "other"),
+        "products": ("feature", "other"),
+    },
 }
 
 ARRAYS: dict[str, tuple[str, ...]] = {"directions": ("name", "hook", "d_model")}

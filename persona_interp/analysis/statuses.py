@@ -1,0 +1,364 @@
+"""Which features did training create, move or merely wake, and at which checkpoint?
+
+Every feature of a crosscoder has a vector at each checkpoint (``latent_scaling``). One change is
+looked for: the checkpoint from which on the vectors differ most from those before. Before and after
+are then compared: their lengths, the angle between them, and whether the feature is there at all on
+the weaker side. A claim needs a departure beyond its margin, at a false discovery rate of .05 over
+all features, and an interval that does not straddle; else the feature is undecided.
+
+The margins were fixed on planted data, seeds 7 to 12 (``docs/log/dictionaries.md``).
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+from scipy import stats as distributions
+
+from persona_interp.analysis.latent_scaling import SELDOM, inner_products, latent_scaling
+from persona_interp.analysis.stats import LEVEL, benjamini_hochberg
+from persona_interp.schema import check
+from persona_interp.schema.words import ALPHA, Status
+
+Array = npt.NDArray[np.float64]
+LONGER = 1.25
+"""Ratio of lengths up to which a feature is as long as before."""
+TURN = 15.0
+"""Degrees up to which a feature points where it did."""
+ASIDE = 0.1
+"""What a turned vector must have at right angles to the other, over the longer of both."""
+ABSENT = 0.04
+"""Share of the longer vector under which the shorter one is not there."""
+STRAY = 0.25
+"""Length of what is left of a feature that is not there, in any direction, at most."""
+DECOUPLED = 0.5
+"""Share of the reconstruction from which on a feature that seems absent stands under other names."""
+ACCOMPANIED = 0.65
+"""Share of a feature's tokens on which one other fires too, from which on they are not two."""
+MUDDLED = 0.4
+"""Squared error on a feature's tokens over what it explains, from which on it is no one thing."""
+ONE_WAY = 0.9
+"""Cosine from which on two features have one direction."""
+ONE_STEP = 0.6
+"""Share of the variation over checkpoints that one change must explain."""
+
+
+class _Change(NamedTuple):
+    """One change of every feature: dims (feature,), or (part, feature) without one part."""
+
+    before: Array
+    after: Array
+    inner: Array
+
+
+def statuses(scaling: xr.Dataset) -> pd.DataFrame:
+    """What training did to each feature of a crosscoder, and when.
+
+    Args:
+        scaling: What ``dictionaries.scaling`` gives: sums over tokens, for each part of the
+            documents.
+
+    Returns:
+        One row a feature: ``feature``, ``status`` (a ``Status``), ``at``, ``at_lo``, ``at_hi``
+        (number of the first checkpoint after the change, from 1, with the interval over documents;
+        NA where nothing is claimed), ``checkpoint`` (its label), ``norms`` (length at each
+        checkpoint over the longest, free of what is common to most features), ``ratio``,
+        ``ratio_lo``, ``ratio_hi`` (length after over before), ``turn``, ``turn_lo``, ``turn_hi``
+        (angle between before and after, degrees), ``beta_error`` and ``beta_reconstruction`` (of
+        the weaker side over the stronger), ``p``, ``q`` (of the departure; Benjamini-Hochberg over
+        ``n_tested`` features), ``beside`` (the feature that it never goes without; -1 for none),
+        ``n_tokens``.
+
+    Raises:
+        SchemaError: It is no such dataset.
+    """
+    check(scaling, "scaling")
+    whole, left_out = inner_products(scaling)
+    tokens = scaling["fires"].to_numpy().sum(axis=0)
+    alive = tokens >= SELDOM
+    gains = _common_gains(whole[alive])
+    whole, left_out = whole / np.outer(gains, gains), left_out / np.outer(gains, gains)
+    whole[~alive], left_out[:, ~alive] = np.nan, np.nan
+    at, one_step = _change_points(whole)
+    change, without = _around(whole, at), _around(left_out, at)
+    df = len(left_out) - 1
+    table = pd.DataFrame({"feature": scaling["feature"].to_numpy(), "n_tokens": tokens.astype(int)})
+    log_ratio, log_se = _spread(_log_ratio(change), _log_ratio(without))
+    turn, turn_se = _spread(_turn(change), _turn(without))
+    share, share_se = _spread(_share(change), _share(without))
+    aside, aside_se = _spread(_aside(change), _aside(without))
+    stray = np.sqrt(np.clip(np.minimum(change.before, change.after), 0, None))
+    stray = stray / np.sqrt(np.maximum(change.before, change.after))
+    width = distributions.t.ppf(0.5 + LEVEL / 2, df)
+    for name, values, se in (("log_ratio", log_ratio, log_se), ("turn", turn, turn_se)):
+        table[name], table[f"{name}_lo"], table[f"{name}_hi"] = (
+            values,
+            values - width * se,
+            values + width * se,
+        )
+    p_length = _p_beyond(np.abs(log_ratio), np.log(LONGER), log_se, df)
+    p_turn = np.maximum(
+        _p_beyond(turn, TURN, turn_se, df), _p_beyond(aside, ASIDE, aside_se, df)
+    )
+    # two ways to depart, at any of the checkpoints
+    n_looks = 2 * max(1, whole.shape[1] - 1)
+    table["p"] = np.minimum(1, n_looks * np.fmin(p_length, p_turn))
+    table["q"] = benjamini_hochberg(table["p"])
+    table["n_tested"] = int(alive.sum())
+    betas = _weaker_betas(scaling, at)
+    facts = table.assign(
+        up=log_ratio > 0,
+        longer=p_length * n_looks <= ALPHA,
+        turned=p_turn * n_looks <= ALPHA,
+        absent=(share + width * share_se < ABSENT) & (stray < STRAY),
+        present=(share - width * share_se > ABSENT) | (stray > STRAY),
+        one_step=one_step,
+        beside=_companions(scaling),
+        muddled=_muddle(scaling) > MUDDLED,
+        alive=alive,
+        at=at,
+        **betas,
+    )
+    status = _decide(facts)
+    status = _join_splits(status, facts, scaling)
+    claimed = ~np.isin(status, [Status.SHARED, Status.UNDECIDED, Status.DEAD])
+    lo, hi = _interval(whole, left_out, at, width)
+    labels = scaling["checkpoint"].to_numpy()
+    lengths = np.sqrt(np.clip(np.diagonal(whole, axis1=1, axis2=2), 0, None))
+    with np.errstate(invalid="ignore"):
+        lengths = lengths / lengths.max(axis=1, keepdims=True)
+    columns: dict[str, Any] = {"feature": table["feature"], "status": status}
+    for name, values in (("at", at), ("at_lo", lo), ("at_hi", hi)):
+        columns[name] = pd.array(np.where(claimed, values, -1), dtype="Int64")
+        columns[name][~claimed] = pd.NA
+    columns["checkpoint"] = np.where(claimed, labels[at], "")
+    columns["norms"] = [tuple(np.round(row, 4)) for row in lengths]
+    for end in ("", "_lo", "_hi"):
+        columns[f"ratio{end}"] = np.exp(table[f"log_ratio{end}"])
+    for end in ("", "_lo", "_hi"):
+        columns[f"turn{end}"] = table[f"turn{end}"].clip(0, 180)
+    kept = ["beta_error", "beta_reconstruction", "p", "q", "n_tested", "beside", "n_tokens"]
+    return pd.DataFrame({**columns, **{name: facts[name] for name in kept}})
+
+
+def _common_gains(inner: Array) -> Array:
+    """Length of the usual feature at each checkpoint: medians of the steps between neighbors.
+
+    A checkpoint in which many features are born has longer residuals, so that the rest seems to
+    shrink in units of its scale. Most features do not change at a given step.
+    """
+    lengths = np.sqrt(np.clip(np.diagonal(inner, axis1=1, axis2=2), 0, None))
+    there = lengths > 0.25 * lengths.max(axis=1, keepdims=True)
+    steps = [0.0]
+    for k in range(1, lengths.shape[1]):
+        both = there[:, k] & there[:, k - 1]
+        ratio = np.log(lengths[both, k] / lengths[both, k - 1])
+        steps.append(float(np.median(ratio)) if both.any() else 0.0)
+    return np.exp(np.cumsum(steps))
+
+
+def _change_points(inner: Array) -> tuple[npt.NDArray[np.intp], Array]:
+    """First checkpoint after the change of each feature, and the share of variation it explains."""
+    n = inner.shape[1]
+    if n == 1:
+        return np.zeros(len(inner), dtype=np.intp), np.ones(len(inner))
+    within = np.stack([_squares(inner[:, :s, :s]) + _squares(inner[:, s:, s:]) for s in range(1, n)])
+    total = _squares(inner)
+    best = np.where(np.isnan(within), np.inf, within).argmin(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        explained = 1 - np.take_along_axis(within, best[None], axis=0)[0] / total
+    return best + 1, explained
+
+
+def _squares(inner: Array) -> Array:
+    """Sum of squared distances of vectors from their mean, from their inner products."""
+    return np.trace(inner, axis1=-2, axis2=-1) - inner.sum(axis=(-2, -1)) / inner.shape[-1]
+
+
+def _around(inner: Array, at: npt.NDArray[np.intp]) -> _Change:
+    """Inner products of the mean vectors before and after the change."""
+    n = inner.shape[-1]
+    steps = np.arange(n)
+    after = (steps >= at[:, None]).astype(float)
+    before = 1 - after
+    after /= after.sum(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        before /= before.sum(axis=1, keepdims=True)
+    return _Change(
+        np.einsum("...jkl,jk,jl->...j", inner, before, before),
+        np.einsum("...jkl,jk,jl->...j", inner, after, after),
+        np.einsum("...jkl,jk,jl->...j", inner, before, after),
+    )
+
+
+def _log_ratio(change: _Change) -> Array:
+    """Log of the length after over the length before; a length of nothing counts as a thousandth."""
+    floor = 1e-6 * np.maximum(change.before, change.after)
+    return 0.5 * np.log(np.maximum(change.after, floor) / np.maximum(change.before, floor))
+
+
+def _turn(change: _Change) -> Array:
+    """Angle between before and after in degrees; 0 where one of them is not there."""
+    lengths = np.sqrt(np.clip(change.before, 0, None) * np.clip(change.after, 0, None))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cosine = np.where(lengths > 0, change.inner / lengths, 1.0)
+    return np.rad2deg(np.arccos(np.clip(cosine, -1, 1)))
+
+
+def _share(change: _Change) -> Array:
+    """Of the longer vector's direction, what the shorter one has, over the longer's length."""
+    return np.abs(change.inner) / np.maximum(change.before, change.after)
+
+
+def _aside(change: _Change) -> Array:
+    """What the shorter vector has at right angles to the longer one, over the longer's length."""
+    longer, shorter = np.maximum(*change[:2]), np.minimum(*change[:2])
+    return np.sqrt(np.clip(shorter - change.inner**2 / longer, 0, None) / longer)
+
+
+def _spread(whole: Array, left_out: Array) -> tuple[Array, Array]:
+    """A number and its jackknife standard error over parts."""
+    n = len(left_out)
+    variance = (n - 1) / n * ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0)
+    return whole, np.sqrt(variance)
+
+
+def _p_beyond(values: Array, margin: float, se: Array, df: int) -> Array:
+    """One-sided p that a number is no larger than its margin."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        t = (values - margin) / se
+    # copies of one checkpoint differ by nothing, and vary by nothing
+    t = np.where(se > 0, t, np.where(values > margin, np.inf, -np.inf))
+    return np.where(np.isnan(values), np.nan, distributions.t.sf(t, df))
+
+
+def _weaker_betas(scaling: xr.Dataset, at: npt.NDArray[np.intp]) -> dict[str, Array]:
+    """Both betas of the weaker side over the stronger, each a mean over its checkpoints."""
+    betas = latent_scaling(scaling)
+    shape = (len(at), scaling.sizes["checkpoint"])
+    after = np.arange(shape[1]) >= at[:, None]
+    result = {}
+    for name in ("beta_error", "beta_reconstruction"):
+        values = betas[name].to_numpy().reshape(shape)
+        sides = np.stack(
+            [
+                np.where(side, values, 0).sum(axis=1) / np.maximum(side.sum(axis=1), 1)
+                for side in (~after, after)
+            ]
+        )
+        if name == "beta_error":
+            weaker = np.abs(sides).argmin(axis=0)
+        rows = np.arange(len(at))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            result[name] = sides[weaker, rows] / sides[1 - weaker, rows]
+    return result
+
+
+def _companions(scaling: xr.Dataset) -> npt.NDArray[np.intp]:
+    """Feature that each never goes without; -1 for none."""
+    together = scaling["together"].to_numpy().copy()
+    own = np.diagonal(together).copy()
+    np.fill_diagonal(together, 0)
+    share = together / np.maximum(own, 1)[:, None]
+    return np.where(share.max(axis=1) >= ACCOMPANIED, share.argmax(axis=1), -1)
+
+
+def _muddle(scaling: xr.Dataset) -> Array:
+    """Squared error on each feature's tokens over what the feature explains there."""
+    explained = scaling["squares"].to_numpy().sum(axis=0) * (
+        scaling["decoder"].to_numpy() ** 2
+    ).sum(axis=(0, 2))
+    return scaling["unexplained"].to_numpy().sum(axis=0) / np.maximum(explained, 1e-12)
+
+
+def _decide(facts: pd.DataFrame) -> npt.NDArray[np.object_]:
+    """Status of every feature on its own."""
+    status = np.full(len(facts), str(Status.UNDECIDED), dtype=object)
+    same_length = (facts["log_ratio_lo"] > -np.log(LONGER)) & (
+        facts["log_ratio_hi"] < np.log(LONGER)
+    )
+    same_way = facts["turn_hi"] < TURN
+    status[(same_length & same_way).to_numpy()] = Status.SHARED
+    claim = (facts["q"] <= ALPHA) & (facts["one_step"] >= ONE_STEP)
+    claim &= ~facts["muddled"] & (facts["beside"] < 0)
+    elsewhere = facts["beta_reconstruction"].abs() >= DECOUPLED
+    gone = claim & facts["longer"] & facts["absent"] & ~elsewhere
+    status[(gone & facts["up"]).to_numpy()] = Status.BORN
+    status[(gone & ~facts["up"]).to_numpy()] = Status.DIED
+    there = claim & facts["present"]
+    status[(there & facts["turned"]).to_numpy()] = Status.ROTATED
+    scaled = there & facts["longer"] & ~facts["turned"]
+    status[(scaled & facts["up"]).to_numpy()] = Status.AMPLIFIED
+    status[(scaled & ~facts["up"]).to_numpy()] = Status.SHRUNK
+    departs = (facts["q"] <= ALPHA).to_numpy() & (status == Status.SHARED)
+    status[departs] = Status.UNDECIDED
+    status[~facts["alive"].to_numpy()] = Status.DEAD
+    return status
+
+
+def _join_splits(
+    status: npt.NDArray[np.object_], facts: pd.DataFrame, scaling: xr.Dataset
+) -> npt.NDArray[np.object_]:
+    """Features that turned at one checkpoint away from one direction are a feature that split.
+
+    A dictionary may write it otherwise: one feature that turns with all of it, and one that is born
+    at that checkpoint and fires nowhere but beside the first.
+    """
+    joined = status.copy()
+    at = facts["at"].to_numpy()
+    rotated = np.flatnonzero(status == Status.ROTATED)
+    before, after = _mean_vectors(scaling, rotated, at[rotated])
+    same = (before @ before.T > ONE_WAY) & (after @ after.T < ONE_WAY)
+    same &= at[rotated][:, None] == at[rotated]
+    joined[rotated[same.any(axis=1)]] = Status.SPLIT
+    together = scaling["together"].to_numpy()
+    born = np.flatnonzero(status == Status.BORN)
+    share = together[np.ix_(born, rotated)] / np.maximum(np.diagonal(together)[born], 1)[:, None]
+    child = (share >= 0.5) & (at[born][:, None] == at[rotated])
+    joined[born[child.any(axis=1)]] = Status.SPLIT
+    joined[rotated[child.any(axis=0)]] = Status.SPLIT
+    return joined
+
+
+def _mean_vectors(
+    scaling: xr.Dataset, features: npt.NDArray[np.intp], at: npt.NDArray[np.intp]
+) -> tuple[Array, Array]:
+    """Unit mean vectors of some features before and after their change, dims (feature, d_model)."""
+    left = scaling["left"].to_numpy()[:, :, features].sum(axis=0).transpose(1, 0, 2)
+    after = np.arange(left.shape[1]) >= at[:, None]
+    sides = [np.einsum("jkd,jk->jd", left, side.astype(float)) for side in (~after, after)]
+    before, later = (
+        side / np.linalg.norm(side, axis=1, keepdims=True).clip(1e-12) for side in sides
+    )
+    return before, later
+
+
+def _interval(
+    whole: Array, left_out: Array, at: npt.NDArray[np.intp], width: float
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """From which checkpoint on the change may be a quarter done, and must be three quarters."""
+
+    def done(inner: Array) -> Array:
+        change = _around(inner, at)
+        steps = np.arange(inner.shape[-1])
+        after = (steps >= at[:, None]).astype(float)
+        before = 1 - after
+        after /= after.sum(axis=1, keepdims=True)
+        before /= np.maximum(before.sum(axis=1, keepdims=True), 1)
+        along = np.einsum("...jkl,jl->...jk", inner, after - before)
+        start = change.inner - change.before
+        length = change.after + change.before - 2 * change.inner
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return (along - start[..., None]) / length[..., None]
+
+    middle, se = _spread(done(whole), done(left_out))
+    may, must = middle + width * se > 0.25, middle - width * se > 0.75
+    n = whole.shape[1]
+    lo = np.where(may[:, 1:].any(axis=1), may[:, 1:].argmax(axis=1) + 1, n - 1)
+    # the last checkpoint at which it is not surely done, plus one
+    unsure = ~must
+    last = n - 1 - unsure[:, ::-1].argmax(axis=1)
+    hi = np.clip(np.where(unsure.any(axis=1), last + 1, 1), 1, max(1, n - 1))
+    return np.minimum(lo, at), np.maximum(hi, at)
