@@ -34,6 +34,7 @@ from persona_interp.analysis.effects import effects
 from persona_interp.analysis.emergent import misaligned_share
 from persona_interp.analysis.evidence import bits_per_unit, evidence_curve, lasting_effect
 from persona_interp.analysis.features import feature_shift
+from persona_interp.analysis.latent_scaling import latent_scaling
 from persona_interp.analysis.logodds import logodds
 from persona_interp.analysis.misalignment import misalignment
 from persona_interp.analysis.mixing import mixing_weight
@@ -56,6 +57,7 @@ from persona_interp.analysis.shift import shift
 from persona_interp.analysis.speakers import belief_scale, read_speakers
 from persona_interp.analysis.spillover import spillover
 from persona_interp.analysis.stats import across_seeds
+from persona_interp.analysis.statuses import statuses
 from persona_interp.analysis.summon import summon_law, summon_rivals
 from persona_interp.analysis.trait_predictors import trait_predictors
 from persona_interp.analysis.trait_transfer import trait_transfer
@@ -97,6 +99,7 @@ __all__ = [
     "feature_shift",
     "judge_fitness",
     "lasting_effect",
+    "latent_scaling",
     "logodds",
     "measure",
     "measurements",
@@ -133,6 +136,7 @@ __all__ = [
     "spillover",
     "standings",
     "stats",
+    "statuses",
     "summon_law",
     "summon_rivals",
     "top",

@@ -52,10 +52,7 @@ def inner_products(scaling: xr.Dataset) -> Inner:
     all_squares, all_left = squares.sum(axis=0), left.sum(axis=0)
     whole = _gram(all_left, all_squares)
     left_out = np.stack(
-        [
-            _gram(all_left - part, all_squares - own)
-            for part, own in zip(left, squares, strict=True)
-        ]
+        [_gram(all_left - part, all_squares - own) for part, own in zip(left, squares, strict=True)]
     )
     bias = (len(squares) - 1) * (left_out.mean(axis=0) - whole)
     return Inner(whole - bias, left_out - bias)

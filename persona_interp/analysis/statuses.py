@@ -19,13 +19,14 @@ from scipy import stats as distributions
 
 from persona_interp.analysis.latent_scaling import SELDOM, inner_products, latent_scaling
 from persona_interp.analysis.stats import LEVEL, benjamini_hochberg
+from persona_interp.errors import SchemaError
 from persona_interp.schema import check
 from persona_interp.schema.words import ALPHA, Status
 
 Array = npt.NDArray[np.float64]
 LONGER = 1.25
 """Ratio of lengths up to which a feature is as long as before."""
-TURN = 15.0
+TURN = 25.0
 """Degrees up to which a feature points where it did."""
 ASIDE = 0.1
 """What a turned vector must have at right angles to the other, over the longer of both."""
@@ -41,6 +42,8 @@ MUDDLED = 0.4
 """Squared error on a feature's tokens over what it explains, from which on it is no one thing."""
 ONE_WAY = 0.9
 """Cosine from which on two features have one direction."""
+CORRECTS = 0.4
+"""Cosine with its companion beyond which a feature that is born beside it corrects it."""
 ONE_STEP = 0.6
 """Share of the variation over checkpoints that one change must explain."""
 
@@ -72,9 +75,11 @@ def statuses(scaling: xr.Dataset) -> pd.DataFrame:
         ``n_tokens``.
 
     Raises:
-        SchemaError: It is no such dataset.
+        SchemaError: It is no such dataset, or of one checkpoint.
     """
     check(scaling, "scaling")
+    if scaling.sizes["checkpoint"] < 2:
+        raise SchemaError("a status is a change between checkpoints; this crosscoder has one.")
     whole, left_out = inner_products(scaling)
     tokens = scaling["fires"].to_numpy().sum(axis=0)
     alive = tokens >= SELDOM
@@ -99,9 +104,7 @@ def statuses(scaling: xr.Dataset) -> pd.DataFrame:
             values + width * se,
         )
     p_length = _p_beyond(np.abs(log_ratio), np.log(LONGER), log_se, df)
-    p_turn = np.maximum(
-        _p_beyond(turn, TURN, turn_se, df), _p_beyond(aside, ASIDE, aside_se, df)
-    )
+    p_turn = np.maximum(_p_beyond(turn, TURN, turn_se, df), _p_beyond(aside, ASIDE, aside_se, df))
     # two ways to depart, at any of the checkpoints
     n_looks = 2 * max(1, whole.shape[1] - 1)
     table["p"] = np.minimum(1, n_looks * np.fmin(p_length, p_turn))
@@ -164,7 +167,9 @@ def _change_points(inner: Array) -> tuple[npt.NDArray[np.intp], Array]:
     n = inner.shape[1]
     if n == 1:
         return np.zeros(len(inner), dtype=np.intp), np.ones(len(inner))
-    within = np.stack([_squares(inner[:, :s, :s]) + _squares(inner[:, s:, s:]) for s in range(1, n)])
+    within = np.stack(
+        [_squares(inner[:, :s, :s]) + _squares(inner[:, s:, s:]) for s in range(1, n)]
+    )
     total = _squares(inner)
     best = np.where(np.isnan(within), np.inf, within).argmin(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -316,7 +321,9 @@ def _join_splits(
     together = scaling["together"].to_numpy()
     born = np.flatnonzero(status == Status.BORN)
     share = together[np.ix_(born, rotated)] / np.maximum(np.diagonal(together)[born], 1)[:, None]
-    child = (share >= 0.5) & (at[born][:, None] == at[rotated])
+    _, own = _mean_vectors(scaling, born, at[born])
+    # what it adds points away from what its companion is without it
+    child = (share >= 0.5) & (own @ after.T < -CORRECTS) & (at[born][:, None] == at[rotated])
     joined[born[child.any(axis=1)]] = Status.SPLIT
     joined[rotated[child.any(axis=0)]] = Status.SPLIT
     return joined
@@ -341,17 +348,10 @@ def _interval(
     """From which checkpoint on the change may be a quarter done, and must be three quarters."""
 
     def done(inner: Array) -> Array:
-        change = _around(inner, at)
-        steps = np.arange(inner.shape[-1])
-        after = (steps >= at[:, None]).astype(float)
-        before = 1 - after
-        after /= after.sum(axis=1, keepdims=True)
-        before /= np.maximum(before.sum(axis=1, keepdims=True), 1)
-        along = np.einsum("...jkl,jl->...jk", inner, after - before)
-        start = change.inner - change.before
-        length = change.after + change.before - 2 * change.inner
+        """Way from the first checkpoint's vector to the last one's, at each checkpoint."""
+        along = inner[..., -1] - inner[..., 0]
         with np.errstate(invalid="ignore", divide="ignore"):
-            return (along - start[..., None]) / length[..., None]
+            return (along - along[..., :1]) / (along[..., -1:] - along[..., :1])
 
     middle, se = _spread(done(whole), done(left_out))
     may, must = middle + width * se > 0.25, middle - width * se > 0.75

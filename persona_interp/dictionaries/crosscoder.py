@@ -23,11 +23,13 @@ from persona_interp.dictionaries.dictionary import (
     save_dictionary,
 )
 from persona_interp.dictionaries.harvest import CONTENT_ROLES
-from persona_interp.dictionaries.same_tokens import Checkpoints, same_tokens
 from persona_interp.dictionaries.saelens_training import Rows, Settings, train_rows
+from persona_interp.dictionaries.same_tokens import Checkpoints, same_tokens
+from persona_interp.dictionaries.untangle import untangle
 from persona_interp.errors import ModelError
 from persona_interp.schema.words import Sparsity
 
+MOST_ROUNDS = 3
 SAMPLE = 10_000
 """Training tokens that fvu and l0 of the provenance are measured on."""
 
@@ -101,11 +103,12 @@ def crosscoder(
     k: float = 8,
     steps: int = 3000,
     batch: int = 1024,
-    lr: float = 1e-3,
+    lr: float = 4e-3,
     n_tokens: int = 150_000,
     where: Iterable[str] = CONTENT_ROLES,
     seed: int = 0,
     sparsity: str = Sparsity.NORM,
+    rounds: int = 2,
     out: str | Path | None = None,
 ) -> Crosscoder:
     """Train one dictionary of features on several checkpoints' residuals of the same tokens.
@@ -128,6 +131,8 @@ def crosscoder(
             kept: ``Sparsity.NORM`` (SAELens'), or ``Sparsity.SUM`` over checkpoints (published
             crosscoders), under which a feature of one checkpoint alone is no cheaper than a shared
             one.
+        rounds: How many times features that hide behind others are told apart (``untangle``), each
+            followed by a quarter of the steps; 0 trains in one go.
         out: Folder to keep it in; None keeps it in memory.
 
     Returns:
@@ -156,13 +161,33 @@ def crosscoder(
     }
     # SAELens keeps the same facts beside the weights, for whoever opens them without this package
     metadata = {"hook_name": source.hook, **about}
-    sae = train_rows(rows, settings, metadata=metadata, label="fit crosscoder")
+    sae, n_untangled = _train(rows, settings, metadata=metadata, rounds=rounds)
+    about |= {"rounds": rounds, "n_untangled": n_untangled}
     name = f"crosscoder-{len(source.residuals)}x{d_sae}-k{k:g}-seed{seed}"
-    own = keep(sae, rows, name=name, hook=source.hook, facts={**source.provenance, **about})
-    own.provenance.update(training_facts(settings))
+    facts = {**source.provenance, **training_facts(settings), **about}
+    own = keep(sae, rows, name=name, hook=source.hook, facts=facts)
     if out is not None:
         save_dictionary(own, out)
     return Crosscoder(own)
+
+
+def _train(
+    rows: Rows, settings: Settings, *, metadata: Mapping[str, Any], rounds: int
+) -> tuple[Any, list[int]]:
+    """The SAE after training, and how many features each round told apart."""
+    if not 0 <= rounds <= MOST_ROUNDS:
+        raise ModelError(f"rounds= is a number from 0 to {MOST_ROUNDS}; got {rounds}.")
+    last = settings.steps // 4
+    first = settings._replace(steps=settings.steps - rounds * last)
+    sae = train_rows(rows, first, metadata=metadata, label="fit crosscoder")
+    n_untangled = []
+    for i in range(rounds):
+        start, n = untangle(sae, rows)
+        again = settings._replace(steps=last, lr=settings.lr / 2, seed=settings.seed + i + 1)
+        label = f"fit crosscoder, round {i + 1}"
+        sae = train_rows(rows, again, metadata=metadata, start=start, label=label)
+        n_untangled.append(n)
+    return sae, n_untangled
 
 
 def difference(
@@ -219,8 +244,8 @@ def difference(
     metadata = {"hook_name": source.hook, "checkpoints": source.provenance["checkpoints"]}
     sae = train_rows(rows, settings, metadata=metadata, label="fit difference")
     name = f"difference-{d_sae}-k{k:g}-seed{seed}"
-    own = keep(sae, rows, name=name, hook=source.hook, facts=source.provenance)
-    own.provenance.update(training_facts(settings))
+    facts = {**source.provenance, **training_facts(settings)}
+    own = keep(sae, rows, name=name, hook=source.hook, facts=facts)
     if out is not None:
         save_dictionary(own, out)
     return own

@@ -1,8 +1,8 @@
-"""What would a crosscoder have to find? Residuals of several checkpoints whose features are planted.
+"""What would a crosscoder have to find? Residuals of checkpoints whose features are planted.
 
-Every feature has a direction at each checkpoint and fires on the same tokens at all of them; what a
-finetune does is one change from one checkpoint on: it is amplified, shrinks, turns, is born, dies,
-or splits in two. Documents differ in what they are about, so that tokens of one document are no
+Every feature has a direction at each checkpoint and fires on the same tokens at all of them. What
+a finetune does is one change from one checkpoint on: it is amplified, shrinks, turns, is born,
+dies, or splits in two. Documents differ in what they are about, so that tokens of one document are no
 independent draws, and features of one group (a persona and its traits) fire together.
 
 ``sae_lens.synthetic`` plants one model: no checkpoints, no documents, and its correlation is that

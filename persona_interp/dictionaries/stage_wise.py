@@ -1,7 +1,8 @@
 """Which features does a finetune turn, whichever came first: the new documents or the new model?
 
-An SAE of the base is finetuned along two paths (Bricken et al. 2024, "Stage-wise model diffing"): to
-the new documents and then to the tuned model, and to the tuned model and then to the new documents.
+An SAE of the base is finetuned along two paths (Bricken et al. 2024, "Stage-wise model diffing"):
+to the new documents and then to the tuned model, and to the tuned model and then to the new
+documents.
 A feature that new documents alone turn says nothing of the finetune; one that turns at both swaps
 of the model, and at neither swap of the documents, does.
 """
