@@ -35,7 +35,7 @@ ABSENT = 0.04
 STRAY = 0.25
 """Length of what is left of a feature that is not there, in any direction, at most."""
 DECOUPLED = 0.5
-"""Share of the reconstruction from which on a feature that seems absent stands under other names."""
+"""Share of the reconstruction from which on what seems absent stands under other names."""
 ACCOMPANIED = 0.65
 """Share of a feature's tokens on which one other fires too, from which on they are not two."""
 MUDDLED = 0.4
@@ -199,7 +199,7 @@ def _around(inner: Array, at: npt.NDArray[np.intp]) -> _Change:
 
 
 def _log_ratio(change: _Change) -> Array:
-    """Log of the length after over the length before; a length of nothing counts as a thousandth."""
+    """Log of the length after over that before; a length of nothing counts as a thousandth."""
     floor = 1e-6 * np.maximum(change.before, change.after)
     return 0.5 * np.log(np.maximum(change.after, floor) / np.maximum(change.before, floor))
 

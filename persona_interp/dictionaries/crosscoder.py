@@ -3,9 +3,9 @@
 A crosscoder (Lindsey et al. 2024) is one SAE on the residuals that one token leaves at several
 checkpoints, side by side: a feature fires once and has a decoder for every checkpoint. Here it is
 SAELens' BatchTopK SAE, which invents fewer features of one checkpoint alone than an L1 penalty does
-(Minder et al. 2025, arXiv 2504.02922). Each checkpoint is centered and scaled on its own before, and
-both are folded into the weights after, so that the saved SAE takes raw residuals and opens in plain
-SAELens.
+(Minder et al. 2025, arXiv 2504.02922). Each checkpoint is centered and scaled on its own before,
+and both are folded into the weights after, so that the saved SAE takes raw residuals and opens in
+plain SAELens.
 """
 
 from collections.abc import Iterable, Mapping

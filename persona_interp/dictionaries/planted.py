@@ -2,8 +2,8 @@
 
 Every feature has a direction at each checkpoint and fires on the same tokens at all of them. What
 a finetune does is one change from one checkpoint on: it is amplified, shrinks, turns, is born,
-dies, or splits in two. Documents differ in what they are about, so that tokens of one document are no
-independent draws, and features of one group (a persona and its traits) fire together.
+dies, or splits in two. Documents differ in what they are about, so that tokens of one document are
+no independent draws, and features of one group (a persona and its traits) fire together.
 
 ``sae_lens.synthetic`` plants one model: no checkpoints, no documents, and its correlation is that
 of a Gaussian behind the firing (.8 there is a correlation of .44 where each fires on 5 %). Here the
@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy import sparse
 
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.schema.words import Status
@@ -60,9 +61,8 @@ class Plan:
         gain: Norm of an amplified feature after, over before.
         shrink: Norm of a shrunk feature after, over before.
         angle: By how many degrees rotated and split features turn.
-        faint: Share of the amplified features that is a hundredth to a tenth of its later norm
-            before: there, though a reader of decoder norms would call them born (the artifact of
-            shrinkage).
+        faint: Share of the amplified features that has 5 to 15 % of its later norm before: there,
+            though a reader of decoder norms would call them born (the artifact of shrinkage).
         composed: Share of the rotated features whose direction before is the sum of two others'
             (the artifact of decoupling).
     """
@@ -99,12 +99,14 @@ class Planted(NamedTuple):
         truth: One row a feature: ``feature``, ``status``, ``at`` (first checkpoint after the
             change; -1 for none), ``artifact`` ("", "shrinkage", "decoupling"), ``group``, ``rate``
             (share of tokens on which it fires).
+        acts: Activations, sparse, dims (token, feature).
     """
 
     residuals: npt.NDArray[np.float32]
     documents: npt.NDArray[np.int64]
     decoders: Array
     truth: pd.DataFrame
+    acts: sparse.csr_array
 
 
 def plant(plan: Plan, *, seed: int) -> Planted:
@@ -130,7 +132,8 @@ def plant(plan: Plan, *, seed: int) -> Planted:
     rng = np.random.default_rng(seed)
     truth = _truth(plan, rng)
     decoders = _decoders(plan, truth, rng)
-    scales = np.array(plan.scales or np.exp(rng.uniform(*np.log([0.5, 2]), plan.n_checkpoints)))
+    drawn = np.exp(rng.uniform(np.log(0.5), np.log(2), plan.n_checkpoints))
+    scales = np.array(plan.scales) if plan.scales else drawn
     decoders *= scales[:, None, None]
     offsets = 3 * rng.standard_normal((plan.n_checkpoints, plan.d_model)) * scales[:, None]
     documents = np.arange(plan.n_tokens) // plan.per_document
@@ -138,15 +141,17 @@ def plant(plan: Plan, *, seed: int) -> Planted:
     shape = (plan.n_checkpoints, plan.n_tokens, plan.d_model)
     residuals = np.empty(shape, dtype=np.float32)
     sd = plan.noise / np.sqrt(plan.d_model) * scales
-    fires = np.zeros(plan.n_features)
+    parts = []
     for start in range(0, plan.n_tokens, CHUNK):
         rows = slice(start, min(start + CHUNK, plan.n_tokens))
         acts = _firing(plan, truth, topics[documents[rows]], rng)
-        fires += (acts > 0).sum(axis=0)
+        parts.append(sparse.csr_array(acts))
         for i in range(plan.n_checkpoints):
             blur = rng.standard_normal((len(acts), plan.d_model)) * sd[i]
             residuals[i, rows] = acts @ decoders[i] + offsets[i] + blur
-    return Planted(residuals, documents, decoders, truth.assign(rate=fires / plan.n_tokens))
+    activations = sparse.csr_array(sparse.vstack(parts))
+    rate = np.diff(activations.tocsc().indptr) / plan.n_tokens
+    return Planted(residuals, documents, decoders, truth.assign(rate=rate), activations)
 
 
 def _truth(plan: Plan, rng: np.random.Generator) -> pd.DataFrame:
@@ -166,14 +171,14 @@ def _truth(plan: Plan, rng: np.random.Generator) -> pd.DataFrame:
     changes = rng.integers(1, plan.n_checkpoints, plan.n_features) if plan.n_checkpoints > 1 else 0
     truth = pd.DataFrame({"feature": range(plan.n_features), "status": statuses, "at": changes})
     truth.loc[truth["status"] == Status.SHARED, "at"] = -1
-    splits = truth.index[truth["status"] == Status.SPLIT]
+    splits = np.flatnonzero(truth["status"].to_numpy() == Status.SPLIT)
     truth.loc[splits[1::2], "at"] = truth.loc[splits[::2], "at"].to_numpy()
     truth["artifact"] = ""
     for status, share, artifact in (
         (Status.AMPLIFIED, plan.faint, "shrinkage"),
         (Status.ROTATED, plan.composed, "decoupling"),
     ):
-        rows = truth.index[truth["status"] == status]
+        rows = np.flatnonzero(truth["status"].to_numpy() == status)
         truth.loc[rows[: round(share * len(rows))], "artifact"] = artifact
     # groups mix statuses: a persona that is born sits beside traits that were there
     n_groups = -(-plan.n_features // plan.group)
@@ -184,7 +189,7 @@ def _truth(plan: Plan, rng: np.random.Generator) -> pd.DataFrame:
 def _decoders(plan: Plan, truth: pd.DataFrame, rng: np.random.Generator) -> Array:
     """Decoders over checkpoints, in units of one checkpoint's scale."""
     unit = _units(rng, plan.n_features, plan.d_model)
-    splits = truth.index[truth["status"] == Status.SPLIT].to_numpy()
+    splits = np.flatnonzero(truth["status"].to_numpy() == Status.SPLIT)
     unit[splits[1::2]] = unit[splits[::2]]
     after, before = unit.copy(), unit.copy()
     is_a = {status: (truth["status"] == status).to_numpy() for status in SHARES}
@@ -193,7 +198,7 @@ def _decoders(plan: Plan, truth: pd.DataFrame, rng: np.random.Generator) -> Arra
     after[is_a[Status.SHRUNK]] *= plan.shrink
     before[is_a[Status.AMPLIFIED]] /= plan.gain
     faint = (truth["artifact"] == "shrinkage").to_numpy()
-    low = np.exp(rng.uniform(*np.log([0.05, 0.15]), int(faint.sum())))
+    low = np.exp(rng.uniform(np.log(0.05), np.log(0.15), int(faint.sum())))
     before[faint] = unit[faint] * low[:, None]
     turns = is_a[Status.ROTATED] | is_a[Status.SPLIT]
     after[turns] = _turn(unit[turns], plan.angle, rng)

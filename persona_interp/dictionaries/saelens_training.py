@@ -237,10 +237,15 @@ def _architecture() -> Any:
         def decode(self, feature_acts: Tensor) -> Tensor:
             return super().decode(feature_acts / self.over_norm())
 
-        def calculate_topk_aux_loss(self, *, hidden_pre: Tensor, **others: Any) -> Tensor:
-            return super().calculate_topk_aux_loss(
-                hidden_pre=hidden_pre / self.over_norm(), **others
-            )
+        def calculate_topk_aux_loss(
+            self,
+            sae_in: Tensor,
+            sae_out: Tensor,
+            hidden_pre: Tensor,
+            dead_neuron_mask: Tensor | None,
+        ) -> Tensor:
+            pre = hidden_pre / self.over_norm()
+            return super().calculate_topk_aux_loss(sae_in, sae_out, pre, dead_neuron_mask)
 
         def process_state_dict_for_saving_inference(self, state_dict: dict[str, Any]) -> None:
             over = self.over_norm().detach()

@@ -114,15 +114,16 @@ def _harvest(
     corpus = read(corpus, "documents")
     several = list_checkpoints(checkpoints)
     labels = [checkpoint.label for checkpoint in several]
-    ids: str = ""
     tokens: Tokens | None = None
+    ids, adds_bos = "", False
     parts: list[Tensor] = []
     for checkpoint in tqdm(several, desc="harvest", delay=2):
         bridge = boot(checkpoint)
         hook = canonical(bridge, hook)
         own = sample_tokens(bridge.tokenizer, corpus, n_tokens=n_tokens, seed=seed, where=where)
         if tokens is None:
-            tokens, ids, bos = own, hash_tokens(own), added_bos(bridge.tokenizer)
+            tokens, ids = own, hash_tokens(own)
+            adds_bos = added_bos(bridge.tokenizer) is not None
         if hash_tokens(own) != ids:
             raise ModelError(
                 f"{checkpoint.label} does not read the same tokens as {labels[0]}: its tokenizer "
@@ -148,7 +149,7 @@ def _harvest(
         "n_documents": len(tokens.ids),
         "n_unique": n_unique,
         "n_excluded_sinks": int((~no_sink).sum()),
-        "adds_bos": [bos is not None],
+        "adds_bos": [adds_bos],
         "where": list(where),
     }
     # rows are left out of one checkpoint at a time: never two copies of all of them
