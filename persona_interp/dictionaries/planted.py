@@ -135,7 +135,9 @@ def plant(plan: Plan, *, seed: int) -> Planted:
     drawn = np.exp(rng.uniform(np.log(0.5), np.log(2), plan.n_checkpoints))
     scales = np.array(plan.scales) if plan.scales else drawn
     decoders *= scales[:, None, None]
-    offsets = 3 * rng.standard_normal((plan.n_checkpoints, plan.d_model)) * scales[:, None]
+    # as in real residual streams the mean is long, and about the same at every checkpoint
+    means = rng.standard_normal((plan.n_checkpoints, plan.d_model))
+    offsets = (3 * means[0] + 0.05 * means) * scales[:, None]
     documents = np.arange(plan.n_tokens) // plan.per_document
     topics = _topics(plan, rng, n_documents=int(documents[-1]) + 1)
     shape = (plan.n_checkpoints, plan.n_tokens, plan.d_model)

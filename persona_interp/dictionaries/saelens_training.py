@@ -95,7 +95,7 @@ def train_rows(
 
     Returns:
         The SAELens inference module (JumpReLU), which takes raw rows. Its decoder rows have unit
-        norm in the units that training saw.
+        norm: of several checkpoints in the units that training saw, else in those of the rows.
 
     Raises:
         ModelError: There is less than one batch, an unknown sparsity, or a start that cannot be
@@ -138,7 +138,11 @@ def train_rows(
         batches = _batches(rows, batch=settings.batch, seed=settings.seed, bar=bar)
         with bar, contextlib.redirect_stderr(io.StringIO()):
             SAETrainer(trainer, sae, batches).fit()
-    return fold(finish(sae, source="this training"), rows)
+    whole = fold(finish(sae, source="this training"), rows)
+    if settings.n_blocks == 1:
+        # an activation is then a length in units of the residual, as of every SAE trained here
+        whole.fold_W_dec_norm()
+    return whole
 
 
 def _batches(rows: Rows, *, batch: int, seed: int, bar: tqdm) -> Iterator[Tensor]:

@@ -11,17 +11,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
-import torch
 from torch import Tensor
+from torch.nn.functional import cosine_similarity
 
-from persona_interp.dictionaries.blocks import as_blocks, as_pool
-from persona_interp.dictionaries.crosscoder import keep, training_facts
 from persona_interp.dictionaries.dictionary import SparseDictionary
+from persona_interp.dictionaries.finetuning import finetune
 from persona_interp.dictionaries.harvest import CONTENT_ROLES
 from persona_interp.dictionaries.inputs import AnyDictionary, as_dictionary
-from persona_interp.dictionaries.saelens_training import Settings, train_rows
 from persona_interp.dictionaries.same_tokens import Checkpoints, SameTokens, same_tokens
-from persona_interp.errors import ModelError, excerpt
+from persona_interp.errors import ModelError
 
 TURNED = 0.9
 """Cosine under which a decoder row counts as turned."""
@@ -40,52 +38,6 @@ class StageWise(NamedTuple):
 
     table: pd.DataFrame
     dictionaries: dict[str, SparseDictionary]
-
-
-def finetune(
-    start: AnyDictionary,
-    residuals: Any,
-    *,
-    k: float | None = None,
-    steps: int = 1500,
-    batch: int = 1024,
-    lr: float = 3e-4,
-    seed: int = 0,
-    name: str = "",
-) -> SparseDictionary:
-    """Train an SAE on, published ones included.
-
-    Args:
-        start: Any SAE with one encoder (standard, JumpReLU, TopK, BatchTopK), in any form that
-            ``as_dictionary`` takes.
-        residuals: What it is trained on, dims (checkpoint, token, d_model), of one or several
-            checkpoints.
-        k: Features active a token; by default as many as the start has active here.
-        steps: Training steps.
-        batch: Residuals a step.
-        lr: Learning rate of Adam, falling to a tenth along a cosine.
-        seed: Seed of the batches.
-        name: What tables call it; by default the start's name and the seed.
-
-    Returns:
-        A BatchTopK SAE with the start's features in the start's order, unit decoder rows.
-
-    Raises:
-        ModelError: The start has another architecture or width, or normalizes each residual.
-    """
-    own = as_dictionary(start)
-    if not isinstance(own, SparseDictionary):
-        raise ModelError(f"finetune starts from an SAE of SAELens; got {excerpt(start)}.")
-    rows = as_pool(as_blocks(residuals))
-    if k is None:
-        sample = rows.read(torch.arange(0, rows.n, max(1, rows.n // 10_000)))
-        k = max(1.0, float((own.encode(sample) != 0).double().sum(-1).mean()))
-    settings = Settings(own.d_sae, k, steps, batch, lr, seed)
-    metadata = {"hook_name": own.hook, "finetuned_from": own.name}
-    sae = train_rows(rows, settings, metadata=metadata, start=own.sae, label="finetune dictionary")
-    facts = {**training_facts(settings), "start": own.name, "n_tokens": rows.n}
-    name = name or f"{own.name}-finetuned-seed{seed}"
-    return keep(sae, rows, name=name, hook=own.hook, facts=facts)
 
 
 def stage_wise(
@@ -112,7 +64,7 @@ def stage_wise(
         hook: Hook name; by default the start's.
         residuals: Instead of checkpoints and corpora: residuals on the old documents and on the
             new ones, each of dims (checkpoint, token, d_model), the base first.
-        k: Features active a token; by default as many as the start has.
+        k: Features active a token; by default the start's, as in ``finetune``.
         steps: Training steps of each finetuning.
         batch: Residuals a step.
         lr: Learning rate.
@@ -172,4 +124,4 @@ def stage_wise(
 
 def _cosine(one: Tensor, other: Tensor) -> Tensor:
     """Cosine of each decoder row with itself later."""
-    return torch.nn.functional.cosine_similarity(one, other, dim=1)
+    return cosine_similarity(one, other, dim=1)

@@ -1,0 +1,107 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from persona_interp.dictionaries import (
+    SparseDictionary,
+    crosscoder,
+    finetune,
+    fit,
+    open_crosscoder,
+    open_dictionary,
+    same_tokens,
+    stage_wise,
+)
+from persona_interp.dictionaries.planted import Plan, Planted, match, plant
+from persona_interp.errors import ModelError
+from persona_interp.models import Checkpoint
+from persona_interp.schema.words import Status
+
+HOOK = "blocks.0.hook_out"
+PAIR = Plan(
+    n_checkpoints=2,
+    d_model=24,
+    n_features=16,
+    n_tokens=12_000,
+    active=1.5,
+    per_document=20,
+    scales=(1.0, 1.0),
+    shares={Status.SHARED: 0.75, Status.ROTATED: 0.25},
+)
+TRAIN = {"d_sae": 20, "k": 1.8, "steps": 300, "batch": 512, "lr": 4e-3, "hook": HOOK}
+ON = {"steps": 500, "batch": 512, "lr": 3e-3}
+
+
+@pytest.fixture(scope="module")
+def planted() -> Planted:
+    torch.set_num_threads(1)
+    return plant(PAIR, seed=0)
+
+
+@pytest.fixture(scope="module")
+def start(planted: Planted) -> SparseDictionary:
+    return fit(residuals=planted.residuals[:1], **TRAIN)
+
+
+def test_a_finetuned_sae_keeps_its_features_and_follows_those_that_turned(
+    planted: Planted, start: SparseDictionary, tmp_path: Path
+) -> None:
+    same = finetune(start, planted.residuals[:1], **ON)
+    assert torch.nn.functional.cosine_similarity(same.W_dec, start.W_dec).quantile(0.25) > 0.98
+    assert same.provenance["k"] == start.provenance["k"]
+    assert torch.allclose(same.W_dec.norm(dim=1), torch.ones(20), atol=1e-5)
+    further = {**TRAIN, "lr": 4e-2, "steps": 600}
+    tuned = fit(residuals=planted.residuals[1:], start=start, out=tmp_path, **further)
+    assert tuned.provenance["start"] == start.name
+    assert open_dictionary(tmp_path).provenance == tuned.provenance
+    nearest = match(start.W_dec[None], planted.decoders[:1])
+    rotated = (planted.truth["status"] == Status.ROTATED) & (nearest["cosine"] > 0.95)
+    rows = nearest["feature"][rotated].tolist()
+    after = planted.decoders[1][rotated.to_numpy()]
+    cosines = (tuned.W_dec[rows].numpy() * after).sum(1) / np.linalg.norm(after, axis=1)
+    # the rows were 60 degrees away
+    assert rotated.sum() >= 2 and np.median(cosines) > 0.75
+
+
+def test_both_paths_find_what_the_model_turned(planted: Planted, start: SparseDictionary) -> None:
+    """Old and new documents are halves of one kind: only the model turns features."""
+    half = planted.residuals.shape[1] // 2
+    old, new = planted.residuals[:, :half], planted.residuals[:, half:]
+    table, dictionaries = stage_wise(start, residuals=(old, new), **ON)
+    assert list(dictionaries) == [
+        "data_first_data",
+        "data_first_model",
+        "model_first_model",
+        "model_first_data",
+    ]
+    nearest = match(start.W_dec[None], planted.decoders[:1])
+    known = nearest["cosine"] > 0.95
+    turned = table["turned_by_model"].to_numpy()[nearest["feature"]]
+    truth = (planted.truth["status"] == Status.ROTATED).to_numpy()
+    assert (turned == truth)[known].mean() >= 0.8
+    with pytest.raises(ModelError, match="two sets of documents"):
+        stage_wise(start, residuals=(old,))
+
+
+def test_starts_of_other_kinds_are_refused(planted: Planted, start: SparseDictionary) -> None:
+    with pytest.raises(ModelError, match="features of width 24"):
+        finetune(start, planted.residuals[:, :, :10], k=1.0, **ON)
+
+
+def test_one_harvest_of_several_checkpoints(
+    counter: Checkpoint, corpus: pd.DataFrame, tmp_path: Path
+) -> None:
+    """The same tokens: two copies of one checkpoint leave the same residuals, row by row."""
+    same = same_tokens([counter, counter], corpus, hook=HOOK, n_tokens=600)
+    assert same.residuals.shape[:2] == (2, 600) == (2, len(same.documents))
+    assert torch.equal(same.residuals[0], same.residuals[1])
+    assert same.provenance["n_unique"] <= same.provenance["n_documents"]
+    assert (np.diff(same.documents) >= 0).all()
+    settings = {"d_sae": 32, "k": 4, "steps": 60, "batch": 256, "n_tokens": 600}
+    coder = crosscoder([counter, counter], corpus, hook=HOOK, out=tmp_path, **settings)
+    again = open_crosscoder(tmp_path)
+    assert torch.equal(again.encode(same.residuals), coder.encode(same.residuals))
+    assert coder.dictionary.provenance["token_ids"] == same.provenance["token_ids"]
