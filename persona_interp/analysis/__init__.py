@@ -56,6 +56,7 @@ from persona_interp.analysis.score import score, top
 from persona_interp.analysis.shift import shift
 from persona_interp.analysis.speakers import belief_scale, read_speakers
 from persona_interp.analysis.spillover import spillover
+from persona_interp.analysis.stability import stability
 from persona_interp.analysis.stats import across_seeds
 from persona_interp.analysis.statuses import statuses
 from persona_interp.analysis.summon import summon_law, summon_rivals
@@ -134,6 +135,7 @@ __all__ = [
     "shift_residual",
     "slopes",
     "spillover",
+    "stability",
     "standings",
     "stats",
     "statuses",

@@ -28,18 +28,16 @@ LONGER = 1.25
 """Ratio of lengths up to which a feature is as long as before."""
 TURN = 25.0
 """Degrees up to which a feature points where it did."""
-ASIDE = 0.1
+ASIDE = 0.3
 """What a turned vector must have at right angles to the other, over the longer of both."""
 ABSENT = 0.04
 """Share of the longer vector under which the shorter one is not there."""
-STRAY = 0.25
-"""Length of what is left of a feature that is not there, in any direction, at most."""
 DECOUPLED = 0.5
 """Share of the reconstruction from which on what seems absent stands under other names."""
 ACCOMPANIED = 0.65
 """Share of a feature's tokens on which one other fires too, from which on they are not two."""
 MUDDLED = 0.4
-"""Squared error on a feature's tokens over what it explains, from which on it is no one thing."""
+"""Error on a feature's tokens, beyond the usual, over what it explains: it is no one thing."""
 ONE_WAY = 0.9
 """Cosine from which on two features have one direction."""
 CORRECTS = 0.4
@@ -94,8 +92,6 @@ def statuses(scaling: xr.Dataset) -> pd.DataFrame:
     turn, turn_se = _spread(_turn(change), _turn(without))
     share, share_se = _spread(_share(change), _share(without))
     aside, aside_se = _spread(_aside(change), _aside(without))
-    stray = np.sqrt(np.clip(np.minimum(change.before, change.after), 0, None))
-    stray = stray / np.sqrt(np.maximum(change.before, change.after))
     width = distributions.t.ppf(0.5 + LEVEL / 2, df)
     for name, values, se in (("log_ratio", log_ratio, log_se), ("turn", turn, turn_se)):
         table[name], table[f"{name}_lo"], table[f"{name}_hi"] = (
@@ -115,8 +111,8 @@ def statuses(scaling: xr.Dataset) -> pd.DataFrame:
         up=log_ratio > 0,
         longer=p_length * n_looks <= ALPHA,
         turned=p_turn * n_looks <= ALPHA,
-        absent=(share + width * share_se < ABSENT) & (stray < STRAY),
-        present=(share - width * share_se > ABSENT) | (stray > STRAY),
+        absent=(np.abs(share) + width * share_se < ABSENT) & (aside + width * aside_se < ASIDE),
+        present=(share - width * share_se > ABSENT) | (aside - width * aside_se > ASIDE),
         one_step=one_step,
         beside=_companions(scaling),
         muddled=_muddle(scaling) > MUDDLED,
@@ -214,7 +210,7 @@ def _turn(change: _Change) -> Array:
 
 def _share(change: _Change) -> Array:
     """Of the longer vector's direction, what the shorter one has, over the longer's length."""
-    return np.abs(change.inner) / np.maximum(change.before, change.after)
+    return change.inner / np.maximum(change.before, change.after)
 
 
 def _aside(change: _Change) -> Array:
@@ -271,11 +267,13 @@ def _companions(scaling: xr.Dataset) -> npt.NDArray[np.intp]:
 
 
 def _muddle(scaling: xr.Dataset) -> Array:
-    """Squared error on each feature's tokens over what the feature explains there."""
+    """Squared error that each feature's tokens have over others, over what it explains there."""
     explained = scaling["squares"].to_numpy().sum(axis=0) * (
         scaling["decoder"].to_numpy() ** 2
     ).sum(axis=(0, 2))
-    return scaling["unexplained"].to_numpy().sum(axis=0) / np.maximum(explained, 1e-12)
+    sums = {name: scaling[name].to_numpy().sum(axis=0) for name in ("unexplained", "fires")}
+    usual = float(scaling["error"].sum() / scaling["tokens"].sum())
+    return (sums["unexplained"] - usual * sums["fires"]) / np.maximum(explained, 1e-12)
 
 
 def _decide(facts: pd.DataFrame) -> npt.NDArray[np.object_]:

@@ -58,10 +58,11 @@ def scaling(
 
     Returns:
         A ``scaling`` dataset: ``decoder`` (checkpoint, feature, d_model); by part of the documents
-        ``tokens`` (part), ``fires`` (part, feature; tokens on which it is active), ``squares``
+        ``tokens`` and ``error`` (part; sum of |x - r|^2 over checkpoints), ``fires`` (part,
+        feature; tokens on which it is active), ``squares``
         (part, feature; sum of f^2), ``left`` (part, checkpoint, feature, d_model; sum of
         f (x - r + f d)), ``rebuilt`` (the same dims; sum of f r) and ``unexplained`` (part,
-        feature; sum of |x - r|^2 over checkpoints where it is active); of all parts ``together``
+        feature; the error on its tokens); of all parts ``together``
         (feature, other; tokens on which both are active) and ``products`` (the same dims; sum of
         the products of both activations).
 
@@ -96,6 +97,7 @@ def scaling(
     squares = np.zeros((PARTS, n_features))
     left = np.zeros((PARTS, len(labels), n_features, width))
     rebuilt = np.zeros_like(left)
+    error = np.zeros(PARTS)
     missed = np.zeros((PARTS, n_features))
     together = np.zeros((n_features, n_features))
     products = np.zeros_like(together)
@@ -113,7 +115,9 @@ def scaling(
             fires[part] += is_on.sum(dim=0).numpy()
             together += (is_on.T @ is_on).numpy()
             products += (feats.T @ feats).numpy()
-            missed[part] += (unexplained.pow(2).sum(dim=(0, 2)) @ is_on).numpy()
+            squared = unexplained.pow(2).sum(dim=(0, 2))
+            error[part] += float(squared.sum())
+            missed[part] += (squared @ is_on).numpy()
             squares[part] += own.numpy()
             left[part] += (feats.T @ unexplained + own[:, None] * decoder).numpy()
             rebuilt[part] += (feats.T @ r).numpy()
@@ -124,6 +128,7 @@ def scaling(
         {
             "decoder": (by_part[1:], decoder.double().numpy()),
             "tokens": (("part",), tokens),
+            "error": (("part",), error),
             "fires": (("part", "feature"), fires),
             "squares": (("part", "feature"), squares),
             "left": (by_part, left),

@@ -26,6 +26,7 @@ DATASETS: dict[str, dict[str, tuple[str, ...]]] = {
     "scaling": {
         "decoder": ("checkpoint", "feature", "d_model"),
         "tokens": ("part",),
+        "error": ("part",),
         "fires": ("part", "feature"),
         "squares": ("part", "feature"),
         "left": ("part", "checkpoint", "feature", "d_model"),

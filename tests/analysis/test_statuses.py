@@ -49,6 +49,7 @@ def sums(
         {
             "decoder": (("checkpoint", "feature", "d_model"), decoder),
             "tokens": (("part",), one.sum(axis=0)),
+            "error": (("part",), one.T @ ((residuals - rebuilt) ** 2).sum((0, 2))),
             "fires": (("part", "feature"), one.T @ is_on),
             "squares": (("part", "feature"), squares),
             "left": (("part", "checkpoint", "feature", "d_model"), left),
