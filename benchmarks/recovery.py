@@ -92,7 +92,7 @@ def judge(planted: Planted, findings: pd.DataFrame) -> dict[str, float]:
     real = truth[recovered]
     right = own["status"].to_numpy() == real["status"].to_numpy()
     row["status right"] = right.mean()
-    row["undecided"] = (own["status"] == Status.UNDECIDED).mean()
+    row["not decided"] = (own["status"] == Status.UNDECIDED).mean()
     born = (real["status"] == Status.BORN).to_numpy()
     if born.any():
         row["birth within 1"] = (own["at"] - real["at"]).abs()[born].le(1).mean()
