@@ -19,11 +19,34 @@ import pandas as pd
 import xarray as xr
 
 from persona_interp.analysis.stats import jackknife
+from persona_interp.errors import SchemaError
 from persona_interp.schema import check
 
 Array = npt.NDArray[np.float64]
 SELDOM = 50
 """Tokens on which a feature must be active for anything to be said of it."""
+
+
+def with_parts(scaling: xr.Dataset) -> xr.Dataset:
+    """The dataset without parts that hold no document.
+
+    Args:
+        scaling: What ``dictionaries.scaling`` gives.
+
+    Returns:
+        The same sums, at least two parts.
+
+    Raises:
+        SchemaError: It is no such dataset, or of one document.
+    """
+    check(scaling, "scaling")
+    scaling = scaling.isel(part=scaling["tokens"].to_numpy() > 0)
+    if scaling.sizes["part"] < 2:
+        raise SchemaError(
+            "latent scaling leaves out a part of the documents at a time; there is only one. Give "
+            "more documents, or documents= where residuals are given."
+        )
+    return scaling
 
 
 class Inner(NamedTuple):
@@ -79,9 +102,9 @@ def latent_scaling(scaling: xr.Dataset) -> pd.DataFrame:
         ``n_tokens`` (on which the feature is active). NaN where it never is.
 
     Raises:
-        SchemaError: It is no such dataset.
+        SchemaError: It is no such dataset, or of one document.
     """
-    check(scaling, "scaling")
+    scaling = with_parts(scaling)
     decoder = scaling["decoder"].to_numpy()
     norms = np.linalg.norm(decoder, axis=2)
     reference = norms.argmax(axis=0)

@@ -56,7 +56,7 @@ def stability(one: npt.ArrayLike, other: npt.ArrayLike) -> pd.DataFrame:
         _inside(row, others[np.argsort(-c)[:10]]) for row, c in zip(rows, cosines, strict=True)
     ]
     live = np.abs(rows).sum(axis=1) > 0
-    table.attrs["share_found_again"] = float(table["found_again"][live].mean())
+    table.attrs["share_found_again"] = float(table["found_again"].to_numpy()[live].mean())
     return table
 
 

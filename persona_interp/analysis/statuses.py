@@ -9,7 +9,7 @@ all features, and an interval that does not straddle; else the feature is undeci
 The margins were fixed on planted data, seeds 7 to 12 (``docs/log/dictionaries.md``).
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +17,15 @@ import pandas as pd
 import xarray as xr
 from scipy import stats as distributions
 
-from persona_interp.analysis.latent_scaling import SELDOM, inner_products, latent_scaling
+from persona_interp.analysis import changes
+from persona_interp.analysis.latent_scaling import (
+    SELDOM,
+    inner_products,
+    latent_scaling,
+    with_parts,
+)
 from persona_interp.analysis.stats import LEVEL, benjamini_hochberg
 from persona_interp.errors import SchemaError
-from persona_interp.schema import check
 from persona_interp.schema.words import ALPHA, Status
 
 Array = npt.NDArray[np.float64]
@@ -46,14 +51,6 @@ ONE_STEP = 0.6
 """Share of the variation over checkpoints that one change must explain."""
 
 
-class _Change(NamedTuple):
-    """One change of every feature: dims (feature,), or (part, feature) without one part."""
-
-    before: Array
-    after: Array
-    inner: Array
-
-
 def statuses(scaling: xr.Dataset) -> pd.DataFrame:
     """What training did to each feature of a crosscoder, and when.
 
@@ -73,26 +70,26 @@ def statuses(scaling: xr.Dataset) -> pd.DataFrame:
         ``n_tokens``.
 
     Raises:
-        SchemaError: It is no such dataset, or of one checkpoint.
+        SchemaError: It is no such dataset, or of one checkpoint or one document.
     """
-    check(scaling, "scaling")
+    scaling = with_parts(scaling)
     if scaling.sizes["checkpoint"] < 2:
         raise SchemaError("a status is a change between checkpoints; this crosscoder has one.")
     whole, left_out = inner_products(scaling)
     tokens = scaling["fires"].to_numpy().sum(axis=0)
     alive = tokens >= SELDOM
-    gains = _common_gains(whole[alive])
+    gains = changes.common_gains(whole[alive])
     whole, left_out = whole / np.outer(gains, gains), left_out / np.outer(gains, gains)
     whole[~alive], left_out[:, ~alive] = np.nan, np.nan
-    at, one_step = _change_points(whole)
-    change, without = _around(whole, at), _around(left_out, at)
+    at, one_step = changes.change_points(whole)
+    change, without = changes.around(whole, at), changes.around(left_out, at)
     df = len(left_out) - 1
     table = pd.DataFrame({"feature": scaling["feature"].to_numpy(), "n_tokens": tokens.astype(int)})
-    log_ratio, log_se = _spread(_log_ratio(change), _log_ratio(without))
-    turn, turn_se = _spread(_turn(change), _turn(without))
-    share, share_se = _spread(_share(change), _share(without))
-    aside, aside_se = _spread(_aside(change), _aside(without))
-    width = distributions.t.ppf(0.5 + LEVEL / 2, df)
+    log_ratio, log_se = changes.spread(changes.log_ratio(change), changes.log_ratio(without))
+    turn, turn_se = changes.spread(changes.turn(change), changes.turn(without))
+    share, share_se = changes.spread(changes.share(change), changes.share(without))
+    aside, aside_se = changes.spread(changes.aside(change), changes.aside(without))
+    width = float(distributions.t.ppf(0.5 + LEVEL / 2, df))
     for name, values, se in (("log_ratio", log_ratio, log_se), ("turn", turn, turn_se)):
         table[name], table[f"{name}_lo"], table[f"{name}_hi"] = (
             values,
@@ -123,7 +120,7 @@ def statuses(scaling: xr.Dataset) -> pd.DataFrame:
     status = _decide(facts)
     status = _join_splits(status, facts, scaling)
     claimed = ~np.isin(status, [Status.SHARED, Status.UNDECIDED, Status.DEAD])
-    lo, hi = _interval(whole, left_out, at, width)
+    lo, hi = changes.from_when(whole, left_out, at, width)
     labels = scaling["checkpoint"].to_numpy()
     lengths = np.sqrt(np.clip(np.diagonal(whole, axis1=1, axis2=2), 0, None))
     with np.errstate(invalid="ignore"):
@@ -142,90 +139,6 @@ def statuses(scaling: xr.Dataset) -> pd.DataFrame:
     return pd.DataFrame({**columns, **{name: facts[name] for name in kept}})
 
 
-def _common_gains(inner: Array) -> Array:
-    """Length of the usual feature at each checkpoint: medians of the steps between neighbors.
-
-    A checkpoint in which many features are born has longer residuals, so that the rest seems to
-    shrink in units of its scale. Most features do not change at a given step.
-    """
-    lengths = np.sqrt(np.clip(np.diagonal(inner, axis1=1, axis2=2), 0, None))
-    there = lengths > 0.25 * lengths.max(axis=1, keepdims=True)
-    steps = [0.0]
-    for k in range(1, lengths.shape[1]):
-        both = there[:, k] & there[:, k - 1]
-        ratio = np.log(lengths[both, k] / lengths[both, k - 1])
-        steps.append(float(np.median(ratio)) if both.any() else 0.0)
-    return np.exp(np.cumsum(steps))
-
-
-def _change_points(inner: Array) -> tuple[npt.NDArray[np.intp], Array]:
-    """First checkpoint after the change of each feature, and the share of variation it explains."""
-    n = inner.shape[1]
-    if n == 1:
-        return np.zeros(len(inner), dtype=np.intp), np.ones(len(inner))
-    within = np.stack(
-        [_squares(inner[:, :s, :s]) + _squares(inner[:, s:, s:]) for s in range(1, n)]
-    )
-    total = _squares(inner)
-    best = np.where(np.isnan(within), np.inf, within).argmin(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        explained = 1 - np.take_along_axis(within, best[None], axis=0)[0] / total
-    return best + 1, explained
-
-
-def _squares(inner: Array) -> Array:
-    """Sum of squared distances of vectors from their mean, from their inner products."""
-    return np.trace(inner, axis1=-2, axis2=-1) - inner.sum(axis=(-2, -1)) / inner.shape[-1]
-
-
-def _around(inner: Array, at: npt.NDArray[np.intp]) -> _Change:
-    """Inner products of the mean vectors before and after the change."""
-    n = inner.shape[-1]
-    steps = np.arange(n)
-    after = (steps >= at[:, None]).astype(float)
-    before = 1 - after
-    after /= after.sum(axis=1, keepdims=True)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        before /= before.sum(axis=1, keepdims=True)
-    return _Change(
-        np.einsum("...jkl,jk,jl->...j", inner, before, before),
-        np.einsum("...jkl,jk,jl->...j", inner, after, after),
-        np.einsum("...jkl,jk,jl->...j", inner, before, after),
-    )
-
-
-def _log_ratio(change: _Change) -> Array:
-    """Log of the length after over that before; a length of nothing counts as a thousandth."""
-    floor = 1e-6 * np.maximum(change.before, change.after)
-    return 0.5 * np.log(np.maximum(change.after, floor) / np.maximum(change.before, floor))
-
-
-def _turn(change: _Change) -> Array:
-    """Angle between before and after in degrees; 0 where one of them is not there."""
-    lengths = np.sqrt(np.clip(change.before, 0, None) * np.clip(change.after, 0, None))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        cosine = np.where(lengths > 0, change.inner / lengths, 1.0)
-    return np.rad2deg(np.arccos(np.clip(cosine, -1, 1)))
-
-
-def _share(change: _Change) -> Array:
-    """Of the longer vector's direction, what the shorter one has, over the longer's length."""
-    return change.inner / np.maximum(change.before, change.after)
-
-
-def _aside(change: _Change) -> Array:
-    """What the shorter vector has at right angles to the longer one, over the longer's length."""
-    longer, shorter = np.maximum(*change[:2]), np.minimum(*change[:2])
-    return np.sqrt(np.clip(shorter - change.inner**2 / longer, 0, None) / longer)
-
-
-def _spread(whole: Array, left_out: Array) -> tuple[Array, Array]:
-    """A number and its jackknife standard error over parts."""
-    n = len(left_out)
-    variance = (n - 1) / n * ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0)
-    return whole, np.sqrt(variance)
-
-
 def _p_beyond(values: Array, margin: float, se: Array, df: int) -> Array:
     """One-sided p that a number is no larger than its margin."""
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -238,23 +151,16 @@ def _p_beyond(values: Array, margin: float, se: Array, df: int) -> Array:
 def _weaker_betas(scaling: xr.Dataset, at: npt.NDArray[np.intp]) -> dict[str, Array]:
     """Both betas of the weaker side over the stronger, each a mean over its checkpoints."""
     betas = latent_scaling(scaling)
-    shape = (len(at), scaling.sizes["checkpoint"])
-    after = np.arange(shape[1]) >= at[:, None]
-    result = {}
+    rows, steps = np.arange(len(at)), np.arange(scaling.sizes["checkpoint"])
+    after = steps >= at[:, None]
+    sides = {}
     for name in ("beta_error", "beta_reconstruction"):
-        values = betas[name].to_numpy().reshape(shape)
-        sides = np.stack(
-            [
-                np.where(side, values, 0).sum(axis=1) / np.maximum(side.sum(axis=1), 1)
-                for side in (~after, after)
-            ]
-        )
-        if name == "beta_error":
-            weaker = np.abs(sides).argmin(axis=0)
-        rows = np.arange(len(at))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            result[name] = sides[weaker, rows] / sides[1 - weaker, rows]
-    return result
+        values = betas[name].to_numpy().reshape(after.shape)
+        means = [np.where(side, values, 0).sum(1) / side.sum(1) for side in (~after, after)]
+        sides[name] = np.stack(means)
+    weaker = np.abs(sides["beta_error"]).argmin(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {name: both[weaker, rows] / both[1 - weaker, rows] for name, both in sides.items()}
 
 
 def _companions(scaling: xr.Dataset) -> npt.NDArray[np.intp]:
@@ -338,25 +244,3 @@ def _mean_vectors(
         side / np.linalg.norm(side, axis=1, keepdims=True).clip(1e-12) for side in sides
     )
     return before, later
-
-
-def _interval(
-    whole: Array, left_out: Array, at: npt.NDArray[np.intp], width: float
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """From which checkpoint on the change may be a quarter done, and must be three quarters."""
-
-    def done(inner: Array) -> Array:
-        """Way from the first checkpoint's vector to the last one's, at each checkpoint."""
-        along = inner[..., -1] - inner[..., 0]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return (along - along[..., :1]) / (along[..., -1:] - along[..., :1])
-
-    middle, se = _spread(done(whole), done(left_out))
-    may, must = middle + width * se > 0.25, middle - width * se > 0.75
-    n = whole.shape[1]
-    lo = np.where(may[:, 1:].any(axis=1), may[:, 1:].argmax(axis=1) + 1, n - 1)
-    # the last checkpoint at which it is not surely done, plus one
-    unsure = ~must
-    last = n - 1 - unsure[:, ::-1].argmax(axis=1)
-    hi = np.clip(np.where(unsure.any(axis=1), last + 1, 1), 1, max(1, n - 1))
-    return np.minimum(lo, at), np.maximum(hi, at)

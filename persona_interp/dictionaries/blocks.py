@@ -1,5 +1,6 @@
 """How do several checkpoints' residuals of one token become one row, without a copy of them all?"""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -33,8 +34,10 @@ def as_blocks(residuals: Any) -> Tensor:
     if hasattr(residuals, "dims") and hasattr(residuals, "transpose"):
         residuals = residuals.transpose("checkpoint", "token", "d_model").to_numpy()
     if isinstance(residuals, np.ndarray):
-        # a memory map that may only be read would warn; nothing here writes
-        residuals = torch.from_numpy(residuals if residuals.flags.writeable else _open(residuals))
+        with warnings.catch_warnings():
+            # torch warns of arrays that may only be read, such as memory maps; nothing here writes
+            warnings.simplefilter("ignore")
+            residuals = torch.from_numpy(residuals)
     if not isinstance(residuals, Tensor) or residuals.ndim != 3 or not residuals.numel():
         shape = getattr(residuals, "shape", type(residuals).__name__)
         raise ModelError(
@@ -44,15 +47,6 @@ def as_blocks(residuals: Any) -> Tensor:
     if not residuals.is_floating_point():
         raise ModelError(f"residuals= are floats; got {residuals.dtype}.")
     return residuals
-
-
-def _open(array: np.ndarray) -> np.ndarray:
-    """The same memory map, copied only where a page is written."""
-    if isinstance(array, np.memmap):
-        return np.memmap(
-            array.filename, dtype=array.dtype, mode="c", offset=array.offset, shape=array.shape
-        )
-    return array.copy()
 
 
 def side_by_side(blocks: Tensor) -> Tensor:

@@ -83,6 +83,19 @@ def test_difference_finds_what_the_second_checkpoint_has_alone(planted: Planted)
         difference(residuals=planted.residuals, **TRAIN)
 
 
+def test_a_file_that_may_only_be_read_is_read_where_it_lies(
+    planted: Planted, tmp_path: Path
+) -> None:
+    """A part of a memory map, in half precision, gives what the same array in memory gives."""
+    path, shape = tmp_path / "acts", planted.residuals.shape
+    np.memmap(path, dtype="float16", mode="w+", shape=shape)[:] = planted.residuals
+    part = np.memmap(path, dtype="float16", mode="r", shape=shape)[1:, 2000:]
+    short = {**TRAIN, "steps": 20}
+    one = crosscoder(residuals=part, **short)
+    other = crosscoder(residuals=np.array(part), **short)
+    assert torch.equal(one.decoders, other.decoders)
+
+
 def test_errors_say_what_arrived(planted: Planted) -> None:
     with pytest.raises(ModelError, match="give either"):
         crosscoder(hook="blocks.0.hook_out")
