@@ -4,8 +4,9 @@
     python benchmarks/recovery.py --preset nulls --seed 201 --out nulls.csv
 
 Truth: ``dictionaries.planted``. Presets: ``small`` (minutes), ``first`` (64 dims, 5 checkpoints, 4
-times overcomplete), ``eight`` (8 checkpoints), ``grid`` (overcompleteness, correlation, tokens,
-seeds; hours) and ``nulls`` (20 crosscoders of checkpoints that do not differ, 25 relabelings each).
+times overcomplete), ``eight`` (8 checkpoints), ``grid`` (overcompleteness, correlation, tokens;
+hours), ``copula`` (another generator, ``planted/copula.py``; inside and outside of that regime) and
+``nulls`` (20 crosscoders of checkpoints that do not differ, 25 relabelings each).
 Rows are appended as they come, so that a run that is stopped keeps what it has.
 """
 
@@ -24,6 +25,7 @@ import torch
 from persona_interp.analysis import statuses
 from persona_interp.dictionaries.planted import NO_EFFECT, Plan, Planted, plant
 from persona_interp.schema.words import Status
+from planted.copula import copula
 from recovery_methods import METHODS, Settings, crosscoder_sums
 
 FIRST = Plan(n_features=256, correlation=0.3, faint=0.3, composed=0.3)
@@ -45,6 +47,14 @@ PRESETS: dict[str, list[tuple[str, Plan, Settings]]] = {
         )
     ],
 }
+COPULA = {
+    "copula": {"checkpoints": 5, "width": 64, "features": 256},
+    "copula, 8 checkpoints": {"checkpoints": 8, "width": 64, "features": 128},
+    "copula, 128 dims": {"checkpoints": 5, "width": 128, "features": 256},
+    "copula, 20k tokens": {"checkpoints": 5, "width": 64, "features": 256, "tokens": 20_000},
+    "copula, correlation .6": {"checkpoints": 5, "width": 64, "features": 256, "correlation": 0.6},
+    "copula, 8 times": {"checkpoints": 5, "width": 64, "features": 512},
+}
 N_NULLS, N_RELABELINGS = 20, 25
 CLAIMS = (
     Status.AMPLIFIED,
@@ -56,9 +66,20 @@ CLAIMS = (
 )
 
 
-def compare(name: str, plan: Plan, settings: Settings, *, seed: int, only: list[str]) -> Iterator:
+def conditions(preset: str, *, seed: int) -> Iterator[tuple[str, Planted, Settings]]:
+    """Name, truth and training of each condition of a preset."""
+    if preset == "copula":
+        for name, shape in COPULA.items():
+            yield name, copula(seed, **{"tokens": 150_000, "correlation": 0.3, **shape}), LONG
+    else:
+        for name, plan, settings in PRESETS[preset]:
+            yield name, plant(plan, seed=seed), settings
+
+
+def compare(
+    name: str, planted: Planted, settings: Settings, *, seed: int, only: list[str]
+) -> Iterator[dict[str, Any]]:
     """One row a method."""
-    planted = plant(plan, seed=seed)
     for method, run in METHODS.items():
         if only and method not in only:
             continue
@@ -81,41 +102,40 @@ def judge(planted: Planted, findings: pd.DataFrame) -> dict[str, float]:
     Returns:
         Shares, NaN where a method says nothing of the kind.
     """
-    truth = planted.truth
-    recovered = (findings["cosine"] >= 0.9).to_numpy()
-    row: dict[str, float] = {"recovered": recovered.mean(), "cosine": findings["cosine"].median()}
-    for status in truth["status"].unique():
-        row[f"recovered {status}"] = recovered[truth["status"] == status].mean()
-    if not (findings["status"] != "").any():
+    truth = {name: planted.truth[name].to_numpy() for name in planted.truth}
+    own = {name: findings[name].to_numpy() for name in findings}
+    recovered = own["cosine"] >= 0.9
+    row = {"recovered": float(recovered.mean()), "cosine": float(np.median(own["cosine"]))}
+    for status in planted.truth["status"].unique():
+        row[f"recovered {status}"] = float(recovered[truth["status"] == status].mean())
+    if not any(own["status"]):
         return row
-    own = findings[recovered]
-    real = truth[recovered]
-    right = own["status"].to_numpy() == real["status"].to_numpy()
-    row["status right"] = right.mean()
-    row["not decided"] = (own["status"] == Status.UNDECIDED).mean()
-    born = (real["status"] == Status.BORN).to_numpy()
-    if born.any():
-        row["birth within 1"] = (own["at"] - real["at"]).abs()[born].le(1).mean()
-    artifact = (real["artifact"] != "").to_numpy()
-    if artifact.any():
-        row["artifact not born or dead"] = 1 - np.mean(
-            own["status"][artifact].isin([Status.BORN, Status.DIED])
-        )
+    right = own["status"] == truth["status"]
+    row["status right"] = float(right[recovered].mean())
+    row["not decided"] = float((own["status"] == Status.UNDECIDED)[recovered].mean())
+    born = recovered & (truth["status"] == Status.BORN)
+    row["birth within 1"] = _mean(np.abs(own["at"] - truth["at"])[born] <= 1)
+    artifact = recovered & (truth["artifact"] != "")
+    called = np.isin(own["status"][artifact], [Status.BORN, Status.DIED])
+    row["artifact not born or dead"] = _mean(~called)
     claims: pd.DataFrame = findings.attrs["claims"]
-    false = (claims["cosine"] < 0.9) | (claims["truth"] == Status.SHARED)
+    false = (claims["cosine"] < 0.9).to_numpy() | (claims["truth"] == Status.SHARED).to_numpy()
     row["claims"] = len(claims)
-    row["false discovery"] = false.mean() if len(claims) else 0.0
-    scaled = real["status"].isin([Status.AMPLIFIED, Status.SHRUNK]).to_numpy() & right
-    if scaled.any():
-        sizes = np.linalg.norm(planted.decoders, axis=2)
-        sizes = sizes / np.median(sizes, axis=1, keepdims=True)
-        rows = real.index[scaled]
-        at = real["at"].to_numpy()[scaled]
-        true = sizes[at, rows] / sizes[at - 1, rows]
-        got = own["ratio"].to_numpy()[scaled]
-        row["sign right"] = np.mean((got > 1) == (true > 1))
-        row["magnitude error"] = np.median(np.abs(np.log(got / true)))
+    row["false discovery"] = float(false.mean()) if len(claims) else 0.0
+    scaled = np.isin(truth["status"], [Status.AMPLIFIED, Status.SHRUNK]) & right & recovered
+    sizes = np.linalg.norm(planted.decoders, axis=2)
+    sizes = sizes / np.median(sizes, axis=1, keepdims=True)
+    rows = np.flatnonzero(scaled)
+    true = sizes[truth["at"][rows], rows] / sizes[truth["at"][rows] - 1, rows]
+    row["sign right"] = _mean((own["ratio"][rows] > 1) == (true > 1))
+    if len(rows):
+        row["magnitude error"] = float(np.median(np.abs(np.log(own["ratio"][rows] / true))))
     return row
+
+
+def _mean(hits: np.ndarray) -> float:
+    """Share of hits; NaN of none."""
+    return float(hits.mean()) if len(hits) else float("nan")
 
 
 def nulls(*, seed: int) -> Iterator[dict[str, Any]]:
@@ -129,7 +149,7 @@ def nulls(*, seed: int) -> Iterator[dict[str, Any]]:
         for _ in range(N_RELABELINGS):
             order = rng.permutation(plan.n_checkpoints)
             table = statuses(sums.isel(checkpoint=order))
-            found.append(int(table["status"].isin(CLAIMS).sum()))
+            found.append(int(np.isin(table["status"].to_numpy(), CLAIMS).sum()))
         own = statuses(sums)["status"].value_counts().to_dict()
         yield {
             "seed": seed + i,
@@ -142,7 +162,7 @@ def nulls(*, seed: int) -> Iterator[dict[str, Any]]:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--preset", choices=[*PRESETS, "nulls"], default="small")
+    parser.add_argument("--preset", choices=[*PRESETS, "copula", "nulls"], default="small")
     parser.add_argument("--seed", type=int, default=101)
     parser.add_argument("--methods", default="", help="only these, by comma")
     parser.add_argument("--out", type=Path, required=True)
@@ -154,8 +174,8 @@ def main() -> None:
     else:
         only = [name for name in given.methods.split(",") if name]
         source = itertools.chain.from_iterable(
-            compare(name, plan, settings, seed=given.seed, only=only)
-            for name, plan, settings in PRESETS[given.preset]
+            compare(*condition, seed=given.seed, only=only)
+            for condition in conditions(given.preset, seed=given.seed)
         )
     for row in source:
         rows.append(row)

@@ -43,8 +43,8 @@ class Settings:
 
 def sizes(planted: Planted) -> dict[str, Any]:
     """Width and sparsity: a little more than is planted."""
-    active = planted.acts.nnz / planted.acts.shape[0]
-    return {"d_sae": round(SPARE * planted.acts.shape[1]), "k": 1.1 * active}
+    active = planted.acts.nnz / planted.residuals.shape[1]
+    return {"d_sae": round(SPARE * planted.decoders.shape[1]), "k": 1.1 * active}
 
 
 def crosscoder_sums(
@@ -200,7 +200,7 @@ def by_direction(
         del settings
         acts = sparse.csc_array(planted.acts)
         last = planted.residuals[-1].astype(np.float64)
-        cosine = np.zeros(acts.shape[1])
+        cosine = np.zeros(planted.decoders.shape[1])
         for i in np.flatnonzero(_at(planted, -1)):
             fires = np.zeros(len(last), dtype=bool)
             fires[acts.indices[acts.indptr[i] : acts.indptr[i + 1]]] = True

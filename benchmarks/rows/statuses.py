@@ -25,7 +25,7 @@ def _null(rng: np.random.Generator) -> Outcome:
     """Nothing changes but what documents do to each checkpoint."""
     decoder = directions(rng)
     table = analysis.statuses(sums(rng, decoder, decoder, spread=0.5, noise=0.3))
-    return {Quantity.LEVEL: float(not table["status"].isin(SILENT).all())}
+    return {Quantity.LEVEL: float(not np.isin(table["status"].to_numpy(), SILENT).all())}
 
 
 def _effects(rng: np.random.Generator) -> Outcome:
@@ -35,7 +35,7 @@ def _effects(rng: np.random.Generator) -> Outcome:
     for feature in range(8):
         decoder[: at[feature], feature] *= 0.0 if feature < 4 else 1 / 1.4
     table = analysis.statuses(sums(rng, decoder, decoder, spread=0.2, noise=0.1))
-    found = ~table["status"].isin(SILENT).to_numpy()
+    found = ~np.isin(table["status"].to_numpy(), SILENT)
     return false_share(found, np.arange(decoder.shape[1]) < 8)
 
 

@@ -47,6 +47,8 @@ ONE_WAY = 0.9
 """Cosine from which on two features have one direction."""
 CORRECTS = 0.4
 """Cosine with its companion beyond which a feature that is born beside it corrects it."""
+ABOUT = ("crosscoder", "hook", "sparsity", "fvu")
+"""What is said of the crosscoder."""
 ONE_STEP = 0.6
 """Share of the variation over checkpoints that one change must explain."""
 
@@ -67,7 +69,8 @@ def statuses(scaling: xr.Dataset) -> pd.DataFrame:
         (angle between before and after, degrees), ``beta_error`` and ``beta_reconstruction`` (of
         the weaker side over the stronger), ``p``, ``q`` (of the departure; Benjamini-Hochberg over
         ``n_tested`` features), ``beside`` (the feature that it never goes without; -1 for none),
-        ``n_tokens``.
+        ``n_tokens``. In ``attrs`` the crosscoder, its convention of sparsity and its ``fvu``: of
+        one that leaves much unexplained no status means much.
 
     Raises:
         SchemaError: It is no such dataset, or of one checkpoint or one document.
@@ -136,7 +139,9 @@ def statuses(scaling: xr.Dataset) -> pd.DataFrame:
     for end in ("", "_lo", "_hi"):
         columns[f"turn{end}"] = table[f"turn{end}"].clip(0, 180)
     kept = ["beta_error", "beta_reconstruction", "p", "q", "n_tested", "beside", "n_tokens"]
-    return pd.DataFrame({**columns, **{name: facts[name] for name in kept}})
+    result = pd.DataFrame({**columns, **{name: facts[name] for name in kept}})
+    result.attrs |= {name: scaling.attrs[name] for name in ABOUT if name in scaling.attrs}
+    return result
 
 
 def _p_beyond(values: Array, margin: float, se: Array, df: int) -> Array:

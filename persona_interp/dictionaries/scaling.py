@@ -142,6 +142,7 @@ def scaling(
             "crosscoder": crosscoder.dictionary.name,
             "hook": crosscoder.hook,
             "sparsity": crosscoder.sparsity,
+            "fvu": crosscoder.dictionary.provenance["fvu"],
             "n_documents": len(np.unique(same.documents)),
         },
     )

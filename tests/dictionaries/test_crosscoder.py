@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from safetensors.torch import save_file
 from persona_interp.dictionaries.crosscoder import crosscoder, difference, open_crosscoder
 from persona_interp.dictionaries.planted import Plan, Planted, match, plant
 from persona_interp.errors import ModelError
-from persona_interp.schema.words import Sparsity
+from persona_interp.schema.words import Sparsity, Status
 
 SMALL = Plan(
     n_checkpoints=3, d_model=16, n_features=20, n_tokens=8_000, active=2.0, per_document=20
@@ -72,13 +73,18 @@ assert not any(name.startswith("persona_interp") for name in sys.modules)
 
 
 def test_difference_finds_what_the_second_checkpoint_has_alone(planted: Planted) -> None:
-    """Shared features cancel: only those that change between the two are left."""
-    pair = (
-        planted.residuals[[0, 2]]
-        / np.linalg.norm(planted.decoders, axis=2).max(1)[[0, 2], None, None]
-    )
-    own = difference(["base", "tuned"], residuals=pair, **TRAIN)
+    """Shared features cancel; those that are born or die are all that is left."""
+    shares = {Status.SHARED: 0.5, Status.BORN: 0.25, Status.DIED: 0.25}
+    plan = replace(SMALL, n_checkpoints=2, n_features=16, scales=(1.0, 1.0), shares=shares)
+    pair = plant(plan, seed=3)
+    small = {**TRAIN, "d_sae": 10, "k": 1.2, "steps": 400}
+    own = difference(["base", "tuned"], residuals=pair.residuals, **small)
     assert own.d_in == 16 and own.provenance["checkpoints"] == ["base", "tuned"]
+    assert torch.allclose(own.W_dec.norm(dim=1), torch.ones(10), atol=1e-5)
+    change = pair.decoders[1] - pair.decoders[0]
+    changed = np.linalg.norm(change, axis=1) > 0
+    cosines = match(own.W_dec[None], change[None, changed])["cosine"]
+    assert changed.sum() == 8 and (cosines > 0.95).mean() >= 0.75
     with pytest.raises(ModelError, match="between two checkpoints"):
         difference(residuals=planted.residuals, **TRAIN)
 
