@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from persona_interp.dictionaries.saelens import copy_sae
+from persona_interp.dictionaries.saelens import build
 from persona_interp.dictionaries.saelens_training import Rows
 
 NEVER_ALONE = 0.8
@@ -32,9 +32,8 @@ def untangle(sae: Any, rows: Rows) -> tuple[Any, int]:
         rows: What it was trained on.
 
     Returns:
-        A copy to train on, and how many features were rewritten.
+        Another SAE to train on, and how many features were rewritten.
     """
-    sae = copy_sae(sae)
     sample = rows.read(torch.arange(0, rows.n, max(1, rows.n // SAMPLE)))
     feats = sae.encode(sample)
     fires = (feats > 0).float()
@@ -53,7 +52,5 @@ def untangle(sae: Any, rows: Rows) -> tuple[Any, int]:
         decoder[feature] += part * sae.W_dec[other]
         encoder[:, other] -= part * sae.W_enc[:, feature]
         bias[other] -= part * sae.b_enc[feature]
-    sae.W_dec.copy_(decoder)
-    sae.W_enc.copy_(encoder)
-    sae.b_enc.copy_(bias)
-    return sae, int(hides.sum())
+    weights = dict(sae.state_dict()) | {"W_dec": decoder, "W_enc": encoder, "b_enc": bias}
+    return build(sae.cfg.to_dict(), weights), int(hides.sum())
