@@ -23,6 +23,8 @@ from persona_interp.models.outliers import ordinary
 from persona_interp.models.tokens import added_bos
 from persona_interp.readers import read
 
+UNIQUE = 0.1
+"""Share of the documents that must be different from all others; fewer are copies of a few."""
 Checkpoints = Any
 """Checkpoints in any form that ``list_checkpoints`` takes, labels, or None."""
 
@@ -132,7 +134,7 @@ def _harvest(
         parts.append(_read_in_order(bridge, tokens, hook=hook, where=where))
     assert tokens is not None
     n_unique = len({tuple(row) for row in tokens.ids})
-    if n_unique * 2 < len(tokens.ids):
+    if n_unique < UNIQUE * len(tokens.ids):
         raise SchemaError(
             f"{len(tokens.ids)} documents were drawn, only {n_unique} of them different; give a "
             "corpus without copies."
@@ -152,10 +154,11 @@ def _harvest(
         "adds_bos": [adds_bos],
         "where": list(where),
     }
-    # rows are left out of one checkpoint at a time: never two copies of all of them
-    for i, acts in enumerate(parts):
-        parts[i] = acts[keep]
-    return SameTokens(torch.stack(parts), documents[keep.numpy()], hook, provenance)
+    kept = torch.empty(len(parts), len(keep), parts[0].shape[1])
+    for i in range(len(parts)):
+        # one checkpoint after the other is let go, so that there are never two copies of all
+        kept[i], parts[i] = parts[i][keep], torch.empty(0)
+    return SameTokens(kept, documents[keep.numpy()], hook, provenance)
 
 
 def _read_in_order(bridge: Any, tokens: Tokens, *, hook: str, where: tuple[str, ...]) -> Tensor:

@@ -16,8 +16,8 @@ from persona_interp.dictionaries import (
     stage_wise,
 )
 from persona_interp.dictionaries.planted import Plan, Planted, match, plant
-from persona_interp.errors import ModelError
-from persona_interp.models import Checkpoint
+from persona_interp.errors import ModelError, SchemaError
+from persona_interp.models import Checkpoint, residuals
 from persona_interp.schema.words import Status
 
 HOOK = "blocks.0.hook_out"
@@ -105,3 +105,32 @@ def test_one_harvest_of_several_checkpoints(
     again = open_crosscoder(tmp_path)
     assert torch.equal(again.encode(same.residuals), coder.encode(same.residuals))
     assert coder.dictionary.provenance["token_ids"] == same.provenance["token_ids"]
+
+
+def test_a_sink_of_one_checkpoint_is_left_out_of_all(
+    counter: Checkpoint, corpus: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second pass over the same checkpoint is given one residual that is far too long."""
+    plain = same_tokens([counter, counter], corpus, hook=HOOK, n_tokens=10_000)
+    passes = []
+
+    def with_sink(*given: object, **settings: object):
+        passes.append(given)
+        for row, acts in residuals(*given, **settings):  # pyright: ignore
+            if len(passes) == 2 and row == 3:
+                acts = acts.clone()
+                acts[2] *= 1000
+            yield row, acts
+
+    monkeypatch.setattr("persona_interp.dictionaries.same_tokens.residuals", with_sink)
+    same = same_tokens([counter, counter], corpus, hook=HOOK, n_tokens=10_000)
+    assert same.provenance["n_excluded_sinks"] == plain.provenance["n_excluded_sinks"] + 1
+    assert same.residuals.shape[1] == plain.residuals.shape[1] - 1
+    assert torch.equal(same.residuals[0], same.residuals[1])
+    assert len(same.documents) == same.residuals.shape[1]
+
+
+def test_copied_documents_are_refused(counter: Checkpoint, corpus: pd.DataFrame) -> None:
+    copies = pd.concat([corpus.head(3)] * 40, ignore_index=True).assign(doc=range(120))
+    with pytest.raises(SchemaError, match="only 3 of them different"):
+        same_tokens([counter], copies, hook=HOOK, n_tokens=400)
