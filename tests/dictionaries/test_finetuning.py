@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -122,7 +123,8 @@ def test_a_sink_of_one_checkpoint_is_left_out_of_all(
                 acts[2] *= 1000
             yield row, acts
 
-    monkeypatch.setattr("persona_interp.dictionaries.same_tokens.residuals", with_sink)
+    module = sys.modules["persona_interp.dictionaries.same_tokens"]
+    monkeypatch.setattr(module, "residuals", with_sink)
     same = same_tokens([counter, counter], corpus, hook=HOOK, n_tokens=10_000)
     assert same.provenance["n_excluded_sinks"] == plain.provenance["n_excluded_sinks"] + 1
     assert same.residuals.shape[1] == plain.residuals.shape[1] - 1
