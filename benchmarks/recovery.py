@@ -114,7 +114,8 @@ def judge(planted: Planted, findings: pd.DataFrame) -> dict[str, float]:
     row["status right"] = float(right[recovered].mean())
     row["not decided"] = float((own["status"] == Status.UNDECIDED)[recovered].mean())
     born = recovered & (truth["status"] == Status.BORN)
-    row["birth within 1"] = _mean(np.abs(own["at"] - truth["at"])[born] <= 1)
+    if (own["at"] >= 0).any():
+        row["birth within 1"] = _mean(np.abs(own["at"] - truth["at"])[born] <= 1)
     artifact = recovered & (truth["artifact"] != "")
     called = np.isin(own["status"][artifact], [Status.BORN, Status.DIED])
     row["artifact not born or dead"] = _mean(~called)

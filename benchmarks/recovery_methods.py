@@ -178,7 +178,8 @@ def by_stages(planted: Planted, settings: Settings) -> pd.DataFrame:
     sae = _train(planted.residuals[:1], planted, settings)
     zero = torch.zeros(planted.residuals.shape[2])
     start = SparseDictionary(sae, "first", HOOK, zero, 1.0)
-    later = finetune(start, planted.residuals[-1:], steps=settings.steps // 2)
+    steps, lr = settings.steps // 2, settings.lr / 2
+    later = finetune(start, planted.residuals[-1:], steps=steps, lr=lr)
     before, after = (one.numpy() for one in (start.W_dec, later.W_dec))
     cosine = (
         (before * after).sum(1) / np.linalg.norm(before, axis=1) / np.linalg.norm(after, axis=1)

@@ -25,7 +25,7 @@ def finetune(
     k: float | None = None,
     steps: int = 1500,
     batch: int = 1024,
-    lr: float = 3e-4,
+    lr: float = 1e-3,
     seed: int = 0,
     name: str = "",
     provenance: Mapping[str, Any] | None = None,

@@ -50,7 +50,7 @@ def stage_wise(
     k: float | None = None,
     steps: int = 1500,
     batch: int = 1024,
-    lr: float = 3e-4,
+    lr: float = 1e-3,
     n_tokens: int = 120_000,
     where: Iterable[str] = CONTENT_ROLES,
     seed: int = 0,
