@@ -111,8 +111,8 @@ def judge(planted: Planted, findings: pd.DataFrame) -> dict[str, float]:
     if not any(own["status"]):
         return row
     right = own["status"] == truth["status"]
-    row["status right"] = float(right[recovered].mean())
-    row["not decided"] = float((own["status"] == Status.UNDECIDED)[recovered].mean())
+    row["status right"] = _mean(right[recovered])
+    row["not decided"] = _mean((own["status"] == Status.UNDECIDED)[recovered])
     born = recovered & (truth["status"] == Status.BORN)
     if (own["at"] >= 0).any():
         row["birth within 1"] = _mean(np.abs(own["at"] - truth["at"])[born] <= 1)
