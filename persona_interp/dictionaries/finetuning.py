@@ -14,6 +14,8 @@ from persona_interp.dictionaries.blocks import as_blocks, as_pool
 from persona_interp.dictionaries.crosscoder import keep, training_facts
 from persona_interp.dictionaries.dictionary import SparseDictionary
 from persona_interp.dictionaries.inputs import AnyDictionary, as_dictionary
+from persona_interp.dictionaries.pretrained import from_sae
+from persona_interp.dictionaries.saelens import is_sae
 from persona_interp.dictionaries.saelens_training import Settings, train_rows
 from persona_interp.errors import ModelError, excerpt
 
@@ -22,6 +24,7 @@ def finetune(
     start: AnyDictionary,
     residuals: Any,
     *,
+    hook: str = "",
     k: float | None = None,
     steps: int = 1500,
     batch: int = 1024,
@@ -37,6 +40,7 @@ def finetune(
             ``as_dictionary`` takes.
         residuals: What it is trained on, dims (checkpoint, token, d_model), of one or several
             checkpoints.
+        hook: Whose residuals these are; needed of an SAE of SAELens that does not say.
         k: Features active a token; by default as many as its provenance says (k, or l0), or else
             as many as it has active here.
         steps: Training steps.
@@ -52,7 +56,7 @@ def finetune(
     Raises:
         ModelError: The start has another architecture or width, or normalizes each residual.
     """
-    own = as_dictionary(start)
+    own = from_sae(start, hook=hook) if hook and is_sae(start) else as_dictionary(start)
     if not isinstance(own, SparseDictionary):
         raise ModelError(f"finetune starts from an SAE of SAELens; got {excerpt(start)}.")
     rows = as_pool(as_blocks(residuals))

@@ -89,7 +89,7 @@ def fit(
         acts, provenance = given.residuals.flatten(0, 1).float(), given.provenance
     if start is not None:
         settings = {"steps": steps, "batch": batch, "lr": lr / 10, "seed": seed}
-        dictionary = finetune(start, acts[None], provenance=provenance, **settings)
+        dictionary = finetune(start, acts[None], hook=hook, provenance=provenance, **settings)
         if out is not None:
             save_dictionary(dictionary, out)
         return dictionary

@@ -17,6 +17,7 @@ from persona_interp.dictionaries import (
     stage_wise,
 )
 from persona_interp.dictionaries.planted import Plan, Planted, match, plant
+from persona_interp.dictionaries.saelens import build
 from persona_interp.errors import ModelError, SchemaError
 from persona_interp.models import Checkpoint, residuals
 from persona_interp.schema.words import Status
@@ -136,3 +137,35 @@ def test_copied_documents_are_refused(counter: Checkpoint, corpus: pd.DataFrame)
     copies = pd.concat([corpus.head(3)] * 40, ignore_index=True).assign(doc=range(120))
     with pytest.raises(SchemaError, match="only 3 of them different"):
         same_tokens([counter], copies, hook=HOOK, n_tokens=400)
+
+
+@pytest.mark.parametrize("architecture", ["standard", "jumprelu", "topk"])
+@pytest.mark.parametrize("subtracts", [True, False])
+def test_training_starts_exactly_where_the_start_was(architecture: str, subtracts: bool) -> None:
+    """With a learning rate of 0 it says of raw residuals what it said, decoder norms folded."""
+    generator = torch.Generator().manual_seed(0)
+    weights = {
+        "W_enc": torch.randn(6, 9, generator=generator),
+        "W_dec": 3 * torch.randn(9, 6, generator=generator),
+        "b_enc": torch.randn(9, generator=generator),
+        "b_dec": torch.randn(6, generator=generator),
+    }
+    config = {
+        "architecture": architecture,
+        "d_in": 6,
+        "d_sae": 9,
+        "apply_b_dec_to_input": subtracts,
+    }
+    config |= {"k": 2} if architecture == "topk" else {}
+    own = weights | ({"threshold": torch.ones(9)} if architecture == "jumprelu" else {})
+    sae = build(config, own)
+    acts = 5 + 2 * torch.randn(1, 600, 6, generator=generator)
+    same = finetune(sae, acts, hook=HOOK, k=2.0, steps=2, batch=256, lr=0.0).sae
+    norms = weights["W_dec"].norm(dim=1)
+    assert torch.allclose(same.W_dec, weights["W_dec"] / norms[:, None], atol=1e-5)
+    shift = weights["b_dec"] if subtracts else torch.zeros(6)
+    before = ((acts[0] - shift) @ weights["W_enc"] + weights["b_enc"]) * norms
+    shift = same.b_dec if same.cfg.apply_b_dec_to_input else torch.zeros(6)
+    after = (acts[0] - shift) @ same.W_enc + same.b_enc
+    assert torch.allclose(after, before, rtol=1e-4, atol=1e-3)
+    assert torch.allclose(same.b_dec, weights["b_dec"], atol=1e-4)
