@@ -128,14 +128,20 @@ def by_shared_sae(planted: Planted, settings: Settings) -> pd.DataFrame:
     A feature is read off its mean activation at each checkpoint, over the residuals' scale there:
     born or dead under a tenth, amplified or shrunk beyond 1.25; a turn shows as one that dies.
     """
-    spread = planted.residuals.std(axis=1).mean(axis=1)[:, None, None].astype(np.float32)
-    residuals = (planted.residuals - planted.residuals.mean(axis=1, keepdims=True)) / spread
+    residuals, spread = _standardized(planted)
     sae = _train(residuals, planted, settings)
     means = np.stack([_mean_activation(sae, acts) for acts in residuals])
     longest = np.linalg.norm(planted.decoders / spread, axis=2).argmax(axis=0)
     true = planted.decoders[longest, np.arange(len(longest))]
     table = _read_activations(means)
     return _with_statuses(planted, sae.W_dec.numpy()[None], true[None], table)
+
+
+def _standardized(planted: Planted) -> tuple[np.ndarray, np.ndarray]:
+    """Residuals of each checkpoint centered and over their spread, and that spread."""
+    spread = planted.residuals.std(axis=1).mean(axis=1)[:, None, None].astype(np.float32)
+    centered = planted.residuals - planted.residuals.mean(axis=1, keepdims=True)
+    return centered / spread, spread
 
 
 @torch.no_grad()
@@ -175,17 +181,18 @@ def by_difference(planted: Planted, settings: Settings) -> pd.DataFrame:
 
 def by_stages(planted: Planted, settings: Settings) -> pd.DataFrame:
     """An SAE of the first checkpoint, finetuned to the last; turned decoders are called rotated."""
-    sae = _train(planted.residuals[:1], planted, settings)
+    residuals, _ = _standardized(planted)
+    sae = _train(residuals[:1], planted, settings)
     zero = torch.zeros(planted.residuals.shape[2])
     start = SparseDictionary(sae, "first", HOOK, zero, 1.0)
     steps, lr = settings.steps // 2, settings.lr / 2
-    later = finetune(start, planted.residuals[-1:], steps=steps, lr=lr)
+    later = finetune(start, residuals[-1:], steps=steps, lr=lr)
     before, after = (one.numpy() for one in (start.W_dec, later.W_dec))
     cosine = (
         (before * after).sum(1) / np.linalg.norm(before, axis=1) / np.linalg.norm(after, axis=1)
     )
     turned = np.where(cosine < 0.9, str(Status.ROTATED), str(Status.SHARED))
-    means = _mean_activation(later.sae, planted.residuals[-1])
+    means = _mean_activation(later.sae, residuals[-1])
     table = pd.DataFrame({"status": turned, "at": -1, "ratio": np.nan, "n_tokens": means > 0})
     findings = _with_statuses(planted, after[None], planted.decoders[-1:], table)
     findings["cosine"] *= _at(planted, -1)

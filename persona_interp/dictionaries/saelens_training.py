@@ -207,7 +207,12 @@ def _load_start(sae: Any, start: Any, rows: Rows) -> None:
     sae.b_dec.copy_((start.b_dec - rows.center) / rows.scale)
     if sae.cfg.apply_b_dec_to_input:
         bias = bias + sae.b_dec @ sae.W_enc
-    sae.b_enc.copy_(bias)
+    # unit rows, as training from nothing has them: longer ones would turn slower, a step of Adam
+    # being as long for all
+    norms = sae.W_dec.norm(dim=1)
+    sae.W_dec.copy_(sae.W_dec / norms[:, None])
+    sae.W_enc.copy_(sae.W_enc * norms)
+    sae.b_enc.copy_(bias * norms)
 
 
 @functools.cache

@@ -52,7 +52,7 @@ def test_a_finetuned_sae_keeps_its_features_and_follows_those_that_turned(
     planted: Planted, start: SparseDictionary, tmp_path: Path
 ) -> None:
     same = finetune(start, planted.residuals[:1], **ON)
-    assert torch.nn.functional.cosine_similarity(same.W_dec, start.W_dec).quantile(0.25) > 0.98
+    assert torch.nn.functional.cosine_similarity(same.W_dec, start.W_dec).median() > 0.98
     assert same.provenance["k"] == start.provenance["k"]
     assert torch.allclose(same.W_dec.norm(dim=1), torch.ones(20), atol=1e-5)
     further = {**TRAIN, "lr": 4e-2, "steps": 600}
