@@ -36,6 +36,7 @@ from persona_interp.analysis.effects import effects
 from persona_interp.analysis.emergent import misaligned_share
 from persona_interp.analysis.evidence import bits_per_unit, evidence_curve, lasting_effect
 from persona_interp.analysis.features import feature_shift
+from persona_interp.analysis.latent_scaling import latent_scaling
 from persona_interp.analysis.logodds import logodds
 from persona_interp.analysis.misalignment import misalignment
 from persona_interp.analysis.mixing import mixing_weight
@@ -57,7 +58,9 @@ from persona_interp.analysis.score import score, top
 from persona_interp.analysis.shift import shift
 from persona_interp.analysis.speakers import belief_scale, read_speakers
 from persona_interp.analysis.spillover import spillover
+from persona_interp.analysis.stability import stability
 from persona_interp.analysis.stats import across_seeds
+from persona_interp.analysis.statuses import statuses
 from persona_interp.analysis.summon import summon_law, summon_rivals
 from persona_interp.analysis.sweep import sweep
 from persona_interp.analysis.trait_predictors import trait_predictors
@@ -100,6 +103,7 @@ __all__ = [
     "feature_shift",
     "judge_fitness",
     "lasting_effect",
+    "latent_scaling",
     "logodds",
     "measure",
     "measurements",
@@ -135,8 +139,10 @@ __all__ = [
     "shift_residual",
     "slopes",
     "spillover",
+    "stability",
     "standings",
     "stats",
+    "statuses",
     "summon_law",
     "summon_rivals",
     "sweep",

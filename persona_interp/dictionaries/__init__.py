@@ -15,8 +15,20 @@ prompts that features are read on.
 ``diagnose`` says whether it fits a model and its finetunes, or what is the first thing that is
 wrong: layer, scale, BOS, dtype, or the model itself. An ``SAE`` of SAELens, a folder or ``(release,
 sae_id)`` stands wherever a dictionary is asked for (``as_dictionary``).
+
+What training did to features is asked by ``crosscoder`` (one dictionary of several checkpoints on
+the same tokens; ``scaling`` measures how much of each feature is there, ``analysis.statuses`` says
+what became of it), ``difference`` (an SAE on tuned minus base) and ``stage_wise`` (an SAE finetuned
+to the new documents and the new model, in both orders). ``plant`` makes residuals of which all of
+this is known.
 """
 
+from persona_interp.dictionaries.crosscoder import (
+    Crosscoder,
+    crosscoder,
+    difference,
+    open_crosscoder,
+)
 from persona_interp.dictionaries.diagnosis import diagnose
 from persona_interp.dictionaries.dictionary import (
     Dictionary,
@@ -26,23 +38,32 @@ from persona_interp.dictionaries.dictionary import (
     save_dictionary,
 )
 from persona_interp.dictionaries.fidelity import fidelity, fidelity_at
+from persona_interp.dictionaries.finetuning import finetune
 from persona_interp.dictionaries.inputs import as_dictionary
+from persona_interp.dictionaries.planted import plant
 from persona_interp.dictionaries.pretrained import (
     hint,
     load_pretrained,
     measure_residuals,
     open_any,
 )
+from persona_interp.dictionaries.same_tokens import same_tokens
+from persona_interp.dictionaries.scaling import scaling
+from persona_interp.dictionaries.stage_wise import stage_wise
 from persona_interp.dictionaries.text import neutral_text
 from persona_interp.dictionaries.training import fit
 
 __all__ = [
+    "Crosscoder",
     "Dictionary",
     "SparseDictionary",
     "as_dictionary",
+    "crosscoder",
     "diagnose",
+    "difference",
     "fidelity",
     "fidelity_at",
+    "finetune",
     "fit",
     "hash_dictionary",
     "hint",
@@ -50,6 +71,11 @@ __all__ = [
     "measure_residuals",
     "neutral_text",
     "open_any",
+    "open_crosscoder",
     "open_dictionary",
+    "plant",
+    "same_tokens",
     "save_dictionary",
+    "scaling",
+    "stage_wise",
 ]

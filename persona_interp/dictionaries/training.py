@@ -7,8 +7,11 @@ from typing import Any
 from torch import Tensor
 
 from persona_interp.dictionaries.dictionary import SparseDictionary, save_dictionary
+from persona_interp.dictionaries.finetuning import finetune
 from persona_interp.dictionaries.harvest import CONTENT_ROLES, harvest
+from persona_interp.dictionaries.inputs import AnyDictionary
 from persona_interp.dictionaries.saelens import train
+from persona_interp.dictionaries.same_tokens import same_tokens
 from persona_interp.errors import ModelError, unknown
 from persona_interp.models import Checkpoint
 from persona_interp.models.device import resolve_device
@@ -21,10 +24,12 @@ SAMPLE = 10_000
 
 
 def fit(
-    checkpoints: Checkpoint | Iterable[Checkpoint],
-    corpus: Any,
+    checkpoints: Checkpoint | Iterable[Checkpoint] | None = None,
+    corpus: Any = None,
     *,
-    hook: str,
+    hook: str = "",
+    residuals: Any = None,
+    start: AnyDictionary | None = None,
     d_sae: int = 512,
     k: int = 8,
     steps: int = 1500,
@@ -45,6 +50,9 @@ def fit(
             share of the tokens.
         corpus: The documents read: a corpus table, or anything that ``readers.read`` takes.
         hook: Canonical hook name, ``"blocks.1.hook_out"``.
+        residuals: Residuals instead of checkpoints and corpus, dims (checkpoint, token, d_model).
+        start: SAE to train on from, published ones included (``finetune``): its number of features
+            and its activity hold instead of ``d_sae`` and ``k``, and a tenth of ``lr`` is used.
         d_sae: Number of features.
         k: Features active per token, on average.
         steps: Training steps.
@@ -70,28 +78,39 @@ def fit(
 
     Raises:
         ModelError: The hook does not exist, an unknown decoder, there is less than one batch of
-            tokens, or there is no such device or dtype.
+            tokens, there is no such device or dtype, or as of ``finetune``.
         SchemaError: No document has a token of these roles, or a role is unknown.
     """
+    settings: dict[str, Any]
     if decoder not in DECODERS:
         raise ModelError(unknown("decoder", decoder, DECODERS))
-    acts, hook, provenance = harvest(
-        list_checkpoints(checkpoints),
-        corpus,
-        hook=hook,
-        n_tokens=n_tokens,
-        seed=seed,
-        where=where,
-        device=device,
-        dtype=dtype,
-    )
+    if residuals is None:
+        acts, hook, provenance = harvest(
+            list_checkpoints(checkpoints),
+            corpus,
+            hook=hook,
+            n_tokens=n_tokens,
+            seed=seed,
+            where=where,
+            device=device,
+            dtype=dtype,
+        )
+    else:
+        given = same_tokens(checkpoints, corpus, hook=hook, residuals=residuals)
+        acts, provenance = given.residuals.flatten(0, 1).float(), given.provenance
+    if start is not None:
+        settings = {"steps": steps, "batch": batch, "lr": lr / 10, "seed": seed}
+        dictionary = finetune(start, acts[None], hook=hook, provenance=provenance, **settings)
+        if out is not None:
+            save_dictionary(dictionary, out)
+        return dictionary
     if len(acts) < batch:
         raise ModelError(
             f"the corpus gives {len(acts)} tokens, less than one batch of {batch}; give more "
             "documents."
         )
     frozen = decoder == "random"
-    settings: dict[str, Any] = {
+    settings = {
         "d_sae": d_sae,
         "k": k,
         "steps": steps,

@@ -27,6 +27,18 @@ DATASETS: dict[str, dict[str, tuple[str, ...]]] = {
     "token_activations": {"act": ("checkpoint", "token", "d_model")},
     "token_heads": {"act": ("checkpoint", "token", "head", "d_head")},
     "token_features": {"act": ("checkpoint", "token", "feature"), "fvu": ("checkpoint", "token")},
+    "scaling": {
+        "decoder": ("checkpoint", "feature", "d_model"),
+        "tokens": ("part",),
+        "error": ("part",),
+        "fires": ("part", "feature"),
+        "squares": ("part", "feature"),
+        "left": ("part", "checkpoint", "feature", "d_model"),
+        "rebuilt": ("part", "checkpoint", "feature", "d_model"),
+        "unexplained": ("part", "feature"),
+        "together": ("feature", "other"),
+        "products": ("feature", "other"),
+    },
 }
 """Variables and their dims, by kind (an attribute of each).
 

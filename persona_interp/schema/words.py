@@ -219,3 +219,24 @@ class Calibration(StrEnum):
     WEAK = "too weak"
     UNDECIDED = "undecided"
     FREE = "not judged"
+
+
+class Status(StrEnum):
+    """What training did to a feature over checkpoints (``analysis.statuses``)."""
+
+    SHARED = "shared"
+    AMPLIFIED = "amplified"
+    SHRUNK = "shrunk"
+    ROTATED = "rotated"
+    BORN = "born"
+    DIED = "died"
+    SPLIT = "split"
+    UNDECIDED = "undecided"
+    DEAD = "never active"
+
+
+class Sparsity(StrEnum):
+    """By what a crosscoder ranks features for its sparsity: activation times which norm."""
+
+    NORM = "norm of all decoders together"
+    SUM = "sum of the decoders' norms"

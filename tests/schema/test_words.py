@@ -19,7 +19,7 @@ ENUMS = [value for value in vars(words).values() if isinstance(value, type)]
 ENUMS = [enum for enum in ENUMS if issubclass(enum, words.StrEnum) and enum is not words.StrEnum]
 COMMON = {"base", "control", "tuned", "lesson", "before", "prompt", "behavior", "answers", "null"}
 COMMON |= {"feature", "projection", "bits", "red", "green", "fits", "metric", "new", "composable"}
-COMMON |= {"divergence", "worse", "better", "done", "failed", "missing", "holds"}
+COMMON |= {"split", "divergence", "worse", "better", "done", "failed", "missing", "holds"}
 """Words that also are names of columns, files, roles or colors, which mean something else."""
 
 READERS = Path(__file__).parent / "readers_of_words.py"

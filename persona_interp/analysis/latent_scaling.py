@@ -1,0 +1,133 @@
+"""How much of a feature is there at each checkpoint: from sums over tokens to betas and vectors.
+
+Latent scaling (Minder et al. 2025, arXiv 2504.02922): beta = d . sum f y / (|d|^2 sum f^2), the
+least squares of y on f d, where f is a feature's activation and d its decoder at the checkpoint
+where that is longest. With y what all other features leave (error) a beta is there that the decoder
+has lost (complete shrinkage); with y what all features rebuild (reconstruction) it is there under
+another feature's name (latent decoupling).
+
+The same least squares without a direction given first is a vector for each checkpoint: what the
+residuals themselves put on the feature's tokens. Its lengths and angles are what statuses are read
+from. Everything comes with what it is when one part of the documents is left out.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from persona_interp.analysis.stats import jackknife
+from persona_interp.errors import SchemaError
+from persona_interp.schema import check
+
+Array = npt.NDArray[np.float64]
+SELDOM = 50
+"""Tokens on which a feature must be active for anything to be said of it."""
+
+
+def with_parts(scaling: xr.Dataset) -> xr.Dataset:
+    """The dataset without parts that hold no document.
+
+    Args:
+        scaling: What ``dictionaries.scaling`` gives.
+
+    Returns:
+        The same sums, at least two parts.
+
+    Raises:
+        SchemaError: It is no such dataset, or of one document.
+    """
+    check(scaling, "scaling")
+    scaling = scaling.isel(part=scaling["tokens"].to_numpy() > 0)
+    if scaling.sizes["part"] < 2:
+        raise SchemaError(
+            "latent scaling leaves out a part of the documents at a time; there is only one. Give "
+            "more documents, or documents= where residuals are given."
+        )
+    return scaling
+
+
+class Inner(NamedTuple):
+    """Inner products of the vectors of each feature between checkpoints.
+
+    Attributes:
+        whole: On all documents, dims (feature, checkpoint, checkpoint).
+        left_out: Without one part of them, dims (part, feature, checkpoint, checkpoint).
+    """
+
+    whole: Array
+    left_out: Array
+
+
+def inner_products(scaling: xr.Dataset) -> Inner:
+    """Inner products between checkpoints of the vectors that residuals put on a feature's tokens.
+
+    Args:
+        scaling: What ``dictionaries.scaling`` gives.
+
+    Returns:
+        Inner products in units of each checkpoint. A squared length is a sum of squared errors too;
+        what the jackknife says of that is taken off.
+    """
+    squares, left = scaling["squares"].to_numpy(), scaling["left"].to_numpy()
+    all_squares, all_left = squares.sum(axis=0), left.sum(axis=0)
+    whole = _gram(all_left, all_squares)
+    left_out = np.stack(
+        [_gram(all_left - part, all_squares - own) for part, own in zip(left, squares, strict=True)]
+    )
+    bias = (len(squares) - 1) * (left_out.mean(axis=0) - whole)
+    return Inner(whole - bias, left_out - bias)
+
+
+def _gram(left: Array, squares: Array) -> Array:
+    """Inner products, dims (feature, checkpoint, checkpoint)."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        vectors = left.transpose(1, 0, 2) / squares[:, None, None]
+    return vectors @ vectors.transpose(0, 2, 1)
+
+
+def latent_scaling(scaling: xr.Dataset) -> pd.DataFrame:
+    """Both betas of every feature at every checkpoint, with intervals over documents.
+
+    Args:
+        scaling: What ``dictionaries.scaling`` gives.
+
+    Returns:
+        One row a feature and checkpoint: ``feature``, ``checkpoint``, ``norm`` (of the decoder, in
+        units of the checkpoint), ``reference`` (checkpoint whose decoder is the direction: the
+        longest), ``beta_error``, ``error_lo``, ``error_hi``, ``beta_reconstruction``,
+        ``reconstruction_lo``, ``reconstruction_hi`` (95 %, jackknife over parts of the documents),
+        ``n_tokens`` (on which the feature is active). NaN where it never is.
+
+    Raises:
+        SchemaError: It is no such dataset, or of one document.
+    """
+    scaling = with_parts(scaling)
+    decoder = scaling["decoder"].to_numpy()
+    norms = np.linalg.norm(decoder, axis=2)
+    reference = norms.argmax(axis=0)
+    direction = decoder[reference, np.arange(decoder.shape[1])]
+    squares = scaling["squares"].to_numpy()
+    columns: dict[str, Array] = {}
+    for name, sums in (("error", "left"), ("reconstruction", "rebuilt")):
+        along = np.einsum("pkjd,jd->pkj", scaling[sums].to_numpy(), direction)
+        length = (direction**2).sum(axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            whole = along.sum(0) / (length * squares.sum(0))
+            others = (along.sum(0) - along) / (length * (squares.sum(0) - squares))[:, None]
+        estimate, lo, hi, _ = jackknife(whole, others)
+        columns |= {f"beta_{name}": estimate, f"{name}_lo": lo, f"{name}_hi": hi}
+    labels = scaling["checkpoint"].to_numpy()
+    n_features = decoder.shape[1]
+    return pd.DataFrame(
+        {
+            "feature": np.repeat(scaling["feature"].to_numpy(), len(labels)),
+            "checkpoint": np.tile(labels, n_features),
+            "norm": norms.T.ravel(),
+            "reference": labels[np.repeat(reference, len(labels))],
+            **{name: values.T.ravel() for name, values in columns.items()},
+            "n_tokens": np.repeat(scaling["fires"].to_numpy().sum(axis=0), len(labels)),
+        }
+    )

@@ -1,0 +1,170 @@
+"""Which residuals do several checkpoints leave of the very same tokens?
+
+The tokens are asserted, not assumed: every checkpoint's tokenizer must give the same ids. A token
+that is an attention sink at any checkpoint is left out of all, so that row i is one token
+everywhere.
+"""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from persona_interp.dictionaries.blocks import as_blocks
+from persona_interp.dictionaries.harvest import CONTENT_ROLES, sample_tokens
+from persona_interp.errors import ModelError, SchemaError
+from persona_interp.models import Tokens, boot, hash_tokens, hash_weights, residuals
+from persona_interp.models.boot import canonical
+from persona_interp.models.inputs import as_tuple, list_checkpoints
+from persona_interp.models.outliers import ordinary
+from persona_interp.models.tokens import added_bos
+from persona_interp.readers import read
+
+UNIQUE = 0.1
+"""Share of the documents that must be different from all others; fewer are copies of a few."""
+Checkpoints = Any
+"""Checkpoints in any form that ``list_checkpoints`` takes, labels, or None."""
+
+
+class SameTokens(NamedTuple):
+    """Residuals of several checkpoints on the same tokens.
+
+    Attributes:
+        residuals: Dims (checkpoint, token, d_model).
+        documents: Document of every token, dims (token,); all alike where nobody said it.
+        hook: Canonical name of the hook.
+        provenance: Labels of the checkpoints, and where the residuals come from.
+    """
+
+    residuals: Tensor
+    documents: np.ndarray
+    hook: str
+    provenance: dict[str, Any]
+
+
+def same_tokens(
+    checkpoints: Checkpoints = None,
+    corpus: Any = None,
+    *,
+    hook: str = "",
+    residuals: Any = None,
+    documents: Any = None,
+    n_tokens: int = 150_000,
+    seed: int = 0,
+    where: Iterable[str] = CONTENT_ROLES,
+) -> SameTokens:
+    """Residuals that several checkpoints leave of the same tokens at a hook.
+
+    Args:
+        checkpoints: Checkpoints in order, or a trajectory; beside ``residuals`` their labels.
+        corpus: A corpus table, or anything that ``readers.read`` takes.
+        hook: Hook name.
+        residuals: Residuals instead of checkpoints and corpus, dims (checkpoint, token, d_model).
+        documents: Beside ``residuals``: document of every token.
+        n_tokens: Tokens of the corpus, at most.
+        seed: Seed of the draw of documents.
+        where: Roles of the tokens; all but special tokens by default.
+
+    Returns:
+        The residuals with their documents.
+
+    Raises:
+        ModelError: Neither or both of corpus and residuals; checkpoints whose tokenizers differ;
+            labels or documents that do not match the residuals.
+        SchemaError: No document has a token of these roles, a role is unknown, or the documents
+            drawn are copies of each other.
+
+    >>> same_tokens(["base", "tuned"], residuals=torch.zeros(2, 5, 3)).provenance["checkpoints"]
+    ['base', 'tuned']
+    """
+    if (residuals is None) == (corpus is None):
+        raise ModelError(
+            "give either checkpoints and a corpus, or residuals= of dims (checkpoint, token, "
+            "d_model); got " + ("both." if corpus is not None else "neither.")
+        )
+    if residuals is None:
+        where = as_tuple(where)
+        return _harvest(checkpoints, corpus, hook=hook, n_tokens=n_tokens, seed=seed, where=where)
+    blocks = as_blocks(residuals)
+    labels = [str(getattr(one, "label", one)) for one in checkpoints or range(len(blocks))]
+    documents = np.zeros(blocks.shape[1], int) if documents is None else np.asarray(documents)
+    for name, got, wanted in (
+        ("labels of checkpoints", len(labels), len(blocks)),
+        ("documents=", len(documents), blocks.shape[1]),
+    ):
+        if got != wanted:
+            raise ModelError(
+                f"residuals= of shape {tuple(blocks.shape)} take {wanted} {name}; got {got}."
+            )
+    facts = {"checkpoints": labels, "n_tokens": blocks.shape[1], "residuals": "given"}
+    return SameTokens(blocks, documents, hook, facts)
+
+
+def _harvest(
+    checkpoints: Checkpoints,
+    corpus: Any,
+    *,
+    hook: str,
+    n_tokens: int,
+    seed: int,
+    where: tuple[str, ...],
+) -> SameTokens:
+    """Residuals of documents at each checkpoint."""
+    corpus = read(corpus, "documents")
+    several = list_checkpoints(checkpoints)
+    labels = [checkpoint.label for checkpoint in several]
+    tokens: Tokens | None = None
+    ids, adds_bos = "", False
+    parts: list[Tensor] = []
+    for checkpoint in tqdm(several, desc="harvest", delay=2):
+        bridge = boot(checkpoint)
+        hook = canonical(bridge, hook)
+        own = sample_tokens(bridge.tokenizer, corpus, n_tokens=n_tokens, seed=seed, where=where)
+        if tokens is None:
+            tokens, ids = own, hash_tokens(own)
+            adds_bos = added_bos(bridge.tokenizer) is not None
+        if hash_tokens(own) != ids:
+            raise ModelError(
+                f"{checkpoint.label} does not read the same tokens as {labels[0]}: its tokenizer "
+                "or chat template differs. Only checkpoints of one model can share features."
+            )
+        parts.append(_read_in_order(bridge, tokens, hook=hook, where=where))
+    assert tokens is not None
+    n_unique = len({tuple(row) for row in tokens.ids})
+    if n_unique < UNIQUE * len(tokens.ids):
+        raise SchemaError(
+            f"{len(tokens.ids)} documents were drawn, only {n_unique} of them different; give a "
+            "corpus without copies."
+        )
+    marks = tokens.marks(where)
+    documents = np.concatenate([np.full(row.sum(), i) for i, row in enumerate(marks)])
+    no_sink = torch.stack([ordinary(acts.norm(dim=-1)) for acts in parts]).all(dim=0)
+    keep = torch.nonzero(no_sink)[:n_tokens, 0]
+    provenance = {
+        "checkpoints": labels,
+        "weights": [hash_weights(checkpoint) for checkpoint in several],
+        "token_ids": [ids],
+        "n_tokens": len(keep),
+        "n_documents": len(tokens.ids),
+        "n_unique": n_unique,
+        "n_excluded_sinks": int((~no_sink).sum()),
+        "adds_bos": [adds_bos],
+        "where": list(where),
+    }
+    kept = torch.empty(len(parts), len(keep), parts[0].shape[1])
+    for i in range(len(parts)):
+        # one checkpoint after the other is let go, so that there are never two copies of all
+        kept[i], parts[i] = parts[i][keep], torch.empty(0)
+    return SameTokens(kept, documents[keep.numpy()], hook, provenance)
+
+
+def _read_in_order(bridge: Any, tokens: Tokens, *, hook: str, where: tuple[str, ...]) -> Tensor:
+    """Residuals of the tokens of these roles in the order of the texts, dims (token, d_model)."""
+    marks = tokens.marks(where)
+    rows: dict[int, Tensor] = {}
+    for row, acts in residuals(bridge, tokens, hook=hook):
+        rows[row] = acts[torch.as_tensor(marks[row])].float()
+    return torch.cat([rows[row] for row in range(len(tokens))])

@@ -1,0 +1,196 @@
+"""Statuses from sums that are computed here, of a dictionary that is known to be right or wrong."""
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+import xarray as xr
+
+from persona_interp.analysis import latent_scaling, statuses
+from persona_interp.errors import SchemaError
+from persona_interp.schema.words import Status
+
+K, D, N, PARTS = 4, 24, 6_000, 20
+Array = npt.NDArray[np.float64]
+
+
+def planted() -> tuple[Array, Array]:
+    """Decoders (checkpoint, feature, d_model) of twelve features, and activations."""
+    rng = np.random.default_rng(0)
+    unit = np.linalg.qr(rng.standard_normal((D, D)))[0][:13]
+    decoder = np.repeat(unit[None, :12], K, axis=0)
+    decoder[:2, 1] *= 0.4  # amplified at 2
+    decoder[1:, 2] *= 0.3  # shrunk at 1
+    decoder[3:, 3] = (unit[3] + unit[12]) / np.sqrt(2)  # rotated by 45 degrees at 3
+    decoder[:3, 4] = 0  # born at 3
+    decoder[2:, 5] = 0  # died at 2
+    decoder[:1, 6] *= 0.07  # woken at 1: a hundredth of the variance was there
+    decoder[1:, 8] = (unit[7] + 2 * unit[8]) / np.sqrt(5)  # 7 and 8 were one direction before 1
+    decoder[:1, 8] = unit[7]
+    acts = (rng.random((N, 12)) < 0.15) * rng.lognormal(0, 0.3, (N, 12))
+    return decoder, acts
+
+
+def sums(
+    decoder: Array, acts: Array, *, truth: Array | None = None, noise: float = 0.02, seed: int = 1
+) -> xr.Dataset:
+    """What ``dictionaries.scaling`` would give, where residuals are made by ``truth``."""
+    rng = np.random.default_rng(seed)
+    residuals = np.einsum("nj,kjd->knd", acts, decoder if truth is None else truth)
+    residuals += noise * rng.standard_normal(residuals.shape)
+    rebuilt = np.einsum("nj,kjd->knd", acts, decoder)
+    part = np.arange(len(acts)) // 10 % PARTS
+    one = np.eye(PARTS)[part]
+    is_on = (acts > 0).astype(float)
+    left = np.einsum("np,nj,knd->pkjd", one, acts, residuals - rebuilt)
+    squares = one.T @ acts**2
+    left += squares[:, None, :, None] * decoder
+    return xr.Dataset(
+        {
+            "decoder": (("checkpoint", "feature", "d_model"), decoder),
+            "tokens": (("part",), one.sum(axis=0)),
+            "error": (("part",), one.T @ ((residuals - rebuilt) ** 2).sum((0, 2))),
+            "fires": (("part", "feature"), one.T @ is_on),
+            "squares": (("part", "feature"), squares),
+            "left": (("part", "checkpoint", "feature", "d_model"), left),
+            "rebuilt": (
+                ("part", "checkpoint", "feature", "d_model"),
+                np.einsum("np,nj,knd->pkjd", one, acts, rebuilt),
+            ),
+            "unexplained": (
+                ("part", "feature"),
+                np.einsum("np,nj,n->pj", one, is_on, ((residuals - rebuilt) ** 2).sum((0, 2))),
+            ),
+            "together": (("feature", "other"), is_on.T @ is_on),
+            "products": (("feature", "other"), acts.T @ acts),
+        },
+        coords={"checkpoint": ["base", "a", "b", "tuned"], "feature": range(decoder.shape[1])},
+    )
+
+
+TRUTH = [
+    (Status.SHARED, None),
+    (Status.AMPLIFIED, 2),
+    (Status.SHRUNK, 1),
+    (Status.ROTATED, 3),
+    (Status.BORN, 3),
+    (Status.DIED, 2),
+    (Status.AMPLIFIED, 1),
+    (Status.SHARED, None),
+    (Status.ROTATED, 1),
+    *[(Status.SHARED, None)] * 3,
+]
+
+
+def test_every_status_and_its_checkpoint_are_read() -> None:
+    decoder, acts = planted()
+    table = statuses(sums(decoder, acts))
+    assert table["status"].tolist() == [status for status, _ in TRUTH]
+    changes = table["at"].astype(object).where(table["at"].notna(), None).tolist()
+    assert changes == [at for _, at in TRUTH]
+    assert (table["at_lo"].dropna() == table["at"].dropna()).all()
+    assert (table["at_hi"].dropna() == table["at"].dropna()).all()
+    assert table.loc[4, "checkpoint"] == "tuned"
+    assert table.loc[3, "turn"] == pytest.approx(45, abs=0.5)
+    assert table.loc[2, "ratio_lo"] < 0.3 < table.loc[2, "ratio_hi"]
+    assert table.loc[0, "norms"] == pytest.approx((1, 1, 1, 1), abs=0.01)
+
+
+def test_two_that_had_one_direction_have_split() -> None:
+    decoder, acts = planted()
+    decoder[1:, 7] = decoder[1:, 3][::-1] * 0.8 + 0.6 * decoder[1:, 11]
+    decoder[:1, 7] = decoder[:1, 8]
+    decoder[1:, 8] = decoder[0, 9] * 0.8 + 0.6 * decoder[0, 8]
+    table = statuses(sums(decoder, acts))
+    assert table.loc[[7, 8], "status"].tolist() == [Status.SPLIT] * 2
+    assert table.loc[[7, 8], "at"].tolist() == [1, 1]
+
+
+def test_a_decoder_that_was_shrunk_to_nothing_makes_no_birth() -> None:
+    """The residuals still hold the feature; its decoder was set to 0 (complete shrinkage)."""
+    decoder, acts = planted()
+    wrong = decoder.copy()
+    wrong[:2, 0] = 0
+    table = statuses(sums(wrong, acts, truth=decoder))
+    assert table.loc[0, "status"] == Status.SHARED
+    assert table.loc[0, "beta_error"] == pytest.approx(1, abs=0.02)
+
+
+def test_a_feature_under_two_names_is_not_born() -> None:
+    """One feature is written as one that dies and one that is born, on the same tokens."""
+    decoder, acts = planted()
+    before, after = decoder[:, :1].copy(), decoder[:, :1].copy()
+    before[2:], after[:2] = 0, 0
+    wrong = np.concatenate([before, after, decoder[:, 1:]], axis=1)
+    twice = np.concatenate([acts[:, :1], acts], axis=1)
+    residuals = np.einsum("nj,kjd->knd", acts, decoder)
+    rebuilt = np.einsum("nj,kjd->knd", twice, wrong)
+    assert np.allclose(residuals, rebuilt)
+    table = statuses(sums(wrong, twice))
+    assert table.loc[[0, 1], "status"].tolist() == [Status.UNDECIDED] * 2
+    assert table.loc[[0, 1], "beside"].tolist() == [1, 0]
+    assert (table.loc[[0, 1], "beta_reconstruction"] > 0.9).all()
+
+
+def test_copies_of_one_checkpoint_are_shared_exactly() -> None:
+    """A dictionary that writes the copies a little differently changes nothing."""
+    decoder, acts = planted()
+    truth = np.repeat(decoder[:1], K, axis=0)
+    truth[:, 4] = truth[:, 9]
+    rng = np.random.default_rng(3)
+    wrong = truth + 0.01 * rng.standard_normal(truth.shape)
+    scaling = sums(wrong, acts, truth=truth, noise=0.0)
+    table = statuses(scaling)
+    assert set(table["status"]) == {Status.SHARED}
+    assert table["at"].isna().all()
+
+
+def test_no_effect_claims_nothing_and_what_never_fires_is_named() -> None:
+    decoder, acts = planted()
+    decoder = np.repeat(decoder[-1:], K, axis=0)
+    acts[:, 5] = 0
+    table = statuses(sums(decoder, acts, noise=0.3))
+    assert table.loc[5, "status"] == Status.DEAD
+    others = table.drop(index=5)
+    assert set(others["status"]) <= {Status.SHARED, Status.UNDECIDED}
+    assert (others["q"] > 0.05).all() and (table["n_tested"] == 11).all()
+
+
+def test_a_change_in_steps_has_a_wide_interval() -> None:
+    decoder, acts = planted()
+    for k, share in enumerate((0.2, 0.45, 0.75, 1.0)):
+        decoder[k, 0] = decoder[-1, 0] * share
+    table = statuses(sums(decoder, acts))
+    assert table.loc[0, "status"] == Status.AMPLIFIED
+    assert (table.loc[0, "at_lo"], table.loc[0, "at_hi"]) == (1, 3)
+
+
+def test_what_comes_and_goes_is_undecided() -> None:
+    decoder, acts = planted()
+    decoder[0, 0], decoder[3, 0] = 0, 0
+    assert statuses(sums(decoder, acts)).loc[0, "status"] == Status.UNDECIDED
+
+
+def test_betas_are_those_of_the_published_formula() -> None:
+    """Written out for one feature, one checkpoint at a time."""
+    decoder, acts = planted()
+    rng = np.random.default_rng(5)
+    truth = decoder + 0.05 * rng.standard_normal(decoder.shape)
+    table = latent_scaling(sums(decoder, acts, truth=truth, noise=0.0))
+    residuals = np.einsum("nj,kjd->knd", acts, truth)
+    rebuilt = np.einsum("nj,kjd->knd", acts, decoder)
+    for feature in (1, 4):
+        f = acts[:, feature]
+        d = decoder[3, feature]
+        for k, label in enumerate(("base", "a", "b", "tuned")):
+            error = residuals[k] - rebuilt[k] + np.outer(f, decoder[k, feature])
+            row = table[(table["feature"] == feature) & (table["checkpoint"] == label)].iloc[0]
+            for name, y in (("error", error), ("reconstruction", rebuilt[k])):
+                beta = d @ (f @ y) / (d @ d * (f @ f))
+                assert row[f"beta_{name}"] == pytest.approx(beta, abs=1e-4)
+                assert row[f"{name}_lo"] - 1e-9 <= beta <= row[f"{name}_hi"] + 1e-9
+
+
+def test_only_a_scaling_dataset_is_taken() -> None:
+    with pytest.raises(SchemaError, match="scaling come as an xarray Dataset"):
+        statuses(pd.DataFrame())

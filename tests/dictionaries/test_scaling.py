@@ -1,0 +1,93 @@
+"""The sums of latent scaling against the formulas, written out, and statuses of a trained one."""
+
+import numpy as np
+import pytest
+import torch
+
+from persona_interp.analysis import latent_scaling, statuses
+from persona_interp.dictionaries.crosscoder import Crosscoder, crosscoder
+from persona_interp.dictionaries.planted import NO_EFFECT, Plan, Planted, match, plant
+from persona_interp.dictionaries.scaling import scaling
+from persona_interp.errors import ModelError
+from persona_interp.schema.words import Status
+
+SMALL = Plan(
+    n_checkpoints=3, d_model=24, n_features=24, n_tokens=20_000, active=2.0, per_document=20
+)
+TRAIN = {"d_sae": 30, "k": 2.2, "steps": 400, "batch": 512, "lr": 4e-3, "hook": "blocks.0.hook_out"}
+
+
+@pytest.fixture(scope="module")
+def planted() -> Planted:
+    torch.set_num_threads(1)
+    return plant(SMALL, seed=0)
+
+
+@pytest.fixture(scope="module")
+def coder(planted: Planted) -> Crosscoder:
+    return crosscoder(residuals=planted.residuals, **TRAIN)
+
+
+def test_betas_are_those_of_the_formula_on_raw_tensors(planted: Planted, coder: Crosscoder) -> None:
+    sums = scaling(coder, residuals=planted.residuals, documents=planted.documents)
+    table = latent_scaling(sums)
+    acts = torch.as_tensor(planted.residuals)
+    feats = coder.encode(acts).double()
+    scale = coder.scales.double()[:, None, None]
+    bias = coder.decode(torch.zeros(1, coder.d_sae))
+    decoder = coder.decoders.double() / scale
+    rebuilt = (coder.decode(feats.float()) - bias).double() / scale
+    target = (acts - bias).double() / scale
+    for feature in feats.gt(0).sum(0).argsort(descending=True)[:5].tolist():
+        own = table[table["feature"] == feature]
+        d = decoder[decoder[:, feature].norm(dim=1).argmax(), feature]
+        f = feats[:, feature]
+        for k in range(3):
+            left = target[k] - rebuilt[k] + torch.outer(f, decoder[k, feature])
+            for name, y in (("error", left), ("reconstruction", rebuilt[k])):
+                beta = float(d @ (f @ y) / (d @ d * (f @ f)))
+                assert own.iloc[k][f"beta_{name}"] == pytest.approx(beta, abs=1e-4)
+
+
+def test_parts_are_whole_documents_and_do_not_change_the_sum(
+    planted: Planted, coder: Crosscoder
+) -> None:
+    one = scaling(coder, residuals=planted.residuals[:, :5000], documents=np.zeros(5000))
+    many = scaling(coder, residuals=planted.residuals[:, :5000], documents=np.arange(5000) // 20)
+    assert (one["tokens"].to_numpy() > 0).sum() == 1
+    assert (many["tokens"].to_numpy() % 20 == 0).all() and (many["tokens"] > 0).all()
+    for name in ("left", "rebuilt", "squares", "unexplained"):
+        total = many[name].sum("part").to_numpy()
+        assert np.allclose(one[name].sum("part").to_numpy(), total, rtol=1e-3, atol=1e-2)
+
+
+def test_statuses_of_a_trained_crosscoder_are_the_planted_ones(
+    planted: Planted, coder: Crosscoder
+) -> None:
+    table = statuses(scaling(coder, residuals=planted.residuals, documents=planted.documents))
+    scales = coder.scales.numpy()[:, None, None]
+    nearest = match(coder.decoders.numpy() / scales, planted.decoders / scales)
+    recovered = nearest["cosine"] > 0.9
+    assert recovered.mean() >= 0.8
+    status = table["status"].to_numpy()[nearest["feature"]]
+    right = (status == planted.truth["status"])[recovered]
+    assert right.mean() >= 0.8
+    changed = recovered & (status == planted.truth["status"]) & (status != Status.SHARED)
+    at = table["at"].to_numpy()[nearest["feature"]][changed]
+    assert changed.sum() >= 5 and (at == planted.truth["at"][changed]).all()
+
+
+def test_checkpoints_without_an_effect_give_no_claim() -> None:
+    plan = Plan(**{**vars(SMALL), "shares": NO_EFFECT})
+    planted = plant(plan, seed=1)
+    coder = crosscoder(residuals=planted.residuals, **TRAIN)
+    table = statuses(scaling(coder, residuals=planted.residuals, documents=planted.documents))
+    assert set(table["status"]) <= {Status.SHARED, Status.UNDECIDED, Status.DEAD}
+    assert (table["status"] == Status.SHARED).sum() >= 16
+
+
+def test_other_checkpoints_are_refused(planted: Planted, coder: Crosscoder) -> None:
+    with pytest.raises(ModelError, match="take 3 labels of checkpoints; got 2"):
+        scaling(coder, ["a", "b"], residuals=planted.residuals)
+    with pytest.raises(ModelError, match="this crosscoder is of 0, 1, 2; got residuals of a, b, c"):
+        scaling(coder, ["a", "b", "c"], residuals=planted.residuals)
