@@ -51,6 +51,7 @@ def test_what_training_saw_is_folded_back_and_kept(
     assert (nearest["cosine"] > 0.8).mean() > 0.6
 
 
+@pytest.mark.slow
 def test_plain_saelens_opens_it(planted: Planted, tmp_path: Path) -> None:
     """In a process that never imports this package."""
     coder = crosscoder(residuals=planted.residuals, out=tmp_path / "coder", **TRAIN)

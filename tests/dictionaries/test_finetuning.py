@@ -48,6 +48,7 @@ def start(planted: Planted) -> SparseDictionary:
     return fit(residuals=planted.residuals[:1], **TRAIN)
 
 
+@pytest.mark.slow
 def test_a_finetuned_sae_keeps_its_features_and_follows_those_that_turned(
     planted: Planted, start: SparseDictionary, tmp_path: Path
 ) -> None:
@@ -68,6 +69,7 @@ def test_a_finetuned_sae_keeps_its_features_and_follows_those_that_turned(
     assert rotated.sum() >= 2 and cosines.min() > 0.53 and cosines.mean() > 0.65
 
 
+@pytest.mark.slow
 def test_both_paths_find_what_the_model_turned(planted: Planted, start: SparseDictionary) -> None:
     """Old and new documents are halves of one kind: only the model turns features."""
     half = planted.residuals.shape[1] // 2

@@ -76,6 +76,7 @@ def test_the_gradient_of_the_parts_is_that_of_the_step(
     assert distance(whole.last, parts.last) < 1e-6
 
 
+@pytest.mark.slow
 def test_a_resumed_training_goes_on_in_the_same_parts(
     tiny: Checkpoint, corpus: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

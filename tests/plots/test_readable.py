@@ -19,7 +19,7 @@ from tests.plots.tables import FIGURES, NAMES, Size
 
 NO_FIGURE = {"Saved", "save", "style"}
 SIZES = [Size(n, names, holes) for n in (1, 2, 12, 40) for names in NAMES for holes in (0, 1)]
-FAST = {Size(1, "long", 0), Size(12, "long", 1)}
+FAST = {Size(12, "long", 1)}
 MOST = 450 * 1024
 """Bytes of a picture."""
 
