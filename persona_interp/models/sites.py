@@ -172,6 +172,21 @@ def older_names(bridge: Any, hook: str) -> list[str]:
     return [name for name, point in bridge.hook_dict.items() if point.name == hook != name]
 
 
+def middle_of(bridge: Any, hook: str) -> int | None:
+    """Block whose residual between attention and MLP a hook holds.
+
+    Args:
+        bridge: A booted model.
+        hook: Canonical name.
+
+    Returns:
+        Number of the block; None where the hook holds something else.
+    """
+    block = HOOK.fullmatch(hook)
+    point = bridge.hook_dict.get(f"blocks.{block[1]}.{MID}") if block else None
+    return int(block[1]) if block and point is not None and point.name == hook else None
+
+
 def is_heads(hook: str) -> bool:
     """Whether a hook holds heads, dims (head, d_head), which are read as one vector a token.
 
