@@ -15,7 +15,7 @@ from persona_interp.dictionaries.dictionary import Dictionary
 from persona_interp.dictionaries.inputs import bring
 from persona_interp.errors import ModelError
 from persona_interp.models.boot import canonical
-from persona_interp.models.sites import middle_of
+from persona_interp.models.sites import changing_hooks, middle_of
 from persona_interp.record.edit import Edit
 from persona_interp.record.places import Layout, Mask, is_on, is_on_after
 
@@ -199,10 +199,9 @@ def _hooked(
         stretches = [_Stretch(is_on(edit, one), is_on_after(edit, one)) for one in read]
         walks.append(_Walk(edit, stretches))
         name, fire = canonical(bridge, edit.hook), _fire(change, walks[-1])
-        if (block := middle_of(bridge, name)) is None:
-            hooks.append((name, fire))
-        else:
-            middle += _in_the_middle(bridge, block, fire)
+        (hooks if middle_of(bridge, name) is None else middle).extend(
+            changing_hooks(bridge, name, fire)
+        )
     hooks += middle  # behind changes of what attention adds, which come before them
     with ExitStack() as stack:
         try:
@@ -230,27 +229,6 @@ def _fire(change: Change, walk: _Walk) -> Callable[[Tensor, Any], Tensor]:
         return torch.where(mask.reshape(*on.shape, *[1] * (acts.ndim - 2)), changed, acts)
 
     return fire
-
-
-def _in_the_middle(bridge: Any, block: int, fire: Callable[[Tensor, Any], Tensor]) -> list[Any]:
-    """Hooks that change the residual between attention and MLP.
-
-    No module holds it: the hook there is what the norm before the MLP reads, and past that norm
-    the residual goes on unchanged. So what attention adds is changed by as much.
-    """
-    before: list[Tensor] = []
-
-    def enter(acts: Tensor, hook: Any) -> Tensor:
-        # a clone, since the model may write into its residual later
-        before[:] = [acts.clone()]
-        return acts
-
-    def change(added: Tensor, hook: Any) -> Tensor:
-        residual = before.pop().reshape(added.shape) + added
-        return added + (fire(residual, hook) - residual)
-
-    names = [canonical(bridge, f"blocks.{block}.{site}") for site in ("hook_in", "hook_attn_out")]
-    return list(zip(names, (enter, change), strict=True))
 
 
 def apply_edit(edit: Edit, acts: Tensor, *, patch: Callable[[], Tensor]) -> Tensor:

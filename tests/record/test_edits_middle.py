@@ -1,6 +1,8 @@
 """An edit between attention and MLP changes the residual itself, not what one norm reads of it."""
 
+import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 import torch
 import xarray as xr
 
+from persona_interp.dictionaries import fidelity
 from persona_interp.errors import ModelError
 from persona_interp.models import Checkpoint, encode, load, residuals
 from persona_interp.models.boot import boot, check_cache
@@ -106,3 +109,29 @@ def test_a_model_that_forgets_is_not_edited(tmp_path: Path) -> None:
         with pytest.raises(ModelError, match="Nothing that is said under an edit"):
             record(checkpoint, PROBES, edits=add(V, hook="blocks.1.hook_out", absolute=1.0))
     assert len(answers(checkpoint, PROMPTS, max_new_tokens=2, cache=False)) == len(PROMPTS)
+
+
+def test_fidelity_puts_zeros_into_the_middle_of_a_block(tmp_path: Path) -> None:
+    """Not into what the norm before the MLP reads alone, which costs the model much less."""
+    checkpoint = louder(made(tmp_path, "llama", FAMILIES["llama"]))
+    eye = SimpleNamespace(name="eye", hook=MID, d_in=32, d_sae=32)
+    eye.W_dec, eye.mean = torch.eye(32), torch.zeros(32)
+    eye.encode = eye.decode = lambda acts: acts
+    table = fidelity(eye, checkpoint, PROMPTS.rename(columns={"prompt": "doc"}), where="text")
+    model, tokenizer = load(checkpoint, attention="eager")
+    block: Any = model.model.layers[1]
+    tokens, sums = encode(tokenizer, CHATS, complete=True), []
+    on = torch.zeros(0)
+    before: list[torch.Tensor] = []
+    block.register_forward_pre_hook(lambda _, args: before.append(args[0]))
+    block.self_attn.register_forward_hook(
+        lambda _, args, out: (torch.where(on[:, None], -before[-1], out[0]), *out[1:])
+    )
+    for ids, roles in zip(tokens.ids, tokens.roles, strict=True):
+        on = torch.tensor([role == "text" for role in roles])
+        with torch.inference_mode():
+            bits = -model(torch.tensor([ids])).logits[0, :-1].log_softmax(-1) / math.log(2)
+        sums += bits[torch.arange(len(ids) - 1), ids[1:]][on[:-1]].tolist()
+    row = table.iloc[0]
+    assert row["ce_zero"] == pytest.approx(np.mean(sums), abs=1e-3)
+    assert row["ce_sae"] == pytest.approx(row["ce"], abs=1e-3)
