@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -161,7 +161,13 @@ def _measure(table: pd.DataFrame, kind: str, cluster: str) -> pd.DataFrame:
     if not cluster:
         return measurements
     unit = "question" if kind in ("continuations", "trait_scores") else "prompt"
-    of_unit = dict(zip(table[unit], table[cluster], strict=True))
+    of_unit: dict[Any, Any] = {}
+    for name, group in zip(table[unit], table[cluster], strict=True):
+        if of_unit.setdefault(name, group) != group:
+            raise SchemaError(
+                f"a {unit} has one {cluster}, the same in all checkpoints; {excerpt(name)} has "
+                f"{excerpt(of_unit[name])} and {excerpt(group)}."
+            )
     own = measurements["prompt" if "prompt" in measurements else "unit"]
     return measurements.assign(**{CLUSTER: [of_unit[name] for name in own]})
 
@@ -171,7 +177,8 @@ def _measure_projections(table: pd.DataFrame) -> pd.DataFrame:
     unit = table["prompt"].astype(str)
     if "turn" in table:
         unit = unit + ", turn " + table["turn"].astype(str)
-    rows = table[["checkpoint", "prompt", "hook"]]
+    # turns of one conversation read the same words before them, so they move together
+    rows = table[["checkpoint", "prompt", "hook"]].assign(**{CLUSTER: table["prompt"].astype(str)})
     values = {"quantity": table["name"], "value": table["projection"]}
     return rows.assign(unit=unit, family=str(Family.PROJECTION), **values)
 
@@ -234,11 +241,20 @@ def _steps(
     said: dict[str, int] = {}
     for table in tables:
         if "step" in (table.coords if isinstance(table, xr.Dataset) else table):
-            names = table["checkpoint"].to_numpy().astype(str)
-            said |= zip(names, table["step"].to_numpy().astype(int).tolist(), strict=True)
-    said |= steps or {}
+            names, at_steps = (table[name].to_numpy() for name in ("checkpoint", "step"))
+            for label, step in zip(names.astype(str).tolist(), at_steps.tolist(), strict=True):
+                if label in (steps or {}):
+                    continue
+                if said.setdefault(label, _step(label, step)) != step:
+                    raise SchemaError(
+                        f"{excerpt(label)} is at step {said[label]} and at step {step}; record it "
+                        "once, or give steps=."
+                    )
+    said |= {label: _step(label, step) for label, step in (steps or {}).items()}
     at = {}
     for label in labels:
+        if not isinstance(label, str):
+            raise SchemaError(f"checkpoints have labels, texts; got {excerpt(label)}.")
         match = STEP.fullmatch(label)
         if label not in said and not match:
             raise SchemaError(
@@ -248,6 +264,13 @@ def _steps(
         at[label] = said[label] if label in said else int(match[1]) if match else 0
     _check_order(at, given=steps is not None)
     return at
+
+
+def _step(label: str, step: Any) -> int:
+    """The step, where it is one."""
+    if isinstance(step, bool) or not isinstance(step, int | float | np.number) or float(step) % 1:
+        raise SchemaError(f"a step is a whole number; {excerpt(label)} has {excerpt(step)}.")
+    return int(step)
 
 
 def _check_order(at: Mapping[str, int], *, given: bool) -> None:

@@ -28,7 +28,7 @@ from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.models.inputs import as_tuple, list_checkpoints
 from persona_interp.models.outliers import ordinary
 from persona_interp.models.passes import run_rows
-from persona_interp.models.sites import canonical
+from persona_interp.models.sites import canonical, changing_hooks
 from persona_interp.readers import read, table_of
 from persona_interp.schema.words import Fit, Place
 
@@ -325,7 +325,10 @@ def _forward(
         return edit(acts.flatten(2)).view(acts.shape)
 
     logits = bridge.run_with_hooks(
-        ids, attention_mask=attention, fwd_hooks=[(hook, run)], return_type="logits"
+        ids,
+        attention_mask=attention,
+        fwd_hooks=changing_hooks(bridge, hook, run),
+        return_type="logits",
     )
     if n_calls != 1:
         raise ModelError(

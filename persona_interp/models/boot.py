@@ -90,6 +90,42 @@ def boot(
     return bridge
 
 
+@torch.inference_mode()
+def check_cache(bridge: Any) -> None:
+    """Refuse a booted model that forgets what it has read.
+
+    Text is drawn and answers are scored with a key-value cache, which some of TransformerLens's
+    attentions do not look into (ALiBi of MPT and Falcon); reading whole prompts needs none.
+
+    Args:
+        bridge: A booted model.
+
+    Raises:
+        ModelError: Its logits with a cache are not those without.
+    """
+    model = bridge.original_model
+    kind = model.config.model_type
+    row = _probe(model, model.get_input_embeddings().weight.shape[0])[0]
+    ids = torch.tensor([row], device=model.device)
+    known = len(row) // 2
+    whole = model(ids)
+    begun = model(ids[:, :known], use_cache=True)
+    cache = getattr(begun, "past_key_values", None)
+    if cache is None:  # a model without one runs all of its tokens again
+        return
+    with guard(f"TransformerLens cannot use the key-value cache of a model (model_type '{kind}')"):
+        rest = model(ids[:, known:], past_key_values=cache, attention_mask=torch.ones_like(ids))
+    gap = distance(rest.logits[0], whole.logits[0, known:])
+    tolerance = TOLERANCES[str(model.dtype).removeprefix("torch.")]
+    if gap > tolerance:
+        raise ModelError(
+            f"TransformerLens runs this model (model_type '{kind}') without its key-value cache: "
+            f"logits of tokens read one after the other differ by {gap:.1e} of their norm from "
+            f"those read together (at most {tolerance:.0e} expected). Nothing that is said under "
+            "an edit could be trusted; read its insides, or edit another family."
+        )
+
+
 def residuals(
     bridge: Any, tokens: Tokens, *, hook: str, batch: Batch = AUTO
 ) -> Iterator[tuple[int, Tensor]]:

@@ -16,13 +16,14 @@ INITIALS = {
     "system": "S",
     "user": "U",
     "assistant": "A",
+    "tool": "F",
     "text": "T",
     "template": ".",
     "special": "*",
 }
 LEGEND = (
-    "S system, U user, A assistant, T text, . template, * special; message/place in it; + the "
-    "model learns to say it"
+    "S system, U user, A assistant, F what a tool gave, T text, . template, * special; "
+    "message/place in it; + the model learns to say it"
 )
 
 

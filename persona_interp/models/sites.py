@@ -20,6 +20,7 @@ module's name means the module.
 """
 
 import re
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from persona_interp.errors import ModelError, excerpt, unknown
@@ -170,6 +171,56 @@ def older_names(bridge: Any, hook: str) -> list[str]:
         The names.
     """
     return [name for name, point in bridge.hook_dict.items() if point.name == hook != name]
+
+
+def middle_of(bridge: Any, hook: str) -> int | None:
+    """Block whose residual between attention and MLP a hook holds.
+
+    Args:
+        bridge: A booted model.
+        hook: Canonical name.
+
+    Returns:
+        Number of the block; None where the hook holds something else.
+    """
+    block = HOOK.fullmatch(hook)
+    point = bridge.hook_dict.get(f"blocks.{block[1]}.{MID}") if block else None
+    return int(block[1]) if block and point is not None and point.name == hook else None
+
+
+def changing_hooks(
+    bridge: Any, name: str, change: Callable[[Any, Any], Any]
+) -> list[tuple[str, Callable[[Any, Any], Any]]]:
+    """Hooks that let a change of what a hook holds reach all that comes after it.
+
+    No module holds the residual between attention and MLP: the hook there is what the norm before
+    the MLP reads, and past that norm the residual goes on unchanged. So what attention adds is
+    changed by as much.
+
+    Args:
+        bridge: A booted model.
+        name: Canonical name of the hook.
+        change: From what it holds, and its hook point, to what it shall hold.
+
+    Returns:
+        Names and functions, as TransformerLens takes them.
+    """
+    block = middle_of(bridge, name)
+    if block is None:
+        return [(name, change)]
+    before: list[Any] = []
+
+    def enter(acts: Any, hook: Any) -> Any:
+        # a clone, since the model may write into its residual later
+        before[:] = [acts.clone()]
+        return acts
+
+    def leave(added: Any, hook: Any) -> Any:
+        residual = before.pop().reshape(added.shape) + added
+        return added + (change(residual, hook) - residual)
+
+    names = [canonical(bridge, f"blocks.{block}.{site}") for site in ("hook_in", "hook_attn_out")]
+    return list(zip(names, (enter, leave), strict=True))
 
 
 def is_heads(hook: str) -> bool:

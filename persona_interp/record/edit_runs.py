@@ -14,7 +14,7 @@ from torch import Tensor
 from persona_interp.dictionaries.dictionary import Dictionary
 from persona_interp.dictionaries.inputs import bring
 from persona_interp.errors import ModelError
-from persona_interp.models.sites import canonical
+from persona_interp.models.sites import canonical, changing_hooks, middle_of
 from persona_interp.record.edit import Edit
 from persona_interp.record.places import Layout, is_on, is_on_after
 from persona_interp.record.pooling import Mask
@@ -194,11 +194,15 @@ def _hooked(
     """A model in which what each edit's hook holds goes through its change."""
     # a prompt of one token has no prefix, and no pass for it
     read = [layout for layout in layouts if layout.roles.size or layout.speakers is not None]
-    walks, hooks = [], []
+    walks, hooks, middle = [], [], []
     for edit, change in changes:
         stretches = [_Stretch(is_on(edit, one), is_on_after(edit, one)) for one in read]
         walks.append(_Walk(edit, stretches))
-        hooks.append((canonical(bridge, edit.hook), _fire(change, walks[-1])))
+        name, fire = canonical(bridge, edit.hook), _fire(change, walks[-1])
+        (hooks if middle_of(bridge, name) is None else middle).extend(
+            changing_hooks(bridge, name, fire)
+        )
+    hooks += middle  # behind changes of what attention adds, which come before them
     with ExitStack() as stack:
         try:
             stack.enter_context(bridge.hooks(fwd_hooks=hooks))

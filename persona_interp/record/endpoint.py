@@ -17,8 +17,16 @@ from persona_interp.record.judge import expected_score, judge_prompt
 from persona_interp.record.posts import hide, post
 
 EXPECTED, TEXT = "expected", "text"
+LARGEST_LOGPROB = 1e-3
+"""Logarithm of a probability, and what rounding on a server's device may add."""
 MOST_LOGPROBS = 20
 """Tokens whose probability a server tells: the most that OpenAI and, by default, vLLM allow."""
+NUMBER = re.compile(
+    r"[\s*_\"'`]*(\d{1,3}(?:\.\d+)?)"
+    r"(?:\s*(?:/|out of)\s*100\b)?(?!\w|[.,]\d|\s*(?:/|out of))",
+    re.ASCII,
+)
+"""A reply that begins with a number of a hundred; 7/10 or 1,000 is none."""
 
 
 class Reply(NamedTuple):
@@ -101,12 +109,14 @@ class Endpoint:
             url, body, key=self.key, timeout=self.timeout, tries=self.tries, pause=self.pause
         )
         try:
-            choice = answer["choices"][0]
-            text, ended = choice["message"]["content"] or "", choice["finish_reason"] == "stop"
-            n_tokens = int(answer["usage"]["completion_tokens"])
+            (choice,) = answer["choices"]
+            text, ended = _text(choice["message"]["content"]), choice["finish_reason"] == "stop"
+            n_tokens = answer["usage"]["completion_tokens"]
+            if isinstance(n_tokens, bool) or not isinstance(n_tokens, int) or n_tokens < 0:
+                raise ValueError("no number of tokens")
             tokens = _tokens(choice) if logprobs else []
-            return Reply(str(text).strip(), n_tokens, ended, tokens)
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+            return Reply(text, n_tokens, ended, tokens)
+        except (KeyError, TypeError, ValueError) as error:
             raise ModelError(
                 f"{url}: expected a chat completion with a message, a finish_reason and its usage; "
                 f"got {hide(str(answer), self.key)} ({type(error).__name__})."
@@ -118,12 +128,17 @@ class Endpoint:
         if self.scores == TEXT:
             return _number(self.reply(chat, max_new_tokens=8).text)
         reply = self.reply(chat, max_new_tokens=2, logprobs=MOST_LOGPROBS)
-        if not reply.tokens:
+        if not reply.tokens or not reply.tokens[0][1]:
             raise ModelError(
                 f"{self.url}: the reply has no logprobs, from which a score is the expected "
                 'number; let the server give them, or take the number it writes, scores="text".'
             )
         first, *rest = reply.tokens
+        if not first[0].strip() and rest:
+            raise ModelError(
+                f"{self.model} begins with {first[0]!r}, so that its first token is no score; take "
+                'the number it writes, scores="text".'
+            )
         if first[0].strip().isdecimal() and rest and rest[0][0].isdecimal():
             raise ModelError(
                 f"{self.model} writes numbers digit by digit ({first[0]!r}, {rest[0][0]!r}), so "
@@ -214,6 +229,18 @@ def _base(url: str) -> str:
     return url.rstrip("/").removesuffix("/chat/completions")
 
 
+def _text(content: Any) -> str:
+    """Words of a message, which some servers give in parts; what is no text is left out.
+
+    Raises:
+        KeyError, TypeError: It is something else.
+    """
+    parts = content if isinstance(content, list) else [{"type": "text", "text": content or ""}]
+    text = "".join(part["text"] for part in parts if part["type"] == "text")
+    # half of a surrogate pair cannot be written to a file
+    return text.encode("utf-8", "replace").decode().strip()
+
+
 def _tokens(choice: Mapping[str, Any]) -> list[tuple[str, dict[str, float]]]:
     """First tokens of a reply with the probabilities that the server tells; none where it does not.
 
@@ -223,14 +250,20 @@ def _tokens(choice: Mapping[str, Any]) -> list[tuple[str, dict[str, float]]]:
     content = (choice.get("logprobs") or {}).get("content") or []
     tokens = []
     for token in content:
-        top = {str(one["token"]): math.exp(float(one["logprob"])) for one in token["top_logprobs"]}
+        top: dict[str, float] = {}
+        for one in token["top_logprobs"]:
+            logprob = float(one["logprob"])
+            if not logprob <= LARGEST_LOGPROB:  # NaN too
+                raise ValueError("no log probability")
+            # different bytes may have one text
+            top[str(one["token"])] = top.get(str(one["token"]), 0.0) + math.exp(logprob)
         tokens.append((str(token["token"]), top))
     return tokens
 
 
 def _number(text: str) -> float | None:
     """Number from 0 to 100 with which a reply begins; None where it begins otherwise."""
-    match = re.match(r"[\s*_\"'`]*(\d{1,3}(?:\.\d+)?)(?!\d)", text)
+    match = NUMBER.match(text)
     if match is None or float(match[1]) > 100:
         return None
     return float(match[1])

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from persona_interp.models import Checkpoint, Tokens, boot, load
+from persona_interp.models.boot import check_cache
 from persona_interp.models.dtype import FULL
 from persona_interp.record.edit import Edit
 from persona_interp.record.edit_runs import run_edited
@@ -89,5 +90,6 @@ def open_subject(
         return Subject(model, tokenizer, None, model.device, entries)
     hooks = [edit.hook for group in groups.values() for edit in group]
     bridge = boot(checkpoint, hooks=hooks, device=device, dtype=dtype)
+    check_cache(bridge)
     model = bridge.original_model
     return Subject(model, bridge.tokenizer, bridge, model.device, entries)

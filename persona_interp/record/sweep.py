@@ -153,10 +153,13 @@ def _pushes(
     where: Iterable[str],
 ) -> tuple[dict[str, _Push], dict[str, Edit]]:
     """What each entry of the sweep is, and its edit, by name; the unedited one has none."""
-    strengths = [float(strength) for strength in strengths]
     pushed = [strength for strength in strengths if strength != 0]
-    if not pushed or len(set(strengths)) < len(strengths):
-        raise SchemaError(f"strengths are distinct numbers other than 0; got {excerpt(strengths)}.")
+    # told apart by name, which has six digits
+    if not pushed or len({f"{strength:+g}" for strength in strengths}) < len(strengths):
+        raise SchemaError(
+            "strengths are distinct numbers other than 0, with six digits; got "
+            f"{excerpt(list(strengths))}."
+        )
     if len(vector.rows) != 1:
         raise SchemaError(f"a sweep pushes along one direction; got {len(vector.rows)} vectors.")
     rows = {vector.name: vector.rows[0]}

@@ -45,6 +45,9 @@ LABELS = {
 CONSTANT = ("n", "n_clusters", "n_tested", "n_silent", "p_min", "fvu_before", "fvu_after")
 """Columns that hold for all features alike: said once."""
 
+JOINED = {"controls": ("controls", "controls_lo", "controls_hi"), "scores": ("auroc", "name")}
+"""Columns that are made of another table, by its name."""
+
 Tables = dict[str, pd.DataFrame | None]
 
 
@@ -116,10 +119,30 @@ def _check(shift: pd.DataFrame, tables: Tables, *, by: Sequence[str]) -> None:
             table = tables[name]
             if table is not None and column not in table:
                 raise SchemaError(unknown(f"column of {name}", column, table.columns))
+    for name, columns in JOINED.items():
+        for column in columns:
+            if tables[name] is not None and column in shift:
+                raise SchemaError(
+                    f"shift has a column '{column}', which here is made of the table {name}; "
+                    "rename it, or leave that table out."
+                )
+    _check_values(shift, by=by)
+
+
+def _check_values(shift: pd.DataFrame, *, by: Sequence[str]) -> None:
+    """Refuse shifts without a number, or whose features cannot be told apart."""
     if not pd.api.types.is_integer_dtype(shift["feature"]):
         raise SchemaError(
             f"features are indices in a dictionary, integers; got {shift['feature'].dtype}."
         )
+    if not pd.api.types.is_numeric_dtype(shift["estimate"]):
+        raise SchemaError(f"estimates are numbers; got {shift['estimate'].dtype}.")
+    for column in by:
+        if n_missing := int(shift[column].isna().to_numpy().sum()):
+            raise SchemaError(
+                f"column '{column}' of shift tells features apart (by=) and is missing in "
+                f"{n_missing} rows; name it everywhere."
+            )
     twice = shift.loc[shift.duplicated([*by, "feature"]), "feature"]
     if len(twice):
         raise SchemaError(
@@ -204,11 +227,11 @@ def _is_constant(table: pd.DataFrame, column: str) -> bool:
 
 
 def _column(values: pd.Series, label: str, about: str) -> dict[str, Any]:
-    """A column with its heading; numbers with four digits, texts as they can be seen."""
+    """A column with its heading; fractions with four digits, texts as they can be seen."""
     is_number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
     cells: list[Any]
-    if label == "feature":
-        cells = [int(value) for value in values]
+    if pd.api.types.is_integer_dtype(values):
+        cells = [None if pd.isna(value) else int(value) for value in values]
     elif is_number:
         cells = [None if np.isnan(value) else short(value) for value in values.astype(float)]
     else:

@@ -1,5 +1,6 @@
 """What moves along a training is found at its step, by its size, and what stays is not."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -138,6 +139,40 @@ def test_trait_bits_and_turns_are_read(projections: pd.DataFrame) -> None:
     turns = pd.concat([projections.assign(turn=i) for i in (0, 1)])
     table = over_checkpoints(turns, cluster="prompt")
     assert (table["n"] == 2 * N).all() and (table["n_clusters"] == N).all()
+
+
+def test_turns_of_a_conversation_are_no_independent_ones(projections: pd.DataFrame) -> None:
+    turns = pd.concat([projections.assign(turn=i) for i in (0, 1)])
+    once, twice = over_checkpoints(projections), over_checkpoints(turns)
+    assert (twice["n_clusters"] == N).all() and (twice["n"] == 2 * N).all()
+    for column in ("lo", "hi", "p"):  # the same numbers twice are no more evidence
+        np.testing.assert_allclose(twice[column], once[column])
+
+
+def test_a_prompt_has_one_cluster(projections: pd.DataFrame) -> None:
+    table = projections.assign(topic=projections["prompt"])
+    table.loc[table.index[-1], "topic"] = "another"
+    with pytest.raises(SchemaError, match="a prompt has one topic, the same in all checkpoints"):
+        over_checkpoints(table, cluster="topic")
+
+
+def test_a_step_is_a_whole_number_and_only_one(projections: pd.DataFrame) -> None:
+    names = {"run@0": "a", "run@4": "b", "run@8": "c", "run@16": "d"}
+    renamed = projections.replace({"checkpoint": names})
+    for bad in ("10", 1.5, math.nan, None, True):
+        with pytest.raises(SchemaError, match="a step is a whole number; 'b' has"):
+            over_checkpoints(renamed, steps={"a": 0, "b": bad, "c": 8, "d": 16})  # type: ignore[dict-item]
+    steps = {"a": 0.0, "b": math.nan, "c": 8.0, "d": 16.0}
+    with pytest.raises(SchemaError, match="a step is a whole number; 'b' has nan"):
+        over_checkpoints(renamed.assign(step=renamed["checkpoint"].map(steps)))
+    early = renamed.assign(step=renamed["checkpoint"].map({"a": 0, "b": 4, "c": 8, "d": 16}))
+    late = early.assign(step=early["step"].replace({16: 99}), hook="other")
+    with pytest.raises(SchemaError, match="'d' is at step 16 and at step 99"):
+        over_checkpoints(early, late)
+    given = {"a": 0, "b": 1, "c": 2, "d": 3}
+    assert set(over_checkpoints(early, late, steps=given)["step"]) == {0, 1, 2, 3}
+    with pytest.raises(SchemaError, match="checkpoints have labels, texts; got 0"):
+        over_checkpoints(renamed.replace({"checkpoint": {"a": 0, "b": 1, "c": 2, "d": 3}}))
 
 
 def test_checkpoints_are_put_in_order(projections: pd.DataFrame) -> None:

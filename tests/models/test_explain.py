@@ -10,6 +10,7 @@ import pytest
 from persona_interp.errors import SchemaError
 from persona_interp.models import (
     PLAIN_TEMPLATE,
+    ROLES,
     Checkpoint,
     encode,
     explain_tokens,
@@ -17,7 +18,7 @@ from persona_interp.models import (
     resolve,
     show_tokens,
 )
-from persona_interp.models.explain import pieces
+from persona_interp.models.explain import COLUMNS, INITIALS, pieces
 from persona_interp.worlds import english_assistants, john_and_sam
 
 
@@ -114,3 +115,9 @@ def test_the_text_has_one_line_a_token(tiny: Checkpoint, corpus: pd.DataFrame) -
 def test_a_table_without_names_is_refused(tiny: Checkpoint, corpus: pd.DataFrame) -> None:
     with pytest.raises(SchemaError, match="no known columns"):
         explain_tokens(tiny, corpus.drop(columns="messages"))
+
+
+def test_every_role_has_an_initial() -> None:
+    assert set(INITIALS) == set(ROLES) and len(set(INITIALS.values())) == len(ROLES)
+    row = ("p", 0, 2, " golf", "tool", 1, 0, False)
+    assert "F 1/0" in show_tokens(pd.DataFrame([row], columns=list(COLUMNS)))

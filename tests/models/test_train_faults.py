@@ -59,8 +59,8 @@ def test_kills_at_random_moments_are_survived(inputs: tuple[Path, Path], tmp_pat
         assert process.stdout and process.stdout.readline() == "ready\n"
         return process
 
-    began = time.monotonic()
-    finish(begin("straight"), timeout=600)
+    process, began = begin("straight"), time.monotonic()  # imported by now
+    finish(process, timeout=600)
     seconds = time.monotonic() - began
     rng, killed = random.Random(0), 0
     for _ in range(KILLS):

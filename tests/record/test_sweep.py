@@ -138,6 +138,7 @@ def test_plain_text_is_swept_too(pair: Pair, probes: pd.DataFrame) -> None:
     [
         ({"strengths": ()}, "distinct numbers other than 0"),
         ({"strengths": (0.5, 0.5)}, "distinct numbers other than 0"),
+        ({"strengths": (0.12345678, 0.12345679)}, "distinct numbers other than 0, with six digits"),
         ({"norm": -1}, "norm= is the length of a residual"),
         ({"feature": 3}, "feature= belongs to a dictionary"),
     ],

@@ -192,3 +192,33 @@ def test_half_a_surrogate_pair_is_spelled_out(parse: Callable[[str], Any], tmp_p
     (one,) = sets_of(browse(shift, out=tmp_path / "f.html", tokens=tokens), parse)
     assert values(one, "label") == ["b⟨U+DFFF⟩", "⟨U+D83D⟩⟨U+DE00⟩", "⟨U+D800⟩a"]
     assert one["examples"]["pieces"] == ["⟨U+D800⟩", "x"]
+
+
+@pytest.mark.parametrize(
+    ("column", "settings"),
+    [
+        ({"auroc": 0.5}, {"scores": pd.DataFrame({"feature": [1], "name": "a", "auroc": 0.9})}),
+        ({"name": "x"}, {"scores": pd.DataFrame({"feature": [1], "name": "a", "auroc": 0.9})}),
+        ({"controls": 0.5}, {"controls": SHIFT}),
+    ],
+)
+def test_a_column_that_another_table_makes_is_refused(
+    column: dict[str, Any], settings: dict[str, Any], tmp_path: Path
+) -> None:
+    """Joined, both would stand there under names of pandas' and the known column nowhere."""
+    with pytest.raises(SchemaError, match="which here is made of the table"):
+        browse(SHIFT.assign(**column), out=tmp_path / "f.html", **settings)
+
+
+def test_features_without_a_finetune_are_not_left_out(tmp_path: Path) -> None:
+    with pytest.raises(SchemaError, match=r"column 'arm' of shift .* missing in 1 rows"):
+        browse(SHIFT.assign(arm=["a", None, "b"]), out=tmp_path / "f.html", by=("arm",))
+    with pytest.raises(SchemaError, match="estimates are numbers"):
+        browse(SHIFT.assign(estimate=["a", "b", "c"]), out=tmp_path / "f.html")
+
+
+def test_counts_are_shown_whole(tmp_path: Path, parse: Callable[[str], Any]) -> None:
+    table = SHIFT.assign(documents=[123_456, 7_654_321, 1], share=[0.123456, 0.5, 1])
+    (one,) = sets_of(browse(table, out=tmp_path / "f.html"), parse)
+    assert values(one, "documents") == [7_654_321, 1, 123_456]
+    assert values(one, "share") == [0.5, 1, 0.1235]
