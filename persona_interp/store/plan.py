@@ -1,9 +1,11 @@
 """Which cells does the run want? ``plan.json`` says so, needs first."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from persona_interp.errors import StoreError
+from persona_interp.files import read_json
 from persona_interp.store.cell import Cell, lineage
 
 
@@ -49,6 +51,21 @@ def cells_of(rows: Any) -> list[Cell]:
     except (KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"the plan is no list of cells ({error!r}).") from error
     return list(cells.values())
+
+
+def is_plan(path: Path) -> bool:
+    """Whether a file is the plan of a run: cells, each what its id says.
+
+    Args:
+        path: Any path.
+
+    Returns:
+        True only where a store wrote it.
+    """
+    try:
+        return bool(cells_of(read_json(path, error=StoreError)))
+    except StoreError:
+        return False
 
 
 def finished_cells(entries: Iterable[dict[str, Any]]) -> list[Cell]:

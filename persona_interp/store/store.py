@@ -19,7 +19,7 @@ from persona_interp.store.claims import hold_claim, is_claimed
 from persona_interp.store.layout import CELLS, ENTRY, LOG, MANIFEST, PLAN, RUN, is_run
 from persona_interp.store.log import append_line
 from persona_interp.store.manifest import append, listing, lock
-from persona_interp.store.plan import cells_of, finished_cells, rows_of
+from persona_interp.store.plan import cells_of, finished_cells, is_plan, rows_of
 from persona_interp.store.recovery import recover, set_aside
 from persona_interp.store.sums import condition, seal
 from persona_interp.store.verification import conditions, entry_bytes
@@ -56,7 +56,8 @@ class Store:
         if not self._manifest.is_file():
             if self.root.exists() and not self.root.is_dir():
                 raise StoreError(f"{self.root} is a file; a run needs a folder as --out.")
-            has_lost_it = (self.root / PLAN).is_file() and (self.root / CELLS).is_dir()
+            plan = self.root / PLAN
+            has_lost_it = is_plan(plan) or (plan.is_file() and (self.root / CELLS).is_dir())
             if self.root.is_dir() and any(self.root.iterdir()) and not has_lost_it:
                 raise StoreError(
                     f"{self.root} is not empty and has no manifest.jsonl, so it is not a run "

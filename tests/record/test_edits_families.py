@@ -56,6 +56,8 @@ def by_hand(checkpoint: Checkpoint, n: int, *, drawn_alone: bool) -> list[str]:
     return texts
 
 
+# a test's tokenizer is none of its family's, which is said
+@pytest.mark.filterwarnings("ignore:.*transformers takes its tokenizer:UserWarning")
 @pytest.mark.parametrize("family", [*QUICK, *SLOW])
 def test_steered_text_of_a_family(family: str, tmp_path: Path) -> None:
     """Left padded, with the cache of the family; longer than its window, where it has one."""

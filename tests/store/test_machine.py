@@ -15,6 +15,7 @@ from persona_interp.errors import StoreError
 from persona_interp.files import write_text
 from persona_interp.schema.words import FileStatus
 from persona_interp.store import Cell, Store
+from persona_interp.store.plan import is_plan
 
 BASES = [Cell("draw", {"seed": seed}, label=f"draw {seed}") for seed in range(3)]
 TOPS = [Cell("sum", {"n": n}, tuple(BASES[:n]), label=f"sum {n}") for n in (2, 3)]
@@ -140,8 +141,9 @@ class RunFolder(RuleBasedStateMachine):
     @rule(seed=st.integers(0, 2**16))
     def lose(self, seed: int) -> None:
         random.Random(seed).choice(self.files()).unlink()
-        if not (self.root / "plan.json").is_file():  # else nothing says that this was a run
-            (self.root / "manifest.jsonl").touch()
+        plan = self.root / "plan.json"
+        if not plan.is_file() or not ((self.root / "cells").is_dir() or is_plan(plan)):
+            (self.root / "manifest.jsonl").touch()  # nothing else says that this was a run
 
     @invariant()
     def what_is_read_is_what_was_computed(self) -> None:

@@ -330,3 +330,15 @@ def test_scratch_is_never_left_half_removed(
     assert not (store.work(draw) / "deep" / ".model").exists()
     commit(store, draw)
     assert list(Store(tmp_path).verify([draw]).file) == ["x.txt"]
+
+
+def test_a_plan_alone_is_a_run(tmp_path: Path) -> None:
+    """Death before the first cell, and the manifest lost: two faults of one young run."""
+    cell = Cell("square", {"x": 3})
+    Store(tmp_path).plan([cell])
+    (tmp_path / "manifest.jsonl").unlink()
+    assert Store(tmp_path).planned() == [cell]
+    (tmp_path / "manifest.jsonl").unlink()
+    (tmp_path / "plan.json").write_text('[{"cell": "of another program"}]')
+    with pytest.raises(StoreError, match="is not a run folder"):
+        Store(tmp_path)
