@@ -161,10 +161,12 @@ def as_read(tokenizer: Any, chats: Iterable[Conversation]) -> list[Conversation]
     chats = list(chats)
     if tokenizer.chat_template is not None:
         return chats
-    return [
-        [{**chat[0], "role": "text"}] if [m["role"] for m in chat] == ["user"] else chat
-        for chat in chats
-    ]
+    return [[{**chat[0], "role": "text"}] if _is_question(chat) else chat for chat in chats]
+
+
+def _is_question(chat: Conversation) -> bool:
+    """Whether a chat is one message of a user; what is no chat at all is named where it is read."""
+    return len(chat) == 1 and isinstance(chat[0], Mapping) and chat[0].get("role") == "user"
 
 
 def stretches(

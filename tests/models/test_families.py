@@ -12,6 +12,9 @@ from persona_interp.models import Checkpoint, Tokens, boot, load
 from persona_interp.models.load import quiet
 from persona_interp.models.tiny import tiny_tokenizer
 
+# a test's tokenizer is none of its family's, which is said
+pytestmark = pytest.mark.filterwarnings("ignore:.*transformers takes its tokenizer:UserWarning")
+
 N_BLOCKS = 3
 SMALL = {
     "hidden_size": 32,
