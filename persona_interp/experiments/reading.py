@@ -28,7 +28,7 @@ class CountedStore(Store):
         self._bar = tqdm(
             total=len(self.manifest()),
             desc="read",
-            unit="cell",
+            unit=" cells",
             delay=DELAY,
             disable=not progress,
             file=sys.stderr,
@@ -57,6 +57,6 @@ def counted_figures(*, progress: bool) -> Iterator[list[Path]]:
     Yields:
         Paths, as ``files.collect_writes``.
     """
-    bar = tqdm(desc="draw", unit="figure", delay=DELAY, disable=not progress, file=sys.stderr)
+    bar = tqdm(desc="draw", unit=" figures", delay=DELAY, disable=not progress, file=sys.stderr)
     with bar, collect_writes(lambda path: bar.update(path.suffix == ".png")) as written:
         yield written

@@ -174,6 +174,8 @@ def _turned(labels: _Labels) -> _Turned:
         is_high = max(name.count("\n") for name in short) >= 3
         if widest <= 0.95 * room and not is_high and (short is names or longest <= 0.92 * room):
             return _Turned(short, 0, size)
+    # turned, a name stands on one line
+    names = [name.replace("\n", " ") for name in names]
     short = fit(names, room=COLUMN_ROOM, size=size, lines=1)
     if 0.7 * room >= LINE * size:
         return _Turned(short, 45, size)

@@ -69,3 +69,16 @@ def test_ambiguous_cells_are_refused(shifts: pd.DataFrame) -> None:
         transfer(shifts)
     with pytest.raises(SchemaError, match="column 'lo' is unknown"):
         transfer(shifts.drop(columns="lo"))
+
+
+def test_names_too_wide_for_their_column_are_turned_and_whole(shifts: pd.DataFrame) -> None:
+    long = {"sport=football": "sport=association", "food=pizza": "art=renaissance"}
+    parts = [shifts[shifts["step"] == 40].replace({"trait": long})]
+    for i in range(4):  # more columns, less room for each
+        parts.append(
+            parts[0][parts[0]["trait"] == "art=renaissance"].assign(trait=f"music=jazz {i}")
+        )
+    figure = transfer(pd.concat(parts))
+    labels = figure.axes[0].get_xticklabels()
+    assert labels[0].get_rotation() == 45
+    assert {"sport association", "art renaissance"} <= {label.get_text() for label in labels}
