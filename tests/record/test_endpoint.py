@@ -57,10 +57,10 @@ class Handler(BaseHTTPRequestHandler):
             server.headers.append(dict(self.headers))
         if server.requests[:2] and len(server.requests) < 3:
             server.pause.wait(0.2)  # so that requests of several threads meet
+        with server.lock:
+            server.n_inside -= 1  # before the answer, after which the client may ask again
         if not server.fault(self):
             self.send(200, self.completion(body))
-        with server.lock:
-            server.n_inside -= 1
 
     def completion(self, body: dict[str, Any]) -> dict[str, Any]:
         said = body["messages"][-1]["content"]
