@@ -16,6 +16,7 @@ from persona_interp.files import atomic, fsync, write_bytes
 from persona_interp.schema.words import CellState, FileStatus
 from persona_interp.store.cell import Cell, differences, lineage, plain
 from persona_interp.store.claims import hold_claim, is_claimed
+from persona_interp.store.configuration import configuration_bytes, read_configuration
 from persona_interp.store.layout import CELLS, ENTRY, LOG, MANIFEST, PLAN, RUN, is_run
 from persona_interp.store.log import append_line
 from persona_interp.store.manifest import append, listing, lock
@@ -208,7 +209,7 @@ class Store:
             recorded = (before or config) | {key: config[key] for key in places if key in config}
             changes = differences(recorded, config)
             if not changes:
-                data = file.read_bytes() if before == config else json_bytes(config)
+                data = file.read_bytes() if before == config else configuration_bytes(config)
                 write_vouched(data, file, manifest=manifest)
         if changes:
             raise StoreError(
@@ -237,13 +238,7 @@ class Store:
 
     def config_or_none(self) -> dict[str, Any] | None:
         """Configuration that ``describe`` wrote; None where there is none, or a damaged one."""
-        files = listing(self._manifest).files
-        # the configuration is written first, so its line is lost where only the plan's is there
-        if PLAN in files and RUN not in files and (self.root / RUN).is_file():
-            _log.warning("nothing vouches for %s, and it is not used", self.root / RUN)
-            return None
-        config = read_vouched(self.root / RUN)
-        return config if isinstance(config, dict) else None
+        return read_configuration(self.root)
 
     def plan(self, cells: Iterable[Cell]) -> None:
         """Add cells to ``plan.json``: the run wants them.

@@ -11,7 +11,7 @@ from persona_interp.errors import StoreError
 from persona_interp.files import write_text
 from persona_interp.store import Cell, Store, check, check_listed, sums
 from persona_interp.store.cell import canonical
-from persona_interp.tables import read_table, write_table
+from persona_interp.tables import read_table, write_json, write_table
 
 BASE = Cell("draw", {"seed": 0}, label="base")
 TUNED = Cell("draw", {"seed": 1}, (BASE,), label="tuned")
@@ -236,9 +236,32 @@ def test_what_is_no_plain_file_of_a_cell_is_named(root: Path) -> None:
     assert (root / "cells" / TUNED.id / ".cell.json").is_file()
 
 
-def test_a_configuration_whose_line_is_lost_is_not_used(root: Path) -> None:
+def without_line(root: Path, name: bytes) -> None:
     manifest = root / "manifest.jsonl"
     lines = manifest.read_bytes().splitlines(keepends=True)
-    manifest.write_bytes(b"".join(line for line in lines if b'"run.json"' not in line))
+    manifest.write_bytes(b"".join(line for line in lines if name not in line))
+
+
+@pytest.mark.parametrize("lines", ["its line", "every line"])
+def test_a_configuration_vouches_for_itself_where_lines_are_lost(root: Path, lines: str) -> None:
+    config, file = Store.open(root).config(), root / "run.json"
+    without_line(root, b'"run.json"' if lines == "its line" else b"")
+    assert Store.open(root).config() == config
+    with pytest.raises(StoreError, match="experiment is 'draw' there and 'evidence' here"):
+        Store(root).describe(config | {"experiment": "evidence"})
+    data = file.read_bytes()
+    for bit in range(8 * len(data)):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(flipped)
+        assert Store.open(root).config_or_none() in (None, config), bytes(flipped)
+
+
+def test_a_configuration_without_checksum_needs_its_line(root: Path) -> None:
+    config = Store.open(root).config()
+    write_json(config, root / "run.json")
+    Store(root).vouch([root / "run.json"])
+    assert Store.open(root).config() == config, "a run of before it had one"
+    without_line(root, b'"run.json"')
     with pytest.raises(StoreError, match="is not what was written there"):
         Store.open(root).config()

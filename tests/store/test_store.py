@@ -256,10 +256,9 @@ def test_another_configuration_is_refused_by_name(tmp_path: Path) -> None:
         StoreError, match=r"world\.sam is 0 there and 2 here; lr is 'absent' there and 0\.1 here"
     ):
         Store(tmp_path).describe({"world": {"john": 1, "sam": 2}, "seeds": [0, 1], "lr": 0.1})
-    assert json.loads((tmp_path / "run.json").read_text()) == {
-        "world": {"john": 1, "sam": 0},
-        "seeds": [0, 1],
-    }
+    recorded = json.loads((tmp_path / "run.json").read_text())
+    assert len(recorded.pop("sum")) == 16
+    assert recorded == {"world": {"john": 1, "sam": 0}, "seeds": [0, 1]}
 
 
 def test_status_counts_what_was_planned(tmp_path: Path) -> None:
