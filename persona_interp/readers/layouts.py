@@ -1,5 +1,6 @@
 """Which columns of a row hold its chat, and which chat is that?"""
 
+import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
@@ -38,6 +39,8 @@ class Layout(NamedTuple):
 
 
 TEXT = PLAIN
+MISSPELT = 0.8
+"""From how much alike (difflib) a column is a known one misspelt, and not one of its own."""
 PASSAGE = ("context",)
 BESIDE = ("input", *PASSAGE)
 """What a question is about: numbers to add, a passage. The input of a prompt is mostly in it."""
@@ -369,10 +372,10 @@ def _unfit(row: Mapping[Any, Any], layouts: Mapping[str, Layout]) -> str:
     if "chosen" in row:
         return f"pairs of answers (columns {own}); name one of them 'completion' beside its prompt."
     valid_columns = [name for name in NAMES if any(name in one.columns for one in layouts.values())]
-    for column in row:
-        message = unknown("column", str(column), valid_columns)
-        if column not in valid_columns and "did you mean" in message:
-            return message
+    for column in map(str, row):
+        is_misspelt = difflib.get_close_matches(column, valid_columns, cutoff=MISSPELT)
+        if column not in valid_columns and is_misspelt:
+            return unknown("column", column, valid_columns)
     if TEXT in row:
         return 'plain text; readers.read(source, "documents") reads it, a question is "question".'
     lists = [str(key) for key, value in row.items() if isinstance(value, list) and value]

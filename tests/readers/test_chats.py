@@ -106,6 +106,14 @@ def test_every_bad_row_is_named_and_none_is_dropped(write: Any) -> None:
         assert line.strip().startswith(start)
 
 
+def test_a_column_is_misspelt_only_where_it_is_near_a_known_one(write: Any) -> None:
+    verdicts = lines({"qid": 0, "subset": "broad", "answer_length": 5})
+    with pytest.raises(SchemaError, match=r"no known columns.*got 'qid, subset, answer_length'"):
+        read_chats(write("verdicts.jsonl", verdicts))
+    with pytest.raises(SchemaError, match="'promt' is unknown; did you mean 'prompt'"):
+        read_chats(write("bad.jsonl", lines({"promt": "Why?", "answr": "So."})))
+
+
 def test_many_bad_rows_are_counted(write: Any) -> None:
     same = lines({"messages": CHAT}, *[{"messages": []}] * 30)
     with pytest.raises(SchemaError, match=r"(?s)30 of 31 rows.*lines 2-31: expected a text or a"):
