@@ -42,6 +42,8 @@ class StoreError(PersonaInterpError, RuntimeError):
     """A run folder that is missing, corrupt or belongs to another configuration."""
 
 
+MISSPELT, MOST_LETTERS = 0.8, 2
+"""How much alike (difflib's ratio) and at most how many letters longer or shorter a slip is."""
 N_CHOICES = 8
 """Most valid choices that a message lists."""
 LONGEST = 60
@@ -73,6 +75,24 @@ def unknown(kind: str, name: str, valid: Iterable[str]) -> str:
     if len(options) > N_CHOICES:
         choices += f" and {len(options) - N_CHOICES} more"
     return f"{kind} '{name}' is unknown{hint} Valid: {choices}."
+
+
+def is_misspelt(name: str, valid: Iterable[str]) -> bool:
+    """Whether a name is a valid one with a slip of the pen, and not a name of its own.
+
+    Args:
+        name: What arrived.
+        valid: What would have been accepted.
+
+    Returns:
+        True where a valid name is that much alike, and of about that length.
+
+    >>> is_misspelt("anwser", ["answer"]), is_misspelt("question_id", ["question"])
+    (True, False)
+    """
+    lengths = range(len(name) - MOST_LETTERS, len(name) + MOST_LETTERS + 1)
+    near = [other for other in valid if len(other) in lengths]
+    return bool(difflib.get_close_matches(name, near, n=1, cutoff=MISSPELT))
 
 
 def excerpt(value: Any) -> str:

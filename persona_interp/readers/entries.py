@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from persona_interp.errors import SchemaError, excerpt, unknown
+from persona_interp.errors import SchemaError, excerpt, is_misspelt, unknown
 
 
 def check_keys(
@@ -43,9 +43,8 @@ did you mean 'eval_prompt'? Valid: 'questions', 'eval_prompt'.
     absent = [key for key in valid if key not in value]
     for key in extra:
         # Only a key that is not there itself can have been misspelled.
-        message = unknown("key", key, valid)
-        if any(f"did you mean '{name}'" in message for name in absent):
-            raise SchemaError(f"{what}: {message}")
+        if is_misspelt(str(key), absent):
+            raise SchemaError(f"{what}: {unknown('key', str(key), valid)}")
     if missing := [key for key in required if key not in value]:
         own = ", ".join(map(str, value)) or "no keys"
         raise SchemaError(f"{what} lacks {', '.join(missing)}; it has {own}.")

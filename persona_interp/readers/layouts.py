@@ -1,11 +1,10 @@
 """Which columns of a row hold its chat, and which chat is that?"""
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
-from persona_interp.errors import SchemaError, excerpt, unknown
+from persona_interp.errors import SchemaError, excerpt, is_misspelt, unknown
 from persona_interp.readers.beside import history, is_beside, is_read, refuse_unheard, system
 from persona_interp.readers.messages import (
     PLAIN,
@@ -39,8 +38,6 @@ class Layout(NamedTuple):
 
 
 TEXT = PLAIN
-MISSPELT = 0.8
-"""From how much alike (difflib) a column is a known one misspelt, and not one of its own."""
 PASSAGE = ("context",)
 BESIDE = ("input", *PASSAGE)
 """What a question is about: numbers to add, a passage. The input of a prompt is mostly in it."""
@@ -373,8 +370,7 @@ def _unfit(row: Mapping[Any, Any], layouts: Mapping[str, Layout]) -> str:
         return f"pairs of answers (columns {own}); name one of them 'completion' beside its prompt."
     valid_columns = [name for name in NAMES if any(name in one.columns for one in layouts.values())]
     for column in map(str, row):
-        is_misspelt = difflib.get_close_matches(column, valid_columns, cutoff=MISSPELT)
-        if column not in valid_columns and is_misspelt:
+        if column not in valid_columns and is_misspelt(column, valid_columns):
             return unknown("column", column, valid_columns)
     if TEXT in row:
         return 'plain text; readers.read(source, "documents") reads it, a question is "question".'
