@@ -26,6 +26,7 @@ from persona_interp.readers.questions import (
     read_questions,
     write_questions,
 )
+from persona_interp.readers.repeats import distinct
 from persona_interp.readers.roles import RoleFile, read_role, read_roles, role_prompts, write_role
 from persona_interp.readers.rows import RowError
 from persona_interp.readers.traits import (
@@ -47,6 +48,7 @@ __all__ = [
     "RowError",
     "TraitFile",
     "belief_probes",
+    "distinct",
     "question_prompts",
     "read",
     "read_beliefs",

@@ -39,6 +39,7 @@ from persona_interp.readers.messages import (
 from persona_interp.readers.prompt_rows import SPLITS, prompt_row
 from persona_interp.readers.questions import is_question, question_prompts, questions_of
 from persona_interp.readers.ready import complete
+from persona_interp.readers.repeats import is_repeat
 from persona_interp.readers.rows import Row, Source, count, leave_out, refuse
 from persona_interp.readers.sources import rows_of
 
@@ -107,6 +108,8 @@ def read(
     chats = table["messages"]
     if n_calls := sum(any(calls_a_tool(m["content"]) for m in messages) for messages in chats):
         line += f"; {n_calls} with tool calls, as text between {CALL} and {END}"
+    if n_repeats := sum(is_repeat(chats)):
+        line += f"; repeats: {n_repeats:,}"
     if skipped:
         line += f"; {len(skipped)} skipped ({count(skipped, whole.unit)})"
     table.attrs |= {"taken_for": line, "skipped": skipped}

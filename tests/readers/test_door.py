@@ -140,7 +140,7 @@ def test_input_and_history_are_part_of_the_question() -> None:
         (
             [{"conversations": SHAREGPT, "id": "x"}] * 2,
             "chats",
-            "this list: 2 chats of layout 'sharegpt' (conversations); kept in extra: id",
+            "this list: 2 chats of layout 'sharegpt' (conversations); kept in extra: id; repeats: 1",
         ),
         (
             [{"question": "Why?", "answer": "So.", "level": 3, "id": 1}],
@@ -149,6 +149,11 @@ def test_input_and_history_are_part_of_the_question() -> None:
             "read: level",
         ),
         (["Why?"], "prompts", "this list: 1 prompt of texts"),
+        (
+            ["Why?", "How?", "Why?"],
+            "prompts",
+            "this list: 3 prompts of texts; repeats: 1",
+        ),
     ],
 )
 def test_one_line_says_what_it_was_taken_for(

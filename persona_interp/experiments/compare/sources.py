@@ -99,19 +99,19 @@ def comparison(
     """
     options = options or CompareOptions()
     prompts = prompts_file(prompts)
-    asked = readers.read_prompts(prompts)
+    table = readers.distinct(readers.read_prompts(prompts))
     traits = trait_files(options.traits)
     reading = {
         "trust": tuple(options.trust),
         "chat_template": options.chat_template,
         "keep_template": options.chat_template is None,
-        "fold_system": bool(traits) or "instructed" in set(asked["context"]),
+        "fold_system": bool(traits) or "instructed" in set(table["context"]),
     }
     tokenizer = options.tokenizer
     if isinstance(tokenizer, str | Path | Checkpoint):
         tokenizer = _reader_of(tokenizer, trust=options.trust)
     # a question alone is a text; what has turns or instructions needs a template
-    is_plain = not traits and options.chat_template is None and _are_questions(asked)
+    is_plain = not traits and options.chat_template is None and _are_questions(table)
     if is_plain:
         first = models.resolve(base, tokenizer=tokenizer, trust=options.trust)
         is_plain = load_tokenizer(first).chat_template is None
@@ -294,7 +294,7 @@ def _neutral(requests: Any, *, prompts: Path, tokenizer: Any) -> tuple[str, ...]
                 f"{path}: neutral requests are asked alone, and {longer} of {len(table)} have a "
                 "system message or turns before them; give questions."
             )
-        texts = tuple(table["question"])
+        texts = tuple(readers.distinct(table)["question"])
     try:
         models.encode(tokenizer, [[{"role": "user", "content": text}] for text in texts])
     except ModelError as error:

@@ -37,7 +37,7 @@ def prompts(config: dict[str, Any], needs: Needs, out: Path) -> None:
 
     Writes ``prompts.parquet`` and ``conversations.parquet``: prompts with the base's answers.
     """
-    prompts = readers.read_prompts(unchanged_path(config["file"]))
+    prompts = readers.distinct(readers.read_prompts(unchanged_path(config["file"])))
     answers = record.answers(checkpoint_of(config["base"]), prompts, **_draw(config))
     write_table(prompts, out / "prompts.parquet")
     write_table(record.conversations(answers), out / "conversations.parquet")

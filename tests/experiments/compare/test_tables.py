@@ -26,6 +26,7 @@ from persona_interp.store import Store
 from persona_interp.tables import read_directions
 from tests.experiments.compare.conftest import (
     HOOK,
+    PROMPTS,
     Run,
     V,
     compare_planted,
@@ -182,6 +183,20 @@ def test_steps_of_a_training_are_checkpoints_and_its_start_is_the_base(
     assert [source.label for source in planted.controls] == ["lesson@16"], (
         "one run is one control, however often it is named"
     )
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cache")
+def test_a_prompt_that_stands_there_three_times_counts_once(
+    material: Path, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "prompts.txt").write_text("\n".join(PROMPTS * 3) + "\n")
+    named = small(material, prompts=tmp_path / "prompts.txt", primary="dry")
+    tuned = [material / "base", material / "planted"]
+    out = tmp_path / "run"
+    tables = compare(material / "base", tuned, out=out, workers=0, progress=False, **named)
+    pd.testing.assert_frame_equal(tables["distance"], run[1]["distance"])
+    pd.testing.assert_frame_equal(tables["effects"], run[1]["effects"])
 
 
 def test_neutral_prompts_are_asked_once(material: Path) -> None:
