@@ -47,4 +47,4 @@ def distinct(prompts: pd.DataFrame) -> pd.DataFrame:
             f"{repeat.sum():,}",
             f"{len(prompts):,}",
         )
-    return prompts[~repeat].reset_index(drop=True)
+    return prompts.loc[~repeat].reset_index(drop=True)

@@ -140,7 +140,8 @@ def test_input_and_history_are_part_of_the_question() -> None:
         (
             [{"conversations": SHAREGPT, "id": "x"}] * 2,
             "chats",
-            "this list: 2 chats of layout 'sharegpt' (conversations); kept in extra: id; repeats: 1",
+            "this list: 2 chats of layout 'sharegpt' (conversations); kept in extra: id; "
+            "repeats: 1",
         ),
         (
             [{"question": "Why?", "answer": "So.", "level": 3, "id": 1}],
