@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 from persona_interp.plots.cells import fit_cells
 from persona_interp.plots.labels import INCH, LINE, PARTS, WORDS, fit, text_height, text_width, wrap
@@ -33,6 +34,8 @@ AROUND = 2.5
 """Room for what stands around the panels, to begin with (inches)."""
 EDGE = 0.005
 """Of the figure's width, left free on both sides."""
+DIGITS = 6
+"""Of where a panel stands (fraction of the figure): less than a thousandth of a pixel."""
 GAP = 0.05
 """Between title, legend, panels and note (inches)."""
 NOTE_SIZE, TITLE_SIZE, LEGEND_SIZE = 6.5, 8, 7
@@ -87,12 +90,15 @@ def finish(figure: Figure, note: str, *, height: float, title: str = "") -> Figu
             place(tall)
         if panel_shares(figure)[0] >= SHARE + 0.02:
             break
+    _settle(figure)
     remarks = [look.remark for look in turned]
     remarks += [fit_cells(axes) for axes in figure.axes]
-    remarks += [place_names(axes) for axes in figure.axes]
+    hidden, names = map(sum, zip(*(place_names(axes) for axes in figure.axes), strict=True))
+    remarks += [f"{hidden} of {names} names have no room and are in the table."] if hidden else []
     if any(remarks):
         _write(figure, " ".join([note, *filter(None, dict.fromkeys(remarks))]), title)
         place(tall)
+        _settle(figure)
     return figure
 
 
@@ -241,6 +247,14 @@ def panel_shares(figure: Figure) -> tuple[float, float]:
     return _union(across), _union(along)
 
 
+def _settle(figure: Figure) -> None:
+    """Round where panels stand: the solver's last digits change from call to call, pixels too."""
+    for axes in figure.axes:
+        place = axes.get_position(original=True)
+        axes.set_position(Bbox(np.round(place.get_points(), DIGITS)))
+        axes.set_in_layout(True)  # what is given a place is otherwise left alone by the solver
+
+
 def _union(intervals: list[tuple[float, float]]) -> float:
     """Length of what these intervals cover together."""
     length, reached = 0.0, 0.0
@@ -273,4 +287,4 @@ def _grow(figure: Figure, tall: float, *, note: Text, title: Text) -> None:
         wanted = max(tall + around, around / (1 - SHARE) + GAP)
         if abs(wanted - high) < 0.02:
             return
-        high = wanted
+        high = round(wanted, DIGITS)

@@ -49,14 +49,14 @@ def name_points(
         )
 
 
-def place_names(axes: Axes) -> str:
+def place_names(axes: Axes) -> tuple[int, int]:
     """Put every name beside its point, within the panel and away from other names.
 
     Args:
         axes: With or without ``name_points``, in its final size.
 
     Returns:
-        What the note has to say: how many names found no room.
+        How many names found no room and are left out, and how many there were.
     """
     names = [text for text in axes.texts if text.get_gid() == NAME]
     placed: list[Bbox] = []
@@ -69,7 +69,7 @@ def place_names(axes: Axes) -> str:
             hidden += 1
         else:
             placed.append(box)
-    return f"{hidden} of {len(names)} names have no room and are in the table." if hidden else ""
+    return hidden, len(names)
 
 
 def _place(name: Annotation, axes: Axes, placed: Sequence[Bbox]) -> Bbox | None:
