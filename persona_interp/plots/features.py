@@ -53,7 +53,7 @@ def feature_page(
     >>> feature_page(table, feature=7).legends[0].get_texts()[0].get_text()
     'base: on 75 % of 4 tokens'
     """
-    rows, names = selected(tokens, feature=feature, checkpoints=checkpoints)
+    rows, names = select(tokens, feature=feature, checkpoints=checkpoints)
     counted = rows.loc[rows["counted"].astype(bool)]
     acts = {}
     for name in names:
@@ -73,7 +73,7 @@ def feature_page(
         return finish(figure, note, height=1.4, title=title)
 
 
-def selected(
+def select(
     tokens: pd.DataFrame, *, feature: int, checkpoints: Sequence[str] = ()
 ) -> tuple[pd.DataFrame, list[str]]:
     """Rows of a tokens table that are of one feature, and the checkpoints.

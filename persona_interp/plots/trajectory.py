@@ -65,7 +65,7 @@ def trajectory(
     """
     require(table, "step", "estimate", "lo", "hi")
     line = line or next((column for column in LINES if column in table), "")
-    table = _checked(table, line)
+    table = _check(table, line)
     axis = _axis(table, label=label, unit=unit)
     names = distinct(table["_line"])
     if len(names) > most:
@@ -90,7 +90,7 @@ def trajectory(
         return finish(figure, note, height=2.2, title=title)
 
 
-def _checked(table: pd.DataFrame, line: str) -> pd.DataFrame:
+def _check(table: pd.DataFrame, line: str) -> pd.DataFrame:
     """The table with ``_line``, the name of each row's line, if it has one point a step."""
     if line and line not in table:
         raise SchemaError(unknown("column", line, table.columns))

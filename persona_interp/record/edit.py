@@ -216,17 +216,17 @@ def _together(value: Any) -> tuple[Edit, ...]:
         return (value,)
     group = tuple(_iterate(value))
     if not group or not all(isinstance(edit, Edit) for edit in group):
-        raise SchemaError(_expected(value))
+        raise SchemaError(_expectation(value))
     return group
 
 
 def _iterate(value: Any) -> Iterable[Any]:
     if isinstance(value, str) or not isinstance(value, Iterable):
-        raise SchemaError(_expected(value))
+        raise SchemaError(_expectation(value))
     return value
 
 
-def _expected(value: Any) -> str:
+def _expectation(value: Any) -> str:
     return (
         "expected edits of record.add, project_out, cap, clamp, ablate or patch, each tried alone, "
         f"or tuples of them, which are on together; got {excerpt(value)}."

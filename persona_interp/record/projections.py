@@ -172,10 +172,10 @@ def _around(
     bridge: Any, edits: Sequence[Edit], tokens: Tokens, chats: Sequence[Any]
 ) -> Callable[[list[int]], AbstractContextManager[None]]:
     """What is on while rows run: these edits."""
-    said = answer_marks(tokens, chats, ("assistant",))
+    answer = answer_marks(tokens, chats, ("assistant",))
 
     def on(rows: list[int]) -> AbstractContextManager[None]:
-        layout = lay_out([tokens.roles[row] for row in rows], [said[row] for row in rows])
+        layout = lay_out([tokens.roles[row] for row in rows], [answer[row] for row in rows])
         return edits_on(bridge, edits, layout)
 
     return on if edits else lambda rows: nullcontext()

@@ -156,7 +156,7 @@ def trait_bits(
                 part = part.assign(judge_edit=edit)
             n_tokens = np.zeros(len(rows), int)
             for side in SIDES:
-                chats = _instructed(rows["messages"], questions, trait, side=side, pairs=pairs)
+                chats = _instruct(rows["messages"], questions, trait, side=side, pairs=pairs)
                 desc = f"{name} {side}"
                 bits, counts = answer_bits(subject, chats, edits=group, batch=batch, desc=desc)
                 bits = rearrange(bits, "(pair answer) -> pair answer", pair=pairs)
@@ -170,7 +170,7 @@ def trait_bits(
     return table
 
 
-def _instructed(
+def _instruct(
     chats: Iterable[Any], questions: Sequence[str], trait: TraitFile, *, side: str, pairs: int
 ) -> list[Any]:
     """The conversations under this many instructions of one side, pair by pair."""

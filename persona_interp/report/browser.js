@@ -18,7 +18,7 @@
     features = set.columns[0].values;
     sorted = { column: -1, descending: true };
     chosen = null;
-    at("said").textContent = set.said;
+    at("facts").textContent = set.facts;
     at("missing").replaceChildren(...set.missing.map((text) => make("li", text)));
     at("fit").hidden = set.fidelity.length === 0;
     at("fidelity").replaceChildren(...set.fidelity.map((cells, row) => {

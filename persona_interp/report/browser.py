@@ -174,20 +174,20 @@ def _set(name: str, shift: pd.DataFrame, tables: Tables, *, by: Sequence[str]) -
     """Everything about one dictionary and finetune, as the page takes it."""
     shift = shift.sort_values("estimate", key=abs, ascending=False, kind="stable")
     moved = [int(feature) for feature in shift["feature"].head(MOST_MOVED)]
-    table, silent = _with_silent(_joined(shift, tables).drop(columns=list(by)))
+    table, silent = _add_silent(_join(shift, tables).drop(columns=list(by)))
     own = [c for c in table.columns if c not in {*LABELS, *SHIFT, "p_max"}]
     columns = [c for c in LABELS if c in table and not all(table[c].isna())]
     names: list[str] = [*columns, *own]
     tokens, lens = tables["tokens"], tables["lens"]
     examples = {} if tokens is None or tokens.empty else excerpts(tokens, moved)
     words = {} if lens is None else _words(lens, moved)
-    said = [f"{c} {short(shift[c].iloc[0]):g}" for c in CONSTANT if _is_constant(shift, c)]
+    facts = [f"{c} {short(shift[c].iloc[0]):g}" for c in CONSTANT if _is_constant(shift, c)]
     if silent:
-        said.append(f"{silent:,} features fire nowhere here and have no numbers")
+        facts.append(f"{silent:,} features fire nowhere here and have no numbers")
     return {
         "name": visible(name, limit=TEXT_LIMIT),
         "columns": [_column(pd.Series(table[c]), *LABELS.get(c, (c, ""))) for c in names],
-        "said": "; ".join(said),
+        "facts": "; ".join(facts),
         "missing": _missing(table, tables, examples=examples, words=words, n=len(moved)),
         "fidelity": _cells(tables["fidelity"], by=by),
         "examples": examples,
@@ -195,7 +195,7 @@ def _set(name: str, shift: pd.DataFrame, tables: Tables, *, by: Sequence[str]) -
     }
 
 
-def _joined(shift: pd.DataFrame, tables: Tables) -> pd.DataFrame:
+def _join(shift: pd.DataFrame, tables: Tables) -> pd.DataFrame:
     """Shifts beside those of controls, and the name that each feature tells best."""
     table = shift
     if (controls := tables["controls"]) is not None:
@@ -210,7 +210,7 @@ def _joined(shift: pd.DataFrame, tables: Tables) -> pd.DataFrame:
     return table
 
 
-def _with_silent(table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+def _add_silent(table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     """The table with a row for each feature that was not tested because it never fires."""
     if not (_is_constant(table, "n_tested") and _is_constant(table, "n_silent")):
         return table, 0

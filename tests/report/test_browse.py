@@ -63,7 +63,7 @@ def test_shift_stands_beside_controls_and_scores(
     assert (values(one, "control min")[0], values(one, "control max")[0]) == (-1.0, 4.0)
     # the name is chosen on the train documents, and the AUROC is that of the test documents
     assert values(one, "of") == ["john", "sam", ""] and values(one, "AUROC") == [0.7, 0.8, None]
-    assert values(one, "label") == ["<b>", "c", "a"] and one["said"] == "n 50"
+    assert values(one, "label") == ["<b>", "c", "a"] and one["facts"] == "n 50"
 
 
 def test_features_that_never_fire_have_rows_without_numbers(
@@ -72,7 +72,7 @@ def test_features_that_never_fire_have_rows_without_numbers(
     whole = SHIFT.assign(n_tested=3, n_silent=3)
     (one,) = sets_of(browse(whole, out=tmp_path / "f.html"), parse)
     assert values(one, "feature") == [2, 4, 1, 0, 3, 5]
-    assert values(one, "shift")[3:] == [None] * 3 and "3 features fire nowhere" in one["said"]
+    assert values(one, "shift")[3:] == [None] * 3 and "3 features fire nowhere" in one["facts"]
     (part,) = sets_of(browse(whole.head(2), out=tmp_path / "f.html"), parse)
     assert values(part, "feature") == [2, 1], (
         "of a part of a table it is not known which are silent"
