@@ -16,8 +16,8 @@ import torch
 from persona_interp.errors import ModelError, SchemaError, excerpt
 from persona_interp.models.inputs import as_tuple
 from persona_interp.models.pt_files import describe, load_tensors, read_rows, write_tensors
+from persona_interp.models.sites import block_of
 from persona_interp.record.edit import EVERYWHERE, Edit
-from persona_interp.record.hook_names import block_of
 from persona_interp.record.vector_edits import cap
 
 MOST_CAPS = 10_000
@@ -77,7 +77,8 @@ def write_capping(experiments: Mapping[str, Sequence[Edit]], path: str | Path) -
         The path.
 
     Raises:
-        SchemaError: An edit is no cap, or not at the output of a block.
+        SchemaError: An edit is no cap, or at the embedding.
+        ModelError: An edit is not at the output of a block.
     """
     vectors: dict[str, dict[str, Any]] = {}
     layout = []

@@ -9,7 +9,7 @@ import xarray as xr
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.record.hook_names import hidden_state
+from persona_interp.models.sites import hidden_state
 
 Acts = xr.Dataset | Iterable[xr.Dataset]
 

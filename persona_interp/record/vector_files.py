@@ -22,7 +22,7 @@ import xarray as xr
 from persona_interp import schema
 from persona_interp.errors import ModelError, SchemaError, unknown
 from persona_interp.models.pt_files import load_tensors, write_tensors
-from persona_interp.record.hook_names import EMBEDDING, block_of
+from persona_interp.models.sites import EMBEDDING, block_of
 from persona_interp.record.vector_layers import select_directions
 
 LAYOUTS = ("persona_vectors", "assistant_axis")
@@ -116,8 +116,8 @@ def write_vectors(
         The path.
 
     Raises:
-        SchemaError: Not one direction, hooks that are no outputs of blocks, blocks that are missing
-            or too high, or an unknown layout.
+        SchemaError: Not one direction, blocks that are missing or too high, or an unknown layout.
+        ModelError: A hook is not the output of a block.
     """
     schema.check(directions, "directions")
     path = Path(path).expanduser()
