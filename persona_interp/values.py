@@ -4,6 +4,7 @@ import json
 import math
 import re
 import sys
+from numbers import Integral, Real
 from typing import Any
 
 import yaml
@@ -24,6 +25,36 @@ TOKEN = re.compile(
 ESCAPE = re.compile(r"\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|.)", re.DOTALL)
 CONSTANTS = {"None": "null", "True": "true", "False": "false", "nan": "NaN", "(": "[", ")": "]"}
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a finite number, of Python or numpy; a truth value is none.
+
+    Args:
+        value: Anything.
+
+    Returns:
+        True for 1, 0.5 and ``np.float32(1)``.
+
+    >>> is_number(0.5), is_number(math.nan), is_number(True), is_number("1")
+    (True, False, False, False)
+    """
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_whole(value: object) -> bool:
+    """Whether a value is an integer, of Python or numpy; a truth value is none.
+
+    Args:
+        value: Anything.
+
+    Returns:
+        True for 1 and ``np.int64(1)``.
+
+    >>> is_whole(1), is_whole(1.0), is_whole(True)
+    (True, False, False)
+    """
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def parse_json(text: str) -> Any:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from persona_interp.errors import ModelError, excerpt
+from persona_interp.errors import ModelError, SchemaError, excerpt
 from persona_interp.models.checkpoint import Checkpoint
 
 
@@ -70,9 +70,14 @@ def as_tuple(names: str | Iterable[str]) -> tuple[str, ...]:
     Returns:
         The names, in order.
 
+    Raises:
+        SchemaError: It is neither.
+
     >>> as_tuple("text"), as_tuple(["text", "user"])
     (('text',), ('text', 'user'))
     """
     if isinstance(names, str):
         return (names,)
+    if not isinstance(names, Iterable):
+        raise SchemaError(f"expected a name, or several of them; got {excerpt(names)}.")
     return tuple(names)
