@@ -1,15 +1,19 @@
-"""Which plain value does a text stand for? JSON and YAML of anybody, every failure of one kind."""
+"""Which plain value is meant: by a text of anybody (JSON, YAML), or by an argument?
+
+Every failure of a text is of one kind, a ``ValueError``; of an argument, a ``SchemaError``.
+"""
 
 import json
 import math
 import re
 import sys
+from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
 
 import yaml
 
-from persona_interp.errors import excerpt
+from persona_interp.errors import SchemaError, excerpt
 
 MOST_DEPTH = 100
 """Deepest nesting of a value."""
@@ -55,6 +59,50 @@ def is_whole(value: object) -> bool:
     (True, False, False)
     """
     return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def check_count(value: object, name: str, *, least: int = 1) -> int:
+    """How many are asked for.
+
+    Args:
+        value: What was given, of Python or numpy.
+        name: Of the argument, for the message.
+        least: Smallest count.
+
+    Returns:
+        The count.
+
+    Raises:
+        SchemaError: It is no whole number, or too small.
+
+    >>> check_count(3, "controls")
+    3
+    """
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise SchemaError(f"{name}= is a whole number of at least {least}; got {excerpt(value)}.")
+    return int(value)
+
+
+def as_tuple(names: str | Iterable[str]) -> tuple[str, ...]:
+    """Tuple of one name or several.
+
+    Args:
+        names: A text stands for itself, not for its letters.
+
+    Returns:
+        The names, in order.
+
+    Raises:
+        SchemaError: It is neither.
+
+    >>> as_tuple("text"), as_tuple(["text", "user"])
+    (('text',), ('text', 'user'))
+    """
+    if isinstance(names, str):
+        return (names,)
+    if not isinstance(names, Iterable):
+        raise SchemaError(f"expected a name, or several of them; got {excerpt(names)}.")
+    return tuple(names)
 
 
 def parse_json(text: str) -> Any:

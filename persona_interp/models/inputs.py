@@ -1,10 +1,10 @@
-"""In which forms are checkpoints and roles asked for? One, or several of them."""
+"""In which forms are checkpoints asked for? One, or several of them."""
 
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from persona_interp.errors import ModelError, SchemaError, excerpt
+from persona_interp.errors import ModelError, excerpt
 from persona_interp.models.checkpoint import Checkpoint
 
 
@@ -59,25 +59,3 @@ def list_checkpoints(checkpoints: Any) -> list[Checkpoint]:
             )
         several += list_checkpoints(one)
     return several
-
-
-def as_tuple(names: str | Iterable[str]) -> tuple[str, ...]:
-    """Tuple of one name or several.
-
-    Args:
-        names: A text stands for itself, not for its letters.
-
-    Returns:
-        The names, in order.
-
-    Raises:
-        SchemaError: It is neither.
-
-    >>> as_tuple("text"), as_tuple(["text", "user"])
-    (('text',), ('text', 'user'))
-    """
-    if isinstance(names, str):
-        return (names,)
-    if not isinstance(names, Iterable):
-        raise SchemaError(f"expected a name, or several of them; got {excerpt(names)}.")
-    return tuple(names)

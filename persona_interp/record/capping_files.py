@@ -14,11 +14,11 @@ from typing import Any
 import torch
 
 from persona_interp.errors import ModelError, SchemaError, excerpt
-from persona_interp.models.inputs import as_tuple
 from persona_interp.models.pt_files import describe, load_tensors, read_rows, write_tensors
 from persona_interp.models.sites import block_of
 from persona_interp.record.edit import EVERYWHERE, Edit
 from persona_interp.record.vector_edits import cap
+from persona_interp.values import as_tuple
 
 MOST_CAPS = 10_000
 """Most caps of a file."""

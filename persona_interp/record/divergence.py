@@ -23,13 +23,13 @@ from persona_interp.errors import ModelError, SchemaError
 from persona_interp.models import Checkpoint, Tokens, boot, encode, load
 from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO, FULL
-from persona_interp.models.inputs import as_tuple
 from persona_interp.models.passes import run_rows
 from persona_interp.readers import read
 from persona_interp.record.edit_runs import run_edited
 from persona_interp.record.inputs import set_system
 from persona_interp.record.places import lay_out
 from persona_interp.record.vector_edits import add
+from persona_interp.values import as_tuple
 
 WHERE = ("assistant",)
 T = TypeVar("T")

@@ -21,8 +21,8 @@ from persona_interp.dictionaries import SparseDictionary, hash_dictionary
 from persona_interp.dictionaries.dictionary import Dictionary
 from persona_interp.errors import SchemaError, excerpt, unknown
 from persona_interp.models import ROLES, Checkpoint
-from persona_interp.models.inputs import as_tuple
 from persona_interp.schema.words import GENERATED, UNEDITED
+from persona_interp.values import as_tuple
 
 EVERYWHERE: tuple[str, ...] = ()
 """Where an edit is on that names no roles: at every token."""

@@ -7,10 +7,9 @@ import numpy.typing as npt
 
 from persona_interp.dictionaries.inputs import AnyDictionary, as_dictionary, check_features
 from persona_interp.errors import SchemaError, excerpt, unknown
-from persona_interp.models.inputs import as_tuple
 from persona_interp.record.edit import EVERYWHERE, Edit, name_edit
 from persona_interp.record.vectors import numbers
-from persona_interp.values import is_number
+from persona_interp.values import as_tuple, is_number
 
 TARGETS = ("zero", "mean")
 

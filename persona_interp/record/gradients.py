@@ -17,9 +17,9 @@ from persona_interp.models import Checkpoint, Tokens, encode, load
 from persona_interp.models.batches import IGNORE
 from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO, FULL, autocast, resolve_dtype
-from persona_interp.models.inputs import as_tuple
 from persona_interp.models.passes import run_rows
 from persona_interp.readers import read
+from persona_interp.values import as_tuple
 
 SPACES = ("full", "lora")
 EXACT = 1 << 24

@@ -6,10 +6,9 @@ import numpy as np
 
 from persona_interp.dictionaries.inputs import AnyDictionary
 from persona_interp.errors import SchemaError, excerpt
-from persona_interp.models.inputs import as_tuple
 from persona_interp.record.edit import EVERYWHERE, Edit, name_edit
 from persona_interp.record.vectors import Located, Vectors, locate, locate_one
-from persona_interp.values import is_number
+from persona_interp.values import as_tuple, is_number
 
 
 def add(
