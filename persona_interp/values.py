@@ -7,7 +7,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any
 
@@ -81,6 +81,21 @@ def check_count(value: object, name: str, *, least: int = 1) -> int:
     if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         raise SchemaError(f"{name}= is a whole number of at least {least}; got {excerpt(value)}.")
     return int(value)
+
+
+def check_mapping(value: object, name: str, *, of: str) -> None:
+    """Refuse what does not name its parts.
+
+    Args:
+        value: What was given.
+        name: Of the argument, for the message.
+        of: What it maps names to, for the message.
+
+    Raises:
+        SchemaError: It is no mapping.
+    """
+    if not isinstance(value, Mapping):
+        raise SchemaError(f"{name}= is {of} by name, a dict; got {excerpt(value)}.")
 
 
 def as_tuple(names: str | Iterable[str]) -> tuple[str, ...]:

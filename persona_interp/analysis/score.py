@@ -19,6 +19,7 @@ from persona_interp.analysis.documents import Documents, documents, labelled
 from persona_interp.analysis.stats import TIE, benjamini_hochberg
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.schema.words import Part
+from persona_interp.values import check_count
 from persona_interp.worlds import World
 
 CHANCE = 0.5
@@ -184,8 +185,7 @@ def top(scores: pd.DataFrame, *, name: str, k: int = 1) -> pd.DataFrame:
     rows = schema.check(scores, "scores").loc[scores["name"] == name]
     if rows.empty:
         raise SchemaError(unknown("name", name, scores["name"].unique()))
-    if k < 1:
-        raise SchemaError(f"expected at least one feature to choose; got k={k}.")
+    check_count(k, "k")
     rows = rows.loc[rows["auroc_chosen"] > CHANCE].sort_values(
         "auroc_chosen", ascending=False, kind="stable"
     )

@@ -10,10 +10,12 @@ from matplotlib.ticker import MaxNLocator
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.plots.columns import distinct, missing, require
+from persona_interp.plots.columns import distinct, missing
 from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import COLORS, ZERO, label_rows, nth_color, panels, style
+from persona_interp.schema import require
 from persona_interp.schema.words import Unit
+from persona_interp.values import as_tuple, check_count
 
 FEW = 20  # tokens in a bin, up to which the axis is linear
 NEAREST = 8  # features that are drawn
@@ -92,7 +94,7 @@ def select(
     """
     schema.check(tokens, "tokens")
     labels = distinct(tokens["checkpoint"])
-    names = [str(name) for name in checkpoints or labels]
+    names = [str(name) for name in as_tuple(checkpoints) or labels]
     for name in names:
         if name not in labels:
             raise SchemaError(unknown("checkpoint", name, labels))
@@ -109,6 +111,7 @@ def select(
 
 
 def _histogram(axes: Axes, acts: dict[str, np.ndarray], *, bins: int) -> None:
+    check_count(bins, "bins")
     fires = {name: values[values != 0] for name, values in acts.items()}
     pooled = np.concatenate(list(fires.values()))
     edges = np.linspace(0, 1, bins + 1)

@@ -18,7 +18,7 @@ from persona_interp.models.pt_files import describe, load_tensors, read_rows, wr
 from persona_interp.models.sites import block_of
 from persona_interp.record.edit import EVERYWHERE, Edit
 from persona_interp.record.vector_edits import cap
-from persona_interp.values import as_tuple
+from persona_interp.values import as_tuple, check_mapping
 
 MOST_CAPS = 10_000
 """Most caps of a file."""
@@ -80,6 +80,7 @@ def write_capping(experiments: Mapping[str, Sequence[Edit]], path: str | Path) -
         SchemaError: An edit is no cap, or at the embedding.
         ModelError: An edit is not at the output of a block.
     """
+    check_mapping(experiments, "experiments", of="caps")
     vectors: dict[str, dict[str, Any]] = {}
     layout = []
     for key, edits in experiments.items():

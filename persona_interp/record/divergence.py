@@ -29,7 +29,7 @@ from persona_interp.record.edit_runs import run_edited
 from persona_interp.record.inputs import set_system
 from persona_interp.record.places import lay_out
 from persona_interp.record.vector_edits import add
-from persona_interp.values import as_tuple
+from persona_interp.values import as_tuple, check_mapping
 
 WHERE = ("assistant",)
 T = TypeVar("T")
@@ -242,7 +242,7 @@ def added_kl(
     for name in directions["name"].values:
         edits[str(name)] = add(directions.sel(name=[name]), hook=hook, absolute=1.0)
     tokens = encode(bridge.tokenizer, corpus["messages"], complete=True)
-    marks = _marks(tokens, where)
+    marks = _marks(tokens, as_tuple(where))
 
     def run(group: list[int]) -> list[tuple[Any, ...]]:
         ids, mask = (t.to(place) for t in tokens.pad(rows=group))
@@ -306,6 +306,7 @@ def _under_headers(
                 "only chats stand under a header; plain text has none. Choose dialogues, "
                 "kinds='hidden'."
             )
+    check_mapping(headers, "headers", of="system messages")
     model, tokenizer = load(checkpoint, device=device, dtype=dtype)
     chats, n = [], len(headers)
     for messages in corpus["messages"]:

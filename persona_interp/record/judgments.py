@@ -15,7 +15,7 @@ from persona_interp.models.cache import short_hash
 from persona_interp.record.judge import Judge
 from persona_interp.record.ledger import append_row, read_ledger
 from persona_interp.record.parallel import call_all
-from persona_interp.values import is_number
+from persona_interp.values import check_mapping, is_number
 
 KINDS = {"score": (int, float, type(None))}
 
@@ -85,6 +85,7 @@ def judgments(
 
 
 def _check(answers: pd.DataFrame, judge: Judge, prompts: Mapping[str, object]) -> None:
+    check_mapping(prompts, "prompts", of="the judge's prompt")
     columns = sorted(set(prompts) & set(answers.columns))
     if columns or not prompts:
         raise SchemaError(

@@ -31,6 +31,7 @@ from persona_interp.record.trait_evidence import trait_bits
 from persona_interp.record.vector_edits import add
 from persona_interp.record.vectors import Located, Vectors, locate_one
 from persona_interp.schema.words import UNEDITED
+from persona_interp.values import check_count, is_number
 
 KEYS = ["edit", "prompt", "sample"]
 
@@ -56,7 +57,7 @@ def sweep(
     *,
     feature: int | None = None,
     hook: str | None = None,
-    strengths: Sequence[float] = (-0.5, -0.25, 0.25, 0.5),
+    strengths: float | Sequence[float] = (-0.5, -0.25, 0.25, 0.5),
     norm: float | None = None,
     where: Iterable[str] = EVERYWHERE,
     controls: int = 0,
@@ -145,7 +146,7 @@ def sweep(
 
 def _pushes(
     vector: Located,
-    strengths: Sequence[float],
+    strengths: float | Sequence[float],
     *,
     norm: float,
     controls: int,
@@ -153,7 +154,11 @@ def _pushes(
     where: Iterable[str],
 ) -> tuple[dict[str, _Push], dict[str, Edit]]:
     """What each entry of the sweep is, and its edit, by name; the unedited one has none."""
-    pushed = [strength for strength in strengths if strength != 0]
+    strengths = tuple(strengths) if isinstance(strengths, Iterable) else (strengths,)
+    if not all(map(is_number, strengths)):
+        raise SchemaError(f"strengths are finite numbers; got {excerpt(strengths)}.")
+    check_count(controls, "controls", least=0)
+    pushed = [float(strength) for strength in strengths if strength != 0]
     # told apart by name, which has six digits
     if not pushed or len({f"{strength:+g}" for strength in strengths}) < len(strengths):
         raise SchemaError(

@@ -27,6 +27,7 @@ from persona_interp.record.answers import conversations
 from persona_interp.record.edit import Edits, list_edits
 from persona_interp.record.inputs import SIDES, distinct_checkpoints, set_system, trait_column
 from persona_interp.record.subjects import open_subject
+from persona_interp.values import check_mapping
 
 PROMPT_COLUMNS = ("question", "split", "side", "instruction")
 
@@ -64,7 +65,7 @@ def continuations(
         ModelError: An edit did not fire exactly once on every token.
     """
     schema.check(answers, "answers")
-    for column in ("trait", "side", "question"):
+    for column in ("trait", "side", "question", "split"):
         trait_column(answers, column)
     rows = conversations(answers)
     # without the instruction the answer is no longer what was asked for
@@ -129,6 +130,7 @@ def trait_bits(
         SchemaError: No answers table, no trait, or more pairs than a trait has.
     """
     schema.check(answers, "answers")
+    check_mapping(traits, "traits", of="trait files, readers.read_traits(folder),")
     if not traits:
         raise SchemaError("no trait to judge by; give traits=readers.read_traits(folder).")
     for name, trait in traits.items():
