@@ -82,12 +82,13 @@ def names(prompts: Any) -> list[Any]:
     return prompts[column].tolist()
 
 
-def require(table: Any, *columns: str) -> None:
+def require(table: Any, *columns: str, name: str = "") -> None:
     """Refuse what is no table, has no rows, lacks a column or has one twice.
 
     Args:
         table: Any table.
         columns: Names of columns that are read.
+        name: Of the table, for the message, where there are several.
 
     Raises:
         SchemaError: One of these; of a missing column the message names the nearest.
@@ -98,11 +99,12 @@ def require(table: Any, *columns: str) -> None:
     persona_interp.errors.SchemaError: column 'stop' is unknown; did you mean 'step'? Valid: \
 'step'.
     """
+    of = f" of {name}" if name else ""
     if not isinstance(table, pd.DataFrame):
-        raise SchemaError(f"expected a table, a pandas DataFrame; got {excerpt(table)}.")
+        raise SchemaError(f"expected a table{of}, a pandas DataFrame; got {excerpt(table)}.")
     for column in columns:
         if column not in table:
-            raise SchemaError(unknown("column", column, table.columns))
+            raise SchemaError(unknown(f"column{of}", column, table.columns))
     _check_distinct(table)
     if table.empty:
         raise SchemaError("this table has no rows; check the filter that emptied it.")

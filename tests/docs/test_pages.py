@@ -111,10 +111,11 @@ def dictionary() -> dictionaries.SparseDictionary:
     W_dec = torch.randn(N_FEATURES, 64, generator=torch.Generator().manual_seed(0))
     W_dec = W_dec / W_dec.norm(dim=1, keepdim=True)
     config: dict[str, Any] = {"architecture": "standard", "d_in": 64, "d_sae": N_FEATURES}
-    config |= {"dtype": "float32", "device": "cpu", "metadata": {"hook_name": HOOK}}
+    config |= {"dtype": "float32", "device": "cpu"}
     weights = {"W_enc": W_dec.T.contiguous(), "W_dec": W_dec}
     weights |= {"b_enc": torch.zeros(N_FEATURES), "b_dec": torch.zeros(64)}
     sae = build(config, weights)
+    sae.cfg.metadata.hook_name = HOOK
     return dictionaries.SparseDictionary(sae, "random", HOOK, torch.zeros(64), 1.0)
 
 
@@ -197,7 +198,7 @@ def test_traits(lab: Path) -> None:
     }
     names = run("docs/traits.md", names, cheap=cheap)
     assert (lab / "sardonic_response_avg_diff.pt").is_file() and (lab / "judged.csv").is_file()
-    assert len(names["effective"]) and len(names["axis"]["hook"]) == 2
+    assert names["judgments"]["aligned"].eq(80).all() and len(names["axis"]["hook"]) == 2
 
 
 @pytest.mark.slow
@@ -210,8 +211,8 @@ def test_bring_your_own(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     }
     for step, name in enumerate(("model", "finetune"), 1):
         shutil.copytree(Path("path/to", name), Path("runs/finetune", f"checkpoint-{step}"))
-    for name in ("sae", "my_sae"):
-        shutil.copytree("path/to/sae", name)
+    shutil.copytree("path/to/sae", "sae")
+    dictionary().sae.save_model("my_sae")
     base = models.resolve("path/to/model")
     names: dict[str, Any] = {"pi": pi, "SAE": SAE, "checkpoint": base, "prompts": QUESTIONS}
     cheap = {"range(30)": "range(2)", "n_layers=30": "n_layers=2", "[0, 14, 29]": "[0, 1]"}
