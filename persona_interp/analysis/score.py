@@ -100,10 +100,8 @@ def score(
     >>> table.loc[table["name"] == "john", columns].round(6).values.tolist()
     [['knows john', 1.0, 1.0, 5], ['sees sea', 0.5, 0.5, 5]]
     """
-    if n_permutations < 1:
-        raise SchemaError(
-            f"p needs shuffled labels to compare with; got n_permutations={n_permutations}."
-        )
+    check_count(n_permutations, "n_permutations")
+    check_count(seed, "seed", least=0)
     docs = documents(data, topics=topics, checkpoint=checkpoint, cluster=cluster)
     labels = []
     for kind, name, mask in labelled(docs.personas, world):

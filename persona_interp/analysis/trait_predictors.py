@@ -18,6 +18,7 @@ from scipy import linalg, stats
 from persona_interp import schema
 from persona_interp.analysis.stats import CACHED, TIE
 from persona_interp.errors import SchemaError
+from persona_interp.values import check_count
 
 TRAIT_PREDICTORS = ("cosine", "cooccurrence", "behavior")
 LEAST_TRAITS = 4
@@ -138,6 +139,8 @@ def trait_predictors(
     """
     names, (y, *xs) = _matrices(pairs, [outcome, *TRAIT_PREDICTORS])
     n, rows = len(names), []
+    check_count(n_permutations, "n_permutations")
+    check_count(seed, "seed", least=0)
     orders = _orders(n, n_permutations, seed)
     for k, predictor in enumerate(TRAIT_PREDICTORS):
         others = xs[:k] + xs[k + 1 :]
