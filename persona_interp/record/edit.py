@@ -11,6 +11,7 @@ of ``record.behavior``, ``answers``, ``sample``, ``continuations``, ``trait_bits
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from persona_interp.dictionaries import SparseDictionary, hash_dictionary
 from persona_interp.dictionaries.dictionary import Dictionary
 from persona_interp.errors import SchemaError, excerpt, unknown
 from persona_interp.models import ROLES, Checkpoint
+from persona_interp.models.inputs import as_checkpoint
 from persona_interp.schema.words import GENERATED, UNEDITED
 from persona_interp.values import as_tuple
 
@@ -112,6 +114,8 @@ def patch(
     >>> patch(Checkpoint(Path("model"), stage="lesson", step=8), hook="blocks.1.hook_out").name
     'patch lesson@8 at blocks.1.hook_out'
     """
+    if isinstance(source, str | Path):
+        source = as_checkpoint(source)
     if not isinstance(source, Checkpoint):
         raise SchemaError(f"patch takes a checkpoint, models.resolve(path); got {excerpt(source)}.")
     where = as_tuple(where)

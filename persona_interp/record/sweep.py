@@ -18,6 +18,7 @@ from persona_interp.models import Checkpoint, boot, encode
 from persona_interp.models.chats import as_read
 from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO, FULL
+from persona_interp.models.inputs import as_checkpoint
 from persona_interp.models.load import load_tokenizer
 from persona_interp.models.outliers import SINK
 from persona_interp.readers import TraitFile, read
@@ -115,7 +116,8 @@ def sweep(
             for plain text.
         ModelError: The hook does not exist or has another width.
     """
-    prompts, base = read(prompts, "prompts"), checkpoint if base is None else base
+    prompts, checkpoint = read(prompts, "prompts"), as_checkpoint(checkpoint)
+    base = checkpoint if base is None else as_checkpoint(base)
     chats = as_read(load_tokenizer(checkpoint), prompts["messages"])
     prompts = prompts.assign(messages=pd.Series(chats, index=prompts.index, dtype=object))
     if traits and any(m["role"] == "text" for chat in prompts["messages"] for m in chat):

@@ -21,6 +21,7 @@ from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint
 from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO, FULL
+from persona_interp.models.inputs import as_checkpoint
 from persona_interp.readers import TraitFile
 from persona_interp.record.answer_bits import answer_bits
 from persona_interp.record.answers import conversations
@@ -130,6 +131,7 @@ def trait_bits(
         SchemaError: No answers table, no trait, or more pairs than a trait has.
     """
     schema.check(answers, "answers")
+    checkpoint = as_checkpoint(checkpoint)
     check_mapping(traits, "traits", of="trait files, readers.read_traits(folder),")
     if not traits:
         raise SchemaError("no trait to judge by; give traits=readers.read_traits(folder).")
