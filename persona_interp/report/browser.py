@@ -134,11 +134,11 @@ def _check(shift: pd.DataFrame, tables: Tables, *, by: Sequence[str]) -> None:
 def _check_one_dictionary(table: pd.DataFrame, name: str, *, by: Sequence[str]) -> None:
     """Refuse a table of several dictionaries that nothing tells apart: feature 7 is in each."""
     for column in DICTIONARY:
-        if column in table and column not in by and table[column].nunique() > 1:
-            several = ", ".join(map(str, table[column].unique()))
+        several = list(map(str, dict.fromkeys(table[column]))) if column in table else []
+        if len(several) > 1 and column not in by:
             raise SchemaError(
                 f"the table {name} is of several dictionaries, by its column '{column}' "
-                f"({several[:LONGEST]}), whose features have the same numbers; give "
+                f"({', '.join(several)[:LONGEST]}), whose features have the same numbers; give "
                 f"by=['{column}'], or keep one of them."
             )
 
