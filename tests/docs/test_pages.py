@@ -126,6 +126,7 @@ def judge(question: str, answer: str, eval_prompt: str) -> float:
 judge.name = "mild"  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_steering(lab: Path) -> None:
     names = {"prompts": QUESTIONS[:2], "base": models.resolve("path/to/model")}
     cheap = {
@@ -149,6 +150,7 @@ def test_endpoints(lab: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -
     assert len(server.requests) == 2 * len(names["answers"])
 
 
+@pytest.mark.slow
 def test_devices(lab: Path) -> None:
     (code,) = code_of("docs/your_experiment.md")
     for text, cheap in TINY_EXPERIMENT.items():
@@ -169,7 +171,7 @@ def test_devices(lab: Path) -> None:
 
 def test_worlds(lab: Path) -> None:
     (text, *_) = re.findall(
-        r"```yaml\n(.*?)```", Path(PAGES[0].parent, "docs", "docs/worlds.md").read_text(), re.DOTALL
+        r"```yaml\n(.*?)```", (ROOT / "docs" / "worlds.md").read_text(), re.DOTALL
     )
     Path("my_world.yaml").write_text(text, encoding="utf-8")
     names = run("docs/worlds.md", {})
