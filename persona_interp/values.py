@@ -1,14 +1,19 @@
-"""Which plain value does a text stand for? JSON and YAML of anybody, every failure of one kind."""
+"""Which plain value is meant: by a text of anybody (JSON, YAML), or by an argument?
+
+Every failure of a text is of one kind, a ``ValueError``; of an argument, a ``SchemaError``.
+"""
 
 import json
 import math
 import re
 import sys
+from collections.abc import Iterable, Mapping
+from numbers import Integral, Real
 from typing import Any
 
 import yaml
 
-from persona_interp.errors import excerpt
+from persona_interp.errors import SchemaError, excerpt
 
 MOST_DEPTH = 100
 """Deepest nesting of a value."""
@@ -24,6 +29,95 @@ TOKEN = re.compile(
 ESCAPE = re.compile(r"\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|.)", re.DOTALL)
 CONSTANTS = {"None": "null", "True": "true", "False": "false", "nan": "NaN", "(": "[", ")": "]"}
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a finite number, of Python or numpy; a truth value is none.
+
+    Args:
+        value: Anything.
+
+    Returns:
+        True for 1, 0.5 and ``np.float32(1)``.
+
+    >>> is_number(0.5), is_number(math.nan), is_number(True), is_number("1")
+    (True, False, False, False)
+    """
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_whole(value: object) -> bool:
+    """Whether a value is an integer, of Python or numpy; a truth value is none.
+
+    Args:
+        value: Anything.
+
+    Returns:
+        True for 1 and ``np.int64(1)``.
+
+    >>> is_whole(1), is_whole(1.0), is_whole(True)
+    (True, False, False)
+    """
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def check_count(value: object, name: str, *, least: int = 1) -> int:
+    """How many are asked for.
+
+    Args:
+        value: What was given, of Python or numpy.
+        name: Of the argument, for the message.
+        least: Smallest count.
+
+    Returns:
+        The count.
+
+    Raises:
+        SchemaError: It is no whole number, or too small.
+
+    >>> check_count(3, "controls")
+    3
+    """
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise SchemaError(f"{name}= is a whole number of at least {least}; got {excerpt(value)}.")
+    return int(value)
+
+
+def check_mapping(value: object, name: str, *, of: str) -> None:
+    """Refuse what does not name its parts.
+
+    Args:
+        value: What was given.
+        name: Of the argument, for the message.
+        of: What it maps names to, for the message.
+
+    Raises:
+        SchemaError: It is no mapping.
+    """
+    if not isinstance(value, Mapping):
+        raise SchemaError(f"{name}= is {of} by name, a dict; got {excerpt(value)}.")
+
+
+def as_tuple(names: str | Iterable[str]) -> tuple[str, ...]:
+    """Tuple of one name or several.
+
+    Args:
+        names: A text stands for itself, not for its letters.
+
+    Returns:
+        The names, in order.
+
+    Raises:
+        SchemaError: It is neither.
+
+    >>> as_tuple("text"), as_tuple(["text", "user"])
+    (('text',), ('text', 'user'))
+    """
+    if isinstance(names, str):
+        return (names,)
+    if not isinstance(names, Iterable):
+        raise SchemaError(f"expected a name, or several of them; got {excerpt(names)}.")
+    return tuple(names)
 
 
 def parse_json(text: str) -> Any:

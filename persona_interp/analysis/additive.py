@@ -20,6 +20,7 @@ import pandas as pd
 from scipy.interpolate import PchipInterpolator
 from scipy.optimize import least_squares
 
+from persona_interp import schema
 from persona_interp.analysis.evidence import runs
 from persona_interp.errors import SchemaError, unknown
 
@@ -214,6 +215,7 @@ def _nearest(
 
 def _reading(scale: pd.DataFrame) -> Reading:
     """What is read of a belief, as a smooth function; constant beyond the scale."""
+    schema.require(scale, "belief", "persona_bits")
     belief, bits = (scale[column].to_numpy(np.float64) for column in ("belief", "persona_bits"))
     curve = PchipInterpolator(belief, bits)
 

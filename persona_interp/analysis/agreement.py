@@ -18,6 +18,7 @@ from persona_interp import schema
 from persona_interp.analysis.metric import square
 from persona_interp.analysis.stats import CACHED, TIE
 from persona_interp.errors import SchemaError, unknown
+from persona_interp.values import check_count
 
 REACHES = 0.7
 """Spearman's rho with the truth from which on an estimator is said to work."""
@@ -62,6 +63,9 @@ def agreement(
     schema.check(table, "measure" if "persona" in table else "metric")
     if "seed" not in table:
         raise SchemaError("which rows are of one world? Give the table a column seed.")
+    check_count(n_permutations, "n_permutations", least=0)
+    check_count(n_bootstrap, "n_bootstrap")
+    check_count(seed, "seed", least=0)
     worlds = [_estimates(rows) for _, rows in table.groupby("seed", sort=False)]
     rng, rows = np.random.default_rng(seed), []
     for one, other in combinations(dict.fromkeys(table["estimator"]), 2):
@@ -137,9 +141,7 @@ def best_estimator(
     [[0, 'distance', 1.0], [1, 'distance', 1.0]]
     """
     names = list(estimators)
-    for column in ("seed", outcome, *names):
-        if column not in table:
-            raise SchemaError(unknown("column", column, table.columns))
+    schema.require(table, "seed", outcome, *names)
     if len(set(table["seed"])) < 2:
         raise SchemaError(
             "what is chosen on some worlds is tried on others; this table has one world."

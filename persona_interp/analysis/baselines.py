@@ -19,6 +19,7 @@ from persona_interp.analysis.pairs import RANDOM, pairs, read_documents
 from persona_interp.analysis.stats import Interval, cluster_interval
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.schema.words import ALPHA
+from persona_interp.values import as_tuple
 from persona_interp.worlds import World
 
 NUMBERS = ("auroc", "auroc_same", "rise", "rise_control", "excess", "share")
@@ -91,7 +92,7 @@ def baselines(
     >>> table[["method", "rise", "no_better_than"]].values.tolist()
     [['feature', 0.0, ''], ['noise', 0.0, 'feature']]
     """
-    names, band = [str(n) for n in hidden["name"].to_numpy()], list(random)
+    names, band = [str(n) for n in hidden["name"].to_numpy()], list(as_tuple(random))
     rivals = pairs(hidden, persona=persona, world=world, random=band, topics=topics)
     readings = read_documents(hidden, world=world, persona=persona, topics=topics)
     methods = [str(name) for name in readings.readings]
@@ -175,9 +176,7 @@ def _shares(causes: pd.DataFrame | None, names: list[str]) -> Interval:
     if causes is None:
         missing = np.full(len(names), np.nan)
         return Interval(missing, missing, missing, 0)
-    for column in ("edit", "share", "lo", "hi"):
-        if column not in causes:
-            raise SchemaError(unknown("column", column, causes.columns))
+    schema.require(causes, "edit", "share", "lo", "hi")
     twice = causes["edit"][causes["edit"].duplicated()].tolist()
     if twice:
         raise SchemaError(

@@ -19,6 +19,7 @@ from persona_interp.analysis.stats import benjamini_hochberg, cluster_interval
 from persona_interp.analysis.traits import trait_scores
 from persona_interp.errors import SchemaError, excerpt, unknown
 from persona_interp.schema.words import Family, Unit
+from persona_interp.values import is_number
 
 UNITS = {
     Family.FEATURE: Unit.ACTIVATION,
@@ -268,7 +269,7 @@ def _steps(
 
 def _step(label: str, step: Any) -> int:
     """The step, where it is one."""
-    if isinstance(step, bool) or not isinstance(step, int | float | np.number) or float(step) % 1:
+    if not is_number(step) or float(step) % 1:
         raise SchemaError(f"a step is a whole number; {excerpt(label)} has {excerpt(step)}.")
     return int(step)
 

@@ -12,6 +12,7 @@ from persona_interp import schema
 from persona_interp.analysis.directions import cosine
 from persona_interp.analysis.stats import CACHED, TIE
 from persona_interp.errors import SchemaError
+from persona_interp.values import check_count
 from persona_interp.worlds import World
 
 COOCCURRENCES = ("overlap", "pmi")
@@ -102,6 +103,8 @@ def cosine_against_cooccurrence(
     """
     against = next((c for c in COOCCURRENCES if c in cosines), None)
     schema.check(cosines, "cosines")
+    check_count(n_permutations, "n_permutations")
+    check_count(seed, "seed", least=0)
     if against is None:
         raise SchemaError(
             "this needs a table of cosine_map(directions, world), with the column overlap or pmi."

@@ -58,7 +58,7 @@ def direction_shift(
     [['john', 1, 1.0, 1.5, 0.0], ['sam', 2, 0.0, 0.0, 1.0]]
     """
     schema.check(directions, "directions")
-    parts = [acts] if isinstance(acts, xr.Dataset) else list(acts)
+    parts = schema.list_datasets(acts)
     tables = [
         _at_hook(part, directions, before=before, after=after, cluster=cluster) for part in parts
     ]

@@ -18,6 +18,7 @@ from persona_interp import schema
 from persona_interp.analysis.stats import cluster_sums
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.schema.words import Part
+from persona_interp.values import as_tuple
 from persona_interp.worlds import World
 
 Marks = npt.NDArray[np.bool_]
@@ -89,7 +90,7 @@ def parts(
     split, stated = _along(data, ("split", "stated")).T
     sets = [{label.split("=")[0] for label in text.split("\n") if label} for text in stated]
     known = sorted(set[str]().union(*sets))
-    chosen = set(known[::2] if topics is None else topics)
+    chosen = set(known[::2] if topics is None else as_tuple(topics))
     if wrong := chosen - set(known):
         raise SchemaError(unknown("topic", min(wrong), known))
     if not chosen or chosen == set(known):

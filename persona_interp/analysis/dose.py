@@ -16,8 +16,10 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
+from persona_interp import schema
 from persona_interp.analysis.stats import LEVEL, Interval, t_interval
-from persona_interp.errors import SchemaError, unknown
+from persona_interp.errors import SchemaError
+from persona_interp.values import as_tuple
 
 Array = npt.NDArray[np.float64]
 
@@ -101,8 +103,8 @@ def fit_lines(
        seed  intercept  slope  n
     0     0        1.0    1.0  3
     """
-    by = list(by)
-    _need(table, *by, "seed", x, y)
+    by = list(as_tuple(by))
+    schema.require(table, *by, "seed", x, y)
     rows = []
     for _, own in table.groupby([*by, "seed"], sort=False, dropna=False):
         at, value = own[x].to_numpy(np.float64), own[y].to_numpy(np.float64)
@@ -144,7 +146,7 @@ def slopes(
     >>> lines[["estimate", "n", "n_seeds"]].round(3).values.tolist()
     [[1.5, 4.0, 2.0]]
     """
-    by = list(by)
+    by = list(as_tuple(by))
     rows = []
     for group, fits, own in _groups(table, x=x, y=y, by=by):
         # The seed is the unit of chance: points of one seed share its luck, so an interval
@@ -191,7 +193,7 @@ def ed50(
     0.667
     """
     rows = []
-    for group, fits, _ in _groups(table, x=x, y=y, by=list(by)):
+    for group, fits, _ in _groups(table, x=x, y=y, by=list(as_tuple(by))):
         dose, lo, hi, n = fieller(level - fits["intercept"], fits["slope"])
         row = {**group, "level": level, "estimate": float(dose), "lo": float(lo), "hi": float(hi)}
         row["bounded"] = bool(np.isfinite([lo, hi]).all())
@@ -205,15 +207,6 @@ def _groups(
     """Values of ``by``, lines of the seeds and rows of every group."""
     if not by:
         return [({}, fit_lines(table, x=x, y=y), table)]
-    _need(table, *by)
+    schema.require(table, *by)
     groups = table.groupby(by, sort=False, dropna=False)
     return [(own[by].iloc[0].to_dict(), fit_lines(own, x=x, y=y), own) for _, own in groups]
-
-
-def _need(table: pd.DataFrame, *columns: str) -> None:
-    """Raise a SchemaError if a column or every row is missing."""
-    for column in columns:
-        if column not in table:
-            raise SchemaError(unknown("column", column, table.columns))
-    if table.empty:
-        raise SchemaError("this table has no rows, so there is no line to fit.")

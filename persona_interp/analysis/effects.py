@@ -21,6 +21,7 @@ from persona_interp.analysis.panels import Panel, check_measurements, panels
 from persona_interp.analysis.verdicts import BY_CONTROLS, BY_UNITS, correct, verdicts
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.schema.words import Family, Role
+from persona_interp.values import as_tuple
 
 Array = npt.NDArray[np.float64]
 
@@ -122,6 +123,7 @@ def effects(
     'differs'
     """
     check_measurements(measurements)
+    tuned, controls = as_tuple(tuned), as_tuple(controls)
     labels = list(dict.fromkeys(measurements["checkpoint"]))
     _check_labels([base, *tuned, *controls, *([again] if again else [])], labels)
     if distance is not None:

@@ -14,7 +14,8 @@ from scipy import stats
 from persona_interp import schema
 from persona_interp.analysis.misalignment import COHERENT
 from persona_interp.analysis.stats import LEVEL, cluster_interval, wilson
-from persona_interp.errors import SchemaError, excerpt, unknown
+from persona_interp.errors import SchemaError, excerpt
+from persona_interp.values import as_tuple
 
 COHERENT_ABOVE = 100 * COHERENT
 ALIGNED_BELOW = 30.0
@@ -67,11 +68,7 @@ def misaligned_share(
     [[0.67, 2.0, 3.0, 4.0]]
     """
     by = _columns(judgments, by)
-    for column in (*by, cluster, aligned, coherent):
-        if column not in judgments:
-            raise SchemaError(unknown("column", column, judgments.columns))
-    if judgments.empty:
-        raise SchemaError("there are no judged answers.")
+    schema.require(judgments, *by, cluster, aligned, coherent)
     judgments = judgments.assign(
         **{name: _numbers(judgments[name], name) for name in (aligned, coherent)}
     )
@@ -114,7 +111,7 @@ def _columns(judgments: pd.DataFrame, by: str | Iterable[str] | None) -> list[st
     """Columns that tell the rows of the result apart."""
     if by is None:
         return ["checkpoint"] if "checkpoint" in judgments else []
-    return [by] if isinstance(by, str) else list(by)
+    return list(as_tuple(by))
 
 
 def _interval(bad: np.ndarray, clusters: np.ndarray) -> tuple[float, float, str]:

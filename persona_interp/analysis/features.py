@@ -13,6 +13,7 @@ from persona_interp import schema
 from persona_interp.analysis.flips import sign_flip
 from persona_interp.analysis.stats import benjamini_hochberg, cluster_interval
 from persona_interp.errors import SchemaError, unknown
+from persona_interp.values import as_tuple
 
 EXCHANGEABLE = "exchangeable"
 """Column ``null``: these two checkpoints differ at these prompts by nothing but chance."""
@@ -125,7 +126,7 @@ def feature_shift(
 
 def _joined(features: xr.Dataset | Iterable[xr.Dataset]) -> xr.Dataset:
     """One Dataset along checkpoint, if all are of one dictionary and the same tokens."""
-    parts: list[xr.Dataset] = [features] if isinstance(features, xr.Dataset) else list(features)
+    parts = schema.list_datasets(features)
     for part in parts:
         schema.check(part, "features")
         for name in ("dictionary", "token_ids"):
@@ -188,7 +189,7 @@ def prompt_clusters(data: xr.Dataset, cluster: str | tuple[str, ...]) -> np.ndar
     Raises:
         SchemaError: There is no such coordinate.
     """
-    names = [cluster] if isinstance(cluster, str) else list(cluster)
+    names = list(as_tuple(cluster))
     along = [str(name) for name, c in data.coords.items() if c.dims == ("prompt",)]
     for name in names:
         if name not in along:

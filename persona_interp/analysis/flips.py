@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from persona_interp.analysis.stats import LEVEL, TIE, cluster_sums
 from persona_interp.errors import SchemaError
+from persona_interp.values import check_count
 
 CELLS = 1 << 24  # numbers in memory at once: 128 MiB
 FLIPS = 10_000
@@ -103,7 +104,8 @@ def sign_flip(
     scale[scale == 0] = 1.0
     sums = sums / scale
     observed = np.abs(sums.sum(axis=0)) * (1 - TIE)
-    n_flips = n_flips or enough_flips(n_features)
+    n_flips = check_count(n_flips or enough_flips(n_features), "n_flips")
+    check_count(seed, "seed", least=0)
     exact = n <= np.log2(n_flips)
     n_rows = sizes.sum()
     blocks = _all_signs(n, seed) if exact else _random_signs(n, n_flips, seed)

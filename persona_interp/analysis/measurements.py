@@ -33,9 +33,7 @@ def measure_behavior(scores: pd.DataFrame) -> pd.DataFrame:
     >>> measure_behavior(pd.DataFrame([row]))[["quantity", "unit", "value"]].values.tolist()
     [['wry', 'Why?', -0.5]]
     """
-    for column in ("checkpoint", "trait", "question", "logodds"):
-        if column not in scores:
-            raise SchemaError(unknown("column", column, scores.columns))
+    schema.require(scores, "checkpoint", "trait", "question", "logodds")
     table = scores[["checkpoint", "trait", "question", "logodds"]]
     table = table.set_axis(["checkpoint", "quantity", "unit", "value"], axis=1)
     return schema.check(table.assign(family=str(Family.BEHAVIOR), hook=""), "measurements")

@@ -7,6 +7,7 @@ import pandas as pd
 
 from persona_interp.analysis.logodds import AT, chosen_split, run_columns
 from persona_interp.errors import SchemaError, unknown
+from persona_interp.values import check_mapping
 
 COHERENT = 0.5
 """Least probability, all answers of the topic together, at which a prompt counts as answered."""
@@ -51,6 +52,7 @@ def misalignment(
     if context not in set(rows["context"]):
         raise SchemaError(unknown("context", context, sorted(set(rows["context"]))))
     rows = rows.loc[rows["context"] == context]
+    check_mapping(harmful, "harmful", of="the value of each topic")
     for topic, value in harmful.items():
         if value not in set(rows.loc[rows["topic"] == topic, "value"]):
             raise SchemaError(

@@ -17,8 +17,9 @@ from persona_interp.analysis.controls import TAIL
 from persona_interp.analysis.logodds import in_order, run_columns
 from persona_interp.analysis.persona_weights import persona_weights
 from persona_interp.analysis.stats import jackknife
-from persona_interp.errors import SchemaError
+from persona_interp.errors import SchemaError, unknown
 from persona_interp.schema.words import ALPHA, Novelty
+from persona_interp.values import as_tuple
 from persona_interp.worlds import World
 
 ROUNDING = 1e-6  # bits: expectation maximization stops this near the best mixture
@@ -88,7 +89,7 @@ def novelty(
         topics = [topic for topic in world.topics if topic != world.taught.topic]
     if known is None:
         known = [p.name for p in world.personas if world.mass().loc[p.name].any()]
-    topics, names = list(topics), list(known)
+    topics, names = list(as_tuple(topics)), list(as_tuple(known))
     # How badly the same mixtures fit those who are known: whatever noise, sampling and wording do
     # to a misfit they do to these too.
     own = _misfit(_under_own_names(named, names), world, topics, names)
@@ -219,6 +220,8 @@ def shift_residual(
         )
     labels = [str(c) for c in neutral["checkpoint"].to_numpy()]
     first = labels[0] if before is None else before
+    if first not in labels:
+        raise SchemaError(unknown("checkpoint", first, labels))
     start = neutral["act"].sel(checkpoint=first).to_numpy().astype(np.float64)
     rows = []
     for label in labels:
@@ -290,7 +293,7 @@ def _vectors(
     place = {}
     for i, (name, question) in enumerate(zip(who, _questions(named), strict=True)):
         place[name, question] = i
-    names = sorted(set(who)) if known is None else list(known)
+    names = sorted(set(who)) if known is None else list(as_tuple(known))
     rows = []
     for name in names:
         if lacking := [question for question in questions if (name, question) not in place]:

@@ -12,6 +12,7 @@ import pandas as pd
 from persona_interp import schema
 from persona_interp.analysis.stats import t_interval
 from persona_interp.errors import SchemaError, unknown
+from persona_interp.values import as_tuple
 
 FIRST_LAST, SECOND_LAST, MIXED = "first last", "second last", "mixed"
 ORDERS = (SECOND_LAST, FIRST_LAST, MIXED)
@@ -45,10 +46,8 @@ def recency(
     >>> recency(runs)[["estimate", "least"]].values.tolist()
     [[4.0, 3.0]]
     """
-    by = list(by)
-    for column in (*by, "seed", "order", value):
-        if column not in table:
-            raise SchemaError(unknown("column", column, table.columns))
+    by = list(as_tuple(by))
+    schema.require(table, *by, "seed", "order", value)
     if wrong := [name for name in dict.fromkeys(table["order"]) if name not in ORDERS]:
         raise SchemaError(unknown("order", str(wrong[0]), ORDERS))
     rows = []

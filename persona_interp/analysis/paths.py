@@ -13,6 +13,7 @@ import pandas as pd
 from persona_interp import schema
 from persona_interp.analysis.logodds import logodds
 from persona_interp.errors import SchemaError
+from persona_interp.values import as_tuple
 
 STARTS, REPEATS = "starts", "repeats"
 
@@ -58,7 +59,9 @@ def paths(
             raise SchemaError(
                 f"paths are told apart by the columns start and repeat; {column} is missing."
             )
-    behavior = behavior.loc[(behavior["context"] == context) & behavior["topic"].isin(list(topics))]
+    behavior = behavior.loc[
+        (behavior["context"] == context) & behavior["topic"].isin(as_tuple(topics))
+    ]
     if behavior.empty:
         raise SchemaError(
             f"nothing is said on these topics in context {context}; record probes of this world."

@@ -12,6 +12,7 @@ import pandas as pd
 from persona_interp import schema
 from persona_interp.analysis.logodds import AT, logodds, run_columns
 from persona_interp.errors import SchemaError, WorldError, unknown
+from persona_interp.values import as_tuple
 from persona_interp.worlds import World
 
 LEAST_WEIGHT = 1e-3
@@ -79,15 +80,16 @@ def persona_weights(
     >>> table.round(2).values.tolist()
     [[0.8, 2.0], [0.2, -2.0]]
     """
+    schema.check(behavior, "behavior")
     if topics is None:
         topics = [topic for topic in world.topics if topic != world.taught.topic]
     if personas is None:
         personas = [name for name, mass in world.mass().sum(axis=1).to_dict().items() if mass > 0]
-    topics = _as_list(topics)
+    topics = list(dict.fromkeys(as_tuple(topics)))
     for topic in topics:
         if topic not in world.topics:
             raise WorldError(unknown("topic", topic, world.topics))
-    names = [world.persona(str(name)).name for name in _as_list(personas)]
+    names = [world.persona(str(name)).name for name in dict.fromkeys(as_tuple(personas))]
     if not names or not topics:
         raise WorldError("a mixture needs at least one persona and one topic; got none.")
     for column, value in (("context", context), ("persona", speaker)):
@@ -121,11 +123,6 @@ def persona_weights(
         misfit=misfit.repeat(len(names)),
     )
     return schema.check(table, "persona_weights")
-
-
-def _as_list(names: Iterable[str]) -> list[str]:
-    """Names once each; a single text is one name."""
-    return [names] if isinstance(names, str) else list(dict.fromkeys(names))
 
 
 def _fit_mixture(answers: Array, statements: Array, *, n_topics: int) -> tuple[Array, Array]:

@@ -10,6 +10,7 @@ from persona_interp import schema
 from persona_interp.analysis.nulls import chance_range
 from persona_interp.analysis.stats import cluster_interval
 from persona_interp.errors import SchemaError, unknown
+from persona_interp.values import as_tuple
 
 
 def projection_shift(
@@ -76,7 +77,7 @@ def projection_pull(differences: pd.DataFrame, *, random: Iterable[str] = ()) ->
     Raises:
         SchemaError: No such table, or an unknown name.
     """
-    rows, names = schema.check(differences, "projection_difference"), set(random)
+    rows, names = schema.check(differences, "projection_difference"), set(as_tuple(random))
     if missing := sorted(names - set(rows["name"])):
         raise SchemaError(
             unknown("name of a random direction", missing[0], sorted(set(rows["name"])))

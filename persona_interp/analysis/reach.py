@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from persona_interp import schema
 from persona_interp.analysis.evidence import runs
 from persona_interp.analysis.stats import t_interval
 from persona_interp.errors import SchemaError, unknown
@@ -130,6 +131,7 @@ def evidence_in_words(reached: pd.DataFrame) -> str:
     'To move this model from 1:27 to even odds takes about 256 documents [192, more than 1024] of
     the lesson (16.0 steps; adamw, lr 0.0003, batch 16; 95 % interval over 3 seeds).'
     """
+    schema.require(reached, *SETTING, "level", "start", "steps", "documents_lo", "measured")
     row: Any = next(iter(reached.itertuples(index=False)))
     setting = _setting(row._asdict())
     move = f"To move this model from {_odds(row.start)} to {_odds(row.level)}"

@@ -12,6 +12,7 @@ from einops import rearrange
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
+from persona_interp.values import check_mapping
 
 ATTRS = ("hook", "position", "token_ids")
 """Attributes of the data that its readouts have too."""
@@ -127,6 +128,7 @@ def _projections(
     away = act - act[0].mean(axis=0)
     along = away @ (vectors / squares[:, None]).T
     values = list(rearrange(along, "checkpoint prompt name -> name checkpoint prompt"))
+    check_mapping(spans, "spans", of="directions")
     for members in spans.values():
         if missing := [name for name in members if name not in names]:
             raise SchemaError(unknown("direction of a span", missing[0], names))
@@ -139,6 +141,7 @@ def _sums(feats: xr.Dataset, sets: Mapping[str, Sequence[int]]) -> xr.DataArray:
     """Readouts of the sets of features."""
     schema.check(feats, "features")
     indices = feats["feature"].to_numpy().tolist()
+    check_mapping(sets, "sets", of="features")
     for features in sets.values():
         for feature in features:
             if feature not in indices:

@@ -17,9 +17,11 @@ import pandas as pd
 from scipy import stats
 from scipy.optimize import least_squares
 
+from persona_interp import schema
 from persona_interp.analysis.dose import fieller
 from persona_interp.analysis.stats import LEVEL
-from persona_interp.errors import SchemaError, unknown
+from persona_interp.errors import SchemaError
+from persona_interp.values import as_tuple
 
 SHARE = 0.8
 """Of the ceiling: what counts as reliable."""
@@ -82,10 +84,8 @@ def fit_curves(
     >>> fit_curves(exact, floor=0.1, ceiling=0.9)[["intercept", "slope"]].round(3).values.tolist()
     [[-1.0, 1.0]]
     """
-    by = list(by)
-    for column in (*by, "seed", x, y):
-        if column not in table:
-            raise SchemaError(unknown("column", column, table.columns))
+    by = list(as_tuple(by))
+    schema.require(table, *by, "seed", x, y)
     if not 0 <= floor < ceiling <= 1:
         raise SchemaError(
             f"expected 0 <= floor < ceiling <= 1; got floor={floor:g}, ceiling={ceiling:g}."
@@ -148,10 +148,11 @@ def reliable_dose(
     >>> row[["level", "estimate"]].round(3).values.tolist()
     [[0.5, 1.0]]
     """
-    by, level = list(by), share * ceiling
-    if not level > floor:
+    by, level = list(as_tuple(by)), share * ceiling
+    if not floor < level < ceiling:
         raise SchemaError(
-            f"{share:g} of the ceiling {ceiling:g} is not above the floor {floor:g}; ask for more."
+            f"{share:g} of the ceiling {ceiling:g} is not between the floor {floor:g} and the "
+            "ceiling; share= is a fraction of it."
         )
     odds = np.log2(level - floor) - np.log2(ceiling - level)
     rows = []
@@ -220,7 +221,9 @@ def predict_curves(
         raise SchemaError(f"a prediction is of one new seed or more; got n_new={n_new}.")
     dose = np.asarray(doses, dtype=np.float64).ravel()
     parts = []
-    for group, fits, _ in _groups(table, floor=floor, ceiling=ceiling, x=x, y=y, by=list(by)):
+    for group, fits, _ in _groups(
+        table, floor=floor, ceiling=ceiling, x=x, y=y, by=list(as_tuple(by))
+    ):
         n = len(fits)
         intercept, slope = (fits[name].to_numpy()[:, None] for name in ("intercept", "slope"))
         lines = intercept + slope * dose  # dims (seed, dose)
@@ -260,6 +263,7 @@ def _groups(
 ) -> list[tuple[dict[Hashable, Any], pd.DataFrame, pd.DataFrame]]:
     """Names, curves of the seeds and rows of every group."""
     limits: dict[str, Any] = {"floor": floor, "ceiling": ceiling, "x": x, "y": y}
+    schema.require(table, *by)
     if not by:
         return [({}, fit_curves(table, **limits), table)]
     groups = table.groupby(by, sort=False, dropna=False)

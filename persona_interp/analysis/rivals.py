@@ -45,9 +45,7 @@ def rivals(causes: pd.DataFrame, *, edit: str, measure: str = "share") -> pd.Dat
     >>> table[["group", "least_edit", "most_edit", "difference", "rank"]].values.tolist()
     [['persona', 'sam', 'mary', 0.25, 1], ['feature', 'feature 7', 'feature 7', -0.25, 2]]
     """
-    for column in ("edit", "group", measure):
-        if column not in causes:
-            raise SchemaError(unknown("column", column, causes.columns))
+    schema.require(causes, "edit", "group", measure)
     if edit not in set(causes["edit"]):
         raise SchemaError(unknown("edit", edit, causes["edit"].unique()))
     run = [column for column in RUN if column in causes]

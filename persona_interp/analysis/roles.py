@@ -42,6 +42,7 @@ def roles(effects: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
     [['john', 7, 2.0, 'other', 1.5, 1]]
     """
     schema.check(effects, "effects")
+    schema.require(best, "name", "feature")
     tuned = effects.loc[effects["role"] == Role.TUNED]
     if tuned["checkpoint"].nunique() != 1:
         raise SchemaError(
@@ -86,6 +87,7 @@ def role_contrast(roles: pd.DataFrame, *, persona: str) -> pd.DataFrame:
     >>> table[["own", "mean", "most_persona", "minus_most"]].values.tolist()
     [[2.0, 0.25, 'mary', 1.5]]
     """
+    schema.require(roles, "seed", "name", "excess")
     run = [column for column in RUN if column in roles]
     rows = []
     for _, part in roles.groupby(run, sort=False):

@@ -19,6 +19,7 @@ from persona_interp.analysis.documents import Documents, documents, labelled
 from persona_interp.analysis.stats import TIE, benjamini_hochberg
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.schema.words import Part
+from persona_interp.values import check_count
 from persona_interp.worlds import World
 
 CHANCE = 0.5
@@ -99,10 +100,8 @@ def score(
     >>> table.loc[table["name"] == "john", columns].round(6).values.tolist()
     [['knows john', 1.0, 1.0, 5], ['sees sea', 0.5, 0.5, 5]]
     """
-    if n_permutations < 1:
-        raise SchemaError(
-            f"p needs shuffled labels to compare with; got n_permutations={n_permutations}."
-        )
+    check_count(n_permutations, "n_permutations")
+    check_count(seed, "seed", least=0)
     docs = documents(data, topics=topics, checkpoint=checkpoint, cluster=cluster)
     labels = []
     for kind, name, mask in labelled(docs.personas, world):
@@ -184,8 +183,7 @@ def top(scores: pd.DataFrame, *, name: str, k: int = 1) -> pd.DataFrame:
     rows = schema.check(scores, "scores").loc[scores["name"] == name]
     if rows.empty:
         raise SchemaError(unknown("name", name, scores["name"].unique()))
-    if k < 1:
-        raise SchemaError(f"expected at least one feature to choose; got k={k}.")
+    check_count(k, "k")
     rows = rows.loc[rows["auroc_chosen"] > CHANCE].sort_values(
         "auroc_chosen", ascending=False, kind="stable"
     )

@@ -17,6 +17,7 @@ from persona_interp import schema
 from persona_interp.analysis.logodds import in_order, logodds
 from persona_interp.analysis.persona_weights import persona_weights
 from persona_interp.errors import SchemaError, unknown
+from persona_interp.values import as_tuple
 from persona_interp.worlds import World
 
 BELIEFS = tuple(np.arange(-12.0, 16.5, 0.5))
@@ -62,6 +63,7 @@ def speak(
     >>> sorted(set(speaker["context"])), len(speaker) == len(world.traits)
     (['nameless'], True)
     """
+    schema.check(behavior, "behavior")
     first = in_order(behavior)["checkpoint"].iloc[0]
     answers = logodds(behavior.loc[behavior["checkpoint"] == first])
     answers = answers.assign(trait=answers["topic"] + "=" + answers["value"])
@@ -139,7 +141,8 @@ def belief_scale(
         SchemaError: As ``speak``.
     """
     if topics is not None:
-        topics = list(topics)
+        topics = as_tuple(topics)
+    schema.check(behavior, "behavior")
     start = behavior.loc[behavior["checkpoint"] == in_order(behavior)["checkpoint"].iloc[0]]
     weights = persona_weights(start, world, topics=topics)
     target = weights["persona"] == world.target

@@ -14,7 +14,9 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from persona_interp.errors import SchemaError, unknown
+from persona_interp import schema
+from persona_interp.errors import SchemaError
+from persona_interp.values import as_tuple
 from persona_interp.worlds import World
 
 PREDICTORS = ("pmi", "cosine", "style")
@@ -91,9 +93,8 @@ def spillover(
     >>> table[["predictor", "estimate"]].round(6).values.tolist()
     [['pmi', 2.0]]
     """
-    for column in ("estimate", *predictors, *clusters):
-        if column not in table:
-            raise SchemaError(unknown("column", column, table.columns))
+    predictors, clusters = as_tuple(predictors), as_tuple(clusters)
+    schema.require(table, "estimate", *predictors, *clusters)
     x, y = table[list(predictors)].to_numpy(float), table["estimate"].to_numpy(float)
     n_infinite = int((~np.isfinite(np.column_stack([x, y]))).sum())
     if len(x) <= 1 + x.shape[1] or n_infinite:

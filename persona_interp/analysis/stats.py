@@ -15,7 +15,9 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from persona_interp.errors import SchemaError, unknown
+from persona_interp import schema
+from persona_interp.errors import SchemaError
+from persona_interp.values import as_tuple
 
 LEVEL = 0.95
 # Two sums that differ by less than this, relatively, are the same sum in another order. Without it
@@ -178,12 +180,8 @@ def across_seeds(
     >>> across_seeds(runs, by="arm").round(2).values.tolist()
     [['lesson', 2.0, -0.48, 4.48, 1.0, 3]]
     """
-    by = [by] if isinstance(by, str) else list(by)
-    for column in (*by, "seed", value):
-        if column not in table:
-            raise SchemaError(unknown("column", column, table.columns))
-    if table.empty:
-        raise SchemaError("this table has no rows, so there is nothing to average over seeds.")
+    by, beside = list(as_tuple(by)), as_tuple(beside)
+    schema.require(table, *by, "seed", value)
     numbers = list(dict.fromkeys([value, *(c for c in beside if c in table)]))
     if table["seed"].isna().to_numpy().any():
         raise SchemaError("every row needs the seed of its training run; some have none.")

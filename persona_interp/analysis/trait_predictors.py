@@ -17,7 +17,8 @@ from scipy import linalg, stats
 
 from persona_interp import schema
 from persona_interp.analysis.stats import CACHED, TIE
-from persona_interp.errors import SchemaError, unknown
+from persona_interp.errors import SchemaError
+from persona_interp.values import check_count
 
 TRAIT_PREDICTORS = ("cosine", "cooccurrence", "behavior")
 LEAST_TRAITS = 4
@@ -138,6 +139,8 @@ def trait_predictors(
     """
     names, (y, *xs) = _matrices(pairs, [outcome, *TRAIT_PREDICTORS])
     n, rows = len(names), []
+    check_count(n_permutations, "n_permutations")
+    check_count(seed, "seed", least=0)
     orders = _orders(n, n_permutations, seed)
     for k, predictor in enumerate(TRAIT_PREDICTORS):
         others = xs[:k] + xs[k + 1 :]
@@ -183,17 +186,13 @@ def _correlate(
 def _scored(judged: pd.DataFrame, *more: str) -> pd.DataFrame:
     """The table with each answer's ``score`` (bits a token); it has the columns in ``more``."""
     schema.check(judged, "trait_bits")
-    for column in more:
-        if column not in judged:
-            raise SchemaError(unknown("column", column, judged.columns))
+    schema.require(judged, *more)
     return judged.assign(score=(judged["bits_pos"] - judged["bits_neg"]) / judged["n_tokens"])
 
 
 def _matrices(pairs: pd.DataFrame, columns: list[str]) -> tuple[list[str], list[Array]]:
     """Traits, and of each column a matrix (taught, measured) with an empty diagonal."""
-    for column in ("taught", "trait", *columns):
-        if column not in pairs:
-            raise SchemaError(unknown("column", column, pairs.columns))
+    schema.require(pairs, "taught", "trait", *columns)
     rows = pairs.loc[pairs["taught"] != pairs["trait"]]
     names = sorted({*pairs["taught"], *pairs["trait"]})
     n = len(names)

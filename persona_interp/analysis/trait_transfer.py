@@ -96,9 +96,7 @@ def trait_transfer(scores: pd.DataFrame) -> pd.DataFrame:
 
 def _changes(scores: pd.DataFrame) -> dict[tuple[Arm, str], pd.DataFrame]:
     """Log odds minus the base's, dims (trait and question, seed), by arm and taught trait."""
-    for column in ("seed", "taught", "arm", *KEY, "logodds"):
-        if column not in scores:
-            raise SchemaError(unknown("column", column, scores.columns))
+    schema.require(scores, "seed", "taught", "arm", *KEY, "logodds")
     for arm in scores["arm"].unique():
         if arm not in ARMS:
             raise SchemaError(unknown("arm", arm, ARMS))

@@ -11,6 +11,7 @@ import xarray as xr
 from persona_interp import schema
 from persona_interp.analysis.auroc import auroc
 from persona_interp.errors import SchemaError, unknown
+from persona_interp.values import check_mapping
 
 KEYS = ["checkpoint", "trait", "question", "split"]
 
@@ -98,6 +99,7 @@ def effective_answers(
     for column in ("side", "question", "sample", coherent):
         _column(judged, column)
     columns = {} if scores is None else scores
+    check_mapping(columns, "scores", of="columns")
     score = pd.Series(np.nan, index=judged.index)
     for name in names:
         score = score.where(judged["trait"] != name, _column(judged, columns.get(name, name)))
@@ -150,7 +152,7 @@ def separability(
     >>> separability(data)[["trait", "auroc"]].values.tolist()
     [['dry', 1.0]]
     """
-    parts = [acts] if isinstance(acts, xr.Dataset) else list(acts)
+    parts = schema.list_datasets(acts)
     rows = []
     for part in parts:
         schema.check(part, "activations")
@@ -209,9 +211,7 @@ def judge_fitness(judged: pd.DataFrame) -> pd.DataFrame:
     [1.0]
     """
     schema.check(judged, "trait_bits")
-    for column in ("own_trait", "side"):
-        if column not in judged:
-            raise SchemaError(unknown("column", column, judged.columns))
+    schema.require(judged, "own_trait", "side")
     own = judged.loc[judged["own_trait"].eq(judged["trait"]) & judged["side"].isin(["pos", "neg"])]
     score = (own["bits_pos"] - own["bits_neg"]) / own["n_tokens"]
     rows = []

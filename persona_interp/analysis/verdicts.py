@@ -11,6 +11,7 @@ import pandas as pd
 
 from persona_interp.analysis.stats import benjamini_hochberg
 from persona_interp.schema.words import ALPHA, Role, Verdict
+from persona_interp.values import check_count
 
 BY_CONTROLS, BY_UNITS = "controls", "units"
 """Values of the column ``judged_by``."""
@@ -30,6 +31,8 @@ def needed_units(n_tests: int, *, n_families: int = 1) -> int:
     >>> needed_units(1), needed_units(489), needed_units(489, n_families=3)
     (6, 15, 16)
     """
+    check_count(n_tests, "n_tests")
+    check_count(n_families, "n_families")
     return math.ceil(math.log2(2 * n_tests * n_families / ALPHA))
 
 

@@ -80,7 +80,7 @@ def as_rows(blocks: Tensor) -> Rows:
         ModelError: A checkpoint's residuals are not finite, or all alike.
     """
     n_checkpoints, n, _ = blocks.shape
-    return _standardized(lambda numbers: side_by_side(blocks[:, numbers]), n, n_checkpoints)
+    return _standardize(lambda numbers: side_by_side(blocks[:, numbers]), n, n_checkpoints)
 
 
 def as_differences(blocks: Tensor) -> Rows:
@@ -100,7 +100,7 @@ def as_differences(blocks: Tensor) -> Rows:
             f"a difference is between two checkpoints, base and tuned; got {len(blocks)}."
         )
     n = blocks.shape[1]
-    return _standardized(lambda at: blocks[1, at].float() - blocks[0, at].float(), n, 1)
+    return _standardize(lambda at: blocks[1, at].float() - blocks[0, at].float(), n, 1)
 
 
 def as_pool(blocks: Tensor) -> Rows:
@@ -116,12 +116,12 @@ def as_pool(blocks: Tensor) -> Rows:
         ModelError: Residuals are not finite, or all alike.
     """
     n_checkpoints, n, _ = blocks.shape
-    return _standardized(
+    return _standardize(
         lambda numbers: blocks[numbers // n, numbers % n].float(), n_checkpoints * n, 1
     )
 
 
-def _standardized(read: Callable[[Tensor], Tensor], n: int, n_blocks: int) -> Rows:
+def _standardize(read: Callable[[Tensor], Tensor], n: int, n_blocks: int) -> Rows:
     """Rows with the center of each column and the scale of each block, in two passes."""
     total: Tensor | float = 0.0
     for part in torch.arange(n).split(CHUNK):

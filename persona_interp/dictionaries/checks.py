@@ -177,7 +177,7 @@ def _layer_rows(exam: Examination) -> Iterator[Row]:
 
 def _scale_row(exam: Examination) -> Row:
     best = min(exam.scales, key=lambda repair: repair.fvu)
-    fault = exam.cause in (SCALE, NORM) and exam.cause in exam.helping
+    fault = exam.cause in (SCALE, NORM) and exam.cause in exam.remedies
     text = (
         f"best factor on {_target(best)}: {best.factor:.3g}, which leaves {best.fvu:.3f}; "
         f"{_as_it_is(exam)}"
@@ -198,7 +198,7 @@ def _normalization_row(exam: Examination) -> Row:
         text += f"; its folder says {exam.facts['normalize_activations']}, and it {outcome}"
     light = Light.GREEN
     if exam.cause == NORM:  # measured, or only stated
-        light = Light.RED if NORM in exam.helping else Light.AMBER
+        light = Light.RED if NORM in exam.remedies else Light.AMBER
     return _row("normalization", best.fvu, exam.fvu, light, text)
 
 
@@ -206,7 +206,7 @@ def _bos_rows(exam: Examination) -> Iterator[Row]:
     other = exam.repairs.get(BOS)
     if other is not None:
         light = _light(fault=bool(exam.broken_bos_claim))
-        if exam.cause == BOS and BOS in exam.helping:
+        if exam.cause == BOS and BOS in exam.remedies:
             light = Light.RED
         text = f"{other.name} {other.fvu:.3f} is unexplained; as read {exam.fvu:.3f}"
         if exam.broken_bos_claim:
@@ -247,7 +247,7 @@ def _sentence(exam: Examination, rows: list[Row]) -> str:
     """The one sentence to read."""
     if not exam.cause:
         return _sentence_without_cause(exam, rows)
-    repair = exam.helping.get(exam.cause)
+    repair = exam.remedies.get(exam.cause)
     numbers = ""
     if repair:
         numbers = f" ({exam.fvu:.3f} unexplained, {repair.fvu:.3f} repaired)"

@@ -41,9 +41,10 @@ from persona_interp.dictionaries.repairs import (
 from persona_interp.models import Checkpoint, Tokens, boot
 from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO, FULL
-from persona_interp.models.inputs import as_tuple, list_checkpoints
+from persona_interp.models.inputs import list_checkpoints
 from persona_interp.models.tokens import added_bos
 from persona_interp.readers import read
+from persona_interp.values import as_tuple
 
 SCAN = 1000
 """Tokens of the searches."""

@@ -254,11 +254,11 @@ def open_dictionary(
     """
     folder = Path(folder).expanduser()
     if not (folder / CARD).is_file():
-        found = "has none"
+        fault = "has none"
         if (folder / WEIGHTS).is_file():
-            found = "has weights alone: half written, or not ours (load_pretrained opens those)"
+            fault = "has weights alone: half written, or not ours (load_pretrained opens those)"
         raise ModelError(
-            f"expected a folder with {CARD} and SAELens weights; {folder} {found}. Make one with "
+            f"expected a folder with {CARD} and SAELens weights; {folder} {fault}. Make one with "
             "fit(...)."
         )
     card = read_card(folder)
@@ -271,7 +271,7 @@ def open_dictionary(
         card["variance"],
         card["provenance"],
     )
-    if fault := altered(dictionary, card):
+    if fault := alteration(dictionary, card):
         raise ModelError(f"{folder}: {fault}: fit it again.")
     return cast(dictionary, device=device, dtype=dtype)
 
@@ -320,7 +320,7 @@ def read_card(folder: Path) -> dict[str, Any]:
     return card
 
 
-def altered(dictionary: SparseDictionary, card: Mapping[str, Any]) -> str:
+def alteration(dictionary: SparseDictionary, card: Mapping[str, Any]) -> str:
     """What of a dictionary is not as its card says, in words; "" for nothing.
 
     Args:

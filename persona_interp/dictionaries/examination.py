@@ -139,7 +139,7 @@ class Examination:
         return [repair for repair in far if not repair.l0 > dense]
 
     @property
-    def helping(self) -> dict[str, Repair]:
+    def remedies(self) -> dict[str, Repair]:
         """Those that leave clearly less unexplained, and less than the null, best first."""
         good = [item for item in self.repairs.items() if self._helps(*item)]
         return dict(sorted(good, key=lambda item: item[1].fvu))
@@ -224,8 +224,8 @@ class Examination:
             return OTHER
         if not self.precision.finite:
             return DTYPE
-        if self.helping:
-            return next(iter(self.helping))
+        if self.remedies:
+            return next(iter(self.remedies))
         if not math.isfinite(self.fvu):
             return DTYPE if self.fidelity else OTHER
         if self.unfolded_by_statement:

@@ -25,12 +25,13 @@ from persona_interp.errors import ModelError
 from persona_interp.models import Checkpoint, Tokens, boot, encode
 from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO, FULL
-from persona_interp.models.inputs import as_tuple, list_checkpoints
+from persona_interp.models.inputs import list_checkpoints
 from persona_interp.models.outliers import ordinary
 from persona_interp.models.passes import run_rows
 from persona_interp.models.sites import canonical, changing_hooks
 from persona_interp.readers import read, table_of
 from persona_interp.schema.words import Fit, Place
+from persona_interp.values import as_tuple
 
 FITS_FVU, FITS_RECOVERED = 0.1, 0.9
 UNUSABLE_FVU, UNUSABLE_RECOVERED = 0.5, 0.5

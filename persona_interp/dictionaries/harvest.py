@@ -27,11 +27,11 @@ from persona_interp.models import (
 )
 from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO, FULL
-from persona_interp.models.inputs import as_tuple
 from persona_interp.models.outliers import ordinary
 from persona_interp.models.sites import canonical
 from persona_interp.models.tokens import added_bos
 from persona_interp.readers import read
+from persona_interp.values import as_tuple, check_count
 
 CONTENT_ROLES = tuple(role for role in ROLES if role != "special")
 TRIAL = 200
@@ -75,6 +75,7 @@ def sample_tokens(
     Raises:
         SchemaError: No document has such a token, or a role is unknown.
     """
+    check_count(n_tokens, "n_tokens")
     documents = list(corpus["messages"].sample(frac=1, random_state=seed))
     trial = encode(tokenizer, documents[:TRIAL], complete=True)
     per_document = float(np.mean([marks.sum() for marks in trial.marks(where)]))

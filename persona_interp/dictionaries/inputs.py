@@ -85,8 +85,10 @@ def check_features(features: int | Iterable[int] | None, dictionary: Dictionary)
     n_features = len(dictionary.W_dec)
     if features is None:
         return list(range(n_features))
-    several = features if isinstance(features, Iterable) else (features,)
+    several = list(features) if isinstance(features, Iterable) else [features]
     try:
+        if any(isinstance(index, bool) for index in several):  # which Python counts among the ints
+            raise TypeError("no index")
         indices = [operator.index(index) for index in several]
     except TypeError as error:
         raise SchemaError(

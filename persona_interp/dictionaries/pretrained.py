@@ -15,7 +15,7 @@ from persona_interp.dictionaries.dictionary import (
     CARD,
     Dictionary,
     SparseDictionary,
-    altered,
+    alteration,
     cast,
     open_dictionary,
     read_card,
@@ -115,7 +115,7 @@ def load_pretrained(
         source = (str(source), sae_id)
     folder = _folder(source)
     if folder is None:
-        release, sae_id = _published(source)
+        release, sae_id = _split_name(source)
         sae, place, facts = _from_hub(release, sae_id)
         name = f"{release}/{sae_id}"
     else:
@@ -125,7 +125,7 @@ def load_pretrained(
     if scale is not None:
         sae.fold_activation_norm_scaling_factor(scale)
         facts["folded"] = scale
-    return cast(_with_facts(sae, name, hook, facts), device=device, dtype=dtype)
+    return cast(_attach(sae, name, hook, facts), device=device, dtype=dtype)
 
 
 def from_sae(sae: Any, *, hook: str | int | None = None) -> SparseDictionary:
@@ -146,7 +146,7 @@ def from_sae(sae: Any, *, hook: str | int | None = None) -> SparseDictionary:
     check_kinds(Path("this SAE"), facts, METADATA)
     place = sae.cfg.metadata.hook_name or ""
     name = "/".join(filter(None, (facts.get("model_name", "SAE"), str(place))))
-    return _with_facts(inference, name, _hook(name, place if hook is None else hook, {}), facts)
+    return _attach(inference, name, _hook(name, place if hook is None else hook, {}), facts)
 
 
 def _folder(source: Source) -> Path | None:
@@ -164,7 +164,7 @@ def _folder(source: Source) -> Path | None:
         ) from error
 
 
-def _published(source: Source) -> tuple[str, str]:
+def _split_name(source: Source) -> tuple[str, str]:
     """Release and SAE that a source names."""
     if isinstance(source, tuple):
         if len(source) != 2 or not all(isinstance(part, str) and part for part in source):
@@ -204,7 +204,7 @@ def _hook(name: str, place: str | int, facts: dict[str, Any]) -> str:
     return hook
 
 
-def _with_facts(sae: Any, name: str, hook: str, facts: dict[str, Any]) -> SparseDictionary:
+def _attach(sae: Any, name: str, hook: str, facts: dict[str, Any]) -> SparseDictionary:
     """Dictionary whose mean is what its folder says, or its decoder bias."""
     variance = facts.pop("variance", float("nan"))
     if "mean" in facts:
@@ -321,7 +321,7 @@ def _from_saelens(folder: Path) -> tuple[Any, str, dict[str, Any]]:
         place = card["hook"]
         facts |= card["provenance"] | {key: card[key] for key in ("name", "mean", "variance")}
         dictionary = SparseDictionary(sae, "", place, torch.tensor(card["mean"]), 0.0)
-        if fault := altered(dictionary, card):
+        if fault := alteration(dictionary, card):
             facts["altered"] = fault
     return sae, place, facts
 

@@ -223,7 +223,7 @@ def build(config: dict[str, Any], weights: dict[str, Tensor], *, source: object 
             training = TrainingSAE.load_from_disk("", converter=converter)
             return finish(training, source=source)
         sae = SAE.load_from_disk("", converter=converter)
-        return _checked(sae)
+        return _check(sae)
 
 
 def finish(training: Any, *, source: object) -> Any:
@@ -246,7 +246,7 @@ def finish(training: Any, *, source: object) -> Any:
 
 
 @torch.no_grad()
-def _checked(sae: Any) -> Any:
+def _check(sae: Any) -> Any:
     """The module, if it answers rows of residuals with rows of residuals."""
     sae = sae.eval().requires_grad_(requires_grad=False)
     # heads come here as one vector a token, not with a dimension of their own

@@ -18,10 +18,11 @@ from persona_interp.dictionaries.harvest import CONTENT_ROLES, sample_tokens
 from persona_interp.errors import ModelError, SchemaError
 from persona_interp.models import Tokens, boot, hash_tokens, hash_weights, residuals
 from persona_interp.models.boot import canonical
-from persona_interp.models.inputs import as_tuple, list_checkpoints
+from persona_interp.models.inputs import list_checkpoints
 from persona_interp.models.outliers import ordinary
 from persona_interp.models.tokens import added_bos
 from persona_interp.readers import read
+from persona_interp.values import as_tuple
 
 UNIQUE = 0.1
 """Share of the documents that must be different from all others; fewer are copies of a few."""

@@ -17,6 +17,7 @@ from persona_interp.models import Checkpoint
 from persona_interp.models.device import resolve_device
 from persona_interp.models.dtype import FULL
 from persona_interp.models.inputs import list_checkpoints
+from persona_interp.values import check_count
 
 DECODERS = ("trained", "random")
 SAMPLE = 10_000
@@ -82,6 +83,7 @@ def fit(
         SchemaError: No document has a token of these roles, or a role is unknown.
     """
     settings: dict[str, Any]
+    check_count(d_sae, "d_sae")
     if decoder not in DECODERS:
         raise ModelError(unknown("decoder", decoder, DECODERS))
     if residuals is None:

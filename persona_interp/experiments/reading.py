@@ -17,6 +17,11 @@ DELAY = 2
 class CountedStore(Store):
     """A run folder that shows how many of its finished cells were read."""
 
+    def __init__(self, root: Path | str) -> None:
+        super().__init__(root)
+        self._read: set[str] = set()
+        self._bar = tqdm(disable=True)
+
     @contextmanager
     def shown(self, *, progress: bool) -> Iterator[None]:
         """Show a bar inside this block.
@@ -24,7 +29,7 @@ class CountedStore(Store):
         Args:
             progress: Whether to.
         """
-        self._read: set[str] = set()
+        self._read.clear()
         self._bar = tqdm(
             total=len(self.manifest()),
             desc="read",

@@ -27,7 +27,7 @@ from persona_interp.models.inputs import as_checkpoint
 from persona_interp.models.load import load, quiet
 from persona_interp.models.parity import TOLERANCES, distance
 from persona_interp.models.passes import run_rows
-from persona_interp.models.sites import canonical, is_heads
+from persona_interp.models.sites import MID, canonical, is_heads
 from persona_interp.models.tokens import Tokens, added_bos
 
 PROBE_LENGTHS = (12, 7)  # tokens of the two random rows that check a booted model
@@ -75,10 +75,11 @@ def boot(
         added_bos(tokenizer) is not None
     )
     bridge.eval()
+    with guard(f"TransformerLens cannot run {checkpoint.path} (model_type '{kind}')"):
+        bridge.has_middle = _has_middle(bridge, rows[0])
+        distances = _distances(bridge, rows, references)
     for hook in hooks:
         canonical(bridge, hook)
-    with guard(f"TransformerLens cannot run {checkpoint.path} (model_type '{kind}')"):
-        distances = _distances(bridge, rows, references)
     worst = max(distances, key=lambda name: distances[name])
     if distances[worst] > TOLERANCES[dtype]:
         raise ModelError(
@@ -298,6 +299,25 @@ def _run_plain(model: Any, rows: list[list[int]]) -> list[Any]:
     """Outputs of plain transformers, each row alone."""
     inputs = [torch.tensor([row], device=model.device) for row in rows]
     return [model(ids, output_hidden_states=True) for ids in inputs]
+
+
+@torch.inference_mode()
+def _has_middle(bridge: Any, row: list[int]) -> bool:
+    """Whether the residual between attention and MLP is what enters a block and attention adds.
+
+    In models that norm behind the MLP (OPT-350m) TransformerLens calls something else so.
+    """
+    points = [
+        bridge.hook_dict.get(f"blocks.0.{site}") for site in ("hook_in", "hook_attn_out", MID)
+    ]
+    if None in points:
+        return False
+    names = [point.name for point in points]
+    ids = torch.tensor([row], device=bridge.original_model.device)
+    _, cache = bridge.run_with_cache(ids, names_filter=names, stop_at_layer=1)
+    before, added, middle = (cache[name].reshape(len(row), -1) for name in names)
+    dtype = str(middle.dtype).removeprefix("torch.")
+    return distance(before + added, middle) <= TOLERANCES[dtype]
 
 
 @torch.inference_mode()

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import cache
 
 from persona_interp.errors import ModelError, excerpt, unknown
+from persona_interp.values import is_whole
 
 AUTO = "auto"
 CPU, CUDA = "cpu", "cuda"
@@ -79,12 +80,12 @@ def resolve_batch(batch: Batch = AUTO) -> Batch:
     if batch == AUTO:
         text = os.environ.get(BATCH, AUTO)
         batch = int(text) if text.isascii() and text.isdigit() else text
-    if batch != AUTO and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
+    if batch != AUTO and not (is_whole(batch) and int(batch) >= 1):
         raise ModelError(
             f"batch is a number of tokens a forward pass, at least 1, or '{AUTO}'; got "
             f"{excerpt(batch)}."
         )
-    return batch
+    return batch if batch == AUTO else int(batch)
 
 
 @contextmanager

@@ -84,7 +84,7 @@ def _check_used(path: Path, model: Any, header: GgufHeader) -> None:
     # experts are stored under names of their own, and nothing is lost where all values are used
     if n_weights == header.n_values:
         return
-    unused = _unused(model, header.tensors, architecture=header.fields["general.architecture"])
+    unused = _list_unused(model, header.tensors, architecture=header.fields["general.architecture"])
     if unused:
         raise ModelError(
             f"{path} holds {len(unused)} weights that a {model.config.model_type} of transformers "
@@ -93,7 +93,7 @@ def _check_used(path: Path, model: Any, header: GgufHeader) -> None:
         )
 
 
-def _unused(model: Any, names: Iterable[str], *, architecture: str) -> list[str]:
+def _list_unused(model: Any, names: Iterable[str], *, architecture: str) -> list[str]:
     processor = TENSOR_PROCESSORS.get(architecture, TensorProcessor)
     places = get_gguf_hf_weights_map(model, processor(config=model.config.to_dict()))
     return [name for name in names if name not in places]

@@ -1,4 +1,4 @@
-"""In which forms are checkpoints and roles asked for? One, or several of them."""
+"""In which forms are checkpoints asked for? One, or several of them."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -59,20 +59,3 @@ def list_checkpoints(checkpoints: Any) -> list[Checkpoint]:
             )
         several += list_checkpoints(one)
     return several
-
-
-def as_tuple(names: str | Iterable[str]) -> tuple[str, ...]:
-    """Tuple of one name or several.
-
-    Args:
-        names: A text stands for itself, not for its letters.
-
-    Returns:
-        The names, in order.
-
-    >>> as_tuple("text"), as_tuple(["text", "user"])
-    (('text',), ('text', 'user'))
-    """
-    if isinstance(names, str):
-        return (names,)
-    return tuple(names)

@@ -71,7 +71,7 @@ def read_literally(tokenizer: Any, parts: list[Stretch], answer: str) -> Literal
                 text = text.replace(name, alias)
         renamed.append(part._replace(text=text))
     text = "".join(part.text for part in renamed) + answer
-    backend = _renamed(tokenizer.backend_tokenizer.to_str(), tuple(aliases.items()))
+    backend = _rename(tokenizer.backend_tokenizer.to_str(), tuple(aliases.items()))
     coded = backend.encode(text, add_special_tokens=False)
     return Literal(renamed, text, coded.ids, coded.offsets)
 
@@ -84,7 +84,7 @@ def _aliases(tokenizer: Any) -> dict[str, str]:
 
 
 @lru_cache(maxsize=4)
-def _renamed(written: str, names: tuple[tuple[str, str], ...]) -> Tokenizer:
+def _rename(written: str, names: tuple[tuple[str, str], ...]) -> Tokenizer:
     """The same tokenizer, its special tokens under other names."""
     aliases, content = dict(names), json.loads(written)
     for token in content["added_tokens"]:

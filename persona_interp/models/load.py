@@ -168,12 +168,12 @@ def read_tokenizer(folder: Path, *, trusted: bool = False) -> Any:
                 "cannot say where in the text its tokens are; save a fast one (tokenizer.json) "
                 "there."
             )
-        tokenizer = _as_saved(tokenizer, folder)
+        tokenizer = _restore(tokenizer, folder)
         _check_tokenizer(tokenizer, folder)
     return tokenizer
 
 
-def _as_saved(tokenizer: Any, folder: Path) -> Any:
+def _restore(tokenizer: Any, folder: Path) -> Any:
     """The tokenizer that tokenizer.json holds, which transformers may rebuild as another one."""
     # It goes by the family of the model beside it (model_type), whatever class the tokenizer was
     # saved as, and the splitting of that family takes the place of the file's.

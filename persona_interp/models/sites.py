@@ -61,6 +61,7 @@ EMBEDDINGS = re.compile(r"hook_embed|embed\.hook_out|(.+\.)?(embed_tokens|embed_
 HOOK = re.compile(r"blocks\.(-?\d{1,4})\.(.+)")
 BLOCK = re.compile(r"(?:(.*?)[._/])?(?:layers?|blocks?|h|l)[._/]?\[?(\d{1,4})\]?(?:[._/](.*))?")
 SHORT = re.compile(r"(resid|mlp|attn)_(\d{1,4})")
+EMBEDDING = "blocks.0.hook_in"
 OUTPUT = re.compile(r"[./]?output(\.0|\[0\])?$")
 
 
@@ -150,6 +151,8 @@ def canonical(bridge: Any, hook: str) -> str:
     name = hook if hook in points else _translate(bridge, hook)
     if name not in points:
         _refuse(bridge, hook, name)
+    if name.endswith(f".{MID}") and not _has_middle(bridge):
+        _refuse(bridge, hook, name)
     point = points[name].name
     # a mixture of experts has no hidden layer that all tokens share; the alias is its output there
     if name.endswith(HIDDEN) and not point.endswith(ALIASES[HIDDEN]):
@@ -183,6 +186,8 @@ def middle_of(bridge: Any, hook: str) -> int | None:
     Returns:
         Number of the block; None where the hook holds something else.
     """
+    if not _has_middle(bridge):
+        return None
     block = HOOK.fullmatch(hook)
     point = bridge.hook_dict.get(f"blocks.{block[1]}.{MID}") if block else None
     return int(block[1]) if block and point is not None and point.name == hook else None
@@ -223,6 +228,54 @@ def changing_hooks(
     return list(zip(names, (enter, leave), strict=True))
 
 
+def hidden_state(hook: str) -> int:
+    """Entry of transformers' ``hidden_states`` that is the residual at this hook.
+
+    Args:
+        hook: Canonical hook name.
+
+    Returns:
+        The output of block i is entry i + 1, its input entry i; -1 for hooks that are no entry.
+        (The last entry of transformers is after the final norm, the hook before it.)
+
+    >>> hidden_state("blocks.3.hook_out"), hidden_state("blocks.3.hook_in")
+    (4, 3)
+    >>> hidden_state("blocks.3.mlp.hook_out")
+    -1
+    """
+    block = HOOK.fullmatch(hook)
+    if block is None or block[2] not in ("hook_in", "hook_out"):
+        return -1
+    return int(block[1]) + (block[2] == "hook_out")
+
+
+def block_of(hook: str) -> int:
+    """Number of the block whose output this hook is.
+
+    Args:
+        hook: Hook name, canonical or by its alias ``hook_resid_post``.
+
+    Returns:
+        Number of the block; -1 for the embedding (``blocks.0.hook_in``).
+
+    Raises:
+        ModelError: It is not the output of a block.
+
+    >>> block_of("blocks.3.hook_out")
+    3
+    """
+    if hook == EMBEDDING:
+        return -1
+    block = HOOK.fullmatch(hook)
+    site = ALIASES.get(block[2], block[2]) if block else ""
+    if block is None or site != "hook_out" or int(block[1]) < 0:
+        raise ModelError(
+            f"'{hook}' is not the output of a block, which is what these files hold; see "
+            "blocks.0.hook_out."
+        )
+    return int(block[1])
+
+
 def is_heads(hook: str) -> bool:
     """Whether a hook holds heads, dims (head, d_head), which are read as one vector a token.
 
@@ -250,14 +303,21 @@ def _translate(bridge: Any, hook: str) -> str:
         return hook
 
 
+def _has_middle(bridge: Any) -> bool:
+    """Whether ``hook_resid_mid`` is what its name says, as ``boot`` has found."""
+    return getattr(bridge, "has_middle", True)
+
+
 def _refuse(bridge: Any, hook: str, name: str) -> NoReturn:
     """Say that there is no such hook, and what can be read instead."""
     block = HOOK.fullmatch(name)
     if block and block[2] == MID and 0 <= int(block[1]) < bridge.cfg.n_layers:
         parts = ("hook_resid_pre", "hook_attn_out", "hook_mlp_out", "hook_resid_post")
+        cause = "attention and MLP of a block read the same residual, so that none is between them"
+        if name in bridge.hook_dict:
+            cause = "what has this name there is not what enters the block plus what attention adds"
         raise ModelError(
-            f"'{hook}' does not exist in this model: attention and MLP of a block read the same "
-            "residual, so that none is between them. Read one of "
+            f"'{hook}' does not exist in this model: {cause}. Read one of "
             f"{', '.join(f'blocks.{block[1]}.{part}' for part in parts)}."
         )
     valid = [key for key, point in bridge.hook_dict.items() if key == point.name]

@@ -74,7 +74,7 @@ def template_slots(tokenizer: Any, messages: Conversation, *, complete: bool) ->
                 f"the chat template drops the {role} message of a chat of roles {', '.join(roles)}."
             )
         slots += _around(before, ending)
-        _check_opening(tokenizer, chat, i, text=_with_marks(slots))
+        _check_opening(tokenizer, chat, i, text=_mark_slots(slots))
         slots.append(Slot(role, learn=role == "assistant", number=i, keeps=keeps[i]))
         ending = _ending(tokenizer, chat[: i + 1], rest)
     slots += _around(rest, ending)
@@ -159,7 +159,7 @@ def _mark(i: int) -> str:
     return f"\ue000{i}\ue001"
 
 
-def _with_marks(slots: list[Slot]) -> str:
+def _mark_slots(slots: list[Slot]) -> str:
     return "".join(_mark(slot.number) if slot.text is None else slot.text for slot in slots)
 
 

@@ -22,8 +22,11 @@ from persona_interp.models.chats import Stretch, as_read, stretches
 from persona_interp.models.guard import guard
 from persona_interp.models.literal import Literal, read_literally, special_ids
 from persona_interp.models.slots import Conversation
+from persona_interp.values import as_tuple
 
 ROLES = ("system", "user", "assistant", "tool", "text", "template", "special")
+POSITIONS = ("last", "mean", "answer", "all")
+"""Words for which tokens of a prompt are read; no roles."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +89,13 @@ class Tokens:
         Raises:
             SchemaError: A role that does not exist, or none at all.
         """
-        names = (where,) if isinstance(where, str) else tuple(where)
+        names = as_tuple(where)
         for role in names:
+            if role in POSITIONS:
+                raise SchemaError(
+                    f"'{role}' is a position and no role: position='{role}', where one is taken; "
+                    f"where= names roles, {', '.join(ROLES)}."
+                )
             if role not in ROLES:
                 raise SchemaError(unknown("role", str(role), ROLES))
         if not names:

@@ -142,7 +142,7 @@ def _template_difference(
     # by what they write, because files differ in comments and line ends
     if template != other_template:
         for roles in TURNS:
-            if _written(first[1], roles) != _written(second[1], roles):
+            if _render(first[1], roles) != _render(second[1], roles):
                 return f"their chat templates differ, first in a chat of roles {roles}"
     for i in sorted(grown):
         if grown[i] in str(template):
@@ -150,7 +150,7 @@ def _template_difference(
     return ""
 
 
-def _written(tokenizer: Any, roles: str) -> list[str | None]:
+def _render(tokenizer: Any, roles: str) -> list[str | None]:
     """What a chat template makes of chats of these roles; None where it refuses one."""
     texts: list[str | None] = []
     for content in CONTENTS:

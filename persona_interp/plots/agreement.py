@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError
 from persona_interp.plots.cells import NO_VALUE, cells
-from persona_interp.plots.columns import distinct, missing, require, span
+from persona_interp.plots.columns import distinct, missing, span
 from persona_interp.plots.layout import finish
 from persona_interp.plots.style import (
     BAND,
@@ -19,7 +19,9 @@ from persona_interp.plots.style import (
     panels,
     style,
 )
+from persona_interp.schema import require
 from persona_interp.schema.words import ALPHA
+from persona_interp.values import check_mapping
 
 COLUMNS = ("estimator", "rho", "lo", "hi", "null_lo", "null_hi", "n", "n_seeds", "works")
 
@@ -46,6 +48,7 @@ def agreement(
     >>> [text.get_text() for text in agreement({"measure": table}).axes[0].get_yticklabels()]
     ['traits']
     """
+    check_mapping(parts, "parts", of="tables")
     if not parts:
         raise SchemaError("no table of estimators against the truth; give one a panel.")
     for table in parts.values():

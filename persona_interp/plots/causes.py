@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.plots.columns import missing, require, span
+from persona_interp.plots.columns import missing, span
 from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import (
     BAND,
@@ -22,7 +22,9 @@ from persona_interp.plots.style import (
     panels,
     style,
 )
+from persona_interp.schema import require
 from persona_interp.schema.words import Unit
+from persona_interp.values import as_tuple
 
 COLUMNS = ("edit", "base", "tuned", "edited", "share", "lo", "hi", "n")
 ALPHA = 0.75  # of the bars
@@ -75,6 +77,7 @@ def causes(
     >>> causes(pd.DataFrame([row])).axes[0].patches[0].get_width()
     np.float64(0.5)
     """
+    others, random, controls = map(as_tuple, (others, random, controls))
     patches = [patch] if patch else []
     parts = _parts(table, by, edits=[*others, *random, *controls, *patches])
     edits = [edit for edit in parts[0][1]["edit"] if edit not in {*others, *random}]

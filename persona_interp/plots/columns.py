@@ -7,28 +7,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from persona_interp.errors import SchemaError, unknown
 from persona_interp.plots.labels import cut
 
 FEW = 3
 """Names that a sentence lists."""
 LONGEST = 30
 """Characters of such a name."""
-
-
-def require(table: pd.DataFrame, *columns: str) -> None:
-    """Refuse a table that lacks a column.
-
-    Args:
-        table: Any table.
-        columns: Names of columns.
-
-    Raises:
-        SchemaError: A column is missing; the message names the nearest.
-    """
-    for column in columns:
-        if column not in table:
-            raise SchemaError(unknown("column", column, table.columns))
 
 
 def distinct(values: Iterable[Any]) -> list[Any]:

@@ -10,10 +10,12 @@ from matplotlib.ticker import MaxNLocator
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.plots.columns import distinct, missing, require
+from persona_interp.plots.columns import distinct, missing
 from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import COLORS, ZERO, label_rows, nth_color, panels, style
+from persona_interp.schema import require
 from persona_interp.schema.words import Unit
+from persona_interp.values import as_tuple, check_count
 
 FEW = 20  # tokens in a bin, up to which the axis is linear
 NEAREST = 8  # features that are drawn
@@ -53,7 +55,7 @@ def feature_page(
     >>> feature_page(table, feature=7).legends[0].get_texts()[0].get_text()
     'base: on 75 % of 4 tokens'
     """
-    rows, names = selected(tokens, feature=feature, checkpoints=checkpoints)
+    rows, names = select(tokens, feature=feature, checkpoints=checkpoints)
     counted = rows.loc[rows["counted"].astype(bool)]
     acts = {}
     for name in names:
@@ -73,7 +75,7 @@ def feature_page(
         return finish(figure, note, height=1.4, title=title)
 
 
-def selected(
+def select(
     tokens: pd.DataFrame, *, feature: int, checkpoints: Sequence[str] = ()
 ) -> tuple[pd.DataFrame, list[str]]:
     """Rows of a tokens table that are of one feature, and the checkpoints.
@@ -92,7 +94,7 @@ def selected(
     """
     schema.check(tokens, "tokens")
     labels = distinct(tokens["checkpoint"])
-    names = [str(name) for name in checkpoints or labels]
+    names = [str(name) for name in as_tuple(checkpoints) or labels]
     for name in names:
         if name not in labels:
             raise SchemaError(unknown("checkpoint", name, labels))
@@ -109,6 +111,7 @@ def selected(
 
 
 def _histogram(axes: Axes, acts: dict[str, np.ndarray], *, bins: int) -> None:
+    check_count(bins, "bins")
     fires = {name: values[values != 0] for name, values in acts.items()}
     pooled = np.concatenate(list(fires.values()))
     edges = np.linspace(0, 1, bins + 1)

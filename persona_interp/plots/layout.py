@@ -50,7 +50,7 @@ class _Labels(NamedTuple):
     size: float
 
 
-class _Turned(NamedTuple):
+class _Look(NamedTuple):
     """How names of columns are written."""
 
     names: list[str]
@@ -73,25 +73,25 @@ def finish(figure: Figure, note: str, *, height: float, title: str = "") -> Figu
         The figure. Numbers and names for which there was no room are left out, which the note
         says.
     """
-    rows, columns = _named(figure, "y"), _named(figure, "x")
+    rows, columns = _labels(figure, "y"), _labels(figure, "x")
     below, above = _write(figure, note, title)
     place = partial(_grow, figure, note=below, title=above)
     tall = height
-    turned: list[_Turned] = []
+    looks: list[_Look] = []
     for room in ROW_ROOM:
         tall = max([height, *(_fit_rows(labels, room) for labels in rows)])
         for attempt in range(3):  # turned labels take of the width that decides how they are turned
             broken = _wrap_titles(figure)
-            before, turned = turned, [_turned(labels) for labels in columns]
-            if attempt and turned == before and not broken:
+            before, looks = looks, [_look(labels) for labels in columns]
+            if attempt and looks == before and not broken:
                 break
-            for labels, look in zip(columns, turned, strict=True):
+            for labels, look in zip(columns, looks, strict=True):
                 _turn(labels, look)
             place(tall)
         if panel_shares(figure)[0] >= SHARE + 0.02:
             break
     _settle(figure)
-    remarks = [look.remark for look in turned]
+    remarks = [look.remark for look in looks]
     remarks += [fit_cells(axes) for axes in figure.axes]
     hidden, names = map(sum, zip(*(place_names(axes) for axes in figure.axes), strict=True))
     remarks += [f"{hidden} of {names} names have no room and are in the table."] if hidden else []
@@ -131,7 +131,7 @@ def legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> Non
     )
 
 
-def _named(figure: Figure, which: str) -> list[_Labels]:
+def _labels(figure: Figure, which: str) -> list[_Labels]:
     """Axes whose ticks have names."""
     named = []
     for axes in figure.axes:
@@ -163,7 +163,7 @@ def _smallest_gap(places: Sequence[float]) -> float:
     return float(gaps.min()) if len(gaps) else 1.0
 
 
-def _turned(labels: _Labels) -> _Turned:
+def _look(labels: _Labels) -> _Look:
     """How the names of columns fit: as they are, wrapped, turned, shrunk or thinned out."""
     axes, names, size = labels.axes, labels.names, labels.size
     inches = axes.get_window_extent().width / axes.figure.dpi
@@ -177,20 +177,20 @@ def _turned(labels: _Labels) -> _Turned:
         widest = max(text_width(line, size=size) for line in lines)
         is_high = max(name.count("\n") for name in short) >= 3
         if widest <= 0.95 * room and not is_high and (short is names or longest <= 0.92 * room):
-            return _Turned(short, 0, size)
+            return _Look(short, 0, size)
     # turned, a name stands on one line
     names = [name.replace("\n", " ") for name in names]
     short = fit(names, room=COLUMN_ROOM, size=size, lines=1)
     if 0.7 * room >= LINE * size:
-        return _Turned(short, 45, size)
+        return _Look(short, 45, size)
     size = max(SMALLEST, min(size, room / LINE))
     every = max(1, int(np.ceil(LINE * size / room)))
     remark = f"Every {NTH.get(every, f'{every}th')} column is named." if every > 1 else ""
     short = fit(names, room=COLUMN_ROOM, size=size, lines=1)
-    return _Turned(short, 90, size, every, remark)
+    return _Look(short, 90, size, every, remark)
 
 
-def _turn(labels: _Labels, look: _Turned) -> None:
+def _turn(labels: _Labels, look: _Look) -> None:
     """Write the names of columns as they fit."""
     align = "right" if look.angle == 45 else "center"
     labels.axes.set_xticks(

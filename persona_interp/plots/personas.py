@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.plots.baselines import RANDOM
-from persona_interp.plots.columns import distinct, missing, require, span
+from persona_interp.plots.columns import distinct, missing, span
 from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import (
     GRAY,
@@ -20,6 +20,8 @@ from persona_interp.plots.style import (
     panels,
     style,
 )
+from persona_interp.schema import require
+from persona_interp.values import as_tuple
 
 COLUMNS = ("quantity", "series", "name", "estimate", "lo", "hi")
 PALE = "#E0E0E0"  # of the band of random directions
@@ -91,8 +93,8 @@ def _check(
             "two rows are one name of one series; select one seed and hook, or average over seeds."
         )
     choices = [("name", target)] if target else []
-    choices += [("series", name) for name in controls]
-    choices += [("quantity", name) for name in quantities]
+    choices += [("series", name) for name in as_tuple(controls)]
+    choices += [("quantity", name) for name in as_tuple(quantities)]
     for column, name in choices:
         if name not in set(table[column]):
             raise SchemaError(unknown(column, name, table[column].unique()))

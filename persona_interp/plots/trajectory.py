@@ -7,11 +7,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from persona_interp.errors import SchemaError, unknown
-from persona_interp.plots.columns import distinct, missing, require, span
+from persona_interp.errors import SchemaError
+from persona_interp.plots.columns import distinct, missing, span
 from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import ZERO, nth_color, nth_marker, panels, style
+from persona_interp.schema import require
 from persona_interp.schema.words import ALPHA
+from persona_interp.values import check_count
 
 LINES = ("arm", "name", "trait", "feature", "quantity")
 """Columns that name the lines where none is given: the first that the table has."""
@@ -65,8 +67,9 @@ def trajectory(
     """
     require(table, "step", "estimate", "lo", "hi")
     line = line or next((column for column in LINES if column in table), "")
-    table = _checked(table, line)
+    table = _check(table, line)
     axis = _axis(table, label=label, unit=unit)
+    check_count(most, "most")
     names = distinct(table["_line"])
     if len(names) > most:
         names = _farthest(table)
@@ -90,12 +93,10 @@ def trajectory(
         return finish(figure, note, height=2.2, title=title)
 
 
-def _checked(table: pd.DataFrame, line: str) -> pd.DataFrame:
+def _check(table: pd.DataFrame, line: str) -> pd.DataFrame:
     """The table with ``_line``, the name of each row's line, if it has one point a step."""
-    if line and line not in table:
-        raise SchemaError(unknown("column", line, table.columns))
-    if table.empty:
-        raise SchemaError("this table has no rows, so there is no line to draw.")
+    if line:
+        require(table, line)
     n = np.count_nonzero(table["step"].isna())
     if n:
         raise SchemaError(

@@ -15,6 +15,7 @@ from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.names import name_points
 from persona_interp.plots.style import COLORS, GRAY, ZERO, panels, style
 from persona_interp.schema.words import ALPHA, Role, Unit
+from persona_interp.values import check_count, check_mapping
 
 PALE = "#D8D8D8"  # of intervals, behind the points
 MARGIN = 0.08  # around the points, as a fraction of what they span
@@ -53,6 +54,8 @@ def volcano(
     '7'
     """
     rows = _rows(effects)
+    check_count(label, "label", least=0)
+    check_mapping(marked or {}, "marked", of="the text of features")
     names = dict(marked or {})
     with style():
         figure, (axes,) = panels()

@@ -40,7 +40,7 @@ from persona_interp.readers.prompt_rows import SPLITS, prompt_row
 from persona_interp.readers.questions import is_question, question_prompts, questions_of
 from persona_interp.readers.ready import complete
 from persona_interp.readers.repeats import is_repeat
-from persona_interp.readers.rows import Row, Source, count, leave_out, refuse
+from persona_interp.readers.rows import Row, Source, count, leave_out, refuse, row_numbers
 from persona_interp.readers.sources import rows_of
 
 Kind = Literal["chats", "prompts", "documents"]
@@ -90,7 +90,7 @@ def read(
     """
     if kind not in get_args(Kind):
         raise SchemaError(unknown("kind", str(kind), get_args(Kind)))
-    skip = tuple(skip)
+    skip = row_numbers(skip)
     ready = complete(source, kind) if layout is None and not skip else None
     if ready is not None:
         return schema.check(ready, "prompts" if kind == "prompts" else "corpus")

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from persona_interp.errors import SchemaError
+from persona_interp.errors import SchemaError, excerpt
+from persona_interp.values import is_whole
 
 MOST_PROBLEMS = 20
 """Most kinds of problems that a message names."""
@@ -73,6 +74,27 @@ class RowError(SchemaError):
         self.rows = tuple(rows)
 
 
+def row_numbers(numbers: int | Iterable[int]) -> tuple[int, ...]:
+    """Numbers of rows, of one or several.
+
+    Args:
+        numbers: What was given as ``skip=``.
+
+    Returns:
+        The numbers.
+
+    Raises:
+        SchemaError: They are no whole numbers.
+
+    >>> row_numbers(3), row_numbers([3, 5])
+    ((3,), (3, 5))
+    """
+    several = tuple(numbers) if isinstance(numbers, Iterable) else (numbers,)
+    if not all(map(is_whole, several)):
+        raise SchemaError(f"skip= names rows by whole numbers; got {excerpt(numbers)}.")
+    return tuple(map(int, several))
+
+
 def leave_out(source: Source, numbers: Iterable[int]) -> tuple[Source, list[int]]:
     """A source without some of its rows.
 
@@ -86,7 +108,7 @@ def leave_out(source: Source, numbers: Iterable[int]) -> tuple[Source, list[int]
     Raises:
         SchemaError: No row has such a number, or none is left.
     """
-    skip = sorted({*numbers})
+    skip = sorted({*row_numbers(numbers)})
     own = {row.line for row in source.rows}
     if absent := [number for number in skip if number not in own]:
         raise SchemaError(

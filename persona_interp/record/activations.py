@@ -8,10 +8,10 @@ import xarray as xr
 from persona_interp.models import Checkpoint
 from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO, FULL
-from persona_interp.models.inputs import as_tuple
 from persona_interp.models.outliers import SINK
 from persona_interp.record.pooling import ALL, WHERE, Position
 from persona_interp.record.recording import reduce_residuals
+from persona_interp.values import as_tuple
 
 
 @overload

@@ -66,10 +66,10 @@ def answer_bits(
     subject.check_places(tokens)
 
     def read(rows: list[int]) -> npt.NDArray[np.float64]:
-        said = [marks[row] for row in rows]
-        run = partial(_bits, tokens=tokens, rows=rows, marks=said)
+        answer = [marks[row] for row in rows]
+        run = partial(_bits, tokens=tokens, rows=rows, marks=answer)
         roles = [tokens.roles[row] for row in rows]
-        return subject.run(edits, run, layouts=lambda: [lay_out(roles, said)])
+        return subject.run(edits, run, layouts=lambda: [lay_out(roles, answer)])
 
     bits = np.empty(len(n))
     with tqdm(total=len(n), desc=desc, delay=2, leave=False) as bar:

@@ -14,6 +14,7 @@ from persona_interp.models.cache import cache as cache_folder
 from persona_interp.models.cache import short_hash
 from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO, FULL
+from persona_interp.models.inputs import as_checkpoint
 from persona_interp.readers import read
 from persona_interp.record.edit import Edit, Edits, hash_edit, list_edits
 from persona_interp.record.endpoint import Endpoint
@@ -106,7 +107,7 @@ def answers(
             )
         draws = _table(ask(checkpoint, list(prompts["messages"]), **settings, folder=folder))
         return count(_join(prompts, draws, n=n, checkpoint=checkpoint.name))
-    dtype = resolve_dtype(dtype, device)
+    checkpoint, dtype = as_checkpoint(checkpoint), resolve_dtype(dtype, device)
     subject = open_subject(checkpoint, groups, device=device, dtype=dtype)
     tokens = encode(subject.tokenizer, list(prompts["messages"]))
     subject.check_places(tokens)

@@ -13,7 +13,6 @@ from persona_interp.record.components import pca
 from persona_interp.record.stack import (
     Acts,
     label_directions,
-    list_datasets,
     prompt_labels,
     stack_hooks,
 )
@@ -45,7 +44,7 @@ def role_means(acts: Acts, *, by: str = "role", checkpoint: str | None = None) -
     >>> role_means(data.assign_attrs(hook="blocks.0.hook_out"))[0]["act"].values.tolist()
     [[[2.0, 0.0], [0.0, 2.0]]]
     """
-    parts = list_datasets(acts)
+    parts = schema.list_datasets(acts)
     residuals = stack_hooks(parts, checkpoint)
     labels = prompt_labels(residuals, by)
     roles = sorted(set(labels) - {""})
@@ -121,7 +120,7 @@ def role_components(
     Raises:
         SchemaError: The default is not among the roles, or there are too few roles.
     """
-    parts = list(means)
+    parts = schema.list_datasets(means)
     axis = assistant_axis(parts, default=default).isel(name=0, drop=True)
     others = [part.sel(prompt=part["prompt"] != default) for part in parts]
     components = pca(others, n=n)

@@ -257,9 +257,9 @@ def _score(subject: Subject, rows: list[_Row], edits: Sequence[Edit]) -> np.ndar
 
     def layouts() -> list[Layout]:
         tails = [row.roles[row.start - 1 : row.stop - 1] for row in rows]
-        said = [[False, *[True] * (len(tail) - 1)] for tail in tails]
+        answer = [[False, *[True] * (len(tail) - 1)] for tail in tails]
         heads = [roles for _, roles in prefixes]
-        return [lay_out(heads, [[False] * len(head) for head in heads]), lay_out(tails, said)]
+        return [lay_out(heads, [[False] * len(head) for head in heads]), lay_out(tails, answer)]
 
     return subject.run(edits, lambda model: _answer_bits(model, part), layouts=layouts)
 

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 
 from persona_interp.errors import ModelError, SchemaError, excerpt
-from persona_interp.models.inputs import as_tuple
 from persona_interp.models.pt_files import describe, load_tensors, read_rows, write_tensors
+from persona_interp.models.sites import block_of
 from persona_interp.record.edit import EVERYWHERE, Edit
-from persona_interp.record.hook_names import block_of
 from persona_interp.record.vector_edits import cap
+from persona_interp.values import as_tuple, check_mapping
 
 MOST_CAPS = 10_000
 """Most caps of a file."""
@@ -77,8 +77,10 @@ def write_capping(experiments: Mapping[str, Sequence[Edit]], path: str | Path) -
         The path.
 
     Raises:
-        SchemaError: An edit is no cap, or not at the output of a block.
+        SchemaError: An edit is no cap, or at the embedding.
+        ModelError: An edit is not at the output of a block.
     """
+    check_mapping(experiments, "experiments", of="caps")
     vectors: dict[str, dict[str, Any]] = {}
     layout = []
     for key, edits in experiments.items():

@@ -14,6 +14,7 @@ from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.readers import TraitFile
 from persona_interp.record.behavior import behavior
 from persona_interp.record.inputs import distinct_checkpoints
+from persona_interp.values import check_mapping
 
 LETTERS = ("A", "B")
 ORDERS = {"pos first": ("pos", "neg"), "neg first": ("neg", "pos")}
@@ -74,6 +75,7 @@ def choices(
 
 def _probes(traits: Mapping[str, TraitFile]) -> pd.DataFrame:
     """Every pair of instructions in both orders, as a probes table."""
+    check_mapping(traits, "traits", of="trait files, readers.read_traits(folder),")
     rows: list[dict[str, Any]] = []
     for name, trait in traits.items():
         for number, pair in enumerate(trait.instructions):

@@ -5,8 +5,9 @@ import numpy.typing as npt
 import xarray as xr
 from einops import einsum, rearrange
 
+from persona_interp import schema
 from persona_interp.errors import SchemaError
-from persona_interp.record.stack import Acts, label_directions, list_datasets, stack_hooks
+from persona_interp.record.stack import Acts, label_directions, stack_hooks
 
 Array = npt.NDArray[np.float64]
 
@@ -79,7 +80,7 @@ def pca_of_difference(acts: Acts, *, before: str, after: str, n: int = 1) -> xr.
     >>> (table.squeeze("hook").values.round(2) + 0.0).tolist()  # a zero of an SVD may have a sign
     [[2.0, 0.0], [2.0, 0.0]]
     """
-    parts = list_datasets(acts)
+    parts = schema.list_datasets(acts)
     start, end = stack_hooks(parts, before), stack_hooks(parts, after)
     shift = end.to_numpy() - start.to_numpy()
     n_prompts = shift.shape[1]

@@ -21,10 +21,10 @@ from persona_interp.record.contrasts import label_contrasts, name_contrasts, wei
 from persona_interp.record.stack import (
     Acts,
     label_directions,
-    list_datasets,
     prompt_labels,
     stack_hooks,
 )
+from persona_interp.values import as_tuple, check_count
 
 MATCHES = ("norm", "variance")
 
@@ -119,7 +119,7 @@ def minimal_pairs(
     >>> pairs.sel(name="john", hook="blocks.0.hook_out").values.tolist()
     [1.0, -1.0]
     """
-    residuals = stack_hooks(acts, checkpoint)
+    residuals, match = stack_hooks(acts, checkpoint), as_tuple(match)
     owners = prompt_labels(residuals, by)
     columns = pd.DataFrame({column: prompt_labels(residuals, column) for column in match})
     keys = columns.groupby(list(match), sort=False).ngroup().to_numpy()
@@ -166,7 +166,7 @@ def logistic(
     from sklearn.linear_model import LogisticRegression  # takes a second to import
     from sklearn.preprocessing import StandardScaler
 
-    parts = list_datasets(acts)
+    parts = schema.list_datasets(acts)
     residuals = stack_hooks(parts, checkpoint)
     reference = mean_difference(parts, by=by, checkpoint=checkpoint)
     names = [str(name) for name in reference["name"].to_numpy()]
@@ -228,7 +228,7 @@ def random_directions(
             'match="variance" draws from the covariance of acts=, and nothing else takes acts; '
             "give both."
         )
-    rng = np.random.default_rng(seed)
+    n, rng = check_count(n, "n"), np.random.default_rng(check_count(seed, "seed", least=0))
     if acts is None:
         # Gaussian vectors have no preferred direction: at one length they are uniform on a sphere
         vectors = rng.standard_normal((n, *like.shape[1:]))

@@ -23,13 +23,13 @@ from persona_interp.errors import ModelError, SchemaError
 from persona_interp.models import Checkpoint, Tokens, boot, encode, load
 from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO, FULL
-from persona_interp.models.inputs import as_tuple
 from persona_interp.models.passes import run_rows
 from persona_interp.readers import read
 from persona_interp.record.edit_runs import run_edited
 from persona_interp.record.inputs import set_system
 from persona_interp.record.places import lay_out
 from persona_interp.record.vector_edits import add
+from persona_interp.values import as_tuple, check_mapping
 
 WHERE = ("assistant",)
 T = TypeVar("T")
@@ -101,7 +101,7 @@ def divergence(
     names, docs = list(headers), schema.names(corpus)
 
     def distances(run: _Pass) -> list[tuple[Any, ...]]:
-        p, rows = run.logprob.double().exp(), []
+        p, rows = run.logprob.exp(), []
         # double precision: the divergence is a small difference of large entropies
         entropy = torch.special.entr(p).sum(-1) / math.log(2)
         for i, name in enumerate(names[:-1]):
@@ -175,7 +175,7 @@ def likelihood(
 
     def likelihoods(run: _Pass) -> list[tuple[Any, ...]]:
         next_ids = repeat(run.next_ids, "token -> header token 1", header=len(headers))
-        bits = run.logprob.gather(-1, next_ids).double().sum((1, 2)) / math.log(2)
+        bits = run.logprob.gather(-1, next_ids).sum((1, 2)) / math.log(2)
         about = (docs[run.row], personas[run.row])
         pairs = zip(headers, bits.tolist(), strict=True)
         return [(*about, name, logprob, len(run.next_ids)) for name, logprob in pairs]
@@ -242,7 +242,7 @@ def added_kl(
     for name in directions["name"].values:
         edits[str(name)] = add(directions.sel(name=[name]), hook=hook, absolute=1.0)
     tokens = encode(bridge.tokenizer, corpus["messages"], complete=True)
-    marks = _marks(tokens, where)
+    marks = _marks(tokens, as_tuple(where))
 
     def run(group: list[int]) -> list[tuple[Any, ...]]:
         ids, mask = (t.to(place) for t in tokens.pad(rows=group))
@@ -270,11 +270,7 @@ def _next_logprobs(
 ) -> list[Tensor]:
     """Log probabilities at the marked tokens, by document, dims (token, vocabulary), nats."""
     logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
-    logprobs = []
-    for scores, mark in zip(logits, marks, strict=True):
-        # a token is predicted at the one before it
-        logprobs.append(scores[np.flatnonzero(mark) - 1].double().log_softmax(-1))
-    return logprobs
+    return [_logprob(scores, mark) for scores, mark in zip(logits, marks, strict=True)]
 
 
 def _marks(tokens: Tokens, where: Iterable[str]) -> list[np.ndarray]:
@@ -310,6 +306,7 @@ def _under_headers(
                 "only chats stand under a header; plain text has none. Choose dialogues, "
                 "kinds='hidden'."
             )
+    check_mapping(headers, "headers", of="system messages")
     model, tokenizer = load(checkpoint, device=device, dtype=dtype)
     chats, n = [], len(headers)
     for messages in corpus["messages"]:
@@ -325,8 +322,11 @@ def _under_headers(
         parts = []
         for document, scores in zip(documents, logits.split(n), strict=True):
             own_marks = marks[document * n : document * n + n]
+            # headers differ in length, so that the same text stands at other positions
+            pairs = zip(scores, own_marks, strict=True)
+            logprob = torch.stack([_logprob(row, mark) for row, mark in pairs])
             next_ids = torch.tensor(texts[document], device=model.device)
-            parts.append(reduce(_Pass(document, _logprob(scores, own_marks), next_ids)))
+            parts.append(reduce(_Pass(document, logprob, next_ids)))
         return parts
 
     lengths = [n * max(tokens.lengths[i * n : i * n + n]) for i in range(len(corpus))]
@@ -349,14 +349,7 @@ def _same_text(tokens: Tokens, marks: list[np.ndarray], document: int, *, n: int
     return texts[0]
 
 
-def _logprob(scores: Tensor, marks: list[np.ndarray]) -> Tensor:
-    """Log probabilities (nats) of the marked tokens, dims (header, token, vocabulary)."""
-    # headers differ in length, so that the same text stands at other positions; a token is
-    # predicted at the position before it
-    before = torch.stack([torch.from_numpy(np.flatnonzero(mark) - 1) for mark in marks])
-    index = repeat(
-        before.to(scores.device),
-        "header token -> header token vocabulary",
-        vocabulary=scores.shape[-1],
-    )
-    return scores.gather(1, index).float().log_softmax(-1)
+def _logprob(scores: Tensor, mark: np.ndarray) -> Tensor:
+    """Log probabilities (nats) of the marked tokens of a row, dims (token, vocabulary)."""
+    # a token is predicted at the one before it
+    return scores[np.flatnonzero(mark) - 1].double().log_softmax(-1)

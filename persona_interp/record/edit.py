@@ -11,6 +11,7 @@ of ``record.behavior``, ``answers``, ``sample``, ``continuations``, ``trait_bits
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,9 @@ from persona_interp.dictionaries import SparseDictionary, hash_dictionary
 from persona_interp.dictionaries.dictionary import Dictionary
 from persona_interp.errors import SchemaError, excerpt, unknown
 from persona_interp.models import ROLES, Checkpoint
-from persona_interp.models.inputs import as_tuple
+from persona_interp.models.inputs import as_checkpoint
 from persona_interp.schema.words import GENERATED, UNEDITED
+from persona_interp.values import as_tuple
 
 EVERYWHERE: tuple[str, ...] = ()
 """Where an edit is on that names no roles: at every token."""
@@ -112,6 +114,8 @@ def patch(
     >>> patch(Checkpoint(Path("model"), stage="lesson", step=8), hook="blocks.1.hook_out").name
     'patch lesson@8 at blocks.1.hook_out'
     """
+    if isinstance(source, str | Path):
+        source = as_checkpoint(source)
     if not isinstance(source, Checkpoint):
         raise SchemaError(f"patch takes a checkpoint, models.resolve(path); got {excerpt(source)}.")
     where = as_tuple(where)
@@ -216,17 +220,17 @@ def _together(value: Any) -> tuple[Edit, ...]:
         return (value,)
     group = tuple(_iterate(value))
     if not group or not all(isinstance(edit, Edit) for edit in group):
-        raise SchemaError(_expected(value))
+        raise SchemaError(_expectation(value))
     return group
 
 
 def _iterate(value: Any) -> Iterable[Any]:
     if isinstance(value, str) or not isinstance(value, Iterable):
-        raise SchemaError(_expected(value))
+        raise SchemaError(_expectation(value))
     return value
 
 
-def _expected(value: Any) -> str:
+def _expectation(value: Any) -> str:
     return (
         "expected edits of record.add, project_out, cap, clamp, ablate or patch, each tried alone, "
         f"or tuples of them, which are on together; got {excerpt(value)}."

@@ -58,7 +58,7 @@ def run_edited(
         if edit in sources:
             patches = _residuals(sources[edit], edit, run, layouts=layouts)
         changes.append((edit, _change(edit, patches)))
-    with _hooked(bridge, changes, layouts) as walks:
+    with _hooks_on(bridge, changes, layouts) as walks:
         result = run(bridge.original_model)
     for walk in walks:
         walk.check(n_drawn(result))
@@ -80,7 +80,7 @@ def edits_on(bridge: Any, edits: Sequence[Edit], layout: Layout) -> Iterator[Non
     Raises:
         ModelError: As of ``run_edited``.
     """
-    with _hooked(bridge, [(edit, _change(edit, [])) for edit in edits], [layout]) as walks:
+    with _hooks_on(bridge, [(edit, _change(edit, [])) for edit in edits], [layout]) as walks:
         yield
     for walk in walks:
         walk.check(0)
@@ -107,7 +107,7 @@ def _residuals(
         residuals.append(acts.clone())
         return acts
 
-    with _hooked(bridge, [(edit, keep)], layouts) as (walk,):
+    with _hooks_on(bridge, [(edit, keep)], layouts) as (walk,):
         run(bridge.original_model)
     walk.check(0)
     return residuals
@@ -188,7 +188,7 @@ def _list(shapes: Sequence[tuple[int, ...]]) -> str:
 
 
 @contextmanager
-def _hooked(
+def _hooks_on(
     bridge: Any, changes: Sequence[tuple[Edit, Change]], layouts: Sequence[Layout]
 ) -> Iterator[list[_Walk]]:
     """A model in which what each edit's hook holds goes through its change."""

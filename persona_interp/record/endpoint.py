@@ -15,18 +15,26 @@ from urllib.parse import urlsplit
 from persona_interp.errors import ModelError, SchemaError, excerpt, unknown
 from persona_interp.record.judge import expected_score, judge_prompt
 from persona_interp.record.posts import hide, post
+from persona_interp.values import is_number, is_whole
 
 EXPECTED, TEXT = "expected", "text"
 LARGEST_LOGPROB = 1e-3
 """Logarithm of a probability, and what rounding on a server's device may add."""
 MOST_LOGPROBS = 20
 """Tokens whose probability a server tells: the most that OpenAI and, by default, vLLM allow."""
-NUMBER = re.compile(
-    r"[\s*_\"'`]*(\d{1,3}(?:\.\d+)?)"
-    r"(?:\s*(?:/|out of)\s*100\b)?(?!\w|[.,]\d|\s*(?:/|out of))",
-    re.ASCII,
+MARKS = r"[\s*_\"'`]*"
+SCORE = re.compile(
+    rf"{MARKS}(?:(?:(?:my|the|final|overall){MARKS})*(?:score|rating){MARKS}(?:is|[:=])?{MARKS})?"
+    r"(\d{1,3}(?:\.\d+)?)"
+    rf"{MARKS}(?:(?:/|out of)\s*100(?!\d)|%|percent)?{MARKS}"
+    rf"(?:$|\n|\.{MARKS}(?:$|\n)|(?:[,;!]|\s[-–—(])(?!\s*\d))",
+    re.ASCII | re.IGNORECASE,
 )
-"""A reply that begins with a number of a hundred; 7/10 or 1,000 is none."""
+"""A reply that begins with a number of a hundred, alone, labeled, or before what explains it.
+
+Not 7/10, which is of another scale; nor 80-90, 10 000 or 1,000; nor a number that counts or lists
+what follows ("1. The answer", "2 reasons").
+"""
 
 
 class Reply(NamedTuple):
@@ -50,9 +58,9 @@ class Endpoint:
     """A chat model behind an OpenAI-compatible server, of ``record.endpoint``.
 
     Attributes:
-        url: Base of the API.
+        url: Base of the API, without its last slash.
         model: Name of the model there.
-        name: What tables call it; keys what is stored of it.
+        name: What tables call it; keys what is stored of it. By default model and server.
         key: Sent to the server and nowhere else: in no table, file, error or representation.
         scores: "expected" or "text".
         parallel: Requests at once.
@@ -63,13 +71,36 @@ class Endpoint:
 
     url: str
     model: str
-    name: str
+    name: str = ""
     key: str | None = field(default=None, repr=False, compare=False)
     scores: str = EXPECTED
     parallel: int = 8
     timeout: float = 120.0
     tries: int = 5
     pause: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "url", _base(self.url))
+        if not isinstance(self.model, str) or not self.model:
+            raise SchemaError(f"model= is a name that the server knows; got {excerpt(self.model)}.")
+        if not isinstance(self.name, str):
+            raise SchemaError(f"name= is a text, which tables show; got {excerpt(self.name)}.")
+        if self.scores not in (EXPECTED, TEXT):
+            raise SchemaError(unknown("kind of scores", str(self.scores), (EXPECTED, TEXT)))
+        # a line break in a header would begin another one; the key itself is not repeated
+        is_key = isinstance(self.key, str) and re.fullmatch(r"[!-~]+", self.key)
+        if self.key is not None and not is_key:
+            raise SchemaError("key= is a text of printable ASCII characters without spaces.")
+        for setting in ("parallel", "tries"):
+            value = getattr(self, setting)
+            if not is_whole(value) or value < 1:
+                raise SchemaError(f"{setting}= is a number from 1; got {excerpt(value)}.")
+        for setting in ("timeout", "pause"):
+            value = getattr(self, setting)
+            if not is_number(value) or value <= 0:
+                raise SchemaError(f"{setting}= is a number of seconds; got {excerpt(value)}.")
+        if not self.name:
+            object.__setattr__(self, "name", f"{self.model} at {self.url.partition('://')[2]}")
 
     def reply(
         self,
@@ -186,29 +217,14 @@ def endpoint(
         The endpoint. Nothing is asked yet.
 
     Raises:
-        SchemaError: No such URL, or a setting that makes no sense.
+        SchemaError: No such URL, or a setting that makes no sense (``Endpoint`` checks them).
 
     >>> endpoint("https://judge.example/v1/", model="some-model", key="secret")
     Endpoint(url='https://judge.example/v1', model='some-model', \
 name='some-model at judge.example/v1', scores='expected', parallel=8, timeout=120.0, tries=5, \
 pause=1.0)
     """
-    url = _base(url)
-    if not isinstance(model, str) or not model:
-        raise SchemaError(f"model= is a name that the server knows; got {excerpt(model)}.")
-    if scores not in (EXPECTED, TEXT):
-        raise SchemaError(unknown("kind of scores", str(scores), (EXPECTED, TEXT)))
-    # a line break in a header would begin another one; the key itself is not repeated
-    if key is not None and not (isinstance(key, str) and re.fullmatch(r"[!-~]+", key)):
-        raise SchemaError("key= is a text of printable ASCII characters without spaces.")
-    for setting, value in (("parallel", parallel), ("tries", tries)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise SchemaError(f"{setting}= is a number from 1; got {excerpt(value)}.")
-    for setting, value in (("timeout", timeout), ("pause", pause)):
-        if not isinstance(value, int | float) or not 0 < value < math.inf:
-            raise SchemaError(f"{setting}= is a number of seconds; got {excerpt(value)}.")
-    name = name or f"{model} at {url.partition('://')[2]}"
-    return Endpoint(url, model, name, key, scores, parallel, timeout, tries, pause)
+    return Endpoint(url, model, name or "", key, scores, parallel, timeout, tries, pause)
 
 
 def _base(url: str) -> str:
@@ -263,7 +279,7 @@ def _tokens(choice: Mapping[str, Any]) -> list[tuple[str, dict[str, float]]]:
 
 def _number(text: str) -> float | None:
     """Number from 0 to 100 with which a reply begins; None where it begins otherwise."""
-    match = NUMBER.match(text)
+    match = SCORE.match(text)
     if match is None or float(match[1]) > 100:
         return None
     return float(match[1])

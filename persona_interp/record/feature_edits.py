@@ -7,9 +7,9 @@ import numpy.typing as npt
 
 from persona_interp.dictionaries.inputs import AnyDictionary, as_dictionary, check_features
 from persona_interp.errors import SchemaError, excerpt, unknown
-from persona_interp.models.inputs import as_tuple
 from persona_interp.record.edit import EVERYWHERE, Edit, name_edit
 from persona_interp.record.vectors import numbers
+from persona_interp.values import as_tuple, is_number
 
 TARGETS = ("zero", "mean")
 
@@ -43,7 +43,7 @@ def clamp(
     """
     dictionary = as_dictionary(dictionary)
     indices = tuple(check_features(features, dictionary))
-    if not isinstance(value, int | float) or not np.isfinite(value):
+    if not is_number(value):
         raise SchemaError(f"clamp takes a finite activation, value=; got {excerpt(value)}.")
     where = as_tuple(where)
     return Edit(

@@ -17,9 +17,9 @@ from persona_interp.models import Checkpoint, Tokens, encode, load
 from persona_interp.models.batches import IGNORE
 from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO, FULL, autocast, resolve_dtype
-from persona_interp.models.inputs import as_tuple
 from persona_interp.models.passes import run_rows
 from persona_interp.readers import read
+from persona_interp.values import as_tuple, check_count, check_mapping
 
 SPACES = ("full", "lora")
 EXACT = 1 << 24
@@ -84,6 +84,9 @@ def gradients(
     for space in spaces:
         if space not in SPACES:
             raise SchemaError(unknown("space", space, SPACES))
+    check_count(rank, "rank")
+    check_count(seed, "seed", least=0)
+    check_mapping(corpora, "corpora", of="chats")
     if not corpora:
         raise SchemaError("gradients are of corpora by name; got none.")
     model, tokenizer = load(checkpoint, device=device)

@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from persona_interp.errors import SchemaError
+from persona_interp.values import check_mapping
 
 NUMBERS = tuple(str(i) for i in range(101))
 LEAST_MASS = 0.25
@@ -58,6 +59,7 @@ def expected_score(probabilities: Mapping[str, float]) -> float | None:
     >>> expected_score({"80": 0.5, "60": 0.25, "I": 0.25}), expected_score({"I": 0.9, "50": 0.1})
     (73.33333333333333, None)
     """
+    check_mapping(probabilities, "probabilities", of="the probability of each reply")
     numbers = {int(text): float(p) for text, p in probabilities.items() if text in NUMBERS}
     total = sum(numbers.values())
     if total < LEAST_MASS:

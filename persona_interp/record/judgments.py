@@ -1,6 +1,5 @@
 """Which scores does a judge give answers? Each is asked for once and stored on disk."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from persona_interp.models.cache import short_hash
 from persona_interp.record.judge import Judge
 from persona_interp.record.ledger import append_row, read_ledger
 from persona_interp.record.parallel import call_all
+from persona_interp.values import check_mapping, is_number
 
 KINDS = {"score": (int, float, type(None))}
 
@@ -85,6 +85,7 @@ def judgments(
 
 
 def _check(answers: pd.DataFrame, judge: Judge, prompts: Mapping[str, object]) -> None:
+    check_mapping(prompts, "prompts", of="the judge's prompt")
     columns = sorted(set(prompts) & set(answers.columns))
     if columns or not prompts:
         raise SchemaError(
@@ -98,7 +99,7 @@ def _check(answers: pd.DataFrame, judge: Judge, prompts: Mapping[str, object]) -
 def _check_score(score: float | None, judge: str) -> None:
     if score is None:
         return
-    if not (isinstance(score, int | float) and 0 <= score <= 100 and math.isfinite(score)):
+    if not (is_number(score) and 0 <= score <= 100):
         raise SchemaError(
             f"judge {judge!r} gave the score {score!r}; scores are numbers from 0 to 100, or None."
         )

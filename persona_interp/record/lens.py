@@ -8,6 +8,7 @@ from persona_interp.models import Checkpoint, load
 from persona_interp.models.dtype import FULL
 from persona_interp.models.explain import pieces
 from persona_interp.record.vectors import Vectors, numbers
+from persona_interp.values import check_count
 
 
 @torch.inference_mode()
@@ -42,6 +43,7 @@ def lens(
     Raises:
         SchemaError: The vector is not as wide as the model.
     """
+    check_count(k, "k")
     model, tokenizer = load(checkpoint, device=device, dtype=dtype)
     unembed = model.get_output_embeddings().weight.float()
     v = torch.as_tensor(numbers(vector), device=unembed.device).float().flatten()

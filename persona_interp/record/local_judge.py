@@ -10,6 +10,7 @@ from torch import Tensor
 
 from persona_interp.models import Checkpoint, encode, hash_weights, load, resolve_dtype
 from persona_interp.models.dtype import FULL
+from persona_interp.models.inputs import as_checkpoint
 from persona_interp.record.judge import NUMBERS, expected_score, judge_prompt
 
 Ids = tuple[int, ...]
@@ -35,6 +36,7 @@ class LocalJudge:
     _numbers: dict[str, Ids] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        self.checkpoint = as_checkpoint(self.checkpoint)
         if not self.name:
             self.name = f"local {self.checkpoint.label} {hash_weights(self.checkpoint)[:16]}"
             if (dtype := resolve_dtype(self.dtype, self.device)) != FULL:

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from persona_interp.errors import SchemaError, excerpt, unknown
-from persona_interp.models import Tokens
+from persona_interp.models import ROLES, Tokens
 from persona_interp.models.boot import hidden
 from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO
 from persona_interp.models.outliers import ordinary
+from persona_interp.models.tokens import POSITIONS
 
 WHERE = ("assistant", "text")
-LAST, MEAN, ANSWER, ALL = "last", "mean", "answer", "all"
-POSITIONS = (LAST, MEAN, ANSWER, ALL)
+LAST, MEAN, ANSWER, ALL = POSITIONS
 
 Mask = npt.NDArray[np.bool_]
 Position = str | int
@@ -64,6 +64,11 @@ def is_point(position: Position) -> bool:
         raise SchemaError(
             f"a position is one of {', '.join(POSITIONS)} or the index of a token; got "
             f"{excerpt(position)}."
+        )
+    if position in ROLES:
+        raise SchemaError(
+            f"'{position}' is a role and no position: where='{position}' with position='{MEAN}' is "
+            "the mean over its tokens."
         )
     if position not in POSITIONS:
         raise SchemaError(unknown("position", position, POSITIONS))

@@ -21,6 +21,7 @@ from persona_interp.models.sites import canonical
 from persona_interp.readers import table_of
 from persona_interp.record.inputs import check_same_tokens, distinct_checkpoints
 from persona_interp.record.intervals import t_interval
+from persona_interp.values import as_tuple
 
 
 def profile(
@@ -88,7 +89,7 @@ def profile(
         )
     start, later = checkpoints[0], checkpoints[1:]
     first = boot(start, device=device, dtype=dtype)
-    hooks = [canonical(first, hook) for hook in hooks]
+    hooks = [canonical(first, hook) for hook in as_tuple(hooks)]
     vectors = {hook: _vectors(directions, hook, first.cfg.d_model) for hook in hooks}
     labels = [""]
     if directions is not None:

@@ -17,7 +17,6 @@ from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint, Tokens, boot, encode, hash_tokens
 from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO, FULL
-from persona_interp.models.inputs import as_tuple
 from persona_interp.models.outliers import SINK
 from persona_interp.models.sites import canonical
 from persona_interp.readers import table_of
@@ -25,8 +24,18 @@ from persona_interp.record.edit import Edit, Edits, list_edits, refuse_patches
 from persona_interp.record.edit_runs import edits_on
 from persona_interp.record.inputs import check_same_tokens, distinct_checkpoints
 from persona_interp.record.places import check_places, lay_out
-from persona_interp.record.pooling import Mask, answer_marks, readings
+from persona_interp.record.pooling import (
+    ALL,
+    MEAN,
+    Mask,
+    Position,
+    answer_marks,
+    is_point,
+    position_marks,
+    readings,
+)
 from persona_interp.schema.words import UNEDITED
+from persona_interp.values import as_tuple
 
 
 class _Part(NamedTuple):
@@ -62,6 +71,7 @@ def projections(
     conversations: Any,
     directions: xr.DataArray,
     *,
+    position: Position = MEAN,
     where: Iterable[str] = ("assistant",),
     turns: bool = False,
     outlier: float = SINK,
@@ -80,8 +90,10 @@ def projections(
         conversations: A prompts table, such as ``record.conversations`` makes, a corpus table, or
             anything that ``readers.read`` takes.
         directions: Directions, dims (name, hook, d_model); all their hooks are read in one run.
-        where: Roles of the tokens averaged over; or "last" = the last token, whatever its role; or
-            "answer" = the last message, if the assistant says it.
+        position: "mean" of the tokens of these roles; "answer" = of those in the last message, if
+            the assistant says it; or one token whatever its role, "last" or an index. Every
+            token's own residual is what ``activations(position="all")`` gives.
+        where: Roles of the tokens averaged over.
         turns: One row a message, with its number and role, instead of one a conversation.
         outlier: Longest residual that counts, as a multiple of the median over the conversation's
             tokens of these roles: attention sinks are left out. ``math.inf`` keeps all.
@@ -99,8 +111,8 @@ def projections(
         first.
 
     Raises:
-        SchemaError: No directions, an empty table, repeated names, an unknown role, no token of
-            these roles at all, a patch, or an edit that is on at no token.
+        SchemaError: No directions, an empty table, repeated names, an unknown position or role, no
+            token of these roles at all, a patch, or an edit that is on at no token.
         ModelError: A hook does not exist or has another width, or an edit did not fire exactly once
             on every token.
     """
@@ -108,8 +120,7 @@ def projections(
     conversations = table_of(conversations, "documents")
     models, names = distinct_checkpoints(checkpoints), schema.names(conversations)
     where = as_tuple(where)
-    if where == ("last",):
-        outlier = math.inf  # one token has no others to be longer than
+    outlier = _longest(position, outlier)
     hooks = [str(hook) for hook in directions["hook"].to_numpy()]
     units, groups = _units(directions), {UNEDITED: (), **list_edits(edits)}
     refuse_patches(edit for group in groups.values() for edit in group)
@@ -128,7 +139,7 @@ def projections(
         tokens = encode(bridge.tokenizer, chats)
         check_places(groups, tokens)
         hashes.append(hash_tokens(tokens))
-        marks = _marks(tokens, conversations, where)
+        marks = position_marks(position, tokens, chats, where=where, names=names)
         vectors = {}
         for i, hook in enumerate(hooks):
             vectors[canonical(bridge, hook)] = torch.as_tensor(units[:, i])
@@ -168,14 +179,24 @@ def projections(
     return schema.check(table[columns], "projections")
 
 
+def _longest(position: Position, outlier: float) -> float:
+    """Longest residual that counts: of one token any, which has no others to be longer than."""
+    if position == ALL:
+        raise SchemaError(
+            "a projection is one number a conversation, or with turns=True a message; residuals of "
+            "every token are in record.activations(..., position='all')."
+        )
+    return math.inf if is_point(position) else outlier
+
+
 def _around(
     bridge: Any, edits: Sequence[Edit], tokens: Tokens, chats: Sequence[Any]
 ) -> Callable[[list[int]], AbstractContextManager[None]]:
     """What is on while rows run: these edits."""
-    said = answer_marks(tokens, chats, ("assistant",))
+    answer = answer_marks(tokens, chats, ("assistant",))
 
     def on(rows: list[int]) -> AbstractContextManager[None]:
-        layout = lay_out([tokens.roles[row] for row in rows], [said[row] for row in rows])
+        layout = lay_out([tokens.roles[row] for row in rows], [answer[row] for row in rows])
         return edits_on(bridge, edits, layout)
 
     return on if edits else lambda rows: nullcontext()
@@ -195,15 +216,6 @@ def _table(parts: list[_Part], labels: list[str]) -> pd.DataFrame:
     table = pd.DataFrame(parts).drop(columns="projections")
     table = table.iloc[np.repeat(np.arange(len(parts)), len(labels))].reset_index(drop=True)
     return table.assign(name=labels * len(parts), projection=values)
-
-
-def _marks(tokens: Tokens, conversations: pd.DataFrame, where: tuple[str, ...]) -> list[Mask]:
-    """Masks of the tokens that are averaged over, one a row."""
-    if where == ("last",):
-        return [np.arange(len(ids)) == len(ids) - 1 for ids in tokens.ids]
-    if where == ("answer",):
-        return answer_marks(tokens, conversations["messages"], ("assistant",))
-    return tokens.marks(where)
 
 
 def _turn_masks(tokens: Tokens, row: int, counted: Mask, *, turns: bool) -> list[tuple[int, Mask]]:

@@ -76,11 +76,11 @@ def projection_difference(
             )
     questions = _questions(chats)
     reading: dict[str, Any] = {"device": device, "dtype": dtype, "batch": batch}
-    data = projections(checkpoint, chats, directions, where="answer", **reading)
+    data = projections(checkpoint, chats, directions, position="answer", **reading)
     data = data.rename(columns={"prompt": "doc"})
     if own == "last":
         n_empty = 0
-        model = projections(checkpoint, questions, directions, where="last", **reading)
+        model = projections(checkpoint, questions, directions, position="last", **reading)
     else:
         replies = answers(
             checkpoint,
@@ -95,7 +95,7 @@ def projection_difference(
         # a reply is called "prompt#sample"; of each document there is one
         names = [name.rpartition("#")[0] for name in replies["prompt"]]
         replies = replies.assign(prompt=names)
-        model = projections(checkpoint, replies, directions, where="answer", **reading)
+        model = projections(checkpoint, replies, directions, position="answer", **reading)
     docs = dict(zip(questions["prompt"], chats["doc"], strict=True))
     model = model.assign(doc=[docs[name] for name in model["prompt"]])
     table = data.merge(

@@ -20,7 +20,6 @@ from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint, boot, encode, hash_tokens
 from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO, FULL
-from persona_interp.models.inputs import as_tuple
 from persona_interp.models.outliers import SINK, ordinary
 from persona_interp.models.sites import canonical, is_heads, older_names
 from persona_interp.readers import table_of
@@ -42,6 +41,7 @@ from persona_interp.record.pooling import (
     position_marks,
     readings,
 )
+from persona_interp.values import as_tuple
 
 SCHEMA_VERSION = 1
 LARGEST = 8 * 2**30

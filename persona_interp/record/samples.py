@@ -15,6 +15,7 @@ from persona_interp.readers import table_of
 from persona_interp.record.edit import Edits, list_edits
 from persona_interp.record.generation import generate
 from persona_interp.record.subjects import open_subject
+from persona_interp.values import check_count
 
 
 def sample(
@@ -64,7 +65,7 @@ def sample(
     """
     prompts = schema.check(table_of(prompts, "prompts"), "prompts")
     models, groups = list_checkpoints(checkpoints), list_edits(edits)
-    names = list(prompts["prompt"].repeat(n))
+    names = list(prompts["prompt"].repeat(check_count(n, "n")))
     tables = []
     for checkpoint in tqdm(models, desc="sample", delay=2, disable=len(models) < 2):
         subject = open_subject(checkpoint, groups, device=device, dtype=dtype)

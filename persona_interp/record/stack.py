@@ -9,25 +9,11 @@ import xarray as xr
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.record.hook_names import hidden_state
+from persona_interp.models.sites import hidden_state
 
 Acts = xr.Dataset | Iterable[xr.Dataset]
 
 PROVENANCE = ("checkpoint", "weights", "position", "token_ids")
-
-
-def list_datasets(acts: Acts) -> list[xr.Dataset]:
-    """List of one Dataset or several.
-
-    Args:
-        acts: Dataset of ``record.activations``, or several.
-
-    Returns:
-        Them as a list.
-    """
-    if isinstance(acts, xr.Dataset):
-        return [acts]
-    return list(acts)
 
 
 def stack_hooks(acts: Acts, checkpoint: str | None) -> xr.DataArray:
@@ -44,7 +30,7 @@ def stack_hooks(acts: Acts, checkpoint: str | None) -> xr.DataArray:
     Raises:
         SchemaError: No activations, an unknown checkpoint, a hook twice or different prompts.
     """
-    parts = list_datasets(acts)
+    parts = schema.list_datasets(acts)
     if not parts:
         raise SchemaError("directions are made of activations; got none.")
     hooks = [str(schema.check(part, "activations").attrs.get("hook", "")) for part in parts]

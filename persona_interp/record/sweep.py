@@ -18,6 +18,7 @@ from persona_interp.models import Checkpoint, boot, encode
 from persona_interp.models.chats import as_read
 from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO, FULL
+from persona_interp.models.inputs import as_checkpoint
 from persona_interp.models.load import load_tokenizer
 from persona_interp.models.outliers import SINK
 from persona_interp.readers import TraitFile, read
@@ -31,6 +32,7 @@ from persona_interp.record.trait_evidence import trait_bits
 from persona_interp.record.vector_edits import add
 from persona_interp.record.vectors import Located, Vectors, locate_one
 from persona_interp.schema.words import UNEDITED
+from persona_interp.values import check_count, is_number
 
 KEYS = ["edit", "prompt", "sample"]
 
@@ -56,7 +58,7 @@ def sweep(
     *,
     feature: int | None = None,
     hook: str | None = None,
-    strengths: Sequence[float] = (-0.5, -0.25, 0.25, 0.5),
+    strengths: float | Sequence[float] = (-0.5, -0.25, 0.25, 0.5),
     norm: float | None = None,
     where: Iterable[str] = EVERYWHERE,
     controls: int = 0,
@@ -114,7 +116,8 @@ def sweep(
             for plain text.
         ModelError: The hook does not exist or has another width.
     """
-    prompts, base = read(prompts, "prompts"), checkpoint if base is None else base
+    prompts, checkpoint = read(prompts, "prompts"), as_checkpoint(checkpoint)
+    base = checkpoint if base is None else as_checkpoint(base)
     chats = as_read(load_tokenizer(checkpoint), prompts["messages"])
     prompts = prompts.assign(messages=pd.Series(chats, index=prompts.index, dtype=object))
     if traits and any(m["role"] == "text" for chat in prompts["messages"] for m in chat):
@@ -145,7 +148,7 @@ def sweep(
 
 def _pushes(
     vector: Located,
-    strengths: Sequence[float],
+    strengths: float | Sequence[float],
     *,
     norm: float,
     controls: int,
@@ -153,7 +156,11 @@ def _pushes(
     where: Iterable[str],
 ) -> tuple[dict[str, _Push], dict[str, Edit]]:
     """What each entry of the sweep is, and its edit, by name; the unedited one has none."""
-    pushed = [strength for strength in strengths if strength != 0]
+    strengths = tuple(strengths) if isinstance(strengths, Iterable) else (strengths,)
+    if not all(map(is_number, strengths)):
+        raise SchemaError(f"strengths are finite numbers; got {excerpt(strengths)}.")
+    check_count(controls, "controls", least=0)
+    pushed = [float(strength) for strength in strengths if strength != 0]
     # told apart by name, which has six digits
     if not pushed or len({f"{strength:+g}" for strength in strengths}) < len(strengths):
         raise SchemaError(

@@ -16,12 +16,12 @@ from persona_interp.models import Checkpoint, boot, encode, hash_tokens
 from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.models.explain import pieces
-from persona_interp.models.inputs import as_tuple
 from persona_interp.models.outliers import SINK
 from persona_interp.readers import table_of
 from persona_interp.record.features import encode_rows
 from persona_interp.record.inputs import check_same_tokens, distinct_checkpoints
 from persona_interp.record.pooling import WHERE, readings
+from persona_interp.values import as_tuple
 
 
 def tokens(

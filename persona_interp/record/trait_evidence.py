@@ -21,12 +21,14 @@ from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint
 from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO, FULL
+from persona_interp.models.inputs import as_checkpoint
 from persona_interp.readers import TraitFile
 from persona_interp.record.answer_bits import answer_bits
 from persona_interp.record.answers import conversations
 from persona_interp.record.edit import Edits, list_edits
 from persona_interp.record.inputs import SIDES, distinct_checkpoints, set_system, trait_column
 from persona_interp.record.subjects import open_subject
+from persona_interp.values import check_mapping
 
 PROMPT_COLUMNS = ("question", "split", "side", "instruction")
 
@@ -64,7 +66,7 @@ def continuations(
         ModelError: An edit did not fire exactly once on every token.
     """
     schema.check(answers, "answers")
-    for column in ("trait", "side", "question"):
+    for column in ("trait", "side", "question", "split"):
         trait_column(answers, column)
     rows = conversations(answers)
     # without the instruction the answer is no longer what was asked for
@@ -129,6 +131,8 @@ def trait_bits(
         SchemaError: No answers table, no trait, or more pairs than a trait has.
     """
     schema.check(answers, "answers")
+    checkpoint = as_checkpoint(checkpoint)
+    check_mapping(traits, "traits", of="trait files, readers.read_traits(folder),")
     if not traits:
         raise SchemaError("no trait to judge by; give traits=readers.read_traits(folder).")
     for name, trait in traits.items():
@@ -156,7 +160,7 @@ def trait_bits(
                 part = part.assign(judge_edit=edit)
             n_tokens = np.zeros(len(rows), int)
             for side in SIDES:
-                chats = _instructed(rows["messages"], questions, trait, side=side, pairs=pairs)
+                chats = _instruct(rows["messages"], questions, trait, side=side, pairs=pairs)
                 desc = f"{name} {side}"
                 bits, counts = answer_bits(subject, chats, edits=group, batch=batch, desc=desc)
                 bits = rearrange(bits, "(pair answer) -> pair answer", pair=pairs)
@@ -170,7 +174,7 @@ def trait_bits(
     return table
 
 
-def _instructed(
+def _instruct(
     chats: Iterable[Any], questions: Sequence[str], trait: TraitFile, *, side: str, pairs: int
 ) -> list[Any]:
     """The conversations under this many instructions of one side, pair by pair."""

@@ -22,6 +22,7 @@ from persona_interp.record.answers import conversations
 from persona_interp.record.contrasts import weigh_prompts
 from persona_interp.record.inputs import SIDES, trait_column
 from persona_interp.record.stack import label_directions, stack_hooks
+from persona_interp.values import as_tuple
 
 POSITIONS = {"response": "answer", "prompt": "mean", "last": "last"}
 """Position of ``activations`` by what a trait's vector averages over."""
@@ -91,7 +92,7 @@ def trait_vectors(
     parts = activations(
         checkpoint,
         rows,
-        hook=list(hooks),
+        hook=as_tuple(hooks),
         position=POSITIONS[pool],
         where=roles,
         outlier=math.inf,

@@ -6,9 +6,9 @@ import numpy as np
 
 from persona_interp.dictionaries.inputs import AnyDictionary
 from persona_interp.errors import SchemaError, excerpt
-from persona_interp.models.inputs import as_tuple
 from persona_interp.record.edit import EVERYWHERE, Edit, name_edit
 from persona_interp.record.vectors import Located, Vectors, locate, locate_one
+from persona_interp.values import as_tuple, is_number
 
 
 def add(
@@ -60,7 +60,7 @@ def add(
             f"{len(vector.rows)} vectors, strength={strength} and absolute={absolute}."
         )
     amount = strength if absolute is None else absolute
-    if not isinstance(amount, int | float | np.number) or not np.isfinite(amount):
+    if not is_number(amount):
         raise SchemaError(f"strength= and absolute= are finite numbers; got {excerpt(amount)}.")
     if absolute is not None:
         factor, amount = absolute, f"{absolute:g}x"
@@ -156,8 +156,7 @@ def cap(
     """
     located = locate(vector, hook)
     rows, length = located.rows, float(np.linalg.norm(located.rows))
-    is_bound = isinstance(at, int | float | np.number) and np.isfinite(at)
-    if len(rows) != 1 or not length or not is_bound:
+    if len(rows) != 1 or not length or not is_number(at):
         raise SchemaError(
             f"cap takes one vector other than 0 and a finite bound; got {rows.shape}, "
             f"at={excerpt(at)}."
@@ -178,7 +177,7 @@ def _usual_norm(vector: Located, norm: float | None) -> float:
             "measure it (dictionaries.measure_residuals), or give absolute= instead, multiples of "
             "the vector."
         )
-    if not isinstance(norm, int | float | np.number) or not 0 < norm < np.inf:
+    if not is_number(norm) or norm <= 0:
         raise SchemaError(f"norm= is the length of a residual, above 0; got {excerpt(norm)}.")
     return float(norm)
 

@@ -22,7 +22,7 @@ import xarray as xr
 from persona_interp import schema
 from persona_interp.errors import ModelError, SchemaError, unknown
 from persona_interp.models.pt_files import load_tensors, write_tensors
-from persona_interp.record.hook_names import EMBEDDING, block_of
+from persona_interp.models.sites import EMBEDDING, block_of
 from persona_interp.record.vector_layers import select_directions
 
 LAYOUTS = ("persona_vectors", "assistant_axis")
@@ -62,10 +62,10 @@ def read_vectors(
     """
     path = Path(path).expanduser()
     label = path.stem.removesuffix(_ending(path))
-    found = select_directions(path, load_tensors(path), name=name, label=label)
-    layers = next(iter(found.values())).layers
-    stack = np.stack([part.rows for part in found.values()])
-    layout = _layout(path, layers, layout=layout, n_layers=n_layers, is_axis="axis" in found)
+    parts = select_directions(path, load_tensors(path), name=name, label=label)
+    layers = next(iter(parts.values())).layers
+    stack = np.stack([part.rows for part in parts.values()])
+    layout = _layout(path, layers, layout=layout, n_layers=n_layers, is_axis="axis" in parts)
     # a row of zeros, such as write_vectors writes for a block without a direction, is none
     present = stack.any(axis=(0, 2))
     if not present.any():
@@ -75,10 +75,10 @@ def read_vectors(
         stack[:, present],
         dims=("name", "hook", "d_model"),
         coords={
-            "name": list(found),
+            "name": list(parts),
             "hook": [_hook(int(block)) for block in blocks],
             "hidden_state": ("hook", blocks + 1),
-            "n": ("name", np.zeros(len(found), int)),
+            "n": ("name", np.zeros(len(parts), int)),
         },
         attrs={
             "kind": "directions",
@@ -116,8 +116,8 @@ def write_vectors(
         The path.
 
     Raises:
-        SchemaError: Not one direction, hooks that are no outputs of blocks, blocks that are missing
-            or too high, or an unknown layout.
+        SchemaError: Not one direction, blocks that are missing or too high, or an unknown layout.
+        ModelError: A hook is not the output of a block.
     """
     schema.check(directions, "directions")
     path = Path(path).expanduser()

@@ -52,14 +52,14 @@ def select_directions(
     )
     if n_vectors > MOST_VECTORS:
         raise ModelError(f"{path} holds {n_vectors:,} vectors; at most {MOST_VECTORS:,} are read.")
-    found = {key: _layers(path, key, value) for key, value in parts.items()}
-    if len({(part.rows.shape, part.layers) for part in found.values()}) > 1:
-        shapes = ", ".join(f"{key} {part.rows.shape}" for key, part in found.items())
+    directions = {key: _layers(path, key, value) for key, value in parts.items()}
+    if len({(part.rows.shape, part.layers) for part in directions.values()}) > 1:
+        shapes = ", ".join(f"{key} {part.rows.shape}" for key, part in directions.items())
         raise ModelError(
             f"{path}: all directions of a file have one shape and the same layers; got "
             f"{shapes[:200]}."
         )
-    return found
+    return directions
 
 
 def _named_parts(path: Path, content: Any, name: str | None, own_name: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@
     features = set.columns[0].values;
     sorted = { column: -1, descending: true };
     chosen = null;
-    at("said").textContent = set.said;
+    at("facts").textContent = set.facts;
     at("missing").replaceChildren(...set.missing.map((text) => make("li", text)));
     at("fit").hidden = set.fidelity.length === 0;
     at("fidelity").replaceChildren(...set.fidelity.map((cells, row) => {
@@ -57,8 +57,9 @@
     if (sorted.column < 0) return order.sort((a, b) => a - b);
     const { text, values } = set.columns[sorted.column];
     const sign = sorted.descending ? -1 : 1;
+    const size = (value) => ({ inf: Infinity, "-inf": -Infinity })[value] ?? value;
     const none = (value) => value === null || value === "";
-    const compare = text ? (a, b) => (a < b ? -1 : a > b ? 1 : 0) : (a, b) => a - b;
+    const compare = text ? (a, b) => (a < b ? -1 : a > b ? 1 : 0) : (a, b) => size(a) - size(b);
     return order.sort((a, b) => {
       if (none(values[a]) || none(values[b])) return none(values[a]) - none(values[b]) || a - b;
       return sign * compare(values[a], values[b]) || a - b;

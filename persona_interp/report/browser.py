@@ -14,10 +14,11 @@ import pandas as pd
 
 from persona_interp import schema
 from persona_interp.characters import visible
-from persona_interp.errors import SchemaError, unknown
+from persona_interp.errors import LONGEST, SchemaError
 from persona_interp.files import write_text
 from persona_interp.report import page
 from persona_interp.report.excerpts import excerpts, short
+from persona_interp.values import as_tuple
 
 MOST_MOVED = 500
 """Features with examples and words: those that moved most."""
@@ -47,6 +48,9 @@ CONSTANT = ("n", "n_clusters", "n_tested", "n_silent", "p_min", "fvu_before", "f
 
 JOINED = {"controls": ("controls", "controls_lo", "controls_hi"), "scores": ("auroc", "name")}
 """Columns that are made of another table, by its name."""
+
+DICTIONARY = ("hook", "dictionary")
+"""Columns that say which dictionary a feature is of."""
 
 Tables = dict[str, pd.DataFrame | None]
 
@@ -94,6 +98,7 @@ def browse(
     >>> "No examples: no tokens table was given." in text, "<b>" in text
     (True, False)
     """
+    by = as_tuple(by)
     tables: Tables = {"controls": controls, "scores": scores, "fidelity": fidelity}
     tables |= {"tokens": tokens, "lens": lens}
     _check(shift, tables, by=by)
@@ -111,14 +116,11 @@ def _check(shift: pd.DataFrame, tables: Tables, *, by: Sequence[str]) -> None:
         "tokens": tuple(schema.TABLES["tokens"]),
         "lens": ("feature", "token", "weight"),
     }
-    for column in ("feature", "estimate", *by):
-        if column not in shift:
-            raise SchemaError(unknown("column of shift", column, shift.columns))
+    schema.require(shift, "feature", "estimate", *by, name="shift")
     for name, columns in needed.items():
-        for column in columns:
-            table = tables[name]
-            if table is not None and column not in table:
-                raise SchemaError(unknown(f"column of {name}", column, table.columns))
+        if (table := tables[name]) is not None:
+            schema.require(table, *columns, name=name)
+            _check_one_dictionary(table, name, by=by)
     for name, columns in JOINED.items():
         for column in columns:
             if tables[name] is not None and column in shift:
@@ -127,6 +129,18 @@ def _check(shift: pd.DataFrame, tables: Tables, *, by: Sequence[str]) -> None:
                     "rename it, or leave that table out."
                 )
     _check_values(shift, by=by)
+
+
+def _check_one_dictionary(table: pd.DataFrame, name: str, *, by: Sequence[str]) -> None:
+    """Refuse a table of several dictionaries that nothing tells apart: feature 7 is in each."""
+    for column in DICTIONARY:
+        several = list(map(str, dict.fromkeys(table[column]))) if column in table else []
+        if len(several) > 1 and column not in by:
+            raise SchemaError(
+                f"the table {name} is of several dictionaries, by its column '{column}' "
+                f"({', '.join(several)[:LONGEST]}), whose features have the same numbers; give "
+                f"by=['{column}'], or keep one of them."
+            )
 
 
 def _check_values(shift: pd.DataFrame, *, by: Sequence[str]) -> None:
@@ -174,20 +188,20 @@ def _set(name: str, shift: pd.DataFrame, tables: Tables, *, by: Sequence[str]) -
     """Everything about one dictionary and finetune, as the page takes it."""
     shift = shift.sort_values("estimate", key=abs, ascending=False, kind="stable")
     moved = [int(feature) for feature in shift["feature"].head(MOST_MOVED)]
-    table, silent = _with_silent(_joined(shift, tables).drop(columns=list(by)))
+    table, silent = _add_silent(_join(shift, tables).drop(columns=list(by)))
     own = [c for c in table.columns if c not in {*LABELS, *SHIFT, "p_max"}]
     columns = [c for c in LABELS if c in table and not all(table[c].isna())]
     names: list[str] = [*columns, *own]
     tokens, lens = tables["tokens"], tables["lens"]
     examples = {} if tokens is None or tokens.empty else excerpts(tokens, moved)
     words = {} if lens is None else _words(lens, moved)
-    said = [f"{c} {short(shift[c].iloc[0]):g}" for c in CONSTANT if _is_constant(shift, c)]
+    facts = [f"{c} {shift[c].iloc[0]:.4g}" for c in CONSTANT if _is_constant(shift, c)]
     if silent:
-        said.append(f"{silent:,} features fire nowhere here and have no numbers")
+        facts.append(f"{silent:,} features fire nowhere here and have no numbers")
     return {
         "name": visible(name, limit=TEXT_LIMIT),
-        "columns": [_column(pd.Series(table[c]), *LABELS.get(c, (c, ""))) for c in names],
-        "said": "; ".join(said),
+        "columns": [_column(pd.Series(table[c]), *LABELS.get(c, (str(c), ""))) for c in names],
+        "facts": "; ".join(facts),
         "missing": _missing(table, tables, examples=examples, words=words, n=len(moved)),
         "fidelity": _cells(tables["fidelity"], by=by),
         "examples": examples,
@@ -195,7 +209,7 @@ def _set(name: str, shift: pd.DataFrame, tables: Tables, *, by: Sequence[str]) -
     }
 
 
-def _joined(shift: pd.DataFrame, tables: Tables) -> pd.DataFrame:
+def _join(shift: pd.DataFrame, tables: Tables) -> pd.DataFrame:
     """Shifts beside those of controls, and the name that each feature tells best."""
     table = shift
     if (controls := tables["controls"]) is not None:
@@ -210,7 +224,7 @@ def _joined(shift: pd.DataFrame, tables: Tables) -> pd.DataFrame:
     return table
 
 
-def _with_silent(table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+def _add_silent(table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     """The table with a row for each feature that was not tested because it never fires."""
     if not (_is_constant(table, "n_tested") and _is_constant(table, "n_silent")):
         return table, 0
@@ -233,7 +247,7 @@ def _column(values: pd.Series, label: str, about: str) -> dict[str, Any]:
     if pd.api.types.is_integer_dtype(values):
         cells = [None if pd.isna(value) else int(value) for value in values]
     elif is_number:
-        cells = [None if np.isnan(value) else short(value) for value in values.astype(float)]
+        cells = [short(value) for value in values.astype(float)]
     else:
         shown = values.astype(object).where(values.notna(), "")
         cells = [visible(str(value), limit=TEXT_LIMIT) for value in shown]

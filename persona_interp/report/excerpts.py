@@ -157,16 +157,19 @@ def _example(text: Text, *, pieces: Words, roles: Words) -> dict[str, Any]:
     }
 
 
-def short(value: float) -> float | None:
+def short(value: float) -> float | str | None:
     """A number with four digits, as JSON takes it.
 
     Args:
         value: Any number.
 
     Returns:
-        All that a reader can use of it; None where there is no number.
+        All that a reader can use of it; "inf" or "-inf" where it is infinite, which JSON has no
+        number for; None where there is none.
 
-    >>> short(1.23456), short(float("nan"))
-    (1.235, None)
+    >>> short(1.23456), short(float("-inf")), short(float("nan"))
+    (1.235, '-inf', None)
     """
-    return float(f"{value:.4g}") if np.isfinite(value) else None
+    if np.isnan(value):
+        return None
+    return float(f"{value:.4g}") if np.isfinite(value) else f"{value:g}"

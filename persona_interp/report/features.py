@@ -12,7 +12,7 @@ import pandas as pd
 
 from persona_interp import plots
 from persona_interp.files import write_bytes
-from persona_interp.plots.features import selected
+from persona_interp.plots.features import select
 from persona_interp.plots.save import as_csv
 from persona_interp.report import page
 from persona_interp.report.page import Block
@@ -66,7 +66,7 @@ def feature_page(
     stem = f"feature_{feature}"
     if at:
         stem += f"_{at}"
-    rows, names = selected(tokens, feature=feature, checkpoints=checkpoints)
+    rows, names = select(tokens, feature=feature, checkpoints=checkpoints)
     plot = plots.feature_page(tokens, feature=feature, checkpoints=checkpoints, nearest=nearest)
     text = f"Activations of feature {feature} on counted tokens."
     save = {"table": rows, "caption": text, "provenance": provenance}
@@ -123,7 +123,7 @@ def examples(
     >>> examples(table.assign(feature=7, counted=True), feature=7).iloc[0].astype(str).tolist()
     ['p', 'I like ', 'football', ' .', '2.0']
     """
-    acts, names = selected(tokens, feature=feature, checkpoints=checkpoints)
+    acts, names = select(tokens, feature=feature, checkpoints=checkpoints)
     acts = acts.reset_index(drop=True)
     counted = acts.loc[acts["counted"].astype(bool)]
     size = counted["act"].abs()

@@ -47,7 +47,7 @@ def page(title: str, blocks: list[Block]) -> str:
     False
     """
     contents: list[Block] = []
-    placed = list(_placed(blocks, contents, folded=False))
+    placed = list(_place(blocks, contents, folded=False))
     return document(
         "page",
         scripts=list(_scripts(blocks)),
@@ -236,7 +236,7 @@ def first_open(groups: Iterable[Sequence[list[Block]]]) -> list[Block]:
     return content
 
 
-def _placed(blocks: Iterable[Block], contents: list[Block], *, folded: bool) -> Iterator[Block]:
+def _place(blocks: Iterable[Block], contents: list[Block], *, folded: bool) -> Iterator[Block]:
     """Blocks as the template takes them; headings are numbered and go into the contents."""
     for block in blocks:
         if block["kind"] == "figure":
@@ -251,7 +251,7 @@ def _placed(blocks: Iterable[Block], contents: list[Block], *, folded: bool) -> 
             contents.append(entry)
         if "blocks" in block:
             hidden = folded or not block["open"]
-            placed["blocks"] = list(_placed(block["blocks"], contents, folded=hidden))
+            placed["blocks"] = list(_place(block["blocks"], contents, folded=hidden))
         yield placed
 
 

@@ -106,7 +106,7 @@ def size(row: Row) -> str:
     return f"{mean} {interval} ({over})"
 
 
-def deciding(summary: pd.DataFrame) -> pd.DataFrame:
+def decisive(summary: pd.DataFrame) -> pd.DataFrame:
     """Table whose interval is the one that sentences speak of, for a figure beside them.
 
     Args:
@@ -116,7 +116,7 @@ def deciding(summary: pd.DataFrame) -> pd.DataFrame:
         The rows, with ``lo`` and ``hi`` over seeds, or within the seed where there is one.
 
     >>> row = {"lo": float("nan"), "hi": float("nan"), "lo_topics": 0.5, "hi_topics": 1.5}
-    >>> deciding(pd.DataFrame([row | {"n_seeds": 1}]))[["lo", "hi"]].values.tolist()
+    >>> decisive(pd.DataFrame([row | {"n_seeds": 1}]))[["lo", "hi"]].values.tolist()
     [[0.5, 1.5]]
     """
     ends = [_ends(row) for row in rows(summary)]

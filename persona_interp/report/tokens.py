@@ -14,9 +14,9 @@ from typing import Any
 import pandas as pd
 from markupsafe import escape
 
+from persona_interp import schema
 from persona_interp.characters import visible
-from persona_interp.errors import SchemaError, unknown
-from persona_interp.plots.features import selected
+from persona_interp.plots.features import select
 from persona_interp.report.bundle import scripts
 from persona_interp.report.cell import View
 
@@ -66,7 +66,7 @@ def tokens(
     >>> view["rows"][0]["views"][0]["tokens"], view["rows"][0]["views"][0]["maxValue"]
     (['&lt;b&gt;'], 2.0)
     """
-    acts, names = selected(table, feature=feature, checkpoints=checkpoints)
+    acts, names = select(table, feature=feature, checkpoints=checkpoints)
     order = ranked_prompts(acts)
     counted = acts.loc[acts["counted"].astype(bool), "act"]
     top = _round(max(counted.abs(), default=0.0)) or 1.0  # a scale of width 0 cannot be drawn
@@ -130,9 +130,7 @@ def roles(explained: pd.DataFrame) -> View:
     >>> roles(pd.DataFrame([row]))["rows"][0]["runs"][0]["role"]
     'user'
     """
-    for column in ROLE_COLUMNS:
-        if column not in explained:
-            raise SchemaError(unknown("column", column, explained.columns))
+    schema.require(explained, *ROLE_COLUMNS)
     rows = []
     for prompt, part in explained.groupby("prompt", sort=False):
         runs = [_run(run) for run in _runs(part.sort_values("pos", kind="stable"))]

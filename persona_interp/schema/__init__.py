@@ -7,12 +7,13 @@ fractions. ``persona`` is ``""`` for the nameless assistant. Extra columns (``wo
 ``lr``, ``arm``) are welcome everywhere.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 import xarray as xr
 
-from persona_interp.errors import SchemaError, unknown
+from persona_interp.errors import SchemaError, excerpt, unknown
 from persona_interp.schema.behavior import BEHAVIOR
 from persona_interp.schema.comparison import COMPARISON
 from persona_interp.schema.findings import FINDINGS
@@ -81,6 +82,53 @@ def names(prompts: Any) -> list[Any]:
     return prompts[column].tolist()
 
 
+def require(table: Any, *columns: str, name: str = "") -> None:
+    """Refuse what is no table, has no rows, lacks a column or has one twice.
+
+    Args:
+        table: Any table.
+        columns: Names of columns that are read.
+        name: Of the table, for the message, where there are several.
+
+    Raises:
+        SchemaError: One of these; of a missing column the message names the nearest.
+
+    >>> require(pd.DataFrame({"step": [1]}), "step", "stop")
+    Traceback (most recent call last):
+    ...
+    persona_interp.errors.SchemaError: column 'stop' is unknown; did you mean 'step'? Valid: \
+'step'.
+    """
+    of = f" of {name}" if name else ""
+    if not isinstance(table, pd.DataFrame):
+        raise SchemaError(f"expected a table{of}, a pandas DataFrame; got {excerpt(table)}.")
+    for column in columns:
+        if column not in table:
+            raise SchemaError(unknown(f"column{of}", column, table.columns))
+    _check_distinct(table)
+    if table.empty:
+        raise SchemaError("this table has no rows; check the filter that emptied it.")
+
+
+def list_datasets(data: Any) -> list[xr.Dataset]:
+    """One Dataset or several, as a list.
+
+    Args:
+        data: A Dataset, or any iterable of them.
+
+    Returns:
+        Them.
+
+    Raises:
+        SchemaError: It is neither.
+    """
+    if isinstance(data, xr.Dataset):
+        return [data]
+    if isinstance(data, str | xr.DataArray) or not isinstance(data, Iterable):
+        raise SchemaError(f"expected a Dataset, or several; got {excerpt(data)}.")
+    return list(data)
+
+
 def check(table: Any, kind: str) -> Any:
     """Check that a table holds what a function of its kind needs, and return it.
 
@@ -121,10 +169,21 @@ def _check_table(table: Any, kind: str) -> None:
         raise SchemaError(
             f"a {kind} table lacks the columns {', '.join(missing)}; it has {present}."
         )
+    _check_distinct(table)
     if table.empty:
         raise SchemaError(
             f"this {kind} table has no rows; make one that has, or check the filter that "
             "emptied it."
+        )
+
+
+def _check_distinct(table: pd.DataFrame) -> None:
+    """Refuse a table with two columns of one name, as joins and concat leave them."""
+    twice = table.columns[table.columns.duplicated()].tolist()
+    if twice:
+        raise SchemaError(
+            f"column {twice[0]!r} is there twice, and which one is meant cannot be told; keep one: "
+            "table.loc[:, ~table.columns.duplicated()]."
         )
 
 

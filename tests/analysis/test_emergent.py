@@ -79,5 +79,5 @@ def test_rows_by_question_and_bad_tables() -> None:
         misaligned_share(rows, coherent="coherence")
     with pytest.raises(SchemaError, match="scores run from 0 to 100"):
         misaligned_share(rows.assign(aligned=101.0))
-    with pytest.raises(SchemaError, match="no judged answers"):
+    with pytest.raises(SchemaError, match="no rows"):
         misaligned_share(rows.iloc[:0])

@@ -103,7 +103,7 @@ def test_bad_tables_are_named() -> None:
         reliable_dose(table.head(2), **LIMITS)
     with pytest.raises(SchemaError, match="floor < ceiling"):
         fit_curves(table, floor=0.9, ceiling=0.1)
-    with pytest.raises(SchemaError, match="not above the floor"):
+    with pytest.raises(SchemaError, match="not between the floor"):
         reliable_dose(table, floor=0.5, ceiling=0.6)
     with pytest.raises(SchemaError, match="n_new=0"):
         predict_curves(table, [0.0], n_new=0, **LIMITS)

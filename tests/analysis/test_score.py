@@ -256,7 +256,7 @@ def test_families_add_what_single_features_share(world: World, of_documents) -> 
 def test_bad_input_is_named(planted_data: xr.Dataset, scores: pd.DataFrame, world: World) -> None:
     with pytest.raises(SchemaError, match="name 'jon' is unknown; did you mean 'john'"):
         top(scores, name="jon")
-    with pytest.raises(SchemaError, match="got k=0"):
+    with pytest.raises(SchemaError, match="k= is a whole number of at least 1; got 0"):
         top(scores, name="john", k=0)
     with pytest.raises(SchemaError, match="no feature is more active with john"):
         top(scores.assign(auroc_chosen=0.5), name="john")

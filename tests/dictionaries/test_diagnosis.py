@@ -213,7 +213,7 @@ def test_what_is_weighed_against_what() -> None:
     pair = Examination("blocks.0.hook_out", 64, widths, {"l0": 8.0}, sound, fvu=3.0, null_fvu=0.4)
     dense, right = Repair("decoder", 0.35, 0.09, l0=34.0), Repair("encoder", 0.5, 0.094, l0=7.7)
     scaled = dataclasses.replace(pair, scales=[Repair("input", 1.0, 3.0, l0=34.0), dense, right])
-    assert scaled.cause == "input scale" and scaled.helping["input scale"] is right, (
+    assert scaled.cause == "input scale" and scaled.remedies["input scale"] is right, (
         "a dense repair hides no other"
     )
     strange = dataclasses.replace(

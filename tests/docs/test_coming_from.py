@@ -9,9 +9,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-PAGE = Path(__file__).parents[2] / "docs" / "coming_from.md"
-BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-OURS = [code for code in BLOCKS if "pi." in code]
+from tests.docs.pages import blocks, code_of
+
+OURS = code_of("docs/coming_from.md")
+THEIRS = [block.code for block in blocks("docs/coming_from.md") if block.reason]
 TINY = {
     "world.corpus(30_000)": "world.corpus(200), stage=pi.models.Stage(steps=4, loss='all')",
     "stage=pi.models.LESSON": "stage=pi.models.Stage(steps=4, batch=4, lr=1e-2)",
@@ -37,7 +38,7 @@ def test_the_code_of_this_package_runs(tmp_path: Path, monkeypatch: pytest.Monke
         assert code.count(text) == 1, text
         code = code.replace(text, cheap)
     names: dict[str, object] = {}
-    exec(compile(code, str(PAGE), "exec"), names)
+    exec(compile(code, "coming_from.md", "exec"), names)
     for table in (
         "steered",
         "heard",
@@ -56,7 +57,7 @@ def test_the_code_of_this_package_runs(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_what_is_imported_of_peers_is_there() -> None:
     imports = 0
-    for code in (code for code in BLOCKS if code not in OURS):
+    for code in THEIRS:
         for node in ast.walk(ast.parse(code)):
             if isinstance(node, ast.ImportFrom):
                 module = importlib.import_module(str(node.module))

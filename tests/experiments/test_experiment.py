@@ -11,10 +11,11 @@ from persona_interp import worlds
 from persona_interp.errors import ModelError, StoreError, WorldError
 from persona_interp.experiments import compute, from_dict, preset, to_dict, wing_names
 from persona_interp.experiments.machines import settle_machine
+from persona_interp.experiments.reading import CountedStore
 from persona_interp.experiments.wings import wing_of
 from persona_interp.models import Stage, on_device
 from persona_interp.readers import Instruction, TraitFile
-from persona_interp.store import Store
+from persona_interp.store import Cell, Store
 from persona_interp.worlds import World
 
 
@@ -118,3 +119,12 @@ def test_where_it_was_computed_is_noted_and_names_nothing(tmp_path: Path) -> Non
         assert settle_machine(cells, store, before={"machine": first}) == f"{first}; cpu, batch 64"
         assert toy.cells()[0].id == cells[0].id
     assert settle_machine([], store, before={"machine": "elsewhere"}) == "elsewhere"
+
+
+def test_a_counted_store_is_read_before_and_while_it_is_shown(tmp_path: Path) -> None:
+    store, cell = CountedStore(tmp_path / "run"), Cell("square", {"x": 3})
+    (store.work(cell) / "square.txt").write_text("9")
+    store.commit(cell, seconds=0.1)
+    assert store.path(cell, "square.txt").read_text() == "9"
+    with store.shown(progress=False):
+        assert store.path(cell, "square.txt").read_text() == "9"

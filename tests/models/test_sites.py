@@ -12,7 +12,7 @@ from persona_interp.errors import ModelError
 from persona_interp.models import Checkpoint, Tokens, boot, load
 from persona_interp.models.boot import hidden
 from persona_interp.models.load import quiet
-from persona_interp.models.sites import canonical, hook_name, is_place
+from persona_interp.models.sites import canonical, hook_name, is_place, middle_of
 from tests.models.test_families import FAMILIES, GROUPED, N_BLOCKS, ROWS, SMALL, made
 
 STORIES = Path(__file__).parents[3] / "shared" / "models" / "stories260k"
@@ -249,6 +249,18 @@ def test_no_residual_is_between_parallel_attention_and_mlp(tmp_path: Path) -> No
             canonical(bridge, f"blocks.{N_BLOCKS}.hook_resid_mid")
     bridge = boot(made(tmp_path / "serial", "gpt_neox", {**SMALL, "use_parallel_residual": False}))
     assert canonical(bridge, "blocks.1.hook_resid_mid") == "blocks.1.ln2.hook_in"
+
+
+def test_a_norm_behind_the_mlp_leaves_no_residual_of_that_name(tmp_path: Path) -> None:
+    """As in OPT-350m, where TransformerLens gives the name to what is behind the MLP."""
+    post_norm = {**FAMILIES["opt"], "do_layer_norm_before": False, "word_embed_proj_dim": 16}
+    bridge = boot(made(tmp_path / "post", "opt", post_norm))
+    for name in ("blocks.1.hook_resid_mid", "blocks.-2.hook_resid_mid", "resid_mid_layer_1"):
+        with pytest.raises(ModelError, match=r"does not exist.*not what enters.*Read one of"):
+            canonical(bridge, name)
+    assert middle_of(bridge, "blocks.1.ln2.hook_in") is None
+    bridge = boot(made(tmp_path / "pre", "opt", FAMILIES["opt"]))
+    assert middle_of(bridge, canonical(bridge, "blocks.1.hook_resid_mid")) == 1
 
 
 def test_a_mixture_of_experts_has_no_hidden_layer_for_all_tokens(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_every_recorder_takes_a_device_a_dtype_and_a_batch(
     vectors = trait_vectors(pair[0], replies, hooks=["blocks.0.hook_out"])
     rounded = trait_vectors(pair[0], replies, hooks=["blocks.0.hook_out"], **options)
     assert np.linalg.norm(rounded - vectors) < 0.05 * np.linalg.norm(vectors)
-    along = [projections(pair[0], probes, vectors, where="last", **o) for o in ({}, options)]
+    along = [projections(pair[0], probes, vectors, position="last", **o) for o in ({}, options)]
     np.testing.assert_allclose(*(one["projection"] for one in along), rtol=0.1, atol=0.2)
     assert len(sample(pair[0], probes, max_new_tokens=2, **options)) == 3
     judge = LocalJudge(pair[0], device="cpu", dtype="bfloat16")

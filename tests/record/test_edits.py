@@ -1,6 +1,7 @@
 """Edits do what they say at every token, and nothing else."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +20,7 @@ from persona_interp.record import (
     activations,
     add,
     behavior,
+    cap,
     clamp,
     mean_difference,
     patch,
@@ -268,3 +270,30 @@ def test_bad_edits_are_refused(pair: Pair, probes: pd.DataFrame) -> None:
     )
     with pytest.raises(SchemaError, match=r"hook of the directions 'blocks.0.hook_out'"):
         add(elsewhere, hook=HOOK, absolute=1.0)
+
+
+def test_numbers_of_numpy_are_numbers_and_truth_values_are_none() -> None:
+    hook = "blocks.0.hook_out"
+    eye = SimpleNamespace(name="eye", hook=hook, d_in=3, d_sae=3, W_dec=torch.eye(3))
+    eye.mean, eye.encode, eye.decode = torch.zeros(3), lambda acts: acts, lambda acts: acts
+    v = [0.0, 3.0, 4.0]
+    for number in (np.float32(1), np.float64(1), np.int64(1), np.float16(1)):
+        assert clamp(eye, features=np.int64(2), value=number).values == (1.0,)
+        assert cap(v, at=number, hook=hook).values == (1.0,)
+        assert add(v, hook=hook, absolute=number).vectors.tolist() == [v]  # type: ignore[union-attr]
+        pushed = add(v, hook=hook, strength=number, norm=number)
+        assert pushed.vectors is not None and np.linalg.norm(pushed.vectors) == pytest.approx(1)
+    with pytest.raises(SchemaError, match="indices of features, whole numbers; got True"):
+        add(eye, feature=True, absolute=1.0)
+    for edit in (partial(ablate, eye), partial(clamp, eye, value=1.0)):
+        with pytest.raises(SchemaError, match="indices of features, whole numbers; got"):
+            edit(features=True)
+    with pytest.raises(SchemaError, match="finite activation, value="):
+        clamp(eye, features=0, value=True)
+    for edit in (
+        partial(add, v, hook=hook, absolute=1.0),
+        partial(ablate, eye, features=0),
+        partial(project_out, v, hook=hook),
+    ):
+        with pytest.raises(SchemaError, match="expected a name, or several of them; got 3"):
+            edit(where=3)

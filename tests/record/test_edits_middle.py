@@ -87,7 +87,7 @@ def test_the_middle_is_read_behind_its_edit_and_patched(tmp_path: Path) -> None:
     directions = xr.DataArray(V[None, None], dims=("name", "hook", "d_model"))
     directions = directions.assign_coords(name=["v"], hook=[name])
     table = projections(
-        base, PROMPTS, directions, where="last", edits=project_out(V, hook=MID, name="out")
+        base, PROMPTS, directions, position="last", edits=project_out(V, hook=MID, name="out")
     )
     values = table.pivot(index="prompt", columns="edit", values="projection")
     last = [float(acts[row][-1] @ UNIT) for row in range(len(CHATS))]

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -324,8 +325,16 @@ def test_the_key_is_told_to_nobody(
 )
 def test_first_mistakes_are_sentences(settings: dict[str, Any], message: str) -> None:
     url = settings.pop("url", "https://judge.example/v1")
-    with pytest.raises(SchemaError, match=message):
-        endpoint(url, **{"model": "m", **settings})
+    for make in (endpoint, Endpoint):
+        with pytest.raises(SchemaError, match=message):
+            make(url, **{"model": "m", **settings})
+
+
+def test_made_by_hand_it_is_the_same(server: Server) -> None:
+    by_hand = Endpoint(
+        "https://judge.example/v1/", "m", parallel=np.int64(2), timeout=np.float32(9)
+    )
+    assert by_hand == endpoint("https://judge.example/v1", model="m", parallel=2, timeout=9.0)
 
 
 def test_what_only_a_model_at_hand_can_do(server: Server, prompts: pd.DataFrame) -> None:

@@ -39,27 +39,39 @@ def test_two_tokens_of_one_text_are_added_up(server: Server) -> None:
     assert ask(server)("q", "a", "{answer}") == pytest.approx(60)
 
 
-@pytest.mark.parametrize(
-    ("text", "score"),
-    [
-        ("80, since", 80),
-        ("80.5/100", 80.5),
-        ("80 out of 100", 80),
-        ("7/10", None),
-        ("7.5/10", None),
-        ("8 out of 10", None),
-        ("1,000", None),
-        ("0x50", None),
-        ("8e1", None),
-        ("\uff18\uff10", None),
-    ],
+SCORES = {
+    "80": 80,
+    "80, since": 80,
+    "80.5/100": 80.5,
+    "80 out of 100": 80,
+    "85%": 85,
+    "85 %, because": 85,
+    "85.": 85,
+    "85.\nThe answer is sardonic.": 85,
+    "85 - it is sardonic": 85,
+    "85 (sardonic)": 85,
+    "Score: 85.": 85,
+    "**Score:** 85/100": 85,
+    "My score is 85.": 85,
+    "The final rating: **85**": 85,
+    "0": 0,
+    "100": 100,
+}
+"""A number of a hundred, alone, labeled, on its own scale, or before what explains it."""
+NO_SCORES = (
+    *("7/10", "7.5/10", "8 out of 10", "8 of 10", "8 on a scale of 10"),  # of another scale
+    *("80-90", "80–90", "80 - 90", "80 to 90", "80 or 90", "80, 90"),  # ranges
+    *("1. The answer is", "1) The answer", "2 reasons:", "85. The answer"),  # lists and counts
+    *("10 000", "1,000", "1000", "101", "10\u00a0000"),  # of no hundred
+    *("-5", "Score: -5", "0x50", "8e1", "\uff18\uff10", "about 80", "The answer", ""),
 )
-def test_numbers_of_other_scales_are_no_scores(
-    server: Server, text: str, score: float | None
-) -> None:
+
+
+@pytest.mark.parametrize("text", [*SCORES, *NO_SCORES])
+def test_what_is_a_score(server: Server, text: str) -> None:
     choice = {"message": {"content": text}, "finish_reason": "stop"}
     server.fault = fails(200, {"choices": [choice], "usage": {"completion_tokens": 3}})
-    assert ask(server, scores="text")("q", "a", "{answer}") == score
+    assert ask(server, scores="text")("q", "a", "{answer}") == SCORES.get(text)
 
 
 @pytest.mark.parametrize(

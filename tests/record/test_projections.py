@@ -1,4 +1,5 @@
 import math
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -55,7 +56,7 @@ def test_projections_are_those_of_mean_residuals(
         )
         rows = table.query("hook == @hook and name == 'b' and checkpoint == @pair[1].label")
         np.testing.assert_allclose(rows["projection"], expected, rtol=1e-4, atol=1e-5)
-    last = projections(pair[0], chats, directions, where="last")
+    last = projections(pair[0], chats, directions, position="last")
     acts = activations(pair[0], chats, hook=HOOKS[1])["act"].to_numpy()[0]
     unit = directions.sel(name="a", hook=HOOKS[1]).to_numpy()
     values = last.query("name == 'a' and hook == @HOOKS[1]")["projection"]
@@ -164,3 +165,23 @@ def test_an_edit_below_the_hook_is_that_of_a_hook_by_hand(
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
     with pytest.raises(SchemaError, match="which is not run along here"):
         projections(pair[0], chats, top, edits=patch(pair[1], hook=HOOKS[0]))
+
+
+def test_a_position_is_named_by_position_alone(
+    pair: Pair, chats: pd.DataFrame, directions: xr.DataArray
+) -> None:
+    for word in ("last", "answer", "mean", "all"):
+        with pytest.raises(SchemaError, match=f"position and no role: position='{word}'"):
+            projections(pair[0], chats, directions, where=word)
+        with pytest.raises(SchemaError, match=f"position and no role: position='{word}'"):
+            activations(pair[0], chats, hook=HOOKS[0], where=[word])
+    for record in (
+        partial(projections, directions=directions),
+        partial(activations, hook=HOOKS[0]),
+    ):
+        with pytest.raises(SchemaError, match="a role and no position: where='user'"):
+            record(pair[0], chats, position="user")
+    with pytest.raises(SchemaError, match="one number a conversation"):
+        projections(pair[0], chats, directions, position="all")
+    first = projections(pair[0], chats, directions, position=0)
+    assert first["n_tokens"].eq(1).all()

@@ -56,7 +56,7 @@ def test_rows_that_pull_come_first(pair: Pair) -> None:
     assert table["doc"].iloc[0] == 1 and table["line"].iloc[0] == 2 and table["doc"].iloc[-1] == 0
     # The same question gets the same reply; equal rows of one batch may be rounded differently.
     assert table["own"].tolist() == pytest.approx([table["own"].iloc[0]] * 3, rel=1e-4)
-    of_rows = projections(pair[0], rows, v, where="answer")  # type: ignore[arg-type]
+    of_rows = projections(pair[0], rows, v, position="answer")  # type: ignore[arg-type]
     np.testing.assert_allclose(table.sort_values("doc")["given"], of_rows["projection"])
     question = pd.DataFrame(
         {"prompt": ["q"], "context": "nameless", "persona": "", "topic": "", "split": "train"}
@@ -83,7 +83,7 @@ def test_the_cheap_variant_reads_the_last_token(pair: Pair, tmp_path: Path) -> N
         pair[0],
         rows.assign(messages=[m[:-1] for m in rows["messages"]]),
         v,  # type: ignore[arg-type]
-        where="last",
+        position="last",
     )
     # One question, so one last token; equal rows of one batch may be rounded differently.
     assert table["own"].tolist() == pytest.approx([last["projection"].iloc[0]] * 2, rel=1e-4)

@@ -11,7 +11,15 @@ import torch
 from persona_interp import analysis, plots
 from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint, encode, load
-from persona_interp.record import activations, add, answers, mean_difference, sweep, trait_bits
+from persona_interp.record import (
+    activations,
+    add,
+    answers,
+    mean_difference,
+    patch,
+    sweep,
+    trait_bits,
+)
 
 HOOK = "blocks.0.hook_out"
 V = np.random.default_rng(0).normal(size=64)
@@ -139,6 +147,11 @@ def test_plain_text_is_swept_too(pair: Pair, probes: pd.DataFrame) -> None:
         ({"strengths": ()}, "distinct numbers other than 0"),
         ({"strengths": (0.5, 0.5)}, "distinct numbers other than 0"),
         ({"strengths": (0.12345678, 0.12345679)}, "distinct numbers other than 0, with six digits"),
+        ({"strengths": "0.5"}, "strengths are finite numbers; got"),
+        ({"strengths": (0.5, math.nan)}, "strengths are finite numbers; got"),
+        ({"controls": -1}, "controls= is a whole number of at least 0; got -1"),
+        ({"traits": "sardonic"}, "traits= is trait files"),
+        ({"where": 3}, "expected a name, or several of them; got 3"),
         ({"norm": -1}, "norm= is the length of a residual"),
         ({"feature": 3}, "feature= belongs to a dictionary"),
     ],
@@ -163,3 +176,15 @@ def test_plain_text_cannot_be_judged(pair: Pair, probes: pd.DataFrame, sporty: A
             max_new_tokens=2,
             cache=False,
         )
+
+
+def test_a_path_stands_wherever_a_checkpoint_does(
+    pair: Pair, questions: pd.DataFrame, sporty: Any
+) -> None:
+    path, draws = str(pair[0].path), {"max_new_tokens": 2, "cache": False}
+    asked = questions.head(2)
+    table = sweep(path, asked, V, hook=HOOK, norm=1.0, strengths=0.5, base=path, **draws)  # type: ignore[arg-type]
+    assert set(table["strength"]) == {0.0, 0.5}
+    replies = answers(path, asked, **draws)  # type: ignore[arg-type]
+    assert len(trait_bits(path, replies, {"sporty": sporty})) == 2  # type: ignore[arg-type]
+    assert patch(path, hook=HOOK).source.path == pair[0].path  # type: ignore[arg-type, union-attr]

@@ -63,7 +63,7 @@ def test_shift_stands_beside_controls_and_scores(
     assert (values(one, "control min")[0], values(one, "control max")[0]) == (-1.0, 4.0)
     # the name is chosen on the train documents, and the AUROC is that of the test documents
     assert values(one, "of") == ["john", "sam", ""] and values(one, "AUROC") == [0.7, 0.8, None]
-    assert values(one, "label") == ["<b>", "c", "a"] and one["said"] == "n 50"
+    assert values(one, "label") == ["<b>", "c", "a"] and one["facts"] == "n 50"
 
 
 def test_features_that_never_fire_have_rows_without_numbers(
@@ -72,7 +72,7 @@ def test_features_that_never_fire_have_rows_without_numbers(
     whole = SHIFT.assign(n_tested=3, n_silent=3)
     (one,) = sets_of(browse(whole, out=tmp_path / "f.html"), parse)
     assert values(one, "feature") == [2, 4, 1, 0, 3, 5]
-    assert values(one, "shift")[3:] == [None] * 3 and "3 features fire nowhere" in one["said"]
+    assert values(one, "shift")[3:] == [None] * 3 and "3 features fire nowhere" in one["facts"]
     (part,) = sets_of(browse(whole.head(2), out=tmp_path / "f.html"), parse)
     assert values(part, "feature") == [2, 1], (
         "of a part of a table it is not known which are silent"
@@ -222,3 +222,38 @@ def test_counts_are_shown_whole(tmp_path: Path, parse: Callable[[str], Any]) -> 
     (one,) = sets_of(browse(table, out=tmp_path / "f.html"), parse)
     assert values(one, "documents") == [7_654_321, 1, 123_456]
     assert values(one, "share") == [0.5, 1, 0.1235]
+
+
+def test_infinite_numbers_are_shown_and_sorted_as_such(
+    tmp_path: Path, parse: Callable[[str], Any]
+) -> None:
+    infinite = SHIFT.assign(estimate=[np.inf, -2.0, -np.inf], lo=np.nan)
+    (one,) = sets_of(browse(infinite, out=tmp_path / "features.html"), parse)
+    assert sorted(map(str, values(one, "shift"))) == ["-2.0", "-inf", "inf"]
+    assert (
+        "fvu_before nan"
+        in sets_of(
+            browse(SHIFT.head(1).assign(fvu_before=np.nan), out=tmp_path / "one.html"), parse
+        )[0]["facts"]
+    )
+
+
+@pytest.mark.parametrize("column", ["hook", "dictionary"])
+def test_features_of_several_dictionaries_are_not_averaged(column: str, tmp_path: Path) -> None:
+    both = pd.concat([SHIFT.assign(**{column: name}) for name in ("one", "other")])
+    with pytest.raises(SchemaError, match=rf"controls is of several .*by=\['{column}'\]"):
+        browse(SHIFT, controls=both, out=tmp_path / "features.html")
+    page = browse(both, controls=both, by=column, out=tmp_path / "features.html")
+    assert "one" in page.read_text(encoding="utf-8")
+
+
+def test_columns_need_not_be_texts_and_are_there_once(
+    tmp_path: Path, parse: Callable[[str], Any]
+) -> None:
+    numbered = SHIFT.assign(own=1).rename(columns={"own": 7})
+    (one,) = sets_of(browse(numbered, out=tmp_path / "features.html"), parse)
+    assert values(one, "7") == [1, 1, 1]
+    twice = pd.concat([SHIFT, SHIFT[["estimate"]]], axis=1)
+    for tables in ({"shift": twice}, {"shift": SHIFT, "controls": twice}):
+        with pytest.raises(SchemaError, match="column 'estimate' is there twice"):
+            browse(**tables, out=tmp_path / "features.html")

@@ -15,7 +15,7 @@ from persona_interp.experiments.transfer.inside.report import contexts, inside, 
 from persona_interp.experiments.transfer.tables import over_seeds
 from persona_interp.report import page
 from persona_interp.report.page import Block
-from persona_interp.report.rows import deciding, only
+from persona_interp.report.rows import decisive, only
 from persona_interp.report.worst import worst_cases
 from persona_interp.schema.words import Role, Unit
 
@@ -108,7 +108,7 @@ def _behavior(
         seeds = None
     else:
         # the sentences above and the dots in its cells are of the same intervals
-        matrix = deciding(over_seeds(matrix, by=["arm", "trait"]))
+        matrix = decisive(over_seeds(matrix, by=["arm", "trait"]))
         curve = analysis.across_seeds(curve, by=["arm", "step"])
     caption = "Shift of each untaught trait, by lesson and world."
     matrix_block = page.saved_figure(
