@@ -93,8 +93,6 @@ def finish(figure: Figure, note: str, *, height: float, title: str = "") -> Figu
     if any(remarks):
         _write(figure, " ".join([note, *filter(None, dict.fromkeys(remarks))]), title)
         place(tall)
-    # where everything stands is decided; to ask again at every drawing takes most of its time
-    figure.set_layout_engine("none")
     return figure
 
 
@@ -254,8 +252,8 @@ def _union(intervals: list[tuple[float, float]]) -> float:
 
 def _grow(figure: Figure, tall: float, *, note: Text, title: Text) -> None:
     """Make the figure as high as its panels ask for; all else is placed around them."""
-    engine = figure.get_layout_engine()
-    assert isinstance(engine, ConstrainedLayoutEngine)
+    # the figure itself has no engine: one, even "none", draws it twice whenever it is saved
+    engine = ConstrainedLayoutEngine()
     foot = GAP + note.get_window_extent().height / figure.dpi
     above = 0.0
     if title.get_text():

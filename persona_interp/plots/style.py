@@ -26,8 +26,8 @@ MARKERS = "osD^vPX*"
 
 ZERO: dict[str, Any] = {"color": "black", "linewidth": 0.6}
 """Line where nothing is."""
-COLOR_BAR: dict[str, Any] = {"fraction": 0.05, "pad": 0.02}
-"""Color bar beside a matrix."""
+COLOR_BAR: dict[str, Any] = {"fraction": 0.05, "pad": 0.02, "use_gridspec": False}
+"""Color bar beside a matrix; a constrained layout moves one that is not part of the grid."""
 
 STYLE: dict[str, Any] = {
     "axes.axisbelow": True,
@@ -75,7 +75,7 @@ def panels(n: int = 1) -> tuple[Figure, list[Axes]]:
         The figure and its axes; ``layout.finish`` gives it its height. pyplot has forgotten the
         figure already: notebooks show it once, nothing piles up.
     """
-    figure, axes = plt.subplots(1, n, figsize=(WIDTH, WIDTH), layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(1, n, figsize=(WIDTH, WIDTH), squeeze=False)
     plt.close(figure)
     return figure, list(np.ravel(axes))
 

@@ -17,7 +17,7 @@ from persona_interp.plots.columns import distinct, missing, require
 from persona_interp.plots.labels import cut
 from persona_interp.plots.layout import finish
 from persona_interp.plots.names import name_points
-from persona_interp.plots.style import COLORS, GRAY, WIDTH, panels, style
+from persona_interp.plots.style import COLOR_BAR, COLORS, GRAY, WIDTH, panels, style
 from persona_interp.schema.words import CLAIMS, Unit
 
 LABELS = {
@@ -93,9 +93,7 @@ def _axes(predictors: pd.DataFrame | None) -> tuple[Figure, Axes, list[Axes]]:
     if predictors is None:
         figure, (matrix,) = panels()
         return figure, matrix, []
-    figure, axes = plt.subplot_mosaic(
-        "Ma;Mb;Mc", figsize=(WIDTH, WIDTH), layout="constrained", width_ratios=(1.2, 1)
-    )
+    figure, axes = plt.subplot_mosaic("Ma;Mb;Mc", figsize=(WIDTH, WIDTH), width_ratios=(1.2, 1))
     plt.close(figure)
     return figure, axes["M"], [axes[key] for key in "abc"]
 
@@ -120,7 +118,7 @@ def _matrix(axes: Axes, table: pd.DataFrame, rows: list[str], columns: list[str]
     axes.set_xticks(range(len(columns)), columns)
     axes.set_ylabel("taught")
     axes.set_xlabel("measured")
-    bar = {"location": "bottom", "fraction": 0.05, "pad": 0.02, "ticks": MaxNLocator(5)}
+    bar = {**COLOR_BAR, "location": "bottom", "ticks": MaxNLocator(5)}
     axes.figure.colorbar(image, ax=axes, label=f"transfer ({Unit.BITS_A_TOKEN})", **bar)
 
 
