@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 from persona_interp.plots.cells import fit_cells
 from persona_interp.plots.labels import INCH, LINE, PARTS, WORDS, fit, text_height, text_width, wrap
@@ -29,8 +31,6 @@ COLUMN_ROOM = 125
 SMALLEST = 4.5
 """Font size (points) below which nothing is written."""
 NTH = {2: "second", 3: "third"}
-AROUND = 2.5
-"""Room for what stands around the panels, to begin with (inches)."""
 EDGE = 0.005
 """Of the figure's width, left free on both sides."""
 GAP = 0.05
@@ -250,6 +250,15 @@ def _union(intervals: list[tuple[float, float]]) -> float:
     return length
 
 
+def _decorations(figure: Figure) -> float:
+    """Height of what a row of panels has above and below it, as the layout counts it (inches)."""
+    boxes = [axes.get_tightbbox(for_layout_only=True) for axes in figure.axes]
+    whole = Bbox.union([box for box in boxes if box is not None])
+    panels = Bbox.union([axes.get_window_extent() for axes in figure.axes])
+    pads = 2 * mpl.rcParams["figure.constrained_layout.h_pad"]
+    return (whole.height - panels.height) / figure.dpi + pads
+
+
 def _grow(figure: Figure, tall: float, *, note: Text, title: Text) -> None:
     """Make the figure as high as its panels ask for; all else is placed around them."""
     # the figure itself has no engine: one, even "none", draws it twice whenever it is saved
@@ -260,7 +269,8 @@ def _grow(figure: Figure, tall: float, *, note: Text, title: Text) -> None:
         above = GAP + title.get_window_extent().height / figure.dpi
     legends = sum(legend.get_window_extent().height for legend in figure.legends)
     head = above + legends / figure.dpi
-    high = max(figure.get_figheight(), head + foot + tall + AROUND)
+    around = head + foot + _decorations(figure)
+    high = max(tall + around, around / (1 - SHARE) + GAP)
     for _ in range(5):
         figure.set_figheight(high)
         note.set_y(GAP / high)

@@ -102,9 +102,10 @@ def _read_personas(
     _, lr, hook = key
     folder = store.path(cells[key])
     maps = {
-        method: analysis.cosine_map(read_directions(folder / f"{method}.nc"), world)
-        for method in (*METHODS, "traits")
+        method: analysis.cosine_map(_directions(folder / f"{method}.nc"), world)
+        for method in METHODS
     }
+    maps["traits"] = analysis.cosine_map(read_directions(folder / "traits.nc"), world)
     cosines = [table.assign(method=method) for method, table in maps.items()]
     tables = {
         "stated": _stated(folder, world),
@@ -149,7 +150,7 @@ def _stated(folder: Path, world: World) -> pd.DataFrame:
     """Cosine of every stated value's vector with every persona's, and whether they hold it."""
     vectors = read_directions(folder / "trait pairs.nc")
     values = vectors["name"].to_numpy().tolist()
-    both = concat([read_directions(folder / f"{VECTOR}.nc"), vectors], "name")
+    both = concat([_directions(folder / f"{VECTOR}.nc"), vectors], "name")
     cosines = analysis.cosine_map(both)
     cosines = cosines.loc[cosines["name"].isin(values) & ~cosines["other"].isin(values)]
     holders = {value: world.holders(f"{world.taught.topic}={value}") for value in values}
