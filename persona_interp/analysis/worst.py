@@ -104,7 +104,7 @@ def _shifts(
         )
     first, last = _ends(odds, [*run_columns(behavior), "context", "persona"])
     cell = ["asked", "topic", "trait", "question"]
-    before = first.set_index(cell)["logodds"].reindex(pd.MultiIndex.from_frame(last[cell]))
+    before = first.set_index(cell)["logodds"].reindex(last.set_index(cell).index)
     shifts = last.assign(shift=last["logodds"] - before.to_numpy()).drop(columns="asked")
     return shifts.assign(
         half=shifts["question"].str.startswith("test").astype(int),
@@ -116,7 +116,7 @@ def _shifts(
 def _ends(odds: pd.DataFrame, asked: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rows of the first and of the last checkpoint of whoever was asked, in order of ``asked``."""
     odds = odds.assign(asked=odds.groupby(asked, sort=False, dropna=False).ngroup())
-    checkpoints = in_order(odds, run="asked").groupby("asked")["checkpoint"]
+    checkpoints: Any = in_order(odds, run="asked").groupby("asked")["checkpoint"]
     first, last = checkpoints.first(), checkpoints.last()
     if (alone := first == last).any():
         label = first[alone].iloc[0]

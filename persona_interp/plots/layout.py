@@ -251,12 +251,16 @@ def _union(intervals: list[tuple[float, float]]) -> float:
 
 
 def _decorations(figure: Figure) -> float:
-    """Height of what a row of panels has above and below it, as the layout counts it (inches)."""
-    boxes = [axes.get_tightbbox(for_layout_only=True) for axes in figure.axes]
-    whole = Bbox.union([box for box in boxes if box is not None])
-    panels = Bbox.union([axes.get_window_extent() for axes in figure.axes])
-    pads = 2 * mpl.rcParams["figure.constrained_layout.h_pad"]
-    return (whole.height - panels.height) / figure.dpi + pads
+    """Height of what panels have above and below them, as the layout counts it (inches)."""
+    around = []
+    for axes in figure.axes:
+        panel = axes.get_window_extent()
+        around.append((panel, axes.get_tightbbox(for_layout_only=True) or panel))
+    panels, whole = (Bbox.union(boxes) for boxes in zip(*around, strict=True))
+    highest = max(box.height - panel.height for panel, box in around)
+    rows = max(grid.nrows for axes in figure.axes if (grid := axes.get_gridspec()) is not None)
+    pads = 2 * rows * mpl.rcParams["figure.constrained_layout.h_pad"]
+    return (whole.height - panels.height + (rows - 1) * highest) / figure.dpi + pads
 
 
 def _grow(figure: Figure, tall: float, *, note: Text, title: Text) -> None:
