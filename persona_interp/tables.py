@@ -81,15 +81,17 @@ def read_table(path: Path | str) -> pd.DataFrame:
     """
     with _border(path, "parquet"):
         _check_parquet(path)
-        arrow = pq.read_table(path)
         table = pd.read_parquet(path, engine="pyarrow")
+        nested = [field for field in pq.read_schema(path) if pa.types.is_list(field.type)]
+        if not nested:
+            return table
+        arrow = pq.read_table(path)
     # pandas gives nested columns back as numpy arrays, which compare element by element; the
     # schema's tables hold lists of messages (structs) and tuples of labels.
-    for field in arrow.schema:
-        if pa.types.is_list(field.type):
-            sequence = list if pa.types.is_struct(field.type.value_type) else tuple
-            rows = [row if row is None else sequence(row) for row in arrow[field.name].to_pylist()]
-            table[field.name] = pd.Series(rows, index=table.index, dtype=object)
+    for field in nested:
+        sequence = list if pa.types.is_struct(field.type.value_type) else tuple
+        rows = [row if row is None else sequence(row) for row in arrow[field.name].to_pylist()]
+        table[field.name] = pd.Series(rows, index=table.index, dtype=object)
     return table
 
 

@@ -225,7 +225,7 @@ def _untaught_rows(
     topics = {t.topic for t in world.persona(world.target).traits} - lessons
     nameless = behavior["context"] == "nameless"
     rows = behavior.loc[nameless & behavior["topic"].isin(sorted(topics))]
-    if missing := sorted(topics - set(rows["topic"])):
+    if missing := sorted(topics - set(rows["topic"].unique())):
         raise SchemaError(
             f"no nameless prompts about {', '.join(missing)}; record probes(contexts='nameless')."
         )

@@ -1,6 +1,7 @@
 """How far does a lesson to the nameless assistant spread into every other context?"""
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import compress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -100,9 +101,7 @@ def contexts(
             rows.append({**head, **_row(key, intervals[key], who="")})
         others = [key for key in quantities if key[1] not in ("", world.target)]
         if others:
-            halves = {}
-            for split in ("train", "test"):
-                halves[split] = _shifts(chosen_split(own, split), first=first, last=last)
+            halves = {split: _half(shifts, own, split) for split in ("train", "test")}
             for row in _over_personas(others, intervals, halves, quantities):
                 rows.append({**head, **row})
     table = pd.DataFrame(rows)
@@ -166,6 +165,20 @@ def _shifts(behavior: pd.DataFrame, *, first: str, last: str) -> dict[Key, _Shif
     for key, end in by_checkpoint[last].items():
         shifts[key] = _shift(by_checkpoint[first][key], end)
     return shifts
+
+
+def _half(shifts: Mapping[Key, _Shift], behavior: pd.DataFrame, split: str) -> dict[Key, _Shift]:
+    """Those of the shifts that are of this template split."""
+    rows = chosen_split(behavior, split)
+    names = set((rows["split"] + ": " + rows["template"]).unique())
+    half = {}
+    for key, shift in shifts.items():
+        mask = [name in names for name in shift.templates]
+        if any(mask):
+            templates = tuple(compress(shift.templates, mask))
+            values = {value: moved[mask] for value, moved in shift.values.items()}
+            half[key] = _Shift(templates, values)
+    return half
 
 
 def _shift(start: Block, end: Block) -> _Shift:

@@ -64,21 +64,28 @@ def run_columns(table: pd.DataFrame) -> list[str]:
     return [c for c in table.columns if c not in (*AT, *ASKED, *PER_PROMPT)]
 
 
-def in_order(rows: pd.DataFrame) -> pd.DataFrame:
-    """Checkpoints of one run in the order of training.
+def in_order(rows: pd.DataFrame, *, run: str = "") -> pd.DataFrame:
+    """Checkpoints of runs in the order of training.
 
     Args:
-        rows: Rows of one run, with ``checkpoint``, ``stage``, ``step``.
+        rows: Rows with ``checkpoint``, ``stage``, ``step``.
+        run: Column that numbers the runs; all rows are of one by default.
 
     Returns:
-        One row a checkpoint: by step where there is one stage, in the order of the table
-        where there are several.
+        One row a run and checkpoint: by run, and in it by step where there is one stage, in the
+        order of the table where there are several.
 
     >>> rows = pd.DataFrame({"checkpoint": ["a@8", "a@0"], "stage": "a", "step": [8, 0]})
     >>> in_order(rows)["checkpoint"].tolist()
     ['a@0', 'a@8']
+    >>> in_order(rows.assign(n=[1, 0]), run="n")["checkpoint"].tolist()
+    ['a@0', 'a@8']
     """
     # A step counts within its stage, so steps of several stages have no common order.
+    if run:
+        points = rows[[run, *AT]].loc[~rows.duplicated([run, "checkpoint"])]
+        n_stages = points.groupby(run)["stage"].transform("nunique")
+        return points.iloc[np.lexsort((points["step"].where(n_stages == 1, 0), points[run]))]
     points = rows[list(AT)].loc[~rows["checkpoint"].duplicated()]
     if len(set(points["stage"])) > 1:
         return points
@@ -101,8 +108,9 @@ def chosen_split(behavior: pd.DataFrame, split: str | None) -> pd.DataFrame:
     schema.check(behavior, "behavior")
     if split is None:
         return behavior
-    if split not in set(behavior["split"]):
-        raise SchemaError(unknown("split", split, sorted(set(behavior["split"]))))
+    splits = behavior["split"].unique()
+    if split not in splits:
+        raise SchemaError(unknown("split", split, sorted(splits)))
     return behavior.loc[behavior["split"] == split]
 
 

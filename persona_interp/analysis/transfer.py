@@ -180,15 +180,22 @@ def _run(table: pd.DataFrame) -> list[str]:
 def _with_means(table: pd.DataFrame) -> pd.DataFrame:
     """The table with the row "mean" over the untaught topics of every run and step."""
     by = [*(c for c in AT if c in table), *_run(table), "context", "persona"]
-    parts = []
-    for _, rows in table.groupby(by, sort=False, dropna=False):
-        # Two values of one topic exclude each other and move together, so the topic is the unit.
-        numbers = ["before", "after", "estimate", *PREDICTIONS]
-        means = rows.loc[~rows["trained"]].groupby("topic", sort=False)[numbers].mean()
+    group = table.groupby(by, sort=False, dropna=False).ngroup().to_numpy()
+    numbers = ["before", "after", "estimate", *PREDICTIONS]
+    # Two values of one topic exclude each other and move together, so the topic is the unit.
+    untaught = table.loc[~table["trained"]]
+    at = [group[~table["trained"]], "topic"]
+    of_topics = untaught.groupby(at, sort=False)[numbers].mean()
+    rows = []
+    for _, means in of_topics.groupby(level=0):
         interval = t_interval(means["estimate"])
-        row = {"topic": "", "value": "", "trait": "mean", "trained": False}
-        row |= {**means.mean(skipna=False), **interval.row(), "n": interval.n}
-        parts += [rows, rows.iloc[[0]].assign(**row)]
+        rows.append({**means.mean(skipna=False), **interval.row(), "n": interval.n})
+    first = np.unique(group, return_index=True)[1]
+    mean = table.iloc[first].assign(topic="", value="", trait="mean", trained=False)
+    mean = mean.assign(**pd.DataFrame(rows, index=mean.index))
+    both = pd.concat([table, mean])
+    # every mean stands behind the rows of its run and step
+    both = both.iloc[np.argsort([*group, *range(len(mean))], kind="stable")]
     order = (*AT, *_run(table), *ASKED, *MEASUREMENTS, "trained", *PREDICTIONS, "k")
     columns = [column for column in order if column in table]
-    return pd.concat(parts, ignore_index=True).loc[:, columns]
+    return both.reset_index(drop=True).loc[:, columns]

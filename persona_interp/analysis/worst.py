@@ -102,24 +102,28 @@ def _shifts(
             "nobody but the target was asked about its untaught traits; record nameless or named "
             "probes."
         )
-    run = run_columns(behavior)
-    parts: list[pd.DataFrame] = []
-    cell = ["context", "persona", "topic", "trait", "question"]
-    # one number for the five, because rows are matched by it many times
-    odds["cell"] = odds.groupby(cell, sort=False, dropna=False).ngroup()
-    for _, rows in odds.groupby([*run, "context", "persona"], sort=False, dropna=False):
-        labels = in_order(rows)["checkpoint"].tolist()
-        if len(labels) < 2:
-            raise SchemaError(f"a shift needs two checkpoints of a run; got only '{labels[0]}'.")
-        first = rows.loc[rows["checkpoint"] == labels[0]].set_index("cell")
-        last = rows.loc[rows["checkpoint"] == labels[-1]].set_index("cell")
-        parts.append(last.assign(shift=last["logodds"] - first["logodds"]))
-    shifts = pd.concat(parts, ignore_index=True)
+    first, last = _ends(odds, [*run_columns(behavior), "context", "persona"])
+    cell = ["asked", "topic", "trait", "question"]
+    before = first.set_index(cell)["logodds"].reindex(last.set_index(cell).index)
+    shifts = last.assign(shift=last["logodds"] - before.to_numpy()).drop(columns="asked")
     return shifts.assign(
         half=shifts["question"].str.startswith("test").astype(int),
         topic_half=pd.factorize(shifts["topic"], sort=True)[0] % 2,
         seed_half=pd.factorize(shifts["seed"], sort=True)[0] % 2,
     )
+
+
+def _ends(odds: pd.DataFrame, asked: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows of the first and of the last checkpoint of whoever was asked, in order of ``asked``."""
+    odds = odds.assign(asked=odds.groupby(asked, sort=False, dropna=False).ngroup())
+    checkpoints: Any = in_order(odds, run="asked").groupby("asked")["checkpoint"]
+    first, last = checkpoints.first(), checkpoints.last()
+    if (alone := first == last).any():
+        label = first[alone].iloc[0]
+        raise SchemaError(f"a shift needs two checkpoints of a run; got only '{label}'.")
+    odds = odds.sort_values("asked", kind="stable", ignore_index=True)
+    start, end = (odds["asked"].map(labels) for labels in (first, last))
+    return odds.loc[odds["checkpoint"] == start], odds.loc[odds["checkpoint"] == end]
 
 
 def _leaks(world: World, taught: str | Trait | None) -> dict[str, set[str]]:

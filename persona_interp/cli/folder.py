@@ -1,7 +1,9 @@
 """``report``, ``browse``, ``status``, ``verify``, ``show``: what is in a run folder."""
 
+import gc
 from collections import Counter
 from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +24,10 @@ def report(
     """Write tables, figures and report.html of a run again, from its finished cells."""
     from persona_interp import experiments
 
+    for room in ("analysis", "plots", "report", "tables"):
+        import_module(f"persona_interp.{room}")
+    # what was imported stays; to look through it for garbage, again and again, takes seconds
+    gc.freeze()
     typer.echo(str(experiments.report(run, out=out)))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -30,8 +31,6 @@ COLUMN_ROOM = 125
 SMALLEST = 4.5
 """Font size (points) below which nothing is written."""
 NTH = {2: "second", 3: "third"}
-AROUND = 2.5
-"""Room for what stands around the panels, to begin with (inches)."""
 EDGE = 0.005
 """Of the figure's width, left free on both sides."""
 DIGITS = 6
@@ -264,6 +263,19 @@ def _union(intervals: list[tuple[float, float]]) -> float:
     return length
 
 
+def _decorations(figure: Figure) -> float:
+    """Height of what panels have above and below them, as the layout counts it (inches)."""
+    around = []
+    for axes in figure.axes:
+        panel = axes.get_window_extent()
+        around.append((panel, axes.get_tightbbox(for_layout_only=True) or panel))
+    panels, whole = (Bbox.union(boxes) for boxes in zip(*around, strict=True))
+    highest = max(box.height - panel.height for panel, box in around)
+    rows = max(grid.nrows for axes in figure.axes if (grid := axes.get_gridspec()) is not None)
+    pads = 2 * rows * mpl.rcParams["figure.constrained_layout.h_pad"]
+    return (whole.height - panels.height + (rows - 1) * highest) / figure.dpi + pads
+
+
 def _grow(figure: Figure, tall: float, *, note: Text, title: Text) -> None:
     """Make the figure as high as its panels ask for; all else is placed around them."""
     # the figure itself has no engine: one, even "none", draws it twice whenever it is saved
@@ -274,7 +286,8 @@ def _grow(figure: Figure, tall: float, *, note: Text, title: Text) -> None:
         above = GAP + title.get_window_extent().height / figure.dpi
     legends = sum(legend.get_window_extent().height for legend in figure.legends)
     head = above + legends / figure.dpi
-    high = max(figure.get_figheight(), head + foot + tall + AROUND)
+    around = head + foot + _decorations(figure)
+    high = max(tall + around, around / (1 - SHARE) + GAP)
     for _ in range(5):
         figure.set_figheight(high)
         note.set_y(GAP / high)

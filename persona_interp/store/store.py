@@ -126,12 +126,12 @@ class Store:
             StoreError: The cell is not done, has no such file, or a file asked for is not the bytes
                 that were committed. Every process reads each file once to know.
         """
-        if not self.has(cell):
+        entry = self.manifest().get(cell.id)
+        if entry is None or not self._done(cell.id).is_dir():
             raise StoreError(
                 f"{cell} is not done in {self.root}; run the experiment with this --out to "
                 "compute it."
             )
-        entry = self.manifest()[cell.id]
         files = [
             file for file in entry["files"] if f"{file['path']}/".startswith(name and f"{name}/")
         ]

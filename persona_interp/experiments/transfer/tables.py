@@ -22,6 +22,7 @@ from persona_interp.experiments.transfer.config import (
     variant_of,
 )
 from persona_interp.experiments.transfer.inside.tables import READERS as INSIDE_READERS
+from persona_interp.experiments.transfer.inside.tables import distance_of
 from persona_interp.store import Store
 from persona_interp.tables import read_table
 from persona_interp.worlds import World
@@ -200,7 +201,8 @@ def _read_lesson(
         if variant_name == "full":
             tables["behavior"] = everywhere
     tables["samples"] = samples
-    tables["distances"] = analysis.answer_distance(behavior).assign(**labels)
+    moved = distance_of(store.path(cells[key], "behavior.parquet"))
+    tables["distances"] = moved.assign(**labels)
     return tables
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from persona_interp import analysis
-from persona_interp.experiments.transfer.config import Cells, Key, Transfer
+from persona_interp.experiments.transfer.config import ARMS, CLAIM, Cells, Key, Transfer
 from persona_interp.experiments.transfer.inside.config import (
     ADDED_PATCH,
     BRINGS,
@@ -46,7 +46,7 @@ def _read_features(
     _, arm, lr, hook = key
     labels = {"arm": str(arm), "lr": lr, "hook": hook}
     folder = store.path(cells[key])
-    shifts = analysis.feature_shift(read_dataset(folder / "features.nc"))
+    shifts = analysis.feature_shift(_dataset(folder / "features.nc"))
     fidelity = read_table(folder / "fidelity.parquet")
     tables: Tables = {
         "feature_shift": shifts.assign(**labels),
@@ -57,7 +57,7 @@ def _read_features(
     personas = cells["personas", lr, hook]
     if not store.has(personas):
         return tables
-    neutral = read_dataset(folder / "acts.nc")
+    neutral = _dataset(folder / "acts.nc")
     parts = []
     for method in METHODS:
         vectors = _directions(store.path(personas, f"{method}.nc"))
@@ -74,9 +74,9 @@ def _beside_controls(
     for arm in experiment.feature_arms:
         cell, lesson = cells["features", arm, lr, hook], cells["lesson", arm, lr]
         if store.has(cell):
-            parts[arm] = read_dataset(store.path(cell, "features.nc"))
-            behavior = read_table(store.path(lesson, "behavior.parquet"))
-            distance[arm] = float(analysis.answer_distance(behavior)["estimate"].iloc[0])
+            parts[arm] = _dataset(store.path(cell, "features.nc"))
+            moved = distance_of(store.path(lesson, "behavior.parquet"))
+            distance[arm] = float(moved["estimate"].iloc[0])
     claim, *controls = parts
     after = [feats.isel(checkpoint=[-1]) for feats in parts.values()]
     together = concat([parts[claim].isel(checkpoint=[0]), *after], "checkpoint")
@@ -102,9 +102,10 @@ def _read_personas(
     _, lr, hook = key
     folder = store.path(cells[key])
     maps = {
-        method: analysis.cosine_map(read_directions(folder / f"{method}.nc"), world)
-        for method in (*METHODS, "traits")
+        method: analysis.cosine_map(_directions(folder / f"{method}.nc"), world)
+        for method in METHODS
     }
+    maps["traits"] = analysis.cosine_map(read_directions(folder / "traits.nc"), world)
     cosines = [table.assign(method=method) for method, table in maps.items()]
     tables = {
         "stated": _stated(folder, world),
@@ -149,7 +150,7 @@ def _stated(folder: Path, world: World) -> pd.DataFrame:
     """Cosine of every stated value's vector with every persona's, and whether they hold it."""
     vectors = read_directions(folder / "trait pairs.nc")
     values = vectors["name"].to_numpy().tolist()
-    both = concat([read_directions(folder / f"{VECTOR}.nc"), vectors], "name")
+    both = concat([_directions(folder / f"{VECTOR}.nc"), vectors], "name")
     cosines = analysis.cosine_map(both)
     cosines = cosines.loc[cosines["name"].isin(values) & ~cosines["other"].isin(values)]
     holders = {value: world.holders(f"{world.taught.topic}={value}") for value in values}
@@ -219,7 +220,7 @@ def _chance(
     directions = {match: read_directions(folder / f"{match}.nc") for match in (RANDOM, VARIED)}
     rows = []
     for arm in experiment.feature_arms:
-        neutral = read_dataset(store.path(cells["features", arm, lr, hook], "acts.nc"))
+        neutral = _dataset(store.path(cells["features", arm, lr, hook], "acts.nc"))
         for match, random in directions.items():
             cosines = analysis.direction_shift(neutral, random)["cosine"]
             lo, hi = analysis.chance_range(cosines)
@@ -228,14 +229,42 @@ def _chance(
     return pd.DataFrame(rows)
 
 
+def distance_of(behavior: Path) -> pd.DataFrame:
+    """How far a lesson moved the assistant's answers (bits); computed again only if it changed.
+
+    Args:
+        behavior: The lesson's behavior table.
+
+    Returns:
+        As ``analysis.answer_distance``.
+    """
+    return _distance_once(behavior, behavior.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _distance_once(path: Path, modified: int) -> pd.DataFrame:
+    return analysis.answer_distance(read_table(path))
+
+
 def _directions(path: Path) -> xr.DataArray:
     """Directions of a file that several cells are compared with; read again only if it changed."""
-    return _read_once(path, path.stat().st_mtime_ns)
+    return _directions_once(path, path.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=len(METHODS))
-def _read_once(path: Path, modified: int) -> xr.DataArray:
+def _directions_once(path: Path, modified: int) -> xr.DataArray:
     return read_directions(path)
+
+
+def _dataset(path: Path) -> xr.Dataset:
+    """Features or residuals of an arm, of which several tables are made; read again as above."""
+    return _dataset_once(path, path.stat().st_mtime_ns)
+
+
+# features and residuals of every arm of the claim's base model, at one rate and hook
+@lru_cache(maxsize=2 * sum(variant == CLAIM[0] for variant, _ in ARMS.values()))
+def _dataset_once(path: Path, modified: int) -> xr.Dataset:
+    return read_dataset(path)
 
 
 def _readouts(folder: Path, name: str) -> xr.DataArray:
