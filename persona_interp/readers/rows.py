@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from persona_interp.errors import SchemaError
+from persona_interp.errors import SchemaError, excerpt
 
 MOST_PROBLEMS = 20
 """Most kinds of problems that a message names."""
@@ -71,6 +72,29 @@ class RowError(SchemaError):
     def __init__(self, message: str, rows: Iterable[int] = ()) -> None:
         super().__init__(message)
         self.rows = tuple(rows)
+
+
+def row_numbers(skip: Any) -> tuple[int, ...]:
+    """Numbers of rows to leave out.
+
+    Args:
+        skip: What a user gave.
+
+    Returns:
+        The numbers.
+
+    Raises:
+        SchemaError: It is something else.
+
+    >>> row_numbers("2,3")
+    Traceback (most recent call last):
+    ...
+    persona_interp.errors.SchemaError: skip is a list of row numbers, such as [2, 3]; got '2,3'.
+    """
+    numbers = tuple(skip) if isinstance(skip, Iterable) and not isinstance(skip, str) else (None,)
+    if any(not isinstance(one, Integral) or isinstance(one, bool) for one in numbers):
+        raise SchemaError(f"skip is a list of row numbers, such as [2, 3]; got {excerpt(skip)}.")
+    return tuple(int(one) for one in numbers)
 
 
 def leave_out(source: Source, numbers: Iterable[int]) -> tuple[Source, list[int]]:
