@@ -303,14 +303,27 @@ def _check_value(value: Any, *, surrogates: bool) -> None:
             elif isinstance(item, list):
                 below += item
             elif surrogates and isinstance(item, str):
-                _check_surrogates(item)
+                check_surrogates(item)
         if not any(isinstance(item, dict | list) for item in level):
             return
         level = below
     raise ValueError(f"values are nested deeper than {MOST_DEPTH}")
 
 
-def _check_surrogates(text: str) -> None:
+def check_surrogates(text: str) -> None:
+    r"""Refuse a text that no file could hold.
+
+    Args:
+        text: Any text.
+
+    Raises:
+        ValueError: It holds half of a surrogate pair.
+
+    >>> check_surrogates("\ud800")
+    Traceback (most recent call last):
+    ...
+    ValueError: the text '\ud800' holds half of a surrogate pair, which is no character
+    """
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -108,6 +108,28 @@ def test_show_prints_the_head_and_the_attributes(
 
 
 @pytest.mark.parametrize(
+    "args",
+    [
+        ("run", "dose", "--out", "run", "--seeds", "99999999999999999999"),
+        ("run", "dose", "--out", "run", "--seed", "-1"),
+        ("run", "dose", "--out", "run", "--seed", "99999999999999999999"),
+        ("doctor", "nowhere", "--batch", "nan"),
+        ("doctor", "nowhere", "--batch", "-1"),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    args: tuple[str, ...],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, err = cli(capsys, *args)
+    assert code == 2 and ("Input should be" in err or "batch is a number of tokens" in err)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
     ("args", "message"),
     [
         (("status", "nowhere"), "not a run folder"),

@@ -43,10 +43,12 @@ def doctor(
     import pandas as pd
 
     from persona_interp import dictionaries, models, readers
+    from persona_interp.models.device import resolve_batch
     from persona_interp.models.load import load_tokenizer
     from persona_interp.schema.words import Light
     from persona_interp.tables import write_table
 
+    resolve_batch(batch)  # models alone are examined without one
     checkpoints, reading = [], dict[str, Any](device=device, dtype=dtype)
     for start in (model, *(tuned or ())):
         checkpoints += models.sources(start, base=base)

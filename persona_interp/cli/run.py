@@ -10,6 +10,9 @@ from persona_interp.cli.folder import report
 from persona_interp.errors import StoreError
 from persona_interp.experiments.wings import wing_names
 
+MOST_SEEDS = 10_000
+MOST_SEED = 2**31 - 1
+
 
 @app.command("run")
 def run_experiment(
@@ -42,9 +45,10 @@ def run_experiment(
         list[str] | None,
         typer.Option(help="A trait of that folder; repeat. The preset's by default; 'all'."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="First seed.")] = 0,
+    seed: Annotated[int, typer.Option(help="First seed.", min=0, max=MOST_SEED)] = 0,
     seeds: Annotated[
-        int | None, typer.Option(help="Number of seeds; the preset's by default.", min=1)
+        int | None,
+        typer.Option(help="Number of seeds; the preset's by default.", min=1, max=MOST_SEEDS),
     ] = None,
     arm: Annotated[
         list[str] | None, typer.Option(help="Arm; repeat for several, 'lesson' first.")

@@ -1,5 +1,6 @@
 """What does an adapter's folder say, before anything is loaded?"""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ TYPES: dict[str, tuple[type, ...]] = {
     "r": (int,),
     "lora_alpha": (int, float),
     "target_modules": (str, list),
+    "exclude_modules": (str, list),
     "modules_to_save": (list,),
     "init_lora_weights": (bool, str),
     "rank_pattern": (dict,),
@@ -23,6 +25,12 @@ TYPES: dict[str, tuple[type, ...]] = {
     "layers_to_transform": (int, list),
 }
 """What fields of an adapter's configuration may hold beside nothing."""
+PATTERNS = ("target_modules", "exclude_modules", "rank_pattern", "alpha_pattern")
+"""Fields whose text, or whose keys, PEFT matches as regular expressions with every name."""
+REPEATED_GROUP = re.compile(r"\)\s*[*+{]")
+REPEAT = re.compile(r"[*+]|\{\d*,")
+MOST_REPEATS = 6
+"""Repeats in one pattern: a name of n letters is tried n ** repeats / repeats! times."""
 
 
 def is_adapter(folder: Path) -> bool:
@@ -90,4 +98,19 @@ def read_config(folder: Path) -> dict[str, Any]:
             raise ModelError(
                 f"{file}: {key} is {names}; got {excerpt(value)}. Save the adapter again."
             )
+    _check_patterns(config, file)
     return config
+
+
+def _check_patterns(config: dict[str, Any], file: Path) -> None:
+    """Refuse patterns that could be tried without an end in sight."""
+    for key in PATTERNS:
+        value = config.get(key)
+        patterns = [value] if isinstance(value, str) else value if isinstance(value, dict) else []
+        for pattern in patterns:
+            if REPEATED_GROUP.search(pattern) or len(REPEAT.findall(pattern)) > MOST_REPEATS:
+                raise ModelError(
+                    f"{file}: the pattern {excerpt(pattern)} of {key} repeats a group, or more "
+                    f"than {MOST_REPEATS} things, and may be matched without an end. Give the "
+                    "names of the modules as a list."
+                )

@@ -84,10 +84,11 @@ def merge(folder: Path, base: Checkpoint) -> Path:
                 tokenizer = read_tokenizer(folder, trusted=base.trusted)
             ids = _probe(plain, len(tokenizer))
             with guard(f"the adapter {folder} does not fit its base"):
-                _grow(plain, load_file(folder / ADAPTER_WEIGHTS))
+                weights = load_file(folder / ADAPTER_WEIGHTS)
+                _grow(plain, weights)
                 before = _copy(plain)
                 model = _wrap(plain, folder, config)
-                _check_base(model, before, folder, config)
+                _check_base(model, before, folder, config, weights)
                 unmerged = _logits(model, ids)
             whole = _unwrap(model, folder)
             check_finite(whole, f"the adapter {folder} on its base")
@@ -97,7 +98,8 @@ def merge(folder: Path, base: Checkpoint) -> Path:
                     "it, or save again."
                 )
             del before
-            save_model(whole, tokenizer, place)
+            with guard(f"the adapter {folder} on its base cannot be saved"):
+                save_model(whole, tokenizer, place)
             # from the saved folder, so that what saving loses is noticed too
             saved = Checkpoint(place, trusted=base.trusted)
             reloaded = load(saved, attention="eager", device=CPU).model
@@ -199,7 +201,7 @@ def check_lora(model: Any, batch: Mapping[str, Tensor]) -> None:
 
 def _check_kind(folder: Path) -> dict[str, Any]:
     """Configuration of an adapter that changes the weights of a causal language model."""
-    from peft import PEFT_TYPE_TO_CONFIG_MAPPING, PeftType
+    from peft import PEFT_TYPE_TO_CONFIG_MAPPING, PeftType, PromptLearningConfig
 
     config = read_config(folder)
     kind, task = str(config.get("peft_type")), config.get("task_type")
@@ -207,7 +209,7 @@ def _check_kind(folder: Path) -> dict[str, Any]:
     if kind not in kinds:
         raise ModelError(f"the adapter {folder}: {unknown('peft_type', kind, kinds)}")
     config_class = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(kind)]
-    if config_class().is_prompt_learning:
+    if issubclass(config_class, PromptLearningConfig):
         raise ModelError(
             f"the adapter {folder} is {kind}: it adds virtual tokens to every input instead of "
             "changing weights, so there is no merged model to compare. Use LoRA or another "
@@ -346,7 +348,11 @@ def _change(model: Any, before: Mapping[str, Tensor]) -> float:
 
 
 def _check_base(
-    model: Any, before: Mapping[str, Tensor], folder: Path, config: Mapping[str, Any]
+    model: Any,
+    before: Mapping[str, Tensor],
+    folder: Path,
+    config: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
 ) -> None:
     """Refuse an adapter whose base was recomputed on loading by a method that draws."""
     init = config.get("init_lora_weights")
@@ -354,7 +360,9 @@ def _check_base(
         return
     for name, weight in model.get_base_model().named_parameters():
         old = before.get(name.replace(".base_layer.", "."))
-        if old is not None and not torch.equal(weight.detach(), old):
+        # PEFT saves the embeddings of a base that was resized for new tokens beside the adapter
+        own = any(key.removeprefix("base_model.model.") == name for key in weights)
+        if old is not None and not own and not torch.equal(weight.detach(), old):
             raise ModelError(
                 f"the adapter {folder} (init_lora_weights={excerpt(init)}) recomputes its base on "
                 f"loading, first {name}, by a method that draws at random, so nobody gets the base "

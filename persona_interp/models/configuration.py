@@ -20,7 +20,7 @@ from persona_interp.models.weight_files import Stored
 CONFIG, GENERATION = "config.json", "generation_config.json"
 BLOCK_KEYS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 """What configurations call the number of blocks."""
-PARTS = re.compile(r"layer|block|expert|depth")
+PARTS = re.compile(r"layer|block|expert|depth|label")
 """Names of numbers for each of which a configuration builds something."""
 ROTATIONS = ("rope_parameters", "rope_scaling")
 """Where a configuration states its rotary settings, beside the top."""

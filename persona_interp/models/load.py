@@ -94,9 +94,7 @@ def load(
     check_complete(folder, model, info)
     check_unused(folder, model, stored, info)
     check_finite(model, folder)
-    # fields of a configuration that fit the weights may still not fit each other
-    with quiet(), guard(f"{folder} cannot compute"), torch.inference_mode():
-        model.eval()(torch.zeros(1, 2, dtype=torch.long))
+    _check_computes(model, folder)
     loaded = LoadedModel(model, load_tokenizer(checkpoint))
     _check_rows(loaded, checkpoint)
     return loaded._replace(model=move(model, device))
@@ -235,6 +233,20 @@ def check_finite(model: Any, source: str | Path) -> None:
             f"{source} has weights that are NaN or infinite: {len(broken)}, first {broken[0]}. "
             "Every number of it would be NaN; use an earlier checkpoint, or train again with a "
             "smaller lr."
+        )
+
+
+def _check_computes(model: Any, folder: Path) -> None:
+    """Refuse fields of a configuration that fit the weights, and do not fit each other."""
+    with quiet(), guard(f"{folder} cannot compute"), torch.inference_mode():
+        logits = model.eval()(torch.zeros(1, 2, dtype=torch.long)).logits
+    # attention leaves out tokens whose rotation is NaN, so that the logits alone do not show it
+    rotations = [part for name, part in model.named_buffers() if name.endswith("inv_freq")]
+    if not all(bool(torch.isfinite(part).all()) for part in (logits, *rotations)):
+        raise ModelError(
+            f"{folder} computes no numbers, though its weights are some: a number of its "
+            "config.json (rms_norm_eps, rope_theta, factor) is 0 or NaN. Save the configuration "
+            "of the model that was trained."
         )
 
 

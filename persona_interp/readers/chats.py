@@ -2,15 +2,19 @@
 
 import json
 from collections.abc import Iterable
+from datetime import date, time, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pandas as pd
 
 from persona_interp import schema
-from persona_interp.errors import SchemaError
+from persona_interp.errors import SchemaError, excerpt
 from persona_interp.files import write_text
 from persona_interp.readers.door import read
+from persona_interp.values import parse_json
 
 
 def read_chats(source: Any, *, layout: str | None = None, skip: Iterable[int] = ()) -> pd.DataFrame:
@@ -50,7 +54,8 @@ def write_chats(chats: pd.DataFrame, path: str | Path) -> Path:
         ``extra`` holds.
 
     Raises:
-        SchemaError: It is no such table, or the file does not end in .jsonl.
+        SchemaError: It is no such table, an entry of ``extra`` has no JSON or would hide the chat,
+            or the file does not end in .jsonl.
     """
     schema.check(chats, "corpus" if "doc" in chats else "prompts")
     path = Path(path).expanduser()
@@ -58,9 +63,26 @@ def write_chats(chats: pd.DataFrame, path: str | Path) -> Path:
         raise SchemaError(f"chats are written to a .jsonl file; got '{path.name}'.")
     extras = chats["extra"] if "extra" in chats else [{}] * len(chats)
     lines = []
-    for messages, extra in zip(chats["messages"], extras, strict=True):
+    for number, (messages, extra) in enumerate(zip(chats["messages"], extras, strict=True)):
         row: dict[str, Any] = {"messages": [dict(message) for message in messages]}
         if [message["role"] for message in messages] == ["text"]:
             row = {"text": messages[0]["content"]}
-        lines.append(json.dumps(row | dict(extra), ensure_ascii=False) + "\n")
+        if same := row.keys() & dict(extra).keys():
+            raise SchemaError(
+                f"row {number}: extra holds {', '.join(same)}, which is what its chat is written "
+                "under; rename that entry."
+            )
+        try:
+            line = json.dumps(row | dict(extra), ensure_ascii=False, default=_text)
+            parse_json(line)  # what our own reader refuses, others would read otherwise
+        except (TypeError, ValueError) as error:
+            raise SchemaError(f"row {number} cannot be written as JSON: {error}.") from error
+        lines.append(line + "\n")
     return write_text("".join(lines), path)
+
+
+def _text(value: Any) -> str:
+    """Text of what columns of parquet hold and JSON has not."""
+    if isinstance(value, date | time | timedelta | Decimal | UUID):
+        return str(value)
+    raise TypeError(f"{excerpt(value)} is no value of JSON")

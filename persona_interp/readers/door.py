@@ -35,6 +35,7 @@ from persona_interp.readers.messages import (
     conversation,
     is_empty,
     is_printed_list,
+    unread_keys,
 )
 from persona_interp.readers.prompt_rows import SPLITS, prompt_row
 from persona_interp.readers.questions import is_question, question_prompts, questions_of
@@ -108,6 +109,8 @@ def read(
     chats = table["messages"]
     if n_calls := sum(any(calls_a_tool(m["content"]) for m in messages) for messages in chats):
         line += f"; {n_calls} with tool calls, as text between {CALL} and {END}"
+    if unread := _unread_keys(rest):
+        line += f"; not read of messages: {_names(unread)}"
     if n_repeats := sum(is_repeat(chats)):
         line += f"; repeats: {n_repeats:,}"
     if skipped:
@@ -154,6 +157,16 @@ def _lowered(source: Source) -> Source:
         for row in source.rows
     ]
     return Source(source.name, source.stem, source.form, rows, source.unit)
+
+
+def _unread_keys(source: Source) -> list[str]:
+    """Keys of messages that are not read, in order."""
+    keys: set[str] = set()
+    for row in source.rows:
+        entries = row.value.values() if isinstance(row.value, Mapping) else [row.value]
+        for entry in entries:
+            keys |= unread_keys(entry)
+    return sorted(keys)
 
 
 def _own_table(source: Source, kind: str) -> pd.DataFrame | None:
@@ -225,6 +238,11 @@ def _check_answer(messages: Messages, row: Any) -> None:
     roles = [message["role"] for message in messages]
     if roles != [TEXT] and "assistant" not in roles:
         raise ValueError("no message of the assistant, so there is nothing to learn")
+    if isinstance(row, Mapping) and str(row.get("label")).lower() == "false":
+        raise ValueError(
+            "its label is false: the answer is an example of what is not wanted (KTO), and would "
+            "be taught"
+        )
     if roles == [TEXT] and isinstance(row, Mapping) and {"role", "parent_id"} <= {*row}:
         raise ValueError(
             "it is one message of a thread (role, parent_id), and a chat is the path to it; join "

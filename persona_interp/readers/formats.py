@@ -197,7 +197,14 @@ def _table(path: Path, text: str, *, delimiter: str) -> list[Row]:
     # for the whole process.
     limit = csv.field_size_limit(MOST_BYTES)
     try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        header_line = text.lstrip().partition("\n")[0]
+        spaced = 0 < header_line.count(delimiter) == header_line.count(f"{delimiter} ")
+        reader = csv.reader(
+            io.StringIO(text, newline=""),
+            delimiter=delimiter,
+            skipinitialspace=spaced,  # whoever sets a space behind each comma means none of them
+            strict=True,
+        )
         for cells in reader:
             if not header:
                 header = [cell.strip() or f"{UNNAMED} {i}" for i, cell in enumerate(cells, start=1)]

@@ -19,7 +19,7 @@ from persona_interp.files import write_text
 from persona_interp.readers.entries import check_keys
 from persona_interp.readers.formats import UNNAMED
 from persona_interp.readers.messages import turn_mark
-from persona_interp.readers.rows import Row, Source, count, leave_out, refuse
+from persona_interp.readers.rows import Row, Source, count, leave_out, refuse, row_numbers
 from persona_interp.readers.sources import rows_of
 
 REQUIRED_COLUMNS = ("question", "answer")
@@ -75,7 +75,7 @@ def read_judged(
             a bad score, no answer, a question with a chat template's marks; each is
             named.
     """
-    source, skipped = leave_out(rows_of(path), skip)
+    source, skipped = leave_out(rows_of(path), row_numbers(skip))
     rows, columns, is_rendered = _rows(source)
     own = [column for column in OWN_COLUMNS if column in columns]
     if own and "extra" in columns:

@@ -8,7 +8,7 @@ import numpy as np
 
 from persona_interp.errors import excerpt, unknown
 from persona_interp.readers.calls import CALLS, call_text
-from persona_interp.values import parse_json, parse_literal
+from persona_interp.values import check_surrogates, parse_json, parse_literal
 
 Messages = list[dict[str, str]]
 
@@ -30,9 +30,13 @@ ROLE_OF = {
     "ipython": "tool",
 }
 """What other files call the roles."""
+TOOLS = {"tool", *(name for name, role in ROLE_OF.items() if role == "tool")}
 UNHEARD = (
     "weight",
     "train",
+    "training",
+    "train_detail",
+    "loss",
     "prefix",
     "reasoning",
     "reasoning_content",
@@ -44,8 +48,11 @@ UNHEARD = (
     "video",
 )
 """Keys of a message that change what a chat says or teaches, and that it cannot express here."""
-NEUTRAL = {"weight": 1, "train": True, "prefix": False}
+NEUTRAL = {"weight": 1, "train": True, "training": True, "loss": True, "prefix": False}
 """Values of these that say nothing."""
+ROLE_CONTENT, FROM_VALUE = ("role", "content"), ("from", "value")
+HEARD = {*ROLE_CONTENT, *FROM_VALUE, *CALLS, *UNHEARD, "tool_call_id"}
+"""Keys of a message that are read, or refused."""
 TEXT_PARTS = ("text", "input_text", "output_text")
 JSON_MESSAGES = re.compile(r"""\s*(?:\[\s*)?\{\s*["'](?:role|content|from|value)["']\s*:""")
 TURN = re.compile(
@@ -163,6 +170,29 @@ def is_printed_list(value: Any) -> bool:
     return isinstance(parsed, list) and all(isinstance(text, str) for text in parsed)
 
 
+def unread_keys(value: Any) -> set[str]:
+    """Keys of messages that say nothing here, such as the name of a speaker.
+
+    Args:
+        value: An entry of a row.
+
+    Returns:
+        Those that hold something; of anything but a list of messages none.
+
+    >>> unread_keys([{"role": "user", "name": "Ada", "content": "Why?"}])
+    {'name'}
+    """
+    keys: set[str] = set()
+    for message in value if isinstance(value, list) else []:
+        if isinstance(message, Mapping):
+            # a tool's name stands in the call that it answers
+            known = HEARD | {"name"} if message.get("role") in TOOLS else HEARD
+            keys |= {
+                str(k) for k, entry in message.items() if k not in known and not is_empty(entry)
+            }
+    return keys
+
+
 def turn_mark(text: str, *, plain: bool = True) -> str:
     r"""What a chat template has written into a text.
 
@@ -205,7 +235,12 @@ def _message(number: int, value: Any, *, of_table: bool) -> dict[str, str]:
     what = f"message {number}"
     if not isinstance(value, Mapping):
         raise ValueError(f"{what} must be {{role, content}}; got {excerpt(value)}")
-    keys = ("from", "value") if {"from", "value"} <= set(value) else ("role", "content")
+    keys = FROM_VALUE if set(FROM_VALUE) <= set(value) else ROLE_CONTENT
+    if {*FROM_VALUE, *ROLE_CONTENT} <= set(value):
+        if value["from"] is None:  # a column of a table that other rows fill
+            keys = ROLE_CONTENT
+        elif value["role"] is not None and value["content"] not in (None, value["value"]):
+            raise ValueError(f"{what} says one thing as its content and another as its value")
     value = _with_calls(what, value, keys)
     if missing := [key for key in keys if key not in value]:
         own = ", ".join(map(str, value)) or "nothing"
@@ -276,6 +311,7 @@ def _content(what: str, value: Any, *, may_be_empty: bool) -> str:
         value = "".join(_part(what, number, part) for number, part in enumerate(value))
     if not isinstance(value, str) or not (value.strip() or may_be_empty):
         raise ValueError(f"{what}: content must be a text; got {excerpt(value)}")
+    check_surrogates(value)
     return str(value)
 
 

@@ -91,7 +91,7 @@ def row_numbers(numbers: int | Iterable[int]) -> tuple[int, ...]:
     """
     several = tuple(numbers) if isinstance(numbers, Iterable) else (numbers,)
     if not all(map(is_whole, several)):
-        raise SchemaError(f"skip= names rows by whole numbers; got {excerpt(numbers)}.")
+        raise SchemaError(f"skip is a list of row numbers, such as [2, 3]; got {excerpt(numbers)}.")
     return tuple(map(int, several))
 
 

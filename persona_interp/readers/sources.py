@@ -13,7 +13,7 @@ from persona_interp.errors import SchemaError, excerpt, unknown
 from persona_interp.files import read_text
 from persona_interp.readers.formats import TEXTS, parse_rows
 from persona_interp.readers.rows import Row, Source
-from persona_interp.values import MOST_DEPTH
+from persona_interp.values import MOST_DEPTH, check_surrogates
 
 PARQUET = ".parquet"
 GZIP = ".gz"
@@ -148,6 +148,10 @@ def _plain(value: Any, depth: int = 0) -> Any:
     if depth > MOST_DEPTH:
         raise SchemaError(f"values are nested deeper than {MOST_DEPTH}.")
     if isinstance(value, str):
+        try:
+            check_surrogates(value)
+        except ValueError as error:
+            raise SchemaError(f"{error}.") from error
         return str(value)
     if isinstance(value, bool | int) or value is None:
         return value

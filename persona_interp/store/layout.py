@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from persona_interp.errors import StoreError
+
 RUN, PLAN, MANIFEST, LOG = "run.json", "plan.json", "manifest.jsonl", "log.jsonl"
 CELLS = "cells"
 ENTRY = ".cell.json"
@@ -20,3 +22,24 @@ def is_run(folder: Path) -> bool:
         Whether a store made it.
     """
     return (folder / MANIFEST).is_file()
+
+
+def check_places(root: Path) -> None:
+    """Refuse to write into a run folder where something else stands at a name of its own.
+
+    Args:
+        root: A run folder.
+
+    Raises:
+        StoreError: A file stands where a folder belongs, or a folder or pipe where a file does.
+    """
+    folders = [root / name for name in (CELLS, *UNVOUCHED)]
+    files = [root / name for name in (PLAN, LOG)]
+    wrong = [path for path in folders if path.exists() and not path.is_dir()]
+    wrong += [path for path in files if path.exists() and not path.is_file()]
+    if wrong:
+        kind = "folder" if wrong[0] in folders else "file"
+        raise StoreError(
+            f"{wrong[0]} is no {kind}, as it must be in a run folder; nothing was written. Move it "
+            "away and run the experiment again with this --out."
+        )

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from persona_interp.errors import StoreError
 from persona_interp.files import read_bytes
 from persona_interp.store.cell import canonical, digest
+from persona_interp.store.layout import check_places
 from persona_interp.store.sums import is_summed, summed
 
 _ID = re.compile(r"[0-9a-f]{16}")
@@ -99,7 +100,11 @@ def lock(manifest: Path) -> Iterator[int]:
 
     Yields:
         A descriptor at the end of the file, for ``append``.
+
+    Raises:
+        StoreError: Something else stands at a place of the run folder (``layout.check_places``).
     """
+    check_places(manifest.parent)
     with manifest.open("r+b", buffering=0) as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         *lines, unfinished = handle.read().split(b"\n")

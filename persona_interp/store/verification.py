@@ -39,8 +39,14 @@ def conditions(root: Path, lines: Listing, *, cells: Iterable[Cell] | None) -> p
     for key, entry in lines.entries.items():
         if key in ids:
             rows += _cell_conditions(root, entry, is_signed=key in lines.signed)
-    table = pd.DataFrame(rows, columns=list(Condition._fields))
+    table = pd.DataFrame([_legible(row) for row in rows], columns=list(Condition._fields))
     return table.assign(status=table["status"].map(str))
+
+
+def _legible(row: Condition) -> Condition:
+    """The row with names that a table can hold: those of files are bytes, and need be no text."""
+    cell, file = (name.encode(errors="backslashreplace").decode() for name in (row.cell, row.file))
+    return row._replace(cell=cell, file=file)
 
 
 def entry_bytes(entry: dict[str, Any]) -> bytes:
@@ -86,6 +92,8 @@ def _run_conditions(root: Path, lines: Listing) -> Iterator[Condition]:
     for path in sorted(cells.iterdir()) if cells.is_dir() else []:
         if path.name not in lines.entries:
             yield Condition(path.name, "", 0, FileStatus.UNLISTED)
+    if (root / LOG).exists() and not (root / LOG).is_file():
+        yield Condition("", LOG, 0, FileStatus.CORRUPT)
     for number in unreadable_lines(root / LOG):
         yield Condition("", f"{LOG} line {number}", 0, FileStatus.CORRUPT)
     for name, versions in lines.files.items():
@@ -95,7 +103,7 @@ def _run_conditions(root: Path, lines: Listing) -> Iterator[Condition]:
     for path in _others(root):
         name = path.relative_to(root).as_posix()
         if name not in lines.files and name not in (MANIFEST, LOG):
-            yield Condition("", name, path.stat().st_size, FileStatus.UNLISTED)
+            yield Condition("", name, path.lstat().st_size, FileStatus.UNLISTED)
 
 
 def _others(root: Path) -> Iterator[Path]:
@@ -103,8 +111,9 @@ def _others(root: Path) -> Iterator[Path]:
     for path in sorted(root.iterdir()):
         if path.name.startswith(".") or path.name in (CELLS, *UNVOUCHED):
             continue
-        if path.is_file():
+        # pipes and links to nowhere too, which are no files
+        if not path.is_dir():
             yield path
         else:
             below = sorted(path.rglob("*"))
-            yield from (file for file in below if file.is_file() and file.name[0] != ".")
+            yield from (file for file in below if not file.is_dir() and file.name[0] != ".")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from peft import IA3Config, LoraConfig, PromptTuningConfig, get_peft_model
+from peft import AdaLoraConfig, IA3Config, LoraConfig, PromptTuningConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from persona_interp.errors import ModelError
@@ -30,6 +30,7 @@ KINDS = {
     "dora_attention": LoraConfig(target_modules=QV, use_dora=True, **LORA),
     "whole_embeddings": LoraConfig(target_modules=QV, modules_to_save=["embed_tokens"], **LORA),
     "head": LoraConfig(target_modules=["lm_head"], **LORA),
+    "adalora": AdaLoraConfig(target_modules=QV, total_step=9, init_r=4, task_type="CAUSAL_LM"),
     "ia3": IA3Config(task_type="CAUSAL_LM"),
 }
 
@@ -202,6 +203,50 @@ def test_new_tokens_come_with_the_adapter(tiny: Any, tmp_path: Path) -> None:
     tokenizer.save_pretrained(tmp_path / "grown")
     made = resolve(tmp_path / "grown", base=tiny)
     assert len(load(made).tokenizer) == len(load(tiny).tokenizer) + 2 and off(made, want) <= 1e-5
+
+
+@pytest.mark.parametrize("start", ["tiny", "stories"])  # an untied and a tied head
+def test_embeddings_of_a_resized_base_come_beside_the_adapter(
+    request: pytest.FixtureRequest, tmp_path: Path, start: str
+) -> None:
+    base = request.getfixturevalue(start)
+    model = load(base).model
+    model.resize_token_embeddings(model.config.vocab_size + 2, mean_resizing=False)
+    grown = get_peft_model(model, deepcopy(KINDS["lora_attention"]))
+    with torch.no_grad():
+        for name, weight in grown.named_parameters():
+            if weight.requires_grad:
+                weight += 0.05 * torch.randn(
+                    weight.shape, generator=torch.Generator().manual_seed(len(name))
+                )
+        want = grown.eval()(input_ids=IDS).logits
+    # what "auto" does where PEFT can see the base's own size
+    grown.save_pretrained(str(tmp_path / "grown"), save_embedding_layers=True)
+    assert off(resolve(tmp_path / "grown", base=base), want) <= 1e-5
+
+
+def test_what_cannot_be_saved_is_an_error_of_ours(tiny: Any, tmp_path: Path) -> None:
+    config = LoraConfig(target_modules=QV, layer_replication=[[0, 2], [1, 2]], **LORA)
+    folder, _ = saved(tiny, config, tmp_path / "replicated")
+    with pytest.raises(ModelError, match="on its base cannot be saved"):
+        resolve(folder, base=tiny)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"target_modules": "(.*)*(.*)*(.*)*q_projx"},
+        {"exclude_modules": "((a|b|.)+)+x"},
+        {"rank_pattern": {".*.*.*.*.*.*.*.*.*x": 4}},
+    ],
+)
+def test_a_pattern_without_an_end_is_refused(
+    tiny: Any, tmp_path: Path, fields: dict[str, Any]
+) -> None:
+    folder, _ = saved(tiny, KINDS["lora_attention"], tmp_path / "lora")
+    rename(folder, str(tiny.path), **fields)
+    with pytest.raises(ModelError, match=r"may be matched without an end"):
+        resolve(folder)
 
 
 def test_a_peft_model_in_memory(tiny: Any) -> None:

@@ -1,6 +1,7 @@
 """Reading changes nothing; every flipped bit of a finished run is named; none is ever read."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -265,3 +266,40 @@ def test_a_configuration_without_checksum_needs_its_line(root: Path) -> None:
     without_line(root, b'"run.json"')
     with pytest.raises(StoreError, match="is not what was written there"):
         Store.open(root).config()
+
+
+NAMES = {
+    "a byte that is no letter": b"\xff.txt",
+    "a line end": b"two\nlines.txt",
+    "half of a pair": "\ud800.txt".encode("utf-8", "surrogatepass"),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("place", ["tables", f"cells/{TUNED.id}"])
+def test_a_file_of_any_name_is_named(root: Path, name: str, place: str) -> None:
+    (root / place / os.fsdecode(NAMES[name])).write_text("x")
+    bad = Store.open(root).verify().query("status != 'ok'")
+    assert list(bad.status) == ["unlisted"] and bad.file.iloc[0].endswith(".txt")
+
+
+MISPLACED = ["cells", "work", "failed", "quarantine", "plan.json", "log.jsonl"]
+
+
+@pytest.mark.parametrize("name", MISPLACED)
+@pytest.mark.parametrize("kind", ["file", "folder", "pipe"])
+def test_what_stands_where_something_else_belongs(root: Path, name: str, kind: str) -> None:
+    if kind == ("file" if name.endswith(("json", "jsonl")) else "folder"):
+        return
+    place = root / name
+    if place.is_dir():
+        shutil.rmtree(place)
+    else:
+        place.unlink(missing_ok=True)
+    make = {"file": Path.touch, "folder": Path.mkdir, "pipe": os.mkfifo}[kind]
+    make(place)
+    read_all(root)
+    if name not in ("work", "failed", "quarantine"):  # nothing vouches for what is in these
+        assert set(Store.open(root).verify().status) != {"ok"}
+    with pytest.raises(StoreError, match=rf"{name} is no \w+, as it must be in a run folder"):
+        Store(root).plan([TUNED])
