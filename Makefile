@@ -27,7 +27,7 @@ LOWEST = OPENBLAS_CORETYPE=Prescott ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATI
 SOAK_SEED := $(or $(SEED),$(shell date +%s))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check soak portable gpu lint docs bench validate calibrate model clean
+.PHONY: help demo test check soak portable gpu lint docs bench validate recover calibrate model clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '  make %-9s %s\n' "$$name" "$$what"; done
@@ -83,6 +83,10 @@ validate: $(READY)  ## every scientific claim with its verdict: SEED= SEEDS= WOR
 	$(BIN)/python benchmarks/validate.py $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) \
 		$(if $(WORLD),--world "$(WORLD)") $(if $(CLAIMS),--claims "$(CLAIMS)") \
 		$(if $(TABLE),--table "$(TABLE)")
+
+recover: $(READY)  ## planted features, by every method; resumes: PRESET= SEED= METHODS= TABLE=csv
+	$(BIN)/python benchmarks/recovery.py $(if $(PRESET),--preset $(PRESET)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(METHODS),--methods "$(METHODS)") $(if $(TABLE),--table "$(TABLE)")
 
 calibrate: $(READY)  ## coverage, level and power of every estimator, simulated: SEED= ROWS=names
 	$(BIN)/python benchmarks/calibration.py $(if $(SEED),--seed $(SEED)) $(if $(ROWS),--rows "$(ROWS)")
