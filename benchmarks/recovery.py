@@ -1,7 +1,7 @@
 """Which method finds planted features, their statuses and when they changed? A table per condition.
 
     python benchmarks/recovery.py --preset first --seed 401 --table docs/results/recovery.csv
-    python benchmarks/recovery.py --preset grid --seed 401 --methods crosscoder --table grid.csv
+    python benchmarks/recovery.py --preset grid --seed 401 --methods "crosscoder;SAE"
 
 Truth: ``dictionaries.planted``. Presets: ``small`` (minutes), ``first`` (64 dims, 5 checkpoints, 4
 times overcomplete), ``eight`` (8 checkpoints), ``grid`` (overcompleteness, correlation, tokens;
@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from persona_interp.analysis import statuses
 from persona_interp.dictionaries.planted import NO_EFFECT, Plan, Planted, plant
+from persona_interp.errors import unknown
 from persona_interp.schema.words import Status
 from planted.copula import copula
 from recovery_findings import judge, share
@@ -143,6 +144,15 @@ def run_conditions(table: Table, own: list[Condition], *, seed: int, methods: li
                 bar.update()
 
 
+def _choose(kind: str, given: str, valid: list[str]) -> list[str]:
+    """The names that were given, or all."""
+    names = given.split(";") if given else valid
+    for name in names:
+        if name not in valid:
+            raise SystemExit(unknown(kind, name, valid))
+    return names
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(
@@ -151,12 +161,10 @@ def main() -> None:
     parser.add_argument("--preset", choices=[*PRESETS, "copula", "nulls"], default="first")
     parser.add_argument("--seed", type=int, default=401)
     parser.add_argument("--methods", default="", help="only these, divided by ;")
+    parser.add_argument("--conditions", default="", help="only these, divided by ;")
     parser.add_argument("--table", type=Path, default=Path("runs/recovery.csv"))
     given = parser.parse_args()
-    methods = given.methods.split(";") if given.methods else list(ALL)
-    unknown = [name for name in methods if name not in ALL]
-    if unknown:
-        parser.error(f"no method '{unknown[0]}'; choose among {'; '.join(ALL)}")
+    methods = _choose("method", given.methods, list(ALL))
     for line in ABSENT:
         print(line, flush=True)
     torch.set_num_threads(1)
@@ -169,9 +177,10 @@ def main() -> None:
                 table.add(NULL, seed, "crosscoder", relabel(seed=seed))
         names = [NULL]
     else:
-        own = conditions(given.preset, seed=given.seed)
+        worlds = {one.name: one for one in conditions(given.preset, seed=given.seed)}
+        names = _choose("condition", given.conditions, list(worlds))
+        own = [worlds[name] for name in names]
         run_conditions(table, own, seed=given.seed, methods=methods)
-        names = [condition.name for condition in own]
     print(table.text(names, seeds))
 
 
