@@ -84,9 +84,10 @@ validate: $(READY)  ## every scientific claim with its verdict: SEED= SEEDS= WOR
 		$(if $(WORLD),--world "$(WORLD)") $(if $(CLAIMS),--claims "$(CLAIMS)") \
 		$(if $(TABLE),--table "$(TABLE)")
 
-recover: $(READY)  ## planted features, by every method; resumes: PRESET= SEED= METHODS= TABLE=csv
+recover: $(READY)  ## planted features, by every method; resumes: PRESET= SEED= TABLE=csv
 	$(BIN)/python benchmarks/recovery.py $(if $(PRESET),--preset $(PRESET)) $(if $(SEED),--seed $(SEED)) \
-		$(if $(METHODS),--methods "$(METHODS)") $(if $(TABLE),--table "$(TABLE)")
+		$(if $(METHODS),--methods "$(METHODS)") $(if $(CONDITIONS),--conditions "$(CONDITIONS)") \
+		$(if $(TABLE),--table "$(TABLE)")
 
 calibrate: $(READY)  ## coverage, level and power of every estimator, simulated: SEED= ROWS=names
 	$(BIN)/python benchmarks/calibration.py $(if $(SEED),--seed $(SEED)) $(if $(ROWS),--rows "$(ROWS)")

@@ -110,7 +110,7 @@ def _statuses(
         yield share("birth within 1", off[born] <= 1)
     artifact = recovered & (truth["artifact"] != "")
     called = np.isin(own["status"][artifact], [Status.BORN, Status.DIED])
-    yield share("artifact not born or died", ~called)
+    yield share("artifact not born or dead", ~called)
     claims = findings.claims
     assert claims is not None
     false = (claims["cosine"] < SAME).to_numpy() | (claims["truth"] == Status.SHARED).to_numpy()

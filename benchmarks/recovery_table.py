@@ -16,7 +16,7 @@ SHOWN = (
     "recovered",
     "status right",
     "change point within 1",
-    "artifact not born or died",
+    "artifact not born or dead",
     "false discovery",
     "sign right",
     "magnitude error",

@@ -51,7 +51,7 @@ def test_who_knows_the_truth_is_right_about_everything(planted: Planted) -> None
         "status right",
         "change point within 1",
         "birth within 1",
-        "artifact not born or died",
+        "artifact not born or dead",
         "sign right",
         "persona identified",
     ):
@@ -67,7 +67,7 @@ def test_every_mistake_is_counted(planted: Planted) -> None:
     assert late["birth within 1"] == 0 == late["change point within 1"]
     everywhere = estimates(planted, findings(planted, status=str(Status.BORN)))
     assert everywhere["status right"] == (truth["status"] == Status.BORN).mean()
-    assert everywhere["artifact not born or died"] == 0
+    assert everywhere["artifact not born or dead"] == 0
     assert everywhere["false discovery"] == (truth["status"] == Status.SHARED).mean()
     # grown where it shrank, by the same factor
     upside_down = findings(planted)
@@ -156,5 +156,5 @@ def test_a_crosscoder_finds_features_and_what_became_of_them() -> None:
     assert share["recovered"] >= 0.92
     assert share["status right"] >= 0.9
     assert share["birth within 1"] >= 0.9
-    assert share["artifact not born or died"] >= 0.95
+    assert share["artifact not born or dead"] >= 0.95
     assert share["false discovery"] <= 0.06
