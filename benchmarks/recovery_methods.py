@@ -181,12 +181,16 @@ def _read_activations(means: np.ndarray) -> pd.DataFrame:
 
 
 def by_difference(planted: Planted, settings: Settings) -> Findings:
-    """An SAE on last minus first checkpoint: only what changes in between can be found."""
-    pair = planted.residuals[[0, -1]]
+    """An SAE on last minus first checkpoint: only what changes in between can be found.
+
+    Both are centered and scaled before: else what is shared would not cancel.
+    """
+    residuals, spread = _standardized(planted)
+    pair = residuals[[0, -1]]
     own = difference(residuals=pair, hook=HOOK, **sizes(planted), **asdict(settings))
-    true = planted.decoders[-1] - planted.decoders[0]
+    scaled = planted.decoders / spread
     changes = planted.truth["status"].to_numpy() != Status.SHARED
-    alike = cosines(own.W_dec.numpy()[None], true[None]) * changes[:, None]
+    alike = cosines(own.W_dec.numpy()[None], (scaled[-1] - scaled[0])[None]) * changes[:, None]
     moved = pair[1] - pair[0]
     return _without_statuses(alike, _encode(own, moved[sample(planted)]))
 
