@@ -27,7 +27,7 @@ LOWEST = OPENBLAS_CORETYPE=Prescott ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATI
 SOAK_SEED := $(or $(SEED),$(shell date +%s))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check soak portable gpu lint docs bench validate calibrate model clean
+.PHONY: help demo test check soak portable gpu lint docs bench validate recover calibrate model clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '  make %-9s %s\n' "$$name" "$$what"; done
@@ -82,6 +82,11 @@ bench: $(READY)  ## cost, in units of a bare training loop
 validate: $(READY)  ## every scientific claim with its verdict: SEED= SEEDS= WORLD=file CLAIMS=names TABLE=csv
 	$(BIN)/python benchmarks/validate.py $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) \
 		$(if $(WORLD),--world "$(WORLD)") $(if $(CLAIMS),--claims "$(CLAIMS)") \
+		$(if $(TABLE),--table "$(TABLE)")
+
+recover: $(READY)  ## planted features, by every method; resumes: PRESET= SEED= TABLE=csv
+	$(BIN)/python benchmarks/recovery.py $(if $(PRESET),--preset $(PRESET)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(METHODS),--methods "$(METHODS)") $(if $(CONDITIONS),--conditions "$(CONDITIONS)") \
 		$(if $(TABLE),--table "$(TABLE)")
 
 calibrate: $(READY)  ## coverage, level and power of every estimator, simulated: SEED= ROWS=names

@@ -1,4 +1,4 @@
-"""What each method makes of planted residuals: one row a planted feature, for ``recovery.py``.
+"""What each method makes of planted residuals, for ``recovery.py``.
 
 Dictionaries see residuals alone. Directions (mean difference, minimal pair, probe) are told on
 which tokens a feature fires, and are asked for the features of the last checkpoint; so they are no
@@ -19,12 +19,13 @@ from persona_interp.analysis import statuses
 from persona_interp.dictionaries.blocks import as_blocks, as_pool
 from persona_interp.dictionaries.crosscoder import Crosscoder, crosscoder, difference
 from persona_interp.dictionaries.dictionary import SparseDictionary
-from persona_interp.dictionaries.planted import Planted, match
+from persona_interp.dictionaries.planted import Planted
 from persona_interp.dictionaries.saelens_training import Settings as Training
 from persona_interp.dictionaries.saelens_training import train_rows
 from persona_interp.dictionaries.scaling import scaling
 from persona_interp.dictionaries.stage_wise import finetune
 from persona_interp.schema.words import Sparsity, Status
+from recovery_findings import SAME, Findings, cosines, sample
 
 HOOK = "blocks.0.hook_out"
 SPARE = 1.25
@@ -61,40 +62,40 @@ def crosscoder_sums(
     return scaling(coder, residuals=planted.residuals, documents=planted.documents), coder
 
 
-def by_crosscoder(
-    planted: Planted, settings: Settings, sparsity: str = Sparsity.NORM
-) -> pd.DataFrame:
+def by_crosscoder(planted: Planted, settings: Settings, sparsity: str = Sparsity.NORM) -> Findings:
     """A crosscoder, and statuses from its latent scaling."""
-    sums, coder = crosscoder_sums(planted, settings, sparsity=sparsity)
+    return read(planted, *crosscoder_sums(planted, settings, sparsity=sparsity))
+
+
+def read(planted: Planted, sums: xr.Dataset, coder: Crosscoder) -> Findings:
+    """What latent scaling says of a crosscoder, whoever trained it."""
     scales = coder.scales.numpy()[:, None, None]
-    table = statuses(sums)
-    return _with_statuses(
-        planted, coder.decoders.numpy() / scales, planted.decoders / scales, table
+    return with_statuses(
+        planted,
+        cosines(coder.decoders.numpy() / scales, planted.decoders / scales),
+        table=statuses(sums),
+        activity=coder.encode(torch.as_tensor(planted.residuals[:, sample(planted)])).numpy(),
     )
 
 
-def _with_statuses(
-    planted: Planted, decoders: np.ndarray, true: np.ndarray, table: pd.DataFrame
-) -> pd.DataFrame:
+def with_statuses(
+    planted: Planted, alike: np.ndarray, *, table: pd.DataFrame, activity: np.ndarray
+) -> Findings:
     """Findings of a dictionary that has a table of statuses."""
-    nearest = match(decoders, true)
-    own = table.iloc[nearest["feature"]]
-    findings = pd.DataFrame(
+    own = table.iloc[alike.argmax(axis=1)]
+    features = pd.DataFrame(
         {
-            "cosine": nearest["cosine"],
+            "cosine": alike.max(axis=1),
             "status": own["status"].to_numpy(),
             "at": own["at"].fillna(-1).to_numpy(dtype=int),
             "ratio": own["ratio"].to_numpy(),
         }
     )
-    alive = (table["n_tokens"] > 0).to_numpy()
-    backwards = match(true, decoders)
-    claims = backwards[
-        alive & ~table["status"].isin([Status.SHARED, Status.UNDECIDED, Status.DEAD]).to_numpy()
-    ]
-    real = planted.truth["status"].to_numpy()[claims["feature"]]
-    findings.attrs["claims"] = pd.DataFrame({"cosine": claims["cosine"], "truth": real})
-    return findings
+    silent = table["status"].isin([Status.SHARED, Status.UNDECIDED, Status.DEAD]).to_numpy()
+    claimed = alike[:, (table["n_tokens"] > 0).to_numpy() & ~silent]
+    truth = planted.truth["status"].to_numpy()[claimed.argmax(axis=0)]
+    claims = pd.DataFrame({"cosine": claimed.max(axis=0), "truth": truth})
+    return Findings(features, alike, activity, claims)
 
 
 def _train(residuals: Any, planted: Planted, settings: Settings) -> Any:
@@ -110,19 +111,31 @@ def _at(planted: Planted, checkpoint: int) -> np.ndarray:
     return lengths > 0.01 * np.median(lengths)
 
 
-def _only(cosine: np.ndarray) -> pd.DataFrame:
+def _without_statuses(alike: np.ndarray, activity: np.ndarray) -> Findings:
     """Findings of a method that reads no status."""
-    return pd.DataFrame({"cosine": cosine, "status": "", "at": -1, "ratio": np.nan})
+    features = pd.DataFrame({"cosine": alike.max(axis=1), "status": "", "at": -1, "ratio": np.nan})
+    return Findings(features, alike, activity)
 
 
-def by_last_sae(planted: Planted, settings: Settings) -> pd.DataFrame:
+def _alike_at_last(planted: Planted, found: np.ndarray) -> np.ndarray:
+    """Cosines at the last checkpoint, dims (planted, found); 0 for what is not there."""
+    return cosines(found[None], planted.decoders[-1:]) * _at(planted, -1)[:, None]
+
+
+@torch.no_grad()
+def _encode(sae: Any, acts: np.ndarray) -> np.ndarray:
+    """Activations, dims (token, feature)."""
+    return torch.cat([sae.encode(part) for part in torch.as_tensor(acts).split(4096)]).numpy()
+
+
+def by_last_sae(planted: Planted, settings: Settings) -> Findings:
     """An SAE of the last checkpoint alone; what is not there counts as missed."""
     sae = _train(planted.residuals[-1:], planted, settings)
-    nearest = match(sae.W_dec.numpy()[None], planted.decoders[-1:])
-    return _only(nearest["cosine"].to_numpy() * _at(planted, -1))
+    alike = _alike_at_last(planted, sae.W_dec.numpy())
+    return _without_statuses(alike, _encode(sae, planted.residuals[-1, sample(planted)]))
 
 
-def by_shared_sae(planted: Planted, settings: Settings) -> pd.DataFrame:
+def by_shared_sae(planted: Planted, settings: Settings) -> Findings:
     """One SAE for all checkpoints; a feature counts where it is longest. Activations say the rest.
 
     A feature is read off its mean activation at each checkpoint, over the residuals' scale there:
@@ -130,11 +143,16 @@ def by_shared_sae(planted: Planted, settings: Settings) -> pd.DataFrame:
     """
     residuals, spread = _standardized(planted)
     sae = _train(residuals, planted, settings)
-    means = np.stack([_mean_activation(sae, acts) for acts in residuals])
+    means = np.stack([_encode(sae, acts).mean(axis=0, dtype=np.float64) for acts in residuals])
     longest = np.linalg.norm(planted.decoders / spread, axis=2).argmax(axis=0)
     true = planted.decoders[longest, np.arange(len(longest))]
-    table = _read_activations(means)
-    return _with_statuses(planted, sae.W_dec.numpy()[None], true[None], table)
+    activity = sum(_encode(sae, acts[sample(planted)]) for acts in residuals)
+    return with_statuses(
+        planted,
+        cosines(sae.W_dec.numpy()[None], true[None]),
+        table=_read_activations(means),
+        activity=np.asarray(activity),
+    )
 
 
 def _standardized(planted: Planted) -> tuple[np.ndarray, np.ndarray]:
@@ -142,13 +160,6 @@ def _standardized(planted: Planted) -> tuple[np.ndarray, np.ndarray]:
     spread = planted.residuals.std(axis=1).mean(axis=1)[:, None, None].astype(np.float32)
     centered = planted.residuals - planted.residuals.mean(axis=1, keepdims=True)
     return centered / spread, spread
-
-
-@torch.no_grad()
-def _mean_activation(sae: Any, acts: np.ndarray) -> np.ndarray:
-    """Mean activation of each feature."""
-    parts = [sae.encode(part).double().sum(0) for part in torch.as_tensor(acts).split(4096)]
-    return (torch.stack(parts).sum(0) / len(acts)).numpy()
 
 
 def _read_activations(means: np.ndarray) -> pd.DataFrame:
@@ -169,55 +180,66 @@ def _read_activations(means: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"status": status, "at": at, "ratio": ratio, "n_tokens": tokens})
 
 
-def by_difference(planted: Planted, settings: Settings) -> pd.DataFrame:
-    """An SAE on last minus first checkpoint: only what changes in between can be found."""
-    pair = planted.residuals[[0, -1]]
+def by_difference(planted: Planted, settings: Settings) -> Findings:
+    """An SAE on last minus first checkpoint: only what changes in between can be found.
+
+    Both are centered and scaled before: else what is shared would not cancel.
+    """
+    residuals, spread = _standardized(planted)
+    pair = residuals[[0, -1]]
     own = difference(residuals=pair, hook=HOOK, **sizes(planted), **asdict(settings))
-    true = planted.decoders[-1] - planted.decoders[0]
-    nearest = match(own.W_dec.numpy()[None], true[None])
+    scaled = planted.decoders / spread
     changes = planted.truth["status"].to_numpy() != Status.SHARED
-    return _only(nearest["cosine"].to_numpy() * changes)
+    alike = cosines(own.W_dec.numpy()[None], (scaled[-1] - scaled[0])[None]) * changes[:, None]
+    moved = pair[1] - pair[0]
+    return _without_statuses(alike, _encode(own, moved[sample(planted)]))
 
 
-def by_stages(planted: Planted, settings: Settings) -> pd.DataFrame:
-    """An SAE of the first checkpoint, finetuned to the last; turned decoders are called rotated."""
+def by_stages(planted: Planted, settings: Settings) -> Findings:
+    """An SAE of the first checkpoint, finetuned to the last; turned decoders are called rotated.
+
+    It is trained on as long as it was trained, at half the rate, and with as many features active:
+    on the last checkpoint's residuals the first's thresholds let twice as many through.
+    """
     residuals, _ = _standardized(planted)
     sae = _train(residuals[:1], planted, settings)
     zero = torch.zeros(planted.residuals.shape[2])
-    start = SparseDictionary(sae, "first", HOOK, zero, 1.0)
-    steps, lr = settings.steps // 2, settings.lr / 2
-    later = finetune(start, residuals[-1:], steps=steps, lr=lr)
-    before, after = (one.numpy() for one in (start.W_dec, later.W_dec))
-    cosine = (
-        (before * after).sum(1) / np.linalg.norm(before, axis=1) / np.linalg.norm(after, axis=1)
-    )
-    turned = np.where(cosine < 0.9, str(Status.ROTATED), str(Status.SHARED))
-    means = _mean_activation(later.sae, residuals[-1])
-    table = pd.DataFrame({"status": turned, "at": -1, "ratio": np.nan, "n_tokens": means > 0})
-    findings = _with_statuses(planted, after[None], planted.decoders[-1:], table)
-    findings["cosine"] *= _at(planted, -1)
-    return findings
+    start = SparseDictionary(sae, "first", HOOK, zero, 1.0, {"k": sizes(planted)["k"]})
+    later = finetune(start, residuals[-1:], steps=settings.steps, lr=settings.lr / 2)
+    before, after = (one.W_dec.numpy() for one in (start, later))
+    # rows of unit length
+    turned = np.where((before * after).sum(axis=1) < SAME, Status.ROTATED, Status.SHARED)
+    activity = _encode(later, residuals[-1, sample(planted)])
+    fires = (activity > 0).sum(axis=0)
+    table = pd.DataFrame({"status": turned, "at": -1, "ratio": np.nan, "n_tokens": fires})
+    alike = _alike_at_last(planted, after)
+    return with_statuses(planted, alike, table=table, activity=activity)
 
 
 def by_direction(
     fit: Callable[[np.ndarray, np.ndarray], np.ndarray],
-) -> Callable[..., pd.DataFrame]:
+) -> Callable[..., Findings]:
     """A direction for each feature at the last checkpoint, from the tokens on which it fires."""
 
-    def run(planted: Planted, settings: Settings) -> pd.DataFrame:
+    def run(planted: Planted, settings: Settings) -> Findings:
         del settings
         acts = sparse.csc_array(planted.acts)
         last = planted.residuals[-1].astype(np.float64)
-        cosine = np.zeros(planted.decoders.shape[1])
+        directions = np.zeros(planted.decoders.shape[1:])
         for i in np.flatnonzero(_at(planted, -1)):
             fires = np.zeros(len(last), dtype=bool)
             fires[acts.indices[acts.indptr[i] : acts.indptr[i + 1]]] = True
-            direction = fit(last, fires)
-            true = planted.decoders[-1, i]
-            cosine[i] = direction @ true / np.linalg.norm(direction) / np.linalg.norm(true)
-        return _only(cosine)
+            directions[i] = fit(last, fires)
+        return _along(planted, directions)
 
     return run
+
+
+def _along(planted: Planted, directions: np.ndarray) -> Findings:
+    """Findings of a direction for each planted feature: its own is the one that counts."""
+    alike = _alike_at_last(planted, directions)
+    found = _without_statuses(alike, planted.residuals[-1, sample(planted)] @ directions.T)
+    return found._replace(features=found.features.assign(cosine=alike.diagonal()))
 
 
 def mean_difference(residuals: np.ndarray, fires: np.ndarray) -> np.ndarray:
@@ -231,30 +253,28 @@ def probe(residuals: np.ndarray, fires: np.ndarray) -> np.ndarray:
     return np.linalg.solve(covariance, mean_difference(residuals, fires))
 
 
-def by_minimal_pairs(planted: Planted, settings: Settings) -> pd.DataFrame:
+def by_minimal_pairs(planted: Planted, settings: Settings) -> Findings:
     """Each token beside itself without the feature, both with noise of their own, 50 pairs."""
     rng = np.random.default_rng(settings.seed)
     last = planted.decoders[-1]
     usual = np.median(np.linalg.norm(last, axis=1))
-    cosine = np.zeros(len(last))
+    directions = np.zeros_like(last)
     for i in np.flatnonzero(_at(planted, -1)):
         noise = 0.1 * usual * rng.standard_normal((2, 50, last.shape[1])) / last.shape[1] ** 0.5
-        direction = last[i] + (noise[0] - noise[1]).mean(0)
-        cosine[i] = direction @ last[i] / np.linalg.norm(direction) / np.linalg.norm(last[i])
-    return _only(cosine)
+        directions[i] = last[i] + (noise[0] - noise[1]).mean(0)
+    return _along(planted, directions)
 
 
-def by_components(planted: Planted, settings: Settings) -> pd.DataFrame:
-    """Principal components of the last checkpoint."""
+def by_components(planted: Planted, settings: Settings) -> Findings:
+    """Principal components of the last checkpoint, both ways."""
     del settings
     last = planted.residuals[-1].astype(np.float64)
     vectors = np.linalg.eigh(np.cov(last.T))[1].T
     both = np.concatenate([vectors, -vectors])
-    nearest = match(both[None], planted.decoders[-1:])
-    return _only(nearest["cosine"].to_numpy() * _at(planted, -1))
+    return _without_statuses(_alike_at_last(planted, both), last[sample(planted)] @ both.T)
 
 
-def by_l1(planted: Planted, settings: Settings) -> pd.DataFrame:
+def by_l1(planted: Planted, settings: Settings) -> Findings:
     """The published two-model L1 crosscoder, written out; statuses by relative decoder norm.
 
     First and last checkpoint only (Lindsey et al. 2024): a relative norm under .1 is born, over .9
@@ -288,19 +308,22 @@ def by_l1(planted: Planted, settings: Settings) -> pd.DataFrame:
     status[share > 0.6], status[share < 0.4] = Status.AMPLIFIED, Status.SHRUNK
     status[share > 0.9], status[share < 0.1] = Status.BORN, Status.DIED
     with torch.no_grad():
-        fires = (torch.relu((pair[:, :20_000] @ encoder).sum(0) + bias) > 0).sum(0).numpy()
+        shown = pair[:, sample(planted)]
+        activity = torch.relu((shown @ encoder).sum(0) + bias).numpy()
     ratio = share / (1 - share).clip(1e-6)
+    fires = (activity > 0).sum(axis=0)
     table = pd.DataFrame({"status": status, "at": -1, "ratio": ratio, "n_tokens": fires})
-    true = planted.decoders[[0, -1]] / scale.numpy()
-    return _with_statuses(planted, found, true, table)
+    alike = cosines(found, planted.decoders[[0, -1]] / scale.numpy())
+    return with_statuses(planted, alike, table=table, activity=activity)
 
 
-METHODS: dict[str, Callable[[Planted, Settings], pd.DataFrame]] = {
+METHODS: dict[str, Callable[[Planted, Settings], Findings]] = {
+    # first, since cost is told in units of it
+    "SAE": by_last_sae,
     "crosscoder": by_crosscoder,
     "crosscoder, sum of norms": lambda p, s: by_crosscoder(p, s, Sparsity.SUM),
     "L1 crosscoder, two models": by_l1,
     "shared SAE": by_shared_sae,
-    "SAE": by_last_sae,
     "stage-wise": by_stages,
     "difference SAE": by_difference,
     "mean difference": by_direction(mean_difference),

@@ -19,6 +19,9 @@ from persona_interp.dictionaries.saelens import is_sae
 from persona_interp.dictionaries.saelens_training import Settings, train_rows
 from persona_interp.errors import ModelError, excerpt
 
+SAMPLE = 10_000
+"""Residuals that the activity of a start is measured on."""
+
 
 def finetune(
     start: AnyDictionary,
@@ -41,8 +44,9 @@ def finetune(
         residuals: What it is trained on, dims (checkpoint, token, d_model), of one or several
             checkpoints.
         hook: Whose residuals these are; needed of an SAE of SAELens that does not say.
-        k: Features active a token; by default as many as its provenance says (k, or l0), or else
-            as many as it has active here.
+        k: Features active a token; by default the start's (``usual_k``). Give it where the start
+            does not say and these residuals are of another model: what the start no longer fits it
+            pieces together, with twice as many features in the benchmark, and turns are not found.
         steps: Training steps.
         batch: Residuals a step.
         lr: Learning rate of Adam, falling to a tenth along a cosine.
@@ -56,15 +60,9 @@ def finetune(
     Raises:
         ModelError: The start has another architecture or width, or normalizes each residual.
     """
-    own = from_sae(start, hook=hook) if hook and is_sae(start) else as_dictionary(start)
-    if not isinstance(own, SparseDictionary):
-        raise ModelError(f"finetune starts from an SAE of SAELens; got {excerpt(start)}.")
+    own = as_start(start, hook=hook)
     rows = as_pool(as_blocks(residuals))
-    if k is None:
-        k = own.provenance.get("k", own.provenance.get("l0"))
-    if k is None:
-        sample = rows.read(torch.arange(0, rows.n, max(1, rows.n // 10_000)))
-        k = max(1.0, float((own.encode(sample) != 0).double().sum(-1).mean()))
+    k = usual_k(own, residuals) if k is None else k
     settings = Settings(own.d_sae, k, steps, batch, lr, seed)
     metadata = {"hook_name": own.hook, "finetuned_from": own.name}
     sae = train_rows(rows, settings, metadata=metadata, start=own.sae, label="finetune dictionary")
@@ -72,3 +70,40 @@ def finetune(
     facts["start"] = own.name
     name = name or f"{own.name}-finetuned-seed{seed}"
     return keep(sae, rows, name=name, hook=own.hook, facts=facts)
+
+
+def as_start(start: AnyDictionary, *, hook: str = "") -> SparseDictionary:
+    """An SAE that can be trained on.
+
+    Args:
+        start: Any form that ``as_dictionary`` takes.
+        hook: Where an SAE of SAELens reads that does not say.
+
+    Returns:
+        The SAE with its provenance.
+
+    Raises:
+        ModelError: It is no SAE of SAELens.
+    """
+    own = from_sae(start, hook=hook) if hook and is_sae(start) else as_dictionary(start)
+    if not isinstance(own, SparseDictionary):
+        raise ModelError(f"training starts from an SAE of SAELens; got {excerpt(start)}.")
+    return own
+
+
+def usual_k(own: SparseDictionary, residuals: Any) -> float:
+    """Features that an SAE has active a token.
+
+    Args:
+        own: The SAE.
+        residuals: Of the kind it was trained on, dims (checkpoint, token, d_model).
+
+    Returns:
+        What its provenance says (k, or l0), or else what it does on these residuals, at least 1.
+    """
+    k = own.provenance.get("k", own.provenance.get("l0"))
+    if k is not None:
+        return float(k)
+    rows = as_pool(as_blocks(residuals))
+    sample = rows.read(torch.arange(0, rows.n, max(1, rows.n // SAMPLE)))
+    return max(1.0, float((own.encode(sample) != 0).double().sum(-1).mean()))

@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from persona_interp.dictionaries.dictionary import SparseDictionary
-from persona_interp.dictionaries.finetuning import finetune
+from persona_interp.dictionaries.finetuning import as_start, finetune, usual_k
 from persona_interp.dictionaries.harvest import CONTENT_ROLES
-from persona_interp.dictionaries.inputs import AnyDictionary, as_dictionary
+from persona_interp.dictionaries.inputs import AnyDictionary
 from persona_interp.dictionaries.same_tokens import Checkpoints, SameTokens, same_tokens
 from persona_interp.errors import ModelError
 
@@ -64,7 +64,8 @@ def stage_wise(
         hook: Hook name; by default the start's.
         residuals: Instead of checkpoints and corpora: residuals on the old documents and on the
             new ones, each of dims (checkpoint, token, d_model), the base first.
-        k: Features active a token; by default the start's, as in ``finetune``.
+        k: Features active a token; by default the start's, measured on the base and the old
+            documents where its provenance does not say.
         steps: Training steps of each finetuning.
         batch: Residuals a step.
         lr: Learning rate.
@@ -79,7 +80,7 @@ def stage_wise(
         ModelError: There are not two checkpoints and two corpora, or as in ``finetune``.
         SchemaError: As in ``crosscoder``.
     """
-    own = as_dictionary(start)
+    own = as_start(start)
     sources = corpora if residuals is None else residuals
     if sources is None or len(sources) != 2:
         raise ModelError(
@@ -96,6 +97,8 @@ def stage_wise(
             raise ModelError(f"stage_wise compares base and tuned; got {len(same.residuals)}.")
         both.append(same)
     old, new = (same.residuals for same in both)
+    # of the tuned model's residuals the start's thresholds would let more through
+    k = usual_k(own, old[:1]) if k is None else k
     settings: dict[str, Any] = {"k": k, "steps": steps, "batch": batch, "lr": lr, "seed": seed}
     stages: dict[str, SparseDictionary] = {}
     for path, (first, second) in {

@@ -53,7 +53,7 @@ def fit(
         hook: Canonical hook name, ``"blocks.1.hook_out"``.
         residuals: Residuals instead of checkpoints and corpus, dims (checkpoint, token, d_model).
         start: SAE to train on from, published ones included (``finetune``): its number of features
-            and its activity hold instead of ``d_sae`` and ``k``, and a tenth of ``lr`` is used.
+            and its activity hold instead of ``d_sae`` and ``k``, and half of ``lr`` is used.
         d_sae: Number of features.
         k: Features active per token, on average.
         steps: Training steps.
@@ -101,7 +101,7 @@ def fit(
         given = same_tokens(checkpoints, corpus, hook=hook, residuals=residuals)
         acts, provenance = given.residuals.flatten(0, 1).float(), given.provenance
     if start is not None:
-        settings = {"steps": steps, "batch": batch, "lr": lr / 10, "seed": seed}
+        settings = {"steps": steps, "batch": batch, "lr": lr / 2, "seed": seed}
         dictionary = finetune(start, acts[None], hook=hook, provenance=provenance, **settings)
         if out is not None:
             save_dictionary(dictionary, out)

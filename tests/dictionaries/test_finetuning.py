@@ -1,4 +1,5 @@
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from persona_interp.dictionaries import (
     same_tokens,
     stage_wise,
 )
+from persona_interp.dictionaries.finetuning import usual_k
 from persona_interp.dictionaries.planted import Plan, Planted, match, plant
 from persona_interp.dictionaries.saelens import build
 from persona_interp.errors import ModelError, SchemaError
@@ -49,24 +51,51 @@ def start(planted: Planted) -> SparseDictionary:
 
 
 @pytest.mark.slow
-def test_a_finetuned_sae_keeps_its_features_and_follows_those_that_turned(
-    planted: Planted, start: SparseDictionary, tmp_path: Path
+def test_a_finetuned_sae_keeps_the_features_that_were_one(
+    planted: Planted, start: SparseDictionary
 ) -> None:
+    """On the same residuals those that were no feature yet move, and come nearer to one."""
     same = finetune(start, planted.residuals[:1], **ON)
-    assert torch.nn.functional.cosine_similarity(same.W_dec, start.W_dec).median() > 0.98
+    kept = torch.nn.functional.cosine_similarity(same.W_dec, start.W_dec).numpy()
+    before, after = (match(planted.decoders[:1], own.W_dec[None]) for own in (start, same))
+    was_one = (before["cosine"] > 0.95).to_numpy()
+    assert was_one.sum() >= 10 and kept[was_one].min() > 0.95
+    fires = (start.encode(torch.as_tensor(planted.residuals[0])) > 0).float().mean(0).numpy()
+    # under one token in a hundred none of these is planted: such features answer to noise
+    moved = (kept < 0.95) & (fires > 0.01)
+    assert (after["cosine"] > before["cosine"])[moved].all()
     assert same.provenance["k"] == start.provenance["k"]
     assert torch.allclose(same.W_dec.norm(dim=1), torch.ones(20), atol=1e-5)
-    further = {**TRAIN, "lr": 4e-2, "steps": 600}
-    tuned = fit(residuals=planted.residuals[1:], start=start, out=tmp_path, **further)
-    assert tuned.provenance["start"] == start.name
+
+
+@pytest.mark.slow
+def test_a_finetuned_sae_follows_what_turned(planted: Planted, tmp_path: Path) -> None:
+    settled = fit(residuals=planted.residuals[:1], **{**TRAIN, "steps": 600})
+    further = {**TRAIN, "lr": 8e-3, "steps": 600}
+    tuned = fit(residuals=planted.residuals[1:], start=settled, out=tmp_path, **further)
+    assert tuned.provenance["start"] == settled.name
     assert open_dictionary(tmp_path).provenance == tuned.provenance
-    nearest = match(start.W_dec[None], planted.decoders[:1])
-    rotated = (planted.truth["status"] == Status.ROTATED) & (nearest["cosine"] > 0.95)
-    rows = nearest["feature"][rotated].tolist()
-    after = planted.decoders[1][rotated.to_numpy()]
-    cosines = (tuned.W_dec[rows].numpy() * after).sum(1) / np.linalg.norm(after, axis=1)
-    # they were 60 degrees away, a cosine of .5, and are on their way
-    assert rotated.sum() >= 2 and cosines.min() > 0.53 and cosines.mean() > 0.65
+    nearest = match(settled.W_dec[None], planted.decoders[:1])
+    known = (nearest["cosine"] > 0.95).to_numpy()
+    after = planted.decoders[1] / np.linalg.norm(planted.decoders[1], axis=1, keepdims=True)
+    cosines = (tuned.W_dec.numpy()[nearest["feature"]] * after).sum(axis=1)
+    rotated = known & (planted.truth["status"] == Status.ROTATED).to_numpy()
+    # the same row of the dictionary, 60 degrees away before (a cosine of .5); .82 to 1 on 3 seeds
+    assert rotated.sum() >= 2 and cosines[rotated].min() > 0.7 and cosines[rotated].mean() > 0.85
+    assert cosines[known & ~rotated].min() > 0.95
+
+
+def test_a_start_that_does_not_say_its_k_is_measured_where_it_fits(planted: Planted) -> None:
+    """On the tuned model's residuals the same thresholds let more features through."""
+    start = fit(residuals=planted.residuals[:1], **TRAIN)
+    silent = replace(start, provenance={})
+    at_base = usual_k(silent, planted.residuals[:1])
+    assert at_base == pytest.approx(TRAIN["k"], abs=0.3)
+    assert usual_k(silent, planted.residuals[1:]) > 1.1 * at_base
+    assert usual_k(start, planted.residuals[1:]) == TRAIN["k"]
+    parts = (planted.residuals, planted.residuals)
+    stages = stage_wise(silent, residuals=parts, steps=2, batch=256).dictionaries
+    assert {stage.provenance["k"] for stage in stages.values()} == {at_base}
 
 
 @pytest.mark.slow

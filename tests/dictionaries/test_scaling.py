@@ -1,11 +1,15 @@
 """The sums of latent scaling against the formulas, written out, and statuses of a trained one."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 
 from persona_interp.analysis import latent_scaling, statuses
 from persona_interp.dictionaries.crosscoder import Crosscoder, crosscoder
+from persona_interp.dictionaries.dictionary import save_dictionary
 from persona_interp.dictionaries.planted import NO_EFFECT, Plan, Planted, match, plant
 from persona_interp.dictionaries.scaling import scaling
 from persona_interp.errors import ModelError
@@ -28,25 +32,40 @@ def coder(planted: Planted) -> Crosscoder:
     return crosscoder(residuals=planted.residuals, **TRAIN)
 
 
-def test_betas_are_those_of_the_formula_on_raw_tensors(planted: Planted, coder: Crosscoder) -> None:
+def test_betas_and_norms_are_those_of_the_formulas_in_plain_numpy(
+    planted: Planted, coder: Crosscoder, tmp_path: Path
+) -> None:
+    """From the file that SAELens wrote and the residuals: nothing of the package in between."""
     sums = scaling(coder, residuals=planted.residuals, documents=planted.documents)
-    table = latent_scaling(sums)
-    acts = torch.as_tensor(planted.residuals)
-    feats = coder.encode(acts).double()
-    scale = coder.scales.double()[:, None, None]
-    bias = coder.decode(torch.zeros(1, coder.d_sae))
-    decoder = coder.decoders.double() / scale
-    rebuilt = (coder.decode(feats.float()) - bias).double() / scale
-    target = (acts - bias).double() / scale
-    for feature in feats.gt(0).sum(0).argsort(descending=True)[:5].tolist():
-        own = table[table["feature"] == feature]
-        d = decoder[decoder[:, feature].norm(dim=1).argmax(), feature]
-        f = feats[:, feature]
+    table = latent_scaling(sums).set_index(["feature", "checkpoint"])
+    save_dictionary(coder.dictionary, tmp_path)
+    weights = load_file(tmp_path / "sae_weights.safetensors")
+    rows = np.concatenate(list(planted.residuals), axis=1)
+    pre = (rows - weights["b_dec"]) @ weights["W_enc"] + weights["b_enc"]
+    feats = np.where(pre > weights["threshold"], pre, 0).clip(0).astype(np.float64)
+    width = planted.residuals.shape[2]
+    own, target, rebuilt = [], [], []
+    for k, acts in enumerate(planted.residuals.astype(np.float64)):
+        block = slice(k * width, (k + 1) * width)
+        scale = np.sqrt(((acts - acts.mean(axis=0)) ** 2).mean())
+        own.append(weights["W_dec"][:, block] / scale)
+        target.append((acts - weights["b_dec"][block]) / scale)
+        rebuilt.append(feats @ own[k])
+    alive = np.flatnonzero((feats > 0).sum(axis=0) > 50)
+    assert len(alive) >= 20
+    for j in alive:
+        norms = [np.linalg.norm(decoder[j]) for decoder in own]
+        direction = own[int(np.argmax(norms))][j]
+        part = np.outer(feats[:, j], direction)
         for k in range(3):
-            left = target[k] - rebuilt[k] + torch.outer(f, decoder[k, feature])
-            for name, y in (("error", left), ("reconstruction", rebuilt[k])):
-                beta = float(d @ (f @ y) / (d @ d * (f @ f)))
-                assert own.iloc[k][f"beta_{name}"] == pytest.approx(beta, abs=1e-4)
+            row = table.loc[(j, str(k))]
+            others = target[k] - rebuilt[k] + np.outer(feats[:, j], own[k][j])
+            # least squares of y on f d
+            beta_error = (part * others).sum() / (part**2).sum()
+            beta_rebuilt = (part * rebuilt[k]).sum() / (part**2).sum()
+            assert row["norm"] == pytest.approx(norms[k], abs=1e-4)
+            assert row["beta_error"] == pytest.approx(beta_error, abs=1e-4)
+            assert row["beta_reconstruction"] == pytest.approx(beta_rebuilt, abs=1e-4)
 
 
 def test_parts_are_whole_documents_and_do_not_change_the_sum(
