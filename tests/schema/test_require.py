@@ -57,5 +57,5 @@ def test_parts_are_named() -> None:
 def test_one_row_may_be_left_out_by_its_number() -> None:
     chats = [{"instruction": word, "output": word} for word in "abc"]
     assert read(chats, "chats", skip=1).attrs["skipped"] == [1]  # type: ignore[arg-type]
-    with pytest.raises(SchemaError, match="skip= names rows by whole numbers; got"):
+    with pytest.raises(SchemaError, match="skip is a list of row numbers"):
         read(chats, "chats", skip="1")  # type: ignore[arg-type]
