@@ -50,6 +50,7 @@ from persona_interp.analysis.projections import projection_pull, projection_shif
 from persona_interp.analysis.rarity import rarity
 from persona_interp.analysis.reach import evidence_in_words, evidence_to_reach
 from persona_interp.analysis.readouts import readouts
+from persona_interp.analysis.reconstruction import reconstruction
 from persona_interp.analysis.reliable import predict_curves, reliable_dose
 from persona_interp.analysis.rivals import rivals, standings
 from persona_interp.analysis.roles import role_contrast, roles
@@ -125,6 +126,7 @@ __all__ = [
     "read_speakers",
     "readouts",
     "recency",
+    "reconstruction",
     "refit",
     "reliable_dose",
     "removed_share",
