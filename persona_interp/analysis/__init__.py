@@ -25,6 +25,7 @@ from persona_interp.analysis.axis import axis_cosine, role_loadings
 from persona_interp.analysis.baselines import baselines
 from persona_interp.analysis.causes import added_share, removed_share
 from persona_interp.analysis.checkpoints import over_checkpoints
+from persona_interp.analysis.companions import companions
 from persona_interp.analysis.contexts import contexts
 from persona_interp.analysis.contrast import contrast, expected_contrast
 from persona_interp.analysis.cosines import cosine_against_cooccurrence, cosine_map
@@ -89,6 +90,7 @@ __all__ = [
     "belief_scale",
     "bits_per_unit",
     "chance_range",
+    "companions",
     "contexts",
     "contrast",
     "cosine_against_cooccurrence",
