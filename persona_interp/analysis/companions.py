@@ -37,11 +37,11 @@ def companions(
         world: Who holds what.
 
     Returns:
-        A companions table, one row a pair of traits that both have a feature: ``one``, ``other`` (labels),
-        ``n_holders`` (personas that hold both), ``feature_one``, ``feature_other``, ``auroc_one``,
-        ``auroc_other`` (on test documents, among prompts of the topic), ``same`` (is it one
-        feature), ``overlap`` (tokens on which both are active over those on which either is),
-        ``cosine`` (of the decoders; NaN of one feature). A trait whose feature does not beat
+        A companions table, one row a pair of traits that both have a feature: ``one``, ``other``
+        (labels), ``n_holders`` (personas that hold both), ``feature_one``, ``feature_other``,
+        ``auroc_one``, ``auroc_other`` (on test documents, among prompts of the topic), ``same`` (is
+        it one feature), ``overlap`` (tokens on which both are active over those on which either
+        is), ``cosine`` (of the decoders; NaN of one feature). A trait whose feature does not beat
         chance on the test documents (AUROC interval above .5) has none, and is in no row.
 
     Raises:

@@ -93,9 +93,8 @@ def statuses(scaling: xr.Dataset) -> pd.DataFrame:
     norms[:, usable] = np.stack(table["norms"].tolist())
     table["norms"] = [tuple(np.round(row, 4)) for row in norms]
     table = _gate(table, fits)
-    table.insert(
-        table.columns.get_loc("why"), "fvus", [tuple(np.round(fits["fvu"], 4))] * len(table)
-    )
+    fvus = tuple(np.round(fits["fvu"], 4))
+    table.insert(table.shape[1] - 1, "fvus", [fvus] * len(table))
     table.attrs |= {name: scaling.attrs[name] for name in ABOUT if name in scaling.attrs}
     return table
 
@@ -103,7 +102,8 @@ def statuses(scaling: xr.Dataset) -> pd.DataFrame:
 def _gate(table: pd.DataFrame, fits: pd.DataFrame) -> pd.DataFrame:
     """Undecided is what may have happened at a checkpoint that is not well reconstructed."""
     verdict = fits["verdict"].to_numpy()
-    said = [f"{row.checkpoint} (FVU {row.fvu:.2f})" for row in fits.itertuples()]
+    pairs = zip(fits["checkpoint"], fits["fvu"], strict=True)
+    said = [f"{label} (FVU {fvu:.2f})" for label, fvu in pairs]
     bad = np.flatnonzero(verdict == Fit.UNUSABLE)
     unclear = np.flatnonzero(verdict == Fit.DOUBTFUL)
     active = table["status"] != Status.DEAD
@@ -113,7 +113,7 @@ def _gate(table: pd.DataFrame, fits: pd.DataFrame) -> pd.DataFrame:
     if not len(bad):
         return table
     # a change is seen at the first good checkpoint after it: it may have been at a bad one before
-    touched = table["at"].isna() | (table["at"] - 1).isin(bad) | (len(fits) - len(bad) < 2)
+    touched = table["at"].isna() | (table["at"] - 1).isin(bad.tolist()) | (len(fits) - len(bad) < 2)
     reason = f"the crosscoder is {Fit.UNUSABLE} at {', '.join(said[k] for k in bad)}"
     rows = active & touched
     table.loc[rows, "status"] = str(Status.UNDECIDED)

@@ -45,8 +45,8 @@ def norms(table: pd.DataFrame, *, title: str = "") -> Figure:
     longest = table.groupby("feature", sort=False)["norm"].transform("max")
     with np.errstate(invalid="ignore", divide="ignore"):
         table = table.assign(ring=table["norm"] / longest)
-    values = table.groupby("feature", sort=False)["beta_error"]
-    varies: Any = values.max() - values.min()
+    values: Any = table.groupby("feature", sort=False)["beta_error"]
+    varies = values.max() - values.min()
     chosen = set(varies.sort_values(ascending=False, kind="stable").index[:MOST])
     features = [feature for feature in distinct(table["feature"]) if feature in chosen]
     with style():

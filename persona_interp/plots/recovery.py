@@ -42,12 +42,11 @@ def recovery(table: pd.DataFrame, *, title: str = "") -> Figure:
     ['0.00', '0.84']
     """
     require(table, "method", "seed", "recovered")
-    if "condition" in table and table["condition"].nunique() > 1:
-        raise SchemaError(
-            f"this table has several conditions ({', '.join(distinct(table['condition']))}); "
-            "select one."
-        )
-    if bool(table.duplicated(["method", "seed"]).any()):
+    conditions = distinct(table["condition"]) if "condition" in table else []
+    if len(conditions) > 1:
+        names = ", ".join(map(str, conditions))
+        raise SchemaError(f"this table has several conditions ({names}); select one.")
+    if np.any(table.duplicated(["method", "seed"])):
         raise SchemaError("two rows are of one method and seed; keep one run of each.")
     measures = [name for name in MEASURES if name in table]
     methods = distinct(table["method"])

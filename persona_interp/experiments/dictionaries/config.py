@@ -122,7 +122,7 @@ class Dictionaries:
             raise WorldError(f"steps= are two or more, in order, each once; got {self.steps}.")
         for step in self.steps:
             if step not in kept:
-                raise WorldError(unknown("step of the lesson", step, kept))
+                raise WorldError(unknown("step of the lesson", str(step), map(str, kept)))
         if self.steps[0] != 0:
             raise WorldError("the first of steps= is 0, the model before the lesson.")
 

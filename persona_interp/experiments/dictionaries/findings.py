@@ -5,7 +5,9 @@ documents made of the untrained model.
 """
 
 import math
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from persona_interp import analysis
@@ -34,6 +36,8 @@ VERDICTS: dict[str, str] = {
     Departure.NONE: "no difference shown",
 }
 """Departure from features that fire as often, in words."""
+AWAKE = ("act_before", "rise", "unrelated")
+"""Activation of a feature at prompts that name nobody, and by how much two lessons change it."""
 SEEN = 0.1
 """Share of features whose change the reading must find where the documents made everything."""
 
@@ -66,7 +70,7 @@ def _verb(row: Row, own: pd.DataFrame, *, can_be_seen: bool) -> str:
     else:
         verdict = VERDICTS[row.verdict]
     return (
-        f"{row.verb} {int(own[row.verb].sum())} (share {row.estimate:.2f}"
+        f"{row.verb} {np.count_nonzero(own[row.verb])} (share {row.estimate:.2f}"
         f"{interval(row.lo, row.hi)}; of features that fire as often {row.null:.2f}, difference "
         f"{row.difference:+.2f}{interval(row.difference_lo, row.difference_hi)}: {verdict})"
     )
@@ -198,7 +202,7 @@ def rises(groups: pd.DataFrame) -> str:
     """
     parts = []
     for group, name in EDITS.items():
-        own = only(groups, group=group).groupby("seed")[["act_before", "rise", "unrelated"]].mean()
+        own: Any = only(groups, group=group).groupby("seed")[list(AWAKE)].mean()
         parts.append(
             f"{name} have a mean activation of {_mean(own, 'act_before')} before the lesson, which "
             f"changes by {_mean(own, 'rise', sign='+')}, after the unrelated lesson by "
@@ -220,7 +224,7 @@ def stops(table: pd.DataFrame) -> list[str]:
     for step, own in table.groupby("step", sort=False):
         first = rows(own)[0]
         shift = f"After step {step} untaught traits have moved by {first.shift:+.2f} bits"
-        if not own["estimate"].map(math.isfinite).all():
+        if not np.isfinite(own["estimate"].to_numpy(float)).all():
             sentences.append(f"{shift}, in a seed too little for a share of it to be removed.")
             continue
         parts = "; ".join(_removed(row) for row in rows(own))
@@ -295,10 +299,10 @@ def _mean(
     values = table[column] if isinstance(table, pd.DataFrame) else table
     mean, lo, hi, n = analysis.stats.t_interval(values)
     if n == 1 and ends is not None:
-        lo, hi = (float(table[end].iloc[0]) for end in ends)
+        lo, hi = (float(np.asarray(table[end])[0]) for end in ends)
     return f"{mean:{sign}.2f}{interval(float(lo), float(hi))}"
 
 
 def _n(table: pd.DataFrame) -> str:
-    n = table["seed"].nunique()
+    n = len(distinct(table["seed"]))
     return f"{n} seeds, 95 %" if n > 1 else "one seed"

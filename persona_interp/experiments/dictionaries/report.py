@@ -114,7 +114,7 @@ def _figures(run: Path, tables: Tables, provenance: Mapping[str, Any]) -> list[B
         caption = f"Length of the features of both groups at every checkpoint, seed {seed}."
         drawn["norms"] = (plots.norms(own), own, caption)
         own = only(tables["rises"], seed=seed)
-        label = {"label": "activation at neutral prompts", "line": "feature"}
+        label: dict[str, Any] = {"label": "activation at neutral prompts", "line": "feature"}
         caption = f"The features of both groups at prompts that name nobody, seed {seed}."
         drawn["rises"] = (plots.trajectory(own, **label), own, caption)
         drawn["verbs"] = (

@@ -1,6 +1,7 @@
 """What do the finished cells of a dictionaries run say, as tables?"""
 
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -221,14 +222,13 @@ def _beside_nulls(counts: pd.DataFrame) -> pd.DataFrame:
     parts = []
     for verb, statuses in CHANGES.items():
         rows = counts.loc[counts["status"].isin(statuses)]
-        share = rows.groupby(["life", "seed"])["estimate"].sum().unstack("life")
-        for life in (life for life in NULLS if {Life.LESSON, life} <= set(share)):
-            own = share[[Life.LESSON, life]].dropna().reset_index()
-            own = own.rename(columns={Life.LESSON: "estimate", life: "null"})
-            parts.append(own.assign(verb=str(verb), life=str(life)))
-    if not parts:
-        return pd.DataFrame()
-    return against_null(pd.concat(parts, ignore_index=True), by=["verb", "life"])
+        shares = dict(rows.groupby(["life", "seed"])["estimate"].sum().items())
+        for life, seed in product(NULLS, counts["seed"].unique()):
+            pair = {"estimate": (Life.LESSON, seed), "null": (life, seed)}
+            if set(pair.values()) <= set(shares):
+                own = {name: shares[key] for name, key in pair.items()}
+                parts.append({"verb": str(verb), "life": str(life), "seed": seed, **own})
+    return against_null(pd.DataFrame(parts), by=["verb", "life"]) if parts else pd.DataFrame()
 
 
 def _verbs(groups: pd.DataFrame) -> pd.DataFrame:
@@ -246,24 +246,30 @@ def by_seed(groups: pd.DataFrame) -> pd.DataFrame:
         ``group``, ``verb``, ``seed``, ``estimate`` (share of the group's features), ``null`` (of
         those that fire as often).
     """
-    shares = groups.groupby(["group", "seed"])[list(map(str, Verb))].mean()
-    shares = shares.rename_axis(columns="verb").stack().unstack("group")
-    parts = []
-    for group, matched in MATCHED.items():
-        own = pd.DataFrame({"estimate": shares[group], "null": shares[matched]}).reset_index()
-        parts.append(own.assign(group=group))
-    return pd.concat(parts, ignore_index=True)
+    rows = []
+    for (group, matched), verb in product(MATCHED.items(), map(str, Verb)):
+        for seed, own in groups.groupby("seed"):
+            estimate, null = (_share(own, name, verb) for name in (group, matched))
+            about = {"group": group, "verb": verb, "seed": seed}
+            rows.append({**about, "estimate": estimate, "null": null})
+    return pd.DataFrame(rows)
+
+
+def _share(groups: pd.DataFrame, group: str, verb: str) -> float:
+    """Share of a group's features of which a verb holds."""
+    return float(groups.loc[groups["group"] == group, verb].to_numpy(float).mean())
 
 
 def _stops(causes: pd.DataFrame) -> pd.DataFrame:
     """What goes without each group at each step, beside sets that fire as often."""
     parts = []
-    for (seed, step), rows in causes.groupby(["seed", "step"]):
+    for (seed, step), rows in causes.groupby(["seed", "step"], sort=False):
+        about = {"seed": seed, "step": step}
         direction = rows.loc[rows["group"] == "direction", "share"].item()
         for group, edit in EDITS.items():
             own = rows.loc[rows["edit"] == edit]
             matched = rows.loc[rows["group"] == MATCHED[group], "share"]
-            row = {"seed": seed, "group": group, "step": step, "estimate": own["share"].item()}
+            row = {**about, "group": group, "estimate": own["share"].item()}
             row |= {"null": matched.mean(), "most": matched.max(), "n_sets": len(matched)}
             shift = (own["tuned"] - own["base"]).item()
             parts.append(row | {"direction": direction, "shift": shift})
@@ -273,12 +279,15 @@ def _stops(causes: pd.DataFrame) -> pd.DataFrame:
 
 def _together(companions: pd.DataFrame) -> pd.DataFrame:
     """Nearness of features of traits that somebody holds both, beside such as nobody does."""
-    held = np.where(companions["n_holders"] > 0, "estimate", "null")
-    means = companions.assign(held=held).groupby(["seed", "held"])[list(NEAR)].mean()
-    sizes = companions.assign(held=held).groupby(["seed", "held"]).size().unstack("held")
-    by_seed = means.stack().unstack("held").rename_axis(["seed", "measure"]).reset_index()
-    if not {"estimate", "null"} <= set(by_seed):
-        return pd.DataFrame()
-    by_seed["n_pairs"] = by_seed["seed"].map(sizes["estimate"])
-    by_seed["n_null"] = by_seed["seed"].map(sizes["null"])
-    return against_null(by_seed, by="measure", beside=("n_pairs", "n_null"))
+    rows = []
+    for seed, own in companions.groupby("seed"):
+        held = (own["n_holders"] > 0).to_numpy()
+        sizes = {"n_pairs": int(held.sum()), "n_null": int((~held).sum())}
+        if not all(sizes.values()):
+            continue
+        for name in NEAR:
+            values = own[name].to_numpy(float)
+            means = {"estimate": np.nanmean(values[held]), "null": np.nanmean(values[~held])}
+            rows.append({"seed": seed, "measure": name, **means, **sizes})
+    beside = ("n_pairs", "n_null")
+    return against_null(pd.DataFrame(rows), by="measure", beside=beside) if rows else pd.DataFrame()
