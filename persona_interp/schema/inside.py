@@ -337,7 +337,7 @@ INSIDE: dict[str, dict[str, str]] = {
             "fraction of variance that the crosscoder leaves unexplained at each checkpoint; the "
             "same in all rows"
         ),
-        "why": "what keeps it undecided, or which checkpoint is doubtful; '' for nothing",
+        "why": "what keeps it undecided; '' for all others",
     },
     "reconstruction": {
         "checkpoint": "label of the checkpoint",
