@@ -70,6 +70,6 @@ def norms(table: pd.DataFrame, *, title: str = "") -> Figure:
 def _note(table: pd.DataFrame, n_hidden: int) -> str:
     parts = ["Line: in the residuals, 95 % interval over documents; rings: decoder norms."]
     if n_hidden:
-        parts.append(f"{n_hidden:,} features that vary less are in the table.")
+        parts.append(f"Features that vary less, in the table: {n_hidden:,}.")
     parts.append(missing(table, "beta_error", names="feature"))
     return " ".join(filter(None, parts))
