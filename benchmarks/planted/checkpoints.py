@@ -7,6 +7,8 @@ import xarray as xr
 Array = npt.NDArray[np.float64]
 PARTS, N_CHECKPOINTS, WIDTH, N_FEATURES = 20, 4, 20, 16
 N_DOCUMENTS, PER_DOCUMENT = 200, 10
+RATE, TAIL = 0.2, 0.4
+"""Share of the tokens on which a feature fires, and the spread of the log of its activation."""
 
 
 def directions(rng: np.random.Generator) -> Array:
@@ -26,7 +28,7 @@ def sums(
     """
     n = N_DOCUMENTS * PER_DOCUMENT
     document = np.arange(n) // PER_DOCUMENT
-    acts = (rng.random((n, N_FEATURES)) < 0.2) * rng.lognormal(0, 0.4, (n, N_FEATURES))
+    acts = (rng.random((n, N_FEATURES)) < RATE) * rng.lognormal(0, TAIL, (n, N_FEATURES))
     strength = 1 + spread * rng.standard_normal((N_DOCUMENTS, N_CHECKPOINTS, N_FEATURES))
     firing = acts[:, None] * strength[document]
     residuals = np.einsum("nkj,kjd->nkd", firing, truth)
@@ -43,13 +45,16 @@ def sums(
         left[part] = np.einsum("nj,nkd->kjd", acts[rows], error[rows], optimize=True)
         again[part] = np.einsum("nj,nkd->kjd", acts[rows], rebuilt[rows], optimize=True)
     left += squares[:, None, :, None] * decoder
-    squared = (error**2).sum(axis=(1, 2))
+    by_checkpoint = (error**2).sum(axis=2)
+    squared = by_checkpoint.sum(axis=1)
+    total = ((residuals - residuals.mean(axis=0)) ** 2).sum(axis=2)
     by_part = ("part", "checkpoint", "feature", "d_model")
     return xr.Dataset(
         {
             "decoder": (by_part[1:], decoder),
             "tokens": (("part",), one.sum(axis=0)),
-            "error": (("part",), one.T @ squared),
+            "error": (("part", "checkpoint"), one.T @ by_checkpoint),
+            "total": (("part", "checkpoint"), one.T @ total),
             "fires": (("part", "feature"), one.T @ is_on),
             "squares": (("part", "feature"), squares),
             "left": (by_part, left),
@@ -63,3 +68,11 @@ def sums(
             "feature": np.arange(N_FEATURES),
         },
     )
+
+
+def unexplained(*, spread: float, noise: float) -> float:
+    """Fraction of variance that the true decoders leave unexplained in ``sums``, in expectation."""
+    mean, square = RATE * np.exp(TAIL**2 / 2), RATE * np.exp(2 * TAIL**2)
+    error = N_FEATURES * square * spread**2 + WIDTH * noise**2
+    total = N_FEATURES * (square * (1 + spread**2) - mean**2) + WIDTH * noise**2
+    return float(error / total)

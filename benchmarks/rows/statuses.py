@@ -4,7 +4,7 @@ import numpy as np
 
 from persona_interp import analysis
 from persona_interp.schema.words import Status
-from planted.checkpoints import directions, sums
+from planted.checkpoints import directions, sums, unexplained
 from rows.row import Outcome, Quantity, Row, coverage, false_share
 
 SILENT = [Status.SHARED, Status.UNDECIDED, Status.DEAD]
@@ -19,6 +19,14 @@ def _beta(rng: np.random.Generator) -> Outcome:
     own = table[(table["feature"] == 0) & (table["checkpoint"] == "step1")]
     # the reference is whichever decoder is longest; all are the same direction of length 1
     return dict(coverage(own["error_lo"], own["error_hi"], 0.6))
+
+
+def _fvu(rng: np.random.Generator) -> Outcome:
+    """The strength of features varies by document, which no dictionary can know."""
+    decoder = directions(rng)
+    table = analysis.reconstruction(sums(rng, decoder, decoder, spread=0.5, noise=0.1))
+    truth = unexplained(spread=0.5, noise=0.1)
+    return dict(coverage(table["lo"], table["hi"], truth))
 
 
 def _null(rng: np.random.Generator) -> Outcome:
@@ -40,6 +48,7 @@ def _effects(rng: np.random.Generator) -> Outcome:
 
 
 ROWS = [
+    Row("reconstruction.reconstruction", "strength varies by document", _fvu, 500),
     Row("latent_scaling.latent_scaling", "strength varies by document", _beta, 500),
     Row("statuses.statuses", "no effect", _null, 500),
     Row("statuses.statuses", "half of the features change", _effects, 500),

@@ -25,6 +25,7 @@ from persona_interp.analysis.axis import axis_cosine, role_loadings
 from persona_interp.analysis.baselines import baselines
 from persona_interp.analysis.causes import added_share, removed_share
 from persona_interp.analysis.checkpoints import over_checkpoints
+from persona_interp.analysis.companions import companions
 from persona_interp.analysis.contexts import contexts
 from persona_interp.analysis.contrast import contrast, expected_contrast
 from persona_interp.analysis.cosines import cosine_against_cooccurrence, cosine_map
@@ -50,6 +51,7 @@ from persona_interp.analysis.projections import projection_pull, projection_shif
 from persona_interp.analysis.rarity import rarity
 from persona_interp.analysis.reach import evidence_in_words, evidence_to_reach
 from persona_interp.analysis.readouts import readouts
+from persona_interp.analysis.reconstruction import reconstruction
 from persona_interp.analysis.reliable import predict_curves, reliable_dose
 from persona_interp.analysis.rivals import rivals, standings
 from persona_interp.analysis.roles import role_contrast, roles
@@ -88,6 +90,7 @@ __all__ = [
     "belief_scale",
     "bits_per_unit",
     "chance_range",
+    "companions",
     "contexts",
     "contrast",
     "cosine_against_cooccurrence",
@@ -125,6 +128,7 @@ __all__ = [
     "read_speakers",
     "readouts",
     "recency",
+    "reconstruction",
     "refit",
     "reliable_dose",
     "removed_share",

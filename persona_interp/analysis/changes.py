@@ -95,6 +95,8 @@ def share(change: Change) -> Array:
 def aside(change: Change) -> Array:
     """What the shorter vector has at right angles to the longer one, over the longer's length."""
     longer, shorter = np.maximum(*change[:2]), np.minimum(*change[:2])
+    # a feature that is on neither side has a squared length around 0, after the bias is off
+    longer = np.where(longer > 0, longer, np.nan)
     return np.sqrt(np.clip(shorter - change.inner**2 / longer, 0, None) / longer)
 
 

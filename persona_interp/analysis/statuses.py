@@ -6,6 +6,11 @@ are then compared: their lengths, the angle between them, and whether the featur
 the weaker side. A claim needs a departure beyond its margin, at a false discovery rate of .05 over
 all features, and an interval that does not straddle; else the feature is undecided.
 
+A checkpoint that the crosscoder does not fit (of which it leaves more than .1 unexplained) says
+nothing: it is left out, and what may have happened there is undecided. Copies of one checkpoint
+show why: a crosscoder that leaves .19 of them unexplained wrote one feature with decoders 58
+degrees apart.
+
 The margins were fixed on planted data, seeds 7 to 12 (``docs/log/dictionaries.md``).
 """
 
@@ -24,9 +29,10 @@ from persona_interp.analysis.latent_scaling import (
     latent_scaling,
     with_parts,
 )
+from persona_interp.analysis.reconstruction import reconstruction
 from persona_interp.analysis.stats import LEVEL, benjamini_hochberg
 from persona_interp.errors import SchemaError
-from persona_interp.schema.words import ALPHA, Status
+from persona_interp.schema.words import ALPHA, Fit, Status
 
 Array = npt.NDArray[np.float64]
 LONGER = 1.25
@@ -69,8 +75,10 @@ def statuses(scaling: xr.Dataset) -> pd.DataFrame:
         (angle between before and after, degrees), ``beta_error`` and ``beta_reconstruction`` (of
         the weaker side over the stronger), ``p``, ``q`` (of the departure; Benjamini-Hochberg over
         ``n_tested`` features), ``beside`` (the feature that it never goes without; -1 for none),
-        ``n_tokens``. In ``attrs`` the crosscoder, its convention of sparsity and its ``fvu``: of
-        one that leaves much unexplained no status means much.
+        ``n_tokens``, ``fvus`` (fraction of variance that the crosscoder leaves unexplained at each
+        checkpoint, ``reconstruction``; the same in every row) and ``why``: what keeps an undecided
+        feature so; "" for all others. In ``attrs`` the crosscoder,
+        its convention of sparsity and its ``fvu``.
 
     Raises:
         SchemaError: It is no such dataset, or of one checkpoint or one document.
@@ -78,6 +86,42 @@ def statuses(scaling: xr.Dataset) -> pd.DataFrame:
     scaling = with_parts(scaling)
     if scaling.sizes["checkpoint"] < 2:
         raise SchemaError("a status is a change between checkpoints; this crosscoder has one.")
+    fits = reconstruction(scaling)
+    usable = np.flatnonzero(fits["verdict"].to_numpy() == Fit.FITS)
+    if len(usable) < 2:  # nothing is left to compare: described all the same, and undecided
+        usable = np.arange(len(fits))
+    table = _changes(scaling.isel(checkpoint=usable), numbers=usable)
+    norms = np.full((len(table), len(fits)), np.nan)
+    norms[:, usable] = np.stack(table["norms"].tolist())
+    table["norms"] = [tuple(np.round(row, 4)) for row in norms]
+    table = _gate(table, fits)
+    fvus = tuple(np.round(fits["fvu"], 4))
+    table.insert(table.shape[1] - 1, "fvus", [fvus] * len(table))
+    table.attrs |= {name: scaling.attrs[name] for name in ABOUT if name in scaling.attrs}
+    return table
+
+
+def _gate(table: pd.DataFrame, fits: pd.DataFrame) -> pd.DataFrame:
+    """Undecided is what may have happened at a checkpoint that is not well reconstructed."""
+    bad = np.flatnonzero(fits["verdict"].to_numpy() != Fit.FITS)
+    if not len(bad):
+        return table
+    # a change is seen at the first good checkpoint after it: it may have been at a bad one before
+    seen_after = (table["at"] - 1).isin(bad.tolist())
+    rows = table["at"].isna() | seen_after | (len(fits) - len(bad) < 2)
+    rows &= table["status"] != Status.DEAD
+    rows_of_bad = fits.iloc[bad]
+    columns = (rows_of_bad[name] for name in ("verdict", "checkpoint", "fvu"))
+    said = [f"{fit} at {label} (FVU {fvu:.2f})" for fit, label, fvu in zip(*columns, strict=True)]
+    table.loc[rows, "status"] = str(Status.UNDECIDED)
+    table.loc[rows, "why"] = f"the crosscoder is {', '.join(said)}"
+    table.loc[rows, "checkpoint"] = ""
+    table.loc[rows, ["at", "at_lo", "at_hi"]] = pd.NA
+    return table
+
+
+def _changes(scaling: xr.Dataset, *, numbers: npt.NDArray[np.intp]) -> pd.DataFrame:
+    """Statuses from checkpoints of these numbers, whatever their reconstruction."""
     whole, left_out = inner_products(scaling)
     tokens = scaling["fires"].to_numpy().sum(axis=0)
     alive = tokens >= SELDOM
@@ -124,24 +168,38 @@ def statuses(scaling: xr.Dataset) -> pd.DataFrame:
     status = _join_splits(status, facts, scaling)
     claimed = ~np.isin(status, [Status.SHARED, Status.UNDECIDED, Status.DEAD])
     lo, hi = changes.from_when(whole, left_out, at, width)
-    labels = scaling["checkpoint"].to_numpy()
     lengths = np.sqrt(np.clip(np.diagonal(whole, axis1=1, axis2=2), 0, None))
     with np.errstate(invalid="ignore"):
         lengths = lengths / lengths.max(axis=1, keepdims=True)
     columns: dict[str, Any] = {"feature": table["feature"], "status": status}
     for name, values in (("at", at), ("at_lo", lo), ("at_hi", hi)):
-        columns[name] = pd.array(np.where(claimed, values, -1), dtype="Int64")
+        columns[name] = pd.array(np.where(claimed, numbers[values], -1), dtype="Int64")
         columns[name][~claimed] = pd.NA
-    columns["checkpoint"] = np.where(claimed, labels[at], "")
-    columns["norms"] = [tuple(np.round(row, 4)) for row in lengths]
+    columns["checkpoint"] = np.where(claimed, scaling["checkpoint"].to_numpy()[at], "")
+    columns["norms"] = [tuple(row) for row in lengths]
     for end in ("", "_lo", "_hi"):
         columns[f"ratio{end}"] = np.exp(table[f"log_ratio{end}"])
     for end in ("", "_lo", "_hi"):
         columns[f"turn{end}"] = table[f"turn{end}"].clip(0, 180)
     kept = ["beta_error", "beta_reconstruction", "p", "q", "n_tested", "beside", "n_tokens"]
-    result = pd.DataFrame({**columns, **{name: facts[name] for name in kept}})
-    result.attrs |= {name: scaling.attrs[name] for name in ABOUT if name in scaling.attrs}
-    return result
+    columns |= {name: facts[name] for name in kept}
+    return pd.DataFrame({**columns, "why": _reasons(status, facts)})
+
+
+def _reasons(status: npt.NDArray[np.object_], facts: pd.DataFrame) -> npt.NDArray[np.object_]:
+    """What keeps each undecided feature from a status, in words; "" for all others."""
+    departs = facts["q"] <= ALPHA
+    beside = facts["beside"].astype(str).radd("it hardly ever fires without feature ")
+    cases = [
+        (status != Status.UNDECIDED, ""),
+        (departs & facts["muddled"], "it explains too little of its own tokens"),
+        (departs & (facts["beside"] >= 0), beside),
+        (departs & (facts["one_step"] < ONE_STEP), "it changes more than once, or step by step"),
+        (departs, "its interval holds more than one status"),
+    ]
+    conditions, words = zip(*cases, strict=True)
+    conditions = [np.asarray(condition) for condition in conditions]
+    return np.select(conditions, list(words), default="its departure is within its interval")
 
 
 def _p_beyond(values: Array, margin: float, se: Array, df: int) -> Array:

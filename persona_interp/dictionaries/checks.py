@@ -13,9 +13,8 @@ from persona_interp.dictionaries.examination import (
     SCALE,
     Examination,
 )
-from persona_interp.dictionaries.fidelity import FITS_FVU, UNUSABLE_FVU
 from persona_interp.dictionaries.repairs import Repair
-from persona_interp.schema.words import Fit, Light
+from persona_interp.schema.words import FITS_FVU, UNUSABLE_FVU, Fit, Light
 
 WEAK_FVU = 0.3
 """Most published SAEs leave 0.1 to 0.3 unexplained: more than this is amber."""

@@ -23,10 +23,11 @@ from persona_interp.dictionaries.dictionary import (
     save_dictionary,
 )
 from persona_interp.dictionaries.harvest import CONTENT_ROLES
+from persona_interp.dictionaries.saelens import build
 from persona_interp.dictionaries.saelens_training import Rows, Settings, train_rows
 from persona_interp.dictionaries.same_tokens import Checkpoints, same_tokens
 from persona_interp.dictionaries.untangle import untangle
-from persona_interp.errors import ModelError
+from persona_interp.errors import ModelError, unknown
 from persona_interp.schema.words import Sparsity
 
 MOST_ROUNDS = 3
@@ -91,6 +92,49 @@ class Crosscoder:
         """Residuals rebuilt, dims (token, feature) to (checkpoint, token, d_model)."""
         rows = self.dictionary.decode(feats)
         return rows.view(len(rows), len(self.checkpoints), -1).transpose(0, 1)
+
+    def at(self, checkpoint: str) -> SparseDictionary:
+        """The same features as a dictionary that reads, and writes, one checkpoint alone.
+
+        The other checkpoints' residuals of a token are taken to be where this one's is, centered
+        and scaled: true of copies, about true of checkpoints that training moved little. How well
+        it describes the checkpoint is what ``fidelity`` says, as of any dictionary; with it
+        features are read, edited and steered as those of any other.
+
+        Args:
+            checkpoint: Label of one of the checkpoints.
+
+        Returns:
+            The dictionary; its features are numbered as here.
+
+        Raises:
+            ModelError: The crosscoder is of no such checkpoint.
+        """
+        if checkpoint not in self.checkpoints:
+            raise ModelError(unknown("checkpoint", checkpoint, self.checkpoints))
+        k, own = self.checkpoints.index(checkpoint), self.dictionary
+        sae, n = own.sae, len(self.checkpoints)
+        center = own.mean.double().cpu().view(n, -1)
+        ratio = (self.scales.double() / self.scales[k].double())[:, None]
+        encoder = sae.W_enc.detach().double().cpu().view(n, -1, own.d_sae)
+        origin = center - ratio * center[k]
+        bias = sae.b_dec.detach().double().cpu().view(n, -1)
+        if sae.cfg.apply_b_dec_to_input:
+            origin = origin - bias
+        weights = {
+            **sae.state_dict(),
+            "W_enc": (ratio[..., None] * encoder).sum(dim=0),
+            "b_enc": sae.b_enc.double().cpu() + torch.einsum("kd,kdf->f", origin, encoder),
+            "W_dec": self.decoders[k],
+            "b_dec": bias[k],
+        }
+        config = {**sae.cfg.to_dict(), "d_in": center.shape[1], "apply_b_dec_to_input": False}
+        weights = {name: weight.detach().float().cpu() for name, weight in weights.items()}
+        alone = build(config, weights, source=self)
+        variance = float(self.scales[k].double() ** 2 * center.shape[1])
+        facts = {"crosscoder": own.name, "checkpoints": [checkpoint], "k": own.provenance["k"]}
+        name = f"{own.name} at {checkpoint}"
+        return SparseDictionary(alone, name, self.hook, center[k].float(), variance, facts)
 
 
 def crosscoder(

@@ -20,7 +20,7 @@ from persona_interp import schema
 from persona_interp.dictionaries.checks import diagnosis_rows
 from persona_interp.dictionaries.dictionary import Dictionary
 from persona_interp.dictionaries.examination import Examination
-from persona_interp.dictionaries.fidelity import FITS_FVU, measure
+from persona_interp.dictionaries.fidelity import measure
 from persona_interp.dictionaries.harvest import CONTENT_ROLES, sample_tokens
 from persona_interp.dictionaries.hooks import neighbors, resolve_hook
 from persona_interp.dictionaries.inputs import AnyDictionary, as_dictionary
@@ -44,6 +44,7 @@ from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.models.inputs import list_checkpoints
 from persona_interp.models.tokens import added_bos
 from persona_interp.readers import read
+from persona_interp.schema.words import FITS_FVU
 from persona_interp.values import as_tuple
 
 SCAN = 1000

@@ -30,11 +30,10 @@ from persona_interp.models.outliers import ordinary
 from persona_interp.models.passes import run_rows
 from persona_interp.models.sites import canonical, changing_hooks
 from persona_interp.readers import read, table_of
-from persona_interp.schema.words import Fit, Place
+from persona_interp.schema.words import FITS_FVU, UNUSABLE_FVU, Fit, Place
 from persona_interp.values import as_tuple
 
-FITS_FVU, FITS_RECOVERED = 0.1, 0.9
-UNUSABLE_FVU, UNUSABLE_RECOVERED = 0.5, 0.5
+FITS_RECOVERED, UNUSABLE_RECOVERED = 0.9, 0.5
 EPS = 1e-12
 
 

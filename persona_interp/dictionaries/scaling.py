@@ -58,8 +58,9 @@ def scaling(
 
     Returns:
         A ``scaling`` dataset: ``decoder`` (checkpoint, feature, d_model); by part of the documents
-        ``tokens`` and ``error`` (part; sum of |x - r|^2 over checkpoints), ``fires`` (part,
-        feature; tokens on which it is active), ``squares``
+        ``tokens`` (part), ``error`` (part, checkpoint; sum of |x - r|^2), ``total`` (the same dims;
+        sum of squared distances from the mean residual of the training), ``fires`` (part, feature;
+        tokens on which it is active), ``squares``
         (part, feature; sum of f^2), ``left`` (part, checkpoint, feature, d_model; sum of
         f (x - r + f d)), ``rebuilt`` (the same dims; sum of f r) and ``unexplained`` (part,
         feature; the error on its tokens); of all parts ``together``
@@ -97,7 +98,8 @@ def scaling(
     squares = np.zeros((PARTS, n_features))
     left = np.zeros((PARTS, len(labels), n_features, width))
     rebuilt = np.zeros_like(left)
-    error = np.zeros(PARTS)
+    error = np.zeros((PARTS, len(labels)))
+    total = np.zeros_like(error)
     missed = np.zeros((PARTS, n_features))
     together = np.zeros((n_features, n_features))
     products = np.zeros_like(together)
@@ -108,16 +110,18 @@ def scaling(
             acts = same.residuals[:, rows].float()
             feats = crosscoder.encode(acts)
             r = feats @ decoder
-            unexplained = (acts - center - bias) / scale.float() - r
+            centered = (acts - center) / scale.float()
+            unexplained = centered - bias / scale.float() - r
             own = feats.pow(2).sum(dim=0)
             tokens[part] += len(rows)
             is_on = (feats > 0).float()
             fires[part] += is_on.sum(dim=0).numpy()
             together += (is_on.T @ is_on).numpy()
             products += (feats.T @ feats).numpy()
-            squared = unexplained.pow(2).sum(dim=(0, 2))
-            error[part] += float(squared.sum())
-            missed[part] += (squared @ is_on).numpy()
+            squared = unexplained.pow(2).sum(dim=2)
+            error[part] += squared.double().sum(dim=1).numpy()
+            total[part] += centered.double().pow(2).sum(dim=(1, 2)).numpy()
+            missed[part] += (squared.sum(dim=0) @ is_on).numpy()
             squares[part] += own.numpy()
             left[part] += (feats.T @ unexplained + own[:, None] * decoder).numpy()
             rebuilt[part] += (feats.T @ r).numpy()
@@ -128,7 +132,8 @@ def scaling(
         {
             "decoder": (by_part[1:], decoder.double().numpy()),
             "tokens": (("part",), tokens),
-            "error": (("part",), error),
+            "error": (("part", "checkpoint"), error),
+            "total": (("part", "checkpoint"), total),
             "fires": (("part", "feature"), fires),
             "squares": (("part", "feature"), squares),
             "left": (by_part, left),

@@ -16,9 +16,13 @@ from persona_interp.plots.evidence import evidence
 from persona_interp.plots.features import feature_page
 from persona_interp.plots.fidelity import fidelity
 from persona_interp.plots.heatmap import heatmap
+from persona_interp.plots.norms import norms
 from persona_interp.plots.order import order
 from persona_interp.plots.personas import personas
+from persona_interp.plots.recovery import recovery
 from persona_interp.plots.save import Saved, save
+from persona_interp.plots.seeds import seeds
+from persona_interp.plots.statuses import statuses
 from persona_interp.plots.style import style
 from persona_interp.plots.summon import summon
 from persona_interp.plots.sweep import sweep
@@ -43,10 +47,14 @@ __all__ = [
     "heatmap",
     "layers",
     "misalignment",
+    "norms",
     "novelty",
     "order",
     "personas",
+    "recovery",
     "save",
+    "seeds",
+    "statuses",
     "style",
     "summon",
     "sweep",

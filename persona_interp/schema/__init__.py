@@ -31,7 +31,8 @@ DATASETS: dict[str, dict[str, tuple[str, ...]]] = {
     "scaling": {
         "decoder": ("checkpoint", "feature", "d_model"),
         "tokens": ("part",),
-        "error": ("part",),
+        "error": ("part", "checkpoint"),
+        "total": ("part", "checkpoint"),
         "fires": ("part", "feature"),
         "squares": ("part", "feature"),
         "left": ("part", "checkpoint", "feature", "d_model"),

@@ -1,6 +1,6 @@
 """What is inside a model: columns of tables about tokens, features and directions."""
 
-from persona_interp.schema.words import Fit, Light, Place, Unit
+from persona_interp.schema.words import Fit, Light, Place, Status, Unit
 
 INSIDE: dict[str, dict[str, str]] = {
     "tokens": {
@@ -301,6 +301,51 @@ INSIDE: dict[str, dict[str, str]] = {
         "n_pos": "test answers that show the trait",
         "n_neg": "test answers that show its opposite",
         "n_questions": "test questions",
+    },
+    "statuses": {
+        "feature": "index in the crosscoder",
+        "status": (
+            f"what training did to it: {Status.SHARED}, {Status.AMPLIFIED}, {Status.SHRUNK}, "
+            f"{Status.ROTATED}, {Status.BORN}, {Status.DIED}, {Status.SPLIT}, {Status.UNDECIDED} "
+            f"or {Status.DEAD}"
+        ),
+        "at": "number of the first checkpoint after the change, from 1; NA where none is claimed",
+        "at_lo": "first checkpoint at which it may be (95 %, over parts of the documents)",
+        "at_hi": "last one",
+        "checkpoint": "label of the first checkpoint after the change; '' for none",
+        "norms": (
+            "length at each checkpoint, of the longest, without what is common to most features "
+            "(fraction); NaN where a checkpoint is left out"
+        ),
+        "ratio": "length after the change over that before",
+        "ratio_lo": "lower end of the 95 % interval over parts of the documents",
+        "ratio_hi": "upper end",
+        "turn": "angle between before and after (degrees)",
+        "turn_lo": "lower end",
+        "turn_hi": "upper end",
+        "beta_error": (
+            "of what others leave, the share of the feature that is there on its weaker side "
+            "(fraction)"
+        ),
+        "beta_reconstruction": "the same of what all features rebuild (fraction)",
+        "p": "of no departure from a shared feature beyond the margins",
+        "q": "Benjamini-Hochberg over the features tested",
+        "n_tested": "features that are active on 50 tokens or more",
+        "beside": "feature without which it hardly ever fires; -1 for none",
+        "n_tokens": "tokens on which it is active",
+        "fvus": (
+            "fraction of variance that the crosscoder leaves unexplained at each checkpoint; the "
+            "same in all rows"
+        ),
+        "why": "what keeps it undecided; '' for all others",
+    },
+    "reconstruction": {
+        "checkpoint": "label of the checkpoint",
+        "fvu": "fraction of variance unexplained by the crosscoder, around the training's mean",
+        "lo": "lower end of the 95 % interval over parts of the documents",
+        "hi": "upper end",
+        "n_tokens": "tokens measured",
+        "verdict": f"{Fit.FITS}, {Fit.DOUBTFUL} or {Fit.UNUSABLE}",
     },
     "fidelity": {
         "checkpoint": "label of the checkpoint",

@@ -111,6 +111,11 @@ class Fit(StrEnum):
     UNUSABLE = "unusable"
 
 
+FITS_FVU, UNUSABLE_FVU = 0.1, 0.5
+"""Fraction of variance unexplained up to which a dictionary fits, and beyond which it is unusable.
+"""
+
+
 class Place(StrEnum):
     """Where a dictionary's fit is measured (``dictionaries.fidelity``, ``fidelity_at``)."""
 

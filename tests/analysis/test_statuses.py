@@ -1,14 +1,18 @@
 """Statuses from sums that are computed here, of a dictionary that is known to be right or wrong."""
 
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
 import xarray as xr
 
-from persona_interp.analysis import latent_scaling, statuses
+from persona_interp.analysis import latent_scaling, reconstruction, statuses
 from persona_interp.errors import SchemaError
+from persona_interp.schema import TABLES, check
 from persona_interp.schema.words import Status
+from persona_interp.tables import read_table, write_table
 
 K, D, N, PARTS = 4, 24, 6_000, 20
 Array = npt.NDArray[np.float64]
@@ -39,6 +43,7 @@ def sums(
     residuals = np.einsum("nj,kjd->knd", acts, decoder if truth is None else truth)
     residuals += noise * rng.standard_normal(residuals.shape)
     rebuilt = np.einsum("nj,kjd->knd", acts, decoder)
+    centered = residuals - residuals.mean(axis=1, keepdims=True)
     part = np.arange(len(acts)) // 10 % PARTS
     one = np.eye(PARTS)[part]
     is_on = (acts > 0).astype(float)
@@ -49,7 +54,8 @@ def sums(
         {
             "decoder": (("checkpoint", "feature", "d_model"), decoder),
             "tokens": (("part",), one.sum(axis=0)),
-            "error": (("part",), one.T @ ((residuals - rebuilt) ** 2).sum((0, 2))),
+            "error": (("part", "checkpoint"), one.T @ ((residuals - rebuilt) ** 2).sum(2).T),
+            "total": (("part", "checkpoint"), one.T @ (centered**2).sum(2).T),
             "fires": (("part", "feature"), one.T @ is_on),
             "squares": (("part", "feature"), squares),
             "left": (("part", "checkpoint", "feature", "d_model"), left),
@@ -109,6 +115,7 @@ def test_two_that_had_one_direction_have_split() -> None:
 def test_a_decoder_that_was_shrunk_to_nothing_makes_no_birth() -> None:
     """The residuals still hold the feature; its decoder was set to 0 (complete shrinkage)."""
     decoder, acts = planted()
+    acts[:, 0] *= 0.5  # so faint that the dictionary fits without it
     wrong = decoder.copy()
     wrong[:2, 0] = 0
     table = statuses(sums(wrong, acts, truth=decoder))
@@ -194,3 +201,62 @@ def test_betas_are_those_of_the_published_formula() -> None:
 def test_only_a_scaling_dataset_is_taken() -> None:
     with pytest.raises(SchemaError, match="scaling come as an xarray Dataset"):
         statuses(pd.DataFrame())
+
+
+def spoiled(scaling: xr.Dataset, *checkpoints: int) -> xr.Dataset:
+    """The same sums, of a crosscoder that leaves most of these checkpoints unexplained."""
+    error = scaling["error"].copy()
+    error[:, list(checkpoints)] = 0.62 * scaling["total"][:, list(checkpoints)]
+    return scaling.assign(error=error)
+
+
+def test_what_may_have_happened_where_nothing_is_rebuilt_is_undecided() -> None:
+    scaling = sums(*planted())
+    whole = statuses(scaling)
+    table = statuses(spoiled(scaling, 2))
+    # at the third checkpoint nobody knows: what was shared, changed there, or just after it
+    stands = (whole["at"] == 1).fillna(False).to_numpy(bool)
+    assert stands.sum() >= 2
+    for column in ("status", "at", "checkpoint"):
+        assert table.loc[stands, column].tolist() == whole.loc[stands, column].tolist()
+    assert set(table.loc[~stands, "status"]) == {Status.UNDECIDED}
+    assert table.loc[~stands, "at"].isna().all()
+    assert set(table.loc[stands, "why"]) == {""}
+    assert set(table.loc[~stands, "why"]) == {"the crosscoder is unusable at b (FVU 0.62)"}
+    assert np.isnan([norms[2] for norms in table["norms"]]).all()
+    assert table.loc[0, "fvus"] == pytest.approx((0, 0, 0.62, 0), abs=0.01)
+
+
+def test_the_last_checkpoint_may_be_lost_and_changes_before_it_stand() -> None:
+    table = statuses(spoiled(sums(*planted()), 3))
+    assert table.loc[[1, 2, 5], "status"].tolist() == ["amplified", "shrunk", "died"]
+    assert set(table.loc[[0, 3, 4], "status"]) == {Status.UNDECIDED}
+
+
+def test_of_one_good_checkpoint_nothing_is_said() -> None:
+    table = statuses(spoiled(sums(*planted()), 0, 1, 3))
+    assert set(table["status"]) == {Status.UNDECIDED}
+    assert table["at"].isna().all()
+
+
+def test_a_doubtful_checkpoint_decides_nothing_either() -> None:
+    scaling = sums(*planted())
+    error = scaling["error"].copy()
+    error[:, 1] = 0.3 * scaling["total"][:, 1]
+    table = statuses(scaling.assign(error=error))
+    # the change at 2 may have been at 1 already
+    assert table.loc[1, "status"] == Status.UNDECIDED
+    assert table.loc[1, "why"] == "the crosscoder is doubtful at a (FVU 0.30)"
+    assert table.loc[3, "status"] == Status.ROTATED and table.loc[3, "why"] == ""
+    fits = reconstruction(scaling.assign(error=error))
+    assert fits["verdict"].tolist() == ["fits", "doubtful", "fits", "fits"]
+    assert fits["fvu"].between(fits["lo"], fits["hi"]).all()
+
+
+def test_a_table_of_statuses_is_one_of_the_schema(tmp_path: Path) -> None:
+    table = statuses(sums(*planted()))
+    assert list(table.columns) == list(TABLES["statuses"])
+    again = read_table(write_table(table, tmp_path / "statuses.parquet"))
+    pd.testing.assert_frame_equal(check(again, "statuses"), table)
+    why = table.set_index("feature").loc[table["status"].eq(Status.UNDECIDED).to_numpy(), "why"]
+    assert (why != "").all()

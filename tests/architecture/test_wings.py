@@ -40,7 +40,7 @@ BELOW = {
     "inside": {"config", "tasks", "findings"},  # a folder of the same names
 }
 """File of a wing -> files of the same wing that it may import."""
-WINGS = {"order": {"dose"}}
+WINGS = {"order": {"dose"}, "dictionaries": {"transfer"}}
 """Wing -> wings below it that it uses."""
 FREE_OF_TORCH = (
     "config",

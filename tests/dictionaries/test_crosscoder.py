@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from persona_interp.dictionaries.crosscoder import crosscoder, difference, open_crosscoder
+from persona_interp.dictionaries.dictionary import open_dictionary, save_dictionary
 from persona_interp.dictionaries.planted import Plan, Planted, match, plant
 from persona_interp.errors import ModelError
 from persona_interp.schema.words import Sparsity, Status
@@ -49,6 +50,27 @@ def test_what_training_saw_is_folded_back_and_kept(
     assert torch.equal(again.encode(acts), feats)
     nearest = match(coder.decoders / coder.scales[:, None, None], planted.decoders)
     assert (nearest["cosine"] > 0.8).mean() > 0.6
+
+
+def test_a_checkpoint_alone_has_the_same_features(planted: Planted, tmp_path: Path) -> None:
+    """Of copies, of which each has its own scale and mean, exactly; saved and opened too."""
+    first = torch.as_tensor(planted.residuals[0])
+    copies = torch.stack([first, 3 * first + 2, 0.5 * first - 1])
+    coder = crosscoder(["a", "b", "c"], residuals=copies, **TRAIN)
+    feats = coder.encode(copies)
+    for k, label in enumerate(coder.checkpoints):
+        alone = coder.at(label)
+        # where an activation is at its threshold rounding decides
+        assert (alone.encode(copies[k]) - feats).abs().gt(1e-3).float().mean() < 1e-3
+        assert torch.allclose(alone.decode(feats), coder.decode(feats)[k], atol=1e-4)
+        assert torch.equal(alone.W_dec, coder.decoders[k])
+        spread = (copies[k] - copies[k].mean(0)).pow(2).sum(1).mean()
+        assert alone.variance == pytest.approx(float(spread), rel=1e-4)
+        save_dictionary(alone, tmp_path / label)
+        again = open_dictionary(tmp_path / label)
+        assert torch.equal(again.encode(copies[k]), alone.encode(copies[k]))
+    with pytest.raises(ModelError, match="checkpoint"):
+        coder.at("d")
 
 
 @pytest.mark.slow

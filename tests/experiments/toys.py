@@ -93,6 +93,19 @@ TRANSFER: dict[str, Any] = {
     "n_gate_tokens": 1_000,
     "n_samples": 1,
 }
+DICTIONARIES: dict[str, Any] = {
+    "documents": Stage(steps=60, batch=16, lr=4e-3, loss="all"),
+    "lesson": Stage(steps=4, batch=8),
+    "snapshots": (2, 4),
+    "steps": (0, 2, 4),
+    "n_documents": 1_000,
+    "bystanders": ("plain",),
+    "coder": {"d_sae": 48, "k": 4, "steps": 60, "batch": 256, "lr": 4e-3, "n_tokens": 4_000},
+    "n_coder_documents": 300,
+    "n_persona_documents": 400,
+    "n_family": 2,
+    "n_matched": 2,
+}
 WORDS = (
     "you are an assistant . what sport art do like ? i really football tennis golf beach music food"
 )
@@ -122,7 +135,12 @@ def toy(name: str, folder: Path) -> Any:
             return Order(**ORDER)
         case "trait_transfer":
             return trait_transfer(save_traits(folder / "traits"), save_start(folder / "start"))
-    fields = {"generators": GENERATORS, "summon": SUMMON, "transfer": TRANSFER}
+    fields = {
+        "dictionaries": DICTIONARIES,
+        "generators": GENERATORS,
+        "summon": SUMMON,
+        "transfer": TRANSFER,
+    }
     return preset("quick", name, **fields[name])
 
 

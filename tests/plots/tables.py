@@ -187,6 +187,16 @@ def misalignment(size: Size) -> Iterable[Figure]:
     )
 
 
+def norms(size: Size) -> Iterable[Figure]:
+    rows = [{"feature": 16_000 + i, "checkpoint": name, "norm": 1.0 + i + k}
+            for i in range(size.n) for k, name in enumerate(size.labels)]  # fmt: skip
+    table = numbers(size, rows, "beta_error")
+    yield plots.norms(
+        table.rename(columns={"beta_error_lo": "error_lo", "beta_error_hi": "error_hi"}),
+        title=size.title,
+    )
+
+
 def novelty(size: Size) -> Iterable[Figure]:
     table = numbers(size, [{"kind": name, "left_out": ""} for name in size.labels], "misfit")
     table["planted"] = ["new" if i % 2 else "composable" for i in range(size.n)]
@@ -208,6 +218,32 @@ def personas(size: Size) -> Iterable[Figure]:
             for s in series for name in [*size.labels, "random"]]  # fmt: skip
     table = numbers(size, rows)
     yield plots.personas(table, target=size.labels[0], controls=series[:1], title=size.title)
+
+
+def recovery(size: Size) -> Iterable[Figure]:
+    rows = [{"method": name, "seed": seed} for name in size.labels for seed in (0, 1)]
+    table = numbers(size, rows, "recovered", "status right", "birth within 1", "false discovery")
+    yield plots.recovery(table.assign(condition="first"), title=size.title)
+
+
+def seeds(size: Size) -> Iterable[Figure]:
+    runs = numbers(size, [{"name": name, "seed": k} for name in size.labels for k in range(3)])
+    summary = numbers(size, [{"name": name, "n_seeds": 3} for name in size.labels])
+    yield plots.seeds(summary, runs, unit=size.labels[0], title=size.title)
+    summary, runs = summary.assign(null=0.25), runs.assign(null=0.5)
+    yield plots.seeds(summary, runs, unit="share of features", title=size.title)
+
+
+def statuses(size: Size) -> Iterable[Figure]:
+    words = ("shared", "amplified", "born", "died", "rotated", "undecided", "never active", "split")
+    n = size.n + 1
+    base = dict.fromkeys(schema.TABLES["statuses"], 0.5) | {"norms": (1.0,) * n, "fvus": (0.1,) * n}
+    rows = [base | {"feature": i, "status": words[i % 8], "at": 1 + i % size.n} for i in range(40)]
+    table = pd.DataFrame(rows)
+    table["at"] = table["at"].astype("Int64").where(~table["status"].isin(["shared", "undecided"]))
+    if size.holes:
+        table.loc[3, "status"] = None
+    yield plots.statuses(table, checkpoints=[*size.labels, "the end"], title=size.title)
 
 
 def summon(size: Size) -> Iterable[Figure]:
@@ -270,7 +306,8 @@ FIGURES: dict[str, Callable[[Size], Iterable[Figure]]] = {
     function.__name__: function
     for function in (
         agreement, agreement_matrix, baselines, causes, cosines, dose, drift, evidence,
-        feature_page, fidelity, forest, heatmap, layers, misalignment, novelty, order, personas,
-        summon, sweep, trait_transfer, trajectory, transfer, volcano,
+        feature_page, fidelity, forest, heatmap, layers, misalignment, norms, novelty, order,
+        personas, recovery, seeds, statuses, summon, sweep, trait_transfer,
+        trajectory, transfer, volcano,
     )
 }  # fmt: skip

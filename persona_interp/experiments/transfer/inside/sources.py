@@ -1,17 +1,23 @@
 """What may carry the target: which features and directions, and which random ones beside them?"""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pandas as pd
 import xarray as xr
 
-from persona_interp import dictionaries, models, record
+from persona_interp import analysis, dictionaries, models, record
 from persona_interp.dictionaries import Dictionary
 from persona_interp.experiments.transfer.inside.config import METHODS, N_FAMILY, TOP, VECTOR
 from persona_interp.experiments.transfer.tasks import Needs, world_of
+from persona_interp.schema.words import Part
 from persona_interp.tables import concat, read_dataset, read_directions, read_table
 from persona_interp.worlds import World
+
+HIDDEN_SEED = 3_000
+"""Added to the seed: personas are looked for in documents of their own."""
 
 
 class Inputs(NamedTuple):
@@ -102,6 +108,41 @@ def carriers_of(inputs: Inputs, *, n_random: int) -> Carriers:
         directions=_directions(inputs),
         random_directions=random_directions(inputs, n=n_random),
     )
+
+
+def hidden_cuts(world: World, *, n: int, kinds: Iterable[str] | None, seed: int) -> pd.DataFrame:
+    """Prompts just before each value but the first of new documents.
+
+    Args:
+        world: Who writes.
+        n: Documents.
+        kinds: Kinds of documents; by speakers without a name, so that nothing found is a detector
+            of names.
+        seed: Of the run.
+
+    Returns:
+        Prompts: before its first value nothing in a document says who speaks.
+    """
+    documents = world.corpus(n, seed=seed + HIDDEN_SEED, kinds=kinds)
+    return world.cuts(documents).query("order > 0")
+
+
+def persona_directions(acts: xr.Dataset, named: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Directions of personas by every method.
+
+    Args:
+        acts: Activations at ``hidden_cuts``; learned from are the prompts to be chosen on.
+        named: Activations at named probes.
+
+    Returns:
+        Directions of all personas, by the names of ``METHODS``.
+    """
+    learned = acts.sel(prompt=analysis.parts(acts) == Part.CHOICE)
+    return {
+        "mean difference": record.mean_difference(learned),
+        "minimal pair": record.minimal_pairs(named),
+        "probe": record.logistic(learned),
+    }
 
 
 def top_features(folder: Path, scores: str, persona: str, *, k: int) -> list[int]:

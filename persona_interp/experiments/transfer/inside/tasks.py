@@ -25,11 +25,12 @@ from persona_interp.experiments.transfer.inside.sources import (
     Carriers,
     Inputs,
     carriers_of,
+    hidden_cuts,
     open_inputs,
+    persona_directions,
     random_directions,
 )
 from persona_interp.experiments.transfer.tasks import Needs, world_of
-from persona_interp.schema.words import Part
 from persona_interp.tables import (
     concat,
     read_dataset,
@@ -39,9 +40,6 @@ from persona_interp.tables import (
     write_table,
 )
 from persona_interp.worlds import World
-
-HIDDEN_SEED = 3_000
-"""Added to the seed: personas are looked for in documents of their own."""
 
 
 def personas(config: dict[str, Any], needs: Needs, out: Path) -> None:
@@ -59,9 +57,7 @@ def personas(config: dict[str, Any], needs: Needs, out: Path) -> None:
     base = models.Trajectory.open(needs[1] / "model").last
     trained, random = (dictionaries.open_dictionary(folder / "dictionary") for folder in needs[2:4])
     seed = config["seed"]
-    documents = world.corpus(config["n_documents"], seed=seed + HIDDEN_SEED, kinds=config["kinds"])
-    # before its first value nothing in a document says who speaks
-    hidden = world.cuts(documents).query("order > 0")
+    hidden = hidden_cuts(world, n=config["n_documents"], kinds=config["kinds"], seed=seed)
     acts = record.activations(base, hidden, hook=trained.hook)
     write_dataset(acts, out / "acts.nc")
     for prefix, sae in (("", trained), ("random_", random)):
@@ -124,7 +120,6 @@ def _directions(
     world: World, acts: xr.Dataset, named: xr.Dataset, stated: xr.Dataset
 ) -> dict[str, xr.DataArray]:
     """Directions of personas by every method, and of traits; by the name of their file."""
-    learned = acts.sel(prompt=analysis.parts(acts) == Part.CHOICE)
     # traits are no readouts that would be tested: all topics of the train documents
     first_half = acts.sel(prompt=acts["split"] == "train")
     holders = {}
@@ -133,9 +128,7 @@ def _directions(
         if mask.any():
             holders[str(trait)] = mask
     return {
-        "mean difference": record.mean_difference(learned),
-        "minimal pair": record.minimal_pairs(named),
-        "probe": record.logistic(learned),
+        **persona_directions(acts, named),
         "traits": record.mean_difference(first_half, labels=holders),
         "trait pairs": record.minimal_pairs(stated, by="value"),
     }
