@@ -6,9 +6,10 @@ from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError
 from persona_interp.plots.cells import NO_VALUE, cells
-from persona_interp.plots.columns import distinct, require, span
+from persona_interp.plots.columns import distinct, span
 from persona_interp.plots.layout import finish
 from persona_interp.plots.style import COLOR_BAR, panels, style
+from persona_interp.schema import require
 
 MEASURES = {
     "recovered": "recovered",

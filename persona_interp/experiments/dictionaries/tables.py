@@ -263,8 +263,8 @@ def _share(groups: pd.DataFrame, group: str, verb: str) -> float:
 def _stops(causes: pd.DataFrame) -> pd.DataFrame:
     """What goes without each group at each step, beside sets that fire as often."""
     parts = []
-    for (seed, step), rows in causes.groupby(["seed", "step"], sort=False):
-        about = {"seed": seed, "step": step}
+    for _, rows in causes.groupby(["seed", "step"], sort=False):
+        about = {"seed": rows["seed"].iloc[0], "step": rows["step"].iloc[0]}
         direction = rows.loc[rows["group"] == "direction", "share"].item()
         for group, edit in EDITS.items():
             own = rows.loc[rows["edit"] == edit]
