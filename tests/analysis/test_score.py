@@ -266,7 +266,7 @@ def test_bad_input_is_named(planted_data: xr.Dataset, scores: pd.DataFrame, worl
         score(planted_data.assign(act=planted_data["act"] * 0))
     with pytest.raises(SchemaError, match="0 labels have documents on both sides among the 0"):
         score(planted_data.assign_coords(split=("prompt", ["test"] * 800)))
-    with pytest.raises(SchemaError, match="n_permutations=0"):
+    with pytest.raises(SchemaError, match="n_permutations= is a whole number of at least 1; got 0"):
         score(planted_data, n_permutations=0)
     persona = planted_data["persona"].to_numpy()
     renamed = planted_data.assign_coords(
