@@ -79,7 +79,7 @@ def offline() -> Iterator[None]:
 def pytest_collection(session: pytest.Session) -> Iterator[None]:
     """Keep the garbage collector away from all that is imported, for as long as tests run.
 
-    Looking through it takes half a second a time; what tests make themselves is collected.
+    Looking through it doubled the cost of some tests; what tests make themselves is collected.
     """
     gc.disable()
     try:
