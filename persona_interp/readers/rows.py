@@ -91,10 +91,11 @@ def row_numbers(skip: Any) -> tuple[int, ...]:
     ...
     persona_interp.errors.SchemaError: skip is a list of row numbers, such as [2, 3]; got '2,3'.
     """
-    numbers = tuple(skip) if isinstance(skip, Iterable) and not isinstance(skip, str) else (None,)
-    if any(not isinstance(one, Integral) or isinstance(one, bool) for one in numbers):
+    numbers = list(skip) if isinstance(skip, Iterable) and not isinstance(skip, str) else [None]
+    whole = [int(one) for one in numbers if isinstance(one, Integral) and not isinstance(one, bool)]
+    if len(whole) < len(numbers):
         raise SchemaError(f"skip is a list of row numbers, such as [2, 3]; got {excerpt(skip)}.")
-    return tuple(int(one) for one in numbers)
+    return tuple(whole)
 
 
 def leave_out(source: Source, numbers: Iterable[int]) -> tuple[Source, list[int]]:
