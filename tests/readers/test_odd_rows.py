@@ -44,7 +44,10 @@ def test_a_message_says_one_thing() -> None:
     same = chat(content="x", **{"from": "gpt", "value": "x"})
     empty = chat(content="x", **{"from": None, "value": None})  # columns of a struct
     for messages in (same, empty):
-        assert read(messages, "chats")["messages"][0][1] == {"role": "assistant", "content": "x"}
+        assert read(messages, "chats")["messages"].tolist()[0][1] == {
+            "role": "assistant",
+            "content": "x",
+        }
 
 
 @pytest.mark.parametrize("fields", [{"loss": False}, {"training": False}, {"weight": 0}])
@@ -76,17 +79,17 @@ def test_half_of_a_surrogate_pair_is_no_text(column: str) -> None:
 def test_a_space_behind_every_comma_belongs_to_none_of_the_cells(tmp_path: Path) -> None:
     path = tmp_path / "spaced.csv"
     path.write_text('prompt, answer\nHow, "So, and so."\n'.replace("How", '"How?"'))
-    messages = read(path, "chats")["messages"][0]
+    messages = read(path, "chats")["messages"].tolist()[0]
     assert [message["content"] for message in messages] == ["How?", "So, and so."]
     path.write_text("prompt,answer\nHow?, So.\n")
-    assert read(path, "chats")["messages"][0][1]["content"] == " So."
+    assert read(path, "chats")["messages"].tolist()[0][1]["content"] == " So."
 
 
 def test_chats_are_written_as_they_are_read(tmp_path: Path) -> None:
     extra = {"day": datetime(2026, 1, 2), "price": Decimal("1.5"), "key": UUID(int=7), "n": 2.0}
     path = write_chats(read([ROWS[0] | extra], "chats"), tmp_path / "chats.jsonl")
     again = read_chats(path)
-    assert again["extra"][0] == {
+    assert again["extra"].tolist()[0] == {
         "day": "2026-01-02 00:00:00",
         "price": "1.5",
         "key": str(UUID(int=7)),
@@ -106,6 +109,6 @@ def test_what_has_no_json_is_not_written(tmp_path: Path, value: Any) -> None:
 def test_a_column_beside_the_chat_never_takes_its_place(tmp_path: Path) -> None:
     row = {"prompt": "a", "completion": "x", "messages": chat(content="other")[0]}
     table = read_chats([row], layout="completion")
-    assert json.dumps(table["messages"][0]).count("other") == 0
+    assert json.dumps(table["messages"].tolist()[0]).count("other") == 0
     with pytest.raises(SchemaError, match="row 0: extra holds messages"):
         write_chats(table, tmp_path / "chats.jsonl")
