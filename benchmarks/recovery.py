@@ -125,7 +125,7 @@ def relabel(*, seed: int) -> list[dict[str, Any]]:
     alive = status != Status.DEAD
     return [
         share("claimed", np.isin(status, CLAIMS)[alive]),
-        share("undecided", (status == Status.UNDECIDED)[alive]),
+        share(Status.UNDECIDED, (status == Status.UNDECIDED)[alive]),
         share("relabelings with a claim", np.array(claimed)),
     ]
 

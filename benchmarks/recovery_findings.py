@@ -100,7 +100,7 @@ def _statuses(
     truth = {name: planted.truth[name].to_numpy() for name in planted.truth}
     own = {name: findings.features[name].to_numpy() for name in findings.features}
     yield share("status right", (own["status"] == truth["status"])[recovered])
-    yield share("undecided", (own["status"] == Status.UNDECIDED)[recovered])
+    yield share(Status.UNDECIDED, (own["status"] == Status.UNDECIDED)[recovered])
     if (own["at"] >= 0).any():
         changed = recovered & (truth["at"] >= 0)
         born = recovered & (truth["status"] == Status.BORN)

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError
 from persona_interp.plots.cells import NO_VALUE, cells
-from persona_interp.plots.columns import distinct, missing, span
+from persona_interp.plots.columns import distinct, missing, require, span
 from persona_interp.plots.layout import finish
 from persona_interp.plots.style import (
     BAND,
@@ -19,7 +19,6 @@ from persona_interp.plots.style import (
     panels,
     style,
 )
-from persona_interp.schema import require
 from persona_interp.schema.words import ALPHA
 from persona_interp.values import check_mapping
 

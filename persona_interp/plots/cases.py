@@ -4,10 +4,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from persona_interp.plots.columns import distinct, missing
+from persona_interp.plots.columns import distinct, missing, require
 from persona_interp.plots.layout import finish
 from persona_interp.plots.style import COLORS, GRAY, label_rows, panels, style
-from persona_interp.schema import require
 from persona_interp.schema.words import Composition
 
 PLANT_COLORS: dict[str, str] = {Composition.COMPOSABLE: COLORS[0], Composition.NEW: COLORS[1]}

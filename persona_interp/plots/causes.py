@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.plots.columns import missing, span
+from persona_interp.plots.columns import missing, require, span
 from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import (
     BAND,
@@ -22,7 +22,6 @@ from persona_interp.plots.style import (
     panels,
     style,
 )
-from persona_interp.schema import require
 from persona_interp.schema.words import Unit
 from persona_interp.values import as_tuple
 

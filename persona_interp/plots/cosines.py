@@ -6,10 +6,9 @@ from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError
 from persona_interp.plots.cells import NO_VALUE, cells
-from persona_interp.plots.columns import distinct
+from persona_interp.plots.columns import distinct, require
 from persona_interp.plots.layout import finish
 from persona_interp.plots.style import COLOR_BAR, WIDTH, panels, style
-from persona_interp.schema import require
 
 
 def cosines(table: pd.DataFrame, *, title: str = "") -> Figure:

@@ -5,10 +5,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from persona_interp import schema
-from persona_interp.plots.columns import distinct, missing
+from persona_interp.plots.columns import distinct, missing, require
 from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import COLORS, ZERO, nth_color, nth_marker, panels, style
-from persona_interp.schema import require
 from persona_interp.schema.words import Unit
 
 DASHED = {"linewidth": 0.9, "linestyle": (0, (4, 2))}

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.plots.columns import distinct, missing, span
+from persona_interp.plots.columns import distinct, missing, require, span
 from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import (
     BAND,
@@ -23,7 +23,6 @@ from persona_interp.plots.style import (
     panels,
     style,
 )
-from persona_interp.schema import require
 from persona_interp.schema.words import CLAIMS, Family, Role, Unit
 from persona_interp.values import as_tuple
 

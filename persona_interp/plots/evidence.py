@@ -8,10 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError
-from persona_interp.plots.columns import missing
+from persona_interp.plots.columns import missing, require
 from persona_interp.plots.layout import finish
 from persona_interp.plots.style import ZERO, nth_color, nth_marker, panels, style
-from persona_interp.schema import require
 
 COLUMNS = (
     "setting",

@@ -10,10 +10,9 @@ from matplotlib.ticker import MaxNLocator
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.plots.columns import distinct, missing
+from persona_interp.plots.columns import distinct, missing, require
 from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import COLORS, ZERO, label_rows, nth_color, panels, style
-from persona_interp.schema import require
 from persona_interp.schema.words import Unit
 from persona_interp.values import as_tuple, check_count
 

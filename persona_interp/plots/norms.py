@@ -7,10 +7,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError
-from persona_interp.plots.columns import distinct, missing
+from persona_interp.plots.columns import distinct, missing, require
 from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import ZERO, nth_color, nth_marker, panels, style
-from persona_interp.schema import require
 
 MOST = 6
 """Features drawn in one figure."""

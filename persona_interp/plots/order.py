@@ -5,10 +5,9 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from persona_interp.plots.columns import distinct, missing
+from persona_interp.plots.columns import distinct, missing, require
 from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import ZERO, label_rows, nth_color, nth_marker, panels, style
-from persona_interp.schema import require
 from persona_interp.schema.words import Unit
 
 

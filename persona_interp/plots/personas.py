@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.plots.baselines import RANDOM
-from persona_interp.plots.columns import distinct, missing, span
+from persona_interp.plots.columns import distinct, missing, require, span
 from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import (
     GRAY,
@@ -20,7 +20,6 @@ from persona_interp.plots.style import (
     panels,
     style,
 )
-from persona_interp.schema import require
 from persona_interp.values import as_tuple
 
 COLUMNS = ("quantity", "series", "name", "estimate", "lo", "hi")

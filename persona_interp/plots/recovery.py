@@ -6,20 +6,20 @@ from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError
 from persona_interp.plots.cells import NO_VALUE, cells
-from persona_interp.plots.columns import distinct, span
+from persona_interp.plots.columns import distinct, require, span
 from persona_interp.plots.layout import finish
 from persona_interp.plots.style import COLOR_BAR, panels, style
-from persona_interp.schema import require
 
 MEASURES = {
     "recovered": "recovered",
+    "persona identified": "persona identified",
     "status right": "status right",
     "birth within 1": "birth within 1",
     "artifact not born or dead": "artifacts not born or dead",
     "sign right": "sign right",
     "false discovery": "false discovery (0 is best)",
 }
-"""Columns of the benchmark's table that are shares, and what they are called."""
+"""Measures of the benchmark's table that are shares, and what they are called."""
 
 
 def recovery(table: pd.DataFrame, *, title: str = "") -> Figure:
@@ -27,7 +27,7 @@ def recovery(table: pd.DataFrame, *, title: str = "") -> Figure:
 
     Args:
         table: Rows as ``benchmarks/recovery.py`` writes them, of one condition: ``method``,
-            ``seed``, ``recovered``, and the other measures.
+            ``seed``, ``measure`` and ``estimate``; measures that are no shares are left out.
         title: Above the figure.
 
     Returns:
@@ -35,25 +35,30 @@ def recovery(table: pd.DataFrame, *, title: str = "") -> Figure:
         planted features; of false discovery, of claims).
 
     Raises:
-        SchemaError: A column is missing, several conditions, or two rows of a method and seed.
+        SchemaError: A column is missing, several conditions, no share among the measures, or two
+            rows of one method, seed and measure.
 
-    >>> rows = [{"method": "PCA", "seed": 0, "recovered": 0.0}, {"method": "SAE", "seed": 0}]
-    >>> figure = recovery(pd.DataFrame(rows).fillna({"recovered": 0.84}))
+    >>> table = pd.DataFrame({"method": ["PCA", "SAE"], "estimate": [0.0, 0.84]})
+    >>> figure = recovery(table.assign(seed=0, measure="recovered"))
     >>> [text.get_text() for text in figure.axes[0].texts]
     ['0.00', '0.84']
     """
-    require(table, "method", "seed", "recovered")
+    require(table, "method", "seed", "measure", "estimate")
     conditions = distinct(table["condition"]) if "condition" in table else []
     if len(conditions) > 1:
         names = ", ".join(map(str, conditions))
         raise SchemaError(f"this table has several conditions ({names}); select one.")
-    if np.any(table.duplicated(["method", "seed"])):
-        raise SchemaError("two rows are of one method and seed; keep one run of each.")
-    measures = [name for name in MEASURES if name in table]
+    table = table.loc[table["measure"].isin(MEASURES)]
+    if table.empty:
+        raise SchemaError(f"no measure is a share; those drawn are {', '.join(MEASURES)}.")
+    if np.any(table.duplicated(["method", "seed", "measure"])):
+        raise SchemaError("two rows are of one method, seed and measure; keep one run of each.")
+    measures = [name for name in MEASURES if name in set(table["measure"])]
     methods = distinct(table["method"])
+    wide = table.pivot(index=["method", "seed"], columns="measure", values="estimate")
     # a mean that leaves out seeds without a value would be another mean
-    means = table.groupby("method", sort=False)[measures].agg(lambda own: own.mean(skipna=False))
-    values = means.loc[methods].to_numpy(np.float64)
+    means = wide.groupby("method").agg(lambda own: own.mean(skipna=False))
+    values = means.loc[methods, measures].to_numpy(np.float64)
     with style():
         figure, (axes,) = panels()
         image = cells(axes, values, limit=1.0, write="{:.2f}".format)

@@ -5,10 +5,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError
-from persona_interp.plots.columns import distinct, missing, span
+from persona_interp.plots.columns import distinct, missing, require, span
 from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import COLORS, GRAY, ZERO, label_rows, panels, style
-from persona_interp.schema import require
 
 
 def seeds(

@@ -11,10 +11,9 @@ from matplotlib.patches import Patch
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError
-from persona_interp.plots.columns import missing
+from persona_interp.plots.columns import missing, require
 from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import BAND, COLORS, GRAY, panels, style
-from persona_interp.schema import require
 from persona_interp.schema.words import Status
 
 AS_BEFORE, ABSENT = "as before", "not there yet"

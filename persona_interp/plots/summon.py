@@ -8,10 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from persona_interp.errors import SchemaError
-from persona_interp.plots.columns import missing
+from persona_interp.plots.columns import missing, require
 from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import COLORS, GRAY, nth_color, nth_marker, panels, style
-from persona_interp.schema import require
 
 FLOOR = 0.005  # smallest share that is drawn; what is below sits there
 

@@ -13,12 +13,11 @@ from matplotlib.ticker import MaxNLocator
 
 from persona_interp.errors import SchemaError
 from persona_interp.plots.cells import NO_VALUE, cells
-from persona_interp.plots.columns import distinct, missing
+from persona_interp.plots.columns import distinct, missing, require
 from persona_interp.plots.labels import cut
 from persona_interp.plots.layout import finish
 from persona_interp.plots.names import name_points
 from persona_interp.plots.style import COLOR_BAR, COLORS, GRAY, WIDTH, panels, style
-from persona_interp.schema import require
 from persona_interp.schema.words import CLAIMS, Unit
 from persona_interp.values import as_tuple
 

@@ -8,10 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError
-from persona_interp.plots.columns import distinct, missing, span
+from persona_interp.plots.columns import distinct, missing, require, span
 from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import ZERO, nth_color, nth_marker, panels, style
-from persona_interp.schema import require
 from persona_interp.schema.words import ALPHA
 from persona_interp.values import check_count
 

@@ -6,10 +6,9 @@ from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError
 from persona_interp.plots.cells import NO_VALUE, cells
-from persona_interp.plots.columns import distinct, excludes_zero, span
+from persona_interp.plots.columns import distinct, excludes_zero, require, span
 from persona_interp.plots.layout import finish
 from persona_interp.plots.style import COLOR_BAR, panels, style
-from persona_interp.schema import require
 from persona_interp.schema.words import Arm, Unit
 
 BAYES = "exact Bayes, taught trait certain"

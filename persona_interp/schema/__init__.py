@@ -84,7 +84,7 @@ def names(prompts: Any) -> list[Any]:
 
 
 def require(table: Any, *columns: str, name: str = "") -> None:
-    """Refuse what is no table, has no rows, lacks a column or has one twice.
+    """Refuse what is no table, lacks a column or has one twice.
 
     Args:
         table: Any table.
@@ -107,8 +107,6 @@ def require(table: Any, *columns: str, name: str = "") -> None:
         if column not in table:
             raise SchemaError(unknown(f"column{of}", column, table.columns))
     _check_distinct(table)
-    if table.empty:
-        raise SchemaError("this table has no rows; check the filter that emptied it.")
 
 
 def list_datasets(data: Any) -> list[xr.Dataset]:

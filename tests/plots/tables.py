@@ -221,8 +221,10 @@ def personas(size: Size) -> Iterable[Figure]:
 
 
 def recovery(size: Size) -> Iterable[Figure]:
-    rows = [{"method": name, "seed": seed} for name in size.labels for seed in (0, 1)]
-    table = numbers(size, rows, "recovered", "status right", "birth within 1", "false discovery")
+    measures = ("recovered", "status right", "birth within 1", "false discovery")
+    rows = [{"method": name, "seed": seed, "measure": measure}
+            for name in size.labels for seed in (0, 1) for measure in measures]  # fmt: skip
+    table = numbers(size, rows, "estimate")
     yield plots.recovery(table.assign(condition="first"), title=size.title)
 
 

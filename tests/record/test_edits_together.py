@@ -117,7 +117,7 @@ def test_names_are_taken_once() -> None:
         (lambda: add(V, hook=3, absolute=1.0), "give hook=.* not 3"),  # type: ignore[arg-type]
         (lambda: cap(V, hook=HOOK, at="high"), "a finite bound; got .* at='high'"),  # type: ignore[arg-type]
         (lambda: project_out(None, hook=HOOK), "expected finite vectors|expected numbers"),  # type: ignore[arg-type]
-        (lambda: patch("model", hook=HOOK), r"patch takes a checkpoint, .*got 'model'"),  # type: ignore[arg-type]
+        (lambda: patch(3, hook=HOOK), r"patch takes a checkpoint, .*got 3"),  # type: ignore[arg-type]
         (lambda: clamp("nowhere", features=1, value=1.0), "there is no folder nowhere"),
         (lambda: ablate(5, features=1), "expected a dictionary"),
     ],

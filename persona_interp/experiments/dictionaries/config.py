@@ -28,7 +28,7 @@ class Life(StrEnum):
 
     LESSON = "lesson"
     """Before the lesson and at its steps: the claim."""
-    UNRELATED = "unrelated lesson"
+    UNRELATED = Arm.UNRELATED.value
     """The same of a lesson on a trait that the target does not hold."""
     AGAIN = "the lesson taught twice"
     """The ends of two lessons on one trait, with other chats: what one more seed does."""

@@ -22,7 +22,7 @@ from persona_interp.experiments.dictionaries.config import (
 )
 from persona_interp.plots.columns import distinct
 from persona_interp.report.rows import Row, only, rows
-from persona_interp.schema.words import Departure, Fit, Status
+from persona_interp.schema.words import Departure, Fit, Status, Verdict
 
 MEASURES = {
     "same": "have one feature",
@@ -33,7 +33,7 @@ MEASURES = {
 VERDICTS: dict[str, str] = {
     Departure.ABOVE: "more than of those",
     Departure.BELOW: "fewer than of those",
-    Departure.NONE: "no difference shown",
+    Departure.NONE: Verdict.NONE,
 }
 """Departure from features that fire as often, in words."""
 AWAKE = ("act_before", "rise", "unrelated")
