@@ -19,7 +19,7 @@ REACH = Reach.SPEAKER
 BOUNDS: dict[str, dict[str, Any]] = {
     "dictionaries: features born from untrained model to documents": {"at_least": 0.1},
     "dictionaries: features born over the lesson": {"at_most": 0.02},
-    "dictionaries: moved by the lesson minus by the unrelated one": {"reported": True},
+    "dictionaries: moved by the lesson minus by the unrelated one": dict(reported=True),
     "dictionaries: one checkpoint, several times: features with a claim": {
         "at_most": 0.0,
         "exact": True,
@@ -28,7 +28,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "dictionaries: features that rise most: share of them born": {"at_most": 0.2},
     "dictionaries: lesson's spread that goes without them": {"at_least": 0.4},
     "dictionaries: the same minus the mean of sets as active": {"above": 0.0},
-    "dictionaries: lesson's spread that goes without the persona's features": {"reported": True},
+    "dictionaries: lesson's spread that goes without the persona's features": dict(reported=True),
 }
 """Claim -> threshold, in the order of ``measure``; all are fractions."""
 CLAIMED = (
