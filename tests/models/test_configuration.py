@@ -1,6 +1,9 @@
 """A configuration that its weights cannot be of is refused before it takes time or memory."""
 
+import builtins
+import errno
 import json
+import os
 import resource
 import shutil
 import time
@@ -177,3 +180,26 @@ def test_rotations_stated_twice_alike_are_read(tiny: Any, tmp_path: Path) -> Non
     theta = json.loads((tiny.path / "config.json").read_text())["rope_parameters"]["rope_theta"]
     text = config_of(tiny, rope_theta=theta, rope_scaling=None)
     assert load(changed(tiny, tmp_path / "m", "config.json", text))
+
+
+@pytest.mark.parametrize("n_faults", [1, 2])
+def test_generation_settings_are_those_of_the_file_or_refused(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_faults: int
+) -> None:
+    settings = json.dumps({"do_sample": True, "temperature": 0.3})
+    checkpoint = changed(tiny, tmp_path / "m", "generation_config.json", settings)
+    real, faults = builtins.open, [errno.EIO] * n_faults
+
+    def faulty(file: Any, *args: Any, **kwargs: Any) -> Any:
+        if str(file).endswith("generation_config.json") and faults:
+            raise OSError(faults.pop(), os.strerror(errno.EIO))
+        return real(file, *args, **kwargs)
+
+    # transformers opens files so, and swallows the first fault; this package reads through pathlib
+    monkeypatch.setattr(builtins, "open", faulty)
+    if n_faults == 1:
+        assert load(checkpoint).model.generation_config.temperature == 0.3
+    else:
+        with pytest.raises(ModelError, match=os.strerror(errno.EIO)):
+            load(checkpoint)
+    assert not faults
