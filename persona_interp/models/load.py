@@ -328,5 +328,14 @@ def _check_tokenizer(tokenizer: Any, folder: Path) -> None:
             f"and it has tokens; got {excerpt(wrong[0] if wrong else {})}. Save the tokenizer "
             "again."
         )
+    unk = tokenizer.unk_token
+    if unk is not None and unk not in tokenizer.get_vocab():
+        raise ModelError(
+            f"{folder} has no usable tokenizer: its unk_token {excerpt(unk)}, which stands for "
+            "whatever it does not know, is none of its own tokens. Name one of them as unk_token "
+            "in tokenizer_config.json, or none (null)."
+        )
     check_effort(texts, source=folder)
+    # whatever is asked of a tokenizer later fails here, where it is guarded
     tokenizer("a", return_offsets_mapping=True)
+    _ = tokenizer.all_special_ids, [getattr(tokenizer, f"{name}_id") for name in SPECIAL]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import PreTrainedTokenizerFast
 
 from persona_interp.errors import ModelError
 from persona_interp.models import Checkpoint, checkup, load, resolve
@@ -134,6 +135,39 @@ def test_a_tokenizer_with_fields_of_another_type(
         load(checkpoint)
     except ModelError as error:
         assert len(str(error)) < 2_000
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"unk_token": ""},
+        {"unk_token": "", "tokenizer_class": "TokenizersBack<unk>"},
+        {"unk_token": "", "bos_token": "", "eos_token": ""},
+    ],
+)
+def test_an_unknown_token_that_is_none_is_refused(
+    tiny: Any, tmp_path: Path, fields: dict[str, Any]
+) -> None:
+    # transformers loads it, and recurses without end once it is asked for an id
+    settings = json.loads((tiny.path / "tokenizer_config.json").read_text())
+    checkpoint = changed(
+        tiny, tmp_path / "m", "tokenizer_config.json", json.dumps({**settings, **fields})
+    )
+    with pytest.raises(ModelError, match=r"unk_token '', .* none \(null\)"):
+        load(checkpoint)
+
+
+@pytest.mark.parametrize("name", ["all_special_ids", "pad_token_id"])
+@pytest.mark.parametrize("kind", ["RecursionError", "PanicException"])
+def test_a_tokenizer_that_fails_at_its_first_use_is_refused(
+    tiny: Any, monkeypatch: pytest.MonkeyPatch, name: str, kind: str
+) -> None:
+    def fail(self: Any) -> None:
+        raise type(kind, (BaseException if kind == "PanicException" else RecursionError,), {})(name)
+
+    monkeypatch.setattr(PreTrainedTokenizerFast, name, property(fail), raising=False)
+    with pytest.raises(ModelError, match=f"has no loadable tokenizer: .*{name}"):
+        load(tiny)
 
 
 def test_a_subfolder_is_suggested(tiny: Any, tmp_path: Path) -> None:
