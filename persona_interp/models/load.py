@@ -11,12 +11,17 @@ from typing import Any, NamedTuple
 
 import torch
 from tokenizers import Tokenizer as RawTokenizer
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedTokenizerFast,
+)
 from transformers.utils import logging as transformers_logging
 
 from persona_interp.errors import ModelError, excerpt
 from persona_interp.models.checkpoint import Checkpoint
-from persona_interp.models.configuration import check_configuration
+from persona_interp.models.configuration import GENERATION, check_configuration
 from persona_interp.models.device import resolve_device
 from persona_interp.models.dtype import FULL, HALF, resolve_dtype
 from persona_interp.models.effort import check_effort
@@ -90,7 +95,8 @@ def load(
             output_loading_info=True,
             trust_remote_code=checkpoint.trusted,
         )
-    model, info = answer
+        model, info = answer
+        _restore_generation(model, folder)
     check_complete(folder, model, info)
     check_unused(folder, model, stored, info)
     check_finite(model, folder)
@@ -169,6 +175,13 @@ def read_tokenizer(folder: Path, *, trusted: bool = False) -> Any:
         tokenizer = _restore(tokenizer, folder)
         _check_tokenizer(tokenizer, folder)
     return tokenizer
+
+
+def _restore_generation(model: Any, folder: Path) -> None:
+    """Set the generation settings that the folder holds, or fail as their file does."""
+    # transformers takes a file that it cannot read for one that is not there, and makes others up
+    if (folder / GENERATION).is_file():
+        model.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
 
 
 def _restore(tokenizer: Any, folder: Path) -> Any:
@@ -315,5 +328,14 @@ def _check_tokenizer(tokenizer: Any, folder: Path) -> None:
             f"and it has tokens; got {excerpt(wrong[0] if wrong else {})}. Save the tokenizer "
             "again."
         )
+    unk = tokenizer.unk_token
+    if unk is not None and unk not in tokenizer.get_vocab():
+        raise ModelError(
+            f"{folder} has no usable tokenizer: its unk_token {excerpt(unk)}, which stands for "
+            "whatever it does not know, is none of its own tokens. Name one of them as unk_token "
+            "in tokenizer_config.json, or none (null)."
+        )
     check_effort(texts, source=folder)
+    # whatever is asked of a tokenizer later fails here, where it is guarded
     tokenizer("a", return_offsets_mapping=True)
+    _ = tokenizer.all_special_ids, [getattr(tokenizer, f"{name}_id") for name in SPECIAL]

@@ -1,6 +1,9 @@
 """A configuration that its weights cannot be of is refused before it takes time or memory."""
 
+import builtins
+import errno
 import json
+import os
 import resource
 import shutil
 import time
@@ -8,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import PreTrainedTokenizerFast
 
 from persona_interp.errors import ModelError
 from persona_interp.models import Checkpoint, checkup, load, resolve
@@ -133,6 +137,39 @@ def test_a_tokenizer_with_fields_of_another_type(
         assert len(str(error)) < 2_000
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"unk_token": ""},
+        {"unk_token": "", "tokenizer_class": "TokenizersBack<unk>"},
+        {"unk_token": "", "bos_token": "", "eos_token": ""},
+    ],
+)
+def test_an_unknown_token_that_is_none_is_refused(
+    tiny: Any, tmp_path: Path, fields: dict[str, Any]
+) -> None:
+    # transformers loads it, and recurses without end once it is asked for an id
+    settings = json.loads((tiny.path / "tokenizer_config.json").read_text())
+    checkpoint = changed(
+        tiny, tmp_path / "m", "tokenizer_config.json", json.dumps({**settings, **fields})
+    )
+    with pytest.raises(ModelError, match=r"unk_token '', .* none \(null\)"):
+        load(checkpoint)
+
+
+@pytest.mark.parametrize("name", ["all_special_ids", "pad_token_id"])
+@pytest.mark.parametrize("kind", [RecursionError, type("PanicException", (BaseException,), {})])
+def test_a_tokenizer_that_fails_at_its_first_use_is_refused(
+    tiny: Any, monkeypatch: pytest.MonkeyPatch, name: str, kind: type[BaseException]
+) -> None:
+    def fail(self: Any) -> None:
+        raise kind(name)
+
+    monkeypatch.setattr(PreTrainedTokenizerFast, name, property(fail), raising=False)
+    with pytest.raises(ModelError, match=f"has no loadable tokenizer: .*{name}"):
+        load(tiny)
+
+
 def test_a_subfolder_is_suggested(tiny: Any, tmp_path: Path) -> None:
     shutil.copytree(tiny.path, tmp_path / "repo" / "final")
     (tmp_path / "repo" / "evil").mkdir()
@@ -177,3 +214,26 @@ def test_rotations_stated_twice_alike_are_read(tiny: Any, tmp_path: Path) -> Non
     theta = json.loads((tiny.path / "config.json").read_text())["rope_parameters"]["rope_theta"]
     text = config_of(tiny, rope_theta=theta, rope_scaling=None)
     assert load(changed(tiny, tmp_path / "m", "config.json", text))
+
+
+@pytest.mark.parametrize("n_faults", [1, 2])
+def test_generation_settings_are_those_of_the_file_or_refused(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_faults: int
+) -> None:
+    settings = json.dumps({"do_sample": True, "temperature": 0.3})
+    checkpoint = changed(tiny, tmp_path / "m", "generation_config.json", settings)
+    real, faults = builtins.open, [errno.EIO] * n_faults
+
+    def faulty(file: Any, *args: Any, **kwargs: Any) -> Any:
+        if str(file).endswith("generation_config.json") and faults:
+            raise OSError(faults.pop(), os.strerror(errno.EIO))
+        return real(file, *args, **kwargs)
+
+    # transformers opens files so, and swallows the first fault; this package reads through pathlib
+    monkeypatch.setattr(builtins, "open", faulty)
+    if n_faults == 1:
+        assert load(checkpoint).model.generation_config.temperature == 0.3
+    else:
+        with pytest.raises(ModelError, match=os.strerror(errno.EIO)):
+            load(checkpoint)
+    assert not faults
