@@ -153,7 +153,7 @@ def _bars(axes: Axes, bars: pd.DataFrame, controls: Sequence[str]) -> None:
         for name in ("least", "most"):
             axes.scatter(bars[name], y, marker="|", s=20, color=INK, linewidth=0.8, zorder=2)
     for i in np.flatnonzero(np.isnan(share)):
-        remark = "undefined: no shift to share"
+        remark = "undefined:\nno shift to share"
         axes.text(0.01, float(i), remark, va="center", fontsize=6.5, color=INK)
 
 

@@ -20,7 +20,7 @@ def test_bars_dots_and_band(edits: pd.DataFrame) -> None:
     interval, dots = axes.collections
     assert interval.get_segments()[1][:, 0] == pytest.approx([0.625, 0.875])
     assert np.asarray(dots.get_offsets()) == pytest.approx(np.array([[0.1, 3], [-0.05, 3]]))
-    assert [t.get_text() for t in axes.texts] == ["undefined: no shift to share"]
+    assert [t.get_text() for t in axes.texts] == ["undefined:\nno shift to share"]
 
 
 def test_the_caption_says_how_large_the_whole_is(edits: pd.DataFrame) -> None:
