@@ -104,7 +104,7 @@ def fit_lines(
     0     0        1.0    1.0  3
     """
     by = list(as_tuple(by))
-    schema.require(table, *by, "seed", x, y)
+    schema.require_rows(table, *by, "seed", x, y)
     rows = []
     for _, own in table.groupby([*by, "seed"], sort=False, dropna=False):
         at, value = own[x].to_numpy(np.float64), own[y].to_numpy(np.float64)
@@ -207,6 +207,6 @@ def _groups(
     """Values of ``by``, lines of the seeds and rows of every group."""
     if not by:
         return [({}, fit_lines(table, x=x, y=y), table)]
-    schema.require(table, *by)
+    schema.require_rows(table, *by)
     groups = table.groupby(by, sort=False, dropna=False)
     return [(own[by].iloc[0].to_dict(), fit_lines(own, x=x, y=y), own) for _, own in groups]

@@ -68,7 +68,7 @@ def misaligned_share(
     [[0.67, 2.0, 3.0, 4.0]]
     """
     by = _columns(judgments, by)
-    schema.require(judgments, *by, cluster, aligned, coherent)
+    schema.require_rows(judgments, *by, cluster, aligned, coherent)
     judgments = judgments.assign(
         **{name: _numbers(judgments[name], name) for name in (aligned, coherent)}
     )

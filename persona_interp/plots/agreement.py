@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError
 from persona_interp.plots.cells import NO_VALUE, cells
-from persona_interp.plots.columns import distinct, missing, require, span
+from persona_interp.plots.columns import distinct, missing, span
 from persona_interp.plots.layout import finish
 from persona_interp.plots.style import (
     BAND,
@@ -19,6 +19,7 @@ from persona_interp.plots.style import (
     panels,
     style,
 )
+from persona_interp.schema import require_rows
 from persona_interp.schema.words import ALPHA
 from persona_interp.values import check_mapping
 
@@ -51,7 +52,7 @@ def agreement(
     if not parts:
         raise SchemaError("no table of estimators against the truth; give one a panel.")
     for table in parts.values():
-        require(table, *COLUMNS)
+        require_rows(table, *COLUMNS)
     with style():
         figure, axes = panels(len(parts))
         for ax, (name, table) in zip(axes, parts.items(), strict=True):
@@ -83,7 +84,7 @@ def agreement_matrix(table: pd.DataFrame, *, title: str = "") -> Figure:
     >>> [text.get_text() for text in agreement_matrix(pd.DataFrame([row])).axes[0].texts]
     ['–', '+.50 •', '+.50 •', '–']
     """
-    require(table, "one", "other", "rho", "p", "n", "n_seeds")
+    require_rows(table, "one", "other", "rho", "p", "n", "n_seeds")
     names = distinct([*table["one"], *table["other"]])
     rho = np.full((len(names), len(names)), np.nan)
     sure = np.zeros((len(names), len(names)), bool)

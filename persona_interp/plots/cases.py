@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from persona_interp.plots.columns import distinct, missing, require
+from persona_interp.plots.columns import distinct, missing
 from persona_interp.plots.layout import finish
 from persona_interp.plots.style import COLORS, GRAY, label_rows, panels, style
+from persona_interp.schema import require_rows
 from persona_interp.schema.words import Composition
 
 PLANT_COLORS: dict[str, str] = {Composition.COMPOSABLE: COLORS[0], Composition.NEW: COLORS[1]}
@@ -32,7 +33,7 @@ def novelty(table: pd.DataFrame, *, title: str = "") -> Figure:
     >>> len(novelty(rows).axes[0].get_yticks())
     2
     """
-    require(table, "kind", "planted", "left_out", "misfit", "null_hi")
+    require_rows(table, "kind", "planted", "left_out", "misfit", "null_hi")
     names = table["kind"] + np.where(table["left_out"].ne(""), ", left out", "")
     composable = table["planted"].eq(Composition.COMPOSABLE)
     new = table["planted"].eq(Composition.NEW)
@@ -79,7 +80,7 @@ def misalignment(table: pd.DataFrame, *, title: str = "") -> Figure:
     >>> misalignment(pd.DataFrame([row])).axes[0].get_yticklabels()[0].get_text()
     'insecure code, villain 0.25'
     """
-    require(table, "villain", "lesson", "before", "after", "bayes_misaligned_after")
+    require_rows(table, "villain", "lesson", "before", "after", "bayes_misaligned_after")
     names = table["lesson"] + ", villain " + table["villain"].map("{:g}".format)
     labels = distinct(names)
     with style():

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.plots.columns import missing, require, span
+from persona_interp.plots.columns import missing, span
 from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import (
     BAND,
@@ -22,6 +22,7 @@ from persona_interp.plots.style import (
     panels,
     style,
 )
+from persona_interp.schema import require_rows
 from persona_interp.schema.words import Unit
 from persona_interp.values import as_tuple
 
@@ -113,9 +114,9 @@ def causes(
 
 def _parts(table: pd.DataFrame, by: str, *, edits: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
     """Name and rows of every panel."""
-    require(table, *COLUMNS)
+    require_rows(table, *COLUMNS)
     if by:
-        require(table, by)
+        require_rows(table, by)
     if table.duplicated([by, "edit"] if by else "edit").any():
         raise SchemaError(
             "two rows of these causes are the same edit; select one seed, or average over seeds."

@@ -7,29 +7,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from persona_interp import schema
-from persona_interp.errors import SchemaError
 from persona_interp.plots.labels import cut
 
 FEW = 3
 """Names that a sentence lists."""
 LONGEST = 30
 """Characters of such a name."""
-
-
-def require(table: Any, *columns: str) -> None:
-    """Refuse a table of which no figure can be made.
-
-    Args:
-        table: Any table.
-        columns: Names of columns that are drawn.
-
-    Raises:
-        SchemaError: It is no table, lacks a column, has one twice, or has no rows.
-    """
-    schema.require(table, *columns)
-    if table.empty:
-        raise SchemaError("this table has no rows; check the filter that emptied it.")
 
 
 def distinct(values: Iterable[Any]) -> list[Any]:

@@ -6,9 +6,10 @@ from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError
 from persona_interp.plots.cells import NO_VALUE, cells
-from persona_interp.plots.columns import distinct, require
+from persona_interp.plots.columns import distinct
 from persona_interp.plots.layout import finish
 from persona_interp.plots.style import COLOR_BAR, WIDTH, panels, style
+from persona_interp.schema import require_rows
 
 
 def cosines(table: pd.DataFrame, *, title: str = "") -> Figure:
@@ -30,7 +31,7 @@ def cosines(table: pd.DataFrame, *, title: str = "") -> Figure:
     >>> [text.get_text() for text in cosines(table).axes[0].texts]
     ['–', '+.50', '+.50', '–']
     """
-    require(table, "name", "other", "cosine")
+    require_rows(table, "name", "other", "cosine")
     if table.duplicated(["name", "other"]).any():
         raise SchemaError(
             "two rows of these cosines are the same pair; select one hook and one checkpoint."

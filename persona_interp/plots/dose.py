@@ -5,9 +5,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from persona_interp import schema
-from persona_interp.plots.columns import distinct, missing, require
+from persona_interp.plots.columns import distinct, missing
 from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import COLORS, ZERO, nth_color, nth_marker, panels, style
+from persona_interp.schema import require_rows
 from persona_interp.schema.words import Unit
 
 DASHED = {"linewidth": 0.9, "linestyle": (0, (4, 2))}
@@ -52,8 +53,8 @@ def dose(
     >>> [axes.get_ylabel() for axes in figure.axes]
     ['contrast (bits)', "probability of first's values"]
     """
-    require(contrasts, "dose", line, "estimate", "lo", "hi", "bayes")
-    require(probabilities, "dose", "estimate", "lo", "hi")
+    require_rows(contrasts, "dose", line, "estimate", "lo", "hi", "bayes")
+    require_rows(probabilities, "dose", "estimate", "lo", "hi")
     schema.check(curve, "curves")
     with style():
         figure, (left, right) = panels(2)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.plots.columns import distinct, missing, require, span
+from persona_interp.plots.columns import distinct, missing, span
 from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import (
     BAND,
@@ -23,6 +23,7 @@ from persona_interp.plots.style import (
     panels,
     style,
 )
+from persona_interp.schema import require_rows
 from persona_interp.schema.words import CLAIMS, Family, Role, Unit
 from persona_interp.values import as_tuple
 
@@ -187,7 +188,7 @@ def drift(kl: pd.DataFrame, *, title: str = "") -> Figure:
     >>> drift(pd.DataFrame([row | {"n": 3}])).axes[0].get_xlabel()
     'KL(base ‖ checkpoint), bits a token'
     """
-    require(kl, "checkpoint", "role", "estimate", "lo", "hi", "n")
+    require_rows(kl, "checkpoint", "role", "estimate", "lo", "hi", "n")
     roles, labels = distinct(kl["role"]), distinct(kl["checkpoint"])
     with style():
         figure, (axes,) = panels()

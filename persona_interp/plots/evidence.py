@@ -8,9 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError
-from persona_interp.plots.columns import missing, require
+from persona_interp.plots.columns import missing
 from persona_interp.plots.layout import finish
 from persona_interp.plots.style import ZERO, nth_color, nth_marker, panels, style
+from persona_interp.schema import require_rows
 
 COLUMNS = (
     "setting",
@@ -62,7 +63,7 @@ def evidence(
     >>> [line.get_label() for line in figure.axes[0].lines[1:]]
     ['AdamW 0.0001', 'AdamW 0.0003']
     """
-    require(curve, *COLUMNS)
+    require_rows(curve, *COLUMNS)
     if curve.duplicated(["setting", "step"]).any():
         raise SchemaError(
             "two rows of this table have the same setting and step; average seeds with "

@@ -10,9 +10,10 @@ from matplotlib.ticker import MaxNLocator
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError, unknown
-from persona_interp.plots.columns import distinct, missing, require
+from persona_interp.plots.columns import distinct, missing
 from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import COLORS, ZERO, label_rows, nth_color, panels, style
+from persona_interp.schema import require_rows
 from persona_interp.schema.words import Unit
 from persona_interp.values import as_tuple, check_count
 
@@ -143,7 +144,7 @@ def _histogram(axes: Axes, acts: dict[str, np.ndarray], *, bins: int) -> None:
 
 
 def _nearest(axes: Axes, nearest: pd.DataFrame) -> None:
-    require(nearest, "feature", "cosine")
+    require_rows(nearest, "feature", "cosine")
     top = nearest.sort_values("cosine", key=abs, ascending=False, kind="stable").head(NEAREST)
     y = np.arange(len(top))
     axes.barh(y, top["cosine"], height=0.62, color=COLORS[0], alpha=0.75)

@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError
 from persona_interp.plots.cells import NO_VALUE, cells
-from persona_interp.plots.columns import distinct, excludes_zero, require, span
+from persona_interp.plots.columns import distinct, excludes_zero, span
 from persona_interp.plots.layout import finish
 from persona_interp.plots.style import COLOR_BAR, panels, style
+from persona_interp.schema import require_rows
 
 
 def heatmap(
@@ -37,7 +38,7 @@ def heatmap(
     >>> heatmap(pd.DataFrame([row])).axes[0].texts[0].get_text()
     '+0.50 •'
     """
-    require(table, "hook", "role", "estimate", "lo", "hi")
+    require_rows(table, "hook", "role", "estimate", "lo", "hi")
     if table.duplicated(["hook", "role"]).any():
         raise SchemaError(
             "two rows of this profile have the same hook and role; select one checkpoint and one "

@@ -7,9 +7,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError
-from persona_interp.plots.columns import distinct, missing, require
+from persona_interp.plots.columns import distinct, missing
 from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import ZERO, nth_color, nth_marker, panels, style
+from persona_interp.schema import require_rows
 
 MOST = 6
 """Features drawn in one figure."""
@@ -36,7 +37,7 @@ def norms(table: pd.DataFrame, *, title: str = "") -> Figure:
     >>> norms(table).axes[0].lines[-1].get_ydata().tolist()
     [0.5, 0.5]
     """
-    require(table, *COLUMNS)
+    require_rows(table, *COLUMNS)
     if table.duplicated(["feature", "checkpoint"]).any():
         raise SchemaError(
             "two rows of this table are of one feature and checkpoint; select one life and seed."

@@ -5,9 +5,10 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from persona_interp.plots.columns import distinct, missing, require
+from persona_interp.plots.columns import distinct, missing
 from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import ZERO, label_rows, nth_color, nth_marker, panels, style
+from persona_interp.schema import require_rows
 from persona_interp.schema.words import Unit
 
 
@@ -39,8 +40,8 @@ def order(
     >>> [axes.get_xlabel().split()[0] for axes in order(contrasts, own).axes]
     ['contrast', 'rehearsal']
     """
-    require(contrasts, "order", line, "n_seeds", "estimate", "lo", "hi")
-    require(own, "replay", "which", "estimate", "lo", "hi")
+    require_rows(contrasts, "order", line, "n_seeds", "estimate", "lo", "hi")
+    require_rows(own, "replay", "which", "estimate", "lo", "hi")
     orders, series = distinct(contrasts["order"]), distinct(contrasts[line])
     with style():
         figure, (left, right) = panels(2)

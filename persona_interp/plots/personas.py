@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.plots.baselines import RANDOM
-from persona_interp.plots.columns import distinct, missing, require, span
+from persona_interp.plots.columns import distinct, missing, span
 from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import (
     GRAY,
@@ -20,6 +20,7 @@ from persona_interp.plots.style import (
     panels,
     style,
 )
+from persona_interp.schema import require_rows
 from persona_interp.values import as_tuple
 
 COLUMNS = ("quantity", "series", "name", "estimate", "lo", "hi")
@@ -86,7 +87,7 @@ def personas(
 def _check(
     table: pd.DataFrame, *, target: str, controls: Sequence[str], quantities: Mapping[str, float]
 ) -> None:
-    require(table, *COLUMNS)
+    require_rows(table, *COLUMNS)
     if table.duplicated(["quantity", "series", "name"]).any():
         raise SchemaError(
             "two rows are one name of one series; select one seed and hook, or average over seeds."

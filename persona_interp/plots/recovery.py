@@ -6,9 +6,10 @@ from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError
 from persona_interp.plots.cells import NO_VALUE, cells
-from persona_interp.plots.columns import distinct, require, span
+from persona_interp.plots.columns import distinct, span
 from persona_interp.plots.layout import finish
 from persona_interp.plots.style import COLOR_BAR, panels, style
+from persona_interp.schema import require_rows
 
 MEASURES = {
     "recovered": "recovered",
@@ -43,7 +44,7 @@ def recovery(table: pd.DataFrame, *, title: str = "") -> Figure:
     >>> [text.get_text() for text in figure.axes[0].texts]
     ['0.00', '0.84']
     """
-    require(table, "method", "seed", "measure", "estimate")
+    require_rows(table, "method", "seed", "measure", "estimate")
     conditions = distinct(table["condition"]) if "condition" in table else []
     if len(conditions) > 1:
         names = ", ".join(map(str, conditions))

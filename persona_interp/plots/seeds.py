@@ -5,9 +5,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError
-from persona_interp.plots.columns import distinct, missing, require, span
+from persona_interp.plots.columns import distinct, missing, span
 from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import COLORS, GRAY, ZERO, label_rows, panels, style
+from persona_interp.schema import require_rows
 
 
 def seeds(
@@ -35,8 +36,8 @@ def seeds(
     >>> seeds(pd.DataFrame([row]), runs, unit="share").axes[0].get_xlabel()
     'share'
     """
-    require(summary, by, "estimate", "lo", "hi", "n_seeds")
-    require(runs, by, "seed", "estimate")
+    require_rows(summary, by, "estimate", "lo", "hi", "n_seeds")
+    require_rows(runs, by, "seed", "estimate")
     if summary[by].duplicated().any():
         raise SchemaError(f"two rows of this summary have the same {by}; select one of each.")
     names = distinct(summary[by].astype(str))

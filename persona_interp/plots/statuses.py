@@ -11,9 +11,10 @@ from matplotlib.patches import Patch
 
 from persona_interp import schema
 from persona_interp.errors import SchemaError
-from persona_interp.plots.columns import missing, require
+from persona_interp.plots.columns import missing
 from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import BAND, COLORS, GRAY, panels, style
+from persona_interp.schema import require_rows
 from persona_interp.schema.words import Status
 
 AS_BEFORE, ABSENT = "as before", "not there yet"
@@ -131,7 +132,7 @@ def _flows(
 def _note(table: pd.DataFrame, known: pd.DataFrame) -> str:
     parts = [f"{len(known):,} active features of {len(table):,}."]
     if "fvus" in table:
-        require(table, "fvus")
+        require_rows(table, "fvus")
         worst = float(np.nanmax([np.nanmax(np.atleast_1d(fvus)) for fvus in table["fvus"]]))
         parts.append(f"The crosscoder leaves at most {worst:.2f} unexplained (FVU).")
     parts.append(missing(table, "status", names="feature"))

@@ -8,9 +8,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from persona_interp.errors import SchemaError
-from persona_interp.plots.columns import missing, require
+from persona_interp.plots.columns import missing
 from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import COLORS, GRAY, nth_color, nth_marker, panels, style
+from persona_interp.schema import require_rows
 
 FLOOR = 0.005  # smallest share that is drawn; what is below sits there
 
@@ -39,8 +40,8 @@ def summon(summoned: pd.DataFrame, rivals: pd.DataFrame, *, title: str = "") -> 
     >>> len(summon(rows, laws).axes)
     2
     """
-    require(summoned, "share", "measure", "distance")
-    require(rivals, "law", "bits", "lo", "hi", "unit")
+    require_rows(summoned, "share", "measure", "distance")
+    require_rows(rivals, "law", "bits", "lo", "hi", "unit")
     if rivals["law"].duplicated().any():
         raise SchemaError(
             "two rows of these rivals are one law; select one kind of lessons left out."

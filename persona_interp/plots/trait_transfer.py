@@ -13,11 +13,12 @@ from matplotlib.ticker import MaxNLocator
 
 from persona_interp.errors import SchemaError
 from persona_interp.plots.cells import NO_VALUE, cells
-from persona_interp.plots.columns import distinct, missing, require
+from persona_interp.plots.columns import distinct, missing
 from persona_interp.plots.labels import cut
 from persona_interp.plots.layout import finish
 from persona_interp.plots.names import name_points
 from persona_interp.plots.style import COLOR_BAR, COLORS, GRAY, WIDTH, panels, style
+from persona_interp.schema import require_rows
 from persona_interp.schema.words import CLAIMS, Unit
 from persona_interp.values import as_tuple
 
@@ -67,7 +68,7 @@ def trait_transfer(
     >>> trait_transfer(pd.DataFrame([row])).axes[0].texts[0].get_text()
     '+.50 •'
     """
-    require(table, "taught", "trait", "estimate", "verdict", "n", "n_seeds", "n_null")
+    require_rows(table, "taught", "trait", "estimate", "verdict", "n", "n_seeds", "n_null")
     if table.duplicated(["taught", "trait"]).any():
         raise SchemaError("two rows of this table are one taught and measured trait; select one.")
     rows = distinct(table["taught"])
@@ -125,7 +126,7 @@ def _matrix(axes: Axes, table: pd.DataFrame, rows: list[str], columns: list[str]
 
 def _scatter(axes: Axes, pairs: pd.DataFrame, numbers: Mapping[str, float], *, x: str) -> None:
     """Transfer over one predictor, with the numbers of its row."""
-    require(pairs, x, "estimate")
+    require_rows(pairs, x, "estimate")
     axes.axhline(0, color=GRAY, linewidth=0.6)
     axes.plot(pairs[x], pairs["estimate"], ".", color=COLORS[0], markersize=3)
     rho = _interval(numbers, "rho", "lo", "hi")

@@ -8,9 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError
-from persona_interp.plots.columns import distinct, missing, require, span
+from persona_interp.plots.columns import distinct, missing, span
 from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import ZERO, nth_color, nth_marker, panels, style
+from persona_interp.schema import require_rows
 from persona_interp.schema.words import ALPHA
 from persona_interp.values import check_count
 
@@ -64,7 +65,7 @@ def trajectory(
     >>> figure.axes[0].get_ylabel(), figure.axes[0].lines[-1].get_ydata().tolist()
     ('mean shift (bits)', [0.0, 0.5, 1.0])
     """
-    require(table, "step", "estimate", "lo", "hi")
+    require_rows(table, "step", "estimate", "lo", "hi")
     line = line or next((column for column in LINES if column in table), "")
     table = _check(table, line)
     axis = _axis(table, label=label, unit=unit)
@@ -95,7 +96,7 @@ def trajectory(
 def _check(table: pd.DataFrame, line: str) -> pd.DataFrame:
     """The table with ``_line``, the name of each row's line, if it has one point a step."""
     if line:
-        require(table, line)
+        require_rows(table, line)
     n = np.count_nonzero(table["step"].isna())
     if n:
         raise SchemaError(

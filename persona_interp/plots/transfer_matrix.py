@@ -6,9 +6,10 @@ from matplotlib.figure import Figure
 
 from persona_interp.errors import SchemaError
 from persona_interp.plots.cells import NO_VALUE, cells
-from persona_interp.plots.columns import distinct, excludes_zero, require, span
+from persona_interp.plots.columns import distinct, excludes_zero, span
 from persona_interp.plots.layout import finish
 from persona_interp.plots.style import COLOR_BAR, panels, style
+from persona_interp.schema import require_rows
 from persona_interp.schema.words import Arm, Unit
 
 BAYES = "exact Bayes, taught trait certain"
@@ -35,7 +36,7 @@ def transfer(table: pd.DataFrame, *, row: str = "arm", title: str = "") -> Figur
     >>> transfer(pd.DataFrame([row])).axes[0].texts[0].get_text()
     '+1.00 •'
     """
-    require(table, "trait", "estimate", "lo", "hi")
+    require_rows(table, "trait", "estimate", "lo", "hi")
     if row not in table:
         table = table.assign(**{row: str(Arm.LESSON)})
     if table.duplicated([row, "trait"]).any():

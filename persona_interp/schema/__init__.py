@@ -109,6 +109,26 @@ def require(table: Any, *columns: str, name: str = "") -> None:
     _check_distinct(table)
 
 
+def require_rows(table: Any, *columns: str) -> None:
+    """Refuse what ``require`` refuses, and a table without rows.
+
+    Args:
+        table: Any table.
+        columns: Names of columns that are read.
+
+    Raises:
+        SchemaError: One of these.
+
+    >>> require_rows(pd.DataFrame({"step": []}), "step")
+    Traceback (most recent call last):
+    ...
+    persona_interp.errors.SchemaError: this table has no rows; check the filter that emptied it.
+    """
+    require(table, *columns)
+    if table.empty:
+        raise SchemaError("this table has no rows; check the filter that emptied it.")
+
+
 def list_datasets(data: Any) -> list[xr.Dataset]:
     """One Dataset or several, as a list.
 
