@@ -6,6 +6,7 @@ docstrings, and the notebooks are pages with their outputs. Nothing is written i
 
 import ast
 import inspect
+import os
 import re
 import tempfile
 from collections.abc import Iterator
@@ -131,13 +132,15 @@ def _executed(path: Path) -> nbformat.NotebookNode:
         before = nbformat.read(copy, as_version=4)
         if _sources(before) == _sources(notebook):
             return before
+    # a backend that is named already would keep the kernel from showing figures
+    own = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
     with tempfile.TemporaryDirectory() as folder:
         NotebookClient(
             notebook,
             timeout=1_800,
             kernel_name="python3",
             resources={"metadata": {"path": folder}},
-        ).execute()
+        ).execute(env=own)
     copy.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, copy)
     return notebook
