@@ -23,6 +23,8 @@ from persona_interp.errors import SchemaError
 from persona_interp.schema import check
 
 Array = npt.NDArray[np.float64]
+RCOND = 1e-6
+"""Of the largest eigenvalue of F'F: features that always fire together share what they explain."""
 SELDOM = 50
 """Tokens on which a feature must be active for anything to be said of it."""
 
@@ -71,21 +73,47 @@ def inner_products(scaling: xr.Dataset) -> Inner:
         Inner products in units of each checkpoint. A squared length is a sum of squared errors too;
         what the jackknife says of that is taken off.
     """
-    squares, left = scaling["squares"].to_numpy(), scaling["left"].to_numpy()
-    all_squares, all_left = squares.sum(axis=0), left.sum(axis=0)
-    whole = _gram(all_left, all_squares)
-    left_out = np.stack(
-        [_gram(all_left - part, all_squares - own) for part, own in zip(left, squares, strict=True)]
-    )
-    bias = (len(squares) - 1) * (left_out.mean(axis=0) - whole)
-    return Inner(whole - bias, left_out - bias)
+    vectors, left_out = feature_vectors(scaling)
+    whole = _gram(vectors)
+    gram = np.stack([_gram(part) for part in left_out])
+    bias = (len(gram) - 1) * (gram.mean(axis=0) - whole)
+    return Inner(whole - bias, gram - bias)
 
 
-def _gram(left: Array, squares: Array) -> Array:
+def feature_vectors(scaling: xr.Dataset) -> tuple[Array, Array]:
+    """Vectors of all features at each checkpoint, by least squares of residuals on activations.
+
+    All features together: V = (F'F)^-1 F'x, written as D + (F'F)^-1 F'(x - F D) with the decoders
+    D. Taken one feature at a time, a vector would be what the *others'* decoders leave, and two
+    copies of one checkpoint differ by as much as training left between their decoders.
+
+    Args:
+        scaling: What ``dictionaries.scaling`` gives.
+
+    Returns:
+        Dims (checkpoint, feature, d_model), NaN where a feature is never active; and the same
+        without one part of the documents (part first). A part's own F'F is taken for its share of
+        the whole one, by tokens: it changes the vectors by the product of two small errors.
+    """
+    decoder = scaling["decoder"].to_numpy()
+    squares = scaling["squares"].to_numpy()
+    errors = scaling["left"].to_numpy() - squares[:, None, :, None] * decoder
+    inverse = np.linalg.pinv(scaling["products"].to_numpy(), rcond=RCOND, hermitian=True)
+    steps = np.einsum("ij,pkjd->pkid", inverse, errors, optimize=True)
+    tokens = scaling["tokens"].to_numpy()
+    grows = tokens.sum() / (tokens.sum() - tokens)
+    whole = steps.sum(axis=0)
+    left_out = decoder + grows[:, None, None, None] * (whole - steps)
+    never = squares.sum(axis=0) == 0
+    vectors = decoder + whole
+    vectors[:, never], left_out[:, :, never] = np.nan, np.nan
+    return vectors, left_out
+
+
+def _gram(vectors: Array) -> Array:
     """Inner products, dims (feature, checkpoint, checkpoint)."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        vectors = left.transpose(1, 0, 2) / squares[:, None, None]
-    return vectors @ vectors.transpose(0, 2, 1)
+    by_feature = vectors.transpose(1, 0, 2)
+    return by_feature @ by_feature.transpose(0, 2, 1)
 
 
 def latent_scaling(scaling: xr.Dataset) -> pd.DataFrame:

@@ -152,6 +152,19 @@ def test_copies_of_one_checkpoint_are_shared_exactly() -> None:
     assert table["at"].isna().all()
 
 
+def test_copies_of_one_checkpoint_are_shared_however_their_decoders_differ() -> None:
+    """Training leaves other decoders in each copy; what the residuals hold is the same."""
+    decoder, acts = planted()
+    truth = np.repeat(decoder[-1:], K, axis=0)
+    rng = np.random.default_rng(3)
+    spread = rng.standard_normal(truth.shape) / np.sqrt(truth.shape[2])
+    table = statuses(sums(truth + 0.2 * spread, acts, truth=truth))
+    alive = np.linalg.norm(truth[0], axis=1) > 0
+    assert 0.01 < max(table.loc[0, "fvus"]) < 0.1
+    assert set(table.loc[alive, "status"]) == {Status.SHARED}
+    assert table.loc[alive, "turn"].max() < 1
+
+
 def test_no_effect_claims_nothing_and_what_never_fires_is_named() -> None:
     decoder, acts = planted()
     decoder = np.repeat(decoder[-1:], K, axis=0)
