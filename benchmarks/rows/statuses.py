@@ -32,7 +32,7 @@ def _fvu(rng: np.random.Generator) -> Outcome:
 def _null(rng: np.random.Generator) -> Outcome:
     """Nothing changes but what documents do to each checkpoint."""
     decoder = directions(rng)
-    table = analysis.statuses(sums(rng, decoder, decoder, spread=0.5, noise=0.3))
+    table = analysis.statuses(sums(rng, decoder, decoder, spread=0.2, noise=0.05))
     return {Quantity.LEVEL: float(not np.isin(table["status"].to_numpy(), SILENT).all())}
 
 
@@ -42,7 +42,7 @@ def _effects(rng: np.random.Generator) -> Outcome:
     at = rng.integers(1, len(decoder), decoder.shape[1])
     for feature in range(8):
         decoder[: at[feature], feature] *= 0.0 if feature < 4 else 1 / 1.4
-    table = analysis.statuses(sums(rng, decoder, decoder, spread=0.2, noise=0.1))
+    table = analysis.statuses(sums(rng, decoder, decoder, spread=0.2, noise=0.05))
     found = ~np.isin(table["status"].to_numpy(), SILENT)
     return false_share(found, np.arange(decoder.shape[1]) < 8)
 
