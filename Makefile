@@ -17,7 +17,7 @@ OFFLINE := HF_HUB_OFFLINE=1 WANDB_MODE=disabled TOKENIZERS_PARALLELISM=false MPL
 
 # An old CPU: the lowest instruction sets that OpenBLAS, torch, MKL, oneDNN, the C library and numpy (which
 # takes only names that this machine has) can be told to use. What hangs on the rounding of one CPU fails here.
-# The whole default suite: 6.5 minutes of CPU, so under four on two idle cores.
+# The whole default suite: five minutes on two cores.
 FEATURES := import numpy; print(*numpy.show_config("dicts")["SIMD Extensions"].get("found", ()))
 LOWEST = OPENBLAS_CORETYPE=Prescott ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE ONEDNN_MAX_CPU_ISA=SSE41 \
 	GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX2,-AVX,-FMA,-FMA4,-AVX512F \

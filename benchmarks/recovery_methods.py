@@ -117,9 +117,9 @@ def _without_statuses(alike: np.ndarray, activity: np.ndarray) -> Findings:
     return Findings(features, alike, activity)
 
 
-def _alike_at_last(planted: Planted, found: np.ndarray) -> np.ndarray:
-    """Cosines at the last checkpoint, dims (planted, found); 0 for what is not there."""
-    return cosines(found[None], planted.decoders[-1:]) * _at(planted, -1)[:, None]
+def _alike_at_last(planted: Planted, directions: np.ndarray) -> np.ndarray:
+    """Cosines at the last checkpoint, dims (planted, directions); 0 for what is not there."""
+    return cosines(directions[None], planted.decoders[-1:]) * _at(planted, -1)[:, None]
 
 
 @torch.no_grad()
@@ -238,8 +238,8 @@ def by_direction(
 def _along(planted: Planted, directions: np.ndarray) -> Findings:
     """Findings of a direction for each planted feature: its own is the one that counts."""
     alike = _alike_at_last(planted, directions)
-    found = _without_statuses(alike, planted.residuals[-1, sample(planted)] @ directions.T)
-    return found._replace(features=found.features.assign(cosine=alike.diagonal()))
+    findings = _without_statuses(alike, planted.residuals[-1, sample(planted)] @ directions.T)
+    return findings._replace(features=findings.features.assign(cosine=alike.diagonal()))
 
 
 def mean_difference(residuals: np.ndarray, fires: np.ndarray) -> np.ndarray:
@@ -301,8 +301,8 @@ def by_l1(planted: Planted, settings: Settings) -> Findings:
         (error + 1.0 * min(1.0, 5 * step / settings.steps) * penalty).backward()
         optimizer.step()
         optimizer.zero_grad()
-    found = decoder.detach().numpy()
-    norms = np.linalg.norm(found, axis=2)
+    decoders = decoder.detach().numpy()
+    norms = np.linalg.norm(decoders, axis=2)
     share = norms[1] / norms.sum(0).clip(1e-9)
     status = np.full(d_sae, str(Status.SHARED), dtype=object)
     status[share > 0.6], status[share < 0.4] = Status.AMPLIFIED, Status.SHRUNK
@@ -313,7 +313,7 @@ def by_l1(planted: Planted, settings: Settings) -> Findings:
     ratio = share / (1 - share).clip(1e-6)
     fires = (activity > 0).sum(axis=0)
     table = pd.DataFrame({"status": status, "at": -1, "ratio": ratio, "n_tokens": fires})
-    alike = cosines(found, planted.decoders[[0, -1]] / scale.numpy())
+    alike = cosines(decoders, planted.decoders[[0, -1]] / scale.numpy())
     return with_statuses(planted, alike, table=table, activity=activity)
 
 

@@ -43,8 +43,8 @@ def _effects(rng: np.random.Generator) -> Outcome:
     for feature in range(8):
         decoder[: at[feature], feature] *= 0.0 if feature < 4 else 1 / 1.4
     table = analysis.statuses(sums(rng, decoder, decoder, spread=0.2, noise=0.05))
-    found = ~np.isin(table["status"].to_numpy(), SILENT)
-    return false_share(found, np.arange(decoder.shape[1]) < 8)
+    claimed = ~np.isin(table["status"].to_numpy(), SILENT)
+    return false_share(claimed, np.arange(decoder.shape[1]) < 8)
 
 
 ROWS = [

@@ -39,7 +39,7 @@ VERDICTS: dict[str, str] = {
 AWAKE = ("act_before", "rise", "unrelated")
 """Activation of a feature at prompts that name nobody, and by how much two lessons change it."""
 SEEN = 0.1
-"""Share of features whose change the reading must find where the documents made everything."""
+"""Share of features that the reading must call born where the documents made everything."""
 
 
 def answer(verbs: pd.DataFrame, groups: pd.DataFrame, *, can_be_seen: bool) -> list[str]:
@@ -56,8 +56,8 @@ def answer(verbs: pd.DataFrame, groups: pd.DataFrame, *, can_be_seen: bool) -> l
     texts = []
     for group, name in EDITS.items():
         own, table = only(groups, group=group), only(verbs, group=group)
-        said = "; ".join(_verb(row, own, can_be_seen=can_be_seen) for row in rows(table))
-        texts.append(f"Of {name} ({len(own)}; {seeds(rows(table)[0])}) the lesson {said}.")
+        verdicts = "; ".join(_verb(row, own, can_be_seen=can_be_seen) for row in rows(table))
+        texts.append(f"Of {name} ({len(own)}; {seeds(rows(table)[0])}) the lesson {verdicts}.")
     return texts
 
 
@@ -83,16 +83,16 @@ def seen(shares: pd.DataFrame) -> tuple[bool, str]:
         shares: Table ``shares``.
 
     Returns:
-        True where at least a tenth of the features is found born between the untrained model and
-        the one after its documents.
+        True where the interval over seeds of the share of features that are called born, between
+        the untrained model and the one after its documents, lies above a tenth; False of one seed.
     """
     born = only(shares, life=Life.DOCUMENTS, status=Status.BORN)
     if born.empty:
         return False, "Nothing says yet whether a birth would be seen."
     row = rows(born)[0]
-    found = row.estimate >= SEEN
-    verb = "is" if found else "is hardly"
-    return found, (
+    is_seen = row.lo >= SEEN
+    verb = "is" if is_seen else "is hardly"
+    return is_seen, (
         "Between the untrained model and the one after its documents, where features must be made, "
         f"{row.estimate:.2f}{interval(row.lo, row.hi)} of the active features are called "
         f"{Status.BORN} ({seeds(row)}): a birth {verb} seen."

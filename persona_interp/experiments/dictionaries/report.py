@@ -53,12 +53,12 @@ def blocks(run: Path, tables: Tables, *, provenance: Mapping[str, Any]) -> list[
             "experiment on."
         )
     parts: list[Block] = []
-    can_be_seen, said = findings.seen(tables["shares"])
+    can_be_seen, sentence = findings.seen(tables["shares"])
     if has(tables, "verbs"):
         texts = findings.answer(tables["verbs"], tables["groups"], can_be_seen=can_be_seen)
         for text in texts:
             parts.append(page.paragraph(text, source="tables/verbs.csv", lead=not parts))
-    parts.append(page.paragraph(said, source="tables/shares.csv"))
+    parts.append(page.paragraph(sentence, source="tables/shares.csv"))
     parts += _everything(tables)
     parts += _figures(run, tables, provenance)
     parts += _persona(tables)
