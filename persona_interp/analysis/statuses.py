@@ -113,10 +113,8 @@ def _gate(table: pd.DataFrame, fits: pd.DataFrame) -> pd.DataFrame:
     rows_of_bad = fits.iloc[bad]
     columns = (rows_of_bad[name] for name in ("verdict", "checkpoint", "fvu"))
     texts = [f"{fit} at {label} (FVU {fvu:.2f})" for fit, label, fvu in zip(*columns, strict=True)]
-        f"{fit} at {label} (FVU {fvu:.2f})" for fit, label, fvu in zip(*columns, strict=True)
-    ]
     table.loc[rows, "status"] = str(Status.UNDECIDED)
-    table.loc[rows, "why"] = f"the crosscoder is {', '.join(reasons)}"
+    table.loc[rows, "why"] = f"the crosscoder is {', '.join(texts)}"
     table.loc[rows, "checkpoint"] = ""
     table.loc[rows, ["at", "at_lo", "at_hi"]] = pd.NA
     return table
