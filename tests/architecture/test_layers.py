@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-BASE = {"card", "errors", "files", "schema", "values"}
+BASE = {"arguments", "card", "errors", "files", "schema", "values"}
 MAY_IMPORT = {
     "errors": set(),
+    "arguments": {"errors", "values"},
     "characters": set(),
     "card": {"characters"},
     "files": {"errors", "values"},
@@ -28,6 +29,7 @@ MAY_IMPORT = {
 }
 EVERYTHING = {"__init__", "__main__", "cli", "experiments"}
 NO_TORCH = {
+    "arguments",
     "card",
     "characters",
     "errors",

@@ -1,0 +1,264 @@
+"""Is every argument of a public function of the kind that its signature says?
+
+A room puts a door before each function that it exports (``doors``): a call from outside is held
+against the annotations, and a wrong kind is refused in one sentence, before anything is computed.
+Calls within a room do not pass it. What a signature cannot say (a column, a range) is checked by
+the function.
+"""
+
+import builtins
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from os import PathLike
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+
+from persona_interp.errors import ModelError, SchemaError, StoreError, WorldError, excerpt
+from persona_interp.values import is_number, is_whole
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+ERRORS = {"worlds": WorldError, "models": ModelError, "store": StoreError}
+"""Kind of error of a room; of the others it is a ``SchemaError``."""
+MOST_ENTRIES = 100
+"""Entries of a list that are looked at."""
+WORDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "True or False",
+    str: "a text",
+    type(None): "None",
+    "DataFrame": "a table, a pandas DataFrame",
+    "Dataset": "an xarray Dataset",
+    "DataArray": "an xarray DataArray",
+    "PathLike": "a path",
+    "Path": "a path",
+}
+"""How a message calls a kind."""
+
+
+def doors(room: str, names: Mapping[str, Any], exported: Iterable[str]) -> dict[str, Any]:
+    """Doors before the functions that a room exports, by name.
+
+    Classes and modules among them get theirs in place. What a class is made of, its fields, is
+    checked by the class.
+
+    Args:
+        room: Name of its module.
+        names: What the module holds.
+        exported: Names of its ``__all__``; what is loaded later is left out.
+
+    Returns:
+        What takes the place of the functions.
+    """
+    functions = {}
+    for name in exported:
+        value = names.get(name)
+        if isinstance(value, types.FunctionType):
+            functions[name] = door(value, room)
+        elif isinstance(value, types.ModuleType):
+            _open(value, value.__name__)
+        elif isinstance(value, type) and value.__module__.startswith(room):
+            _open(value, value.__module__)
+    return functions
+
+
+def _open(owner: Any, home: str) -> None:
+    """Put doors before the public functions of a class or module that its file defines."""
+    if getattr(owner, "_is_protocol", False):
+        return
+    for name, member in list(vars(owner).items()):
+        is_own = isinstance(member, types.FunctionType) and member.__module__ == home
+        if is_own and not name.startswith("_"):
+            setattr(owner, name, door(member, home))
+
+
+@functools.cache
+def door(function: F, room: str) -> F:
+    """Function that refuses arguments of another kind than its signature says.
+
+    Args:
+        function: Any function.
+        room: Name of the module that exports it.
+
+    Returns:
+        The same function behind its door.
+
+    >>> def half(n: int) -> float:
+    ...     return n / 2
+    >>> door(half, "persona_interp.analysis")("4")
+    Traceback (most recent call last):
+    ...
+    persona_interp.errors.SchemaError: n= is a whole number; got '4'.
+    """
+    signature = inspect.signature(function)
+    error = ERRORS.get(room.split(".")[1], SchemaError)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            given = signature.bind(*args, **kwargs).arguments
+        except TypeError:
+            return function(*args, **kwargs)  # Python says which argument is too many or missing
+        kinds = _kinds(function)
+        for name, value in given.items():
+            parameter = signature.parameters[name]
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                continue
+            if value is not parameter.default and not permits(kinds.get(name, Any), value):
+                raise error(f"{name}= is {describe(kinds[name])}; got {excerpt(value)}.")
+        return function(*args, **kwargs)
+
+    call.__module__ = room  # where pickle finds it
+    return typing.cast(F, call)
+
+
+@functools.cache
+def _kinds(function: Callable[..., Any]) -> dict[str, Any]:
+    """Annotations of a function by parameter; Any for what is imported for type checkers only."""
+    names = _Names(vars(builtins) | function.__globals__)
+    return typing.get_type_hints(function, localns=names)
+
+
+class _Names(dict[str, Any]):
+    def __missing__(self, name: str) -> Any:
+        return Any
+
+
+def permits(kind: Any, value: Any) -> bool:
+    """Whether a value is of the kind of an annotation.
+
+    Args:
+        kind: An annotation. A number may be one of numpy, a tuple any list; what cannot be asked of
+            a value is let pass.
+        value: Anything.
+
+    Returns:
+        False for another kind, and for NaN where a number is wanted.
+
+    >>> permits(int, 1.5), permits(tuple[str, ...], ["a"]), permits(str | None, None)
+    (False, True, True)
+    """
+    origin, parts = typing.get_origin(kind) or kind, typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        if _is_numbers(parts):
+            return is_array_like(value) or (value is None and type(None) in parts)
+        return any(permits(part, value) for part in parts)
+    if origin is Literal:
+        return value in parts
+    if origin is type(None) or kind is None:
+        return value is None
+    if kind in (int, float):
+        return is_whole(value) if kind is int else is_number(value) or _is_infinite(value)
+    if not isinstance(origin, type) or origin in (Any, object, type):
+        return True
+    if origin is np.ndarray:
+        return is_array_like(value)
+    if issubclass(origin, PathLike):
+        return isinstance(value, origin) or (origin is PathLike and isinstance(value, str))
+    if issubclass(origin, Mapping):
+        return isinstance(value, Mapping) and _permits_items(parts, value)
+    if origin is not str and issubclass(origin, Iterable) and origin.__module__ in BUILT_IN:
+        return _permits_entries(origin, parts, value)
+    if getattr(origin, "_is_protocol", False) and not getattr(
+        origin, "_is_runtime_protocol", False
+    ):
+        return True
+    return isinstance(value, origin) or (origin is bool and type(value).__name__ == "bool")
+
+
+def _is_numbers(parts: tuple[Any, ...]) -> bool:
+    """Whether a union is numpy's ``ArrayLike``, which lets any text pass."""
+    return any(getattr(part, "__module__", "").startswith("numpy._typing") for part in parts)
+
+
+def is_array_like(value: Any) -> bool:
+    """Whether numpy makes numbers or truth values of it.
+
+    Args:
+        value: Anything.
+
+    Returns:
+        False for texts, tables of texts, dicts and None.
+
+    >>> is_array_like([1, 2.5]), is_array_like(["1"]), is_array_like(None)
+    (True, False, False)
+    """
+    try:
+        return np.asarray(value).dtype.kind in "biuf"
+    except (TypeError, ValueError, RuntimeError):  # ragged, or a tensor that needs gradients
+        return hasattr(value, "detach")
+
+
+BUILT_IN = ("builtins", "collections.abc", "typing")
+
+
+def _is_infinite(value: Any) -> bool:
+    return isinstance(value, float) and value in (float("inf"), -float("inf"))
+
+
+def _permits_items(parts: tuple[Any, ...], value: Mapping[Any, Any]) -> bool:
+    if len(parts) != 2:
+        return True
+    items = list(value.items())[:MOST_ENTRIES]
+    return all(permits(parts[0], key) and permits(parts[1], entry) for key, entry in items)
+
+
+def _permits_entries(origin: type, parts: tuple[Any, ...], value: Any) -> bool:
+    """Whether a value is a list of such entries; a text is not the list of its letters."""
+    is_table = type(value).__name__ in ("DataFrame", "Dataset")
+    is_point = getattr(value, "shape", None) == ()
+    if isinstance(value, str | bytes) or is_table or is_point or not isinstance(value, Iterable):
+        return False
+    if issubclass(origin, Iterator):
+        return isinstance(value, Iterator)
+    if origin is tuple and parts and parts[-1] is not Ellipsis:
+        entries = list(value) if isinstance(value, Collection) else []
+        pairs = zip(parts, entries, strict=False)
+        return len(entries) == len(parts) and all(permits(p, entry) for p, entry in pairs)
+    if isinstance(value, Iterator) or not isinstance(value, Collection) or not parts:
+        return True
+    first = [entry for entry, _ in zip(value, range(MOST_ENTRIES), strict=False)]
+    return all(permits(parts[0], entry) for entry in first)
+
+
+def describe(kind: Any) -> str:
+    """Kind as a message calls it.
+
+    Args:
+        kind: An annotation.
+
+    Returns:
+        Words.
+
+    >>> describe(str | None), describe(tuple[int, ...]), describe(Mapping[str, float])
+    ('a text or None', 'a list of whole numbers', 'a dict of numbers by name')
+    """
+    origin, parts = typing.get_origin(kind) or kind, typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        if _is_numbers(parts):
+            return "an array of numbers"
+        return " or ".join(dict.fromkeys(describe(part) for part in parts))
+    if origin is Literal:
+        return " or ".join(map(repr, parts))
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return f"a dict of {_plural(parts[1])} by name" if len(parts) == 2 else "a dict"
+    if origin in WORDS:
+        return WORDS[origin]
+    if isinstance(origin, type) and origin.__name__ in WORDS:
+        return WORDS[origin.__name__]
+    if isinstance(origin, type) and issubclass(origin, Iterable) and origin.__module__ in BUILT_IN:
+        if origin is tuple and parts and parts[-1] is not Ellipsis:
+            return f"a list of {' and '.join(map(describe, parts))}"
+        return f"a list of {_plural(parts[0])}" if parts else "a list"
+    name = getattr(origin, "__name__", str(origin))
+    return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
+
+
+def _plural(kind: Any) -> str:
+    words = describe(kind)
+    return " or ".join(f"{part.partition(' ')[2]}s" for part in words.split(" or "))
