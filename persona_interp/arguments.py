@@ -9,16 +9,18 @@ the function.
 import builtins
 import functools
 import inspect
+import math
 import types
 import typing
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from numbers import Real
 from os import PathLike
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 from persona_interp.errors import ModelError, SchemaError, StoreError, WorldError, excerpt
-from persona_interp.values import is_number, is_whole
+from persona_interp.values import is_whole
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -109,7 +111,8 @@ def door(function: F, room: str) -> F:
             parameter = signature.parameters[name]
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 continue
-            if value is not parameter.default and not permits(kinds.get(name, Any), value):
+            is_right = value is parameter.default or permits(kinds.get(name, Any), value)
+            if not is_right or _is_nan(value):
                 raise error(f"{name}= is {describe(kinds[name])}; got {excerpt(value)}.")
         return function(*args, **kwargs)
 
@@ -138,7 +141,7 @@ def permits(kind: Any, value: Any) -> bool:
         value: Anything.
 
     Returns:
-        False for another kind, and for NaN where a number is wanted.
+        False for another kind.
 
     >>> permits(int, 1.5), permits(tuple[str, ...], ["a"]), permits(str | None, None)
     (False, True, True)
@@ -153,7 +156,7 @@ def permits(kind: Any, value: Any) -> bool:
     if origin is type(None) or kind is None:
         return value is None
     if kind in (int, float):
-        return is_whole(value) if kind is int else is_number(value) or _is_infinite(value)
+        return is_whole(value) if kind is int else isinstance(value, Real) and not is_truth(value)
     if not isinstance(origin, type) or origin in (Any, object, type):
         return True
     if origin is np.ndarray:
@@ -168,7 +171,7 @@ def permits(kind: Any, value: Any) -> bool:
         origin, "_is_runtime_protocol", False
     ):
         return True
-    return isinstance(value, origin) or (origin is bool and type(value).__name__ == "bool")
+    return is_truth(value) if origin is bool else isinstance(value, origin)
 
 
 def _is_numbers(parts: tuple[Any, ...]) -> bool:
@@ -177,28 +180,42 @@ def _is_numbers(parts: tuple[Any, ...]) -> bool:
 
 
 def is_array_like(value: Any) -> bool:
-    """Whether numpy makes numbers or truth values of it.
+    """Whether numpy makes an array of it, of numbers or of names.
 
     Args:
         value: Anything.
 
     Returns:
-        False for texts, tables of texts, dicts and None.
+        False for one text, a dict and None.
 
-    >>> is_array_like([1, 2.5]), is_array_like(["1"]), is_array_like(None)
+    >>> is_array_like([1, 2.5]), is_array_like("1"), is_array_like(None)
     (True, False, False)
     """
-    try:
-        return np.asarray(value).dtype.kind in "biuf"
-    except (TypeError, ValueError, RuntimeError):  # ragged, or a tensor that needs gradients
-        return hasattr(value, "detach")
+    is_entry = isinstance(value, Real) and not is_truth(value)
+    is_list = hasattr(value, "__len__") or hasattr(value, "__array__")
+    return is_entry or (is_list and not isinstance(value, str | bytes | Mapping))
 
 
 BUILT_IN = ("builtins", "collections.abc", "typing")
 
 
-def _is_infinite(value: Any) -> bool:
-    return isinstance(value, float) and value in (float("inf"), -float("inf"))
+def is_truth(value: object) -> bool:
+    """Whether a value is True or False, of Python or numpy.
+
+    Args:
+        value: Anything.
+
+    Returns:
+        False for 1.
+
+    >>> is_truth(np.True_), is_truth(1)
+    (True, False)
+    """
+    return isinstance(value, bool | np.bool_)
+
+
+def _is_nan(value: object) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
 def _permits_items(parts: tuple[Any, ...], value: Mapping[Any, Any]) -> bool:
@@ -241,7 +258,7 @@ def describe(kind: Any) -> str:
     origin, parts = typing.get_origin(kind) or kind, typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         if _is_numbers(parts):
-            return "an array of numbers"
+            return "an array"
         return " or ".join(dict.fromkeys(describe(part) for part in parts))
     if origin is Literal:
         return " or ".join(map(repr, parts))
