@@ -1,9 +1,10 @@
-"""Is every argument of a public function of the kind that its signature says?
+"""Which argument of a public function was of another kind than its signature says?
 
-A room puts a door before each function that it exports (``doors``): a call from outside is held
-against the annotations, and a wrong kind is refused in one sentence, before anything is computed.
-Calls within a room do not pass it. What a signature cannot say (a column, a range) is checked by
-the function.
+A room puts a door before each function that it exports (``doors``). A function refuses what it
+checks in words of its own. Where it breaks on what it does not check, with whatever error the
+inside has for that, the door holds the arguments against the annotations; if one does not fit, that
+is the mistake, and it is said in one sentence. Calls within a room do not pass a door, and a call
+that is answered costs nothing.
 """
 
 import builtins
@@ -19,7 +20,14 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from persona_interp.errors import ModelError, SchemaError, StoreError, WorldError, excerpt
+from persona_interp.errors import (
+    ModelError,
+    PersonaInterpError,
+    SchemaError,
+    StoreError,
+    WorldError,
+    excerpt,
+)
 from persona_interp.values import is_whole
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -46,8 +54,7 @@ WORDS = {
 def doors(room: str, names: Mapping[str, Any], exported: Iterable[str]) -> dict[str, Any]:
     """Doors before the functions that a room exports, by name.
 
-    Classes and modules among them get theirs in place. What a class is made of, its fields, is
-    checked by the class.
+    Classes and modules among them get theirs in place.
 
     Args:
         room: Name of its module.
@@ -70,18 +77,18 @@ def doors(room: str, names: Mapping[str, Any], exported: Iterable[str]) -> dict[
 
 
 def _open(owner: Any, home: str) -> None:
-    """Put doors before the public functions of a class or module that its file defines."""
+    """Put doors before the public functions of a class or module, and before making one."""
     if getattr(owner, "_is_protocol", False):
         return
     for name, member in list(vars(owner).items()):
         is_own = isinstance(member, types.FunctionType) and member.__module__ == home
-        if is_own and not name.startswith("_"):
+        if is_own and (name == "__init__" or not name.startswith("_")):
             setattr(owner, name, door(member, home))
 
 
 @functools.cache
 def door(function: F, room: str) -> F:
-    """Function that refuses arguments of another kind than its signature says.
+    """Function that says which argument is of another kind than its signature says.
 
     Args:
         function: Any function.
@@ -97,27 +104,41 @@ def door(function: F, room: str) -> F:
     ...
     persona_interp.errors.SchemaError: n= is a whole number; got '4'.
     """
-    signature = inspect.signature(function)
     error = ERRORS.get(room.split(".")[1], SchemaError)
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
-            given = signature.bind(*args, **kwargs).arguments
-        except TypeError:
-            return function(*args, **kwargs)  # Python says which argument is too many or missing
-        kinds = _kinds(function)
-        for name, value in given.items():
-            parameter = signature.parameters[name]
-            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                continue
-            is_right = value is parameter.default or permits(kinds.get(name, Any), value)
-            if not is_right or _is_nan(value):
-                raise error(f"{name}= is {describe(kinds[name])}; got {excerpt(value)}.")
-        return function(*args, **kwargs)
+            return function(*args, **kwargs)
+        except PersonaInterpError:
+            raise
+        except Exception as raw:
+            mistake = _mistake(function, args, kwargs)
+            if mistake is None:
+                raise
+            raise error(mistake) from raw
 
     call.__module__ = room  # where pickle finds it
     return typing.cast(F, call)
+
+
+def _mistake(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> str | None:
+    """Sentence about the first argument that is not of its kind; None where all are."""
+    signature = inspect.signature(function)
+    try:
+        given = signature.bind(*args, **kwargs).arguments
+    except TypeError:
+        return None  # Python has said which argument is too many or missing
+    kinds = _kinds(function)
+    for name, value in given.items():
+        parameter = signature.parameters[name]
+        is_one = parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        kind = kinds.get(name, Any) if is_one else Any
+        if value is not parameter.default and (not permits(kind, value) or _is_nan(value)):
+            return f"{name}= is {describe(kind)}; got {excerpt(value)}."
+    return None
 
 
 @functools.cache

@@ -12,7 +12,7 @@ NUMBERS = frozenset(
     act added answer_mass auroc auroc_after auroc_before auroc_same bayes belief bits bits_neg
     bits_per_token bits_pos ce ce_recovered ce_sae ce_zero change coherent cosine dead difference
     distance dose effect estimate excess fact_tokens fvu intercept kl kl_generic l0 letter_bias
-    letter_mass logodds logprob misfit norm null overlap p p_first p_max p_min p_second partial
+    letter_mass logodds logprob misfit norm overlap p p_first p_max p_min p_second partial
     persona_bits pmi pos probability projection q r2 ratio relative_norm rho rise sample seed share
     shift step strength turn variance z
     """.split()

@@ -36,7 +36,7 @@ def test_one_name_is_one_and_a_number_is_none() -> None:
     assert as_tuple("by") == ("by",)
     assert len(analysis.across_seeds(RUNS, by="arm")) == 1
     for by in (3, None, 0.5):
-        with pytest.raises(SchemaError, match="by= is a text or a list of texts; got"):
+        with pytest.raises(SchemaError, match="expected a name, or several of them; got"):
             analysis.across_seeds(RUNS, by=by)  # type: ignore[arg-type]
 
 
