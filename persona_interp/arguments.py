@@ -11,6 +11,7 @@ import builtins
 import functools
 import inspect
 import math
+import sys
 import types
 import typing
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -138,19 +139,34 @@ def _mistake(
         kind = kinds.get(name, Any) if is_one else Any
         if value is not parameter.default and (not permits(kind, value) or _is_nan(value)):
             return f"{name}= is {describe(kind)}; got {excerpt(value)}."
+        least = _least(name)
+        if is_whole(value) and value < least:
+            return f"{name}= is a whole number of at least {least:.0f}; got {value}."
     return None
+
+
+def _least(name: str) -> float:
+    """Smallest whole number that an argument of this name may be."""
+    if name == "seed":
+        return 0
+    return 1 if name.startswith("n_") else -math.inf
 
 
 @functools.cache
 def _kinds(function: Callable[..., Any]) -> dict[str, Any]:
-    """Annotations of a function by parameter; Any for what is imported for type checkers only."""
+    """Annotations of a function by parameter; Any for what cannot be found."""
     names = _Names(vars(builtins) | function.__globals__)
     return typing.get_type_hints(function, localns=names)
 
 
 class _Names(dict[str, Any]):
+    """What annotations name; a class that only type checkers import, from the room it is of."""
+
     def __missing__(self, name: str) -> Any:
-        return Any
+        package = __name__.partition(".")[0]
+        rooms = [module for key, module in sys.modules.items() if key.startswith(f"{package}.")]
+        kinds = [vars(room).get(name) for room in rooms]
+        return next((kind for kind in kinds if isinstance(kind, type)), Any)
 
 
 def permits(kind: Any, value: Any) -> bool:

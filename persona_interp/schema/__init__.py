@@ -15,10 +15,10 @@ import xarray as xr
 
 from persona_interp.errors import SchemaError, excerpt, unknown
 from persona_interp.schema.behavior import BEHAVIOR
+from persona_interp.schema.cells import check_cells
 from persona_interp.schema.comparison import COMPARISON
 from persona_interp.schema.findings import FINDINGS
 from persona_interp.schema.inside import INSIDE
-from persona_interp.schema.numbers import check_numbers
 
 TABLES: dict[str, dict[str, str]] = {**BEHAVIOR, **INSIDE, **FINDINGS, **COMPARISON}
 
@@ -111,7 +111,7 @@ def require(table: Any, *columns: str, name: str = "") -> None:
         if column not in table:
             raise SchemaError(unknown(f"column{of}", column, table.columns))
     _check_distinct(table)
-    check_numbers(table, columns)
+    check_cells(table, columns)
 
 
 def require_rows(table: Any, *columns: str) -> None:
@@ -194,7 +194,7 @@ def _check_table(table: Any, kind: str) -> None:
             f"a {kind} table lacks the columns {', '.join(missing)}; it has {present}."
         )
     _check_distinct(table)
-    check_numbers(table, TABLES[kind])
+    check_cells(table, TABLES[kind])
     if table.empty:
         raise SchemaError(
             f"this {kind} table has no rows; make one that has, or check the filter that "

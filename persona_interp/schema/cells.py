@@ -1,4 +1,4 @@
-"""Which columns hold numbers, in whatever table they stand?"""
+"""Which columns hold numbers, and which conversations, in whatever table they stand?"""
 
 from numbers import Real
 from typing import Any
@@ -38,17 +38,17 @@ def is_number_column(column: str) -> bool:
     return is_named or column.startswith(PREFIX) or column.endswith(SUFFIXES)
 
 
-def check_numbers(table: pd.DataFrame, columns: Any) -> None:
-    """Refuse texts and objects where numbers are meant.
+def check_cells(table: pd.DataFrame, columns: Any) -> None:
+    """Refuse texts and objects where numbers are meant, and where messages are.
 
     Args:
         table: Any table.
         columns: Names of columns that are read.
 
     Raises:
-        SchemaError: One of those that hold numbers holds something else.
+        SchemaError: One of those that hold numbers, or messages, holds something else.
 
-    >>> check_numbers(pd.DataFrame({"estimate": ["0,5"]}), ["estimate"])
+    >>> check_cells(pd.DataFrame({"estimate": ["0,5"]}), ["estimate"])
     Traceback (most recent call last):
     ...
     persona_interp.errors.SchemaError: column 'estimate' holds numbers; got '0,5' in row 0. Read \
@@ -56,6 +56,8 @@ it with pandas.to_numeric, which says what is none.
     """
     for column in columns:
         values = table[column]
+        if column == "messages":
+            _check_messages(values)
         if pd.api.types.is_numeric_dtype(values) or not is_number_column(column):
             continue
         wrong = [
@@ -68,4 +70,13 @@ it with pandas.to_numeric, which says what is none.
             raise SchemaError(
                 f"column '{column}' holds numbers; got {excerpt(value)} in row {row}. Read it with "
                 "pandas.to_numeric, which says what is none."
+            )
+
+
+def _check_messages(values: pd.Series) -> None:
+    for row, value in values.items():
+        if isinstance(value, str) or not hasattr(value, "__len__"):
+            raise SchemaError(
+                "column 'messages' holds lists of {role, content}; got "
+                f"{excerpt(value)} in row {row}. readers.read makes them of other layouts."
             )
