@@ -21,6 +21,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from persona_interp.contents import flaw
 from persona_interp.errors import (
     ModelError,
     PersonaInterpError,
@@ -126,7 +127,7 @@ def door(function: F, room: str) -> F:
 def _mistake(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> str | None:
-    """Sentence about the first argument that is not of its kind; None where all are."""
+    """Sentence about the first argument that is not of its kind, or holds what breaks anybody."""
     signature = inspect.signature(function)
     try:
         given = signature.bind(*args, **kwargs).arguments
@@ -142,7 +143,8 @@ def _mistake(
         least = _least(name)
         if is_whole(value) and value < least:
             return f"{name}= is a whole number of at least {least:.0f}; got {value}."
-    return None
+    flaws = (flaw(value, name) for name, value in given.items())
+    return next((sentence for sentence in flaws if sentence), None)
 
 
 def _least(name: str) -> float:

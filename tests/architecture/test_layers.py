@@ -9,7 +9,8 @@ import pytest
 BASE = {"arguments", "card", "errors", "files", "schema", "values"}
 MAY_IMPORT = {
     "errors": set(),
-    "arguments": {"errors", "values"},
+    "arguments": {"contents", "errors", "values"},
+    "contents": {"errors", "schema"},
     "characters": set(),
     "card": {"characters"},
     "files": {"errors", "values"},
@@ -31,6 +32,7 @@ EVERYTHING = {"__init__", "__main__", "cli", "experiments"}
 NO_TORCH = {
     "arguments",
     "card",
+    "contents",
     "characters",
     "errors",
     "files",
