@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from persona_interp.contents import flaw
+from persona_interp.contents import flaw, lack
 from persona_interp.errors import (
     ModelError,
     PersonaInterpError,
@@ -115,7 +115,7 @@ def door(function: F, room: str) -> F:
         except PersonaInterpError:
             raise
         except Exception as raw:
-            mistake = _mistake(function, args, kwargs)
+            mistake = _mistake(function, args, kwargs, raw=raw)
             if mistake is None:
                 raise
             raise error(mistake) from raw
@@ -125,7 +125,7 @@ def door(function: F, room: str) -> F:
 
 
 def _mistake(
-    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], *, raw: Exception
 ) -> str | None:
     """Sentence about the first argument that is not of its kind, or holds what breaks anybody."""
     signature = inspect.signature(function)
@@ -143,6 +143,10 @@ def _mistake(
         least = _least(name)
         if is_whole(value) and value < least:
             return f"{name}= is a whole number of at least {least:.0f}; got {value}."
+    if isinstance(raw, KeyError):
+        lacks = (lack(value, name, column=raw.args[0]) for name, value in given.items())
+        if sentence := next((sentence for sentence in lacks if sentence), None):
+            return sentence
     flaws = (flaw(value, name) for name, value in given.items())
     return next((sentence for sentence in flaws if sentence), None)
 
@@ -191,7 +195,7 @@ def permits(kind: Any, value: Any) -> bool:
             return is_array_like(value) or (value is None and type(None) in parts)
         return any(permits(part, value) for part in parts)
     if origin is Literal:
-        return value in parts
+        return any(type(value) is type(part) and value == part for part in parts)
     if origin is type(None) or kind is None:
         return value is None
     if kind in (int, float):
@@ -200,8 +204,8 @@ def permits(kind: Any, value: Any) -> bool:
         return True
     if origin is np.ndarray:
         return is_array_like(value)
-    if issubclass(origin, PathLike):
-        return isinstance(value, origin) or (origin is PathLike and isinstance(value, str))
+    if origin is PathLike:
+        return isinstance(value, str | PathLike)
     if issubclass(origin, Mapping):
         return isinstance(value, Mapping) and _permits_items(parts, value)
     if origin is not str and issubclass(origin, Iterable) and origin.__module__ in BUILT_IN:
@@ -225,14 +229,15 @@ def is_array_like(value: Any) -> bool:
         value: Anything.
 
     Returns:
-        False for one text, a dict and None.
+        False for one text, a table, a dict and None.
 
     >>> is_array_like([1, 2.5]), is_array_like("1"), is_array_like(None)
     (True, False, False)
     """
     is_entry = isinstance(value, Real) and not is_truth(value)
     is_list = hasattr(value, "__len__") or hasattr(value, "__array__")
-    return is_entry or (is_list and not isinstance(value, str | bytes | Mapping))
+    is_named = isinstance(value, str | bytes | Mapping) or type(value).__name__ == "DataFrame"
+    return is_entry or (is_list and not is_named)
 
 
 BUILT_IN = ("builtins", "collections.abc", "typing")

@@ -5,6 +5,7 @@ could compute with.
 """
 
 import math
+import re
 from numbers import Real
 from typing import Any
 
@@ -12,9 +13,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from persona_interp.errors import excerpt
+from persona_interp.errors import excerpt, unknown
 from persona_interp.schema.cells import is_number_column
 
+SEVERAL = re.compile(r"(?:Column not found: |\[')([^']*)(?:'.*)?", re.DOTALL)
 FILTER = "check the filter that emptied it"
 
 
@@ -40,20 +42,46 @@ def flaw(value: Any, name: str) -> str | None:
     return None
 
 
+def lack(value: Any, name: str, *, column: Any) -> str | None:
+    """Sentence about a table that lacks a column which was looked up.
+
+    Args:
+        value: An argument.
+        name: Of it, for the message.
+        column: What was not found.
+
+    Returns:
+        The sentence; None where the argument is no table, or has the column.
+
+    >>> lack(pd.DataFrame({"steps": [1]}), "odds", column="step")
+    "column of odds= 'step' is unknown; did you mean 'steps'? Valid: 'steps'."
+    """
+    if not isinstance(value, pd.DataFrame) or not isinstance(column, str):
+        return None
+    # pandas says of several columns which are not there in a text
+    if match := SEVERAL.fullmatch(column):
+        column = match[1]
+    if column in value:
+        return None
+    return unknown(f"column of {name}=", column, map(str, value.columns))
+
+
 def _of_table(table: pd.DataFrame, name: str) -> str | None:
     if table.empty:
         return f"{name}= has no rows; {FILTER}."
     if table.columns.has_duplicates:
         twice = table.columns[table.columns.duplicated()][0]
         return f"column {twice!r} of {name}= is there twice; keep one."
-    for column in table:
-        values = table[column]
-        if values.isna().all():
+    for column, values in table.items():
+        if values.isna().to_numpy().all():
             return (
                 f"column {column!r} of {name}= holds nothing, None or NaN in every row; fill it or "
                 "leave it out."
             )
-        if pd.api.types.is_numeric_dtype(values) and np.isinf(values.astype(float)).any():
+        if (
+            pd.api.types.is_numeric_dtype(values)
+            and np.isinf(values.to_numpy(float, na_value=0.0)).any()
+        ):
             return f"column {column!r} of {name}= holds an infinite number; leave such rows out."
         wrong = [v for v in values if isinstance(v, str)] if is_number_column(str(column)) else []
         if wrong:

@@ -55,22 +55,23 @@ def check_cells(table: pd.DataFrame, columns: Any) -> None:
 it with pandas.to_numeric, which says what is none.
     """
     for column in columns:
-        values = table[column]
+        values = pd.Series(table[column])
         if column == "messages":
             _check_messages(values)
         if pd.api.types.is_numeric_dtype(values) or not is_number_column(column):
             continue
-        wrong = [
-            (row, value)
-            for row, value in values.items()
-            if not (isinstance(value, Real) or pd.isna(value))
-        ]
+        wrong = [(row, value) for row, value in values.items() if not _is_number(value)]
         if wrong:
             row, value = wrong[0]
             raise SchemaError(
                 f"column '{column}' holds numbers; got {excerpt(value)} in row {row}. Read it with "
                 "pandas.to_numeric, which says what is none."
             )
+
+
+def _is_number(value: object) -> bool:
+    """Whether a cell is a number, or nothing."""
+    return value is None or value is pd.NA or isinstance(value, Real)
 
 
 def _check_messages(values: pd.Series) -> None:
