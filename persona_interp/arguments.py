@@ -94,7 +94,7 @@ def door(function: F, room: str) -> F:
 
     Args:
         function: Any function.
-        room: Name of the module that exports it.
+        room: Name of the module that exports it, or that holds it.
 
     Returns:
         The same function behind its door.
@@ -120,7 +120,9 @@ def door(function: F, room: str) -> F:
                 raise
             raise error(mistake) from raw
 
-    call.__module__ = room  # where pickle finds it
+    package, _, home = room.partition(".")
+    if "." not in home:  # exported by a room: under this name pickle finds it
+        call.__module__, call.__qualname__ = package, f"{home}.{function.__name__}"
     return typing.cast(F, call)
 
 
