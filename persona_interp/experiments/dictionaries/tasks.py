@@ -78,7 +78,7 @@ def _residuals(
     if life == Life.AGAIN:
         checkpoints = {f"seed {k}": each.last for k, each in enumerate(trainings)}
     elif life == Life.DOCUMENTS:
-        checkpoints = {"untrained": first.first, "documents": first.last}
+        checkpoints = {"before": first.first, "documents": first.last}
     elif life == Life.COPIES:
         checkpoints = {"copy 0": first.last}
     else:
