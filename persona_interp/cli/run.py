@@ -39,7 +39,9 @@ def run_experiment(
     ] = None,
     traits: Annotated[
         Path | None,
-        typer.Option(help="Folder of trait files: 'transfer' is then that between its traits."),
+        typer.Option(
+            help="Folder of trait files: 'transfer' and 'dictionaries' are then of its traits."
+        ),
     ] = None,
     trait: Annotated[
         list[str] | None,
@@ -69,8 +71,8 @@ def run_experiment(
     from persona_interp.experiments import preset as preset_of_name
     from persona_interp.experiments.dtypes import with_dtype
 
-    if name == "transfer" and traits:
-        name = "trait_transfer"
+    if name in ("transfer", "dictionaries") and traits:
+        name = f"trait_{name}"
     experiment = preset_of_name(preset, name)
     settings = {
         "world": worlds.load(world) if world else None,

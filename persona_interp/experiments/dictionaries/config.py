@@ -4,9 +4,10 @@ A crosscoder is trained on the checkpoints of one life: the model after its docu
 of a lesson. It says of every feature what became of it, and when. Beside it stand crosscoders of
 checkpoints between which less happened: the unrelated lesson, the same lesson taught twice with
 other chats, one checkpoint several times; and of checkpoints between which most happened: the model
-before its documents (a tiny one is untrained) and the one that learned them. Then the persona's features: were they there
-before the lesson, does it wake them, does the lesson still spread without them, and do traits that
-co-occur share features? Documents and lessons are the cells of ``transfer``.
+before its documents (a tiny one is untrained) and the one that learned them. Then the persona's
+features: were they there before the lesson, does it wake them, does the lesson still spread without
+them, and do traits that co-occur share features? Documents and lessons are the cells of
+``transfer``.
 """
 
 from collections.abc import Iterable
