@@ -9,6 +9,7 @@ import xarray as xr
 from torch import Tensor
 
 from persona_interp import analysis, dictionaries, models, record
+from persona_interp.analysis.activity import matched_features
 from persona_interp.dictionaries.crosscoder import Crosscoder
 from persona_interp.dictionaries.same_tokens import SameTokens
 from persona_interp.experiments.dictionaries.config import (
@@ -21,7 +22,6 @@ from persona_interp.experiments.dictionaries.config import (
     RISEN,
     Life,
 )
-from persona_interp.experiments.transfer.inside.cases import matched_features
 from persona_interp.experiments.transfer.inside.config import METHODS, PATCH, VECTOR
 from persona_interp.experiments.transfer.inside.sources import (
     hidden_cuts,

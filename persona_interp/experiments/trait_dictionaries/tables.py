@@ -8,6 +8,7 @@ import xarray as xr
 from scipy.stats import rankdata
 
 from persona_interp import analysis
+from persona_interp.analysis.activity import matched_features
 from persona_interp.analysis.auroc import delong
 from persona_interp.analysis.nulls import against_null
 from persona_interp.analysis.stats import Interval
@@ -27,7 +28,6 @@ from persona_interp.experiments.trait_dictionaries.config import (
     Life,
     TraitDictionaries,
 )
-from persona_interp.experiments.transfer.inside.cases import matched_features
 from persona_interp.store import Cell, Store
 from persona_interp.tables import read_dataset, read_table
 
