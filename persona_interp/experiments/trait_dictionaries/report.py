@@ -150,11 +150,11 @@ def before(groups: pd.DataFrame, directions: pd.DataFrame) -> list[str]:
         A sentence for each trait and seed, and one with the statuses of the groups.
     """
     texts = []
-    for (trait, seed), own in groups.groupby(["trait", "seed"], sort=False):
-        row = rows(only(own, group=TRAIT))[0]
-        beside = only(directions, trait=trait, seed=seed).set_index("moment")["auroc"]
+    best = only(groups, group=TRAIT).drop_duplicates(["trait", "seed"])
+    for row in rows(best):
+        beside = only(directions, trait=row.trait, seed=row.seed).set_index("moment")["auroc"]
         texts.append(
-            f"{trait} (seed {seed}): the feature chosen after the finetune tells answers to other "
+            f"{row.trait} (seed {row.seed}): the feature chosen after the finetune tells answers to other "
             f"questions that show the trait from the opposite ones with AUROC "
             f"{row.auroc_before:.2f}{findings.interval(row.lo_before, row.hi_before)} before and "
             f"{row.auroc_after:.2f}{findings.interval(row.lo_after, row.hi_after)} after it (mean "

@@ -144,7 +144,7 @@ def _over_traits(tables: Tables) -> Tables:
     result: Tables = {}
     if "counts" in tables:
         by = ["trait", "life", "status"]
-        counts = tables["counts"].groupby(by, sort=False)["estimate"].mean().reset_index()
+        counts = tables["counts"].groupby(by, sort=False, as_index=False).agg({"estimate": "mean"})
         counts = counts.rename(columns={"trait": "seed"})
         result["shares"] = analysis.across_seeds(counts, by=["life", "status"])
         result["changes"] = beside_nulls(counts, nulls=NULLS)

@@ -116,4 +116,5 @@ def _questions(answers: pd.DataFrame) -> pd.DataFrame:
     table = answers.drop_duplicates(subset="question").reset_index(drop=True)
     messages = [[{"role": "user", "content": question}] for question in table["question"]]
     table = table.assign(messages=messages, topic=table["question"], context="nameless")
-    return table[["prompt", "context", "persona", "topic", "split", "question", "messages"]]
+    columns = ["prompt", "context", "persona", "topic", "split", "question", "messages"]
+    return table.loc[:, columns]
