@@ -55,8 +55,9 @@ def status(run: Run) -> None:
     others = _counts(table.state, without=CellState.DONE)
     print_table(table)
     typer.echo(f"{n_done} of {len(table)} cells {CellState.DONE}{others}")
-    for row in files.loc[files.status != FileStatus.OK].itertuples():
-        typer.echo(f"{row.file or f'cells/{row.cell}'} is {row.status}", err=True)
+    for row in files.loc[files.status != FileStatus.OK].to_dict("records"):
+        name = row["file"] or f"cells/{row['cell']}"
+        typer.echo(f"{name} is {row['status']}", err=True)
 
 
 @app.command()

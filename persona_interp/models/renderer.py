@@ -1,7 +1,7 @@
 """A process that renders chat templates within bounds; ``models/apart.py`` starts it.
 
-It reads a request a line and writes a reply a line, both JSON. What asks for too much memory is told
-so; what takes too long is ended by the system, whatever it is at.
+It reads a request a line and writes a reply a line, both JSON. A template that asks for too much
+memory is refused; one that takes too long ends the process, whatever it is at.
 """
 
 import json

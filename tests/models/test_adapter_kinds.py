@@ -1,4 +1,4 @@
-"""Every kind of adapter that the installed PEFT knows is merged as what it is, or refused by name."""
+"""Every kind of adapter that PEFT knows is merged as what it is, or refused by name."""
 
 from pathlib import Path
 from typing import Any
