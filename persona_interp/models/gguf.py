@@ -130,8 +130,9 @@ def _is_idle(path: Path, model: Any) -> bool:
 
     stored = next(tensor.data for tensor in GGUFReader(path).tensors if tensor.name == ROPE)
     given, factors = torch.tensor(stored, dtype=torch.float64), rope_factors(model)
-    is_known = factors is not None and given.shape == factors.shape
-    return is_known and torch.allclose(given, factors, rtol=SAME, atol=0)
+    if factors is None or given.shape != factors.shape:
+        return False
+    return torch.allclose(given, factors, rtol=SAME, atol=0)
 
 
 def rope_factors(model: Any) -> Tensor | None:

@@ -6,6 +6,7 @@ rendered apart (``models/apart.py``).
 """
 
 from functools import lru_cache
+from typing import Any
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
 
@@ -116,7 +117,7 @@ def _is_known(call: nodes.Call) -> bool:
 
 def _is_round(remainder: nodes.Mod) -> bool:
     """Whether it is that of the number of a round; of a text it is a format, with any width."""
-    left = remainder.left
+    left: Any = remainder.left
     is_number = isinstance(left, nodes.Getattr) and left.attr in ("index", "index0")
     return is_number and isinstance(left.node, nodes.Name) and left.node.name == "loop"
 
@@ -138,13 +139,13 @@ def _goes_inward(node: nodes.Node, *, around: str | None) -> bool:
     for child in node.iter_child_nodes():
         inner = around
         if isinstance(child, nodes.For):
-            root = child.iter
+            root: Any = child.iter
             while isinstance(root, nodes.Getattr | nodes.Getitem):
                 root = root.node
             is_part = isinstance(root, nodes.Name) and around in (None, root.name)
             if not is_part or child.recursive:
                 return False
-            inner = child.target.name
+            inner = _names([child.target])[0]
         if not _goes_inward(child, around=inner):
             return False
     return True

@@ -134,7 +134,7 @@ def render(tokenizer: Any, chats: list[Conversation], *, prompt: bool) -> list[s
             "chat_template=persona_interp.models.PLAIN_TEMPLATE, or with a template of its own "
             "(compare --chat-template FILE)."
         )
-    more = {"add_generation_prompt": prompt, "enable_thinking": False}
+    more: dict[str, Any] = {"add_generation_prompt": prompt, "enable_thinking": False}
     try:
         with guard("the chat template cannot be used"):
             template = tokenizer.get_chat_template()
