@@ -46,6 +46,10 @@ def compare(
             "the --prompts file where that is neutral already."
         ),
     ] = None,
+    skip_neutral: Annotated[
+        list[int] | None,
+        typer.Option(help="Row of --neutral to leave out; repeat. Those of --skip, if one file."),
+    ] = None,
     primary: Annotated[
         str, typer.Option(help="Trait named beforehand: tested alone, uncorrected.")
     ] = "",
@@ -95,6 +99,11 @@ def compare(
     from persona_interp.experiments.compare import sources
     from persona_interp.experiments.compare.config import CompareOptions, CompareSettings
 
+    rows = readers.read(prompts, "prompts", skip=skip) if skip else prompts
+    if skip_neutral and neutral:
+        neutral_rows = readers.read(neutral, "prompts", skip=skip_neutral)
+    else:
+        neutral_rows = rows if neutral == prompts else neutral
     settings = CompareSettings(
         questions=questions,
         draws=draws,
@@ -106,7 +115,7 @@ def compare(
         traits=traits,
         primary=primary,
         control=control or (),
-        neutral=neutral,
+        neutral=neutral_rows,
         sae=sae or (),
         hooks=hook or (),
         adapter_base=adapter_base,
@@ -116,7 +125,6 @@ def compare(
         seed=seed,
         settings=settings,
     )
-    rows = readers.read(prompts, "prompts", skip=skip) if skip else prompts
     sources.compare(
         base,
         tuned,

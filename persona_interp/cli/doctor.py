@@ -28,6 +28,10 @@ def doctor(
     text: Annotated[
         Path | None, typer.Option(help="Chats or texts to measure on; built-in text by default.")
     ] = None,
+    skip: Annotated[
+        list[int] | None,
+        typer.Option(help="Row of --text to leave out, as errors number them; repeat."),
+    ] = None,
     hook: Annotated[
         str | None, typer.Option(help="Where the SAE reads, if its folder does not say.")
     ] = None,
@@ -53,7 +57,7 @@ def doctor(
     for start in (model, *(tuned or ())):
         checkpoints += models.sources(start, base=base)
     tables = []
-    corpus = readers.read(text, "documents") if text else None
+    corpus = readers.read(text, "documents", skip=skip or ()) if text else None
     if sae:
         if corpus is None:
             corpus = dictionaries.neutral_text(load_tokenizer(checkpoints[0]))

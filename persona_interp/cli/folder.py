@@ -45,14 +45,19 @@ def browse(
 @app.command()
 def status(run: Run) -> None:
     """List every cell of a run, and n of N done."""
-    from persona_interp.schema.words import CellState
+    from persona_interp.schema.words import CellState, FileStatus
     from persona_interp.store import Store
+    from persona_interp.store.verification import run_conditions
 
     table = Store.open(run).status()
+    files = run_conditions(run)
     n_done = int((table.state == CellState.DONE).sum())
     others = _counts(table.state, without=CellState.DONE)
     print_table(table)
     typer.echo(f"{n_done} of {len(table)} cells {CellState.DONE}{others}")
+    for row in files.loc[files.status != FileStatus.OK].to_dict("records"):
+        name = row["file"] or f"cells/{row['cell']}"
+        typer.echo(f"{name} is {row['status']}", err=True)
 
 
 @app.command()

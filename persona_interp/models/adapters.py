@@ -43,6 +43,10 @@ LEAST_CHANGE = 1e-6
 EXACT = ("pissa", "olora")
 """Initializations that recompute the base, by a method that gives the same every time."""
 
+UNMERGED = ("ADAPTION_PROMPT", "LILY", "POLY", "SHADOW", "XLORA")
+"""Kinds of PEFT that change weights by the input or by a task, or no weights."""
+OTHER = "Use LoRA or another adapter of weights."
+
 
 def merge(folder: Path, base: Checkpoint) -> Path:
     """Folder of the base with an adapter merged into it, made once.
@@ -140,8 +144,8 @@ def merge_in_memory(model: Any) -> Any:
     ids = _probe(copy, copy.get_input_embeddings().weight.shape[0]).to(copy.device)
     if not hasattr(copy, "merge_and_unload") or copy.active_peft_config.is_prompt_learning:
         raise ModelError(
-            f"adapters of the kind {copy.active_peft_config.peft_type} have no merged model to "
-            "compare."
+            f"adapters of the kind {copy.active_peft_config.peft_type.value} have no merged model "
+            f"to compare. {OTHER}"
         )
     unmerged = _logits(copy, ids)
     with copy.disable_adapter():
@@ -209,11 +213,10 @@ def _check_kind(folder: Path) -> dict[str, Any]:
     if kind not in kinds:
         raise ModelError(f"the adapter {folder}: {unknown('peft_type', kind, kinds)}")
     config_class = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(kind)]
-    if issubclass(config_class, PromptLearningConfig):
+    if issubclass(config_class, PromptLearningConfig) or kind in UNMERGED:
         raise ModelError(
-            f"the adapter {folder} is {kind}: it adds virtual tokens to every input instead of "
-            "changing weights, so there is no merged model to compare. Use LoRA or another "
-            "adapter of weights."
+            f"the adapter {folder} is {kind}: it adds tokens or a computation of its own to every "
+            f"input instead of changing weights, so there is no merged model to compare. {OTHER}"
         )
     if task not in (None, "CAUSAL_LM"):
         raise ModelError(
@@ -258,7 +261,12 @@ def _wrap(plain: Any, folder: Path, config: dict[str, Any]) -> Any:
             surplus.append(key)
     modules = config.get("modules_to_save") or ()
     absent = [name for name in modules if not any(f".{name}." in key for key in own)]
-    _check_empty(keys.missing_keys, "lacks", folder)
+    # one weight may be there under many names, as the vector bank of VB-LoRA is: what was read
+    # under one of them is there under all
+    weights = dict(model.named_parameters(remove_duplicate=False))
+    read = {id(weight) for name, weight in weights.items() if name not in keys.missing_keys}
+    missing = [name for name in keys.missing_keys if id(weights.get(name)) not in read]
+    _check_empty(missing, "lacks", folder)
     _check_empty(surplus, "has no place for", folder)
     _check_empty(absent, "lacks", folder)
     return model
@@ -274,11 +282,6 @@ def _check_empty(keys: list[str], what: str, folder: Path) -> None:
 
 def _unwrap(model: Any, folder: Path) -> Any:
     """The plain model with the adapter merged into its weights."""
-    if not hasattr(model, "merge_and_unload"):
-        raise ModelError(
-            f"the adapter {folder} is of the kind {model.active_peft_config.peft_type}: PEFT "
-            "cannot merge it."
-        )
     with guard(f"PEFT cannot merge the adapter {folder}"):
         whole = model.merge_and_unload(safe_merge=True)
     # transformers ties on loading what the configuration calls tied, though the adapter changed

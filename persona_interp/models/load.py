@@ -24,7 +24,6 @@ from persona_interp.models.checkpoint import Checkpoint
 from persona_interp.models.configuration import GENERATION, check_configuration
 from persona_interp.models.device import resolve_device
 from persona_interp.models.dtype import FULL, HALF, resolve_dtype
-from persona_interp.models.effort import check_effort
 from persona_interp.models.folder import check_folder
 from persona_interp.models.guard import guard
 from persona_interp.models.inputs import as_checkpoint
@@ -335,7 +334,6 @@ def _check_tokenizer(tokenizer: Any, folder: Path) -> None:
             "whatever it does not know, is none of its own tokens. Name one of them as unk_token "
             "in tokenizer_config.json, or none (null)."
         )
-    check_effort(texts, source=folder)
     # whatever is asked of a tokenizer later fails here, where it is guarded
     tokenizer("a", return_offsets_mapping=True)
     _ = tokenizer.all_special_ids, [getattr(tokenizer, f"{name}_id") for name in SPECIAL]

@@ -83,9 +83,11 @@ class Store:
             StoreError: There is no run here.
         """
         if not is_run(Path(root)):
+            has_lost_it = (Path(root) / PLAN).is_file() or (Path(root) / CELLS).is_dir()
+            fix = "Run the experiment again with this --out: it lists whole cells again."
             raise StoreError(
-                f"{root} is not a run folder: it has no manifest.jsonl. Give the folder a run was "
-                "--out to."
+                f"{root} is not a run folder: it has no {MANIFEST}. "
+                + (fix if has_lost_it else "Give the folder a run was --out to.")
             )
         return cls(root)
 
@@ -335,8 +337,8 @@ class Store:
             os.rename(folder, target)  # noqa: PTH104  (the tests fail the n-th os.rename)
             fsync(target.parent)
             fsync(folder.parent)
-            append(manifest, entry)
             append_line(self.root / LOG, cell, seconds=seconds)
+            append(manifest, entry)
         self._failure(cell).unlink(missing_ok=True)
 
     def fail(self, cell: Cell, error: BaseException) -> str:

@@ -9,8 +9,8 @@ import pandas as pd
 from persona_interp.schema.words import FileStatus
 from persona_interp.store.cell import Cell, canonical
 from persona_interp.store.layout import CELLS, ENTRY, LOG, MANIFEST, UNVOUCHED
-from persona_interp.store.log import unreadable_lines
-from persona_interp.store.manifest import Listing
+from persona_interp.store.log import lacks, unreadable_lines
+from persona_interp.store.manifest import Listing, listing
 from persona_interp.store.sums import condition, summed
 
 
@@ -39,6 +39,22 @@ def conditions(root: Path, lines: Listing, *, cells: Iterable[Cell] | None) -> p
     for key, entry in lines.entries.items():
         if key in ids:
             rows += _cell_conditions(root, entry, is_signed=key in lines.signed)
+    return _table(rows)
+
+
+def run_conditions(root: Path) -> pd.DataFrame:
+    """Condition of what is in a run folder beside its listed cells.
+
+    Args:
+        root: The run folder.
+
+    Returns:
+        As of ``conditions``.
+    """
+    return _table(_run_conditions(root, listing(root / MANIFEST)))
+
+
+def _table(rows: Iterable[Condition]) -> pd.DataFrame:
     table = pd.DataFrame([_legible(row) for row in rows], columns=list(Condition._fields))
     return table.assign(status=table["status"].map(str))
 
@@ -86,6 +102,9 @@ def _run_conditions(root: Path, lines: Listing) -> Iterator[Condition]:
     These are unreadable lines of the manifest and the log, cells without a line, and every other
     file but hidden ones and those of ``UNVOUCHED``.
     """
+    others = [path for path in _others(root) if path.name != MANIFEST]
+    if others and not (root / MANIFEST).stat().st_size:
+        yield Condition("", MANIFEST, 0, FileStatus.CORRUPT)  # its first line comes before all else
     for number in lines.unreadable:
         yield Condition("", f"{MANIFEST} line {number}", 0, FileStatus.CORRUPT)
     cells = root / CELLS
@@ -94,15 +113,19 @@ def _run_conditions(root: Path, lines: Listing) -> Iterator[Condition]:
             yield Condition(path.name, "", 0, FileStatus.UNLISTED)
     if (root / LOG).exists() and not (root / LOG).is_file():
         yield Condition("", LOG, 0, FileStatus.CORRUPT)
+    elif lines.entries and not (root / LOG).exists():
+        yield Condition("", LOG, 0, FileStatus.MISSING)
     for number in unreadable_lines(root / LOG):
         yield Condition("", f"{LOG} line {number}", 0, FileStatus.CORRUPT)
+    for cell in lacks(root / LOG, lines.entries) if (root / LOG).is_file() else []:
+        yield Condition("", f"{LOG} line of {cell}", 0, FileStatus.MISSING)
     for name, versions in lines.files.items():
         states = [condition(root, version) for version in versions]
         status = FileStatus.OK if FileStatus.OK in states else states[-1]
         yield Condition("", name, versions[-1]["size"], status)
-    for path in _others(root):
+    for path in others:
         name = path.relative_to(root).as_posix()
-        if name not in lines.files and name not in (MANIFEST, LOG):
+        if name not in lines.files and name != LOG:
             yield Condition("", name, path.lstat().st_size, FileStatus.UNLISTED)
 
 
