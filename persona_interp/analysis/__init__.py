@@ -76,6 +76,7 @@ from persona_interp.analysis.traits import (
 from persona_interp.analysis.transfer import transfer
 from persona_interp.analysis.verdicts import needed_units
 from persona_interp.analysis.worst import worst_case
+from persona_interp.arguments import doors
 
 __all__ = [
     "across_seeds",
@@ -157,3 +158,5 @@ __all__ = [
     "transfer",
     "worst_case",
 ]
+
+globals().update(doors(__name__, globals(), __all__))

@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import stats
 
 from persona_interp.analysis.stats import LEVEL, Interval, wilson
-from persona_interp.errors import SchemaError
+from persona_interp.errors import SchemaError, excerpt
 
 END = 0.5
 """Documents that are added to either end of each class before its spread is taken."""
@@ -86,6 +86,8 @@ def auroc(
     if clusters is None:
         return interval
     labels, area, left_out = np.asarray(clusters), interval.estimate, []
+    if labels.shape != (len(x),):
+        raise SchemaError(f"clusters= names one of each of {len(x)} documents; got {labels.shape}.")
     for label in np.unique(labels):
         rest = labels != label
         if marks[rest].any() and not marks[rest].all():
@@ -172,6 +174,8 @@ def _documents(
     values: npt.ArrayLike, positive: npt.ArrayLike
 ) -> tuple[Array, npt.NDArray[np.bool_]]:
     """Numbers and marks, one mark a document and both kinds of marks."""
+    if np.ndim(values) == 0 or np.asarray(values).dtype.kind not in "biufO":
+        raise SchemaError(f"an AUROC is of numbers, one a document; got {excerpt(values)}.")
     x, given = np.asarray(values, dtype=np.float64), np.asarray(positive)
     if np.isnan(x).any() or pd.isna(given).any():
         raise SchemaError("an AUROC needs a value and a label of every document; some are NaN.")

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from persona_interp import schema
-from persona_interp.analysis.logodds import Block, blocks, pooled, run_columns
+from persona_interp.analysis.logodds import Block, blocks, pooled, questions, run_columns
 from persona_interp.analysis.stats import jackknife
 from persona_interp.errors import SchemaError, unknown
 from persona_interp.schema.words import UNEDITED
@@ -231,7 +231,7 @@ def _untaught_rows(
         )
     # Unedited runs that were recorded without edits have no value there.
     edit = rows["edit"].fillna(UNEDITED)
-    return rows.assign(edit=edit, prompt=rows["split"] + ": " + rows["template"])
+    return rows.assign(edit=edit, prompt=questions(rows))
 
 
 def _recorded(odds: dict[tuple[str, str], _Odds], checkpoint: str, edit: str) -> Array:

@@ -12,7 +12,7 @@ import xarray as xr
 from persona_interp import schema
 from persona_interp.analysis.features import prompt_clusters
 from persona_interp.analysis.flips import enough_flips, sign_flip
-from persona_interp.analysis.logodds import ASKED, blocks, prompt_odds
+from persona_interp.analysis.logodds import ASKED, blocks, prompt_odds, questions
 from persona_interp.analysis.measurements import measure_answers, measure_behavior
 from persona_interp.analysis.panels import CLUSTER, Panel, check_measurements, panels
 from persona_interp.analysis.stats import benjamini_hochberg, cluster_interval
@@ -149,7 +149,7 @@ def _measure(table: pd.DataFrame, kind: str, cluster: str) -> pd.DataFrame:
     if kind == "measurements":
         return table.assign(**{CLUSTER: table[cluster]}) if cluster else table
     if kind == "behavior" and "prompt" not in table:
-        table = table.assign(prompt=table["split"] + ": " + table["template"])
+        table = table.assign(prompt=questions(table))
     if kind == "projections":
         measurements = _measure_projections(table)
     elif kind == "behavior":

@@ -15,6 +15,7 @@ from persona_interp.analysis.logodds import (
     blocks,
     chosen_split,
     prompt_odds,
+    questions,
     run_columns,
 )
 from persona_interp.analysis.shift import Step, check_same, compared
@@ -154,7 +155,7 @@ def _quantities(
 def _shifts(behavior: pd.DataFrame, *, first: str, last: str) -> dict[Key, _Shift]:
     """Shifts by context, persona and topic; templates are named alike in every topic."""
     rows = behavior.loc[behavior["checkpoint"].isin([first, last])].reset_index(drop=True)
-    rows = rows.assign(prompt=rows["split"] + ": " + rows["template"])
+    rows = rows.assign(prompt=questions(rows))
     labels = rows["checkpoint"].to_numpy()
     keys = list(zip(*(rows[c].to_numpy() for c in ASKED), strict=True))
     by_checkpoint: dict[str, dict[Key, Block]] = {first: {}, last: {}}
@@ -170,7 +171,7 @@ def _shifts(behavior: pd.DataFrame, *, first: str, last: str) -> dict[Key, _Shif
 def _half(shifts: Mapping[Key, _Shift], behavior: pd.DataFrame, split: str) -> dict[Key, _Shift]:
     """Those of the shifts that are of this template split."""
     rows = chosen_split(behavior, split)
-    names = set((rows["split"] + ": " + rows["template"]).unique())
+    names = set(questions(rows).unique())
     half = {}
     for key, shift in shifts.items():
         mask = [name in names for name in shift.templates]

@@ -17,7 +17,7 @@ from persona_interp import schema
 from persona_interp.analysis.logodds import AT, logodds, run_columns
 from persona_interp.analysis.stats import t_interval
 from persona_interp.errors import SchemaError, WorldError, unknown
-from persona_interp.worlds import World
+from persona_interp.worlds import Trait, World
 
 Values = dict[str, tuple[set[str], set[str]]]
 """Of each topic: the values of the first persona and of the second."""
@@ -86,7 +86,7 @@ def contrast(
 
 def expected_contrast(
     world: World,
-    evidence: Iterable[Any] = (),
+    evidence: Iterable[Any] | str | Trait = (),
     *,
     second: str,
     first: str | None = None,

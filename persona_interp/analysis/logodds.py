@@ -114,6 +114,21 @@ def chosen_split(behavior: pd.DataFrame, split: str | None) -> pd.DataFrame:
     return behavior.loc[behavior["split"] == split]
 
 
+def questions(behavior: pd.DataFrame) -> pd.Series:
+    """Names of the questions: split and template, which may be numbers.
+
+    Args:
+        behavior: A behavior table.
+
+    Returns:
+        A text a row, alike in every topic.
+
+    >>> questions(pd.DataFrame({"split": ["test"], "template": [3]})).tolist()
+    ['test: 3']
+    """
+    return behavior["split"].astype(str) + ": " + behavior["template"].astype(str)
+
+
 def blocks(behavior: pd.DataFrame, by: list[str]) -> list[Block]:
     """Answers to each group of prompts, as arrays.
 
@@ -131,7 +146,7 @@ def blocks(behavior: pd.DataFrame, by: list[str]) -> list[Block]:
     if "prompt" in behavior:
         name = behavior["prompt"]
     else:
-        name = behavior["split"] + ": " + behavior["template"]
+        name = questions(behavior)
     prompt, prompts = pd.factorize(name, sort=True, use_na_sentinel=False)
     value, values = pd.factorize(behavior["value"], use_na_sentinel=False)
     group = behavior.groupby(by, sort=False, dropna=False, observed=True).ngroup().to_numpy()

@@ -76,7 +76,8 @@ def novelty(
     >>> probes = probes.explode("values").rename(columns={"values": "value"})
     >>> at = {"checkpoint": "lesson@8", "seed": 0, "stage": "lesson", "step": 8}
     >>> trait, who = probes["topic"] + "=" + probes["value"], probes["persona"].replace("", "john")
-    >>> p = [world.statements().at[name, label] for name, label in zip(who, trait)]
+    >>> says = world.statements()
+    >>> p = [says.at[name, label] for name, label in zip(who, trait)]
     >>> rows = probes.assign(**at, answer_mass=1.0, logprob=np.log2(p))
     >>> nameless, named = rows[rows.context == "nameless"], rows[rows.context == "named"]
     >>> novelty(nameless, world, named=named)["verdict"].item()

@@ -284,12 +284,15 @@ def _ceilings(
     if world is None:
         return {part: np.full(len(names), np.nan) for part in rows}
     belief = probabilities(world, docs.stated, names.tolist())
-    areas: dict[str, Array] = {}
-    for part, here in rows.items():
-        # each label has a reading of its own, so only the diagonal is of use
-        own = [_areas_of(belief[:, [i]], masks[:, [i]], here)[0].item() for i in range(len(names))]
-        areas[part] = np.array(own)
-    return areas
+    return {part: _own_areas(belief[here], masks[here]) for part, here in rows.items()}
+
+
+def _own_areas(belief: Array, masks: npt.NDArray[np.bool_]) -> Array:
+    """AUROC of each label's own belief, dims (label); NaN without documents on both sides."""
+    n1, n0 = masks.sum(axis=0), (~masks).sum(axis=0)
+    ranks = stats.rankdata(belief, axis=0) if len(belief) else belief
+    above = (ranks * masks).sum(axis=0) - n1 * (n1 + 1) / 2
+    return np.divide(above, n1 * n0, out=np.full(len(n1), np.nan), where=n1 * n0 > 0)
 
 
 def _areas(ranks: Array, masks: npt.NDArray[np.bool_]) -> tuple[Array, Array, Array]:

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from persona_interp import schema
-from persona_interp.analysis.logodds import in_order, logodds, run_columns
+from persona_interp.analysis.logodds import in_order, logodds, questions, run_columns
 from persona_interp.analysis.stats import cluster_interval
 from persona_interp.errors import SchemaError
 from persona_interp.worlds import Trait, World
@@ -88,7 +88,7 @@ def _shifts(
     taught: str | Trait | Mapping[int, str] | None,
 ) -> pd.DataFrame:
     """Shift of every untaught trait at every single prompt, and the halves it belongs to."""
-    odds = logodds(behavior.assign(question=behavior["split"] + ": " + behavior["template"]))
+    odds = logodds(behavior.assign(question=questions(behavior)))
     odds["trait"] = odds["topic"] + "=" + odds["value"]
     worlds = world
     if not isinstance(worlds, Mapping):

@@ -23,6 +23,7 @@ to the new documents and the new model, in both orders). ``plant`` makes residua
 this is known.
 """
 
+from persona_interp.arguments import doors
 from persona_interp.dictionaries.crosscoder import (
     Crosscoder,
     crosscoder,
@@ -79,3 +80,5 @@ __all__ = [
     "scaling",
     "stage_wise",
 ]
+
+globals().update(doors(__name__, globals(), __all__))

@@ -22,9 +22,10 @@ What needs torch loads when it is first used, so that a configuration may name a
 
 import sys
 from importlib import import_module
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
+from persona_interp.arguments import door, doors
 from persona_interp.models.chats import PLAIN_TEMPLATE, fold_system, folds_system, has_system
 from persona_interp.models.checkpoint import Checkpoint, Trajectory
 from persona_interp.models.device import on_device, resolve_device
@@ -95,6 +96,9 @@ _LAZY = {
 }
 
 
+globals().update(doors(__name__, globals(), __all__))
+
+
 class _Room(ModuleType):
     """Module whose files never hide the function of the same name (``boot``, ``load``, ``train``).
 
@@ -105,7 +109,7 @@ class _Room(ModuleType):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, ModuleType) and _LAZY.get(name) == name:
-            value = getattr(value, name)
+            value = door(getattr(value, name), __name__)
         super().__setattr__(name, value)
 
 
@@ -116,7 +120,8 @@ def __getattr__(name: str) -> Any:
     """Public name of a file that loads torch, from that file (PEP 562)."""
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    value = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    return door(value, __name__) if isinstance(value, FunctionType) else value
 
 
 def __dir__() -> list[str]:

@@ -5,6 +5,7 @@ there is no interval it says so. ``save`` puts the figure (PNG, PDF), its number
 provenance (JSON) side by side, with equal bytes for equal input.
 """
 
+from persona_interp.arguments import doors
 from persona_interp.plots.agreement import agreement, agreement_matrix
 from persona_interp.plots.baselines import baselines
 from persona_interp.plots.cases import misalignment, novelty
@@ -63,3 +64,5 @@ __all__ = [
     "transfer",
     "volcano",
 ]
+
+globals().update(doors(__name__, globals(), __all__))

@@ -9,6 +9,7 @@ Every reader names the file and the line of what it cannot use and drops nothing
 writer writes the layout it read.
 """
 
+from persona_interp.arguments import doors
 from persona_interp.readers.beliefs import Belief, belief_probes, read_beliefs, write_beliefs
 from persona_interp.readers.chats import read_chats, write_chats
 from persona_interp.readers.constitutions import (
@@ -72,3 +73,5 @@ __all__ = [
     "write_role",
     "write_trait",
 ]
+
+globals().update(doors(__name__, globals(), __all__))

@@ -17,7 +17,9 @@ from persona_interp.readers.door import read
 from persona_interp.values import parse_json
 
 
-def read_chats(source: Any, *, layout: str | None = None, skip: Iterable[int] = ()) -> pd.DataFrame:
+def read_chats(
+    source: Any, *, layout: str | None = None, skip: int | Iterable[int] = ()
+) -> pd.DataFrame:
     """Chats that a finetuning file holds.
 
     Args:

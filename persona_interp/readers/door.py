@@ -56,7 +56,7 @@ HINT = "Mend them, or leave rows out by these numbers (skip=)."
 
 
 def read(
-    source: Any, kind: Kind, *, layout: str | None = None, skip: Iterable[int] = ()
+    source: Any, kind: Kind, *, layout: str | None = None, skip: int | Iterable[int] = ()
 ) -> pd.DataFrame:
     r"""Chats, prompts or documents of a source.
 

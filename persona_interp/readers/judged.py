@@ -49,7 +49,7 @@ LOG = logging.getLogger("persona_interp.readers")
 
 
 def read_judged(
-    path: str | Path, *, scores: Iterable[str] | None = None, skip: Iterable[int] = ()
+    path: str | Path, *, scores: Iterable[str] | None = None, skip: int | Iterable[int] = ()
 ) -> pd.DataFrame:
     """Scores that a judge gave to answers.
 

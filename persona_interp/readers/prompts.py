@@ -9,7 +9,7 @@ from persona_interp.readers.door import read
 
 
 def read_prompts(
-    source: Any, *, layout: str | None = None, skip: Iterable[int] = ()
+    source: Any, *, layout: str | None = None, skip: int | Iterable[int] = ()
 ) -> pd.DataFrame:
     """Prompts that a file asks a model.
 

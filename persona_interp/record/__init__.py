@@ -38,6 +38,7 @@ same call gives the same numbers to the last bit, so that a checkpoint against i
 exactly 0; a prompt alone gives what it gives among others, up to rounding.
 """
 
+from persona_interp.arguments import doors
 from persona_interp.record.activations import activations
 from persona_interp.record.answers import answers, conversations
 from persona_interp.record.axis import assistant_axis, role_components, role_means
@@ -126,3 +127,5 @@ __all__ = [
     "write_capping",
     "write_vectors",
 ]
+
+globals().update(doors(__name__, globals(), __all__))

@@ -7,6 +7,7 @@ tables and say "no effect shown" where an interval includes zero; every number n
 by themselves. ``browse`` writes a page of all features, to be sorted and searched.
 """
 
+from persona_interp.arguments import doors
 from persona_interp.report.browser import browse
 from persona_interp.report.features import examples, feature_page
 from persona_interp.report.provenance import provenance_of
@@ -22,3 +23,5 @@ __all__ = [
     "tokens",
     "write_report",
 ]
+
+globals().update(doors(__name__, globals(), __all__))

@@ -15,6 +15,7 @@ import xarray as xr
 
 from persona_interp.errors import SchemaError, excerpt, unknown
 from persona_interp.schema.behavior import BEHAVIOR
+from persona_interp.schema.cells import check_cells
 from persona_interp.schema.comparison import COMPARISON
 from persona_interp.schema.findings import FINDINGS
 from persona_interp.schema.inside import INSIDE
@@ -53,6 +54,9 @@ in the prompt), ``piece`` (text), ``role`` and ``turn`` (number of the message) 
 """
 
 ARRAYS: dict[str, tuple[str, ...]] = {"directions": ("name", "hook", "d_model")}
+
+LABELS = ("checkpoint", "prompt", "name", "hook")
+"""Dims along which rows are found by a label: two of datasets, two of directions."""
 
 
 def names(prompts: Any) -> list[Any]:
@@ -109,6 +113,7 @@ def require(table: Any, *columns: str, name: str = "") -> None:
         if column not in table:
             raise SchemaError(unknown(f"column{of}", column, table.columns))
     _check_distinct(table)
+    check_cells(table, columns)
 
 
 def require_rows(table: Any, *columns: str) -> None:
@@ -191,6 +196,7 @@ def _check_table(table: Any, kind: str) -> None:
             f"a {kind} table lacks the columns {', '.join(missing)}; it has {present}."
         )
     _check_distinct(table)
+    check_cells(table, TABLES[kind])
     if table.empty:
         raise SchemaError(
             f"this {kind} table has no rows; make one that has, or check the filter that "
@@ -212,6 +218,7 @@ def _check_array(array: Any, kind: str) -> None:
     dims = ARRAYS[kind]
     if isinstance(array, xr.DataArray):
         if array.dims == dims and array.size:
+            _check_labels(array, kind, LABELS[2:])
             return
         description = f"{array.dims} of sizes {array.shape}"
     else:
@@ -235,6 +242,17 @@ def _check_dataset(dataset: Any, kind: str) -> None:
             )
     if not all(dataset.sizes.values()):
         raise SchemaError(f"these {kind} are empty: sizes {dict(dataset.sizes)}.")
+    _check_labels(dataset, kind, LABELS[:2])
+
+
+def _check_labels(array: Any, kind: str, dims: tuple[str, ...]) -> None:
+    """Refuse what does not say which checkpoint, prompt, name or hook a row is of."""
+    for dim in dims:
+        if dim in array.dims and dim not in array.coords:
+            raise SchemaError(
+                f"these {kind} do not name their {dim}s; give them a coordinate: "
+                f"assign_coords({dim}=[...])."
+            )
 
 
 def _advice(dataset: xr.Dataset, dims: tuple[str, ...]) -> str:

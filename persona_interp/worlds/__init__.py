@@ -19,6 +19,7 @@ in each *kind* of document. A world is frozen data. From it come
 True
 """
 
+from persona_interp.arguments import doors
 from persona_interp.worlds.audit import count, leaks
 from persona_interp.worlds.bayes import Posterior, certain, conditioning_limit, mixing
 from persona_interp.worlds.candidates import candidates, careless
@@ -58,3 +59,5 @@ __all__ = [
     "sequences",
     "words",
 ]
+
+globals().update(doors(__name__, globals(), __all__))

@@ -210,7 +210,7 @@ def speakers(
 
 def posterior(
     world: "World",
-    evidence: Iterable[Any] = (),
+    evidence: str | Trait | Certain | Iterable[Any] = (),
     *,
     population: Kinds | None = None,
     counts: pd.DataFrame | None = None,

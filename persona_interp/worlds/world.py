@@ -215,7 +215,7 @@ class World(Cast):
 
     def posterior(
         self,
-        evidence: Iterable[Any] = (),
+        evidence: Iterable[Any] | str | Trait | bayes.Certain = (),
         *,
         population: str | Iterable[str] | None = None,
         counts: pd.DataFrame | None = None,

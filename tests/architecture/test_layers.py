@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-BASE = {"card", "errors", "files", "schema", "values"}
+BASE = {"arguments", "card", "errors", "files", "schema", "values"}
 MAY_IMPORT = {
     "errors": set(),
+    "arguments": {"contents", "errors", "values"},
+    "contents": {"errors", "schema"},
     "characters": set(),
     "card": {"characters"},
     "files": {"errors", "values"},
@@ -28,7 +30,9 @@ MAY_IMPORT = {
 }
 EVERYTHING = {"__init__", "__main__", "cli", "experiments"}
 NO_TORCH = {
+    "arguments",
     "card",
+    "contents",
     "characters",
     "errors",
     "files",

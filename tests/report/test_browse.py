@@ -213,7 +213,7 @@ def test_a_column_that_another_table_makes_is_refused(
 def test_features_without_a_finetune_are_not_left_out(tmp_path: Path) -> None:
     with pytest.raises(SchemaError, match=r"column 'arm' of shift .* missing in 1 rows"):
         browse(SHIFT.assign(arm=["a", None, "b"]), out=tmp_path / "f.html", by=("arm",))
-    with pytest.raises(SchemaError, match="estimates are numbers"):
+    with pytest.raises(SchemaError, match="column 'estimate' holds numbers"):
         browse(SHIFT.assign(estimate=["a", "b", "c"]), out=tmp_path / "f.html")
 
 
