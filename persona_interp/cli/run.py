@@ -24,7 +24,14 @@ def run_experiment(
             autocompletion=wing_names,
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Run folder; a run that was killed resumes there.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Run folder; a run that was killed resumes there.",
+            parser=read_path,
+            metavar="PATH",
+        ),
+    ],
     preset: Annotated[
         str,
         typer.Option(
@@ -32,14 +39,23 @@ def run_experiment(
         ),
     ] = "quick",
     world: Annotated[
-        Path | None, typer.Option(help="World file, YAML or JSON; the preset's world by default.")
+        Path | None,
+        typer.Option(
+            help="World file, YAML or JSON; the preset's world by default.",
+            parser=read_path,
+            metavar="PATH",
+        ),
     ] = None,
     model: Annotated[
         str | None, typer.Option(help="Start: tiny, a model folder, a .gguf file or a hub id.")
     ] = None,
     traits: Annotated[
         Path | None,
-        typer.Option(help="Folder of trait files: 'transfer' is then that between its traits."),
+        typer.Option(
+            help="Folder of trait files: 'transfer' is then that between its traits.",
+            parser=read_path,
+            metavar="PATH",
+        ),
     ] = None,
     trait: Annotated[
         list[str] | None,
