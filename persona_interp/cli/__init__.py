@@ -5,6 +5,7 @@ so that ``--help`` answers at once.
 """
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -38,8 +39,11 @@ VERBS = (run_experiment, compare, report, browse, status, verify, show, doctor)
 app.registered_commands.sort(key=lambda command: [*VERBS, None].index(command.callback))
 
 
-class _Stopped(BaseException):
-    """Ctrl-C, or a request to end; no library takes it for an error of its own."""
+SENTENCE = "stopped; a run goes on with the same command."
+
+
+class _Interrupted(BaseException):
+    """Ctrl-C; no library takes it for an error of its own."""
 
 
 def main() -> None:
@@ -51,36 +55,39 @@ def main() -> None:
     try:
         with _stoppable():
             _run()
-    except _Stopped as stopped:
-        (number,) = stopped.args
-        typer.echo(
-            f"\nstopped ({signal.Signals(number).name}); a run goes on with the same command.",
-            err=True,
-        )
-        sys.exit(128 + number)
+    except _Interrupted:
+        typer.echo(f"\n{SENTENCE}", err=True)
+        sys.exit(128 + signal.SIGINT)
 
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM end this block, and the second the process."""
-
-    def stop(number: int, frame: object) -> None:
-        del frame
-        for one in before:
-            signal.signal(one, signal.SIG_DFL)
-        raise _Stopped(number)
-
-    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    """Let a signal end this block in order (the first SIGINT), or the process at once (others)."""
     if threading.current_thread() is not threading.main_thread():
         yield  # signals are not for other threads to take
         return
-    for one in before:
-        signal.signal(one, stop)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, _interrupt)
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    del frame
+    signal.signal(number, signal.SIG_DFL)
+    raise _Interrupted
+
+
+def _terminate(number: int, frame: object) -> None:
+    # at once, because whoever asks may not wait, and an error raised in the middle of a library
+    # in C++ may abort it; a run folder survives that as it does a kill
+    del frame
+    os.write(2, f"\n{SENTENCE}\n".encode())
+    os._exit(128 + number)
 
 
 def _run() -> None:

@@ -25,16 +25,14 @@ def compare(
         Path,
         typer.Option(
             help="Prompts: one a line, rows or a trait, see docs/bring_your_own.md.",
-            parser=read_path,
-            metavar="PATH",
+            **PATH,
         ),
     ],
     out: Annotated[
         Path,
         typer.Option(
             help="Run folder; a comparison that was killed resumes there.",
-            parser=read_path,
-            metavar="PATH",
+            **PATH,
         ),
     ],
     skip: Annotated[
@@ -57,8 +55,7 @@ def compare(
         typer.Option(
             help="Requests that have to do with no trait, by default sixteen of everyday life; "
             "the --prompts file where that is neutral already.",
-            parser=read_path,
-            metavar="PATH",
+            **PATH,
         ),
     ] = None,
     primary: Annotated[
@@ -75,8 +72,7 @@ def compare(
         Path | None,
         typer.Option(
             help="File with a chat template (Jinja) for all models, in place of their own.",
-            parser=read_path,
-            metavar="PATH",
+            **PATH,
         ),
     ] = None,
     tokenizer: Annotated[

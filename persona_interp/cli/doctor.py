@@ -29,8 +29,7 @@ def doctor(
         Path | None,
         typer.Option(
             help="Chats or texts to measure on; built-in text by default.",
-            parser=read_path,
-            metavar="PATH",
+            **PATH,
         ),
     ] = None,
     hook: Annotated[

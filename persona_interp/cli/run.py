@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from persona_interp.cli.app import Batch, Device, Workers, app
+from persona_interp.cli.app import PATH, Batch, Device, Workers, app
 from persona_interp.cli.folder import report
 from persona_interp.errors import StoreError
 from persona_interp.experiments.wings import wing_names
@@ -28,8 +28,7 @@ def run_experiment(
         Path,
         typer.Option(
             help="Run folder; a run that was killed resumes there.",
-            parser=read_path,
-            metavar="PATH",
+            **PATH,
         ),
     ],
     preset: Annotated[
@@ -42,8 +41,7 @@ def run_experiment(
         Path | None,
         typer.Option(
             help="World file, YAML or JSON; the preset's world by default.",
-            parser=read_path,
-            metavar="PATH",
+            **PATH,
         ),
     ] = None,
     model: Annotated[
@@ -53,8 +51,7 @@ def run_experiment(
         Path | None,
         typer.Option(
             help="Folder of trait files: 'transfer' is then that between its traits.",
-            parser=read_path,
-            metavar="PATH",
+            **PATH,
         ),
     ] = None,
     trait: Annotated[

@@ -73,7 +73,6 @@ def merge(folder: Path, base: Checkpoint) -> Path:
             changes nothing, or the merged model computes something else than the unmerged.
     """
     config = _check_kind(folder)
-    _warn_of_other_base(folder, base)
     own = [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
     files = [
         folder / ADAPTER_CONFIG,
@@ -123,7 +122,9 @@ def merge(folder: Path, base: Checkpoint) -> Path:
             reloaded = load(saved, attention="eager", device=CPU).model
             _check_same(_logits(reloaded, ids), unmerged, folder)
 
-    return make_once(cache() / "adapted" / short_hash(key), key, make)
+    place = make_once(cache() / "adapted" / short_hash(key), key, make)
+    _warn_of_other_base(folder, base)
+    return place
 
 
 def merge_trained(model: Any) -> Any:

@@ -78,10 +78,9 @@ def _check_rotations(file: Path, config: Mapping[str, Any]) -> None:
     inner = [place for place in places if isinstance(place, Mapping)]
     for place in inner:
         for key, value in place.items():
-            _state(stated, OLDER.get(key, key), value, file=file)
-            name = BY_ATTENTION.get(key)
-            if name and isinstance(value, Mapping):
-                _state(stated, name, value.get("rope_theta"), file=file)
+            _state(stated, OLDER.get(str(key), str(key)), value, file=file)
+            if key in BY_ATTENTION and isinstance(value, Mapping):
+                _state(stated, BY_ATTENTION[key], value.get("rope_theta"), file=file)
     for key in stated.keys() & config.keys():
         _state(stated, key, config[key], file=file)
 
