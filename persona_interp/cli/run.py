@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from persona_interp.cli.app import Batch, Device, Workers, app
+from persona_interp.cli.app import PATH, Batch, Device, Workers, app
 from persona_interp.cli.folder import report
 from persona_interp.errors import StoreError
 from persona_interp.experiments.wings import wing_names
@@ -24,7 +24,13 @@ def run_experiment(
             autocompletion=wing_names,
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Run folder; a run that was killed resumes there.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Run folder; a run that was killed resumes there.",
+            **PATH,
+        ),
+    ],
     preset: Annotated[
         str,
         typer.Option(
@@ -32,7 +38,11 @@ def run_experiment(
         ),
     ] = "quick",
     world: Annotated[
-        Path | None, typer.Option(help="World file, YAML or JSON; the preset's world by default.")
+        Path | None,
+        typer.Option(
+            help="World file, YAML or JSON; the preset's world by default.",
+            **PATH,
+        ),
     ] = None,
     model: Annotated[
         str | None, typer.Option(help="Start: tiny, a model folder, a .gguf file or a hub id.")
@@ -40,7 +50,8 @@ def run_experiment(
     traits: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of trait files: 'transfer' and 'dictionaries' are then of its traits."
+            help="Folder of trait files: 'transfer' and 'dictionaries' are then of its traits.",
+            **PATH,
         ),
     ] = None,
     trait: Annotated[

@@ -15,17 +15,25 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from persona_interp.errors import LONGEST, ModelError, excerpt, unknown
-from persona_interp.models.adapter_files import read_config
+from persona_interp.models.adapter_files import (
+    check_ranks,
+    is_adapter,
+    named_base,
+    read_config,
+)
 from persona_interp.models.cache import cache, hash_files, make_once, short_hash
 from persona_interp.models.checkpoint import Checkpoint
+from persona_interp.models.computation import check_finite
 from persona_interp.models.device import CPU
 from persona_interp.models.folder import ADAPTER_CONFIG, TOKENIZER_FILES
+from persona_interp.models.growth import check_drawn, check_numbers, grow
 from persona_interp.models.guard import guard
 from persona_interp.models.load import (
-    check_finite,
+    LoadedModel,
+    check_rows,
     hash_weights,
     load,
     load_tokenizer,
@@ -35,7 +43,13 @@ from persona_interp.models.load import (
 from persona_interp.models.parity import TOLERANCE, distance
 from persona_interp.models.save import save_model
 from persona_interp.models.vocabulary import hash_tokenizer
-from persona_interp.models.weight_files import ADAPTER_WEIGHTS, check_floats, read_header
+from persona_interp.models.weight_files import (
+    ADAPTER_WEIGHTS,
+    check_floats,
+    hash_weight_files,
+    read_header,
+    weight_files,
+)
 
 PROBE_SHAPE = (2, 16)  # rows and tokens of the random input that compares merged and unmerged
 LEAST_CHANGE = 1e-6
@@ -89,9 +103,12 @@ def merge(folder: Path, base: Checkpoint) -> Path:
             ids = _probe(plain, len(tokenizer))
             with guard(f"the adapter {folder} does not fit its base"):
                 weights = load_file(folder / ADAPTER_WEIGHTS)
-                _grow(plain, weights)
+                check_numbers(folder, weights)
+                grow(plain, weights)
+                check_rows(LoadedModel(plain, tokenizer), folder)
                 before = _copy(plain)
                 model = _wrap(plain, folder, config)
+                check_drawn(model, folder)
                 _check_base(model, before, folder, config, weights)
                 unmerged = _logits(model, ids)
             whole = _unwrap(model, folder)
@@ -109,7 +126,9 @@ def merge(folder: Path, base: Checkpoint) -> Path:
             reloaded = load(saved, attention="eager", device=CPU).model
             _check_same(_logits(reloaded, ids), unmerged, folder)
 
-    return make_once(cache() / "adapted" / short_hash(key), key, make)
+    place = make_once(cache() / "adapted" / short_hash(key), key, make)
+    _warn_of_other_base(folder, base)
+    return place
 
 
 def merge_trained(model: Any) -> Any:
@@ -241,8 +260,24 @@ def _check_kind(folder: Path) -> dict[str, Any]:
             f"{folder} lacks {ADAPTER_WEIGHTS}; save the adapter as safetensors (PEFT's "
             "save_pretrained does), pickled adapter_model.bin files are not opened."
         )
-    check_floats(folder, read_header(folder / ADAPTER_WEIGHTS))
+    header = read_header(folder / ADAPTER_WEIGHTS)
+    check_floats(folder, header)
+    if kind == "LORA":
+        check_ranks(folder, config, header)
     return config
+
+
+def _warn_of_other_base(folder: Path, base: Checkpoint) -> None:
+    """Say that an adapter names another base than it is given, where that is here to be seen."""
+    named = named_base(folder)
+    if named is None or is_adapter(named) or named.resolve() == base.path.resolve():
+        return
+    if weight_files(named) and hash_weight_files(named) != hash_weights(base):
+        warnings.warn(
+            f"the adapter {folder} names the base {named}, whose weights are others than those of "
+            f"the base that is given, {base.path}; it is merged into the one that is given.",
+            stacklevel=3,
+        )
 
 
 def _wrap(plain: Any, folder: Path, config: dict[str, Any]) -> Any:
@@ -299,26 +334,6 @@ def _check_same(merged_logits: Tensor, unmerged: Tensor, folder: Path) -> None:
             f"the adapter {folder} cannot be merged faithfully: logits of the merged and the "
             f"unmerged model differ by {gap:.1e} of their norm (at most {TOLERANCE:.0e} expected)."
         )
-
-
-def _grow(plain: Any, weights: Mapping[str, Tensor]) -> None:
-    """Give the base the adapter's embedding rows, and an untied head where it touches one."""
-    embedding, head = plain.get_input_embeddings(), plain.get_output_embeddings()
-    names = {id(module): name.rpartition(".")[2] for name, module in plain.named_modules()}
-    ends = [names[id(module)] for module in (embedding, head) if module is not None]
-    touched = [key for key in weights if any(f".{end}." in key for end in ends)]
-    # a whole matrix has a row a token; of a low-rank one, only embedding_A (rank, token) has them
-    sizes = set()
-    for key in touched:
-        if key.endswith(".weight") and "lora_" not in key:
-            sizes.add(weights[key].shape[0])
-        if "lora_embedding_A" in key:
-            sizes.add(weights[key].shape[1])
-    if sizes and max(sizes) != embedding.weight.shape[0]:
-        plain.resize_token_embeddings(max(sizes), mean_resizing=False)
-        head = plain.get_output_embeddings()
-    if touched and head is not None and head.weight is plain.get_input_embeddings().weight:
-        head.weight = nn.Parameter(head.weight.detach().clone())
 
 
 def _why_idle(folder: Path, config: dict[str, Any]) -> str:

@@ -16,10 +16,11 @@ from transformers.modeling_gguf_pytorch_utils import (
 
 from persona_interp.errors import ModelError, excerpt
 from persona_interp.models.cache import cache, hash_file, make_once
+from persona_interp.models.computation import check_finite
 from persona_interp.models.configuration import check_size
 from persona_interp.models.gguf_header import GgufHeader, read_gguf_header
 from persona_interp.models.guard import guard
-from persona_interp.models.load import check_complete, check_finite, quiet
+from persona_interp.models.load import check_complete, quiet
 from persona_interp.models.save import save_model
 
 COUNTED = re.compile(r"\.expert_count$")

@@ -17,7 +17,16 @@ from persona_interp.schema.words import CellState, FileStatus
 from persona_interp.store.cell import Cell, differences, lineage, plain
 from persona_interp.store.claims import hold_claim, is_claimed
 from persona_interp.store.configuration import configuration_bytes, read_configuration
-from persona_interp.store.layout import CELLS, ENTRY, LOG, MANIFEST, PLAN, RUN, is_run
+from persona_interp.store.layout import (
+    CELLS,
+    ENTRY,
+    LOG,
+    MANIFEST,
+    PLAN,
+    RUN,
+    check_outside,
+    is_run,
+)
 from persona_interp.store.log import append_line
 from persona_interp.store.manifest import append, listing, lock
 from persona_interp.store.plan import cells_of, finished_cells, is_plan, rows_of
@@ -64,6 +73,7 @@ class Store:
                     f"{self.root} is not empty and has no manifest.jsonl, so it is not a run "
                     "folder and nothing was written into it. Choose a new or empty folder."
                 )
+            check_outside(self.root)
             self.root.mkdir(parents=True, exist_ok=True)
             self._manifest.touch()  # first of all: a run folder is recognized by it
             fsync(self.root)
