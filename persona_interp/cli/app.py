@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persona_interp.characters import visible
-
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -116,4 +114,6 @@ def printable(value: Any) -> Any:
     Returns:
         The text, or whatever else it was.
     """
+    from persona_interp.characters import visible  # loads numpy
+
     return visible(value, limit=len(value)) if isinstance(value, str) else value

@@ -18,12 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from persona_interp.errors import LONGEST, ModelError, excerpt, unknown
-from persona_interp.models.adapter_files import (
-    check_ranks,
-    is_adapter,
-    named_base,
-    read_config,
-)
+from persona_interp.models.adapter_files import check_ranks, is_adapter, named_base, read_config
 from persona_interp.models.cache import cache, hash_files, make_once, short_hash
 from persona_interp.models.checkpoint import Checkpoint
 from persona_interp.models.computation import check_finite

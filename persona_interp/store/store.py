@@ -93,12 +93,10 @@ class Store:
             StoreError: There is no run here.
         """
         if not is_run(Path(root)):
-            has_lost_it = (Path(root) / PLAN).is_file() or (Path(root) / CELLS).is_dir()
-            fix = "Run the experiment again with this --out: it lists whole cells again."
-            raise StoreError(
-                f"{root} is not a run folder: it has no {MANIFEST}. "
-                + (fix if has_lost_it else "Give the folder a run was --out to.")
-            )
+            fix = "Give the folder a run was --out to."
+            if (Path(root) / PLAN).is_file() or (Path(root) / CELLS).is_dir():
+                fix = "Run the experiment again with this --out: it lists whole cells again."
+            raise StoreError(f"{root} is not a run folder: it has no {MANIFEST}. {fix}")
         return cls(root)
 
     # -- what is there

@@ -154,8 +154,8 @@ def before(groups: pd.DataFrame, directions: pd.DataFrame) -> list[str]:
     for row in rows(best):
         beside = only(directions, trait=row.trait, seed=row.seed).set_index("moment")["auroc"]
         texts.append(
-            f"{row.trait} (seed {row.seed}): the feature chosen after the finetune tells answers to other "
-            f"questions that show the trait from the opposite ones with AUROC "
+            f"{row.trait} (seed {row.seed}): the feature chosen after the finetune tells answers "
+            f"to other questions that show the trait from the opposite ones with AUROC "
             f"{row.auroc_before:.2f}{findings.interval(row.lo_before, row.hi_before)} before and "
             f"{row.auroc_after:.2f}{findings.interval(row.lo_after, row.hi_after)} after it (mean "
             f"difference {beside[BEFORE]:.2f}, {beside[AFTER]:.2f}); it is {row.status}."
