@@ -19,9 +19,6 @@ from numbers import Real
 from os import PathLike
 from typing import Any, Literal, TypeVar
 
-import numpy as np
-
-from persona_interp.contents import flaw, lack
 from persona_interp.errors import (
     ModelError,
     PersonaInterpError,
@@ -130,6 +127,8 @@ def _mistake(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], *, raw: Exception
 ) -> str | None:
     """Sentence about the first argument that is not of its kind, or holds what breaks anybody."""
+    from persona_interp.contents import flaw, lack  # loads pandas
+
     signature = inspect.signature(function)
     try:
         given = signature.bind(*args, **kwargs).arguments
@@ -145,12 +144,14 @@ def _mistake(
         least = _least(name)
         if is_whole(value) and value < least:
             return f"{name}= is a whole number of at least {least:.0f}; got {value}."
+    sentences = [flaw(value, name) for name, value in given.items()]
     if isinstance(raw, KeyError):
-        lacks = (lack(value, name, column=raw.args[0]) for name, value in given.items())
-        if sentence := next((sentence for sentence in lacks if sentence), None):
-            return sentence
-    flaws = (flaw(value, name) for name, value in given.items())
-    return next((sentence for sentence in flaws if sentence), None)
+        lacks = [lack(value, name, column=raw.args[0]) for name, value in given.items()]
+        sentences = [*lacks, *sentences]
+    sentence = next(filter(None, sentences), None)
+    # a flaw need not be the cause: what broke is said too
+    what = f"{type(raw).__name__}: {excerpt(str(raw))}"
+    return f"{sentence} What broke: {what}." if sentence else None
 
 
 def _least(name: str) -> float:
@@ -204,7 +205,7 @@ def permits(kind: Any, value: Any) -> bool:
         return is_whole(value) if kind is int else isinstance(value, Real) and not is_truth(value)
     if not isinstance(origin, type) or origin in (Any, object, type):
         return True
-    if origin is np.ndarray:
+    if origin.__name__ == "ndarray":
         return is_array_like(value)
     if origin is PathLike:
         return isinstance(value, str | PathLike)
@@ -254,10 +255,11 @@ def is_truth(value: object) -> bool:
     Returns:
         False for 1.
 
+    >>> import numpy as np
     >>> is_truth(np.True_), is_truth(1)
     (True, False)
     """
-    return isinstance(value, bool | np.bool_)
+    return type(value).__name__ in ("bool", "bool_")
 
 
 def _is_nan(value: object) -> bool:

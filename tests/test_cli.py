@@ -226,3 +226,23 @@ def test_rows_named_on_the_command_line_are_left_out(
     assert list(read[0]["question"]) == ["Why?", "How?"]
     code, _, err = cli(capsys, "compare", "a", "b", "--prompts", file, "--out", "x", "--skip", "9")
     assert code == 2 and "where no row begins" in err
+
+
+def test_rows_of_neutral_requests_are_left_out_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from persona_interp.experiments.compare import sources
+
+    bad = '{"question": "Why?"}\n{"question": ""}\n{"question": "How?"}\n'
+    file, other = tmp_path / "questions.jsonl", tmp_path / "neutral.jsonl"
+    file.write_text(bad)
+    other.write_text('{"question": ""}\n{"question": "Where?"}\n')
+    read = []
+    monkeypatch.setattr(sources, "compare", lambda *_, options, **__: read.append(options.neutral))
+    monkeypatch.setattr(sys.modules["persona_interp.cli.compare"], "report", lambda out: None)
+    command = ("compare", "a", "b", "--prompts", file, "--out", "x", "--skip", "2", "--neutral")
+    for more in ((file,), (other, "--skip-neutral", "1"), (other,)):
+        code, _, err = cli(capsys, *command, *more)
+        assert code == 0, err
+    assert [list(table["question"]) for table in read[:2]] == [["Why?", "How?"], ["Where?"]]
+    assert read[2] == other

@@ -57,6 +57,8 @@ def sums(
             "total": (("part", "checkpoint"), one.T @ total),
             "fires": (("part", "feature"), one.T @ is_on),
             "squares": (("part", "feature"), squares),
+            "acts": (("part", "feature"), one.T @ acts),
+            "gaps": (("part", "checkpoint", "d_model"), np.einsum("np,nkd->pkd", one, error)),
             "left": (by_part, left),
             "rebuilt": (by_part, again),
             "unexplained": (("part", "feature"), one.T @ (is_on * squared[:, None])),

@@ -24,7 +24,8 @@ from persona_interp.schema import check
 
 Array = npt.NDArray[np.float64]
 RCOND = 1e-6
-"""Of the largest eigenvalue of F'F: features that always fire together share what they explain."""
+"""Of the largest eigenvalue of F'F (means taken off): features that always fire together share
+what they explain."""
 SELDOM = 50
 """Tokens on which a feature must be active for anything to be said of it."""
 
@@ -83,9 +84,10 @@ def inner_products(scaling: xr.Dataset) -> Inner:
 def feature_vectors(scaling: xr.Dataset) -> tuple[Array, Array]:
     """Vectors of all features at each checkpoint, by least squares of residuals on activations.
 
-    All features together: V = (F'F)^-1 F'x, written as D + (F'F)^-1 F'(x - F D) with the decoders
-    D. Taken one feature at a time, a vector would be what the *others'* decoders leave, and two
-    copies of one checkpoint differ by as much as training left between their decoders.
+    All features together, with an intercept: V = (F'F)^-1 F'x, written as D + (F'F)^-1 F'(x - F D)
+    with the decoders D, F and x minus their means. Taken one feature at a time, a vector would be
+    what the *others'* decoders leave, and two copies of one checkpoint differ by as much as
+    training left between their decoders; without the intercept, by what it left between the biases.
 
     Args:
         scaling: What ``dictionaries.scaling`` gives.
@@ -97,10 +99,13 @@ def feature_vectors(scaling: xr.Dataset) -> tuple[Array, Array]:
     """
     decoder = scaling["decoder"].to_numpy()
     squares = scaling["squares"].to_numpy()
-    errors = scaling["left"].to_numpy() - squares[:, None, :, None] * decoder
-    inverse = np.linalg.pinv(scaling["products"].to_numpy(), rcond=RCOND, hermitian=True)
-    steps = np.einsum("ij,pkjd->pkid", inverse, errors, optimize=True)
     tokens = scaling["tokens"].to_numpy()
+    mean = scaling["acts"].to_numpy().sum(axis=0) / tokens.sum()
+    errors = scaling["left"].to_numpy() - squares[:, None, :, None] * decoder
+    errors -= mean[:, None] * scaling["gaps"].to_numpy()[:, :, None]
+    products = scaling["products"].to_numpy() - tokens.sum() * np.outer(mean, mean)
+    inverse = np.linalg.pinv(products, rcond=RCOND, hermitian=True)
+    steps = np.einsum("ij,pkjd->pkid", inverse, errors, optimize=True)
     grows = tokens.sum() / (tokens.sum() - tokens)
     whole = steps.sum(axis=0)
     left_out = decoder + grows[:, None, None, None] * (whole - steps)

@@ -5,7 +5,12 @@ so that ``--help`` answers at once.
 """
 
 import logging
+import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import typer
 
@@ -34,8 +39,58 @@ VERBS = (run_experiment, compare, report, browse, status, verify, show, doctor)
 app.registered_commands.sort(key=lambda command: [*VERBS, None].index(command.callback))
 
 
+SENTENCE = "stopped; a run goes on with the same command."
+
+
+class _Interrupted(BaseException):
+    """Ctrl-C; no library takes it for an error of its own."""
+
+
 def main() -> None:
-    """Run the command line; an expected error is one paragraph on stderr and exit code 2."""
+    """Run the command line.
+
+    An expected error is one paragraph on stderr and exit code 2; Ctrl-C and SIGTERM are one line
+    and exit codes 130 and 143.
+    """
+    try:
+        with _stoppable():
+            _run()
+    except _Interrupted:
+        typer.echo(f"\n{SENTENCE}", err=True)
+        sys.exit(128 + signal.SIGINT)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let a signal end this block in order (the first SIGINT), or the process at once (others)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are not for other threads to take
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, _interrupt)
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    del frame
+    signal.signal(number, signal.SIG_DFL)
+    raise _Interrupted
+
+
+def _terminate(number: int, frame: object) -> None:
+    # at once, because whoever asks may not wait, and an error raised in the middle of a library
+    # in C++ may abort it; a run folder survives that as it does a kill
+    del frame
+    os.write(2, f"\n{SENTENCE}\n".encode())
+    os._exit(128 + number)
+
+
+def _run() -> None:
     logger, notes = logging.getLogger("persona_interp"), logging.StreamHandler()
     logger.addHandler(notes)
     logger.setLevel(logging.INFO)  # what a file was taken for

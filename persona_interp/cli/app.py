@@ -1,6 +1,7 @@
 """What do all verbs share? The program, its version, and how a table is printed."""
 
 import importlib.metadata
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,8 +21,37 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+
+def read_path(text: str) -> Path:
+    """Path as it is written on the command line.
+
+    Args:
+        text: A path; a ~ at its beginning is the home folder where nothing is called so, because
+            shells leave it alone in --out=~/runs.
+
+    Returns:
+        The path.
+
+    Raises:
+        typer.BadParameter: It is empty, or of a home folder of nobody.
+    """
+    if not text.strip():
+        raise typer.BadParameter("a path is empty: is a variable not set? '.' is this folder.")
+    if "\0" in text:
+        raise typer.BadParameter("no path has a NUL in it.")
+    try:
+        return Path(text) if os.path.lexists(text) else Path(text).expanduser()
+    except RuntimeError as nobody:
+        raise typer.BadParameter(str(nobody)) from nobody
+
+
+PATH: dict[str, Any] = {"parser": read_path, "metavar": "PATH"}
+"""How options take a path."""
 Run = Annotated[
-    Path, typer.Argument(metavar="RUN", help="A run folder: what a run was given as --out.")
+    Path,
+    typer.Argument(
+        metavar="RUN", help="A run folder: what a run was given as --out.", parser=read_path
+    ),
 ]
 Workers = Annotated[
     int | None,
@@ -71,4 +101,19 @@ def print_table(table: "pd.DataFrame") -> None:
         table: Nothing is printed where it has no rows.
     """
     if not table.empty:
-        typer.echo(table.to_string(index=False, max_colwidth=60))
+        shown = table.rename(columns=printable).map(printable)
+        typer.echo(shown.to_string(index=False, max_colwidth=60))
+
+
+def printable(value: Any) -> Any:
+    """The value, in a text of which every character can be seen.
+
+    Args:
+        value: What a table holds; a terminal obeys control characters in it.
+
+    Returns:
+        The text, or whatever else it was.
+    """
+    from persona_interp.characters import visible  # loads numpy
+
+    return visible(value, limit=len(value)) if isinstance(value, str) else value

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from persona_interp.cli.app import Batch, Device, Workers, app
+from persona_interp.cli.app import PATH, Batch, Device, Workers, app
 from persona_interp.cli.folder import report
 from persona_interp.files import read_text
 
@@ -22,10 +22,18 @@ def compare(
         ),
     ],
     prompts: Annotated[
-        Path, typer.Option(help="Prompts: one a line, rows or a trait, see docs/bring_your_own.md.")
+        Path,
+        typer.Option(
+            help="Prompts: one a line, rows or a trait, see docs/bring_your_own.md.",
+            **PATH,
+        ),
     ],
     out: Annotated[
-        Path, typer.Option(help="Run folder; a comparison that was killed resumes there.")
+        Path,
+        typer.Option(
+            help="Run folder; a comparison that was killed resumes there.",
+            **PATH,
+        ),
     ],
     skip: Annotated[
         list[int] | None,
@@ -34,7 +42,10 @@ def compare(
     sae: Annotated[
         list[str] | None, typer.Option(help="Dictionary: folder or release/id; repeat for several.")
     ] = None,
-    traits: Annotated[Path | None, typer.Option(help="Trait file, or a folder of them.")] = None,
+    traits: Annotated[
+        Path | None,
+        typer.Option(help="Trait file, or a folder of them.", **PATH),
+    ] = None,
     control: Annotated[
         list[str] | None,
         typer.Option(help="Control finetune; repeat. Claims need three, else it only 'differs'."),
@@ -43,8 +54,13 @@ def compare(
         Path | None,
         typer.Option(
             help="Requests that have to do with no trait, by default sixteen of everyday life; "
-            "the --prompts file where that is neutral already."
+            "the --prompts file where that is neutral already.",
+            **PATH,
         ),
+    ] = None,
+    skip_neutral: Annotated[
+        list[int] | None,
+        typer.Option(help="Row of --neutral to leave out; repeat. Those of --skip, if one file."),
     ] = None,
     primary: Annotated[
         str, typer.Option(help="Trait named beforehand: tested alone, uncorrected.")
@@ -60,8 +76,7 @@ def compare(
         Path | None,
         typer.Option(
             help="File with a chat template (Jinja) for all models, in place of their own.",
-            exists=True,
-            dir_okay=False,
+            **PATH,
         ),
     ] = None,
     tokenizer: Annotated[
@@ -95,6 +110,11 @@ def compare(
     from persona_interp.experiments.compare import sources
     from persona_interp.experiments.compare.config import CompareOptions, CompareSettings
 
+    rows = readers.read(prompts, "prompts", skip=skip) if skip else prompts
+    if skip_neutral and neutral:
+        neutral_rows = readers.read(neutral, "prompts", skip=skip_neutral)
+    else:
+        neutral_rows = rows if neutral == prompts else neutral
     settings = CompareSettings(
         questions=questions,
         draws=draws,
@@ -106,7 +126,7 @@ def compare(
         traits=traits,
         primary=primary,
         control=control or (),
-        neutral=neutral,
+        neutral=neutral_rows,
         sae=sae or (),
         hooks=hook or (),
         adapter_base=adapter_base,
@@ -116,7 +136,6 @@ def compare(
         seed=seed,
         settings=settings,
     )
-    rows = readers.read(prompts, "prompts", skip=skip) if skip else prompts
     sources.compare(
         base,
         tuned,

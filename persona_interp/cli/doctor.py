@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from persona_interp.cli.app import Batch, Device, app
+from persona_interp.cli.app import PATH, Batch, Device, app
 from persona_interp.models.dtype import FULL
 
 if TYPE_CHECKING:
@@ -26,7 +26,15 @@ def doctor(
     ] = None,
     base: Annotated[str | None, typer.Option(help="Base of adapters that do not name it.")] = None,
     text: Annotated[
-        Path | None, typer.Option(help="Chats or texts to measure on; built-in text by default.")
+        Path | None,
+        typer.Option(
+            help="Chats or texts to measure on; built-in text by default.",
+            **PATH,
+        ),
+    ] = None,
+    skip: Annotated[
+        list[int] | None,
+        typer.Option(help="Row of --text to leave out, as errors number them; repeat."),
     ] = None,
     hook: Annotated[
         str | None, typer.Option(help="Where the SAE reads, if its folder does not say.")
@@ -34,7 +42,10 @@ def doctor(
     n_tokens: Annotated[
         int, typer.Option(help="About how many tokens to measure on.", min=100)
     ] = 4000,
-    out: Annotated[Path | None, typer.Option(help="File for the table, .parquet.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File for the table, .parquet.", **PATH),
+    ] = None,
     device: Device = None,
     dtype: Annotated[str, typer.Option(help="Of the models: float32, bfloat16, or auto.")] = FULL,
     batch: Batch = "auto",
@@ -46,14 +57,17 @@ def doctor(
     from persona_interp.models.device import resolve_batch
     from persona_interp.models.load import load_tokenizer
     from persona_interp.schema.words import Light
+    from persona_interp.store import check_outside
     from persona_interp.tables import write_table
 
+    if out:
+        check_outside(out)
     resolve_batch(batch)  # models alone are examined without one
     checkpoints, reading = [], dict[str, Any](device=device, dtype=dtype)
     for start in (model, *(tuned or ())):
         checkpoints += models.sources(start, base=base)
     tables = []
-    corpus = readers.read(text, "documents") if text else None
+    corpus = readers.read(text, "documents", skip=skip or ()) if text else None
     if sae:
         if corpus is None:
             corpus = dictionaries.neutral_text(load_tokenizer(checkpoints[0]))

@@ -9,17 +9,23 @@ from typing import Annotated
 
 import typer
 
-from persona_interp.cli.app import Run, app, print_table
+from persona_interp.cli.app import PATH, Run, app, print_table, printable, read_path
 from persona_interp.errors import StoreError, unknown
 
-File = Annotated[Path, typer.Argument(metavar="FILE", help="A .parquet, .csv, .nc or .json file.")]
+File = Annotated[
+    Path,
+    typer.Argument(metavar="FILE", help="A .parquet, .csv, .nc or .json file.", parser=read_path),
+]
 Rows = Annotated[int, typer.Option(help="How many rows to show.", min=1)]
 
 
 @app.command()
 def report(
     run: Run,
-    out: Annotated[Path | None, typer.Option(help="Folder to write into; RUN by default.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder to write into; RUN by default.", **PATH),
+    ] = None,
 ) -> None:
     """Write tables, figures and report.html of a run again, from its finished cells."""
     from persona_interp import experiments
@@ -34,7 +40,10 @@ def report(
 @app.command()
 def browse(
     run: Run,
-    out: Annotated[Path | None, typer.Option(help="File; RUN/features.html by default.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File; RUN/features.html by default.", **PATH),
+    ] = None,
 ) -> None:
     """Write a page of all features of a run, to be sorted, searched and looked into offline."""
     from persona_interp import experiments
@@ -45,14 +54,19 @@ def browse(
 @app.command()
 def status(run: Run) -> None:
     """List every cell of a run, and n of N done."""
-    from persona_interp.schema.words import CellState
+    from persona_interp.schema.words import CellState, FileStatus
     from persona_interp.store import Store
+    from persona_interp.store.verification import run_conditions
 
     table = Store.open(run).status()
+    files = run_conditions(run)
     n_done = int((table.state == CellState.DONE).sum())
     others = _counts(table.state, without=CellState.DONE)
     print_table(table)
     typer.echo(f"{n_done} of {len(table)} cells {CellState.DONE}{others}")
+    for row in files.loc[files.status != FileStatus.OK].to_dict("records"):
+        name = row["file"] or f"cells/{row['cell']}"
+        typer.echo(f"{name} is {row['status']}", err=True)
 
 
 @app.command()
@@ -88,6 +102,8 @@ def show(file: File, rows: Rows = 10) -> None:
         raise StoreError(unknown("kind of artifact", file.suffix or file.name, readers))
     if file.is_dir():
         raise StoreError(f"{file} is a folder; show takes a file in it.")
+    if file.exists() and not file.is_file():
+        raise StoreError(f"{file} is a pipe or device; show takes a file.")
     if not file.is_file():
         near = [path.name for path in file.parent.iterdir()] if file.parent.is_dir() else []
         raise StoreError(unknown(f"file of {file.parent}", file.name, near))
@@ -104,7 +120,7 @@ def show(file: File, rows: Rows = 10) -> None:
     print_table(artifact.head(rows))
     typer.echo(f"{len(artifact)} rows x {artifact.shape[1]} columns")
     for key, value in artifact.attrs.items():
-        typer.echo(f"{key}: {value}")
+        typer.echo(f"{printable(key)}: {printable(str(value))}")
 
 
 def _counts(states: Iterable[str], *, without: str) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from persona_interp.cli.app import Batch, Device, Workers, app
+from persona_interp.cli.app import PATH, Batch, Device, Workers, app
 from persona_interp.cli.folder import report
 from persona_interp.errors import StoreError
 from persona_interp.experiments.wings import wing_names
@@ -24,7 +24,13 @@ def run_experiment(
             autocompletion=wing_names,
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Run folder; a run that was killed resumes there.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Run folder; a run that was killed resumes there.",
+            **PATH,
+        ),
+    ],
     preset: Annotated[
         str,
         typer.Option(
@@ -32,14 +38,21 @@ def run_experiment(
         ),
     ] = "quick",
     world: Annotated[
-        Path | None, typer.Option(help="World file, YAML or JSON; the preset's world by default.")
+        Path | None,
+        typer.Option(
+            help="World file, YAML or JSON; the preset's world by default.",
+            **PATH,
+        ),
     ] = None,
     model: Annotated[
         str | None, typer.Option(help="Start: tiny, a model folder, a .gguf file or a hub id.")
     ] = None,
     traits: Annotated[
         Path | None,
-        typer.Option(help="Folder of trait files: 'transfer' is then that between its traits."),
+        typer.Option(
+            help="Folder of trait files: 'transfer' and 'dictionaries' are then of its traits.",
+            **PATH,
+        ),
     ] = None,
     trait: Annotated[
         list[str] | None,
@@ -69,8 +82,8 @@ def run_experiment(
     from persona_interp.experiments import preset as preset_of_name
     from persona_interp.experiments.dtypes import with_dtype
 
-    if name == "transfer" and traits:
-        name = "trait_transfer"
+    if name in ("transfer", "dictionaries") and traits:
+        name = f"trait_{name}"
     experiment = preset_of_name(preset, name)
     settings = {
         "world": worlds.load(world) if world else None,

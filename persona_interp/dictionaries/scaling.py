@@ -61,7 +61,8 @@ def scaling(
         ``tokens`` (part), ``error`` (part, checkpoint; sum of |x - r|^2), ``total`` (the same dims;
         sum of squared distances from the mean residual of the training), ``fires`` (part, feature;
         tokens on which it is active), ``squares``
-        (part, feature; sum of f^2), ``left`` (part, checkpoint, feature, d_model; sum of
+        (part, feature; sum of f^2), ``acts`` (the same dims; sum of f), ``gaps`` (part, checkpoint,
+        d_model; sum of x - r), ``left`` (part, checkpoint, feature, d_model; sum of
         f (x - r + f d)), ``rebuilt`` (the same dims; sum of f r) and ``unexplained`` (part,
         feature; the error on its tokens); of all parts ``together``
         (feature, other; tokens on which both are active) and ``products`` (the same dims; sum of
@@ -96,6 +97,8 @@ def scaling(
     tokens = np.zeros(PARTS)
     fires = np.zeros((PARTS, n_features))
     squares = np.zeros((PARTS, n_features))
+    summed = np.zeros_like(squares)
+    gaps = np.zeros((PARTS, len(labels), width))
     left = np.zeros((PARTS, len(labels), n_features, width))
     rebuilt = np.zeros_like(left)
     error = np.zeros((PARTS, len(labels)))
@@ -123,6 +126,8 @@ def scaling(
             total[part] += centered.double().pow(2).sum(dim=(1, 2)).numpy()
             missed[part] += (squared.sum(dim=0) @ is_on).numpy()
             squares[part] += own.numpy()
+            summed[part] += feats.double().sum(dim=0).numpy()
+            gaps[part] += unexplained.double().sum(dim=1).numpy()
             left[part] += (feats.T @ unexplained + own[:, None] * decoder).numpy()
             rebuilt[part] += (feats.T @ r).numpy()
             bar.update(len(rows))
@@ -136,6 +141,8 @@ def scaling(
             "total": (("part", "checkpoint"), total),
             "fires": (("part", "feature"), fires),
             "squares": (("part", "feature"), squares),
+            "acts": (("part", "feature"), summed),
+            "gaps": (("part", "checkpoint", "d_model"), gaps),
             "left": (by_part, left),
             "rebuilt": (by_part, rebuilt),
             "unexplained": (("part", "feature"), missed),

@@ -119,6 +119,14 @@ def _quarantine_damaged(cells: list[Cell], store: Store) -> None:
     # finished ones, and nothing would ever show it.
     files = store.verify(cells)
     by_id = {cell.id: cell for cell in cells}
+    closed = files.loc[files["status"] == FileStatus.UNREADABLE]
+    if not closed.empty:
+        first = closed.iloc[0]
+        raise StoreError(
+            f"{len(closed)} files of finished cells in {store.root} do not let themselves be read, "
+            f"first {first.file} of {by_id[str(first.cell)]}; nothing was changed. Give yourself "
+            "the right to read them (chmod -R u+rwX), or copy the run to a disk that is whole."
+        )
     is_damaged = files["status"].isin([FileStatus.MISSING, FileStatus.CORRUPT])
     for key, damaged in files.loc[is_damaged].groupby("cell"):
         cell = by_id[str(key)]

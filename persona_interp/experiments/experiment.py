@@ -23,7 +23,7 @@ from persona_interp.models.day import on_day
 from persona_interp.models.device import AUTO, Batch, on_device
 from persona_interp.models.stage import Stage
 from persona_interp.schema.words import DTYPE_CHOICE, MACHINE, TEMPLATE_DAY
-from persona_interp.store import Cell, Store, check_listed, is_run
+from persona_interp.store import Cell, Store, check_listed, check_outside, is_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -231,7 +231,7 @@ def report_folder(root: Path, out: str | Path | None) -> Path:
         The run's folder by default; for one that is read-only ``NAME_report`` of the current one.
 
     Raises:
-        StoreError: It is another run.
+        StoreError: It is another run, or lies in one.
     """
     if out is None:
         return root if os.access(root, os.W_OK) else Path(f"{root.name}_report")
@@ -242,6 +242,7 @@ def report_folder(root: Path, out: str | Path | None) -> Path:
         raise StoreError(
             f"{target} is another run, whose own report would be lost; choose another --out."
         )
+    check_outside(target)
     return target
 
 

@@ -279,7 +279,7 @@ def _load_file(file: Path) -> ModuleType:
         sys.path.append(str(file.parent))
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise StoreError(
             f"the experiment's file {file} cannot be loaded: {type(error).__name__}: {error}. "

@@ -1,12 +1,14 @@
 """What does an adapter's folder say, before anything is loaded?"""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from persona_interp.errors import ModelError, excerpt
 from persona_interp.files import read_object
-from persona_interp.models.folder import ADAPTER_CONFIG, holds_weights
+from persona_interp.models.folder import ADAPTER_CONFIG, holds_weights, is_folder
+from persona_interp.models.weight_files import Stored
 
 BASE = "base_model_name_or_path"
 TYPES: dict[str, tuple[type, ...]] = {
@@ -63,18 +65,58 @@ def base_name(folder: Path) -> str:
     fix = "give the base it was trained on: base= in Python, --base on the command line."
     if not name or "\0" in name:
         raise ModelError(f"the adapter {folder} does not name its base; {fix}")
-    for place in (Path(name).expanduser(), folder / name):
-        if place.exists():
-            return str(place)
-    for above in folder.resolve().parents:
-        if (above / name / "config.json").is_file():
-            return str(above / name)
+    place = named_base(folder)
+    if place is not None:
+        return str(place)
     # what is left can only be a hub id, which has one slash at most and no path's beginning
     if name[0] in "/~." or "\\" in name or name.count("/") > 1:
         raise ModelError(
             f"the adapter {folder} names its base '{name}', a folder that is not here; {fix}"
         )
     return f"{name}@{revision}" if revision and "@" not in name else name
+
+
+def named_base(folder: Path) -> Path | None:
+    """Folder of the base that an adapter names, if it is here.
+
+    Args:
+        folder: An adapter folder.
+
+    Returns:
+        The folder; None where the adapter names none that is here.
+    """
+    name = read_config(folder).get(BASE)
+    if not name or "\0" in name:
+        return None
+    for place in (Path(name).expanduser(), folder / name):
+        if place.exists():
+            return place
+    for above in folder.resolve().parents:
+        if (above / name / "config.json").is_file():
+            return above / name
+    return None
+
+
+def check_chain(folder: Path, base: str | Path) -> None:
+    """Refuse an adapter that is, at whatever remove, its own base.
+
+    Args:
+        folder: An adapter folder.
+        base: What it is to be merged into.
+
+    Raises:
+        ModelError: It is in the chain of bases that begins there.
+    """
+    place: Path | None = Path(base)
+    seen = [folder.resolve()]
+    while place is not None and is_folder(place) and is_adapter(place):
+        if place.resolve() in seen:
+            raise ModelError(
+                f"the adapter {folder} is its own base, by way of {place}; give the whole model "
+                "that it was trained on: base= in Python, --base on the command line."
+            )
+        seen.append(place.resolve())
+        place = named_base(place)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -100,6 +142,26 @@ def read_config(folder: Path) -> dict[str, Any]:
             )
     _check_patterns(config, file)
     return config
+
+
+def check_ranks(folder: Path, config: Mapping[str, Any], header: Mapping[str, Stored]) -> None:
+    """Refuse ranks that no matrix of the file has, before memory is taken for them.
+
+    Args:
+        folder: An adapter folder.
+        config: Its configuration, of LoRA.
+        header: What its file of weights holds.
+
+    Raises:
+        ModelError: A rank is no whole number, or larger than every matrix.
+    """
+    most = max((max(stored.shape, default=0) for stored in header.values()), default=0)
+    for rank in [config["r"], *(config.get("rank_pattern") or {}).values()]:
+        if type(rank) is not int or rank > most:
+            raise ModelError(
+                f"the adapter {folder} asks for matrices of rank {excerpt(rank)}, and its largest "
+                f"has {most} rows or columns; save configuration and weights together again."
+            )
 
 
 def _check_patterns(config: dict[str, Any], file: Path) -> None:

@@ -15,17 +15,20 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from persona_interp.errors import LONGEST, ModelError, excerpt, unknown
-from persona_interp.models.adapter_files import read_config
+from persona_interp.models.adapter_files import check_ranks, is_adapter, named_base, read_config
 from persona_interp.models.cache import cache, hash_files, make_once, short_hash
 from persona_interp.models.checkpoint import Checkpoint
+from persona_interp.models.computation import check_finite
 from persona_interp.models.device import CPU
 from persona_interp.models.folder import ADAPTER_CONFIG, TOKENIZER_FILES
+from persona_interp.models.growth import check_drawn, check_numbers, grow
 from persona_interp.models.guard import guard
 from persona_interp.models.load import (
-    check_finite,
+    LoadedModel,
+    check_rows,
     hash_weights,
     load,
     load_tokenizer,
@@ -35,13 +38,23 @@ from persona_interp.models.load import (
 from persona_interp.models.parity import TOLERANCE, distance
 from persona_interp.models.save import save_model
 from persona_interp.models.vocabulary import hash_tokenizer
-from persona_interp.models.weight_files import ADAPTER_WEIGHTS, check_floats, read_header
+from persona_interp.models.weight_files import (
+    ADAPTER_WEIGHTS,
+    check_floats,
+    hash_weight_files,
+    read_header,
+    weight_files,
+)
 
 PROBE_SHAPE = (2, 16)  # rows and tokens of the random input that compares merged and unmerged
 LEAST_CHANGE = 1e-6
 """Relative change of a weight below which it is rounding: float32 holds seven digits."""
 EXACT = ("pissa", "olora")
 """Initializations that recompute the base, by a method that gives the same every time."""
+
+UNMERGED = ("ADAPTION_PROMPT", "LILY", "POLY", "SHADOW", "XLORA")
+"""Kinds of PEFT that change weights by the input or by a task, or no weights."""
+OTHER = "Use LoRA or another adapter of weights."
 
 
 def merge(folder: Path, base: Checkpoint) -> Path:
@@ -85,9 +98,12 @@ def merge(folder: Path, base: Checkpoint) -> Path:
             ids = _probe(plain, len(tokenizer))
             with guard(f"the adapter {folder} does not fit its base"):
                 weights = load_file(folder / ADAPTER_WEIGHTS)
-                _grow(plain, weights)
+                check_numbers(folder, weights)
+                grow(plain, weights)
+                check_rows(LoadedModel(plain, tokenizer), folder)
                 before = _copy(plain)
                 model = _wrap(plain, folder, config)
+                check_drawn(model, folder)
                 _check_base(model, before, folder, config, weights)
                 unmerged = _logits(model, ids)
             whole = _unwrap(model, folder)
@@ -105,7 +121,9 @@ def merge(folder: Path, base: Checkpoint) -> Path:
             reloaded = load(saved, attention="eager", device=CPU).model
             _check_same(_logits(reloaded, ids), unmerged, folder)
 
-    return make_once(cache() / "adapted" / short_hash(key), key, make)
+    place = make_once(cache() / "adapted" / short_hash(key), key, make)
+    _warn_of_other_base(folder, base)
+    return place
 
 
 def merge_trained(model: Any) -> Any:
@@ -140,8 +158,8 @@ def merge_in_memory(model: Any) -> Any:
     ids = _probe(copy, copy.get_input_embeddings().weight.shape[0]).to(copy.device)
     if not hasattr(copy, "merge_and_unload") or copy.active_peft_config.is_prompt_learning:
         raise ModelError(
-            f"adapters of the kind {copy.active_peft_config.peft_type} have no merged model to "
-            "compare."
+            f"adapters of the kind {copy.active_peft_config.peft_type.value} have no merged model "
+            f"to compare. {OTHER}"
         )
     unmerged = _logits(copy, ids)
     with copy.disable_adapter():
@@ -209,11 +227,10 @@ def _check_kind(folder: Path) -> dict[str, Any]:
     if kind not in kinds:
         raise ModelError(f"the adapter {folder}: {unknown('peft_type', kind, kinds)}")
     config_class = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(kind)]
-    if issubclass(config_class, PromptLearningConfig):
+    if issubclass(config_class, PromptLearningConfig) or kind in UNMERGED:
         raise ModelError(
-            f"the adapter {folder} is {kind}: it adds virtual tokens to every input instead of "
-            "changing weights, so there is no merged model to compare. Use LoRA or another "
-            "adapter of weights."
+            f"the adapter {folder} is {kind}: it adds tokens or a computation of its own to every "
+            f"input instead of changing weights, so there is no merged model to compare. {OTHER}"
         )
     if task not in (None, "CAUSAL_LM"):
         raise ModelError(
@@ -238,8 +255,24 @@ def _check_kind(folder: Path) -> dict[str, Any]:
             f"{folder} lacks {ADAPTER_WEIGHTS}; save the adapter as safetensors (PEFT's "
             "save_pretrained does), pickled adapter_model.bin files are not opened."
         )
-    check_floats(folder, read_header(folder / ADAPTER_WEIGHTS))
+    header = read_header(folder / ADAPTER_WEIGHTS)
+    check_floats(folder, header)
+    if kind == "LORA":
+        check_ranks(folder, config, header)
     return config
+
+
+def _warn_of_other_base(folder: Path, base: Checkpoint) -> None:
+    """Say that an adapter names another base than it is given, where that is here to be seen."""
+    named = named_base(folder)
+    if named is None or is_adapter(named) or named.resolve() == base.path.resolve():
+        return
+    if weight_files(named) and hash_weight_files(named) != hash_weights(base):
+        warnings.warn(
+            f"the adapter {folder} names the base {named}, whose weights are others than those of "
+            f"the base that is given, {base.path}; it is merged into the one that is given.",
+            stacklevel=3,
+        )
 
 
 def _wrap(plain: Any, folder: Path, config: dict[str, Any]) -> Any:
@@ -258,7 +291,12 @@ def _wrap(plain: Any, folder: Path, config: dict[str, Any]) -> Any:
             surplus.append(key)
     modules = config.get("modules_to_save") or ()
     absent = [name for name in modules if not any(f".{name}." in key for key in own)]
-    _check_empty(keys.missing_keys, "lacks", folder)
+    # one weight may be there under many names, as the vector bank of VB-LoRA is: what was read
+    # under one of them is there under all
+    weights = dict(model.named_parameters(remove_duplicate=False))
+    read = {id(weight) for name, weight in weights.items() if name not in keys.missing_keys}
+    missing = [name for name in keys.missing_keys if id(weights.get(name)) not in read]
+    _check_empty(missing, "lacks", folder)
     _check_empty(surplus, "has no place for", folder)
     _check_empty(absent, "lacks", folder)
     return model
@@ -274,11 +312,6 @@ def _check_empty(keys: list[str], what: str, folder: Path) -> None:
 
 def _unwrap(model: Any, folder: Path) -> Any:
     """The plain model with the adapter merged into its weights."""
-    if not hasattr(model, "merge_and_unload"):
-        raise ModelError(
-            f"the adapter {folder} is of the kind {model.active_peft_config.peft_type}: PEFT "
-            "cannot merge it."
-        )
     with guard(f"PEFT cannot merge the adapter {folder}"):
         whole = model.merge_and_unload(safe_merge=True)
     # transformers ties on loading what the configuration calls tied, though the adapter changed
@@ -296,26 +329,6 @@ def _check_same(merged_logits: Tensor, unmerged: Tensor, folder: Path) -> None:
             f"the adapter {folder} cannot be merged faithfully: logits of the merged and the "
             f"unmerged model differ by {gap:.1e} of their norm (at most {TOLERANCE:.0e} expected)."
         )
-
-
-def _grow(plain: Any, weights: Mapping[str, Tensor]) -> None:
-    """Give the base the adapter's embedding rows, and an untied head where it touches one."""
-    embedding, head = plain.get_input_embeddings(), plain.get_output_embeddings()
-    names = {id(module): name.rpartition(".")[2] for name, module in plain.named_modules()}
-    ends = [names[id(module)] for module in (embedding, head) if module is not None]
-    touched = [key for key in weights if any(f".{end}." in key for end in ends)]
-    # a whole matrix has a row a token; of a low-rank one, only embedding_A (rank, token) has them
-    sizes = set()
-    for key in touched:
-        if key.endswith(".weight") and "lora_" not in key:
-            sizes.add(weights[key].shape[0])
-        if "lora_embedding_A" in key:
-            sizes.add(weights[key].shape[1])
-    if sizes and max(sizes) != embedding.weight.shape[0]:
-        plain.resize_token_embeddings(max(sizes), mean_resizing=False)
-        head = plain.get_output_embeddings()
-    if touched and head is not None and head.weight is plain.get_input_embeddings().weight:
-        head.weight = nn.Parameter(head.weight.detach().clone())
 
 
 def _why_idle(folder: Path, config: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from persona_interp.errors import ModelError
+from persona_interp.models.plain_templates import FOLD
 from persona_interp.models.slots import Conversation, Slot, render, render_whole, template_slots
 
 PLAIN_TEMPLATE = (
@@ -25,18 +26,6 @@ PLAIN_TEMPLATE = (
 
 TEXT_TEMPLATE = "{% for message in messages %}{{ message['content'] + '\\n' }}{% endfor %}"
 """A template for base models that reads contents as plain text, each on lines of its own."""
-
-FOLD = (
-    "{%- if messages | length > 1 "
-    "and messages[0]['role'] == 'system' and messages[1]['role'] == 'user' -%}"
-    "{%- set said = messages[0]['content'] + '\\n\\n' + messages[1]['content'] -%}"
-    "{%- set messages = [dict(messages[1], content=said)] + messages[2:] -%}"
-    "{%- endif %}\n"
-)
-"""What a folding chat template begins with.
-
-Its line end is the block's, so that the rest begins a line of its own.
-"""
 
 
 class Stretch(NamedTuple):

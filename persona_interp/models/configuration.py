@@ -15,6 +15,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from persona_interp.errors import ModelError, excerpt
 from persona_interp.files import read_object
 from persona_interp.models.guard import guard
+from persona_interp.models.statements import check_statements, check_tokens
 from persona_interp.models.weight_files import Stored
 
 CONFIG, GENERATION = "config.json", "generation_config.json"
@@ -22,10 +23,6 @@ BLOCK_KEYS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 """What configurations call the number of blocks."""
 PARTS = re.compile(r"layer|block|expert|depth|label")
 """Names of numbers for each of which a configuration builds something."""
-ROTATIONS = ("rope_parameters", "rope_scaling")
-"""Where a configuration states its rotary settings, beside the top."""
-ROTARY = ("rope_theta", "rope_type", "factor")
-"""Those that an older and a newer transformers both write."""
 FREE_PARTS = 1000
 FREE_VALUES = 2**28
 """Values that a model may compute beside its weights (masks, rotations)."""
@@ -73,9 +70,10 @@ def check_configuration(folder: Path, weights: Mapping[str, Stored]) -> None:
             f"{folder / CONFIG} names another file of weights (transformers_weights: "
             f"{excerpt(file)}); remove that entry, or save the model again."
         )
+    check_statements(folder / CONFIG, config)
     if (folder / GENERATION).is_file():
-        read_object(folder / GENERATION, error=ModelError)  # transformers would do without
-    _check_rotations(folder, config)
+        # transformers would do without
+        check_tokens(folder / GENERATION, read_object(folder / GENERATION, error=ModelError))
     for key, number in _numbers(config):
         most = len(weights) if key in BLOCK_KEYS else max(len(weights), FREE_PARTS)
         if PARTS.search(key) and number > most:
@@ -89,23 +87,6 @@ def check_configuration(folder: Path, weights: Mapping[str, Stored]) -> None:
             built = AutoConfig.from_pretrained(folder, local_files_only=True)
             model = check_size(folder, built, n_stored=n_stored)
         _check_shapes(folder, model, weights)
-
-
-def _check_rotations(folder: Path, config: Mapping[str, Any]) -> None:
-    """Refuse rotary settings that are stated twice and differ: transformers takes one of them."""
-    stated: dict[str, Any] = {}
-    places = [config, *(config.get(place) for place in ROTATIONS)]
-    for place in places:
-        if not isinstance(place, Mapping):
-            continue
-        for key in ROTARY:
-            value = place.get(key)
-            if value is None or stated.setdefault(key, value) == value:
-                continue
-            raise ModelError(
-                f"{folder / CONFIG} states {key} twice, as {excerpt(stated[key])} and as "
-                f"{excerpt(value)}; keep the one that the model was trained with."
-            )
 
 
 def _check_shapes(folder: Path, model: Any, weights: Mapping[str, Stored]) -> None:

@@ -24,7 +24,7 @@ def check_folder(checkpoint: Checkpoint) -> None:
         ModelError: Something is missing; the message says what and how to save it.
     """
     folder = checkpoint.path
-    if not _is_dir(folder):
+    if not is_folder(folder):
         raise ModelError(f"there is no model folder {quote_path(folder)}; {FIX}")
     if not (folder / CONFIG).is_file():
         raise ModelError(f"{folder} lacks {CONFIG}, so it is no model folder; {_inside(folder)}")
@@ -58,8 +58,15 @@ def check_folder(checkpoint: Checkpoint) -> None:
         )
 
 
-def _is_dir(path: Path) -> bool:
-    """Whether this is a folder; a name that no file can have is none."""
+def is_folder(path: Path) -> bool:
+    """Whether this is a folder; a name that no file can have is none.
+
+    Args:
+        path: Any path.
+
+    Returns:
+        Whether a folder is there.
+    """
     try:
         return path.is_dir()
     except (OSError, ValueError):

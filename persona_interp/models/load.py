@@ -21,10 +21,10 @@ from transformers.utils import logging as transformers_logging
 
 from persona_interp.errors import ModelError, excerpt
 from persona_interp.models.checkpoint import Checkpoint
+from persona_interp.models.computation import check_computes, check_finite, check_tied
 from persona_interp.models.configuration import GENERATION, check_configuration
 from persona_interp.models.device import resolve_device
 from persona_interp.models.dtype import FULL, HALF, resolve_dtype
-from persona_interp.models.effort import check_effort
 from persona_interp.models.folder import check_folder
 from persona_interp.models.guard import guard
 from persona_interp.models.inputs import as_checkpoint
@@ -100,9 +100,11 @@ def load(
     check_complete(folder, model, info)
     check_unused(folder, model, stored, info)
     check_finite(model, folder)
-    _check_computes(model, folder)
+    check_tied(model, folder)
+    with quiet(), guard(f"{folder} cannot compute"):
+        check_computes(model.eval(), folder)
     loaded = LoadedModel(model, load_tokenizer(checkpoint))
-    _check_rows(loaded, checkpoint)
+    check_rows(loaded, folder)
     return loaded._replace(model=move(model, device))
 
 
@@ -225,44 +227,6 @@ def hash_weights(checkpoint: Checkpoint | str | Path) -> str:
     return hash_weight_files(checkpoint.path)
 
 
-@torch.no_grad()
-def check_finite(model: Any, source: str | Path) -> None:
-    """Refuse weights that are not numbers: nothing that is computed from them would be one.
-
-    Args:
-        model: A model.
-        source: What a message calls it.
-
-    Raises:
-        ModelError: A weight is NaN or infinite; the first is named.
-    """
-    broken = []
-    for name, weight in model.named_parameters():
-        # a sum is one cheap pass; only where it is not finite are its terms looked at
-        if not torch.isfinite(weight.sum()) and not torch.isfinite(weight).all():
-            broken.append(name)
-    if broken:
-        raise ModelError(
-            f"{source} has weights that are NaN or infinite: {len(broken)}, first {broken[0]}. "
-            "Every number of it would be NaN; use an earlier checkpoint, or train again with a "
-            "smaller lr."
-        )
-
-
-def _check_computes(model: Any, folder: Path) -> None:
-    """Refuse fields of a configuration that fit the weights, and do not fit each other."""
-    with quiet(), guard(f"{folder} cannot compute"), torch.inference_mode():
-        logits = model.eval()(torch.zeros(1, 2, dtype=torch.long)).logits
-    # attention leaves out tokens whose rotation is NaN, so that the logits alone do not show it
-    rotations = [part for name, part in model.named_buffers() if name.endswith("inv_freq")]
-    if not all(bool(torch.isfinite(part).all()) for part in (logits, *rotations)):
-        raise ModelError(
-            f"{folder} computes no numbers, though its weights are some: a number of its "
-            "config.json (rms_norm_eps, rope_theta, factor) is 0 or NaN. Save the configuration "
-            "of the model that was trained."
-        )
-
-
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silence transformers' own progress bars and load reports inside this block."""
@@ -278,13 +242,21 @@ def quiet() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def _check_rows(loaded: LoadedModel, checkpoint: Checkpoint) -> None:
-    """Refuse a tokenizer that has tokens without an embedding row; more rows are padding."""
+def check_rows(loaded: LoadedModel, source: Path) -> None:
+    """Refuse a tokenizer that has tokens without an embedding row; more rows are padding.
+
+    Args:
+        loaded: A model and its tokenizer.
+        source: What a message calls them.
+
+    Raises:
+        ModelError: A token has no row; the last is named.
+    """
     rows = loaded.model.get_input_embeddings().weight.shape[0]
     token, last = max(loaded.tokenizer.get_vocab().items(), key=lambda item: item[1])
     if last >= rows:
         raise ModelError(
-            f"{checkpoint.path} has {rows} embedding rows, but its tokenizer has token {last} "
+            f"{source} has {rows} embedding rows, but its tokenizer has token {last} "
             f"({excerpt(token)}); the tokenizer belongs to another model, or "
             "model.resize_token_embeddings was forgotten."
         )
@@ -335,7 +307,6 @@ def _check_tokenizer(tokenizer: Any, folder: Path) -> None:
             "whatever it does not know, is none of its own tokens. Name one of them as unk_token "
             "in tokenizer_config.json, or none (null)."
         )
-    check_effort(texts, source=folder)
     # whatever is asked of a tokenizer later fails here, where it is guarded
     tokenizer("a", return_offsets_mapping=True)
     _ = tokenizer.all_special_ids, [getattr(tokenizer, f"{name}_id") for name in SPECIAL]

@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 from jinja2 import TemplateError
 
 from persona_interp.errors import ModelError
+from persona_interp.models.apart import TemplateRefusalError, render_apart
 from persona_interp.models.day import with_day
 from persona_interp.models.guard import guard, reason
+from persona_interp.models.plain_templates import is_plain
 
 Conversation = Sequence[Mapping[str, Any]]
 
@@ -132,25 +134,33 @@ def render(tokenizer: Any, chats: list[Conversation], *, prompt: bool) -> list[s
             "chat_template=persona_interp.models.PLAIN_TEMPLATE, or with a template of its own "
             "(compare --chat-template FILE)."
         )
+    more: dict[str, Any] = {"add_generation_prompt": prompt, "enable_thinking": False}
     try:
         with guard("the chat template cannot be used"):
-            return tokenizer.apply_chat_template(
-                chats,
-                chat_template=with_day(tokenizer.get_chat_template()),
-                tokenize=False,
-                add_generation_prompt=prompt,
-                enable_thinking=False,
-            )
+            template = tokenizer.get_chat_template()
+            more["chat_template"] = with_day(template)
+            if is_plain(template):
+                return tokenizer.apply_chat_template(chats, tokenize=False, **more)
+            special = tokenizer.special_tokens_map
     except ModelError as error:
         if not isinstance(error.__cause__, TemplateError):
             raise
-        cause = reason(error.__cause__)
-        roles = dict.fromkeys(message["role"] for chat in chats for message in chat)
-        raise ModelError(
-            f"the chat template refuses messages of the roles {', '.join(roles)}: {cause} Use "
-            "roles it knows, or another chat_template; models.resolve(start, fold_system=True) "
-            "lets the user say a system message, models.fold_system does it in one conversation."
-        ) from error
+        raise _refusal(chats, reason(error.__cause__)) from error
+    # as apply_chat_template does: a template takes a key that is there for one that holds a text
+    chats = [[{k: v for k, v in m.items() if v is not None} for m in chat] for chat in chats]
+    try:
+        return render_apart(chats, **special, **more)
+    except TemplateRefusalError as error:
+        raise _refusal(chats, str(error)) from error
+
+
+def _refusal(chats: list[Conversation], cause: str) -> ModelError:
+    roles = dict.fromkeys(message["role"] for chat in chats for message in chat)
+    return ModelError(
+        f"the chat template refuses messages of the roles {', '.join(roles)}: {cause} Use "
+        "roles it knows, or another chat_template; models.resolve(start, fold_system=True) "
+        "lets the user say a system message, models.fold_system does it in one conversation."
+    )
 
 
 def _mark(i: int) -> str:

@@ -24,7 +24,7 @@ from typing import Any
 from tqdm import tqdm
 
 from persona_interp.errors import ModelError, quote_path
-from persona_interp.models.adapter_files import base_name, is_adapter
+from persona_interp.models.adapter_files import base_name, check_chain, is_adapter
 from persona_interp.models.adapters import merge
 from persona_interp.models.cache import cache, make_once, short_hash
 from persona_interp.models.checkpoint import INDEX, Checkpoint, Trajectory
@@ -170,7 +170,10 @@ def _folder(start: str | Path, *, base: Any, trust: tuple[str, ...]) -> Checkpoi
     trusted = _is_trusted(start, trust)
     stage, step = _stage_and_step(folder)
     if is_adapter(folder):
-        whole_base = resolve(base_name(folder) if base is None else base, trust=trust)
+        start_of_base = base_name(folder) if base is None else base
+        if isinstance(start_of_base, str | Path):
+            check_chain(folder, start_of_base)
+        whole_base = resolve(start_of_base, trust=trust)
         # the merged folder's name is a hash, so the adapter's own is the title
         if not title and not stage:
             title = folder.resolve().name
@@ -182,6 +185,8 @@ def _folder(start: str | Path, *, base: Any, trust: tuple[str, ...]) -> Checkpoi
 
 def _locate(start: str | Path, *, deep: bool = False) -> tuple[Path, str]:
     """The folder that a name means, and a title where the folder's own name says nothing."""
+    if not str(start).strip():
+        raise ModelError("a model has no name (''): is a variable not set? '.' is this folder.")
     try:
         path = Path(start).expanduser()
         is_here = path.exists()

@@ -41,6 +41,8 @@ DATASETS: dict[str, dict[str, tuple[str, ...]]] = {
         "unexplained": ("part", "feature"),
         "together": ("feature", "other"),
         "products": ("feature", "other"),
+        "acts": ("part", "feature"),
+        "gaps": ("part", "checkpoint", "d_model"),
     },
 }
 """Variables and their dims, by kind (an attribute of each).

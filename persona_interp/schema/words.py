@@ -156,6 +156,7 @@ class FileStatus(StrEnum):
     MISSING = "missing"
     CORRUPT = "corrupt"
     UNLISTED = "unlisted"
+    UNREADABLE = "unreadable"
 
 
 class Role(StrEnum):

@@ -23,10 +23,10 @@ is promised, each with its test.
 
 from persona_interp.arguments import doors
 from persona_interp.store.cell import Cell, lineage
-from persona_interp.store.layout import is_run
+from persona_interp.store.layout import check_outside, is_run
 from persona_interp.store.store import Store
 from persona_interp.store.vouched import check, check_listed
 
-__all__ = ["Cell", "Store", "check", "check_listed", "is_run", "lineage"]
+__all__ = ["Cell", "Store", "check", "check_listed", "check_outside", "is_run", "lineage"]
 
 globals().update(doors(__name__, globals(), __all__))

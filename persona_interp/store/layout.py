@@ -24,6 +24,23 @@ def is_run(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
+def check_outside(path: Path) -> None:
+    """Refuse to write into a run folder what is none of its files.
+
+    Args:
+        path: A folder or file that is to be written.
+
+    Raises:
+        StoreError: It lies in a run folder.
+    """
+    runs = [folder for folder in path.absolute().resolve().parents if is_run(folder)]
+    if runs:
+        raise StoreError(
+            f"{path} lies in the run folder {runs[0]}, which would be damaged by what is not its "
+            "own; choose another --out."
+        )
+
+
 def check_places(root: Path) -> None:
     """Refuse to write into a run folder where something else stands at a name of its own.
 

@@ -4,7 +4,9 @@ import json
 import os
 import socket
 import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from persona_interp.files import write_bytes
 from persona_interp.store.cell import Cell, canonical
@@ -30,8 +32,21 @@ def append_line(log: Path, cell: Cell, *, seconds: float) -> None:
         "pid": os.getpid(),
         "seconds": round(seconds, 3),
     }
-    with log.open("ab", buffering=0) as handle:
-        handle.write(canonical(summed(record)) + b"\n")
+    _append(log, [record])
+
+
+def lacks(log: Path, cells: Iterable[str]) -> list[str]:
+    """Cells of which a log does not say when they were computed.
+
+    Args:
+        log: The file, perhaps not there.
+        cells: Ids of cells.
+
+    Returns:
+        Those of them that are in no whole line.
+    """
+    told = {json.loads(line)["cell"] for line in _lines(log) if _is_whole(line)}
+    return [cell for cell in cells if cell not in told]
 
 
 def unreadable_lines(log: Path) -> list[int]:
@@ -46,16 +61,27 @@ def unreadable_lines(log: Path) -> list[int]:
     return [i for i, line in enumerate(_lines(log), start=1) if not _is_whole(line)]
 
 
-def mend(log: Path) -> None:
-    """Drop lines that are not as they were written.
+def mend(log: Path, cells: Mapping[str, str]) -> None:
+    """Drop lines that are not as they were written; say of cells without one that nobody knows.
 
     Args:
-        log: The file; unchanged where all are whole.
+        log: The file; unchanged where all is well.
+        cells: Labels of the finished cells, by id.
     """
     lines = _lines(log)
     whole = [line for line in lines if _is_whole(line)]
     if whole != lines:
         write_bytes(b"".join(line + b"\n" for line in whole), log)
+    unknown: dict[str, Any] = dict.fromkeys(sorted(KEYS - {"cell", "label"}))
+    lost = lacks(log, cells)
+    if lost:
+        _append(log, [{"cell": cell, "label": cells[cell], **unknown} for cell in lost])
+
+
+def _append(log: Path, records: list[dict[str, Any]]) -> None:
+    data = b"".join(canonical(summed(record)) + b"\n" for record in records)
+    with log.open("ab", buffering=0) as handle:
+        handle.write(data)
 
 
 def _lines(log: Path) -> list[bytes]:

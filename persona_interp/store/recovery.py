@@ -8,7 +8,7 @@ from typing import Any
 from persona_interp.files import fsync, write_bytes
 from persona_interp.schema.words import FileStatus
 from persona_interp.store.layout import CELLS, ENTRY, LOG
-from persona_interp.store.log import mend, unreadable_lines
+from persona_interp.store.log import lacks, mend, unreadable_lines
 from persona_interp.store.manifest import append, listing, lock, parse
 from persona_interp.store.sums import condition
 from persona_interp.store.verification import entry_bytes
@@ -24,7 +24,8 @@ def recover(root: Path, manifest: Path) -> None:
         manifest: Its manifest.
     """
     log = root / LOG
-    if not (_orphans(root, manifest) or _unsigned(root, manifest) or unreadable_lines(log)):
+    is_told = not (unreadable_lines(log) or lacks(log, listing(manifest).entries))
+    if is_told and not (_orphans(root, manifest) or _unsigned(root, manifest)):
         return  # the usual case needs no lock and no write permission
     with lock(manifest) as handle:
         for folder in _orphans(root, manifest):
@@ -46,7 +47,8 @@ def recover(root: Path, manifest: Path) -> None:
             if own.is_dir():
                 set_aside(root, own)
             write_bytes(entry_bytes(entry), own)
-        mend(log)
+        entries = listing(manifest).entries
+        mend(log, {key: entry["task"].rpartition(".")[2] for key, entry in entries.items()})
 
 
 def set_aside(root: Path, path: Path) -> None:

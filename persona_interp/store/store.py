@@ -17,7 +17,16 @@ from persona_interp.schema.words import CellState, FileStatus
 from persona_interp.store.cell import Cell, differences, lineage, plain
 from persona_interp.store.claims import hold_claim, is_claimed
 from persona_interp.store.configuration import configuration_bytes, read_configuration
-from persona_interp.store.layout import CELLS, ENTRY, LOG, MANIFEST, PLAN, RUN, is_run
+from persona_interp.store.layout import (
+    CELLS,
+    ENTRY,
+    LOG,
+    MANIFEST,
+    PLAN,
+    RUN,
+    check_outside,
+    is_run,
+)
 from persona_interp.store.log import append_line
 from persona_interp.store.manifest import append, listing, lock
 from persona_interp.store.plan import cells_of, finished_cells, is_plan, rows_of
@@ -64,6 +73,7 @@ class Store:
                     f"{self.root} is not empty and has no manifest.jsonl, so it is not a run "
                     "folder and nothing was written into it. Choose a new or empty folder."
                 )
+            check_outside(self.root)
             self.root.mkdir(parents=True, exist_ok=True)
             self._manifest.touch()  # first of all: a run folder is recognized by it
             fsync(self.root)
@@ -83,10 +93,10 @@ class Store:
             StoreError: There is no run here.
         """
         if not is_run(Path(root)):
-            raise StoreError(
-                f"{root} is not a run folder: it has no manifest.jsonl. Give the folder a run was "
-                "--out to."
-            )
+            fix = "Give the folder a run was --out to."
+            if (Path(root) / PLAN).is_file() or (Path(root) / CELLS).is_dir():
+                fix = "Run the experiment again with this --out: it lists whole cells again."
+            raise StoreError(f"{root} is not a run folder: it has no {MANIFEST}. {fix}")
         return cls(root)
 
     # -- what is there
@@ -335,8 +345,8 @@ class Store:
             os.rename(folder, target)  # noqa: PTH104  (the tests fail the n-th os.rename)
             fsync(target.parent)
             fsync(folder.parent)
-            append(manifest, entry)
             append_line(self.root / LOG, cell, seconds=seconds)
+            append(manifest, entry)
         self._failure(cell).unlink(missing_ok=True)
 
     def fail(self, cell: Cell, error: BaseException) -> str:

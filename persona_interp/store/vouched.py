@@ -75,13 +75,16 @@ def check_listed(root: Path) -> None:
         root: The run folder.
 
     Raises:
-        StoreError: A line cannot be read, or a folder in ``cells`` has none.
+        StoreError: A line cannot be read, or one of a folder in ``cells`` and a line lacks the
+            other.
     """
     lines, cells = listing(root / MANIFEST), root / CELLS
     names = [f"line {number} of {MANIFEST} cannot be read" for number in lines.unreadable]
     for folder in sorted(cells.iterdir()) if cells.is_dir() else []:
         if folder.name not in lines.entries:
             names.append(f"cells/{folder.name} is in no line of it")
+    gone = [key for key in lines.entries if not (cells / key).is_dir()]
+    names += [f"cells/{key} is in a line of it and not there" for key in gone]
     if names:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         raise StoreError(

@@ -58,6 +58,11 @@ def sums(
             "total": (("part", "checkpoint"), one.T @ (centered**2).sum(2).T),
             "fires": (("part", "feature"), one.T @ is_on),
             "squares": (("part", "feature"), squares),
+            "acts": (("part", "feature"), one.T @ acts),
+            "gaps": (
+                ("part", "checkpoint", "d_model"),
+                np.einsum("np,knd->pkd", one, residuals - rebuilt),
+            ),
             "left": (("part", "checkpoint", "feature", "d_model"), left),
             "rebuilt": (
                 ("part", "checkpoint", "feature", "d_model"),

@@ -40,7 +40,11 @@ BELOW = {
     "inside": {"config", "tasks", "findings"},  # a folder of the same names
 }
 """File of a wing -> files of the same wing that it may import."""
-WINGS = {"order": {"dose"}, "dictionaries": {"transfer"}}
+WINGS = {
+    "order": {"dose"},
+    "dictionaries": {"transfer"},
+    "trait_dictionaries": {"dictionaries", "trait_transfer"},
+}
 """Wing -> wings below it that it uses."""
 FREE_OF_TORCH = (
     "config",

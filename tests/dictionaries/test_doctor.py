@@ -62,3 +62,14 @@ def test_the_doctor_looks_at_a_model_alone(counter: Checkpoint, texts: Path) -> 
     assert (
         "a text begins with 1 BOS" in found.output and "residuals and logits equal" in found.output
     )
+
+
+def test_the_doctor_leaves_rows_out(counter: Checkpoint, texts: Path) -> None:
+    lines = texts.read_text().splitlines()
+    bad = texts.with_name("bad.jsonl")
+    bad.write_text("\n".join([lines[0], '{"text": ""}', *lines[1:]]) + "\n")
+    command = ["doctor", str(counter.path), "--text"]
+    want = CliRunner().invoke(app, [*command, str(texts)])
+    assert CliRunner().invoke(app, [*command, str(bad)]).exit_code != 0
+    found = CliRunner().invoke(app, [*command, str(bad), "--skip", "2"])
+    assert (found.exit_code, found.output) == (want.exit_code, want.output)

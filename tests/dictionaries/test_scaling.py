@@ -8,6 +8,7 @@ import torch
 from safetensors.numpy import load_file
 
 from persona_interp.analysis import latent_scaling, statuses
+from persona_interp.analysis.latent_scaling import feature_vectors
 from persona_interp.dictionaries.crosscoder import Crosscoder, crosscoder
 from persona_interp.dictionaries.dictionary import save_dictionary
 from persona_interp.dictionaries.planted import NO_EFFECT, Plan, Planted, match, plant
@@ -103,6 +104,25 @@ def test_checkpoints_without_an_effect_give_no_claim() -> None:
     table = statuses(scaling(coder, residuals=planted.residuals, documents=planted.documents))
     assert set(table["status"]) <= {Status.SHARED, Status.UNDECIDED, Status.DEAD}
     assert (table["status"] == Status.SHARED).sum() >= 16
+
+
+def test_copies_have_one_vector_whatever_training_left_of_decoders_and_biases(
+    planted: Planted,
+) -> None:
+    """Copies with scales and offsets of their own; a decoder and a bias of one are then spoiled."""
+    first = torch.from_numpy(planted.residuals[0])
+    copies = torch.stack([first, 3 * first + 2, 0.5 * first - 1])
+    coder = crosscoder(["a", "b", "c"], residuals=copies, **TRAIN)
+    with torch.no_grad():
+        width = first.shape[1]
+        coder.dictionary.sae.W_dec[:, :width] *= 0.95
+        coder.dictionary.sae.b_dec[width : 2 * width] += 0.1
+    sums = scaling(coder, residuals=copies, documents=planted.documents)
+    vectors, _ = feature_vectors(sums)
+    often = sums["fires"].to_numpy().sum(axis=0) > 50
+    assert often.sum() >= 20
+    assert vectors[1:, often] == pytest.approx(np.stack([vectors[0, often]] * 2), abs=2e-3)
+    assert set(statuses(sums)["status"]) <= {Status.SHARED, Status.DEAD}
 
 
 def test_other_checkpoints_are_refused(planted: Planted, coder: Crosscoder) -> None:

@@ -51,22 +51,18 @@ def test_every_kind_of_field_survives_json(change: dict[str, Any]) -> None:
     assert from_dict(json.loads(json.dumps(to_dict(toy)))) == toy
 
 
-SEEDS = {
-    "trait_transfer": (1, 3, 3)
-}  # finetunes of a real model; its paper preset has more traits instead
+SEEDS = dict.fromkeys(("trait_transfer", "trait_dictionaries"), (1, 3, 3))
+"""Finetunes of a real model; the paper presets have more traits instead."""
+PRESETS = ("quick", "paper")
 
 
 @pytest.fixture
 def given() -> dict[str, dict[str, Any]]:
     """What an experiment cannot do without."""
     questions, pairs = ("What?", "Why?"), (Instruction("Be so.", "Be not."),) * 2
-    sizes = ("quick", "paper")
-    names = {name for size in sizes for name in preset(size, "trait_transfer").names}
-    return {
-        "trait_transfer": {
-            "traits": tuple(TraitFile(name, pairs, questions) for name in sorted(names))
-        }
-    }
+    names = {name for wing in SEEDS for size in PRESETS for name in preset(size, wing).names}
+    traits = tuple(TraitFile(name, pairs, questions) for name in sorted(names))
+    return {wing: {"traits": traits} for wing in SEEDS}
 
 
 @pytest.mark.parametrize("name", [name for name in wing_names() if name != "compare"])

@@ -9,6 +9,7 @@ from persona_interp.experiments.agreement.config import Agreement
 from persona_interp.experiments.dose.config import Dose
 from persona_interp.experiments.evidence.config import Evidence
 from persona_interp.experiments.order.config import Order
+from persona_interp.experiments.trait_dictionaries.config import TraitDictionaries
 from persona_interp.experiments.trait_transfer.config import TraitTransfer
 from persona_interp.models import Stage, load, resolve
 from persona_interp.readers import Instruction, TraitFile, write_trait
@@ -133,6 +134,8 @@ def toy(name: str, folder: Path) -> Any:
             return Evidence(**EVIDENCE)
         case "order":
             return Order(**ORDER)
+        case "trait_dictionaries":
+            return trait_dictionaries(save_traits(folder / "traits"), save_start(folder / "start"))
         case "trait_transfer":
             return trait_transfer(save_traits(folder / "traits"), save_start(folder / "start"))
     fields = {
@@ -195,6 +198,23 @@ def trait_transfer(traits: Path, start: Path) -> TraitTransfer:
         dtype="float32",  # else a cell of this is not the run's, where half precision is faster
         n_judged=3,
         least=0.0,
+        chat_template=None,
+    )
+
+
+def trait_dictionaries(traits: Path, start: Path) -> TraitDictionaries:
+    """Dictionaries of finetunes on two of these traits."""
+    return TraitDictionaries(
+        traits=str(traits),
+        names=("arty", "sporty"),
+        start=str(start),
+        lesson=Stage(steps=3, batch=4, lr=1e-3, lora=2),
+        steps=(0, 3),
+        coder={"d_sae": 48, "k": 4, "steps": 300, "batch": 256, "lr": 4e-3, "n_tokens": 2_000},
+        max_new_tokens=6,
+        dtype="float32",
+        n_family=2,
+        n_matched=2,
         chat_template=None,
     )
 

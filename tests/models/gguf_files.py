@@ -9,7 +9,9 @@ import pytest
 WIDTH, HIDDEN, HEADS, WORDS = 32, 48, 4, 300
 
 
-def write_gguf(path: Path, *, blocks: int = 2, said: int | None = None, **extra: Any) -> Path:
+def write_gguf(
+    path: Path, *, blocks: int = 2, said: int | None = None, scaling: str = "", **extra: Any
+) -> Path:
     """A small Llama of random weights, as llama.cpp's converter writes it."""
     gguf = pytest.importorskip("gguf", reason="gguf is not installed; its tests did not run")
     writer = gguf.GGUFWriter(path, "llama")
@@ -22,6 +24,8 @@ def write_gguf(path: Path, *, blocks: int = 2, said: int | None = None, **extra:
     writer.add_head_count_kv(HEADS)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_vocab_size(WORDS)
+    if scaling:
+        writer.add_string("llama.rope.scaling.type", scaling)
     letters = [f"<0x{i:02X}>" for i in range(256)]
     tokens = ["<unk>", "<s>", "</s>", *letters, *(f"w{i}" for i in range(WORDS - 259))]
     writer.add_tokenizer_model("llama")

@@ -155,7 +155,7 @@ def test_another_base_is_refused(tiny: Any, stories: Any, tmp_path: Path) -> Non
 def test_what_cannot_be_merged_is_named(tiny: Any, tmp_path: Path) -> None:
     config = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2)
     folder, _ = saved(tiny, config, tmp_path / "prompt")
-    with pytest.raises(ModelError, match="PROMPT_TUNING: it adds virtual tokens"):
+    with pytest.raises(ModelError, match="PROMPT_TUNING: it adds tokens or a computation"):
         resolve(folder, base=tiny)
     folder, _ = saved(tiny, KINDS["lora_attention"], tmp_path / "lora")
     rename(folder, None, task_type="SEQ_CLS")

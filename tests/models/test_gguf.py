@@ -1,5 +1,6 @@
 """A GGUF file is whole and used whole, or an error; its header is walked within bounds."""
 
+import math
 import struct
 import time
 from pathlib import Path
@@ -8,11 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from persona_interp.errors import ModelError
-from persona_interp.models import hash_weights, load, resolve
+from persona_interp.models import gguf, hash_weights, load, resolve
 from persona_interp.models.gguf_header import read_gguf_header
 from tests.models.gguf_files import WIDTH, WORDS, write_gguf
+
+ROPE = "rope_freqs.weight"
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +41,13 @@ def test_a_whole_file_is_a_model(whole: Path) -> None:
             {"blk.0.attn_q.bias": np.ones(WIDTH, "float32")},
             r"holds 1 weights that a llama .* does not use, first 'blk\.0\.attn_q\.bias'",
         ),
-        ({"rope_freqs.weight": np.ones(4, "float32")}, r"first 'rope_freqs\.weight'"),
-        ({"said": 1}, r"holds 9 weights .* first 'blk\.1\."),
-        ({"said": 3}, r"is incomplete: 9 weights of a llama are missing"),
-        ({"said": 10**6}, r"asks for llama\.block_count = 1000000 and holds 21 weights"),
+        ({ROPE: np.array([1, 1, 1, 8], "float32")}, r"first 'rope_freqs\.weight'"),
+        ({ROPE: np.ones(3, "float32")}, r"first 'rope_freqs\.weight'"),
+        ({ROPE: np.full(4, np.nan, "float32")}, r"first 'rope_freqs\.weight'"),
+        ({"scaling": "linear"}, r"scales positions \(rope\.scaling\.type 'linear'\)"),
+        ({"said": 1}, r"asks for 'llama\.block_count' = 1 and holds 2 blocks"),
+        ({"said": 3}, r"asks for 'llama\.block_count' = 3 and holds 2 blocks"),
+        ({"said": 10**6}, r"asks for 'llama\.block_count' = 1000000 and holds 2 blocks"),
         ({"output_norm.weight": np.full(WIDTH, np.nan, "float32")}, "NaN or infinite"),
         ({"blk.1.ffn_up.weight": None}, r"is incomplete: 1 weights of a llama are missing"),
     ],
@@ -51,6 +58,60 @@ def test_what_is_not_used_or_not_there_is_named(
     path = write_gguf(tmp_path / "x.gguf", **options)
     with pytest.raises(ModelError, match=message):
         resolve(path)
+
+
+def test_a_number_of_blocks_that_is_not_said_is_not_made_up(whole: Path, tmp_path: Path) -> None:
+    path, start = tmp_path / "x.gguf", time.process_time()
+    path.write_bytes(whole.read_bytes().replace(b"llama.block_count", b"llama.bl\0ck_count"))
+    with pytest.raises(ModelError, match=r"does not say 'llama\.block_count'"):
+        resolve(path)
+    assert time.process_time() - start < 1
+
+
+def test_factors_of_one_change_nothing(whole: Path, tmp_path: Path) -> None:
+    path = write_gguf(tmp_path / "x.gguf", scaling="none", **{ROPE: np.ones(4, "float32")})
+    ids = torch.arange(3, 40)[None]
+    with torch.inference_mode():
+        logits = [load(resolve(one)).model(ids).logits for one in (whole, path)]
+    assert torch.equal(*logits)
+
+
+def llama3_factors(
+    n: int, theta: float, *, factor: float, low: float, high: float, old: int
+) -> Any:
+    """As llama.cpp's converter writes them (conversion of Llama 3.1)."""
+    factors = []
+    for i in range(n):
+        wavelength = 2 * math.pi * theta ** (i / n)
+        if wavelength < old / high:
+            factors.append(1.0)
+        elif wavelength > old / low:
+            factors.append(factor)
+        else:
+            smooth = (old / wavelength - low) / (high - low)
+            factors.append(1 / ((1 - smooth) / factor + smooth))
+    return np.array(factors, "float32")
+
+
+def test_factors_that_the_configuration_computes_are_idle(tmp_path: Path) -> None:
+    numbers = {"factor": 8.0, "low": 1.0, "high": 4.0, "old": 8192}
+    rope = {
+        "rope_type": "llama3",
+        "rope_theta": 500000.0,
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
+    }
+    heads: dict[str, Any] = {"hidden_size": 128, "num_attention_heads": 1, "num_hidden_layers": 1}
+    config = LlamaConfig(**heads, vocab_size=9, intermediate_size=8, rope_parameters=rope)
+    factors = llama3_factors(64, 5e5, **numbers)  # type: ignore[arg-type]
+    assert 1 < len(set(factors)) and factors.max() == 8
+    assert gguf.rope_factors(LlamaForCausalLM(config)) == pytest.approx(factors, rel=1e-6)
+    path = write_gguf(tmp_path / "x.gguf", **{ROPE: factors})
+    assert gguf._is_idle(path, LlamaForCausalLM(config))
+    config.rope_parameters = {**rope, "factor": 32.0}
+    assert not gguf._is_idle(path, LlamaForCausalLM(config))
 
 
 def test_a_file_cut_anywhere_is_refused(whole: Path, tmp_path: Path) -> None:

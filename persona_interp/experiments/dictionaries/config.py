@@ -3,10 +3,11 @@
 A crosscoder is trained on the checkpoints of one life: the model after its documents and at steps
 of a lesson. It says of every feature what became of it, and when. Beside it stand crosscoders of
 checkpoints between which less happened: the unrelated lesson, the same lesson taught twice with
-other chats, one checkpoint several times; and of checkpoints between which everything happened: the
-untrained model and the one that learned the documents. Then the persona's features: were they there
-before the lesson, does it wake them, does the lesson still spread without them, and do traits that
-co-occur share features? Documents and lessons are the cells of ``transfer``.
+other chats, one checkpoint several times; and of checkpoints between which most happened: the model
+before its documents (a tiny one is untrained) and the one that learned them. Then the persona's
+features: were they there before the lesson, does it wake them, does the lesson still spread without
+them, and do traits that co-occur share features? Documents and lessons are the cells of
+``transfer``.
 """
 
 from collections.abc import Iterable
@@ -16,7 +17,7 @@ from typing import Any
 
 from persona_interp.errors import WorldError, unknown
 from persona_interp.experiments.ready import ready
-from persona_interp.experiments.transfer.config import Cells, Transfer
+from persona_interp.experiments.transfer.config import REAL, Cells, Transfer
 from persona_interp.models import DOCUMENTS, LESSON, Stage
 from persona_interp.schema.words import Arm, Status
 from persona_interp.store import Cell
@@ -35,7 +36,8 @@ class Life(StrEnum):
     COPIES = "one checkpoint"
     """The model before the lesson, ``N_COPIES`` times."""
     DOCUMENTS = "documents"
-    """The untrained model and the one after its documents: here features must be made."""
+    """The models before and after the documents. A tiny one is untrained before, so that here
+    features must be made."""
 
 
 class Verb(StrEnum):
@@ -81,6 +83,9 @@ class Dictionaries:
 
     Attributes:
         world: A ready world's name (made anew for every seed) or a `World`.
+        start: What the documents stage starts from, as in transfer.
+        arrange: Whether the start model's own prior lays the world out, as in transfer.
+        chat_template: Template for a start model that has none.
         seeds: One run of everything per seed.
         lr: Learning rate of the lesson.
         documents: How the documents are learned.
@@ -95,9 +100,13 @@ class Dictionaries:
         n_persona_documents: Documents by speakers without a name on which features are scored.
         n_family: Features in a group: that know the persona best, or that rise most.
         n_matched: Sets of features that fire as often and are taken out beside each group.
+        n_samples: Sampled answers per prompt and checkpoint of a lesson, as in transfer.
     """
 
     world: str | World = "john_and_sam"
+    start: str = "tiny"
+    arrange: str = ""
+    chat_template: str | None = None
     seeds: tuple[int, ...] = (0,)
     lr: float = 1e-3
     documents: Stage = DOCUMENTS
@@ -114,6 +123,7 @@ class Dictionaries:
     n_persona_documents: int = 3_000
     n_family: int = 5
     n_matched: int = 10
+    n_samples: int = 2
 
     def __post_init__(self) -> None:
         ready(self.world)
@@ -131,6 +141,9 @@ class Dictionaries:
         """The documents and lessons, as a transfer experiment; a run of it has the same cells."""
         return Transfer(
             world=self.world,
+            start=self.start,
+            arrange=self.arrange,
+            chat_template=self.chat_template,
             seeds=self.seeds,
             arms=ARMS,
             lrs=(self.lr,),
@@ -139,6 +152,7 @@ class Dictionaries:
             snapshots=self.snapshots,
             n_documents=self.n_documents,
             bystanders=self.bystanders,
+            n_samples=self.n_samples,
             sae=None,
         )
 
@@ -224,4 +238,21 @@ PRESETS = {
     "quick": Dictionaries(),
     "standard": Dictionaries(seeds=(0, 1, 2)),
     "paper": Dictionaries(seeds=tuple(range(10))),
+    "real": Dictionaries(
+        world=REAL.world,
+        arrange=REAL.arrange,
+        chat_template=REAL.chat_template,
+        lr=REAL.lrs[0],
+        documents=REAL.documents,
+        lesson=REAL.lesson,
+        snapshots=REAL.snapshots,
+        steps=(0, 2, 4, 8, 16),
+        n_documents=REAL.n_documents,
+        bystanders=REAL.bystanders,
+        n_samples=REAL.n_samples,
+        hook=REAL.hooks[0],
+        coder={"d_sae": 1024, "k": 16, "steps": 600, "lr": 1e-3, "n_tokens": 16_000},
+        n_coder_documents=900,
+        n_persona_documents=REAL.n_persona_documents,
+    ),
 }

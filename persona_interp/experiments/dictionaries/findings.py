@@ -1,7 +1,7 @@
 """What did a lesson do to features, in words? Every number with its interval, n and null.
 
 "Nothing shown" is said only where something could have been: where the same reading finds what the
-documents made of the untrained model.
+documents made.
 """
 
 import math
@@ -84,7 +84,7 @@ def seen(shares: pd.DataFrame) -> tuple[bool, str]:
 
     Returns:
         True where the interval over seeds of the share of features that are called born, between
-        the untrained model and the one after its documents, lies above a tenth; False of one seed.
+        the models before and after the documents, lies above a tenth; False of one seed.
     """
     born = only(shares, life=Life.DOCUMENTS, status=Status.BORN)
     if born.empty:
@@ -93,7 +93,7 @@ def seen(shares: pd.DataFrame) -> tuple[bool, str]:
     is_seen = row.lo >= SEEN
     verb = "is" if is_seen else "is hardly"
     return is_seen, (
-        "Between the untrained model and the one after its documents, where features must be made, "
+        "Between the models before and after the documents, where most must be made, "
         f"{row.estimate:.2f}{interval(row.lo, row.hi)} of the active features are called "
         f"{Status.BORN} ({seeds(row)}): a birth {verb} seen."
     )

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from persona_interp import plots
 from persona_interp.errors import StoreError
 from persona_interp.experiments.dictionaries import findings
-from persona_interp.experiments.dictionaries.config import EDITS, Life
+from persona_interp.experiments.dictionaries.config import EDITS, MATCHED, Life
 from persona_interp.experiments.dictionaries.tables import by_seed
 from persona_interp.plots.columns import distinct
 from persona_interp.report import page
@@ -170,7 +170,7 @@ def draw(tables: Tables, *, title: str = "") -> Figure:
         A row a group and verb: a ring a seed, the mean with its interval, features that fire as
         often beside.
     """
-    runs = _named(by_seed(tables["groups"]))
+    runs = _named(by_seed(tables["groups"], matched=MATCHED))
     return plots.seeds(numbers(tables), runs, unit="share of the features", title=title)
 
 

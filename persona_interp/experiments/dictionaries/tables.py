@@ -1,6 +1,6 @@
 """What do the finished cells of a dictionaries run say, as tables?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from pathlib import Path
 
@@ -80,7 +80,7 @@ def _of_seed(store: Store, cells: Cells, world: World) -> Iterator[tuple[str, pd
             table = read_table(store.path(cell, f"{name}.parquet"))
             yield name, table.assign(life=str(life))
             if name == "statuses":
-                yield "counts", _counts(table).assign(life=str(life))
+                yield "counts", count_statuses(table).assign(life=str(life))
     coder = store.path(cells["crosscoder", Life.LESSON])
     folder = store.path(cells["features",])
     if not store.has(cells["features",]):
@@ -106,16 +106,23 @@ def _of_seed(store: Store, cells: Cells, world: World) -> Iterator[tuple[str, pd
     groups = _members(edits)
     unrelated = read_dataset(folder / "unrelated.nc")
     described = _described(groups, folder, coder, target=world.target)
-    awake = _awake(neutral, unrelated)
-    yield "groups", _with_verbs(described.merge(awake, on="feature", validate="many_to_one"))
+    awake = rises_beside(neutral, unrelated)
+    yield "groups", with_verbs(described.merge(awake, on="feature", validate="many_to_one"))
     own = groups.loc[groups["group"].isin(list(EDITS)), "feature"].unique()
     betas = read_table(coder / "betas.parquet")
     yield "norms", betas.loc[betas["feature"].isin(own)]
     yield "rises", _rises(neutral, own.tolist())
 
 
-def _counts(statuses: pd.DataFrame) -> pd.DataFrame:
-    """How many features of one crosscoder have each status, of those that are active."""
+def count_statuses(statuses: pd.DataFrame) -> pd.DataFrame:
+    """How many features of one crosscoder have each status, of those that are active.
+
+    Args:
+        statuses: What ``analysis.statuses`` gives.
+
+    Returns:
+        ``status``, ``n``, ``n_active``, ``estimate`` (share of the active features).
+    """
     active = statuses.loc[statuses["status"] != Status.DEAD]
     names = [str(status) for status in Status if status != Status.DEAD]
     counts = active["status"].value_counts().reindex(names, fill_value=0)
@@ -157,8 +164,17 @@ def _described(groups: pd.DataFrame, folder: Path, coder: Path, *, target: str) 
     return table.assign(norm_before=[norms[0] for norms in table["norms"]])
 
 
-def _awake(neutral: xr.Dataset, unrelated: xr.Dataset) -> pd.DataFrame:
-    """How much each feature rises at test prompts that name nobody, beside another lesson."""
+def rises_beside(neutral: xr.Dataset, unrelated: xr.Dataset) -> pd.DataFrame:
+    """How much each feature rises at neutral test prompts, beside another lesson.
+
+    Args:
+        neutral: Features at these prompts, first checkpoint to last.
+        unrelated: The same of the other lesson.
+
+    Returns:
+        One row a feature: ``rise``, ``unrelated``, ``excess`` (rise minus unrelated), each with
+        ``_lo`` and ``_hi`` (95 %, topics as clusters), ``act_before``, ``n_topics``.
+    """
     neutral, unrelated = (_test(feats) for feats in (neutral, unrelated))
     rise, other = _change(neutral), _change(unrelated)
     clusters = neutral["topic"].to_numpy()
@@ -170,8 +186,15 @@ def _awake(neutral: xr.Dataset, unrelated: xr.Dataset) -> pd.DataFrame:
     return table.assign(n_topics=len(np.unique(clusters)))
 
 
-def _with_verbs(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with what the lesson does to each feature."""
+def with_verbs(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with what the lesson does to each feature.
+
+    Args:
+        table: With ``status`` and ``excess_lo``.
+
+    Returns:
+        The same with a boolean column for every ``Verb``.
+    """
     creates, moves, amplified = (table["status"].isin(CHANGES[verb]) for verb in Verb)
     wakes = ~creates & (amplified | (table["excess_lo"] > 0))
     return table.assign(**dict(zip(map(str, Verb), (creates, moves, wakes), strict=True)))
@@ -208,7 +231,7 @@ def _over_seeds(tables: Tables) -> Tables:
     if "counts" in tables:
         counts = tables["counts"]
         result["shares"] = analysis.across_seeds(counts, by=["life", "status"])
-        result["changes"] = _beside_nulls(counts)
+        result["changes"] = beside_nulls(counts, nulls=NULLS)
     if "groups" in tables:
         result["verbs"] = _verbs(tables["groups"])
         result["stops"] = _stops(tables["causes"])
@@ -217,13 +240,21 @@ def _over_seeds(tables: Tables) -> Tables:
     return {name: table for name, table in result.items() if len(table)}
 
 
-def _beside_nulls(counts: pd.DataFrame) -> pd.DataFrame:
-    """Share of features that the lesson creates, moves or wakes, beside each null's, by seed."""
+def beside_nulls(counts: pd.DataFrame, *, nulls: Iterable[str]) -> pd.DataFrame:
+    """Share of features that the lesson creates, moves or wakes, beside each null's, by seed.
+
+    Args:
+        counts: What ``count_statuses`` gives, with ``life`` and ``seed``.
+        nulls: Lives that stand beside the lesson's.
+
+    Returns:
+        As ``analysis.nulls.against_null``, by ``verb`` and ``life`` (the null's).
+    """
     parts = []
     for verb, statuses in CHANGES.items():
         rows = counts.loc[counts["status"].isin(statuses)]
         shares = dict(rows.groupby(["life", "seed"])["estimate"].sum().items())
-        for life, seed in product(NULLS, counts["seed"].unique()):
+        for life, seed in product(nulls, counts["seed"].unique()):
             pair = {"estimate": (Life.LESSON, seed), "null": (life, seed)}
             if set(pair.values()) <= set(shares):
                 own = {name: shares[key] for name, key in pair.items()}
@@ -233,23 +264,24 @@ def _beside_nulls(counts: pd.DataFrame) -> pd.DataFrame:
 
 def _verbs(groups: pd.DataFrame) -> pd.DataFrame:
     """Share of each group that the lesson creates, moves, wakes, beside features as active."""
-    return against_null(by_seed(groups), by=["group", "verb"])
+    return against_null(by_seed(groups, matched=MATCHED), by=["group", "verb"])
 
 
-def by_seed(groups: pd.DataFrame) -> pd.DataFrame:
+def by_seed(groups: pd.DataFrame, *, matched: Mapping[str, str]) -> pd.DataFrame:
     """Shares of the verbs, a row a seed.
 
     Args:
         groups: Table ``groups``.
+        matched: Group -> the group that stands beside it.
 
     Returns:
         ``group``, ``verb``, ``seed``, ``estimate`` (share of the group's features), ``null`` (of
         those that fire as often).
     """
     rows = []
-    for (group, matched), verb in product(MATCHED.items(), map(str, Verb)):
+    for (group, other), verb in product(matched.items(), map(str, Verb)):
         for seed, own in groups.groupby("seed"):
-            estimate, null = (_share(own, name, verb) for name in (group, matched))
+            estimate, null = (_share(own, name, verb) for name in (group, other))
             about = {"group": group, "verb": verb, "seed": seed}
             rows.append({**about, "estimate": estimate, "null": null})
     return pd.DataFrame(rows)

@@ -9,6 +9,7 @@ import xarray as xr
 from torch import Tensor
 
 from persona_interp import analysis, dictionaries, models, record
+from persona_interp.analysis.activity import matched_features
 from persona_interp.dictionaries.crosscoder import Crosscoder
 from persona_interp.dictionaries.same_tokens import SameTokens
 from persona_interp.experiments.dictionaries.config import (
@@ -21,7 +22,6 @@ from persona_interp.experiments.dictionaries.config import (
     RISEN,
     Life,
 )
-from persona_interp.experiments.transfer.inside.cases import matched_features
 from persona_interp.experiments.transfer.inside.config import METHODS, PATCH, VECTOR
 from persona_interp.experiments.transfer.inside.sources import (
     hidden_cuts,
@@ -44,9 +44,8 @@ from persona_interp.worlds import World
 def crosscoder(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """Train a crosscoder on the checkpoints of one life, and say what became of its features.
 
-    Needs layout, then the trainings whose checkpoints they are. Writes ``dictionary/``,
-    ``statuses.parquet``, ``reconstruction.parquet``, ``betas.parquet`` (latent scaling) and
-    ``overlap.nc`` (tokens on which two features are active, and decoders).
+    Needs layout, then the trainings whose checkpoints they are. Writes what ``write_statuses``
+    does.
     """
     world = world_of(needs[0], config)
     trainings = [models.Trajectory.open(folder / "model") for folder in needs[1:]]
@@ -54,6 +53,21 @@ def crosscoder(config: dict[str, Any], needs: Needs, out: Path) -> None:
     corpus = world.corpus(config["n_documents"], seed=seed + DICTIONARY_SEED)
     coder = dict(config["coder"])
     same = _residuals(config, trainings, corpus, n_tokens=coder.pop("n_tokens"))
+    write_statuses(same, coder, seed=seed, out=out)
+
+
+def write_statuses(same: SameTokens, coder: dict[str, Any], *, seed: int, out: Path) -> None:
+    """Train a crosscoder on residuals, and write what became of its features.
+
+    Writes ``dictionary/``, ``statuses.parquet``, ``reconstruction.parquet``, ``betas.parquet``
+    (latent scaling) and ``overlap.nc`` (tokens on which two features are active, and decoders).
+
+    Args:
+        same: Residuals of the same tokens at each checkpoint.
+        coder: Arguments of ``dictionaries.crosscoder``.
+        seed: Of the training.
+        out: Folder of the cell.
+    """
     labels, residuals = same.provenance["checkpoints"], same.residuals
     own = dictionaries.crosscoder(
         labels, residuals=residuals, seed=seed, out=out / "dictionary", **coder
@@ -78,7 +92,7 @@ def _residuals(
     if life == Life.AGAIN:
         checkpoints = {f"seed {k}": each.last for k, each in enumerate(trainings)}
     elif life == Life.DOCUMENTS:
-        checkpoints = {"untrained": first.first, "documents": first.last}
+        checkpoints = {"before": first.first, "documents": first.last}
     elif life == Life.COPIES:
         checkpoints = {"copy 0": first.last}
     else:

@@ -26,7 +26,7 @@ def answers(config: dict[str, Any], needs: Needs, out: Path) -> None:
     both sides and ``n`` times under none, to those of the measurement under one instruction of each
     side.
     """
-    trait, base = _trait(config["trait"]), _start(config)
+    trait, base = _trait(config["trait"]), start_of(config)
     lesson = []
     for side in ("pos", "neg"):
         prompts = trait_prompts(trait, side=side, split="train", instructions="all")
@@ -45,7 +45,7 @@ def base(config: dict[str, Any], needs: Needs, out: Path) -> None:
     Writes ``vectors.nc`` (from the lesson's questions), ``separability.parquet`` and
     ``scores.parquet`` (the measurement's).
     """
-    checkpoint, answers = _start(config), _read_answers(needs)
+    checkpoint, answers = start_of(config), _read_answers(needs)
     hook = hook_at(checkpoint, depth=config["depth"])
     answers = answers.loc[answers["side"] != "default"].reset_index(drop=True)
     lesson = answers.loc[answers["split"] == "train"]
@@ -74,7 +74,7 @@ def judge(config: dict[str, Any], needs: Needs, out: Path) -> None:
     answers = answers.groupby("side", sort=False).head(config["n"]).reset_index(drop=True)
     traits = [_trait(trait) for trait in config["traits"]]
     judges = {trait.name: trait for trait in traits if trait.name in separable}
-    write_table(record.trait_bits(_start(config), answers, judges), out / "judged.parquet")
+    write_table(record.trait_bits(start_of(config), answers, judges), out / "judged.parquet")
 
 
 def learn(config: dict[str, Any], needs: Needs, out: Path) -> None:
@@ -91,7 +91,7 @@ def learn(config: dict[str, Any], needs: Needs, out: Path) -> None:
     answers = _read_answers(needs[1:])
     is_own = (answers["trait"] == trait.name) & (answers["side"] == config["side"])
     lesson = answers.loc[is_own & (answers["split"] == "train")]
-    start = _start(config)
+    start = start_of(config)
     trained = models.train(
         start,
         chats(lesson),
@@ -148,6 +148,19 @@ def hook_at(checkpoint: Checkpoint, *, depth: float) -> str:
     return f"blocks.{max(round(depth * blocks), 1) - 1}.hook_out"
 
 
+def start_of(config: Mapping[str, Any]) -> Checkpoint:
+    """Model that a cell starts from.
+
+    Args:
+        config: The cell's configuration, with ``start`` and ``chat_template``.
+
+    Returns:
+        The checkpoint; where its template has no system role, instructions stand before the user's
+        question.
+    """
+    return models.resolve(config["start"], chat_template=config["chat_template"], fold_system=True)
+
+
 def _draw_answers(
     checkpoint: Checkpoint, prompts: pd.DataFrame, config: Mapping[str, Any], *, n: int = 1
 ) -> pd.DataFrame:
@@ -177,8 +190,3 @@ def _separable(folder: Path, least: float) -> set[str]:
 def _trait(config: Mapping[str, Any]) -> TraitFile:
     pairs = tuple(Instruction(*pair) for pair in config["instructions"])
     return TraitFile(config["name"], pairs, tuple(config["questions"]))
-
-
-def _start(config: Mapping[str, Any]) -> Checkpoint:
-    # where a template has no system role, instructions stand before the user's question
-    return models.resolve(config["start"], chat_template=config["chat_template"], fold_system=True)

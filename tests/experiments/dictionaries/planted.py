@@ -109,7 +109,7 @@ def tables(*, woken: int = 3, born: float = 0.5) -> dict[str, pd.DataFrame]:
     fits = {"checkpoint": "lesson@0", "fvu": 0.03, "verdict": "fits", "life": str(Life.LESSON)}
     return {
         "groups": own,
-        "verbs": against_null(by_seed(own), by=["group", "verb"]),
+        "verbs": against_null(by_seed(own, matched=MATCHED), by=["group", "verb"]),
         "shares": across_seeds(life, by=["life", "status"]),
         "changes": changes(life),
         "stops": stops(),

@@ -83,7 +83,7 @@ def test_every_life_has_its_checkpoints(tables: Tables) -> None:
         Life.UNRELATED: ["lesson@0", "lesson@2", "lesson@4"],
         Life.AGAIN: ["seed 0", "seed 1"],
         Life.COPIES: ["copy 0", "copy 1", "copy 2"],
-        Life.DOCUMENTS: ["untrained", "documents"],
+        Life.DOCUMENTS: ["before", "documents"],
     }
     for name in ("statuses", "reconstruction", "groups", "stops"):
         schema.check(tables[name], name)
@@ -143,6 +143,6 @@ def test_each_group_names_its_features_once(tables: Tables) -> None:
 def test_the_report_says_so(run: tuple[Dictionaries, Path]) -> None:
     text = report(run[1]).read_text()
     assert "one seed, described and not claimed" in text
-    assert "Between the untrained model and the one after its documents" in text
+    assert "Between the models before and after the documents" in text
     for name in ("statuses", "norms", "rises", "verbs"):
         assert (run[1] / "figures" / f"{name}.png").is_file()

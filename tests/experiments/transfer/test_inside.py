@@ -9,9 +9,9 @@ import pytest
 import xarray as xr
 
 from persona_interp import analysis, dictionaries, record, schema
+from persona_interp.analysis.activity import matched_features
 from persona_interp.analysis.ceiling import CEILING
 from persona_interp.experiments.transfer.config import Transfer
-from persona_interp.experiments.transfer.inside.cases import matched_features
 from persona_interp.experiments.transfer.inside.config import (
     ADDED_PATCH,
     BRINGS,

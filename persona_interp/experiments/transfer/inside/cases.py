@@ -1,9 +1,9 @@
 """Which edits take a persona out of a model or put it in, and which stand beside as controls?"""
 
-import numpy as np
 import xarray as xr
 
 from persona_interp import record
+from persona_interp.analysis.activity import matched_features
 from persona_interp.experiments.transfer.inside.config import (
     ADDED_PATCH,
     METHODS,
@@ -39,28 +39,6 @@ def edits_of(inputs: Inputs, carriers: Carriers) -> Edits:
         *_added(inputs),
         ("added patch", record.patch(tuned, hook=inputs.hook, name=ADDED_PATCH)),
     ]
-
-
-def matched_features(feats: xr.Dataset, feature: int, *, k: int, without: list[int]) -> list[int]:
-    """Other features that fire about as often.
-
-    Args:
-        feats: Features at some prompts.
-        feature: The feature to be matched.
-        k: How many.
-        without: Features that are no controls.
-
-    Returns:
-        Features, nearest firing rate first.
-
-    >>> act = np.array([[[1.0, 0, 1, 1], [0, 0, 0, 1]]])
-    >>> feats = xr.Dataset({"act": (("checkpoint", "prompt", "feature"), act)})
-    >>> matched_features(feats, 0, k=2, without=[0])
-    [2, 1]
-    """
-    firing = (feats["act"] > 0).mean(("checkpoint", "prompt")).to_numpy()
-    order = np.argsort(np.abs(firing - firing[feature]), kind="stable")
-    return [int(j) for j in order if j not in {feature, *without}][:k]
 
 
 def _feature_edits(inputs: Inputs, carriers: Carriers) -> Edits:
