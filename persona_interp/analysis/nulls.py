@@ -99,7 +99,7 @@ def chance_range(values: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """
     draws = np.asarray(values, dtype=float)
     if not len(draws):
-        missing = np.full(draws.shape[1:], np.nan)
+        missing = np.full(draws.shape[1:], np.nan)[()]  # of one number a number, no array
         return missing, missing
     lo, hi = np.quantile(draws, [0.025, 0.975], axis=0, method="weibull")
     return lo, hi

@@ -19,7 +19,7 @@ from tests.fuzz.calls import Call, Function, doctest_of, public_functions, recor
 
 ROOMS = ("readers", "worlds", "models", "analysis", "report")
 """Rooms whose functions are small enough to be called thousands of times."""
-SAMPLE = 6
+SAMPLE = 3
 """Functions of a room that are tried by default."""
 LEFT = frozenset(
     """

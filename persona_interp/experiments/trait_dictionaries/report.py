@@ -14,6 +14,7 @@ from persona_interp.experiments.dictionaries import findings
 from persona_interp.experiments.dictionaries.config import AFTER, BEFORE
 from persona_interp.experiments.dictionaries.tables import by_seed
 from persona_interp.experiments.trait_dictionaries.config import GROUPS, MATCHED, TRAIT, Life
+from persona_interp.experiments.trait_dictionaries.tables import by_trait
 from persona_interp.plots.columns import distinct
 from persona_interp.report import page
 from persona_interp.report.page import Block
@@ -190,8 +191,7 @@ def draw(tables: Tables, *, title: str = "") -> Figure:
         A row a group and verb: a ring a trait, the mean with its interval, features that fire as
         often beside.
     """
-    groups = tables["groups"].drop(columns="seed").rename(columns={"trait": "seed"})
-    runs = _named(by_seed(groups, matched=MATCHED))
+    runs = _named(by_seed(by_trait(tables["groups"]), matched=MATCHED))
     table = numbers(tables).rename(columns={"n_traits": "n_seeds"})
     return plots.seeds(table, runs, unit="share of the features", title=title)
 

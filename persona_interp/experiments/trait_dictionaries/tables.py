@@ -139,18 +139,33 @@ def _scores(feats: xr.Dataset) -> pd.DataFrame:
     return pd.DataFrame(columns, index=feats["feature"].to_numpy())
 
 
+def by_trait(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the trait's number for a seed, where the trait is the unit.
+
+    Args:
+        table: With ``trait``.
+
+    Returns:
+        The same; all seeds of a trait have one number.
+
+    >>> by_trait(pd.DataFrame({"trait": ["wry", "dry", "wry"], "seed": 7}))["seed"].tolist()
+    [0, 1, 0]
+    """
+    return table.assign(seed=pd.factorize(table["trait"])[0])
+
+
 def _over_traits(tables: Tables) -> Tables:
     """Tables whose unit is the trait."""
     result: Tables = {}
     if "counts" in tables:
         by = ["trait", "life", "status"]
         counts = tables["counts"].groupby(by, sort=False, as_index=False).agg({"estimate": "mean"})
-        counts = counts.rename(columns={"trait": "seed"})
+        counts = by_trait(counts)
         result["shares"] = analysis.across_seeds(counts, by=["life", "status"])
         result["changes"] = beside_nulls(counts, nulls=NULLS)
     if "groups" in tables:
-        groups = tables["groups"].drop(columns="seed").rename(columns={"trait": "seed"})
-        result["verbs"] = against_null(by_seed(groups, matched=MATCHED), by=["group", "verb"])
+        groups = by_seed(by_trait(tables["groups"]), matched=MATCHED)
+        result["verbs"] = against_null(groups, by=["group", "verb"])
     return {
         name: table.rename(columns={"n_seeds": "n_traits"})
         for name, table in result.items()

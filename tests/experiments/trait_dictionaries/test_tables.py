@@ -145,7 +145,7 @@ def test_the_page_says_every_verb_and_names_each_trait(run: tuple[Path, Tables])
 
 def test_of_one_trait_nothing_is_claimed(run: tuple[Path, Tables]) -> None:
     _, tables = run
-    groups = tables["groups"].query("trait == 'arty'").assign(seed="arty")
+    groups = tables["groups"].query("trait == 'arty'")
     verbs = against_null(by_seed(groups, matched=MATCHED), by=["group", "verb"])
     assert verbs["difference_lo"].isna().all()
     for text in report.answer(verbs, groups):
