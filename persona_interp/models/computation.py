@@ -82,7 +82,7 @@ def check_computes(model: Any, source: str | Path) -> None:
     logits = model(torch.tensor([[0, 0, 0], [0, n // 3, n // 2]], device=device)).logits
     # attention leaves out tokens whose rotation is NaN, so that the logits alone do not show it
     rotations = [part for name, part in model.named_buffers() if name.endswith("inv_freq")]
-    if not all(bool(torch.isfinite(part).all()) for part in (logits, *rotations)):
+    if not all(bool(torch.isfinite(part).all()) for part in (logits[0], *rotations)):
         raise ModelError(
             f"{source} computes no numbers, though its weights are some: a number of its "
             "config.json (rms_norm_eps, rope_theta, factor) is 0 or NaN. Save the configuration "
