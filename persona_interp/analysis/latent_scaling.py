@@ -24,8 +24,8 @@ from persona_interp.schema import check
 
 Array = npt.NDArray[np.float64]
 RCOND = 1e-6
-"""Of the largest eigenvalue of F'F (means taken off): features that always fire together share
-what they explain."""
+"""Of the largest eigenvalue of the activations' correlations: features that always fire together
+share what they explain."""
 SELDOM = 50
 """Tokens on which a feature must be active for anything to be said of it."""
 
@@ -104,7 +104,14 @@ def feature_vectors(scaling: xr.Dataset) -> tuple[Array, Array]:
     errors = scaling["left"].to_numpy() - squares[:, None, :, None] * decoder
     errors -= mean[:, None] * scaling["gaps"].to_numpy()[:, :, None]
     products = scaling["products"].to_numpy() - tokens.sum() * np.outer(mean, mean)
-    inverse = np.linalg.pinv(products, rcond=RCOND, hermitian=True)
+    # each feature in its own unit, so that one that fires seldom is not taken for a combination
+    unit = np.sqrt(np.diag(products))
+    unit = np.where(unit > 0, unit, 1)
+    inverse = np.linalg.pinv(products / np.outer(unit, unit), rcond=RCOND, hermitian=True)
+    inverse /= np.outer(unit, unit)
+    # what the activations cannot tell apart is taken to be the same at every checkpoint
+    shared = decoder.mean(axis=0)
+    decoder = shared + inverse @ products @ (decoder - shared)
     steps = np.einsum("ij,pkjd->pkid", inverse, errors, optimize=True)
     grows = tokens.sum() / (tokens.sum() - tokens)
     whole = steps.sum(axis=0)

@@ -129,7 +129,10 @@ def test_a_decoder_that_was_shrunk_to_nothing_makes_no_birth() -> None:
 
 
 def test_a_feature_under_two_names_is_not_born() -> None:
-    """One feature is written as one that dies and one that is born, on the same tokens."""
+    """One feature is written as one that dies and one that is born, on the same tokens.
+
+    The residuals hold half of it under each name, at every checkpoint.
+    """
     decoder, acts = planted()
     before, after = decoder[:, :1].copy(), decoder[:, :1].copy()
     before[2:], after[:2] = 0, 0
@@ -139,7 +142,7 @@ def test_a_feature_under_two_names_is_not_born() -> None:
     rebuilt = np.einsum("nj,kjd->knd", twice, wrong)
     assert np.allclose(residuals, rebuilt)
     table = statuses(sums(wrong, twice))
-    assert table.loc[[0, 1], "status"].tolist() == [Status.UNDECIDED] * 2
+    assert table.loc[[0, 1], "status"].tolist() == [Status.SHARED] * 2
     assert table.loc[[0, 1], "beside"].tolist() == [1, 0]
     assert (table.loc[[0, 1], "beta_reconstruction"] > 0.9).all()
 
