@@ -126,7 +126,8 @@ def questions(behavior: pd.DataFrame) -> pd.Series:
     >>> questions(pd.DataFrame({"split": ["test"], "template": [3]})).tolist()
     ['test: 3']
     """
-    return behavior["split"].astype(str) + ": " + behavior["template"].astype(str)
+    names = zip(behavior["split"], behavior["template"], strict=True)
+    return pd.Series([f"{split}: {template}" for split, template in names], index=behavior.index)
 
 
 def blocks(behavior: pd.DataFrame, by: list[str]) -> list[Block]:

@@ -138,7 +138,7 @@ def _as_list(evidence: Any) -> list[Any]:
     return list(evidence)
 
 
-def _condition(world: "World", mixture: _Mixture, evidence: Iterable[Any]) -> np.ndarray:
+def _condition(world: "World", mixture: _Mixture, evidence: Any) -> np.ndarray:
     """Posterior probability of every component."""
     documents = _as_list(evidence)
     columns = {trait: i for i, trait in enumerate(world.traits)}
