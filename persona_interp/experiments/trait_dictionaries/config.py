@@ -61,11 +61,11 @@ class TraitDictionaries(TraitTransfer):
     steps: tuple[int, ...] = (0, 4, 12)
     coder: dict[str, Any] = field(
         default_factory=lambda: {
-            "d_sae": 512,
+            "d_sae": 1024,
             "k": 16,
-            "steps": 400,
+            "steps": 600,
             "lr": 1e-3,
-            "n_tokens": 12_000,
+            "n_tokens": 16_000,
         }
     )
     n_family: int = 5
