@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from persona_interp import plots
 from persona_interp.errors import StoreError
 from persona_interp.experiments.dictionaries import findings
-from persona_interp.experiments.dictionaries.config import AFTER, BEFORE
+from persona_interp.experiments.dictionaries.config import Verb
 from persona_interp.experiments.dictionaries.tables import by_seed
 from persona_interp.experiments.trait_dictionaries.config import GROUPS, MATCHED, TRAIT, Life
 from persona_interp.experiments.trait_dictionaries.tables import by_trait
@@ -100,7 +100,7 @@ def _verb(row: Row, own: pd.DataFrame) -> str:
     return (
         f"{row.verb} {n} (share {row.estimate:.2f}{findings.interval(row.lo, row.hi)}; of features "
         f"that fire as often {row.null:.2f}, difference {row.difference:+.2f}"
-        f"{findings.interval(row.difference_lo, row.difference_hi)}: {_verdict(row.verdict)})"
+        f"{findings.interval(row.difference_lo, row.difference_hi)}: {_verdict(row)})"
     )
 
 
@@ -120,7 +120,7 @@ def everything(tables: Tables) -> list[str]:
         beside = "; ".join(
             f"{row.life} {row.null:.3f} (difference {row.difference:+.3f}"
             f"{findings.interval(row.difference_lo, row.difference_hi, digits=3)}: "
-            f"{_verdict(row.verdict)})"
+            f"{_verdict(row)})"
             for row in rows(own)
         )
         texts.append(
@@ -153,13 +153,16 @@ def before(groups: pd.DataFrame, directions: pd.DataFrame) -> list[str]:
     texts = []
     best = only(groups, group=TRAIT).drop_duplicates(["trait", "seed"])
     for row in rows(best):
-        beside = only(directions, trait=row.trait, seed=row.seed).set_index("moment")["auroc"]
+        own = only(directions, trait=row.trait, seed=row.seed)
+        beside = ", ".join(
+            f"{mean.auroc:.2f}{findings.interval(mean.lo, mean.hi)}" for mean in rows(own)
+        )
         texts.append(
             f"{row.trait} (seed {row.seed}): the feature chosen after the finetune tells answers "
             f"to other questions that show the trait from the opposite ones with AUROC "
             f"{row.auroc_before:.2f}{findings.interval(row.lo_before, row.hi_before)} before and "
             f"{row.auroc_after:.2f}{findings.interval(row.lo_after, row.hi_after)} after it (mean "
-            f"difference {beside[BEFORE]:.2f}, {beside[AFTER]:.2f}); it is {row.status}."
+            f"difference {beside}); it is {row.status}."
         )
     for group, name in GROUPS.items():
         counts = only(groups, group=group)["status"].value_counts()
@@ -201,9 +204,13 @@ def _named(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(name=[f"{row.verb} {GROUPS[row.group]}" for row in rows(table)])
 
 
-def _verdict(word: str) -> str:
-    """The word; of one trait that nothing is claimed."""
-    return "one trait, described and not claimed" if word == Departure.UNKNOWN else word
+def _verdict(row: Row) -> str:
+    """The word; of births that nothing can be concluded, where nothing shows that they are seen."""
+    if row.verdict == Departure.UNKNOWN:
+        return "one trait, described and not claimed"
+    if row.verdict == Departure.NONE and row.verb == Verb.CREATES:
+        return Departure.UNKNOWN
+    return row.verdict
 
 
 def _n_traits(n: float) -> str:

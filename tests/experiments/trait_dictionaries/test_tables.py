@@ -23,6 +23,7 @@ from persona_interp.experiments.trait_dictionaries.config import (
 )
 from persona_interp.experiments.trait_transfer.config import TraitTransfer
 from persona_interp.models import Trajectory
+from persona_interp.schema.words import Departure
 from persona_interp.store import Store
 from persona_interp.tables import read_dataset
 from tests.experiments.toys import save_start, save_traits, trait_dictionaries
@@ -150,3 +151,12 @@ def test_of_one_trait_nothing_is_claimed(run: tuple[Path, Tables]) -> None:
     assert verbs["difference_lo"].isna().all()
     for text in report.answer(verbs, groups):
         assert text.count("one trait, described and not claimed") == len(Verb)
+
+
+def test_that_no_feature_is_born_is_not_said_where_none_could_be_seen(
+    run: tuple[Path, Tables],
+) -> None:
+    verbs = run[1]["verbs"].assign(verdict=str(Departure.NONE))
+    for text in report.answer(verbs, run[1]["groups"]):
+        creates, *others = text.split("; " + Verb.MOVES)
+        assert Departure.UNKNOWN in creates and Departure.UNKNOWN not in others[0]
