@@ -12,7 +12,13 @@ from persona_interp.schema import require_rows
 
 
 def seeds(
-    summary: pd.DataFrame, runs: pd.DataFrame, *, unit: str, by: str = "name", title: str = ""
+    summary: pd.DataFrame,
+    runs: pd.DataFrame,
+    *,
+    unit: str,
+    by: str = "name",
+    each: str = "seed",
+    title: str = "",
 ) -> Figure:
     """Draw numbers with one point a seed, their mean over seeds and its interval.
 
@@ -22,6 +28,7 @@ def seeds(
         runs: The same before averaging: ``by``, ``seed``, ``estimate``, and ``null``.
         unit: What the numbers are, for the axis.
         by: Column that names them.
+        each: What a ring is, where the numbers are not averaged over seeds: "trait".
         title: Above the figure.
 
     Returns:
@@ -48,7 +55,7 @@ def seeds(
         figure, (axes,) = panels()
         axes.axvline(0, **ZERO)
         ring = {"facecolors": "none", "edgecolors": GRAY, "s": 12, "zorder": 2}
-        axes.scatter(rows["estimate"], own, label="one seed", **ring)
+        axes.scatter(rows["estimate"], own, label=f"one {each}", **ring)
         axes.hlines(y, summary["lo"], summary["hi"], color=COLORS[0], linewidth=1.2)
         axes.scatter(summary["estimate"], y, color=COLORS[0], s=22, zorder=3, label="mean, 95 %")
         if "null" in summary:
@@ -59,6 +66,6 @@ def seeds(
         label_rows(axes, names)
         axes.set_xlabel(unit)
         legend(figure, *axes.get_legend_handles_labels())
-        note = f"95 % t interval over {span(summary['n_seeds'])} seeds."
+        note = f"95 % t interval over {span(summary['n_seeds'])} {each}s."
         note = " ".join(filter(None, [note, missing(summary, "estimate", names=by)]))
         return finish(figure, note, height=0.3 + 0.24 * len(names), title=title)

@@ -196,7 +196,7 @@ def draw(tables: Tables, *, title: str = "") -> Figure:
     """
     runs = _named(by_seed(by_trait(tables["groups"]), matched=MATCHED))
     table = numbers(tables).rename(columns={"n_traits": "n_seeds"})
-    return plots.seeds(table, runs, unit="share of the features", title=title)
+    return plots.seeds(table, runs, unit="share of the features", each="trait", title=title)
 
 
 def _named(table: pd.DataFrame) -> pd.DataFrame:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 
 from persona_interp import schema
 from persona_interp.analysis.nulls import against_null
@@ -141,7 +142,9 @@ def test_the_page_says_every_verb_and_names_each_trait(run: tuple[Path, Tables])
     with pytest.raises(StoreError, match="no finished crosscoder"):
         report.blocks(folder, {}, provenance={})
     numbers = report.numbers(tables)
-    assert len(report.draw(tables).axes[0].get_yticklabels()) >= len(numbers)
+    figure = report.draw(tables)
+    assert len(figure.axes[0].get_yticklabels()) >= len(numbers)
+    assert any("over 2 traits" in text.get_text() for text in figure.findobj(Text))
 
 
 def test_of_one_trait_nothing_is_claimed(run: tuple[Path, Tables]) -> None:
