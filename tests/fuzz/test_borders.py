@@ -16,6 +16,8 @@ FEW = {"readers": 40, "models": 4, "dictionaries": 4}
 MANY = {"readers": 300, "models": 100, "dictionaries": 400}
 MOST = 2_600
 """Bad files of a trial: over all of them more than 200,000 in `make soak`."""
+PARTS = 6
+"""Into as many tests `make soak` cuts a room, so that no core waits for the other."""
 MOST_KILOBYTES = 200 * 1024
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # what libraries say about bad files
@@ -39,11 +41,14 @@ def test_good_files_are_read_and_a_few_bad_ones_refused(room: str, tmp_path: Pat
     assert complaints(trials, seed=0, n=FEW[room]) == []
 
 
-def check_many(room: str, folder: Path, *, seed: int, n: int) -> None:
-    """Refuse complaints, and memory beyond what libraries load once."""
+def check_many(
+    room: str, folder: Path, *, seed: int, n: int, part: int = 0, parts: int = 1
+) -> None:
+    """Refuse complaints, and memory beyond what libraries load once, in one of the parts."""
     complaints(trials_of(room, folder / "warm"), seed=0, n=FEW[room])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert complaints(trials_of(room, folder / "many"), seed=seed, n=n) == []
+    trials = list(trials_of(room, folder / "many"))[part::parts]
+    assert complaints(trials, seed=seed, n=n) == []
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MOST_KILOBYTES
 
 
@@ -54,10 +59,10 @@ def test_many_bad_files(room: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("room", ROOMS)
-def test_most_bad_files(room: str, tmp_path: Path) -> None:
+def test_most_bad_files(room: str, part: int, tmp_path: Path) -> None:
     seed = int(os.environ["SOAK_SEED"])
-    sys.stdout.write(
-        f"{MOST * len(list(trials_of(room, tmp_path / 'count')))} files, seed {seed}\n"
-    )
-    check_many(room, tmp_path, seed=seed, n=MOST)
+    n_trials = len(list(trials_of(room, tmp_path / "count"))[part::PARTS])
+    sys.stdout.write(f"{MOST * n_trials} files, seed {seed}\n")
+    check_many(room, tmp_path, seed=seed, n=MOST, part=part, parts=PARTS)
