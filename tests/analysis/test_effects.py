@@ -56,7 +56,7 @@ def test_a_planted_effect_is_found_with_its_sign(sign: float, verdict: str) -> N
     assert set(controls["n_controls"]) == {2} and set(controls["judged_by"]) == {"controls"}
 
 
-@pytest.mark.parametrize("n", [50, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [20, pytest.param(500, marks=pytest.mark.slow)])
 def test_exchangeable_finetunes_give_no_claim_more_often_than_they_may(n: int) -> None:
     claims, primary = 0, 0
     for seed in range(n):
@@ -178,7 +178,9 @@ def dictionary(
 
 
 @pytest.mark.parametrize("n_controls", [3, 5])
-@pytest.mark.parametrize("n_features", [64, 4096, pytest.param(16384, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "n_features", [64, *(pytest.param(n, marks=pytest.mark.slow) for n in (4096, 16384))]
+)
 def test_a_feature_switched_on_from_silence_is_claimed(n_features: int, n_controls: int) -> None:
     options = {"base": "base", "tuned": ["tuned"]}
     controls = [f"c{i + 1}" for i in range(n_controls)]

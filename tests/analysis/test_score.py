@@ -146,16 +146,16 @@ def test_p_is_counted_by_hand(of_documents) -> None:
 
 
 def test_shuffled_labels_discover_nothing(world: World, of_documents) -> None:
-    """100 shuffles of personas; sparse features, five of them firing in two documents."""
+    """40 shuffles of personas; sparse features, five of them firing in two documents."""
     rng, clean, clean_max, small = np.random.default_rng(4), 0, 0, []
-    for i in range(100):
+    for i in range(40):
         data = of_documents(sparse(rng), personas=people(world, rng), per_document=2)
         table = score(data, world=world, n_permutations=60, seed=i)
         clean += (table["q"] > 0.05).all()
         clean_max += (table["p_max"] > 0.025).all()  # two kinds
         small.append((table["p"] <= 0.01).mean())
-    assert clean >= 90 and clean_max >= 90
-    assert np.mean(small) == pytest.approx(0.01, abs=0.003)
+    assert clean >= 36 and clean_max >= 36
+    assert np.mean(small) == pytest.approx(0.01, abs=0.004)
 
 
 def test_readouts_are_scored_too_and_monotone_maps_change_nothing(planted_data: xr.Dataset) -> None:

@@ -1,7 +1,7 @@
 """Dies at the n-th write, fsync, rename or open for every n, at random moments, or of a full disk.
 
 Then it runs again. A process of its own, because it forks: toy_faults.py exit FOLDER STEP,
-toy_faults.py full FOLDER, or toy_faults.py kill FOLDER SEED.
+toy_faults.py full FOLDER STEP, or toy_faults.py kill FOLDER SEED.
 """
 
 import logging
@@ -52,11 +52,11 @@ def kills(folder: Path, seed: int) -> None:
         assert code(fork(lambda root=root: straight(root, sleep=0.04))) == 0
 
 
-def fills(folder: Path) -> None:
-    """Let no file become longer than n bytes, for every 199th n, until the run is not disturbed."""
+def fills(folder: Path, step: int) -> None:
+    """Let no file become longer than n bytes, for every step-th n, until nothing is disturbed."""
     n = 0
     while True:
-        n += 199
+        n += step
         root = folder / f"{n:05d}"
 
         def full(n: int = n, root: Path = root) -> None:
@@ -79,6 +79,6 @@ if __name__ == "__main__":
     if sys.argv[1] == "exit":
         exits(Path(sys.argv[2]), int(sys.argv[3]))
     elif sys.argv[1] == "full":
-        fills(Path(sys.argv[2]))
+        fills(Path(sys.argv[2]), int(sys.argv[3]))
     else:
         kills(Path(sys.argv[2]), int(sys.argv[3]))

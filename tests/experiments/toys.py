@@ -13,7 +13,7 @@ from persona_interp.experiments.trait_dictionaries.config import TraitDictionari
 from persona_interp.experiments.trait_transfer.config import TraitTransfer
 from persona_interp.models import Stage, load, resolve
 from persona_interp.readers import Instruction, TraitFile, write_trait
-from persona_interp.worlds import World, graded
+from persona_interp.worlds import World, graded, john_and_sam
 
 SMALL = Stage(steps=4, batch=8, lr=4e-3, loss="all")
 TINY = Stage(steps=2, batch=4)
@@ -87,23 +87,23 @@ TRANSFER: dict[str, Any] = {
     "bystanders": ("named",),
     "hooks": ("blocks.1.hook_out",),
     "sae": {"d_sae": 64, "k": 4, "steps": 400, "batch": 256, "n_tokens": 5_000},
-    "n_sae_documents": 300,
-    "n_persona_documents": 500,
+    "n_sae_documents": 200,
+    "n_persona_documents": 300,
     "n_random": 2,
     "n_chance": 50,
     "n_gate_tokens": 1_000,
     "n_samples": 1,
 }
 DICTIONARIES: dict[str, Any] = {
-    "documents": Stage(steps=60, batch=16, lr=4e-3, loss="all"),
+    "documents": Stage(steps=40, batch=16, lr=4e-3, loss="all"),
     "lesson": Stage(steps=4, batch=8),
     "snapshots": (2, 4),
     "steps": (0, 2, 4),
-    "n_documents": 1_000,
+    "n_documents": 600,
     "bystanders": ("plain",),
     "coder": {"d_sae": 48, "k": 4, "steps": 60, "batch": 256, "lr": 4e-3, "n_tokens": 4_000},
-    "n_coder_documents": 300,
-    "n_persona_documents": 400,
+    "n_coder_documents": 200,
+    "n_persona_documents": 200,
     "n_family": 2,
     "n_matched": 2,
 }
@@ -138,13 +138,27 @@ def toy(name: str, folder: Path) -> Any:
             return trait_dictionaries(save_traits(folder / "traits"), save_start(folder / "start"))
         case "trait_transfer":
             return trait_transfer(save_traits(folder / "traits"), save_start(folder / "start"))
+    world = john_and_few()
     fields = {
-        "dictionaries": DICTIONARIES,
+        "dictionaries": {"world": world, **DICTIONARIES},
         "generators": GENERATORS,
         "summon": SUMMON,
-        "transfer": TRANSFER,
+        "transfer": {"world": world, **TRANSFER},
     }
     return preset("quick", name, **fields[name])
+
+
+def john_and_few() -> World:
+    """John, Sam, the holders of mountain and three more: less than half of the probes."""
+    world = john_and_sam()
+    first = ["john", "sam", *world.holders(str(world.unrelated))]
+    others = [persona.name for persona in world.personas if persona.name not in first]
+    names = [*first, *others[:3]]
+    return replace(
+        world,
+        personas=tuple(world.persona(name) for name in names),
+        weights={name: world.weights[name] for name in names},
+    )
 
 
 def few_personas() -> World:

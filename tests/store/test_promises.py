@@ -16,7 +16,7 @@ from persona_interp.tables import read_table, write_json, write_table
 
 BASE = Cell("draw", {"seed": 0}, label="base")
 TUNED = Cell("draw", {"seed": 1}, (BASE,), label="tuned")
-N_FLIPS = 120
+N_FLIPS = 40
 """Of every file; ``make soak`` flips more."""
 TABLE = pd.DataFrame({"bits": [0.5, 2.0]})
 

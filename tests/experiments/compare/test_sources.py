@@ -45,6 +45,7 @@ def refuse_system(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cache")
 def test_without_a_system_role_the_user_says_the_instructions(
     material: Path, tmp_path: Path

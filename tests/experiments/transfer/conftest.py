@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from persona_interp import schema, worlds
+from persona_interp import schema
+from persona_interp.experiments.ready import ready
 from persona_interp.experiments.transfer.config import Transfer
 from persona_interp.experiments.transfer.inside.tables import rivals_of
 from persona_interp.experiments.transfer.tables import READERS
@@ -257,8 +258,8 @@ def folders(toy: Transfer, finished: Store) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def world() -> World:
-    return worlds.john_and_sam()
+def world(toy: Transfer) -> World:
+    return ready(toy.world)
 
 
 @pytest.fixture

@@ -109,7 +109,7 @@ def test_every_method_has_its_file_of_directions(
 @pytest.mark.parametrize("scores", ["scores", "random_scores"])
 def test_top_features_are_the_best_of_the_train_documents(folders: Folders, scores: str) -> None:
     table = schema.check(read_table(folders["personas"] / f"{scores}.parquet"), "scores")
-    mine = table.query("name == 'john' and auroc_chosen > 0.5").set_index("feature")["auroc_chosen"]
+    mine = table.query("name == 'john'").set_index("feature")["auroc_chosen"]
     top = top_features(folders["personas"], scores, "john", k=N_FAMILY)
     assert len(top) == min(N_FAMILY, len(mine)) and all(type(j) is int for j in top)
     assert [mine[j] for j in top] == sorted(mine, reverse=True)[:N_FAMILY]
@@ -275,9 +275,8 @@ def test_the_shift_towards_the_target_by_hand(folders: Folders, tables: Tables) 
 
 def test_scores_name_the_best_features(folders: Folders, tables: Tables) -> None:
     mine = tables["scores"].query("name == 'john'")
-    assert mine["feature"].tolist() == top_features(
-        folders["personas"], "scores", "john", k=N_FAMILY
-    )
+    top = top_features(folders["personas"], "scores", "john", k=N_FAMILY)
+    assert mine["feature"].tolist() == top[: len(mine)], "those above chance"
     assert mine["rank"].tolist() == list(range(1, len(mine) + 1))
     assert (tables["scores"].query("name != 'john'").groupby("name").size() == 1).all()
 
@@ -289,7 +288,8 @@ def test_stated_values_are_held_by_their_holders(world: World, tables: Tables) -
     assert holders == {v: sorted(world.holders(f"place={v}")) for v in holders}
     assert holders["beach"] == ["john"], "nobody writes about sam"
     n = tables["cooccurrence"].set_index("method")["n"]
-    assert n["minimal pair"] == 15 * 14 / 2, "pairs of those who are written about"
+    written = len(everybody(world) - {"sam"})
+    assert n["minimal pair"] == written * (written - 1) / 2, "pairs of those who are written about"
 
 
 def test_the_share_of_the_baselines_is_that_of_the_causes(shared_out: Tables) -> None:
