@@ -12,8 +12,9 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.stamp
 DOCS   := $(VENV)/.docs
 
-# Tests are offline, without a display and with one thread a process.
-OFFLINE := HF_HUB_OFFLINE=1 WANDB_MODE=disabled TOKENIZERS_PARALLELISM=false MPLBACKEND=Agg OMP_NUM_THREADS=1
+# Tests are offline, without a display and with one thread a process; what they start need not compile the
+# package anew each time.
+OFFLINE := HF_HUB_OFFLINE=1 WANDB_MODE=disabled TOKENIZERS_PARALLELISM=false MPLBACKEND=Agg OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
 
 # An old CPU: the lowest instruction sets that OpenBLAS, torch, MKL, oneDNN, the C library and numpy (which
 # takes only names that this machine has) can be told to use. What hangs on the rounding of one CPU fails here.

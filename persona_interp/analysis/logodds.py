@@ -126,7 +126,8 @@ def questions(behavior: pd.DataFrame) -> pd.Series:
     >>> questions(pd.DataFrame({"split": ["test"], "template": [3]})).tolist()
     ['test: 3']
     """
-    names = zip(behavior["split"], behavior["template"], strict=True)
+    # as lists: walking through a column of texts takes ten times as long
+    names = zip(behavior["split"].tolist(), behavior["template"].tolist(), strict=True)
     return pd.Series([f"{split}: {template}" for split, template in names], index=behavior.index)
 
 
