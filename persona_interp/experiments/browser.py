@@ -14,7 +14,17 @@ from persona_interp.store import Store, check
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLES = ("features", "feature_shift", "effects", "scores", "fidelity", "tokens", "lens", "words")
+TABLES = (
+    "features",
+    "feature_shift",
+    "effects",
+    "scores",
+    "fidelity",
+    "tokens",
+    "examples",
+    "lens",
+    "words",
+)
 """Tables of a run that know something of its features."""
 TEXTS = ("piece", "token", "prompt")
 """Columns of them that are texts, whatever they look like: "nan" is a token."""

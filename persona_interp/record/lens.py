@@ -31,14 +31,14 @@ def lens(
         vector: Direction of the residual, (d_model), an array or a tensor on any device: a decoder
             row of an SAE that reads the residual or what is added to it, or a direction of
             ``record``. (A decoder row of an SAE of heads or of the MLP's hidden layer is none,
-            though it may be as long.)
+            though it may be as long.) Or several of them, (n, d_model).
         k: Tokens at either end.
         device: Where to compute; by default "cuda" where there is one.
         dtype: "float32", "bfloat16", or "auto" for whichever is faster here.
 
     Returns:
         ``token``, ``weight`` (logits up to a common factor; positive = likelier), largest first; 2
-        k rows.
+        k rows. Of several directions as many for each, whose number stands in ``row``.
 
     Raises:
         SchemaError: The vector is not as wide as the model.
@@ -46,21 +46,25 @@ def lens(
     check_count(k, "k")
     model, tokenizer = load(checkpoint, device=device, dtype=dtype)
     unembed = model.get_output_embeddings().weight.float()
-    v = torch.as_tensor(numbers(vector), device=unembed.device).float().flatten()
-    if v.shape != unembed.shape[1:]:
+    vectors = torch.as_tensor(numbers(vector), device=unembed.device).float()
+    if vectors.ndim not in (1, 2) or vectors.shape[-1] != unembed.shape[1]:
         raise SchemaError(
-            f"expected a direction of {unembed.shape[1]} numbers, as wide as the model; got "
-            f"{len(v)}."
+            f"expected a direction of {unembed.shape[1]} numbers, as wide as the model, or rows of "
+            f"that many; got {tuple(vectors.shape)}."
         )
     # Llama and its kin call the final norm "norm", GPT-2 and its kin "ln_f"
     norm = getattr(model.base_model, "norm", None) or getattr(model.base_model, "ln_f", None)
     if norm is not None:
-        v = v * norm.weight.float()
-    weights = unembed @ v
-    # a constant added to all logits changes no probability
-    weights = weights - weights.mean()
-    order = weights.argsort(descending=True)
-    ends = torch.cat([order[:k], order[-k:]])
-    texts = pieces(tokenizer, ends.tolist())
-    tokens = [texts[i] for i in ends.tolist()]
-    return pd.DataFrame({"token": tokens, "weight": weights[ends].cpu().numpy()})
+        vectors = vectors * norm.weight.float()
+    parts = []
+    for row, v in enumerate(torch.atleast_2d(vectors)):
+        weights = unembed @ v
+        # a constant added to all logits changes no probability
+        weights = weights - weights.mean()
+        order = weights.argsort(descending=True)
+        ends = torch.cat([order[:k], order[-k:]])
+        texts = pieces(tokenizer, ends.tolist())
+        tokens = [texts[i] for i in ends.tolist()]
+        table = pd.DataFrame({"token": tokens, "weight": weights[ends].cpu().numpy()})
+        parts.append(table if vectors.ndim == 1 else table.assign(row=row))
+    return pd.concat(parts, ignore_index=True)

@@ -1,15 +1,13 @@
 """How active are some features at every single token? The table behind token views."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from torch import Tensor
 from tqdm import tqdm
 
 from persona_interp import schema
-from persona_interp.dictionaries.dictionary import Dictionary
 from persona_interp.dictionaries.inputs import AnyDictionary, as_dictionary, check_features
 from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint, boot, encode, hash_tokens
@@ -86,14 +84,14 @@ def tokens(
     if top is not None and top < 1:
         raise SchemaError(f"top is a number of prompts, at least 1; got {top}. None keeps all.")
     where = as_tuple(where)
-    recorded: list[list[pd.DataFrame]] = []  # of each checkpoint, a table a prompt
+    recorded: list[list[_Prompt]] = []  # of each checkpoint
     hashes = []
     for checkpoint in tqdm(models, desc="tokens", delay=2, disable=len(models) < 2):
         bridge = boot(checkpoint, device=device, dtype=dtype)
         coded = encode(bridge.tokenizer, list(prompts["messages"]))
         hashes.append(hash_tokens(coded))
         texts = pieces(bridge.tokenizer, (i for row in coded.ids for i in row))
-        rows: dict[int, pd.DataFrame] = {}
+        rows: dict[int, _Prompt] = {}
         marks, hooks = coded.marks(where), [dictionary.hook]
         for reading in readings(
             bridge, coded, hooks=hooks, marks=marks, outlier=outlier, batch=batch
@@ -107,30 +105,37 @@ def tokens(
                 "turn": coded.turns[row],
                 "counted": reading.counted.cpu().numpy(),
             }
-            columns |= _columns(acts, dictionary, indices)
-            rows[row] = pd.DataFrame(columns)
+            values = encode_rows(acts, dictionary, indices, each=True)
+            columns["fvu"] = values["fvu"].cpu().numpy()
+            rows[row] = _Prompt(pd.DataFrame(columns), values["act"].cpu().numpy())
         recorded.append([rows[row] for row in range(len(rows))])
     check_same_tokens(hashes)
-    kept = {index: _top_prompts(recorded, index, top=top) for index in indices}
+    kept = [_top_prompts(recorded, place, top=top) for place in range(len(indices))]
     parts = []
     for checkpoint, in_order in zip(models, recorded, strict=True):
-        for index, numbers in kept.items():
-            table = pd.concat([in_order[row] for row in numbers], ignore_index=True)
-            table = table.rename(columns={str(index): "act"})
-            parts.append(table.assign(checkpoint=checkpoint.label, feature=index))
+        for place, numbers in enumerate(kept):
+            chosen = [in_order[row] for row in numbers]
+            table = pd.concat([prompt.table for prompt in chosen], ignore_index=True)
+            act = np.concatenate([prompt.acts[:, place] for prompt in chosen])
+            own = {"act": act, "checkpoint": checkpoint.label, "feature": indices[place]}
+            parts.append(table.assign(**own))
     table = pd.concat(parts, ignore_index=True)
     return schema.check(table[[*schema.TABLES["tokens"], "fvu"]], "tokens")
 
 
-def _columns(acts: Tensor, dictionary: Dictionary, indices: list[int]) -> dict[str, Any]:
-    """Unexplained fraction at every token, and the activation of each feature by its number."""
-    values = encode_rows(acts, dictionary, indices, each=True)
-    feats = values["act"].cpu().numpy()
-    columns = {str(index): feats[:, i] for i, index in enumerate(indices)}
-    return {"fvu": values["fvu"].cpu().numpy(), **columns}
+class _Prompt(NamedTuple):
+    """A prompt in one checkpoint.
+
+    Attributes:
+        table: A row a token: what is the same for every feature.
+        acts: Activations, dims (token, feature).
+    """
+
+    table: pd.DataFrame
+    acts: np.ndarray
 
 
-def _top_prompts(recorded: list[list[pd.DataFrame]], index: int, *, top: int | None) -> list[int]:
+def _top_prompts(recorded: list[list[_Prompt]], place: int, *, top: int | None) -> list[int]:
     """Numbers of the prompts where a feature is most active in any checkpoint, or of all."""
     n = len(recorded[0])
     if top is None:
@@ -138,8 +143,8 @@ def _top_prompts(recorded: list[list[pd.DataFrame]], index: int, *, top: int | N
     # the peak of a prompt without a counted token stays -inf: it is never among the top
     peaks = np.full(n, -np.inf)
     for in_order in recorded:
-        for row, part in enumerate(in_order):
-            counted = part[str(index)].to_numpy()[part["counted"]]
+        for row, prompt in enumerate(in_order):
+            counted = prompt.acts[prompt.table["counted"].to_numpy(), place]
             peaks[row] = counted.max(initial=peaks[row])
     if not np.isfinite(peaks).any():
         raise SchemaError(

@@ -70,6 +70,32 @@ def excerpts(tokens: pd.DataFrame, features: list[int]) -> dict[str, Any]:
     }
 
 
+def shorten(tokens: pd.DataFrame) -> pd.DataFrame:
+    """The tokens table with those tokens alone that its excerpts show.
+
+    Args:
+        tokens: A tokens table (``record.tokens``).
+
+    Returns:
+        Its rows around the largest activation of each feature on each prompt, of any checkpoint;
+        one column more, ``length``: tokens of the whole prompt.
+
+    >>> table = pd.DataFrame({"pos": range(100), "act": 0.0, "prompt": "p", "feature": 7})
+    >>> short = shorten(table.assign(counted=True).replace({"act": {0.0: 1.0}}))
+    >>> short["pos"].tolist(), set(short["length"])
+    ([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], {100})
+    """
+    by = ["feature", "prompt"]
+    size = tokens["act"].abs().where(tokens["counted"], -1.0)
+    ordered = tokens.assign(size=size).sort_values(["size", "pos"], ascending=[False, True])
+    peaks = ordered.drop_duplicates(by)[[*by, "pos"]].rename(columns={"pos": "peak"})
+    lengths = tokens.groupby(by, as_index=False)["pos"].max().rename(columns={"pos": "length"})
+    table = tokens.merge(peaks, on=by, how="left").merge(lengths, on=by, how="left")
+    distance = table["pos"] - table["peak"]
+    table["length"] += 1
+    return table.loc[distance.between(-BEFORE, AFTER)].drop(columns="peak")
+
+
 class Text(NamedTuple):
     """One prompt as one feature reads it.
 
@@ -82,6 +108,7 @@ class Text(NamedTuple):
         fvu: Mean over counted tokens, a number a checkpoint; NaN where the table does not say it.
         pieces: Texts of the tokens.
         roles: Whose they are.
+        cut: Tokens before and after these that the table lacks.
     """
 
     feature: int
@@ -92,6 +119,7 @@ class Text(NamedTuple):
     fvu: np.ndarray
     pieces: np.ndarray
     roles: np.ndarray
+    cut: tuple[int, int]
 
 
 def _check(tokens: pd.DataFrame) -> None:
@@ -123,6 +151,7 @@ def _texts(tokens: pd.DataFrame, names: list[str]) -> Iterator[Text]:
     size = np.full(len(keys), -np.inf)
     np.maximum.at(size, row[counted], tokens["act"].abs().to_numpy(np.float64)[counted])
     pieces, roles = (tokens[c].to_numpy(object)[first] for c in ("piece", "role"))
+    lengths = tokens["length"].to_numpy()[first] if "length" in tokens else None
     starts = np.flatnonzero(np.any(np.diff(keys[:, :2], axis=0, prepend=-1) != 0, axis=1))
     for start, end in pairwise([*starts, len(keys)]):
         own = slice(start, end)
@@ -131,7 +160,10 @@ def _texts(tokens: pd.DataFrame, names: list[str]) -> Iterator[Text]:
         if np.isfinite(peak):
             feature, prompt = int(keys[start, 0]), str(prompts[keys[start, 1]])
             mean = pd.DataFrame(fvu[own]).mean().to_numpy()
-            yield Text(feature, prompt, peak, at, acts[own], mean, pieces[own], roles[own])
+            cut = (0, 0)
+            if lengths is not None:
+                cut = (int(keys[start, 2]), int(lengths[start] - keys[end - 1, 2]) - 1)
+            yield Text(feature, prompt, peak, at, acts[own], mean, pieces[own], roles[own], cut)
 
 
 def _wide(
@@ -149,7 +181,7 @@ def _example(text: Text, *, pieces: Words, roles: Words) -> dict[str, Any]:
     shown = slice(start, end)
     return {
         "prompt": visible(text.prompt, limit=NAME_LIMIT),
-        "cut": [start, len(text.pieces) - end],
+        "cut": [text.cut[0] + start, text.cut[1] + len(text.pieces) - end],
         "tokens": [pieces.number(piece(token)) for token in text.pieces[shown]],
         "roles": [roles.number(visible(str(role), limit=NAME_LIMIT)) for role in text.roles[shown]],
         "acts": [[short(act) for act in acts] for acts in text.acts[shown].T],

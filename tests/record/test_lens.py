@@ -60,10 +60,19 @@ def test_the_norm_counts(uneven: Checkpoint, pair: tuple[Checkpoint, Checkpoint]
     assert lens(uneven, vector)["token"].tolist() != lens(pair[0], vector)["token"].tolist()
 
 
-def test_the_shape_of_a_direction_does_not_matter_but_its_width_does(uneven: Checkpoint) -> None:
-    vector = np.random.default_rng(0).normal(size=64)
-    assert lens(uneven, vector[None, None]).equals(lens(uneven, vector))
+def test_several_directions_are_read_as_one_by_one(uneven: Checkpoint) -> None:
+    vectors = np.random.default_rng(0).normal(size=(3, 64))
+    table = lens(uneven, vectors, k=2)
+    for n, vector in enumerate(vectors):
+        part = table.loc[table["row"] == n].drop(columns="row").reset_index(drop=True)
+        assert part.equals(lens(uneven, vector, k=2))
+    assert lens(uneven, vectors[:1])["row"].tolist() == [0] * 20
+    with pytest.raises(SchemaError, match="or rows of that many"):
+        lens(uneven, vectors[None])
+
+
+def test_the_width_of_a_direction_is_that_of_the_model(uneven: Checkpoint) -> None:
     with pytest.raises(
-        SchemaError, match="expected a direction of 64 numbers, as wide as the model; got 8"
+        SchemaError, match=r"a direction of 64 numbers, as wide as the model, or .*; got \(8,\)"
     ):
         lens(uneven, np.ones(8))

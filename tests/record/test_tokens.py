@@ -11,7 +11,7 @@ from persona_interp import schema
 from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint, explain_tokens
 from persona_interp.record import features, tokens
-from persona_interp.record.tokens import _top_prompts
+from persona_interp.record.tokens import _Prompt, _top_prompts
 
 HOOK = "blocks.0.hook_out"
 Pair = tuple[Checkpoint, Checkpoint]
@@ -84,18 +84,19 @@ def test_top_keeps_the_prompts_that_fire_most_where_it_counts(
             pd.testing.assert_frame_equal(one, other)
 
 
-def _acts(*acts: float) -> pd.DataFrame:
-    """Counted tokens of one prompt, with their activation of feature 7."""
-    return pd.DataFrame({"7": np.array(acts, dtype=np.float32), "counted": True})
+def _acts(*acts: float, counted: object = True) -> _Prompt:
+    """A prompt of two tokens, with their activation of one feature."""
+    table = pd.DataFrame({"counted": counted}, index=range(2))
+    return _Prompt(table, np.array(acts, dtype=np.float32)[:, None])
 
 
 def test_prompts_are_ranked_by_the_largest_activation_of_any_checkpoint() -> None:
     base = [_acts(*acts) for acts in ((3, 0), (1, 1), (0, 2))]
     tuned = [_acts(*acts) for acts in ((0, 0), (1, 9), (0, 0))]
-    tuned[2] = _acts(99, 0).assign(counted=[False, True])  # in no statistic
-    assert _top_prompts([base], 7, top=2) == [0, 2]
-    assert _top_prompts([base, tuned], 7, top=2) == [1, 0]
-    assert _top_prompts([base, tuned], 7, top=None) == [0, 1, 2]
+    tuned[2] = _acts(99, 0, counted=[False, True])  # in no statistic
+    assert _top_prompts([base], 0, top=2) == [0, 2]
+    assert _top_prompts([base, tuned], 0, top=2) == [1, 0]
+    assert _top_prompts([base, tuned], 0, top=None) == [0, 1, 2]
 
 
 def test_a_prompt_without_counted_tokens_is_shown_but_never_on_top(

@@ -130,14 +130,14 @@ def browsable(tables: Tables, *, config: Mapping[str, Any]) -> dict[str, Any]:
     shift, controls = beside_controls(tables["features"], effects, by=by)
     named = {
         name: tables[name].rename(columns={"of": "end"})
-        for name in ("tokens", "words")
+        for name in ("tokens", "examples", "words")
         if name in tables
     }
     return {
         "shift": shift,
         "controls": controls,
         "fidelity": tables.get("fidelity"),
-        "tokens": named.get("tokens"),
+        "tokens": named.get("examples", named.get("tokens")),
         "lens": named.get("words"),
         "by": by,
     }
@@ -323,7 +323,7 @@ def _untested(cells: FinishedCells) -> Tables:
     if ends and cells.has(*ends):
         parts = [cells.table(key, "lens").assign(checkpoint=key[-1]) for key in ends]
         tables["lens"] = pd.concat(parts, ignore_index=True)
-    for name in ("tokens", "words"):
+    for name in ("tokens", "examples", "words"):
         keys = [("pages", sae.name) for sae in experiment.sae]
         keys = [key for key in keys if cells.has_file(key, f"{name}.parquet")]
         if keys:

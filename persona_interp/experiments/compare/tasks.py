@@ -15,6 +15,8 @@ from persona_interp.errors import ModelError
 from persona_interp.experiments.compare.inputs import unchanged_path
 from persona_interp.experiments.compare.sources import checkpoint_of
 from persona_interp.readers.prompt_rows import prompt_row
+from persona_interp.report.browser import MOST_MOVED
+from persona_interp.report.excerpts import EXAMPLES, shorten
 from persona_interp.tables import (
     concat,
     read_dataset,
@@ -203,30 +205,36 @@ def features(config: dict[str, Any], needs: Needs, out: Path) -> None:
 def pages(config: dict[str, Any], needs: Needs, out: Path) -> None:
     """Look into the features that changed most.
 
-    Needs prompts, features of the base, then of every end. Writes ``tokens.parquet`` and
-    ``words.parquet``: tokens that a feature's decoder row makes likelier, and ``hint``, where
-    Neuronpedia may show it.
+    Needs prompts, features of the base, then of every end. Writes ``tokens.parquet``, of the few
+    that have a page in the report; ``examples.parquet``, the best prompts of as many as the page
+    of all features shows; and ``words.parquet``: tokens that a feature's decoder row makes
+    likelier, and ``hint``, where Neuronpedia may show it.
     """
     base, dictionary = checkpoint_of(config["base"]), _dictionary(config)
-    conversations = read_table(needs[0] / "conversations.parquet").head(PAGE_PROMPTS)
+    conversations = read_table(needs[0] / "conversations.parquet")
     before = _mean_acts(needs[1])
-    tokens, words = [], []
+    tables: dict[str, list[pd.DataFrame]] = {"tokens": [], "examples": [], "words": []}
     for source, folder in zip(config["ends"], needs[2:], strict=True):
         after = _mean_acts(folder)
         # stable, so that equal changes come in the order of their numbers on every machine
-        largest = np.argsort(-np.abs(after - before), kind="stable")[: config["n"]]
-        top = [int(j) for j in largest if after[j] != before[j]]
-        if not top:
+        largest = np.argsort(-np.abs(after - before), kind="stable")[:MOST_MOVED]
+        moved = [int(j) for j in largest if after[j] != before[j]]
+        if not moved:
             continue
         end = checkpoint_of(source)
-        table = record.tokens((base, end), conversations, dictionary=dictionary, features=top)
-        tokens.append(table.assign(of=end.label))
-        for j in top:
-            about = {"feature": j, "of": end.label, "hint": dictionaries.hint(dictionary, j)}
-            words.append(record.lens(base, dictionary.W_dec[j]).assign(**about))
-    if tokens:
-        write_table(pd.concat(tokens, ignore_index=True), out / "tokens.parquet")
-        write_table(pd.concat(words, ignore_index=True), out / "words.parquet")
+        ends, read, of = (base, end), {"dictionary": dictionary}, end.label
+        few = conversations.head(PAGE_PROMPTS)
+        table = record.tokens(ends, few, features=moved[: config["n"]], **read)
+        tables["tokens"].append(table.assign(of=of))
+        table = record.tokens(ends, conversations, features=moved, top=EXAMPLES, **read)
+        tables["examples"].append(shorten(table).assign(of=of))
+        words = record.lens(base, dictionary.W_dec[moved])
+        words["feature"] = [moved[row] for row in words.pop("row")]
+        hints = {j: dictionaries.hint(dictionary, j) for j in moved}
+        tables["words"].append(words.assign(hint=words["feature"].map(hints), of=of))
+    for name, parts in tables.items():
+        if parts:
+            write_table(pd.concat(parts, ignore_index=True), out / f"{name}.parquet")
 
 
 def as_corpus(conversations: pd.DataFrame) -> pd.DataFrame:
