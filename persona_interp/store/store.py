@@ -66,8 +66,8 @@ class Store:
         if not self._manifest.is_file():
             if self.root.exists() and not self.root.is_dir():
                 raise StoreError(f"{self.root} is a file; a run needs a folder as --out.")
-            plan = self.root / PLAN
-            has_lost_it = is_plan(plan) or (plan.is_file() and (self.root / CELLS).is_dir())
+            names = any((self.root / name).is_file() for name in (PLAN, RUN))
+            has_lost_it = is_plan(self.root / PLAN) or (names and (self.root / CELLS).is_dir())
             if self.root.is_dir() and any(self.root.iterdir()) and not has_lost_it:
                 raise StoreError(
                     f"{self.root} is not empty and has no manifest.jsonl, so it is not a run "
