@@ -63,17 +63,22 @@ def answer(verbs: pd.DataFrame, groups: pd.DataFrame, *, can_be_seen: bool) -> l
 
 def _verb(row: Row, own: pd.DataFrame, *, can_be_seen: bool) -> str:
     """One verb."""
-    if row.verdict == Departure.UNKNOWN:
-        verdict = "one seed, described and not claimed"
-    elif row.verdict == Departure.NONE and row.verb == Verb.CREATES and not can_be_seen:
+    if row.verdict == Departure.NONE and row.verb == Verb.CREATES and not can_be_seen:
         verdict = Departure.UNKNOWN
     else:
-        verdict = VERDICTS[row.verdict]
+        verdict = VERDICTS.get(row.verdict) or _verdict(row)
     return (
         f"{row.verb} {np.count_nonzero(own[row.verb])} (share {row.estimate:.2f}"
         f"{interval(row.lo, row.hi)}; of features that fire as often {row.null:.2f}, difference "
         f"{row.difference:+.2f}{interval(row.difference_lo, row.difference_hi)}: {verdict})"
     )
+
+
+def _verdict(row: Row) -> str:
+    """A row's verdict; of one seed, that there is none."""
+    if row.verdict == Departure.UNKNOWN:
+        return "one seed, described and not claimed"
+    return str(row.verdict)
 
 
 def seen(shares: pd.DataFrame) -> tuple[bool, str]:
@@ -237,9 +242,7 @@ def stops(table: pd.DataFrame) -> list[str]:
 
 def _removed(row: Row) -> str:
     """What goes without one group."""
-    verdict = row.verdict
-    if verdict == Departure.UNKNOWN:
-        verdict = "one seed, described and not claimed"
+    verdict = _verdict(row)
     return (
         f"{EDITS[row.group]} {row.estimate:.2f}{interval(row.lo, row.hi)} (sets that fire as often "
         f"{row.null:.2f}, the most of {row.n_sets:.0f} {row.most:.2f}; difference from their mean "
@@ -258,9 +261,7 @@ def together(table: pd.DataFrame) -> list[str]:
     """
     sentences = []
     for row in rows(table):
-        verdict = f"{row.verdict}"
-        if row.verdict == Departure.UNKNOWN:
-            verdict = "one seed, described and not claimed"
+        verdict = _verdict(row)
         sentences.append(
             f"Two traits that somebody holds both {MEASURES[row.measure]} {row.estimate:.2f}"
             f"{interval(row.lo, row.hi)} ({row.n_pairs:.0f} pairs a seed), such as nobody does "
