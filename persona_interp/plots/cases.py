@@ -34,7 +34,7 @@ def novelty(table: pd.DataFrame, *, title: str = "") -> Figure:
     2
     """
     require_rows(table, "kind", "planted", "left_out", "misfit", "null_hi")
-    names = table["kind"] + np.where(table["left_out"].ne(""), ", left out", "")
+    names = table["kind"].astype(str) + np.where(table["left_out"].ne(""), ", left out", "")
     composable = table["planted"].eq(Composition.COMPOSABLE)
     new = table["planted"].eq(Composition.NEW)
     labels = distinct(names[composable]) + distinct(names[new])
@@ -81,7 +81,7 @@ def misalignment(table: pd.DataFrame, *, title: str = "") -> Figure:
     'insecure code, villain 0.25'
     """
     require_rows(table, "villain", "lesson", "before", "after", "bayes_misaligned_after")
-    names = table["lesson"] + ", villain " + table["villain"].map("{:g}".format)
+    names = table["lesson"].astype(str) + ", villain " + table["villain"].map("{:g}".format)
     labels = distinct(names)
     with style():
         figure, (axes,) = panels()

@@ -68,6 +68,8 @@ def save(
             "[0]}; got none."
         )
     stem = Path(stem)
+    if not stem.name:
+        raise SchemaError("expected a path without suffix, such as 'figures/fig1'; got '' or '.'.")
     files = _render(figure)
     files["csv"] = as_csv(table)
     hashes = {

@@ -15,6 +15,7 @@ from persona_interp.plots.columns import missing
 from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import BAND, COLORS, GRAY, panels, style
 from persona_interp.schema import require_rows
+from persona_interp.schema.cells import check_numbers
 from persona_interp.schema.words import Status
 
 AS_BEFORE, ABSENT = "as before", "not there yet"
@@ -61,6 +62,9 @@ def statuses(table: pd.DataFrame, *, checkpoints: Sequence[str] = (), title: str
         raise SchemaError(
             "this table has a feature twice; select one crosscoder: one life, hook and seed."
         )
+    check_numbers(table, ["at"])
+    if not table["norms"].map(np.ndim).eq(1).all():
+        raise SchemaError("column 'norms' holds lists, a number a checkpoint.")
     n = len(table["norms"].iloc[0])
     labels = [str(label) for label in checkpoints] or [str(k) for k in range(n)]
     if len(labels) != n:

@@ -12,6 +12,7 @@ from persona_interp.plots.columns import missing
 from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.style import COLORS, GRAY, nth_color, nth_marker, panels, style
 from persona_interp.schema import require_rows
+from persona_interp.schema.cells import check_numbers
 
 FLOOR = 0.005  # smallest share that is drawn; what is below sits there
 
@@ -41,6 +42,7 @@ def summon(summoned: pd.DataFrame, rivals: pd.DataFrame, *, title: str = "") -> 
     2
     """
     require_rows(summoned, "share", "measure", "distance")
+    check_numbers(summoned, ["measure"])
     require_rows(rivals, "law", "bits", "lo", "hi", "unit")
     if rivals["law"].duplicated().any():
         raise SchemaError(

@@ -77,7 +77,7 @@ def _short(trait: str, table: pd.DataFrame) -> str:
     """Label of a column, one part a line."""
     if trait == "mean":
         return "mean\nuntaught"
-    parts = trait.split("=")
+    parts = str(trait).split("=")
     if "trained" in table and table.loc[table["trait"] == trait, "trained"].any():
         parts.append("(taught)")
     return "\n".join(parts)

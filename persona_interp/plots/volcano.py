@@ -14,6 +14,7 @@ from persona_interp.plots.columns import missing
 from persona_interp.plots.layout import finish, legend
 from persona_interp.plots.names import name_points
 from persona_interp.plots.style import COLORS, GRAY, ZERO, panels, style
+from persona_interp.schema.cells import check_numbers
 from persona_interp.schema.words import ALPHA, Role, Unit
 from persona_interp.values import check_count, check_mapping
 
@@ -54,6 +55,7 @@ def volcano(
     '7'
     """
     rows = _rows(effects)
+    check_numbers(rows, ["controls"])
     check_count(label, "label", least=0)
     check_mapping(marked or {}, "marked", of="the text of features")
     names = dict(marked or {})

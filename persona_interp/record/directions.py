@@ -16,7 +16,7 @@ import xarray as xr
 from einops import einsum
 
 from persona_interp import schema
-from persona_interp.errors import SchemaError, unknown
+from persona_interp.errors import SchemaError, excerpt, unknown
 from persona_interp.record.contrasts import label_contrasts, name_contrasts, weigh_prompts
 from persona_interp.record.stack import (
     Acts,
@@ -24,7 +24,7 @@ from persona_interp.record.stack import (
     prompt_labels,
     stack_hooks,
 )
-from persona_interp.values import as_tuple, check_count
+from persona_interp.values import as_tuple, check_count, is_number
 
 MATCHES = ("norm", "variance")
 
@@ -120,6 +120,8 @@ def minimal_pairs(
     [1.0, -1.0]
     """
     residuals, match = stack_hooks(acts, checkpoint), as_tuple(match)
+    if not match:
+        raise SchemaError("match= names coordinates that are equal within a pair, at least one.")
     owners = prompt_labels(residuals, by)
     columns = pd.DataFrame({column: prompt_labels(residuals, column) for column in match})
     keys = columns.groupby(list(match), sort=False).ngroup().to_numpy()
@@ -166,6 +168,8 @@ def logistic(
     from sklearn.linear_model import LogisticRegression  # takes a second to import
     from sklearn.preprocessing import StandardScaler
 
+    if not is_number(C) or C <= 0:
+        raise SchemaError(f"C is the inverse strength of the penalty, above 0; got {excerpt(C)}.")
     parts = schema.list_datasets(acts)
     residuals = stack_hooks(parts, checkpoint)
     reference = mean_difference(parts, by=by, checkpoint=checkpoint)

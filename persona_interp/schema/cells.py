@@ -1,7 +1,7 @@
 """Which columns hold numbers, and which conversations, in whatever table they stand?"""
 
+from collections.abc import Collection, Iterable
 from numbers import Real
-from typing import Any
 
 import pandas as pd
 
@@ -9,12 +9,13 @@ from persona_interp.errors import SchemaError, excerpt
 
 NUMBERS = frozenset(
     """
-    act added answer_mass auroc auroc_after auroc_before auroc_same bayes belief bits bits_neg
+    act added answer_mass auroc auroc_after auroc_before auroc_same bayes bayes_misaligned_after
+    bayes_misaligned_before belief beta_error bits bits_neg
     bits_per_token bits_pos ce ce_recovered ce_sae ce_zero change coherent cosine dead difference
     distance dose effect estimate excess fact_tokens fvu intercept kl kl_generic l0 letter_bias
     letter_mass logodds logprob misfit norm overlap p p_first p_max p_min p_second partial
     persona_bits pmi pos probability projection q r2 ratio relative_norm rho rise sample seed share
-    shift step strength turn variance z
+    shift step strength turn variance villain z
     """.split()
 )
 """Names that mean a number in every table."""
@@ -38,7 +39,7 @@ def is_number_column(column: str) -> bool:
     return is_named or column.startswith(PREFIX) or column.endswith(SUFFIXES)
 
 
-def check_cells(table: pd.DataFrame, columns: Any) -> None:
+def check_cells(table: pd.DataFrame, columns: Collection[str]) -> None:
     """Refuse texts and objects where numbers are meant, and where messages are.
 
     Args:
@@ -54,11 +55,26 @@ def check_cells(table: pd.DataFrame, columns: Any) -> None:
     persona_interp.errors.SchemaError: column 'estimate' holds numbers; got '0,5' in row 0. Read \
 it with pandas.to_numeric, which says what is none.
     """
+    if "messages" in columns:
+        _check_messages(pd.Series(table["messages"]))
+    check_numbers(table, [column for column in columns if is_number_column(column)])
+
+
+def check_numbers(table: pd.DataFrame, columns: Iterable[str]) -> None:
+    """Refuse texts and objects in columns of numbers, whatever they are called.
+
+    Args:
+        table: Any table.
+        columns: Names of columns that hold numbers.
+
+    Raises:
+        SchemaError: One of them holds something else.
+
+    >>> check_numbers(pd.DataFrame({"at": [1.0, None]}), ["at"])
+    """
     for column in columns:
         values = pd.Series(table[column])
-        if column == "messages":
-            _check_messages(values)
-        if pd.api.types.is_numeric_dtype(values) or not is_number_column(column):
+        if pd.api.types.is_numeric_dtype(values):
             continue
         wrong = [(row, value) for row, value in values.items() if not _is_number(value)]
         if wrong:

@@ -17,8 +17,12 @@ from persona_interp.errors import PersonaInterpError
 from tests.fuzz.arguments import wrong_values
 from tests.fuzz.calls import Call, Function, doctest_of, public_functions, recorded
 
-ROOMS = ("readers", "worlds", "models", "analysis", "report")
-"""Rooms whose functions are small enough to be called thousands of times."""
+ROOMS = (
+    *("readers", "worlds", "models", "analysis", "report"),
+    *("dictionaries", "record", "store"),
+    pytest.param("plots", marks=pytest.mark.slow),  # each call draws
+)
+"""Rooms whose functions take none of the machine's files: what their doctests call is tried."""
 SAMPLE = 3
 """Functions of a room that are tried by default."""
 LEFT = frozenset(
@@ -75,8 +79,11 @@ LEFT = frozenset(
     analysis.transfer(shifts=)
     analysis.worst_case(taught=)
     analysis.worst_case(world=)
+    dictionaries.same_tokens(checkpoints=)
+    dictionaries.same_tokens(documents=)
     models.encode(tokenizer=)
     models.show_tokens(table=)
+    plots.statuses(table=)
     report.roles(explained=)
     worlds.count(table=)
     """.split()
