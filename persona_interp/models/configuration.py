@@ -24,8 +24,10 @@ BLOCK_KEYS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 PARTS = re.compile(r"layer|block|expert|depth|label")
 """Names of numbers for each of which a configuration builds something."""
 FREE_PARTS = 1000
+FREE_WEIGHTS = 2**24
+"""Weights that a model may have beside those of its files."""
 FREE_VALUES = 2**28
-"""Values that a model may compute beside its weights (masks, rotations)."""
+"""Values that it may compute (masks, rotations)."""
 MOST_GROWTH = 4
 """Times more values that a model may have than its files, which may be packed."""
 
@@ -118,8 +120,9 @@ def check_size(source: Path, config: Any, *, n_stored: int) -> Any:
     with torch.device("meta"):
         model: Any = AutoModelForCausalLM.from_config(config)
     n_weights = sum(weight.numel() for weight in model.parameters())
-    n_values = n_weights + sum(buffer.numel() for buffer in model.buffers())
-    if n_values > MOST_GROWTH * n_stored + FREE_VALUES:
+    n_computed = sum(buffer.numel() for buffer in model.buffers())
+    most = MOST_GROWTH * n_stored
+    if n_weights > most + FREE_WEIGHTS or n_computed > most + FREE_VALUES:
         raise ModelError(
             f"the configuration of {source} describes a model of {n_weights:.3g} weights, and its "
             f"files hold {n_stored:.3g}; save model and configuration together again."

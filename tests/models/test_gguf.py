@@ -60,6 +60,15 @@ def test_what_is_not_used_or_not_there_is_named(
         resolve(path)
 
 
+def test_a_width_that_is_not_said_is_not_made_up(whole: Path, tmp_path: Path) -> None:
+    """Transformers has 4,096 of its own: half a gigabyte before it looks at the weights."""
+    path = tmp_path / "x.gguf"
+    lost = whole.read_bytes().replace(b"llama.embedding_length", b"llama.em\0edding_length")
+    path.write_bytes(lost)
+    with pytest.raises(ModelError, match=r"describes a model of 1\..*e\+08 weights, and its files"):
+        resolve(path)
+
+
 def test_a_number_of_blocks_that_is_not_said_is_not_made_up(whole: Path, tmp_path: Path) -> None:
     path, start = tmp_path / "x.gguf", time.process_time()
     path.write_bytes(whole.read_bytes().replace(b"llama.block_count", b"llama.bl\0ck_count"))

@@ -13,6 +13,11 @@ from tests.faults import finish, start
 
 SCRIPT = Path(__file__).with_name("toy_training.py")
 KILLS = 4
+FAULTS = (
+    *("full", "broken", "dead", "full from there", "full after 100 bytes", "full after 20 kB"),
+    *("torn at once", "torn after 100 bytes", "torn after 20 kB"),
+)
+"""Those of the script; it forks, so nothing is imported from it."""
 OURS = ("ModelError", "OSError")
 """What an error on the way may be: of this package, or of the system."""
 
@@ -32,14 +37,17 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(
-    "step",
-    [pytest.param(20, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.soak)],
+    ("step", "names"),
+    [
+        pytest.param(20, FAULTS, marks=pytest.mark.slow, id="some"),
+        *(pytest.param(1, (name,), marks=pytest.mark.soak, id=name) for name in FAULTS),
+    ],
 )
 def test_a_fault_at_every_call_is_survived(
-    inputs: tuple[Path, Path], tmp_path: Path, step: int
+    inputs: tuple[Path, Path], tmp_path: Path, step: int, names: tuple[str, ...]
 ) -> None:
     out = tmp_path / "out"
-    finish(start(SCRIPT, "faults", *inputs, out, step), timeout=3600)
+    finish(start(SCRIPT, "faults", *inputs, out, step, *names), timeout=3600)
     straight = content(out / "straight")
     folders = sorted(path for path in out.iterdir() if path.is_dir() and path.name != "straight")
     assert len(folders) > 18 and "trajectory.json" in straight

@@ -1,12 +1,13 @@
 """Trains a few steps, and again where something went wrong; a process of its own, because it forks.
 
-toy_training.py faults START CORPUS OUT STEP, or toy_training.py train START CORPUS OUT.
+toy_training.py faults START CORPUS OUT STEP FAULT..., or toy_training.py train START CORPUS OUT.
 """
 
 import errno
 import json
 import os
 import sys
+from collections.abc import Iterable
 from importlib import import_module
 from itertools import count
 from pathlib import Path
@@ -37,8 +38,10 @@ FAULTS: dict[str, Strike] = {
 }
 
 
-def faults(start: Checkpoint, corpus: pd.DataFrame, out: Path, step: int) -> None:
-    """Every fault at every step-th call; beside each folder stands what happened."""
+def faults(
+    start: Checkpoint, corpus: pd.DataFrame, out: Path, step: int, names: Iterable[str]
+) -> None:
+    """These faults at every step-th call; beside each folder stands what happened."""
 
     def plain(folder: Path) -> None:
         train(start, corpus, out=folder, progress=False, **QUICK)
@@ -64,8 +67,9 @@ def faults(start: Checkpoint, corpus: pd.DataFrame, out: Path, step: int) -> Non
 
     plain_folder = out / "straight"
     assert code(fork(lambda: plain(plain_folder))) == 0
-    for i, (name, strike) in enumerate(FAULTS.items()):
-        for n in count(1 + i % step, step):
+    for name in names:
+        strike, first = FAULTS[name], 1 + list(FAULTS).index(name) % step
+        for n in count(first, step):
             folder = out / f"{name} {n:03d}"
             ended = code(fork(lambda f=folder, n=n, s=strike: suffer(f, n, s)))
             if ended == 0:
@@ -79,7 +83,7 @@ if __name__ == "__main__":
     kind, start, corpus, out, *rest = sys.argv[1:]
     documents = pd.DataFrame(json.loads(Path(corpus).read_text()))
     if kind == "faults":
-        faults(Checkpoint(Path(start)), documents, Path(out), int(rest[0]))
+        faults(Checkpoint(Path(start)), documents, Path(out), int(rest[0]), rest[1:])
     else:
         trainer.RESUME_SECONDS, trainer.RESUME_SHARE = 0.1, 0.5
         sys.stdout.write("ready\n")
