@@ -5,7 +5,17 @@ from typing import Annotated, Any
 
 import typer
 
-from persona_interp.cli.app import PATH, Batch, Device, Workers, app
+from persona_interp.cli.app import (
+    PATH,
+    Batch,
+    Device,
+    Place,
+    Slurm,
+    Wait,
+    Workers,
+    app,
+    read_options,
+)
 from persona_interp.cli.folder import report
 from persona_interp.errors import StoreError
 from persona_interp.experiments.wings import wing_names
@@ -72,13 +82,20 @@ def run_experiment(
     dtype: Annotated[
         str | None, typer.Option(help="float32, bfloat16, or auto: what is faster on this machine.")
     ] = None,
+    on: Place = "local",
+    slurm: Slurm = None,
+    wait: Wait = True,
+    plan_only: Annotated[
+        bool,
+        typer.Option("--plan-only", help="Write down the cells; compute none (see `worker`)."),
+    ] = False,
     workers: Workers = None,
     device: Device = None,
     batch: Batch = "auto",
 ) -> None:
     """Run an experiment: train, record, score; write tables, figures and report.html into OUT."""
     from persona_interp import worlds
-    from persona_interp.experiments import compute
+    from persona_interp.experiments import compute, plan
     from persona_interp.experiments import preset as preset_of_name
     from persona_interp.experiments.dtypes import with_dtype
 
@@ -100,8 +117,23 @@ def run_experiment(
     if name == "trait_transfer":
         minutes = experiment.core_minutes()
         typer.echo(f"about {minutes:.0f} minutes of one core with a model of 135M parameters")
-    compute(experiment, out, workers=workers, device=device, batch=batch)
-    report(out)
+    if plan_only:
+        typer.echo(f"{len(plan(experiment, out).planned())} cells are planned in {out}")
+        return
+    compute(
+        experiment,
+        out,
+        on=on,
+        slurm=read_options(slurm),
+        wait=wait,
+        workers=workers,
+        device=device,
+        batch=batch,
+    )
+    if wait:
+        report(out)
+    else:
+        typer.echo(f"persona-interp status {out}")
 
 
 def _trait_names(trait: list[str] | None) -> tuple[str, ...] | None:

@@ -7,7 +7,6 @@ line of a cell replaces an earlier one. Beside cells, lines vouch for the files 
 in no cell; there every line counts, because a file may be replaced just before or after its line.
 """
 
-import fcntl
 import json
 import os
 import re
@@ -20,6 +19,7 @@ from typing import Any, NamedTuple
 from persona_interp.errors import StoreError
 from persona_interp.files import read_bytes
 from persona_interp.store.cell import canonical, digest
+from persona_interp.store.claims import take_lock
 from persona_interp.store.layout import check_places
 from persona_interp.store.sums import is_summed, summed
 
@@ -102,11 +102,12 @@ def lock(manifest: Path) -> Iterator[int]:
         A descriptor at the end of the file, for ``append``.
 
     Raises:
-        StoreError: Something else stands at a place of the run folder (``layout.check_places``).
+        StoreError: Something else stands at a place of the run folder (``layout.check_places``),
+            or its file system knows no locks.
     """
     check_places(manifest.parent)
     with manifest.open("r+b", buffering=0) as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        take_lock(handle)
         *lines, unfinished = handle.read().split(b"\n")
         start = 0
         for line in lines:
