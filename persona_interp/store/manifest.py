@@ -10,6 +10,7 @@ in no cell; there every line counts, because a file may be replaced just before 
 import json
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -29,6 +30,8 @@ CELL = {"cell", *SPEC, "files"}
 TOMBSTONE = {"cell", "quarantined"}
 FILE = {"path", "size", "sha256"}
 SUM = b'"sum":"'
+SETTLED = 2_000_000_000
+"""Age (ns) from which on a change shows in a file's time, whatever the clock of its disk."""
 
 
 class Listing(NamedTuple):
@@ -68,6 +71,26 @@ def listing(manifest: Path) -> Listing:
     >>> list(listing(file).entries) == [digest(spec)], listing(file).unreadable
     (True, [2])
     """
+    try:
+        status = manifest.stat()
+    except OSError:
+        return _listing(manifest)  # which says why it cannot be read
+    if time.time_ns() - status.st_mtime_ns < SETTLED:
+        return _listing(manifest)
+    found = _listing_once(manifest, status.st_size, status.st_mtime_ns, status.st_ino)
+    entries, files = dict(found.entries), {name: [*lines] for name, lines in found.files.items()}
+    return Listing(entries, files, [*found.unreadable], {*found.signed})
+
+
+@lru_cache(maxsize=8)  # a run of thousands of cells asks as often
+def _listing_once(manifest: Path, size: int, mtime: int, inode: int) -> Listing:
+    """What a manifest says, once for each state of it; the others only tell states apart."""
+    del size, mtime, inode
+    return _listing(manifest)
+
+
+def _listing(manifest: Path) -> Listing:
+    """What a manifest says now."""
     entries: dict[str, dict[str, Any]] = {}
     files: dict[str, list[dict[str, Any]]] = {}
     unreadable, signed = [], set[str]()
