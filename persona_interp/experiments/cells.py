@@ -80,7 +80,7 @@ def run(
     bar = tqdm(
         total=len(ordered), initial=len(ordered) - len(todo), desc="cells", disable=not progress
     )
-    with bar, _pool(workers) as pool:
+    with bar, pool_of(workers) as pool:
         width = max(1, workers)
         errors = _compute_all(todo, pool, done, store=store, wing=wing, width=width, bar=bar)
     if errors:
@@ -201,8 +201,16 @@ class _ThisProcess(Executor):
 
 
 @contextmanager
-def _pool(workers: int) -> Iterator[Executor]:
-    """Processes with one thread each; they end at once when this process ends, however it does."""
+def pool_of(workers: int, *, apart: bool = False) -> Iterator[Executor]:
+    """Processes with one thread each; they end at once when this process ends, however it does.
+
+    Args:
+        workers: How many; one is this process, which computes at once.
+        apart: Whether one is a process of its own too.
+
+    Yields:
+        The pool.
+    """
     before = {name: os.environ.get(name) for name in THREADS}
     os.environ.update(dict.fromkeys(THREADS, "1"))
     # Spawned, not forked: a fork copies the locks of threads that do not exist in the child, and
@@ -212,7 +220,7 @@ def _pool(workers: int) -> Iterator[Executor]:
     # is killed and can tell nobody; the workers wait for that.
     worker_end, parent_end = context.Pipe(duplex=False)
     pool: Executor = _ThisProcess()
-    if workers > 1:
+    if workers > 1 or apart:
         numbers = context.SimpleQueue()
         for number in range(workers):
             numbers.put(number)
@@ -239,7 +247,7 @@ def _restore_environment(before: dict[str, str | None]) -> None:
 
 
 def _start_worker(worker_end: Connection, numbers: "SimpleQueue[int]") -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides; see _pool
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides; see pool_of
     threading.Thread(target=_leave_with_parent, args=(worker_end,), daemon=True).start()
     os.environ[WORKER] = str(numbers.get())
 
