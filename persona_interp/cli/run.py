@@ -14,6 +14,7 @@ from persona_interp.cli.app import (
     Wait,
     Workers,
     app,
+    print_table,
     read_options,
 )
 from persona_interp.cli.folder import report
@@ -89,6 +90,12 @@ def run_experiment(
         bool,
         typer.Option("--plan-only", help="Write down the cells; compute none (see `worker`)."),
     ] = False,
+    estimate: Annotated[
+        bool,
+        typer.Option(
+            "--estimate", help="Say what it will cost, from a miniature of it; OUT stays as it is."
+        ),
+    ] = False,
     workers: Workers = None,
     device: Device = None,
     batch: Batch = "auto",
@@ -96,6 +103,7 @@ def run_experiment(
     """Run an experiment: train, record, score; write tables, figures and report.html into OUT."""
     from persona_interp import worlds
     from persona_interp.experiments import compute, plan
+    from persona_interp.experiments import estimate as estimate_of
     from persona_interp.experiments import preset as preset_of_name
     from persona_interp.experiments.dtypes import with_dtype
 
@@ -117,6 +125,11 @@ def run_experiment(
     if name == "trait_transfer":
         minutes = experiment.core_minutes()
         typer.echo(f"about {minutes:.0f} minutes of one core with a model of 135M parameters")
+    if estimate:
+        costs = estimate_of(experiment, workers=workers or 1, device=device, batch=batch)
+        print_table(costs.kinds)
+        typer.echo(str(costs))
+        return
     if plan_only:
         typer.echo(f"{len(plan(experiment, out).planned())} cells are planned in {out}")
         return

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from persona_interp.experiments.browser import browse
     from persona_interp.experiments.cells import run
     from persona_interp.experiments.configuration import from_dict, to_dict
+    from persona_interp.experiments.estimates import Estimate, estimate
     from persona_interp.experiments.experiment import (
         Experiment,
         compute,
@@ -36,11 +37,13 @@ if TYPE_CHECKING:
     from persona_interp.experiments.worker import compute_planned
 
 __all__ = [
+    "Estimate",
     "Experiment",
     "browse",
     "compute",
     "compute_planned",
     "compute_preset",
+    "estimate",
     "figure_script",
     "from_dict",
     "learning_cell",
@@ -62,6 +65,7 @@ _HOMES = {
     "browser": ("browse",),
     "cells": ("run",),
     "configuration": ("from_dict", "to_dict"),
+    "estimates": ("Estimate", "estimate"),
     "experiment": (
         "Experiment",
         "compute",

@@ -1,8 +1,8 @@
 """What will a run cost? Asked before it begins, answered by a miniature of it on this machine.
 
-Of every kind of cell (all that differ in names, seeds and rates only) one is computed with few steps
-(``miniature``), then with four times as many until the difference is long enough to be measured. The
-seconds and bytes of the whole cell lie on the line through both; memory is the most of any cell.
+Of every kind of cell (all that differ in names, seeds and rates only) one is computed with few
+steps (``miniature``), then with more until the difference is long enough to be measured. Seconds
+and bytes of the whole cell lie on the line through both; memory is the most of any cell.
 """
 
 import tempfile
@@ -25,10 +25,10 @@ from persona_interp.models.device import AUTO, Batch, on_device
 from persona_interp.store import Cell, Store, lineage
 from persona_interp.store.garbage import collect_garbage
 
-FEWEST, TIMES = 2, 4
+FEWEST, TIMES = 2, 6
 """Steps of the first miniature, and how many times as many the next one has."""
-LONG = 1.0
-"""Seconds by which two miniatures differ that give a line."""
+LONG, SHARE = 1.0, 0.1
+"""Seconds, and share of the shorter one, by which two miniatures differ that give a line."""
 H200_FLOPS = {"float32": 67e12, "bfloat16": 989e12}
 """Most that the card's data sheet promises, matrix products without sparsity, TF32 off."""
 H200_SHARE = 0.4
@@ -54,7 +54,8 @@ class Estimate:
     """What a run will cost.
 
     Attributes:
-        seconds: From its beginning to the last cell, with so many workers.
+        seconds: From its beginning to the last cell, with so many workers that each have a core to
+            themselves.
         workers: Processes.
         peak_bytes: Most memory of all processes together.
         disk_bytes: Of its finished cells.
@@ -171,7 +172,7 @@ def _cost(cell: Cell, miniature: Any, store: Store, *, wing: Wing, pool: Executo
     for most in (FEWEST * 2, FEWEST):
         works.append(again(most, count_work))
     most = FEWEST
-    while not trials or (trials[-1].steps < full and trials[-1].seconds < trials[0].seconds + LONG):
+    while not trials or (trials[-1].steps < full and not _differ(trials[0], trials[-1])):
         trials.append(again(most, time_cell))
         most *= TIMES
     flops, calls = (_line(works, key, full) for key in ("flops", "calls"))
@@ -192,6 +193,11 @@ def _forget(cell: Cell, store: Store) -> None:
     if store.has(cell):
         store.quarantine(cell)
         collect_garbage(store)
+
+
+def _differ(short: Trial, long: Trial) -> bool:
+    """Whether the one took so much longer than the other that it was not by chance."""
+    return long.seconds - short.seconds >= max(LONG, SHARE * short.seconds)
 
 
 def _line(points: list[Any], name: str, steps: int) -> float:

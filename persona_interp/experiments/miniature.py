@@ -1,8 +1,8 @@
 """What is the same run with hardly any training? Cells that cost little and tell what theirs cost.
 
 Of a configuration only the numbers called ``steps`` become smaller (and what may not exceed them);
-corpora, models, dictionaries, probes and the number of snapshots stay, so that a miniature writes as
-many files, of the same sizes, and holds as much in memory.
+corpora, models, dictionaries, probes and the number of snapshots stay, so that a miniature writes
+as many files, of the same sizes, and holds as much in memory.
 """
 
 from typing import Any
@@ -27,34 +27,44 @@ def steps_of(config: Any) -> int:
     return here + sum(steps_of(value) for key, value in config.items() if key != STEPS)
 
 
-def shrink(config: Any, most: int, *, n_snapshots: int = 0) -> Any:
-    """The configuration with at most so many steps a stage, and at least one for each snapshot.
+def shrink(config: Any, most: int) -> Any:
+    """The configuration with at most so many steps a stage, and more than it has snapshots.
 
     Args:
         config: Of a cell.
         most: Steps of a stage.
-        n_snapshots: Of the configuration that this is a part of.
 
     Returns:
-        A smaller configuration, or an equal one.
+        A smaller configuration, or an equal one. Snapshots are at the first steps, but for one at
+        the end, which stays there.
 
-    >>> shrink({"stage": {"steps": 40, "warmup": 9}, "snapshots": [8, 40]}, 3)
-    {'stage': {'steps': 3, 'warmup': 3}, 'snapshots': [1, 2]}
+    >>> shrink({"stage": {"steps": 40, "warmup": 9}, "snapshots": [8, 40]}, 2)
+    {'stage': {'steps': 3, 'warmup': 3}, 'snapshots': [1, 3]}
+    >>> shrink({"steps": 40, "snapshots": [8]}, 2), shrink({"steps": 1}, 2)
+    ({'steps': 2, 'snapshots': [1]}, {'steps': 1})
     """
-    if isinstance(config, list):
-        return [shrink(item, most, n_snapshots=n_snapshots) for item in config]
-    if not isinstance(config, dict):
-        return config
-    snapshots = config.get(SNAPSHOTS)
-    n = len(snapshots) if _are_numbers(snapshots) else n_snapshots
-    smaller = {key: shrink(value, most, n_snapshots=n) for key, value in config.items()}
-    steps = config.get(STEPS)
-    if type(steps) is int:
-        smaller[STEPS] = min(steps, max(most, n))
-        if type(config.get(WARMUP)) is int:
-            smaller[WARMUP] = min(config[WARMUP], smaller[STEPS])
-    if _are_numbers(snapshots) and steps_of(smaller) < steps_of(config):
-        smaller[SNAPSHOTS] = list(range(1, n + 1))
+    snapshots = config.get(SNAPSHOTS) if isinstance(config, dict) else None
+    if not snapshots or not all(type(step) is int for step in snapshots):
+        return _shrink(config, most)
+    n, full = len(snapshots), steps_of(config)
+    fewest = max(most, n + 1)
+    if fewest >= full:
+        return _shrink(config, full)
+    last = fewest if snapshots[-1] == full else n
+    return {**_shrink(config, fewest), SNAPSHOTS: [*range(1, n), last]}
+
+
+def _shrink(value: Any, most: int) -> Any:
+    """A value in which no stage has more steps."""
+    if isinstance(value, list):
+        return [_shrink(item, most) for item in value]
+    if not isinstance(value, dict):
+        return value
+    smaller = {key: _shrink(item, most) for key, item in value.items()}
+    if type(value.get(STEPS)) is int:
+        smaller[STEPS] = min(value[STEPS], most)
+        if type(value.get(WARMUP)) is int:
+            smaller[WARMUP] = min(value[WARMUP], smaller[STEPS])
     return smaller
 
 
@@ -75,7 +85,3 @@ def _shape(value: Any) -> Any:
     if isinstance(value, list):
         return [_shape(item) for item in value]
     return value if type(value) is int else type(value).__name__
-
-
-def _are_numbers(value: Any) -> bool:
-    return isinstance(value, list) and all(type(item) is int for item in value)

@@ -9,6 +9,7 @@ from persona_interp.errors import StoreError
 from persona_interp.experiments.miniature import steps_of
 from persona_interp.experiments.wings import Wing
 from persona_interp.experiments.worker import compute_cell
+from persona_interp.models.device import CPU, resolve_device
 from persona_interp.store import Cell, Store
 from persona_interp.store.layout import CELLS
 
@@ -20,7 +21,8 @@ class Trial(NamedTuple):
 
     Attributes:
         steps: That it trained for.
-        seconds: Of one process.
+        seconds: Of the process's core, so that what else runs does not count; where there is a
+            CUDA device, of the clock.
         bytes: Of the finished cell on disk.
         peak: Most memory of the process meanwhile (bytes).
         idle: Memory of the process before (bytes).
@@ -61,11 +63,12 @@ def time_cell(cell: Cell, root: Path, wing: Wing) -> Trial:
     Raises:
         StoreError: It failed.
     """
-    idle, began = _memory("VmRSS"), time.perf_counter()
+    clock = time.process_time if resolve_device() == CPU else time.perf_counter
+    idle, began = _memory("VmRSS"), clock()
     if RESET.exists():
         RESET.write_text("5")  # the peak counts from here
     _compute(cell, root, wing)
-    seconds = time.perf_counter() - began
+    seconds = clock() - began
     folder = Store.open(root).root / CELLS / cell.id
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     return Trial(steps_of(cell.config), seconds, size, _memory("VmHWM"), idle)
