@@ -76,7 +76,7 @@ class Estimate:
     kinds: pd.DataFrame
 
     def __str__(self) -> str:
-        n = int(self.kinds["cells"].sum())
+        n = sum(self.kinds["cells"])
         return (
             f"{n} cells of {len(self.kinds)} kinds: {_time(self.seconds)} with {self.workers} "
             f"workers, at most {self.peak_bytes / 2**30:.2f} GiB of memory, "
@@ -120,16 +120,16 @@ def estimate(
         with on_day(settled.day), pool_of(1, apart=True) as pool:
             costs = _costs(kinds, Path(folder) / "miniature", wing, pool=pool)
     seconds = {cell.id: costs[kind].seconds for kind, group in kinds.items() for cell in group}
-    table = pd.DataFrame(costs.values(), columns=list(Cost._fields))
+    each = list(costs.values())
     n = max(1, workers)
     return Estimate(
         seconds=_makespan(cells, seconds, workers=n),
         workers=n,
-        peak_bytes=int(n * table["peak"].max()),
-        disk_bytes=int((table["bytes"] * table["cells"]).sum()),
-        h200_seconds=float((table["h200_seconds"] * table["cells"]).sum()),
-        h200_bytes=int(table["model"].max()),
-        kinds=table,
+        peak_bytes=n * max(cost.peak for cost in each),
+        disk_bytes=sum(cost.bytes * cost.cells for cost in each),
+        h200_seconds=sum(cost.h200_seconds * cost.cells for cost in each),
+        h200_bytes=max(cost.model for cost in each),
+        kinds=pd.DataFrame(each, columns=list(Cost._fields)),
     )
 
 

@@ -60,7 +60,7 @@ def test_bytes_are_those_of_the_run_and_nothing_is_left(
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr("tempfile.tempdir", None)
     found = estimate(Lessons(), workers=2)
-    assert not list((tmp_path / "tmp").iterdir())
+    assert not list((tmp_path / "tmp").glob("estimate-*"))
     compute(Lessons(), tmp_path / "run", workers=0, progress=False)
     files = [file for file in (tmp_path / "run" / "cells").rglob("*") if file.is_file()]
     assert found.disk_bytes == pytest.approx(sum(f.stat().st_size for f in files), rel=0.05)
