@@ -18,7 +18,7 @@ import pandas as pd
 from persona_interp.experiments.cells import pool_of
 from persona_interp.experiments.experiment import Experiment, settle
 from persona_interp.experiments.miniature import kind_of, shrink, steps_of
-from persona_interp.experiments.probe import Trial, Work, count_work, time_cell
+from persona_interp.experiments.probe import Trial, Work, count_work, idle_memory, time_cell
 from persona_interp.experiments.wings import Wing, wing_of
 from persona_interp.models.day import on_day
 from persona_interp.models.device import AUTO, Batch, on_device
@@ -45,7 +45,6 @@ class Cost(NamedTuple):
     seconds: float
     bytes: int
     peak: int
-    model: int
     h200_seconds: float
 
 
@@ -63,8 +62,7 @@ class Estimate:
             From their number and size; no card was asked.
         h200_bytes: Most of the card's memory: what the largest cell holds beyond an idle process.
         kinds: One row a kind of cell: ``label`` of the first, ``cells``, and of each of them
-            ``seconds``, ``bytes``, ``peak`` (of its process), ``model`` (beyond an idle process),
-            ``h200_seconds``.
+            ``seconds``, ``bytes``, ``peak`` (memory of its process, bytes), ``h200_seconds``.
     """
 
     seconds: float
@@ -118,6 +116,7 @@ def estimate(
         for cell in cells:
             kinds.setdefault(kind_of(cell), []).append(cell)
         with on_day(settled.day), pool_of(1, apart=True) as pool:
+            idle = pool.submit(idle_memory).result()
             costs = _costs(kinds, Path(folder) / "miniature", wing, pool=pool)
     seconds = {cell.id: costs[kind].seconds for kind, group in kinds.items() for cell in group}
     each = list(costs.values())
@@ -128,7 +127,7 @@ def estimate(
         peak_bytes=n * max(cost.peak for cost in each),
         disk_bytes=sum(cost.bytes * cost.cells for cost in each),
         h200_seconds=sum(cost.h200_seconds * cost.cells for cost in each),
-        h200_bytes=max(cost.model for cost in each),
+        h200_bytes=max(0, max(cost.peak for cost in each) - idle),
         kinds=pd.DataFrame(each, columns=list(Cost._fields)),
     )
 
@@ -176,15 +175,13 @@ def _cost(cell: Cell, miniature: Any, store: Store, *, wing: Wing, pool: Executo
         trials.append(again(most, time_cell))
         most *= TIMES
     flops, calls = (_line(works, key, full) for key in ("flops", "calls"))
-    peak = max(trial.peak for trial in trials)
     rate = H200_SHARE * H200_FLOPS["bfloat16" if _is_half(cell.config) else "float32"]
     return Cost(
         label=cell.label,
         cells=n,
         seconds=_line(trials, "seconds", full),
         bytes=round(_line(trials, "bytes", full)),
-        peak=peak,
-        model=max(trial.peak - trial.idle for trial in trials),
+        peak=max(trial.peak for trial in trials),
         h200_seconds=flops / rate + calls * H200_CALL,
     )
 

@@ -25,14 +25,12 @@ class Trial(NamedTuple):
             CUDA device, of the clock.
         bytes: Of the finished cell on disk.
         peak: Most memory of the process meanwhile (bytes).
-        idle: Memory of the process before (bytes).
     """
 
     steps: int
     seconds: float
     bytes: int
     peak: int
-    idle: int
 
 
 class Work(NamedTuple):
@@ -47,6 +45,14 @@ class Work(NamedTuple):
     steps: int
     flops: float
     calls: int
+
+
+def idle_memory() -> int:
+    """Bytes of memory of a process that has loaded torch and computed nothing."""
+    import torch
+
+    torch.zeros(1)
+    return _memory("VmRSS")
 
 
 def time_cell(cell: Cell, root: Path, wing: Wing) -> Trial:
@@ -64,14 +70,14 @@ def time_cell(cell: Cell, root: Path, wing: Wing) -> Trial:
         StoreError: It failed.
     """
     clock = time.process_time if resolve_device() == CPU else time.perf_counter
-    idle, began = _memory("VmRSS"), clock()
+    began = clock()
     if RESET.exists():
         RESET.write_text("5")  # the peak counts from here
     _compute(cell, root, wing)
     seconds = clock() - began
     folder = Store.open(root).root / CELLS / cell.id
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    return Trial(steps_of(cell.config), seconds, size, _memory("VmHWM"), idle)
+    return Trial(steps_of(cell.config), seconds, size, _memory("VmHWM"))
 
 
 def count_work(cell: Cell, root: Path, wing: Wing) -> Work:

@@ -38,7 +38,7 @@ def test_a_miniature_has_the_snapshots_of_the_whole(most: int) -> None:
 
 
 def test_a_cell_lies_on_the_line_through_its_miniatures() -> None:
-    trials = [Trial(2, 10.0, 100, 0, 0), Trial(12, 11.0, 110, 0, 0)]
+    trials = [Trial(2, 10.0, 100, 0), Trial(12, 11.0, 110, 0)]
     assert estimates._line(trials, "seconds", 1_002) == pytest.approx(110)
     assert estimates._line(trials, "bytes", 1_002) == pytest.approx(1_100)
     assert estimates._line(trials[:1], "seconds", 2) == 10
