@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from persona_interp.experiments.compare.config import CompareOptions as CompareOptions
     from persona_interp.experiments.compare.config import CompareSettings as CompareSettings
     from persona_interp.experiments.compare.sources import compare as compare
+    from persona_interp.experiments.estimates import estimate as estimate
 
     __version__: str
 
@@ -57,12 +58,13 @@ __all__ = [
 ]
 
 
-_COMPARE = {
-    "CompareOptions": "config",
-    "CompareSettings": "config",
-    "compare": "sources",
+_DOORS = {
+    "CompareOptions": "compare.config",
+    "CompareSettings": "compare.config",
+    "compare": "compare.sources",
+    "estimate": "estimates",
 }
-"""The one question of the whole package: name -> file of the experiment ``compare``."""
+"""The one question of the whole package, and what a run will cost: name -> file of experiments."""
 
 
 NOISE = (
@@ -79,8 +81,8 @@ def __getattr__(name: str) -> Any:
     """Room or fact of this name, loaded on first use (PEP 562)."""
     if name in __all__:
         return importlib.import_module(f"{__name__}.{name}")
-    if name in _COMPARE:
-        home = importlib.import_module(f"{__name__}.experiments.compare.{_COMPARE[name]}")
+    if name in _DOORS:
+        home = importlib.import_module(f"{__name__}.experiments.{_DOORS[name]}")
         return getattr(home, name)
     if name == "__version__":
         from importlib.metadata import (
@@ -93,4 +95,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """Everything that can be asked for, so that tab completion lists the rooms."""
-    return sorted({*globals(), *__all__, "__version__", *_COMPARE})
+    return sorted({*globals(), *__all__, "__version__", *_DOORS})

@@ -18,24 +18,40 @@ from persona_interp.cli.app import app
 from persona_interp.cli.compare import compare
 from persona_interp.cli.doctor import doctor
 from persona_interp.cli.folder import browse, report, show, status, verify
+from persona_interp.cli.jobs import collect, retry, worker
 from persona_interp.cli.run import run_experiment
 from persona_interp.errors import PersonaInterpError, quote_path
 
 __all__ = [
     "app",
     "browse",
+    "collect",
     "compare",
     "doctor",
     "main",
     "report",
+    "retry",
     "run_experiment",
     "show",
     "status",
     "verify",
+    "worker",
 ]
 
 
-VERBS = (run_experiment, compare, report, browse, status, verify, show, doctor)
+VERBS = (
+    run_experiment,
+    compare,
+    report,
+    browse,
+    status,
+    verify,
+    retry,
+    worker,
+    collect,
+    show,
+    doctor,
+)
 app.registered_commands.sort(key=lambda command: [*VERBS, None].index(command.callback))
 
 

@@ -55,8 +55,19 @@ Run = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(help="Processes; all cores by default, or one a CUDA device.", min=0),
+    typer.Option(
+        help="Processes; all cores by default, or one a CUDA device. On Slurm: jobs at a time.",
+        min=0,
+    ),
 ]
+Place = Annotated[
+    str, typer.Option(help="Where cells are computed: local, or slurm (docs/elsewhere.md).")
+]
+Slurm = Annotated[
+    list[str] | None,
+    typer.Option(help="Option of sbatch, key=value; repeat: partition=gpu, time=04:00:00."),
+]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Whether to wait for jobs on Slurm.")]
 Device = Annotated[
     str | None,
     typer.Option(help="Where models compute: cpu, cuda, cuda:1; cuda by default where it is."),
@@ -73,6 +84,27 @@ def read_batch(text: str) -> int | str:
         The number, or the text.
     """
     return int(text) if text.isascii() and text.isdigit() else text
+
+
+def read_options(pairs: list[str] | None) -> dict[str, str]:
+    """Options of sbatch as they are written on the command line.
+
+    Args:
+        pairs: "key=value", or a key alone for an option that takes no value.
+
+    Returns:
+        Values by key, "" where there is none.
+
+    Raises:
+        typer.BadParameter: There is no key.
+    """
+    options = {}
+    for pair in pairs or ():
+        key, _, value = pair.strip().lstrip("-").partition("=")
+        if not key:
+            raise typer.BadParameter(f"--slurm {pair!r}: expected key=value.")
+        options[key] = value
+    return options
 
 
 Batch = Annotated[

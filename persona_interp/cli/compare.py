@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from persona_interp.cli.app import PATH, Batch, Device, Workers, app
+from persona_interp.cli.app import (
+    PATH,
+    Batch,
+    Device,
+    Place,
+    Slurm,
+    Wait,
+    Workers,
+    app,
+    read_options,
+)
 from persona_interp.cli.folder import report
 from persona_interp.files import read_text
 
@@ -101,6 +111,9 @@ def compare(
         typer.Option(help="Model whose own code may run: folder, or id@commit."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of every draw.")] = 0,
+    on: Place = "local",
+    slurm: Slurm = None,
+    wait: Wait = True,
     workers: Workers = None,
     device: Device = None,
     batch: Batch = "auto",
@@ -142,8 +155,14 @@ def compare(
         prompts=rows,
         out=out,
         options=options,
+        on=on,
+        slurm=read_options(slurm),
+        wait=wait,
         workers=workers,
         device=device,
         batch=batch,
     )
-    report(out)
+    if wait:
+        report(out)
+    else:
+        typer.echo(f"persona-interp status {out}")

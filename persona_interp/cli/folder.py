@@ -52,13 +52,25 @@ def browse(
 
 
 @app.command()
-def status(run: Run) -> None:
-    """List every cell of a run, and n of N done."""
+def status(
+    run: Run,
+    ready: Annotated[
+        bool,
+        typer.Option("--ready", help="Only ids of cells that can be computed now, one a line."),
+    ] = False,
+) -> None:
+    """List every cell of a run with its state and the reason, and n of N done."""
+    from persona_interp.experiments.states import ready_cells, run_states
     from persona_interp.schema.words import CellState, FileStatus
     from persona_interp.store import Store
     from persona_interp.store.verification import run_conditions
 
-    table = Store.open(run).status()
+    store = Store.open(run)
+    if ready:
+        for cell in ready_cells(store):
+            typer.echo(cell.id)
+        return
+    table = run_states(store)
     files = run_conditions(run)
     n_done = int((table.state == CellState.DONE).sum())
     others = _counts(table.state, without=CellState.DONE)

@@ -5,7 +5,18 @@ from typing import Annotated, Any
 
 import typer
 
-from persona_interp.cli.app import PATH, Batch, Device, Workers, app
+from persona_interp.cli.app import (
+    PATH,
+    Batch,
+    Device,
+    Place,
+    Slurm,
+    Wait,
+    Workers,
+    app,
+    print_table,
+    read_options,
+)
 from persona_interp.cli.folder import report
 from persona_interp.errors import StoreError
 from persona_interp.experiments.wings import wing_names
@@ -72,13 +83,27 @@ def run_experiment(
     dtype: Annotated[
         str | None, typer.Option(help="float32, bfloat16, or auto: what is faster on this machine.")
     ] = None,
+    on: Place = "local",
+    slurm: Slurm = None,
+    wait: Wait = True,
+    plan_only: Annotated[
+        bool,
+        typer.Option("--plan-only", help="Write down the cells; compute none (see `worker`)."),
+    ] = False,
+    estimate: Annotated[
+        bool,
+        typer.Option(
+            "--estimate", help="Say what it will cost, from a miniature of it; OUT stays as it is."
+        ),
+    ] = False,
     workers: Workers = None,
     device: Device = None,
     batch: Batch = "auto",
 ) -> None:
     """Run an experiment: train, record, score; write tables, figures and report.html into OUT."""
     from persona_interp import worlds
-    from persona_interp.experiments import compute
+    from persona_interp.experiments import compute, plan
+    from persona_interp.experiments import estimate as estimate_of
     from persona_interp.experiments import preset as preset_of_name
     from persona_interp.experiments.dtypes import with_dtype
 
@@ -100,8 +125,28 @@ def run_experiment(
     if name == "trait_transfer":
         minutes = experiment.core_minutes()
         typer.echo(f"about {minutes:.0f} minutes of one core with a model of 135M parameters")
-    compute(experiment, out, workers=workers, device=device, batch=batch)
-    report(out)
+    if estimate:
+        costs = estimate_of(experiment, workers=workers or 1, device=device, batch=batch)
+        print_table(costs.kinds)
+        typer.echo(str(costs))
+        return
+    if plan_only:
+        typer.echo(f"{len(plan(experiment, out).planned())} cells are planned in {out}")
+        return
+    compute(
+        experiment,
+        out,
+        on=on,
+        slurm=read_options(slurm),
+        wait=wait,
+        workers=workers,
+        device=device,
+        batch=batch,
+    )
+    if wait:
+        report(out)
+    else:
+        typer.echo(f"persona-interp status {out}")
 
 
 def _trait_names(trait: list[str] | None) -> tuple[str, ...] | None:

@@ -18,32 +18,40 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from persona_interp.experiments.browser import browse
     from persona_interp.experiments.cells import run
+    from persona_interp.experiments.configuration import from_dict, to_dict
+    from persona_interp.experiments.estimates import Estimate, estimate
     from persona_interp.experiments.experiment import (
         Experiment,
         compute,
         compute_preset,
-        from_dict,
+        plan,
         preset,
         report,
         summarize,
-        to_dict,
     )
     from persona_interp.experiments.figure import figure_script
     from persona_interp.experiments.learning import learning_cell
     from persona_interp.experiments.prompting import prompt_cell
+    from persona_interp.experiments.retries import retry
     from persona_interp.experiments.wings import wing_names
+    from persona_interp.experiments.worker import compute_planned
 
 __all__ = [
+    "Estimate",
     "Experiment",
     "browse",
     "compute",
+    "compute_planned",
     "compute_preset",
+    "estimate",
     "figure_script",
     "from_dict",
     "learning_cell",
+    "plan",
     "preset",
     "prompt_cell",
     "report",
+    "retry",
     "run",
     "summarize",
     "to_dict",
@@ -56,20 +64,23 @@ TASKS = {"learn": "tasks:learn", "prompt": "tasks:prompt"}
 _HOMES = {
     "browser": ("browse",),
     "cells": ("run",),
+    "configuration": ("from_dict", "to_dict"),
+    "estimates": ("Estimate", "estimate"),
     "experiment": (
         "Experiment",
         "compute",
         "compute_preset",
-        "from_dict",
+        "plan",
         "preset",
         "report",
         "summarize",
-        "to_dict",
     ),
     "figure": ("figure_script",),
     "learning": ("learning_cell",),
     "prompting": ("prompt_cell",),
+    "retries": ("retry",),
     "wings": ("wing_names",),
+    "worker": ("compute_planned",),
 }
 """File here -> names that it gives to this package, loaded when they are first used."""
 

@@ -9,24 +9,21 @@ cell costs only the cells that need it.
 import logging
 import os
 import signal
-import sys
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from copy import deepcopy
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.queues import SimpleQueue
-from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
 
 from persona_interp.errors import StoreError
 from persona_interp.experiments.wings import Wing
+from persona_interp.experiments.worker import THREADS, compute_cell
 from persona_interp.models.device import WORKER, count_used
 from persona_interp.schema.words import FileStatus
 from persona_interp.store import Cell, Store, lineage
@@ -34,7 +31,6 @@ from persona_interp.store import Cell, Store, lineage
 __all__ = ["Cell", "run"]
 
 _log = logging.getLogger(__name__)
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 
 SHARED = Wing("")
 """Whose tasks are run by default: those of this package."""
@@ -76,7 +72,7 @@ def run(
     ordered = lineage(cells)
     store.recover()
     store.plan(ordered)
-    _quarantine_damaged(ordered, store)
+    quarantine_damaged(ordered, store)
     done = set(store.manifest())
     todo = [cell for cell in ordered if cell.id not in done]
     if workers is None:
@@ -84,17 +80,26 @@ def run(
     bar = tqdm(
         total=len(ordered), initial=len(ordered) - len(todo), desc="cells", disable=not progress
     )
-    with bar, _pool(workers) as pool:
+    with bar, pool_of(workers) as pool:
         width = max(1, workers)
         errors = _compute_all(todo, pool, done, store=store, wing=wing, width=width, bar=bar)
     if errors:
-        message = _describe(errors, todo, store)
+        message = describe_failures(errors, todo, store)
         raise StoreError(f"{len(errors)} of {len(ordered)} cells failed: {message}")
     return store
 
 
-def _describe(errors: dict[Cell, str], todo: list[Cell], store: Store) -> str:
-    """What failed, what was therefore not tried, and what to do."""
+def describe_failures(errors: dict[Cell, str], todo: list[Cell], store: Store) -> str:
+    """What failed, what was therefore not tried, and what to do.
+
+    Args:
+        errors: First lines of the errors of cells that failed.
+        todo: All cells that were to be computed.
+        store: Their run.
+
+    Returns:
+        Sentences.
+    """
     lines = "; ".join(f"{cell}: {errors[cell]}" for cell in todo if cell in errors)
     missing = [cell for cell in todo if cell not in errors and not store.has(cell)]
     untried = ""
@@ -113,8 +118,16 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _quarantine_damaged(cells: list[Cell], store: Store) -> None:
-    """Set finished cells aside whose files are not the bytes that were committed."""
+def quarantine_damaged(cells: list[Cell], store: Store) -> None:
+    """Set finished cells aside whose files are not the bytes that were committed.
+
+    Args:
+        cells: Cells of a run.
+        store: The run.
+
+    Raises:
+        StoreError: A file does not let itself be read.
+    """
     # Before anything is computed: a cell that reads a damaged one would commit wrong results as
     # finished ones, and nothing would ever show it.
     files = store.verify(cells)
@@ -155,7 +168,7 @@ def _compute_all(
             for cell in ready[: width - len(running)]:
                 waiting.remove(cell)
                 bar.set_postfix_str(cell.label)
-                running[pool.submit(_compute, cell, store.root, wing)] = cell
+                running[pool.submit(compute_cell, cell, store.root, wing)] = cell
             # Nothing runs and nothing is ready: what still waits needs a cell that failed.
             if not running:
                 return errors
@@ -178,43 +191,6 @@ def _compute_all(
         ) from error
 
 
-def _compute(cell: Cell, root: Path, wing: Wing) -> str:
-    """Compute one cell in whichever process this is; returns "" or the error's first line."""
-    store = Store.open(root)
-    start = time.perf_counter()
-    try:
-        with store.claim(cell):
-            if store.has(cell):  # another run on the same folder was faster
-                return ""
-            task = wing.task(cell.task)
-            needs = tuple(store.path(need) for need in cell.needs)
-            with _one_thread():
-                # A copy: in this process, a task that changes its configuration would change the
-                # cell's, and with it its id.
-                task(deepcopy(cell.config), needs, store.work(cell))
-            store.commit(cell, seconds=time.perf_counter() - start)
-    except (Exception, SystemExit) as error:
-        return store.fail(cell, error)
-    return ""
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Torch with one thread, whatever it has outside."""
-    # How a sum is split among threads changes its last bits. A torch that the task loads only later
-    # has one thread already: it reads the environment, see ``_pool``.
-    torch = sys.modules.get("torch")
-    if torch is None:
-        yield
-        return
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 class _ThisProcess(Executor):
     """An executor that computes in this process, at once."""
 
@@ -225,10 +201,18 @@ class _ThisProcess(Executor):
 
 
 @contextmanager
-def _pool(workers: int) -> Iterator[Executor]:
-    """Processes with one thread each; they end at once when this process ends, however it does."""
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
+def pool_of(workers: int, *, apart: bool = False) -> Iterator[Executor]:
+    """Processes with one thread each; they end at once when this process ends, however it does.
+
+    Args:
+        workers: How many; one is this process, which computes at once.
+        apart: Whether one is a process of its own too.
+
+    Yields:
+        The pool.
+    """
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, "1"))
     # Spawned, not forked: a fork copies the locks of threads that do not exist in the child, and
     # CUDA does not survive one.
     context = get_context("spawn")
@@ -236,7 +220,7 @@ def _pool(workers: int) -> Iterator[Executor]:
     # is killed and can tell nobody; the workers wait for that.
     worker_end, parent_end = context.Pipe(duplex=False)
     pool: Executor = _ThisProcess()
-    if workers > 1:
+    if workers > 1 or apart:
         numbers = context.SimpleQueue()
         for number in range(workers):
             numbers.put(number)
@@ -263,7 +247,7 @@ def _restore_environment(before: dict[str, str | None]) -> None:
 
 
 def _start_worker(worker_end: Connection, numbers: "SimpleQueue[int]") -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides; see _pool
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides; see pool_of
     threading.Thread(target=_leave_with_parent, args=(worker_end,), daemon=True).start()
     os.environ[WORKER] = str(numbers.get())
 

@@ -8,21 +8,22 @@ read back, at which sizes it comes, how it is computed, summarized and reported.
 
 import os
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from persona_interp.errors import StoreError, WorldError, unknown
-from persona_interp.experiments.cells import run
+from persona_interp.experiments.configuration import from_dict, to_dict
 from persona_interp.experiments.days import settle_day, start_of
 from persona_interp.experiments.dtypes import settle_dtype
 from persona_interp.experiments.machines import settle_machine
+from persona_interp.experiments.places import check_place, compute_there
 from persona_interp.experiments.reading import CountedStore, counted_figures
 from persona_interp.experiments.wings import Wing, wing_named, wing_of, wing_of_config
 from persona_interp.models.day import on_day
 from persona_interp.models.device import AUTO, Batch, on_device
 from persona_interp.models.stage import Stage
-from persona_interp.schema.words import DTYPE_CHOICE, MACHINE, TEMPLATE_DAY
+from persona_interp.schema.words import DTYPE_CHOICE, MACHINE, TEMPLATE_DAY, On
 from persona_interp.store import Cell, Store, check_listed, check_outside, is_run
 
 if TYPE_CHECKING:
@@ -81,6 +82,9 @@ def compute(
     experiment: Experiment,
     out: str | Path,
     *,
+    on: str = On.LOCAL,
+    slurm: Mapping[str, str] | None = None,
+    wait: bool = True,
     workers: int | None = None,
     device: object = None,
     batch: Batch = AUTO,
@@ -91,8 +95,12 @@ def compute(
     Args:
         experiment: The experiment.
         out: Run folder; finished cells are read, missing ones computed.
+        on: "local": processes of this machine; "slurm": jobs on a cluster that sees the run folder
+            under the same path (docs/elsewhere.md).
+        slurm: Options of sbatch, such as ``{"partition": "gpu", "time": "04:00:00"}``.
+        wait: Whether to wait for jobs; else the tables are of what is finished by now.
         workers: Processes, one core each; by default all cores, or one for each CUDA device that
-            is used; 0 = this process.
+            is used; 0 = this process. On Slurm: jobs at a time, by default as many as it lets run.
         device: Where models compute, "cpu", "cuda" or "cuda:1"; by default "cuda" where there is
             one. Workers take turns over all devices unless one is named.
         batch: Tokens a forward pass of whatever is recorded; "auto": what fits into memory.
@@ -102,23 +110,83 @@ def compute(
         The experiment's tables.
 
     Raises:
-        StoreError: The folder belongs to another configuration, or cells failed.
+        StoreError: The folder belongs to another configuration, or cells failed; or it is not known
+            where to compute, or jobs cannot be sent there.
         ModelError: The start or the device is not there, or a learning rate or batch is none.
     """
+    check_place(on, slurm=slurm, wait=wait)
     with on_device(device, batch=batch):
-        return _compute(experiment, out, workers=workers, progress=progress)
+        settled = settle(experiment, out)
+        with on_day(settled.day):
+            compute_there(
+                settled.cells,
+                settled.store,
+                wing=wing_of(settled.experiment),
+                on=on,
+                slurm=slurm,
+                wait=wait,
+                workers=workers,
+                progress=progress,
+            )
+            return summarize(settled.experiment, settled.store)
 
 
-def _compute(
-    experiment: Any, out: str | Path, *, workers: int | None, progress: bool
-) -> "dict[str, pd.DataFrame]":
-    """Tables of an experiment, computed by the defaults of this process."""
+def plan(experiment: Experiment, out: str | Path) -> Store:
+    """Run folder of an experiment that says which cells it wants; none is computed.
+
+    For schedulers other than Slurm: ``persona-interp worker --run OUT --cell ID`` computes a cell.
+
+    Args:
+        experiment: The experiment.
+        out: Run folder, new or of this experiment.
+
+    Returns:
+        Its store; ``planned`` lists the cells, needs first.
+
+    Raises:
+        StoreError: The folder belongs to another configuration.
+        ModelError: The start is not there.
+    """
+    settled = settle(experiment, out)
+    settled.store.plan(settled.cells)
+    return settled.store
+
+
+class Settled(NamedTuple):
+    """An experiment whose run folder is made, and everything that was open settled.
+
+    Attributes:
+        experiment: Its dtypes are chosen.
+        store: The run, described.
+        cells: Of the experiment.
+        day: That chat templates print; "" where none does.
+    """
+
+    experiment: Any
+    store: Store
+    cells: list[Cell]
+    day: str
+
+
+def settle(experiment: Any, out: str | Path) -> Settled:
+    """Settle by the defaults of this process what an experiment leaves open, and write it down.
+
+    Args:
+        experiment: The experiment.
+        out: Run folder.
+
+    Returns:
+        The experiment, its run and its cells.
+
+    Raises:
+        StoreError: The folder belongs to another configuration.
+        ModelError: The start is not there, or a learning rate is none.
+    """
     # a start that is not there costs one line now, not one failed cell after another
     start = start_of(experiment)
     # so does a learning rate that nothing can be trained with
     for lr in getattr(experiment, "lrs", ()):
         Stage(lr=lr)
-    wing = wing_of(experiment)
     store = Store(out)
     # before any cell is made, because a cell is named by its configuration
     before = store.config_or_none()
@@ -132,9 +200,7 @@ def _compute(
     settled = {DTYPE_CHOICE: choice, TEMPLATE_DAY: today, MACHINE: machine}
     config = to_dict(experiment) | {key: value for key, value in settled.items() if value}
     store.describe(config, places=["source", *settled])
-    with on_day(today):
-        run(cells, store, wing=wing, workers=workers, progress=progress)
-        return summarize(experiment, store)
+    return Settled(experiment, store, cells, today)
 
 
 def compute_preset(
@@ -273,82 +339,3 @@ def draw_report(
     blocks = wing.function("report", "blocks")(run, tables, provenance=provenance)
     title = getattr(wing.part("report"), "TITLE", wing.name)
     return write_report(run, tables, title=title, blocks=blocks, provenance=provenance)
-
-
-def to_dict(experiment: Experiment) -> dict[str, Any]:
-    """Plain values that say the same as an experiment.
-
-    Args:
-        experiment: The experiment.
-
-    Returns:
-        JSON-able, with its name as ``experiment`` and, of a user's own, the folder of its file as
-        ``source``; ``from_dict`` reverses it.
-
-    >>> to_dict(preset("quick"))["experiment"]
-    'transfer'
-    """
-    wing = wing_of(experiment)
-    source = {"source": wing.source} if wing.source else {}
-    return {"experiment": wing.name, **source, **_plain(experiment)}
-
-
-def from_dict(config: Mapping[str, Any]) -> Any:
-    """Experiment that these plain values describe.
-
-    Args:
-        config: From ``to_dict``, possibly through JSON.
-
-    Returns:
-        The experiment.
-
-    Raises:
-        StoreError: There is no such experiment.
-
-    >>> from_dict(to_dict(preset("quick"))) == preset("quick")
-    True
-    """
-    wing = wing_of_config(config)
-    about = ("experiment", "source", DTYPE_CHOICE, TEMPLATE_DAY, MACHINE)
-    values = {key: value for key, value in config.items() if key not in about}
-    return _from_plain(values, wing.experiment_class)
-
-
-def _plain(value: Any) -> Any:
-    """JSON-able form of a field; what has ``to_dict`` says it itself."""
-    if hasattr(value, "to_dict"):
-        return value.to_dict()
-    if is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return value
-
-
-def _from_plain(value: Any, hint: Any) -> Any:
-    """Value that a field of this type holds; in plain form tuples are lists, objects mappings."""
-    options = [hint, *get_args(hint)]
-    if isinstance(value, Mapping):
-        return _object_from_plain(value, options)
-    if not isinstance(value, list | tuple):
-        return value
-    if hasattr(hint, "_fields"):  # a NamedTuple
-        return hint(*value)
-    tuples = [option for option in options if get_origin(option) is tuple]
-    items = get_args(tuples[0] if tuples else tuple[Any, ...])
-    each = [items[0]] * len(value) if items[-1] is Ellipsis else items
-    return tuple(_from_plain(item, kind) for item, kind in zip(value, each, strict=True))
-
-
-def _object_from_plain(value: Mapping[str, Any], options: list[Any]) -> Any:
-    """The mapping itself, or an object of the dataclass among these types."""
-    classes = [option for option in options if is_dataclass(option)]
-    if not classes:
-        return value
-    cls: Any = classes[0]
-    if hasattr(cls, "from_dict"):
-        return cls.from_dict(value)
-    hints = get_type_hints(cls)
-    return cls(**{key: _from_plain(item, hints[key]) for key, item in value.items()})

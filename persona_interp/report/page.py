@@ -152,13 +152,16 @@ def saved_figure(
         name: Of its files below ``figures/``.
         plot: The figure.
         table: The numbers in it.
-        caption: Plain text.
+        caption: Plain text; of a run that is not complete, "n of N cells" is added.
         provenance: Written beside it.
 
     Returns:
         A block.
     """
     files = plots.save(plot, table, run / "figures" / name, provenance=provenance)
+    done, planned = provenance.get("cells_done"), provenance.get("cells")
+    if done != planned:
+        caption = f"{caption} From {done} of {planned} cells."
     return figure(files.png, caption=caption)
 
 

@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from persona_interp.schema.words import CellState
 from persona_interp.store import Store
 
 LIBRARIES = (
@@ -40,7 +41,7 @@ def provenance_of(store: Store, config: dict[str, Any]) -> dict[str, Any]:
         "experiment": config["experiment"],
         **short,
         "seeds": list(config["seeds"]),
-        "cells_done": sum(store.has(cell) for cell in planned),
+        "cells_done": int((store.status(planned).state == CellState.DONE).sum()),
         "cells": len(planned),
         **{key: value for key, value in config.items() if key not in skipped},
         "python": platform.python_version(),

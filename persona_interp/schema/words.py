@@ -149,6 +149,13 @@ class CellState(StrEnum):
     MISSING = "missing"
 
 
+class On(StrEnum):
+    """Where the cells of a run are computed (``experiments.compute``)."""
+
+    LOCAL = "local"
+    SLURM = "slurm"
+
+
 class FileStatus(StrEnum):
     """Whether a file of a run is as it was committed (``Store.verify``)."""
 

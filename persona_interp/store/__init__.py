@@ -11,6 +11,7 @@ A store is one run folder::
                      dropped at commit
     failed/ID.txt    traceback of the last failure
     quarantine/      what failed its checksums
+    jobs/            logs of jobs on a cluster, and which cells each of them was sent for
     log.jsonl        time, host, duration: beside the results, so that equal runs are equal bytes
 
 Commit order is the whole safety argument: files are fsynced in ``work``, the folder is renamed into

@@ -8,8 +8,9 @@ RUN, PLAN, MANIFEST, LOG = "run.json", "plan.json", "manifest.jsonl", "log.jsonl
 CELLS = "cells"
 ENTRY = ".cell.json"
 """A cell's own copy of its manifest line, which vouches for it when the line is lost."""
-UNVOUCHED = ("work", "failed", "quarantine")
-"""Folders whose files nothing vouches for: unfinished, failed and set aside."""
+WORK, FAILED, ASIDE, JOBS = "work", "failed", "quarantine", "jobs"
+UNVOUCHED = (WORK, FAILED, ASIDE, JOBS)
+"""Folders whose files nothing vouches for: unfinished, failed, set aside, and logs of jobs."""
 
 
 def is_run(folder: Path) -> bool:

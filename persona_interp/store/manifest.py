@@ -7,10 +7,10 @@ line of a cell replaces an earlier one. Beside cells, lines vouch for the files 
 in no cell; there every line counts, because a file may be replaced just before or after its line.
 """
 
-import fcntl
 import json
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from persona_interp.errors import StoreError
 from persona_interp.files import read_bytes
 from persona_interp.store.cell import canonical, digest
+from persona_interp.store.claims import take_lock
 from persona_interp.store.layout import check_places
 from persona_interp.store.sums import is_summed, summed
 
@@ -29,6 +30,8 @@ CELL = {"cell", *SPEC, "files"}
 TOMBSTONE = {"cell", "quarantined"}
 FILE = {"path", "size", "sha256"}
 SUM = b'"sum":"'
+SETTLED = 2_000_000_000
+"""Age (ns) from which on a change shows in a file's time, whatever the clock of its disk."""
 
 
 class Listing(NamedTuple):
@@ -68,6 +71,26 @@ def listing(manifest: Path) -> Listing:
     >>> list(listing(file).entries) == [digest(spec)], listing(file).unreadable
     (True, [2])
     """
+    try:
+        status = manifest.stat()
+    except OSError:
+        return _listing(manifest)  # which says why it cannot be read
+    if time.time_ns() - status.st_mtime_ns < SETTLED:
+        return _listing(manifest)
+    found = _listing_once(manifest, status.st_size, status.st_mtime_ns, status.st_ino)
+    entries, files = dict(found.entries), {name: [*lines] for name, lines in found.files.items()}
+    return Listing(entries, files, [*found.unreadable], {*found.signed})
+
+
+@lru_cache(maxsize=8)  # a run of thousands of cells asks as often
+def _listing_once(manifest: Path, size: int, mtime: int, inode: int) -> Listing:
+    """What a manifest says, once for each state of it; the others only tell states apart."""
+    del size, mtime, inode
+    return _listing(manifest)
+
+
+def _listing(manifest: Path) -> Listing:
+    """What a manifest says now."""
     entries: dict[str, dict[str, Any]] = {}
     files: dict[str, list[dict[str, Any]]] = {}
     unreadable, signed = [], set[str]()
@@ -102,11 +125,12 @@ def lock(manifest: Path) -> Iterator[int]:
         A descriptor at the end of the file, for ``append``.
 
     Raises:
-        StoreError: Something else stands at a place of the run folder (``layout.check_places``).
+        StoreError: Something else stands at a place of the run folder (``layout.check_places``),
+            or its file system knows no locks.
     """
     check_places(manifest.parent)
     with manifest.open("r+b", buffering=0) as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        take_lock(handle)
         *lines, unfinished = handle.read().split(b"\n")
         start = 0
         for line in lines:

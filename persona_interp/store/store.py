@@ -12,10 +12,10 @@ from typing import Any, Self
 import pandas as pd
 
 from persona_interp.errors import StoreError, unknown
-from persona_interp.files import atomic, fsync, write_bytes
-from persona_interp.schema.words import CellState, FileStatus
+from persona_interp.files import fsync, write_bytes, write_text
+from persona_interp.schema.words import FileStatus
 from persona_interp.store.cell import Cell, differences, lineage, plain
-from persona_interp.store.claims import hold_claim, is_claimed
+from persona_interp.store.claims import hold_claim
 from persona_interp.store.configuration import configuration_bytes, read_configuration
 from persona_interp.store.layout import (
     CELLS,
@@ -31,6 +31,7 @@ from persona_interp.store.log import append_line
 from persona_interp.store.manifest import append, listing, lock
 from persona_interp.store.plan import cells_of, finished_cells, is_plan, rows_of
 from persona_interp.store.recovery import recover, set_aside
+from persona_interp.store.states import claim_file, failure_file, states
 from persona_interp.store.sums import condition, seal
 from persona_interp.store.verification import conditions, entry_bytes
 from persona_interp.store.vouched import read_vouched, vouch, write_vouched
@@ -166,22 +167,12 @@ class Store:
                 ``plan.json``.
 
         Returns:
-            One row a cell: ``cell``, ``label``, ``state`` (done, running, failed or missing). n of
-            N is ``(table.state == "done").sum()`` of ``len(table)``.
+            One row a cell: ``cell``, ``label``, ``state`` (done, running, failed or missing),
+            ``reason`` (who computes it, how it failed, which need it lacks). n of N is
+            ``(table.state == "done").sum()`` of ``len(table)``.
         """
         ids = {key for key in self.manifest() if self._done(key).is_dir()}
-        rows = []
-        for cell in lineage(self.planned() if cells is None else cells):
-            if cell.id in ids:
-                state = CellState.DONE
-            elif is_claimed(self._claim_file(cell)):
-                state = CellState.RUNNING
-            elif self._failure(cell).is_file():
-                state = CellState.FAILED
-            else:
-                state = CellState.MISSING
-            rows.append((cell.id, cell.label, str(state)))
-        return pd.DataFrame(rows, columns=["cell", "label", "state"])
+        return states(self.root, self.planned() if cells is None else cells, done=ids)
 
     def verify(self, cells: Iterable[Cell] | None = None) -> pd.DataFrame:
         """Condition of every file beside what was committed.
@@ -317,7 +308,7 @@ class Store:
             cell: The cell to work on; ask ``has`` again inside the block.
         """
         (self.root / "work").mkdir(exist_ok=True)
-        with hold_claim(self._claim_file(cell)):
+        with hold_claim(claim_file(self.root, cell.id)):
             yield
 
     def commit(self, cell: Cell, *, seconds: float) -> None:
@@ -347,7 +338,15 @@ class Store:
             fsync(folder.parent)
             append_line(self.root / LOG, cell, seconds=seconds)
             append(manifest, entry)
-        self._failure(cell).unlink(missing_ok=True)
+        failure_file(self.root, cell.id).unlink(missing_ok=True)
+
+    def retry(self, cell: Cell) -> None:
+        """Forget the last failure of a cell, which is about to be tried again.
+
+        Args:
+            cell: Any cell; its work folder stays.
+        """
+        failure_file(self.root, cell.id).unlink(missing_ok=True)
 
     def fail(self, cell: Cell, error: BaseException) -> str:
         """Keep the traceback of a failed cell in ``failed/``; its work folder stays for a retry.
@@ -359,12 +358,13 @@ class Store:
         Returns:
             The error's type and first line.
         """
+        line = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        text = f"{line}\n\n{''.join(traceback.format_exception(error))}"
         try:
-            with atomic(self._failure(cell)) as tmp:
-                tmp.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+            write_text(text, failure_file(self.root, cell.id))
         except OSError as full:  # the first error must not be hidden by a second one
             _log.warning("the traceback of %s could not be written: %s", cell, full)
-        return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        return line
 
     def quarantine(self, cell: Cell) -> None:
         """Move a corrupt cell out of the way, so that it is computed again.
@@ -392,9 +392,3 @@ class Store:
 
     def _done(self, key: str) -> Path:
         return self.root / CELLS / key
-
-    def _failure(self, cell: Cell) -> Path:
-        return self.root / "failed" / f"{cell.id}.txt"
-
-    def _claim_file(self, cell: Cell) -> Path:
-        return self.root / "work" / f"{cell.id}.lock"

@@ -53,6 +53,7 @@ ADAPTER = {
     "sae_lens": ("dictionaries/saelens.py", "dictionaries/saelens_training.py"),
     "peft": ("models/adapters.py",),
     "circuitsvis": ("report/bundle.py",),
+    "submitit": ("experiments/slurm.py",),
 }
 
 

@@ -1,6 +1,6 @@
 """Which models and files are compared? Looked up and hashed before anything is computed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from persona_interp.models.configuration import BLOCK_KEYS, read_configuration
 from persona_interp.models.device import AUTO, Batch, on_device
 from persona_interp.models.folder import holds_tokenizer, holds_weights
 from persona_interp.models.load import load_tokenizer, read_tokenizer
-from persona_interp.schema.words import Role
+from persona_interp.schema.words import On, Role
 
 DEPTHS = (1 / 4, 1 / 2, 3 / 4)
 """Of the blocks, after which the inside is read unless hooks are named."""
@@ -39,6 +39,9 @@ def compare(
     prompts: Any,
     out: str | Path,
     options: CompareOptions | None = None,
+    on: str = On.LOCAL,
+    slurm: Mapping[str, str] | None = None,
+    wait: bool = True,
     workers: int | None = None,
     device: object = None,
     batch: Batch = AUTO,
@@ -57,8 +60,11 @@ def compare(
         prompts: A file of prompts, or anything else that ``readers.read`` takes.
         out: Run folder; finished cells are read, missing ones computed.
         options: Traits, controls, dictionaries and how all is read and measured.
+        on: "local" or "slurm": where cells are computed, see ``experiments.compute``.
+        slurm: Options of sbatch.
+        wait: Whether to wait for jobs; else the tables are of what is finished by now.
         workers: Processes; by default all cores, or one for each CUDA device that is used; 0 = this
-            one.
+            one. On Slurm: jobs at a time.
         device: Where models compute, "cpu", "cuda" or "cuda:1"; by default "cuda" where there is
             one.
         batch: Tokens a forward pass; "auto": what fits into memory.
@@ -75,7 +81,15 @@ def compare(
     """
     with on_device(device, batch=batch):
         experiment = comparison(base, tuned, prompts=prompts, options=options)
-        tables = compute(experiment, out, workers=workers, progress=progress)
+        tables = compute(
+            experiment,
+            out,
+            on=on,
+            slurm=slurm,
+            wait=wait,
+            workers=workers,
+            progress=progress,
+        )
     return Comparison(tables, run=Path(out), config=to_dict(experiment))
 
 
