@@ -9,7 +9,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from persona_interp import schema
-from persona_interp.dictionaries.dictionary import Dictionary
 from persona_interp.dictionaries.inputs import AnyDictionary, as_dictionary, check_features
 from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint, boot, encode, hash_tokens
@@ -18,7 +17,7 @@ from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.models.explain import pieces
 from persona_interp.models.outliers import SINK
 from persona_interp.readers import table_of
-from persona_interp.record.features import encode_rows
+from persona_interp.record.features import RowEncoder, row_encoder
 from persona_interp.record.inputs import check_same_tokens, distinct_checkpoints
 from persona_interp.record.pooling import WHERE, readings
 from persona_interp.values import as_tuple
@@ -33,6 +32,7 @@ def tokens(
     top: int | None = None,
     where: Iterable[str] = WHERE,
     outlier: float = SINK,
+    fvu: bool = True,
     device: object = None,
     dtype: str = FULL,
     batch: Batch = AUTO,
@@ -50,6 +50,7 @@ def tokens(
             default.
         where: Roles of the tokens that are counted; the others have rows too.
         outlier: Longest residual that is counted, as in ``activations``.
+        fvu: As in ``features``.
         device: Where to compute; by default "cuda" where there is one.
         dtype: "float32", "bfloat16", or "auto" for whichever is faster here.
         batch: Tokens a forward pass, padding included; "auto": what fits into memory.
@@ -85,7 +86,7 @@ def tokens(
     indices = check_features(features, dictionary)
     if top is not None and top < 1:
         raise SchemaError(f"top is a number of prompts, at least 1; got {top}. None keeps all.")
-    where = as_tuple(where)
+    where, read = as_tuple(where), row_encoder(dictionary, indices, fvu=fvu)
     recorded: list[list[pd.DataFrame]] = []  # of each checkpoint, a table a prompt
     hashes = []
     for checkpoint in tqdm(models, desc="tokens", delay=2, disable=len(models) < 2):
@@ -107,7 +108,7 @@ def tokens(
                 "turn": coded.turns[row],
                 "counted": reading.counted.cpu().numpy(),
             }
-            columns |= _columns(acts, dictionary, indices)
+            columns |= _columns(acts, read, indices)
             rows[row] = pd.DataFrame(columns)
         recorded.append([rows[row] for row in range(len(rows))])
     check_same_tokens(hashes)
@@ -122,9 +123,9 @@ def tokens(
     return schema.check(table[[*schema.TABLES["tokens"], "fvu"]], "tokens")
 
 
-def _columns(acts: Tensor, dictionary: Dictionary, indices: list[int]) -> dict[str, Any]:
+def _columns(acts: Tensor, read: RowEncoder, indices: list[int]) -> dict[str, Any]:
     """Unexplained fraction at every token, and the activation of each feature by its number."""
-    values = encode_rows(acts, dictionary, indices, each=True)
+    values = read(acts, each=True)
     feats = values["act"].cpu().numpy()
     columns = {str(index): feats[:, i] for i, index in enumerate(indices)}
     return {"fvu": values["fvu"].cpu().numpy(), **columns}
