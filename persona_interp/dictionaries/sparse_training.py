@@ -74,17 +74,24 @@ def _sparse_trainer() -> Any:
             _check(cfg, sae)
             sae.to(cfg.device)
             super().__init__(cfg, sae, data_provider, **more)
-            # each feature's weights side by side in memory, as their gradient comes; the fused
-            # kernel would copy what does not lie as it is indexed
-            self.encoder = torch.nn.Parameter(sae.W_enc.data.T.contiguous())
-            sae.W_enc.data = self.encoder.data.T
+            self.encoder = torch.nn.Parameter(torch.empty(0))
+            self.turn()
             (group,) = self.optimizer.param_groups
             group["fused"] = True
             weights = [self.encoder if w is sae.W_enc else w for w in group["params"]]
             self.weights = group["params"] = weights
             self.room = torch.empty(0)
 
+        def turn(self) -> None:
+            """Lay each feature's weights side by side in memory, as their gradient comes.
+
+            Adam sees them so: its fused kernel would copy what does not lie as it is indexed.
+            """
+            self.encoder.data = self.sae.W_enc.data.T.contiguous()
+            self.sae.W_enc.data = self.encoder.data.T
+
         def fit(self) -> Any:
+            self.turn()
             with _quiet():
                 sae = super().fit()
             sae.W_enc.data = sae.W_enc.data.contiguous()

@@ -186,7 +186,7 @@ def test_features_of_an_sae_are_set_as_all_of_them_say(architecture: str) -> Non
     weights = {name: torch.randn(*shape, generator=generator) for name, shape in shapes.items()}
     config = {"architecture": architecture, "d_in": 8, "d_sae": 40}
     if architecture == "topk":
-        config["k"] = 5
+        config["k"] = 25
     sae = SparseDictionary(build(config, weights), "sae", HOOK, torch.zeros(8), 1.0)
     acts = torch.randn(2, 6, 8, generator=generator)
     edited = apply_edit(clamp(sae, features=[3, 30], value=2.0), acts, patch=lambda: acts)
