@@ -21,6 +21,8 @@ import sys
 import types
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
+from importlib import import_module
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -117,11 +119,11 @@ def dictionary_learning(name: str, acts: Tensor, steps: int) -> Callable[[], Non
     stub = types.ModuleType("nnsight")
     stub.__dict__["LanguageModel"] = object
     sys.modules.setdefault("nnsight", stub)
-    from dictionary_learning.trainers.batch_top_k import BatchTopKTrainer
-    from dictionary_learning.trainers.top_k import TopKTrainer
-
-    kind = TopKTrainer if name == "topk" else BatchTopKTrainer
-    own = kind(
+    file, kind = {
+        "topk": ("top_k", "TopKTrainer"),
+        "batchtopk": ("batch_top_k", "BatchTopKTrainer"),
+    }[name]
+    own = getattr(import_module(f"dictionary_learning.trainers.{file}"), kind)(
         steps=100_000,
         activation_dim=WIDTH,
         dict_size=N_FEATURES,
@@ -145,9 +147,8 @@ def sparsify(name: str, acts: Tensor, steps: int) -> Callable[[], None]:
     """Steps of sparsify's coder with Adam; it has no BatchTopK."""
     if name != "topk":
         raise ImportError("sparsify has no BatchTopK")
-    from sparsify import SparseCoder, SparseCoderConfig
-
-    coder = SparseCoder(WIDTH, SparseCoderConfig(num_latents=N_FEATURES, k=K))
+    peer = import_module("sparsify")
+    coder = peer.SparseCoder(WIDTH, peer.SparseCoderConfig(num_latents=N_FEATURES, k=K))
     optimizer, source = torch.optim.Adam(coder.parameters(), lr=1e-3), batches(acts)
 
     def run() -> None:
@@ -165,15 +166,15 @@ def measure_steps(pairs: int, steps: int) -> bool:
     acts, met = residuals(), True
     for name in ("topk", "batchtopk"):
         contenders = {
-            "dense again": lambda name=name: dense(name, acts, steps),
-            "SAELens": lambda name=name: engine("saelens", name, acts, steps),
-            "dictionary_learning": lambda name=name: dictionary_learning(name, acts, steps),
-            "sparsify": lambda name=name: sparsify(name, acts, steps),
-            "engine='sparse'": lambda name=name: engine("sparse", name, acts, steps),
+            "dense again": dense,
+            "SAELens": partial(engine, "saelens"),
+            "dictionary_learning": dictionary_learning,
+            "sparsify": sparsify,
+            "engine='sparse'": partial(engine, "sparse"),
         }
         for label, make in contenders.items():
             try:
-                contender = make()
+                contender = make(name, acts, steps)
             except ImportError as error:
                 print(f"{name:<10} {label:<22} not run: {error}", flush=True)
                 continue
@@ -208,25 +209,25 @@ def measure_subset(pairs: int) -> bool:
     acts = torch.randn(ROWS, WIDTH, generator=generator) + sae.b_dec
     once = FeatureEncoder(own, few)
 
-    def whole(rows: Tensor) -> Tensor:
-        return torch.cat([sae.encode(part)[:, few] for part in rows.split(1024)])
+    kept: dict[int, Tensor] = {}
+
+    def whole(rows: Tensor) -> None:
+        kept[len(rows)] = torch.cat([sae.encode(part)[:, few] for part in rows.split(1024)])
 
     met = True
-    for n in (ROWS, 2048):
+    for label, n, contender in (
+        ("read in each call", ROWS, lambda rows: encode_features(own, rows, features=few)),
+        ("read in each call", 2048, lambda rows: encode_features(own, rows, features=few)),
+        ("read once", 2048, once.encode),
+    ):
         rows = acts[:n]
-        contenders = {
-            "read in each call": lambda rows=rows: encode_features(own, rows, features=few),
-            "read once": lambda rows=rows: once.encode(rows),
-        }
-        for label, contender in contenders.items():
-            ratios = compare(lambda rows=rows: whole(rows), contender, pairs=pairs)
-            verdict = ""
-            if n == ROWS:
-                is_met = ratios.median >= TARGETS["subset"]
-                met &= is_met
-                verdict = f"   target {TARGETS['subset']:g}: {'PASS' if is_met else 'FAIL'}"
-            print(f"{n:>6} rows, {label:<20} {ratios}{verdict}", flush=True)
-    full, found = whole(acts), encode_features(own, acts, features=few)
+        ratios = compare(partial(whole, rows), partial(contender, rows), pairs=pairs)
+        verdict = ""
+        if n == ROWS:
+            met = ratios.median >= TARGETS["subset"]
+            verdict = f"   target {TARGETS['subset']:g}: {'PASS' if met else 'FAIL'}"
+        print(f"{n:>6} rows, {label:<20} {ratios}{verdict}", flush=True)
+    full, found = kept[ROWS], encode_features(own, acts, features=few)
     flipped = (full > 0) != (found > 0)
     gap = float((full - found)[~flipped].abs().max())
     outside = int((flipped & ((full + found - 3.0).abs() > 1e-5)).sum())

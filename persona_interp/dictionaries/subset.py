@@ -114,13 +114,11 @@ class FeatureEncoder:
 
     def _read(self, own: SparseDictionary, acts: Tensor) -> _Columns:
         """The columns, where the residuals are."""
-        sae, at = own.sae, torch.tensor(self.features, device=own.W_dec.device)
-        kept = [sae.W_enc[:, at].contiguous(), sae.b_enc[at], None, None]
-        if _architecture(own) == "jumprelu":
-            kept[2] = sae.threshold[at]
-        if sae.cfg.apply_b_dec_to_input:
-            kept[3] = sae.b_dec
-        return _Columns(*(w if w is None else w.detach().to(acts.device) for w in kept))
+        sae, at, to = own.sae, torch.tensor(self.features, device=own.W_dec.device), acts.device
+        threshold = sae.threshold[at].to(to) if _architecture(own) == "jumprelu" else None
+        b_dec = sae.b_dec.detach().to(to) if sae.cfg.apply_b_dec_to_input else None
+        W_enc = sae.W_enc.detach()[:, at].contiguous().to(to)
+        return _Columns(W_enc, sae.b_enc.detach()[at].to(to), threshold, b_dec)
 
 
 def _architecture(dictionary: Any) -> str:
