@@ -195,10 +195,11 @@ def main() -> None:
     verdicts = []
     for name, part in table.groupby("data", sort=False):
         verdicts.append(holds(part))
-        every = [int((part[f"beyond_{which}"] == 0).sum()) for which in ("sparse", "itself")]
+        word = "holds" if verdicts[-1] else "does not hold"
+        counts = [(part[f"beyond_{which}"].to_numpy() == 0).sum() for which in ("sparse", "itself")]
         print(
-            f"{name:<10} {'holds' if verdicts[-1] else 'does not hold'}; every step within {WHOLE:g} "
-            f"in {every[0]} of {len(part)} runs (SAELens against itself: {every[1]})"
+            f"{name:<10} {word}; every step within {WHOLE:g} in {counts[0]} of {len(part)} runs "
+            f"(SAELens against itself: {counts[1]})"
         )
     if not all(verdicts):
         sys.exit(1)
