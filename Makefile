@@ -79,6 +79,7 @@ lint: $(READY)  ## style, format and types
 
 bench: $(READY)  ## cost, in units of a bare training loop
 	$(BIN)/python benchmarks/bench.py
+	$(BIN)/python benchmarks/sae.py
 
 validate: $(READY)  ## every scientific claim with its verdict: SEED= SEEDS= WORLD=file CLAIMS=names TABLE=csv
 	$(BIN)/python benchmarks/validate.py $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) \

@@ -14,7 +14,8 @@ prompts that features are read on.
 ``load_pretrained`` opens what others trained (SAELens, dictionary_learning, sparsify), and
 ``diagnose`` says whether it fits a model and its finetunes, or what is the first thing that is
 wrong: layer, scale, BOS, dtype, or the model itself. An ``SAE`` of SAELens, a folder or ``(release,
-sae_id)`` stands wherever a dictionary is asked for (``as_dictionary``).
+sae_id)`` stands wherever a dictionary is asked for (``as_dictionary``). ``encode_features`` reads a
+few features of a wide one at the cost of those few.
 
 What training did to features is asked by ``crosscoder`` (one dictionary of several checkpoints on
 the same tokens; ``scaling`` measures how much of each feature is there, ``analysis.statuses`` says
@@ -51,6 +52,7 @@ from persona_interp.dictionaries.pretrained import (
 from persona_interp.dictionaries.same_tokens import same_tokens
 from persona_interp.dictionaries.scaling import scaling
 from persona_interp.dictionaries.stage_wise import stage_wise
+from persona_interp.dictionaries.subset import encode_features
 from persona_interp.dictionaries.text import neutral_text
 from persona_interp.dictionaries.training import fit
 
@@ -62,6 +64,7 @@ __all__ = [
     "crosscoder",
     "diagnose",
     "difference",
+    "encode_features",
     "fidelity",
     "fidelity_at",
     "finetune",

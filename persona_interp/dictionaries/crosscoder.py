@@ -153,6 +153,7 @@ def crosscoder(
     seed: int = 0,
     sparsity: str = Sparsity.NORM,
     rounds: int = 2,
+    engine: str = "saelens",
     out: str | Path | None = None,
 ) -> Crosscoder:
     """Train one dictionary of features on several checkpoints' residuals of the same tokens.
@@ -177,14 +178,16 @@ def crosscoder(
             one.
         rounds: How many times features that hide behind others are told apart (``untangle``), each
             followed by a quarter of the steps; 0 trains in one go.
+        engine: Who takes the steps: "saelens", or "sparse", which takes the same ones several times
+            as fast (``sparse_training``).
         out: Folder to keep it in; None keeps it in memory.
 
     Returns:
         The crosscoder, which takes raw residuals.
 
     Raises:
-        ModelError: Neither or both of corpus and residuals, an unknown sparsity, or less than one
-            batch of tokens.
+        ModelError: Neither or both of corpus and residuals, an unknown sparsity or engine, or less
+            than one batch of tokens.
         SchemaError: No document has a token of these roles, or a role is unknown.
     """
     source = same_tokens(
@@ -197,7 +200,8 @@ def crosscoder(
         where=where,
     )
     rows = as_rows(source.residuals)
-    settings = Settings(d_sae, k, steps, batch, lr, seed, str(sparsity), len(source.residuals))
+    n_blocks = len(source.residuals)
+    settings = Settings(d_sae, k, steps, batch, lr, seed, str(sparsity), n_blocks, engine)
     about = {
         "checkpoints": source.provenance["checkpoints"],
         "sparsity": str(sparsity),
@@ -248,6 +252,7 @@ def difference(
     n_tokens: int = 150_000,
     where: Iterable[str] = CONTENT_ROLES,
     seed: int = 0,
+    engine: str = "saelens",
     out: str | Path | None = None,
 ) -> SparseDictionary:
     """Train a dictionary on what a finetune changed: tuned minus base residuals of the same tokens.
@@ -265,6 +270,7 @@ def difference(
         n_tokens: Tokens harvested.
         where: Roles of these tokens.
         seed: Seed of the documents drawn, the initial weights and the batches.
+        engine: As in ``crosscoder``.
         out: Folder to keep it in; None keeps it in memory.
 
     Returns:
@@ -284,7 +290,7 @@ def difference(
         where=where,
     )
     rows = as_differences(source.residuals)
-    settings = Settings(d_sae, k, steps, batch, lr, seed)
+    settings = Settings(d_sae, k, steps, batch, lr, seed, engine=engine)
     metadata = {"hook_name": source.hook, "checkpoints": source.provenance["checkpoints"]}
     sae = train_rows(rows, settings, metadata=metadata, label="fit difference")
     name = f"difference-{d_sae}-k{k:g}-seed{seed}"

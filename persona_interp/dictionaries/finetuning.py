@@ -33,6 +33,7 @@ def finetune(
     batch: int = 1024,
     lr: float = 1e-3,
     seed: int = 0,
+    engine: str = "saelens",
     name: str = "",
     provenance: Mapping[str, Any] | None = None,
 ) -> SparseDictionary:
@@ -51,6 +52,7 @@ def finetune(
         batch: Residuals a step.
         lr: Learning rate of Adam, falling to a tenth along a cosine.
         seed: Seed of the batches.
+        engine: "saelens" or "sparse", as of ``fit``.
         name: What tables call it; by default the start's name and the seed.
         provenance: Where the residuals come from, to be kept.
 
@@ -58,12 +60,13 @@ def finetune(
         A BatchTopK SAE with the start's features in the start's order, unit decoder rows.
 
     Raises:
-        ModelError: The start has another architecture or width, or normalizes each residual.
+        ModelError: The start has another architecture or width, or normalizes each residual,
+            or there is no such engine.
     """
     own = as_start(start, hook=hook)
     rows = as_pool(as_blocks(residuals))
     k = usual_k(own, residuals) if k is None else k
-    settings = Settings(own.d_sae, k, steps, batch, lr, seed)
+    settings = Settings(own.d_sae, k, steps, batch, lr, seed, engine=engine)
     metadata = {"hook_name": own.hook, "finetuned_from": own.name}
     sae = train_rows(rows, settings, metadata=metadata, start=own.sae, label="finetune dictionary")
     facts = {"n_tokens": rows.n, **(provenance or {}), **training_facts(settings)}

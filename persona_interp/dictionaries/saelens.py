@@ -95,6 +95,7 @@ def train(
     seed: int,
     frozen: bool = False,
     device: str = CPU,
+    trainer: Any = None,
 ) -> Any:
     """Train the SAE that reconstructs these residuals best.
 
@@ -114,6 +115,7 @@ def train(
         seed: Seed of the initial weights and of the batches.
         frozen: Keep the decoder as it was drawn.
         device: Where to compute; residuals are moved there batch by batch.
+        trainer: Class that trains; by default SAELens' ``SAETrainer``.
 
     Returns:
         The SAELens inference module, on the CPU.
@@ -155,7 +157,7 @@ def train(
         bar = tqdm(total=steps, desc="fit dictionary", file=sys.stderr, delay=2)
         batches = _batches((residuals - mean) / scale, batch=batch, seed=seed, bar=bar)
         with bar, contextlib.redirect_stderr(io.StringIO()):
-            SAETrainer(config, sae, batches).fit()
+            (trainer or SAETrainer)(config, sae, batches).fit()
     inference = finish(sae, source="this training")
     identity = torch.eye(residuals.shape[1])
     inference.fold_activation_whitening(

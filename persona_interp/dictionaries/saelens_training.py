@@ -25,6 +25,7 @@ from persona_interp.dictionaries.saelens import (
     finish,
     foreign,
 )
+from persona_interp.dictionaries.sparse_training import check_engine, trainer
 from persona_interp.errors import ModelError, unknown
 from persona_interp.schema.words import Sparsity
 
@@ -64,6 +65,7 @@ class Settings(NamedTuple):
         seed: Seed of the initial weights and of the batches.
         sparsity: Word of ``Sparsity``: what an activation is times when the k are chosen.
         n_blocks: Checkpoints side by side in a row.
+        engine: Who takes the steps, of ``sparse_training.ENGINES``.
     """
 
     d_sae: int
@@ -74,6 +76,7 @@ class Settings(NamedTuple):
     seed: int
     sparsity: str = Sparsity.NORM
     n_blocks: int = 1
+    engine: str = "saelens"
 
 
 def train_rows(
@@ -98,18 +101,19 @@ def train_rows(
         norm: of several checkpoints in the units that training saw, else in those of the rows.
 
     Raises:
-        ModelError: There is less than one batch, an unknown sparsity, or a start that cannot be
-            trained on.
+        ModelError: There is less than one batch, an unknown sparsity or engine, or a start that
+            cannot be trained on.
     """
     if settings.sparsity not in list(Sparsity):
         raise ModelError(unknown("sparsity", settings.sparsity, list(Sparsity)))
+    check_engine(settings.engine)
     if rows.n < settings.batch:
         raise ModelError(
             f"these are {rows.n} tokens, less than one batch of {settings.batch}; give more "
             "documents, or a smaller batch=."
         )
     with foreign("this training"):
-        from sae_lens import BatchTopKTrainingSAEConfig, SAETrainer
+        from sae_lens import BatchTopKTrainingSAEConfig
         from sae_lens.config import LoggingConfig, SAETrainerConfig
         from sae_lens.saes.sae import SAEMetadata
     with torch.random.fork_rng(devices=[]):
@@ -125,7 +129,7 @@ def train_rows(
         sae = _architecture()(config, settings)
         if start is not None:
             _load_start(sae, start, rows)
-        trainer = SAETrainerConfig(
+        plan = SAETrainerConfig(
             total_training_samples=settings.batch * settings.steps,
             train_batch_size_samples=settings.batch,
             lr=settings.lr,
@@ -137,7 +141,7 @@ def train_rows(
         bar = tqdm(total=settings.steps, desc=label, file=sys.stderr, delay=2)
         batches = _batches(rows, batch=settings.batch, seed=settings.seed, bar=bar)
         with bar, contextlib.redirect_stderr(io.StringIO()):
-            SAETrainer(trainer, sae, batches).fit()
+            trainer(settings.engine)(plan, sae, batches).fit()
     whole = fold(finish(sae, source="this training"), rows)
     if settings.n_blocks == 1:
         # an activation is then a length in units of the residual, as of every SAE trained here

@@ -12,6 +12,7 @@ from persona_interp.dictionaries.harvest import CONTENT_ROLES, harvest
 from persona_interp.dictionaries.inputs import AnyDictionary
 from persona_interp.dictionaries.saelens import train
 from persona_interp.dictionaries.same_tokens import same_tokens
+from persona_interp.dictionaries.sparse_training import check_engine, trainer
 from persona_interp.errors import ModelError, unknown
 from persona_interp.models import Checkpoint
 from persona_interp.models.device import resolve_device
@@ -40,6 +41,7 @@ def fit(
     where: Iterable[str] = CONTENT_ROLES,
     seed: int = 0,
     decoder: str = "trained",
+    engine: str = "saelens",
     device: object = None,
     dtype: str = FULL,
     out: str | Path | None = None,
@@ -68,6 +70,8 @@ def fit(
             trained the same way (the Frozen Decoder SAE of Korznikov et al. 2026, arXiv
             2602.14111). Whatever such a dictionary shows as well does not speak for the trained
             directions.
+        engine: Who takes the steps: "saelens", or "sparse", which takes the same ones several times
+            as fast (``sparse_training``).
         device: Where models and training compute; by default "cuda" where there is one. The weights
             depend on it as on every machine, by rounding.
         dtype: Of the models, "float32", "bfloat16", or "auto" for whichever is faster here; the
@@ -78,14 +82,15 @@ def fit(
         The dictionary, on the CPU: unit decoder rows, activations in units of the residual.
 
     Raises:
-        ModelError: The hook does not exist, an unknown decoder, there is less than one batch of
-            tokens, there is no such device or dtype, or as of ``finetune``.
+        ModelError: The hook does not exist, an unknown decoder or engine, there is less than one
+            batch of tokens, there is no such device or dtype, or as of ``finetune``.
         SchemaError: No document has a token of these roles, or a role is unknown.
     """
     settings: dict[str, Any]
     check_count(d_sae, "d_sae")
     if decoder not in DECODERS:
         raise ModelError(unknown("decoder", decoder, DECODERS))
+    check_engine(engine)
     if residuals is None:
         acts, hook, provenance = harvest(
             list_checkpoints(checkpoints),
@@ -101,7 +106,7 @@ def fit(
         given = same_tokens(checkpoints, corpus, hook=hook, residuals=residuals)
         acts, provenance = given.residuals.flatten(0, 1).float(), given.provenance
     if start is not None:
-        settings = {"steps": steps, "batch": batch, "lr": lr / 2, "seed": seed}
+        settings = {"steps": steps, "batch": batch, "lr": lr / 2, "seed": seed, "engine": engine}
         dictionary = finetune(start, acts[None], hook=hook, provenance=provenance, **settings)
         if out is not None:
             save_dictionary(dictionary, out)
@@ -120,7 +125,8 @@ def fit(
         "lr": lr,
         "seed": seed,
     }
-    sae = train(acts, hook=hook, frozen=frozen, device=resolve_device(device), **settings)
+    place, own = resolve_device(device), trainer(engine)
+    sae = train(acts, hook=hook, frozen=frozen, device=place, trainer=own, **settings)
     name = f"batchtopk-{d_sae}-k{k}-seed{seed}"
     mean = acts.mean(0)
     dictionary = SparseDictionary(
@@ -133,6 +139,7 @@ def fit(
             **provenance,
             **settings,
             "decoder": decoder,
+            "engine": engine,
             **_training_fit(sae, acts[:SAMPLE]),
         },
     )

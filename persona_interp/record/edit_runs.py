@@ -11,8 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from persona_interp.dictionaries.dictionary import Dictionary
-from persona_interp.dictionaries.inputs import bring
+from persona_interp.dictionaries.subset import FeatureEncoder
 from persona_interp.errors import ModelError
 from persona_interp.models.sites import canonical, changing_hooks, middle_of
 from persona_interp.record.edit import Edit
@@ -89,9 +88,12 @@ def edits_on(bridge: Any, edits: Sequence[Edit], layout: Layout) -> Iterator[Non
 def _change(edit: Edit, patches: Sequence[Tensor]) -> Change:
     """What an edit makes of the residual in one forward pass after the other."""
     following = iter(patches)  # the passes of both models come in one order
+    encoder = None
+    if edit.dictionary is not None:
+        encoder = FeatureEncoder(edit.dictionary, edit.features)
 
     def change(acts: Tensor) -> Tensor:
-        return apply_edit(edit, acts, patch=lambda: next(following))
+        return apply_edit(edit, acts, patch=lambda: next(following), encoder=encoder)
 
     return change
 
@@ -231,13 +233,20 @@ def _fire(change: Change, walk: _Walk) -> Callable[[Tensor, Any], Tensor]:
     return fire
 
 
-def apply_edit(edit: Edit, acts: Tensor, *, patch: Callable[[], Tensor]) -> Tensor:
+def apply_edit(
+    edit: Edit,
+    acts: Tensor,
+    *,
+    patch: Callable[[], Tensor],
+    encoder: FeatureEncoder | None = None,
+) -> Tensor:
     """Residual that takes the place of this one.
 
     Args:
         edit: The change.
         acts: Residual, dims (..., d_model).
         patch: Of "patch": gives the other checkpoint's residual at the same tokens.
+        encoder: Of features: reads those of the edit; one is made where none is given.
 
     Returns:
         The residual with the change, same dims.
@@ -246,7 +255,8 @@ def apply_edit(edit: Edit, acts: Tensor, *, patch: Callable[[], Tensor]) -> Tens
         ModelError: The width differs from the edit's.
     """
     if edit.dictionary is not None:
-        return _set_features(acts, edit, edit.dictionary)
+        encoder = encoder or FeatureEncoder(edit.dictionary, edit.features)
+        return _set_features(acts, edit, encoder)
     if edit.vectors is not None:
         return _change_along(acts, edit, edit.vectors)
     residual = patch().to(acts)
@@ -258,13 +268,12 @@ def apply_edit(edit: Edit, acts: Tensor, *, patch: Callable[[], Tensor]) -> Tens
     return residual
 
 
-def _set_features(acts: Tensor, edit: Edit, dictionary: Dictionary) -> Tensor:
+def _set_features(acts: Tensor, edit: Edit, encoder: FeatureEncoder) -> Tensor:
     """``h + (f' - f(h)) W_dec``: what the dictionary does not explain stays."""
-    features = list(edit.features)
+    dictionary = encoder.dictionary
     _check_width(edit, acts, dictionary.d_in)
-    feats = dictionary.encode(bring(acts, dictionary))
-    shift = _like(edit.values, acts) - feats[..., features].to(acts)
-    return acts + shift @ dictionary.W_dec[features].to(acts)
+    shift = _like(edit.values, acts) - encoder.encode(acts).to(acts)
+    return acts + shift @ dictionary.W_dec[encoder.features].to(acts)
 
 
 def _change_along(acts: Tensor, edit: Edit, rows: npt.NDArray[np.float64]) -> Tensor:

@@ -1,6 +1,6 @@
 """Which features are active at each prompt, and can the dictionary be believed there?"""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from persona_interp.dictionaries.inputs import (
     check_features,
     check_width,
 )
+from persona_interp.dictionaries.subset import FeatureEncoder
 from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint
 from persona_interp.models.device import Batch, resolve_device
@@ -24,6 +25,7 @@ from persona_interp.models.outliers import SINK
 from persona_interp.record.pooling import ALL, ANSWER, MEAN, WHERE, Position
 from persona_interp.record.recording import reduce_residuals
 
+RowEncoder = Callable[..., dict[str, Tensor]]
 MOST = 2**26
 """Most numbers that a dictionary answers at once."""
 
@@ -37,6 +39,7 @@ def features(
     position: Position = "last",
     where: Iterable[str] = WHERE,
     outlier: float = SINK,
+    fvu: bool = True,
     device: object = None,
     dtype: str = FULL,
     batch: Batch = AUTO,
@@ -56,6 +59,9 @@ def features(
         position: As in ``activations``; "mean" is the mean of the features over the tokens.
         where: Roles of these tokens, as in ``activations``.
         outlier: Longest residual among them, as in ``activations``.
+        fvu: Whether the fraction unexplained is measured. Without it the chosen features alone are
+            computed (``encode_features``), and it is NaN: ask ``fidelity_at`` whether the
+            dictionary can be believed.
         device: Where to compute; by default "cuda" where there is one.
         dtype: "float32", "bfloat16", or "auto" for whichever is faster here.
         batch: Tokens a forward pass, padding included; "auto": what fits into memory.
@@ -91,6 +97,7 @@ def features(
     """
     dictionary = as_dictionary(dictionary)
     chosen = check_features(features, dictionary)
+    read = row_encoder(dictionary, chosen, fvu=fvu)
     (data,) = reduce_residuals(
         checkpoints,
         prompts,
@@ -99,7 +106,7 @@ def features(
         position=position,
         where=where,
         outlier=outlier,
-        reduce=lambda acts: encode_rows(acts, dictionary, chosen, each=position == ALL),
+        reduce=lambda acts: read(acts, each=position == ALL),
         device=device,
         dtype=dtype,
         batch=batch,
@@ -112,6 +119,7 @@ def encode(
     *,
     dictionary: AnyDictionary,
     features: Sequence[int] | None = None,
+    fvu: bool = True,
     device: object = None,
 ) -> xr.Dataset:
     """Features that recorded residuals activate; no model is run again.
@@ -121,6 +129,7 @@ def encode(
             "last", an index or "all".
         dictionary: Any dictionary; another one of the same hook reads the same residuals.
         features: Indices of those that are kept; all by default.
+        fvu: As in ``features``.
         device: Where to compute; by default "cuda" where there is one.
 
     Returns:
@@ -151,11 +160,12 @@ def encode(
     shape = (acts.sizes["checkpoint"], acts.sizes[unit])
     rows = torch.as_tensor(acts["act"].to_numpy()).reshape(shape[0] * shape[1], -1)
     rows = rows.to(resolve_device(device))
+    read = row_encoder(dictionary, chosen, fvu=fvu)
     if unit == "token":
-        values = encode_rows(rows, dictionary, chosen, each=True)
+        values = read(rows, each=True)
     else:
         # one residual after the other, as features() reads them: a batch would round otherwise
-        parts = [encode_rows(row[None], dictionary, chosen, each=True) for row in rows]
+        parts = [read(row[None], each=True) for row in rows]
         values = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     own = "features" if unit == "prompt" else "token_features"
     data = {}
@@ -181,24 +191,39 @@ def _check_origin(acts: xr.Dataset, dictionary: Dictionary) -> None:
         )
 
 
-@torch.inference_mode()
-def encode_rows(
-    acts: Tensor, dictionary: Dictionary, chosen: list[int], *, each: bool
-) -> dict[str, Tensor]:
-    """Features of residuals, and how much of these the dictionary leaves unexplained.
+def row_encoder(dictionary: Dictionary, chosen: list[int], *, fvu: bool) -> RowEncoder:
+    """What reads features of residuals, and how much of these the dictionary leaves unexplained.
 
     Args:
-        acts: Residuals, dims (position, d_model).
         dictionary: The dictionary.
         chosen: Indices of the features that are kept.
-        each: Whether each position has numbers of its own, or all have one mean.
+        fvu: Whether the latter is measured, which takes all features; else it is NaN.
 
     Returns:
-        act, dims (feature) or (position, feature), and fvu, a number or dims (position).
-
-    Raises:
-        ModelError: The dictionary reads another width.
+        A function of residuals, dims (position, d_model), and ``each``: whether each position has
+        numbers of its own, or all have one mean. It returns act, dims (feature) or (position,
+        feature), and fvu, a number or dims (position), and raises ModelError where the dictionary
+        reads another width.
     """
+    encoder = FeatureEncoder(dictionary, chosen)
+
+    @torch.inference_mode()
+    def read(acts: Tensor, *, each: bool) -> dict[str, Tensor]:
+        if fvu:
+            return _encode_all(acts, dictionary, chosen, each=each)
+        check_width(dictionary, acts, dictionary.hook)
+        feats = encoder.encode(acts)
+        if not each:
+            feats = feats.mean(0)
+        return {"act": feats, "fvu": feats.new_full(feats.shape[:-1], float("nan"))}
+
+    return read
+
+
+def _encode_all(
+    acts: Tensor, dictionary: Dictionary, chosen: list[int], *, each: bool
+) -> dict[str, Tensor]:
+    """Chosen features, and what all of them leave unexplained."""
     parts = []
     for rows in bring(acts, dictionary).split(max(1, MOST // len(dictionary.W_dec))):
         check_width(dictionary, rows, dictionary.hook)

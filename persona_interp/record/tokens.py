@@ -16,7 +16,7 @@ from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.models.explain import pieces
 from persona_interp.models.outliers import SINK
 from persona_interp.readers import table_of
-from persona_interp.record.features import encode_rows
+from persona_interp.record.features import row_encoder
 from persona_interp.record.inputs import check_same_tokens, distinct_checkpoints
 from persona_interp.record.pooling import WHERE, readings
 from persona_interp.values import as_tuple
@@ -31,6 +31,7 @@ def tokens(
     top: int | None = None,
     where: Iterable[str] = WHERE,
     outlier: float = SINK,
+    fvu: bool = True,
     device: object = None,
     dtype: str = FULL,
     batch: Batch = AUTO,
@@ -48,6 +49,7 @@ def tokens(
             default.
         where: Roles of the tokens that are counted; the others have rows too.
         outlier: Longest residual that is counted, as in ``activations``.
+        fvu: As in ``features``.
         device: Where to compute; by default "cuda" where there is one.
         dtype: "float32", "bfloat16", or "auto" for whichever is faster here.
         batch: Tokens a forward pass, padding included; "auto": what fits into memory.
@@ -83,7 +85,7 @@ def tokens(
     indices = check_features(features, dictionary)
     if top is not None and top < 1:
         raise SchemaError(f"top is a number of prompts, at least 1; got {top}. None keeps all.")
-    where = as_tuple(where)
+    where, read = as_tuple(where), row_encoder(dictionary, indices, fvu=fvu)
     recorded: list[list[_Prompt]] = []  # of each checkpoint
     hashes = []
     for checkpoint in tqdm(models, desc="tokens", delay=2, disable=len(models) < 2):
@@ -105,7 +107,7 @@ def tokens(
                 "turn": coded.turns[row],
                 "counted": reading.counted.cpu().numpy(),
             }
-            values = encode_rows(acts, dictionary, indices, each=True)
+            values = read(acts, each=True)
             columns["fvu"] = values["fvu"].cpu().numpy()
             rows[row] = _Prompt(pd.DataFrame(columns), values["act"].cpu().numpy())
         recorded.append([rows[row] for row in range(len(rows))])

@@ -50,7 +50,11 @@ NO_TORCH = {
 TORCH = {"torch", "transformers", "accelerate", "datasets", "peft", "transformer_lens", "sae_lens"}
 ADAPTER = {
     "transformer_lens": ("models/boot.py",),
-    "sae_lens": ("dictionaries/saelens.py", "dictionaries/saelens_training.py"),
+    "sae_lens": (
+        "dictionaries/saelens.py",
+        "dictionaries/saelens_training.py",
+        "dictionaries/sparse_training.py",
+    ),
     "peft": ("models/adapters.py",),
     "circuitsvis": ("report/bundle.py",),
     "submitit": ("experiments/slurm.py",),

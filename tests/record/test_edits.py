@@ -12,6 +12,8 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from persona_interp.dictionaries.dictionary import SparseDictionary
+from persona_interp.dictionaries.saelens import build
 from persona_interp.errors import ModelError, SchemaError
 from persona_interp.models import Checkpoint, boot, encode, load
 from persona_interp.record import (
@@ -172,6 +174,25 @@ def test_adding_a_decoder_row_moves_features_by_its_cosines(pair: Pair) -> None:
     shift = planted.encode(pushed) - planted.encode(clean)
     predicted = 30.0 * (planted.W_dec @ planted.W_dec[5])
     assert (shift - predicted).abs().max() < 1e-4 * 30
+
+
+@pytest.mark.parametrize("architecture", ["jumprelu", "topk"])
+def test_features_of_an_sae_are_set_as_all_of_them_say(architecture: str) -> None:
+    """An edit reads its own features alone, where they can be had alone."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = {"W_enc": (8, 40), "b_enc": (40,), "W_dec": (40, 8), "b_dec": (8,)}
+    if architecture == "jumprelu":
+        shapes["threshold"] = (40,)
+    weights = {name: torch.randn(*shape, generator=generator) for name, shape in shapes.items()}
+    config = {"architecture": architecture, "d_in": 8, "d_sae": 40}
+    if architecture == "topk":
+        config["k"] = 25
+    sae = SparseDictionary(build(config, weights), "sae", HOOK, torch.zeros(8), 1.0)
+    acts = torch.randn(2, 6, 8, generator=generator)
+    edited = apply_edit(clamp(sae, features=[3, 30], value=2.0), acts, patch=lambda: acts)
+    shift = 2.0 - sae.encode(acts)[..., [3, 30]]
+    assert (shift != 2.0).any()
+    np.testing.assert_allclose(edited, acts + shift @ sae.W_dec[[3, 30]], atol=1e-4)
 
 
 def test_projecting_out_twice_is_projecting_out_once(pair: Pair) -> None:

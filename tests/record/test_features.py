@@ -16,7 +16,7 @@ from torch import Tensor
 from persona_interp import models, schema
 from persona_interp.errors import SchemaError
 from persona_interp.models import Checkpoint, load, resolve
-from persona_interp.record import activations, encode, features, pooling
+from persona_interp.record import activations, encode, features, pooling, tokens
 from persona_interp.tables import read_dataset, write_dataset
 from persona_interp.worlds import english_assistants, john_and_sam
 
@@ -227,3 +227,18 @@ def test_residuals_recorded_before_give_the_same_features(tmp_path: Path) -> Non
     )
     with pytest.raises(SchemaError, match=r"blocks\.0\.hook_out at single tokens"):
         encode(acts.assign_attrs(hook="blocks.1.hook_out"), dictionary=planted)
+
+
+def test_without_fvu_the_chosen_features_are_the_same(pair: Pair, probes: pd.DataFrame) -> None:
+    eye = Planted(orthogonal(64), torch.zeros(64))
+    given = {"dictionary": eye, "features": [5, 2], "position": "mean"}
+    whole, few = (features(pair, probes, fvu=fvu, **given) for fvu in (True, False))
+    np.testing.assert_allclose(few["act"], whole["act"], atol=1e-5)
+    assert few["fvu"].isnull().all() and few["fvu"].dims == whole["fvu"].dims
+    table = tokens(pair[0], probes, dictionary=eye, features=[5], fvu=False)
+    assert table["fvu"].isna().all() and table["act"].notna().all()
+    acts = activations(pair, probes, hook=HOOK, position="last")
+    again = encode(acts, dictionary=eye, features=[5, 2], fvu=False)
+    same = encode(acts, dictionary=eye, features=[5, 2])
+    np.testing.assert_allclose(again["act"], same["act"], atol=1e-5)
+    assert again["fvu"].isnull().all()
