@@ -12,7 +12,7 @@ from persona_interp import schema
 from persona_interp.dictionaries.dictionary import Dictionary
 from persona_interp.dictionaries.inputs import AnyDictionary, as_dictionary, check_features
 from persona_interp.errors import SchemaError
-from persona_interp.models import Checkpoint, boot, encode, hash_tokens
+from persona_interp.models import Checkpoint, encode, hash_tokens, open_hooked
 from persona_interp.models.device import Batch
 from persona_interp.models.dtype import AUTO, FULL
 from persona_interp.models.explain import pieces
@@ -89,14 +89,14 @@ def tokens(
     recorded: list[list[pd.DataFrame]] = []  # of each checkpoint, a table a prompt
     hashes = []
     for checkpoint in tqdm(models, desc="tokens", delay=2, disable=len(models) < 2):
-        bridge = boot(checkpoint, device=device, dtype=dtype)
-        coded = encode(bridge.tokenizer, list(prompts["messages"]))
+        model = open_hooked(checkpoint, device=device, dtype=dtype)
+        coded = encode(model.tokenizer, list(prompts["messages"]))
         hashes.append(hash_tokens(coded))
-        texts = pieces(bridge.tokenizer, (i for row in coded.ids for i in row))
+        texts = pieces(model.tokenizer, (i for row in coded.ids for i in row))
         rows: dict[int, pd.DataFrame] = {}
         marks, hooks = coded.marks(where), [dictionary.hook]
         for reading in readings(
-            bridge, coded, hooks=hooks, marks=marks, outlier=outlier, batch=batch
+            model, coded, hooks=hooks, marks=marks, outlier=outlier, batch=batch
         ):
             row, acts = reading.row, reading.acts
             columns: dict[str, Any] = {
@@ -124,7 +124,7 @@ def tokens(
 
 def _columns(acts: Tensor, dictionary: Dictionary, indices: list[int]) -> dict[str, Any]:
     """Unexplained fraction at every token, and the activation of each feature by its number."""
-    values = encode_rows(acts, dictionary, indices, each=True)
+    values = encode_rows(acts, dictionary, indices)
     feats = values["act"].cpu().numpy()
     columns = {str(index): feats[:, i] for i, index in enumerate(indices)}
     return {"fvu": values["fvu"].cpu().numpy(), **columns}
