@@ -26,7 +26,7 @@ from persona_interp.models.guard import guard
 from persona_interp.models.inputs import as_checkpoint
 from persona_interp.models.load import load, quiet
 from persona_interp.models.parity import TOLERANCES, distance
-from persona_interp.models.passes import run_rows
+from persona_interp.models.passes import run_rows, suit_batch
 from persona_interp.models.sites import MID, canonical, is_heads
 from persona_interp.models.tokens import Tokens, added_bos
 
@@ -184,7 +184,8 @@ def hidden(
         with around(rows):
             return _run_hooks(bridge, tokens, rows, names=names)
 
-    for rows, cache in run_rows(run, tokens.lengths, batch=batch, device=device):
+    suited = suit_batch(bridge.original_model)
+    for rows, cache in run_rows(run, tokens.lengths, batch=batch, device=device, suited=suited):
         for i, row in enumerate(rows):
             n_tokens = len(tokens.ids[row])
             yield row, {name: cache[name][i, :n_tokens].flatten(1) for name in names}
