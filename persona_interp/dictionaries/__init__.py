@@ -16,6 +16,9 @@ prompts that features are read on.
 wrong: layer, scale, BOS, dtype, or the model itself. An ``SAE`` of SAELens, a folder or ``(release,
 sae_id)`` stands wherever a dictionary is asked for (``as_dictionary``).
 
+``keep_activations`` records residuals on the disk, once (``ActStore``), for whatever trains on
+them.
+
 What training did to features is asked by ``crosscoder`` (one dictionary of several checkpoints on
 the same tokens; ``scaling`` measures how much of each feature is there, ``analysis.statuses`` says
 what became of it), ``difference`` (an SAE on tuned minus base) and ``stage_wise`` (an SAE finetuned
@@ -24,6 +27,8 @@ this is known.
 """
 
 from persona_interp.arguments import doors
+from persona_interp.dictionaries.act_sampler import Sampler
+from persona_interp.dictionaries.act_store import ActStore, keep_activations
 from persona_interp.dictionaries.crosscoder import (
     Crosscoder,
     crosscoder,
@@ -55,8 +60,10 @@ from persona_interp.dictionaries.text import neutral_text
 from persona_interp.dictionaries.training import fit
 
 __all__ = [
+    "ActStore",
     "Crosscoder",
     "Dictionary",
+    "Sampler",
     "SparseDictionary",
     "as_dictionary",
     "crosscoder",
@@ -68,6 +75,7 @@ __all__ = [
     "fit",
     "hash_dictionary",
     "hint",
+    "keep_activations",
     "load_pretrained",
     "measure_residuals",
     "neutral_text",

@@ -6,16 +6,13 @@ speed of the forward pass. The map is kept in the cache: by architecture, dtype,
 versions of the libraries, never by what a model is called.
 """
 
-import json
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from persona_interp.errors import ModelError
-from persona_interp.files import read_object, write_text
-from persona_interp.models.cache import cache, short_hash
+from persona_interp.models.cache import cache, read_kept, short_hash
 from persona_interp.models.checkpoint import Checkpoint
 from persona_interp.models.configuration import read_configuration
 from persona_interp.models.sites import modules_by_path
@@ -110,41 +107,3 @@ def read_map(file: Path) -> HookMap | None:
         return None
     places = {name: (path, side) for name, (path, side) in content["places"].items()}
     return HookMap(**{**content, "places": places})
-
-
-def read_kept(file: Path) -> dict[str, Any] | None:
-    """Facts that were kept in a file of their own.
-
-    Args:
-        file: The file.
-
-    Returns:
-        The facts; None where there are none, or not as they were written.
-    """
-    try:
-        record = read_object(file, error=ModelError)
-    except ModelError:
-        return None
-    content = record.get("content")
-    # a file that was cut or changed is made again
-    return content if record.get("sha256") == short_hash(content) else None
-
-
-def keep(content: dict[str, Any], file: Path) -> None:
-    """Keep facts in a file, with their hash.
-
-    Args:
-        content: The facts, JSON-able.
-        file: Where.
-
-    Raises:
-        ModelError: The cache cannot be written.
-    """
-    content = json.loads(json.dumps(content))
-    try:
-        write_text(json.dumps({"content": content, "sha256": short_hash(content)}), file)
-    except OSError as cause:
-        raise ModelError(
-            f"{file} cannot be written: {cause.strerror or cause}. Name another cache "
-            "(PERSONA_INTERP_CACHE)."
-        ) from cause

@@ -21,16 +21,15 @@ import torch
 from torch import Tensor
 
 from persona_interp.models.boot import boot, probe, run_plain, text_part
+from persona_interp.models.cache import keep, read_kept
 from persona_interp.models.checkpoint import Checkpoint
 from persona_interp.models.device import resolve_device
 from persona_interp.models.dtype import FULL, resolve_dtype
 from persona_interp.models.hook_map import (
     INPUT,
     HookMap,
-    keep,
     map_file,
     map_hooks,
-    read_kept,
     read_map,
 )
 from persona_interp.models.inputs import as_checkpoint

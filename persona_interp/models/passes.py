@@ -77,6 +77,27 @@ def run_rows(
         budget = width * len(rows) // 2
 
 
+def group_rows(lengths: Sequence[int], batch: int) -> list[list[int]]:
+    """Rows that run together, as ``run_rows`` groups them while memory lasts.
+
+    Args:
+        lengths: Tokens of every row.
+        batch: Tokens a forward pass, padding included.
+
+    Returns:
+        Row numbers of each pass, the shortest rows first.
+
+    >>> group_rows([5, 2, 9, 2], 10)
+    [[1, 3], [0], [2]]
+    """
+    order, groups, start = _order(lengths), [], 0
+    while start < len(order):
+        stop = _stop(order, lengths, start=start, batch=batch)
+        groups.append(order[start:stop])
+        start = stop
+    return groups
+
+
 def start_batch(batch: Batch, device: object) -> int:
     """Tokens of the first forward pass.
 

@@ -102,6 +102,20 @@ class Tokens:
             raise SchemaError(f"where names no role; name some of {', '.join(ROLES)}.")
         return [np.isin(np.asarray(roles, dtype=str), names) for roles in self.roles]
 
+    def take(self, rows: Iterable[int]) -> "Tokens":
+        """Tokens of some rows.
+
+        Args:
+            rows: Which, in which order.
+
+        Returns:
+            The same of each.
+        """
+        columns = (self.ids, self.roles, self.learn, self.turns, self.answer_start)
+        rows = list(rows)
+        parts: Any = [tuple(column[i] for i in rows) for column in columns]
+        return Tokens(*parts, self.pad_id)
+
     def pad(
         self, *, side: str = "right", rows: Iterable[int] | None = None
     ) -> tuple[Tensor, Tensor]:

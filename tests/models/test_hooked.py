@@ -114,7 +114,7 @@ def test_a_hook_that_no_module_holds_is_asked_of_transformer_lens(
     model = open_hooked(tiny)
     with pytest.raises(ModelError, match="holds an array of dims"):
         next(residuals(model, texts(model.tokenizer, corpus), hook="blocks.0.attn.hook_pattern"))
-    with pytest.raises(ModelError, match="hook_uot. is unknown"):
+    with pytest.raises(ModelError, match=r"hook_uot' is unknown"):
         open_hooked(tiny, hooks=["blocks.0.hook_uot"])
 
 
